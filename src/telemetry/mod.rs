@@ -1,1 +1,8 @@
-//! See ARCHITECTURE.md.
+//! Metrics, logs, health and the admin listener.
+//!
+//! In come counts and states from every stage; out go `/metrics`, `/healthz`, `/readyz` and log lines. Guaranteed: closed
+//! label sets, every series present at zero. Not here: what any of it means to a stage.
+
+pub mod metrics;
+
+pub use metrics::Metrics;
