@@ -1,1 +1,3 @@
-//! See ARCHITECTURE.md.
+//! Everything in Postgres.
+
+pub mod outcomes;
