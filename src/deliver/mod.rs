@@ -4,3 +4,9 @@
 
 /// Which addresses may be called.
 pub mod address;
+/// Which headers a webhook's owner may add.
+pub mod own_headers;
+/// The request of one attempt.
+pub mod request;
+/// The two kinds of signature.
+pub mod signature;
