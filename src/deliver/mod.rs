@@ -1,1 +1,12 @@
-//! See ARCHITECTURE.md.
+//! In: delivery records, one at a time, with the webhook they are for. Out: one HTTP request, its outcome, and what follows.
+//! Guaranteed: every attempt ends within its deadline, its outcome is classified, and whose fault it was is part of it.
+//! Not guaranteed: that the endpoint saw a request only once. Limits, queues and circuits are not here yet.
+
+/// Which addresses may be called.
+pub mod address;
+/// Which headers a webhook's owner may add.
+pub mod own_headers;
+/// The request of one attempt.
+pub mod request;
+/// The two kinds of signature.
+pub mod signature;

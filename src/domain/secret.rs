@@ -1,4 +1,4 @@
-//! A webhook's signing secret.
+//! A webhook's signing secret, and other texts that must not be shown.
 
 use std::fmt;
 
@@ -83,6 +83,34 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// A text that must never reach a log, an error or a metric: the value of a webhook's own header. Its `Debug` tells nothing.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Hidden(String);
+
+impl Hidden {
+    /// Hides `text`.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text itself. Never log it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for Hidden {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hidden(…)")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,6 +137,7 @@ mod tests {
     fn a_secret_never_shows_in_debug_output() {
         let secret = Secret::parse("a-rather-plain-secret").expect("valid");
         assert!(!format!("{secret:?}").contains("plain"));
+        assert!(!format!("{:?}", Hidden::new("plain")).contains("plain"));
     }
 
     #[test]
