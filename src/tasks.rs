@@ -4,26 +4,36 @@
 use std::future::Future;
 
 use anyhow::Context as _;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-/// The tasks of a process.
+type Ended = (String, anyhow::Result<()>);
+
+/// The tasks of a process: those that do its work, and those in the background that serve them until all work has ended.
 #[derive(Debug)]
 pub struct Tasks {
-    running: JoinSet<(String, anyhow::Result<()>)>,
+    work: JoinSet<Ended>,
+    background: JoinSet<Ended>,
     stop: CancellationToken,
+    finished: CancellationToken,
 }
 
 impl Tasks {
-    /// `stop` is cancelled when the first task ends.
-    pub fn new(stop: CancellationToken) -> Self {
-        Self { running: JoinSet::new(), stop }
+    /// `stop` is cancelled when the first task ends; `finished` when all work has.
+    pub fn new(stop: CancellationToken, finished: CancellationToken) -> Self {
+        Self { work: JoinSet::new(), background: JoinSet::new(), stop, finished }
     }
 
-    /// Runs a future as a task of this name.
+    /// Runs a future that ends by itself after `stop`.
     pub fn spawn(&mut self, name: impl Into<String>, future: impl Future<Output = anyhow::Result<()>> + Send + 'static) {
         let name = name.into();
-        self.running.spawn(async move { (name, future.await) });
+        self.work.spawn(async move { (name, future.await) });
+    }
+
+    /// Runs a future that ends by itself after `finished`.
+    pub fn spawn_background(&mut self, name: impl Into<String>, future: impl Future<Output = anyhow::Result<()>> + Send + 'static) {
+        let name = name.into();
+        self.background.spawn(async move { (name, future.await) });
     }
 
     /// Runs a function on a thread of its own, under the same supervision.
@@ -42,22 +52,34 @@ impl Tasks {
     /// Waits until all tasks have ended. The first that ends stops the others; an error of it is the answer.
     pub async fn join(mut self) -> anyhow::Result<()> {
         let mut first_cause = Ok(());
-        while let Some(ended) = self.running.join_next().await {
-            let (name, result) = ended.unwrap_or_else(|error| ("a task".to_owned(), Err(anyhow::anyhow!("it panicked: {error}"))));
-            let on_its_own = !self.stop.is_cancelled();
-            match result {
-                Ok(()) if on_its_own => tracing::info!(task = name, "ended; everything stops"),
-                Ok(()) => tracing::debug!(task = name, "stopped"),
-                Err(error) => {
-                    tracing::error!(task = name, error = format!("{error:#}"), "failed; everything stops");
-                    if first_cause.is_ok() {
-                        first_cause = Err(error.context(name));
-                    }
-                }
-            }
+        while !self.work.is_empty() {
+            let ended = tokio::select! {
+                Some(ended) = self.work.join_next() => ended,
+                Some(ended) = self.background.join_next() => ended,
+                else => break,
+            };
+            self.note(ended, &mut first_cause);
             self.stop.cancel();
         }
+        self.finished.cancel();
+        while let Some(ended) = self.background.join_next().await {
+            self.note(ended, &mut first_cause);
+        }
         first_cause
+    }
+
+    fn note(&self, ended: Result<Ended, JoinError>, first_cause: &mut anyhow::Result<()>) {
+        let (name, result) = ended.unwrap_or_else(|error| ("a task".to_owned(), Err(anyhow::anyhow!("it panicked: {error}"))));
+        match result {
+            Ok(()) if !self.stop.is_cancelled() => tracing::info!(task = name, "ended; everything stops"),
+            Ok(()) => tracing::debug!(task = name, "stopped"),
+            Err(error) => {
+                tracing::error!(task = name, error = format!("{error:#}"), "failed; everything stops");
+                if first_cause.is_ok() {
+                    *first_cause = Err(error.context(name));
+                }
+            }
+        }
     }
 }
 
@@ -67,8 +89,8 @@ mod tests {
 
     #[tokio::test]
     async fn the_first_failure_stops_all_and_is_the_error() {
-        let stop = CancellationToken::new();
-        let mut tasks = Tasks::new(stop.clone());
+        let (stop, finished) = (CancellationToken::new(), CancellationToken::new());
+        let mut tasks = Tasks::new(stop.clone(), finished);
         tasks.spawn("patient", async move {
             stop.cancelled().await;
             anyhow::bail!("a later failure")
@@ -80,8 +102,27 @@ mod tests {
 
     #[tokio::test]
     async fn a_panicking_thread_is_a_failure() {
-        let mut tasks = Tasks::new(CancellationToken::new());
+        let mut tasks = Tasks::new(CancellationToken::new(), CancellationToken::new());
         tasks.spawn_thread("thread", || panic!("on purpose")).expect("a thread");
         assert!(tasks.join().await.is_err());
+    }
+
+    #[tokio::test]
+    async fn the_background_ends_after_the_work() {
+        let (stop, finished) = (CancellationToken::new(), CancellationToken::new());
+        let mut tasks = Tasks::new(stop.clone(), finished.clone());
+        let work_ended = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let seen = std::sync::Arc::clone(&work_ended);
+        tasks.spawn_background("background", async move {
+            finished.cancelled().await;
+            anyhow::ensure!(seen.load(std::sync::atomic::Ordering::SeqCst), "work was still under way");
+            Ok(())
+        });
+        tasks.spawn("work", async move {
+            tokio::task::yield_now().await;
+            work_ended.store(true, std::sync::atomic::Ordering::SeqCst);
+            Ok(())
+        });
+        tasks.join().await.expect("in order");
     }
 }

@@ -180,6 +180,21 @@ impl Topics {
         Ok(findings)
     }
 
+    /// How long topics keep records, in seconds; for ever is 0. Topics whose settings may not be read are left out.
+    pub async fn retentions(&self, names: &[String]) -> Result<Vec<(String, f64)>, anyhow::Error> {
+        let resources: Vec<ResourceSpecifier<'_>> = names.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
+        let options = AdminOptions::new().request_timeout(Some(PATIENCE));
+        let answers = self.admin.describe_configs(&resources, &options).await?;
+        Ok(names
+            .iter()
+            .zip(answers)
+            .filter_map(|(name, answer)| {
+                let text = answer.ok()?.get("retention.ms")?.value.clone()?;
+                Some((name.clone(), text.parse::<f64>().ok()?.max(0.0) / 1_000.0))
+            })
+            .collect())
+    }
+
     async fn check_settings(&self, topics: &[&TopicPlan], findings: &mut Vec<Finding>) -> Result<(), anyhow::Error> {
         let resources: Vec<ResourceSpecifier<'_>> = topics.iter().map(|topic| ResourceSpecifier::Topic(&topic.name)).collect();
         let options = AdminOptions::new().request_timeout(Some(PATIENCE));

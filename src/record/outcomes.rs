@@ -17,6 +17,7 @@ pub struct KnownDelivery {
     pub response_code: Option<i32>,
     pub failure_reason: Option<FailureReason>,
     pub next_retry_at: Option<DateTime<Utc>>,
+    pub first_attempt_at: Option<DateTime<Utc>>,
     /// Another owner's attempt that may still be under way: its number and its deadline.
     pub claim: Option<(i32, DateTime<Utc>)>,
 }
@@ -87,7 +88,7 @@ pub async fn known(connection: &mut PgConnection, ids: &[DeliveryId]) -> sqlx::R
     let ids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
     let (Some(lowest), Some(highest)) = (ids.iter().min(), ids.iter().max()) else { return Ok(Vec::new()) };
     let rows = sqlx::query!(
-        "select id, status, attempts, response_code, failure_reason, next_retry_at, claimed_until, claimed_attempt
+        "select id, status, attempts, response_code, failure_reason, next_retry_at, first_attempt_at, claimed_until, claimed_attempt
          from deliveries where id = any($1) and id between $2 and $3",
         &ids,
         lowest,
@@ -104,6 +105,7 @@ pub async fn known(connection: &mut PgConnection, ids: &[DeliveryId]) -> sqlx::R
                 response_code: row.response_code,
                 failure_reason: row.failure_reason.as_deref().map(word).transpose()?,
                 next_retry_at: row.next_retry_at,
+                first_attempt_at: row.first_attempt_at,
                 claim: row.claimed_attempt.zip(row.claimed_until),
             })
         })
