@@ -5,24 +5,37 @@ kafka_pom=$tree/scripts/kafka/pom.xml
 kafka_version=$(sed -n 's:.*<kafka.version>\(.*\)</kafka.version>.*:\1:p' "$kafka_pom")
 kafka_cache=$tree/.local/kafka-$kafka_version
 
-# Sets kafka_libs. Maven fetches the jars once for the work tree and checks their checksums.
-find_kafka_libs() {
-    kafka_libs=$kafka_cache/libs
+# Maven fetches the jars once for the work tree, and checks their checksums.
+fetch_kafka() {
+    command -v mvn >/dev/null || die "Maven is missing: run scripts/install-deps services"
     mkdir -p "$kafka_cache"
-    (
-        flock 7 # two starts at once fetch once
-        [ ! -d "$kafka_libs" ] || exit 0
-        command -v mvn >/dev/null || die "Maven is missing: run scripts/install-deps services"
+    exec 7>"$kafka_cache/lock"
+    flock 7 # two starts at once fetch once
+    if [ ! -d "$kafka_libs" ]; then
         say "fetching Apache Kafka $kafka_version with Maven (45 MB, once)"
         rm -rf "$kafka_libs.part"
-        mvn -q -B -Dstyle.color=never --strict-checksums -f "$kafka_pom" dependency:copy-dependencies -DincludeScope=runtime \
-            -DoutputDirectory="$kafka_libs.part" >&2 </dev/null || die "Maven could not fetch Kafka (above)"
+        # Maven colours even what is no terminal.
+        mvn -q -B --strict-checksums -f "$kafka_pom" dependency:copy-dependencies -DincludeScope=runtime \
+            -DoutputDirectory="$kafka_libs.part" </dev/null 2>&1 | sed 's/\x1b\[[0-9;]*m//g' >&2 ||
+            die "Maven could not fetch Kafka"
         # Moved when complete: an interrupted download is not taken for a whole one.
         mv "$kafka_libs.part" "$kafka_libs"
-    ) 7>"$kafka_cache/lock"
+    fi
+    exec 7>&-
+}
+
+# Sets kafka_libs.
+find_kafka_libs() {
+    kafka_libs=$kafka_cache/libs
+    [ -d "$kafka_libs" ] || fetch_kafka
     if ! "${as_service[@]}" test -r "$kafka_libs"; then
         # A work tree that the services' user cannot enter: see make_base.
-        [ -d "$base/kafka/libs" ] || cp -r "$kafka_libs" "$base/kafka/libs"
+        if [ ! -d "$base/kafka/libs" ]; then
+            rm -rf "$base/kafka/libs.part"
+            cp -r "$kafka_libs" "$base/kafka/libs.part"
+            chmod -R a+rX "$base/kafka/libs.part"
+            mv "$base/kafka/libs.part" "$base/kafka/libs"
+        fi
         kafka_libs=$base/kafka/libs
     fi
 }
@@ -102,7 +115,7 @@ kafka_start() {
     fi
     # In a session of its own, so Ctrl-C here does not reach it; without the caller's locks.
     setsid "${run[@]}" -Xms256m -Xmx512m -cp "$kafka_libs/*" kafka.Kafka "$home/server.properties" \
-        >"$home/log" 2>&1 </dev/null 7>&- 8>&- 9>&- &
+        >"$home/log" 2>&1 </dev/null 8>&- 9>&- &
     pid=$!
     echo "$pid" >"$home/pid"
     disown "$pid"

@@ -1,22 +1,27 @@
 # shellcheck shell=bash
 # Who the services run as, and where their files lie. Sourced by scripts/services.
 #
-# PostgreSQL refuses to run as root, and a broker has no reason to. So root steps down to `postgres`, which the
-# PostgreSQL package creates, or else to `nobody`; DEV_SERVICES_USER overrides. Anyone else runs them as themselves.
+# PostgreSQL refuses to run as root, and a broker has no reason to. So root steps down: to whoever's files lie in DIR
+# already, else to DEV_SERVICES_USER, `postgres` (which PostgreSQL's package creates) or `nobody`. Anyone else runs them as
+# themselves.
 
 service_owner=()
 
-choose_user() {
+choose_user() { # after find_base
     [ "$(id -u)" -eq 0 ] || return 0
-    local user=${DEV_SERVICES_USER:-}
-    if [ -z "$user" ]; then
-        if id postgres >/dev/null 2>&1; then user=postgres; else user=nobody; fi
+    local uid gid user=${DEV_SERVICES_USER:-postgres}
+    if [ -d "$base/postgres" ]; then
+        read -r uid gid <<<"$(stat -c '%u %g' "$base/postgres")"
+    else
+        [ -n "${DEV_SERVICES_USER:-}" ] || id postgres >/dev/null 2>&1 || user=nobody
+        uid=$(id -u "$user")
+        gid=$(id -g "$user")
     fi
-    [ "$(id -u "$user")" -ne 0 ] || die "DEV_SERVICES_USER=$user is root, which PostgreSQL refuses"
+    [ "$uid" -ne 0 ] || die "the services would run as root, which PostgreSQL refuses; DEV_SERVICES_USER names somebody else"
     # A prefix: `"${as_service[@]}" some command`.
     # setpriv and not su or runuser: it becomes the command, so the pid we note is the service's own.
-    as_service=(setpriv "--reuid=$user" "--regid=$(id -g "$user")" --clear-groups --)
-    service_owner=(-o "$user" -g "$(id -g "$user")")
+    as_service=(setpriv "--reuid=$uid" "--regid=$gid" --clear-groups --)
+    service_owner=(-o "$uid" -g "$gid")
 }
 
 # Writes stdin to FILE as the services' user. Not `tee`: what is written is nobody's business on stdout.
@@ -31,8 +36,8 @@ find_base() { # DIR
     if [ -f "$1/place" ] && [ -d "$(cat "$1/place")" ]; then base=$(cat "$1/place"); fi
 }
 
-make_base() { # DIR, after find_base
-    [ "$base" = "$1" ] || return 0
+make_base() { # DIR, after choose_user
+    [ ! -d "$base/postgres" ] || return 0
     rm -f "$1/place"
     install -d -m 700 "${service_owner[@]}" "$base/kafka" "$base/postgres"
     if ! "${as_service[@]}" test -w "$base/postgres"; then
