@@ -58,10 +58,10 @@ impl RetrySchedule {
             .map(Self)
     }
 
-    /// The delay after attempt `attempt` (from 1) failed; none when it was the last.
-    pub fn delay_after(&self, attempt: u32) -> Option<Duration> {
+    /// The delay after attempt `attempt` (from 1) failed, as a tier; none when it was the last.
+    pub fn tier_after(&self, attempt: u32) -> Option<Tier> {
         let place = usize::try_from(attempt.checked_sub(1)?).ok()?;
-        self.0.get(place).map(|tier| tier.delay())
+        self.0.get(place).copied()
     }
 
     /// How many attempts there are in all.
@@ -245,7 +245,7 @@ mod tests {
         assert_eq!(default, schedule(&["1s", "2s", "4s"]));
         assert_eq!(default.attempts(), 4);
         let delays: Vec<_> = (0..6)
-            .map(|n| default.delay_after(n).map(|delay| delay.as_secs()))
+            .map(|n| default.tier_after(n).map(|tier| tier.delay().as_secs()))
             .collect();
         assert_eq!(delays, [None, Some(1), Some(2), Some(4), None, None]);
     }
