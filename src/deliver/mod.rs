@@ -10,3 +10,7 @@ pub mod own_headers;
 pub mod request;
 /// The two kinds of signature.
 pub mod signature;
+/// What came of an attempt and what follows.
+pub mod outcome;
+/// Going on after a crash: a recorded attempt redoes its publish, never its send.
+pub mod resume;
