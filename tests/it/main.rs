@@ -1,1 +1,3 @@
+mod record_support;
 mod record_schema;
+mod record_registry;

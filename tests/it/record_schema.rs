@@ -1,25 +1,14 @@
 //! Migrations, partitions and keys against a real Postgres.
 
-use base64::Engine as _;
 use bellwether::clock;
 use bellwether::domain::id::uuid_floor;
-use bellwether::record::keyring::Keyring;
 use bellwether::record::keys::{self, KeyError};
 use bellwether::record::migrate::{self, Schema};
 use bellwether::record::partitions::{ensure_partitions, partition_horizon_seconds};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-const DAY_MS: i64 = 86_400_000;
-
-/// Noon of some day.
-const NOON_MS: i64 = 1_771_934_400_000;
-
-pub(crate) fn keyring(ids: &[(&str, u8)]) -> Keyring {
-    let encode = |byte: u8| base64::engine::general_purpose::STANDARD.encode([byte; 32]);
-    let lines: Vec<String> = ids.iter().map(|(id, byte)| format!("{id}:{}", encode(*byte))).collect();
-    Keyring::parse(&lines).expect("good keys")
-}
+use crate::record_support::{DAY_MS, NOON_MS, keyring};
 
 async fn insert_delivery(conn: &mut PgConnection, id: Uuid) {
     sqlx::query(
