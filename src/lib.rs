@@ -30,3 +30,5 @@ pub mod tasks;
 pub mod domain;
 /// The one place that reads clocks.
 pub mod clock;
+/// The one place that draws chance.
+pub mod chance;

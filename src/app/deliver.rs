@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Shared;
 use crate::deliver::address::AddressRules;
-use crate::deliver::client::{Client, ClientSettings};
+use crate::deliver::client::{ClientOptions, WebhookClient};
 use crate::deliver::health_notes::HealthNotes;
 use crate::deliver::intake::{self, IntakeLinks, IntakeSettings};
 use crate::deliver::task::Deliverer;
@@ -71,7 +71,7 @@ pub(super) fn start(shared: &Shared, publisher: &Publisher, existing: &BTreeMap<
         probe: shared.probe.clone(),
         registry: shared.registry.clone(),
         registry_read_at: Arc::clone(&shared.registry_read_at),
-        client: Client::new(client_settings(shared)?).context("starting the HTTP client")?,
+        client: WebhookClient::new(client_options(shared)?).context("starting the HTTP client")?,
         schedules: Arc::clone(&shared.schedules),
         under_way: Arc::clone(&under_way),
         follower,
@@ -130,15 +130,19 @@ pub(super) fn start(shared: &Shared, publisher: &Publisher, existing: &BTreeMap<
     Ok(())
 }
 
-fn client_settings(shared: &Shared) -> anyhow::Result<ClientSettings> {
+fn client_options(shared: &Shared) -> anyhow::Result<ClientOptions> {
     let webhooks = &shared.config.webhooks;
-    let mut settings = ClientSettings::new(address_rules(shared));
-    settings.timeout = webhooks.timeout;
-    settings.connect_timeout = webhooks.connect_timeout;
-    if let Some(path) = &webhooks.ca_file {
-        settings.extra_ca_pem = Some(std::fs::read(path).with_context(|| format!("webhooks.ca_file: {} cannot be read", path.display()))?);
-    }
-    Ok(settings)
+    let extra_roots_pem = match &webhooks.ca_file {
+        Some(path) => Some(std::fs::read(path).with_context(|| format!("webhooks.ca_file: {} cannot be read", path.display()))?),
+        None => None,
+    };
+    Ok(ClientOptions {
+        rules: address_rules(shared),
+        timeout: webhooks.timeout,
+        connect_timeout: webhooks.connect_timeout,
+        extra_roots_pem,
+        ..ClientOptions::default()
+    })
 }
 
 /// Which addresses may be called.

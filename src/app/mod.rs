@@ -23,7 +23,6 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::api;
 use crate::clock;
 use crate::config::Config;
 use crate::dispatch::schedules::Schedules;
@@ -163,26 +162,7 @@ async fn start_all(config: &Arc<Config>, roles: &Roles, tasks: &mut Tasks, links
             deliver::start(&shared, &publisher, &existing, tasks)?;
         }
     }
-    if roles.has(Role::Api) {
-        start_api(&shared, tasks).await?;
-    }
-    Ok(())
-}
-
-async fn start_api(shared: &Shared, tasks: &mut Tasks) -> anyhow::Result<()> {
-    let http = &shared.config.http;
-    let listener = TcpListener::bind(http.listen).await.with_context(|| format!("http.listen = {}", http.listen))?;
-    tracing::info!(address = %listener.local_addr()?, "the API is open");
-    let app = api::router(start::api_state(shared)?);
-    let stop = shared.stop.clone();
-    tasks.spawn("api", async move {
-        let service = app.into_make_service_with_connect_info::<std::net::SocketAddr>();
-        let until = async move {
-            stop.cancelled().await;
-            tokio::time::sleep(API_LINGER).await;
-        };
-        Ok(axum::serve(listener, service).with_graceful_shutdown(until).await?)
-    });
+    //API
     Ok(())
 }
 

@@ -95,7 +95,7 @@ impl Upkeep {
         if let Ok((horizon, theirs_ms)) = asked.await {
             self.metrics.postgres_partition_horizon.set(horizon as f64);
             // Half of the way there and back is nobody's offset.
-            let half_way_ms = begun.elapsed().as_millis() as i64 / 2;
+            let half_way_ms = clock::monotonic().duration_since(begun).as_millis() as i64 / 2;
             self.metrics.clock_offset.set((clock::now_ms() - half_way_ms - theirs_ms) as f64 / 1_000.0);
         }
     }

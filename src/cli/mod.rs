@@ -6,10 +6,10 @@
 mod check;
 mod health;
 mod keys;
-mod listen;
+
 mod replay;
 mod serve;
-mod token;
+
 mod topics;
 
 use std::path::PathBuf;
@@ -59,16 +59,11 @@ enum Command {
     Topics(topics::TopicsCommand),
     /// Ask a running process whether it is alive, or ready
     Health(health::HealthArgs),
-    /// Manage API tokens
-    #[command(subcommand)]
-    Token(token::TokenCommand),
     /// Manage encryption keys
     #[command(subcommand)]
     Keys(keys::KeysCommand),
     /// Check the configuration and say what is wrong with it
     CheckConfig,
-    /// Receive webhooks on this machine: verify and print them
-    Listen(listen::ListenArgs),
     /// Publish a file of events to Kafka at a chosen speed
     Replay(replay::ReplayArgs),
 }
@@ -101,10 +96,8 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Migrate => serve::migrate(&cli.config.load()?).await?,
         Command::Topics(command) => return topics::run(command, &cli.config.load()?).await,
         Command::Health(args) => return health::run(args, &cli.config.load()?).await,
-        Command::Token(command) => token::run(command, &cli.config.load()?).await?,
         Command::Keys(command) => keys::run(&command)?,
         Command::CheckConfig => return check::run(&cli.config),
-        Command::Listen(args) => listen::run(args).await?,
         Command::Replay(args) => {
             let config = cli.config.load()?;
             logs::start(&config.telemetry, "replay", None);

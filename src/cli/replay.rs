@@ -132,7 +132,7 @@ fn reader(args: &ReplayArgs) -> anyhow::Result<LineReader> {
         FileFormat::AccessLog => true,
     };
     match (&args.site, access_log) {
-        (Some(site), true) => Ok(LineReader::access_log(site.clone(), rand::random())),
+        (Some(site), true) => Ok(LineReader::access_log(site.clone(), crate::chance::bytes())),
         (None, true) => bail!("an access log needs --site: the site its lines belong to"),
         (Some(_), false) => bail!("--site is for access logs; events name their site themselves"),
         (None, false) => Ok(LineReader::events()),

@@ -36,7 +36,7 @@ pub fn load(sources: &ConfigSources) -> Result<Config, ConfigError> {
         figment = figment.merge(Toml::string(&read(path)?));
     }
     if sources.environment {
-        figment = figment.merge(Env::prefixed("BELLWETHER_").ignore(&["config"]).split("__"));
+        figment = figment.merge(Env::prefixed("BELLWETHER_").ignore(&["config", "roles"]).split("__"));
     }
     for one in &sources.overrides {
         let (key, value) = one.split_once('=').filter(|(key, _)| !key.trim().is_empty()).ok_or_else(|| ConfigError::Override(one.clone()))?;

@@ -93,7 +93,7 @@ pub fn run(member: GroupMember, settings: IntakeSettings, links: IntakeLinks) ->
     let completions = Completions::new(sender);
     completions.wake_me();
     let pulse = links.health.pulse(&settings.name, clock::now_ms());
-    let nonce = format!("{:016x}", rand::random::<u64>());
+    let nonce = hex::encode(crate::chance::bytes::<8>());
     let now = clock::monotonic();
     let mut intake = Intake {
         member,

@@ -13,7 +13,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::client::{Client, Exchange};
+use super::client::{Exchange, WebhookClient};
 use super::outcome::{self, Ended, Gate, Next};
 use super::request::{AttemptFacts, WebhookRequest};
 use super::resume::{Claim, Known, Resume, resume};
@@ -47,7 +47,7 @@ pub struct Deliverer {
     pub registry: watch::Receiver<Arc<Registry>>,
     /// When the registry was last read, in milliseconds since the Unix epoch.
     pub registry_read_at: Arc<AtomicI64>,
-    pub client: Client,
+    pub client: WebhookClient,
     pub schedules: Arc<Schedules>,
     pub under_way: Arc<UnderWay>,
     pub follower: Follower,
@@ -193,7 +193,7 @@ impl Deliverer {
             now_ms: started_ms,
             body: record.body.clone(),
         };
-        let exchange = self.client.exchange(WebhookRequest::build(webhook, &facts)).await;
+        let exchange = self.client.exchange(&WebhookRequest::build(webhook, &facts)).await;
         in_flight.dec();
         self.count(&work, &exchange, started_ms, possible_repeat);
         let ended = Ended {
@@ -202,11 +202,11 @@ impl Deliverer {
             retry_after: exchange.retry_after.as_deref(),
             ended_at_ms: exchange.ended_at_ms,
         };
-        let next = outcome::next(&ended, self.schedules.get(&webhook.retry_schedule), self.schedules.tiers(), rand::random());
+        let next = outcome::next(&ended, self.schedules.get(&webhook.retry_schedule), self.schedules.tiers(), crate::chance::fraction());
         tracing::debug!(
             site.id = %record.site_id, webhook.id = %record.webhook_id, delivery.id = %record.delivery_id,
             notification.id = %record.notification_id, attempt = record.attempt, outcome = exchange.result.as_str(),
-            fault = exchange.fault.as_str(), duration_ms = exchange.ended_at_ms - exchange.started_at_ms,
+            fault = exchange.fault().as_str(), duration_ms = exchange.ended_at_ms - exchange.started_at_ms,
             error = exchange.error.as_deref(), "attempted"
         );
         let row = row_of(&work, webhook, exchange, &next, possible_repeat);
@@ -216,7 +216,7 @@ impl Deliverer {
     fn count(&self, work: &Work, exchange: &Exchange, started_ms: i64, possible_repeat: bool) {
         let metrics = &self.metrics;
         let kind = if work.record.attempt == 1 { "first" } else { "retry" };
-        metrics.attempts.with_label_values(&[exchange.result.as_str(), exchange.fault.as_str(), kind]).inc();
+        metrics.attempts.with_label_values(&[exchange.result.as_str(), exchange.fault().as_str(), kind]).inc();
         let phases = &exchange.phases;
         for (phase, duration) in [
             ("dns", phases.dns),
@@ -284,10 +284,10 @@ fn row_of(work: &Work, webhook: &Webhook, exchange: Exchange, next: &Next, possi
             ended_at: clock::from_ms(exchange.ended_at_ms),
             status_code,
             result: exchange.result.as_str(),
-            fault: exchange.fault.as_str(),
+            fault: exchange.result.fault().as_str(),
             error: exchange.error,
-            response: exchange.response.map(|bytes| bytes.to_vec()),
-            remote_address: exchange.remote_address.map(|address| address.to_string()),
+            response: exchange.response,
+            remote_address: exchange.remote.map(|address| address.to_string()),
             url_masked: webhook.url.masked(),
             possible_repeat,
             dns_ms: millis(exchange.phases.dns),

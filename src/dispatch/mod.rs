@@ -10,3 +10,5 @@ pub mod record;
 pub mod schedule;
 /// What was read ahead from the tiers.
 pub mod tiers;
+/// The configured schedules by name.
+pub mod schedules;

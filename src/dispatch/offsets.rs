@@ -62,6 +62,12 @@ impl OffsetTracker {
         self.open.insert(offset)
     }
 
+    /// Whether `offset` was read and nothing remains to be done for it. A partition that comes back is read again from its
+    /// committed offset, and what was completed beyond that is not done twice.
+    pub fn is_complete(&self, offset: i64) -> bool {
+        self.last.is_some_and(|last| offset <= last) && !self.open.contains(&offset)
+    }
+
     /// Notes that nothing remains to be done for `offset`.
     pub fn complete(&mut self, epoch: Epoch, offset: i64) -> Completion {
         if epoch != self.epoch {

@@ -52,6 +52,12 @@ impl Secret {
         Self(format!("{WHSEC_PREFIX}{}", STANDARD.encode(random)))
     }
 
+    /// A text that was checked before it was stored: a secret, or the value of an own header, which has rules of its
+    /// own but is as secret.
+    pub fn from_stored(text: String) -> Self {
+        Self(text)
+    }
+
     /// The secret as shown to its owner. Never log it.
     pub fn reveal(&self) -> &str {
         &self.0

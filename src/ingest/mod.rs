@@ -8,3 +8,6 @@ pub mod formats;
 pub mod reject;
 /// Lines of a web server's access log, for `replay`.
 pub mod access_log;
+
+/// The lines of a file that `replay` publishes.
+pub mod replay_file;

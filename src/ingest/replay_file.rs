@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::access_log::{self, Salt};
+use super::access_log::{self, Skip};
 use super::formats::{self, Format};
 use crate::domain::site::SiteId;
 
@@ -15,7 +15,7 @@ const SHOWN: u64 = 10;
 #[derive(Debug)]
 pub enum LineReader {
     Events,
-    AccessLog { site: SiteId, salt: Salt },
+    AccessLog { site: SiteId, lines: access_log::LineReader },
 }
 
 /// What a line is.
@@ -48,8 +48,9 @@ impl LineReader {
     }
 
     /// Common or combined log format, of one site; `salt` hides who the visitors were.
-    pub fn access_log(site: SiteId, salt: Salt) -> Self {
-        Self::AccessLog { site, salt }
+    pub fn access_log(site: SiteId, salt: [u8; 16]) -> Self {
+        let lines = access_log::LineReader::new(salt, Some(site.as_str()));
+        Self::AccessLog { site, lines }
     }
 
     /// Reads one line, without its end.
@@ -62,19 +63,27 @@ impl LineReader {
                 Ok(event) => Parsed::Event { key: event.site_id.into_owned(), at_ms: event.timestamp_ms, value: line.to_vec() },
                 Err(reject) => Parsed::Skipped(Skipped::Bad(reject.to_string())),
             },
-            Self::AccessLog { site, salt } => match access_log::read(line, salt) {
-                Ok(hit) => {
-                    let mut event = json!({
-                        "site_id": site, "type": "pageview", "visitor_id": hit.visitor, "path": hit.path, "timestamp": hit.at_ms,
-                    });
-                    if let Some(source) = hit.source {
-                        event["source"] = source.into();
+            Self::AccessLog { site, lines } => {
+                let Ok(text) = std::str::from_utf8(line) else {
+                    return Parsed::Skipped(Skipped::Bad("not UTF-8".into()));
+                };
+                match lines.read(text) {
+                    Ok(hit) => {
+                        let mut event = json!({
+                            "site_id": site, "type": "pageview", "visitor_id": hit.visitor, "path": hit.path, "timestamp": hit.timestamp_ms,
+                        });
+                        if let Some(source) = hit.source {
+                            event["source"] = source.into();
+                        }
+                        let value = event.to_string().into_bytes();
+                        Parsed::Event { key: site.as_str().to_owned(), value, at_ms: Some(hit.timestamp_ms) }
                     }
-                    Parsed::Event { key: site.as_str().to_owned(), value: event.to_string().into_bytes(), at_ms: Some(hit.at_ms) }
+                    Err(Skip::NotGet) => Parsed::Skipped(Skipped::Expected("not a GET")),
+                    Err(Skip::Status(_)) => Parsed::Skipped(Skipped::Expected("answered with neither 2xx nor 304")),
+                    Err(Skip::Asset) => Parsed::Skipped(Skipped::Expected("of assets")),
+                    Err(Skip::Unreadable) => Parsed::Skipped(Skipped::Bad("not an access log line".into())),
                 }
-                Err(access_log::Skip::Unreadable) => Parsed::Skipped(Skipped::Bad("not an access log line".into())),
-                Err(skip) => Parsed::Skipped(Skipped::Expected(skip.as_str())),
-            },
+            }
         }
     }
 }

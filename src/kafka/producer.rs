@@ -64,7 +64,7 @@ impl ProducerContext for PublisherContext {
         let metrics = self.0.metrics();
         let outcome = match result {
             Ok(_) => {
-                metrics.produce.with_label_values(&[receipt.label]).observe(receipt.handed_over.elapsed().as_secs_f64());
+                metrics.produce.with_label_values(&[receipt.label]).observe(clock::monotonic().duration_since(receipt.handed_over).as_secs_f64());
                 Ok(())
             }
             Err((error, message)) => {

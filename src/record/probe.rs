@@ -32,7 +32,7 @@ impl Probe {
         let result = operation.await;
         match &result {
             Ok(_) => {
-                self.metrics.postgres.with_label_values(&[op]).observe(begun.elapsed().as_secs_f64());
+                self.metrics.postgres.with_label_values(&[op]).observe(clock::monotonic().duration_since(begun).as_secs_f64());
                 self.metrics.postgres_up.set(1);
                 self.health.set("postgres", Ok(()));
             }
