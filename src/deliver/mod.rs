@@ -14,3 +14,11 @@ pub mod signature;
 pub mod outcome;
 /// Going on after a crash: a recorded attempt redoes its publish, never its send.
 pub mod resume;
+/// What an error of the HTTP client means.
+mod classify;
+/// The HTTP edge.
+pub mod client;
+/// How long the parts of an exchange took.
+pub mod phases;
+/// Names to addresses, judged.
+pub mod resolver;
