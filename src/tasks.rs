@@ -21,23 +21,40 @@ pub struct Tasks {
 impl Tasks {
     /// `stop` is cancelled when the first task ends; `finished` when all work has.
     pub fn new(stop: CancellationToken, finished: CancellationToken) -> Self {
-        Self { work: JoinSet::new(), background: JoinSet::new(), stop, finished }
+        Self {
+            work: JoinSet::new(),
+            background: JoinSet::new(),
+            stop,
+            finished,
+        }
     }
 
     /// Runs a future that ends by itself after `stop`.
-    pub fn spawn(&mut self, name: impl Into<String>, future: impl Future<Output = anyhow::Result<()>> + Send + 'static) {
+    pub fn spawn(
+        &mut self,
+        name: impl Into<String>,
+        future: impl Future<Output = anyhow::Result<()>> + Send + 'static,
+    ) {
         let name = name.into();
         self.work.spawn(async move { (name, future.await) });
     }
 
     /// Runs a future that ends by itself after `finished`.
-    pub fn spawn_background(&mut self, name: impl Into<String>, future: impl Future<Output = anyhow::Result<()>> + Send + 'static) {
+    pub fn spawn_background(
+        &mut self,
+        name: impl Into<String>,
+        future: impl Future<Output = anyhow::Result<()>> + Send + 'static,
+    ) {
         let name = name.into();
         self.background.spawn(async move { (name, future.await) });
     }
 
     /// Runs a function on a thread of its own, under the same supervision.
-    pub fn spawn_thread(&mut self, name: impl Into<String>, body: impl FnOnce() -> anyhow::Result<()> + Send + 'static) -> anyhow::Result<()> {
+    pub fn spawn_thread(
+        &mut self,
+        name: impl Into<String>,
+        body: impl FnOnce() -> anyhow::Result<()> + Send + 'static,
+    ) -> anyhow::Result<()> {
         let name = name.into();
         let (done, ended) = tokio::sync::oneshot::channel();
         std::thread::Builder::new()
@@ -45,7 +62,11 @@ impl Tasks {
             .spawn(move || drop(done.send(body())))
             .with_context(|| format!("starting the thread {name}"))?;
         // A dropped sender means that the thread panicked.
-        self.spawn(name, async move { ended.await.unwrap_or_else(|_| Err(anyhow::anyhow!("the thread panicked"))) });
+        self.spawn(name, async move {
+            ended
+                .await
+                .unwrap_or_else(|_| Err(anyhow::anyhow!("the thread panicked")))
+        });
         Ok(())
     }
 
@@ -69,12 +90,17 @@ impl Tasks {
     }
 
     fn note(&self, ended: Result<Ended, JoinError>, first_cause: &mut anyhow::Result<()>) {
-        let (name, result) = ended.unwrap_or_else(|error| ("a task".to_owned(), Err(anyhow::anyhow!("it panicked: {error}"))));
+        let (name, result) =
+            ended.unwrap_or_else(|error| ("a task".to_owned(), Err(anyhow::anyhow!("it panicked: {error}"))));
         match result {
             Ok(()) if !self.stop.is_cancelled() => tracing::info!(task = name, "ended; everything stops"),
             Ok(()) => tracing::debug!(task = name, "stopped"),
             Err(error) => {
-                tracing::error!(task = name, error = format!("{error:#}"), "failed; everything stops");
+                tracing::error!(
+                    task = name,
+                    error = format!("{error:#}"),
+                    "failed; everything stops"
+                );
                 if first_cause.is_ok() {
                     *first_cause = Err(error.context(name));
                 }
@@ -95,7 +121,9 @@ mod tests {
             stop.cancelled().await;
             anyhow::bail!("a later failure")
         });
-        tasks.spawn_thread("thread", || anyhow::bail!("the first failure")).expect("a thread");
+        tasks
+            .spawn_thread("thread", || anyhow::bail!("the first failure"))
+            .expect("a thread");
         let error = tasks.join().await.expect_err("a failure");
         assert_eq!(format!("{error:#}"), "thread: the first failure");
     }
@@ -103,7 +131,9 @@ mod tests {
     #[tokio::test]
     async fn a_panicking_thread_is_a_failure() {
         let mut tasks = Tasks::new(CancellationToken::new(), CancellationToken::new());
-        tasks.spawn_thread("thread", || panic!("on purpose")).expect("a thread");
+        tasks
+            .spawn_thread("thread", || panic!("on purpose"))
+            .expect("a thread");
         assert!(tasks.join().await.is_err());
     }
 
@@ -115,7 +145,10 @@ mod tests {
         let seen = std::sync::Arc::clone(&work_ended);
         tasks.spawn_background("background", async move {
             finished.cancelled().await;
-            anyhow::ensure!(seen.load(std::sync::atomic::Ordering::SeqCst), "work was still under way");
+            anyhow::ensure!(
+                seen.load(std::sync::atomic::Ordering::SeqCst),
+                "work was still under way"
+            );
             Ok(())
         });
         tasks.spawn("work", async move {

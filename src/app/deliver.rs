@@ -27,7 +27,12 @@ use crate::tasks::Tasks;
 const WORK_QUEUE: usize = 1_024;
 
 /// Starts everything the role needs. `existing` are the cluster's retry topics: one that is no longer configured is still emptied.
-pub(super) fn start(shared: &Shared, publisher: &Publisher, existing: &BTreeMap<String, i32>, tasks: &mut Tasks) -> anyhow::Result<()> {
+pub(super) fn start(
+    shared: &Shared,
+    publisher: &Publisher,
+    existing: &BTreeMap<String, i32>,
+    tasks: &mut Tasks,
+) -> anyhow::Result<()> {
     let config = &shared.config;
     let kafka = &config.kafka;
     let retry_prefix = kafka.topic("retry.");
@@ -87,8 +92,13 @@ pub(super) fn start(shared: &Shared, publisher: &Publisher, existing: &BTreeMap<
     let group = kafka.topic("deliver");
     let queues = topics.len() * usize::try_from(kafka.partitions).unwrap_or(1);
     for number in 0..config.deliver.threads {
-        let member = GroupMember::join(&settings::deliver_member(kafka, &group, queues), "deliver", &topics, shared.voice.clone())
-            .context("joining the deliver group")?;
+        let member = GroupMember::join(
+            &settings::deliver_member(kafka, &group, queues),
+            "deliver",
+            &topics,
+            shared.voice.clone(),
+        )
+        .context("joining the deliver group")?;
         let name = format!("deliver-{number}");
         let settings = IntakeSettings {
             name: name.clone(),
@@ -133,7 +143,10 @@ pub(super) fn start(shared: &Shared, publisher: &Publisher, existing: &BTreeMap<
 fn client_options(shared: &Shared) -> anyhow::Result<ClientOptions> {
     let webhooks = &shared.config.webhooks;
     let extra_roots_pem = match &webhooks.ca_file {
-        Some(path) => Some(std::fs::read(path).with_context(|| format!("webhooks.ca_file: {} cannot be read", path.display()))?),
+        Some(path) => Some(
+            std::fs::read(path)
+                .with_context(|| format!("webhooks.ca_file: {} cannot be read", path.display()))?,
+        ),
         None => None,
     };
     Ok(ClientOptions {
@@ -147,5 +160,8 @@ fn client_options(shared: &Shared) -> anyhow::Result<ClientOptions> {
 
 /// Which addresses may be called.
 pub(super) fn address_rules(shared: &Shared) -> AddressRules {
-    AddressRules { allow: shared.config.webhooks.allow_networks.clone(), deny: shared.config.webhooks.deny_networks.clone() }
+    AddressRules {
+        allow: shared.config.webhooks.allow_networks.clone(),
+        deny: shared.config.webhooks.deny_networks.clone(),
+    }
 }

@@ -65,20 +65,43 @@ pub async fn serve(config: Config, roles: Roles) -> anyhow::Result<()> {
     logs::start(&config.telemetry, &roles.to_string(), Some(Arc::clone(&metrics)));
     start::describe(&config, &roles, &metrics);
     let health = Arc::new(Health::new(Arc::clone(&metrics), start::checks(&roles)));
-    let (stop, give_up, finished) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+    let (stop, give_up, finished) = (
+        CancellationToken::new(),
+        CancellationToken::new(),
+        CancellationToken::new(),
+    );
     let mut tasks = Tasks::new(stop.clone(), finished.clone());
 
     // First of all, so that a start that takes long can be watched.
-    let listener = TcpListener::bind(config.admin.listen).await.with_context(|| format!("admin.listen = {}", config.admin.listen))?;
+    let listener = TcpListener::bind(config.admin.listen)
+        .await
+        .with_context(|| format!("admin.listen = {}", config.admin.listen))?;
     tracing::info!(address = %listener.local_addr()?, "the admin listener is open");
-    let app = admin::router(AdminState { metrics: Arc::clone(&metrics), health: Arc::clone(&health) });
+    let app = admin::router(AdminState {
+        metrics: Arc::clone(&metrics),
+        health: Arc::clone(&health),
+    });
     let until = finished.clone();
     tasks.spawn_background("admin", async move {
-        Ok(axum::serve(listener, app).with_graceful_shutdown(until.cancelled_owned()).await?)
+        Ok(axum::serve(listener, app)
+            .with_graceful_shutdown(until.cancelled_owned())
+            .await?)
     });
     tasks.spawn_background("signals", watch_signals(stop.clone(), finished.clone()));
 
-    let started = start_all(&config, &roles, &mut tasks, StartLinks { metrics, health: Arc::clone(&health), schedules, stop: stop.clone(), give_up: give_up.clone(), finished: finished.clone() });
+    let started = start_all(
+        &config,
+        &roles,
+        &mut tasks,
+        StartLinks {
+            metrics,
+            health: Arc::clone(&health),
+            schedules,
+            stop: stop.clone(),
+            give_up: give_up.clone(),
+            finished: finished.clone(),
+        },
+    );
     tokio::select! {
         biased;
         result = started => result?,
@@ -117,19 +140,41 @@ struct StartLinks {
     finished: CancellationToken,
 }
 
-async fn start_all(config: &Arc<Config>, roles: &Roles, tasks: &mut Tasks, links: StartLinks) -> anyhow::Result<()> {
-    let StartLinks { metrics, health, schedules, stop, give_up, finished } = links;
+async fn start_all(
+    config: &Arc<Config>,
+    roles: &Roles,
+    tasks: &mut Tasks,
+    links: StartLinks,
+) -> anyhow::Result<()> {
+    let StartLinks {
+        metrics,
+        health,
+        schedules,
+        stop,
+        give_up,
+        finished,
+    } = links;
     let keyring = Arc::new(keyring(config)?);
     let pool = open_pool(config)?;
     let probe = Probe::new(Arc::clone(&metrics), Arc::clone(&health));
     start::postgres(config, &pool, &keyring, &health).await?;
     let voice = Voice::new(Arc::clone(&metrics));
-    let existing = if roles.reads_kafka() { start::kafka(config, &schedules, &voice, &metrics, &health).await? } else { Default::default() };
+    let existing = if roles.reads_kafka() {
+        start::kafka(config, &schedules, &voice, &metrics, &health).await?
+    } else {
+        Default::default()
+    };
 
     let mut reader = RegistryReader::new(Arc::clone(&keyring));
     let read_at = clock::now_ms();
-    let mut connection = pool.acquire().await.context("reading the configuration of sites and webhooks")?;
-    reader.look(&mut connection, read_at).await.context("reading the configuration of sites and webhooks")?;
+    let mut connection = pool
+        .acquire()
+        .await
+        .context("reading the configuration of sites and webhooks")?;
+    reader
+        .look(&mut connection, read_at)
+        .await
+        .context("reading the configuration of sites and webhooks")?;
     drop(connection);
     let (publish, registry) = watch::channel(reader.current());
     let registry_read_at = Arc::new(AtomicI64::new(read_at));
@@ -149,12 +194,23 @@ async fn start_all(config: &Arc<Config>, roles: &Roles, tasks: &mut Tasks, links
     };
     let (pool, until) = (shared.pool.clone(), finished.clone());
     tasks.spawn_background("registry", async move {
-        follow::follow(pool, reader, publish, move |begun_ms| registry_read_at.store(begun_ms, Ordering::Relaxed), until).await;
+        follow::follow(
+            pool,
+            reader,
+            publish,
+            move |begun_ms| registry_read_at.store(begun_ms, Ordering::Relaxed),
+            until,
+        )
+        .await;
         Ok(())
     });
-    tasks.spawn_background("upkeep", upkeep::run(upkeep::Upkeep::new(&shared, roles), finished));
+    tasks.spawn_background(
+        "upkeep",
+        upkeep::run(upkeep::Upkeep::new(&shared, roles), finished),
+    );
     if roles.reads_kafka() {
-        let publisher = Publisher::new(&shared.config.kafka, shared.voice.clone()).context("starting the producer")?;
+        let publisher =
+            Publisher::new(&shared.config.kafka, shared.voice.clone()).context("starting the producer")?;
         if roles.has(Role::Detect) {
             detect::start(&shared, &publisher, tasks).await?;
         }

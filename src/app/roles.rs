@@ -22,7 +22,11 @@ pub struct Roles(Vec<Role>);
 impl Roles {
     /// These roles, each once; all of them when none is named.
     pub fn new(named: &[Role]) -> Self {
-        let mut roles = if named.is_empty() { Role::value_variants().to_vec() } else { named.to_vec() };
+        let mut roles = if named.is_empty() {
+            Role::value_variants().to_vec()
+        } else {
+            named.to_vec()
+        };
         roles.sort_unstable();
         roles.dedup();
         Self(roles)
@@ -67,6 +71,9 @@ mod tests {
     #[test]
     fn no_role_named_means_all_of_them() {
         assert_eq!(Roles::new(&[]).to_string(), "detect,deliver,api");
-        assert_eq!(Roles::new(&[Role::Api, Role::Detect, Role::Api]).to_string(), "detect,api");
+        assert_eq!(
+            Roles::new(&[Role::Api, Role::Detect, Role::Api]).to_string(),
+            "detect,api"
+        );
     }
 }

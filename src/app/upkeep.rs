@@ -49,7 +49,11 @@ impl Upkeep {
 /// Goes round until the process ends. A failure is logged and tried again; none of it stops the process.
 pub(super) async fn run(upkeep: Upkeep, finished: CancellationToken) -> anyhow::Result<()> {
     upkeep.metrics.memory_limit.set(memory_limit());
-    let topics = if upkeep.reads_kafka { Some(Arc::new(Topics::new(&upkeep.config, upkeep.voice.clone())?)) } else { None };
+    let topics = if upkeep.reads_kafka {
+        Some(Arc::new(Topics::new(&upkeep.config, upkeep.voice.clone())?))
+    } else {
+        None
+    };
     let mut round = 0_u64;
     loop {
         upkeep.local_gauges();
@@ -69,9 +73,18 @@ impl Upkeep {
     fn local_gauges(&self) {
         let age_ms = clock::now_ms() - self.registry_read_at.load(Ordering::Relaxed);
         self.metrics.config_age.set(age_ms.max(0) as f64 / 1_000.0);
-        let (size, idle) = (i64::from(self.pool.size()), i64::try_from(self.pool.num_idle()).unwrap_or(0));
-        self.metrics.postgres_connections.with_label_values(&["idle"]).set(idle);
-        self.metrics.postgres_connections.with_label_values(&["used"]).set((size - idle).max(0));
+        let (size, idle) = (
+            i64::from(self.pool.size()),
+            i64::try_from(self.pool.num_idle()).unwrap_or(0),
+        );
+        self.metrics
+            .postgres_connections
+            .with_label_values(&["idle"])
+            .set(idle);
+        self.metrics
+            .postgres_connections
+            .with_label_values(&["used"])
+            .set((size - idle).max(0));
     }
 
     async fn ask_postgres(&self, round: u64) {
@@ -96,7 +109,9 @@ impl Upkeep {
             self.metrics.postgres_partition_horizon.set(horizon as f64);
             // Half of the way there and back is nobody's offset.
             let half_way_ms = clock::monotonic().duration_since(begun).as_millis() as i64 / 2;
-            self.metrics.clock_offset.set((clock::now_ms() - half_way_ms - theirs_ms) as f64 / 1_000.0);
+            self.metrics
+                .clock_offset
+                .set((clock::now_ms() - half_way_ms - theirs_ms) as f64 / 1_000.0);
         }
     }
 

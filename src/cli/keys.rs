@@ -18,7 +18,9 @@ pub(super) enum KeysCommand {
 
 pub(super) fn run(command: &KeysCommand) -> anyhow::Result<()> {
     let KeysCommand::Generate { id } = command;
-    let id = id.clone().unwrap_or_else(|| clock::now().format("k%Y%m%d").to_string());
+    let id = id
+        .clone()
+        .unwrap_or_else(|| clock::now().format("k%Y%m%d").to_string());
     print(&keyring::generate_key(&id, crate::chance::bytes())?);
     Ok(())
 }

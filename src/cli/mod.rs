@@ -9,6 +9,7 @@ mod keys;
 
 mod replay;
 mod serve;
+mod token;
 
 mod topics;
 
@@ -43,7 +44,11 @@ struct ConfigArgs {
 
 impl ConfigArgs {
     fn load(&self) -> anyhow::Result<Config> {
-        let sources = ConfigSources { file: self.config.clone(), environment: true, overrides: self.set.clone() };
+        let sources = ConfigSources {
+            file: self.config.clone(),
+            environment: true,
+            overrides: self.set.clone(),
+        };
         Ok(config::load(&sources)?)
     }
 }
@@ -59,6 +64,9 @@ enum Command {
     Topics(topics::TopicsCommand),
     /// Ask a running process whether it is alive, or ready
     Health(health::HealthArgs),
+    /// Manage API tokens
+    #[command(subcommand)]
+    Token(token::TokenCommand),
     /// Manage encryption keys
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -96,6 +104,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Migrate => serve::migrate(&cli.config.load()?).await?,
         Command::Topics(command) => return topics::run(command, &cli.config.load()?).await,
         Command::Health(args) => return health::run(args, &cli.config.load()?).await,
+        Command::Token(command) => token::run(command, &cli.config.load()?).await?,
         Command::Keys(command) => keys::run(&command)?,
         Command::CheckConfig => return check::run(&cli.config),
         Command::Replay(args) => {

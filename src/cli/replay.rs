@@ -73,11 +73,20 @@ fn replay(args: &ReplayArgs, config: &Config) -> anyhow::Result<()> {
     let reader = reader(args)?;
     let topic = match &args.topic {
         Some(topic) => topic.clone(),
-        None => config.sources.0.first().map(|source| source.topic.clone()).context("no source is configured")?,
+        None => config
+            .sources
+            .0
+            .first()
+            .map(|source| source.topic.clone())
+            .context("no source is configured")?,
     };
-    let file = File::open(&args.file).with_context(|| format!("the file {} cannot be read", args.file.display()))?;
+    let file =
+        File::open(&args.file).with_context(|| format!("the file {} cannot be read", args.file.display()))?;
     let size = file.metadata().map(|metadata| metadata.len()).unwrap_or(0);
-    let publisher = Publisher::new(&config.kafka, Voice::new(Arc::new(Metrics::new(&Labels::default()))))?;
+    let publisher = Publisher::new(
+        &config.kafka,
+        Voice::new(Arc::new(Metrics::new(&Labels::default()))),
+    )?;
     let failed = Arc::new(AtomicU64::new(0));
     let mut progress = Progress::new(size);
     let mut pace = Pace::new(args.speed);
@@ -114,14 +123,22 @@ fn replay(args: &ReplayArgs, config: &Config) -> anyhow::Result<()> {
         }
     }
     while !publisher.flush(Duration::from_secs(1)) {
-        progress.say(&format!("waiting for {} acknowledgements", publisher.unacknowledged()));
+        progress.say(&format!(
+            "waiting for {} acknowledgements",
+            publisher.unacknowledged()
+        ));
     }
     progress.finish();
     let failed = failed.load(Ordering::Relaxed);
     if failed > 0 {
-        bail!("{failed} of {published} events were refused by {topic}; is the topic there? (`bellwether topics create`)");
+        bail!(
+            "{failed} of {published} events were refused by {topic}; is the topic there? (`bellwether topics create`)"
+        );
     }
-    print(&format!("published {published} events to {topic}{}", skips.summary()));
+    print(&format!(
+        "published {published} events to {topic}{}",
+        skips.summary()
+    ));
     Ok(())
 }
 
@@ -140,7 +157,13 @@ fn reader(args: &ReplayArgs) -> anyhow::Result<LineReader> {
 }
 
 fn hand_over(publisher: &Publisher, topic: &str, key: &str, value: &[u8], failed: &Arc<AtomicU64>) {
-    let record = Outgoing { topic, partition: None, key: Some(key.as_bytes()), value: Some(value), headers: &[] };
+    let record = Outgoing {
+        topic,
+        partition: None,
+        key: Some(key.as_bytes()),
+        value: Some(value),
+        headers: &[],
+    };
     loop {
         let failed = Arc::clone(failed);
         let done = move |result: Result<(), _>| {
@@ -195,10 +218,17 @@ struct Progress {
 impl Progress {
     fn new(size: u64) -> Self {
         let bar = ProgressBar::with_draw_target(Some(size), ProgressDrawTarget::stderr_with_hz(10));
-        let style = ProgressStyle::with_template("{bar:40} {percent:>3} %  {msg}  {elapsed} (about {eta} left)");
+        let style =
+            ProgressStyle::with_template("{bar:40} {percent:>3} %  {msg}  {elapsed} (about {eta} left)");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         let on_terminal = !bar.is_hidden();
-        Self { bar, on_terminal, last_line: clock::monotonic(), size, read: 0 }
+        Self {
+            bar,
+            on_terminal,
+            last_line: clock::monotonic(),
+            size,
+            read: 0,
+        }
     }
 
     fn advance(&mut self, bytes: u64, published: u64, now: impl FnOnce() -> Instant) {
@@ -210,7 +240,11 @@ impl Progress {
             let now = now();
             if now.duration_since(self.last_line) >= LOG_EVERY {
                 self.last_line = now;
-                tracing::info!(published, percent = self.read * 100 / self.size.max(1), "replaying");
+                tracing::info!(
+                    published,
+                    percent = self.read * 100 / self.size.max(1),
+                    "replaying"
+                );
             }
         }
     }
@@ -220,7 +254,11 @@ impl Progress {
     }
 
     fn say(&self, text: &str) {
-        if self.on_terminal { self.bar.println(text) } else { tracing::warn!("{text}") }
+        if self.on_terminal {
+            self.bar.println(text)
+        } else {
+            tracing::warn!("{text}")
+        }
     }
 
     fn finish(&self) {

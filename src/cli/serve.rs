@@ -24,7 +24,12 @@ pub(super) async fn run(args: ServeArgs, config: Config) -> anyhow::Result<()> {
 pub(super) async fn migrate(config: &Config) -> anyhow::Result<()> {
     logs::start(&config.telemetry, "migrate", None);
     let pool = app::open_pool(config)?;
-    let applied = migrations::migrate(&pool, clock::now_ms()).await.context("applying migrations")?;
-    print(&format!("the schema is current; {} migrations were applied", applied.len()));
+    let applied = migrations::migrate(&pool, clock::now_ms())
+        .await
+        .context("applying migrations")?;
+    print(&format!(
+        "the schema is current; {} migrations were applied",
+        applied.len()
+    ));
     Ok(())
 }

@@ -10,8 +10,8 @@ use crate::app;
 use crate::config::Config;
 use crate::kafka::context::Voice;
 use crate::kafka::topics::{Topics, plan};
-use crate::telemetry::metrics::{Labels, Metrics};
 use crate::telemetry::logs;
+use crate::telemetry::metrics::{Labels, Metrics};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum TopicsCommand {
@@ -31,8 +31,15 @@ pub(super) async fn run(command: TopicsCommand, config: &Config) -> anyhow::Resu
         TopicsCommand::Create => {
             let created = topics.create(&plan, config.kafka.replication_factor).await?;
             for topic in &plan {
-                let state = if created.contains(&topic.name) { "created" } else { "exists" };
-                print(&format!("{state}  {}  ({} partitions)", topic.name, topic.partitions));
+                let state = if created.contains(&topic.name) {
+                    "created"
+                } else {
+                    "exists"
+                };
+                print(&format!(
+                    "{state}  {}  ({} partitions)",
+                    topic.name, topic.partitions
+                ));
             }
             // What was there before may look wrong; what was made now may not be known everywhere yet.
             let findings = topics.check(&plan, &config.kafka.topic("retry.")).await?;

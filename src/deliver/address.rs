@@ -153,9 +153,7 @@ fn refusal_by_registry(ip: IpAddr) -> Option<Refusal> {
             source: block.source,
         }),
         (None, IpAddr::V4(_)) => None,
-        (None, IpAddr::V6(v6)) => {
-            (v6.segments()[0] >> 13 != 1).then_some(Refusal::NotGlobalUnicast)
-        }
+        (None, IpAddr::V6(v6)) => (v6.segments()[0] >> 13 != 1).then_some(Refusal::NotGlobalUnicast),
     }
 }
 

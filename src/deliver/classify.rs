@@ -130,7 +130,9 @@ fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> 
 fn tls_text(error: &rustls::Error) -> String {
     use rustls::Error as E;
     match error {
-        E::InvalidCertificate(why) => format!("the certificate is not accepted: {}", certificate_text(why)),
+        E::InvalidCertificate(why) => {
+            format!("the certificate is not accepted: {}", certificate_text(why))
+        }
         E::AlertReceived(alert) => format!("the endpoint refused the TLS handshake: {alert:?}"),
         E::InvalidMessage(_) => "the endpoint does not speak TLS on this port".to_owned(),
         E::PeerIncompatible(_) => "the endpoint offers no TLS version or cipher of ours".to_owned(),
@@ -186,13 +188,23 @@ mod tests {
 
     #[test]
     fn no_network_is_ours_only_when_there_was_nothing_but_ipv4_to_try() {
-        let marks = |only_v4| Marks { only_v4, ..Marks::default() };
+        let marks = |only_v4| {
+            let mut marks = Marks::default();
+            marks.only_v4 = only_v4;
+            marks
+        };
         let unreachable = io::Error::from(io::ErrorKind::NetworkUnreachable);
         assert!(own_fault(&unreachable, &marks(Some(true))).is_some());
         assert!(own_fault(&unreachable, &marks(Some(false))).is_none());
         assert!(own_fault(&unreachable, &marks(None)).is_none());
         assert!(own_fault(&io::Error::from_raw_os_error(24), &marks(None)).is_some());
-        assert!(own_fault(&io::Error::from(io::ErrorKind::ConnectionRefused), &marks(Some(true))).is_none());
+        assert!(
+            own_fault(
+                &io::Error::from(io::ErrorKind::ConnectionRefused),
+                &marks(Some(true))
+            )
+            .is_none()
+        );
     }
 
     #[test]
@@ -207,6 +219,9 @@ mod tests {
     #[test]
     fn a_failed_look_up_is_told_in_the_systems_words() {
         let error = io::Error::other("failed to lookup address information: Name or service not known");
-        assert_eq!(lookup_text(&error), "the host name could not be resolved: Name or service not known");
+        assert_eq!(
+            lookup_text(&error),
+            "the host name could not be resolved: Name or service not known"
+        );
     }
 }

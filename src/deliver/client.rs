@@ -158,6 +158,11 @@ impl WebhookClient {
         })
     }
 
+    /// The deadline of an exchange, from its start.
+    pub const fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// Makes one attempt. Always ends, at the deadline at the latest, and never fails: failures are results.
     pub async fn exchange(&self, request: &WebhookRequest) -> Exchange {
         let probe = Probe::default();
@@ -318,11 +323,9 @@ fn tls_config(extra_roots_pem: Option<&[u8]>) -> Result<rustls::ClientConfig, Cl
             roots
         }
     };
-    let verifier = rustls_platform_verifier::Verifier::new_with_extra_roots(
-        extra_roots,
-        Arc::clone(&provider),
-    )
-    .map_err(ClientError::Tls)?;
+    let verifier =
+        rustls_platform_verifier::Verifier::new_with_extra_roots(extra_roots, Arc::clone(&provider))
+            .map_err(ClientError::Tls)?;
     let mut config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(ClientError::Tls)?

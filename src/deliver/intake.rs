@@ -28,7 +28,9 @@ use crate::dispatch::record::{Coordinates, DeliveryRecord, Unreadable, header};
 use crate::dispatch::schedule::{Tier, Tiers};
 use crate::dispatch::tiers::ReadAhead;
 use crate::kafka::context::Voice;
-use crate::kafka::member::{Commit, GroupMember, MemberContext, MemberEvent, TopicPartition, partition_numbers};
+use crate::kafka::member::{
+    Commit, GroupMember, MemberContext, MemberEvent, TopicPartition, partition_numbers,
+};
 use crate::kafka::producer::{Outgoing, Publisher};
 use crate::telemetry::{Health, Metrics};
 
@@ -146,7 +148,11 @@ impl Intake {
             let begun = clock::monotonic();
             let now_ms = clock::now_ms();
             pulse.store(now_ms, Ordering::Relaxed);
-            self.links.metrics.last_poll.with_label_values(&["deliver"]).set(now_ms as f64 / 1_000.0);
+            self.links
+                .metrics
+                .last_poll
+                .with_label_values(&["deliver"])
+                .set(now_ms as f64 / 1_000.0);
             anyhow::ensure!(!self.links.voice.has_fatal(), "a Kafka client failed for good");
             self.serve_group()?;
             self.take_completions();
@@ -170,7 +176,10 @@ impl Intake {
         }
         match self.read_ahead.next_due() {
             // Due times are whole milliseconds: waking in the middle of one would go round in vain.
-            Some(due) => NAP.min(Duration::from_millis(u64::try_from(due - clock::now_ms()).unwrap_or(0)).max(Duration::from_micros(200))),
+            Some(due) => NAP.min(
+                Duration::from_millis(u64::try_from(due - clock::now_ms()).unwrap_or(0))
+                    .max(Duration::from_micros(200)),
+            ),
             None => NAP,
         }
     }
@@ -189,11 +198,18 @@ impl Intake {
     }
 
     fn assigned(&mut self, list: &[TopicPartition]) -> anyhow::Result<()> {
-        self.links.metrics.rebalances.with_label_values(&["deliver", "assigned"]).inc();
+        self.links
+            .metrics
+            .rebalances
+            .with_label_values(&["deliver", "assigned"])
+            .inc();
         let now = clock::monotonic();
         self.kept.retain(|_, kept| kept.until > now);
         self.assignment = Arc::default();
-        let committed = self.member.committed(list, PATIENCE).context("reading the committed offsets of the deliver group")?;
+        let committed = self
+            .member
+            .committed(list, PATIENCE)
+            .context("reading the committed offsets of the deliver group")?;
         let now_ms = clock::now_ms();
         let mut starts = Vec::with_capacity(list.len());
         let mut trackers = Vec::with_capacity(list.len());
@@ -201,17 +217,28 @@ impl Intake {
             let note = Note::parse(&committed.metadata);
             let start = match committed.offset {
                 Some(offset) => offset,
-                None => self.member.watermarks(*at, PATIENCE).context("reading the beginning of a partition")?.0,
+                None => {
+                    self.member
+                        .watermarks(*at, PATIENCE)
+                        .context("reading the beginning of a partition")?
+                        .0
+                }
             };
             let ours = note.nonce == self.nonce;
             // Nobody else had the partition since: what is open is still open, what is complete stays complete.
             let tracker = self.kept.remove(at).filter(|_| ours).map(|kept| kept.tracker);
             let suspect = committed.offset.is_some() && !ours && !note.handed_over;
             self.epochs += 1;
-            trackers.push((tracker.unwrap_or_else(|| OffsetTracker::new(Epoch(self.epochs), committed.offset)), suspect));
+            trackers.push((
+                tracker.unwrap_or_else(|| OffsetTracker::new(Epoch(self.epochs), committed.offset)),
+                suspect,
+            ));
             starts.push((*at, start));
         }
-        let queues = self.member.assign(&starts).context("taking partitions of the deliver group")?;
+        let queues = self
+            .member
+            .assign(&starts)
+            .context("taking partitions of the deliver group")?;
         for (((at, start), (tracker, suspect)), mut queue) in starts.into_iter().zip(trackers).zip(queues) {
             let ready = Arc::new(AtomicBool::new(true));
             let thread = std::thread::current();
@@ -235,7 +262,11 @@ impl Intake {
         let owned = partition_numbers(self.partitions.keys()).len();
         tracing::info!(group = "deliver", partitions = owned, "partitions assigned");
         self.links.health.set_partitions(&self.settings.name, Some(owned));
-        self.links.metrics.consumer_partitions.with_label_values(&["deliver"]).add(owned as i64);
+        self.links
+            .metrics
+            .consumer_partitions
+            .with_label_values(&["deliver"])
+            .add(owned as i64);
         // From here on the commit's note says that we are at work, should we die before the next one.
         self.commit(true);
         Ok(())
@@ -243,10 +274,16 @@ impl Intake {
 
     fn revoked(&mut self, lost: bool) -> anyhow::Result<()> {
         let event = if lost { "lost" } else { "revoked" };
-        self.links.metrics.rebalances.with_label_values(&["deliver", event]).inc();
+        self.links
+            .metrics
+            .rebalances
+            .with_label_values(&["deliver", event])
+            .inc();
         self.give_up_partitions(lost);
         self.revoked_at = Some(clock::monotonic());
-        self.member.unassign().context("giving partitions of the deliver group back")
+        self.member
+            .unassign()
+            .context("giving partitions of the deliver group back")
     }
 
     /// Claims what is under way, commits what is done, and forgets the rest. Never waits for a request.
@@ -258,17 +295,38 @@ impl Intake {
             self.take_completions();
             let commits = self.commits(true, true);
             if let Err(error) = self.member.commit(&commits, true) {
-                self.links.metrics.commit_errors.with_label_values(&["deliver"]).inc();
+                self.links
+                    .metrics
+                    .commit_errors
+                    .with_label_values(&["deliver"])
+                    .inc();
                 tracing::warn!(group = "deliver", error = %error, "the commit before giving partitions back failed; they are read again");
             }
         }
         self.outbox.clear();
         self.read_ahead = ReadAhead::new();
         let until = clock::monotonic() + KEEP;
-        self.kept.extend(self.partitions.drain().map(|(at, partition)| (at, Kept { tracker: partition.tracker, until })));
-        self.links.metrics.consumer_partitions.with_label_values(&["deliver"]).sub(owned as i64);
+        self.kept.extend(self.partitions.drain().map(|(at, partition)| {
+            (
+                at,
+                Kept {
+                    tracker: partition.tracker,
+                    until,
+                },
+            )
+        }));
+        self.links
+            .metrics
+            .consumer_partitions
+            .with_label_values(&["deliver"])
+            .sub(owned as i64);
         self.links.health.set_partitions(&self.settings.name, Some(0));
-        tracing::info!(group = "deliver", partitions = owned, lost, "partitions given back");
+        tracing::info!(
+            group = "deliver",
+            partitions = owned,
+            lost,
+            "partitions given back"
+        );
     }
 
     fn take_completions(&mut self) {
@@ -292,8 +350,16 @@ impl Intake {
         let outbox_full = !self.outbox.is_empty();
         for (at, partition) in &mut self.partitions {
             let tier = self.settings.tier_of_topic[at.topic];
-            let full = if tier.is_some() { self.read_ahead.is_full(*at) } else { outbox_full };
-            if full || partition.held_newer || partition.tracker.is_full() || !partition.ready.swap(false, Ordering::Acquire) {
+            let full = if tier.is_some() {
+                self.read_ahead.is_full(*at)
+            } else {
+                outbox_full
+            };
+            if full
+                || partition.held_newer
+                || partition.tracker.is_full()
+                || !partition.ready.swap(false, Ordering::Acquire)
+            {
                 // Left as it is, so that it is looked at when there is room.
                 if full || partition.tracker.is_full() {
                     partition.ready.store(true, Ordering::Release);
@@ -312,7 +378,10 @@ impl Intake {
                     }
                     Some(Ok(message)) => {
                         partition.next = message.offset() + 1;
-                        partition.last_record_ms = message.timestamp().to_millis().unwrap_or(partition.last_record_ms);
+                        partition.last_record_ms = message
+                            .timestamp()
+                            .to_millis()
+                            .unwrap_or(partition.last_record_ms);
                         taken += 1;
                         let offset = message.offset();
                         if partition.tracker.is_complete(offset) {
@@ -339,16 +408,32 @@ impl Intake {
         }
         if more && let Some(revoked_at) = self.revoked_at.take() {
             let pause = clock::monotonic().duration_since(revoked_at);
-            self.links.metrics.rebalance_pause.with_label_values(&["deliver"]).observe(pause.as_secs_f64());
+            self.links
+                .metrics
+                .rebalance_pause
+                .with_label_values(&["deliver"])
+                .observe(pause.as_secs_f64());
         }
         more
     }
 
     fn take(&mut self, at: TopicPartition, raw: Raw) {
-        let Some(partition) = self.partitions.get(&at) else { return };
-        let token = Token::new(at, partition.tracker.epoch(), raw.offset, Arc::clone(&self.assignment), self.completions.clone());
+        let Some(partition) = self.partitions.get(&at) else {
+            return;
+        };
+        let token = Token::new(
+            at,
+            partition.tracker.epoch(),
+            raw.offset,
+            Arc::clone(&self.assignment),
+            self.completions.clone(),
+        );
         let suspect = raw.timestamp_ms < partition.suspect_before_ms;
-        let read_from = Coordinates { topic: self.member.topic(at.topic).to_string(), partition: at.partition, offset: raw.offset };
+        let read_from = Coordinates {
+            topic: self.member.topic(at.topic).to_string(),
+            partition: at.partition,
+            offset: raw.offset,
+        };
         match raw.record {
             Ok(record) => {
                 let now_ms = clock::now_ms();
@@ -358,7 +443,13 @@ impl Intake {
                         let time = self.settings.tiers.due_time(tier, due, raw.timestamp_ms, now_ms);
                         if time.clamped {
                             self.links.metrics.due_clamped.inc();
-                            tracing::warn!(topic = read_from.topic, partition = at.partition, offset = raw.offset, due_at_ms = due, "an absurd due time was clamped");
+                            tracing::warn!(
+                                topic = read_from.topic,
+                                partition = at.partition,
+                                offset = raw.offset,
+                                due_at_ms = due,
+                                "an absurd due time was clamped"
+                            );
                         }
                         time.at_ms
                     }
@@ -367,7 +458,15 @@ impl Intake {
                 let bytes = record.body.len() + 300;
                 // Not due before the predecessor stopped: it cannot have sent it.
                 let suspect = suspect && due_at_ms < partition.suspect_before_ms;
-                let work = Work { record, token, read_from, record_ms: raw.timestamp_ms, due_at_ms, tier, suspect };
+                let work = Work {
+                    record,
+                    token,
+                    read_from,
+                    record_ms: raw.timestamp_ms,
+                    due_at_ms,
+                    tier,
+                    suspect,
+                };
                 if tier.is_some() {
                     self.read_ahead.push(at, due_at_ms, bytes, work);
                 } else {
@@ -376,7 +475,11 @@ impl Intake {
             }
             Err(Unreadable::Newer(version)) => {
                 let topic = self.member.topic(at.topic);
-                self.links.metrics.newer_records_held.with_label_values(&[topic]).inc();
+                self.links
+                    .metrics
+                    .newer_records_held
+                    .with_label_values(&[topic])
+                    .inc();
                 tracing::error!(topic = %topic, partition = at.partition, offset = raw.offset, version, "a record of a newer version is held back, and what follows it: finish the upgrade");
             }
             Err(unreadable) => self.put_aside(at, token, read_from, unreadable, raw.key, raw.body),
@@ -384,18 +487,39 @@ impl Intake {
     }
 
     /// What cannot be read goes to the dead-letter topic as it is, and the stream goes on.
-    fn put_aside(&self, at: TopicPartition, token: Token, read_from: Coordinates, why: Unreadable, key: Option<Vec<u8>>, body: Option<Bytes>) {
+    fn put_aside(
+        &self,
+        at: TopicPartition,
+        token: Token,
+        read_from: Coordinates,
+        why: Unreadable,
+        key: Option<Vec<u8>>,
+        body: Option<Bytes>,
+    ) {
         let topic = self.member.topic(at.topic);
-        self.links.metrics.unreadable_records.with_label_values(&[topic]).inc();
+        self.links
+            .metrics
+            .unreadable_records
+            .with_label_values(&[topic])
+            .inc();
         tracing::error!(topic = %topic, partition = at.partition, offset = read_from.offset, error = %why, "an unreadable record goes to the dead-letter topic");
         let publisher = self.links.publisher.clone();
         let dead_letter = self.settings.dead_letter_topic.clone();
         let metrics = Arc::clone(&self.links.metrics);
-        #[expect(clippy::disallowed_methods, reason = "ends with its acknowledgement, and dropping it leaves the offset open")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "ends with its acknowledgement, and dropping it leaves the offset open"
+        )]
         self.links.runtime.spawn(async move {
             let mut headers = read_from.headers().to_vec();
             headers.push((header::REASON, why.as_str().to_owned()));
-            let record = Outgoing { topic: &dead_letter, partition: None, key: key.as_deref(), value: body.as_deref(), headers: &headers };
+            let record = Outgoing {
+                topic: &dead_letter,
+                partition: None,
+                key: key.as_deref(),
+                value: body.as_deref(),
+                headers: &headers,
+            };
             publisher.publish(record).await;
             metrics.dead_letters.inc();
             token.complete();
@@ -413,7 +537,9 @@ impl Intake {
         while let Some(work) = self.outbox.pop_front() {
             if let Err(error) = self.links.work.try_send(work) {
                 match error {
-                    mpsc::error::TrySendError::Full(work) | mpsc::error::TrySendError::Closed(work) => self.outbox.push_front(work),
+                    mpsc::error::TrySendError::Full(work) | mpsc::error::TrySendError::Closed(work) => {
+                        self.outbox.push_front(work)
+                    }
                 }
                 break;
             }
@@ -428,13 +554,21 @@ impl Intake {
         self.last_commit = now;
         let commits = self.commits(all, false);
         if let Err(error) = self.member.commit(&commits, false) {
-            self.links.metrics.commit_errors.with_label_values(&["deliver"]).inc();
+            self.links
+                .metrics
+                .commit_errors
+                .with_label_values(&["deliver"])
+                .inc();
             tracing::warn!(group = "deliver", error = %error, "an offset commit failed; the next one covers it");
         }
     }
 
     fn commits(&mut self, all: bool, handed_over: bool) -> Vec<Commit> {
-        let metadata = Note { nonce: self.nonce.clone(), handed_over }.to_string();
+        let metadata = Note {
+            nonce: self.nonce.clone(),
+            handed_over,
+        }
+        .to_string();
         let mut commits = Vec::new();
         for (at, partition) in &mut self.partitions {
             let position = match partition.tracker.to_commit() {
@@ -443,7 +577,11 @@ impl Intake {
                 None => continue,
             };
             partition.tracker.committed(position);
-            commits.push(Commit { at: *at, offset: position, metadata: metadata.clone() });
+            commits.push(Commit {
+                at: *at,
+                offset: position,
+                metadata: metadata.clone(),
+            });
         }
         commits
     }
@@ -464,26 +602,45 @@ impl Intake {
             let lag = end.map_or(0, |end| (end - low_water).max(0));
             let unread = end.is_some_and(|end| partition.next < end);
             // What a tier holds is not behind before it is due; unread records of a tier are due later than those read.
-            let behind_ms = if unread && self.settings.tier_of_topic[at.topic].is_none() { (now_ms - partition.last_record_ms).max(0) } else { 0 };
+            let behind_ms = if unread && self.settings.tier_of_topic[at.topic].is_none() {
+                (now_ms - partition.last_record_ms).max(0)
+            } else {
+                0
+            };
             let slot = by_topic.entry(at.topic).or_default();
             slot.0 += lag;
             slot.1 = slot.1.max(behind_ms);
         }
         if let Some(oldest) = self.outbox.front() {
-            let topic = self.settings.topics.iter().position(|topic| *topic == oldest.read_from.topic);
+            let topic = self
+                .settings
+                .topics
+                .iter()
+                .position(|topic| *topic == oldest.read_from.topic);
             if let Some(topic) = topic {
                 let slot = by_topic.entry(topic).or_default();
                 slot.1 = slot.1.max(now_ms - oldest.due_at_ms);
             }
         }
         let metrics = &self.links.metrics;
-        metrics.open_offsets.with_label_values(&["deliver"]).set(open as i64);
+        metrics
+            .open_offsets
+            .with_label_values(&["deliver"])
+            .set(open as i64);
         for (index, topic) in self.settings.topics.iter().enumerate() {
             let (lag, behind_ms) = by_topic.get(&index).copied().unwrap_or_default();
-            metrics.consumer_lag.with_label_values(&["deliver", topic]).set(lag);
-            metrics.consumer_behind.with_label_values(&["deliver", topic]).set(behind_ms as f64 / 1_000.0);
+            metrics
+                .consumer_lag
+                .with_label_values(&["deliver", topic])
+                .set(lag);
+            metrics
+                .consumer_behind
+                .with_label_values(&["deliver", topic])
+                .set(behind_ms as f64 / 1_000.0);
         }
-        metrics.queued.set((self.outbox.len() + self.links.work.max_capacity() - self.links.work.capacity()) as i64);
+        metrics
+            .queued
+            .set((self.outbox.len() + self.links.work.max_capacity() - self.links.work.capacity()) as i64);
         if self.joined {
             self.links.health.set("assignment", Ok(()));
         }
@@ -511,17 +668,33 @@ impl Raw {
         let record = decode(message);
         // Only what cannot be read is needed in its raw form.
         let (key, body) = if record.is_err() {
-            (message.key().map(<[u8]>::to_vec), message.payload().map(Bytes::copy_from_slice))
+            (
+                message.key().map(<[u8]>::to_vec),
+                message.payload().map(Bytes::copy_from_slice),
+            )
         } else {
             (None, None)
         };
-        Self { offset: message.offset(), timestamp_ms: message.timestamp().to_millis().unwrap_or_else(clock::now_ms), record, key, body }
+        Self {
+            offset: message.offset(),
+            timestamp_ms: message.timestamp().to_millis().unwrap_or_else(clock::now_ms),
+            record,
+            key,
+            body,
+        }
     }
 }
 
 fn decode(message: &BorrowedMessage<'_>) -> Result<DeliveryRecord, Unreadable> {
-    let headers = message.headers().into_iter().flat_map(|headers| headers.iter().map(|one| (one.key, one.value)));
-    DeliveryRecord::decode(message.key(), headers, message.payload().map(Bytes::copy_from_slice))
+    let headers = message
+        .headers()
+        .into_iter()
+        .flat_map(|headers| headers.iter().map(|one| (one.key, one.value)));
+    DeliveryRecord::decode(
+        message.key(),
+        headers,
+        message.payload().map(Bytes::copy_from_slice),
+    )
 }
 
 /// What is written beside a committed offset: `v1 <nonce> open|handed-over`.
@@ -533,12 +706,20 @@ struct Note {
 impl Note {
     fn parse(text: &str) -> Self {
         let mut words = text.split(' ').skip(1);
-        Self { nonce: words.next().unwrap_or_default().to_owned(), handed_over: words.next() == Some("handed-over") }
+        Self {
+            nonce: words.next().unwrap_or_default().to_owned(),
+            handed_over: words.next() == Some("handed-over"),
+        }
     }
 }
 
 impl std::fmt::Display for Note {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "v1 {} {}", self.nonce, if self.handed_over { "handed-over" } else { "open" })
+        write!(
+            f,
+            "v1 {} {}",
+            self.nonce,
+            if self.handed_over { "handed-over" } else { "open" }
+        )
     }
 }

@@ -10,9 +10,7 @@ pub const MAX_VALUE_BYTES: usize = 4_096;
 /// Why a header cannot be one of a webhook's own. Never holds the value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidHeader {
-    #[error(
-        "a header name has 1 to {MAX_NAME_BYTES} of these: letters, digits and !#$%&'*+-.^_`|~"
-    )]
+    #[error("a header name has 1 to {MAX_NAME_BYTES} of these: letters, digits and !#$%&'*+-.^_`|~")]
     Name,
     #[error("`{0}` is set by Bellwether or by HTTP itself")]
     Reserved(String),
@@ -55,10 +53,7 @@ pub fn check_own_header(name: &str, value: &str) -> Result<(), InvalidHeader> {
     }
     // Some servers read `_` as `-` (CGI turns both into `_`), so `X_Webhook_Signature` would pose as ours.
     let plain = name.to_ascii_lowercase().replace('_', "-");
-    if RESERVED.contains(&plain.as_str())
-        || RESERVED_PREFIXES
-            .iter()
-            .any(|prefix| plain.starts_with(prefix))
+    if RESERVED.contains(&plain.as_str()) || RESERVED_PREFIXES.iter().any(|prefix| plain.starts_with(prefix))
     {
         return Err(InvalidHeader::Reserved(name.to_owned()));
     }
@@ -100,11 +95,7 @@ pub fn check_own_headers<'a>(
     if count > MAX_OWN_HEADERS {
         errors.insert(0, (0, InvalidHeader::TooMany(count)));
     }
-    if errors.is_empty() {
-        Ok(())
-    } else {
-        Err(errors)
-    }
+    if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
 
 #[cfg(test)]
@@ -158,11 +149,7 @@ mod tests {
             "a,b",
             &"a".repeat(129),
         ] {
-            assert_eq!(
-                check_own_header(name, "v"),
-                Err(InvalidHeader::Name),
-                "{name:?}"
-            );
+            assert_eq!(check_own_header(name, "v"), Err(InvalidHeader::Name), "{name:?}");
         }
         for value in [
             "a\r\nX: y",

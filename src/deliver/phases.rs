@@ -75,9 +75,7 @@ impl Marks {
 
     /// The phases of an exchange that began at `began`, had the response's head at `head` and ended at `ended`.
     pub(super) fn phases(&self, began: Instant, head: Option<Instant>, ended: Instant) -> Phases {
-        let between = |from: Option<Instant>, to: Option<Instant>| {
-            Some(to?.saturating_duration_since(from?))
-        };
+        let between = |from: Option<Instant>, to: Option<Instant>| Some(to?.saturating_duration_since(from?));
         let own = self.is_connected();
         Phases {
             dns: between(self.look_up_began, self.looked_up).filter(|_| own || head.is_none()),

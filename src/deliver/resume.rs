@@ -165,10 +165,7 @@ mod tests {
                             claim,
                             ..known(status, attempts)
                         };
-                        assert!(!matches!(
-                            resume(attempt, Some(&known), NOW),
-                            Resume::Send { .. }
-                        ));
+                        assert!(!matches!(resume(attempt, Some(&known), NOW), Resume::Send { .. }));
                     }
                 }
             }
@@ -205,9 +202,6 @@ mod tests {
             }),
             ..known(DeliveryStatus::Pending, 0)
         };
-        assert_eq!(
-            resume(1, Some(&first), NOW),
-            Resume::Hold { until_ms: NOW + 5 }
-        );
+        assert_eq!(resume(1, Some(&first), NOW), Resume::Hold { until_ms: NOW + 5 });
     }
 }

@@ -51,13 +51,7 @@ pub fn verify_plain(secret: &Secret, body: &[u8], header: &str) -> bool {
 }
 
 /// Whether one of the signatures in `header` (`webhook-signature`: a list separated by spaces) is by `secret`.
-pub fn verify_standard(
-    secret: &Secret,
-    id: &str,
-    timestamp: &str,
-    body: &[u8],
-    header: &str,
-) -> bool {
+pub fn verify_standard(secret: &Secret, id: &str, timestamp: &str, body: &[u8], header: &str) -> bool {
     let mac = keyed(&secret.standard_key())
         .chain_update(id)
         .chain_update(b".")
@@ -148,10 +142,7 @@ mod tests {
             " ",
         ] {
             assert!(!verify_plain(&secret, b"x", header), "{header}");
-            assert!(
-                !verify_standard(&secret, "i", "1", b"x", header),
-                "{header}"
-            );
+            assert!(!verify_standard(&secret, "i", "1", b"x", header), "{header}");
         }
     }
 }

@@ -63,7 +63,11 @@ pub struct Deliverer {
 
 impl Deliverer {
     /// Runs until the intake threads are gone, then until what is under way has ended or the grace period has.
-    pub async fn run(self: Arc<Self>, mut work: mpsc::Receiver<Work>, mut again: mpsc::UnboundedReceiver<Work>) -> anyhow::Result<()> {
+    pub async fn run(
+        self: Arc<Self>,
+        mut work: mpsc::Receiver<Work>,
+        mut again: mpsc::UnboundedReceiver<Work>,
+    ) -> anyhow::Result<()> {
         let mut batch = Vec::with_capacity(BATCH);
         loop {
             tokio::select! {
@@ -100,7 +104,8 @@ impl Deliverer {
                 Resume::Complete => self.follower.settle(*work),
                 Resume::Republish(following) => {
                     let (follower, known) = (self.follower.clone(), known.copied());
-                    self.tasks.spawn(async move { follower.republish(*work, following, known.as_ref()).await });
+                    self.tasks
+                        .spawn(async move { follower.republish(*work, following, known.as_ref()).await });
                 }
                 Resume::Hold { until_ms } => self.hold(work, until_ms),
                 Resume::Send { possible_repeat } => self.send(work, possible_repeat).await,
@@ -135,21 +140,42 @@ impl Deliverer {
     }
 
     fn look_again(&self, work: Work) {
-        for one in self.under_way.finish(work.record.delivery_id, false).into_iter().chain([work]) {
+        for one in self
+            .under_way
+            .finish(work.record.delivery_id, false)
+            .into_iter()
+            .chain([work])
+        {
             // Nobody listens once the process is stopping; the next owner reads the record again.
             drop(self.again.send(one));
         }
     }
 
     async fn send(self: &Arc<Self>, work: Box<Work>, possible_repeat: bool) {
-        let webhook = self.registry.borrow().webhooks.get(&work.record.webhook_id).cloned();
+        let webhook = self
+            .registry
+            .borrow()
+            .webhooks
+            .get(&work.record.webhook_id)
+            .cloned();
         if webhook.is_none() && self.registry_read_at.load(Ordering::Relaxed) <= work.record_ms {
             // The webhook may be newer than what we know.
             return self.later(work, REGISTRY_LOOK);
         }
-        match (outcome::gate(webhook.as_deref(), work.record.event_type, work.record.created_at_ms, clock::now_ms()), webhook) {
+        match (
+            outcome::gate(
+                webhook.as_deref(),
+                work.record.event_type,
+                work.record.created_at_ms,
+                clock::now_ms(),
+            ),
+            webhook,
+        ) {
             (Gate::Open, Some(webhook)) => self.start(work, webhook, possible_repeat).await,
-            (Gate::Open | Gate::Cancel(_), None) => self.end_unsent(work, DeliveryStatus::Cancelled, FailureReason::Deleted).await,
+            (Gate::Open | Gate::Cancel(_), None) => {
+                self.end_unsent(work, DeliveryStatus::Cancelled, FailureReason::Deleted)
+                    .await
+            }
             (Gate::Cancel(reason), Some(_)) => self.end_unsent(work, DeliveryStatus::Cancelled, reason).await,
             (Gate::Fail(reason), _) => self.end_unsent(work, DeliveryStatus::Failed, reason).await,
         }
@@ -158,10 +184,16 @@ impl Deliverer {
     /// Waits for a place among the requests under way, then sends in a task of its own.
     async fn start(self: &Arc<Self>, work: Box<Work>, webhook: Arc<Webhook>, possible_repeat: bool) {
         let waited_from = clock::monotonic();
-        let Ok(place) = Arc::clone(&self.places).acquire_owned().await else { return };
+        let Ok(place) = Arc::clone(&self.places).acquire_owned().await else {
+            return;
+        };
         let waited = clock::monotonic().duration_since(waited_from);
-        self.metrics.queue_wait.with_label_values(&["process"]).observe(waited.as_secs_f64());
-        let deadline_ms = clock::now_ms() + i64::try_from(self.timeout.as_millis()).unwrap_or(i64::MAX) + CLAIM_SLACK_MS;
+        self.metrics
+            .queue_wait
+            .with_label_values(&["process"])
+            .observe(waited.as_secs_f64());
+        let deadline_ms =
+            clock::now_ms() + i64::try_from(self.timeout.as_millis()).unwrap_or(i64::MAX) + CLAIM_SLACK_MS;
         if !self.under_way.sending(&work.record, deadline_ms) {
             // Its partition was given back while it waited.
             return self.look_again(*work);
@@ -193,7 +225,10 @@ impl Deliverer {
             now_ms: started_ms,
             body: record.body.clone(),
         };
-        let exchange = self.client.exchange(&WebhookRequest::build(webhook, &facts)).await;
+        let exchange = self
+            .client
+            .exchange(&WebhookRequest::build(webhook, &facts))
+            .await;
         in_flight.dec();
         self.count(&work, &exchange, started_ms, possible_repeat);
         let ended = Ended {
@@ -202,7 +237,12 @@ impl Deliverer {
             retry_after: exchange.retry_after.as_deref(),
             ended_at_ms: exchange.ended_at_ms,
         };
-        let next = outcome::next(&ended, self.schedules.get(&webhook.retry_schedule), self.schedules.tiers(), crate::chance::fraction());
+        let next = outcome::next(
+            &ended,
+            self.schedules.get(&webhook.retry_schedule),
+            self.schedules.tiers(),
+            crate::chance::fraction(),
+        );
         tracing::debug!(
             site.id = %record.site_id, webhook.id = %record.webhook_id, delivery.id = %record.delivery_id,
             notification.id = %record.notification_id, attempt = record.attempt, outcome = exchange.result.as_str(),
@@ -210,13 +250,24 @@ impl Deliverer {
             error = exchange.error.as_deref(), "attempted"
         );
         let row = row_of(&work, webhook, exchange, &next, possible_repeat);
-        Outcome { work: *work, row, next: Some(next) }
+        Outcome {
+            work: *work,
+            row,
+            next: Some(next),
+        }
     }
 
     fn count(&self, work: &Work, exchange: &Exchange, started_ms: i64, possible_repeat: bool) {
         let metrics = &self.metrics;
-        let kind = if work.record.attempt == 1 { "first" } else { "retry" };
-        metrics.attempts.with_label_values(&[exchange.result.as_str(), exchange.fault().as_str(), kind]).inc();
+        let kind = if work.record.attempt == 1 {
+            "first"
+        } else {
+            "retry"
+        };
+        metrics
+            .attempts
+            .with_label_values(&[exchange.result.as_str(), exchange.fault().as_str(), kind])
+            .inc();
         let phases = &exchange.phases;
         for (phase, duration) in [
             ("dns", phases.dns),
@@ -226,7 +277,10 @@ impl Deliverer {
             ("total", phases.total),
         ] {
             if let Some(duration) = duration {
-                metrics.attempt_phases.with_label_values(&[phase]).observe(duration.as_secs_f64());
+                metrics
+                    .attempt_phases
+                    .with_label_values(&[phase])
+                    .observe(duration.as_secs_f64());
             }
         }
         if possible_repeat {
@@ -238,7 +292,10 @@ impl Deliverer {
         }
         if let Some(tier) = work.tier {
             let late = (started_ms - work.due_at_ms).max(0) as f64 / 1_000.0;
-            metrics.retry_lateness.with_label_values(&[&tier.to_string()]).observe(late);
+            metrics
+                .retry_lateness
+                .with_label_values(&[&tier.to_string()])
+                .observe(late);
         }
     }
 
@@ -255,19 +312,37 @@ impl Deliverer {
             first_attempt_at: work.record.first_attempt_at_ms.map(clock::from_ms),
             attempt: None,
         };
-        let next = (status == DeliveryStatus::Failed).then_some(Next::Failed { reason, disable_webhook: false });
-        drop(self.outcomes.send(Outcome { work: *work, row, next }).await);
+        let next = (status == DeliveryStatus::Failed).then_some(Next::Failed {
+            reason,
+            disable_webhook: false,
+        });
+        drop(
+            self.outcomes
+                .send(Outcome {
+                    work: *work,
+                    row,
+                    next,
+                })
+                .await,
+        );
     }
 }
 
-fn row_of(work: &Work, webhook: &Webhook, exchange: Exchange, next: &Next, possible_repeat: bool) -> OutcomeRow {
+fn row_of(
+    work: &Work,
+    webhook: &Webhook,
+    exchange: Exchange,
+    next: &Next,
+    possible_repeat: bool,
+) -> OutcomeRow {
     let (status, failure_reason, next_retry_at) = match next {
         Next::Delivered => (DeliveryStatus::Delivered, None, None),
         Next::Retry { due_at_ms, .. } => (DeliveryStatus::Retrying, None, Some(clock::from_ms(*due_at_ms))),
         Next::Failed { reason, .. } => (DeliveryStatus::Failed, Some(*reason), None),
     };
     let started_at = clock::from_ms(exchange.started_at_ms);
-    let millis = |duration: Option<Duration>| duration.map(|one| i32::try_from(one.as_millis()).unwrap_or(i32::MAX));
+    let millis =
+        |duration: Option<Duration>| duration.map(|one| i32::try_from(one.as_millis()).unwrap_or(i32::MAX));
     let status_code = exchange.status.map(i32::from);
     OutcomeRow {
         facts: facts_of(&work.record),
@@ -308,6 +383,9 @@ pub(super) fn known_of(row: &outcomes::KnownDelivery) -> Known {
         failure_reason: row.failure_reason,
         last_status: row.response_code.and_then(|code| u16::try_from(code).ok()),
         first_attempt_at_ms: row.first_attempt_at.map(|at| at.timestamp_millis()),
-        claim: row.claim.map(|(attempt, until)| Claim { attempt: u32::try_from(attempt).unwrap_or(0), until_ms: until.timestamp_millis() }),
+        claim: row.claim.map(|(attempt, until)| Claim {
+            attempt: u32::try_from(attempt).unwrap_or(0),
+            until_ms: until.timestamp_millis(),
+        }),
     }
 }

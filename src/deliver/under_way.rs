@@ -51,7 +51,10 @@ struct Busy {
 impl UnderWay {
     /// Busy with nothing. Claims are written through `pool`.
     pub fn new(pool: PgPool) -> Self {
-        Self { pool, busy: Mutex::default() }
+        Self {
+            pool,
+            busy: Mutex::default(),
+        }
     }
 
     /// Takes a record's delivery, before anybody asks what is known of it.
@@ -63,7 +66,12 @@ impl UnderWay {
         match busy.entry(work.record.delivery_id) {
             Entry::Vacant(slot) => {
                 let assignment = Arc::clone(work.token.assignment());
-                slot.insert(Busy { attempt: work.record.attempt, assignment, sending: None, waiting: Vec::new() });
+                slot.insert(Busy {
+                    attempt: work.record.attempt,
+                    assignment,
+                    sending: None,
+                    waiting: Vec::new(),
+                });
                 Begin::Alone(work)
             }
             Entry::Occupied(mut slot) => {
@@ -89,7 +97,9 @@ impl UnderWay {
     /// Lets a delivery go. Records of the same attempt that waited are complete when it is `settled`; the others are
     /// returned, to be looked at again.
     pub fn finish(&self, id: DeliveryId, settled: bool) -> Vec<Work> {
-        let Some(one) = self.lock().remove(&id) else { return Vec::new() };
+        let Some(one) = self.lock().remove(&id) else {
+            return Vec::new();
+        };
         let mut again = Vec::new();
         for work in one.waiting {
             if settled && work.record.attempt == one.attempt {
@@ -111,7 +121,11 @@ impl UnderWay {
             .filter(|one| Arc::ptr_eq(&one.assignment, assignment))
             .filter_map(|one| {
                 let (facts, deadline_ms) = one.sending.clone()?;
-                Some(Claim { facts, attempt: i32::try_from(one.attempt).unwrap_or(i32::MAX), until: clock::from_ms(deadline_ms) })
+                Some(Claim {
+                    facts,
+                    attempt: i32::try_from(one.attempt).unwrap_or(i32::MAX),
+                    until: clock::from_ms(deadline_ms),
+                })
             })
             .collect();
         if claims.is_empty() {
@@ -122,9 +136,17 @@ impl UnderWay {
             outcomes::claim(&mut connection, &claims).await
         }));
         match written {
-            Ok(Ok(())) => tracing::info!(attempts = claims.len(), "attempts under way were claimed before the hand-over"),
-            Ok(Err(error)) => tracing::error!(attempts = claims.len(), error = %error, "claiming the attempts under way failed; the next owner may repeat them"),
-            Err(_) => tracing::error!(attempts = claims.len(), "claiming the attempts under way took too long; the next owner may repeat them"),
+            Ok(Ok(())) => tracing::info!(
+                attempts = claims.len(),
+                "attempts under way were claimed before the hand-over"
+            ),
+            Ok(Err(error)) => {
+                tracing::error!(attempts = claims.len(), error = %error, "claiming the attempts under way failed; the next owner may repeat them")
+            }
+            Err(_) => tracing::error!(
+                attempts = claims.len(),
+                "claiming the attempts under way took too long; the next owner may repeat them"
+            ),
         }
     }
 

@@ -56,8 +56,20 @@ pub struct Token {
 }
 
 impl Token {
-    pub(super) fn new(at: TopicPartition, epoch: Epoch, offset: i64, assignment: Arc<Assignment>, completions: Completions) -> Self {
-        Self { at, epoch, offset, assignment, completions }
+    pub(super) fn new(
+        at: TopicPartition,
+        epoch: Epoch,
+        offset: i64,
+        assignment: Arc<Assignment>,
+        completions: Completions,
+    ) -> Self {
+        Self {
+            at,
+            epoch,
+            offset,
+            assignment,
+            completions,
+        }
     }
 
     /// The assignment it was read under.
@@ -68,7 +80,11 @@ impl Token {
     /// Nothing remains to be done for the record. A token that is dropped instead leaves its offset open: the record is
     /// read again by whoever owns the partition next.
     pub fn complete(self) {
-        self.completions.tell(Completed { at: self.at, epoch: self.epoch, offset: self.offset });
+        self.completions.tell(Completed {
+            at: self.at,
+            epoch: self.epoch,
+            offset: self.offset,
+        });
     }
 }
 
@@ -95,7 +111,10 @@ impl fmt::Debug for Completions {
 
 impl Completions {
     pub(super) fn new(sender: Sender<Completed>) -> Self {
-        Self { sender, thread: Arc::default() }
+        Self {
+            sender,
+            thread: Arc::default(),
+        }
     }
 
     /// The calling thread is the one to wake.

@@ -74,7 +74,9 @@ impl Follower {
         let first_attempt_at_ms = known.and_then(|known| known.first_attempt_at_ms);
         match following {
             Following::Retry { attempt, due_at_ms } => {
-                let next = work.record.retry(attempt, due_at_ms, first_attempt_at_ms, last_status);
+                let next = work
+                    .record
+                    .retry(attempt, due_at_ms, first_attempt_at_ms, last_status);
                 self.publish_retry(&next).await;
             }
             Following::DeadLetter { reason } => self.publish_dead_letter(&work, reason, last_status).await,
@@ -105,7 +107,13 @@ impl Follower {
 
     async fn publish(&self, topic: &str, record: &DeliveryRecord, headers: Vec<(&'static str, String)>) {
         let key = record.key();
-        let out = Outgoing { topic, partition: None, key: Some(key.as_bytes()), value: Some(&record.body), headers: &headers };
+        let out = Outgoing {
+            topic,
+            partition: None,
+            key: Some(key.as_bytes()),
+            value: Some(&record.body),
+            headers: &headers,
+        };
         self.publisher.publish(out).await;
     }
 }
@@ -160,19 +168,31 @@ impl Writer {
 
     fn show_unwritten(&self, count: usize, since: Instant) {
         self.metrics.outcomes_unwritten.set(count as i64);
-        self.metrics.outcomes_unwritten_seconds.set(clock::monotonic().duration_since(since).as_secs_f64());
+        self.metrics
+            .outcomes_unwritten_seconds
+            .set(clock::monotonic().duration_since(since).as_secs_f64());
     }
 
     fn recorded(&self, outcome: Outcome) {
         let Outcome { work, row, next } = outcome;
         let event = work.record.event_type.as_str();
         if row.status.is_finished() {
-            self.metrics.deliveries.with_label_values(&[event, row.status.as_str()]).inc();
+            self.metrics
+                .deliveries
+                .with_label_values(&[event, row.status.as_str()])
+                .inc();
         }
         if let Some(reason) = row.failure_reason {
-            self.metrics.delivery_failures.with_label_values(&[reason.as_str()]).inc();
+            self.metrics
+                .delivery_failures
+                .with_label_values(&[reason.as_str()])
+                .inc();
         }
-        self.notes.add(work.record.webhook_id, row.status, row.attempt.as_ref().map(|attempt| attempt.ended_at));
+        self.notes.add(
+            work.record.webhook_id,
+            row.status,
+            row.attempt.as_ref().map(|attempt| attempt.ended_at),
+        );
         if row.status == DeliveryStatus::Failed {
             tracing::info!(
                 site.id = %work.record.site_id, webhook.id = %work.record.webhook_id, delivery.id = %work.record.delivery_id,
@@ -184,16 +204,28 @@ impl Writer {
         let last_status = row.response_code.and_then(|code| u16::try_from(code).ok());
         match next {
             None | Some(Next::Delivered) => self.follower.settle(work),
-            Some(Next::Retry { attempt, due_at_ms, .. }) => {
+            Some(Next::Retry {
+                attempt, due_at_ms, ..
+            }) => {
                 let follower = self.follower.clone();
                 let first_ms = row.first_attempt_at.map(|at| at.timestamp_millis());
                 self.tasks.spawn(async move {
-                    follower.publish_retry(&work.record.retry(attempt, due_at_ms, first_ms, last_status)).await;
+                    follower
+                        .publish_retry(&work.record.retry(attempt, due_at_ms, first_ms, last_status))
+                        .await;
                     follower.settle(work);
                 });
             }
-            Some(Next::Failed { reason, disable_webhook }) => {
-                let (follower, pool, probe, metrics) = (self.follower.clone(), self.pool.clone(), self.probe.clone(), Arc::clone(&self.metrics));
+            Some(Next::Failed {
+                reason,
+                disable_webhook,
+            }) => {
+                let (follower, pool, probe, metrics) = (
+                    self.follower.clone(),
+                    self.pool.clone(),
+                    self.probe.clone(),
+                    Arc::clone(&self.metrics),
+                );
                 self.tasks.spawn(async move {
                     if disable_webhook {
                         disable(&pool, &probe, &metrics, &work).await;

@@ -73,13 +73,7 @@ impl RetrySchedule {
 impl Default for RetrySchedule {
     /// 1 s, 2 s, 4 s.
     fn default() -> Self {
-        Self(
-            [1, 2, 4]
-                .map(|seconds| Tier {
-                    ms: seconds * 1_000,
-                })
-                .to_vec(),
-        )
+        Self([1, 2, 4].map(|seconds| Tier { ms: seconds * 1_000 }).to_vec())
     }
 }
 
@@ -194,13 +188,7 @@ impl Tiers {
     /// would have been put on the next tier. After the longest tier the "next delay" is [`MAX_DELAY`]: a `Retry-After` may ask
     /// for so much, and such records wait on the longest tier. It counts from the publication and not from now, so that reading
     /// a record again after a restart does not postpone it again; a publication in the future counts as now.
-    pub fn due_time(
-        &self,
-        tier: Tier,
-        due_at_ms: i64,
-        published_at_ms: i64,
-        now_ms: i64,
-    ) -> DueTime {
+    pub fn due_time(&self, tier: Tier, due_at_ms: i64, published_at_ms: i64, now_ms: i64) -> DueTime {
         let next_ms = self
             .0
             .iter()
@@ -285,10 +273,7 @@ mod tests {
         ] {
             assert_eq!(tier(text).to_string(), name);
             let topic = format!("bellwether.retry.{name}");
-            assert_eq!(
-                Tier::of_topic(&topic, "bellwether.retry."),
-                Some(tier(text))
-            );
+            assert_eq!(Tier::of_topic(&topic, "bellwether.retry."), Some(tier(text)));
         }
         for topic in [
             "bellwether.retry.60s",
@@ -305,10 +290,7 @@ mod tests {
     fn third_failure_goes_to_the_four_second_tier() {
         let tiers = Tiers::of(&[schedule(&["1s", "2s", "4s"]), schedule(&["2s", "1m", "1m"])]);
         assert_eq!(
-            tiers
-                .iter()
-                .map(|tier| tier.to_string())
-                .collect::<Vec<_>>(),
+            tiers.iter().map(|tier| tier.to_string()).collect::<Vec<_>>(),
             ["1s", "2s", "4s", "1m"]
         );
         for (remaining_ms, name) in [

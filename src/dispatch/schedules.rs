@@ -27,7 +27,9 @@ impl Schedules {
     /// The schedule of this name; the default one when it is no longer configured.
     pub fn get(&self, name: &str) -> &RetrySchedule {
         // `default` is always there: `parse` sees to it.
-        self.by_name.get(name).unwrap_or_else(|| &self.by_name[DEFAULT_SCHEDULE])
+        self.by_name
+            .get(name)
+            .unwrap_or_else(|| &self.by_name[DEFAULT_SCHEDULE])
     }
 
     /// The names a webhook may choose from.

@@ -194,10 +194,7 @@ mod tests {
         for n in 0..10 {
             ahead.push(n % 2, i64::from(n), 1, n);
         }
-        assert_eq!(
-            (ahead.remove_partition(1), ahead.remove_partition(1)),
-            (5, 0)
-        );
+        assert_eq!((ahead.remove_partition(1), ahead.remove_partition(1)), (5, 0));
         let left: Vec<_> = std::iter::from_fn(|| ahead.pop_due(100))
             .map(|one| one.payload)
             .collect();

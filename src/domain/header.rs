@@ -43,7 +43,8 @@ pub fn check_name(name: &str) -> Result<(), InvalidHeader> {
         return Err(InvalidHeader::Name);
     }
     let lower = name.to_ascii_lowercase();
-    if RESERVED.contains(&lower.as_str()) || RESERVED_PREFIXES.iter().any(|prefix| lower.starts_with(prefix)) {
+    if RESERVED.contains(&lower.as_str()) || RESERVED_PREFIXES.iter().any(|prefix| lower.starts_with(prefix))
+    {
         return Err(InvalidHeader::Reserved);
     }
     Ok(())
@@ -94,7 +95,15 @@ mod tests {
         ] {
             assert_eq!(check_name(name), Err(InvalidHeader::Reserved), "{name}");
         }
-        for name in ["Authorization", "X-Api-Key", "X-Webhooks", "Webhooks", "Contents", "Cookie", "a"] {
+        for name in [
+            "Authorization",
+            "X-Api-Key",
+            "X-Webhooks",
+            "Webhooks",
+            "Contents",
+            "Cookie",
+            "a",
+        ] {
             assert_eq!(check_name(name), Ok(()), "{name}");
         }
     }

@@ -29,9 +29,7 @@ impl Secret {
     /// Reads a secret chosen by a user.
     pub fn parse(text: &str) -> Result<Self, InvalidSecret> {
         if let Some(encoded) = text.strip_prefix(WHSEC_PREFIX) {
-            let key = STANDARD
-                .decode(encoded)
-                .map_err(|_| InvalidSecret::NotBase64)?;
+            let key = STANDARD.decode(encoded).map_err(|_| InvalidSecret::NotBase64)?;
             if !(24..=64).contains(&key.len()) {
                 return Err(InvalidSecret::KeyLength(key.len()));
             }
@@ -73,8 +71,7 @@ impl Secret {
 
     /// The form that Standard Webhooks libraries take, for a secret that is not already in it.
     pub fn standard_form(&self) -> Option<String> {
-        (!self.0.starts_with(WHSEC_PREFIX))
-            .then(|| format!("{WHSEC_PREFIX}{}", STANDARD.encode(&self.0)))
+        (!self.0.starts_with(WHSEC_PREFIX)).then(|| format!("{WHSEC_PREFIX}{}", STANDARD.encode(&self.0)))
     }
 
     /// Under 24 characters a secret works, but its owner is warned.

@@ -60,10 +60,7 @@ impl TargetUrl {
         if chars > MAX_URL_CHARS {
             return Err(InvalidTarget::TooLong(chars));
         }
-        if text
-            .chars()
-            .any(|one| one.is_control() || one.is_whitespace())
-        {
+        if text.chars().any(|one| one.is_control() || one.is_whitespace()) {
             return Err(InvalidTarget::Blank);
         }
         let (scheme, rest) = text.split_once(':').ok_or(InvalidTarget::NotAUrl)?;
@@ -212,18 +209,12 @@ mod tests {
     fn ordinary_urls_are_kept_and_normalised() {
         for (text, kept) in [
             ("https://example.com", "https://example.com/"),
-            (
-                "HTTPS://Example.COM/Hook?a=b",
-                "https://example.com/Hook?a=b",
-            ),
+            ("HTTPS://Example.COM/Hook?a=b", "https://example.com/Hook?a=b"),
             ("https://example.com:8443/x", "https://example.com:8443/x"),
             ("https://example.com:443/x", "https://example.com/x"),
             ("https://example.com./x", "https://example.com./x"),
             ("https://example.com/x#part", "https://example.com/x"),
-            (
-                "https://bücher.example/ü",
-                "https://xn--bcher-kva.example/%C3%BC",
-            ),
+            ("https://bücher.example/ü", "https://xn--bcher-kva.example/%C3%BC"),
             ("https://my_host.example/x", "https://my_host.example/x"),
             ("https://receiver/x", "https://receiver/x"),
             ("https://localhost/x", "https://localhost/x"),
@@ -298,10 +289,7 @@ mod tests {
             ("https://0x100000000/", InvalidHost),
             (&format!("https://{}.com/", "a".repeat(64)), InvalidHost),
             (&format!("https://{}com/", "a.".repeat(126)), InvalidHost),
-            (
-                &format!("https://example.com/{}", "a".repeat(481)),
-                TooLong(501),
-            ),
+            (&format!("https://example.com/{}", "a".repeat(481)), TooLong(501)),
         ] {
             assert_eq!(parse(text), Err(error), "{text:?}");
         }
@@ -351,13 +339,10 @@ mod tests {
 
     #[test]
     fn debug_output_and_errors_keep_the_path_to_themselves() {
-        let url = TargetUrl::from_trusted("https://hooks.example.com/services/T0/B0/credential")
-            .expect("a URL");
+        let url =
+            TargetUrl::from_trusted("https://hooks.example.com/services/T0/B0/credential").expect("a URL");
         assert_eq!(format!("{url:?}"), "https://hooks.example.com/…tial");
-        assert_eq!(
-            TargetUrl::from_trusted("ftp://x/"),
-            Err(InvalidTarget::Scheme)
-        );
+        assert_eq!(TargetUrl::from_trusted("ftp://x/"), Err(InvalidTarget::Scheme));
     }
 
     proptest! {

@@ -15,7 +15,10 @@ const SHOWN: u64 = 10;
 #[derive(Debug)]
 pub enum LineReader {
     Events,
-    AccessLog { site: SiteId, lines: access_log::LineReader },
+    AccessLog {
+        site: SiteId,
+        lines: access_log::LineReader,
+    },
 }
 
 /// What a line is.
@@ -60,7 +63,11 @@ impl LineReader {
         }
         match self {
             Self::Events => match formats::read(Format::Native, line) {
-                Ok(event) => Parsed::Event { key: event.site_id.into_owned(), at_ms: event.timestamp_ms, value: line.to_vec() },
+                Ok(event) => Parsed::Event {
+                    key: event.site_id.into_owned(),
+                    at_ms: event.timestamp_ms,
+                    value: line.to_vec(),
+                },
                 Err(reject) => Parsed::Skipped(Skipped::Bad(reject.to_string())),
             },
             Self::AccessLog { site, lines } => {
@@ -76,10 +83,16 @@ impl LineReader {
                             event["source"] = source.into();
                         }
                         let value = event.to_string().into_bytes();
-                        Parsed::Event { key: site.as_str().to_owned(), value, at_ms: Some(hit.timestamp_ms) }
+                        Parsed::Event {
+                            key: site.as_str().to_owned(),
+                            value,
+                            at_ms: Some(hit.timestamp_ms),
+                        }
                     }
                     Err(Skip::NotGet) => Parsed::Skipped(Skipped::Expected("not a GET")),
-                    Err(Skip::Status(_)) => Parsed::Skipped(Skipped::Expected("answered with neither 2xx nor 304")),
+                    Err(Skip::Status(_)) => {
+                        Parsed::Skipped(Skipped::Expected("answered with neither 2xx nor 304"))
+                    }
                     Err(Skip::Asset) => Parsed::Skipped(Skipped::Expected("of assets")),
                     Err(Skip::Unreadable) => Parsed::Skipped(Skipped::Bad("not an access log line".into())),
                 }
@@ -112,10 +125,18 @@ impl Skips {
 
     /// `; not published: 12 not a GET, 3 unreadable`
     pub fn summary(&self) -> String {
-        let mut parts: Vec<String> = self.expected.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+        let mut parts: Vec<String> = self
+            .expected
+            .iter()
+            .map(|(reason, count)| format!("{count} {reason}"))
+            .collect();
         if self.bad > 0 {
             parts.push(format!("{} unreadable", self.bad));
         }
-        if parts.is_empty() { String::new() } else { format!("; not published: {}", parts.join(", ")) }
+        if parts.is_empty() {
+            String::new()
+        } else {
+            format!("; not published: {}", parts.join(", "))
+        }
     }
 }

@@ -19,7 +19,10 @@ pub struct Voice {
 impl Voice {
     /// Counts errors in `metrics`.
     pub fn new(metrics: Arc<Metrics>) -> Self {
-        Self { metrics, fatal: Arc::default() }
+        Self {
+            metrics,
+            fatal: Arc::default(),
+        }
     }
 
     /// Whether a client of this process can no longer work. The process must end.
@@ -45,7 +48,11 @@ impl Voice {
 impl ClientContext for Voice {
     fn log(&self, level: RDKafkaLogLevel, fac: &str, log_message: &str) {
         match level {
-            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning => {
+            RDKafkaLogLevel::Emerg
+            | RDKafkaLogLevel::Alert
+            | RDKafkaLogLevel::Critical
+            | RDKafkaLogLevel::Error
+            | RDKafkaLogLevel::Warning => {
                 // Errors come through `error` too, with a code; these lines add the broker's words.
                 tracing::warn!(target: "librdkafka", facility = fac, "{log_message}");
             }
@@ -70,7 +77,9 @@ impl ClientContext for Voice {
 fn kind_of(code: Option<RDKafkaErrorCode>) -> &'static str {
     use RDKafkaErrorCode as Code;
     match code {
-        Some(Code::BrokerTransportFailure | Code::AllBrokersDown | Code::Resolve | Code::NetworkException) => "transport",
+        Some(
+            Code::BrokerTransportFailure | Code::AllBrokersDown | Code::Resolve | Code::NetworkException,
+        ) => "transport",
         Some(
             Code::Authentication
             | Code::SaslAuthenticationFailed
@@ -79,8 +88,15 @@ fn kind_of(code: Option<RDKafkaErrorCode>) -> &'static str {
             | Code::ClusterAuthorizationFailed
             | Code::SSL,
         ) => "auth",
-        Some(Code::OperationTimedOut | Code::MessageTimedOut | Code::RequestTimedOut | Code::TimedOutQueue) => "timeout",
-        Some(Code::WaitingForCoordinator | Code::CoordinatorLoadInProgress | Code::CoordinatorNotAvailable | Code::NotCoordinator) => "coordinator",
+        Some(
+            Code::OperationTimedOut | Code::MessageTimedOut | Code::RequestTimedOut | Code::TimedOutQueue,
+        ) => "timeout",
+        Some(
+            Code::WaitingForCoordinator
+            | Code::CoordinatorLoadInProgress
+            | Code::CoordinatorNotAvailable
+            | Code::NotCoordinator,
+        ) => "coordinator",
         Some(Code::Fatal | Code::Fenced) => "fatal",
         _ => "other",
     }

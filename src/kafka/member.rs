@@ -87,9 +87,16 @@ impl ConsumerContext for MemberContext {
             return;
         }
         let event = if err == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
-            RawEvent::Assigned(list.elements().iter().map(|one| (one.topic().to_owned(), one.partition())).collect())
+            RawEvent::Assigned(
+                list.elements()
+                    .iter()
+                    .map(|one| (one.topic().to_owned(), one.partition()))
+                    .collect(),
+            )
         } else {
-            RawEvent::Revoked { lost: consumer.assignment_lost() }
+            RawEvent::Revoked {
+                lost: consumer.assignment_lost(),
+            }
         };
         self.lock().push_back(event);
     }
@@ -98,7 +105,11 @@ impl ConsumerContext for MemberContext {
         if let Err(error) = result {
             // "No offset" answers a commit of nothing.
             if error.rdkafka_error_code() != Some(rdkafka::error::RDKafkaErrorCode::NoOffset) {
-                self.voice.metrics().commit_errors.with_label_values(&[self.group]).inc();
+                self.voice
+                    .metrics()
+                    .commit_errors
+                    .with_label_values(&[self.group])
+                    .inc();
                 tracing::warn!(group = self.group, error = %error, "an offset commit failed; the next one covers it");
             }
         }
@@ -122,18 +133,33 @@ pub struct GroupMember {
 
 impl fmt::Debug for GroupMember {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("GroupMember").field("topics", &self.topics).finish_non_exhaustive()
+        f.debug_struct("GroupMember")
+            .field("topics", &self.topics)
+            .finish_non_exhaustive()
     }
 }
 
 impl GroupMember {
     /// Joins the group for `topics`, all of them one subscription. `role` names the group in metrics.
-    pub fn join(config: &ClientConfig, role: &'static str, topics: &[String], voice: Voice) -> KafkaResult<Self> {
-        let context = MemberContext { voice, group: role, events: Mutex::default(), closing: AtomicBool::new(false) };
+    pub fn join(
+        config: &ClientConfig,
+        role: &'static str,
+        topics: &[String],
+        voice: Voice,
+    ) -> KafkaResult<Self> {
+        let context = MemberContext {
+            voice,
+            group: role,
+            events: Mutex::default(),
+            closing: AtomicBool::new(false),
+        };
         let consumer: MemberConsumer = config.create_with_context(context)?;
         let names: Vec<&str> = topics.iter().map(String::as_str).collect();
         consumer.subscribe(&names)?;
-        Ok(Self { consumer: Arc::new(consumer), topics: topics.iter().map(|name| name.as_str().into()).collect() })
+        Ok(Self {
+            consumer: Arc::new(consumer),
+            topics: topics.iter().map(|name| name.as_str().into()).collect(),
+        })
     }
 
     /// The topic's name.
@@ -158,7 +184,9 @@ impl GroupMember {
             }
             // Every partition's queue is split off before its assignment takes effect, so none can come this way.
             Some(Ok(_)) => {
-                tracing::error!("a record came by the group's main queue; it is read again after the next rebalance");
+                tracing::error!(
+                    "a record came by the group's main queue; it is read again after the next rebalance"
+                );
                 None
             }
         }
@@ -183,35 +211,51 @@ impl GroupMember {
         let found = self.consumer.committed_offsets(self.list(partitions), timeout)?;
         partitions
             .iter()
-            .map(|at| match found.find_partition(&self.topics[at.topic], at.partition) {
-                Some(one) => {
-                    one.error()?;
-                    let offset = match one.offset() {
-                        Offset::Offset(offset) => Some(offset),
-                        _ => None,
-                    };
-                    Ok(Committed { offset, metadata: one.metadata().to_owned() })
-                }
-                None => Ok(Committed::default()),
-            })
+            .map(
+                |at| match found.find_partition(&self.topics[at.topic], at.partition) {
+                    Some(one) => {
+                        one.error()?;
+                        let offset = match one.offset() {
+                            Offset::Offset(offset) => Some(offset),
+                            _ => None,
+                        };
+                        Ok(Committed {
+                            offset,
+                            metadata: one.metadata().to_owned(),
+                        })
+                    }
+                    None => Ok(Committed::default()),
+                },
+            )
             .collect()
     }
 
     /// Lowest and next offset of a partition, asked of its broker.
     pub fn watermarks(&self, at: TopicPartition, timeout: Duration) -> KafkaResult<(i64, i64)> {
-        self.consumer.fetch_watermarks(&self.topics[at.topic], at.partition, timeout)
+        self.consumer
+            .fetch_watermarks(&self.topics[at.topic], at.partition, timeout)
     }
 
     /// The first offset at or after a time, asked of the broker; `None` when no record is that new.
-    pub fn offsets_at(&self, partitions: &[TopicPartition], at_ms: i64, timeout: Duration) -> KafkaResult<Vec<Option<i64>>> {
+    pub fn offsets_at(
+        &self,
+        partitions: &[TopicPartition],
+        at_ms: i64,
+        timeout: Duration,
+    ) -> KafkaResult<Vec<Option<i64>>> {
         let mut list = self.list(partitions);
         list.set_all_offsets(Offset::Offset(at_ms))?;
         let found = self.consumer.offsets_for_times(list, timeout)?;
         Ok(partitions
             .iter()
-            .map(|at| match found.find_partition(&self.topics[at.topic], at.partition)?.offset() {
-                Offset::Offset(offset) => Some(offset),
-                _ => None,
+            .map(|at| {
+                match found
+                    .find_partition(&self.topics[at.topic], at.partition)?
+                    .offset()
+                {
+                    Offset::Offset(offset) => Some(offset),
+                    _ => None,
+                }
             })
             .collect())
     }
@@ -222,11 +266,16 @@ impl GroupMember {
     }
 
     /// Takes partitions, each from its start offset, each with a queue of its own.
-    pub fn assign(&self, starts: &[(TopicPartition, i64)]) -> KafkaResult<Vec<PartitionQueue<MemberContext>>> {
+    pub fn assign(
+        &self,
+        starts: &[(TopicPartition, i64)],
+    ) -> KafkaResult<Vec<PartitionQueue<MemberContext>>> {
         // Before the assignment takes effect, so that no record leaks to the main queue.
         let mut queues = Vec::with_capacity(starts.len());
         for (at, _) in starts {
-            let queue = self.consumer.split_partition_queue(&self.topics[at.topic], at.partition);
+            let queue = self
+                .consumer
+                .split_partition_queue(&self.topics[at.topic], at.partition);
             queues.push(queue.ok_or_else(|| KafkaError::Subscription("a partition has no queue".into()))?);
         }
         self.take(starts)?;
@@ -234,7 +283,11 @@ impl GroupMember {
     }
 
     /// Takes partitions, each from its start offset, all read through one funnel.
-    pub fn assign_to_funnel(&self, starts: &[(TopicPartition, i64)], funnel: &native::Funnel) -> KafkaResult<()> {
+    pub fn assign_to_funnel(
+        &self,
+        starts: &[(TopicPartition, i64)],
+        funnel: &native::Funnel,
+    ) -> KafkaResult<()> {
         for (at, _) in starts {
             funnel.attach(&self.topics[at.topic], at.partition)?;
         }
@@ -261,14 +314,19 @@ impl GroupMember {
         }
         let mut list = TopicPartitionList::with_capacity(commits.len());
         for commit in commits {
-            list.add_partition_offset(&self.topics[commit.at.topic], commit.at.partition, Offset::Offset(commit.offset))?;
+            list.add_partition_offset(
+                &self.topics[commit.at.topic],
+                commit.at.partition,
+                Offset::Offset(commit.offset),
+            )?;
         }
         for commit in commits {
             if let Some(mut one) = list.find_partition(&self.topics[commit.at.topic], commit.at.partition) {
                 one.set_metadata(&commit.metadata);
             }
         }
-        self.consumer.commit(&list, if wait { CommitMode::Sync } else { CommitMode::Async })
+        self.consumer
+            .commit(&list, if wait { CommitMode::Sync } else { CommitMode::Async })
     }
 
     /// A funnel that reads from this member.

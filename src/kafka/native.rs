@@ -3,7 +3,10 @@
 //! A batch call costs a third of a poll for each record. It must never run on a group's main queue (it would swallow the
 //! rebalance event and force an unassign); on partition queues forwarded to a queue of our own it is safe.
 
-#![expect(unsafe_code, reason = "librdkafka's C functions; each block says why it is sound")]
+#![expect(
+    unsafe_code,
+    reason = "librdkafka's C functions; each block says why it is sound"
+)]
 
 use std::ffi::{CStr, CString};
 use std::fmt;
@@ -35,7 +38,9 @@ unsafe impl Send for Funnel {}
 
 impl fmt::Debug for Funnel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Funnel").field("topics", &self.topics).finish_non_exhaustive()
+        f.debug_struct("Funnel")
+            .field("topics", &self.topics)
+            .finish_non_exhaustive()
     }
 }
 
@@ -57,7 +62,9 @@ pub struct RawRecord<'a> {
 
 impl fmt::Debug for RawRecord<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RawRecord").field("offset", &self.offset()).finish_non_exhaustive()
+        f.debug_struct("RawRecord")
+            .field("offset", &self.offset())
+            .finish_non_exhaustive()
     }
 }
 
@@ -101,17 +108,29 @@ impl Funnel {
         // SAFETY: the client is alive.
         let queue = unsafe { sys::rd_kafka_queue_new(consumer.client().native_ptr()) };
         let queue = NonNull::new(queue).expect("librdkafka allocates or aborts");
-        Self { queue, consumer, topics, buffer: vec![ptr::null_mut(); BATCH] }
+        Self {
+            queue,
+            consumer,
+            topics,
+            buffer: vec![ptr::null_mut(); BATCH],
+        }
     }
 
     /// Forwards a partition's queue here. Must happen before the partition's assignment takes effect.
     pub(super) fn attach(&self, topic: &str, partition: i32) -> KafkaResult<()> {
-        let name = CString::new(topic).map_err(|_| KafkaError::Subscription("a topic's name holds NUL".into()))?;
+        let name =
+            CString::new(topic).map_err(|_| KafkaError::Subscription("a topic's name holds NUL".into()))?;
         // SAFETY: client and name are alive; the reference taken to the partition's queue is given back below.
         unsafe {
-            let source = sys::rd_kafka_queue_get_partition(self.consumer.client().native_ptr(), name.as_ptr(), partition);
+            let source = sys::rd_kafka_queue_get_partition(
+                self.consumer.client().native_ptr(),
+                name.as_ptr(),
+                partition,
+            );
             if source.is_null() {
-                return Err(KafkaError::Subscription(format!("{topic}/{partition} has no queue")));
+                return Err(KafkaError::Subscription(format!(
+                    "{topic}/{partition} has no queue"
+                )));
             }
             sys::rd_kafka_queue_forward(source, self.queue.as_ptr());
             sys::rd_kafka_queue_destroy(source);
@@ -123,10 +142,19 @@ impl Funnel {
     pub fn read(&mut self, timeout: Duration, mut each: impl FnMut(Read<'_>)) -> usize {
         let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
         // SAFETY: the buffer has room for BATCH pointers.
-        let count = unsafe { sys::rd_kafka_consume_batch_queue(self.queue.as_ptr(), timeout_ms, self.buffer.as_mut_ptr(), BATCH) };
+        let count = unsafe {
+            sys::rd_kafka_consume_batch_queue(
+                self.queue.as_ptr(),
+                timeout_ms,
+                self.buffer.as_mut_ptr(),
+                BATCH,
+            )
+        };
         let count = usize::try_from(count).unwrap_or(0).min(BATCH);
         for i in 0..count {
-            let Some(message) = NonNull::new(std::mem::replace(&mut self.buffer[i], ptr::null_mut())) else { continue };
+            let Some(message) = NonNull::new(std::mem::replace(&mut self.buffer[i], ptr::null_mut())) else {
+                continue;
+            };
             // SAFETY: librdkafka filled `count` places with messages that are ours; each is given back once, below.
             unsafe {
                 if let Some(read) = self.interpret(message) {
@@ -153,11 +181,20 @@ impl Funnel {
                 let name = CStr::from_ptr(sys::rd_kafka_topic_name(raw.rkt)).to_bytes();
                 self.topics.iter().position(|topic| topic.as_bytes() == name)?
             };
-            let at = TopicPartition { topic, partition: raw.partition };
+            let at = TopicPartition {
+                topic,
+                partition: raw.partition,
+            };
             if raw.err.is_error() {
                 return Some(Read::End(at, raw.offset));
             }
-            Some(Read::Record(at, RawRecord { message, lifetime: PhantomData }))
+            Some(Read::Record(
+                at,
+                RawRecord {
+                    message,
+                    lifetime: PhantomData,
+                },
+            ))
         }
     }
 }
@@ -176,7 +213,13 @@ pub(super) fn cached_high_watermark(consumer: &MemberConsumer, topic: &str, part
     let (mut low, mut high) = (-1_i64, -1_i64);
     // SAFETY: client and name are alive, both numbers outlive the call.
     let error = unsafe {
-        sys::rd_kafka_get_watermark_offsets(consumer.client().native_ptr(), name.as_ptr(), partition, &raw mut low, &raw mut high)
+        sys::rd_kafka_get_watermark_offsets(
+            consumer.client().native_ptr(),
+            name.as_ptr(),
+            partition,
+            &raw mut low,
+            &raw mut high,
+        )
     };
     (!error.is_error() && high >= 0).then_some(high)
 }

@@ -64,13 +64,20 @@ impl ProducerContext for PublisherContext {
         let metrics = self.0.metrics();
         let outcome = match result {
             Ok(_) => {
-                metrics.produce.with_label_values(&[receipt.label]).observe(clock::monotonic().duration_since(receipt.handed_over).as_secs_f64());
+                metrics.produce.with_label_values(&[receipt.label]).observe(
+                    clock::monotonic()
+                        .duration_since(receipt.handed_over)
+                        .as_secs_f64(),
+                );
                 Ok(())
             }
             Err((error, message)) => {
                 metrics.produce_errors.with_label_values(&[receipt.label]).inc();
                 let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
-                Err(PublishError { topic: rdkafka::Message::topic(message).to_owned(), code })
+                Err(PublishError {
+                    topic: rdkafka::Message::topic(message).to_owned(),
+                    code,
+                })
             }
         };
         (receipt.done)(outcome);
@@ -99,18 +106,34 @@ impl Publisher {
     /// A producer of its own connections and thread.
     pub fn new(config: &KafkaConfig, voice: Voice) -> rdkafka::error::KafkaResult<Self> {
         let producer = settings::producer(config).create_with_context(PublisherContext(voice.clone()))?;
-        Ok(Self { producer: Arc::new(producer), prefix: config.topic_prefix.as_str().into(), voice })
+        Ok(Self {
+            producer: Arc::new(producer),
+            prefix: config.topic_prefix.as_str().into(),
+            voice,
+        })
     }
 
     /// Hands a record over; `done` is called once, from the producer's thread, when the brokers have answered.
     /// `false`: the queue is full, and `done` was not called.
-    pub fn try_publish(&self, record: Outgoing<'_>, done: impl FnOnce(Result<(), PublishError>) + Send + Sync + 'static) -> bool {
-        let receipt = Box::new(Receipt { label: self.label(record.topic), handed_over: clock::monotonic(), done: Box::new(done) });
+    pub fn try_publish(
+        &self,
+        record: Outgoing<'_>,
+        done: impl FnOnce(Result<(), PublishError>) + Send + Sync + 'static,
+    ) -> bool {
+        let receipt = Box::new(Receipt {
+            label: self.label(record.topic),
+            handed_over: clock::monotonic(),
+            done: Box::new(done),
+        });
         let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
         for (key, value) in record.headers {
-            headers = headers.insert(Header { key, value: Some(value.as_str()) });
+            headers = headers.insert(Header {
+                key,
+                value: Some(value.as_str()),
+            });
         }
-        let mut out = BaseRecord::<[u8], [u8], Box<Receipt>>::with_opaque_to(record.topic, receipt).headers(headers);
+        let mut out =
+            BaseRecord::<[u8], [u8], Box<Receipt>>::with_opaque_to(record.topic, receipt).headers(headers);
         out.partition = record.partition;
         out.key = record.key;
         out.payload = record.value;
@@ -121,9 +144,16 @@ impl Publisher {
                 if code == RDKafkaErrorCode::QueueFull {
                     return false;
                 }
-                self.voice.metrics().produce_errors.with_label_values(&[back.delivery_opaque.label]).inc();
+                self.voice
+                    .metrics()
+                    .produce_errors
+                    .with_label_values(&[back.delivery_opaque.label])
+                    .inc();
                 self.voice.note(Some(code));
-                (back.delivery_opaque.done)(Err(PublishError { topic: record.topic.to_owned(), code }));
+                (back.delivery_opaque.done)(Err(PublishError {
+                    topic: record.topic.to_owned(),
+                    code,
+                }));
                 true
             }
         }
@@ -161,7 +191,9 @@ impl Publisher {
     }
 
     fn label(&self, topic: &str) -> &'static str {
-        let own = topic.strip_prefix(&*self.prefix).and_then(|rest| rest.strip_prefix('.'));
+        let own = topic
+            .strip_prefix(&*self.prefix)
+            .and_then(|rest| rest.strip_prefix('.'));
         match own {
             Some("deliveries") => "deliveries",
             Some("detector-state") => "detector-state",

@@ -26,7 +26,15 @@ pub fn client(config: &KafkaConfig) -> ClientConfig {
 }
 
 fn is_producer_only(key: &str) -> bool {
-    matches!(key, "compression.type" | "compression.codec" | "compression.level" | "linger.ms" | "queue.buffering.max.ms" | "batch.size")
+    matches!(
+        key,
+        "compression.type"
+            | "compression.codec"
+            | "compression.level"
+            | "linger.ms"
+            | "queue.buffering.max.ms"
+            | "batch.size"
+    )
 }
 
 /// A member of a consumer group.
@@ -56,7 +64,9 @@ pub fn member(config: &KafkaConfig, group: &str) -> ClientConfig {
 /// The detector's member: its partition queues are forwarded into one, so the bounds are for all of them.
 pub fn detect_member(config: &KafkaConfig, group: &str) -> ClientConfig {
     let mut client = member(config, group);
-    client.set("queued.min.messages", "20000").set("queued.max.messages.kbytes", "16384");
+    client
+        .set("queued.min.messages", "20000")
+        .set("queued.max.messages.kbytes", "16384");
     client
 }
 
@@ -64,7 +74,10 @@ pub fn detect_member(config: &KafkaConfig, group: &str) -> ClientConfig {
 pub fn deliver_member(config: &KafkaConfig, group: &str, queues: usize) -> ClientConfig {
     let mut client = member(config, group);
     let kbytes = (128 * 1024 / queues.max(1)).clamp(64, 16_384);
-    client.set("queued.min.messages", "2000").set("queued.max.messages.kbytes", kbytes.to_string()).set("fetch.queue.backoff.ms", "20");
+    client
+        .set("queued.min.messages", "2000")
+        .set("queued.max.messages.kbytes", kbytes.to_string())
+        .set("fetch.queue.backoff.ms", "20");
     client
 }
 

@@ -111,7 +111,9 @@ impl Topics {
     /// A client for administration.
     pub fn new(config: &Config, voice: Voice) -> Result<Self, KafkaError> {
         let client: ClientConfig = settings::client(&config.kafka);
-        Ok(Self { admin: client.create_with_context(voice)? })
+        Ok(Self {
+            admin: client.create_with_context(voice)?,
+        })
     }
 
     /// Names and partition counts of the cluster's topics. Blocks up to 15 s.
@@ -121,25 +123,46 @@ impl Topics {
             .topics()
             .iter()
             .filter(|topic| topic.error().is_none())
-            .map(|topic| (topic.name().to_owned(), i32::try_from(topic.partitions().len()).unwrap_or(i32::MAX)))
+            .map(|topic| {
+                (
+                    topic.name().to_owned(),
+                    i32::try_from(topic.partitions().len()).unwrap_or(i32::MAX),
+                )
+            })
             .collect())
     }
 
     /// Makes what is missing and returns the names of what it made. Doing it twice is the same as once.
-    pub async fn create(&self, plan: &[TopicPlan], replication_factor: i32) -> Result<Vec<String>, anyhow::Error> {
+    pub async fn create(
+        &self,
+        plan: &[TopicPlan],
+        replication_factor: i32,
+    ) -> Result<Vec<String>, anyhow::Error> {
         let existing = self.existing()?;
-        let missing: Vec<&TopicPlan> = plan.iter().filter(|topic| !existing.contains_key(&topic.name)).collect();
+        let missing: Vec<&TopicPlan> = plan
+            .iter()
+            .filter(|topic| !existing.contains_key(&topic.name))
+            .collect();
         if missing.is_empty() {
             return Ok(Vec::new());
         }
         let new: Vec<NewTopic<'_>> = missing
             .iter()
             .map(|topic| {
-                let base = NewTopic::new(&topic.name, topic.partitions, TopicReplication::Fixed(replication_factor));
-                topic.settings.iter().fold(base, |new, (key, value)| new.set(key, value))
+                let base = NewTopic::new(
+                    &topic.name,
+                    topic.partitions,
+                    TopicReplication::Fixed(replication_factor),
+                );
+                topic
+                    .settings
+                    .iter()
+                    .fold(base, |new, (key, value)| new.set(key, value))
             })
             .collect();
-        let options = AdminOptions::new().operation_timeout(Some(PATIENCE)).request_timeout(Some(PATIENCE));
+        let options = AdminOptions::new()
+            .operation_timeout(Some(PATIENCE))
+            .request_timeout(Some(PATIENCE));
         let mut created = Vec::new();
         let mut refused = Vec::new();
         for result in self.admin.create_topics(&new, &options).await? {
@@ -153,7 +176,11 @@ impl Topics {
                 Err((name, code)) => refused.push(format!("{name}: {code}")),
             }
         }
-        anyhow::ensure!(refused.is_empty(), "topics were not created:\n  {}", refused.join("\n  "));
+        anyhow::ensure!(
+            refused.is_empty(),
+            "topics were not created:\n  {}",
+            refused.join("\n  ")
+        );
         Ok(created)
     }
 
@@ -163,26 +190,39 @@ impl Topics {
         let mut findings = Vec::new();
         for topic in plan {
             match existing.get(&topic.name) {
-                None => findings.push(Finding { topic: topic.name.clone(), missing: true, text: "there is no such topic".into() }),
-                Some(count) if *count != topic.partitions => findings.push(wrong_count(&topic.name, *count, topic.partitions)),
+                None => findings.push(Finding {
+                    topic: topic.name.clone(),
+                    missing: true,
+                    text: "there is no such topic".into(),
+                }),
+                Some(count) if *count != topic.partitions => {
+                    findings.push(wrong_count(&topic.name, *count, topic.partitions))
+                }
                 Some(_) => {}
             }
         }
         let partitions = plan.first().map_or(0, |topic| topic.partitions);
         for (name, count) in &existing {
             // A tier that is no longer configured is still emptied, by the same owners.
-            if name.starts_with(retry_prefix) && *count != partitions && !plan.iter().any(|topic| topic.name == *name) {
+            if name.starts_with(retry_prefix)
+                && *count != partitions
+                && !plan.iter().any(|topic| topic.name == *name)
+            {
                 findings.push(wrong_count(name, *count, partitions));
             }
         }
-        let own: Vec<&TopicPlan> = plan.iter().filter(|topic| !topic.is_source && existing.contains_key(&topic.name)).collect();
+        let own: Vec<&TopicPlan> = plan
+            .iter()
+            .filter(|topic| !topic.is_source && existing.contains_key(&topic.name))
+            .collect();
         self.check_settings(&own, &mut findings).await?;
         Ok(findings)
     }
 
     /// How long topics keep records, in seconds; for ever is 0. Topics whose settings may not be read are left out.
     pub async fn retentions(&self, names: &[String]) -> Result<Vec<(String, f64)>, anyhow::Error> {
-        let resources: Vec<ResourceSpecifier<'_>> = names.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
+        let resources: Vec<ResourceSpecifier<'_>> =
+            names.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
         let options = AdminOptions::new().request_timeout(Some(PATIENCE));
         let answers = self.admin.describe_configs(&resources, &options).await?;
         Ok(names
@@ -195,27 +235,50 @@ impl Topics {
             .collect())
     }
 
-    async fn check_settings(&self, topics: &[&TopicPlan], findings: &mut Vec<Finding>) -> Result<(), anyhow::Error> {
-        let resources: Vec<ResourceSpecifier<'_>> = topics.iter().map(|topic| ResourceSpecifier::Topic(&topic.name)).collect();
+    async fn check_settings(
+        &self,
+        topics: &[&TopicPlan],
+        findings: &mut Vec<Finding>,
+    ) -> Result<(), anyhow::Error> {
+        let resources: Vec<ResourceSpecifier<'_>> = topics
+            .iter()
+            .map(|topic| ResourceSpecifier::Topic(&topic.name))
+            .collect();
         let options = AdminOptions::new().request_timeout(Some(PATIENCE));
-        for (topic, answer) in topics.iter().zip(self.admin.describe_configs(&resources, &options).await?) {
+        for (topic, answer) in topics
+            .iter()
+            .zip(self.admin.describe_configs(&resources, &options).await?)
+        {
             let settings = match answer {
                 Ok(settings) => settings,
-                Err(RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::ClusterAuthorizationFailed) => {
-                    tracing::warn!(topic = topic.name, "its settings could not be checked: DescribeConfigs is not allowed");
+                Err(
+                    RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::ClusterAuthorizationFailed,
+                ) => {
+                    tracing::warn!(
+                        topic = topic.name,
+                        "its settings could not be checked: DescribeConfigs is not allowed"
+                    );
                     continue;
                 }
                 Err(code) => anyhow::bail!("the settings of {} could not be read: {code}", topic.name),
             };
             let value = |name: &str| settings.get(name).and_then(|entry| entry.value.clone());
-            let mut wrong = |text: String| findings.push(Finding { topic: topic.name.clone(), missing: false, text });
+            let mut wrong = |text: String| {
+                findings.push(Finding {
+                    topic: topic.name.clone(),
+                    missing: false,
+                    text,
+                })
+            };
             let policy = value("cleanup.policy").unwrap_or_default();
             let wanted = if topic.compacted { "compact" } else { "delete" };
             if policy != wanted {
                 wrong(format!("cleanup.policy is `{policy}`, it must be `{wanted}`"));
             }
-            if let (Some(least), Some(found)) = (topic.retention_ms, value("retention.ms").and_then(|text| text.parse::<i64>().ok()))
-                && (0..least).contains(&found)
+            if let (Some(least), Some(found)) = (
+                topic.retention_ms,
+                value("retention.ms").and_then(|text| text.parse::<i64>().ok()),
+            ) && (0..least).contains(&found)
             {
                 wrong(format!("retention.ms is {found}, it must be at least {least}"));
             }
@@ -225,8 +288,14 @@ impl Topics {
 }
 
 fn wrong_count(topic: &str, found: i32, wanted: i32) -> Finding {
-    let text = format!("it has {found} partitions, kafka.partitions says {wanted}; all topics must have as many, else a site or an endpoint has several owners");
-    Finding { topic: topic.to_owned(), missing: false, text }
+    let text = format!(
+        "it has {found} partitions, kafka.partitions says {wanted}; all topics must have as many, else a site or an endpoint has several owners"
+    );
+    Finding {
+        topic: topic.to_owned(),
+        missing: false,
+        text,
+    }
 }
 
 #[cfg(test)]
@@ -251,6 +320,9 @@ mod tests {
             ]
         );
         assert!(plan.iter().all(|topic| topic.partitions == 48));
-        assert!(plan.iter().all(|topic| topic.settings.contains(&("min.insync.replicas", "2".to_owned()))));
+        assert!(
+            plan.iter()
+                .all(|topic| topic.settings.contains(&("min.insync.replicas", "2".to_owned())))
+        );
     }
 }

@@ -86,7 +86,9 @@ pub struct Claim {
 /// The bounds let Postgres leave out the partitions of other days, which `= any` alone does not.
 pub async fn known(connection: &mut PgConnection, ids: &[DeliveryId]) -> sqlx::Result<Vec<KnownDelivery>> {
     let ids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
-    let (Some(lowest), Some(highest)) = (ids.iter().min(), ids.iter().max()) else { return Ok(Vec::new()) };
+    let (Some(lowest), Some(highest)) = (ids.iter().min(), ids.iter().max()) else {
+        return Ok(Vec::new());
+    };
     let rows = sqlx::query!(
         "select id, status, attempts, response_code, failure_reason, next_retry_at, first_attempt_at, claimed_until, claimed_attempt
          from deliveries where id = any($1) and id between $2 and $3",
@@ -128,7 +130,10 @@ pub async fn write(connection: &mut PgConnection, outcomes: &[OutcomeRow]) -> sq
     }
     macro_rules! attempt_column {
         ($of:expr) => {
-            outcomes.iter().map(|one| one.attempt.as_ref().map($of)).collect::<Vec<_>>()
+            outcomes
+                .iter()
+                .map(|one| one.attempt.as_ref().map($of))
+                .collect::<Vec<_>>()
         };
     }
     let taken = sqlx::query_scalar!(
@@ -273,7 +278,10 @@ pub struct HealthNote {
 }
 
 /// Adds what happened since the last note to the health of webhooks.
-pub async fn note_health(connection: &mut PgConnection, notes: &[(WebhookId, HealthNote)]) -> sqlx::Result<()> {
+pub async fn note_health(
+    connection: &mut PgConnection,
+    notes: &[(WebhookId, HealthNote)],
+) -> sqlx::Result<()> {
     let ids: Vec<Uuid> = notes.iter().map(|(id, _)| id.uuid()).collect();
     let successes: Vec<Option<DateTime<Utc>>> = notes.iter().map(|(_, note)| note.last_success_at).collect();
     let failures: Vec<i32> = notes.iter().map(|(_, note)| note.failures).collect();

@@ -55,7 +55,10 @@ impl Health {
     /// Sets a check; unknown ones do not apply to this process and are left out.
     pub fn set(&self, check: &'static str, state: Result<(), String>) {
         if let Some(slot) = lock(&self.checks).get_mut(check) {
-            self.metrics.ready.with_label_values(&[check]).set(i64::from(state.is_ok()));
+            self.metrics
+                .ready
+                .with_label_values(&[check])
+                .set(i64::from(state.is_ok()));
             *slot = state;
         }
     }
@@ -71,7 +74,11 @@ impl Health {
 
     /// A pulse that a thread of this name must beat.
     pub fn pulse(&self, thread: &str, now_ms: i64) -> Arc<AtomicI64> {
-        Arc::clone(lock(&self.ticks).entry(thread.to_owned()).or_insert_with(|| Arc::new(AtomicI64::new(now_ms))))
+        Arc::clone(
+            lock(&self.ticks)
+                .entry(thread.to_owned())
+                .or_insert_with(|| Arc::new(AtomicI64::new(now_ms))),
+        )
     }
 
     /// A thread that has ended beats no more.
@@ -106,7 +113,12 @@ impl Health {
     pub fn readiness(&self) -> Readiness {
         let mut checks: BTreeMap<&'static str, String> = lock(&self.checks)
             .iter()
-            .map(|(check, state)| (*check, state.as_ref().map_or_else(Clone::clone, |()| "ok".to_owned())))
+            .map(|(check, state)| {
+                (
+                    *check,
+                    state.as_ref().map_or_else(Clone::clone, |()| "ok".to_owned()),
+                )
+            })
             .collect();
         if self.stopping.load(Ordering::Relaxed) {
             checks.insert("stopping", "the process is stopping".to_owned());

@@ -29,13 +29,28 @@ pub fn start(config: &TelemetryConfig, roles: &str, metrics: Option<Arc<Metrics>
         LogFormat::Json => true,
     };
     let lines = if json {
-        subscriber_fmt::layer().event_format(JsonLine { roles: roles.to_owned() }).with_writer(std::io::stderr).boxed()
+        subscriber_fmt::layer()
+            .event_format(JsonLine {
+                roles: roles.to_owned(),
+            })
+            .with_writer(std::io::stderr)
+            .boxed()
     } else {
-        subscriber_fmt::layer().with_target(false).with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr).boxed()
+        subscriber_fmt::layer()
+            .with_target(false)
+            .with_ansi(std::io::stderr().is_terminal())
+            .with_writer(std::io::stderr)
+            .boxed()
     };
     let counted = metrics.map(Counted);
     // A second start, as in tests, changes nothing.
-    drop(tracing_subscriber::registry().with(filter).with(lines).with(counted).try_init());
+    drop(
+        tracing_subscriber::registry()
+            .with(filter)
+            .with(lines)
+            .with(counted)
+            .try_init(),
+    );
 }
 
 /// Counts warnings and errors.
@@ -62,11 +77,22 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
 {
-    fn format_event(&self, _context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+    fn format_event(
+        &self,
+        _context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
         let mut line = Map::new();
         let metadata = event.metadata();
-        line.insert("ts".into(), clock::now().to_rfc3339_opts(SecondsFormat::Millis, true).into());
-        line.insert("level".into(), metadata.level().as_str().to_ascii_lowercase().into());
+        line.insert(
+            "ts".into(),
+            clock::now().to_rfc3339_opts(SecondsFormat::Millis, true).into(),
+        );
+        line.insert(
+            "level".into(),
+            metadata.level().as_str().to_ascii_lowercase().into(),
+        );
         line.insert("target".into(), metadata.target().into());
         line.insert("msg".into(), Value::Null);
         line.insert("role".into(), self.roles.as_str().into());
@@ -80,7 +106,11 @@ struct Fields<'a>(&'a mut Map<String, Value>);
 
 impl Fields<'_> {
     fn put(&mut self, field: &Field, value: Value) {
-        let name = if field.name() == "message" { "msg" } else { field.name() };
+        let name = if field.name() == "message" {
+            "msg"
+        } else {
+            field.name()
+        };
         self.0.insert(name.to_owned(), value);
     }
 }
@@ -134,11 +164,16 @@ mod tests {
     fn a_json_line_has_the_fields_of_the_spec() {
         let buffer = Buffer::default();
         let writer = buffer.clone();
-        let layer = subscriber_fmt::layer().event_format(JsonLine { roles: "detect,api".into() }).with_writer(move || writer.clone());
+        let layer = subscriber_fmt::layer()
+            .event_format(JsonLine {
+                roles: "detect,api".into(),
+            })
+            .with_writer(move || writer.clone());
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
             tracing::warn!(topic = "t", partition = 3, offset = 17_i64, webhook.id = %"wh_1", "cannot \"read\" it");
         });
-        let line: Value = serde_json::from_slice(&buffer.0.lock().expect("no writer left")).expect("one JSON line");
+        let line: Value =
+            serde_json::from_slice(&buffer.0.lock().expect("no writer left")).expect("one JSON line");
         assert_eq!(line["level"], "warn");
         assert_eq!(line["msg"], "cannot \"read\" it");
         assert_eq!(line["role"], "detect,api");

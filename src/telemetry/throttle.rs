@@ -12,7 +12,10 @@ pub struct Throttle {
 impl Throttle {
     /// `Some(n)`: write it, and say that `n` were left out before; `None`: leave it out.
     pub fn admit(&mut self, now: Instant) -> Option<u64> {
-        if self.last.is_some_and(|last| now.duration_since(last) < Duration::from_secs(1)) {
+        if self
+            .last
+            .is_some_and(|last| now.duration_since(last) < Duration::from_secs(1))
+        {
             self.suppressed += 1;
             return None;
         }

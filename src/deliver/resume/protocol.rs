@@ -236,10 +236,7 @@ impl World {
                 .map(|record| record.due_at_ms)
                 .collect();
             due.dedup();
-            assert!(
-                due.len() <= 1,
-                "the chain forked at attempt {attempt}: {self:?}"
-            );
+            assert!(due.len() <= 1, "the chain forked at attempt {attempt}: {self:?}");
             let times = self.recorded.iter().filter(|one| **one == attempt).count();
             assert!(
                 times <= 1,

@@ -63,13 +63,29 @@ impl Deployment {
         }
         let logs = tempfile::tempdir().unwrap();
         let producer = kafka::producer(&all["kafka.brokers"]);
-        let mut this = Self { database, prefix, source, token: String::new(), producer, settings: all, logs };
+        let mut this = Self {
+            database,
+            prefix,
+            source,
+            token: String::new(),
+            producer,
+            settings: all,
+            logs,
+        };
         for command in [["migrate"].as_slice(), &["topics", "create"]] {
             let output = this.run(command);
-            assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+            assert!(
+                output.status.success(),
+                "{command:?}: {}",
+                String::from_utf8_lossy(&output.stderr)
+            );
         }
         let output = this.run(&["token", "create", "--admin"]);
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         this.token = String::from_utf8(output.stdout).unwrap().trim().to_owned();
         this
     }
@@ -82,7 +98,10 @@ impl Deployment {
             command.env_remove(name);
         }
         for (key, value) in &self.settings {
-            command.env(format!("BELLWETHER_{}", key.replace('.', "__").to_uppercase()), value);
+            command.env(
+                format!("BELLWETHER_{}", key.replace('.', "__").to_uppercase()),
+                value,
+            );
         }
         command.args(arguments).stdin(Stdio::null());
         command
@@ -112,32 +131,66 @@ impl Deployment {
             .stderr(File::create(&log).unwrap())
             .spawn()
             .unwrap();
-        Process { child, api: format!("http://127.0.0.1:{api}"), admin: format!("http://127.0.0.1:{admin}"), log }
+        Process {
+            child,
+            api: format!("http://127.0.0.1:{api}"),
+            admin: format!("http://127.0.0.1:{admin}"),
+            log,
+        }
     }
 
     /// A request to the API of `process`.
-    pub(crate) async fn call(&self, process: &Process, method: Method, path: &str, body: Option<Value>) -> (StatusCode, Value) {
+    pub(crate) async fn call(
+        &self,
+        process: &Process,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> (StatusCode, Value) {
         let client = reqwest::Client::new();
-        let mut request = client.request(method, format!("{}{path}", process.api)).bearer_auth(&self.token);
+        let mut request = client
+            .request(method, format!("{}{path}", process.api))
+            .bearer_auth(&self.token);
         if let Some(body) = body {
-            request = request.header("content-type", "application/json").body(body.to_string());
+            request = request
+                .header("content-type", "application/json")
+                .body(body.to_string());
         }
         let response = request.send().await.unwrap();
         let status = response.status();
         let text = response.text().await.unwrap();
-        (status, if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap() })
+        (
+            status,
+            if text.is_empty() {
+                Value::Null
+            } else {
+                serde_json::from_str(&text).unwrap()
+            },
+        )
     }
 
     /// Creates a webhook and returns the API's answer.
     pub(crate) async fn create_webhook(&self, process: &Process, site: &str, body: Value) -> Value {
-        let (status, answer) = self.call(process, Method::POST, &format!("/api/sites/{site}/webhooks"), Some(body)).await;
+        let (status, answer) = self
+            .call(
+                process,
+                Method::POST,
+                &format!("/api/sites/{site}/webhooks"),
+                Some(body),
+            )
+            .await;
         assert_eq!(status, StatusCode::CREATED, "{answer}");
         answer
     }
 
     /// A webhook for every goal, and nothing else.
     pub(crate) async fn goal_webhook(&self, process: &Process, site: &str, url: &str) -> Value {
-        self.create_webhook(process, site, json!({"name": "goals", "url": url, "events": ["goal_completion"]})).await
+        self.create_webhook(
+            process,
+            site,
+            json!({"name": "goals", "url": url, "events": ["goal_completion"]}),
+        )
+        .await
     }
 
     /// Publishes an event to the source, keyed by its site as a good producer does.
@@ -157,17 +210,29 @@ impl Process {
     pub(crate) async fn ready(&self) {
         let url = format!("{}/readyz", self.admin);
         let log = self.log.clone();
-        eventually(&format!("ready: see {}", log.display()), Duration::from_secs(60), || async {
-            let response = reqwest::get(&url).await.ok()?;
-            response.status().is_success().then_some(())
-        })
+        eventually(
+            &format!("ready: see {}", log.display()),
+            Duration::from_secs(60),
+            || async {
+                let response = reqwest::get(&url).await.ok()?;
+                response.status().is_success().then_some(())
+            },
+        )
         .await;
     }
 
     /// The value of a metric's series, as its line begins: `bellwether_x{label="y"}`.
     pub(crate) async fn metric(&self, series: &str) -> f64 {
-        let text = reqwest::get(format!("{}/metrics", self.admin)).await.unwrap().text().await.unwrap();
-        let line = text.lines().find(|line| line.strip_prefix(series).is_some_and(|rest| rest.starts_with(' ')));
+        let text = reqwest::get(format!("{}/metrics", self.admin))
+            .await
+            .unwrap()
+            .text()
+            .await
+            .unwrap();
+        let line = text.lines().find(|line| {
+            line.strip_prefix(series)
+                .is_some_and(|rest| rest.starts_with(' '))
+        });
         let line = line.unwrap_or_else(|| panic!("there is no series {series}"));
         line.rsplit(' ').next().unwrap().parse().unwrap()
     }
@@ -180,14 +245,20 @@ impl Process {
 
     /// SIGTERM; does not wait.
     pub(crate) fn terminate(&self) {
-        let status = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        let status = Command::new("kill")
+            .args(["-TERM", &self.child.id().to_string()])
+            .status()
+            .unwrap();
         assert!(status.success());
     }
 
     /// Waits until the process has ended, and says how.
     pub(crate) async fn ended(&mut self, patience: Duration) -> std::process::ExitStatus {
         let child = std::sync::Mutex::new(&mut self.child);
-        eventually("the process ends", patience, || async { child.lock().unwrap().try_wait().unwrap() }).await
+        eventually("the process ends", patience, || async {
+            child.lock().unwrap().try_wait().unwrap()
+        })
+        .await
     }
 
     /// What it logged.

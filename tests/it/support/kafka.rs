@@ -26,7 +26,13 @@ pub(crate) fn producer(brokers: &str) -> FutureProducer {
 /// Publishes one record and waits until it is there.
 pub(crate) async fn publish(producer: &FutureProducer, topic: &str, key: &str, value: impl AsRef<[u8]>) {
     let value = value.as_ref().to_vec();
-    producer.send(FutureRecord::to(topic).key(key).payload(&value), Duration::from_secs(10)).await.unwrap();
+    producer
+        .send(
+            FutureRecord::to(topic).key(key).payload(&value),
+            Duration::from_secs(10),
+        )
+        .await
+        .unwrap();
 }
 
 /// Everything on a topic now, from its beginning to its end.
@@ -37,18 +43,26 @@ pub(crate) fn read_all(topic: &str) -> Vec<OwnedMessage> {
         .set("enable.auto.commit", "false")
         .create()
         .unwrap();
-    let metadata = consumer.fetch_metadata(Some(topic), Duration::from_secs(10)).unwrap();
+    let metadata = consumer
+        .fetch_metadata(Some(topic), Duration::from_secs(10))
+        .unwrap();
     let mut list = TopicPartitionList::new();
     let mut missing = 0;
     for partition in metadata.topics()[0].partitions() {
-        let (low, high) = consumer.fetch_watermarks(topic, partition.id(), Duration::from_secs(10)).unwrap();
+        let (low, high) = consumer
+            .fetch_watermarks(topic, partition.id(), Duration::from_secs(10))
+            .unwrap();
         missing += high - low;
-        list.add_partition_offset(topic, partition.id(), Offset::Offset(low)).unwrap();
+        list.add_partition_offset(topic, partition.id(), Offset::Offset(low))
+            .unwrap();
     }
     consumer.assign(&list).unwrap();
     let mut records = Vec::new();
     while missing > 0 {
-        let message = consumer.poll(Duration::from_secs(10)).expect("the records are there").unwrap();
+        let message = consumer
+            .poll(Duration::from_secs(10))
+            .expect("the records are there")
+            .unwrap();
         records.push(message.detach());
         missing -= 1;
     }
@@ -57,5 +71,10 @@ pub(crate) fn read_all(topic: &str) -> Vec<OwnedMessage> {
 
 /// A header's value as text.
 pub(crate) fn header<'a>(record: &'a OwnedMessage, name: &str) -> Option<&'a str> {
-    record.headers()?.iter().find(|one| one.key == name)?.value.map(|bytes| std::str::from_utf8(bytes).unwrap())
+    record
+        .headers()?
+        .iter()
+        .find(|one| one.key == name)?
+        .value
+        .map(|bytes| std::str::from_utf8(bytes).unwrap())
 }

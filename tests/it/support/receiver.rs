@@ -45,7 +45,12 @@ pub(crate) struct Answer {
 
 impl Answer {
     pub(crate) fn status(status: u16) -> Self {
-        Self { status, headers: Vec::new(), delay: Duration::ZERO, body: format!("answered {status}") }
+        Self {
+            status,
+            headers: Vec::new(),
+            delay: Duration::ZERO,
+            body: format!("answered {status}"),
+        }
     }
 
     pub(crate) fn after(mut self, delay: Duration) -> Self {
@@ -77,7 +82,9 @@ pub(crate) struct Receiver {
 impl Receiver {
     pub(crate) async fn start() -> Self {
         let shared = Shared::default();
-        let app = Router::new().route("/{*path}", axum::routing::any(receive)).with_state(shared.clone());
+        let app = Router::new()
+            .route("/{*path}", axum::routing::any(receive))
+            .with_state(shared.clone());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let task = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
@@ -91,20 +98,38 @@ impl Receiver {
 
     /// From now on `path` answers by the request's attempt number. Unless told, it answers 200.
     pub(crate) fn answer(&self, path: &str, rule: impl Fn(u32) -> Answer + Send + Sync + 'static) {
-        self.shared.rules.lock().unwrap().insert(path.to_owned(), Arc::new(rule));
+        self.shared
+            .rules
+            .lock()
+            .unwrap()
+            .insert(path.to_owned(), Arc::new(rule));
     }
 
     /// Everything a path has received.
     pub(crate) fn received(&self, path: &str) -> Vec<Received> {
-        self.shared.received.lock().unwrap().iter().filter(|one| one.path == path).cloned().collect()
+        self.shared
+            .received
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|one| one.path == path)
+            .cloned()
+            .collect()
     }
 
     /// Waits until a path has received `count` requests, and returns all it has.
     pub(crate) async fn wait_for(&self, path: &str, count: usize) -> Vec<Received> {
-        super::eventually(&format!("{count} requests at /{path}, there are {}", self.received(path).len()), Duration::from_secs(30), || async {
-            let received = self.received(path);
-            (received.len() >= count).then_some(received)
-        })
+        super::eventually(
+            &format!(
+                "{count} requests at /{path}, there are {}",
+                self.received(path).len()
+            ),
+            Duration::from_secs(30),
+            || async {
+                let received = self.received(path);
+                (received.len() >= count).then_some(received)
+            },
+        )
         .await
     }
 }
@@ -115,9 +140,23 @@ impl Drop for Receiver {
     }
 }
 
-async fn receive(State(shared): State<Shared>, Path(path): Path<String>, headers: HeaderMap, body: Bytes) -> axum::response::Response {
-    let received = Received { path: path.clone(), at: Instant::now(), headers, body };
-    let attempt = received.headers.get("x-webhook-attempt").and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or(0);
+async fn receive(
+    State(shared): State<Shared>,
+    Path(path): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> axum::response::Response {
+    let received = Received {
+        path: path.clone(),
+        at: Instant::now(),
+        headers,
+        body,
+    };
+    let attempt = received
+        .headers
+        .get("x-webhook-attempt")
+        .and_then(|value| value.to_str().ok()?.parse().ok())
+        .unwrap_or(0);
     shared.received.lock().unwrap().push(received);
     let rule = shared.rules.lock().unwrap().get(&path).cloned();
     let answer = rule.map_or_else(|| Answer::status(200), |rule| rule(attempt));
