@@ -12,3 +12,5 @@ pub mod schedule;
 pub mod tiers;
 /// The configured schedules by name.
 pub mod schedules;
+/// What a detector thread decided, on its way to Kafka.
+pub mod outbox;

@@ -11,3 +11,5 @@ pub mod access_log;
 
 /// The lines of a file that `replay` publishes.
 pub mod replay_file;
+/// What goes to the rejected topic.
+pub mod rejects;

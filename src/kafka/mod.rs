@@ -9,4 +9,5 @@ pub mod context;
 pub mod member;
 pub mod native;
 pub mod producer;
+pub mod table;
 pub mod murmur2;

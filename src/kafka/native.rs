@@ -140,17 +140,11 @@ impl Funnel {
 
     /// Reads one batch, at most 1,000 records, waiting for the first at most `timeout`. Returns how many there were.
     pub fn read(&mut self, timeout: Duration, mut each: impl FnMut(Read<'_>)) -> usize {
-        let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
-        // SAFETY: the buffer has room for BATCH pointers.
-        let count = unsafe {
-            sys::rd_kafka_consume_batch_queue(
-                self.queue.as_ptr(),
-                timeout_ms,
-                self.buffer.as_mut_ptr(),
-                BATCH,
-            )
-        };
-        let count = usize::try_from(count).unwrap_or(0).min(BATCH);
+        // The call waits until it has as many as it was asked for; so one is waited for, and the rest is what is there.
+        let mut count = self.consume(0, 1, timeout);
+        if count == 1 {
+            count += self.consume(1, BATCH - 1, Duration::ZERO);
+        }
         for i in 0..count {
             let Some(message) = NonNull::new(std::mem::replace(&mut self.buffer[i], ptr::null_mut())) else {
                 continue;
@@ -164,6 +158,14 @@ impl Funnel {
             }
         }
         count
+    }
+
+    fn consume(&mut self, from: usize, most: usize, timeout: Duration) -> usize {
+        let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+        let room = &mut self.buffer[from..from + most];
+        // SAFETY: there is room for `most` pointers.
+        let count = unsafe { sys::rd_kafka_consume_batch_queue(self.queue.as_ptr(), timeout_ms, room.as_mut_ptr(), most) };
+        usize::try_from(count).unwrap_or(0).min(most)
     }
 
     /// # Safety
