@@ -1,0 +1,41 @@
+//! A goal: what a site counts as a success. Matching lives in `detect::goals`.
+
+use serde::{Deserialize, Serialize};
+
+use super::id::GoalId;
+
+/// Longest goal name, in characters.
+pub const MAX_NAME_CHARS: usize = 120;
+/// Longest path or pattern, in characters.
+pub const MAX_PATH_CHARS: usize = 2_000;
+/// Most properties a goal may ask for.
+pub const MAX_PROPS: usize = 3;
+/// Longest property name, in characters.
+pub const MAX_PROP_NAME_CHARS: usize = 300;
+/// Longest property value, in characters.
+pub const MAX_PROP_VALUE_CHARS: usize = 2_000;
+
+/// A goal of a site, within every limit above.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Goal {
+    pub id: GoalId,
+    /// Unique per site.
+    pub name: String,
+    pub rule: GoalRule,
+    /// Properties an event must have, all of them, by equality.
+    pub props: Vec<(String, String)>,
+    /// Events whose record is older than this (milliseconds since the Unix epoch) do not complete it.
+    pub active_since_ms: i64,
+}
+
+/// What completes a goal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum GoalRule {
+    /// A custom or goal event of this name, case-sensitive.
+    Event { event: String },
+    /// A pageview whose path matches; `*` and `**` match any run of characters.
+    Page { path: String },
+    /// An engagement event with a matching path and `scroll_threshold ≤ scroll_depth ≤ 100`.
+    Scroll { path: String, scroll_threshold: u8 },
+}

@@ -1,0 +1,84 @@
+//! A notification: one thing that happened, the same for every webhook it goes to.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::Serialize;
+use serde::ser::Serializer;
+
+use super::event::{EventType, Revenue};
+use super::id::NotificationId;
+use super::site::SiteId;
+
+/// One thing that happened. Its JSON is the canonical body: what is signed and sent, byte for byte.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Notification<'a> {
+    pub id: NotificationId,
+    pub event: EventType,
+    pub site_id: SiteId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub site_name: Option<&'a str>,
+    /// When it happened, in event time.
+    #[serde(serialize_with = "rfc3339_seconds")]
+    pub timestamp: DateTime<Utc>,
+    pub data: NotificationData<'a>,
+}
+
+impl Notification<'_> {
+    /// The canonical body.
+    pub fn to_body(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("plain data with string keys always becomes JSON")
+    }
+}
+
+/// The part of a notification that depends on its type. Aggregates only.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum NotificationData<'a> {
+    GoalCompletion {
+        goal_name: &'a str,
+        /// Distinct visitors behind this notification: 1 for a single completion.
+        visitor_count: u32,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        path: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        revenue: Option<&'a Revenue<'a>>,
+        /// Only those the goal filters on.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        props: Option<serde_json::Map<String, serde_json::Value>>,
+    },
+    VisitorSpike {
+        current_visitors: u32,
+        threshold: u32,
+        window_seconds: u32,
+        /// No baseline is kept yet.
+        baseline: Option<()>,
+        top_sources: Vec<TopSource>,
+        top_pages: Vec<TopPage>,
+        #[serde(serialize_with = "rfc3339_seconds")]
+        started_at: DateTime<Utc>,
+    },
+    CustomEvent {
+        name: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        path: Option<&'a str>,
+        visitor_count: u32,
+    },
+}
+
+/// A source of visits and its distinct visitors (at least 3).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TopSource {
+    pub source: String,
+    pub visitors: u32,
+}
+
+/// A page and its distinct visitors (at least 3).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TopPage {
+    pub path: String,
+    pub visitors: u32,
+}
+
+/// RFC 3339 in UTC with whole seconds, as in every payload.
+pub fn rfc3339_seconds<S: Serializer>(at: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&at.to_rfc3339_opts(SecondsFormat::Secs, true))
+}

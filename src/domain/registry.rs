@@ -1,0 +1,30 @@
+//! What is registered: sites with their goals and webhooks, as one immutable snapshot the stages read from.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::goal::Goal;
+use super::id::WebhookId;
+use super::site::SiteId;
+use super::webhook::Webhook;
+
+/// A registered site with everything that decides what its events mean.
+#[derive(Debug, Clone)]
+pub struct Site {
+    pub id: SiteId,
+    /// Shown in notifications when set.
+    pub name: Option<String>,
+    pub goals: Vec<Arc<Goal>>,
+    /// Those that are not deleted, disabled ones too.
+    pub webhooks: Vec<Arc<Webhook>>,
+    /// Grows whenever the site, one of its goals or one of its webhooks changes; what is derived from a site is
+    /// rebuilt when it does.
+    pub version: u64,
+}
+
+/// Everything registered, as of one look at Postgres. Cheap to share, replaced whole.
+#[derive(Debug, Clone, Default)]
+pub struct Registry {
+    pub sites: HashMap<SiteId, Arc<Site>>,
+    pub webhooks: HashMap<WebhookId, Arc<Webhook>>,
+}

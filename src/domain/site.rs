@@ -1,0 +1,79 @@
+//! A site: what events belong to.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// Longest site id, in bytes.
+pub const MAX_SITE_ID_BYTES: usize = 255;
+
+/// A site's id: 1 to 255 bytes, chosen by the producer (a domain, or its own id). Cheap to clone.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String")]
+pub struct SiteId(Arc<str>);
+
+/// Why a text is not a site id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidSiteId {
+    #[error("a site id has at least one character")]
+    Empty,
+    #[error("a site id has at most {MAX_SITE_ID_BYTES} bytes, this one has {0}")]
+    TooLong(usize),
+    #[error("a site id has no control characters")]
+    ControlCharacter,
+}
+
+impl SiteId {
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Whether `text` may be a site id; the same rule on events, in the API and on the command line.
+pub fn check_site_id(text: &str) -> Result<(), InvalidSiteId> {
+    match text.len() {
+        0 => Err(InvalidSiteId::Empty),
+        n if n > MAX_SITE_ID_BYTES => Err(InvalidSiteId::TooLong(n)),
+        // A NUL cannot be stored in Postgres, and the others would make logs and pages lie.
+        _ if text.chars().any(char::is_control) => Err(InvalidSiteId::ControlCharacter),
+        _ => Ok(()),
+    }
+}
+
+impl FromStr for SiteId {
+    type Err = InvalidSiteId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidSiteId> {
+        check_site_id(text)?;
+        Ok(Self(text.into()))
+    }
+}
+
+impl TryFrom<String> for SiteId {
+    type Error = InvalidSiteId;
+
+    fn try_from(text: String) -> Result<Self, InvalidSiteId> {
+        text.parse()
+    }
+}
+
+impl std::borrow::Borrow<str> for SiteId {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for SiteId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for SiteId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
