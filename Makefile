@@ -21,9 +21,9 @@ help: ## list what there is
 
 check: check-deps fmt shell docs deny unused-deps clippy doc sqlx ## everything that can be said without running the tests
 
+# Compiled first: a compiler error needs no services, and they would only wait.
 test: ## all tests, with a Kafka and a PostgreSQL of their own; ARGS="name" to choose
 	@scripts/install-deps build services
-	# Compiled first: a compiler error needs no services, and they would only wait.
 	cargo test --locked --no-run $(ARGS)
 	scripts/with-services cargo test --locked $(ARGS)
 
