@@ -21,8 +21,10 @@ help: ## list what there is
 
 check: check-deps fmt shell docs deny unused-deps clippy doc sqlx ## everything that can be said without running the tests
 
+# Compiled first: a compiler error needs no services, and they would only wait.
 test: ## all tests, with a Kafka and a PostgreSQL of their own; ARGS="name" to choose
 	@scripts/install-deps build services
+	cargo test --locked --no-run $(ARGS)
 	scripts/with-services cargo test --locked $(ARGS)
 
 up: ## start Kafka (127.0.0.1:19092) and PostgreSQL (127.0.0.1:15432) for development
