@@ -1,7 +1,7 @@
 //! The HTTP edge: one request, its deadline, and what came of it.
 //!
 //! Nothing is followed, decoded, remembered or proxied. Bounds: the whole exchange has one deadline; at most
-//! [`MAX_RESPONSE_BYTES`] of a body are read, and what is left of it is dropped with its connection; a response's head is at
+//! `MAX_RESPONSE_BYTES` of a body are read, and what is left of it is dropped with its connection; a response's head is at
 //! most 100 headers and what hyper buffers (some 400 KiB over HTTP/1.1, 16 KiB over HTTP/2).
 
 use std::net::{IpAddr, SocketAddr};
@@ -14,8 +14,8 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use super::address::{AddressRules, Verdict};
+use super::attempt::{AttemptResult, Fault};
 use super::classify::{Failure, classify, timeout_text};
-use super::outcome::{AttemptResult, Fault};
 use super::phases::{Phases, Probe, WatchConnector, WatchedSessions};
 use super::request::WebhookRequest;
 use super::resolver::{GuardedResolver, Lookup, system_lookup};

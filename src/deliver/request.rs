@@ -104,7 +104,7 @@ impl fmt::Debug for WebhookRequest {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use chrono::{DateTime, Utc};
 
     use super::*;
@@ -113,7 +113,7 @@ pub(super) mod tests {
     use crate::domain::trigger::Triggers;
 
     /// A webhook for tests of this stage.
-    pub(in crate::deliver) fn webhook(url: &str) -> Webhook {
+    pub(crate) fn webhook(url: &str) -> Webhook {
         Webhook {
             id: WebhookId::new_v7(1, [1; 10]),
             site_id: "example.com".parse().expect("a site id"),
@@ -131,7 +131,7 @@ pub(super) mod tests {
     }
 
     /// The facts of a first attempt for tests of this stage.
-    pub(in crate::deliver) fn facts(body: &'static str) -> AttemptFacts {
+    pub(crate) fn facts(body: &'static str) -> AttemptFacts {
         let notification_id = NotificationId::derive(
             1_000,
             "example.com",
