@@ -139,9 +139,9 @@ impl WebhookClient {
             // An address behind a proxy cannot be judged.
             .no_proxy()
             .referer(false)
-            // As many as an endpoint may have requests. Many servers (Node) close idle connections after 5 s; a request that is
-            // written into a closing one is lost, so ours close before.
-            .pool_max_idle_per_host(8)
+            // As many as a host may have requests: fewer, and a burst would connect anew each time. Many servers (Node) close
+            // idle connections after 5 s; a request that is written into a closing one is lost, so ours close before.
+            .pool_max_idle_per_host(64)
             .pool_idle_timeout(Duration::from_secs(4))
             // A shared HTTP/2 connection that went dead is found in 15 s instead of by TCP.
             .http2_keep_alive_interval(Duration::from_secs(10))

@@ -1,4 +1,4 @@
-//! What one attempt sends: the request of design §6, ready but for the connection. Pure: the same arguments give the same
+//! What one attempt sends: the whole request, ready but for the connection. Pure: the same arguments give the same
 //! bytes.
 
 use std::fmt;

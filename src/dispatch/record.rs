@@ -13,7 +13,7 @@ use crate::domain::site::SiteId;
 /// The version this code writes, and the newest it reads.
 pub const VERSION: u32 = 1;
 
-/// Names of the headers; the contract's section 3.
+/// Names of the headers.
 pub mod header {
     pub const VERSION: &str = "bw-version";
     pub const DELIVERY_ID: &str = "bw-delivery-id";
