@@ -6,7 +6,7 @@ use std::io;
 use rustls::CertificateError;
 
 use super::address::Refusal;
-use super::outcome::AttemptResult;
+use super::attempt::AttemptResult;
 use super::phases::Marks;
 use super::resolver::ResolveError;
 

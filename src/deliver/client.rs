@@ -1,7 +1,7 @@
 //! The HTTP edge: one request, its deadline, and what came of it.
 //!
 //! Nothing is followed, decoded, remembered or proxied. Bounds: the whole exchange has one deadline; at most
-//! [`MAX_RESPONSE_BYTES`] of a body are read, and what is left of it is dropped with its connection; a response's head is at
+//! `MAX_RESPONSE_BYTES` of a body are read, and what is left of it is dropped with its connection; a response's head is at
 //! most 100 headers and what hyper buffers (some 400 KiB over HTTP/1.1, 16 KiB over HTTP/2).
 
 use std::net::{IpAddr, SocketAddr};
@@ -14,8 +14,8 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use super::address::{AddressRules, Verdict};
+use super::attempt::{AttemptResult, Fault};
 use super::classify::{Failure, classify, timeout_text};
-use super::outcome::{AttemptResult, Fault};
 use super::phases::{Phases, Probe, WatchConnector, WatchedSessions};
 use super::request::WebhookRequest;
 use super::resolver::{GuardedResolver, Lookup, system_lookup};
@@ -139,9 +139,9 @@ impl WebhookClient {
             // An address behind a proxy cannot be judged.
             .no_proxy()
             .referer(false)
-            // As many as an endpoint may have requests. Many servers (Node) close idle connections after 5 s; a request that is
-            // written into a closing one is lost, so ours close before.
-            .pool_max_idle_per_host(8)
+            // As many as a host may have requests: fewer, and a burst would connect anew each time. Many servers (Node) close
+            // idle connections after 5 s; a request that is written into a closing one is lost, so ours close before.
+            .pool_max_idle_per_host(64)
             .pool_idle_timeout(Duration::from_secs(4))
             // A shared HTTP/2 connection that went dead is found in 15 s instead of by TCP.
             .http2_keep_alive_interval(Duration::from_secs(10))

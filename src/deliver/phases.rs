@@ -3,7 +3,7 @@
 //! The HTTP client tells when the whole of connecting ended, and no more. Three hooks tell the rest: our resolver, a layer
 //! around the client's connector, and rustls asking its session store for a hint, which is the first thing it does for a new
 //! connection and so marks the end of the TCP handshake. Each runs inside the exchange's own task and finds the
-//! exchange's [`Probe`] there. A connection that another exchange began, or that waited in the pool, runs none of them
+//! exchange's `Probe` there. A connection that another exchange began, or that waited in the pool, runs none of them
 //! there: then those phases are unknown, and are left out instead of made up.
 
 use std::sync::Mutex;

@@ -1,4 +1,4 @@
-//! What one attempt sends: the request of design §6, ready but for the connection. Pure: the same arguments give the same
+//! What one attempt sends: the whole request, ready but for the connection. Pure: the same arguments give the same
 //! bytes.
 
 use std::fmt;
@@ -64,7 +64,8 @@ impl WebhookRequest {
         let body = facts.body.as_ref();
 
         let mut headers = Vec::with_capacity(10 + webhook.headers.len());
-        let mut add = |name: &str, value: String| headers.push((name.to_owned(), Hidden::from(value)));
+        let mut add =
+            |name: &str, value: String| headers.push((name.to_owned(), Hidden::from(value)));
         add("Content-Type", "application/json".to_owned());
         add("User-Agent", USER_AGENT.to_owned());
         let mut standard = signature::standard(&webhook.secret, &id, timestamp, body);
@@ -103,7 +104,7 @@ impl fmt::Debug for WebhookRequest {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use chrono::{DateTime, Utc};
 
     use super::*;
@@ -112,7 +113,7 @@ pub(super) mod tests {
     use crate::domain::trigger::Triggers;
 
     /// A webhook for tests of this stage.
-    pub(in crate::deliver) fn webhook(url: &str) -> Webhook {
+    pub(crate) fn webhook(url: &str) -> Webhook {
         Webhook {
             id: WebhookId::new_v7(1, [1; 10]),
             site_id: "example.com".parse().expect("a site id"),
@@ -130,9 +131,14 @@ pub(super) mod tests {
     }
 
     /// The facts of a first attempt for tests of this stage.
-    pub(in crate::deliver) fn facts(body: &'static str) -> AttemptFacts {
-        let notification_id =
-            NotificationId::derive(1_000, "example.com", "test", NotificationKind::Each, &[b"1"]);
+    pub(crate) fn facts(body: &'static str) -> AttemptFacts {
+        let notification_id = NotificationId::derive(
+            1_000,
+            "example.com",
+            "test",
+            NotificationKind::Each,
+            &[b"1"],
+        );
         AttemptFacts {
             delivery_id: DeliveryId::derive(notification_id, WebhookId::new_v7(1, [1; 10])),
             notification_id,
@@ -166,8 +172,14 @@ pub(super) mod tests {
         let standard = signature::standard(&webhook.secret, &id, 1_614_265_330, b"{}");
         for (name, value) in [
             ("Content-Type", "application/json"),
-            ("User-Agent", concat!("Bellwether/", env!("CARGO_PKG_VERSION"))),
-            ("X-Webhook-Signature", &signature::plain(&webhook.secret, b"{}")),
+            (
+                "User-Agent",
+                concat!("Bellwether/", env!("CARGO_PKG_VERSION")),
+            ),
+            (
+                "X-Webhook-Signature",
+                &signature::plain(&webhook.secret, b"{}"),
+            ),
             ("webhook-id", &id),
             ("webhook-timestamp", "1614265330"),
             ("webhook-signature", &standard),

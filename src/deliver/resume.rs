@@ -5,12 +5,12 @@
 //! complete. After a crash between any two of them the record is read again, and what Postgres knows says where to go on. Three
 //! duties of the caller make it hold:
 //!
-//! - It asks [`resume`] before every send, and again, with what is stored by then, when its own outcome was not written
+//! - It asks `resume` before every send, and again, with what is stored by then, when its own outcome was not written
 //!   because another one for that attempt (or a later one) was: then the stored due time is published, not its own, and
 //!   the chain does not fork.
 //! - Within a process at most one record of a delivery is worked on at a time. Two copies of a record (a repeated publish)
 //!   read in one batch would both find nothing known.
-//! - [`Resume::Hold`] asks again at that time, or earlier when it likes.
+//! - `Resume::Hold` asks again at that time, or earlier when it likes.
 
 use crate::domain::delivery::{DeliveryStatus, FailureReason};
 

@@ -4,7 +4,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::deliver::outcome::{AttemptResult, Ended, Next, next};
+use crate::deliver::attempt::AttemptResult;
+use crate::deliver::outcome::{Ended, Next, next};
 use crate::dispatch::schedule::{RetrySchedule, Tiers};
 
 /// How long a request may take, in milliseconds.
