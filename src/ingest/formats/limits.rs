@@ -64,7 +64,10 @@ pub(super) fn text<'a>(
         Loose::Absent => Ok(None),
         Loose::Text(text) if text.is_empty() => Ok(None),
         Loose::Text(text) => Ok(Some(text)),
-        other => Err(Fault::bad(field, format_args!("is a string, not {}", other.kind()))),
+        other => Err(Fault::bad(
+            field,
+            format_args!("is a string, not {}", other.kind()),
+        )),
     }
 }
 
@@ -128,7 +131,9 @@ pub(super) fn site_id(value: Loose<'_>) -> Result<Cow<'_, str>, Fault> {
     match check_site_id(&id) {
         Ok(()) => Ok(id),
         Err(InvalidSiteId::Empty) => Err(Fault::missing(FIELD)),
-        Err(why @ InvalidSiteId::TooLong(_)) => Err(Fault::over(FIELD, format_args!("is too long: {why}"))),
+        Err(why @ InvalidSiteId::TooLong(_)) => {
+            Err(Fault::over(FIELD, format_args!("is too long: {why}")))
+        }
         Err(why @ InvalidSiteId::ControlCharacter) => {
             Err(Fault::bad(FIELD, format_args!("is unusable: {why}")))
         }

@@ -160,8 +160,14 @@ fn every_limit_holds_to_the_letter() {
         )
     };
     assert!(read(&props(30)).is_ok());
-    assert_eq!(refused(&props(31)), (RejectReason::OverLimit, Some("props")));
-    assert_eq!(refused(&props(500)), (RejectReason::OverLimit, Some("props")));
+    assert_eq!(
+        refused(&props(31)),
+        (RejectReason::OverLimit, Some("props"))
+    );
+    assert_eq!(
+        refused(&props(500)),
+        (RejectReason::OverLimit, Some("props"))
+    );
 }
 
 #[test]
@@ -358,7 +364,11 @@ fn assert_within_limits(event: &Event<'_>) {
     }
     assert!(event.props.len() <= 30);
     assert!(event.scroll_depth.is_none_or(|depth| depth <= 100));
-    assert!(event.timestamp_ms.is_none_or(|ms| (0..=LAST_MS).contains(&ms)));
+    assert!(
+        event
+            .timestamp_ms
+            .is_none_or(|ms| (0..=LAST_MS).contains(&ms))
+    );
 }
 
 fn odd_value() -> impl Strategy<Value = Value> {
