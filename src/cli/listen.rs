@@ -190,9 +190,8 @@ impl Receiver {
         let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let owned = |name: &str| header(name).map(str::to_owned);
         let secrets = &self.options.secrets;
-        let verified = |verify: &dyn Fn(&Secret) -> bool| {
-            (!secrets.is_empty()).then(|| secrets.iter().any(verify))
-        };
+        let verified =
+            |verify: &dyn Fn(&Secret) -> bool| (!secrets.is_empty()).then(|| secrets.iter().any(verify));
         // During a rotation's overlap a receiver may hold either secret.
         let plain = [request::SIGNATURE, request::SIGNATURE_NEXT].map(header);
         let standard = (
@@ -242,11 +241,7 @@ impl Receiver {
                     || all.is_some_and(|n| before < n)
             }
         };
-        if fails {
-            options.status.unwrap_or(500)
-        } else {
-            200
-        }
+        if fails { options.status.unwrap_or(500) } else { 200 }
     }
 
     fn print(&self, received: &Received) {
@@ -256,11 +251,7 @@ impl Receiver {
             pretty(received, self.colours)
         };
         let mut out = io::stdout().lock();
-        if out
-            .write_all(text.as_bytes())
-            .and_then(|()| out.flush())
-            .is_err()
-        {
+        if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
             self.unread.notify_one();
         }
     }
@@ -282,12 +273,7 @@ impl Receiver {
         )];
         if tally.requests > 0 {
             let events = list(&mut tally.events.iter().map(|(name, n)| (name.clone(), *n)));
-            let statuses = list(
-                &mut tally
-                    .statuses
-                    .iter()
-                    .map(|(status, n)| (status.to_string(), *n)),
-            );
+            let statuses = list(&mut tally.statuses.iter().map(|(status, n)| (status.to_string(), *n)));
             lines.push(format!("events: {events}"));
             lines.push(format!("answers: {statuses}"));
         }

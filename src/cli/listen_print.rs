@@ -55,8 +55,7 @@ pub(super) fn json_line(received: &Received) -> String {
         path: &received.path,
         body,
     };
-    let mut text =
-        serde_json::to_string(&line).expect("plain data with string keys always becomes JSON");
+    let mut text = serde_json::to_string(&line).expect("plain data with string keys always becomes JSON");
     text.push('\n');
     text
 }

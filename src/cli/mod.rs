@@ -6,6 +6,8 @@
 mod check;
 mod health;
 mod keys;
+mod listen;
+mod listen_print;
 
 mod replay;
 mod serve;
@@ -72,6 +74,8 @@ enum Command {
     Keys(keys::KeysCommand),
     /// Check the configuration and say what is wrong with it
     CheckConfig,
+    /// Receive webhooks on this machine: verify and print them
+    Listen(listen::ListenOptions),
     /// Publish a file of events to Kafka at a chosen speed
     Replay(replay::ReplayArgs),
 }
@@ -79,6 +83,10 @@ enum Command {
 /// Runs the command on the process's arguments.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    // A runtime of its own: it also runs inside other programs' tests.
+    if let Command::Listen(options) = cli.command {
+        return code_of(listen::run(options).map(|()| ExitCode::SUCCESS));
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -89,13 +97,14 @@ pub fn main() -> ExitCode {
     let result = runtime.block_on(run(cli));
     // A blocking call into librdkafka may still run; the process does not wait for it.
     runtime.shutdown_background();
-    match result {
-        Ok(code) => code,
-        Err(error) => {
-            complain(&format!("{error:#}"));
-            ExitCode::FAILURE
-        }
-    }
+    code_of(result)
+}
+
+fn code_of(result: anyhow::Result<ExitCode>) -> ExitCode {
+    result.unwrap_or_else(|error| {
+        complain(&format!("{error:#}"));
+        ExitCode::FAILURE
+    })
 }
 
 async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
@@ -107,6 +116,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Token(command) => token::run(command, &cli.config.load()?).await?,
         Command::Keys(command) => keys::run(&command)?,
         Command::CheckConfig => return check::run(&cli.config),
+        Command::Listen(_) => unreachable!("handled before the runtime was started"),
         Command::Replay(args) => {
             let config = cli.config.load()?;
             logs::start(&config.telemetry, "replay", None);

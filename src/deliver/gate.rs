@@ -66,9 +66,6 @@ mod tests {
             gate(Some(&hook), goal, NOW, NOW),
             Gate::Cancel(FailureReason::Disabled)
         );
-        assert_eq!(
-            gate(None, goal, NOW, NOW),
-            Gate::Cancel(FailureReason::Deleted)
-        );
+        assert_eq!(gate(None, goal, NOW, NOW), Gate::Cancel(FailureReason::Deleted));
     }
 }

@@ -53,10 +53,8 @@ pub fn next(ended: &Ended<'_>, schedule: &RetrySchedule, tiers: &Tiers, chance: 
         }
         _ => {}
     }
-    let (Some(tier), Some(attempt)) = (
-        schedule.tier_after(ended.attempt),
-        ended.attempt.checked_add(1),
-    ) else {
+    let (Some(tier), Some(attempt)) = (schedule.tier_after(ended.attempt), ended.attempt.checked_add(1))
+    else {
         return Next::Failed {
             reason: FailureReason::Exhausted,
             disable_webhook: false,
@@ -85,9 +83,7 @@ pub fn retry_after_ms(text: &str, now_ms: i64) -> Option<i64> {
     let text = text.trim();
     let wait_ms = if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
         // Only too many digits can fail here, and they mean a very long time.
-        text.parse::<i64>()
-            .unwrap_or(i64::MAX)
-            .saturating_mul(1_000)
+        text.parse::<i64>().unwrap_or(i64::MAX).saturating_mul(1_000)
     } else {
         let at = httpdate::parse_http_date(text).ok()?;
         millis(at.duration_since(UNIX_EPOCH).ok()?).saturating_sub(now_ms)
@@ -171,11 +167,10 @@ mod tests {
 
     #[test]
     fn only_delays_from_thirty_seconds_on_get_jitter_of_at_most_a_tenth() {
-        let wait =
-            |delay: &str, chance| match after(&[delay], 1, AttemptResult::Timeout, None, chance) {
-                Next::Retry { due_at_ms, .. } => due_at_ms - NOW,
-                other => panic!("{other:?}"),
-            };
+        let wait = |delay: &str, chance| match after(&[delay], 1, AttemptResult::Timeout, None, chance) {
+            Next::Retry { due_at_ms, .. } => due_at_ms - NOW,
+            other => panic!("{other:?}"),
+        };
         assert_eq!(wait("29s", 0.999), 29_000);
         assert_eq!(wait("30s", 0.0), 30_000);
         assert_eq!(wait("30s", 0.5), 31_500);

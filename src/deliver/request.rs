@@ -64,8 +64,7 @@ impl WebhookRequest {
         let body = facts.body.as_ref();
 
         let mut headers = Vec::with_capacity(10 + webhook.headers.len());
-        let mut add =
-            |name: &str, value: String| headers.push((name.to_owned(), Hidden::from(value)));
+        let mut add = |name: &str, value: String| headers.push((name.to_owned(), Hidden::from(value)));
         add("Content-Type", "application/json".to_owned());
         add("User-Agent", USER_AGENT.to_owned());
         let mut standard = signature::standard(&webhook.secret, &id, timestamp, body);
@@ -132,13 +131,8 @@ pub(crate) mod tests {
 
     /// The facts of a first attempt for tests of this stage.
     pub(crate) fn facts(body: &'static str) -> AttemptFacts {
-        let notification_id = NotificationId::derive(
-            1_000,
-            "example.com",
-            "test",
-            NotificationKind::Each,
-            &[b"1"],
-        );
+        let notification_id =
+            NotificationId::derive(1_000, "example.com", "test", NotificationKind::Each, &[b"1"]);
         AttemptFacts {
             delivery_id: DeliveryId::derive(notification_id, WebhookId::new_v7(1, [1; 10])),
             notification_id,
@@ -172,14 +166,8 @@ pub(crate) mod tests {
         let standard = signature::standard(&webhook.secret, &id, 1_614_265_330, b"{}");
         for (name, value) in [
             ("Content-Type", "application/json"),
-            (
-                "User-Agent",
-                concat!("Bellwether/", env!("CARGO_PKG_VERSION")),
-            ),
-            (
-                "X-Webhook-Signature",
-                &signature::plain(&webhook.secret, b"{}"),
-            ),
+            ("User-Agent", concat!("Bellwether/", env!("CARGO_PKG_VERSION"))),
+            ("X-Webhook-Signature", &signature::plain(&webhook.secret, b"{}")),
             ("webhook-id", &id),
             ("webhook-timestamp", "1614265330"),
             ("webhook-signature", &standard),

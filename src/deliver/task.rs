@@ -14,7 +14,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::client::{Exchange, WebhookClient};
-use super::outcome::{self, Ended, Gate, Next};
+use super::gate::{Gate, gate};
+use super::outcome::{self, Ended, Next};
 use super::request::{AttemptFacts, WebhookRequest};
 use super::resume::{Claim, Known, Resume, resume};
 use super::under_way::{Begin, UnderWay, facts_of};
@@ -163,7 +164,7 @@ impl Deliverer {
             return self.later(work, REGISTRY_LOOK);
         }
         match (
-            outcome::gate(
+            gate(
                 webhook.as_deref(),
                 work.record.event_type,
                 work.record.created_at_ms,

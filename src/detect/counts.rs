@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::engine::{Handled, Stats};
+use super::contract::{Handled, Stats};
 use crate::clock;
 use crate::dispatch::record::Coordinates;
 use crate::domain::event::EventType;
@@ -10,8 +10,12 @@ use crate::ingest::reject::Reject;
 use crate::telemetry::Metrics;
 use crate::telemetry::throttle::Throttle;
 
-const HANDLED: [(Handled, &str); 4] =
-    [(Handled::Counted, "counted"), (Handled::Unregistered, "unregistered"), (Handled::Stale, "stale"), (Handled::Replayed, "replayed")];
+const HANDLED: [(Handled, &str); 4] = [
+    (Handled::Counted, "counted"),
+    (Handled::Unregistered, "unregistered"),
+    (Handled::Stale, "stale"),
+    (Handled::Replayed, "replayed"),
+];
 
 /// Counters of one thread.
 #[derive(Debug)]
@@ -61,22 +65,43 @@ impl Counts {
     /// A record could not be read.
     pub fn rejected(&mut self, source: usize, reject: &Reject, read_from: &Coordinates) {
         let topic = &self.sources[source];
-        self.metrics.events.with_label_values(&[topic.as_str(), "rejected"]).inc();
-        self.metrics.rejected_records.with_label_values(&[topic.as_str(), reject.reason.as_str()]).inc();
+        self.metrics
+            .events
+            .with_label_values(&[topic.as_str(), "rejected"])
+            .inc();
+        self.metrics
+            .rejected_records
+            .with_label_values(&[topic.as_str(), reject.reason.as_str()])
+            .inc();
         if let Some(suppressed) = self.rejects.admit(clock::monotonic()) {
             tracing::warn!(
-                topic, partition = read_from.partition, offset = read_from.offset, outcome = reject.reason.as_str(),
-                error = reject.detail, suppressed, "a source record was rejected"
+                topic,
+                partition = read_from.partition,
+                offset = read_from.offset,
+                outcome = reject.reason.as_str(),
+                error = reject.detail,
+                suppressed,
+                "a source record was rejected"
             );
         }
     }
 
     /// A record lies in another partition than its site's id says.
-    pub fn miskeyed(&mut self, source: usize, partition: i32, offset: i64, key: Option<&[u8]>, site_id: &str) {
+    pub fn miskeyed(
+        &mut self,
+        source: usize,
+        partition: i32,
+        offset: i64,
+        key: Option<&[u8]>,
+        site_id: &str,
+    ) {
         let topic = &self.sources[source];
         self.metrics.miskeyed_records.with_label_values(&[topic]).inc();
         if let Some(suppressed) = self.miskeyed.admit(clock::monotonic()) {
-            let key = key.map_or_else(|| "no key".to_owned(), |key| format!("key `{}`", String::from_utf8_lossy(&key[..key.len().min(64)])));
+            let key = key.map_or_else(
+                || "no key".to_owned(),
+                |key| format!("key `{}`", String::from_utf8_lossy(&key[..key.len().min(64)])),
+            );
             let text = format!(
                 "{topic} is not keyed by site: partition {partition}, offset {offset} has {key} for site `{site_id}`. A site's events must lie in one partition: \
                  let the producer use the site's id as key, with the murmur2 partitioner (librdkafka: partitioner=murmur2_random)"
@@ -90,7 +115,10 @@ impl Counts {
 
     /// A notification was decided.
     pub fn decided(&mut self, event: EventType) {
-        self.metrics.notifications.with_label_values(&[event.as_str()]).inc();
+        self.metrics
+            .notifications
+            .with_label_values(&[event.as_str()])
+            .inc();
     }
 
     /// From a record's time to its decision.
@@ -103,7 +131,10 @@ impl Counts {
         for (source, counts) in self.sources.iter().zip(&mut self.handled) {
             for ((_, result), count) in HANDLED.iter().zip(counts) {
                 if *count > 0 {
-                    self.metrics.events.with_label_values(&[source.as_str(), result]).inc_by(std::mem::take(count));
+                    self.metrics
+                        .events
+                        .with_label_values(&[source.as_str(), result])
+                        .inc_by(std::mem::take(count));
                 }
             }
         }
@@ -119,19 +150,37 @@ impl Counts {
 
     /// Shows what the engines have counted since the last time. Engines that went take their counts with them.
     pub fn show(&self, now: Stats) {
-        let mut shown = self.shown.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut shown = self
+            .shown
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         let metrics = &self.metrics;
-        let evictions = |map: &str, now: u64, before: u64| metrics.evictions.with_label_values(&[map]).inc_by(now.saturating_sub(before));
+        let evictions = |map: &str, now: u64, before: u64| {
+            metrics
+                .evictions
+                .with_label_values(&[map])
+                .inc_by(now.saturating_sub(before))
+        };
         evictions("visitors", now.evicted_visitors, shown.evicted_visitors);
         evictions("pages", now.evicted_labels, shown.evicted_labels);
         let stale = |event: EventType, now: u64, before: u64| {
-            metrics.suppressed.with_label_values(&[event.as_str(), "stale"]).inc_by(now.saturating_sub(before));
+            metrics
+                .suppressed
+                .with_label_values(&[event.as_str(), "stale"])
+                .inc_by(now.saturating_sub(before));
         };
         stale(EventType::GoalCompletion, now.stale_goals, shown.stale_goals);
-        stale(EventType::CustomEvent, now.stale_custom_events, shown.stale_custom_events);
+        stale(
+            EventType::CustomEvent,
+            now.stale_custom_events,
+            shown.stale_custom_events,
+        );
         stale(EventType::VisitorSpike, now.stale_spikes, shown.stale_spikes);
         if let Some(source) = self.sources.first() {
-            metrics.clock_skew.with_label_values(&[source]).inc_by(now.clock_skew.saturating_sub(shown.clock_skew));
+            metrics
+                .clock_skew
+                .with_label_values(&[source])
+                .inc_by(now.clock_skew.saturating_sub(shown.clock_skew));
         }
         *shown = now;
     }

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use super::contract::{Checkpoint, Handled, RecordFacts};
 use super::counts::Counts;
 use super::decision::Decision;
-use super::engine::{Checkpoint, Engine, Handled, RecordFacts};
+use super::engine::Engine;
 use super::task::Positions;
 use crate::dispatch::outbox::{Outbox, OwnedRecord, Pending, Settling};
 use crate::dispatch::record::Coordinates;
@@ -51,7 +52,13 @@ impl Note {
 impl std::fmt::Display for Note {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let word = |value: Option<i64>| value.map_or_else(|| "-".to_owned(), |value| value.to_string());
-        write!(f, "v1 {} {} {}", self.nonce, word(self.replay_from), word(self.clock_ms))
+        write!(
+            f,
+            "v1 {} {} {}",
+            self.nonce,
+            word(self.replay_from),
+            word(self.clock_ms)
+        )
     }
 }
 
@@ -95,7 +102,12 @@ impl Owned {
         let sources = positions
             .into_iter()
             .map(|position| {
-                position.map(|position| SourceState { next: position.start, last_record_ms: 0, sent: Some(position.committed), position })
+                position.map(|position| SourceState {
+                    next: position.start,
+                    last_record_ms: 0,
+                    sent: Some(position.committed),
+                    position,
+                })
             })
             .collect();
         Self {
@@ -115,7 +127,11 @@ impl Owned {
     pub fn begin(&mut self, outbox: &Outbox) {
         let unconfirmed = self.engine.unconfirmed();
         if !unconfirmed.is_empty() {
-            tracing::info!(partition = self.partition, episodes = unconfirmed.len(), "deliveries of unconfirmed episodes are published again");
+            tracing::info!(
+                partition = self.partition,
+                episodes = unconfirmed.len(),
+                "deliveries of unconfirmed episodes are published again"
+            );
         }
         outbox.publish_unconfirmed(self.partition, unconfirmed, &self.pending);
     }
@@ -125,22 +141,44 @@ impl Owned {
         self.sources
             .iter()
             .enumerate()
-            .filter_map(|(topic, source)| Some((TopicPartition { topic, partition: self.partition }, source.as_ref()?.next)))
+            .filter_map(|(topic, source)| {
+                Some((
+                    TopicPartition {
+                        topic,
+                        partition: self.partition,
+                    },
+                    source.as_ref()?.next,
+                ))
+            })
             .collect()
     }
 
     /// Whether it can go on where it was: nobody has committed since we did.
     pub fn goes_on_at(&self, positions: &Positions, nonce: &str) -> bool {
-        self.sources.iter().zip(positions).all(|(source, position)| match (source, position) {
-            (Some(source), Some(position)) => position.note.nonce == nonce && source.sent == Some(position.committed),
-            (None, None) => true,
-            _ => false,
-        })
+        self.sources
+            .iter()
+            .zip(positions)
+            .all(|(source, position)| match (source, position) {
+                (Some(source), Some(position)) => {
+                    position.note.nonce == nonce && source.sent == Some(position.committed)
+                }
+                (None, None) => true,
+                _ => false,
+            })
     }
 
     /// Handles one record.
-    pub fn take(&mut self, source: usize, record: &RawRecord<'_>, now_ms: i64, outbox: &Outbox, counts: &mut Counts) {
-        let Some(state) = self.sources.get_mut(source).and_then(Option::as_mut) else { return };
+    pub fn take(
+        &mut self,
+        source: usize,
+        record: &RawRecord<'_>,
+        now_ms: i64,
+        outbox: &Outbox,
+        counts: &mut Counts,
+    ) {
+        let Some(state) = self.sources.get_mut(source).and_then(Option::as_mut) else {
+            return;
+        };
         let offset = record.offset();
         let replaying = offset < state.position.committed;
         // A record without a time gets that of the epoch: one that is the same whenever it is read.
@@ -157,7 +195,11 @@ impl Owned {
                     counts.handled(source, Handled::Replayed);
                     return;
                 }
-                let read_from = Coordinates { topic: counts.source(source).to_owned(), partition: self.partition, offset };
+                let read_from = Coordinates {
+                    topic: counts.source(source).to_owned(),
+                    partition: self.partition,
+                    offset,
+                };
                 counts.rejected(source, &reject, &read_from);
                 let out = reject_record(&reject, &read_from, record.key(), bytes);
                 let out = OwnedRecord {
@@ -171,10 +213,18 @@ impl Owned {
                 return;
             }
         };
-        let facts = RecordFacts { source, offset, record_ms, replaying };
+        let facts = RecordFacts {
+            source,
+            offset,
+            record_ms,
+            replaying,
+        };
         let handled = self.engine.on_record(&event, &facts, now_ms, &mut self.out);
         counts.handled(source, handled);
-        if !replaying && handled != Handled::Unregistered && murmur2::partition_of(event.site_id.as_bytes(), self.partitions) != self.partition {
+        if !replaying
+            && handled != Handled::Unregistered
+            && murmur2::partition_of(event.site_id.as_bytes(), self.partitions) != self.partition
+        {
             counts.miskeyed(source, self.partition, offset, record.key(), &event.site_id);
         }
         if !self.out.is_empty() {
@@ -201,16 +251,15 @@ impl Owned {
 
     /// Publishes the states that changed, with what was decided along, and closes the batch.
     pub fn flush(&mut self, outbox: &Outbox, counts: &mut Counts) {
-        let states = self.engine.take_dirty_states();
-        if states.is_empty() && !self.touched {
-            return;
-        }
-        self.touched = false;
-        for state in states {
+        for state in self.engine.take_dirty_states() {
             for decision in &state.decisions {
                 counts.decided(decision.event);
             }
             outbox.publish_state(self.partition, state, &self.pending);
+        }
+        // A checkpoint belongs to the record before it: one taken after the clock moved on without a record would begin too late.
+        if !std::mem::take(&mut self.touched) {
+            return;
         }
         let pending = std::mem::take(&mut self.pending);
         self.settling.push(self.engine.checkpoint(), pending);
@@ -229,7 +278,9 @@ impl Owned {
 
     /// What may be committed now and was not before.
     pub fn commits(&mut self, nonce: &str) -> Vec<Commit> {
-        let Some(checkpoint) = self.settling.take() else { return Vec::new() };
+        let Some(checkpoint) = self.settling.take() else {
+            return Vec::new();
+        };
         let mut commits = Vec::new();
         for (topic, state) in self.sources.iter_mut().enumerate() {
             let Some(state) = state else { continue };
@@ -240,8 +291,19 @@ impl Owned {
                 _ => (before.committed, before.note.replay_from),
             };
             state.sent = Some(offset);
-            let note = Note { nonce: nonce.to_owned(), replay_from, clock_ms: checkpoint.clock_ms };
-            commits.push(Commit { at: TopicPartition { topic, partition: self.partition }, offset, metadata: note.to_string() });
+            let note = Note {
+                nonce: nonce.to_owned(),
+                replay_from,
+                clock_ms: checkpoint.clock_ms,
+            };
+            commits.push(Commit {
+                at: TopicPartition {
+                    topic,
+                    partition: self.partition,
+                },
+                offset,
+                metadata: note.to_string(),
+            });
         }
         commits
     }
@@ -258,11 +320,17 @@ impl Owned {
 
     /// How far a source is from its end.
     pub fn standing(&self, source: usize, end: Option<i64>, now_ms: i64) -> Standing {
-        let Some(state) = self.sources.get(source).and_then(Option::as_ref) else { return Standing::default() };
+        let Some(state) = self.sources.get(source).and_then(Option::as_ref) else {
+            return Standing::default();
+        };
         let end = end.unwrap_or(state.next);
         Standing {
             lag: (end - state.sent.unwrap_or(state.next)).max(0),
-            behind_ms: if state.next < end && state.last_record_ms > 0 { (now_ms - state.last_record_ms).max(0) } else { 0 },
+            behind_ms: if state.next < end && state.last_record_ms > 0 {
+                (now_ms - state.last_record_ms).max(0)
+            } else {
+                0
+            },
             replaying: (state.position.committed - state.next).max(0),
         }
     }

@@ -16,8 +16,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::contract::{EngineConfig, Stats};
 use super::counts::Counts;
-use super::engine::{Engine, EngineConfig};
+use super::engine::Engine;
 use super::owned::{Owned, Position};
 use super::restore::{self, Restored};
 use crate::clock;
@@ -99,7 +100,12 @@ pub fn run(member: GroupMember, settings: DetectSettings, links: DetectLinks) ->
         tasks: TaskTracker::new(),
         confirmed: sender,
     };
-    let sources = settings.engine.sources.iter().map(|source| source.topic.clone()).collect();
+    let sources = settings
+        .engine
+        .sources
+        .iter()
+        .map(|source| source.topic.clone())
+        .collect();
     let now = clock::monotonic();
     let mut funnel = member.funnel();
     let pulse = links.health.pulse(&settings.name, clock::now_ms());
@@ -121,7 +127,10 @@ pub fn run(member: GroupMember, settings: DetectSettings, links: DetectLinks) ->
     let result = detector.go_round(&mut funnel, &pulse);
     detector.links.health.pulse_ends(&detector.settings.name);
     detector.give_up_partitions(false);
-    detector.links.health.set_partitions(&detector.settings.name, None);
+    detector
+        .links
+        .health
+        .set_partitions(&detector.settings.name, None);
     drop(funnel);
     detector.member.leave();
     tracing::info!(group = "detect", "left the group");
@@ -151,7 +160,11 @@ impl Detector {
                 self.flush();
                 if let Some(revoked_at) = self.revoked_at.take() {
                     let pause = clock::monotonic().duration_since(revoked_at);
-                    self.links.metrics.rebalance_pause.with_label_values(&["detect"]).observe(pause.as_secs_f64());
+                    self.links
+                        .metrics
+                        .rebalance_pause
+                        .with_label_values(&["detect"])
+                        .observe(pause.as_secs_f64());
                 }
             }
             self.tick();
@@ -204,9 +217,9 @@ impl Detector {
     fn take_confirmations(&mut self) {
         while let Ok(one) = self.confirmed.try_recv() {
             if let Some(owned) = owned_mut(&mut self.owned, one.partition) {
-                owned.engine.confirm(&one.site_id, one.episode);
+                owned.engine.confirm(one.site_id.as_str(), one.episode);
             } else if let Some(kept) = self.kept.get_mut(&one.partition) {
-                kept.owned.engine.confirm(&one.site_id, one.episode);
+                kept.owned.engine.confirm(one.site_id.as_str(), one.episode);
             }
         }
     }
@@ -222,7 +235,9 @@ impl Detector {
         let member = &self.member;
         for owned in self.owned.iter_mut().flatten() {
             let partition = owned.partition;
-            owned.tick(now_ms, |topic| member.cached_end(TopicPartition { topic, partition }));
+            owned.tick(now_ms, |topic| {
+                member.cached_end(TopicPartition { topic, partition })
+            });
         }
         self.flush();
         self.show_gauges(now_ms);
@@ -236,7 +251,7 @@ impl Detector {
 
     fn show_gauges(&self, now_ms: i64) {
         let metrics = &self.links.metrics;
-        let mut stats = super::engine::Stats::default();
+        let mut stats = Stats::default();
         let (mut open, mut replay) = (0, 0);
         let sources = self.settings.engine.sources.len();
         let mut by_source = vec![(0_i64, 0_i64); sources];
@@ -244,7 +259,10 @@ impl Detector {
             stats += owned.engine.stats();
             open += owned.open_batches();
             for (source, slot) in by_source.iter_mut().enumerate() {
-                let end = self.member.cached_end(TopicPartition { topic: source, partition: owned.partition });
+                let end = self.member.cached_end(TopicPartition {
+                    topic: source,
+                    partition: owned.partition,
+                });
                 let standing = owned.standing(source, end, now_ms);
                 slot.0 += standing.lag;
                 slot.1 = slot.1.max(standing.behind_ms);
@@ -253,12 +271,24 @@ impl Detector {
         }
         metrics.sites.set(stats.sites as i64);
         metrics.visitors.set(stats.visitors as i64);
-        metrics.episodes.with_label_values(&["visitor_spike"]).set(stats.spike_episodes as i64);
-        metrics.open_offsets.with_label_values(&["detect"]).set(open as i64);
+        metrics
+            .episodes
+            .with_label_values(&["visitor_spike"])
+            .set(stats.spike_episodes as i64);
+        metrics
+            .open_offsets
+            .with_label_values(&["detect"])
+            .set(open as i64);
         metrics.replay_remaining.set(replay);
         for (source, (lag, behind_ms)) in self.settings.engine.sources.iter().zip(by_source) {
-            metrics.consumer_lag.with_label_values(&["detect", &source.topic]).set(lag);
-            metrics.consumer_behind.with_label_values(&["detect", &source.topic]).set(behind_ms as f64 / 1_000.0);
+            metrics
+                .consumer_lag
+                .with_label_values(&["detect", &source.topic])
+                .set(lag);
+            metrics
+                .consumer_behind
+                .with_label_values(&["detect", &source.topic])
+                .set(behind_ms as f64 / 1_000.0);
         }
         self.counts.show(stats);
     }
@@ -271,14 +301,22 @@ impl Detector {
         self.last_commit = now;
         let commits = self.commits();
         if let Err(error) = self.member.commit(&commits, false) {
-            self.links.metrics.commit_errors.with_label_values(&["detect"]).inc();
+            self.links
+                .metrics
+                .commit_errors
+                .with_label_values(&["detect"])
+                .inc();
             tracing::warn!(group = "detect", error = %error, "an offset commit failed; the next one covers it");
         }
     }
 
     fn commits(&mut self) -> Vec<Commit> {
         let nonce = &self.nonce;
-        self.owned.iter_mut().flatten().flat_map(|owned| owned.commits(nonce)).collect()
+        self.owned
+            .iter_mut()
+            .flatten()
+            .flat_map(|owned| owned.commits(nonce))
+            .collect()
     }
 
     fn serve_group(&mut self, funnel: &Funnel) -> anyhow::Result<()> {
@@ -287,10 +325,16 @@ impl Detector {
                 MemberEvent::Assigned(partitions) => self.assigned(&partitions, funnel)?,
                 MemberEvent::Revoked { lost } => {
                     let event = if lost { "lost" } else { "revoked" };
-                    self.links.metrics.rebalances.with_label_values(&["detect", event]).inc();
+                    self.links
+                        .metrics
+                        .rebalances
+                        .with_label_values(&["detect", event])
+                        .inc();
                     self.give_up_partitions(lost);
                     self.revoked_at = Some(clock::monotonic());
-                    self.member.unassign().context("giving partitions of the detect group back")?;
+                    self.member
+                        .unassign()
+                        .context("giving partitions of the detect group back")?;
                 }
                 MemberEvent::Error(error) => {
                     tracing::warn!(group = "detect", error = %error, "the consumer reports an error; it goes on by itself");
@@ -301,14 +345,21 @@ impl Detector {
     }
 
     fn assigned(&mut self, list: &[TopicPartition], funnel: &Funnel) -> anyhow::Result<()> {
-        self.links.metrics.rebalances.with_label_values(&["detect", "assigned"]).inc();
+        self.links
+            .metrics
+            .rebalances
+            .with_label_values(&["detect", "assigned"])
+            .inc();
         let begun = clock::monotonic();
         self.kept.retain(|_, kept| kept.until > begun);
         let registry = Arc::clone(&self.links.registry.borrow_and_update());
         let positions = restore::positions(&self.member, list, &self.settings, &self.links.metrics)?;
         let mut restored = Vec::new();
         for (partition, positions) in positions {
-            let back = self.kept.remove(&partition).filter(|kept| kept.owned.goes_on_at(&positions, &self.nonce));
+            let back = self
+                .kept
+                .remove(&partition)
+                .filter(|kept| kept.owned.goes_on_at(&positions, &self.nonce));
             match back {
                 // Nobody else had it since: it goes on where it was.
                 Some(kept) => restored.push(Restored::Kept(kept.owned)),
@@ -316,14 +367,19 @@ impl Detector {
                     let mut config = self.settings.engine.clone();
                     config.partition = partition;
                     let engine = Engine::new(config, Arc::clone(&registry));
-                    restored.push(Restored::New(Owned::new(partition, engine, positions, self.settings.kafka.partitions)));
+                    restored.push(Restored::New(Owned::new(
+                        partition,
+                        engine,
+                        positions,
+                        self.settings.kafka.partitions,
+                    )));
                 }
             }
         }
         restore::load_states(&mut restored, &self.settings, &self.links.voice)?;
         let mut starts = Vec::new();
         for one in restored {
-            let mut owned = match one {
+            let owned = match one {
                 Restored::Kept(mut owned) => {
                     owned.engine.set_registry(Arc::clone(&registry));
                     owned
@@ -340,13 +396,24 @@ impl Detector {
             }
             self.owned[place] = Some(Box::new(owned));
         }
-        self.member.assign_to_funnel(&starts, funnel).context("taking partitions of the detect group")?;
+        self.member
+            .assign_to_funnel(&starts, funnel)
+            .context("taking partitions of the detect group")?;
         self.joined = true;
         let count = partition_numbers(list).len();
         let took_ms = clock::monotonic().duration_since(begun).as_millis() as u64;
-        tracing::info!(group = "detect", partitions = count, duration_ms = took_ms, "partitions assigned");
+        tracing::info!(
+            group = "detect",
+            partitions = count,
+            duration_ms = took_ms,
+            "partitions assigned"
+        );
         self.links.health.set_partitions(&self.settings.name, Some(count));
-        self.links.metrics.consumer_partitions.with_label_values(&["detect"]).add(count as i64);
+        self.links
+            .metrics
+            .consumer_partitions
+            .with_label_values(&["detect"])
+            .add(count as i64);
         Ok(())
     }
 
@@ -359,12 +426,18 @@ impl Detector {
         if !lost {
             self.flush();
             let deadline = clock::monotonic() + SETTLE;
-            while self.owned.iter().flatten().any(|owned| !owned.is_settled()) && clock::monotonic() < deadline {
+            while self.owned.iter().flatten().any(|owned| !owned.is_settled())
+                && clock::monotonic() < deadline
+            {
                 std::thread::sleep(Duration::from_millis(2));
             }
             let commits = self.commits();
             if let Err(error) = self.member.commit(&commits, true) {
-                self.links.metrics.commit_errors.with_label_values(&["detect"]).inc();
+                self.links
+                    .metrics
+                    .commit_errors
+                    .with_label_values(&["detect"])
+                    .inc();
                 tracing::warn!(group = "detect", error = %error, "the commit before giving partitions back failed; they are read again");
             }
         }
@@ -372,9 +445,18 @@ impl Detector {
         for owned in self.owned.drain(..).flatten() {
             self.kept.insert(owned.partition, Kept { owned: *owned, until });
         }
-        self.links.metrics.consumer_partitions.with_label_values(&["detect"]).sub(count as i64);
+        self.links
+            .metrics
+            .consumer_partitions
+            .with_label_values(&["detect"])
+            .sub(count as i64);
         self.links.health.set_partitions(&self.settings.name, Some(0));
-        tracing::info!(group = "detect", partitions = count, lost, "partitions given back");
+        tracing::info!(
+            group = "detect",
+            partitions = count,
+            lost,
+            "partitions given back"
+        );
     }
 }
 

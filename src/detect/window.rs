@@ -185,10 +185,10 @@ impl Window {
         Visit::Counted
     }
 
-    /// Remembers that an event stood at this second although it counted nobody: a restart must read it again to know
-    /// the clock it set.
+    /// Remembers that an event stood at this second although it counted nobody: if the clock is at it, a restart must
+    /// read it again to know the clock.
     pub(super) fn mark(&mut self, second: u32, segment: Segment, segments: &mut Segments) {
-        if self.now - second <= self.retain {
+        if second == self.now {
             self.second(second, segment, segments);
         }
     }

@@ -175,16 +175,26 @@ impl Outbox {
             }
             if let Some(episode) = decision.episode {
                 // After the thread has ended nobody needs to know.
-                drop(self.confirmed.send(Confirmed { partition, site_id: decision.site_id, episode }));
+                drop(self.confirmed.send(Confirmed {
+                    partition,
+                    site_id: decision.site_id,
+                    episode,
+                }));
             }
         }
     }
 
     /// Hands a record over in the order of the calls.
-    fn hand_over(&self, record: &OwnedRecord) -> tokio::sync::oneshot::Receiver<Result<(), crate::kafka::producer::PublishError>> {
+    fn hand_over(
+        &self,
+        record: &OwnedRecord,
+    ) -> tokio::sync::oneshot::Receiver<Result<(), crate::kafka::producer::PublishError>> {
         loop {
             let (done, acknowledged) = tokio::sync::oneshot::channel();
-            if self.publisher.try_publish(record.as_outgoing(), move |result| drop(done.send(result))) {
+            if self
+                .publisher
+                .try_publish(record.as_outgoing(), move |result| drop(done.send(result)))
+            {
                 return acknowledged;
             }
             std::thread::sleep(FULL_QUEUE_PAUSE);
@@ -229,7 +239,10 @@ pub struct Settling<P> {
 
 impl<P> Default for Settling<P> {
     fn default() -> Self {
-        Self { batches: VecDeque::new(), settled: None }
+        Self {
+            batches: VecDeque::new(),
+            settled: None,
+        }
     }
 }
 
@@ -245,7 +258,11 @@ impl<P> Settling<P> {
 
     /// The latest position before which everything is acknowledged, if it is a new one.
     pub fn take(&mut self) -> Option<P> {
-        while self.batches.front().is_some_and(|(_, pending)| pending.is_settled()) {
+        while self
+            .batches
+            .front()
+            .is_some_and(|(_, pending)| pending.is_settled())
+        {
             self.settled = self.batches.pop_front().map(|(position, _)| position);
         }
         self.settled.take()

@@ -113,8 +113,7 @@ impl DeliveryRecord {
             (header::ORIGIN, self.origin.as_str().to_owned()),
             (header::ATTEMPT, self.attempt.to_string()),
         ];
-        let mut add =
-            |name, value: Option<String>| headers.extend(value.map(|value| (name, value)));
+        let mut add = |name, value: Option<String>| headers.extend(value.map(|value| (name, value)));
         add(header::DUE_AT_MS, self.due_at_ms.map(|ms| ms.to_string()));
         add(
             header::FIRST_ATTEMPT_AT_MS,
@@ -240,13 +239,8 @@ impl<'a> Headers<'a> {
             .ok_or(Unreadable::BadHeader(name))
     }
 
-    fn required<T>(
-        &self,
-        name: &'static str,
-        read: impl FnOnce(&str) -> Option<T>,
-    ) -> Result<T, Unreadable> {
-        self.optional(name, read)?
-            .ok_or(Unreadable::MissingHeader(name))
+    fn required<T>(&self, name: &'static str, read: impl FnOnce(&str) -> Option<T>) -> Result<T, Unreadable> {
+        self.optional(name, read)?.ok_or(Unreadable::MissingHeader(name))
     }
 }
 

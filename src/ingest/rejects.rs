@@ -26,8 +26,16 @@ pub struct RejectRecord {
 }
 
 /// What goes to the rejected topic for a record that could not be read.
-pub fn reject_record(reject: &Reject, read_from: &Coordinates, key: Option<&[u8]>, value: &[u8]) -> RejectRecord {
-    let mut headers = vec![(header::VERSION, crate::dispatch::record::VERSION.to_string()), (header::REASON, reject.reason.as_str().to_owned())];
+pub fn reject_record(
+    reject: &Reject,
+    read_from: &Coordinates,
+    key: Option<&[u8]>,
+    value: &[u8],
+) -> RejectRecord {
+    let mut headers = vec![
+        (header::VERSION, crate::dispatch::record::VERSION.to_string()),
+        (header::REASON, reject.reason.as_str().to_owned()),
+    ];
     if let Some(field) = reject.field {
         headers.push((FIELD, field.to_owned()));
     }
@@ -50,8 +58,17 @@ mod tests {
 
     #[test]
     fn a_large_record_is_cut_and_says_so() {
-        let reject = Reject { reason: RejectReason::TooLarge, field: None, detail: "too large".into(), site_id: None };
-        let read_from = Coordinates { topic: "t".into(), partition: 3, offset: 17 };
+        let reject = Reject {
+            reason: RejectReason::TooLarge,
+            field: None,
+            detail: "too large".into(),
+            site_id: None,
+        };
+        let read_from = Coordinates {
+            topic: "t".into(),
+            partition: 3,
+            offset: 17,
+        };
         let record = reject_record(&reject, &read_from, Some(b"k"), &vec![b'x'; 70_000]);
         assert_eq!(record.value.len(), 65_536);
         assert!(record.headers.contains(&(TRUNCATED, "70000".to_owned())));

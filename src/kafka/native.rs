@@ -164,7 +164,9 @@ impl Funnel {
         let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
         let room = &mut self.buffer[from..from + most];
         // SAFETY: there is room for `most` pointers.
-        let count = unsafe { sys::rd_kafka_consume_batch_queue(self.queue.as_ptr(), timeout_ms, room.as_mut_ptr(), most) };
+        let count = unsafe {
+            sys::rd_kafka_consume_batch_queue(self.queue.as_ptr(), timeout_ms, room.as_mut_ptr(), most)
+        };
         usize::try_from(count).unwrap_or(0).min(most)
     }
 

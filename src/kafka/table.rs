@@ -30,18 +30,26 @@ pub fn read(
     if partitions.is_empty() {
         return Ok(());
     }
-    let consumer: Arc<BaseConsumer<Voice>> = Arc::new(settings::reader(config).create_with_context(voice.clone())?);
+    let consumer: Arc<BaseConsumer<Voice>> =
+        Arc::new(settings::reader(config).create_with_context(voice.clone())?);
     let mut list = TopicPartitionList::with_capacity(partitions.len());
     for partition in partitions {
         list.add_partition_offset(topic, *partition, Offset::Beginning)?;
     }
-    consumer.assign(&list).with_context(|| format!("reading {topic}"))?;
+    consumer
+        .assign(&list)
+        .with_context(|| format!("reading {topic}"))?;
     let deadline = clock::monotonic() + patience;
     let mut unfinished = partitions.clone();
     while !unfinished.is_empty() {
         match consumer.poll(Duration::from_millis(200)) {
             Some(Ok(message)) => {
-                each(message.partition(), message.offset(), message.key().unwrap_or_default(), message.payload());
+                each(
+                    message.partition(),
+                    message.offset(),
+                    message.key().unwrap_or_default(),
+                    message.payload(),
+                );
             }
             // The end of a partition: all there was when it was asked for.
             Some(Err(KafkaError::PartitionEOF(partition))) => {
@@ -50,7 +58,10 @@ pub fn read(
             Some(Err(error)) => tracing::warn!(topic, error = %error, "reading a table; trying on"),
             None => {}
         }
-        anyhow::ensure!(clock::monotonic() < deadline, "{topic}: the end of partitions {unfinished:?} was not reached within {patience:?}");
+        anyhow::ensure!(
+            clock::monotonic() < deadline,
+            "{topic}: the end of partitions {unfinished:?} was not reached within {patience:?}"
+        );
     }
     Ok(())
 }

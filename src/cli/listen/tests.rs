@@ -52,19 +52,13 @@ fn both_kinds_of_signature_are_verified_with_any_of_the_secrets() {
         (Some(false), Some(false))
     );
     assert_eq!(
-        verified(
-            &["--secret", "another-secret-12", "--secret", SECRET],
-            unchanged
-        ),
+        verified(&["--secret", "another-secret-12", "--secret", SECRET], unchanged),
         (Some(true), Some(true))
     );
     let older: fn(&mut HeaderMap) = |headers| {
         headers.insert("webhook-timestamp", HeaderValue::from_static("1"));
     };
-    assert_eq!(
-        verified(&["--secret", SECRET], older),
-        (Some(true), Some(false))
-    );
+    assert_eq!(verified(&["--secret", SECRET], older), (Some(true), Some(false)));
     let unsigned: fn(&mut HeaderMap) = HeaderMap::clear;
     assert_eq!(
         verified(&["--secret", SECRET], unsigned),

@@ -70,11 +70,7 @@ fn a_header_that_cannot_be_read_is_named() {
         );
     }
     assert_eq!(
-        DeliveryRecord::decode(
-            Some(b"wh_1"),
-            [(header::VERSION, Some(b"1".as_slice()))],
-            None
-        ),
+        DeliveryRecord::decode(Some(b"wh_1"), [(header::VERSION, Some(b"1".as_slice()))], None),
         Err(Unreadable::MissingHeader(header::DELIVERY_ID))
     );
 }

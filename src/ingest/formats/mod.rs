@@ -5,14 +5,14 @@ use serde::{Deserialize, Serialize};
 use crate::domain::event::Event;
 use crate::ingest::reject::{Reject, RejectReason};
 
-/// Values of the wrong type, kept instead of refused.
-mod loose;
 /// The limits of an event's fields, the same for every format.
 mod limits;
-/// Points in time as producers write them.
-mod time;
+/// Values of the wrong type, kept instead of refused.
+mod loose;
 /// The native format.
 pub mod native;
+/// Points in time as producers write them.
+mod time;
 
 /// Largest record that is read, in bytes: 1 MiB.
 pub const MAX_RECORD_BYTES: usize = 1 << 20;
