@@ -12,6 +12,7 @@ mod upkeep;
 pub use roles::{Role, Roles};
 pub use start::{keyring, open_pool, schedules};
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -23,10 +24,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::api::{self, ApiConfig, ApiState, ProblemKind, WebhookRules};
 use crate::clock;
 use crate::config::Config;
 use crate::dispatch::schedules::Schedules;
 use crate::domain::registry::Registry;
+use crate::domain::target::TargetRules;
 use crate::kafka::context::Voice;
 use crate::kafka::producer::Publisher;
 use crate::record::keyring::Keyring;
@@ -218,8 +221,75 @@ async fn start_all(
             deliver::start(&shared, &publisher, &existing, tasks)?;
         }
     }
-    //API
+    if roles.has(Role::Api) {
+        start_api(&shared, tasks).await?;
+    }
     Ok(())
+}
+
+async fn start_api(shared: &Shared, tasks: &mut Tasks) -> anyhow::Result<()> {
+    let http = &shared.config.http;
+    let listener = TcpListener::bind(http.listen)
+        .await
+        .with_context(|| format!("http.listen = {}", http.listen))?;
+    tracing::info!(address = %listener.local_addr()?, "the API is open");
+    let app = api::router(api_state(shared)?);
+    let stop = shared.stop.clone();
+    tasks.spawn("api", async move {
+        let service = app.into_make_service_with_connect_info::<std::net::SocketAddr>();
+        let until = async move {
+            stop.cancelled().await;
+            tokio::time::sleep(API_LINGER).await;
+        };
+        Ok(axum::serve(listener, service)
+            .with_graceful_shutdown(until)
+            .await?)
+    });
+    Ok(())
+}
+
+/// What the API is told, and how its requests are counted.
+fn api_state(shared: &Shared) -> anyhow::Result<ApiState> {
+    let (http, webhooks) = (&shared.config.http, &shared.config.webhooks);
+    let config = ApiConfig {
+        max_per_site: webhooks.max_per_site,
+        webhooks: WebhookRules {
+            target: TargetRules {
+                allow_http: webhooks.allow_http,
+                addresses: deliver::address_rules(shared),
+            },
+            retry_schedules: shared.schedules.names().into_iter().collect(),
+        },
+        requests_per_second: NonZeroU32::new(http.requests_per_second).context("http.requests_per_second")?,
+        burst: NonZeroU32::new(http.burst).context("http.burst")?,
+        trusted_proxies: http.trusted_proxies.clone(),
+    };
+    let metrics = Arc::clone(&shared.metrics);
+    let observer = move |answered: api::Answered<'_>| {
+        metrics
+            .http_requests
+            .with_label_values(&[answered.route, &answered.status.to_string()])
+            .inc();
+        let class = if answered.is_read { "read" } else { "write" };
+        metrics
+            .http_request_duration
+            .with_label_values(&[class])
+            .observe(answered.took.as_secs_f64());
+        match answered.problem {
+            Some(ProblemKind::Unauthenticated) => metrics.auth_failures.inc(),
+            Some(ProblemKind::RateLimited) => metrics.rate_limited.with_label_values(&["token"]).inc(),
+            Some(ProblemKind::TooManyFailedLogins) => {
+                metrics.rate_limited.with_label_values(&["login"]).inc()
+            }
+            _ => {}
+        }
+    };
+    Ok(ApiState::new(
+        shared.pool.clone(),
+        Arc::clone(&shared.keyring),
+        config,
+        observer,
+    ))
 }
 
 /// SIGTERM and SIGINT stop the process in order; a second one ends it at once.

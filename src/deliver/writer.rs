@@ -20,6 +20,7 @@ use super::under_way::UnderWay;
 use super::work::Work;
 use crate::clock;
 use crate::dispatch::record::DeliveryRecord;
+use crate::dispatch::schedule::Tier;
 use crate::dispatch::schedules::Schedules;
 use crate::domain::delivery::{DeliveryStatus, FailureReason};
 use crate::domain::id::DeliveryId;
@@ -84,13 +85,7 @@ impl Follower {
         self.settle(work);
     }
 
-    async fn publish_retry(&self, record: &DeliveryRecord) {
-        let remaining_ms = record.due_at_ms.unwrap_or(0) - clock::now_ms();
-        let Some(tier) = self.schedules.tiers().for_remaining(remaining_ms) else {
-            // A schedule with a delay has a tier; without tiers there are no retries.
-            tracing::error!(delivery.id = %record.delivery_id, "there is no tier for a retry");
-            return;
-        };
+    async fn publish_retry(&self, record: &DeliveryRecord, tier: Tier) {
         let tier = tier.to_string();
         let topic = format!("{}{tier}", self.retry_prefix);
         self.publish(&topic, record, record.headers()).await;
@@ -205,13 +200,18 @@ impl Writer {
         match next {
             None | Some(Next::Delivered) => self.follower.settle(work),
             Some(Next::Retry {
-                attempt, due_at_ms, ..
+                attempt,
+                due_at_ms,
+                tier,
             }) => {
                 let follower = self.follower.clone();
                 let first_ms = row.first_attempt_at.map(|at| at.timestamp_millis());
                 self.tasks.spawn(async move {
                     follower
-                        .publish_retry(&work.record.retry(attempt, due_at_ms, first_ms, last_status))
+                        .publish_retry(
+                            &work.record.retry(attempt, due_at_ms, first_ms, last_status),
+                            tier,
+                        )
                         .await;
                     follower.settle(work);
                 });

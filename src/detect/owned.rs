@@ -236,9 +236,6 @@ impl Owned {
                 outbox.publish_decision(&decision, &self.pending);
             }
         }
-        if self.engine.wants_flush() {
-            self.flush(outbox, counts);
-        }
     }
 
     /// The end of a source's partition was reached.

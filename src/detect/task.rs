@@ -37,6 +37,8 @@ const TICK_EVERY: Duration = Duration::from_secs(1);
 const COMMIT_EVERY: Duration = Duration::from_millis(500);
 /// How long a revoked partition's engine is kept.
 const KEEP: Duration = Duration::from_secs(60);
+/// How long a batch may wait for its episodes' deliveries to be acknowledged.
+const CONFIRM_PATIENCE: Duration = Duration::from_secs(5);
 /// How long giving partitions back may wait for acknowledgements.
 const SETTLE: Duration = Duration::from_secs(1);
 
@@ -180,8 +182,13 @@ impl Detector {
     fn take(&mut self, read: Read<'_>, now_ms: i64) {
         match read {
             Read::Record(at, record) => {
-                if let Some(owned) = owned_mut(&mut self.owned, at.partition) {
-                    owned.take(at.topic, &record, now_ms, &self.outbox, &mut self.counts);
+                let Some(owned) = owned_mut(&mut self.owned, at.partition) else {
+                    return;
+                };
+                owned.take(at.topic, &record, now_ms, &self.outbox, &mut self.counts);
+                if owned.engine.wants_flush() {
+                    owned.flush(&self.outbox, &mut self.counts);
+                    self.wait_for_confirmations(at.partition);
                 }
             }
             Read::End(at, offset) => {
@@ -216,10 +223,29 @@ impl Detector {
 
     fn take_confirmations(&mut self) {
         while let Ok(one) = self.confirmed.try_recv() {
-            if let Some(owned) = owned_mut(&mut self.owned, one.partition) {
-                owned.engine.confirm(one.site_id.as_str(), one.episode);
-            } else if let Some(kept) = self.kept.get_mut(&one.partition) {
-                kept.owned.engine.confirm(one.site_id.as_str(), one.episode);
+            self.confirm(&one);
+        }
+    }
+
+    fn confirm(&mut self, one: &Confirmed) {
+        if let Some(owned) = owned_mut(&mut self.owned, one.partition) {
+            owned.engine.confirm(one.site_id.as_str(), one.episode);
+        } else if let Some(kept) = self.kept.get_mut(&one.partition) {
+            kept.owned.engine.confirm(one.site_id.as_str(), one.episode);
+        }
+    }
+
+    /// A site was given as many decisions as its state holds: the log is read faster than episodes can be confirmed.
+    fn wait_for_confirmations(&mut self, partition: i32) {
+        let deadline = clock::monotonic() + CONFIRM_PATIENCE;
+        while owned_mut(&mut self.owned, partition)
+            .is_some_and(|owned| !owned.engine.unconfirmed().is_empty())
+        {
+            let left = deadline.saturating_duration_since(clock::monotonic());
+            match self.confirmed.recv_timeout(left) {
+                Ok(one) => self.confirm(&one),
+                // Kafka is slow or away. The group must be served: what is unconfirmed stays in the state, which grows.
+                Err(_) => break,
             }
         }
     }

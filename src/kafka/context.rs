@@ -64,6 +64,10 @@ impl ClientContext for Voice {
 
     fn error(&self, error: KafkaError, reason: &str) {
         let code = error.rdkafka_error_code();
+        // The end of a partition is news for its reader, who hears of it by its queue.
+        if code == Some(RDKafkaErrorCode::PartitionEOF) {
+            return;
+        }
         self.note(code);
         if kind_of(code) == "fatal" {
             tracing::error!(target: "librdkafka", error = %error, "a Kafka client failed for good: {reason}");
