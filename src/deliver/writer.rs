@@ -78,7 +78,13 @@ impl Follower {
                 let next = work
                     .record
                     .retry(attempt, due_at_ms, first_attempt_at_ms, last_status);
-                self.publish_retry(&next).await;
+                // Some of the delay is over; where the record waits is chosen by what remains of it.
+                match self.schedules.tiers().for_remaining(due_at_ms - clock::now_ms()) {
+                    Some(tier) => self.publish_retry(&next, tier).await,
+                    None => {
+                        tracing::error!(delivery.id = %next.delivery_id, "no tier is configured for a recorded retry; it stays as it is");
+                    }
+                }
             }
             Following::DeadLetter { reason } => self.publish_dead_letter(&work, reason, last_status).await,
         }
