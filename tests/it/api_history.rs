@@ -114,15 +114,14 @@ async fn a_page_has_fifty_and_the_last_one_has_no_next(pool: PgPool) {
 #[sqlx::test]
 async fn history_is_filtered_by_status_event_and_time(pool: PgPool) {
     let (api, webhook, path) = api_with_webhook(&pool).await;
-    let mut key = 0;
-    for (day, status, event) in [
+    let rows = [
         (0, "delivered", "visitor_spike"),
         (0, "failed", "goal_completion"),
         (1, "cancelled", "goal_completion"),
         (2, "pending", "custom_event"),
         (3, "retrying", "visitor_spike"),
-    ] {
-        key += 1;
+    ];
+    for (key, (day, status, event)) in (0..).zip(rows) {
         insert(&pool, webhook, New { at_ms: NOON_MS - day * DAY_MS, key, status, event }).await;
     }
     for (query, wanted) in [

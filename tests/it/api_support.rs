@@ -16,13 +16,16 @@ use tokio::task::JoinSet;
 
 use crate::record_support::keyring;
 
+/// Route, status and problem.
+type Seen = Vec<(String, u16, Option<&'static str>)>;
+
 pub(crate) struct Api {
     pub(crate) pool: PgPool,
     pub(crate) base: String,
     pub(crate) client: reqwest::Client,
     pub(crate) token: String,
-    /// Route, status and problem of every request that was answered.
-    pub(crate) seen: Arc<Mutex<Vec<(String, u16, Option<&'static str>)>>>,
+    /// Every request that was answered.
+    pub(crate) seen: Arc<Mutex<Seen>>,
     /// Ends with the test.
     _server: JoinSet<()>,
 }
