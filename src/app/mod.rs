@@ -80,7 +80,9 @@ pub async fn serve(config: Config, roles: Roles) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("admin.listen = {}", config.admin.listen))?;
     tracing::info!(address = %listener.local_addr()?, "the admin listener is open");
+    let registry_read_at = Arc::new(AtomicI64::new(0));
     let app = admin::router(AdminState {
+        registry_read_at: Arc::clone(&registry_read_at),
         metrics: Arc::clone(&metrics),
         health: Arc::clone(&health),
     });
@@ -100,6 +102,7 @@ pub async fn serve(config: Config, roles: Roles) -> anyhow::Result<()> {
             metrics,
             health: Arc::clone(&health),
             schedules,
+            registry_read_at,
             stop: stop.clone(),
             give_up: give_up.clone(),
             finished: finished.clone(),
@@ -138,6 +141,7 @@ struct StartLinks {
     metrics: Arc<Metrics>,
     health: Arc<Health>,
     schedules: Arc<Schedules>,
+    registry_read_at: Arc<AtomicI64>,
     stop: CancellationToken,
     give_up: CancellationToken,
     finished: CancellationToken,
@@ -153,6 +157,7 @@ async fn start_all(
         metrics,
         health,
         schedules,
+        registry_read_at,
         stop,
         give_up,
         finished,
@@ -180,7 +185,7 @@ async fn start_all(
         .context("reading the configuration of sites and webhooks")?;
     drop(connection);
     let (publish, registry) = watch::channel(reader.current());
-    let registry_read_at = Arc::new(AtomicI64::new(read_at));
+    registry_read_at.store(read_at, Ordering::Relaxed);
     let shared = Shared {
         config: Arc::clone(config),
         metrics,

@@ -1,7 +1,6 @@
 //! What needs doing now and then: partitions ahead of time, and gauges nobody else sets.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use sqlx::PgPool;
@@ -27,7 +26,6 @@ pub(super) struct Upkeep {
     voice: Voice,
     pool: PgPool,
     probe: Probe,
-    registry_read_at: Arc<AtomicI64>,
     reads_kafka: bool,
 }
 
@@ -40,7 +38,6 @@ impl Upkeep {
             voice: shared.voice.clone(),
             pool: shared.pool.clone(),
             probe: shared.probe.clone(),
-            registry_read_at: Arc::clone(&shared.registry_read_at),
             reads_kafka: roles.reads_kafka(),
         }
     }
@@ -71,8 +68,6 @@ pub(super) async fn run(upkeep: Upkeep, finished: CancellationToken) -> anyhow::
 
 impl Upkeep {
     fn local_gauges(&self) {
-        let age_ms = clock::now_ms() - self.registry_read_at.load(Ordering::Relaxed);
-        self.metrics.config_age.set(age_ms.max(0) as f64 / 1_000.0);
         let (size, idle) = (
             i64::from(self.pool.size()),
             i64::try_from(self.pool.num_idle()).unwrap_or(0),

@@ -187,7 +187,16 @@ impl Intake {
     fn serve_group(&mut self) -> anyhow::Result<()> {
         while let Some(event) = self.member.poll(Duration::ZERO) {
             match event {
-                MemberEvent::Assigned(partitions) => self.assigned(&partitions)?,
+                MemberEvent::Assigned(partitions) => {
+                    if let Err(error) = self.assigned(&partitions) {
+                        tracing::warn!(
+                            group = "deliver",
+                            error = format!("{error:#}"),
+                            "partitions could not be taken; trying again"
+                        );
+                        self.member.take_later(partitions);
+                    }
+                }
                 MemberEvent::Revoked { lost } => self.revoked(lost)?,
                 MemberEvent::Error(error) => {
                     tracing::warn!(group = "deliver", error = %error, "the consumer reports an error; it goes on by itself");
@@ -198,23 +207,12 @@ impl Intake {
     }
 
     fn assigned(&mut self, list: &[TopicPartition]) -> anyhow::Result<()> {
-        self.links
-            .metrics
-            .rebalances
-            .with_label_values(&["deliver", "assigned"])
-            .inc();
-        let now = clock::monotonic();
-        self.kept.retain(|_, kept| kept.until > now);
-        self.assignment = Arc::default();
         let committed = self
             .member
             .committed(list, PATIENCE)
             .context("reading the committed offsets of the deliver group")?;
-        let now_ms = clock::now_ms();
         let mut starts = Vec::with_capacity(list.len());
-        let mut trackers = Vec::with_capacity(list.len());
-        for (at, committed) in list.iter().zip(committed) {
-            let note = Note::parse(&committed.metadata);
+        for (at, committed) in list.iter().zip(&committed) {
             let start = match committed.offset {
                 Some(offset) => offset,
                 None => {
@@ -224,22 +222,24 @@ impl Intake {
                         .0
                 }
             };
-            let ours = note.nonce == self.nonce;
-            // Nobody else had the partition since: what is open is still open, what is complete stays complete.
-            let tracker = self.kept.remove(at).filter(|_| ours).map(|kept| kept.tracker);
-            let suspect = committed.offset.is_some() && !ours && !note.handed_over;
-            self.epochs += 1;
-            trackers.push((
-                tracker.unwrap_or_else(|| OffsetTracker::new(Epoch(self.epochs), committed.offset)),
-                suspect,
-            ));
             starts.push((*at, start));
         }
         let queues = self
             .member
             .assign(&starts)
             .context("taking partitions of the deliver group")?;
-        for (((at, start), (tracker, suspect)), mut queue) in starts.into_iter().zip(trackers).zip(queues) {
+        self.assignment = Arc::default();
+        let now = clock::monotonic();
+        let now_ms = clock::now_ms();
+        self.kept.retain(|_, kept| kept.until > now);
+        for (((at, start), committed), mut queue) in starts.into_iter().zip(committed).zip(queues) {
+            let note = Note::parse(&committed.metadata);
+            let ours = note.nonce == self.nonce;
+            // Nobody else had the partition since: what is open is still open, what is complete stays complete.
+            let kept = self.kept.remove(&at).filter(|_| ours).map(|kept| kept.tracker);
+            self.epochs += 1;
+            let tracker = kept.unwrap_or_else(|| OffsetTracker::new(Epoch(self.epochs), committed.offset));
+            let suspect = committed.offset.is_some() && !ours && !note.handed_over;
             let ready = Arc::new(AtomicBool::new(true));
             let thread = std::thread::current();
             let flag = Arc::clone(&ready);
@@ -259,6 +259,11 @@ impl Intake {
             self.partitions.insert(at, partition);
         }
         self.joined = true;
+        self.links
+            .metrics
+            .rebalances
+            .with_label_values(&["deliver", "assigned"])
+            .inc();
         let owned = partition_numbers(self.partitions.keys()).len();
         tracing::info!(group = "deliver", partitions = owned, "partitions assigned");
         self.links.health.set_partitions(&self.settings.name, Some(owned));

@@ -348,7 +348,17 @@ impl Detector {
     fn serve_group(&mut self, funnel: &Funnel) -> anyhow::Result<()> {
         while let Some(event) = self.member.poll(Duration::ZERO) {
             match event {
-                MemberEvent::Assigned(partitions) => self.assigned(&partitions, funnel)?,
+                MemberEvent::Assigned(partitions) => {
+                    if let Err(error) = self.assigned(&partitions, funnel) {
+                        tracing::warn!(
+                            group = "detect",
+                            error = format!("{error:#}"),
+                            "partitions could not be taken; trying again"
+                        );
+                        self.owned.clear();
+                        self.member.take_later(partitions);
+                    }
+                }
                 MemberEvent::Revoked { lost } => {
                     let event = if lost { "lost" } else { "revoked" };
                     self.links
@@ -371,11 +381,6 @@ impl Detector {
     }
 
     fn assigned(&mut self, list: &[TopicPartition], funnel: &Funnel) -> anyhow::Result<()> {
-        self.links
-            .metrics
-            .rebalances
-            .with_label_values(&["detect", "assigned"])
-            .inc();
         let begun = clock::monotonic();
         self.kept.retain(|_, kept| kept.until > begun);
         let registry = Arc::clone(&self.links.registry.borrow_and_update());
@@ -426,6 +431,11 @@ impl Detector {
             .assign_to_funnel(&starts, funnel)
             .context("taking partitions of the detect group")?;
         self.joined = true;
+        self.links
+            .metrics
+            .rebalances
+            .with_label_values(&["detect", "assigned"])
+            .inc();
         let count = partition_numbers(list).len();
         let took_ms = clock::monotonic().duration_since(begun).as_millis() as u64;
         tracing::info!(

@@ -4,11 +4,12 @@
 //! the event down; the thread that polls finds it next and answers with [`GroupMember::assign`] or
 //! [`GroupMember::unassign`], holding all its state. So no state is shared with a callback.
 
+use std::cell::RefCell;
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -20,6 +21,7 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use super::context::Voice;
 use super::native;
+use crate::clock;
 
 /// A topic's partition; the topic by its place in the member's list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -129,7 +131,12 @@ pub type MemberConsumer = BaseConsumer<MemberContext>;
 pub struct GroupMember {
     consumer: Arc<MemberConsumer>,
     topics: Vec<Arc<str>>,
+    /// Partitions that could not be taken yet, and when to try again.
+    deferred: RefCell<Option<(Vec<TopicPartition>, Instant)>>,
 }
+
+/// Pause before partitions that could not be taken are tried again.
+const DEFER: Duration = Duration::from_millis(300);
 
 impl fmt::Debug for GroupMember {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -159,6 +166,7 @@ impl GroupMember {
         Ok(Self {
             consumer: Arc::new(consumer),
             topics: topics.iter().map(|name| name.as_str().into()).collect(),
+            deferred: RefCell::default(),
         })
     }
 
@@ -192,18 +200,37 @@ impl GroupMember {
         }
     }
 
+    /// The partitions could not be taken: a broker does not answer, or leads no longer. They are told of again in a moment,
+    /// while the group is served as it must be; giving them up would only have them assigned again.
+    pub fn take_later(&self, partitions: Vec<TopicPartition>) {
+        self.deferred
+            .replace(Some((partitions, clock::monotonic() + DEFER)));
+    }
+
     fn next_event(&self) -> Option<MemberEvent> {
-        match self.consumer.context().lock().pop_front()? {
-            RawEvent::Assigned(list) => Some(MemberEvent::Assigned(
+        let Some(event) = self.consumer.context().lock().pop_front() else {
+            let mut deferred = self.deferred.borrow_mut();
+            return match deferred.take() {
+                Some((partitions, at)) if at <= clock::monotonic() => Some(MemberEvent::Assigned(partitions)),
+                other => {
+                    *deferred = other;
+                    None
+                }
+            };
+        };
+        // Whatever happened to the group since, the old assignment is no more.
+        self.deferred.replace(None);
+        Some(match event {
+            RawEvent::Assigned(list) => MemberEvent::Assigned(
                 list.into_iter()
                     .filter_map(|(name, partition)| {
                         let topic = self.topics.iter().position(|topic| **topic == *name)?;
                         Some(TopicPartition { topic, partition })
                     })
                     .collect(),
-            )),
-            RawEvent::Revoked { lost } => Some(MemberEvent::Revoked { lost }),
-        }
+            ),
+            RawEvent::Revoked { lost } => MemberEvent::Revoked { lost },
+        })
     }
 
     /// What the group last committed for these partitions, in their order.

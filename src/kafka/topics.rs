@@ -13,6 +13,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::context::Voice;
 use super::settings;
+use crate::clock;
 use crate::config::Config;
 
 const DAY_MS: i64 = 86_400_000;
@@ -181,7 +182,25 @@ impl Topics {
             "topics were not created:\n  {}",
             refused.join("\n  ")
         );
+        self.wait_until_known(plan).await?;
         Ok(created)
+    }
+
+    /// A topic that was made is not known to every broker at once; whoever starts next must find it.
+    async fn wait_until_known(&self, plan: &[TopicPlan]) -> Result<(), anyhow::Error> {
+        let deadline = clock::monotonic() + PATIENCE;
+        loop {
+            let existing = self.existing()?;
+            match plan.iter().find(|topic| !existing.contains_key(&topic.name)) {
+                None => return Ok(()),
+                Some(topic) => anyhow::ensure!(
+                    clock::monotonic() < deadline,
+                    "{} was made and is not known to the brokers yet",
+                    topic.name
+                ),
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 
     /// Everything in which the cluster differs from the plan, and every retry topic of another partition count.
@@ -240,6 +259,10 @@ impl Topics {
         topics: &[&TopicPlan],
         findings: &mut Vec<Finding>,
     ) -> Result<(), anyhow::Error> {
+        // None of them exists yet, or the broker asked does not know so yet.
+        if topics.is_empty() {
+            return Ok(());
+        }
         let resources: Vec<ResourceSpecifier<'_>> = topics
             .iter()
             .map(|topic| ResourceSpecifier::Topic(&topic.name))

@@ -267,7 +267,8 @@ pub async fn delete(
     Ok(changed(deleted.rows_affected()))
 }
 
-/// Cancels every delivery of a webhook that is not finished, and says how many those were.
+/// Cancels every delivery of a webhook that is not finished, and says how many those were. Rows are locked in the
+/// order of their ids, as everybody has to who changes several: then nobody deadlocks.
 pub async fn cancel_open(
     conn: &mut PgConnection,
     id: WebhookId,
@@ -275,10 +276,14 @@ pub async fn cancel_open(
     now: DateTime<Utc>,
 ) -> Result<u64, sqlx::Error> {
     let cancelled = sqlx::query!(
-        "update deliveries
+        "with open as (
+             select id from deliveries where webhook_id = $1 and status in ('pending', 'retrying')
+             order by id for no key update
+         )
+         update deliveries
          set status = 'cancelled', failure_reason = $2, next_retry_at = null, parked_until = null,
              parked_reason = null, updated_at = $3
-         where webhook_id = $1 and status in ('pending', 'retrying')",
+         from open where deliveries.id = open.id and status in ('pending', 'retrying')",
         id.uuid(),
         reason.as_str(),
         now

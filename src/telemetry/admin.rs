@@ -1,6 +1,7 @@
 //! The admin listener: `/metrics`, `/healthz`, `/readyz`. For the operator's network only.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use axum::Json;
 use axum::Router;
@@ -18,6 +19,8 @@ use crate::clock;
 pub struct AdminState {
     pub metrics: Arc<Metrics>,
     pub health: Arc<Health>,
+    /// When the configuration of sites and webhooks was last read, in milliseconds since the Unix epoch; 0 before that.
+    pub registry_read_at: Arc<AtomicI64>,
 }
 
 /// The admin listener's routes.
@@ -30,6 +33,14 @@ pub fn router(state: AdminState) -> Router {
 }
 
 async fn metrics(State(state): State<AdminState>) -> Response {
+    // An age is as of now, not as of when somebody last looked.
+    let read_at = state.registry_read_at.load(Ordering::Relaxed);
+    let age_ms = if read_at == 0 {
+        0
+    } else {
+        clock::now_ms() - read_at
+    };
+    state.metrics.config_age.set(age_ms.max(0) as f64 / 1_000.0);
     (
         [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
         state.metrics.render(),

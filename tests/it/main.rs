@@ -4,5 +4,19 @@
     clippy::disallowed_methods,
     reason = "tests start processes, read the environment and look at clocks"
 )]
+#![allow(
+    unreachable_pub,
+    missing_debug_implementations,
+    reason = "nobody uses this crate"
+)]
 
 mod support;
+mod record_support;
+mod record_schema;
+mod record_registry;
+mod api_support;
+mod api_webhooks;
+mod api_access;
+mod api_history;
+mod api_sites_goals;
+mod spine;

@@ -11,7 +11,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::database::Database;
-use super::{eventually, free_port, kafka, unique};
+use super::{eventually, free_port, http, kafka, unique};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_bellwether");
 const KEY: &str = "test:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
@@ -147,7 +147,7 @@ impl Deployment {
         path: &str,
         body: Option<Value>,
     ) -> (StatusCode, Value) {
-        let client = reqwest::Client::new();
+        let client = http();
         let mut request = client
             .request(method, format!("{}{path}", process.api))
             .bearer_auth(&self.token);
@@ -199,6 +199,16 @@ impl Deployment {
         kafka::publish(&self.producer, &self.source, &site, event.to_string()).await;
     }
 
+    /// Waits until a process has read what the API has just written: at most a second, usually some milliseconds.
+    pub(crate) async fn registry_is_read(&self, process: &Process) {
+        let written = std::time::Instant::now();
+        eventually("the registry is read", Duration::from_secs(10), || async {
+            let age = process.metric("bellwether_config_age_seconds").await;
+            (age < written.elapsed().as_secs_f64()).then_some(())
+        })
+        .await;
+    }
+
     /// The name of one of this deployment's topics.
     pub(crate) fn topic(&self, name: &str) -> String {
         format!("{}.{name}", self.prefix)
@@ -214,7 +224,7 @@ impl Process {
             &format!("ready: see {}", log.display()),
             Duration::from_secs(60),
             || async {
-                let response = reqwest::get(&url).await.ok()?;
+                let response = http().get(&url).send().await.ok()?;
                 response.status().is_success().then_some(())
             },
         )
@@ -223,7 +233,9 @@ impl Process {
 
     /// The value of a metric's series, as its line begins: `bellwether_x{label="y"}`.
     pub(crate) async fn metric(&self, series: &str) -> f64 {
-        let text = reqwest::get(format!("{}/metrics", self.admin))
+        let text = http()
+            .get(format!("{}/metrics", self.admin))
+            .send()
             .await
             .unwrap()
             .text()

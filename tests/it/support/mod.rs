@@ -25,6 +25,13 @@ pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(
     }
 }
 
+/// A client for the service's own listeners.
+pub(crate) fn http() -> reqwest::Client {
+    // The crate brings no TLS provider of its own; the first to ask installs one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::new()
+}
+
 /// A name nobody else has.
 pub(crate) fn unique(prefix: &str) -> String {
     use std::sync::atomic::{AtomicU32, Ordering};

@@ -1,0 +1,347 @@
+//! A webhook's history: pages, filters, one delivery with its attempts.
+
+use std::collections::BTreeSet;
+
+use bellwether::domain::id::{DeliveryId, NotificationId, NotificationKind, WebhookId};
+use bellwether::record::migrate;
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+use sqlx::PgPool;
+
+use crate::api_support::{Api, text};
+use crate::record_support::{DAY_MS, NOON_MS, add_webhook, keyring};
+
+/// A delivery to be: its time and a number that makes its id its own.
+struct New<'a> {
+    at_ms: i64,
+    key: u32,
+    status: &'a str,
+    event: &'a str,
+}
+
+async fn insert(pool: &PgPool, webhook: WebhookId, new: New<'_>) -> DeliveryId {
+    let notification = NotificationId::derive(
+        new.at_ms,
+        "example.com",
+        new.event,
+        NotificationKind::Each,
+        &[&new.key.to_be_bytes()],
+    );
+    let id = DeliveryId::derive(notification, webhook);
+    sqlx::query(
+        "insert into deliveries (id, notification_id, webhook_id, site_id, event_type, origin, status, payload,
+             created_at, inserted_at, updated_at)
+         values ($1, $2, $3, 'example.com', $4, 'event', $5, $6, $7, $7, $7)",
+    )
+    .bind(id.uuid())
+    .bind(notification.uuid())
+    .bind(webhook.uuid())
+    .bind(new.event)
+    .bind(new.status)
+    .bind(br#"{"id":"evt_1",  "event":"visitor_spike","data":{"n":1.50}}"#.as_slice())
+    .bind(DateTime::<Utc>::from_timestamp_millis(new.at_ms).expect("a time"))
+    .execute(pool)
+    .await
+    .expect("inserted");
+    id
+}
+
+async fn api_with_webhook(pool: &PgPool) -> (Api, WebhookId, String) {
+    let mut conn = pool.acquire().await.expect("connection");
+    migrate::ensure_partitions_around(&mut conn, NOON_MS)
+        .await
+        .expect("made");
+    let webhook = add_webhook(&mut conn, &keyring(&[("a", 1)]), "example.com", "one").await;
+    let api = Api::start(pool.clone()).await;
+    (
+        api,
+        webhook,
+        format!("/api/sites/example.com/webhooks/{webhook}/deliveries"),
+    )
+}
+
+fn ids(page: &Value) -> Vec<String> {
+    page["data"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|delivery| text(&delivery["id"]).to_owned())
+        .collect()
+}
+
+#[sqlx::test]
+async fn paging_meets_every_delivery_once_while_others_are_added(pool: PgPool) {
+    let (api, webhook, path) = api_with_webhook(&pool).await;
+    let mut key = 0;
+    // Seven days, several in one millisecond, in no order; and one that no day's partition holds.
+    let mut there = BTreeSet::new();
+    for n in 0..120_i64 {
+        key += 1;
+        let at_ms = NOON_MS - (n * 7_919) % 7 * DAY_MS + n % 3;
+        there.insert(
+            insert(
+                &pool,
+                webhook,
+                New {
+                    at_ms,
+                    key,
+                    status: "delivered",
+                    event: "visitor_spike",
+                },
+            )
+            .await,
+        );
+    }
+    let wild = New {
+        at_ms: NOON_MS + 400 * DAY_MS,
+        key: 0,
+        status: "failed",
+        event: "visitor_spike",
+    };
+    there.insert(insert(&pool, webhook, wild).await);
+
+    for limit in [1, 7, 50, 120, 250] {
+        let before = there.clone();
+        let mut seen: Vec<String> = Vec::new();
+        let mut after = String::new();
+        loop {
+            let page = api.get(&format!("{path}?limit={limit}&after={after}")).await;
+            assert_eq!(page.status, 200, "{}", page.body);
+            let page_ids = ids(&page.body);
+            assert!(page_ids.len() <= limit);
+            seen.extend(page_ids);
+            for at_ms in [NOON_MS + i64::from(key), NOON_MS - 3 * DAY_MS + i64::from(key)] {
+                key += 1;
+                if key % 10 == 0 {
+                    let new = New {
+                        at_ms,
+                        key,
+                        status: "pending",
+                        event: "goal_completion",
+                    };
+                    there.insert(insert(&pool, webhook, new).await);
+                }
+            }
+            match page.body["next"].as_str() {
+                Some(next) => after = next.to_owned(),
+                None => break,
+            }
+        }
+        let once: BTreeSet<String> = seen.iter().cloned().collect();
+        assert_eq!(once.len(), seen.len(), "none twice, {limit} a page");
+        assert!(seen.is_sorted_by(|newer, older| newer > older), "newest first");
+        assert!(
+            before.iter().all(|id| once.contains(&id.to_string())),
+            "none passed over, {limit} a page"
+        );
+    }
+}
+
+#[sqlx::test]
+async fn a_page_has_fifty_and_the_last_one_has_no_next(pool: PgPool) {
+    let (api, webhook, path) = api_with_webhook(&pool).await;
+    assert_eq!(api.get(&path).await.body, json!({"data": [], "next": null}));
+    for key in 0..60 {
+        insert(
+            &pool,
+            webhook,
+            New {
+                at_ms: NOON_MS,
+                key,
+                status: "delivered",
+                event: "visitor_spike",
+            },
+        )
+        .await;
+    }
+    let first = api.get(&path).await.body;
+    assert_eq!(ids(&first).len(), 50);
+    let second = api
+        .get(&format!("{path}?after={}", text(&first["next"])))
+        .await
+        .body;
+    assert_eq!((ids(&second).len(), &second["next"]), (10, &Value::Null));
+    let exact = api.get(&format!("{path}?limit=60")).await.body;
+    assert_eq!(
+        (ids(&exact).len(), &exact["next"]),
+        (60, &Value::Null),
+        "no next that would be empty"
+    );
+}
+
+#[sqlx::test]
+async fn history_is_filtered_by_status_event_and_time(pool: PgPool) {
+    let (api, webhook, path) = api_with_webhook(&pool).await;
+    let rows = [
+        (0, "delivered", "visitor_spike"),
+        (0, "failed", "goal_completion"),
+        (1, "cancelled", "goal_completion"),
+        (2, "pending", "custom_event"),
+        (3, "retrying", "visitor_spike"),
+    ];
+    for (key, (day, status, event)) in (0..).zip(rows) {
+        insert(
+            &pool,
+            webhook,
+            New {
+                at_ms: NOON_MS - day * DAY_MS,
+                key,
+                status,
+                event,
+            },
+        )
+        .await;
+    }
+    for (query, wanted) in [
+        ("", 5),
+        ("?status=&event=&since=&limit=&after=", 5),
+        ("?status=failed", 1),
+        ("?status=failed,cancelled", 2),
+        ("?status=failed&status=cancelled", 2),
+        ("?event=visitor_spike", 2),
+        ("?event=visitor_spike&status=retrying", 1),
+        ("?event=test", 0),
+        ("?since=2026-02-24T12:00:00Z", 2),
+        ("?since=2026-02-24T12:00:00.001Z", 0),
+        ("?since=2026-02-23T13:00:00%2B01:00", 3),
+        ("?since=2026-02-23T13:00:00+01:00", 3),
+        (
+            "?since=2026-02-22T12:00:00Z&event=goal_completion&status=failed",
+            1,
+        ),
+    ] {
+        let page = api.get(&format!("{path}{query}")).await;
+        assert_eq!(page.status, 200, "{query}: {}", page.body);
+        assert_eq!(ids(&page.body).len(), wanted, "{query}");
+    }
+    let bad = api
+        .get(&format!(
+            "{path}?status=lost&event=nope&since=yesterday&limit=251&after=dlv_1&page=2"
+        ))
+        .await;
+    let wanted = [
+        ("/page", "unknown_field"),
+        ("/since", "invalid"),
+        ("/status", "unknown"),
+        ("/event", "unknown"),
+        ("/after", "invalid"),
+        ("/limit", "out_of_range"),
+    ];
+    assert_eq!(bad.errors(), wanted);
+}
+
+#[sqlx::test]
+async fn one_delivery_is_shown_with_its_payload_and_every_attempt(pool: PgPool) {
+    let (api, webhook, path) = api_with_webhook(&pool).await;
+    let id = insert(
+        &pool,
+        webhook,
+        New {
+            at_ms: NOON_MS,
+            key: 1,
+            status: "retrying",
+            event: "visitor_spike",
+        },
+    )
+    .await;
+    sqlx::query(
+        "update deliveries set attempts = 2, response_code = 500, next_retry_at = to_timestamp(1771934403.5)",
+    )
+    .execute(&pool)
+    .await
+    .expect("updated");
+    for attempt in [2, 1] {
+        sqlx::query(
+            "insert into delivery_attempts (delivery_id, attempt, due_at, started_at, headers_at, ended_at, status_code,
+                 result, fault, error, response, remote_address, possible_repeat, dns_ms, total_ms, url_masked)
+             values ($1, $2, to_timestamp(1771934400), to_timestamp(1771934400.005), to_timestamp(1771934400.080),
+                 to_timestamp(1771934400.101), 500, '5xx', 'endpoint', 'HTTP 500', $3, '192.0.2.1:443', $2 = 2, 3, 96,
+                 'https://hooks.example.com/…9f2c')",
+        )
+        .bind(id.uuid())
+        .bind(attempt)
+        .bind(b"oh \xff no\0".as_slice())
+        .execute(&pool)
+        .await
+        .expect("inserted");
+    }
+    let listed = api.get(&path).await.body["data"][0].clone();
+    let one = api.get(&format!("{path}/{id}")).await;
+    assert_eq!(one.status, 200, "{}", one.body);
+    let mut body = one.body;
+    let log = body
+        .as_object_mut()
+        .expect("an object")
+        .remove("attempt_log")
+        .expect("a log");
+    assert_eq!(body, listed, "the same but for the log");
+    assert_eq!(body["id"], id.to_string());
+    assert!(text(&body["notification_id"]).starts_with("evt_"));
+    assert_eq!(body["webhook_id"], webhook.to_string());
+    assert_eq!(
+        (&body["status"], &body["attempts"], &body["response_code"]),
+        (&json!("retrying"), &json!(2), &json!(500))
+    );
+    assert_eq!(body["next_retry_at"], "2026-02-24T12:00:03.500Z");
+    assert_eq!(
+        (&body["parked_reason"], &body["resend_of"]),
+        (&Value::Null, &Value::Null)
+    );
+    assert_eq!(body["payload"]["data"]["n"], 1.5);
+    assert_eq!(log.as_array().expect("a list").len(), 2);
+    assert_eq!(
+        log[0],
+        json!({
+            "attempt": 1, "response_code": 500, "result": "5xx", "fault": "endpoint", "error": "HTTP 500",
+            "url": "https://hooks.example.com/…9f2c", "remote_address": "192.0.2.1:443",
+            "due_at": "2026-02-24T12:00:00.000Z", "started_at": "2026-02-24T12:00:00.005Z",
+            "headers_at": "2026-02-24T12:00:00.080Z", "ended_at": "2026-02-24T12:00:00.101Z", "retry_at": null,
+            "possible_repeat": false, "dns_ms": 3, "connect_ms": null, "tls_ms": null, "response_ms": null,
+            "total_ms": 96, "response": "oh \u{fffd} no\0",
+        })
+    );
+    assert_eq!(log[1]["possible_repeat"], true);
+
+    // As it was signed, byte for byte.
+    let raw = api
+        .request("GET", &format!("{path}/{id}"))
+        .bearer_auth(&api.token)
+        .send()
+        .await
+        .expect("an answer");
+    let raw = raw.text().await.expect("text");
+    assert!(
+        raw.contains(r#""payload":{"id":"evt_1",  "event":"visitor_spike","data":{"n":1.50}}"#),
+        "{raw}"
+    );
+}
+
+#[sqlx::test]
+async fn a_delivery_is_found_under_its_own_webhook_only(pool: PgPool) {
+    let (api, webhook, path) = api_with_webhook(&pool).await;
+    let mut conn = pool.acquire().await.expect("connection");
+    let other = add_webhook(&mut conn, &keyring(&[("a", 1)]), "example.com", "two").await;
+    let id = insert(
+        &pool,
+        webhook,
+        New {
+            at_ms: NOON_MS,
+            key: 1,
+            status: "delivered",
+            event: "visitor_spike",
+        },
+    )
+    .await;
+    let elsewhere = path.replace(&webhook.to_string(), &other.to_string());
+    for wrong in [
+        format!("{elsewhere}/{id}"),
+        format!("{path}/dlv_01h455vb4pex5vsknk084sn02q"),
+        format!("{path}/{}", text(&json!(id)).replace("dlv_", "evt_")),
+        format!("{path}/1"),
+        format!("{}/{id}", path.replace("example.com", "example.org")),
+        path.replace("example.com", "example.org"),
+    ] {
+        assert_eq!(api.get(&wrong).await.status, 404, "{wrong}");
+    }
+    assert_eq!(api.get(&elsewhere).await.body["data"], json!([]));
+}
