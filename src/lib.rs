@@ -22,7 +22,13 @@ pub mod telemetry;
 pub mod kafka;
 /// The commands of the binary.
 pub mod cli;
+/// The wiring: topics, channels, tasks, in flow order.
+pub mod app;
+/// The supervisor.
+pub mod tasks;
 /// Nouns shared by the stages: ids, events, sites, goals, webhooks, notifications, deliveries.
 pub mod domain;
 /// The one place that reads clocks.
 pub mod clock;
+/// The one place that draws chance.
+pub mod chance;

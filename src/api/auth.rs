@@ -40,9 +40,10 @@ impl Caller {
         self.may_read(site_id)?;
         match self.0.role {
             Role::Editor => Ok(()),
-            Role::Viewer => {
-                Err(Problem::new(Kind::Forbidden, "This token is a viewer's: you can look but not change."))
-            }
+            Role::Viewer => Err(Problem::new(
+                Kind::Forbidden,
+                "This token is a viewer's: you can look but not change.",
+            )),
         }
     }
 
@@ -55,7 +56,12 @@ impl Caller {
     }
 
     /// An entry for the audit log.
-    pub(super) fn did<'a>(&'a self, action: &'a str, site_id: &'a SiteId, object: Option<&'a str>) -> audit::Entry<'a> {
+    pub(super) fn did<'a>(
+        &'a self,
+        action: &'a str,
+        site_id: &'a SiteId,
+        object: Option<&'a str>,
+    ) -> audit::Entry<'a> {
         audit::Entry {
             token_id: Some(self.0.id),
             subject: &self.0.subject,
@@ -72,12 +78,20 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
         // There on every route behind `authenticate`; a route that was put elsewhere by mistake is closed, not open.
-        parts.extensions.get::<Self>().cloned().ok_or_else(unauthenticated)
+        parts
+            .extensions
+            .get::<Self>()
+            .cloned()
+            .ok_or_else(unauthenticated)
     }
 }
 
 /// Lets requests with a valid token through, as often as they may come, and tells them how often that is.
-pub(super) async fn authenticate(State(state): State<ApiState>, mut request: Request, next: Next) -> Response {
+pub(super) async fn authenticate(
+    State(state): State<ApiState>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let address = client_address(&request, &state.config.trusted_proxies);
     let token = match find(&state, bearer(request.headers()), address).await {
         Ok(token) => token,
@@ -90,7 +104,9 @@ pub(super) async fn authenticate(State(state): State<ApiState>, mut request: Req
         next.run(request).await
     } else {
         let detail = "Slow down; RateLimit-Policy says how often a token may be used.";
-        Problem::new(Kind::RateLimited, detail).retry_after(allowance.retry_after_seconds).into_response()
+        Problem::new(Kind::RateLimited, detail)
+            .retry_after(allowance.retry_after_seconds)
+            .into_response()
     };
     state.token_rate.describe(allowance, response.headers_mut());
     response
@@ -107,13 +123,18 @@ async fn find(state: &ApiState, token: Option<&str>, address: IpAddr) -> Result<
     };
     found.ok_or_else(|| match state.failed_logins.note(address, clock::monotonic()) {
         Ok(()) => unauthenticated(),
-        Err(seconds) => Problem::new(Kind::TooManyFailedLogins, "Wait before the next try.").retry_after(seconds),
+        Err(seconds) => {
+            Problem::new(Kind::TooManyFailedLogins, "Wait before the next try.").retry_after(seconds)
+        }
     })
 }
 
 fn unauthenticated() -> Problem {
-    Problem::new(Kind::Unauthenticated, "Send `Authorization: Bearer bw_…` with a token that is in force.")
-        .with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+    Problem::new(
+        Kind::Unauthenticated,
+        "Send `Authorization: Bearer bw_…` with a token that is in force.",
+    )
+    .with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -127,10 +148,15 @@ fn client_address(request: &Request, trusted: &[IpNet]) -> IpAddr {
     let peer = request
         .extensions()
         .get::<ConnectInfo<SocketAddr>>()
-        .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |info| info.0.ip().to_canonical());
+        .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |info| {
+            info.0.ip().to_canonical()
+        });
     let forwarded = request.headers().get_all("x-forwarded-for");
-    let hops: Vec<&str> =
-        forwarded.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).collect();
+    let hops: Vec<&str> = forwarded
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .collect();
     let is_proxy = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
     let mut address = peer;
     for hop in hops.iter().rev() {
@@ -154,11 +180,18 @@ mod tests {
     fn came_from(peer: &str, forwarded: &[&str], trusted: &[&str]) -> String {
         let mut request = Request::new(Body::empty());
         let peer: IpAddr = peer.parse().expect("an address");
-        request.extensions_mut().insert(ConnectInfo(SocketAddr::from((peer, 1234))));
+        request
+            .extensions_mut()
+            .insert(ConnectInfo(SocketAddr::from((peer, 1234))));
         for value in forwarded {
-            request.headers_mut().append("x-forwarded-for", HeaderValue::from_str(value).expect("a header"));
+            request
+                .headers_mut()
+                .append("x-forwarded-for", HeaderValue::from_str(value).expect("a header"));
         }
-        let trusted: Vec<IpNet> = trusted.iter().map(|network| network.parse().expect("a network")).collect();
+        let trusted: Vec<IpNet> = trusted
+            .iter()
+            .map(|network| network.parse().expect("a network"))
+            .collect();
         client_address(&request, &trusted).to_string()
     }
 
@@ -169,13 +202,27 @@ mod tests {
             ("192.0.2.1", vec!["198.51.100.1"], &ours[..], "192.0.2.1"),
             ("10.0.0.1", vec!["198.51.100.1"], &[], "10.0.0.1"),
             ("10.0.0.1", vec!["198.51.100.1"], &ours, "198.51.100.1"),
-            ("10.0.0.1", vec!["203.0.113.7, 198.51.100.1, 10.0.0.2"], &ours, "198.51.100.1"),
-            ("10.0.0.1", vec!["203.0.113.7", "198.51.100.1"], &ours, "198.51.100.1"),
+            (
+                "10.0.0.1",
+                vec!["203.0.113.7, 198.51.100.1, 10.0.0.2"],
+                &ours,
+                "198.51.100.1",
+            ),
+            (
+                "10.0.0.1",
+                vec!["203.0.113.7", "198.51.100.1"],
+                &ours,
+                "198.51.100.1",
+            ),
             ("10.0.0.1", vec!["nonsense"], &ours, "10.0.0.1"),
             ("10.0.0.1", vec![], &ours, "10.0.0.1"),
             ("::ffff:10.0.0.1", vec!["2001:db8::1"], &ours, "2001:db8::1"),
         ] {
-            assert_eq!(came_from(peer, &forwarded, trusted), wanted, "{peer} {forwarded:?}");
+            assert_eq!(
+                came_from(peer, &forwarded, trusted),
+                wanted,
+                "{peer} {forwarded:?}"
+            );
         }
     }
 

@@ -45,14 +45,24 @@ impl<S: Send + Sync> FromRequest<S> for JsonObject {
 
 /// `application/json` with any parameters; a PATCH may also say what it is (RFC 7396).
 fn check_type(headers: &HeaderMap, patch: bool) -> Result<(), Problem> {
-    let given = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let given = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     let essence = given.split(';').next().unwrap_or_default().trim();
     if essence.eq_ignore_ascii_case(JSON) || patch && essence.eq_ignore_ascii_case(MERGE_PATCH) {
         return Ok(());
     }
-    let wanted = if patch { "application/merge-patch+json, application/json" } else { JSON };
-    Err(Problem::new(Kind::UnsupportedMediaType, format!("Content-Type must be {wanted}."))
-        .with_header(ACCEPT, HeaderValue::from_static(wanted)))
+    let wanted = if patch {
+        "application/merge-patch+json, application/json"
+    } else {
+        JSON
+    };
+    Err(Problem::new(
+        Kind::UnsupportedMediaType,
+        format!("Content-Type must be {wanted}."),
+    )
+    .with_header(ACCEPT, HeaderValue::from_static(wanted)))
 }
 
 fn content_length(headers: &HeaderMap) -> Option<usize> {
@@ -67,7 +77,8 @@ async fn read_bounded(body: Body, declared: Option<usize>) -> Result<Vec<u8>, Pr
     let mut bytes = Vec::with_capacity(declared.unwrap_or_default().min(MAX_BODY_BYTES));
     let mut seen = 0;
     while let Some(chunk) = stream.next().await {
-        let chunk = chunk.map_err(|_| Problem::new(Kind::MalformedJson, "The body ended before it was complete."))?;
+        let chunk =
+            chunk.map_err(|_| Problem::new(Kind::MalformedJson, "The body ended before it was complete."))?;
         seen += chunk.len();
         if seen > MAX_DRAINED_BYTES {
             break;
@@ -76,11 +87,18 @@ async fn read_bounded(body: Body, declared: Option<usize>) -> Result<Vec<u8>, Pr
             bytes.extend_from_slice(&chunk);
         }
     }
-    if seen > MAX_BODY_BYTES { Err(too_large()) } else { Ok(bytes) }
+    if seen > MAX_BODY_BYTES {
+        Err(too_large())
+    } else {
+        Ok(bytes)
+    }
 }
 
 fn too_large() -> Problem {
-    Problem::new(Kind::BodyTooLarge, format!("A body has at most {MAX_BODY_BYTES} bytes."))
+    Problem::new(
+        Kind::BodyTooLarge,
+        format!("A body has at most {MAX_BODY_BYTES} bytes."),
+    )
 }
 
 #[cfg(test)]

@@ -43,12 +43,25 @@ pub(super) async fn list(
         return Err(Problem::not_found("webhook"));
     }
     let (deliveries, next) = deliveries_read::history(&mut conn, webhook, &query).await?;
-    let data = deliveries.into_iter().map(|delivery| DeliveryAnswer::new(delivery, None)).collect();
-    Ok(answer::json(StatusCode::OK, &Page { data, next: next.map(|id| id.to_string()) }))
+    let data = deliveries
+        .into_iter()
+        .map(|delivery| DeliveryAnswer::new(delivery, None))
+        .collect();
+    Ok(answer::json(
+        StatusCode::OK,
+        &Page {
+            data,
+            next: next.map(|id| id.to_string()),
+        },
+    ))
 }
 
 /// `GET /api/sites/{site_id}/webhooks/{webhook_id}/deliveries/{delivery_id}`
-pub(super) async fn get(State(state): State<ApiState>, caller: Caller, path: PathIds) -> Result<Response, Problem> {
+pub(super) async fn get(
+    State(state): State<ApiState>,
+    caller: Caller,
+    path: PathIds,
+) -> Result<Response, Problem> {
     let site_id = path.site()?;
     caller.may_read(&site_id)?;
     let webhook = path.webhook()?;
@@ -58,7 +71,10 @@ pub(super) async fn get(State(state): State<ApiState>, caller: Caller, path: Pat
     }
     let found = deliveries_read::one(&mut conn, webhook, path.delivery()?).await?;
     let (delivery, attempts) = found.ok_or_else(|| Problem::not_found("delivery"))?;
-    Ok(answer::json(StatusCode::OK, &DeliveryAnswer::new(delivery, Some(attempts))))
+    Ok(answer::json(
+        StatusCode::OK,
+        &DeliveryAnswer::new(delivery, Some(attempts)),
+    ))
 }
 
 fn read_query(query: &Query, errors: &mut Errors) -> HistoryQuery {
@@ -139,7 +155,9 @@ impl DeliveryAnswer {
 
 /// The stored body as it stands; read only to be sure that the answer stays JSON.
 fn read_payload(id: Uuid, body: Vec<u8>) -> Option<Box<RawValue>> {
-    let read = String::from_utf8(body).ok().and_then(|text| RawValue::from_string(text).ok());
+    let read = String::from_utf8(body)
+        .ok()
+        .and_then(|text| RawValue::from_string(text).ok());
     if read.is_none() {
         tracing::error!(delivery.id = %DeliveryId::from_uuid(id), "a stored payload is not JSON");
     }
@@ -192,7 +210,9 @@ impl From<AttemptRecord> for AttemptAnswer {
             tls_ms: attempt.tls_ms,
             response_ms: attempt.response_ms,
             total_ms: attempt.total_ms,
-            response: attempt.response.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
+            response: attempt
+                .response
+                .map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
         }
     }
 }

@@ -18,9 +18,17 @@ const RULE_FIELDS: [&str; 3] = ["event", "path", "scroll_threshold"];
 pub(super) fn read_settings(body: &Object<'_>, errors: &mut Errors) -> Option<GoalSettings> {
     for name in body.names().filter(|name| !FIELDS.contains(name)) {
         if READ_ONLY.contains(&name) {
-            errors.add(body.at(name), "read_only", format!("`{name}` is told in answers and cannot be set"));
+            errors.add(
+                body.at(name),
+                "read_only",
+                format!("`{name}` is told in answers and cannot be set"),
+            );
         } else {
-            let detail = format!("`{}` is no field of a goal; there are {}", echo(name), FIELDS.join(", "));
+            let detail = format!(
+                "`{}` is no field of a goal; there are {}",
+                echo(name),
+                FIELDS.join(", ")
+            );
             errors.add(body.at(name), "unknown_field", detail);
         }
     }
@@ -31,7 +39,11 @@ pub(super) fn read_settings(body: &Object<'_>, errors: &mut Errors) -> Option<Go
     if !errors.is_empty() {
         return None;
     }
-    Some(GoalSettings { name: name?.to_owned(), rule: rule?, props })
+    Some(GoalSettings {
+        name: name?.to_owned(),
+        rule: rule?,
+        props,
+    })
 }
 
 fn read_rule(body: &Object<'_>, errors: &mut Errors) -> Option<GoalRule> {
@@ -45,7 +57,10 @@ fn read_rule(body: &Object<'_>, errors: &mut Errors) -> Option<GoalRule> {
             errors.add(
                 "/kind",
                 "unknown",
-                format!("`{}` is no kind of goal; there are event, page, scroll", echo(other)),
+                format!(
+                    "`{}` is no kind of goal; there are event, page, scroll",
+                    echo(other)
+                ),
             );
             &RULE_FIELDS
         }
@@ -55,32 +70,56 @@ fn read_rule(body: &Object<'_>, errors: &mut Errors) -> Option<GoalRule> {
         for name in RULE_FIELDS {
             let given = body.get(name).is_some();
             if wanted.contains(&name) && !given {
-                errors.add(body.at(name), "required", format!("is required for a goal of kind {kind}"));
+                errors.add(
+                    body.at(name),
+                    "required",
+                    format!("is required for a goal of kind {kind}"),
+                );
             } else if !wanted.contains(&name) && given {
-                errors.add(body.at(name), "not_applicable", format!("means nothing for a goal of kind {kind}"));
+                errors.add(
+                    body.at(name),
+                    "not_applicable",
+                    format!("means nothing for a goal of kind {kind}"),
+                );
             }
         }
     }
     let mut wanted_text = |name: &str, max_chars| {
-        if wanted.contains(&name) { body.text(name, max_chars, errors).map(str::to_owned) } else { None }
+        if wanted.contains(&name) {
+            body.text(name, max_chars, errors).map(str::to_owned)
+        } else {
+            None
+        }
     };
     let event = wanted_text("event", MAX_NAME_CHARS);
     let path = wanted_text("path", MAX_PATH_CHARS);
-    let threshold =
-        if wanted.contains(&"scroll_threshold") { body.integer("scroll_threshold", 0..=100, errors) } else { None };
+    let threshold = if wanted.contains(&"scroll_threshold") {
+        body.integer("scroll_threshold", 0..=100, errors)
+    } else {
+        None
+    };
     match kind? {
         "event" => Some(GoalRule::Event { event: event? }),
         "page" => Some(GoalRule::Page { path: path? }),
-        "scroll" => Some(GoalRule::Scroll { path: path?, scroll_threshold: u8::try_from(threshold?).ok()? }),
+        "scroll" => Some(GoalRule::Scroll {
+            path: path?,
+            scroll_threshold: u8::try_from(threshold?).ok()?,
+        }),
         _ => None,
     }
 }
 
 fn read_props(body: &Object<'_>, errors: &mut Errors) -> Vec<(String, String)> {
-    let Some(given) = body.object("props", errors) else { return Vec::new() };
+    let Some(given) = body.object("props", errors) else {
+        return Vec::new();
+    };
     let count = given.names().count();
     if count > MAX_PROPS {
-        errors.add("/props", "too_many", format!("a goal asks for at most {MAX_PROPS} properties, these are {count}"));
+        errors.add(
+            "/props",
+            "too_many",
+            format!("a goal asks for at most {MAX_PROPS} properties, these are {count}"),
+        );
         return Vec::new();
     }
     let mut props = Vec::with_capacity(count);

@@ -6,12 +6,12 @@ use axum::response::{IntoResponse as _, Response};
 use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
 
-use crate::clock;
 use crate::domain::goal::GoalRule;
 use crate::domain::id::GoalId;
 use crate::domain::site::SiteId;
 use crate::record::goals::{self, GoalError, GoalRecord};
-use crate::record::{audit, chance, sites};
+use crate::record::{audit, sites};
+use crate::{chance, clock};
 
 use super::ApiState;
 use super::answer::{self, Page, time};
@@ -32,7 +32,8 @@ pub(super) async fn create(
     let site_id = path.site()?;
     caller.may_write(&site_id)?;
     let mut errors = Errors::default();
-    let settings = read_settings(&Object::root(&body), &mut errors).ok_or_else(|| Problem::invalid(errors))?;
+    let settings =
+        read_settings(&Object::root(&body), &mut errors).ok_or_else(|| Problem::invalid(errors))?;
     let now = clock::now();
     let id = GoalId::new_v7(now.timestamp_millis(), chance::bytes());
     let mut tx = state.pool.begin().await?;
@@ -40,11 +41,18 @@ pub(super) async fn create(
     note(&mut tx, &caller, "goal.create", &site_id, id, &body).await?;
     let goal = read(&mut tx, &site_id, id).await?;
     tx.commit().await?;
-    Ok(answer::created(&format!("{}/goals/{id}", site_path(&site_id)), &to_answer(&goal)))
+    Ok(answer::created(
+        &format!("{}/goals/{id}", site_path(&site_id)),
+        &to_answer(&goal),
+    ))
 }
 
 /// `GET /api/sites/{site_id}/goals`
-pub(super) async fn list(State(state): State<ApiState>, caller: Caller, path: PathIds) -> Result<Response, Problem> {
+pub(super) async fn list(
+    State(state): State<ApiState>,
+    caller: Caller,
+    path: PathIds,
+) -> Result<Response, Problem> {
     let site_id = path.site()?;
     caller.may_read(&site_id)?;
     let mut conn = state.pool.acquire().await?;
@@ -53,11 +61,21 @@ pub(super) async fn list(State(state): State<ApiState>, caller: Caller, path: Pa
     }
     // As many as a site may have: one page.
     let goals = goals::list(&mut conn, Some(&[site_id.as_str().to_owned()])).await?;
-    Ok(answer::json(StatusCode::OK, &Page { data: goals.iter().map(to_answer).collect(), next: None }))
+    Ok(answer::json(
+        StatusCode::OK,
+        &Page {
+            data: goals.iter().map(to_answer).collect(),
+            next: None,
+        },
+    ))
 }
 
 /// `GET /api/sites/{site_id}/goals/{goal_id}`
-pub(super) async fn get(State(state): State<ApiState>, caller: Caller, path: PathIds) -> Result<Response, Problem> {
+pub(super) async fn get(
+    State(state): State<ApiState>,
+    caller: Caller,
+    path: PathIds,
+) -> Result<Response, Problem> {
     let site_id = path.site()?;
     caller.may_read(&site_id)?;
     let mut conn = state.pool.acquire().await?;
@@ -78,7 +96,8 @@ pub(super) async fn replace(
     let mut tx = state.pool.begin().await?;
     read(&mut tx, &site_id, id).await?;
     let mut errors = Errors::default();
-    let settings = read_settings(&Object::root(&body), &mut errors).ok_or_else(|| Problem::invalid(errors))?;
+    let settings =
+        read_settings(&Object::root(&body), &mut errors).ok_or_else(|| Problem::invalid(errors))?;
     goals::replace(&mut tx, &site_id, id, &settings, clock::now()).await?;
     note(&mut tx, &caller, "goal.replace", &site_id, id, &body).await?;
     let goal = read(&mut tx, &site_id, id).await?;
@@ -87,7 +106,11 @@ pub(super) async fn replace(
 }
 
 /// `DELETE /api/sites/{site_id}/goals/{goal_id}`
-pub(super) async fn delete(State(state): State<ApiState>, caller: Caller, path: PathIds) -> Result<Response, Problem> {
+pub(super) async fn delete(
+    State(state): State<ApiState>,
+    caller: Caller,
+    path: PathIds,
+) -> Result<Response, Problem> {
     let site_id = path.site()?;
     caller.may_write(&site_id)?;
     let id = path.goal()?;
@@ -108,19 +131,23 @@ impl From<GoalError> for Problem {
                 "There is no such site. It is registered by PUT /api/sites/{site_id} or by its first webhook.",
             ),
             GoalError::NoSuchGoal => Self::not_found("goal"),
-            GoalError::DuplicateName => {
-                Self::new(Kind::DuplicateGoal, "The names of a site's goals are all different.")
-            }
-            GoalError::LimitReached => {
-                Self::new(Kind::GoalLimit, format!("A site has at most {} goals.", goals::MAX_PER_SITE))
-            }
+            GoalError::DuplicateName => Self::new(
+                Kind::DuplicateGoal,
+                "The names of a site's goals are all different.",
+            ),
+            GoalError::LimitReached => Self::new(
+                Kind::GoalLimit,
+                format!("A site has at most {} goals.", goals::MAX_PER_SITE),
+            ),
             GoalError::Postgres(error) => error.into(),
         }
     }
 }
 
 async fn read(conn: &mut PgConnection, site_id: &SiteId, id: GoalId) -> Result<GoalRecord, Problem> {
-    goals::get(conn, site_id, id).await?.ok_or_else(|| Problem::not_found("goal"))
+    goals::get(conn, site_id, id)
+        .await?
+        .ok_or_else(|| Problem::not_found("goal"))
 }
 
 async fn note(
@@ -133,8 +160,15 @@ async fn note(
 ) -> Result<(), sqlx::Error> {
     let fields: Vec<String> = body.keys().cloned().collect();
     let object = id.to_string();
-    audit::write(conn, audit::Entry { fields: &fields, ..caller.did(action, site_id, Some(&object)) }, clock::now())
-        .await
+    audit::write(
+        conn,
+        audit::Entry {
+            fields: &fields,
+            ..caller.did(action, site_id, Some(&object))
+        },
+        clock::now(),
+    )
+    .await
 }
 
 fn to_answer(record: &GoalRecord) -> Value {
@@ -153,13 +187,20 @@ fn to_answer(record: &GoalRecord) -> Value {
             insert("kind", json!("page"));
             insert("path", json!(path));
         }
-        GoalRule::Scroll { path, scroll_threshold } => {
+        GoalRule::Scroll {
+            path,
+            scroll_threshold,
+        } => {
             insert("kind", json!("scroll"));
             insert("path", json!(path));
             insert("scroll_threshold", json!(scroll_threshold));
         }
     }
-    let props: Map<String, Value> = goal.props.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+    let props: Map<String, Value> = goal
+        .props
+        .iter()
+        .map(|(name, value)| (name.clone(), json!(value)))
+        .collect();
     insert("props", Value::Object(props));
     insert("inserted_at", json!(time(record.inserted_at)));
     insert("updated_at", json!(time(record.updated_at)));

@@ -43,16 +43,26 @@ impl TokenRate {
     pub(super) fn new(per_second: NonZeroU32, burst: NonZeroU32) -> Self {
         let quota = Quota::per_second(per_second).allow_burst(burst);
         let limiter = RateLimiter::keyed(quota).with_middleware();
-        Self { limiter, per_second: per_second.get(), burst: burst.get() }
+        Self {
+            limiter,
+            per_second: per_second.get(),
+            burst: burst.get(),
+        }
     }
 
     /// Counts a request. `Err` refuses it.
     pub(super) fn take(&self, token: Uuid) -> Result<Allowance, Allowance> {
         match self.limiter.check_key(&token) {
-            Ok(left) => Ok(Allowance { remaining: left.remaining_burst_capacity(), retry_after_seconds: 0 }),
+            Ok(left) => Ok(Allowance {
+                remaining: left.remaining_burst_capacity(),
+                retry_after_seconds: 0,
+            }),
             Err(not_until) => {
                 let wait = not_until.wait_time_from(self.limiter.clock().now());
-                Err(Allowance { remaining: 0, retry_after_seconds: whole_seconds(wait) })
+                Err(Allowance {
+                    remaining: 0,
+                    retry_after_seconds: whole_seconds(wait),
+                })
             }
         }
     }
@@ -96,13 +106,23 @@ impl FailedLogins {
                 windows.clear();
             }
         }
-        let window = windows.entry(address).or_insert(Window { began: now, failures: 0 });
+        let window = windows.entry(address).or_insert(Window {
+            began: now,
+            failures: 0,
+        });
         let age = now.saturating_duration_since(window.began);
         if age >= LOGIN_SPAN {
-            *window = Window { began: now, failures: 0 };
+            *window = Window {
+                began: now,
+                failures: 0,
+            };
         }
         window.failures = window.failures.saturating_add(1);
-        if window.failures > MAX_FAILED_LOGINS { Err(whole_seconds(LOGIN_SPAN.saturating_sub(age))) } else { Ok(()) }
+        if window.failures > MAX_FAILED_LOGINS {
+            Err(whole_seconds(LOGIN_SPAN.saturating_sub(age)))
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -116,7 +136,11 @@ fn owner_of(address: IpAddr) -> IpAddr {
 
 /// Rounded up, at least one.
 fn whole_seconds(span: Duration) -> u64 {
-    span.as_millis().div_ceil(1_000).max(1).try_into().unwrap_or(u64::MAX)
+    span.as_millis()
+        .div_ceil(1_000)
+        .max(1)
+        .try_into()
+        .unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -133,11 +157,23 @@ mod tests {
         let logins = FailedLogins::default();
         let start = clock::monotonic();
         for n in 0..10 {
-            assert_eq!(logins.note(address("192.0.2.1"), start + Duration::from_secs(n)), Ok(()));
+            assert_eq!(
+                logins.note(address("192.0.2.1"), start + Duration::from_secs(n)),
+                Ok(())
+            );
         }
-        assert_eq!(logins.note(address("192.0.2.1"), start + Duration::from_secs(30)), Err(30));
-        assert_eq!(logins.note(address("192.0.2.2"), start + Duration::from_secs(30)), Ok(()));
-        assert_eq!(logins.note(address("192.0.2.1"), start + Duration::from_secs(60)), Ok(()));
+        assert_eq!(
+            logins.note(address("192.0.2.1"), start + Duration::from_secs(30)),
+            Err(30)
+        );
+        assert_eq!(
+            logins.note(address("192.0.2.2"), start + Duration::from_secs(30)),
+            Ok(())
+        );
+        assert_eq!(
+            logins.note(address("192.0.2.1"), start + Duration::from_secs(60)),
+            Ok(())
+        );
     }
 
     #[test]
@@ -169,12 +205,26 @@ mod tests {
     fn a_token_has_its_burst_and_then_waits() {
         let rate = TokenRate::new(NonZeroU32::MIN, NonZeroU32::new(3).expect("not zero"));
         let token = Uuid::nil();
-        let left: Vec<u32> = (0..3).map(|_| rate.take(token).expect("allowed").remaining).collect();
+        let left: Vec<u32> = (0..3)
+            .map(|_| rate.take(token).expect("allowed").remaining)
+            .collect();
         assert_eq!(left, [2, 1, 0]);
-        assert_eq!(rate.take(token), Err(Allowance { remaining: 0, retry_after_seconds: 1 }));
+        assert_eq!(
+            rate.take(token),
+            Err(Allowance {
+                remaining: 0,
+                retry_after_seconds: 1
+            })
+        );
         assert!(rate.take(Uuid::max()).is_ok());
         let mut headers = HeaderMap::new();
-        rate.describe(Allowance { remaining: 1, retry_after_seconds: 0 }, &mut headers);
+        rate.describe(
+            Allowance {
+                remaining: 1,
+                retry_after_seconds: 0,
+            },
+            &mut headers,
+        );
         assert_eq!(headers["ratelimit-policy"], "\"token\";q=3;w=3");
         assert_eq!(headers["ratelimit"], "\"token\";r=1;t=2");
     }

@@ -14,7 +14,9 @@ pub(super) fn apply(target: &mut Map<String, Value>, patch: &Map<String, Value>)
                 target.remove(name);
             }
             Value::Object(inner) => {
-                let slot = target.entry(name.as_str()).or_insert_with(|| Value::Object(Map::new()));
+                let slot = target
+                    .entry(name.as_str())
+                    .or_insert_with(|| Value::Object(Map::new()));
                 if !slot.is_object() {
                     *slot = Value::Object(Map::new());
                 }
@@ -59,7 +61,8 @@ pub(super) fn apply_to_webhook(
             .map(EventType::as_str)
             .into_iter()
             .filter(|event| {
-                !events.iter().any(|one| one == event) && !named.is_some_and(|named| named.contains_key(*event))
+                !events.iter().any(|one| one == event)
+                    && !named.is_some_and(|named| named.contains_key(*event))
             })
             .collect(),
         _ => Vec::new(),
@@ -103,10 +106,18 @@ mod tests {
             (json!({"a":"b","b":"c"}), json!({"a":null}), json!({"b":"c"})),
             (json!({"a":["b"]}), json!({"a":"c"}), json!({"a":"c"})),
             (json!({"a":"c"}), json!({"a":["b"]}), json!({"a":["b"]})),
-            (json!({"a":{"b":"c"}}), json!({"a":{"b":"d","c":null}}), json!({"a":{"b":"d"}})),
+            (
+                json!({"a":{"b":"c"}}),
+                json!({"a":{"b":"d","c":null}}),
+                json!({"a":{"b":"d"}}),
+            ),
             (json!({"a":[{"b":"c"}]}), json!({"a":[1]}), json!({"a":[1]})),
             (json!({"e":null}), json!({"a":1}), json!({"e":null,"a":1})),
-            (json!({}), json!({"a":{"bb":{"ccc":null}}}), json!({"a":{"bb":{}}})),
+            (
+                json!({}),
+                json!({"a":{"bb":{"ccc":null}}}),
+                json!({"a":{"bb":{}}}),
+            ),
         ] {
             let mut merged = map(target.clone());
             apply(&mut merged, &map(patch.clone()));
@@ -122,14 +133,25 @@ mod tests {
             "triggers": {"visitor_spike": {"threshold": 5, "window_seconds": 300}},
             "rate_limit_per_second": 50,
         });
-        Value::Object(apply_to_webhook(&map(current), "https://hooks.example.com/…cret", &map(patch)))
+        Value::Object(apply_to_webhook(
+            &map(current),
+            "https://hooks.example.com/…cret",
+            &map(patch),
+        ))
     }
 
     #[test]
     fn what_is_masked_stays_as_it_is() {
         let same = patched(json!({}));
-        assert_eq!(patched(json!({"url": "https://hooks.example.com/…cret", "headers": {"X-Api-Key": MASK}})), same);
-        assert_eq!(patched(json!({"headers": {"X-New": MASK}}))["headers"]["X-New"], MASK, "judged later");
+        assert_eq!(
+            patched(json!({"url": "https://hooks.example.com/…cret", "headers": {"X-Api-Key": MASK}})),
+            same
+        );
+        assert_eq!(
+            patched(json!({"headers": {"X-New": MASK}}))["headers"]["X-New"],
+            MASK,
+            "judged later"
+        );
     }
 
     #[test]
@@ -148,7 +170,13 @@ mod tests {
 
     #[test]
     fn null_is_a_rate_limit() {
-        assert_eq!(patched(json!({"rate_limit_per_second": null}))["rate_limit_per_second"], Value::Null);
-        assert_eq!(patched(json!({"rate_limit_per_second": 5}))["rate_limit_per_second"], 5);
+        assert_eq!(
+            patched(json!({"rate_limit_per_second": null}))["rate_limit_per_second"],
+            Value::Null
+        );
+        assert_eq!(
+            patched(json!({"rate_limit_per_second": 5}))["rate_limit_per_second"],
+            5
+        );
     }
 }

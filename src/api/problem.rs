@@ -77,7 +77,9 @@ impl Kind {
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::WebhookLimit | Self::GoalLimit | Self::DuplicateGoal | Self::SiteIsAlias => StatusCode::CONFLICT,
+            Self::WebhookLimit | Self::GoalLimit | Self::DuplicateGoal | Self::SiteIsAlias => {
+                StatusCode::CONFLICT
+            }
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::InvalidFields => StatusCode::UNPROCESSABLE_ENTITY,
@@ -122,7 +124,12 @@ pub struct Problem {
 impl Problem {
     /// A problem explained by `detail`, which is shown to the caller.
     pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), errors: Vec::new(), headers: Vec::new() }
+        Self {
+            kind,
+            detail: detail.into(),
+            errors: Vec::new(),
+            headers: Vec::new(),
+        }
     }
 
     /// Nothing of this name exists, or nothing that the caller may know of.
@@ -136,7 +143,10 @@ impl Problem {
             [one] => format!("{}: {}", one.pointer, one.detail),
             many => format!("{} fields are not valid; `errors` names each.", many.len()),
         };
-        Self { errors: errors.into_list(), ..Self::new(Kind::InvalidFields, detail) }
+        Self {
+            errors: errors.into_list(),
+            ..Self::new(Kind::InvalidFields, detail)
+        }
     }
 
     /// Tells the caller when to come back.
@@ -177,7 +187,10 @@ impl IntoResponse for Problem {
         let body = serde_json::to_vec(&document).expect("plain data with string keys always becomes JSON");
         let mut response = (status, body).into_response();
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
         for (name, value) in self.headers {
             headers.insert(name, value);
         }
@@ -202,11 +215,16 @@ impl From<sqlx::Error> for Problem {
 /// Whether the same request may succeed a moment later.
 fn is_transient(error: &sqlx::Error) -> bool {
     match error {
-        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => true,
+        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => {
+            true
+        }
         // Connection exceptions, lack of resources, a cancelled or timed-out statement or a server that stops, a
         // serialisation failure or a deadlock, a lock that was not to be had.
         sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-            ["08", "53", "57", "40"].iter().any(|class| code.starts_with(class)) || code == "55P03"
+            ["08", "53", "57", "40"]
+                .iter()
+                .any(|class| code.starts_with(class))
+                || code == "55P03"
         }),
         _ => false,
     }

@@ -18,13 +18,26 @@ pub(super) struct Query(Vec<(String, String)>);
 impl Query {
     pub(super) fn parse(query: Option<&str>) -> Self {
         let pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
-        Self(pairs.filter(|(_, value)| !value.is_empty()).map(|(name, value)| (name.into(), value.into())).collect())
+        Self(
+            pairs
+                .filter(|(_, value)| !value.is_empty())
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect(),
+        )
     }
 
     /// Notes each parameter that is none of `allowed`.
     pub(super) fn refuse_unknown(&self, allowed: &[&str], errors: &mut Errors) {
-        for (name, _) in self.0.iter().filter(|(name, _)| !allowed.contains(&name.as_str())) {
-            let detail = format!("`{}` is no parameter here; there are {}", echo(name), allowed.join(", "));
+        for (name, _) in self
+            .0
+            .iter()
+            .filter(|(name, _)| !allowed.contains(&name.as_str()))
+        {
+            let detail = format!(
+                "`{}` is no parameter here; there are {}",
+                echo(name),
+                allowed.join(", ")
+            );
             errors.add(pointer(name), "unknown_field", detail);
         }
     }
@@ -48,15 +61,28 @@ impl Query {
         }
         let read = value.parse().ok();
         if read.is_none() {
-            errors.add(pointer(name), "invalid", format!("must be {allowed}, not `{}`", echo(value)));
+            errors.add(
+                pointer(name),
+                "invalid",
+                format!("must be {allowed}, not `{}`", echo(value)),
+            );
         }
         read
     }
 
     /// A parameter that may hold several values, with commas or given several times.
-    pub(super) fn many<T: FromStr + PartialEq>(&self, name: &str, allowed: &[&str], errors: &mut Errors) -> Vec<T> {
+    pub(super) fn many<T: FromStr + PartialEq>(
+        &self,
+        name: &str,
+        allowed: &[&str],
+        errors: &mut Errors,
+    ) -> Vec<T> {
         let mut read = Vec::new();
-        for word in self.values(name).flat_map(|value| value.split(',')).map(str::trim) {
+        for word in self
+            .values(name)
+            .flat_map(|value| value.split(','))
+            .map(str::trim)
+        {
             match word.parse() {
                 Ok(value) if read.contains(&value) => {}
                 Ok(value) => read.push(value),
@@ -71,7 +97,10 @@ impl Query {
     }
 
     fn values(&self, name: &str) -> impl Iterator<Item = &str> {
-        self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .filter(move |(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
     }
 }
 

@@ -19,12 +19,29 @@ pub fn router(state: ApiState) -> Router {
     let routes: [(String, MethodRouter<ApiState>); 8] = [
         ("/api/sites".to_owned(), get(sites::list)),
         ("/api/sites/{site_id}".to_owned(), put(sites::put).get(sites::get)),
-        ("/api/sites/{site_id}/webhooks".to_owned(), get(webhooks::list).post(webhooks::create)),
-        (webhook.to_owned(), get(webhooks::get).patch(webhooks::change).delete(webhooks::delete)),
+        (
+            "/api/sites/{site_id}/webhooks".to_owned(),
+            get(webhooks::list).post(webhooks::create),
+        ),
+        (
+            webhook.to_owned(),
+            get(webhooks::get)
+                .patch(webhooks::change)
+                .delete(webhooks::delete),
+        ),
         (format!("{webhook}/deliveries"), get(deliveries::list)),
-        (format!("{webhook}/deliveries/{{delivery_id}}"), get(deliveries::get)),
-        ("/api/sites/{site_id}/goals".to_owned(), get(goals::list).post(goals::create)),
-        ("/api/sites/{site_id}/goals/{goal_id}".to_owned(), get(goals::get).put(goals::replace).delete(goals::delete)),
+        (
+            format!("{webhook}/deliveries/{{delivery_id}}"),
+            get(deliveries::get),
+        ),
+        (
+            "/api/sites/{site_id}/goals".to_owned(),
+            get(goals::list).post(goals::create),
+        ),
+        (
+            "/api/sites/{site_id}/goals/{goal_id}".to_owned(),
+            get(goals::get).put(goals::replace).delete(goals::delete),
+        ),
     ];
     let mut router = Router::new();
     for (path, methods) in routes {
@@ -43,7 +60,10 @@ async fn not_found() -> Problem {
 }
 
 async fn method_not_allowed() -> Problem {
-    Problem::new(Kind::MethodNotAllowed, "The Allow header says which methods this path has.")
+    Problem::new(
+        Kind::MethodNotAllowed,
+        "The Allow header says which methods this path has.",
+    )
 }
 
 /// Tells who counts, and adds what every answer carries: none may be kept by a cache or guessed at by a browser.
@@ -54,12 +74,15 @@ async fn observe(State(state): State<ApiState>, request: Request, next: Next) ->
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
     (state.observer)(Answered {
         route: route.as_ref().map_or("unmatched", MatchedPath::as_str),
         status: response.status().as_u16(),
         is_read,
-        took: began.elapsed(),
+        took: clock::monotonic().saturating_duration_since(began),
         problem: response.extensions().get::<Kind>().copied(),
     });
     response

@@ -42,7 +42,12 @@ pub(super) async fn put(
     let mut tx = state.pool.begin().await?;
     let new = match sites::put(&mut tx, &site_id, &settings, now).await {
         Err(SiteError::AliasesTaken(taken)) => {
-            for (index, _) in settings.aliases.iter().enumerate().filter(|(_, alias)| taken.contains(alias)) {
+            for (index, _) in settings
+                .aliases
+                .iter()
+                .enumerate()
+                .filter(|(_, alias)| taken.contains(alias))
+            {
                 errors.add(format!("/aliases/{index}"), "taken", "means another site already");
             }
             return Err(Problem::invalid(errors));
@@ -50,8 +55,18 @@ pub(super) async fn put(
         other => other?,
     };
     let fields: Vec<String> = body.keys().cloned().collect();
-    audit::write(&mut tx, audit::Entry { fields: &fields, ..caller.did("site.put", &site_id, None) }, now).await?;
-    let site = sites::get(&mut tx, &site_id).await?.ok_or_else(|| Problem::not_found("site"))?;
+    audit::write(
+        &mut tx,
+        audit::Entry {
+            fields: &fields,
+            ..caller.did("site.put", &site_id, None)
+        },
+        now,
+    )
+    .await?;
+    let site = sites::get(&mut tx, &site_id)
+        .await?
+        .ok_or_else(|| Problem::not_found("site"))?;
     tx.commit().await?;
     Ok(if new {
         answer::created(&site_path(&site_id), &to_answer(&site))
@@ -61,11 +76,17 @@ pub(super) async fn put(
 }
 
 /// `GET /api/sites/{site_id}`
-pub(super) async fn get(State(state): State<ApiState>, caller: Caller, path: PathIds) -> Result<Response, Problem> {
+pub(super) async fn get(
+    State(state): State<ApiState>,
+    caller: Caller,
+    path: PathIds,
+) -> Result<Response, Problem> {
     let site_id = path.site()?;
     caller.may_read(&site_id)?;
     let mut conn = state.pool.acquire().await?;
-    let site = sites::get(&mut conn, &site_id).await?.ok_or_else(|| Problem::not_found("site"))?;
+    let site = sites::get(&mut conn, &site_id)
+        .await?
+        .ok_or_else(|| Problem::not_found("site"))?;
     Ok(answer::json(StatusCode::OK, &to_answer(&site)))
 }
 
@@ -89,7 +110,13 @@ pub(super) async fn list(
     let more = found.len() > limit as usize;
     found.truncate(limit as usize);
     let next = found.last().filter(|_| more).map(|site| site.site_id.clone());
-    Ok(answer::json(StatusCode::OK, &Page { data: found.iter().map(to_answer).collect(), next }))
+    Ok(answer::json(
+        StatusCode::OK,
+        &Page {
+            data: found.iter().map(to_answer).collect(),
+            next,
+        },
+    ))
 }
 
 fn to_answer(site: &SiteRecord) -> Value {
@@ -108,9 +135,15 @@ fn to_answer(site: &SiteRecord) -> Value {
 /// What is left out is as it is at first: this call replaces.
 fn read_settings(site_id: &SiteId, body: &Object<'_>, errors: &mut Errors) -> SiteSettings {
     body.refuse_unknown(&FIELDS, errors);
-    let time_zone = body.text("time_zone", MAX_TIME_ZONE_CHARS, errors).unwrap_or(DEFAULT_TIME_ZONE);
+    let time_zone = body
+        .text("time_zone", MAX_TIME_ZONE_CHARS, errors)
+        .unwrap_or(DEFAULT_TIME_ZONE);
     if time_zone.parse::<chrono_tz::Tz>().is_err() {
-        errors.add("/time_zone", "unknown", "is no IANA time zone, such as UTC or Europe/Berlin");
+        errors.add(
+            "/time_zone",
+            "unknown",
+            "is no IANA time zone, such as UTC or Europe/Berlin",
+        );
     }
     SiteSettings {
         name: body.text("name", MAX_NAME_CHARS, errors).map(str::to_owned),
@@ -120,9 +153,15 @@ fn read_settings(site_id: &SiteId, body: &Object<'_>, errors: &mut Errors) -> Si
 }
 
 fn read_aliases(site_id: &SiteId, body: &Object<'_>, errors: &mut Errors) -> Vec<String> {
-    let Some(list) = body.list("aliases", errors) else { return Vec::new() };
+    let Some(list) = body.list("aliases", errors) else {
+        return Vec::new();
+    };
     if list.len() > MAX_ALIASES {
-        errors.add("/aliases", "too_many", format!("a site has at most {MAX_ALIASES} aliases"));
+        errors.add(
+            "/aliases",
+            "too_many",
+            format!("a site has at most {MAX_ALIASES} aliases"),
+        );
         return Vec::new();
     }
     let mut aliases: Vec<String> = Vec::with_capacity(list.len());
@@ -131,8 +170,12 @@ fn read_aliases(site_id: &SiteId, body: &Object<'_>, errors: &mut Errors) -> Vec
         match value {
             Value::String(text) => match check_site_id(text) {
                 Err(error) => errors.add(pointer, "invalid", error.to_string()),
-                Ok(()) if text == site_id.as_str() => errors.add(pointer, "duplicate", "is the site's own id"),
-                Ok(()) if aliases.contains(text) => errors.add(pointer, "duplicate", "is in the list already"),
+                Ok(()) if text == site_id.as_str() => {
+                    errors.add(pointer, "duplicate", "is the site's own id")
+                }
+                Ok(()) if aliases.contains(text) => {
+                    errors.add(pointer, "duplicate", "is in the list already")
+                }
                 Ok(()) => aliases.push(text.clone()),
             },
             other => {

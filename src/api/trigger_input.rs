@@ -6,13 +6,20 @@ use serde_json::Value;
 
 use crate::domain::event::EventType;
 use crate::domain::goal;
-use crate::domain::trigger::{DEFAULT_WINDOW_SECONDS, EVENT_NAMES, GOAL_NAMES, NameFilter, SpikeSettings, Triggers};
+use crate::domain::trigger::{
+    DEFAULT_WINDOW_SECONDS, EVENT_NAMES, GOAL_NAMES, NameFilter, SpikeSettings, Triggers,
+};
 
 use super::validate::{Errors, Object, echo, wrong_type};
 
 /// Event types that are planned: refused as such, so that their name is not taken for a mistake.
-const LATER_EVENTS: [&str; 5] =
-    ["visitor_drop", "visitor_spike_resolved", "visitor_drop_resolved", "error_condition", "webhook_disabled"];
+const LATER_EVENTS: [&str; 5] = [
+    "visitor_drop",
+    "visitor_spike_resolved",
+    "visitor_drop_resolved",
+    "error_condition",
+    "webhook_disabled",
+];
 /// Options of triggers that are planned, in the same way.
 const LATER_OPTIONS: [&str; 13] = [
     "change_percent",
@@ -43,7 +50,11 @@ pub(super) fn read_events(body: &Object<'_>, errors: &mut Errors) -> Option<Vec<
     }
     let list = body.list("events", errors)?;
     if list.is_empty() {
-        errors.add(body.at("events"), "empty", format!("subscribe to at least one of {allowed}"));
+        errors.add(
+            body.at("events"),
+            "empty",
+            format!("subscribe to at least one of {allowed}"),
+        );
     }
     let mut events = Vec::with_capacity(EventType::SUBSCRIBABLE.len());
     let mut seen = HashSet::new();
@@ -53,17 +64,31 @@ pub(super) fn read_events(body: &Object<'_>, errors: &mut Errors) -> Option<Vec<
             let _: Option<()> = wrong_type(&pointer, value, "text", errors);
             continue;
         };
-        let subscribable = EventType::SUBSCRIBABLE.into_iter().find(|event| event.as_str() == text);
+        let subscribable = EventType::SUBSCRIBABLE
+            .into_iter()
+            .find(|event| event.as_str() == text);
         if !seen.insert(text.as_str()) {
             errors.add(pointer, "duplicate", "is in the list already");
         } else if let Some(event) = subscribable {
             events.push(event);
         } else if LATER_EVENTS.contains(&text.as_str()) {
-            errors.add(pointer, "not_available", format!("`{text}` is not available yet; there are {allowed}"));
+            errors.add(
+                pointer,
+                "not_available",
+                format!("`{text}` is not available yet; there are {allowed}"),
+            );
         } else if text == EventType::Test.as_str() {
-            errors.add(pointer, "not_available", "a test is sent when it is asked for, nothing subscribes to it");
+            errors.add(
+                pointer,
+                "not_available",
+                "a test is sent when it is asked for, nothing subscribes to it",
+            );
         } else {
-            errors.add(pointer, "unknown", format!("`{}` is no event type; there are {allowed}", echo(text)));
+            errors.add(
+                pointer,
+                "unknown",
+                format!("`{}` is no event type; there are {allowed}", echo(text)),
+            );
         }
     }
     Some(events)
@@ -71,7 +96,11 @@ pub(super) fn read_events(body: &Object<'_>, errors: &mut Errors) -> Option<Vec<
 
 /// The settings of each subscribed event type. `events` is `None` when they could not be read: then what a setting
 /// belongs to is not judged, only the setting.
-pub(super) fn read_triggers(body: &Object<'_>, events: Option<&[EventType]>, errors: &mut Errors) -> Triggers {
+pub(super) fn read_triggers(
+    body: &Object<'_>,
+    events: Option<&[EventType]>,
+    errors: &mut Errors,
+) -> Triggers {
     let given = body.get("triggers").is_some();
     let triggers = body.object("triggers", errors);
     if let Some(triggers) = &triggers {
@@ -79,7 +108,10 @@ pub(super) fn read_triggers(body: &Object<'_>, events: Option<&[EventType]>, err
     }
     let wanted = |event: EventType| events.is_some_and(|events| events.contains(&event));
     let settings = |event: EventType, errors: &mut Errors| {
-        triggers.as_ref().filter(|_| events.is_none() || wanted(event))?.object(event.as_str(), errors)
+        triggers
+            .as_ref()
+            .filter(|_| events.is_none() || wanted(event))?
+            .object(event.as_str(), errors)
     };
     let spike = settings(EventType::VisitorSpike, errors);
     let goals = settings(EventType::GoalCompletion, errors);
@@ -90,14 +122,28 @@ pub(super) fn read_triggers(body: &Object<'_>, events: Option<&[EventType]>, err
         read.visitor_spike = read_spike(spike, errors);
     } else if wanted(EventType::VisitorSpike) {
         // Said once: not where `triggers` or its `visitor_spike` is there but no object.
-        let spike_given = triggers.as_ref().is_some_and(|triggers| triggers.get("visitor_spike").is_some());
+        let spike_given = triggers
+            .as_ref()
+            .is_some_and(|triggers| triggers.get("visitor_spike").is_some());
         if !spike_given && (triggers.is_some() || !given) {
             errors.add("/triggers/visitor_spike/threshold", "required", NEEDS_THRESHOLD);
         }
     }
     let filters = [
-        (EventType::GoalCompletion, goals, GOAL_NAMES, goal::MAX_NAME_CHARS, &mut read.goal_completion),
-        (EventType::CustomEvent, custom, EVENT_NAMES, goal::MAX_NAME_CHARS, &mut read.custom_event),
+        (
+            EventType::GoalCompletion,
+            goals,
+            GOAL_NAMES,
+            goal::MAX_NAME_CHARS,
+            &mut read.goal_completion,
+        ),
+        (
+            EventType::CustomEvent,
+            custom,
+            EVENT_NAMES,
+            goal::MAX_NAME_CHARS,
+            &mut read.custom_event,
+        ),
     ];
     for (event, settings, key, max_chars, filter) in filters {
         let names = settings.and_then(|settings| {
@@ -116,21 +162,31 @@ const NEEDS_THRESHOLD: &str =
 
 fn read_spike(spike: &Object<'_>, errors: &mut Errors) -> Option<SpikeSettings> {
     refuse_other_options(spike, &["threshold", "window_seconds"], errors);
-    spike.require("threshold", NEEDS_THRESHOLD.trim_start_matches("is required: "), errors);
+    spike.require(
+        "threshold",
+        NEEDS_THRESHOLD.trim_start_matches("is required: "),
+        errors,
+    );
     let threshold = spike.integer("threshold", 1..=MAX_THRESHOLD, errors);
     let window_seconds = spike.integer("window_seconds", WINDOW_SECONDS, errors);
-    Some(SpikeSettings { threshold: threshold?, window_seconds: window_seconds.unwrap_or(DEFAULT_WINDOW_SECONDS) })
+    Some(SpikeSettings {
+        threshold: threshold?,
+        window_seconds: window_seconds.unwrap_or(DEFAULT_WINDOW_SECONDS),
+    })
 }
 
 /// A trigger belongs to an event type that the webhook subscribes to.
 fn refuse_other_triggers(triggers: &Object<'_>, events: Option<&[EventType]>, errors: &mut Errors) {
     let allowed = EventType::SUBSCRIBABLE.map(EventType::as_str).join(", ");
     for name in triggers.names() {
-        let known = EventType::SUBSCRIBABLE.into_iter().find(|event| event.as_str() == name);
+        let known = EventType::SUBSCRIBABLE
+            .into_iter()
+            .find(|event| event.as_str() == name);
         if let Some(event) = known {
             if triggers.get(name).is_some() && events.is_some_and(|events| !events.contains(&event)) {
-                let detail =
-                    format!("the webhook does not subscribe to `{name}`: add it to `events` or leave this out");
+                let detail = format!(
+                    "the webhook does not subscribe to `{name}`: add it to `events` or leave this out"
+                );
                 errors.add(triggers.at(name), "not_subscribed", detail);
             }
         } else if LATER_EVENTS.contains(&name) {

@@ -28,7 +28,11 @@ pub struct Errors(Vec<FieldError>);
 impl Errors {
     pub fn add(&mut self, pointer: impl Into<String>, code: &'static str, detail: impl Into<String>) {
         if self.0.len() < MAX_ERRORS {
-            self.0.push(FieldError { pointer: pointer.into(), code, detail: detail.into() });
+            self.0.push(FieldError {
+                pointer: pointer.into(),
+                code,
+                detail: detail.into(),
+            });
         }
     }
 
@@ -55,7 +59,10 @@ pub(super) struct Object<'a> {
 impl<'a> Object<'a> {
     /// The body itself.
     pub(super) fn root(map: &'a Map<String, Value>) -> Self {
-        Self { map, pointer: String::new() }
+        Self {
+            map,
+            pointer: String::new(),
+        }
     }
 
     /// The pointer of a field.
@@ -81,7 +88,11 @@ impl<'a> Object<'a> {
     /// Notes each field that is none of `allowed`.
     pub(super) fn refuse_unknown(&self, allowed: &[&str], errors: &mut Errors) {
         for name in self.names().filter(|name| !allowed.contains(name)) {
-            let detail = format!("`{}` is no field here; there are {}", echo(name), allowed.join(", "));
+            let detail = format!(
+                "`{}` is no field here; there are {}",
+                echo(name),
+                allowed.join(", ")
+            );
             errors.add(self.at(name), "unknown_field", detail);
         }
     }
@@ -109,9 +120,14 @@ impl<'a> Object<'a> {
         };
         // 300.0 is the same number in JSON as 300.
         let whole = number.as_i64().or_else(|| {
-            number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() < 9e15).map(|float| float as i64)
+            number
+                .as_f64()
+                .filter(|float| float.fract() == 0.0 && float.abs() < 9e15)
+                .map(|float| float as i64)
         });
-        let found = whole.and_then(|whole| u32::try_from(whole).ok()).filter(|whole| range.contains(whole));
+        let found = whole
+            .and_then(|whole| u32::try_from(whole).ok())
+            .filter(|whole| range.contains(whole));
         if found.is_none() {
             errors.add(self.at(name), "out_of_range", format!("must be {allowed}"));
         }
@@ -137,19 +153,35 @@ impl<'a> Object<'a> {
     }
 
     /// A list of 1 to `max` different texts of up to `max_chars` characters.
-    pub(super) fn texts(&self, name: &str, max: usize, max_chars: usize, errors: &mut Errors) -> Option<Vec<String>> {
+    pub(super) fn texts(
+        &self,
+        name: &str,
+        max: usize,
+        max_chars: usize,
+        errors: &mut Errors,
+    ) -> Option<Vec<String>> {
         let list = self.list(name, errors)?;
         if list.is_empty() {
-            errors.add(self.at(name), "empty", "name at least one, or leave the field out");
+            errors.add(
+                self.at(name),
+                "empty",
+                "name at least one, or leave the field out",
+            );
         }
         if list.len() > max {
-            errors.add(self.at(name), "too_many", format!("has at most {max} entries, this has {}", list.len()));
+            errors.add(
+                self.at(name),
+                "too_many",
+                format!("has at most {max} entries, this has {}", list.len()),
+            );
             return None;
         }
         let mut texts: Vec<String> = Vec::with_capacity(list.len());
         for (index, value) in list.iter().enumerate() {
             let pointer = format!("{}/{index}", self.at(name));
-            let Some(text) = text(value, &pointer, max_chars, errors) else { continue };
+            let Some(text) = text(value, &pointer, max_chars, errors) else {
+                continue;
+            };
             if texts.iter().any(|other| other == text) {
                 errors.add(pointer, "duplicate", "is in the list already");
             } else {
@@ -170,13 +202,24 @@ pub(super) fn object<'a>(value: &'a Value, pointer: String, errors: &mut Errors)
 
 /// A text of 1 to `max_chars` characters that is not blank and holds no control characters: a NUL cannot be stored,
 /// and the others would make logs and pages lie.
-pub(super) fn text<'a>(value: &'a Value, pointer: &str, max_chars: usize, errors: &mut Errors) -> Option<&'a str> {
-    let Value::String(text) = value else { return wrong_type(pointer, value, "text", errors) };
+pub(super) fn text<'a>(
+    value: &'a Value,
+    pointer: &str,
+    max_chars: usize,
+    errors: &mut Errors,
+) -> Option<&'a str> {
+    let Value::String(text) = value else {
+        return wrong_type(pointer, value, "text", errors);
+    };
     let chars = text.chars().count();
     if text.trim().is_empty() {
         errors.add(pointer, "empty", "must not be empty");
     } else if chars > max_chars {
-        errors.add(pointer, "too_long", format!("has at most {max_chars} characters, this has {chars}"));
+        errors.add(
+            pointer,
+            "too_long",
+            format!("has at most {max_chars} characters, this has {chars}"),
+        );
     } else if text.chars().any(char::is_control) {
         errors.add(pointer, "control_character", "must not hold control characters");
     } else {
@@ -202,7 +245,11 @@ pub(super) fn wrong_type<T>(pointer: &str, value: &Value, allowed: &str, errors:
 /// The caller's own text, cut to what is worth repeating.
 pub(super) fn echo(text: &str) -> String {
     let cut: String = text.chars().take(MAX_ECHO_CHARS).collect();
-    if cut.len() < text.len() { format!("{cut}…") } else { cut }
+    if cut.len() < text.len() {
+        format!("{cut}…")
+    } else {
+        cut
+    }
 }
 
 /// A name as a part of a JSON pointer.
@@ -219,7 +266,11 @@ mod tests {
     fn codes(value: &Value, read: impl Fn(&Object<'_>, &mut Errors)) -> Vec<(String, &'static str)> {
         let mut errors = Errors::default();
         read(&Object::root(value.as_object().expect("an object")), &mut errors);
-        errors.into_list().into_iter().map(|error| (error.pointer, error.code)).collect()
+        errors
+            .into_list()
+            .into_iter()
+            .map(|error| (error.pointer, error.code))
+            .collect()
     }
 
     #[test]
@@ -267,7 +318,9 @@ mod tests {
 
     #[test]
     fn a_pointer_escapes_what_it_must() {
-        let found = codes(&json!({"a/b~c": 1}), |object, errors| object.refuse_unknown(&["name"], errors));
+        let found = codes(&json!({"a/b~c": 1}), |object, errors| {
+            object.refuse_unknown(&["name"], errors)
+        });
         assert_eq!(found, [("/a~1b~0c".to_owned(), "unknown_field")]);
     }
 
@@ -282,10 +335,17 @@ mod tests {
 
     #[test]
     fn a_body_of_mistakes_gets_a_bounded_answer() {
-        let body: Map<String, Value> = (0..5_000).map(|n| (format!("{n}{}", "x".repeat(500)), json!(1))).collect();
+        let body: Map<String, Value> = (0..5_000)
+            .map(|n| (format!("{n}{}", "x".repeat(500)), json!(1)))
+            .collect();
         let mut errors = Errors::default();
         Object::root(&body).refuse_unknown(&["name"], &mut errors);
         assert_eq!(errors.list().len(), MAX_ERRORS);
-        assert!(errors.list().iter().all(|error| error.detail.chars().count() < 200));
+        assert!(
+            errors
+                .list()
+                .iter()
+                .all(|error| error.detail.chars().count() < 200)
+        );
     }
 }

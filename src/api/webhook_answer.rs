@@ -18,7 +18,11 @@ const RECENT: TimeDelta = TimeDelta::hours(24);
 /// The webhook with its URL, secret and header values masked.
 pub(super) fn masked(webhook: &WebhookRecord) -> Map<String, Value> {
     let settings = &webhook.settings;
-    let headers: Map<String, Value> = settings.headers.iter().map(|(name, _)| (name.clone(), MASK.into())).collect();
+    let headers: Map<String, Value> = settings
+        .headers
+        .iter()
+        .map(|(name, _)| (name.clone(), MASK.into()))
+        .collect();
     let events: Vec<&str> = settings.events.iter().map(|event| event.as_str()).collect();
     let (state, reason) = health(webhook);
     let answer = json!({
@@ -53,7 +57,11 @@ pub(super) fn masked(webhook: &WebhookRecord) -> Map<String, Value> {
 }
 
 /// The answer to creating it: the secret is shown, and in the form that Standard Webhooks libraries take.
-pub(super) fn with_secret(webhook: &WebhookRecord, secret: &Secret, warnings: &[Warning]) -> Map<String, Value> {
+pub(super) fn with_secret(
+    webhook: &WebhookRecord,
+    secret: &Secret,
+    warnings: &[Warning],
+) -> Map<String, Value> {
     let mut answer = masked(webhook);
     answer.insert("secret".to_owned(), secret.reveal().into());
     if let Some(standard) = secret.standard_form() {
@@ -85,20 +93,38 @@ pub(super) fn warnings(
 ) -> Vec<Warning> {
     let mut warnings = Vec::new();
     if new_secret.is_some_and(Secret::is_short) {
-        let detail = "This secret has under 24 characters. It works; a longer one is harder to guess.".to_owned();
-        warnings.push(Warning { code: "short_secret", pointer: Some("/secret".to_owned()), detail });
+        let detail =
+            "This secret has under 24 characters. It works; a longer one is harder to guess.".to_owned();
+        warnings.push(Warning {
+            code: "short_secret",
+            pointer: Some("/secret".to_owned()),
+            detail,
+        });
     }
     if let Some(NameFilter::Only(names)) = &settings.triggers.goal_completion {
-        for (index, name) in names.iter().enumerate().filter(|(_, name)| unknown_goals.contains(name)) {
-            let detail = format!("The site has no goal `{name}` yet. A published goal of that name still counts.");
+        for (index, name) in names
+            .iter()
+            .enumerate()
+            .filter(|(_, name)| unknown_goals.contains(name))
+        {
+            let detail =
+                format!("The site has no goal `{name}` yet. A published goal of that name still counts.");
             let pointer = Some(format!("/triggers/goal_completion/goals/{index}"));
-            warnings.push(Warning { code: "unknown_goal", pointer, detail });
+            warnings.push(Warning {
+                code: "unknown_goal",
+                pointer,
+                detail,
+            });
         }
     }
     if silent {
         let detail = "No event of this site was seen in the last 24 hours, so there is nothing to notify of. Does your \
                       producer publish this site_id?";
-        warnings.push(Warning { code: "no_recent_events", pointer: None, detail: detail.to_owned() });
+        warnings.push(Warning {
+            code: "no_recent_events",
+            pointer: None,
+            detail: detail.to_owned(),
+        });
     }
     warnings
 }

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use crate::domain::header::{self, InvalidHeader};
-use crate::domain::secret::{InvalidSecret, Secret};
+use crate::deliver::own_headers::{InvalidHeader, MAX_OWN_HEADERS, check_own_header};
+use crate::domain::secret::{Hidden, InvalidSecret, Secret};
 use crate::domain::target::{TargetRules, TargetUrl};
 use crate::domain::webhook::{
-    DEFAULT_FAILURE_THRESHOLD, DEFAULT_MAX_CONCURRENCY, DEFAULT_RATE_LIMIT_PER_SECOND, DEFAULT_RETRY_SCHEDULE, Format,
-    MAX_NAME_CHARS, WebhookSettings,
+    DEFAULT_FAILURE_THRESHOLD, DEFAULT_MAX_CONCURRENCY, DEFAULT_RATE_LIMIT_PER_SECOND,
+    DEFAULT_RETRY_SCHEDULE, Format, MAX_NAME_CHARS, WebhookSettings,
 };
 
 use super::trigger_input::{read_events, read_triggers};
@@ -33,8 +33,15 @@ const FIELDS: [&str; 13] = [
     "retry_schedule",
     "max_age_seconds",
 ];
-const READ_ONLY: [&str; 7] =
-    ["id", "site_id", "health", "inserted_at", "updated_at", "warnings", "standard_webhooks_secret"];
+const READ_ONLY: [&str; 7] = [
+    "id",
+    "site_id",
+    "health",
+    "inserted_at",
+    "updated_at",
+    "warnings",
+    "standard_webhooks_secret",
+];
 const LATER_FORMATS: [&str; 3] = ["slack", "discord", "teams"];
 
 const FAILURE_THRESHOLD: std::ops::RangeInclusive<u32> = 1..=100;
@@ -98,9 +105,17 @@ pub(super) fn read_settings(
 pub(super) fn refuse_other_fields(body: &Object<'_>, errors: &mut Errors) {
     for name in body.names().filter(|name| !FIELDS.contains(name)) {
         if READ_ONLY.contains(&name) {
-            errors.add(body.at(name), "read_only", format!("`{name}` is told in answers and cannot be set"));
+            errors.add(
+                body.at(name),
+                "read_only",
+                format!("`{name}` is told in answers and cannot be set"),
+            );
         } else {
-            let detail = format!("`{}` is no field of a webhook; there are {}", echo(name), FIELDS.join(", "));
+            let detail = format!(
+                "`{}` is no field of a webhook; there are {}",
+                echo(name),
+                FIELDS.join(", ")
+            );
             errors.add(body.at(name), "unknown_field", detail);
         }
     }
@@ -128,8 +143,11 @@ pub(super) fn read_secret(body: &Object<'_>, errors: &mut Errors) -> Option<Secr
 /// Settings as a body that [`read_settings`] reads back as they were: what a merge patch is applied to. Holds the URL
 /// and the values of the headers, so it is never shown.
 pub(super) fn to_body(settings: &WebhookSettings, enabled: bool) -> Map<String, Value> {
-    let headers: Map<String, Value> =
-        settings.headers.iter().map(|(name, value)| (name.clone(), value.reveal().into())).collect();
+    let headers: Map<String, Value> = settings
+        .headers
+        .iter()
+        .map(|(name, value)| (name.clone(), value.reveal().into()))
+        .collect();
     let events: Vec<&str> = settings.events.iter().map(|event| event.as_str()).collect();
     let body = json!({
         "name": settings.name,
@@ -153,7 +171,12 @@ pub(super) fn to_body(settings: &WebhookSettings, enabled: bool) -> Map<String, 
 
 /// The host: something to call the webhook by.
 fn default_name(url: &TargetUrl) -> String {
-    url.reveal().host_str().unwrap_or("webhook").chars().take(MAX_NAME_CHARS).collect()
+    url.reveal()
+        .host_str()
+        .unwrap_or("webhook")
+        .chars()
+        .take(MAX_NAME_CHARS)
+        .collect()
 }
 
 fn read_url(
@@ -174,62 +197,95 @@ fn read_url(
     }
     // As answers show a URL; as a URL it would be another one.
     if text.contains('…') {
-        errors.add("/url", "masked", "this is the masked form of a URL; send the whole URL or leave the field out");
+        errors.add(
+            "/url",
+            "masked",
+            "this is the masked form of a URL; send the whole URL or leave the field out",
+        );
         return None;
     }
-    TargetUrl::parse(text, &rules.target).map_err(|error| errors.add("/url", "invalid", error.to_string())).ok()
+    TargetUrl::parse(text, &rules.target)
+        .map_err(|error| errors.add("/url", "invalid", error.to_string()))
+        .ok()
 }
 
 fn read_format(body: &Object<'_>, errors: &mut Errors) -> Format {
-    let Some(text) = body.text("format", 100, errors) else { return Format::default() };
+    let Some(text) = body.text("format", 100, errors) else {
+        return Format::default();
+    };
     let format = Format::ALL.into_iter().find(|format| format.as_str() == text);
     if format.is_none() {
         if LATER_FORMATS.contains(&text) {
-            errors.add("/format", "not_available", format!("`{text}` is not available yet; there is json"));
+            errors.add(
+                "/format",
+                "not_available",
+                format!("`{text}` is not available yet; there is json"),
+            );
         } else {
-            errors.add("/format", "unknown", format!("`{}` is no format; there is json", echo(text)));
+            errors.add(
+                "/format",
+                "unknown",
+                format!("`{}` is no format; there is json", echo(text)),
+            );
         }
     }
     format.unwrap_or_default()
 }
 
-fn read_headers(body: &Object<'_>, errors: &mut Errors) -> Vec<(String, Secret)> {
-    let Some(given) = body.object("headers", errors) else { return Vec::new() };
-    let mut headers: Vec<(String, Secret)> = Vec::new();
-    for name in given.names() {
-        let pointer = given.at(name);
-        if let Err(error) = header::check_name(name) {
-            let code = if error == InvalidHeader::Reserved { "reserved" } else { "invalid" };
-            errors.add(pointer, code, error.to_string());
-            continue;
-        }
-        if headers.iter().any(|(other, _)| other.eq_ignore_ascii_case(name)) {
-            errors.add(pointer, "duplicate", "is there already: names of headers are equal in any case");
-            continue;
-        }
-        match given.get(name) {
-            Some(Value::String(value)) if value == MASK => {
-                errors.add(pointer, "masked", "this is how answers hide a value; send the value itself");
-            }
-            Some(Value::String(value)) => match header::check_value(value) {
-                Ok(()) => headers.push((name.to_owned(), Secret::from_stored(value.clone()))),
-                Err(error) => {
-                    let code = if error == InvalidHeader::TooLong { "too_long" } else { "invalid" };
-                    errors.add(pointer, code, error.to_string());
-                }
-            },
-            Some(other) => {
-                let _: Option<()> = wrong_type(&pointer, other, "text", errors);
-            }
-            None => {}
-        }
+fn read_headers(body: &Object<'_>, errors: &mut Errors) -> Vec<(String, Hidden)> {
+    let Some(given) = body.object("headers", errors) else {
+        return Vec::new();
+    };
+    let given: Vec<(&str, String, &Value)> = given
+        .names()
+        .filter_map(|name| Some((name, given.at(name), given.get(name)?)))
+        .collect();
+    if given.len() > MAX_OWN_HEADERS {
+        errors.add(
+            "/headers",
+            "too_many",
+            InvalidHeader::TooMany(given.len()).to_string(),
+        );
+        return Vec::new();
     }
-    let count = given.names().filter(|name| given.get(name).is_some()).count();
-    if count > header::MAX_HEADERS {
-        let detail = format!("a webhook has at most {} headers of its own, these are {count}", header::MAX_HEADERS);
-        errors.add("/headers", "too_many", detail);
+    let mut headers: Vec<(String, Hidden)> = Vec::new();
+    for (name, pointer, value) in given {
+        let Value::String(value) = value else {
+            let _: Option<()> = wrong_type(&pointer, value, "text", errors);
+            continue;
+        };
+        let twice = headers.iter().any(|(other, _)| other.eq_ignore_ascii_case(name));
+        match check_own_header(name, value) {
+            Err(error) => errors.add(pointer, header_code(&error), error.to_string()),
+            Ok(()) if twice => {
+                errors.add(
+                    pointer,
+                    "duplicate",
+                    "is there twice; upper and lower case are the same",
+                );
+            }
+            Ok(()) if value == MASK => {
+                errors.add(
+                    pointer,
+                    "masked",
+                    "this is how answers hide a value; send the value itself",
+                );
+            }
+            Ok(()) => headers.push((name.to_owned(), Hidden::new(value))),
+        }
     }
     headers
+}
+
+fn header_code(error: &InvalidHeader) -> &'static str {
+    match error {
+        InvalidHeader::Name | InvalidHeader::Value => "invalid",
+        InvalidHeader::Reserved(_) => "reserved",
+        InvalidHeader::EmptyValue => "empty",
+        InvalidHeader::ValueTooLong(_) => "too_long",
+        InvalidHeader::Duplicate(_) => "duplicate",
+        InvalidHeader::TooMany(_) => "too_many",
+    }
 }
 
 fn read_schedule(
@@ -239,12 +295,18 @@ fn read_schedule(
     errors: &mut Errors,
 ) -> String {
     let default = || DEFAULT_RETRY_SCHEDULE.to_owned();
-    let Some(text) = body.text("retry_schedule", 100, errors) else { return default() };
+    let Some(text) = body.text("retry_schedule", 100, errors) else {
+        return default();
+    };
     if current.is_some_and(|current| current.retry_schedule == text) || rules.retry_schedules.contains(text) {
         return text.to_owned();
     }
     let names: Vec<&str> = rules.retry_schedules.iter().map(String::as_str).collect();
-    let detail = format!("no schedule is called `{}`; there are {}", echo(text), names.join(", "));
+    let detail = format!(
+        "no schedule is called `{}`; there are {}",
+        echo(text),
+        names.join(", ")
+    );
     errors.add("/retry_schedule", "unknown", detail);
     default()
 }

@@ -6,7 +6,6 @@ use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 
-use crate::clock;
 use crate::domain::id::WebhookId;
 use crate::domain::secret::Secret;
 use crate::domain::site::SiteId;
@@ -14,7 +13,8 @@ use crate::domain::trigger::NameFilter;
 use crate::domain::webhook::WebhookSettings;
 use crate::record::sites::{self, SiteError};
 use crate::record::webhooks::{self, Changed, CreateError, NewWebhook, WebhookRecord};
-use crate::record::{audit, chance, goals};
+use crate::record::{audit, goals};
+use crate::{chance, clock};
 
 use super::ApiState;
 use super::answer::{self, Page};
@@ -41,16 +41,24 @@ pub(super) async fn create(
     refuse_other_fields(&object, &mut errors);
     let secret = read_secret(&object, &mut errors);
     let settings = read_settings(&object, &state.config.webhooks, None, &mut errors);
-    let (Some(settings), true) = (settings, errors.is_empty()) else { return Err(Problem::invalid(errors)) };
+    let (Some(settings), true) = (settings, errors.is_empty()) else {
+        return Err(Problem::invalid(errors));
+    };
     let secret = secret.unwrap_or_else(|| Secret::generate(chance::bytes()));
 
     let now = clock::now();
     let id = WebhookId::new_v7(now.timestamp_millis(), chance::bytes());
     let mut tx = state.pool.begin().await?;
     let new_site = sites::register(&mut tx, &site_id, now).await?;
-    let new = NewWebhook { id, site_id: &site_id, settings: &settings, secret: &secret };
-    webhooks::create(&mut tx, &state.keyring, new, state.config.max_per_site, now).await.map_err(
-        |error| match error {
+    let new = NewWebhook {
+        id,
+        site_id: &site_id,
+        settings: &settings,
+        secret: &secret,
+    };
+    webhooks::create(&mut tx, &state.keyring, new, state.config.max_per_site, now)
+        .await
+        .map_err(|error| match error {
             CreateError::LimitReached => {
                 let limit = state.config.max_per_site;
                 Problem::new(
@@ -60,23 +68,34 @@ pub(super) async fn create(
             }
             CreateError::NoSuchSite => Problem::not_found("site"),
             CreateError::Postgres(error) => error.into(),
-        },
-    )?;
+        })?;
     let unknown_goals = unknown_goals(&mut tx, &site_id, &settings).await?;
-    let silent = sites::get(&mut tx, &site_id).await?.is_some_and(|site| is_silent(&site, new_site, now));
+    let silent = sites::get(&mut tx, &site_id)
+        .await?
+        .is_some_and(|site| is_silent(&site, new_site, now));
     let object_id = id.to_string();
-    let entry = audit::Entry { fields: &names(&body), ..caller.did("webhook.create", &site_id, Some(&object_id)) };
+    let entry = audit::Entry {
+        fields: &names(&body),
+        ..caller.did("webhook.create", &site_id, Some(&object_id))
+    };
     audit::write(&mut tx, entry, now).await?;
     let created = read(&mut tx, &state, &site_id, id).await?;
     tx.commit().await?;
 
     let warnings = warnings(&settings, Some(&secret), &unknown_goals, silent);
     let location = format!("{}/webhooks/{id}", site_path(&site_id));
-    Ok(answer::created(&location, &with_secret(&created, &secret, &warnings)))
+    Ok(answer::created(
+        &location,
+        &with_secret(&created, &secret, &warnings),
+    ))
 }
 
 /// `GET /api/sites/{site_id}/webhooks`
-pub(super) async fn list(State(state): State<ApiState>, caller: Caller, path: PathIds) -> Result<Response, Problem> {
+pub(super) async fn list(
+    State(state): State<ApiState>,
+    caller: Caller,
+    path: PathIds,
+) -> Result<Response, Problem> {
     let site_id = path.site()?;
     caller.may_read(&site_id)?;
     let mut conn = state.pool.acquire().await?;
@@ -85,11 +104,21 @@ pub(super) async fn list(State(state): State<ApiState>, caller: Caller, path: Pa
     }
     // As many as a site may have: one page.
     let webhooks = webhooks::list(&mut conn, &state.keyring, &site_id).await?;
-    Ok(answer::json(StatusCode::OK, &Page { data: webhooks.iter().map(masked).collect(), next: None }))
+    Ok(answer::json(
+        StatusCode::OK,
+        &Page {
+            data: webhooks.iter().map(masked).collect(),
+            next: None,
+        },
+    ))
 }
 
 /// `GET /api/sites/{site_id}/webhooks/{webhook_id}`
-pub(super) async fn get(State(state): State<ApiState>, caller: Caller, path: PathIds) -> Result<Response, Problem> {
+pub(super) async fn get(
+    State(state): State<ApiState>,
+    caller: Caller,
+    path: PathIds,
+) -> Result<Response, Problem> {
     let site_id = path.site()?;
     caller.may_read(&site_id)?;
     let mut conn = state.pool.acquire().await?;
@@ -123,7 +152,9 @@ pub(super) async fn change(
     let merged = merge::apply_to_webhook(&current, &before.settings.url.masked(), &patch);
     let rules = &state.config.webhooks;
     let settings = read_settings(&Object::root(&merged), rules, Some(&before.settings), &mut errors);
-    let (Some(settings), true) = (settings, errors.is_empty()) else { return Err(Problem::invalid(errors)) };
+    let (Some(settings), true) = (settings, errors.is_empty()) else {
+        return Err(Problem::invalid(errors));
+    };
 
     let mut changed = webhooks::update(&mut tx, &state.keyring, id, &settings, now).await?;
     // Switching off what Bellwether switched off is a change too: from then on it is the owner's doing.
@@ -136,18 +167,28 @@ pub(super) async fn change(
     }
     let unknown_goals = unknown_goals(&mut tx, &site_id, &settings).await?;
     let object_id = id.to_string();
-    let entry = audit::Entry { fields: &names(&patch), ..caller.did("webhook.update", &site_id, Some(&object_id)) };
+    let entry = audit::Entry {
+        fields: &names(&patch),
+        ..caller.did("webhook.update", &site_id, Some(&object_id))
+    };
     audit::write(&mut tx, entry, now).await?;
     let after = read(&mut tx, &state, &site_id, id).await?;
     tx.commit().await?;
 
     let mut answer = masked(&after);
-    answer.insert("warnings".to_owned(), json!(warnings(&settings, None, &unknown_goals, false)));
+    answer.insert(
+        "warnings".to_owned(),
+        json!(warnings(&settings, None, &unknown_goals, false)),
+    );
     Ok(answer::json(StatusCode::OK, &answer))
 }
 
 /// `DELETE /api/sites/{site_id}/webhooks/{webhook_id}`
-pub(super) async fn delete(State(state): State<ApiState>, caller: Caller, path: PathIds) -> Result<Response, Problem> {
+pub(super) async fn delete(
+    State(state): State<ApiState>,
+    caller: Caller,
+    path: PathIds,
+) -> Result<Response, Problem> {
     let site_id = path.site()?;
     caller.may_write(&site_id)?;
     let id = path.webhook()?;
@@ -157,7 +198,12 @@ pub(super) async fn delete(State(state): State<ApiState>, caller: Caller, path: 
         return Err(Problem::not_found("webhook"));
     }
     let object_id = id.to_string();
-    audit::write(&mut tx, caller.did("webhook.delete", &site_id, Some(&object_id)), now).await?;
+    audit::write(
+        &mut tx,
+        caller.did("webhook.delete", &site_id, Some(&object_id)),
+        now,
+    )
+    .await?;
     tx.commit().await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
@@ -165,8 +211,13 @@ pub(super) async fn delete(State(state): State<ApiState>, caller: Caller, path: 
 impl From<SiteError> for Problem {
     fn from(error: SiteError) -> Self {
         match error {
-            SiteError::IsAlias => Self::new(Kind::SiteIsAlias, "Use the id of the site that this id is an alias of."),
-            SiteError::AliasesTaken(_) => Self::new(Kind::SiteIsAlias, "Some of these aliases mean another site."),
+            SiteError::IsAlias => Self::new(
+                Kind::SiteIsAlias,
+                "Use the id of the site that this id is an alias of.",
+            ),
+            SiteError::AliasesTaken(_) => {
+                Self::new(Kind::SiteIsAlias, "Some of these aliases mean another site.")
+            }
             SiteError::Postgres(error) => error.into(),
         }
     }

@@ -21,15 +21,25 @@ pub struct EncryptionConfig {
 
 impl fmt::Debug for EncryptionConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EncryptionConfig").field("keys", &self.keys.len()).field("key_files", &self.key_files).finish()
+        f.debug_struct("EncryptionConfig")
+            .field("keys", &self.keys.len())
+            .field("key_files", &self.key_files)
+            .finish()
     }
 }
 
 impl EncryptionConfig {
     pub(super) fn validate(&self, problems: &mut Problems) {
         for (i, key) in self.keys.iter().enumerate() {
-            let ok = key.split_once(':').is_some_and(|(id, rest)| !id.is_empty() && !rest.is_empty());
-            problems.check(ok, &format!("encryption.keys[{i}]"), "\"…\"", "allowed: <id>:<base64 of 32 bytes>, as `bellwether keys generate` prints it");
+            let ok = key
+                .split_once(':')
+                .is_some_and(|(id, rest)| !id.is_empty() && !rest.is_empty());
+            problems.check(
+                ok,
+                &format!("encryption.keys[{i}]"),
+                "\"…\"",
+                "allowed: <id>:<base64 of 32 bytes>, as `bellwether keys generate` prints it",
+            );
         }
     }
 }
@@ -44,6 +54,11 @@ fn one_or_many<'de, D: Deserializer<'de>, T: From<String>>(deserializer: D) -> R
     }
     Ok(match Either::deserialize(deserializer)? {
         Either::Many(list) => list.into_iter().map(T::from).collect(),
-        Either::One(text) => text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(|part| T::from(part.to_owned())).collect(),
+        Either::One(text) => text
+            .split(',')
+            .map(str::trim)
+            .filter(|part| !part.is_empty())
+            .map(|part| T::from(part.to_owned()))
+            .collect(),
     })
 }

@@ -42,10 +42,21 @@ impl HttpConfig {
             self.requests_per_second,
             "allowed: 1 to 1000000",
         );
-        problems.check((1..=1_000_000).contains(&self.burst), "http.burst", self.burst, "allowed: 1 to 1000000");
+        problems.check(
+            (1..=1_000_000).contains(&self.burst),
+            "http.burst",
+            self.burst,
+            "allowed: 1 to 1000000",
+        );
         if let Some(text) = &self.public_url {
-            let ok = url::Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-            problems.check(ok, "http.public_url", format!("\"{text}\""), "allowed: an http or https URL");
+            let ok = url::Url::parse(text)
+                .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+            problems.check(
+                ok,
+                "http.public_url",
+                format!("\"{text}\""),
+                "allowed: an http or https URL",
+            );
         }
     }
 }
@@ -59,6 +70,8 @@ pub struct AdminConfig {
 
 impl Default for AdminConfig {
     fn default() -> Self {
-        Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9464)) }
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9464)),
+        }
     }
 }

@@ -71,16 +71,29 @@ const OWN_PROPERTIES: &[&str] = &[
 
 impl KafkaConfig {
     pub(super) fn validate(&self, problems: &mut Problems) {
-        let brokers_ok = !self.brokers.trim().is_empty() && self.brokers.split(',').all(|one| !one.trim().is_empty());
-        problems.check(brokers_ok, "kafka.brokers", quoted(&self.brokers), "allowed: host:port, several separated by commas");
-        let prefix_ok = !self.topic_prefix.is_empty() && self.topic_prefix.len() <= 100 && is_topic_name(&self.topic_prefix);
+        let brokers_ok =
+            !self.brokers.trim().is_empty() && self.brokers.split(',').all(|one| !one.trim().is_empty());
+        problems.check(
+            brokers_ok,
+            "kafka.brokers",
+            quoted(&self.brokers),
+            "allowed: host:port, several separated by commas",
+        );
+        let prefix_ok = !self.topic_prefix.is_empty()
+            && self.topic_prefix.len() <= 100
+            && is_topic_name(&self.topic_prefix);
         problems.check(
             prefix_ok,
             "kafka.topic_prefix",
             quoted(&self.topic_prefix),
             "allowed: 1 to 100 of the characters a-z A-Z 0-9 . _ -",
         );
-        problems.check((1..=10_000).contains(&self.partitions), "kafka.partitions", self.partitions, "allowed: 1 to 10000");
+        problems.check(
+            (1..=10_000).contains(&self.partitions),
+            "kafka.partitions",
+            self.partitions,
+            "allowed: 1 to 10000",
+        );
         problems.check(
             (1..=100).contains(&self.replication_factor),
             "kafka.replication_factor",
@@ -120,7 +133,11 @@ fn flatten<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String
                     .map(|n| n.to_string())
                     .or_else(|| number.to_f64().map(|n| n.to_string()))
                     .unwrap_or_default(),
-                _ => return Err(format!("kafka.properties.\"{name}\": allowed: a string, a number, true or false")),
+                _ => {
+                    return Err(format!(
+                        "kafka.properties.\"{name}\": allowed: a string, a number, true or false"
+                    ));
+                }
             };
             out.insert(name, text);
         }
@@ -142,7 +159,11 @@ pub struct Source {
 
 impl Default for Source {
     fn default() -> Self {
-        Self { topic: "analytics.events".into(), format: SourceFormat::Native, clock: Clock::Live }
+        Self {
+            topic: "analytics.events".into(),
+            format: SourceFormat::Native,
+            clock: Clock::Live,
+        }
     }
 }
 
@@ -170,7 +191,12 @@ pub(super) fn sources<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Sour
 }
 
 pub(super) fn validate_sources(sources: &[Source], problems: &mut Problems) {
-    problems.check(!sources.is_empty(), "sources", "[]", "at least one [[sources]] with a topic is needed");
+    problems.check(
+        !sources.is_empty(),
+        "sources",
+        "[]",
+        "at least one [[sources]] with a topic is needed",
+    );
     for (i, source) in sources.iter().enumerate() {
         problems.check(
             is_topic_name(&source.topic),
@@ -188,7 +214,10 @@ pub(super) fn validate_sources(sources: &[Source], problems: &mut Problems) {
 }
 
 fn is_topic_name(text: &str) -> bool {
-    (1..=249).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+    (1..=249).contains(&text.len())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
 }
 
 fn quoted(text: &str) -> String {

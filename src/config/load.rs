@@ -36,12 +36,21 @@ pub fn load(sources: &ConfigSources) -> Result<Config, ConfigError> {
         figment = figment.merge(Toml::string(&read(path)?));
     }
     if sources.environment {
-        figment = figment.merge(Env::prefixed("BELLWETHER_").ignore(&["config"]).split("__"));
+        figment = figment.merge(
+            Env::prefixed("BELLWETHER_")
+                .ignore(&["config", "roles"])
+                .split("__"),
+        );
     }
     for one in &sources.overrides {
-        let (key, value) = one.split_once('=').filter(|(key, _)| !key.trim().is_empty()).ok_or_else(|| ConfigError::Override(one.clone()))?;
+        let (key, value) = one
+            .split_once('=')
+            .filter(|(key, _)| !key.trim().is_empty())
+            .ok_or_else(|| ConfigError::Override(one.clone()))?;
         // The same reading of numbers, booleans and lists as in environment variables.
-        let value: figment::value::Value = value.parse().unwrap_or_else(|never: std::convert::Infallible| match never {});
+        let value: figment::value::Value = value
+            .parse()
+            .unwrap_or_else(|never: std::convert::Infallible| match never {});
         figment = figment.merge(Serialized::default(key.trim(), value));
     }
     let file = sources.file.as_deref();
@@ -62,13 +71,22 @@ fn describe(error: &figment::Error, file: Option<&Path>) -> String {
     let key = error.path.join(".");
     let place = match error.metadata.as_ref().map(|metadata| metadata.name.as_ref()) {
         Some(name) if name.contains("environment") => {
-            format!(" (in the environment variable BELLWETHER_{})", error.path.join("__").to_uppercase())
+            format!(
+                " (in the environment variable BELLWETHER_{})",
+                error.path.join("__").to_uppercase()
+            )
         }
-        Some(name) if name.contains("TOML") => file.map(|path| format!(" (in {})", path.display())).unwrap_or_default(),
+        Some(name) if name.contains("TOML") => file
+            .map(|path| format!(" (in {})", path.display()))
+            .unwrap_or_default(),
         Some(_) => " (in --set)".to_owned(),
         None => String::new(),
     };
-    if key.is_empty() { format!("{}{place}", error.kind) } else { format!("{key}: {}{place}", error.kind) }
+    if key.is_empty() {
+        format!("{}{place}", error.kind)
+    } else {
+        format!("{key}: {}{place}", error.kind)
+    }
 }
 
 #[cfg(test)]
@@ -79,7 +97,11 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("bellwether.toml");
         std::fs::write(&path, text).expect("written");
-        load(&ConfigSources { file: Some(path), ..Default::default() }).map_err(|error| error.to_string())
+        load(&ConfigSources {
+            file: Some(path),
+            ..Default::default()
+        })
+        .map_err(|error| error.to_string())
     }
 
     #[test]
@@ -99,20 +121,44 @@ mod tests {
     #[test]
     fn a_wrong_key_is_refused_with_its_name_and_what_is_allowed() {
         let error = from_toml("[kafka]\npartition = 3").expect_err("unknown key");
-        assert!(error.contains("`partition`") && error.contains("`partitions`"), "{error}");
+        assert!(
+            error.contains("`partition`") && error.contains("`partitions`"),
+            "{error}"
+        );
     }
 
     #[test]
     fn a_wrong_value_is_refused_with_its_name_its_value_and_what_is_allowed() {
         for (text, wanted) in [
-            ("[kafka]\npartitions = \"many\"", vec!["kafka.partitions", "many", "i32"]),
-            ("[kafka]\npartitions = 0", vec!["kafka.partitions = 0", "1 to 10000"]),
-            ("[webhooks]\ntimeout = \"soon\"", vec!["webhooks.timeout", "soon", "30s"]),
-            ("[[sources]]\ntopic = \"a\"\nclock = \"wall\"", vec!["clock", "wall", "live", "log"]),
+            (
+                "[kafka]\npartitions = \"many\"",
+                vec!["kafka.partitions", "many", "i32"],
+            ),
+            (
+                "[kafka]\npartitions = 0",
+                vec!["kafka.partitions = 0", "1 to 10000"],
+            ),
+            (
+                "[webhooks]\ntimeout = \"soon\"",
+                vec!["webhooks.timeout", "soon", "30s"],
+            ),
+            (
+                "[[sources]]\ntopic = \"a\"\nclock = \"wall\"",
+                vec!["clock", "wall", "live", "log"],
+            ),
             ("[http]\nlisten = \"nowhere\"", vec!["http.listen"]),
-            ("[webhooks]\ntimeout = \"60s\"", vec!["shutdown.grace = 40s", "1m 10s"]),
-            ("[kafka.properties]\nacks = 1", vec!["kafka.properties.\"acks\"", "guarantees"]),
-            ("[webhooks.retry_schedules]\nquick = []", vec!["webhooks.retry_schedules.quick", "1 to 20 delays"]),
+            (
+                "[webhooks]\ntimeout = \"60s\"",
+                vec!["shutdown.grace = 40s", "1m 10s"],
+            ),
+            (
+                "[kafka.properties]\nacks = 1",
+                vec!["kafka.properties.\"acks\"", "guarantees"],
+            ),
+            (
+                "[webhooks.retry_schedules]\nquick = []",
+                vec!["webhooks.retry_schedules.quick", "1 to 20 delays"],
+            ),
         ] {
             let error = from_toml(text).expect_err(text);
             for part in wanted {
@@ -123,7 +169,8 @@ mod tests {
 
     #[test]
     fn every_problem_is_named_at_once() {
-        let error = from_toml("[kafka]\npartitions = 0\nbrokers = \"\"\n[webhooks]\nmax_per_site = 0").expect_err("three problems");
+        let error = from_toml("[kafka]\npartitions = 0\nbrokers = \"\"\n[webhooks]\nmax_per_site = 0")
+            .expect_err("three problems");
         assert_eq!(error.lines().count(), 4, "{error}");
     }
 
@@ -136,7 +183,10 @@ mod tests {
 
     #[test]
     fn a_flag_wins_over_the_file() {
-        let sources = ConfigSources { overrides: vec!["kafka.partitions=7".into(), "webhooks.allow_http=true".into()], ..Default::default() };
+        let sources = ConfigSources {
+            overrides: vec!["kafka.partitions=7".into(), "webhooks.allow_http=true".into()],
+            ..Default::default()
+        };
         let config = load(&sources).expect("valid");
         assert_eq!(config.kafka.partitions, 7);
         assert!(config.webhooks.allow_http);

@@ -82,7 +82,11 @@ impl Config {
         self.deliver.validate(&mut problems);
         self.shutdown.validate(&self.webhooks, &mut problems);
         self.telemetry.validate(&mut problems);
-        if problems.0.is_empty() { Ok(()) } else { Err(ConfigError::Invalid(problems.0)) }
+        if problems.0.is_empty() {
+            Ok(())
+        } else {
+            Err(ConfigError::Invalid(problems.0))
+        }
     }
 
     /// A short hash of what all replicas must share: differing ones are two fleets by mistake.

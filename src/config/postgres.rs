@@ -49,7 +49,12 @@ impl PostgresConfig {
     pub(super) fn validate(&self, problems: &mut Problems) {
         let scheme_ok = self.url.starts_with("postgres://") || self.url.starts_with("postgresql://");
         problems.check(scheme_ok, "postgres.url", "\"…\"", "allowed: postgres://user:password@host:port/database (its value is not shown, it may hold a password)");
-        problems.check((2..=1_000).contains(&self.max_connections), "postgres.max_connections", self.max_connections, "allowed: 2 to 1000");
+        problems.check(
+            (2..=1_000).contains(&self.max_connections),
+            "postgres.max_connections",
+            self.max_connections,
+            "allowed: 2 to 1000",
+        );
         let timeout = self.statement_timeout;
         problems.check(
             (Duration::from_millis(100)..=Duration::from_secs(600)).contains(&timeout),

@@ -24,7 +24,12 @@ pub struct DetectConfig {
 
 impl Default for DetectConfig {
     fn default() -> Self {
-        Self { stale_after: Duration::from_secs(900), out_of_order: Duration::from_secs(10), threads: 1, max_visitors_per_site: 2_000_000 }
+        Self {
+            stale_after: Duration::from_secs(900),
+            out_of_order: Duration::from_secs(10),
+            threads: 1,
+            max_visitors_per_site: 2_000_000,
+        }
     }
 }
 
@@ -43,7 +48,12 @@ impl DetectConfig {
             humantime::format_duration(self.out_of_order),
             "allowed: 0s to 1h",
         );
-        problems.check((1..=64).contains(&self.threads), "detect.threads", self.threads, "allowed: 1 to 64");
+        problems.check(
+            (1..=64).contains(&self.threads),
+            "detect.threads",
+            self.threads,
+            "allowed: 1 to 64",
+        );
         problems.check(
             (1_000..=100_000_000).contains(&self.max_visitors_per_site),
             "detect.max_visitors_per_site",
@@ -69,7 +79,12 @@ impl Default for DeliverConfig {
 
 impl DeliverConfig {
     pub(super) fn validate(&self, problems: &mut Problems) {
-        problems.check((1..=64).contains(&self.threads), "deliver.threads", self.threads, "allowed: 1 to 64");
+        problems.check(
+            (1..=64).contains(&self.threads),
+            "deliver.threads",
+            self.threads,
+            "allowed: 1 to 64",
+        );
     }
 }
 
@@ -84,7 +99,9 @@ pub struct ShutdownConfig {
 
 impl Default for ShutdownConfig {
     fn default() -> Self {
-        Self { grace: Duration::from_secs(40) }
+        Self {
+            grace: Duration::from_secs(40),
+        }
     }
 }
 
@@ -96,7 +113,10 @@ impl ShutdownConfig {
             self.grace >= least,
             "shutdown.grace",
             humantime::format_duration(self.grace),
-            &format!("allowed: webhooks.timeout + 10s or more, here {}", humantime::format_duration(least)),
+            &format!(
+                "allowed: webhooks.timeout + 10s or more, here {}",
+                humantime::format_duration(least)
+            ),
         );
     }
 }
@@ -112,14 +132,22 @@ pub struct TelemetryConfig {
 
 impl Default for TelemetryConfig {
     fn default() -> Self {
-        Self { log: "info".into(), log_format: LogFormat::Auto }
+        Self {
+            log: "info".into(),
+            log_format: LogFormat::Auto,
+        }
     }
 }
 
 impl TelemetryConfig {
     pub(super) fn validate(&self, problems: &mut Problems) {
         let ok = self.log.parse::<tracing_subscriber::filter::Targets>().is_ok();
-        problems.check(ok, "telemetry.log", format!("\"{}\"", self.log), "allowed: a level (error warn info debug trace), or target=level pairs separated by commas");
+        problems.check(
+            ok,
+            "telemetry.log",
+            format!("\"{}\"", self.log),
+            "allowed: a level (error warn info debug trace), or target=level pairs separated by commas",
+        );
     }
 }
 

@@ -51,7 +51,10 @@ impl Default for WebhooksConfig {
 }
 
 fn default_schedules() -> BTreeMap<String, Vec<String>> {
-    BTreeMap::from([(DEFAULT_SCHEDULE.to_owned(), ["1s", "2s", "4s"].map(str::to_owned).to_vec())])
+    BTreeMap::from([(
+        DEFAULT_SCHEDULE.to_owned(),
+        ["1s", "2s", "4s"].map(str::to_owned).to_vec(),
+    )])
 }
 
 /// The schedule of webhooks that choose none.
@@ -66,20 +69,48 @@ impl WebhooksConfig {
     }
 
     pub(super) fn validate(&self, problems: &mut Problems) {
-        problems.check((1..=1_000).contains(&self.max_per_site), "webhooks.max_per_site", self.max_per_site, "allowed: 1 to 1000");
-        problems.check((1..=65_536).contains(&self.max_in_flight), "webhooks.max_in_flight", self.max_in_flight, "allowed: 1 to 65536");
+        problems.check(
+            (1..=1_000).contains(&self.max_per_site),
+            "webhooks.max_per_site",
+            self.max_per_site,
+            "allowed: 1 to 1000",
+        );
+        problems.check(
+            (1..=65_536).contains(&self.max_in_flight),
+            "webhooks.max_in_flight",
+            self.max_in_flight,
+            "allowed: 1 to 65536",
+        );
         let second = Duration::from_secs(1);
-        for (key, value) in [("webhooks.timeout", self.timeout), ("webhooks.connect_timeout", self.connect_timeout)] {
-            problems.check((second..=second * 120).contains(&value), key, humantime::format_duration(value), "allowed: 1s to 2m");
+        for (key, value) in [
+            ("webhooks.timeout", self.timeout),
+            ("webhooks.connect_timeout", self.connect_timeout),
+        ] {
+            problems.check(
+                (second..=second * 120).contains(&value),
+                key,
+                humantime::format_duration(value),
+                "allowed: 1s to 2m",
+            );
         }
         for (name, delays) in &self.retry_schedules {
             let key = format!("webhooks.retry_schedules.{name}");
-            problems.check((1..=20).contains(&delays.len()), &key, format!("{delays:?}"), "allowed: 1 to 20 delays");
+            problems.check(
+                (1..=20).contains(&delays.len()),
+                &key,
+                format!("{delays:?}"),
+                "allowed: 1 to 20 delays",
+            );
             for delay in delays {
                 match duration::parse(delay) {
                     Err(wrong) => problems.add(&key, format!("{delays:?}"), &wrong),
                     Ok(value) => {
-                        problems.check((second..=second * 86_400).contains(&value), &key, format!("{delays:?}"), "allowed: delays from 1s to 24h");
+                        problems.check(
+                            (second..=second * 86_400).contains(&value),
+                            &key,
+                            format!("{delays:?}"),
+                            "allowed: delays from 1s to 24h",
+                        );
                     }
                 }
             }

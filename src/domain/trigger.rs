@@ -84,7 +84,9 @@ impl Triggers {
         for event in events {
             let settings = json.get(event.as_str());
             match event {
-                EventType::VisitorSpike => triggers.visitor_spike = Some(SpikeSettings::deserialize(settings?).ok()?),
+                EventType::VisitorSpike => {
+                    triggers.visitor_spike = Some(SpikeSettings::deserialize(settings?).ok()?)
+                }
                 EventType::GoalCompletion => triggers.goal_completion = Some(names_in(settings, GOAL_NAMES)?),
                 EventType::CustomEvent => triggers.custom_event = Some(names_in(settings, EVENT_NAMES)?),
                 EventType::Test => return None,
@@ -112,13 +114,26 @@ mod tests {
 
     #[test]
     fn triggers_are_read_as_they_were_written() {
-        let spike = SpikeSettings { threshold: 5, window_seconds: 300 };
+        let spike = SpikeSettings {
+            threshold: 5,
+            window_seconds: 300,
+        };
         let only = |name: &str| Some(NameFilter::Only(vec![name.to_owned()]));
         for (events, triggers) in [
-            (vec![EventType::VisitorSpike], Triggers { visitor_spike: Some(spike), ..Triggers::default() }),
+            (
+                vec![EventType::VisitorSpike],
+                Triggers {
+                    visitor_spike: Some(spike),
+                    ..Triggers::default()
+                },
+            ),
             (
                 EventType::SUBSCRIBABLE.to_vec(),
-                Triggers { visitor_spike: Some(spike), goal_completion: only("Signup"), custom_event: only("404") },
+                Triggers {
+                    visitor_spike: Some(spike),
+                    goal_completion: only("Signup"),
+                    custom_event: only("404"),
+                },
             ),
             (
                 vec![EventType::CustomEvent, EventType::GoalCompletion],
@@ -137,6 +152,9 @@ mod tests {
     #[test]
     fn a_spike_without_a_threshold_cannot_be_read() {
         assert_eq!(Triggers::from_json(&[EventType::VisitorSpike], &json!({})), None);
-        assert_eq!(Triggers::from_json(&[EventType::VisitorSpike], &json!({"visitor_spike": {}})), None);
+        assert_eq!(
+            Triggers::from_json(&[EventType::VisitorSpike], &json!({"visitor_spike": {}})),
+            None
+        );
     }
 }

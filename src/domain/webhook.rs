@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::event::EventType;
 use super::id::WebhookId;
-use super::secret::Secret;
+use super::secret::{Hidden, Secret};
 use super::site::SiteId;
 use super::target::TargetUrl;
 use super::trigger::Triggers;
@@ -68,7 +68,7 @@ pub struct WebhookSettings {
     pub url: TargetUrl,
     pub format: Format,
     /// Own headers; values are secret.
-    pub headers: Vec<(String, Secret)>,
+    pub headers: Vec<(String, Hidden)>,
     /// In the order the owner gave; `triggers` has a setting for each of these and no other.
     pub events: Vec<EventType>,
     pub triggers: Triggers,
@@ -93,8 +93,8 @@ pub struct Webhook {
     pub secret: Secret,
     /// During a rotation's overlap the new one.
     pub next_secret: Option<Secret>,
-    /// The owner's own headers; values are secret.
-    pub headers: Vec<(String, Secret)>,
+    /// The owner's own headers, each of which passed `deliver::own_headers`; values are hidden.
+    pub headers: Vec<(String, Hidden)>,
     pub triggers: Triggers,
     pub enabled: bool,
     /// Events whose record is older than this (milliseconds since the Unix epoch) do not reach it: its creation or last enabling.

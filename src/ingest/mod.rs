@@ -1,1 +1,15 @@
-//! See ARCHITECTURE.md.
+//! In: records of the source topics. Out: events, or rejects that say exactly what is wrong.
+//! Guaranteed: an event that leaves here is within every limit of the format; no input panics or stops the stream.
+//! Not guaranteed: that the site is registered or the time is sane: that is for `detect`.
+
+/// One record in, one event or one reject out, for each format.
+pub mod formats;
+/// Why a record could not be read.
+pub mod reject;
+/// Lines of a web server's access log, for `replay`.
+pub mod access_log;
+
+/// The lines of a file that `replay` publishes.
+pub mod replay_file;
+/// What goes to the rejected topic.
+pub mod rejects;

@@ -81,11 +81,21 @@ pub async fn history(
     webhook: WebhookId,
     query: &HistoryQuery,
 ) -> Result<(Vec<DeliveryRecord>, Option<DeliveryId>), sqlx::Error> {
-    let statuses: Vec<String> = query.statuses.iter().map(|status| status.as_str().to_owned()).collect();
-    let events: Vec<String> = query.events.iter().map(|event| event.as_str().to_owned()).collect();
+    let statuses: Vec<String> = query
+        .statuses
+        .iter()
+        .map(|status| status.as_str().to_owned())
+        .collect();
+    let events: Vec<String> = query
+        .events
+        .iter()
+        .map(|event| event.as_str().to_owned())
+        .collect();
     let mut tx = conn.begin().await?;
     // Planned for these very values: only then do the partial indexes and the bounds on the partitions count.
-    sqlx::raw_sql("set local plan_cache_mode = force_custom_plan").execute(&mut *tx).await?;
+    sqlx::raw_sql("set local plan_cache_mode = force_custom_plan")
+        .execute(&mut *tx)
+        .await?;
     let mut rows = sqlx::query_as!(
         DeliveryRecord,
         "select id, notification_id, webhook_id, site_id, event_type, origin, status, attempts, response_code,

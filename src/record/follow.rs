@@ -23,12 +23,12 @@ const LOOK_AT_MOST_EVERY: Duration = Duration::from_millis(50);
 const LISTEN_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// Looks for changes every second, and sooner when the database hints at one, and publishes each new registry, until
-/// told to stop. `looked` hears of every successful look; what it does not hear of for long is a stale configuration.
+/// told to stop. `looked` hears when every successful look began; what it does not hear of for long is a stale configuration.
 pub async fn follow(
     pool: PgPool,
     mut reader: RegistryReader,
     publish: watch::Sender<Arc<Registry>>,
-    looked: impl Fn(),
+    looked: impl Fn(i64),
     stop: CancellationToken,
 ) {
     let hint = Notify::new();
@@ -44,17 +44,18 @@ async fn keep_looking(
     pool: &PgPool,
     reader: &mut RegistryReader,
     publish: &watch::Sender<Arc<Registry>>,
-    looked: impl Fn(),
+    looked: impl Fn(i64),
     hint: &Notify,
 ) {
     let mut failing = false;
     loop {
+        let begun_ms = clock::now_ms();
         match look(pool, reader).await {
             Ok(changed) => {
                 if let Some(registry) = changed {
                     publish.send_replace(registry);
                 }
-                looked();
+                looked(begun_ms);
                 if failing {
                     tracing::info!("the configuration is read again");
                 }

@@ -66,9 +66,12 @@ pub async fn create(
     if !sites::lock(conn, site_id).await? {
         return Err(GoalError::NoSuchSite);
     }
-    let goals = sqlx::query_scalar!(r#"select count(*) as "goals!" from goals where site_id = $1"#, site_id.as_str())
-        .fetch_one(&mut *conn)
-        .await?;
+    let goals = sqlx::query_scalar!(
+        r#"select count(*) as "goals!" from goals where site_id = $1"#,
+        site_id.as_str()
+    )
+    .fetch_one(&mut *conn)
+    .await?;
     if goals >= MAX_PER_SITE {
         return Err(GoalError::LimitReached);
     }
@@ -117,25 +120,40 @@ pub async fn replace(
     )
     .execute(conn)
     .await?;
-    if updated.rows_affected() == 0 { Err(GoalError::NoSuchGoal) } else { Ok(()) }
+    if updated.rows_affected() == 0 {
+        Err(GoalError::NoSuchGoal)
+    } else {
+        Ok(())
+    }
 }
 
 /// Deletes a goal. Says whether there was one.
 pub async fn delete(conn: &mut PgConnection, site_id: &SiteId, id: GoalId) -> Result<bool, sqlx::Error> {
-    let deleted = sqlx::query!("delete from goals where site_id = $1 and id = $2", site_id.as_str(), id.uuid())
-        .execute(conn)
-        .await?;
+    let deleted = sqlx::query!(
+        "delete from goals where site_id = $1 and id = $2",
+        site_id.as_str(),
+        id.uuid()
+    )
+    .execute(conn)
+    .await?;
     Ok(deleted.rows_affected() == 1)
 }
 
 /// One goal of a site.
-pub async fn get(conn: &mut PgConnection, site_id: &SiteId, id: GoalId) -> Result<Option<GoalRecord>, sqlx::Error> {
+pub async fn get(
+    conn: &mut PgConnection,
+    site_id: &SiteId,
+    id: GoalId,
+) -> Result<Option<GoalRecord>, sqlx::Error> {
     let goals = select(conn, Some(&[site_id.as_str().to_owned()]), Some(id)).await?;
     Ok(goals.into_iter().next())
 }
 
 /// The goals of these sites, or of all, oldest first. A row that cannot be read is logged and left out.
-pub async fn list(conn: &mut PgConnection, site_ids: Option<&[String]>) -> Result<Vec<GoalRecord>, sqlx::Error> {
+pub async fn list(
+    conn: &mut PgConnection,
+    site_ids: Option<&[String]>,
+) -> Result<Vec<GoalRecord>, sqlx::Error> {
     select(conn, site_ids, None).await
 }
 
@@ -203,11 +221,16 @@ impl TryFrom<GoalRow> for GoalRecord {
     type Error = UnreadableGoal;
 
     fn try_from(row: GoalRow) -> Result<Self, UnreadableGoal> {
-        let threshold = row.scroll_threshold.and_then(|threshold| u8::try_from(threshold).ok());
+        let threshold = row
+            .scroll_threshold
+            .and_then(|threshold| u8::try_from(threshold).ok());
         let rule = match (row.kind.as_str(), row.event, row.path, threshold) {
             ("event", Some(event), None, None) => GoalRule::Event { event },
             ("page", None, Some(path), None) => GoalRule::Page { path },
-            ("scroll", None, Some(path), Some(scroll_threshold)) => GoalRule::Scroll { path, scroll_threshold },
+            ("scroll", None, Some(path), Some(scroll_threshold)) => GoalRule::Scroll {
+                path,
+                scroll_threshold,
+            },
             _ => return Err(UnreadableGoal("rule")),
         };
         Ok(Self {
@@ -236,9 +259,22 @@ struct RuleColumns<'a> {
 impl<'a> From<&'a GoalRule> for RuleColumns<'a> {
     fn from(rule: &'a GoalRule) -> Self {
         match rule {
-            GoalRule::Event { event } => Self { kind: "event", event: Some(event), path: None, scroll_threshold: None },
-            GoalRule::Page { path } => Self { kind: "page", event: None, path: Some(path), scroll_threshold: None },
-            GoalRule::Scroll { path, scroll_threshold } => Self {
+            GoalRule::Event { event } => Self {
+                kind: "event",
+                event: Some(event),
+                path: None,
+                scroll_threshold: None,
+            },
+            GoalRule::Page { path } => Self {
+                kind: "page",
+                event: None,
+                path: Some(path),
+                scroll_threshold: None,
+            },
+            GoalRule::Scroll {
+                path,
+                scroll_threshold,
+            } => Self {
                 kind: "scroll",
                 event: None,
                 path: Some(path),
@@ -249,10 +285,17 @@ impl<'a> From<&'a GoalRule> for RuleColumns<'a> {
 }
 
 fn props_to_json(props: &[(String, String)]) -> Value {
-    let map: Map<String, Value> = props.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
+    let map: Map<String, Value> = props
+        .iter()
+        .map(|(name, value)| (name.clone(), value.clone().into()))
+        .collect();
     Value::Object(map)
 }
 
 fn props_from_json(props: &Value) -> Option<Vec<(String, String)>> {
-    props.as_object()?.iter().map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect()
+    props
+        .as_object()?
+        .iter()
+        .map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
+        .collect()
 }

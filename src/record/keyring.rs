@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 
-use super::chance;
+use crate::chance;
 
 const VERSION: u8 = 1;
 const NONCE_BYTES: usize = 24;
@@ -79,7 +79,10 @@ impl Keyring {
         }
         let mut keys = keys.into_iter();
         let first = keys.next().ok_or(InvalidKeyring::Empty)?;
-        Ok(Self { first, others: keys.collect() })
+        Ok(Self {
+            first,
+            others: keys.collect(),
+        })
     }
 
     /// The id of the key that writes.
@@ -100,7 +103,13 @@ impl Keyring {
         let sealed = self
             .first
             .cipher
-            .encrypt(&XNonce::from(nonce), Payload { msg: plain, aad: &aad })
+            .encrypt(
+                &XNonce::from(nonce),
+                Payload {
+                    msg: plain,
+                    aad: &aad,
+                },
+            )
             .expect("a value in memory is far below the cipher's limit of 256 GiB");
         [head.as_slice(), &nonce, &sealed].concat()
     }
@@ -109,28 +118,44 @@ impl Keyring {
     pub fn open(&self, place: Place<'_>, sealed: &[u8]) -> Result<Vec<u8>, OpenError> {
         let (key_id, head, rest) = split_head(sealed).ok_or(OpenError::Form)?;
         let (nonce, ciphertext) = rest.split_first_chunk::<NONCE_BYTES>().ok_or(OpenError::Form)?;
-        let key = self.key(key_id).ok_or_else(|| OpenError::UnknownKey(key_id.to_owned()))?;
+        let key = self
+            .key(key_id)
+            .ok_or_else(|| OpenError::UnknownKey(key_id.to_owned()))?;
         let aad = authenticated(head, place);
         key.cipher
-            .decrypt(&XNonce::from(*nonce), Payload { msg: ciphertext, aad: &aad })
+            .decrypt(
+                &XNonce::from(*nonce),
+                Payload {
+                    msg: ciphertext,
+                    aad: &aad,
+                },
+            )
             .map_err(|_| OpenError::Refused(key_id.to_owned()))
     }
 
     /// [`open`](Self::open) for text.
     pub fn open_text(&self, place: Place<'_>, sealed: &[u8]) -> Result<String, OpenError> {
         String::from_utf8(self.open(place, sealed)?).map_err(|_| {
-            OpenError::NotText(split_head(sealed).map(|(key_id, ..)| key_id.to_owned()).unwrap_or_default())
+            OpenError::NotText(
+                split_head(sealed)
+                    .map(|(key_id, ..)| key_id.to_owned())
+                    .unwrap_or_default(),
+            )
         })
     }
 
     fn key(&self, key_id: &str) -> Option<&Key> {
-        std::iter::once(&self.first).chain(&self.others).find(|key| key.id == key_id)
+        std::iter::once(&self.first)
+            .chain(&self.others)
+            .find(|key| key.id == key_id)
     }
 }
 
 impl fmt::Debug for Keyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ids = std::iter::once(&self.first).chain(&self.others).map(|key| &key.id);
+        let ids = std::iter::once(&self.first)
+            .chain(&self.others)
+            .map(|key| &key.id);
         f.debug_list().entries(ids).finish()
     }
 }
@@ -144,7 +169,10 @@ impl Key {
         let wrong = || InvalidKeyring::Key(id.to_owned());
         let bytes = STANDARD.decode(encoded).map_err(|_| wrong())?;
         let bytes: [u8; KEY_BYTES] = bytes.try_into().map_err(|_| wrong())?;
-        Ok(Self { id: id.to_owned(), cipher: XChaCha20Poly1305::new(&bytes.into()) })
+        Ok(Self {
+            id: id.to_owned(),
+            cipher: XChaCha20Poly1305::new(&bytes.into()),
+        })
     }
 }
 
@@ -158,7 +186,9 @@ pub fn generate_key(id: &str, random: [u8; KEY_BYTES]) -> Result<String, Invalid
 
 fn is_key_id(id: &str) -> bool {
     (1..=MAX_KEY_ID_BYTES).contains(&id.len())
-        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+        && id
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
 }
 
 fn head_of(key_id: &str) -> Vec<u8> {
@@ -167,7 +197,9 @@ fn head_of(key_id: &str) -> Vec<u8> {
 }
 
 fn split_head(sealed: &[u8]) -> Option<(&str, &[u8], &[u8])> {
-    let [VERSION, length, ..] = *sealed else { return None };
+    let [VERSION, length, ..] = *sealed else {
+        return None;
+    };
     let (head, rest) = sealed.split_at_checked(2 + usize::from(length))?;
     let key_id = std::str::from_utf8(&head[2..]).ok().filter(|id| is_key_id(id))?;
     Some((key_id, head, rest))
@@ -175,15 +207,32 @@ fn split_head(sealed: &[u8]) -> Option<(&str, &[u8], &[u8])> {
 
 /// Head and place, each part preceded by its length so that no two places read alike.
 fn authenticated(head: &[u8], place: Place<'_>) -> Vec<u8> {
-    let parts = [head, place.table.as_bytes(), place.column.as_bytes(), place.row.as_bytes()];
-    parts.iter().flat_map(|part| (part.len() as u64).to_be_bytes().into_iter().chain(part.iter().copied())).collect()
+    let parts = [
+        head,
+        place.table.as_bytes(),
+        place.column.as_bytes(),
+        place.row.as_bytes(),
+    ];
+    parts
+        .iter()
+        .flat_map(|part| {
+            (part.len() as u64)
+                .to_be_bytes()
+                .into_iter()
+                .chain(part.iter().copied())
+        })
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const PLACE: Place<'static> = Place { table: "webhooks", column: "url", row: "1" };
+    const PLACE: Place<'static> = Place {
+        table: "webhooks",
+        column: "url",
+        row: "1",
+    };
 
     fn key(id: &str, byte: u8) -> String {
         generate_key(id, [byte; 32]).expect("a good id")
@@ -196,7 +245,11 @@ mod tests {
     #[test]
     fn what_is_sealed_opens_in_its_place() {
         let keys = keyring(&[key("a", 1)]);
-        for plain in [b"".as_slice(), b"https://hooks.example.com/T000/secret", &[0; 5_000]] {
+        for plain in [
+            b"".as_slice(),
+            b"https://hooks.example.com/T000/secret",
+            &[0; 5_000],
+        ] {
             assert_eq!(keys.open(PLACE, &keys.seal(PLACE, plain)).as_deref(), Ok(plain));
         }
     }
@@ -212,12 +265,26 @@ mod tests {
         let keys = keyring(&[key("a", 1)]);
         let sealed = keys.seal(PLACE, b"secret");
         for place in [
-            Place { table: "goals", ..PLACE },
-            Place { column: "headers", ..PLACE },
+            Place {
+                table: "goals",
+                ..PLACE
+            },
+            Place {
+                column: "headers",
+                ..PLACE
+            },
             Place { row: "2", ..PLACE },
-            Place { table: "webhook", column: "surl", ..PLACE },
+            Place {
+                table: "webhook",
+                column: "surl",
+                ..PLACE
+            },
         ] {
-            assert_eq!(keys.open(place, &sealed), Err(OpenError::Refused("a".into())), "{place:?}");
+            assert_eq!(
+                keys.open(place, &sealed),
+                Err(OpenError::Refused("a".into())),
+                "{place:?}"
+            );
         }
     }
 
@@ -248,7 +315,9 @@ mod tests {
     #[test]
     fn another_key_under_the_same_id_is_refused_by_name() {
         let sealed = keyring(&[key("a", 1)]).seal(PLACE, b"secret");
-        let wrong = keyring(&[key("a", 2)]).open(PLACE, &sealed).expect_err("another key");
+        let wrong = keyring(&[key("a", 2)])
+            .open(PLACE, &sealed)
+            .expect_err("another key");
         assert_eq!(wrong, OpenError::Refused("a".into()));
         assert!(!wrong.to_string().contains("secret"));
     }
@@ -262,12 +331,18 @@ mod tests {
             (vec!["a b:AAAA".to_owned()], InvalidKeyring::Id(1)),
             (vec!["a:AAAA".to_owned()], InvalidKeyring::Key("a".into())),
             (vec!["a:oh no!!".to_owned()], InvalidKeyring::Key("a".into())),
-            (vec![key("a", 1), key("a", 2)], InvalidKeyring::Duplicate("a".into())),
+            (
+                vec![key("a", 1), key("a", 2)],
+                InvalidKeyring::Duplicate("a".into()),
+            ),
         ] {
             let wrong = Keyring::parse(&lines).expect_err("bad keys");
             assert_eq!(wrong, wanted);
             assert!(!wrong.to_string().contains("AAAA") && !wrong.to_string().contains("oh no"));
         }
-        assert_eq!(format!("{:?}", keyring(&[key("a", 1), key("b", 1)])), r#"["a", "b"]"#);
+        assert_eq!(
+            format!("{:?}", keyring(&[key("a", 1), key("b", 1)])),
+            r#"["a", "b"]"#
+        );
     }
 }

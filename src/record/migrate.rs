@@ -49,9 +49,15 @@ pub async fn migrate(pool: &PgPool, now_ms: i64) -> Result<Vec<i64>, MigrationEr
 async fn migrate_on(conn: &mut PgConnection, now_ms: i64) -> Result<Vec<i64>, MigrationError> {
     // Waiting for another migrator has no bound, but no statement of ours waits long for a table: whatever queues
     // behind it is the running system.
-    sqlx::raw_sql("set statement_timeout = 0; set lock_timeout = 0").execute(&mut *conn).await?;
-    sqlx::query!("select pg_advisory_lock($1, $2)", LOCK.0, LOCK.1).execute(&mut *conn).await?;
-    sqlx::raw_sql("set lock_timeout = '2s'").execute(&mut *conn).await?;
+    sqlx::raw_sql("set statement_timeout = 0; set lock_timeout = 0")
+        .execute(&mut *conn)
+        .await?;
+    sqlx::query!("select pg_advisory_lock($1, $2)", LOCK.0, LOCK.1)
+        .execute(&mut *conn)
+        .await?;
+    sqlx::raw_sql("set lock_timeout = '2s'")
+        .execute(&mut *conn)
+        .await?;
     let missing = match schema(conn).await? {
         Schema::Current => Vec::new(),
         Schema::Behind { missing } => missing,
@@ -68,21 +74,36 @@ async fn migrate_on(conn: &mut PgConnection, now_ms: i64) -> Result<Vec<i64>, Mi
 /// Keeps partitions made around `now_ms`; call it at start and every hour.
 pub async fn ensure_partitions_around(conn: &mut PgConnection, now_ms: i64) -> Result<u32, sqlx::Error> {
     let ms = |span: Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
-    partitions::ensure_partitions(conn, now_ms - ms(PARTITIONS_BEHIND), now_ms + ms(PARTITIONS_AHEAD)).await
+    partitions::ensure_partitions(
+        conn,
+        now_ms - ms(PARTITIONS_BEHIND),
+        now_ms + ms(PARTITIONS_AHEAD),
+    )
+    .await
 }
 
 /// What the database lacks.
 pub async fn schema(conn: &mut PgConnection) -> Result<Schema, sqlx::Error> {
     // Not checked at compile time: the table is sqlx's own.
-    let known: bool =
-        sqlx::query_scalar("select to_regclass('_sqlx_migrations') is not null").fetch_one(&mut *conn).await?;
+    let known: bool = sqlx::query_scalar("select to_regclass('_sqlx_migrations') is not null")
+        .fetch_one(&mut *conn)
+        .await?;
     let applied: Vec<i64> = if known {
-        sqlx::query_scalar("select version from _sqlx_migrations where success").fetch_all(&mut *conn).await?
+        sqlx::query_scalar("select version from _sqlx_migrations where success")
+            .fetch_all(&mut *conn)
+            .await?
     } else {
         Vec::new()
     };
     let applied: HashSet<i64> = applied.into_iter().collect();
-    let missing: Vec<i64> =
-        MIGRATOR.iter().map(|migration| migration.version).filter(|version| !applied.contains(version)).collect();
-    Ok(if missing.is_empty() { Schema::Current } else { Schema::Behind { missing } })
+    let missing: Vec<i64> = MIGRATOR
+        .iter()
+        .map(|migration| migration.version)
+        .filter(|version| !applied.contains(version))
+        .collect();
+    Ok(if missing.is_empty() {
+        Schema::Current
+    } else {
+        Schema::Behind { missing }
+    })
 }

@@ -4,7 +4,6 @@
 //! stage reads, and the history that the API shows. Guaranteed: what is secret is encrypted before it is written,
 //! and a committed change of configuration is seen by every reader at its next look. Not here: deciding and sending.
 
-pub mod chance;
 pub mod keyring;
 pub mod pool;
 pub mod migrate;
@@ -18,4 +17,6 @@ pub mod registry;
 pub mod follow;
 pub mod tokens;
 pub mod audit;
+pub mod outcomes;
+pub mod probe;
 pub mod deliveries_read;

@@ -23,11 +23,18 @@ const LOCK: (i32, i32) = (0x6265_6c6c, 1);
 ///
 /// Attaching a day locks the default partition for a moment; who cannot have that lock within 2 s gives up and is
 /// called again later, rather than hold up those behind it.
-pub async fn ensure_partitions(conn: &mut PgConnection, from_ms: i64, to_ms: i64) -> Result<u32, sqlx::Error> {
+pub async fn ensure_partitions(
+    conn: &mut PgConnection,
+    from_ms: i64,
+    to_ms: i64,
+) -> Result<u32, sqlx::Error> {
     let mut made = 0;
     let existing = existing_partitions(conn).await?;
     for day in day_of(from_ms)..=day_of(to_ms) {
-        if TABLES.iter().any(|(table, _)| !existing.contains(&partition_name(table, day))) {
+        if TABLES
+            .iter()
+            .any(|(table, _)| !existing.contains(&partition_name(table, day)))
+        {
             made += u32::from(make_day(conn, day).await?);
         }
     }
@@ -37,7 +44,11 @@ pub async fn ensure_partitions(conn: &mut PgConnection, from_ms: i64, to_ms: i64
 /// How many seconds from `now_ms` on have a partition of their own, without a gap; 0 when today has none.
 pub async fn partition_horizon_seconds(conn: &mut PgConnection, now_ms: i64) -> Result<i64, sqlx::Error> {
     let existing = existing_partitions(conn).await?;
-    let has_all = |day: &i64| TABLES.iter().all(|(table, _)| existing.contains(&partition_name(table, *day)));
+    let has_all = |day: &i64| {
+        TABLES
+            .iter()
+            .all(|(table, _)| existing.contains(&partition_name(table, *day)))
+    };
     let today = day_of(now_ms);
     let days = (today..).take_while(has_all).count();
     let end_ms = (today + i64::try_from(days).unwrap_or(i64::MAX)).saturating_mul(DAY_MS);
@@ -47,8 +58,12 @@ pub async fn partition_horizon_seconds(conn: &mut PgConnection, now_ms: i64) -> 
 /// Makes one day's partitions unless somebody else has. Says whether anything was made.
 async fn make_day(conn: &mut PgConnection, day: i64) -> Result<bool, sqlx::Error> {
     let mut tx = conn.begin().await?;
-    sqlx::query!("select pg_advisory_xact_lock($1, $2)", LOCK.0, LOCK.1).execute(&mut *tx).await?;
-    sqlx::raw_sql("set local lock_timeout = '2s'").execute(&mut *tx).await?;
+    sqlx::query!("select pg_advisory_xact_lock($1, $2)", LOCK.0, LOCK.1)
+        .execute(&mut *tx)
+        .await?;
+    sqlx::raw_sql("set local lock_timeout = '2s'")
+        .execute(&mut *tx)
+        .await?;
     let existing = existing_partitions(&mut tx).await?;
     let mut made = false;
     for (table, column) in TABLES {
@@ -89,7 +104,10 @@ fn day_of(ms: i64) -> i64 {
 
 /// `<table>_pYYYYMMDD`, the day in UTC.
 fn partition_name(table: &str, day: i64) -> String {
-    format!("{table}_p{}", clock::from_ms(day.saturating_mul(DAY_MS)).format("%Y%m%d"))
+    format!(
+        "{table}_p{}",
+        clock::from_ms(day.saturating_mul(DAY_MS)).format("%Y%m%d")
+    )
 }
 
 #[cfg(test)]
@@ -98,8 +116,17 @@ mod tests {
 
     #[test]
     fn a_partition_is_named_by_its_day_in_utc() {
-        assert_eq!(partition_name("deliveries", day_of(1_771_970_400_123)), "deliveries_p20260224");
-        assert_eq!(partition_name("deliveries", day_of(86_399_999)), "deliveries_p19700101");
-        assert_eq!(partition_name("deliveries", day_of(86_400_000)), "deliveries_p19700102");
+        assert_eq!(
+            partition_name("deliveries", day_of(1_771_970_400_123)),
+            "deliveries_p20260224"
+        );
+        assert_eq!(
+            partition_name("deliveries", day_of(86_399_999)),
+            "deliveries_p19700101"
+        );
+        assert_eq!(
+            partition_name("deliveries", day_of(86_400_000)),
+            "deliveries_p19700102"
+        );
     }
 }

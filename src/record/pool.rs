@@ -20,7 +20,9 @@ pub struct PoolSettings {
 
 /// The URL cannot be read. Its text is not repeated, it may hold a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("postgres.url cannot be read; it looks like postgres://user:password@host:port/database?sslmode=require")]
+#[error(
+    "postgres.url cannot be read; it looks like postgres://user:password@host:port/database?sslmode=require"
+)]
 pub struct InvalidPostgresUrl;
 
 /// A pool that connects when it is first used, so that a process may start while Postgres is away.
@@ -35,7 +37,10 @@ pub fn open(settings: &PoolSettings) -> Result<PgPool, InvalidPostgresUrl> {
 pub fn connect_options(settings: &PoolSettings) -> Result<PgConnectOptions, InvalidPostgresUrl> {
     let options = PgConnectOptions::from_str(&settings.url).map_err(|_| InvalidPostgresUrl)?;
     Ok(options.application_name("bellwether").options([
-        ("statement_timeout", settings.statement_timeout.as_millis().to_string()),
+        (
+            "statement_timeout",
+            settings.statement_timeout.as_millis().to_string(),
+        ),
         ("lock_timeout", settings.lock_timeout.as_millis().to_string()),
         // A transaction whose owner stopped must not hold its locks, nor the change feed, for long.
         ("idle_in_transaction_session_timeout", "30000".to_owned()),

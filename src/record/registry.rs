@@ -47,7 +47,12 @@ struct Mark {
 impl RegistryReader {
     /// A reader that has seen nothing; its first look reads everything.
     pub fn new(keyring: Arc<Keyring>) -> Self {
-        Self { keyring, current: Arc::default(), mark: None, version: 0 }
+        Self {
+            keyring,
+            current: Arc::default(),
+            mark: None,
+            version: 0,
+        }
     }
 
     /// The registry as of the last look.
@@ -57,9 +62,17 @@ impl RegistryReader {
 
     /// Looks for changes. `Some` is a registry that differs from the one before. After an error the next look covers
     /// the same span again.
-    pub async fn look(&mut self, conn: &mut PgConnection, now_ms: i64) -> Result<Option<Arc<Registry>>, sqlx::Error> {
-        let incremental = self.mark.filter(|mark| now_ms - mark.full_read_ms < FULL_READ_EVERY_MS);
-        let Some(mark) = incremental else { return self.read_all(conn, now_ms).await };
+    pub async fn look(
+        &mut self,
+        conn: &mut PgConnection,
+        now_ms: i64,
+    ) -> Result<Option<Arc<Registry>>, sqlx::Error> {
+        let incremental = self
+            .mark
+            .filter(|mark| now_ms - mark.full_read_ms < FULL_READ_EVERY_MS);
+        let Some(mark) = incremental else {
+            return self.read_all(conn, now_ms).await;
+        };
         let feed = read_feed(conn, mark.xmin).await?;
         if feed.xmin < mark.xmin {
             // Transaction ids never go back within a cluster: this is another one, restored or failed over.
@@ -71,17 +84,27 @@ impl RegistryReader {
             let rows = read_sites(conn, Some(&feed.sites)).await?;
             self.replace(rows, Some(&feed.sites))
         };
-        self.mark = Some(Mark { xmin: feed.xmin, ..mark });
+        self.mark = Some(Mark {
+            xmin: feed.xmin,
+            ..mark
+        });
         Ok(changed)
     }
 
-    async fn read_all(&mut self, conn: &mut PgConnection, now_ms: i64) -> Result<Option<Arc<Registry>>, sqlx::Error> {
+    async fn read_all(
+        &mut self,
+        conn: &mut PgConnection,
+        now_ms: i64,
+    ) -> Result<Option<Arc<Registry>>, sqlx::Error> {
         // The mark is taken first: what is committed in between is read now and reported once more, which is harmless.
         let feed = read_feed(conn, u64::MAX >> 1).await?;
         let rows = read_sites(conn, None).await?;
         let first = self.mark.is_none();
         let changed = self.replace(rows, None);
-        self.mark = Some(Mark { xmin: feed.xmin, full_read_ms: now_ms });
+        self.mark = Some(Mark {
+            xmin: feed.xmin,
+            full_read_ms: now_ms,
+        });
         Ok(changed.or_else(|| first.then(|| self.current())))
     }
 
@@ -112,7 +135,11 @@ impl RegistryReader {
             if let Some(mut site) = new {
                 self.version += 1;
                 site.version = self.version;
-                next.webhooks.extend(site.webhooks.iter().map(|webhook| (webhook.id, Arc::clone(webhook))));
+                next.webhooks.extend(
+                    site.webhooks
+                        .iter()
+                        .map(|webhook| (webhook.id, Arc::clone(webhook))),
+                );
                 next.sites.insert(site_id, Arc::new(site));
             }
         }
@@ -147,8 +174,14 @@ async fn read_feed(conn: &mut PgConnection, since_xid: u64) -> Result<Feed, sqlx
     )
     .fetch_one(conn)
     .await?;
-    let xmin = row.xmin.parse().map_err(|_| sqlx::Error::Protocol("a transaction id is not a number".into()))?;
-    Ok(Feed { xmin, sites: row.sites })
+    let xmin = row
+        .xmin
+        .parse()
+        .map_err(|_| sqlx::Error::Protocol("a transaction id is not a number".into()))?;
+    Ok(Feed {
+        xmin,
+        sites: row.sites,
+    })
 }
 
 /// What is stored about some sites, all of one moment.
@@ -167,10 +200,15 @@ struct SecretRow {
 
 async fn read_sites(conn: &mut PgConnection, site_ids: Option<&[String]>) -> Result<Rows, sqlx::Error> {
     let mut tx = conn.begin().await?;
-    sqlx::raw_sql("set transaction isolation level repeatable read, read only").execute(&mut *tx).await?;
-    let sites = sqlx::query!("select site_id, name from sites where $1::text[] is null or site_id = any($1)", site_ids)
-        .fetch_all(&mut *tx)
+    sqlx::raw_sql("set transaction isolation level repeatable read, read only")
+        .execute(&mut *tx)
         .await?;
+    let sites = sqlx::query!(
+        "select site_id, name from sites where $1::text[] is null or site_id = any($1)",
+        site_ids
+    )
+    .fetch_all(&mut *tx)
+    .await?;
     let goals = goals::list(&mut tx, site_ids).await?;
     let webhooks = webhooks::select(&mut tx, site_ids, None).await?;
     let secrets = sqlx::query_as!(
@@ -183,19 +221,33 @@ async fn read_sites(conn: &mut PgConnection, site_ids: Option<&[String]>) -> Res
     .fetch_all(&mut *tx)
     .await?;
     tx.commit().await?;
-    Ok(Rows { sites: sites.into_iter().map(|row| (row.site_id, row.name)).collect(), goals, webhooks, secrets })
+    Ok(Rows {
+        sites: sites.into_iter().map(|row| (row.site_id, row.name)).collect(),
+        goals,
+        webhooks,
+        secrets,
+    })
 }
 
 impl Rows {
     /// Decrypts and groups by site. What cannot be read is logged and left out, and stops nothing else.
     fn into_sites(self, keyring: &Keyring) -> HashMap<SiteId, Site> {
-        let mut secrets: HashMap<(uuid::Uuid, String), Vec<u8>> =
-            self.secrets.into_iter().map(|row| ((row.webhook_id, row.role), row.secret)).collect();
+        let mut secrets: HashMap<(uuid::Uuid, String), Vec<u8>> = self
+            .secrets
+            .into_iter()
+            .map(|row| ((row.webhook_id, row.role), row.secret))
+            .collect();
         let mut sites = HashMap::with_capacity(self.sites.len());
         for (site_id, name) in self.sites {
             match site_id.parse::<SiteId>() {
                 Ok(id) => {
-                    let site = Site { id: id.clone(), name, goals: Vec::new(), webhooks: Vec::new(), version: 0 };
+                    let site = Site {
+                        id: id.clone(),
+                        name,
+                        goals: Vec::new(),
+                        webhooks: Vec::new(),
+                        version: 0,
+                    };
                     sites.insert(id, site);
                 }
                 Err(error) => tracing::error!(site.id = site_id, %error, "a stored site cannot be read"),
@@ -207,7 +259,9 @@ impl Rows {
             }
         }
         for record in webhooks::read_all(self.webhooks, keyring) {
-            let Some(site) = sites.get_mut(record.site_id.as_str()) else { continue };
+            let Some(site) = sites.get_mut(record.site_id.as_str()) else {
+                continue;
+            };
             let mut secret = |role: &str| {
                 let sealed = secrets.remove(&(record.id.uuid(), role.to_owned()))?;
                 Some(open_secret(keyring, record.id, role, &sealed))
@@ -215,7 +269,8 @@ impl Rows {
             let (current, next) = (secret("current"), secret("next"));
             match (current, next.transpose()) {
                 (Some(Ok(current)), Ok(next)) => {
-                    site.webhooks.push(Arc::new(to_webhook(record, site.id.clone(), current, next)));
+                    site.webhooks
+                        .push(Arc::new(to_webhook(record, site.id.clone(), current, next)));
                 }
                 (None, _) => tracing::error!(webhook.id = %record.id, "a stored webhook has no secret"),
                 (Some(Err(error)), _) | (_, Err(error)) => {
@@ -233,10 +288,17 @@ fn open_secret(
     role: &str,
     sealed: &[u8],
 ) -> Result<Secret, super::keyring::OpenError> {
-    keyring.open_text(secret_place(&secret_row(id.uuid(), role)), sealed).map(Secret::from_stored)
+    keyring
+        .open_text(secret_place(&secret_row(id.uuid(), role)), sealed)
+        .map(Secret::from_stored)
 }
 
-fn to_webhook(record: WebhookRecord, site_id: SiteId, secret: Secret, next_secret: Option<Secret>) -> Webhook {
+fn to_webhook(
+    record: WebhookRecord,
+    site_id: SiteId,
+    secret: Secret,
+    next_secret: Option<Secret>,
+) -> Webhook {
     let enabled = record.is_enabled();
     let settings = record.settings;
     Webhook {
@@ -259,7 +321,8 @@ fn to_webhook(record: WebhookRecord, site_id: SiteId, secret: Secret, next_secre
 fn share(mut new: Site, old: Option<&Arc<Site>>) -> Site {
     let Some(old) = old else { return new };
     let goals: HashMap<_, &Arc<Goal>> = old.goals.iter().map(|goal| (goal.id, goal)).collect();
-    let webhooks: HashMap<_, &Arc<Webhook>> = old.webhooks.iter().map(|webhook| (webhook.id, webhook)).collect();
+    let webhooks: HashMap<_, &Arc<Webhook>> =
+        old.webhooks.iter().map(|webhook| (webhook.id, webhook)).collect();
     for goal in &mut new.goals {
         if let Some(same) = goals.get(&goal.id).filter(|old| **old == goal) {
             *goal = Arc::clone(same);

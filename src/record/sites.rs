@@ -78,11 +78,17 @@ pub async fn list(
 }
 
 /// Registers a site with default settings unless it is registered. Says whether it is new.
-pub async fn register(conn: &mut PgConnection, site_id: &SiteId, now: DateTime<Utc>) -> Result<bool, SiteError> {
-    let known =
-        sqlx::query_scalar!(r#"select exists (select from sites where site_id = $1) as "known!""#, site_id.as_str())
-            .fetch_one(&mut *conn)
-            .await?;
+pub async fn register(
+    conn: &mut PgConnection,
+    site_id: &SiteId,
+    now: DateTime<Utc>,
+) -> Result<bool, SiteError> {
+    let known = sqlx::query_scalar!(
+        r#"select exists (select from sites where site_id = $1) as "known!""#,
+        site_id.as_str()
+    )
+    .fetch_one(&mut *conn)
+    .await?;
     if known {
         return Ok(false);
     }
@@ -140,17 +146,25 @@ pub async fn put(
 /// Locks the site's row until the transaction ends, so that what is counted per site stays true. Says whether the
 /// site is registered.
 pub async fn lock(conn: &mut PgConnection, site_id: &SiteId) -> Result<bool, sqlx::Error> {
-    let row = sqlx::query!("select site_id from sites where site_id = $1 for no key update", site_id.as_str())
-        .fetch_optional(conn)
-        .await?;
+    let row = sqlx::query!(
+        "select site_id from sites where site_id = $1 for no key update",
+        site_id.as_str()
+    )
+    .fetch_optional(conn)
+    .await?;
     Ok(row.is_some())
 }
 
 /// Notes when events of sites were seen. Sites that are not registered are passed over; a time never moves the wrong
 /// way, so it does not matter in which order replicas write.
-pub async fn note_events(conn: &mut PgConnection, seen: &[(SiteId, DateTime<Utc>)]) -> Result<(), sqlx::Error> {
-    let (ids, times): (Vec<String>, Vec<DateTime<Utc>>) =
-        seen.iter().map(|(site_id, at)| (site_id.as_str().to_owned(), *at)).unzip();
+pub async fn note_events(
+    conn: &mut PgConnection,
+    seen: &[(SiteId, DateTime<Utc>)],
+) -> Result<(), sqlx::Error> {
+    let (ids, times): (Vec<String>, Vec<DateTime<Utc>>) = seen
+        .iter()
+        .map(|(site_id, at)| (site_id.as_str().to_owned(), *at))
+        .unzip();
     // Locked in one order, so that two writers of the same sites wait and never deadlock.
     sqlx::query!(
         "with seen as (
@@ -175,7 +189,9 @@ pub async fn note_events(conn: &mut PgConnection, seen: &[(SiteId, DateTime<Utc>
 /// An id means one site. Aliases have no unique index (they are an array), so whoever gives an id a meaning holds
 /// this lock until the transaction ends; it happens rarely.
 async fn refuse_alias(conn: &mut PgConnection, site_id: &SiteId) -> Result<(), SiteError> {
-    sqlx::query!("select pg_advisory_xact_lock($1, $2)", LOCK.0, LOCK.1).execute(&mut *conn).await?;
+    sqlx::query!("select pg_advisory_xact_lock($1, $2)", LOCK.0, LOCK.1)
+        .execute(&mut *conn)
+        .await?;
     let is_alias = sqlx::query_scalar!(
         r#"select exists (select from sites where aliases @> array[$1::text] and site_id <> $1) as "is_alias!""#,
         site_id.as_str()

@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::chance;
+use crate::chance;
 
 /// What every token starts with.
 pub const TOKEN_PREFIX: &str = "bw_";
@@ -99,23 +99,43 @@ pub async fn find(
     .await?;
     let Some(row) = row else { return Ok(None) };
     // Once a minute is enough to see which tokens are in use, and costs reads no write.
-    if row.last_used_at.is_none_or(|at| now - at >= chrono::TimeDelta::minutes(1)) {
-        sqlx::query!("update api_tokens set last_used_at = $2 where id = $1", row.id, now).execute(conn).await?;
+    if row
+        .last_used_at
+        .is_none_or(|at| now - at >= chrono::TimeDelta::minutes(1))
+    {
+        sqlx::query!(
+            "update api_tokens set last_used_at = $2 where id = $1",
+            row.id,
+            now
+        )
+        .execute(conn)
+        .await?;
     }
     Ok(Some(TokenRecord {
         id: row.id,
         subject: row.subject,
-        scope: if row.admin { Scope::Admin } else { Scope::Sites(row.sites) },
+        scope: if row.admin {
+            Scope::Admin
+        } else {
+            Scope::Sites(row.sites)
+        },
         // A role that this version does not know may look only.
-        role: Role::ALL.into_iter().find(|role| role.as_str() == row.role).unwrap_or(Role::Viewer),
+        role: Role::ALL
+            .into_iter()
+            .find(|role| role.as_str() == row.role)
+            .unwrap_or(Role::Viewer),
     }))
 }
 
 /// Ends a token, at once and for good. Says whether it was in force.
 pub async fn revoke(conn: &mut PgConnection, id: Uuid, now: DateTime<Utc>) -> Result<bool, sqlx::Error> {
-    let revoked = sqlx::query!("update api_tokens set revoked_at = $2 where id = $1 and revoked_at is null", id, now)
-        .execute(conn)
-        .await?;
+    let revoked = sqlx::query!(
+        "update api_tokens set revoked_at = $2 where id = $1 and revoked_at is null",
+        id,
+        now
+    )
+    .execute(conn)
+    .await?;
     Ok(revoked.rows_affected() == 1)
 }
 

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::domain::event::EventType;
 use crate::domain::id::WebhookId;
-use crate::domain::secret::Secret;
+use crate::domain::secret::Hidden;
 use crate::domain::target::TargetUrl;
 use crate::domain::trigger::Triggers;
 use crate::domain::webhook::{Format, WebhookSettings};
@@ -86,20 +86,38 @@ impl WebhookRow {
     pub(super) fn into_record(self, keyring: &Keyring) -> Result<WebhookRecord, UnreadableWebhook> {
         let id = WebhookId::from_uuid(self.id);
         let row = self.id.to_string();
-        let unreadable = |part| move |cause| UnreadableWebhook { id, part, cause: Some(cause) };
-        let broken = |part| move || UnreadableWebhook { id, part, cause: None };
+        let unreadable = |part| {
+            move |cause| UnreadableWebhook {
+                id,
+                part,
+                cause: Some(cause),
+            }
+        };
+        let broken = |part| {
+            move || UnreadableWebhook {
+                id,
+                part,
+                cause: None,
+            }
+        };
 
         let url = self.url.as_deref().ok_or_else(broken("url"))?;
-        let url = keyring.open_text(url_place(&row), url).map_err(unreadable("url"))?;
+        let url = keyring
+            .open_text(url_place(&row), url)
+            .map_err(unreadable("url"))?;
         let url = TargetUrl::from_trusted(&url).map_err(|_| broken("url")())?;
         let headers = match self.headers.as_deref() {
             None => Vec::new(),
             Some(sealed) => {
-                let text = keyring.open_text(headers_place(&row), sealed).map_err(unreadable("headers"))?;
+                let text = keyring
+                    .open_text(headers_place(&row), sealed)
+                    .map_err(unreadable("headers"))?;
                 headers_from_json(&text).ok_or_else(broken("headers"))?
             }
         };
-        let format = Format::ALL.into_iter().find(|format| format.as_str() == self.format);
+        let format = Format::ALL
+            .into_iter()
+            .find(|format| format.as_str() == self.format);
         let events: Option<Vec<EventType>> = self.events.iter().map(|event| event.parse().ok()).collect();
         let events = events.ok_or_else(broken("events"))?;
         let triggers = Triggers::from_json(&events, &self.triggers).ok_or_else(broken("triggers"))?;
@@ -152,7 +170,11 @@ pub(super) fn seal_columns(keyring: &Keyring, id: WebhookId, settings: &WebhookS
 
 /// Where a webhook's secret lives; `row` is [`secret_row`].
 pub(super) fn secret_place(row: &str) -> Place<'_> {
-    Place { table: "webhook_secrets", column: "secret", row }
+    Place {
+        table: "webhook_secrets",
+        column: "secret",
+        row,
+    }
 }
 
 /// The primary key of a secret as text.
@@ -161,19 +183,35 @@ pub(super) fn secret_row(webhook_id: Uuid, role: &str) -> String {
 }
 
 fn url_place(row: &str) -> Place<'_> {
-    Place { table: "webhooks", column: "url", row }
+    Place {
+        table: "webhooks",
+        column: "url",
+        row,
+    }
 }
 
 fn headers_place(row: &str) -> Place<'_> {
-    Place { table: "webhooks", column: "headers", row }
+    Place {
+        table: "webhooks",
+        column: "headers",
+        row,
+    }
 }
 
-fn headers_to_json(headers: &[(String, Secret)]) -> String {
-    let pairs: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (name.as_str(), value.reveal())).collect();
+fn headers_to_json(headers: &[(String, Hidden)]) -> String {
+    let pairs: Vec<(&str, &str)> = headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.reveal()))
+        .collect();
     serde_json::to_string(&pairs).expect("pairs of text always become JSON")
 }
 
-fn headers_from_json(text: &str) -> Option<Vec<(String, Secret)>> {
+fn headers_from_json(text: &str) -> Option<Vec<(String, Hidden)>> {
     let pairs: Vec<(String, String)> = serde_json::from_str(text).ok()?;
-    Some(pairs.into_iter().map(|(name, value)| (name, Secret::from_stored(value))).collect())
+    Some(
+        pairs
+            .into_iter()
+            .map(|(name, value)| (name, Hidden::new(value)))
+            .collect(),
+    )
 }

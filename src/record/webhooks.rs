@@ -52,7 +52,12 @@ pub async fn create(
     max_per_site: u32,
     now: DateTime<Utc>,
 ) -> Result<(), CreateError> {
-    let NewWebhook { id, site_id, settings, secret } = webhook;
+    let NewWebhook {
+        id,
+        site_id,
+        settings,
+        secret,
+    } = webhook;
     if !sites::lock(conn, site_id).await? {
         return Err(CreateError::NoSuchSite);
     }
@@ -86,7 +91,10 @@ pub async fn create(
     sqlx::query!(
         "insert into webhook_secrets (webhook_id, role, secret, inserted_at) values ($1, 'current', $2, $3)",
         id.uuid(),
-        keyring.seal(secret_place(&secret_row(id.uuid(), "current")), secret.reveal().as_bytes()),
+        keyring.seal(
+            secret_place(&secret_row(id.uuid(), "current")),
+            secret.reveal().as_bytes()
+        ),
         now
     )
     .execute(conn)
@@ -251,7 +259,9 @@ pub async fn delete(
     .execute(&mut *conn)
     .await?;
     if deleted.rows_affected() == 1 {
-        sqlx::query!("delete from webhook_secrets where webhook_id = $1", id.uuid()).execute(&mut *conn).await?;
+        sqlx::query!("delete from webhook_secrets where webhook_id = $1", id.uuid())
+            .execute(&mut *conn)
+            .await?;
         cancel_open(conn, id, FailureReason::Deleted, now).await?;
     }
     Ok(changed(deleted.rows_affected()))
@@ -322,7 +332,11 @@ fn changed(rows: u64) -> Changed {
 }
 
 fn event_words(settings: &WebhookSettings) -> Vec<String> {
-    settings.events.iter().map(|event| event.as_str().to_owned()).collect()
+    settings
+        .events
+        .iter()
+        .map(|event| event.as_str().to_owned())
+        .collect()
 }
 
 /// Every limit of a setting is far below 2³¹.

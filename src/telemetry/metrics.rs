@@ -2,24 +2,35 @@
 
 use prometheus::core::Collector;
 use prometheus::{
-    CounterVec, Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
-    Opts, Registry, TextEncoder,
+    CounterVec, Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
+    IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
 use crate::domain::delivery::{DeliveryStatus, FailureReason};
 use crate::domain::event::EventType;
 
 /// Seconds from an event to what came of it.
-const E: &[f64] = &[0.005, 0.015, 0.03, 0.06, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0];
+const E: &[f64] = &[
+    0.005, 0.015, 0.03, 0.06, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0,
+];
 /// Seconds on the network.
-const N: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+const N: &[f64] = &[
+    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+];
 /// Seconds near by: Kafka, Postgres, lateness.
 const L: &[f64] = &[0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 
 /// What became of a source record.
 pub const EVENT_RESULTS: [&str; 5] = ["counted", "unregistered", "rejected", "stale", "replayed"];
 /// Why a record could not be read.
-pub const REJECT_REASONS: [&str; 6] = ["not_json", "not_utf8", "missing_field", "bad_field", "over_limit", "too_large"];
+pub const REJECT_REASONS: [&str; 6] = [
+    "not_json",
+    "not_utf8",
+    "missing_field",
+    "bad_field",
+    "over_limit",
+    "too_large",
+];
 /// Consumer groups.
 pub const GROUPS: [&str; 2] = ["detect", "deliver"];
 /// What came of an attempt.
@@ -215,7 +226,9 @@ families! {
 
 fn register<T: Collector + Clone + 'static>(registry: &Registry, metric: prometheus::Result<T>) -> T {
     let metric = metric.expect("a metric's name and labels are literals of this file");
-    registry.register(Box::new(metric.clone())).expect("names in this file are distinct");
+    registry
+        .register(Box::new(metric.clone()))
+        .expect("names in this file are distinct");
     metric
 }
 
@@ -240,7 +253,10 @@ impl Metrics {
         #[cfg(target_os = "linux")]
         {
             let process = prometheus::process_collector::ProcessCollector::for_self();
-            metrics.registry.register(Box::new(process)).expect("its names are its own");
+            metrics
+                .registry
+                .register(Box::new(process))
+                .expect("its names are its own");
         }
         metrics
     }
@@ -251,7 +267,8 @@ impl Metrics {
                 self.events.with_label_values(&[source.as_str(), result]);
             }
             for reason in REJECT_REASONS {
-                self.rejected_records.with_label_values(&[source.as_str(), reason]);
+                self.rejected_records
+                    .with_label_values(&[source.as_str(), reason]);
             }
             self.miskeyed_records.with_label_values(&[source]);
             self.clock_skew.with_label_values(&[source]);
@@ -261,11 +278,17 @@ impl Metrics {
         for event in EventType::ALL {
             self.notifications.with_label_values(&[event.as_str()]);
             self.suppressed.with_label_values(&[event.as_str(), "stale"]);
-            for status in [DeliveryStatus::Delivered, DeliveryStatus::Failed, DeliveryStatus::Cancelled] {
-                self.deliveries.with_label_values(&[event.as_str(), status.as_str()]);
+            for status in [
+                DeliveryStatus::Delivered,
+                DeliveryStatus::Failed,
+                DeliveryStatus::Cancelled,
+            ] {
+                self.deliveries
+                    .with_label_values(&[event.as_str(), status.as_str()]);
             }
         }
-        self.episodes.with_label_values(&[EventType::VisitorSpike.as_str()]);
+        self.episodes
+            .with_label_values(&[EventType::VisitorSpike.as_str()]);
         for map in ["visitors", "sources", "pages"] {
             self.evictions.with_label_values(&[map]);
         }

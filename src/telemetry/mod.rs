@@ -4,5 +4,10 @@
 //! label sets, every series present at zero. Not here: what any of it means to a stage.
 
 pub mod metrics;
+pub mod health;
+pub mod logs;
+pub mod admin;
+pub mod throttle;
 
+pub use health::Health;
 pub use metrics::Metrics;

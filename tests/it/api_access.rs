@@ -19,34 +19,80 @@ fn sites(ids: &[&str]) -> Scope {
 #[sqlx::test]
 async fn without_a_token_in_force_every_call_answers_401(pool: PgPool) {
     let api = Api::start(pool.clone()).await;
-    for path in ["/api/sites", "/api/sites/example.com", "/api/sites/example.com/webhooks", "/api/sites/a/goals"] {
+    for path in [
+        "/api/sites",
+        "/api/sites/example.com",
+        "/api/sites/example.com/webhooks",
+        "/api/sites/a/goals",
+    ] {
         let none = read(api.request("GET", path)).await;
         assert_eq!(none.status, 401);
         assert_eq!(none.headers["www-authenticate"], "Bearer");
         none.problem("unauthenticated");
     }
-    for wrong in ["bw_wrong", "", "bw_", &api.token[3..], &api.token[..40], &format!("{}x", api.token)] {
-        assert_eq!(read(api.request("GET", "/api/sites").bearer_auth(wrong)).await.status, 401, "{wrong}");
+    for wrong in [
+        "bw_wrong",
+        "",
+        "bw_",
+        &api.token[3..],
+        &api.token[..40],
+        &format!("{}x", api.token),
+    ] {
+        assert_eq!(
+            read(api.request("GET", "/api/sites").bearer_auth(wrong))
+                .await
+                .status,
+            401,
+            "{wrong}"
+        );
     }
-    assert_eq!(read(api.request("GET", "/api/sites").basic_auth("bw", Some(&api.token))).await.status, 401);
+    assert_eq!(
+        read(
+            api.request("GET", "/api/sites")
+                .basic_auth("bw", Some(&api.token))
+        )
+        .await
+        .status,
+        401
+    );
 
     assert_eq!(api.get("/api/sites").await.status, 200);
-    let id = sqlx::query_scalar("select id from api_tokens").fetch_one(&pool).await.expect("one token");
+    let id = sqlx::query_scalar("select id from api_tokens")
+        .fetch_one(&pool)
+        .await
+        .expect("one token");
     let mut conn = pool.acquire().await.expect("connection");
-    assert!(tokens::revoke(&mut conn, id, bellwether::clock::now()).await.expect("revoked"));
-    assert_eq!(api.get("/api/sites").await.status, 401, "a revoked token ends at once");
+    assert!(
+        tokens::revoke(&mut conn, id, bellwether::clock::now())
+            .await
+            .expect("revoked")
+    );
+    assert_eq!(
+        api.get("/api/sites").await.status,
+        401,
+        "a revoked token ends at once"
+    );
 }
 
 #[sqlx::test]
 async fn the_token_itself_is_stored_nowhere(pool: PgPool) {
     let api = Api::start(pool.clone()).await;
-    assert!(api.token.starts_with("bw_") && api.token.len() >= 3 + 43, "{}", api.token);
+    assert!(
+        api.token.starts_with("bw_") && api.token.len() >= 3 + 43,
+        "{}",
+        api.token
+    );
     api.get("/api/sites").await;
-    let rows: Vec<String> =
-        sqlx::query_scalar("select api_tokens::text || prefix from api_tokens").fetch_all(&pool).await.expect("read");
+    let rows: Vec<String> = sqlx::query_scalar("select api_tokens::text || prefix from api_tokens")
+        .fetch_all(&pool)
+        .await
+        .expect("read");
     assert!(!rows[0].contains(&api.token[9..]), "{}", rows[0]);
     let used: Option<chrono::DateTime<chrono::Utc>> =
-        sqlx::query_scalar("select last_used_at from api_tokens").fetch_one(&pool).await.expect("read");
+        sqlx::query_scalar("select last_used_at from api_tokens")
+            .fetch_one(&pool)
+            .await
+            .expect("read");
     assert!(used.is_some());
 }
 
@@ -69,17 +115,30 @@ async fn a_site_outside_the_scope_is_answered_as_if_it_did_not_exist(pool: PgPoo
         ("PATCH", path.as_str(), Some(json!({"name": "x"}))),
         ("DELETE", path.as_str(), None),
         ("GET", &format!("{path}/deliveries"), None),
-        ("GET", &format!("{path}/deliveries/dlv_01h455vb4pex5vsknk084sn02q"), None),
+        (
+            "GET",
+            &format!("{path}/deliveries/dlv_01h455vb4pex5vsknk084sn02q"),
+            None,
+        ),
         ("GET", "/api/sites/theirs/goals", None),
         ("POST", "/api/sites/theirs/goals", Some(goal)),
-        ("GET", "/api/sites/theirs/goals/goal_01h455vb4pex5vsknk084sn02q", None),
+        (
+            "GET",
+            "/api/sites/theirs/goals/goal_01h455vb4pex5vsknk084sn02q",
+            None,
+        ),
     ] {
         let theirs = mine.send(method, path, body.clone()).await;
         assert_eq!(theirs.status, 404, "{method} {path}");
         let nobodys = mine.send(method, &path.replace("theirs", "nobodys"), body).await;
         assert_eq!(theirs.body, nobodys.body, "{method} {path}");
     }
-    assert_eq!(mine.send("POST", "/api/sites/mine/webhooks", Some(webhook())).await.status, 201);
+    assert_eq!(
+        mine.send("POST", "/api/sites/mine/webhooks", Some(webhook()))
+            .await
+            .status,
+        201
+    );
     let listed = mine.send("GET", "/api/sites", None).await;
     assert_eq!(listed.body["data"].as_array().expect("a list").len(), 1);
     assert_eq!(listed.body["data"][0]["site_id"], "mine");
@@ -92,7 +151,13 @@ async fn a_viewer_may_look_but_not_change(pool: PgPool) {
     let path = created.headers["location"].to_str().expect("text");
     for scope in [sites(&["mine"]), Scope::Admin] {
         let viewer = api.as_token(&scope, Role::Viewer).await;
-        for path in ["/api/sites", "/api/sites/mine", "/api/sites/mine/webhooks", path, "/api/sites/mine/goals"] {
+        for path in [
+            "/api/sites",
+            "/api/sites/mine",
+            "/api/sites/mine/webhooks",
+            path,
+            "/api/sites/mine/goals",
+        ] {
             assert_eq!(viewer.send("GET", path, None).await.status, 200, "{path}");
         }
         for (method, path) in [
@@ -110,15 +175,25 @@ async fn a_viewer_may_look_but_not_change(pool: PgPool) {
         }
     }
     let other = api.as_token(&sites(&["other"]), Role::Viewer).await;
-    assert_eq!(other.send("DELETE", path, None).await.status, 404, "out of scope comes first");
+    assert_eq!(
+        other.send("DELETE", path, None).await.status,
+        404,
+        "out of scope comes first"
+    );
 }
 
 #[sqlx::test]
 async fn a_token_that_asks_too_often_is_told_to_wait(pool: PgPool) {
     let few = |n| NonZeroU32::new(n).expect("not zero");
-    let api =
-        Api::start_with(pool, bellwether::api::ApiConfig { requests_per_second: few(1), burst: few(3), ..config() })
-            .await;
+    let api = Api::start_with(
+        pool,
+        bellwether::api::ApiConfig {
+            requests_per_second: few(1),
+            burst: few(3),
+            ..config()
+        },
+    )
+    .await;
     let left: Vec<String> = {
         let mut left = Vec::new();
         for _ in 0..3 {
@@ -129,31 +204,60 @@ async fn a_token_that_asks_too_often_is_told_to_wait(pool: PgPool) {
         }
         left
     };
-    assert_eq!(left, ["\"token\";r=2;t=1", "\"token\";r=1;t=2", "\"token\";r=0;t=3"]);
+    assert_eq!(
+        left,
+        ["\"token\";r=2;t=1", "\"token\";r=1;t=2", "\"token\";r=0;t=3"]
+    );
     let refused = api.get("/api/sites").await;
-    assert_eq!((refused.status, refused.headers["retry-after"].to_str().expect("text")), (429, "1"));
+    assert_eq!(
+        (
+            refused.status,
+            refused.headers["retry-after"].to_str().expect("text")
+        ),
+        (429, "1")
+    );
     assert_eq!(refused.headers["ratelimit"], "\"token\";r=0;t=3");
     refused.problem("rate-limited");
     let other = api.as_token(&Scope::Admin, Role::Viewer).await;
-    assert_eq!(other.send("GET", "/api/sites", None).await.status, 200, "each token has its own");
-    assert!(api.seen.lock().expect("not poisoned").contains(&("/api/sites".to_owned(), 429, Some("rate-limited"))));
+    assert_eq!(
+        other.send("GET", "/api/sites", None).await.status,
+        200,
+        "each token has its own"
+    );
+    assert!(api.seen.lock().expect("not poisoned").contains(&(
+        "/api/sites".to_owned(),
+        429,
+        Some("rate-limited")
+    )));
 }
 
 #[sqlx::test]
 async fn the_eleventh_failed_login_of_an_address_is_told_to_wait(pool: PgPool) {
     let api = Api::start(pool).await;
     for n in 0..12 {
-        let answer = read(api.request("GET", "/api/sites").bearer_auth(format!("bw_wrong-{n}"))).await;
+        let answer = read(
+            api.request("GET", "/api/sites")
+                .bearer_auth(format!("bw_wrong-{n}")),
+        )
+        .await;
         if n < 10 {
             assert_eq!(answer.status, 401);
         } else {
             assert_eq!(answer.status, 429);
             answer.problem("too-many-failed-logins");
-            let wait: u32 = answer.headers["retry-after"].to_str().expect("text").parse().expect("seconds");
+            let wait: u32 = answer.headers["retry-after"]
+                .to_str()
+                .expect("text")
+                .parse()
+                .expect("seconds");
             assert!((1..=60).contains(&wait), "{wait}");
         }
     }
-    assert_eq!(api.get("/api/sites").await.status, 200, "a valid token does not suffer for it");
+    assert_eq!(
+        api.get("/api/sites").await.status,
+        200,
+        "a valid token does not suffer for it"
+    );
 }
 
 #[sqlx::test]
@@ -184,36 +288,57 @@ async fn a_wrong_path_or_method_is_a_problem_too(pool: PgPool) {
         assert_eq!(answer.headers["allow"], allowed);
     }
     let seen = api.seen.lock().expect("not poisoned").clone();
-    assert!(seen.contains(&("unmatched".to_owned(), 404, Some("not-found"))), "{seen:?}");
+    assert!(
+        seen.contains(&("unmatched".to_owned(), 404, Some("not-found"))),
+        "{seen:?}"
+    );
 }
 
 #[sqlx::test]
 async fn a_body_is_json_of_the_right_type_and_size(pool: PgPool) {
     let api = Api::start(pool).await;
     let send = async |kind: Option<&str>, body: Vec<u8>| {
-        let mut request = api.request("POST", "/api/sites/a/webhooks").bearer_auth(&api.token).body(body);
+        let mut request = api
+            .request("POST", "/api/sites/a/webhooks")
+            .bearer_auth(&api.token)
+            .body(body);
         if let Some(kind) = kind {
             request = request.header("content-type", kind);
         }
         read(request).await
     };
-    for kind in
-        [None, Some("text/plain"), Some("application/x-www-form-urlencoded"), Some("application/merge-patch+json")]
-    {
+    for kind in [
+        None,
+        Some("text/plain"),
+        Some("application/x-www-form-urlencoded"),
+        Some("application/merge-patch+json"),
+    ] {
         let answer = send(kind, b"{}".to_vec()).await;
         assert_eq!(answer.status, 415, "{kind:?}");
         answer.problem("unsupported-media-type");
     }
     let json = Some("application/json; charset=utf-8");
     let deep = "[".repeat(10_000);
-    for bad in ["", "{", "{\"name\":}", "nonsense", "{\"name\":\"\\ud800\"}", "{} {}", &deep] {
+    for bad in [
+        "",
+        "{",
+        "{\"name\":}",
+        "nonsense",
+        "{\"name\":\"\\ud800\"}",
+        "{} {}",
+        &deep,
+    ] {
         let answer = send(json, bad.as_bytes().to_vec()).await;
         assert_eq!(answer.status, 400, "{bad}");
         answer.problem("malformed-json");
     }
     assert_eq!(send(json, b"{\"name\":\"\xff\"}".to_vec()).await.status, 400);
     for (bad, pointer) in [("[]", ""), ("null", ""), ("5", ""), ("\"{}\"", "")] {
-        assert_eq!(send(json, bad.as_bytes().to_vec()).await.errors(), [(pointer, "wrong_type")], "{bad}");
+        assert_eq!(
+            send(json, bad.as_bytes().to_vec()).await.errors(),
+            [(pointer, "wrong_type")],
+            "{bad}"
+        );
     }
     for (size, status) in [(65_536, 422), (65_537, 413), (500_000, 413), (3_000_000, 413)] {
         let padded = format!("{{\"name\":\"{}\"}}", "x".repeat(size - 11));
@@ -225,7 +350,11 @@ async fn a_body_is_json_of_the_right_type_and_size(pool: PgPool) {
 #[sqlx::test]
 async fn every_answer_says_not_to_keep_it(pool: PgPool) {
     let api = Api::start(pool).await;
-    for (method, path) in [("GET", "/api/sites"), ("GET", "/nothing"), ("PATCH", "/api/sites")] {
+    for (method, path) in [
+        ("GET", "/api/sites"),
+        ("GET", "/nothing"),
+        ("PATCH", "/api/sites"),
+    ] {
         let answer = api.send(method, path, None).await;
         assert_eq!(answer.headers["cache-control"], "no-store");
         assert_eq!(answer.headers["x-content-type-options"], "nosniff");

@@ -20,8 +20,13 @@ struct New<'a> {
 }
 
 async fn insert(pool: &PgPool, webhook: WebhookId, new: New<'_>) -> DeliveryId {
-    let notification =
-        NotificationId::derive(new.at_ms, "example.com", new.event, NotificationKind::Each, &[&new.key.to_be_bytes()]);
+    let notification = NotificationId::derive(
+        new.at_ms,
+        "example.com",
+        new.event,
+        NotificationKind::Each,
+        &[&new.key.to_be_bytes()],
+    );
     let id = DeliveryId::derive(notification, webhook);
     sqlx::query(
         "insert into deliveries (id, notification_id, webhook_id, site_id, event_type, origin, status, payload,
@@ -43,14 +48,25 @@ async fn insert(pool: &PgPool, webhook: WebhookId, new: New<'_>) -> DeliveryId {
 
 async fn api_with_webhook(pool: &PgPool) -> (Api, WebhookId, String) {
     let mut conn = pool.acquire().await.expect("connection");
-    migrate::ensure_partitions_around(&mut conn, NOON_MS).await.expect("made");
+    migrate::ensure_partitions_around(&mut conn, NOON_MS)
+        .await
+        .expect("made");
     let webhook = add_webhook(&mut conn, &keyring(&[("a", 1)]), "example.com", "one").await;
     let api = Api::start(pool.clone()).await;
-    (api, webhook, format!("/api/sites/example.com/webhooks/{webhook}/deliveries"))
+    (
+        api,
+        webhook,
+        format!("/api/sites/example.com/webhooks/{webhook}/deliveries"),
+    )
 }
 
 fn ids(page: &Value) -> Vec<String> {
-    page["data"].as_array().expect("a list").iter().map(|delivery| text(&delivery["id"]).to_owned()).collect()
+    page["data"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|delivery| text(&delivery["id"]).to_owned())
+        .collect()
 }
 
 #[sqlx::test]
@@ -62,9 +78,26 @@ async fn paging_meets_every_delivery_once_while_others_are_added(pool: PgPool) {
     for n in 0..120_i64 {
         key += 1;
         let at_ms = NOON_MS - (n * 7_919) % 7 * DAY_MS + n % 3;
-        there.insert(insert(&pool, webhook, New { at_ms, key, status: "delivered", event: "visitor_spike" }).await);
+        there.insert(
+            insert(
+                &pool,
+                webhook,
+                New {
+                    at_ms,
+                    key,
+                    status: "delivered",
+                    event: "visitor_spike",
+                },
+            )
+            .await,
+        );
     }
-    let wild = New { at_ms: NOON_MS + 400 * DAY_MS, key: 0, status: "failed", event: "visitor_spike" };
+    let wild = New {
+        at_ms: NOON_MS + 400 * DAY_MS,
+        key: 0,
+        status: "failed",
+        event: "visitor_spike",
+    };
     there.insert(insert(&pool, webhook, wild).await);
 
     for limit in [1, 7, 50, 120, 250] {
@@ -80,7 +113,12 @@ async fn paging_meets_every_delivery_once_while_others_are_added(pool: PgPool) {
             for at_ms in [NOON_MS + i64::from(key), NOON_MS - 3 * DAY_MS + i64::from(key)] {
                 key += 1;
                 if key % 10 == 0 {
-                    let new = New { at_ms, key, status: "pending", event: "goal_completion" };
+                    let new = New {
+                        at_ms,
+                        key,
+                        status: "pending",
+                        event: "goal_completion",
+                    };
                     there.insert(insert(&pool, webhook, new).await);
                 }
             }
@@ -92,7 +130,10 @@ async fn paging_meets_every_delivery_once_while_others_are_added(pool: PgPool) {
         let once: BTreeSet<String> = seen.iter().cloned().collect();
         assert_eq!(once.len(), seen.len(), "none twice, {limit} a page");
         assert!(seen.is_sorted_by(|newer, older| newer > older), "newest first");
-        assert!(before.iter().all(|id| once.contains(&id.to_string())), "none passed over, {limit} a page");
+        assert!(
+            before.iter().all(|id| once.contains(&id.to_string())),
+            "none passed over, {limit} a page"
+        );
     }
 }
 
@@ -101,14 +142,31 @@ async fn a_page_has_fifty_and_the_last_one_has_no_next(pool: PgPool) {
     let (api, webhook, path) = api_with_webhook(&pool).await;
     assert_eq!(api.get(&path).await.body, json!({"data": [], "next": null}));
     for key in 0..60 {
-        insert(&pool, webhook, New { at_ms: NOON_MS, key, status: "delivered", event: "visitor_spike" }).await;
+        insert(
+            &pool,
+            webhook,
+            New {
+                at_ms: NOON_MS,
+                key,
+                status: "delivered",
+                event: "visitor_spike",
+            },
+        )
+        .await;
     }
     let first = api.get(&path).await.body;
     assert_eq!(ids(&first).len(), 50);
-    let second = api.get(&format!("{path}?after={}", text(&first["next"]))).await.body;
+    let second = api
+        .get(&format!("{path}?after={}", text(&first["next"])))
+        .await
+        .body;
     assert_eq!((ids(&second).len(), &second["next"]), (10, &Value::Null));
     let exact = api.get(&format!("{path}?limit=60")).await.body;
-    assert_eq!((ids(&exact).len(), &exact["next"]), (60, &Value::Null), "no next that would be empty");
+    assert_eq!(
+        (ids(&exact).len(), &exact["next"]),
+        (60, &Value::Null),
+        "no next that would be empty"
+    );
 }
 
 #[sqlx::test]
@@ -122,7 +180,17 @@ async fn history_is_filtered_by_status_event_and_time(pool: PgPool) {
         (3, "retrying", "visitor_spike"),
     ];
     for (key, (day, status, event)) in (0..).zip(rows) {
-        insert(&pool, webhook, New { at_ms: NOON_MS - day * DAY_MS, key, status, event }).await;
+        insert(
+            &pool,
+            webhook,
+            New {
+                at_ms: NOON_MS - day * DAY_MS,
+                key,
+                status,
+                event,
+            },
+        )
+        .await;
     }
     for (query, wanted) in [
         ("", 5),
@@ -137,13 +205,20 @@ async fn history_is_filtered_by_status_event_and_time(pool: PgPool) {
         ("?since=2026-02-24T12:00:00.001Z", 0),
         ("?since=2026-02-23T13:00:00%2B01:00", 3),
         ("?since=2026-02-23T13:00:00+01:00", 3),
-        ("?since=2026-02-22T12:00:00Z&event=goal_completion&status=failed", 1),
+        (
+            "?since=2026-02-22T12:00:00Z&event=goal_completion&status=failed",
+            1,
+        ),
     ] {
         let page = api.get(&format!("{path}{query}")).await;
         assert_eq!(page.status, 200, "{query}: {}", page.body);
         assert_eq!(ids(&page.body).len(), wanted, "{query}");
     }
-    let bad = api.get(&format!("{path}?status=lost&event=nope&since=yesterday&limit=251&after=dlv_1&page=2")).await;
+    let bad = api
+        .get(&format!(
+            "{path}?status=lost&event=nope&since=yesterday&limit=251&after=dlv_1&page=2"
+        ))
+        .await;
     let wanted = [
         ("/page", "unknown_field"),
         ("/since", "invalid"),
@@ -158,11 +233,23 @@ async fn history_is_filtered_by_status_event_and_time(pool: PgPool) {
 #[sqlx::test]
 async fn one_delivery_is_shown_with_its_payload_and_every_attempt(pool: PgPool) {
     let (api, webhook, path) = api_with_webhook(&pool).await;
-    let id = insert(&pool, webhook, New { at_ms: NOON_MS, key: 1, status: "retrying", event: "visitor_spike" }).await;
-    sqlx::query("update deliveries set attempts = 2, response_code = 500, next_retry_at = to_timestamp(1771934403.5)")
-        .execute(&pool)
-        .await
-        .expect("updated");
+    let id = insert(
+        &pool,
+        webhook,
+        New {
+            at_ms: NOON_MS,
+            key: 1,
+            status: "retrying",
+            event: "visitor_spike",
+        },
+    )
+    .await;
+    sqlx::query(
+        "update deliveries set attempts = 2, response_code = 500, next_retry_at = to_timestamp(1771934403.5)",
+    )
+    .execute(&pool)
+    .await
+    .expect("updated");
     for attempt in [2, 1] {
         sqlx::query(
             "insert into delivery_attempts (delivery_id, attempt, due_at, started_at, headers_at, ended_at, status_code,
@@ -182,14 +269,24 @@ async fn one_delivery_is_shown_with_its_payload_and_every_attempt(pool: PgPool) 
     let one = api.get(&format!("{path}/{id}")).await;
     assert_eq!(one.status, 200, "{}", one.body);
     let mut body = one.body;
-    let log = body.as_object_mut().expect("an object").remove("attempt_log").expect("a log");
+    let log = body
+        .as_object_mut()
+        .expect("an object")
+        .remove("attempt_log")
+        .expect("a log");
     assert_eq!(body, listed, "the same but for the log");
     assert_eq!(body["id"], id.to_string());
     assert!(text(&body["notification_id"]).starts_with("evt_"));
     assert_eq!(body["webhook_id"], webhook.to_string());
-    assert_eq!((&body["status"], &body["attempts"], &body["response_code"]), (&json!("retrying"), &json!(2), &json!(500)));
+    assert_eq!(
+        (&body["status"], &body["attempts"], &body["response_code"]),
+        (&json!("retrying"), &json!(2), &json!(500))
+    );
     assert_eq!(body["next_retry_at"], "2026-02-24T12:00:03.500Z");
-    assert_eq!((&body["parked_reason"], &body["resend_of"]), (&Value::Null, &Value::Null));
+    assert_eq!(
+        (&body["parked_reason"], &body["resend_of"]),
+        (&Value::Null, &Value::Null)
+    );
     assert_eq!(body["payload"]["data"]["n"], 1.5);
     assert_eq!(log.as_array().expect("a list").len(), 2);
     assert_eq!(
@@ -206,9 +303,17 @@ async fn one_delivery_is_shown_with_its_payload_and_every_attempt(pool: PgPool) 
     assert_eq!(log[1]["possible_repeat"], true);
 
     // As it was signed, byte for byte.
-    let raw = api.request("GET", &format!("{path}/{id}")).bearer_auth(&api.token).send().await.expect("an answer");
+    let raw = api
+        .request("GET", &format!("{path}/{id}"))
+        .bearer_auth(&api.token)
+        .send()
+        .await
+        .expect("an answer");
     let raw = raw.text().await.expect("text");
-    assert!(raw.contains(r#""payload":{"id":"evt_1",  "event":"visitor_spike","data":{"n":1.50}}"#), "{raw}");
+    assert!(
+        raw.contains(r#""payload":{"id":"evt_1",  "event":"visitor_spike","data":{"n":1.50}}"#),
+        "{raw}"
+    );
 }
 
 #[sqlx::test]
@@ -216,7 +321,17 @@ async fn a_delivery_is_found_under_its_own_webhook_only(pool: PgPool) {
     let (api, webhook, path) = api_with_webhook(&pool).await;
     let mut conn = pool.acquire().await.expect("connection");
     let other = add_webhook(&mut conn, &keyring(&[("a", 1)]), "example.com", "two").await;
-    let id = insert(&pool, webhook, New { at_ms: NOON_MS, key: 1, status: "delivered", event: "visitor_spike" }).await;
+    let id = insert(
+        &pool,
+        webhook,
+        New {
+            at_ms: NOON_MS,
+            key: 1,
+            status: "delivered",
+            event: "visitor_spike",
+        },
+    )
+    .await;
     let elsewhere = path.replace(&webhook.to_string(), &other.to_string());
     for wrong in [
         format!("{elsewhere}/{id}"),

@@ -16,14 +16,22 @@ async fn put(api: &Api, path: &str, body: Value) -> crate::api_support::Answer {
 async fn putting_a_site_registers_it_and_then_replaces_its_settings(pool: PgPool) {
     let api = Api::start(pool).await;
     assert_eq!(api.get(SITE).await.status, 404);
-    let new = put(&api, SITE, json!({"name": "Example", "time_zone": "Europe/Berlin", "aliases": ["www.example.com"]})).await;
+    let new = put(
+        &api,
+        SITE,
+        json!({"name": "Example", "time_zone": "Europe/Berlin", "aliases": ["www.example.com"]}),
+    )
+    .await;
     assert_eq!(new.status, 201, "{}", new.body);
     assert_eq!(new.headers["location"], SITE);
     assert_eq!(new.body["site_id"], "example.com");
     assert_eq!(new.body["name"], "Example");
     assert_eq!(new.body["time_zone"], "Europe/Berlin");
     assert_eq!(new.body["aliases"], json!(["www.example.com"]));
-    assert_eq!((&new.body["first_event_at"], &new.body["last_event_at"]), (&Value::Null, &Value::Null));
+    assert_eq!(
+        (&new.body["first_event_at"], &new.body["last_event_at"]),
+        (&Value::Null, &Value::Null)
+    );
     assert_eq!(api.get(SITE).await.body, new.body);
 
     let replaced = put(&api, SITE, json!({})).await;
@@ -56,8 +64,16 @@ async fn every_bad_field_of_a_site_is_named_at_once(pool: PgPool) {
         ("/aliases/6", "invalid"),
     ];
     assert_eq!(answer.errors(), wanted);
-    assert_eq!(put(&api, SITE, json!({"time_zone": "europe/berlin"})).await.status, 422);
-    assert_eq!(put(&api, SITE, json!({"time_zone": "Asia/Kolkata"})).await.status, 201);
+    assert_eq!(
+        put(&api, SITE, json!({"time_zone": "europe/berlin"}))
+            .await
+            .status,
+        422
+    );
+    assert_eq!(
+        put(&api, SITE, json!({"time_zone": "Asia/Kolkata"})).await.status,
+        201
+    );
 }
 
 #[sqlx::test]
@@ -65,7 +81,12 @@ async fn an_id_means_one_site(pool: PgPool) {
     let api = Api::start(pool).await;
     put(&api, SITE, json!({"aliases": ["www.example.com", "example.net"]})).await;
     put(&api, "/api/sites/other.example", json!({})).await;
-    let taken = put(&api, "/api/sites/third.example", json!({"aliases": ["mine", "example.net", "other.example"]})).await;
+    let taken = put(
+        &api,
+        "/api/sites/third.example",
+        json!({"aliases": ["mine", "example.net", "other.example"]}),
+    )
+    .await;
     assert_eq!(taken.errors(), [("/aliases/1", "taken"), ("/aliases/2", "taken")]);
     let webhook = json!({"url": "https://example.com", "events": ["goal_completion"]});
     for answer in [
@@ -75,26 +96,46 @@ async fn an_id_means_one_site(pool: PgPool) {
         assert_eq!(answer.status, 409);
         answer.problem("site-is-alias");
     }
-    assert_eq!(put(&api, SITE, json!({"aliases": ["example.net"]})).await.status, 200, "its own alias is no conflict");
-    assert_eq!(put(&api, "/api/sites/www.example.com", json!({})).await.status, 201, "free again");
+    assert_eq!(
+        put(&api, SITE, json!({"aliases": ["example.net"]})).await.status,
+        200,
+        "its own alias is no conflict"
+    );
+    assert_eq!(
+        put(&api, "/api/sites/www.example.com", json!({})).await.status,
+        201,
+        "free again"
+    );
 }
 
 #[sqlx::test]
 async fn sites_are_listed_by_id_page_by_page(pool: PgPool) {
     let api = Api::start(pool).await;
     for id in ["b", "a", "Z", "%C3%BC", "c%2Fd"] {
-        assert_eq!(put(&api, &format!("/api/sites/{id}"), json!({})).await.status, 201);
+        assert_eq!(
+            put(&api, &format!("/api/sites/{id}"), json!({})).await.status,
+            201
+        );
     }
     let mut seen: Vec<String> = Vec::new();
     let mut after = String::new();
     loop {
         let page = api.get(&format!("/api/sites?limit=2&after={after}")).await.body;
-        seen.extend(page["data"].as_array().expect("a list").iter().map(|site| text(&site["site_id"]).to_owned()));
+        seen.extend(
+            page["data"]
+                .as_array()
+                .expect("a list")
+                .iter()
+                .map(|site| text(&site["site_id"]).to_owned()),
+        );
         let Some(next) = page["next"].as_str() else { break };
         after = next.replace('/', "%2F").replace('ü', "%C3%BC");
     }
     assert_eq!(seen, ["Z", "a", "b", "c/d", "ü"]);
-    assert_eq!(api.get("/api/sites?limit=0&q=x").await.errors(), [("/q", "unknown_field"), ("/limit", "out_of_range")]);
+    assert_eq!(
+        api.get("/api/sites?limit=0&q=x").await.errors(),
+        [("/q", "unknown_field"), ("/limit", "out_of_range")]
+    );
 }
 
 #[sqlx::test]
@@ -103,7 +144,10 @@ async fn a_goal_is_made_read_replaced_and_deleted(pool: PgPool) {
     let page = json!({"name": "Thanks", "kind": "page", "path": "/thanks*", "props": {"plan": "pro"}});
     let early = api.post(GOALS, page.clone()).await;
     assert_eq!(early.status, 404);
-    assert!(text(&early.body["detail"]).contains("PUT /api/sites/{site_id}"), "it says what to do");
+    assert!(
+        text(&early.body["detail"]).contains("PUT /api/sites/{site_id}"),
+        "it says what to do"
+    );
     put(&api, SITE, json!({})).await;
 
     let made = api.post(GOALS, page).await;
@@ -114,26 +158,42 @@ async fn a_goal_is_made_read_replaced_and_deleted(pool: PgPool) {
     for changing in ["id", "inserted_at", "updated_at"] {
         rest.as_object_mut().expect("an object").remove(changing);
     }
-    assert_eq!(rest, json!({"site_id": "example.com", "name": "Thanks", "kind": "page", "path": "/thanks*", "props": {"plan": "pro"}}));
+    assert_eq!(
+        rest,
+        json!({"site_id": "example.com", "name": "Thanks", "kind": "page", "path": "/thanks*", "props": {"plan": "pro"}})
+    );
     assert_eq!(api.get(&path).await.body, made.body);
 
     let scroll = json!({"name": "Read", "kind": "scroll", "path": "/**", "scroll_threshold": 75});
     let replaced = put(&api, &path, scroll).await;
     assert_eq!(replaced.status, 200, "{}", replaced.body);
-    assert_eq!((&replaced.body["kind"], &replaced.body["props"]), (&json!("scroll"), &json!({})));
+    assert_eq!(
+        (&replaced.body["kind"], &replaced.body["props"]),
+        (&json!("scroll"), &json!({}))
+    );
     assert_eq!(replaced.body["id"], made.body["id"]);
     let event = json!({"name": "Signup", "kind": "event", "event": "signup"});
     assert_eq!(api.post(GOALS, event).await.status, 201);
     let list = api.get(GOALS).await.body;
     assert_eq!(list["next"], Value::Null);
-    let names: Vec<&str> = list["data"].as_array().expect("a list").iter().map(|goal| text(&goal["name"])).collect();
+    let names: Vec<&str> = list["data"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|goal| text(&goal["name"]))
+        .collect();
     assert_eq!(names, ["Read", "Signup"]);
 
     assert_eq!(api.send("DELETE", &path, None).await.status, 204);
     for method in ["GET", "DELETE"] {
         assert_eq!(api.send(method, &path, None).await.status, 404);
     }
-    assert_eq!(put(&api, &path, json!({"name": "x", "kind": "event", "event": "x"})).await.status, 404);
+    assert_eq!(
+        put(&api, &path, json!({"name": "x", "kind": "event", "event": "x"}))
+            .await
+            .status,
+        404
+    );
 }
 
 #[sqlx::test]
@@ -142,7 +202,12 @@ async fn names_of_goals_are_unique_within_a_site(pool: PgPool) {
     let goal = |name: &str| json!({"name": name, "kind": "event", "event": "e"});
     for site in ["a", "b"] {
         put(&api, &format!("/api/sites/{site}"), json!({})).await;
-        assert_eq!(api.post(&format!("/api/sites/{site}/goals"), goal("Signup")).await.status, 201);
+        assert_eq!(
+            api.post(&format!("/api/sites/{site}/goals"), goal("Signup"))
+                .await
+                .status,
+            201
+        );
     }
     let twice = api.post("/api/sites/a/goals", goal("Signup")).await;
     assert_eq!(twice.status, 409);
@@ -151,7 +216,11 @@ async fn names_of_goals_are_unique_within_a_site(pool: PgPool) {
     assert_eq!(other.status, 201, "in this very case");
     let path = other.headers["location"].to_str().expect("text");
     assert_eq!(put(&api, path, goal("Signup")).await.status, 409);
-    assert_eq!(put(&api, path, goal("signup")).await.status, 200, "its own name is no conflict");
+    assert_eq!(
+        put(&api, path, goal("signup")).await.status,
+        200,
+        "its own name is no conflict"
+    );
 }
 
 #[sqlx::test]
@@ -171,19 +240,30 @@ async fn a_site_has_at_most_a_thousand_goals(pool: PgPool) {
     let refused = api.post(GOALS, goal("one more")).await;
     assert_eq!(refused.status, 409);
     refused.problem("goal-limit");
-    assert_eq!(api.get(GOALS).await.body["data"].as_array().expect("a list").len(), 1_000);
+    assert_eq!(
+        api.get(GOALS).await.body["data"]
+            .as_array()
+            .expect("a list")
+            .len(),
+        1_000
+    );
 }
 
 #[sqlx::test]
 async fn every_change_is_in_the_audit_log(pool: PgPool) {
     let api = Api::start(pool.clone()).await;
     put(&api, SITE, json!({"name": "n"})).await;
-    let goal = api.post(GOALS, json!({"name": "g", "kind": "event", "event": "e"})).await;
+    let goal = api
+        .post(GOALS, json!({"name": "g", "kind": "event", "event": "e"}))
+        .await;
     let goal = goal.headers["location"].to_str().expect("text").to_owned();
     put(&api, &goal, json!({"name": "h", "kind": "event", "event": "e"})).await;
     api.send("DELETE", &goal, None).await;
     let webhook = json!({"url": "https://example.com", "events": ["goal_completion"]});
-    let webhook = api.post("/api/sites/example.com/webhooks", webhook).await.headers["location"].to_str().expect("text").to_owned();
+    let webhook = api.post("/api/sites/example.com/webhooks", webhook).await.headers["location"]
+        .to_str()
+        .expect("text")
+        .to_owned();
     api.patch(&webhook, json!({"enabled": false})).await;
     api.send("DELETE", &webhook, None).await;
     // Refused ones changed nothing.
@@ -203,7 +283,9 @@ async fn every_change_is_in_the_audit_log(pool: PgPool) {
         ("webhook.update", json!(["enabled"])),
         ("webhook.delete", json!([])),
     ];
-    let wanted: Vec<(String, String, Value)> =
-        wanted.into_iter().map(|(action, fields)| (action.to_owned(), "a test".to_owned(), fields)).collect();
+    let wanted: Vec<(String, String, Value)> = wanted
+        .into_iter()
+        .map(|(action, fields)| (action.to_owned(), "a test".to_owned(), fields))
+        .collect();
     assert_eq!(log, wanted);
 }

@@ -61,7 +61,10 @@ impl Api {
         let notes = Arc::clone(&seen);
         let observer = move |answered: Answered<'_>| {
             let problem = answered.problem.map(|problem| problem.name());
-            notes.lock().expect("not poisoned").push((answered.route.to_owned(), answered.status, problem));
+            notes
+                .lock()
+                .expect("not poisoned")
+                .push((answered.route.to_owned(), answered.status, problem));
         };
         let state = ApiState::new(pool.clone(), Arc::new(keyring(&[("a", 1)])), config, observer);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
@@ -71,12 +74,22 @@ impl Api {
         server.spawn(async move { axum::serve(listener, service).await.expect("served") });
         let client = reqwest::Client::builder().no_proxy().build().expect("a client");
         let token = token(&pool, &Scope::Admin, Role::Editor).await;
-        Self { pool, base, client, token, seen, _server: server }
+        Self {
+            pool,
+            base,
+            client,
+            token,
+            seen,
+            _server: server,
+        }
     }
 
     /// The same API for another token.
     pub(crate) async fn as_token(&self, scope: &Scope, role: Role) -> Caller<'_> {
-        Caller { api: self, token: token(&self.pool, scope, role).await }
+        Caller {
+            api: self,
+            token: token(&self.pool, scope, role).await,
+        }
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
@@ -94,7 +107,9 @@ impl Api {
     pub(crate) async fn send(&self, method: &str, path: &str, body: Option<Value>) -> Answer {
         let mut request = self.request(method, path).bearer_auth(&self.token);
         if let Some(body) = body {
-            request = request.header("content-type", "application/json").body(body.to_string());
+            request = request
+                .header("content-type", "application/json")
+                .body(body.to_string());
         }
         read(request).await
     }
@@ -114,7 +129,9 @@ impl Caller<'_> {
     pub(crate) async fn send(&self, method: &str, path: &str, body: Option<Value>) -> Answer {
         let mut request = self.api.request(method, path).bearer_auth(&self.token);
         if let Some(body) = body {
-            request = request.header("content-type", "application/json").body(body.to_string());
+            request = request
+                .header("content-type", "application/json")
+                .body(body.to_string());
         }
         read(request).await
     }
@@ -122,15 +139,25 @@ impl Caller<'_> {
 
 async fn token(pool: &PgPool, scope: &Scope, role: Role) -> String {
     let mut conn = pool.acquire().await.expect("connection");
-    tokens::create(&mut conn, "a test", scope, role, clock::now()).await.expect("a token")
+    tokens::create(&mut conn, "a test", scope, role, clock::now())
+        .await
+        .expect("a token")
 }
 
 pub(crate) async fn read(request: reqwest::RequestBuilder) -> Answer {
     let response = request.send().await.expect("an answer");
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
     let bytes = response.bytes().await.expect("a body");
-    let body = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).expect("JSON") };
-    Answer { status, headers, body }
+    let body = if bytes.is_empty() {
+        Value::Null
+    } else {
+        serde_json::from_slice(&bytes).expect("JSON")
+    };
+    Answer {
+        status,
+        headers,
+        body,
+    }
 }
 
 impl Answer {
@@ -140,13 +167,22 @@ impl Answer {
         assert_eq!(self.status, 422, "{}", self.body);
         self.problem("invalid-fields");
         let errors = self.body["errors"].as_array().expect("errors");
-        errors.iter().map(|error| (text(&error["pointer"]), text(&error["code"]))).collect()
+        errors
+            .iter()
+            .map(|error| (text(&error["pointer"]), text(&error["code"])))
+            .collect()
     }
 
     /// Checks that this is a problem document of this type.
     #[track_caller]
     pub(crate) fn problem(&self, name: &str) {
-        assert_eq!(self.body["type"], format!("urn:bellwether:error:{name}"), "{} {}", self.status, self.body);
+        assert_eq!(
+            self.body["type"],
+            format!("urn:bellwether:error:{name}"),
+            "{} {}",
+            self.status,
+            self.body
+        );
         assert_eq!(self.headers["content-type"], "application/problem+json");
         assert_eq!(self.body["status"], self.status);
         assert!(!text(&self.body["title"]).is_empty() && !text(&self.body["detail"]).is_empty());

@@ -75,7 +75,10 @@ async fn a_chosen_secret_is_shown_in_both_forms_and_warned_about_when_short(pool
         .iter()
         .map(|warning| (text(&warning["code"]), warning["pointer"].as_str()))
         .collect();
-    let wanted = [("short_secret", Some("/secret")), ("unknown_goal", Some("/triggers/goal_completion/goals/0"))];
+    let wanted = [
+        ("short_secret", Some("/secret")),
+        ("unknown_goal", Some("/triggers/goal_completion/goals/0")),
+    ];
     assert_eq!(warnings, wanted);
 
     let mut chosen = body();
@@ -95,14 +98,25 @@ async fn no_read_and_no_list_holds_anything_secret(pool: PgPool) {
     for answer in [api.get(&path).await, api.get(WEBHOOKS).await, patched] {
         assert_eq!(answer.status, 200);
         let shown = answer.body.to_string();
-        for secret in ["a-secret-of-my-own-choice", "secret-header-value", "secret-path", "T000"] {
+        for secret in [
+            "a-secret-of-my-own-choice",
+            "secret-header-value",
+            "secret-path",
+            "T000",
+        ] {
             assert!(!shown.contains(secret), "{secret} in {shown}");
         }
     }
-    let audited: Vec<String> =
-        sqlx::query_scalar("select audit_log::text from audit_log").fetch_all(&pool).await.expect("read");
+    let audited: Vec<String> = sqlx::query_scalar("select audit_log::text from audit_log")
+        .fetch_all(&pool)
+        .await
+        .expect("read");
     assert_eq!(audited.len(), 2);
-    assert!(audited.iter().all(|row| !row.contains("secret-path") && !row.contains("a-secret-of-my-own")));
+    assert!(
+        audited
+            .iter()
+            .all(|row| !row.contains("secret-path") && !row.contains("a-secret-of-my-own"))
+    );
 }
 
 #[sqlx::test]
@@ -148,7 +162,11 @@ async fn every_bad_field_of_a_create_is_named_at_once_and_nothing_is_made(pool: 
         ("/triggers/visitor_spike/threshold", "required"),
     ];
     assert_eq!(answer.errors(), wanted);
-    assert_eq!(api.get("/api/sites/example.com").await.status, 404, "a refused create registers nothing");
+    assert_eq!(
+        api.get("/api/sites/example.com").await.status,
+        404,
+        "a refused create registers nothing"
+    );
 }
 
 #[sqlx::test]
@@ -166,9 +184,18 @@ async fn fifty_creates_at_once_leave_ten_webhooks(pool: PgPool) {
         assert_eq!(refused.status, 409, "{}", refused.body);
         refused.problem("webhook-limit");
     }
-    assert_eq!(api.get(WEBHOOKS).await.body["data"].as_array().expect("a list").len(), 10);
+    assert_eq!(
+        api.get(WEBHOOKS).await.body["data"]
+            .as_array()
+            .expect("a list")
+            .len(),
+        10
+    );
 
-    let first = format!("{WEBHOOKS}/{}", text(&api.get(WEBHOOKS).await.body["data"][0]["id"]));
+    let first = format!(
+        "{WEBHOOKS}/{}",
+        text(&api.get(WEBHOOKS).await.body["data"][0]["id"])
+    );
     assert_eq!(api.send("DELETE", &first, None).await.status, 204);
     create(&api, body()).await;
 }
@@ -182,7 +209,10 @@ async fn a_patch_changes_what_it_names_and_null_resets(pool: PgPool) {
     let patch = json!({"triggers": {"visitor_spike": {"window_seconds": 60}}, "max_age_seconds": 600, "name": "Other"});
     let after = api.patch(&path, patch).await;
     assert_eq!(after.status, 200, "{}", after.body);
-    assert_eq!(after.body["triggers"]["visitor_spike"], json!({"threshold": 500, "window_seconds": 60}));
+    assert_eq!(
+        after.body["triggers"]["visitor_spike"],
+        json!({"threshold": 500, "window_seconds": 60})
+    );
     assert_eq!(after.body["max_age_seconds"], 600);
     assert_eq!(after.body["name"], "Other");
     assert_eq!(after.body["headers"], before["headers"]);
@@ -200,7 +230,9 @@ async fn a_patch_changes_what_it_names_and_null_resets(pool: PgPool) {
 
     // The merge-patch type, and an empty patch.
     let request = api.request("PATCH", &path).bearer_auth(&api.token);
-    let request = request.header("content-type", "application/merge-patch+json").body("{}");
+    let request = request
+        .header("content-type", "application/merge-patch+json")
+        .body("{}");
     let same = crate::api_support::read(request).await;
     assert_eq!(same.status, 200);
     assert_eq!(same.body["name"], "hooks.example.com");
@@ -209,13 +241,34 @@ async fn a_patch_changes_what_it_names_and_null_resets(pool: PgPool) {
 #[sqlx::test]
 async fn a_patch_is_judged_by_what_it_makes_of_the_webhook(pool: PgPool) {
     let api = Api::start(pool).await;
-    let path = create(&api, json!({"url": "https://example.com", "events": ["custom_event"]})).await;
-    let answer = api.patch(&path, json!({"events": ["custom_event", "visitor_spike"]})).await;
-    assert_eq!(answer.errors(), [("/triggers/visitor_spike/threshold", "required")]);
-    let answer = api.patch(&path, json!({"url": null, "name": "x".repeat(101), "colour": null, "id": "wh_1"})).await;
-    let wanted = [("/colour", "unknown_field"), ("/id", "read_only"), ("/url", "required"), ("/name", "too_long")];
+    let path = create(
+        &api,
+        json!({"url": "https://example.com", "events": ["custom_event"]}),
+    )
+    .await;
+    let answer = api
+        .patch(&path, json!({"events": ["custom_event", "visitor_spike"]}))
+        .await;
+    assert_eq!(
+        answer.errors(),
+        [("/triggers/visitor_spike/threshold", "required")]
+    );
+    let answer = api
+        .patch(
+            &path,
+            json!({"url": null, "name": "x".repeat(101), "colour": null, "id": "wh_1"}),
+        )
+        .await;
+    let wanted = [
+        ("/colour", "unknown_field"),
+        ("/id", "read_only"),
+        ("/url", "required"),
+        ("/name", "too_long"),
+    ];
     assert_eq!(answer.errors(), wanted);
-    let answer = api.patch(&path, json!({"secret": "another-secret-of-mine"})).await;
+    let answer = api
+        .patch(&path, json!({"secret": "another-secret-of-mine"}))
+        .await;
     assert_eq!(answer.errors(), [("/secret", "not_available")]);
     let answer = api.patch(&path, json!({"secret": null})).await;
     assert_eq!(answer.errors(), [("/secret", "not_available")]);
@@ -224,7 +277,11 @@ async fn a_patch_is_judged_by_what_it_makes_of_the_webhook(pool: PgPool) {
     let spike = json!({"events": ["visitor_spike"], "triggers": {"visitor_spike": {"threshold": 3}}});
     assert_eq!(api.patch(&path, spike).await.status, 200);
     let back = api.patch(&path, json!({"events": ["goal_completion"]})).await;
-    assert_eq!((back.status, &back.body["triggers"]), (200, &json!({})), "the trigger goes with its event type");
+    assert_eq!(
+        (back.status, &back.body["triggers"]),
+        (200, &json!({})),
+        "the trigger goes with its event type"
+    );
     let unknown = format!("{WEBHOOKS}/wh_01h455vb4pex5vsknk084sn02q");
     assert_eq!(api.patch(&unknown, json!({"name": "x"})).await.status, 404);
 }
@@ -240,7 +297,12 @@ async fn an_answer_can_be_edited_and_sent_back(pool: PgPool) {
     }
     answer["name"] = json!("Edited");
     let after = api.patch(&path, answer).await;
-    assert_eq!((after.status, &after.body["name"]), (200, &json!("Edited")), "{}", after.body);
+    assert_eq!(
+        (after.status, &after.body["name"]),
+        (200, &json!("Edited")),
+        "{}",
+        after.body
+    );
     assert_eq!(after.body["url"], "https://hooks.example.com/…9f2c");
     // Still the address it was: encrypted anew, and not the masked one.
     let registry = bellwether::record::registry::RegistryReader::new(std::sync::Arc::new(
@@ -250,7 +312,10 @@ async fn an_answer_can_be_edited_and_sent_back(pool: PgPool) {
     let mut conn = pool.acquire().await.expect("connection");
     let seen = reader.look(&mut conn, 0).await.expect("looked").expect("first");
     let webhook = seen.webhooks.values().next().expect("one");
-    assert_eq!(webhook.url.reveal().as_str(), "https://hooks.example.com/services/T000/secret-path-9f2c");
+    assert_eq!(
+        webhook.url.reveal().as_str(),
+        "https://hooks.example.com/services/T000/secret-path-9f2c"
+    );
     assert_eq!(webhook.headers[0].1.reveal(), "secret-header-value");
     let _: String = sqlx::query_scalar(stored).fetch_one(&pool).await.expect("stored");
 }
@@ -270,10 +335,16 @@ async fn switching_off_cancels_what_waits_and_switching_on_counts_from_now(pool:
         off.body["health"],
         json!({"state": "disabled", "reason": "owner", "last_success_at": null, "consecutive_failures": 0})
     );
-    assert_eq!(statuses(&pool).await, ["cancelled", "cancelled", "delivered", "failed"]);
+    assert_eq!(
+        statuses(&pool).await,
+        ["cancelled", "cancelled", "delivered", "failed"]
+    );
     assert_eq!(active_since(&pool).await, since);
     let on = api.patch(&path, json!({"enabled": true})).await;
-    assert_eq!((&on.body["enabled"], &on.body["health"]["state"]), (&json!(true), &json!("new")));
+    assert_eq!(
+        (&on.body["enabled"], &on.body["health"]["state"]),
+        (&json!(true), &json!("new"))
+    );
     let again = active_since(&pool).await;
     assert!(again > since);
     // It is on already: nothing it missed is skipped.
@@ -285,13 +356,18 @@ async fn switching_off_cancels_what_waits_and_switching_on_counts_from_now(pool:
 async fn what_bellwether_switched_off_says_why_until_its_owner_decides(pool: PgPool) {
     let api = Api::start(pool.clone()).await;
     let path = create(&api, body()).await;
-    sqlx::query("update webhooks set disabled_at = now(), disabled_reason = 'gone', consecutive_failures = 1")
-        .execute(&pool)
-        .await
-        .expect("updated");
+    sqlx::query(
+        "update webhooks set disabled_at = now(), disabled_reason = 'gone', consecutive_failures = 1",
+    )
+    .execute(&pool)
+    .await
+    .expect("updated");
     let renamed = api.patch(&path, json!({"name": "x"})).await;
     assert_eq!(renamed.body["enabled"], false);
-    assert_eq!(renamed.body["health"]["reason"], "gone", "a new name says nothing about that");
+    assert_eq!(
+        renamed.body["health"]["reason"], "gone",
+        "a new name says nothing about that"
+    );
     let off = api.patch(&path, json!({"enabled": false})).await;
     assert_eq!(off.body["health"]["reason"], "owner");
     let on = api.patch(&path, json!({"enabled": true})).await;
@@ -317,13 +393,17 @@ async fn deleting_wipes_what_is_secret_cancels_what_waits_and_keeps_the_history(
     .fetch_one(&pool)
     .await
     .expect("read");
-    let secrets: i64 = sqlx::query_scalar("select count(*) from webhook_secrets").fetch_one(&pool).await.expect("read");
-    assert_eq!((left, secrets), (0, 0));
-    assert_eq!(statuses(&pool).await, ["cancelled", "cancelled", "delivered"]);
-    let reasons: Vec<Option<String>> = sqlx::query_scalar("select failure_reason from deliveries order by status")
-        .fetch_all(&pool)
+    let secrets: i64 = sqlx::query_scalar("select count(*) from webhook_secrets")
+        .fetch_one(&pool)
         .await
         .expect("read");
+    assert_eq!((left, secrets), (0, 0));
+    assert_eq!(statuses(&pool).await, ["cancelled", "cancelled", "delivered"]);
+    let reasons: Vec<Option<String>> =
+        sqlx::query_scalar("select failure_reason from deliveries order by status")
+            .fetch_all(&pool)
+            .await
+            .expect("read");
     assert_eq!(reasons[0].as_deref(), Some("deleted"));
     for method in ["GET", "DELETE"] {
         assert_eq!(api.send(method, &path, None).await.status, 404);
@@ -341,26 +421,42 @@ async fn a_site_id_is_one_percent_encoded_segment(pool: PgPool) {
     assert_eq!(created.status, 201, "{}", created.body);
     assert_eq!(created.body["site_id"], "a/b ü");
     let location = created.headers["location"].to_str().expect("text");
-    assert!(location.starts_with("/api/sites/a%2Fb%20%C3%BC/webhooks/wh_"), "{location}");
+    assert!(
+        location.starts_with("/api/sites/a%2Fb%20%C3%BC/webhooks/wh_"),
+        "{location}"
+    );
     assert_eq!(api.get(location).await.status, 200);
     for bad in ["%00", "a%0Ab", &"x".repeat(256)] {
         let answer = api.post(&format!("/api/sites/{bad}/webhooks"), body()).await;
         assert_eq!(answer.errors(), [("/site_id", "invalid")], "{bad}");
-        assert_eq!(api.get(&format!("/api/sites/{bad}/webhooks")).await.status, 404, "{bad}");
+        assert_eq!(
+            api.get(&format!("/api/sites/{bad}/webhooks")).await.status,
+            404,
+            "{bad}"
+        );
     }
     assert_eq!(api.get("/api/sites/%FF/webhooks").await.status, 404);
 }
 
 async fn webhook_uuid(pool: &PgPool) -> uuid::Uuid {
-    sqlx::query_scalar("select id from webhooks").fetch_one(pool).await.expect("one webhook")
+    sqlx::query_scalar("select id from webhooks")
+        .fetch_one(pool)
+        .await
+        .expect("one webhook")
 }
 
 async fn active_since(pool: &PgPool) -> chrono::DateTime<chrono::Utc> {
-    sqlx::query_scalar("select active_since from webhooks").fetch_one(pool).await.expect("one webhook")
+    sqlx::query_scalar("select active_since from webhooks")
+        .fetch_one(pool)
+        .await
+        .expect("one webhook")
 }
 
 async fn statuses(pool: &PgPool) -> Vec<String> {
-    sqlx::query_scalar("select status from deliveries order by status").fetch_all(pool).await.expect("read")
+    sqlx::query_scalar("select status from deliveries order by status")
+        .fetch_all(pool)
+        .await
+        .expect("read")
 }
 
 async fn insert_delivery(pool: &PgPool, webhook: uuid::Uuid, status: &str) {

@@ -7,22 +7,48 @@ use super::*;
 fn read(body: &Value) -> Result<GoalSettings, Vec<(String, &'static str)>> {
     let mut errors = Errors::default();
     let settings = read_settings(&Object::root(body.as_object().expect("an object")), &mut errors);
-    settings.ok_or_else(|| errors.into_list().into_iter().map(|error| (error.pointer, error.code)).collect())
+    settings.ok_or_else(|| {
+        errors
+            .into_list()
+            .into_iter()
+            .map(|error| (error.pointer, error.code))
+            .collect()
+    })
 }
 
 fn refused(body: Value, wanted: &[(&str, &str)]) {
     let found = read(&body).expect_err(&format!("{body} is refused"));
-    let found: Vec<(&str, &str)> = found.iter().map(|(pointer, code)| (pointer.as_str(), *code)).collect();
+    let found: Vec<(&str, &str)> = found
+        .iter()
+        .map(|(pointer, code)| (pointer.as_str(), *code))
+        .collect();
     assert_eq!(found, wanted, "{body}");
 }
 
 #[test]
 fn a_goal_of_each_kind() {
-    let event = GoalRule::Event { event: "Signup".into() };
-    assert_eq!(read(&json!({"name": "n", "kind": "event", "event": "Signup"})).expect("valid").rule, event);
-    let page = GoalRule::Page { path: "/blog*".into() };
-    assert_eq!(read(&json!({"name": "n", "kind": "page", "path": "/blog*"})).expect("valid").rule, page);
-    let scroll = GoalRule::Scroll { path: "/**".into(), scroll_threshold: 75 };
+    let event = GoalRule::Event {
+        event: "Signup".into(),
+    };
+    assert_eq!(
+        read(&json!({"name": "n", "kind": "event", "event": "Signup"}))
+            .expect("valid")
+            .rule,
+        event
+    );
+    let page = GoalRule::Page {
+        path: "/blog*".into(),
+    };
+    assert_eq!(
+        read(&json!({"name": "n", "kind": "page", "path": "/blog*"}))
+            .expect("valid")
+            .rule,
+        page
+    );
+    let scroll = GoalRule::Scroll {
+        path: "/**".into(),
+        scroll_threshold: 75,
+    };
     let body = json!({"name": "n", "kind": "scroll", "path": "/**", "scroll_threshold": 75, "event": null});
     assert_eq!(read(&body).expect("valid").rule, scroll);
 }
@@ -30,8 +56,14 @@ fn a_goal_of_each_kind() {
 #[test]
 fn a_field_is_needed_by_one_kind_and_means_nothing_to_another() {
     refused(json!({"name": "n", "kind": "event"}), &[("/event", "required")]);
-    refused(json!({"name": "n", "kind": "page", "event": "x"}), &[("/event", "not_applicable"), ("/path", "required")]);
-    refused(json!({"name": "n", "kind": "scroll", "path": "/"}), &[("/scroll_threshold", "required")]);
+    refused(
+        json!({"name": "n", "kind": "page", "event": "x"}),
+        &[("/event", "not_applicable"), ("/path", "required")],
+    );
+    refused(
+        json!({"name": "n", "kind": "scroll", "path": "/"}),
+        &[("/scroll_threshold", "required")],
+    );
     refused(
         json!({"name": "n", "kind": "page", "path": "/", "scroll_threshold": 5}),
         &[("/scroll_threshold", "not_applicable")],
@@ -49,10 +81,20 @@ fn limits_of_fields() {
         ("name", json!("ü".repeat(120)), json!("ü".repeat(121)), "too_long"),
         ("name", json!("n"), json!(""), "empty"),
         ("name", json!("n"), json!("a\0b"), "control_character"),
-        ("path", json!(format!("/{}", "x".repeat(1999))), json!("x".repeat(2001)), "too_long"),
+        (
+            "path",
+            json!(format!("/{}", "x".repeat(1999))),
+            json!("x".repeat(2001)),
+            "too_long",
+        ),
         ("path", json!("/"), json!(5), "wrong_type"),
         ("kind", json!("page"), json!("funnel"), "unknown"),
-        ("props", json!({"a": "1", "b": "", "c": "3"}), json!({"a": "1", "b": "2", "c": "3", "d": "4"}), "too_many"),
+        (
+            "props",
+            json!({"a": "1", "b": "", "c": "3"}),
+            json!({"a": "1", "b": "2", "c": "3", "d": "4"}),
+            "too_many",
+        ),
         ("props", json!({}), json!(["a"]), "wrong_type"),
         ("colour", json!(null), json!(null), "unknown_field"),
     ] {
@@ -61,7 +103,12 @@ fn limits_of_fields() {
         }
         refused(page(field, bad), &[(&format!("/{field}"), code)]);
     }
-    for (threshold, ok) in [(json!(0), true), (json!(100), true), (json!(101), false), (json!(-1), false)] {
+    for (threshold, ok) in [
+        (json!(0), true),
+        (json!(100), true),
+        (json!(101), false),
+        (json!(-1), false),
+    ] {
         let body = json!({"name": "n", "kind": "scroll", "path": "/", "scroll_threshold": threshold});
         assert_eq!(read(&body).is_ok(), ok, "{body}");
     }
@@ -74,7 +121,10 @@ fn limits_of_fields() {
         refused(page("props", props), &[(pointer, code)]);
     }
     let long = "x".repeat(301);
-    refused(page("props", json!({long.as_str(): "x"})), &[(&format!("/props/{long}"), "too_long")]);
+    refused(
+        page("props", json!({long.as_str(): "x"})),
+        &[(&format!("/props/{long}"), "too_long")],
+    );
 }
 
 #[test]

@@ -1,0 +1,90 @@
+//! The detect role: threads that read the sources and keep the engines.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::runtime::Handle;
+
+use super::Shared;
+use crate::clock;
+use crate::config::Clock;
+use crate::detect::contract::{EngineConfig, Limits, SourceTopic};
+use crate::detect::task::{self, DetectLinks, DetectSettings};
+use crate::detect::time::SourceClock;
+use crate::kafka::member::GroupMember;
+use crate::kafka::producer::Publisher;
+use crate::kafka::settings;
+use crate::record::keys;
+use crate::tasks::Tasks;
+
+/// How far back a source without a commit begins, at least.
+const FIRST_START_BACK: Duration = Duration::from_secs(15 * 60);
+/// The longest window a spike may have.
+const LONGEST_WINDOW: Duration = Duration::from_secs(3_600);
+
+/// Starts everything the role needs.
+pub(super) async fn start(shared: &Shared, publisher: &Publisher, tasks: &mut Tasks) -> anyhow::Result<()> {
+    let config = &shared.config;
+    let mut connection = shared
+        .pool
+        .acquire()
+        .await
+        .context("reading the key of visitors' hashes")?;
+    let hash_key = keys::visitor_hash_key(&mut connection, &shared.keyring, clock::now())
+        .await
+        .context("reading the key of visitors' hashes")?;
+    drop(connection);
+    let sources: Vec<SourceTopic> = config
+        .sources
+        .0
+        .iter()
+        .map(|source| SourceTopic {
+            topic: source.topic.clone(),
+            clock: match source.clock {
+                Clock::Live => SourceClock::Live,
+                Clock::Log => SourceClock::Log,
+            },
+        })
+        .collect();
+    let topics: Vec<String> = sources.iter().map(|source| source.topic.clone()).collect();
+    let millis = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+    let engine = EngineConfig {
+        partition: 0,
+        sources,
+        hash_key,
+        out_of_order_ms: millis(config.detect.out_of_order),
+        stale_after_ms: millis(config.detect.stale_after),
+        limits: Limits {
+            visitors_per_site: config.detect.max_visitors_per_site as usize,
+            ..Limits::default()
+        },
+    };
+    let group = config.kafka.topic("detect");
+    for number in 0..config.detect.threads {
+        let member = GroupMember::join(
+            &settings::detect_member(&config.kafka, &group),
+            "detect",
+            &topics,
+            shared.voice.clone(),
+        )
+        .context("joining the detect group")?;
+        let name = format!("detect-{number}");
+        let settings = DetectSettings {
+            name: name.clone(),
+            kafka: config.kafka.clone(),
+            engine: engine.clone(),
+            first_start_back: FIRST_START_BACK.max(LONGEST_WINDOW),
+        };
+        let links = DetectLinks {
+            publisher: publisher.clone(),
+            registry: shared.registry.clone(),
+            metrics: shared.metrics.clone(),
+            health: shared.health.clone(),
+            voice: shared.voice.clone(),
+            runtime: Handle::current(),
+            stop: shared.stop.clone(),
+        };
+        tasks.spawn_thread(name, move || task::run(member, settings, links))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,151 @@
+use super::*;
+use crate::deliver::address::AddressRules;
+use crate::deliver::attempt::AttemptResult;
+use crate::deliver::client::{ClientOptions, WebhookClient};
+use crate::deliver::request::WebhookRequest;
+use crate::deliver::request::tests::{facts, webhook};
+
+#[derive(clap::Parser)]
+struct Cli {
+    #[command(flatten)]
+    listen: ListenOptions,
+}
+
+fn options(arguments: &[&str]) -> Result<ListenOptions, clap::Error> {
+    let arguments = std::iter::once("listen").chain(arguments.iter().copied());
+    <Cli as clap::Parser>::try_parse_from(arguments).map(|cli| cli.listen)
+}
+
+fn receiver(arguments: &[&str]) -> Receiver {
+    Receiver::new(options(arguments).expect("arguments"))
+}
+
+const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+fn receive(receiver: &Receiver, attempt: u32, change: impl FnOnce(&mut HeaderMap)) -> Received {
+    let mut facts = facts("{\"a\":1}");
+    facts.attempt = attempt;
+    let request = WebhookRequest::build(&webhook("https://example.com/"), &facts);
+    let mut headers = HeaderMap::new();
+    for (name, value) in &request.headers {
+        let name = axum::http::HeaderName::try_from(name).expect("a name");
+        headers.insert(name, value.reveal().parse().expect("a value"));
+    }
+    change(&mut headers);
+    receiver.receive("/hook", &headers, request.body, facts.now_ms + 250)
+}
+
+#[test]
+fn both_kinds_of_signature_are_verified_with_any_of_the_secrets() {
+    let verified = |arguments: &[&str], change: fn(&mut HeaderMap)| {
+        let received = receive(&receiver(arguments), 1, change);
+        (received.signature_ok, received.standard_signature_ok)
+    };
+    let unchanged: fn(&mut HeaderMap) = |_| {};
+    assert_eq!(verified(&[], unchanged), (None, None));
+    assert_eq!(
+        verified(&["--secret", SECRET], unchanged),
+        (Some(true), Some(true))
+    );
+    assert_eq!(
+        verified(&["--secret", "another-secret-12"], unchanged),
+        (Some(false), Some(false))
+    );
+    assert_eq!(
+        verified(&["--secret", "another-secret-12", "--secret", SECRET], unchanged),
+        (Some(true), Some(true))
+    );
+    let older: fn(&mut HeaderMap) = |headers| {
+        headers.insert("webhook-timestamp", HeaderValue::from_static("1"));
+    };
+    assert_eq!(verified(&["--secret", SECRET], older), (Some(true), Some(false)));
+    let unsigned: fn(&mut HeaderMap) = HeaderMap::clear;
+    assert_eq!(
+        verified(&["--secret", SECRET], unsigned),
+        (Some(false), Some(false))
+    );
+}
+
+#[test]
+fn answers_follow_the_plan() {
+    for (arguments, expected) in [
+        (&[][..], [200, 200, 200]),
+        (&["--status", "410"], [410, 410, 410]),
+        (&["--fail", "2"], [500, 500, 200]),
+        (&["--fail", "2", "--status", "503"], [503, 503, 200]),
+        (&["--fail-first", "1"], [500, 200, 200]),
+    ] {
+        let receiver = receiver(arguments);
+        let statuses = [1, 2, 3].map(|attempt| receive(&receiver, attempt, |_| {}).status);
+        assert_eq!(statuses, expected, "{arguments:?}");
+    }
+    let receiver = receiver(&["--fail", "1"]);
+    assert_eq!(
+        [1, 1, 2].map(|attempt| receive(&receiver, attempt, |_| {}).status),
+        [500, 500, 200]
+    );
+}
+
+#[test]
+fn repeats_are_noticed_and_the_summary_adds_up() {
+    let receiver = receiver(&["--secret", "another-secret-12", "--fail", "1"]);
+    let repeated = [1, 2, 2].map(|attempt| receive(&receiver, attempt, |_| {}).repeated);
+    assert_eq!(repeated, [false, false, true]);
+    assert_eq!(
+        receiver.summary(),
+        "requests 3, deliveries 1, repeated 1, bad signatures 3\nevents: goal_completion 3\nanswers: 200 2, 500 1"
+    );
+}
+
+#[test]
+fn bad_arguments_are_refused() {
+    for arguments in [
+        &["--status", "99"][..],
+        &["--status", "600"],
+        &["--delay", "soon"],
+        &["--port", "70000"],
+        &["--secret", "short"],
+        &["--host", "localhost."],
+    ] {
+        assert!(options(arguments).is_err(), "{arguments:?}");
+    }
+    let shown = format!("{:?}", options(&["--secret", SECRET]).expect("arguments"));
+    assert!(!shown.contains("MfKQ"), "{shown}");
+}
+
+#[tokio::test]
+async fn the_clients_own_requests_verify_and_are_answered() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}/hook", listener.local_addr().expect("an address"));
+    let receiver = Arc::new(receiver(&[
+        "--secret",
+        SECRET,
+        "--status",
+        "503",
+        "--retry-after",
+        "9",
+        "--json",
+    ]));
+    let client = WebhookClient::new(ClientOptions {
+        rules: AddressRules {
+            allow: vec!["127.0.0.0/8".parse().expect("a network")],
+            deny: vec![],
+        },
+        ..ClientOptions::default()
+    })
+    .expect("a client");
+    let request = WebhookRequest::build(&webhook(&url), &facts("{\"a\":1}"));
+    let exchange = tokio::select! {
+        served = serve(listener, Arc::clone(&receiver)) => panic!("it stopped: {served:?}"),
+        exchange = client.exchange(&request) => exchange,
+    };
+    assert_eq!(
+        (exchange.result, exchange.retry_after.as_deref()),
+        (AttemptResult::ServerError, Some("9"))
+    );
+    assert!(
+        receiver
+            .summary()
+            .starts_with("requests 1, deliveries 1, repeated 0, bad signatures 0")
+    );
+}

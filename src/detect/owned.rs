@@ -1,0 +1,334 @@
+//! A partition number that a detector thread owns: its engine, where each source stands, and what is not settled yet.
+
+use std::sync::Arc;
+
+use super::contract::{Checkpoint, Handled, RecordFacts};
+use super::counts::Counts;
+use super::decision::Decision;
+use super::engine::Engine;
+use super::task::Positions;
+use crate::dispatch::outbox::{Outbox, OwnedRecord, Pending, Settling};
+use crate::dispatch::record::Coordinates;
+use crate::ingest::formats::{self, Format};
+use crate::ingest::rejects::reject_record;
+use crate::kafka::member::{Commit, TopicPartition};
+use crate::kafka::murmur2;
+use crate::kafka::native::RawRecord;
+
+/// Where a source's partition stands when it is assigned.
+#[derive(Debug, Clone)]
+pub struct Position {
+    /// The group's committed offset; records below it only rebuild windows.
+    pub committed: i64,
+    /// Where reading begins: at or before `committed`.
+    pub start: i64,
+    /// What was written beside the commit.
+    pub note: Note,
+}
+
+/// What is written beside a committed offset: `v1 <nonce> <replay from> <clock>`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Note {
+    pub nonce: String,
+    pub replay_from: Option<i64>,
+    pub clock_ms: Option<i64>,
+}
+
+impl Note {
+    /// Reads a note; what cannot be read is absent, and costs a longer replay.
+    pub fn parse(text: &str) -> Self {
+        let mut words = text.split(' ');
+        if words.next() != Some("v1") {
+            return Self::default();
+        }
+        Self {
+            nonce: words.next().unwrap_or_default().to_owned(),
+            replay_from: words.next().and_then(|word| word.parse().ok()),
+            clock_ms: words.next().and_then(|word| word.parse().ok()),
+        }
+    }
+}
+
+impl std::fmt::Display for Note {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let word = |value: Option<i64>| value.map_or_else(|| "-".to_owned(), |value| value.to_string());
+        write!(
+            f,
+            "v1 {} {} {}",
+            self.nonce,
+            word(self.replay_from),
+            word(self.clock_ms)
+        )
+    }
+}
+
+/// How far a source is from its end.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Standing {
+    pub lag: i64,
+    pub behind_ms: i64,
+    pub replaying: i64,
+}
+
+struct SourceState {
+    position: Position,
+    /// The offset after the last one read, or the partition's end if that is beyond.
+    next: i64,
+    last_record_ms: i64,
+    /// What was committed last.
+    sent: Option<i64>,
+}
+
+/// A partition number with everything that belongs to it.
+pub struct Owned {
+    pub partition: i32,
+    pub engine: Engine,
+    partitions: i32,
+    sources: Vec<Option<SourceState>>,
+    pending: Pending,
+    settling: Settling<Checkpoint>,
+    /// A batch is under way: something was read since the last flush.
+    touched: bool,
+    caught_up: bool,
+    out: Vec<Decision>,
+}
+
+impl Owned {
+    /// `partitions` is how many the sources have.
+    pub fn new(partition: i32, mut engine: Engine, positions: Positions, partitions: i32) -> Self {
+        for position in positions.iter().flatten() {
+            engine.resume(position.note.clock_ms);
+        }
+        let sources = positions
+            .into_iter()
+            .map(|position| {
+                position.map(|position| SourceState {
+                    next: position.start,
+                    last_record_ms: 0,
+                    sent: Some(position.committed),
+                    position,
+                })
+            })
+            .collect();
+        Self {
+            partition,
+            engine,
+            partitions,
+            sources,
+            pending: Pending::default(),
+            settling: Settling::default(),
+            touched: false,
+            caught_up: false,
+            out: Vec::new(),
+        }
+    }
+
+    /// Publishes again what an earlier owner decided and did not confirm. Before the first record.
+    pub fn begin(&mut self, outbox: &Outbox) {
+        let unconfirmed = self.engine.unconfirmed();
+        if !unconfirmed.is_empty() {
+            tracing::info!(
+                partition = self.partition,
+                episodes = unconfirmed.len(),
+                "deliveries of unconfirmed episodes are published again"
+            );
+        }
+        outbox.publish_unconfirmed(self.partition, unconfirmed, &self.pending);
+    }
+
+    /// Where reading goes on, for each source.
+    pub fn starts(&self) -> Vec<(TopicPartition, i64)> {
+        self.sources
+            .iter()
+            .enumerate()
+            .filter_map(|(topic, source)| {
+                Some((
+                    TopicPartition {
+                        topic,
+                        partition: self.partition,
+                    },
+                    source.as_ref()?.next,
+                ))
+            })
+            .collect()
+    }
+
+    /// Whether it can go on where it was: nobody has committed since we did.
+    pub fn goes_on_at(&self, positions: &Positions, nonce: &str) -> bool {
+        self.sources
+            .iter()
+            .zip(positions)
+            .all(|(source, position)| match (source, position) {
+                (Some(source), Some(position)) => {
+                    position.note.nonce == nonce && source.sent == Some(position.committed)
+                }
+                (None, None) => true,
+                _ => false,
+            })
+    }
+
+    /// Handles one record.
+    pub fn take(
+        &mut self,
+        source: usize,
+        record: &RawRecord<'_>,
+        now_ms: i64,
+        outbox: &Outbox,
+        counts: &mut Counts,
+    ) {
+        let Some(state) = self.sources.get_mut(source).and_then(Option::as_mut) else {
+            return;
+        };
+        let offset = record.offset();
+        let replaying = offset < state.position.committed;
+        // A record without a time gets that of the epoch: one that is the same whenever it is read.
+        let record_ms = record.timestamp_ms().unwrap_or(0);
+        state.next = offset + 1;
+        state.last_record_ms = record_ms;
+        self.touched = true;
+        let bytes = record.value();
+        let event = match formats::read(Format::Native, bytes) {
+            Ok(event) => event,
+            Err(reject) => {
+                self.engine.skip_record(source, offset);
+                if replaying {
+                    counts.handled(source, Handled::Replayed);
+                    return;
+                }
+                let read_from = Coordinates {
+                    topic: counts.source(source).to_owned(),
+                    partition: self.partition,
+                    offset,
+                };
+                counts.rejected(source, &reject, &read_from);
+                let out = reject_record(&reject, &read_from, record.key(), bytes);
+                let out = OwnedRecord {
+                    topic: Arc::clone(&outbox.topics.rejected),
+                    partition: None,
+                    key: out.key,
+                    value: Some(out.value),
+                    headers: out.headers,
+                };
+                outbox.publish(out, &self.pending);
+                return;
+            }
+        };
+        let facts = RecordFacts {
+            source,
+            offset,
+            record_ms,
+            replaying,
+        };
+        let handled = self.engine.on_record(&event, &facts, now_ms, &mut self.out);
+        counts.handled(source, handled);
+        if !replaying
+            && handled != Handled::Unregistered
+            && murmur2::partition_of(event.site_id.as_bytes(), self.partitions) != self.partition
+        {
+            counts.miskeyed(source, self.partition, offset, record.key(), &event.site_id);
+        }
+        if !self.out.is_empty() {
+            for decision in self.out.drain(..) {
+                counts.decided(decision.event);
+                if self.caught_up {
+                    counts.latency(now_ms - record_ms);
+                }
+                outbox.publish_decision(&decision, &self.pending);
+            }
+        }
+    }
+
+    /// The end of a source's partition was reached.
+    pub fn end_reached(&mut self, source: usize, offset: i64) {
+        if let Some(state) = self.sources.get_mut(source).and_then(Option::as_mut) {
+            // Transaction markers take offsets too: the end may lie beyond the last record.
+            state.next = state.next.max(offset);
+        }
+    }
+
+    /// Publishes the states that changed, with what was decided along, and closes the batch.
+    pub fn flush(&mut self, outbox: &Outbox, counts: &mut Counts) {
+        for state in self.engine.take_dirty_states() {
+            for decision in &state.decisions {
+                counts.decided(decision.event);
+            }
+            outbox.publish_state(self.partition, state, &self.pending);
+        }
+        // A checkpoint belongs to the record before it: one taken after the clock moved on without a record would begin too late.
+        if !std::mem::take(&mut self.touched) {
+            return;
+        }
+        let pending = std::mem::take(&mut self.pending);
+        self.settling.push(self.engine.checkpoint(), pending);
+    }
+
+    /// Moves silent sites on. `end_of` is the cached end of a source's partition.
+    pub fn tick(&mut self, now_ms: i64, end_of: impl Fn(usize) -> Option<i64>) {
+        self.caught_up = self
+            .sources
+            .iter()
+            .enumerate()
+            .filter_map(|(topic, source)| Some((topic, source.as_ref()?)))
+            .all(|(topic, source)| end_of(topic).is_some_and(|end| source.next >= end));
+        self.engine.tick(now_ms, self.caught_up);
+    }
+
+    /// What may be committed now and was not before.
+    pub fn commits(&mut self, nonce: &str) -> Vec<Commit> {
+        let Some(checkpoint) = self.settling.take() else {
+            return Vec::new();
+        };
+        let mut commits = Vec::new();
+        for (topic, state) in self.sources.iter_mut().enumerate() {
+            let Some(state) = state else { continue };
+            let before = &state.position;
+            // While windows are rebuilt the engine is behind the commit: neither goes back.
+            let (offset, replay_from) = match checkpoint.next[topic] {
+                Some(next) if next >= before.committed => (next, checkpoint.replay_from[topic]),
+                _ => (before.committed, before.note.replay_from),
+            };
+            state.sent = Some(offset);
+            let note = Note {
+                nonce: nonce.to_owned(),
+                replay_from,
+                clock_ms: checkpoint.clock_ms,
+            };
+            commits.push(Commit {
+                at: TopicPartition {
+                    topic,
+                    partition: self.partition,
+                },
+                offset,
+                metadata: note.to_string(),
+            });
+        }
+        commits
+    }
+
+    /// Whether everything handed over is acknowledged.
+    pub fn is_settled(&self) -> bool {
+        self.settling.all_settled()
+    }
+
+    /// Batches not settled yet.
+    pub fn open_batches(&self) -> usize {
+        self.settling.open()
+    }
+
+    /// How far a source is from its end.
+    pub fn standing(&self, source: usize, end: Option<i64>, now_ms: i64) -> Standing {
+        let Some(state) = self.sources.get(source).and_then(Option::as_ref) else {
+            return Standing::default();
+        };
+        let end = end.unwrap_or(state.next);
+        Standing {
+            lag: (end - state.sent.unwrap_or(state.next)).max(0),
+            behind_ms: if state.next < end && state.last_record_ms > 0 {
+                (now_ms - state.last_record_ms).max(0)
+            } else {
+                0
+            },
+            replaying: (state.position.committed - state.next).max(0),
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Where a detector begins on partitions it was assigned: the group's commits, and the states on the state topic.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use super::owned::{Note, Owned, Position};
+use super::task::{DetectSettings, Positions};
+use crate::clock;
+use crate::kafka::context::Voice;
+use crate::kafka::member::{GroupMember, TopicPartition};
+use crate::kafka::table;
+use crate::telemetry::Metrics;
+
+/// How long a broker may take to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long reading the states may take: within `max.poll.interval.ms`.
+const STATE_PATIENCE: Duration = Duration::from_secs(45);
+
+/// A partition that is about to be read.
+pub(super) enum Restored {
+    /// It came back to us, as it was.
+    Kept(Owned),
+    New(Owned),
+}
+
+/// Where each source of each partition stands.
+pub(super) fn positions(
+    member: &GroupMember,
+    list: &[TopicPartition],
+    settings: &DetectSettings,
+    metrics: &Metrics,
+) -> anyhow::Result<BTreeMap<i32, Positions>> {
+    let sources = settings.engine.sources.len();
+    let mut found: BTreeMap<i32, Positions> = BTreeMap::new();
+    let committed = member
+        .committed(list, PATIENCE)
+        .context("reading the committed offsets of the detect group")?;
+    let never: Vec<TopicPartition> = list
+        .iter()
+        .zip(&committed)
+        .filter(|(_, one)| one.offset.is_none())
+        .map(|(at, _)| *at)
+        .collect();
+    let first = first_starts(member, &never, settings)?;
+    for (at, one) in list.iter().zip(committed) {
+        let (low, high) = member
+            .watermarks(*at, PATIENCE)
+            .context("reading the ends of a source's partition")?;
+        let topic = member.topic(at.topic);
+        let position = match one.offset {
+            None => {
+                let start = first
+                    .get(at)
+                    .copied()
+                    .flatten()
+                    .unwrap_or(high)
+                    .clamp(low, high.max(low));
+                Position {
+                    committed: start,
+                    start,
+                    note: Note::default(),
+                }
+            }
+            Some(offset) => {
+                let note = Note::parse(&one.metadata);
+                if offset < low {
+                    metrics
+                        .records_missed
+                        .with_label_values(&[topic])
+                        .inc_by((low - offset).unsigned_abs());
+                    tracing::error!(topic = %topic, partition = at.partition, offset, missed = low - offset, "records were removed before they were read");
+                }
+                if offset > high {
+                    tracing::error!(topic = %topic, partition = at.partition, offset, end = high, "the committed offset lies beyond the partition's end: was the topic made anew? Reading begins at its beginning");
+                }
+                let committed = if offset > high { low } else { offset.max(low) };
+                let start = note.replay_from.unwrap_or(committed).clamp(low, committed);
+                Position {
+                    committed,
+                    start,
+                    note,
+                }
+            }
+        };
+        let slot = found.entry(at.partition).or_insert_with(|| vec![None; sources]);
+        slot[at.topic] = Some(position);
+    }
+    Ok(found)
+}
+
+/// A source without a commit begins as far back as the longest window.
+fn first_starts(
+    member: &GroupMember,
+    never: &[TopicPartition],
+    settings: &DetectSettings,
+) -> anyhow::Result<BTreeMap<TopicPartition, Option<i64>>> {
+    if never.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let back_ms = i64::try_from(settings.first_start_back.as_millis()).unwrap_or(i64::MAX);
+    let offsets = member
+        .offsets_at(never, clock::now_ms() - back_ms, PATIENCE)
+        .context("looking up where a new source begins")?;
+    Ok(never.iter().copied().zip(offsets).collect())
+}
+
+/// Loads the stored states of the partitions that are new here.
+pub(super) fn load_states(
+    restored: &mut [Restored],
+    settings: &DetectSettings,
+    voice: &Voice,
+) -> anyhow::Result<()> {
+    let mut new: BTreeMap<i32, &mut Owned> = restored
+        .iter_mut()
+        .filter_map(|one| match one {
+            Restored::New(owned) => Some((owned.partition, owned)),
+            Restored::Kept(_) => None,
+        })
+        .collect();
+    let partitions: BTreeSet<i32> = new.keys().copied().collect();
+    let topic = settings.kafka.topic("detector-state");
+    let mut newer = None;
+    table::read(
+        &settings.kafka,
+        voice,
+        &topic,
+        &partitions,
+        STATE_PATIENCE,
+        |partition, offset, key, value| {
+            let Some(owned) = new.get_mut(&partition) else {
+                return;
+            };
+            let Ok(site_id) = std::str::from_utf8(key) else {
+                tracing::error!(
+                    topic,
+                    partition,
+                    offset,
+                    "a state record whose key is no site id is passed over"
+                );
+                return;
+            };
+            match owned.engine.load_state(site_id, value) {
+                Ok(()) => {}
+                Err(error @ super::stored::StateError::Newer { .. }) => {
+                    tracing::error!(topic, partition, offset, site.id = site_id, error = %error, "finish the upgrade: this process cannot go on where a newer one was");
+                    newer.get_or_insert(error);
+                }
+                Err(error) => {
+                    tracing::error!(topic, partition, offset, site.id = site_id, error = %error, "an unreadable state record is passed over; an episode under way may fire again")
+                }
+            }
+        },
+    )?;
+    match newer {
+        // Going on would decide again what the newer version has decided.
+        Some(error) => Err(error).context("loading the detector's state"),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,80 @@
+//! Notifications of single events: completed goals and custom events.
+//!
+//! They need no state, so they are decided again whenever an uncommitted record is read again, with the same ids.
+
+use super::contract::Stats;
+use super::decision::{CompletedGoal, Decision, Origin, custom_event, goal_completion, takers};
+use super::goals::GoalIndex;
+use crate::domain::event::{Event, EventKind, EventType};
+use crate::domain::registry::Site;
+
+/// A site's configuration as far as single events need it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Takes<'a> {
+    pub(super) site: &'a Site,
+    /// Those that some webhook takes.
+    pub(super) goals: &'a GoalIndex,
+    /// Whether some webhook takes goals.
+    pub(super) goal_completion: bool,
+    /// Whether some webhook takes custom events.
+    pub(super) custom_event: bool,
+}
+
+/// Decides what `event` means to those who take single events. What is not `fresh` is counted and not told. `found`
+/// is scratch space.
+pub(super) fn decide(
+    takes: Takes<'_>,
+    event: &Event<'_>,
+    origin: Origin<'_>,
+    fresh: bool,
+    found: &mut Vec<u32>,
+    counters: &mut Stats,
+    out: &mut Vec<Decision>,
+) {
+    let Takes { site, goals, .. } = takes;
+    let name = event.name.as_deref().unwrap_or_default();
+    if takes.goal_completion {
+        let mut told_by_name = false;
+        goals.find(event, found);
+        for number in found.iter() {
+            let goal = goals.goal(*number);
+            // A goal counts from its creation on.
+            if goal.active_since_ms > origin.record_ms {
+                continue;
+            }
+            told_by_name |= goal.name == name;
+            let webhooks = takers(site, EventType::GoalCompletion, &goal.name, origin.record_ms);
+            if webhooks.is_empty() {
+                continue;
+            }
+            if fresh {
+                let goal = CompletedGoal::Configured(goal);
+                out.push(goal_completion(site, event, goal, origin, webhooks));
+            } else {
+                counters.stale_goals += 1;
+            }
+        }
+        // Published and configured under one name, it is one completion.
+        if event.kind == EventKind::Goal && !told_by_name {
+            let webhooks = takers(site, EventType::GoalCompletion, name, origin.record_ms);
+            if webhooks.is_empty() {
+                // Nobody takes it.
+            } else if fresh {
+                let goal = CompletedGoal::Published(name);
+                out.push(goal_completion(site, event, goal, origin, webhooks));
+            } else {
+                counters.stale_goals += 1;
+            }
+        }
+    }
+    if takes.custom_event && event.kind == EventKind::Custom {
+        let webhooks = takers(site, EventType::CustomEvent, name, origin.record_ms);
+        if webhooks.is_empty() {
+            // Nobody takes it.
+        } else if fresh {
+            out.push(custom_event(site, event, name, origin, webhooks));
+        } else {
+            counters.stale_custom_events += 1;
+        }
+    }
+}

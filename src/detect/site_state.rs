@@ -1,0 +1,295 @@
+//! Everything held of one registered site: its window, its triggers, its goals.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::decision::{Decision, Origin, body};
+use super::goals::GoalIndex;
+use super::labels::{Budget, Labels, OTHER};
+use super::segments::Segments;
+use super::singles::Takes;
+use super::stored::{Stored, StoredDecision};
+use super::tops::{top_pages, top_sources};
+use super::triggers::{Fired, Triggers, lengths};
+use super::window::Window;
+use crate::clock::from_ms;
+use crate::domain::event::EventType;
+use crate::domain::id::{NotificationId, NotificationKind};
+use crate::domain::notification::NotificationData;
+use crate::domain::registry::Site;
+
+/// What the sites of a partition share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) segments: Segments,
+    pub(super) labels: Budget,
+}
+
+/// The state of one site.
+#[derive(Debug)]
+pub(super) struct SiteState {
+    pub(super) window: Window,
+    labels: Labels,
+    triggers: Triggers,
+    /// Moved by the wall clock when it is silent.
+    pub(super) live: bool,
+    /// Whether some webhook takes goals; without one no goal is looked for.
+    takes_goals: bool,
+    /// Whether some webhook takes custom events.
+    takes_custom: bool,
+    /// Listed to be written.
+    pub(super) dirty: bool,
+    /// A record of it may be on the state topic.
+    pub(super) stored: bool,
+    /// If it was loaded: for each source, the offset up to which episodes were decided already.
+    pub(super) covered: Option<Box<[i64]>>,
+    pub(super) site: Arc<Site>,
+    /// Those that some webhook takes.
+    goals: GoalIndex,
+    unconfirmed: Vec<Unconfirmed>,
+}
+
+/// A notification of an episode whose deliveries are not known to be published.
+#[derive(Debug)]
+struct Unconfirmed {
+    episode: Uuid,
+    decision: Decision,
+    /// Not yet handed out together with the state.
+    new: bool,
+}
+
+/// What an event did to a site's triggers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Judged {
+    /// The state is to be written.
+    pub(super) changed: bool,
+    /// Notifications decided.
+    pub(super) decided: usize,
+    /// Notifications withheld because they lie too far in the past.
+    pub(super) stale: u32,
+}
+
+impl SiteState {
+    /// A site of which nothing is known.
+    pub(super) fn new(site: Arc<Site>, live: bool, now: u32) -> Self {
+        let mut state = Self {
+            window: Window::new(&lengths(&site), now),
+            labels: Labels::default(),
+            triggers: Triggers::none(),
+            live,
+            takes_goals: false,
+            takes_custom: false,
+            dirty: false,
+            stored: false,
+            covered: None,
+            goals: GoalIndex::default(),
+            unconfirmed: Vec::new(),
+            site,
+        };
+        state.derive(false);
+        state
+    }
+
+    /// The site as it was stored. Its window is empty until the stream is read again.
+    pub(super) fn load(site: Arc<Site>, live: bool, stored: Stored, covered: Box<[i64]>) -> Self {
+        let mut state = Self::new(site, live, stored.clock);
+        state.triggers = Triggers::restore(stored.firing);
+        state.derive(false);
+        state.unconfirmed = stored
+            .unconfirmed
+            .into_iter()
+            .map(|decision| {
+                let (episode, decision) = decision.into_decision(state.site.id.clone());
+                Unconfirmed {
+                    episode,
+                    decision,
+                    new: false,
+                }
+            })
+            .collect();
+        state.covered = Some(covered);
+        state.stored = true;
+        state
+    }
+
+    /// Takes over a changed configuration. Says whether episodes ended with it, or changed hands.
+    pub(super) fn configure(&mut self, site: Arc<Site>, segments: &mut Segments) -> bool {
+        let before = self.triggers.stored();
+        self.window.set_lengths(&lengths(&site), segments);
+        self.site = site;
+        self.derive(true);
+        before != self.triggers.stored()
+    }
+
+    /// Everything that follows from the configuration. `counted` says that the window's counts are not yet to come.
+    fn derive(&mut self, counted: bool) {
+        let site = &self.site;
+        self.triggers.configure(site, &self.window, counted);
+        let enabled = || site.webhooks.iter().filter(|webhook| webhook.enabled);
+        let takes_goal = |name: &str| {
+            let mut filters = enabled().filter_map(|webhook| webhook.triggers.goal_completion.as_ref());
+            filters.any(|filter| filter.takes(name))
+        };
+        let taken = site.goals.iter().filter(|goal| takes_goal(&goal.name));
+        self.goals = GoalIndex::new(taken.cloned());
+        self.takes_goals = enabled().any(|webhook| webhook.triggers.goal_completion.is_some());
+        self.takes_custom = enabled().any(|webhook| webhook.triggers.custom_event.is_some());
+    }
+
+    /// Episodes going on.
+    pub(super) fn episodes(&self) -> u32 {
+        self.triggers.episodes()
+    }
+
+    /// Moves the clock to `to`, if that is later. If `judged`, whatever falls due on the way happens at its own
+    /// instant and in order; says whether that changed a trigger's state.
+    pub(super) fn move_to(&mut self, to: u32, judged: bool, shared: &mut Shared) -> bool {
+        if to <= self.window.now() {
+            return false;
+        }
+        let mut changed = false;
+        if judged && self.triggers.episodes() > 0 {
+            while let Some(next) = self.triggers.next_due(&self.window)
+                && next <= to
+            {
+                self.window.advance(next, &mut shared.segments);
+                changed |= self.triggers.pass(next, &self.window);
+            }
+        }
+        self.window.advance(to, &mut shared.segments);
+        if self.window.is_empty() && self.labels.len() > 0 {
+            self.labels.clear(&mut shared.labels);
+        }
+        changed
+    }
+
+    /// The label of a name of this site.
+    pub(super) fn label(&mut self, hash: u64, name: &str, budget: &mut Budget) -> u16 {
+        let live = self.window.live();
+        if let Some(label) = self.labels.label(hash, name, live, budget) {
+            return label;
+        }
+        self.labels.collect(self.window.live_mut(), budget);
+        self.labels.label(hash, name, live, budget).unwrap_or(OTHER)
+    }
+
+    /// Judges every trigger on the event that came from `origin`.
+    pub(super) fn judge(&mut self, origin: Origin<'_>, fresh: bool) -> Judged {
+        let judgement = self
+            .triggers
+            .judge(self.site.id.as_str(), &self.window, origin, fresh);
+        let judged = Judged {
+            changed: judgement.changed,
+            decided: judgement.fired.len(),
+            stale: judgement.stale,
+        };
+        for fired in judgement.fired {
+            self.unconfirmed.push(Unconfirmed {
+                episode: fired.episode.id,
+                decision: self.spike_decision(fired, origin),
+                new: true,
+            });
+        }
+        judged
+    }
+
+    fn spike_decision(&self, fired: Fired, origin: Origin<'_>) -> Decision {
+        const EVENT: EventType = EventType::VisitorSpike;
+        let Fired {
+            settings,
+            episode,
+            moment,
+            webhooks,
+        } = fired;
+        let id = NotificationId::derive(
+            moment.record_ms,
+            self.site.id.as_str(),
+            EVENT.as_str(),
+            NotificationKind::Start,
+            &[episode.id.as_bytes()],
+        );
+        let visitors = || self.window.within(settings.window_seconds);
+        let data = NotificationData::VisitorSpike {
+            current_visitors: moment.count,
+            threshold: settings.threshold,
+            window_seconds: settings.window_seconds,
+            baseline: None,
+            top_sources: top_sources(visitors(), &self.labels),
+            top_pages: top_pages(visitors(), &self.labels),
+            started_at: from_ms(i64::from(episode.started_at) * 1_000),
+        };
+        Decision {
+            id,
+            event: EVENT,
+            site_id: self.site.id.clone(),
+            body: body(&self.site, id, EVENT, i64::from(moment.now) * 1_000, data),
+            webhooks,
+            created_at_ms: moment.record_ms,
+            record: Some((origin.source, origin.offset)),
+            episode: Some(episode.id),
+        }
+    }
+
+    /// What single events are decided by.
+    pub(super) fn takes(&self) -> Takes<'_> {
+        Takes {
+            site: &self.site,
+            goals: &self.goals,
+            goal_completion: self.takes_goals,
+            custom_event: self.takes_custom,
+        }
+    }
+
+    /// Whether the loaded state accounts for a record already.
+    pub(super) fn covers(&self, source: usize, offset: i64) -> bool {
+        let covered = self.covered.as_ref();
+        covered.is_some_and(|covered| offset <= covered[source])
+    }
+
+    /// Whether records that the loaded state accounts for are still to be read again.
+    pub(super) fn is_behind(&self, segments: &Segments) -> bool {
+        self.covered.as_ref().is_some_and(|covered| {
+            let mut covered = covered.iter().enumerate();
+            covered.any(|(source, last)| *last >= segments.next_offset(source).unwrap_or_default())
+        })
+    }
+
+    /// The state to be written, and the decisions that are in it for the first time.
+    pub(super) fn store(&mut self, covered: BTreeMap<String, i64>) -> (Vec<u8>, Vec<Decision>) {
+        let mut stored = Stored::new(self.site.id.clone(), self.window.now(), covered);
+        stored.firing = self.triggers.stored();
+        let mut new = Vec::new();
+        for unconfirmed in &mut self.unconfirmed {
+            let decision = &unconfirmed.decision;
+            let kept = StoredDecision::new(unconfirmed.episode, decision);
+            stored.unconfirmed.push(kept);
+            if std::mem::take(&mut unconfirmed.new) {
+                new.push(decision.clone());
+            }
+        }
+        self.dirty = false;
+        self.stored = true;
+        (stored.to_bytes(), new)
+    }
+
+    /// Decisions whose deliveries are not known to be published.
+    pub(super) fn unconfirmed(&self) -> impl ExactSizeIterator<Item = &Decision> {
+        self.unconfirmed.iter().map(|unconfirmed| &unconfirmed.decision)
+    }
+
+    /// The deliveries of an episode's notification are published. Says whether that was news.
+    pub(super) fn confirm(&mut self, episode: Uuid) -> bool {
+        let before = self.unconfirmed.len();
+        self.unconfirmed
+            .retain(|unconfirmed| unconfirmed.episode != episode);
+        self.unconfirmed.len() < before
+    }
+
+    /// Lets go of what is shared, before the site is forgotten.
+    pub(super) fn let_go(&mut self, shared: &mut Shared) {
+        self.window.clear(&mut shared.segments);
+        self.labels.clear(&mut shared.labels);
+    }
+}

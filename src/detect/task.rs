@@ -1,0 +1,494 @@
+//! A detector thread: one group member that reads every source, keeps an engine for each partition number, and publishes
+//! what they decide.
+//!
+//! In: source records. Out: delivery records, detector states, rejects. Guaranteed: an offset is committed only when
+//! everything its record led to is acknowledged; an episode's state is acknowledged before its deliveries are published.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::contract::{EngineConfig, Stats};
+use super::counts::Counts;
+use super::engine::Engine;
+use super::owned::{Owned, Position};
+use super::restore::{self, Restored};
+use crate::clock;
+use crate::config::KafkaConfig;
+use crate::dispatch::outbox::{Confirmed, Outbox, OutboxTopics};
+use crate::domain::registry::Registry;
+use crate::kafka::context::Voice;
+use crate::kafka::member::{Commit, GroupMember, MemberEvent, TopicPartition, partition_numbers};
+use crate::kafka::native::{Funnel, Read};
+use crate::kafka::producer::Publisher;
+use crate::telemetry::{Health, Metrics};
+
+/// Longest wait for a record: how soon a rebalance is seen.
+const WAIT: Duration = Duration::from_millis(10);
+const TICK_EVERY: Duration = Duration::from_secs(1);
+const COMMIT_EVERY: Duration = Duration::from_millis(500);
+/// How long a revoked partition's engine is kept.
+const KEEP: Duration = Duration::from_secs(60);
+/// How long a batch may wait for its episodes' deliveries to be acknowledged.
+const CONFIRM_PATIENCE: Duration = Duration::from_secs(5);
+/// How long giving partitions back may wait for acknowledgements.
+const SETTLE: Duration = Duration::from_secs(1);
+
+/// What a detector thread is made with.
+#[derive(Debug, Clone)]
+pub struct DetectSettings {
+    pub name: String,
+    pub kafka: KafkaConfig,
+    /// Its `partition` is filled in for each engine.
+    pub engine: EngineConfig,
+    /// The longest window in use, at least: how far back a source without a commit starts.
+    pub first_start_back: Duration,
+}
+
+/// What a detector thread is connected to.
+#[derive(Debug)]
+pub struct DetectLinks {
+    pub publisher: Publisher,
+    pub registry: watch::Receiver<Arc<Registry>>,
+    pub metrics: Arc<Metrics>,
+    pub health: Arc<Health>,
+    pub voice: Voice,
+    pub runtime: Handle,
+    pub stop: CancellationToken,
+}
+
+struct Kept {
+    owned: Owned,
+    until: Instant,
+}
+
+struct Detector {
+    member: GroupMember,
+    settings: DetectSettings,
+    links: DetectLinks,
+    outbox: Outbox,
+    confirmed: Receiver<Confirmed>,
+    nonce: String,
+    /// By partition number.
+    owned: Vec<Option<Box<Owned>>>,
+    kept: HashMap<i32, Kept>,
+    counts: Counts,
+    joined: bool,
+    revoked_at: Option<Instant>,
+    last_tick: Instant,
+    last_commit: Instant,
+}
+
+/// Runs a detector thread until it is told to stop.
+pub fn run(member: GroupMember, settings: DetectSettings, links: DetectLinks) -> anyhow::Result<()> {
+    let (sender, confirmed) = channel();
+    let kafka = &settings.kafka;
+    let outbox = Outbox {
+        publisher: links.publisher.clone(),
+        topics: OutboxTopics {
+            deliveries: kafka.topic("deliveries").into(),
+            detector_state: kafka.topic("detector-state").into(),
+            rejected: kafka.topic("rejected").into(),
+        },
+        runtime: links.runtime.clone(),
+        tasks: TaskTracker::new(),
+        confirmed: sender,
+    };
+    let sources = settings
+        .engine
+        .sources
+        .iter()
+        .map(|source| source.topic.clone())
+        .collect();
+    let now = clock::monotonic();
+    let mut funnel = member.funnel();
+    let pulse = links.health.pulse(&settings.name, clock::now_ms());
+    let mut detector = Detector {
+        member,
+        outbox,
+        confirmed,
+        nonce: hex::encode(crate::chance::bytes::<8>()),
+        owned: Vec::new(),
+        kept: HashMap::new(),
+        counts: Counts::new(sources, Arc::clone(&links.metrics)),
+        joined: false,
+        revoked_at: None,
+        last_tick: now,
+        last_commit: now,
+        settings,
+        links,
+    };
+    let result = detector.go_round(&mut funnel, &pulse);
+    detector.links.health.pulse_ends(&detector.settings.name);
+    detector.give_up_partitions(false);
+    detector
+        .links
+        .health
+        .set_partitions(&detector.settings.name, None);
+    drop(funnel);
+    detector.member.leave();
+    tracing::info!(group = "detect", "left the group");
+    result
+}
+
+impl Detector {
+    fn go_round(&mut self, funnel: &mut Funnel, pulse: &AtomicI64) -> anyhow::Result<()> {
+        let busy_seconds = self.links.metrics.thread_busy.with_label_values(&["detect"]);
+        let last_poll = self.links.metrics.last_poll.with_label_values(&["detect"]);
+        let mut wait = Duration::ZERO;
+        while !self.links.stop.is_cancelled() {
+            let now_ms = clock::now_ms();
+            pulse.store(now_ms, Ordering::Relaxed);
+            last_poll.set(now_ms as f64 / 1_000.0);
+            anyhow::ensure!(!self.links.voice.has_fatal(), "a Kafka client failed for good");
+            self.serve_group(funnel)?;
+            self.take_registry();
+            self.take_confirmations();
+            let mut begun = None;
+            let now_ms = clock::now_ms();
+            let read = funnel.read(wait, |read| {
+                begun.get_or_insert_with(clock::monotonic);
+                self.take(read, now_ms);
+            });
+            if read > 0 {
+                self.flush();
+                if let Some(revoked_at) = self.revoked_at.take() {
+                    let pause = clock::monotonic().duration_since(revoked_at);
+                    self.links
+                        .metrics
+                        .rebalance_pause
+                        .with_label_values(&["detect"])
+                        .observe(pause.as_secs_f64());
+                }
+            }
+            self.tick();
+            self.commit();
+            if let Some(begun) = begun {
+                busy_seconds.inc_by(clock::monotonic().duration_since(begun).as_secs_f64());
+            }
+            wait = WAIT;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, read: Read<'_>, now_ms: i64) {
+        match read {
+            Read::Record(at, record) => {
+                let Some(owned) = owned_mut(&mut self.owned, at.partition) else {
+                    return;
+                };
+                owned.take(at.topic, &record, now_ms, &self.outbox, &mut self.counts);
+                if owned.engine.wants_flush() {
+                    owned.flush(&self.outbox, &mut self.counts);
+                    self.wait_for_confirmations(at.partition);
+                }
+            }
+            Read::End(at, offset) => {
+                if let Some(owned) = owned_mut(&mut self.owned, at.partition) {
+                    owned.end_reached(at.topic, offset);
+                }
+            }
+            Read::Error(code) => {
+                self.links.voice.note(Some(code));
+                tracing::warn!(group = "detect", error = %code, "reading failed; it is tried again");
+            }
+        }
+    }
+
+    /// Publishes what the last records led to.
+    fn flush(&mut self) {
+        for owned in self.owned.iter_mut().flatten() {
+            owned.flush(&self.outbox, &mut self.counts);
+        }
+        self.counts.flush();
+    }
+
+    fn take_registry(&mut self) {
+        if self.links.registry.has_changed().unwrap_or(false) {
+            let registry = Arc::clone(&self.links.registry.borrow_and_update());
+            for owned in self.owned.iter_mut().flatten() {
+                owned.engine.set_registry(Arc::clone(&registry));
+            }
+            self.flush();
+        }
+    }
+
+    fn take_confirmations(&mut self) {
+        while let Ok(one) = self.confirmed.try_recv() {
+            self.confirm(&one);
+        }
+    }
+
+    fn confirm(&mut self, one: &Confirmed) {
+        if let Some(owned) = owned_mut(&mut self.owned, one.partition) {
+            owned.engine.confirm(one.site_id.as_str(), one.episode);
+        } else if let Some(kept) = self.kept.get_mut(&one.partition) {
+            kept.owned.engine.confirm(one.site_id.as_str(), one.episode);
+        }
+    }
+
+    /// A site was given as many decisions as its state holds: the log is read faster than episodes can be confirmed.
+    fn wait_for_confirmations(&mut self, partition: i32) {
+        let deadline = clock::monotonic() + CONFIRM_PATIENCE;
+        while owned_mut(&mut self.owned, partition)
+            .is_some_and(|owned| !owned.engine.unconfirmed().is_empty())
+        {
+            let left = deadline.saturating_duration_since(clock::monotonic());
+            match self.confirmed.recv_timeout(left) {
+                Ok(one) => self.confirm(&one),
+                // Kafka is slow or away. The group must be served: what is unconfirmed stays in the state, which grows.
+                Err(_) => break,
+            }
+        }
+    }
+
+    /// Once a second: moves silent sites on, and shows how things stand.
+    fn tick(&mut self) {
+        let now = clock::monotonic();
+        if now.duration_since(self.last_tick) < TICK_EVERY {
+            return;
+        }
+        self.last_tick = now;
+        let now_ms = clock::now_ms();
+        let member = &self.member;
+        for owned in self.owned.iter_mut().flatten() {
+            let partition = owned.partition;
+            owned.tick(now_ms, |topic| {
+                member.cached_end(TopicPartition { topic, partition })
+            });
+        }
+        self.flush();
+        self.show_gauges(now_ms);
+        if self.joined {
+            self.links.health.set("assignment", Ok(()));
+        }
+        for notice in self.counts.take_notices() {
+            self.links.health.notice("mis-keyed source", notice);
+        }
+    }
+
+    fn show_gauges(&self, now_ms: i64) {
+        let metrics = &self.links.metrics;
+        let mut stats = Stats::default();
+        let (mut open, mut replay) = (0, 0);
+        let sources = self.settings.engine.sources.len();
+        let mut by_source = vec![(0_i64, 0_i64); sources];
+        for owned in self.owned.iter().flatten() {
+            stats += owned.engine.stats();
+            open += owned.open_batches();
+            for (source, slot) in by_source.iter_mut().enumerate() {
+                let end = self.member.cached_end(TopicPartition {
+                    topic: source,
+                    partition: owned.partition,
+                });
+                let standing = owned.standing(source, end, now_ms);
+                slot.0 += standing.lag;
+                slot.1 = slot.1.max(standing.behind_ms);
+                replay += standing.replaying;
+            }
+        }
+        metrics.sites.set(stats.sites as i64);
+        metrics.visitors.set(stats.visitors as i64);
+        metrics
+            .episodes
+            .with_label_values(&["visitor_spike"])
+            .set(stats.spike_episodes as i64);
+        metrics
+            .open_offsets
+            .with_label_values(&["detect"])
+            .set(open as i64);
+        metrics.replay_remaining.set(replay);
+        for (source, (lag, behind_ms)) in self.settings.engine.sources.iter().zip(by_source) {
+            metrics
+                .consumer_lag
+                .with_label_values(&["detect", &source.topic])
+                .set(lag);
+            metrics
+                .consumer_behind
+                .with_label_values(&["detect", &source.topic])
+                .set(behind_ms as f64 / 1_000.0);
+        }
+        self.counts.show(stats);
+    }
+
+    fn commit(&mut self) {
+        let now = clock::monotonic();
+        if now.duration_since(self.last_commit) < COMMIT_EVERY {
+            return;
+        }
+        self.last_commit = now;
+        let commits = self.commits();
+        if let Err(error) = self.member.commit(&commits, false) {
+            self.links
+                .metrics
+                .commit_errors
+                .with_label_values(&["detect"])
+                .inc();
+            tracing::warn!(group = "detect", error = %error, "an offset commit failed; the next one covers it");
+        }
+    }
+
+    fn commits(&mut self) -> Vec<Commit> {
+        let nonce = &self.nonce;
+        self.owned
+            .iter_mut()
+            .flatten()
+            .flat_map(|owned| owned.commits(nonce))
+            .collect()
+    }
+
+    fn serve_group(&mut self, funnel: &Funnel) -> anyhow::Result<()> {
+        while let Some(event) = self.member.poll(Duration::ZERO) {
+            match event {
+                MemberEvent::Assigned(partitions) => self.assigned(&partitions, funnel)?,
+                MemberEvent::Revoked { lost } => {
+                    let event = if lost { "lost" } else { "revoked" };
+                    self.links
+                        .metrics
+                        .rebalances
+                        .with_label_values(&["detect", event])
+                        .inc();
+                    self.give_up_partitions(lost);
+                    self.revoked_at = Some(clock::monotonic());
+                    self.member
+                        .unassign()
+                        .context("giving partitions of the detect group back")?;
+                }
+                MemberEvent::Error(error) => {
+                    tracing::warn!(group = "detect", error = %error, "the consumer reports an error; it goes on by itself");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn assigned(&mut self, list: &[TopicPartition], funnel: &Funnel) -> anyhow::Result<()> {
+        self.links
+            .metrics
+            .rebalances
+            .with_label_values(&["detect", "assigned"])
+            .inc();
+        let begun = clock::monotonic();
+        self.kept.retain(|_, kept| kept.until > begun);
+        let registry = Arc::clone(&self.links.registry.borrow_and_update());
+        let positions = restore::positions(&self.member, list, &self.settings, &self.links.metrics)?;
+        let mut restored = Vec::new();
+        for (partition, positions) in positions {
+            let back = self
+                .kept
+                .remove(&partition)
+                .filter(|kept| kept.owned.goes_on_at(&positions, &self.nonce));
+            match back {
+                // Nobody else had it since: it goes on where it was.
+                Some(kept) => restored.push(Restored::Kept(kept.owned)),
+                None => {
+                    let mut config = self.settings.engine.clone();
+                    config.partition = partition;
+                    let engine = Engine::new(config, Arc::clone(&registry));
+                    restored.push(Restored::New(Owned::new(
+                        partition,
+                        engine,
+                        positions,
+                        self.settings.kafka.partitions,
+                    )));
+                }
+            }
+        }
+        restore::load_states(&mut restored, &self.settings, &self.links.voice)?;
+        let mut starts = Vec::new();
+        for one in restored {
+            let owned = match one {
+                Restored::Kept(mut owned) => {
+                    owned.engine.set_registry(Arc::clone(&registry));
+                    owned
+                }
+                Restored::New(mut owned) => {
+                    owned.begin(&self.outbox);
+                    owned
+                }
+            };
+            starts.extend(owned.starts());
+            let place = usize::try_from(owned.partition).context("a partition's number")?;
+            if self.owned.len() <= place {
+                self.owned.resize_with(place + 1, || None);
+            }
+            self.owned[place] = Some(Box::new(owned));
+        }
+        self.member
+            .assign_to_funnel(&starts, funnel)
+            .context("taking partitions of the detect group")?;
+        self.joined = true;
+        let count = partition_numbers(list).len();
+        let took_ms = clock::monotonic().duration_since(begun).as_millis() as u64;
+        tracing::info!(
+            group = "detect",
+            partitions = count,
+            duration_ms = took_ms,
+            "partitions assigned"
+        );
+        self.links.health.set_partitions(&self.settings.name, Some(count));
+        self.links
+            .metrics
+            .consumer_partitions
+            .with_label_values(&["detect"])
+            .add(count as i64);
+        Ok(())
+    }
+
+    /// Commits what is done and keeps the rest for a minute, should the partitions come back.
+    fn give_up_partitions(&mut self, lost: bool) {
+        let count = self.owned.iter().flatten().count();
+        if count == 0 {
+            return;
+        }
+        if !lost {
+            self.flush();
+            let deadline = clock::monotonic() + SETTLE;
+            while self.owned.iter().flatten().any(|owned| !owned.is_settled())
+                && clock::monotonic() < deadline
+            {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            let commits = self.commits();
+            if let Err(error) = self.member.commit(&commits, true) {
+                self.links
+                    .metrics
+                    .commit_errors
+                    .with_label_values(&["detect"])
+                    .inc();
+                tracing::warn!(group = "detect", error = %error, "the commit before giving partitions back failed; they are read again");
+            }
+        }
+        let until = clock::monotonic() + KEEP;
+        for owned in self.owned.drain(..).flatten() {
+            self.kept.insert(owned.partition, Kept { owned: *owned, until });
+        }
+        self.links
+            .metrics
+            .consumer_partitions
+            .with_label_values(&["detect"])
+            .sub(count as i64);
+        self.links.health.set_partitions(&self.settings.name, Some(0));
+        tracing::info!(
+            group = "detect",
+            partitions = count,
+            lost,
+            "partitions given back"
+        );
+    }
+}
+
+fn owned_mut(owned: &mut [Option<Box<Owned>>], partition: i32) -> Option<&mut Owned> {
+    owned.get_mut(usize::try_from(partition).ok()?)?.as_deref_mut()
+}
+
+/// What is known of a partition of a source when it is assigned.
+pub(super) type Positions = Vec<Option<Position>>;

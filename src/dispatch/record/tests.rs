@@ -1,0 +1,189 @@
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::*;
+
+fn record() -> DeliveryRecord {
+    DeliveryRecord {
+        delivery_id: DeliveryId::from_uuid(Uuid::from_u128(1)),
+        notification_id: NotificationId::from_uuid(Uuid::from_u128(2)),
+        webhook_id: WebhookId::from_uuid(Uuid::from_u128(3)),
+        site_id: "example.com".parse().expect("a site id"),
+        event_type: EventType::VisitorSpike,
+        created_at_ms: 5,
+        origin: Origin::Event,
+        attempt: 1,
+        due_at_ms: None,
+        first_attempt_at_ms: None,
+        reason: None,
+        last_status: None,
+        body: Bytes::from_static(b"{}"),
+    }
+}
+
+fn decode(headers: &[(&str, String)]) -> Result<DeliveryRecord, Unreadable> {
+    DeliveryRecord::decode(
+        Some(record().key().as_bytes()),
+        headers
+            .iter()
+            .map(|(name, value)| (*name, Some(value.as_bytes()))),
+        Some(Bytes::from_static(b"{}")),
+    )
+}
+
+fn with(name: &'static str, value: &str) -> Vec<(&'static str, String)> {
+    let mut headers = record().headers();
+    headers.push((name, value.to_owned()));
+    headers
+}
+
+#[test]
+fn every_required_header_is_missed_by_name() {
+    let headers = record().headers();
+    assert_eq!(headers.len(), 8);
+    for place in 0..headers.len() {
+        let mut fewer = headers.clone();
+        let (name, _) = fewer.remove(place);
+        assert_eq!(decode(&fewer), Err(Unreadable::MissingHeader(name)));
+    }
+}
+
+#[test]
+fn a_header_that_cannot_be_read_is_named() {
+    for (name, value) in [
+        (header::VERSION, "0"),
+        (header::VERSION, "one"),
+        (header::DELIVERY_ID, "evt_00000000000000000000000000"),
+        (header::SITE_ID, ""),
+        (header::EVENT_TYPE, "visitor_drop_of_the_future"),
+        (header::ORIGIN, "nowhere"),
+        (header::ATTEMPT, "0"),
+        (header::ATTEMPT, "-1"),
+        (header::CREATED_AT_MS, "1.5"),
+        (header::DUE_AT_MS, "99999999999999999999"),
+        (header::LAST_STATUS, "70000"),
+    ] {
+        assert_eq!(
+            decode(&with(name, value)),
+            Err(Unreadable::BadHeader(name)),
+            "{value}"
+        );
+    }
+    assert_eq!(
+        DeliveryRecord::decode(Some(b"wh_1"), [(header::VERSION, Some(b"1".as_slice()))], None),
+        Err(Unreadable::MissingHeader(header::DELIVERY_ID))
+    );
+}
+
+#[test]
+fn a_newer_version_is_told_apart_whatever_else_it_has() {
+    assert_eq!(
+        DeliveryRecord::decode(None, [(header::VERSION, Some(b"2".as_slice()))], None),
+        Err(Unreadable::Newer(2))
+    );
+}
+
+#[test]
+fn a_record_without_its_key_or_body_is_unreadable() {
+    let headers = record().headers();
+    let pairs = || {
+        headers
+            .iter()
+            .map(|(name, value)| (*name, Some(value.as_bytes())))
+    };
+    let body = Some(Bytes::from_static(b"{}"));
+    assert_eq!(
+        DeliveryRecord::decode(None, pairs(), body.clone()),
+        Err(Unreadable::BadKey)
+    );
+    assert_eq!(
+        DeliveryRecord::decode(Some(&[0xff]), pairs(), body),
+        Err(Unreadable::BadKey)
+    );
+    assert_eq!(
+        DeliveryRecord::decode(Some(record().key().as_bytes()), pairs(), None),
+        Err(Unreadable::NoBody)
+    );
+}
+
+#[test]
+fn a_retry_keeps_what_the_delivery_is_and_a_dead_letter_says_why() {
+    let retry = record().retry(2, 1_000, Some(900), Some(503));
+    assert_eq!(
+        (retry.attempt, retry.due_at_ms, retry.last_status),
+        (2, Some(1_000), Some(503))
+    );
+    assert_eq!(
+        retry.retry(3, 3_000, Some(2_000), None).first_attempt_at_ms,
+        Some(900)
+    );
+    let dead = retry.dead_letter(FailureReason::Exhausted, Some(500));
+    assert_eq!(
+        (dead.reason.as_deref(), dead.due_at_ms, dead.attempt),
+        (Some("exhausted"), None, 2)
+    );
+    assert_eq!(decode(&dead.headers()), Ok(dead));
+}
+
+#[test]
+fn the_place_a_dead_letter_came_from_is_read_back() {
+    let from = Coordinates {
+        topic: "bellwether.retry.4s".to_owned(),
+        partition: 7,
+        offset: 42,
+    };
+    let headers = from.headers();
+    let pairs = headers
+        .iter()
+        .map(|(name, value)| (*name, Some(value.as_bytes())));
+    assert_eq!(Coordinates::decode(pairs), Ok(from));
+}
+
+prop_compose! {
+    fn any_record()(
+        ids in any::<(u128, u128, u128)>(), site in "[a-z.é]{1,40}", event in 0..EventType::ALL.len(),
+        times in any::<(i64, Option<i64>, Option<i64>)>(), origin in 0..4_usize, attempt in 1_u32..,
+        reason in proptest::option::of("[a-z_]{0,20}"), last_status in any::<Option<u16>>(), body in any::<Vec<u8>>(),
+    ) -> DeliveryRecord {
+        DeliveryRecord {
+            delivery_id: DeliveryId::from_uuid(Uuid::from_u128(ids.0)),
+            notification_id: NotificationId::from_uuid(Uuid::from_u128(ids.1)),
+            webhook_id: WebhookId::from_uuid(Uuid::from_u128(ids.2)),
+            site_id: site.parse().expect("a site id"),
+            event_type: EventType::ALL[event],
+            created_at_ms: times.0,
+            origin: Origin::ALL[origin],
+            attempt,
+            due_at_ms: times.1,
+            first_attempt_at_ms: times.2,
+            reason,
+            last_status,
+            body: body.into(),
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_is_read_back(record in any_record()) {
+        let headers = record.headers();
+        let pairs = headers.iter().map(|(name, value)| (*name, Some(value.as_bytes())));
+        let read = DeliveryRecord::decode(Some(record.key().as_bytes()), pairs, Some(record.body.clone()));
+        prop_assert_eq!(read, Ok(record));
+    }
+
+    #[test]
+    fn no_headers_make_it_panic(
+        spoiled in proptest::collection::vec((0..12_usize, proptest::option::of(any::<Vec<u8>>())), 0..6),
+        key in proptest::option::of(any::<Vec<u8>>()),
+    ) {
+        let good = record().headers();
+        let mut pairs: Vec<(&str, Option<&[u8]>)> = good.iter().map(|(name, value)| (*name, Some(value.as_bytes()))).collect();
+        let names = [header::DUE_AT_MS, header::FIRST_ATTEMPT_AT_MS, header::REASON, header::LAST_STATUS];
+        for (place, value) in &spoiled {
+            let name = good.get(*place).map_or_else(|| names[*place % 4], |(name, _)| *name);
+            pairs.push((name, value.as_deref()));
+        }
+        let _ = DeliveryRecord::decode(key.as_deref(), pairs, Some(Bytes::new()));
+    }
+}

@@ -1,0 +1,67 @@
+//! Reading a compacted topic as a table: every record from the beginning to the end there is now.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::error::KafkaError;
+use rdkafka::{Message as _, Offset, TopicPartitionList};
+
+use super::context::Voice;
+use super::settings;
+use crate::clock;
+use crate::config::KafkaConfig;
+
+impl ConsumerContext for Voice {}
+
+/// Reads partitions of a topic. A key that occurs several times is told several times, oldest first; a tombstone has no value.
+///
+/// Blocks until the end of each is reached, and fails when that takes longer than `patience`.
+pub fn read(
+    config: &KafkaConfig,
+    voice: &Voice,
+    topic: &str,
+    partitions: &BTreeSet<i32>,
+    patience: Duration,
+    mut each: impl FnMut(i32, i64, &[u8], Option<&[u8]>),
+) -> anyhow::Result<()> {
+    if partitions.is_empty() {
+        return Ok(());
+    }
+    let consumer: Arc<BaseConsumer<Voice>> =
+        Arc::new(settings::reader(config).create_with_context(voice.clone())?);
+    let mut list = TopicPartitionList::with_capacity(partitions.len());
+    for partition in partitions {
+        list.add_partition_offset(topic, *partition, Offset::Beginning)?;
+    }
+    consumer
+        .assign(&list)
+        .with_context(|| format!("reading {topic}"))?;
+    let deadline = clock::monotonic() + patience;
+    let mut unfinished = partitions.clone();
+    while !unfinished.is_empty() {
+        match consumer.poll(Duration::from_millis(200)) {
+            Some(Ok(message)) => {
+                each(
+                    message.partition(),
+                    message.offset(),
+                    message.key().unwrap_or_default(),
+                    message.payload(),
+                );
+            }
+            // The end of a partition: all there was when it was asked for.
+            Some(Err(KafkaError::PartitionEOF(partition))) => {
+                unfinished.remove(&partition);
+            }
+            Some(Err(error)) => tracing::warn!(topic, error = %error, "reading a table; trying on"),
+            None => {}
+        }
+        anyhow::ensure!(
+            clock::monotonic() < deadline,
+            "{topic}: the end of partitions {unfinished:?} was not reached within {patience:?}"
+        );
+    }
+    Ok(())
+}
