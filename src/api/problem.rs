@@ -243,6 +243,18 @@ mod tests {
     }
 
     #[test]
+    fn the_reference_lists_every_kind_with_its_status() {
+        let reference = include_str!("../../docs/api.md");
+        for kind in Kind::ALL {
+            let row = reference
+                .lines()
+                .find(|line| line.starts_with('|') && line.contains(&format!("`{}`", kind.name())));
+            let status = format!("| {} |", kind.status().as_u16());
+            assert!(row.is_some_and(|row| row.contains(&status)), "{}", kind.name());
+        }
+    }
+
+    #[test]
     fn a_database_that_is_away_is_not_our_error() {
         assert_eq!(Problem::from(sqlx::Error::PoolTimedOut).kind(), Kind::Unavailable);
         assert_eq!(Problem::from(sqlx::Error::RowNotFound).kind(), Kind::Internal);

@@ -82,7 +82,7 @@ async fn observe(State(state): State<ApiState>, request: Request, next: Next) ->
         route: route.as_ref().map_or("unmatched", MatchedPath::as_str),
         status: response.status().as_u16(),
         is_read,
-        took: began.elapsed(),
+        took: clock::monotonic().saturating_duration_since(began),
         problem: response.extensions().get::<Kind>().copied(),
     });
     response
