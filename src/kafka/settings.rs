@@ -15,16 +15,21 @@ pub fn client(config: &KafkaConfig) -> ClientConfig {
         .set("socket.timeout.ms", "10000")
         .set("topic.metadata.refresh.interval.ms", "30000")
         .set("socket.keepalive.enable", "true");
-    for (key, value) in &config.properties {
-        // Compression is a producer's, and a consumer would warn about it.
-        if !is_producer_only(key) {
-            client.set(key, value);
-        }
-    }
+    apply(config, &mut client, |key| {
+        !is_producer_only(key) && !is_consumer_only(key)
+    });
     client.set("bootstrap.servers", &config.brokers);
     client
 }
 
+/// The configuration's own properties win over what stands here. (Those that carry a guarantee it may not name.)
+fn apply(config: &KafkaConfig, client: &mut ClientConfig, takes: impl Fn(&str) -> bool) {
+    for (key, value) in config.properties.iter().filter(|(key, _)| takes(key)) {
+        client.set(key, value);
+    }
+}
+
+/// A consumer would warn about these.
 fn is_producer_only(key: &str) -> bool {
     matches!(
         key,
@@ -35,6 +40,21 @@ fn is_producer_only(key: &str) -> bool {
             | "queue.buffering.max.ms"
             | "batch.size"
     )
+}
+
+/// A producer would warn about these.
+fn is_consumer_only(key: &str) -> bool {
+    key.starts_with("fetch.")
+        || key.starts_with("queued.")
+        || matches!(
+            key,
+            "session.timeout.ms"
+                | "heartbeat.interval.ms"
+                | "max.poll.interval.ms"
+                | "max.partition.fetch.bytes"
+                | "isolation.level"
+                | "check.crcs"
+        )
 }
 
 /// A member of a consumer group.
@@ -58,6 +78,7 @@ pub fn member(config: &KafkaConfig, group: &str) -> ClientConfig {
         .set("fetch.queue.backoff.ms", "10")
         // So that a caught-up partition says so.
         .set("enable.partition.eof", "true");
+    apply(config, &mut client, |key| !is_producer_only(key));
     client
 }
 
@@ -91,6 +112,7 @@ pub fn reader(config: &KafkaConfig) -> ClientConfig {
         .set("auto.offset.reset", "earliest")
         .set("fetch.wait.max.ms", "20")
         .set("enable.partition.eof", "true");
+    apply(config, &mut client, |key| !is_producer_only(key));
     client
 }
 
@@ -104,13 +126,37 @@ pub fn producer(config: &KafkaConfig) -> ClientConfig {
         // A record waits for its broker as long as it takes: given up, it would be lost to whoever counts on it.
         .set("message.timeout.ms", "0")
         .set("queue.buffering.max.kbytes", "131072");
-    for (key, value) in &config.properties {
-        client.set(key, value);
-    }
+    apply(config, &mut client, |key| !is_consumer_only(key));
     client
         .set("enable.idempotence", "true")
         .set("acks", "all")
         // What Java producers use; librdkafka's own default (CRC32) would put a site elsewhere.
         .set("partitioner", "murmur2_random");
     client
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_configured_property_wins_over_the_default_where_it_belongs() {
+        let mut config = KafkaConfig::default();
+        for (key, value) in [
+            ("fetch.wait.max.ms", "7"),
+            ("linger.ms", "3"),
+            ("client.id", "mine"),
+        ] {
+            config.properties.insert(key.into(), value.into());
+        }
+        let (member, producer) = (detect_member(&config, "g"), producer(&config));
+        assert_eq!(member.get("fetch.wait.max.ms"), Some("7"));
+        assert_eq!(member.get("linger.ms"), None);
+        assert_eq!(producer.get("linger.ms"), Some("3"));
+        assert_eq!(producer.get("fetch.wait.max.ms"), None);
+        assert_eq!(
+            (member.get("client.id"), producer.get("client.id")),
+            (Some("mine"), Some("mine"))
+        );
+    }
 }
