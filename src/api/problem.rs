@@ -107,7 +107,7 @@ impl Kind {
             Self::RateLimited => "Too many requests with this token",
             Self::TooManyFailedLogins => "Too many failed logins from this address",
             Self::Internal => "Something went wrong here",
-            Self::Unavailable => "The database cannot be reached",
+            Self::Unavailable => "Not possible just now",
         }
     }
 }
@@ -204,7 +204,11 @@ impl From<sqlx::Error> for Problem {
     fn from(error: sqlx::Error) -> Self {
         if is_transient(&error) {
             tracing::warn!(%error, "a request to the API found no database");
-            Self::new(Kind::Unavailable, "Nothing was changed or lost. Try again.").retry_after(1)
+            Self::new(
+                Kind::Unavailable,
+                "The database cannot be reached. Nothing was lost; try again.",
+            )
+            .retry_after(1)
         } else {
             tracing::error!(%error, "a request to the API failed");
             Self::new(Kind::Internal, "The operator finds the cause in the log.")
