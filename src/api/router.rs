@@ -14,8 +14,7 @@ use crate::clock;
 use super::problem::{Kind, Problem};
 use super::{Answered, ApiState, auth, deliveries, goals, sites, webhooks};
 
-/// Longest a request may take, its body included: a client that sends slowly, or a database that has stopped answering,
-/// holds nothing for longer.
+/// Longest a request may take: a database that has stopped answering holds nothing for longer.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The API under `/api`. Serve it with `into_make_service_with_connect_info::<SocketAddr>()`, or every failed login
