@@ -1,1 +1,103 @@
-//! See ARCHITECTURE.md.
+//! The configuration: a TOML file, then `BELLWETHER_*` environment variables (`__` between levels), then flags.
+//!
+//! In comes text from three places; out goes a [`Config`] in which every value is known to be usable. A wrong key or
+//! value is refused with its name, its value and what is allowed; all problems found are named at once.
+
+mod load;
+mod duration;
+mod kafka;
+mod postgres;
+mod http;
+mod encryption;
+mod webhooks;
+mod stages;
+
+pub use encryption::EncryptionConfig;
+pub use http::{AdminConfig, HttpConfig};
+pub use kafka::{Clock, KafkaConfig, Source, SourceFormat};
+pub use load::{ConfigError, ConfigSources, load};
+pub use postgres::PostgresConfig;
+pub use stages::{DeliverConfig, DetectConfig, LogFormat, ShutdownConfig, TelemetryConfig};
+pub use webhooks::{DEFAULT_SCHEDULE, WebhooksConfig};
+
+use serde::Deserialize;
+
+/// Everything an operator can set.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    pub kafka: KafkaConfig,
+    #[serde(deserialize_with = "kafka::sources")]
+    pub sources: Sources,
+    pub postgres: PostgresConfig,
+    pub http: HttpConfig,
+    pub admin: AdminConfig,
+    pub encryption: EncryptionConfig,
+    pub webhooks: WebhooksConfig,
+    pub detect: DetectConfig,
+    pub deliver: DeliverConfig,
+    pub shutdown: ShutdownConfig,
+    pub telemetry: TelemetryConfig,
+}
+
+/// The source topics, at least one.
+#[derive(Debug, Clone)]
+pub struct Sources(pub Vec<Source>);
+
+impl Default for Sources {
+    fn default() -> Self {
+        Self(vec![Source::default()])
+    }
+}
+
+/// Collects what is wrong, one line per key.
+#[derive(Debug, Default)]
+pub(crate) struct Problems(Vec<String>);
+
+impl Problems {
+    /// Notes that `key` holds `value`, which is not `allowed`.
+    pub(crate) fn add(&mut self, key: &str, value: impl std::fmt::Display, allowed: &str) {
+        self.0.push(format!("{key} = {value}: {allowed}"));
+    }
+
+    /// Notes it unless `ok`.
+    pub(crate) fn check(&mut self, ok: bool, key: &str, value: impl std::fmt::Display, allowed: &str) {
+        if !ok {
+            self.add(key, value, allowed);
+        }
+    }
+}
+
+impl Config {
+    /// Every rule that a type cannot hold, all broken ones at once.
+    fn validate(&self) -> Result<(), ConfigError> {
+        let mut problems = Problems::default();
+        self.kafka.validate(&mut problems);
+        kafka::validate_sources(&self.sources.0, &mut problems);
+        self.postgres.validate(&mut problems);
+        self.http.validate(&mut problems);
+        self.encryption.validate(&mut problems);
+        self.webhooks.validate(&mut problems);
+        self.detect.validate(&mut problems);
+        self.deliver.validate(&mut problems);
+        self.shutdown.validate(&self.webhooks, &mut problems);
+        self.telemetry.validate(&mut problems);
+        if problems.0.is_empty() {
+            Ok(())
+        } else {
+            Err(ConfigError::Invalid(problems.0))
+        }
+    }
+
+    /// A short hash of what all replicas must share: differing ones are two fleets by mistake.
+    pub fn shared_hash(&self) -> String {
+        use sha2::{Digest, Sha256};
+        let mut hash = Sha256::new();
+        hash.update(format!("{:?}", self.kafka.topic_prefix));
+        hash.update(format!("{:?}", self.kafka.partitions));
+        hash.update(format!("{:?}", self.sources));
+        hash.update(format!("{:?}", self.detect));
+        hash.update(format!("{:?}", self.webhooks));
+        hex::encode(&hash.finalize()[..6])
+    }
+}

@@ -1,5 +1,7 @@
 //! What goes into an engine beside events, and what it says of itself.
 
+use std::ops::AddAssign;
+
 use super::time::SourceClock;
 
 /// A source topic of the engine's partition.
@@ -105,12 +107,6 @@ pub struct Stats {
     pub visitors: u64,
     /// Episodes of `visitor_spike` going on.
     pub spike_episodes: u64,
-    pub counters: Counters,
-}
-
-/// Counters since the engine was made.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counters {
     /// Visitors not counted because their site was at its bound.
     pub evicted_visitors: u64,
     /// Names of sources and pages that found no room.
@@ -121,4 +117,18 @@ pub struct Counters {
     pub stale_goals: u64,
     pub stale_custom_events: u64,
     pub stale_spikes: u64,
+}
+
+impl AddAssign for Stats {
+    fn add_assign(&mut self, other: Self) {
+        self.sites += other.sites;
+        self.visitors += other.visitors;
+        self.spike_episodes += other.spike_episodes;
+        self.evicted_visitors += other.evicted_visitors;
+        self.evicted_labels += other.evicted_labels;
+        self.clock_skew += other.clock_skew;
+        self.stale_goals += other.stale_goals;
+        self.stale_custom_events += other.stale_custom_events;
+        self.stale_spikes += other.stale_spikes;
+    }
 }

@@ -5,7 +5,7 @@
 //! 1. takes the [`StateRecord`](super::stored::StateRecord)s, writes them and waits for the acknowledgements,
 //! 2. publishes the decisions: those of the batch and those that came with the states,
 //! 3. confirms the episodes whose deliveries are published,
-//! 4. commits the [`Checkpoint`](super::contract::Checkpoint) taken at the end of the batch.
+//! 4. commits the [`Checkpoint`] taken at the end of the batch.
 //!
 //! Dropped at any point between and made again from what was acknowledged, an engine decides what is missing with the
 //! same ids. Goals and custom events of uncommitted records are decided again even where a state is ahead of the
@@ -13,7 +13,6 @@
 
 use std::sync::Arc;
 
-use super::contract::{Counters, EngineConfig, Handled, RecordFacts, Stats};
 use super::decision::{Decision, Origin};
 use super::labels::Budget;
 use super::redact::redact;
@@ -23,13 +22,14 @@ use super::site_state::{Shared, SiteState};
 use super::time::{SourceClock, event_time, whole_second};
 use super::visitors::NO_LABEL;
 use super::window::{Seen, Visit};
+pub use super::contract::{Checkpoint, EngineConfig, Handled, Limits, RecordFacts, SourceTopic, Stats};
 use crate::domain::event::Event;
 use crate::domain::registry::Registry;
 use crate::domain::site::SiteId;
 use hashbrown::HashMap;
 use siphasher::sip::SipHasher13;
 
-/// Decisions of one site that may wait for confirmation before [`Engine::wants_confirmation`] asks for a stop. With as
+/// Decisions of one site that may wait for confirmation before [`Engine::wants_flush`] asks for a stop. With as
 /// many more as one record can add (one a webhook), its state stays under 64 KiB.
 const MAX_UNCONFIRMED: usize = 6;
 
@@ -50,9 +50,10 @@ pub struct Engine {
     rebuilding: Box<[bool]>,
     pub(super) dirty: Vec<SiteId>,
     pub(super) gone: Vec<SiteId>,
-    /// See [`Engine::wants_confirmation`].
-    pub(super) wants_confirmation: bool,
-    counters: Counters,
+    /// See [`Engine::wants_flush`].
+    pub(super) wants_flush: bool,
+    /// The counters in it; gauges are taken when asked for.
+    counters: Stats,
     /// Kept to spare an allocation an event.
     found: Vec<u32>,
 }
@@ -80,8 +81,8 @@ impl Engine {
             rebuilding: vec![true; sources].into_boxed_slice(),
             dirty: Vec::new(),
             gone: Vec::new(),
-            wants_confirmation: false,
-            counters: Counters::default(),
+            wants_flush: false,
+            counters: Stats::default(),
             found: Vec::new(),
             config,
         }
@@ -111,6 +112,11 @@ impl Engine {
             }
             place += 1;
         }
+    }
+
+    /// Takes note of a record that was rejected, so that commits pass it.
+    pub fn skip_record(&mut self, source: usize, offset: i64) {
+        self.shared.segments.begin_record(source, offset);
     }
 
     /// Handles one record. `now_ms` is the wall clock, which log sources do not look at. Notifications of single
@@ -198,7 +204,7 @@ impl Engine {
             let judged = state.judge(origin, is_fresh(i64::from(state.window.now()) * 1_000));
             self.counters.stale_spikes += u64::from(judged.stale);
             changed |= judged.changed;
-            self.wants_confirmation |=
+            self.wants_flush |=
                 judged.decided > 0 && state.unconfirmed().len() >= MAX_UNCONFIRMED;
         }
         if changed {
@@ -253,10 +259,8 @@ impl Engine {
                 .iter()
                 .map(|state| u64::from(state.episodes()))
                 .sum(),
-            counters: Counters {
-                evicted_labels: self.shared.labels.evicted,
-                ..self.counters
-            },
+            evicted_labels: self.shared.labels.evicted,
+            ..self.counters
         }
     }
 

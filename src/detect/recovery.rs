@@ -74,7 +74,7 @@ impl Engine {
             bytes: None,
             decisions: Vec::new(),
         };
-        self.wants_confirmation = false;
+        self.wants_flush = false;
         let mut records: Vec<_> = self.gone.drain(..).map(tombstone).collect();
         for site_id in std::mem::take(&mut self.dirty) {
             let Some(place) = self.places.get(site_id.as_str()).copied() else {
@@ -108,8 +108,8 @@ impl Engine {
     /// Whether a site was given as many decisions as its state should hold before they are confirmed: the batch is to
     /// end here, and the next one to wait for confirmations. Only a log read much faster than it was written gets
     /// there. Cleared by [`Self::take_dirty_states`].
-    pub fn wants_confirmation(&self) -> bool {
-        self.wants_confirmation
+    pub fn wants_flush(&self) -> bool {
+        self.wants_flush
     }
 
     /// What a commit of everything handled so far has to remember.

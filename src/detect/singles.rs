@@ -2,7 +2,7 @@
 //!
 //! They need no state, so they are decided again whenever an uncommitted record is read again, with the same ids.
 
-use super::contract::Counters;
+use super::contract::Stats;
 use super::decision::{CompletedGoal, Decision, Origin, custom_event, goal_completion, takers};
 use super::goals::GoalIndex;
 use crate::domain::event::{Event, EventKind, EventType};
@@ -28,7 +28,7 @@ pub(super) fn decide(
     origin: Origin<'_>,
     fresh: bool,
     found: &mut Vec<u32>,
-    counters: &mut Counters,
+    counters: &mut Stats,
     out: &mut Vec<Decision>,
 ) {
     let Takes { site, goals, .. } = takes;

@@ -201,10 +201,7 @@ impl Window {
         let from = std::mem::replace(&mut self.now, to);
         for at in 0..self.spans.len() {
             let span = self.spans[at];
-            let (old, new) = (
-                from.saturating_sub(span.seconds),
-                to.saturating_sub(span.seconds),
-            );
+            let (old, new) = (from.saturating_sub(span.seconds), to.saturating_sub(span.seconds));
             self.spans[at].visitors -= self.sum(old, new);
         }
         self.let_go(segments);
@@ -227,8 +224,7 @@ impl Window {
 
     /// Everyone within the longest span, to change their labels.
     pub(super) fn live_mut(&mut self) -> impl Iterator<Item = &mut Slot> {
-        self.visitors
-            .since_mut(self.now.saturating_sub(self.retain))
+        self.visitors.since_mut(self.now.saturating_sub(self.retain))
     }
 
     /// Forgets everything but the time.

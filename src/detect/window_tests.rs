@@ -107,24 +107,16 @@ fn a_full_window_refuses_new_visitors_and_keeps_the_known() {
         let visit = site
             .window
             .visit(seen(hash << 32, 1_000), 4, 0, &mut site.segments);
-        let expected = if hash <= 4 {
-            Visit::Counted
-        } else {
-            Visit::Refused
-        };
+        let expected = if hash <= 4 { Visit::Counted } else { Visit::Refused };
         assert_eq!(visit, expected);
     }
     site.advance(1_200);
-    let visit = site
-        .window
-        .visit(seen(1 << 32, 1_200), 4, 0, &mut site.segments);
+    let visit = site.window.visit(seen(1 << 32, 1_200), 4, 0, &mut site.segments);
     assert_eq!(visit, Visit::Counted);
     assert_eq!(site.window.count(0), 4);
     // Those gone make room.
     site.advance(1_301);
-    let visit = site
-        .window
-        .visit(seen(9 << 32, 1_301), 4, 0, &mut site.segments);
+    let visit = site.window.visit(seen(9 << 32, 1_301), 4, 0, &mut site.segments);
     assert_eq!(visit, Visit::Counted);
     assert_eq!(site.window.count(0), 2);
 }

@@ -68,8 +68,7 @@ impl EventType {
         Self::Test,
     ];
     /// What a webhook may list under `events`.
-    pub const SUBSCRIBABLE: [Self; 3] =
-        [Self::GoalCompletion, Self::VisitorSpike, Self::CustomEvent];
+    pub const SUBSCRIBABLE: [Self; 3] = [Self::GoalCompletion, Self::VisitorSpike, Self::CustomEvent];
 
     /// The name in JSON, headers, SQL and metrics.
     pub const fn as_str(self) -> &'static str {

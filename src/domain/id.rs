@@ -194,11 +194,7 @@ impl DeliveryId {
     }
 
     /// The id of a resend: `asked_by` is what asked for it (a request's key, a job's id).
-    pub fn derive_resend(
-        notification: NotificationId,
-        webhook: WebhookId,
-        asked_by: &[u8],
-    ) -> Self {
+    pub fn derive_resend(notification: NotificationId, webhook: WebhookId, asked_by: &[u8]) -> Self {
         let facts = [
             b"resend".as_slice(),
             notification.0.as_bytes(),

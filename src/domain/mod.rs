@@ -3,6 +3,7 @@
 pub mod delivery;
 pub mod event;
 pub mod goal;
+pub mod header;
 pub mod id;
 pub mod notification;
 pub mod registry;

@@ -79,9 +79,6 @@ pub struct TopPage {
 }
 
 /// RFC 3339 in UTC with whole seconds, as in every payload.
-pub fn rfc3339_seconds<S: Serializer>(
-    at: &DateTime<Utc>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
+pub fn rfc3339_seconds<S: Serializer>(at: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&at.to_rfc3339_opts(SecondsFormat::Secs, true))
 }

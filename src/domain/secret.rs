@@ -1,4 +1,4 @@
-//! A webhook's signing secret.
+//! A webhook's signing secret, and other texts that must not be shown.
 
 use std::fmt;
 
@@ -29,9 +29,7 @@ impl Secret {
     /// Reads a secret chosen by a user.
     pub fn parse(text: &str) -> Result<Self, InvalidSecret> {
         if let Some(encoded) = text.strip_prefix(WHSEC_PREFIX) {
-            let key = STANDARD
-                .decode(encoded)
-                .map_err(|_| InvalidSecret::NotBase64)?;
+            let key = STANDARD.decode(encoded).map_err(|_| InvalidSecret::NotBase64)?;
             if !(24..=64).contains(&key.len()) {
                 return Err(InvalidSecret::KeyLength(key.len()));
             }
@@ -52,6 +50,12 @@ impl Secret {
         Self(format!("{WHSEC_PREFIX}{}", STANDARD.encode(random)))
     }
 
+    /// A text that was checked before it was stored: a secret, or the value of an own header, which has rules of its
+    /// own but is as secret.
+    pub fn from_stored(text: String) -> Self {
+        Self(text)
+    }
+
     /// The secret as shown to its owner. Never log it.
     pub fn reveal(&self) -> &str {
         &self.0
@@ -67,8 +71,7 @@ impl Secret {
 
     /// The form that Standard Webhooks libraries take, for a secret that is not already in it.
     pub fn standard_form(&self) -> Option<String> {
-        (!self.0.starts_with(WHSEC_PREFIX))
-            .then(|| format!("{WHSEC_PREFIX}{}", STANDARD.encode(&self.0)))
+        (!self.0.starts_with(WHSEC_PREFIX)).then(|| format!("{WHSEC_PREFIX}{}", STANDARD.encode(&self.0)))
     }
 
     /// Under 24 characters a secret works, but its owner is warned.
@@ -80,6 +83,34 @@ impl Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(…)")
+    }
+}
+
+/// A text that must never reach a log, an error or a metric: the value of a webhook's own header. Its `Debug` tells nothing.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Hidden(String);
+
+impl Hidden {
+    /// Hides `text`.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text itself. Never log it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for Hidden {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hidden(…)")
     }
 }
 
@@ -109,6 +140,7 @@ mod tests {
     fn a_secret_never_shows_in_debug_output() {
         let secret = Secret::parse("a-rather-plain-secret").expect("valid");
         assert!(!format!("{secret:?}").contains("plain"));
+        assert!(!format!("{:?}", Hidden::new("plain")).contains("plain"));
     }
 
     #[test]

@@ -1,14 +1,116 @@
 //! A webhook's URL.
 
 use std::fmt;
+use std::net::IpAddr;
+
+use url::{Host, ParseError, Url};
+
+use crate::deliver::address::{AddressRules, Refusal, Verdict};
+
+/// Longest URL, in characters, as its owner wrote it.
+pub const MAX_URL_CHARS: usize = 500;
+
+/// What decides whether a URL may be a target.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TargetRules {
+    /// Whether `http` is a scheme too; for development.
+    pub allow_http: bool,
+    /// Judges an address that stands in the URL itself. A name is judged when it is resolved, at every connect.
+    pub addresses: AddressRules,
+}
 
 /// A URL that may be called. Its path is a credential at some receivers, so `Debug` shows the masked form only.
 #[derive(Clone, PartialEq, Eq)]
-pub struct TargetUrl(url::Url);
+pub struct TargetUrl(Url);
+
+/// Why a text cannot be a target. Never holds the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidTarget {
+    #[error("a URL has at most {MAX_URL_CHARS} characters, this one has {0}")]
+    TooLong(usize),
+    #[error("a URL has no spaces and no control characters")]
+    Blank,
+    #[error("this is not a URL such as https://example.com/hook")]
+    NotAUrl,
+    #[error("a URL starts with https://")]
+    Scheme,
+    #[error("a URL starts with https:// (http:// only where `webhooks.allow_http` is on)")]
+    HttpNotAllowed,
+    #[error("a URL has no user name and password in it; put credentials into a header")]
+    Credentials,
+    #[error("the URL has no host")]
+    MissingHost,
+    #[error("the URL's host is not a valid name")]
+    InvalidHost,
+    #[error("the URL's port is not a number from 1 to 65535")]
+    InvalidPort,
+    #[error("port {0} belongs to another protocol and is blocked, as in browsers")]
+    BlockedPort(u16),
+    #[error("the address in the URL may not be called: {0}")]
+    Address(Refusal),
+}
 
 impl TargetUrl {
+    /// Reads a URL given by a user.
+    ///
+    /// What the WHATWG parser would silently repair (missing slashes, back-slashes, tabs) is refused, because what a user
+    /// reads and what is called must be the same host. A fragment is dropped: it is never sent to a server.
+    pub fn parse(text: &str, rules: &TargetRules) -> Result<Self, InvalidTarget> {
+        let chars = text.chars().count();
+        if chars > MAX_URL_CHARS {
+            return Err(InvalidTarget::TooLong(chars));
+        }
+        if text.chars().any(|one| one.is_control() || one.is_whitespace()) {
+            return Err(InvalidTarget::Blank);
+        }
+        let (scheme, rest) = text.split_once(':').ok_or(InvalidTarget::NotAUrl)?;
+        let secure = scheme.eq_ignore_ascii_case("https");
+        if !secure && !scheme.eq_ignore_ascii_case("http") {
+            return Err(if rest.starts_with("//") {
+                InvalidTarget::Scheme
+            } else {
+                InvalidTarget::NotAUrl
+            });
+        }
+        if !secure && !rules.allow_http {
+            return Err(InvalidTarget::HttpNotAllowed);
+        }
+        check_authority(rest)?;
+        let url = Self::from_trusted(text)?;
+        match url.0.host() {
+            Some(Host::Domain(name)) => check_name(name)?,
+            Some(Host::Ipv4(ip)) => check_address(ip.into(), rules)?,
+            Some(Host::Ipv6(ip)) => check_address(ip.into(), rules)?,
+            None => return Err(InvalidTarget::MissingHost),
+        }
+        // `port()` is none for the scheme's own port, which is not blocked.
+        match url.0.port() {
+            Some(port) if BLOCKED_PORTS.contains(&port) => Err(InvalidTarget::BlockedPort(port)),
+            _ => Ok(url),
+        }
+    }
+
+    /// Reads back a URL that was accepted before: from the database. The rules may have changed since; what must never be
+    /// called is refused when it is connected to.
+    pub fn from_trusted(text: &str) -> Result<Self, InvalidTarget> {
+        let mut url = Url::parse(text).map_err(|error| match error {
+            ParseError::EmptyHost => InvalidTarget::MissingHost,
+            ParseError::IdnaError
+            | ParseError::InvalidIpv4Address
+            | ParseError::InvalidIpv6Address
+            | ParseError::InvalidDomainCharacter => InvalidTarget::InvalidHost,
+            ParseError::InvalidPort => InvalidTarget::InvalidPort,
+            _ => InvalidTarget::NotAUrl,
+        })?;
+        if !matches!(url.scheme(), "https" | "http") {
+            return Err(InvalidTarget::Scheme);
+        }
+        url.set_fragment(None);
+        Ok(Self(url))
+    }
+
     /// The URL itself. Never log it.
-    pub fn reveal(&self) -> &url::Url {
+    pub fn reveal(&self) -> &Url {
         &self.0
     }
 
@@ -34,5 +136,231 @@ impl TargetUrl {
 impl fmt::Debug for TargetUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.masked())
+    }
+}
+
+/// Checks what follows the scheme's colon, before the parser repairs it.
+fn check_authority(rest: &str) -> Result<(), InvalidTarget> {
+    let rest = rest.strip_prefix("//").ok_or(InvalidTarget::NotAUrl)?;
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    let path = &path[..path.find(['?', '#']).unwrap_or(path.len())];
+    // Some readers take a back-slash for a slash, others for a part of the user name or host.
+    if authority.contains('\\') || path.contains('\\') {
+        return Err(InvalidTarget::NotAUrl);
+    }
+    if authority.contains('@') {
+        return Err(InvalidTarget::Credentials);
+    }
+    if authority.is_empty() || authority.starts_with(':') {
+        return Err(InvalidTarget::MissingHost);
+    }
+    Ok(())
+}
+
+/// A host name after the parser made it ASCII: labels of letters, digits, hyphens and underscores (RFC 1123 §2.1; the
+/// underscore is not in it, but real hosts have it), 63 characters each and 253 in all (RFC 1035 §2.3.4).
+fn check_name(name: &str) -> Result<(), InvalidTarget> {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+    };
+    if name.len() <= 253 && name.split('.').all(label) {
+        Ok(())
+    } else {
+        Err(InvalidTarget::InvalidHost)
+    }
+}
+
+/// The parser has by now turned every spelling of an IPv4 address (decimal, hexadecimal, octal, short, with a trailing dot,
+/// in full-width digits) into one.
+fn check_address(ip: IpAddr, rules: &TargetRules) -> Result<(), InvalidTarget> {
+    match rules.addresses.check(ip) {
+        Verdict::Public | Verdict::AllowedPrivate => Ok(()),
+        Verdict::Refused(refusal) => Err(InvalidTarget::Address(refusal)),
+    }
+}
+
+/// The bad ports of the Fetch standard, section "Port blocking".
+#[rustfmt::skip]
+const BLOCKED_PORTS: &[u16] = &[
+    0, 1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101, 102, 103, 104, 109, 110,
+    111, 113, 115, 117, 119, 123, 135, 137, 139, 143, 161, 179, 389, 427, 465, 512, 513, 514, 515, 526, 530, 531, 532, 540,
+    548, 554, 556, 563, 587, 601, 636, 989, 990, 993, 995, 1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060, 5061, 6000, 6566,
+    6665, 6666, 6667, 6668, 6669, 6679, 6697, 10080,
+];
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parse(text: &str) -> Result<String, InvalidTarget> {
+        TargetUrl::parse(text, &TargetRules::default()).map(|url| url.reveal().to_string())
+    }
+
+    #[test]
+    fn ordinary_urls_are_kept_and_normalised() {
+        for (text, kept) in [
+            ("https://example.com", "https://example.com/"),
+            ("HTTPS://Example.COM/Hook?a=b", "https://example.com/Hook?a=b"),
+            ("https://example.com:8443/x", "https://example.com:8443/x"),
+            ("https://example.com:443/x", "https://example.com/x"),
+            ("https://example.com./x", "https://example.com./x"),
+            ("https://example.com/x#part", "https://example.com/x"),
+            ("https://bücher.example/ü", "https://xn--bcher-kva.example/%C3%BC"),
+            ("https://my_host.example/x", "https://my_host.example/x"),
+            ("https://receiver/x", "https://receiver/x"),
+            ("https://localhost/x", "https://localhost/x"),
+            ("https://8.8.8.8/x", "https://8.8.8.8/x"),
+            (
+                "https://[2606:4700:4700::1111]:8443/x",
+                "https://[2606:4700:4700::1111]:8443/x",
+            ),
+            (
+                "https://example.com/a\u{e9}?q=\\",
+                "https://example.com/a%C3%A9?q=\\",
+            ),
+            (
+                "https://example.com/@user:pass@x",
+                "https://example.com/@user:pass@x",
+            ),
+        ] {
+            assert_eq!(parse(text).as_deref(), Ok(kept), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        use InvalidTarget::*;
+        for (text, error) in [
+            ("", NotAUrl),
+            ("example.com/hook", NotAUrl),
+            ("/hook", NotAUrl),
+            ("//example.com/hook", NotAUrl),
+            ("https:example.com", NotAUrl),
+            ("https:/example.com", NotAUrl),
+            ("https:\\\\example.com", NotAUrl),
+            ("https://example.com\\@10.0.0.1/", NotAUrl),
+            ("https://example.com/a\\b", NotAUrl),
+            ("mailto:someone@example.com", NotAUrl),
+            ("ftp://example.com/", Scheme),
+            ("file:///etc/passwd", Scheme),
+            ("gopher://127.0.0.1/", Scheme),
+            ("http://example.com/", HttpNotAllowed),
+            (" https://example.com/", Blank),
+            ("https://example.com/a b", Blank),
+            ("https://exam\tple.com/", Blank),
+            ("https://example.com/\r\nX: y", Blank),
+            ("https://example.com/\u{a0}", Blank),
+            ("https://", MissingHost),
+            ("https:///hook", MissingHost),
+            ("https://:443/", MissingHost),
+            ("https://?a", MissingHost),
+            ("https://user@example.com/", Credentials),
+            ("https://user:pass@example.com/", Credentials),
+            ("https://:@example.com/", Credentials),
+            ("https://@example.com/", Credentials),
+            ("https://example.com:0/", BlockedPort(0)),
+            ("https://example.com:25/", BlockedPort(25)),
+            ("https://example.com:6667/", BlockedPort(6667)),
+            ("https://example.com:10080/", BlockedPort(10080)),
+            ("https://example.com:65536/", InvalidPort),
+            ("https://example.com:x/", InvalidPort),
+            ("https://exa mple.com/", Blank),
+            ("https://exa%20mple.com/", InvalidHost),
+            ("https://-example.com/", InvalidHost),
+            ("https://example-.com/", InvalidHost),
+            ("https://a..example.com/", InvalidHost),
+            ("https://.example.com/", InvalidHost),
+            ("https://example.com../", InvalidHost),
+            ("https://exa\"mple.com/", InvalidHost),
+            ("https://exa*mple.com/", InvalidHost),
+            ("https://[::1/", InvalidHost),
+            ("https://[fe80::1%25eth0]/", InvalidHost),
+            ("https://1.2.3.4.5/", InvalidHost),
+            ("https://256.1.1.1/", InvalidHost),
+            ("https://0x100000000/", InvalidHost),
+            (&format!("https://{}.com/", "a".repeat(64)), InvalidHost),
+            (&format!("https://{}com/", "a.".repeat(126)), InvalidHost),
+            (&format!("https://example.com/{}", "a".repeat(481)), TooLong(501)),
+        ] {
+            assert_eq!(parse(text), Err(error), "{text:?}");
+        }
+        assert!(parse(&format!("https://example.com/{}", "a".repeat(480))).is_ok());
+    }
+
+    #[test]
+    fn every_spelling_of_a_private_address_is_refused() {
+        let hosts = "\
+                127.0.0.1 127.1 127.0.1 2130706433 0x7f000001 0x7f.1 0X7F.0.0.1 017700000001 0177.0.0.1 \
+                127.0.0.1. %31%32%37.0.0.1 １２７.0.0.1 ①②⑦.0.0.1 127。0。0。1 0 0x 10.0.0.1 169.254.169.254 \
+                0xa9fea9fe 2852039166 192.168.1 255.255.255.255 [::] [::1] [::ffff:127.0.0.1] \
+                [::ffff:7f00:1] [::127.0.0.1] [64:ff9b::7f00:1] [64:ff9b:1::7f00:1] [2002:7f00:1::] \
+                [2001:0:7f00:1::] [fe80::1] [fec0::1] [fd00::1] [ff02::1] [5f00::1] [::ffff:8.8.8.8] \
+                [2001:db8::1] [0:0:0:0:0:0:0:1]";
+        for host in hosts.split_whitespace() {
+            let text = format!("https://{host}/hook");
+            assert!(
+                matches!(parse(&text), Err(InvalidTarget::Address(_))),
+                "{host}: {:?}",
+                parse(&text)
+            );
+        }
+    }
+
+    #[test]
+    fn the_switches_for_development_open_http_and_the_named_networks() {
+        let rules = TargetRules {
+            allow_http: true,
+            addresses: AddressRules {
+                allow: vec!["127.0.0.0/8".parse().expect("a network")],
+                deny: vec![],
+            },
+        };
+        for (text, ok) in [
+            ("http://127.0.0.1:9000/hook", true),
+            ("http://[::ffff:127.0.0.1]:9000/hook", true),
+            ("http://localhost:9000/hook", true),
+            ("https://example.com/hook", true),
+            ("http://10.0.0.1/hook", false),
+            ("ftp://127.0.0.1/hook", false),
+            ("http://127.0.0.1:22/hook", false),
+        ] {
+            assert_eq!(TargetUrl::parse(text, &rules).is_ok(), ok, "{text}");
+        }
+    }
+
+    #[test]
+    fn debug_output_and_errors_keep_the_path_to_themselves() {
+        let url =
+            TargetUrl::from_trusted("https://hooks.example.com/services/T0/B0/credential").expect("a URL");
+        assert_eq!(format!("{url:?}"), "https://hooks.example.com/…tial");
+        assert_eq!(TargetUrl::from_trusted("ftp://x/"), Err(InvalidTarget::Scheme));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics_and_what_is_accepted_is_accepted_again(text in "(https?://)?[ -~]{0,40}|\\PC{0,40}") {
+            let rules = TargetRules { allow_http: true, ..TargetRules::default() };
+            if let Ok(url) = TargetUrl::parse(&text, &rules) {
+                prop_assert_eq!(TargetUrl::parse(url.reveal().as_str(), &rules), Ok(url.clone()));
+                prop_assert_eq!(TargetUrl::from_trusted(url.reveal().as_str()), Ok(url));
+            }
+        }
+
+        #[test]
+        fn a_literal_ipv4_address_is_accepted_only_when_it_is_public(bits: u32) {
+            let public = AddressRules::default().check(std::net::Ipv4Addr::from(bits).into()).is_allowed();
+            for host in [format!("{}", std::net::Ipv4Addr::from(bits)), format!("{bits}"), format!("{bits:#x}"), format!("0{bits:o}")] {
+                prop_assert_eq!(parse(&format!("https://{host}/")).is_ok(), public, "{}", host);
+            }
+        }
     }
 }

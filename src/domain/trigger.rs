@@ -1,6 +1,9 @@
 //! Triggers: the rules on a webhook that decide when an event type fires.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::event::EventType;
 
 /// Default window of current visitors, in seconds: what Plausible and Umami both call current visitors.
 pub const DEFAULT_WINDOW_SECONDS: u32 = 300;
@@ -53,4 +56,105 @@ pub struct Triggers {
     pub visitor_spike: Option<SpikeSettings>,
     pub goal_completion: Option<NameFilter>,
     pub custom_event: Option<NameFilter>,
+}
+
+impl Triggers {
+    /// Settings by event type, as the API shows them and Postgres keeps them; types without any have no key.
+    pub fn to_json(&self) -> Map<String, Value> {
+        let mut map = Map::new();
+        if let Some(spike) = self.visitor_spike {
+            let settings = json!({"threshold": spike.threshold, "window_seconds": spike.window_seconds});
+            map.insert(EventType::VisitorSpike.as_str().to_owned(), settings);
+        }
+        let filters = [
+            (EventType::GoalCompletion, GOAL_NAMES, &self.goal_completion),
+            (EventType::CustomEvent, EVENT_NAMES, &self.custom_event),
+        ];
+        for (event, key, filter) in filters {
+            if let Some(NameFilter::Only(names)) = filter {
+                map.insert(event.as_str().to_owned(), json!({key: names}));
+            }
+        }
+        map
+    }
+
+    /// Reads what [`to_json`](Self::to_json) wrote, for these event types. `None` when it holds less than they need.
+    pub fn from_json(events: &[EventType], json: &Value) -> Option<Self> {
+        let mut triggers = Self::default();
+        for event in events {
+            let settings = json.get(event.as_str());
+            match event {
+                EventType::VisitorSpike => {
+                    triggers.visitor_spike = Some(SpikeSettings::deserialize(settings?).ok()?)
+                }
+                EventType::GoalCompletion => triggers.goal_completion = Some(names_in(settings, GOAL_NAMES)?),
+                EventType::CustomEvent => triggers.custom_event = Some(names_in(settings, EVENT_NAMES)?),
+                EventType::Test => return None,
+            }
+        }
+        Some(triggers)
+    }
+}
+
+/// The key of the names in the settings of `goal_completion`.
+pub const GOAL_NAMES: &str = "goals";
+/// The key of the names in the settings of `custom_event`.
+pub const EVENT_NAMES: &str = "names";
+
+fn names_in(settings: Option<&Value>, key: &str) -> Option<NameFilter> {
+    match settings.and_then(|settings| settings.get(key)) {
+        None => Some(NameFilter::All),
+        Some(names) => Vec::deserialize(names).ok().map(NameFilter::Only),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn triggers_are_read_as_they_were_written() {
+        let spike = SpikeSettings {
+            threshold: 5,
+            window_seconds: 300,
+        };
+        let only = |name: &str| Some(NameFilter::Only(vec![name.to_owned()]));
+        for (events, triggers) in [
+            (
+                vec![EventType::VisitorSpike],
+                Triggers {
+                    visitor_spike: Some(spike),
+                    ..Triggers::default()
+                },
+            ),
+            (
+                EventType::SUBSCRIBABLE.to_vec(),
+                Triggers {
+                    visitor_spike: Some(spike),
+                    goal_completion: only("Signup"),
+                    custom_event: only("404"),
+                },
+            ),
+            (
+                vec![EventType::CustomEvent, EventType::GoalCompletion],
+                Triggers {
+                    goal_completion: Some(NameFilter::All),
+                    custom_event: Some(NameFilter::All),
+                    ..Triggers::default()
+                },
+            ),
+        ] {
+            let json = Value::Object(triggers.to_json());
+            assert_eq!(Triggers::from_json(&events, &json), Some(triggers), "{json}");
+        }
+    }
+
+    #[test]
+    fn a_spike_without_a_threshold_cannot_be_read() {
+        assert_eq!(Triggers::from_json(&[EventType::VisitorSpike], &json!({})), None);
+        assert_eq!(
+            Triggers::from_json(&[EventType::VisitorSpike], &json!({"visitor_spike": {}})),
+            None
+        );
+    }
 }

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::event::EventType;
 use super::id::WebhookId;
-use super::secret::Secret;
+use super::secret::{Hidden, Secret};
 use super::site::SiteId;
 use super::target::TargetUrl;
 use super::trigger::Triggers;
@@ -12,8 +12,79 @@ use super::trigger::Triggers;
 /// Webhooks a site may have, unless configured otherwise.
 pub const DEFAULT_MAX_PER_SITE: u32 = 10;
 
+/// Longest name, in characters.
+pub const MAX_NAME_CHARS: usize = 100;
+/// Deliveries in a row that fail for good before the circuit opens, unless set.
+pub const DEFAULT_FAILURE_THRESHOLD: u32 = 3;
+/// Requests a second, unless set.
+pub const DEFAULT_RATE_LIMIT_PER_SECOND: u32 = 50;
+/// Requests under way at once, unless set.
+pub const DEFAULT_MAX_CONCURRENCY: u32 = 8;
+/// The schedule of a webhook that chooses none.
+pub const DEFAULT_RETRY_SCHEDULE: &str = "default";
+
+/// How a notification is written for an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Format {
+    /// The canonical body.
+    #[default]
+    Json,
+}
+
+impl Format {
+    pub const ALL: [Self; 1] = [Self::Json];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+        }
+    }
+}
+
+/// Why Bellwether itself switched a webhook off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DisableReason {
+    /// The endpoint answered 410 Gone.
+    Gone,
+    /// Its circuit stayed open for too long.
+    OpenTooLong,
+}
+
+impl DisableReason {
+    pub const ALL: [Self; 2] = [Self::Gone, Self::OpenTooLong];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Gone => "gone",
+            Self::OpenTooLong => "open_too_long",
+        }
+    }
+}
+
+/// What the owner of a webhook sets, complete and within every limit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebhookSettings {
+    pub name: String,
+    pub url: TargetUrl,
+    pub format: Format,
+    /// Own headers; values are secret.
+    pub headers: Vec<(String, Hidden)>,
+    /// In the order the owner gave; `triggers` has a setting for each of these and no other.
+    pub events: Vec<EventType>,
+    pub triggers: Triggers,
+    pub enabled: bool,
+    pub failure_threshold: u32,
+    /// `None` means no limit.
+    pub rate_limit_per_second: Option<u32>,
+    pub max_concurrency: u32,
+    /// Name of a schedule in the configuration.
+    pub retry_schedule: String,
+    /// Overrides the event type's own limit on a delivery's age.
+    pub max_age_seconds: Option<u32>,
+}
+
 /// A webhook as the stages need it: decrypted, within every limit.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Webhook {
     pub id: WebhookId,
     pub site_id: SiteId,
@@ -22,8 +93,8 @@ pub struct Webhook {
     pub secret: Secret,
     /// During a rotation's overlap the new one.
     pub next_secret: Option<Secret>,
-    /// The owner's own headers; values are secret.
-    pub headers: Vec<(String, Secret)>,
+    /// The owner's own headers, each of which passed `deliver::own_headers`; values are hidden.
+    pub headers: Vec<(String, Hidden)>,
     pub triggers: Triggers,
     pub enabled: bool,
     /// Events whose record is older than this (milliseconds since the Unix epoch) do not reach it: its creation or last enabling.

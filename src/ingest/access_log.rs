@@ -209,11 +209,7 @@ fn time_ms(text: &str) -> Option<i64> {
         "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
     ];
     let month = (1_u32..).zip(MONTHS).find(|(_, name)| *name == month)?.0;
-    let date = NaiveDate::from_ymd_opt(
-        i32::try_from(digits(year, 4)?).ok()?,
-        month,
-        digits(day, 2)?,
-    )?;
+    let date = NaiveDate::from_ymd_opt(i32::try_from(digits(year, 4)?).ok()?, month, digits(day, 2)?)?;
     let mut parts = clock.split(':').map(|part| digits(part, 2));
     let (hour, minute, second) = (parts.next()??, parts.next()??, parts.next()??);
     // Second 60 is a leap second, which Unix time has not: it is the next minute's first.

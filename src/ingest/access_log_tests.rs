@@ -9,9 +9,7 @@ fn reader() -> LineReader {
 }
 
 fn combined(host: &str, request: &str, status: &str, referrer: &str, agent: &str) -> String {
-    format!(
-        "{host} - - [14/May/2026:22:05:34 +0200] \"{request}\" {status} 5120 \"{referrer}\" \"{agent}\""
-    )
+    format!("{host} - - [14/May/2026:22:05:34 +0200] \"{request}\" {status} 5120 \"{referrer}\" \"{agent}\"")
 }
 
 fn page(request: &str) -> Result<String, Skip> {
@@ -53,10 +51,7 @@ fn a_visitor_is_host_and_agent_under_one_salt() {
     assert_eq!(one, visitor(&reader(), "192.0.2.7", CHROME));
     assert_ne!(one, visitor(&reader(), "192.0.2.8", CHROME));
     assert_ne!(one, visitor(&reader(), "192.0.2.7", "curl/8"));
-    assert_ne!(
-        one,
-        visitor(&LineReader::new([8; 16], None), "192.0.2.7", CHROME)
-    );
+    assert_ne!(one, visitor(&LineReader::new([8; 16], None), "192.0.2.7", CHROME));
     assert_ne!(
         visitor(&reader(), "2001:db8::1", CHROME),
         visitor(&reader(), "::1", CHROME)

@@ -2,9 +2,12 @@
 //! Guaranteed: an event that leaves here is within every limit of the format; no input panics or stops the stream.
 //! Not guaranteed: that the site is registered or the time is sane: that is for `detect`.
 
-/// Lines of a web server's access log, for `replay`.
-pub mod access_log;
 /// One record in, one event or one reject out, for each format.
 pub mod formats;
 /// Why a record could not be read.
 pub mod reject;
+/// Lines of a web server's access log, for `replay`.
+pub mod access_log;
+
+/// The lines of a file that `replay` publishes.
+pub mod replay_file;

@@ -1,1 +1,12 @@
-//! See ARCHITECTURE.md.
+//! Kafka clients: settings, topics, group members, the producer.
+//!
+//! In come configuration and records to publish; out go records read and acknowledgements. Guaranteed: rebalance events
+//! reach the thread that owns the state, never a callback; a fatal client error ends the process. Not here: what a record means.
+
+pub mod settings;
+pub mod topics;
+pub mod context;
+pub mod member;
+pub mod native;
+pub mod producer;
+pub mod murmur2;

@@ -1,1 +1,13 @@
-//! See ARCHITECTURE.md.
+//! Metrics, logs, health and the admin listener.
+//!
+//! In come counts and states from every stage; out go `/metrics`, `/healthz`, `/readyz` and log lines. Guaranteed: closed
+//! label sets, every series present at zero. Not here: what any of it means to a stage.
+
+pub mod metrics;
+pub mod health;
+pub mod logs;
+pub mod admin;
+pub mod throttle;
+
+pub use health::Health;
+pub use metrics::Metrics;

@@ -56,10 +56,7 @@ impl Fault {
 }
 
 /// A string, or nothing for what is absent or empty: producers write `""` where they have no value.
-pub(super) fn text<'a>(
-    field: &'static str,
-    value: Loose<'a>,
-) -> Result<Option<Cow<'a, str>>, Fault> {
+pub(super) fn text<'a>(field: &'static str, value: Loose<'a>) -> Result<Option<Cow<'a, str>>, Fault> {
     match value {
         Loose::Absent => Ok(None),
         Loose::Text(text) if text.is_empty() => Ok(None),

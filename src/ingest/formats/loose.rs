@@ -101,11 +101,7 @@ pub(super) enum LooseObject<T> {
 /// Takes the entries of an object as they come.
 pub(super) trait Entries<'de>: Default {
     /// Reads the value of `key` from `entries`, exactly once.
-    fn entry<A: MapAccess<'de>>(
-        &mut self,
-        key: Cow<'de, str>,
-        entries: &mut A,
-    ) -> Result<(), A::Error>;
+    fn entry<A: MapAccess<'de>>(&mut self, key: Cow<'de, str>, entries: &mut A) -> Result<(), A::Error>;
 }
 
 impl<'de, T: Entries<'de>> Deserialize<'de> for LooseObject<T> {

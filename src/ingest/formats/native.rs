@@ -76,11 +76,7 @@ struct Fields<'a> {
 }
 
 impl<'de> Entries<'de> for Fields<'de> {
-    fn entry<A: MapAccess<'de>>(
-        &mut self,
-        key: Cow<'de, str>,
-        entries: &mut A,
-    ) -> Result<(), A::Error> {
+    fn entry<A: MapAccess<'de>>(&mut self, key: Cow<'de, str>, entries: &mut A) -> Result<(), A::Error> {
         match &*key {
             "site_id" => self.site_id = entries.next_value()?,
             "type" => self.kind = entries.next_value()?,
@@ -109,11 +105,7 @@ struct Props<'a> {
 }
 
 impl<'de> Entries<'de> for Props<'de> {
-    fn entry<A: MapAccess<'de>>(
-        &mut self,
-        key: Cow<'de, str>,
-        entries: &mut A,
-    ) -> Result<(), A::Error> {
+    fn entry<A: MapAccess<'de>>(&mut self, key: Cow<'de, str>, entries: &mut A) -> Result<(), A::Error> {
         if self.pairs.len() > limits::MAX_PROPS {
             entries.next_value::<IgnoredAny>()?;
             return Ok(());
@@ -142,11 +134,7 @@ struct Money<'a> {
 }
 
 impl<'de> Entries<'de> for Money<'de> {
-    fn entry<A: MapAccess<'de>>(
-        &mut self,
-        key: Cow<'de, str>,
-        entries: &mut A,
-    ) -> Result<(), A::Error> {
+    fn entry<A: MapAccess<'de>>(&mut self, key: Cow<'de, str>, entries: &mut A) -> Result<(), A::Error> {
         match &*key {
             "amount" => self.amount = entries.next_value()?,
             "currency" => self.currency = entries.next_value()?,
@@ -159,8 +147,8 @@ impl<'de> Entries<'de> for Money<'de> {
 }
 
 fn event(mut fields: Fields<'_>) -> Result<Event<'_>, Reject> {
-    let site_id = limits::site_id(std::mem::take(&mut fields.site_id))
-        .map_err(|fault| reject(fault, None))?;
+    let site_id =
+        limits::site_id(std::mem::take(&mut fields.site_id)).map_err(|fault| reject(fault, None))?;
     checked(site_id.clone(), fields).map_err(|fault| reject(fault, Some(&site_id)))
 }
 
@@ -181,11 +169,7 @@ fn checked<'a>(site_id: Cow<'a, str>, fields: Fields<'a>) -> Result<Event<'a>, F
     if name.is_none() && matches!(kind, EventKind::Goal | EventKind::Custom) {
         return Err(Fault::missing("name"));
     }
-    let visitor_id = limits::bounded(
-        "visitor_id",
-        fields.visitor_id,
-        limits::MAX_VISITOR_ID_CHARS,
-    )?;
+    let visitor_id = limits::bounded("visitor_id", fields.visitor_id, limits::MAX_VISITOR_ID_CHARS)?;
     if visitor_id.is_none() && kind == EventKind::Pageview {
         return Err(Fault::missing("visitor_id"));
     }
@@ -269,14 +253,10 @@ fn props<'a>(value: LooseObject<Props<'a>>) -> Result<Vec<(Cow<'a, str>, Cow<'a,
 fn revenue<'a>(value: LooseObject<Money<'a>>) -> Result<Option<Revenue<'a>>, Fault> {
     match value {
         LooseObject::Absent => Ok(None),
-        LooseObject::Other(kind) => Err(Fault::bad(
-            "revenue",
-            format_args!("is an object, not {kind}"),
-        )),
+        LooseObject::Other(kind) => Err(Fault::bad("revenue", format_args!("is an object, not {kind}"))),
         LooseObject::Object(money) => {
             let part = |field, value| {
-                limits::printable(field, value, limits::MAX_MONEY_CHARS)?
-                    .ok_or_else(|| Fault::missing(field))
+                limits::printable(field, value, limits::MAX_MONEY_CHARS)?.ok_or_else(|| Fault::missing(field))
             };
             Ok(Some(Revenue {
                 amount: part("revenue.amount", money.amount)?,

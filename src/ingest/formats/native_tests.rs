@@ -90,11 +90,7 @@ fn a_pageview_needs_no_more_than_site_type_and_visitor() {
 #[test]
 fn what_is_required_is_named_when_it_is_absent_null_or_empty() {
     for field in ["site_id", "type", "name"] {
-        for bytes in [
-            without(field),
-            with(field, Value::Null),
-            with(field, json!("")),
-        ] {
+        for bytes in [without(field), with(field, Value::Null), with(field, json!(""))] {
             assert_eq!(
                 refused(&bytes),
                 (RejectReason::MissingField, Some(field)),
@@ -254,10 +250,7 @@ fn scroll_depth_is_a_percentage_of_engagement_events() {
         (json!(37.9), Some(37)),
         (Value::Null, None),
     ] {
-        assert_eq!(
-            read(&engagement(depth)).expect("valid").scroll_depth,
-            read_as
-        );
+        assert_eq!(read(&engagement(depth)).expect("valid").scroll_depth, read_as);
     }
     for depth in [
         json!(-1),
@@ -309,18 +302,14 @@ fn deep_nesting_is_skipped_without_recursion() {
     );
     assert!(read(deep.as_bytes()).is_ok());
     let wrong = deep.replace("\"x\"", "\"name\"");
-    assert_eq!(
-        refused(wrong.as_bytes()),
-        (RejectReason::BadField, Some("name"))
-    );
+    assert_eq!(refused(wrong.as_bytes()), (RejectReason::BadField, Some("name")));
 }
 
 #[test]
 fn of_a_key_given_twice_the_last_counts() {
-    let event = read(
-        br#"{"site_id":"a","site_id":"b","type":"error","props":{"x":"1","y":"2","x":"3","y":null}}"#,
-    )
-    .expect("valid");
+    let event =
+        read(br#"{"site_id":"a","site_id":"b","type":"error","props":{"x":"1","y":"2","x":"3","y":null}}"#)
+            .expect("valid");
     assert_eq!(event.site_id, "b");
     assert_eq!(event.props, vec![("x".into(), "3".into())]);
 }

@@ -24,8 +24,7 @@ fn plain_utc_ms(text: &[u8]) -> Option<i64> {
         return None;
     }
     let year = number(&fixed[..4])?;
-    let [month, day, hour, minute, second] =
-        [5, 8, 11, 14, 17].map(|at| number(&fixed[at..at + 2]));
+    let [month, day, hour, minute, second] = [5, 8, 11, 14, 17].map(|at| number(&fixed[at..at + 2]));
     let (hour, minute, second) = (hour?, minute?, second?);
     // A leap second, `:60`, is chrono's to judge.
     if hour > 23 || minute > 59 || second > 59 {

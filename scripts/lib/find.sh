@@ -1,0 +1,35 @@
+# shellcheck shell=bash
+# What is installed. Sourced by scripts/services, which needs it, and by scripts/install-deps, which installs it.
+
+as_service=() # whom to ask as: set by choose_user in place.sh
+
+# Prints the first java of JAVA_HOME's, PATH's and the packages' that is 17 or later and that the services' user can run.
+find_java() {
+    local java version
+    for java in "${JAVA_HOME:+$JAVA_HOME/bin/java}" "$(command -v java || true)" /usr/lib/jvm/*/bin/java; do
+        [ -n "$java" ] || continue
+        version=$("${as_service[@]}" "$java" -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' | head -n 1)
+        if [ "${version:-0}" -ge 17 ]; then
+            echo "$java"
+            return
+        fi
+    done
+    return 1
+}
+
+# Prints the folder of the newest PostgreSQL server that is 14 or later. Never what PATH holds: that may be a wrapper, an
+# older release, or a client without a server.
+find_postgres() {
+    local version newest=13
+    if [ -n "${DEV_POSTGRES_BIN:-}" ]; then
+        echo "$DEV_POSTGRES_BIN"
+        return
+    fi
+    for version in /usr/lib/postgresql/*; do
+        version=${version##*/}
+        if [[ $version =~ ^[0-9]+$ ]] && [ "$version" -gt "$newest" ] && [ -x "/usr/lib/postgresql/$version/bin/initdb" ]; then
+            newest=$version
+        fi
+    done
+    [ "$newest" -gt 13 ] && echo "/usr/lib/postgresql/$newest/bin"
+}

@@ -1,0 +1,25 @@
+# shellcheck shell=bash
+# TCP ports on the loopback. Sourced by scripts/services.
+#
+# perl does the binding: bash cannot listen, and perl is on every Debian and Ubuntu and wherever git is.
+
+port_is_free() { # PORT
+    perl -MIO::Socket::INET -e '
+        exit(IO::Socket::INET->new(Listen => 1, LocalAddr => "127.0.0.1", LocalPort => $ARGV[0]) ? 0 : 1)' "$1"
+}
+
+# Prints COUNT different free ports. All are bound at the same time, so the kernel vouches that nobody else holds them. They
+# lie below the range from which the kernel takes the local ports of outgoing connections: a broker that is stopped and
+# started again by a test would otherwise find its port taken now and then.
+free_ports() { # COUNT
+    perl -MIO::Socket::INET -e '
+        my @held;
+        for (1 .. 2000) {
+            last if @held == $ARGV[0];
+            my $port = 20000 + int rand 12000;
+            my $socket = IO::Socket::INET->new(Listen => 1, LocalAddr => "127.0.0.1", LocalPort => $port);
+            push @held, $socket if $socket;
+        }
+        die "no free ports between 20000 and 32000\n" if @held < $ARGV[0];
+        print join(" ", map { $_->sockport } @held), "\n"' "$1"
+}

@@ -1,0 +1,92 @@
+# shellcheck shell=bash
+# One private PostgreSQL server under $base/postgres. Sourced by scripts/services.
+
+# Sets postgres_bin: the release an existing data folder was made by, else the newest.
+choose_postgres() {
+    if [ -z "${DEV_POSTGRES_BIN:-}" ] && [ -f "$base/postgres/data/PG_VERSION" ]; then
+        postgres_bin=/usr/lib/postgresql/$(cat "$base/postgres/data/PG_VERSION")/bin
+    else
+        postgres_bin=$(find_postgres || true)
+    fi
+}
+
+need_postgres() {
+    [ ! -x "$postgres_bin/postgres" ] || return 0
+    [ ! -d "$base/postgres/data" ] || die "these data need $postgres_bin, which is not installed any more" \
+        "(scripts/services wipe removes them)"
+    die "no PostgreSQL 14 or later under /usr/lib/postgresql: run scripts/install-deps services"
+}
+
+postgres_is_running() {
+    [ -f "$base/postgres/data/postmaster.pid" ] &&
+        "${as_service[@]}" "$postgres_bin/pg_ctl" status -D "$base/postgres/data" >/dev/null 2>&1
+}
+
+postgres_url() { echo "postgres://bellwether@127.0.0.1:$postgres_port/bellwether"; }
+
+postgres_answers() {
+    "$postgres_bin/pg_isready" -q -t 2 -d "$(postgres_url)" &&
+        [ "$(PGCONNECT_TIMEOUT=3 "$postgres_bin/psql" -XAtqc 'SELECT 1' "$(postgres_url)" 2>/dev/null)" = 1 ]
+}
+
+# Makes the data folder with the role and the database, in single-user mode: no port and no password is open meanwhile. It is
+# made beside its place and moved there when complete, so an interruption leaves no half of one.
+make_cluster() {
+    local home=$base/postgres
+    rm -rf "$home/data.new"
+    # Without syncing: there is nothing to lose yet. The server itself runs with fsync on.
+    "${as_service[@]}" "$postgres_bin/initdb" --no-sync -D "$home/data.new" -U postgres --auth=trust \
+        --encoding=UTF8 --locale=C >"$home/initdb.log" 2>&1 || {
+        show_log initdb "$home/initdb.log"
+        return 1
+    }
+    # No superuser: what needs more than production grants should fail here too. CREATEDB is for tests, one database each.
+    printf '%s\n' 'CREATE ROLE bellwether LOGIN CREATEDB' 'CREATE DATABASE bellwether OWNER bellwether' |
+        "${as_service[@]}" "$postgres_bin/postgres" --single -D "$home/data.new" postgres >>"$home/initdb.log" 2>&1
+    # Over TCP only that role gets in. The socket's folder is its owner's alone, so whoever reaches it may be anybody.
+    printf '%s\n' 'local all all trust' 'host all bellwether 127.0.0.1/32 trust' | write_as_service "$home/data.new/pg_hba.conf"
+    mv "$home/data.new" "$home/data"
+}
+
+postgres_start() {
+    local home=$base/postgres socket=$base/postgres/socket
+    [ -f "$home/data/PG_VERSION" ] || make_cluster || return 1
+    "${as_service[@]}" mkdir -p -m 700 "$socket"
+    # The path of a unix socket must fit in 107 bytes. In a deep work tree there is none: everything here uses TCP.
+    [ ${#socket} -le 80 ] || socket=
+    write_as_service "$home/data/postgresql.conf" <<CONF
+listen_addresses = '127.0.0.1'
+port = $postgres_port
+unix_socket_directories = '$socket'
+max_connections = 200
+shared_buffers = 128MB
+fsync = on
+timezone = 'UTC'
+log_timezone = 'UTC'
+log_line_prefix = '%m [%p] %u@%d '
+CONF
+    rm -f "$home/log"
+    # pg_ctl detaches the server from the terminal, so Ctrl-C here does not reach it. The caller's locks end with the caller.
+    "${as_service[@]}" "$postgres_bin/pg_ctl" start -s -w -t 60 -D "$home/data" -l "$home/log" >/dev/null 2>&1 8>&- 9>&- || {
+        show_log postgres "$home/log"
+        return 1
+    }
+}
+
+postgres_wait() {
+    local deadline=$((SECONDS + 30))
+    until postgres_answers; do
+        if [ $SECONDS -ge $deadline ]; then
+            say "postgres runs but does not answer on 127.0.0.1:$postgres_port"
+            show_log postgres "$base/postgres/log"
+            return 1
+        fi
+        sleep 0.2
+    done
+}
+
+postgres_stop() { # MODE: fast keeps the data consistent; immediate is for data about to be removed
+    postgres_is_running || return 0
+    "${as_service[@]}" "$postgres_bin/pg_ctl" stop -s -w -t 30 -m "$1" -D "$base/postgres/data" ||
+        "${as_service[@]}" "$postgres_bin/pg_ctl" stop -s -w -t 10 -m immediate -D "$base/postgres/data"
+}

@@ -1,0 +1,167 @@
+//! The deliver role: intake threads → deliverer → writer.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::Shared;
+use crate::deliver::address::AddressRules;
+use crate::deliver::client::{ClientOptions, WebhookClient};
+use crate::deliver::health_notes::HealthNotes;
+use crate::deliver::intake::{self, IntakeLinks, IntakeSettings};
+use crate::deliver::task::Deliverer;
+use crate::deliver::under_way::UnderWay;
+use crate::deliver::writer::{Follower, Writer};
+use crate::dispatch::schedule::Tier;
+use crate::kafka::member::GroupMember;
+use crate::kafka::producer::Publisher;
+use crate::kafka::settings;
+use crate::tasks::Tasks;
+
+/// Records read and not yet looked at.
+const WORK_QUEUE: usize = 1_024;
+
+/// Starts everything the role needs. `existing` are the cluster's retry topics: one that is no longer configured is still emptied.
+pub(super) fn start(
+    shared: &Shared,
+    publisher: &Publisher,
+    existing: &BTreeMap<String, i32>,
+    tasks: &mut Tasks,
+) -> anyhow::Result<()> {
+    let config = &shared.config;
+    let kafka = &config.kafka;
+    let retry_prefix = kafka.topic("retry.");
+    let mut topics = vec![kafka.topic("deliveries")];
+    let mut tier_of_topic = vec![None];
+    for name in existing.keys() {
+        match Tier::of_topic(name, &retry_prefix) {
+            Some(tier) => {
+                topics.push(name.clone());
+                tier_of_topic.push(Some(tier));
+            }
+            None => tracing::warn!(topic = name, "a retry topic whose name is no delay is not read"),
+        }
+    }
+
+    let (work, works) = mpsc::channel(WORK_QUEUE);
+    let (again, agains) = mpsc::unbounded_channel();
+    let max_in_flight = config.webhooks.max_in_flight as usize;
+    let (outcomes, written) = mpsc::channel(max_in_flight);
+    let under_way = Arc::new(UnderWay::new(shared.pool.clone()));
+    let follower = Follower {
+        publisher: publisher.clone(),
+        schedules: Arc::clone(&shared.schedules),
+        under_way: Arc::clone(&under_way),
+        again: again.clone(),
+        metrics: Arc::clone(&shared.metrics),
+        retry_prefix: retry_prefix.into(),
+        dead_letter_topic: kafka.topic("dead-letter").into(),
+    };
+    let notes = Arc::new(HealthNotes::default());
+    let writer = Writer {
+        pool: shared.pool.clone(),
+        probe: shared.probe.clone(),
+        follower: follower.clone(),
+        notes: Arc::clone(&notes),
+        metrics: Arc::clone(&shared.metrics),
+        tasks: TaskTracker::new(),
+    };
+    let deliverer = Arc::new(Deliverer {
+        pool: shared.pool.clone(),
+        probe: shared.probe.clone(),
+        registry: shared.registry.clone(),
+        registry_read_at: Arc::clone(&shared.registry_read_at),
+        client: WebhookClient::new(client_options(shared)?).context("starting the HTTP client")?,
+        schedules: Arc::clone(&shared.schedules),
+        under_way: Arc::clone(&under_way),
+        follower,
+        outcomes,
+        again,
+        places: Arc::new(Semaphore::new(max_in_flight)),
+        timeout: config.webhooks.timeout,
+        metrics: Arc::clone(&shared.metrics),
+        tasks: TaskTracker::new(),
+        give_up: shared.give_up.clone(),
+    });
+
+    let group = kafka.topic("deliver");
+    let queues = topics.len() * usize::try_from(kafka.partitions).unwrap_or(1);
+    for number in 0..config.deliver.threads {
+        let member = GroupMember::join(
+            &settings::deliver_member(kafka, &group, queues),
+            "deliver",
+            &topics,
+            shared.voice.clone(),
+        )
+        .context("joining the deliver group")?;
+        let name = format!("deliver-{number}");
+        let settings = IntakeSettings {
+            name: name.clone(),
+            topics: topics.clone(),
+            tier_of_topic: tier_of_topic.clone(),
+            tiers: shared.schedules.tiers().clone(),
+            dead_letter_topic: kafka.topic("dead-letter"),
+        };
+        let links = IntakeLinks {
+            work: work.clone(),
+            under_way: Arc::clone(&under_way),
+            publisher: publisher.clone(),
+            metrics: Arc::clone(&shared.metrics),
+            health: Arc::clone(&shared.health),
+            voice: shared.voice.clone(),
+            runtime: Handle::current(),
+            stop: shared.stop.clone(),
+        };
+        tasks.spawn_thread(name, move || intake::run(member, settings, links))?;
+    }
+    drop(work);
+
+    // The deliverer ends when the intake threads are gone, the writer when the deliverer is, the notes when the writer is.
+    let (pool, probe) = (shared.pool.clone(), shared.probe.clone());
+    tasks.spawn("deliver", async move {
+        let all_written = CancellationToken::new();
+        let stop_notes = all_written.clone();
+        let (delivered, wrote, noted) = tokio::join!(
+            deliverer.run(works, agains),
+            async {
+                let result = writer.run(written).await;
+                all_written.cancel();
+                result
+            },
+            notes.run(pool, probe, stop_notes),
+        );
+        delivered.and(wrote).and(noted)
+    });
+    Ok(())
+}
+
+fn client_options(shared: &Shared) -> anyhow::Result<ClientOptions> {
+    let webhooks = &shared.config.webhooks;
+    let extra_roots_pem = match &webhooks.ca_file {
+        Some(path) => Some(
+            std::fs::read(path)
+                .with_context(|| format!("webhooks.ca_file: {} cannot be read", path.display()))?,
+        ),
+        None => None,
+    };
+    Ok(ClientOptions {
+        rules: address_rules(shared),
+        timeout: webhooks.timeout,
+        connect_timeout: webhooks.connect_timeout,
+        extra_roots_pem,
+        ..ClientOptions::default()
+    })
+}
+
+/// Which addresses may be called.
+pub(super) fn address_rules(shared: &Shared) -> AddressRules {
+    AddressRules {
+        allow: shared.config.webhooks.allow_networks.clone(),
+        deny: shared.config.webhooks.deny_networks.clone(),
+    }
+}

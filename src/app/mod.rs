@@ -1,0 +1,242 @@
+//! The wiring: topics, channels, tasks, in flow order.
+//!
+//! In comes the configuration; out comes a process that runs until it is told to stop or something fails. Guaranteed:
+//! nothing starts before schema, keys and topics are as they must be. Not here: what any stage does.
+
+mod roles;
+mod start;
+mod detect;
+mod deliver;
+mod upkeep;
+
+pub use roles::{Role, Roles};
+pub use start::{keyring, open_pool, schedules};
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use sqlx::PgPool;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock;
+use crate::config::Config;
+use crate::dispatch::schedules::Schedules;
+use crate::domain::registry::Registry;
+use crate::kafka::context::Voice;
+use crate::kafka::producer::Publisher;
+use crate::record::keyring::Keyring;
+use crate::record::probe::Probe;
+use crate::record::{follow, registry::RegistryReader};
+use crate::tasks::Tasks;
+use crate::telemetry::admin::{self, AdminState};
+use crate::telemetry::{Health, Metrics, logs};
+
+/// How long the API accepts requests after the process was told to stop, so that whoever routes to it has noticed.
+const API_LINGER: Duration = Duration::from_secs(5);
+
+/// What the stages share.
+struct Shared {
+    config: Arc<Config>,
+    metrics: Arc<Metrics>,
+    health: Arc<Health>,
+    voice: Voice,
+    pool: PgPool,
+    probe: Probe,
+    keyring: Arc<Keyring>,
+    schedules: Arc<Schedules>,
+    registry: watch::Receiver<Arc<Registry>>,
+    registry_read_at: Arc<AtomicI64>,
+    /// Intake stops.
+    stop: CancellationToken,
+    /// The grace period is over.
+    give_up: CancellationToken,
+}
+
+/// Runs the service with these roles until it is told to stop.
+pub async fn serve(config: Config, roles: Roles) -> anyhow::Result<()> {
+    let config = Arc::new(config);
+    let schedules = Arc::new(schedules(&config)?);
+    let metrics = Arc::new(Metrics::new(&start::labels(&config, &schedules)));
+    logs::start(&config.telemetry, &roles.to_string(), Some(Arc::clone(&metrics)));
+    start::describe(&config, &roles, &metrics);
+    let health = Arc::new(Health::new(Arc::clone(&metrics), start::checks(&roles)));
+    let (stop, give_up, finished) = (
+        CancellationToken::new(),
+        CancellationToken::new(),
+        CancellationToken::new(),
+    );
+    let mut tasks = Tasks::new(stop.clone(), finished.clone());
+
+    // First of all, so that a start that takes long can be watched.
+    let listener = TcpListener::bind(config.admin.listen)
+        .await
+        .with_context(|| format!("admin.listen = {}", config.admin.listen))?;
+    tracing::info!(address = %listener.local_addr()?, "the admin listener is open");
+    let app = admin::router(AdminState {
+        metrics: Arc::clone(&metrics),
+        health: Arc::clone(&health),
+    });
+    let until = finished.clone();
+    tasks.spawn_background("admin", async move {
+        Ok(axum::serve(listener, app)
+            .with_graceful_shutdown(until.cancelled_owned())
+            .await?)
+    });
+    tasks.spawn_background("signals", watch_signals(stop.clone(), finished.clone()));
+
+    let started = start_all(
+        &config,
+        &roles,
+        &mut tasks,
+        StartLinks {
+            metrics,
+            health: Arc::clone(&health),
+            schedules,
+            stop: stop.clone(),
+            give_up: give_up.clone(),
+            finished: finished.clone(),
+        },
+    );
+    tokio::select! {
+        biased;
+        result = started => result?,
+        () = stop.cancelled() => {
+            finished.cancel();
+            return tasks.join().await;
+        }
+    }
+    tracing::info!(roles = %roles, "started");
+    let grace = config.shutdown.grace;
+    let (on_stop, on_finish) = (stop.clone(), finished.clone());
+    tasks.spawn_background("grace", async move {
+        tokio::select! {
+            () = on_stop.cancelled() => {}
+            () = on_finish.cancelled() => return Ok(()),
+        }
+        health.stop();
+        tokio::select! {
+            () = tokio::time::sleep(grace) => give_up.cancel(),
+            () = on_finish.cancelled() => {}
+        }
+        on_finish.cancelled().await;
+        Ok(())
+    });
+    let result = tasks.join().await;
+    tracing::info!("stopped");
+    result
+}
+
+struct StartLinks {
+    metrics: Arc<Metrics>,
+    health: Arc<Health>,
+    schedules: Arc<Schedules>,
+    stop: CancellationToken,
+    give_up: CancellationToken,
+    finished: CancellationToken,
+}
+
+async fn start_all(
+    config: &Arc<Config>,
+    roles: &Roles,
+    tasks: &mut Tasks,
+    links: StartLinks,
+) -> anyhow::Result<()> {
+    let StartLinks {
+        metrics,
+        health,
+        schedules,
+        stop,
+        give_up,
+        finished,
+    } = links;
+    let keyring = Arc::new(keyring(config)?);
+    let pool = open_pool(config)?;
+    let probe = Probe::new(Arc::clone(&metrics), Arc::clone(&health));
+    start::postgres(config, &pool, &keyring, &health).await?;
+    let voice = Voice::new(Arc::clone(&metrics));
+    let existing = if roles.reads_kafka() {
+        start::kafka(config, &schedules, &voice, &metrics, &health).await?
+    } else {
+        Default::default()
+    };
+
+    let mut reader = RegistryReader::new(Arc::clone(&keyring));
+    let read_at = clock::now_ms();
+    let mut connection = pool
+        .acquire()
+        .await
+        .context("reading the configuration of sites and webhooks")?;
+    reader
+        .look(&mut connection, read_at)
+        .await
+        .context("reading the configuration of sites and webhooks")?;
+    drop(connection);
+    let (publish, registry) = watch::channel(reader.current());
+    let registry_read_at = Arc::new(AtomicI64::new(read_at));
+    let shared = Shared {
+        config: Arc::clone(config),
+        metrics,
+        health,
+        voice,
+        pool,
+        probe,
+        keyring,
+        schedules,
+        registry,
+        registry_read_at: Arc::clone(&registry_read_at),
+        stop,
+        give_up,
+    };
+    let (pool, until) = (shared.pool.clone(), finished.clone());
+    tasks.spawn_background("registry", async move {
+        follow::follow(
+            pool,
+            reader,
+            publish,
+            move |begun_ms| registry_read_at.store(begun_ms, Ordering::Relaxed),
+            until,
+        )
+        .await;
+        Ok(())
+    });
+    tasks.spawn_background(
+        "upkeep",
+        upkeep::run(upkeep::Upkeep::new(&shared, roles), finished),
+    );
+    if roles.reads_kafka() {
+        let publisher =
+            Publisher::new(&shared.config.kafka, shared.voice.clone()).context("starting the producer")?;
+        if roles.has(Role::Detect) {
+            detect::start(&shared, &publisher, tasks).await?;
+        }
+        if roles.has(Role::Deliver) {
+            deliver::start(&shared, &publisher, &existing, tasks)?;
+        }
+    }
+    //API
+    Ok(())
+}
+
+/// SIGTERM and SIGINT stop the process in order; a second one ends it at once.
+async fn watch_signals(stop: CancellationToken, finished: CancellationToken) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+    loop {
+        let name = tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+            () = finished.cancelled() => return Ok(()),
+        };
+        if stop.is_cancelled() {
+            tracing::warn!(signal = name, "told to stop a second time; ending at once");
+            std::process::exit(1);
+        }
+        tracing::info!(signal = name, "told to stop");
+        stop.cancel();
+    }
+}

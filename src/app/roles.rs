@@ -1,0 +1,79 @@
+//! What a process does: any subset of the roles.
+
+use std::fmt;
+
+use clap::ValueEnum;
+
+/// One role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub enum Role {
+    /// Windows, goals and triggers.
+    Detect,
+    /// Signed requests and their outcomes.
+    Deliver,
+    /// The REST API.
+    Api,
+}
+
+/// The roles of a process, at least one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Roles(Vec<Role>);
+
+impl Roles {
+    /// These roles, each once; all of them when none is named.
+    pub fn new(named: &[Role]) -> Self {
+        let mut roles = if named.is_empty() {
+            Role::value_variants().to_vec()
+        } else {
+            named.to_vec()
+        };
+        roles.sort_unstable();
+        roles.dedup();
+        Self(roles)
+    }
+
+    /// Whether the process has this role.
+    pub fn has(&self, role: Role) -> bool {
+        self.0.contains(&role)
+    }
+
+    /// Whether it works on Kafka's records.
+    pub fn reads_kafka(&self) -> bool {
+        self.has(Role::Detect) || self.has(Role::Deliver)
+    }
+
+    /// Their names.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.0.iter().map(|role| match role {
+            Role::Detect => "detect",
+            Role::Deliver => "deliver",
+            Role::Api => "api",
+        })
+    }
+}
+
+impl fmt::Display for Roles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, name) in self.names().enumerate() {
+            if i > 0 {
+                f.write_str(",")?;
+            }
+            f.write_str(name)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_role_named_means_all_of_them() {
+        assert_eq!(Roles::new(&[]).to_string(), "detect,deliver,api");
+        assert_eq!(
+            Roles::new(&[Role::Api, Role::Detect, Role::Api]).to_string(),
+            "detect,api"
+        );
+    }
+}

@@ -1,0 +1,64 @@
+//! `health`: asks the admin listener of the process that this configuration describes.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Args;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use super::{complain, print};
+use crate::config::Config;
+
+#[derive(Debug, Args)]
+pub(super) struct HealthArgs {
+    /// Ask whether it is ready, not only alive
+    #[arg(long)]
+    ready: bool,
+}
+
+pub(super) async fn run(args: HealthArgs, config: &Config) -> anyhow::Result<ExitCode> {
+    let path = if args.ready { "/readyz" } else { "/healthz" };
+    let address = reachable(config.admin.listen);
+    let (status, body) = tokio::time::timeout(Duration::from_secs(5), get(address, path))
+        .await
+        .with_context(|| format!("no answer from http://{address}{path} within 5 s"))??;
+    if status == 200 {
+        print(&body);
+        return Ok(ExitCode::SUCCESS);
+    }
+    complain(&format!("http://{address}{path} answered {status}: {body}"));
+    Ok(ExitCode::FAILURE)
+}
+
+/// A listener on all addresses is asked on the loopback one.
+fn reachable(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listen.port())
+}
+
+/// One plain HTTP/1.0 request. The webhook client would refuse a loopback address, as it should.
+async fn get(address: SocketAddr, path: &str) -> anyhow::Result<(u16, String)> {
+    let mut stream = TcpStream::connect(address)
+        .await
+        .with_context(|| format!("nothing listens on {address} (admin.listen)"))?;
+    stream
+        .write_all(format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes())
+        .await?;
+    let mut answer = Vec::new();
+    stream.take(64 * 1024).read_to_end(&mut answer).await?;
+    let text = String::from_utf8_lossy(&answer);
+    let (head, body) = text.split_once("\r\n\r\n").context("the answer is not HTTP")?;
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|code| code.parse().ok())
+        .context("the answer has no status")?;
+    Ok((status, body.trim().to_owned()))
+}

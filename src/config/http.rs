@@ -1,0 +1,77 @@
+//! `[http]` and `[admin]`
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use ipnet::IpNet;
+use serde::Deserialize;
+
+use super::Problems;
+
+/// `[http]`: the API.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HttpConfig {
+    pub listen: SocketAddr,
+    /// Requests a second each token may make, on average.
+    pub requests_per_second: u32,
+    /// Requests a token may make at once.
+    pub burst: u32,
+    /// What the world calls this service, for links it hands out.
+    pub public_url: Option<String>,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            requests_per_second: 20,
+            burst: 100,
+            public_url: None,
+            trusted_proxies: Vec::new(),
+        }
+    }
+}
+
+impl HttpConfig {
+    pub(super) fn validate(&self, problems: &mut Problems) {
+        problems.check(
+            (1..=1_000_000).contains(&self.requests_per_second),
+            "http.requests_per_second",
+            self.requests_per_second,
+            "allowed: 1 to 1000000",
+        );
+        problems.check(
+            (1..=1_000_000).contains(&self.burst),
+            "http.burst",
+            self.burst,
+            "allowed: 1 to 1000000",
+        );
+        if let Some(text) = &self.public_url {
+            let ok = url::Url::parse(text)
+                .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+            problems.check(
+                ok,
+                "http.public_url",
+                format!("\"{text}\""),
+                "allowed: an http or https URL",
+            );
+        }
+    }
+}
+
+/// `[admin]`: metrics and health.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdminConfig {
+    pub listen: SocketAddr,
+}
+
+impl Default for AdminConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9464)),
+        }
+    }
+}

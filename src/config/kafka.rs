@@ -1,0 +1,225 @@
+//! `[kafka]` and `[[sources]]`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use figment::value::{Dict, Value};
+use serde::{Deserialize, Deserializer};
+
+use super::{Problems, Sources};
+
+/// `[kafka]`
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KafkaConfig {
+    /// `host:port`, several separated by commas.
+    pub brokers: String,
+    /// What the names of Bellwether's topics and groups start with.
+    pub topic_prefix: String,
+    /// Partitions of every topic of Bellwether's; the source topics must have as many.
+    pub partitions: i32,
+    /// Copies of every topic of Bellwether's.
+    pub replication_factor: i32,
+    /// Handed to librdkafka as they are: `security.protocol`, `sasl.*`, `ssl.*` and so on.
+    #[serde(deserialize_with = "flatten")]
+    pub properties: BTreeMap<String, String>,
+}
+
+impl Default for KafkaConfig {
+    fn default() -> Self {
+        Self {
+            brokers: "127.0.0.1:9092".into(),
+            topic_prefix: "bellwether".into(),
+            partitions: 48,
+            replication_factor: 3,
+            properties: BTreeMap::new(),
+        }
+    }
+}
+
+// The values may be passwords.
+impl fmt::Debug for KafkaConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KafkaConfig")
+            .field("brokers", &self.brokers)
+            .field("topic_prefix", &self.topic_prefix)
+            .field("partitions", &self.partitions)
+            .field("replication_factor", &self.replication_factor)
+            .field("properties", &self.properties.keys())
+            .finish()
+    }
+}
+
+/// Settings that carry a guarantee and so are not the operator's to change.
+const OWN_PROPERTIES: &[&str] = &[
+    "bootstrap.servers",
+    "metadata.broker.list",
+    "group.id",
+    "group.instance.id",
+    "group.protocol",
+    "partition.assignment.strategy",
+    "enable.auto.commit",
+    "enable.auto.offset.store",
+    "enable.partition.eof",
+    "auto.offset.reset",
+    "enable.idempotence",
+    "acks",
+    "request.required.acks",
+    "partitioner",
+    "client.rack",
+];
+
+impl KafkaConfig {
+    pub(super) fn validate(&self, problems: &mut Problems) {
+        let brokers_ok =
+            !self.brokers.trim().is_empty() && self.brokers.split(',').all(|one| !one.trim().is_empty());
+        problems.check(
+            brokers_ok,
+            "kafka.brokers",
+            quoted(&self.brokers),
+            "allowed: host:port, several separated by commas",
+        );
+        let prefix_ok = !self.topic_prefix.is_empty()
+            && self.topic_prefix.len() <= 100
+            && is_topic_name(&self.topic_prefix);
+        problems.check(
+            prefix_ok,
+            "kafka.topic_prefix",
+            quoted(&self.topic_prefix),
+            "allowed: 1 to 100 of the characters a-z A-Z 0-9 . _ -",
+        );
+        problems.check(
+            (1..=10_000).contains(&self.partitions),
+            "kafka.partitions",
+            self.partitions,
+            "allowed: 1 to 10000",
+        );
+        problems.check(
+            (1..=100).contains(&self.replication_factor),
+            "kafka.replication_factor",
+            self.replication_factor,
+            "allowed: 1 to 100",
+        );
+        for key in self.properties.keys() {
+            problems.check(
+                !OWN_PROPERTIES.contains(&key.as_str()),
+                &format!("kafka.properties.\"{key}\""),
+                "…",
+                "not allowed: Bellwether's guarantees rest on its own value of this setting",
+            );
+        }
+    }
+
+    /// The name of one of Bellwether's topics: `<prefix>.<name>`.
+    pub fn topic(&self, name: &str) -> String {
+        format!("{}.{name}", self.topic_prefix)
+    }
+}
+
+/// `a.b = 1`, `"a.b" = 1` and (from the environment) `a_b` all mean librdkafka's `a.b`.
+fn flatten<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+    fn walk(prefix: &str, dict: &Dict, out: &mut BTreeMap<String, String>) -> Result<(), String> {
+        for (key, value) in dict {
+            let name = format!("{prefix}{}", key.replace('_', "."));
+            let text = match value {
+                Value::Dict(_, inner) => {
+                    walk(&format!("{name}."), inner, out)?;
+                    continue;
+                }
+                Value::String(_, text) => text.clone(),
+                Value::Bool(_, flag) => flag.to_string(),
+                Value::Num(_, number) => number
+                    .to_i128()
+                    .map(|n| n.to_string())
+                    .or_else(|| number.to_f64().map(|n| n.to_string()))
+                    .unwrap_or_default(),
+                _ => {
+                    return Err(format!(
+                        "kafka.properties.\"{name}\": allowed: a string, a number, true or false"
+                    ));
+                }
+            };
+            out.insert(name, text);
+        }
+        Ok(())
+    }
+    let mut out = BTreeMap::new();
+    walk("", &Dict::deserialize(deserializer)?, &mut out).map_err(serde::de::Error::custom)?;
+    Ok(out)
+}
+
+/// One source topic.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Source {
+    pub topic: String,
+    pub format: SourceFormat,
+    pub clock: Clock,
+}
+
+impl Default for Source {
+    fn default() -> Self {
+        Self {
+            topic: "analytics.events".into(),
+            format: SourceFormat::Native,
+            clock: Clock::Live,
+        }
+    }
+}
+
+/// How a source's records are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceFormat {
+    /// Bellwether's own JSON.
+    Native,
+}
+
+/// What tells a source's time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Clock {
+    /// Events happen now; the wall clock moves silent sites on.
+    Live,
+    /// Replays of files: only the events' own timestamps count.
+    Log,
+}
+
+/// `[[sources]]`: an empty list is a mistake, an absent one means the default source.
+pub(super) fn sources<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Sources, D::Error> {
+    Vec::<Source>::deserialize(deserializer).map(Sources)
+}
+
+pub(super) fn validate_sources(sources: &[Source], problems: &mut Problems) {
+    problems.check(
+        !sources.is_empty(),
+        "sources",
+        "[]",
+        "at least one [[sources]] with a topic is needed",
+    );
+    for (i, source) in sources.iter().enumerate() {
+        problems.check(
+            is_topic_name(&source.topic),
+            &format!("sources[{i}].topic"),
+            quoted(&source.topic),
+            "allowed: 1 to 249 of the characters a-z A-Z 0-9 . _ -",
+        );
+        problems.check(
+            !sources[..i].iter().any(|other| other.topic == source.topic),
+            &format!("sources[{i}].topic"),
+            quoted(&source.topic),
+            "named twice",
+        );
+    }
+}
+
+fn is_topic_name(text: &str) -> bool {
+    (1..=249).contains(&text.len())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+}
+
+fn quoted(text: &str) -> String {
+    format!("\"{text}\"")
+}

@@ -1,0 +1,200 @@
+//! From a file, the environment and flags to a [`Config`].
+
+use std::path::{Path, PathBuf};
+
+use figment::Figment;
+use figment::providers::{Env, Format as _, Serialized, Toml};
+
+use super::Config;
+
+/// Where the configuration comes from.
+#[derive(Debug, Clone, Default)]
+pub struct ConfigSources {
+    /// `--config` or `BELLWETHER_CONFIG`.
+    pub file: Option<PathBuf>,
+    /// Whether `BELLWETHER_*` variables count; tests say no, so that the machine they run on does not matter.
+    pub environment: bool,
+    /// `--set key=value`, which wins over all.
+    pub overrides: Vec<String>,
+}
+
+/// Why there is no usable configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("the configuration file {0} cannot be read: {1}")]
+    File(PathBuf, std::io::Error),
+    #[error("--set {0}: allowed: key=value, such as kafka.partitions=12")]
+    Override(String),
+    #[error("the configuration is wrong:\n  {}", .0.join("\n  "))]
+    Invalid(Vec<String>),
+}
+
+/// Reads, merges and checks the configuration.
+pub fn load(sources: &ConfigSources) -> Result<Config, ConfigError> {
+    let mut figment = Figment::new();
+    if let Some(path) = &sources.file {
+        figment = figment.merge(Toml::string(&read(path)?));
+    }
+    if sources.environment {
+        figment = figment.merge(
+            Env::prefixed("BELLWETHER_")
+                .ignore(&["config", "roles"])
+                .split("__"),
+        );
+    }
+    for one in &sources.overrides {
+        let (key, value) = one
+            .split_once('=')
+            .filter(|(key, _)| !key.trim().is_empty())
+            .ok_or_else(|| ConfigError::Override(one.clone()))?;
+        // The same reading of numbers, booleans and lists as in environment variables.
+        let value: figment::value::Value = value
+            .parse()
+            .unwrap_or_else(|never: std::convert::Infallible| match never {});
+        figment = figment.merge(Serialized::default(key.trim(), value));
+    }
+    let file = sources.file.as_deref();
+    let mut config: Config = figment
+        .extract()
+        .map_err(|error| ConfigError::Invalid(error.into_iter().map(|one| describe(&one, file)).collect()))?;
+    config.webhooks.add_default_schedule();
+    config.validate()?;
+    Ok(config)
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path).map_err(|error| ConfigError::File(path.to_owned(), error))
+}
+
+/// `kafka.partitions: found string "x", expected i32 (in bellwether.toml)`
+fn describe(error: &figment::Error, file: Option<&Path>) -> String {
+    let key = error.path.join(".");
+    let place = match error.metadata.as_ref().map(|metadata| metadata.name.as_ref()) {
+        Some(name) if name.contains("environment") => {
+            format!(
+                " (in the environment variable BELLWETHER_{})",
+                error.path.join("__").to_uppercase()
+            )
+        }
+        Some(name) if name.contains("TOML") => file
+            .map(|path| format!(" (in {})", path.display()))
+            .unwrap_or_default(),
+        Some(_) => " (in --set)".to_owned(),
+        None => String::new(),
+    };
+    if key.is_empty() {
+        format!("{}{place}", error.kind)
+    } else {
+        format!("{key}: {}{place}", error.kind)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from_toml(text: &str) -> Result<Config, String> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("bellwether.toml");
+        std::fs::write(&path, text).expect("written");
+        load(&ConfigSources {
+            file: Some(path),
+            ..Default::default()
+        })
+        .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn an_empty_file_gives_the_documented_defaults() {
+        let config = from_toml("").expect("valid");
+        assert_eq!(config.kafka.partitions, 48);
+        assert_eq!(config.sources.0[0].topic, "analytics.events");
+        assert_eq!(config.webhooks.retry_schedules["default"], ["1s", "2s", "4s"]);
+    }
+
+    #[test]
+    fn the_example_file_is_valid_and_says_the_defaults() {
+        let example = from_toml(include_str!("../../bellwether.example.toml")).expect("valid");
+        assert_eq!(format!("{example:?}"), format!("{:?}", Config::default()));
+    }
+
+    #[test]
+    fn a_wrong_key_is_refused_with_its_name_and_what_is_allowed() {
+        let error = from_toml("[kafka]\npartition = 3").expect_err("unknown key");
+        assert!(
+            error.contains("`partition`") && error.contains("`partitions`"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_wrong_value_is_refused_with_its_name_its_value_and_what_is_allowed() {
+        for (text, wanted) in [
+            (
+                "[kafka]\npartitions = \"many\"",
+                vec!["kafka.partitions", "many", "i32"],
+            ),
+            (
+                "[kafka]\npartitions = 0",
+                vec!["kafka.partitions = 0", "1 to 10000"],
+            ),
+            (
+                "[webhooks]\ntimeout = \"soon\"",
+                vec!["webhooks.timeout", "soon", "30s"],
+            ),
+            (
+                "[[sources]]\ntopic = \"a\"\nclock = \"wall\"",
+                vec!["clock", "wall", "live", "log"],
+            ),
+            ("[http]\nlisten = \"nowhere\"", vec!["http.listen"]),
+            (
+                "[webhooks]\ntimeout = \"60s\"",
+                vec!["shutdown.grace = 40s", "1m 10s"],
+            ),
+            (
+                "[kafka.properties]\nacks = 1",
+                vec!["kafka.properties.\"acks\"", "guarantees"],
+            ),
+            (
+                "[webhooks.retry_schedules]\nquick = []",
+                vec!["webhooks.retry_schedules.quick", "1 to 20 delays"],
+            ),
+        ] {
+            let error = from_toml(text).expect_err(text);
+            for part in wanted {
+                assert!(error.contains(part), "{text}: {error} lacks {part}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_problem_is_named_at_once() {
+        let error = from_toml("[kafka]\npartitions = 0\nbrokers = \"\"\n[webhooks]\nmax_per_site = 0")
+            .expect_err("three problems");
+        assert_eq!(error.lines().count(), 4, "{error}");
+    }
+
+    #[test]
+    fn librdkafka_properties_may_be_dotted_or_quoted() {
+        let config = from_toml("[kafka.properties]\nsecurity.protocol = \"SSL\"\n\"ssl.ca.location\" = \"/ca\"\nssl.cipher.suites = \"x\"").expect("valid");
+        assert_eq!(config.kafka.properties["security.protocol"], "SSL");
+        assert_eq!(config.kafka.properties["ssl.ca.location"], "/ca");
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_file() {
+        let sources = ConfigSources {
+            overrides: vec!["kafka.partitions=7".into(), "webhooks.allow_http=true".into()],
+            ..Default::default()
+        };
+        let config = load(&sources).expect("valid");
+        assert_eq!(config.kafka.partitions, 7);
+        assert!(config.webhooks.allow_http);
+    }
+
+    #[test]
+    fn passwords_do_not_show_in_debug_output() {
+        let config = from_toml("[kafka.properties]\nsasl.password = \"hunter2\"\n[postgres]\nurl = \"postgres://u:hunter2@h/d\"\n[encryption]\nkeys = [\"a:hunter2\"]").expect("valid");
+        assert!(!format!("{config:?}").contains("hunter2"));
+    }
+}

@@ -1,0 +1,66 @@
+//! `[postgres]`
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::{Problems, duration};
+
+/// `[postgres]`
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PostgresConfig {
+    /// `postgres://user:password@host:port/database?sslmode=…`
+    pub url: String,
+    /// Whether `serve` applies migrations before it starts.
+    pub migrate_on_start: bool,
+    /// Connections a process keeps at most.
+    pub max_connections: u32,
+    /// Longest a statement may run.
+    #[serde(deserialize_with = "duration::one")]
+    pub statement_timeout: Duration,
+}
+
+impl Default for PostgresConfig {
+    fn default() -> Self {
+        Self {
+            url: "postgres://bellwether@127.0.0.1:5432/bellwether".into(),
+            migrate_on_start: false,
+            max_connections: 16,
+            statement_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+// The URL may hold a password.
+impl fmt::Debug for PostgresConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresConfig")
+            .field("url", &"…")
+            .field("migrate_on_start", &self.migrate_on_start)
+            .field("max_connections", &self.max_connections)
+            .field("statement_timeout", &self.statement_timeout)
+            .finish()
+    }
+}
+
+impl PostgresConfig {
+    pub(super) fn validate(&self, problems: &mut Problems) {
+        let scheme_ok = self.url.starts_with("postgres://") || self.url.starts_with("postgresql://");
+        problems.check(scheme_ok, "postgres.url", "\"…\"", "allowed: postgres://user:password@host:port/database (its value is not shown, it may hold a password)");
+        problems.check(
+            (2..=1_000).contains(&self.max_connections),
+            "postgres.max_connections",
+            self.max_connections,
+            "allowed: 2 to 1000",
+        );
+        let timeout = self.statement_timeout;
+        problems.check(
+            (Duration::from_millis(100)..=Duration::from_secs(600)).contains(&timeout),
+            "postgres.statement_timeout",
+            humantime::format_duration(timeout),
+            "allowed: 100ms to 10m",
+        );
+    }
+}

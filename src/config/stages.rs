@@ -1,0 +1,162 @@
+//! `[detect]`, `[deliver]`, `[shutdown]` and `[telemetry]`
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::{Problems, WebhooksConfig, duration};
+
+/// `[detect]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DetectConfig {
+    /// Live sources: what is older is counted and logged, not sent.
+    #[serde(deserialize_with = "duration::one")]
+    pub stale_after: Duration,
+    /// How far behind the others a site's clock may stay.
+    #[serde(deserialize_with = "duration::one")]
+    pub out_of_order: Duration,
+    /// Group members in one process.
+    pub threads: u32,
+    /// Visitors held for one site; more are counted as evicted.
+    pub max_visitors_per_site: u32,
+}
+
+impl Default for DetectConfig {
+    fn default() -> Self {
+        Self {
+            stale_after: Duration::from_secs(900),
+            out_of_order: Duration::from_secs(10),
+            threads: 1,
+            max_visitors_per_site: 2_000_000,
+        }
+    }
+}
+
+impl DetectConfig {
+    pub(super) fn validate(&self, problems: &mut Problems) {
+        let second = Duration::from_secs(1);
+        problems.check(
+            (second..=second * 86_400).contains(&self.stale_after),
+            "detect.stale_after",
+            humantime::format_duration(self.stale_after),
+            "allowed: 1s to 24h",
+        );
+        problems.check(
+            self.out_of_order <= second * 3_600,
+            "detect.out_of_order",
+            humantime::format_duration(self.out_of_order),
+            "allowed: 0s to 1h",
+        );
+        problems.check(
+            (1..=64).contains(&self.threads),
+            "detect.threads",
+            self.threads,
+            "allowed: 1 to 64",
+        );
+        problems.check(
+            (1_000..=100_000_000).contains(&self.max_visitors_per_site),
+            "detect.max_visitors_per_site",
+            self.max_visitors_per_site,
+            "allowed: 1000 to 100000000",
+        );
+    }
+}
+
+/// `[deliver]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DeliverConfig {
+    /// Group members in one process.
+    pub threads: u32,
+}
+
+impl Default for DeliverConfig {
+    fn default() -> Self {
+        Self { threads: 1 }
+    }
+}
+
+impl DeliverConfig {
+    pub(super) fn validate(&self, problems: &mut Problems) {
+        problems.check(
+            (1..=64).contains(&self.threads),
+            "deliver.threads",
+            self.threads,
+            "allowed: 1 to 64",
+        );
+    }
+}
+
+/// `[shutdown]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ShutdownConfig {
+    /// From SIGTERM until requests still under way are given up.
+    #[serde(deserialize_with = "duration::one")]
+    pub grace: Duration,
+}
+
+impl Default for ShutdownConfig {
+    fn default() -> Self {
+        Self {
+            grace: Duration::from_secs(40),
+        }
+    }
+}
+
+impl ShutdownConfig {
+    pub(super) fn validate(&self, webhooks: &WebhooksConfig, problems: &mut Problems) {
+        // The next owner may send again whatever we did not finish, so every request must be able to.
+        let least = webhooks.timeout + Duration::from_secs(10);
+        problems.check(
+            self.grace >= least,
+            "shutdown.grace",
+            humantime::format_duration(self.grace),
+            &format!(
+                "allowed: webhooks.timeout + 10s or more, here {}",
+                humantime::format_duration(least)
+            ),
+        );
+    }
+}
+
+/// `[telemetry]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TelemetryConfig {
+    /// What is logged, in `tracing`'s filter syntax: `info`, `bellwether=debug`.
+    pub log: String,
+    pub log_format: LogFormat,
+}
+
+impl Default for TelemetryConfig {
+    fn default() -> Self {
+        Self {
+            log: "info".into(),
+            log_format: LogFormat::Auto,
+        }
+    }
+}
+
+impl TelemetryConfig {
+    pub(super) fn validate(&self, problems: &mut Problems) {
+        let ok = self.log.parse::<tracing_subscriber::filter::Targets>().is_ok();
+        problems.check(
+            ok,
+            "telemetry.log",
+            format!("\"{}\"", self.log),
+            "allowed: a level (error warn info debug trace), or target=level pairs separated by commas",
+        );
+    }
+}
+
+/// What a log line looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// `human` on a terminal, `json` elsewhere.
+    Auto,
+    Human,
+    Json,
+}

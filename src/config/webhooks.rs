@@ -1,0 +1,119 @@
+//! `[webhooks]`
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use serde::Deserialize;
+
+use super::{Problems, duration};
+
+/// `[webhooks]`: what webhooks may be and how they are called.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WebhooksConfig {
+    pub max_per_site: u32,
+    /// Requests under way at once, in one process.
+    pub max_in_flight: u32,
+    /// For a whole exchange, body included.
+    #[serde(deserialize_with = "duration::one")]
+    pub timeout: Duration,
+    /// To connect, TLS included.
+    #[serde(deserialize_with = "duration::one")]
+    pub connect_timeout: Duration,
+    /// Whether `http` URLs are accepted, for development.
+    pub allow_http: bool,
+    /// Networks that may be called although they are not public.
+    pub allow_networks: Vec<IpNet>,
+    /// Networks that may never be called.
+    pub deny_networks: Vec<IpNet>,
+    /// Certificates (PEM) trusted besides the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Named lists of delays; `default` always exists.
+    pub retry_schedules: BTreeMap<String, Vec<String>>,
+}
+
+impl Default for WebhooksConfig {
+    fn default() -> Self {
+        Self {
+            max_per_site: 10,
+            max_in_flight: 512,
+            timeout: Duration::from_secs(30),
+            connect_timeout: Duration::from_secs(5),
+            allow_http: false,
+            allow_networks: Vec::new(),
+            deny_networks: Vec::new(),
+            ca_file: None,
+            retry_schedules: default_schedules(),
+        }
+    }
+}
+
+fn default_schedules() -> BTreeMap<String, Vec<String>> {
+    BTreeMap::from([(
+        DEFAULT_SCHEDULE.to_owned(),
+        ["1s", "2s", "4s"].map(str::to_owned).to_vec(),
+    )])
+}
+
+/// The schedule of webhooks that choose none.
+pub const DEFAULT_SCHEDULE: &str = "default";
+
+impl WebhooksConfig {
+    /// A file that names schedules of its own keeps the default one unless it says otherwise.
+    pub(super) fn add_default_schedule(&mut self) {
+        for (name, delays) in default_schedules() {
+            self.retry_schedules.entry(name).or_insert(delays);
+        }
+    }
+
+    pub(super) fn validate(&self, problems: &mut Problems) {
+        problems.check(
+            (1..=1_000).contains(&self.max_per_site),
+            "webhooks.max_per_site",
+            self.max_per_site,
+            "allowed: 1 to 1000",
+        );
+        problems.check(
+            (1..=65_536).contains(&self.max_in_flight),
+            "webhooks.max_in_flight",
+            self.max_in_flight,
+            "allowed: 1 to 65536",
+        );
+        let second = Duration::from_secs(1);
+        for (key, value) in [
+            ("webhooks.timeout", self.timeout),
+            ("webhooks.connect_timeout", self.connect_timeout),
+        ] {
+            problems.check(
+                (second..=second * 120).contains(&value),
+                key,
+                humantime::format_duration(value),
+                "allowed: 1s to 2m",
+            );
+        }
+        for (name, delays) in &self.retry_schedules {
+            let key = format!("webhooks.retry_schedules.{name}");
+            problems.check(
+                (1..=20).contains(&delays.len()),
+                &key,
+                format!("{delays:?}"),
+                "allowed: 1 to 20 delays",
+            );
+            for delay in delays {
+                match duration::parse(delay) {
+                    Err(wrong) => problems.add(&key, format!("{delays:?}"), &wrong),
+                    Ok(value) => {
+                        problems.check(
+                            (second..=second * 86_400).contains(&value),
+                            &key,
+                            format!("{delays:?}"),
+                            "allowed: delays from 1s to 24h",
+                        );
+                    }
+                }
+            }
+        }
+    }
+}

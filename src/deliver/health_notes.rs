@@ -1,0 +1,76 @@
+//! How webhooks do, gathered and written once a second: a row a delivery would be a hot row.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::delivery::DeliveryStatus;
+use crate::domain::id::WebhookId;
+use crate::record::outcomes::{self, HealthNote};
+use crate::record::probe::Probe;
+
+const WRITE_EVERY: Duration = Duration::from_secs(1);
+
+/// What has happened since the last write.
+#[derive(Debug, Default)]
+pub struct HealthNotes(Mutex<HashMap<WebhookId, HealthNote>>);
+
+impl HealthNotes {
+    /// Notes how a delivery stands after an outcome.
+    pub fn add(&self, webhook: WebhookId, status: DeliveryStatus, ended_at: Option<DateTime<Utc>>) {
+        match status {
+            DeliveryStatus::Delivered => {
+                let mut notes = self.lock();
+                let note = notes.entry(webhook).or_default();
+                note.last_success_at = note.last_success_at.max(ended_at);
+                note.failures = 0;
+            }
+            DeliveryStatus::Failed => self.lock().entry(webhook).or_default().failures += 1,
+            DeliveryStatus::Pending | DeliveryStatus::Retrying | DeliveryStatus::Cancelled => {}
+        }
+    }
+
+    /// Writes until it is told to stop, and once more then.
+    pub async fn run(&self, pool: PgPool, probe: Probe, stop: CancellationToken) -> anyhow::Result<()> {
+        loop {
+            let stopping = tokio::select! {
+                () = tokio::time::sleep(WRITE_EVERY) => false,
+                () = stop.cancelled() => true,
+            };
+            self.write(&pool, &probe).await;
+            if stopping {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn write(&self, pool: &PgPool, probe: &Probe) {
+        let notes: Vec<(WebhookId, HealthNote)> = self.lock().drain().collect();
+        if notes.is_empty() {
+            return;
+        }
+        let written = probe.once("outcomes", async {
+            let mut connection = pool.acquire().await?;
+            outcomes::note_health(&mut connection, &notes).await
+        });
+        if written.await.is_err() {
+            // Kept for the next time; what has been noted since is newer.
+            let mut now = self.lock();
+            for (webhook, old) in notes {
+                let note = now.entry(webhook).or_default();
+                if note.last_success_at.is_none() {
+                    note.last_success_at = old.last_success_at;
+                    note.failures += old.failures;
+                }
+            }
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<WebhookId, HealthNote>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

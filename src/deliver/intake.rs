@@ -1,0 +1,725 @@
+//! Reads delivery records: one group member on its own thread, for `deliveries` and every tier.
+//!
+//! In: records. Out: [`Work`], when it is due. Guaranteed: an offset is committed only when it and all before it are
+//! complete; nothing of a revoked partition begins after its attempts under way were claimed. A tier is never paused: what is
+//! not due is held in a heap, and a partition that has enough in the heap is not polled.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, mpsc as thread_mpsc};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use rdkafka::Message as _;
+use rdkafka::consumer::base_consumer::PartitionQueue;
+use rdkafka::error::KafkaError;
+use rdkafka::message::{BorrowedMessage, Headers as _};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::under_way::UnderWay;
+use super::work::{Assignment, Completed, Completions, Token, Work};
+use crate::clock;
+use crate::dispatch::offsets::{Completion, Epoch, OffsetTracker};
+use crate::dispatch::record::{Coordinates, DeliveryRecord, Unreadable, header};
+use crate::dispatch::schedule::{Tier, Tiers};
+use crate::dispatch::tiers::ReadAhead;
+use crate::kafka::context::Voice;
+use crate::kafka::member::{
+    Commit, GroupMember, MemberContext, MemberEvent, TopicPartition, partition_numbers,
+};
+use crate::kafka::producer::{Outgoing, Publisher};
+use crate::telemetry::{Health, Metrics};
+
+/// Longest nap: how soon a rebalance or a missed wake-up is seen.
+const NAP: Duration = Duration::from_millis(10);
+/// Records taken from one partition before the next has its turn.
+const TURN: usize = 64;
+const COMMIT_EVERY: Duration = Duration::from_millis(500);
+const GAUGES_EVERY: Duration = Duration::from_secs(1);
+/// How long a revoked partition's open offsets are remembered.
+const KEEP: Duration = Duration::from_secs(60);
+/// How long a broker may take to answer during a rebalance.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What an intake thread needs.
+#[derive(Debug)]
+pub struct IntakeSettings {
+    pub name: String,
+    pub topics: Vec<String>,
+    /// Of each topic, by its place: the tier, or none for `deliveries`.
+    pub tier_of_topic: Vec<Option<Tier>>,
+    pub tiers: Tiers,
+    pub dead_letter_topic: String,
+}
+
+/// What an intake thread is connected to.
+#[derive(Debug)]
+pub struct IntakeLinks {
+    pub work: mpsc::Sender<Work>,
+    pub under_way: Arc<UnderWay>,
+    pub publisher: Publisher,
+    pub metrics: Arc<Metrics>,
+    pub health: Arc<Health>,
+    pub runtime: Handle,
+    pub stop: CancellationToken,
+    pub voice: Voice,
+}
+
+struct Partition {
+    queue: PartitionQueue<MemberContext>,
+    /// Set by librdkafka when the queue may hold something.
+    ready: Arc<AtomicBool>,
+    tracker: OffsetTracker,
+    /// Below it, offsets may have been sent by a predecessor that did not hand over.
+    suspect_before_ms: i64,
+    /// The offset after the last one read.
+    next: i64,
+    /// Kafka's time of the last record read.
+    last_record_ms: i64,
+    /// A record of a newer version: nothing after it is read.
+    held_newer: bool,
+}
+
+struct Kept {
+    tracker: OffsetTracker,
+    until: Instant,
+}
+
+/// Runs an intake thread until it is told to stop.
+pub fn run(member: GroupMember, settings: IntakeSettings, links: IntakeLinks) -> anyhow::Result<()> {
+    let (sender, completed) = thread_mpsc::channel();
+    let completions = Completions::new(sender);
+    completions.wake_me();
+    let pulse = links.health.pulse(&settings.name, clock::now_ms());
+    let nonce = hex::encode(crate::chance::bytes::<8>());
+    let now = clock::monotonic();
+    let mut intake = Intake {
+        member,
+        settings,
+        links,
+        nonce,
+        completed,
+        completions,
+        partitions: HashMap::new(),
+        kept: HashMap::new(),
+        read_ahead: ReadAhead::new(),
+        outbox: VecDeque::new(),
+        assignment: Arc::default(),
+        epochs: 0,
+        joined: false,
+        revoked_at: None,
+        last_commit: now,
+        last_gauges: now,
+    };
+    let result = intake.go_round(&pulse);
+    intake.links.health.pulse_ends(&intake.settings.name);
+    intake.leave();
+    result
+}
+
+struct Intake {
+    member: GroupMember,
+    settings: IntakeSettings,
+    links: IntakeLinks,
+    nonce: String,
+    completed: Receiver<Completed>,
+    completions: Completions,
+    partitions: HashMap<TopicPartition, Partition>,
+    kept: HashMap<TopicPartition, Kept>,
+    read_ahead: ReadAhead<TopicPartition, Work>,
+    /// Due, and not yet taken by the deliverer.
+    outbox: VecDeque<Work>,
+    assignment: Arc<Assignment>,
+    epochs: u64,
+    joined: bool,
+    revoked_at: Option<Instant>,
+    last_commit: Instant,
+    last_gauges: Instant,
+}
+
+impl Intake {
+    fn go_round(&mut self, pulse: &AtomicI64) -> anyhow::Result<()> {
+        let busy_seconds = self.links.metrics.thread_busy.with_label_values(&["deliver"]);
+        while !self.links.stop.is_cancelled() {
+            let begun = clock::monotonic();
+            let now_ms = clock::now_ms();
+            pulse.store(now_ms, Ordering::Relaxed);
+            self.links
+                .metrics
+                .last_poll
+                .with_label_values(&["deliver"])
+                .set(now_ms as f64 / 1_000.0);
+            anyhow::ensure!(!self.links.voice.has_fatal(), "a Kafka client failed for good");
+            self.serve_group()?;
+            self.take_completions();
+            let read = self.read_partitions();
+            self.release_due();
+            self.hand_out();
+            self.commit(false);
+            self.show_gauges();
+            let now = clock::monotonic();
+            busy_seconds.inc_by(now.duration_since(begun).as_secs_f64());
+            if !read {
+                std::thread::park_timeout(self.nap());
+            }
+        }
+        Ok(())
+    }
+
+    fn nap(&self) -> Duration {
+        if !self.outbox.is_empty() {
+            return Duration::from_millis(1);
+        }
+        match self.read_ahead.next_due() {
+            // Due times are whole milliseconds: waking in the middle of one would go round in vain.
+            Some(due) => NAP.min(
+                Duration::from_millis(u64::try_from(due - clock::now_ms()).unwrap_or(0))
+                    .max(Duration::from_micros(200)),
+            ),
+            None => NAP,
+        }
+    }
+
+    fn serve_group(&mut self) -> anyhow::Result<()> {
+        while let Some(event) = self.member.poll(Duration::ZERO) {
+            match event {
+                MemberEvent::Assigned(partitions) => self.assigned(&partitions)?,
+                MemberEvent::Revoked { lost } => self.revoked(lost)?,
+                MemberEvent::Error(error) => {
+                    tracing::warn!(group = "deliver", error = %error, "the consumer reports an error; it goes on by itself");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn assigned(&mut self, list: &[TopicPartition]) -> anyhow::Result<()> {
+        self.links
+            .metrics
+            .rebalances
+            .with_label_values(&["deliver", "assigned"])
+            .inc();
+        let now = clock::monotonic();
+        self.kept.retain(|_, kept| kept.until > now);
+        self.assignment = Arc::default();
+        let committed = self
+            .member
+            .committed(list, PATIENCE)
+            .context("reading the committed offsets of the deliver group")?;
+        let now_ms = clock::now_ms();
+        let mut starts = Vec::with_capacity(list.len());
+        let mut trackers = Vec::with_capacity(list.len());
+        for (at, committed) in list.iter().zip(committed) {
+            let note = Note::parse(&committed.metadata);
+            let start = match committed.offset {
+                Some(offset) => offset,
+                None => {
+                    self.member
+                        .watermarks(*at, PATIENCE)
+                        .context("reading the beginning of a partition")?
+                        .0
+                }
+            };
+            let ours = note.nonce == self.nonce;
+            // Nobody else had the partition since: what is open is still open, what is complete stays complete.
+            let tracker = self.kept.remove(at).filter(|_| ours).map(|kept| kept.tracker);
+            let suspect = committed.offset.is_some() && !ours && !note.handed_over;
+            self.epochs += 1;
+            trackers.push((
+                tracker.unwrap_or_else(|| OffsetTracker::new(Epoch(self.epochs), committed.offset)),
+                suspect,
+            ));
+            starts.push((*at, start));
+        }
+        let queues = self
+            .member
+            .assign(&starts)
+            .context("taking partitions of the deliver group")?;
+        for (((at, start), (tracker, suspect)), mut queue) in starts.into_iter().zip(trackers).zip(queues) {
+            let ready = Arc::new(AtomicBool::new(true));
+            let thread = std::thread::current();
+            let flag = Arc::clone(&ready);
+            queue.set_nonempty_callback(move || {
+                flag.store(true, Ordering::Release);
+                thread.unpark();
+            });
+            let partition = Partition {
+                queue,
+                ready,
+                tracker,
+                suspect_before_ms: if suspect { now_ms } else { i64::MIN },
+                next: start,
+                last_record_ms: now_ms,
+                held_newer: false,
+            };
+            self.partitions.insert(at, partition);
+        }
+        self.joined = true;
+        let owned = partition_numbers(self.partitions.keys()).len();
+        tracing::info!(group = "deliver", partitions = owned, "partitions assigned");
+        self.links.health.set_partitions(&self.settings.name, Some(owned));
+        self.links
+            .metrics
+            .consumer_partitions
+            .with_label_values(&["deliver"])
+            .add(owned as i64);
+        // From here on the commit's note says that we are at work, should we die before the next one.
+        self.commit(true);
+        Ok(())
+    }
+
+    fn revoked(&mut self, lost: bool) -> anyhow::Result<()> {
+        let event = if lost { "lost" } else { "revoked" };
+        self.links
+            .metrics
+            .rebalances
+            .with_label_values(&["deliver", event])
+            .inc();
+        self.give_up_partitions(lost);
+        self.revoked_at = Some(clock::monotonic());
+        self.member
+            .unassign()
+            .context("giving partitions of the deliver group back")
+    }
+
+    /// Claims what is under way, commits what is done, and forgets the rest. Never waits for a request.
+    fn give_up_partitions(&mut self, lost: bool) {
+        let owned = partition_numbers(self.partitions.keys()).len();
+        self.assignment.revoke();
+        if !lost && !self.partitions.is_empty() {
+            self.links.under_way.claim(&self.assignment, &self.links.runtime);
+            self.take_completions();
+            let commits = self.commits(true, true);
+            if let Err(error) = self.member.commit(&commits, true) {
+                self.links
+                    .metrics
+                    .commit_errors
+                    .with_label_values(&["deliver"])
+                    .inc();
+                tracing::warn!(group = "deliver", error = %error, "the commit before giving partitions back failed; they are read again");
+            }
+        }
+        self.outbox.clear();
+        self.read_ahead = ReadAhead::new();
+        let until = clock::monotonic() + KEEP;
+        self.kept.extend(self.partitions.drain().map(|(at, partition)| {
+            (
+                at,
+                Kept {
+                    tracker: partition.tracker,
+                    until,
+                },
+            )
+        }));
+        self.links
+            .metrics
+            .consumer_partitions
+            .with_label_values(&["deliver"])
+            .sub(owned as i64);
+        self.links.health.set_partitions(&self.settings.name, Some(0));
+        tracing::info!(
+            group = "deliver",
+            partitions = owned,
+            lost,
+            "partitions given back"
+        );
+    }
+
+    fn take_completions(&mut self) {
+        while let Ok(done) = self.completed.try_recv() {
+            let tracker = match self.partitions.get_mut(&done.at) {
+                Some(partition) => Some(&mut partition.tracker),
+                None => self.kept.get_mut(&done.at).map(|kept| &mut kept.tracker),
+            };
+            if let Some(tracker) = tracker
+                && tracker.complete(done.epoch, done.offset) == Completion::NotOpen
+            {
+                tracing::debug!(offset = done.offset, "completed twice");
+            }
+        }
+    }
+
+    /// Reads a turn of every partition that may have something. Whether there may be more at once.
+    fn read_partitions(&mut self) -> bool {
+        let mut more = false;
+        let mut read = Vec::new();
+        let outbox_full = !self.outbox.is_empty();
+        for (at, partition) in &mut self.partitions {
+            let tier = self.settings.tier_of_topic[at.topic];
+            let full = if tier.is_some() {
+                self.read_ahead.is_full(*at)
+            } else {
+                outbox_full
+            };
+            if full
+                || partition.held_newer
+                || partition.tracker.is_full()
+                || !partition.ready.swap(false, Ordering::Acquire)
+            {
+                // Left as it is, so that it is looked at when there is room.
+                if full || partition.tracker.is_full() {
+                    partition.ready.store(true, Ordering::Release);
+                }
+                continue;
+            }
+            let mut taken = 0;
+            while taken < TURN {
+                match partition.queue.poll(Duration::ZERO) {
+                    None => break,
+                    Some(Err(KafkaError::PartitionEOF(_))) => {}
+                    Some(Err(error)) => {
+                        let topic = self.member.topic(at.topic);
+                        tracing::warn!(topic = %topic, partition = at.partition, error = %error, "reading a partition failed; it is tried again");
+                        break;
+                    }
+                    Some(Ok(message)) => {
+                        partition.next = message.offset() + 1;
+                        partition.last_record_ms = message
+                            .timestamp()
+                            .to_millis()
+                            .unwrap_or(partition.last_record_ms);
+                        taken += 1;
+                        let offset = message.offset();
+                        if partition.tracker.is_complete(offset) {
+                            continue;
+                        }
+                        partition.tracker.open(offset);
+                        let raw = Raw::of(&message);
+                        let newer = matches!(raw.record, Err(Unreadable::Newer(_)));
+                        read.push((*at, raw));
+                        if newer {
+                            partition.held_newer = true;
+                            break;
+                        }
+                    }
+                }
+            }
+            if taken == TURN {
+                partition.ready.store(true, Ordering::Release);
+                more = true;
+            }
+        }
+        for (at, raw) in read {
+            self.take(at, raw);
+        }
+        if more && let Some(revoked_at) = self.revoked_at.take() {
+            let pause = clock::monotonic().duration_since(revoked_at);
+            self.links
+                .metrics
+                .rebalance_pause
+                .with_label_values(&["deliver"])
+                .observe(pause.as_secs_f64());
+        }
+        more
+    }
+
+    fn take(&mut self, at: TopicPartition, raw: Raw) {
+        let Some(partition) = self.partitions.get(&at) else {
+            return;
+        };
+        let token = Token::new(
+            at,
+            partition.tracker.epoch(),
+            raw.offset,
+            Arc::clone(&self.assignment),
+            self.completions.clone(),
+        );
+        let suspect = raw.timestamp_ms < partition.suspect_before_ms;
+        let read_from = Coordinates {
+            topic: self.member.topic(at.topic).to_string(),
+            partition: at.partition,
+            offset: raw.offset,
+        };
+        match raw.record {
+            Ok(record) => {
+                let now_ms = clock::now_ms();
+                let tier = self.settings.tier_of_topic[at.topic];
+                let due_at_ms = match (tier, record.due_at_ms) {
+                    (Some(tier), Some(due)) => {
+                        let time = self.settings.tiers.due_time(tier, due, raw.timestamp_ms, now_ms);
+                        if time.clamped {
+                            self.links.metrics.due_clamped.inc();
+                            tracing::warn!(
+                                topic = read_from.topic,
+                                partition = at.partition,
+                                offset = raw.offset,
+                                due_at_ms = due,
+                                "an absurd due time was clamped"
+                            );
+                        }
+                        time.at_ms
+                    }
+                    _ => raw.timestamp_ms.min(now_ms),
+                };
+                let bytes = record.body.len() + 300;
+                // Not due before the predecessor stopped: it cannot have sent it.
+                let suspect = suspect && due_at_ms < partition.suspect_before_ms;
+                let work = Work {
+                    record,
+                    token,
+                    read_from,
+                    record_ms: raw.timestamp_ms,
+                    due_at_ms,
+                    tier,
+                    suspect,
+                };
+                if tier.is_some() {
+                    self.read_ahead.push(at, due_at_ms, bytes, work);
+                } else {
+                    self.outbox.push_back(work);
+                }
+            }
+            Err(Unreadable::Newer(version)) => {
+                let topic = self.member.topic(at.topic);
+                self.links
+                    .metrics
+                    .newer_records_held
+                    .with_label_values(&[topic])
+                    .inc();
+                tracing::error!(topic = %topic, partition = at.partition, offset = raw.offset, version, "a record of a newer version is held back, and what follows it: finish the upgrade");
+            }
+            Err(unreadable) => self.put_aside(at, token, read_from, unreadable, raw.key, raw.body),
+        }
+    }
+
+    /// What cannot be read goes to the dead-letter topic as it is, and the stream goes on.
+    fn put_aside(
+        &self,
+        at: TopicPartition,
+        token: Token,
+        read_from: Coordinates,
+        why: Unreadable,
+        key: Option<Vec<u8>>,
+        body: Option<Bytes>,
+    ) {
+        let topic = self.member.topic(at.topic);
+        self.links
+            .metrics
+            .unreadable_records
+            .with_label_values(&[topic])
+            .inc();
+        tracing::error!(topic = %topic, partition = at.partition, offset = read_from.offset, error = %why, "an unreadable record goes to the dead-letter topic");
+        let publisher = self.links.publisher.clone();
+        let dead_letter = self.settings.dead_letter_topic.clone();
+        let metrics = Arc::clone(&self.links.metrics);
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "ends with its acknowledgement, and dropping it leaves the offset open"
+        )]
+        self.links.runtime.spawn(async move {
+            let mut headers = read_from.headers().to_vec();
+            headers.push((header::REASON, why.as_str().to_owned()));
+            let record = Outgoing {
+                topic: &dead_letter,
+                partition: None,
+                key: key.as_deref(),
+                value: body.as_deref(),
+                headers: &headers,
+            };
+            publisher.publish(record).await;
+            metrics.dead_letters.inc();
+            token.complete();
+        });
+    }
+
+    fn release_due(&mut self) {
+        let now_ms = clock::now_ms();
+        while let Some(due) = self.read_ahead.pop_due(now_ms) {
+            self.outbox.push_back(due.payload);
+        }
+    }
+
+    fn hand_out(&mut self) {
+        while let Some(work) = self.outbox.pop_front() {
+            if let Err(error) = self.links.work.try_send(work) {
+                match error {
+                    mpsc::error::TrySendError::Full(work) | mpsc::error::TrySendError::Closed(work) => {
+                        self.outbox.push_front(work)
+                    }
+                }
+                break;
+            }
+        }
+    }
+
+    fn commit(&mut self, all: bool) {
+        let now = clock::monotonic();
+        if !all && now.duration_since(self.last_commit) < COMMIT_EVERY {
+            return;
+        }
+        self.last_commit = now;
+        let commits = self.commits(all, false);
+        if let Err(error) = self.member.commit(&commits, false) {
+            self.links
+                .metrics
+                .commit_errors
+                .with_label_values(&["deliver"])
+                .inc();
+            tracing::warn!(group = "deliver", error = %error, "an offset commit failed; the next one covers it");
+        }
+    }
+
+    fn commits(&mut self, all: bool, handed_over: bool) -> Vec<Commit> {
+        let metadata = Note {
+            nonce: self.nonce.clone(),
+            handed_over,
+        }
+        .to_string();
+        let mut commits = Vec::new();
+        for (at, partition) in &mut self.partitions {
+            let position = match partition.tracker.to_commit() {
+                Some(position) => position,
+                None if all => partition.tracker.low_water().unwrap_or(partition.next),
+                None => continue,
+            };
+            partition.tracker.committed(position);
+            commits.push(Commit {
+                at: *at,
+                offset: position,
+                metadata: metadata.clone(),
+            });
+        }
+        commits
+    }
+
+    fn show_gauges(&mut self) {
+        let now = clock::monotonic();
+        if now.duration_since(self.last_gauges) < GAUGES_EVERY {
+            return;
+        }
+        self.last_gauges = now;
+        let now_ms = clock::now_ms();
+        let mut open = 0;
+        let mut by_topic: HashMap<usize, (i64, i64)> = HashMap::new();
+        for (at, partition) in &self.partitions {
+            open += partition.tracker.open_count();
+            let end = self.member.cached_end(*at);
+            let low_water = partition.tracker.low_water().unwrap_or(partition.next);
+            let lag = end.map_or(0, |end| (end - low_water).max(0));
+            let unread = end.is_some_and(|end| partition.next < end);
+            // What a tier holds is not behind before it is due; unread records of a tier are due later than those read.
+            let behind_ms = if unread && self.settings.tier_of_topic[at.topic].is_none() {
+                (now_ms - partition.last_record_ms).max(0)
+            } else {
+                0
+            };
+            let slot = by_topic.entry(at.topic).or_default();
+            slot.0 += lag;
+            slot.1 = slot.1.max(behind_ms);
+        }
+        if let Some(oldest) = self.outbox.front() {
+            let topic = self
+                .settings
+                .topics
+                .iter()
+                .position(|topic| *topic == oldest.read_from.topic);
+            if let Some(topic) = topic {
+                let slot = by_topic.entry(topic).or_default();
+                slot.1 = slot.1.max(now_ms - oldest.due_at_ms);
+            }
+        }
+        let metrics = &self.links.metrics;
+        metrics
+            .open_offsets
+            .with_label_values(&["deliver"])
+            .set(open as i64);
+        for (index, topic) in self.settings.topics.iter().enumerate() {
+            let (lag, behind_ms) = by_topic.get(&index).copied().unwrap_or_default();
+            metrics
+                .consumer_lag
+                .with_label_values(&["deliver", topic])
+                .set(lag);
+            metrics
+                .consumer_behind
+                .with_label_values(&["deliver", topic])
+                .set(behind_ms as f64 / 1_000.0);
+        }
+        metrics
+            .queued
+            .set((self.outbox.len() + self.links.work.max_capacity() - self.links.work.capacity()) as i64);
+        if self.joined {
+            self.links.health.set("assignment", Ok(()));
+        }
+    }
+
+    fn leave(mut self) {
+        self.give_up_partitions(false);
+        self.links.health.set_partitions(&self.settings.name, None);
+        self.member.leave();
+        tracing::info!(group = "deliver", "left the group");
+    }
+}
+
+/// A record taken out of librdkafka's memory.
+struct Raw {
+    offset: i64,
+    timestamp_ms: i64,
+    record: Result<DeliveryRecord, Unreadable>,
+    key: Option<Vec<u8>>,
+    body: Option<Bytes>,
+}
+
+impl Raw {
+    fn of(message: &BorrowedMessage<'_>) -> Self {
+        let record = decode(message);
+        // Only what cannot be read is needed in its raw form.
+        let (key, body) = if record.is_err() {
+            (
+                message.key().map(<[u8]>::to_vec),
+                message.payload().map(Bytes::copy_from_slice),
+            )
+        } else {
+            (None, None)
+        };
+        Self {
+            offset: message.offset(),
+            timestamp_ms: message.timestamp().to_millis().unwrap_or_else(clock::now_ms),
+            record,
+            key,
+            body,
+        }
+    }
+}
+
+fn decode(message: &BorrowedMessage<'_>) -> Result<DeliveryRecord, Unreadable> {
+    let headers = message
+        .headers()
+        .into_iter()
+        .flat_map(|headers| headers.iter().map(|one| (one.key, one.value)));
+    DeliveryRecord::decode(
+        message.key(),
+        headers,
+        message.payload().map(Bytes::copy_from_slice),
+    )
+}
+
+/// What is written beside a committed offset: `v1 <nonce> open|handed-over`.
+struct Note {
+    nonce: String,
+    handed_over: bool,
+}
+
+impl Note {
+    fn parse(text: &str) -> Self {
+        let mut words = text.split(' ').skip(1);
+        Self {
+            nonce: words.next().unwrap_or_default().to_owned(),
+            handed_over: words.next() == Some("handed-over"),
+        }
+    }
+}
+
+impl std::fmt::Display for Note {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "v1 {} {}",
+            self.nonce,
+            if self.handed_over { "handed-over" } else { "open" }
+        )
+    }
+}

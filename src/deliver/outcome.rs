@@ -1,0 +1,476 @@
+//! What came of an attempt, whose fault it was, and what follows.
+
+use std::fmt;
+use std::time::{Duration, UNIX_EPOCH};
+
+use crate::dispatch::schedule::{MAX_DELAY, RetrySchedule, Tier, Tiers};
+use crate::domain::delivery::FailureReason;
+use crate::domain::event::EventType;
+use crate::domain::webhook::Webhook;
+
+/// Delays from here on get jitter: shorter ones are too short to gather a crowd, and their lateness is measured.
+const JITTER_FROM: Duration = Duration::from_secs(30);
+
+/// How an attempt ended: the closed set of labels that metrics, the log and the database share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum AttemptResult {
+    /// 2xx, and the body (as far as we read) arrived.
+    Success,
+    /// 3xx; redirects are not followed.
+    Redirect,
+    /// 4xx but 410 and 429.
+    ClientError,
+    /// 410: the endpoint is gone for good.
+    Gone,
+    /// 429: we are to be slower.
+    TooManyRequests,
+    /// 5xx, and every status that HTTP does not define as a final one.
+    ServerError,
+    /// The name has no address.
+    Dns,
+    /// No connection.
+    Connect,
+    /// No agreement on encryption, or a certificate that does not hold.
+    Tls,
+    /// Any part took too long.
+    Timeout,
+    /// Connected, but there was no full response head.
+    Reset,
+    /// There was a response head, but its body broke off.
+    Body,
+    /// The target is not to be called.
+    AddressRefused,
+    /// We could not make the attempt.
+    Internal,
+}
+
+impl AttemptResult {
+    /// Every result, in the order documents list them.
+    pub const ALL: [Self; 14] = [
+        Self::Success,
+        Self::Redirect,
+        Self::ClientError,
+        Self::Gone,
+        Self::TooManyRequests,
+        Self::ServerError,
+        Self::Dns,
+        Self::Connect,
+        Self::Tls,
+        Self::Timeout,
+        Self::Reset,
+        Self::Body,
+        Self::AddressRefused,
+        Self::Internal,
+    ];
+
+    /// The label.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "2xx",
+            Self::Redirect => "3xx",
+            Self::ClientError => "4xx",
+            Self::Gone => "410",
+            Self::TooManyRequests => "429",
+            Self::ServerError => "5xx",
+            Self::Dns => "dns",
+            Self::Connect => "connect",
+            Self::Tls => "tls",
+            Self::Timeout => "timeout",
+            Self::Reset => "reset",
+            Self::Body => "body",
+            Self::AddressRefused => "address_refused",
+            Self::Internal => "internal",
+        }
+    }
+
+    /// The result that a response's status means. 600 and above count as 5xx (RFC 9110 §15), and so does 101, which nobody
+    /// asked for; 1xx are no final statuses.
+    pub const fn of_status(status: u16) -> Self {
+        match status {
+            200..=299 => Self::Success,
+            300..=399 => Self::Redirect,
+            410 => Self::Gone,
+            429 => Self::TooManyRequests,
+            400..=499 => Self::ClientError,
+            _ => Self::ServerError,
+        }
+    }
+
+    /// Whose fault it was.
+    pub const fn fault(self) -> Fault {
+        match self {
+            Self::Success => Fault::None,
+            Self::Internal => Fault::Own,
+            _ => Fault::Endpoint,
+        }
+    }
+}
+
+impl fmt::Display for AttemptResult {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl std::str::FromStr for AttemptResult {
+    type Err = UnknownResult;
+
+    fn from_str(text: &str) -> Result<Self, UnknownResult> {
+        Self::ALL
+            .into_iter()
+            .find(|one| one.as_str() == text)
+            .ok_or_else(|| UnknownResult(text.chars().take(64).collect()))
+    }
+}
+
+/// The text is no result of an attempt.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a result of an attempt")]
+pub struct UnknownResult(String);
+
+/// Whose fault an attempt's end was. Ours never counts against an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Fault {
+    None,
+    Endpoint,
+    Own,
+}
+
+impl Fault {
+    /// Every fault.
+    pub const ALL: [Self; 3] = [Self::None, Self::Endpoint, Self::Own];
+
+    /// The label.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Endpoint => "endpoint",
+            Self::Own => "own",
+        }
+    }
+}
+
+/// An attempt that ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended<'a> {
+    /// From 1.
+    pub attempt: u32,
+    pub result: AttemptResult,
+    /// The response's `Retry-After`, as it came.
+    pub retry_after: Option<&'a str>,
+    /// Milliseconds since the Unix epoch; delays count from here.
+    pub ended_at_ms: i64,
+}
+
+/// What follows an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    Delivered,
+    /// `attempt` is to be made at `due_at_ms` (milliseconds since the Unix epoch), and waits on `tier` until then.
+    Retry {
+        attempt: u32,
+        due_at_ms: i64,
+        tier: Tier,
+    },
+    Failed {
+        reason: FailureReason,
+        disable_webhook: bool,
+    },
+}
+
+/// Decides what follows. `chance` is in `0.0..1.0`.
+///
+/// The next attempt is due at the later of the schedule's delay (with up to a tenth more, from 30 s on) and what the endpoint
+/// asked for with `Retry-After` on whatever kind of failure, which gets no jitter: it named a time. A `Retry-After` makes
+/// no attempt more than the schedule has.
+pub fn next(ended: &Ended<'_>, schedule: &RetrySchedule, tiers: &Tiers, chance: f64) -> Next {
+    match ended.result {
+        AttemptResult::Success => return Next::Delivered,
+        AttemptResult::Gone => {
+            return Next::Failed {
+                reason: FailureReason::Gone,
+                disable_webhook: true,
+            };
+        }
+        _ => {}
+    }
+    let (Some(tier), Some(attempt)) = (schedule.tier_after(ended.attempt), ended.attempt.checked_add(1))
+    else {
+        return Next::Failed {
+            reason: FailureReason::Exhausted,
+            disable_webhook: false,
+        };
+    };
+    let mut wait_ms = millis(tier.delay());
+    if tier.delay() >= JITTER_FROM {
+        wait_ms += (wait_ms as f64 * 0.1 * chance.clamp(0.0, 1.0)) as i64;
+    }
+    if let Some(asked_ms) = ended
+        .retry_after
+        .and_then(|text| retry_after_ms(text, ended.ended_at_ms))
+    {
+        wait_ms = wait_ms.max(asked_ms);
+    }
+    Next::Retry {
+        attempt,
+        due_at_ms: ended.ended_at_ms.saturating_add(wait_ms),
+        tier: tiers.for_remaining(wait_ms).unwrap_or(tier),
+    }
+}
+
+/// How long `Retry-After` (RFC 9110 §10.2.3: whole seconds or an HTTP date) asks to wait, in milliseconds, at most
+/// [`MAX_DELAY`]; none when it cannot be read. A date is read by our clock.
+pub fn retry_after_ms(text: &str, now_ms: i64) -> Option<i64> {
+    let text = text.trim();
+    let wait_ms = if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+        // Only too many digits can fail here, and they mean a very long time.
+        text.parse::<i64>().unwrap_or(i64::MAX).saturating_mul(1_000)
+    } else {
+        let at = httpdate::parse_http_date(text).ok()?;
+        millis(at.duration_since(UNIX_EPOCH).ok()?).saturating_sub(now_ms)
+    };
+    Some(wait_ms.clamp(0, millis(MAX_DELAY)))
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// What is to be done with a record before anything is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gate {
+    /// Send it.
+    Open,
+    /// The delivery fails unsent, and gets a dead letter.
+    Fail(FailureReason),
+    /// The delivery is cancelled unsent; `recover` can send it.
+    Cancel(FailureReason),
+}
+
+/// Looks at the webhook as it is now (`None`: deleted) and at the notification's age, which counts from its decision.
+pub fn gate(webhook: Option<&Webhook>, event: EventType, created_at_ms: i64, now_ms: i64) -> Gate {
+    let Some(webhook) = webhook else {
+        return Gate::Cancel(FailureReason::Deleted);
+    };
+    if !webhook.enabled {
+        return Gate::Cancel(FailureReason::Disabled);
+    }
+    match webhook.max_age_seconds(event) {
+        Some(seconds) if now_ms.saturating_sub(created_at_ms) > i64::from(seconds) * 1_000 => {
+            Gate::Fail(FailureReason::Expired)
+        }
+        _ => Gate::Open,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::deliver::request::tests::webhook;
+
+    const NOW: i64 = 1_771_970_400_000;
+
+    fn after(
+        delays: &[&str],
+        attempt: u32,
+        result: AttemptResult,
+        retry_after: Option<&str>,
+        chance: f64,
+    ) -> Next {
+        let schedule = RetrySchedule::parse(delays).expect("a schedule");
+        let tiers = Tiers::of([&schedule]);
+        let ended = Ended {
+            attempt,
+            result,
+            retry_after,
+            ended_at_ms: NOW,
+        };
+        next(&ended, &schedule, &tiers, chance)
+    }
+
+    fn retry(attempt: u32, wait_ms: i64, tier: &str) -> Next {
+        Next::Retry {
+            attempt,
+            due_at_ms: NOW + wait_ms,
+            tier: tier.parse().expect("a tier"),
+        }
+    }
+
+    const DEFAULT: &[&str] = &["1s", "2s", "4s"];
+    const EXHAUSTED: Next = Next::Failed {
+        reason: FailureReason::Exhausted,
+        disable_webhook: false,
+    };
+
+    #[test]
+    fn failures_walk_the_schedule_and_the_fourth_is_the_last() {
+        use AttemptResult::*;
+        for result in AttemptResult::ALL {
+            let ends: Vec<_> = (1..=5)
+                .map(|attempt| after(DEFAULT, attempt, result, None, 0.9))
+                .collect();
+            match result {
+                Success => assert_eq!(ends, [Next::Delivered; 5]),
+                Gone => assert!(ends.iter().all(|end| *end
+                    == Next::Failed {
+                        reason: FailureReason::Gone,
+                        disable_webhook: true
+                    })),
+                _ => assert_eq!(
+                    ends,
+                    [
+                        retry(2, 1_000, "1s"),
+                        retry(3, 2_000, "2s"),
+                        retry(4, 4_000, "4s"),
+                        EXHAUSTED,
+                        EXHAUSTED
+                    ]
+                ),
+            }
+        }
+        assert_eq!(after(&[], 1, Timeout, None, 0.0), EXHAUSTED);
+        assert_eq!(after(DEFAULT, u32::MAX, Timeout, None, 0.0), EXHAUSTED);
+    }
+
+    #[test]
+    fn only_delays_from_thirty_seconds_on_get_jitter_of_at_most_a_tenth() {
+        let wait = |delay: &str, chance| match after(&[delay], 1, AttemptResult::Timeout, None, chance) {
+            Next::Retry { due_at_ms, .. } => due_at_ms - NOW,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(wait("29s", 0.999), 29_000);
+        assert_eq!(wait("30s", 0.0), 30_000);
+        assert_eq!(wait("30s", 0.5), 31_500);
+        assert_eq!(wait("5m", 1.0), 330_000);
+        assert_eq!(wait("5m", f64::NAN), 300_000);
+    }
+
+    #[test]
+    fn retry_after_on_any_failure_postpones_and_never_hastens() {
+        use AttemptResult::*;
+        for result in [TooManyRequests, ServerError, Redirect, ClientError, Timeout] {
+            for (text, wait_ms) in [
+                ("10", 10_000),
+                (" 10 ", 10_000),
+                ("0", 1_000),
+                ("1", 1_000),
+                ("86400", 86_400_000),
+                ("86401", 86_400_000),
+                ("99999999999999999999999", 86_400_000),
+                // 2026-02-24T22:00:00Z is NOW.
+                ("Tue, 24 Feb 2026 22:00:30 GMT", 30_000),
+                ("Tue, 24 Feb 2026 21:00:00 GMT", 1_000),
+                ("Tue, 24 Feb 2099 22:00:00 GMT", 86_400_000),
+                ("Sun Nov  6 08:49:37 1994", 1_000),
+                ("-5", 1_000),
+                ("1.5", 1_000),
+                ("soon", 1_000),
+                ("", 1_000),
+            ] {
+                let tier = if wait_ms >= 4_000 { "4s" } else { "1s" };
+                assert_eq!(
+                    after(DEFAULT, 1, result, Some(text), 0.9),
+                    retry(2, wait_ms, tier),
+                    "{text}"
+                );
+            }
+        }
+        assert_eq!(after(DEFAULT, 1, Success, Some("10"), 0.0), Next::Delivered);
+        assert_eq!(after(DEFAULT, 4, ServerError, Some("10"), 0.0), EXHAUSTED);
+        assert!(matches!(
+            after(DEFAULT, 1, Gone, Some("10"), 0.0),
+            Next::Failed { .. }
+        ));
+        // The endpoint named a time: no jitter on it.
+        assert_eq!(
+            after(&["30s"], 1, ServerError, Some("60"), 0.9),
+            retry(2, 60_000, "30s")
+        );
+    }
+
+    #[test]
+    fn statuses_fall_into_their_classes() {
+        for (status, label) in [
+            (200, "2xx"),
+            (204, "2xx"),
+            (299, "2xx"),
+            (301, "3xx"),
+            (304, "3xx"),
+            (400, "4xx"),
+            (404, "4xx"),
+            (410, "410"),
+            (411, "4xx"),
+            (429, "429"),
+            (499, "4xx"),
+            (500, "5xx"),
+            (503, "5xx"),
+            (600, "5xx"),
+            (999, "5xx"),
+            (101, "5xx"),
+        ] {
+            assert_eq!(AttemptResult::of_status(status).as_str(), label, "{status}");
+        }
+        for result in AttemptResult::ALL {
+            assert_eq!(result.as_str().parse(), Ok(result));
+        }
+        let own: Vec<_> = AttemptResult::ALL
+            .into_iter()
+            .filter(|one| one.fault() == Fault::Own)
+            .collect();
+        assert_eq!(own, [AttemptResult::Internal]);
+    }
+
+    #[test]
+    fn a_record_is_sent_only_to_a_webhook_that_wants_it_and_in_time() {
+        let mut hook = webhook("https://example.com/");
+        let (spike, goal) = (EventType::VisitorSpike, EventType::GoalCompletion);
+        let six_hours = 6 * 3_600_000;
+        assert_eq!(gate(Some(&hook), spike, NOW - six_hours, NOW), Gate::Open);
+        assert_eq!(
+            gate(Some(&hook), spike, NOW - six_hours - 1, NOW),
+            Gate::Fail(FailureReason::Expired)
+        );
+        assert_eq!(gate(Some(&hook), goal, 0, NOW), Gate::Open);
+        hook.max_age_seconds = Some(60);
+        assert_eq!(
+            gate(Some(&hook), goal, NOW - 60_001, NOW),
+            Gate::Fail(FailureReason::Expired)
+        );
+        assert_eq!(gate(Some(&hook), goal, NOW + 60_001, NOW), Gate::Open);
+        assert_eq!(
+            gate(Some(&hook), goal, i64::MIN, i64::MAX),
+            Gate::Fail(FailureReason::Expired)
+        );
+        hook.enabled = false;
+        assert_eq!(
+            gate(Some(&hook), goal, NOW, NOW),
+            Gate::Cancel(FailureReason::Disabled)
+        );
+        assert_eq!(gate(None, goal, NOW, NOW), Gate::Cancel(FailureReason::Deleted));
+    }
+
+    proptest! {
+        #[test]
+        fn the_next_attempt_is_never_before_the_schedule_nor_a_day_and_a_tenth_late(
+            delays in proptest::collection::vec(1_u64..=86_400_000, 1..6), attempt in 1_u32..8, chance in 0.0..1.0_f64, text in "[0-9]{0,12}|\\PC{0,20}",
+        ) {
+            let schedule = RetrySchedule::try_new(delays.iter().copied().map(Duration::from_millis).collect()).expect("a schedule");
+            let tiers = Tiers::of([&schedule]);
+            let ended = Ended { attempt, result: AttemptResult::ServerError, retry_after: Some(&text), ended_at_ms: NOW };
+            match next(&ended, &schedule, &tiers, chance) {
+                Next::Retry { attempt: following, due_at_ms, tier } => {
+                    let wait_ms = due_at_ms - NOW;
+                    prop_assert_eq!(following, attempt + 1);
+                    prop_assert!(wait_ms >= delays[attempt as usize - 1] as i64 && wait_ms <= 95_040_000);
+                    prop_assert!(tier.delay().as_millis() as i64 <= wait_ms);
+                }
+                other => {
+                    prop_assert!(attempt as usize > delays.len());
+                    prop_assert_eq!(other, EXHAUSTED);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,438 @@
+//! The delivery record: what lies on `deliveries`, on the tiers and on the dead-letter topic for one attempt of a delivery.
+//!
+//! The value is the body that will be sent, byte for byte; the key is the webhook's id; all else is in headers, so that
+//! nothing re-encodes the body on its way. Headers unknown to this version are left alone.
+
+use bytes::Bytes;
+
+use crate::domain::delivery::{FailureReason, Origin};
+use crate::domain::event::EventType;
+use crate::domain::id::{DeliveryId, NotificationId, WebhookId};
+use crate::domain::site::SiteId;
+
+/// The version this code writes, and the newest it reads.
+pub const VERSION: u32 = 1;
+
+/// Names of the headers; the contract's section 3.
+pub mod header {
+    pub const VERSION: &str = "bw-version";
+    pub const DELIVERY_ID: &str = "bw-delivery-id";
+    pub const NOTIFICATION_ID: &str = "bw-notification-id";
+    pub const SITE_ID: &str = "bw-site-id";
+    pub const EVENT_TYPE: &str = "bw-event-type";
+    pub const CREATED_AT_MS: &str = "bw-created-at-ms";
+    pub const ORIGIN: &str = "bw-origin";
+    pub const ATTEMPT: &str = "bw-attempt";
+    pub const DUE_AT_MS: &str = "bw-due-at-ms";
+    pub const FIRST_ATTEMPT_AT_MS: &str = "bw-first-attempt-at-ms";
+    pub const REASON: &str = "bw-reason";
+    pub const LAST_STATUS: &str = "bw-last-status";
+    pub const ORIGINAL_TOPIC: &str = "bw-original-topic";
+    pub const ORIGINAL_PARTITION: &str = "bw-original-partition";
+    pub const ORIGINAL_OFFSET: &str = "bw-original-offset";
+}
+
+/// Longest reason kept, in bytes.
+const MAX_REASON_BYTES: usize = 64;
+
+/// One attempt to be made, or on the dead-letter topic one delivery that failed. Times are milliseconds since the Unix epoch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeliveryRecord {
+    pub delivery_id: DeliveryId,
+    pub notification_id: NotificationId,
+    pub webhook_id: WebhookId,
+    pub site_id: SiteId,
+    pub event_type: EventType,
+    /// When the notification was decided; its age counts from here.
+    pub created_at_ms: i64,
+    pub origin: Origin,
+    /// The attempt this record asks for, from 1. On a dead letter the last one made.
+    pub attempt: u32,
+    /// When it is to be made; absent means at once.
+    pub due_at_ms: Option<i64>,
+    pub first_attempt_at_ms: Option<i64>,
+    /// On a dead letter a [`FailureReason`]'s word.
+    pub reason: Option<String>,
+    /// The endpoint's last HTTP status.
+    pub last_status: Option<u16>,
+    /// The notification's canonical JSON.
+    pub body: Bytes,
+}
+
+/// Where a record was read from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Coordinates {
+    pub topic: String,
+    pub partition: i32,
+    pub offset: i64,
+}
+
+/// Why a record is not a delivery record. [`Unreadable::Newer`] is held back; the others go to the dead-letter topic raw.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    #[error("its version is {0}, this program reads up to {VERSION}: finish the upgrade")]
+    Newer(u32),
+    #[error("it has no header `{0}`")]
+    MissingHeader(&'static str),
+    #[error("its header `{0}` cannot be read")]
+    BadHeader(&'static str),
+    #[error("its key is not a webhook id")]
+    BadKey,
+    #[error("it has no body")]
+    NoBody,
+}
+
+impl Unreadable {
+    /// The word for the `bw-reason` header and the log.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Newer(_) => "newer_version",
+            Self::MissingHeader(_) => "missing_header",
+            Self::BadHeader(_) => "bad_header",
+            Self::BadKey => "bad_key",
+            Self::NoBody => "no_body",
+        }
+    }
+}
+
+impl DeliveryRecord {
+    /// The key under which the record is published: all records of a webhook lie on partitions of one number.
+    pub fn key(&self) -> String {
+        self.webhook_id.to_string()
+    }
+
+    /// The headers under which the record is published.
+    pub fn headers(&self) -> Vec<(&'static str, String)> {
+        let mut headers = vec![
+            (header::VERSION, VERSION.to_string()),
+            (header::DELIVERY_ID, self.delivery_id.to_string()),
+            (header::NOTIFICATION_ID, self.notification_id.to_string()),
+            (header::SITE_ID, self.site_id.to_string()),
+            (header::EVENT_TYPE, self.event_type.to_string()),
+            (header::CREATED_AT_MS, self.created_at_ms.to_string()),
+            (header::ORIGIN, self.origin.as_str().to_owned()),
+            (header::ATTEMPT, self.attempt.to_string()),
+        ];
+        let mut add = |name, value: Option<String>| headers.extend(value.map(|value| (name, value)));
+        add(header::DUE_AT_MS, self.due_at_ms.map(|ms| ms.to_string()));
+        add(
+            header::FIRST_ATTEMPT_AT_MS,
+            self.first_attempt_at_ms.map(|ms| ms.to_string()),
+        );
+        add(header::REASON, self.reason.clone());
+        add(
+            header::LAST_STATUS,
+            self.last_status.map(|status| status.to_string()),
+        );
+        headers
+    }
+
+    /// Reads a record from its key, headers and value. Of a header that is there twice the last one holds, as with Kafka's
+    /// own clients.
+    pub fn decode<'a>(
+        key: Option<&[u8]>,
+        headers: impl IntoIterator<Item = (&'a str, Option<&'a [u8]>)>,
+        body: Option<Bytes>,
+    ) -> Result<Self, Unreadable> {
+        let headers = Headers::collect(headers);
+        // First of all: a newer version may mean anything by the rest.
+        match headers.required(header::VERSION, |text| text.parse::<u32>().ok())? {
+            0 => return Err(Unreadable::BadHeader(header::VERSION)),
+            version if version > VERSION => return Err(Unreadable::Newer(version)),
+            _ => {}
+        }
+        let ms = |text: &str| text.parse::<i64>().ok();
+        Ok(Self {
+            delivery_id: headers.required(header::DELIVERY_ID, |text| text.parse().ok())?,
+            notification_id: headers.required(header::NOTIFICATION_ID, |text| text.parse().ok())?,
+            webhook_id: key
+                .and_then(|key| std::str::from_utf8(key).ok()?.parse().ok())
+                .ok_or(Unreadable::BadKey)?,
+            site_id: headers.required(header::SITE_ID, |text| text.parse().ok())?,
+            event_type: headers.required(header::EVENT_TYPE, |text| text.parse().ok())?,
+            created_at_ms: headers.required(header::CREATED_AT_MS, ms)?,
+            origin: headers.required(header::ORIGIN, |text| text.parse().ok())?,
+            attempt: headers.required(header::ATTEMPT, |text| {
+                text.parse().ok().filter(|attempt| *attempt > 0)
+            })?,
+            due_at_ms: headers.optional(header::DUE_AT_MS, ms)?,
+            first_attempt_at_ms: headers.optional(header::FIRST_ATTEMPT_AT_MS, ms)?,
+            reason: headers.optional(header::REASON, |text| {
+                (text.len() <= MAX_REASON_BYTES).then(|| text.to_owned())
+            })?,
+            last_status: headers.optional(header::LAST_STATUS, |text| text.parse().ok())?,
+            body: body.ok_or(Unreadable::NoBody)?,
+        })
+    }
+
+    /// The record that asks for the next attempt.
+    pub fn retry(
+        &self,
+        attempt: u32,
+        due_at_ms: i64,
+        first_attempt_at_ms: Option<i64>,
+        last_status: Option<u16>,
+    ) -> Self {
+        Self {
+            attempt,
+            due_at_ms: Some(due_at_ms),
+            first_attempt_at_ms: self.first_attempt_at_ms.or(first_attempt_at_ms),
+            reason: None,
+            last_status,
+            ..self.clone()
+        }
+    }
+
+    /// The dead letter of a delivery that failed for good.
+    pub fn dead_letter(&self, reason: FailureReason, last_status: Option<u16>) -> Self {
+        Self {
+            due_at_ms: None,
+            reason: Some(reason.as_str().to_owned()),
+            last_status,
+            ..self.clone()
+        }
+    }
+}
+
+impl Coordinates {
+    /// The headers that say on a dead letter or a reject where it was read.
+    pub fn headers(&self) -> [(&'static str, String); 3] {
+        [
+            (header::ORIGINAL_TOPIC, self.topic.clone()),
+            (header::ORIGINAL_PARTITION, self.partition.to_string()),
+            (header::ORIGINAL_OFFSET, self.offset.to_string()),
+        ]
+    }
+
+    /// Reads those headers back.
+    pub fn decode<'a>(
+        headers: impl IntoIterator<Item = (&'a str, Option<&'a [u8]>)>,
+    ) -> Result<Self, Unreadable> {
+        let headers = Headers::collect(headers);
+        Ok(Self {
+            topic: headers.required(header::ORIGINAL_TOPIC, |text| Some(text.to_owned()))?,
+            partition: headers.required(header::ORIGINAL_PARTITION, |text| text.parse().ok())?,
+            offset: headers.required(header::ORIGINAL_OFFSET, |text| text.parse().ok())?,
+        })
+    }
+}
+
+/// Headers by name, as they came.
+struct Headers<'a>(Vec<(&'a str, Option<&'a [u8]>)>);
+
+impl<'a> Headers<'a> {
+    fn collect(headers: impl IntoIterator<Item = (&'a str, Option<&'a [u8]>)>) -> Self {
+        Self(headers.into_iter().collect())
+    }
+
+    fn optional<T>(
+        &self,
+        name: &'static str,
+        read: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<Option<T>, Unreadable> {
+        let Some((_, value)) = self.0.iter().rev().find(|(one, _)| *one == name) else {
+            return Ok(None);
+        };
+        value
+            .and_then(|bytes| read(std::str::from_utf8(bytes).ok()?))
+            .map(Some)
+            .ok_or(Unreadable::BadHeader(name))
+    }
+
+    fn required<T>(&self, name: &'static str, read: impl FnOnce(&str) -> Option<T>) -> Result<T, Unreadable> {
+        self.optional(name, read)?.ok_or(Unreadable::MissingHeader(name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn record() -> DeliveryRecord {
+        DeliveryRecord {
+            delivery_id: DeliveryId::from_uuid(Uuid::from_u128(1)),
+            notification_id: NotificationId::from_uuid(Uuid::from_u128(2)),
+            webhook_id: WebhookId::from_uuid(Uuid::from_u128(3)),
+            site_id: "example.com".parse().expect("a site id"),
+            event_type: EventType::VisitorSpike,
+            created_at_ms: 5,
+            origin: Origin::Event,
+            attempt: 1,
+            due_at_ms: None,
+            first_attempt_at_ms: None,
+            reason: None,
+            last_status: None,
+            body: Bytes::from_static(b"{}"),
+        }
+    }
+
+    fn decode(headers: &[(&str, String)]) -> Result<DeliveryRecord, Unreadable> {
+        DeliveryRecord::decode(
+            Some(record().key().as_bytes()),
+            headers
+                .iter()
+                .map(|(name, value)| (*name, Some(value.as_bytes()))),
+            Some(Bytes::from_static(b"{}")),
+        )
+    }
+
+    fn with(name: &'static str, value: &str) -> Vec<(&'static str, String)> {
+        let mut headers = record().headers();
+        headers.push((name, value.to_owned()));
+        headers
+    }
+
+    #[test]
+    fn every_required_header_is_missed_by_name() {
+        let headers = record().headers();
+        assert_eq!(headers.len(), 8);
+        for place in 0..headers.len() {
+            let mut fewer = headers.clone();
+            let (name, _) = fewer.remove(place);
+            assert_eq!(decode(&fewer), Err(Unreadable::MissingHeader(name)));
+        }
+    }
+
+    #[test]
+    fn a_header_that_cannot_be_read_is_named() {
+        for (name, value) in [
+            (header::VERSION, "0"),
+            (header::VERSION, "one"),
+            (header::DELIVERY_ID, "evt_00000000000000000000000000"),
+            (header::SITE_ID, ""),
+            (header::EVENT_TYPE, "visitor_drop_of_the_future"),
+            (header::ORIGIN, "nowhere"),
+            (header::ATTEMPT, "0"),
+            (header::ATTEMPT, "-1"),
+            (header::CREATED_AT_MS, "1.5"),
+            (header::DUE_AT_MS, "99999999999999999999"),
+            (header::LAST_STATUS, "70000"),
+        ] {
+            assert_eq!(
+                decode(&with(name, value)),
+                Err(Unreadable::BadHeader(name)),
+                "{value}"
+            );
+        }
+        assert_eq!(
+            DeliveryRecord::decode(Some(b"wh_1"), [(header::VERSION, Some(b"1".as_slice()))], None),
+            Err(Unreadable::MissingHeader(header::DELIVERY_ID))
+        );
+    }
+
+    #[test]
+    fn a_newer_version_is_told_apart_whatever_else_it_has() {
+        assert_eq!(
+            DeliveryRecord::decode(None, [(header::VERSION, Some(b"2".as_slice()))], None),
+            Err(Unreadable::Newer(2))
+        );
+    }
+
+    #[test]
+    fn a_record_without_its_key_or_body_is_unreadable() {
+        let headers = record().headers();
+        let pairs = || {
+            headers
+                .iter()
+                .map(|(name, value)| (*name, Some(value.as_bytes())))
+        };
+        let body = Some(Bytes::from_static(b"{}"));
+        assert_eq!(
+            DeliveryRecord::decode(None, pairs(), body.clone()),
+            Err(Unreadable::BadKey)
+        );
+        assert_eq!(
+            DeliveryRecord::decode(Some(&[0xff]), pairs(), body),
+            Err(Unreadable::BadKey)
+        );
+        assert_eq!(
+            DeliveryRecord::decode(Some(record().key().as_bytes()), pairs(), None),
+            Err(Unreadable::NoBody)
+        );
+    }
+
+    #[test]
+    fn a_retry_keeps_what_the_delivery_is_and_a_dead_letter_says_why() {
+        let retry = record().retry(2, 1_000, Some(900), Some(503));
+        assert_eq!(
+            (retry.attempt, retry.due_at_ms, retry.last_status),
+            (2, Some(1_000), Some(503))
+        );
+        assert_eq!(
+            retry.retry(3, 3_000, Some(2_000), None).first_attempt_at_ms,
+            Some(900)
+        );
+        let dead = retry.dead_letter(FailureReason::Exhausted, Some(500));
+        assert_eq!(
+            (dead.reason.as_deref(), dead.due_at_ms, dead.attempt),
+            (Some("exhausted"), None, 2)
+        );
+        assert_eq!(decode(&dead.headers()), Ok(dead));
+    }
+
+    #[test]
+    fn the_place_a_dead_letter_came_from_is_read_back() {
+        let from = Coordinates {
+            topic: "bellwether.retry.4s".to_owned(),
+            partition: 7,
+            offset: 42,
+        };
+        let headers = from.headers();
+        let pairs = headers
+            .iter()
+            .map(|(name, value)| (*name, Some(value.as_bytes())));
+        assert_eq!(Coordinates::decode(pairs), Ok(from));
+    }
+
+    prop_compose! {
+        fn any_record()(
+            ids in any::<(u128, u128, u128)>(), site in "[a-z.é]{1,40}", event in 0..EventType::ALL.len(),
+            times in any::<(i64, Option<i64>, Option<i64>)>(), origin in 0..4_usize, attempt in 1_u32..,
+            reason in proptest::option::of("[a-z_]{0,20}"), last_status in any::<Option<u16>>(), body in any::<Vec<u8>>(),
+        ) -> DeliveryRecord {
+            DeliveryRecord {
+                delivery_id: DeliveryId::from_uuid(Uuid::from_u128(ids.0)),
+                notification_id: NotificationId::from_uuid(Uuid::from_u128(ids.1)),
+                webhook_id: WebhookId::from_uuid(Uuid::from_u128(ids.2)),
+                site_id: site.parse().expect("a site id"),
+                event_type: EventType::ALL[event],
+                created_at_ms: times.0,
+                origin: Origin::ALL[origin],
+                attempt,
+                due_at_ms: times.1,
+                first_attempt_at_ms: times.2,
+                reason,
+                last_status,
+                body: body.into(),
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back(record in any_record()) {
+            let headers = record.headers();
+            let pairs = headers.iter().map(|(name, value)| (*name, Some(value.as_bytes())));
+            let read = DeliveryRecord::decode(Some(record.key().as_bytes()), pairs, Some(record.body.clone()));
+            prop_assert_eq!(read, Ok(record));
+        }
+
+        #[test]
+        fn no_headers_make_it_panic(
+            spoiled in proptest::collection::vec((0..12_usize, proptest::option::of(any::<Vec<u8>>())), 0..6),
+            key in proptest::option::of(any::<Vec<u8>>()),
+        ) {
+            let good = record().headers();
+            let mut pairs: Vec<(&str, Option<&[u8]>)> = good.iter().map(|(name, value)| (*name, Some(value.as_bytes()))).collect();
+            let names = [header::DUE_AT_MS, header::FIRST_ATTEMPT_AT_MS, header::REASON, header::LAST_STATUS];
+            for (place, value) in &spoiled {
+                let name = good.get(*place).map_or_else(|| names[*place % 4], |(name, _)| *name);
+                pairs.push((name, value.as_deref()));
+            }
+            let _ = DeliveryRecord::decode(key.as_deref(), pairs, Some(Bytes::new()));
+        }
+    }
+}

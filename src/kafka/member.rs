@@ -1,0 +1,360 @@
+//! A member of a consumer group, on a thread of its own.
+//!
+//! librdkafka tells of a rebalance in a callback and takes the answer at any later time. The callback here only writes
+//! the event down; the thread that polls finds it next and answers with [`GroupMember::assign`] or
+//! [`GroupMember::unassign`], holding all its state. So no state is shared with a callback.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::base_consumer::PartitionQueue;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext};
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+
+use super::context::Voice;
+use super::native;
+
+/// A topic's partition; the topic by its place in the member's list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TopicPartition {
+    pub topic: usize,
+    pub partition: i32,
+}
+
+/// What happened to the membership.
+#[derive(Debug)]
+pub enum MemberEvent {
+    /// Answer with [`GroupMember::assign`].
+    Assigned(Vec<TopicPartition>),
+    /// Answer with [`GroupMember::unassign`]. `lost`: others may already own them; nothing may be committed.
+    Revoked { lost: bool },
+    /// Something went wrong that librdkafka will try again by itself.
+    Error(KafkaError),
+}
+
+/// A committed offset and what was written beside it.
+#[derive(Debug, Clone, Default)]
+pub struct Committed {
+    pub offset: Option<i64>,
+    pub metadata: String,
+}
+
+/// An offset to commit and what to write beside it (at most 4,096 bytes).
+#[derive(Debug, Clone)]
+pub struct Commit {
+    pub at: TopicPartition,
+    pub offset: i64,
+    pub metadata: String,
+}
+
+/// librdkafka's callbacks for one member.
+pub struct MemberContext {
+    voice: Voice,
+    group: &'static str,
+    events: Mutex<VecDeque<RawEvent>>,
+    closing: AtomicBool,
+}
+
+enum RawEvent {
+    Assigned(Vec<(String, i32)>),
+    Revoked { lost: bool },
+}
+
+impl ClientContext for MemberContext {
+    fn log(&self, level: RDKafkaLogLevel, fac: &str, log_message: &str) {
+        self.voice.log(level, fac, log_message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.voice.error(error, reason);
+    }
+}
+
+impl ConsumerContext for MemberContext {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, err: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        if self.closing.load(Ordering::Relaxed) {
+            // Nobody asks for events any more, and closing waits for this answer.
+            if let Err(error) = consumer.unassign() {
+                tracing::debug!(error = %error, "unassigning while leaving");
+            }
+            return;
+        }
+        let event = if err == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            RawEvent::Assigned(
+                list.elements()
+                    .iter()
+                    .map(|one| (one.topic().to_owned(), one.partition()))
+                    .collect(),
+            )
+        } else {
+            RawEvent::Revoked {
+                lost: consumer.assignment_lost(),
+            }
+        };
+        self.lock().push_back(event);
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
+        if let Err(error) = result {
+            // "No offset" answers a commit of nothing.
+            if error.rdkafka_error_code() != Some(rdkafka::error::RDKafkaErrorCode::NoOffset) {
+                self.voice
+                    .metrics()
+                    .commit_errors
+                    .with_label_values(&[self.group])
+                    .inc();
+                tracing::warn!(group = self.group, error = %error, "an offset commit failed; the next one covers it");
+            }
+        }
+    }
+}
+
+impl MemberContext {
+    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<RawEvent>> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The consumer type behind a member.
+pub type MemberConsumer = BaseConsumer<MemberContext>;
+
+/// A member of a consumer group.
+pub struct GroupMember {
+    consumer: Arc<MemberConsumer>,
+    topics: Vec<Arc<str>>,
+}
+
+impl fmt::Debug for GroupMember {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GroupMember")
+            .field("topics", &self.topics)
+            .finish_non_exhaustive()
+    }
+}
+
+impl GroupMember {
+    /// Joins the group for `topics`, all of them one subscription. `role` names the group in metrics.
+    pub fn join(
+        config: &ClientConfig,
+        role: &'static str,
+        topics: &[String],
+        voice: Voice,
+    ) -> KafkaResult<Self> {
+        let context = MemberContext {
+            voice,
+            group: role,
+            events: Mutex::default(),
+            closing: AtomicBool::new(false),
+        };
+        let consumer: MemberConsumer = config.create_with_context(context)?;
+        let names: Vec<&str> = topics.iter().map(String::as_str).collect();
+        consumer.subscribe(&names)?;
+        Ok(Self {
+            consumer: Arc::new(consumer),
+            topics: topics.iter().map(|name| name.as_str().into()).collect(),
+        })
+    }
+
+    /// The topic's name.
+    pub fn topic(&self, index: usize) -> &Arc<str> {
+        &self.topics[index]
+    }
+
+    /// Serves the group's events; records come from the queues that [`assign`](Self::assign) returns or forwards.
+    pub fn poll(&self, timeout: Duration) -> Option<MemberEvent> {
+        if let Some(event) = self.next_event() {
+            return Some(event);
+        }
+        let polled = self.consumer.poll(timeout);
+        if let Some(event) = self.next_event() {
+            return Some(event);
+        }
+        match polled {
+            Some(Err(KafkaError::PartitionEOF(_))) | None => None,
+            Some(Err(error)) => {
+                self.consumer.context().voice.note(error.rdkafka_error_code());
+                Some(MemberEvent::Error(error))
+            }
+            // Every partition's queue is split off before its assignment takes effect, so none can come this way.
+            Some(Ok(_)) => {
+                tracing::error!(
+                    "a record came by the group's main queue; it is read again after the next rebalance"
+                );
+                None
+            }
+        }
+    }
+
+    fn next_event(&self) -> Option<MemberEvent> {
+        match self.consumer.context().lock().pop_front()? {
+            RawEvent::Assigned(list) => Some(MemberEvent::Assigned(
+                list.into_iter()
+                    .filter_map(|(name, partition)| {
+                        let topic = self.topics.iter().position(|topic| **topic == *name)?;
+                        Some(TopicPartition { topic, partition })
+                    })
+                    .collect(),
+            )),
+            RawEvent::Revoked { lost } => Some(MemberEvent::Revoked { lost }),
+        }
+    }
+
+    /// What the group last committed for these partitions, in their order.
+    pub fn committed(&self, partitions: &[TopicPartition], timeout: Duration) -> KafkaResult<Vec<Committed>> {
+        let found = self.consumer.committed_offsets(self.list(partitions), timeout)?;
+        partitions
+            .iter()
+            .map(
+                |at| match found.find_partition(&self.topics[at.topic], at.partition) {
+                    Some(one) => {
+                        one.error()?;
+                        let offset = match one.offset() {
+                            Offset::Offset(offset) => Some(offset),
+                            _ => None,
+                        };
+                        Ok(Committed {
+                            offset,
+                            metadata: one.metadata().to_owned(),
+                        })
+                    }
+                    None => Ok(Committed::default()),
+                },
+            )
+            .collect()
+    }
+
+    /// Lowest and next offset of a partition, asked of its broker.
+    pub fn watermarks(&self, at: TopicPartition, timeout: Duration) -> KafkaResult<(i64, i64)> {
+        self.consumer
+            .fetch_watermarks(&self.topics[at.topic], at.partition, timeout)
+    }
+
+    /// The first offset at or after a time, asked of the broker; `None` when no record is that new.
+    pub fn offsets_at(
+        &self,
+        partitions: &[TopicPartition],
+        at_ms: i64,
+        timeout: Duration,
+    ) -> KafkaResult<Vec<Option<i64>>> {
+        let mut list = self.list(partitions);
+        list.set_all_offsets(Offset::Offset(at_ms))?;
+        let found = self.consumer.offsets_for_times(list, timeout)?;
+        Ok(partitions
+            .iter()
+            .map(|at| {
+                match found
+                    .find_partition(&self.topics[at.topic], at.partition)?
+                    .offset()
+                {
+                    Offset::Offset(offset) => Some(offset),
+                    _ => None,
+                }
+            })
+            .collect())
+    }
+
+    /// Next offset of a partition as the last fetch told it, without asking anybody.
+    pub fn cached_end(&self, at: TopicPartition) -> Option<i64> {
+        native::cached_high_watermark(&self.consumer, &self.topics[at.topic], at.partition)
+    }
+
+    /// Takes partitions, each from its start offset, each with a queue of its own.
+    pub fn assign(
+        &self,
+        starts: &[(TopicPartition, i64)],
+    ) -> KafkaResult<Vec<PartitionQueue<MemberContext>>> {
+        // Before the assignment takes effect, so that no record leaks to the main queue.
+        let mut queues = Vec::with_capacity(starts.len());
+        for (at, _) in starts {
+            let queue = self
+                .consumer
+                .split_partition_queue(&self.topics[at.topic], at.partition);
+            queues.push(queue.ok_or_else(|| KafkaError::Subscription("a partition has no queue".into()))?);
+        }
+        self.take(starts)?;
+        Ok(queues)
+    }
+
+    /// Takes partitions, each from its start offset, all read through one funnel.
+    pub fn assign_to_funnel(
+        &self,
+        starts: &[(TopicPartition, i64)],
+        funnel: &native::Funnel,
+    ) -> KafkaResult<()> {
+        for (at, _) in starts {
+            funnel.attach(&self.topics[at.topic], at.partition)?;
+        }
+        self.take(starts)
+    }
+
+    fn take(&self, starts: &[(TopicPartition, i64)]) -> KafkaResult<()> {
+        let mut list = TopicPartitionList::with_capacity(starts.len());
+        for (at, offset) in starts {
+            list.add_partition_offset(&self.topics[at.topic], at.partition, Offset::Offset(*offset))?;
+        }
+        self.consumer.assign(&list)
+    }
+
+    /// Gives all partitions back.
+    pub fn unassign(&self) -> KafkaResult<()> {
+        self.consumer.unassign()
+    }
+
+    /// Commits offsets with their metadata; `wait` for the broker's answer or not.
+    pub fn commit(&self, commits: &[Commit], wait: bool) -> KafkaResult<()> {
+        if commits.is_empty() {
+            return Ok(());
+        }
+        let mut list = TopicPartitionList::with_capacity(commits.len());
+        for commit in commits {
+            list.add_partition_offset(
+                &self.topics[commit.at.topic],
+                commit.at.partition,
+                Offset::Offset(commit.offset),
+            )?;
+        }
+        for commit in commits {
+            if let Some(mut one) = list.find_partition(&self.topics[commit.at.topic], commit.at.partition) {
+                one.set_metadata(&commit.metadata);
+            }
+        }
+        self.consumer
+            .commit(&list, if wait { CommitMode::Sync } else { CommitMode::Async })
+    }
+
+    /// A funnel that reads from this member.
+    pub fn funnel(&self) -> native::Funnel {
+        native::Funnel::new(Arc::clone(&self.consumer), self.topics.clone())
+    }
+
+    /// Leaves the group, so that others own its partitions at once and not after the session's timeout.
+    /// Every queue of it must be gone.
+    pub fn leave(self) {
+        self.consumer.context().closing.store(true, Ordering::Relaxed);
+        if let Err(error) = self.consumer.unassign() {
+            tracing::debug!(error = %error, "unassigning before leaving");
+        }
+        // Dropping the last reference closes the consumer, which sends the leave request.
+        drop(self.consumer);
+    }
+
+    fn list(&self, partitions: &[TopicPartition]) -> TopicPartitionList {
+        let mut list = TopicPartitionList::with_capacity(partitions.len());
+        for at in partitions {
+            list.add_partition(&self.topics[at.topic], at.partition);
+        }
+        list
+    }
+}
+
+/// The distinct partition numbers of a list.
+pub fn partition_numbers<'a>(list: impl IntoIterator<Item = &'a TopicPartition>) -> BTreeSet<i32> {
+    list.into_iter().map(|at| at.partition).collect()
+}

@@ -1,0 +1,225 @@
+//! What `rdkafka` does not wrap: reading many partition queues in batches, and the cached high watermark.
+//!
+//! A batch call costs a third of a poll for each record. It must never run on a group's main queue (it would swallow the
+//! rebalance event and force an unassign); on partition queues forwarded to a queue of our own it is safe.
+
+#![expect(
+    unsafe_code,
+    reason = "librdkafka's C functions; each block says why it is sound"
+)]
+
+use std::ffi::{CStr, CString};
+use std::fmt;
+use std::marker::PhantomData;
+use std::ptr::{self, NonNull};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::consumer::Consumer as _;
+use rdkafka::error::{IsError as _, KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka_sys as sys;
+
+use super::member::{MemberConsumer, TopicPartition};
+
+/// Most records of one batch.
+const BATCH: usize = 1_000;
+
+/// A queue of our own that partition queues are forwarded to.
+pub struct Funnel {
+    queue: NonNull<sys::rd_kafka_queue_t>,
+    /// Keeps the client alive for as long as the queue: fields drop after `Drop::drop`.
+    consumer: Arc<MemberConsumer>,
+    topics: Vec<Arc<str>>,
+    buffer: Vec<*mut sys::rd_kafka_message_t>,
+}
+
+// SAFETY: librdkafka's queues may be used from any thread; the buffer is empty between calls.
+unsafe impl Send for Funnel {}
+
+impl fmt::Debug for Funnel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Funnel")
+            .field("topics", &self.topics)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What comes out of a funnel.
+#[derive(Debug)]
+pub enum Read<'a> {
+    Record(TopicPartition, RawRecord<'a>),
+    /// The partition's end, for now.
+    End(TopicPartition, i64),
+    Error(RDKafkaErrorCode),
+}
+
+/// A record in librdkafka's memory.
+#[derive(Clone, Copy)]
+pub struct RawRecord<'a> {
+    message: NonNull<sys::rd_kafka_message_t>,
+    lifetime: PhantomData<&'a ()>,
+}
+
+impl fmt::Debug for RawRecord<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RawRecord")
+            .field("offset", &self.offset())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a> RawRecord<'a> {
+    /// Its place in the partition.
+    pub fn offset(&self) -> i64 {
+        // SAFETY: the message lives for 'a.
+        unsafe { self.message.as_ref().offset }
+    }
+
+    /// Its value; empty when it has none.
+    pub fn value(&self) -> &'a [u8] {
+        // SAFETY: librdkafka gives pointer and length of the value, or null; the message lives for 'a.
+        unsafe { bytes(self.message.as_ref().payload, self.message.as_ref().len) }.unwrap_or_default()
+    }
+
+    /// Its key.
+    pub fn key(&self) -> Option<&'a [u8]> {
+        // SAFETY: as for the value.
+        unsafe { bytes(self.message.as_ref().key, self.message.as_ref().key_len) }
+    }
+
+    /// Its time in milliseconds since the Unix epoch, if it has one.
+    pub fn timestamp_ms(&self) -> Option<i64> {
+        let mut kind = sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
+        // SAFETY: the message lives for 'a, and `kind` outlives the call.
+        let at = unsafe { sys::rd_kafka_message_timestamp(self.message.as_ptr(), &raw mut kind) };
+        (kind != sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE && at >= 0).then_some(at)
+    }
+}
+
+/// # Safety
+/// `start` is null or points to `len` bytes that live for `'a`.
+unsafe fn bytes<'a>(start: *const std::ffi::c_void, len: usize) -> Option<&'a [u8]> {
+    // SAFETY: as the caller promises.
+    (!start.is_null()).then(|| unsafe { std::slice::from_raw_parts(start.cast::<u8>(), len) })
+}
+
+impl Funnel {
+    pub(super) fn new(consumer: Arc<MemberConsumer>, topics: Vec<Arc<str>>) -> Self {
+        // SAFETY: the client is alive.
+        let queue = unsafe { sys::rd_kafka_queue_new(consumer.client().native_ptr()) };
+        let queue = NonNull::new(queue).expect("librdkafka allocates or aborts");
+        Self {
+            queue,
+            consumer,
+            topics,
+            buffer: vec![ptr::null_mut(); BATCH],
+        }
+    }
+
+    /// Forwards a partition's queue here. Must happen before the partition's assignment takes effect.
+    pub(super) fn attach(&self, topic: &str, partition: i32) -> KafkaResult<()> {
+        let name =
+            CString::new(topic).map_err(|_| KafkaError::Subscription("a topic's name holds NUL".into()))?;
+        // SAFETY: client and name are alive; the reference taken to the partition's queue is given back below.
+        unsafe {
+            let source = sys::rd_kafka_queue_get_partition(
+                self.consumer.client().native_ptr(),
+                name.as_ptr(),
+                partition,
+            );
+            if source.is_null() {
+                return Err(KafkaError::Subscription(format!(
+                    "{topic}/{partition} has no queue"
+                )));
+            }
+            sys::rd_kafka_queue_forward(source, self.queue.as_ptr());
+            sys::rd_kafka_queue_destroy(source);
+        }
+        Ok(())
+    }
+
+    /// Reads one batch, at most 1,000 records, waiting for the first at most `timeout`. Returns how many there were.
+    pub fn read(&mut self, timeout: Duration, mut each: impl FnMut(Read<'_>)) -> usize {
+        let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+        // SAFETY: the buffer has room for BATCH pointers.
+        let count = unsafe {
+            sys::rd_kafka_consume_batch_queue(
+                self.queue.as_ptr(),
+                timeout_ms,
+                self.buffer.as_mut_ptr(),
+                BATCH,
+            )
+        };
+        let count = usize::try_from(count).unwrap_or(0).min(BATCH);
+        for i in 0..count {
+            let Some(message) = NonNull::new(std::mem::replace(&mut self.buffer[i], ptr::null_mut())) else {
+                continue;
+            };
+            // SAFETY: librdkafka filled `count` places with messages that are ours; each is given back once, below.
+            unsafe {
+                if let Some(read) = self.interpret(message) {
+                    each(read);
+                }
+                sys::rd_kafka_message_destroy(message.as_ptr());
+            }
+        }
+        count
+    }
+
+    /// # Safety
+    /// `message` is alive for as long as the result is used.
+    unsafe fn interpret<'a>(&self, message: NonNull<sys::rd_kafka_message_t>) -> Option<Read<'a>> {
+        // SAFETY: as the caller promises; a consumed message has a topic unless it is a client-wide error.
+        unsafe {
+            let raw = message.as_ref();
+            if raw.err.is_error() && raw.err != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__PARTITION_EOF {
+                return Some(Read::Error(raw.err.into()));
+            }
+            let topic = if self.topics.len() == 1 {
+                0
+            } else {
+                let name = CStr::from_ptr(sys::rd_kafka_topic_name(raw.rkt)).to_bytes();
+                self.topics.iter().position(|topic| topic.as_bytes() == name)?
+            };
+            let at = TopicPartition {
+                topic,
+                partition: raw.partition,
+            };
+            if raw.err.is_error() {
+                return Some(Read::End(at, raw.offset));
+            }
+            Some(Read::Record(
+                at,
+                RawRecord {
+                    message,
+                    lifetime: PhantomData,
+                },
+            ))
+        }
+    }
+}
+
+impl Drop for Funnel {
+    fn drop(&mut self) {
+        // SAFETY: made by rd_kafka_queue_new and given back once; the client is still alive.
+        unsafe { sys::rd_kafka_queue_destroy(self.queue.as_ptr()) }
+    }
+}
+
+/// The partition's next offset as the last fetch told it. Not asked of the broker: under `read_committed` that would
+/// answer the last stable offset, which a caught-up reader may never equal.
+pub(super) fn cached_high_watermark(consumer: &MemberConsumer, topic: &str, partition: i32) -> Option<i64> {
+    let name = CString::new(topic).ok()?;
+    let (mut low, mut high) = (-1_i64, -1_i64);
+    // SAFETY: client and name are alive, both numbers outlive the call.
+    let error = unsafe {
+        sys::rd_kafka_get_watermark_offsets(
+            consumer.client().native_ptr(),
+            name.as_ptr(),
+            partition,
+            &raw mut low,
+            &raw mut high,
+        )
+    };
+    (!error.is_error() && high >= 0).then_some(high)
+}

@@ -1,0 +1,209 @@
+//! The producer: idempotent, acknowledged by all in-sync replicas, and patient.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
+use rdkafka::util::Timeout;
+
+use super::context::Voice;
+use super::settings;
+use crate::clock;
+use crate::config::KafkaConfig;
+
+/// A record to publish.
+#[derive(Debug, Clone, Copy)]
+pub struct Outgoing<'a> {
+    pub topic: &'a str,
+    /// `None`: where the key's hash says.
+    pub partition: Option<i32>,
+    pub key: Option<&'a [u8]>,
+    /// `None` is a tombstone.
+    pub value: Option<&'a [u8]>,
+    pub headers: &'a [(&'static str, String)],
+}
+
+/// Why a record was not published.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a record for {topic} was not published: {code}")]
+pub struct PublishError {
+    topic: String,
+    code: RDKafkaErrorCode,
+}
+
+type Done = Box<dyn FnOnce(Result<(), PublishError>) + Send + Sync>;
+
+struct Receipt {
+    /// The topic's name in metrics.
+    label: &'static str,
+    handed_over: Instant,
+    done: Done,
+}
+
+struct PublisherContext(Voice);
+
+impl ClientContext for PublisherContext {
+    fn log(&self, level: RDKafkaLogLevel, fac: &str, log_message: &str) {
+        self.0.log(level, fac, log_message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.0.error(error, reason);
+    }
+}
+
+impl ProducerContext for PublisherContext {
+    type DeliveryOpaque = Box<Receipt>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, receipt: Box<Receipt>) {
+        let metrics = self.0.metrics();
+        let outcome = match result {
+            Ok(_) => {
+                metrics.produce.with_label_values(&[receipt.label]).observe(
+                    clock::monotonic()
+                        .duration_since(receipt.handed_over)
+                        .as_secs_f64(),
+                );
+                Ok(())
+            }
+            Err((error, message)) => {
+                metrics.produce_errors.with_label_values(&[receipt.label]).inc();
+                let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
+                Err(PublishError {
+                    topic: rdkafka::Message::topic(message).to_owned(),
+                    code,
+                })
+            }
+        };
+        (receipt.done)(outcome);
+    }
+}
+
+/// Publishes records. Cheap to clone.
+#[derive(Clone)]
+pub struct Publisher {
+    producer: Arc<ThreadedProducer<PublisherContext>>,
+    prefix: Arc<str>,
+    voice: Voice,
+}
+
+impl fmt::Debug for Publisher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Publisher").finish_non_exhaustive()
+    }
+}
+
+/// How long to wait before a record that a broker refused is tried again, or a full queue is looked at again.
+const FULL_QUEUE_PAUSE: Duration = Duration::from_millis(5);
+const REFUSED_PAUSE: Duration = Duration::from_millis(500);
+
+impl Publisher {
+    /// A producer of its own connections and thread.
+    pub fn new(config: &KafkaConfig, voice: Voice) -> rdkafka::error::KafkaResult<Self> {
+        let producer = settings::producer(config).create_with_context(PublisherContext(voice.clone()))?;
+        Ok(Self {
+            producer: Arc::new(producer),
+            prefix: config.topic_prefix.as_str().into(),
+            voice,
+        })
+    }
+
+    /// Hands a record over; `done` is called once, from the producer's thread, when the brokers have answered.
+    /// `false`: the queue is full, and `done` was not called.
+    pub fn try_publish(
+        &self,
+        record: Outgoing<'_>,
+        done: impl FnOnce(Result<(), PublishError>) + Send + Sync + 'static,
+    ) -> bool {
+        let receipt = Box::new(Receipt {
+            label: self.label(record.topic),
+            handed_over: clock::monotonic(),
+            done: Box::new(done),
+        });
+        let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
+        for (key, value) in record.headers {
+            headers = headers.insert(Header {
+                key,
+                value: Some(value.as_str()),
+            });
+        }
+        let mut out =
+            BaseRecord::<[u8], [u8], Box<Receipt>>::with_opaque_to(record.topic, receipt).headers(headers);
+        out.partition = record.partition;
+        out.key = record.key;
+        out.payload = record.value;
+        match self.producer.send(out) {
+            Ok(()) => true,
+            Err((error, back)) => {
+                let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
+                if code == RDKafkaErrorCode::QueueFull {
+                    return false;
+                }
+                self.voice
+                    .metrics()
+                    .produce_errors
+                    .with_label_values(&[back.delivery_opaque.label])
+                    .inc();
+                self.voice.note(Some(code));
+                (back.delivery_opaque.done)(Err(PublishError {
+                    topic: record.topic.to_owned(),
+                    code,
+                }));
+                true
+            }
+        }
+    }
+
+    /// Publishes a record and waits for its acknowledgement, however long that takes: whoever calls counts on it.
+    /// Refusals (no such topic, no permission) are logged and tried again.
+    pub async fn publish(&self, record: Outgoing<'_>) {
+        loop {
+            let (done, answer) = tokio::sync::oneshot::channel();
+            if !self.try_publish(record, move |result| drop(done.send(result))) {
+                tokio::time::sleep(FULL_QUEUE_PAUSE).await;
+                continue;
+            }
+            match answer.await {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => {
+                    tracing::error!(topic = record.topic, error = %error, "publishing failed; trying again");
+                    tokio::time::sleep(REFUSED_PAUSE).await;
+                }
+                // The producer is gone only while the process ends.
+                Err(_) => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Waits until everything handed over is acknowledged, at most `timeout`.
+    pub fn flush(&self, timeout: Duration) -> bool {
+        self.producer.flush(Timeout::After(timeout)).is_ok()
+    }
+
+    /// Records handed over and not yet acknowledged.
+    pub fn unacknowledged(&self) -> i32 {
+        self.producer.in_flight_count()
+    }
+
+    fn label(&self, topic: &str) -> &'static str {
+        let own = topic
+            .strip_prefix(&*self.prefix)
+            .and_then(|rest| rest.strip_prefix('.'));
+        match own {
+            Some("deliveries") => "deliveries",
+            Some("detector-state") => "detector-state",
+            Some("rejected") => "rejected",
+            Some("dead-letter") => "dead-letter",
+            Some(name) if name.starts_with("retry.") => "retry",
+            _ => "source",
+        }
+    }
+}
+
+/// The names that [`Publisher`] gives topics in metrics.
+pub const PRODUCED: [&str; 5] = ["deliveries", "detector-state", "rejected", "dead-letter", "retry"];

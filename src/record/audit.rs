@@ -1,0 +1,38 @@
+//! The audit log: who changed what. Names of fields, never their values.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+/// One change.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry<'a> {
+    /// The token that asked for it; `None` for the command line.
+    pub token_id: Option<Uuid>,
+    pub subject: &'a str,
+    /// `noun.verb`, such as `webhook.create`.
+    pub action: &'a str,
+    pub site_id: Option<&'a str>,
+    /// The id of what was changed, as the API shows it.
+    pub object: Option<&'a str>,
+    /// The fields that were given.
+    pub fields: &'a [String],
+}
+
+/// Writes an entry. In the transaction of the change, so that there is never one without the other.
+pub async fn write(conn: &mut PgConnection, entry: Entry<'_>, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "insert into audit_log (at, token_id, subject, action, site_id, object, detail)
+         values ($1, $2, $3, $4, $5, $6, $7)",
+        now,
+        entry.token_id,
+        entry.subject,
+        entry.action,
+        entry.site_id,
+        entry.object,
+        serde_json::json!({"fields": entry.fields})
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}

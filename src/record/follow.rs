@@ -1,0 +1,103 @@
+//! Keeps a process's registry up to date for as long as it runs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::PgPool;
+use sqlx::postgres::PgListener;
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock;
+use crate::domain::registry::Registry;
+
+use super::registry::RegistryReader;
+
+/// The channel on which the database hints at changes.
+const CHANNEL: &str = "bellwether_config";
+/// Time between two looks without a hint.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Least time between two looks, however many hints there are.
+const LOOK_AT_MOST_EVERY: Duration = Duration::from_millis(50);
+/// Time before hints are asked for again after they ended.
+const LISTEN_AGAIN_AFTER: Duration = Duration::from_secs(5);
+
+/// Looks for changes every second, and sooner when the database hints at one, and publishes each new registry, until
+/// told to stop. `looked` hears when every successful look began; what it does not hear of for long is a stale configuration.
+pub async fn follow(
+    pool: PgPool,
+    mut reader: RegistryReader,
+    publish: watch::Sender<Arc<Registry>>,
+    looked: impl Fn(i64),
+    stop: CancellationToken,
+) {
+    let hint = Notify::new();
+    // Side by side and never cancelled one for the other: a receive that is cut short could lose its place.
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = listen(&pool, &hint) => {}
+        () = keep_looking(&pool, &mut reader, &publish, looked, &hint) => {}
+    }
+}
+
+async fn keep_looking(
+    pool: &PgPool,
+    reader: &mut RegistryReader,
+    publish: &watch::Sender<Arc<Registry>>,
+    looked: impl Fn(i64),
+    hint: &Notify,
+) {
+    let mut failing = false;
+    loop {
+        let begun_ms = clock::now_ms();
+        match look(pool, reader).await {
+            Ok(changed) => {
+                if let Some(registry) = changed {
+                    publish.send_replace(registry);
+                }
+                looked(begun_ms);
+                if failing {
+                    tracing::info!("the configuration is read again");
+                }
+                failing = false;
+            }
+            Err(error) => {
+                if !failing {
+                    tracing::warn!(%error, "the configuration cannot be read; the last one stays in force");
+                }
+                failing = true;
+            }
+        }
+        tokio::time::sleep(LOOK_AT_MOST_EVERY).await;
+        tokio::select! {
+            () = hint.notified() => {}
+            () = tokio::time::sleep(LOOK_EVERY - LOOK_AT_MOST_EVERY) => {}
+        }
+    }
+}
+
+async fn look(pool: &PgPool, reader: &mut RegistryReader) -> Result<Option<Arc<Registry>>, sqlx::Error> {
+    let mut conn = pool.acquire().await?;
+    reader.look(&mut conn, clock::now_ms()).await
+}
+
+/// Passes the database's hints on. Without them changes take up to a second longer, so that they fail is no error.
+async fn listen(pool: &PgPool, hint: &Notify) {
+    loop {
+        if let Err(error) = pass_hints_on(pool, hint).await {
+            tracing::debug!(%error, "no hints of changed configuration for now");
+        }
+        tokio::time::sleep(LISTEN_AGAIN_AFTER).await;
+    }
+}
+
+async fn pass_hints_on(pool: &PgPool, hint: &Notify) -> Result<(), sqlx::Error> {
+    let mut listener = PgListener::connect_with(pool).await?;
+    listener.listen(CHANNEL).await?;
+    // What was changed before the listener was there.
+    hint.notify_one();
+    while listener.try_recv().await?.is_some() {
+        hint.notify_one();
+    }
+    Ok(())
+}

@@ -1,0 +1,99 @@
+//! What the encryption keys guard for the deployment as a whole: the canaries that tell at start whether the right
+//! keys are configured, and the key of the visitor hash.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+use super::keyring::{Keyring, OpenError, Place};
+use crate::chance;
+
+const CANARY: &[u8] = b"bellwether";
+const HASH_KEY_PLACE: Place<'static> = Place {
+    table: "deployment",
+    column: "visitor_hash_key",
+    row: "true",
+};
+
+/// Why a process must not go on with its keys.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    #[error("encryption.keys lacks key `{0}`, with which values in this database are encrypted")]
+    Missing(String),
+    #[error(
+        "encryption.keys holds another key under the id `{0}` than the one this database was written with"
+    )]
+    Wrong(String),
+    #[error("the visitor hash key cannot be read: {0}")]
+    VisitorHashKey(OpenError),
+    #[error("the visitor hash key has {0} bytes instead of 16")]
+    VisitorHashKeyLength(usize),
+    #[error(transparent)]
+    Postgres(#[from] sqlx::Error),
+}
+
+/// Checks that every key this database was written with is configured, and is the same key. Leaves a canary for the
+/// writing key, before anything is written with it. Call it at start, before any other use of the keys.
+pub async fn check_keys(
+    conn: &mut PgConnection,
+    keyring: &Keyring,
+    now: DateTime<Utc>,
+) -> Result<(), KeyError> {
+    let first = keyring.writing_key_id();
+    sqlx::query!(
+        "insert into encryption_canaries (key_id, ciphertext, inserted_at) values ($1, $2, $3)
+         on conflict on constraint encryption_canaries_pkey do nothing",
+        first,
+        keyring.seal(canary_place(first), CANARY),
+        now
+    )
+    .execute(&mut *conn)
+    .await?;
+    let canaries = sqlx::query!("select key_id, ciphertext from encryption_canaries order by key_id")
+        .fetch_all(&mut *conn)
+        .await?;
+    for canary in canaries {
+        if !keyring.has(&canary.key_id) {
+            return Err(KeyError::Missing(canary.key_id));
+        }
+        if keyring
+            .open(canary_place(&canary.key_id), &canary.ciphertext)
+            .as_deref()
+            != Ok(CANARY)
+        {
+            return Err(KeyError::Wrong(canary.key_id));
+        }
+    }
+    Ok(())
+}
+
+/// The key of the visitor hash, made by whoever asks first; the same for every replica from then on.
+pub async fn visitor_hash_key(
+    conn: &mut PgConnection,
+    keyring: &Keyring,
+    now: DateTime<Utc>,
+) -> Result<[u8; 16], KeyError> {
+    sqlx::query!(
+        "insert into deployment (visitor_hash_key, inserted_at) values ($1, $2)
+         on conflict on constraint deployment_pkey do nothing",
+        keyring.seal(HASH_KEY_PLACE, &chance::bytes::<16>()),
+        now
+    )
+    .execute(&mut *conn)
+    .await?;
+    let sealed = sqlx::query_scalar!("select visitor_hash_key from deployment")
+        .fetch_one(&mut *conn)
+        .await?;
+    let key = keyring
+        .open(HASH_KEY_PLACE, &sealed)
+        .map_err(KeyError::VisitorHashKey)?;
+    let length = key.len();
+    key.try_into().map_err(|_| KeyError::VisitorHashKeyLength(length))
+}
+
+fn canary_place(key_id: &str) -> Place<'_> {
+    Place {
+        table: "encryption_canaries",
+        column: "ciphertext",
+        row: key_id,
+    }
+}

@@ -1,0 +1,109 @@
+//! The schema: applying migrations, and knowing whether they are applied.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::{Connection as _, PgConnection, PgPool};
+
+use super::partitions;
+
+static MIGRATOR: Migrator = sqlx::migrate!();
+
+/// Partitions are kept from this long before now …
+pub const PARTITIONS_BEHIND: Duration = Duration::from_secs(8 * 86_400);
+/// … to this long after it: as long as a topic keeps records, so that a late one still finds its day.
+pub const PARTITIONS_AHEAD: Duration = Duration::from_secs(8 * 86_400);
+
+/// Serialises those who migrate. `bell` in ASCII, then a number of ours.
+const LOCK: (i32, i32) = (0x6265_6c6c, 2);
+
+/// Whether the database has what this version needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Schema {
+    /// All of it. More is fine: a newer version may have added to it, and this one still runs.
+    Current,
+    /// These migrations are missing.
+    Behind { missing: Vec<i64> },
+}
+
+/// Why the schema could not be brought up to date.
+#[derive(Debug, thiserror::Error)]
+pub enum MigrationError {
+    #[error(transparent)]
+    Migrate(#[from] MigrateError),
+    #[error(transparent)]
+    Postgres(#[from] sqlx::Error),
+}
+
+/// Applies what is missing and makes the partitions around `now_ms`. Safe to call again and from several processes
+/// at once: they take turns. Returns the migrations that were missing.
+pub async fn migrate(pool: &PgPool, now_ms: i64) -> Result<Vec<i64>, MigrationError> {
+    // A connection of its own, since its settings differ and die with it.
+    let mut conn = pool.acquire().await?.detach();
+    let result = migrate_on(&mut conn, now_ms).await;
+    conn.close().await?;
+    result
+}
+
+async fn migrate_on(conn: &mut PgConnection, now_ms: i64) -> Result<Vec<i64>, MigrationError> {
+    // Waiting for another migrator has no bound, but no statement of ours waits long for a table: whatever queues
+    // behind it is the running system.
+    sqlx::raw_sql("set statement_timeout = 0; set lock_timeout = 0")
+        .execute(&mut *conn)
+        .await?;
+    sqlx::query!("select pg_advisory_lock($1, $2)", LOCK.0, LOCK.1)
+        .execute(&mut *conn)
+        .await?;
+    sqlx::raw_sql("set lock_timeout = '2s'")
+        .execute(&mut *conn)
+        .await?;
+    let missing = match schema(conn).await? {
+        Schema::Current => Vec::new(),
+        Schema::Behind { missing } => missing,
+    };
+    let mut migrator = Migrator::with_migrations(MIGRATOR.iter().cloned().collect());
+    migrator.set_locking(false);
+    // Older processes run on a newer schema, so one with migrations unknown here is no error.
+    migrator.set_ignore_missing(true);
+    migrator.run_direct(None, conn, false).await?;
+    ensure_partitions_around(conn, now_ms).await?;
+    Ok(missing)
+}
+
+/// Keeps partitions made around `now_ms`; call it at start and every hour.
+pub async fn ensure_partitions_around(conn: &mut PgConnection, now_ms: i64) -> Result<u32, sqlx::Error> {
+    let ms = |span: Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
+    partitions::ensure_partitions(
+        conn,
+        now_ms - ms(PARTITIONS_BEHIND),
+        now_ms + ms(PARTITIONS_AHEAD),
+    )
+    .await
+}
+
+/// What the database lacks.
+pub async fn schema(conn: &mut PgConnection) -> Result<Schema, sqlx::Error> {
+    // Not checked at compile time: the table is sqlx's own.
+    let known: bool = sqlx::query_scalar("select to_regclass('_sqlx_migrations') is not null")
+        .fetch_one(&mut *conn)
+        .await?;
+    let applied: Vec<i64> = if known {
+        sqlx::query_scalar("select version from _sqlx_migrations where success")
+            .fetch_all(&mut *conn)
+            .await?
+    } else {
+        Vec::new()
+    };
+    let applied: HashSet<i64> = applied.into_iter().collect();
+    let missing: Vec<i64> = MIGRATOR
+        .iter()
+        .map(|migration| migration.version)
+        .filter(|version| !applied.contains(version))
+        .collect();
+    Ok(if missing.is_empty() {
+        Schema::Current
+    } else {
+        Schema::Behind { missing }
+    })
+}

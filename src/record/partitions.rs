@@ -1,0 +1,132 @@
+//! Daily partitions of deliveries and their attempts, made ahead of time.
+//!
+//! A day without a partition stops nothing: its rows go to the default partition, and are moved out of it when the
+//! day's own partition is made.
+
+use std::collections::HashSet;
+
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+
+use crate::clock;
+use crate::domain::id::uuid_floor;
+
+const DAY_MS: i64 = 86_400_000;
+
+/// The partitioned tables, and the column that holds the delivery's uuid.
+const TABLES: [(&str, &str); 2] = [("deliveries", "id"), ("delivery_attempts", "delivery_id")];
+
+/// Serialises those who make partitions. `bell` in ASCII, then a number of ours.
+const LOCK: (i32, i32) = (0x6265_6c6c, 1);
+
+/// Makes the partitions of every day between the two times (milliseconds since the Unix epoch, both included) that
+/// has none. Safe to call again and from several processes at once. Returns how many days were new.
+///
+/// Attaching a day locks the default partition for a moment; who cannot have that lock within 2 s gives up and is
+/// called again later, rather than hold up those behind it.
+pub async fn ensure_partitions(
+    conn: &mut PgConnection,
+    from_ms: i64,
+    to_ms: i64,
+) -> Result<u32, sqlx::Error> {
+    let mut made = 0;
+    let existing = existing_partitions(conn).await?;
+    for day in day_of(from_ms)..=day_of(to_ms) {
+        if TABLES
+            .iter()
+            .any(|(table, _)| !existing.contains(&partition_name(table, day)))
+        {
+            made += u32::from(make_day(conn, day).await?);
+        }
+    }
+    Ok(made)
+}
+
+/// How many seconds from `now_ms` on have a partition of their own, without a gap; 0 when today has none.
+pub async fn partition_horizon_seconds(conn: &mut PgConnection, now_ms: i64) -> Result<i64, sqlx::Error> {
+    let existing = existing_partitions(conn).await?;
+    let has_all = |day: &i64| {
+        TABLES
+            .iter()
+            .all(|(table, _)| existing.contains(&partition_name(table, *day)))
+    };
+    let today = day_of(now_ms);
+    let days = (today..).take_while(has_all).count();
+    let end_ms = (today + i64::try_from(days).unwrap_or(i64::MAX)).saturating_mul(DAY_MS);
+    Ok(if days == 0 { 0 } else { (end_ms - now_ms) / 1_000 })
+}
+
+/// Makes one day's partitions unless somebody else has. Says whether anything was made.
+async fn make_day(conn: &mut PgConnection, day: i64) -> Result<bool, sqlx::Error> {
+    let mut tx = conn.begin().await?;
+    sqlx::query!("select pg_advisory_xact_lock($1, $2)", LOCK.0, LOCK.1)
+        .execute(&mut *tx)
+        .await?;
+    sqlx::raw_sql("set local lock_timeout = '2s'")
+        .execute(&mut *tx)
+        .await?;
+    let existing = existing_partitions(&mut tx).await?;
+    let mut made = false;
+    for (table, column) in TABLES {
+        let name = partition_name(table, day);
+        if existing.contains(&name) {
+            continue;
+        }
+        let (low, high) = (uuid_floor(day * DAY_MS), uuid_floor((day + 1) * DAY_MS));
+        // Nothing here comes from outside: two table names, a date and two uuids.
+        let statements = format!(
+            "create table {name} (like {table} including all);
+             lock table {table}_default in access exclusive mode;
+             with moved as (delete from {table}_default where {column} >= '{low}' and {column} < '{high}' returning *)
+                 insert into {name} select * from moved;
+             alter table {table} attach partition {name} for values from ('{low}') to ('{high}');"
+        );
+        sqlx::raw_sql(AssertSqlSafe(statements)).execute(&mut *tx).await?;
+        made = true;
+    }
+    tx.commit().await?;
+    Ok(made)
+}
+
+async fn existing_partitions(conn: &mut PgConnection) -> Result<HashSet<String>, sqlx::Error> {
+    let names = sqlx::query_scalar!(
+        r#"select c.relname::text as "name!"
+           from pg_inherits i join pg_class c on c.oid = i.inhrelid
+           where i.inhparent in ('deliveries'::regclass, 'delivery_attempts'::regclass)"#
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(names.into_iter().collect())
+}
+
+fn day_of(ms: i64) -> i64 {
+    ms.div_euclid(DAY_MS)
+}
+
+/// `<table>_pYYYYMMDD`, the day in UTC.
+fn partition_name(table: &str, day: i64) -> String {
+    format!(
+        "{table}_p{}",
+        clock::from_ms(day.saturating_mul(DAY_MS)).format("%Y%m%d")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partition_is_named_by_its_day_in_utc() {
+        assert_eq!(
+            partition_name("deliveries", day_of(1_771_970_400_123)),
+            "deliveries_p20260224"
+        );
+        assert_eq!(
+            partition_name("deliveries", day_of(86_399_999)),
+            "deliveries_p19700101"
+        );
+        assert_eq!(
+            partition_name("deliveries", day_of(86_400_000)),
+            "deliveries_p19700102"
+        );
+    }
+}

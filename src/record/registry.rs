@@ -1,0 +1,344 @@
+//! The registry: everything configured, read whole at start and then as it changes.
+//!
+//! A reader asks, every second or when told to, which sites were changed by transactions that its last look cannot
+//! have seen (`config_changes` says why by transaction and not by time), and reads those sites again. What has not
+//! changed is shared with the registry before: an unchanged webhook is the same `Arc`, an unchanged site keeps its
+//! version.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use sqlx::{Connection as _, PgConnection};
+
+use crate::domain::goal::Goal;
+use crate::domain::id::WebhookId;
+use crate::domain::registry::{Registry, Site};
+use crate::domain::secret::Secret;
+use crate::domain::site::SiteId;
+use crate::domain::webhook::Webhook;
+
+use super::keyring::Keyring;
+use super::webhook_row::{WebhookRecord, secret_place, secret_row};
+use super::{goals, webhooks};
+
+/// Everything is read again after this long, whatever the change feed says.
+pub const FULL_READ_EVERY_MS: i64 = 15 * 60_000;
+/// Rows of the change feed are kept for this long: no reader needs one older than its full read.
+const KEEP_CHANGES_SECONDS: f64 = 2.0 * 15.0 * 60.0;
+
+/// Reads the registry and keeps it up to date. One for each process.
+#[derive(Debug)]
+pub struct RegistryReader {
+    keyring: Arc<Keyring>,
+    current: Arc<Registry>,
+    mark: Option<Mark>,
+    /// The highest version given to a site.
+    version: u64,
+}
+
+/// How far the reader has seen.
+#[derive(Debug, Clone, Copy)]
+struct Mark {
+    /// Every transaction below this had ended when the reader looked.
+    xmin: u64,
+    full_read_ms: i64,
+}
+
+impl RegistryReader {
+    /// A reader that has seen nothing; its first look reads everything.
+    pub fn new(keyring: Arc<Keyring>) -> Self {
+        Self {
+            keyring,
+            current: Arc::default(),
+            mark: None,
+            version: 0,
+        }
+    }
+
+    /// The registry as of the last look.
+    pub fn current(&self) -> Arc<Registry> {
+        Arc::clone(&self.current)
+    }
+
+    /// Looks for changes. `Some` is a registry that differs from the one before. After an error the next look covers
+    /// the same span again.
+    pub async fn look(
+        &mut self,
+        conn: &mut PgConnection,
+        now_ms: i64,
+    ) -> Result<Option<Arc<Registry>>, sqlx::Error> {
+        let incremental = self
+            .mark
+            .filter(|mark| now_ms - mark.full_read_ms < FULL_READ_EVERY_MS);
+        let Some(mark) = incremental else {
+            return self.read_all(conn, now_ms).await;
+        };
+        let feed = read_feed(conn, mark.xmin).await?;
+        if feed.xmin < mark.xmin {
+            // Transaction ids never go back within a cluster: this is another one, restored or failed over.
+            return self.read_all(conn, now_ms).await;
+        }
+        let changed = if feed.sites.is_empty() {
+            None
+        } else {
+            let rows = read_sites(conn, Some(&feed.sites)).await?;
+            self.replace(rows, Some(&feed.sites))
+        };
+        self.mark = Some(Mark {
+            xmin: feed.xmin,
+            ..mark
+        });
+        Ok(changed)
+    }
+
+    async fn read_all(
+        &mut self,
+        conn: &mut PgConnection,
+        now_ms: i64,
+    ) -> Result<Option<Arc<Registry>>, sqlx::Error> {
+        // The mark is taken first: what is committed in between is read now and reported once more, which is harmless.
+        let feed = read_feed(conn, u64::MAX >> 1).await?;
+        let rows = read_sites(conn, None).await?;
+        let first = self.mark.is_none();
+        let changed = self.replace(rows, None);
+        self.mark = Some(Mark {
+            xmin: feed.xmin,
+            full_read_ms: now_ms,
+        });
+        Ok(changed.or_else(|| first.then(|| self.current())))
+    }
+
+    /// Puts what was read in the place of the sites it covers: `covered`, or all.
+    fn replace(&mut self, rows: Rows, covered: Option<&[String]>) -> Option<Arc<Registry>> {
+        let mut fresh = rows.into_sites(&self.keyring);
+        let covered: HashSet<SiteId> = match covered {
+            Some(ids) => ids.iter().filter_map(|id| id.parse().ok()).collect(),
+            None => self.current.sites.keys().chain(fresh.keys()).cloned().collect(),
+        };
+        let mut next: Option<Registry> = None;
+        for site_id in covered {
+            let old = self.current.sites.get(&site_id);
+            let new = fresh.remove(&site_id).map(|site| share(site, old));
+            let same = match (old, &new) {
+                (None, None) => true,
+                (Some(old), Some(new)) => is_same(old, new),
+                _ => false,
+            };
+            if same {
+                continue;
+            }
+            let next = next.get_or_insert_with(|| Registry::clone(&self.current));
+            for webhook in old.iter().flat_map(|site| &site.webhooks) {
+                next.webhooks.remove(&webhook.id);
+            }
+            next.sites.remove(&site_id);
+            if let Some(mut site) = new {
+                self.version += 1;
+                site.version = self.version;
+                next.webhooks.extend(
+                    site.webhooks
+                        .iter()
+                        .map(|webhook| (webhook.id, Arc::clone(webhook))),
+                );
+                next.sites.insert(site_id, Arc::new(site));
+            }
+        }
+        let next = Arc::new(next?);
+        self.current = Arc::clone(&next);
+        Some(next)
+    }
+}
+
+/// Forgets changes that every reader has long seen. Call it every few minutes.
+pub async fn purge_changes(conn: &mut PgConnection) -> Result<u64, sqlx::Error> {
+    let purged = sqlx::query!(
+        "delete from config_changes where changed_at < now() - make_interval(secs => $1)",
+        KEEP_CHANGES_SECONDS
+    )
+    .execute(conn)
+    .await?;
+    Ok(purged.rows_affected())
+}
+
+struct Feed {
+    xmin: u64,
+    sites: Vec<String>,
+}
+
+/// One statement, so that `xmin` is that of the very snapshot in which the changes were looked for.
+async fn read_feed(conn: &mut PgConnection, since_xid: u64) -> Result<Feed, sqlx::Error> {
+    let row = sqlx::query!(
+        r#"select pg_snapshot_xmin(pg_current_snapshot())::text as "xmin!",
+               array(select distinct site_id from config_changes where changed_xid >= $1::text::xid8) as "sites!""#,
+        since_xid.to_string()
+    )
+    .fetch_one(conn)
+    .await?;
+    let xmin = row
+        .xmin
+        .parse()
+        .map_err(|_| sqlx::Error::Protocol("a transaction id is not a number".into()))?;
+    Ok(Feed {
+        xmin,
+        sites: row.sites,
+    })
+}
+
+/// What is stored about some sites, all of one moment.
+struct Rows {
+    sites: Vec<(String, Option<String>)>,
+    goals: Vec<goals::GoalRecord>,
+    webhooks: Vec<super::webhook_row::WebhookRow>,
+    secrets: Vec<SecretRow>,
+}
+
+struct SecretRow {
+    webhook_id: uuid::Uuid,
+    role: String,
+    secret: Vec<u8>,
+}
+
+async fn read_sites(conn: &mut PgConnection, site_ids: Option<&[String]>) -> Result<Rows, sqlx::Error> {
+    let mut tx = conn.begin().await?;
+    sqlx::raw_sql("set transaction isolation level repeatable read, read only")
+        .execute(&mut *tx)
+        .await?;
+    let sites = sqlx::query!(
+        "select site_id, name from sites where $1::text[] is null or site_id = any($1)",
+        site_ids
+    )
+    .fetch_all(&mut *tx)
+    .await?;
+    let goals = goals::list(&mut tx, site_ids).await?;
+    let webhooks = webhooks::select(&mut tx, site_ids, None).await?;
+    let secrets = sqlx::query_as!(
+        SecretRow,
+        "select s.webhook_id, s.role, s.secret
+         from webhook_secrets s join webhooks w on w.id = s.webhook_id
+         where w.deleted_at is null and ($1::text[] is null or w.site_id = any($1))",
+        site_ids
+    )
+    .fetch_all(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(Rows {
+        sites: sites.into_iter().map(|row| (row.site_id, row.name)).collect(),
+        goals,
+        webhooks,
+        secrets,
+    })
+}
+
+impl Rows {
+    /// Decrypts and groups by site. What cannot be read is logged and left out, and stops nothing else.
+    fn into_sites(self, keyring: &Keyring) -> HashMap<SiteId, Site> {
+        let mut secrets: HashMap<(uuid::Uuid, String), Vec<u8>> = self
+            .secrets
+            .into_iter()
+            .map(|row| ((row.webhook_id, row.role), row.secret))
+            .collect();
+        let mut sites = HashMap::with_capacity(self.sites.len());
+        for (site_id, name) in self.sites {
+            match site_id.parse::<SiteId>() {
+                Ok(id) => {
+                    let site = Site {
+                        id: id.clone(),
+                        name,
+                        goals: Vec::new(),
+                        webhooks: Vec::new(),
+                        version: 0,
+                    };
+                    sites.insert(id, site);
+                }
+                Err(error) => tracing::error!(site.id = site_id, %error, "a stored site cannot be read"),
+            }
+        }
+        for record in self.goals {
+            if let Some(site) = sites.get_mut(record.site_id.as_str()) {
+                site.goals.push(Arc::new(record.goal));
+            }
+        }
+        for record in webhooks::read_all(self.webhooks, keyring) {
+            let Some(site) = sites.get_mut(record.site_id.as_str()) else {
+                continue;
+            };
+            let mut secret = |role: &str| {
+                let sealed = secrets.remove(&(record.id.uuid(), role.to_owned()))?;
+                Some(open_secret(keyring, record.id, role, &sealed))
+            };
+            let (current, next) = (secret("current"), secret("next"));
+            match (current, next.transpose()) {
+                (Some(Ok(current)), Ok(next)) => {
+                    site.webhooks
+                        .push(Arc::new(to_webhook(record, site.id.clone(), current, next)));
+                }
+                (None, _) => tracing::error!(webhook.id = %record.id, "a stored webhook has no secret"),
+                (Some(Err(error)), _) | (_, Err(error)) => {
+                    tracing::error!(webhook.id = %record.id, %error, "the secret of a stored webhook cannot be read");
+                }
+            }
+        }
+        sites
+    }
+}
+
+fn open_secret(
+    keyring: &Keyring,
+    id: WebhookId,
+    role: &str,
+    sealed: &[u8],
+) -> Result<Secret, super::keyring::OpenError> {
+    keyring
+        .open_text(secret_place(&secret_row(id.uuid(), role)), sealed)
+        .map(Secret::from_stored)
+}
+
+fn to_webhook(
+    record: WebhookRecord,
+    site_id: SiteId,
+    secret: Secret,
+    next_secret: Option<Secret>,
+) -> Webhook {
+    let enabled = record.is_enabled();
+    let settings = record.settings;
+    Webhook {
+        id: record.id,
+        site_id,
+        url: settings.url,
+        secret,
+        next_secret,
+        headers: settings.headers,
+        triggers: settings.triggers,
+        enabled,
+        active_since_ms: record.active_since.timestamp_millis(),
+        retry_schedule: settings.retry_schedule,
+        max_age_seconds: settings.max_age_seconds,
+        updated_at: record.updated_at,
+    }
+}
+
+/// The goals and webhooks of `new`, each the one of `old` where it has not changed.
+fn share(mut new: Site, old: Option<&Arc<Site>>) -> Site {
+    let Some(old) = old else { return new };
+    let goals: HashMap<_, &Arc<Goal>> = old.goals.iter().map(|goal| (goal.id, goal)).collect();
+    let webhooks: HashMap<_, &Arc<Webhook>> =
+        old.webhooks.iter().map(|webhook| (webhook.id, webhook)).collect();
+    for goal in &mut new.goals {
+        if let Some(same) = goals.get(&goal.id).filter(|old| **old == goal) {
+            *goal = Arc::clone(same);
+        }
+    }
+    for webhook in &mut new.webhooks {
+        if let Some(same) = webhooks.get(&webhook.id).filter(|old| **old == webhook) {
+            *webhook = Arc::clone(same);
+        }
+    }
+    new
+}
+
+fn is_same(old: &Site, new: &Site) -> bool {
+    fn all_same<T>(old: &[Arc<T>], new: &[Arc<T>]) -> bool {
+        old.len() == new.len() && old.iter().zip(new).all(|(old, new)| Arc::ptr_eq(old, new))
+    }
+    old.name == new.name && all_same(&old.goals, &new.goals) && all_same(&old.webhooks, &new.webhooks)
+}

@@ -1,0 +1,202 @@
+//! Sites: registering them, their settings, their aliases.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+use crate::domain::site::SiteId;
+
+/// Most aliases of a site.
+pub const MAX_ALIASES: usize = 100;
+
+/// Serialises those who give an id a meaning. `bell` in ASCII, then a number of ours.
+const LOCK: (i32, i32) = (0x6265_6c6c, 3);
+
+/// A site as its row says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SiteRecord {
+    pub site_id: String,
+    pub name: Option<String>,
+    /// IANA name.
+    pub time_zone: String,
+    pub aliases: Vec<String>,
+    pub first_event_at: Option<DateTime<Utc>>,
+    pub last_event_at: Option<DateTime<Utc>>,
+    pub inserted_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+}
+
+/// What a site's owner sets, within every limit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SiteSettings {
+    pub name: Option<String>,
+    pub time_zone: String,
+    pub aliases: Vec<String>,
+}
+
+/// Why a site cannot be registered or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum SiteError {
+    #[error("this id is an alias of another site")]
+    IsAlias,
+    #[error("some of these aliases mean another site already")]
+    AliasesTaken(Vec<String>),
+    #[error(transparent)]
+    Postgres(#[from] sqlx::Error),
+}
+
+/// One site.
+pub async fn get(conn: &mut PgConnection, site_id: &SiteId) -> Result<Option<SiteRecord>, sqlx::Error> {
+    sqlx::query_as!(
+        SiteRecord,
+        "select site_id, name, time_zone, aliases, first_event_at, last_event_at, inserted_at, updated_at
+         from sites where site_id = $1",
+        site_id.as_str()
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// Sites by id, at most `limit` of them, after the id `after`; of those in `scope` when it is given.
+pub async fn list(
+    conn: &mut PgConnection,
+    scope: Option<&[String]>,
+    after: Option<&str>,
+    limit: i64,
+) -> Result<Vec<SiteRecord>, sqlx::Error> {
+    sqlx::query_as!(
+        SiteRecord,
+        "select site_id, name, time_zone, aliases, first_event_at, last_event_at, inserted_at, updated_at
+         from sites
+         where ($1::text[] is null or site_id = any($1)) and ($2::text is null or site_id > $2)
+         order by site_id limit $3",
+        scope,
+        after,
+        limit
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Registers a site with default settings unless it is registered. Says whether it is new.
+pub async fn register(
+    conn: &mut PgConnection,
+    site_id: &SiteId,
+    now: DateTime<Utc>,
+) -> Result<bool, SiteError> {
+    let known = sqlx::query_scalar!(
+        r#"select exists (select from sites where site_id = $1) as "known!""#,
+        site_id.as_str()
+    )
+    .fetch_one(&mut *conn)
+    .await?;
+    if known {
+        return Ok(false);
+    }
+    refuse_alias(conn, site_id).await?;
+    let inserted = sqlx::query!(
+        "insert into sites (site_id, inserted_at, updated_at) values ($1, $2, $2)
+         on conflict on constraint sites_pkey do nothing",
+        site_id.as_str(),
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(inserted.rows_affected() == 1)
+}
+
+/// Registers a site, or replaces its settings. Says whether it is new. Needs a transaction.
+pub async fn put(
+    conn: &mut PgConnection,
+    site_id: &SiteId,
+    settings: &SiteSettings,
+    now: DateTime<Utc>,
+) -> Result<bool, SiteError> {
+    refuse_alias(conn, site_id).await?;
+    let taken = sqlx::query_scalar!(
+        r#"select alias as "alias!" from unnest($2::text[]) as alias
+           where exists (select from sites where site_id = alias)
+              or exists (select from sites where aliases @> array[alias] and site_id <> $1)"#,
+        site_id.as_str(),
+        &settings.aliases
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    if !taken.is_empty() {
+        return Err(SiteError::AliasesTaken(taken));
+    }
+    // xmax is 0 on a row that this statement inserted.
+    let new = sqlx::query_scalar!(
+        r#"insert into sites (site_id, name, time_zone, aliases, inserted_at, updated_at)
+           values ($1, $2, $3, $4, $5, $5)
+           on conflict on constraint sites_pkey do update
+           set name = excluded.name, time_zone = excluded.time_zone, aliases = excluded.aliases,
+               updated_at = excluded.updated_at
+           returning xmax = 0 as "new!""#,
+        site_id.as_str(),
+        settings.name,
+        settings.time_zone,
+        &settings.aliases,
+        now
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(new)
+}
+
+/// Locks the site's row until the transaction ends, so that what is counted per site stays true. Says whether the
+/// site is registered.
+pub async fn lock(conn: &mut PgConnection, site_id: &SiteId) -> Result<bool, sqlx::Error> {
+    let row = sqlx::query!(
+        "select site_id from sites where site_id = $1 for no key update",
+        site_id.as_str()
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.is_some())
+}
+
+/// Notes when events of sites were seen. Sites that are not registered are passed over; a time never moves the wrong
+/// way, so it does not matter in which order replicas write.
+pub async fn note_events(
+    conn: &mut PgConnection,
+    seen: &[(SiteId, DateTime<Utc>)],
+) -> Result<(), sqlx::Error> {
+    let (ids, times): (Vec<String>, Vec<DateTime<Utc>>) = seen
+        .iter()
+        .map(|(site_id, at)| (site_id.as_str().to_owned(), *at))
+        .unzip();
+    // Locked in one order, so that two writers of the same sites wait and never deadlock.
+    sqlx::query!(
+        "with seen as (
+             select site_id, min(at) as first_at, max(at) as last_at
+             from unnest($1::text[], $2::timestamptz[]) as seen (site_id, at) group by site_id
+         ), due as (
+             select sites.site_id, seen.first_at, seen.last_at from sites join seen using (site_id)
+             order by sites.site_id for no key update of sites
+         )
+         update sites
+         set first_event_at = least(sites.first_event_at, due.first_at),
+             last_event_at = greatest(sites.last_event_at, due.last_at)
+         from due where sites.site_id = due.site_id",
+        &ids,
+        &times
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// An id means one site. Aliases have no unique index (they are an array), so whoever gives an id a meaning holds
+/// this lock until the transaction ends; it happens rarely.
+async fn refuse_alias(conn: &mut PgConnection, site_id: &SiteId) -> Result<(), SiteError> {
+    sqlx::query!("select pg_advisory_xact_lock($1, $2)", LOCK.0, LOCK.1)
+        .execute(&mut *conn)
+        .await?;
+    let is_alias = sqlx::query_scalar!(
+        r#"select exists (select from sites where aliases @> array[$1::text] and site_id <> $1) as "is_alias!""#,
+        site_id.as_str()
+    )
+    .fetch_one(conn)
+    .await?;
+    if is_alias { Err(SiteError::IsAlias) } else { Ok(()) }
+}

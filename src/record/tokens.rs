@@ -1,0 +1,145 @@
+//! API tokens. A token is shown once; what is stored is its SHA-256, by which it is found: no comparison of secrets
+//! happens here whose time could tell anything.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, Utc};
+use sha2::{Digest as _, Sha256};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::chance;
+
+/// What every token starts with.
+pub const TOKEN_PREFIX: &str = "bw_";
+/// Characters of a token that are stored and shown, to tell tokens apart.
+const SHOWN_CHARS: usize = 9;
+
+/// What a token may see.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// Every site, and the tokens.
+    Admin,
+    /// These sites; others do not exist for it. At least one.
+    Sites(Vec<String>),
+}
+
+/// What a token may do within its scope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    Viewer,
+    Editor,
+}
+
+impl Role {
+    pub const ALL: [Self; 2] = [Self::Viewer, Self::Editor];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Editor => "editor",
+        }
+    }
+}
+
+/// A token as its row says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenRecord {
+    pub id: Uuid,
+    /// Whom the audit log names.
+    pub subject: String,
+    pub scope: Scope,
+    pub role: Role,
+}
+
+/// Makes a token and returns it. It cannot be read again.
+pub async fn create(
+    conn: &mut PgConnection,
+    subject: &str,
+    scope: &Scope,
+    role: Role,
+    now: DateTime<Utc>,
+) -> Result<String, sqlx::Error> {
+    let token = format!("{TOKEN_PREFIX}{}", URL_SAFE_NO_PAD.encode(chance::bytes::<32>()));
+    let made_ms = u64::try_from(now.timestamp_millis()).unwrap_or_default();
+    let id = uuid::Builder::from_unix_timestamp_millis(made_ms, &chance::bytes()).into_uuid();
+    let sites = match scope {
+        Scope::Admin => &[],
+        Scope::Sites(sites) => sites.as_slice(),
+    };
+    sqlx::query!(
+        "insert into api_tokens (id, token_hash, prefix, subject, admin, sites, role, inserted_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8)",
+        id,
+        &hash(&token),
+        &token[..SHOWN_CHARS],
+        subject,
+        *scope == Scope::Admin,
+        sites,
+        role.as_str(),
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(token)
+}
+
+/// Finds a token that is not revoked, and notes that it was used.
+pub async fn find(
+    conn: &mut PgConnection,
+    token: &str,
+    now: DateTime<Utc>,
+) -> Result<Option<TokenRecord>, sqlx::Error> {
+    let row = sqlx::query!(
+        "select id, subject, admin, sites, role, last_used_at from api_tokens
+         where token_hash = $1 and revoked_at is null",
+        &hash(token)
+    )
+    .fetch_optional(&mut *conn)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    // Once a minute is enough to see which tokens are in use, and costs reads no write.
+    if row
+        .last_used_at
+        .is_none_or(|at| now - at >= chrono::TimeDelta::minutes(1))
+    {
+        sqlx::query!(
+            "update api_tokens set last_used_at = $2 where id = $1",
+            row.id,
+            now
+        )
+        .execute(conn)
+        .await?;
+    }
+    Ok(Some(TokenRecord {
+        id: row.id,
+        subject: row.subject,
+        scope: if row.admin {
+            Scope::Admin
+        } else {
+            Scope::Sites(row.sites)
+        },
+        // A role that this version does not know may look only.
+        role: Role::ALL
+            .into_iter()
+            .find(|role| role.as_str() == row.role)
+            .unwrap_or(Role::Viewer),
+    }))
+}
+
+/// Ends a token, at once and for good. Says whether it was in force.
+pub async fn revoke(conn: &mut PgConnection, id: Uuid, now: DateTime<Utc>) -> Result<bool, sqlx::Error> {
+    let revoked = sqlx::query!(
+        "update api_tokens set revoked_at = $2 where id = $1 and revoked_at is null",
+        id,
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(revoked.rows_affected() == 1)
+}
+
+/// What is stored of a token.
+pub fn hash(token: &str) -> [u8; 32] {
+    Sha256::digest(token).into()
+}

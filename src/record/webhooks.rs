@@ -1,0 +1,340 @@
+//! Webhooks: making, reading, changing and deleting them.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+use crate::domain::delivery::FailureReason;
+use crate::domain::id::WebhookId;
+use crate::domain::secret::Secret;
+use crate::domain::site::SiteId;
+use crate::domain::webhook::{DisableReason, WebhookSettings};
+
+use super::keyring::Keyring;
+use super::sites;
+use super::webhook_row::{WebhookRow, seal_columns, secret_place, secret_row};
+
+pub use super::webhook_row::{HealthColumns, UnreadableWebhook, WebhookRecord};
+
+/// Why a webhook cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateError {
+    #[error("the site is not registered")]
+    NoSuchSite,
+    #[error("the site has as many webhooks as it may have")]
+    LimitReached,
+    #[error(transparent)]
+    Postgres(#[from] sqlx::Error),
+}
+
+/// What came of changing a webhook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Changed {
+    Yes,
+    /// It is not there, or was deleted meanwhile.
+    Gone,
+}
+
+/// A webhook to be made.
+#[derive(Debug, Clone, Copy)]
+pub struct NewWebhook<'a> {
+    pub id: WebhookId,
+    pub site_id: &'a SiteId,
+    pub settings: &'a WebhookSettings,
+    pub secret: &'a Secret,
+}
+
+/// Adds a webhook to a registered site that has fewer than `max_per_site`. Needs a transaction: the site's row is
+/// locked, so that creates at the same time take turns and the limit holds.
+pub async fn create(
+    conn: &mut PgConnection,
+    keyring: &Keyring,
+    webhook: NewWebhook<'_>,
+    max_per_site: u32,
+    now: DateTime<Utc>,
+) -> Result<(), CreateError> {
+    let NewWebhook {
+        id,
+        site_id,
+        settings,
+        secret,
+    } = webhook;
+    if !sites::lock(conn, site_id).await? {
+        return Err(CreateError::NoSuchSite);
+    }
+    if count(conn, site_id).await? >= i64::from(max_per_site) {
+        return Err(CreateError::LimitReached);
+    }
+    let sealed = seal_columns(keyring, id, settings);
+    sqlx::query!(
+        "insert into webhooks (id, site_id, name, url, headers, format, events, triggers, enabled, failure_threshold,
+             rate_limit_per_second, max_concurrency, retry_schedule, max_age_seconds, active_since, inserted_at,
+             updated_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $15, $15)",
+        id.uuid(),
+        site_id.as_str(),
+        settings.name,
+        sealed.url,
+        sealed.headers,
+        settings.format.as_str(),
+        &event_words(settings),
+        serde_json::Value::Object(settings.triggers.to_json()),
+        settings.enabled,
+        to_column(settings.failure_threshold),
+        settings.rate_limit_per_second.map(to_column),
+        to_column(settings.max_concurrency),
+        settings.retry_schedule,
+        settings.max_age_seconds.map(to_column),
+        now
+    )
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query!(
+        "insert into webhook_secrets (webhook_id, role, secret, inserted_at) values ($1, 'current', $2, $3)",
+        id.uuid(),
+        keyring.seal(
+            secret_place(&secret_row(id.uuid(), "current")),
+            secret.reveal().as_bytes()
+        ),
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// How many webhooks a site has.
+pub async fn count(conn: &mut PgConnection, site_id: &SiteId) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select count(*) as "webhooks!" from webhooks where site_id = $1 and deleted_at is null"#,
+        site_id.as_str()
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// One webhook of a site.
+pub async fn get(
+    conn: &mut PgConnection,
+    keyring: &Keyring,
+    site_id: &SiteId,
+    id: WebhookId,
+) -> Result<Option<Result<WebhookRecord, UnreadableWebhook>>, sqlx::Error> {
+    let rows = select(conn, Some(&[site_id.as_str().to_owned()]), Some(id)).await?;
+    Ok(rows.into_iter().next().map(|row| row.into_record(keyring)))
+}
+
+/// The webhooks of a site, oldest first. One that cannot be read is logged and left out.
+pub async fn list(
+    conn: &mut PgConnection,
+    keyring: &Keyring,
+    site_id: &SiteId,
+) -> Result<Vec<WebhookRecord>, sqlx::Error> {
+    let rows = select(conn, Some(&[site_id.as_str().to_owned()]), None).await?;
+    Ok(read_all(rows, keyring))
+}
+
+/// Whether the site has, or had, this webhook: the history of a deleted one stays.
+pub async fn existed(conn: &mut PgConnection, site_id: &SiteId, id: WebhookId) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select exists (select from webhooks where site_id = $1 and id = $2) as "existed!""#,
+        site_id.as_str(),
+        id.uuid()
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// Locks a webhook's row until the transaction ends. Says whether it is there.
+pub async fn lock(conn: &mut PgConnection, site_id: &SiteId, id: WebhookId) -> Result<bool, sqlx::Error> {
+    let row = sqlx::query!(
+        "select id from webhooks where site_id = $1 and id = $2 and deleted_at is null for no key update",
+        site_id.as_str(),
+        id.uuid()
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.is_some())
+}
+
+/// Replaces a webhook's settings, all but `enabled`: that is [`switch`]'s.
+pub async fn update(
+    conn: &mut PgConnection,
+    keyring: &Keyring,
+    id: WebhookId,
+    settings: &WebhookSettings,
+    now: DateTime<Utc>,
+) -> Result<Changed, sqlx::Error> {
+    let sealed = seal_columns(keyring, id, settings);
+    let updated = sqlx::query!(
+        "update webhooks
+         set name = $2, url = $3, headers = $4, format = $5, events = $6, triggers = $7, failure_threshold = $8,
+             rate_limit_per_second = $9, max_concurrency = $10, retry_schedule = $11, max_age_seconds = $12,
+             updated_at = $13
+         where id = $1 and deleted_at is null",
+        id.uuid(),
+        settings.name,
+        sealed.url,
+        sealed.headers,
+        settings.format.as_str(),
+        &event_words(settings),
+        serde_json::Value::Object(settings.triggers.to_json()),
+        to_column(settings.failure_threshold),
+        settings.rate_limit_per_second.map(to_column),
+        to_column(settings.max_concurrency),
+        settings.retry_schedule,
+        settings.max_age_seconds.map(to_column),
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(changed(updated.rows_affected()))
+}
+
+/// Switches a webhook on or off on its owner's behalf. On: events count from `now`, what Bellwether held against the
+/// endpoint is forgotten. Off: what waits for it is cancelled. Needs a transaction.
+pub async fn switch(
+    conn: &mut PgConnection,
+    id: WebhookId,
+    enabled: bool,
+    now: DateTime<Utc>,
+) -> Result<Changed, sqlx::Error> {
+    let updated = sqlx::query!(
+        "update webhooks
+         set enabled = $2, disabled_at = null, disabled_reason = null, updated_at = $3,
+             active_since = case when $2 then $3 else active_since end,
+             circuit = case when $2 then 'closed' else circuit end,
+             circuit_reason = case when $2 then null else circuit_reason end,
+             consecutive_failures = case when $2 then 0 else consecutive_failures end
+         where id = $1 and deleted_at is null",
+        id.uuid(),
+        enabled,
+        now
+    )
+    .execute(&mut *conn)
+    .await?;
+    if !enabled && updated.rows_affected() == 1 {
+        cancel_open(conn, id, FailureReason::Disabled, now).await?;
+    }
+    Ok(changed(updated.rows_affected()))
+}
+
+/// Switches a webhook off because of what its endpoint did, and cancels what waits for it. `Gone` also when it is
+/// off already: the first reason stays. Needs a transaction.
+pub async fn disable(
+    conn: &mut PgConnection,
+    id: WebhookId,
+    reason: DisableReason,
+    now: DateTime<Utc>,
+) -> Result<Changed, sqlx::Error> {
+    let updated = sqlx::query!(
+        "update webhooks set disabled_at = $2, disabled_reason = $3, updated_at = $2
+         where id = $1 and deleted_at is null and enabled and disabled_at is null",
+        id.uuid(),
+        now,
+        reason.as_str()
+    )
+    .execute(&mut *conn)
+    .await?;
+    if updated.rows_affected() == 1 {
+        cancel_open(conn, id, FailureReason::Disabled, now).await?;
+    }
+    Ok(changed(updated.rows_affected()))
+}
+
+/// Deletes a webhook: the row stays for its history, everything secret goes at once, what waits for it is cancelled.
+/// Needs a transaction.
+pub async fn delete(
+    conn: &mut PgConnection,
+    site_id: &SiteId,
+    id: WebhookId,
+    now: DateTime<Utc>,
+) -> Result<Changed, sqlx::Error> {
+    let deleted = sqlx::query!(
+        "update webhooks set deleted_at = $3, updated_at = $3, url = null, headers = null
+         where site_id = $1 and id = $2 and deleted_at is null",
+        site_id.as_str(),
+        id.uuid(),
+        now
+    )
+    .execute(&mut *conn)
+    .await?;
+    if deleted.rows_affected() == 1 {
+        sqlx::query!("delete from webhook_secrets where webhook_id = $1", id.uuid())
+            .execute(&mut *conn)
+            .await?;
+        cancel_open(conn, id, FailureReason::Deleted, now).await?;
+    }
+    Ok(changed(deleted.rows_affected()))
+}
+
+/// Cancels every delivery of a webhook that is not finished, and says how many those were.
+pub async fn cancel_open(
+    conn: &mut PgConnection,
+    id: WebhookId,
+    reason: FailureReason,
+    now: DateTime<Utc>,
+) -> Result<u64, sqlx::Error> {
+    let cancelled = sqlx::query!(
+        "update deliveries
+         set status = 'cancelled', failure_reason = $2, next_retry_at = null, parked_until = null,
+             parked_reason = null, updated_at = $3
+         where webhook_id = $1 and status in ('pending', 'retrying')",
+        id.uuid(),
+        reason.as_str(),
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(cancelled.rows_affected())
+}
+
+/// The rows of live webhooks: of these sites or of all, or one by its id.
+pub(super) async fn select(
+    conn: &mut PgConnection,
+    site_ids: Option<&[String]>,
+    id: Option<WebhookId>,
+) -> Result<Vec<WebhookRow>, sqlx::Error> {
+    sqlx::query_as!(
+        WebhookRow,
+        "select id, site_id, name, url, headers, format, events, triggers, enabled, disabled_at, disabled_reason,
+             failure_threshold, rate_limit_per_second, max_concurrency, retry_schedule, max_age_seconds, active_since,
+             circuit, circuit_reason, last_success_at, consecutive_failures, inserted_at, updated_at
+         from webhooks
+         where deleted_at is null and ($1::text[] is null or site_id = any($1)) and ($2::uuid is null or id = $2)
+         order by id",
+        site_ids,
+        id.map(WebhookId::uuid)
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Reads rows; one that cannot be read is logged and left out, and stops none of the others.
+pub(super) fn read_all(rows: Vec<WebhookRow>, keyring: &Keyring) -> Vec<WebhookRecord> {
+    rows.into_iter()
+        .filter_map(|row| match row.into_record(keyring) {
+            Ok(record) => Some(record),
+            Err(unreadable) => {
+                tracing::error!(webhook.id = %unreadable.id, error = %unreadable, "a stored webhook cannot be read");
+                None
+            }
+        })
+        .collect()
+}
+
+fn changed(rows: u64) -> Changed {
+    if rows == 1 { Changed::Yes } else { Changed::Gone }
+}
+
+fn event_words(settings: &WebhookSettings) -> Vec<String> {
+    settings
+        .events
+        .iter()
+        .map(|event| event.as_str().to_owned())
+        .collect()
+}
+
+/// Every limit of a setting is far below 2³¹.
+fn to_column(number: u32) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
+}

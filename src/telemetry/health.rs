@@ -1,0 +1,182 @@
+//! Whether the process is alive and ready, and why not.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::Serialize;
+
+use super::metrics::{Metrics, READY_CHECKS};
+
+/// A thread of ours must have gone round within this many milliseconds.
+const TICK_LIMIT_MS: i64 = 45_000;
+
+/// What `/readyz` answers.
+#[derive(Debug, Serialize)]
+pub struct Readiness {
+    pub ready: bool,
+    /// Ready, and no partition is left for this process.
+    pub standby: bool,
+    /// By check: `ok`, or the reason why not.
+    pub checks: BTreeMap<&'static str, String>,
+    /// What an operator should know and that does not make the process unready.
+    pub notices: Vec<String>,
+}
+
+/// Shared by all tasks. No lock is held while anything waits.
+#[derive(Debug)]
+pub struct Health {
+    metrics: Arc<Metrics>,
+    checks: Mutex<BTreeMap<&'static str, Result<(), String>>>,
+    notices: Mutex<BTreeMap<String, String>>,
+    ticks: Mutex<BTreeMap<String, Arc<AtomicI64>>>,
+    partitions: Mutex<BTreeMap<String, usize>>,
+    stopping: AtomicBool,
+}
+
+impl Health {
+    /// All checks of `wanted` start as not yet done; the others do not apply to this process.
+    pub fn new(metrics: Arc<Metrics>, wanted: &[&'static str]) -> Self {
+        let checks = READY_CHECKS
+            .into_iter()
+            .filter(|check| wanted.contains(check))
+            .map(|check| (check, Err("starting".to_owned())))
+            .collect();
+        Self {
+            metrics,
+            checks: Mutex::new(checks),
+            notices: Mutex::default(),
+            ticks: Mutex::default(),
+            partitions: Mutex::default(),
+            stopping: AtomicBool::new(false),
+        }
+    }
+
+    /// Sets a check; unknown ones do not apply to this process and are left out.
+    pub fn set(&self, check: &'static str, state: Result<(), String>) {
+        if let Some(slot) = lock(&self.checks).get_mut(check) {
+            self.metrics
+                .ready
+                .with_label_values(&[check])
+                .set(i64::from(state.is_ok()));
+            *slot = state;
+        }
+    }
+
+    /// Says something to whoever looks at `/readyz`, once for each `key`.
+    pub fn notice(&self, key: &str, text: String) {
+        let mut notices = lock(&self.notices);
+        // Bounded: an operator reads a few, not thousands.
+        if notices.len() < 20 || notices.contains_key(key) {
+            notices.insert(key.to_owned(), text);
+        }
+    }
+
+    /// A pulse that a thread of this name must beat.
+    pub fn pulse(&self, thread: &str, now_ms: i64) -> Arc<AtomicI64> {
+        Arc::clone(
+            lock(&self.ticks)
+                .entry(thread.to_owned())
+                .or_insert_with(|| Arc::new(AtomicI64::new(now_ms))),
+        )
+    }
+
+    /// A thread that has ended beats no more.
+    pub fn pulse_ends(&self, thread: &str) {
+        lock(&self.ticks).remove(thread);
+    }
+
+    /// How many partitions a member holds; `None` while it has not joined.
+    pub fn set_partitions(&self, member: &str, count: Option<usize>) {
+        let mut partitions = lock(&self.partitions);
+        match count {
+            Some(count) => partitions.insert(member.to_owned(), count),
+            None => partitions.remove(member),
+        };
+    }
+
+    /// From now on `/readyz` says no.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// The threads that have not gone round in time; none means alive.
+    pub fn stuck_threads(&self, now_ms: i64) -> Vec<String> {
+        lock(&self.ticks)
+            .iter()
+            .filter(|(_, tick)| now_ms - tick.load(Ordering::Relaxed) > TICK_LIMIT_MS)
+            .map(|(name, _)| name.clone())
+            .collect()
+    }
+
+    /// What `/readyz` answers now.
+    pub fn readiness(&self) -> Readiness {
+        let mut checks: BTreeMap<&'static str, String> = lock(&self.checks)
+            .iter()
+            .map(|(check, state)| {
+                (
+                    *check,
+                    state.as_ref().map_or_else(Clone::clone, |()| "ok".to_owned()),
+                )
+            })
+            .collect();
+        if self.stopping.load(Ordering::Relaxed) {
+            checks.insert("stopping", "the process is stopping".to_owned());
+        }
+        let partitions = lock(&self.partitions);
+        Readiness {
+            ready: checks.values().all(|state| state == "ok"),
+            standby: !partitions.is_empty() && partitions.values().all(|count| *count == 0),
+            checks,
+            notices: lock(&self.notices).values().cloned().collect(),
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::metrics::Labels;
+
+    fn health() -> Health {
+        Health::new(Arc::new(Metrics::new(&Labels::default())), &["postgres", "kafka"])
+    }
+
+    #[test]
+    fn ready_only_when_every_check_that_applies_is_ok() {
+        let health = health();
+        assert!(!health.readiness().ready);
+        health.set("postgres", Ok(()));
+        health.set("kafka", Err("no broker answers".into()));
+        health.set("keys", Err("does not apply here".into()));
+        assert_eq!(health.readiness().checks["kafka"], "no broker answers");
+        health.set("kafka", Ok(()));
+        assert!(health.readiness().ready);
+        health.stop();
+        assert!(!health.readiness().ready);
+    }
+
+    #[test]
+    fn a_thread_that_does_not_go_round_for_45_seconds_is_stuck() {
+        let health = health();
+        let pulse = health.pulse("detect-0", 0);
+        assert!(health.stuck_threads(45_000).is_empty());
+        assert_eq!(health.stuck_threads(45_001), ["detect-0"]);
+        pulse.store(45_000, Ordering::Relaxed);
+        assert!(health.stuck_threads(45_001).is_empty());
+    }
+
+    #[test]
+    fn a_member_without_partitions_is_a_standby() {
+        let health = health();
+        assert!(!health.readiness().standby);
+        health.set_partitions("detect-0", Some(0));
+        assert!(health.readiness().standby);
+        health.set_partitions("deliver-0", Some(3));
+        assert!(!health.readiness().standby);
+    }
+}

@@ -1,0 +1,42 @@
+//! At most one log line a second for one cause, with the number of those left out.
+
+use std::time::{Duration, Instant};
+
+/// Decides whether a line is written now.
+#[derive(Debug, Default)]
+pub struct Throttle {
+    last: Option<Instant>,
+    suppressed: u64,
+}
+
+impl Throttle {
+    /// `Some(n)`: write it, and say that `n` were left out before; `None`: leave it out.
+    pub fn admit(&mut self, now: Instant) -> Option<u64> {
+        if self
+            .last
+            .is_some_and(|last| now.duration_since(last) < Duration::from_secs(1))
+        {
+            self.suppressed += 1;
+            return None;
+        }
+        self.last = Some(now);
+        Some(std::mem::take(&mut self.suppressed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+
+    #[test]
+    fn a_second_line_within_a_second_is_counted_instead() {
+        let start = clock::monotonic();
+        let mut throttle = Throttle::default();
+        assert_eq!(throttle.admit(start), Some(0));
+        assert_eq!(throttle.admit(start + Duration::from_millis(400)), None);
+        assert_eq!(throttle.admit(start + Duration::from_millis(999)), None);
+        assert_eq!(throttle.admit(start + Duration::from_millis(1_000)), Some(2));
+        assert_eq!(throttle.admit(start + Duration::from_millis(2_000)), Some(0));
+    }
+}

@@ -1,0 +1,283 @@
+//! The service as its users run it: the binary, a process, configured by its environment.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use rdkafka::producer::FutureProducer;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::database::Database;
+use super::{eventually, free_port, kafka, unique};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_bellwether");
+const KEY: &str = "test:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
+/// A deployment: a database, topics, settings, and any number of processes.
+pub(crate) struct Deployment {
+    pub(crate) database: Database,
+    pub(crate) prefix: String,
+    pub(crate) source: String,
+    pub(crate) token: String,
+    pub(crate) producer: FutureProducer,
+    settings: BTreeMap<String, String>,
+    logs: tempfile::TempDir,
+}
+
+/// One process of a deployment.
+pub(crate) struct Process {
+    child: Child,
+    pub(crate) api: String,
+    pub(crate) admin: String,
+    pub(crate) log: PathBuf,
+}
+
+impl Deployment {
+    /// Migrated, with topics of 4 partitions and an admin token. `settings` are keys such as `webhooks.timeout`.
+    pub(crate) async fn create(settings: &[(&str, &str)]) -> Self {
+        let database = Database::create().await;
+        let prefix = unique("bw");
+        let source = format!("{prefix}.source");
+        let mut all: BTreeMap<String, String> = BTreeMap::new();
+        for (key, value) in [
+            ("kafka.brokers", kafka::brokers().as_str()),
+            ("kafka.topic_prefix", &prefix),
+            ("kafka.partitions", "4"),
+            ("kafka.replication_factor", "1"),
+            ("sources", &format!("[{{topic=\"{source}\", clock=\"live\"}}]")),
+            ("postgres.url", &database.url),
+            ("encryption.keys", KEY),
+            ("webhooks.allow_http", "true"),
+            ("webhooks.allow_networks", "[\"127.0.0.0/8\"]"),
+            ("http.requests_per_second", "10000"),
+            ("http.burst", "10000"),
+            ("telemetry.log", "info,bellwether=debug"),
+        ] {
+            all.insert(key.to_owned(), value.to_owned());
+        }
+        for (key, value) in settings {
+            all.insert((*key).to_owned(), value.replace("{source}", &source));
+        }
+        let logs = tempfile::tempdir().unwrap();
+        let producer = kafka::producer(&all["kafka.brokers"]);
+        let mut this = Self {
+            database,
+            prefix,
+            source,
+            token: String::new(),
+            producer,
+            settings: all,
+            logs,
+        };
+        for command in [["migrate"].as_slice(), &["topics", "create"]] {
+            let output = this.run(command);
+            assert!(
+                output.status.success(),
+                "{command:?}: {}",
+                String::from_utf8_lossy(&output.stderr)
+            );
+        }
+        let output = this.run(&["token", "create", "--admin"]);
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        this.token = String::from_utf8(output.stdout).unwrap().trim().to_owned();
+        this
+    }
+
+    /// A command with this deployment's settings.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(BINARY);
+        // Only what is set here may count, not what the shell or the harness happens to hold.
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("BELLWETHER_")) {
+            command.env_remove(name);
+        }
+        for (key, value) in &self.settings {
+            command.env(
+                format!("BELLWETHER_{}", key.replace('.', "__").to_uppercase()),
+                value,
+            );
+        }
+        command.args(arguments).stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command to its end.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// Starts a process and waits until it is ready.
+    pub(crate) async fn serve(&self, arguments: &[&str]) -> Process {
+        let process = self.spawn(arguments);
+        process.ready().await;
+        process
+    }
+
+    /// Starts a process.
+    pub(crate) fn spawn(&self, arguments: &[&str]) -> Process {
+        let (api, admin) = (free_port(), free_port());
+        let log = self.logs.path().join(unique("log"));
+        let child = self
+            .command(&[["serve"].as_slice(), arguments].concat())
+            .env("BELLWETHER_HTTP__LISTEN", format!("127.0.0.1:{api}"))
+            .env("BELLWETHER_ADMIN__LISTEN", format!("127.0.0.1:{admin}"))
+            .stdout(Stdio::null())
+            .stderr(File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        Process {
+            child,
+            api: format!("http://127.0.0.1:{api}"),
+            admin: format!("http://127.0.0.1:{admin}"),
+            log,
+        }
+    }
+
+    /// A request to the API of `process`.
+    pub(crate) async fn call(
+        &self,
+        process: &Process,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> (StatusCode, Value) {
+        let client = reqwest::Client::new();
+        let mut request = client
+            .request(method, format!("{}{path}", process.api))
+            .bearer_auth(&self.token);
+        if let Some(body) = body {
+            request = request
+                .header("content-type", "application/json")
+                .body(body.to_string());
+        }
+        let response = request.send().await.unwrap();
+        let status = response.status();
+        let text = response.text().await.unwrap();
+        (
+            status,
+            if text.is_empty() {
+                Value::Null
+            } else {
+                serde_json::from_str(&text).unwrap()
+            },
+        )
+    }
+
+    /// Creates a webhook and returns the API's answer.
+    pub(crate) async fn create_webhook(&self, process: &Process, site: &str, body: Value) -> Value {
+        let (status, answer) = self
+            .call(
+                process,
+                Method::POST,
+                &format!("/api/sites/{site}/webhooks"),
+                Some(body),
+            )
+            .await;
+        assert_eq!(status, StatusCode::CREATED, "{answer}");
+        answer
+    }
+
+    /// A webhook for every goal, and nothing else.
+    pub(crate) async fn goal_webhook(&self, process: &Process, site: &str, url: &str) -> Value {
+        self.create_webhook(
+            process,
+            site,
+            json!({"name": "goals", "url": url, "events": ["goal_completion"]}),
+        )
+        .await
+    }
+
+    /// Publishes an event to the source, keyed by its site as a good producer does.
+    pub(crate) async fn publish(&self, event: Value) {
+        let site = event["site_id"].as_str().unwrap().to_owned();
+        kafka::publish(&self.producer, &self.source, &site, event.to_string()).await;
+    }
+
+    /// The name of one of this deployment's topics.
+    pub(crate) fn topic(&self, name: &str) -> String {
+        format!("{}.{name}", self.prefix)
+    }
+}
+
+impl Process {
+    /// Waits until `/readyz` says yes.
+    pub(crate) async fn ready(&self) {
+        let url = format!("{}/readyz", self.admin);
+        let log = self.log.clone();
+        eventually(
+            &format!("ready: see {}", log.display()),
+            Duration::from_secs(60),
+            || async {
+                let response = reqwest::get(&url).await.ok()?;
+                response.status().is_success().then_some(())
+            },
+        )
+        .await;
+    }
+
+    /// The value of a metric's series, as its line begins: `bellwether_x{label="y"}`.
+    pub(crate) async fn metric(&self, series: &str) -> f64 {
+        let text = reqwest::get(format!("{}/metrics", self.admin))
+            .await
+            .unwrap()
+            .text()
+            .await
+            .unwrap();
+        let line = text.lines().find(|line| {
+            line.strip_prefix(series)
+                .is_some_and(|rest| rest.starts_with(' '))
+        });
+        let line = line.unwrap_or_else(|| panic!("there is no series {series}"));
+        line.rsplit(' ').next().unwrap().parse().unwrap()
+    }
+
+    /// As `kill -9`.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM; does not wait.
+    pub(crate) fn terminate(&self) {
+        let status = Command::new("kill")
+            .args(["-TERM", &self.child.id().to_string()])
+            .status()
+            .unwrap();
+        assert!(status.success());
+    }
+
+    /// Waits until the process has ended, and says how.
+    pub(crate) async fn ended(&mut self, patience: Duration) -> std::process::ExitStatus {
+        let child = std::sync::Mutex::new(&mut self.child);
+        eventually("the process ends", patience, || async {
+            child.lock().unwrap().try_wait().unwrap()
+        })
+        .await
+    }
+
+    /// What it logged.
+    pub(crate) fn log_text(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+        if std::thread::panicking() {
+            let text = self.log_text();
+            let tail: Vec<&str> = text.lines().rev().take(60).collect();
+            eprintln!("--- the end of {} ---", self.log.display());
+            for line in tail.iter().rev() {
+                eprintln!("{line}");
+            }
+        }
+    }
+}

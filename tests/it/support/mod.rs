@@ -1,0 +1,46 @@
+//! What the tests stand on: a database and topics of their own, the binary as a process, a receiver, the API.
+
+pub(crate) mod app;
+pub(crate) mod database;
+pub(crate) mod kafka;
+pub(crate) mod receiver;
+
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+/// Asks again and again until there is an answer. Fails after `patience` with what was waited for: the bound only
+/// decides how long a failure takes.
+pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(
+    what: &str,
+    patience: Duration,
+    mut ask: impl FnMut() -> F,
+) -> T {
+    let deadline = Instant::now() + patience;
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "waited {patience:?} in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// A name nobody else has.
+pub(crate) fn unique(prefix: &str) -> String {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!(
+        "{prefix}{}x{}",
+        std::process::id(),
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    )
+}
+
+/// A port that was free a moment ago.
+pub(crate) fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
+}
