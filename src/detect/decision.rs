@@ -98,11 +98,7 @@ pub(super) fn goal_completion(
             let props = (!goal.props.is_empty()).then(|| asked_for(goal));
             (&goal.name, props, &[event_id.as_bytes(), &row_id])
         }
-        CompletedGoal::Published(name) => (
-            name,
-            None,
-            &[event_id.as_bytes(), b"published", name.as_bytes()],
-        ),
+        CompletedGoal::Published(name) => (name, None, &[event_id.as_bytes(), b"published", name.as_bytes()]),
     };
     let path = event.path.as_deref().map(redact);
     let data = NotificationData::GoalCompletion {
@@ -112,14 +108,7 @@ pub(super) fn goal_completion(
         revenue: event.revenue.as_ref(),
         props,
     };
-    each(
-        site,
-        EventType::GoalCompletion,
-        data,
-        keys,
-        origin,
-        webhooks,
-    )
+    each(site, EventType::GoalCompletion, data, keys, origin, webhooks)
 }
 
 /// A custom event came.

@@ -13,6 +13,7 @@
 
 use std::sync::Arc;
 
+pub use super::contract::{Checkpoint, EngineConfig, Handled, Limits, RecordFacts, SourceTopic, Stats};
 use super::decision::{Decision, Origin};
 use super::labels::Budget;
 use super::redact::redact;
@@ -22,7 +23,6 @@ use super::site_state::{Shared, SiteState};
 use super::time::{SourceClock, event_time, whole_second};
 use super::visitors::NO_LABEL;
 use super::window::{Seen, Visit};
-pub use super::contract::{Checkpoint, EngineConfig, Handled, Limits, RecordFacts, SourceTopic, Stats};
 use crate::domain::event::Event;
 use crate::domain::registry::Registry;
 use crate::domain::site::SiteId;
@@ -129,10 +129,7 @@ impl Engine {
         out: &mut Vec<Decision>,
     ) -> Handled {
         let source = &self.config.sources[record.source];
-        let segment = self
-            .shared
-            .segments
-            .begin_record(record.source, record.offset);
+        let segment = self.shared.segments.begin_record(record.source, record.offset);
         self.rebuilding[record.source] = record.replaying;
         let time = event_time(source.clock, event.timestamp_ms, record.record_ms, now_ms);
         if time.skewed && !record.replaying {
@@ -153,8 +150,7 @@ impl Engine {
         let floor = self.floor(self.config.sources[record.source].clock);
         let source = &self.config.sources[record.source];
         let is_live = source.clock == SourceClock::Live;
-        let is_fresh =
-            |at_ms: i64| !is_live || now_ms.saturating_sub(at_ms) <= self.config.stale_after_ms;
+        let is_fresh = |at_ms: i64| !is_live || now_ms.saturating_sub(at_ms) <= self.config.stale_after_ms;
 
         let state = &mut self.sites[place];
         state.live |= is_live;
@@ -174,17 +170,13 @@ impl Engine {
                 page: label_page(&self.hasher, event, state, &mut self.shared.labels),
             };
             let most = self.config.limits.visitors_per_site;
-            state
-                .window
-                .visit(seen, most, segment, &mut self.shared.segments)
+            state.window.visit(seen, most, segment, &mut self.shared.segments)
         });
         if visit == Some(Visit::Refused) {
             self.counters.evicted_visitors += 1;
         }
         if visit != Some(Visit::Counted) {
-            state
-                .window
-                .mark(second, segment, &mut self.shared.segments);
+            state.window.mark(second, segment, &mut self.shared.segments);
         }
 
         let fresh = is_fresh(time.ms);
@@ -204,8 +196,7 @@ impl Engine {
             let judged = state.judge(origin, is_fresh(i64::from(state.window.now()) * 1_000));
             self.counters.stale_spikes += u64::from(judged.stale);
             changed |= judged.changed;
-            self.wants_flush |=
-                judged.decided > 0 && state.unconfirmed().len() >= MAX_UNCONFIRMED;
+            self.wants_flush |= judged.decided > 0 && state.unconfirmed().len() >= MAX_UNCONFIRMED;
         }
         if changed {
             list(&mut self.dirty, state);
@@ -254,11 +245,7 @@ impl Engine {
                 .iter()
                 .map(|state| u64::from(state.window.live()))
                 .sum(),
-            spike_episodes: self
-                .sites
-                .iter()
-                .map(|state| u64::from(state.episodes()))
-                .sum(),
+            spike_episodes: self.sites.iter().map(|state| u64::from(state.episodes())).sum(),
             evicted_labels: self.shared.labels.evicted,
             ..self.counters
         }
@@ -269,9 +256,7 @@ impl Engine {
         match (clock, self.log_clock_ms) {
             (SourceClock::Live, _) => self.live_floor,
             (SourceClock::Log, None) => 0,
-            (SourceClock::Log, Some(ms)) => {
-                whole_second(ms.saturating_sub(self.config.out_of_order_ms))
-            }
+            (SourceClock::Log, Some(ms)) => whole_second(ms.saturating_sub(self.config.out_of_order_ms)),
         }
     }
 
@@ -305,24 +290,14 @@ pub(super) fn list(dirty: &mut Vec<SiteId>, state: &mut SiteState) {
 }
 
 /// The label of the event's source. The two kinds of label share a table: their hashes are kept apart.
-fn label_source(
-    hasher: &SipHasher13,
-    event: &Event<'_>,
-    state: &mut SiteState,
-    budget: &mut Budget,
-) -> u16 {
+fn label_source(hasher: &SipHasher13, event: &Event<'_>, state: &mut SiteState, budget: &mut Budget) -> u16 {
     event.source.as_deref().map_or(NO_LABEL, |source| {
         state.label(!hasher.hash(source.as_bytes()), source, budget)
     })
 }
 
 /// The label of the event's page, as it may be told.
-fn label_page(
-    hasher: &SipHasher13,
-    event: &Event<'_>,
-    state: &mut SiteState,
-    budget: &mut Budget,
-) -> u16 {
+fn label_page(hasher: &SipHasher13, event: &Event<'_>, state: &mut SiteState, budget: &mut Budget) -> u16 {
     event.path.as_deref().map_or(NO_LABEL, |path| {
         let path = redact(path);
         state.label(hasher.hash(path.as_bytes()), &path, budget)

@@ -62,10 +62,7 @@ impl GoalIndex {
         found.clear();
         match (event.kind, &event.path) {
             (EventKind::Custom | EventKind::Goal, _) => {
-                let numbers = event
-                    .name
-                    .as_ref()
-                    .and_then(|name| self.events.get(&**name));
+                let numbers = event.name.as_ref().and_then(|name| self.events.get(&**name));
                 found.extend(numbers.into_iter().flatten());
             }
             (EventKind::Pageview, Some(path)) => self.pages.find(path, found),
@@ -88,12 +85,9 @@ impl GoalIndex {
 
 /// Whether the event has every property the goal asks for.
 fn has_props(event: &Event<'_>, goal: &Goal) -> bool {
-    goal.props.iter().all(|(name, value)| {
-        event
-            .props
-            .iter()
-            .any(|(known, is)| known == name && is == value)
-    })
+    goal.props
+        .iter()
+        .all(|(name, value)| event.props.iter().any(|(known, is)| known == name && is == value))
 }
 
 /// Paths and patterns, found by what they begin with.
@@ -126,9 +120,7 @@ impl PathIndex {
         starred.sort_by(|(_, a), (_, b)| a.prefix().cmp(b.prefix()));
         for (number, pattern) in starred {
             match index.prefixes.last_mut() {
-                Some(last) if &*last.text == pattern.prefix() => {
-                    last.patterns.push((number, pattern))
-                }
+                Some(last) if &*last.text == pattern.prefix() => last.patterns.push((number, pattern)),
                 _ => {
                     let text: Box<str> = pattern.prefix().into();
                     let before = index.prefixes.len().checked_sub(1);
@@ -147,9 +139,7 @@ impl PathIndex {
         found.extend(self.literal.get(path).into_iter().flatten());
         // In sorted order, whatever stands between a prefix of the path and the path begins with that prefix too: so
         // the last one not after the path has every prefix of the path among itself and its parents.
-        let last = self
-            .prefixes
-            .partition_point(|prefix| &*prefix.text <= path);
+        let last = self.prefixes.partition_point(|prefix| &*prefix.text <= path);
         let mut at = self.ancestor(last.checked_sub(1), path);
         while let Some(place) = at {
             let prefix = &self.prefixes[place];

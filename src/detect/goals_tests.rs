@@ -88,16 +88,10 @@ fn a_page_goal_takes_pageviews_whose_path_matches() {
     assert_eq!(view("/blog/a/edit"), [1, 2, 3, 4]);
     assert_eq!(view("/blo"), [3]);
     assert_eq!(
-        found(
-            &index,
-            &event(EventKind::Custom, Some("x"), Some("/thanks"))
-        ),
+        found(&index, &event(EventKind::Custom, Some("x"), Some("/thanks"))),
         [0; 0]
     );
-    assert_eq!(
-        found(&index, &event(EventKind::Pageview, None, None)),
-        [0; 0]
-    );
+    assert_eq!(found(&index, &event(EventKind::Pageview, None, None)), [0; 0]);
 }
 
 #[test]

@@ -44,13 +44,7 @@ const LABEL_BITS: u64 = 0xFFFF;
 impl Labels {
     /// The label of a name with this hash, or [`OTHER`]; `None` if it is new and there are so many labels that
     /// those nobody wears should be collected first.
-    pub(super) fn label(
-        &mut self,
-        hash: u64,
-        name: &str,
-        visitors: u32,
-        budget: &mut Budget,
-    ) -> Option<u16> {
+    pub(super) fn label(&mut self, hash: u64, name: &str, visitors: u32, budget: &mut Budget) -> Option<u16> {
         let tag = hash & !LABEL_BITS;
         let capacity = self.slots.len();
         let mut at = 0;
@@ -66,8 +60,7 @@ impl Labels {
         let len = self.names.len();
         let kept = cut(name);
         let cost = kept.len() + LABEL_OVERHEAD_BYTES;
-        let room =
-            len < budget.per_site.min(usize::from(OTHER)) && budget.spent + cost <= budget.bytes;
+        let room = len < budget.per_site.min(usize::from(OTHER)) && budget.spent + cost <= budget.bytes;
         let unworn = len > self.collected.max(2 * visitors as usize) * 2 + 32;
         // Near a bound, collecting is worth it once a quarter was added since the last time.
         if unworn || (!room && len > self.collected + len / 4) {
@@ -99,11 +92,7 @@ impl Labels {
     }
 
     /// Forgets the labels that none of these visitors wears. The others get new numbers.
-    pub(super) fn collect<'a>(
-        &mut self,
-        visitors: impl Iterator<Item = &'a mut Slot>,
-        budget: &mut Budget,
-    ) {
+    pub(super) fn collect<'a>(&mut self, visitors: impl Iterator<Item = &'a mut Slot>, budget: &mut Budget) {
         let mut renamed = vec![NO_LABEL; self.names.len()];
         let mut kept = Vec::new();
         for slot in visitors {
@@ -144,12 +133,7 @@ impl Labels {
     }
 
     fn grow(&mut self) {
-        let entries: Vec<u64> = self
-            .slots
-            .iter()
-            .copied()
-            .filter(|slot| *slot != EMPTY)
-            .collect();
+        let entries: Vec<u64> = self.slots.iter().copied().filter(|slot| *slot != EMPTY).collect();
         self.slots = place(self.slots.len() * 2 + 8, entries);
     }
 }

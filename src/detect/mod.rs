@@ -39,3 +39,12 @@ pub mod contract;
 pub mod engine;
 /// What an engine leaves behind, and takes over.
 mod recovery;
+
+#[cfg(test)]
+mod fixtures;
+#[cfg(test)]
+mod singles_tests;
+#[cfg(test)]
+mod oracle_tests;
+#[cfg(test)]
+mod crash_tests;

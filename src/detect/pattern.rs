@@ -99,11 +99,7 @@ mod tests {
             ("", "", true),
             ("", "/", false),
         ] {
-            assert_eq!(
-                Pattern::new(pattern).matches(path),
-                matches,
-                "{pattern} {path}"
-            );
+            assert_eq!(Pattern::new(pattern).matches(path), matches, "{pattern} {path}");
         }
     }
 

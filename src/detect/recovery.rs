@@ -131,11 +131,7 @@ impl Engine {
         let sources = self.config.sources.iter().enumerate();
         sources
             .filter_map(|(source, topic)| {
-                let read = self
-                    .shared
-                    .segments
-                    .next_offset(source)
-                    .map(|next| next - 1);
+                let read = self.shared.segments.next_offset(source).map(|next| next - 1);
                 let loaded = state.covered.as_ref().map(|covered| covered[source]);
                 let last = read.max(loaded).filter(|last| *last >= 0)?;
                 Some((topic.topic.clone(), last))
@@ -149,3 +145,7 @@ impl Engine {
         sources.all(|source| source.clock == SourceClock::Live)
     }
 }
+
+#[cfg(test)]
+#[path = "recovery_tests.rs"]
+mod tests;

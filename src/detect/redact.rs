@@ -27,13 +27,7 @@ pub fn redact(path: &str) -> Cow<'_, str> {
     }
     let kept: Vec<&str> = path
         .split('/')
-        .map(|segment| {
-            if is_telling(segment) {
-                REDACTED
-            } else {
-                segment
-            }
-        })
+        .map(|segment| if is_telling(segment) { REDACTED } else { segment })
         .collect();
     Cow::Owned(kept.join("/"))
 }
@@ -189,11 +183,7 @@ mod tests {
             "/u/abcdefghijklmnopqrstuvwxY1",
         ] {
             assert_eq!(redact(path), "/u/:redacted", "{path}");
-            assert_eq!(
-                redact(&format!("{path}/edit")),
-                "/u/:redacted/edit",
-                "{path}"
-            );
+            assert_eq!(redact(&format!("{path}/edit")), "/u/:redacted/edit", "{path}");
         }
     }
 

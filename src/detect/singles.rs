@@ -43,12 +43,7 @@ pub(super) fn decide(
                 continue;
             }
             told_by_name |= goal.name == name;
-            let webhooks = takers(
-                site,
-                EventType::GoalCompletion,
-                &goal.name,
-                origin.record_ms,
-            );
+            let webhooks = takers(site, EventType::GoalCompletion, &goal.name, origin.record_ms);
             if webhooks.is_empty() {
                 continue;
             }

@@ -129,8 +129,7 @@ impl SiteState {
         self.triggers.configure(site, &self.window, counted);
         let enabled = || site.webhooks.iter().filter(|webhook| webhook.enabled);
         let takes_goal = |name: &str| {
-            let mut filters =
-                enabled().filter_map(|webhook| webhook.triggers.goal_completion.as_ref());
+            let mut filters = enabled().filter_map(|webhook| webhook.triggers.goal_completion.as_ref());
             filters.any(|filter| filter.takes(name))
         };
         let taken = site.goals.iter().filter(|goal| takes_goal(&goal.name));
@@ -277,9 +276,7 @@ impl SiteState {
 
     /// Decisions whose deliveries are not known to be published.
     pub(super) fn unconfirmed(&self) -> impl ExactSizeIterator<Item = &Decision> {
-        self.unconfirmed
-            .iter()
-            .map(|unconfirmed| &unconfirmed.decision)
+        self.unconfirmed.iter().map(|unconfirmed| &unconfirmed.decision)
     }
 
     /// The deliveries of an episode's notification are published. Says whether that was news.

@@ -64,12 +64,7 @@ mod tests {
 
     const DAY: i64 = MAX_AGE_MS;
 
-    fn time(
-        clock: SourceClock,
-        timestamp_ms: Option<i64>,
-        record_ms: i64,
-        now_ms: i64,
-    ) -> (i64, bool) {
+    fn time(clock: SourceClock, timestamp_ms: Option<i64>, record_ms: i64, now_ms: i64) -> (i64, bool) {
         let time = event_time(clock, timestamp_ms, record_ms, now_ms);
         (time.ms, time.skewed)
     }

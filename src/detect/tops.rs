@@ -11,20 +11,14 @@ const MOST: usize = 3;
 const FEWEST_VISITORS: u32 = 3;
 
 /// The sources with most visitors, by each one's latest.
-pub(super) fn top_sources<'a>(
-    visitors: impl Iterator<Item = &'a Slot>,
-    labels: &Labels,
-) -> Vec<TopSource> {
+pub(super) fn top_sources<'a>(visitors: impl Iterator<Item = &'a Slot>, labels: &Labels) -> Vec<TopSource> {
     top(visitors.map(|slot| slot.source), labels)
         .map(|(source, visitors)| TopSource { source, visitors })
         .collect()
 }
 
 /// The pages with most visitors, by each one's latest.
-pub(super) fn top_pages<'a>(
-    visitors: impl Iterator<Item = &'a Slot>,
-    labels: &Labels,
-) -> Vec<TopPage> {
+pub(super) fn top_pages<'a>(visitors: impl Iterator<Item = &'a Slot>, labels: &Labels) -> Vec<TopPage> {
     top(visitors.map(|slot| slot.page), labels)
         .map(|(path, visitors)| TopPage { path, visitors })
         .collect()

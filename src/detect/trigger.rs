@@ -116,10 +116,7 @@ impl Spike {
                     false => Judged::Stale,
                 }
             }
-            State::Firing {
-                episode,
-                calm_since,
-            } => {
+            State::Firing { episode, calm_since } => {
                 let rose = calm_since.is_some() && moment.count > self.settings.rearm_level();
                 if rose {
                     *calm_since = None;
@@ -239,11 +236,7 @@ mod tests {
             (10, 8),
             (u32::MAX, 3_435_973_836),
         ] {
-            assert_eq!(
-                spike(threshold).settings.rearm_level(),
-                level,
-                "{threshold}"
-            );
+            assert_eq!(spike(threshold).settings.rearm_level(), level, "{threshold}");
         }
     }
 
@@ -259,9 +252,7 @@ mod tests {
         // Above the re-arm level, but no breach.
         assert_eq!(judge(&mut spike, at(900, 9)), Judged::Same);
         let told = judge(&mut spike, at(901, 10));
-        assert!(
-            matches!(told, Judged::Fires(e) if e.started_at == 100 && e.decided_at_ms == Some(901_000))
-        );
+        assert!(matches!(told, Judged::Fires(e) if e.started_at == 100 && e.decided_at_ms == Some(901_000)));
         assert_eq!(judge(&mut spike, at(902, 11)), Judged::Same);
     }
 

@@ -85,11 +85,7 @@ impl Triggers {
             let length = |length: &u32| *length == settings.window_seconds;
             let span = lengths.iter().position(length).unwrap_or_default();
             let same = old.iter().find(|old| old.spike.settings == settings);
-            let edited = || {
-                takers
-                    .iter()
-                    .find_map(|taker| episode_of(&old, taker.webhook))
-            };
+            let edited = || takers.iter().find_map(|taker| episode_of(&old, taker.webhook));
             let spike = match (same, window.now()) {
                 (Some(same), _) => same.spike,
                 (None, now) => match edited() {
@@ -99,16 +95,9 @@ impl Triggers {
                     Some(episode) => Spike::edited(settings, episode, now, window.count(span)),
                 },
             };
-            self.list.push(Trigger {
-                spike,
-                span,
-                takers,
-            });
+            self.list.push(Trigger { spike, span, takers });
         }
-        let thresholds = self
-            .list
-            .iter()
-            .map(|trigger| trigger.spike.settings.threshold);
+        let thresholds = self.list.iter().map(|trigger| trigger.spike.settings.threshold);
         self.alarm = thresholds.min().unwrap_or(u32::MAX);
         self.count_firing();
     }
@@ -264,11 +253,7 @@ fn episode_of(triggers: &[Trigger], webhook: WebhookId) -> Option<Episode> {
 }
 
 fn stored(trigger: &Trigger) -> Option<StoredTrigger> {
-    let State::Firing {
-        episode,
-        calm_since,
-    } = trigger.spike.state
-    else {
+    let State::Firing { episode, calm_since } = trigger.spike.state else {
         return None;
     };
     Some(StoredTrigger {
@@ -295,10 +280,10 @@ fn restored(stored: StoredTrigger) -> Trigger {
         started_at: stored.episode.started_at,
         decided_at_ms: stored.episode.decided_at_ms,
     };
-    let takers = stored.webhooks.into_iter().map(|webhook| Taker {
-        webhook,
-        since_ms: 0,
-    });
+    let takers = stored
+        .webhooks
+        .into_iter()
+        .map(|webhook| Taker { webhook, since_ms: 0 });
     Trigger {
         spike: Spike {
             settings,

@@ -142,8 +142,7 @@ impl LineReader {
 
 fn plain_host(host: &str) -> String {
     let host = host.to_lowercase();
-    host.strip_prefix("www.")
-        .map_or(host.clone(), str::to_owned)
+    host.strip_prefix("www.").map_or(host.clone(), str::to_owned)
 }
 
 /// The parts of a line that matter, as they stand in it.

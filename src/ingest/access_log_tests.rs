@@ -1,8 +1,7 @@
 use super::*;
 use proptest::prelude::*;
 
-const CHROME: &str =
-    "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0";
+const CHROME: &str = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0";
 
 fn reader() -> LineReader {
     LineReader::new([7; 16], Some("www.Shop.example"))

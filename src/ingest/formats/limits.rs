@@ -128,9 +128,7 @@ pub(super) fn site_id(value: Loose<'_>) -> Result<Cow<'_, str>, Fault> {
     match check_site_id(&id) {
         Ok(()) => Ok(id),
         Err(InvalidSiteId::Empty) => Err(Fault::missing(FIELD)),
-        Err(why @ InvalidSiteId::TooLong(_)) => {
-            Err(Fault::over(FIELD, format_args!("is too long: {why}")))
-        }
+        Err(why @ InvalidSiteId::TooLong(_)) => Err(Fault::over(FIELD, format_args!("is too long: {why}"))),
         Err(why @ InvalidSiteId::ControlCharacter) => {
             Err(Fault::bad(FIELD, format_args!("is unusable: {why}")))
         }

@@ -157,9 +157,7 @@ fn reject(fault: Fault, site_id: Option<&str>) -> Reject {
         reason: fault.reason,
         field: fault.field,
         detail: fault.detail,
-        site_id: site_id
-            .filter(|id| check_site_id(id).is_ok())
-            .map(str::to_owned),
+        site_id: site_id.filter(|id| check_site_id(id).is_ok()).map(str::to_owned),
     }
 }
 
@@ -233,12 +231,8 @@ fn props<'a>(value: LooseObject<Props<'a>>) -> Result<Vec<(Cow<'a, str>, Cow<'a,
     const FIELD: &str = "props";
     match value {
         LooseObject::Absent => Ok(Vec::new()),
-        LooseObject::Other(kind) => {
-            Err(Fault::bad(FIELD, format_args!("is an object, not {kind}")))
-        }
-        LooseObject::Object(Props {
-            odd: Some(kind), ..
-        }) => Err(Fault::bad(
+        LooseObject::Other(kind) => Err(Fault::bad(FIELD, format_args!("is an object, not {kind}"))),
+        LooseObject::Object(Props { odd: Some(kind), .. }) => Err(Fault::bad(
             FIELD,
             format_args!("has strings as values, not {kind}"),
         )),

@@ -156,14 +156,8 @@ fn every_limit_holds_to_the_letter() {
         )
     };
     assert!(read(&props(30)).is_ok());
-    assert_eq!(
-        refused(&props(31)),
-        (RejectReason::OverLimit, Some("props"))
-    );
-    assert_eq!(
-        refused(&props(500)),
-        (RejectReason::OverLimit, Some("props"))
-    );
+    assert_eq!(refused(&props(31)), (RejectReason::OverLimit, Some("props")));
+    assert_eq!(refused(&props(500)), (RejectReason::OverLimit, Some("props")));
 }
 
 #[test]
@@ -353,11 +347,7 @@ fn assert_within_limits(event: &Event<'_>) {
     }
     assert!(event.props.len() <= 30);
     assert!(event.scroll_depth.is_none_or(|depth| depth <= 100));
-    assert!(
-        event
-            .timestamp_ms
-            .is_none_or(|ms| (0..=LAST_MS).contains(&ms))
-    );
+    assert!(event.timestamp_ms.is_none_or(|ms| (0..=LAST_MS).contains(&ms)));
 }
 
 fn odd_value() -> impl Strategy<Value = Value> {
