@@ -2,10 +2,10 @@
 //!
 //! The engine reads nothing and writes nothing. Its owner feeds it records in order, and after each batch
 //!
-//! 1. takes the [`StateRecord`](super::stored::StateRecord)s, writes them and waits for the acknowledgements,
+//! 1. takes the `StateRecord`s, writes them and waits for the acknowledgements,
 //! 2. publishes the decisions: those of the batch and those that came with the states,
 //! 3. confirms the episodes whose deliveries are published,
-//! 4. commits the [`Checkpoint`] taken at the end of the batch.
+//! 4. commits the `Checkpoint` taken at the end of the batch.
 //!
 //! Dropped at any point between and made again from what was acknowledged, an engine decides what is missing with the
 //! same ids. Goals and custom events of uncommitted records are decided again even where a state is ahead of the
