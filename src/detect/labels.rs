@@ -81,6 +81,14 @@ impl Labels {
         Some(len as u16)
     }
 
+    /// Reads the slot where the search for a name begins, to have it near when it does.
+    pub(super) fn touch(&self, hash: u64) {
+        let capacity = self.slots.len();
+        if capacity > 0 {
+            std::hint::black_box(self.slots[home(hash, capacity)]);
+        }
+    }
+
     /// The name of a label; none for [`NO_LABEL`] and [`OTHER`].
     pub(super) fn name(&self, label: u16) -> Option<&str> {
         self.names.get(usize::from(label)).map(|name| &**name)
