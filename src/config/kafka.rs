@@ -66,6 +66,9 @@ const OWN_PROPERTIES: &[&str] = &[
     "acks",
     "request.required.acks",
     "partitioner",
+    "message.timeout.ms",
+    "delivery.timeout.ms",
+    "transactional.id",
     "client.rack",
 ];
 
