@@ -6,13 +6,12 @@ use axum::response::{IntoResponse as _, Response};
 use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
 
-use crate::chance;
-use crate::clock;
 use crate::domain::goal::GoalRule;
 use crate::domain::id::GoalId;
 use crate::domain::site::SiteId;
 use crate::record::goals::{self, GoalError, GoalRecord};
 use crate::record::{audit, sites};
+use crate::{chance, clock};
 
 use super::ApiState;
 use super::answer::{self, Page, time};

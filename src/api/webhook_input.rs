@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use crate::domain::header::{self, InvalidHeader};
+use crate::deliver::own_headers::{InvalidHeader, MAX_OWN_HEADERS, check_own_header};
 use crate::domain::secret::{Hidden, InvalidSecret, Secret};
 use crate::domain::target::{TargetRules, TargetUrl};
 use crate::domain::webhook::{
@@ -236,60 +236,56 @@ fn read_headers(body: &Object<'_>, errors: &mut Errors) -> Vec<(String, Hidden)>
     let Some(given) = body.object("headers", errors) else {
         return Vec::new();
     };
+    let given: Vec<(&str, String, &Value)> = given
+        .names()
+        .filter_map(|name| Some((name, given.at(name), given.get(name)?)))
+        .collect();
+    if given.len() > MAX_OWN_HEADERS {
+        errors.add(
+            "/headers",
+            "too_many",
+            InvalidHeader::TooMany(given.len()).to_string(),
+        );
+        return Vec::new();
+    }
     let mut headers: Vec<(String, Hidden)> = Vec::new();
-    for name in given.names() {
-        let pointer = given.at(name);
-        if let Err(error) = header::check_name(name) {
-            let code = if error == InvalidHeader::Reserved {
-                "reserved"
-            } else {
-                "invalid"
-            };
-            errors.add(pointer, code, error.to_string());
+    for (name, pointer, value) in given {
+        let Value::String(value) = value else {
+            let _: Option<()> = wrong_type(&pointer, value, "text", errors);
             continue;
-        }
-        if headers.iter().any(|(other, _)| other.eq_ignore_ascii_case(name)) {
-            errors.add(
-                pointer,
-                "duplicate",
-                "is there already: names of headers are equal in any case",
-            );
-            continue;
-        }
-        match given.get(name) {
-            Some(Value::String(value)) if value == MASK => {
+        };
+        let twice = headers.iter().any(|(other, _)| other.eq_ignore_ascii_case(name));
+        match check_own_header(name, value) {
+            Err(error) => errors.add(pointer, header_code(&error), error.to_string()),
+            Ok(()) if twice => {
+                errors.add(
+                    pointer,
+                    "duplicate",
+                    "is there twice; upper and lower case are the same",
+                );
+            }
+            Ok(()) if value == MASK => {
                 errors.add(
                     pointer,
                     "masked",
                     "this is how answers hide a value; send the value itself",
                 );
             }
-            Some(Value::String(value)) => match header::check_value(value) {
-                Ok(()) => headers.push((name.to_owned(), Hidden::new(value.clone()))),
-                Err(error) => {
-                    let code = if error == InvalidHeader::TooLong {
-                        "too_long"
-                    } else {
-                        "invalid"
-                    };
-                    errors.add(pointer, code, error.to_string());
-                }
-            },
-            Some(other) => {
-                let _: Option<()> = wrong_type(&pointer, other, "text", errors);
-            }
-            None => {}
+            Ok(()) => headers.push((name.to_owned(), Hidden::new(value))),
         }
     }
-    let count = given.names().filter(|name| given.get(name).is_some()).count();
-    if count > header::MAX_HEADERS {
-        let detail = format!(
-            "a webhook has at most {} headers of its own, these are {count}",
-            header::MAX_HEADERS
-        );
-        errors.add("/headers", "too_many", detail);
-    }
     headers
+}
+
+fn header_code(error: &InvalidHeader) -> &'static str {
+    match error {
+        InvalidHeader::Name | InvalidHeader::Value => "invalid",
+        InvalidHeader::Reserved(_) => "reserved",
+        InvalidHeader::EmptyValue => "empty",
+        InvalidHeader::ValueTooLong(_) => "too_long",
+        InvalidHeader::Duplicate(_) => "duplicate",
+        InvalidHeader::TooMany(_) => "too_many",
+    }
 }
 
 fn read_schedule(

@@ -6,8 +6,6 @@ use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 
-use crate::chance;
-use crate::clock;
 use crate::domain::id::WebhookId;
 use crate::domain::secret::Secret;
 use crate::domain::site::SiteId;
@@ -16,6 +14,7 @@ use crate::domain::webhook::WebhookSettings;
 use crate::record::sites::{self, SiteError};
 use crate::record::webhooks::{self, Changed, CreateError, NewWebhook, WebhookRecord};
 use crate::record::{audit, goals};
+use crate::{chance, clock};
 
 use super::ApiState;
 use super::answer::{self, Page};

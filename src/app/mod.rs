@@ -309,6 +309,10 @@ async fn watch_signals(stop: CancellationToken, finished: CancellationToken) -> 
         };
         if stop.is_cancelled() {
             tracing::warn!(signal = name, "told to stop a second time; ending at once");
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "asked for twice: nothing is waited for any more"
+            )]
             std::process::exit(1);
         }
         tracing::info!(signal = name, "told to stop");

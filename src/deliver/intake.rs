@@ -511,10 +511,7 @@ impl Intake {
         let publisher = self.links.publisher.clone();
         let dead_letter = self.settings.dead_letter_topic.clone();
         let metrics = Arc::clone(&self.links.metrics);
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "ends with its acknowledgement, and dropping it leaves the offset open"
-        )]
+        // Not supervised: it ends with its acknowledgement, and when it is dropped its offset stays open.
         self.links.runtime.spawn(async move {
             let mut headers = read_from.headers().to_vec();
             headers.push((header::REASON, why.as_str().to_owned()));

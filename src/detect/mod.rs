@@ -12,11 +12,11 @@ pub mod engine;
 /// The thread: records in, delivery records and states out.
 pub mod task;
 /// A partition number that a thread owns.
-mod owned;
+pub mod owned;
 /// Where a thread begins on partitions it was assigned.
 mod restore;
 /// What a thread counts.
-mod counts;
+pub mod counts;
 /// Which goals an event completes.
 pub mod goals;
 /// Names of sources and pages as small numbers.

@@ -3,7 +3,6 @@
 pub mod delivery;
 pub mod event;
 pub mod goal;
-pub mod header;
 pub mod id;
 pub mod notification;
 pub mod registry;

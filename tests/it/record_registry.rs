@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bellwether::chance;
-use bellwether::clock;
 use bellwether::domain::goal::GoalRule;
 use bellwether::domain::id::GoalId;
 use bellwether::domain::registry::Registry;
@@ -12,6 +10,7 @@ use bellwether::domain::webhook::DisableReason;
 use bellwether::record::goals::{self, GoalSettings};
 use bellwether::record::registry::{self, FULL_READ_EVERY_MS, RegistryReader};
 use bellwether::record::{follow, sites, webhooks};
+use bellwether::{chance, clock};
 use sqlx::{Connection as _, PgConnection, PgPool};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;

@@ -1,8 +1,6 @@
 //! What the tests of the record share.
 
 use base64::Engine as _;
-use bellwether::chance;
-use bellwether::clock;
 use bellwether::domain::event::EventType;
 use bellwether::domain::id::WebhookId;
 use bellwether::domain::secret::{Hidden, Secret};
@@ -12,6 +10,7 @@ use bellwether::domain::trigger::{NameFilter, SpikeSettings, Triggers};
 use bellwether::domain::webhook::{Format, WebhookSettings};
 use bellwether::record::keyring::Keyring;
 use bellwether::record::{sites, webhooks};
+use bellwether::{chance, clock};
 use sqlx::{Connection as _, PgConnection};
 
 pub(crate) const DAY_MS: i64 = 86_400_000;

@@ -279,6 +279,7 @@ impl Process {
     }
 }
 
+#[expect(clippy::print_stderr, reason = "whoever reads a failed test wants the log")]
 impl Drop for Process {
     fn drop(&mut self) {
         drop(self.child.kill());
