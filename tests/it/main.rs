@@ -21,3 +21,4 @@ mod api_access;
 mod api_history;
 mod api_sites_goals;
 mod spine;
+mod crash;

@@ -3,6 +3,7 @@
 
 pub(crate) mod app;
 pub(crate) mod database;
+pub(crate) mod faults;
 pub(crate) mod kafka;
 pub(crate) mod receiver;
 
