@@ -1,5 +1,7 @@
 //! Reading a request's body: its type, its size, its JSON.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use axum::http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
@@ -15,6 +17,9 @@ pub const MAX_BODY_BYTES: usize = 64 * 1024;
 /// Bytes read and thrown away beyond that, so that a client that sends first and reads then gets its answer.
 const MAX_DRAINED_BYTES: usize = 1024 * 1024;
 
+/// Longest a body may take to arrive.
+const READ_TIMEOUT: Duration = Duration::from_secs(15);
+
 const JSON: &str = "application/json";
 const MERGE_PATCH: &str = "application/merge-patch+json";
 
@@ -29,7 +34,9 @@ impl<S: Send + Sync> FromRequest<S> for JsonObject {
         let patch = request.method() == Method::PATCH;
         check_type(request.headers(), patch)?;
         let declared = content_length(request.headers());
-        let bytes = read_bounded(request.into_body(), declared).await?;
+        let bytes = tokio::time::timeout(READ_TIMEOUT, read_bounded(request.into_body(), declared))
+            .await
+            .map_err(|_| Problem::new(Kind::RequestTimeout, "The body did not arrive in time."))??;
         let value: Value = serde_json::from_slice(&bytes)
             .map_err(|error| Problem::new(Kind::MalformedJson, format!("The body is not JSON: {error}.")))?;
         match value {

@@ -18,6 +18,7 @@ pub enum Kind {
     GoalLimit,
     DuplicateGoal,
     SiteIsAlias,
+    RequestTimeout,
     BodyTooLarge,
     UnsupportedMediaType,
     InvalidFields,
@@ -28,7 +29,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::MalformedJson,
         Self::Unauthenticated,
         Self::Forbidden,
@@ -38,6 +39,7 @@ impl Kind {
         Self::GoalLimit,
         Self::DuplicateGoal,
         Self::SiteIsAlias,
+        Self::RequestTimeout,
         Self::BodyTooLarge,
         Self::UnsupportedMediaType,
         Self::InvalidFields,
@@ -59,6 +61,7 @@ impl Kind {
             Self::GoalLimit => "goal-limit",
             Self::DuplicateGoal => "duplicate-goal",
             Self::SiteIsAlias => "site-is-alias",
+            Self::RequestTimeout => "request-timeout",
             Self::BodyTooLarge => "body-too-large",
             Self::UnsupportedMediaType => "unsupported-media-type",
             Self::InvalidFields => "invalid-fields",
@@ -80,6 +83,7 @@ impl Kind {
             Self::WebhookLimit | Self::GoalLimit | Self::DuplicateGoal | Self::SiteIsAlias => {
                 StatusCode::CONFLICT
             }
+            Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::InvalidFields => StatusCode::UNPROCESSABLE_ENTITY,
@@ -101,13 +105,14 @@ impl Kind {
             Self::GoalLimit => "The site has as many goals as it may have",
             Self::DuplicateGoal => "The site has a goal of this name",
             Self::SiteIsAlias => "This id is an alias of another site",
+            Self::RequestTimeout => "The request took too long to arrive",
             Self::BodyTooLarge => "The body is too large",
             Self::UnsupportedMediaType => "The body has a wrong content type",
             Self::InvalidFields => "Some fields are not valid",
             Self::RateLimited => "Too many requests with this token",
             Self::TooManyFailedLogins => "Too many failed logins from this address",
             Self::Internal => "Something went wrong here",
-            Self::Unavailable => "The database cannot be reached",
+            Self::Unavailable => "Not possible just now",
         }
     }
 }
@@ -204,7 +209,11 @@ impl From<sqlx::Error> for Problem {
     fn from(error: sqlx::Error) -> Self {
         if is_transient(&error) {
             tracing::warn!(%error, "a request to the API found no database");
-            Self::new(Kind::Unavailable, "Nothing was changed or lost. Try again.").retry_after(1)
+            Self::new(
+                Kind::Unavailable,
+                "The database cannot be reached. Nothing was lost; try again.",
+            )
+            .retry_after(1)
         } else {
             tracing::error!(%error, "a request to the API failed");
             Self::new(Kind::Internal, "The operator finds the cause in the log.")

@@ -1,16 +1,21 @@
 //! The routes.
 
+use std::time::Duration;
+
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderValue, header};
 use axum::middleware::{self, Next};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodRouter, get, put};
 
 use crate::clock;
 
 use super::problem::{Kind, Problem};
 use super::{Answered, ApiState, auth, deliveries, goals, sites, webhooks};
+
+/// Longest a request may take: a database that has stopped answering holds nothing for longer.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The API under `/api`. Serve it with `into_make_service_with_connect_info::<SocketAddr>()`, or every failed login
 /// counts for the same address.
@@ -71,7 +76,10 @@ async fn observe(State(state): State<ApiState>, request: Request, next: Next) ->
     let began = clock::monotonic();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let is_read = request.method().is_safe();
-    let mut response = next.run(request).await;
+    let mut response = match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Problem::new(Kind::Unavailable, "This took too long and was given up.").into_response(),
+    };
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(

@@ -11,6 +11,7 @@ use crate::config::Clock;
 use crate::detect::contract::{EngineConfig, Limits, SourceTopic};
 use crate::detect::task::{self, DetectLinks, DetectSettings};
 use crate::detect::time::SourceClock;
+use crate::domain::registry::Registry;
 use crate::kafka::member::GroupMember;
 use crate::kafka::producer::Publisher;
 use crate::kafka::settings;
@@ -19,8 +20,6 @@ use crate::tasks::Tasks;
 
 /// How far back a source without a commit begins, at least.
 const FIRST_START_BACK: Duration = Duration::from_secs(15 * 60);
-/// The longest window a spike may have.
-const LONGEST_WINDOW: Duration = Duration::from_secs(3_600);
 
 /// Starts everything the role needs.
 pub(super) async fn start(shared: &Shared, publisher: &Publisher, tasks: &mut Tasks) -> anyhow::Result<()> {
@@ -59,6 +58,7 @@ pub(super) async fn start(shared: &Shared, publisher: &Publisher, tasks: &mut Ta
             ..Limits::default()
         },
     };
+    let longest_window = longest_window(&shared.registry.borrow());
     let group = config.kafka.topic("detect");
     for number in 0..config.detect.threads {
         let member = GroupMember::join(
@@ -73,7 +73,7 @@ pub(super) async fn start(shared: &Shared, publisher: &Publisher, tasks: &mut Ta
             name: name.clone(),
             kafka: config.kafka.clone(),
             engine: engine.clone(),
-            first_start_back: FIRST_START_BACK.max(LONGEST_WINDOW),
+            first_start_back: FIRST_START_BACK.max(longest_window),
         };
         let links = DetectLinks {
             publisher: publisher.clone(),
@@ -87,4 +87,18 @@ pub(super) async fn start(shared: &Shared, publisher: &Publisher, tasks: &mut Ta
         tasks.spawn_thread(name, move || task::run(member, settings, links))?;
     }
     Ok(())
+}
+
+/// The longest window that any trigger looks at.
+fn longest_window(registry: &Registry) -> Duration {
+    let spikes = registry
+        .webhooks
+        .values()
+        .filter_map(|webhook| webhook.triggers.visitor_spike);
+    Duration::from_secs(
+        spikes
+            .map(|spike| u64::from(spike.window_seconds))
+            .max()
+            .unwrap_or(0),
+    )
 }

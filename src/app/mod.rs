@@ -10,7 +10,7 @@ mod deliver;
 mod upkeep;
 
 pub use roles::{Role, Roles};
-pub use start::{keyring, open_pool, schedules};
+pub use start::{keyring, open_pool, pool_settings, schedules};
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -181,6 +181,11 @@ async fn start_all(
         finished,
         host,
     } = links;
+    // Before anything says that it is ready, so that whoever believes it finds a listener.
+    let api = match roles.has(Role::Api) {
+        true => Some(listen("http.listen", config.http.listen, host.api).await?),
+        false => None,
+    };
     let keyring = Arc::new(keyring(config)?);
     let pool = open_pool(config)?;
     let probe = Probe::new(Arc::clone(&metrics), Arc::clone(&health));
@@ -245,8 +250,9 @@ async fn start_all(
             deliver::start(&shared, &publisher, &existing, tasks)?;
         }
     }
-    if roles.has(Role::Api) {
-        start_api(&shared, host, tasks).await?;
+    if let Some(listener) = api {
+        let linger = if host.is_there { Duration::ZERO } else { API_LINGER };
+        start_api(&shared, listener, linger, tasks)?;
     }
     Ok(())
 }
@@ -268,9 +274,12 @@ async fn listen(
     }
 }
 
-async fn start_api(shared: &Shared, host: Host, tasks: &mut Tasks) -> anyhow::Result<()> {
-    let linger = if host.is_there { Duration::ZERO } else { API_LINGER };
-    let listener = listen("http.listen", shared.config.http.listen, host.api).await?;
+fn start_api(
+    shared: &Shared,
+    listener: TcpListener,
+    linger: Duration,
+    tasks: &mut Tasks,
+) -> anyhow::Result<()> {
     tracing::info!(address = %listener.local_addr()?, "the API is open");
     let app = api::router(api_state(shared)?);
     let stop = shared.stop.clone();
@@ -343,6 +352,10 @@ async fn watch_signals(stop: CancellationToken, finished: CancellationToken) -> 
         };
         if stop.is_cancelled() {
             tracing::warn!(signal = name, "told to stop a second time; ending at once");
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "asked for twice: nothing is waited for any more"
+            )]
             std::process::exit(1);
         }
         tracing::info!(signal = name, "told to stop");

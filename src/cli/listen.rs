@@ -29,7 +29,7 @@ const MAX_REMEMBERED: usize = 1_000_000;
 
 /// A local receiver that verifies and prints webhooks.
 #[derive(Debug, Clone, clap::Args)]
-pub struct ListenOptions {
+pub(super) struct ListenOptions {
     /// Secret to verify signatures with; may be given more than once
     #[arg(long = "secret", value_name = "SECRET", value_parser = secret)]
     pub secrets: Vec<Secret>,
@@ -110,7 +110,7 @@ struct Receiver {
 
 /// Listens until SIGINT or SIGTERM, or until nobody reads the output, and prints a summary on stderr. Makes a runtime of its
 /// own.
-pub fn run(options: ListenOptions) -> anyhow::Result<()> {
+pub(super) fn run(options: ListenOptions) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

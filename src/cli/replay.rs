@@ -105,7 +105,7 @@ fn replay(args: &ReplayArgs, config: &Config) -> anyhow::Result<()> {
         if read as u64 == MAX_LINE_BYTES && !line.ends_with(b"\n") {
             bail!("line {number} is longer than {MAX_LINE_BYTES} bytes");
         }
-        progress.advance(read as u64, published, || clock::monotonic());
+        progress.advance(read as u64, published, clock::monotonic);
         match reader.read(line.trim_ascii_end()) {
             Parsed::Blank => {}
             Parsed::Skipped(reason) => {

@@ -130,6 +130,10 @@ impl WebhookClient {
             lookup: options.lookup,
             rules: Arc::clone(&rules),
         };
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "this is the one client that leaves the house"
+        )]
         let http = reqwest::Client::builder()
             .tls_backend_preconfigured(tls_config(options.extra_roots_pem.as_deref())?)
             .dns_resolver(resolver)

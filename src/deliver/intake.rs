@@ -1,6 +1,6 @@
 //! Reads delivery records: one group member on its own thread, for `deliveries` and every tier.
 //!
-//! In: records. Out: [`Work`], when it is due. Guaranteed: an offset is committed only when it and all before it are
+//! In: records. Out: `Work`, when it is due. Guaranteed: an offset is committed only when it and all before it are
 //! complete; nothing of a revoked partition begins after its attempts under way were claimed. A tier is never paused: what is
 //! not due is held in a heap, and a partition that has enough in the heap is not polled.
 
@@ -511,10 +511,7 @@ impl Intake {
         let publisher = self.links.publisher.clone();
         let dead_letter = self.settings.dead_letter_topic.clone();
         let metrics = Arc::clone(&self.links.metrics);
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "ends with its acknowledgement, and dropping it leaves the offset open"
-        )]
+        // Not supervised: it ends with its acknowledgement, and when it is dropped its offset stays open.
         self.links.runtime.spawn(async move {
             let mut headers = read_from.headers().to_vec();
             headers.push((header::REASON, why.as_str().to_owned()));

@@ -2,10 +2,10 @@
 //!
 //! The engine reads nothing and writes nothing. Its owner feeds it records in order, and after each batch
 //!
-//! 1. takes the [`StateRecord`](super::stored::StateRecord)s, writes them and waits for the acknowledgements,
+//! 1. takes the `StateRecord`s, writes them and waits for the acknowledgements,
 //! 2. publishes the decisions: those of the batch and those that came with the states,
 //! 3. confirms the episodes whose deliveries are published,
-//! 4. commits the [`Checkpoint`] taken at the end of the batch.
+//! 4. commits the `Checkpoint` taken at the end of the batch.
 //!
 //! Dropped at any point between and made again from what was acknowledged, an engine decides what is missing with the
 //! same ids. Goals and custom events of uncommitted records are decided again even where a state is ahead of the
@@ -153,6 +153,12 @@ impl Engine {
         let is_fresh = |at_ms: i64| !is_live || now_ms.saturating_sub(at_ms) <= self.config.stale_after_ms;
 
         let state = &mut self.sites[place];
+        // As it may be told.
+        let page = event.path.as_deref().map(redact);
+        let hashes = Hashes::new(&self.hasher, event, page.as_deref());
+        if let Some(visitor) = hashes.visitor {
+            state.touch(visitor, hashes.source, hashes.page);
+        }
         state.live |= is_live;
         // What was decided already, before the commit or by a state that is ahead of it, only rebuilds the window.
         // The partition's clock waits for the first record after that: until then the window is incomplete, and moved
@@ -162,12 +168,18 @@ impl Engine {
         let to = if quiet { second } else { second.max(floor) };
         let mut changed = state.move_to(to, !quiet, &mut self.shared);
 
-        let visit = event.visitor_id.as_deref().map(|visitor| {
+        let visit = hashes.visitor.map(|hash| {
+            let labels = &mut self.shared.labels;
             let seen = Seen {
-                hash: self.hasher.hash(visitor.as_bytes()),
+                hash,
                 second,
-                source: label_source(&self.hasher, event, state, &mut self.shared.labels),
-                page: label_page(&self.hasher, event, state, &mut self.shared.labels),
+                source: event
+                    .source
+                    .as_deref()
+                    .map_or(NO_LABEL, |name| state.label(hashes.source, name, labels)),
+                page: page
+                    .as_deref()
+                    .map_or(NO_LABEL, |name| state.label(hashes.page, name, labels)),
             };
             let most = self.config.limits.visitors_per_site;
             state.window.visit(seen, most, segment, &mut self.shared.segments)
@@ -289,19 +301,24 @@ pub(super) fn list(dirty: &mut Vec<SiteId>, state: &mut SiteState) {
     }
 }
 
-/// The label of the event's source. The two kinds of label share a table: their hashes are kept apart.
-fn label_source(hasher: &SipHasher13, event: &Event<'_>, state: &mut SiteState, budget: &mut Budget) -> u16 {
-    event.source.as_deref().map_or(NO_LABEL, |source| {
-        state.label(!hasher.hash(source.as_bytes()), source, budget)
-    })
+/// What an event's texts hash to.
+#[derive(Debug, Clone, Copy)]
+struct Hashes {
+    visitor: Option<u64>,
+    /// Sources and pages share a table: their hashes are kept apart.
+    source: u64,
+    page: u64,
 }
 
-/// The label of the event's page, as it may be told.
-fn label_page(hasher: &SipHasher13, event: &Event<'_>, state: &mut SiteState, budget: &mut Budget) -> u16 {
-    event.path.as_deref().map_or(NO_LABEL, |path| {
-        let path = redact(path);
-        state.label(hasher.hash(path.as_bytes()), &path, budget)
-    })
+impl Hashes {
+    fn new(hasher: &SipHasher13, event: &Event<'_>, page: Option<&str>) -> Self {
+        let hash = |text: &str| hasher.hash(text.as_bytes());
+        Self {
+            visitor: event.visitor_id.as_deref().map(hash),
+            source: event.source.as_deref().map_or(0, |source| !hash(source)),
+            page: page.map_or(0, hash),
+        }
+    }
 }
 
 #[cfg(test)]

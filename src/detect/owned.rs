@@ -70,6 +70,7 @@ pub struct Standing {
     pub replaying: i64,
 }
 
+#[derive(Debug)]
 struct SourceState {
     position: Position,
     /// The offset after the last one read, or the partition's end if that is beyond.
@@ -80,6 +81,7 @@ struct SourceState {
 }
 
 /// A partition number with everything that belongs to it.
+#[derive(Debug)]
 pub struct Owned {
     pub partition: i32,
     pub engine: Engine,

@@ -145,3 +145,7 @@ impl Engine {
         sources.all(|source| source.clock == SourceClock::Live)
     }
 }
+
+#[cfg(test)]
+#[path = "recovery_tests.rs"]
+mod tests;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::decision::{Decision, Origin, body};
-use super::goals::GoalIndex;
+use super::goals::{GoalIndex, Heads};
 use super::labels::{Budget, Labels, OTHER};
 use super::segments::Segments;
 use super::singles::Takes;
@@ -27,12 +27,16 @@ pub(super) struct Shared {
     pub(super) labels: Budget,
 }
 
-/// The state of one site.
+/// The state of one site: what every event touches, in as few cache lines as may be. An event costs what it waits for
+/// them, and little else.
 #[derive(Debug)]
+#[repr(align(64))]
 pub(super) struct SiteState {
     pub(super) window: Window,
     labels: Labels,
     triggers: Triggers,
+    /// Which paths may complete a page goal.
+    page_heads: Heads,
     /// Moved by the wall clock when it is silent.
     pub(super) live: bool,
     /// Whether some webhook takes goals; without one no goal is looked for.
@@ -47,7 +51,7 @@ pub(super) struct SiteState {
     pub(super) covered: Option<Box<[i64]>>,
     pub(super) site: Arc<Site>,
     /// Those that some webhook takes.
-    goals: GoalIndex,
+    goals: Box<GoalIndex>,
     unconfirmed: Vec<Unconfirmed>,
 }
 
@@ -84,7 +88,8 @@ impl SiteState {
             dirty: false,
             stored: false,
             covered: None,
-            goals: GoalIndex::default(),
+            goals: Box::default(),
+            page_heads: Heads::default(),
             unconfirmed: Vec::new(),
             site,
         };
@@ -133,7 +138,8 @@ impl SiteState {
             filters.any(|filter| filter.takes(name))
         };
         let taken = site.goals.iter().filter(|goal| takes_goal(&goal.name));
-        self.goals = GoalIndex::new(taken.cloned());
+        self.goals = Box::new(GoalIndex::new(taken.cloned()));
+        self.page_heads = self.goals.page_heads();
         self.takes_goals = enabled().any(|webhook| webhook.triggers.goal_completion.is_some());
         self.takes_custom = enabled().any(|webhook| webhook.triggers.custom_event.is_some());
     }
@@ -163,6 +169,14 @@ impl SiteState {
             self.labels.clear(&mut shared.labels);
         }
         changed
+    }
+
+    /// Reads what an event will need, all at once: see [`Window::touch`]. The hashes are those of visitor, source and
+    /// page.
+    pub(super) fn touch(&self, visitor: u64, source: u64, page: u64) {
+        self.window.touch(visitor);
+        self.labels.touch(source);
+        self.labels.touch(page);
     }
 
     /// The label of a name of this site.
@@ -237,6 +251,7 @@ impl SiteState {
         Takes {
             site: &self.site,
             goals: &self.goals,
+            page_heads: self.page_heads,
             goal_completion: self.takes_goals,
             custom_event: self.takes_custom,
         }

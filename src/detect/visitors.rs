@@ -61,6 +61,14 @@ impl Visitors {
         }
     }
 
+    /// Reads the slot where the search for a visitor begins, to have it near when it does.
+    pub(super) fn touch(&self, hash: u64) {
+        let capacity = self.slots.len();
+        if capacity > 0 {
+            std::hint::black_box(self.slots[home(hash.max(1), capacity)].second);
+        }
+    }
+
     /// Adds a visitor that is not held.
     pub(super) fn insert(&mut self, hash: u64, second: u32, source: u16, page: u16) {
         if self.is_full() {

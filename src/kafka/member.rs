@@ -57,6 +57,7 @@ pub struct Commit {
 }
 
 /// librdkafka's callbacks for one member.
+#[derive(Debug)]
 pub struct MemberContext {
     voice: Voice,
     group: &'static str,
@@ -64,6 +65,7 @@ pub struct MemberContext {
     closing: AtomicBool,
 }
 
+#[derive(Debug)]
 enum RawEvent {
     Assigned(Vec<(String, i32)>),
     Revoked { lost: bool },
@@ -258,6 +260,10 @@ impl GroupMember {
     }
 
     /// Lowest and next offset of a partition, asked of its broker.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "where reading begins, not whether it has caught up"
+    )]
     pub fn watermarks(&self, at: TopicPartition, timeout: Duration) -> KafkaResult<(i64, i64)> {
         self.consumer
             .fetch_watermarks(&self.topics[at.topic], at.partition, timeout)

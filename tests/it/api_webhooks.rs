@@ -5,9 +5,9 @@ use sqlx::PgPool;
 
 use crate::api_support::{Api, text};
 
-const WEBHOOKS: &str = "/api/sites/example.com/webhooks";
+pub(crate) const WEBHOOKS: &str = "/api/sites/example.com/webhooks";
 
-fn body() -> Value {
+pub(crate) fn body() -> Value {
     json!({
         "name": "Production",
         "url": "https://hooks.example.com/services/T000/secret-path-9f2c",
@@ -18,7 +18,7 @@ fn body() -> Value {
 }
 
 /// Creates a webhook and returns its path.
-async fn create(api: &Api, body: Value) -> String {
+pub(crate) async fn create(api: &Api, body: Value) -> String {
     let created = api.post(WEBHOOKS, body).await;
     assert_eq!(created.status, 201, "{}", created.body);
     created.headers["location"].to_str().expect("text").to_owned()
@@ -201,220 +201,6 @@ async fn fifty_creates_at_once_leave_ten_webhooks(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn a_patch_changes_what_it_names_and_null_resets(pool: PgPool) {
-    let api = Api::start(pool).await;
-    let path = create(&api, body()).await;
-    let before = api.get(&path).await.body;
-
-    let patch = json!({"triggers": {"visitor_spike": {"window_seconds": 60}}, "max_age_seconds": 600, "name": "Other"});
-    let after = api.patch(&path, patch).await;
-    assert_eq!(after.status, 200, "{}", after.body);
-    assert_eq!(
-        after.body["triggers"]["visitor_spike"],
-        json!({"threshold": 500, "window_seconds": 60})
-    );
-    assert_eq!(after.body["max_age_seconds"], 600);
-    assert_eq!(after.body["name"], "Other");
-    assert_eq!(after.body["headers"], before["headers"]);
-    assert_ne!(after.body["updated_at"], before["updated_at"]);
-    assert_eq!(after.body["inserted_at"], before["inserted_at"]);
-
-    let reset = json!({"triggers": {"visitor_spike": {"window_seconds": null}}, "max_age_seconds": null, "name": null,
-                       "headers": null, "failure_threshold": null, "rate_limit_per_second": null});
-    let after = api.patch(&path, reset).await;
-    assert_eq!(after.body["triggers"]["visitor_spike"]["window_seconds"], 300);
-    assert_eq!(after.body["max_age_seconds"], Value::Null);
-    assert_eq!(after.body["name"], "hooks.example.com");
-    assert_eq!(after.body["headers"], json!({}));
-    assert_eq!(after.body["rate_limit_per_second"], Value::Null, "no limit");
-
-    // The merge-patch type, and an empty patch.
-    let request = api.request("PATCH", &path).bearer_auth(&api.token);
-    let request = request
-        .header("content-type", "application/merge-patch+json")
-        .body("{}");
-    let same = crate::api_support::read(request).await;
-    assert_eq!(same.status, 200);
-    assert_eq!(same.body["name"], "hooks.example.com");
-}
-
-#[sqlx::test]
-async fn a_patch_is_judged_by_what_it_makes_of_the_webhook(pool: PgPool) {
-    let api = Api::start(pool).await;
-    let path = create(
-        &api,
-        json!({"url": "https://example.com", "events": ["custom_event"]}),
-    )
-    .await;
-    let answer = api
-        .patch(&path, json!({"events": ["custom_event", "visitor_spike"]}))
-        .await;
-    assert_eq!(
-        answer.errors(),
-        [("/triggers/visitor_spike/threshold", "required")]
-    );
-    let answer = api
-        .patch(
-            &path,
-            json!({"url": null, "name": "x".repeat(101), "colour": null, "id": "wh_1"}),
-        )
-        .await;
-    let wanted = [
-        ("/colour", "unknown_field"),
-        ("/id", "read_only"),
-        ("/url", "required"),
-        ("/name", "too_long"),
-    ];
-    assert_eq!(answer.errors(), wanted);
-    let answer = api
-        .patch(&path, json!({"secret": "another-secret-of-mine"}))
-        .await;
-    assert_eq!(answer.errors(), [("/secret", "not_available")]);
-    let answer = api.patch(&path, json!({"secret": null})).await;
-    assert_eq!(answer.errors(), [("/secret", "not_available")]);
-    assert_eq!(api.patch(&path, json!([])).await.errors(), [("", "wrong_type")]);
-
-    let spike = json!({"events": ["visitor_spike"], "triggers": {"visitor_spike": {"threshold": 3}}});
-    assert_eq!(api.patch(&path, spike).await.status, 200);
-    let back = api.patch(&path, json!({"events": ["goal_completion"]})).await;
-    assert_eq!(
-        (back.status, &back.body["triggers"]),
-        (200, &json!({})),
-        "the trigger goes with its event type"
-    );
-    let unknown = format!("{WEBHOOKS}/wh_01h455vb4pex5vsknk084sn02q");
-    assert_eq!(api.patch(&unknown, json!({"name": "x"})).await.status, 404);
-}
-
-#[sqlx::test]
-async fn an_answer_can_be_edited_and_sent_back(pool: PgPool) {
-    let api = Api::start(pool.clone()).await;
-    let path = create(&api, body()).await;
-    let stored = "select encode(url, 'hex') from webhooks";
-    let mut answer = api.get(&path).await.body;
-    for read_only in ["id", "site_id", "health", "inserted_at", "updated_at"] {
-        answer.as_object_mut().expect("an object").remove(read_only);
-    }
-    answer["name"] = json!("Edited");
-    let after = api.patch(&path, answer).await;
-    assert_eq!(
-        (after.status, &after.body["name"]),
-        (200, &json!("Edited")),
-        "{}",
-        after.body
-    );
-    assert_eq!(after.body["url"], "https://hooks.example.com/…9f2c");
-    // Still the address it was: encrypted anew, and not the masked one.
-    let registry = bellwether::record::registry::RegistryReader::new(std::sync::Arc::new(
-        crate::record_support::keyring(&[("a", 1)]),
-    ));
-    let mut reader = registry;
-    let mut conn = pool.acquire().await.expect("connection");
-    let seen = reader.look(&mut conn, 0).await.expect("looked").expect("first");
-    let webhook = seen.webhooks.values().next().expect("one");
-    assert_eq!(
-        webhook.url.reveal().as_str(),
-        "https://hooks.example.com/services/T000/secret-path-9f2c"
-    );
-    assert_eq!(webhook.headers[0].1.reveal(), "secret-header-value");
-    let _: String = sqlx::query_scalar(stored).fetch_one(&pool).await.expect("stored");
-}
-
-#[sqlx::test]
-async fn switching_off_cancels_what_waits_and_switching_on_counts_from_now(pool: PgPool) {
-    let api = Api::start(pool.clone()).await;
-    let path = create(&api, body()).await;
-    let id = webhook_uuid(&pool).await;
-    for status in ["pending", "retrying", "delivered", "failed"] {
-        insert_delivery(&pool, id, status).await;
-    }
-    let since: chrono::DateTime<chrono::Utc> = active_since(&pool).await;
-    let off = api.patch(&path, json!({"enabled": false})).await;
-    assert_eq!(off.body["enabled"], false);
-    assert_eq!(
-        off.body["health"],
-        json!({"state": "disabled", "reason": "owner", "last_success_at": null, "consecutive_failures": 0})
-    );
-    assert_eq!(
-        statuses(&pool).await,
-        ["cancelled", "cancelled", "delivered", "failed"]
-    );
-    assert_eq!(active_since(&pool).await, since);
-    let on = api.patch(&path, json!({"enabled": true})).await;
-    assert_eq!(
-        (&on.body["enabled"], &on.body["health"]["state"]),
-        (&json!(true), &json!("new"))
-    );
-    let again = active_since(&pool).await;
-    assert!(again > since);
-    // It is on already: nothing it missed is skipped.
-    api.patch(&path, json!({"enabled": true, "name": "x"})).await;
-    assert_eq!(active_since(&pool).await, again);
-}
-
-#[sqlx::test]
-async fn what_bellwether_switched_off_says_why_until_its_owner_decides(pool: PgPool) {
-    let api = Api::start(pool.clone()).await;
-    let path = create(&api, body()).await;
-    sqlx::query(
-        "update webhooks set disabled_at = now(), disabled_reason = 'gone', consecutive_failures = 1",
-    )
-    .execute(&pool)
-    .await
-    .expect("updated");
-    let renamed = api.patch(&path, json!({"name": "x"})).await;
-    assert_eq!(renamed.body["enabled"], false);
-    assert_eq!(
-        renamed.body["health"]["reason"], "gone",
-        "a new name says nothing about that"
-    );
-    let off = api.patch(&path, json!({"enabled": false})).await;
-    assert_eq!(off.body["health"]["reason"], "owner");
-    let on = api.patch(&path, json!({"enabled": true})).await;
-    assert_eq!(
-        on.body["health"],
-        json!({"state": "new", "reason": null, "last_success_at": null, "consecutive_failures": 0})
-    );
-}
-
-#[sqlx::test]
-async fn deleting_wipes_what_is_secret_cancels_what_waits_and_keeps_the_history(pool: PgPool) {
-    let api = Api::start(pool.clone()).await;
-    let path = create(&api, body()).await;
-    let id = webhook_uuid(&pool).await;
-    for status in ["pending", "retrying", "delivered"] {
-        insert_delivery(&pool, id, status).await;
-    }
-    let deleted = api.send("DELETE", &path, None).await;
-    assert_eq!((deleted.status, deleted.body), (204, Value::Null));
-    let left: i64 = sqlx::query_scalar(
-        "select count(*) from webhooks where url is not null or headers is not null or deleted_at is null",
-    )
-    .fetch_one(&pool)
-    .await
-    .expect("read");
-    let secrets: i64 = sqlx::query_scalar("select count(*) from webhook_secrets")
-        .fetch_one(&pool)
-        .await
-        .expect("read");
-    assert_eq!((left, secrets), (0, 0));
-    assert_eq!(statuses(&pool).await, ["cancelled", "cancelled", "delivered"]);
-    let reasons: Vec<Option<String>> =
-        sqlx::query_scalar("select failure_reason from deliveries order by status")
-            .fetch_all(&pool)
-            .await
-            .expect("read");
-    assert_eq!(reasons[0].as_deref(), Some("deleted"));
-    for method in ["GET", "DELETE"] {
-        assert_eq!(api.send(method, &path, None).await.status, 404);
-    }
-    assert_eq!(api.patch(&path, json!({"name": "x"})).await.status, 404);
-    assert_eq!(api.get(WEBHOOKS).await.body["data"], json!([]));
-    let history = api.get(&format!("{path}/deliveries")).await;
-    assert_eq!(history.body["data"].as_array().expect("a list").len(), 3);
-}
-
-#[sqlx::test]
 async fn a_site_id_is_one_percent_encoded_segment(pool: PgPool) {
     let api = Api::start(pool).await;
     let created = api.post("/api/sites/a%2Fb%20%C3%BC/webhooks", body()).await;
@@ -436,39 +222,4 @@ async fn a_site_id_is_one_percent_encoded_segment(pool: PgPool) {
         );
     }
     assert_eq!(api.get("/api/sites/%FF/webhooks").await.status, 404);
-}
-
-async fn webhook_uuid(pool: &PgPool) -> uuid::Uuid {
-    sqlx::query_scalar("select id from webhooks")
-        .fetch_one(pool)
-        .await
-        .expect("one webhook")
-}
-
-async fn active_since(pool: &PgPool) -> chrono::DateTime<chrono::Utc> {
-    sqlx::query_scalar("select active_since from webhooks")
-        .fetch_one(pool)
-        .await
-        .expect("one webhook")
-}
-
-async fn statuses(pool: &PgPool) -> Vec<String> {
-    sqlx::query_scalar("select status from deliveries order by status")
-        .fetch_all(pool)
-        .await
-        .expect("read")
-}
-
-async fn insert_delivery(pool: &PgPool, webhook: uuid::Uuid, status: &str) {
-    sqlx::query(
-        "insert into deliveries (id, notification_id, webhook_id, site_id, event_type, origin, status, created_at,
-             inserted_at, updated_at, parked_until, parked_reason)
-         values (gen_random_uuid(), gen_random_uuid(), $1, 'example.com', 'visitor_spike', 'event', $2, now(), now(),
-             now(), now(), 'circuit')",
-    )
-    .bind(webhook)
-    .bind(status)
-    .execute(pool)
-    .await
-    .expect("inserted");
 }

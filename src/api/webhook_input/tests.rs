@@ -1,12 +1,14 @@
 //! Every field of a webhook: good, bad, several bad at once.
 
-use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
 use crate::api::merge;
 use crate::domain::event::EventType;
-use crate::domain::trigger::{NameFilter, SpikeSettings, Triggers};
+use crate::domain::trigger::{NameFilter, SpikeSettings};
+
+mod strange;
+mod triggers;
 
 fn rules() -> WebhookRules {
     WebhookRules {
@@ -264,174 +266,6 @@ fn own_headers_follow_their_rules() {
 }
 
 #[test]
-fn events_are_those_there_are() {
-    refused(json!({"events": null}), &[("/events", "required")]);
-    refused(json!({"events": []}), &[("/events", "empty")]);
-    refused(json!({"events": "goal_completion"}), &[("/events", "wrong_type")]);
-    refused(
-        json!({"events": ["goal_completion", "goal_completion"]}),
-        &[("/events/1", "duplicate")],
-    );
-    refused(
-        json!({"events": ["goal_completion", 7, "nonsense", "test"]}),
-        &[
-            ("/events/1", "wrong_type"),
-            ("/events/2", "unknown"),
-            ("/events/3", "not_available"),
-        ],
-    );
-    for later in LATER_EVENT_NAMES {
-        refused(json!({"events": [later]}), &[("/events/0", "not_available")]);
-    }
-}
-
-const LATER_EVENT_NAMES: [&str; 5] = [
-    "visitor_drop",
-    "visitor_spike_resolved",
-    "visitor_drop_resolved",
-    "error_condition",
-    "webhook_disabled",
-];
-
-#[test]
-fn a_spike_needs_its_threshold() {
-    let missing = [("/triggers/visitor_spike/threshold", "required")];
-    let spike = json!(["visitor_spike"]);
-    refused(json!({"events": spike}), &missing);
-    refused(json!({"events": spike, "triggers": {}}), &missing);
-    refused(
-        json!({"events": spike, "triggers": {"visitor_spike": {}}}),
-        &missing,
-    );
-    refused(
-        json!({"events": spike, "triggers": {"visitor_spike": null}}),
-        &missing,
-    );
-    refused(
-        json!({"events": spike, "triggers": {"visitor_spike": {"window_seconds": 60}}}),
-        &missing,
-    );
-    refused(
-        json!({"events": spike, "triggers": {"visitor_spike": {"threshold": null}}}),
-        &missing,
-    );
-    refused(
-        json!({"events": spike, "triggers": {"visitor_spike": 5}}),
-        &[("/triggers/visitor_spike", "wrong_type")],
-    );
-    refused(
-        json!({"events": spike, "triggers": []}),
-        &[("/triggers", "wrong_type")],
-    );
-    let ok = create(&body(
-        json!({"events": spike, "triggers": {"visitor_spike": {"threshold": 1}}}),
-    ))
-    .expect("valid");
-    assert_eq!(
-        ok.triggers.visitor_spike,
-        Some(SpikeSettings {
-            threshold: 1,
-            window_seconds: 300
-        })
-    );
-}
-
-#[test]
-fn limits_of_triggers() {
-    let spike =
-        |settings: Value| json!({"events": ["visitor_spike"], "triggers": {"visitor_spike": settings}});
-    for (settings, field) in [
-        (json!({"threshold": 0}), "threshold"),
-        (json!({"threshold": -5}), "threshold"),
-        (json!({"threshold": 1.5}), "threshold"),
-        (json!({"threshold": 5, "window_seconds": 59}), "window_seconds"),
-        (json!({"threshold": 5, "window_seconds": 3601}), "window_seconds"),
-    ] {
-        refused(
-            spike(settings),
-            &[(&format!("/triggers/visitor_spike/{field}"), "out_of_range")],
-        );
-    }
-    for window in [60, 3_600] {
-        assert!(create(&body(spike(json!({"threshold": 5, "window_seconds": window})))).is_ok());
-    }
-    refused(
-        spike(json!({"threshold": 5, "treshold": 5})),
-        &[("/triggers/visitor_spike/treshold", "unknown_field")],
-    );
-    for later in [
-        "change_percent",
-        "sensitivity",
-        "repeat_after_seconds",
-        "min_interval_seconds",
-        "notify_resolved",
-    ] {
-        let pointer = format!("/triggers/visitor_spike/{later}");
-        refused(
-            spike(json!({"threshold": 5, later: 1})),
-            &[(&pointer, "not_available")],
-        );
-    }
-
-    let goals = |settings: Value| json!({"triggers": {"goal_completion": settings}});
-    refused(
-        goals(json!({"goals": []})),
-        &[("/triggers/goal_completion/goals", "empty")],
-    );
-    refused(
-        goals(json!({"goals": "Signup"})),
-        &[("/triggers/goal_completion/goals", "wrong_type")],
-    );
-    refused(
-        goals(json!({"goals": ["Signup", "", "Signup"]})),
-        &[
-            ("/triggers/goal_completion/goals/1", "empty"),
-            ("/triggers/goal_completion/goals/2", "duplicate"),
-        ],
-    );
-    refused(
-        goals(json!({"goals": ["x".repeat(121)]})),
-        &[("/triggers/goal_completion/goals/0", "too_long")],
-    );
-    refused(
-        goals(json!({"names": ["Signup"]})),
-        &[("/triggers/goal_completion/names", "unknown_field")],
-    );
-    refused(
-        goals(json!({"every": 2, "at_least": 3})),
-        &[
-            ("/triggers/goal_completion/at_least", "not_available"),
-            ("/triggers/goal_completion/every", "not_available"),
-        ],
-    );
-    for open in [json!({}), json!({"goals": null}), json!(null)] {
-        assert_eq!(
-            create(&body(goals(open)))
-                .expect("valid")
-                .triggers
-                .goal_completion,
-            Some(NameFilter::All)
-        );
-    }
-}
-
-#[test]
-fn a_trigger_belongs_to_a_subscribed_event_type() {
-    refused(
-        json!({"triggers": {"visitor_spike": {"threshold": 5}}}),
-        &[("/triggers/visitor_spike", "not_subscribed")],
-    );
-    refused(
-        json!({"triggers": {"visitor_drop": {"threshold": 5}}}),
-        &[("/triggers/visitor_drop", "not_available")],
-    );
-    refused(
-        json!({"triggers": {"page_view": {}}}),
-        &[("/triggers/page_view", "unknown_field")],
-    );
-}
-
-#[test]
 fn other_fields_are_refused_by_name() {
     refused(
         json!({"ulr": "x", "id": "wh_1", "a/b": 1}),
@@ -514,73 +348,4 @@ fn what_was_accepted_once_is_not_judged_again() {
             .collect::<Vec<_>>(),
         ["/url", "/retry_schedule"]
     );
-}
-
-/// Any JSON, with the names that mean something here more often than chance would have them.
-fn any_json() -> impl Strategy<Value = Value> {
-    let name = prop_oneof![
-        proptest::sample::select(FIELDS.to_vec()).prop_map(str::to_owned),
-        proptest::sample::select(vec![
-            "visitor_spike",
-            "goal_completion",
-            "threshold",
-            "goals",
-            "names",
-            "X-A"
-        ])
-        .prop_map(str::to_owned),
-        ".{0,8}",
-    ];
-    let leaf = prop_oneof![
-        Just(Value::Null),
-        any::<bool>().prop_map(Value::from),
-        any::<i64>().prop_map(Value::from),
-        any::<f64>().prop_map(Value::from),
-        ".{0,130}".prop_map(Value::from),
-        proptest::sample::select(vec![
-            "visitor_spike",
-            "custom_event",
-            "https://a.example/x",
-            "json",
-            "default"
-        ])
-        .prop_map(Value::from),
-        (0_u32..4_000).prop_map(Value::from),
-    ];
-    leaf.prop_recursive(4, 64, 8, move |inner| {
-        prop_oneof![
-            proptest::collection::vec(inner.clone(), 0..8).prop_map(Value::Array),
-            proptest::collection::vec((name.clone(), inner), 0..8)
-                .prop_map(|pairs| Value::Object(pairs.into_iter().collect())),
-        ]
-    })
-}
-
-proptest! {
-    #[test]
-    fn no_body_and_no_patch_is_too_strange(changes in any_json(), patch in any_json()) {
-        let mut strange = body(json!({}));
-        for json in [changes, patch] {
-            if let Value::Object(map) = json {
-                strange = merge::apply_to_webhook(&strange, "", &map);
-            }
-            let mut errors = Errors::default();
-            let object = Object::root(&strange);
-            refuse_other_fields(&object, &mut errors);
-            let settings = read_settings(&object, &rules(), None, &mut errors);
-            prop_assert!(settings.is_some() || !errors.is_empty());
-            for error in errors.list() {
-                prop_assert!(error.pointer.is_empty() || error.pointer.starts_with('/'));
-                prop_assert!(!error.detail.is_empty());
-            }
-            if let Some(settings) = settings {
-                // What is accepted can be stored and read back.
-                let stored = Value::Object(settings.triggers.to_json());
-                prop_assert_eq!(Triggers::from_json(&settings.events, &stored), Some(settings.triggers.clone()));
-                let written = to_body(&settings, settings.enabled);
-                let mut errors = Errors::default();
-                prop_assert_eq!(read_settings(&Object::root(&written), &rules(), None, &mut errors), Some(settings));
-            }
-        }
-    }
 }

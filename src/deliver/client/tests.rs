@@ -15,6 +15,7 @@ const PATIENT: Duration = Duration::from_secs(20);
 const HURRIED: Duration = Duration::from_millis(700);
 
 /// Answers each connection with `handle`, on a thread of its own.
+#[expect(clippy::disallowed_methods, reason = "a server of a test ends with it")]
 fn receiver(handle: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
