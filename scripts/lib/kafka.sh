@@ -14,8 +14,8 @@ fetch_kafka() {
     if [ ! -d "$kafka_libs" ]; then
         say "fetching Apache Kafka $kafka_version with Maven (45 MB, once)"
         rm -rf "$kafka_libs.part"
-        # Maven colours even what is no terminal.
-        mvn -q -B --strict-checksums -f "$kafka_pom" dependency:copy-dependencies -DincludeScope=runtime \
+        # Maven colours even what is no terminal, and a JVM leaves a folder in /tmp unless told not to.
+        MAVEN_OPTS="${MAVEN_OPTS:-} -XX:-UsePerfData" mvn -q -B --strict-checksums -f "$kafka_pom" dependency:copy-dependencies -DincludeScope=runtime \
             -DoutputDirectory="$kafka_libs.part" </dev/null 2>&1 | sed 's/\x1b\[[0-9;]*m//g' >&2 ||
             die "Maven could not fetch Kafka"
         # Moved when complete: an interrupted download is not taken for a whole one.
