@@ -173,8 +173,13 @@ impl Engine {
             let seen = Seen {
                 hash,
                 second,
-                source: event.source.as_deref().map_or(NO_LABEL, |name| state.label(hashes.source, name, labels)),
-                page: page.as_deref().map_or(NO_LABEL, |name| state.label(hashes.page, name, labels)),
+                source: event
+                    .source
+                    .as_deref()
+                    .map_or(NO_LABEL, |name| state.label(hashes.source, name, labels)),
+                page: page
+                    .as_deref()
+                    .map_or(NO_LABEL, |name| state.label(hashes.page, name, labels)),
             };
             let most = self.config.limits.visitors_per_site;
             state.window.visit(seen, most, segment, &mut self.shared.segments)
