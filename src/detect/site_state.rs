@@ -6,8 +6,10 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::decision::{Decision, Origin, body};
+use super::glimpse::Hashes;
 use super::goals::{GoalIndex, Heads};
 use super::labels::{Budget, Labels, OTHER};
+use super::places::prefetch;
 use super::segments::Segments;
 use super::singles::Takes;
 use super::stored::{Stored, StoredDecision};
@@ -19,6 +21,7 @@ use crate::domain::event::EventType;
 use crate::domain::id::{NotificationId, NotificationKind};
 use crate::domain::notification::NotificationData;
 use crate::domain::registry::Site;
+use crate::domain::site::SiteId;
 
 /// What the sites of a partition share.
 #[derive(Debug)]
@@ -39,6 +42,7 @@ pub(super) struct SiteState {
     page_heads: Heads,
     /// Moved by the wall clock when it is silent.
     pub(super) live: bool,
+    pub(super) id: SiteId,
     /// Whether some webhook takes goals; without one no goal is looked for.
     takes_goals: bool,
     /// Whether some webhook takes custom events.
@@ -83,6 +87,7 @@ impl SiteState {
             labels: Labels::default(),
             triggers: Triggers::none(),
             live,
+            id: site.id.clone(),
             takes_goals: false,
             takes_custom: false,
             dirty: false,
@@ -106,7 +111,7 @@ impl SiteState {
             .unconfirmed
             .into_iter()
             .map(|decision| {
-                let (episode, decision) = decision.into_decision(state.site.id.clone());
+                let (episode, decision) = decision.into_decision(state.id.clone());
                 Unconfirmed {
                     episode,
                     decision,
@@ -171,12 +176,24 @@ impl SiteState {
         changed
     }
 
-    /// Reads what an event will need, all at once: see [`Window::touch`]. The hashes are those of visitor, source and
-    /// page.
-    pub(super) fn touch(&self, visitor: u64, source: u64, page: u64) {
-        self.window.touch(visitor);
-        self.labels.touch(source);
-        self.labels.touch(page);
+    /// Asks memory for what an event needs of the state itself.
+    pub(super) fn prefetch(&self) {
+        prefetch(&self.window);
+        prefetch(&self.labels);
+        prefetch(&self.triggers);
+        prefetch(&self.id);
+    }
+
+    /// Asks memory for what an event needs beyond it, which is only known once the state is there.
+    pub(super) fn prefetch_deep(&self, hashes: &Hashes) {
+        if let Some(first) = self.id.as_str().as_bytes().first() {
+            prefetch(first);
+        }
+        if let Some(visitor) = hashes.visitor {
+            self.window.prefetch(visitor);
+            self.labels.prefetch(hashes.source);
+            self.labels.prefetch(hashes.page);
+        }
     }
 
     /// The label of a name of this site.
@@ -193,7 +210,7 @@ impl SiteState {
     pub(super) fn judge(&mut self, origin: Origin<'_>, fresh: bool) -> Judged {
         let judgement = self
             .triggers
-            .judge(self.site.id.as_str(), &self.window, origin, fresh);
+            .judge(self.id.as_str(), &self.window, origin, fresh);
         let judged = Judged {
             changed: judgement.changed,
             decided: judgement.fired.len(),
@@ -219,7 +236,7 @@ impl SiteState {
         } = fired;
         let id = NotificationId::derive(
             moment.record_ms,
-            self.site.id.as_str(),
+            self.id.as_str(),
             EVENT.as_str(),
             NotificationKind::Start,
             &[episode.id.as_bytes()],
@@ -237,7 +254,7 @@ impl SiteState {
         Decision {
             id,
             event: EVENT,
-            site_id: self.site.id.clone(),
+            site_id: self.id.clone(),
             body: body(&self.site, id, EVENT, i64::from(moment.now) * 1_000, data),
             webhooks,
             created_at_ms: moment.record_ms,
@@ -273,7 +290,7 @@ impl SiteState {
 
     /// The state to be written, and the decisions that are in it for the first time.
     pub(super) fn store(&mut self, covered: BTreeMap<String, i64>) -> (Vec<u8>, Vec<Decision>) {
-        let mut stored = Stored::new(self.site.id.clone(), self.window.now(), covered);
+        let mut stored = Stored::new(self.id.clone(), self.window.now(), covered);
         stored.firing = self.triggers.stored();
         let mut new = Vec::new();
         for unconfirmed in &mut self.unconfirmed {
