@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 
+use super::loopback::{self, Ask};
 use super::{complain, print};
 use crate::clock;
 use crate::config::Config;
@@ -47,9 +46,9 @@ pub(super) async fn run(args: HealthArgs, config: &Config) -> anyhow::Result<Exi
 }
 
 async fn ask(address: SocketAddr, path: &str) -> anyhow::Result<(u16, String)> {
-    tokio::time::timeout(Duration::from_secs(5), get(address, path))
+    loopback::ask(address, Ask::get(path))
         .await
-        .with_context(|| format!("no answer from http://{address}{path} within 5 s"))?
+        .context("asking the admin listener (admin.listen)")
 }
 
 /// A listener on all addresses is asked on the loopback one.
@@ -60,24 +59,4 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
         ip => ip,
     };
     SocketAddr::new(ip, listen.port())
-}
-
-/// One plain HTTP/1.0 request. The webhook client would refuse a loopback address, as it should.
-async fn get(address: SocketAddr, path: &str) -> anyhow::Result<(u16, String)> {
-    let mut stream = TcpStream::connect(address)
-        .await
-        .with_context(|| format!("nothing listens on {address} (admin.listen)"))?;
-    stream
-        .write_all(format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes())
-        .await?;
-    let mut answer = Vec::new();
-    stream.take(64 * 1024).read_to_end(&mut answer).await?;
-    let text = String::from_utf8_lossy(&answer);
-    let (head, body) = text.split_once("\r\n\r\n").context("the answer is not HTTP")?;
-    let status = head
-        .split(' ')
-        .nth(1)
-        .and_then(|code| code.parse().ok())
-        .context("the answer has no status")?;
-    Ok((status, body.trim().to_owned()))
 }

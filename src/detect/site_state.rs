@@ -208,9 +208,7 @@ impl SiteState {
 
     /// Judges every trigger on the event that came from `origin`.
     pub(super) fn judge(&mut self, origin: Origin<'_>, fresh: bool) -> Judged {
-        let judgement = self
-            .triggers
-            .judge(self.id.as_str(), &self.window, origin, fresh);
+        let judgement = self.triggers.judge(self.id.as_str(), &self.window, origin, fresh);
         let judged = Judged {
             changed: judgement.changed,
             decided: judgement.fired.len(),
