@@ -17,7 +17,7 @@ use crate::kafka::topics::{Topics, plan};
 use crate::record::keyring::Keyring;
 use crate::record::keys;
 use crate::record::migrate::{self, Schema};
-use crate::record::pool::{self, PoolSettings};
+use crate::record::pool::{self, PoolSettings, Trust};
 use crate::telemetry::metrics::Labels;
 use crate::telemetry::{Health, Metrics};
 
@@ -46,13 +46,14 @@ pub fn keyring(config: &Config) -> anyhow::Result<Keyring> {
 }
 
 /// A pool of connections to Postgres.
-pub fn open_pool(config: &Config) -> anyhow::Result<PgPool> {
-    Ok(pool::open(&PoolSettings {
+pub fn open_pool(config: &Config, trust: &Trust) -> anyhow::Result<PgPool> {
+    let settings = PoolSettings {
         url: config.postgres.url.clone(),
         max_connections: config.postgres.max_connections,
         statement_timeout: config.postgres.statement_timeout,
         lock_timeout: Duration::from_secs(5),
-    })?)
+    };
+    Ok(pool::open(&settings, trust)?)
 }
 
 /// The label values that depend on the configuration.

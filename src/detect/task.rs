@@ -11,6 +11,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use rdkafka::error::KafkaError;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -39,6 +40,9 @@ const COMMIT_EVERY: Duration = Duration::from_millis(500);
 const KEEP: Duration = Duration::from_secs(60);
 /// How long a batch may wait for its episodes' deliveries to be acknowledged.
 const CONFIRM_PATIENCE: Duration = Duration::from_secs(5);
+/// Records handed to the producer and not acknowledged, beyond which nothing is read: far below what makes its queue full, so
+/// that the thread never waits for room there and goes on serving the group.
+const CROWDED: i32 = 20_000;
 /// How long giving partitions back may wait for acknowledgements.
 const SETTLE: Duration = Duration::from_secs(1);
 
@@ -154,10 +158,15 @@ impl Detector {
             self.take_confirmations();
             let mut begun = None;
             let now_ms = clock::now_ms();
-            let read = funnel.read(wait, |read| {
-                begun.get_or_insert_with(clock::monotonic);
-                self.take(read, now_ms);
-            });
+            let read = if self.links.publisher.unacknowledged() > CROWDED {
+                std::thread::sleep(WAIT);
+                0
+            } else {
+                funnel.read(wait, |read| {
+                    begun.get_or_insert_with(clock::monotonic);
+                    self.take(read, now_ms);
+                })
+            };
             if read > 0 {
                 self.flush();
                 if let Some(revoked_at) = self.revoked_at.take() {
@@ -325,23 +334,29 @@ impl Detector {
             return;
         }
         self.last_commit = now;
-        let commits = self.commits();
+        let again = self.member.take_failed_commit();
+        let commits = self.commits(again);
         if let Err(error) = self.member.commit(&commits, false) {
-            self.links
-                .metrics
-                .commit_errors
-                .with_label_values(&["detect"])
-                .inc();
-            tracing::warn!(group = "detect", error = %error, "an offset commit failed; the next one covers it");
+            self.commit_failed(&error);
         }
     }
 
-    fn commits(&mut self) -> Vec<Commit> {
+    fn commit_failed(&self, error: &KafkaError) {
+        self.links
+            .metrics
+            .commit_errors
+            .with_label_values(&["detect"])
+            .inc();
+        self.member.note_failed_commit();
+        tracing::warn!(group = "detect", error = %error, "an offset commit failed; the next one covers it");
+    }
+
+    fn commits(&mut self, again: bool) -> Vec<Commit> {
         let nonce = &self.nonce;
         self.owned
             .iter_mut()
             .flatten()
-            .flat_map(|owned| owned.commits(nonce))
+            .flat_map(|owned| owned.commits(nonce, again))
             .collect()
     }
 
@@ -430,6 +445,12 @@ impl Detector {
         self.member
             .assign_to_funnel(&starts, funnel)
             .context("taking partitions of the detect group")?;
+        let nonce = &self.nonce;
+        let owned = self.owned.iter_mut().flatten();
+        let firsts: Vec<Commit> = owned.flat_map(|owned| owned.first_commits(nonce)).collect();
+        if let Err(error) = self.member.commit(&firsts, false) {
+            self.commit_failed(&error);
+        }
         self.joined = true;
         self.links
             .metrics
@@ -467,14 +488,9 @@ impl Detector {
             {
                 std::thread::sleep(Duration::from_millis(2));
             }
-            let commits = self.commits();
+            let commits = self.commits(false);
             if let Err(error) = self.member.commit(&commits, true) {
-                self.links
-                    .metrics
-                    .commit_errors
-                    .with_label_values(&["detect"])
-                    .inc();
-                tracing::warn!(group = "detect", error = %error, "the commit before giving partitions back failed; they are read again");
+                self.commit_failed(&error);
             }
         }
         let until = clock::monotonic() + KEEP;

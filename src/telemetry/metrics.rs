@@ -308,6 +308,7 @@ impl Metrics {
             self.unreadable_records.with_label_values(&[topic]);
             self.newer_records_held.with_label_values(&[topic]);
             self.topic_retention.with_label_values(&[topic]);
+            self.records_missed.with_label_values(&[topic]);
         }
         for role in ROLES {
             self.roles.with_label_values(&[role]);
