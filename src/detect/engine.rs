@@ -163,6 +163,7 @@ impl Engine {
 
         let state = &mut self.sites[place];
         state.live |= is_live;
+        state.heard |= !record.replaying;
         // What was decided already, before the commit or by a state that is ahead of it, only rebuilds the window.
         // The partition's clock waits for the first record after that: until then the window is incomplete, and moved
         // on by others it would forget what triggers have still to be judged on.
@@ -250,6 +251,17 @@ impl Engine {
                 list(&mut self.dirty, state);
             }
         }
+    }
+
+    /// The sites that had an event since the last call.
+    pub fn take_heard(&mut self) -> Vec<SiteId> {
+        let mut heard = Vec::new();
+        for state in &mut self.sites {
+            if std::mem::take(&mut state.heard) {
+                heard.push(state.id.clone());
+            }
+        }
+        heard
     }
 
     /// Gauges and counters. Looks at every site: meant for once a second.
