@@ -176,10 +176,6 @@ async fn answer(
 }
 
 impl Receiver {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "NO_COLOR is every program's convention, not a setting of this one"
-    )]
     fn new(options: ListenOptions) -> Self {
         Self {
             colours: super::wants_colours(),

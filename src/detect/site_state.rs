@@ -146,7 +146,7 @@ impl SiteState {
             filters.any(|filter| filter.takes(name))
         };
         let taken = site.goals.iter().filter(|goal| takes_goal(&goal.name));
-        self.goals = Box::new(GoalIndex::new(taken.cloned()));
+        *self.goals = GoalIndex::new(taken.cloned());
         self.page_heads = self.goals.page_heads();
         self.takes_goals = enabled().any(|webhook| webhook.triggers.goal_completion.is_some());
         self.takes_custom = enabled().any(|webhook| webhook.triggers.custom_event.is_some());
