@@ -182,6 +182,26 @@ mod tests {
     }
 
     #[test]
+    fn librdkafka_properties_may_be_numbers_wherever_they_come_from() {
+        let config = from_toml("[kafka.properties]\nsession.timeout.ms = 6000").expect("valid");
+        assert_eq!(config.kafka.properties["session.timeout.ms"], "6000");
+        let sources = ConfigSources {
+            overrides: vec![
+                "kafka.properties.session.timeout.ms=6000".into(),
+                "kafka.properties.x=-1".into(),
+                "kafka.properties.y=0.5".into(),
+            ],
+            ..Default::default()
+        };
+        let properties = load(&sources).expect("valid").kafka.properties;
+        assert_eq!(properties["session.timeout.ms"], "6000");
+        assert_eq!(
+            (properties["x"].as_str(), properties["y"].as_str()),
+            ("-1", "0.5")
+        );
+    }
+
+    #[test]
     fn a_flag_wins_over_the_file() {
         let sources = ConfigSources {
             overrides: vec!["kafka.partitions=7".into(), "webhooks.allow_http=true".into()],

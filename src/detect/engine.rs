@@ -2,10 +2,10 @@
 //!
 //! The engine reads nothing and writes nothing. Its owner feeds it records in order, and after each batch
 //!
-//! 1. takes the [`StateRecord`](super::stored::StateRecord)s, writes them and waits for the acknowledgements,
+//! 1. takes the `StateRecord`s, writes them and waits for the acknowledgements,
 //! 2. publishes the decisions: those of the batch and those that came with the states,
 //! 3. confirms the episodes whose deliveries are published,
-//! 4. commits the [`Checkpoint`] taken at the end of the batch.
+//! 4. commits the `Checkpoint` taken at the end of the batch.
 //!
 //! Dropped at any point between and made again from what was acknowledged, an engine decides what is missing with the
 //! same ids. Goals and custom events of uncommitted records are decided again even where a state is ahead of the
@@ -163,6 +163,7 @@ impl Engine {
 
         let state = &mut self.sites[place];
         state.live |= is_live;
+        state.heard |= !record.replaying;
         // What was decided already, before the commit or by a state that is ahead of it, only rebuilds the window.
         // The partition's clock waits for the first record after that: until then the window is incomplete, and moved
         // on by others it would forget what triggers have still to be judged on.
@@ -177,8 +178,13 @@ impl Engine {
             let seen = Seen {
                 hash,
                 second,
-                source: event.source.as_deref().map_or(NO_LABEL, |name| state.label(hashes.source, name, labels)),
-                page: page.as_deref().map_or(NO_LABEL, |name| state.label(hashes.page, name, labels)),
+                source: event
+                    .source
+                    .as_deref()
+                    .map_or(NO_LABEL, |name| state.label(hashes.source, name, labels)),
+                page: page
+                    .as_deref()
+                    .map_or(NO_LABEL, |name| state.label(hashes.page, name, labels)),
             };
             let most = self.config.limits.visitors_per_site;
             state.window.visit(seen, most, segment, &mut self.shared.segments)
@@ -245,6 +251,17 @@ impl Engine {
                 list(&mut self.dirty, state);
             }
         }
+    }
+
+    /// The sites that had an event since the last call.
+    pub fn take_heard(&mut self) -> Vec<SiteId> {
+        let mut heard = Vec::new();
+        for state in &mut self.sites {
+            if std::mem::take(&mut state.heard) {
+                heard.push(state.id.clone());
+            }
+        }
+        heard
     }
 
     /// Gauges and counters. Looks at every site: meant for once a second.

@@ -103,13 +103,16 @@ fn has_props(event: &Event<'_>, goal: &Goal) -> bool {
 pub struct Heads(u64);
 
 impl Heads {
-    fn new<'a>(
-        literal: impl Iterator<Item = &'a str>,
-        prefixes: impl Iterator<Item = &'a str>,
-    ) -> Self {
+    fn new<'a>(literal: impl Iterator<Item = &'a str>, prefixes: impl Iterator<Item = &'a str>) -> Self {
         let literal = literal.map(Self::of);
         // A prefix too short to have a second byte says nothing about it.
-        let prefixes = prefixes.map(|prefix| if prefix.len() < 2 { u64::MAX } else { Self::of(prefix) });
+        let prefixes = prefixes.map(|prefix| {
+            if prefix.len() < 2 {
+                u64::MAX
+            } else {
+                Self::of(prefix)
+            }
+        });
         Self(literal.chain(prefixes).fold(0, |all, one| all | one))
     }
 

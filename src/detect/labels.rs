@@ -1,7 +1,7 @@
 //! Names of sources and pages as small numbers, so that a visitor's latest ones cost four bytes.
 //!
 //! Two bounds hold: labels a site may have, and bytes all sites of a partition may spend on them. Beyond either a new
-//! name becomes [`OTHER`] and is counted; it is then missing from top lists and nothing else. Labels nobody wears any
+//! name becomes `OTHER` and is counted; it is then missing from top lists and nothing else. Labels nobody wears any
 //! more are collected when they outnumber those that are worn.
 
 use super::places::prefetch;

@@ -17,7 +17,9 @@ impl Places {
 
     /// The place with this hash for which `is_it` holds.
     pub(super) fn find(&self, hash: u64, is_it: impl Fn(usize) -> bool) -> Option<usize> {
-        let found = self.table.find(hash, |(known, place)| *known == hash && is_it(*place));
+        let found = self
+            .table
+            .find(hash, |(known, place)| *known == hash && is_it(*place));
         found.map(|(_, place)| *place)
     }
 

@@ -36,7 +36,10 @@ pub(super) fn decide(
     let Takes { site, goals, .. } = takes;
     let name = event.name.as_deref().unwrap_or_default();
     let may_complete = event.kind != EventKind::Pageview
-        || event.path.as_deref().is_some_and(|path| takes.page_heads.may_match(path));
+        || event
+            .path
+            .as_deref()
+            .is_some_and(|path| takes.page_heads.may_match(path));
     if takes.goal_completion && may_complete {
         let mut told_by_name = false;
         goals.find(event, found);

@@ -47,6 +47,8 @@ pub(super) struct SiteState {
     takes_goals: bool,
     /// Whether some webhook takes custom events.
     takes_custom: bool,
+    /// It had an event since somebody last asked.
+    pub(super) heard: bool,
     /// Listed to be written.
     pub(super) dirty: bool,
     /// A record of it may be on the state topic.
@@ -90,6 +92,7 @@ impl SiteState {
             id: site.id.clone(),
             takes_goals: false,
             takes_custom: false,
+            heard: false,
             dirty: false,
             stored: false,
             covered: None,
@@ -208,9 +211,7 @@ impl SiteState {
 
     /// Judges every trigger on the event that came from `origin`.
     pub(super) fn judge(&mut self, origin: Origin<'_>, fresh: bool) -> Judged {
-        let judgement = self
-            .triggers
-            .judge(self.id.as_str(), &self.window, origin, fresh);
+        let judgement = self.triggers.judge(self.id.as_str(), &self.window, origin, fresh);
         let judged = Judged {
             changed: judgement.changed,
             decided: judgement.fired.len(),

@@ -125,6 +125,7 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// Names and values, as an event has them.
 type Pairs<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
 
 /// Properties: one more than allowed is enough to know that there are too many.

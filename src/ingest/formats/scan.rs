@@ -99,7 +99,11 @@ impl<'a> Scanner<'a> {
             return None;
         }
         self.at += digits;
-        Some(rest[..digits].iter().fold(0, |sum, byte| sum * 10 + i64::from(byte - b'0')))
+        Some(
+            rest[..digits]
+                .iter()
+                .fold(0, |sum, byte| sum * 10 + i64::from(byte - b'0')),
+        )
     }
 
     fn word(&mut self, word: &str, value: Loose<'a>) -> Option<Loose<'a>> {
@@ -165,9 +169,30 @@ mod tests {
     #[test]
     fn whatever_is_unusual_or_wrong_is_given_up_on() {
         for text in [
-            "", "{", "}", "[]", "{}x", "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{,}", "{\"a\":01}", "{\"a\":1.5}",
-            "{\"a\":1e3}", "{\"a\":-1}", "{\"a\":{}}", "{\"a\":[]}", "{\"a\":nul}", "{\"a\":nulll}", "{\"a\":\"x",
-            "{\"a\":\"x\ny\"}", "{\"a\":\"\\n\"}", "{\"a\":1234567890123456789}", "{a:1}", "{\"a\":1 2}", "{\"a\":1",
+            "",
+            "{",
+            "}",
+            "[]",
+            "{}x",
+            "{\"a\"}",
+            "{\"a\":}",
+            "{\"a\":1,}",
+            "{,}",
+            "{\"a\":01}",
+            "{\"a\":1.5}",
+            "{\"a\":1e3}",
+            "{\"a\":-1}",
+            "{\"a\":{}}",
+            "{\"a\":[]}",
+            "{\"a\":nul}",
+            "{\"a\":nulll}",
+            "{\"a\":\"x",
+            "{\"a\":\"x\ny\"}",
+            "{\"a\":\"\\n\"}",
+            "{\"a\":1234567890123456789}",
+            "{a:1}",
+            "{\"a\":1 2}",
+            "{\"a\":1",
         ] {
             assert_eq!(scanned(text), None, "{text}");
         }
