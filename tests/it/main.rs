@@ -22,5 +22,6 @@ mod api_access;
 mod api_history;
 mod api_sites_goals;
 mod spine;
+mod real_input;
 mod crash;
 mod demo;
