@@ -333,9 +333,9 @@ impl Intake {
         let owned = partition_numbers(self.partitions.keys()).len();
         self.assignment.revoke();
         if !lost && !self.partitions.is_empty() {
-            self.links.under_way.claim(&self.links.runtime);
+            let handed_over = self.links.under_way.claim(&self.links.runtime);
             self.take_completions();
-            let commits = self.commits(true, true);
+            let commits = self.commits(true, handed_over);
             if let Err(error) = self.member.commit(&commits, true) {
                 self.commit_failed(&error);
             }

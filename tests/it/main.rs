@@ -22,3 +22,4 @@ mod api_history;
 mod api_sites_goals;
 mod spine;
 mod crash;
+mod outages;
