@@ -131,10 +131,12 @@ impl UnderWay {
         if claims.is_empty() {
             return true;
         }
-        let written = runtime.block_on(tokio::time::timeout(CLAIM_PATIENCE, async {
+        let write = async {
             let mut connection = self.pool.acquire().await?;
             outcomes::claim(&mut connection, &claims).await
-        }));
+        };
+        // The timeout is made inside: it needs the runtime that this thread is not of.
+        let written = runtime.block_on(async { tokio::time::timeout(CLAIM_PATIENCE, write).await });
         let error = match written {
             Ok(Ok(())) => {
                 tracing::info!(

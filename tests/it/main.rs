@@ -22,4 +22,5 @@ mod api_history;
 mod api_sites_goals;
 mod spine;
 mod crash;
+mod handover;
 mod outages;
