@@ -40,6 +40,8 @@ const NAP: Duration = Duration::from_millis(10);
 /// Records taken from one partition before the next has its turn.
 const TURN: usize = 64;
 const COMMIT_EVERY: Duration = Duration::from_millis(500);
+/// How long a hand-over waits for its commit: the whole group waits meanwhile.
+const COMMIT_PATIENCE: Duration = Duration::from_secs(1);
 const GAUGES_EVERY: Duration = Duration::from_secs(1);
 /// How long a revoked partition's open offsets are remembered.
 const KEEP: Duration = Duration::from_secs(60);
@@ -229,9 +231,6 @@ impl Intake {
                     }
                 }
                 MemberEvent::Revoked { lost } => self.revoked(lost)?,
-                MemberEvent::Error(error) => {
-                    tracing::warn!(group = "deliver", error = %error, "the consumer reports an error; it goes on by itself");
-                }
             }
         }
         Ok(())
@@ -308,7 +307,7 @@ impl Intake {
             .add(owned as i64);
         // Before anything is sent the commit's note says that we are at work, should we die before the next one.
         let commits = self.commits(true, false);
-        if let Err(error) = self.member.commit(&commits, true) {
+        if let Err(error) = self.member.commit_and_wait(&commits, COMMIT_PATIENCE) {
             self.commit_failed(&error);
         }
         Ok(())
@@ -333,10 +332,10 @@ impl Intake {
         let owned = partition_numbers(self.partitions.keys()).len();
         self.assignment.revoke();
         if !lost && !self.partitions.is_empty() {
-            self.links.under_way.claim(&self.links.runtime);
+            let handed_over = self.links.under_way.claim(&self.links.runtime);
             self.take_completions();
-            let commits = self.commits(true, true);
-            if let Err(error) = self.member.commit(&commits, true) {
+            let commits = self.commits(true, handed_over);
+            if let Err(error) = self.member.commit_and_wait(&commits, COMMIT_PATIENCE) {
                 self.commit_failed(&error);
             }
         }
@@ -581,7 +580,7 @@ impl Intake {
         // One that failed was noted as committed: so that it is made good, all positions go again.
         let all = self.member.take_failed_commit();
         let commits = self.commits(all, false);
-        if let Err(error) = self.member.commit(&commits, false) {
+        if let Err(error) = self.member.commit(&commits) {
             self.commit_failed(&error);
         }
     }
@@ -685,7 +684,6 @@ impl Intake {
         self.give_up_partitions(false);
         self.links.health.set_partitions(&self.settings.name, None);
         self.member.leave();
-        tracing::info!(group = "deliver", "left the group");
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use tokio_util::sync::CancellationToken;
 
 use super::owned::{Note, Owned, Position};
 use super::task::{DetectSettings, Positions};
@@ -113,6 +114,7 @@ pub(super) fn load_states(
     restored: &mut [Restored],
     settings: &DetectSettings,
     voice: &Voice,
+    stop: &CancellationToken,
 ) -> anyhow::Result<()> {
     let mut new: BTreeMap<i32, &mut Owned> = restored
         .iter_mut()
@@ -130,6 +132,7 @@ pub(super) fn load_states(
         &topic,
         &partitions,
         STATE_PATIENCE,
+        stop,
         |partition, offset, key, value| {
             let Some(owned) = new.get_mut(&partition) else {
                 return;

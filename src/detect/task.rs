@@ -38,6 +38,8 @@ const WAIT: Duration = Duration::from_millis(10);
 const HEARD_EVERY: Duration = Duration::from_secs(10);
 const TICK_EVERY: Duration = Duration::from_secs(1);
 const COMMIT_EVERY: Duration = Duration::from_millis(500);
+/// How long giving partitions back waits for its commit: the whole group waits meanwhile.
+const COMMIT_PATIENCE: Duration = Duration::from_secs(1);
 /// How long a revoked partition's engine is kept.
 const KEEP: Duration = Duration::from_secs(60);
 /// How long a batch may wait for its episodes' deliveries to be acknowledged.
@@ -145,7 +147,6 @@ pub fn run(member: GroupMember, settings: DetectSettings, links: DetectLinks) ->
         .set_partitions(&detector.settings.name, None);
     drop(funnel);
     detector.member.leave();
-    tracing::info!(group = "detect", "left the group");
     result
 }
 
@@ -361,7 +362,7 @@ impl Detector {
         self.last_commit = now;
         let again = self.member.take_failed_commit();
         let commits = self.commits(again);
-        if let Err(error) = self.member.commit(&commits, false) {
+        if let Err(error) = self.member.commit(&commits) {
             self.commit_failed(&error);
         }
     }
@@ -412,9 +413,6 @@ impl Detector {
                         .unassign()
                         .context("giving partitions of the detect group back")?;
                 }
-                MemberEvent::Error(error) => {
-                    tracing::warn!(group = "detect", error = %error, "the consumer reports an error; it goes on by itself");
-                }
             }
         }
         Ok(())
@@ -447,7 +445,7 @@ impl Detector {
                 }
             }
         }
-        restore::load_states(&mut restored, &self.settings, &self.links.voice)?;
+        restore::load_states(&mut restored, &self.settings, &self.links.voice, &self.links.stop)?;
         let mut starts = Vec::new();
         for one in restored {
             let owned = match one {
@@ -473,7 +471,7 @@ impl Detector {
         let nonce = &self.nonce;
         let owned = self.owned.iter_mut().flatten();
         let firsts: Vec<Commit> = owned.flat_map(|owned| owned.first_commits(nonce)).collect();
-        if let Err(error) = self.member.commit(&firsts, false) {
+        if let Err(error) = self.member.commit(&firsts) {
             self.commit_failed(&error);
         }
         self.joined = true;
@@ -513,8 +511,9 @@ impl Detector {
             {
                 std::thread::sleep(Duration::from_millis(2));
             }
-            let commits = self.commits(false);
-            if let Err(error) = self.member.commit(&commits, true) {
+            let again = self.member.take_failed_commit();
+            let commits = self.commits(again);
+            if let Err(error) = self.member.commit_and_wait(&commits, COMMIT_PATIENCE) {
                 self.commit_failed(&error);
             }
         }

@@ -25,3 +25,5 @@ mod spine;
 mod real_input;
 mod crash;
 mod demo;
+mod handover;
+mod outages;
