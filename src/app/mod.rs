@@ -12,6 +12,7 @@ mod upkeep;
 pub use roles::{Role, Roles};
 pub use start::{keyring, open_pool, schedules};
 
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -33,12 +34,19 @@ use crate::domain::target::TargetRules;
 use crate::kafka::context::Voice;
 use crate::kafka::producer::Publisher;
 use crate::record::keyring::Keyring;
+use crate::record::pool::Trust;
 use crate::record::probe::Probe;
 use crate::record::{follow, registry::RegistryReader};
 use crate::tasks::Tasks;
 use crate::telemetry::admin::{self, AdminState};
 use crate::telemetry::{Health, Metrics, logs};
 
+/// Until the server has told of a statement that it ended.
+const STATEMENT_SLACK: Duration = Duration::from_secs(1);
+/// From the end of the grace period until the process ends, whatever is left to write.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+/// How long an open connection to the admin listener may hold up the end.
+const ADMIN_LINGER: Duration = Duration::from_secs(1);
 /// How long the API accepts requests after the process was told to stop, so that whoever routes to it has noticed.
 const API_LINGER: Duration = Duration::from_secs(5);
 
@@ -60,25 +68,38 @@ struct Shared {
     give_up: CancellationToken,
 }
 
+/// What another program settles for a service that it runs inside itself. By default nothing: the service is a process.
+#[derive(Debug, Default)]
+pub struct Host {
+    /// The service stops when it is cancelled.
+    pub stop: CancellationToken,
+    /// Signals are the host's to watch, and nobody routes requests here.
+    pub is_there: bool,
+    pub admin: Option<std::net::TcpListener>,
+    pub api: Option<std::net::TcpListener>,
+    /// The brokers are [embedded](crate::kafka::embedded): they answer no question about a topic's settings.
+    pub embedded_kafka: bool,
+}
+
 /// Runs the service with these roles until it is told to stop.
 pub async fn serve(config: Config, roles: Roles) -> anyhow::Result<()> {
+    serve_in(Host::default(), config, roles).await
+}
+
+/// Runs the service inside another program.
+pub async fn serve_in(mut host: Host, config: Config, roles: Roles) -> anyhow::Result<()> {
     let config = Arc::new(config);
     let schedules = Arc::new(schedules(&config)?);
     let metrics = Arc::new(Metrics::new(&start::labels(&config, &schedules)));
     logs::start(&config.telemetry, &roles.to_string(), Some(Arc::clone(&metrics)));
     start::describe(&config, &roles, &metrics);
     let health = Arc::new(Health::new(Arc::clone(&metrics), start::checks(&roles)));
-    let (stop, give_up, finished) = (
-        CancellationToken::new(),
-        CancellationToken::new(),
-        CancellationToken::new(),
-    );
+    let stop = host.stop.clone();
+    let (give_up, finished) = (CancellationToken::new(), CancellationToken::new());
     let mut tasks = Tasks::new(stop.clone(), finished.clone());
 
     // First of all, so that a start that takes long can be watched.
-    let listener = TcpListener::bind(config.admin.listen)
-        .await
-        .with_context(|| format!("admin.listen = {}", config.admin.listen))?;
+    let listener = listen("admin.listen", config.admin.listen, host.admin.take()).await?;
     tracing::info!(address = %listener.local_addr()?, "the admin listener is open");
     let registry_read_at = Arc::new(AtomicI64::new(0));
     let app = admin::router(AdminState {
@@ -88,24 +109,33 @@ pub async fn serve(config: Config, roles: Roles) -> anyhow::Result<()> {
     });
     let until = finished.clone();
     tasks.spawn_background("admin", async move {
-        Ok(axum::serve(listener, app)
-            .with_graceful_shutdown(until.cancelled_owned())
-            .await?)
+        let end = async {
+            until.cancelled().await;
+            tokio::time::sleep(ADMIN_LINGER).await;
+        };
+        let served = axum::serve(listener, app).with_graceful_shutdown(until.clone().cancelled_owned());
+        tokio::select! {
+            result = served.into_future() => Ok(result?),
+            () = end => Ok(()),
+        }
     });
-    tasks.spawn_background("signals", watch_signals(stop.clone(), finished.clone()));
+    if !host.is_there {
+        tasks.spawn_background("signals", watch_signals(stop.clone(), finished.clone()));
+    }
 
     let started = start_all(
         &config,
         &roles,
         &mut tasks,
         StartLinks {
-            metrics,
+            metrics: Arc::clone(&metrics),
             health: Arc::clone(&health),
             schedules,
             registry_read_at,
             stop: stop.clone(),
             give_up: give_up.clone(),
             finished: finished.clone(),
+            host,
         },
     );
     tokio::select! {
@@ -132,12 +162,29 @@ pub async fn serve(config: Config, roles: Roles) -> anyhow::Result<()> {
         on_finish.cancelled().await;
         Ok(())
     });
-    let result = tasks.join().await;
-    tracing::info!("stopped");
-    result
+    let longest = grace + LAST_WORDS;
+    let overdue = async {
+        stop.cancelled().await;
+        tokio::time::sleep(longest).await;
+    };
+    tokio::select! {
+        result = tasks.join() => {
+            tracing::info!("stopped");
+            result
+        }
+        // Postgres or Kafka is away, and whoever told us to stop will not wait much longer.
+        () = overdue => {
+            let unwritten = metrics.outcomes_unwritten.get();
+            anyhow::bail!(
+                "told to stop {} s ago, and not everything could be written ({unwritten} outcomes at least): what that was about may be sent again",
+                longest.as_secs()
+            )
+        }
+    }
 }
 
 struct StartLinks {
+    host: Host,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
     schedules: Arc<Schedules>,
@@ -161,14 +208,21 @@ async fn start_all(
         stop,
         give_up,
         finished,
+        host,
     } = links;
     let keyring = Arc::new(keyring(config)?);
-    let pool = open_pool(config)?;
-    let probe = Probe::new(Arc::clone(&metrics), Arc::clone(&health));
+    let trust = Trust::default();
+    let pool = open_pool(config, &trust)?;
+    let probe = Probe::new(
+        Arc::clone(&metrics),
+        Arc::clone(&health),
+        trust,
+        config.postgres.statement_timeout + STATEMENT_SLACK,
+    );
     start::postgres(config, &pool, &keyring, &health).await?;
     let voice = Voice::new(Arc::clone(&metrics));
     let existing = if roles.reads_kafka() {
-        start::kafka(config, &schedules, &voice, &metrics, &health).await?
+        start::kafka(config, &schedules, &voice, &metrics, &health, host.embedded_kafka).await?
     } else {
         Default::default()
     };
@@ -206,7 +260,7 @@ async fn start_all(
             pool,
             reader,
             publish,
-            move |begun_ms| registry_read_at.store(begun_ms, Ordering::Relaxed),
+            move |begun_ms| registry_read_at.store(begun_ms, Ordering::Release),
             until,
         )
         .await;
@@ -227,28 +281,46 @@ async fn start_all(
         }
     }
     if roles.has(Role::Api) {
-        start_api(&shared, tasks).await?;
+        start_api(&shared, host, tasks).await?;
     }
     Ok(())
 }
 
-async fn start_api(shared: &Shared, tasks: &mut Tasks) -> anyhow::Result<()> {
-    let http = &shared.config.http;
-    let listener = TcpListener::bind(http.listen)
-        .await
-        .with_context(|| format!("http.listen = {}", http.listen))?;
+/// The socket of the host, or one of our own.
+async fn listen(
+    key: &str,
+    address: SocketAddr,
+    given: Option<std::net::TcpListener>,
+) -> anyhow::Result<TcpListener> {
+    match given {
+        Some(listener) => {
+            listener.set_nonblocking(true)?;
+            Ok(TcpListener::from_std(listener)?)
+        }
+        None => TcpListener::bind(address)
+            .await
+            .with_context(|| format!("{key} = {address}")),
+    }
+}
+
+async fn start_api(shared: &Shared, host: Host, tasks: &mut Tasks) -> anyhow::Result<()> {
+    let linger = if host.is_there { Duration::ZERO } else { API_LINGER };
+    let listener = listen("http.listen", shared.config.http.listen, host.api).await?;
     tracing::info!(address = %listener.local_addr()?, "the API is open");
     let app = api::router(api_state(shared)?);
-    let stop = shared.stop.clone();
+    let (stop, give_up) = (shared.stop.clone(), shared.give_up.clone());
     tasks.spawn("api", async move {
-        let service = app.into_make_service_with_connect_info::<std::net::SocketAddr>();
+        let service = app.into_make_service_with_connect_info::<SocketAddr>();
         let until = async move {
             stop.cancelled().await;
-            tokio::time::sleep(API_LINGER).await;
+            tokio::time::sleep(linger).await;
         };
-        Ok(axum::serve(listener, service)
-            .with_graceful_shutdown(until)
-            .await?)
+        let served = axum::serve(listener, service).with_graceful_shutdown(until);
+        tokio::select! {
+            result = served.into_future() => Ok(result?),
+            // Someone sends a request byte by byte, or does not read the answer.
+            () = give_up.cancelled() => Ok(()),
+        }
     });
     Ok(())
 }

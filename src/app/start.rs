@@ -17,7 +17,7 @@ use crate::kafka::topics::{Topics, plan};
 use crate::record::keyring::Keyring;
 use crate::record::keys;
 use crate::record::migrate::{self, Schema};
-use crate::record::pool::{self, PoolSettings};
+use crate::record::pool::{self, PoolSettings, Trust};
 use crate::telemetry::metrics::Labels;
 use crate::telemetry::{Health, Metrics};
 
@@ -46,13 +46,14 @@ pub fn keyring(config: &Config) -> anyhow::Result<Keyring> {
 }
 
 /// A pool of connections to Postgres.
-pub fn open_pool(config: &Config) -> anyhow::Result<PgPool> {
-    Ok(pool::open(&PoolSettings {
+pub fn open_pool(config: &Config, trust: &Trust) -> anyhow::Result<PgPool> {
+    let settings = PoolSettings {
         url: config.postgres.url.clone(),
         max_connections: config.postgres.max_connections,
         statement_timeout: config.postgres.statement_timeout,
         lock_timeout: Duration::from_secs(5),
-    })?)
+    };
+    Ok(pool::open(&settings, trust)?)
 }
 
 /// The label values that depend on the configuration.
@@ -170,19 +171,24 @@ pub(super) async fn postgres(
     Ok(())
 }
 
-/// Sees that the topics are as they must be. Returns the names of the cluster's retry topics.
+/// Sees that the topics are as they must be (an embedded cluster's are made as planned). Returns the names of the cluster's
+/// retry topics.
 pub(super) async fn kafka(
     config: &Config,
     schedules: &Schedules,
     voice: &Voice,
     metrics: &Metrics,
     health: &Health,
+    embedded: bool,
 ) -> anyhow::Result<BTreeMap<String, i32>> {
     let topics = Topics::new(config, voice.clone()).context("starting the Kafka admin client")?;
     let plan = plan(config, &schedules.tier_names());
     let retry_prefix = config.kafka.topic("retry.");
     let deadline = clock::monotonic() + START_PATIENCE;
     let findings = loop {
+        if embedded {
+            break Vec::new();
+        }
         match topics.check(&plan, &retry_prefix).await {
             Ok(findings) => break findings,
             Err(error) if clock::monotonic() < deadline => {
@@ -213,7 +219,11 @@ pub(super) async fn kafka(
         anyhow::bail!("the topics are not as they must be:{}{hint}", lines.concat());
     }
     health.set("kafka", Ok(()));
-    let names: Vec<String> = plan.iter().map(|topic| topic.name.clone()).collect();
+    let names: Vec<String> = plan
+        .iter()
+        .filter(|_| !embedded)
+        .map(|topic| topic.name.clone())
+        .collect();
     for (topic, seconds) in topics.retentions(&names).await? {
         metrics.topic_retention.with_label_values(&[&topic]).set(seconds);
     }

@@ -66,6 +66,9 @@ const OWN_PROPERTIES: &[&str] = &[
     "acks",
     "request.required.acks",
     "partitioner",
+    "message.timeout.ms",
+    "delivery.timeout.ms",
+    "transactional.id",
     "client.rack",
 ];
 
@@ -128,11 +131,11 @@ fn flatten<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String
                 }
                 Value::String(_, text) => text.clone(),
                 Value::Bool(_, flag) => flag.to_string(),
-                Value::Num(_, number) => number
-                    .to_i128()
-                    .map(|n| n.to_string())
+                // Each of these answers for its own kinds of number only: the environment's are unsigned.
+                Value::Num(_, number) => (number.to_u128().map(|n| n.to_string()))
+                    .or_else(|| number.to_i128().map(|n| n.to_string()))
                     .or_else(|| number.to_f64().map(|n| n.to_string()))
-                    .unwrap_or_default(),
+                    .ok_or_else(|| format!("kafka.properties.\"{name}\": not a number"))?,
                 _ => {
                     return Err(format!(
                         "kafka.properties.\"{name}\": allowed: a string, a number, true or false"

@@ -1,4 +1,4 @@
-//! From a file, the environment and flags to a [`Config`].
+//! From a file, the environment and flags to a `Config`.
 
 use std::path::{Path, PathBuf};
 
@@ -179,6 +179,26 @@ mod tests {
         let config = from_toml("[kafka.properties]\nsecurity.protocol = \"SSL\"\n\"ssl.ca.location\" = \"/ca\"\nssl.cipher.suites = \"x\"").expect("valid");
         assert_eq!(config.kafka.properties["security.protocol"], "SSL");
         assert_eq!(config.kafka.properties["ssl.ca.location"], "/ca");
+    }
+
+    #[test]
+    fn librdkafka_properties_may_be_numbers_wherever_they_come_from() {
+        let config = from_toml("[kafka.properties]\nsession.timeout.ms = 6000").expect("valid");
+        assert_eq!(config.kafka.properties["session.timeout.ms"], "6000");
+        let sources = ConfigSources {
+            overrides: vec![
+                "kafka.properties.session.timeout.ms=6000".into(),
+                "kafka.properties.x=-1".into(),
+                "kafka.properties.y=0.5".into(),
+            ],
+            ..Default::default()
+        };
+        let properties = load(&sources).expect("valid").kafka.properties;
+        assert_eq!(properties["session.timeout.ms"], "6000");
+        assert_eq!(
+            (properties["x"].as_str(), properties["y"].as_str()),
+            ("-1", "0.5")
+        );
     }
 
     #[test]

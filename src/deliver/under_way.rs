@@ -111,14 +111,14 @@ impl UnderWay {
         again
     }
 
-    /// Before the partitions of `assignment` are handed over: writes the deadline of each of its requests, in one
-    /// statement. Called from a thread; waits for Postgres, but not for long. Should it fail, the next owner may repeat
-    /// what is under way, and says so.
-    pub fn claim(&self, assignment: &Arc<Assignment>, runtime: &Handle) {
+    /// Before the partitions of a revoked assignment are handed over: writes the deadline of each of its requests, in one
+    /// statement, and of those that are left from assignments before it. Called from a thread; waits for Postgres, but not
+    /// for long. Should it fail, the next owner may repeat what is under way, and says so.
+    pub fn claim(&self, runtime: &Handle) {
         let claims: Vec<Claim> = self
             .lock()
             .values()
-            .filter(|one| Arc::ptr_eq(&one.assignment, assignment))
+            .filter(|one| one.assignment.is_revoked())
             .filter_map(|one| {
                 let (facts, deadline_ms) = one.sending.clone()?;
                 Some(Claim {

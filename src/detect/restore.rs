@@ -61,6 +61,7 @@ pub(super) fn positions(
                     committed: start,
                     start,
                     note: Note::default(),
+                    is_first: true,
                 }
             }
             Some(offset) => {
@@ -81,6 +82,7 @@ pub(super) fn positions(
                     committed,
                     start,
                     note,
+                    is_first: false,
                 }
             }
         };

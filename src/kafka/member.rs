@@ -63,6 +63,7 @@ pub struct MemberContext {
     group: &'static str,
     events: Mutex<VecDeque<RawEvent>>,
     closing: AtomicBool,
+    commit_failed: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -114,6 +115,7 @@ impl ConsumerContext for MemberContext {
                     .commit_errors
                     .with_label_values(&[self.group])
                     .inc();
+                self.commit_failed.store(true, Ordering::Relaxed);
                 tracing::warn!(group = self.group, error = %error, "an offset commit failed; the next one covers it");
             }
         }
@@ -161,6 +163,7 @@ impl GroupMember {
             group: role,
             events: Mutex::default(),
             closing: AtomicBool::new(false),
+            commit_failed: AtomicBool::new(false),
         };
         let consumer: MemberConsumer = config.create_with_context(context)?;
         let names: Vec<&str> = topics.iter().map(String::as_str).collect();
@@ -360,6 +363,22 @@ impl GroupMember {
         }
         self.consumer
             .commit(&list, if wait { CommitMode::Sync } else { CommitMode::Async })
+    }
+
+    /// A commit was refused at once.
+    pub fn note_failed_commit(&self) {
+        self.consumer
+            .context()
+            .commit_failed
+            .store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a commit has failed since this was last asked.
+    pub fn take_failed_commit(&self) -> bool {
+        self.consumer
+            .context()
+            .commit_failed
+            .swap(false, Ordering::Relaxed)
     }
 
     /// A funnel that reads from this member.

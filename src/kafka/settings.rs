@@ -4,6 +4,42 @@ use rdkafka::ClientConfig;
 
 use crate::config::KafkaConfig;
 
+/// Settings that only a producer has: a consumer would warn about them.
+const PRODUCER_ONLY: &[&str] = &[
+    "batch.num.messages",
+    "batch.size",
+    "compression.codec",
+    "compression.level",
+    "compression.type",
+    "linger.ms",
+    "message.send.max.retries",
+    "queue.buffering.backpressure.threshold",
+    "queue.buffering.max.kbytes",
+    "queue.buffering.max.messages",
+    "queue.buffering.max.ms",
+    "request.timeout.ms",
+    "retries",
+    "sticky.partitioning.linger.ms",
+];
+
+/// Settings that only a member of a group has: a producer would warn about them.
+const CONSUMER_ONLY: &[&str] = &[
+    "check.crcs",
+    "fetch.error.backoff.ms",
+    "fetch.max.bytes",
+    "fetch.message.max.bytes",
+    "fetch.min.bytes",
+    "fetch.queue.backoff.ms",
+    "fetch.wait.max.ms",
+    "heartbeat.interval.ms",
+    "isolation.level",
+    "max.partition.fetch.bytes",
+    "max.poll.interval.ms",
+    "queued.max.messages.kbytes",
+    "queued.min.messages",
+    "session.timeout.ms",
+];
+
 /// What every client shares.
 pub fn client(config: &KafkaConfig) -> ClientConfig {
     let mut client = ClientConfig::new();
@@ -16,8 +52,7 @@ pub fn client(config: &KafkaConfig) -> ClientConfig {
         .set("topic.metadata.refresh.interval.ms", "30000")
         .set("socket.keepalive.enable", "true");
     for (key, value) in &config.properties {
-        // Compression is a producer's, and a consumer would warn about it.
-        if !is_producer_only(key) {
+        if !PRODUCER_ONLY.contains(&key.as_str()) && !CONSUMER_ONLY.contains(&key.as_str()) {
             client.set(key, value);
         }
     }
@@ -25,20 +60,17 @@ pub fn client(config: &KafkaConfig) -> ClientConfig {
     client
 }
 
-fn is_producer_only(key: &str) -> bool {
-    matches!(
-        key,
-        "compression.type"
-            | "compression.codec"
-            | "compression.level"
-            | "linger.ms"
-            | "queue.buffering.max.ms"
-            | "batch.size"
-    )
+/// The operator's settings of one kind of client; what must not be changed was refused when the configuration was read.
+fn set_own(client: &mut ClientConfig, config: &KafkaConfig, names: &[&str]) {
+    for (key, value) in &config.properties {
+        if names.contains(&key.as_str()) {
+            client.set(key, value);
+        }
+    }
 }
 
 /// A member of a consumer group.
-pub fn member(config: &KafkaConfig, group: &str) -> ClientConfig {
+fn member(config: &KafkaConfig, group: &str) -> ClientConfig {
     let mut client = client(config);
     client
         .set("group.id", group)
@@ -67,6 +99,7 @@ pub fn detect_member(config: &KafkaConfig, group: &str) -> ClientConfig {
     client
         .set("queued.min.messages", "20000")
         .set("queued.max.messages.kbytes", "16384");
+    set_own(&mut client, config, CONSUMER_ONLY);
     client
 }
 
@@ -78,6 +111,7 @@ pub fn deliver_member(config: &KafkaConfig, group: &str, queues: usize) -> Clien
         .set("queued.min.messages", "2000")
         .set("queued.max.messages.kbytes", kbytes.to_string())
         .set("fetch.queue.backoff.ms", "20");
+    set_own(&mut client, config, CONSUMER_ONLY);
     client
 }
 
@@ -104,13 +138,43 @@ pub fn producer(config: &KafkaConfig) -> ClientConfig {
         // A record waits for its broker as long as it takes: given up, it would be lost to whoever counts on it.
         .set("message.timeout.ms", "0")
         .set("queue.buffering.max.kbytes", "131072");
-    for (key, value) in &config.properties {
-        client.set(key, value);
-    }
+    set_own(&mut client, config, PRODUCER_ONLY);
     client
         .set("enable.idempotence", "true")
         .set("acks", "all")
         // What Java producers use; librdkafka's own default (CRC32) would put a site elsewhere.
         .set("partitioner", "murmur2_random");
     client
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(properties: &[(&str, &str)]) -> KafkaConfig {
+        KafkaConfig {
+            properties: properties
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                .collect(),
+            ..KafkaConfig::default()
+        }
+    }
+
+    #[test]
+    fn each_client_gets_the_operators_settings_that_are_its_own() {
+        let config = with(&[
+            ("security.protocol", "SSL"),
+            ("session.timeout.ms", "3000"),
+            ("compression.type", "zstd"),
+        ]);
+        let (member, producer) = (deliver_member(&config, "g", 1), producer(&config));
+        assert_eq!(member.get("session.timeout.ms"), Some("3000"));
+        assert_eq!(member.get("compression.type"), None);
+        assert_eq!(producer.get("compression.type"), Some("zstd"));
+        assert_eq!(producer.get("session.timeout.ms"), None);
+        for client in [&member, &producer, &reader(&config), &detect_member(&config, "g")] {
+            assert_eq!(client.get("security.protocol"), Some("SSL"));
+        }
+    }
 }

@@ -227,7 +227,10 @@ fn timestamp_ms(value: &Loose<'_>) -> Result<Option<i64>, Fault> {
     Ok(Some(ms))
 }
 
-fn props<'a>(value: LooseObject<Props<'a>>) -> Result<Vec<(Cow<'a, str>, Cow<'a, str>)>, Fault> {
+/// Names and values, as an event has them.
+type PropPairs<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
+
+fn props<'a>(value: LooseObject<Props<'a>>) -> Result<PropPairs<'a>, Fault> {
     const FIELD: &str = "props";
     match value {
         LooseObject::Absent => Ok(Vec::new()),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::producer::FutureProducer;
 use reqwest::{Method, StatusCode};
@@ -62,7 +62,7 @@ impl Deployment {
             all.insert((*key).to_owned(), value.replace("{source}", &source));
         }
         let logs = tempfile::tempdir().unwrap();
-        let producer = kafka::producer(&all["kafka.brokers"]);
+        let producer = kafka::producer(&kafka::brokers());
         let mut this = Self {
             database,
             prefix,
@@ -90,6 +90,11 @@ impl Deployment {
         this
     }
 
+    /// Changes a setting for processes that start from now on.
+    pub(crate) fn set(&mut self, key: &str, value: &str) {
+        self.settings.insert(key.to_owned(), value.to_owned());
+    }
+
     /// A command with this deployment's settings.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(BINARY);
@@ -114,7 +119,7 @@ impl Deployment {
 
     /// Starts a process and waits until it is ready.
     pub(crate) async fn serve(&self, arguments: &[&str]) -> Process {
-        let process = self.spawn(arguments);
+        let mut process = self.spawn(arguments);
         process.ready().await;
         process
     }
@@ -195,8 +200,13 @@ impl Deployment {
 
     /// Publishes an event to the source, keyed by its site as a good producer does.
     pub(crate) async fn publish(&self, event: Value) {
+        self.publish_to(&self.source, event).await;
+    }
+
+    /// Publishes an event to one of several sources.
+    pub(crate) async fn publish_to(&self, topic: &str, event: Value) {
         let site = event["site_id"].as_str().unwrap().to_owned();
-        kafka::publish(&self.producer, &self.source, &site, event.to_string()).await;
+        kafka::publish(&self.producer, topic, &site, event.to_string()).await;
     }
 
     /// Waits until a process has read what the API has just written: at most a second, usually some milliseconds.
@@ -217,36 +227,46 @@ impl Deployment {
 
 impl Process {
     /// Waits until `/readyz` says yes.
-    pub(crate) async fn ready(&self) {
-        let url = format!("{}/readyz", self.admin);
-        let log = self.log.clone();
-        eventually(
-            &format!("ready: see {}", log.display()),
-            Duration::from_secs(60),
-            || async {
-                let response = http().get(&url).send().await.ok()?;
-                response.status().is_success().then_some(())
-            },
-        )
-        .await;
+    pub(crate) async fn ready(&mut self) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while self
+            .readyz()
+            .await
+            .is_none_or(|(status, _)| status != StatusCode::OK)
+        {
+            let ended = self.child.try_wait().unwrap();
+            assert!(ended.is_none(), "the process has ended: {ended:?}");
+            assert!(Instant::now() < deadline, "not ready within a minute");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// What `/readyz` answers; `None` while the listener is not there.
+    pub(crate) async fn readyz(&self) -> Option<(StatusCode, Value)> {
+        let response = http().get(format!("{}/readyz", self.admin)).send().await.ok()?;
+        let status = response.status();
+        Some((status, serde_json::from_str(&response.text().await.ok()?).ok()?))
     }
 
     /// The value of a metric's series, as its line begins: `bellwether_x{label="y"}`.
     pub(crate) async fn metric(&self, series: &str) -> f64 {
-        let text = http()
-            .get(format!("{}/metrics", self.admin))
-            .send()
-            .await
-            .unwrap()
-            .text()
-            .await
-            .unwrap();
-        let line = text.lines().find(|line| {
-            line.strip_prefix(series)
-                .is_some_and(|rest| rest.starts_with(' '))
-        });
-        let line = line.unwrap_or_else(|| panic!("there is no series {series}"));
-        line.rsplit(' ').next().unwrap().parse().unwrap()
+        let value = self.try_metric(series).await;
+        value.unwrap_or_else(|| panic!("there is no series {series}"))
+    }
+
+    /// The same; `None` while the listener is not there or the series is not.
+    pub(crate) async fn try_metric(&self, series: &str) -> Option<f64> {
+        let text = self.metrics().await?;
+        let value = text
+            .lines()
+            .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))?;
+        Some(value.parse().unwrap())
+    }
+
+    /// What `/metrics` answers; `None` while the listener is not there.
+    pub(crate) async fn metrics(&self) -> Option<String> {
+        let response = http().get(format!("{}/metrics", self.admin)).send().await;
+        response.ok()?.text().await.ok()
     }
 
     /// As `kill -9`.

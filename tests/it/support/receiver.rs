@@ -1,6 +1,7 @@
 //! A webhook receiver that remembers every request and answers as it is told.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,8 @@ use serde_json::Value;
 #[derive(Debug, Clone)]
 pub(crate) struct Received {
     pub(crate) path: String,
+    /// How often [`Receiver::begin_era`] had been called.
+    pub(crate) era: u32,
     pub(crate) at: Instant,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
@@ -69,6 +72,7 @@ type Rule = Arc<dyn Fn(u32) -> Answer + Send + Sync>;
 #[derive(Clone, Default)]
 struct Shared {
     received: Arc<Mutex<Vec<Received>>>,
+    era: Arc<AtomicU32>,
     rules: Arc<Mutex<HashMap<String, Rule>>>,
 }
 
@@ -103,6 +107,16 @@ impl Receiver {
             .lock()
             .unwrap()
             .insert(path.to_owned(), Arc::new(rule));
+    }
+
+    /// What comes from now on is told apart from what came before.
+    pub(crate) fn begin_era(&self) {
+        self.shared.era.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Everything received at all paths.
+    pub(crate) fn all(&self) -> Vec<Received> {
+        self.shared.received.lock().unwrap().clone()
     }
 
     /// Everything a path has received.
@@ -148,6 +162,7 @@ async fn receive(
 ) -> axum::response::Response {
     let received = Received {
         path: path.clone(),
+        era: shared.era.load(Ordering::SeqCst),
         at: Instant::now(),
         headers,
         body,

@@ -1,0 +1,445 @@
+//! `kill -9` at any instant: nothing is lost, no chain forks, and only what was in flight is sent again.
+//!
+//! `CRASH_KILLS=50 make test ARGS="--test it crash -- --nocapture"` is the long run; `CRASH_SEED=…` has a run's instants
+//! again.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bellwether::domain::id::DeliveryId;
+use chrono::{DateTime, SecondsFormat};
+use rdkafka::message::OwnedMessage;
+use serde_json::{Value, json};
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use crate::support::app::{Deployment, Process};
+use crate::support::eventually;
+use crate::support::faults::Dice;
+use crate::support::kafka;
+use crate::support::receiver::{Answer, Received, Receiver};
+
+const SITES: usize = 4;
+const THRESHOLD: usize = 5;
+/// 2026-01-01T00:00:00Z: when the log's events happen.
+const LOG_BEGINS: i64 = 1_767_225_600;
+
+/// How an endpoint answers, and what is to become of its deliveries.
+struct Kind {
+    name: &'static str,
+    fails: u32,
+    delay_ms: u64,
+    attempts: i32,
+}
+
+/// What always fails comes to its end after four attempts.
+const KINDS: [Kind; 4] = [
+    Kind {
+        name: "ok",
+        fails: 0,
+        delay_ms: 0,
+        attempts: 1,
+    },
+    Kind {
+        name: "slow",
+        fails: 1,
+        delay_ms: 150,
+        attempts: 2,
+    },
+    Kind {
+        name: "flaky",
+        fails: 2,
+        delay_ms: 20,
+        attempts: 3,
+    },
+    Kind {
+        name: "dead",
+        fails: u32::MAX,
+        delay_ms: 0,
+        attempts: 4,
+    },
+];
+
+/// A delivery as the receiver can tell it: the endpoint's path, and what the notification is about.
+type Wanted = (String, String);
+
+#[derive(Default)]
+struct Expected {
+    goals: Vec<(usize, String)>,
+    spikes: Vec<(usize, String)>,
+}
+
+impl Expected {
+    fn deliveries(&self) -> BTreeMap<Wanted, &'static Kind> {
+        let both = [("goal", &self.goals), ("spike", &self.spikes)];
+        both.into_iter()
+            .flat_map(|(event, list)| list.iter().map(move |one| (event, one)))
+            .flat_map(|(event, (site, what))| {
+                KINDS
+                    .iter()
+                    .map(move |kind| ((path(event, *site, kind), what.clone()), kind))
+            })
+            .collect()
+    }
+}
+
+fn path(event: &str, site: usize, kind: &Kind) -> String {
+    format!("{event}-{site}-{}", kind.name)
+}
+
+fn what_of(body: &[u8]) -> String {
+    let body: Value = serde_json::from_slice(body).unwrap();
+    let data = &body["data"];
+    let what = data["goal_name"].as_str().or(data["started_at"].as_str());
+    what.unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kill_9_loses_nothing_forks_no_chain_and_repeats_only_what_was_in_flight() {
+    let kills: u32 = std::env::var("CRASH_KILLS").map_or(12, |text| text.parse().unwrap());
+    let mut dice = Dice::from_env("CRASH_SEED");
+    let deployment = Deployment::create(&[
+        (
+            "sources",
+            "[{topic=\"{source}\", clock=\"live\"}, {topic=\"{source}.log\", clock=\"log\"}]",
+        ),
+        // A member that was killed is replaced after this long, fifty times.
+        ("kafka.properties.session.timeout.ms", "1500"),
+        ("kafka.properties.heartbeat.interval.ms", "300"),
+    ])
+    .await;
+    let receiver = Receiver::start().await;
+    let mut process = deployment.serve(&[]).await;
+    set_up(&deployment, &process, &receiver).await;
+
+    let (expected, stop) = (Mutex::new(Expected::default()), AtomicBool::new(false));
+    let mut recorded_at_kill: HashMap<Attempt, u32> = HashMap::new();
+    let killing = async {
+        for kill in 1..=kills {
+            // Mostly while it is at work, sometimes while it starts.
+            if dice.below(5) > 0 {
+                at_work(&process).await;
+                tokio::time::sleep(Duration::from_millis(dice.below(1_500))).await;
+            } else {
+                tokio::time::sleep(Duration::from_millis(dice.below(2_500))).await;
+            }
+            process.kill();
+            for attempt in recorded_attempts(&deployment.database.pool).await {
+                recorded_at_kill.entry(attempt).or_insert(kill);
+            }
+            receiver.begin_era();
+            process = deployment.spawn(&[]);
+        }
+        stop.store(true, Ordering::SeqCst);
+        process
+    };
+    let (mut process, ()) = tokio::join!(killing, publish(&deployment, &expected, &stop));
+
+    let expected = expected.into_inner().unwrap();
+    let wanted = expected.deliveries();
+    let pool = &deployment.database.pool;
+    let open = || async {
+        let (ended,): (i64,) =
+            sqlx::query_as("select count(*) from deliveries where status in ('delivered', 'failed')")
+                .fetch_one(pool)
+                .await
+                .unwrap();
+        (ended >= wanted.len() as i64).then_some(())
+    };
+    eventually("every delivery comes to its end", Duration::from_secs(180), open).await;
+    process.terminate();
+    assert!(process.ended(Duration::from_secs(60)).await.success());
+
+    let evidence = Evidence::gather(&deployment, receiver.all()).await;
+    let report = Report::make(&evidence, &wanted, &recorded_at_kill);
+    println!("{kills} kills: {report}");
+    assert_eq!(report.broken, Vec::<String>::new());
+}
+
+async fn set_up(deployment: &Deployment, process: &Process, receiver: &Receiver) {
+    for kind in &KINDS {
+        for (event, site) in ["goal", "spike"]
+            .into_iter()
+            .flat_map(|event| (0..SITES).map(move |site| (event, site)))
+        {
+            let path = path(event, site, kind);
+            let (fails, delay) = (kind.fails, Duration::from_millis(kind.delay_ms));
+            receiver.answer(&path, move |attempt| {
+                Answer::status(if attempt <= fails { 503 } else { 200 }).after(delay)
+            });
+            let body = if event == "goal" {
+                json!({"name": path, "url": receiver.url(&path), "events": ["goal_completion"]})
+            } else {
+                json!({"name": path, "url": receiver.url(&path), "events": ["visitor_spike"],
+                       "triggers": {"visitor_spike": {"threshold": THRESHOLD, "window_seconds": 60}}})
+            };
+            deployment
+                .create_webhook(process, &format!("{event}-{site}.example"), body)
+                .await;
+        }
+    }
+    deployment.registry_is_read(process).await;
+}
+
+/// Publishes goals, and visitors of whom every five are a spike, until it is told to stop.
+async fn publish(deployment: &Deployment, expected: &Mutex<Expected>, stop: &AtomicBool) {
+    let log = format!("{}.log", deployment.source);
+    for n in 0.. {
+        let site = n % SITES;
+        let goal = format!("goal {n}");
+        deployment
+            .publish(json!({"site_id": format!("goal-{site}.example"), "type": "goal", "name": goal}))
+            .await;
+        expected.lock().unwrap().goals.push((site, goal));
+        // One burst at a time, each long after the one before: the window is empty and the trigger armed again.
+        let (burst, visitor) = (n / THRESHOLD, n % THRESHOLD);
+        let at = LOG_BEGINS + burst as i64 * 1_000;
+        let site = burst % SITES;
+        deployment
+            .publish_to(
+                &log,
+                json!({"site_id": format!("spike-{site}.example"), "type": "pageview", "path": "/",
+                       "visitor_id": format!("v{visitor}"), "timestamp": at * 1_000}),
+            )
+            .await;
+        if visitor == THRESHOLD - 1 {
+            let started_at = DateTime::from_timestamp(at, 0).unwrap();
+            let started_at = started_at.to_rfc3339_opts(SecondsFormat::Secs, true);
+            expected.lock().unwrap().spikes.push((site, started_at));
+            if stop.load(Ordering::SeqCst) {
+                return;
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Waits until the process holds partitions of both groups.
+async fn at_work(process: &Process) {
+    eventually("partitions are assigned", Duration::from_secs(60), || async {
+        for group in ["detect", "deliver"] {
+            let series = format!("bellwether_consumer_partitions{{group=\"{group}\"}}");
+            if process.try_metric(&series).await? < 4.0 {
+                return None;
+            }
+        }
+        Some(())
+    })
+    .await;
+}
+
+/// A delivery and the number of an attempt.
+type Attempt = (Uuid, u32);
+
+async fn recorded_attempts(pool: &PgPool) -> Vec<Attempt> {
+    let rows: Vec<(Uuid, i32)> = sqlx::query_as("select delivery_id, attempt from delivery_attempts")
+        .fetch_all(pool)
+        .await
+        .unwrap();
+    rows.into_iter()
+        .map(|(id, attempt)| (id, attempt.cast_unsigned()))
+        .collect()
+}
+
+/// What the receiver, Postgres and Kafka have seen.
+struct Evidence {
+    received: HashMap<Attempt, Vec<Received>>,
+    deliveries: Vec<DeliveryRow>,
+    /// Whether it was flagged as a possible repeat.
+    attempts: BTreeMap<Attempt, bool>,
+    /// The due times of an attempt's records.
+    due: HashMap<Attempt, HashSet<String>>,
+    dead_letters: HashMap<Uuid, usize>,
+}
+
+#[derive(sqlx::FromRow)]
+struct DeliveryRow {
+    id: Uuid,
+    path: String,
+    status: String,
+    attempts: i32,
+    payload: Vec<u8>,
+}
+
+impl Evidence {
+    async fn gather(deployment: &Deployment, all: Vec<Received>) -> Self {
+        let mut received: HashMap<Attempt, Vec<Received>> = HashMap::new();
+        for one in all {
+            let id: DeliveryId = one.header("x-webhook-delivery").parse().unwrap();
+            received.entry((id.uuid(), one.attempt())).or_default().push(one);
+        }
+        let pool = &deployment.database.pool;
+        let deliveries = sqlx::query_as(
+            "select d.id, w.name as path, d.status, d.attempts, d.payload from deliveries d join webhooks w on w.id = d.webhook_id",
+        )
+        .fetch_all(pool)
+        .await
+        .unwrap();
+        let attempts: Vec<(Uuid, i32, bool)> =
+            sqlx::query_as("select delivery_id, attempt, possible_repeat from delivery_attempts")
+                .fetch_all(pool)
+                .await
+                .unwrap();
+        let mut due: HashMap<Attempt, HashSet<String>> = HashMap::new();
+        for tier in ["retry.1s", "retry.2s", "retry.4s"] {
+            for record in kafka::read_all(&deployment.topic(tier)) {
+                let attempt = kafka::header(&record, "bw-attempt").unwrap().parse().unwrap();
+                let at = kafka::header(&record, "bw-due-at-ms").unwrap().to_owned();
+                due.entry((delivery_of(&record), attempt)).or_default().insert(at);
+            }
+        }
+        let mut dead_letters = HashMap::new();
+        for record in kafka::read_all(&deployment.topic("dead-letter")) {
+            *dead_letters.entry(delivery_of(&record)).or_default() += 1;
+        }
+        Self {
+            received,
+            deliveries,
+            attempts: attempts
+                .into_iter()
+                .map(|(id, attempt, flagged)| ((id, attempt.cast_unsigned()), flagged))
+                .collect(),
+            due,
+            dead_letters,
+        }
+    }
+}
+
+fn delivery_of(record: &OwnedMessage) -> Uuid {
+    let id: DeliveryId = kafka::header(record, "bw-delivery-id").unwrap().parse().unwrap();
+    id.uuid()
+}
+
+/// What came of it all.
+#[derive(Default)]
+struct Report {
+    expected: usize,
+    delivered: usize,
+    failed: usize,
+    repeated: usize,
+    forked: usize,
+    dead_letters_missing: usize,
+    dead_letters_again: usize,
+    /// Every observation that the guarantees do not allow.
+    broken: Vec<String>,
+}
+
+impl Report {
+    fn make(
+        evidence: &Evidence,
+        wanted: &BTreeMap<Wanted, &'static Kind>,
+        recorded_at_kill: &HashMap<Attempt, u32>,
+    ) -> Self {
+        let mut report = Self {
+            expected: wanted.len(),
+            ..Self::default()
+        };
+        report.look_at_deliveries(evidence, wanted);
+        report.look_at_requests(evidence, recorded_at_kill);
+        for (attempt, due) in &evidence.due {
+            if due.len() > 1 {
+                report.forked += 1;
+                report
+                    .broken
+                    .push(format!("{attempt:?} has several due times: {due:?}"));
+            }
+        }
+        report
+    }
+
+    fn look_at_deliveries(&mut self, evidence: &Evidence, wanted: &BTreeMap<Wanted, &'static Kind>) {
+        let mut missing: BTreeSet<&Wanted> = wanted.keys().collect();
+        for row in &evidence.deliveries {
+            let key = (row.path.clone(), what_of(&row.payload));
+            let letters = evidence.dead_letters.get(&row.id).copied().unwrap_or(0);
+            let recorded: Vec<u32> = evidence
+                .attempts
+                .range((row.id, 0)..=(row.id, u32::MAX))
+                .map(|((_, attempt), _)| *attempt)
+                .collect();
+            let Some(kind) = wanted.get(&key).filter(|_| missing.remove(&key)) else {
+                self.broken.push(format!("{} {key:?} was not expected", row.id));
+                continue;
+            };
+            let end = if kind.fails < 4 { "delivered" } else { "failed" };
+            if row.status != end
+                || row.attempts != kind.attempts
+                || recorded != (1..=kind.attempts.cast_unsigned()).collect::<Vec<_>>()
+            {
+                self.broken.push(format!(
+                    "{} {key:?} is {} after {} attempts, recorded are {recorded:?}",
+                    row.id, row.status, row.attempts
+                ));
+            }
+            match row.status.as_str() {
+                "delivered" => self.delivered += 1,
+                "failed" => self.failed += 1,
+                _ => {}
+            }
+            match (row.status.as_str(), letters) {
+                ("failed", 0) => {
+                    self.dead_letters_missing += 1;
+                    self.broken.push(format!("{} {key:?} has no dead letter", row.id));
+                }
+                ("failed", letters) => self.dead_letters_again += letters - 1,
+                (_, 0) => {}
+                _ => self.broken.push(format!("{} {key:?} has a dead letter", row.id)),
+            }
+        }
+        for key in missing {
+            self.broken.push(format!("{key:?} was lost"));
+        }
+    }
+
+    fn look_at_requests(&mut self, evidence: &Evidence, recorded_at_kill: &HashMap<Attempt, u32>) {
+        for (attempt, requests) in &evidence.received {
+            let eras: Vec<u32> = requests.iter().map(|one| one.era).collect();
+            self.repeated += requests.len() - 1;
+            match evidence.attempts.get(attempt) {
+                None => self.broken.push(format!("{attempt:?} was made and not recorded")),
+                Some(false) if requests.len() > 1 => {
+                    self.broken
+                        .push(format!("{attempt:?} was repeated and not flagged: {eras:?}"));
+                }
+                Some(_) => {}
+            }
+            // Within one process an attempt is made once; so what is repeated was under way when a process was killed.
+            if !eras.is_sorted_by(|one, next| one < next) {
+                self.broken.push(format!(
+                    "{attempt:?} was made twice without a kill in between: {eras:?}"
+                ));
+            }
+            if let Some(kill) = recorded_at_kill.get(attempt)
+                && eras.iter().any(|era| era >= kill)
+            {
+                self.broken.push(format!(
+                    "{attempt:?} was recorded at kill {kill} and made again: {eras:?}"
+                ));
+            }
+        }
+        for attempt in evidence.attempts.keys() {
+            if !evidence.received.contains_key(attempt) {
+                self.broken
+                    .push(format!("{attempt:?} is recorded and was never made"));
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for Report {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "expected {} / delivered {} (and {} failed as they must) / repeated {} / chains forked {} / dead letters missing {} (published again {})",
+            self.expected,
+            self.delivered,
+            self.failed,
+            self.repeated,
+            self.forked,
+            self.dead_letters_missing,
+            self.dead_letters_again
+        )
+    }
+}
