@@ -305,7 +305,10 @@ pub fn detect(options: &Options) -> anyhow::Result<Value> {
         engine: engine_config(&options.topic),
         first_start_back: Duration::from_secs(3_600),
     };
+    // Nobody notes which sites were heard of; a full queue is passed over.
+    let (heard, _told) = tokio::sync::mpsc::channel(1);
     let links = DetectLinks {
+        heard,
         publisher: Publisher::new(&kafka, voice.clone())?,
         registry,
         metrics: Arc::clone(&metrics),

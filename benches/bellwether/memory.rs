@@ -43,8 +43,7 @@ pub fn run(options: &Options) -> anyhow::Result<Vec<Figure>> {
         });
     }
     let of = |pick: fn(&Run) -> &Value, key: &str| {
-        let values = across(&runs, |run| pick(run)[key].as_f64().unwrap_or(f64::NAN));
-        values
+        across(&runs, |run| pick(run)[key].as_f64().unwrap_or(f64::NAN))
     };
     let (all, per_site) = (options.sites, options.visitors / options.sites.max(1));
     Ok(vec![

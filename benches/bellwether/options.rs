@@ -64,7 +64,7 @@ pub struct Options {
     pub prefix: String,
     /// cargo gives it to every benchmark.
     #[arg(long, hide = true)]
-    bench: bool,
+    pub(super) bench: bool,
 }
 
 /// A part of the benchmark.

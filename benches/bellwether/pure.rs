@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use bellwether::clock;
 use bellwether::detect::contract::{EngineConfig, RecordFacts};
 use bellwether::detect::engine::Engine;
+use bellwether::domain::event::Event;
 use bellwether::ingest::formats::{self, Format};
 use bellwether::kafka::murmur2;
 use serde_json::{Value, json};
@@ -49,7 +50,7 @@ pub fn measure(options: &Options) -> anyhow::Result<Value> {
         })
         .collect();
 
-    let turns = |each: &mut dyn FnMut(usize, usize, &[u8]) -> anyhow::Result<()>| -> anyhow::Result<f64> {
+    let turns = |each: &mut Each<'_>| -> anyhow::Result<f64> {
         let longest = partitions.iter().map(Vec::len).max().unwrap_or(0);
         let begun = Instant::now();
         for from in (0..longest).step_by(TURN) {
@@ -62,7 +63,6 @@ pub fn measure(options: &Options) -> anyhow::Result<Value> {
         }
         Ok(begun.elapsed().as_nanos() as f64 / options.events as f64)
     };
-    let read = |record| formats::read(Format::Native, record).ok().context("an event");
     let reading = turns(&mut |_, _, record| {
         black_box(read(record)?);
         Ok(())
@@ -81,3 +81,10 @@ pub fn measure(options: &Options) -> anyhow::Result<Value> {
     anyhow::ensure!(out.is_empty(), "nothing is to be told of these events");
     Ok(json!({"reading": reading, "all": all}))
 }
+
+fn read(record: &[u8]) -> anyhow::Result<Event<'_>> {
+    formats::read(Format::Native, record).ok().context("an event")
+}
+
+/// What is done with a record: its partition, its offset, its bytes.
+type Each<'a> = dyn FnMut(usize, usize, &[u8]) -> anyhow::Result<()> + 'a;
