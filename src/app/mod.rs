@@ -10,7 +10,7 @@ mod deliver;
 mod upkeep;
 
 pub use roles::{Role, Roles};
-pub use start::{keyring, open_pool, schedules};
+pub use start::{keyring, open_pool, pool_settings, schedules};
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -210,6 +210,11 @@ async fn start_all(
         finished,
         host,
     } = links;
+    // Before anything says that it is ready, so that whoever believes it finds a listener.
+    let api = match roles.has(Role::Api) {
+        true => Some(listen("http.listen", config.http.listen, host.api).await?),
+        false => None,
+    };
     let keyring = Arc::new(keyring(config)?);
     let trust = Trust::default();
     let pool = open_pool(config, &trust)?;
@@ -280,8 +285,9 @@ async fn start_all(
             deliver::start(&shared, &publisher, &existing, tasks)?;
         }
     }
-    if roles.has(Role::Api) {
-        start_api(&shared, host, tasks).await?;
+    if let Some(listener) = api {
+        let linger = if host.is_there { Duration::ZERO } else { API_LINGER };
+        start_api(&shared, listener, linger, tasks)?;
     }
     Ok(())
 }
@@ -303,9 +309,12 @@ async fn listen(
     }
 }
 
-async fn start_api(shared: &Shared, host: Host, tasks: &mut Tasks) -> anyhow::Result<()> {
-    let linger = if host.is_there { Duration::ZERO } else { API_LINGER };
-    let listener = listen("http.listen", shared.config.http.listen, host.api).await?;
+fn start_api(
+    shared: &Shared,
+    listener: TcpListener,
+    linger: Duration,
+    tasks: &mut Tasks,
+) -> anyhow::Result<()> {
     tracing::info!(address = %listener.local_addr()?, "the API is open");
     let app = api::router(api_state(shared)?);
     let (stop, give_up) = (shared.stop.clone(), shared.give_up.clone());

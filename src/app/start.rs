@@ -47,13 +47,17 @@ pub fn keyring(config: &Config) -> anyhow::Result<Keyring> {
 
 /// A pool of connections to Postgres.
 pub fn open_pool(config: &Config, trust: &Trust) -> anyhow::Result<PgPool> {
-    let settings = PoolSettings {
+    Ok(pool::open(&pool_settings(config), trust)?)
+}
+
+/// How the configuration wants Postgres to be reached.
+pub fn pool_settings(config: &Config) -> PoolSettings {
+    PoolSettings {
         url: config.postgres.url.clone(),
         max_connections: config.postgres.max_connections,
         statement_timeout: config.postgres.statement_timeout,
         lock_timeout: Duration::from_secs(5),
-    };
-    Ok(pool::open(&settings, trust)?)
+    }
 }
 
 /// The label values that depend on the configuration.

@@ -6,6 +6,7 @@
 mod check;
 mod demo;
 mod health;
+mod inspect;
 mod keys;
 mod listen;
 mod listen_print;
@@ -65,6 +66,9 @@ enum Command {
     /// Make or check the Kafka topics
     #[command(subcommand)]
     Topics(topics::TopicsCommand),
+    /// Look at the source topics
+    #[command(subcommand)]
+    Sources(inspect::SourcesCommand),
     /// Ask a running process whether it is alive, or ready
     Health(health::HealthArgs),
     /// Manage API tokens
@@ -114,11 +118,18 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Serve(args) => serve::run(args, cli.config.load()?).await?,
         Command::Migrate => serve::migrate(&cli.config.load()?).await?,
         Command::Topics(command) => return topics::run(command, &cli.config.load()?).await,
+        Command::Sources(command) => return inspect::run(command, &cli.config.load()?).await,
         Command::Health(args) => return health::run(args, &cli.config.load()?).await,
         Command::Token(command) => token::run(command, &cli.config.load()?).await?,
         Command::Keys(command) => keys::run(&command)?,
         Command::CheckConfig => return check::run(&cli.config),
-        Command::Demo(args) => return demo::run(args).await,
+        Command::Demo(args) => {
+            anyhow::ensure!(
+                cli.config.set.is_empty(),
+                "--set: the demo has a configuration of its own"
+            );
+            return demo::run(args).await;
+        }
         Command::Listen(_) => unreachable!("handled before the runtime was started"),
         Command::Replay(args) => {
             let config = cli.config.load()?;

@@ -21,15 +21,15 @@ pub enum SourceClock {
 
 /// An event's time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct EventTime {
+pub(crate) struct EventTime {
     /// Milliseconds since the Unix epoch.
-    pub(super) ms: i64,
+    pub(crate) ms: i64,
     /// The event's own time was replaced: its clock is wrong, or it was kept for more than a day.
-    pub(super) skewed: bool,
+    pub(crate) skewed: bool,
 }
 
 /// The time of an event whose record was written at `record_ms` and is read at `now_ms`.
-pub(super) fn event_time(
+pub(crate) fn event_time(
     clock: SourceClock,
     timestamp_ms: Option<i64>,
     record_ms: i64,

@@ -10,6 +10,7 @@ pub mod migrate;
 pub mod partitions;
 pub mod keys;
 pub mod sites;
+pub mod known;
 pub mod goals;
 mod webhook_row;
 pub mod webhooks;

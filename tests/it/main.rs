@@ -27,3 +27,4 @@ mod crash;
 mod demo;
 mod handover;
 mod outages;
+mod inspect;

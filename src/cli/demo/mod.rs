@@ -47,7 +47,7 @@ const STOP: Duration = Duration::from_secs(10);
 /// How often a line about how things stand is said where there is no terminal.
 const STANDING_EVERY: u32 = 15;
 
-/// Run everything in one process, with traffic that is made up, and watch the webhooks arrive.
+/// Run everything in one process, with made-up traffic, and watch webhooks arrive.
 ///
 /// Starts an embedded Kafka broker, a private PostgreSQL, the whole of Bellwether with three made-up sites, and a receiver that
 /// verifies every signature and fails now and then, so that retries are seen. Reads no configuration and touches nothing on

@@ -1,0 +1,195 @@
+//! `sources inspect`: how the records of a source are understood, and why nothing comes of them.
+
+mod findings;
+mod sample;
+mod show;
+mod understand;
+mod words;
+
+use std::collections::BTreeSet;
+use std::hash::RandomState;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use sqlx::{Connection as _, PgConnection};
+
+use self::findings::{Facts, Severity, find};
+use self::sample::Sample;
+use self::show::{Documents, Look};
+use self::understand::{Reading, Sites, site_of, understand};
+use self::words::variants;
+use super::print;
+use crate::app;
+use crate::clock;
+use crate::config::{Clock, Config, Source, SourceFormat};
+use crate::detect::time::SourceClock;
+use crate::ingest::formats::Format;
+use crate::record::{known, pool};
+use crate::telemetry::logs;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum SourcesCommand {
+    Inspect(InspectArgs),
+}
+
+/// Read the last records of the source topics and say how each is understood, or why not.
+///
+/// The answer to "I connected my topic and nothing happens": it ends with what stands between the events and the webhooks, the
+/// likeliest cause first, and what to do about each. It reads only, joins no group and never prints who a visitor was. Postgres
+/// may be away; then it cannot say which sites are registered. Exits with 1 if anything keeps events from their webhooks.
+#[derive(Debug, Args)]
+pub(super) struct InspectArgs {
+    /// A topic; by default every source of the configuration
+    topic: Option<String>,
+    /// Records to read of each partition
+    #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    last: u32,
+    /// Print every record that was read, not only the newest
+    #[arg(long)]
+    all: bool,
+    /// Print one JSON document, with every record
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(command: SourcesCommand, config: &Config) -> anyhow::Result<ExitCode> {
+    let SourcesCommand::Inspect(args) = command;
+    logs::start(&config.telemetry, "sources", None);
+    let mut samples = Vec::new();
+    for (source, is_source) in wanted(&args, config) {
+        let (kafka, topic, last) = (config.kafka.clone(), source.topic.clone(), args.last);
+        let sample = tokio::task::spawn_blocking(move || sample::take(&kafka, &topic, last)).await??;
+        samples.push((source, is_source, sample));
+    }
+    let sites = known_sites(config, &samples).await;
+    let known = sites.as_ref().ok();
+    let looks: Vec<Look> = samples
+        .into_iter()
+        .map(|(source, is_source, sample)| look(config, &source, is_source, sample, &sites))
+        .collect();
+    if args.json {
+        let sources = looks.iter().map(|look| look.document(known)).collect();
+        print(&serde_json::to_string_pretty(&Documents { sources })?);
+    } else {
+        let texts: Vec<String> = looks.iter().map(|look| look.text(known, args.all)).collect();
+        print(texts.join("\n\n").trim_end());
+    }
+    let problems = looks.iter().flat_map(|look| &look.findings);
+    Ok(
+        if problems
+            .map(|one| one.severity)
+            .any(|one| one == Severity::Problem)
+        {
+            ExitCode::FAILURE
+        } else {
+            ExitCode::SUCCESS
+        },
+    )
+}
+
+/// The sources to look at, and whether the configuration has them.
+fn wanted(args: &InspectArgs, config: &Config) -> Vec<(Source, bool)> {
+    let sources = &config.sources.0;
+    match &args.topic {
+        None => sources.iter().map(|source| (source.clone(), true)).collect(),
+        Some(topic) => {
+            let own = sources.iter().find(|source| source.topic == *topic);
+            let source = own.cloned().unwrap_or_else(|| Source {
+                topic: topic.clone(),
+                ..Source::default()
+            });
+            vec![(source, own.is_some())]
+        }
+    }
+}
+
+/// What Postgres knows of the sites in the records, and of those that may be meant by them.
+async fn known_sites(config: &Config, samples: &[(Source, bool, Sample)]) -> Result<Sites, String> {
+    let mut ids = BTreeSet::new();
+    for (source, _, sample) in samples {
+        for id in sample
+            .records
+            .iter()
+            .filter_map(|record| site_of(record, format(source)))
+        {
+            ids.extend(variants(&id));
+            ids.insert(id);
+        }
+    }
+    let ids: Vec<String> = ids.into_iter().collect();
+    // One connection and not a pool, which would hide why it gets none.
+    let options = pool::connect_options(&app::pool_settings(config)).map_err(|error| error.to_string())?;
+    let asked = async {
+        let mut connection = PgConnection::connect_with(&options).await?;
+        known::sites(&mut connection, &ids).await
+    };
+    match tokio::time::timeout(POSTGRES_PATIENCE, asked).await {
+        Ok(Ok(sites)) => Ok(Sites::new(sites)),
+        Ok(Err(error))
+            if error
+                .as_database_error()
+                .is_some_and(|error| error.code().as_deref() == Some(NO_SUCH_TABLE)) =>
+        {
+            Err("its schema is not there (`bellwether migrate` makes it)".to_owned())
+        }
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err("it does not answer".to_owned()),
+    }
+}
+
+/// How long Postgres may take.
+const POSTGRES_PATIENCE: Duration = Duration::from_secs(5);
+/// `undefined_table`, from PostgreSQL's list of error codes.
+const NO_SUCH_TABLE: &str = "42P01";
+
+fn look(
+    config: &Config,
+    source: &Source,
+    is_source: bool,
+    sample: Sample,
+    sites: &Result<Sites, String>,
+) -> Look {
+    let now_ms = clock::now_ms();
+    let reading = Reading {
+        format: format(source),
+        clock: match source.clock {
+            Clock::Live => SourceClock::Live,
+            Clock::Log => SourceClock::Log,
+        },
+        partitions: i32::try_from(sample.marks.len()).unwrap_or(i32::MAX),
+        now_ms,
+        stale_after_ms: i64::try_from(config.detect.stale_after.as_millis()).unwrap_or(i64::MAX),
+    };
+    let hasher = RandomState::new();
+    let records = sample
+        .records
+        .iter()
+        .map(|record| understand(record, reading, sites.as_ref().ok(), &hasher))
+        .collect::<Vec<_>>();
+    let findings = find(&Facts {
+        topic: &source.topic,
+        is_source,
+        brokers: &config.kafka.brokers,
+        partitions: config.kafka.partitions,
+        sample: &sample,
+        records: &records,
+        sites: sites.as_ref().map_err(String::as_str),
+        now_ms,
+    });
+    Look {
+        topic: source.topic.clone(),
+        format: format!("{:?}", source.format).to_lowercase(),
+        clock: format!("{:?}", source.clock).to_lowercase(),
+        sample,
+        records,
+        findings,
+        now_ms,
+    }
+}
+
+fn format(source: &Source) -> Format {
+    match source.format {
+        SourceFormat::Native => Format::Native,
+    }
+}

@@ -1,0 +1,280 @@
+//! `bellwether sources inspect`: "I connected my topic and nothing happens".
+
+use std::time::Duration;
+
+use rdkafka::producer::FutureRecord;
+use serde_json::{Value, json};
+
+use crate::support::app::Deployment;
+use crate::support::eventually;
+use crate::support::receiver::Receiver;
+
+/// The document of the only source, and whether the command says that all is well.
+fn inspect(deployment: &Deployment, arguments: &[&str]) -> (Value, bool) {
+    let all = [["sources", "inspect", "--json"].as_slice(), arguments].concat();
+    let output = deployment.run(&all);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let document: Value = serde_json::from_str(&text).unwrap_or_else(|error| {
+        panic!("{error}: {text}{}", String::from_utf8_lossy(&output.stderr));
+    });
+    (document["sources"][0].clone(), output.status.success())
+}
+
+fn text(deployment: &Deployment, arguments: &[&str]) -> String {
+    let output = deployment.run(&[["sources", "inspect"].as_slice(), arguments].concat());
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn codes(source: &Value) -> Vec<&str> {
+    let findings = source["findings"].as_array().unwrap();
+    findings.iter().map(|one| one["code"].as_str().unwrap()).collect()
+}
+
+/// The codes of what keeps events from their webhooks.
+fn problems(source: &Value) -> Vec<&str> {
+    let findings = source["findings"].as_array().unwrap();
+    let problems = findings.iter().filter(|one| one["severity"] == "problem");
+    problems.map(|one| one["code"].as_str().unwrap()).collect()
+}
+
+async fn publish_raw(deployment: &Deployment, partition: i32, key: Option<&str>, value: &str) {
+    let mut record = FutureRecord::<str, str>::to(&deployment.source)
+        .partition(partition)
+        .payload(value);
+    if let Some(key) = key {
+        record = record.key(key);
+    }
+    deployment
+        .producer
+        .send(record, Duration::from_secs(10))
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn inspect_says_how_each_record_is_understood_and_never_who_the_visitor_was() {
+    let deployment = Deployment::create(&[]).await;
+    deployment.publish(json!({"site_id": "a.example", "type": "pageview", "visitor_id": "somebody-1", "path": "/pricing?email=x"})).await;
+    deployment.publish(json!({"site_id": "a.example", "type": "goal", "name": "Signup", "visitor_id": "somebody-2", "path": "/u/jane@doe.example"})).await;
+    deployment
+        .publish(json!({"site_id": "a.example", "type": "engagement"}))
+        .await;
+    // Two faults of the record, and a key that is a visitor.
+    publish_raw(
+        &deployment,
+        0,
+        Some("somebody-3"),
+        r#"{"site_id":"a.example","type":"pageview"}"#,
+    )
+    .await;
+    publish_raw(&deployment, 0, Some("somebody-3"), "not json").await;
+
+    let text = text(&deployment, &[]);
+    for words in [
+        [
+            "a.example pageview /pricing",
+            "nothing: its site is not registered",
+        ],
+        [
+            "a.example goal Signup /u/:redacted",
+            "nothing: its site is not registered",
+        ],
+        ["missing_field visitor_id", "`visitor_id` is required"],
+        ["not_json", "not JSON"],
+        ["a.example", "not registered"],
+        ["keyed by site: yes", "3 of 3"],
+    ] {
+        let found = text
+            .lines()
+            .any(|line| words.iter().all(|word| line.contains(word)));
+        assert!(found, "{words:?} in:\n{text}");
+    }
+    let (source, _) = inspect(&deployment, &[]);
+    for output in [text, source.to_string()] {
+        for hidden in ["somebody", "jane", "email"] {
+            assert!(!output.contains(hidden), "{hidden} in:\n{output}");
+        }
+    }
+    assert_eq!(source["records"].as_array().unwrap().len(), 5);
+    assert_eq!(source["partitions"], 4);
+    assert_eq!(source["sites"][0]["visitors"], 2);
+    let (source, _) = inspect(&deployment, &["--last", "1"]);
+    // One of each partition that holds any.
+    assert_eq!(source["records"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn inspect_tells_a_goal_by_the_sites_own_goals() {
+    let deployment = Deployment::create(&[]).await;
+    let process = deployment.serve(&["--roles", "api"]).await;
+    deployment
+        .goal_webhook(&process, "a.example", "http://127.0.0.1:8099/hook")
+        .await;
+    let (status, answer) = deployment
+        .call(
+            &process,
+            reqwest::Method::POST,
+            "/api/sites/a.example/goals",
+            Some(json!({"name": "Read the docs", "kind": "page", "path": "/docs/**"})),
+        )
+        .await;
+    assert_eq!(status, 201, "{answer}");
+    deployment
+        .publish(
+            json!({"site_id": "a.example", "type": "pageview", "visitor_id": "v", "path": "/docs/install"}),
+        )
+        .await;
+    deployment
+        .publish(json!({"site_id": "a.example", "type": "engagement"}))
+        .await;
+    deployment
+        .publish(json!({"site_id": "a.example", "type": "custom", "name": "Play", "visitor_id": "v"}))
+        .await;
+    let (source, _) = inspect(&deployment, &[]);
+    let counts_as: Vec<&Value> = source["records"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| &one["counts_as"])
+        .collect();
+    assert_eq!(
+        counts_as,
+        [
+            &json!(["a visitor", "goal \"Read the docs\""]),
+            &json!(["nothing: it has no visitor_id"]),
+            &json!(["a visitor", "custom event \"Play\""]),
+        ]
+    );
+    assert_eq!(source["records"][0]["notifies"], 1);
+    assert_eq!(source["sites"][0]["webhooks"], 1);
+}
+
+#[tokio::test]
+async fn inspect_finds_nothing_wrong_where_webhooks_arrive() {
+    let deployment = Deployment::create(&[]).await;
+    let process = deployment.serve(&[]).await;
+    let receiver = Receiver::start().await;
+    deployment
+        .goal_webhook(&process, "a.example", &receiver.url("hook"))
+        .await;
+    deployment.registry_is_read(&process).await;
+    deployment
+        .publish(json!({"site_id": "a.example", "type": "goal", "name": "Signup", "visitor_id": "v"}))
+        .await;
+    receiver.wait_for("hook", 1).await;
+    // The commit that says how far the detector is comes a moment later.
+    eventually("nothing is behind", Duration::from_secs(20), || async {
+        let (source, is_well) = inspect(&deployment, &[]);
+        assert_eq!(problems(&source), Vec::<&str>::new());
+        assert!(is_well);
+        (codes(&source).is_empty() && source["group"]["members"] == 1).then_some(())
+    })
+    .await;
+    assert!(text(&deployment, &[]).contains("verdict: nothing here keeps events from their webhooks"));
+}
+
+#[tokio::test]
+async fn inspect_says_that_a_topic_is_missing_or_empty_or_no_source() {
+    let deployment = Deployment::create(&[]).await;
+    let (source, is_well) = inspect(&deployment, &[]);
+    assert_eq!(problems(&source), ["topic_empty", "never_detected"]);
+    assert!(!is_well);
+    let misspelt = deployment.source.replace("source", "sources");
+    let (source, _) = inspect(&deployment, &[&misspelt]);
+    assert_eq!(problems(&source), ["topic_missing", "not_a_source"]);
+    let said = source["findings"][0]["text"].as_str().unwrap();
+    assert!(
+        said.contains(&format!("there is {}", deployment.source)),
+        "{said}"
+    );
+    let (source, _) = inspect(&deployment, &["--set", "kafka.partitions=5"]);
+    assert_eq!(problems(&source)[0], "partition_count");
+    let (source, _) = inspect(&deployment, &["--set", "postgres.url=postgres://x@127.0.0.1:1/x"]);
+    assert!(codes(&source).contains(&"postgres_unknown"));
+}
+
+#[tokio::test]
+async fn inspect_says_that_a_site_is_registered_under_another_spelling() {
+    let deployment = Deployment::create(&[]).await;
+    let process = deployment.serve(&["--roles", "api"]).await;
+    deployment
+        .goal_webhook(&process, "shop.example", "http://127.0.0.1:8099/hook")
+        .await;
+    deployment
+        .publish(json!({"site_id": "www.Shop.example", "type": "pageview", "visitor_id": "v"}))
+        .await;
+    let (source, _) = inspect(&deployment, &[]);
+    assert_eq!(problems(&source)[0], "no_site_registered");
+    let remedy = source["findings"][0]["remedy"].as_str().unwrap();
+    assert!(
+        remedy.contains("send shop.example instead of www.Shop.example"),
+        "{remedy}"
+    );
+}
+
+#[tokio::test]
+async fn inspect_tells_the_three_ways_of_not_being_keyed_by_site() {
+    for (key, said) in [
+        (Some("a.example"), "murmur2"),
+        (Some("visitor-1"), "something else"),
+        (None, "no key"),
+    ] {
+        let deployment = Deployment::create(&[]).await;
+        for partition in 0..4 {
+            publish_raw(
+                &deployment,
+                partition,
+                key,
+                r#"{"site_id":"a.example","type":"pageview","visitor_id":"v"}"#,
+            )
+            .await;
+        }
+        let (source, _) = inspect(&deployment, &[]);
+        assert_eq!(source["in_place"], 1);
+        let findings = source["findings"].as_array().unwrap();
+        let finding = findings
+            .iter()
+            .find(|one| one["code"] == "not_keyed_by_site")
+            .unwrap();
+        let text = finding["text"].as_str().unwrap();
+        assert!(text.contains("3 of 4") && text.contains(said), "{key:?}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn inspect_says_that_all_events_are_too_old_by_their_own_timestamps() {
+    let deployment = Deployment::create(&[]).await;
+    let process = deployment.serve(&["--roles", "api"]).await;
+    deployment
+        .goal_webhook(&process, "a.example", "http://127.0.0.1:8099/hook")
+        .await;
+    // An hour behind, as a local time without its zone is.
+    let at = chrono::Utc::now() - chrono::TimeDelta::hours(1);
+    deployment
+        .publish(json!({"site_id": "a.example", "type": "goal", "name": "Signup", "timestamp": at.timestamp_millis()}))
+        .await;
+    let (source, _) = inspect(&deployment, &[]);
+    assert_eq!(problems(&source), ["never_detected", "stale"]);
+    let (source, _) = inspect(
+        &deployment,
+        &[
+            "--set",
+            &format!("sources=[{{topic=\"{}\", clock=\"log\"}}]", deployment.source),
+        ],
+    );
+    assert_eq!(problems(&source), ["never_detected"]);
+}
+
+#[tokio::test]
+async fn inspect_says_why_kafka_does_not_answer() {
+    let deployment = Deployment::create(&[]).await;
+    let output = deployment.run(&["sources", "inspect", "--set", "kafka.brokers=127.0.0.1:1"]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.contains("kafka.brokers = \"127.0.0.1:1\"") && said.contains("Connection refused"),
+        "{said}"
+    );
+    // The answer is not buried in a client's log.
+    assert_eq!(said.lines().count(), 1, "{said}");
+}
