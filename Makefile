@@ -14,7 +14,7 @@ export SQLX_OFFLINE := true
 
 SHELL_SCRIPTS = $(shell grep -rlE '^\#!.*\bbash$$' scripts .ci)
 
-.PHONY: help demo check test up down audit fmt clippy doc deny unused-deps sqlx shell docs check-deps
+.PHONY: help demo check test bench up down audit fmt clippy doc deny unused-deps sqlx shell docs check-deps
 
 help: ## list what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ test: ## all tests, with a Kafka and a PostgreSQL of their own; ARGS="name" to c
 	@scripts/install-deps build services
 	cargo test --locked --no-run $(ARGS)
 	scripts/with-services cargo test --locked $(ARGS)
+
+bench: ## how fast it is, against the design's bars; ARGS="--only drain --runs 1" to choose, ARGS=--help for more
+	@scripts/bench $(ARGS)
 
 up: ## start Kafka (127.0.0.1:19092) and PostgreSQL (127.0.0.1:15432) for development
 	@scripts/install-deps services

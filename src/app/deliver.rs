@@ -55,6 +55,8 @@ pub(super) fn start(
     let under_way = Arc::new(UnderWay::new(shared.pool.clone()));
     let follower = Follower {
         publisher: publisher.clone(),
+        pool: shared.pool.clone(),
+        probe: shared.probe.clone(),
         schedules: Arc::clone(&shared.schedules),
         under_way: Arc::clone(&under_way),
         again: again.clone(),
@@ -64,8 +66,6 @@ pub(super) fn start(
     };
     let notes = Arc::new(HealthNotes::default());
     let writer = Writer {
-        pool: shared.pool.clone(),
-        probe: shared.probe.clone(),
         follower: follower.clone(),
         notes: Arc::clone(&notes),
         metrics: Arc::clone(&shared.metrics),

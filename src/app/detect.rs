@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
+use sqlx::PgPool;
 use tokio::runtime::Handle;
+use tokio::sync::mpsc;
 
 use super::Shared;
 use crate::clock;
@@ -12,12 +14,18 @@ use crate::detect::contract::{EngineConfig, Limits, SourceTopic};
 use crate::detect::task::{self, DetectLinks, DetectSettings};
 use crate::detect::time::SourceClock;
 use crate::domain::registry::Registry;
+use crate::domain::site::SiteId;
 use crate::kafka::member::GroupMember;
 use crate::kafka::producer::Publisher;
 use crate::kafka::settings;
-use crate::record::keys;
+use crate::record::probe::Probe;
+use crate::record::{keys, sites};
 use crate::tasks::Tasks;
 
+/// Lists of sites that wait to be noted.
+const HEARD_QUEUE: usize = 4;
+/// Sites noted in one statement.
+const HEARD_BATCH: usize = 1_000;
 /// How far back a source without a commit begins, at least.
 const FIRST_START_BACK: Duration = Duration::from_secs(15 * 60);
 
@@ -59,6 +67,11 @@ pub(super) async fn start(shared: &Shared, publisher: &Publisher, tasks: &mut Ta
         },
     };
     let longest_window = longest_window(&shared.registry.borrow());
+    let (heard, told) = mpsc::channel(HEARD_QUEUE);
+    tasks.spawn_background(
+        "activity",
+        note_heard(shared.pool.clone(), shared.probe.clone(), told),
+    );
     let group = config.kafka.topic("detect");
     for number in 0..config.detect.threads {
         let member = GroupMember::join(
@@ -83,8 +96,26 @@ pub(super) async fn start(shared: &Shared, publisher: &Publisher, tasks: &mut Ta
             voice: shared.voice.clone(),
             runtime: Handle::current(),
             stop: shared.stop.clone(),
+            heard: heard.clone(),
         };
         tasks.spawn_thread(name, move || task::run(member, settings, links))?;
+    }
+    Ok(())
+}
+
+/// Notes when sites last had events. Ends when the threads have.
+async fn note_heard(pool: PgPool, probe: Probe, mut told: mpsc::Receiver<Vec<SiteId>>) -> anyhow::Result<()> {
+    while let Some(heard) = told.recv().await {
+        let now = clock::now();
+        for part in heard.chunks(HEARD_BATCH) {
+            let seen: Vec<_> = part.iter().map(|site_id| (site_id.clone(), now)).collect();
+            // Not tried again: within seconds there is a newer time to note.
+            let noted = probe.once("activity", async {
+                let mut connection = pool.acquire().await?;
+                sites::note_events(&mut connection, &seen).await
+            });
+            drop(noted.await);
+        }
     }
     Ok(())
 }

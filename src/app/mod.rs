@@ -34,12 +34,19 @@ use crate::domain::target::TargetRules;
 use crate::kafka::context::Voice;
 use crate::kafka::producer::Publisher;
 use crate::record::keyring::Keyring;
+use crate::record::pool::Trust;
 use crate::record::probe::Probe;
 use crate::record::{follow, registry::RegistryReader};
 use crate::tasks::Tasks;
 use crate::telemetry::admin::{self, AdminState};
 use crate::telemetry::{Health, Metrics, logs};
 
+/// Until the server has told of a statement that it ended.
+const STATEMENT_SLACK: Duration = Duration::from_secs(1);
+/// From the end of the grace period until the process ends, whatever is left to write.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+/// How long an open connection to the admin listener may hold up the end.
+const ADMIN_LINGER: Duration = Duration::from_secs(1);
 /// How long the API accepts requests after the process was told to stop, so that whoever routes to it has noticed.
 const API_LINGER: Duration = Duration::from_secs(5);
 
@@ -102,9 +109,15 @@ pub async fn serve_in(mut host: Host, config: Config, roles: Roles) -> anyhow::R
     });
     let until = finished.clone();
     tasks.spawn_background("admin", async move {
-        Ok(axum::serve(listener, app)
-            .with_graceful_shutdown(until.cancelled_owned())
-            .await?)
+        let end = async {
+            until.cancelled().await;
+            tokio::time::sleep(ADMIN_LINGER).await;
+        };
+        let served = axum::serve(listener, app).with_graceful_shutdown(until.clone().cancelled_owned());
+        tokio::select! {
+            result = served.into_future() => Ok(result?),
+            () = end => Ok(()),
+        }
     });
     if !host.is_there {
         tasks.spawn_background("signals", watch_signals(stop.clone(), finished.clone()));
@@ -115,7 +128,7 @@ pub async fn serve_in(mut host: Host, config: Config, roles: Roles) -> anyhow::R
         &roles,
         &mut tasks,
         StartLinks {
-            metrics,
+            metrics: Arc::clone(&metrics),
             health: Arc::clone(&health),
             schedules,
             registry_read_at,
@@ -149,9 +162,25 @@ pub async fn serve_in(mut host: Host, config: Config, roles: Roles) -> anyhow::R
         on_finish.cancelled().await;
         Ok(())
     });
-    let result = tasks.join().await;
-    tracing::info!("stopped");
-    result
+    let longest = grace + LAST_WORDS;
+    let overdue = async {
+        stop.cancelled().await;
+        tokio::time::sleep(longest).await;
+    };
+    tokio::select! {
+        result = tasks.join() => {
+            tracing::info!("stopped");
+            result
+        }
+        // Postgres or Kafka is away, and whoever told us to stop will not wait much longer.
+        () = overdue => {
+            let unwritten = metrics.outcomes_unwritten.get();
+            anyhow::bail!(
+                "told to stop {} s ago, and not everything could be written ({unwritten} outcomes at least): what that was about may be sent again",
+                longest.as_secs()
+            )
+        }
+    }
 }
 
 struct StartLinks {
@@ -187,8 +216,14 @@ async fn start_all(
         false => None,
     };
     let keyring = Arc::new(keyring(config)?);
-    let pool = open_pool(config)?;
-    let probe = Probe::new(Arc::clone(&metrics), Arc::clone(&health));
+    let trust = Trust::default();
+    let pool = open_pool(config, &trust)?;
+    let probe = Probe::new(
+        Arc::clone(&metrics),
+        Arc::clone(&health),
+        trust,
+        config.postgres.statement_timeout + STATEMENT_SLACK,
+    );
     start::postgres(config, &pool, &keyring, &health).await?;
     let voice = Voice::new(Arc::clone(&metrics));
     let existing = if roles.reads_kafka() {
@@ -230,7 +265,7 @@ async fn start_all(
             pool,
             reader,
             publish,
-            move |begun_ms| registry_read_at.store(begun_ms, Ordering::Relaxed),
+            move |begun_ms| registry_read_at.store(begun_ms, Ordering::Release),
             until,
         )
         .await;
@@ -282,16 +317,19 @@ fn start_api(
 ) -> anyhow::Result<()> {
     tracing::info!(address = %listener.local_addr()?, "the API is open");
     let app = api::router(api_state(shared)?);
-    let stop = shared.stop.clone();
+    let (stop, give_up) = (shared.stop.clone(), shared.give_up.clone());
     tasks.spawn("api", async move {
         let service = app.into_make_service_with_connect_info::<SocketAddr>();
         let until = async move {
             stop.cancelled().await;
             tokio::time::sleep(linger).await;
         };
-        Ok(axum::serve(listener, service)
-            .with_graceful_shutdown(until)
-            .await?)
+        let served = axum::serve(listener, service).with_graceful_shutdown(until);
+        tokio::select! {
+            result = served.into_future() => Ok(result?),
+            // Someone sends a request byte by byte, or does not read the answer.
+            () = give_up.cancelled() => Ok(()),
+        }
     });
     Ok(())
 }

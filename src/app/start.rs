@@ -17,7 +17,7 @@ use crate::kafka::topics::{Topics, plan};
 use crate::record::keyring::Keyring;
 use crate::record::keys;
 use crate::record::migrate::{self, Schema};
-use crate::record::pool::{self, PoolSettings};
+use crate::record::pool::{self, PoolSettings, Trust};
 use crate::telemetry::metrics::Labels;
 use crate::telemetry::{Health, Metrics};
 
@@ -46,8 +46,8 @@ pub fn keyring(config: &Config) -> anyhow::Result<Keyring> {
 }
 
 /// A pool of connections to Postgres.
-pub fn open_pool(config: &Config) -> anyhow::Result<PgPool> {
-    Ok(pool::open(&pool_settings(config))?)
+pub fn open_pool(config: &Config, trust: &Trust) -> anyhow::Result<PgPool> {
+    Ok(pool::open(&pool_settings(config), trust)?)
 }
 
 /// How the configuration wants Postgres to be reached.

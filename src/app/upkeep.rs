@@ -51,19 +51,23 @@ pub(super) async fn run(upkeep: Upkeep, finished: CancellationToken) -> anyhow::
     } else {
         None
     };
-    let mut round = 0_u64;
-    loop {
-        upkeep.local_gauges();
-        upkeep.ask_postgres(round).await;
-        if let Some(topics) = &topics {
-            upkeep.ask_kafka(Arc::clone(topics)).await;
+    let rounds = async {
+        for round in 0_u64.. {
+            upkeep.local_gauges();
+            // Side by side: the one that is away must not keep the other's state from being seen.
+            tokio::join!(upkeep.ask_postgres(round), async {
+                if let Some(topics) = &topics {
+                    upkeep.ask_kafka(Arc::clone(topics)).await;
+                }
+            });
+            tokio::time::sleep(EVERY).await;
         }
-        round += 1;
-        tokio::select! {
-            () = tokio::time::sleep(EVERY) => {}
-            () = finished.cancelled() => return Ok(()),
-        }
+    };
+    tokio::select! {
+        () = rounds => {}
+        () = finished.cancelled() => {}
     }
+    Ok(())
 }
 
 impl Upkeep {

@@ -163,6 +163,7 @@ fn hand_over(publisher: &Publisher, topic: &str, key: &str, value: &[u8], failed
         key: Some(key.as_bytes()),
         value: Some(value),
         headers: &[],
+        passed_on: &[],
     };
     loop {
         let failed = Arc::clone(failed);

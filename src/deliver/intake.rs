@@ -15,7 +15,7 @@ use bytes::Bytes;
 use rdkafka::Message as _;
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::error::KafkaError;
-use rdkafka::message::{BorrowedMessage, Headers as _};
+use rdkafka::message::BorrowedMessage;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -31,7 +31,8 @@ use crate::kafka::context::Voice;
 use crate::kafka::member::{
     Commit, GroupMember, MemberContext, MemberEvent, TopicPartition, partition_numbers,
 };
-use crate::kafka::producer::{Outgoing, Publisher};
+use crate::kafka::native;
+use crate::kafka::producer::{Outgoing, Publisher, RawHeader};
 use crate::telemetry::{Health, Metrics};
 
 /// Longest nap: how soon a rebalance or a missed wake-up is seen.
@@ -39,9 +40,13 @@ const NAP: Duration = Duration::from_millis(10);
 /// Records taken from one partition before the next has its turn.
 const TURN: usize = 64;
 const COMMIT_EVERY: Duration = Duration::from_millis(500);
+/// How long a hand-over waits for its commit: the whole group waits meanwhile.
+const COMMIT_PATIENCE: Duration = Duration::from_secs(1);
 const GAUGES_EVERY: Duration = Duration::from_secs(1);
 /// How long a revoked partition's open offsets are remembered.
 const KEEP: Duration = Duration::from_secs(60);
+/// Records that are due and wait for the deliverer. Beyond it they stay in the heap, whose bound is each partition's own.
+const OUTBOX: usize = 1_024;
 /// How long a broker may take to answer during a rebalance.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -76,12 +81,40 @@ struct Partition {
     tracker: OffsetTracker,
     /// Below it, offsets may have been sent by a predecessor that did not hand over.
     suspect_before_ms: i64,
+    position: Position,
+    /// A record of a newer version: nothing after it is read.
+    held_newer: bool,
+}
+
+/// How far a partition was read.
+struct Position {
     /// The offset after the last one read.
     next: i64,
     /// Kafka's time of the last record read.
     last_record_ms: i64,
-    /// A record of a newer version: nothing after it is read.
-    held_newer: bool,
+    /// Nothing was read since the assignment.
+    fresh: bool,
+}
+
+impl Position {
+    /// Notes that a record was read.
+    fn advance(&mut self, message: &BorrowedMessage<'_>, metrics: &Metrics) {
+        let (topic, offset) = (message.topic(), message.offset());
+        // Nobody compacts these topics or writes transactions to them, so what is not where it was left was removed.
+        if std::mem::take(&mut self.fresh) && offset > self.next {
+            let missed = (offset - self.next).unsigned_abs();
+            metrics.records_missed.with_label_values(&[topic]).inc_by(missed);
+            tracing::error!(
+                topic,
+                partition = message.partition(),
+                offset = self.next,
+                missed,
+                "records were removed before they were read"
+            );
+        }
+        self.next = offset + 1;
+        self.last_record_ms = message.timestamp().to_millis().unwrap_or(self.last_record_ms);
+    }
 }
 
 struct Kept {
@@ -159,7 +192,7 @@ impl Intake {
             let read = self.read_partitions();
             self.release_due();
             self.hand_out();
-            self.commit(false);
+            self.commit();
             self.show_gauges();
             let now = clock::monotonic();
             busy_seconds.inc_by(now.duration_since(begun).as_secs_f64());
@@ -198,9 +231,6 @@ impl Intake {
                     }
                 }
                 MemberEvent::Revoked { lost } => self.revoked(lost)?,
-                MemberEvent::Error(error) => {
-                    tracing::warn!(group = "deliver", error = %error, "the consumer reports an error; it goes on by itself");
-                }
             }
         }
         Ok(())
@@ -252,8 +282,11 @@ impl Intake {
                 ready,
                 tracker,
                 suspect_before_ms: if suspect { now_ms } else { i64::MIN },
-                next: start,
-                last_record_ms: now_ms,
+                position: Position {
+                    next: start,
+                    last_record_ms: now_ms,
+                    fresh: true,
+                },
                 held_newer: false,
             };
             self.partitions.insert(at, partition);
@@ -272,8 +305,11 @@ impl Intake {
             .consumer_partitions
             .with_label_values(&["deliver"])
             .add(owned as i64);
-        // From here on the commit's note says that we are at work, should we die before the next one.
-        self.commit(true);
+        // Before anything is sent the commit's note says that we are at work, should we die before the next one.
+        let commits = self.commits(true, false);
+        if let Err(error) = self.member.commit_and_wait(&commits, COMMIT_PATIENCE) {
+            self.commit_failed(&error);
+        }
         Ok(())
     }
 
@@ -296,30 +332,29 @@ impl Intake {
         let owned = partition_numbers(self.partitions.keys()).len();
         self.assignment.revoke();
         if !lost && !self.partitions.is_empty() {
-            self.links.under_way.claim(&self.assignment, &self.links.runtime);
+            let handed_over = self.links.under_way.claim(&self.links.runtime);
             self.take_completions();
-            let commits = self.commits(true, true);
-            if let Err(error) = self.member.commit(&commits, true) {
-                self.links
-                    .metrics
-                    .commit_errors
-                    .with_label_values(&["deliver"])
-                    .inc();
-                tracing::warn!(group = "deliver", error = %error, "the commit before giving partitions back failed; they are read again");
+            let commits = self.commits(true, handed_over);
+            if let Err(error) = self.member.commit_and_wait(&commits, COMMIT_PATIENCE) {
+                self.commit_failed(&error);
             }
         }
         self.outbox.clear();
         self.read_ahead = ReadAhead::new();
         let until = clock::monotonic() + KEEP;
-        self.kept.extend(self.partitions.drain().map(|(at, partition)| {
-            (
-                at,
-                Kept {
-                    tracker: partition.tracker,
-                    until,
-                },
-            )
-        }));
+        for (at, partition) in self.partitions.drain() {
+            if partition.held_newer {
+                // It is the next owner's to show.
+                let topic = self.member.topic(at.topic);
+                self.links
+                    .metrics
+                    .newer_records_held
+                    .with_label_values(&[topic])
+                    .dec();
+            }
+            let tracker = partition.tracker;
+            self.kept.insert(at, Kept { tracker, until });
+        }
         self.links
             .metrics
             .consumer_partitions
@@ -354,21 +389,15 @@ impl Intake {
         let mut read = Vec::new();
         let outbox_full = !self.outbox.is_empty();
         for (at, partition) in &mut self.partitions {
-            let tier = self.settings.tier_of_topic[at.topic];
-            let full = if tier.is_some() {
-                self.read_ahead.is_full(*at)
-            } else {
-                outbox_full
-            };
-            if full
-                || partition.held_newer
-                || partition.tracker.is_full()
-                || !partition.ready.swap(false, Ordering::Acquire)
-            {
-                // Left as it is, so that it is looked at when there is room.
-                if full || partition.tracker.is_full() {
-                    partition.ready.store(true, Ordering::Release);
-                }
+            let topic = self.member.topic(at.topic);
+            let full = partition.tracker.is_full()
+                || if self.settings.tier_of_topic[at.topic].is_some() {
+                    self.read_ahead.is_full(*at)
+                } else {
+                    outbox_full
+                };
+            // One that has no room keeps its mark, so that it is looked at when there is.
+            if full || partition.held_newer || !partition.ready.swap(false, Ordering::Acquire) {
                 continue;
             }
             let mut taken = 0;
@@ -377,27 +406,23 @@ impl Intake {
                     None => break,
                     Some(Err(KafkaError::PartitionEOF(_))) => {}
                     Some(Err(error)) => {
-                        let topic = self.member.topic(at.topic);
                         tracing::warn!(topic = %topic, partition = at.partition, error = %error, "reading a partition failed; it is tried again");
+                        // What lies behind the error in the queue wakes nobody any more.
+                        partition.ready.store(true, Ordering::Release);
                         break;
                     }
                     Some(Ok(message)) => {
-                        partition.next = message.offset() + 1;
-                        partition.last_record_ms = message
-                            .timestamp()
-                            .to_millis()
-                            .unwrap_or(partition.last_record_ms);
                         taken += 1;
+                        partition.position.advance(&message, &self.links.metrics);
                         let offset = message.offset();
                         if partition.tracker.is_complete(offset) {
                             continue;
                         }
                         partition.tracker.open(offset);
                         let raw = Raw::of(&message);
-                        let newer = matches!(raw.record, Err(Unreadable::Newer(_)));
+                        partition.held_newer = matches!(raw.record, Err((Unreadable::Newer(_), _)));
                         read.push((*at, raw));
-                        if newer {
-                            partition.held_newer = true;
+                        if partition.held_newer {
                             break;
                         }
                     }
@@ -408,16 +433,18 @@ impl Intake {
                 more = true;
             }
         }
-        for (at, raw) in read {
-            self.take(at, raw);
-        }
-        if more && let Some(revoked_at) = self.revoked_at.take() {
+        if !read.is_empty()
+            && let Some(revoked_at) = self.revoked_at.take()
+        {
             let pause = clock::monotonic().duration_since(revoked_at);
             self.links
                 .metrics
                 .rebalance_pause
                 .with_label_values(&["deliver"])
                 .observe(pause.as_secs_f64());
+        }
+        for (at, raw) in read {
+            self.take(at, raw);
         }
         more
     }
@@ -478,36 +505,29 @@ impl Intake {
                     self.outbox.push_back(work);
                 }
             }
-            Err(Unreadable::Newer(version)) => {
+            Err((Unreadable::Newer(version), _)) => {
                 let topic = self.member.topic(at.topic);
                 self.links
                     .metrics
                     .newer_records_held
                     .with_label_values(&[topic])
                     .inc();
+                // Its offset stays open: nothing from here on is committed, whoever reads the partition next.
+                drop(token);
                 tracing::error!(topic = %topic, partition = at.partition, offset = raw.offset, version, "a record of a newer version is held back, and what follows it: finish the upgrade");
             }
-            Err(unreadable) => self.put_aside(at, token, read_from, unreadable, raw.key, raw.body),
+            Err((unreadable, original)) => self.put_aside(token, read_from, unreadable, original),
         }
     }
 
     /// What cannot be read goes to the dead-letter topic as it is, and the stream goes on.
-    fn put_aside(
-        &self,
-        at: TopicPartition,
-        token: Token,
-        read_from: Coordinates,
-        why: Unreadable,
-        key: Option<Vec<u8>>,
-        body: Option<Bytes>,
-    ) {
-        let topic = self.member.topic(at.topic);
+    fn put_aside(&self, token: Token, read_from: Coordinates, why: Unreadable, original: Original) {
         self.links
             .metrics
             .unreadable_records
-            .with_label_values(&[topic])
+            .with_label_values(&[&read_from.topic])
             .inc();
-        tracing::error!(topic = %topic, partition = at.partition, offset = read_from.offset, error = %why, "an unreadable record goes to the dead-letter topic");
+        tracing::error!(topic = read_from.topic, partition = read_from.partition, offset = read_from.offset, error = %why, "an unreadable record goes to the dead-letter topic");
         let publisher = self.links.publisher.clone();
         let dead_letter = self.settings.dead_letter_topic.clone();
         let metrics = Arc::clone(&self.links.metrics);
@@ -518,9 +538,10 @@ impl Intake {
             let record = Outgoing {
                 topic: &dead_letter,
                 partition: None,
-                key: key.as_deref(),
-                value: body.as_deref(),
+                key: original.key.as_deref(),
+                value: original.body.as_deref(),
                 headers: &headers,
+                passed_on: &original.headers,
             };
             publisher.publish(record).await;
             metrics.dead_letters.inc();
@@ -530,7 +551,9 @@ impl Intake {
 
     fn release_due(&mut self) {
         let now_ms = clock::now_ms();
-        while let Some(due) = self.read_ahead.pop_due(now_ms) {
+        while self.outbox.len() < OUTBOX
+            && let Some(due) = self.read_ahead.pop_due(now_ms)
+        {
             self.outbox.push_back(due.payload);
         }
     }
@@ -548,21 +571,28 @@ impl Intake {
         }
     }
 
-    fn commit(&mut self, all: bool) {
+    fn commit(&mut self) {
         let now = clock::monotonic();
-        if !all && now.duration_since(self.last_commit) < COMMIT_EVERY {
+        if now.duration_since(self.last_commit) < COMMIT_EVERY {
             return;
         }
         self.last_commit = now;
+        // One that failed was noted as committed: so that it is made good, all positions go again.
+        let all = self.member.take_failed_commit();
         let commits = self.commits(all, false);
-        if let Err(error) = self.member.commit(&commits, false) {
-            self.links
-                .metrics
-                .commit_errors
-                .with_label_values(&["deliver"])
-                .inc();
-            tracing::warn!(group = "deliver", error = %error, "an offset commit failed; the next one covers it");
+        if let Err(error) = self.member.commit(&commits) {
+            self.commit_failed(&error);
         }
+    }
+
+    fn commit_failed(&self, error: &KafkaError) {
+        self.links
+            .metrics
+            .commit_errors
+            .with_label_values(&["deliver"])
+            .inc();
+        self.member.note_failed_commit();
+        tracing::warn!(group = "deliver", error = %error, "an offset commit failed; the next one covers it");
     }
 
     fn commits(&mut self, all: bool, handed_over: bool) -> Vec<Commit> {
@@ -575,7 +605,7 @@ impl Intake {
         for (at, partition) in &mut self.partitions {
             let position = match partition.tracker.to_commit() {
                 Some(position) => position,
-                None if all => partition.tracker.low_water().unwrap_or(partition.next),
+                None if all => partition.tracker.low_water().unwrap_or(partition.position.next),
                 None => continue,
             };
             partition.tracker.committed(position);
@@ -598,14 +628,16 @@ impl Intake {
         let mut open = 0;
         let mut by_topic: HashMap<usize, (i64, i64)> = HashMap::new();
         for (at, partition) in &self.partitions {
+            // A wake-up that was missed costs a second and not the partition.
+            partition.ready.store(true, Ordering::Release);
             open += partition.tracker.open_count();
             let end = self.member.cached_end(*at);
-            let low_water = partition.tracker.low_water().unwrap_or(partition.next);
+            let low_water = partition.tracker.low_water().unwrap_or(partition.position.next);
             let lag = end.map_or(0, |end| (end - low_water).max(0));
-            let unread = end.is_some_and(|end| partition.next < end);
+            let unread = end.is_some_and(|end| partition.position.next < end);
             // What a tier holds is not behind before it is due; unread records of a tier are due later than those read.
             let behind_ms = if unread && self.settings.tier_of_topic[at.topic].is_none() {
-                (now_ms - partition.last_record_ms).max(0)
+                (now_ms - partition.position.last_record_ms).max(0)
             } else {
                 0
             };
@@ -652,7 +684,6 @@ impl Intake {
         self.give_up_partitions(false);
         self.links.health.set_partitions(&self.settings.name, None);
         self.member.leave();
-        tracing::info!(group = "deliver", "left the group");
     }
 }
 
@@ -660,38 +691,47 @@ impl Intake {
 struct Raw {
     offset: i64,
     timestamp_ms: i64,
-    record: Result<DeliveryRecord, Unreadable>,
+    record: Result<DeliveryRecord, (Unreadable, Original)>,
+}
+
+/// A record that cannot be read, as it came.
+struct Original {
     key: Option<Vec<u8>>,
     body: Option<Bytes>,
+    headers: Vec<RawHeader>,
 }
 
 impl Raw {
     fn of(message: &BorrowedMessage<'_>) -> Self {
-        let record = decode(message);
-        // Only what cannot be read is needed in its raw form.
-        let (key, body) = if record.is_err() {
-            (
-                message.key().map(<[u8]>::to_vec),
-                message.payload().map(Bytes::copy_from_slice),
-            )
-        } else {
-            (None, None)
-        };
         Self {
             offset: message.offset(),
             timestamp_ms: message.timestamp().to_millis().unwrap_or_else(clock::now_ms),
-            record,
-            key,
-            body,
+            record: decode(message).map_err(|unreadable| (unreadable, Original::of(message))),
+        }
+    }
+}
+
+impl Original {
+    fn of(message: &BorrowedMessage<'_>) -> Self {
+        Self {
+            key: message.key().map(<[u8]>::to_vec),
+            body: message.payload().map(Bytes::copy_from_slice),
+            headers: native::headers(message)
+                .into_iter()
+                .map(|(name, value)| {
+                    let name = String::from_utf8_lossy(name).into_owned();
+                    (name, value.map(<[u8]>::to_vec))
+                })
+                .collect(),
         }
     }
 }
 
 fn decode(message: &BorrowedMessage<'_>) -> Result<DeliveryRecord, Unreadable> {
-    let headers = message
-        .headers()
+    // A header whose name is no text is none of ours.
+    let headers = native::headers(message)
         .into_iter()
-        .flat_map(|headers| headers.iter().map(|one| (one.key, one.value)));
+        .filter_map(|(name, value)| Some((std::str::from_utf8(name).ok()?, value)));
     DeliveryRecord::decode(
         message.key(),
         headers,

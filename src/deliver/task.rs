@@ -4,18 +4,22 @@
 //! wait is bounded by `give_up`, which ends the grace period.
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use sqlx::PgPool;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::attempt::AttemptResult;
 use super::client::{Exchange, WebhookClient};
 use super::gate::{Gate, gate};
 use super::outcome::{self, Ended, Next};
+use super::phases::Phases;
 use super::request::{AttemptFacts, WebhookRequest};
 use super::resume::{Claim, Known, Resume, resume};
 use super::under_way::{Begin, UnderWay, facts_of};
@@ -35,8 +39,10 @@ use crate::telemetry::Metrics;
 const BATCH: usize = 256;
 /// How often a held record looks whether the former owner's outcome is there.
 const HOLD_LOOK: Duration = Duration::from_millis(200);
-/// How often a record of an unknown webhook looks whether the registry has been read since.
+/// How often a record that its webhook does not seem to want looks whether the registry has been read since.
 const REGISTRY_LOOK: Duration = Duration::from_millis(100);
+/// How far the clocks of two replicas may be apart before somebody is told.
+const CLOCK_SLACK_MS: i64 = 500;
 /// Beyond a request's own deadline: until its outcome is surely written or given up.
 const CLAIM_SLACK_MS: i64 = 5_000;
 
@@ -73,8 +79,19 @@ impl Deliverer {
         loop {
             tokio::select! {
                 biased;
-                Some(one) = again.recv() => batch.push(one),
+                // What is held is looked at over and over, and may be much: half a batch is left for what is new.
+                Some(one) = again.recv() => {
+                    batch.push(one);
+                    while batch.len() < BATCH / 2 && let Ok(one) = again.try_recv() {
+                        batch.push(one);
+                    }
+                }
                 read = work.recv_many(&mut batch, BATCH) => if read == 0 { break },
+            }
+            while batch.len() < BATCH
+                && let Ok(one) = work.try_recv()
+            {
+                batch.push(one);
             }
             self.resolve(std::mem::take(&mut batch)).await;
         }
@@ -153,25 +170,27 @@ impl Deliverer {
     }
 
     async fn send(self: &Arc<Self>, work: Box<Work>, possible_repeat: bool) {
+        // Read before the registry is looked at: what was published by then is in it.
+        let read_at_ms = self.registry_read_at.load(Ordering::Acquire);
         let webhook = self
             .registry
             .borrow()
             .webhooks
             .get(&work.record.webhook_id)
             .cloned();
-        if webhook.is_none() && self.registry_read_at.load(Ordering::Relaxed) <= work.record_ms {
-            // The webhook may be newer than what we know.
+        let gate = gate(
+            webhook.as_deref(),
+            work.record.event_type,
+            work.record.created_at_ms,
+            clock::now_ms(),
+        );
+        // It was published for a webhook that was there and enabled; that may be news to us. (Not for longer than our own
+        // clock says, should the record's time lie in the future.)
+        let published_ms = work.record_ms.min(work.due_at_ms);
+        if matches!(gate, Gate::Cancel(_)) && read_at_ms <= published_ms + CLOCK_SLACK_MS {
             return self.later(work, REGISTRY_LOOK);
         }
-        match (
-            gate(
-                webhook.as_deref(),
-                work.record.event_type,
-                work.record.created_at_ms,
-                clock::now_ms(),
-            ),
-            webhook,
-        ) {
+        match (gate, webhook) {
             (Gate::Open, Some(webhook)) => self.start(work, webhook, possible_repeat).await,
             (Gate::Open | Gate::Cancel(_), None) => {
                 self.end_unsent(work, DeliveryStatus::Cancelled, FailureReason::Deleted)
@@ -226,10 +245,16 @@ impl Deliverer {
             now_ms: started_ms,
             body: record.body.clone(),
         };
-        let exchange = self
-            .client
-            .exchange(&WebhookRequest::build(webhook, &facts))
-            .await;
+        let exchange = AssertUnwindSafe(async {
+            self.client
+                .exchange(&WebhookRequest::build(webhook, &facts))
+                .await
+        });
+        // A panic is our fault and this attempt's outcome: passed on, it would take the record's token with it.
+        let exchange = exchange
+            .catch_unwind()
+            .await
+            .unwrap_or_else(|_| panicked(started_ms));
         in_flight.dec();
         self.count(&work, &exchange, started_ms, possible_repeat);
         let ended = Ended {
@@ -326,6 +351,22 @@ impl Deliverer {
                 })
                 .await,
         );
+    }
+}
+
+/// The exchange of an attempt in which our own code failed.
+fn panicked(started_at_ms: i64) -> Exchange {
+    Exchange {
+        started_at_ms,
+        headers_at_ms: None,
+        ended_at_ms: clock::now_ms(),
+        result: AttemptResult::Internal,
+        status: None,
+        response: None,
+        error: Some("our own code failed".to_owned()),
+        phases: Phases::default(),
+        remote: None,
+        retry_after: None,
     }
 }
 

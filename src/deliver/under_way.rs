@@ -111,14 +111,14 @@ impl UnderWay {
         again
     }
 
-    /// Before the partitions of `assignment` are handed over: writes the deadline of each of its requests, in one
-    /// statement. Called from a thread; waits for Postgres, but not for long. Should it fail, the next owner may repeat
-    /// what is under way, and says so.
-    pub fn claim(&self, assignment: &Arc<Assignment>, runtime: &Handle) {
+    /// Before the partitions of a revoked assignment are handed over: writes the deadline of each of its requests, in one
+    /// statement, and of those that are left from assignments before it. Called from a thread; waits for Postgres, but not
+    /// for long. `false`: it failed, and the next owner must take what it cannot know for possible repeats.
+    pub fn claim(&self, runtime: &Handle) -> bool {
         let claims: Vec<Claim> = self
             .lock()
             .values()
-            .filter(|one| Arc::ptr_eq(&one.assignment, assignment))
+            .filter(|one| one.assignment.is_revoked())
             .filter_map(|one| {
                 let (facts, deadline_ms) = one.sending.clone()?;
                 Some(Claim {
@@ -129,25 +129,31 @@ impl UnderWay {
             })
             .collect();
         if claims.is_empty() {
-            return;
+            return true;
         }
-        let written = runtime.block_on(tokio::time::timeout(CLAIM_PATIENCE, async {
+        let write = async {
             let mut connection = self.pool.acquire().await?;
             outcomes::claim(&mut connection, &claims).await
-        }));
-        match written {
-            Ok(Ok(())) => tracing::info!(
-                attempts = claims.len(),
-                "attempts under way were claimed before the hand-over"
-            ),
-            Ok(Err(error)) => {
-                tracing::error!(attempts = claims.len(), error = %error, "claiming the attempts under way failed; the next owner may repeat them")
+        };
+        // The timeout is made inside: it needs the runtime that this thread is not of.
+        let written = runtime.block_on(async { tokio::time::timeout(CLAIM_PATIENCE, write).await });
+        let error = match written {
+            Ok(Ok(())) => {
+                tracing::info!(
+                    attempts = claims.len(),
+                    "attempts under way were claimed before the hand-over"
+                );
+                return true;
             }
-            Err(_) => tracing::error!(
-                attempts = claims.len(),
-                "claiming the attempts under way took too long; the next owner may repeat them"
-            ),
-        }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("no answer within {CLAIM_PATIENCE:?}"),
+        };
+        tracing::error!(
+            attempts = claims.len(),
+            error,
+            "claiming the attempts under way failed; the next owner may repeat them"
+        );
+        false
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<DeliveryId, Busy>> {

@@ -4,7 +4,7 @@
 //! In this order, so that a crash anywhere loses nothing: exchange, outcome in Postgres, next record acknowledged, offset
 //! complete. While Postgres is away the outcomes are kept; there are never more than requests may be under way.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -19,7 +19,7 @@ use super::task::known_of;
 use super::under_way::UnderWay;
 use super::work::Work;
 use crate::clock;
-use crate::dispatch::record::DeliveryRecord;
+use crate::dispatch::record::{DeliveryRecord, header};
 use crate::dispatch::schedule::Tier;
 use crate::dispatch::schedules::Schedules;
 use crate::domain::delivery::{DeliveryStatus, FailureReason};
@@ -31,6 +31,9 @@ use crate::telemetry::Metrics;
 
 /// Outcomes written in one statement.
 const BATCH: usize = 500;
+
+/// The reason of a dead letter whose outcome Postgres refuses.
+const UNRECORDABLE: &str = "unrecordable";
 
 /// What came of a record.
 #[derive(Debug)]
@@ -45,6 +48,8 @@ pub struct Outcome {
 #[derive(Debug, Clone)]
 pub struct Follower {
     pub publisher: Publisher,
+    pub pool: PgPool,
+    pub probe: Probe,
     pub schedules: Arc<Schedules>,
     pub under_way: Arc<UnderWay>,
     pub again: mpsc::UnboundedSender<Work>,
@@ -99,11 +104,45 @@ impl Follower {
     }
 
     async fn publish_dead_letter(&self, work: &Work, reason: FailureReason, last_status: Option<u16>) {
+        if reason == FailureReason::Gone {
+            self.disable(work).await;
+        }
         let record = work.record.dead_letter(reason, last_status);
         let mut headers = record.headers();
         headers.extend(work.read_from.headers());
         self.publish(&self.dead_letter_topic, &record, headers).await;
         self.metrics.dead_letters.inc();
+    }
+
+    /// The endpoint said that it is gone for good. Part of what follows a recorded outcome, so that a crash in between loses
+    /// it no more than the dead letter.
+    async fn disable(&self, work: &Work) {
+        let (webhook, delivery) = (work.record.webhook_id, work.record.delivery_id);
+        let disabled = self.probe.until_done("outcomes", || async {
+            let mut connection = self.pool.acquire().await?;
+            outcomes::disable_gone(&mut connection, webhook, delivery).await
+        });
+        if disabled.await {
+            self.metrics.webhooks_disabled.with_label_values(&["gone"]).inc();
+            tracing::warn!(site.id = %work.record.site_id, webhook.id = %webhook, delivery.id = %delivery, "the endpoint answered 410 Gone; the webhook was disabled");
+        }
+    }
+
+    /// What was sent and cannot be recorded, whatever is tried: it leaves the stream, where everybody can see it, and is
+    /// not sent again at every restart.
+    async fn put_aside(&self, work: Work, error: sqlx::Error) {
+        let record = &work.record;
+        tracing::error!(
+            site.id = %record.site_id, webhook.id = %record.webhook_id, delivery.id = %record.delivery_id, attempt = record.attempt,
+            topic = work.read_from.topic, partition = work.read_from.partition, offset = work.read_from.offset, error = %error,
+            "Postgres refuses an outcome; the delivery goes to the dead-letter topic and is not recorded"
+        );
+        let mut headers = record.headers();
+        headers.push((header::REASON, UNRECORDABLE.to_owned()));
+        headers.extend(work.read_from.headers());
+        self.publish(&self.dead_letter_topic, record, headers).await;
+        self.metrics.dead_letters.inc();
+        self.settle(work);
     }
 
     async fn publish(&self, topic: &str, record: &DeliveryRecord, headers: Vec<(&'static str, String)>) {
@@ -114,6 +153,7 @@ impl Follower {
             key: Some(key.as_bytes()),
             value: Some(&record.body),
             headers: &headers,
+            passed_on: &[],
         };
         self.publisher.publish(out).await;
     }
@@ -122,8 +162,6 @@ impl Follower {
 /// Writes outcomes until there are no more senders.
 #[derive(Debug)]
 pub struct Writer {
-    pub pool: PgPool,
-    pub probe: Probe,
     pub follower: Follower,
     pub notes: Arc<HealthNotes>,
     pub metrics: Arc<Metrics>,
@@ -145,24 +183,47 @@ impl Writer {
         Ok(())
     }
 
+    /// Writes a batch. Of one that Postgres refuses, halves are tried, until what it is about stands alone.
     async fn write(&self, batch: Vec<Outcome>, waiting: usize) {
         let since = clock::monotonic();
-        let rows: Vec<OutcomeRow> = batch.iter().map(|one| one.row.clone()).collect();
-        let written = self.probe.until_done("outcomes", || {
-            self.show_unwritten(batch.len() + waiting, since);
-            async {
-                let mut connection = self.pool.acquire().await?;
-                outcomes::write(&mut connection, &rows).await
+        let mut parts = vec![batch];
+        while let Some(mut part) = parts.pop() {
+            let others = waiting + parts.iter().map(Vec::len).sum::<usize>();
+            let rows: Vec<OutcomeRow> = part.iter().map(|one| one.row.clone()).collect();
+            let written = self.follower.probe.until_answered("outcomes", || {
+                self.show_unwritten(rows.len() + others, since);
+                async {
+                    let mut connection = self.follower.pool.acquire().await?;
+                    outcomes::write(&mut connection, &rows).await
+                }
+            });
+            match written.await {
+                Ok(taken) => self.written(part, &taken.into_iter().collect()),
+                Err(error) if part.len() == 1 => {
+                    let follower = self.follower.clone();
+                    let work = part.remove(0).work;
+                    self.tasks
+                        .spawn(async move { follower.put_aside(work, error).await });
+                }
+                Err(_) => {
+                    let second = part.split_off(part.len() / 2);
+                    parts.extend([second, part]);
+                }
             }
-        });
-        let taken: HashSet<DeliveryId> = written.await.into_iter().collect();
+        }
         self.metrics.outcomes_unwritten.set(waiting as i64);
         self.metrics.outcomes_unwritten_seconds.set(0.0);
+    }
+
+    fn written(&self, batch: Vec<Outcome>, taken: &HashMap<DeliveryId, DeliveryStatus>) {
         for outcome in batch {
-            if taken.contains(&outcome.row.facts.id) {
-                self.recorded(outcome);
-            } else {
-                self.reconsider(outcome.work);
+            match taken.get(&outcome.row.facts.id) {
+                // Cancelled while it was under way: what came of it is recorded, and nothing follows.
+                Some(DeliveryStatus::Cancelled) if outcome.row.status != DeliveryStatus::Cancelled => {
+                    self.follower.settle(outcome.work);
+                }
+                Some(_) => self.recorded(outcome),
+                None => self.reconsider(outcome.work),
             }
         }
     }
@@ -222,20 +283,9 @@ impl Writer {
                     follower.settle(work);
                 });
             }
-            Some(Next::Failed {
-                reason,
-                disable_webhook,
-            }) => {
-                let (follower, pool, probe, metrics) = (
-                    self.follower.clone(),
-                    self.pool.clone(),
-                    self.probe.clone(),
-                    Arc::clone(&self.metrics),
-                );
+            Some(Next::Failed { reason, .. }) => {
+                let follower = self.follower.clone();
                 self.tasks.spawn(async move {
-                    if disable_webhook {
-                        disable(&pool, &probe, &metrics, &work).await;
-                    }
                     follower.publish_dead_letter(&work, reason, last_status).await;
                     follower.settle(work);
                 });
@@ -245,11 +295,11 @@ impl Writer {
 
     /// Another owner recorded this attempt, or a later one, first: what is recorded holds, and its publish is redone.
     fn reconsider(&self, work: Work) {
-        let (follower, pool, probe) = (self.follower.clone(), self.pool.clone(), self.probe.clone());
+        let follower = self.follower.clone();
         self.tasks.spawn(async move {
             let id = work.record.delivery_id;
-            let known = probe.until_done("known", || async {
-                let mut connection = pool.acquire().await?;
+            let known = follower.probe.until_done("known", || async {
+                let mut connection = follower.pool.acquire().await?;
                 outcomes::known(&mut connection, &[id]).await
             });
             let known = known.await.first().map(known_of);
@@ -262,19 +312,6 @@ impl Writer {
                 }
             }
         });
-    }
-}
-
-/// The endpoint said that it is gone for good.
-async fn disable(pool: &PgPool, probe: &Probe, metrics: &Metrics, work: &Work) {
-    let webhook = work.record.webhook_id;
-    let disabled = probe.until_done("outcomes", || async {
-        let mut connection = pool.acquire().await?;
-        outcomes::disable_gone(&mut connection, webhook).await
-    });
-    if disabled.await {
-        metrics.webhooks_disabled.with_label_values(&["gone"]).inc();
-        tracing::warn!(site.id = %work.record.site_id, webhook.id = %webhook, delivery.id = %work.record.delivery_id, "the endpoint answered 410 Gone; the webhook was disabled");
     }
 }
 

@@ -230,7 +230,7 @@ fn log() -> impl Strategy<Value = Vec<Logged>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(600))]
+    #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
     fn a_crash_at_any_point_changes_nothing(

@@ -4,6 +4,7 @@
 //! name becomes `OTHER` and is counted; it is then missing from top lists and nothing else. Labels nobody wears any
 //! more are collected when they outnumber those that are worn.
 
+use super::places::prefetch;
 use super::visitors::{NO_LABEL, Slot};
 
 /// A name that found no room.
@@ -81,11 +82,11 @@ impl Labels {
         Some(len as u16)
     }
 
-    /// Reads the slot where the search for a name begins, to have it near when it does.
-    pub(super) fn touch(&self, hash: u64) {
+    /// Asks memory for the slot where the search for a name begins.
+    pub(super) fn prefetch(&self, hash: u64) {
         let capacity = self.slots.len();
         if capacity > 0 {
-            std::hint::black_box(self.slots[home(hash, capacity)]);
+            prefetch(&self.slots[home(hash, capacity)]);
         }
     }
 

@@ -35,6 +35,10 @@ pub mod stored;
 mod site_state;
 /// What goes into an engine, and what it says of itself.
 pub mod contract;
+/// Where each site's state is, and asking memory for it ahead of time.
+mod places;
+/// A look ahead at events.
+pub mod glimpse;
 /// One source partition: records in, decisions out.
 pub mod engine;
 /// What an engine leaves behind, and takes over.

@@ -103,7 +103,7 @@ fn stream() -> impl Strategy<Value = Vec<(usize, u64, i64)>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(100))]
 
     #[test]
     fn spikes_are_those_of_a_model_that_walks_every_second(

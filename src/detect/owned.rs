@@ -24,6 +24,8 @@ pub struct Position {
     pub start: i64,
     /// What was written beside the commit.
     pub note: Note,
+    /// The group has never committed here.
+    pub is_first: bool,
 }
 
 /// What is written beside a committed offset: `v1 <nonce> <replay from> <clock>`.
@@ -62,6 +64,10 @@ impl std::fmt::Display for Note {
     }
 }
 
+/// Most batches that wait for acknowledgements. When one record's never comes, those of all batches after the last are waited
+/// for together, and memory does not grow with time.
+const MAX_OPEN_BATCHES: usize = 1_024;
+
 /// How far a source is from its end.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Standing {
@@ -78,6 +84,18 @@ struct SourceState {
     last_record_ms: i64,
     /// What was committed last.
     sent: Option<i64>,
+    /// And what was written beside it.
+    sent_note: String,
+}
+
+impl SourceState {
+    fn last_commit(&self, topic: usize, partition: i32) -> Option<Commit> {
+        Some(Commit {
+            at: TopicPartition { topic, partition },
+            offset: self.sent?,
+            metadata: self.sent_note.clone(),
+        })
+    }
 }
 
 /// A partition number with everything that belongs to it.
@@ -89,8 +107,10 @@ pub struct Owned {
     sources: Vec<Option<SourceState>>,
     pending: Pending,
     settling: Settling<Checkpoint>,
-    /// A batch is under way: something was read since the last flush.
+    /// Something was read since the last flush.
     touched: bool,
+    /// Of a batch that has ended and still gathers acknowledgements to wait for.
+    ended: Option<Checkpoint>,
     caught_up: bool,
     out: Vec<Decision>,
 }
@@ -108,6 +128,7 @@ impl Owned {
                     next: position.start,
                     last_record_ms: 0,
                     sent: Some(position.committed),
+                    sent_note: position.note.to_string(),
                     position,
                 })
             })
@@ -120,6 +141,7 @@ impl Owned {
             pending: Pending::default(),
             settling: Settling::default(),
             touched: false,
+            ended: None,
             caught_up: false,
             out: Vec::new(),
         }
@@ -257,11 +279,14 @@ impl Owned {
             outbox.publish_state(self.partition, state, &self.pending);
         }
         // A checkpoint belongs to the record before it: one taken after the clock moved on without a record would begin too late.
-        if !std::mem::take(&mut self.touched) {
-            return;
+        if std::mem::take(&mut self.touched) {
+            self.ended = Some(self.engine.checkpoint());
         }
-        let pending = std::mem::take(&mut self.pending);
-        self.settling.push(self.engine.checkpoint(), pending);
+        if self.settling.open() < MAX_OPEN_BATCHES
+            && let Some(ended) = self.ended.take()
+        {
+            self.settling.push(ended, std::mem::take(&mut self.pending));
+        }
     }
 
     /// Moves silent sites on. `end_of` is the cached end of a source's partition.
@@ -275,12 +300,38 @@ impl Owned {
         self.engine.tick(now_ms, self.caught_up);
     }
 
-    /// What may be committed now and was not before.
-    pub fn commits(&mut self, nonce: &str) -> Vec<Commit> {
-        let Some(checkpoint) = self.settling.take() else {
-            return Vec::new();
-        };
-        let mut commits = Vec::new();
+    /// What may be committed now and was not before. `again`: what was committed before, too, since that failed.
+    pub fn commits(&mut self, nonce: &str, again: bool) -> Vec<Commit> {
+        match self.settling.take() {
+            Some(checkpoint) => self.note_settled(&checkpoint, nonce),
+            None if again => {}
+            None => return Vec::new(),
+        }
+        let sources = self.sources.iter().enumerate();
+        sources
+            .filter_map(|(topic, state)| state.as_ref()?.last_commit(topic, self.partition))
+            .collect()
+    }
+
+    /// Where the group begins on partitions it has never committed: written down before anything is read, so that whoever comes
+    /// next does not look for another beginning.
+    pub fn first_commits(&mut self, nonce: &str) -> Vec<Commit> {
+        let mut firsts = Vec::new();
+        for (topic, state) in self.sources.iter_mut().enumerate() {
+            let Some(state) = state else { continue };
+            if std::mem::take(&mut state.position.is_first) {
+                let note = Note {
+                    nonce: nonce.to_owned(),
+                    ..Note::default()
+                };
+                state.sent_note = note.to_string();
+                firsts.extend(state.last_commit(topic, self.partition));
+            }
+        }
+        firsts
+    }
+
+    fn note_settled(&mut self, checkpoint: &Checkpoint, nonce: &str) {
         for (topic, state) in self.sources.iter_mut().enumerate() {
             let Some(state) = state else { continue };
             let before = &state.position;
@@ -289,27 +340,19 @@ impl Owned {
                 Some(next) if next >= before.committed => (next, checkpoint.replay_from[topic]),
                 _ => (before.committed, before.note.replay_from),
             };
-            state.sent = Some(offset);
             let note = Note {
                 nonce: nonce.to_owned(),
                 replay_from,
                 clock_ms: checkpoint.clock_ms,
             };
-            commits.push(Commit {
-                at: TopicPartition {
-                    topic,
-                    partition: self.partition,
-                },
-                offset,
-                metadata: note.to_string(),
-            });
+            state.sent = Some(offset);
+            state.sent_note = note.to_string();
         }
-        commits
     }
 
     /// Whether everything handed over is acknowledged.
     pub fn is_settled(&self) -> bool {
-        self.settling.all_settled()
+        self.settling.all_settled() && self.ended.is_none() && self.pending.is_settled()
     }
 
     /// Batches not settled yet.

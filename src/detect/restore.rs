@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use tokio_util::sync::CancellationToken;
 
 use super::owned::{Note, Owned, Position};
 use super::task::{DetectSettings, Positions};
@@ -61,6 +62,7 @@ pub(super) fn positions(
                     committed: start,
                     start,
                     note: Note::default(),
+                    is_first: true,
                 }
             }
             Some(offset) => {
@@ -81,6 +83,7 @@ pub(super) fn positions(
                     committed,
                     start,
                     note,
+                    is_first: false,
                 }
             }
         };
@@ -111,6 +114,7 @@ pub(super) fn load_states(
     restored: &mut [Restored],
     settings: &DetectSettings,
     voice: &Voice,
+    stop: &CancellationToken,
 ) -> anyhow::Result<()> {
     let mut new: BTreeMap<i32, &mut Owned> = restored
         .iter_mut()
@@ -128,6 +132,7 @@ pub(super) fn load_states(
         &topic,
         &partitions,
         STATE_PATIENCE,
+        stop,
         |partition, offset, key, value| {
             let Some(owned) = new.get_mut(&partition) else {
                 return;

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 /// Records in a segment: the most that a restart reads in vain. Tests cut finer, to cross many borders.
 const RECORDS_PER_SEGMENT: u32 = if cfg!(test) { 5 } else { 1_000 };
 
-/// A segment's number. They count up and are never used again.
+/// A segment's number. They count up, around the end of the type after years, which the few kept at a time allow.
 pub(super) type Segment = u32;
 
 #[derive(Debug, Clone)]
@@ -60,15 +60,15 @@ impl Segments {
 
     /// The segment of the record being handled.
     pub(super) fn current(&self) -> Segment {
-        self.first + (self.held.len() - 1) as u32
+        self.first.wrapping_add((self.held.len() - 1) as u32)
     }
 
     pub(super) fn hold(&mut self, segment: Segment) {
-        self.held[(segment - self.first) as usize] += 1;
+        self.held[segment.wrapping_sub(self.first) as usize] += 1;
     }
 
     pub(super) fn release(&mut self, segment: Segment) {
-        self.held[(segment - self.first) as usize] -= 1;
+        self.held[segment.wrapping_sub(self.first) as usize] -= 1;
         if segment == self.first {
             self.forget_unheld();
         }
@@ -94,7 +94,7 @@ impl Segments {
         while self.held.len() > 1 && self.held.front() == Some(&0) {
             self.held.pop_front();
             self.starts.drain(..self.next.len());
-            self.first += 1;
+            self.first = self.first.wrapping_add(1);
         }
     }
 }

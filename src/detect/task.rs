@@ -11,8 +11,9 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use rdkafka::error::KafkaError;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -25,6 +26,7 @@ use crate::clock;
 use crate::config::KafkaConfig;
 use crate::dispatch::outbox::{Confirmed, Outbox, OutboxTopics};
 use crate::domain::registry::Registry;
+use crate::domain::site::SiteId;
 use crate::kafka::context::Voice;
 use crate::kafka::member::{Commit, GroupMember, MemberEvent, TopicPartition, partition_numbers};
 use crate::kafka::native::{Funnel, Read};
@@ -33,12 +35,18 @@ use crate::telemetry::{Health, Metrics};
 
 /// Longest wait for a record: how soon a rebalance is seen.
 const WAIT: Duration = Duration::from_millis(10);
+const HEARD_EVERY: Duration = Duration::from_secs(10);
 const TICK_EVERY: Duration = Duration::from_secs(1);
 const COMMIT_EVERY: Duration = Duration::from_millis(500);
+/// How long giving partitions back waits for its commit: the whole group waits meanwhile.
+const COMMIT_PATIENCE: Duration = Duration::from_secs(1);
 /// How long a revoked partition's engine is kept.
 const KEEP: Duration = Duration::from_secs(60);
 /// How long a batch may wait for its episodes' deliveries to be acknowledged.
 const CONFIRM_PATIENCE: Duration = Duration::from_secs(5);
+/// Records handed to the producer and not acknowledged, beyond which nothing is read: far below what makes its queue full, so
+/// that the thread never waits for room there and goes on serving the group.
+const CROWDED: i32 = 20_000;
 /// How long giving partitions back may wait for acknowledgements.
 const SETTLE: Duration = Duration::from_secs(1);
 
@@ -63,6 +71,8 @@ pub struct DetectLinks {
     pub voice: Voice,
     pub runtime: Handle,
     pub stop: CancellationToken,
+    /// Takes the sites that had events, now and then.
+    pub heard: mpsc::Sender<Vec<SiteId>>,
 }
 
 struct Kept {
@@ -84,6 +94,7 @@ struct Detector {
     joined: bool,
     revoked_at: Option<Instant>,
     last_tick: Instant,
+    last_heard: Instant,
     last_commit: Instant,
 }
 
@@ -122,6 +133,7 @@ pub fn run(member: GroupMember, settings: DetectSettings, links: DetectLinks) ->
         joined: false,
         revoked_at: None,
         last_tick: now,
+        last_heard: now,
         last_commit: now,
         settings,
         links,
@@ -135,7 +147,6 @@ pub fn run(member: GroupMember, settings: DetectSettings, links: DetectLinks) ->
         .set_partitions(&detector.settings.name, None);
     drop(funnel);
     detector.member.leave();
-    tracing::info!(group = "detect", "left the group");
     result
 }
 
@@ -154,10 +165,15 @@ impl Detector {
             self.take_confirmations();
             let mut begun = None;
             let now_ms = clock::now_ms();
-            let read = funnel.read(wait, |read| {
-                begun.get_or_insert_with(clock::monotonic);
-                self.take(read, now_ms);
-            });
+            let read = if self.links.publisher.unacknowledged() > CROWDED {
+                std::thread::sleep(WAIT);
+                0
+            } else {
+                funnel.read(wait, |read| {
+                    begun.get_or_insert_with(clock::monotonic);
+                    self.take(read, now_ms);
+                })
+            };
             if read > 0 {
                 self.flush();
                 if let Some(revoked_at) = self.revoked_at.take() {
@@ -270,8 +286,27 @@ impl Detector {
         if self.joined {
             self.links.health.set("assignment", Ok(()));
         }
+        self.tell_heard(now);
         for notice in self.counts.take_notices() {
             self.links.health.notice("mis-keyed source", notice);
+        }
+    }
+
+    /// Says now and then which sites had events, so that a site's owner can be told that it has none.
+    fn tell_heard(&mut self, now: Instant) {
+        if now.duration_since(self.last_heard) < HEARD_EVERY {
+            return;
+        }
+        self.last_heard = now;
+        let heard: Vec<SiteId> = self
+            .owned
+            .iter_mut()
+            .flatten()
+            .flat_map(|owned| owned.engine.take_heard())
+            .collect();
+        if !heard.is_empty() {
+            // While Postgres is away it is not taken. The next one says as much.
+            drop(self.links.heard.try_send(heard));
         }
     }
 
@@ -325,23 +360,29 @@ impl Detector {
             return;
         }
         self.last_commit = now;
-        let commits = self.commits();
-        if let Err(error) = self.member.commit(&commits, false) {
-            self.links
-                .metrics
-                .commit_errors
-                .with_label_values(&["detect"])
-                .inc();
-            tracing::warn!(group = "detect", error = %error, "an offset commit failed; the next one covers it");
+        let again = self.member.take_failed_commit();
+        let commits = self.commits(again);
+        if let Err(error) = self.member.commit(&commits) {
+            self.commit_failed(&error);
         }
     }
 
-    fn commits(&mut self) -> Vec<Commit> {
+    fn commit_failed(&self, error: &KafkaError) {
+        self.links
+            .metrics
+            .commit_errors
+            .with_label_values(&["detect"])
+            .inc();
+        self.member.note_failed_commit();
+        tracing::warn!(group = "detect", error = %error, "an offset commit failed; the next one covers it");
+    }
+
+    fn commits(&mut self, again: bool) -> Vec<Commit> {
         let nonce = &self.nonce;
         self.owned
             .iter_mut()
             .flatten()
-            .flat_map(|owned| owned.commits(nonce))
+            .flat_map(|owned| owned.commits(nonce, again))
             .collect()
     }
 
@@ -371,9 +412,6 @@ impl Detector {
                     self.member
                         .unassign()
                         .context("giving partitions of the detect group back")?;
-                }
-                MemberEvent::Error(error) => {
-                    tracing::warn!(group = "detect", error = %error, "the consumer reports an error; it goes on by itself");
                 }
             }
         }
@@ -407,7 +445,7 @@ impl Detector {
                 }
             }
         }
-        restore::load_states(&mut restored, &self.settings, &self.links.voice)?;
+        restore::load_states(&mut restored, &self.settings, &self.links.voice, &self.links.stop)?;
         let mut starts = Vec::new();
         for one in restored {
             let owned = match one {
@@ -430,6 +468,12 @@ impl Detector {
         self.member
             .assign_to_funnel(&starts, funnel)
             .context("taking partitions of the detect group")?;
+        let nonce = &self.nonce;
+        let owned = self.owned.iter_mut().flatten();
+        let firsts: Vec<Commit> = owned.flat_map(|owned| owned.first_commits(nonce)).collect();
+        if let Err(error) = self.member.commit(&firsts) {
+            self.commit_failed(&error);
+        }
         self.joined = true;
         self.links
             .metrics
@@ -467,14 +511,10 @@ impl Detector {
             {
                 std::thread::sleep(Duration::from_millis(2));
             }
-            let commits = self.commits();
-            if let Err(error) = self.member.commit(&commits, true) {
-                self.links
-                    .metrics
-                    .commit_errors
-                    .with_label_values(&["detect"])
-                    .inc();
-                tracing::warn!(group = "detect", error = %error, "the commit before giving partitions back failed; they are read again");
+            let again = self.member.take_failed_commit();
+            let commits = self.commits(again);
+            if let Err(error) = self.member.commit_and_wait(&commits, COMMIT_PATIENCE) {
+                self.commit_failed(&error);
             }
         }
         let until = clock::monotonic() + KEEP;

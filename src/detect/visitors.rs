@@ -7,6 +7,8 @@
 //! A slot's home is hash × capacity ÷ 2⁶⁴, which allows any capacity: growing by half instead of doubling keeps a
 //! visitor at 20 to 30 bytes.
 
+use super::places::prefetch;
+
 /// A label that there is none of.
 pub(super) const NO_LABEL: u16 = u16::MAX;
 
@@ -61,11 +63,11 @@ impl Visitors {
         }
     }
 
-    /// Reads the slot where the search for a visitor begins, to have it near when it does.
-    pub(super) fn touch(&self, hash: u64) {
+    /// Asks memory for the slot where the search for a visitor begins.
+    pub(super) fn prefetch(&self, hash: u64) {
         let capacity = self.slots.len();
         if capacity > 0 {
-            std::hint::black_box(self.slots[home(hash.max(1), capacity)].second);
+            prefetch(&self.slots[home(hash.max(1), capacity)]);
         }
     }
 

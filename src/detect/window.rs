@@ -10,6 +10,7 @@
 
 use std::collections::VecDeque;
 
+use super::places::prefetch;
 use super::segments::{Segment, Segments};
 use super::visitors::{NO_LABEL, Slot, Visitors};
 
@@ -380,12 +381,12 @@ impl Window {
         (part as usize).min(high - low)
     }
 
-    /// Reads what an event of this visitor will need, without using it: reads that do not wait for each other are
-    /// under way together, where each one by itself would be waited for.
-    pub(super) fn touch(&self, hash: u64) {
-        self.visitors.touch(hash);
-        std::hint::black_box(self.seconds.front().map(|second| second.at));
-        std::hint::black_box(self.seconds.back().map(|second| second.at));
+    /// Asks memory for what an event of this visitor needs.
+    pub(super) fn prefetch(&self, hash: u64) {
+        self.visitors.prefetch(hash);
+        for second in [self.seconds.front(), self.seconds.back()].into_iter().flatten() {
+            prefetch(second);
+        }
     }
 }
 

@@ -88,6 +88,7 @@ impl OwnedRecord {
             key: self.key.as_deref(),
             value: self.value.as_deref(),
             headers: &self.headers,
+            passed_on: &[],
         }
     }
 }

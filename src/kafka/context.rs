@@ -1,19 +1,23 @@
 //! What librdkafka says outside of records: its log lines and errors.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
+use crate::clock;
 use crate::telemetry::Metrics;
+use crate::telemetry::throttle::Throttle;
 
 /// Shared by all clients of a process.
 #[derive(Debug, Clone)]
 pub struct Voice {
     metrics: Arc<Metrics>,
     fatal: Arc<AtomicBool>,
+    throttles: Arc<Mutex<HashMap<&'static str, Throttle>>>,
 }
 
 impl Voice {
@@ -22,6 +26,7 @@ impl Voice {
         Self {
             metrics,
             fatal: Arc::default(),
+            throttles: Arc::default(),
         }
     }
 
@@ -33,6 +38,16 @@ impl Voice {
     /// The process's metrics.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
+    }
+
+    /// Whether an error is to be logged: of one kind one a second, however many clients and brokers say so. With it comes
+    /// how many were left out before.
+    pub fn admit(&self, code: Option<RDKafkaErrorCode>) -> Option<u64> {
+        let mut throttles = self.throttles.lock().unwrap_or_else(PoisonError::into_inner);
+        throttles
+            .entry(kind_of(code))
+            .or_default()
+            .admit(clock::monotonic())
     }
 
     /// Counts an error, and remembers a fatal one.
@@ -71,8 +86,8 @@ impl ClientContext for Voice {
         self.note(code);
         if kind_of(code) == "fatal" {
             tracing::error!(target: "librdkafka", error = %error, "a Kafka client failed for good: {reason}");
-        } else {
-            tracing::warn!(target: "librdkafka", error = %error, "{reason}");
+        } else if let Some(suppressed) = self.admit(code) {
+            tracing::warn!(target: "librdkafka", error = %error, suppressed, "{reason}");
         }
     }
 }

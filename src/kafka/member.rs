@@ -4,10 +4,10 @@
 //! the event down; the thread that polls finds it next and answers with [`GroupMember::assign`] or
 //! [`GroupMember::unassign`], holding all its state. So no state is shared with a callback.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext};
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
@@ -37,8 +37,6 @@ pub enum MemberEvent {
     Assigned(Vec<TopicPartition>),
     /// Answer with [`GroupMember::unassign`]. `lost`: others may already own them; nothing may be committed.
     Revoked { lost: bool },
-    /// Something went wrong that librdkafka will try again by itself.
-    Error(KafkaError),
 }
 
 /// A committed offset and what was written beside it.
@@ -63,6 +61,9 @@ pub struct MemberContext {
     group: &'static str,
     events: Mutex<VecDeque<RawEvent>>,
     closing: AtomicBool,
+    commit_failed: AtomicBool,
+    /// Commits that were answered.
+    commits_answered: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -106,14 +107,16 @@ impl ConsumerContext for MemberContext {
     }
 
     fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
+        self.commits_answered.fetch_add(1, Ordering::Relaxed);
         if let Err(error) = result {
             // "No offset" answers a commit of nothing.
-            if error.rdkafka_error_code() != Some(rdkafka::error::RDKafkaErrorCode::NoOffset) {
+            if error.rdkafka_error_code() != Some(RDKafkaErrorCode::NoOffset) {
                 self.voice
                     .metrics()
                     .commit_errors
                     .with_label_values(&[self.group])
                     .inc();
+                self.commit_failed.store(true, Ordering::Relaxed);
                 tracing::warn!(group = self.group, error = %error, "an offset commit failed; the next one covers it");
             }
         }
@@ -135,8 +138,12 @@ pub struct GroupMember {
     topics: Vec<Arc<str>>,
     /// Partitions that could not be taken yet, and when to try again.
     deferred: RefCell<Option<(Vec<TopicPartition>, Instant)>>,
+    /// Commits that were asked for.
+    commits: Cell<u64>,
 }
 
+/// How long leaving may take.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(2);
 /// Pause before partitions that could not be taken are tried again.
 const DEFER: Duration = Duration::from_millis(300);
 
@@ -161,6 +168,8 @@ impl GroupMember {
             group: role,
             events: Mutex::default(),
             closing: AtomicBool::new(false),
+            commit_failed: AtomicBool::new(false),
+            commits_answered: AtomicU64::new(0),
         };
         let consumer: MemberConsumer = config.create_with_context(context)?;
         let names: Vec<&str> = topics.iter().map(String::as_str).collect();
@@ -169,6 +178,7 @@ impl GroupMember {
             consumer: Arc::new(consumer),
             topics: topics.iter().map(|name| name.as_str().into()).collect(),
             deferred: RefCell::default(),
+            commits: Cell::default(),
         })
     }
 
@@ -189,8 +199,13 @@ impl GroupMember {
         match polled {
             Some(Err(KafkaError::PartitionEOF(_))) | None => None,
             Some(Err(error)) => {
-                self.consumer.context().voice.note(error.rdkafka_error_code());
-                Some(MemberEvent::Error(error))
+                let context = self.consumer.context();
+                let code = error.rdkafka_error_code();
+                context.voice.note(code);
+                if let Some(suppressed) = context.voice.admit(code) {
+                    tracing::warn!(group = context.group, error = %error, suppressed, "the consumer reports an error; it goes on by itself");
+                }
+                None
             }
             // Every partition's queue is split off before its assignment takes effect, so none can come this way.
             Some(Ok(_)) => {
@@ -340,8 +355,8 @@ impl GroupMember {
         self.consumer.unassign()
     }
 
-    /// Commits offsets with their metadata; `wait` for the broker's answer or not.
-    pub fn commit(&self, commits: &[Commit], wait: bool) -> KafkaResult<()> {
+    /// Commits offsets with their metadata, and waits for no answer.
+    pub fn commit(&self, commits: &[Commit]) -> KafkaResult<()> {
         if commits.is_empty() {
             return Ok(());
         }
@@ -358,8 +373,48 @@ impl GroupMember {
                 one.set_metadata(&commit.metadata);
             }
         }
+        self.consumer.commit(&list, CommitMode::Async)?;
+        self.commits.set(self.commits.get() + 1);
+        Ok(())
+    }
+
+    /// Commits, and waits for the answer, but not for long: librdkafka's own wait has no bound, and a broker that is silent
+    /// would hold up the group, or the end of the process. What is learnt of the group meanwhile is told by [`Self::poll`].
+    pub fn commit_and_wait(&self, commits: &[Commit], patience: Duration) -> KafkaResult<()> {
+        let context = self.consumer.context();
+        // Whoever waits commits all there is: what failed before is made good.
+        context.commit_failed.store(false, Ordering::Relaxed);
+        self.commit(commits)?;
+        let deadline = clock::monotonic() + patience;
+        while context.commits_answered.load(Ordering::Relaxed) < self.commits.get() {
+            if clock::monotonic() >= deadline {
+                return Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::OperationTimedOut));
+            }
+            if let Some(Err(error)) = self.consumer.poll(Duration::from_millis(5)) {
+                context.voice.note(error.rdkafka_error_code());
+                tracing::debug!(group = context.group, error = %error, "while waiting for a commit");
+            }
+        }
+        if context.commit_failed.load(Ordering::Relaxed) {
+            return Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::Fail));
+        }
+        Ok(())
+    }
+
+    /// A commit was refused at once.
+    pub fn note_failed_commit(&self) {
         self.consumer
-            .commit(&list, if wait { CommitMode::Sync } else { CommitMode::Async })
+            .context()
+            .commit_failed
+            .store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a commit has failed since this was last asked.
+    pub fn take_failed_commit(&self) -> bool {
+        self.consumer
+            .context()
+            .commit_failed
+            .swap(false, Ordering::Relaxed)
     }
 
     /// A funnel that reads from this member.
@@ -374,8 +429,25 @@ impl GroupMember {
         if let Err(error) = self.consumer.unassign() {
             tracing::debug!(error = %error, "unassigning before leaving");
         }
-        // Dropping the last reference closes the consumer, which sends the leave request.
-        drop(self.consumer);
+        let (group, consumer) = (self.consumer.context().group, self.consumer);
+        let (done, left) = std::sync::mpsc::channel();
+        // Dropping the last reference closes the consumer, which sends the leave request and waits for an answer, from a silent
+        // broker too. A thread that still waits ends with the process.
+        let leaving = std::thread::Builder::new()
+            .name(format!("leave {group}"))
+            .spawn(move || {
+                drop(consumer);
+                // Nobody waits any more, perhaps.
+                _ = done.send(());
+            });
+        match leaving.map(|_| left.recv_timeout(LEAVE_PATIENCE)) {
+            Ok(Ok(())) => tracing::info!(group, "left the group"),
+            Ok(Err(_)) => tracing::warn!(
+                group,
+                "no answer to leaving the group; unless it comes, others own its partitions when the session has timed out"
+            ),
+            Err(error) => tracing::error!(group, error = %error, "no thread to leave the group"),
+        }
     }
 
     fn list(&self, partitions: &[TopicPartition]) -> TopicPartitionList {

@@ -1,4 +1,5 @@
-//! What `rdkafka` does not wrap: reading many partition queues in batches, and the cached high watermark.
+//! What `rdkafka` does not wrap, or not well enough: reading many partition queues in batches, headers of any name, the
+//! cached high watermark.
 //!
 //! A batch call costs a third of a poll for each record. It must never run on a group's main queue (it would swallow the
 //! rebalance event and force an unassign); on partition queues forwarded to a queue of our own it is safe.
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{IsError as _, KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::message::BorrowedMessage;
 use rdkafka_sys as sys;
 
 use super::member::{MemberConsumer, TopicPartition};
@@ -207,6 +209,33 @@ impl Drop for Funnel {
     fn drop(&mut self) {
         // SAFETY: made by rd_kafka_queue_new and given back once; the client is still alive.
         unsafe { sys::rd_kafka_queue_destroy(self.queue.as_ptr()) }
+    }
+}
+
+/// A record's headers, as bytes: `rdkafka` panics over a name that is not UTF-8, and anybody may write one.
+pub fn headers<'a>(message: &'a BorrowedMessage<'_>) -> Vec<(&'a [u8], Option<&'a [u8]>)> {
+    let mut found = Vec::new();
+    let mut headers = ptr::null_mut();
+    // SAFETY: the message is alive, and the headers are its own. Of each, librdkafka gives a name that ends with NUL, and
+    // pointer and length of a value, or null; all of it lives as long as the message.
+    unsafe {
+        if sys::rd_kafka_message_headers(message.ptr(), &raw mut headers).is_error() {
+            return found;
+        }
+        loop {
+            let (mut name, mut value, mut size) = (ptr::null(), ptr::null(), 0);
+            let error = sys::rd_kafka_header_get_all(
+                headers,
+                found.len(),
+                &raw mut name,
+                &raw mut value,
+                &raw mut size,
+            );
+            if error.is_error() {
+                return found;
+            }
+            found.push((CStr::from_ptr(name).to_bytes(), bytes(value, size)));
+        }
     }
 }
 

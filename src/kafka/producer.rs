@@ -26,7 +26,12 @@ pub struct Outgoing<'a> {
     /// `None` is a tombstone.
     pub value: Option<&'a [u8]>,
     pub headers: &'a [(&'static str, String)],
+    /// Headers of a record that is passed on as it came; they go before the others, which win.
+    pub passed_on: &'a [RawHeader],
 }
+
+/// A header as it came: its name, and its value if it has one.
+pub type RawHeader = (String, Option<Vec<u8>>);
 
 /// Why a record was not published.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -125,7 +130,13 @@ impl Publisher {
             handed_over: clock::monotonic(),
             done: Box::new(done),
         });
-        let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
+        let mut headers = OwnedHeaders::new_with_capacity(record.passed_on.len() + record.headers.len());
+        for (key, value) in record.passed_on {
+            headers = headers.insert(Header {
+                key,
+                value: value.as_deref(),
+            });
+        }
         for (key, value) in record.headers {
             headers = headers.insert(Header {
                 key,

@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::{Message as _, Offset, TopicPartitionList};
+use tokio_util::sync::CancellationToken;
 
 use super::context::Voice;
 use super::settings;
@@ -18,13 +19,14 @@ impl ConsumerContext for Voice {}
 
 /// Reads partitions of a topic. A key that occurs several times is told several times, oldest first; a tombstone has no value.
 ///
-/// Blocks until the end of each is reached, and fails when that takes longer than `patience`.
+/// Blocks until the end of each is reached, and fails when that takes longer than `patience` or the process is to `stop`.
 pub fn read(
     config: &KafkaConfig,
     voice: &Voice,
     topic: &str,
     partitions: &BTreeSet<i32>,
     patience: Duration,
+    stop: &CancellationToken,
     mut each: impl FnMut(i32, i64, &[u8], Option<&[u8]>),
 ) -> anyhow::Result<()> {
     if partitions.is_empty() {
@@ -55,9 +57,15 @@ pub fn read(
             Some(Err(KafkaError::PartitionEOF(partition))) => {
                 unfinished.remove(&partition);
             }
-            Some(Err(error)) => tracing::warn!(topic, error = %error, "reading a table; trying on"),
+            Some(Err(error)) => {
+                let code = error.rdkafka_error_code();
+                if let Some(suppressed) = voice.admit(code) {
+                    tracing::warn!(topic, error = %error, suppressed, "reading a table; trying on");
+                }
+            }
             None => {}
         }
+        anyhow::ensure!(!stop.is_cancelled(), "{topic}: the process is to stop");
         anyhow::ensure!(
             clock::monotonic() < deadline,
             "{topic}: the end of partitions {unfinished:?} was not reached within {patience:?}"

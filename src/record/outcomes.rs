@@ -118,11 +118,15 @@ fn word<T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>>(te
     text.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))
 }
 
-/// Writes outcomes and attempts in one statement. Returns the deliveries whose row took the outcome; of the others a
-/// later attempt, or the end, was recorded before, and what is recorded holds.
+/// Writes outcomes and attempts in one statement. Returns the deliveries whose row took the outcome, and how they stand
+/// now; of the others a later attempt, or the end, was recorded before, and what is recorded holds.
 ///
-/// No delivery may occur twice.
-pub async fn write(connection: &mut PgConnection, outcomes: &[OutcomeRow]) -> sqlx::Result<Vec<DeliveryId>> {
+/// A delivery that was cancelled while its request was under way takes the attempt and stays cancelled, unless it arrived.
+/// No delivery may occur twice. Rows are locked in the order of their ids, as everybody does who changes several.
+pub async fn write(
+    connection: &mut PgConnection,
+    outcomes: &[OutcomeRow],
+) -> sqlx::Result<Vec<(DeliveryId, DeliveryStatus)>> {
     macro_rules! column {
         ($of:expr) => {
             outcomes.iter().map($of).collect::<Vec<_>>()
@@ -136,7 +140,7 @@ pub async fn write(connection: &mut PgConnection, outcomes: &[OutcomeRow]) -> sq
                 .collect::<Vec<_>>()
         };
     }
-    let taken = sqlx::query_scalar!(
+    let taken = sqlx::query!(
         r#"
         with outcome as (
             select * from unnest(
@@ -160,28 +164,32 @@ pub async fn write(connection: &mut PgConnection, outcomes: &[OutcomeRow]) -> sq
             select id, notification_id, webhook_id, site_id, event_type, origin, payload, created_at,
                    status, attempts, response_code, failure_reason, next_retry_at, first_attempt_at, now(), now()
             from outcome
+            order by id
             on conflict (id) do update set
-                status = excluded.status, attempts = excluded.attempts, response_code = coalesce(excluded.response_code, d.response_code),
-                failure_reason = excluded.failure_reason, next_retry_at = excluded.next_retry_at,
+                status = case when d.status <> 'cancelled' or excluded.status = 'delivered' then excluded.status else d.status end,
+                attempts = excluded.attempts, response_code = coalesce(excluded.response_code, d.response_code),
+                failure_reason = case when d.status <> 'cancelled' or excluded.status = 'delivered' then excluded.failure_reason else d.failure_reason end,
+                next_retry_at = case when d.status <> 'cancelled' then excluded.next_retry_at end,
                 first_attempt_at = coalesce(d.first_attempt_at, excluded.first_attempt_at),
                 claimed_until = null, claimed_attempt = null, parked_until = null, parked_reason = null, updated_at = now()
-            where d.status in ('pending', 'retrying')
+            where d.status in ('pending', 'retrying', 'cancelled')
               and (d.attempts < excluded.attempts
                    -- Ended unsent: no attempt is added.
-                   or (d.attempts = excluded.attempts and excluded.failure_reason in ('expired', 'overflow', 'disabled', 'deleted')))
-            returning d.id
+                   or (d.status <> 'cancelled' and d.attempts = excluded.attempts
+                       and excluded.failure_reason in ('expired', 'overflow', 'disabled', 'deleted')))
+            returning d.id, d.status, d.next_retry_at as retry_at
         ), attempted as (
             insert into delivery_attempts (
                 delivery_id, attempt, due_at, started_at, headers_at, ended_at, status_code, result, fault, error, response,
                 remote_address, url_masked, possible_repeat, retry_at, dns_ms, connect_ms, tls_ms, response_ms, total_ms
             )
-            select id, attempts, due_at, started_at, headers_at, ended_at, status_code, result, fault, error, response,
-                   remote_address, url_masked, possible_repeat, next_retry_at, dns_ms, connect_ms, tls_ms, response_ms, total_ms
-            from outcome join taken using (id)
+            select o.id, attempts, due_at, started_at, headers_at, ended_at, status_code, result, fault, error, response,
+                   remote_address, url_masked, possible_repeat, retry_at, dns_ms, connect_ms, tls_ms, response_ms, total_ms
+            from outcome o join taken on taken.id = o.id
             where started_at is not null
             on conflict (delivery_id, attempt) do nothing
         )
-        select id as "id!" from taken
+        select id as "id!", status as "status!" from taken
         "#,
         &column!(|one| one.facts.id.uuid()),
         &column!(|one| one.facts.notification_id),
@@ -217,7 +225,10 @@ pub async fn write(connection: &mut PgConnection, outcomes: &[OutcomeRow]) -> sq
     )
     .fetch_all(connection)
     .await?;
-    Ok(taken.into_iter().map(DeliveryId::from_uuid).collect())
+    taken
+        .into_iter()
+        .map(|row| Ok((DeliveryId::from_uuid(row.id), word(&row.status)?)))
+        .collect()
 }
 
 /// Says, before partitions are handed over, which attempts are under way and until when, in one statement: the next
@@ -238,6 +249,7 @@ pub async fn claim(connection: &mut PgConnection, claims: &[Claim]) -> sqlx::Res
          from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::bytea[], $8::timestamptz[],
                      $9::int[], $10::timestamptz[])
               as c (id, notification_id, webhook_id, site_id, event_type, origin, payload, created_at, attempt, until)
+         order by id
          on conflict (id) do update set
              claimed_attempt = excluded.claimed_attempt, claimed_until = excluded.claimed_until, updated_at = now()
          where d.status in ('pending', 'retrying') and d.attempts < excluded.claimed_attempt",
@@ -257,12 +269,19 @@ pub async fn claim(connection: &mut PgConnection, claims: &[Claim]) -> sqlx::Res
     Ok(())
 }
 
-/// Disables a webhook whose endpoint answered 410 Gone. `false`: it was disabled or deleted before.
-pub async fn disable_gone(connection: &mut PgConnection, webhook: WebhookId) -> sqlx::Result<bool> {
+/// Disables a webhook whose endpoint answered an attempt of `delivery` with 410 Gone. `false`: it was disabled or deleted
+/// before, or its owner has enabled it since, and wants to see for himself.
+pub async fn disable_gone(
+    connection: &mut PgConnection,
+    webhook: WebhookId,
+    delivery: DeliveryId,
+) -> sqlx::Result<bool> {
     let done = sqlx::query!(
         "update webhooks set disabled_at = now(), disabled_reason = 'gone', updated_at = now()
-         where id = $1 and deleted_at is null and disabled_at is null",
+         where id = $1 and deleted_at is null and disabled_at is null
+           and active_since <= (select max(ended_at) from delivery_attempts where delivery_id = $2)",
         webhook.uuid(),
+        delivery.uuid(),
     )
     .execute(connection)
     .await?;

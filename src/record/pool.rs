@@ -1,10 +1,16 @@
 //! Connections to Postgres.
 
 use std::str::FromStr;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{Connection as _, PgConnection, PgPool};
+
+use crate::clock;
+
+/// How long a connection may take to show that it is there.
+const PING_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How a process connects.
 #[derive(Clone)]
@@ -25,11 +31,59 @@ pub struct PoolSettings {
 )]
 pub struct InvalidPostgresUrl;
 
+/// Since when connections can be believed in. One that a router or a failover forgot looks alive and never answers: TCP
+/// takes a quarter of an hour to notice. Whoever waited in vain says so, and what was connected before is not used again.
+#[derive(Debug, Clone, Default)]
+pub struct Trust(Arc<Mutex<Option<Instant>>>);
+
+impl Trust {
+    /// A connection did not answer.
+    pub fn lose(&self, now: Instant) {
+        let mut lost = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *lost = (*lost).max(Some(now));
+    }
+
+    /// Whether no connection was found dead after `at`.
+    fn holds_since(&self, at: Instant) -> bool {
+        let lost = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        lost.is_none_or(|lost| at > lost)
+    }
+
+    /// Whether a connection answers, and soon.
+    async fn ping(&self, connection: &mut PgConnection) -> bool {
+        match tokio::time::timeout(PING_PATIENCE, connection.ping()).await {
+            Ok(answer) => answer.is_ok(),
+            Err(_) => {
+                self.lose(clock::monotonic());
+                false
+            }
+        }
+    }
+}
+
 /// A pool that connects when it is first used, so that a process may start while Postgres is away.
-pub fn open(settings: &PoolSettings) -> Result<PgPool, InvalidPostgresUrl> {
+pub fn open(settings: &PoolSettings, trust: &Trust) -> Result<PgPool, InvalidPostgresUrl> {
+    let (before, after) = (trust.clone(), trust.clone());
     Ok(PgPoolOptions::new()
         .max_connections(settings.max_connections)
         .acquire_timeout(settings.lock_timeout)
+        // In place of the pool's own test, which waits for as long as a caller has patience.
+        .test_before_acquire(false)
+        .before_acquire(move |connection, facts| {
+            let trust = before.clone();
+            Box::pin(async move {
+                let last_used = clock::monotonic() - facts.idle_for;
+                Ok(trust.holds_since(last_used) && trust.ping(connection).await)
+            })
+        })
+        // The pool tests what comes back too, and without a bound: what never answers would keep its place for ever.
+        .after_release(move |connection, facts| {
+            let trust = after.clone();
+            Box::pin(async move {
+                let since = clock::monotonic() - facts.age;
+                Ok(trust.holds_since(since) || trust.ping(connection).await)
+            })
+        })
         .connect_lazy_with(connect_options(settings)?))
 }
 

@@ -1,9 +1,11 @@
 //! Operations on Postgres as the metrics and the log see them: how long, how they fail, whether it is there.
 
 use std::future::Future;
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::pool::Trust;
 use crate::clock;
 use crate::telemetry::throttle::Throttle;
 use crate::telemetry::{Health, Metrics};
@@ -18,15 +20,20 @@ pub struct Probe {
     metrics: Arc<Metrics>,
     health: Arc<Health>,
     throttle: Arc<Mutex<Throttle>>,
+    trust: Trust,
+    patience: Duration,
 }
 
 impl Probe {
-    /// Reports to `metrics` and `health`.
-    pub fn new(metrics: Arc<Metrics>, health: Arc<Health>) -> Self {
+    /// Reports to `metrics` and `health`. An operation that takes longer than `patience` is given up, and so are the
+    /// pool's connections: the server ends a statement before that, if it is there.
+    pub fn new(metrics: Arc<Metrics>, health: Arc<Health>, trust: Trust, patience: Duration) -> Self {
         Self {
             metrics,
             health,
             throttle: Arc::default(),
+            trust,
+            patience,
         }
     }
 
@@ -37,7 +44,15 @@ impl Probe {
         operation: impl Future<Output = sqlx::Result<T>>,
     ) -> sqlx::Result<T> {
         let begun = clock::monotonic();
-        let result = operation.await;
+        let mut operation = std::pin::pin!(operation);
+        let result = match tokio::time::timeout(self.patience, operation.as_mut()).await {
+            Ok(result) => result,
+            Err(_) => {
+                // Before the operation is dropped, and its connection goes back to the pool.
+                self.trust.lose(clock::monotonic());
+                Err(io::Error::new(io::ErrorKind::TimedOut, "no answer").into())
+            }
+        };
         match &result {
             Ok(_) => {
                 self.metrics
@@ -68,6 +83,25 @@ impl Probe {
         }
     }
 
+    /// Does an operation until it succeeds or Postgres refuses what is to be written: trying that again would be refused
+    /// for ever.
+    pub async fn until_answered<T, F: Future<Output = sqlx::Result<T>>>(
+        &self,
+        op: &'static str,
+        mut operation: impl FnMut() -> F,
+    ) -> sqlx::Result<T> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match self.once(op, operation()).await {
+                Ok(value) => return Ok(value),
+                Err(error) if is_refusal(&error) => return Err(error),
+                Err(_) => {}
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
     fn failed(&self, op: &'static str, error: &sqlx::Error) {
         let kind = kind_of(error);
         self.metrics.postgres_errors.with_label_values(&[op, kind]).inc();
@@ -86,10 +120,23 @@ impl Probe {
     }
 }
 
+/// Whether the values themselves are what is wrong: they cannot be sent, are out of range (class 22) or break a
+/// constraint (class 23).
+fn is_refusal(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Encode(_) => true,
+        sqlx::Error::Database(database) => database
+            .code()
+            .is_some_and(|code| code.starts_with("22") || code.starts_with("23")),
+        _ => false,
+    }
+}
+
 /// The closed set of kinds that `postgres_errors_total` counts by.
 fn kind_of(error: &sqlx::Error) -> &'static str {
     match error {
         sqlx::Error::PoolTimedOut => "timeout",
+        sqlx::Error::Io(error) if error.kind() == io::ErrorKind::TimedOut => "timeout",
         // 57014: the statement's own timeout; 55P03: the lock's.
         sqlx::Error::Database(database) if matches!(database.code().as_deref(), Some("57014" | "55P03")) => {
             "timeout"

@@ -43,14 +43,24 @@ pub fn start(config: &TelemetryConfig, roles: &str, metrics: Option<Arc<Metrics>
             .boxed()
     };
     let counted = metrics.map(Counted);
+    let started = tracing_subscriber::registry()
+        .with(filter)
+        .with(lines)
+        .with(counted)
+        .try_init();
     // A second start, as in tests, changes nothing.
-    drop(
-        tracing_subscriber::registry()
-            .with(filter)
-            .with(lines)
-            .with(counted)
-            .try_init(),
-    );
+    if started.is_ok() {
+        let default = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            let place = panic.location().map(ToString::to_string);
+            tracing::error!(
+                error = panic.payload_as_str(),
+                place,
+                "a panic: this is our own fault"
+            );
+            default(panic);
+        }));
+    }
 }
 
 /// Counts warnings and errors.

@@ -51,7 +51,7 @@ pub const ATTEMPT_RESULTS: [&str; 14] = [
     "internal",
 ];
 /// Operations on Postgres.
-pub const POSTGRES_OPS: [&str; 6] = ["known", "outcomes", "config", "state", "api_read", "api_write"];
+pub const POSTGRES_OPS: [&str; 4] = ["known", "outcomes", "config", "activity"];
 /// What must hold for a process to be ready.
 pub const READY_CHECKS: [&str; 5] = ["postgres", "kafka", "assignment", "schema", "keys"];
 /// Roles of a process.
@@ -308,6 +308,7 @@ impl Metrics {
             self.unreadable_records.with_label_values(&[topic]);
             self.newer_records_held.with_label_values(&[topic]);
             self.topic_retention.with_label_values(&[topic]);
+            self.records_missed.with_label_values(&[topic]);
         }
         for role in ROLES {
             self.roles.with_label_values(&[role]);

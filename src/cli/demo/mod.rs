@@ -33,6 +33,7 @@ use crate::config::Config;
 use crate::kafka::context::Voice;
 use crate::kafka::embedded::EmbeddedKafka;
 use crate::kafka::topics::plan;
+use crate::record::pool::Trust;
 use crate::tasks::Tasks;
 use crate::telemetry::metrics::{Labels, Metrics};
 
@@ -121,7 +122,7 @@ async fn with_database(
     kafka
         .create(&plan(&config, &app::schedules(&config)?.tier_names()))
         .context("making the topics")?;
-    let pool = app::open_pool(&config)?;
+    let pool = app::open_pool(&config, &Trust::default())?;
     postgres::wait_until_ready(database, &pool).await?;
     screen.say("  starting Bellwether …");
 

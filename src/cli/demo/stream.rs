@@ -112,6 +112,7 @@ impl Stream {
             partition: None,
             key: Some(SITES[event.site].id.as_bytes()),
             value: Some(event.json.as_bytes()),
+            passed_on: &[],
             headers: &[],
         };
         // A failure is logged by the producer; one event of made-up traffic is no loss.

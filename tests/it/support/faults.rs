@@ -1,6 +1,14 @@
 //! Faults: chance that can be had again, and a wire that can be cut.
 
+use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
+
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::kafka;
 
 /// Numbers that look random and come again for the same seed (SplitMix64).
 pub(crate) struct Dice(u64);
@@ -29,5 +37,174 @@ impl Dice {
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         (z ^ (z >> 31)) % end
+    }
+}
+
+/// How a wire is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Whole,
+    /// Connections end at once, those there were and those that are made.
+    Cut,
+    /// Connections stay, new ones are taken, and nothing passes. What was connected stays silent after that.
+    Silent,
+}
+
+/// Stands between the service and a server, on a port of its own.
+pub(crate) struct Wire {
+    port: u16,
+    state: watch::Sender<State>,
+    /// Ends with the wire.
+    _carrying: JoinSet<()>,
+}
+
+impl Wire {
+    /// To the test's Postgres.
+    pub(crate) async fn to_postgres() -> Self {
+        let server = std::env::var("BELLWETHER_POSTGRES__URL").unwrap();
+        let server = url::Url::parse(&server).unwrap();
+        Self::to(
+            *server.socket_addrs(|| Some(5432)).unwrap().first().unwrap(),
+            false,
+        )
+        .await
+    }
+
+    /// To the test's Kafka. Its answers tell clients where the broker is: here.
+    pub(crate) async fn to_kafka() -> Self {
+        Self::to(kafka::brokers().parse().unwrap(), true).await
+    }
+
+    async fn to(server: SocketAddr, is_kafka: bool) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (sender, state) = watch::channel(State::Whole);
+        let mut carrying = JoinSet::new();
+        carrying.spawn(async move {
+            let mut connections = JoinSet::new();
+            loop {
+                let near = listener.accept().await.unwrap().0;
+                let moved = is_kafka.then(|| Moved::new(server.port(), port));
+                connections.spawn(carry(near, server, moved, state.clone()));
+            }
+        });
+        Self {
+            port,
+            state: sender,
+            _carrying: carrying,
+        }
+    }
+
+    /// `host:port` of this end.
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// A server's URL as it is from here.
+    pub(crate) fn url(&self, server: &str) -> String {
+        let mut url = url::Url::parse(server).unwrap();
+        url.set_port(Some(self.port)).unwrap();
+        url.into()
+    }
+
+    pub(crate) fn cut(&self) {
+        self.state.send_replace(State::Cut);
+    }
+
+    pub(crate) fn silence(&self) {
+        self.state.send_replace(State::Silent);
+    }
+
+    /// New connections work again; those that fell silent never do.
+    pub(crate) fn mend(&self) {
+        self.state.send_replace(State::Whole);
+    }
+}
+
+/// A broker's address in its answers, and the one to put in its place: as long, so no length changes.
+#[derive(Clone, Copy)]
+struct Moved {
+    from: [u8; 13],
+    to: [u8; 13],
+}
+
+impl Moved {
+    fn new(from: u16, to: u16) -> Self {
+        let address = |port: u16| {
+            let mut bytes = *b"127.0.0.1\0\0\0\0";
+            bytes[9..].copy_from_slice(&u32::from(port).to_be_bytes());
+            bytes
+        };
+        Self {
+            from: address(from),
+            to: address(to),
+        }
+    }
+
+    fn apply(&self, bytes: &mut [u8]) {
+        let mut at = 0;
+        while at + 13 <= bytes.len() {
+            if bytes[at..at + 13] == self.from {
+                bytes[at..at + 13].copy_from_slice(&self.to);
+            }
+            at += 1;
+        }
+    }
+}
+
+async fn carry(
+    mut near: TcpStream,
+    server: SocketAddr,
+    moved: Option<Moved>,
+    mut state: watch::Receiver<State>,
+) {
+    let now = *state.borrow();
+    match now {
+        State::Cut => return,
+        State::Silent => {}
+        State::Whole => {
+            let Ok(mut far) = TcpStream::connect(server).await else {
+                return;
+            };
+            near.set_nodelay(true).unwrap();
+            far.set_nodelay(true).unwrap();
+            let (mut from_near, mut to_near) = near.split();
+            let (mut from_far, mut to_far) = far.split();
+            let fallen = tokio::select! {
+                _ = tokio::io::copy(&mut from_near, &mut to_far) => None,
+                () = answer(&mut from_far, &mut to_near, moved) => None,
+                fallen = state.wait_for(|state| *state != State::Whole) => fallen.ok().map(|state| *state),
+            };
+            if fallen != Some(State::Silent) {
+                return;
+            }
+            // Both ends stay open: who has written waits for an answer.
+            drop(state.wait_for(|state| *state == State::Cut).await);
+            return;
+        }
+    }
+    drop(state.wait_for(|state| *state == State::Cut).await);
+}
+
+/// Carries what a server says: as it comes, or by Kafka's frames.
+async fn answer(
+    from: &mut (impl AsyncRead + Unpin),
+    to: &mut (impl AsyncWrite + Unpin),
+    moved: Option<Moved>,
+) {
+    let Some(moved) = moved else {
+        drop(tokio::io::copy(from, to).await);
+        return;
+    };
+    loop {
+        let Ok(length) = from.read_u32().await else { return };
+        let mut frame = vec![0; length as usize];
+        if from.read_exact(&mut frame).await.is_err() {
+            return;
+        }
+        moved.apply(&mut frame);
+        if to.write_u32(length).await.is_err() || to.write_all(&frame).await.is_err() {
+            return;
+        }
     }
 }

@@ -1,0 +1,48 @@
+//! Running a part of this program as a process of its own, so that what it costs can be told and a core be given to it.
+
+use std::process::{Command, Stdio};
+
+use anyhow::Context as _;
+use serde_json::Value;
+
+use super::options::Options;
+use super::{detector, memory, pure};
+
+/// Runs as `role` and prints what it measured as one line of JSON.
+pub fn run(role: &str, options: &Options) -> anyhow::Result<()> {
+    let measured = match role {
+        "poll" => detector::count_by_poll(options),
+        "batch" => detector::count_by_batch(options),
+        "detector" => detector::detect(options),
+        "pure" => pure::measure(options),
+        "memory" => memory::measure(options),
+        _ => anyhow::bail!("no child is called {role}"),
+    };
+    println!("{}", measured?);
+    Ok(())
+}
+
+/// Starts a child with these options on one core and returns what it measured.
+pub fn measure(role: &str, options: &Options) -> anyhow::Result<Value> {
+    let this = std::env::current_exe().context("where this program is")?;
+    let mut command = Command::new("taskset");
+    command.arg("-c").arg(options.core.to_string()).arg(this);
+    command.arg("--child").arg(role);
+    for (name, value) in [
+        ("--events", options.events.to_string()),
+        ("--sites", options.sites.to_string()),
+        ("--visitors", options.visitors.to_string()),
+        ("--partitions", options.partitions.to_string()),
+        ("--topic", options.topic.clone()),
+        ("--prefix", options.prefix.clone()),
+    ] {
+        command.arg(name).arg(value);
+    }
+    let output = command
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .context("starting a child with taskset")?;
+    anyhow::ensure!(output.status.success(), "the child {role} failed");
+    serde_json::from_slice(&output.stdout).with_context(|| format!("reading what the child {role} measured"))
+}

@@ -1,0 +1,310 @@
+//! The service as its users run it: a database, topics, the binary as a process, webhooks made by the API.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use bellwether::domain::id::WebhookId;
+use serde_json::{Value, json};
+use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
+
+use super::options::Options;
+use super::receiver::Receiver;
+use super::{events, kafka, machine};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_bellwether");
+/// No secret: it encrypts what a benchmark makes up.
+const KEY: &str = "bench:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+/// How long anything may take before the run is given up.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// A deployment with nothing in it but an admin token.
+pub struct Deployment {
+    pub source: String,
+    pub pool: PgPool,
+    prefix: String,
+    token: String,
+    settings: Vec<(&'static str, String)>,
+    logs: tempfile::TempDir,
+    http: reqwest::Client,
+    postmaster: u32,
+}
+
+/// One process of a deployment; killed when it is dropped.
+pub struct Process {
+    child: Child,
+    api: String,
+    admin: String,
+    log: PathBuf,
+}
+
+impl Deployment {
+    pub async fn create(options: &Options) -> anyhow::Result<Self> {
+        let prefix = kafka::unique("bench");
+        let source = format!("{prefix}.source");
+        let (url, pool) = create_database(&prefix).await?;
+        let backend: i32 = sqlx::query_scalar("select pg_backend_pid()")
+            .fetch_one(&pool)
+            .await?;
+        let postmaster = u32::try_from(backend).ok().and_then(machine::parent_of);
+        let settings = vec![
+            ("KAFKA__BROKERS", kafka::brokers()?),
+            ("KAFKA__TOPIC_PREFIX", prefix.clone()),
+            ("KAFKA__PARTITIONS", options.partitions.to_string()),
+            ("KAFKA__REPLICATION_FACTOR", "1".to_owned()),
+            ("SOURCES", format!("[{{topic=\"{source}\"}}]")),
+            ("POSTGRES__URL", url),
+            ("ENCRYPTION__KEYS", KEY.to_owned()),
+            ("WEBHOOKS__ALLOW_HTTP", "true".to_owned()),
+            ("WEBHOOKS__ALLOW_NETWORKS", "[\"127.0.0.0/8\"]".to_owned()),
+            ("HTTP__REQUESTS_PER_SECOND", "10000".to_owned()),
+            ("HTTP__BURST", "10000".to_owned()),
+        ];
+        // The crate brings no TLS provider of its own; the first to ask installs one.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut this = Self {
+            source,
+            pool,
+            prefix,
+            token: String::new(),
+            settings,
+            logs: tempfile::tempdir()?,
+            http: reqwest::Client::new(),
+            postmaster: postmaster.context("which process Postgres is")?,
+        };
+        this.run(&["migrate"])?;
+        this.run(&["topics", "create"])?;
+        this.token = this.run(&["token", "create", "--admin"])?.trim().to_owned();
+        Ok(this)
+    }
+
+    /// The name of one of this deployment's topics.
+    pub fn topic(&self, name: &str) -> String {
+        format!("{}.{name}", self.prefix)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(BINARY);
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("BELLWETHER_")) {
+            command.env_remove(name);
+        }
+        for (key, value) in &self.settings {
+            command.env(format!("BELLWETHER_{key}"), value);
+        }
+        command.args(arguments).stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command to its end and returns what it printed.
+    fn run(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        let output = self.command(arguments).output()?;
+        let errors = String::from_utf8_lossy(&output.stderr);
+        anyhow::ensure!(output.status.success(), "bellwether {arguments:?}: {errors}");
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    /// Starts the service with these roles.
+    pub fn spawn(&self, roles: &str) -> anyhow::Result<Process> {
+        let (api, admin) = (free_port()?, free_port()?);
+        let log = self.logs.path().join(kafka::unique("log"));
+        let child = self
+            .command(&["serve", "--roles", roles])
+            .env("BELLWETHER_HTTP__LISTEN", format!("127.0.0.1:{api}"))
+            .env("BELLWETHER_ADMIN__LISTEN", format!("127.0.0.1:{admin}"))
+            .stdout(Stdio::null())
+            .stderr(File::create(&log)?)
+            .spawn()?;
+        Ok(Process {
+            child,
+            api: format!("http://127.0.0.1:{api}"),
+            admin: format!("http://127.0.0.1:{admin}"),
+            log,
+        })
+    }
+
+    /// Starts the service, the API among its roles, and waits until it is ready.
+    pub async fn serve(&self, roles: &str) -> anyhow::Result<Process> {
+        let process = self.spawn(roles)?;
+        let ready = format!("{}/readyz", process.admin);
+        // Of the roles the API is the last to open.
+        let api = format!("{}/api/sites", process.api);
+        eventually(&process, async || {
+            let response = self.http.get(&ready).send().await.ok()?;
+            self.http.get(&api).send().await.ok()?;
+            response.status().is_success().then_some(())
+        })
+        .await?;
+        Ok(process)
+    }
+
+    /// Makes a webhook for goals on each of so many sites, and waits until `process` knows them.
+    pub async fn register(
+        &self,
+        process: &Process,
+        receiver: &Receiver,
+        webhooks: u32,
+    ) -> anyhow::Result<Vec<WebhookId>> {
+        let mut ids = Vec::new();
+        for number in 0..webhooks {
+            let site = events::site_id(number.into());
+            let request = json!({
+                "name": "bench", "url": receiver.url(number), "events": ["goal_completion"],
+                // What is measured is how fast it goes, not how well it holds back.
+                "rate_limit_per_second": null,
+            });
+            let response = self
+                .http
+                .post(format!("{}/api/sites/{site}/webhooks", process.api))
+                .bearer_auth(&self.token)
+                .header("content-type", "application/json")
+                .body(request.to_string())
+                .send()
+                .await?;
+            let (status, text) = (response.status(), response.text().await?);
+            anyhow::ensure!(status.is_success(), "creating a webhook: {status} {text}");
+            let answer: Value = serde_json::from_str(&text)?;
+            ids.push(answer["id"].as_str().context("a webhook's id")?.parse()?);
+        }
+        let written = Instant::now();
+        eventually(process, async || {
+            let age = self.metric(process, "bellwether_config_age_seconds").await.ok()?;
+            (age < written.elapsed().as_secs_f64()).then_some(())
+        })
+        .await?;
+        Ok(ids)
+    }
+
+    /// The value of a metric's series, as its line begins.
+    pub async fn metric(&self, process: &Process, series: &str) -> anyhow::Result<f64> {
+        let response = self.http.get(format!("{}/metrics", process.admin)).send().await?;
+        let text = response.text().await?;
+        let value = text
+            .lines()
+            .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))
+            .with_context(|| format!("there is no series {series}"))?;
+        Ok(value.parse()?)
+    }
+
+    /// Waits until so many requests have come and so many deliveries are in Postgres as delivered.
+    pub async fn all_recorded(
+        &self,
+        process: &Process,
+        receiver: &Receiver,
+        requests: u64,
+        deliveries: u64,
+    ) -> anyhow::Result<()> {
+        // The receiver is asked first: it costs nothing, the metrics are a page of text.
+        eventually(process, async || (receiver.received() >= requests).then_some(())).await?;
+        let series = r#"bellwether_deliveries_total{event="goal_completion",status="delivered"}"#;
+        eventually(process, async || {
+            let delivered = self.metric(process, series).await.ok()?;
+            (delivered >= deliveries as f64).then_some(())
+        })
+        .await
+    }
+
+    /// Sees that Postgres holds what was measured: each delivery once, delivered.
+    pub async fn check(&self, deliveries: u64) -> anyhow::Result<()> {
+        let (rows, delivered): (i64, i64) =
+            sqlx::query_as("select count(*), count(*) filter (where status = 'delivered') from deliveries")
+                .fetch_one(&self.pool)
+                .await?;
+        anyhow::ensure!(
+            u64::try_from(rows) == Ok(deliveries) && rows == delivered,
+            "{deliveries} deliveries were made, {rows} are recorded, {delivered} as delivered"
+        );
+        Ok(())
+    }
+
+    /// What everybody's processor time is at now.
+    pub fn costs(&self, process: &Process) -> Costs {
+        Costs {
+            service: machine::cpu_of(process.child.id()),
+            kafka: machine::broker().map_or(Duration::ZERO, machine::cpu_of),
+            postgres: machine::cpu_of_family(self.postmaster),
+            receiver: machine::own_cpu(),
+        }
+    }
+}
+
+/// Processor time by whom it was used; the receiver's is that of the whole benchmark, its publisher included.
+#[derive(Debug, Clone, Copy)]
+pub struct Costs {
+    pub service: Duration,
+    pub kafka: Duration,
+    pub postgres: Duration,
+    pub receiver: Duration,
+}
+
+impl Costs {
+    /// Microseconds for each of `count` since `before`.
+    pub fn each_since(self, before: Self, count: u64) -> CostsEach {
+        let each =
+            |now: Duration, before: Duration| now.saturating_sub(before).as_secs_f64() * 1e6 / count as f64;
+        CostsEach {
+            service: each(self.service, before.service),
+            kafka: each(self.kafka, before.kafka),
+            postgres: each(self.postgres, before.postgres),
+            receiver: each(self.receiver, before.receiver),
+        }
+    }
+}
+
+/// Microseconds of processor time for one delivery.
+#[derive(Debug, Clone, Copy)]
+pub struct CostsEach {
+    pub service: f64,
+    pub kafka: f64,
+    pub postgres: f64,
+    pub receiver: f64,
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// Asks again and again until there is an answer.
+pub async fn eventually<T>(process: &Process, mut ask: impl AsyncFnMut() -> Option<T>) -> anyhow::Result<T> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = ask().await {
+            return Ok(answer);
+        }
+        if Instant::now() > deadline {
+            let log = std::fs::read_to_string(&process.log).unwrap_or_default();
+            let tail: Vec<&str> = log.lines().rev().take(20).collect();
+            anyhow::bail!(
+                "waited {PATIENCE:?} in vain; the last log lines:\n{}",
+                tail.join("\n")
+            );
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+async fn create_database(name: &str) -> anyhow::Result<(String, PgPool)> {
+    let server = std::env::var("BELLWETHER_POSTGRES__URL")
+        .context("BELLWETHER_POSTGRES__URL is not set: `make bench` starts Postgres and sets it")?;
+    let admin = PgPoolOptions::new().max_connections(1).connect(&server).await?;
+    // The name is made of letters and digits.
+    sqlx::raw_sql(sqlx::AssertSqlSafe(format!("create database {name}")))
+        .execute(&admin)
+        .await?;
+    let mut url = url::Url::parse(&server)?;
+    url.set_path(name);
+    let pool = PgPoolOptions::new()
+        .max_connections(1)
+        .connect(url.as_str())
+        .await?;
+    Ok((url.to_string(), pool))
+}
+
+fn free_port() -> anyhow::Result<u16> {
+    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}

@@ -1,0 +1,60 @@
+//! Part `flow`: events in, recorded deliveries out, as fast as it goes.
+//!
+//! Events are published as fast as they are taken: so many may be under way, and each request that arrives lets one more
+//! follow.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::deployment::Deployment;
+use super::drain::{Run, figures};
+use super::options::Options;
+use super::receiver::Receiver;
+use super::report::Figure;
+use super::{events, kafka};
+
+pub fn run(options: &Options) -> anyhow::Result<Vec<Figure>> {
+    let runtime = kafka::runtime()?;
+    let mut runs = Vec::new();
+    for number in 0..options.runs {
+        let run = runtime.block_on(flow(options))?;
+        eprintln!("  run {}: {:.0} deliveries/s", number + 1, run.per_second);
+        runs.push(run);
+    }
+    Ok(figures(&runs, 3_000.0))
+}
+
+async fn flow(options: &Options) -> anyhow::Result<Run> {
+    let deployment = Deployment::create(options).await?;
+    let receiver = Arc::new(Receiver::start(|_| true)?);
+    let process = deployment.serve("detect,deliver,api").await?;
+    deployment.register(&process, &receiver, options.webhooks).await?;
+
+    let (begun, before) = (Instant::now(), deployment.costs(&process));
+    let publisher = {
+        let (options, receiver, source) = (options.clone(), Arc::clone(&receiver), deployment.source.clone());
+        std::thread::spawn(move || publish(&options, &receiver, &source))
+    };
+    deployment
+        .all_recorded(&process, &receiver, options.goals, options.goals)
+        .await?;
+    let per_second = options.goals as f64 / begun.elapsed().as_secs_f64();
+    let costs = deployment.costs(&process).each_since(before, options.goals);
+    anyhow::ensure!(matches!(publisher.join(), Ok(Ok(()))), "publishing failed");
+    deployment.check(options.goals).await?;
+    Ok(Run { per_second, costs })
+}
+
+fn publish(options: &Options, receiver: &Receiver, source: &str) -> anyhow::Result<()> {
+    let producer = kafka::Producer::new(Duration::from_millis(1))?;
+    let mut value = String::new();
+    for number in 0..options.goals {
+        while number >= receiver.received() + options.window {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let site = number % u64::from(options.webhooks);
+        events::write_goal(&mut value, site, number);
+        producer.send(source, events::site_id(site).as_bytes(), value.as_bytes(), None)?;
+    }
+    producer.flush()
+}

@@ -1,0 +1,117 @@
+//! Topics, filling them, publishing.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use rdkafka::ClientConfig;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::OwnedHeaders;
+use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
+
+use bellwether::config::{Config, KafkaConfig, Source, Sources};
+use bellwether::kafka::context::Voice;
+use bellwether::kafka::topics::{Topics, plan};
+use bellwether::telemetry::Metrics;
+use bellwether::telemetry::metrics::Labels;
+
+/// Where Kafka is.
+pub fn brokers() -> anyhow::Result<String> {
+    std::env::var("BELLWETHER_KAFKA__BROKERS")
+        .context("BELLWETHER_KAFKA__BROKERS is not set: `make bench` starts Kafka and sets it")
+}
+
+/// A name nobody else has.
+pub fn unique(prefix: &str) -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!(
+        "{prefix}{}x{}",
+        std::process::id(),
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    )
+}
+
+/// Settings of a client of the bench's own, as the service would have them.
+pub fn config(prefix: &str, partitions: i32) -> anyhow::Result<KafkaConfig> {
+    Ok(KafkaConfig {
+        brokers: brokers()?,
+        topic_prefix: prefix.to_owned(),
+        partitions,
+        replication_factor: 1,
+        ..KafkaConfig::default()
+    })
+}
+
+/// Makes the topics of a deployment that reads `source`.
+pub fn create_topics(kafka: &KafkaConfig, source: &str) -> anyhow::Result<()> {
+    let config = Config {
+        kafka: kafka.clone(),
+        sources: Sources(vec![Source {
+            topic: source.to_owned(),
+            ..Source::default()
+        }]),
+        ..Config::default()
+    };
+    let voice = Voice::new(Arc::new(Metrics::new(&Labels::default())));
+    let topics = Topics::new(&config, voice)?;
+    runtime()?.block_on(topics.create(&plan(&config, &[]), kafka.replication_factor))?;
+    Ok(())
+}
+
+/// A runtime for what is asked now and then.
+pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("starting a runtime")
+}
+
+/// A producer as an analytics ingestion would have one: murmur2, all replicas. Nothing is compressed, which is hardest on
+/// whoever is compared with a consumer that only counts.
+pub struct Producer(ThreadedProducer<DefaultProducerContext>);
+
+impl Producer {
+    /// `linger` is how long it gathers.
+    pub fn new(linger: Duration) -> anyhow::Result<Self> {
+        let producer = ClientConfig::new()
+            .set("bootstrap.servers", brokers()?)
+            .set("partitioner", "murmur2_random")
+            .set("acks", "all")
+            .set("linger.ms", linger.as_millis().to_string())
+            .set("batch.num.messages", "10000")
+            .set("queue.buffering.max.messages", "200000")
+            .create()
+            .context("starting a producer")?;
+        Ok(Self(producer))
+    }
+
+    /// Hands a record over; waits while the queue is full.
+    pub fn send(
+        &self,
+        topic: &str,
+        key: &[u8],
+        value: &[u8],
+        headers: Option<OwnedHeaders>,
+    ) -> anyhow::Result<()> {
+        let mut record = BaseRecord::to(topic).key(key).payload(value);
+        record.headers = headers;
+        loop {
+            match self.0.send(record) {
+                Ok(()) => return Ok(()),
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
+                    record = back;
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                Err((error, _)) => return Err(error).with_context(|| format!("publishing to {topic}")),
+            }
+        }
+    }
+
+    /// Waits until everything is acknowledged.
+    pub fn flush(&self) -> anyhow::Result<()> {
+        self.0
+            .flush(Duration::from_secs(60))
+            .context("waiting for acknowledgements")
+    }
+}

@@ -1,0 +1,102 @@
+//! Part `latency`: from when an event should have been published to when its request is there, at a fixed rate.
+//!
+//! Open loop: the schedule does not wait for anything, and time is counted from the schedule, so whatever stalls
+//! (publisher, broker, service, receiver) is counted for every event it holds up.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::deployment::Deployment;
+use super::options::Options;
+use super::receiver::Receiver;
+use super::report::{Figure, across};
+use super::stats::percentile;
+use super::{events, kafka};
+
+/// Seconds that do not count: connections are opened, caches filled.
+const WARM_UP: u64 = 3;
+
+pub fn run(options: &Options) -> anyhow::Result<Vec<Figure>> {
+    let runs = kafka::runtime()?.block_on(measure(options))?;
+    let share = |share: f64| across(&runs, |latencies| percentile(latencies, share));
+    Ok(vec![
+        Figure::new("p50", "ms", share(0.5)).at_most(15.0),
+        Figure::new("p99", "ms", share(0.99)).at_most(60.0),
+        Figure::new("p99.9", "ms", share(0.999)),
+        Figure::new("longest", "ms", share(1.0)),
+        Figure::new("events", "1/s", vec![options.rate as f64]),
+    ])
+}
+
+/// The latencies of each run, in milliseconds.
+async fn measure(options: &Options) -> anyhow::Result<Vec<Vec<f64>>> {
+    let warm_up = WARM_UP * options.rate;
+    let each = warm_up + options.seconds * options.rate;
+    let total = each * options.runs as u64;
+    let clock = Instant::now();
+    let arrivals: Arc<[AtomicU64]> = (0..total).map(|_| AtomicU64::new(0)).collect();
+    let slots = Arc::clone(&arrivals);
+    let receiver = Receiver::start(move |request| {
+        let number = request.number().and_then(|number| usize::try_from(number).ok());
+        if let Some(slot) = number.and_then(|number| slots.get(number)) {
+            let now = u64::try_from(clock.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            // A repeat does not make it later.
+            let _ = slot.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
+        }
+        true
+    })?;
+    let deployment = Deployment::create(options).await?;
+    let process = deployment.serve("detect,deliver,api").await?;
+    deployment.register(&process, &receiver, options.webhooks).await?;
+    let mut runs = Vec::new();
+    for run in 0..options.runs as u64 {
+        let first = run * each;
+        let publisher = {
+            let (options, source) = (options.clone(), deployment.source.clone());
+            std::thread::spawn(move || publish(&options, &source, first, each, clock))
+        };
+        deployment
+            .all_recorded(&process, &receiver, first + each, first + each)
+            .await?;
+        let Ok(begun) = publisher.join() else {
+            anyhow::bail!("the publisher panicked");
+        };
+        let begun = begun?;
+        let latencies: Vec<f64> = (first + warm_up..first + each)
+            .map(|number| {
+                let due = begun + (number - first) * 1_000_000_000 / options.rate;
+                let arrival = arrivals[number as usize].load(Ordering::Relaxed);
+                (arrival as f64 - due as f64) / 1e6
+            })
+            .collect();
+        eprintln!(
+            "  run {}: p50 {:.1} ms, p99 {:.1} ms, p99.9 {:.1} ms",
+            run + 1,
+            percentile(&latencies, 0.5),
+            percentile(&latencies, 0.99),
+            percentile(&latencies, 0.999)
+        );
+        runs.push(latencies);
+    }
+    deployment.check(total).await?;
+    Ok(runs)
+}
+
+/// Publishes on schedule; returns when the schedule began, in nanoseconds of `clock`.
+fn publish(options: &Options, source: &str, first: u64, count: u64, clock: Instant) -> anyhow::Result<u64> {
+    let producer = kafka::Producer::new(Duration::ZERO)?;
+    let begun = clock.elapsed() + Duration::from_millis(50);
+    let mut value = String::new();
+    for place in 0..count {
+        let due = begun + Duration::from_nanos(place * 1_000_000_000 / options.rate);
+        // Behind the schedule nothing is slept.
+        std::thread::sleep(due.saturating_sub(clock.elapsed()));
+        let number = first + place;
+        let site = number % u64::from(options.webhooks);
+        events::write_goal(&mut value, site, number);
+        producer.send(source, events::site_id(site).as_bytes(), value.as_bytes(), None)?;
+    }
+    producer.flush()?;
+    Ok(u64::try_from(begun.as_nanos())?)
+}

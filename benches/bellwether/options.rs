@@ -1,0 +1,112 @@
+//! What can be asked for on the command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+
+/// Measures Bellwether against the Kafka and the PostgreSQL that the environment names (`make bench` starts both).
+#[derive(Debug, Clone, Parser)]
+#[command(name = "make bench")]
+pub struct Options {
+    /// Only these parts; may be given several times.
+    #[arg(long, value_enum)]
+    pub only: Vec<Part>,
+    /// How often each part is done.
+    #[arg(long, default_value_t = 5)]
+    pub runs: usize,
+    /// Partitions of every topic.
+    #[arg(long, default_value_t = 48)]
+    pub partitions: i32,
+    /// detector: events on the topic.
+    #[arg(long, default_value_t = 2_000_000)]
+    pub events: u64,
+    /// detector, memory: registered sites.
+    #[arg(long, default_value_t = 20_000)]
+    pub sites: u64,
+    /// detector, memory: distinct visitors.
+    #[arg(long, default_value_t = 1_000_000)]
+    pub visitors: u64,
+    /// detector: the core that each consumer is pinned to.
+    #[arg(long, default_value_t = 0)]
+    pub core: u32,
+    /// drain, flow: webhooks, each of a site of its own and at an address of its own.
+    #[arg(long, default_value_t = 100)]
+    pub webhooks: u32,
+    /// drain: deliveries on the topic.
+    #[arg(long, default_value_t = 60_000)]
+    pub deliveries: u64,
+    /// flow: events, each of which completes a goal of one webhook.
+    #[arg(long, default_value_t = 40_000)]
+    pub goals: u64,
+    /// flow: events published and not yet received, at most.
+    #[arg(long, default_value_t = 5_000)]
+    pub window: u64,
+    /// latency: events a second.
+    #[arg(long, default_value_t = 1_000)]
+    pub rate: u64,
+    /// latency: seconds that count; three more come first.
+    #[arg(long, default_value_t = 20)]
+    pub seconds: u64,
+    /// lateness: deliveries whose first attempt fails, 50 a second.
+    #[arg(long, default_value_t = 500)]
+    pub retries: u64,
+    /// Where the figures go.
+    #[arg(long, default_value = "target/bench.json")]
+    pub json: PathBuf,
+    /// What a child is to be.
+    #[arg(long, hide = true)]
+    pub child: Option<String>,
+    /// What a child reads.
+    #[arg(long, hide = true, default_value = "")]
+    pub topic: String,
+    /// What a child's topics and groups are called.
+    #[arg(long, hide = true, default_value = "")]
+    pub prefix: String,
+    /// cargo gives it to every benchmark.
+    #[arg(long, hide = true)]
+    pub(super) bench: bool,
+}
+
+/// A part of the benchmark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Part {
+    Detector,
+    Memory,
+    Drain,
+    Flow,
+    Latency,
+    Lateness,
+}
+
+impl Part {
+    pub const ALL: [Self; 6] = [
+        Self::Detector,
+        Self::Memory,
+        Self::Drain,
+        Self::Flow,
+        Self::Latency,
+        Self::Lateness,
+    ];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Detector => "detector",
+            Self::Memory => "memory",
+            Self::Drain => "drain",
+            Self::Flow => "flow",
+            Self::Latency => "latency",
+            Self::Lateness => "lateness",
+        }
+    }
+
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Detector => "detector: events from Kafka on one core",
+            Self::Memory => "memory: what is held of visitors and sites",
+            Self::Drain => "drain: a filled topic of deliveries, sent and recorded",
+            Self::Flow => "flow: from event to recorded delivery, as fast as it goes",
+            Self::Latency => "latency: from when an event should be published to its request",
+            Self::Lateness => "lateness: from when a retry is due to its request, 1 s tier, idle",
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! A receiver that costs as little as it can: it shares the machine with what is measured.
+//!
+//! HTTP/1.1 with kept connections and just enough of it for requests that carry a `Content-Length`, on one thread. It
+//! listens on every address, so that 127.0.0.1 … 127.0.0.100 are so many hosts.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use anyhow::Context as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+
+const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+const FAILED: &[u8] = b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n";
+
+/// A request as it came.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    head: &'a [u8],
+    pub body: &'a [u8],
+}
+
+impl<'a> Request<'a> {
+    /// A header's value. `name` in lower case, as clients send it nowadays.
+    pub fn header(&self, name: &str) -> Option<&'a str> {
+        let head = std::str::from_utf8(self.head).ok()?;
+        head.split("\r\n").find_map(|line| {
+            let (key, value) = line.split_once(':')?;
+            key.eq_ignore_ascii_case(name).then_some(value.trim())
+        })
+    }
+
+    /// The number that [`super::events::write_goal`] put into the path.
+    pub fn number(&self) -> Option<u64> {
+        const BEFORE: &[u8] = b"\"/n/";
+        let from = find(self.body, BEFORE)? + BEFORE.len();
+        let digits = self.body[from..].iter().take_while(|byte| byte.is_ascii_digit());
+        Some(digits.fold(0, |number, digit| number * 10 + u64::from(digit - b'0')))
+    }
+}
+
+/// Listens until it is dropped.
+pub struct Receiver {
+    pub port: u16,
+    received: Arc<AtomicU64>,
+    stop: CancellationToken,
+}
+
+impl Receiver {
+    /// `answer` sees every request and says whether it succeeds.
+    pub fn start(answer: impl Fn(Request<'_>) -> bool + Send + Sync + 'static) -> anyhow::Result<Self> {
+        let listener = std::net::TcpListener::bind("0.0.0.0:0").context("opening the receiver")?;
+        listener.set_nonblocking(true)?;
+        let port = listener.local_addr()?.port();
+        let received = Arc::<AtomicU64>::default();
+        let stop = CancellationToken::new();
+        let runtime = super::kafka::runtime()?;
+        let (count, until) = (Arc::clone(&received), stop.clone());
+        let answer = Arc::new(answer);
+        std::thread::spawn(move || {
+            runtime.block_on(until.run_until_cancelled(async move {
+                let listener = TcpListener::from_std(listener).expect("a listener that does not block");
+                while let Ok((stream, _)) = listener.accept().await {
+                    tokio::spawn(serve(stream, Arc::clone(&answer), Arc::clone(&count)));
+                }
+            }));
+        });
+        Ok(Self { port, received, stop })
+    }
+
+    /// Requests so far.
+    pub fn received(&self) -> u64 {
+        self.received.load(Ordering::Acquire)
+    }
+
+    /// The URL of a webhook, each at a host of its own.
+    pub fn url(&self, number: u32) -> String {
+        format!(
+            "http://127.0.{}.{}:{}/hook",
+            number / 250,
+            number % 250 + 1,
+            self.port
+        )
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// A connection's requests, one after another, until the client closes it.
+async fn serve<F: Fn(Request<'_>) -> bool>(mut stream: TcpStream, answer: Arc<F>, count: Arc<AtomicU64>) {
+    let _ = stream.set_nodelay(true);
+    let mut buffer = Vec::with_capacity(4_096);
+    loop {
+        while let Some((head, end)) = complete(&buffer) {
+            let request = Request {
+                head: &buffer[..head],
+                body: &buffer[head..end],
+            };
+            let response = if answer(request) { OK } else { FAILED };
+            count.fetch_add(1, Ordering::Release);
+            if stream.write_all(response).await.is_err() {
+                return;
+            }
+            buffer.drain(..end);
+        }
+        if !matches!(stream.read_buf(&mut buffer).await, Ok(1..)) {
+            return;
+        }
+    }
+}
+
+/// Where the head and the whole of the first request end, once all of it is there.
+fn complete(buffer: &[u8]) -> Option<(usize, usize)> {
+    let head = find(buffer, b"\r\n\r\n")? + 4;
+    let request = Request {
+        head: &buffer[..head],
+        body: &[],
+    };
+    let length: usize = request.header("content-length")?.parse().ok()?;
+    (buffer.len() >= head + length).then_some((head, head + length))
+}
+
+fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
+    bytes.windows(what.len()).position(|window| window == what)
+}

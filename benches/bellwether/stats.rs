@@ -1,0 +1,22 @@
+//! Exact order statistics: every value is kept and sorted. There are few enough.
+
+/// The smallest value that at least this share of the values do not exceed (nearest rank). NaN of nothing.
+pub fn percentile(values: &[f64], share: f64) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let rank = (share * sorted.len() as f64).ceil() as usize;
+    sorted.get(rank.saturating_sub(1)).copied().unwrap_or(f64::NAN)
+}
+
+pub fn min(values: &[f64]) -> f64 {
+    values.iter().copied().fold(f64::NAN, f64::min)
+}
+
+pub fn max(values: &[f64]) -> f64 {
+    values.iter().copied().fold(f64::NAN, f64::max)
+}
+
+/// The middle value; the lower one of two.
+pub fn median(values: &[f64]) -> f64 {
+    percentile(values, 0.5)
+}

@@ -1,0 +1,326 @@
+//! Postgres or Kafka away: nothing is sent that could not be recorded, nothing is lost, and it goes on by itself.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::FutureRecord;
+use reqwest::StatusCode;
+use serde_json::json;
+
+use crate::support::app::{Deployment, Process};
+use crate::support::eventually;
+use crate::support::faults::Wire;
+use crate::support::receiver::{Answer, Receiver};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What an outage looks like from the service.
+#[derive(Debug, Clone, Copy)]
+enum Outage {
+    /// Connections are refused.
+    Refused,
+    /// Connections are silent, and those there were stay so: a router forgot them.
+    Silent,
+}
+
+impl Outage {
+    fn begin(self, wire: &Wire) {
+        match self {
+            Self::Refused => wire.cut(),
+            Self::Silent => wire.silence(),
+        }
+    }
+}
+
+/// Waits until so many deliveries have a status.
+async fn recorded(deployment: &Deployment, status: &str, count: i64) {
+    eventually(&format!("{count} deliveries are {status}"), PATIENCE, || async {
+        let (found,): (i64,) = sqlx::query_as("select count(*) from deliveries where status = $1")
+            .bind(status)
+            .fetch_one(&deployment.database.pool)
+            .await
+            .unwrap();
+        (found == count).then_some(())
+    })
+    .await;
+}
+
+async fn publish_goals(deployment: &Deployment, site: &str, names: std::ops::Range<u32>) {
+    for n in names {
+        deployment
+            .publish(json!({"site_id": site, "type": "goal", "name": format!("goal {n}")}))
+            .await;
+    }
+}
+
+/// Waits until `/readyz` says no because of `check`, and returns the reason.
+async fn unready(process: &Process, check: &str) -> String {
+    eventually(&format!("{check} makes it unready"), PATIENCE, || async {
+        let (status, answer) = process.readyz().await?;
+        let reason = answer["checks"][check].as_str()?.to_owned();
+        (status == StatusCode::SERVICE_UNAVAILABLE && reason != "ok").then_some(reason)
+    })
+    .await
+}
+
+/// No attempt was received twice.
+fn nothing_was_repeated(receiver: &Receiver) {
+    let mut seen: HashMap<(String, u32), u32> = HashMap::new();
+    for one in receiver.all() {
+        let attempt = (one.header("x-webhook-delivery").to_owned(), one.attempt());
+        *seen.entry(attempt).or_default() += 1;
+    }
+    seen.retain(|_, times| *times > 1);
+    assert_eq!(seen, HashMap::new());
+}
+
+async fn postgres_goes_away_and_comes_back(outage: Outage) {
+    let wire = Wire::to_postgres().await;
+    let mut deployment = Deployment::create(&[("postgres.statement_timeout", "3s")]).await;
+    deployment.set("postgres.url", &wire.url(&deployment.database.url));
+    let mut process = deployment.serve(&[]).await;
+    let receiver = Receiver::start().await;
+    receiver.answer("slow", |_| Answer::status(200).after(Duration::from_secs(2)));
+    for name in ["slow", "hook"] {
+        deployment
+            .goal_webhook(&process, &format!("{name}.example"), &receiver.url(name))
+            .await;
+    }
+    deployment.registry_is_read(&process).await;
+    publish_goals(&deployment, "hook.example", 0..1).await;
+    recorded(&deployment, "delivered", 1).await;
+    publish_goals(&deployment, "slow.example", 0..1).await;
+    receiver.wait_for("slow", 1).await;
+
+    outage.begin(&wire);
+    publish_goals(&deployment, "hook.example", 1..6).await;
+    let reason = unready(&process, "postgres").await;
+    assert!(!reason.is_empty());
+    // The new ones have been read, and asked about in vain.
+    let known = "bellwether_postgres_errors_total{kind=\"timeout\",op=\"known\"}";
+    let known_too = "bellwether_postgres_errors_total{kind=\"connection\",op=\"known\"}";
+    eventually("what is known of the new ones was asked", PATIENCE, || async {
+        let errors = process.metric(known).await + process.metric(known_too).await;
+        (errors > 0.0).then_some(())
+    })
+    .await;
+    assert_eq!(receiver.received("hook").len(), 1, "{outage:?}");
+    assert_eq!(process.metric("bellwether_postgres_up").await, 0.0);
+    // Alive all the same: no restart would help.
+    assert!(deployment_is_alive(&process).await);
+
+    wire.mend();
+    recorded(&deployment, "delivered", 7).await;
+    process.ready().await;
+    nothing_was_repeated(&receiver);
+    process.terminate();
+    assert!(process.ended(PATIENCE).await.success());
+}
+
+async fn deployment_is_alive(process: &Process) -> bool {
+    let url = format!("{}/healthz", process.admin);
+    let response = crate::support::http().get(url).send().await.unwrap();
+    response.status() == StatusCode::OK
+}
+
+#[tokio::test]
+async fn while_postgres_refuses_nothing_is_sent_and_what_was_in_flight_is_recorded_afterwards() {
+    postgres_goes_away_and_comes_back(Outage::Refused).await;
+}
+
+#[tokio::test]
+async fn while_postgres_is_silent_nothing_is_sent_and_what_was_in_flight_is_recorded_afterwards() {
+    postgres_goes_away_and_comes_back(Outage::Silent).await;
+}
+
+async fn kafka_goes_away_and_comes_back(outage: Outage) {
+    let wire = Wire::to_kafka().await;
+    let mut deployment = Deployment::create(&[]).await;
+    deployment.set("kafka.brokers", &wire.address());
+    let mut process = deployment.serve(&[]).await;
+    let receiver = Receiver::start().await;
+    receiver.answer("slow", |attempt| {
+        Answer::status(if attempt < 2 { 500 } else { 200 }).after(Duration::from_secs(2))
+    });
+    for name in ["slow", "hook"] {
+        deployment
+            .goal_webhook(&process, &format!("{name}.example"), &receiver.url(name))
+            .await;
+    }
+    deployment.registry_is_read(&process).await;
+    publish_goals(&deployment, "hook.example", 0..1).await;
+    recorded(&deployment, "delivered", 1).await;
+    publish_goals(&deployment, "slow.example", 0..1).await;
+    receiver.wait_for("slow", 1).await;
+
+    outage.begin(&wire);
+    publish_goals(&deployment, "hook.example", 1..6).await;
+    // What was in flight is recorded; its next record waits for the broker.
+    recorded(&deployment, "retrying", 1).await;
+    let reason = unready(&process, "kafka").await;
+    assert!(!reason.is_empty());
+    assert!(deployment_is_alive(&process).await);
+
+    wire.mend();
+    recorded(&deployment, "delivered", 7).await;
+    process.ready().await;
+    nothing_was_repeated(&receiver);
+    process.terminate();
+    assert!(process.ended(PATIENCE).await.success());
+}
+
+#[tokio::test]
+async fn while_kafka_refuses_what_was_in_flight_is_recorded_and_everything_is_delivered_afterwards() {
+    kafka_goes_away_and_comes_back(Outage::Refused).await;
+}
+
+#[tokio::test]
+async fn while_kafka_is_silent_what_was_in_flight_is_recorded_and_everything_is_delivered_afterwards() {
+    kafka_goes_away_and_comes_back(Outage::Silent).await;
+}
+
+/// Short bounds, so that a test of the end need not wait for the usual ones.
+const SHORT: [(&str, &str); 3] = [
+    ("webhooks.timeout", "2s"),
+    ("shutdown.grace", "12s"),
+    ("postgres.statement_timeout", "3s"),
+];
+
+#[tokio::test]
+async fn told_to_stop_while_kafka_is_away_the_process_ends_in_order() {
+    for outage in [Outage::Refused, Outage::Silent] {
+        let wire = Wire::to_kafka().await;
+        let mut deployment = Deployment::create(&SHORT).await;
+        deployment.set("kafka.brokers", &wire.address());
+        let mut process = deployment.serve(&[]).await;
+        let receiver = Receiver::start().await;
+        deployment
+            .goal_webhook(&process, "hook.example", &receiver.url("hook"))
+            .await;
+        deployment.registry_is_read(&process).await;
+        publish_goals(&deployment, "hook.example", 0..1).await;
+        recorded(&deployment, "delivered", 1).await;
+        outage.begin(&wire);
+        process.terminate();
+        let status = process.ended(PATIENCE).await;
+        assert!(status.success(), "{outage:?}: {status}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_process_could_not_record_before_its_end_is_sent_again_and_flagged() {
+    let wire = Wire::to_postgres().await;
+    let mut deployment = Deployment::create(&SHORT).await;
+    let direct = deployment.database.url.clone();
+    deployment.set("postgres.url", &wire.url(&direct));
+    let mut process = deployment.serve(&[]).await;
+    let receiver = Receiver::start().await;
+    receiver.answer("hook", |_| Answer::status(200).after(Duration::from_secs(1)));
+    deployment
+        .goal_webhook(&process, "hook.example", &receiver.url("hook"))
+        .await;
+    deployment.registry_is_read(&process).await;
+    publish_goals(&deployment, "hook.example", 0..1).await;
+    receiver.wait_for("hook", 1).await;
+    wire.cut();
+    process.terminate();
+    let status = process.ended(PATIENCE).await;
+    assert_eq!(status.code(), Some(1));
+    assert!(process.log_text().contains("not everything could be written"));
+
+    deployment.set("postgres.url", &direct);
+    let _next = deployment.serve(&[]).await;
+    recorded(&deployment, "delivered", 1).await;
+    assert_eq!(receiver.received("hook").len(), 2);
+    let (flagged,): (bool,) = sqlx::query_as("select possible_repeat from delivery_attempts")
+        .fetch_one(&deployment.database.pool)
+        .await
+        .unwrap();
+    assert!(flagged);
+}
+
+#[tokio::test]
+async fn what_is_read_from_the_tiers_while_postgres_is_away_is_bounded() {
+    const RECORDS: usize = 20_000;
+    let wire = Wire::to_postgres().await;
+    let mut deployment = Deployment::create(&[]).await;
+    deployment.set("postgres.url", &wire.url(&deployment.database.url));
+    let process = deployment.serve(&[]).await;
+    let receiver = Receiver::start().await;
+    let webhook = deployment
+        .goal_webhook(&process, "hook.example", &receiver.url("hook"))
+        .await;
+    wire.cut();
+    unready(&process, "postgres").await;
+    let (tier, key) = (deployment.topic("retry.1s"), webhook["id"].as_str().unwrap());
+    let mut sending = Vec::new();
+    for n in 0..RECORDS as u64 {
+        let delivery = bellwether::domain::id::DeliveryId::from_uuid(uuid::Uuid::from_u64_pair(
+            0x0190_0000_0000_8000,
+            n | 1 << 63,
+        ));
+        let (partition, text) = ((n % 4) as i32, delivery.to_string());
+        let headers = [
+            ("bw-version", "1"),
+            ("bw-delivery-id", &text),
+            ("bw-notification-id", "evt_00000000000000000000000001"),
+            ("bw-site-id", "hook.example"),
+            ("bw-event-type", "goal_completion"),
+            ("bw-created-at-ms", "1"),
+            ("bw-origin", "event"),
+            ("bw-attempt", "2"),
+            ("bw-due-at-ms", "1"),
+        ];
+        let headers = headers
+            .into_iter()
+            .fold(OwnedHeaders::new(), |all, (key, value)| {
+                all.insert(Header {
+                    key,
+                    value: Some(value),
+                })
+            });
+        let record = FutureRecord::to(&tier)
+            .key(key)
+            .payload("{}")
+            .partition(partition)
+            .headers(headers);
+        sending.push(
+            deployment
+                .producer
+                .send_result(record)
+                .map_err(|(error, _)| error)
+                .unwrap(),
+        );
+    }
+    for sent in sending {
+        sent.await.unwrap().unwrap();
+    }
+    // What the heap may hold of four partitions, and what lies between it and the question to Postgres.
+    let most = 4 * 2_000 + 4 * 64 + 1_024 + 1_024 + 256;
+    let open = "bellwether_open_offsets{group=\"deliver\"}";
+    let lag = format!("bellwether_consumer_lag_records{{group=\"deliver\",topic=\"{tier}\"}}");
+    eventually("the bound is reached", PATIENCE, || async {
+        let (open, lag) = (process.metric(open).await, process.metric(&lag).await);
+        (lag == RECORDS as f64 && open >= 4.0 * 2_000.0).then_some(())
+    })
+    .await;
+    // Twice, a look at the gauges apart: it stays there.
+    for _ in 0..2 {
+        let polled = process
+            .metric("bellwether_thread_busy_seconds_total{role=\"deliver\"}")
+            .await;
+        eventually("the thread goes round", PATIENCE, || async {
+            let busy = process
+                .metric("bellwether_thread_busy_seconds_total{role=\"deliver\"}")
+                .await;
+            (busy > polled + 0.05).then_some(())
+        })
+        .await;
+        let open = process.metric(open).await;
+        assert!(
+            open <= f64::from(most),
+            "{open} of {RECORDS} records were read, at most {most} may be"
+        );
+    }
+}
