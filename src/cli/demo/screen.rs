@@ -190,7 +190,7 @@ impl Screen {
     }
 }
 
-/// `08:14:03  spike  blog.example  104 visitors, threshold 100 (Hacker News)  signature ok  attempt 1  9 ms  200`
+/// `08:14:03  spike  blog.example  104 visitors, threshold 100 (Hacker News)   signature ok  attempt 1  9 ms  200`
 fn line(arrival: &Arrival, colours: bool) -> String {
     let (what, colour) = match arrival.event.as_str() {
         "visitor_spike" => ("spike", "1;33"),
@@ -211,7 +211,7 @@ fn line(arrival: &Arrival, colours: bool) -> String {
         status => paint(colours, "31", &status.to_string()),
     };
     let mut line = format!(
-        "{}  {}  {:<12}  {:<40}  {signature}  {}  ",
+        "{}  {}  {:<12}  {:<42}  {signature}  {}  ",
         paint(
             colours,
             "2",
@@ -323,7 +323,7 @@ mod tests {
         );
         assert_eq!(
             line(&spike, false),
-            "08:14:03  spike  blog.example  104 visitors, threshold 100 (Hacker News)  signature ok  attempt 1      9 ms  200"
+            "08:14:03  spike  blog.example  104 visitors, threshold 100 (Hacker News)   signature ok  attempt 1      9 ms  200"
         );
         let order = Arrival {
             status: 503,
@@ -334,7 +334,7 @@ mod tests {
         };
         assert_eq!(
             line(&order, false),
-            "08:14:03  goal   blog.example  Order, 49.90 EUR                          signature ok  attempt 1      9 ms  503 on purpose"
+            "08:14:03  goal   blog.example  Order, 49.90 EUR                            signature ok  attempt 1      9 ms  503 on purpose"
         );
         let forged = Arrival {
             signature_ok: false,
