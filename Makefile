@@ -14,10 +14,14 @@ export SQLX_OFFLINE := true
 
 SHELL_SCRIPTS = $(shell grep -rlE '^\#!.*\bbash$$' scripts .ci)
 
-.PHONY: help check test up down audit fmt clippy doc deny unused-deps sqlx shell docs check-deps
+.PHONY: help demo check test up down audit fmt clippy doc deny unused-deps sqlx shell docs check-deps
 
 help: ## list what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: ## everything in one process, with made-up traffic: watch webhooks arrive; DEMO_ARGS="--for 60s" ends it
+	@scripts/install-deps build postgres
+	cargo run --release --locked -- demo $(DEMO_ARGS)
 
 check: check-deps fmt shell docs deny unused-deps clippy doc sqlx ## everything that can be said without running the tests
 

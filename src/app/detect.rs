@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
+use sqlx::PgPool;
 use tokio::runtime::Handle;
+use tokio::sync::mpsc;
 
 use super::Shared;
 use crate::clock;
@@ -11,16 +13,21 @@ use crate::config::Clock;
 use crate::detect::contract::{EngineConfig, Limits, SourceTopic};
 use crate::detect::task::{self, DetectLinks, DetectSettings};
 use crate::detect::time::SourceClock;
+use crate::domain::registry::Registry;
+use crate::domain::site::SiteId;
 use crate::kafka::member::GroupMember;
 use crate::kafka::producer::Publisher;
 use crate::kafka::settings;
-use crate::record::keys;
+use crate::record::probe::Probe;
+use crate::record::{keys, sites};
 use crate::tasks::Tasks;
 
+/// Lists of sites that wait to be noted.
+const HEARD_QUEUE: usize = 4;
+/// Sites noted in one statement.
+const HEARD_BATCH: usize = 1_000;
 /// How far back a source without a commit begins, at least.
 const FIRST_START_BACK: Duration = Duration::from_secs(15 * 60);
-/// The longest window a spike may have.
-const LONGEST_WINDOW: Duration = Duration::from_secs(3_600);
 
 /// Starts everything the role needs.
 pub(super) async fn start(shared: &Shared, publisher: &Publisher, tasks: &mut Tasks) -> anyhow::Result<()> {
@@ -59,6 +66,12 @@ pub(super) async fn start(shared: &Shared, publisher: &Publisher, tasks: &mut Ta
             ..Limits::default()
         },
     };
+    let longest_window = longest_window(&shared.registry.borrow());
+    let (heard, told) = mpsc::channel(HEARD_QUEUE);
+    tasks.spawn_background(
+        "activity",
+        note_heard(shared.pool.clone(), shared.probe.clone(), told),
+    );
     let group = config.kafka.topic("detect");
     for number in 0..config.detect.threads {
         let member = GroupMember::join(
@@ -73,7 +86,7 @@ pub(super) async fn start(shared: &Shared, publisher: &Publisher, tasks: &mut Ta
             name: name.clone(),
             kafka: config.kafka.clone(),
             engine: engine.clone(),
-            first_start_back: FIRST_START_BACK.max(LONGEST_WINDOW),
+            first_start_back: FIRST_START_BACK.max(longest_window),
         };
         let links = DetectLinks {
             publisher: publisher.clone(),
@@ -83,8 +96,40 @@ pub(super) async fn start(shared: &Shared, publisher: &Publisher, tasks: &mut Ta
             voice: shared.voice.clone(),
             runtime: Handle::current(),
             stop: shared.stop.clone(),
+            heard: heard.clone(),
         };
         tasks.spawn_thread(name, move || task::run(member, settings, links))?;
     }
     Ok(())
+}
+
+/// Notes when sites last had events. Ends when the threads have.
+async fn note_heard(pool: PgPool, probe: Probe, mut told: mpsc::Receiver<Vec<SiteId>>) -> anyhow::Result<()> {
+    while let Some(heard) = told.recv().await {
+        let now = clock::now();
+        for part in heard.chunks(HEARD_BATCH) {
+            let seen: Vec<_> = part.iter().map(|site_id| (site_id.clone(), now)).collect();
+            // Not tried again: within seconds there is a newer time to note.
+            let noted = probe.once("activity", async {
+                let mut connection = pool.acquire().await?;
+                sites::note_events(&mut connection, &seen).await
+            });
+            drop(noted.await);
+        }
+    }
+    Ok(())
+}
+
+/// The longest window that any trigger looks at.
+fn longest_window(registry: &Registry) -> Duration {
+    let spikes = registry
+        .webhooks
+        .values()
+        .filter_map(|webhook| webhook.triggers.visitor_spike);
+    Duration::from_secs(
+        spikes
+            .map(|spike| u64::from(spike.window_seconds))
+            .max()
+            .unwrap_or(0),
+    )
 }

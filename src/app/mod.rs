@@ -12,6 +12,7 @@ mod upkeep;
 pub use roles::{Role, Roles};
 pub use start::{keyring, open_pool, schedules};
 
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -67,25 +68,38 @@ struct Shared {
     give_up: CancellationToken,
 }
 
+/// What another program settles for a service that it runs inside itself. By default nothing: the service is a process.
+#[derive(Debug, Default)]
+pub struct Host {
+    /// The service stops when it is cancelled.
+    pub stop: CancellationToken,
+    /// Signals are the host's to watch, and nobody routes requests here.
+    pub is_there: bool,
+    pub admin: Option<std::net::TcpListener>,
+    pub api: Option<std::net::TcpListener>,
+    /// The brokers are [embedded](crate::kafka::embedded): they answer no question about a topic's settings.
+    pub embedded_kafka: bool,
+}
+
 /// Runs the service with these roles until it is told to stop.
 pub async fn serve(config: Config, roles: Roles) -> anyhow::Result<()> {
+    serve_in(Host::default(), config, roles).await
+}
+
+/// Runs the service inside another program.
+pub async fn serve_in(mut host: Host, config: Config, roles: Roles) -> anyhow::Result<()> {
     let config = Arc::new(config);
     let schedules = Arc::new(schedules(&config)?);
     let metrics = Arc::new(Metrics::new(&start::labels(&config, &schedules)));
     logs::start(&config.telemetry, &roles.to_string(), Some(Arc::clone(&metrics)));
     start::describe(&config, &roles, &metrics);
     let health = Arc::new(Health::new(Arc::clone(&metrics), start::checks(&roles)));
-    let (stop, give_up, finished) = (
-        CancellationToken::new(),
-        CancellationToken::new(),
-        CancellationToken::new(),
-    );
+    let stop = host.stop.clone();
+    let (give_up, finished) = (CancellationToken::new(), CancellationToken::new());
     let mut tasks = Tasks::new(stop.clone(), finished.clone());
 
     // First of all, so that a start that takes long can be watched.
-    let listener = TcpListener::bind(config.admin.listen)
-        .await
-        .with_context(|| format!("admin.listen = {}", config.admin.listen))?;
+    let listener = listen("admin.listen", config.admin.listen, host.admin.take()).await?;
     tracing::info!(address = %listener.local_addr()?, "the admin listener is open");
     let registry_read_at = Arc::new(AtomicI64::new(0));
     let app = admin::router(AdminState {
@@ -105,7 +119,9 @@ pub async fn serve(config: Config, roles: Roles) -> anyhow::Result<()> {
             () = end => Ok(()),
         }
     });
-    tasks.spawn_background("signals", watch_signals(stop.clone(), finished.clone()));
+    if !host.is_there {
+        tasks.spawn_background("signals", watch_signals(stop.clone(), finished.clone()));
+    }
 
     let started = start_all(
         &config,
@@ -119,6 +135,7 @@ pub async fn serve(config: Config, roles: Roles) -> anyhow::Result<()> {
             stop: stop.clone(),
             give_up: give_up.clone(),
             finished: finished.clone(),
+            host,
         },
     );
     tokio::select! {
@@ -167,6 +184,7 @@ pub async fn serve(config: Config, roles: Roles) -> anyhow::Result<()> {
 }
 
 struct StartLinks {
+    host: Host,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
     schedules: Arc<Schedules>,
@@ -190,6 +208,7 @@ async fn start_all(
         stop,
         give_up,
         finished,
+        host,
     } = links;
     let keyring = Arc::new(keyring(config)?);
     let trust = Trust::default();
@@ -203,7 +222,7 @@ async fn start_all(
     start::postgres(config, &pool, &keyring, &health).await?;
     let voice = Voice::new(Arc::clone(&metrics));
     let existing = if roles.reads_kafka() {
-        start::kafka(config, &schedules, &voice, &metrics, &health).await?
+        start::kafka(config, &schedules, &voice, &metrics, &health, host.embedded_kafka).await?
     } else {
         Default::default()
     };
@@ -262,24 +281,39 @@ async fn start_all(
         }
     }
     if roles.has(Role::Api) {
-        start_api(&shared, tasks).await?;
+        start_api(&shared, host, tasks).await?;
     }
     Ok(())
 }
 
-async fn start_api(shared: &Shared, tasks: &mut Tasks) -> anyhow::Result<()> {
-    let http = &shared.config.http;
-    let listener = TcpListener::bind(http.listen)
-        .await
-        .with_context(|| format!("http.listen = {}", http.listen))?;
+/// The socket of the host, or one of our own.
+async fn listen(
+    key: &str,
+    address: SocketAddr,
+    given: Option<std::net::TcpListener>,
+) -> anyhow::Result<TcpListener> {
+    match given {
+        Some(listener) => {
+            listener.set_nonblocking(true)?;
+            Ok(TcpListener::from_std(listener)?)
+        }
+        None => TcpListener::bind(address)
+            .await
+            .with_context(|| format!("{key} = {address}")),
+    }
+}
+
+async fn start_api(shared: &Shared, host: Host, tasks: &mut Tasks) -> anyhow::Result<()> {
+    let linger = if host.is_there { Duration::ZERO } else { API_LINGER };
+    let listener = listen("http.listen", shared.config.http.listen, host.api).await?;
     tracing::info!(address = %listener.local_addr()?, "the API is open");
     let app = api::router(api_state(shared)?);
     let (stop, give_up) = (shared.stop.clone(), shared.give_up.clone());
     tasks.spawn("api", async move {
-        let service = app.into_make_service_with_connect_info::<std::net::SocketAddr>();
+        let service = app.into_make_service_with_connect_info::<SocketAddr>();
         let until = async move {
             stop.cancelled().await;
-            tokio::time::sleep(API_LINGER).await;
+            tokio::time::sleep(linger).await;
         };
         let served = axum::serve(listener, service).with_graceful_shutdown(until);
         tokio::select! {

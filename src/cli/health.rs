@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 
+use super::loopback::{self, Ask};
 use super::{complain, print};
+use crate::clock;
 use crate::config::Config;
 
 #[derive(Debug, Args)]
@@ -17,20 +17,38 @@ pub(super) struct HealthArgs {
     /// Ask whether it is ready, not only alive
     #[arg(long)]
     ready: bool,
+    /// Ask again until it is, at most this long
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = humantime::parse_duration)]
+    wait: Duration,
 }
+
+/// Between two questions.
+const PAUSE: Duration = Duration::from_millis(200);
 
 pub(super) async fn run(args: HealthArgs, config: &Config) -> anyhow::Result<ExitCode> {
     let path = if args.ready { "/readyz" } else { "/healthz" };
     let address = reachable(config.admin.listen);
-    let (status, body) = tokio::time::timeout(Duration::from_secs(5), get(address, path))
-        .await
-        .with_context(|| format!("no answer from http://{address}{path} within 5 s"))??;
-    if status == 200 {
-        print(&body);
-        return Ok(ExitCode::SUCCESS);
+    let deadline = clock::monotonic() + args.wait;
+    loop {
+        let answer = ask(address, path).await;
+        if !matches!(answer, Ok((200, _))) && clock::monotonic() < deadline {
+            tokio::time::sleep(PAUSE).await;
+            continue;
+        }
+        let (status, body) = answer?;
+        if status == 200 {
+            print(&body);
+            return Ok(ExitCode::SUCCESS);
+        }
+        complain(&format!("http://{address}{path} answered {status}: {body}"));
+        return Ok(ExitCode::FAILURE);
     }
-    complain(&format!("http://{address}{path} answered {status}: {body}"));
-    Ok(ExitCode::FAILURE)
+}
+
+async fn ask(address: SocketAddr, path: &str) -> anyhow::Result<(u16, String)> {
+    loopback::ask(address, Ask::get(path))
+        .await
+        .context("asking the admin listener (admin.listen)")
 }
 
 /// A listener on all addresses is asked on the loopback one.
@@ -41,24 +59,4 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
         ip => ip,
     };
     SocketAddr::new(ip, listen.port())
-}
-
-/// One plain HTTP/1.0 request. The webhook client would refuse a loopback address, as it should.
-async fn get(address: SocketAddr, path: &str) -> anyhow::Result<(u16, String)> {
-    let mut stream = TcpStream::connect(address)
-        .await
-        .with_context(|| format!("nothing listens on {address} (admin.listen)"))?;
-    stream
-        .write_all(format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes())
-        .await?;
-    let mut answer = Vec::new();
-    stream.take(64 * 1024).read_to_end(&mut answer).await?;
-    let text = String::from_utf8_lossy(&answer);
-    let (head, body) = text.split_once("\r\n\r\n").context("the answer is not HTTP")?;
-    let status = head
-        .split(' ')
-        .nth(1)
-        .and_then(|code| code.parse().ok())
-        .context("the answer has no status")?;
-    Ok((status, body.trim().to_owned()))
 }

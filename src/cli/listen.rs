@@ -1,7 +1,7 @@
 //! `bellwether listen`: a receiver for trying webhooks out. It verifies every request, prints it, and answers as it is told.
 
 use std::collections::{BTreeMap, HashSet};
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -176,13 +176,9 @@ async fn answer(
 }
 
 impl Receiver {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "NO_COLOR is every program's convention, not a setting of this one"
-    )]
     fn new(options: ListenOptions) -> Self {
         Self {
-            colours: io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
+            colours: super::wants_colours(),
             options,
             tally: Mutex::default(),
             unread: Notify::new(),

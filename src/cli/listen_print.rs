@@ -122,7 +122,7 @@ pub(super) fn pretty(received: &Received, colours: bool) -> String {
 }
 
 /// What a sender wrote, without the means to drive the terminal.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     text.chars()
         .map(|one| if one.is_control() { '\u{fffd}' } else { one })
         .collect()

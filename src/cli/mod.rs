@@ -4,17 +4,18 @@
 //! token or a key prints nothing else. Exit codes: 0 done, 1 failed, 2 used wrongly.
 
 mod check;
+mod demo;
 mod health;
 mod keys;
 mod listen;
 mod listen_print;
-
+mod loopback;
 mod replay;
 mod serve;
 mod token;
-
 mod topics;
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -76,6 +77,7 @@ enum Command {
     CheckConfig,
     /// Receive webhooks on this machine: verify and print them
     Listen(listen::ListenOptions),
+    Demo(demo::DemoArgs),
     /// Publish a file of events to Kafka at a chosen speed
     Replay(replay::ReplayArgs),
 }
@@ -116,6 +118,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Token(command) => token::run(command, &cli.config.load()?).await?,
         Command::Keys(command) => keys::run(&command)?,
         Command::CheckConfig => return check::run(&cli.config),
+        Command::Demo(args) => return demo::run(args).await,
         Command::Listen(_) => unreachable!("handled before the runtime was started"),
         Command::Replay(args) => {
             let config = cli.config.load()?;
@@ -136,6 +139,15 @@ fn complain(text: &str) {
 #[expect(clippy::print_stdout, reason = "stdout is where a command's answer goes")]
 fn print(text: &str) {
     println!("{text}");
+}
+
+/// Whether stdout is a terminal whose user has nothing against colours (<https://no-color.org>).
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a convention of all programs, and no setting of this one"
+)]
+fn wants_colours() -> bool {
+    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()
 }
 
 #[cfg(test)]

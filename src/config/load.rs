@@ -1,4 +1,4 @@
-//! From a file, the environment and flags to a [`Config`].
+//! From a file, the environment and flags to a `Config`.
 
 use std::path::{Path, PathBuf};
 

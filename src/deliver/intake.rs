@@ -1,6 +1,6 @@
 //! Reads delivery records: one group member on its own thread, for `deliveries` and every tier.
 //!
-//! In: records. Out: [`Work`], when it is due. Guaranteed: an offset is committed only when it and all before it are
+//! In: records. Out: `Work`, when it is due. Guaranteed: an offset is committed only when it and all before it are
 //! complete; nothing of a revoked partition begins after its attempts under way were claimed. A tier is never paused: what is
 //! not due is held in a heap, and a partition that has enough in the heap is not polled.
 

@@ -2,10 +2,10 @@
 //!
 //! The engine reads nothing and writes nothing. Its owner feeds it records in order, and after each batch
 //!
-//! 1. takes the [`StateRecord`](super::stored::StateRecord)s, writes them and waits for the acknowledgements,
+//! 1. takes the `StateRecord`s, writes them and waits for the acknowledgements,
 //! 2. publishes the decisions: those of the batch and those that came with the states,
 //! 3. confirms the episodes whose deliveries are published,
-//! 4. commits the [`Checkpoint`] taken at the end of the batch.
+//! 4. commits the `Checkpoint` taken at the end of the batch.
 //!
 //! Dropped at any point between and made again from what was acknowledged, an engine decides what is missing with the
 //! same ids. Goals and custom events of uncommitted records are decided again even where a state is ahead of the
@@ -15,8 +15,9 @@ use std::sync::Arc;
 
 pub use super::contract::{Checkpoint, EngineConfig, Handled, Limits, RecordFacts, SourceTopic, Stats};
 use super::decision::{Decision, Origin};
+use super::glimpse::Glimpse;
 use super::labels::Budget;
-use super::redact::redact;
+use super::places::Places;
 use super::segments::Segments;
 use super::singles;
 use super::site_state::{Shared, SiteState};
@@ -26,7 +27,6 @@ use super::window::{Seen, Visit};
 use crate::domain::event::Event;
 use crate::domain::registry::Registry;
 use crate::domain::site::SiteId;
-use hashbrown::HashMap;
 use siphasher::sip::SipHasher13;
 
 /// Decisions of one site that may wait for confirmation before [`Engine::wants_flush`] asks for a stop. With as
@@ -38,8 +38,8 @@ const MAX_UNCONFIRMED: usize = 6;
 pub struct Engine {
     pub(super) config: EngineConfig,
     pub(super) registry: Arc<Registry>,
-    hasher: SipHasher13,
-    pub(super) places: HashMap<SiteId, usize>,
+    pub(super) hasher: SipHasher13,
+    pub(super) places: Places,
     pub(super) sites: Vec<SiteState>,
     pub(super) shared: Shared,
     /// The latest event time read from log sources.
@@ -65,7 +65,7 @@ impl Engine {
         Self {
             registry,
             hasher: SipHasher13::new_with_key(&config.hash_key),
-            places: HashMap::new(),
+            places: Places::default(),
             sites: Vec::new(),
             shared: Shared {
                 segments: Segments::new(sources),
@@ -94,10 +94,10 @@ impl Engine {
         self.registry = registry;
         let mut place = 0;
         while let Some(state) = self.sites.get_mut(place) {
-            match self.registry.sites.get(state.site.id.as_str()) {
+            match self.registry.sites.get(state.id.as_str()) {
                 None => {
                     if state.stored {
-                        self.gone.push(state.site.id.clone());
+                        self.gone.push(state.id.clone());
                     }
                     // Another one may take its place, and is looked at next.
                     self.remove(place);
@@ -128,6 +128,20 @@ impl Engine {
         now_ms: i64,
         out: &mut Vec<Decision>,
     ) -> Handled {
+        let glimpse = self.glimpse(event);
+        self.on_glimpsed(event, glimpse, record, now_ms, out)
+    }
+
+    /// Handles one record of which a glimpse was taken before. It may be out of date: that costs time and nothing
+    /// else.
+    pub fn on_glimpsed(
+        &mut self,
+        event: &Event<'_>,
+        glimpse: Glimpse<'_>,
+        record: &RecordFacts,
+        now_ms: i64,
+        out: &mut Vec<Decision>,
+    ) -> Handled {
         let source = &self.config.sources[record.source];
         let segment = self.shared.segments.begin_record(record.source, record.offset);
         self.rebuilding[record.source] = record.replaying;
@@ -139,12 +153,7 @@ impl Engine {
         if source.clock == SourceClock::Log {
             self.log_clock_ms = self.log_clock_ms.max(Some(time.ms));
         }
-        let Some(place) = self
-            .places
-            .get(&*event.site_id)
-            .copied()
-            .or_else(|| self.enter(&event.site_id))
-        else {
+        let Some(place) = self.place(&glimpse, &event.site_id) else {
             return Handled::Unregistered;
         };
         let floor = self.floor(self.config.sources[record.source].clock);
@@ -154,6 +163,7 @@ impl Engine {
 
         let state = &mut self.sites[place];
         state.live |= is_live;
+        state.heard |= !record.replaying;
         // What was decided already, before the commit or by a state that is ahead of it, only rebuilds the window.
         // The partition's clock waits for the first record after that: until then the window is incomplete, and moved
         // on by others it would forget what triggers have still to be judged on.
@@ -162,12 +172,19 @@ impl Engine {
         let to = if quiet { second } else { second.max(floor) };
         let mut changed = state.move_to(to, !quiet, &mut self.shared);
 
-        let visit = event.visitor_id.as_deref().map(|visitor| {
+        let Glimpse { hashes, page, .. } = glimpse;
+        let visit = hashes.visitor.map(|hash| {
+            let labels = &mut self.shared.labels;
             let seen = Seen {
-                hash: self.hasher.hash(visitor.as_bytes()),
+                hash,
                 second,
-                source: label_source(&self.hasher, event, state, &mut self.shared.labels),
-                page: label_page(&self.hasher, event, state, &mut self.shared.labels),
+                source: event
+                    .source
+                    .as_deref()
+                    .map_or(NO_LABEL, |name| state.label(hashes.source, name, labels)),
+                page: page
+                    .as_deref()
+                    .map_or(NO_LABEL, |name| state.label(hashes.page, name, labels)),
             };
             let most = self.config.limits.visitors_per_site;
             state.window.visit(seen, most, segment, &mut self.shared.segments)
@@ -236,6 +253,17 @@ impl Engine {
         }
     }
 
+    /// The sites that had an event since the last call.
+    pub fn take_heard(&mut self) -> Vec<SiteId> {
+        let mut heard = Vec::new();
+        for state in &mut self.sites {
+            if std::mem::take(&mut state.heard) {
+                heard.push(state.id.clone());
+            }
+        }
+        heard
+    }
+
     /// Gauges and counters. Looks at every site: meant for once a second.
     pub fn stats(&self) -> Stats {
         Stats {
@@ -260,48 +288,48 @@ impl Engine {
         }
     }
 
-    /// Makes a place for a site that is registered and holds no state yet.
-    fn enter(&mut self, site_id: &str) -> Option<usize> {
-        let site = Arc::clone(self.registry.sites.get(site_id)?);
-        self.add(SiteState::new(site, self.starts_live(), 0));
-        Some(self.sites.len() - 1)
+    /// The place of a site's state. One that is registered and has none is given one.
+    fn place(&mut self, glimpse: &Glimpse<'_>, site_id: &str) -> Option<usize> {
+        let guessed = glimpse.place.filter(|place| self.is_at(*place, site_id));
+        guessed.or_else(|| self.find(site_id)).or_else(|| {
+            let site = Arc::clone(self.registry.sites.get(site_id)?);
+            self.add(SiteState::new(site, self.starts_live(), 0));
+            Some(self.sites.len() - 1)
+        })
+    }
+
+    pub(super) fn find(&self, site_id: &str) -> Option<usize> {
+        let hash = self.hasher.hash(site_id.as_bytes());
+        self.places.find(hash, |place| self.is_at(place, site_id))
+    }
+
+    fn is_at(&self, place: usize, site_id: &str) -> bool {
+        let state = self.sites.get(place);
+        state.is_some_and(|state| state.id.as_str() == site_id)
     }
 
     pub(super) fn add(&mut self, state: SiteState) {
-        self.places.insert(state.site.id.clone(), self.sites.len());
+        let hash = self.hasher.hash(state.id.as_str().as_bytes());
+        self.places.insert(hash, self.sites.len());
         self.sites.push(state);
     }
 
     pub(super) fn remove(&mut self, place: usize) {
+        let hash = |state: &SiteState| self.hasher.hash(state.id.as_str().as_bytes());
         let mut state = self.sites.swap_remove(place);
-        state.let_go(&mut self.shared);
-        self.places.remove(state.site.id.as_str());
+        self.places.set(hash(&state), place, None);
         if let Some(moved) = self.sites.get(place) {
-            self.places.insert(moved.site.id.clone(), place);
+            self.places.set(hash(moved), self.sites.len(), Some(place));
         }
+        state.let_go(&mut self.shared);
     }
 }
 
 /// Lists a state to be written, once.
 pub(super) fn list(dirty: &mut Vec<SiteId>, state: &mut SiteState) {
     if !std::mem::replace(&mut state.dirty, true) {
-        dirty.push(state.site.id.clone());
+        dirty.push(state.id.clone());
     }
-}
-
-/// The label of the event's source. The two kinds of label share a table: their hashes are kept apart.
-fn label_source(hasher: &SipHasher13, event: &Event<'_>, state: &mut SiteState, budget: &mut Budget) -> u16 {
-    event.source.as_deref().map_or(NO_LABEL, |source| {
-        state.label(!hasher.hash(source.as_bytes()), source, budget)
-    })
-}
-
-/// The label of the event's page, as it may be told.
-fn label_page(hasher: &SipHasher13, event: &Event<'_>, state: &mut SiteState, budget: &mut Budget) -> u16 {
-    event.path.as_deref().map_or(NO_LABEL, |path| {
-        let path = redact(path);
-        state.label(hasher.hash(path.as_bytes()), &path, budget)
-    })
 }
 
 #[cfg(test)]

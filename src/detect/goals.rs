@@ -47,6 +47,13 @@ impl GoalIndex {
         index
     }
 
+    /// Which paths may complete a page goal.
+    pub fn page_heads(&self) -> Heads {
+        let literal = self.pages.literal.keys().map(|path| &**path);
+        let starred = self.pages.prefixes.iter().map(|prefix| &*prefix.text);
+        Heads::new(literal, starred)
+    }
+
     /// A goal by its number.
     pub fn goal(&self, number: u32) -> &Goal {
         &self.goals[number as usize]
@@ -88,6 +95,35 @@ fn has_props(event: &Event<'_>, goal: &Goal) -> bool {
     goal.props
         .iter()
         .all(|(name, value)| event.props.iter().any(|(known, is)| known == name && is == value))
+}
+
+/// What the paths that may match have in common: the kinds of byte their second place may hold, the first being `/`
+/// nearly always. Small enough to stand where every event finds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Heads(u64);
+
+impl Heads {
+    fn new<'a>(literal: impl Iterator<Item = &'a str>, prefixes: impl Iterator<Item = &'a str>) -> Self {
+        let literal = literal.map(Self::of);
+        // A prefix too short to have a second byte says nothing about it.
+        let prefixes = prefixes.map(|prefix| {
+            if prefix.len() < 2 {
+                u64::MAX
+            } else {
+                Self::of(prefix)
+            }
+        });
+        Self(literal.chain(prefixes).fold(0, |all, one| all | one))
+    }
+
+    fn of(path: &str) -> u64 {
+        1 << (path.as_bytes().get(1).copied().unwrap_or_default() & 63)
+    }
+
+    /// No if nothing can match the path.
+    pub fn may_match(self, path: &str) -> bool {
+        self.0 & Self::of(path) != 0
+    }
 }
 
 /// Paths and patterns, found by what they begin with.

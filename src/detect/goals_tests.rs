@@ -138,6 +138,7 @@ proptest! {
             .filter(|(_, pattern)| Pattern::new(pattern).matches(&path))
             .map(|(number, _)| number)
             .collect();
+        prop_assert!(expected.is_empty() || index.page_heads().may_match(&path));
         prop_assert_eq!(found(&index, &event(EventKind::Pageview, None, Some(&path))), expected);
     }
 }
@@ -155,4 +156,13 @@ fn a_thousand_goals_cost_an_event_a_few_comparisons() {
     assert_eq!(steps, 1, "prefixes that do not nest have no parents");
     let view = event(EventKind::Pageview, None, Some("/section-0512/x"));
     assert_eq!(found(&index, &view), [512]);
+}
+
+#[test]
+fn a_path_that_begins_like_no_goal_is_told_by_its_head() {
+    let index = GoalIndex::new([goal(page("/thanks*")), goal(page("/signup"))]);
+    let heads = index.page_heads();
+    assert!(heads.may_match("/thanks/you") && heads.may_match("/signup"));
+    assert!(!heads.may_match("/blog") && !heads.may_match("/") && !heads.may_match(""));
+    assert!(GoalIndex::new([goal(page("/*"))]).page_heads().may_match("/"));
 }

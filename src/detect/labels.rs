@@ -1,9 +1,10 @@
 //! Names of sources and pages as small numbers, so that a visitor's latest ones cost four bytes.
 //!
 //! Two bounds hold: labels a site may have, and bytes all sites of a partition may spend on them. Beyond either a new
-//! name becomes [`OTHER`] and is counted; it is then missing from top lists and nothing else. Labels nobody wears any
+//! name becomes `OTHER` and is counted; it is then missing from top lists and nothing else. Labels nobody wears any
 //! more are collected when they outnumber those that are worn.
 
+use super::places::prefetch;
 use super::visitors::{NO_LABEL, Slot};
 
 /// A name that found no room.
@@ -79,6 +80,14 @@ impl Labels {
         budget.spent += cost;
         // Below `OTHER`, so it fits.
         Some(len as u16)
+    }
+
+    /// Asks memory for the slot where the search for a name begins.
+    pub(super) fn prefetch(&self, hash: u64) {
+        let capacity = self.slots.len();
+        if capacity > 0 {
+            prefetch(&self.slots[home(hash, capacity)]);
+        }
     }
 
     /// The name of a label; none for [`NO_LABEL`] and [`OTHER`].

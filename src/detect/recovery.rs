@@ -23,8 +23,8 @@ impl Engine {
     /// stays, so that a late write of a member that was replaced changes nothing.
     pub fn load_state(&mut self, site_id: &str, bytes: Option<&[u8]>) -> Result<(), StateError> {
         let Some(bytes) = bytes else {
-            if let Some(place) = self.places.get(site_id) {
-                self.remove(*place);
+            if let Some(place) = self.find(site_id) {
+                self.remove(place);
             }
             self.gone.retain(|gone| gone.as_str() != site_id);
             return Ok(());
@@ -42,7 +42,7 @@ impl Engine {
             }
             return Ok(());
         };
-        let place = self.places.get(site.id.as_str()).copied();
+        let place = self.find(site.id.as_str());
         let known = place.and_then(|place| self.sites[place].covered.as_ref());
         let sum = |covered: &[i64]| {
             covered
@@ -77,7 +77,7 @@ impl Engine {
         self.wants_flush = false;
         let mut records: Vec<_> = self.gone.drain(..).map(tombstone).collect();
         for site_id in std::mem::take(&mut self.dirty) {
-            let Some(place) = self.places.get(site_id.as_str()).copied() else {
+            let Some(place) = self.find(site_id.as_str()) else {
                 continue;
             };
             let covered = self.covered(&self.sites[place]);
@@ -97,8 +97,8 @@ impl Engine {
 
     /// The deliveries of an episode's notification are published: it need not be remembered any longer.
     pub fn confirm(&mut self, site_id: &str, episode: Uuid) {
-        if let Some(place) = self.places.get(site_id) {
-            let state = &mut self.sites[*place];
+        if let Some(place) = self.find(site_id) {
+            let state = &mut self.sites[place];
             if state.confirm(episode) {
                 list(&mut self.dirty, state);
             }
@@ -145,3 +145,7 @@ impl Engine {
         sources.all(|source| source.clock == SourceClock::Live)
     }
 }
+
+#[cfg(test)]
+#[path = "recovery_tests.rs"]
+mod tests;

@@ -4,7 +4,7 @@
 
 use super::contract::Stats;
 use super::decision::{CompletedGoal, Decision, Origin, custom_event, goal_completion, takers};
-use super::goals::GoalIndex;
+use super::goals::{GoalIndex, Heads};
 use crate::domain::event::{Event, EventKind, EventType};
 use crate::domain::registry::Site;
 
@@ -14,6 +14,8 @@ pub(super) struct Takes<'a> {
     pub(super) site: &'a Site,
     /// Those that some webhook takes.
     pub(super) goals: &'a GoalIndex,
+    /// Which paths may complete a page goal: it spares most pageviews the look-up.
+    pub(super) page_heads: Heads,
     /// Whether some webhook takes goals.
     pub(super) goal_completion: bool,
     /// Whether some webhook takes custom events.
@@ -33,7 +35,12 @@ pub(super) fn decide(
 ) {
     let Takes { site, goals, .. } = takes;
     let name = event.name.as_deref().unwrap_or_default();
-    if takes.goal_completion {
+    let may_complete = event.kind != EventKind::Pageview
+        || event
+            .path
+            .as_deref()
+            .is_some_and(|path| takes.page_heads.may_match(path));
+    if takes.goal_completion && may_complete {
         let mut told_by_name = false;
         goals.find(event, found);
         for number in found.iter() {

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use rdkafka::error::KafkaError;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -26,6 +26,7 @@ use crate::clock;
 use crate::config::KafkaConfig;
 use crate::dispatch::outbox::{Confirmed, Outbox, OutboxTopics};
 use crate::domain::registry::Registry;
+use crate::domain::site::SiteId;
 use crate::kafka::context::Voice;
 use crate::kafka::member::{Commit, GroupMember, MemberEvent, TopicPartition, partition_numbers};
 use crate::kafka::native::{Funnel, Read};
@@ -34,6 +35,7 @@ use crate::telemetry::{Health, Metrics};
 
 /// Longest wait for a record: how soon a rebalance is seen.
 const WAIT: Duration = Duration::from_millis(10);
+const HEARD_EVERY: Duration = Duration::from_secs(10);
 const TICK_EVERY: Duration = Duration::from_secs(1);
 const COMMIT_EVERY: Duration = Duration::from_millis(500);
 /// How long giving partitions back waits for its commit: the whole group waits meanwhile.
@@ -69,6 +71,8 @@ pub struct DetectLinks {
     pub voice: Voice,
     pub runtime: Handle,
     pub stop: CancellationToken,
+    /// Takes the sites that had events, now and then.
+    pub heard: mpsc::Sender<Vec<SiteId>>,
 }
 
 struct Kept {
@@ -90,6 +94,7 @@ struct Detector {
     joined: bool,
     revoked_at: Option<Instant>,
     last_tick: Instant,
+    last_heard: Instant,
     last_commit: Instant,
 }
 
@@ -128,6 +133,7 @@ pub fn run(member: GroupMember, settings: DetectSettings, links: DetectLinks) ->
         joined: false,
         revoked_at: None,
         last_tick: now,
+        last_heard: now,
         last_commit: now,
         settings,
         links,
@@ -280,8 +286,27 @@ impl Detector {
         if self.joined {
             self.links.health.set("assignment", Ok(()));
         }
+        self.tell_heard(now);
         for notice in self.counts.take_notices() {
             self.links.health.notice("mis-keyed source", notice);
+        }
+    }
+
+    /// Says now and then which sites had events, so that a site's owner can be told that it has none.
+    fn tell_heard(&mut self, now: Instant) {
+        if now.duration_since(self.last_heard) < HEARD_EVERY {
+            return;
+        }
+        self.last_heard = now;
+        let heard: Vec<SiteId> = self
+            .owned
+            .iter_mut()
+            .flatten()
+            .flat_map(|owned| owned.engine.take_heard())
+            .collect();
+        if !heard.is_empty() {
+            // While Postgres is away it is not taken. The next one says as much.
+            drop(self.links.heard.try_send(heard));
         }
     }
 

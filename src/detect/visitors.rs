@@ -7,6 +7,8 @@
 //! A slot's home is hash × capacity ÷ 2⁶⁴, which allows any capacity: growing by half instead of doubling keeps a
 //! visitor at 20 to 30 bytes.
 
+use super::places::prefetch;
+
 /// A label that there is none of.
 pub(super) const NO_LABEL: u16 = u16::MAX;
 
@@ -58,6 +60,14 @@ impl Visitors {
                 found if found == hash => return Some(&mut self.slots[at]),
                 _ => at = next(at, capacity),
             }
+        }
+    }
+
+    /// Asks memory for the slot where the search for a visitor begins.
+    pub(super) fn prefetch(&self, hash: u64) {
+        let capacity = self.slots.len();
+        if capacity > 0 {
+            prefetch(&self.slots[home(hash.max(1), capacity)]);
         }
     }
 

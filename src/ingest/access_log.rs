@@ -1,7 +1,7 @@
 //! Lines of a web server's access log (common and combined format, as Apache and nginx write them) as pageviews.
 //!
 //! Only what a person looked at counts: a `GET` of a page, answered with 2xx or 304. A file is an asset by its
-//! extension ([`ASSET_EXTENSIONS`]) or name ([`ASSET_NAMES`]), compared without regard to case; feeds, documents and
+//! extension (`ASSET_EXTENSIONS`) or name (`ASSET_NAMES`), compared without regard to case; feeds, documents and
 //! whatever has no extension are pages.
 //!
 //! The path stays as the browser sent it, percent-encoding and all: a goal's pattern is written against what the

@@ -11,3 +11,4 @@ pub mod native;
 pub mod producer;
 pub mod table;
 pub mod murmur2;
+pub mod embedded;

@@ -240,6 +240,9 @@ impl Topics {
 
     /// How long topics keep records, in seconds; for ever is 0. Topics whose settings may not be read are left out.
     pub async fn retentions(&self, names: &[String]) -> Result<Vec<(String, f64)>, anyhow::Error> {
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
         let resources: Vec<ResourceSpecifier<'_>> =
             names.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
         let options = AdminOptions::new().request_timeout(Some(PATIENCE));

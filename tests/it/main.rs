@@ -9,6 +9,7 @@
     missing_debug_implementations,
     reason = "nobody uses this crate"
 )]
+#![allow(clippy::print_stdout, reason = "a test says its seed and what it counted")]
 
 mod support;
 mod record_support;
@@ -21,6 +22,8 @@ mod api_access;
 mod api_history;
 mod api_sites_goals;
 mod spine;
+mod real_input;
 mod crash;
 mod handover;
 mod outages;
+mod demo;

@@ -9,6 +9,8 @@ use crate::ingest::reject::{Reject, RejectReason};
 mod limits;
 /// Values of the wrong type, kept instead of refused.
 mod loose;
+/// The JSON that nearly every producer writes.
+mod scan;
 /// The native format.
 pub mod native;
 /// Points in time as producers write them.

@@ -19,6 +19,7 @@ use serde::de::{IgnoredAny, MapAccess};
 
 use super::limits::{self, Fault};
 use super::loose::{Entries, Loose, LooseObject};
+use super::scan::scan;
 use super::time::{LAST_MS, rfc3339_ms};
 use crate::domain::event::{Event, EventKind, Revenue};
 use crate::domain::site::check_site_id;
@@ -33,21 +34,38 @@ pub fn read(bytes: &[u8]) -> Result<Event<'_>, Reject> {
         detail: format!("byte {} is not UTF-8", error.valid_up_to()),
         site_id: None,
     })?;
-    let fields = match serde_json::from_str(text) {
-        Ok(LooseObject::Object(fields)) => fields,
-        Ok(LooseObject::Absent) => return Err(not_an_object("null")),
-        Ok(LooseObject::Other(kind)) => return Err(not_an_object(kind)),
-        Err(error) => {
-            return Err(Reject {
-                reason: RejectReason::NotJson,
-                field: None,
-                // Every error left is one of syntax, and those repeat nothing of the record.
-                detail: format!("not JSON: {error}"),
-                site_id: None,
-            });
-        }
-    };
-    event(fields)
+    match plain(text) {
+        Some(fields) => event(fields),
+        None => event(general(text)?),
+    }
+}
+
+/// The fields of the plain records that nearly all are.
+fn plain(text: &str) -> Option<Fields<'_>> {
+    let mut fields = Fields::default();
+    let mut known = true;
+    scan(text, |key, value| match fields.scalar(key) {
+        Some(field) => *field = value,
+        // Objects by rights: what is wrong here is for the general parser to say.
+        None => known &= !matches!(key, "props" | "revenue"),
+    })?;
+    known.then_some(fields)
+}
+
+/// The fields of any record.
+fn general(text: &str) -> Result<Fields<'_>, Reject> {
+    match serde_json::from_str(text) {
+        Ok(LooseObject::Object(fields)) => Ok(fields),
+        Ok(LooseObject::Absent) => Err(not_an_object("null")),
+        Ok(LooseObject::Other(kind)) => Err(not_an_object(kind)),
+        Err(error) => Err(Reject {
+            reason: RejectReason::NotJson,
+            field: None,
+            // Every error left is one of syntax, and those repeat nothing of the record.
+            detail: format!("not JSON: {error}"),
+            site_id: None,
+        }),
+    }
 }
 
 fn not_an_object(kind: &str) -> Reject {
@@ -77,19 +95,11 @@ struct Fields<'a> {
 
 impl<'de> Entries<'de> for Fields<'de> {
     fn entry<A: MapAccess<'de>>(&mut self, key: Cow<'de, str>, entries: &mut A) -> Result<(), A::Error> {
-        match &*key {
-            "site_id" => self.site_id = entries.next_value()?,
-            "type" => self.kind = entries.next_value()?,
-            "name" => self.name = entries.next_value()?,
-            "visitor_id" => self.visitor_id = entries.next_value()?,
-            "path" => self.path = entries.next_value()?,
-            "timestamp" => self.timestamp = entries.next_value()?,
-            "event_id" => self.event_id = entries.next_value()?,
-            "props" => self.props = entries.next_value()?,
-            "source" => self.source = entries.next_value()?,
-            "revenue" => self.revenue = entries.next_value()?,
-            "scroll_depth" => self.scroll_depth = entries.next_value()?,
-            _ => {
+        match (self.scalar(&key), &*key) {
+            (Some(field), _) => *field = entries.next_value()?,
+            (None, "props") => self.props = entries.next_value()?,
+            (None, "revenue") => self.revenue = entries.next_value()?,
+            (None, _) => {
                 entries.next_value::<IgnoredAny>()?;
             }
         }
@@ -97,10 +107,31 @@ impl<'de> Entries<'de> for Fields<'de> {
     }
 }
 
+impl<'a> Fields<'a> {
+    /// The field of this name, unless it is an object or none of ours.
+    fn scalar(&mut self, key: &str) -> Option<&mut Loose<'a>> {
+        match key {
+            "site_id" => Some(&mut self.site_id),
+            "type" => Some(&mut self.kind),
+            "name" => Some(&mut self.name),
+            "visitor_id" => Some(&mut self.visitor_id),
+            "path" => Some(&mut self.path),
+            "timestamp" => Some(&mut self.timestamp),
+            "event_id" => Some(&mut self.event_id),
+            "source" => Some(&mut self.source),
+            "scroll_depth" => Some(&mut self.scroll_depth),
+            _ => None,
+        }
+    }
+}
+
+/// Names and values, as an event has them.
+type Pairs<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
+
 /// Properties: one more than allowed is enough to know that there are too many.
 #[derive(Default)]
 struct Props<'a> {
-    pairs: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    pairs: Pairs<'a>,
     odd: Option<&'static str>,
 }
 
@@ -227,7 +258,7 @@ fn timestamp_ms(value: &Loose<'_>) -> Result<Option<i64>, Fault> {
     Ok(Some(ms))
 }
 
-fn props<'a>(value: LooseObject<Props<'a>>) -> Result<Vec<(Cow<'a, str>, Cow<'a, str>)>, Fault> {
+fn props<'a>(value: LooseObject<Props<'a>>) -> Result<Pairs<'a>, Fault> {
     const FIELD: &str = "props";
     match value {
         LooseObject::Absent => Ok(Vec::new()),

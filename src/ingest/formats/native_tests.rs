@@ -365,6 +365,32 @@ fn odd_value() -> impl Strategy<Value = Value> {
 
 proptest! {
     #[test]
+    fn plain_records_read_as_they_do_in_general(
+        fields in proptest::collection::vec((
+            prop_oneof![
+                4 => proptest::sample::select(vec![
+                    "site_id", "type", "name", "visitor_id", "path", "timestamp", "event_id", "source", "scroll_depth",
+                ]).prop_map(str::to_owned),
+                1 => proptest::sample::select(vec!["props", "revenue", "other"]).prop_map(str::to_owned),
+            ],
+            prop_oneof![
+                6 => "[a-z/?#]{0,12}".prop_map(Value::from),
+                2 => proptest::sample::select(vec!["goal", "pageview", "engagement"]).prop_map(Value::from),
+                2 => (0_i64..200).prop_map(Value::from),
+                1 => odd_value(),
+            ],
+        ), 0..12),
+    ) {
+        let fields: Vec<String> = fields.iter().map(|(key, value)| format!("\"{key}\": {value}")).collect();
+        let text = format!("{{{}}}", fields.join(","));
+        if let Some(fields) = plain(&text) {
+            prop_assert_eq!(event(fields), event(general(&text).expect("a subset")));
+        }
+        let reads = general(&text).and_then(event);
+        prop_assert_eq!(read(text.as_bytes()), reads);
+    }
+
+    #[test]
     fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
         if let Ok(event) = read(&bytes) {
             assert_within_limits(&event);

@@ -1,0 +1,72 @@
+//! Where each site's state is, by the hash of its id; and asking memory for it ahead of time.
+
+use hashbrown::HashTable;
+
+/// Places of states in a list, by 64 bits of a keyed hash. A look-up reads one line of the table and none of the
+/// states, so that many can be under way at once; whether the place is really the site's is for its owner to see.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    table: HashTable<(u64, usize)>,
+}
+
+impl Places {
+    /// The first place with this hash.
+    pub(super) fn guess(&self, hash: u64) -> Option<usize> {
+        self.find(hash, |_| true)
+    }
+
+    /// The place with this hash for which `is_it` holds.
+    pub(super) fn find(&self, hash: u64, is_it: impl Fn(usize) -> bool) -> Option<usize> {
+        let found = self
+            .table
+            .find(hash, |(known, place)| *known == hash && is_it(*place));
+        found.map(|(_, place)| *place)
+    }
+
+    pub(super) fn insert(&mut self, hash: u64, place: usize) {
+        self.table.insert_unique(hash, (hash, place), |(hash, _)| *hash);
+    }
+
+    /// What was at `from` is at `to` from now on, or nowhere.
+    pub(super) fn set(&mut self, hash: u64, from: usize, to: Option<usize>) {
+        if let Ok(entry) = self.table.find_entry(hash, |(_, place)| *place == from) {
+            entry.remove();
+        }
+        if let Some(to) = to {
+            self.insert(hash, to);
+        }
+    }
+}
+
+/// Asks memory for the cache line in which a value begins, and does not wait for it.
+#[cfg(target_arch = "x86_64")]
+#[expect(unsafe_code, reason = "the instruction has no safe form")]
+pub(super) fn prefetch<T>(value: &T) {
+    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+    // SAFETY: a prefetch changes nothing a program can see, whatever the address; SSE is part of x86-64.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(value).cast()) }
+}
+
+/// Elsewhere memory is asked when the value is needed.
+#[cfg(not(target_arch = "x86_64"))]
+pub(super) fn prefetch<T>(_: &T) {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_of_equal_hash_are_told_apart_by_their_owner() {
+        let mut places = Places::default();
+        places.insert(7, 0);
+        places.insert(7, 1);
+        places.insert(8, 2);
+        assert!(places.guess(7).is_some());
+        assert_eq!(places.find(7, |place| place == 1), Some(1));
+        places.set(7, 0, None);
+        places.set(8, 2, Some(0));
+        assert_eq!(places.guess(7), Some(1));
+        assert_eq!(places.guess(8), Some(0));
+        assert_eq!(places.guess(9), None);
+    }
+}
