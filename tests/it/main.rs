@@ -26,4 +26,7 @@ mod real_input;
 mod crash;
 mod handover;
 mod outages;
+mod operate;
+mod odd_records;
+mod endpoints;
 mod demo;
