@@ -35,6 +35,9 @@ pub mod header {
 /// Longest reason kept, in bytes.
 const MAX_REASON_BYTES: usize = 64;
 
+/// The end of the year 9999: a time beyond it cannot be stored.
+const MAX_MS: i64 = 253_402_300_799_999;
+
 /// One attempt to be made, or on the dead-letter topic one delivery that failed. Times are milliseconds since the Unix epoch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeliveryRecord {
@@ -141,7 +144,7 @@ impl DeliveryRecord {
             version if version > VERSION => return Err(Unreadable::Newer(version)),
             _ => {}
         }
-        let ms = |text: &str| text.parse::<i64>().ok();
+        let ms = |text: &str| text.parse::<i64>().ok().filter(|ms| (0..=MAX_MS).contains(ms));
         Ok(Self {
             delivery_id: headers.required(header::DELIVERY_ID, |text| text.parse().ok())?,
             notification_id: headers.required(header::NOTIFICATION_ID, |text| text.parse().ok())?,

@@ -30,6 +30,20 @@ pub struct Outgoing<'a> {
     pub passed_on: &'a [RawHeader],
 }
 
+impl Outgoing<'_> {
+    /// What it weighs in the producer's queue, about.
+    fn bytes(&self) -> i64 {
+        let own = self.headers.iter().map(|(name, value)| name.len() + value.len());
+        let passed_on = self
+            .passed_on
+            .iter()
+            .map(|(name, value)| name.len() + value.as_ref().map_or(0, Vec::len));
+        let headers: usize = own.chain(passed_on).sum();
+        let bytes = self.key.map_or(0, <[u8]>::len) + self.value.map_or(0, <[u8]>::len) + headers;
+        i64::try_from(bytes).unwrap_or(i64::MAX)
+    }
+}
+
 /// A header as it came: its name, and its value if it has one.
 pub type RawHeader = (String, Option<Vec<u8>>);
 
@@ -47,6 +61,7 @@ struct Receipt {
     /// The topic's name in metrics.
     label: &'static str,
     handed_over: Instant,
+    bytes: i64,
     done: Done,
 }
 
@@ -67,6 +82,7 @@ impl ProducerContext for PublisherContext {
 
     fn delivery(&self, result: &DeliveryResult<'_>, receipt: Box<Receipt>) {
         let metrics = self.0.metrics();
+        metrics.produce_queue_bytes.sub(receipt.bytes);
         let outcome = match result {
             Ok(_) => {
                 metrics.produce.with_label_values(&[receipt.label]).observe(
@@ -125,9 +141,11 @@ impl Publisher {
         record: Outgoing<'_>,
         done: impl FnOnce(Result<(), PublishError>) + Send + Sync + 'static,
     ) -> bool {
+        let bytes = record.bytes();
         let receipt = Box::new(Receipt {
             label: self.label(record.topic),
             handed_over: clock::monotonic(),
+            bytes,
             done: Box::new(done),
         });
         let mut headers = OwnedHeaders::new_with_capacity(record.passed_on.len() + record.headers.len());
@@ -148,9 +166,12 @@ impl Publisher {
         out.partition = record.partition;
         out.key = record.key;
         out.payload = record.value;
+        let queued = &self.voice.metrics().produce_queue_bytes;
+        queued.add(bytes);
         match self.producer.send(out) {
             Ok(()) => true,
             Err((error, back)) => {
+                queued.sub(bytes);
                 let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
                 if code == RDKafkaErrorCode::QueueFull {
                     return false;

@@ -31,15 +31,19 @@ pub enum KeyError {
     Postgres(#[from] sqlx::Error),
 }
 
-/// Checks that every key this database was written with is configured, and is the same key. Leaves a canary for the
+/// Checks that every key this database was written with is configured, and is the same key. Then leaves a canary for the
 /// writing key, before anything is written with it. Call it at start, before any other use of the keys.
+///
+/// A start that is refused leaves nothing: a canary of a key configured by mistake would have the right ones refused from
+/// then on.
 pub async fn check_keys(
     conn: &mut PgConnection,
     keyring: &Keyring,
     now: DateTime<Utc>,
 ) -> Result<(), KeyError> {
+    check_canaries(conn, keyring).await?;
     let first = keyring.writing_key_id();
-    sqlx::query!(
+    let added = sqlx::query!(
         "insert into encryption_canaries (key_id, ciphertext, inserted_at) values ($1, $2, $3)
          on conflict on constraint encryption_canaries_pkey do nothing",
         first,
@@ -48,6 +52,14 @@ pub async fn check_keys(
     )
     .execute(&mut *conn)
     .await?;
+    if added.rows_affected() == 0 {
+        // It was there, or another process was faster, perhaps with another key under this id.
+        check_canaries(conn, keyring).await?;
+    }
+    Ok(())
+}
+
+async fn check_canaries(conn: &mut PgConnection, keyring: &Keyring) -> Result<(), KeyError> {
     let canaries = sqlx::query!("select key_id, ciphertext from encryption_canaries order by key_id")
         .fetch_all(&mut *conn)
         .await?;

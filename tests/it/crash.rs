@@ -100,7 +100,10 @@ fn what_of(body: &[u8]) -> String {
 async fn kill_9_loses_nothing_forks_no_chain_and_repeats_only_what_was_in_flight() {
     let kills: u32 = std::env::var("CRASH_KILLS").map_or(12, |text| text.parse().unwrap());
     let mut dice = Dice::from_env("CRASH_SEED");
+    let threads = (1 + dice.below(2)).to_string();
     let deployment = Deployment::create(&[
+        ("deliver.threads", &threads),
+        ("detect.threads", &threads),
         (
             "sources",
             "[{topic=\"{source}\", clock=\"live\"}, {topic=\"{source}.log\", clock=\"log\"}]",
@@ -154,7 +157,7 @@ async fn kill_9_loses_nothing_forks_no_chain_and_repeats_only_what_was_in_flight
 
     let evidence = Evidence::gather(&deployment, receiver.all()).await;
     let report = Report::make(&evidence, &wanted, &recorded_at_kill);
-    println!("{kills} kills: {report}");
+    println!("{kills} kills, {threads} threads a role: {report}");
     assert_eq!(report.broken, Vec::<String>::new());
 }
 

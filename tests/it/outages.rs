@@ -3,14 +3,13 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::FutureRecord;
 use reqwest::StatusCode;
 use serde_json::json;
 
 use crate::support::app::{Deployment, Process};
 use crate::support::eventually;
 use crate::support::faults::Wire;
+use crate::support::kafka::Raw;
 use crate::support::receiver::{Answer, Receiver};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -253,49 +252,17 @@ async fn what_is_read_from_the_tiers_while_postgres_is_away_is_bounded() {
         .await;
     wire.cut();
     unready(&process, "postgres").await;
-    let (tier, key) = (deployment.topic("retry.1s"), webhook["id"].as_str().unwrap());
-    let mut sending = Vec::new();
-    for n in 0..RECORDS as u64 {
-        let delivery = bellwether::domain::id::DeliveryId::from_uuid(uuid::Uuid::from_u64_pair(
-            0x0190_0000_0000_8000,
-            n | 1 << 63,
-        ));
-        let (partition, text) = ((n % 4) as i32, delivery.to_string());
-        let headers = [
-            ("bw-version", "1"),
-            ("bw-delivery-id", &text),
-            ("bw-notification-id", "evt_00000000000000000000000001"),
-            ("bw-site-id", "hook.example"),
-            ("bw-event-type", "goal_completion"),
-            ("bw-created-at-ms", "1"),
-            ("bw-origin", "event"),
-            ("bw-attempt", "2"),
-            ("bw-due-at-ms", "1"),
-        ];
-        let headers = headers
-            .into_iter()
-            .fold(OwnedHeaders::new(), |all, (key, value)| {
-                all.insert(Header {
-                    key,
-                    value: Some(value),
-                })
-            });
-        let record = FutureRecord::to(&tier)
-            .key(key)
-            .payload("{}")
-            .partition(partition)
-            .headers(headers);
-        sending.push(
-            deployment
-                .producer
-                .send_result(record)
-                .map_err(|(error, _)| error)
-                .unwrap(),
-        );
-    }
-    for sent in sending {
-        sent.await.unwrap().unwrap();
-    }
+    let (tier, id) = (deployment.topic("retry.1s"), webhook["id"].as_str().unwrap());
+    // All at once, each on its own partition, due long ago.
+    let publishing = (0..RECORDS).map(|n| {
+        let mut record = Raw::delivery(&tier, id, "hook.example", 1)
+            .with("bw-attempt", "2")
+            .with("bw-due-at-ms", "1");
+        record.partition = (n % 4) as i32;
+        let producer = &deployment.producer;
+        async move { record.publish(producer).await }
+    });
+    futures_util::future::join_all(publishing).await;
     // What the heap may hold of four partitions, and what lies between it and the question to Postgres.
     let most = 4 * 2_000 + 4 * 64 + 1_024 + 1_024 + 256;
     let open = "bellwether_open_offsets{group=\"deliver\"}";

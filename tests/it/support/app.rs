@@ -14,7 +14,8 @@ use super::database::Database;
 use super::{eventually, free_port, http, kafka, unique};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_bellwether");
-const KEY: &str = "test:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+/// What a deployment encrypts with.
+pub(crate) const KEY: &str = "test:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
 /// A deployment: a database, topics, settings, and any number of processes.
 pub(crate) struct Deployment {
@@ -122,6 +123,14 @@ impl Deployment {
         let mut process = self.spawn(arguments);
         process.ready().await;
         process
+    }
+
+    /// Starts a process that is to end by itself, with an error, and returns what it said.
+    pub(crate) async fn refused(&self, arguments: &[&str]) -> String {
+        let mut process = self.spawn(arguments);
+        let status = process.ended(Duration::from_secs(60)).await;
+        assert_eq!(status.code(), Some(1), "{}", process.log_text());
+        process.log_text()
     }
 
     /// Starts a process.
@@ -291,6 +300,17 @@ impl Process {
             child.lock().unwrap().try_wait().unwrap()
         })
         .await
+    }
+
+    /// Waits until a counter or gauge is as it should be.
+    pub(crate) async fn metric_is(&self, series: &str, value: f64) {
+        let mut last = None;
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while last != Some(value) {
+            assert!(Instant::now() < deadline, "{series} is {last:?} and not {value}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            last = self.try_metric(series).await;
+        }
     }
 
     /// What it logged.

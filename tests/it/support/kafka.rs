@@ -1,13 +1,18 @@
 //! Writing to and reading from the test's broker, without the service's own code.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use bellwether::domain::id::{DeliveryId, NotificationId};
 use rdkafka::ClientConfig;
 use rdkafka::Message as _;
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::message::{Headers as _, OwnedMessage};
+use rdkafka::message::{Header, Headers as _, OwnedHeaders, OwnedMessage};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::{Offset, TopicPartitionList};
+use uuid::Uuid;
 
 pub(crate) fn brokers() -> String {
     std::env::var("BELLWETHER_KAFKA__BROKERS").expect("`make test` starts Kafka and names it")
@@ -33,6 +38,74 @@ pub(crate) async fn publish(producer: &FutureProducer, topic: &str, key: &str, v
         )
         .await
         .unwrap();
+}
+
+/// A delivery record as any version of the service, or somebody else, might write it.
+pub(crate) struct Raw {
+    pub(crate) topic: String,
+    pub(crate) partition: i32,
+    pub(crate) key: Option<Vec<u8>>,
+    pub(crate) body: Option<Vec<u8>>,
+    pub(crate) headers: Vec<(String, Vec<u8>)>,
+}
+
+impl Raw {
+    /// A good one for the first attempt of a goal's delivery, decided at `created_at_ms`.
+    pub(crate) fn delivery(topic: &str, webhook: &str, site: &str, created_at_ms: i64) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let (ms, number) = (
+            created_at_ms.cast_unsigned(),
+            NEXT.fetch_add(1, Ordering::Relaxed),
+        );
+        let id = Uuid::from_u64_pair(ms << 16 | 0x8000, number | 1 << 63);
+        let body = format!(r#"{{"id":"{}"}}"#, NotificationId::from_uuid(id));
+        let headers = [
+            ("bw-version", "1".to_owned()),
+            ("bw-delivery-id", DeliveryId::from_uuid(id).to_string()),
+            ("bw-notification-id", NotificationId::from_uuid(id).to_string()),
+            ("bw-site-id", site.to_owned()),
+            ("bw-event-type", "goal_completion".to_owned()),
+            ("bw-created-at-ms", created_at_ms.to_string()),
+            ("bw-origin", "event".to_owned()),
+            ("bw-attempt", "1".to_owned()),
+        ];
+        Self {
+            topic: topic.to_owned(),
+            partition: 0,
+            key: Some(webhook.into()),
+            body: Some(body.into()),
+            headers: headers
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value.into_bytes()))
+                .collect(),
+        }
+    }
+
+    /// With another value of a header, or a new one.
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
+        self.headers.retain(|(one, _)| one != name);
+        self.headers.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Publishes it and waits until it is there.
+    pub(crate) async fn publish(&self, producer: &FutureProducer) {
+        let headers = self
+            .headers
+            .iter()
+            .fold(OwnedHeaders::new(), |all, (key, value)| {
+                all.insert(Header {
+                    key,
+                    value: Some(value),
+                })
+            });
+        let mut record = FutureRecord::<[u8], [u8]>::to(&self.topic)
+            .partition(self.partition)
+            .headers(headers);
+        record.key = self.key.as_deref();
+        record.payload = self.body.as_deref();
+        producer.send(record, Duration::from_secs(10)).await.unwrap();
+    }
 }
 
 /// Everything on a topic now, from its beginning to its end.
@@ -67,6 +140,18 @@ pub(crate) fn read_all(topic: &str) -> Vec<OwnedMessage> {
         missing -= 1;
     }
     records
+}
+
+/// Removes what lies before an offset, as retention does.
+pub(crate) async fn delete_before(topic: &str, partition: i32, offset: i64) {
+    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
+        .set("bootstrap.servers", brokers())
+        .create()
+        .unwrap();
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(topic, partition, Offset::Offset(offset))
+        .unwrap();
+    admin.delete_records(&list, &AdminOptions::new()).await.unwrap();
 }
 
 /// A header's value as text.

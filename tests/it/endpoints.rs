@@ -1,0 +1,291 @@
+//! What endpoints do that is not a plain answer, and what becomes of deliveries whose webhook changes meanwhile.
+
+use std::time::Duration;
+
+use rdkafka::Message as _;
+use rdkafka::message::Headers as _;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::support::app::{Deployment, Process};
+use crate::support::eventually;
+use crate::support::kafka::{self, Raw};
+use crate::support::receiver::{Answer, Receiver};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const SITE: &str = "example.com";
+
+async fn goal(deployment: &Deployment, name: &str) {
+    deployment
+        .publish(json!({"site_id": SITE, "type": "goal", "name": name}))
+        .await;
+}
+
+/// Status, number of attempts and reason of the only delivery of a goal.
+type Row = (String, i32, Option<String>);
+
+async fn delivery_is(deployment: &Deployment, goal: &str, wanted: (&str, i32, Option<&str>)) {
+    let wanted: Row = (wanted.0.to_owned(), wanted.1, wanted.2.map(str::to_owned));
+    eventually(&format!("{goal} is {wanted:?}"), PATIENCE, || async {
+        let rows: Vec<Row> = sqlx::query_as(
+            "select status, attempts, failure_reason from deliveries
+             where convert_from(payload, 'utf8')::json -> 'data' ->> 'goal_name' = $1",
+        )
+        .bind(goal)
+        .fetch_all(&deployment.database.pool)
+        .await
+        .unwrap();
+        (rows == [wanted.clone()]).then_some(())
+    })
+    .await;
+}
+
+async fn webhook(deployment: &Deployment, process: &Process, id: &str) -> Value {
+    let path = format!("/api/sites/{SITE}/webhooks/{id}");
+    let (status, answer) = deployment.call(process, Method::GET, &path, None).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    answer
+}
+
+async fn change(deployment: &Deployment, process: &Process, id: &str, method: Method, body: Option<Value>) {
+    let path = format!("/api/sites/{SITE}/webhooks/{id}");
+    let (status, answer) = deployment.call(process, method, &path, body).await;
+    assert!(status.is_success(), "{status} {answer}");
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_gone_disables_its_webhook_for_good_and_at_once() {
+    let deployment = Deployment::create(&[]).await;
+    let process = deployment.serve(&[]).await;
+    let receiver = Receiver::start().await;
+    receiver.answer("hook", |_| Answer::status(410));
+    let id = deployment
+        .goal_webhook(&process, SITE, &receiver.url("hook"))
+        .await["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    deployment.registry_is_read(&process).await;
+    goal(&deployment, "first").await;
+    delivery_is(&deployment, "first", ("failed", 1, Some("gone"))).await;
+    let disabled = eventually("the webhook is disabled", PATIENCE, || async {
+        let answer = webhook(&deployment, &process, &id).await;
+        (answer["health"]["state"] == "disabled").then_some(answer)
+    })
+    .await;
+    assert_eq!(disabled["health"]["reason"], "gone");
+    process
+        .metric_is("bellwether_webhooks_disabled_total{reason=\"gone\"}", 1.0)
+        .await;
+    // What is still on its way to it is cancelled, unsent.
+    let topic = deployment.topic("deliveries");
+    Raw::delivery(&topic, &id, SITE, chrono::Utc::now().timestamp_millis())
+        .publish(&deployment.producer)
+        .await;
+    eventually("the next one is cancelled", PATIENCE, || async {
+        let (cancelled,): (i64,) = sqlx::query_as(
+            "select count(*) from deliveries where status = 'cancelled' and failure_reason = 'disabled' and attempts = 0",
+        )
+        .fetch_one(&deployment.database.pool)
+        .await
+        .unwrap();
+        (cancelled == 1).then_some(())
+    })
+    .await;
+    assert_eq!(receiver.received("hook").len(), 1);
+}
+
+/// Publishes a topic's first record once more, as a producer does that was not told of its acknowledgement.
+async fn publish_again(deployment: &Deployment, topic: &str) {
+    let first = kafka::read_all(topic).remove(0);
+    let headers = first.headers().unwrap();
+    Raw {
+        topic: topic.to_owned(),
+        partition: first.partition(),
+        key: first.key().map(<[u8]>::to_vec),
+        body: first.payload().map(<[u8]>::to_vec),
+        headers: headers
+            .iter()
+            .map(|one| (one.key.to_owned(), one.value.unwrap().to_vec()))
+            .collect(),
+    }
+    .publish(&deployment.producer)
+    .await;
+}
+
+#[tokio::test]
+async fn a_410_disables_also_when_the_process_died_before_it_could_and_never_after_its_owner_enabled() {
+    let deployment = Deployment::create(&[]).await;
+    let process = deployment.serve(&[]).await;
+    let receiver = Receiver::start().await;
+    receiver.answer("hook", |_| Answer::status(410));
+    let id = deployment
+        .goal_webhook(&process, SITE, &receiver.url("hook"))
+        .await["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    deployment.registry_is_read(&process).await;
+    goal(&deployment, "first").await;
+    let disabled = "bellwether_webhooks_disabled_total{reason=\"gone\"}";
+    process.metric_is(disabled, 1.0).await;
+    // As after a crash between outcome and disabling: the record is read again.
+    sqlx::query("update webhooks set disabled_at = null, disabled_reason = null")
+        .execute(&deployment.database.pool)
+        .await
+        .unwrap();
+    let topic = deployment.topic("deliveries");
+    publish_again(&deployment, &topic).await;
+    process.metric_is(disabled, 2.0).await;
+    // Its owner wants to see for himself: what is recorded from before does not count.
+    change(
+        &deployment,
+        &process,
+        &id,
+        Method::PATCH,
+        Some(json!({"enabled": true})),
+    )
+    .await;
+    publish_again(&deployment, &topic).await;
+    process.metric_is("bellwether_dead_letters_total", 3.0).await;
+    assert_eq!(process.metric(disabled).await, 2.0);
+    assert_ne!(
+        webhook(&deployment, &process, &id).await["health"]["state"],
+        "disabled"
+    );
+    assert_eq!(receiver.received("hook").len(), 1);
+}
+
+#[tokio::test]
+async fn redirects_are_not_followed() {
+    let deployment = Deployment::create(&[]).await;
+    let process = deployment.serve(&[]).await;
+    let receiver = Receiver::start().await;
+    let elsewhere = receiver.url("elsewhere");
+    receiver.answer("hook", move |attempt| {
+        if attempt < 3 {
+            Answer::status(if attempt == 1 { 302 } else { 307 }).with("location", &elsewhere)
+        } else {
+            Answer::status(200)
+        }
+    });
+    deployment
+        .goal_webhook(&process, SITE, &receiver.url("hook"))
+        .await;
+    deployment.registry_is_read(&process).await;
+    goal(&deployment, "first").await;
+    delivery_is(&deployment, "first", ("delivered", 3, None)).await;
+    let results: Vec<(String, Option<i32>)> =
+        sqlx::query_as("select result, status_code from delivery_attempts order by attempt")
+            .fetch_all(&deployment.database.pool)
+            .await
+            .unwrap();
+    assert_eq!(
+        results,
+        [
+            ("3xx".to_owned(), Some(302)),
+            ("3xx".to_owned(), Some(307)),
+            ("2xx".to_owned(), Some(200))
+        ]
+    );
+    assert!(receiver.received("elsewhere").is_empty());
+}
+
+#[tokio::test]
+async fn a_name_that_resolves_to_a_private_address_is_refused_when_it_is_called() {
+    let deployment = Deployment::create(&[("webhooks.allow_networks", "[]")]).await;
+    let process = deployment.serve(&[]).await;
+    let receiver = Receiver::start().await;
+    let url = receiver.url("hook").replace("127.0.0.1", "localhost");
+    deployment.goal_webhook(&process, SITE, &url).await;
+    deployment.registry_is_read(&process).await;
+    goal(&deployment, "first").await;
+    eventually("an attempt is refused", PATIENCE, || async {
+        let rows: Vec<(String, String)> = sqlx::query_as("select result, fault from delivery_attempts")
+            .fetch_all(&deployment.database.pool)
+            .await
+            .unwrap();
+        (rows.first()? == &("address_refused".to_owned(), "endpoint".to_owned())).then_some(())
+    })
+    .await;
+    assert!(receiver.all().is_empty());
+}
+
+#[tokio::test]
+async fn what_waits_for_a_webhook_that_was_deleted_or_switched_off_is_cancelled() {
+    for (method, body, reason) in [
+        (Method::DELETE, None, "deleted"),
+        (Method::PATCH, Some(json!({"enabled": false})), "disabled"),
+    ] {
+        let deployment = Deployment::create(&[]).await;
+        let process = deployment.serve(&[]).await;
+        let receiver = Receiver::start().await;
+        receiver.answer("hook", |_| Answer::status(500));
+        let id = deployment
+            .goal_webhook(&process, SITE, &receiver.url("hook"))
+            .await["id"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        deployment.registry_is_read(&process).await;
+        goal(&deployment, "first").await;
+        delivery_is(&deployment, "first", ("retrying", 2, None)).await;
+        change(&deployment, &process, &id, method, body).await;
+        delivery_is(&deployment, "first", ("cancelled", 2, Some(reason))).await;
+        // The tier's record is taken and nothing is sent for it.
+        let series = format!(
+            "bellwether_consumer_lag_records{{group=\"deliver\",topic=\"{}\"}}",
+            deployment.topic("retry.2s")
+        );
+        process
+            .metric_is("bellwether_retries_published_total{tier=\"2s\"}", 1.0)
+            .await;
+        process.metric_is(&series, 0.0).await;
+        assert_eq!(receiver.received("hook").len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn what_was_under_way_when_its_delivery_was_cancelled_is_recorded_as_it_went() {
+    for (status, wanted) in [
+        (200, ("delivered", 2, None)),
+        (500, ("cancelled", 2, Some("deleted"))),
+    ] {
+        let deployment = Deployment::create(&[]).await;
+        let process = deployment.serve(&[]).await;
+        let receiver = Receiver::start().await;
+        receiver.answer("hook", move |attempt| {
+            if attempt == 1 {
+                Answer::status(500)
+            } else {
+                Answer::status(status).after(Duration::from_secs(2))
+            }
+        });
+        let id = deployment
+            .goal_webhook(&process, SITE, &receiver.url("hook"))
+            .await["id"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        deployment.registry_is_read(&process).await;
+        goal(&deployment, "first").await;
+        receiver.wait_for("hook", 2).await;
+        change(&deployment, &process, &id, Method::DELETE, None).await;
+        delivery_is(&deployment, "first", wanted).await;
+        let (attempts, retries): (i64, i64) = sqlx::query_as(
+            "select count(*), count(*) filter (where attempt = 2 and retry_at is not null) from delivery_attempts",
+        )
+        .fetch_one(&deployment.database.pool)
+        .await
+        .unwrap();
+        assert_eq!((attempts, retries), (2, 0), "{status}");
+        // No third attempt was made ready.
+        assert_eq!(
+            process
+                .metric("bellwether_retries_published_total{tier=\"2s\"}")
+                .await,
+            0.0
+        );
+        assert!(kafka::read_all(&deployment.topic("dead-letter")).is_empty());
+    }
+}
