@@ -271,8 +271,8 @@ pub fn count_by_batch(options: &Options) -> anyhow::Result<Value> {
             }
         }
         funnel.read(Duration::from_millis(10), |read| {
-            if matches!(read, Read::Record(..)) {
-                counted += 1;
+            if let Read::Records(_, records) = read {
+                counted += records.len() as u64;
             }
         });
         if stopwatch.is_none() && counted > 0 {

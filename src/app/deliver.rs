@@ -100,6 +100,7 @@ pub(super) fn start(
         )
         .context("joining the deliver group")?;
         let name = format!("deliver-{number}");
+        shared.health.member_joins(&name);
         let settings = IntakeSettings {
             name: name.clone(),
             topics: topics.clone(),

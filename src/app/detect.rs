@@ -82,6 +82,7 @@ pub(super) async fn start(shared: &Shared, publisher: &Publisher, tasks: &mut Ta
         )
         .context("joining the detect group")?;
         let name = format!("detect-{number}");
+        shared.health.member_joins(&name);
         let settings = DetectSettings {
             name: name.clone(),
             kafka: config.kafka.clone(),

@@ -27,10 +27,9 @@ use crate::dispatch::offsets::{Completion, Epoch, OffsetTracker};
 use crate::dispatch::record::{Coordinates, DeliveryRecord, Unreadable, header};
 use crate::dispatch::schedule::{Tier, Tiers};
 use crate::dispatch::tiers::ReadAhead;
+use crate::kafka::commits::Commit;
 use crate::kafka::context::Voice;
-use crate::kafka::member::{
-    Commit, GroupMember, MemberContext, MemberEvent, TopicPartition, partition_numbers,
-};
+use crate::kafka::member::{GroupMember, MemberContext, MemberEvent, TopicPartition, partition_numbers};
 use crate::kafka::native;
 use crate::kafka::producer::{Outgoing, Publisher, RawHeader};
 use crate::telemetry::{Health, Metrics};
@@ -143,7 +142,6 @@ pub fn run(member: GroupMember, settings: IntakeSettings, links: IntakeLinks) ->
         outbox: VecDeque::new(),
         assignment: Arc::default(),
         epochs: 0,
-        joined: false,
         revoked_at: None,
         last_commit: now,
         last_gauges: now,
@@ -168,7 +166,6 @@ struct Intake {
     outbox: VecDeque<Work>,
     assignment: Arc<Assignment>,
     epochs: u64,
-    joined: bool,
     revoked_at: Option<Instant>,
     last_commit: Instant,
     last_gauges: Instant,
@@ -291,7 +288,6 @@ impl Intake {
             };
             self.partitions.insert(at, partition);
         }
-        self.joined = true;
         self.links
             .metrics
             .rebalances
@@ -299,7 +295,7 @@ impl Intake {
             .inc();
         let owned = partition_numbers(self.partitions.keys()).len();
         tracing::info!(group = "deliver", partitions = owned, "partitions assigned");
-        self.links.health.set_partitions(&self.settings.name, Some(owned));
+        self.links.health.set_partitions(&self.settings.name, owned);
         self.links
             .metrics
             .consumer_partitions
@@ -307,9 +303,7 @@ impl Intake {
             .add(owned as i64);
         // Before anything is sent the commit's note says that we are at work, should we die before the next one.
         let commits = self.commits(true, false);
-        if let Err(error) = self.member.commit_and_wait(&commits, COMMIT_PATIENCE) {
-            self.commit_failed(&error);
-        }
+        self.member.commit_and_wait(&commits, COMMIT_PATIENCE);
         Ok(())
     }
 
@@ -335,9 +329,7 @@ impl Intake {
             let handed_over = self.links.under_way.claim(&self.links.runtime);
             self.take_completions();
             let commits = self.commits(true, handed_over);
-            if let Err(error) = self.member.commit_and_wait(&commits, COMMIT_PATIENCE) {
-                self.commit_failed(&error);
-            }
+            self.member.commit_and_wait(&commits, COMMIT_PATIENCE);
         }
         self.outbox.clear();
         self.read_ahead = ReadAhead::new();
@@ -360,7 +352,7 @@ impl Intake {
             .consumer_partitions
             .with_label_values(&["deliver"])
             .sub(owned as i64);
-        self.links.health.set_partitions(&self.settings.name, Some(0));
+        self.links.health.set_partitions(&self.settings.name, 0);
         tracing::info!(
             group = "deliver",
             partitions = owned,
@@ -580,19 +572,7 @@ impl Intake {
         // One that failed was noted as committed: so that it is made good, all positions go again.
         let all = self.member.take_failed_commit();
         let commits = self.commits(all, false);
-        if let Err(error) = self.member.commit(&commits) {
-            self.commit_failed(&error);
-        }
-    }
-
-    fn commit_failed(&self, error: &KafkaError) {
-        self.links
-            .metrics
-            .commit_errors
-            .with_label_values(&["deliver"])
-            .inc();
-        self.member.note_failed_commit();
-        tracing::warn!(group = "deliver", error = %error, "an offset commit failed; the next one covers it");
+        self.member.commit(&commits);
     }
 
     fn commits(&mut self, all: bool, handed_over: bool) -> Vec<Commit> {
@@ -675,14 +655,11 @@ impl Intake {
         metrics
             .queued
             .set((self.outbox.len() + self.links.work.max_capacity() - self.links.work.capacity()) as i64);
-        if self.joined {
-            self.links.health.set("assignment", Ok(()));
-        }
     }
 
     fn leave(mut self) {
         self.give_up_partitions(false);
-        self.links.health.set_partitions(&self.settings.name, None);
+        self.links.health.member_left(&self.settings.name);
         self.member.leave();
     }
 }

@@ -6,12 +6,16 @@ use super::contract::{Checkpoint, Handled, RecordFacts};
 use super::counts::Counts;
 use super::decision::Decision;
 use super::engine::Engine;
+use super::glimpse::Glimpse;
 use super::task::Positions;
 use crate::dispatch::outbox::{Outbox, OwnedRecord, Pending, Settling};
 use crate::dispatch::record::Coordinates;
+use crate::domain::event::Event;
 use crate::ingest::formats::{self, Format};
+use crate::ingest::reject::Reject;
 use crate::ingest::rejects::reject_record;
-use crate::kafka::member::{Commit, TopicPartition};
+use crate::kafka::commits::Commit;
+use crate::kafka::member::TopicPartition;
 use crate::kafka::murmur2;
 use crate::kafka::native::RawRecord;
 
@@ -191,11 +195,40 @@ impl Owned {
             })
     }
 
-    /// Handles one record.
-    pub fn take(
+    /// Handles records in order, until there are none or the engine wants a flush; returns what is left.
+    pub fn take<'r, 'm>(
+        &mut self,
+        records: &'r [(usize, RawRecord<'m>)],
+        now_ms: i64,
+        outbox: &Outbox,
+        counts: &mut Counts,
+    ) -> &'r [(usize, RawRecord<'m>)] {
+        let read: Vec<_> = records
+            .iter()
+            .map(|(_, record)| formats::read(Format::Native, record.value()))
+            .collect();
+        // All are looked at before the first is handled: what that needs of memory is on its way by then.
+        let looked_at: Vec<_> = read
+            .iter()
+            .map(|event| event.as_ref().map(|event| (event, self.engine.glimpse(event))))
+            .collect();
+        for (_, glimpse) in looked_at.iter().flatten() {
+            self.engine.approach(glimpse);
+        }
+        for (handled, ((source, record), event)) in (1..).zip(records.iter().zip(looked_at)) {
+            self.handle(*source, record, event, now_ms, outbox, counts);
+            if self.engine.wants_flush() {
+                return &records[handled..];
+            }
+        }
+        &[]
+    }
+
+    fn handle(
         &mut self,
         source: usize,
         record: &RawRecord<'_>,
+        event: Result<(&Event<'_>, Glimpse<'_>), &Reject>,
         now_ms: i64,
         outbox: &Outbox,
         counts: &mut Counts,
@@ -210,8 +243,7 @@ impl Owned {
         state.next = offset + 1;
         state.last_record_ms = record_ms;
         self.touched = true;
-        let bytes = record.value();
-        let event = match formats::read(Format::Native, bytes) {
+        let (event, glimpse) = match event {
             Ok(event) => event,
             Err(reject) => {
                 self.engine.skip_record(source, offset);
@@ -224,8 +256,8 @@ impl Owned {
                     partition: self.partition,
                     offset,
                 };
-                counts.rejected(source, &reject, &read_from);
-                let out = reject_record(&reject, &read_from, record.key(), bytes);
+                counts.rejected(source, reject, &read_from);
+                let out = reject_record(reject, &read_from, record.key(), record.value());
                 let out = OwnedRecord {
                     topic: Arc::clone(&outbox.topics.rejected),
                     partition: None,
@@ -243,7 +275,9 @@ impl Owned {
             record_ms,
             replaying,
         };
-        let handled = self.engine.on_record(&event, &facts, now_ms, &mut self.out);
+        let handled = self
+            .engine
+            .on_glimpsed(event, glimpse, &facts, now_ms, &mut self.out);
         counts.handled(source, handled);
         if !replaying
             && handled != Handled::Unregistered

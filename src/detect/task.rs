@@ -11,7 +11,6 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use rdkafka::error::KafkaError;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -27,9 +26,10 @@ use crate::config::KafkaConfig;
 use crate::dispatch::outbox::{Confirmed, Outbox, OutboxTopics};
 use crate::domain::registry::Registry;
 use crate::domain::site::SiteId;
+use crate::kafka::commits::Commit;
 use crate::kafka::context::Voice;
-use crate::kafka::member::{Commit, GroupMember, MemberEvent, TopicPartition, partition_numbers};
-use crate::kafka::native::{Funnel, Read};
+use crate::kafka::member::{GroupMember, MemberEvent, TopicPartition, partition_numbers};
+use crate::kafka::native::{Funnel, RawRecord, Read};
 use crate::kafka::producer::Publisher;
 use crate::telemetry::{Health, Metrics};
 
@@ -91,7 +91,6 @@ struct Detector {
     owned: Vec<Option<Box<Owned>>>,
     kept: HashMap<i32, Kept>,
     counts: Counts,
-    joined: bool,
     revoked_at: Option<Instant>,
     last_tick: Instant,
     last_heard: Instant,
@@ -130,7 +129,6 @@ pub fn run(member: GroupMember, settings: DetectSettings, links: DetectLinks) ->
         owned: Vec::new(),
         kept: HashMap::new(),
         counts: Counts::new(sources, Arc::clone(&links.metrics)),
-        joined: false,
         revoked_at: None,
         last_tick: now,
         last_heard: now,
@@ -141,10 +139,7 @@ pub fn run(member: GroupMember, settings: DetectSettings, links: DetectLinks) ->
     let result = detector.go_round(&mut funnel, &pulse);
     detector.links.health.pulse_ends(&detector.settings.name);
     detector.give_up_partitions(false);
-    detector
-        .links
-        .health
-        .set_partitions(&detector.settings.name, None);
+    detector.links.health.member_left(&detector.settings.name);
     drop(funnel);
     detector.member.leave();
     result
@@ -164,13 +159,18 @@ impl Detector {
             self.take_registry();
             self.take_confirmations();
             let mut begun = None;
-            let now_ms = clock::now_ms();
+            let mut now_ms = now_ms;
             let read = if self.links.publisher.unacknowledged() > CROWDED {
                 std::thread::sleep(WAIT);
                 0
             } else {
                 funnel.read(wait, |read| {
-                    begun.get_or_insert_with(clock::monotonic);
+                    if begun.is_none() {
+                        begun = Some(clock::monotonic());
+                        now_ms = clock::now_ms();
+                        // What changed while nothing came holds for what comes now.
+                        self.take_registry();
+                    }
                     self.take(read, now_ms);
                 })
             };
@@ -197,16 +197,7 @@ impl Detector {
 
     fn take(&mut self, read: Read<'_>, now_ms: i64) {
         match read {
-            Read::Record(at, record) => {
-                let Some(owned) = owned_mut(&mut self.owned, at.partition) else {
-                    return;
-                };
-                owned.take(at.topic, &record, now_ms, &self.outbox, &mut self.counts);
-                if owned.engine.wants_flush() {
-                    owned.flush(&self.outbox, &mut self.counts);
-                    self.wait_for_confirmations(at.partition);
-                }
-            }
+            Read::Records(partition, records) => self.take_records(partition, records, now_ms),
             Read::End(at, offset) => {
                 if let Some(owned) = owned_mut(&mut self.owned, at.partition) {
                     owned.end_reached(at.topic, offset);
@@ -215,6 +206,19 @@ impl Detector {
             Read::Error(code) => {
                 self.links.voice.note(Some(code));
                 tracing::warn!(group = "detect", error = %code, "reading failed; it is tried again");
+            }
+        }
+    }
+
+    fn take_records(&mut self, partition: i32, mut records: &[(usize, RawRecord<'_>)], now_ms: i64) {
+        while !records.is_empty() {
+            let Some(owned) = owned_mut(&mut self.owned, partition) else {
+                return;
+            };
+            records = owned.take(records, now_ms, &self.outbox, &mut self.counts);
+            if owned.engine.wants_flush() {
+                owned.flush(&self.outbox, &mut self.counts);
+                self.wait_for_confirmations(partition);
             }
         }
     }
@@ -283,9 +287,6 @@ impl Detector {
         }
         self.flush();
         self.show_gauges(now_ms);
-        if self.joined {
-            self.links.health.set("assignment", Ok(()));
-        }
         self.tell_heard(now);
         for notice in self.counts.take_notices() {
             self.links.health.notice("mis-keyed source", notice);
@@ -362,19 +363,7 @@ impl Detector {
         self.last_commit = now;
         let again = self.member.take_failed_commit();
         let commits = self.commits(again);
-        if let Err(error) = self.member.commit(&commits) {
-            self.commit_failed(&error);
-        }
-    }
-
-    fn commit_failed(&self, error: &KafkaError) {
-        self.links
-            .metrics
-            .commit_errors
-            .with_label_values(&["detect"])
-            .inc();
-        self.member.note_failed_commit();
-        tracing::warn!(group = "detect", error = %error, "an offset commit failed; the next one covers it");
+        self.member.commit(&commits);
     }
 
     fn commits(&mut self, again: bool) -> Vec<Commit> {
@@ -471,10 +460,7 @@ impl Detector {
         let nonce = &self.nonce;
         let owned = self.owned.iter_mut().flatten();
         let firsts: Vec<Commit> = owned.flat_map(|owned| owned.first_commits(nonce)).collect();
-        if let Err(error) = self.member.commit(&firsts) {
-            self.commit_failed(&error);
-        }
-        self.joined = true;
+        self.member.commit(&firsts);
         self.links
             .metrics
             .rebalances
@@ -488,7 +474,7 @@ impl Detector {
             duration_ms = took_ms,
             "partitions assigned"
         );
-        self.links.health.set_partitions(&self.settings.name, Some(count));
+        self.links.health.set_partitions(&self.settings.name, count);
         self.links
             .metrics
             .consumer_partitions
@@ -513,9 +499,7 @@ impl Detector {
             }
             let again = self.member.take_failed_commit();
             let commits = self.commits(again);
-            if let Err(error) = self.member.commit_and_wait(&commits, COMMIT_PATIENCE) {
-                self.commit_failed(&error);
-            }
+            self.member.commit_and_wait(&commits, COMMIT_PATIENCE);
         }
         let until = clock::monotonic() + KEEP;
         for owned in self.owned.drain(..).flatten() {
@@ -526,7 +510,7 @@ impl Detector {
             .consumer_partitions
             .with_label_values(&["detect"])
             .sub(count as i64);
-        self.links.health.set_partitions(&self.settings.name, Some(0));
+        self.links.health.set_partitions(&self.settings.name, 0);
         tracing::info!(
             group = "detect",
             partitions = count,

@@ -4,21 +4,22 @@
 //! the event down; the thread that polls finds it next and answers with [`GroupMember::assign`] or
 //! [`GroupMember::unassign`], holding all its state. So no state is shared with a callback.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::base_consumer::PartitionQueue;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext};
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
+use super::commits::{Commit, Commits};
 use super::context::Voice;
 use super::native;
 use crate::clock;
@@ -46,14 +47,6 @@ pub struct Committed {
     pub metadata: String,
 }
 
-/// An offset to commit and what to write beside it (at most 4,096 bytes).
-#[derive(Debug, Clone)]
-pub struct Commit {
-    pub at: TopicPartition,
-    pub offset: i64,
-    pub metadata: String,
-}
-
 /// librdkafka's callbacks for one member.
 #[derive(Debug)]
 pub struct MemberContext {
@@ -61,9 +54,6 @@ pub struct MemberContext {
     group: &'static str,
     events: Mutex<VecDeque<RawEvent>>,
     closing: AtomicBool,
-    commit_failed: AtomicBool,
-    /// Commits that were answered.
-    commits_answered: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -105,25 +95,19 @@ impl ConsumerContext for MemberContext {
         };
         self.lock().push_back(event);
     }
-
-    fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
-        self.commits_answered.fetch_add(1, Ordering::Relaxed);
-        if let Err(error) = result {
-            // "No offset" answers a commit of nothing.
-            if error.rdkafka_error_code() != Some(RDKafkaErrorCode::NoOffset) {
-                self.voice
-                    .metrics()
-                    .commit_errors
-                    .with_label_values(&[self.group])
-                    .inc();
-                self.commit_failed.store(true, Ordering::Relaxed);
-                tracing::warn!(group = self.group, error = %error, "an offset commit failed; the next one covers it");
-            }
-        }
-    }
 }
 
 impl MemberContext {
+    /// The group's name in logs and metrics.
+    pub(super) fn group(&self) -> &'static str {
+        self.group
+    }
+
+    pub(super) fn count_failed_commit(&self) {
+        let errors = &self.voice.metrics().commit_errors;
+        errors.with_label_values(&[self.group]).inc();
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<RawEvent>> {
         self.events.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -138,8 +122,7 @@ pub struct GroupMember {
     topics: Vec<Arc<str>>,
     /// Partitions that could not be taken yet, and when to try again.
     deferred: RefCell<Option<(Vec<TopicPartition>, Instant)>>,
-    /// Commits that were asked for.
-    commits: Cell<u64>,
+    commits: Commits,
 }
 
 /// How long leaving may take.
@@ -168,17 +151,16 @@ impl GroupMember {
             group: role,
             events: Mutex::default(),
             closing: AtomicBool::new(false),
-            commit_failed: AtomicBool::new(false),
-            commits_answered: AtomicU64::new(0),
         };
         let consumer: MemberConsumer = config.create_with_context(context)?;
         let names: Vec<&str> = topics.iter().map(String::as_str).collect();
         consumer.subscribe(&names)?;
+        let consumer = Arc::new(consumer);
         Ok(Self {
-            consumer: Arc::new(consumer),
+            commits: Commits::new(Arc::clone(&consumer)),
+            consumer,
             topics: topics.iter().map(|name| name.as_str().into()).collect(),
             deferred: RefCell::default(),
-            commits: Cell::default(),
         })
     }
 
@@ -189,6 +171,7 @@ impl GroupMember {
 
     /// Serves the group's events; records come from the queues that [`assign`](Self::assign) returns or forwards.
     pub fn poll(&self, timeout: Duration) -> Option<MemberEvent> {
+        self.commits.take_answers();
         if let Some(event) = self.next_event() {
             return Some(event);
         }
@@ -355,66 +338,23 @@ impl GroupMember {
         self.consumer.unassign()
     }
 
-    /// Commits offsets with their metadata, and waits for no answer.
-    pub fn commit(&self, commits: &[Commit]) -> KafkaResult<()> {
-        if commits.is_empty() {
-            return Ok(());
-        }
-        let mut list = TopicPartitionList::with_capacity(commits.len());
-        for commit in commits {
-            list.add_partition_offset(
-                &self.topics[commit.at.topic],
-                commit.at.partition,
-                Offset::Offset(commit.offset),
-            )?;
-        }
-        for commit in commits {
-            if let Some(mut one) = list.find_partition(&self.topics[commit.at.topic], commit.at.partition) {
-                one.set_metadata(&commit.metadata);
-            }
-        }
-        self.consumer.commit(&list, CommitMode::Async)?;
-        self.commits.set(self.commits.get() + 1);
-        Ok(())
+    /// Commits offsets with their metadata, and waits for no answer. A failure is logged and counted; see
+    /// [`Self::take_failed_commit`].
+    pub fn commit(&self, commits: &[Commit]) {
+        self.commits.commit(&self.topics, commits);
     }
 
-    /// Commits, and waits for the answer, but not for long: librdkafka's own wait has no bound, and a broker that is silent
-    /// would hold up the group, or the end of the process. What is learnt of the group meanwhile is told by [`Self::poll`].
-    pub fn commit_and_wait(&self, commits: &[Commit], patience: Duration) -> KafkaResult<()> {
-        let context = self.consumer.context();
+    /// Commits, and waits for the answer, at most `patience`. What is learnt of the group meanwhile is told by [`Self::poll`].
+    pub fn commit_and_wait(&self, commits: &[Commit], patience: Duration) {
         // Whoever waits commits all there is: what failed before is made good.
-        context.commit_failed.store(false, Ordering::Relaxed);
-        self.commit(commits)?;
-        let deadline = clock::monotonic() + patience;
-        while context.commits_answered.load(Ordering::Relaxed) < self.commits.get() {
-            if clock::monotonic() >= deadline {
-                return Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::OperationTimedOut));
-            }
-            if let Some(Err(error)) = self.consumer.poll(Duration::from_millis(5)) {
-                context.voice.note(error.rdkafka_error_code());
-                tracing::debug!(group = context.group, error = %error, "while waiting for a commit");
-            }
-        }
-        if context.commit_failed.load(Ordering::Relaxed) {
-            return Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::Fail));
-        }
-        Ok(())
-    }
-
-    /// A commit was refused at once.
-    pub fn note_failed_commit(&self) {
-        self.consumer
-            .context()
-            .commit_failed
-            .store(true, Ordering::Relaxed);
+        self.commits.take_failed();
+        self.commits.commit(&self.topics, commits);
+        self.commits.wait(patience);
     }
 
     /// Whether a commit has failed since this was last asked.
     pub fn take_failed_commit(&self) -> bool {
-        self.consumer
-            .context()
-            .commit_failed
-            .swap(false, Ordering::Relaxed)
+        self.commits.take_failed()
     }
 
     /// A funnel that reads from this member.
@@ -429,7 +369,9 @@ impl GroupMember {
         if let Err(error) = self.consumer.unassign() {
             tracing::debug!(error = %error, "unassigning before leaving");
         }
-        let (group, consumer) = (self.consumer.context().group, self.consumer);
+        let group = self.consumer.context().group;
+        drop(self.commits);
+        let consumer = self.consumer;
         let (done, left) = std::sync::mpsc::channel();
         // Dropping the last reference closes the consumer, which sends the leave request and waits for an answer, from a silent
         // broker too. A thread that still waits ends with the process.

@@ -7,6 +7,7 @@ pub mod settings;
 pub mod topics;
 pub mod context;
 pub mod member;
+pub mod commits;
 pub mod native;
 pub mod producer;
 pub mod table;

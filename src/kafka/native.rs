@@ -25,6 +25,8 @@ use super::member::{MemberConsumer, TopicPartition};
 
 /// Most records of one batch.
 const BATCH: usize = 1_000;
+/// Most records told at once: enough to look ahead, few enough for the first to be in the cache when the last was looked at.
+const PIECE: usize = 32;
 
 /// A queue of our own that partition queues are forwarded to.
 pub struct Funnel {
@@ -49,8 +51,16 @@ impl fmt::Debug for Funnel {
 /// What comes out of a funnel.
 #[derive(Debug)]
 pub enum Read<'a> {
-    Record(TopicPartition, RawRecord<'a>),
+    /// Records that follow each other, of partitions of one number; each with its topic's place.
+    Records(i32, &'a [(usize, RawRecord<'a>)]),
     /// The partition's end, for now.
+    End(TopicPartition, i64),
+    Error(RDKafkaErrorCode),
+}
+
+/// What a message of librdkafka's is.
+enum Message<'a> {
+    Record(TopicPartition, RawRecord<'a>),
     End(TopicPartition, i64),
     Error(RDKafkaErrorCode),
 }
@@ -147,19 +157,56 @@ impl Funnel {
         if count == 1 {
             count += self.consume(1, BATCH - 1, Duration::ZERO);
         }
-        for i in 0..count {
-            let Some(message) = NonNull::new(std::mem::replace(&mut self.buffer[i], ptr::null_mut())) else {
-                continue;
-            };
-            // SAFETY: librdkafka filled `count` places with messages that are ours; each is given back once, below.
-            unsafe {
-                if let Some(read) = self.interpret(message) {
-                    each(read);
+        let mut from = 0;
+        while from < count {
+            // SAFETY: librdkafka filled `count` places with messages that are ours. Each is given back once, below, and its
+            // place is empty from then on.
+            let to = unsafe { self.tell(&self.buffer[from..count], &mut each) } + from;
+            for place in &mut self.buffer[from..to] {
+                let message = std::mem::replace(place, ptr::null_mut());
+                if !message.is_null() {
+                    // SAFETY: as above.
+                    unsafe { sys::rd_kafka_message_destroy(message) }
                 }
-                sys::rd_kafka_message_destroy(message.as_ptr());
             }
+            from = to;
         }
         count
+    }
+
+    /// Tells of the first of these messages and those that go with it. Returns how many, at least one.
+    ///
+    /// # Safety
+    /// The messages are alive.
+    unsafe fn tell(
+        &self,
+        messages: &[*mut sys::rd_kafka_message_t],
+        each: &mut impl FnMut(Read<'_>),
+    ) -> usize {
+        // SAFETY: as the caller promises.
+        let mut read = messages
+            .iter()
+            .map(|message| unsafe { self.interpret(NonNull::new(*message)?) });
+        match read.next().flatten() {
+            None => {}
+            Some(Message::End(at, offset)) => each(Read::End(at, offset)),
+            Some(Message::Error(code)) => each(Read::Error(code)),
+            Some(Message::Record(at, record)) => {
+                let mut records = Vec::with_capacity(PIECE);
+                records.push((at.topic, record));
+                for next in read.take(PIECE - 1) {
+                    match next {
+                        Some(Message::Record(next, record)) if next.partition == at.partition => {
+                            records.push((next.topic, record));
+                        }
+                        _ => break,
+                    }
+                }
+                each(Read::Records(at.partition, &records));
+                return records.len();
+            }
+        }
+        1
     }
 
     fn consume(&mut self, from: usize, most: usize, timeout: Duration) -> usize {
@@ -174,12 +221,12 @@ impl Funnel {
 
     /// # Safety
     /// `message` is alive for as long as the result is used.
-    unsafe fn interpret<'a>(&self, message: NonNull<sys::rd_kafka_message_t>) -> Option<Read<'a>> {
+    unsafe fn interpret<'a>(&self, message: NonNull<sys::rd_kafka_message_t>) -> Option<Message<'a>> {
         // SAFETY: as the caller promises; a consumed message has a topic unless it is a client-wide error.
         unsafe {
             let raw = message.as_ref();
             if raw.err.is_error() && raw.err != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__PARTITION_EOF {
-                return Some(Read::Error(raw.err.into()));
+                return Some(Message::Error(raw.err.into()));
             }
             let topic = if self.topics.len() == 1 {
                 0
@@ -192,9 +239,9 @@ impl Funnel {
                 partition: raw.partition,
             };
             if raw.err.is_error() {
-                return Some(Read::End(at, raw.offset));
+                return Some(Message::End(at, raw.offset));
             }
-            Some(Read::Record(
+            Some(Message::Record(
                 at,
                 RawRecord {
                     message,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::{Message as _, Offset, TopicPartitionList};
 use tokio_util::sync::CancellationToken;
 
@@ -16,6 +16,19 @@ use crate::clock;
 use crate::config::KafkaConfig;
 
 impl ConsumerContext for Voice {}
+
+/// How long a broker may take to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The first offset of a partition. A client that is to find it by itself asks, as long as it does not know the leader,
+/// every half second.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "where reading begins, not whether it has caught up"
+)]
+fn beginning(consumer: &BaseConsumer<Voice>, topic: &str, partition: i32) -> KafkaResult<i64> {
+    Ok(consumer.fetch_watermarks(topic, partition, PATIENCE)?.0)
+}
 
 /// Reads partitions of a topic. A key that occurs several times is told several times, oldest first; a tombstone has no value.
 ///
@@ -36,7 +49,9 @@ pub fn read(
         Arc::new(settings::reader(config).create_with_context(voice.clone())?);
     let mut list = TopicPartitionList::with_capacity(partitions.len());
     for partition in partitions {
-        list.add_partition_offset(topic, *partition, Offset::Beginning)?;
+        let beginning = beginning(&consumer, topic, *partition)
+            .with_context(|| format!("reading the beginning of {topic}/{partition}"))?;
+        list.add_partition_offset(topic, *partition, Offset::Offset(beginning))?;
     }
     consumer
         .assign(&list)

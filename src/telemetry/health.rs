@@ -30,7 +30,8 @@ pub struct Health {
     checks: Mutex<BTreeMap<&'static str, Result<(), String>>>,
     notices: Mutex<BTreeMap<String, String>>,
     ticks: Mutex<BTreeMap<String, Arc<AtomicI64>>>,
-    partitions: Mutex<BTreeMap<String, usize>>,
+    /// Of each group member: how many partitions it was last assigned, once it was.
+    partitions: Mutex<BTreeMap<String, Option<usize>>>,
     stopping: AtomicBool,
 }
 
@@ -86,13 +87,26 @@ impl Health {
         lock(&self.ticks).remove(thread);
     }
 
-    /// How many partitions a member holds; `None` while it has not joined.
-    pub fn set_partitions(&self, member: &str, count: Option<usize>) {
-        let mut partitions = lock(&self.partitions);
-        match count {
-            Some(count) => partitions.insert(member.to_owned(), count),
-            None => partitions.remove(member),
+    /// A group member is about to join. The process is not ready before all of them were assigned what is theirs.
+    pub fn member_joins(&self, member: &str) {
+        lock(&self.partitions).insert(member.to_owned(), None);
+    }
+
+    /// How many partitions a member holds now.
+    pub fn set_partitions(&self, member: &str, count: usize) {
+        let all = {
+            let mut partitions = lock(&self.partitions);
+            partitions.insert(member.to_owned(), Some(count));
+            partitions.values().all(Option::is_some)
         };
+        if all {
+            self.set("assignment", Ok(()));
+        }
+    }
+
+    /// A group member has left.
+    pub fn member_left(&self, member: &str) {
+        lock(&self.partitions).remove(member);
     }
 
     /// From now on `/readyz` says no.
@@ -126,7 +140,7 @@ impl Health {
         let partitions = lock(&self.partitions);
         Readiness {
             ready: checks.values().all(|state| state == "ok"),
-            standby: !partitions.is_empty() && partitions.values().all(|count| *count == 0),
+            standby: !partitions.is_empty() && partitions.values().all(|count| *count == Some(0)),
             checks,
             notices: lock(&self.notices).values().cloned().collect(),
         }
@@ -174,9 +188,23 @@ mod tests {
     fn a_member_without_partitions_is_a_standby() {
         let health = health();
         assert!(!health.readiness().standby);
-        health.set_partitions("detect-0", Some(0));
+        health.set_partitions("detect-0", 0);
         assert!(health.readiness().standby);
-        health.set_partitions("deliver-0", Some(3));
+        health.set_partitions("deliver-0", 3);
         assert!(!health.readiness().standby);
+    }
+
+    #[test]
+    fn ready_only_when_every_member_was_assigned_its_partitions() {
+        let health = Health::new(Arc::new(Metrics::new(&Labels::default())), &["assignment"]);
+        health.member_joins("detect-0");
+        health.member_joins("deliver-0");
+        health.set_partitions("deliver-0", 4);
+        assert!(!health.readiness().ready);
+        health.set_partitions("detect-0", 0);
+        assert!(health.readiness().ready);
+        health.set_partitions("detect-0", 4);
+        health.member_left("deliver-0");
+        assert!(health.readiness().ready);
     }
 }

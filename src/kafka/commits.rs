@@ -1,0 +1,189 @@
+//! A group member's offset commits, and whether they were taken.
+//!
+//! `rdkafka` asks librdkafka for asynchronous commits in a way that is never answered (the callback it leaves unset is the
+//! only taker), so a refused commit would go unnoticed and a wait for one would last for ever. Here each commit is answered on
+//! a queue of its own.
+
+#![expect(
+    unsafe_code,
+    reason = "librdkafka's C functions; each block says why it is sound"
+)]
+
+use std::cell::Cell;
+use std::fmt;
+use std::ptr::{self, NonNull};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::consumer::Consumer as _;
+use rdkafka::error::{IsError as _, KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::{Offset, TopicPartitionList};
+use rdkafka_sys as sys;
+
+use super::member::{MemberConsumer, TopicPartition};
+use crate::clock;
+
+/// An offset to commit and what to write beside it (at most 4,096 bytes).
+#[derive(Debug, Clone)]
+pub struct Commit {
+    pub at: TopicPartition,
+    pub offset: i64,
+    pub metadata: String,
+}
+
+/// The commits of one member.
+pub(super) struct Commits {
+    answers: NonNull<sys::rd_kafka_queue_t>,
+    /// Keeps the client alive for as long as the queue: fields drop after `Drop::drop`.
+    consumer: Arc<MemberConsumer>,
+    /// Asked for, and not answered yet.
+    unanswered: Cell<u64>,
+    /// One was refused since this was last asked.
+    failed: Cell<bool>,
+}
+
+// SAFETY: librdkafka's queues may be used from any thread, and one thread at a time has this.
+unsafe impl Send for Commits {}
+
+impl fmt::Debug for Commits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Commits")
+            .field("unanswered", &self.unanswered)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Commits {
+    pub(super) fn new(consumer: Arc<MemberConsumer>) -> Self {
+        // SAFETY: the client is alive.
+        let queue = unsafe { sys::rd_kafka_queue_new(consumer.client().native_ptr()) };
+        Self {
+            answers: NonNull::new(queue).expect("librdkafka allocates or aborts"),
+            consumer,
+            unanswered: Cell::default(),
+            failed: Cell::default(),
+        }
+    }
+
+    /// Asks for a commit, and waits for no answer.
+    pub(super) fn commit(&self, topics: &[Arc<str>], commits: &[Commit]) {
+        if commits.is_empty() {
+            return;
+        }
+        if let Err(error) = self.ask(topics, commits) {
+            self.note_failure(&error);
+        }
+    }
+
+    fn ask(&self, topics: &[Arc<str>], commits: &[Commit]) -> KafkaResult<()> {
+        let mut list = TopicPartitionList::with_capacity(commits.len());
+        for commit in commits {
+            let offset = Offset::Offset(commit.offset);
+            list.add_partition_offset(&topics[commit.at.topic], commit.at.partition, offset)?;
+        }
+        for commit in commits {
+            if let Some(mut one) = list.find_partition(&topics[commit.at.topic], commit.at.partition) {
+                one.set_metadata(&commit.metadata);
+            }
+        }
+        // SAFETY: client, list and queue are alive; librdkafka copies the list and keeps the queue for its answer.
+        let error = unsafe {
+            sys::rd_kafka_commit_queue(
+                self.consumer.client().native_ptr(),
+                list.ptr(),
+                self.answers.as_ptr(),
+                None,
+                ptr::null_mut(),
+            )
+        };
+        if error.is_error() {
+            return Err(KafkaError::ConsumerCommit(error.into()));
+        }
+        self.unanswered.set(self.unanswered.get() + 1);
+        Ok(())
+    }
+
+    /// Waits until everything asked for is answered, but not for long: a broker that is silent would hold up the group, or the
+    /// end of the process.
+    pub(super) fn wait(&self, patience: Duration) {
+        let deadline = clock::monotonic() + patience;
+        while self.unanswered.get() > 0 {
+            let left = deadline.saturating_duration_since(clock::monotonic());
+            if left.is_zero() {
+                let error = KafkaError::ConsumerCommit(RDKafkaErrorCode::OperationTimedOut);
+                return self.note_failure(&error);
+            }
+            self.take_answer(left);
+        }
+    }
+
+    /// Takes the answers that are there.
+    pub(super) fn take_answers(&self) {
+        while self.unanswered.get() > 0 && self.take_answer(Duration::ZERO) {}
+    }
+
+    fn take_answer(&self, patience: Duration) -> bool {
+        // Rounded up: a wait of less than a millisecond must not become a busy loop.
+        let patience_ms = i32::try_from(patience.as_micros().div_ceil(1_000)).unwrap_or(i32::MAX);
+        // SAFETY: the queue is alive; the event is ours, and is given back once, below.
+        let result = unsafe {
+            let event = sys::rd_kafka_queue_poll(self.answers.as_ptr(), patience_ms);
+            if event.is_null() {
+                return false;
+            }
+            let result = first_error(event);
+            sys::rd_kafka_event_destroy(event);
+            result
+        };
+        self.unanswered.set(self.unanswered.get().saturating_sub(1));
+        if let Err(error) = result {
+            self.note_failure(&error);
+        }
+        true
+    }
+
+    fn note_failure(&self, error: &KafkaError) {
+        let context = self.consumer.context();
+        self.failed.set(true);
+        context.count_failed_commit();
+        tracing::warn!(group = context.group(), error = %error, "an offset commit failed; the next one covers it");
+    }
+
+    /// Whether one has failed since this was last asked.
+    pub(super) fn take_failed(&self) -> bool {
+        self.failed.take()
+    }
+}
+
+impl Drop for Commits {
+    fn drop(&mut self) {
+        // SAFETY: made by rd_kafka_queue_new and given back once; the client is still alive.
+        unsafe { sys::rd_kafka_queue_destroy(self.answers.as_ptr()) }
+    }
+}
+
+/// The error of a commit's answer, or of its first partition that has one.
+///
+/// # Safety
+/// `event` is alive, and answers a commit.
+unsafe fn first_error(event: *mut sys::rd_kafka_event_t) -> KafkaResult<()> {
+    // SAFETY: as the caller promises. The list belongs to the event, and holds as many elements as it says.
+    let (whole, parts) = unsafe {
+        let list = sys::rd_kafka_event_topic_partition_list(event);
+        let parts = match list.as_ref() {
+            Some(list) if !list.elems.is_null() => {
+                std::slice::from_raw_parts(list.elems, usize::try_from(list.cnt).unwrap_or(0))
+            }
+            _ => &[],
+        };
+        (sys::rd_kafka_event_error(event), parts)
+    };
+    let mut errors = std::iter::once(whole).chain(parts.iter().map(|one| one.err));
+    match errors.find(|error| error.is_error()) {
+        Some(error) => Err(KafkaError::ConsumerCommit(error.into())),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;
