@@ -19,7 +19,7 @@ use serde::de::{IgnoredAny, MapAccess};
 
 use super::limits::{self, Fault};
 use super::loose::{Entries, Loose, LooseObject};
-use super::scan::scan;
+use super::scan::{Texts, Value, scan};
 use super::time::{LAST_MS, rfc3339_ms};
 use crate::domain::event::{Event, EventKind, Revenue};
 use crate::domain::site::check_site_id;
@@ -44,10 +44,17 @@ pub fn read(bytes: &[u8]) -> Result<Event<'_>, Reject> {
 fn plain(text: &str) -> Option<Fields<'_>> {
     let mut fields = Fields::default();
     let mut known = true;
-    scan(text, |key, value| match fields.scalar(key) {
-        Some(field) => *field = value,
-        // Objects by rights: what is wrong here is for the general parser to say.
-        None => known &= !matches!(key, "props" | "revenue"),
+    scan(text, |key, value| match (fields.scalar(key), value) {
+        (Some(field), Value::Scalar(value)) => *field = value,
+        (None, Value::Texts(pairs)) if key == "props" => {
+            fields.props = LooseObject::Object(Props { pairs, odd: None });
+        }
+        (None, Value::Texts(pairs)) if key == "revenue" => {
+            fields.revenue = LooseObject::Object(Money::of(pairs));
+        }
+        // What is wrong here is for the general parser to say.
+        (Some(_), Value::Texts(_)) => known = false,
+        (None, _) => known &= !matches!(key, "props" | "revenue"),
     })?;
     known.then_some(fields)
 }
@@ -125,13 +132,10 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Names and values, as an event has them.
-type Pairs<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
-
 /// Properties: one more than allowed is enough to know that there are too many.
 #[derive(Default)]
 struct Props<'a> {
-    pairs: Pairs<'a>,
+    pairs: Texts<'a>,
     odd: Option<&'static str>,
 }
 
@@ -162,6 +166,20 @@ impl<'de> Entries<'de> for Props<'de> {
 struct Money<'a> {
     amount: Loose<'a>,
     currency: Loose<'a>,
+}
+
+impl<'a> Money<'a> {
+    fn of(texts: Texts<'a>) -> Self {
+        let mut money = Self::default();
+        for (name, text) in texts {
+            match &*name {
+                "amount" => money.amount = Loose::Text(text),
+                "currency" => money.currency = Loose::Text(text),
+                _ => {}
+            }
+        }
+        money
+    }
 }
 
 impl<'de> Entries<'de> for Money<'de> {
@@ -258,7 +276,7 @@ fn timestamp_ms(value: &Loose<'_>) -> Result<Option<i64>, Fault> {
     Ok(Some(ms))
 }
 
-fn props<'a>(value: LooseObject<Props<'a>>) -> Result<Pairs<'a>, Fault> {
+fn props<'a>(value: LooseObject<Props<'a>>) -> Result<Texts<'a>, Fault> {
     const FIELD: &str = "props";
     match value {
         LooseObject::Absent => Ok(Vec::new()),

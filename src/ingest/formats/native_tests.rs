@@ -350,6 +350,16 @@ fn assert_within_limits(event: &Event<'_>) {
     assert!(event.timestamp_ms.is_none_or(|ms| (0..=LAST_MS).contains(&ms)));
 }
 
+/// What `props` and `revenue` look like, mostly.
+fn texts() -> impl Strategy<Value = Value> {
+    let name = prop_oneof![
+        "[a-c]{0,2}",
+        Just("amount".to_owned()),
+        Just("currency".to_owned())
+    ];
+    proptest::collection::hash_map(name, "[a-zé\u{0}0-9.]{0,40}", 0..4).prop_map(|texts| json!(texts))
+}
+
 fn odd_value() -> impl Strategy<Value = Value> {
     prop_oneof![
         Just(Value::Null),
@@ -371,9 +381,10 @@ proptest! {
                 4 => proptest::sample::select(vec![
                     "site_id", "type", "name", "visitor_id", "path", "timestamp", "event_id", "source", "scroll_depth",
                 ]).prop_map(str::to_owned),
-                1 => proptest::sample::select(vec!["props", "revenue", "other"]).prop_map(str::to_owned),
+                2 => proptest::sample::select(vec!["props", "revenue", "other"]).prop_map(str::to_owned),
             ],
             prop_oneof![
+                2 => texts(),
                 6 => "[a-z/?#]{0,12}".prop_map(Value::from),
                 2 => proptest::sample::select(vec!["goal", "pageview", "engagement"]).prop_map(Value::from),
                 2 => (0_i64..200).prop_map(Value::from),

@@ -1,4 +1,5 @@
-//! A scanner for the JSON that nearly every producer writes: one flat object, texts without escapes, whole numbers.
+//! A scanner for the JSON that nearly every producer writes: one object of texts without escapes, whole numbers, and objects
+//! of such texts.
 //!
 //! It accepts a subset of JSON and nothing else, and gives up on anything unusual; what it gives up on is read by the
 //! general parser, which alone decides what is an error. That halves the time a record takes and leaves one authority.
@@ -10,9 +11,23 @@ use super::loose::Loose;
 /// Most digits of a number read here: all of them fit 64 bits.
 const MAX_DIGITS: usize = 18;
 
-/// Calls `each` with every key and value of a flat object, in order. `None` if the text is not one, or may be one
+/// Most entries of an inner object read here.
+const MAX_TEXTS: usize = 30;
+
+/// A value as the scanner finds it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Value<'a> {
+    Scalar(Loose<'a>),
+    /// An object of texts: their names, each once, and themselves.
+    Texts(Texts<'a>),
+}
+
+/// Names and texts, in order.
+pub(super) type Texts<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
+
+/// Calls `each` with every key and value of an object, in order. `None` if the text is not one, or may be one
 /// that this scanner does not know; what `each` was told before that is void.
-pub(super) fn scan<'a>(text: &'a str, mut each: impl FnMut(&'a str, Loose<'a>)) -> Option<()> {
+pub(super) fn scan<'a>(text: &'a str, mut each: impl FnMut(&'a str, Value<'a>)) -> Option<()> {
     let mut scanner = Scanner { text, at: 0 };
     scanner.expect(b'{')?;
     if scanner.skip_blank()? == b'}' {
@@ -23,24 +38,9 @@ pub(super) fn scan<'a>(text: &'a str, mut each: impl FnMut(&'a str, Loose<'a>)) 
         scanner.expect(b'"')?;
         let key = scanner.text()?;
         scanner.expect(b':')?;
-        let value = match scanner.skip_blank()? {
-            b'"' => {
-                scanner.at += 1;
-                Loose::Text(Cow::Borrowed(scanner.text()?))
-            }
-            b'0'..=b'9' => Loose::Integer(scanner.number()?),
-            b'n' => scanner.word("null", Loose::Absent)?,
-            b't' => scanner.word("true", Loose::Other("a boolean"))?,
-            b'f' => scanner.word("false", Loose::Other("a boolean"))?,
-            _ => return None,
-        };
-        each(key, value);
-        let next = scanner.skip_blank()?;
-        scanner.at += 1;
-        match next {
-            b',' => {}
-            b'}' => return scanner.ends(),
-            _ => return None,
+        each(key, scanner.value()?);
+        if !scanner.goes_on()? {
+            return scanner.ends();
         }
     }
 }
@@ -71,6 +71,60 @@ impl<'a> Scanner<'a> {
         let found = self.skip_blank()?;
         self.at += 1;
         (found == wanted).then_some(())
+    }
+
+    fn value(&mut self) -> Option<Value<'a>> {
+        let scalar = match self.skip_blank()? {
+            b'"' => {
+                self.at += 1;
+                Loose::Text(Cow::Borrowed(self.text()?))
+            }
+            b'{' => {
+                self.at += 1;
+                return Some(Value::Texts(self.texts()?));
+            }
+            b'0'..=b'9' => Loose::Integer(self.number()?),
+            b'n' => self.word("null", Loose::Absent)?,
+            b't' => self.word("true", Loose::Other("a boolean"))?,
+            b'f' => self.word("false", Loose::Other("a boolean"))?,
+            _ => return None,
+        };
+        Some(Value::Scalar(scalar))
+    }
+
+    /// Behind an entry: whether another one follows, or the object's end.
+    fn goes_on(&mut self) -> Option<bool> {
+        let next = self.skip_blank()?;
+        self.at += 1;
+        match next {
+            b',' => Some(true),
+            b'}' => Some(false),
+            _ => None,
+        }
+    }
+
+    /// An object of texts, from behind its opening brace to behind its closing one.
+    fn texts(&mut self) -> Option<Texts<'a>> {
+        let mut texts = Vec::new();
+        if self.skip_blank()? == b'}' {
+            self.at += 1;
+            return Some(texts);
+        }
+        loop {
+            self.expect(b'"')?;
+            let key = self.text()?;
+            self.expect(b':')?;
+            self.expect(b'"')?;
+            let text = self.text()?;
+            // Which of two counts, and how many are too many, is for those to say who know what the object is.
+            if texts.len() == MAX_TEXTS || texts.iter().any(|(known, _)| known == key) {
+                return None;
+            }
+            texts.push((Cow::Borrowed(key), Cow::Borrowed(text)));
+            if !self.goes_on()? {
+                return Some(texts);
+            }
+        }
     }
 
     fn ends(&mut self) -> Option<()> {
@@ -142,7 +196,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn scanned(text: &str) -> Option<Vec<(&str, Loose<'_>)>> {
+    fn scanned(text: &str) -> Option<Vec<(&str, Value<'_>)>> {
         let mut found = Vec::new();
         scan(text, |key, value| found.push((key, value))).map(|()| found)
     }
@@ -157,13 +211,34 @@ mod tests {
         assert_eq!(
             scanned("\t{\"a\" : \"x é y\",\n\"\":12,\"c\":null,\"d\":false} "),
             Some(vec![
-                ("a", Loose::Text("x é y".into())),
-                ("", Loose::Integer(12)),
-                ("c", Loose::Absent),
-                ("d", Loose::Other("a boolean")),
+                ("a", Value::Scalar(Loose::Text("x é y".into()))),
+                ("", Value::Scalar(Loose::Integer(12))),
+                ("c", Value::Scalar(Loose::Absent)),
+                ("d", Value::Scalar(Loose::Other("a boolean"))),
             ])
         );
         assert_eq!(scanned("{}"), Some(vec![]));
+    }
+
+    #[test]
+    fn an_object_of_texts_inside_is_scanned() {
+        let texts = |list: &[(&'static str, &'static str)]| {
+            Value::Texts(
+                list.iter()
+                    .map(|(name, text)| ((*name).into(), (*text).into()))
+                    .collect(),
+            )
+        };
+        assert_eq!(
+            scanned(r#"{"a":{"b":"x", "c" : "" },"d":{}}"#),
+            Some(vec![("a", texts(&[("b", "x"), ("c", "")])), ("d", texts(&[]))])
+        );
+        let entries = |count: u8| {
+            let list: Vec<String> = (0..count).map(|n| format!(r#""{n}":"""#)).collect();
+            format!(r#"{{"a":{{{}}}}}"#, list.join(","))
+        };
+        assert!(scanned(&entries(30)).is_some());
+        assert!(scanned(&entries(31)).is_none());
     }
 
     #[test]
@@ -182,7 +257,14 @@ mod tests {
             "{\"a\":1.5}",
             "{\"a\":1e3}",
             "{\"a\":-1}",
-            "{\"a\":{}}",
+            "{\"a\":{\"b\":1}}",
+            "{\"a\":{\"b\":null}}",
+            "{\"a\":{\"b\":{}}}",
+            "{\"a\":{\"b\":\"\",\"b\":\"\"}}",
+            "{\"a\":{\"b\":\"\",}}",
+            "{\"a\":{\"b\"}}",
+            "{\"a\":{",
+            "{\"a\":{}",
             "{\"a\":[]}",
             "{\"a\":nul}",
             "{\"a\":nulll}",
@@ -209,7 +291,7 @@ mod tests {
 
         #[test]
         fn what_is_scanned_is_what_the_general_parser_reads(
-            text in "[{]? ?(\"[a-c]\" ?: ?(\"[\\PC\\\\\"\n]{0,9}\"|[0-9]{1,20}|-?[0-9][.e]?[0-9]?|null|true|false|\\[\\]),? ?){0,4}[}]? ?",
+            text in "[{]? ?(\"[a-c]\" ?: ?(\"[\\PC\\\\\"\n]{0,9}\"|[0-9]{1,20}|-?[0-9][.e]?[0-9]?|null|true|false|\\[\\]|[{](\"[a-c]\": ?(\"[x\\\\ü]{0,2}\"|1),?){0,3}[}]),? ?){0,4}[}]? ?",
         ) {
             if let Some(found) = scanned(&text) {
                 let value: serde_json::Value = serde_json::from_str(&text).expect("a subset of JSON");
@@ -217,10 +299,16 @@ mod tests {
                 for (key, value) in object {
                     let last = found.iter().rev().find(|(name, _)| name == key).expect("the same keys");
                     let expected = match value {
-                        serde_json::Value::Null => Loose::Absent,
-                        serde_json::Value::Bool(_) => Loose::Other("a boolean"),
-                        serde_json::Value::String(text) => Loose::Text(text.as_str().into()),
-                        other => Loose::Integer(other.as_i64().expect("a whole number")),
+                        serde_json::Value::Null => Value::Scalar(Loose::Absent),
+                        serde_json::Value::Bool(_) => Value::Scalar(Loose::Other("a boolean")),
+                        serde_json::Value::String(text) => Value::Scalar(Loose::Text(text.as_str().into())),
+                        serde_json::Value::Object(object) => {
+                            let Value::Texts(texts) = &last.1 else { panic!("{text}") };
+                            let same = texts.iter().all(|(name, text)| object[&**name] == **text);
+                            prop_assert!(same && texts.len() == object.len());
+                            continue;
+                        }
+                        other => Value::Scalar(Loose::Integer(other.as_i64().expect("a whole number"))),
                     };
                     prop_assert_eq!(&last.1, &expected);
                 }
