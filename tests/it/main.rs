@@ -29,5 +29,6 @@ mod outages;
 mod operate;
 mod odd_records;
 mod endpoints;
+mod encrypted;
 mod inspect;
 mod demo;
