@@ -65,11 +65,17 @@ async fn kafka_over_tls_and_sasl_and_postgres_over_tls_carry_a_webhook() {
 async fn a_certificate_of_an_unknown_authority_is_refused() {
     let mut deployment = encrypted().await;
     // Signed by nobody we know: the system's authorities.
-    deployment.set("postgres.url", &format!("{}?sslmode=verify-full", deployment.database.url));
+    deployment.set(
+        "postgres.url",
+        &format!("{}?sslmode=verify-full", deployment.database.url),
+    );
     let output = deployment.run(&["migrate"]);
     assert!(!output.status.success());
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(said.contains("certificate") || said.contains("UnknownIssuer"), "{said}");
+    assert!(
+        said.contains("certificate") || said.contains("UnknownIssuer"),
+        "{said}"
+    );
 }
 
 #[tokio::test]
@@ -93,7 +99,9 @@ async fn source_records_are_read_with_every_compression() {
         let goal = json!({"site_id": "a.example", "type": "goal", "name": codec, "path": page}).to_string();
         producer
             .send(
-                FutureRecord::to(&deployment.source).key("a.example").payload(&goal),
+                FutureRecord::to(&deployment.source)
+                    .key("a.example")
+                    .payload(&goal),
                 Duration::from_secs(10),
             )
             .await
