@@ -14,7 +14,9 @@ use super::report::{Figure, across};
 use super::stats::percentile;
 use super::{events, kafka};
 
-/// Seconds that do not count: connections are opened, caches filled.
+/// Seconds before the first run, at the same rate: Kafka's JVM compiles what it runs, and takes a core for that.
+const COLD: u64 = 20;
+/// Seconds of each run that do not count: connections are opened, caches filled.
 const WARM_UP: u64 = 3;
 
 pub fn run(options: &Options) -> anyhow::Result<Vec<Figure>> {
@@ -32,8 +34,9 @@ pub fn run(options: &Options) -> anyhow::Result<Vec<Figure>> {
 /// The latencies of each run, in milliseconds.
 async fn measure(options: &Options) -> anyhow::Result<Vec<Vec<f64>>> {
     let warm_up = WARM_UP * options.rate;
+    let cold = COLD * options.rate;
     let each = warm_up + options.seconds * options.rate;
-    let total = each * options.runs as u64;
+    let total = cold + each * options.runs as u64;
     let clock = Instant::now();
     let arrivals: Arc<[AtomicU64]> = (0..total).map(|_| AtomicU64::new(0)).collect();
     let slots = Arc::clone(&arrivals);
@@ -49,20 +52,24 @@ async fn measure(options: &Options) -> anyhow::Result<Vec<Vec<f64>>> {
     let deployment = Deployment::create(options).await?;
     let process = deployment.serve("detect,deliver,api").await?;
     deployment.register(&process, &receiver, options.webhooks).await?;
-    let mut runs = Vec::new();
-    for run in 0..options.runs as u64 {
-        let first = run * each;
+    let run = async |first: u64, count: u64| {
         let publisher = {
             let (options, source) = (options.clone(), deployment.source.clone());
-            std::thread::spawn(move || publish(&options, &source, first, each, clock))
+            std::thread::spawn(move || publish(&options, &source, first, count, clock))
         };
         deployment
-            .all_recorded(&process, &receiver, first + each, first + each)
+            .all_recorded(&process, &receiver, first + count, first + count)
             .await?;
-        let Ok(begun) = publisher.join() else {
-            anyhow::bail!("the publisher panicked");
-        };
-        let begun = begun?;
+        match publisher.join() {
+            Ok(begun) => begun,
+            Err(_) => anyhow::bail!("the publisher panicked"),
+        }
+    };
+    run(0, cold).await?;
+    let mut runs = Vec::new();
+    for number in 0..options.runs as u64 {
+        let first = cold + number * each;
+        let begun = run(first, each).await?;
         let latencies: Vec<f64> = (first + warm_up..first + each)
             .map(|number| {
                 let due = begun + (number - first) * 1_000_000_000 / options.rate;
@@ -72,7 +79,7 @@ async fn measure(options: &Options) -> anyhow::Result<Vec<Vec<f64>>> {
             .collect();
         eprintln!(
             "  run {}: p50 {:.1} ms, p99 {:.1} ms, p99.9 {:.1} ms",
-            run + 1,
+            number + 1,
             percentile(&latencies, 0.5),
             percentile(&latencies, 0.99),
             percentile(&latencies, 0.999)
