@@ -86,6 +86,8 @@ struct SourceState {
     /// The offset after the last one read, or the partition's end if that is beyond.
     next: i64,
     last_record_ms: i64,
+    /// Something of this assignment came: until then the client's word for the partition's end is that of an earlier one.
+    heard: bool,
     /// What was committed last.
     sent: Option<i64>,
     /// And what was written beside it.
@@ -131,6 +133,7 @@ impl Owned {
                 position.map(|position| SourceState {
                     next: position.start,
                     last_record_ms: 0,
+                    heard: false,
                     sent: Some(position.committed),
                     sent_note: position.note.to_string(),
                     position,
@@ -148,6 +151,14 @@ impl Owned {
             ended: None,
             caught_up: false,
             out: Vec::new(),
+        }
+    }
+
+    /// It was given back and is assigned again, with nobody between. Before the first record.
+    pub fn comes_back(&mut self) {
+        self.caught_up = false;
+        for state in self.sources.iter_mut().flatten() {
+            state.heard = false;
         }
     }
 
@@ -241,6 +252,7 @@ impl Owned {
         // A record without a time gets that of the epoch: one that is the same whenever it is read.
         let record_ms = record.timestamp_ms().unwrap_or(0);
         state.next = offset + 1;
+        state.heard = true;
         state.last_record_ms = record_ms;
         self.touched = true;
         let (event, glimpse) = match event {
@@ -301,6 +313,7 @@ impl Owned {
         if let Some(state) = self.sources.get_mut(source).and_then(Option::as_mut) {
             // Transaction markers take offsets too: the end may lie beyond the last record.
             state.next = state.next.max(offset);
+            state.heard = true;
         }
     }
 
@@ -330,7 +343,7 @@ impl Owned {
             .iter()
             .enumerate()
             .filter_map(|(topic, source)| Some((topic, source.as_ref()?)))
-            .all(|(topic, source)| end_of(topic).is_some_and(|end| source.next >= end));
+            .all(|(topic, source)| source.heard && end_of(topic).is_some_and(|end| source.next >= end));
         self.engine.tick(now_ms, self.caught_up);
     }
 
@@ -411,3 +424,7 @@ impl Owned {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "owned_tests.rs"]
+mod tests;

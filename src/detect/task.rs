@@ -440,6 +440,7 @@ impl Detector {
             let owned = match one {
                 Restored::Kept(mut owned) => {
                     owned.engine.set_registry(Arc::clone(&registry));
+                    owned.comes_back();
                     owned
                 }
                 Restored::New(mut owned) => {
