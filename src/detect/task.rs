@@ -44,9 +44,6 @@ const COMMIT_PATIENCE: Duration = Duration::from_secs(1);
 const KEEP: Duration = Duration::from_secs(60);
 /// How long a batch may wait for its episodes' deliveries to be acknowledged.
 const CONFIRM_PATIENCE: Duration = Duration::from_secs(5);
-/// Records handed to the producer and not acknowledged, beyond which nothing is read: far below what makes its queue full, so
-/// that the thread never waits for room there and goes on serving the group.
-const CROWDED: i32 = 20_000;
 /// How long giving partitions back may wait for acknowledgements.
 const SETTLE: Duration = Duration::from_secs(1);
 
@@ -160,7 +157,8 @@ impl Detector {
             self.take_confirmations();
             let mut begun = None;
             let mut now_ms = now_ms;
-            let read = if self.links.publisher.unacknowledged() > CROWDED {
+            // So the thread hardly ever waits for room at the producer's, and goes on serving the group.
+            let read = if self.links.publisher.backlog().is_crowded() {
                 std::thread::sleep(WAIT);
                 0
             } else {
