@@ -95,6 +95,18 @@ struct SourceState {
 }
 
 impl SourceState {
+    /// How many records that were to be read went before they were, if the next one read is at `offset`. `low` is the
+    /// partition's lowest offset. Other gaps are none: transaction markers and compaction leave them.
+    fn missed(&self, offset: i64, low: impl FnOnce() -> Option<i64>) -> u64 {
+        // What lies below the commit would only have rebuilt windows.
+        let wanted = self.next.max(self.position.committed);
+        if offset <= wanted {
+            return 0;
+        }
+        let lost = low().map_or(0, |low| low.min(offset) - wanted);
+        u64::try_from(lost).unwrap_or(0)
+    }
+
     fn last_commit(&self, topic: usize, partition: i32) -> Option<Commit> {
         Some(Commit {
             at: TopicPartition { topic, partition },
@@ -206,11 +218,13 @@ impl Owned {
             })
     }
 
-    /// Handles records in order, until there are none or the engine wants a flush; returns what is left.
+    /// Handles records in order, until there are none or the engine wants a flush; returns what is left. `beginning_of` is
+    /// the cached lowest offset of a source's partition.
     pub fn take<'r, 'm>(
         &mut self,
         records: &'r [(usize, RawRecord<'m>)],
         now_ms: i64,
+        beginning_of: impl Fn(usize) -> Option<i64>,
         outbox: &Outbox,
         counts: &mut Counts,
     ) -> &'r [(usize, RawRecord<'m>)] {
@@ -227,6 +241,7 @@ impl Owned {
             self.engine.approach(glimpse);
         }
         for (handled, ((source, record), event)) in (1..).zip(records.iter().zip(looked_at)) {
+            self.note_missed(*source, record.offset(), &beginning_of, counts);
             self.handle(*source, record, event, now_ms, outbox, counts);
             if self.engine.wants_flush() {
                 return &records[handled..];
@@ -291,11 +306,14 @@ impl Owned {
             .engine
             .on_glimpsed(event, glimpse, &facts, now_ms, &mut self.out);
         counts.handled(source, handled);
+        for stale in self.engine.stale() {
+            counts.stale(*stale, &event.site_id, source, self.partition, offset);
+        }
         if !replaying
             && handled != Handled::Unregistered
             && murmur2::partition_of(event.site_id.as_bytes(), self.partitions) != self.partition
         {
-            counts.miskeyed(source, self.partition, offset, record.key(), &event.site_id);
+            counts.miskeyed(source, self.partition, offset, record.key(), event);
         }
         if !self.out.is_empty() {
             for decision in self.out.drain(..) {
@@ -308,8 +326,30 @@ impl Owned {
         }
     }
 
+    fn note_missed(
+        &self,
+        source: usize,
+        offset: i64,
+        beginning_of: impl Fn(usize) -> Option<i64>,
+        counts: &mut Counts,
+    ) {
+        if let Some(state) = self.sources.get(source).and_then(Option::as_ref) {
+            let missed = state.missed(offset, || beginning_of(source));
+            if missed > 0 {
+                counts.missed(source, self.partition, state.next, missed);
+            }
+        }
+    }
+
     /// The end of a source's partition was reached.
-    pub fn end_reached(&mut self, source: usize, offset: i64) {
+    pub fn end_reached(
+        &mut self,
+        source: usize,
+        offset: i64,
+        beginning_of: impl Fn(usize) -> Option<i64>,
+        counts: &mut Counts,
+    ) {
+        self.note_missed(source, offset, beginning_of, counts);
         if let Some(state) = self.sources.get_mut(source).and_then(Option::as_mut) {
             // Transaction markers take offsets too: the end may lie beyond the last record.
             state.next = state.next.max(offset);
@@ -318,10 +358,13 @@ impl Owned {
     }
 
     /// Publishes the states that changed, with what was decided along, and closes the batch.
-    pub fn flush(&mut self, outbox: &Outbox, counts: &mut Counts) {
+    pub fn flush(&mut self, now_ms: i64, outbox: &Outbox, counts: &mut Counts) {
         for state in self.engine.take_dirty_states() {
             for decision in &state.decisions {
                 counts.decided(decision.event);
+                if self.caught_up {
+                    counts.latency(now_ms - decision.created_at_ms);
+                }
             }
             outbox.publish_state(self.partition, state, &self.pending);
         }

@@ -298,4 +298,4 @@ impl<P> Settling<P> {
 
 #[cfg(test)]
 #[path = "outbox_tests.rs"]
-mod tests;
+pub(crate) mod tests;

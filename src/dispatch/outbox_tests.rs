@@ -20,7 +20,7 @@ fn a_position_settles_only_after_all_before_it() {
 }
 
 /// To a broker that is not there.
-fn outbox() -> Outbox {
+pub(crate) fn outbox() -> Outbox {
     let config = KafkaConfig {
         brokers: "127.0.0.1:9".to_owned(),
         ..KafkaConfig::default()

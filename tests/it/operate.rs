@@ -325,11 +325,12 @@ async fn a_source_that_is_not_keyed_by_site_is_reported_with_topic_key_and_remed
     deployment.registry_is_read(&process).await;
     // Keyed by visitor, as it happens: some of these lie elsewhere.
     for n in 0..8 {
-        let event = json!({"site_id": "example.com", "type": "goal", "name": format!("goal {n}")});
+        let visitor = format!("visitor-{n}");
+        let event = json!({"site_id": "example.com", "type": "goal", "name": format!("goal {n}"), "visitor_id": visitor});
         kafka::publish(
             &deployment.producer,
             &deployment.source,
-            &format!("visitor-{n}"),
+            &visitor,
             event.to_string(),
         )
         .await;
@@ -343,7 +344,7 @@ async fn a_source_that_is_not_keyed_by_site_is_reported_with_topic_key_and_remed
     .await;
     for words in [
         &deployment.source,
-        "key `visitor-",
+        "the event's visitor_id as key",
         "site `example.com`",
         "murmur2_random",
     ] {
@@ -354,5 +355,8 @@ async fn a_source_that_is_not_keyed_by_site_is_reported_with_topic_key_and_remed
         deployment.source
     );
     assert!(process.metric(&series).await >= 1.0);
-    assert!(process.log_text().contains("is not keyed by site"));
+    let log = process.log_text();
+    assert!(log.contains("is not keyed by site"));
+    // A visitor's id is told to nobody.
+    assert!(!notice.contains("visitor-") && !log.contains("visitor-"));
 }
