@@ -72,6 +72,12 @@ pub(super) async fn start(shared: &Shared, publisher: &Publisher, tasks: &mut Ta
         "activity",
         note_heard(shared.pool.clone(), shared.probe.clone(), told),
     );
+    let state_topic = config.kafka.topic("detector-state");
+    // The detector reads it without a group, so it is not among the topics that the series are made for.
+    shared
+        .metrics
+        .unreadable_records
+        .with_label_values(&[&state_topic]);
     let group = config.kafka.topic("detect");
     for number in 0..config.detect.threads {
         let member = GroupMember::join(

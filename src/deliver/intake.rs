@@ -174,15 +174,11 @@ struct Intake {
 impl Intake {
     fn go_round(&mut self, pulse: &AtomicI64) -> anyhow::Result<()> {
         let busy_seconds = self.links.metrics.thread_busy.with_label_values(&["deliver"]);
+        self.show_last_poll(clock::now_ms());
         while !self.links.stop.is_cancelled() {
             let begun = clock::monotonic();
             let now_ms = clock::now_ms();
             pulse.store(now_ms, Ordering::Relaxed);
-            self.links
-                .metrics
-                .last_poll
-                .with_label_values(&["deliver"])
-                .set(now_ms as f64 / 1_000.0);
             anyhow::ensure!(!self.links.voice.has_fatal(), "a Kafka client failed for good");
             self.serve_group()?;
             self.take_completions();
@@ -224,6 +220,8 @@ impl Intake {
                             error = format!("{error:#}"),
                             "partitions could not be taken; trying again"
                         );
+                        let reason = format!("{error:#}");
+                        self.links.health.member_waits(&self.settings.name, reason);
                         self.member.take_later(partitions);
                     }
                 }
@@ -598,6 +596,13 @@ impl Intake {
         commits
     }
 
+    fn show_last_poll(&self, now_ms: i64) {
+        let metrics = &self.links.metrics;
+        let last_poll = metrics.last_poll.with_label_values(&["deliver"]);
+        let share = metrics.shares.of(&self.settings.name);
+        share.smallest(&last_poll, now_ms as f64 / 1_000.0);
+    }
+
     fn show_gauges(&mut self) {
         let now = clock::monotonic();
         if now.duration_since(self.last_gauges) < GAUGES_EVERY {
@@ -605,6 +610,7 @@ impl Intake {
         }
         self.last_gauges = now;
         let now_ms = clock::now_ms();
+        self.show_last_poll(now_ms);
         let mut open = 0;
         let mut by_topic: HashMap<usize, (i64, i64)> = HashMap::new();
         for (at, partition) in &self.partitions {
@@ -637,20 +643,14 @@ impl Intake {
             }
         }
         let metrics = &self.links.metrics;
-        metrics
-            .open_offsets
-            .with_label_values(&["deliver"])
-            .set(open as i64);
+        let share = metrics.shares.of(&self.settings.name);
+        let open_offsets = metrics.open_offsets.with_label_values(&["deliver"]);
+        share.sum(&open_offsets, open as i64);
         for (index, topic) in self.settings.topics.iter().enumerate() {
             let (lag, behind_ms) = by_topic.get(&index).copied().unwrap_or_default();
-            metrics
-                .consumer_lag
-                .with_label_values(&["deliver", topic])
-                .set(lag);
-            metrics
-                .consumer_behind
-                .with_label_values(&["deliver", topic])
-                .set(behind_ms as f64 / 1_000.0);
+            share.sum(&metrics.consumer_lag.with_label_values(&["deliver", topic]), lag);
+            let behind = metrics.consumer_behind.with_label_values(&["deliver", topic]);
+            share.largest(&behind, behind_ms as f64 / 1_000.0);
         }
         metrics
             .queued
@@ -660,6 +660,7 @@ impl Intake {
     fn leave(mut self) {
         self.give_up_partitions(false);
         self.links.health.member_left(&self.settings.name);
+        self.links.metrics.shares.of(&self.settings.name).ends();
         self.member.leave();
     }
 }

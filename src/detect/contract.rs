@@ -98,7 +98,7 @@ pub struct Checkpoint {
     pub clock_ms: Option<i64>,
 }
 
-/// Gauges as of now, and counters since the engine was made.
+/// Gauges as of now.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Registered sites with state.
@@ -107,16 +107,6 @@ pub struct Stats {
     pub visitors: u64,
     /// Episodes of `visitor_spike` going on.
     pub spike_episodes: u64,
-    /// Visitors not counted because their site was at its bound.
-    pub evicted_visitors: u64,
-    /// Names of sources and pages that found no room.
-    pub evicted_labels: u64,
-    /// Live events whose own time was more than a day older than their record.
-    pub clock_skew: u64,
-    /// Notifications withheld because they were stale, by event type.
-    pub stale_goals: u64,
-    pub stale_custom_events: u64,
-    pub stale_spikes: u64,
 }
 
 impl AddAssign for Stats {
@@ -124,11 +114,17 @@ impl AddAssign for Stats {
         self.sites += other.sites;
         self.visitors += other.visitors;
         self.spike_episodes += other.spike_episodes;
-        self.evicted_visitors += other.evicted_visitors;
-        self.evicted_labels += other.evicted_labels;
-        self.clock_skew += other.clock_skew;
-        self.stale_goals += other.stale_goals;
-        self.stale_custom_events += other.stale_custom_events;
-        self.stale_spikes += other.stale_spikes;
     }
+}
+
+/// What happened since it was last taken.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Visitors not counted because their site was at its bound.
+    pub evicted_visitors: u64,
+    /// Names of sources and of pages that found no room.
+    pub evicted_sources: u64,
+    pub evicted_pages: u64,
+    /// For each source topic, live events whose own time was more than a day older than their record.
+    pub clock_skew: Vec<u64>,
 }

@@ -13,10 +13,12 @@
 
 use std::sync::Arc;
 
-pub use super::contract::{Checkpoint, EngineConfig, Handled, Limits, RecordFacts, SourceTopic, Stats};
+pub use super::contract::{
+    Checkpoint, Counters, EngineConfig, Handled, Limits, RecordFacts, SourceTopic, Stats,
+};
 use super::decision::{Decision, Origin};
 use super::glimpse::Glimpse;
-use super::labels::Budget;
+use super::labels::{Budget, OTHER};
 use super::places::Places;
 use super::segments::Segments;
 use super::singles;
@@ -24,7 +26,7 @@ use super::site_state::{Shared, SiteState};
 use super::time::{SourceClock, event_time, whole_second};
 use super::visitors::NO_LABEL;
 use super::window::{Seen, Visit};
-use crate::domain::event::Event;
+use crate::domain::event::{Event, EventType};
 use crate::domain::registry::Registry;
 use crate::domain::site::SiteId;
 use siphasher::sip::SipHasher13;
@@ -52,8 +54,9 @@ pub struct Engine {
     pub(super) gone: Vec<SiteId>,
     /// See [`Engine::wants_flush`].
     pub(super) wants_flush: bool,
-    /// The counters in it; gauges are taken when asked for.
-    counters: Stats,
+    counters: Counters,
+    /// See [`Engine::stale`].
+    stale: Vec<EventType>,
     /// Kept to spare an allocation an event.
     found: Vec<u32>,
 }
@@ -73,7 +76,6 @@ impl Engine {
                     per_site: config.limits.labels_per_site,
                     bytes: config.limits.label_bytes,
                     spent: 0,
-                    evicted: 0,
                 },
             },
             log_clock_ms: None,
@@ -82,7 +84,8 @@ impl Engine {
             dirty: Vec::new(),
             gone: Vec::new(),
             wants_flush: false,
-            counters: Stats::default(),
+            counters: no_counters(sources),
+            stale: Vec::new(),
             found: Vec::new(),
             config,
         }
@@ -142,12 +145,13 @@ impl Engine {
         now_ms: i64,
         out: &mut Vec<Decision>,
     ) -> Handled {
+        self.stale.clear();
         let source = &self.config.sources[record.source];
         let segment = self.shared.segments.begin_record(record.source, record.offset);
         self.rebuilding[record.source] = record.replaying;
         let time = event_time(source.clock, event.timestamp_ms, record.record_ms, now_ms);
         if time.skewed && !record.replaying {
-            self.counters.clock_skew += 1;
+            self.counters.clock_skew[record.source] += 1;
         }
         // Of every site, registered or not: registering one changes nothing for the others.
         if source.clock == SourceClock::Log {
@@ -174,17 +178,20 @@ impl Engine {
 
         let Glimpse { hashes, page, .. } = glimpse;
         let visit = hashes.visitor.map(|hash| {
-            let labels = &mut self.shared.labels;
+            let (labels, counters) = (&mut self.shared.labels, &mut self.counters);
             let seen = Seen {
                 hash,
                 second,
-                source: event
-                    .source
-                    .as_deref()
-                    .map_or(NO_LABEL, |name| state.label(hashes.source, name, labels)),
-                page: page
-                    .as_deref()
-                    .map_or(NO_LABEL, |name| state.label(hashes.page, name, labels)),
+                source: event.source.as_deref().map_or(NO_LABEL, |name| {
+                    let label = state.label(hashes.source, name, labels);
+                    counters.evicted_sources += u64::from(label == OTHER);
+                    label
+                }),
+                page: page.as_deref().map_or(NO_LABEL, |name| {
+                    let label = state.label(hashes.page, name, labels);
+                    counters.evicted_pages += u64::from(label == OTHER);
+                    label
+                }),
             };
             let most = self.config.limits.visitors_per_site;
             state.window.visit(seen, most, segment, &mut self.shared.segments)
@@ -206,12 +213,13 @@ impl Engine {
             event_ms: time.ms,
         };
         if !record.replaying {
-            let (found, counters) = (&mut self.found, &mut self.counters);
-            singles::decide(state.takes(), event, origin, fresh, found, counters, out);
+            let (found, stale) = (&mut self.found, &mut self.stale);
+            singles::decide(state.takes(), event, origin, fresh, found, stale, out);
         }
         if !quiet {
             let judged = state.judge(origin, is_fresh(i64::from(state.window.now()) * 1_000));
-            self.counters.stale_spikes += u64::from(judged.stale);
+            let stale = std::iter::repeat_n(EventType::VisitorSpike, judged.stale as usize);
+            self.stale.extend(stale);
             changed |= judged.changed;
             self.wants_flush |= judged.decided > 0 && state.unconfirmed().len() >= MAX_UNCONFIRMED;
         }
@@ -264,7 +272,17 @@ impl Engine {
         heard
     }
 
-    /// Gauges and counters. Looks at every site: meant for once a second.
+    /// The notifications withheld from the last record because they lie too far in the past, by their type.
+    pub fn stale(&self) -> &[EventType] {
+        &self.stale
+    }
+
+    /// What happened since the last call.
+    pub fn take_counters(&mut self) -> Counters {
+        std::mem::replace(&mut self.counters, no_counters(self.config.sources.len()))
+    }
+
+    /// Gauges. Looks at every site: meant for once a second.
     pub fn stats(&self) -> Stats {
         Stats {
             sites: self.sites.len(),
@@ -274,8 +292,6 @@ impl Engine {
                 .map(|state| u64::from(state.window.live()))
                 .sum(),
             spike_episodes: self.sites.iter().map(|state| u64::from(state.episodes())).sum(),
-            evicted_labels: self.shared.labels.evicted,
-            ..self.counters
         }
     }
 
@@ -322,6 +338,13 @@ impl Engine {
             self.places.set(hash(moved), self.sites.len(), Some(place));
         }
         state.let_go(&mut self.shared);
+    }
+}
+
+fn no_counters(sources: usize) -> Counters {
+    Counters {
+        clock_skew: vec![0; sources],
+        ..Counters::default()
     }
 }
 

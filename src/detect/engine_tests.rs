@@ -108,21 +108,28 @@ fn what_is_stale_is_counted_and_not_told() {
     let mut fed = Fed::new(SourceClock::Live, [site("a", [triggers])]);
     fed.record_ms = RECORD_MS - 901_000;
     let stale_ms = fed.record_ms;
+    let mut told = Vec::new();
     for kind in [EventKind::Goal, EventKind::Custom] {
         let mut event = event("a", kind, stale_ms);
         event.name = Some("x".into());
         assert_eq!(fed.feed(&event), []);
         assert_eq!(fed.handled, Handled::Stale);
+        told.extend_from_slice(fed.engine.stale());
     }
     let second = stale_ms / 1_000;
     assert!(!fed.fires("a", "1", second));
+    assert_eq!(fed.engine.stale(), []);
     assert!(!fed.fires("a", "2", second));
-    let stats = fed.engine.stats();
+    told.extend_from_slice(fed.engine.stale());
     assert_eq!(
-        (stats.stale_goals, stats.stale_custom_events, stats.stale_spikes),
-        (1, 1, 1)
+        told,
+        [
+            EventType::GoalCompletion,
+            EventType::CustomEvent,
+            EventType::VisitorSpike
+        ]
     );
-    assert_eq!(stats.visitors, 2);
+    assert_eq!(fed.engine.stats().visitors, 2);
     // Nor is it later, unless it still lasts: then it is, once.
     fed.record_ms = RECORD_MS;
     assert!(fed.fires("a", "3", second + 2));
@@ -133,14 +140,15 @@ fn what_is_stale_is_counted_and_not_told() {
 fn an_event_over_a_day_older_than_its_record_is_clock_skew() {
     let mut fed = Fed::new(SourceClock::Live, [spiking(1)]);
     assert!(fed.fires("a", "1", 1_000));
-    assert_eq!(fed.engine.stats().clock_skew, 1);
+    assert_eq!(fed.engine.take_counters().clock_skew, [1]);
+    assert_eq!(fed.engine.take_counters().clock_skew, [0], "it was taken");
 }
 
 #[test]
 fn nothing_is_stale_in_a_log() {
     let mut fed = Fed::log([spiking(1)]);
     assert!(fed.fires("a", "1", 1));
-    assert_eq!(fed.engine.stats().stale_spikes, 0);
+    assert_eq!(fed.engine.stale(), []);
 }
 
 // Counting (2)
@@ -179,8 +187,25 @@ fn visitors_beyond_the_bound_are_counted_as_evictions() {
     for visitor in ["1", "2", "3", "4", "5", "1"] {
         assert!(!fed.fires("a", visitor, 1_000));
     }
-    let stats = fed.engine.stats();
-    assert_eq!((stats.visitors, stats.evicted_visitors), (3, 2));
+    assert_eq!(fed.engine.stats().visitors, 3);
+    assert_eq!(fed.engine.take_counters().evicted_visitors, 2);
+}
+
+#[test]
+fn names_without_room_are_counted_apart_as_sources_and_pages() {
+    let mut fed = Fed::log([spiking(1_000)]);
+    fed.engine.config.limits.labels_per_site = 3;
+    fed.engine.shared.labels.per_site = 3;
+    // Each visitor wears a page and a source of its own; the first keep theirs.
+    for visitor in 0..8 {
+        let mut event = view("a", "", 1_000);
+        event.visitor_id = Some(visitor.to_string().into());
+        event.path = Some(format!("/{visitor}").into());
+        event.source = (visitor % 2 == 0).then(|| format!("from {visitor}").into());
+        fed.feed(&event);
+    }
+    let counters = fed.engine.take_counters();
+    assert_eq!((counters.evicted_sources, counters.evicted_pages), (3, 6));
 }
 
 #[test]

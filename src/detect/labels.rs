@@ -1,7 +1,7 @@
 //! Names of sources and pages as small numbers, so that a visitor's latest ones cost four bytes.
 //!
 //! Two bounds hold: labels a site may have, and bytes all sites of a partition may spend on them. Beyond either a new
-//! name becomes `OTHER` and is counted; it is then missing from top lists and nothing else. Labels nobody wears any
+//! name becomes `OTHER`, which the engine counts; it is then missing from top lists and nothing else. Labels nobody wears any
 //! more are collected when they outnumber those that are worn.
 
 use super::places::prefetch;
@@ -24,8 +24,6 @@ pub(super) struct Budget {
     /// Bytes that may be spent.
     pub(super) bytes: usize,
     pub(super) spent: usize,
-    /// Names that found no room, ever.
-    pub(super) evicted: u64,
 }
 
 /// The labels of one site.
@@ -68,7 +66,6 @@ impl Labels {
             return None;
         }
         if !room {
-            budget.evicted += 1;
             return Some(OTHER);
         }
         if (len + 1) * 3 > capacity * 2 {
@@ -195,7 +192,6 @@ mod tests {
             per_site,
             bytes,
             spent: 0,
-            evicted: 0,
         }
     }
 
@@ -226,14 +222,14 @@ mod tests {
     }
 
     #[test]
-    fn without_room_a_name_is_other_and_counted() {
+    fn without_room_a_name_is_other() {
         let (mut labels, mut budget) = (Labels::default(), budget(2, 1 << 20));
         label(&mut labels, "a", 9, &mut budget);
         label(&mut labels, "b", 9, &mut budget);
         labels.collected = 2;
         assert_eq!(label(&mut labels, "c", 9, &mut budget), Some(OTHER));
         assert_eq!(label(&mut labels, "a", 9, &mut budget), Some(0));
-        assert_eq!((budget.evicted, labels.name(OTHER)), (1, None));
+        assert_eq!(labels.name(OTHER), None);
         budget.per_site = 9;
         budget.bytes = budget.spent;
         assert_eq!(label(&mut labels, "c", 9, &mut budget), Some(OTHER));

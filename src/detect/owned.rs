@@ -86,6 +86,8 @@ struct SourceState {
     /// The offset after the last one read, or the partition's end if that is beyond.
     next: i64,
     last_record_ms: i64,
+    /// Something of this assignment came: until then the client's word for the partition's end is that of an earlier one.
+    heard: bool,
     /// What was committed last.
     sent: Option<i64>,
     /// And what was written beside it.
@@ -93,6 +95,18 @@ struct SourceState {
 }
 
 impl SourceState {
+    /// How many records that were to be read went before they were, if the next one read is at `offset`. `low` is the
+    /// partition's lowest offset. Other gaps are none: transaction markers and compaction leave them.
+    fn missed(&self, offset: i64, low: impl FnOnce() -> Option<i64>) -> u64 {
+        // What lies below the commit would only have rebuilt windows.
+        let wanted = self.next.max(self.position.committed);
+        if offset <= wanted {
+            return 0;
+        }
+        let lost = low().map_or(0, |low| low.min(offset) - wanted);
+        u64::try_from(lost).unwrap_or(0)
+    }
+
     fn last_commit(&self, topic: usize, partition: i32) -> Option<Commit> {
         Some(Commit {
             at: TopicPartition { topic, partition },
@@ -131,6 +145,7 @@ impl Owned {
                 position.map(|position| SourceState {
                     next: position.start,
                     last_record_ms: 0,
+                    heard: false,
                     sent: Some(position.committed),
                     sent_note: position.note.to_string(),
                     position,
@@ -148,6 +163,14 @@ impl Owned {
             ended: None,
             caught_up: false,
             out: Vec::new(),
+        }
+    }
+
+    /// It was given back and is assigned again, with nobody between. Before the first record.
+    pub fn comes_back(&mut self) {
+        self.caught_up = false;
+        for state in self.sources.iter_mut().flatten() {
+            state.heard = false;
         }
     }
 
@@ -195,11 +218,13 @@ impl Owned {
             })
     }
 
-    /// Handles records in order, until there are none or the engine wants a flush; returns what is left.
+    /// Handles records in order, until there are none or the engine wants a flush; returns what is left. `beginning_of` is
+    /// the cached lowest offset of a source's partition.
     pub fn take<'r, 'm>(
         &mut self,
         records: &'r [(usize, RawRecord<'m>)],
         now_ms: i64,
+        beginning_of: impl Fn(usize) -> Option<i64>,
         outbox: &Outbox,
         counts: &mut Counts,
     ) -> &'r [(usize, RawRecord<'m>)] {
@@ -216,6 +241,7 @@ impl Owned {
             self.engine.approach(glimpse);
         }
         for (handled, ((source, record), event)) in (1..).zip(records.iter().zip(looked_at)) {
+            self.note_missed(*source, record.offset(), &beginning_of, counts);
             self.handle(*source, record, event, now_ms, outbox, counts);
             if self.engine.wants_flush() {
                 return &records[handled..];
@@ -241,6 +267,7 @@ impl Owned {
         // A record without a time gets that of the epoch: one that is the same whenever it is read.
         let record_ms = record.timestamp_ms().unwrap_or(0);
         state.next = offset + 1;
+        state.heard = true;
         state.last_record_ms = record_ms;
         self.touched = true;
         let (event, glimpse) = match event {
@@ -279,11 +306,14 @@ impl Owned {
             .engine
             .on_glimpsed(event, glimpse, &facts, now_ms, &mut self.out);
         counts.handled(source, handled);
+        for stale in self.engine.stale() {
+            counts.stale(*stale, &event.site_id, source, self.partition, offset);
+        }
         if !replaying
             && handled != Handled::Unregistered
             && murmur2::partition_of(event.site_id.as_bytes(), self.partitions) != self.partition
         {
-            counts.miskeyed(source, self.partition, offset, record.key(), &event.site_id);
+            counts.miskeyed(source, self.partition, offset, record.key(), event);
         }
         if !self.out.is_empty() {
             for decision in self.out.drain(..) {
@@ -296,19 +326,45 @@ impl Owned {
         }
     }
 
+    fn note_missed(
+        &self,
+        source: usize,
+        offset: i64,
+        beginning_of: impl Fn(usize) -> Option<i64>,
+        counts: &mut Counts,
+    ) {
+        if let Some(state) = self.sources.get(source).and_then(Option::as_ref) {
+            let missed = state.missed(offset, || beginning_of(source));
+            if missed > 0 {
+                counts.missed(source, self.partition, state.next, missed);
+            }
+        }
+    }
+
     /// The end of a source's partition was reached.
-    pub fn end_reached(&mut self, source: usize, offset: i64) {
+    pub fn end_reached(
+        &mut self,
+        source: usize,
+        offset: i64,
+        beginning_of: impl Fn(usize) -> Option<i64>,
+        counts: &mut Counts,
+    ) {
+        self.note_missed(source, offset, beginning_of, counts);
         if let Some(state) = self.sources.get_mut(source).and_then(Option::as_mut) {
             // Transaction markers take offsets too: the end may lie beyond the last record.
             state.next = state.next.max(offset);
+            state.heard = true;
         }
     }
 
     /// Publishes the states that changed, with what was decided along, and closes the batch.
-    pub fn flush(&mut self, outbox: &Outbox, counts: &mut Counts) {
+    pub fn flush(&mut self, now_ms: i64, outbox: &Outbox, counts: &mut Counts) {
         for state in self.engine.take_dirty_states() {
             for decision in &state.decisions {
                 counts.decided(decision.event);
+                if self.caught_up {
+                    counts.latency(now_ms - decision.created_at_ms);
+                }
             }
             outbox.publish_state(self.partition, state, &self.pending);
         }
@@ -330,7 +386,7 @@ impl Owned {
             .iter()
             .enumerate()
             .filter_map(|(topic, source)| Some((topic, source.as_ref()?)))
-            .all(|(topic, source)| end_of(topic).is_some_and(|end| source.next >= end));
+            .all(|(topic, source)| source.heard && end_of(topic).is_some_and(|end| source.next >= end));
         self.engine.tick(now_ms, self.caught_up);
     }
 
@@ -411,3 +467,7 @@ impl Owned {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "owned_tests.rs"]
+mod tests;

@@ -125,6 +125,8 @@ pub(super) fn load_states(
         .collect();
     let partitions: BTreeSet<i32> = new.keys().copied().collect();
     let topic = settings.kafka.topic("detector-state");
+    // They stay where they are, as the latest of their keys: put elsewhere, they would be so again with every take-over.
+    let unreadable = voice.metrics().unreadable_records.with_label_values(&[&topic]);
     let mut newer = None;
     table::read(
         &settings.kafka,
@@ -138,6 +140,7 @@ pub(super) fn load_states(
                 return;
             };
             let Ok(site_id) = std::str::from_utf8(key) else {
+                unreadable.inc();
                 tracing::error!(
                     topic,
                     partition,
@@ -149,10 +152,13 @@ pub(super) fn load_states(
             match owned.engine.load_state(site_id, value) {
                 Ok(()) => {}
                 Err(error @ super::stored::StateError::Newer { .. }) => {
-                    tracing::error!(topic, partition, offset, site.id = site_id, error = %error, "finish the upgrade: this process cannot go on where a newer one was");
-                    newer.get_or_insert(error);
+                    let at = format!(
+                        "{topic}/{partition}, offset {offset}: finish the upgrade, this process cannot go on where a newer one was"
+                    );
+                    newer.get_or_insert((error, at));
                 }
                 Err(error) => {
+                    unreadable.inc();
                     tracing::error!(topic, partition, offset, site.id = site_id, error = %error, "an unreadable state record is passed over; an episode under way may fire again")
                 }
             }
@@ -160,7 +166,7 @@ pub(super) fn load_states(
     )?;
     match newer {
         // Going on would decide again what the newer version has decided.
-        Some(error) => Err(error).context("loading the detector's state"),
+        Some((error, at)) => Err(error).context(at).context("loading the detector's state"),
         None => Ok(()),
     }
 }

@@ -2,7 +2,6 @@
 //!
 //! They need no state, so they are decided again whenever an uncommitted record is read again, with the same ids.
 
-use super::contract::Stats;
 use super::decision::{CompletedGoal, Decision, Origin, custom_event, goal_completion, takers};
 use super::goals::{GoalIndex, Heads};
 use crate::domain::event::{Event, EventKind, EventType};
@@ -22,15 +21,15 @@ pub(super) struct Takes<'a> {
     pub(super) custom_event: bool,
 }
 
-/// Decides what `event` means to those who take single events. What is not `fresh` is counted and not told. `found`
-/// is scratch space.
+/// Decides what `event` means to those who take single events. What is not `fresh` is not told, and its
+/// type is added to `stale`. `found` is scratch space.
 pub(super) fn decide(
     takes: Takes<'_>,
     event: &Event<'_>,
     origin: Origin<'_>,
     fresh: bool,
     found: &mut Vec<u32>,
-    counters: &mut Stats,
+    stale: &mut Vec<EventType>,
     out: &mut Vec<Decision>,
 ) {
     let Takes { site, goals, .. } = takes;
@@ -58,7 +57,7 @@ pub(super) fn decide(
                 let goal = CompletedGoal::Configured(goal);
                 out.push(goal_completion(site, event, goal, origin, webhooks));
             } else {
-                counters.stale_goals += 1;
+                stale.push(EventType::GoalCompletion);
             }
         }
         // Published and configured under one name, it is one completion.
@@ -70,7 +69,7 @@ pub(super) fn decide(
                 let goal = CompletedGoal::Published(name);
                 out.push(goal_completion(site, event, goal, origin, webhooks));
             } else {
-                counters.stale_goals += 1;
+                stale.push(EventType::GoalCompletion);
             }
         }
     }
@@ -81,7 +80,7 @@ pub(super) fn decide(
         } else if fresh {
             out.push(custom_event(site, event, name, origin, webhooks));
         } else {
-            counters.stale_custom_events += 1;
+            stale.push(EventType::CustomEvent);
         }
     }
 }

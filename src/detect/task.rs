@@ -31,6 +31,7 @@ use crate::kafka::context::Voice;
 use crate::kafka::member::{GroupMember, MemberEvent, TopicPartition, partition_numbers};
 use crate::kafka::native::{Funnel, RawRecord, Read};
 use crate::kafka::producer::Publisher;
+use crate::telemetry::throttle::Throttle;
 use crate::telemetry::{Health, Metrics};
 
 /// Longest wait for a record: how soon a rebalance is seen.
@@ -42,11 +43,8 @@ const COMMIT_EVERY: Duration = Duration::from_millis(500);
 const COMMIT_PATIENCE: Duration = Duration::from_secs(1);
 /// How long a revoked partition's engine is kept.
 const KEEP: Duration = Duration::from_secs(60);
-/// How long a batch may wait for its episodes' deliveries to be acknowledged.
+/// How long a read may wait, all in all, for its episodes' deliveries to be acknowledged.
 const CONFIRM_PATIENCE: Duration = Duration::from_secs(5);
-/// Records handed to the producer and not acknowledged, beyond which nothing is read: far below what makes its queue full, so
-/// that the thread never waits for room there and goes on serving the group.
-const CROWDED: i32 = 20_000;
 /// How long giving partitions back may wait for acknowledgements.
 const SETTLE: Duration = Duration::from_secs(1);
 
@@ -92,6 +90,10 @@ struct Detector {
     kept: HashMap<i32, Kept>,
     counts: Counts,
     revoked_at: Option<Instant>,
+    /// Of the line that says why partitions are not taken.
+    refused: Throttle,
+    /// Until when the records read last may wait for confirmations.
+    confirm_until: Instant,
     last_tick: Instant,
     last_heard: Instant,
     last_commit: Instant,
@@ -130,6 +132,8 @@ pub fn run(member: GroupMember, settings: DetectSettings, links: DetectLinks) ->
         kept: HashMap::new(),
         counts: Counts::new(sources, Arc::clone(&links.metrics)),
         revoked_at: None,
+        refused: Throttle::default(),
+        confirm_until: now,
         last_tick: now,
         last_heard: now,
         last_commit: now,
@@ -140,6 +144,7 @@ pub fn run(member: GroupMember, settings: DetectSettings, links: DetectLinks) ->
     detector.links.health.pulse_ends(&detector.settings.name);
     detector.give_up_partitions(false);
     detector.links.health.member_left(&detector.settings.name);
+    detector.links.metrics.shares.of(&detector.settings.name).ends();
     drop(funnel);
     detector.member.leave();
     result
@@ -148,42 +153,47 @@ pub fn run(member: GroupMember, settings: DetectSettings, links: DetectLinks) ->
 impl Detector {
     fn go_round(&mut self, funnel: &mut Funnel, pulse: &AtomicI64) -> anyhow::Result<()> {
         let busy_seconds = self.links.metrics.thread_busy.with_label_values(&["detect"]);
-        let last_poll = self.links.metrics.last_poll.with_label_values(&["detect"]);
+        // From the beginning, so that a thread that never comes to its first tick is seen.
+        self.show_last_poll(clock::now_ms());
         let mut wait = Duration::ZERO;
         while !self.links.stop.is_cancelled() {
             let now_ms = clock::now_ms();
             pulse.store(now_ms, Ordering::Relaxed);
-            last_poll.set(now_ms as f64 / 1_000.0);
             anyhow::ensure!(!self.links.voice.has_fatal(), "a Kafka client failed for good");
             self.serve_group(funnel)?;
             self.take_registry();
             self.take_confirmations();
             let mut begun = None;
+            let mut records_came = false;
             let mut now_ms = now_ms;
-            let read = if self.links.publisher.unacknowledged() > CROWDED {
+            // So the thread hardly ever waits for room at the producer's, and goes on serving the group.
+            let read = if self.links.publisher.backlog().is_crowded() {
                 std::thread::sleep(WAIT);
                 0
             } else {
                 funnel.read(wait, |read| {
                     if begun.is_none() {
-                        begun = Some(clock::monotonic());
+                        let now = clock::monotonic();
+                        begun = Some(now);
+                        self.confirm_until = now + CONFIRM_PATIENCE;
                         now_ms = clock::now_ms();
                         // What changed while nothing came holds for what comes now.
                         self.take_registry();
                     }
+                    records_came |= matches!(read, Read::Records(..));
                     self.take(read, now_ms);
                 })
             };
             if read > 0 {
                 self.flush();
-                if let Some(revoked_at) = self.revoked_at.take() {
-                    let pause = clock::monotonic().duration_since(revoked_at);
-                    self.links
-                        .metrics
-                        .rebalance_pause
-                        .with_label_values(&["detect"])
-                        .observe(pause.as_secs_f64());
-                }
+            }
+            if records_came && let Some(revoked_at) = self.revoked_at.take() {
+                let pause = clock::monotonic().duration_since(revoked_at);
+                self.links
+                    .metrics
+                    .rebalance_pause
+                    .with_label_values(&["detect"])
+                    .observe(pause.as_secs_f64());
             }
             self.tick();
             self.commit();
@@ -199,25 +209,35 @@ impl Detector {
         match read {
             Read::Records(partition, records) => self.take_records(partition, records, now_ms),
             Read::End(at, offset) => {
+                let member = &self.member;
                 if let Some(owned) = owned_mut(&mut self.owned, at.partition) {
-                    owned.end_reached(at.topic, offset);
+                    owned.end_reached(
+                        at.topic,
+                        offset,
+                        |_| member.cached_beginning(at),
+                        &mut self.counts,
+                    );
                 }
             }
             Read::Error(code) => {
                 self.links.voice.note(Some(code));
-                tracing::warn!(group = "detect", error = %code, "reading failed; it is tried again");
+                if let Some(suppressed) = self.links.voice.admit(Some(code)) {
+                    tracing::warn!(group = "detect", error = %code, suppressed, "reading failed; it is tried again");
+                }
             }
         }
     }
 
     fn take_records(&mut self, partition: i32, mut records: &[(usize, RawRecord<'_>)], now_ms: i64) {
         while !records.is_empty() {
+            let member = &self.member;
+            let beginning_of = |topic| member.cached_beginning(TopicPartition { topic, partition });
             let Some(owned) = owned_mut(&mut self.owned, partition) else {
                 return;
             };
-            records = owned.take(records, now_ms, &self.outbox, &mut self.counts);
+            records = owned.take(records, now_ms, beginning_of, &self.outbox, &mut self.counts);
             if owned.engine.wants_flush() {
-                owned.flush(&self.outbox, &mut self.counts);
+                owned.flush(now_ms, &self.outbox, &mut self.counts);
                 self.wait_for_confirmations(partition);
             }
         }
@@ -225,8 +245,9 @@ impl Detector {
 
     /// Publishes what the last records led to.
     fn flush(&mut self) {
+        let now_ms = clock::now_ms();
         for owned in self.owned.iter_mut().flatten() {
-            owned.flush(&self.outbox, &mut self.counts);
+            owned.flush(now_ms, &self.outbox, &mut self.counts);
         }
         self.counts.flush();
     }
@@ -257,11 +278,10 @@ impl Detector {
 
     /// A site was given as many decisions as its state holds: the log is read faster than episodes can be confirmed.
     fn wait_for_confirmations(&mut self, partition: i32) {
-        let deadline = clock::monotonic() + CONFIRM_PATIENCE;
         while owned_mut(&mut self.owned, partition)
             .is_some_and(|owned| !owned.engine.unconfirmed().is_empty())
         {
-            let left = deadline.saturating_duration_since(clock::monotonic());
+            let left = self.confirm_until.saturating_duration_since(clock::monotonic());
             match self.confirmed.recv_timeout(left) {
                 Ok(one) => self.confirm(&one),
                 // Kafka is slow or away. The group must be served: what is unconfirmed stays in the state, which grows.
@@ -277,6 +297,8 @@ impl Detector {
             return;
         }
         self.last_tick = now;
+        // Of those that did not come back the memory is given back, rebalance or none.
+        self.kept.retain(|_, kept| kept.until > now);
         let now_ms = clock::now_ms();
         let member = &self.member;
         for owned in self.owned.iter_mut().flatten() {
@@ -286,10 +308,12 @@ impl Detector {
             });
         }
         self.flush();
+        self.tell_counters();
+        self.show_last_poll(now_ms);
         self.show_gauges(now_ms);
         self.tell_heard(now);
-        for notice in self.counts.take_notices() {
-            self.links.health.notice("mis-keyed source", notice);
+        for (topic, text) in self.counts.take_notices() {
+            self.links.health.notice(topic, text, now_ms);
         }
     }
 
@@ -331,28 +355,34 @@ impl Detector {
                 replay += standing.replaying;
             }
         }
-        metrics.sites.set(stats.sites as i64);
-        metrics.visitors.set(stats.visitors as i64);
-        metrics
-            .episodes
-            .with_label_values(&["visitor_spike"])
-            .set(stats.spike_episodes as i64);
-        metrics
-            .open_offsets
-            .with_label_values(&["detect"])
-            .set(open as i64);
-        metrics.replay_remaining.set(replay);
+        let share = metrics.shares.of(&self.settings.name);
+        share.sum(&metrics.sites, stats.sites as i64);
+        share.sum(&metrics.visitors, stats.visitors as i64);
+        let episodes = metrics.episodes.with_label_values(&["visitor_spike"]);
+        share.sum(&episodes, stats.spike_episodes as i64);
+        let open_offsets = metrics.open_offsets.with_label_values(&["detect"]);
+        share.sum(&open_offsets, open as i64);
+        share.sum(&metrics.replay_remaining, replay);
         for (source, (lag, behind_ms)) in self.settings.engine.sources.iter().zip(by_source) {
-            metrics
-                .consumer_lag
-                .with_label_values(&["detect", &source.topic])
-                .set(lag);
-            metrics
-                .consumer_behind
-                .with_label_values(&["detect", &source.topic])
-                .set(behind_ms as f64 / 1_000.0);
+            let labels = ["detect", &*source.topic];
+            share.sum(&metrics.consumer_lag.with_label_values(&labels), lag);
+            let behind = metrics.consumer_behind.with_label_values(&labels);
+            share.largest(&behind, behind_ms as f64 / 1_000.0);
         }
-        self.counts.show(stats);
+    }
+
+    fn show_last_poll(&self, now_ms: i64) {
+        let metrics = &self.links.metrics;
+        let last_poll = metrics.last_poll.with_label_values(&["detect"]);
+        let share = metrics.shares.of(&self.settings.name);
+        share.smallest(&last_poll, now_ms as f64 / 1_000.0);
+    }
+
+    /// What engines count is theirs until it is told: one that is given back may not come back.
+    fn tell_counters(&mut self) {
+        for owned in self.owned.iter_mut().flatten() {
+            self.counts.counted(owned.engine.take_counters());
+        }
     }
 
     fn commit(&mut self) {
@@ -380,11 +410,16 @@ impl Detector {
             match event {
                 MemberEvent::Assigned(partitions) => {
                     if let Err(error) = self.assigned(&partitions, funnel) {
-                        tracing::warn!(
-                            group = "detect",
-                            error = format!("{error:#}"),
-                            "partitions could not be taken; trying again"
-                        );
+                        let reason = format!("{error:#}");
+                        if let Some(suppressed) = self.refused.admit(clock::monotonic()) {
+                            tracing::warn!(
+                                group = "detect",
+                                error = reason,
+                                suppressed,
+                                "partitions could not be taken; trying again"
+                            );
+                        }
+                        self.links.health.member_waits(&self.settings.name, reason);
                         self.owned.clear();
                         self.member.take_later(partitions);
                     }
@@ -440,6 +475,7 @@ impl Detector {
             let owned = match one {
                 Restored::Kept(mut owned) => {
                     owned.engine.set_registry(Arc::clone(&registry));
+                    owned.comes_back();
                     owned
                 }
                 Restored::New(mut owned) => {
@@ -501,6 +537,7 @@ impl Detector {
             let commits = self.commits(again);
             self.member.commit_and_wait(&commits, COMMIT_PATIENCE);
         }
+        self.tell_counters();
         let until = clock::monotonic() + KEEP;
         for owned in self.owned.drain(..).flatten() {
             self.kept.insert(owned.partition, Kept { owned: *owned, until });

@@ -19,7 +19,8 @@ use crate::detect::stored::StateRecord;
 use crate::domain::delivery::Origin;
 use crate::domain::id::DeliveryId;
 use crate::domain::site::SiteId;
-use crate::kafka::producer::{Outgoing, Publisher};
+use crate::kafka::backlog::Portion;
+use crate::kafka::producer::{Outgoing, PublishError, Publisher};
 
 /// How long the thread waits before it offers a record to a full queue again.
 const FULL_QUEUE_PAUSE: Duration = Duration::from_millis(1);
@@ -97,25 +98,27 @@ impl Outbox {
     /// Publishes a record that nothing waits for but its batch.
     pub fn publish(&self, record: OwnedRecord, pending: &Pending) {
         pending.add();
-        let record = Arc::new(record);
+        let portion = self.publisher.backlog().add(1, record.as_outgoing().bytes());
+        // Shared by the tries to hand it over, of which one succeeds.
+        let record = Arc::new((record, portion));
         loop {
             let (again, outbox, pending) = (Arc::clone(&record), self.clone(), pending.clone());
-            let done = move |result: Result<(), _>| match result {
+            let done = move |result: Result<(), PublishError>| match result {
                 Ok(()) => pending.done(),
                 // Refused, not lost: offered again until it is taken, and until then nothing after it is committed.
                 Err(error) => {
-                    tracing::error!(topic = %again.topic, error = %error, "publishing failed; trying again");
                     let publisher = outbox.publisher.clone();
+                    error.log(publisher.voice());
                     outbox.tasks.spawn_on(
                         async move {
-                            publisher.publish(again.as_outgoing()).await;
+                            publisher.publish(again.0.as_outgoing()).await;
                             pending.done();
                         },
                         &outbox.runtime,
                     );
                 }
             };
-            if self.publisher.try_publish(record.as_outgoing(), done) {
+            if self.publisher.try_publish(record.0.as_outgoing(), done) {
                 return;
             }
             std::thread::sleep(FULL_QUEUE_PAUSE);
@@ -139,10 +142,12 @@ impl Outbox {
             value: state.bytes.map(Into::into),
             headers: Vec::new(),
         };
+        let portion = self.carry(&state.decisions, Some(&record));
         let acknowledged = self.hand_over(&record);
         let (outbox, pending) = (self.clone(), pending.clone());
         self.tasks.spawn_on(
             async move {
+                let _until_done = portion;
                 if !matches!(acknowledged.await, Ok(Ok(()))) {
                     outbox.publisher.publish(record.as_outgoing()).await;
                 }
@@ -159,14 +164,28 @@ impl Outbox {
             return;
         }
         pending.add();
+        let portion = self.carry(&decisions, None);
         let (outbox, pending) = (self.clone(), pending.clone());
         self.tasks.spawn_on(
             async move {
+                let _until_done = portion;
                 outbox.publish_episodes(partition, decisions).await;
                 pending.done();
             },
             &self.runtime,
         );
+    }
+
+    /// Counts a state and the deliveries that are to follow it.
+    fn carry(&self, decisions: &[Decision], state: Option<&OwnedRecord>) -> Portion {
+        let deliveries: usize = decisions.iter().map(|decision| decision.webhooks.len()).sum();
+        let bodies = decisions
+            .iter()
+            .map(|decision| decision.webhooks.len() * decision.body.len());
+        let bytes = bodies.sum::<usize>() + state.map_or(0, |state| state.as_outgoing().bytes());
+        self.publisher
+            .backlog()
+            .add(deliveries + usize::from(state.is_some()), bytes)
     }
 
     async fn publish_episodes(&self, partition: i32, decisions: Vec<Decision>) {
@@ -186,10 +205,7 @@ impl Outbox {
     }
 
     /// Hands a record over in the order of the calls.
-    fn hand_over(
-        &self,
-        record: &OwnedRecord,
-    ) -> tokio::sync::oneshot::Receiver<Result<(), crate::kafka::producer::PublishError>> {
+    fn hand_over(&self, record: &OwnedRecord) -> tokio::sync::oneshot::Receiver<Result<(), PublishError>> {
         loop {
             let (done, acknowledged) = tokio::sync::oneshot::channel();
             if self
@@ -281,22 +297,5 @@ impl<P> Settling<P> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_position_settles_only_after_all_before_it() {
-        let mut settling = Settling::default();
-        let (first, second) = (Pending::default(), Pending::default());
-        first.add();
-        second.add();
-        settling.push(10, first.clone());
-        settling.push(20, second.clone());
-        settling.push(30, Pending::default());
-        second.done();
-        assert_eq!(settling.take(), None);
-        first.done();
-        assert_eq!(settling.take(), Some(30));
-        assert_eq!(settling.take(), None);
-    }
-}
+#[path = "outbox_tests.rs"]
+pub(crate) mod tests;

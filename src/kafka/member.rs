@@ -293,7 +293,14 @@ impl GroupMember {
 
     /// Next offset of a partition as the last fetch told it, without asking anybody.
     pub fn cached_end(&self, at: TopicPartition) -> Option<i64> {
-        native::cached_high_watermark(&self.consumer, &self.topics[at.topic], at.partition)
+        let (_, high) = native::cached_watermarks(&self.consumer, &self.topics[at.topic], at.partition)?;
+        (high >= 0).then_some(high)
+    }
+
+    /// Lowest offset of a partition as the last fetch told it, without asking anybody.
+    pub fn cached_beginning(&self, at: TopicPartition) -> Option<i64> {
+        let (low, _) = native::cached_watermarks(&self.consumer, &self.topics[at.topic], at.partition)?;
+        (low >= 0).then_some(low)
     }
 
     /// Takes partitions, each from its start offset, each with a queue of its own.

@@ -9,6 +9,7 @@ pub mod context;
 pub mod member;
 pub mod commits;
 pub mod native;
+pub mod backlog;
 pub mod producer;
 pub mod table;
 pub mod murmur2;

@@ -286,9 +286,13 @@ pub fn headers<'a>(message: &'a BorrowedMessage<'_>) -> Vec<(&'a [u8], Option<&'
     }
 }
 
-/// The partition's next offset as the last fetch told it. Not asked of the broker: under `read_committed` that would
-/// answer the last stable offset, which a caught-up reader may never equal.
-pub(super) fn cached_high_watermark(consumer: &MemberConsumer, topic: &str, partition: i32) -> Option<i64> {
+/// The partition's lowest and next offset as the last fetch told them, if one has. Not asked of the broker: under
+/// `read_committed` that would answer the last stable offset, which a caught-up reader may never equal.
+pub(super) fn cached_watermarks(
+    consumer: &MemberConsumer,
+    topic: &str,
+    partition: i32,
+) -> Option<(i64, i64)> {
     let name = CString::new(topic).ok()?;
     let (mut low, mut high) = (-1_i64, -1_i64);
     // SAFETY: client and name are alive, both numbers outlive the call.
@@ -301,5 +305,5 @@ pub(super) fn cached_high_watermark(consumer: &MemberConsumer, topic: &str, part
             &raw mut high,
         )
     };
-    (!error.is_error() && high >= 0).then_some(high)
+    (!error.is_error()).then_some((low, high))
 }

@@ -11,6 +11,7 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
 use rdkafka::util::Timeout;
 
+use super::backlog::Backlog;
 use super::context::Voice;
 use super::settings;
 use crate::clock;
@@ -32,15 +33,14 @@ pub struct Outgoing<'a> {
 
 impl Outgoing<'_> {
     /// What it weighs in the producer's queue, about.
-    fn bytes(&self) -> i64 {
+    pub fn bytes(&self) -> usize {
         let own = self.headers.iter().map(|(name, value)| name.len() + value.len());
         let passed_on = self
             .passed_on
             .iter()
             .map(|(name, value)| name.len() + value.as_ref().map_or(0, Vec::len));
         let headers: usize = own.chain(passed_on).sum();
-        let bytes = self.key.map_or(0, <[u8]>::len) + self.value.map_or(0, <[u8]>::len) + headers;
-        i64::try_from(bytes).unwrap_or(i64::MAX)
+        self.key.map_or(0, <[u8]>::len) + self.value.map_or(0, <[u8]>::len) + headers
     }
 }
 
@@ -53,6 +53,15 @@ pub type RawHeader = (String, Option<Vec<u8>>);
 pub struct PublishError {
     topic: String,
     code: RDKafkaErrorCode,
+}
+
+impl PublishError {
+    /// Says that it is tried again, at most once a second for a cause: there may be thousands of records.
+    pub fn log(&self, voice: &Voice) {
+        if let Some(suppressed) = voice.admit(Some(self.code)) {
+            tracing::error!(topic = self.topic, error = %self, suppressed, "publishing failed; trying again");
+        }
+    }
 }
 
 type Done = Box<dyn FnOnce(Result<(), PublishError>) + Send + Sync>;
@@ -111,6 +120,7 @@ pub struct Publisher {
     producer: Arc<ThreadedProducer<PublisherContext>>,
     prefix: Arc<str>,
     voice: Voice,
+    backlog: Backlog,
 }
 
 impl fmt::Debug for Publisher {
@@ -131,6 +141,7 @@ impl Publisher {
             producer: Arc::new(producer),
             prefix: config.topic_prefix.as_str().into(),
             voice,
+            backlog: Backlog::default(),
         })
     }
 
@@ -141,7 +152,7 @@ impl Publisher {
         record: Outgoing<'_>,
         done: impl FnOnce(Result<(), PublishError>) + Send + Sync + 'static,
     ) -> bool {
-        let bytes = record.bytes();
+        let bytes = i64::try_from(record.bytes()).unwrap_or(i64::MAX);
         let receipt = Box::new(Receipt {
             label: self.label(record.topic),
             handed_over: clock::monotonic(),
@@ -203,7 +214,7 @@ impl Publisher {
             match answer.await {
                 Ok(Ok(())) => return,
                 Ok(Err(error)) => {
-                    tracing::error!(topic = record.topic, error = %error, "publishing failed; trying again");
+                    error.log(&self.voice);
                     tokio::time::sleep(REFUSED_PAUSE).await;
                 }
                 // The producer is gone only while the process ends.
@@ -215,6 +226,16 @@ impl Publisher {
     /// Waits until everything handed over is acknowledged, at most `timeout`.
     pub fn flush(&self, timeout: Duration) -> bool {
         self.producer.flush(Timeout::After(timeout)).is_ok()
+    }
+
+    /// What detector threads have handed over and is not done, with what was refused and waits to be offered again.
+    pub fn backlog(&self) -> &Backlog {
+        &self.backlog
+    }
+
+    /// Where the client's errors are told.
+    pub fn voice(&self) -> &Voice {
+        &self.voice
     }
 
     /// Records handed over and not yet acknowledged.

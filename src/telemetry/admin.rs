@@ -64,7 +64,7 @@ async fn healthz(State(state): State<AdminState>) -> Response {
 }
 
 async fn readyz(State(state): State<AdminState>) -> Response {
-    let readiness = state.health.readiness();
+    let readiness = state.health.readiness(clock::now_ms());
     let status = if readiness.ready {
         StatusCode::OK
     } else {

@@ -10,6 +10,8 @@ use super::metrics::{Metrics, READY_CHECKS};
 
 /// A thread of ours must have gone round within this many milliseconds.
 const TICK_LIMIT_MS: i64 = 45_000;
+/// How long a notice stays that is not said again.
+const NOTICE_MS: i64 = 10 * 60_000;
 
 /// What `/readyz` answers.
 #[derive(Debug, Serialize)]
@@ -28,10 +30,11 @@ pub struct Readiness {
 pub struct Health {
     metrics: Arc<Metrics>,
     checks: Mutex<BTreeMap<&'static str, Result<(), String>>>,
-    notices: Mutex<BTreeMap<String, String>>,
+    /// By key: what was said last, and when.
+    notices: Mutex<BTreeMap<String, (String, i64)>>,
     ticks: Mutex<BTreeMap<String, Arc<AtomicI64>>>,
-    /// Of each group member: how many partitions it was last assigned, once it was.
-    partitions: Mutex<BTreeMap<String, Option<usize>>>,
+    /// Of each group member: how many partitions it was last assigned, or why that is still to come.
+    partitions: Mutex<BTreeMap<String, Result<usize, String>>>,
     stopping: AtomicBool,
 }
 
@@ -64,12 +67,13 @@ impl Health {
         }
     }
 
-    /// Says something to whoever looks at `/readyz`, once for each `key`.
-    pub fn notice(&self, key: &str, text: String) {
+    /// Says something to whoever looks at `/readyz`, once for each `key`, until it was not said again for ten minutes.
+    pub fn notice(&self, key: &str, text: String, now_ms: i64) {
         let mut notices = lock(&self.notices);
+        notices.retain(|_, (_, said_ms)| is_current(*said_ms, now_ms));
         // Bounded: an operator reads a few, not thousands.
         if notices.len() < 20 || notices.contains_key(key) {
-            notices.insert(key.to_owned(), text);
+            notices.insert(key.to_owned(), (text, now_ms));
         }
     }
 
@@ -89,24 +93,30 @@ impl Health {
 
     /// A group member is about to join. The process is not ready before all of them were assigned what is theirs.
     pub fn member_joins(&self, member: &str) {
-        lock(&self.partitions).insert(member.to_owned(), None);
+        lock(&self.partitions).insert(member.to_owned(), Err("starting".to_owned()));
+    }
+
+    /// A member was assigned partitions and cannot take them yet.
+    pub fn member_waits(&self, member: &str, reason: String) {
+        self.set_member(member, Err(format!("{member}: {reason}")));
     }
 
     /// How many partitions a member holds now.
     pub fn set_partitions(&self, member: &str, count: usize) {
-        let all = {
-            let mut partitions = lock(&self.partitions);
-            partitions.insert(member.to_owned(), Some(count));
-            partitions.values().all(Option::is_some)
-        };
-        if all {
-            self.set("assignment", Ok(()));
-        }
+        self.set_member(member, Ok(count));
     }
 
     /// A group member has left.
     pub fn member_left(&self, member: &str) {
         lock(&self.partitions).remove(member);
+    }
+
+    fn set_member(&self, member: &str, state: Result<usize, String>) {
+        let mut partitions = lock(&self.partitions);
+        partitions.insert(member.to_owned(), state);
+        let reason = partitions.values().find_map(|state| state.as_ref().err());
+        // Still locked, so that of two members the later has the last word.
+        self.set("assignment", reason.cloned().map_or(Ok(()), Err));
     }
 
     /// From now on `/readyz` says no.
@@ -124,7 +134,7 @@ impl Health {
     }
 
     /// What `/readyz` answers now.
-    pub fn readiness(&self) -> Readiness {
+    pub fn readiness(&self, now_ms: i64) -> Readiness {
         let mut checks: BTreeMap<&'static str, String> = lock(&self.checks)
             .iter()
             .map(|(check, state)| {
@@ -140,11 +150,19 @@ impl Health {
         let partitions = lock(&self.partitions);
         Readiness {
             ready: checks.values().all(|state| state == "ok"),
-            standby: !partitions.is_empty() && partitions.values().all(|count| *count == Some(0)),
+            standby: !partitions.is_empty() && partitions.values().all(|count| *count == Ok(0)),
             checks,
-            notices: lock(&self.notices).values().cloned().collect(),
+            notices: lock(&self.notices)
+                .values()
+                .filter(|(_, said_ms)| is_current(*said_ms, now_ms))
+                .map(|(text, _)| text.clone())
+                .collect(),
         }
     }
+}
+
+fn is_current(said_ms: i64, now_ms: i64) -> bool {
+    now_ms - said_ms < NOTICE_MS
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -163,15 +181,15 @@ mod tests {
     #[test]
     fn ready_only_when_every_check_that_applies_is_ok() {
         let health = health();
-        assert!(!health.readiness().ready);
+        assert!(!health.readiness(0).ready);
         health.set("postgres", Ok(()));
         health.set("kafka", Err("no broker answers".into()));
         health.set("keys", Err("does not apply here".into()));
-        assert_eq!(health.readiness().checks["kafka"], "no broker answers");
+        assert_eq!(health.readiness(0).checks["kafka"], "no broker answers");
         health.set("kafka", Ok(()));
-        assert!(health.readiness().ready);
+        assert!(health.readiness(0).ready);
         health.stop();
-        assert!(!health.readiness().ready);
+        assert!(!health.readiness(0).ready);
     }
 
     #[test]
@@ -187,11 +205,11 @@ mod tests {
     #[test]
     fn a_member_without_partitions_is_a_standby() {
         let health = health();
-        assert!(!health.readiness().standby);
+        assert!(!health.readiness(0).standby);
         health.set_partitions("detect-0", 0);
-        assert!(health.readiness().standby);
+        assert!(health.readiness(0).standby);
         health.set_partitions("deliver-0", 3);
-        assert!(!health.readiness().standby);
+        assert!(!health.readiness(0).standby);
     }
 
     #[test]
@@ -200,11 +218,37 @@ mod tests {
         health.member_joins("detect-0");
         health.member_joins("deliver-0");
         health.set_partitions("deliver-0", 4);
-        assert!(!health.readiness().ready);
+        assert!(!health.readiness(0).ready);
         health.set_partitions("detect-0", 0);
-        assert!(health.readiness().ready);
+        assert!(health.readiness(0).ready);
         health.set_partitions("detect-0", 4);
         health.member_left("deliver-0");
-        assert!(health.readiness().ready);
+        assert!(health.readiness(0).ready);
+    }
+
+    #[test]
+    fn a_member_that_cannot_take_its_partitions_is_named_with_the_reason() {
+        let health = Health::new(Arc::new(Metrics::new(&Labels::default())), &["assignment"]);
+        health.set_partitions("detect-0", 4);
+        health.set_partitions("detect-1", 4);
+        assert!(health.readiness(0).ready);
+        health.member_waits("detect-1", "a newer state".to_owned());
+        health.set_partitions("detect-0", 4);
+        let readiness = health.readiness(0);
+        assert!(!readiness.ready);
+        assert_eq!(readiness.checks["assignment"], "detect-1: a newer state");
+        health.set_partitions("detect-1", 4);
+        assert!(health.readiness(0).ready);
+    }
+
+    #[test]
+    fn a_notice_goes_when_it_was_not_said_for_ten_minutes() {
+        let health = health();
+        health.notice("one", "first".into(), 0);
+        health.notice("two", "second".into(), 1_000);
+        health.notice("one", "again".into(), 500_000);
+        assert_eq!(health.readiness(600_999).notices, ["again", "second"]);
+        assert_eq!(health.readiness(601_000).notices, ["again"]);
+        assert!(health.readiness(1_100_000).notices.is_empty());
     }
 }

@@ -6,6 +6,7 @@ use prometheus::{
     IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
+use super::shares::Shares;
 use crate::domain::delivery::{DeliveryStatus, FailureReason};
 use crate::domain::event::EventType;
 
@@ -63,6 +64,8 @@ macro_rules! families {
         #[derive(Debug)]
         pub struct Metrics {
             registry: Registry,
+            /// The parts that threads have in gauges they share.
+            pub shares: Shares,
             $($(#[doc = $help])+ pub $field: $kind,)*
         }
 
@@ -70,7 +73,7 @@ macro_rules! families {
             fn declare() -> Self {
                 let registry = Registry::new();
                 $(let $field: $kind = families!(@new registry, $kind, $name, concat!($($help),+), [$($($label),*)?], [$($buckets)?]);)*
-                Self { registry, $($field),* }
+                Self { registry, shares: Shares::default(), $($field),* }
             }
         }
     };

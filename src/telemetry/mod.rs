@@ -4,6 +4,7 @@
 //! label sets, every series present at zero. Not here: what any of it means to a stage.
 
 pub mod metrics;
+pub mod shares;
 pub mod health;
 pub mod logs;
 pub mod admin;

@@ -325,11 +325,12 @@ async fn a_source_that_is_not_keyed_by_site_is_reported_with_topic_key_and_remed
     deployment.registry_is_read(&process).await;
     // Keyed by visitor, as it happens: some of these lie elsewhere.
     for n in 0..8 {
-        let event = json!({"site_id": "example.com", "type": "goal", "name": format!("goal {n}")});
+        let visitor = format!("visitor-{n}");
+        let event = json!({"site_id": "example.com", "type": "goal", "name": format!("goal {n}"), "visitor_id": visitor});
         kafka::publish(
             &deployment.producer,
             &deployment.source,
-            &format!("visitor-{n}"),
+            &visitor,
             event.to_string(),
         )
         .await;
@@ -343,7 +344,7 @@ async fn a_source_that_is_not_keyed_by_site_is_reported_with_topic_key_and_remed
     .await;
     for words in [
         &deployment.source,
-        "key `visitor-",
+        "the event's visitor_id as key",
         "site `example.com`",
         "murmur2_random",
     ] {
@@ -354,5 +355,69 @@ async fn a_source_that_is_not_keyed_by_site_is_reported_with_topic_key_and_remed
         deployment.source
     );
     assert!(process.metric(&series).await >= 1.0);
-    assert!(process.log_text().contains("is not keyed by site"));
+    let log = process.log_text();
+    assert!(log.contains("is not keyed by site"));
+    // A visitor's id is told to nobody.
+    assert!(!notice.contains("visitor-") && !log.contains("visitor-"));
+}
+
+#[tokio::test]
+async fn a_detector_that_cannot_take_its_partitions_is_not_ready_and_says_why() {
+    let deployment = Deployment::create(&[]).await;
+    let states = deployment.topic("detector-state");
+    for value in [r#"{"v":99}"#, "no state at all"] {
+        kafka::publish(&deployment.producer, &states, "example.com", value).await;
+    }
+    let process = deployment.spawn(&["--roles", "detect"]);
+    let reason = eventually("readyz says why", PATIENCE, || async {
+        let (_, answer) = process.readyz().await?;
+        let assignment = answer["checks"]["assignment"].as_str()?.to_owned();
+        (assignment != "starting").then_some(assignment)
+    })
+    .await;
+    for words in ["detect-0: ", &states, "finish the upgrade", "version 99"] {
+        assert!(reason.contains(words), "{reason}");
+    }
+    let (status, _) = process.readyz().await.unwrap();
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    let series = format!("bellwether_unreadable_records_total{{topic=\"{states}\"}}");
+    assert!(process.metric(&series).await >= 1.0);
+}
+
+#[tokio::test]
+async fn source_records_that_go_while_it_reads_are_counted_as_missed() {
+    let deployment = Deployment::create(&[]).await;
+    let process = deployment.serve(&[]).await;
+    let receiver = Receiver::start().await;
+    deployment
+        .goal_webhook(&process, "example.com", &receiver.url("hook"))
+        .await;
+    deployment.registry_is_read(&process).await;
+    let publish = async |n: u32| {
+        deployment
+            .publish(json!({"site_id": "example.com", "type": "goal", "name": format!("goal {n}")}))
+            .await;
+    };
+    publish(0).await;
+    receiver.wait_for("hook", 1).await;
+    // It stands still for a moment, after its last fetch was answered.
+    process.signal("STOP");
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    for n in 1..6 {
+        publish(n).await;
+    }
+    let partition = kafka::read_all(&deployment.source)[0].partition();
+    kafka::delete_before(&deployment.source, partition, 4).await;
+    process.signal("CONT");
+    receiver.wait_for("hook", 3).await;
+    let series = format!(
+        "bellwether_records_missed_total{{topic=\"{}\"}}",
+        deployment.source
+    );
+    process.metric_is(&series, 3.0).await;
+    assert!(
+        process
+            .log_text()
+            .contains("records were removed before they were read")
+    );
 }
