@@ -29,5 +29,6 @@ mod outages;
 mod operate;
 mod odd_records;
 mod endpoints;
+mod places;
 mod inspect;
 mod demo;
