@@ -125,6 +125,9 @@ async fn what_waited_for_its_place_is_not_sent_if_its_outcome_was_recorded_meanw
         .execute(&stage.deployment.database.pool)
         .await
         .unwrap();
+    // Both are open until then, and the gauge has long said so.
+    let sent = "bellwether_deliveries_total{event=\"goal_completion\",status=\"delivered\"}";
+    stage.process.metric_is(sent, 1.0).await;
     let lag = format!(
         "bellwether_consumer_lag_records{{group=\"deliver\",topic=\"{}\"}}",
         stage.deployment.topic("deliveries")
