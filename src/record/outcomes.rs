@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use crate::domain::delivery::{DeliveryStatus, FailureReason};
 use crate::domain::id::{DeliveryId, WebhookId};
+use crate::domain::webhook::DisableReason;
 
 /// What Postgres knows of a delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -278,11 +279,12 @@ pub async fn disable_gone(
     delivery: DeliveryId,
 ) -> sqlx::Result<bool> {
     let done = sqlx::query!(
-        "update webhooks set disabled_at = now(), disabled_reason = 'gone', updated_at = now()
+        "update webhooks set disabled_at = now(), disabled_reason = $3, updated_at = now()
          where id = $1 and deleted_at is null and enabled and disabled_at is null
            and active_since <= (select max(ended_at) from delivery_attempts where delivery_id = $2)",
         webhook.uuid(),
         delivery.uuid(),
+        DisableReason::Gone.as_str(),
     )
     .execute(connection)
     .await?;
