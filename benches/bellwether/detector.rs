@@ -381,6 +381,7 @@ pub fn registry(sites: u64) -> anyhow::Result<Registry> {
                 custom_event: None,
             },
             enabled: true,
+            disabled: false,
             active_since_ms: 0,
             retry_schedule: "default".to_owned(),
             max_age_seconds: None,

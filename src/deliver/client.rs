@@ -140,6 +140,8 @@ impl WebhookClient {
             .connector_layer(WatchConnector)
             .connect_timeout(options.connect_timeout)
             .redirect(reqwest::redirect::Policy::none())
+            // An attempt is one request: over HTTP/2 it would send again by itself what a server says it has not looked at.
+            .retry(reqwest::retry::never())
             // An address behind a proxy cannot be judged.
             .no_proxy()
             .referer(false)

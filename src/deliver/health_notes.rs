@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
+use super::attempt::Fault;
 use crate::domain::delivery::DeliveryStatus;
 use crate::domain::id::WebhookId;
 use crate::record::outcomes::{self, HealthNote};
@@ -20,17 +21,21 @@ const WRITE_EVERY: Duration = Duration::from_secs(1);
 pub struct HealthNotes(Mutex<HashMap<WebhookId, HealthNote>>);
 
 impl HealthNotes {
-    /// Notes how a delivery stands after an outcome.
-    pub fn add(&self, webhook: WebhookId, status: DeliveryStatus, ended_at: Option<DateTime<Utc>>) {
+    /// Notes how a delivery stands after its last attempt, when that ended, and whose fault the end was. One that ended
+    /// unsent says nothing about the endpoint and is not noted.
+    pub fn add(&self, webhook: WebhookId, status: DeliveryStatus, ended_at: DateTime<Utc>, fault: &str) {
         match status {
             DeliveryStatus::Delivered => {
                 let mut notes = self.lock();
                 let note = notes.entry(webhook).or_default();
-                note.last_success_at = note.last_success_at.max(ended_at);
+                note.last_success_at = note.last_success_at.max(Some(ended_at));
                 note.failures = 0;
             }
-            DeliveryStatus::Failed => self.lock().entry(webhook).or_default().failures += 1,
-            DeliveryStatus::Pending | DeliveryStatus::Retrying | DeliveryStatus::Cancelled => {}
+            // Ours never counts against an endpoint.
+            DeliveryStatus::Failed if fault != Fault::Own.as_str() => {
+                self.lock().entry(webhook).or_default().failures += 1;
+            }
+            _ => {}
         }
     }
 
@@ -72,5 +77,25 @@ impl HealthNotes {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<WebhookId, HealthNote>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_endpoint_did_not_do_does_not_count_against_it() {
+        let notes = HealthNotes::default();
+        let webhook = WebhookId::new_v7(1, [1; 10]);
+        let add = |status, fault| notes.add(webhook, status, DateTime::UNIX_EPOCH, Fault::as_str(fault));
+        let failures = || notes.lock().get(&webhook).map_or(0, |note| note.failures);
+        add(DeliveryStatus::Failed, Fault::Endpoint);
+        add(DeliveryStatus::Retrying, Fault::Endpoint);
+        add(DeliveryStatus::Cancelled, Fault::Endpoint);
+        add(DeliveryStatus::Failed, Fault::Own);
+        assert_eq!(failures(), 1);
+        add(DeliveryStatus::Delivered, Fault::None);
+        assert_eq!(failures(), 0);
     }
 }

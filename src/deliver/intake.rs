@@ -609,6 +609,7 @@ impl Intake {
             return;
         }
         self.last_gauges = now;
+        self.kept.retain(|_, kept| kept.until > now);
         let now_ms = clock::now_ms();
         self.show_last_poll(now_ms);
         let mut open = 0;
@@ -710,11 +711,16 @@ fn decode(message: &BorrowedMessage<'_>) -> Result<DeliveryRecord, Unreadable> {
     let headers = native::headers(message)
         .into_iter()
         .filter_map(|(name, value)| Some((std::str::from_utf8(name).ok()?, value)));
-    DeliveryRecord::decode(
+    let record = DeliveryRecord::decode(
         message.key(),
         headers,
         message.payload().map(Bytes::copy_from_slice),
-    )
+    )?;
+    // The dead letter of what was never sent, copied back by hand, asks for no attempt.
+    if record.attempt == 0 {
+        return Err(Unreadable::BadHeader(header::ATTEMPT));
+    }
+    Ok(record)
 }
 
 /// What is written beside a committed offset: `v1 <nonce> open|handed-over`.

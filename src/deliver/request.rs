@@ -122,6 +122,7 @@ pub(crate) mod tests {
             headers: vec![],
             triggers: Triggers::default(),
             enabled: true,
+            disabled: false,
             active_since_ms: 0,
             retry_schedule: "default".to_owned(),
             max_age_seconds: None,

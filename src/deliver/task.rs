@@ -3,7 +3,7 @@
 //! Before the first byte is sent, Postgres has answered; so while it is away nothing is sent that could not be recorded. Every
 //! wait is bounded by `give_up`, which ends the grace period.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use sqlx::PgPool;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -37,6 +37,8 @@ use crate::telemetry::Metrics;
 
 /// Records looked up in one query.
 const BATCH: usize = 256;
+/// How long what Postgres knows of a delivery may be acted on: what waited longer than this for a place asks again.
+const KNOWN_HOLDS: Duration = Duration::from_secs(1);
 /// How often a held record looks whether the former owner's outcome is there.
 const HOLD_LOOK: Duration = Duration::from_millis(200);
 /// How often a record that its webhook does not seem to want looks whether the registry has been read since.
@@ -104,31 +106,55 @@ impl Deliverer {
     }
 
     async fn resolve(self: &Arc<Self>, batch: Vec<Work>) {
-        let mine: Vec<Box<Work>> = batch
+        let mut mine: VecDeque<Box<Work>> = batch
             .into_iter()
             .filter_map(|work| match self.under_way.begin(Box::new(work)) {
                 Begin::Alone(work) => Some(work),
                 Begin::Waits | Begin::Revoked => None,
             })
             .collect();
-        if mine.is_empty() {
-            return;
-        }
-        let ids: Vec<DeliveryId> = mine.iter().map(|work| work.record.delivery_id).collect();
-        let Some(known) = self.ask(&ids).await else { return };
-        for work in mine {
-            let known = known.get(&work.record.delivery_id);
-            match resume(work.record.attempt, known, clock::now_ms()) {
-                Resume::Complete => self.follower.settle(*work),
-                Resume::Republish(following) => {
-                    let (follower, known) = (self.follower.clone(), known.copied());
-                    self.tasks
-                        .spawn(async move { follower.republish(*work, following, known.as_ref()).await });
+        while !mine.is_empty() {
+            let ids: Vec<DeliveryId> = mine.iter().map(|work| work.record.delivery_id).collect();
+            let Some(known) = self.ask(&ids).await else { return };
+            let asked_at = clock::monotonic();
+            while let Some(work) = mine.pop_front() {
+                let known = known.get(&work.record.delivery_id);
+                match resume(work.record.attempt, known, clock::now_ms()) {
+                    Resume::Complete => self.follower.settle(*work),
+                    Resume::Republish(following) => {
+                        let (follower, known) = (self.follower.clone(), known.copied());
+                        self.tasks.spawn(async move {
+                            follower.republish(*work, following, known.as_ref()).await;
+                        });
+                    }
+                    Resume::Hold { until_ms } => self.hold(work, until_ms),
+                    Resume::Send { possible_repeat } => {
+                        let Some(place) = self.place().await else { return };
+                        if clock::monotonic().duration_since(asked_at) > KNOWN_HOLDS {
+                            mine.push_front(work);
+                            break;
+                        }
+                        self.send(work, place, possible_repeat).await;
+                    }
                 }
-                Resume::Hold { until_ms } => self.hold(work, until_ms),
-                Resume::Send { possible_repeat } => self.send(work, possible_repeat).await,
             }
         }
+    }
+
+    /// Waits for a place among the requests under way; `None` when the process ends first.
+    async fn place(&self) -> Option<OwnedSemaphorePermit> {
+        let waited_from = clock::monotonic();
+        let place = tokio::select! {
+            biased;
+            () = self.give_up.cancelled() => None,
+            place = Arc::clone(&self.places).acquire_owned() => place.ok(),
+        };
+        let waited = clock::monotonic().duration_since(waited_from);
+        self.metrics
+            .queue_wait
+            .with_label_values(&["process"])
+            .observe(waited.as_secs_f64());
+        place
     }
 
     /// What Postgres knows of these deliveries. Waits for as long as Postgres is away; `None` when the process ends first.
@@ -169,7 +195,9 @@ impl Deliverer {
         }
     }
 
-    async fn send(self: &Arc<Self>, work: Box<Work>, possible_repeat: bool) {
+    /// Sends in a task of its own, unless the webhook as it is now does not want it. There is a place already: what was
+    /// read before a wait for one might be about a webhook that has changed since.
+    async fn send(self: &Arc<Self>, work: Box<Work>, place: OwnedSemaphorePermit, possible_repeat: bool) {
         // Read before the registry is looked at: what was published by then is in it.
         let read_at_ms = self.registry_read_at.load(Ordering::Acquire);
         let webhook = self
@@ -181,6 +209,7 @@ impl Deliverer {
         let gate = gate(
             webhook.as_deref(),
             work.record.event_type,
+            work.record.origin,
             work.record.created_at_ms,
             clock::now_ms(),
         );
@@ -190,28 +219,24 @@ impl Deliverer {
         if matches!(gate, Gate::Cancel(_)) && read_at_ms <= published_ms + CLOCK_SLACK_MS {
             return self.later(work, REGISTRY_LOOK);
         }
-        match (gate, webhook) {
-            (Gate::Open, Some(webhook)) => self.start(work, webhook, possible_repeat).await,
-            (Gate::Open | Gate::Cancel(_), None) => {
-                self.end_unsent(work, DeliveryStatus::Cancelled, FailureReason::Deleted)
-                    .await
-            }
-            (Gate::Cancel(reason), Some(_)) => self.end_unsent(work, DeliveryStatus::Cancelled, reason).await,
-            (Gate::Fail(reason), _) => self.end_unsent(work, DeliveryStatus::Failed, reason).await,
-        }
+        let (status, reason) = match (gate, webhook) {
+            (Gate::Open, Some(webhook)) => return self.start(work, webhook, place, possible_repeat),
+            (Gate::Open | Gate::Cancel(_), None) => (DeliveryStatus::Cancelled, FailureReason::Deleted),
+            (Gate::Cancel(reason), Some(_)) => (DeliveryStatus::Cancelled, reason),
+            (Gate::Fail(reason), _) => (DeliveryStatus::Failed, reason),
+        };
+        // Nobody else needs to wait while this one does for the writer.
+        drop(place);
+        self.end_unsent(work, status, reason).await;
     }
 
-    /// Waits for a place among the requests under way, then sends in a task of its own.
-    async fn start(self: &Arc<Self>, work: Box<Work>, webhook: Arc<Webhook>, possible_repeat: bool) {
-        let waited_from = clock::monotonic();
-        let Ok(place) = Arc::clone(&self.places).acquire_owned().await else {
-            return;
-        };
-        let waited = clock::monotonic().duration_since(waited_from);
-        self.metrics
-            .queue_wait
-            .with_label_values(&["process"])
-            .observe(waited.as_secs_f64());
+    fn start(
+        self: &Arc<Self>,
+        work: Box<Work>,
+        webhook: Arc<Webhook>,
+        place: OwnedSemaphorePermit,
+        possible_repeat: bool,
+    ) {
         let deadline_ms =
             clock::now_ms() + i64::try_from(self.timeout.as_millis()).unwrap_or(i64::MAX) + CLAIM_SLACK_MS;
         if !self.under_way.sending(&work.record, deadline_ms) {
@@ -332,7 +357,7 @@ impl Deliverer {
             facts: facts_of(&work.record),
             status,
             attempts,
-            response_code: None,
+            response_code: work.record.last_status.map(i32::from),
             failure_reason: Some(reason),
             next_retry_at: None,
             first_attempt_at: work.record.first_attempt_at_ms.map(clock::from_ms),
@@ -401,7 +426,7 @@ fn row_of(
             ended_at: clock::from_ms(exchange.ended_at_ms),
             status_code,
             result: exchange.result.as_str(),
-            fault: exchange.result.fault().as_str(),
+            fault: exchange.fault().as_str(),
             error: exchange.error,
             response: exchange.response,
             remote_address: exchange.remote.map(|address| address.to_string()),

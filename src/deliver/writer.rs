@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sqlx::PgPool;
 use tokio::sync::mpsc;
@@ -19,7 +19,7 @@ use super::task::known_of;
 use super::under_way::UnderWay;
 use super::work::Work;
 use crate::clock;
-use crate::dispatch::record::{DeliveryRecord, header};
+use crate::dispatch::record::DeliveryRecord;
 use crate::dispatch::schedule::Tier;
 use crate::dispatch::schedules::Schedules;
 use crate::domain::delivery::{DeliveryStatus, FailureReason};
@@ -31,6 +31,10 @@ use crate::telemetry::Metrics;
 
 /// Outcomes written in one statement.
 const BATCH: usize = 500;
+
+/// How long a batch that is not full waits for more. Each write is a commit and a wait for the disk: at a thousand outcomes a
+/// second this makes one of what came in eight. Nothing else waits with it: retries are due by when they failed.
+const LINGER: Duration = Duration::from_millis(5);
 
 /// The reason of a dead letter whose outcome Postgres refuses.
 const UNRECORDABLE: &str = "unrecordable";
@@ -91,7 +95,14 @@ impl Follower {
                     }
                 }
             }
-            Following::DeadLetter { reason } => self.publish_dead_letter(&work, reason, last_status).await,
+            Following::DeadLetter { reason } => {
+                // Unknown is impossible: what is recorded says so.
+                let attempts = known.map_or(work.record.attempt, |known| known.attempts);
+                let letter =
+                    work.record
+                        .dead_letter(reason.as_str(), attempts, first_attempt_at_ms, last_status);
+                self.publish_dead_letter(&work, reason, letter).await;
+            }
         }
         self.settle(work);
     }
@@ -103,14 +114,17 @@ impl Follower {
         self.metrics.retries_published.with_label_values(&[&tier]).inc();
     }
 
-    async fn publish_dead_letter(&self, work: &Work, reason: FailureReason, last_status: Option<u16>) {
+    async fn publish_dead_letter(&self, work: &Work, reason: FailureReason, letter: DeliveryRecord) {
         if reason == FailureReason::Gone {
             self.disable(work).await;
         }
-        let record = work.record.dead_letter(reason, last_status);
-        let mut headers = record.headers();
+        self.publish_letter(work, letter).await;
+    }
+
+    async fn publish_letter(&self, work: &Work, letter: DeliveryRecord) {
+        let mut headers = letter.headers();
         headers.extend(work.read_from.headers());
-        self.publish(&self.dead_letter_topic, &record, headers).await;
+        self.publish(&self.dead_letter_topic, &letter, headers).await;
         self.metrics.dead_letters.inc();
     }
 
@@ -130,18 +144,15 @@ impl Follower {
 
     /// What was sent and cannot be recorded, whatever is tried: it leaves the stream, where everybody can see it, and is
     /// not sent again at every restart.
-    async fn put_aside(&self, work: Work, error: sqlx::Error) {
+    async fn put_aside(&self, work: Work, row: &OutcomeRow, error: sqlx::Error) {
         let record = &work.record;
         tracing::error!(
             site.id = %record.site_id, webhook.id = %record.webhook_id, delivery.id = %record.delivery_id, attempt = record.attempt,
             topic = work.read_from.topic, partition = work.read_from.partition, offset = work.read_from.offset, error = %error,
             "Postgres refuses an outcome; the delivery goes to the dead-letter topic and is not recorded"
         );
-        let mut headers = record.headers();
-        headers.push((header::REASON, UNRECORDABLE.to_owned()));
-        headers.extend(work.read_from.headers());
-        self.publish(&self.dead_letter_topic, record, headers).await;
-        self.metrics.dead_letters.inc();
+        let letter = letter(record, UNRECORDABLE, row);
+        self.publish_letter(&work, letter).await;
         self.settle(work);
     }
 
@@ -173,6 +184,17 @@ impl Writer {
     pub async fn run(self, mut outcomes: mpsc::Receiver<Outcome>) -> anyhow::Result<()> {
         let mut batch = Vec::with_capacity(BATCH);
         while outcomes.recv_many(&mut batch, BATCH).await > 0 {
+            let more = async {
+                while batch.len() < BATCH {
+                    let room = BATCH - batch.len();
+                    // Nobody is left to wait for.
+                    if outcomes.recv_many(&mut batch, room).await == 0 {
+                        break;
+                    }
+                }
+            };
+            // An error means that the time is over, and what has come is in the batch.
+            drop(tokio::time::timeout(LINGER, more).await);
             let waiting = outcomes.len();
             for part in distinct(std::mem::take(&mut batch)) {
                 self.write(part, waiting).await;
@@ -201,9 +223,9 @@ impl Writer {
                 Ok(taken) => self.written(part, &taken.into_iter().collect()),
                 Err(error) if part.len() == 1 => {
                     let follower = self.follower.clone();
-                    let work = part.remove(0).work;
+                    let Outcome { work, row, .. } = part.remove(0);
                     self.tasks
-                        .spawn(async move { follower.put_aside(work, error).await });
+                        .spawn(async move { follower.put_aside(work, &row, error).await });
                 }
                 Err(_) => {
                     let second = part.split_off(part.len() / 2);
@@ -250,11 +272,14 @@ impl Writer {
                 .with_label_values(&[reason.as_str()])
                 .inc();
         }
-        self.notes.add(
-            work.record.webhook_id,
-            row.status,
-            row.attempt.as_ref().map(|attempt| attempt.ended_at),
-        );
+        if let Some(attempt) = &row.attempt {
+            self.notes.add(
+                work.record.webhook_id,
+                row.status,
+                attempt.ended_at,
+                attempt.fault,
+            );
+        }
         if row.status == DeliveryStatus::Failed {
             tracing::info!(
                 site.id = %work.record.site_id, webhook.id = %work.record.webhook_id, delivery.id = %work.record.delivery_id,
@@ -263,7 +288,6 @@ impl Writer {
                 error = row.attempt.as_ref().and_then(|attempt| attempt.error.as_deref()), "a delivery failed for good"
             );
         }
-        let last_status = row.response_code.and_then(|code| u16::try_from(code).ok());
         match next {
             None | Some(Next::Delivered) => self.follower.settle(work),
             Some(Next::Retry {
@@ -273,6 +297,7 @@ impl Writer {
             }) => {
                 let follower = self.follower.clone();
                 let first_ms = row.first_attempt_at.map(|at| at.timestamp_millis());
+                let last_status = last_status(&row);
                 self.tasks.spawn(async move {
                     follower
                         .publish_retry(
@@ -285,8 +310,9 @@ impl Writer {
             }
             Some(Next::Failed { reason, .. }) => {
                 let follower = self.follower.clone();
+                let letter = letter(&work.record, reason.as_str(), &row);
                 self.tasks.spawn(async move {
-                    follower.publish_dead_letter(&work, reason, last_status).await;
+                    follower.publish_dead_letter(&work, reason, letter).await;
                     follower.settle(work);
                 });
             }
@@ -313,6 +339,17 @@ impl Writer {
             }
         });
     }
+}
+
+/// The dead letter of a delivery of which `row` is the last outcome.
+fn letter(record: &DeliveryRecord, reason: &str, row: &OutcomeRow) -> DeliveryRecord {
+    let attempts = u32::try_from(row.attempts).unwrap_or(0);
+    let first_ms = row.first_attempt_at.map(|at| at.timestamp_millis());
+    record.dead_letter(reason, attempts, first_ms, last_status(row))
+}
+
+fn last_status(row: &OutcomeRow) -> Option<u16> {
+    row.response_code.and_then(|code| u16::try_from(code).ok())
 }
 
 /// One statement cannot write a row twice: outcomes of one delivery go to different parts, in order.

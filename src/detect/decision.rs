@@ -65,7 +65,8 @@ pub(super) enum CompletedGoal<'a> {
     Published(&'a str),
 }
 
-/// The webhooks that take an event of this type and name: enabled, subscribed, and active since before the record.
+/// The webhooks that take an event of this type and name: switched on, subscribed, and active since before the record.
+/// One that Bellwether disabled takes it too: the deliverer records what it misses.
 pub(super) fn takers(site: &Site, event: EventType, name: &str, record_ms: i64) -> Vec<WebhookId> {
     site.webhooks
         .iter()

@@ -261,6 +261,17 @@ fn a_trigger_acts_on_records_from_its_webhooks_creation_on() {
 }
 
 #[test]
+fn a_webhook_that_bellwether_disabled_keeps_its_trigger() {
+    let gone = changed(&spiking(1), |site| {
+        let mut one = webhook("a", 1, spike(1, 300));
+        one.disabled = true;
+        site.webhooks = vec![Arc::new(one)];
+    });
+    let mut fed = Fed::log([gone]);
+    assert!(fed.fires("a", "1", 1_000));
+}
+
+#[test]
 fn a_webhook_that_is_switched_off_asks_for_nothing() {
     let off = changed(&spiking(1), |site| {
         let mut one = webhook("a", 1, spike(1, 300));

@@ -78,6 +78,7 @@ pub(super) fn webhook(site_id: &str, number: u128, triggers: Triggers) -> Webhoo
         headers: Vec::new(),
         triggers,
         enabled: true,
+        disabled: false,
         active_since_ms: 0,
         retry_schedule: "default".to_owned(),
         max_age_seconds: None,

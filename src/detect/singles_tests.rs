@@ -178,6 +178,16 @@ fn a_custom_event_is_told_to_those_who_take_its_name() {
 }
 
 #[test]
+fn a_webhook_that_bellwether_disabled_takes_what_is_then_recorded_as_missed() {
+    let mut site = with_goals([event_goal(1, "Signup", "x")], [NameFilter::All]);
+    let mut gone = webhook("a", 1, goals(NameFilter::All));
+    gone.disabled = true;
+    site.webhooks = vec![Arc::new(gone)];
+    let mut fed = Fed::log([site]);
+    assert_ne!(fed.feed(&named(EventKind::Goal, "x")), []);
+}
+
+#[test]
 fn a_webhook_that_is_switched_off_takes_nothing() {
     let mut site = with_goals([event_goal(1, "Signup", "x")], [NameFilter::All]);
     let mut off = webhook("a", 1, goals(NameFilter::All));

@@ -211,7 +211,7 @@ pub(super) fn lengths(site: &Site) -> Vec<u32> {
     lengths
 }
 
-/// What the enabled webhooks of a site ask for.
+/// What the webhooks of a site that are switched on ask for.
 fn asked(site: &Site) -> BTreeMap<SpikeSettings, Vec<Taker>> {
     let mut asked = BTreeMap::<_, Vec<_>>::new();
     for webhook in site.webhooks.iter().filter(|webhook| webhook.enabled) {

@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-use crate::domain::delivery::{FailureReason, Origin};
+use crate::domain::delivery::Origin;
 use crate::domain::event::EventType;
 use crate::domain::id::{DeliveryId, NotificationId, WebhookId};
 use crate::domain::site::SiteId;
@@ -49,12 +49,12 @@ pub struct DeliveryRecord {
     /// When the notification was decided; its age counts from here.
     pub created_at_ms: i64,
     pub origin: Origin,
-    /// The attempt this record asks for, from 1. On a dead letter the last one made.
+    /// The attempt this record asks for, from 1. On a dead letter the last one made: 0 when it failed unsent.
     pub attempt: u32,
     /// When it is to be made; absent means at once.
     pub due_at_ms: Option<i64>,
     pub first_attempt_at_ms: Option<i64>,
-    /// On a dead letter a [`FailureReason`]'s word.
+    /// Only on a dead letter: a `FailureReason`'s word, or `unrecordable`.
     pub reason: Option<String>,
     /// The endpoint's last HTTP status.
     pub last_status: Option<u16>,
@@ -144,6 +144,10 @@ impl DeliveryRecord {
             version if version > VERSION => return Err(Unreadable::Newer(version)),
             _ => {}
         }
+        let reason = headers.optional(header::REASON, |text| {
+            (text.len() <= MAX_REASON_BYTES).then(|| text.to_owned())
+        })?;
+        let lowest = u32::from(reason.is_none());
         let ms = |text: &str| text.parse::<i64>().ok().filter(|ms| (0..=MAX_MS).contains(ms));
         Ok(Self {
             delivery_id: headers.required(header::DELIVERY_ID, |text| text.parse().ok())?,
@@ -156,13 +160,11 @@ impl DeliveryRecord {
             created_at_ms: headers.required(header::CREATED_AT_MS, ms)?,
             origin: headers.required(header::ORIGIN, |text| text.parse().ok())?,
             attempt: headers.required(header::ATTEMPT, |text| {
-                text.parse().ok().filter(|attempt| *attempt > 0)
+                text.parse().ok().filter(|attempt| *attempt >= lowest)
             })?,
             due_at_ms: headers.optional(header::DUE_AT_MS, ms)?,
             first_attempt_at_ms: headers.optional(header::FIRST_ATTEMPT_AT_MS, ms)?,
-            reason: headers.optional(header::REASON, |text| {
-                (text.len() <= MAX_REASON_BYTES).then(|| text.to_owned())
-            })?,
+            reason,
             last_status: headers.optional(header::LAST_STATUS, |text| text.parse().ok())?,
             body: body.ok_or(Unreadable::NoBody)?,
         })
@@ -186,11 +188,19 @@ impl DeliveryRecord {
         }
     }
 
-    /// The dead letter of a delivery that failed for good.
-    pub fn dead_letter(&self, reason: FailureReason, last_status: Option<u16>) -> Self {
+    /// The dead letter of a delivery that failed for good after `attempts`.
+    pub fn dead_letter(
+        &self,
+        reason: &str,
+        attempts: u32,
+        first_attempt_at_ms: Option<i64>,
+        last_status: Option<u16>,
+    ) -> Self {
         Self {
+            attempt: attempts,
             due_at_ms: None,
-            reason: Some(reason.as_str().to_owned()),
+            first_attempt_at_ms: self.first_attempt_at_ms.or(first_attempt_at_ms),
+            reason: Some(reason.to_owned()),
             last_status,
             ..self.clone()
         }

@@ -96,7 +96,10 @@ pub struct Webhook {
     /// The owner's own headers, each of which passed `deliver::own_headers`; values are hidden.
     pub headers: Vec<(String, Hidden)>,
     pub triggers: Triggers,
+    /// Its owner's switch. Off, it misses nothing: nothing is decided for it.
     pub enabled: bool,
+    /// Bellwether switched it off for what its endpoint did. What is decided for it meanwhile is recorded as cancelled.
+    pub disabled: bool,
     /// Events whose record is older than this (milliseconds since the Unix epoch) do not reach it: its creation or last enabling.
     pub active_since_ms: i64,
     /// Name of a schedule in the configuration.

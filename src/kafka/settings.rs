@@ -162,6 +162,20 @@ mod tests {
     }
 
     #[test]
+    fn librdkafka_is_built_with_what_clusters_ask_for() {
+        let native = ClientConfig::new()
+            .create_native_config()
+            .expect("a configuration");
+        let features = native
+            .get("builtin.features")
+            .expect("librdkafka says what it has");
+        for wanted in ["ssl", "sasl_scram", "zstd", "lz4", "snappy", "gzip"] {
+            let there = features.split(',').any(|one| one.trim() == wanted);
+            assert!(there, "{wanted} is not in {features}");
+        }
+    }
+
+    #[test]
     fn each_client_gets_the_operators_settings_that_are_its_own() {
         let config = with(&[
             ("security.protocol", "SSL"),

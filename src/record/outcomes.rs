@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use crate::domain::delivery::{DeliveryStatus, FailureReason};
 use crate::domain::id::{DeliveryId, WebhookId};
+use crate::domain::webhook::DisableReason;
 
 /// What Postgres knows of a delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +43,7 @@ pub struct OutcomeRow {
     pub status: DeliveryStatus,
     /// The number of the last attempt made, this one included.
     pub attempts: i32,
+    /// That attempt's.
     pub response_code: Option<i32>,
     pub failure_reason: Option<FailureReason>,
     pub next_retry_at: Option<DateTime<Utc>>,
@@ -167,7 +169,7 @@ pub async fn write(
             order by id
             on conflict (id) do update set
                 status = case when d.status <> 'cancelled' or excluded.status = 'delivered' then excluded.status else d.status end,
-                attempts = excluded.attempts, response_code = coalesce(excluded.response_code, d.response_code),
+                attempts = excluded.attempts, response_code = excluded.response_code,
                 failure_reason = case when d.status <> 'cancelled' or excluded.status = 'delivered' then excluded.failure_reason else d.failure_reason end,
                 next_retry_at = case when d.status <> 'cancelled' then excluded.next_retry_at end,
                 first_attempt_at = coalesce(d.first_attempt_at, excluded.first_attempt_at),
@@ -270,18 +272,19 @@ pub async fn claim(connection: &mut PgConnection, claims: &[Claim]) -> sqlx::Res
 }
 
 /// Disables a webhook whose endpoint answered an attempt of `delivery` with 410 Gone. `false`: it was disabled or deleted
-/// before, or its owner has enabled it since, and wants to see for himself.
+/// before, or its owner has switched it since: off, which is his word, or on, and he wants to see for himself.
 pub async fn disable_gone(
     connection: &mut PgConnection,
     webhook: WebhookId,
     delivery: DeliveryId,
 ) -> sqlx::Result<bool> {
     let done = sqlx::query!(
-        "update webhooks set disabled_at = now(), disabled_reason = 'gone', updated_at = now()
-         where id = $1 and deleted_at is null and disabled_at is null
+        "update webhooks set disabled_at = now(), disabled_reason = $3, updated_at = now()
+         where id = $1 and deleted_at is null and enabled and disabled_at is null
            and active_since <= (select max(ended_at) from delivery_attempts where delivery_id = $2)",
         webhook.uuid(),
         delivery.uuid(),
+        DisableReason::Gone.as_str(),
     )
     .execute(connection)
     .await?;

@@ -299,7 +299,7 @@ fn to_webhook(
     secret: Secret,
     next_secret: Option<Secret>,
 ) -> Webhook {
-    let enabled = record.is_enabled();
+    let disabled = record.disabled.is_some();
     let settings = record.settings;
     Webhook {
         id: record.id,
@@ -309,7 +309,8 @@ fn to_webhook(
         next_secret,
         headers: settings.headers,
         triggers: settings.triggers,
-        enabled,
+        enabled: settings.enabled,
+        disabled,
         active_since_ms: record.active_since.timestamp_millis(),
         retry_schedule: settings.retry_schedule,
         max_age_seconds: settings.max_age_seconds,

@@ -7,7 +7,7 @@ use crate::domain::delivery::FailureReason;
 use crate::domain::id::WebhookId;
 use crate::domain::secret::Secret;
 use crate::domain::site::SiteId;
-use crate::domain::webhook::{DisableReason, WebhookSettings};
+use crate::domain::webhook::WebhookSettings;
 
 use super::keyring::Keyring;
 use super::sites;
@@ -213,29 +213,6 @@ pub async fn switch(
     .execute(&mut *conn)
     .await?;
     if !enabled && updated.rows_affected() == 1 {
-        cancel_open(conn, id, FailureReason::Disabled, now).await?;
-    }
-    Ok(changed(updated.rows_affected()))
-}
-
-/// Switches a webhook off because of what its endpoint did, and cancels what waits for it. `Gone` also when it is
-/// off already: the first reason stays. Needs a transaction.
-pub async fn disable(
-    conn: &mut PgConnection,
-    id: WebhookId,
-    reason: DisableReason,
-    now: DateTime<Utc>,
-) -> Result<Changed, sqlx::Error> {
-    let updated = sqlx::query!(
-        "update webhooks set disabled_at = $2, disabled_reason = $3, updated_at = $2
-         where id = $1 and deleted_at is null and enabled and disabled_at is null",
-        id.uuid(),
-        now,
-        reason.as_str()
-    )
-    .execute(&mut *conn)
-    .await?;
-    if updated.rows_affected() == 1 {
         cancel_open(conn, id, FailureReason::Disabled, now).await?;
     }
     Ok(changed(updated.rows_affected()))

@@ -77,22 +77,146 @@ async fn an_endpoint_that_is_gone_disables_its_webhook_for_good_and_at_once() {
     process
         .metric_is("bellwether_webhooks_disabled_total{reason=\"gone\"}", 1.0)
         .await;
-    // What is still on its way to it is cancelled, unsent.
-    let topic = deployment.topic("deliveries");
-    Raw::delivery(&topic, &id, SITE, chrono::Utc::now().timestamp_millis())
-        .publish(&deployment.producer)
+    let letters = kafka::read_all(&deployment.topic("dead-letter"));
+    assert_eq!(kafka::header(&letters[0], "bw-attempt"), Some("1"));
+    assert!(kafka::header(&letters[0], "bw-first-attempt-at-ms").is_some());
+    // What it misses from now on is not sent, but recorded, so that it can be recovered.
+    deployment.registry_is_read(&process).await;
+    for name in ["second", "third", "fourth"] {
+        goal(&deployment, name).await;
+    }
+    let missed = eventually("all are in its history", PATIENCE, || async {
+        let all = history(&deployment, &process, &id).await;
+        (all.len() == 4).then_some(all)
+    })
+    .await;
+    let cancelled = ("cancelled", 0, "disabled");
+    let expected = [cancelled, cancelled, cancelled, ("failed", 1, "gone")];
+    for (one, (status, attempts, reason)) in missed.iter().zip(expected) {
+        assert_eq!(
+            (&one["status"], &one["attempts"], &one["failure_reason"]),
+            (&json!(status), &json!(attempts), &json!(reason)),
+            "{one}"
+        );
+    }
+    assert_eq!(receiver.received("hook").len(), 1);
+}
+
+/// The deliveries of a webhook, newest first.
+async fn history(deployment: &Deployment, process: &Process, id: &str) -> Vec<Value> {
+    let path = format!("/api/sites/{SITE}/webhooks/{id}/deliveries");
+    let (status, answer) = deployment.call(process, Method::GET, &path, None).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    answer["data"].as_array().unwrap().clone()
+}
+
+#[tokio::test]
+async fn a_webhook_that_its_owner_switched_off_misses_nothing() {
+    let deployment = Deployment::create(&[]).await;
+    let process = deployment.serve(&[]).await;
+    let receiver = Receiver::start().await;
+    let id = deployment
+        .goal_webhook(&process, SITE, &receiver.url("hook"))
+        .await["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    deployment
+        .goal_webhook(&process, SITE, &receiver.url("other"))
         .await;
-    eventually("the next one is cancelled", PATIENCE, || async {
-        let (cancelled,): (i64,) = sqlx::query_as(
-            "select count(*) from deliveries where status = 'cancelled' and failure_reason = 'disabled' and attempts = 0",
-        )
+    deployment.registry_is_read(&process).await;
+    goal(&deployment, "first").await;
+    receiver.wait_for("hook", 1).await;
+    change(
+        &deployment,
+        &process,
+        &id,
+        Method::PATCH,
+        Some(json!({"enabled": false})),
+    )
+    .await;
+    deployment.registry_is_read(&process).await;
+    for name in ["second", "third"] {
+        goal(&deployment, name).await;
+    }
+    // The site's other webhook has had them, so they were decided.
+    receiver.wait_for("other", 3).await;
+    let all = "bellwether_deliveries_total{event=\"goal_completion\",status=\"delivered\"}";
+    process.metric_is(all, 4.0).await;
+    let history = history(&deployment, &process, &id).await;
+    assert_eq!(history.len(), 1, "{history:?}");
+    assert_eq!(receiver.received("hook").len(), 1);
+}
+
+#[tokio::test]
+async fn an_edited_url_holds_for_what_is_queued() {
+    let deployment = Deployment::create(&[]).await;
+    let process = deployment.serve(&[]).await;
+    let receiver = Receiver::start().await;
+    // Time to change it, and for that to be read.
+    receiver.answer("old", |_| Answer::status(503).with("retry-after", "3"));
+    let id = deployment
+        .goal_webhook(&process, SITE, &receiver.url("old"))
+        .await["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    deployment.registry_is_read(&process).await;
+    goal(&deployment, "first").await;
+    delivery_is(&deployment, "first", ("retrying", 1, None)).await;
+    let new = json!({"url": receiver.url("new")});
+    change(&deployment, &process, &id, Method::PATCH, Some(new)).await;
+    delivery_is(&deployment, "first", ("delivered", 2, None)).await;
+    assert_eq!(receiver.received("old").len(), 1);
+    assert_eq!(receiver.received("new")[0].attempt(), 2);
+}
+
+#[tokio::test]
+async fn the_status_is_the_last_attempts_on_every_publication_of_a_dead_letter() {
+    let deployment = Deployment::create(&[
+        ("webhooks.timeout", "1s"),
+        ("webhooks.connect_timeout", "1s"),
+        ("webhooks.retry_schedules", "{default=[\"1s\"]}"),
+    ])
+    .await;
+    let process = deployment.serve(&[]).await;
+    let receiver = Receiver::start().await;
+    receiver.answer("hook", |attempt| {
+        let status = Answer::status(503);
+        if attempt == 1 {
+            status
+        } else {
+            status.after(Duration::from_secs(3))
+        }
+    });
+    deployment
+        .goal_webhook(&process, SITE, &receiver.url("hook"))
+        .await;
+    deployment.registry_is_read(&process).await;
+    goal(&deployment, "first").await;
+    delivery_is(&deployment, "first", ("failed", 2, Some("exhausted"))).await;
+    let code: Option<i32> = sqlx::query_scalar("select response_code from deliveries")
         .fetch_one(&deployment.database.pool)
         .await
         .unwrap();
-        (cancelled == 1).then_some(())
-    })
-    .await;
-    assert_eq!(receiver.received("hook").len(), 1);
+    assert_eq!(code, None);
+    process.metric_is("bellwether_dead_letters_total", 1.0).await;
+    // As after a crash between outcome and dead letter.
+    publish_again(&deployment, &deployment.topic("retry.1s")).await;
+    process.metric_is("bellwether_dead_letters_total", 2.0).await;
+    let letters = kafka::read_all(&deployment.topic("dead-letter"));
+    let said = |place: usize| -> Vec<(String, Vec<u8>)> {
+        letters[place]
+            .headers()
+            .unwrap()
+            .iter()
+            .filter(|one| one.key != "bw-original-offset")
+            .map(|one| (one.key.to_owned(), one.value.unwrap().to_vec()))
+            .collect()
+    };
+    assert_eq!(said(0), said(1));
+    assert_eq!(kafka::header(&letters[0], "bw-last-status"), None);
+    assert_eq!(kafka::header(&letters[0], "bw-attempt"), Some("2"));
 }
 
 /// Publishes a topic's first record once more, as a producer does that was not told of its acknowledgement.

@@ -30,5 +30,6 @@ mod operate;
 mod odd_records;
 mod endpoints;
 mod encrypted;
+mod places;
 mod inspect;
 mod demo;

@@ -278,13 +278,21 @@ async fn an_outcome_that_postgres_refuses_goes_to_the_dead_letters_and_holds_up_
 
 #[tokio::test]
 async fn what_is_too_old_is_failed_unsent_as_expired() {
-    let stage = stage(json!({"max_age_seconds": 60})).await;
+    let mut stage = stage(json!({"max_age_seconds": 60})).await;
+    // It was there when they were decided.
+    sqlx::query("update webhooks set active_since = now() - interval '1 day'")
+        .execute(&stage.deployment.database.pool)
+        .await
+        .unwrap();
+    stage.deployment.registry_is_read(&stage.process).await;
     let topic = stage.deployment.topic("deliveries");
     stage
         .publish(Raw::delivery(&topic, &stage.webhook, SITE, now_ms() - 120_000))
         .await;
     let letters = stage.dead_letters(1).await;
     assert_eq!(kafka::header(&letters[0], "bw-reason"), Some("expired"));
+    assert_eq!(kafka::header(&letters[0], "bw-attempt"), Some("0"));
+    assert_eq!(kafka::header(&letters[0], "bw-first-attempt-at-ms"), None);
     let row: (String, i32, Option<String>) =
         sqlx::query_as("select status, attempts, failure_reason from deliveries")
             .fetch_one(&stage.deployment.database.pool)
@@ -293,6 +301,14 @@ async fn what_is_too_old_is_failed_unsent_as_expired() {
     assert_eq!(row, ("failed".to_owned(), 0, Some("expired".to_owned())));
     assert!(stage.receiver.received("hook").is_empty());
     stage.lag_is(0.0).await;
+    // The endpoint has done nothing. What is known of its health is written at the end at the latest.
+    stage.process.terminate();
+    assert!(stage.process.ended(PATIENCE).await.success());
+    let failures: i32 = sqlx::query_scalar("select consecutive_failures from webhooks")
+        .fetch_one(&stage.deployment.database.pool)
+        .await
+        .unwrap();
+    assert_eq!(failures, 0);
 }
 
 #[tokio::test]

@@ -4,12 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bellwether::domain::goal::GoalRule;
-use bellwether::domain::id::GoalId;
+use bellwether::domain::id::{DeliveryId, GoalId, uuid_floor};
 use bellwether::domain::registry::Registry;
-use bellwether::domain::webhook::DisableReason;
 use bellwether::record::goals::{self, GoalSettings};
 use bellwether::record::registry::{self, FULL_READ_EVERY_MS, RegistryReader};
-use bellwether::record::{follow, sites, webhooks};
+use bellwether::record::{follow, outcomes, sites, webhooks};
 use bellwether::{chance, clock};
 use sqlx::{Connection as _, PgConnection, PgPool};
 use tokio::sync::watch;
@@ -268,35 +267,61 @@ async fn health_alone_is_not_a_change_and_every_other_column_is(pool: PgPool) {
     assert_eq!(changes, 0);
 }
 
+/// An attempt of a delivery that ended a second from now.
+async fn an_attempt(conn: &mut PgConnection) -> DeliveryId {
+    let id = DeliveryId::from_uuid(uuid_floor(clock::now_ms()));
+    sqlx::query(
+        "insert into delivery_attempts (delivery_id, attempt, due_at, started_at, ended_at, result, fault)
+         values ($1, 1, now(), now(), now() + interval '1 second', '410', 'endpoint')",
+    )
+    .bind(id.uuid())
+    .execute(conn)
+    .await
+    .expect("inserted");
+    id
+}
+
 #[sqlx::test]
-async fn a_webhook_that_was_disabled_is_off_in_the_registry_and_its_first_reason_stays(pool: PgPool) {
+async fn a_webhook_that_is_gone_is_disabled_once_and_its_owners_switch_stays_as_it_is(pool: PgPool) {
     let mut conn = pool.acquire().await.expect("connection");
     let keys = keyring(&[("a", 1)]);
     let id = add_webhook(&mut conn, &keys, "a.example", "one").await;
+    sqlx::query("update webhooks set active_since = now()")
+        .execute(&mut *conn)
+        .await
+        .expect("updated");
     let mut reader = reader();
     reader.look(&mut conn, NOON_MS).await.expect("looked");
-    for (reason, wanted) in [
-        (DisableReason::Gone, webhooks::Changed::Yes),
-        (DisableReason::OpenTooLong, webhooks::Changed::Gone),
-    ] {
-        assert_eq!(
-            webhooks::disable(&mut conn, id, reason, clock::now())
-                .await
-                .expect("disabled"),
-            wanted
-        );
+    let delivery = an_attempt(&mut conn).await;
+    for wanted in [true, false] {
+        let done = outcomes::disable_gone(&mut conn, id, delivery).await;
+        assert_eq!(done.expect("disabled"), wanted);
     }
     let seen = reader
         .look(&mut conn, NOON_MS)
         .await
         .expect("looked")
         .expect("changed");
-    assert!(!seen.webhooks[&id].enabled);
+    let webhook = &seen.webhooks[&id];
+    assert!(webhook.enabled && webhook.disabled);
     let record = webhooks::get(&mut conn, &keys, &site("a.example"), id)
         .await
         .expect("read");
     let record = record.expect("there").expect("readable");
     assert_eq!(record.disabled.expect("disabled").1, "gone");
+}
+
+#[sqlx::test]
+async fn a_webhook_that_its_owner_switched_off_is_not_disabled_for_being_gone(pool: PgPool) {
+    let mut conn = pool.acquire().await.expect("connection");
+    let id = add_webhook(&mut conn, &keyring(&[("a", 1)]), "a.example", "one").await;
+    sqlx::query("update webhooks set enabled = false, active_since = now()")
+        .execute(&mut *conn)
+        .await
+        .expect("updated");
+    let delivery = an_attempt(&mut conn).await;
+    let done = outcomes::disable_gone(&mut conn, id, delivery).await;
+    assert!(!done.expect("asked"));
 }
 
 #[sqlx::test]

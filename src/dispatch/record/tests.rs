@@ -117,12 +117,25 @@ fn a_retry_keeps_what_the_delivery_is_and_a_dead_letter_says_why() {
         retry.retry(3, 3_000, Some(2_000), None).first_attempt_at_ms,
         Some(900)
     );
-    let dead = retry.dead_letter(FailureReason::Exhausted, Some(500));
+    let dead = retry.dead_letter("exhausted", 2, Some(2_000), Some(500));
     assert_eq!(
         (dead.reason.as_deref(), dead.due_at_ms, dead.attempt),
         (Some("exhausted"), None, 2)
     );
+    assert_eq!(
+        (dead.first_attempt_at_ms, dead.last_status),
+        (Some(900), Some(500))
+    );
     assert_eq!(decode(&dead.headers()), Ok(dead));
+}
+
+#[test]
+fn a_dead_letter_after_the_first_attempt_says_when_that_was_and_an_unsent_one_that_there_was_none() {
+    let first = record().dead_letter("gone", 1, Some(900), Some(410));
+    assert_eq!((first.attempt, first.first_attempt_at_ms), (1, Some(900)));
+    let unsent = record().dead_letter("expired", 0, None, None);
+    assert_eq!((unsent.attempt, unsent.first_attempt_at_ms), (0, None));
+    assert_eq!(decode(&unsent.headers()), Ok(unsent));
 }
 
 #[test]

@@ -161,33 +161,58 @@ async fn phases_are_measured_on_a_connection_of_its_own_and_unknown_on_a_reused_
     );
 }
 
-#[tokio::test]
-async fn an_endpoint_that_speaks_http2_gets_it() {
+type Respond = h2::server::SendResponse<Bytes>;
+
+/// An issuer's certificate in PEM, and an HTTP/2 receiver that answers each request with `handle`.
+fn http2_receiver(
+    handle: impl Fn(axum::http::Request<h2::RecvStream>, Respond) + Send + Sync + 'static,
+) -> (Vec<u8>, SocketAddr) {
     let (pem, mut config) = issued("receiver.test", false);
     config.alpn_protocols = vec![b"h2".to_vec()];
     let config = Arc::new(config);
     let address = receiver(move |stream| {
         stream.set_nonblocking(true).expect("a socket option");
         let acceptor = tokio_rustls::TlsAcceptor::from(Arc::clone(&config));
-        let serve = async move {
+        let serve = async {
             let stream = acceptor.accept(tokio::net::TcpStream::from_std(stream)?).await?;
             let mut connection = h2::server::handshake(stream).await.map_err(io::Error::other)?;
-            while let Some(Ok((request, mut respond))) = connection.accept().await {
-                let signed = request.headers().contains_key("x-webhook-signature");
-                let mut response = axum::http::Response::new(());
-                *response.status_mut() = if signed {
-                    StatusCode::OK
-                } else {
-                    StatusCode::BAD_REQUEST
-                };
-                let mut stream = respond.send_response(response, false).map_err(io::Error::other)?;
-                // More than the client reads: it resets the stream and keeps the connection.
-                let _ = stream.send_data(Bytes::from(vec![b'x'; 1 << 20]), true);
+            while let Some(Ok((request, respond))) = connection.accept().await {
+                handle(request, respond);
             }
             io::Result::Ok(())
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let _ = runtime.expect("a runtime").block_on(serve);
+    });
+    (pem, address)
+}
+
+#[tokio::test]
+async fn an_attempt_is_one_request_even_if_the_server_says_that_it_has_not_looked_at_it() {
+    let requests = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&requests);
+    let (pem, address) = http2_receiver(move |_, mut respond| {
+        counter.fetch_add(1, Ordering::SeqCst);
+        respond.send_reset(h2::Reason::REFUSED_STREAM);
+    });
+    let exchange = call(Some(pem), address).await;
+    assert_eq!(exchange.result, AttemptResult::Reset, "{exchange:?}");
+    assert_eq!(requests.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn an_endpoint_that_speaks_http2_gets_it() {
+    let (pem, address) = http2_receiver(|request, mut respond| {
+        let signed = request.headers().contains_key("x-webhook-signature");
+        let mut response = axum::http::Response::new(());
+        *response.status_mut() = if signed {
+            StatusCode::OK
+        } else {
+            StatusCode::BAD_REQUEST
+        };
+        let mut stream = respond.send_response(response, false).expect("a stream");
+        // More than the client reads: it resets the stream and keeps the connection.
+        let _ = stream.send_data(Bytes::from(vec![b'x'; 1 << 20]), true);
     });
     let client = client(ClientOptions {
         extra_roots_pem: Some(pem),
