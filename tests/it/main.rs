@@ -21,6 +21,7 @@ mod api_webhook_changes;
 mod api_access;
 mod api_history;
 mod api_sites_goals;
+mod api_idempotency;
 mod spine;
 mod real_input;
 mod crash;
