@@ -32,3 +32,5 @@ mod odd_records;
 mod endpoints;
 mod inspect;
 mod demo;
+mod commands;
+mod stopping;
