@@ -125,6 +125,27 @@ async fn what_was_refused_leaves_its_key_free(pool: PgPool) {
 }
 
 #[sqlx::test]
+async fn what_failed_here_leaves_its_key_free(pool: PgPool) {
+    let api = Api::start(pool.clone()).await;
+    for statement in [
+        "create function fail() returns trigger language plpgsql as $$ begin raise 'broken'; end $$",
+        "create trigger broken before insert on webhook_secrets for each row execute function fail()",
+    ] {
+        sqlx::query(statement).execute(&pool).await.expect("made");
+    }
+    let failed = post(&api, &api.token, WEBHOOKS, "key", &body()).await;
+    assert_eq!(failed.status, 500);
+    failed.problem("internal");
+    assert_eq!(count(&pool, KEY_COUNT).await, 0);
+    sqlx::query("drop trigger broken on webhook_secrets")
+        .execute(&pool)
+        .await
+        .expect("dropped");
+    assert_eq!(post(&api, &api.token, WEBHOOKS, "key", &body()).await.status, 201);
+    assert_eq!(count(&pool, WEBHOOK_COUNT).await, 1);
+}
+
+#[sqlx::test]
 async fn a_key_that_cannot_be_one_is_refused_before_anything_is_done(pool: PgPool) {
     let api = Api::start(pool.clone()).await;
     for bad in ["", "two words", &"k".repeat(256)] {

@@ -33,4 +33,6 @@ mod endpoints;
 mod inspect;
 mod demo;
 mod commands;
+mod commands_config;
+mod commands_topics;
 mod stopping;
