@@ -7,7 +7,12 @@ use serde::Serialize;
 
 /// `body` as JSON.
 pub(super) fn json<T: Serialize>(status: StatusCode, body: &T) -> Response {
-    let body = serde_json::to_vec(body).expect("plain data with string keys always becomes JSON");
+    let body = serde_json::to_string(body).expect("plain data with string keys always becomes JSON");
+    json_text(status, body)
+}
+
+/// What is JSON already.
+pub(super) fn json_text(status: StatusCode, body: String) -> Response {
     let mut response = (status, body).into_response();
     response
         .headers_mut()
@@ -18,11 +23,15 @@ pub(super) fn json<T: Serialize>(status: StatusCode, body: &T) -> Response {
 /// 201 with `Location`.
 pub(super) fn created<T: Serialize>(location: &str, body: &T) -> Response {
     let mut response = json(StatusCode::CREATED, body);
+    add_location(&mut response, location);
+    response
+}
+
+pub(super) fn add_location(response: &mut Response, location: &str) {
     // A path made of escaped segments and ids is always a header value.
     if let Ok(value) = HeaderValue::try_from(location) {
         response.headers_mut().insert(header::LOCATION, value);
     }
-    response
 }
 
 /// A page of a list: `next` is the cursor of the page after it, or null.

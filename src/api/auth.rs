@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use ipnet::IpNet;
+use uuid::Uuid;
 
 use crate::clock;
 use crate::domain::site::SiteId;
@@ -45,6 +46,11 @@ impl Caller {
                 "This token is a viewer's: you can look but not change.",
             )),
         }
+    }
+
+    /// Which token it is.
+    pub(super) fn token_id(&self) -> Uuid {
+        self.0.id
     }
 
     /// The sites of the token, or `None` for all.

@@ -18,6 +18,7 @@ use super::answer::{self, Page, time};
 use super::auth::Caller;
 use super::body::JsonObject;
 use super::goal_input::read_settings;
+use super::idempotency::{IdempotencyKey, Turn, Work};
 use super::path::{PathIds, site_path};
 use super::problem::{Kind, Problem};
 use super::validate::{Errors, Object};
@@ -27,24 +28,40 @@ pub(super) async fn create(
     State(state): State<ApiState>,
     caller: Caller,
     path: PathIds,
+    key: IdempotencyKey,
     JsonObject(body): JsonObject,
 ) -> Result<Response, Problem> {
     let site_id = path.site()?;
     caller.may_write(&site_id)?;
+    let path = format!("{}/goals", site_path(&site_id));
+    match key.take(&state, &caller, &path, &body).await? {
+        Turn::Done(response) => Ok(response),
+        Turn::Do(work) => {
+            let result = make(&state, &caller, &site_id, &body, &work).await;
+            work.settle(&state, result).await
+        }
+    }
+}
+
+async fn make(
+    state: &ApiState,
+    caller: &Caller,
+    site_id: &SiteId,
+    body: &Map<String, Value>,
+    work: &Work,
+) -> Result<Response, Problem> {
     let mut errors = Errors::default();
-    let settings =
-        read_settings(&Object::root(&body), &mut errors).ok_or_else(|| Problem::invalid(errors))?;
+    let settings = read_settings(&Object::root(body), &mut errors).ok_or_else(|| Problem::invalid(errors))?;
     let now = clock::now();
     let id = GoalId::new_v7(now.timestamp_millis(), chance::bytes());
     let mut tx = state.pool.begin().await?;
-    goals::create(&mut tx, &site_id, id, &settings, now).await?;
-    note(&mut tx, &caller, "goal.create", &site_id, id, &body).await?;
-    let goal = read(&mut tx, &site_id, id).await?;
+    goals::create(&mut tx, site_id, id, &settings, now).await?;
+    note(&mut tx, caller, "goal.create", site_id, id, body).await?;
+    let made = to_answer(&read(&mut tx, site_id, id).await?);
+    let location = format!("{}/goals/{id}", site_path(site_id));
+    work.keep(&mut tx, &location, &made).await?;
     tx.commit().await?;
-    Ok(answer::created(
-        &format!("{}/goals/{id}", site_path(&site_id)),
-        &to_answer(&goal),
-    ))
+    Ok(answer::created(&location, &made))
 }
 
 /// `GET /api/sites/{site_id}/goals`

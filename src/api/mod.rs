@@ -12,6 +12,7 @@ mod query;
 mod limits;
 mod auth;
 mod answer;
+mod idempotency;
 mod trigger_input;
 mod webhook_input;
 mod merge;

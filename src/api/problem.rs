@@ -10,6 +10,7 @@ use super::validate::{Errors, FieldError};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     MalformedJson,
+    InvalidIdempotencyKey,
     Unauthenticated,
     Forbidden,
     NotFound,
@@ -18,10 +19,12 @@ pub enum Kind {
     GoalLimit,
     DuplicateGoal,
     SiteIsAlias,
+    IdempotencyKeyInFlight,
     RequestTimeout,
     BodyTooLarge,
     UnsupportedMediaType,
     InvalidFields,
+    IdempotencyKeyReused,
     RateLimited,
     TooManyFailedLogins,
     Internal,
@@ -29,8 +32,9 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 20] = [
         Self::MalformedJson,
+        Self::InvalidIdempotencyKey,
         Self::Unauthenticated,
         Self::Forbidden,
         Self::NotFound,
@@ -39,10 +43,12 @@ impl Kind {
         Self::GoalLimit,
         Self::DuplicateGoal,
         Self::SiteIsAlias,
+        Self::IdempotencyKeyInFlight,
         Self::RequestTimeout,
         Self::BodyTooLarge,
         Self::UnsupportedMediaType,
         Self::InvalidFields,
+        Self::IdempotencyKeyReused,
         Self::RateLimited,
         Self::TooManyFailedLogins,
         Self::Internal,
@@ -53,6 +59,7 @@ impl Kind {
     pub const fn name(self) -> &'static str {
         match self {
             Self::MalformedJson => "malformed-json",
+            Self::InvalidIdempotencyKey => "invalid-idempotency-key",
             Self::Unauthenticated => "unauthenticated",
             Self::Forbidden => "forbidden",
             Self::NotFound => "not-found",
@@ -61,10 +68,12 @@ impl Kind {
             Self::GoalLimit => "goal-limit",
             Self::DuplicateGoal => "duplicate-goal",
             Self::SiteIsAlias => "site-is-alias",
+            Self::IdempotencyKeyInFlight => "idempotency-key-in-flight",
             Self::RequestTimeout => "request-timeout",
             Self::BodyTooLarge => "body-too-large",
             Self::UnsupportedMediaType => "unsupported-media-type",
             Self::InvalidFields => "invalid-fields",
+            Self::IdempotencyKeyReused => "idempotency-key-reused",
             Self::RateLimited => "rate-limited",
             Self::TooManyFailedLogins => "too-many-failed-logins",
             Self::Internal => "internal",
@@ -75,18 +84,20 @@ impl Kind {
     /// The status it is answered with.
     pub const fn status(self) -> StatusCode {
         match self {
-            Self::MalformedJson => StatusCode::BAD_REQUEST,
+            Self::MalformedJson | Self::InvalidIdempotencyKey => StatusCode::BAD_REQUEST,
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::WebhookLimit | Self::GoalLimit | Self::DuplicateGoal | Self::SiteIsAlias => {
-                StatusCode::CONFLICT
-            }
+            Self::WebhookLimit
+            | Self::GoalLimit
+            | Self::DuplicateGoal
+            | Self::SiteIsAlias
+            | Self::IdempotencyKeyInFlight => StatusCode::CONFLICT,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::InvalidFields => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::InvalidFields | Self::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
             Self::RateLimited | Self::TooManyFailedLogins => StatusCode::TOO_MANY_REQUESTS,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
@@ -97,6 +108,7 @@ impl Kind {
     pub const fn title(self) -> &'static str {
         match self {
             Self::MalformedJson => "The body is not JSON",
+            Self::InvalidIdempotencyKey => "The Idempotency-Key cannot be one",
             Self::Unauthenticated => "A valid token is needed",
             Self::Forbidden => "This token may look but not change",
             Self::NotFound => "Not found",
@@ -105,10 +117,12 @@ impl Kind {
             Self::GoalLimit => "The site has as many goals as it may have",
             Self::DuplicateGoal => "The site has a goal of this name",
             Self::SiteIsAlias => "This id is an alias of another site",
+            Self::IdempotencyKeyInFlight => "A request with this Idempotency-Key is being worked on",
             Self::RequestTimeout => "The request took too long to arrive",
             Self::BodyTooLarge => "The body is too large",
             Self::UnsupportedMediaType => "The body has a wrong content type",
             Self::InvalidFields => "Some fields are not valid",
+            Self::IdempotencyKeyReused => "This Idempotency-Key belongs to another request",
             Self::RateLimited => "Too many requests with this token",
             Self::TooManyFailedLogins => "Too many failed logins from this address",
             Self::Internal => "Something went wrong here",
@@ -144,9 +158,13 @@ impl Problem {
 
     /// Every bad field at once.
     pub fn invalid(errors: Errors) -> Self {
-        let detail = match errors.list() {
-            [one] => format!("{}: {}", one.pointer, one.detail),
-            many => format!("{} fields are not valid; `errors` names each.", many.len()),
+        let detail = match (errors.list(), errors.count()) {
+            ([one], _) => format!("{}: {}", one.pointer, one.detail),
+            (list, count) if list.len() < count => format!(
+                "{count} fields are not valid; `errors` names the first {}.",
+                list.len()
+            ),
+            (_, count) => format!("{count} fields are not valid; `errors` names each."),
         };
         Self {
             errors: errors.into_list(),
@@ -260,6 +278,21 @@ mod tests {
                 .find(|line| line.starts_with('|') && line.contains(&format!("`{}`", kind.name())));
             let status = format!("| {} |", kind.status().as_u16());
             assert!(row.is_some_and(|row| row.contains(&status)), "{}", kind.name());
+        }
+    }
+
+    #[test]
+    fn bad_fields_are_counted_although_not_all_are_named() {
+        for (count, wanted) in [
+            (2, "2 fields are not valid; `errors` names each."),
+            (100, "100 fields are not valid; `errors` names each."),
+            (130, "130 fields are not valid; `errors` names the first 100."),
+        ] {
+            let mut errors = Errors::default();
+            for n in 0..count {
+                errors.add(format!("/{n}"), "unknown_field", "is none");
+            }
+            assert_eq!(Problem::invalid(errors).detail, wanted);
         }
     }
 

@@ -1,12 +1,15 @@
 //! The calls that register, change and read sites.
 
+use std::collections::HashSet;
+
 use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Value, json};
+use sqlx::PgConnection;
 
 use crate::clock;
-use crate::domain::site::{MAX_SITE_ID_BYTES, SiteId, check_site_id};
+use crate::domain::site::{MAX_SITE_ID_BYTES, SiteId};
 use crate::record::audit;
 use crate::record::sites::{self, MAX_ALIASES, SiteError, SiteRecord, SiteSettings};
 
@@ -17,7 +20,7 @@ use super::body::JsonObject;
 use super::path::{PathIds, site_path};
 use super::problem::Problem;
 use super::query::Query;
-use super::validate::{Errors, Object};
+use super::validate::{Errors, Object, wrong_type};
 
 const MAX_NAME_CHARS: usize = 100;
 const MAX_TIME_ZONE_CHARS: usize = 100;
@@ -35,11 +38,13 @@ pub(super) async fn put(
     caller.may_write(&site_id)?;
     let mut errors = Errors::default();
     let settings = read_settings(&site_id, &Object::root(&body), &mut errors);
+    let now = clock::now();
+    let mut tx = state.pool.begin().await?;
+    refuse_foreign_aliases(&mut tx, &caller, &site_id, &settings.aliases, &mut errors).await?;
     if !errors.is_empty() {
         return Err(Problem::invalid(errors));
     }
-    let now = clock::now();
-    let mut tx = state.pool.begin().await?;
+    let settings = settings.plain();
     let new = match sites::put(&mut tx, &site_id, &settings, now).await {
         Err(SiteError::AliasesTaken(taken)) => {
             for (index, _) in settings
@@ -132,8 +137,55 @@ fn to_answer(site: &SiteRecord) -> Value {
     })
 }
 
+/// Whoever makes an id an alias decides what it means, so an id that is new here has to be in the caller's scope. The
+/// answer is the same whether it means a site already or not: what is out of scope does not exist.
+async fn refuse_foreign_aliases(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    site_id: &SiteId,
+    aliases: &[(usize, SiteId)],
+    errors: &mut Errors,
+) -> Result<(), Problem> {
+    if aliases.iter().all(|(_, alias)| caller.may_write(alias).is_ok()) {
+        return Ok(());
+    }
+    // Held until the end: what is an alias now must still be one when it is written.
+    sites::lock(conn, site_id).await?;
+    let known = sites::get(conn, site_id)
+        .await?
+        .map(|site| site.aliases)
+        .unwrap_or_default();
+    for (index, alias) in aliases {
+        if caller.may_write(alias).is_err() && !known.iter().any(|one| one == alias.as_str()) {
+            errors.add(
+                format!("/aliases/{index}"),
+                "out_of_scope",
+                "this token may only add ids that it may write itself",
+            );
+        }
+    }
+    Ok(())
+}
+
+/// A site's settings as they were given; each alias with its place in the list.
+struct GivenSettings {
+    name: Option<String>,
+    time_zone: String,
+    aliases: Vec<(usize, SiteId)>,
+}
+
+impl GivenSettings {
+    fn plain(self) -> SiteSettings {
+        SiteSettings {
+            name: self.name,
+            time_zone: self.time_zone,
+            aliases: self.aliases.iter().map(|(_, alias)| alias.to_string()).collect(),
+        }
+    }
+}
+
 /// What is left out is as it is at first: this call replaces.
-fn read_settings(site_id: &SiteId, body: &Object<'_>, errors: &mut Errors) -> SiteSettings {
+fn read_settings(site_id: &SiteId, body: &Object<'_>, errors: &mut Errors) -> GivenSettings {
     body.refuse_unknown(&FIELDS, errors);
     let time_zone = body
         .text("time_zone", MAX_TIME_ZONE_CHARS, errors)
@@ -145,14 +197,14 @@ fn read_settings(site_id: &SiteId, body: &Object<'_>, errors: &mut Errors) -> Si
             "is no IANA time zone, such as UTC or Europe/Berlin",
         );
     }
-    SiteSettings {
+    GivenSettings {
         name: body.text("name", MAX_NAME_CHARS, errors).map(str::to_owned),
         time_zone: time_zone.to_owned(),
         aliases: read_aliases(site_id, body, errors),
     }
 }
 
-fn read_aliases(site_id: &SiteId, body: &Object<'_>, errors: &mut Errors) -> Vec<String> {
+fn read_aliases(site_id: &SiteId, body: &Object<'_>, errors: &mut Errors) -> Vec<(usize, SiteId)> {
     let Some(list) = body.list("aliases", errors) else {
         return Vec::new();
     };
@@ -160,28 +212,26 @@ fn read_aliases(site_id: &SiteId, body: &Object<'_>, errors: &mut Errors) -> Vec
         errors.add(
             "/aliases",
             "too_many",
-            format!("a site has at most {MAX_ALIASES} aliases"),
+            format!(
+                "a site has at most {MAX_ALIASES} aliases, these are {}",
+                list.len()
+            ),
         );
-        return Vec::new();
     }
-    let mut aliases: Vec<String> = Vec::with_capacity(list.len());
+    let mut seen = HashSet::new();
+    let mut aliases = Vec::with_capacity(list.len());
     for (index, value) in list.iter().enumerate() {
         let pointer = format!("/aliases/{index}");
-        match value {
-            Value::String(text) => match check_site_id(text) {
-                Err(error) => errors.add(pointer, "invalid", error.to_string()),
-                Ok(()) if text == site_id.as_str() => {
-                    errors.add(pointer, "duplicate", "is the site's own id")
-                }
-                Ok(()) if aliases.contains(text) => {
-                    errors.add(pointer, "duplicate", "is in the list already")
-                }
-                Ok(()) => aliases.push(text.clone()),
-            },
-            other => {
-                let allowed = format!("text of 1 to {MAX_SITE_ID_BYTES} bytes");
-                let _: Option<()> = super::validate::wrong_type(&pointer, other, &allowed, errors);
-            }
+        let Value::String(text) = value else {
+            let allowed = format!("text of 1 to {MAX_SITE_ID_BYTES} bytes");
+            let _: Option<()> = wrong_type(&pointer, value, &allowed, errors);
+            continue;
+        };
+        match text.parse::<SiteId>() {
+            Err(error) => errors.add(pointer, "invalid", error.to_string()),
+            Ok(alias) if alias == *site_id => errors.add(pointer, "duplicate", "is the site's own id"),
+            Ok(_) if !seen.insert(text) => errors.add(pointer, "duplicate", "is in the list already"),
+            Ok(alias) => aliases.push((index, alias)),
         }
     }
     aliases

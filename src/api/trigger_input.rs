@@ -37,6 +37,7 @@ const LATER_OPTIONS: [&str; 13] = [
     "error_events",
 ];
 
+const SPIKE_OPTIONS: [&str; 2] = ["threshold", "window_seconds"];
 const MAX_THRESHOLD: u32 = 1_000_000_000;
 const WINDOW_SECONDS: std::ops::RangeInclusive<u32> = 60..=3_600;
 /// Most names in one filter.
@@ -161,7 +162,7 @@ const NEEDS_THRESHOLD: &str =
     "is required: the number of visitors at once at which a visitor_spike fires, a whole number from 1 on";
 
 fn read_spike(spike: &Object<'_>, errors: &mut Errors) -> Option<SpikeSettings> {
-    refuse_other_options(spike, &["threshold", "window_seconds"], errors);
+    refuse_other_options(spike, &SPIKE_OPTIONS, errors);
     spike.require(
         "threshold",
         NEEDS_THRESHOLD.trim_start_matches("is required: "),
@@ -175,30 +176,60 @@ fn read_spike(spike: &Object<'_>, errors: &mut Errors) -> Option<SpikeSettings> 
     })
 }
 
+/// Notes the triggers and options that there are not, where their value is `null`: applying a merge patch takes them away.
+pub(super) fn refuse_unknown_null_triggers(triggers: &Object<'_>, errors: &mut Errors) {
+    for name in triggers.names() {
+        let options = match EventType::SUBSCRIBABLE
+            .into_iter()
+            .find(|event| event.as_str() == name)
+        {
+            Some(EventType::VisitorSpike) => SPIKE_OPTIONS.as_slice(),
+            Some(EventType::GoalCompletion) => &[GOAL_NAMES],
+            Some(EventType::CustomEvent) => &[EVENT_NAMES],
+            _ if triggers.is_null(name) => {
+                refuse_trigger(triggers, name, errors);
+                continue;
+            }
+            // Refused once it is merged.
+            _ => continue,
+        };
+        let Some(Value::Object(settings)) = triggers.get(name) else {
+            continue;
+        };
+        // Those with a value are still there, and refused, once it is merged.
+        let nulls = settings.iter().filter(|(_, value)| value.is_null());
+        let nulls = nulls.map(|(name, value)| (name.clone(), value.clone())).collect();
+        refuse_other_options(&triggers.inside(name, &nulls), options, errors);
+    }
+}
+
 /// A trigger belongs to an event type that the webhook subscribes to.
 fn refuse_other_triggers(triggers: &Object<'_>, events: Option<&[EventType]>, errors: &mut Errors) {
-    let allowed = EventType::SUBSCRIBABLE.map(EventType::as_str).join(", ");
     for name in triggers.names() {
         let known = EventType::SUBSCRIBABLE
             .into_iter()
             .find(|event| event.as_str() == name);
-        if let Some(event) = known {
-            if triggers.get(name).is_some() && events.is_some_and(|events| !events.contains(&event)) {
-                let detail = format!(
-                    "the webhook does not subscribe to `{name}`: add it to `events` or leave this out"
-                );
-                errors.add(triggers.at(name), "not_subscribed", detail);
-            }
-        } else if LATER_EVENTS.contains(&name) {
-            errors.add(
-                triggers.at(name),
-                "not_available",
-                format!("`{name}` is not available yet; there are {allowed}"),
-            );
-        } else {
-            let detail = format!("`{}` is no event type; there are {allowed}", echo(name));
-            errors.add(triggers.at(name), "unknown_field", detail);
+        let Some(event) = known else {
+            refuse_trigger(triggers, name, errors);
+            continue;
+        };
+        if triggers.get(name).is_some() && events.is_some_and(|events| !events.contains(&event)) {
+            let detail =
+                format!("the webhook does not subscribe to `{name}`: add it to `events` or leave this out");
+            errors.add(triggers.at(name), "not_subscribed", detail);
         }
+    }
+}
+
+/// Notes a trigger of an event type that there is not, or not yet.
+fn refuse_trigger(triggers: &Object<'_>, name: &str, errors: &mut Errors) {
+    let allowed = EventType::SUBSCRIBABLE.map(EventType::as_str).join(", ");
+    if LATER_EVENTS.contains(&name) {
+        let detail = format!("`{name}` is not available yet; there are {allowed}");
+        errors.add(triggers.at(name), "not_available", detail);
+    } else {
+        let detail = format!("`{}` is no event type; there are {allowed}", echo(name));
+        errors.add(triggers.at(name), "unknown_field", detail);
     }
 }
 

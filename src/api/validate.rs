@@ -1,11 +1,12 @@
 //! Reading a JSON object field by field, collecting what is wrong with it instead of stopping at the first.
 
+use std::collections::HashSet;
 use std::ops::RangeInclusive;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-/// Errors beyond this are counted as one: a body of nothing but mistakes needs no answer twenty times its size.
+/// Errors beyond this are only counted: a body of nothing but mistakes needs no answer twenty times its size.
 const MAX_ERRORS: usize = 100;
 /// Longest piece of the caller's own text that is repeated to them, in characters.
 const MAX_ECHO_CHARS: usize = 64;
@@ -23,12 +24,17 @@ pub struct FieldError {
 
 /// The bad fields found so far.
 #[derive(Debug, Default)]
-pub struct Errors(Vec<FieldError>);
+pub struct Errors {
+    /// The first of them.
+    list: Vec<FieldError>,
+    count: usize,
+}
 
 impl Errors {
     pub fn add(&mut self, pointer: impl Into<String>, code: &'static str, detail: impl Into<String>) {
-        if self.0.len() < MAX_ERRORS {
-            self.0.push(FieldError {
+        self.count += 1;
+        if self.list.len() < MAX_ERRORS {
+            self.list.push(FieldError {
                 pointer: pointer.into(),
                 code,
                 detail: detail.into(),
@@ -37,15 +43,22 @@ impl Errors {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.count == 0
     }
 
+    /// How many there are, also those that [`list`](Self::list) has no room for.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// The first hundred.
     pub fn list(&self) -> &[FieldError] {
-        &self.0
+        &self.list
     }
 
+    /// [`list`](Self::list), to keep.
     pub fn into_list(self) -> Vec<FieldError> {
-        self.0
+        self.list
     }
 }
 
@@ -68,6 +81,14 @@ impl<'a> Object<'a> {
     /// The pointer of a field.
     pub(super) fn at(&self, name: &str) -> String {
         format!("{}/{}", self.pointer, escape(name))
+    }
+
+    /// `map` as if it were the value of a field here.
+    pub(super) fn inside<'b>(&self, name: &str, map: &'b Map<String, Value>) -> Object<'b> {
+        Object {
+            map,
+            pointer: self.at(name),
+        }
     }
 
     /// The fields that are there, `null` or not.
@@ -174,18 +195,18 @@ impl<'a> Object<'a> {
                 "too_many",
                 format!("has at most {max} entries, this has {}", list.len()),
             );
-            return None;
         }
+        let mut seen = HashSet::new();
         let mut texts: Vec<String> = Vec::with_capacity(list.len());
         for (index, value) in list.iter().enumerate() {
             let pointer = format!("{}/{index}", self.at(name));
             let Some(text) = text(value, &pointer, max_chars, errors) else {
                 continue;
             };
-            if texts.iter().any(|other| other == text) {
-                errors.add(pointer, "duplicate", "is in the list already");
-            } else {
+            if seen.insert(text) {
                 texts.push(text.to_owned());
+            } else {
+                errors.add(pointer, "duplicate", "is in the list already");
             }
         }
         Some(texts)
@@ -331,6 +352,11 @@ mod tests {
         });
         let wanted = [("/l/1", "wrong_type"), ("/l/2", "duplicate"), ("/l/3", "empty")];
         assert_eq!(found, wanted.map(|(pointer, code)| (pointer.to_owned(), code)));
+        let found = codes(&json!({"l": ["a", "b", 1]}), |object, errors| {
+            object.texts("l", 2, 10, errors);
+        });
+        let wanted = [("/l", "too_many"), ("/l/2", "wrong_type")];
+        assert_eq!(found, wanted.map(|(pointer, code)| (pointer.to_owned(), code)));
     }
 
     #[test]
@@ -340,7 +366,7 @@ mod tests {
             .collect();
         let mut errors = Errors::default();
         Object::root(&body).refuse_unknown(&["name"], &mut errors);
-        assert_eq!(errors.list().len(), MAX_ERRORS);
+        assert_eq!((errors.list().len(), errors.count()), (MAX_ERRORS, 5_000));
         assert!(
             errors
                 .list()

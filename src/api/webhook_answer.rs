@@ -129,8 +129,7 @@ pub(super) fn warnings(
     warnings
 }
 
-/// No event in 24 hours. Events are noted of registered sites only, so a site that is `new` has none; one that is not
-/// and of which none is noted is not judged.
-pub(super) fn is_silent(site: &SiteRecord, new: bool, now: DateTime<Utc>) -> bool {
-    new || site.last_event_at.is_some_and(|at| now - at > RECENT)
+/// No event in 24 hours. Events are noted of registered sites only, so one that is just being registered has none.
+pub(super) fn is_silent(site: &SiteRecord, now: DateTime<Utc>) -> bool {
+    site.last_event_at.is_none_or(|at| now - at > RECENT)
 }

@@ -1,6 +1,6 @@
 //! Reading a webhook from a request's body: every field judged, every bad one named.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use serde_json::{Map, Value, json};
 
@@ -12,7 +12,7 @@ use crate::domain::webhook::{
     DEFAULT_RETRY_SCHEDULE, Format, MAX_NAME_CHARS, WebhookSettings,
 };
 
-use super::trigger_input::{read_events, read_triggers};
+use super::trigger_input::{read_events, read_triggers, refuse_unknown_null_triggers};
 use super::validate::{Errors, Object, echo, wrong_type};
 
 /// What stands in an answer where a secret or the value of a header is not shown. Sent back, it means: as it is.
@@ -66,7 +66,7 @@ pub(super) fn read_settings(
     current: Option<&WebhookSettings>,
     errors: &mut Errors,
 ) -> Option<WebhookSettings> {
-    let before = errors.list().len();
+    let before = errors.count();
     let url = read_url(body, rules, current, errors);
     let name = body.text("name", MAX_NAME_CHARS, errors).map(str::to_owned);
     let format = read_format(body, errors);
@@ -79,7 +79,7 @@ pub(super) fn read_settings(
     let max_concurrency = body.integer("max_concurrency", MAX_CONCURRENCY, errors);
     let retry_schedule = read_schedule(body, rules, current, errors);
     let max_age_seconds = body.integer("max_age_seconds", MAX_AGE_SECONDS, errors);
-    if errors.list().len() > before {
+    if errors.count() > before {
         return None;
     }
     let url = url?;
@@ -236,6 +236,7 @@ fn read_headers(body: &Object<'_>, errors: &mut Errors) -> Vec<(String, Hidden)>
     let Some(given) = body.object("headers", errors) else {
         return Vec::new();
     };
+    refuse_nameless_nulls(&given, |_| false, errors);
     let given: Vec<(&str, String, &Value)> = given
         .names()
         .filter_map(|name| Some((name, given.at(name), given.get(name)?)))
@@ -246,18 +247,17 @@ fn read_headers(body: &Object<'_>, errors: &mut Errors) -> Vec<(String, Hidden)>
             "too_many",
             InvalidHeader::TooMany(given.len()).to_string(),
         );
-        return Vec::new();
     }
+    let mut seen = HashSet::new();
     let mut headers: Vec<(String, Hidden)> = Vec::new();
     for (name, pointer, value) in given {
         let Value::String(value) = value else {
             let _: Option<()> = wrong_type(&pointer, value, "text", errors);
             continue;
         };
-        let twice = headers.iter().any(|(other, _)| other.eq_ignore_ascii_case(name));
         match check_own_header(name, value) {
             Err(error) => errors.add(pointer, header_code(&error), error.to_string()),
-            Ok(()) if twice => {
+            Ok(()) if !seen.insert(name.to_ascii_lowercase()) => {
                 errors.add(
                     pointer,
                     "duplicate",
@@ -275,6 +275,32 @@ fn read_headers(body: &Object<'_>, errors: &mut Errors) -> Vec<(String, Hidden)>
         }
     }
     headers
+}
+
+/// Notes what a merge patch would lose: fields that a webhook does not have, with `null` as their value. The patch takes
+/// away what is not there, and nothing is left to judge.
+pub(super) fn refuse_unknown_nulls(patch: &Object<'_>, current: &WebhookSettings, errors: &mut Errors) {
+    // What is no object is refused as such once it is merged.
+    let mut elsewhere = Errors::default();
+    if let Some(headers) = patch.object("headers", &mut elsewhere) {
+        let has = |name: &str| {
+            let known = &current.headers;
+            known.iter().any(|(other, _)| other.eq_ignore_ascii_case(name))
+        };
+        refuse_nameless_nulls(&headers, has, errors);
+    }
+    if let Some(triggers) = patch.object("triggers", &mut elsewhere) {
+        refuse_unknown_null_triggers(&triggers, errors);
+    }
+}
+
+/// A header that may be none cannot be taken away either, unless the webhook `has` it from a time when it might.
+fn refuse_nameless_nulls(headers: &Object<'_>, has: impl Fn(&str) -> bool, errors: &mut Errors) {
+    for name in headers.names().filter(|name| headers.is_null(name) && !has(name)) {
+        if let Err(error) = check_own_header(name, "any value") {
+            errors.add(headers.at(name), header_code(&error), error.to_string());
+        }
+    }
 }
 
 fn header_code(error: &InvalidHeader) -> &'static str {

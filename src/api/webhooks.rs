@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
 
 use crate::domain::id::WebhookId;
@@ -20,23 +20,44 @@ use super::ApiState;
 use super::answer::{self, Page};
 use super::auth::Caller;
 use super::body::JsonObject;
+use super::idempotency::{IdempotencyKey, Turn, Work};
 use super::merge;
 use super::path::{PathIds, site_path};
 use super::problem::{Kind, Problem};
 use super::validate::{Errors, Object};
 use super::webhook_answer::{is_silent, masked, warnings, with_secret};
-use super::webhook_input::{MASK, read_secret, read_settings, refuse_other_fields, to_body};
+use super::webhook_input::{
+    MASK, read_secret, read_settings, refuse_other_fields, refuse_unknown_nulls, to_body,
+};
 
 /// `POST /api/sites/{site_id}/webhooks`
 pub(super) async fn create(
     State(state): State<ApiState>,
     caller: Caller,
     path: PathIds,
+    key: IdempotencyKey,
     JsonObject(body): JsonObject,
 ) -> Result<Response, Problem> {
     let site_id = path.new_site()?;
     caller.may_write(&site_id)?;
-    let object = Object::root(&body);
+    let path = format!("{}/webhooks", site_path(&site_id));
+    match key.take(&state, &caller, &path, &body).await? {
+        Turn::Done(response) => Ok(response),
+        Turn::Do(work) => {
+            let result = make(&state, &caller, &site_id, &body, &work).await;
+            work.settle(&state, result).await
+        }
+    }
+}
+
+async fn make(
+    state: &ApiState,
+    caller: &Caller,
+    site_id: &SiteId,
+    body: &Map<String, Value>,
+    work: &Work,
+) -> Result<Response, Problem> {
+    let object = Object::root(body);
     let mut errors = Errors::default();
     refuse_other_fields(&object, &mut errors);
     let secret = read_secret(&object, &mut errors);
@@ -49,10 +70,10 @@ pub(super) async fn create(
     let now = clock::now();
     let id = WebhookId::new_v7(now.timestamp_millis(), chance::bytes());
     let mut tx = state.pool.begin().await?;
-    let new_site = sites::register(&mut tx, &site_id, now).await?;
+    sites::register(&mut tx, site_id, now).await?;
     let new = NewWebhook {
         id,
-        site_id: &site_id,
+        site_id,
         settings: &settings,
         secret: &secret,
     };
@@ -69,21 +90,24 @@ pub(super) async fn create(
             CreateError::NoSuchSite => Problem::not_found("site"),
             CreateError::Postgres(error) => error.into(),
         })?;
-    let unknown_goals = unknown_goals(&mut tx, &site_id, &settings).await?;
-    let silent = sites::get(&mut tx, &site_id)
+    let unknown_goals = unknown_goals(&mut tx, site_id, &settings).await?;
+    let silent = sites::get(&mut tx, site_id)
         .await?
-        .is_some_and(|site| is_silent(&site, new_site, now));
+        .is_some_and(|site| is_silent(&site, now));
     let object_id = id.to_string();
     let entry = audit::Entry {
-        fields: &names(&body),
-        ..caller.did("webhook.create", &site_id, Some(&object_id))
+        fields: &names(body),
+        ..caller.did("webhook.create", site_id, Some(&object_id))
     };
     audit::write(&mut tx, entry, now).await?;
-    let created = read(&mut tx, &state, &site_id, id).await?;
+    let created = read(&mut tx, state, site_id, id).await?;
+    let warnings = warnings(&settings, Some(&secret), &unknown_goals, silent);
+    let location = format!("{}/webhooks/{id}", site_path(site_id));
+    let mut kept = masked(&created);
+    kept.insert("warnings".to_owned(), json!(warnings));
+    work.keep(&mut tx, &location, &Value::Object(kept)).await?;
     tx.commit().await?;
 
-    let warnings = warnings(&settings, Some(&secret), &unknown_goals, silent);
-    let location = format!("{}/webhooks/{id}", site_path(&site_id));
     Ok(answer::created(
         &location,
         &with_secret(&created, &secret, &warnings),
@@ -148,6 +172,7 @@ pub(super) async fn change(
     let object = Object::root(&patch);
     refuse_other_fields(&object, &mut errors);
     refuse_secret(&object, &mut errors);
+    refuse_unknown_nulls(&object, &before.settings, &mut errors);
     let current = to_body(&before.settings, before.is_enabled());
     let merged = merge::apply_to_webhook(&current, &before.settings.url.masked(), &patch);
     let rules = &state.config.webhooks;
@@ -157,9 +182,8 @@ pub(super) async fn change(
     };
 
     let mut changed = webhooks::update(&mut tx, &state.keyring, id, &settings, now).await?;
-    // Switching off what Bellwether switched off is a change too: from then on it is the owner's doing.
-    let asked = patch.contains_key("enabled");
-    if asked && (settings.enabled != before.is_enabled() || !settings.enabled && before.disabled.is_some()) {
+    // An answer that is edited and sent back says `enabled` too: what is off already keeps the reason it is off for.
+    if settings.enabled != before.is_enabled() {
         changed = webhooks::switch(&mut tx, id, settings.enabled, now).await?;
     }
     if changed == Changed::Gone {
@@ -264,6 +288,6 @@ fn refuse_secret(patch: &Object<'_>, errors: &mut Errors) {
     }
 }
 
-fn names(body: &serde_json::Map<String, Value>) -> Vec<String> {
+fn names(body: &Map<String, Value>) -> Vec<String> {
     body.keys().cloned().collect()
 }

@@ -5,10 +5,12 @@
 
 mod roles;
 mod start;
+mod check;
 mod detect;
 mod deliver;
 mod upkeep;
 
+pub use check::refusals;
 pub use roles::{Role, Roles};
 pub use start::{keyring, open_pool, pool_settings, schedules};
 

@@ -29,19 +29,54 @@ pub fn schedules(config: &Config) -> anyhow::Result<Schedules> {
     Schedules::parse(&config.webhooks.retry_schedules).context("webhooks.retry_schedules")
 }
 
-/// The encryption keys of the configuration: `encryption.keys`, then the lines of `encryption.key_files`.
-pub fn keyring(config: &Config) -> anyhow::Result<Keyring> {
-    let mut lines = config.encryption.keys.clone();
-    for path in &config.encryption.key_files {
-        let text = std::fs::read_to_string(path)
-            .with_context(|| format!("encryption.key_files: {} cannot be read", path.display()))?;
-        lines.extend(
-            text.lines()
-                .map(str::trim)
-                .filter(|line| !line.is_empty() && !line.starts_with('#'))
-                .map(str::to_owned),
-        );
+/// A line that has to be a key, or why there is none.
+pub(super) struct KeyLine {
+    /// Where it stands, beginning with its configuration key.
+    pub place: String,
+    pub line: Result<String, String>,
+}
+
+/// `encryption.keys`, then the lines of `encryption.key_files`.
+pub(super) fn key_lines(config: &Config) -> Vec<KeyLine> {
+    let keys = config.encryption.keys.iter().enumerate();
+    let mut lines: Vec<KeyLine> = keys
+        .map(|(i, key)| KeyLine {
+            place: format!("encryption.keys[{i}]"),
+            line: Ok(key.clone()),
+        })
+        .collect();
+    for (i, path) in config.encryption.key_files.iter().enumerate() {
+        let shown = path.display();
+        match std::fs::read_to_string(path) {
+            Err(error) => lines.push(KeyLine {
+                place: format!("encryption.key_files[{i}] = \"{shown}\""),
+                line: Err(format!("cannot be read: {error}")),
+            }),
+            Ok(text) => lines.extend(
+                text.lines()
+                    .map(str::trim)
+                    .enumerate()
+                    .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
+                    .map(|(number, line)| KeyLine {
+                        place: format!("encryption.key_files[{i}], line {} of {shown}", number + 1),
+                        line: Ok(line.to_owned()),
+                    }),
+            ),
+        }
     }
+    lines
+}
+
+/// The encryption keys of the configuration.
+pub fn keyring(config: &Config) -> anyhow::Result<Keyring> {
+    let lines: Vec<String> = key_lines(config)
+        .into_iter()
+        .map(|given| {
+            given
+                .line
+                .map_err(|why| anyhow::anyhow!("{}: {why}", given.place))
+        })
+        .collect::<Result<_, _>>()?;
     Ok(Keyring::parse(&lines)?)
 }
 
@@ -231,7 +266,7 @@ pub(super) async fn kafka(
     for (topic, seconds) in topics.retentions(&names).await? {
         metrics.topic_retention.with_label_values(&[&topic]).set(seconds);
     }
-    let existing = topics.existing()?;
+    let existing = tokio::task::spawn_blocking(move || topics.existing()).await??;
     Ok(existing
         .into_iter()
         .filter(|(name, _)| name.starts_with(&retry_prefix))

@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::kafka::context::Voice;
 use crate::kafka::topics::Topics;
 use crate::record::probe::Probe;
-use crate::record::{migrate, partitions, registry};
+use crate::record::{idempotency, migrate, partitions, registry};
 use crate::telemetry::{Health, Metrics};
 
 const EVERY: Duration = Duration::from_secs(5);
@@ -96,6 +96,7 @@ impl Upkeep {
                     tracing::warn!(error = %error, "partitions could not be made ahead of time; `bellwether migrate` makes them");
                 }
                 registry::purge_changes(&mut connection).await?;
+                idempotency::purge(&mut connection, clock::now()).await?;
             }
             let horizon = partitions::partition_horizon_seconds(&mut connection, now_ms).await?;
             let theirs_ms: i64 = sqlx::query_scalar!("select (extract(epoch from clock_timestamp()) * 1000)::bigint as \"now_ms!\"")

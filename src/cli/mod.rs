@@ -22,6 +22,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::app;
 use crate::config::{self, Config, ConfigSources};
 use crate::telemetry::logs;
 
@@ -54,6 +55,16 @@ impl ConfigArgs {
             overrides: self.set.clone(),
         };
         Ok(config::load(&sources)?)
+    }
+
+    /// The same for a command that uses all of it: what no such process could start with is refused too.
+    fn load_to_serve(&self) -> anyhow::Result<Config> {
+        let config = self.load()?;
+        let refusals = app::refusals(&config);
+        if !refusals.is_empty() {
+            return Err(config::ConfigError::Invalid(refusals).into());
+        }
+        Ok(config)
     }
 }
 
@@ -115,7 +126,7 @@ fn code_of(result: anyhow::Result<ExitCode>) -> ExitCode {
 
 async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
-        Command::Serve(args) => serve::run(args, cli.config.load()?).await?,
+        Command::Serve(args) => serve::run(args, cli.config.load_to_serve()?).await?,
         Command::Migrate => serve::migrate(&cli.config.load()?).await?,
         Command::Topics(command) => return topics::run(command, &cli.config.load()?).await,
         Command::Sources(command) => return inspect::run(command, &cli.config.load()?).await,

@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use figment::Figment;
 use figment::providers::{Env, Format as _, Serialized, Toml};
+use figment::value::{Dict, Map, Value};
+use figment::{Figment, Metadata, Profile, Provider};
 
-use super::Config;
+use super::{Config, Problems};
 
 /// Where the configuration comes from.
 #[derive(Debug, Clone, Default)]
@@ -39,6 +40,7 @@ pub fn load(sources: &ConfigSources) -> Result<Config, ConfigError> {
         figment = figment.merge(
             Env::prefixed("BELLWETHER_")
                 .ignore(&["config", "roles"])
+                .filter(|key| !is_service_link(key.as_str()))
                 .split("__"),
         );
     }
@@ -48,18 +50,78 @@ pub fn load(sources: &ConfigSources) -> Result<Config, ConfigError> {
             .filter(|(key, _)| !key.trim().is_empty())
             .ok_or_else(|| ConfigError::Override(one.clone()))?;
         // The same reading of numbers, booleans and lists as in environment variables.
-        let value: figment::value::Value = value
+        let value: Value = value
             .parse()
             .unwrap_or_else(|never: std::convert::Infallible| match never {});
         figment = figment.merge(Serialized::default(key.trim(), value));
     }
     let file = sources.file.as_deref();
-    let mut config: Config = figment
-        .extract()
-        .map_err(|error| ConfigError::Invalid(error.into_iter().map(|one| describe(&one, file)).collect()))?;
+    let mut given: Dict = figment.extract().map_err(|error| {
+        ConfigError::Invalid(error.into_iter().map(|one| describe(&one, None, file)).collect())
+    })?;
+    // Reading stops at the first key that is unknown or holds another type. Without that key the rest is read again.
+    let (mut problems, mut unread) = (Problems::default(), Vec::new());
+    let mut config = loop {
+        let error = match Figment::from(Given(&given)).extract::<Config>() {
+            Ok(config) => break config,
+            Err(error) => error,
+        };
+        problems.note(describe(&error, place_of(&figment, &error.path), file));
+        unread.extend(error.path.first().cloned());
+        if !take_out(&mut given, &error.path) {
+            return Err(ConfigError::Invalid(problems.into_lines()));
+        }
+    };
     config.webhooks.add_default_schedule();
-    config.validate()?;
+    config.validate(&unread, problems)?;
     Ok(config)
+}
+
+/// What Kubernetes sets in every pod beside a Service that is called `bellwether`, unless told `enableServiceLinks: false`:
+/// addresses from the days of Docker's links. They are nobody's settings, and none of ours begins so.
+fn is_service_link(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    // Two underscores are between our levels, and never in a link's name.
+    !name.contains("__") && (name == "port" || name.starts_with("port_") || name.starts_with("service_"))
+}
+
+/// Values that were read already.
+struct Given<'a>(&'a Dict);
+
+impl Provider for Given<'_> {
+    fn metadata(&self) -> Metadata {
+        Metadata::default()
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
+        Ok(Profile::Default.collect(self.0.clone()))
+    }
+}
+
+/// Removes what is at `path`; in a list of plain values the list. Says whether there was anything.
+fn take_out(dict: &mut Dict, path: &[String]) -> bool {
+    let Some((key, rest)) = path.split_first() else {
+        return false;
+    };
+    let inner = match (dict.get_mut(key), rest.split_first()) {
+        (Some(Value::Dict(_, inner)), _) => Some((inner, rest)),
+        (Some(Value::Array(_, list)), Some((index, rest))) => {
+            match index.parse::<usize>().ok().and_then(|index| list.get_mut(index)) {
+                Some(Value::Dict(_, inner)) => Some((inner, rest)),
+                _ => None,
+            }
+        }
+        _ => None,
+    };
+    let taken = inner.is_some_and(|(inner, rest)| take_out(inner, rest));
+    taken || dict.remove(key).is_some()
+}
+
+/// What said the value at `path`, or the nearest thing around it.
+fn place_of<'a>(figment: &'a Figment, path: &[String]) -> Option<&'a Metadata> {
+    (1..=path.len())
+        .rev()
+        .find_map(|length| figment.find_metadata(&path[..length].join(".")))
 }
 
 fn read(path: &Path) -> Result<String, ConfigError> {
@@ -67,9 +129,12 @@ fn read(path: &Path) -> Result<String, ConfigError> {
 }
 
 /// `kafka.partitions: found string "x", expected i32 (in bellwether.toml)`
-fn describe(error: &figment::Error, file: Option<&Path>) -> String {
+fn describe(error: &figment::Error, place: Option<&Metadata>, file: Option<&Path>) -> String {
     let key = error.path.join(".");
-    let place = match error.metadata.as_ref().map(|metadata| metadata.name.as_ref()) {
+    let place = match place
+        .or(error.metadata.as_ref())
+        .map(|metadata| metadata.name.as_ref())
+    {
         Some(name) if name.contains("environment") => {
             format!(
                 " (in the environment variable BELLWETHER_{})",
@@ -172,6 +237,56 @@ mod tests {
         let error = from_toml("[kafka]\npartitions = 0\nbrokers = \"\"\n[webhooks]\nmax_per_site = 0")
             .expect_err("three problems");
         assert_eq!(error.lines().count(), 4, "{error}");
+    }
+
+    #[test]
+    fn unknown_keys_and_wrong_types_are_named_beside_the_rest() {
+        let error = from_toml(
+            "colour = 1\n[kafka]\npartition = 3\nbroker = \"\"\npartitions = \"many\"\ntopic_prefix = \"a b\"\n\
+             [[sources]]\ntopic = \"a\"\nclock = \"wall\"\n[[sources]]\ntopics = \"b\"\n\
+             [webhooks]\ntimeout = \"soon\"\nallow_networks = [\"nowhere\", \"neither\"]\nmax_per_site = 0",
+        )
+        .expect_err("many problems");
+        for wanted in [
+            "colour: unknown field",
+            "kafka.partition: unknown field",
+            "kafka.broker: unknown field",
+            "kafka.partitions: invalid type",
+            "kafka.topic_prefix = \"a b\"",
+            "sources.0.clock: ",
+            "sources.1.topics: unknown field",
+            "webhooks.timeout: ",
+            "webhooks.allow_networks",
+            "webhooks.max_per_site = 0",
+        ] {
+            let lines = error.lines().filter(|line| line.trim().starts_with(wanted));
+            assert_eq!(lines.count(), 1, "{wanted}: {error}");
+        }
+        assert_eq!(error.lines().count(), 1 + 10, "{error}");
+        assert_eq!(
+            error.matches("(in ").count(),
+            8,
+            "where those stand that could not be read: {error}"
+        );
+    }
+
+    #[test]
+    fn what_kubernetes_sets_for_a_service_of_our_name_is_no_setting() {
+        for (name, link) in [
+            ("PORT", true),
+            ("PORT_8080_TCP", true),
+            ("PORT_8080_TCP_ADDR", true),
+            ("SERVICE_HOST", true),
+            ("SERVICE_PORT_HTTP", true),
+            ("PORTS", false),
+            ("SERVICE", false),
+            ("SERVICE__HOST", false),
+            ("PORT__X", false),
+            ("API_SERVICE_HOST", false),
+            ("KAFKA__BROKERS", false),
+        ] {
+            assert_eq!(is_service_link(name), link, "{name}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -24,13 +25,56 @@ const PATIENCE: Duration = Duration::from_secs(15);
 pub struct TopicPlan {
     pub name: String,
     pub partitions: i32,
-    /// The producer's topic: its settings are not ours.
+    /// The producer's topic: its settings are not ours, and given only to one that we make.
     pub is_source: bool,
-    pub compacted: bool,
-    /// At least this long, in milliseconds.
-    pub retention_ms: Option<i64>,
-    /// `key=value` given when it is created.
-    pub settings: Vec<(&'static str, String)>,
+    pub settings: Vec<Setting>,
+}
+
+/// One setting of a topic: given when it is created, and what a topic that exists is measured by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting {
+    pub name: &'static str,
+    pub value: String,
+    pub bound: Bound,
+}
+
+/// Which values of a setting are as good as the one we give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bound {
+    Exactly,
+    /// -1 is for ever.
+    AtLeast,
+    AtMost,
+}
+
+impl Setting {
+    fn new(name: &'static str, bound: Bound, value: impl fmt::Display) -> Self {
+        Self {
+            name,
+            value: value.to_string(),
+            bound,
+        }
+    }
+
+    /// What is wrong with the value `found`.
+    fn judge(&self, found: &str) -> Option<String> {
+        let numbers = found.parse::<f64>().ok().zip(self.value.parse::<f64>().ok());
+        let (fits, must_be) = match (self.bound, numbers) {
+            (Bound::AtLeast, Some((found, wanted))) => (found < 0.0 || found >= wanted, "at least "),
+            (Bound::AtMost, Some((found, wanted))) => (found <= wanted, "at most "),
+            _ => (found == self.value, ""),
+        };
+        let (name, wanted) = (self.name, &self.value);
+        (!fits).then(|| format!("{name} is `{found}`, it must be {must_be}`{wanted}`"))
+    }
+}
+
+/// What the cluster has of a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Shape {
+    partitions: i32,
+    /// Copies of the partition that has fewest.
+    copies: i32,
 }
 
 /// One thing wrong with the cluster's topics.
@@ -50,17 +94,17 @@ impl fmt::Display for Finding {
 /// Every topic the configuration asks for. `tiers` are the delays' names, such as `1s`.
 pub fn plan(config: &Config, tiers: &[String]) -> Vec<TopicPlan> {
     let partitions = config.kafka.partitions;
-    let in_sync = (config.kafka.replication_factor - 1).max(1).to_string();
+    let in_sync = (config.kafka.replication_factor - 1).max(1);
+    // More of them is safer still, and no topic can have more than it has copies.
+    let in_sync = Setting::new("min.insync.replicas", Bound::AtLeast, in_sync);
     let own = |name: &str, retention_days: i64| TopicPlan {
         name: config.kafka.topic(name),
         partitions,
         is_source: false,
-        compacted: false,
-        retention_ms: Some(retention_days * DAY_MS),
         settings: vec![
-            ("cleanup.policy", "delete".to_owned()),
-            ("retention.ms", (retention_days * DAY_MS).to_string()),
-            ("min.insync.replicas", in_sync.clone()),
+            Setting::new("cleanup.policy", Bound::Exactly, "delete"),
+            Setting::new("retention.ms", Bound::AtLeast, retention_days * DAY_MS),
+            in_sync.clone(),
         ],
     };
     let mut plan: Vec<TopicPlan> = config
@@ -71,9 +115,7 @@ pub fn plan(config: &Config, tiers: &[String]) -> Vec<TopicPlan> {
             name: source.topic.clone(),
             partitions,
             is_source: true,
-            compacted: false,
-            retention_ms: None,
-            settings: vec![("min.insync.replicas", in_sync.clone())],
+            settings: vec![in_sync.clone()],
         })
         .collect();
     plan.push(own("deliveries", 7));
@@ -84,14 +126,13 @@ pub fn plan(config: &Config, tiers: &[String]) -> Vec<TopicPlan> {
         name: config.kafka.topic("detector-state"),
         partitions,
         is_source: false,
-        compacted: true,
-        retention_ms: None,
         settings: vec![
-            ("cleanup.policy", "compact".to_owned()),
-            ("segment.bytes", (32 << 20).to_string()),
-            ("min.cleanable.dirty.ratio", "0.1".to_owned()),
-            ("max.compaction.lag.ms", "600000".to_owned()),
-            ("min.insync.replicas", in_sync),
+            Setting::new("cleanup.policy", Bound::Exactly, "compact"),
+            // A start reads all of it: what keeps it short may only be stricter.
+            Setting::new("segment.bytes", Bound::AtMost, 32 << 20),
+            Setting::new("min.cleanable.dirty.ratio", Bound::AtMost, 0.1),
+            Setting::new("max.compaction.lag.ms", Bound::AtMost, 600_000),
+            in_sync,
         ],
     });
     plan
@@ -99,7 +140,8 @@ pub fn plan(config: &Config, tiers: &[String]) -> Vec<TopicPlan> {
 
 /// Talks to the cluster about topics.
 pub struct Topics {
-    admin: AdminClient<Voice>,
+    admin: Arc<AdminClient<Voice>>,
+    replication_factor: i32,
 }
 
 impl fmt::Debug for Topics {
@@ -113,24 +155,24 @@ impl Topics {
     pub fn new(config: &Config, voice: Voice) -> Result<Self, KafkaError> {
         let client: ClientConfig = settings::client(&config.kafka);
         Ok(Self {
-            admin: client.create_with_context(voice)?,
+            admin: Arc::new(client.create_with_context(voice)?),
+            replication_factor: config.kafka.replication_factor,
         })
     }
 
     /// Names and partition counts of the cluster's topics. Blocks up to 15 s.
     pub fn existing(&self) -> Result<BTreeMap<String, i32>, KafkaError> {
-        let metadata = self.admin.inner().fetch_metadata(None, PATIENCE)?;
-        Ok(metadata
-            .topics()
-            .iter()
-            .filter(|topic| topic.error().is_none())
-            .map(|topic| {
-                (
-                    topic.name().to_owned(),
-                    i32::try_from(topic.partitions().len()).unwrap_or(i32::MAX),
-                )
-            })
+        let shapes = shapes(&self.admin)?;
+        Ok(shapes
+            .into_iter()
+            .map(|(name, shape)| (name, shape.partitions))
             .collect())
+    }
+
+    /// Asks on a thread of its own: librdkafka blocks, and whoever waits for this may be told to stop meanwhile.
+    async fn ask(&self) -> Result<BTreeMap<String, Shape>, anyhow::Error> {
+        let admin = Arc::clone(&self.admin);
+        Ok(tokio::task::spawn_blocking(move || shapes(&admin)).await??)
     }
 
     /// Makes what is missing and returns the names of what it made. Doing it twice is the same as once.
@@ -139,7 +181,7 @@ impl Topics {
         plan: &[TopicPlan],
         replication_factor: i32,
     ) -> Result<Vec<String>, anyhow::Error> {
-        let existing = self.existing()?;
+        let existing = self.ask().await?;
         let missing: Vec<&TopicPlan> = plan
             .iter()
             .filter(|topic| !existing.contains_key(&topic.name))
@@ -158,7 +200,7 @@ impl Topics {
                 topic
                     .settings
                     .iter()
-                    .fold(base, |new, (key, value)| new.set(key, value))
+                    .fold(base, |new, setting| new.set(setting.name, &setting.value))
             })
             .collect();
         let options = AdminOptions::new()
@@ -190,7 +232,7 @@ impl Topics {
     async fn wait_until_known(&self, plan: &[TopicPlan]) -> Result<(), anyhow::Error> {
         let deadline = clock::monotonic() + PATIENCE;
         loop {
-            let existing = self.existing()?;
+            let existing = self.ask().await?;
             match plan.iter().find(|topic| !existing.contains_key(&topic.name)) {
                 None => return Ok(()),
                 Some(topic) => anyhow::ensure!(
@@ -205,29 +247,32 @@ impl Topics {
 
     /// Everything in which the cluster differs from the plan, and every retry topic of another partition count.
     pub async fn check(&self, plan: &[TopicPlan], retry_prefix: &str) -> Result<Vec<Finding>, anyhow::Error> {
-        let existing = self.existing()?;
+        let existing = self.ask().await?;
         let mut findings = Vec::new();
         for topic in plan {
-            match existing.get(&topic.name) {
-                None => findings.push(Finding {
+            let Some(found) = existing.get(&topic.name) else {
+                findings.push(Finding {
                     topic: topic.name.clone(),
                     missing: true,
                     text: "there is no such topic".into(),
-                }),
-                Some(count) if *count != topic.partitions => {
-                    findings.push(wrong_count(&topic.name, *count, topic.partitions))
-                }
-                Some(_) => {}
+                });
+                continue;
+            };
+            if found.partitions != topic.partitions {
+                findings.push(wrong_count(&topic.name, found.partitions, topic.partitions));
+            }
+            if !topic.is_source && found.copies < self.replication_factor {
+                findings.push(too_few_copies(&topic.name, found.copies, self.replication_factor));
             }
         }
         let partitions = plan.first().map_or(0, |topic| topic.partitions);
-        for (name, count) in &existing {
+        for (name, found) in &existing {
             // A tier that is no longer configured is still emptied, by the same owners.
             if name.starts_with(retry_prefix)
-                && *count != partitions
+                && found.partitions != partitions
                 && !plan.iter().any(|topic| topic.name == *name)
             {
-                findings.push(wrong_count(name, *count, partitions));
+                findings.push(wrong_count(name, found.partitions, partitions));
             }
         }
         let own: Vec<&TopicPlan> = plan
@@ -288,28 +333,47 @@ impl Topics {
                 }
                 Err(code) => anyhow::bail!("the settings of {} could not be read: {code}", topic.name),
             };
-            let value = |name: &str| settings.get(name).and_then(|entry| entry.value.clone());
-            let mut wrong = |text: String| {
-                findings.push(Finding {
-                    topic: topic.name.clone(),
-                    missing: false,
-                    text,
-                })
-            };
-            let policy = value("cleanup.policy").unwrap_or_default();
-            let wanted = if topic.compacted { "compact" } else { "delete" };
-            if policy != wanted {
-                wrong(format!("cleanup.policy is `{policy}`, it must be `{wanted}`"));
-            }
-            if let (Some(least), Some(found)) = (
-                topic.retention_ms,
-                value("retention.ms").and_then(|text| text.parse::<i64>().ok()),
-            ) && (0..least).contains(&found)
-            {
-                wrong(format!("retention.ms is {found}, it must be at least {least}"));
-            }
+            // What a broker does not tell of, it does not have (some that are no Apache Kafka).
+            let told = topic.settings.iter().filter_map(|setting| {
+                let found = settings.get(setting.name)?.value.as_deref()?;
+                setting.judge(found)
+            });
+            findings.extend(told.map(|text| Finding {
+                topic: topic.name.clone(),
+                missing: false,
+                text,
+            }));
         }
         Ok(())
+    }
+}
+
+/// What there is. Blocks up to 15 s.
+fn shapes(admin: &AdminClient<Voice>) -> Result<BTreeMap<String, Shape>, KafkaError> {
+    let metadata = admin.inner().fetch_metadata(None, PATIENCE)?;
+    let count = |len: usize| i32::try_from(len).unwrap_or(i32::MAX);
+    Ok(metadata
+        .topics()
+        .iter()
+        .filter(|topic| topic.error().is_none())
+        .map(|topic| {
+            let copies = topic.partitions().iter().map(|one| count(one.replicas().len()));
+            let shape = Shape {
+                partitions: count(topic.partitions().len()),
+                copies: copies.min().unwrap_or(0),
+            };
+            (topic.name().to_owned(), shape)
+        })
+        .collect())
+}
+
+fn too_few_copies(topic: &str, found: i32, wanted: i32) -> Finding {
+    Finding {
+        topic: topic.to_owned(),
+        missing: false,
+        text: format!(
+            "it has {found} copies of a partition, kafka.replication_factor says {wanted}, so it must be at least as many"
+        ),
     }
 }
 
@@ -346,9 +410,47 @@ mod tests {
             ]
         );
         assert!(plan.iter().all(|topic| topic.partitions == 48));
-        assert!(
-            plan.iter()
-                .all(|topic| topic.settings.contains(&("min.insync.replicas", "2".to_owned())))
-        );
+        let in_sync = Setting::new("min.insync.replicas", Bound::AtLeast, 2);
+        assert!(plan.iter().all(|topic| topic.settings.contains(&in_sync)));
+    }
+
+    #[test]
+    fn what_is_more_generous_or_stricter_than_given_is_taken_and_nothing_else() {
+        for (bound, wanted, good, bad) in [
+            (
+                Bound::Exactly,
+                "delete",
+                vec!["delete"],
+                vec!["compact", "compact,delete", ""],
+            ),
+            (
+                Bound::AtLeast,
+                "604800000",
+                vec!["604800000", "-1", "9223372036854775807"],
+                vec!["604799999", "0"],
+            ),
+            (
+                Bound::AtMost,
+                "0.1",
+                vec!["0.1", "0.05", "0"],
+                vec!["0.5", "0.11"],
+            ),
+            (
+                Bound::AtMost,
+                "33554432",
+                vec!["33554432", "1048576"],
+                vec!["1073741824"],
+            ),
+        ] {
+            let setting = Setting::new("x", bound, wanted);
+            for found in good {
+                assert_eq!(setting.judge(found), None, "{found}");
+            }
+            for found in bad {
+                let said = setting.judge(found).expect("wrong");
+                assert!(said.contains(&format!("x is `{found}`")), "{said}");
+                assert!(said.contains(&format!("`{wanted}`")), "{said}");
+            }
+        }
     }
 }

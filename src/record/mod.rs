@@ -17,6 +17,7 @@ pub mod webhooks;
 pub mod registry;
 pub mod follow;
 pub mod tokens;
+pub mod idempotency;
 pub mod audit;
 pub mod outcomes;
 pub mod probe;

@@ -97,6 +97,59 @@ async fn the_token_itself_is_stored_nowhere(pool: PgPool) {
 }
 
 #[sqlx::test]
+async fn an_alias_outside_the_scope_is_answered_the_same_whether_it_is_a_site_or_not(pool: PgPool) {
+    let api = Api::start(pool).await;
+    for (site, aliases) in [("theirs", json!(["www.theirs"])), ("mine", json!(["given"]))] {
+        let path = format!("/api/sites/{site}");
+        let put = api.send("PUT", &path, Some(json!({"aliases": aliases})));
+        assert_eq!(put.await.status, 201);
+    }
+    let scoped = api
+        .as_token(&sites(&["mine", "also-mine", "taken"]), Role::Editor)
+        .await;
+    let put = async |aliases: Value| {
+        scoped
+            .send("PUT", "/api/sites/mine", Some(json!({"aliases": aliases})))
+            .await
+    };
+    let refused = put(json!(["also-mine", "theirs", "given", "www.theirs", "nobodys"])).await;
+    let wanted = ["/aliases/1", "/aliases/3", "/aliases/4"].map(|pointer| (pointer, "out_of_scope"));
+    assert_eq!(refused.errors(), wanted);
+    let details: Vec<&Value> = refused.body["errors"]
+        .as_array()
+        .expect("errors")
+        .iter()
+        .map(|error| &error["detail"])
+        .collect();
+    assert!(details.iter().all(|detail| *detail == details[0]), "{details:?}");
+    // Named beside what else is wrong, and where it is in the list that was sent.
+    let several = json!({"time_zone": "Mars", "aliases": [5, "nobodys"]});
+    let several = scoped.send("PUT", "/api/sites/mine", Some(several)).await;
+    let wanted = [
+        ("/time_zone", "unknown"),
+        ("/aliases/0", "wrong_type"),
+        ("/aliases/1", "out_of_scope"),
+    ];
+    assert_eq!(several.errors(), wanted);
+    // What the site has already stays, what is in scope is new, and nothing of what was refused is there.
+    let kept = put(json!(["given", "also-mine"])).await;
+    assert_eq!(
+        (kept.status, &kept.body["aliases"]),
+        (200, &json!(["given", "also-mine"]))
+    );
+    assert_eq!(put(json!([])).await.status, 200);
+    assert_eq!(
+        put(json!(["given"])).await.errors(),
+        [("/aliases/0", "out_of_scope")]
+    );
+    // Whoever may write everything may give anything that is free.
+    let admin = api.send("PUT", "/api/sites/mine", Some(json!({"aliases": ["nobodys"]})));
+    assert_eq!(admin.await.status, 200);
+    api.send("PUT", "/api/sites/taken", Some(json!({}))).await;
+    assert_eq!(put(json!(["taken"])).await.errors(), [("/aliases/0", "taken")]);
+}
+
+#[sqlx::test]
 async fn a_site_outside_the_scope_is_answered_as_if_it_did_not_exist(pool: PgPool) {
     let api = Api::start(pool).await;
     let path = {

@@ -79,6 +79,15 @@ async fn a_patch_is_judged_by_what_it_makes_of_the_webhook(pool: PgPool) {
     let answer = api.patch(&path, json!({"secret": null})).await;
     assert_eq!(answer.errors(), [("/secret", "not_available")]);
     assert_eq!(api.patch(&path, json!([])).await.errors(), [("", "wrong_type")]);
+    let nothing = json!({"nonsense": null, "headers": {"Host": null},
+                         "triggers": {"visitor_spike": {"nonsense": null}}});
+    let wanted = [
+        ("/nonsense", "unknown_field"),
+        ("/headers/Host", "reserved"),
+        ("/triggers/visitor_spike/nonsense", "unknown_field"),
+        ("/triggers/visitor_spike", "not_subscribed"),
+    ];
+    assert_eq!(api.patch(&path, nothing).await.errors(), wanted);
 
     let spike = json!({"events": ["visitor_spike"], "triggers": {"visitor_spike": {"threshold": 3}}});
     assert_eq!(api.patch(&path, spike).await.status, 200);
@@ -174,8 +183,16 @@ async fn what_bellwether_switched_off_says_why_until_its_owner_decides(pool: PgP
         renamed.body["health"]["reason"], "gone",
         "a new name says nothing about that"
     );
-    let off = api.patch(&path, json!({"enabled": false})).await;
-    assert_eq!(off.body["health"]["reason"], "owner");
+    let mut answer = api.get(&path).await.body;
+    for read_only in ["id", "site_id", "health", "inserted_at", "updated_at"] {
+        answer.as_object_mut().expect("an object").remove(read_only);
+    }
+    answer["name"] = json!("edited and sent back");
+    let edited = api.patch(&path, answer).await;
+    assert_eq!(edited.status, 200, "{}", edited.body);
+    assert_eq!(edited.body["name"], "edited and sent back");
+    assert_eq!(edited.body["enabled"], false);
+    assert_eq!(edited.body["health"]["reason"], "gone", "it is off already");
     let on = api.patch(&path, json!({"enabled": true})).await;
     assert_eq!(
         on.body["health"],

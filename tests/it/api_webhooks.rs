@@ -78,6 +78,7 @@ async fn a_chosen_secret_is_shown_in_both_forms_and_warned_about_when_short(pool
     let wanted = [
         ("short_secret", Some("/secret")),
         ("unknown_goal", Some("/triggers/goal_completion/goals/0")),
+        ("no_recent_events", None),
     ];
     assert_eq!(warnings, wanted);
 
@@ -86,6 +87,32 @@ async fn a_chosen_secret_is_shown_in_both_forms_and_warned_about_when_short(pool
     let created = api.post(WEBHOOKS, chosen).await;
     assert_eq!(created.body["secret"], "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
     assert_eq!(created.body.get("standard_webhooks_secret"), None);
+}
+
+#[sqlx::test]
+async fn a_site_without_events_for_a_day_is_warned_about_however_long_it_is_registered(pool: PgPool) {
+    let api = Api::start(pool.clone()).await;
+    for (last_event, warned) in [
+        (None, true),
+        (Some("now() - interval '25 hours'"), true),
+        (Some("now() - interval '23 hours'"), false),
+        (Some("now()"), false),
+    ] {
+        let site = "/api/sites/example.com";
+        assert!([200, 201].contains(&api.send("PUT", site, Some(json!({}))).await.status));
+        let set = format!(
+            "update sites set last_event_at = {}",
+            last_event.unwrap_or("null")
+        );
+        sqlx::query(sqlx::AssertSqlSafe(set))
+            .execute(&pool)
+            .await
+            .expect("updated");
+        let created = api.post(WEBHOOKS, body()).await;
+        let warnings = created.body["warnings"].as_array().expect("warnings");
+        let found = warnings.iter().any(|one| one["code"] == "no_recent_events");
+        assert_eq!(found, warned, "{last_event:?}");
+    }
 }
 
 #[sqlx::test]

@@ -129,6 +129,10 @@ fn limits_of_fields() {
 
 #[test]
 fn every_bad_field_is_named_at_once() {
+    refused(
+        json!({"name": "n", "kind": "page", "path": "/", "props": {"a": 1, "b": "2", "c": "3", "d": "4"}}),
+        &[("/props", "too_many"), ("/props/a", "wrong_type")],
+    );
     refused(json!({}), &[("/name", "required"), ("/kind", "required")]);
     refused(
         json!({"nam": "x", "id": "goal_1", "name": 5, "kind": "scroll", "path": "", "scroll_threshold": 500, "props": 1}),

@@ -263,6 +263,67 @@ fn own_headers_follow_their_rules() {
     let many = |n: usize| -> Map<String, Value> { (0..n).map(|n| (format!("X-{n}"), json!("v"))).collect() };
     assert!(create(&body(json!({"headers": many(10)}))).is_ok());
     refused(json!({"headers": many(11)}), &[("/headers", "too_many")]);
+    let mut bad = many(11);
+    bad.insert("Host".to_owned(), json!("x"));
+    bad.insert("X-5".to_owned(), json!(5));
+    refused(
+        json!({"headers": bad}),
+        &[
+            ("/headers", "too_many"),
+            ("/headers/Host", "reserved"),
+            ("/headers/X-5", "wrong_type"),
+        ],
+    );
+    // One that is null is not there, but its name is judged.
+    assert!(create(&body(json!({"headers": {"X-A": null}}))).is_ok());
+    refused(
+        json!({"headers": {"Host": null}}),
+        &[("/headers/Host", "reserved")],
+    );
+}
+
+#[test]
+fn a_patch_that_takes_away_what_there_is_not_is_refused_by_name() {
+    let mut settings = create(&body(json!({"headers": {"X-A": "1"}}))).expect("valid");
+    // From a time when it might be one.
+    settings.headers.push(("X-Webhook-Old".into(), Hidden::new("1")));
+    for (patch, wanted) in [
+        (
+            json!({"triggers": {"visitor_spike": {"nonsense": null, "threshold": null}}}),
+            vec![("/triggers/visitor_spike/nonsense", "unknown_field")],
+        ),
+        (
+            json!({"triggers": {"nonsense": null, "visitor_drop": null, "goal_completion": null}}),
+            vec![
+                ("/triggers/nonsense", "unknown_field"),
+                ("/triggers/visitor_drop", "not_available"),
+            ],
+        ),
+        (
+            json!({"triggers": {"custom_event": {"goals": null}, "goal_completion": {"names": null, "every": null}}}),
+            vec![
+                ("/triggers/custom_event/goals", "unknown_field"),
+                ("/triggers/goal_completion/every", "not_available"),
+                ("/triggers/goal_completion/names", "unknown_field"),
+            ],
+        ),
+        (
+            json!({"headers": {"Host": null, "a b": null, "X-None": null, "x-a": null, "x-webhook-old": null}}),
+            vec![("/headers/Host", "reserved"), ("/headers/a b", "invalid")],
+        ),
+        (json!({"headers": null, "triggers": null, "name": null}), vec![]),
+        (json!({"headers": 1, "triggers": []}), vec![]),
+    ] {
+        let mut errors = Errors::default();
+        let object = patch.as_object().expect("an object");
+        refuse_unknown_nulls(&Object::root(object), &settings, &mut errors);
+        let found: Vec<_> = errors
+            .list()
+            .iter()
+            .map(|error| (error.pointer.as_str(), error.code))
+            .collect();
+        assert_eq!(found, wanted, "{patch}");
+    }
 }
 
 #[test]

@@ -1,0 +1,228 @@
+//! The configuration as a user gives it: what `check-config` says of it, which source wins, and how logs look.
+
+use std::process::{Command, Output, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::commands::{bellwether, run, said};
+use crate::support::app::KEY;
+
+/// What `check-config` says of a file: exit code, stdout and stderr.
+pub(crate) fn check_config(toml: &str) -> (i32, String, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("bellwether.toml");
+    std::fs::write(&file, toml).unwrap();
+    run(&["check-config", "--config", file.to_str().unwrap()], &[])
+}
+
+#[test]
+fn check_config_says_that_a_configuration_is_valid() {
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/bellwether.example.toml");
+    let (code, out, err) = run(&["check-config", "--config", example], &[]);
+    assert_eq!(code, 0, "{err}");
+    assert!(
+        out.starts_with("the configuration is valid (1 sources, hash "),
+        "{out}"
+    );
+    assert!(
+        err.contains("no encryption key"),
+        "the example has none, and `serve` needs one: {err}"
+    );
+    let (code, out, err) = run(&["check-config", "--config", "/not/there.toml"], &[]);
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert!(err.contains("/not/there.toml cannot be read"), "{err}");
+}
+
+#[test]
+fn check_config_refuses_what_serve_would_with_key_value_and_what_is_allowed() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (no_key, no_pem) = (text("keys", "mine:hunter2"), text("ca.pem", "no certificate"));
+    let good = KEY.split_once(':').unwrap().1;
+    for (toml, wanted) in [
+        (
+            "[kafka]\npartition = 3".to_owned(),
+            vec!["kafka.partition", "`partitions`"],
+        ),
+        (
+            "[kafka]\npartitions = 0".into(),
+            vec!["kafka.partitions = 0", "1 to 10000"],
+        ),
+        (
+            "[kafka]\npartitions = \"many\"".into(),
+            vec!["kafka.partitions", "many", "i32"],
+        ),
+        (
+            "[kafka.properties]\n\"sasl.pasword\" = \"hunter2\"".into(),
+            vec!["kafka.properties.\"sasl.pasword\""],
+        ),
+        (
+            "[encryption]\nkeys = [\"mine:hunter2\"]".into(),
+            vec!["encryption.keys[0]", "base64 of 32 bytes"],
+        ),
+        (
+            "[encryption]\nkeys = [\"mine:aHVudGVyMg==\"]".into(),
+            vec!["encryption.keys[0]", "base64 of 32 bytes"],
+        ),
+        (
+            format!("[encryption]\nkeys = [\"mine:{good}\", \"mine:{good}\"]"),
+            vec!["encryption.keys[1] = \"mine:…\"", "twice"],
+        ),
+        (
+            "[encryption]\nkey_files = [\"/not/there\"]".into(),
+            vec![
+                "encryption.key_files[0] = \"/not/there\"",
+                "cannot be read",
+                "readable",
+            ],
+        ),
+        (
+            format!("[encryption]\nkey_files = [\"{no_key}\"]"),
+            vec!["encryption.key_files[0], line 1 of ", "base64 of 32 bytes"],
+        ),
+        (
+            "[webhooks]\nca_file = \"/not/there.pem\"".into(),
+            vec!["webhooks.ca_file = \"/not/there.pem\"", "cannot be read", "PEM"],
+        ),
+        (
+            format!("[webhooks]\nca_file = \"{no_pem}\""),
+            vec!["webhooks.ca_file = \"", "no certificate", "PEM"],
+        ),
+        (
+            "[postgres]\nurl = \"postgres://u:hunter2@host:port/db\"".into(),
+            vec![
+                "postgres.url = \"…\"",
+                "postgres://user:password@host:port/database",
+            ],
+        ),
+        (
+            "[webhooks.retry_schedules]\nodd = [\"1s500us\"]".into(),
+            vec![
+                "webhooks.retry_schedules.odd = [\"1s500us\"]",
+                "whole milliseconds",
+            ],
+        ),
+        (
+            "[shutdown]\ngrace = \"30s\"".into(),
+            vec!["shutdown.grace = 30s", "webhooks.timeout + 10s"],
+        ),
+    ] {
+        let path = text("bellwether.toml", &toml);
+        let (code, out, err) = run(&["check-config", "--config", &path], &[]);
+        assert_eq!((code, out.as_str()), (1, ""), "{toml}: {err}");
+        for part in wanted {
+            assert!(err.contains(part), "{toml}: {err} lacks {part}");
+        }
+        assert!(!err.contains("hunter2") && !err.contains(good), "{err}");
+        // The same words from `serve`, before it has asked anybody anything.
+        assert_eq!(run(&["serve", "--config", &path], &[]).2, err);
+    }
+}
+
+#[test]
+fn all_that_is_wrong_is_named_at_once() {
+    let (code, _, err) =
+        check_config("colour = 1\n[http]\nlisten = \"nowhere\"\nburst = 0\n[[sources]]\nformat = \"xml\"");
+    assert_eq!(code, 1);
+    for wanted in [
+        "colour: ",
+        "http.listen: ",
+        "http.burst = 0",
+        "sources.0.format: ",
+    ] {
+        assert!(err.contains(wanted), "{err} lacks {wanted}");
+    }
+}
+
+#[test]
+fn a_flag_wins_over_the_environment_and_that_over_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("bellwether.toml");
+    std::fs::write(&file, "[webhooks]\nmax_per_site = 0\n").unwrap();
+    let file = file.to_str().unwrap();
+    let environment = ("BELLWETHER_WEBHOOKS__MAX_PER_SITE", "1001");
+    let flag = ["--set", "webhooks.max_per_site=1002"];
+    for (arguments, variables, holds) in [
+        (vec!["check-config", "--config", file], vec![], "= 0:"),
+        (vec!["check-config"], vec![("BELLWETHER_CONFIG", file)], "= 0:"),
+        (
+            vec!["check-config", "--config", file],
+            vec![environment],
+            "= 1001:",
+        ),
+        (
+            vec!["check-config", "--config", file, flag[0], flag[1]],
+            vec![environment],
+            "= 1002:",
+        ),
+    ] {
+        let (code, _, err) = run(&arguments, &variables);
+        assert_eq!(code, 1);
+        assert!(err.contains(&format!("webhooks.max_per_site {holds}")), "{err}");
+    }
+    let good = [
+        "check-config",
+        "--config",
+        file,
+        "--set",
+        "webhooks.max_per_site=7",
+    ];
+    assert_eq!(run(&good, &[environment]).0, 0);
+    // What Kubernetes sets beside a Service of our name is nobody's setting; a misspelt one is.
+    let links = [
+        ("BELLWETHER_PORT", "tcp://10.0.0.1:8080"),
+        ("BELLWETHER_PORT_8080_TCP_ADDR", "10.0.0.1"),
+        ("BELLWETHER_SERVICE_HOST", "10.0.0.1"),
+        ("BELLWETHER_SERVICE_PORT_HTTP", "8080"),
+    ];
+    assert_eq!(run(&["check-config"], &links).0, 0);
+    let (code, _, err) = run(&["check-config"], &[("BELLWETHER_KAFKA_BROKERS", "a:1")]);
+    assert_eq!(code, 1);
+    assert!(err.contains("kafka_brokers"), "{err}");
+}
+
+#[test]
+fn a_log_is_for_people_on_a_terminal_and_json_elsewhere() {
+    // It says that it starts, and then that it cannot: nobody listens there.
+    let variables = [
+        ("BELLWETHER_ENCRYPTION__KEYS", KEY),
+        ("BELLWETHER_HTTP__LISTEN", "192.0.2.1:1"),
+        ("BELLWETHER_ADMIN__LISTEN", "127.0.0.1:0"),
+    ];
+    let (code, _, err) = run(&["serve", "--roles", "api"], &variables);
+    assert_eq!(code, 1);
+    let line: Value = serde_json::from_str(err.lines().next().unwrap()).unwrap();
+    assert_eq!(
+        (&line["msg"], &line["level"], &line["role"]),
+        (&json!("starting"), &json!("info"), &json!("api"))
+    );
+    assert!(err.contains("bellwether: http.listen = 192.0.2.1:1"), "{err}");
+
+    let Ok(output) = on_a_terminal(&["serve", "--roles", "api"], &variables) else {
+        println!("skipped: script is not there (Debian: bsdutils)");
+        return;
+    };
+    let (code, shown, _) = said(output);
+    assert_eq!(code, 1, "{shown}");
+    let line = shown.lines().find(|line| line.contains("starting")).unwrap();
+    assert!(line.contains("INFO") && !line.starts_with('{'), "{line}");
+}
+
+/// What the binary shows on a terminal.
+fn on_a_terminal(arguments: &[&str], variables: &[(&str, &str)]) -> std::io::Result<Output> {
+    let binary = bellwether(arguments, variables);
+    let mut script = Command::new("script");
+    let line = format!("{} {}", env!("CARGO_BIN_EXE_bellwether"), arguments.join(" "));
+    script.args(["-qec", &line, "/dev/null"]).stdin(Stdio::null());
+    for (name, value) in binary.get_envs() {
+        match value {
+            Some(value) => script.env(name, value),
+            None => script.env_remove(name),
+        };
+    }
+    script.output()
+}

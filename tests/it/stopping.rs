@@ -1,0 +1,95 @@
+//! How a process stops when it is told to: at once for whoever routes to it, in order for what is under way.
+
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+use reqwest::{Method, StatusCode};
+use serde_json::json;
+
+use crate::support::app::Deployment;
+use crate::support::eventually;
+use crate::support::receiver::{Answer, Receiver};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+async fn readyz_says_no_at_once_while_the_api_answers_for_five_seconds_and_the_exit_code_is_0() {
+    let deployment = Deployment::create(&[]).await;
+    let mut process = deployment.serve(&[]).await;
+    process.terminate();
+    let told = Instant::now();
+    let answer = eventually("readyz says no", Duration::from_secs(2), || async {
+        let (status, answer) = process.readyz().await?;
+        (status == StatusCode::SERVICE_UNAVAILABLE).then_some(answer)
+    })
+    .await;
+    assert_eq!(answer["ready"], false);
+    assert_eq!(answer["checks"]["stopping"], "the process is stopping");
+    // Whoever has not noticed yet is still served, changes included.
+    let mut answered = 0;
+    while told.elapsed() < Duration::from_secs(4) {
+        let site = format!("/api/sites/{answered}.example");
+        let (status, _) = deployment
+            .call(&process, Method::PUT, &site, Some(json!({})))
+            .await;
+        assert_eq!(status, StatusCode::CREATED);
+        answered += 1;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    assert!(process.ended(PATIENCE).await.success());
+    let took = told.elapsed();
+    assert!(
+        took >= Duration::from_secs(5) && took < Duration::from_secs(20),
+        "{took:?}"
+    );
+    let log = process.log_text();
+    assert!(
+        log.contains("told to stop") && log.contains("\"stopped\""),
+        "{log}"
+    );
+}
+
+#[tokio::test]
+async fn what_is_under_way_ends_and_is_recorded_before_the_process_does() {
+    let deployment = Deployment::create(&[]).await;
+    let mut process = deployment.serve(&[]).await;
+    let receiver = Receiver::start().await;
+    receiver.answer("slow", |_| Answer::status(200).after(Duration::from_secs(7)));
+    deployment
+        .goal_webhook(&process, "a.example", &receiver.url("slow"))
+        .await;
+    deployment.registry_is_read(&process).await;
+    deployment
+        .publish(json!({"site_id": "a.example", "type": "goal", "name": "Signup"}))
+        .await;
+    receiver.wait_for("slow", 1).await;
+    process.terminate();
+    assert!(process.ended(PATIENCE).await.success());
+    let recorded: (String, i32) = sqlx::query_as("select status, attempts from deliveries")
+        .fetch_one(&deployment.database.pool)
+        .await
+        .unwrap();
+    assert_eq!(recorded, ("delivered".to_owned(), 1));
+    assert_eq!(receiver.all().len(), 1);
+}
+
+#[tokio::test]
+async fn a_start_that_waits_for_kafka_stops_when_it_is_told_to() {
+    let mut deployment = Deployment::create(&[]).await;
+    // Connections are taken and nothing is ever said.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    deployment.set("kafka.brokers", &silent.local_addr().unwrap().to_string());
+    let mut process = deployment.spawn(&[]);
+    eventually("all but Kafka is there", PATIENCE, || async {
+        let (_, answer) = process.readyz().await?;
+        (answer["checks"]["keys"] == "ok").then_some(())
+    })
+    .await;
+    // It is asking by now.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    process.terminate();
+    let told = Instant::now();
+    assert!(process.ended(PATIENCE).await.success(), "{}", process.log_text());
+    let took = told.elapsed();
+    assert!(took < Duration::from_secs(5), "{took:?}");
+}
