@@ -42,19 +42,16 @@ pub(super) async fn put(
     let mut tx = state.pool.begin().await?;
     refuse_foreign_aliases(&mut tx, &caller, &site_id, &settings.aliases, &mut errors).await?;
     if !errors.is_empty() {
+        let own = settings.aliases.iter().map(|(_, alias)| alias);
+        let own = own.filter(|alias| caller.may_write(alias).is_ok());
+        let own: Vec<String> = own.take(MAX_ALIASES).map(SiteId::to_string).collect();
+        let taken = sites::taken_aliases(&mut tx, &site_id, &own).await?;
+        refuse_taken(&settings, &taken, &mut errors);
         return Err(Problem::invalid(errors));
     }
-    let settings = settings.plain();
-    let new = match sites::put(&mut tx, &site_id, &settings, now).await {
+    let new = match sites::put(&mut tx, &site_id, &settings.plain(), now).await {
         Err(SiteError::AliasesTaken(taken)) => {
-            for (index, _) in settings
-                .aliases
-                .iter()
-                .enumerate()
-                .filter(|(_, alias)| taken.contains(alias))
-            {
-                errors.add(format!("/aliases/{index}"), "taken", "means another site already");
-            }
+            refuse_taken(&settings, &taken, &mut errors);
             return Err(Problem::invalid(errors));
         }
         other => other?,
@@ -167,6 +164,14 @@ async fn refuse_foreign_aliases(
     Ok(())
 }
 
+fn refuse_taken(settings: &GivenSettings, taken: &[String], errors: &mut Errors) {
+    for (index, alias) in &settings.aliases {
+        if taken.iter().any(|one| one == alias.as_str()) {
+            errors.add(format!("/aliases/{index}"), "taken", "means another site already");
+        }
+    }
+}
+
 /// A site's settings as they were given; each alias with its place in the list.
 struct GivenSettings {
     name: Option<String>,
@@ -175,10 +180,10 @@ struct GivenSettings {
 }
 
 impl GivenSettings {
-    fn plain(self) -> SiteSettings {
+    fn plain(&self) -> SiteSettings {
         SiteSettings {
-            name: self.name,
-            time_zone: self.time_zone,
+            name: self.name.clone(),
+            time_zone: self.time_zone.clone(),
             aliases: self.aliases.iter().map(|(_, alias)| alias.to_string()).collect(),
         }
     }

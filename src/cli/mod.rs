@@ -49,22 +49,20 @@ struct ConfigArgs {
 
 impl ConfigArgs {
     fn load(&self) -> anyhow::Result<Config> {
-        let sources = ConfigSources {
-            file: self.config.clone(),
-            environment: true,
-            overrides: self.set.clone(),
-        };
-        Ok(config::load(&sources)?)
+        Ok(config::load(&self.sources())?)
     }
 
     /// The same for a command that uses all of it: what no such process could start with is refused too.
     fn load_to_serve(&self) -> anyhow::Result<Config> {
-        let config = self.load()?;
-        let refusals = app::refusals(&config);
-        if !refusals.is_empty() {
-            return Err(config::ConfigError::Invalid(refusals).into());
+        Ok(config::load_judged(&self.sources(), app::refusals)?)
+    }
+
+    fn sources(&self) -> ConfigSources {
+        ConfigSources {
+            file: self.config.clone(),
+            environment: true,
+            overrides: self.set.clone(),
         }
-        Ok(config)
     }
 }
 

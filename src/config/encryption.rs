@@ -47,7 +47,10 @@ impl EncryptionConfig {
 /// A list, or (handy in an environment variable) one text with commas.
 fn one_or_many<'de, D: Deserializer<'de>, T: From<String>>(deserializer: D) -> Result<Vec<T>, D::Error> {
     #[derive(Deserialize)]
-    #[serde(untagged)]
+    #[serde(
+        untagged,
+        expecting = "allowed: a list of texts, or one text with commas between them"
+    )]
     enum Either {
         Many(Vec<String>),
         One(String),

@@ -32,6 +32,15 @@ pub enum ConfigError {
 
 /// Reads, merges and checks the configuration.
 pub fn load(sources: &ConfigSources) -> Result<Config, ConfigError> {
+    load_judged(sources, |_| Vec::new())
+}
+
+/// The same with the judgement of somebody who knows more: lines such as `kafka.partitions = 0: what is allowed`. What could
+/// not be read has its default by then.
+pub fn load_judged(
+    sources: &ConfigSources,
+    judge: impl FnOnce(&Config) -> Vec<String>,
+) -> Result<Config, ConfigError> {
     let mut figment = Figment::new();
     if let Some(path) = &sources.file {
         figment = figment.merge(Toml::string(&read(path)?));
@@ -73,8 +82,16 @@ pub fn load(sources: &ConfigSources) -> Result<Config, ConfigError> {
         }
     };
     config.webhooks.add_default_schedule();
-    config.validate(&unread, problems)?;
-    Ok(config)
+    config.validate(&unread, &mut problems);
+    for line in judge(&config) {
+        problems.note_unless_known(line);
+    }
+    let lines = problems.into_lines();
+    if lines.is_empty() {
+        Ok(config)
+    } else {
+        Err(ConfigError::Invalid(lines))
+    }
 }
 
 /// What Kubernetes sets in every pod beside a Service that is called `bellwether`, unless told `enableServiceLinks: false`:

@@ -15,7 +15,7 @@ mod stages;
 pub use encryption::EncryptionConfig;
 pub use http::{AdminConfig, HttpConfig};
 pub use kafka::{Clock, KafkaConfig, Source, SourceFormat};
-pub use load::{ConfigError, ConfigSources, load};
+pub use load::{ConfigError, ConfigSources, load, load_judged};
 pub use postgres::PostgresConfig;
 pub use stages::{DeliverConfig, DetectConfig, LogFormat, ShutdownConfig, TelemetryConfig};
 pub use webhooks::{DEFAULT_SCHEDULE, WebhooksConfig};
@@ -72,35 +72,38 @@ impl Problems {
         self.0.push(line);
     }
 
+    /// Notes a line unless there is one of its key: whoever is asked second says the same in other words.
+    fn note_unless_known(&mut self, line: String) {
+        let key = |line: &str| line.split(" = ").next().map(str::to_owned);
+        if !self.0.iter().any(|known| key(known) == key(&line)) {
+            self.0.push(line);
+        }
+    }
+
     fn into_lines(self) -> Vec<String> {
         self.0
     }
 }
 
 impl Config {
-    /// Every rule that a type cannot hold, all broken ones at once, after the `problems` that there are already. In the
+    /// Every rule that a type cannot hold, all broken ones at once, after those that there are already. In the
     /// sections `unread` a value may be missing, so what compares values of theirs is not judged.
-    fn validate(&self, unread: &[String], mut problems: Problems) -> Result<(), ConfigError> {
+    fn validate(&self, unread: &[String], problems: &mut Problems) {
         let is_read = |section: &str| !unread.iter().any(|one| one == section);
-        self.kafka.validate(&mut problems);
+        self.kafka.validate(problems);
         if is_read("sources") {
-            kafka::validate_sources(&self.sources.0, &mut problems);
+            kafka::validate_sources(&self.sources.0, problems);
         }
-        self.postgres.validate(&mut problems);
-        self.http.validate(&mut problems);
-        self.encryption.validate(&mut problems);
-        self.webhooks.validate(&mut problems);
-        self.detect.validate(&mut problems);
-        self.deliver.validate(&mut problems);
+        self.postgres.validate(problems);
+        self.http.validate(problems);
+        self.encryption.validate(problems);
+        self.webhooks.validate(problems);
+        self.detect.validate(problems);
+        self.deliver.validate(problems);
         if is_read("webhooks") && is_read("shutdown") {
-            self.shutdown.validate(&self.webhooks, &mut problems);
+            self.shutdown.validate(&self.webhooks, problems);
         }
-        self.telemetry.validate(&mut problems);
-        if problems.0.is_empty() {
-            Ok(())
-        } else {
-            Err(ConfigError::Invalid(problems.0))
-        }
+        self.telemetry.validate(problems);
     }
 
     /// A short hash of what all replicas must share: differing ones are two fleets by mistake.

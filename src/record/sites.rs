@@ -112,15 +112,7 @@ pub async fn put(
     now: DateTime<Utc>,
 ) -> Result<bool, SiteError> {
     refuse_alias(conn, site_id).await?;
-    let taken = sqlx::query_scalar!(
-        r#"select alias as "alias!" from unnest($2::text[]) as alias
-           where exists (select from sites where site_id = alias)
-              or exists (select from sites where aliases @> array[alias] and site_id <> $1)"#,
-        site_id.as_str(),
-        &settings.aliases
-    )
-    .fetch_all(&mut *conn)
-    .await?;
+    let taken = taken_aliases(conn, site_id, &settings.aliases).await?;
     if !taken.is_empty() {
         return Err(SiteError::AliasesTaken(taken));
     }
@@ -141,6 +133,23 @@ pub async fn put(
     .fetch_one(conn)
     .await?;
     Ok(new)
+}
+
+/// Those of `aliases` that mean another site now.
+pub async fn taken_aliases(
+    conn: &mut PgConnection,
+    site_id: &SiteId,
+    aliases: &[String],
+) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select alias as "alias!" from unnest($2::text[]) as alias
+           where exists (select from sites where site_id = alias)
+              or exists (select from sites where aliases @> array[alias] and site_id <> $1)"#,
+        site_id.as_str(),
+        aliases
+    )
+    .fetch_all(conn)
+    .await
 }
 
 /// Locks the site's row until the transaction ends, so that what is counted per site stays true. Says whether the

@@ -147,6 +147,12 @@ async fn an_alias_outside_the_scope_is_answered_the_same_whether_it_is_a_site_or
     assert_eq!(admin.await.status, 200);
     api.send("PUT", "/api/sites/taken", Some(json!({}))).await;
     assert_eq!(put(json!(["taken"])).await.errors(), [("/aliases/0", "taken")]);
+    // That one is the caller's own, so it may be told beside the rest.
+    let both = put(json!(["theirs", "taken"])).await;
+    assert_eq!(
+        both.errors(),
+        [("/aliases/0", "out_of_scope"), ("/aliases/1", "taken")]
+    );
 }
 
 #[sqlx::test]

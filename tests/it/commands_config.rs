@@ -125,17 +125,27 @@ fn check_config_refuses_what_serve_would_with_key_value_and_what_is_allowed() {
 
 #[test]
 fn all_that_is_wrong_is_named_at_once() {
-    let (code, _, err) =
-        check_config("colour = 1\n[http]\nlisten = \"nowhere\"\nburst = 0\n[[sources]]\nformat = \"xml\"");
+    let (code, _, err) = check_config(
+        "colour = 1\n[http]\nlisten = \"nowhere\"\nburst = 0\n[[sources]]\nformat = \"xml\"\n\
+         [encryption]\nkeys = [\"hunter2\"]\nkey_files = 5\n[webhooks]\nca_file = \"/not/there.pem\"\n\
+         retry_schedules.odd = [\"soon\"]\nretry_schedules.odder = [\"1s500us\"]",
+    );
     assert_eq!(code, 1);
-    for wanted in [
+    let wanted = [
         "colour: ",
         "http.listen: ",
         "http.burst = 0",
         "sources.0.format: ",
-    ] {
-        assert!(err.contains(wanted), "{err} lacks {wanted}");
+        "encryption.keys[0] = ",
+        "encryption.key_files: allowed: a list of texts",
+        "webhooks.ca_file = ",
+        "webhooks.retry_schedules.odd = ",
+        "webhooks.retry_schedules.odder = ",
+    ];
+    for wanted in wanted {
+        assert_eq!(err.matches(wanted).count(), 1, "{err} lacks {wanted}");
     }
+    assert_eq!(err.lines().count(), 1 + wanted.len(), "{err}");
 }
 
 #[test]
