@@ -45,11 +45,16 @@ pub(crate) fn unique(prefix: &str) -> String {
     )
 }
 
-/// A port that was free a moment ago.
+/// A port that was free a moment ago, and that this process has not been given before. Below the range that outgoing
+/// connections take theirs from, and below that of the services.
 pub(crate) fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let place = std::process::id() * 100 + NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = 10_000 + (place % 10_000) as u16;
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
