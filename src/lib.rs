@@ -32,3 +32,5 @@ pub mod domain;
 pub mod clock;
 /// The one place that draws chance.
 pub mod chance;
+/// Asking memory ahead.
+pub mod prefetch;

@@ -4,8 +4,8 @@
 //! name becomes `OTHER`, which the engine counts; it is then missing from top lists and nothing else. Labels nobody wears any
 //! more are collected when they outnumber those that are worn.
 
-use super::places::prefetch;
 use super::visitors::{NO_LABEL, Slot};
+use crate::prefetch::prefetch;
 
 /// A name that found no room.
 pub(super) const OTHER: u16 = NO_LABEL - 1;

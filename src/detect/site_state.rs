@@ -9,7 +9,6 @@ use super::decision::{Decision, Origin, body};
 use super::glimpse::Hashes;
 use super::goals::{GoalIndex, Heads};
 use super::labels::{Budget, Labels, OTHER};
-use super::places::prefetch;
 use super::segments::Segments;
 use super::singles::Takes;
 use super::stored::{Stored, StoredDecision};
@@ -22,6 +21,7 @@ use crate::domain::id::{NotificationId, NotificationKind};
 use crate::domain::notification::NotificationData;
 use crate::domain::registry::Site;
 use crate::domain::site::SiteId;
+use crate::prefetch::prefetch;
 
 /// What the sites of a partition share.
 #[derive(Debug)]

@@ -7,7 +7,7 @@
 //! A slot's home is hash × capacity ÷ 2⁶⁴, which allows any capacity: growing by half instead of doubling keeps a
 //! visitor at 20 to 30 bytes.
 
-use super::places::prefetch;
+use crate::prefetch::prefetch;
 
 /// A label that there is none of.
 pub(super) const NO_LABEL: u16 = u16::MAX;

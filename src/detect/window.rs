@@ -10,9 +10,9 @@
 
 use std::collections::VecDeque;
 
-use super::places::prefetch;
 use super::segments::{Segment, Segments};
 use super::visitors::{NO_LABEL, Slot, Visitors};
+use crate::prefetch::prefetch;
 
 /// The last second there is: late enough that adding any window length does not overflow. The year 2106.
 pub(super) const LAST_SECOND: u32 = u32::MAX - 100_000;
