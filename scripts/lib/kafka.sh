@@ -81,7 +81,9 @@ log.dirs=$base/kafka/data
 # Topics are made by \`bellwether topics create\`; a misspelt one must be an error here too.
 auto.create.topics.enable=false
 
-# There is one broker, and few clients.
+# There is one broker, few clients and few cores: threads beyond them only take turns.
+num.network.threads=2
+num.io.threads=2
 offsets.topic.replication.factor=1
 offsets.topic.num.partitions=4
 transaction.state.log.replication.factor=1
@@ -107,7 +109,7 @@ kafka_start() {
     kafka_properties | write_as_service "$home/server.properties"
     # Codecs unpack native libraries into the temporary folder: one that goes away with the rest.
     "${as_service[@]}" mkdir -p "$home/tmp"
-    local run=("${as_service[@]}" "$java" "-Djava.io.tmpdir=$home/tmp" -XX:-UsePerfData
+    local run=("${as_service[@]}" "$java" "-Djava.io.tmpdir=$home/tmp" -XX:-UsePerfData -XX:+UseSerialGC
         -Dorg.slf4j.simpleLogger.showDateTime=true "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSSZ"
         -Dorg.slf4j.simpleLogger.defaultLogLevel=warn -Dorg.slf4j.simpleLogger.log.kafka.server.BrokerServer=info)
     if [ ! -f "$home/data/meta.properties" ]; then
