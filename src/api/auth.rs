@@ -122,7 +122,7 @@ async fn find(state: &ApiState, token: Option<&str>, address: IpAddr) -> Result<
     let token = token.ok_or_else(unauthenticated)?;
     // What cannot be a token is not looked for.
     let found = if token.starts_with(TOKEN_PREFIX) && token.len() <= MAX_TOKEN_BYTES {
-        let mut conn = state.pool.acquire().await?;
+        let mut conn = state.read().await?;
         tokens::find(&mut conn, token, clock::now()).await?
     } else {
         None

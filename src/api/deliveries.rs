@@ -37,7 +37,7 @@ pub(super) async fn list(
     if !errors.is_empty() {
         return Err(Problem::invalid(errors));
     }
-    let mut conn = state.pool.acquire().await?;
+    let mut conn = state.read().await?;
     // Also of a deleted webhook: its history stays until its time is up.
     if !webhooks::existed(&mut conn, &site_id, webhook).await? {
         return Err(Problem::not_found("webhook"));
@@ -65,7 +65,7 @@ pub(super) async fn get(
     let site_id = path.site()?;
     caller.may_read(&site_id)?;
     let webhook = path.webhook()?;
-    let mut conn = state.pool.acquire().await?;
+    let mut conn = state.read().await?;
     if !webhooks::existed(&mut conn, &site_id, webhook).await? {
         return Err(Problem::not_found("webhook"));
     }

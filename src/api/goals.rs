@@ -54,7 +54,7 @@ async fn make(
     let settings = read_settings(&Object::root(body), &mut errors).ok_or_else(|| Problem::invalid(errors))?;
     let now = clock::now();
     let id = GoalId::new_v7(now.timestamp_millis(), chance::bytes());
-    let mut tx = state.pool.begin().await?;
+    let mut tx = state.write().await?;
     goals::create(&mut tx, site_id, id, &settings, now).await?;
     note(&mut tx, caller, "goal.create", site_id, id, body).await?;
     let made = to_answer(&read(&mut tx, site_id, id).await?);
@@ -72,7 +72,7 @@ pub(super) async fn list(
 ) -> Result<Response, Problem> {
     let site_id = path.site()?;
     caller.may_read(&site_id)?;
-    let mut conn = state.pool.acquire().await?;
+    let mut conn = state.read().await?;
     if sites::get(&mut conn, &site_id).await?.is_none() {
         return Err(Problem::not_found("site"));
     }
@@ -95,7 +95,7 @@ pub(super) async fn get(
 ) -> Result<Response, Problem> {
     let site_id = path.site()?;
     caller.may_read(&site_id)?;
-    let mut conn = state.pool.acquire().await?;
+    let mut conn = state.read().await?;
     let goal = read(&mut conn, &site_id, path.goal()?).await?;
     Ok(answer::json(StatusCode::OK, &to_answer(&goal)))
 }
@@ -110,7 +110,7 @@ pub(super) async fn replace(
     let site_id = path.site()?;
     caller.may_write(&site_id)?;
     let id = path.goal()?;
-    let mut tx = state.pool.begin().await?;
+    let mut tx = state.write().await?;
     read(&mut tx, &site_id, id).await?;
     let mut errors = Errors::default();
     let settings =
@@ -131,7 +131,7 @@ pub(super) async fn delete(
     let site_id = path.site()?;
     caller.may_write(&site_id)?;
     let id = path.goal()?;
-    let mut tx = state.pool.begin().await?;
+    let mut tx = state.write().await?;
     if !goals::delete(&mut tx, &site_id, id).await? {
         return Err(Problem::not_found("goal"));
     }

@@ -22,6 +22,7 @@ mod goal_input;
 mod goals;
 mod sites;
 mod deliveries;
+mod database;
 mod router;
 
 pub use body::MAX_BODY_BYTES;
@@ -79,6 +80,7 @@ pub struct ApiState {
     token_rate: Arc<TokenRate>,
     failed_logins: Arc<FailedLogins>,
     observer: Arc<Observer>,
+    stopwatch: Arc<database::Stopwatch>,
 }
 
 impl ApiState {
@@ -96,7 +98,15 @@ impl ApiState {
             failed_logins: Arc::default(),
             config: Arc::new(config),
             observer: Arc::new(observer),
+            stopwatch: Arc::new(|_, _| {}),
         }
+    }
+
+    /// Has `stopwatch` hear of every use of Postgres: `api_read` or `api_write`, and how long it took.
+    #[must_use]
+    pub fn timed(mut self, stopwatch: impl Fn(&'static str, Duration) + Send + Sync + 'static) -> Self {
+        self.stopwatch = Arc::new(stopwatch);
+        self
     }
 }
 

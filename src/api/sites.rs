@@ -39,7 +39,7 @@ pub(super) async fn put(
     let mut errors = Errors::default();
     let settings = read_settings(&site_id, &Object::root(&body), &mut errors);
     let now = clock::now();
-    let mut tx = state.pool.begin().await?;
+    let mut tx = state.write().await?;
     refuse_foreign_aliases(&mut tx, &caller, &site_id, &settings.aliases, &mut errors).await?;
     if !errors.is_empty() {
         let own = settings.aliases.iter().map(|(_, alias)| alias);
@@ -85,7 +85,7 @@ pub(super) async fn get(
 ) -> Result<Response, Problem> {
     let site_id = path.site()?;
     caller.may_read(&site_id)?;
-    let mut conn = state.pool.acquire().await?;
+    let mut conn = state.read().await?;
     let site = sites::get(&mut conn, &site_id)
         .await?
         .ok_or_else(|| Problem::not_found("site"))?;
@@ -106,7 +106,7 @@ pub(super) async fn list(
     if !errors.is_empty() {
         return Err(Problem::invalid(errors));
     }
-    let mut conn = state.pool.acquire().await?;
+    let mut conn = state.read().await?;
     let after = after.as_ref().map(SiteId::as_str);
     let mut found = sites::list(&mut conn, caller.sites(), after, i64::from(limit) + 1).await?;
     let more = found.len() > limit as usize;

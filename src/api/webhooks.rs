@@ -69,7 +69,7 @@ async fn make(
 
     let now = clock::now();
     let id = WebhookId::new_v7(now.timestamp_millis(), chance::bytes());
-    let mut tx = state.pool.begin().await?;
+    let mut tx = state.write().await?;
     sites::register(&mut tx, site_id, now).await?;
     let new = NewWebhook {
         id,
@@ -122,7 +122,7 @@ pub(super) async fn list(
 ) -> Result<Response, Problem> {
     let site_id = path.site()?;
     caller.may_read(&site_id)?;
-    let mut conn = state.pool.acquire().await?;
+    let mut conn = state.read().await?;
     if sites::get(&mut conn, &site_id).await?.is_none() {
         return Err(Problem::not_found("site"));
     }
@@ -145,7 +145,7 @@ pub(super) async fn get(
 ) -> Result<Response, Problem> {
     let site_id = path.site()?;
     caller.may_read(&site_id)?;
-    let mut conn = state.pool.acquire().await?;
+    let mut conn = state.read().await?;
     let webhook = read(&mut conn, &state, &site_id, path.webhook()?).await?;
     Ok(answer::json(StatusCode::OK, &masked(&webhook)))
 }
@@ -161,7 +161,7 @@ pub(super) async fn change(
     caller.may_write(&site_id)?;
     let id = path.webhook()?;
     let now = clock::now();
-    let mut tx = state.pool.begin().await?;
+    let mut tx = state.write().await?;
     // Two patches at once are merged one after the other.
     if !webhooks::lock(&mut tx, &site_id, id).await? {
         return Err(Problem::not_found("webhook"));
@@ -217,7 +217,7 @@ pub(super) async fn delete(
     caller.may_write(&site_id)?;
     let id = path.webhook()?;
     let now = clock::now();
-    let mut tx = state.pool.begin().await?;
+    let mut tx = state.write().await?;
     if webhooks::delete(&mut tx, &site_id, id, now).await? == Changed::Gone {
         return Err(Problem::not_found("webhook"));
     }

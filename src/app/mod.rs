@@ -372,12 +372,12 @@ fn api_state(shared: &Shared) -> anyhow::Result<ApiState> {
             _ => {}
         }
     };
-    Ok(ApiState::new(
-        shared.pool.clone(),
-        Arc::clone(&shared.keyring),
-        config,
-        observer,
-    ))
+    let metrics = Arc::clone(&shared.metrics);
+    let state = ApiState::new(shared.pool.clone(), Arc::clone(&shared.keyring), config, observer);
+    Ok(state.timed(move |op, took| {
+        let seconds = took.as_secs_f64();
+        metrics.postgres.with_label_values(&[op]).observe(seconds);
+    }))
 }
 
 /// SIGTERM and SIGINT stop the process in order; a second one ends it at once.

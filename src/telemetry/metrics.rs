@@ -52,7 +52,7 @@ pub const ATTEMPT_RESULTS: [&str; 14] = [
     "internal",
 ];
 /// Operations on Postgres.
-pub const POSTGRES_OPS: [&str; 4] = ["known", "outcomes", "config", "activity"];
+pub const POSTGRES_OPS: [&str; 6] = ["known", "outcomes", "config", "activity", "api_read", "api_write"];
 /// What must hold for a process to be ready.
 pub const READY_CHECKS: [&str; 5] = ["postgres", "kafka", "assignment", "schema", "keys"];
 /// Roles of a process.
