@@ -10,8 +10,6 @@ use std::sync::mpsc::Receiver;
 use std::sync::{Arc, mpsc as thread_mpsc};
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
-use bytes::Bytes;
 use rdkafka::Message as _;
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::error::KafkaError;
@@ -23,16 +21,27 @@ use tokio_util::sync::CancellationToken;
 use super::under_way::UnderWay;
 use super::work::{Assignment, Completed, Completions, Token, Work};
 use crate::clock;
-use crate::dispatch::offsets::{Completion, Epoch, OffsetTracker};
-use crate::dispatch::record::{Coordinates, DeliveryRecord, Unreadable, header};
+use crate::dispatch::offsets::{Completion, OffsetTracker};
+use crate::dispatch::record::{Coordinates, Unreadable, header};
 use crate::dispatch::schedule::{Tier, Tiers};
 use crate::dispatch::tiers::ReadAhead;
 use crate::kafka::commits::Commit;
 use crate::kafka::context::Voice;
-use crate::kafka::member::{GroupMember, MemberContext, MemberEvent, TopicPartition, partition_numbers};
-use crate::kafka::native;
-use crate::kafka::producer::{Outgoing, Publisher, RawHeader};
+use crate::kafka::member::{GroupMember, MemberContext, MemberEvent, TopicPartition};
+use crate::kafka::producer::{Outgoing, Publisher};
 use crate::telemetry::{Health, Metrics};
+
+/// Taking partitions and giving them back.
+mod rebalance;
+/// What an intake shows of itself.
+mod gauges;
+/// Records as they come.
+mod raw;
+/// The note beside a committed offset.
+mod note;
+
+use note::Note;
+use raw::{Original, Raw};
 
 /// Longest nap: how soon a rebalance or a missed wake-up is seen.
 const NAP: Duration = Duration::from_millis(10);
@@ -229,134 +238,6 @@ impl Intake {
             }
         }
         Ok(())
-    }
-
-    fn assigned(&mut self, list: &[TopicPartition]) -> anyhow::Result<()> {
-        let committed = self
-            .member
-            .committed(list, PATIENCE)
-            .context("reading the committed offsets of the deliver group")?;
-        let mut starts = Vec::with_capacity(list.len());
-        for (at, committed) in list.iter().zip(&committed) {
-            let start = match committed.offset {
-                Some(offset) => offset,
-                None => {
-                    self.member
-                        .watermarks(*at, PATIENCE)
-                        .context("reading the beginning of a partition")?
-                        .0
-                }
-            };
-            starts.push((*at, start));
-        }
-        let queues = self
-            .member
-            .assign(&starts)
-            .context("taking partitions of the deliver group")?;
-        self.assignment = Arc::default();
-        let now = clock::monotonic();
-        let now_ms = clock::now_ms();
-        self.kept.retain(|_, kept| kept.until > now);
-        for (((at, start), committed), mut queue) in starts.into_iter().zip(committed).zip(queues) {
-            let note = Note::parse(&committed.metadata);
-            let ours = note.nonce == self.nonce;
-            // Nobody else had the partition since: what is open is still open, what is complete stays complete.
-            let kept = self.kept.remove(&at).filter(|_| ours).map(|kept| kept.tracker);
-            self.epochs += 1;
-            let tracker = kept.unwrap_or_else(|| OffsetTracker::new(Epoch(self.epochs), committed.offset));
-            let suspect = committed.offset.is_some() && !ours && !note.handed_over;
-            let ready = Arc::new(AtomicBool::new(true));
-            let thread = std::thread::current();
-            let flag = Arc::clone(&ready);
-            queue.set_nonempty_callback(move || {
-                flag.store(true, Ordering::Release);
-                thread.unpark();
-            });
-            let partition = Partition {
-                queue,
-                ready,
-                tracker,
-                suspect_before_ms: if suspect { now_ms } else { i64::MIN },
-                position: Position {
-                    next: start,
-                    last_record_ms: now_ms,
-                    fresh: true,
-                },
-                held_newer: false,
-            };
-            self.partitions.insert(at, partition);
-        }
-        self.links
-            .metrics
-            .rebalances
-            .with_label_values(&["deliver", "assigned"])
-            .inc();
-        let owned = partition_numbers(self.partitions.keys()).len();
-        tracing::info!(group = "deliver", partitions = owned, "partitions assigned");
-        self.links.health.set_partitions(&self.settings.name, owned);
-        self.links
-            .metrics
-            .consumer_partitions
-            .with_label_values(&["deliver"])
-            .add(owned as i64);
-        // Before anything is sent the commit's note says that we are at work, should we die before the next one.
-        let commits = self.commits(true, false);
-        self.member.commit_and_wait(&commits, COMMIT_PATIENCE);
-        Ok(())
-    }
-
-    fn revoked(&mut self, lost: bool) -> anyhow::Result<()> {
-        let event = if lost { "lost" } else { "revoked" };
-        self.links
-            .metrics
-            .rebalances
-            .with_label_values(&["deliver", event])
-            .inc();
-        self.give_up_partitions(lost);
-        self.revoked_at = Some(clock::monotonic());
-        self.member
-            .unassign()
-            .context("giving partitions of the deliver group back")
-    }
-
-    /// Claims what is under way, commits what is done, and forgets the rest. Never waits for a request.
-    fn give_up_partitions(&mut self, lost: bool) {
-        let owned = partition_numbers(self.partitions.keys()).len();
-        self.assignment.revoke();
-        if !lost && !self.partitions.is_empty() {
-            let handed_over = self.links.under_way.claim(&self.links.runtime);
-            self.take_completions();
-            let commits = self.commits(true, handed_over);
-            self.member.commit_and_wait(&commits, COMMIT_PATIENCE);
-        }
-        self.outbox.clear();
-        self.read_ahead = ReadAhead::new();
-        let until = clock::monotonic() + KEEP;
-        for (at, partition) in self.partitions.drain() {
-            if partition.held_newer {
-                // It is the next owner's to show.
-                let topic = self.member.topic(at.topic);
-                self.links
-                    .metrics
-                    .newer_records_held
-                    .with_label_values(&[topic])
-                    .dec();
-            }
-            let tracker = partition.tracker;
-            self.kept.insert(at, Kept { tracker, until });
-        }
-        self.links
-            .metrics
-            .consumer_partitions
-            .with_label_values(&["deliver"])
-            .sub(owned as i64);
-        self.links.health.set_partitions(&self.settings.name, 0);
-        tracing::info!(
-            group = "deliver",
-            partitions = owned,
-            lost,
-            "partitions given back"
-        );
     }
 
     fn take_completions(&mut self) {
@@ -603,149 +484,10 @@ impl Intake {
         share.smallest(&last_poll, now_ms as f64 / 1_000.0);
     }
 
-    fn show_gauges(&mut self) {
-        let now = clock::monotonic();
-        if now.duration_since(self.last_gauges) < GAUGES_EVERY {
-            return;
-        }
-        self.last_gauges = now;
-        self.kept.retain(|_, kept| kept.until > now);
-        let now_ms = clock::now_ms();
-        self.show_last_poll(now_ms);
-        let mut open = 0;
-        let mut by_topic: HashMap<usize, (i64, i64)> = HashMap::new();
-        for (at, partition) in &self.partitions {
-            // A wake-up that was missed costs a second and not the partition.
-            partition.ready.store(true, Ordering::Release);
-            open += partition.tracker.open_count();
-            let end = self.member.cached_end(*at);
-            let low_water = partition.tracker.low_water().unwrap_or(partition.position.next);
-            let lag = end.map_or(0, |end| (end - low_water).max(0));
-            let unread = end.is_some_and(|end| partition.position.next < end);
-            // What a tier holds is not behind before it is due; unread records of a tier are due later than those read.
-            let behind_ms = if unread && self.settings.tier_of_topic[at.topic].is_none() {
-                (now_ms - partition.position.last_record_ms).max(0)
-            } else {
-                0
-            };
-            let slot = by_topic.entry(at.topic).or_default();
-            slot.0 += lag;
-            slot.1 = slot.1.max(behind_ms);
-        }
-        if let Some(oldest) = self.outbox.front() {
-            let topic = self
-                .settings
-                .topics
-                .iter()
-                .position(|topic| *topic == oldest.read_from.topic);
-            if let Some(topic) = topic {
-                let slot = by_topic.entry(topic).or_default();
-                slot.1 = slot.1.max(now_ms - oldest.due_at_ms);
-            }
-        }
-        let metrics = &self.links.metrics;
-        let share = metrics.shares.of(&self.settings.name);
-        let open_offsets = metrics.open_offsets.with_label_values(&["deliver"]);
-        share.sum(&open_offsets, open as i64);
-        for (index, topic) in self.settings.topics.iter().enumerate() {
-            let (lag, behind_ms) = by_topic.get(&index).copied().unwrap_or_default();
-            share.sum(&metrics.consumer_lag.with_label_values(&["deliver", topic]), lag);
-            let behind = metrics.consumer_behind.with_label_values(&["deliver", topic]);
-            share.largest(&behind, behind_ms as f64 / 1_000.0);
-        }
-        metrics
-            .queued
-            .set((self.outbox.len() + self.links.work.max_capacity() - self.links.work.capacity()) as i64);
-    }
-
     fn leave(mut self) {
         self.give_up_partitions(false);
         self.links.health.member_left(&self.settings.name);
         self.links.metrics.shares.of(&self.settings.name).ends();
         self.member.leave();
-    }
-}
-
-/// A record taken out of librdkafka's memory.
-struct Raw {
-    offset: i64,
-    timestamp_ms: i64,
-    record: Result<DeliveryRecord, (Unreadable, Original)>,
-}
-
-/// A record that cannot be read, as it came.
-struct Original {
-    key: Option<Vec<u8>>,
-    body: Option<Bytes>,
-    headers: Vec<RawHeader>,
-}
-
-impl Raw {
-    fn of(message: &BorrowedMessage<'_>) -> Self {
-        Self {
-            offset: message.offset(),
-            timestamp_ms: message.timestamp().to_millis().unwrap_or_else(clock::now_ms),
-            record: decode(message).map_err(|unreadable| (unreadable, Original::of(message))),
-        }
-    }
-}
-
-impl Original {
-    fn of(message: &BorrowedMessage<'_>) -> Self {
-        Self {
-            key: message.key().map(<[u8]>::to_vec),
-            body: message.payload().map(Bytes::copy_from_slice),
-            headers: native::headers(message)
-                .into_iter()
-                .map(|(name, value)| {
-                    let name = String::from_utf8_lossy(name).into_owned();
-                    (name, value.map(<[u8]>::to_vec))
-                })
-                .collect(),
-        }
-    }
-}
-
-fn decode(message: &BorrowedMessage<'_>) -> Result<DeliveryRecord, Unreadable> {
-    // A header whose name is no text is none of ours.
-    let headers = native::headers(message)
-        .into_iter()
-        .filter_map(|(name, value)| Some((std::str::from_utf8(name).ok()?, value)));
-    let record = DeliveryRecord::decode(
-        message.key(),
-        headers,
-        message.payload().map(Bytes::copy_from_slice),
-    )?;
-    // The dead letter of what was never sent, copied back by hand, asks for no attempt.
-    if record.attempt == 0 {
-        return Err(Unreadable::BadHeader(header::ATTEMPT));
-    }
-    Ok(record)
-}
-
-/// What is written beside a committed offset: `v1 <nonce> open|handed-over`.
-struct Note {
-    nonce: String,
-    handed_over: bool,
-}
-
-impl Note {
-    fn parse(text: &str) -> Self {
-        let mut words = text.split(' ').skip(1);
-        Self {
-            nonce: words.next().unwrap_or_default().to_owned(),
-            handed_over: words.next() == Some("handed-over"),
-        }
-    }
-}
-
-impl std::fmt::Display for Note {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "v1 {} {}",
-            self.nonce,
-            if self.handed_over { "handed-over" } else { "open" }
-        )
     }
 }
