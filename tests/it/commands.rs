@@ -13,7 +13,7 @@ use crate::commands_config::check_config;
 use crate::support::app::Deployment;
 use crate::support::database::Database;
 use crate::support::receiver::Receiver;
-use crate::support::{eventually, free_port, kafka};
+use crate::support::{eventually, free_port, kafka, send_signal};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -272,11 +272,7 @@ async fn listen_fails_as_it_is_told_and_verifies_what_comes() {
     })
     .await;
     assert_eq!(delivered, 3);
-    let terminated = Command::new("kill")
-        .arg(listen.id().to_string())
-        .status()
-        .unwrap();
-    assert!(terminated.success());
+    send_signal(&listen, "TERM");
     assert!(listen.wait().unwrap().success());
     let lines: Vec<Value> = std::fs::read_to_string(&out)
         .unwrap()

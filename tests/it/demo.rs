@@ -8,7 +8,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use crate::support::eventually;
+use crate::support::{eventually, send_signal};
 
 /// How long a line may take that must come.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -73,10 +73,7 @@ impl Demo {
     }
 
     fn signal(&self, name: &str) {
-        let kill = Command::new("kill")
-            .args([name, &self.child.id().to_string()])
-            .status();
-        assert!(kill.unwrap().success());
+        send_signal(&self.child, name);
     }
 
     /// Whether no file of it is left, and no process that was told of its folder.
@@ -166,7 +163,7 @@ fn curls_work(lines: &[String; 3]) {
 
 #[test]
 fn demo_ends_in_order_on_ctrl_c_and_on_sigterm() {
-    for signal in ["-INT", "-TERM"] {
+    for signal in ["INT", "TERM"] {
         let mut demo = Demo::start(&[]);
         demo.line(&["What arrives"]);
         demo.signal(signal);
@@ -185,7 +182,7 @@ async fn demo_killed_with_9_leaves_neither_postgres_nor_folder() {
     let mut demo = Demo::start(&[]);
     demo.line(&["What arrives"]);
     assert!(!demo.left_nothing());
-    demo.signal("-KILL");
+    demo.signal("KILL");
     eventually("everything is gone", Duration::from_secs(20), || async {
         demo.left_nothing().then_some(())
     })

@@ -11,7 +11,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::database::Database;
-use super::{eventually, free_port, http, kafka, unique};
+use super::{eventually, free_port, http, kafka, send_signal, unique};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_bellwether");
 /// What a deployment encrypts with.
@@ -291,11 +291,7 @@ impl Process {
 
     /// Sends a signal, by its name.
     pub(crate) fn signal(&self, name: &str) {
-        let status = Command::new("kill")
-            .args([&format!("-{name}"), &self.child.id().to_string()])
-            .status()
-            .unwrap();
-        assert!(status.success());
+        send_signal(&self.child, name);
     }
 
     /// Waits until the process has ended, and says how.

@@ -45,6 +45,14 @@ pub(crate) fn unique(prefix: &str) -> String {
     )
 }
 
+/// Sends a signal by its name, such as `TERM`. By the shell, whose own word `kill` is: a minimal system has no program of that
+/// name.
+pub(crate) fn send_signal(process: &std::process::Child, name: &str) {
+    let line = format!("kill -s {name} {}", process.id());
+    let status = std::process::Command::new("sh").args(["-c", &line]).status();
+    assert!(status.unwrap().success(), "{line}");
+}
+
 /// A port that was free a moment ago, and that this process has not been given before. Below the range that outgoing
 /// connections take theirs from, and below that of the services.
 pub(crate) fn free_port() -> u16 {
