@@ -8,7 +8,7 @@ find_java() {
     local java version
     for java in "${JAVA_HOME:+$JAVA_HOME/bin/java}" "$(command -v java || true)" /usr/lib/jvm/*/bin/java; do
         [ -n "$java" ] || continue
-        version=$("${as_service[@]}" "$java" -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' | head -n 1)
+        version=$("${as_service[@]}" "$java" -XX:-UsePerfData -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' | head -n 1)
         if [ "${version:-0}" -ge 17 ]; then
             echo "$java"
             return
