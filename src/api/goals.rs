@@ -18,7 +18,7 @@ use super::answer::{self, Page, time};
 use super::auth::Caller;
 use super::body::JsonObject;
 use super::goal_input::read_settings;
-use super::idempotency::{IdempotencyKey, Turn, Work};
+use super::idempotency::{IdempotencyKey, Work};
 use super::path::{PathIds, site_path};
 use super::problem::{Kind, Problem};
 use super::validate::{Errors, Object};
@@ -34,13 +34,8 @@ pub(super) async fn create(
     let site_id = path.site()?;
     caller.may_write(&site_id)?;
     let path = format!("{}/goals", site_path(&site_id));
-    match key.take(&state, &caller, &path, &body).await? {
-        Turn::Done(response) => Ok(response),
-        Turn::Do(work) => {
-            let result = make(&state, &caller, &site_id, &body, &work).await;
-            work.settle(&state, result).await
-        }
-    }
+    let make = async |work: &Work| make(&state, &caller, &site_id, &body, work).await;
+    key.once(&state, &caller, &path, &body, make).await
 }
 
 async fn make(

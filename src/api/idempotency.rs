@@ -59,8 +59,7 @@ fn invalid() -> Problem {
 }
 
 /// What may be done with a request.
-pub(super) enum Turn {
-    /// Do it. [`Work::keep`] belongs into its transaction, and its end to [`Work::settle`].
+enum Turn {
     Do(Work),
     /// It was done before.
     Done(Response),
@@ -71,8 +70,26 @@ pub(super) enum Turn {
 pub(super) struct Work(Option<Claim>);
 
 impl IdempotencyKey {
+    /// Does a request, or answers as when it was done. [`Work::keep`] belongs into the transaction of `make`.
+    pub(super) async fn once(
+        self,
+        state: &ApiState,
+        caller: &Caller,
+        path: &str,
+        body: &Map<String, Value>,
+        make: impl AsyncFnOnce(&Work) -> Result<Response, Problem>,
+    ) -> Result<Response, Problem> {
+        match self.take(state, caller, path, body).await? {
+            Turn::Done(response) => Ok(response),
+            Turn::Do(work) => {
+                let result = make(&work).await;
+                work.settle(state, result).await
+            }
+        }
+    }
+
     /// Whether the request is to be done. `path` is the call's, in the one way that we write it.
-    pub(super) async fn take(
+    async fn take(
         self,
         state: &ApiState,
         caller: &Caller,
@@ -128,11 +145,7 @@ impl Work {
     }
 
     /// Gives the key back if nothing came of the request: it may be corrected, and tried again.
-    pub(super) async fn settle(
-        self,
-        state: &ApiState,
-        result: Result<Response, Problem>,
-    ) -> Result<Response, Problem> {
+    async fn settle(self, state: &ApiState, result: Result<Response, Problem>) -> Result<Response, Problem> {
         if let (Err(_), Some(claim)) = (&result, &self.0) {
             let released = async {
                 let mut conn = state.pool.acquire().await?;

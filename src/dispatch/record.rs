@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 
+use crate::clock::LAST_MS;
 use crate::domain::delivery::Origin;
 use crate::domain::event::EventType;
 use crate::domain::id::{DeliveryId, NotificationId, WebhookId};
@@ -34,9 +35,6 @@ pub mod header {
 
 /// Longest reason kept, in bytes.
 const MAX_REASON_BYTES: usize = 64;
-
-/// The end of the year 9999: a time beyond it cannot be stored.
-const MAX_MS: i64 = 253_402_300_799_999;
 
 /// One attempt to be made, or on the dead-letter topic one delivery that failed. Times are milliseconds since the Unix epoch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,7 +146,7 @@ impl DeliveryRecord {
             (text.len() <= MAX_REASON_BYTES).then(|| text.to_owned())
         })?;
         let lowest = u32::from(reason.is_none());
-        let ms = |text: &str| text.parse::<i64>().ok().filter(|ms| (0..=MAX_MS).contains(ms));
+        let ms = |text: &str| text.parse::<i64>().ok().filter(|ms| (0..=LAST_MS).contains(ms));
         Ok(Self {
             delivery_id: headers.required(header::DELIVERY_ID, |text| text.parse().ok())?,
             notification_id: headers.required(header::NOTIFICATION_ID, |text| text.parse().ok())?,

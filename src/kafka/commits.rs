@@ -11,7 +11,7 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::ptr::{self, NonNull};
+use std::ptr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use rdkafka_sys as sys;
 
 use super::member::{MemberConsumer, TopicPartition};
+use super::queue::OwnQueue;
 use crate::clock;
 
 /// An offset to commit and what to write beside it (at most 4,096 bytes).
@@ -33,17 +34,12 @@ pub struct Commit {
 
 /// The commits of one member.
 pub(super) struct Commits {
-    answers: NonNull<sys::rd_kafka_queue_t>,
-    /// Keeps the client alive for as long as the queue: fields drop after `Drop::drop`.
-    consumer: Arc<MemberConsumer>,
+    answers: OwnQueue,
     /// Asked for, and not answered yet.
     unanswered: Cell<u64>,
     /// One was refused since this was last asked.
     failed: Cell<bool>,
 }
-
-// SAFETY: librdkafka's queues may be used from any thread, and one thread at a time has this.
-unsafe impl Send for Commits {}
 
 impl fmt::Debug for Commits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -55,11 +51,8 @@ impl fmt::Debug for Commits {
 
 impl Commits {
     pub(super) fn new(consumer: Arc<MemberConsumer>) -> Self {
-        // SAFETY: the client is alive.
-        let queue = unsafe { sys::rd_kafka_queue_new(consumer.client().native_ptr()) };
         Self {
-            answers: NonNull::new(queue).expect("librdkafka allocates or aborts"),
-            consumer,
+            answers: OwnQueue::new(consumer),
             unanswered: Cell::default(),
             failed: Cell::default(),
         }
@@ -89,7 +82,7 @@ impl Commits {
         // SAFETY: client, list and queue are alive; librdkafka copies the list and keeps the queue for its answer.
         let error = unsafe {
             sys::rd_kafka_commit_queue(
-                self.consumer.client().native_ptr(),
+                self.answers.client(),
                 list.ptr(),
                 self.answers.as_ptr(),
                 None,
@@ -143,7 +136,7 @@ impl Commits {
     }
 
     fn note_failure(&self, error: &KafkaError) {
-        let context = self.consumer.context();
+        let context = self.answers.consumer().context();
         self.failed.set(true);
         context.count_failed_commit();
         tracing::warn!(group = context.group(), error = %error, "an offset commit failed; the next one covers it");
@@ -152,13 +145,6 @@ impl Commits {
     /// Whether one has failed since this was last asked.
     pub(super) fn take_failed(&self) -> bool {
         self.failed.take()
-    }
-}
-
-impl Drop for Commits {
-    fn drop(&mut self) {
-        // SAFETY: made by rd_kafka_queue_new and given back once; the client is still alive.
-        unsafe { sys::rd_kafka_queue_destroy(self.answers.as_ptr()) }
     }
 }
 

@@ -8,6 +8,7 @@ pub mod topics;
 pub mod context;
 pub mod member;
 pub mod commits;
+mod queue;
 pub mod native;
 pub mod backlog;
 pub mod producer;

@@ -22,6 +22,7 @@ use rdkafka::message::BorrowedMessage;
 use rdkafka_sys as sys;
 
 use super::member::{MemberConsumer, TopicPartition};
+use super::queue::OwnQueue;
 use crate::prefetch::prefetch;
 
 /// Most records of one batch.
@@ -36,14 +37,12 @@ const LINES: usize = 8;
 
 /// A queue of our own that partition queues are forwarded to.
 pub struct Funnel {
-    queue: NonNull<sys::rd_kafka_queue_t>,
-    /// Keeps the client alive for as long as the queue: fields drop after `Drop::drop`.
-    consumer: Arc<MemberConsumer>,
+    queue: OwnQueue,
     topics: Vec<Arc<str>>,
     buffer: Vec<*mut sys::rd_kafka_message_t>,
 }
 
-// SAFETY: librdkafka's queues may be used from any thread; the buffer is empty between calls.
+// SAFETY: the queue may go to any thread, and the buffer is empty between calls.
 unsafe impl Send for Funnel {}
 
 impl fmt::Debug for Funnel {
@@ -133,12 +132,8 @@ unsafe fn bytes<'a>(start: *const std::ffi::c_void, len: usize) -> Option<&'a [u
 
 impl Funnel {
     pub(super) fn new(consumer: Arc<MemberConsumer>, topics: Vec<Arc<str>>) -> Self {
-        // SAFETY: the client is alive.
-        let queue = unsafe { sys::rd_kafka_queue_new(consumer.client().native_ptr()) };
-        let queue = NonNull::new(queue).expect("librdkafka allocates or aborts");
         Self {
-            queue,
-            consumer,
+            queue: OwnQueue::new(consumer),
             topics,
             buffer: vec![ptr::null_mut(); BATCH],
         }
@@ -150,11 +145,7 @@ impl Funnel {
             CString::new(topic).map_err(|_| KafkaError::Subscription("a topic's name holds NUL".into()))?;
         // SAFETY: client and name are alive; the reference taken to the partition's queue is given back below.
         unsafe {
-            let source = sys::rd_kafka_queue_get_partition(
-                self.consumer.client().native_ptr(),
-                name.as_ptr(),
-                partition,
-            );
+            let source = sys::rd_kafka_queue_get_partition(self.queue.client(), name.as_ptr(), partition);
             if source.is_null() {
                 return Err(KafkaError::Subscription(format!(
                     "{topic}/{partition} has no queue"
@@ -264,13 +255,6 @@ impl Funnel {
             record.approach();
             Some(Message::Record(at, record))
         }
-    }
-}
-
-impl Drop for Funnel {
-    fn drop(&mut self) {
-        // SAFETY: made by rd_kafka_queue_new and given back once; the client is still alive.
-        unsafe { sys::rd_kafka_queue_destroy(self.queue.as_ptr()) }
     }
 }
 

@@ -7,7 +7,6 @@ use rdkafka::producer::{FutureProducer, FutureRecord};
 use serde_json::json;
 
 use crate::support::app::Deployment;
-use crate::support::receiver::Receiver;
 use crate::support::{eventually, kafka};
 
 fn environment(name: &str) -> String {
@@ -42,11 +41,7 @@ async fn encrypted() -> Deployment {
 async fn kafka_over_tls_and_sasl_and_postgres_over_tls_carry_a_webhook() {
     let deployment = encrypted().await;
     let process = deployment.serve(&[]).await;
-    let receiver = Receiver::start().await;
-    deployment
-        .goal_webhook(&process, "a.example", &receiver.url("hook"))
-        .await;
-    deployment.registry_is_read(&process).await;
+    let receiver = deployment.goal_receiver(&process, "a.example").await;
     deployment
         .publish(json!({"site_id": "a.example", "type": "goal", "name": "Signup"}))
         .await;
@@ -82,11 +77,7 @@ async fn a_certificate_of_an_unknown_authority_is_refused() {
 async fn source_records_are_read_with_every_compression() {
     let deployment = Deployment::create(&[]).await;
     let process = deployment.serve(&[]).await;
-    let receiver = Receiver::start().await;
-    deployment
-        .goal_webhook(&process, "a.example", &receiver.url("hook"))
-        .await;
-    deployment.registry_is_read(&process).await;
+    let receiver = deployment.goal_receiver(&process, "a.example").await;
     // Long enough for a client to find that compressing is worth it.
     let page = "/page".repeat(300);
     for (place, codec) in ["none", "gzip", "snappy", "lz4", "zstd"].into_iter().enumerate() {

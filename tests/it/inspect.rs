@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 
 use crate::support::app::Deployment;
 use crate::support::eventually;
-use crate::support::receiver::Receiver;
 
 /// The document of the only source, and whether the command says that all is well.
 fn inspect(deployment: &Deployment, arguments: &[&str]) -> (Value, bool) {
@@ -153,11 +152,7 @@ async fn inspect_tells_a_goal_by_the_sites_own_goals() {
 async fn inspect_finds_nothing_wrong_where_webhooks_arrive() {
     let deployment = Deployment::create(&[]).await;
     let process = deployment.serve(&[]).await;
-    let receiver = Receiver::start().await;
-    deployment
-        .goal_webhook(&process, "a.example", &receiver.url("hook"))
-        .await;
-    deployment.registry_is_read(&process).await;
+    let receiver = deployment.goal_receiver(&process, "a.example").await;
     deployment
         .publish(json!({"site_id": "a.example", "type": "goal", "name": "Signup", "visitor_id": "v"}))
         .await;

@@ -11,7 +11,6 @@ use serde_json::json;
 
 use crate::support::app::{Deployment, KEY};
 use crate::support::database::Database;
-use crate::support::receiver::Receiver;
 use crate::support::{eventually, free_port, http, kafka, unique};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -179,11 +178,7 @@ fn families(text: &str) -> (BTreeMap<String, String>, usize) {
 async fn metrics_are_sound_complete_and_few() {
     let deployment = Deployment::create(&[]).await;
     let process = deployment.serve(&[]).await;
-    let receiver = Receiver::start().await;
-    deployment
-        .goal_webhook(&process, "example.com", &receiver.url("hook"))
-        .await;
-    deployment.registry_is_read(&process).await;
+    let _receiver = deployment.goal_receiver(&process, "example.com").await;
     deployment
         .publish(json!({"site_id": "example.com", "type": "goal", "name": "Signup"}))
         .await;
@@ -253,11 +248,7 @@ fn check_with_promtool(text: &str) {
 async fn a_source_record_that_cannot_be_read_is_rejected_with_its_reason_and_the_stream_goes_on() {
     let deployment = Deployment::create(&[]).await;
     let process = deployment.serve(&[]).await;
-    let receiver = Receiver::start().await;
-    deployment
-        .goal_webhook(&process, "example.com", &receiver.url("hook"))
-        .await;
-    deployment.registry_is_read(&process).await;
+    let receiver = deployment.goal_receiver(&process, "example.com").await;
     let long = format!(
         r#"{{"site_id":"example.com","type":"goal","name":"{}"}}"#,
         "x".repeat(200)
@@ -322,11 +313,7 @@ async fn a_source_record_that_cannot_be_read_is_rejected_with_its_reason_and_the
 async fn a_source_that_is_not_keyed_by_site_is_reported_with_topic_key_and_remedy() {
     let deployment = Deployment::create(&[]).await;
     let process = deployment.serve(&[]).await;
-    let receiver = Receiver::start().await;
-    deployment
-        .goal_webhook(&process, "example.com", &receiver.url("hook"))
-        .await;
-    deployment.registry_is_read(&process).await;
+    let receiver = deployment.goal_receiver(&process, "example.com").await;
     // Keyed by visitor, as it happens: some of these lie elsewhere.
     for n in 0..8 {
         let visitor = format!("visitor-{n}");
@@ -392,11 +379,7 @@ async fn a_detector_that_cannot_take_its_partitions_is_not_ready_and_says_why() 
 async fn source_records_that_go_while_it_reads_are_counted_as_missed() {
     let deployment = Deployment::create(&[]).await;
     let process = deployment.serve(&[]).await;
-    let receiver = Receiver::start().await;
-    deployment
-        .goal_webhook(&process, "example.com", &receiver.url("hook"))
-        .await;
-    deployment.registry_is_read(&process).await;
+    let receiver = deployment.goal_receiver(&process, "example.com").await;
     let publish = async |n: u32| {
         deployment
             .publish(json!({"site_id": "example.com", "type": "goal", "name": format!("goal {n}")}))

@@ -142,11 +142,7 @@ async fn a_delivery_that_always_fails_gets_four_attempts_and_a_dead_letter() {
 async fn outcomes_that_come_together_are_recorded_together() {
     let deployment = Deployment::create(&[]).await;
     let process = deployment.serve(&[]).await;
-    let receiver = Receiver::start().await;
-    deployment
-        .goal_webhook(&process, "example.com", &receiver.url("hook"))
-        .await;
-    deployment.registry_is_read(&process).await;
+    let _receiver = deployment.goal_receiver(&process, "example.com").await;
     let goals = (0..200).map(|n| {
         let name = format!("Signup {n}");
         deployment.publish(json!({"site_id": "example.com", "type": "goal", "name": name}))

@@ -2,9 +2,6 @@
 
 use chrono::{DateTime, NaiveDate};
 
-/// The last millisecond of the year 9999, the last one RFC 3339 can write.
-pub(super) const LAST_MS: i64 = 253_402_300_799_999;
-
 /// Reads an RFC 3339 time. What is finer than a millisecond is cut off.
 ///
 /// The form nearly every producer writes, in UTC, is read by position; every other one is left to chrono, which is
@@ -60,6 +57,7 @@ fn digit(byte: u8) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::LAST_MS;
     use proptest::prelude::*;
 
     #[test]

@@ -11,6 +11,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::database::Database;
+use super::receiver::Receiver;
 use super::{eventually, free_port, http, kafka, send_signal, unique};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_bellwether");
@@ -205,6 +206,14 @@ impl Deployment {
             json!({"name": "goals", "url": url, "events": ["goal_completion"]}),
         )
         .await
+    }
+
+    /// A receiver of every goal of a site, at `hook`, that the process knows of.
+    pub(crate) async fn goal_receiver(&self, process: &Process, site: &str) -> Receiver {
+        let receiver = Receiver::start().await;
+        self.goal_webhook(process, site, &receiver.url("hook")).await;
+        self.registry_is_read(process).await;
+        receiver
     }
 
     /// Publishes an event to the source, keyed by its site as a good producer does.

@@ -1,0 +1,54 @@
+//! A queue of librdkafka's that belongs to us.
+
+#![expect(
+    unsafe_code,
+    reason = "librdkafka's C functions; each block says why it is sound"
+)]
+
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use rdkafka::consumer::Consumer as _;
+use rdkafka_sys as sys;
+
+use super::member::MemberConsumer;
+
+/// It goes with its owner, and its client lives for as long as it does.
+pub(super) struct OwnQueue {
+    queue: NonNull<sys::rd_kafka_queue_t>,
+    /// Fields drop after `Drop::drop`.
+    consumer: Arc<MemberConsumer>,
+}
+
+// SAFETY: librdkafka's queues may be used from any thread.
+unsafe impl Send for OwnQueue {}
+
+impl OwnQueue {
+    pub(super) fn new(consumer: Arc<MemberConsumer>) -> Self {
+        // SAFETY: the client is alive.
+        let queue = unsafe { sys::rd_kafka_queue_new(consumer.client().native_ptr()) };
+        let queue = NonNull::new(queue).expect("librdkafka allocates or aborts");
+        Self { queue, consumer }
+    }
+
+    /// Valid for as long as this is.
+    pub(super) fn as_ptr(&self) -> *mut sys::rd_kafka_queue_t {
+        self.queue.as_ptr()
+    }
+
+    pub(super) fn consumer(&self) -> &MemberConsumer {
+        &self.consumer
+    }
+
+    /// The client's handle, valid for as long as this is.
+    pub(super) fn client(&self) -> *mut sys::rd_kafka_t {
+        self.consumer.client().native_ptr()
+    }
+}
+
+impl Drop for OwnQueue {
+    fn drop(&mut self) {
+        // SAFETY: made by rd_kafka_queue_new and given back once; the client is still alive.
+        unsafe { sys::rd_kafka_queue_destroy(self.queue.as_ptr()) }
+    }
+}
