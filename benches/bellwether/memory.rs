@@ -9,6 +9,7 @@ use bellwether::clock;
 use bellwether::detect::contract::RecordFacts;
 use bellwether::detect::engine::Engine;
 use bellwether::domain::event::{Event, EventKind};
+use bellwether::domain::texts::Texts;
 use serde_json::{Value, json};
 
 use super::detector::{engine_config, registry};
@@ -89,7 +90,7 @@ pub fn measure(options: &Options) -> anyhow::Result<Value> {
             path: named.then(|| path.into()),
             timestamp_ms: None,
             event_id: None,
-            props: Vec::new(),
+            props: Texts::default(),
             source: named.then(|| format!("source {}", number / options.sites % 6).into()),
             revenue: None,
             scroll_depth: None,

@@ -17,8 +17,8 @@ pub struct Options {
     /// Partitions of every topic.
     #[arg(long, default_value_t = 48)]
     pub partitions: i32,
-    /// detector: events on the topic.
-    #[arg(long, default_value_t = 2_000_000)]
+    /// detector: events on the topic. Two million would not bring every visitor.
+    #[arg(long, default_value_t = 6_000_000)]
     pub events: u64,
     /// detector, memory: registered sites.
     #[arg(long, default_value_t = 20_000)]

@@ -18,6 +18,7 @@ pub use super::contract::{
 };
 use super::decision::{Decision, Origin};
 use super::glimpse::Glimpse;
+use super::hashes::Hasher;
 use super::labels::{Budget, OTHER};
 use super::places::Places;
 use super::segments::Segments;
@@ -29,7 +30,6 @@ use super::window::{Seen, Visit};
 use crate::domain::event::{Event, EventType};
 use crate::domain::registry::Registry;
 use crate::domain::site::SiteId;
-use siphasher::sip::SipHasher13;
 
 /// Decisions of one site that may wait for confirmation before [`Engine::wants_flush`] asks for a stop. With as
 /// many more as one record can add (one a webhook), its state stays under 64 KiB.
@@ -40,7 +40,7 @@ const MAX_UNCONFIRMED: usize = 6;
 pub struct Engine {
     pub(super) config: EngineConfig,
     pub(super) registry: Arc<Registry>,
-    pub(super) hasher: SipHasher13,
+    pub(super) hasher: Hasher,
     pub(super) places: Places,
     pub(super) sites: Vec<SiteState>,
     pub(super) shared: Shared,
@@ -67,7 +67,7 @@ impl Engine {
         let sources = config.sources.len();
         Self {
             registry,
-            hasher: SipHasher13::new_with_key(&config.hash_key),
+            hasher: Hasher::new(&config.hash_key),
             places: Places::default(),
             sites: Vec::new(),
             shared: Shared {
@@ -315,7 +315,7 @@ impl Engine {
     }
 
     pub(super) fn find(&self, site_id: &str) -> Option<usize> {
-        let hash = self.hasher.hash(site_id.as_bytes());
+        let hash = self.hasher.site(site_id);
         self.places.find(hash, |place| self.is_at(place, site_id))
     }
 
@@ -325,13 +325,13 @@ impl Engine {
     }
 
     pub(super) fn add(&mut self, state: SiteState) {
-        let hash = self.hasher.hash(state.id.as_str().as_bytes());
+        let hash = self.hasher.site(state.id.as_str());
         self.places.insert(hash, self.sites.len());
         self.sites.push(state);
     }
 
     pub(super) fn remove(&mut self, place: usize) {
-        let hash = |state: &SiteState| self.hasher.hash(state.id.as_str().as_bytes());
+        let hash = |state: &SiteState| self.hasher.site(state.id.as_str());
         let mut state = self.sites.swap_remove(place);
         self.places.set(hash(&state), place, None);
         if let Some(moved) = self.sites.get(place) {

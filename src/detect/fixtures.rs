@@ -15,6 +15,7 @@ use crate::domain::id::{GoalId, WebhookId};
 use crate::domain::registry::{Registry, Site};
 use crate::domain::secret::Secret;
 use crate::domain::target::TargetUrl;
+use crate::domain::texts::Texts;
 use crate::domain::trigger::{NameFilter, SpikeSettings, Triggers};
 use crate::domain::webhook::Webhook;
 
@@ -121,7 +122,7 @@ pub(super) fn event<'a>(site_id: &'a str, kind: EventKind, timestamp_ms: i64) ->
         path: None,
         timestamp_ms: Some(timestamp_ms),
         event_id: None,
-        props: Vec::new(),
+        props: Texts::default(),
         source: None,
         revenue: None,
         scroll_depth: None,

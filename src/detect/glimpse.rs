@@ -7,9 +7,8 @@
 
 use std::borrow::Cow;
 
-use siphasher::sip::SipHasher13;
-
 use super::engine::Engine;
+use super::hashes::Hashes;
 use super::redact::redact;
 use crate::domain::event::Event;
 
@@ -23,45 +22,32 @@ pub struct Glimpse<'e> {
     pub(super) page: Option<Cow<'e, str>>,
 }
 
-/// What an event's texts hash to.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Hashes {
-    pub(super) visitor: Option<u64>,
-    /// Sources and pages share a table: their hashes are kept apart.
-    pub(super) source: u64,
-    pub(super) page: u64,
-}
-
-impl Hashes {
-    fn new(hasher: &SipHasher13, event: &Event<'_>, page: Option<&str>) -> Self {
-        let hash = |text: &str| hasher.hash(text.as_bytes());
-        Self {
-            visitor: event.visitor_id.as_deref().map(hash),
-            source: event.source.as_deref().map_or(0, |source| !hash(source)),
-            page: page.map_or(0, hash),
-        }
-    }
-}
-
 impl Engine {
     /// Looks at an event without handling it, and asks memory for its site's state.
     pub fn glimpse<'e>(&self, event: &'e Event<'_>) -> Glimpse<'e> {
-        let place = self.places.guess(self.hasher.hash(event.site_id.as_bytes()));
+        let place = self.places.guess(self.hasher.site(&event.site_id));
         if let Some(state) = place.and_then(|place| self.sites.get(place)) {
             state.prefetch();
         }
         let page = event.path.as_deref().map(redact);
         Glimpse {
             place,
-            hashes: Hashes::new(&self.hasher, event, page.as_deref()),
+            hashes: self.hasher.hashes(event, page.as_deref()),
             page,
         }
     }
 
-    /// Goes on from a glimpse taken a while ago: asks memory for what the site's state leads to.
-    pub fn approach(&self, glimpse: &Glimpse<'_>) {
-        if let Some(state) = glimpse.place.and_then(|place| self.sites.get(place)) {
-            state.prefetch_deep(&glimpse.hashes);
+    /// Goes on from glimpses taken a while ago: asks memory for what their sites' states lead to, and for what that leads to.
+    pub fn approach<'g>(&self, glimpses: impl Iterator<Item = &'g Glimpse<'g>> + Clone) {
+        let states = || {
+            let near = glimpses.clone();
+            near.filter_map(|glimpse| Some((self.sites.get(glimpse.place?)?, &glimpse.hashes)))
+        };
+        for (state, hashes) in states() {
+            state.prefetch_deep(hashes);
+        }
+        for (state, hashes) in states() {
+            state.prefetch_deepest(hashes);
         }
     }
 }

@@ -94,7 +94,7 @@ impl GoalIndex {
 fn has_props(event: &Event<'_>, goal: &Goal) -> bool {
     goal.props
         .iter()
-        .all(|(name, value)| event.props.iter().any(|(known, is)| known == name && is == value))
+        .all(|(name, value)| event.props.get(name) == Some(value))
 }
 
 /// What the paths that may match have in common: the kinds of byte their second place may hold, the first being `/`

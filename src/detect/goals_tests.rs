@@ -1,5 +1,6 @@
 use super::*;
 use crate::domain::id::GoalId;
+use crate::domain::texts::{Texts, WrittenTexts};
 use proptest::prelude::*;
 
 fn goal(rule: GoalRule) -> Arc<Goal> {
@@ -47,7 +48,7 @@ fn event<'a>(kind: EventKind, name: Option<&'a str>, path: Option<&'a str>) -> E
         path: path.map(Into::into),
         timestamp_ms: None,
         event_id: None,
-        props: Vec::new(),
+        props: Texts::default(),
         source: None,
         revenue: None,
         scroll_depth: None,
@@ -118,12 +119,14 @@ fn every_property_asked_for_must_be_there() {
     ]);
     let mut bought = event(EventKind::Custom, Some("Buy"), None);
     assert_eq!(found(&index, &bought), [0; 0]);
-    bought.props = vec![("plan".into(), "pro".into())];
-    assert_eq!(found(&index, &bought), [1]);
-    bought.props.push(("term".into(), "year".into()));
-    assert_eq!(found(&index, &bought), [0, 1]);
-    bought.props[0].1 = "free".into();
-    assert_eq!(found(&index, &bought), [0; 0]);
+    for (props, completed) in [
+        (r#""plan":"pro""#, &[1][..]),
+        (r#""plan":"pro","term":"year""#, &[0, 1]),
+        (r#""plan":"free","term":"year""#, &[]),
+    ] {
+        bought.props = Texts::Written(WrittenTexts::new(props));
+        assert_eq!(found(&index, &bought), completed, "{props}");
+    }
 }
 
 proptest! {

@@ -39,6 +39,7 @@ pub mod contract;
 mod places;
 /// A look ahead at events.
 pub mod glimpse;
+mod hashes;
 /// One source partition: records in, decisions out.
 pub mod engine;
 /// What an engine leaves behind, and takes over.

@@ -237,9 +237,8 @@ impl Owned {
             .iter()
             .map(|event| event.as_ref().map(|event| (event, self.engine.glimpse(event))))
             .collect();
-        for (_, glimpse) in looked_at.iter().flatten() {
-            self.engine.approach(glimpse);
-        }
+        let glimpses = looked_at.iter().flatten().map(|(_, glimpse)| glimpse);
+        self.engine.approach(glimpses);
         for (handled, ((source, record), event)) in (1..).zip(records.iter().zip(looked_at)) {
             self.note_missed(*source, record.offset(), &beginning_of, counts);
             self.handle(*source, record, event, now_ms, outbox, counts);

@@ -18,11 +18,7 @@ const TOKEN_CHARS: usize = 24;
 
 /// The path with telling segments replaced. Borrows if there are none, as nearly always.
 pub fn redact(path: &str) -> Cow<'_, str> {
-    // Nothing short and without an at sign is looked at: most paths end here.
-    if path.len() < TOKEN_CHARS && !path.bytes().any(|byte| matches!(byte, b'@' | b'%')) {
-        return Cow::Borrowed(path);
-    }
-    if !path.split('/').any(is_telling) {
+    if is_plain(path) || !path.split('/').any(is_telling) {
         return Cow::Borrowed(path);
     }
     let kept: Vec<&str> = path
@@ -30,6 +26,17 @@ pub fn redact(path: &str) -> Cow<'_, str> {
         .map(|segment| if is_telling(segment) { REDACTED } else { segment })
         .collect();
     Cow::Owned(kept.join("/"))
+}
+
+/// Whether there is nothing in it to look at, as in most paths: no segment has a token's length, an at sign or an escape.
+fn is_plain(path: &str) -> bool {
+    let bytes = path.as_bytes();
+    // Without an early end, this is a few instructions for sixteen bytes.
+    let unsuspicious = |all: bool, byte: &u8| all & (*byte != b'@') & (*byte != b'%');
+    bytes.iter().fold(true, unsuspicious)
+        && bytes
+            .split(|byte| *byte == b'/')
+            .all(|segment| segment.len() < TOKEN_CHARS)
 }
 
 /// Whether a segment looks like an e-mail address or a token, as written or decoded.

@@ -8,6 +8,7 @@ use crate::domain::event::{Event, EventKind, EventType, Revenue};
 use crate::domain::goal::{Goal, GoalRule};
 use crate::domain::id::{NotificationId, NotificationKind};
 use crate::domain::registry::Site;
+use crate::domain::texts::Texts;
 use crate::domain::trigger::NameFilter;
 
 fn event_goal(number: u128, name: &str, event: &str) -> Goal {
@@ -40,7 +41,7 @@ fn a_goals_body_holds_path_revenue_and_the_properties_it_asks_for() {
     let mut fed = Fed::new(SourceClock::Live, [with_goals([signup], [NameFilter::All])]);
     let mut event = named(EventKind::Custom, "signed up");
     event.path = Some("/u/jane@example.com/done".into());
-    event.props = vec![("plan".into(), "pro".into()), ("coupon".into(), "x".into())];
+    event.props = Texts::Read(vec![("plan".into(), "pro".into()), ("coupon".into(), "x".into())]);
     event.revenue = Some(Revenue {
         amount: "12.50".into(),
         currency: "EUR".into(),

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::decision::{Decision, Origin, body};
-use super::glimpse::Hashes;
 use super::goals::{GoalIndex, Heads};
+use super::hashes::Hashes;
 use super::labels::{Budget, Labels, OTHER};
 use super::segments::Segments;
 use super::singles::Takes;
@@ -196,6 +196,13 @@ impl SiteState {
             self.window.prefetch(visitor);
             self.labels.prefetch(hashes.source);
             self.labels.prefetch(hashes.page);
+        }
+    }
+
+    /// Asks memory for what only the visitor's slot tells.
+    pub(super) fn prefetch_deepest(&self, hashes: &Hashes) {
+        if let Some(visitor) = hashes.visitor {
+            self.window.prefetch_second(visitor);
         }
     }
 

@@ -46,7 +46,16 @@ impl Visitors {
     }
 
     /// The visitor, if held.
+    pub(super) fn get(&self, hash: u64) -> Option<&Slot> {
+        self.find(hash).map(|at| &self.slots[at])
+    }
+
+    /// The visitor, if held.
     pub(super) fn get_mut(&mut self, hash: u64) -> Option<&mut Slot> {
+        self.find(hash).map(|at| &mut self.slots[at])
+    }
+
+    fn find(&self, hash: u64) -> Option<usize> {
         let hash = hash.max(1);
         let capacity = self.slots.len();
         if capacity == 0 {
@@ -57,7 +66,7 @@ impl Visitors {
             // A full table cannot be: a fifth of the slots stays empty.
             match self.slots[at].hash {
                 0 => return None,
-                found if found == hash => return Some(&mut self.slots[at]),
+                found if found == hash => return Some(at),
                 _ => at = next(at, capacity),
             }
         }

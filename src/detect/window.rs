@@ -330,22 +330,15 @@ impl Window {
     /// The first place whose second is not before `at`.
     fn lower_bound(&self, at: u32) -> usize {
         let len = self.seconds.len();
-        let Some(last) = self.seconds.back() else {
-            return 0;
-        };
-        if at > last.at {
-            return len;
+        match (self.seconds.front(), self.seconds.back()) {
+            (Some(_), Some(last)) if at > last.at => return len,
+            (Some(first), Some(_)) if at > first.at => {}
+            _ => return 0,
         }
-        // No two places share a second, so none is further from the end than its second is; on a busy site every
-        // second has a place and this is the answer.
-        let back = (last.at - at) as usize;
-        let (mut low, mut high) = (len.saturating_sub(back + 1), len - 1);
-        if self.seconds[low].at >= at {
-            return low;
-        }
-        // On a quiet one they lie about evenly: the search begins where that would be and widens, which reads a cache
-        // line or two. Bisecting from the middle reads one at each step.
-        let guess = low + self.evenly(low, high, at);
+        // They lie about evenly, on a busy site every second has a place: the search begins where that would be and widens,
+        // which reads a cache line or two. Bisecting from the middle reads one at each step.
+        let (mut low, mut high) = (0, len - 1);
+        let guess = self.guess(at);
         let mut step = 1;
         if self.seconds[guess].at < at {
             low = guess + 1;
@@ -373,12 +366,12 @@ impl Window {
         low
     }
 
-    /// How far from `low` a second lies if those up to `high` lie evenly; at most `high - low`.
-    fn evenly(&self, low: usize, high: usize, at: u32) -> usize {
-        let from = self.seconds[low].at;
-        let all = u64::from(self.seconds[high].at - from).max(1);
-        let part = u64::from(at - from) * (high - low) as u64 / all;
-        (part as usize).min(high - low)
+    /// Where a second, none before the first and after the last, is if they lie evenly.
+    fn guess(&self, at: u32) -> usize {
+        let last = self.seconds.len() - 1;
+        let from = self.seconds[0].at;
+        let all = u64::from(self.seconds[last].at - from).max(1);
+        (u64::from(at - from) * last as u64 / all) as usize
     }
 
     /// Asks memory for what an event of this visitor needs.
@@ -386,6 +379,16 @@ impl Window {
         self.visitors.prefetch(hash);
         for second in [self.seconds.front(), self.seconds.back()].into_iter().flatten() {
             prefetch(second);
+        }
+    }
+
+    /// Goes on from that a while later: asks for the second that counts this visitor, which the event takes them out of.
+    pub(super) fn prefetch_second(&self, hash: u64) {
+        if let Some(slot) = self.visitors.get(hash)
+            && let (Some(first), Some(last)) = (self.seconds.front(), self.seconds.back())
+            && (first.at..last.at).contains(&slot.second)
+        {
+            prefetch(&self.seconds[self.guess(slot.second)]);
         }
     }
 }

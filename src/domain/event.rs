@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::texts::Texts;
+
 /// What happened, as the producer says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -32,7 +34,7 @@ pub struct Event<'a> {
     pub timestamp_ms: Option<i64>,
     /// Absent means topic/partition/offset.
     pub event_id: Option<Cow<'a, str>>,
-    pub props: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    pub props: Texts<'a>,
     pub source: Option<Cow<'a, str>>,
     pub revenue: Option<Revenue<'a>>,
     /// 0 to 100, on engagement events.

@@ -9,5 +9,6 @@ pub mod registry;
 pub mod secret;
 pub mod site;
 pub mod target;
+pub mod texts;
 pub mod trigger;
 pub mod webhook;

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::texts::has_control;
+
 /// Longest site id, in bytes.
 pub const MAX_SITE_ID_BYTES: usize = 255;
 
@@ -38,7 +40,7 @@ pub fn check_site_id(text: &str) -> Result<(), InvalidSiteId> {
         0 => Err(InvalidSiteId::Empty),
         n if n > MAX_SITE_ID_BYTES => Err(InvalidSiteId::TooLong(n)),
         // A NUL cannot be stored in Postgres, and the others would make logs and pages lie.
-        _ if text.chars().any(char::is_control) => Err(InvalidSiteId::ControlCharacter),
+        _ if has_control(text) => Err(InvalidSiteId::ControlCharacter),
         _ => Ok(()),
     }
 }

@@ -13,6 +13,7 @@ mod loose;
 mod scan;
 /// The native format.
 pub mod native;
+mod quotes;
 /// Points in time as producers write them.
 mod time;
 

@@ -14,16 +14,18 @@
 //! - A limit holds for a field on every type of event; `scroll_depth` alone is only looked at on `engagement`.
 
 use std::borrow::Cow;
+use std::mem::take;
 
 use serde::de::{IgnoredAny, MapAccess};
 
 use super::limits::{self, Fault};
 use super::loose::{Entries, Loose, LooseObject};
-use super::scan::{Texts, Value, scan};
+use super::scan::{Value, scan};
 use super::time::rfc3339_ms;
 use crate::clock::LAST_MS;
 use crate::domain::event::{Event, EventKind, Revenue};
 use crate::domain::site::check_site_id;
+use crate::domain::texts::{Texts, WrittenTexts};
 use crate::ingest::reject::{Reject, RejectReason};
 
 /// Reads one record of at most [`super::MAX_RECORD_BYTES`]; borrows every text that has no escapes.
@@ -35,29 +37,32 @@ pub fn read(bytes: &[u8]) -> Result<Event<'_>, Reject> {
         detail: format!("byte {} is not UTF-8", error.valid_up_to()),
         site_id: None,
     })?;
-    match plain(text) {
-        Some(fields) => event(fields),
-        None => event(general(text)?),
+    let mut fields = Fields::default();
+    if plain(text, &mut fields).is_none() {
+        fields = general(text)?;
     }
+    event(&mut fields)
 }
 
-/// The fields of the plain records that nearly all are.
-fn plain(text: &str) -> Option<Fields<'_>> {
-    let mut fields = Fields::default();
+/// The fields of the plain records that nearly all are. They are void if there is none.
+fn plain<'a>(text: &'a str, fields: &mut Fields<'a>) -> Option<()> {
     let mut known = true;
     scan(text, |key, value| match (fields.scalar(key), value) {
         (Some(field), Value::Scalar(value)) => *field = value,
-        (None, Value::Texts(pairs)) if key == "props" => {
-            fields.props = LooseObject::Object(Props { pairs, odd: None });
+        (None, Value::Texts(texts)) if key == "props" => {
+            fields.props = LooseObject::Object(Props {
+                written: texts,
+                ..Props::default()
+            });
         }
-        (None, Value::Texts(pairs)) if key == "revenue" => {
-            fields.revenue = LooseObject::Object(Money::of(pairs));
+        (None, Value::Texts(texts)) if key == "revenue" => {
+            fields.revenue = LooseObject::Object(Money::of(texts));
         }
         // What is wrong here is for the general parser to say.
         (Some(_), Value::Texts(_)) => known = false,
         (None, _) => known &= !matches!(key, "props" | "revenue"),
     })?;
-    known.then_some(fields)
+    known.then_some(())
 }
 
 /// The fields of any record.
@@ -117,6 +122,7 @@ impl<'de> Entries<'de> for Fields<'de> {
 
 impl<'a> Fields<'a> {
     /// The field of this name, unless it is an object or none of ours.
+    #[inline]
     fn scalar(&mut self, key: &str) -> Option<&mut Loose<'a>> {
         match key {
             "site_id" => Some(&mut self.site_id),
@@ -133,10 +139,12 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Properties: one more than allowed is enough to know that there are too many.
+/// Properties: as the scanner finds them, or one by one.
 #[derive(Default)]
 struct Props<'a> {
-    pairs: Texts<'a>,
+    written: WrittenTexts<'a>,
+    /// One more than allowed is enough to know that there are too many.
+    pairs: Vec<(Cow<'a, str>, Cow<'a, str>)>,
     odd: Option<&'static str>,
 }
 
@@ -170,16 +178,16 @@ struct Money<'a> {
 }
 
 impl<'a> Money<'a> {
-    fn of(texts: Texts<'a>) -> Self {
-        let mut money = Self::default();
-        for (name, text) in texts {
-            match &*name {
-                "amount" => money.amount = Loose::Text(text),
-                "currency" => money.currency = Loose::Text(text),
-                _ => {}
-            }
+    fn of(texts: WrittenTexts<'a>) -> Self {
+        let field = |name| {
+            texts
+                .get(name)
+                .map_or(Loose::Absent, |text| Loose::Text(text.into()))
+        };
+        Self {
+            amount: field("amount"),
+            currency: field("currency"),
         }
-        money
     }
 }
 
@@ -196,9 +204,9 @@ impl<'de> Entries<'de> for Money<'de> {
     }
 }
 
-fn event(mut fields: Fields<'_>) -> Result<Event<'_>, Reject> {
-    let site_id =
-        limits::site_id(std::mem::take(&mut fields.site_id)).map_err(|fault| reject(fault, None))?;
+/// Takes the fields, which are left empty.
+fn event<'a>(fields: &mut Fields<'a>) -> Result<Event<'a>, Reject> {
+    let site_id = limits::site_id(take(&mut fields.site_id)).map_err(|fault| reject(fault, None))?;
     checked(site_id.clone(), fields).map_err(|fault| reject(fault, Some(&site_id)))
 }
 
@@ -211,13 +219,17 @@ fn reject(fault: Fault, site_id: Option<&str>) -> Reject {
     }
 }
 
-fn checked<'a>(site_id: Cow<'a, str>, fields: Fields<'a>) -> Result<Event<'a>, Fault> {
-    let kind = kind(fields.kind)?;
-    let name = limits::printable("name", fields.name, limits::MAX_NAME_CHARS)?;
+fn checked<'a>(site_id: Cow<'a, str>, fields: &mut Fields<'a>) -> Result<Event<'a>, Fault> {
+    let kind = kind(take(&mut fields.kind))?;
+    let name = limits::printable("name", take(&mut fields.name), limits::MAX_NAME_CHARS)?;
     if name.is_none() && matches!(kind, EventKind::Goal | EventKind::Custom) {
         return Err(Fault::missing("name"));
     }
-    let visitor_id = limits::bounded("visitor_id", fields.visitor_id, limits::MAX_VISITOR_ID_CHARS)?;
+    let visitor_id = limits::bounded(
+        "visitor_id",
+        take(&mut fields.visitor_id),
+        limits::MAX_VISITOR_ID_CHARS,
+    )?;
     if visitor_id.is_none() && kind == EventKind::Pageview {
         return Err(Fault::missing("visitor_id"));
     }
@@ -226,12 +238,12 @@ fn checked<'a>(site_id: Cow<'a, str>, fields: Fields<'a>) -> Result<Event<'a>, F
         kind,
         name,
         visitor_id,
-        path: limits::path(fields.path)?,
+        path: limits::path(take(&mut fields.path))?,
         timestamp_ms: timestamp_ms(&fields.timestamp)?,
-        event_id: limits::printable("event_id", fields.event_id, limits::MAX_EVENT_ID_CHARS)?,
-        props: props(fields.props)?,
-        source: limits::printable("source", fields.source, limits::MAX_SOURCE_CHARS)?,
-        revenue: revenue(fields.revenue)?,
+        event_id: limits::printable("event_id", take(&mut fields.event_id), limits::MAX_EVENT_ID_CHARS)?,
+        props: props(take(&mut fields.props))?,
+        source: limits::printable("source", take(&mut fields.source), limits::MAX_SOURCE_CHARS)?,
+        revenue: revenue(take(&mut fields.revenue))?,
         scroll_depth: match kind {
             EventKind::Engagement => scroll_depth(&fields.scroll_depth)?,
             _ => None,
@@ -280,7 +292,7 @@ fn timestamp_ms(value: &Loose<'_>) -> Result<Option<i64>, Fault> {
 fn props<'a>(value: LooseObject<Props<'a>>) -> Result<Texts<'a>, Fault> {
     const FIELD: &str = "props";
     match value {
-        LooseObject::Absent => Ok(Vec::new()),
+        LooseObject::Absent => Ok(Texts::default()),
         LooseObject::Other(kind) => Err(Fault::bad(FIELD, format_args!("is an object, not {kind}"))),
         LooseObject::Object(Props { odd: Some(kind), .. }) => Err(Fault::bad(
             FIELD,
@@ -290,7 +302,8 @@ fn props<'a>(value: LooseObject<Props<'a>>) -> Result<Texts<'a>, Fault> {
             FIELD,
             format_args!("has at most {} entries", limits::MAX_PROPS),
         )),
-        LooseObject::Object(props) => Ok(props.pairs),
+        LooseObject::Object(props) if props.pairs.is_empty() => Ok(Texts::Written(props.written)),
+        LooseObject::Object(props) => Ok(Texts::Read(props.pairs)),
     }
 }
 
