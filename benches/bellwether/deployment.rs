@@ -206,8 +206,9 @@ impl Deployment {
         .await
     }
 
-    /// Sees that Postgres holds what was measured: each delivery once, delivered.
-    pub async fn check(&self, deliveries: u64) -> anyhow::Result<()> {
+    /// Sees that Postgres holds what was measured: each delivery once, delivered. Then everything goes, so that what comes next
+    /// has the machine for itself.
+    pub async fn finish(self, process: Process, deliveries: u64) -> anyhow::Result<()> {
         let (rows, delivered): (i64, i64) =
             sqlx::query_as("select count(*), count(*) filter (where status = 'delivered') from deliveries")
                 .fetch_one(&self.pool)
@@ -216,6 +217,14 @@ impl Deployment {
             u64::try_from(rows) == Ok(deliveries) && rows == delivered,
             "{deliveries} deliveries were made, {rows} are recorded, {delivered} as delivered"
         );
+        drop(process);
+        kafka::delete_topics(&self.prefix).await?;
+        self.pool.close().await;
+        // The name is made of letters and digits.
+        let drop = format!("drop database {} with (force)", self.prefix);
+        sqlx::raw_sql(sqlx::AssertSqlSafe(drop))
+            .execute(&server().await?)
+            .await?;
         Ok(())
     }
 
@@ -288,15 +297,22 @@ pub async fn eventually<T>(process: &Process, mut ask: impl AsyncFnMut() -> Opti
     }
 }
 
+fn server_url() -> anyhow::Result<String> {
+    std::env::var("BELLWETHER_POSTGRES__URL")
+        .context("BELLWETHER_POSTGRES__URL is not set: `make bench` starts Postgres and sets it")
+}
+
+async fn server() -> anyhow::Result<PgPool> {
+    let options = PgPoolOptions::new().max_connections(1);
+    Ok(options.connect(&server_url()?).await?)
+}
+
 async fn create_database(name: &str) -> anyhow::Result<(String, PgPool)> {
-    let server = std::env::var("BELLWETHER_POSTGRES__URL")
-        .context("BELLWETHER_POSTGRES__URL is not set: `make bench` starts Postgres and sets it")?;
-    let admin = PgPoolOptions::new().max_connections(1).connect(&server).await?;
     // The name is made of letters and digits.
     sqlx::raw_sql(sqlx::AssertSqlSafe(format!("create database {name}")))
-        .execute(&admin)
+        .execute(&server().await?)
         .await?;
-    let mut url = url::Url::parse(&server)?;
+    let mut url = url::Url::parse(&server_url()?)?;
     url.set_path(name);
     let pool = PgPoolOptions::new()
         .max_connections(1)

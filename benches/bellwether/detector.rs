@@ -106,6 +106,7 @@ pub fn run(options: &Options) -> anyhow::Result<Vec<Figure>> {
         );
         runs.push(run);
     }
+    kafka::runtime()?.block_on(kafka::delete_topics(&name))?;
     Ok(vec![
         Figure::new("detector", "events/s", across(&runs, |run| run.detector.by_clock)).at_least(400_000.0),
         Figure::new(

@@ -74,7 +74,7 @@ async fn drain(options: &Options) -> anyhow::Result<Run> {
     let count = options.deliveries - already;
     let per_second = count as f64 / begun.elapsed().as_secs_f64();
     let costs = deployment.costs(&process).each_since(before, count);
-    deployment.check(options.deliveries).await?;
+    deployment.finish(process, options.deliveries).await?;
     Ok(Run { per_second, costs })
 }
 

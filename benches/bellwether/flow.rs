@@ -41,7 +41,7 @@ async fn flow(options: &Options) -> anyhow::Result<Run> {
     let per_second = options.goals as f64 / begun.elapsed().as_secs_f64();
     let costs = deployment.costs(&process).each_since(before, options.goals);
     anyhow::ensure!(matches!(publisher.join(), Ok(Ok(()))), "publishing failed");
-    deployment.check(options.goals).await?;
+    deployment.finish(process, options.goals).await?;
     Ok(Run { per_second, costs })
 }
 

@@ -6,8 +6,11 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::OwnedHeaders;
+use rdkafka::metadata::MetadataTopic;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
 
 use bellwether::config::{Config, KafkaConfig, Source, Sources};
@@ -22,11 +25,11 @@ pub fn brokers() -> anyhow::Result<String> {
         .context("BELLWETHER_KAFKA__BROKERS is not set: `make bench` starts Kafka and sets it")
 }
 
-/// A name nobody else has.
+/// A name nobody else has, and none begins with.
 pub fn unique(prefix: &str) -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     format!(
-        "{prefix}{}x{}",
+        "{prefix}{}x{}x",
         std::process::id(),
         NEXT.fetch_add(1, Ordering::Relaxed)
     )
@@ -56,6 +59,21 @@ pub fn create_topics(kafka: &KafkaConfig, source: &str) -> anyhow::Result<()> {
     let voice = Voice::new(Arc::new(Metrics::new(&Labels::default())));
     let topics = Topics::new(&config, voice)?;
     runtime()?.block_on(topics.create(&plan(&config, &[]), kafka.replication_factor))?;
+    Ok(())
+}
+
+/// Deletes the topics whose names begin like this. Left behind, some hundred partitions a run would cost the broker in the
+/// runs that follow.
+pub async fn delete_topics(prefix: &str) -> anyhow::Result<()> {
+    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
+        .set("bootstrap.servers", brokers()?)
+        .create()?;
+    let metadata = admin.inner().fetch_metadata(None, Duration::from_secs(10))?;
+    let names = metadata.topics().iter().map(MetadataTopic::name);
+    let ours: Vec<&str> = names.filter(|name| name.starts_with(prefix)).collect();
+    for deleted in admin.delete_topics(&ours, &AdminOptions::new()).await? {
+        deleted.map_err(|(topic, code)| anyhow::anyhow!("deleting {topic}: {code}"))?;
+    }
     Ok(())
 }
 

@@ -86,7 +86,7 @@ async fn measure(options: &Options) -> anyhow::Result<Vec<Vec<f64>>> {
         );
         runs.push(latencies);
     }
-    deployment.check(total).await?;
+    deployment.finish(process, total).await?;
     Ok(runs)
 }
 

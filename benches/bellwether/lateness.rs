@@ -101,6 +101,7 @@ async fn measure(options: &Options) -> anyhow::Result<Vec<Vec<f64>>> {
         );
         runs.push(lateness);
     }
-    deployment.check(options.retries * options.runs as u64).await?;
+    let total = options.retries * options.runs as u64;
+    deployment.finish(process, total).await?;
     Ok(runs)
 }

@@ -109,19 +109,22 @@ kafka_start() {
     kafka_properties | write_as_service "$home/server.properties"
     # Codecs unpack native libraries into the temporary folder: one that goes away with the rest.
     "${as_service[@]}" mkdir -p "$home/tmp"
-    local run=("${as_service[@]}" "$java" "-Djava.io.tmpdir=$home/tmp" -XX:-UsePerfData -XX:+UseSerialGC
+    local run=("${as_service[@]}" "$java" "-Djava.io.tmpdir=$home/tmp" -XX:-UsePerfData
         -Dorg.slf4j.simpleLogger.showDateTime=true "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSSZ"
         -Dorg.slf4j.simpleLogger.defaultLogLevel=warn -Dorg.slf4j.simpleLogger.log.kafka.server.BrokerServer=info)
     if [ ! -f "$home/data/meta.properties" ]; then
         # A cluster id is 16 random bytes in URL-safe base64; a leading dash would read as an option.
-        "${run[@]}" -XX:TieredStopAtLevel=1 -cp "$kafka_libs/*" kafka.tools.StorageTool format --ignore-formatted \
+        "${run[@]}" -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp "$kafka_libs/*" kafka.tools.StorageTool format --ignore-formatted \
             -t "B$(head -c 16 /dev/urandom | base64 | tr '+/' '-_' | cut -c 2-22)" -c "$home/server.properties" >"$home/log" 2>&1 || {
             show_log "kafka's storage tool" "$home/log"
             return 1
         }
     fi
+    # Heap and collector as Kafka's own script sets them: the serial collector stops everything for 150 ms now and then.
+    run+=(-server -Xms1g -Xmx1g -XX:+UseG1GC -XX:MaxGCPauseMillis=20 -XX:InitiatingHeapOccupancyPercent=35
+        -XX:+ExplicitGCInvokesConcurrent)
     # In a session of its own, so Ctrl-C here does not reach it; without the caller's locks.
-    setsid "${run[@]}" -Xms256m -Xmx512m -cp "$kafka_libs/*" kafka.Kafka "$home/server.properties" \
+    setsid "${run[@]}" -cp "$kafka_libs/*" kafka.Kafka "$home/server.properties" \
         >"$home/log" 2>&1 </dev/null 8>&- 9>&- &
     pid=$!
     echo "$pid" >"$home/pid"
