@@ -37,9 +37,10 @@ mod site_state;
 pub mod contract;
 /// Where each site's state is, and asking memory for it ahead of time.
 mod places;
+/// What an event's texts hash to.
+mod hashes;
 /// A look ahead at events.
 pub mod glimpse;
-mod hashes;
 /// One source partition: records in, decisions out.
 pub mod engine;
 /// What an engine leaves behind, and takes over.

@@ -19,102 +19,15 @@ use crate::kafka::member::TopicPartition;
 use crate::kafka::murmur2;
 use crate::kafka::native::RawRecord;
 
-/// Where a source's partition stands when it is assigned.
-#[derive(Debug, Clone)]
-pub struct Position {
-    /// The group's committed offset; records below it only rebuild windows.
-    pub committed: i64,
-    /// Where reading begins: at or before `committed`.
-    pub start: i64,
-    /// What was written beside the commit.
-    pub note: Note,
-    /// The group has never committed here.
-    pub is_first: bool,
-}
+/// Where a source's partition stands.
+mod source;
 
-/// What is written beside a committed offset: `v1 <nonce> <replay from> <clock>`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Note {
-    pub nonce: String,
-    pub replay_from: Option<i64>,
-    pub clock_ms: Option<i64>,
-}
-
-impl Note {
-    /// Reads a note; what cannot be read is absent, and costs a longer replay.
-    pub fn parse(text: &str) -> Self {
-        let mut words = text.split(' ');
-        if words.next() != Some("v1") {
-            return Self::default();
-        }
-        Self {
-            nonce: words.next().unwrap_or_default().to_owned(),
-            replay_from: words.next().and_then(|word| word.parse().ok()),
-            clock_ms: words.next().and_then(|word| word.parse().ok()),
-        }
-    }
-}
-
-impl std::fmt::Display for Note {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let word = |value: Option<i64>| value.map_or_else(|| "-".to_owned(), |value| value.to_string());
-        write!(
-            f,
-            "v1 {} {} {}",
-            self.nonce,
-            word(self.replay_from),
-            word(self.clock_ms)
-        )
-    }
-}
+use source::SourceState;
+pub use source::{Note, Position, Standing};
 
 /// Most batches that wait for acknowledgements. When one record's never comes, those of all batches after the last are waited
 /// for together, and memory does not grow with time.
 const MAX_OPEN_BATCHES: usize = 1_024;
-
-/// How far a source is from its end.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Standing {
-    pub lag: i64,
-    pub behind_ms: i64,
-    pub replaying: i64,
-}
-
-#[derive(Debug)]
-struct SourceState {
-    position: Position,
-    /// The offset after the last one read, or the partition's end if that is beyond.
-    next: i64,
-    last_record_ms: i64,
-    /// Something of this assignment came: until then the client's word for the partition's end is that of an earlier one.
-    heard: bool,
-    /// What was committed last.
-    sent: Option<i64>,
-    /// And what was written beside it.
-    sent_note: String,
-}
-
-impl SourceState {
-    /// How many records that were to be read went before they were, if the next one read is at `offset`. `low` is the
-    /// partition's lowest offset. Other gaps are none: transaction markers and compaction leave them.
-    fn missed(&self, offset: i64, low: impl FnOnce() -> Option<i64>) -> u64 {
-        // What lies below the commit would only have rebuilt windows.
-        let wanted = self.next.max(self.position.committed);
-        if offset <= wanted {
-            return 0;
-        }
-        let lost = low().map_or(0, |low| low.min(offset) - wanted);
-        u64::try_from(lost).unwrap_or(0)
-    }
-
-    fn last_commit(&self, topic: usize, partition: i32) -> Option<Commit> {
-        Some(Commit {
-            at: TopicPartition { topic, partition },
-            offset: self.sent?,
-            metadata: self.sent_note.clone(),
-        })
-    }
-}
 
 /// A partition number with everything that belongs to it.
 #[derive(Debug)]
@@ -141,16 +54,7 @@ impl Owned {
         }
         let sources = positions
             .into_iter()
-            .map(|position| {
-                position.map(|position| SourceState {
-                    next: position.start,
-                    last_record_ms: 0,
-                    heard: false,
-                    sent: Some(position.committed),
-                    sent_note: position.note.to_string(),
-                    position,
-                })
-            })
+            .map(|position| position.map(SourceState::new))
             .collect();
         Self {
             partition,
@@ -451,19 +355,8 @@ impl Owned {
 
     /// How far a source is from its end.
     pub fn standing(&self, source: usize, end: Option<i64>, now_ms: i64) -> Standing {
-        let Some(state) = self.sources.get(source).and_then(Option::as_ref) else {
-            return Standing::default();
-        };
-        let end = end.unwrap_or(state.next);
-        Standing {
-            lag: (end - state.sent.unwrap_or(state.next)).max(0),
-            behind_ms: if state.next < end && state.last_record_ms > 0 {
-                (now_ms - state.last_record_ms).max(0)
-            } else {
-                0
-            },
-            replaying: (state.position.committed - state.next).max(0),
-        }
+        let state = self.sources.get(source).and_then(Option::as_ref);
+        state.map_or_else(Standing::default, |state| state.standing(end, now_ms))
     }
 }
 

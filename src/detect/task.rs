@@ -10,17 +10,14 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::contract::{EngineConfig, Stats};
+use super::contract::EngineConfig;
 use super::counts::Counts;
-use super::engine::Engine;
 use super::owned::{Owned, Position};
-use super::restore::{self, Restored};
 use crate::clock;
 use crate::config::KafkaConfig;
 use crate::dispatch::outbox::{Confirmed, Outbox, OutboxTopics};
@@ -28,25 +25,23 @@ use crate::domain::registry::Registry;
 use crate::domain::site::SiteId;
 use crate::kafka::commits::Commit;
 use crate::kafka::context::Voice;
-use crate::kafka::member::{GroupMember, MemberEvent, TopicPartition, partition_numbers};
+use crate::kafka::member::{GroupMember, TopicPartition};
 use crate::kafka::native::{Funnel, RawRecord, Read};
 use crate::kafka::producer::Publisher;
 use crate::telemetry::throttle::Throttle;
 use crate::telemetry::{Health, Metrics};
 
+/// Taking partitions and giving them back.
+mod rebalance;
+/// What a thread shows of itself.
+mod gauges;
+
 /// Longest wait for a record: how soon a rebalance is seen.
 const WAIT: Duration = Duration::from_millis(10);
-const HEARD_EVERY: Duration = Duration::from_secs(10);
 const TICK_EVERY: Duration = Duration::from_secs(1);
 const COMMIT_EVERY: Duration = Duration::from_millis(500);
-/// How long giving partitions back waits for its commit: the whole group waits meanwhile.
-const COMMIT_PATIENCE: Duration = Duration::from_secs(1);
-/// How long a revoked partition's engine is kept.
-const KEEP: Duration = Duration::from_secs(60);
 /// How long a read may wait, all in all, for its episodes' deliveries to be acknowledged.
 const CONFIRM_PATIENCE: Duration = Duration::from_secs(5);
-/// How long giving partitions back may wait for acknowledgements.
-const SETTLE: Duration = Duration::from_secs(1);
 
 /// What a detector thread is made with.
 #[derive(Debug, Clone)]
@@ -317,74 +312,6 @@ impl Detector {
         }
     }
 
-    /// Says now and then which sites had events, so that a site's owner can be told that it has none.
-    fn tell_heard(&mut self, now: Instant) {
-        if now.duration_since(self.last_heard) < HEARD_EVERY {
-            return;
-        }
-        self.last_heard = now;
-        let heard: Vec<SiteId> = self
-            .owned
-            .iter_mut()
-            .flatten()
-            .flat_map(|owned| owned.engine.take_heard())
-            .collect();
-        if !heard.is_empty() {
-            // While Postgres is away it is not taken. The next one says as much.
-            drop(self.links.heard.try_send(heard));
-        }
-    }
-
-    fn show_gauges(&self, now_ms: i64) {
-        let metrics = &self.links.metrics;
-        let mut stats = Stats::default();
-        let (mut open, mut replay) = (0, 0);
-        let sources = self.settings.engine.sources.len();
-        let mut by_source = vec![(0_i64, 0_i64); sources];
-        for owned in self.owned.iter().flatten() {
-            stats += owned.engine.stats();
-            open += owned.open_batches();
-            for (source, slot) in by_source.iter_mut().enumerate() {
-                let end = self.member.cached_end(TopicPartition {
-                    topic: source,
-                    partition: owned.partition,
-                });
-                let standing = owned.standing(source, end, now_ms);
-                slot.0 += standing.lag;
-                slot.1 = slot.1.max(standing.behind_ms);
-                replay += standing.replaying;
-            }
-        }
-        let share = metrics.shares.of(&self.settings.name);
-        share.sum(&metrics.sites, stats.sites as i64);
-        share.sum(&metrics.visitors, stats.visitors as i64);
-        let episodes = metrics.episodes.with_label_values(&["visitor_spike"]);
-        share.sum(&episodes, stats.spike_episodes as i64);
-        let open_offsets = metrics.open_offsets.with_label_values(&["detect"]);
-        share.sum(&open_offsets, open as i64);
-        share.sum(&metrics.replay_remaining, replay);
-        for (source, (lag, behind_ms)) in self.settings.engine.sources.iter().zip(by_source) {
-            let labels = ["detect", &*source.topic];
-            share.sum(&metrics.consumer_lag.with_label_values(&labels), lag);
-            let behind = metrics.consumer_behind.with_label_values(&labels);
-            share.largest(&behind, behind_ms as f64 / 1_000.0);
-        }
-    }
-
-    fn show_last_poll(&self, now_ms: i64) {
-        let metrics = &self.links.metrics;
-        let last_poll = metrics.last_poll.with_label_values(&["detect"]);
-        let share = metrics.shares.of(&self.settings.name);
-        share.smallest(&last_poll, now_ms as f64 / 1_000.0);
-    }
-
-    /// What engines count is theirs until it is told: one that is given back may not come back.
-    fn tell_counters(&mut self) {
-        for owned in self.owned.iter_mut().flatten() {
-            self.counts.counted(owned.engine.take_counters());
-        }
-    }
-
     fn commit(&mut self) {
         let now = clock::monotonic();
         if now.duration_since(self.last_commit) < COMMIT_EVERY {
@@ -403,157 +330,6 @@ impl Detector {
             .flatten()
             .flat_map(|owned| owned.commits(nonce, again))
             .collect()
-    }
-
-    fn serve_group(&mut self, funnel: &Funnel) -> anyhow::Result<()> {
-        while let Some(event) = self.member.poll(Duration::ZERO) {
-            match event {
-                MemberEvent::Assigned(partitions) => {
-                    if let Err(error) = self.assigned(&partitions, funnel) {
-                        let reason = format!("{error:#}");
-                        if let Some(suppressed) = self.refused.admit(clock::monotonic()) {
-                            tracing::warn!(
-                                group = "detect",
-                                error = reason,
-                                suppressed,
-                                "partitions could not be taken; trying again"
-                            );
-                        }
-                        self.links.health.member_waits(&self.settings.name, reason);
-                        self.owned.clear();
-                        self.member.take_later(partitions);
-                    }
-                }
-                MemberEvent::Revoked { lost } => {
-                    let event = if lost { "lost" } else { "revoked" };
-                    self.links
-                        .metrics
-                        .rebalances
-                        .with_label_values(&["detect", event])
-                        .inc();
-                    self.give_up_partitions(lost);
-                    self.revoked_at = Some(clock::monotonic());
-                    self.member
-                        .unassign()
-                        .context("giving partitions of the detect group back")?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn assigned(&mut self, list: &[TopicPartition], funnel: &Funnel) -> anyhow::Result<()> {
-        let begun = clock::monotonic();
-        self.kept.retain(|_, kept| kept.until > begun);
-        let registry = Arc::clone(&self.links.registry.borrow_and_update());
-        let positions = restore::positions(&self.member, list, &self.settings, &self.links.metrics)?;
-        let mut restored = Vec::new();
-        for (partition, positions) in positions {
-            let back = self
-                .kept
-                .remove(&partition)
-                .filter(|kept| kept.owned.goes_on_at(&positions, &self.nonce));
-            match back {
-                // Nobody else had it since: it goes on where it was.
-                Some(kept) => restored.push(Restored::Kept(kept.owned)),
-                None => {
-                    let mut config = self.settings.engine.clone();
-                    config.partition = partition;
-                    let engine = Engine::new(config, Arc::clone(&registry));
-                    restored.push(Restored::New(Owned::new(
-                        partition,
-                        engine,
-                        positions,
-                        self.settings.kafka.partitions,
-                    )));
-                }
-            }
-        }
-        restore::load_states(&mut restored, &self.settings, &self.links.voice, &self.links.stop)?;
-        let mut starts = Vec::new();
-        for one in restored {
-            let owned = match one {
-                Restored::Kept(mut owned) => {
-                    owned.engine.set_registry(Arc::clone(&registry));
-                    owned.comes_back();
-                    owned
-                }
-                Restored::New(mut owned) => {
-                    owned.begin(&self.outbox);
-                    owned
-                }
-            };
-            starts.extend(owned.starts());
-            let place = usize::try_from(owned.partition).context("a partition's number")?;
-            if self.owned.len() <= place {
-                self.owned.resize_with(place + 1, || None);
-            }
-            self.owned[place] = Some(Box::new(owned));
-        }
-        self.member
-            .assign_to_funnel(&starts, funnel)
-            .context("taking partitions of the detect group")?;
-        let nonce = &self.nonce;
-        let owned = self.owned.iter_mut().flatten();
-        let firsts: Vec<Commit> = owned.flat_map(|owned| owned.first_commits(nonce)).collect();
-        self.member.commit(&firsts);
-        self.links
-            .metrics
-            .rebalances
-            .with_label_values(&["detect", "assigned"])
-            .inc();
-        let count = partition_numbers(list).len();
-        let took_ms = clock::monotonic().duration_since(begun).as_millis() as u64;
-        tracing::info!(
-            group = "detect",
-            partitions = count,
-            duration_ms = took_ms,
-            "partitions assigned"
-        );
-        self.links.health.set_partitions(&self.settings.name, count);
-        self.links
-            .metrics
-            .consumer_partitions
-            .with_label_values(&["detect"])
-            .add(count as i64);
-        Ok(())
-    }
-
-    /// Commits what is done and keeps the rest for a minute, should the partitions come back.
-    fn give_up_partitions(&mut self, lost: bool) {
-        let count = self.owned.iter().flatten().count();
-        if count == 0 {
-            return;
-        }
-        if !lost {
-            self.flush();
-            let deadline = clock::monotonic() + SETTLE;
-            while self.owned.iter().flatten().any(|owned| !owned.is_settled())
-                && clock::monotonic() < deadline
-            {
-                std::thread::sleep(Duration::from_millis(2));
-            }
-            let again = self.member.take_failed_commit();
-            let commits = self.commits(again);
-            self.member.commit_and_wait(&commits, COMMIT_PATIENCE);
-        }
-        self.tell_counters();
-        let until = clock::monotonic() + KEEP;
-        for owned in self.owned.drain(..).flatten() {
-            self.kept.insert(owned.partition, Kept { owned: *owned, until });
-        }
-        self.links
-            .metrics
-            .consumer_partitions
-            .with_label_values(&["detect"])
-            .sub(count as i64);
-        self.links.health.set_partitions(&self.settings.name, 0);
-        tracing::info!(
-            group = "detect",
-            partitions = count,
-            lost,
-            "partitions given back"
-        );
     }
 }
 

@@ -57,8 +57,10 @@ impl Intake {
             let behind = metrics.consumer_behind.with_label_values(&["deliver", topic]);
             share.largest(&behind, behind_ms as f64 / 1_000.0);
         }
-        metrics
-            .queued
-            .set((self.outbox.len() + self.links.work.max_capacity() - self.links.work.capacity()) as i64);
+        share.sum(&metrics.queued, self.outbox.len() as i64);
+        // One queue for all threads: whoever tells of it tells the same.
+        let waiting = self.links.work.max_capacity() - self.links.work.capacity();
+        let all = metrics.shares.of("deliver");
+        all.sum(&metrics.queued, waiting as i64);
     }
 }
