@@ -221,8 +221,8 @@ impl Deployment {
         kafka::delete_topics(&self.prefix).await?;
         self.pool.close().await;
         // The name is made of letters and digits.
-        let drop = format!("drop database {} with (force)", self.prefix);
-        sqlx::raw_sql(sqlx::AssertSqlSafe(drop))
+        let statement = format!("drop database {} with (force)", self.prefix);
+        sqlx::raw_sql(sqlx::AssertSqlSafe(statement))
             .execute(&server().await?)
             .await?;
         Ok(())

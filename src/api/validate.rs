@@ -6,6 +6,8 @@ use std::ops::RangeInclusive;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::domain::texts::has_control;
+
 /// Errors beyond this are only counted: a body of nothing but mistakes needs no answer twenty times its size.
 const MAX_ERRORS: usize = 100;
 /// Longest piece of the caller's own text that is repeated to them, in characters.
@@ -241,7 +243,7 @@ pub(super) fn text<'a>(
             "too_long",
             format!("has at most {max_chars} characters, this has {chars}"),
         );
-    } else if text.chars().any(char::is_control) {
+    } else if has_control(text) {
         errors.add(pointer, "control_character", "must not hold control characters");
     } else {
         return Some(text);

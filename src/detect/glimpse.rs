@@ -2,7 +2,7 @@
 //!
 //! With many sites and visitors an event costs what it waits for: its site's state, then the visitor's slot and a few
 //! more, each wait as long as parsing the whole record. Waits of different events do not depend on each other. So a
-//! caller that has several records at hand takes a glimpse of each, approaches each, and only then handles them in
+//! caller that has several records at hand takes a glimpse of each, approaches them, and only then handles them in
 //! order.
 
 use std::borrow::Cow;

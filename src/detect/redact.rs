@@ -8,6 +8,7 @@
 
 use std::borrow::Cow;
 
+use memchr::memchr2;
 use percent_encoding::percent_decode_str;
 
 /// What stands where something was taken out.
@@ -31,9 +32,7 @@ pub fn redact(path: &str) -> Cow<'_, str> {
 /// Whether there is nothing in it to look at, as in most paths: no segment has a token's length, an at sign or an escape.
 fn is_plain(path: &str) -> bool {
     let bytes = path.as_bytes();
-    // Without an early end, this is a few instructions for sixteen bytes.
-    let unsuspicious = |all: bool, byte: &u8| all & (*byte != b'@') & (*byte != b'%');
-    bytes.iter().fold(true, unsuspicious)
+    memchr2(b'@', b'%', bytes).is_none()
         && bytes
             .split(|byte| *byte == b'/')
             .all(|segment| segment.len() < TOKEN_CHARS)

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::texts::has_control;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
@@ -38,7 +39,7 @@ impl Secret {
             if !(12..=64).contains(&chars) {
                 return Err(InvalidSecret::Length(chars));
             }
-            if text.chars().any(char::is_control) {
+            if has_control(text) {
                 return Err(InvalidSecret::ControlCharacter);
             }
         }

@@ -13,6 +13,8 @@ use std::hash::Hasher;
 use chrono::NaiveDate;
 use siphasher::sip::SipHasher13;
 
+use crate::domain::texts::has_control;
+
 /// Longest path read, in characters: that of the event format.
 const MAX_PATH_CHARS: usize = 2_000;
 
@@ -241,9 +243,7 @@ fn path_of(target: &str) -> Option<&str> {
         _ => target,
     };
     let path = target.split(['?', '#']).next()?;
-    let readable = path.starts_with('/')
-        && path.chars().count() <= MAX_PATH_CHARS
-        && !path.chars().any(char::is_control);
+    let readable = path.starts_with('/') && path.chars().count() <= MAX_PATH_CHARS && !has_control(path);
     readable.then_some(path)
 }
 

@@ -112,7 +112,7 @@ pub fn deliver_member(config: &KafkaConfig, group: &str, queues: usize) -> Clien
         .set("queued.max.messages.kbytes", kbytes.to_string())
         .set("fetch.queue.backoff.ms", "20")
         // A fetch names every partition of every tier, and costs broker and client by their number. So a few records are waited
-        // for, for a little while: a third less processor time at 1,000 deliveries a second.
+        // for, for a little while: what that does is in docs/performance.md.
         .set("fetch.min.bytes", "2048")
         .set("fetch.wait.max.ms", "20");
     set_own(&mut client, config, CONSUMER_ONLY);

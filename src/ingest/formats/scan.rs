@@ -2,7 +2,7 @@
 //! of such texts, on one line.
 //!
 //! It accepts a subset of JSON and nothing else, and gives up on anything unusual; what it gives up on is read by the
-//! general parser, which alone decides what is an error. That takes a third of the time and leaves one authority.
+//! general parser, which alone decides what is an error. That spares time and leaves one authority.
 
 use super::loose::Loose;
 use super::quotes::{Marks, Quotes};
