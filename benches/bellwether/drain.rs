@@ -36,24 +36,23 @@ pub fn run(options: &Options) -> anyhow::Result<Vec<Figure>> {
 
 /// What runs that send and record are shown as.
 pub fn figures(runs: &[Run], bar: f64) -> Vec<Figure> {
-    let cost = |name: &str, of: fn(&CostsEach) -> f64| {
-        Figure::new(
-            format!("CPU a delivery: {name}"),
-            "µs",
-            across(runs, |run| of(&run.costs)),
-        )
+    let per_second = across(runs, |run| run.per_second);
+    let costs: Vec<CostsEach> = runs.iter().map(|run| run.costs).collect();
+    let mut figures = vec![Figure::new("sent and recorded", "deliveries/s", per_second).at_least(bar)];
+    figures.extend(cost_figures(&costs));
+    figures
+}
+
+/// What a delivery costs whom.
+pub fn cost_figures(runs: &[CostsEach]) -> [Figure; 4] {
+    let figure = |name: &str, of: fn(&CostsEach) -> f64| {
+        Figure::new(format!("CPU a delivery: {name}"), "µs", across(runs, of))
     };
-    vec![
-        Figure::new(
-            "sent and recorded",
-            "deliveries/s",
-            across(runs, |run| run.per_second),
-        )
-        .at_least(bar),
-        cost("the service", |costs| costs.service),
-        cost("Kafka", |costs| costs.kafka),
-        cost("Postgres", |costs| costs.postgres),
-        cost("receiver and load", |costs| costs.receiver),
+    [
+        figure("the service", |costs| costs.service),
+        figure("Kafka", |costs| costs.kafka),
+        figure("Postgres", |costs| costs.postgres),
+        figure("receiver and load", |costs| costs.receiver),
     ]
 }
 

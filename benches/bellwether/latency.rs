@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::deployment::Deployment;
+use super::deployment::{CostsEach, Deployment};
+use super::drain::cost_figures;
 use super::options::Options;
 use super::receiver::Receiver;
 use super::report::{Figure, across};
@@ -15,24 +16,33 @@ use super::stats::percentile;
 use super::{events, kafka};
 
 /// Seconds before the first run, at the same rate: Kafka's JVM compiles what it runs, and takes a core for that.
-const COLD: u64 = 20;
+const COLD: u64 = 40;
 /// Seconds of each run that do not count: connections are opened, caches filled.
 const WARM_UP: u64 = 3;
 
 pub fn run(options: &Options) -> anyhow::Result<Vec<Figure>> {
     let runs = kafka::runtime()?.block_on(measure(options))?;
-    let share = |share: f64| across(&runs, |latencies| percentile(latencies, share));
-    Ok(vec![
+    let share = |share: f64| across(&runs, |run| percentile(&run.latencies, share));
+    let costs: Vec<CostsEach> = runs.iter().map(|run| run.costs).collect();
+    let mut figures = vec![
         Figure::new("p50", "ms", share(0.5)).at_most(15.0),
         Figure::new("p99", "ms", share(0.99)).at_most(60.0),
         Figure::new("p99.9", "ms", share(0.999)),
         Figure::new("longest", "ms", share(1.0)),
         Figure::new("events", "1/s", vec![options.rate as f64]),
-    ])
+    ];
+    figures.extend(cost_figures(&costs));
+    Ok(figures)
 }
 
-/// The latencies of each run, in milliseconds.
-async fn measure(options: &Options) -> anyhow::Result<Vec<Vec<f64>>> {
+/// One run.
+struct Run {
+    /// In milliseconds.
+    latencies: Vec<f64>,
+    costs: CostsEach,
+}
+
+async fn measure(options: &Options) -> anyhow::Result<Vec<Run>> {
     let warm_up = WARM_UP * options.rate;
     let cold = COLD * options.rate;
     let each = warm_up + options.seconds * options.rate;
@@ -69,7 +79,9 @@ async fn measure(options: &Options) -> anyhow::Result<Vec<Vec<f64>>> {
     let mut runs = Vec::new();
     for number in 0..options.runs as u64 {
         let first = cold + number * each;
+        let before = deployment.costs(&process);
         let begun = run(first, each).await?;
+        let costs = deployment.costs(&process).each_since(before, each);
         let latencies: Vec<f64> = (first + warm_up..first + each)
             .map(|number| {
                 let due = begun + (number - first) * 1_000_000_000 / options.rate;
@@ -84,7 +96,7 @@ async fn measure(options: &Options) -> anyhow::Result<Vec<Vec<f64>>> {
             percentile(&latencies, 0.99),
             percentile(&latencies, 0.999)
         );
-        runs.push(latencies);
+        runs.push(Run { latencies, costs });
     }
     deployment.finish(process, total).await?;
     Ok(runs)
