@@ -260,7 +260,7 @@ pub fn count_by_poll(options: &Options) -> anyhow::Result<Value> {
 pub fn count_by_batch(options: &Options) -> anyhow::Result<Value> {
     let voice = Voice::new(Arc::new(Metrics::new(&Labels::default())));
     let topics = [options.topic.clone()];
-    let member = GroupMember::join(&member_config(options)?.1, "detect", &topics, voice)?;
+    let member = GroupMember::join(&member_config(options)?.1, "detect", &topics, None, voice)?;
     let mut funnel = member.funnel();
     let deadline = Instant::now() + PATIENCE;
     let (mut counted, mut stopwatch) = (0, None);
@@ -297,7 +297,7 @@ pub fn detect(options: &Options) -> anyhow::Result<Value> {
     };
     let metrics = Arc::new(Metrics::new(&labels));
     let voice = Voice::new(Arc::clone(&metrics));
-    let member = GroupMember::join(&member, "detect", &labels.sources, voice.clone())?;
+    let member = GroupMember::join(&member, "detect", &labels.sources, None, voice.clone())?;
     let (_keep, registry) = watch::channel(Arc::new(registry(options.sites)?));
     let stop = CancellationToken::new();
     let settings = DetectSettings {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::runtime::Handle;
@@ -18,7 +19,7 @@ use crate::deliver::task::Deliverer;
 use crate::deliver::under_way::UnderWay;
 use crate::deliver::writer::{Follower, Writer};
 use crate::dispatch::schedule::Tier;
-use crate::kafka::member::GroupMember;
+use crate::kafka::member::{GroupMember, ReadApart};
 use crate::kafka::producer::Publisher;
 use crate::kafka::settings;
 use crate::tasks::Tasks;
@@ -91,11 +92,18 @@ pub(super) fn start(
 
     let group = kafka.topic("deliver");
     let queues = topics.len() * usize::try_from(kafka.partitions).unwrap_or(1);
+    let tiers = ReadApart {
+        topics: (0..topics.len())
+            .filter(|place| tier_of_topic[*place].is_some())
+            .collect(),
+        config: settings::tiers_reader(kafka, &group, queues, shortest(&tier_of_topic)),
+    };
     for number in 0..config.deliver.threads {
         let member = GroupMember::join(
             &settings::deliver_member(kafka, &group, queues),
             "deliver",
             &topics,
+            Some(tiers.clone()),
             shared.voice.clone(),
         )
         .context("joining the deliver group")?;
@@ -139,6 +147,12 @@ pub(super) fn start(
         delivered.and(wrote).and(noted)
     });
     Ok(())
+}
+
+/// The shortest delay of the tiers that are read.
+fn shortest(tier_of_topic: &[Option<Tier>]) -> Duration {
+    let delays = tier_of_topic.iter().flatten().map(|tier| tier.delay());
+    delays.min().unwrap_or_default()
 }
 
 fn client_options(shared: &Shared) -> anyhow::Result<ClientOptions> {

@@ -84,6 +84,7 @@ pub(super) async fn start(shared: &Shared, publisher: &Publisher, tasks: &mut Ta
             &settings::detect_member(&config.kafka, &group),
             "detect",
             &topics,
+            None,
             shared.voice.clone(),
         )
         .context("joining the detect group")?;

@@ -3,10 +3,15 @@
 //! librdkafka tells of a rebalance in a callback and takes the answer at any later time. The callback here only writes
 //! the event down; the thread that polls finds it next and answers with [`GroupMember::assign`] or
 //! [`GroupMember::unassign`], holding all its state. So no state is shared with a callback.
+//!
+//! A fetch names every partition of its client, and client and broker pay for it by their number. Topics whose records
+//! may wait for company are therefore [read apart](ReadApart): by a second client that belongs to no group and takes what the
+//! group assigned to the member. The group has one member all the same, so partitions of one number stay together.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
+use std::iter;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -98,6 +103,15 @@ impl ConsumerContext for MemberContext {
 }
 
 impl MemberContext {
+    fn new(group: &'static str, voice: Voice) -> Self {
+        Self {
+            voice,
+            group,
+            events: Mutex::default(),
+            closing: AtomicBool::new(false),
+        }
+    }
+
     /// The group's name in logs and metrics.
     pub(super) fn group(&self) -> &'static str {
         self.group
@@ -119,14 +133,32 @@ pub type MemberConsumer = BaseConsumer<MemberContext>;
 /// A member of a consumer group.
 pub struct GroupMember {
     consumer: Arc<MemberConsumer>,
+    apart: Option<Apart>,
     topics: Vec<Arc<str>>,
     /// Partitions that could not be taken yet, and when to try again.
     deferred: RefCell<Option<(Vec<TopicPartition>, Instant)>>,
     commits: Commits,
 }
 
+/// Topics of a member, by their places, that a client of their own reads, and how it is configured.
+#[derive(Debug, Clone)]
+pub struct ReadApart {
+    pub topics: BTreeSet<usize>,
+    pub config: ClientConfig,
+}
+
+/// The client that reads topics apart.
+struct Apart {
+    consumer: Arc<MemberConsumer>,
+    topics: BTreeSet<usize>,
+    /// It knows where its topics lie.
+    informed: Cell<bool>,
+}
+
 /// How long leaving may take.
 const LEAVE_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a broker may take to say where a topic lies.
+const INFORM_PATIENCE: Duration = Duration::from_secs(1);
 /// Pause before partitions that could not be taken are tried again.
 const DEFER: Duration = Duration::from_millis(300);
 
@@ -138,30 +170,70 @@ impl fmt::Debug for GroupMember {
     }
 }
 
+impl Apart {
+    fn new(apart: ReadApart, role: &'static str, voice: Voice) -> KafkaResult<Self> {
+        let mut context = MemberContext::new(role, voice);
+        // It hears of no rebalance but the end.
+        *context.closing.get_mut() = true;
+        Ok(Self {
+            consumer: Arc::new(apart.config.create_with_context(context)?),
+            topics: apart.topics,
+            informed: Cell::default(),
+        })
+    }
+
+    /// Asks where the topics lie. A member learns it when it joins; this client would look only within a second, and what is
+    /// due meanwhile would be late. An error is not worth more than that second.
+    fn inform(&self, names: &[Arc<str>]) {
+        for topic in self.topics.iter().filter(|_| !self.informed.get()) {
+            if let Err(error) = self
+                .consumer
+                .fetch_metadata(Some(&names[*topic]), INFORM_PATIENCE)
+            {
+                tracing::debug!(topic = %names[*topic], error = %error, "asking where a topic lies");
+                return;
+            }
+        }
+        self.informed.set(true);
+    }
+}
+
 impl GroupMember {
     /// Joins the group for `topics`, all of them one subscription. `role` names the group in metrics.
     pub fn join(
         config: &ClientConfig,
         role: &'static str,
         topics: &[String],
+        apart: Option<ReadApart>,
         voice: Voice,
     ) -> KafkaResult<Self> {
-        let context = MemberContext {
-            voice,
-            group: role,
-            events: Mutex::default(),
-            closing: AtomicBool::new(false),
-        };
-        let consumer: MemberConsumer = config.create_with_context(context)?;
+        // Before the group hears of us: if this fails, nobody has to leave it.
+        let apart = apart
+            .map(|apart| Apart::new(apart, role, voice.clone()))
+            .transpose()?;
+        let consumer: MemberConsumer = config.create_with_context(MemberContext::new(role, voice))?;
         let names: Vec<&str> = topics.iter().map(String::as_str).collect();
         consumer.subscribe(&names)?;
         let consumer = Arc::new(consumer);
         Ok(Self {
             commits: Commits::new(Arc::clone(&consumer)),
             consumer,
+            apart,
             topics: topics.iter().map(|name| name.as_str().into()).collect(),
             deferred: RefCell::default(),
         })
+    }
+
+    /// The client that reads a topic.
+    fn reader_of(&self, topic: usize) -> &Arc<MemberConsumer> {
+        match &self.apart {
+            Some(apart) if apart.topics.contains(&topic) => &apart.consumer,
+            _ => &self.consumer,
+        }
+    }
+
+    fn readers(&self) -> impl Iterator<Item = &Arc<MemberConsumer>> {
+        iter::once(&self.consumer).chain(self.apart.as_ref().map(|apart| &apart.consumer))
     }
 
     /// The topic's name.
@@ -175,29 +247,11 @@ impl GroupMember {
         if let Some(event) = self.next_event() {
             return Some(event);
         }
-        let polled = self.consumer.poll(timeout);
-        if let Some(event) = self.next_event() {
-            return Some(event);
+        serve(&self.consumer, timeout);
+        if let Some(apart) = &self.apart {
+            serve(&apart.consumer, Duration::ZERO);
         }
-        match polled {
-            Some(Err(KafkaError::PartitionEOF(_))) | None => None,
-            Some(Err(error)) => {
-                let context = self.consumer.context();
-                let code = error.rdkafka_error_code();
-                context.voice.note(code);
-                if let Some(suppressed) = context.voice.admit(code) {
-                    tracing::warn!(group = context.group, error = %error, suppressed, "the consumer reports an error; it goes on by itself");
-                }
-                None
-            }
-            // Every partition's queue is split off before its assignment takes effect, so none can come this way.
-            Some(Ok(_)) => {
-                tracing::error!(
-                    "a record came by the group's main queue; it is read again after the next rebalance"
-                );
-                None
-            }
-        }
+        self.next_event()
     }
 
     /// The partitions could not be taken: a broker does not answer, or leads no longer. They are told of again in a moment,
@@ -293,13 +347,15 @@ impl GroupMember {
 
     /// Next offset of a partition as the last fetch told it, without asking anybody.
     pub fn cached_end(&self, at: TopicPartition) -> Option<i64> {
-        let (_, high) = native::cached_watermarks(&self.consumer, &self.topics[at.topic], at.partition)?;
+        let (_, high) =
+            native::cached_watermarks(self.reader_of(at.topic), &self.topics[at.topic], at.partition)?;
         (high >= 0).then_some(high)
     }
 
     /// Lowest offset of a partition as the last fetch told it, without asking anybody.
     pub fn cached_beginning(&self, at: TopicPartition) -> Option<i64> {
-        let (low, _) = native::cached_watermarks(&self.consumer, &self.topics[at.topic], at.partition)?;
+        let (low, _) =
+            native::cached_watermarks(self.reader_of(at.topic), &self.topics[at.topic], at.partition)?;
         (low >= 0).then_some(low)
     }
 
@@ -308,11 +364,14 @@ impl GroupMember {
         &self,
         starts: &[(TopicPartition, i64)],
     ) -> KafkaResult<Vec<PartitionQueue<MemberContext>>> {
+        if let Some(apart) = &self.apart {
+            apart.inform(&self.topics);
+        }
         // Before the assignment takes effect, so that no record leaks to the main queue.
         let mut queues = Vec::with_capacity(starts.len());
         for (at, _) in starts {
             let queue = self
-                .consumer
+                .reader_of(at.topic)
                 .split_partition_queue(&self.topics[at.topic], at.partition);
             queues.push(queue.ok_or_else(|| KafkaError::Subscription("a partition has no queue".into()))?);
         }
@@ -333,16 +392,21 @@ impl GroupMember {
     }
 
     fn take(&self, starts: &[(TopicPartition, i64)]) -> KafkaResult<()> {
-        let mut list = TopicPartitionList::with_capacity(starts.len());
-        for (at, offset) in starts {
-            list.add_partition_offset(&self.topics[at.topic], at.partition, Offset::Offset(*offset))?;
+        for reader in self.readers() {
+            let mut list = TopicPartitionList::with_capacity(starts.len());
+            for (at, offset) in starts {
+                if Arc::ptr_eq(reader, self.reader_of(at.topic)) {
+                    list.add_partition_offset(&self.topics[at.topic], at.partition, Offset::Offset(*offset))?;
+                }
+            }
+            reader.assign(&list)?;
         }
-        self.consumer.assign(&list)
+        Ok(())
     }
 
     /// Gives all partitions back.
     pub fn unassign(&self) -> KafkaResult<()> {
-        self.consumer.unassign()
+        self.readers().try_for_each(|reader| reader.unassign())
     }
 
     /// Commits offsets with their metadata, and waits for no answer. A failure is logged and counted; see
@@ -373,12 +437,12 @@ impl GroupMember {
     /// Every queue of it must be gone.
     pub fn leave(self) {
         self.consumer.context().closing.store(true, Ordering::Relaxed);
-        if let Err(error) = self.consumer.unassign() {
+        if let Err(error) = self.unassign() {
             tracing::debug!(error = %error, "unassigning before leaving");
         }
         let group = self.consumer.context().group;
         drop(self.commits);
-        let consumer = self.consumer;
+        let (consumer, apart) = (self.consumer, self.apart);
         let (done, left) = std::sync::mpsc::channel();
         // Dropping the last reference closes the consumer, which sends the leave request and waits for an answer, from a silent
         // broker too. A thread that still waits ends with the process.
@@ -388,6 +452,7 @@ impl GroupMember {
                 drop(consumer);
                 // Nobody waits any more, perhaps.
                 _ = done.send(());
+                drop(apart);
             });
         match leaving.map(|_| left.recv_timeout(LEAVE_PATIENCE)) {
             Ok(Ok(())) => tracing::info!(group, "left the group"),
@@ -408,7 +473,31 @@ impl GroupMember {
     }
 }
 
+/// Serves a client's events. Records come by other queues.
+fn serve(consumer: &MemberConsumer, timeout: Duration) {
+    match consumer.poll(timeout) {
+        Some(Err(KafkaError::PartitionEOF(_))) | None => {}
+        Some(Err(error)) => {
+            let context = consumer.context();
+            let code = error.rdkafka_error_code();
+            context.voice.note(code);
+            if let Some(suppressed) = context.voice.admit(code) {
+                tracing::warn!(group = context.group, error = %error, suppressed, "the consumer reports an error; it goes on by itself");
+            }
+        }
+        // Every partition's queue is split off before its assignment takes effect, so none can come this way.
+        Some(Ok(_)) => {
+            tracing::error!(
+                "a record came by a client's main queue; it is read again after the next rebalance"
+            );
+        }
+    }
+}
+
 /// The distinct partition numbers of a list.
 pub fn partition_numbers<'a>(list: impl IntoIterator<Item = &'a TopicPartition>) -> BTreeSet<i32> {
     list.into_iter().map(|at| at.partition).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,7 @@
 //! librdkafka's settings. Each that differs from the default says why.
 
+use std::time::Duration;
+
 use rdkafka::ClientConfig;
 
 use crate::config::KafkaConfig;
@@ -105,17 +107,42 @@ pub fn detect_member(config: &KafkaConfig, group: &str) -> ClientConfig {
 
 /// The deliverer's member: each partition has its own queue, so 128 MiB are shared by those it may hold.
 pub fn deliver_member(config: &KafkaConfig, group: &str, queues: usize) -> ClientConfig {
+    let mut client = deliver_client(config, group, queues);
+    // Every record by itself would be a fetch of its own at low rates, and a fetch costs by the partitions it names. So a few
+    // records are waited for, for a little while: what that does is in docs/performance.md.
+    client
+        .set("fetch.min.bytes", "4096")
+        .set("fetch.wait.max.ms", "10");
+    set_own(&mut client, config, CONSUMER_ONLY);
+    client
+}
+
+/// The deliverer's client for the tiers, which belongs to no group: it commits nothing and is told what to read. (It names the
+/// group, as every consumer must, so that no permission for another is needed.) A record is early there by the delay of its
+/// tier, so a fetch may wait as long as a part of the `shortest`.
+pub fn tiers_reader(config: &KafkaConfig, group: &str, queues: usize, shortest: Duration) -> ClientConfig {
+    let mut client = deliver_client(config, group, queues);
+    let wait_ms = (shortest.as_millis() / 4).clamp(5, 100);
+    client
+        .set("fetch.min.bytes", "262144")
+        .set("fetch.wait.max.ms", wait_ms.to_string());
+    set_own(&mut client, config, CONSUMER_ONLY);
+    // An operator's longer wait is meant for what is new; here it would make retries late.
+    let configured = client.get("fetch.wait.max.ms").and_then(|text| text.parse().ok());
+    client.set(
+        "fetch.wait.max.ms",
+        configured.unwrap_or(wait_ms).min(wait_ms).to_string(),
+    );
+    client
+}
+
+fn deliver_client(config: &KafkaConfig, group: &str, queues: usize) -> ClientConfig {
     let mut client = member(config, group);
     let kbytes = (128 * 1024 / queues.max(1)).clamp(64, 16_384);
     client
         .set("queued.min.messages", "2000")
         .set("queued.max.messages.kbytes", kbytes.to_string())
-        .set("fetch.queue.backoff.ms", "20")
-        // A fetch names every partition of every tier, and costs broker and client by their number. So a few records are waited
-        // for, for a little while: what that does is in docs/performance.md.
-        .set("fetch.min.bytes", "2048")
-        .set("fetch.wait.max.ms", "20");
-    set_own(&mut client, config, CONSUMER_ONLY);
+        .set("fetch.queue.backoff.ms", "20");
     client
 }
 
@@ -137,7 +164,9 @@ pub fn producer(config: &KafkaConfig) -> ClientConfig {
     let mut client = client(config);
     client
         .set("compression.type", "lz4")
-        .set("linger.ms", "1")
+        // A request carries records of one partition, and one partition seldom gets two within any delay worth waiting: to linger
+        // is to be late. Where there is more than requests can carry, records gather by themselves.
+        .set("linger.ms", "0")
         .set("request.timeout.ms", "5000")
         // A record waits for its broker as long as it takes: given up, it would be lost to whoever counts on it.
         .set("message.timeout.ms", "0")
@@ -191,8 +220,37 @@ mod tests {
         assert_eq!(member.get("compression.type"), None);
         assert_eq!(producer.get("compression.type"), Some("zstd"));
         assert_eq!(producer.get("session.timeout.ms"), None);
-        for client in [&member, &producer, &reader(&config), &detect_member(&config, "g")] {
+        let tiers = tiers_reader(&config, "g", 1, Duration::from_secs(1));
+        for client in [
+            &member,
+            &producer,
+            &tiers,
+            &reader(&config),
+            &detect_member(&config, "g"),
+        ] {
             assert_eq!(client.get("security.protocol"), Some("SSL"));
         }
+        let tiers = tiers_reader(
+            &with(&[("fetch.wait.max.ms", "8")]),
+            "g",
+            1,
+            Duration::from_secs(1),
+        );
+        assert_eq!(tiers.get("fetch.wait.max.ms"), Some("8"));
+    }
+
+    #[test]
+    fn a_fetch_of_the_tiers_ends_long_before_the_shortest_delay() {
+        let wait = |properties: &[(&str, &str)], shortest_ms| {
+            let reader = tiers_reader(&with(properties), "g", 1, Duration::from_millis(shortest_ms));
+            reader.get("fetch.wait.max.ms").map(ToOwned::to_owned)
+        };
+        assert_eq!(wait(&[], 1_000).as_deref(), Some("100"));
+        assert_eq!(wait(&[], 200).as_deref(), Some("50"));
+        assert_eq!(wait(&[], 1).as_deref(), Some("5"));
+        assert_eq!(wait(&[], 86_400_000).as_deref(), Some("100"));
+        let configured = |wait_ms| [("fetch.wait.max.ms", wait_ms)];
+        assert_eq!(wait(&configured("8"), 1_000).as_deref(), Some("8"));
+        assert_eq!(wait(&configured("500"), 200).as_deref(), Some("50"));
     }
 }

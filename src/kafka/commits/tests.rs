@@ -33,7 +33,7 @@ fn member(cluster: &MockCluster<'_, rdkafka::producer::DefaultProducerContext>) 
     };
     let voice = Voice::new(Arc::new(Metrics::new(&Labels::default())));
     let config = settings::detect_member(&config, "g");
-    let member = GroupMember::join(&config, "detect", &["a".into()], voice).unwrap();
+    let member = GroupMember::join(&config, "detect", &["a".into()], None, voice).unwrap();
     let deadline = clock::monotonic() + PATIENCE;
     loop {
         assert!(clock::monotonic() < deadline, "no partition was assigned");
