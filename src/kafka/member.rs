@@ -8,26 +8,32 @@
 //! may wait for company are therefore [read apart](ReadApart): by a second client that belongs to no group and takes what the
 //! group assigned to the member. The group has one member all the same, so partitions of one number stay together.
 
-use std::cell::{Cell, RefCell};
-use std::collections::{BTreeSet, VecDeque};
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::iter;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rdkafka::client::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::Consumer as _;
 use rdkafka::consumer::base_consumer::PartitionQueue;
-use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use super::commits::{Commit, Commits};
 use super::context::Voice;
 use super::native;
 use crate::clock;
+
+/// Topics that are read by a client of their own.
+mod apart;
+/// The client behind a member.
+mod client;
+
+use apart::Apart;
+pub use apart::ReadApart;
+pub use client::{MemberConsumer, MemberContext};
+use client::{RawEvent, serve};
 
 /// A topic's partition; the topic by its place in the member's list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,84 +58,6 @@ pub struct Committed {
     pub metadata: String,
 }
 
-/// librdkafka's callbacks for one member.
-#[derive(Debug)]
-pub struct MemberContext {
-    voice: Voice,
-    group: &'static str,
-    events: Mutex<VecDeque<RawEvent>>,
-    closing: AtomicBool,
-}
-
-#[derive(Debug)]
-enum RawEvent {
-    Assigned(Vec<(String, i32)>),
-    Revoked { lost: bool },
-}
-
-impl ClientContext for MemberContext {
-    fn log(&self, level: RDKafkaLogLevel, fac: &str, log_message: &str) {
-        self.voice.log(level, fac, log_message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.voice.error(error, reason);
-    }
-}
-
-impl ConsumerContext for MemberContext {
-    fn rebalance(&self, consumer: &BaseConsumer<Self>, err: RDKafkaRespErr, list: &mut TopicPartitionList) {
-        if self.closing.load(Ordering::Relaxed) {
-            // Nobody asks for events any more, and closing waits for this answer.
-            if let Err(error) = consumer.unassign() {
-                tracing::debug!(error = %error, "unassigning while leaving");
-            }
-            return;
-        }
-        let event = if err == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
-            RawEvent::Assigned(
-                list.elements()
-                    .iter()
-                    .map(|one| (one.topic().to_owned(), one.partition()))
-                    .collect(),
-            )
-        } else {
-            RawEvent::Revoked {
-                lost: consumer.assignment_lost(),
-            }
-        };
-        self.lock().push_back(event);
-    }
-}
-
-impl MemberContext {
-    fn new(group: &'static str, voice: Voice) -> Self {
-        Self {
-            voice,
-            group,
-            events: Mutex::default(),
-            closing: AtomicBool::new(false),
-        }
-    }
-
-    /// The group's name in logs and metrics.
-    pub(super) fn group(&self) -> &'static str {
-        self.group
-    }
-
-    pub(super) fn count_failed_commit(&self) {
-        let errors = &self.voice.metrics().commit_errors;
-        errors.with_label_values(&[self.group]).inc();
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<RawEvent>> {
-        self.events.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The consumer type behind a member.
-pub type MemberConsumer = BaseConsumer<MemberContext>;
-
 /// A member of a consumer group.
 pub struct GroupMember {
     consumer: Arc<MemberConsumer>,
@@ -140,25 +68,8 @@ pub struct GroupMember {
     commits: Commits,
 }
 
-/// Topics of a member, by their places, that a client of their own reads, and how it is configured.
-#[derive(Debug, Clone)]
-pub struct ReadApart {
-    pub topics: BTreeSet<usize>,
-    pub config: ClientConfig,
-}
-
-/// The client that reads topics apart.
-struct Apart {
-    consumer: Arc<MemberConsumer>,
-    topics: BTreeSet<usize>,
-    /// It knows where its topics lie.
-    informed: Cell<bool>,
-}
-
 /// How long leaving may take.
 const LEAVE_PATIENCE: Duration = Duration::from_secs(2);
-/// How long a broker may take to say where a topic lies.
-const INFORM_PATIENCE: Duration = Duration::from_secs(1);
 /// Pause before partitions that could not be taken are tried again.
 const DEFER: Duration = Duration::from_millis(300);
 
@@ -167,34 +78,6 @@ impl fmt::Debug for GroupMember {
         f.debug_struct("GroupMember")
             .field("topics", &self.topics)
             .finish_non_exhaustive()
-    }
-}
-
-impl Apart {
-    fn new(apart: ReadApart, role: &'static str, voice: Voice) -> KafkaResult<Self> {
-        let mut context = MemberContext::new(role, voice);
-        // It hears of no rebalance but the end.
-        *context.closing.get_mut() = true;
-        Ok(Self {
-            consumer: Arc::new(apart.config.create_with_context(context)?),
-            topics: apart.topics,
-            informed: Cell::default(),
-        })
-    }
-
-    /// Asks where the topics lie. A member learns it when it joins; this client would look only within a second, and what is
-    /// due meanwhile would be late. An error is not worth more than that second.
-    fn inform(&self, names: &[Arc<str>]) {
-        for topic in self.topics.iter().filter(|_| !self.informed.get()) {
-            if let Err(error) = self
-                .consumer
-                .fetch_metadata(Some(&names[*topic]), INFORM_PATIENCE)
-            {
-                tracing::debug!(topic = %names[*topic], error = %error, "asking where a topic lies");
-                return;
-            }
-        }
-        self.informed.set(true);
     }
 }
 
@@ -262,7 +145,7 @@ impl GroupMember {
     }
 
     fn next_event(&self) -> Option<MemberEvent> {
-        let Some(event) = self.consumer.context().lock().pop_front() else {
+        let Some(event) = self.consumer.context().next_event() else {
             let mut deferred = self.deferred.borrow_mut();
             return match deferred.take() {
                 Some((partitions, at)) if at <= clock::monotonic() => Some(MemberEvent::Assigned(partitions)),
@@ -436,11 +319,11 @@ impl GroupMember {
     /// Leaves the group, so that others own its partitions at once and not after the session's timeout.
     /// Every queue of it must be gone.
     pub fn leave(self) {
-        self.consumer.context().closing.store(true, Ordering::Relaxed);
+        self.consumer.context().close();
         if let Err(error) = self.unassign() {
             tracing::debug!(error = %error, "unassigning before leaving");
         }
-        let group = self.consumer.context().group;
+        let group = self.consumer.context().group();
         drop(self.commits);
         let (consumer, apart) = (self.consumer, self.apart);
         let (done, left) = std::sync::mpsc::channel();
@@ -470,27 +353,6 @@ impl GroupMember {
             list.add_partition(&self.topics[at.topic], at.partition);
         }
         list
-    }
-}
-
-/// Serves a client's events. Records come by other queues.
-fn serve(consumer: &MemberConsumer, timeout: Duration) {
-    match consumer.poll(timeout) {
-        Some(Err(KafkaError::PartitionEOF(_))) | None => {}
-        Some(Err(error)) => {
-            let context = consumer.context();
-            let code = error.rdkafka_error_code();
-            context.voice.note(code);
-            if let Some(suppressed) = context.voice.admit(code) {
-                tracing::warn!(group = context.group, error = %error, suppressed, "the consumer reports an error; it goes on by itself");
-            }
-        }
-        // Every partition's queue is split off before its assignment takes effect, so none can come this way.
-        Some(Ok(_)) => {
-            tracing::error!(
-                "a record came by a client's main queue; it is read again after the next rebalance"
-            );
-        }
     }
 }
 

@@ -1,0 +1,124 @@
+//! The client behind a member: librdkafka's callbacks, and what comes by its main queue.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rdkafka::TopicPartitionList;
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaRespErr;
+
+use crate::kafka::context::Voice;
+
+/// The consumer type behind a member.
+pub type MemberConsumer = BaseConsumer<MemberContext>;
+
+/// librdkafka's callbacks for one member.
+#[derive(Debug)]
+pub struct MemberContext {
+    voice: Voice,
+    group: &'static str,
+    events: Mutex<VecDeque<RawEvent>>,
+    closing: AtomicBool,
+}
+
+/// What the callback wrote down.
+#[derive(Debug)]
+pub(super) enum RawEvent {
+    Assigned(Vec<(String, i32)>),
+    Revoked { lost: bool },
+}
+
+impl ClientContext for MemberContext {
+    fn log(&self, level: RDKafkaLogLevel, fac: &str, log_message: &str) {
+        self.voice.log(level, fac, log_message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.voice.error(error, reason);
+    }
+}
+
+impl ConsumerContext for MemberContext {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, err: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        if self.closing.load(Ordering::Relaxed) {
+            // Nobody asks for events any more, and closing waits for this answer.
+            if let Err(error) = consumer.unassign() {
+                tracing::debug!(error = %error, "unassigning while leaving");
+            }
+            return;
+        }
+        let event = if err == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            RawEvent::Assigned(
+                list.elements()
+                    .iter()
+                    .map(|one| (one.topic().to_owned(), one.partition()))
+                    .collect(),
+            )
+        } else {
+            RawEvent::Revoked {
+                lost: consumer.assignment_lost(),
+            }
+        };
+        self.lock().push_back(event);
+    }
+}
+
+impl MemberContext {
+    pub(super) fn new(group: &'static str, voice: Voice) -> Self {
+        Self {
+            voice,
+            group,
+            events: Mutex::default(),
+            closing: AtomicBool::new(false),
+        }
+    }
+
+    /// From now on a rebalance is answered at once, by giving everything back.
+    pub(super) fn close(&self) {
+        self.closing.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn next_event(&self) -> Option<RawEvent> {
+        self.lock().pop_front()
+    }
+
+    /// The group's name in logs and metrics.
+    pub(in crate::kafka) fn group(&self) -> &'static str {
+        self.group
+    }
+
+    pub(in crate::kafka) fn count_failed_commit(&self) {
+        let errors = &self.voice.metrics().commit_errors;
+        errors.with_label_values(&[self.group]).inc();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<RawEvent>> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Serves a client's events. Records come by other queues.
+pub(super) fn serve(consumer: &MemberConsumer, timeout: Duration) {
+    match consumer.poll(timeout) {
+        Some(Err(KafkaError::PartitionEOF(_))) | None => {}
+        Some(Err(error)) => {
+            let context = consumer.context();
+            let code = error.rdkafka_error_code();
+            context.voice.note(code);
+            if let Some(suppressed) = context.voice.admit(code) {
+                tracing::warn!(group = context.group, error = %error, suppressed, "the consumer reports an error; it goes on by itself");
+            }
+        }
+        // Every partition's queue is split off before its assignment takes effect, so none can come this way.
+        Some(Ok(_)) => {
+            tracing::error!(
+                "a record came by a client's main queue; it is read again after the next rebalance"
+            );
+        }
+    }
+}
