@@ -42,11 +42,11 @@ pub(super) fn config(
     config.kafka.brokers = kafka.bootstrap().to_owned();
     config.kafka.partitions = PARTITIONS;
     config.kafka.replication_factor = 1;
-    // The embedded broker answers an empty fetch only when all of this has passed, even if records come meanwhile.
-    config
-        .kafka
-        .properties
-        .insert("fetch.wait.max.ms".into(), "8".into());
+    // The embedded broker answers an empty fetch only when all of this has passed, even if records come meanwhile; and it walks
+    // through all batches that it holds, so what is published together should be one.
+    for (key, value) in [("fetch.wait.max.ms", "8"), ("linger.ms", "1")] {
+        config.kafka.properties.insert(key.into(), value.into());
+    }
     config.sources.0 = vec![Source {
         clock: Clock::Log,
         ..Source::default()
