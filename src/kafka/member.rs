@@ -333,9 +333,10 @@ impl GroupMember {
             .name(format!("leave {group}"))
             .spawn(move || {
                 drop(consumer);
+                // Waited for too: it would complain of brokers that go next.
+                drop(apart);
                 // Nobody waits any more, perhaps.
                 _ = done.send(());
-                drop(apart);
             });
         match leaving.map(|_| left.recv_timeout(LEAVE_PATIENCE)) {
             Ok(Ok(())) => tracing::info!(group, "left the group"),
