@@ -16,7 +16,7 @@ pub fn bytes<const N: usize>() -> [u8; N] {
 }
 
 /// A number in `0.0..1.0`.
-pub fn fraction() -> f64 {
+pub(crate) fn fraction() -> f64 {
     // 53 bits: what a double's mantissa holds.
     (u64::from_le_bytes(bytes()) >> 11) as f64 / (1_u64 << 53) as f64
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use chrono::{DateTime, TimeZone, Utc};
 
 /// The last millisecond of the year 9999: the last time that RFC 3339 can write and that Bellwether stores.
-pub const LAST_MS: i64 = 253_402_300_799_999;
+pub(crate) const LAST_MS: i64 = 253_402_300_799_999;
 
 /// The wall clock, in UTC.
 #[expect(

@@ -11,7 +11,7 @@ type Ended = (String, anyhow::Result<()>);
 
 /// The tasks of a process: those that do its work, and those in the background that serve them until all work has ended.
 #[derive(Debug)]
-pub struct Tasks {
+pub(crate) struct Tasks {
     work: JoinSet<Ended>,
     background: JoinSet<Ended>,
     stop: CancellationToken,
@@ -20,7 +20,7 @@ pub struct Tasks {
 
 impl Tasks {
     /// `stop` is cancelled when the first task ends; `finished` when all work has.
-    pub fn new(stop: CancellationToken, finished: CancellationToken) -> Self {
+    pub(crate) fn new(stop: CancellationToken, finished: CancellationToken) -> Self {
         Self {
             work: JoinSet::new(),
             background: JoinSet::new(),
@@ -30,7 +30,7 @@ impl Tasks {
     }
 
     /// Runs a future that ends by itself after `stop`.
-    pub fn spawn(
+    pub(crate) fn spawn(
         &mut self,
         name: impl Into<String>,
         future: impl Future<Output = anyhow::Result<()>> + Send + 'static,
@@ -40,7 +40,7 @@ impl Tasks {
     }
 
     /// Runs a future that ends by itself after `finished`.
-    pub fn spawn_background(
+    pub(crate) fn spawn_background(
         &mut self,
         name: impl Into<String>,
         future: impl Future<Output = anyhow::Result<()>> + Send + 'static,
@@ -50,7 +50,7 @@ impl Tasks {
     }
 
     /// Runs a function on a thread of its own, under the same supervision.
-    pub fn spawn_thread(
+    pub(crate) fn spawn_thread(
         &mut self,
         name: impl Into<String>,
         body: impl FnOnce() -> anyhow::Result<()> + Send + 'static,
@@ -71,7 +71,7 @@ impl Tasks {
     }
 
     /// Waits until all tasks have ended. The first that ends stops the others; an error of it is the answer.
-    pub async fn join(mut self) -> anyhow::Result<()> {
+    pub(crate) async fn join(mut self) -> anyhow::Result<()> {
         let mut first_cause = Ok(());
         while !self.work.is_empty() {
             let ended = tokio::select! {

@@ -19,7 +19,7 @@ const BINARY: &str = env!("CARGO_BIN_EXE_bellwether");
 /// No secret: it encrypts what a benchmark makes up.
 const KEY: &str = "bench:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 /// How long anything may take before the run is given up.
-const PATIENCE: Duration = Duration::from_secs(300);
+const TIMEOUT: Duration = Duration::from_secs(300);
 
 /// A deployment with nothing in it but an admin token.
 pub struct Deployment {
@@ -281,7 +281,7 @@ impl Drop for Process {
 
 /// Asks again and again until there is an answer.
 pub async fn eventually<T>(process: &Process, mut ask: impl AsyncFnMut() -> Option<T>) -> anyhow::Result<T> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     loop {
         if let Some(answer) = ask().await {
             return Ok(answer);
@@ -290,7 +290,7 @@ pub async fn eventually<T>(process: &Process, mut ask: impl AsyncFnMut() -> Opti
             let log = std::fs::read_to_string(&process.log).unwrap_or_default();
             let tail: Vec<&str> = log.lines().rev().take(20).collect();
             anyhow::bail!(
-                "waited {PATIENCE:?} in vain; the last log lines:\n{}",
+                "waited {TIMEOUT:?} in vain; the last log lines:\n{}",
                 tail.join("\n")
             );
         }

@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use bellwether::clock;
 use bellwether::config::KafkaConfig;
-use bellwether::detect::contract::{EngineConfig, Limits, SourceTopic};
-use bellwether::detect::task::{self, DetectLinks, DetectSettings};
-use bellwether::detect::time::SourceClock;
+use bellwether::detect::engine::config::{EngineConfig, Limits, SourceTopic};
+use bellwether::detect::engine::event_time::SourceClock;
+use bellwether::detect::thread;
+use bellwether::detect::thread::{DetectLinks, DetectSettings};
 use bellwether::domain::goal::{Goal, GoalRule};
 use bellwether::domain::id::{GoalId, WebhookId};
 use bellwether::domain::registry::{Registry, Site};
@@ -21,9 +22,9 @@ use bellwether::domain::site::SiteId;
 use bellwether::domain::target::TargetUrl;
 use bellwether::domain::trigger::{NameFilter, SpikeSettings, Triggers};
 use bellwether::domain::webhook::Webhook;
-use bellwether::kafka::context::Voice;
+use bellwether::kafka::batch_reader::Read;
+use bellwether::kafka::client::ClientEvents;
 use bellwether::kafka::member::{GroupMember, MemberEvent};
-use bellwether::kafka::native::Read;
 use bellwether::kafka::producer::Publisher;
 use bellwether::kafka::settings;
 use bellwether::telemetry::metrics::Labels;
@@ -41,7 +42,7 @@ use super::report::{Figure, across};
 use super::{child, kafka, machine};
 
 /// How long a child may take to read everything.
-const PATIENCE: Duration = Duration::from_secs(300);
+const TIMEOUT: Duration = Duration::from_secs(300);
 /// How often the detector is asked how far it is: often enough to be exact, seldom enough to cost nothing.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -238,7 +239,7 @@ fn member_config(options: &Options) -> anyhow::Result<(KafkaConfig, ClientConfig
 pub fn count_by_poll(options: &Options) -> anyhow::Result<Value> {
     let consumer: BaseConsumer = member_config(options)?.1.create()?;
     consumer.subscribe(&[&options.topic])?;
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     let (mut counted, mut stopwatch) = (0, None);
     while counted < options.events {
         match consumer.poll(Duration::from_millis(100)) {
@@ -258,20 +259,20 @@ pub fn count_by_poll(options: &Options) -> anyhow::Result<Value> {
 
 /// Child: the batch call, as the detector uses it.
 pub fn count_by_batch(options: &Options) -> anyhow::Result<Value> {
-    let voice = Voice::new(Arc::new(Metrics::new(&Labels::default())));
+    let client_events = ClientEvents::new(Arc::new(Metrics::new(&Labels::default())));
     let topics = [options.topic.clone()];
-    let member = GroupMember::join(&member_config(options)?.1, "detect", &topics, None, voice)?;
-    let mut funnel = member.funnel();
-    let deadline = Instant::now() + PATIENCE;
+    let member = GroupMember::join(&member_config(options)?.1, "detect", &topics, None, client_events)?;
+    let mut batch_reader = member.batch_reader();
+    let deadline = Instant::now() + TIMEOUT;
     let (mut counted, mut stopwatch) = (0, None);
     while counted < options.events {
         while let Some(event) = member.poll(Duration::ZERO) {
             if let MemberEvent::Assigned(partitions) = event {
                 let starts: Vec<_> = partitions.into_iter().map(|at| (at, 0)).collect();
-                member.assign_to_funnel(&starts, &funnel)?;
+                member.assign_to_batch_reader(&starts, &batch_reader)?;
             }
         }
-        funnel.read(Duration::from_millis(10), |read| {
+        batch_reader.read(Duration::from_millis(10), |read| {
             if let Read::Records(_, records) = read {
                 counted += records.len() as u64;
             }
@@ -282,7 +283,7 @@ pub fn count_by_batch(options: &Options) -> anyhow::Result<Value> {
         anyhow::ensure!(Instant::now() < deadline, "only {counted} events came");
     }
     let measured = stopwatch.context("no events")?.stop(counted);
-    drop(funnel);
+    drop(batch_reader);
     member.leave();
     Ok(measured)
 }
@@ -296,8 +297,8 @@ pub fn detect(options: &Options) -> anyhow::Result<Value> {
         ..Labels::default()
     };
     let metrics = Arc::new(Metrics::new(&labels));
-    let voice = Voice::new(Arc::clone(&metrics));
-    let member = GroupMember::join(&member, "detect", &labels.sources, None, voice.clone())?;
+    let client_events = ClientEvents::new(Arc::clone(&metrics));
+    let member = GroupMember::join(&member, "detect", &labels.sources, None, client_events.clone())?;
     let (_keep, registry) = watch::channel(Arc::new(registry(options.sites)?));
     let stop = CancellationToken::new();
     let settings = DetectSettings {
@@ -310,22 +311,22 @@ pub fn detect(options: &Options) -> anyhow::Result<Value> {
     let (heard, _told) = tokio::sync::mpsc::channel(1);
     let links = DetectLinks {
         heard,
-        publisher: Publisher::new(&kafka, voice.clone())?,
+        publisher: Publisher::new(&kafka, client_events.clone())?,
         registry,
         metrics: Arc::clone(&metrics),
         health: Arc::new(Health::new(Arc::clone(&metrics), &[])),
-        voice,
+        client_events,
         runtime: runtime.handle().clone(),
         stop: stop.clone(),
     };
-    let thread = std::thread::spawn(move || task::run(member, settings, links));
+    let thread = std::thread::spawn(move || thread::run(member, settings, links));
     let counted = || {
         metrics
             .events
             .with_label_values(&[&*options.topic, "counted"])
             .get()
     };
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     let mut stopwatch = None;
     let measured = loop {
         std::thread::sleep(LOOK);

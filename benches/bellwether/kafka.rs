@@ -14,7 +14,7 @@ use rdkafka::metadata::MetadataTopic;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
 
 use bellwether::config::{Config, KafkaConfig, Source, Sources};
-use bellwether::kafka::context::Voice;
+use bellwether::kafka::client::ClientEvents;
 use bellwether::kafka::topics::{Topics, plan};
 use bellwether::telemetry::Metrics;
 use bellwether::telemetry::metrics::Labels;
@@ -56,8 +56,8 @@ pub fn create_topics(kafka: &KafkaConfig, source: &str) -> anyhow::Result<()> {
         }]),
         ..Config::default()
     };
-    let voice = Voice::new(Arc::new(Metrics::new(&Labels::default())));
-    let topics = Topics::new(&config, voice)?;
+    let client_events = ClientEvents::new(Arc::new(Metrics::new(&Labels::default())));
+    let topics = Topics::new(&config, client_events)?;
     runtime()?.block_on(topics.create(&plan(&config, &[]), kafka.replication_factor))?;
     Ok(())
 }

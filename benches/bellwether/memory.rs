@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use bellwether::clock;
-use bellwether::detect::contract::RecordFacts;
 use bellwether::detect::engine::Engine;
+use bellwether::detect::engine::config::RecordFacts;
 use bellwether::domain::event::{Event, EventKind};
 use bellwether::domain::texts::Texts;
 use serde_json::{Value, json};

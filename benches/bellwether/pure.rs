@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use bellwether::clock;
-use bellwether::detect::contract::{EngineConfig, RecordFacts};
 use bellwether::detect::engine::Engine;
+use bellwether::detect::engine::config::{EngineConfig, RecordFacts};
 use bellwether::domain::event::Event;
 use bellwether::ingest::formats::{self, Format};
 use bellwether::kafka::murmur2;

@@ -37,8 +37,8 @@ pub(super) fn add_location(response: &mut Response, location: &str) {
 /// A page of a list: `next` is the cursor of the page after it, or null.
 #[derive(Debug, Serialize)]
 pub(super) struct Page<T> {
-    pub data: Vec<T>,
-    pub next: Option<String>,
+    pub(crate) data: Vec<T>,
+    pub(crate) next: Option<String>,
 }
 
 /// RFC 3339 in UTC with milliseconds.
@@ -54,8 +54,8 @@ pub(super) fn optional_time(at: Option<DateTime<Utc>>) -> Option<String> {
 /// What a reader of answers is warned about. The call succeeded all the same.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Warning {
-    pub code: &'static str,
+    pub(crate) code: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub pointer: Option<String>,
-    pub detail: String,
+    pub(crate) pointer: Option<String>,
+    pub(crate) detail: String,
 }

@@ -13,7 +13,7 @@ use super::problem::{Kind, Problem};
 use super::validate::{Errors, wrong_type};
 
 /// Most bytes of a body.
-pub const MAX_BODY_BYTES: usize = 64 * 1024;
+pub(crate) const MAX_BODY_BYTES: usize = 64 * 1024;
 /// Bytes read and thrown away beyond that, so that a client that sends first and reads then gets its answer.
 const MAX_DRAINED_BYTES: usize = 1024 * 1024;
 

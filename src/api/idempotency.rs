@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 use sqlx::PgConnection;
 
-use crate::record::idempotency::{self, Claim, Claimed, Kept, Key};
+use crate::record::idempotency::{self, Claim, Claimed, Key, Retained};
 use crate::{chance, clock};
 
 use super::ApiState;
@@ -131,7 +131,7 @@ impl Work {
         body: &Value,
     ) -> Result<(), Problem> {
         let Some(claim) = &self.0 else { return Ok(()) };
-        let result = Kept {
+        let result = Retained {
             status: StatusCode::CREATED.as_u16(),
             location: Some(location.to_owned()),
             body: body.to_string(),
@@ -167,7 +167,7 @@ fn in_flight() -> Problem {
     .retry_after(1)
 }
 
-fn replayed(kept: Kept) -> Response {
+fn replayed(kept: Retained) -> Response {
     let status = StatusCode::from_u16(kept.status).unwrap_or(StatusCode::OK);
     let mut response = answer::json_text(status, kept.body);
     if let Some(location) = &kept.location {

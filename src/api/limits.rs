@@ -33,9 +33,9 @@ pub(super) struct TokenRate {
 /// What a token has left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Allowance {
-    pub remaining: u32,
+    pub(crate) remaining: u32,
     /// Seconds until the next request is allowed; 0 while some remain.
-    pub retry_after_seconds: u64,
+    pub(crate) retry_after_seconds: u64,
 }
 
 impl TokenRate {

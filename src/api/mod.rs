@@ -25,8 +25,8 @@ mod deliveries;
 mod database;
 mod router;
 
-pub use body::MAX_BODY_BYTES;
-pub use problem::{Kind as ProblemKind, Problem};
+pub(crate) use body::MAX_BODY_BYTES;
+pub(crate) use problem::{Kind as ProblemKind, Problem};
 pub use router::router;
 pub use webhook_input::{MASK, WebhookRules};
 
@@ -63,8 +63,8 @@ pub struct Answered<'a> {
     pub route: &'a str,
     pub status: u16,
     /// Whether the method only reads.
-    pub is_read: bool,
-    pub took: Duration,
+    pub(crate) is_read: bool,
+    pub(crate) took: Duration,
     /// What was wrong, if anything.
     pub problem: Option<ProblemKind>,
 }
@@ -104,7 +104,10 @@ impl ApiState {
 
     /// Has `stopwatch` hear of every use of Postgres: `api_read` or `api_write`, and how long it took.
     #[must_use]
-    pub fn timed(mut self, stopwatch: impl Fn(&'static str, Duration) + Send + Sync + 'static) -> Self {
+    pub(crate) fn timed(
+        mut self,
+        stopwatch: impl Fn(&'static str, Duration) + Send + Sync + 'static,
+    ) -> Self {
         self.stopwatch = Arc::new(stopwatch);
         self
     }

@@ -32,7 +32,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 20] = [
+    pub(crate) const ALL: [Self; 20] = [
         Self::MalformedJson,
         Self::InvalidIdempotencyKey,
         Self::Unauthenticated,
@@ -82,7 +82,7 @@ impl Kind {
     }
 
     /// The status it is answered with.
-    pub const fn status(self) -> StatusCode {
+    pub(crate) const fn status(self) -> StatusCode {
         match self {
             Self::MalformedJson | Self::InvalidIdempotencyKey => StatusCode::BAD_REQUEST,
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
@@ -105,7 +105,7 @@ impl Kind {
     }
 
     /// One line for people, the same each time.
-    pub const fn title(self) -> &'static str {
+    pub(crate) const fn title(self) -> &'static str {
         match self {
             Self::MalformedJson => "The body is not JSON",
             Self::InvalidIdempotencyKey => "The Idempotency-Key cannot be one",
@@ -133,7 +133,7 @@ impl Kind {
 
 /// An error answer.
 #[derive(Debug)]
-pub struct Problem {
+pub(crate) struct Problem {
     kind: Kind,
     detail: String,
     errors: Vec<FieldError>,
@@ -142,7 +142,7 @@ pub struct Problem {
 
 impl Problem {
     /// A problem explained by `detail`, which is shown to the caller.
-    pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
+    pub(crate) fn new(kind: Kind, detail: impl Into<String>) -> Self {
         Self {
             kind,
             detail: detail.into(),
@@ -152,12 +152,12 @@ impl Problem {
     }
 
     /// Nothing of this name exists, or nothing that the caller may know of.
-    pub fn not_found(what: &str) -> Self {
+    pub(crate) fn not_found(what: &str) -> Self {
         Self::new(Kind::NotFound, format!("There is no such {what}."))
     }
 
     /// Every bad field at once.
-    pub fn invalid(errors: Errors) -> Self {
+    pub(crate) fn invalid(errors: Errors) -> Self {
         let detail = match (errors.list(), errors.count()) {
             ([one], _) => format!("{}: {}", one.pointer, one.detail),
             (list, count) if list.len() < count => format!(
@@ -173,16 +173,16 @@ impl Problem {
     }
 
     /// Tells the caller when to come back.
-    pub fn retry_after(self, seconds: u64) -> Self {
+    pub(crate) fn retry_after(self, seconds: u64) -> Self {
         self.with_header(header::RETRY_AFTER, HeaderValue::from(seconds))
     }
 
-    pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+    pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
         self
     }
 
-    pub fn kind(&self) -> Kind {
+    pub(crate) fn kind(&self) -> Kind {
         self.kind
     }
 }

@@ -15,25 +15,25 @@ const MAX_ECHO_CHARS: usize = 64;
 
 /// One bad field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct FieldError {
+pub(crate) struct FieldError {
     /// Where it is: a JSON pointer (RFC 6901) into the body, or `/` and the name of a query parameter.
-    pub pointer: String,
+    pub(crate) pointer: String,
     /// What is wrong, for programs.
-    pub code: &'static str,
+    pub(crate) code: &'static str,
     /// What is wrong and what is allowed, for people.
-    pub detail: String,
+    pub(crate) detail: String,
 }
 
 /// The bad fields found so far.
 #[derive(Debug, Default)]
-pub struct Errors {
+pub(crate) struct Errors {
     /// The first of them.
     list: Vec<FieldError>,
     count: usize,
 }
 
 impl Errors {
-    pub fn add(&mut self, pointer: impl Into<String>, code: &'static str, detail: impl Into<String>) {
+    pub(crate) fn add(&mut self, pointer: impl Into<String>, code: &'static str, detail: impl Into<String>) {
         self.count += 1;
         if self.list.len() < MAX_ERRORS {
             self.list.push(FieldError {
@@ -44,22 +44,22 @@ impl Errors {
         }
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.count == 0
     }
 
     /// How many there are, also those that [`list`](Self::list) has no room for.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.count
     }
 
     /// The first hundred.
-    pub fn list(&self) -> &[FieldError] {
+    pub(crate) fn list(&self) -> &[FieldError] {
         &self.list
     }
 
     /// [`list`](Self::list), to keep.
-    pub fn into_list(self) -> Vec<FieldError> {
+    pub(crate) fn into_list(self) -> Vec<FieldError> {
         self.list
     }
 }

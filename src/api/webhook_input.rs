@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use serde_json::{Map, Value, json};
 
-use crate::deliver::own_headers::{InvalidHeader, MAX_OWN_HEADERS, check_own_header};
+use crate::domain::own_headers::{InvalidHeader, MAX_OWN_HEADERS, check_own_header};
 use crate::domain::secret::{Hidden, InvalidSecret, Secret};
 use crate::domain::target::{TargetRules, TargetUrl};
 use crate::domain::webhook::{

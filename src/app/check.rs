@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::start::{key_lines, pool_settings};
 use crate::config::Config;
-use crate::deliver::client::{ClientOptions, WebhookClient};
+use crate::deliver::http::client::{ClientOptions, WebhookClient};
 use crate::dispatch::schedule::RetrySchedule;
 use crate::kafka::settings;
 use crate::record::keyring::Keyring;
@@ -16,7 +16,7 @@ const KEY_ALLOWED: &str =
 
 /// Everything with which `serve` would refuse to start, a line each: the key, its value unless that is secret, and what is
 /// allowed. Reads the files that the configuration names.
-pub fn refusals(config: &Config) -> Vec<String> {
+pub(crate) fn refusals(config: &Config) -> Vec<String> {
     let mut refusals = Vec::new();
     check_kafka(config, &mut refusals);
     if let Err(wrong) = pool::connect_options(&pool_settings(config)) {

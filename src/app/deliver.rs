@@ -11,15 +11,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Shared;
-use crate::deliver::address::AddressRules;
-use crate::deliver::client::{ClientOptions, WebhookClient};
+use crate::deliver::deliverer::Deliverer;
 use crate::deliver::health_notes::HealthNotes;
+use crate::deliver::http::client::{ClientOptions, WebhookClient};
+use crate::deliver::in_flight::InFlight;
 use crate::deliver::intake::{self, IntakeLinks, IntakeSettings};
-use crate::deliver::task::Deliverer;
-use crate::deliver::under_way::UnderWay;
-use crate::deliver::writer::{Follower, Writer};
+use crate::deliver::writer::{OutcomePublisher, Writer};
 use crate::dispatch::schedule::Tier;
-use crate::kafka::member::{GroupMember, ReadApart};
+use crate::domain::address::AddressRules;
+use crate::kafka::member::{GroupMember, SecondReader};
 use crate::kafka::producer::Publisher;
 use crate::kafka::settings;
 use crate::tasks::Tasks;
@@ -53,13 +53,13 @@ pub(super) fn start(
     let (again, agains) = mpsc::unbounded_channel();
     let max_in_flight = config.webhooks.max_in_flight as usize;
     let (outcomes, written) = mpsc::channel(max_in_flight);
-    let under_way = Arc::new(UnderWay::new(shared.pool.clone()));
-    let follower = Follower {
+    let in_flight = Arc::new(InFlight::new(shared.pool.clone()));
+    let follower = OutcomePublisher {
         publisher: publisher.clone(),
         pool: shared.pool.clone(),
         probe: shared.probe.clone(),
         schedules: Arc::clone(&shared.schedules),
-        under_way: Arc::clone(&under_way),
+        in_flight: Arc::clone(&in_flight),
         again: again.clone(),
         metrics: Arc::clone(&shared.metrics),
         retry_prefix: retry_prefix.into(),
@@ -79,7 +79,7 @@ pub(super) fn start(
         registry_read_at: Arc::clone(&shared.registry_read_at),
         client: WebhookClient::new(client_options(shared)?).context("starting the HTTP client")?,
         schedules: Arc::clone(&shared.schedules),
-        under_way: Arc::clone(&under_way),
+        in_flight: Arc::clone(&in_flight),
         follower,
         outcomes,
         again,
@@ -92,7 +92,7 @@ pub(super) fn start(
 
     let group = kafka.topic("deliver");
     let queues = topics.len() * usize::try_from(kafka.partitions).unwrap_or(1);
-    let tiers = ReadApart {
+    let tiers = SecondReader {
         topics: (0..topics.len())
             .filter(|place| tier_of_topic[*place].is_some())
             .collect(),
@@ -104,7 +104,7 @@ pub(super) fn start(
             "deliver",
             &topics,
             Some(tiers.clone()),
-            shared.voice.clone(),
+            shared.client_events.clone(),
         )
         .context("joining the deliver group")?;
         let name = format!("deliver-{number}");
@@ -118,11 +118,11 @@ pub(super) fn start(
         };
         let links = IntakeLinks {
             work: work.clone(),
-            under_way: Arc::clone(&under_way),
+            in_flight: Arc::clone(&in_flight),
             publisher: publisher.clone(),
             metrics: Arc::clone(&shared.metrics),
             health: Arc::clone(&shared.health),
-            voice: shared.voice.clone(),
+            client_events: shared.client_events.clone(),
             runtime: Handle::current(),
             stop: shared.stop.clone(),
         };

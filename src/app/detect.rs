@@ -10,15 +10,16 @@ use tokio::sync::mpsc;
 use super::Shared;
 use crate::clock;
 use crate::config::Clock;
-use crate::detect::contract::{EngineConfig, Limits, SourceTopic};
-use crate::detect::task::{self, DetectLinks, DetectSettings};
-use crate::detect::time::SourceClock;
+use crate::detect::engine::config::{EngineConfig, Limits, SourceTopic};
+use crate::detect::engine::event_time::SourceClock;
+use crate::detect::thread;
+use crate::detect::thread::{DetectLinks, DetectSettings};
 use crate::domain::registry::Registry;
 use crate::domain::site::SiteId;
 use crate::kafka::member::GroupMember;
 use crate::kafka::producer::Publisher;
 use crate::kafka::settings;
-use crate::record::probe::Probe;
+use crate::record::pg_monitor::PgMonitor;
 use crate::record::{keys, sites};
 use crate::tasks::Tasks;
 
@@ -85,7 +86,7 @@ pub(super) async fn start(shared: &Shared, publisher: &Publisher, tasks: &mut Ta
             "detect",
             &topics,
             None,
-            shared.voice.clone(),
+            shared.client_events.clone(),
         )
         .context("joining the detect group")?;
         let name = format!("detect-{number}");
@@ -101,18 +102,22 @@ pub(super) async fn start(shared: &Shared, publisher: &Publisher, tasks: &mut Ta
             registry: shared.registry.clone(),
             metrics: shared.metrics.clone(),
             health: shared.health.clone(),
-            voice: shared.voice.clone(),
+            client_events: shared.client_events.clone(),
             runtime: Handle::current(),
             stop: shared.stop.clone(),
             heard: heard.clone(),
         };
-        tasks.spawn_thread(name, move || task::run(member, settings, links))?;
+        tasks.spawn_thread(name, move || thread::run(member, settings, links))?;
     }
     Ok(())
 }
 
 /// Notes when sites last had events. Ends when the threads have.
-async fn note_heard(pool: PgPool, probe: Probe, mut told: mpsc::Receiver<Vec<SiteId>>) -> anyhow::Result<()> {
+async fn note_heard(
+    pool: PgPool,
+    probe: PgMonitor,
+    mut told: mpsc::Receiver<Vec<SiteId>>,
+) -> anyhow::Result<()> {
     while let Some(heard) = told.recv().await {
         let now = clock::now();
         for part in heard.chunks(HEARD_BATCH) {

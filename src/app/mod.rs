@@ -10,9 +10,9 @@ mod detect;
 mod deliver;
 mod upkeep;
 
-pub use check::refusals;
-pub use roles::{Role, Roles};
-pub use start::{keyring, open_pool, pool_settings, schedules};
+pub(crate) use check::refusals;
+pub(crate) use roles::{Role, Roles};
+pub(crate) use start::{keyring, open_pool, pool_settings, schedules};
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -33,11 +33,11 @@ use crate::config::Config;
 use crate::dispatch::schedules::Schedules;
 use crate::domain::registry::Registry;
 use crate::domain::target::TargetRules;
-use crate::kafka::context::Voice;
+use crate::kafka::client::ClientEvents;
 use crate::kafka::producer::Publisher;
 use crate::record::keyring::Keyring;
-use crate::record::pool::Trust;
-use crate::record::probe::Probe;
+use crate::record::pg_monitor::PgMonitor;
+use crate::record::pool::ConnectionEpoch;
 use crate::record::{follow, registry::RegistryReader};
 use crate::tasks::Tasks;
 use crate::telemetry::admin::{self, AdminState};
@@ -46,20 +46,20 @@ use crate::telemetry::{Health, Metrics, logs};
 /// Until the server has told of a statement that it ended.
 const STATEMENT_SLACK: Duration = Duration::from_secs(1);
 /// From the end of the grace period until the process ends, whatever is left to write.
-const LAST_WORDS: Duration = Duration::from_secs(5);
+const FINAL_WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an open connection to the admin listener may hold up the end.
-const ADMIN_LINGER: Duration = Duration::from_secs(1);
+const ADMIN_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long the API accepts requests after the process was told to stop, so that whoever routes to it has noticed.
-const API_LINGER: Duration = Duration::from_secs(5);
+const API_CLOSE_DELAY: Duration = Duration::from_secs(5);
 
 /// What the stages share.
 struct Shared {
     config: Arc<Config>,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
-    voice: Voice,
+    client_events: ClientEvents,
     pool: PgPool,
-    probe: Probe,
+    probe: PgMonitor,
     keyring: Arc<Keyring>,
     schedules: Arc<Schedules>,
     registry: watch::Receiver<Arc<Registry>>,
@@ -72,24 +72,24 @@ struct Shared {
 
 /// What another program settles for a service that it runs inside itself. By default nothing: the service is a process.
 #[derive(Debug, Default)]
-pub struct Host {
+pub(crate) struct Host {
     /// The service stops when it is cancelled.
-    pub stop: CancellationToken,
+    pub(crate) stop: CancellationToken,
     /// Signals are the host's to watch, and nobody routes requests here.
-    pub is_there: bool,
-    pub admin: Option<std::net::TcpListener>,
-    pub api: Option<std::net::TcpListener>,
+    pub(crate) is_there: bool,
+    pub(crate) admin: Option<std::net::TcpListener>,
+    pub(crate) api: Option<std::net::TcpListener>,
     /// The brokers are [embedded](crate::kafka::embedded): they answer no question about a topic's settings.
-    pub embedded_kafka: bool,
+    pub(crate) embedded_kafka: bool,
 }
 
 /// Runs the service with these roles until it is told to stop.
-pub async fn serve(config: Config, roles: Roles) -> anyhow::Result<()> {
+pub(crate) async fn serve(config: Config, roles: Roles) -> anyhow::Result<()> {
     serve_in(Host::default(), config, roles).await
 }
 
 /// Runs the service inside another program.
-pub async fn serve_in(mut host: Host, config: Config, roles: Roles) -> anyhow::Result<()> {
+pub(crate) async fn serve_in(mut host: Host, config: Config, roles: Roles) -> anyhow::Result<()> {
     let config = Arc::new(config);
     let schedules = Arc::new(schedules(&config)?);
     let metrics = Arc::new(Metrics::new(&start::labels(&config, &schedules)));
@@ -113,7 +113,7 @@ pub async fn serve_in(mut host: Host, config: Config, roles: Roles) -> anyhow::R
     tasks.spawn_background("admin", async move {
         let end = async {
             until.cancelled().await;
-            tokio::time::sleep(ADMIN_LINGER).await;
+            tokio::time::sleep(ADMIN_CLOSE_TIMEOUT).await;
         };
         let served = axum::serve(listener, app).with_graceful_shutdown(until.clone().cancelled_owned());
         tokio::select! {
@@ -164,7 +164,7 @@ pub async fn serve_in(mut host: Host, config: Config, roles: Roles) -> anyhow::R
         on_finish.cancelled().await;
         Ok(())
     });
-    let longest = grace + LAST_WORDS;
+    let longest = grace + FINAL_WRITE_TIMEOUT;
     let overdue = async {
         stop.cancelled().await;
         tokio::time::sleep(longest).await;
@@ -218,18 +218,26 @@ async fn start_all(
         false => None,
     };
     let keyring = Arc::new(keyring(config)?);
-    let trust = Trust::default();
+    let trust = ConnectionEpoch::default();
     let pool = open_pool(config, &trust)?;
-    let probe = Probe::new(
+    let probe = PgMonitor::new(
         Arc::clone(&metrics),
         Arc::clone(&health),
         trust,
         config.postgres.statement_timeout + STATEMENT_SLACK,
     );
     start::postgres(config, &pool, &keyring, &health).await?;
-    let voice = Voice::new(Arc::clone(&metrics));
+    let client_events = ClientEvents::new(Arc::clone(&metrics));
     let existing = if roles.reads_kafka() {
-        start::kafka(config, &schedules, &voice, &metrics, &health, host.embedded_kafka).await?
+        start::kafka(
+            config,
+            &schedules,
+            &client_events,
+            &metrics,
+            &health,
+            host.embedded_kafka,
+        )
+        .await?
     } else {
         Default::default()
     };
@@ -251,7 +259,7 @@ async fn start_all(
         config: Arc::clone(config),
         metrics,
         health,
-        voice,
+        client_events,
         pool,
         probe,
         keyring,
@@ -278,8 +286,8 @@ async fn start_all(
         upkeep::run(upkeep::Upkeep::new(&shared, roles), finished),
     );
     if roles.reads_kafka() {
-        let publisher =
-            Publisher::new(&shared.config.kafka, shared.voice.clone()).context("starting the producer")?;
+        let publisher = Publisher::new(&shared.config.kafka, shared.client_events.clone())
+            .context("starting the producer")?;
         if roles.has(Role::Detect) {
             detect::start(&shared, &publisher, tasks).await?;
         }
@@ -288,7 +296,11 @@ async fn start_all(
         }
     }
     if let Some(listener) = api {
-        let linger = if host.is_there { Duration::ZERO } else { API_LINGER };
+        let linger = if host.is_there {
+            Duration::ZERO
+        } else {
+            API_CLOSE_DELAY
+        };
         start_api(&shared, listener, linger, tasks)?;
     }
     Ok(())

@@ -6,7 +6,7 @@ use clap::ValueEnum;
 
 /// One role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
-pub enum Role {
+pub(crate) enum Role {
     /// Windows, goals and triggers.
     Detect,
     /// Signed requests and their outcomes.
@@ -17,11 +17,11 @@ pub enum Role {
 
 /// The roles of a process, at least one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Roles(Vec<Role>);
+pub(crate) struct Roles(Vec<Role>);
 
 impl Roles {
     /// These roles, each once; all of them when none is named.
-    pub fn new(named: &[Role]) -> Self {
+    pub(crate) fn new(named: &[Role]) -> Self {
         let mut roles = if named.is_empty() {
             Role::value_variants().to_vec()
         } else {
@@ -33,17 +33,17 @@ impl Roles {
     }
 
     /// Whether the process has this role.
-    pub fn has(&self, role: Role) -> bool {
+    pub(crate) fn has(&self, role: Role) -> bool {
         self.0.contains(&role)
     }
 
     /// Whether it works on Kafka's records.
-    pub fn reads_kafka(&self) -> bool {
+    pub(crate) fn reads_kafka(&self) -> bool {
         self.has(Role::Detect) || self.has(Role::Deliver)
     }
 
     /// Their names.
-    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+    pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {
         self.0.iter().map(|role| match role {
             Role::Detect => "detect",
             Role::Deliver => "deliver",

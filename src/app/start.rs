@@ -11,29 +11,29 @@ use super::{Role, Roles};
 use crate::clock;
 use crate::config::Config;
 use crate::dispatch::schedules::Schedules;
-use crate::kafka::context::Voice;
+use crate::kafka::client::ClientEvents;
 use crate::kafka::producer::PRODUCED;
 use crate::kafka::topics::{Topics, plan};
 use crate::record::keyring::Keyring;
 use crate::record::keys;
 use crate::record::migrate::{self, Schema};
-use crate::record::pool::{self, PoolSettings, Trust};
+use crate::record::pool::{self, ConnectionEpoch, PoolSettings};
 use crate::telemetry::metrics::Labels;
 use crate::telemetry::{Health, Metrics};
 
 /// How long a start waits for Postgres and Kafka before it fails.
-const START_PATIENCE: Duration = Duration::from_secs(30);
+const START_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The retry schedules of the configuration.
-pub fn schedules(config: &Config) -> anyhow::Result<Schedules> {
+pub(crate) fn schedules(config: &Config) -> anyhow::Result<Schedules> {
     Schedules::parse(&config.webhooks.retry_schedules).context("webhooks.retry_schedules")
 }
 
 /// A line that has to be a key, or why there is none.
 pub(super) struct KeyLine {
     /// Where it stands, beginning with its configuration key.
-    pub place: String,
-    pub line: Result<String, String>,
+    pub(crate) place: String,
+    pub(crate) line: Result<String, String>,
 }
 
 /// `encryption.keys`, then the lines of `encryption.key_files`.
@@ -68,7 +68,7 @@ pub(super) fn key_lines(config: &Config) -> Vec<KeyLine> {
 }
 
 /// The encryption keys of the configuration.
-pub fn keyring(config: &Config) -> anyhow::Result<Keyring> {
+pub(crate) fn keyring(config: &Config) -> anyhow::Result<Keyring> {
     let lines: Vec<String> = key_lines(config)
         .into_iter()
         .map(|given| {
@@ -81,12 +81,12 @@ pub fn keyring(config: &Config) -> anyhow::Result<Keyring> {
 }
 
 /// A pool of connections to Postgres.
-pub fn open_pool(config: &Config, trust: &Trust) -> anyhow::Result<PgPool> {
+pub(crate) fn open_pool(config: &Config, trust: &ConnectionEpoch) -> anyhow::Result<PgPool> {
     Ok(pool::open(&pool_settings(config), trust)?)
 }
 
 /// How the configuration wants Postgres to be reached.
-pub fn pool_settings(config: &Config) -> PoolSettings {
+pub(crate) fn pool_settings(config: &Config) -> PoolSettings {
     PoolSettings {
         url: config.postgres.url.clone(),
         max_connections: config.postgres.max_connections,
@@ -176,7 +176,7 @@ pub(super) async fn postgres(
     keyring: &Keyring,
     health: &Health,
 ) -> anyhow::Result<()> {
-    let deadline = clock::monotonic() + START_PATIENCE;
+    let deadline = clock::monotonic() + START_TIMEOUT;
     let mut connection = loop {
         match pool.acquire().await {
             Ok(connection) => break connection,
@@ -215,15 +215,15 @@ pub(super) async fn postgres(
 pub(super) async fn kafka(
     config: &Config,
     schedules: &Schedules,
-    voice: &Voice,
+    client_events: &ClientEvents,
     metrics: &Metrics,
     health: &Health,
     embedded: bool,
 ) -> anyhow::Result<BTreeMap<String, i32>> {
-    let topics = Topics::new(config, voice.clone()).context("starting the Kafka admin client")?;
+    let topics = Topics::new(config, client_events.clone()).context("starting the Kafka admin client")?;
     let plan = plan(config, &schedules.tier_names());
     let retry_prefix = config.kafka.topic("retry.");
-    let deadline = clock::monotonic() + START_PATIENCE;
+    let deadline = clock::monotonic() + START_TIMEOUT;
     let findings = loop {
         if embedded {
             break Vec::new();

@@ -9,9 +9,9 @@ use tokio_util::sync::CancellationToken;
 use super::{Roles, Shared};
 use crate::clock;
 use crate::config::Config;
-use crate::kafka::context::Voice;
+use crate::kafka::client::ClientEvents;
 use crate::kafka::topics::Topics;
-use crate::record::probe::Probe;
+use crate::record::pg_monitor::PgMonitor;
 use crate::record::{idempotency, migrate, partitions, registry};
 use crate::telemetry::{Health, Metrics};
 
@@ -23,9 +23,9 @@ pub(super) struct Upkeep {
     config: Arc<Config>,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
-    voice: Voice,
+    client_events: ClientEvents,
     pool: PgPool,
-    probe: Probe,
+    probe: PgMonitor,
     reads_kafka: bool,
 }
 
@@ -35,7 +35,7 @@ impl Upkeep {
             config: Arc::clone(&shared.config),
             metrics: Arc::clone(&shared.metrics),
             health: Arc::clone(&shared.health),
-            voice: shared.voice.clone(),
+            client_events: shared.client_events.clone(),
             pool: shared.pool.clone(),
             probe: shared.probe.clone(),
             reads_kafka: roles.reads_kafka(),
@@ -47,7 +47,10 @@ impl Upkeep {
 pub(super) async fn run(upkeep: Upkeep, finished: CancellationToken) -> anyhow::Result<()> {
     upkeep.metrics.memory_limit.set(memory_limit());
     let topics = if upkeep.reads_kafka {
-        Some(Arc::new(Topics::new(&upkeep.config, upkeep.voice.clone())?))
+        Some(Arc::new(Topics::new(
+            &upkeep.config,
+            upkeep.client_events.clone(),
+        )?))
     } else {
         None
     };

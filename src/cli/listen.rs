@@ -32,31 +32,31 @@ const MAX_REMEMBERED: usize = 1_000_000;
 pub(super) struct ListenOptions {
     /// Secret to verify signatures with; may be given more than once
     #[arg(long = "secret", value_name = "SECRET", value_parser = secret)]
-    pub secrets: Vec<Secret>,
+    pub(crate) secrets: Vec<Secret>,
     /// Address to listen on
     #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
-    pub host: IpAddr,
+    pub(crate) host: IpAddr,
     /// Port to listen on; 0 takes a free one and names it on stderr
     #[arg(long, default_value_t = 9000)]
-    pub port: u16,
+    pub(crate) port: u16,
     /// Fail the first N attempts of every delivery (with --status, else 500) and accept later ones
     #[arg(long, value_name = "N")]
-    pub fail: Option<u32>,
+    pub(crate) fail: Option<u32>,
     /// Fail the first N requests of all, and accept later ones
     #[arg(long, value_name = "N")]
-    pub fail_first: Option<u64>,
+    pub(crate) fail_first: Option<u64>,
     /// Answer with this status: failed requests with --fail or --fail-first, every request without
     #[arg(long, value_name = "CODE", value_parser = clap::value_parser!(u16).range(200..=599))]
-    pub status: Option<u16>,
+    pub(crate) status: Option<u16>,
     /// Add this Retry-After header to answers that are not 2xx
     #[arg(long, value_name = "VALUE")]
-    pub retry_after: Option<HeaderValue>,
+    pub(crate) retry_after: Option<HeaderValue>,
     /// Wait this long before every answer, as in 250ms or 40s
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = humantime::parse_duration)]
-    pub delay: Duration,
+    pub(crate) delay: Duration,
     /// Print one JSON object a line for scripts
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
 }
 
 fn secret(text: &str) -> Result<Secret, InvalidSecret> {

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest answer read.
 const MAX_ANSWER_BYTES: u64 = 1 << 20;
 
@@ -35,7 +35,7 @@ impl<'a> Ask<'a> {
 
 /// Asks within 5 s; returns status and body.
 pub(super) async fn ask(address: SocketAddr, ask: Ask<'_>) -> anyhow::Result<(u16, String)> {
-    tokio::time::timeout(PATIENCE, exchange(address, ask))
+    tokio::time::timeout(TIMEOUT, exchange(address, ask))
         .await
         .with_context(|| format!("no answer from http://{address}{} within 5 s", ask.path))?
 }

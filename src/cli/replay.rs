@@ -19,7 +19,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::domain::site::SiteId;
 use crate::ingest::replay_file::{LineReader, Parsed, Skips};
-use crate::kafka::context::Voice;
+use crate::kafka::client::ClientEvents;
 use crate::kafka::producer::{Outgoing, Publisher};
 use crate::telemetry::metrics::{Labels, Metrics};
 
@@ -85,7 +85,7 @@ fn replay(args: &ReplayArgs, config: &Config) -> anyhow::Result<()> {
     let size = file.metadata().map(|metadata| metadata.len()).unwrap_or(0);
     let publisher = Publisher::new(
         &config.kafka,
-        Voice::new(Arc::new(Metrics::new(&Labels::default()))),
+        ClientEvents::new(Arc::new(Metrics::new(&Labels::default()))),
     )?;
     let failed = Arc::new(AtomicU64::new(0));
     let mut progress = Progress::new(size);

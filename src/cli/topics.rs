@@ -8,7 +8,7 @@ use clap::Subcommand;
 use super::{complain, print};
 use crate::app;
 use crate::config::Config;
-use crate::kafka::context::Voice;
+use crate::kafka::client::ClientEvents;
 use crate::kafka::topics::{Topics, plan};
 use crate::telemetry::logs;
 use crate::telemetry::metrics::{Labels, Metrics};
@@ -23,8 +23,8 @@ pub(super) enum TopicsCommand {
 
 pub(super) async fn run(command: TopicsCommand, config: &Config) -> anyhow::Result<ExitCode> {
     logs::start(&config.telemetry, "topics", None);
-    let voice = Voice::new(Arc::new(Metrics::new(&Labels::default())));
-    let topics = Topics::new(config, voice)?;
+    let client_events = ClientEvents::new(Arc::new(Metrics::new(&Labels::default())));
+    let topics = Topics::new(config, client_events)?;
     let tiers = app::schedules(config)?.tier_names();
     let plan = plan(config, &tiers);
     let findings = match command {

@@ -13,10 +13,10 @@ use super::Problems;
 pub struct EncryptionConfig {
     /// `<id>:<base64 of 32 bytes>`
     #[serde(deserialize_with = "one_or_many")]
-    pub keys: Vec<String>,
+    pub(crate) keys: Vec<String>,
     /// Files with such lines, read after `keys`.
     #[serde(deserialize_with = "one_or_many")]
-    pub key_files: Vec<PathBuf>,
+    pub(crate) key_files: Vec<PathBuf>,
 }
 
 impl fmt::Debug for EncryptionConfig {

@@ -11,15 +11,15 @@ use super::Problems;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct HttpConfig {
-    pub listen: SocketAddr,
+    pub(crate) listen: SocketAddr,
     /// Requests a second each token may make, on average.
-    pub requests_per_second: u32,
+    pub(crate) requests_per_second: u32,
     /// Requests a token may make at once.
-    pub burst: u32,
+    pub(crate) burst: u32,
     /// What the world calls this service, for links it hands out.
-    pub public_url: Option<String>,
+    pub(crate) public_url: Option<String>,
     /// Proxies whose `X-Forwarded-For` is believed.
-    pub trusted_proxies: Vec<IpNet>,
+    pub(crate) trusted_proxies: Vec<IpNet>,
 }
 
 impl Default for HttpConfig {
@@ -65,7 +65,7 @@ impl HttpConfig {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AdminConfig {
-    pub listen: SocketAddr,
+    pub(crate) listen: SocketAddr,
 }
 
 impl Default for AdminConfig {

@@ -10,18 +10,18 @@ use super::{Config, Problems};
 
 /// Where the configuration comes from.
 #[derive(Debug, Clone, Default)]
-pub struct ConfigSources {
+pub(crate) struct ConfigSources {
     /// `--config` or `BELLWETHER_CONFIG`.
-    pub file: Option<PathBuf>,
+    pub(crate) file: Option<PathBuf>,
     /// Whether `BELLWETHER_*` variables count; tests say no, so that the machine they run on does not matter.
-    pub environment: bool,
+    pub(crate) environment: bool,
     /// `--set key=value`, which wins over all.
-    pub overrides: Vec<String>,
+    pub(crate) overrides: Vec<String>,
 }
 
 /// Why there is no usable configuration.
 #[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
+pub(crate) enum ConfigError {
     #[error("the configuration file {0} cannot be read: {1}")]
     File(PathBuf, std::io::Error),
     #[error("--set {0}: allowed: key=value, such as kafka.partitions=12")]
@@ -31,13 +31,13 @@ pub enum ConfigError {
 }
 
 /// Reads, merges and checks the configuration.
-pub fn load(sources: &ConfigSources) -> Result<Config, ConfigError> {
+pub(crate) fn load(sources: &ConfigSources) -> Result<Config, ConfigError> {
     load_judged(sources, |_| Vec::new())
 }
 
 /// The same with the judgement of somebody who knows more: lines such as `kafka.partitions = 0: what is allowed`. What could
 /// not be read has its default by then.
-pub fn load_judged(
+pub(crate) fn load_judged(
     sources: &ConfigSources,
     judge: impl FnOnce(&Config) -> Vec<String>,
 ) -> Result<Config, ConfigError> {

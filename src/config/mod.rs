@@ -12,13 +12,13 @@ mod encryption;
 mod webhooks;
 mod stages;
 
-pub use encryption::EncryptionConfig;
-pub use http::{AdminConfig, HttpConfig};
+pub(crate) use encryption::EncryptionConfig;
+pub(crate) use http::{AdminConfig, HttpConfig};
 pub use kafka::{Clock, KafkaConfig, Source, SourceFormat};
-pub use load::{ConfigError, ConfigSources, load, load_judged};
-pub use postgres::PostgresConfig;
-pub use stages::{DeliverConfig, DetectConfig, LogFormat, ShutdownConfig, TelemetryConfig};
-pub use webhooks::{DEFAULT_SCHEDULE, WebhooksConfig};
+pub(crate) use load::{ConfigError, ConfigSources, load, load_judged};
+pub(crate) use postgres::PostgresConfig;
+pub(crate) use stages::{DeliverConfig, DetectConfig, LogFormat, ShutdownConfig, TelemetryConfig};
+pub(crate) use webhooks::{DEFAULT_SCHEDULE, WebhooksConfig};
 
 use serde::Deserialize;
 
@@ -107,7 +107,7 @@ impl Config {
     }
 
     /// A short hash of what all replicas must share: differing ones are two fleets by mistake.
-    pub fn shared_hash(&self) -> String {
+    pub(crate) fn shared_hash(&self) -> String {
         use sha2::{Digest, Sha256};
         let mut hash = Sha256::new();
         hash.update(format!("{:?}", self.kafka.topic_prefix));

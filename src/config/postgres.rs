@@ -12,14 +12,14 @@ use super::{Problems, duration};
 #[serde(deny_unknown_fields, default)]
 pub struct PostgresConfig {
     /// `postgres://user:password@host:port/database?sslmode=…`
-    pub url: String,
+    pub(crate) url: String,
     /// Whether `serve` applies migrations before it starts.
-    pub migrate_on_start: bool,
+    pub(crate) migrate_on_start: bool,
     /// Connections a process keeps at most.
-    pub max_connections: u32,
+    pub(crate) max_connections: u32,
     /// Longest a statement may run.
     #[serde(deserialize_with = "duration::one")]
-    pub statement_timeout: Duration,
+    pub(crate) statement_timeout: Duration,
 }
 
 impl Default for PostgresConfig {

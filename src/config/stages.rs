@@ -12,14 +12,14 @@ use super::{Problems, WebhooksConfig, duration};
 pub struct DetectConfig {
     /// Live sources: what is older is counted and logged, not sent.
     #[serde(deserialize_with = "duration::one")]
-    pub stale_after: Duration,
+    pub(crate) stale_after: Duration,
     /// How far behind the others a site's clock may stay.
     #[serde(deserialize_with = "duration::one")]
-    pub out_of_order: Duration,
+    pub(crate) out_of_order: Duration,
     /// Group members in one process.
-    pub threads: u32,
+    pub(crate) threads: u32,
     /// Visitors held for one site; more are counted as evicted.
-    pub max_visitors_per_site: u32,
+    pub(crate) max_visitors_per_site: u32,
 }
 
 impl Default for DetectConfig {
@@ -68,7 +68,7 @@ impl DetectConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct DeliverConfig {
     /// Group members in one process.
-    pub threads: u32,
+    pub(crate) threads: u32,
 }
 
 impl Default for DeliverConfig {
@@ -94,7 +94,7 @@ impl DeliverConfig {
 pub struct ShutdownConfig {
     /// From SIGTERM until requests still under way are given up.
     #[serde(deserialize_with = "duration::one")]
-    pub grace: Duration,
+    pub(crate) grace: Duration,
 }
 
 impl Default for ShutdownConfig {
@@ -126,8 +126,8 @@ impl ShutdownConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct TelemetryConfig {
     /// What is logged, in `tracing`'s filter syntax: `info`, `bellwether=debug`.
-    pub log: String,
-    pub log_format: LogFormat,
+    pub(crate) log: String,
+    pub(crate) log_format: LogFormat,
 }
 
 impl Default for TelemetryConfig {
@@ -154,7 +154,7 @@ impl TelemetryConfig {
 /// What a log line looks like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum LogFormat {
+pub(crate) enum LogFormat {
     /// `human` on a terminal, `json` elsewhere.
     Auto,
     Human,

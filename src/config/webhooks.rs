@@ -13,25 +13,25 @@ use super::{Problems, duration};
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct WebhooksConfig {
-    pub max_per_site: u32,
+    pub(crate) max_per_site: u32,
     /// Requests under way at once, in one process.
-    pub max_in_flight: u32,
+    pub(crate) max_in_flight: u32,
     /// For a whole exchange, body included.
     #[serde(deserialize_with = "duration::one")]
-    pub timeout: Duration,
+    pub(crate) timeout: Duration,
     /// To connect, TLS included.
     #[serde(deserialize_with = "duration::one")]
-    pub connect_timeout: Duration,
+    pub(crate) connect_timeout: Duration,
     /// Whether `http` URLs are accepted, for development.
-    pub allow_http: bool,
+    pub(crate) allow_http: bool,
     /// Networks that may be called although they are not public.
-    pub allow_networks: Vec<IpNet>,
+    pub(crate) allow_networks: Vec<IpNet>,
     /// Networks that may never be called.
-    pub deny_networks: Vec<IpNet>,
+    pub(crate) deny_networks: Vec<IpNet>,
     /// Certificates (PEM) trusted besides the system's.
-    pub ca_file: Option<PathBuf>,
+    pub(crate) ca_file: Option<PathBuf>,
     /// Named lists of delays; `default` always exists.
-    pub retry_schedules: BTreeMap<String, Vec<String>>,
+    pub(crate) retry_schedules: BTreeMap<String, Vec<String>>,
 }
 
 impl Default for WebhooksConfig {
@@ -58,7 +58,7 @@ fn default_schedules() -> BTreeMap<String, Vec<String>> {
 }
 
 /// The schedule of webhooks that choose none.
-pub const DEFAULT_SCHEDULE: &str = "default";
+pub(crate) const DEFAULT_SCHEDULE: &str = "default";
 
 impl WebhooksConfig {
     /// A file that names schedules of its own keeps the default one unless it says otherwise.

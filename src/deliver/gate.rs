@@ -8,7 +8,7 @@ use crate::domain::webhook::Webhook;
 
 /// What is to be done with a record before anything is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Gate {
+pub(crate) enum Gate {
     /// Send it.
     Open,
     /// The delivery fails unsent, and gets a dead letter.
@@ -18,7 +18,7 @@ pub enum Gate {
 }
 
 /// Looks at the webhook as it is now (`None`: deleted) and at the notification's age, which counts from its decision.
-pub fn gate(
+pub(crate) fn gate(
     webhook: Option<&Webhook>,
     event: EventType,
     origin: Origin,

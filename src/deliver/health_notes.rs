@@ -8,22 +8,28 @@ use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
-use super::attempt::Fault;
+use crate::domain::attempt::Fault;
 use crate::domain::delivery::DeliveryStatus;
 use crate::domain::id::WebhookId;
 use crate::record::outcomes::{self, HealthNote};
-use crate::record::probe::Probe;
+use crate::record::pg_monitor::PgMonitor;
 
 const WRITE_EVERY: Duration = Duration::from_secs(1);
 
 /// What has happened since the last write.
 #[derive(Debug, Default)]
-pub struct HealthNotes(Mutex<HashMap<WebhookId, HealthNote>>);
+pub(crate) struct HealthNotes(Mutex<HashMap<WebhookId, HealthNote>>);
 
 impl HealthNotes {
     /// Notes how a delivery stands after its last attempt, when that ended, and whose fault the end was. One that ended
     /// unsent says nothing about the endpoint and is not noted.
-    pub fn add(&self, webhook: WebhookId, status: DeliveryStatus, ended_at: DateTime<Utc>, fault: &str) {
+    pub(crate) fn add(
+        &self,
+        webhook: WebhookId,
+        status: DeliveryStatus,
+        ended_at: DateTime<Utc>,
+        fault: &str,
+    ) {
         match status {
             DeliveryStatus::Delivered => {
                 let mut notes = self.lock();
@@ -40,7 +46,12 @@ impl HealthNotes {
     }
 
     /// Writes until it is told to stop, and once more then.
-    pub async fn run(&self, pool: PgPool, probe: Probe, stop: CancellationToken) -> anyhow::Result<()> {
+    pub(crate) async fn run(
+        &self,
+        pool: PgPool,
+        probe: PgMonitor,
+        stop: CancellationToken,
+    ) -> anyhow::Result<()> {
         loop {
             let stopping = tokio::select! {
                 () = tokio::time::sleep(WRITE_EVERY) => false,
@@ -53,7 +64,7 @@ impl HealthNotes {
         }
     }
 
-    async fn write(&self, pool: &PgPool, probe: &Probe) {
+    async fn write(&self, pool: &PgPool, probe: &PgMonitor) {
         let notes: Vec<(WebhookId, HealthNote)> = self.lock().drain().collect();
         if notes.is_empty() {
             return;
@@ -63,7 +74,7 @@ impl HealthNotes {
             outcomes::note_health(&mut connection, &notes).await
         });
         if written.await.is_err() {
-            // Kept for the next time; what has been noted since is newer.
+            // Retained for the next time; what has been noted since is newer.
             let mut now = self.lock();
             for (webhook, old) in notes {
                 let note = now.entry(webhook).or_default();

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use super::attempt::AttemptResult;
 use crate::dispatch::schedule::{MAX_DELAY, RetrySchedule, Tier, Tiers};
+use crate::domain::attempt::AttemptResult;
 use crate::domain::delivery::FailureReason;
 
 /// Delays from here on get jitter: shorter ones are too short to gather a crowd, and their lateness is measured.
@@ -11,19 +11,19 @@ const JITTER_FROM: Duration = Duration::from_secs(30);
 
 /// An attempt that ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ended<'a> {
+pub(crate) struct Ended<'a> {
     /// From 1.
-    pub attempt: u32,
-    pub result: AttemptResult,
+    pub(crate) attempt: u32,
+    pub(crate) result: AttemptResult,
     /// The response's `Retry-After`, as it came.
-    pub retry_after: Option<&'a str>,
+    pub(crate) retry_after: Option<&'a str>,
     /// Milliseconds since the Unix epoch; delays count from here.
-    pub ended_at_ms: i64,
+    pub(crate) ended_at_ms: i64,
 }
 
 /// What follows an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Next {
+pub(crate) enum Next {
     Delivered,
     /// `attempt` is to be made at `due_at_ms` (milliseconds since the Unix epoch), and waits on `tier` until then.
     Retry {
@@ -42,7 +42,7 @@ pub enum Next {
 /// The next attempt is due at the later of the schedule's delay (with up to a tenth more, from 30 s on) and what the endpoint
 /// asked for with `Retry-After` on whatever kind of failure, which gets no jitter: it named a time. A `Retry-After` makes
 /// no attempt more than the schedule has.
-pub fn next(ended: &Ended<'_>, schedule: &RetrySchedule, tiers: &Tiers, chance: f64) -> Next {
+pub(crate) fn next(ended: &Ended<'_>, schedule: &RetrySchedule, tiers: &Tiers, chance: f64) -> Next {
     match ended.result {
         AttemptResult::Success => return Next::Delivered,
         AttemptResult::Gone => {
@@ -79,7 +79,7 @@ pub fn next(ended: &Ended<'_>, schedule: &RetrySchedule, tiers: &Tiers, chance: 
 
 /// How long `Retry-After` (RFC 9110 §10.2.3: whole seconds or an HTTP date) asks to wait, in milliseconds, at most
 /// [`MAX_DELAY`]; none when it cannot be read. A date is read by our clock.
-pub fn retry_after_ms(text: &str, now_ms: i64) -> Option<i64> {
+pub(crate) fn retry_after_ms(text: &str, now_ms: i64) -> Option<i64> {
     let text = text.trim();
     let wait_ms = if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
         // Only too many digits can fail here, and they mean a very long time.

@@ -13,52 +13,52 @@ use crate::domain::target::TargetUrl;
 use crate::domain::webhook::Webhook;
 
 /// Who we say we are.
-pub const USER_AGENT: &str = concat!("Bellwether/", env!("CARGO_PKG_VERSION"));
+pub(crate) const USER_AGENT: &str = concat!("Bellwether/", env!("CARGO_PKG_VERSION"));
 
 /// The HMAC of the body under the secret as shown.
-pub const SIGNATURE: &str = "X-Webhook-Signature";
+pub(crate) const SIGNATURE: &str = "X-Webhook-Signature";
 /// During a rotation's overlap: the same under the new secret.
-pub const SIGNATURE_NEXT: &str = "X-Webhook-Signature-Next";
+pub(crate) const SIGNATURE_NEXT: &str = "X-Webhook-Signature-Next";
 /// The event type.
-pub const EVENT: &str = "X-Webhook-Event";
+pub(crate) const EVENT: &str = "X-Webhook-Event";
 /// The delivery id.
-pub const DELIVERY: &str = "X-Webhook-Delivery";
+pub(crate) const DELIVERY: &str = "X-Webhook-Delivery";
 /// The attempt's number, from 1.
-pub const ATTEMPT: &str = "X-Webhook-Attempt";
+pub(crate) const ATTEMPT: &str = "X-Webhook-Attempt";
 /// Standard Webhooks: the notification id.
-pub const STANDARD_ID: &str = "webhook-id";
+pub(crate) const STANDARD_ID: &str = "webhook-id";
 /// Standard Webhooks: unix seconds of the attempt.
-pub const STANDARD_TIMESTAMP: &str = "webhook-timestamp";
+pub(crate) const STANDARD_TIMESTAMP: &str = "webhook-timestamp";
 /// Standard Webhooks: the signatures.
-pub const STANDARD_SIGNATURE: &str = "webhook-signature";
+pub(crate) const STANDARD_SIGNATURE: &str = "webhook-signature";
 
 /// The facts of one attempt that its request tells.
 #[derive(Debug, Clone)]
-pub struct AttemptFacts {
-    pub delivery_id: DeliveryId,
-    pub notification_id: NotificationId,
-    pub event: EventType,
+pub(crate) struct AttemptFacts {
+    pub(crate) delivery_id: DeliveryId,
+    pub(crate) notification_id: NotificationId,
+    pub(crate) event: EventType,
     /// From 1.
-    pub attempt: u32,
+    pub(crate) attempt: u32,
     /// Milliseconds since the Unix epoch at which this attempt starts.
-    pub now_ms: i64,
+    pub(crate) now_ms: i64,
     /// What is sent and signed, byte for byte.
-    pub body: Bytes,
+    pub(crate) body: Bytes,
 }
 
 /// A request: always `POST`. Holds credentials, so `Debug` shows the masked URL and the names of the headers only.
 #[derive(Clone, PartialEq, Eq)]
-pub struct WebhookRequest {
-    pub url: TargetUrl,
+pub(crate) struct WebhookRequest {
+    pub(crate) url: TargetUrl,
     /// In the order they are sent. Names are unique but for case.
-    pub headers: Vec<(String, Hidden)>,
-    pub body: Bytes,
+    pub(crate) headers: Vec<(String, Hidden)>,
+    pub(crate) body: Bytes,
 }
 
 impl WebhookRequest {
     /// Builds and signs the request of an attempt for `webhook` as it is now, so that an edited URL or a rotated secret holds
     /// for everything still queued.
-    pub fn build(webhook: &Webhook, facts: &AttemptFacts) -> Self {
+    pub(crate) fn build(webhook: &Webhook, facts: &AttemptFacts) -> Self {
         let id = facts.notification_id.to_string();
         let timestamp = facts.now_ms.div_euclid(1_000);
         let body = facts.body.as_ref();

@@ -16,30 +16,30 @@ use crate::domain::delivery::{DeliveryStatus, FailureReason};
 
 /// What Postgres knows of a delivery. Times are milliseconds since the Unix epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Known {
-    pub status: DeliveryStatus,
+pub(crate) struct Known {
+    pub(crate) status: DeliveryStatus,
     /// The number of the last attempt recorded; 0 before the first.
-    pub attempts: u32,
+    pub(crate) attempts: u32,
     /// When the attempt after it is due, while `retrying`.
-    pub next_retry_at_ms: Option<i64>,
-    pub failure_reason: Option<FailureReason>,
+    pub(crate) next_retry_at_ms: Option<i64>,
+    pub(crate) failure_reason: Option<FailureReason>,
     /// HTTP status of the last attempt.
-    pub last_status: Option<u16>,
-    pub first_attempt_at_ms: Option<i64>,
+    pub(crate) last_status: Option<u16>,
+    pub(crate) first_attempt_at_ms: Option<i64>,
     /// The attempt that an owner had running when it gave the partition away, and the time by which it has ended.
-    pub claim: Option<Claim>,
+    pub(crate) claim: Option<Claim>,
 }
 
 /// A running attempt, written down by the owner that handed its partition over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Claim {
-    pub attempt: u32,
-    pub until_ms: i64,
+pub(crate) struct Claim {
+    pub(crate) attempt: u32,
+    pub(crate) until_ms: i64,
 }
 
 /// How to go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Resume {
+pub(crate) enum Resume {
     /// Nothing remains to be done for this record.
     Complete,
     /// Attempt *n* is recorded; publish what follows it once more, then complete.
@@ -53,13 +53,13 @@ pub enum Resume {
 
 /// The record that follows a recorded attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Following {
+pub(crate) enum Following {
     Retry { attempt: u32, due_at_ms: i64 },
     DeadLetter { reason: FailureReason },
 }
 
 /// Decides how to go on with a record for attempt `attempt` (from 1) of a delivery of which Postgres knows `known`.
-pub fn resume(attempt: u32, known: Option<&Known>, now_ms: i64) -> Resume {
+pub(crate) fn resume(attempt: u32, known: Option<&Known>, now_ms: i64) -> Resume {
     let Some(known) = known else {
         return Resume::Send {
             possible_repeat: false,

@@ -13,18 +13,18 @@ use sha2::Sha256;
 use crate::domain::secret::Secret;
 
 /// What a plain signature starts with.
-pub const PLAIN_PREFIX: &str = "sha256=";
+pub(crate) const PLAIN_PREFIX: &str = "sha256=";
 /// What a Standard Webhooks signature of the symmetric kind starts with.
-pub const STANDARD_PREFIX: &str = "v1,";
+pub(crate) const STANDARD_PREFIX: &str = "v1,";
 
 /// `sha256=` and lower-case hex HMAC-SHA256 of the body, keyed with the UTF-8 bytes of the secret as shown.
-pub fn plain(secret: &Secret, body: &[u8]) -> String {
+pub(crate) fn plain(secret: &Secret, body: &[u8]) -> String {
     let mac = keyed(secret.reveal().as_bytes()).chain_update(body);
     format!("{PLAIN_PREFIX}{}", hex::encode(mac.finalize().into_bytes()))
 }
 
 /// `v1,` and base64 HMAC-SHA256 of `id.timestamp.body`; `timestamp` in seconds since the Unix epoch.
-pub fn standard(secret: &Secret, id: &str, timestamp: i64, body: &[u8]) -> String {
+pub(crate) fn standard(secret: &Secret, id: &str, timestamp: i64, body: &[u8]) -> String {
     let mac = keyed(&secret.standard_key())
         .chain_update(id)
         .chain_update(b".")
@@ -38,7 +38,7 @@ pub fn standard(secret: &Secret, id: &str, timestamp: i64, body: &[u8]) -> Strin
 }
 
 /// Whether `header` (`X-Webhook-Signature`) is the plain signature of `body` by `secret`.
-pub fn verify_plain(secret: &Secret, body: &[u8], header: &str) -> bool {
+pub(crate) fn verify_plain(secret: &Secret, body: &[u8], header: &str) -> bool {
     header
         .strip_prefix(PLAIN_PREFIX)
         .and_then(|text| hex::decode(text).ok())
@@ -51,7 +51,7 @@ pub fn verify_plain(secret: &Secret, body: &[u8], header: &str) -> bool {
 }
 
 /// Whether one of the signatures in `header` (`webhook-signature`: a list separated by spaces) is by `secret`.
-pub fn verify_standard(secret: &Secret, id: &str, timestamp: &str, body: &[u8], header: &str) -> bool {
+pub(crate) fn verify_standard(secret: &Secret, id: &str, timestamp: &str, body: &[u8], header: &str) -> bool {
     let mac = keyed(&secret.standard_key())
         .chain_update(id)
         .chain_update(b".")

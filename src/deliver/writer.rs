@@ -12,12 +12,12 @@ use sqlx::PgPool;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
+use super::deliverer::known_of;
 use super::health_notes::HealthNotes;
+use super::in_flight::InFlight;
+use super::intake::work::Work;
 use super::outcome::Next;
 use super::resume::{Following, Known, Resume, resume};
-use super::task::known_of;
-use super::under_way::UnderWay;
-use super::work::Work;
 use crate::clock;
 use crate::dispatch::record::DeliveryRecord;
 use crate::dispatch::schedule::Tier;
@@ -26,7 +26,7 @@ use crate::domain::delivery::{DeliveryStatus, FailureReason};
 use crate::domain::id::DeliveryId;
 use crate::kafka::producer::{Outgoing, Publisher};
 use crate::record::outcomes::{self, OutcomeRow};
-use crate::record::probe::Probe;
+use crate::record::pg_monitor::PgMonitor;
 use crate::telemetry::Metrics;
 
 /// Outcomes written in one statement.
@@ -34,39 +34,39 @@ const BATCH: usize = 500;
 
 /// How long a batch that is not full waits for more. Each write is a commit and a wait for the disk: at a thousand outcomes a
 /// second this makes one of what came in eight. Nothing else waits with it: retries are due by when they failed.
-const LINGER: Duration = Duration::from_millis(5);
+const BATCH_WAIT: Duration = Duration::from_millis(5);
 
 /// The reason of a dead letter whose outcome Postgres refuses.
 const UNRECORDABLE: &str = "unrecordable";
 
 /// What came of a record.
 #[derive(Debug)]
-pub struct Outcome {
-    pub work: Work,
-    pub row: OutcomeRow,
+pub(crate) struct Outcome {
+    pub(crate) work: Work,
+    pub(crate) row: OutcomeRow,
     /// `None`: cancelled, nothing follows.
-    pub next: Option<Next>,
+    pub(crate) next: Option<Next>,
 }
 
 /// Does what follows an outcome. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Follower {
-    pub publisher: Publisher,
-    pub pool: PgPool,
-    pub probe: Probe,
-    pub schedules: Arc<Schedules>,
-    pub under_way: Arc<UnderWay>,
-    pub again: mpsc::UnboundedSender<Work>,
-    pub metrics: Arc<Metrics>,
+pub(crate) struct OutcomePublisher {
+    pub(crate) publisher: Publisher,
+    pub(crate) pool: PgPool,
+    pub(crate) probe: PgMonitor,
+    pub(crate) schedules: Arc<Schedules>,
+    pub(crate) in_flight: Arc<InFlight>,
+    pub(crate) again: mpsc::UnboundedSender<Work>,
+    pub(crate) metrics: Arc<Metrics>,
     /// What the retry topics' names begin with, the dot included.
-    pub retry_prefix: Arc<str>,
-    pub dead_letter_topic: Arc<str>,
+    pub(crate) retry_prefix: Arc<str>,
+    pub(crate) dead_letter_topic: Arc<str>,
 }
 
-impl Follower {
+impl OutcomePublisher {
     /// Nothing remains to be done for a record.
-    pub fn settle(&self, work: Work) {
-        let again = self.under_way.finish(work.record.delivery_id, true);
+    pub(crate) fn settle(&self, work: Work) {
+        let again = self.in_flight.finish(work.record.delivery_id, true);
         work.token.complete();
         self.look_again(again);
     }
@@ -79,7 +79,7 @@ impl Follower {
     }
 
     /// A recorded attempt redoes its publish, never its send.
-    pub async fn republish(&self, work: Work, following: Following, known: Option<&Known>) {
+    pub(crate) async fn republish(&self, work: Work, following: Following, known: Option<&Known>) {
         let last_status = known.and_then(|known| known.last_status);
         let first_attempt_at_ms = known.and_then(|known| known.first_attempt_at_ms);
         match following {
@@ -172,16 +172,16 @@ impl Follower {
 
 /// Writes outcomes until there are no more senders.
 #[derive(Debug)]
-pub struct Writer {
-    pub follower: Follower,
-    pub notes: Arc<HealthNotes>,
-    pub metrics: Arc<Metrics>,
-    pub tasks: TaskTracker,
+pub(crate) struct Writer {
+    pub(crate) follower: OutcomePublisher,
+    pub(crate) notes: Arc<HealthNotes>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) tasks: TaskTracker,
 }
 
 impl Writer {
     /// Ends when all senders are gone and everything is written and followed up.
-    pub async fn run(self, mut outcomes: mpsc::Receiver<Outcome>) -> anyhow::Result<()> {
+    pub(crate) async fn run(self, mut outcomes: mpsc::Receiver<Outcome>) -> anyhow::Result<()> {
         let mut batch = Vec::with_capacity(BATCH);
         while outcomes.recv_many(&mut batch, BATCH).await > 0 {
             let more = async {
@@ -194,7 +194,7 @@ impl Writer {
                 }
             };
             // An error means that the time is over, and what has come is in the batch.
-            drop(tokio::time::timeout(LINGER, more).await);
+            drop(tokio::time::timeout(BATCH_WAIT, more).await);
             let waiting = outcomes.len();
             for part in distinct(std::mem::take(&mut batch)) {
                 self.write(part, waiting).await;
@@ -333,7 +333,7 @@ impl Writer {
                 Resume::Republish(following) => follower.republish(work, following, known.as_ref()).await,
                 Resume::Complete => follower.settle(work),
                 Resume::Hold { .. } | Resume::Send { .. } => {
-                    let again = follower.under_way.finish(id, false);
+                    let again = follower.in_flight.finish(id, false);
                     follower.look_again(again.into_iter().chain([work]).collect());
                 }
             }

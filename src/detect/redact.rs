@@ -12,13 +12,13 @@ use memchr::memchr2;
 use percent_encoding::percent_decode_str;
 
 /// What stands where something was taken out.
-pub const REDACTED: &str = ":redacted";
+pub(crate) const REDACTED: &str = ":redacted";
 
 /// Fewest characters of a token that is recognised by its characters alone.
 const TOKEN_CHARS: usize = 24;
 
 /// The path with telling segments replaced. Borrows if there are none, as nearly always.
-pub fn redact(path: &str) -> Cow<'_, str> {
+pub(crate) fn redact(path: &str) -> Cow<'_, str> {
     if is_plain(path) || !path.split('/').any(is_telling) {
         return Cow::Borrowed(path);
     }

@@ -5,12 +5,10 @@
 /// The delivery record and its form in Kafka.
 pub mod record;
 /// Retry schedules and the tiers they need.
-pub mod schedule;
-/// What was read ahead from the tiers.
-pub mod tiers;
-/// Which offsets may be committed.
-pub mod offsets;
+pub(crate) mod schedule;
 /// The configured schedules by name.
-pub mod schedules;
-/// What a detector thread decided, on its way to Kafka.
-pub mod outbox;
+pub(crate) mod schedules;
+/// Records read ahead from the tiers, by due time.
+pub(crate) mod read_ahead;
+/// Offsets that complete out of order, and those that may be committed.
+pub(crate) mod offsets;

@@ -7,16 +7,16 @@
 use std::collections::BTreeSet;
 
 /// Most open offsets of a partition; beyond it the partition is not read.
-pub const MAX_OPEN: usize = 100_000;
+pub(crate) const MAX_OPEN: usize = 100_000;
 
 /// Which assignment of a partition a completion belongs to. A partition that was lost and came back has a new one, and what was
 /// begun under the old one must not be taken for a record of the new one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Epoch(pub u64);
+pub(crate) struct Epoch(pub u64);
 
 /// The offsets of one partition during one assignment.
 #[derive(Debug)]
-pub struct OffsetTracker {
+pub(crate) struct OffsetTracker {
     epoch: Epoch,
     open: BTreeSet<i64>,
     /// The highest offset seen.
@@ -27,7 +27,7 @@ pub struct OffsetTracker {
 
 /// What came of a completion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Completion {
+pub(crate) enum Completion {
     /// The offset is complete.
     Done,
     /// It belongs to another assignment; nothing was changed.
@@ -38,7 +38,7 @@ pub enum Completion {
 
 impl OffsetTracker {
     /// Tracks a partition from its assignment on. `committed` is the group's committed position, if there is one.
-    pub fn new(epoch: Epoch, committed: Option<i64>) -> Self {
+    pub(crate) fn new(epoch: Epoch, committed: Option<i64>) -> Self {
         Self {
             epoch,
             open: BTreeSet::new(),
@@ -48,13 +48,13 @@ impl OffsetTracker {
     }
 
     /// The assignment this tracker is for.
-    pub const fn epoch(&self) -> Epoch {
+    pub(crate) const fn epoch(&self) -> Epoch {
         self.epoch
     }
 
     /// Notes that `offset` was read. Offsets come in order; one that is not beyond all before it answers `false` and is not
     /// opened: it was handed out already.
-    pub fn open(&mut self, offset: i64) -> bool {
+    pub(crate) fn open(&mut self, offset: i64) -> bool {
         if self.last.is_some_and(|last| offset <= last) {
             return false;
         }
@@ -64,12 +64,12 @@ impl OffsetTracker {
 
     /// Whether `offset` was read and nothing remains to be done for it. A partition that comes back is read again from its
     /// committed offset, and what was completed beyond that is not done twice.
-    pub fn is_complete(&self, offset: i64) -> bool {
+    pub(crate) fn is_complete(&self, offset: i64) -> bool {
         self.last.is_some_and(|last| offset <= last) && !self.open.contains(&offset)
     }
 
     /// Notes that nothing remains to be done for `offset`.
-    pub fn complete(&mut self, epoch: Epoch, offset: i64) -> Completion {
+    pub(crate) fn complete(&mut self, epoch: Epoch, offset: i64) -> Completion {
         if epoch != self.epoch {
             Completion::OtherEpoch
         } else if self.open.remove(&offset) {
@@ -81,7 +81,7 @@ impl OffsetTracker {
 
     /// The low-water mark: where a successor has to begin. The lowest open offset, or one past the last seen; none before the
     /// first record.
-    pub fn low_water(&self) -> Option<i64> {
+    pub(crate) fn low_water(&self) -> Option<i64> {
         self.open
             .first()
             .copied()
@@ -89,23 +89,23 @@ impl OffsetTracker {
     }
 
     /// The position to commit, if it lies beyond the one committed.
-    pub fn to_commit(&self) -> Option<i64> {
+    pub(crate) fn to_commit(&self) -> Option<i64> {
         self.low_water()
             .filter(|position| self.committed.is_none_or(|committed| *position > committed))
     }
 
     /// Notes that `position` was committed.
-    pub fn committed(&mut self, position: i64) {
+    pub(crate) fn committed(&mut self, position: i64) {
         self.committed = self.committed.max(Some(position));
     }
 
     /// How many offsets are open.
-    pub fn open_count(&self) -> usize {
+    pub(crate) fn open_count(&self) -> usize {
         self.open.len()
     }
 
     /// Whether the partition is not to be read for now.
-    pub fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.open.len() >= MAX_OPEN
     }
 }

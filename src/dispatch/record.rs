@@ -12,25 +12,25 @@ use crate::domain::id::{DeliveryId, NotificationId, WebhookId};
 use crate::domain::site::SiteId;
 
 /// The version this code writes, and the newest it reads.
-pub const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 1;
 
 /// Names of the headers.
-pub mod header {
-    pub const VERSION: &str = "bw-version";
-    pub const DELIVERY_ID: &str = "bw-delivery-id";
-    pub const NOTIFICATION_ID: &str = "bw-notification-id";
-    pub const SITE_ID: &str = "bw-site-id";
-    pub const EVENT_TYPE: &str = "bw-event-type";
-    pub const CREATED_AT_MS: &str = "bw-created-at-ms";
-    pub const ORIGIN: &str = "bw-origin";
-    pub const ATTEMPT: &str = "bw-attempt";
-    pub const DUE_AT_MS: &str = "bw-due-at-ms";
-    pub const FIRST_ATTEMPT_AT_MS: &str = "bw-first-attempt-at-ms";
-    pub const REASON: &str = "bw-reason";
-    pub const LAST_STATUS: &str = "bw-last-status";
-    pub const ORIGINAL_TOPIC: &str = "bw-original-topic";
-    pub const ORIGINAL_PARTITION: &str = "bw-original-partition";
-    pub const ORIGINAL_OFFSET: &str = "bw-original-offset";
+pub(crate) mod header {
+    pub(crate) const VERSION: &str = "bw-version";
+    pub(crate) const DELIVERY_ID: &str = "bw-delivery-id";
+    pub(crate) const NOTIFICATION_ID: &str = "bw-notification-id";
+    pub(crate) const SITE_ID: &str = "bw-site-id";
+    pub(crate) const EVENT_TYPE: &str = "bw-event-type";
+    pub(crate) const CREATED_AT_MS: &str = "bw-created-at-ms";
+    pub(crate) const ORIGIN: &str = "bw-origin";
+    pub(crate) const ATTEMPT: &str = "bw-attempt";
+    pub(crate) const DUE_AT_MS: &str = "bw-due-at-ms";
+    pub(crate) const FIRST_ATTEMPT_AT_MS: &str = "bw-first-attempt-at-ms";
+    pub(crate) const REASON: &str = "bw-reason";
+    pub(crate) const LAST_STATUS: &str = "bw-last-status";
+    pub(crate) const ORIGINAL_TOPIC: &str = "bw-original-topic";
+    pub(crate) const ORIGINAL_PARTITION: &str = "bw-original-partition";
+    pub(crate) const ORIGINAL_OFFSET: &str = "bw-original-offset";
 }
 
 /// Longest reason kept, in bytes.
@@ -62,15 +62,15 @@ pub struct DeliveryRecord {
 
 /// Where a record was read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Coordinates {
-    pub topic: String,
-    pub partition: i32,
-    pub offset: i64,
+pub(crate) struct Coordinates {
+    pub(crate) topic: String,
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
 }
 
 /// Why a record is not a delivery record. [`Unreadable::Newer`] is held back; the others go to the dead-letter topic raw.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Unreadable {
+pub(crate) enum Unreadable {
     #[error("its version is {0}, this program reads up to {VERSION}: finish the upgrade")]
     Newer(u32),
     #[error("it has no header `{0}`")]
@@ -85,7 +85,7 @@ pub enum Unreadable {
 
 impl Unreadable {
     /// The word for the `bw-reason` header and the log.
-    pub const fn as_str(&self) -> &'static str {
+    pub(crate) const fn as_str(&self) -> &'static str {
         match self {
             Self::Newer(_) => "newer_version",
             Self::MissingHeader(_) => "missing_header",
@@ -130,7 +130,7 @@ impl DeliveryRecord {
 
     /// Reads a record from its key, headers and value. Of a header that is there twice the last one holds, as with Kafka's
     /// own clients.
-    pub fn decode<'a>(
+    pub(crate) fn decode<'a>(
         key: Option<&[u8]>,
         headers: impl IntoIterator<Item = (&'a str, Option<&'a [u8]>)>,
         body: Option<Bytes>,
@@ -169,7 +169,7 @@ impl DeliveryRecord {
     }
 
     /// The record that asks for the next attempt.
-    pub fn retry(
+    pub(crate) fn retry(
         &self,
         attempt: u32,
         due_at_ms: i64,
@@ -187,7 +187,7 @@ impl DeliveryRecord {
     }
 
     /// The dead letter of a delivery that failed for good after `attempts`.
-    pub fn dead_letter(
+    pub(crate) fn dead_letter(
         &self,
         reason: &str,
         attempts: u32,
@@ -207,7 +207,7 @@ impl DeliveryRecord {
 
 impl Coordinates {
     /// The headers that say on a dead letter or a reject where it was read.
-    pub fn headers(&self) -> [(&'static str, String); 3] {
+    pub(crate) fn headers(&self) -> [(&'static str, String); 3] {
         [
             (header::ORIGINAL_TOPIC, self.topic.clone()),
             (header::ORIGINAL_PARTITION, self.partition.to_string()),
@@ -216,7 +216,7 @@ impl Coordinates {
     }
 
     /// Reads those headers back.
-    pub fn decode<'a>(
+    pub(crate) fn decode<'a>(
         headers: impl IntoIterator<Item = (&'a str, Option<&'a [u8]>)>,
     ) -> Result<Self, Unreadable> {
         let headers = Headers::collect(headers);

@@ -8,9 +8,9 @@ use serde::Deserialize;
 
 /// Longest delay of a schedule, and longest `Retry-After` that is honoured. A record must not outlive its topic's
 /// retention (7 d) while it waits.
-pub const MAX_DELAY: Duration = Duration::from_secs(24 * 3_600);
+pub(crate) const MAX_DELAY: Duration = Duration::from_secs(24 * 3_600);
 /// Most delays of a schedule.
-pub const MAX_DELAYS: usize = 32;
+pub(crate) const MAX_DELAYS: usize = 32;
 /// A due time may lie this much further away than a tier explains (clocks differ, and jitter adds a tenth) before it is
 /// taken for absurd: as a ratio, 6/5.
 const SLACK: (u128, u128) = (6, 5);
@@ -18,11 +18,11 @@ const SLACK: (u128, u128) = (6, 5);
 /// The delays between the attempts of a delivery; `n` delays make `n + 1` attempts. May be empty: one attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Vec<String>")]
-pub struct RetrySchedule(Vec<Tier>);
+pub(crate) struct RetrySchedule(Vec<Tier>);
 
 /// Why delays make no schedule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidSchedule {
+pub(crate) enum InvalidSchedule {
     #[error("`{0}` is not a delay such as 1s, 500ms or 5m")]
     NotADelay(String),
     #[error("{} is not a whole number of milliseconds above 0", humantime::format_duration(*.0))]
@@ -35,7 +35,7 @@ pub enum InvalidSchedule {
 
 impl RetrySchedule {
     /// A schedule of these delays, in order. They need not grow.
-    pub fn try_new(delays: Vec<Duration>) -> Result<Self, InvalidSchedule> {
+    pub(crate) fn try_new(delays: Vec<Duration>) -> Result<Self, InvalidSchedule> {
         if delays.len() > MAX_DELAYS {
             return Err(InvalidSchedule::TooMany(delays.len()));
         }
@@ -47,7 +47,7 @@ impl RetrySchedule {
     }
 
     /// Reads delays such as `["1s", "2s", "4s"]`.
-    pub fn parse<T: AsRef<str>>(delays: &[T]) -> Result<Self, InvalidSchedule> {
+    pub(crate) fn parse<T: AsRef<str>>(delays: &[T]) -> Result<Self, InvalidSchedule> {
         if delays.len() > MAX_DELAYS {
             return Err(InvalidSchedule::TooMany(delays.len()));
         }
@@ -59,13 +59,13 @@ impl RetrySchedule {
     }
 
     /// The delay after attempt `attempt` (from 1) failed, as a tier; none when it was the last.
-    pub fn tier_after(&self, attempt: u32) -> Option<Tier> {
+    pub(crate) fn tier_after(&self, attempt: u32) -> Option<Tier> {
         let place = usize::try_from(attempt.checked_sub(1)?).ok()?;
         self.0.get(place).copied()
     }
 
     /// How many attempts there are in all.
-    pub fn attempts(&self) -> usize {
+    pub(crate) fn attempts(&self) -> usize {
         self.0.len() + 1
     }
 }
@@ -87,13 +87,13 @@ impl TryFrom<Vec<String>> for RetrySchedule {
 
 /// One delay topic of the retry chain. Shown as the end of its topic's name: `1s`, `5m`, `1m30s`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Tier {
+pub(crate) struct Tier {
     ms: u64,
 }
 
 impl Tier {
     /// The tier of this delay.
-    pub fn try_new(delay: Duration) -> Result<Self, InvalidSchedule> {
+    pub(crate) fn try_new(delay: Duration) -> Result<Self, InvalidSchedule> {
         if delay > MAX_DELAY {
             return Err(InvalidSchedule::TooLong(delay));
         }
@@ -106,13 +106,13 @@ impl Tier {
     }
 
     /// Its delay.
-    pub const fn delay(self) -> Duration {
+    pub(crate) const fn delay(self) -> Duration {
         Duration::from_millis(self.ms)
     }
 
     /// The tier whose topic is called `topic`, where retry topics begin with `prefix` (`bellwether.retry.`). A name this
     /// program would not give to a tier is none of its topics.
-    pub fn of_topic(topic: &str, prefix: &str) -> Option<Self> {
+    pub(crate) fn of_topic(topic: &str, prefix: &str) -> Option<Self> {
         let suffix = topic.strip_prefix(prefix)?;
         let tier: Self = suffix.parse().ok()?;
         (tier.to_string() == suffix).then_some(tier)
@@ -150,11 +150,11 @@ impl FromStr for Tier {
 /// Topics of tiers that are no longer configured are still read ([`Tier::of_topic`]), so that they run empty, but nothing
 /// new goes there.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Tiers(Vec<Tier>);
+pub(crate) struct Tiers(Vec<Tier>);
 
 impl Tiers {
     /// The tiers of these schedules.
-    pub fn of<'a>(schedules: impl IntoIterator<Item = &'a RetrySchedule>) -> Self {
+    pub(crate) fn of<'a>(schedules: impl IntoIterator<Item = &'a RetrySchedule>) -> Self {
         let mut tiers: Vec<Tier> = schedules
             .into_iter()
             .flat_map(|one| one.0.iter().copied())
@@ -165,14 +165,14 @@ impl Tiers {
     }
 
     /// Every tier, shortest first.
-    pub fn iter(&self) -> impl Iterator<Item = Tier> + '_ {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Tier> + '_ {
         self.0.iter().copied()
     }
 
     /// The tier for a record that is due in `remaining_ms`: the longest whose delay is not longer than that. What is due
     /// sooner than the shortest delay (or overdue, after a crash) goes to the shortest tier, where it waits until due and no
     /// longer: a tier holds records by their due time, its delay is only where a record is put. None when there is no tier.
-    pub fn for_remaining(&self, remaining_ms: i64) -> Option<Tier> {
+    pub(crate) fn for_remaining(&self, remaining_ms: i64) -> Option<Tier> {
         let remaining_ms = u64::try_from(remaining_ms).unwrap_or(0);
         self.0
             .iter()
@@ -188,7 +188,7 @@ impl Tiers {
     /// would have been put on the next tier. After the longest tier the "next delay" is [`MAX_DELAY`]: a `Retry-After` may ask
     /// for so much, and such records wait on the longest tier. It counts from the publication and not from now, so that reading
     /// a record again after a restart does not postpone it again; a publication in the future counts as now.
-    pub fn due_time(&self, tier: Tier, due_at_ms: i64, published_at_ms: i64, now_ms: i64) -> DueTime {
+    pub(crate) fn due_time(&self, tier: Tier, due_at_ms: i64, published_at_ms: i64, now_ms: i64) -> DueTime {
         let next_ms = self
             .0
             .iter()
@@ -206,11 +206,11 @@ impl Tiers {
 
 /// What [`Tiers::due_time`] makes of a due time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DueTime {
+pub(crate) struct DueTime {
     /// Milliseconds since the Unix epoch.
-    pub at_ms: i64,
+    pub(crate) at_ms: i64,
     /// The record asked for an absurd time and gets an earlier one; to be counted.
-    pub clamped: bool,
+    pub(crate) clamped: bool,
 }
 
 #[cfg(test)]

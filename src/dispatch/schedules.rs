@@ -7,14 +7,14 @@ use crate::config::DEFAULT_SCHEDULE;
 
 /// Every schedule a webhook may choose.
 #[derive(Debug, Clone)]
-pub struct Schedules {
+pub(crate) struct Schedules {
     by_name: BTreeMap<String, RetrySchedule>,
     tiers: Tiers,
 }
 
 impl Schedules {
     /// Reads `webhooks.retry_schedules`.
-    pub fn parse(configured: &BTreeMap<String, Vec<String>>) -> Result<Self, InvalidSchedule> {
+    pub(crate) fn parse(configured: &BTreeMap<String, Vec<String>>) -> Result<Self, InvalidSchedule> {
         let mut by_name = BTreeMap::new();
         for (name, delays) in configured {
             by_name.insert(name.clone(), RetrySchedule::parse(delays)?);
@@ -25,7 +25,7 @@ impl Schedules {
     }
 
     /// The schedule of this name; the default one when it is no longer configured.
-    pub fn get(&self, name: &str) -> &RetrySchedule {
+    pub(crate) fn get(&self, name: &str) -> &RetrySchedule {
         // `default` is always there: `parse` sees to it.
         self.by_name
             .get(name)
@@ -33,17 +33,17 @@ impl Schedules {
     }
 
     /// The names a webhook may choose from.
-    pub fn names(&self) -> Vec<String> {
+    pub(crate) fn names(&self) -> Vec<String> {
         self.by_name.keys().cloned().collect()
     }
 
     /// The tiers records are published to.
-    pub fn tiers(&self) -> &Tiers {
+    pub(crate) fn tiers(&self) -> &Tiers {
         &self.tiers
     }
 
     /// Their names, such as `1s`.
-    pub fn tier_names(&self) -> Vec<String> {
+    pub(crate) fn tier_names(&self) -> Vec<String> {
         self.tiers.iter().map(|tier| tier.to_string()).collect()
     }
 }

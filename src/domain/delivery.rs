@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// Where a delivery stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum DeliveryStatus {
+pub(crate) enum DeliveryStatus {
     Pending,
     Retrying,
     Delivered,
@@ -17,7 +17,7 @@ pub enum DeliveryStatus {
 }
 
 impl DeliveryStatus {
-    pub const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 5] = [
         Self::Pending,
         Self::Retrying,
         Self::Delivered,
@@ -25,7 +25,7 @@ impl DeliveryStatus {
         Self::Cancelled,
     ];
 
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",
             Self::Retrying => "retrying",
@@ -36,7 +36,7 @@ impl DeliveryStatus {
     }
 
     /// Nothing further happens to it.
-    pub const fn is_finished(self) -> bool {
+    pub(crate) const fn is_finished(self) -> bool {
         matches!(self, Self::Delivered | Self::Failed | Self::Cancelled)
     }
 }
@@ -50,7 +50,7 @@ impl fmt::Display for DeliveryStatus {
 /// Why a delivery failed or was cancelled for good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum FailureReason {
+pub(crate) enum FailureReason {
     /// The retry schedule is used up.
     Exhausted,
     /// The endpoint answered 410 Gone.
@@ -66,7 +66,7 @@ pub enum FailureReason {
 }
 
 impl FailureReason {
-    pub const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::Exhausted,
         Self::Gone,
         Self::Expired,
@@ -75,7 +75,7 @@ impl FailureReason {
         Self::Deleted,
     ];
 
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Exhausted => "exhausted",
             Self::Gone => "gone",
@@ -98,9 +98,9 @@ pub enum Origin {
 }
 
 impl Origin {
-    pub const ALL: [Self; 4] = [Self::Event, Self::Resend, Self::Recover, Self::Replay];
+    pub(crate) const ALL: [Self; 4] = [Self::Event, Self::Resend, Self::Recover, Self::Replay];
 
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Event => "event",
             Self::Resend => "resend",

@@ -46,9 +46,9 @@ pub struct Event<'a> {
 #[serde(deny_unknown_fields)]
 pub struct Revenue<'a> {
     #[serde(borrow)]
-    pub amount: Cow<'a, str>,
+    pub(crate) amount: Cow<'a, str>,
     #[serde(borrow)]
-    pub currency: Cow<'a, str>,
+    pub(crate) currency: Cow<'a, str>,
 }
 
 /// What a webhook subscribes to and a notification is of.
@@ -63,14 +63,14 @@ pub enum EventType {
 
 impl EventType {
     /// Every type, in the order documents list them.
-    pub const ALL: [Self; 4] = [
+    pub(crate) const ALL: [Self; 4] = [
         Self::GoalCompletion,
         Self::VisitorSpike,
         Self::CustomEvent,
         Self::Test,
     ];
     /// What a webhook may list under `events`.
-    pub const SUBSCRIBABLE: [Self; 3] = [Self::GoalCompletion, Self::VisitorSpike, Self::CustomEvent];
+    pub(crate) const SUBSCRIBABLE: [Self; 3] = [Self::GoalCompletion, Self::VisitorSpike, Self::CustomEvent];
 
     /// The name in JSON, headers, SQL and metrics.
     pub const fn as_str(self) -> &'static str {

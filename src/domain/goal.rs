@@ -5,15 +5,15 @@ use serde::{Deserialize, Serialize};
 use super::id::GoalId;
 
 /// Longest goal name, in characters.
-pub const MAX_NAME_CHARS: usize = 120;
+pub(crate) const MAX_NAME_CHARS: usize = 120;
 /// Longest path or pattern, in characters.
-pub const MAX_PATH_CHARS: usize = 2_000;
+pub(crate) const MAX_PATH_CHARS: usize = 2_000;
 /// Most properties a goal may ask for.
-pub const MAX_PROPS: usize = 3;
+pub(crate) const MAX_PROPS: usize = 3;
 /// Longest property name, in characters.
-pub const MAX_PROP_NAME_CHARS: usize = 300;
+pub(crate) const MAX_PROP_NAME_CHARS: usize = 300;
 /// Longest property value, in characters.
-pub const MAX_PROP_VALUE_CHARS: usize = 2_000;
+pub(crate) const MAX_PROP_VALUE_CHARS: usize = 2_000;
 
 /// A goal of a site, within every limit above.
 #[derive(Debug, Clone, PartialEq, Eq)]

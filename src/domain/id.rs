@@ -44,7 +44,7 @@ macro_rules! typed_id {
             }
 
             /// Milliseconds since the Unix epoch in the first 48 bits.
-            pub fn millis(self) -> i64 {
+            pub(crate) fn millis(self) -> i64 {
                 millis_of(self.0)
             }
         }
@@ -154,7 +154,7 @@ impl GoalId {
 
 impl JobId {
     /// A new id for a job made at `now_ms` with 80 bits of chance.
-    pub fn new_v7(now_ms: i64, random: [u8; 10]) -> Self {
+    pub(crate) fn new_v7(now_ms: i64, random: [u8; 10]) -> Self {
         Self(new_v7(now_ms, random))
     }
 }
@@ -194,7 +194,7 @@ impl DeliveryId {
     }
 
     /// The id of a resend: `asked_by` is what asked for it (a request's key, a job's id).
-    pub fn derive_resend(notification: NotificationId, webhook: WebhookId, asked_by: &[u8]) -> Self {
+    pub(crate) fn derive_resend(notification: NotificationId, webhook: WebhookId, asked_by: &[u8]) -> Self {
         let facts = [
             b"resend".as_slice(),
             notification.0.as_bytes(),
@@ -206,7 +206,7 @@ impl DeliveryId {
 }
 
 /// An id for an episode, from the facts of its decision. It is stored with the trigger's state and never decided twice.
-pub fn derive_episode(at_ms: i64, facts: &[&[u8]]) -> Uuid {
+pub(crate) fn derive_episode(at_ms: i64, facts: &[&[u8]]) -> Uuid {
     derive_v8(at_ms, facts)
 }
 

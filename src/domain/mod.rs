@@ -1,14 +1,18 @@
 //! The nouns shared by the stages. Nothing here waits, reads a clock or knows Kafka, Postgres or HTTP.
 
-pub mod delivery;
-pub mod event;
-pub mod goal;
 pub mod id;
-pub mod notification;
-pub mod registry;
-pub mod secret;
+pub mod event;
 pub mod site;
-pub mod target;
-pub mod texts;
+pub mod goal;
 pub mod trigger;
 pub mod webhook;
+pub(crate) mod notification;
+pub mod delivery;
+pub(crate) mod attempt;
+pub(crate) mod reject;
+pub mod secret;
+pub mod target;
+pub(crate) mod address;
+pub(crate) mod own_headers;
+pub mod registry;
+pub mod texts;

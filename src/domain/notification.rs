@@ -10,21 +10,21 @@ use super::site::SiteId;
 
 /// One thing that happened. Its JSON is the canonical body: what is signed and sent, byte for byte.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Notification<'a> {
-    pub id: NotificationId,
-    pub event: EventType,
-    pub site_id: SiteId,
+pub(crate) struct Notification<'a> {
+    pub(crate) id: NotificationId,
+    pub(crate) event: EventType,
+    pub(crate) site_id: SiteId,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub site_name: Option<&'a str>,
+    pub(crate) site_name: Option<&'a str>,
     /// When it happened, in event time.
     #[serde(serialize_with = "rfc3339_seconds")]
-    pub timestamp: DateTime<Utc>,
-    pub data: NotificationData<'a>,
+    pub(crate) timestamp: DateTime<Utc>,
+    pub(crate) data: NotificationData<'a>,
 }
 
 impl Notification<'_> {
     /// The canonical body.
-    pub fn to_body(&self) -> Vec<u8> {
+    pub(crate) fn to_body(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("plain data with string keys always becomes JSON")
     }
 }
@@ -32,7 +32,7 @@ impl Notification<'_> {
 /// The part of a notification that depends on its type. Aggregates only.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
-pub enum NotificationData<'a> {
+pub(crate) enum NotificationData<'a> {
     GoalCompletion {
         goal_name: &'a str,
         /// Distinct visitors behind this notification: 1 for a single completion.
@@ -66,19 +66,19 @@ pub enum NotificationData<'a> {
 
 /// A source of visits and its distinct visitors (at least 3).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct TopSource {
-    pub source: String,
-    pub visitors: u32,
+pub(crate) struct TopSource {
+    pub(crate) source: String,
+    pub(crate) visitors: u32,
 }
 
 /// A page and its distinct visitors (at least 3).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct TopPage {
-    pub path: String,
-    pub visitors: u32,
+pub(crate) struct TopPage {
+    pub(crate) path: String,
+    pub(crate) visitors: u32,
 }
 
 /// RFC 3339 in UTC with whole seconds, as in every payload.
-pub fn rfc3339_seconds<S: Serializer>(at: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn rfc3339_seconds<S: Serializer>(at: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&at.to_rfc3339_opts(SecondsFormat::Secs, true))
 }

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 /// What a secret in Standard Webhooks form starts with.
-pub const WHSEC_PREFIX: &str = "whsec_";
+pub(crate) const WHSEC_PREFIX: &str = "whsec_";
 
 /// A signing secret as its owner sees it: 12 to 64 characters, or `whsec_` and strict base64 of 24 to 64 bytes.
 #[derive(Clone, PartialEq, Eq)]
@@ -47,7 +47,7 @@ impl Secret {
     }
 
     /// `whsec_` and base64 of these 32 bytes of chance.
-    pub fn generate(random: [u8; 32]) -> Self {
+    pub(crate) fn generate(random: [u8; 32]) -> Self {
         Self(format!("{WHSEC_PREFIX}{}", STANDARD.encode(random)))
     }
 
@@ -63,7 +63,7 @@ impl Secret {
     }
 
     /// The key of the Standard Webhooks signature: the decoded bytes of a `whsec_` secret, else its UTF-8 bytes.
-    pub fn standard_key(&self) -> Vec<u8> {
+    pub(crate) fn standard_key(&self) -> Vec<u8> {
         self.0
             .strip_prefix(WHSEC_PREFIX)
             .and_then(|encoded| STANDARD.decode(encoded).ok())
@@ -71,12 +71,12 @@ impl Secret {
     }
 
     /// The form that Standard Webhooks libraries take, for a secret that is not already in it.
-    pub fn standard_form(&self) -> Option<String> {
+    pub(crate) fn standard_form(&self) -> Option<String> {
         (!self.0.starts_with(WHSEC_PREFIX)).then(|| format!("{WHSEC_PREFIX}{}", STANDARD.encode(&self.0)))
     }
 
     /// Under 24 characters a secret works, but its owner is warned.
-    pub fn is_short(&self) -> bool {
+    pub(crate) fn is_short(&self) -> bool {
         self.0.chars().count() < 24
     }
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::texts::has_control;
 
 /// Longest site id, in bytes.
-pub const MAX_SITE_ID_BYTES: usize = 255;
+pub(crate) const MAX_SITE_ID_BYTES: usize = 255;
 
 /// A site's id: 1 to 255 bytes, chosen by the producer (a domain, or its own id). Cheap to clone.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -29,13 +29,13 @@ pub enum InvalidSiteId {
 
 impl SiteId {
     /// The id as text.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }
 
 /// Whether `text` may be a site id; the same rule on events, in the API and on the command line.
-pub fn check_site_id(text: &str) -> Result<(), InvalidSiteId> {
+pub(crate) fn check_site_id(text: &str) -> Result<(), InvalidSiteId> {
     match text.len() {
         0 => Err(InvalidSiteId::Empty),
         n if n > MAX_SITE_ID_BYTES => Err(InvalidSiteId::TooLong(n)),

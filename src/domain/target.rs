@@ -5,18 +5,18 @@ use std::net::IpAddr;
 
 use url::{Host, ParseError, Url};
 
-use crate::deliver::address::{AddressRules, Refusal, Verdict};
+use super::address::{AddressRules, Refusal, Verdict};
 
 /// Longest URL, in characters, as its owner wrote it.
-pub const MAX_URL_CHARS: usize = 500;
+pub(crate) const MAX_URL_CHARS: usize = 500;
 
 /// What decides whether a URL may be a target.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TargetRules {
     /// Whether `http` is a scheme too; for development.
-    pub allow_http: bool,
+    pub(crate) allow_http: bool,
     /// Judges an address that stands in the URL itself. A name is judged when it is resolved, at every connect.
-    pub addresses: AddressRules,
+    pub(crate) addresses: AddressRules,
 }
 
 /// A URL that may be called. Its path is a credential at some receivers, so `Debug` shows the masked form only.
@@ -55,7 +55,7 @@ impl TargetUrl {
     ///
     /// What the WHATWG parser would silently repair (missing slashes, back-slashes, tabs) is refused, because what a user
     /// reads and what is called must be the same host. A fragment is dropped: it is never sent to a server.
-    pub fn parse(text: &str, rules: &TargetRules) -> Result<Self, InvalidTarget> {
+    pub(crate) fn parse(text: &str, rules: &TargetRules) -> Result<Self, InvalidTarget> {
         let chars = text.chars().count();
         if chars > MAX_URL_CHARS {
             return Err(InvalidTarget::TooLong(chars));
@@ -115,7 +115,7 @@ impl TargetUrl {
     }
 
     /// Scheme, host and the last 4 characters: what logs, errors and lists may show.
-    pub fn masked(&self) -> String {
+    pub(crate) fn masked(&self) -> String {
         let text = self.0.as_str();
         let tail: String = text
             .chars()

@@ -13,7 +13,7 @@ pub enum Texts<'a> {
 
 impl Texts<'_> {
     /// The text of this name.
-    pub fn get(&self, name: &str) -> Option<&str> {
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
         match self {
             Self::Written(texts) => texts.get(name),
             Self::Read(texts) => texts
@@ -24,7 +24,7 @@ impl Texts<'_> {
     }
 
     /// All of them.
-    pub fn by_name(&self) -> BTreeMap<&str, &str> {
+    pub(crate) fn by_name(&self) -> BTreeMap<&str, &str> {
         match self {
             Self::Written(texts) => texts.iter().collect(),
             Self::Read(texts) => texts.iter().map(|(name, text)| (&**name, &**text)).collect(),
@@ -50,19 +50,19 @@ pub struct WrittenTexts<'a>(&'a str);
 
 impl<'a> WrittenTexts<'a> {
     /// Takes it as it is: of a text that is none of the kind, something is read.
-    pub fn new(json: &'a str) -> Self {
+    pub(crate) fn new(json: &'a str) -> Self {
         Self(json)
     }
 
     /// Names and texts, as often as they were written.
-    pub fn iter(self) -> impl Iterator<Item = (&'a str, &'a str)> {
+    pub(crate) fn iter(self) -> impl Iterator<Item = (&'a str, &'a str)> {
         // Without escapes every second piece between quotes is a text.
         let mut texts = self.0.split('"').skip(1).step_by(2);
         std::iter::from_fn(move || Some((texts.next()?, texts.next()?)))
     }
 
     /// The text of this name: of several the last, as in JavaScript.
-    pub fn get(self, name: &str) -> Option<&'a str> {
+    pub(crate) fn get(self, name: &str) -> Option<&'a str> {
         self.iter()
             .filter(|(known, _)| *known == name)
             .last()
@@ -71,7 +71,7 @@ impl<'a> WrittenTexts<'a> {
 }
 
 /// Whether a text has a control character.
-pub fn has_control(text: &str) -> bool {
+pub(crate) fn has_control(text: &str) -> bool {
     // Without an early end, the common case is a few instructions for sixteen bytes.
     let plain = |all: bool, byte: u8| all & (b' '..0x7f).contains(&byte);
     !text.bytes().fold(true, plain) && text.chars().any(char::is_control)

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::event::EventType;
 
 /// Default window of current visitors, in seconds: what Plausible and Umami both call current visitors.
-pub const DEFAULT_WINDOW_SECONDS: u32 = 300;
+pub(crate) const DEFAULT_WINDOW_SECONDS: u32 = 300;
 
 /// `visitor_spike`: fires when the current visitors reach `threshold`.
 ///
@@ -21,7 +21,7 @@ pub struct SpikeSettings {
 
 impl SpikeSettings {
     /// The count at or below which the trigger may arm again: min(T − 1, ⌊0.8·T⌋).
-    pub fn rearm_level(self) -> u32 {
+    pub(crate) fn rearm_level(self) -> u32 {
         // In u64, since 4·T leaves u32 for absurd thresholds.
         let four_fifths = u64::from(self.threshold) * 4 / 5;
         self.threshold
@@ -42,7 +42,7 @@ pub enum NameFilter {
 
 impl NameFilter {
     /// Whether the filter takes `name`.
-    pub fn takes(&self, name: &str) -> bool {
+    pub(crate) fn takes(&self, name: &str) -> bool {
         match self {
             Self::All => true,
             Self::Only(names) => names.iter().any(|one| one == name),
@@ -60,7 +60,7 @@ pub struct Triggers {
 
 impl Triggers {
     /// Settings by event type, as the API shows them and Postgres keeps them; types without any have no key.
-    pub fn to_json(&self) -> Map<String, Value> {
+    pub(crate) fn to_json(&self) -> Map<String, Value> {
         let mut map = Map::new();
         if let Some(spike) = self.visitor_spike {
             let settings = json!({"threshold": spike.threshold, "window_seconds": spike.window_seconds});
@@ -79,7 +79,7 @@ impl Triggers {
     }
 
     /// Reads what [`to_json`](Self::to_json) wrote, for these event types. `None` when it holds less than they need.
-    pub fn from_json(events: &[EventType], json: &Value) -> Option<Self> {
+    pub(crate) fn from_json(events: &[EventType], json: &Value) -> Option<Self> {
         let mut triggers = Self::default();
         for event in events {
             let settings = json.get(event.as_str());
@@ -97,9 +97,9 @@ impl Triggers {
 }
 
 /// The key of the names in the settings of `goal_completion`.
-pub const GOAL_NAMES: &str = "goals";
+pub(crate) const GOAL_NAMES: &str = "goals";
 /// The key of the names in the settings of `custom_event`.
-pub const EVENT_NAMES: &str = "names";
+pub(crate) const EVENT_NAMES: &str = "names";
 
 fn names_in(settings: Option<&Value>, key: &str) -> Option<NameFilter> {
     match settings.and_then(|settings| settings.get(key)) {

@@ -10,18 +10,18 @@ use super::target::TargetUrl;
 use super::trigger::Triggers;
 
 /// Webhooks a site may have, unless configured otherwise.
-pub const DEFAULT_MAX_PER_SITE: u32 = 10;
+pub(crate) const DEFAULT_MAX_PER_SITE: u32 = 10;
 
 /// Longest name, in characters.
-pub const MAX_NAME_CHARS: usize = 100;
+pub(crate) const MAX_NAME_CHARS: usize = 100;
 /// Deliveries in a row that fail for good before the circuit opens, unless set.
-pub const DEFAULT_FAILURE_THRESHOLD: u32 = 3;
+pub(crate) const DEFAULT_FAILURE_THRESHOLD: u32 = 3;
 /// Requests a second, unless set.
-pub const DEFAULT_RATE_LIMIT_PER_SECOND: u32 = 50;
+pub(crate) const DEFAULT_RATE_LIMIT_PER_SECOND: u32 = 50;
 /// Requests under way at once, unless set.
-pub const DEFAULT_MAX_CONCURRENCY: u32 = 8;
+pub(crate) const DEFAULT_MAX_CONCURRENCY: u32 = 8;
 /// The schedule of a webhook that chooses none.
-pub const DEFAULT_RETRY_SCHEDULE: &str = "default";
+pub(crate) const DEFAULT_RETRY_SCHEDULE: &str = "default";
 
 /// How a notification is written for an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -32,9 +32,9 @@ pub enum Format {
 }
 
 impl Format {
-    pub const ALL: [Self; 1] = [Self::Json];
+    pub(crate) const ALL: [Self; 1] = [Self::Json];
 
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Json => "json",
         }
@@ -43,7 +43,7 @@ impl Format {
 
 /// Why Bellwether itself switched a webhook off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DisableReason {
+pub(crate) enum DisableReason {
     /// The endpoint answered 410 Gone.
     Gone,
     /// Its circuit stayed open for too long.
@@ -51,9 +51,9 @@ pub enum DisableReason {
 }
 
 impl DisableReason {
-    pub const ALL: [Self; 2] = [Self::Gone, Self::OpenTooLong];
+    pub(crate) const ALL: [Self; 2] = [Self::Gone, Self::OpenTooLong];
 
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Gone => "gone",
             Self::OpenTooLong => "open_too_long",
@@ -111,7 +111,7 @@ pub struct Webhook {
 
 impl Webhook {
     /// Whether the webhook subscribes to `event`.
-    pub fn subscribes_to(&self, event: EventType) -> bool {
+    pub(crate) fn subscribes_to(&self, event: EventType) -> bool {
         match event {
             EventType::GoalCompletion => self.triggers.goal_completion.is_some(),
             EventType::VisitorSpike => self.triggers.visitor_spike.is_some(),
@@ -121,7 +121,7 @@ impl Webhook {
     }
 
     /// Oldest age, in seconds, at which a notification of this type is still sent: 6 h for spikes, else no limit.
-    pub fn max_age_seconds(&self, event: EventType) -> Option<u32> {
+    pub(crate) fn max_age_seconds(&self, event: EventType) -> Option<u32> {
         self.max_age_seconds.or(match event {
             EventType::VisitorSpike => Some(6 * 3_600),
             EventType::GoalCompletion | EventType::CustomEvent | EventType::Test => None,

@@ -20,7 +20,7 @@ const MAX_PATH_CHARS: usize = 2_000;
 
 /// Extensions of files a page is made of: styles and scripts, images, fonts, sound and video.
 #[rustfmt::skip]
-pub const ASSET_EXTENSIONS: &[&str] = &[
+pub(crate) const ASSET_EXTENSIONS: &[&str] = &[
     "css", "js", "mjs", "map", "wasm",
     "png", "jpg", "jpeg", "gif", "ico", "svg", "webp", "avif", "bmp", "tif", "tiff", "cur",
     "woff", "woff2", "ttf", "otf", "eot",
@@ -28,31 +28,31 @@ pub const ASSET_EXTENSIONS: &[&str] = &[
 ];
 
 /// Names, in any folder, that are assets whatever their extension.
-pub const ASSET_NAMES: &[&str] = &["robots.txt", "favicon.ico"];
+pub(crate) const ASSET_NAMES: &[&str] = &["robots.txt", "favicon.ico"];
 
 /// How lines are turned into pageviews.
 #[derive(Debug, Clone)]
-pub struct LineReader {
+pub(crate) struct LineReader {
     salt: [u8; 16],
     own_host: Option<String>,
 }
 
 /// A pageview of a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogPageview<'a> {
+pub(crate) struct LogPageview<'a> {
     /// 16 hexadecimal digits: keyed hash of host and user agent. With another salt, other visitors.
-    pub visitor: String,
+    pub(crate) visitor: String,
     /// Milliseconds since the Unix epoch; logs have whole seconds.
-    pub timestamp_ms: i64,
+    pub(crate) timestamp_ms: i64,
     /// Without query and fragment, percent-encoding as it was.
-    pub path: &'a str,
+    pub(crate) path: &'a str,
     /// Host of the referrer without `www.`, in lower case; absent for none and for the site's own.
-    pub source: Option<String>,
+    pub(crate) source: Option<String>,
 }
 
 /// Why a line is no pageview.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Skip {
+pub(crate) enum Skip {
     /// Another method than `GET`.
     NotGet,
     /// Answered with another status than 2xx or 304.
@@ -76,7 +76,7 @@ impl fmt::Display for Skip {
 
 impl LineReader {
     /// `salt` keys the visitors' hashes, one for a run; `own_host` is the host whose referrers are not sources.
-    pub fn new(salt: [u8; 16], own_host: Option<&str>) -> Self {
+    pub(crate) fn new(salt: [u8; 16], own_host: Option<&str>) -> Self {
         Self {
             salt,
             own_host: own_host.map(plain_host),
@@ -84,7 +84,7 @@ impl LineReader {
     }
 
     /// Reads one line, with or without its line break. Pure and total.
-    pub fn read<'a>(&self, line: &'a str) -> Result<LogPageview<'a>, Skip> {
+    pub(crate) fn read<'a>(&self, line: &'a str) -> Result<LogPageview<'a>, Skip> {
         let line = split_line(line.trim_end_matches(['\n', '\r'])).ok_or(Skip::Unreadable)?;
         let timestamp_ms = time_ms(line.time).ok_or(Skip::Unreadable)?;
         // `-` stands for a connection that sent no request.
@@ -255,5 +255,4 @@ fn is_asset(path: &str) -> bool {
 }
 
 #[cfg(test)]
-#[path = "access_log_tests.rs"]
 mod tests;

@@ -4,12 +4,7 @@
 
 /// One record in, one event or one reject out, for each format.
 pub mod formats;
-/// Why a record could not be read.
-pub mod reject;
 /// Lines of a web server's access log, for `replay`.
-pub mod access_log;
-
+pub(crate) mod access_log;
 /// The lines of a file that `replay` publishes.
-pub mod replay_file;
-/// What goes to the rejected topic.
-pub mod rejects;
+pub(crate) mod replay_file;

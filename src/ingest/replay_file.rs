@@ -13,7 +13,7 @@ const SHOWN: u64 = 10;
 
 /// Reads one kind of line.
 #[derive(Debug)]
-pub enum LineReader {
+pub(crate) enum LineReader {
     Events,
     AccessLog {
         site: SiteId,
@@ -23,7 +23,7 @@ pub enum LineReader {
 
 /// What a line is.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Parsed {
+pub(crate) enum Parsed {
     Blank,
     /// Not published, by what reason.
     Skipped(Skipped),
@@ -37,7 +37,7 @@ pub enum Parsed {
 
 /// Why a line is not published.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Skipped {
+pub(crate) enum Skipped {
     /// As it should be: an access log holds more than pageviews.
     Expected(&'static str),
     /// The line is not what the file should hold.
@@ -46,18 +46,18 @@ pub enum Skipped {
 
 impl LineReader {
     /// Native events, one JSON object a line.
-    pub fn events() -> Self {
+    pub(crate) fn events() -> Self {
         Self::Events
     }
 
     /// Common or combined log format, of one site; `salt` hides who the visitors were.
-    pub fn access_log(site: SiteId, salt: [u8; 16]) -> Self {
+    pub(crate) fn access_log(site: SiteId, salt: [u8; 16]) -> Self {
         let lines = access_log::LineReader::new(salt, Some(site.as_str()));
         Self::AccessLog { site, lines }
     }
 
     /// Reads one line, without its end.
-    pub fn read(&self, line: &[u8]) -> Parsed {
+    pub(crate) fn read(&self, line: &[u8]) -> Parsed {
         if line.trim_ascii().is_empty() {
             return Parsed::Blank;
         }
@@ -103,14 +103,14 @@ impl LineReader {
 
 /// Counts what was skipped.
 #[derive(Debug, Default)]
-pub struct Skips {
+pub(crate) struct Skips {
     expected: BTreeMap<&'static str, u64>,
     bad: u64,
 }
 
 impl Skips {
     /// Counts a line; the text, if there is one, should be shown.
-    pub fn note(&mut self, line: u64, skipped: Skipped) -> Option<String> {
+    pub(crate) fn note(&mut self, line: u64, skipped: Skipped) -> Option<String> {
         match skipped {
             Skipped::Expected(reason) => {
                 *self.expected.entry(reason).or_default() += 1;
@@ -124,7 +124,7 @@ impl Skips {
     }
 
     /// `; not published: 12 not a GET, 3 unreadable`
-    pub fn summary(&self) -> String {
+    pub(crate) fn summary(&self) -> String {
         let mut parts: Vec<String> = self
             .expected
             .iter()

@@ -13,7 +13,7 @@ const CROWDED_BYTES: usize = 32 << 20;
 
 /// How much is on its way. Cheap to clone; clones count together.
 #[derive(Debug, Clone, Default)]
-pub struct Backlog(Arc<Counts>);
+pub(crate) struct Backlog(Arc<Counts>);
 
 #[derive(Debug, Default)]
 struct Counts {
@@ -24,7 +24,7 @@ struct Counts {
 /// A part of the backlog, which it leaves when this is dropped.
 #[derive(Debug)]
 #[must_use]
-pub struct Portion {
+pub(crate) struct Portion {
     of: Backlog,
     records: usize,
     bytes: usize,
@@ -32,7 +32,7 @@ pub struct Portion {
 
 impl Backlog {
     /// Counts records that are about to be handed over.
-    pub fn add(&self, records: usize, bytes: usize) -> Portion {
+    pub(crate) fn add(&self, records: usize, bytes: usize) -> Portion {
         self.0.records.fetch_add(records, Ordering::Relaxed);
         self.0.bytes.fetch_add(bytes, Ordering::Relaxed);
         Portion {
@@ -43,12 +43,12 @@ impl Backlog {
     }
 
     /// Whether nothing more should be read for now.
-    pub fn is_crowded(&self) -> bool {
+    pub(crate) fn is_crowded(&self) -> bool {
         self.records() > CROWDED_RECORDS || self.0.bytes.load(Ordering::Relaxed) > CROWDED_BYTES
     }
 
     /// Records on their way.
-    pub fn records(&self) -> usize {
+    pub(crate) fn records(&self) -> usize {
         self.0.records.load(Ordering::Relaxed)
     }
 }

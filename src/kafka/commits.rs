@@ -26,10 +26,10 @@ use crate::clock;
 
 /// An offset to commit and what to write beside it (at most 4,096 bytes).
 #[derive(Debug, Clone)]
-pub struct Commit {
-    pub at: TopicPartition,
-    pub offset: i64,
-    pub metadata: String,
+pub(crate) struct Commit {
+    pub(crate) at: TopicPartition,
+    pub(crate) offset: i64,
+    pub(crate) metadata: String,
 }
 
 /// The commits of one member.

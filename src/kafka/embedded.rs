@@ -11,13 +11,13 @@ use rdkafka::admin::AdminClient;
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka_sys as sys;
 
-use super::context::Voice;
+use super::client::ClientEvents;
 use super::topics::TopicPlan;
 
 /// A cluster of one broker. Lives until it is dropped; clients should be gone by then.
-pub struct EmbeddedKafka {
+pub(crate) struct EmbeddedKafka {
     /// The client that librdkafka hangs the cluster on. Of all kinds of client this one serves its own events.
-    host: AdminClient<Voice>,
+    host: AdminClient<ClientEvents>,
     bootstrap: String,
 }
 
@@ -31,11 +31,11 @@ impl fmt::Debug for EmbeddedKafka {
 
 impl EmbeddedKafka {
     /// Starts a broker that has no topics.
-    pub fn start(voice: Voice) -> KafkaResult<Self> {
-        let host: AdminClient<Voice> = ClientConfig::new()
+    pub(crate) fn start(client_events: ClientEvents) -> KafkaResult<Self> {
+        let host: AdminClient<ClientEvents> = ClientConfig::new()
             .set("client.id", "bellwether-embedded")
             .set("test.mock.num.brokers", "1")
-            .create_with_context(voice)?;
+            .create_with_context(client_events)?;
         let bootstrap = host
             .inner()
             .mock_cluster()
@@ -47,12 +47,12 @@ impl EmbeddedKafka {
     }
 
     /// Where it listens, for `kafka.brokers`.
-    pub fn bootstrap(&self) -> &str {
+    pub(crate) fn bootstrap(&self) -> &str {
         &self.bootstrap
     }
 
     /// Makes topics; of their settings the partition count is all that a mock knows.
-    pub fn create(&self, plan: &[TopicPlan]) -> KafkaResult<()> {
+    pub(crate) fn create(&self, plan: &[TopicPlan]) -> KafkaResult<()> {
         let Some(cluster) = self.host.inner().mock_cluster() else {
             return Ok(());
         };

@@ -5,13 +5,13 @@
 
 pub mod settings;
 pub mod topics;
-pub mod context;
+pub mod client;
 pub mod member;
-pub mod commits;
+pub(crate) mod commits;
 mod queue;
-pub mod native;
-pub mod backlog;
+pub mod batch_reader;
+pub(crate) mod backlog;
 pub mod producer;
-pub mod table;
+pub(crate) mod table;
 pub mod murmur2;
-pub mod embedded;
+pub(crate) mod embedded;

@@ -12,28 +12,28 @@ use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerConte
 use rdkafka::util::Timeout;
 
 use super::backlog::Backlog;
-use super::context::Voice;
+use super::client::ClientEvents;
 use super::settings;
 use crate::clock;
 use crate::config::KafkaConfig;
 
 /// A record to publish.
 #[derive(Debug, Clone, Copy)]
-pub struct Outgoing<'a> {
-    pub topic: &'a str,
+pub(crate) struct Outgoing<'a> {
+    pub(crate) topic: &'a str,
     /// `None`: where the key's hash says.
-    pub partition: Option<i32>,
-    pub key: Option<&'a [u8]>,
+    pub(crate) partition: Option<i32>,
+    pub(crate) key: Option<&'a [u8]>,
     /// `None` is a tombstone.
-    pub value: Option<&'a [u8]>,
-    pub headers: &'a [(&'static str, String)],
+    pub(crate) value: Option<&'a [u8]>,
+    pub(crate) headers: &'a [(&'static str, String)],
     /// Headers of a record that is passed on as it came; they go before the others, which win.
-    pub passed_on: &'a [RawHeader],
+    pub(crate) passed_on: &'a [RawHeader],
 }
 
 impl Outgoing<'_> {
     /// What it weighs in the producer's queue, about.
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         let own = self.headers.iter().map(|(name, value)| name.len() + value.len());
         let passed_on = self
             .passed_on
@@ -45,20 +45,20 @@ impl Outgoing<'_> {
 }
 
 /// A header as it came: its name, and its value if it has one.
-pub type RawHeader = (String, Option<Vec<u8>>);
+pub(crate) type RawHeader = (String, Option<Vec<u8>>);
 
 /// Why a record was not published.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a record for {topic} was not published: {code}")]
-pub struct PublishError {
+pub(crate) struct PublishError {
     topic: String,
     code: RDKafkaErrorCode,
 }
 
 impl PublishError {
     /// Says that it is tried again, at most once a second for a cause: there may be thousands of records.
-    pub fn log(&self, voice: &Voice) {
-        if let Some(suppressed) = voice.admit(Some(self.code)) {
+    pub(crate) fn log(&self, client_events: &ClientEvents) {
+        if let Some(suppressed) = client_events.admit(Some(self.code)) {
             tracing::error!(topic = self.topic, error = %self, suppressed, "publishing failed; trying again");
         }
     }
@@ -74,7 +74,7 @@ struct Receipt {
     done: Done,
 }
 
-struct PublisherContext(Voice);
+struct PublisherContext(ClientEvents);
 
 impl ClientContext for PublisherContext {
     fn log(&self, level: RDKafkaLogLevel, fac: &str, log_message: &str) {
@@ -119,7 +119,7 @@ impl ProducerContext for PublisherContext {
 pub struct Publisher {
     producer: Arc<ThreadedProducer<PublisherContext>>,
     prefix: Arc<str>,
-    voice: Voice,
+    client_events: ClientEvents,
     backlog: Backlog,
 }
 
@@ -135,19 +135,20 @@ const REFUSED_PAUSE: Duration = Duration::from_millis(500);
 
 impl Publisher {
     /// A producer of its own connections and thread.
-    pub fn new(config: &KafkaConfig, voice: Voice) -> rdkafka::error::KafkaResult<Self> {
-        let producer = settings::producer(config).create_with_context(PublisherContext(voice.clone()))?;
+    pub fn new(config: &KafkaConfig, client_events: ClientEvents) -> rdkafka::error::KafkaResult<Self> {
+        let producer =
+            settings::producer(config).create_with_context(PublisherContext(client_events.clone()))?;
         Ok(Self {
             producer: Arc::new(producer),
             prefix: config.topic_prefix.as_str().into(),
-            voice,
+            client_events,
             backlog: Backlog::default(),
         })
     }
 
     /// Hands a record over; `done` is called once, from the producer's thread, when the brokers have answered.
     /// `false`: the queue is full, and `done` was not called.
-    pub fn try_publish(
+    pub(crate) fn try_publish(
         &self,
         record: Outgoing<'_>,
         done: impl FnOnce(Result<(), PublishError>) + Send + Sync + 'static,
@@ -177,7 +178,7 @@ impl Publisher {
         out.partition = record.partition;
         out.key = record.key;
         out.payload = record.value;
-        let queued = &self.voice.metrics().produce_queue_bytes;
+        let queued = &self.client_events.metrics().produce_queue_bytes;
         queued.add(bytes);
         match self.producer.send(out) {
             Ok(()) => true,
@@ -187,12 +188,12 @@ impl Publisher {
                 if code == RDKafkaErrorCode::QueueFull {
                     return false;
                 }
-                self.voice
+                self.client_events
                     .metrics()
                     .produce_errors
                     .with_label_values(&[back.delivery_opaque.label])
                     .inc();
-                self.voice.note(Some(code));
+                self.client_events.note(Some(code));
                 (back.delivery_opaque.done)(Err(PublishError {
                     topic: record.topic.to_owned(),
                     code,
@@ -204,7 +205,7 @@ impl Publisher {
 
     /// Publishes a record and waits for its acknowledgement, however long that takes: whoever calls counts on it.
     /// Refusals (no such topic, no permission) are logged and tried again.
-    pub async fn publish(&self, record: Outgoing<'_>) {
+    pub(crate) async fn publish(&self, record: Outgoing<'_>) {
         loop {
             let (done, answer) = tokio::sync::oneshot::channel();
             if !self.try_publish(record, move |result| drop(done.send(result))) {
@@ -214,7 +215,7 @@ impl Publisher {
             match answer.await {
                 Ok(Ok(())) => return,
                 Ok(Err(error)) => {
-                    error.log(&self.voice);
+                    error.log(&self.client_events);
                     tokio::time::sleep(REFUSED_PAUSE).await;
                 }
                 // The producer is gone only while the process ends.
@@ -224,22 +225,22 @@ impl Publisher {
     }
 
     /// Waits until everything handed over is acknowledged, at most `timeout`.
-    pub fn flush(&self, timeout: Duration) -> bool {
+    pub(crate) fn flush(&self, timeout: Duration) -> bool {
         self.producer.flush(Timeout::After(timeout)).is_ok()
     }
 
     /// What detector threads have handed over and is not done, with what was refused and waits to be offered again.
-    pub fn backlog(&self) -> &Backlog {
+    pub(crate) fn backlog(&self) -> &Backlog {
         &self.backlog
     }
 
     /// Where the client's errors are told.
-    pub fn voice(&self) -> &Voice {
-        &self.voice
+    pub(crate) fn client_events(&self) -> &ClientEvents {
+        &self.client_events
     }
 
     /// Records handed over and not yet acknowledged.
-    pub fn unacknowledged(&self) -> i32 {
+    pub(crate) fn unacknowledged(&self) -> i32 {
         self.producer.in_flight_count()
     }
 
@@ -259,4 +260,4 @@ impl Publisher {
 }
 
 /// The names that [`Publisher`] gives topics in metrics.
-pub const PRODUCED: [&str; 5] = ["deliveries", "detector-state", "rejected", "dead-letter", "retry"];
+pub(crate) const PRODUCED: [&str; 5] = ["deliveries", "detector-state", "rejected", "dead-letter", "retry"];

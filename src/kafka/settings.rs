@@ -43,7 +43,7 @@ const CONSUMER_ONLY: &[&str] = &[
 ];
 
 /// What every client shares.
-pub fn client(config: &KafkaConfig) -> ClientConfig {
+pub(crate) fn client(config: &KafkaConfig) -> ClientConfig {
     let mut client = ClientConfig::new();
     client
         .set("client.id", "bellwether")
@@ -106,7 +106,7 @@ pub fn detect_member(config: &KafkaConfig, group: &str) -> ClientConfig {
 }
 
 /// The deliverer's member: each partition has its own queue, so 128 MiB are shared by those it may hold.
-pub fn deliver_member(config: &KafkaConfig, group: &str, queues: usize) -> ClientConfig {
+pub(crate) fn deliver_member(config: &KafkaConfig, group: &str, queues: usize) -> ClientConfig {
     let mut client = deliver_client(config, group, queues);
     // Every record by itself would be a fetch of its own at low rates, and a fetch costs by the partitions it names. So a few
     // records are waited for, for a little while: what that does is in docs/performance.md.
@@ -120,7 +120,12 @@ pub fn deliver_member(config: &KafkaConfig, group: &str, queues: usize) -> Clien
 /// The deliverer's client for the tiers, which belongs to no group: it commits nothing and is told what to read. (It names the
 /// group, as every consumer must, so that no permission for another is needed.) A record is early there by the delay of its
 /// tier, so a fetch may wait as long as a part of the `shortest`.
-pub fn tiers_reader(config: &KafkaConfig, group: &str, queues: usize, shortest: Duration) -> ClientConfig {
+pub(crate) fn tiers_reader(
+    config: &KafkaConfig,
+    group: &str,
+    queues: usize,
+    shortest: Duration,
+) -> ClientConfig {
     let mut client = deliver_client(config, group, queues);
     let wait_ms = (shortest.as_millis() / 4).clamp(5, 100);
     client
@@ -147,7 +152,7 @@ fn deliver_client(config: &KafkaConfig, group: &str, queues: usize) -> ClientCon
 }
 
 /// A consumer without a group, for looking at a topic.
-pub fn reader(config: &KafkaConfig) -> ClientConfig {
+pub(crate) fn reader(config: &KafkaConfig) -> ClientConfig {
     let mut client = client(config);
     client
         .set("group.id", "bellwether-reader")
@@ -160,7 +165,7 @@ pub fn reader(config: &KafkaConfig) -> ClientConfig {
 }
 
 /// The producer.
-pub fn producer(config: &KafkaConfig) -> ClientConfig {
+pub(crate) fn producer(config: &KafkaConfig) -> ClientConfig {
     let mut client = client(config);
     client
         .set("compression.type", "lz4")

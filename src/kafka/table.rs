@@ -10,15 +10,15 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::{Message as _, Offset, TopicPartitionList};
 use tokio_util::sync::CancellationToken;
 
-use super::context::Voice;
+use super::client::ClientEvents;
 use super::settings;
 use crate::clock;
 use crate::config::KafkaConfig;
 
-impl ConsumerContext for Voice {}
+impl ConsumerContext for ClientEvents {}
 
 /// How long a broker may take to answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The first offset of a partition. A client that is to find it by itself asks, as long as it does not know the leader,
 /// every half second.
@@ -26,16 +26,16 @@ const PATIENCE: Duration = Duration::from_secs(10);
     clippy::disallowed_methods,
     reason = "where reading begins, not whether it has caught up"
 )]
-fn beginning(consumer: &BaseConsumer<Voice>, topic: &str, partition: i32) -> KafkaResult<i64> {
-    Ok(consumer.fetch_watermarks(topic, partition, PATIENCE)?.0)
+fn beginning(consumer: &BaseConsumer<ClientEvents>, topic: &str, partition: i32) -> KafkaResult<i64> {
+    Ok(consumer.fetch_watermarks(topic, partition, TIMEOUT)?.0)
 }
 
 /// Reads partitions of a topic. A key that occurs several times is told several times, oldest first; a tombstone has no value.
 ///
 /// Blocks until the end of each is reached, and fails when that takes longer than `patience` or the process is to `stop`.
-pub fn read(
+pub(crate) fn read(
     config: &KafkaConfig,
-    voice: &Voice,
+    client_events: &ClientEvents,
     topic: &str,
     partitions: &BTreeSet<i32>,
     patience: Duration,
@@ -45,8 +45,8 @@ pub fn read(
     if partitions.is_empty() {
         return Ok(());
     }
-    let consumer: Arc<BaseConsumer<Voice>> =
-        Arc::new(settings::reader(config).create_with_context(voice.clone())?);
+    let consumer: Arc<BaseConsumer<ClientEvents>> =
+        Arc::new(settings::reader(config).create_with_context(client_events.clone())?);
     let mut list = TopicPartitionList::with_capacity(partitions.len());
     for partition in partitions {
         let beginning = beginning(&consumer, topic, *partition)
@@ -74,7 +74,7 @@ pub fn read(
             }
             Some(Err(error)) => {
                 let code = error.rdkafka_error_code();
-                if let Some(suppressed) = voice.admit(code) {
+                if let Some(suppressed) = client_events.admit(code) {
                     tracing::warn!(topic, error = %error, suppressed, "reading a table; trying on");
                 }
             }

@@ -12,35 +12,35 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-use super::context::Voice;
+use super::client::ClientEvents;
 use super::settings;
 use crate::clock;
 use crate::config::Config;
 
 const DAY_MS: i64 = 86_400_000;
-const PATIENCE: Duration = Duration::from_secs(15);
+const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How a topic must look.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicPlan {
-    pub name: String,
-    pub partitions: i32,
+    pub(crate) name: String,
+    pub(crate) partitions: i32,
     /// The producer's topic: its settings are not ours, and given only to one that we make.
-    pub is_source: bool,
-    pub settings: Vec<Setting>,
+    pub(crate) is_source: bool,
+    pub(crate) settings: Vec<Setting>,
 }
 
 /// One setting of a topic: given when it is created, and what a topic that exists is measured by.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Setting {
-    pub name: &'static str,
-    pub value: String,
-    pub bound: Bound,
+pub(crate) struct Setting {
+    pub(crate) name: &'static str,
+    pub(crate) value: String,
+    pub(crate) bound: Bound,
 }
 
 /// Which values of a setting are as good as the one we give.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Bound {
+pub(crate) enum Bound {
     Exactly,
     /// -1 is for ever.
     AtLeast,
@@ -79,10 +79,10 @@ struct Shape {
 
 /// One thing wrong with the cluster's topics.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    pub topic: String,
-    pub missing: bool,
-    pub text: String,
+pub(crate) struct Finding {
+    pub(crate) topic: String,
+    pub(crate) missing: bool,
+    pub(crate) text: String,
 }
 
 impl fmt::Display for Finding {
@@ -140,7 +140,7 @@ pub fn plan(config: &Config, tiers: &[String]) -> Vec<TopicPlan> {
 
 /// Talks to the cluster about topics.
 pub struct Topics {
-    admin: Arc<AdminClient<Voice>>,
+    admin: Arc<AdminClient<ClientEvents>>,
     replication_factor: i32,
 }
 
@@ -152,16 +152,16 @@ impl fmt::Debug for Topics {
 
 impl Topics {
     /// A client for administration.
-    pub fn new(config: &Config, voice: Voice) -> Result<Self, KafkaError> {
+    pub fn new(config: &Config, client_events: ClientEvents) -> Result<Self, KafkaError> {
         let client: ClientConfig = settings::client(&config.kafka);
         Ok(Self {
-            admin: Arc::new(client.create_with_context(voice)?),
+            admin: Arc::new(client.create_with_context(client_events)?),
             replication_factor: config.kafka.replication_factor,
         })
     }
 
     /// Names and partition counts of the cluster's topics. Blocks up to 15 s.
-    pub fn existing(&self) -> Result<BTreeMap<String, i32>, KafkaError> {
+    pub(crate) fn existing(&self) -> Result<BTreeMap<String, i32>, KafkaError> {
         let shapes = shapes(&self.admin)?;
         Ok(shapes
             .into_iter()
@@ -204,8 +204,8 @@ impl Topics {
             })
             .collect();
         let options = AdminOptions::new()
-            .operation_timeout(Some(PATIENCE))
-            .request_timeout(Some(PATIENCE));
+            .operation_timeout(Some(TIMEOUT))
+            .request_timeout(Some(TIMEOUT));
         let mut created = Vec::new();
         let mut refused = Vec::new();
         for result in self.admin.create_topics(&new, &options).await? {
@@ -230,7 +230,7 @@ impl Topics {
 
     /// A topic that was made is not known to every broker at once; whoever starts next must find it.
     async fn wait_until_known(&self, plan: &[TopicPlan]) -> Result<(), anyhow::Error> {
-        let deadline = clock::monotonic() + PATIENCE;
+        let deadline = clock::monotonic() + TIMEOUT;
         loop {
             let existing = self.ask().await?;
             match plan.iter().find(|topic| !existing.contains_key(&topic.name)) {
@@ -246,7 +246,11 @@ impl Topics {
     }
 
     /// Everything in which the cluster differs from the plan, and every retry topic of another partition count.
-    pub async fn check(&self, plan: &[TopicPlan], retry_prefix: &str) -> Result<Vec<Finding>, anyhow::Error> {
+    pub(crate) async fn check(
+        &self,
+        plan: &[TopicPlan],
+        retry_prefix: &str,
+    ) -> Result<Vec<Finding>, anyhow::Error> {
         let existing = self.ask().await?;
         let mut findings = Vec::new();
         for topic in plan {
@@ -284,13 +288,13 @@ impl Topics {
     }
 
     /// How long topics keep records, in seconds; for ever is 0. Topics whose settings may not be read are left out.
-    pub async fn retentions(&self, names: &[String]) -> Result<Vec<(String, f64)>, anyhow::Error> {
+    pub(crate) async fn retentions(&self, names: &[String]) -> Result<Vec<(String, f64)>, anyhow::Error> {
         if names.is_empty() {
             return Ok(Vec::new());
         }
         let resources: Vec<ResourceSpecifier<'_>> =
             names.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
-        let options = AdminOptions::new().request_timeout(Some(PATIENCE));
+        let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
         let answers = self.admin.describe_configs(&resources, &options).await?;
         Ok(names
             .iter()
@@ -315,7 +319,7 @@ impl Topics {
             .iter()
             .map(|topic| ResourceSpecifier::Topic(&topic.name))
             .collect();
-        let options = AdminOptions::new().request_timeout(Some(PATIENCE));
+        let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
         for (topic, answer) in topics
             .iter()
             .zip(self.admin.describe_configs(&resources, &options).await?)
@@ -349,8 +353,8 @@ impl Topics {
 }
 
 /// What there is. Blocks up to 15 s.
-fn shapes(admin: &AdminClient<Voice>) -> Result<BTreeMap<String, Shape>, KafkaError> {
-    let metadata = admin.inner().fetch_metadata(None, PATIENCE)?;
+fn shapes(admin: &AdminClient<ClientEvents>) -> Result<BTreeMap<String, Shape>, KafkaError> {
+    let metadata = admin.inner().fetch_metadata(None, TIMEOUT)?;
     let count = |len: usize| i32::try_from(len).unwrap_or(i32::MAX);
     Ok(metadata
         .topics()

@@ -6,21 +6,25 @@ use uuid::Uuid;
 
 /// One change.
 #[derive(Debug, Clone, Copy)]
-pub struct Entry<'a> {
+pub(crate) struct Entry<'a> {
     /// The token that asked for it; `None` for the command line.
-    pub token_id: Option<Uuid>,
-    pub subject: &'a str,
+    pub(crate) token_id: Option<Uuid>,
+    pub(crate) subject: &'a str,
     /// `noun.verb`, such as `webhook.create`.
-    pub action: &'a str,
-    pub site_id: Option<&'a str>,
+    pub(crate) action: &'a str,
+    pub(crate) site_id: Option<&'a str>,
     /// The id of what was changed, as the API shows it.
-    pub object: Option<&'a str>,
+    pub(crate) object: Option<&'a str>,
     /// The fields that were given.
-    pub fields: &'a [String],
+    pub(crate) fields: &'a [String],
 }
 
 /// Writes an entry. In the transaction of the change, so that there is never one without the other.
-pub async fn write(conn: &mut PgConnection, entry: Entry<'_>, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+pub(crate) async fn write(
+    conn: &mut PgConnection,
+    entry: Entry<'_>,
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "insert into audit_log (at, token_id, subject, action, site_id, object, detail)
          values ($1, $2, $3, $4, $5, $6, $7)",

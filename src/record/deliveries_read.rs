@@ -11,72 +11,72 @@ use crate::domain::id::{DeliveryId, WebhookId, uuid_floor};
 /// A delivery as its row says. Words are text here: they were checked when they were written, and a newer version's
 /// are shown as they are.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeliveryRecord {
-    pub id: Uuid,
-    pub notification_id: Uuid,
-    pub webhook_id: Uuid,
-    pub site_id: String,
-    pub event_type: String,
-    pub origin: String,
-    pub status: String,
-    pub attempts: i32,
-    pub response_code: Option<i32>,
-    pub failure_reason: Option<String>,
-    pub next_retry_at: Option<DateTime<Utc>>,
-    pub parked_until: Option<DateTime<Utc>>,
-    pub parked_reason: Option<String>,
-    pub resend_of: Option<Uuid>,
+pub(crate) struct DeliveryRecord {
+    pub(crate) id: Uuid,
+    pub(crate) notification_id: Uuid,
+    pub(crate) webhook_id: Uuid,
+    pub(crate) site_id: String,
+    pub(crate) event_type: String,
+    pub(crate) origin: String,
+    pub(crate) status: String,
+    pub(crate) attempts: i32,
+    pub(crate) response_code: Option<i32>,
+    pub(crate) failure_reason: Option<String>,
+    pub(crate) next_retry_at: Option<DateTime<Utc>>,
+    pub(crate) parked_until: Option<DateTime<Utc>>,
+    pub(crate) parked_reason: Option<String>,
+    pub(crate) resend_of: Option<Uuid>,
     /// The canonical body, byte for byte.
-    pub payload: Option<Vec<u8>>,
-    pub created_at: DateTime<Utc>,
-    pub first_attempt_at: Option<DateTime<Utc>>,
-    pub inserted_at: DateTime<Utc>,
-    pub updated_at: DateTime<Utc>,
+    pub(crate) payload: Option<Vec<u8>>,
+    pub(crate) created_at: DateTime<Utc>,
+    pub(crate) first_attempt_at: Option<DateTime<Utc>>,
+    pub(crate) inserted_at: DateTime<Utc>,
+    pub(crate) updated_at: DateTime<Utc>,
 }
 
 /// An attempt as its row says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AttemptRecord {
-    pub attempt: i32,
-    pub due_at: DateTime<Utc>,
-    pub started_at: DateTime<Utc>,
-    pub headers_at: Option<DateTime<Utc>>,
-    pub ended_at: DateTime<Utc>,
-    pub status_code: Option<i32>,
-    pub result: String,
-    pub fault: String,
-    pub error: Option<String>,
-    pub response: Option<Vec<u8>>,
-    pub remote_address: Option<String>,
-    pub url_masked: Option<String>,
-    pub possible_repeat: bool,
-    pub retry_at: Option<DateTime<Utc>>,
-    pub dns_ms: Option<i32>,
-    pub connect_ms: Option<i32>,
-    pub tls_ms: Option<i32>,
-    pub response_ms: Option<i32>,
-    pub total_ms: Option<i32>,
+pub(crate) struct AttemptRecord {
+    pub(crate) attempt: i32,
+    pub(crate) due_at: DateTime<Utc>,
+    pub(crate) started_at: DateTime<Utc>,
+    pub(crate) headers_at: Option<DateTime<Utc>>,
+    pub(crate) ended_at: DateTime<Utc>,
+    pub(crate) status_code: Option<i32>,
+    pub(crate) result: String,
+    pub(crate) fault: String,
+    pub(crate) error: Option<String>,
+    pub(crate) response: Option<Vec<u8>>,
+    pub(crate) remote_address: Option<String>,
+    pub(crate) url_masked: Option<String>,
+    pub(crate) possible_repeat: bool,
+    pub(crate) retry_at: Option<DateTime<Utc>>,
+    pub(crate) dns_ms: Option<i32>,
+    pub(crate) connect_ms: Option<i32>,
+    pub(crate) tls_ms: Option<i32>,
+    pub(crate) response_ms: Option<i32>,
+    pub(crate) total_ms: Option<i32>,
 }
 
 /// Which deliveries of a webhook to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HistoryQuery {
+pub(crate) struct HistoryQuery {
     /// Empty means any.
-    pub statuses: Vec<DeliveryStatus>,
+    pub(crate) statuses: Vec<DeliveryStatus>,
     /// Empty means any.
-    pub events: Vec<EventType>,
+    pub(crate) events: Vec<EventType>,
     /// Of notifications made at or after this, in milliseconds since the Unix epoch.
-    pub since_ms: Option<i64>,
+    pub(crate) since_ms: Option<i64>,
     /// Only those that come after this one, that is, older ones.
-    pub after: Option<DeliveryId>,
-    pub limit: u32,
+    pub(crate) after: Option<DeliveryId>,
+    pub(crate) limit: u32,
 }
 
 /// A page of a webhook's history, newest first, and the cursor of the next page if there is one.
 ///
 /// The order is that of the ids, which start with the notification's time: a page begins exactly after the last row
 /// of the page before, so whatever is added meanwhile, no delivery comes twice and none that was there is passed over.
-pub async fn history(
+pub(crate) async fn history(
     conn: &mut PgConnection,
     webhook: WebhookId,
     query: &HistoryQuery,
@@ -130,7 +130,7 @@ pub async fn history(
 }
 
 /// One delivery of a webhook with its attempts in order.
-pub async fn one(
+pub(crate) async fn one(
     conn: &mut PgConnection,
     webhook: WebhookId,
     id: DeliveryId,

@@ -20,7 +20,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Least time between two looks, however many hints there are.
 const LOOK_AT_MOST_EVERY: Duration = Duration::from_millis(50);
 /// Longest time a look may take; longer means that nobody is there.
-const LOOK_PATIENCE: Duration = Duration::from_secs(15);
+const LOOK_TIMEOUT: Duration = Duration::from_secs(15);
 /// Time before hints are asked for again after they ended.
 const LISTEN_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
@@ -80,7 +80,7 @@ async fn keep_looking(
 
 async fn look(pool: &PgPool, reader: &mut RegistryReader) -> Result<Option<Arc<Registry>>, sqlx::Error> {
     let mut conn = pool.acquire().await?;
-    let looked = tokio::time::timeout(LOOK_PATIENCE, reader.look(&mut conn, clock::now_ms())).await;
+    let looked = tokio::time::timeout(LOOK_TIMEOUT, reader.look(&mut conn, clock::now_ms())).await;
     looked.unwrap_or_else(|_| {
         // It would be tested before it is used again, and that test never end.
         conn.close_on_drop();

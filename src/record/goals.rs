@@ -12,15 +12,15 @@ use crate::domain::site::SiteId;
 use super::sites;
 
 /// Most goals of a site.
-pub const MAX_PER_SITE: i64 = 1_000;
+pub(crate) const MAX_PER_SITE: i64 = 1_000;
 
 /// A goal with what its row knows besides.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GoalRecord {
-    pub goal: Goal,
-    pub site_id: String,
-    pub inserted_at: DateTime<Utc>,
-    pub updated_at: DateTime<Utc>,
+pub(crate) struct GoalRecord {
+    pub(crate) goal: Goal,
+    pub(crate) site_id: String,
+    pub(crate) inserted_at: DateTime<Utc>,
+    pub(crate) updated_at: DateTime<Utc>,
 }
 
 /// What a goal's owner sets, within every limit.
@@ -96,7 +96,7 @@ pub async fn create(
 }
 
 /// Replaces a goal's settings.
-pub async fn replace(
+pub(crate) async fn replace(
     conn: &mut PgConnection,
     site_id: &SiteId,
     id: GoalId,
@@ -140,7 +140,7 @@ pub async fn delete(conn: &mut PgConnection, site_id: &SiteId, id: GoalId) -> Re
 }
 
 /// One goal of a site.
-pub async fn get(
+pub(crate) async fn get(
     conn: &mut PgConnection,
     site_id: &SiteId,
     id: GoalId,
@@ -150,7 +150,7 @@ pub async fn get(
 }
 
 /// The goals of these sites, or of all, oldest first. A row that cannot be read is logged and left out.
-pub async fn list(
+pub(crate) async fn list(
     conn: &mut PgConnection,
     site_ids: Option<&[String]>,
 ) -> Result<Vec<GoalRecord>, sqlx::Error> {
@@ -158,7 +158,7 @@ pub async fn list(
 }
 
 /// Those of `names` that no goal of the site has.
-pub async fn unknown_names(
+pub(crate) async fn unknown_names(
     conn: &mut PgConnection,
     site_id: &SiteId,
     names: &[String],

@@ -32,7 +32,7 @@ pub struct Claim {
 
 /// A successful answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Kept {
+pub struct Retained {
     pub status: u16,
     pub location: Option<String>,
     /// JSON.
@@ -49,7 +49,7 @@ pub enum Claimed {
     /// It was used for another request.
     OtherRequest,
     /// The same request was answered.
-    Answered(Kept),
+    Answered(Retained),
 }
 
 impl Key {
@@ -109,7 +109,7 @@ pub async fn claim(
         .is_ok_and(|hash| hash == request_hash);
     Ok(match (same, known.status, known.body) {
         (false, ..) => Claimed::OtherRequest,
-        (true, Some(status), Some(body)) => Claimed::Answered(Kept {
+        (true, Some(status), Some(body)) => Claimed::Answered(Retained {
             status: u16::try_from(status).unwrap_or(200),
             location: known.location,
             body,
@@ -120,7 +120,7 @@ pub async fn claim(
 
 /// Keeps the result, in the work's transaction. Says whether the claim still held: if not, somebody else is at work, and
 /// nothing of ours may be committed.
-pub async fn keep(conn: &mut PgConnection, claim: &Claim, result: &Kept) -> Result<bool, sqlx::Error> {
+pub async fn keep(conn: &mut PgConnection, claim: &Claim, result: &Retained) -> Result<bool, sqlx::Error> {
     let kept = sqlx::query!(
         "update idempotency_keys set status = $5, location = $6, body = $7
          where token_id = $1 and path = $2 and key = $3 and holder = $4 and status is null",

@@ -20,11 +20,11 @@ const MAX_KEY_ID_BYTES: usize = 64;
 
 /// Where a sealed value lives. It opens nowhere else.
 #[derive(Debug, Clone, Copy)]
-pub struct Place<'a> {
-    pub table: &'a str,
-    pub column: &'a str,
+pub(crate) struct Place<'a> {
+    pub(crate) table: &'a str,
+    pub(crate) column: &'a str,
     /// The row's primary key as text.
-    pub row: &'a str,
+    pub(crate) row: &'a str,
 }
 
 /// The configured keys: the first one writes, any of them reads.
@@ -86,17 +86,17 @@ impl Keyring {
     }
 
     /// The id of the key that writes.
-    pub fn writing_key_id(&self) -> &str {
+    pub(crate) fn writing_key_id(&self) -> &str {
         &self.first.id
     }
 
     /// Whether a key of this id is configured.
-    pub fn has(&self, key_id: &str) -> bool {
+    pub(crate) fn has(&self, key_id: &str) -> bool {
         self.key(key_id).is_some()
     }
 
     /// Encrypts `plain` for `place`. The nonce is drawn here and not handed in: one used twice would give the key away.
-    pub fn seal(&self, place: Place<'_>, plain: &[u8]) -> Vec<u8> {
+    pub(crate) fn seal(&self, place: Place<'_>, plain: &[u8]) -> Vec<u8> {
         let nonce: [u8; NONCE_BYTES] = chance::bytes();
         let head = head_of(&self.first.id);
         let aad = authenticated(&head, place);
@@ -115,7 +115,7 @@ impl Keyring {
     }
 
     /// Decrypts what [`seal`](Self::seal) made for the same place.
-    pub fn open(&self, place: Place<'_>, sealed: &[u8]) -> Result<Vec<u8>, OpenError> {
+    pub(crate) fn open(&self, place: Place<'_>, sealed: &[u8]) -> Result<Vec<u8>, OpenError> {
         let (key_id, head, rest) = split_head(sealed).ok_or(OpenError::Form)?;
         let (nonce, ciphertext) = rest.split_first_chunk::<NONCE_BYTES>().ok_or(OpenError::Form)?;
         let key = self
@@ -134,7 +134,7 @@ impl Keyring {
     }
 
     /// [`open`](Self::open) for text.
-    pub fn open_text(&self, place: Place<'_>, sealed: &[u8]) -> Result<String, OpenError> {
+    pub(crate) fn open_text(&self, place: Place<'_>, sealed: &[u8]) -> Result<String, OpenError> {
         String::from_utf8(self.open(place, sealed)?).map_err(|_| {
             OpenError::NotText(
                 split_head(sealed)
@@ -177,7 +177,7 @@ impl Key {
 }
 
 /// A new key in the form the configuration takes, as `bellwether keys generate` prints it.
-pub fn generate_key(id: &str, random: [u8; KEY_BYTES]) -> Result<String, InvalidKeyring> {
+pub(crate) fn generate_key(id: &str, random: [u8; KEY_BYTES]) -> Result<String, InvalidKeyring> {
     if !is_key_id(id) {
         return Err(InvalidKeyring::Id(1));
     }

@@ -13,25 +13,25 @@ use super::goals;
 
 /// A registered site.
 #[derive(Debug, Clone)]
-pub struct KnownSite {
-    pub site_id: String,
-    pub aliases: Vec<String>,
-    pub goals: Vec<Arc<Goal>>,
+pub(crate) struct KnownSite {
+    pub(crate) site_id: String,
+    pub(crate) aliases: Vec<String>,
+    pub(crate) goals: Vec<Arc<Goal>>,
     /// Those that are not deleted.
-    pub webhooks: Vec<KnownWebhook>,
+    pub(crate) webhooks: Vec<KnownWebhook>,
 }
 
 /// A webhook, without anything secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KnownWebhook {
+pub(crate) struct KnownWebhook {
     /// By its owner and by Bellwether.
-    pub enabled: bool,
-    pub triggers: Triggers,
-    pub active_since: DateTime<Utc>,
+    pub(crate) enabled: bool,
+    pub(crate) triggers: Triggers,
+    pub(crate) active_since: DateTime<Utc>,
 }
 
 /// The sites that have one of these ids, or have it as an alias.
-pub async fn sites(conn: &mut PgConnection, ids: &[String]) -> Result<Vec<KnownSite>, sqlx::Error> {
+pub(crate) async fn sites(conn: &mut PgConnection, ids: &[String]) -> Result<Vec<KnownSite>, sqlx::Error> {
     let rows = sqlx::query!(
         "select site_id, aliases from sites where site_id = any($1::text[]) or aliases && $1::text[] order by site_id",
         ids

@@ -11,9 +11,9 @@ use super::partitions;
 static MIGRATOR: Migrator = sqlx::migrate!();
 
 /// Partitions are kept from this long before now …
-pub const PARTITIONS_BEHIND: Duration = Duration::from_secs(8 * 86_400);
+pub(crate) const PARTITIONS_BEHIND: Duration = Duration::from_secs(8 * 86_400);
 /// … to this long after it: as long as a topic keeps records, so that a late one still finds its day.
-pub const PARTITIONS_AHEAD: Duration = Duration::from_secs(8 * 86_400);
+pub(crate) const PARTITIONS_AHEAD: Duration = Duration::from_secs(8 * 86_400);
 
 /// Serialises those who migrate. `bell` in ASCII, then a number of ours.
 const LOCK: (i32, i32) = (0x6265_6c6c, 2);

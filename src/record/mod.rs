@@ -5,12 +5,12 @@
 //! and a committed change of configuration is seen by every reader at its next look. Not here: deciding and sending.
 
 pub mod keyring;
-pub mod pool;
+pub(crate) mod pool;
 pub mod migrate;
 pub mod partitions;
 pub mod keys;
 pub mod sites;
-pub mod known;
+pub(crate) mod known;
 pub mod goals;
 mod webhook_row;
 pub mod webhooks;
@@ -18,7 +18,7 @@ pub mod registry;
 pub mod follow;
 pub mod tokens;
 pub mod idempotency;
-pub mod audit;
+pub(crate) mod audit;
 pub mod outcomes;
-pub mod probe;
-pub mod deliveries_read;
+pub(crate) mod pg_monitor;
+pub(crate) mod deliveries_read;

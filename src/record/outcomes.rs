@@ -10,83 +10,86 @@ use crate::domain::webhook::DisableReason;
 
 /// What Postgres knows of a delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KnownDelivery {
-    pub id: DeliveryId,
-    pub status: DeliveryStatus,
+pub(crate) struct KnownDelivery {
+    pub(crate) id: DeliveryId,
+    pub(crate) status: DeliveryStatus,
     /// The number of the last attempt recorded.
-    pub attempts: i32,
-    pub response_code: Option<i32>,
-    pub failure_reason: Option<FailureReason>,
-    pub next_retry_at: Option<DateTime<Utc>>,
-    pub first_attempt_at: Option<DateTime<Utc>>,
+    pub(crate) attempts: i32,
+    pub(crate) response_code: Option<i32>,
+    pub(crate) failure_reason: Option<FailureReason>,
+    pub(crate) next_retry_at: Option<DateTime<Utc>>,
+    pub(crate) first_attempt_at: Option<DateTime<Utc>>,
     /// Another owner's attempt that may still be under way: its number and its deadline.
-    pub claim: Option<(i32, DateTime<Utc>)>,
+    pub(crate) claim: Option<(i32, DateTime<Utc>)>,
 }
 
 /// The facts of a delivery that its row keeps.
 #[derive(Debug, Clone)]
-pub struct DeliveryFacts {
-    pub id: DeliveryId,
-    pub notification_id: Uuid,
-    pub webhook_id: WebhookId,
-    pub site_id: String,
-    pub event_type: &'static str,
-    pub origin: &'static str,
-    pub payload: Vec<u8>,
-    pub created_at: DateTime<Utc>,
+pub(crate) struct DeliveryFacts {
+    pub(crate) id: DeliveryId,
+    pub(crate) notification_id: Uuid,
+    pub(crate) webhook_id: WebhookId,
+    pub(crate) site_id: String,
+    pub(crate) event_type: &'static str,
+    pub(crate) origin: &'static str,
+    pub(crate) payload: Vec<u8>,
+    pub(crate) created_at: DateTime<Utc>,
 }
 
 /// What came of one attempt, or of not making it.
 #[derive(Debug, Clone)]
-pub struct OutcomeRow {
-    pub facts: DeliveryFacts,
-    pub status: DeliveryStatus,
+pub(crate) struct OutcomeRow {
+    pub(crate) facts: DeliveryFacts,
+    pub(crate) status: DeliveryStatus,
     /// The number of the last attempt made, this one included.
-    pub attempts: i32,
+    pub(crate) attempts: i32,
     /// That attempt's.
-    pub response_code: Option<i32>,
-    pub failure_reason: Option<FailureReason>,
-    pub next_retry_at: Option<DateTime<Utc>>,
-    pub first_attempt_at: Option<DateTime<Utc>>,
+    pub(crate) response_code: Option<i32>,
+    pub(crate) failure_reason: Option<FailureReason>,
+    pub(crate) next_retry_at: Option<DateTime<Utc>>,
+    pub(crate) first_attempt_at: Option<DateTime<Utc>>,
     /// `None` when the delivery ended unsent.
-    pub attempt: Option<AttemptRow>,
+    pub(crate) attempt: Option<AttemptRow>,
 }
 
 /// One HTTP request.
 #[derive(Debug, Clone)]
-pub struct AttemptRow {
-    pub due_at: DateTime<Utc>,
-    pub started_at: DateTime<Utc>,
-    pub headers_at: Option<DateTime<Utc>>,
-    pub ended_at: DateTime<Utc>,
-    pub status_code: Option<i32>,
-    pub result: &'static str,
-    pub fault: &'static str,
-    pub error: Option<String>,
-    pub response: Option<Vec<u8>>,
-    pub remote_address: Option<String>,
-    pub url_masked: String,
-    pub possible_repeat: bool,
-    pub dns_ms: Option<i32>,
-    pub connect_ms: Option<i32>,
-    pub tls_ms: Option<i32>,
-    pub response_ms: Option<i32>,
-    pub total_ms: Option<i32>,
+pub(crate) struct AttemptRow {
+    pub(crate) due_at: DateTime<Utc>,
+    pub(crate) started_at: DateTime<Utc>,
+    pub(crate) headers_at: Option<DateTime<Utc>>,
+    pub(crate) ended_at: DateTime<Utc>,
+    pub(crate) status_code: Option<i32>,
+    pub(crate) result: &'static str,
+    pub(crate) fault: &'static str,
+    pub(crate) error: Option<String>,
+    pub(crate) response: Option<Vec<u8>>,
+    pub(crate) remote_address: Option<String>,
+    pub(crate) url_masked: String,
+    pub(crate) possible_repeat: bool,
+    pub(crate) dns_ms: Option<i32>,
+    pub(crate) connect_ms: Option<i32>,
+    pub(crate) tls_ms: Option<i32>,
+    pub(crate) response_ms: Option<i32>,
+    pub(crate) total_ms: Option<i32>,
 }
 
 /// An attempt under way whose partition is being handed over.
 #[derive(Debug, Clone)]
-pub struct Claim {
-    pub facts: DeliveryFacts,
-    pub attempt: i32,
+pub(crate) struct Claim {
+    pub(crate) facts: DeliveryFacts,
+    pub(crate) attempt: i32,
     /// When the attempt has ended or has been given up.
-    pub until: DateTime<Utc>,
+    pub(crate) until: DateTime<Utc>,
 }
 
 /// What is known of these deliveries; unknown ones are absent.
 ///
 /// The bounds let Postgres leave out the partitions of other days, which `= any` alone does not.
-pub async fn known(connection: &mut PgConnection, ids: &[DeliveryId]) -> sqlx::Result<Vec<KnownDelivery>> {
+pub(crate) async fn known(
+    connection: &mut PgConnection,
+    ids: &[DeliveryId],
+) -> sqlx::Result<Vec<KnownDelivery>> {
     let ids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
     let (Some(lowest), Some(highest)) = (ids.iter().min(), ids.iter().max()) else {
         return Ok(Vec::new());
@@ -125,7 +128,7 @@ fn word<T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>>(te
 ///
 /// A delivery that was cancelled while its request was under way takes the attempt and stays cancelled, unless it arrived.
 /// No delivery may occur twice. Rows are locked in the order of their ids, as everybody does who changes several.
-pub async fn write(
+pub(crate) async fn write(
     connection: &mut PgConnection,
     outcomes: &[OutcomeRow],
 ) -> sqlx::Result<Vec<(DeliveryId, DeliveryStatus)>> {
@@ -235,7 +238,7 @@ pub async fn write(
 
 /// Says, before partitions are handed over, which attempts are under way and until when, in one statement: the next
 /// owner waits for their outcome instead of sending again.
-pub async fn claim(connection: &mut PgConnection, claims: &[Claim]) -> sqlx::Result<()> {
+pub(crate) async fn claim(connection: &mut PgConnection, claims: &[Claim]) -> sqlx::Result<()> {
     macro_rules! column {
         ($of:expr) => {
             claims.iter().map($of).collect::<Vec<_>>()
@@ -293,14 +296,14 @@ pub async fn disable_gone(
 
 /// How a webhook's deliveries have done since the last note.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct HealthNote {
-    pub last_success_at: Option<DateTime<Utc>>,
+pub(crate) struct HealthNote {
+    pub(crate) last_success_at: Option<DateTime<Utc>>,
     /// Deliveries failed for good since the last success, or since the last note when there was none.
-    pub failures: i32,
+    pub(crate) failures: i32,
 }
 
 /// Adds what happened since the last note to the health of webhooks.
-pub async fn note_health(
+pub(crate) async fn note_health(
     connection: &mut PgConnection,
     notes: &[(WebhookId, HealthNote)],
 ) -> sqlx::Result<()> {

@@ -10,18 +10,18 @@ use sqlx::{Connection as _, PgConnection, PgPool};
 use crate::clock;
 
 /// How long a connection may take to show that it is there.
-const PING_PATIENCE: Duration = Duration::from_secs(2);
+const PING_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How a process connects.
 #[derive(Clone)]
-pub struct PoolSettings {
+pub(crate) struct PoolSettings {
     /// `postgres://user:password@host:port/database?sslmode=…`; TLS is as its `sslmode` and `sslrootcert` say.
-    pub url: String,
-    pub max_connections: u32,
+    pub(crate) url: String,
+    pub(crate) max_connections: u32,
     /// Longest a statement may run.
-    pub statement_timeout: Duration,
+    pub(crate) statement_timeout: Duration,
     /// Longest a statement may wait for a lock, and a caller for a connection.
-    pub lock_timeout: Duration,
+    pub(crate) lock_timeout: Duration,
 }
 
 /// The URL cannot be read. Its text is not repeated, it may hold a password.
@@ -29,16 +29,16 @@ pub struct PoolSettings {
 #[error(
     "postgres.url cannot be read; it looks like postgres://user:password@host:port/database?sslmode=require"
 )]
-pub struct InvalidPostgresUrl;
+pub(crate) struct InvalidPostgresUrl;
 
 /// Since when connections can be believed in. One that a router or a failover forgot looks alive and never answers: TCP
 /// takes a quarter of an hour to notice. Whoever waited in vain says so, and what was connected before is not used again.
 #[derive(Debug, Clone, Default)]
-pub struct Trust(Arc<Mutex<Option<Instant>>>);
+pub(crate) struct ConnectionEpoch(Arc<Mutex<Option<Instant>>>);
 
-impl Trust {
+impl ConnectionEpoch {
     /// A connection did not answer.
-    pub fn lose(&self, now: Instant) {
+    pub(crate) fn lose(&self, now: Instant) {
         let mut lost = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *lost = (*lost).max(Some(now));
     }
@@ -51,7 +51,7 @@ impl Trust {
 
     /// Whether a connection answers, and soon.
     async fn ping(&self, connection: &mut PgConnection) -> bool {
-        match tokio::time::timeout(PING_PATIENCE, connection.ping()).await {
+        match tokio::time::timeout(PING_TIMEOUT, connection.ping()).await {
             Ok(answer) => answer.is_ok(),
             Err(_) => {
                 self.lose(clock::monotonic());
@@ -62,7 +62,7 @@ impl Trust {
 }
 
 /// A pool that connects when it is first used, so that a process may start while Postgres is away.
-pub fn open(settings: &PoolSettings, trust: &Trust) -> Result<PgPool, InvalidPostgresUrl> {
+pub(crate) fn open(settings: &PoolSettings, trust: &ConnectionEpoch) -> Result<PgPool, InvalidPostgresUrl> {
     let (before, after) = (trust.clone(), trust.clone());
     Ok(PgPoolOptions::new()
         .max_connections(settings.max_connections)
@@ -88,7 +88,7 @@ pub fn open(settings: &PoolSettings, trust: &Trust) -> Result<PgPool, InvalidPos
 }
 
 /// The options of every connection; each statement has a bound, whoever runs it.
-pub fn connect_options(settings: &PoolSettings) -> Result<PgConnectOptions, InvalidPostgresUrl> {
+pub(crate) fn connect_options(settings: &PoolSettings) -> Result<PgConnectOptions, InvalidPostgresUrl> {
     let options = PgConnectOptions::from_str(&settings.url).map_err(|_| InvalidPostgresUrl)?;
     Ok(options.application_name("bellwether").options([
         (

@@ -6,31 +6,31 @@ use sqlx::PgConnection;
 use crate::domain::site::SiteId;
 
 /// Most aliases of a site.
-pub const MAX_ALIASES: usize = 100;
+pub(crate) const MAX_ALIASES: usize = 100;
 
 /// Serialises those who give an id a meaning. `bell` in ASCII, then a number of ours.
 const LOCK: (i32, i32) = (0x6265_6c6c, 3);
 
 /// A site as its row says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SiteRecord {
-    pub site_id: String,
-    pub name: Option<String>,
+pub(crate) struct SiteRecord {
+    pub(crate) site_id: String,
+    pub(crate) name: Option<String>,
     /// IANA name.
-    pub time_zone: String,
-    pub aliases: Vec<String>,
-    pub first_event_at: Option<DateTime<Utc>>,
-    pub last_event_at: Option<DateTime<Utc>>,
-    pub inserted_at: DateTime<Utc>,
-    pub updated_at: DateTime<Utc>,
+    pub(crate) time_zone: String,
+    pub(crate) aliases: Vec<String>,
+    pub(crate) first_event_at: Option<DateTime<Utc>>,
+    pub(crate) last_event_at: Option<DateTime<Utc>>,
+    pub(crate) inserted_at: DateTime<Utc>,
+    pub(crate) updated_at: DateTime<Utc>,
 }
 
 /// What a site's owner sets, within every limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SiteSettings {
-    pub name: Option<String>,
-    pub time_zone: String,
-    pub aliases: Vec<String>,
+pub(crate) struct SiteSettings {
+    pub(crate) name: Option<String>,
+    pub(crate) time_zone: String,
+    pub(crate) aliases: Vec<String>,
 }
 
 /// Why a site cannot be registered or changed.
@@ -45,7 +45,10 @@ pub enum SiteError {
 }
 
 /// One site.
-pub async fn get(conn: &mut PgConnection, site_id: &SiteId) -> Result<Option<SiteRecord>, sqlx::Error> {
+pub(crate) async fn get(
+    conn: &mut PgConnection,
+    site_id: &SiteId,
+) -> Result<Option<SiteRecord>, sqlx::Error> {
     sqlx::query_as!(
         SiteRecord,
         "select site_id, name, time_zone, aliases, first_event_at, last_event_at, inserted_at, updated_at
@@ -57,7 +60,7 @@ pub async fn get(conn: &mut PgConnection, site_id: &SiteId) -> Result<Option<Sit
 }
 
 /// Sites by id, at most `limit` of them, after the id `after`; of those in `scope` when it is given.
-pub async fn list(
+pub(crate) async fn list(
     conn: &mut PgConnection,
     scope: Option<&[String]>,
     after: Option<&str>,
@@ -105,7 +108,7 @@ pub async fn register(
 }
 
 /// Registers a site, or replaces its settings. Says whether it is new. Needs a transaction.
-pub async fn put(
+pub(crate) async fn put(
     conn: &mut PgConnection,
     site_id: &SiteId,
     settings: &SiteSettings,
@@ -136,7 +139,7 @@ pub async fn put(
 }
 
 /// Those of `aliases` that mean another site now.
-pub async fn taken_aliases(
+pub(crate) async fn taken_aliases(
     conn: &mut PgConnection,
     site_id: &SiteId,
     aliases: &[String],
@@ -154,7 +157,7 @@ pub async fn taken_aliases(
 
 /// Locks the site's row until the transaction ends, so that what is counted per site stays true. Says whether the
 /// site is registered.
-pub async fn lock(conn: &mut PgConnection, site_id: &SiteId) -> Result<bool, sqlx::Error> {
+pub(crate) async fn lock(conn: &mut PgConnection, site_id: &SiteId) -> Result<bool, sqlx::Error> {
     let row = sqlx::query!(
         "select site_id from sites where site_id = $1 for no key update",
         site_id.as_str()

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::chance;
 
 /// What every token starts with.
-pub const TOKEN_PREFIX: &str = "bw_";
+pub(crate) const TOKEN_PREFIX: &str = "bw_";
 /// Characters of a token that are stored and shown, to tell tokens apart.
 const SHOWN_CHARS: usize = 9;
 
@@ -32,9 +32,9 @@ pub enum Role {
 }
 
 impl Role {
-    pub const ALL: [Self; 2] = [Self::Viewer, Self::Editor];
+    pub(crate) const ALL: [Self; 2] = [Self::Viewer, Self::Editor];
 
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Viewer => "viewer",
             Self::Editor => "editor",
@@ -44,12 +44,12 @@ impl Role {
 
 /// A token as its row says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TokenRecord {
-    pub id: Uuid,
+pub(crate) struct TokenRecord {
+    pub(crate) id: Uuid,
     /// Whom the audit log names.
-    pub subject: String,
-    pub scope: Scope,
-    pub role: Role,
+    pub(crate) subject: String,
+    pub(crate) scope: Scope,
+    pub(crate) role: Role,
 }
 
 /// Makes a token and returns it. It cannot be read again.
@@ -85,7 +85,7 @@ pub async fn create(
 }
 
 /// Finds a token that is not revoked, and notes that it was used.
-pub async fn find(
+pub(crate) async fn find(
     conn: &mut PgConnection,
     token: &str,
     now: DateTime<Utc>,
@@ -140,6 +140,6 @@ pub async fn revoke(conn: &mut PgConnection, id: Uuid, now: DateTime<Utc>) -> Re
 }
 
 /// What is stored of a token.
-pub fn hash(token: &str) -> [u8; 32] {
+pub(crate) fn hash(token: &str) -> [u8; 32] {
     Sha256::digest(token).into()
 }

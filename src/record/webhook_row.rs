@@ -16,42 +16,42 @@ use super::keyring::{Keyring, OpenError, Place};
 /// A webhook with what its row knows besides its settings. Deleted ones have none of these.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebhookRecord {
-    pub id: WebhookId,
-    pub site_id: String,
+    pub(crate) id: WebhookId,
+    pub(crate) site_id: String,
     /// As the owner set it; whether anything is sent also depends on `disabled`.
-    pub settings: WebhookSettings,
+    pub(crate) settings: WebhookSettings,
     /// Set when Bellwether itself switched the webhook off: when, and why.
     pub disabled: Option<(DateTime<Utc>, String)>,
-    pub health: HealthColumns,
-    pub active_since: DateTime<Utc>,
-    pub inserted_at: DateTime<Utc>,
-    pub updated_at: DateTime<Utc>,
+    pub(crate) health: HealthColumns,
+    pub(crate) active_since: DateTime<Utc>,
+    pub(crate) inserted_at: DateTime<Utc>,
+    pub(crate) updated_at: DateTime<Utc>,
 }
 
 impl WebhookRecord {
     /// Whether notifications are sent to it.
-    pub fn is_enabled(&self) -> bool {
+    pub(crate) fn is_enabled(&self) -> bool {
         self.settings.enabled && self.disabled.is_none()
     }
 }
 
 /// What the deliverer knows about an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HealthColumns {
+pub(crate) struct HealthColumns {
     /// `closed`, `probing` or `open`.
-    pub circuit: String,
-    pub circuit_reason: Option<String>,
-    pub last_success_at: Option<DateTime<Utc>>,
-    pub consecutive_failures: i32,
+    pub(crate) circuit: String,
+    pub(crate) circuit_reason: Option<String>,
+    pub(crate) last_success_at: Option<DateTime<Utc>>,
+    pub(crate) consecutive_failures: i32,
 }
 
 /// A stored webhook that cannot be used. Names its part, never the content.
 #[derive(Debug, thiserror::Error)]
 #[error("the {part} of webhook {id} cannot be read{}", .cause.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default())]
 pub struct UnreadableWebhook {
-    pub id: WebhookId,
-    pub part: &'static str,
-    pub cause: Option<OpenError>,
+    pub(crate) id: WebhookId,
+    pub(crate) part: &'static str,
+    pub(crate) cause: Option<OpenError>,
 }
 
 /// The columns of `webhooks` that make up a live webhook.

@@ -13,7 +13,7 @@ use super::keyring::Keyring;
 use super::sites;
 use super::webhook_row::{WebhookRow, seal_columns, secret_place, secret_row};
 
-pub use super::webhook_row::{HealthColumns, UnreadableWebhook, WebhookRecord};
+pub(crate) use super::webhook_row::{HealthColumns, UnreadableWebhook, WebhookRecord};
 
 /// Why a webhook cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -103,7 +103,7 @@ pub async fn create(
 }
 
 /// How many webhooks a site has.
-pub async fn count(conn: &mut PgConnection, site_id: &SiteId) -> Result<i64, sqlx::Error> {
+pub(crate) async fn count(conn: &mut PgConnection, site_id: &SiteId) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar!(
         r#"select count(*) as "webhooks!" from webhooks where site_id = $1 and deleted_at is null"#,
         site_id.as_str()
@@ -124,7 +124,7 @@ pub async fn get(
 }
 
 /// The webhooks of a site, oldest first. One that cannot be read is logged and left out.
-pub async fn list(
+pub(crate) async fn list(
     conn: &mut PgConnection,
     keyring: &Keyring,
     site_id: &SiteId,
@@ -134,7 +134,11 @@ pub async fn list(
 }
 
 /// Whether the site has, or had, this webhook: the history of a deleted one stays.
-pub async fn existed(conn: &mut PgConnection, site_id: &SiteId, id: WebhookId) -> Result<bool, sqlx::Error> {
+pub(crate) async fn existed(
+    conn: &mut PgConnection,
+    site_id: &SiteId,
+    id: WebhookId,
+) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar!(
         r#"select exists (select from webhooks where site_id = $1 and id = $2) as "existed!""#,
         site_id.as_str(),
@@ -145,7 +149,11 @@ pub async fn existed(conn: &mut PgConnection, site_id: &SiteId, id: WebhookId) -
 }
 
 /// Locks a webhook's row until the transaction ends. Says whether it is there.
-pub async fn lock(conn: &mut PgConnection, site_id: &SiteId, id: WebhookId) -> Result<bool, sqlx::Error> {
+pub(crate) async fn lock(
+    conn: &mut PgConnection,
+    site_id: &SiteId,
+    id: WebhookId,
+) -> Result<bool, sqlx::Error> {
     let row = sqlx::query!(
         "select id from webhooks where site_id = $1 and id = $2 and deleted_at is null for no key update",
         site_id.as_str(),
@@ -192,7 +200,7 @@ pub async fn update(
 
 /// Switches a webhook on or off on its owner's behalf. On: events count from `now`, what Bellwether held against the
 /// endpoint is forgotten. Off: what waits for it is cancelled. Needs a transaction.
-pub async fn switch(
+pub(crate) async fn switch(
     conn: &mut PgConnection,
     id: WebhookId,
     enabled: bool,
@@ -246,7 +254,7 @@ pub async fn delete(
 
 /// Cancels every delivery of a webhook that is not finished, and says how many those were. Rows are locked in the
 /// order of their ids, as everybody has to who changes several: then nobody deadlocks.
-pub async fn cancel_open(
+pub(crate) async fn cancel_open(
     conn: &mut PgConnection,
     id: WebhookId,
     reason: FailureReason,

@@ -16,15 +16,15 @@ use crate::clock;
 
 /// What the admin listener shows.
 #[derive(Debug, Clone)]
-pub struct AdminState {
-    pub metrics: Arc<Metrics>,
-    pub health: Arc<Health>,
+pub(crate) struct AdminState {
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) health: Arc<Health>,
     /// When the configuration of sites and webhooks was last read, in milliseconds since the Unix epoch; 0 before that.
-    pub registry_read_at: Arc<AtomicI64>,
+    pub(crate) registry_read_at: Arc<AtomicI64>,
 }
 
 /// The admin listener's routes.
-pub fn router(state: AdminState) -> Router {
+pub(crate) fn router(state: AdminState) -> Router {
     Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(healthz))

@@ -15,14 +15,14 @@ const NOTICE_MS: i64 = 10 * 60_000;
 
 /// What `/readyz` answers.
 #[derive(Debug, Serialize)]
-pub struct Readiness {
-    pub ready: bool,
+pub(crate) struct Readiness {
+    pub(crate) ready: bool,
     /// Ready, and no partition is left for this process.
-    pub standby: bool,
+    pub(crate) standby: bool,
     /// By check: `ok`, or the reason why not.
-    pub checks: BTreeMap<&'static str, String>,
+    pub(crate) checks: BTreeMap<&'static str, String>,
     /// What an operator should know and that does not make the process unready.
-    pub notices: Vec<String>,
+    pub(crate) notices: Vec<String>,
 }
 
 /// Shared by all tasks. No lock is held while anything waits.
@@ -57,7 +57,7 @@ impl Health {
     }
 
     /// Sets a check; unknown ones do not apply to this process and are left out.
-    pub fn set(&self, check: &'static str, state: Result<(), String>) {
+    pub(crate) fn set(&self, check: &'static str, state: Result<(), String>) {
         if let Some(slot) = lock(&self.checks).get_mut(check) {
             self.metrics
                 .ready
@@ -68,7 +68,7 @@ impl Health {
     }
 
     /// Says something to whoever looks at `/readyz`, once for each `key`, until it was not said again for ten minutes.
-    pub fn notice(&self, key: &str, text: String, now_ms: i64) {
+    pub(crate) fn notice(&self, key: &str, text: String, now_ms: i64) {
         let mut notices = lock(&self.notices);
         notices.retain(|_, (_, said_ms)| is_current(*said_ms, now_ms));
         // Bounded: an operator reads a few, not thousands.
@@ -77,8 +77,8 @@ impl Health {
         }
     }
 
-    /// A pulse that a thread of this name must beat.
-    pub fn pulse(&self, thread: &str, now_ms: i64) -> Arc<AtomicI64> {
+    /// A heartbeat that a thread of this name must beat.
+    pub(crate) fn heartbeat(&self, thread: &str, now_ms: i64) -> Arc<AtomicI64> {
         Arc::clone(
             lock(&self.ticks)
                 .entry(thread.to_owned())
@@ -87,27 +87,27 @@ impl Health {
     }
 
     /// A thread that has ended beats no more.
-    pub fn pulse_ends(&self, thread: &str) {
+    pub(crate) fn heartbeat_ends(&self, thread: &str) {
         lock(&self.ticks).remove(thread);
     }
 
     /// A group member is about to join. The process is not ready before all of them were assigned what is theirs.
-    pub fn member_joins(&self, member: &str) {
+    pub(crate) fn member_joins(&self, member: &str) {
         lock(&self.partitions).insert(member.to_owned(), Err("starting".to_owned()));
     }
 
     /// A member was assigned partitions and cannot take them yet.
-    pub fn member_waits(&self, member: &str, reason: String) {
+    pub(crate) fn member_waits(&self, member: &str, reason: String) {
         self.set_member(member, Err(format!("{member}: {reason}")));
     }
 
     /// How many partitions a member holds now.
-    pub fn set_partitions(&self, member: &str, count: usize) {
+    pub(crate) fn set_partitions(&self, member: &str, count: usize) {
         self.set_member(member, Ok(count));
     }
 
     /// A group member has left.
-    pub fn member_left(&self, member: &str) {
+    pub(crate) fn member_left(&self, member: &str) {
         lock(&self.partitions).remove(member);
     }
 
@@ -120,12 +120,12 @@ impl Health {
     }
 
     /// From now on `/readyz` says no.
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
     }
 
     /// The threads that have not gone round in time; none means alive.
-    pub fn stuck_threads(&self, now_ms: i64) -> Vec<String> {
+    pub(crate) fn stuck_threads(&self, now_ms: i64) -> Vec<String> {
         lock(&self.ticks)
             .iter()
             .filter(|(_, tick)| now_ms - tick.load(Ordering::Relaxed) > TICK_LIMIT_MS)
@@ -134,7 +134,7 @@ impl Health {
     }
 
     /// What `/readyz` answers now.
-    pub fn readiness(&self, now_ms: i64) -> Readiness {
+    pub(crate) fn readiness(&self, now_ms: i64) -> Readiness {
         let mut checks: BTreeMap<&'static str, String> = lock(&self.checks)
             .iter()
             .map(|(check, state)| {
@@ -195,10 +195,10 @@ mod tests {
     #[test]
     fn a_thread_that_does_not_go_round_for_45_seconds_is_stuck() {
         let health = health();
-        let pulse = health.pulse("detect-0", 0);
+        let heartbeat = health.heartbeat("detect-0", 0);
         assert!(health.stuck_threads(45_000).is_empty());
         assert_eq!(health.stuck_threads(45_001), ["detect-0"]);
-        pulse.store(45_000, Ordering::Relaxed);
+        heartbeat.store(45_000, Ordering::Relaxed);
         assert!(health.stuck_threads(45_001).is_empty());
     }
 

@@ -21,7 +21,7 @@ use crate::clock;
 use crate::config::{LogFormat, TelemetryConfig};
 
 /// Starts logging. `roles` is said in every JSON line. Doing it twice keeps the first.
-pub fn start(config: &TelemetryConfig, roles: &str, metrics: Option<Arc<Metrics>>) {
+pub(crate) fn start(config: &TelemetryConfig, roles: &str, metrics: Option<Arc<Metrics>>) {
     let filter: Targets = config.log.parse().unwrap_or_default();
     let json = match config.log_format {
         LogFormat::Auto => !std::io::stderr().is_terminal(),

@@ -22,9 +22,9 @@ const N: &[f64] = &[
 const L: &[f64] = &[0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 
 /// What became of a source record.
-pub const EVENT_RESULTS: [&str; 5] = ["counted", "unregistered", "rejected", "stale", "replayed"];
+pub(crate) const EVENT_RESULTS: [&str; 5] = ["counted", "unregistered", "rejected", "stale", "replayed"];
 /// Why a record could not be read.
-pub const REJECT_REASONS: [&str; 6] = [
+pub(crate) const REJECT_REASONS: [&str; 6] = [
     "not_json",
     "not_utf8",
     "missing_field",
@@ -33,9 +33,9 @@ pub const REJECT_REASONS: [&str; 6] = [
     "too_large",
 ];
 /// Consumer groups.
-pub const GROUPS: [&str; 2] = ["detect", "deliver"];
+pub(crate) const GROUPS: [&str; 2] = ["detect", "deliver"];
 /// What came of an attempt.
-pub const ATTEMPT_RESULTS: [&str; 14] = [
+pub(crate) const ATTEMPT_RESULTS: [&str; 14] = [
     "2xx",
     "3xx",
     "4xx",
@@ -52,11 +52,12 @@ pub const ATTEMPT_RESULTS: [&str; 14] = [
     "internal",
 ];
 /// Operations on Postgres.
-pub const POSTGRES_OPS: [&str; 6] = ["known", "outcomes", "config", "activity", "api_read", "api_write"];
+pub(crate) const POSTGRES_OPS: [&str; 6] =
+    ["known", "outcomes", "config", "activity", "api_read", "api_write"];
 /// What must hold for a process to be ready.
-pub const READY_CHECKS: [&str; 5] = ["postgres", "kafka", "assignment", "schema", "keys"];
+pub(crate) const READY_CHECKS: [&str; 5] = ["postgres", "kafka", "assignment", "schema", "keys"];
 /// Roles of a process.
-pub const ROLES: [&str; 4] = ["route", "detect", "deliver", "api"];
+pub(crate) const ROLES: [&str; 4] = ["route", "detect", "deliver", "api"];
 
 macro_rules! families {
     ($($(#[doc = $help:literal])+ $field:ident : $kind:ident $name:literal $([$($label:literal),*])? $({$buckets:expr})?;)*) => {
@@ -65,7 +66,7 @@ macro_rules! families {
         pub struct Metrics {
             registry: Registry,
             /// The parts that threads have in gauges they share.
-            pub shares: Shares,
+            pub(crate) shares: Shares,
             $($(#[doc = $help])+ pub $field: $kind,)*
         }
 
@@ -372,7 +373,7 @@ impl Metrics {
     }
 
     /// The text exposition format, version 0.0.4.
-    pub fn render(&self) -> Vec<u8> {
+    pub(crate) fn render(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(128 * 1024);
         if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut out) {
             tracing::error!(error = %error, "the metrics could not be rendered");

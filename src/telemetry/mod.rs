@@ -4,11 +4,11 @@
 //! label sets, every series present at zero. Not here: what any of it means to a stage.
 
 pub mod metrics;
-pub mod shares;
-pub mod health;
-pub mod logs;
-pub mod admin;
-pub mod throttle;
+pub(crate) mod shares;
+pub(crate) mod health;
+pub(crate) mod logs;
+pub(crate) mod admin;
+pub(crate) mod throttle;
 
 pub use health::Health;
 pub use metrics::Metrics;

@@ -8,7 +8,7 @@ use prometheus::{Gauge, IntGauge};
 
 /// The parts that threads told.
 #[derive(Default)]
-pub struct Shares(Mutex<BTreeMap<Series, Parts>>);
+pub(crate) struct Shares(Mutex<BTreeMap<Series, Parts>>);
 
 /// A family's name and the values of its labels.
 type Series = (String, Vec<String>);
@@ -27,7 +27,7 @@ enum Together {
 }
 
 /// A gauge that can be shared.
-pub trait Shared: Collector + Metric + Clone + Send + 'static {
+pub(crate) trait Shared: Collector + Metric + Clone + Send + 'static {
     fn show(&self, value: f64);
 }
 
@@ -45,14 +45,14 @@ impl Shared for IntGauge {
 
 /// One thread's parts. What it tells replaces what it told before; meant for once a second.
 #[derive(Debug)]
-pub struct Member<'a> {
+pub(crate) struct Member<'a> {
     shares: &'a Shares,
     name: &'a str,
 }
 
 impl Shares {
     /// The parts of the thread of this name.
-    pub fn of<'a>(&'a self, name: &'a str) -> Member<'a> {
+    pub(crate) fn of<'a>(&'a self, name: &'a str) -> Member<'a> {
         Member { shares: self, name }
     }
 
@@ -69,22 +69,22 @@ impl std::fmt::Debug for Shares {
 
 impl Member<'_> {
     /// Tells its part of a sum.
-    pub fn sum(&self, gauge: &impl Shared, value: i64) {
+    pub(crate) fn sum(&self, gauge: &impl Shared, value: i64) {
         self.tell(gauge, Together::Sum, value as f64);
     }
 
     /// Tells a value of which the largest is shown.
-    pub fn largest(&self, gauge: &impl Shared, value: f64) {
+    pub(crate) fn largest(&self, gauge: &impl Shared, value: f64) {
         self.tell(gauge, Together::Largest, value);
     }
 
     /// Tells a value of which the smallest is shown: of times, as an alert looks for the thread that is stuck.
-    pub fn smallest(&self, gauge: &impl Shared, value: f64) {
+    pub(crate) fn smallest(&self, gauge: &impl Shared, value: f64) {
         self.tell(gauge, Together::Smallest, value);
     }
 
     /// The thread ends, and has no part any more.
-    pub fn ends(&self) {
+    pub(crate) fn ends(&self) {
         for parts in self.shares.lock().values_mut() {
             if parts.of_members.remove(self.name).is_some() {
                 parts.update();

@@ -4,14 +4,14 @@ use std::time::{Duration, Instant};
 
 /// Decides whether a line is written now.
 #[derive(Debug, Default)]
-pub struct Throttle {
+pub(crate) struct Throttle {
     last: Option<Instant>,
     suppressed: u64,
 }
 
 impl Throttle {
     /// `Some(n)`: write it, and say that `n` were left out before; `None`: leave it out.
-    pub fn admit(&mut self, now: Instant) -> Option<u64> {
+    pub(crate) fn admit(&mut self, now: Instant) -> Option<u64> {
         if self
             .last
             .is_some_and(|last| now.duration_since(last) < Duration::from_secs(1))

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bellwether::clock;
-use bellwether::record::idempotency::{self, Claimed, Kept, Key};
+use bellwether::record::idempotency::{self, Claimed, Key, Retained};
 use bellwether::record::tokens::{Role, Scope};
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -256,7 +256,7 @@ async fn whoever_was_taken_over_keeps_nothing(pool: PgPool) {
         panic!("taken over")
     };
     let mut conn = pool.acquire().await.expect("connection");
-    let result = |body: &str| Kept {
+    let result = |body: &str| Retained {
         status: 201,
         location: None,
         body: body.into(),

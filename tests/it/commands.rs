@@ -15,7 +15,7 @@ use crate::support::database::Database;
 use crate::support::receiver::Receiver;
 use crate::support::{eventually, free_port, kafka, send_signal};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The binary with these variables and none that the machine happens to have.
 pub(crate) fn bellwether(arguments: &[&str], variables: &[(&str, &str)]) -> Command {
@@ -252,7 +252,7 @@ async fn listen_fails_as_it_is_told_and_verifies_what_comes() {
     .stderr(std::fs::File::create(&err).unwrap())
     .spawn()
     .unwrap();
-    let address = eventually("it says where it listens", PATIENCE, || async {
+    let address = eventually("it says where it listens", TIMEOUT, || async {
         let text = std::fs::read_to_string(&err).unwrap();
         let rest = text.strip_prefix("listening on ")?;
         Some(rest.split_once(", verifying with 1 secret")?.0.to_owned())
@@ -264,7 +264,7 @@ async fn listen_fails_as_it_is_told_and_verifies_what_comes() {
     deployment
         .publish(json!({"site_id": "a.example", "type": "goal", "name": "Signup"}))
         .await;
-    let delivered: i32 = eventually("the third attempt is taken", PATIENCE, || async {
+    let delivered: i32 = eventually("the third attempt is taken", TIMEOUT, || async {
         sqlx::query_scalar("select attempts from deliveries where status = 'delivered'")
             .fetch_optional(&deployment.database.pool)
             .await

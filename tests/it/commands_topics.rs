@@ -11,7 +11,7 @@ use crate::commands::said;
 use crate::support::app::Deployment;
 use crate::support::{eventually, kafka, unique};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 fn admin() -> AdminClient<DefaultClientContext> {
     ClientConfig::new()
@@ -96,7 +96,7 @@ async fn topics_check_names_topic_setting_and_both_values() {
     ];
     // `alter_configs` sets all of a topic's settings, so what it does not name is as the broker has it by default.
     let also = ["detector-state: cleanup.policy is `delete`, it must be `compact`"];
-    let (code, err) = eventually("the broker tells of the changes", PATIENCE, || async {
+    let (code, err) = eventually("the broker tells of the changes", TIMEOUT, || async {
         let (code, _, err) = said(deployment.run(&["topics", "check"]));
         (err.lines().count() >= wanted.len() + also.len()).then_some((code, err))
     })
@@ -144,7 +144,7 @@ async fn a_tier_that_is_no_longer_configured_has_to_have_as_many_partitions() {
     let new = NewTopic::new(&old, 3, TopicReplication::Fixed(1));
     admin().create_topics([&new], &AdminOptions::new()).await.unwrap();
     let wanted = format!("{old}: it has 3 partitions, kafka.partitions says 4");
-    eventually("the topic is known and refused", PATIENCE, || async {
+    eventually("the topic is known and refused", TIMEOUT, || async {
         let (code, _, err) = said(deployment.run(&["topics", "check"]));
         (code == 1 && err.contains(&wanted)).then_some(())
     })

@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::support::{eventually, send_signal};
 
 /// How long a line may take that must come.
-const PATIENCE: Duration = Duration::from_secs(90);
+const TIMEOUT: Duration = Duration::from_secs(90);
 
 /// A demo whose output is not a terminal.
 struct Demo {
@@ -54,7 +54,7 @@ impl Demo {
     /// The next line that holds all of `words`.
     fn line(&mut self, words: &[&str]) -> String {
         loop {
-            let Ok(line) = self.lines.recv_timeout(PATIENCE) else {
+            let Ok(line) = self.lines.recv_timeout(TIMEOUT) else {
                 panic!("no line with {words:?} in:\n{}", self.seen.join("\n"));
             };
             self.seen.push(line.clone());
@@ -66,7 +66,7 @@ impl Demo {
 
     /// Everything that was said, once it has ended.
     fn end(&mut self) -> (ExitStatus, &[String]) {
-        while let Ok(line) = self.lines.recv_timeout(PATIENCE) {
+        while let Ok(line) = self.lines.recv_timeout(TIMEOUT) {
             self.seen.push(line);
         }
         (self.child.wait().unwrap(), &self.seen)

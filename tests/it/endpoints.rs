@@ -12,7 +12,7 @@ use crate::support::eventually;
 use crate::support::kafka::{self, Raw};
 use crate::support::receiver::{Answer, Receiver};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 const SITE: &str = "example.com";
 
 async fn goal(deployment: &Deployment, name: &str) {
@@ -26,7 +26,7 @@ type Row = (String, i32, Option<String>);
 
 async fn delivery_is(deployment: &Deployment, goal: &str, wanted: (&str, i32, Option<&str>)) {
     let wanted: Row = (wanted.0.to_owned(), wanted.1, wanted.2.map(str::to_owned));
-    eventually(&format!("{goal} is {wanted:?}"), PATIENCE, || async {
+    eventually(&format!("{goal} is {wanted:?}"), TIMEOUT, || async {
         let rows: Vec<Row> = sqlx::query_as(
             "select status, attempts, failure_reason from deliveries
              where convert_from(payload, 'utf8')::json -> 'data' ->> 'goal_name' = $1",
@@ -68,7 +68,7 @@ async fn an_endpoint_that_is_gone_disables_its_webhook_for_good_and_at_once() {
     deployment.registry_is_read(&process).await;
     goal(&deployment, "first").await;
     delivery_is(&deployment, "first", ("failed", 1, Some("gone"))).await;
-    let disabled = eventually("the webhook is disabled", PATIENCE, || async {
+    let disabled = eventually("the webhook is disabled", TIMEOUT, || async {
         let answer = webhook(&deployment, &process, &id).await;
         (answer["health"]["state"] == "disabled").then_some(answer)
     })
@@ -85,7 +85,7 @@ async fn an_endpoint_that_is_gone_disables_its_webhook_for_good_and_at_once() {
     for name in ["second", "third", "fourth"] {
         goal(&deployment, name).await;
     }
-    let missed = eventually("all are in its history", PATIENCE, || async {
+    let missed = eventually("all are in its history", TIMEOUT, || async {
         let all = history(&deployment, &process, &id).await;
         (all.len() == 4).then_some(all)
     })
@@ -324,7 +324,7 @@ async fn a_name_that_resolves_to_a_private_address_is_refused_when_it_is_called(
     deployment.goal_webhook(&process, SITE, &url).await;
     deployment.registry_is_read(&process).await;
     goal(&deployment, "first").await;
-    eventually("an attempt is refused", PATIENCE, || async {
+    eventually("an attempt is refused", TIMEOUT, || async {
         let rows: Vec<(String, String)> = sqlx::query_as("select result, fault from delivery_attempts")
             .fetch_all(&deployment.database.pool)
             .await

@@ -12,7 +12,7 @@ use crate::support::app::{Deployment, Process};
 use crate::support::eventually;
 use crate::support::receiver::{Answer, Receiver};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 const SITES: u32 = 8;
 
 /// Sites on all partitions, and endpoints that take their time.
@@ -47,7 +47,7 @@ async fn publish(deployment: &Deployment, published: &AtomicU32, stop: &AtomicBo
 /// Waits until a process holds so many partitions of the deliver group.
 async fn holds(process: &Process, partitions: f64) {
     let series = "bellwether_consumer_partitions{group=\"deliver\"}";
-    eventually(&format!("it holds {partitions} partitions"), PATIENCE, || async {
+    eventually(&format!("it holds {partitions} partitions"), TIMEOUT, || async {
         (process.try_metric(series).await? == partitions).then_some(())
     })
     .await;
@@ -56,7 +56,7 @@ async fn holds(process: &Process, partitions: f64) {
 /// Waits until so many requests of the slowest endpoints have begun and not ended since `begun`.
 async fn under_load(published: &AtomicU32, receiver: &Receiver) {
     let (goals, requests) = (published.load(Ordering::SeqCst) + 20, receiver.all().len() + 40);
-    eventually("requests are under way", PATIENCE, || async {
+    eventually("requests are under way", TIMEOUT, || async {
         (published.load(Ordering::SeqCst) >= goals && receiver.all().len() >= requests).then_some(())
     })
     .await;
@@ -65,7 +65,7 @@ async fn under_load(published: &AtomicU32, receiver: &Receiver) {
 async fn all_delivered(deployment: &Deployment, goals: u32) {
     eventually(
         &format!("{goals} goals are delivered to three webhooks each"),
-        PATIENCE,
+        TIMEOUT,
         || async {
             let (ended,): (i64,) =
                 sqlx::query_as("select count(*) from deliveries where status = 'delivered'")
@@ -106,7 +106,7 @@ async fn processes_that_join_and_go_on_purpose_under_load_repeat_nothing_and_los
         under_load(&published, &receiver).await;
         // One goes: the other has all, at once and while what was under way still is.
         first.terminate();
-        let (status, answer) = eventually("readyz says that it stops", PATIENCE, || async {
+        let (status, answer) = eventually("readyz says that it stops", TIMEOUT, || async {
             first
                 .readyz()
                 .await
@@ -116,13 +116,13 @@ async fn processes_that_join_and_go_on_purpose_under_load_repeat_nothing_and_los
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(answer["checks"]["stopping"], "the process is stopping");
         holds(&second, 4.0).await;
-        assert!(first.ended(PATIENCE).await.success());
+        assert!(first.ended(TIMEOUT).await.success());
         under_load(&published, &receiver).await;
         // The last one goes and another comes.
         second.terminate();
         let third = deployment.serve(&[]).await;
         holds(&third, 4.0).await;
-        assert!(second.ended(PATIENCE).await.success());
+        assert!(second.ended(TIMEOUT).await.success());
         under_load(&published, &receiver).await;
         stop.store(true, Ordering::SeqCst);
         third
@@ -130,7 +130,7 @@ async fn processes_that_join_and_go_on_purpose_under_load_repeat_nothing_and_los
     let (mut last, ()) = tokio::join!(changing, publish(&deployment, &published, &stop));
     all_delivered(&deployment, published.load(Ordering::SeqCst)).await;
     last.terminate();
-    assert!(last.ended(PATIENCE).await.success());
+    assert!(last.ended(TIMEOUT).await.success());
     assert_eq!(repeated(&receiver), HashMap::new());
     let (attempts, flagged): (i64, i64) =
         sqlx::query_as("select count(*), count(*) filter (where possible_repeat) from delivery_attempts")
@@ -190,7 +190,7 @@ impl End {
         match self {
             Self::Planned => {
                 process.terminate();
-                assert!(process.ended(PATIENCE).await.success());
+                assert!(process.ended(TIMEOUT).await.success());
             }
             Self::Killed => process.kill(),
         }
@@ -207,7 +207,7 @@ async fn visitors(deployment: &Deployment, names: std::ops::Range<u32>) {
 
 /// Waits until a process has counted so many visitors.
 async fn counted(process: &Process, visitors: u32) {
-    eventually(&format!("{visitors} visitors are counted"), PATIENCE, || async {
+    eventually(&format!("{visitors} visitors are counted"), TIMEOUT, || async {
         (process.try_metric("bellwether_visitors").await? == f64::from(visitors)).then_some(())
     })
     .await;
@@ -272,7 +272,7 @@ async fn a_spike_outlives_a_process(end: End) {
         .await;
     receiver.wait_for("goal", 1).await;
     process.terminate();
-    assert!(process.ended(PATIENCE).await.success());
+    assert!(process.ended(TIMEOUT).await.success());
     let (notifications,): (i64,) = sqlx::query_as(
         "select count(distinct notification_id) from deliveries where event_type = 'visitor_spike'",
     )
@@ -325,7 +325,7 @@ async fn windows_and_episodes_move_to_another_process_and_back() {
     let counted = async |processes: &[&Process], visitors: u32| {
         eventually(
             &format!("{visitors} visitors a site are counted"),
-            PATIENCE,
+            TIMEOUT,
             || async {
                 let mut sum = 0.0;
                 for process in processes {
@@ -350,6 +350,6 @@ async fn windows_and_episodes_move_to_another_process_and_back() {
         let received = receiver.wait_for(&format!("spike-{site}"), 1).await;
         assert_eq!(received[0].json()["data"]["current_visitors"], 9);
     }
-    assert!(second.ended(PATIENCE).await.success());
+    assert!(second.ended(TIMEOUT).await.success());
     assert_eq!(receiver.all().len(), SITES as usize);
 }

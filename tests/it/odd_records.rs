@@ -13,7 +13,7 @@ use crate::support::eventually;
 use crate::support::kafka::{self, Raw};
 use crate::support::receiver::Receiver;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 const SITE: &str = "example.com";
 
 struct Stage {
@@ -55,7 +55,7 @@ impl Stage {
 
     async fn dead_letters(&self, count: usize) -> Vec<rdkafka::message::OwnedMessage> {
         let topic = self.deployment.topic("dead-letter");
-        eventually(&format!("{count} dead letters"), PATIENCE, || async {
+        eventually(&format!("{count} dead letters"), TIMEOUT, || async {
             let all = kafka::read_all(&topic);
             (all.len() == count).then_some(all)
         })
@@ -180,7 +180,7 @@ fn publish_with_odd_header(record: Raw) {
         );
         assert_eq!(error, sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR);
     }
-    producer.flush(PATIENCE).unwrap();
+    producer.flush(TIMEOUT).unwrap();
 }
 
 #[tokio::test]
@@ -213,7 +213,7 @@ async fn a_record_of_a_newer_version_is_held_back_and_what_follows_it_too() {
         .process
         .metric_is("bellwether_consumer_partitions{group=\"deliver\"}", 2.0)
         .await;
-    eventually("one of the two holds it", PATIENCE, || async {
+    eventually("one of the two holds it", TIMEOUT, || async {
         let both = other.try_metric(&held).await.unwrap_or(0.0) + stage.process.metric(&held).await;
         (both == 1.0).then_some(())
     })
@@ -223,7 +223,7 @@ async fn a_record_of_a_newer_version_is_held_back_and_what_follows_it_too() {
         stage.deployment.serve(&[]).await,
     ] {
         process.terminate();
-        assert!(process.ended(PATIENCE).await.success());
+        assert!(process.ended(TIMEOUT).await.success());
     }
     stage.process.metric_is(&held, 1.0).await;
     assert_eq!(stage.receiver.received("hook").len(), 2);
@@ -303,7 +303,7 @@ async fn what_is_too_old_is_failed_unsent_as_expired() {
     stage.lag_is(0.0).await;
     // The endpoint has done nothing. What is known of its health is written at the end at the latest.
     stage.process.terminate();
-    assert!(stage.process.ended(PATIENCE).await.success());
+    assert!(stage.process.ended(TIMEOUT).await.success());
     let failures: i32 = sqlx::query_scalar("select consecutive_failures from webhooks")
         .fetch_one(&stage.deployment.database.pool)
         .await
@@ -318,7 +318,7 @@ async fn what_was_removed_before_it_was_read_is_counted() {
     stage.receiver.wait_for("hook", 1).await;
     stage.lag_is(0.0).await;
     stage.process.terminate();
-    assert!(stage.process.ended(PATIENCE).await.success());
+    assert!(stage.process.ended(TIMEOUT).await.success());
     for _ in 0..3 {
         stage.publish(stage.record()).await;
     }

@@ -13,7 +13,7 @@ use crate::support::app::{Deployment, KEY};
 use crate::support::database::Database;
 use crate::support::{eventually, free_port, http, kafka, unique};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 #[tokio::test]
 async fn a_start_without_its_topics_names_the_command_that_makes_them() {
@@ -42,7 +42,7 @@ async fn a_start_with_a_missing_or_a_wrong_encryption_key_is_refused() {
     // Whoever starts first writes with the first key.
     let mut process = deployment.serve(&[]).await;
     process.terminate();
-    assert!(process.ended(PATIENCE).await.success());
+    assert!(process.ended(TIMEOUT).await.success());
     let other = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
     for (keys, words) in [
         ("[]".to_owned(), "keys generate"),
@@ -115,7 +115,7 @@ async fn a_process_without_a_partition_is_ready_and_a_standby() {
     for _ in 0..5 {
         processes.push(deployment.serve(&["--roles", "deliver"]).await);
     }
-    eventually("one of five has none of four partitions", PATIENCE, || async {
+    eventually("one of five has none of four partitions", TIMEOUT, || async {
         let mut standby = 0;
         for process in &processes {
             let (status, answer) = process.readyz().await?;
@@ -275,7 +275,7 @@ async fn a_source_record_that_cannot_be_read_is_rejected_with_its_reason_and_the
         process.metric_is(&series, 1.0).await;
     }
     let topic = deployment.topic("rejected");
-    let rejected = eventually("they are on the rejected topic", PATIENCE, || async {
+    let rejected = eventually("they are on the rejected topic", TIMEOUT, || async {
         let all = kafka::read_all(&topic);
         (all.len() == bad.len()).then_some(all)
     })
@@ -327,7 +327,7 @@ async fn a_source_that_is_not_keyed_by_site_is_reported_with_topic_key_and_remed
         .await;
     }
     receiver.wait_for("hook", 8).await;
-    let notice = eventually("readyz says so", PATIENCE, || async {
+    let notice = eventually("readyz says so", TIMEOUT, || async {
         let (status, answer) = process.readyz().await?;
         assert_eq!(status, StatusCode::OK, "it goes on all the same");
         Some(answer["notices"][0].as_str()?.to_owned())
@@ -360,7 +360,7 @@ async fn a_detector_that_cannot_take_its_partitions_is_not_ready_and_says_why() 
         kafka::publish(&deployment.producer, &states, "example.com", value).await;
     }
     let process = deployment.spawn(&["--roles", "detect"]);
-    let reason = eventually("readyz says why", PATIENCE, || async {
+    let reason = eventually("readyz says why", TIMEOUT, || async {
         let (_, answer) = process.readyz().await?;
         let assignment = answer["checks"]["assignment"].as_str()?.to_owned();
         (assignment != "starting").then_some(assignment)

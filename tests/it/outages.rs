@@ -12,7 +12,7 @@ use crate::support::faults::Wire;
 use crate::support::kafka::Raw;
 use crate::support::receiver::{Answer, Receiver};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What an outage looks like from the service.
 #[derive(Debug, Clone, Copy)]
@@ -34,7 +34,7 @@ impl Outage {
 
 /// Waits until so many deliveries have a status.
 async fn recorded(deployment: &Deployment, status: &str, count: i64) {
-    eventually(&format!("{count} deliveries are {status}"), PATIENCE, || async {
+    eventually(&format!("{count} deliveries are {status}"), TIMEOUT, || async {
         let (found,): (i64,) = sqlx::query_as("select count(*) from deliveries where status = $1")
             .bind(status)
             .fetch_one(&deployment.database.pool)
@@ -55,7 +55,7 @@ async fn publish_goals(deployment: &Deployment, site: &str, names: std::ops::Ran
 
 /// Waits until `/readyz` says no because of `check`, and returns the reason.
 async fn unready(process: &Process, check: &str) -> String {
-    eventually(&format!("{check} makes it unready"), PATIENCE, || async {
+    eventually(&format!("{check} makes it unready"), TIMEOUT, || async {
         let (status, answer) = process.readyz().await?;
         let reason = answer["checks"][check].as_str()?.to_owned();
         (status == StatusCode::SERVICE_UNAVAILABLE && reason != "ok").then_some(reason)
@@ -99,7 +99,7 @@ async fn postgres_goes_away_and_comes_back(outage: Outage) {
     // The new ones have been read, and asked about in vain.
     let known = "bellwether_postgres_errors_total{kind=\"timeout\",op=\"known\"}";
     let known_too = "bellwether_postgres_errors_total{kind=\"connection\",op=\"known\"}";
-    eventually("what is known of the new ones was asked", PATIENCE, || async {
+    eventually("what is known of the new ones was asked", TIMEOUT, || async {
         let errors = process.metric(known).await + process.metric(known_too).await;
         (errors > 0.0).then_some(())
     })
@@ -114,7 +114,7 @@ async fn postgres_goes_away_and_comes_back(outage: Outage) {
     process.ready().await;
     nothing_was_repeated(&receiver);
     process.terminate();
-    assert!(process.ended(PATIENCE).await.success());
+    assert!(process.ended(TIMEOUT).await.success());
 }
 
 async fn deployment_is_alive(process: &Process) -> bool {
@@ -166,7 +166,7 @@ async fn kafka_goes_away_and_comes_back(outage: Outage) {
     process.ready().await;
     nothing_was_repeated(&receiver);
     process.terminate();
-    assert!(process.ended(PATIENCE).await.success());
+    assert!(process.ended(TIMEOUT).await.success());
 }
 
 #[tokio::test]
@@ -202,7 +202,7 @@ async fn told_to_stop_while_kafka_is_away_the_process_ends_in_order() {
         recorded(&deployment, "delivered", 1).await;
         outage.begin(&wire);
         process.terminate();
-        let status = process.ended(PATIENCE).await;
+        let status = process.ended(TIMEOUT).await;
         assert!(status.success(), "{outage:?}: {status}");
     }
 }
@@ -224,7 +224,7 @@ async fn what_a_process_could_not_record_before_its_end_is_sent_again_and_flagge
     receiver.wait_for("hook", 1).await;
     wire.cut();
     process.terminate();
-    let status = process.ended(PATIENCE).await;
+    let status = process.ended(TIMEOUT).await;
     assert_eq!(status.code(), Some(1));
     assert!(process.log_text().contains("not everything could be written"));
 
@@ -267,7 +267,7 @@ async fn what_is_read_from_the_tiers_while_postgres_is_away_is_bounded() {
     let most = 4 * 2_000 + 4 * 64 + 1_024 + 1_024 + 256;
     let open = "bellwether_open_offsets{group=\"deliver\"}";
     // All are on the topic by now. (The lag would not say so: its end is that of the last fetch, and nothing more is fetched.)
-    eventually("the bound is reached", PATIENCE, || async {
+    eventually("the bound is reached", TIMEOUT, || async {
         (process.metric(open).await >= 4.0 * 2_000.0).then_some(())
     })
     .await;
@@ -276,7 +276,7 @@ async fn what_is_read_from_the_tiers_while_postgres_is_away_is_bounded() {
         let polled = process
             .metric("bellwether_thread_busy_seconds_total{role=\"deliver\"}")
             .await;
-        eventually("the thread goes round", PATIENCE, || async {
+        eventually("the thread goes round", TIMEOUT, || async {
             let busy = process
                 .metric("bellwether_thread_busy_seconds_total{role=\"deliver\"}")
                 .await;

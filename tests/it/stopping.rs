@@ -10,7 +10,7 @@ use crate::support::app::Deployment;
 use crate::support::eventually;
 use crate::support::receiver::{Answer, Receiver};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 #[tokio::test]
 async fn readyz_says_no_at_once_while_the_api_answers_for_five_seconds_and_the_exit_code_is_0() {
@@ -36,7 +36,7 @@ async fn readyz_says_no_at_once_while_the_api_answers_for_five_seconds_and_the_e
         answered += 1;
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    assert!(process.ended(PATIENCE).await.success());
+    assert!(process.ended(TIMEOUT).await.success());
     let took = told.elapsed();
     assert!(
         took >= Duration::from_secs(5) && took < Duration::from_secs(20),
@@ -64,7 +64,7 @@ async fn what_is_under_way_ends_and_is_recorded_before_the_process_does() {
         .await;
     receiver.wait_for("slow", 1).await;
     process.terminate();
-    assert!(process.ended(PATIENCE).await.success());
+    assert!(process.ended(TIMEOUT).await.success());
     let recorded: (String, i32) = sqlx::query_as("select status, attempts from deliveries")
         .fetch_one(&deployment.database.pool)
         .await
@@ -80,7 +80,7 @@ async fn a_start_that_waits_for_kafka_stops_when_it_is_told_to() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     deployment.set("kafka.brokers", &silent.local_addr().unwrap().to_string());
     let mut process = deployment.spawn(&[]);
-    eventually("all but Kafka is there", PATIENCE, || async {
+    eventually("all but Kafka is there", TIMEOUT, || async {
         let (_, answer) = process.readyz().await?;
         (answer["checks"]["keys"] == "ok").then_some(())
     })
@@ -89,7 +89,7 @@ async fn a_start_that_waits_for_kafka_stops_when_it_is_told_to() {
     tokio::time::sleep(Duration::from_millis(500)).await;
     process.terminate();
     let told = Instant::now();
-    assert!(process.ended(PATIENCE).await.success(), "{}", process.log_text());
+    assert!(process.ended(TIMEOUT).await.success(), "{}", process.log_text());
     let took = told.elapsed();
     assert!(took < Duration::from_secs(5), "{took:?}");
 }

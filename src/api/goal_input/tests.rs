@@ -88,7 +88,7 @@ fn limits_of_fields() {
             "too_long",
         ),
         ("path", json!("/"), json!(5), "wrong_type"),
-        ("kind", json!("page"), json!("funnel"), "unknown"),
+        ("kind", json!("page"), json!("batch_reader"), "unknown"),
         (
             "props",
             json!({"a": "1", "b": "", "c": "3"}),

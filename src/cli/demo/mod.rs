@@ -26,14 +26,14 @@ use tokio_util::sync::CancellationToken;
 
 use self::postgres::{PrivatePostgres, Programs};
 use self::receiver::{Arrival, Receiver};
-use self::screen::{Screen, Standing, Tally};
+use self::screen::{Lag, Screen, Tally};
 use crate::app::{self, Host, Roles};
 use crate::clock;
 use crate::config::Config;
-use crate::kafka::context::Voice;
+use crate::kafka::client::ClientEvents;
 use crate::kafka::embedded::EmbeddedKafka;
 use crate::kafka::topics::plan;
-use crate::record::pool::Trust;
+use crate::record::pool::ConnectionEpoch;
 use crate::tasks::Tasks;
 use crate::telemetry::metrics::{Labels, Metrics};
 
@@ -115,14 +115,14 @@ async fn with_database(
         return Ok(None);
     }
     screen.say("  starting Kafka, embedded …");
-    let voice = Voice::new(Arc::new(Metrics::new(&Labels::default())));
-    let kafka = EmbeddedKafka::start(voice.clone()).context("starting the embedded Kafka")?;
+    let client_events = ClientEvents::new(Arc::new(Metrics::new(&Labels::default())));
+    let kafka = EmbeddedKafka::start(client_events.clone()).context("starting the embedded Kafka")?;
     let (api, admin, receiver) = (listen(API_PORT)?, listen(ADMIN_PORT)?, listen(0)?);
     let config = setup::config(database, &kafka, api.local_addr()?, admin.local_addr()?);
     kafka
         .create(&plan(&config, &app::schedules(&config)?.tier_names()))
         .context("making the topics")?;
-    let pool = app::open_pool(&config, &Trust::default())?;
+    let pool = app::open_pool(&config, &ConnectionEpoch::default())?;
     postgres::wait_until_ready(database, &pool).await?;
     screen.say("  starting Bellwether …");
 
@@ -132,7 +132,7 @@ async fn with_database(
         receiver_address: receiver.local_addr()?,
         config,
         pool,
-        voice,
+        client_events,
         folder: database.folder().to_owned(),
         stop: stop.clone(),
     };
@@ -189,7 +189,7 @@ async fn with_database(
 struct Demo {
     config: Config,
     pool: PgPool,
-    voice: Voice,
+    client_events: ClientEvents,
     folder: PathBuf,
     receiver: Arc<Receiver>,
     receiver_address: SocketAddr,
@@ -215,7 +215,7 @@ impl Demo {
         let (standings, mut standing) = watch::channel(None);
         let mut flow = stream::Stream::new(
             &self.config,
-            self.voice.clone(),
+            self.client_events.clone(),
             args.seed,
             args.speed,
             clock::now(),
@@ -242,7 +242,7 @@ impl Demo {
                     anyhow::bail!("the traffic ended by itself");
                 }
                 Ok(()) = standing.changed() => {
-                    let now: Option<Standing> = *standing.borrow_and_update();
+                    let now: Option<Lag> = *standing.borrow_and_update();
                     if let Some(now) = now {
                         looks += 1;
                         let say = looks.is_multiple_of(STANDING_EVERY * stream::LOOKS_PER_SECOND);

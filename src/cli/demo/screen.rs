@@ -19,7 +19,7 @@ const LEVELS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█
 
 /// How things stand.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Standing {
+pub(super) struct Lag {
     /// Milliseconds since the Unix epoch, by the sites' clock.
     pub(super) now_ms: i64,
     /// Current visitors of each site.
@@ -156,7 +156,7 @@ impl Screen {
     }
 
     /// How things stand: drawn on a terminal; elsewhere said, when `say` it.
-    pub(super) fn stand(&mut self, standing: &Standing, tally: &Tally, speed: f64, say: bool) {
+    pub(super) fn stand(&mut self, standing: &Lag, tally: &Tally, speed: f64, say: bool) {
         let colours = self.colours;
         let Some(live) = &mut self.live else {
             if say {
@@ -252,7 +252,7 @@ fn happened(arrival: &Arrival) -> String {
 }
 
 /// `08:15:00  now    shop.example 62 of 150, …  118 events/s`
-fn standing_line(standing: &Standing) -> String {
+fn standing_line(standing: &Lag) -> String {
     let sites: Vec<String> = SITES
         .iter()
         .zip(standing.visitors)

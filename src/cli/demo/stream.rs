@@ -8,12 +8,12 @@ use chrono::{DateTime, Days, NaiveTime, Utc};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::screen::Standing;
+use super::screen::Lag;
 use super::sites::SITES;
 use super::traffic::{Published, Traffic};
 use crate::clock;
 use crate::config::Config;
-use crate::kafka::context::Voice;
+use crate::kafka::client::ClientEvents;
 use crate::kafka::producer::{Outgoing, Publisher};
 
 /// What has come due is published so often: few batches, since the embedded broker walks through all it holds at every fetch.
@@ -52,7 +52,7 @@ impl Stream {
     /// Traffic for the first source, beginning at eight in the morning of the day before `now`.
     pub(super) fn new(
         config: &Config,
-        voice: Voice,
+        client_events: ClientEvents,
         seed: u64,
         speed: f64,
         now: DateTime<Utc>,
@@ -61,7 +61,7 @@ impl Stream {
         let source = config.sources.0.first().context("no source is configured")?;
         Ok(Self {
             traffic: Traffic::new(seed, start_ms, speed),
-            publisher: Publisher::new(&config.kafka, voice).context("starting the producer")?,
+            publisher: Publisher::new(&config.kafka, client_events).context("starting the producer")?,
             topic: source.topic.clone(),
             speed,
             now_ms: start_ms,
@@ -73,7 +73,7 @@ impl Stream {
     /// Publishes until told to stop, and tells how things stand.
     pub(super) async fn run(
         &mut self,
-        standings: watch::Sender<Option<Standing>>,
+        standings: watch::Sender<Option<Lag>>,
         stop: CancellationToken,
     ) -> anyhow::Result<()> {
         let mut before = clock::monotonic();
@@ -91,7 +91,7 @@ impl Stream {
             if now.duration_since(looked) >= Duration::from_secs(1) / LOOKS_PER_SECOND {
                 looked = now;
                 let (now_ms, crowds) = (self.now_ms, &mut self.crowds);
-                let standing = Standing {
+                let standing = Lag {
                     now_ms,
                     visitors: std::array::from_fn(|place| crowds[place].visitors(now_ms)),
                     events_per_second: rate.per_second(self.published, now),

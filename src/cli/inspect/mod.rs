@@ -23,7 +23,7 @@ use super::print;
 use crate::app;
 use crate::clock;
 use crate::config::{Clock, Config, Source, SourceFormat};
-use crate::detect::time::SourceClock;
+use crate::detect::engine::event_time::SourceClock;
 use crate::ingest::formats::Format;
 use crate::record::{known, pool};
 use crate::telemetry::logs;
@@ -124,7 +124,7 @@ async fn known_sites(config: &Config, samples: &[(Source, bool, Sample)]) -> Res
         let mut connection = PgConnection::connect_with(&options).await?;
         known::sites(&mut connection, &ids).await
     };
-    match tokio::time::timeout(POSTGRES_PATIENCE, asked).await {
+    match tokio::time::timeout(POSTGRES_TIMEOUT, asked).await {
         Ok(Ok(sites)) => Ok(Sites::new(sites)),
         Ok(Err(error))
             if error
@@ -139,7 +139,7 @@ async fn known_sites(config: &Config, samples: &[(Source, bool, Sample)]) -> Res
 }
 
 /// How long Postgres may take.
-const POSTGRES_PATIENCE: Duration = Duration::from_secs(5);
+const POSTGRES_TIMEOUT: Duration = Duration::from_secs(5);
 /// `undefined_table`, from PostgreSQL's list of error codes.
 const NO_SUCH_TABLE: &str = "42P01";
 

@@ -15,7 +15,7 @@ use crate::config::KafkaConfig;
 use crate::kafka::settings;
 
 /// How long a broker may take to answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 /// How long reading may go on without a record.
 const SILENCE: Duration = Duration::from_secs(10);
 /// Most bytes of records that are kept.
@@ -110,7 +110,7 @@ impl ConsumerContext for Ear {}
 /// Looks at `topic` and reads the last `last` records of each partition. Blocks.
 pub(super) fn take(config: &KafkaConfig, topic: &str, last: u32) -> anyhow::Result<Sample> {
     let reader: BaseConsumer<Ear> = settings::reader(config).create_with_context(Ear::default())?;
-    let metadata = reader.fetch_metadata(None, PATIENCE).map_err(|error| {
+    let metadata = reader.fetch_metadata(None, TIMEOUT).map_err(|error| {
         // What it complained of waits to be heard.
         for _ in 0..50 {
             drop(reader.poll(Duration::from_millis(1)));
@@ -156,7 +156,7 @@ pub(super) fn take(config: &KafkaConfig, topic: &str, last: u32) -> anyhow::Resu
 
 /// A topic that may not be seen is left out of the list of all: asked for by name the brokers say so.
 fn forbidden(reader: &BaseConsumer<Ear>, topic: &str) -> anyhow::Result<()> {
-    let asked = reader.fetch_metadata(Some(topic), PATIENCE)?;
+    let asked = reader.fetch_metadata(Some(topic), TIMEOUT)?;
     let error = asked
         .topics()
         .first()
@@ -175,9 +175,9 @@ fn forbidden(reader: &BaseConsumer<Ear>, topic: &str) -> anyhow::Result<()> {
     reason = "the last stable offset is what is wanted, beside the high watermark"
 )]
 fn ends(consumer: &BaseConsumer<Ear>, topic: &str, partition: i32) -> anyhow::Result<(i64, i64)> {
-    let deadline = clock::monotonic() + PATIENCE;
+    let deadline = clock::monotonic() + TIMEOUT;
     loop {
-        match consumer.fetch_watermarks(topic, partition, PATIENCE) {
+        match consumer.fetch_watermarks(topic, partition, TIMEOUT) {
             Ok(ends) => return Ok(ends),
             Err(error) if has_no_leader(&error) && clock::monotonic() < deadline => {
                 std::thread::sleep(Duration::from_millis(200));
@@ -282,7 +282,7 @@ fn group(config: &KafkaConfig, topic: &str, partitions: &[i32]) -> Group {
         for partition in partitions {
             list.add_partition(topic, *partition);
         }
-        let found = asker.committed_offsets(list, PATIENCE)?;
+        let found = asker.committed_offsets(list, TIMEOUT)?;
         let committed = partitions
             .iter()
             .map(
@@ -292,7 +292,7 @@ fn group(config: &KafkaConfig, topic: &str, partitions: &[i32]) -> Group {
                 },
             )
             .collect();
-        let groups = asker.fetch_group_list(Some(&name), PATIENCE);
+        let groups = asker.fetch_group_list(Some(&name), TIMEOUT);
         let members = groups.ok().map(|list| {
             let own = list.groups().iter().find(|group| group.name() == name);
             own.map_or(0, |group| group.members().len())

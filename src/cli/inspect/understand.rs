@@ -7,9 +7,9 @@ use std::sync::Arc;
 use serde::{Serialize, Serializer};
 
 use super::sample::RawRecord;
-use crate::detect::goals::GoalIndex;
+use crate::detect::engine::event_time::{SourceClock, event_time};
 use crate::detect::redact::redact;
-use crate::detect::time::{SourceClock, event_time};
+use crate::detect::site::goals::GoalIndex;
 use crate::domain::event::{Event, EventKind};
 use crate::domain::trigger::NameFilter;
 use crate::ingest::formats::{self, Format};

@@ -1,9 +1,9 @@
 use super::*;
-use crate::deliver::address::AddressRules;
-use crate::deliver::attempt::AttemptResult;
-use crate::deliver::client::{ClientOptions, WebhookClient};
+use crate::deliver::http::client::{ClientOptions, WebhookClient};
 use crate::deliver::request::WebhookRequest;
 use crate::deliver::request::tests::{facts, webhook};
+use crate::domain::address::AddressRules;
+use crate::domain::attempt::AttemptResult;
 
 #[derive(clap::Parser)]
 struct Cli {

@@ -6,7 +6,7 @@ use rdkafka::message::BorrowedMessage;
 
 use crate::clock;
 use crate::dispatch::record::{DeliveryRecord, Unreadable, header};
-use crate::kafka::native;
+use crate::kafka::batch_reader;
 use crate::kafka::producer::RawHeader;
 
 /// A record taken out of librdkafka's memory.
@@ -38,7 +38,7 @@ impl Original {
         Self {
             key: message.key().map(<[u8]>::to_vec),
             body: message.payload().map(Bytes::copy_from_slice),
-            headers: native::headers(message)
+            headers: batch_reader::headers(message)
                 .into_iter()
                 .map(|(name, value)| {
                     let name = String::from_utf8_lossy(name).into_owned();
@@ -51,7 +51,7 @@ impl Original {
 
 fn decode(message: &BorrowedMessage<'_>) -> Result<DeliveryRecord, Unreadable> {
     // A header whose name is no text is none of ours.
-    let headers = native::headers(message)
+    let headers = batch_reader::headers(message)
         .into_iter()
         .filter_map(|(name, value)| Some((std::str::from_utf8(name).ok()?, value)));
     let record = DeliveryRecord::decode(

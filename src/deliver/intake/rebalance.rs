@@ -8,17 +8,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context as _;
 
-use super::{COMMIT_PATIENCE, Intake, KEEP, Kept, Note, PATIENCE, Partition, Position};
+use super::{COMMIT_TIMEOUT, Intake, KEEP, Note, Partition, Position, Retained, TIMEOUT};
 use crate::clock;
 use crate::dispatch::offsets::{Epoch, OffsetTracker};
-use crate::dispatch::tiers::ReadAhead;
+use crate::dispatch::read_ahead::ReadAhead;
 use crate::kafka::member::{TopicPartition, partition_numbers};
 
 impl Intake {
     pub(super) fn assigned(&mut self, list: &[TopicPartition]) -> anyhow::Result<()> {
         let committed = self
             .member
-            .committed(list, PATIENCE)
+            .committed(list, TIMEOUT)
             .context("reading the committed offsets of the deliver group")?;
         let mut starts = Vec::with_capacity(list.len());
         for (at, committed) in list.iter().zip(&committed) {
@@ -26,7 +26,7 @@ impl Intake {
                 Some(offset) => offset,
                 None => {
                     self.member
-                        .watermarks(*at, PATIENCE)
+                        .watermarks(*at, TIMEOUT)
                         .context("reading the beginning of a partition")?
                         .0
                 }
@@ -85,7 +85,7 @@ impl Intake {
             .add(owned as i64);
         // Before anything is sent the commit's note says that we are at work, should we die before the next one.
         let commits = self.commits(true, false);
-        self.member.commit_and_wait(&commits, COMMIT_PATIENCE);
+        self.member.commit_and_wait(&commits, COMMIT_TIMEOUT);
         Ok(())
     }
 
@@ -108,10 +108,10 @@ impl Intake {
         let owned = partition_numbers(self.partitions.keys()).len();
         self.assignment.revoke();
         if !lost && !self.partitions.is_empty() {
-            let handed_over = self.links.under_way.claim(&self.links.runtime);
+            let handed_over = self.links.in_flight.claim(&self.links.runtime);
             self.take_completions();
             let commits = self.commits(true, handed_over);
-            self.member.commit_and_wait(&commits, COMMIT_PATIENCE);
+            self.member.commit_and_wait(&commits, COMMIT_TIMEOUT);
         }
         self.outbox.clear();
         self.read_ahead = ReadAhead::new();
@@ -127,7 +127,7 @@ impl Intake {
                     .dec();
             }
             let tracker = partition.tracker;
-            self.kept.insert(at, Kept { tracker, until });
+            self.kept.insert(at, Retained { tracker, until });
         }
         self.links
             .metrics

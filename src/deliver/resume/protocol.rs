@@ -4,9 +4,9 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::deliver::attempt::AttemptResult;
 use crate::deliver::outcome::{Ended, Next, next};
 use crate::dispatch::schedule::{RetrySchedule, Tiers};
+use crate::domain::attempt::AttemptResult;
 
 /// How long a request may take, in milliseconds.
 const DEADLINE_MS: i64 = 30_000;

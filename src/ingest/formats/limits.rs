@@ -5,9 +5,9 @@ use std::borrow::Cow;
 use memchr::memchr2;
 
 use super::loose::Loose;
+use crate::domain::reject::RejectReason;
 use crate::domain::site::{InvalidSiteId, check_site_id};
 use crate::domain::texts::has_control;
-use crate::ingest::reject::RejectReason;
 
 /// Longest event name, in characters (Unicode scalar values, as in every limit but the site id's).
 pub(super) const MAX_NAME_CHARS: usize = 120;

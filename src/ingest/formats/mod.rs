@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::domain::event::Event;
-use crate::ingest::reject::{Reject, RejectReason};
+use crate::domain::reject::{Reject, RejectReason};
 
 /// The limits of an event's fields, the same for every format.
 mod limits;
@@ -12,13 +12,13 @@ mod loose;
 /// The JSON that nearly every producer writes.
 mod scan;
 /// The native format.
-pub mod native;
+pub(crate) mod native;
 mod quotes;
 /// Points in time as producers write them.
 mod time;
 
 /// Largest record that is read, in bytes: 1 MiB.
-pub const MAX_RECORD_BYTES: usize = 1 << 20;
+pub(crate) const MAX_RECORD_BYTES: usize = 1 << 20;
 
 /// How the records of a source are written; chosen per topic in the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]

@@ -24,12 +24,12 @@ use super::scan::{Value, scan};
 use super::time::rfc3339_ms;
 use crate::clock::LAST_MS;
 use crate::domain::event::{Event, EventKind, Revenue};
+use crate::domain::reject::{Reject, RejectReason};
 use crate::domain::site::check_site_id;
 use crate::domain::texts::{Texts, WrittenTexts};
-use crate::ingest::reject::{Reject, RejectReason};
 
 /// Reads one record of at most [`super::MAX_RECORD_BYTES`]; borrows every text that has no escapes.
-pub fn read(bytes: &[u8]) -> Result<Event<'_>, Reject> {
+pub(crate) fn read(bytes: &[u8]) -> Result<Event<'_>, Reject> {
     // Checked whole, since serde_json looks only at the strings it keeps.
     let text = std::str::from_utf8(bytes).map_err(|error| Reject {
         reason: RejectReason::NotUtf8,
@@ -345,5 +345,4 @@ fn scroll_depth(value: &Loose<'_>) -> Result<Option<u8>, Fault> {
 }
 
 #[cfg(test)]
-#[path = "native_tests.rs"]
 mod tests;

@@ -3,7 +3,7 @@ use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
 use super::*;
 use crate::config::KafkaConfig;
-use crate::kafka::context::Voice;
+use crate::kafka::client::ClientEvents;
 use crate::kafka::member::{GroupMember, MemberEvent};
 use crate::kafka::settings;
 use crate::telemetry::Metrics;
@@ -14,7 +14,7 @@ const AT: TopicPartition = TopicPartition {
     partition: 0,
 };
 /// Decides only how long a failure takes.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 fn commit_of(offset: i64) -> [Commit; 1] {
     [Commit {
@@ -31,10 +31,10 @@ fn member(cluster: &MockCluster<'_, rdkafka::producer::DefaultProducerContext>) 
         brokers: cluster.bootstrap_servers(),
         ..KafkaConfig::default()
     };
-    let voice = Voice::new(Arc::new(Metrics::new(&Labels::default())));
+    let client_events = ClientEvents::new(Arc::new(Metrics::new(&Labels::default())));
     let config = settings::detect_member(&config, "g");
-    let member = GroupMember::join(&config, "detect", &["a".into()], None, voice).unwrap();
-    let deadline = clock::monotonic() + PATIENCE;
+    let member = GroupMember::join(&config, "detect", &["a".into()], None, client_events).unwrap();
+    let deadline = clock::monotonic() + TIMEOUT;
     loop {
         assert!(clock::monotonic() < deadline, "no partition was assigned");
         if let Some(MemberEvent::Assigned(list)) = member.poll(Duration::from_millis(10)) {
@@ -51,13 +51,13 @@ fn a_commit_is_answered_and_a_refused_one_is_noticed() {
     let member = member(&cluster);
 
     let begun = clock::monotonic();
-    member.commit_and_wait(&commit_of(7), PATIENCE);
+    member.commit_and_wait(&commit_of(7), TIMEOUT);
     assert!(
-        clock::monotonic().duration_since(begun) < PATIENCE,
+        clock::monotonic().duration_since(begun) < TIMEOUT,
         "the wait ended with the answer, not with its patience"
     );
     assert!(!member.take_failed_commit());
-    let found = member.committed(&[AT], PATIENCE).unwrap();
+    let found = member.committed(&[AT], TIMEOUT).unwrap();
     assert_eq!((found[0].offset, found[0].metadata.as_str()), (Some(7), "note"));
 
     // An error for which librdkafka does not try again by itself.
@@ -66,7 +66,7 @@ fn a_commit_is_answered_and_a_refused_one_is_noticed() {
         &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED],
     );
     member.commit(&commit_of(8));
-    let deadline = clock::monotonic() + PATIENCE;
+    let deadline = clock::monotonic() + TIMEOUT;
     while !member.take_failed_commit() {
         assert!(
             clock::monotonic() < deadline,
@@ -82,7 +82,7 @@ fn a_commit_is_answered_and_a_refused_one_is_noticed() {
 fn a_commit_without_an_answer_is_not_waited_for_longer_than_asked() {
     let cluster = MockCluster::new(1).unwrap();
     let member = member(&cluster);
-    cluster.broker_round_trip_time(1, PATIENCE * 2).unwrap();
+    cluster.broker_round_trip_time(1, TIMEOUT * 2).unwrap();
     member.commit_and_wait(&commit_of(7), Duration::from_millis(50));
     assert!(member.take_failed_commit());
     cluster.broker_round_trip_time(1, Duration::ZERO).unwrap();

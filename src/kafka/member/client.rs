@@ -12,15 +12,15 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaRespErr;
 
-use crate::kafka::context::Voice;
+use crate::kafka::client::ClientEvents;
 
 /// The consumer type behind a member.
-pub type MemberConsumer = BaseConsumer<MemberContext>;
+pub(crate) type MemberConsumer = BaseConsumer<MemberContext>;
 
 /// librdkafka's callbacks for one member.
 #[derive(Debug)]
-pub struct MemberContext {
-    voice: Voice,
+pub(crate) struct MemberContext {
+    client_events: ClientEvents,
     group: &'static str,
     events: Mutex<VecDeque<RawEvent>>,
     closing: AtomicBool,
@@ -35,11 +35,11 @@ pub(super) enum RawEvent {
 
 impl ClientContext for MemberContext {
     fn log(&self, level: RDKafkaLogLevel, fac: &str, log_message: &str) {
-        self.voice.log(level, fac, log_message);
+        self.client_events.log(level, fac, log_message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        self.voice.error(error, reason);
+        self.client_events.error(error, reason);
     }
 }
 
@@ -69,9 +69,9 @@ impl ConsumerContext for MemberContext {
 }
 
 impl MemberContext {
-    pub(super) fn new(group: &'static str, voice: Voice) -> Self {
+    pub(super) fn new(group: &'static str, client_events: ClientEvents) -> Self {
         Self {
-            voice,
+            client_events,
             group,
             events: Mutex::default(),
             closing: AtomicBool::new(false),
@@ -93,7 +93,7 @@ impl MemberContext {
     }
 
     pub(in crate::kafka) fn count_failed_commit(&self) {
-        let errors = &self.voice.metrics().commit_errors;
+        let errors = &self.client_events.metrics().commit_errors;
         errors.with_label_values(&[self.group]).inc();
     }
 
@@ -109,8 +109,8 @@ pub(super) fn serve(consumer: &MemberConsumer, timeout: Duration) {
         Some(Err(error)) => {
             let context = consumer.context();
             let code = error.rdkafka_error_code();
-            context.voice.note(code);
-            if let Some(suppressed) = context.voice.admit(code) {
+            context.client_events.note(code);
+            if let Some(suppressed) = context.client_events.admit(code) {
                 tracing::warn!(group = context.group, error = %error, suppressed, "the consumer reports an error; it goes on by itself");
             }
         }

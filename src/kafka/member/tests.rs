@@ -17,7 +17,7 @@ const TIER: TopicPartition = TopicPartition {
     partition: 0,
 };
 /// Decides only how long a failure takes.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 fn publish(cluster: &MockCluster<'_, DefaultProducerContext>, topic: &str) {
     let producer: BaseProducer = ClientConfig::new()
@@ -26,7 +26,7 @@ fn publish(cluster: &MockCluster<'_, DefaultProducerContext>, topic: &str) {
         .unwrap();
     let record = BaseRecord::<(), str>::to(topic).payload(topic);
     producer.send(record).map_err(|(error, _)| error).unwrap();
-    producer.flush(PATIENCE).unwrap();
+    producer.flush(TIMEOUT).unwrap();
 }
 
 /// A member of a group with two topics, the second read apart.
@@ -35,18 +35,18 @@ fn member(cluster: &MockCluster<'_, DefaultProducerContext>) -> GroupMember {
         brokers: cluster.bootstrap_servers(),
         ..KafkaConfig::default()
     };
-    let apart = ReadApart {
+    let apart = SecondReader {
         topics: BTreeSet::from([TIER.topic]),
         config: settings::tiers_reader(&config, "g", 2, Duration::from_secs(1)),
     };
-    let voice = Voice::new(Arc::new(Metrics::new(&Labels::default())));
+    let client_events = ClientEvents::new(Arc::new(Metrics::new(&Labels::default())));
     let topics = ["new".to_owned(), "tier".to_owned()];
     let config = settings::deliver_member(&config, "g", 2);
-    GroupMember::join(&config, "deliver", &topics, Some(apart), voice).unwrap()
+    GroupMember::join(&config, "deliver", &topics, Some(apart), client_events).unwrap()
 }
 
 fn until<T>(member: &GroupMember, mut ask: impl FnMut(Option<MemberEvent>) -> Option<T>) -> T {
-    let deadline = clock::monotonic() + PATIENCE;
+    let deadline = clock::monotonic() + TIMEOUT;
     loop {
         assert!(clock::monotonic() < deadline, "waited in vain");
         if let Some(answer) = ask(member.poll(Duration::from_millis(1))) {
@@ -103,9 +103,9 @@ fn what_is_read_apart_belongs_to_the_member_and_is_fetched_by_a_client_of_its_ow
         offset: 1,
         metadata: "note".into(),
     };
-    member.commit_and_wait(&[commit(NEW), commit(TIER)], PATIENCE);
+    member.commit_and_wait(&[commit(NEW), commit(TIER)], TIMEOUT);
     assert!(!member.take_failed_commit());
-    for found in member.committed(&[NEW, TIER], PATIENCE).unwrap() {
+    for found in member.committed(&[NEW, TIER], TIMEOUT).unwrap() {
         assert_eq!((found.offset, found.metadata.as_str()), (Some(1), "note"));
     }
     drop(apart);

@@ -1,0 +1,347 @@
+//! The HTTP edge: one request, its deadline, and what came of it.
+//!
+//! Nothing is followed, decoded, remembered or proxied. Bounds: the whole exchange has one deadline; at most
+//! `MAX_RESPONSE_BYTES` of a body are read, and what is left of it is dropped with its connection; a response's head is at
+//! most 100 headers and what hyper buffers (some 400 KiB over HTTP/1.1, 16 KiB over HTTP/2).
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
+use super::classify::{Failure, classify, timeout_text};
+use super::phases::{PhaseProbe, Phases, WatchConnector, WatchedSessions};
+use super::resolver::{GuardedResolver, Lookup, system_lookup};
+use crate::clock;
+use crate::deliver::request::WebhookRequest;
+use crate::domain::address::{AddressRules, Verdict};
+use crate::domain::attempt::{AttemptResult, Fault};
+
+/// Most of a response's body that is read and kept.
+pub(crate) const MAX_RESPONSE_BYTES: usize = 16 * 1_024;
+/// Longest `Retry-After` kept; an HTTP date has 29 characters.
+const MAX_RETRY_AFTER_BYTES: usize = 64;
+
+/// How to make the client.
+#[derive(Clone)]
+pub(crate) struct ClientOptions {
+    pub(crate) rules: AddressRules,
+    /// For the whole exchange, the response's body included.
+    pub(crate) timeout: Duration,
+    /// For name, TCP and TLS together.
+    pub(crate) connect_timeout: Duration,
+    /// Certificates in PEM that are trusted as issuers beside those of the operating system.
+    pub(crate) extra_roots_pem: Option<Vec<u8>>,
+    pub(crate) lookup: Lookup,
+}
+
+impl Default for ClientOptions {
+    fn default() -> Self {
+        Self {
+            rules: AddressRules::default(),
+            timeout: Duration::from_secs(30),
+            connect_timeout: Duration::from_secs(5),
+            extra_roots_pem: None,
+            lookup: system_lookup(),
+        }
+    }
+}
+
+impl std::fmt::Debug for ClientOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClientOptions")
+            .field("rules", &self.rules)
+            .field("timeout", &self.timeout)
+            .field("connect_timeout", &self.connect_timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why there is no client.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ClientError {
+    #[error("the extra certificates are not PEM")]
+    Pem(#[source] rustls::pki_types::pem::Error),
+    #[error("there is no certificate among the extra ones")]
+    NoCertificate,
+    #[error("TLS cannot be set up (are the system's CA certificates installed?)")]
+    Tls(#[source] rustls::Error),
+    #[error("the HTTP client cannot be set up")]
+    Http(#[source] reqwest::Error),
+}
+
+/// Sends webhook requests. Cheap to clone; clones share their connections.
+#[derive(Debug, Clone)]
+pub(crate) struct WebhookClient {
+    http: reqwest::Client,
+    rules: Arc<AddressRules>,
+    timeout: Duration,
+}
+
+/// One attempt as it went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Exchange {
+    /// Milliseconds since the Unix epoch, as are the others; they differ by monotonic time.
+    pub(crate) started_at_ms: i64,
+    /// When the response's head was there.
+    pub(crate) headers_at_ms: Option<i64>,
+    pub(crate) ended_at_ms: i64,
+    pub(crate) result: AttemptResult,
+    /// Also where the exchange failed after the head.
+    pub(crate) status: Option<u16>,
+    /// The beginning of the response's body; none without a response and none from an allowed private address.
+    pub(crate) response: Option<Vec<u8>>,
+    /// Short, without URL, secrets and names of our own.
+    pub(crate) error: Option<String>,
+    pub(crate) phases: Phases,
+    /// The address that answered.
+    pub(crate) remote: Option<SocketAddr>,
+    /// The response's `Retry-After`, as it came.
+    pub(crate) retry_after: Option<String>,
+}
+
+impl Exchange {
+    /// Whose fault the end was.
+    pub(crate) const fn fault(&self) -> Fault {
+        self.result.fault()
+    }
+}
+
+/// What was read of a response until the exchange ended.
+#[derive(Debug, Default)]
+struct Answer {
+    head_at: Option<Instant>,
+    status: Option<u16>,
+    retry_after: Option<String>,
+    remote: Option<SocketAddr>,
+    body: Vec<u8>,
+    failure: Option<Failure>,
+}
+
+impl WebhookClient {
+    /// Makes a client. Reads the operating system's CA certificates.
+    pub(crate) fn new(options: ClientOptions) -> Result<Self, ClientError> {
+        let rules = Arc::new(options.rules);
+        let resolver = GuardedResolver {
+            lookup: options.lookup,
+            rules: Arc::clone(&rules),
+        };
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "this is the one client that leaves the house"
+        )]
+        let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls_config(options.extra_roots_pem.as_deref())?)
+            .dns_resolver(resolver)
+            .connector_layer(WatchConnector)
+            .connect_timeout(options.connect_timeout)
+            .redirect(reqwest::redirect::Policy::none())
+            // An attempt is one request: over HTTP/2 it would send again by itself what a server says it has not looked at.
+            .retry(reqwest::retry::never())
+            // An address behind a proxy cannot be judged.
+            .no_proxy()
+            .referer(false)
+            // As many as a host may have requests: fewer, and a burst would connect anew each time. Many servers (Node) close
+            // idle connections after 5 s; a request that is written into a closing one is lost, so ours close before.
+            .pool_max_idle_per_host(64)
+            .pool_idle_timeout(Duration::from_secs(4))
+            // A shared HTTP/2 connection that went dead is found in 15 s instead of by TCP.
+            .http2_keep_alive_interval(Duration::from_secs(10))
+            .http2_keep_alive_timeout(Duration::from_secs(5))
+            // We read 16 KiB of a body: there is no use in letting endpoints send ahead by megabytes.
+            .http2_initial_stream_window_size(64 * 1_024)
+            .http2_initial_connection_window_size(1_024 * 1_024)
+            .build()
+            .map_err(|error| ClientError::Http(error.without_url()))?;
+        Ok(Self {
+            http,
+            rules,
+            timeout: options.timeout,
+        })
+    }
+
+    /// The deadline of an exchange, from its start.
+    pub(crate) const fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// Makes one attempt. Always ends, at the deadline at the latest, and never fails: failures are results.
+    pub(crate) async fn exchange(&self, request: &WebhookRequest) -> Exchange {
+        let probe = PhaseProbe::default();
+        let started_at_ms = clock::now_ms();
+        let began = clock::monotonic();
+        let mut answer = Answer::default();
+        let in_time = match self.refused_literal(request) {
+            Some(failure) => {
+                answer.failure = Some(failure);
+                true
+            }
+            None => {
+                let exchange = self.send(request, &probe, &mut answer);
+                tokio::time::timeout(self.timeout, probe.clone().watch(exchange))
+                    .await
+                    .is_ok()
+            }
+        };
+        let ended = clock::monotonic();
+        let marks = probe.marks();
+        if !in_time {
+            let text = timeout_text(&marks, answer.head_at.is_some());
+            answer.failure = Some(Failure::new(AttemptResult::Timeout, text));
+        }
+        let at_ms = |at: Instant| started_at_ms + elapsed_ms(began, at);
+        let phases = marks.phases(began, answer.head_at, ended);
+        let (result, error) = verdict(answer.status, answer.failure);
+        let keep = may_keep(&self.rules, answer.remote);
+        Exchange {
+            started_at_ms,
+            headers_at_ms: answer.head_at.map(at_ms),
+            ended_at_ms: at_ms(ended),
+            result,
+            status: answer.status,
+            response: (answer.status.is_some() && keep).then_some(answer.body),
+            error,
+            phases,
+            remote: answer.remote,
+            retry_after: answer.retry_after,
+        }
+    }
+
+    /// An address in the URL itself passes no resolver, and the rules may have changed since it was accepted.
+    fn refused_literal(&self, request: &WebhookRequest) -> Option<Failure> {
+        let ip: IpAddr = match request.url.reveal().host()? {
+            url::Host::Ipv4(ip) => ip.into(),
+            url::Host::Ipv6(ip) => ip.into(),
+            url::Host::Domain(_) => return None,
+        };
+        match self.rules.check(ip) {
+            Verdict::Refused(refusal) => Some(Failure::refused(refusal)),
+            Verdict::Public | Verdict::AllowedPrivate => None,
+        }
+    }
+
+    /// Sends and reads; what is known is in `answer` at any time, since the deadline may fall anywhere.
+    async fn send(&self, request: &WebhookRequest, probe: &PhaseProbe, answer: &mut Answer) {
+        let Some(headers) = header_map(request) else {
+            answer.failure = Some(Failure::new(
+                AttemptResult::Internal,
+                "a header of the request could not be built",
+            ));
+            return;
+        };
+        let sent = self
+            .http
+            .post(request.url.reveal().clone())
+            .headers(headers)
+            .body(request.body.clone())
+            .send()
+            .await;
+        let mut response = match sent {
+            Ok(response) => response,
+            Err(error) => {
+                answer.failure = Some(classify(&error.without_url(), &probe.marks(), false));
+                return;
+            }
+        };
+        answer.head_at = Some(clock::monotonic());
+        answer.status = Some(response.status().as_u16());
+        answer.remote = response.remote_addr();
+        answer.retry_after = response
+            .headers()
+            .get(RETRY_AFTER)
+            .filter(|value| value.len() <= MAX_RETRY_AFTER_BYTES)
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned);
+        while answer.body.len() < MAX_RESPONSE_BYTES {
+            match response.chunk().await {
+                Ok(Some(chunk)) => keep(&mut answer.body, &chunk),
+                Ok(None) => break,
+                Err(error) => {
+                    answer.failure = Some(classify(&error.without_url(), &probe.marks(), true));
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// Whether the response of `remote` may be kept: not one from an allowed private network, nor one from who knows where.
+fn may_keep(rules: &AddressRules, remote: Option<SocketAddr>) -> bool {
+    remote.is_some_and(|remote| rules.check(remote.ip()) == Verdict::Public)
+}
+
+fn keep(body: &mut Vec<u8>, chunk: &Bytes) {
+    let room = MAX_RESPONSE_BYTES - body.len();
+    body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+}
+
+/// The result of an exchange with this status, if there was one, and this failure, if there was one.
+///
+/// A 410 is final however its body ends. Otherwise a body that took too long is a timeout whatever the status was, because it
+/// held a connection for all that time; a body that broke off spoils a success only.
+fn verdict(status: Option<u16>, failure: Option<Failure>) -> (AttemptResult, Option<String>) {
+    let result = status.map(AttemptResult::of_status);
+    match (result, failure) {
+        (Some(result), None) => (result, None),
+        (Some(AttemptResult::Gone), Some(failure)) => (AttemptResult::Gone, Some(failure.text)),
+        (Some(result), Some(failure))
+            if result != AttemptResult::Success && failure.result == AttemptResult::Body =>
+        {
+            (result, Some(failure.text))
+        }
+        (_, Some(failure)) => (failure.result, Some(failure.text)),
+        (None, None) => (
+            AttemptResult::Internal,
+            Some("the exchange ended without a result".to_owned()),
+        ),
+    }
+}
+
+fn elapsed_ms(from: Instant, to: Instant) -> i64 {
+    i64::try_from(to.saturating_duration_since(from).as_millis()).unwrap_or(i64::MAX)
+}
+
+fn header_map(request: &WebhookRequest) -> Option<HeaderMap> {
+    let mut map = HeaderMap::with_capacity(request.headers.len());
+    for (name, value) in &request.headers {
+        let mut value = HeaderValue::from_str(value.reveal()).ok()?;
+        value.set_sensitive(true);
+        map.insert(HeaderName::from_bytes(name.as_bytes()).ok()?, value);
+    }
+    Some(map)
+}
+
+fn tls_config(extra_roots_pem: Option<&[u8]>) -> Result<rustls::ClientConfig, ClientError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let extra_roots = match extra_roots_pem {
+        None => vec![],
+        Some(pem) => {
+            let roots = CertificateDer::pem_slice_iter(pem)
+                .collect::<Result<Vec<_>, _>>()
+                .map_err(ClientError::Pem)?;
+            if roots.is_empty() {
+                return Err(ClientError::NoCertificate);
+            }
+            roots
+        }
+    };
+    let verifier =
+        rustls_platform_verifier::Verifier::new_with_extra_roots(extra_roots, Arc::clone(&provider))
+            .map_err(ClientError::Tls)?;
+    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(ClientError::Tls)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.resumption = rustls::client::Resumption::store(Arc::new(WatchedSessions::new()));
+    Ok(config)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,105 @@
+//! When an event happened, and in which whole second.
+
+use serde::{Deserialize, Serialize};
+
+use crate::detect::window::LAST_SECOND;
+
+/// Oldest a live event's own time may be, in milliseconds before its record's: a day.
+const MAX_AGE_MS: i64 = 24 * 3_600 * 1_000;
+
+/// Which clock a source's events go by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceClock {
+    /// Events of the present: never later than the record or the wall clock, and stale after a while.
+    #[default]
+    Live,
+    /// Events of whenever, as in replays, tests and demonstrations: their own time is what counts and the wall clock
+    /// is never asked.
+    Log,
+}
+
+/// An event's time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct EventTime {
+    /// Milliseconds since the Unix epoch.
+    pub(crate) ms: i64,
+    /// The event's own time was replaced: its clock is wrong, or it was kept for more than a day.
+    pub(crate) skewed: bool,
+}
+
+/// The time of an event whose record was written at `record_ms` and is read at `now_ms`.
+pub(crate) fn event_time(
+    clock: SourceClock,
+    timestamp_ms: Option<i64>,
+    record_ms: i64,
+    now_ms: i64,
+) -> EventTime {
+    let own = timestamp_ms.unwrap_or(record_ms);
+    match clock {
+        SourceClock::Log => EventTime {
+            ms: own,
+            skewed: false,
+        },
+        SourceClock::Live => {
+            let skewed = own < record_ms.saturating_sub(MAX_AGE_MS);
+            let own = if skewed { record_ms } else { own };
+            EventTime {
+                ms: own.min(record_ms).min(now_ms),
+                skewed,
+            }
+        }
+    }
+}
+
+/// The whole second of a time, held between 1970 and 2106.
+pub(crate) fn whole_second(ms: i64) -> u32 {
+    let second = ms.div_euclid(1_000).clamp(0, i64::from(LAST_SECOND));
+    u32::try_from(second).unwrap_or(LAST_SECOND)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: i64 = MAX_AGE_MS;
+
+    fn time(clock: SourceClock, timestamp_ms: Option<i64>, record_ms: i64, now_ms: i64) -> (i64, bool) {
+        let time = event_time(clock, timestamp_ms, record_ms, now_ms);
+        (time.ms, time.skewed)
+    }
+
+    #[test]
+    fn a_live_event_is_never_later_than_its_record_or_the_wall_clock() {
+        use SourceClock::Live;
+        let at = 100 * DAY;
+        assert_eq!(time(Live, None, at, at + 5), (at, false));
+        assert_eq!(time(Live, Some(at - 3), at, at + 5), (at - 3, false));
+        assert_eq!(time(Live, Some(at + 3), at, at + 5), (at, false));
+        assert_eq!(time(Live, Some(at + 3), at, at - 5), (at - 5, false));
+    }
+
+    #[test]
+    fn a_live_event_more_than_a_day_older_than_its_record_takes_the_records_time() {
+        use SourceClock::Live;
+        let at = 100 * DAY;
+        assert_eq!(time(Live, Some(at - DAY), at, at), (at - DAY, false));
+        assert_eq!(time(Live, Some(at - DAY - 1), at, at), (at, true));
+        assert_eq!(time(Live, Some(0), at, at), (at, true));
+    }
+
+    #[test]
+    fn a_logs_event_has_its_own_time_whatever_it_is() {
+        use SourceClock::Log;
+        assert_eq!(time(Log, Some(7), 100 * DAY, 0), (7, false));
+        assert_eq!(time(Log, Some(900 * DAY), 100 * DAY, 0), (900 * DAY, false));
+        assert_eq!(time(Log, None, 100 * DAY, 0), (100 * DAY, false));
+    }
+
+    #[test]
+    fn seconds_are_floored_and_held_in_range() {
+        assert_eq!(whole_second(1_999), 1);
+        assert_eq!(whole_second(-1), 0);
+        assert_eq!(whole_second(i64::MAX), LAST_SECOND);
+    }
+}

@@ -1,0 +1,272 @@
+//! What an engine leaves behind and takes over, rule by rule (detection.md, 3 and 6).
+
+use super::*;
+use crate::detect::engine::{EngineConfig, RecordFacts};
+use crate::detect::tests::fixtures::*;
+use crate::domain::registry::Site;
+
+fn spiking(threshold: u32) -> Site {
+    site("a", [spike(threshold, 300)])
+}
+
+fn fired(threshold: u32) -> (Fed, StateRecord) {
+    let mut fed = Fed::log([spiking(threshold)]);
+    for visitor in 0..threshold {
+        let visitor = visitor.to_string();
+        let record = facts(fed.offset, false);
+        fed.offset += 1;
+        fed.engine
+            .on_record(&view("a", &visitor, 1_000), &record, 0, &mut Vec::new());
+    }
+    let mut states = fed.states();
+    assert_eq!(states.len(), 1);
+    (fed, states.remove(0))
+}
+
+fn facts(offset: i64, replaying: bool) -> RecordFacts {
+    RecordFacts {
+        source: 0,
+        offset,
+        record_ms: RECORD_MS,
+        replaying,
+    }
+}
+
+fn loaded(state: &StateRecord, sites: impl IntoIterator<Item = Site>) -> Engine {
+    let mut engine = Engine::new(log_config(), registry(sites));
+    engine
+        .load_state(state.site_id.as_str(), state.bytes.as_deref())
+        .expect("readable");
+    engine
+}
+
+fn log_config() -> EngineConfig {
+    config(SourceClock::Log)
+}
+
+#[test]
+fn an_episodes_notification_comes_with_the_state_that_holds_it() {
+    let (mut fed, state) = fired(2);
+    assert_eq!(state.decisions.len(), 1);
+    let again = loaded(&state, [spiking(2)]).unconfirmed();
+    assert_eq!(again.len(), 1);
+    assert_eq!(again[0].record, None);
+    let mut same = again[0].clone();
+    same.record = state.decisions[0].record;
+    assert_eq!(same, state.decisions[0]);
+    // Confirmed, it is not published again.
+    let episode = same.episode.expect("an episode's");
+    fed.engine.confirm("a", episode);
+    let states = fed.states();
+    assert_eq!((states.len(), states[0].decisions.len()), (1, 0));
+    assert_eq!(loaded(&states[0], [spiking(2)]).unconfirmed(), []);
+    fed.engine.confirm("a", episode);
+    fed.engine.confirm("nobody", episode);
+    assert_eq!(fed.states(), []);
+}
+
+#[test]
+fn every_change_of_a_trigger_is_written_once_a_batch() {
+    let (mut fed, _) = fired(2);
+    let mut step = |second| {
+        fed.feed(&view("b", "1", second));
+        fed.engine.tick(0, false);
+        fed.states().len()
+    };
+    assert_eq!(step(1_300), 0);
+    assert_eq!(step(1_311), 1, "calm");
+    assert_eq!(step(1_370), 0);
+    assert_eq!(step(1_371), 1, "armed");
+    assert_eq!(step(9_000), 0);
+}
+
+#[test]
+fn an_episode_under_way_is_not_decided_again_after_a_restart() {
+    let (_, state) = fired(2);
+    let mut engine = loaded(&state, [spiking(2)]);
+    let mut out = Vec::new();
+    for offset in 0..2 {
+        let visitor = offset.to_string();
+        engine.on_record(&view("a", &visitor, 1_000), &facts(offset, true), 0, &mut out);
+    }
+    engine.on_record(&view("a", "9", 1_001), &facts(2, false), 0, &mut out);
+    assert_eq!(out, []);
+    assert_eq!(engine.take_dirty_states(), []);
+    assert_eq!(engine.stats().spike_episodes, 1);
+}
+
+#[test]
+fn of_several_states_the_one_that_covers_most_stays() {
+    let (mut fed, early) = fired(2);
+    fed.feed(&view("a", "1", 2_000));
+    let mut states = fed.states();
+    assert_eq!(states.len(), 0, "taken by the feed");
+    fed.engine
+        .confirm("a", early.decisions[0].episode.expect("an episode's"));
+    states = fed.states();
+    let late = states.remove(0);
+    for order in [[&early, &late], [&late, &early]] {
+        let mut engine = loaded(order[0], [spiking(2)]);
+        engine
+            .load_state("a", order[1].bytes.as_deref())
+            .expect("readable");
+        assert_eq!(engine.unconfirmed(), []);
+        assert_eq!(engine.stats().spike_episodes, 0);
+    }
+    let mut engine = loaded(&late, [spiking(2)]);
+    engine.load_state("a", None).expect("a tombstone");
+    assert_eq!(engine.stats().sites, 0);
+    assert_eq!(engine.take_dirty_states(), []);
+}
+
+#[test]
+fn a_state_of_a_site_that_is_gone_is_buried() {
+    let (_, state) = fired(2);
+    let mut engine = loaded(&state, []);
+    engine.load_state("a", state.bytes.as_deref()).expect("readable");
+    let states = engine.take_dirty_states();
+    assert_eq!((states.len(), &states[0].bytes), (1, &None));
+    assert_eq!(engine.unconfirmed(), []);
+}
+
+#[test]
+fn a_threshold_edited_while_the_engine_was_away_does_not_fire_again() {
+    let (_, state) = fired(3);
+    let mut engine = loaded(&state, [spiking(2)]);
+    assert_eq!(engine.stats().spike_episodes, 1);
+    for offset in 0..3 {
+        let visitor = offset.to_string();
+        engine.on_record(
+            &view("a", &visitor, 1_000),
+            &facts(offset, true),
+            0,
+            &mut Vec::new(),
+        );
+    }
+    engine.on_record(&view("a", "9", 1_001), &facts(3, false), 0, &mut Vec::new());
+    let decided: Vec<_> = engine
+        .take_dirty_states()
+        .into_iter()
+        .flat_map(|state| state.decisions)
+        .collect();
+    assert_eq!(decided, []);
+    // Of a trigger that nobody asks for any more nothing is left.
+    assert_eq!(loaded(&state, [site("a", [])]).stats().spike_episodes, 0);
+}
+
+#[test]
+fn a_newer_state_is_refused() {
+    let mut engine = Engine::new(log_config(), registry([spiking(2)]));
+    let refused = engine.load_state("a", Some(br#"{"v":9}"#));
+    assert!(matches!(refused, Err(StateError::Newer { found: 9 })));
+    assert!(engine.load_state("a", Some(b"x")).is_err());
+}
+
+#[test]
+fn a_record_a_state_covers_makes_nothing_fire() {
+    // Armed again at offset 2; the commit is older, and the stream is read again from its beginning.
+    let (mut fed, _) = fired(2);
+    let record = facts(2, false);
+    fed.engine
+        .on_record(&view("a", "1", 2_000), &record, 0, &mut Vec::new());
+    let state = fed.states().remove(0);
+    let mut engine = loaded(&state, [spiking(2)]);
+    for (offset, (visitor, second)) in [("0", 1_000), ("1", 1_000), ("1", 2_000)].into_iter().enumerate() {
+        let record = facts(offset as i64, false);
+        engine.on_record(&view("a", visitor, second), &record, 0, &mut Vec::new());
+    }
+    assert_eq!(engine.take_dirty_states(), []);
+    engine.on_record(&view("a", "2", 2_000), &facts(3, false), 0, &mut Vec::new());
+    assert_eq!(engine.take_dirty_states().len(), 1);
+}
+
+#[test]
+fn what_a_state_covers_beyond_the_end_of_a_topic_made_anew_is_forgotten() {
+    let (mut fed, _) = fired(2);
+    fed.offset = 1_000_000;
+    fed.feed(&view("a", "1", 2_000));
+    fed.engine.confirm("a", uuid::Uuid::nil());
+    let record = facts(1_000_001, false);
+    fed.engine
+        .on_record(&view("a", "2", 2_000), &record, 0, &mut Vec::new());
+    let state = fed.states().remove(0);
+    let mut engine = loaded(&state, [spiking(2)]);
+    engine.tick(0, true);
+    engine.on_record(&view("a", "1", 3_000), &facts(0, false), 0, &mut Vec::new());
+    engine.on_record(&view("a", "2", 3_000), &facts(1, false), 0, &mut Vec::new());
+    let states = engine.take_dirty_states();
+    assert_eq!(states[0].decisions.len(), 1);
+}
+
+#[test]
+fn the_partitions_clock_goes_on_where_it_was() {
+    let mut engine = Engine::new(log_config(), registry([spiking(2)]));
+    engine.resume(Some(1_311_000));
+    engine.resume(None);
+    engine.on_record(&view("a", "1", 1_000), &facts(7, false), 0, &mut Vec::new());
+    engine.on_record(&view("a", "2", 1_001), &facts(8, false), 0, &mut Vec::new());
+    assert_eq!(engine.take_dirty_states(), [], "one left at 1,301");
+    assert_eq!(engine.checkpoint().clock_ms, Some(1_311_000));
+}
+
+#[test]
+fn an_event_without_a_visitor_that_moved_the_clock_is_read_again() {
+    let mut fed = Fed::log([spiking(2)]);
+    let mut silent = view("a", "1", 1_000);
+    silent.visitor_id = None;
+    for _ in 0..12 {
+        fed.feed(&view("nobody", "1", 10));
+    }
+    fed.feed(&silent);
+    for _ in 0..12 {
+        fed.feed(&view("nobody", "1", 10));
+    }
+    let from = fed.engine.checkpoint().replay_from[0].expect("read");
+    assert!((8..=12).contains(&from), "{from}");
+}
+
+#[test]
+fn a_checkpoint_passes_what_was_rejected() {
+    let mut fed = Fed::log([spiking(2)]);
+    fed.engine.skip_record(0, 41);
+    let checkpoint = fed.engine.checkpoint();
+    assert_eq!(checkpoint.next, [Some(42)]);
+    assert_eq!(checkpoint.replay_from, [Some(42)]);
+}
+
+#[test]
+fn a_site_with_every_trigger_unconfirmed_stays_under_64_kib() {
+    let windows = 60..70;
+    let mut big = site("a", windows.map(|seconds| spike(12, seconds)));
+    big.name = Some("ü".repeat(120));
+    let mut fed = Fed::log([big]);
+    let mut largest = 0;
+    let mut offset = 0;
+    // Ten webhooks, all firing with one record, until a stop is asked for, and once more.
+    let mut stops = 0;
+    for round in 0..20 {
+        for visitor in 0..12 {
+            let visitor = visitor.to_string();
+            let path = format!("/{}", "ä\"".repeat(990));
+            let source = "\\ü".repeat(125);
+            let mut event = view("a", &visitor, 1_000 + round * 1_000);
+            event.path = Some(path.as_str().into());
+            event.source = Some(source.as_str().into());
+            fed.engine
+                .on_record(&event, &facts(offset, false), 0, &mut Vec::new());
+            offset += 1;
+            if fed.engine.wants_flush() {
+                stops += 1;
+                for state in fed.states() {
+                    largest = largest.max(state.bytes.map_or(0, |bytes| bytes.len()));
+                    for decision in state.decisions {
+                        fed.engine.confirm("a", decision.episode.expect("an episode's"));
+                    }
+                }
+                assert!(!fed.engine.wants_flush());
+            }
+        }
+    }
+    assert!(stops >= 20, "{stops}");
+    assert!((2_000..=65_536).contains(&largest), "{largest}");
+}

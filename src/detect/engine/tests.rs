@@ -1,0 +1,398 @@
+use super::*;
+use crate::detect::tests::fixtures::*;
+use crate::domain::event::EventKind;
+use crate::domain::registry::Site;
+
+fn spiking(threshold: u32) -> Site {
+    site("a", [spike(threshold, 300)])
+}
+
+// Time (detection.md, 1)
+
+#[test]
+fn counts_are_judged_at_the_sites_own_clock_and_an_event_out_of_order_may_fire() {
+    let mut fed = Fed::log([spiking(3)]);
+    assert!(!fed.fires("a", "1", 1_000));
+    assert!(!fed.fires("a", "2", 900));
+    assert!(!fed.fires("a", "3", 699), "301 s before the latest");
+    assert!(fed.fires("a", "4", 700), "300 s before the latest");
+}
+
+#[test]
+fn one_site_in_the_future_harms_no_other() {
+    let mut fed = Fed::new(SourceClock::Live, [spiking(2), site("b", [spike(2, 300)])]);
+    let now = RECORD_MS / 1_000;
+    // A clock that is a year ahead counts as now.
+    assert!(!fed.fires("b", "1", now + 365 * 86_400));
+    assert!(!fed.fires("a", "1", now - 200));
+    assert!(fed.fires("a", "2", now - 100));
+    assert!(fed.fires("b", "2", now));
+}
+
+#[test]
+fn a_logs_silent_site_follows_the_partition_ten_seconds_behind() {
+    let mut fed = Fed::log([spiking(2), site("b", [])]);
+    fed.fires("a", "1", 1_000);
+    fed.feed(&view("b", "1", 1_311));
+    // The clock of `a` is at 1,301 by now: its first visitor has gone.
+    assert!(!fed.fires("a", "2", 1_001));
+    assert!(fed.fires("a", "3", 1_002));
+}
+
+#[test]
+fn unregistered_sites_move_a_logs_clock_too() {
+    let mut fed = Fed::log([spiking(2)]);
+    fed.fires("a", "1", 1_000);
+    fed.feed(&view("nobody", "1", 1_311));
+    assert_eq!(fed.handled, Handled::Unregistered);
+    assert!(!fed.fires("a", "2", 1_001));
+}
+
+#[test]
+fn a_live_silent_site_is_moved_only_when_the_partition_is_caught_up() {
+    let mut fed = Fed::new(SourceClock::Live, [spiking(2)]);
+    let now = RECORD_MS / 1_000;
+    fed.fires("a", "1", now);
+    fed.fires("a", "2", now);
+    assert_eq!(fed.engine.stats().spike_episodes, 1);
+    let later = |seconds: i64| RECORD_MS + (seconds + 10) * 1_000;
+    fed.engine.tick(later(1_000), false);
+    assert_eq!(fed.engine.stats().visitors, 2, "a backlog is not silence");
+    fed.engine.tick(later(300), true);
+    assert_eq!(fed.engine.stats().visitors, 2);
+    fed.engine.tick(later(301), true);
+    assert_eq!(
+        (fed.engine.stats().visitors, fed.engine.stats().spike_episodes),
+        (0, 1)
+    );
+    fed.engine.tick(later(360), true);
+    assert_eq!(fed.engine.stats().spike_episodes, 1);
+    fed.engine.tick(later(361), true);
+    assert_eq!(fed.engine.stats().spike_episodes, 0);
+}
+
+#[test]
+fn what_falls_due_on_the_way_happens_before_the_record_that_moved_the_clock() {
+    let mut fed = Fed::log([spiking(2)]);
+    fed.fires("a", "1", 1_000);
+    assert!(fed.fires("a", "2", 1_000));
+    fed.feed(&view("a", "3", 1_250));
+    // Down to one at 1,301; armed again at 1,361, right before the record that fires.
+    assert!(!fed.fires("a", "1", 1_300));
+    let mut again = Fed::log([spiking(2)]);
+    again.fires("a", "1", 1_000);
+    again.fires("a", "2", 1_000);
+    again.feed(&view("a", "3", 1_250));
+    assert!(again.fires("a", "1", 1_361));
+    let mut early = Fed::log([spiking(2)]);
+    early.fires("a", "1", 1_000);
+    early.fires("a", "2", 1_000);
+    early.feed(&view("a", "3", 1_250));
+    assert!(!early.fires("a", "1", 1_360));
+}
+
+#[test]
+fn a_jump_of_years_is_one_step() {
+    let mut fed = Fed::log([spiking(2)]);
+    fed.fires("a", "1", 1_000);
+    assert!(fed.fires("a", "2", 1_000));
+    assert!(!fed.fires("a", "1", 4_000_000_000));
+    assert!(fed.fires("a", "2", 4_000_000_000));
+}
+
+#[test]
+fn what_is_stale_is_counted_and_not_told() {
+    let mut triggers = spike(2, 300);
+    triggers.goal_completion = Some(Default::default());
+    triggers.custom_event = Some(Default::default());
+    let mut fed = Fed::new(SourceClock::Live, [site("a", [triggers])]);
+    fed.record_ms = RECORD_MS - 901_000;
+    let stale_ms = fed.record_ms;
+    let mut told = Vec::new();
+    for kind in [EventKind::Goal, EventKind::Custom] {
+        let mut event = event("a", kind, stale_ms);
+        event.name = Some("x".into());
+        assert_eq!(fed.feed(&event), []);
+        assert_eq!(fed.handled, Handled::Stale);
+        told.extend_from_slice(fed.engine.stale());
+    }
+    let second = stale_ms / 1_000;
+    assert!(!fed.fires("a", "1", second));
+    assert_eq!(fed.engine.stale(), []);
+    assert!(!fed.fires("a", "2", second));
+    told.extend_from_slice(fed.engine.stale());
+    assert_eq!(
+        told,
+        [
+            EventType::GoalCompletion,
+            EventType::CustomEvent,
+            EventType::VisitorSpike
+        ]
+    );
+    assert_eq!(fed.engine.stats().visitors, 2);
+    // Nor is it later, unless it still lasts: then it is, once.
+    fed.record_ms = RECORD_MS;
+    assert!(fed.fires("a", "3", second + 2));
+    assert!(!fed.fires("a", "4", second + 2));
+}
+
+#[test]
+fn an_event_over_a_day_older_than_its_record_is_clock_skew() {
+    let mut fed = Fed::new(SourceClock::Live, [spiking(1)]);
+    assert!(fed.fires("a", "1", 1_000));
+    assert_eq!(fed.engine.take_counters().clock_skew, [1]);
+    assert_eq!(fed.engine.take_counters().clock_skew, [0], "it was taken");
+}
+
+#[test]
+fn nothing_is_stale_in_a_log() {
+    let mut fed = Fed::log([spiking(1)]);
+    assert!(fed.fires("a", "1", 1));
+    assert_eq!(fed.engine.stale(), []);
+}
+
+// Counting (2)
+
+#[test]
+fn every_type_of_event_counts_its_visitor() {
+    let mut fed = Fed::log([spiking(5)]);
+    let kinds = [
+        EventKind::Pageview,
+        EventKind::Goal,
+        EventKind::Custom,
+        EventKind::Engagement,
+        EventKind::Error,
+    ];
+    let mut fired = Vec::new();
+    for (number, kind) in kinds.into_iter().enumerate() {
+        let mut event = event("a", kind, 1_000_000);
+        event.visitor_id = Some(format!("{number}").into());
+        fired.extend(fed.feed(&event));
+    }
+    assert_eq!(fired.len(), 1);
+}
+
+#[test]
+fn a_site_that_is_not_registered_holds_nothing() {
+    let mut fed = Fed::log([spiking(1)]);
+    assert!(!fed.fires("b", "1", 1_000));
+    assert_eq!(fed.handled, Handled::Unregistered);
+    assert_eq!(fed.engine.stats(), Stats::default());
+}
+
+#[test]
+fn visitors_beyond_the_bound_are_counted_as_evictions() {
+    let mut fed = Fed::log([spiking(4)]);
+    fed.engine.config.limits.visitors_per_site = 3;
+    for visitor in ["1", "2", "3", "4", "5", "1"] {
+        assert!(!fed.fires("a", visitor, 1_000));
+    }
+    assert_eq!(fed.engine.stats().visitors, 3);
+    assert_eq!(fed.engine.take_counters().evicted_visitors, 2);
+}
+
+#[test]
+fn names_without_room_are_counted_apart_as_sources_and_pages() {
+    let mut fed = Fed::log([spiking(1_000)]);
+    fed.engine.config.limits.labels_per_site = 3;
+    fed.engine.shared.labels.per_site = 3;
+    // Each visitor wears a page and a source of its own; the first keep theirs.
+    for visitor in 0..8 {
+        let mut event = view("a", "", 1_000);
+        event.visitor_id = Some(visitor.to_string().into());
+        event.path = Some(format!("/{visitor}").into());
+        event.source = (visitor % 2 == 0).then(|| format!("from {visitor}").into());
+        fed.feed(&event);
+    }
+    let counters = fed.engine.take_counters();
+    assert_eq!((counters.evicted_sources, counters.evicted_pages), (3, 6));
+}
+
+#[test]
+fn an_idle_site_holds_no_visitors_and_no_names() {
+    let mut fed = Fed::log([spiking(1_000), site("b", [])]);
+    for visitor in 0..500 {
+        let visitor = visitor.to_string();
+        let mut event = view("a", &visitor, 1_000);
+        let path = format!("/page/{visitor}");
+        event.path = Some(path.as_str().into());
+        fed.feed(&event);
+    }
+    assert!(fed.engine.shared.labels.spent > 10_000);
+    fed.feed(&view("b", "1", 2_000));
+    fed.engine.tick(0, false);
+    assert_eq!(fed.engine.stats().visitors, 1);
+    assert!(fed.engine.shared.labels.spent < 200);
+}
+
+// Triggers (3)
+
+#[test]
+fn equal_settings_of_several_webhooks_are_one_trigger() {
+    let mut fed = Fed::log([site("a", [spike(2, 300), spike(3, 300), spike(2, 300)])]);
+    fed.feed(&view("a", "1", 1_000));
+    let decided = fed.feed(&view("a", "2", 1_000));
+    assert_eq!(decided.len(), 1);
+    assert_eq!(decided[0].webhooks, [hook_id(1), hook_id(3)]);
+}
+
+#[test]
+fn a_trigger_acts_on_records_from_its_webhooks_creation_on() {
+    let late = changed(
+        &site("a", [spike(2, 300), spike(2, 300), spike(1, 300)]),
+        |site| {
+            let mut one = webhook("a", 1, spike(2, 300));
+            one.active_since_ms = RECORD_MS + 1;
+            site.webhooks[0] = Arc::new(one.clone());
+            one.id = hook_id(3);
+            one.triggers = spike(1, 300);
+            site.webhooks[2] = Arc::new(one);
+        },
+    );
+    let mut fed = Fed::log([late]);
+    fed.feed(&view("a", "1", 1_000));
+    let decided = fed.feed(&view("a", "2", 1_000));
+    assert_eq!(decided.len(), 1);
+    assert_eq!(decided[0].webhooks, [hook_id(2)]);
+    fed.record_ms += 1;
+    let decided = fed.feed(&view("a", "2", 1_000));
+    assert_eq!(decided.len(), 1);
+    assert_eq!(decided[0].webhooks, [hook_id(3)]);
+}
+
+#[test]
+fn a_webhook_that_bellwether_disabled_keeps_its_trigger() {
+    let gone = changed(&spiking(1), |site| {
+        let mut one = webhook("a", 1, spike(1, 300));
+        one.disabled = true;
+        site.webhooks = vec![Arc::new(one)];
+    });
+    let mut fed = Fed::log([gone]);
+    assert!(fed.fires("a", "1", 1_000));
+}
+
+#[test]
+fn a_webhook_that_is_switched_off_asks_for_nothing() {
+    let off = changed(&spiking(1), |site| {
+        let mut one = webhook("a", 1, spike(1, 300));
+        one.enabled = false;
+        site.webhooks = vec![Arc::new(one)];
+    });
+    let mut fed = Fed::log([off]);
+    assert!(!fed.fires("a", "1", 1_000));
+}
+
+#[test]
+fn a_threshold_edited_while_firing_is_judged_again_without_firing_again() {
+    let mut fed = Fed::log([spiking(3)]);
+    for visitor in ["1", "2", "3"] {
+        fed.fires("a", visitor, 1_000);
+    }
+    assert_eq!(fed.engine.stats().spike_episodes, 1);
+    let edited = changed(&spiking(2), |site| site.version = 2);
+    fed.configure([edited]);
+    assert_eq!(fed.states().len(), 1, "the episode changed hands");
+    assert!(!fed.fires("a", "4", 1_001));
+    let higher = changed(&spiking(100), |site| site.version = 3);
+    fed.configure([higher]);
+    // Calm by the new settings from now on.
+    fed.feed(&view("a", "5", 1_061));
+    assert_eq!(fed.engine.stats().spike_episodes, 0);
+}
+
+#[test]
+fn a_deleted_webhooks_state_goes_and_so_does_a_deleted_sites() {
+    let mut fed = Fed::log([spiking(1)]);
+    assert!(fed.fires("a", "1", 1_000));
+    fed.configure([changed(&spiking(1), |site| site.webhooks.clear())]);
+    assert_eq!(fed.engine.stats().spike_episodes, 0);
+    assert!(fed.states()[0].bytes.is_some());
+    fed.configure([]);
+    let states = fed.states();
+    assert_eq!((states.len(), &states[0].bytes), (1, &None));
+    assert_eq!(fed.engine.stats(), Stats::default());
+    let checkpoint = fed.engine.checkpoint();
+    assert_eq!(checkpoint.replay_from, checkpoint.next);
+}
+
+#[test]
+fn sites_that_go_leave_the_others_in_place() {
+    let all = || ["a", "b", "c"].map(|id| site(id, [spike(2, 300)]));
+    let mut fed = Fed::log(all());
+    for id in ["a", "b", "c"] {
+        fed.fires(id, "1", 1_000);
+    }
+    fed.configure(all().into_iter().skip(1));
+    assert!(fed.fires("c", "2", 1_000));
+    assert!(fed.fires("b", "2", 1_000));
+    assert!(!fed.fires("a", "2", 1_000));
+}
+
+#[test]
+fn a_spikes_body_tells_what_led_to_it() {
+    let mut named = site("a", [spike(7, 300)]);
+    named.name = Some("Example".to_owned());
+    let mut fed = Fed::log([named]);
+    let mut decided = Vec::new();
+    let seen = [
+        ("/a", "News"),
+        ("/a", "News"),
+        ("/a", "News"),
+        ("/b", "Mail"),
+        ("/b", "Mail"),
+        ("/u/jane@example.com", "Search"),
+        ("/u/joe@example.com", "Search"),
+    ];
+    for (number, (path, source)) in seen.into_iter().enumerate() {
+        let visitor = number.to_string();
+        let mut event = view("a", &visitor, 1_772_020_800);
+        event.path = Some(path.into());
+        event.source = Some(source.into());
+        decided.extend(fed.feed(&event));
+    }
+    assert_eq!(decided.len(), 1);
+    let decision = &decided[0];
+    assert_eq!(
+        json(decision),
+        serde_json::json!({
+            "id": decision.id,
+            "event": "visitor_spike",
+            "site_id": "a",
+            "site_name": "Example",
+            "timestamp": "2026-02-25T12:00:00Z",
+            "data": {
+                "current_visitors": 7,
+                "threshold": 7,
+                "window_seconds": 300,
+                "baseline": null,
+                "top_sources": [{"source": "News", "visitors": 3}],
+                "top_pages": [{"path": "/a", "visitors": 3}],
+                "started_at": "2026-02-25T12:00:00Z",
+            }
+        })
+    );
+    assert_eq!(decision.id.millis(), RECORD_MS);
+    assert_eq!(decision.created_at_ms, RECORD_MS);
+    assert_eq!(decision.record, Some((0, 6)));
+}
+
+#[test]
+fn top_lists_count_each_visitors_latest_and_what_was_redacted_as_one() {
+    let mut fed = Fed::log([spiking(4)]);
+    let mut decided = Vec::new();
+    for (visitor, path) in [
+        ("1", "/a"),
+        ("1", "/u/x@example.com"),
+        ("2", "/u/y@example.com"),
+        ("3", "/u/z@example.com"),
+        ("4", "/a"),
+    ] {
+        let mut event = view("a", visitor, 1_000);
+        event.path = Some(path.into());
+        decided.extend(fed.feed(&event));
+    }
+    assert_eq!(
+        json(&decided[0])["data"]["top_pages"],
+        serde_json::json!([{"path": "/u/:redacted", "visitors": 3}])
+    );
+}

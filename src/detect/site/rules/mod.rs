@@ -1,0 +1,4 @@
+//! The rules that triggers follow.
+
+/// When a spike fires, and when it may fire again.
+pub(crate) mod spike;

@@ -1,0 +1,5 @@
+//! The detector against an oracle and against crashes, with nothing running.
+
+pub(crate) mod fixtures;
+mod crash;
+mod oracle;

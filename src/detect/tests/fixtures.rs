@@ -1,0 +1,214 @@
+//! What the tests of the engine share: registered sites, events, and an engine with its place in a log.
+
+use std::sync::Arc;
+
+use chrono::DateTime;
+use uuid::Uuid;
+
+use crate::detect::engine::event_time::SourceClock;
+use crate::detect::engine::{Engine, EngineConfig, Handled, Limits, RecordFacts, SourceTopic};
+use crate::detect::notification::Decision;
+use crate::detect::site::state_record::StateRecord;
+use crate::domain::event::{Event, EventKind};
+use crate::domain::goal::{Goal, GoalRule};
+use crate::domain::id::{GoalId, WebhookId};
+use crate::domain::registry::{Registry, Site};
+use crate::domain::secret::Secret;
+use crate::domain::target::TargetUrl;
+use crate::domain::texts::Texts;
+use crate::domain::trigger::{NameFilter, SpikeSettings, Triggers};
+use crate::domain::webhook::Webhook;
+
+/// Milliseconds of the record times tests use: some day of 2026.
+pub(crate) const RECORD_MS: i64 = 1_772_020_800_000;
+
+pub(crate) fn spike(threshold: u32, window_seconds: u32) -> Triggers {
+    Triggers {
+        visitor_spike: Some(SpikeSettings {
+            threshold,
+            window_seconds,
+        }),
+        ..Triggers::default()
+    }
+}
+
+pub(crate) fn goals(names: NameFilter) -> Triggers {
+    Triggers {
+        goal_completion: Some(names),
+        ..Triggers::default()
+    }
+}
+
+pub(crate) fn custom(names: NameFilter) -> Triggers {
+    Triggers {
+        custom_event: Some(names),
+        ..Triggers::default()
+    }
+}
+
+pub(crate) fn only(name: &str) -> NameFilter {
+    NameFilter::Only(vec![name.to_owned()])
+}
+
+pub(crate) fn hook_id(number: u128) -> WebhookId {
+    WebhookId::from_uuid(Uuid::from_u128(number))
+}
+
+/// A site with webhooks numbered from 1, enabled and active since ever.
+pub(crate) fn site(id: &str, triggers: impl IntoIterator<Item = Triggers>) -> Site {
+    let webhooks = (1..)
+        .zip(triggers)
+        .map(|(number, triggers)| Arc::new(webhook(id, number, triggers)))
+        .collect();
+    Site {
+        id: id.parse().expect("a site id"),
+        name: None,
+        goals: Vec::new(),
+        webhooks,
+        version: 1,
+    }
+}
+
+pub(crate) fn webhook(site_id: &str, number: u128, triggers: Triggers) -> Webhook {
+    Webhook {
+        id: hook_id(number),
+        site_id: site_id.parse().expect("a site id"),
+        url: TargetUrl::from_trusted("https://receiver.example/hook").expect("a URL"),
+        secret: Secret::generate([1; 32]),
+        next_secret: None,
+        headers: Vec::new(),
+        triggers,
+        enabled: true,
+        disabled: false,
+        active_since_ms: 0,
+        retry_schedule: "default".to_owned(),
+        max_age_seconds: None,
+        updated_at: DateTime::UNIX_EPOCH,
+    }
+}
+
+/// The site's next version, changed.
+pub(crate) fn changed(site: &Site, change: impl FnOnce(&mut Site)) -> Site {
+    let mut site = site.clone();
+    site.version += 1;
+    change(&mut site);
+    site
+}
+
+pub(crate) fn goal(number: u128, name: &str, rule: GoalRule) -> Goal {
+    Goal {
+        id: GoalId::from_uuid(Uuid::from_u128(number)),
+        name: name.to_owned(),
+        rule,
+        props: Vec::new(),
+        active_since_ms: 0,
+    }
+}
+
+pub(crate) fn registry(sites: impl IntoIterator<Item = Site>) -> Arc<Registry> {
+    let sites = sites.into_iter().map(|site| (site.id.clone(), Arc::new(site)));
+    Arc::new(Registry {
+        sites: sites.collect(),
+        ..Registry::default()
+    })
+}
+
+pub(crate) fn event<'a>(site_id: &'a str, kind: EventKind, timestamp_ms: i64) -> Event<'a> {
+    Event {
+        site_id: site_id.into(),
+        kind,
+        name: None,
+        visitor_id: None,
+        path: None,
+        timestamp_ms: Some(timestamp_ms),
+        event_id: None,
+        props: Texts::default(),
+        source: None,
+        revenue: None,
+        scroll_depth: None,
+    }
+}
+
+/// A pageview at a second.
+pub(crate) fn view<'a>(site_id: &'a str, visitor: &'a str, second: i64) -> Event<'a> {
+    Event {
+        visitor_id: Some(visitor.into()),
+        path: Some("/".into()),
+        ..event(site_id, EventKind::Pageview, second * 1_000)
+    }
+}
+
+pub(crate) fn config(clock: SourceClock) -> EngineConfig {
+    EngineConfig {
+        partition: 7,
+        sources: vec![SourceTopic {
+            topic: "events".to_owned(),
+            clock,
+        }],
+        hash_key: [3; 16],
+        out_of_order_ms: 10_000,
+        stale_after_ms: 900_000,
+        limits: Limits::default(),
+    }
+}
+
+/// An engine that is fed one record after the other.
+pub(crate) struct Fed {
+    pub(crate) engine: Engine,
+    pub(crate) offset: i64,
+    /// The wall clock.
+    pub(crate) now_ms: i64,
+    /// Time of the next record.
+    pub(crate) record_ms: i64,
+    pub(crate) handled: Handled,
+}
+
+impl Fed {
+    pub(crate) fn new(clock: SourceClock, sites: impl IntoIterator<Item = Site>) -> Self {
+        Self {
+            engine: Engine::new(config(clock), registry(sites)),
+            offset: 0,
+            now_ms: RECORD_MS,
+            record_ms: RECORD_MS,
+            handled: Handled::Counted,
+        }
+    }
+
+    pub(crate) fn log(sites: impl IntoIterator<Item = Site>) -> Self {
+        Self::new(SourceClock::Log, sites)
+    }
+
+    /// Feeds an event; what it decided, that of episodes included.
+    pub(crate) fn feed(&mut self, event: &Event<'_>) -> Vec<Decision> {
+        let record = RecordFacts {
+            source: 0,
+            offset: self.offset,
+            record_ms: self.record_ms,
+            replaying: false,
+        };
+        self.offset += 1;
+        let mut out = Vec::new();
+        self.handled = self.engine.on_record(event, &record, self.now_ms, &mut out);
+        out.extend(self.states().into_iter().flat_map(|state| state.decisions));
+        out
+    }
+
+    /// Feeds a pageview and says whether it made a trigger fire.
+    pub(crate) fn fires(&mut self, site_id: &str, visitor: &str, second: i64) -> bool {
+        let decided = self.feed(&view(site_id, visitor, second));
+        decided.iter().any(|decision| decision.episode.is_some())
+    }
+
+    pub(crate) fn states(&mut self) -> Vec<StateRecord> {
+        self.engine.take_dirty_states()
+    }
+
+    pub(crate) fn configure(&mut self, sites: impl IntoIterator<Item = Site>) {
+        self.engine.set_registry(registry(sites));
+    }
+}
+
+/// The body as JSON.
+pub(crate) fn json(decision: &Decision) -> serde_json::Value {
+    serde_json::from_slice(&decision.body).expect("a body is JSON")
+}

@@ -1,0 +1,296 @@
+//! What a detector thread counts: gathered in plain numbers, given to the metrics once a batch.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::clock;
+use crate::detect::engine::config::{Counters, Handled};
+use crate::dispatch::record::Coordinates;
+use crate::domain::event::{Event, EventType};
+use crate::domain::reject::Reject;
+use crate::telemetry::Metrics;
+use crate::telemetry::throttle::Throttle;
+
+const HANDLED: [(Handled, &str); 4] = [
+    (Handled::Counted, "counted"),
+    (Handled::Unregistered, "unregistered"),
+    (Handled::Stale, "stale"),
+    (Handled::Replayed, "replayed"),
+];
+
+/// Counters of one thread.
+#[derive(Debug)]
+pub(crate) struct Counts {
+    sources: Vec<String>,
+    handled: Vec<[u64; HANDLED.len()]>,
+    latencies_ms: Vec<i64>,
+    metrics: Arc<Metrics>,
+    rejects: Throttle,
+    stale: Throttle,
+    missed: Throttle,
+    /// By source, as a notice of one must not hide that of another.
+    miskeyed: Vec<Throttle>,
+    notices: BTreeMap<usize, String>,
+}
+
+impl Counts {
+    /// Counts of these source topics.
+    pub(crate) fn new(sources: Vec<String>, metrics: Arc<Metrics>) -> Self {
+        Self {
+            handled: vec![[0; HANDLED.len()]; sources.len()],
+            miskeyed: sources.iter().map(|_| Throttle::default()).collect(),
+            sources,
+            latencies_ms: Vec::new(),
+            metrics,
+            rejects: Throttle::default(),
+            stale: Throttle::default(),
+            missed: Throttle::default(),
+            notices: BTreeMap::new(),
+        }
+    }
+
+    /// The topic's name.
+    pub(crate) fn source(&self, source: usize) -> &str {
+        &self.sources[source]
+    }
+
+    /// A record was handled.
+    pub(crate) fn handled(&mut self, source: usize, handled: Handled) {
+        let place = match handled {
+            Handled::Counted => 0,
+            Handled::Unregistered => 1,
+            Handled::Stale => 2,
+            Handled::Replayed => 3,
+        };
+        self.handled[source][place] += 1;
+    }
+
+    /// A record could not be read.
+    pub(crate) fn rejected(&mut self, source: usize, reject: &Reject, read_from: &Coordinates) {
+        let topic = &self.sources[source];
+        self.metrics
+            .events
+            .with_label_values(&[topic.as_str(), "rejected"])
+            .inc();
+        self.metrics
+            .rejected_records
+            .with_label_values(&[topic.as_str(), reject.reason.as_str()])
+            .inc();
+        if let Some(suppressed) = self.rejects.admit(clock::monotonic()) {
+            tracing::warn!(
+                topic,
+                partition = read_from.partition,
+                offset = read_from.offset,
+                outcome = reject.reason.as_str(),
+                error = reject.detail,
+                suppressed,
+                "a source record was rejected"
+            );
+        }
+    }
+
+    /// A record lies in another partition than its site's id says.
+    pub(crate) fn miskeyed(
+        &mut self,
+        source: usize,
+        partition: i32,
+        offset: i64,
+        key: Option<&[u8]>,
+        event: &Event<'_>,
+    ) {
+        let topic = &self.sources[source];
+        self.metrics.miskeyed_records.with_label_values(&[topic]).inc();
+        if let Some(suppressed) = self.miskeyed[source].admit(clock::monotonic()) {
+            let key = key_in_words(key, event);
+            let site_id = &event.site_id;
+            let text = format!(
+                "{topic} is not keyed by site: partition {partition}, offset {offset} has {key} for site `{site_id}`. A site's events must lie in one partition: \
+                 let the producer use the site's id as key, with the murmur2 partitioner (librdkafka: partitioner=murmur2_random)"
+            );
+            tracing::warn!(topic, partition, offset, suppressed, "{text}");
+            self.notices.insert(source, text);
+        }
+    }
+
+    /// A notification was withheld since it lies too far in the past.
+    pub(crate) fn stale(
+        &mut self,
+        event: EventType,
+        site_id: &str,
+        source: usize,
+        partition: i32,
+        offset: i64,
+    ) {
+        let labels = [event.as_str(), "stale"];
+        self.metrics.suppressed.with_label_values(&labels).inc();
+        if let Some(suppressed) = self.stale.admit(clock::monotonic()) {
+            tracing::warn!(
+                site.id = site_id,
+                event = event.as_str(),
+                topic = self.sources[source],
+                partition,
+                offset,
+                suppressed,
+                "a notification lies too far in the past (detect.stale_after) and is not sent"
+            );
+        }
+    }
+
+    /// Records went before they were read.
+    pub(crate) fn missed(&mut self, source: usize, partition: i32, offset: i64, missed: u64) {
+        let topic = &self.sources[source];
+        self.metrics
+            .records_missed
+            .with_label_values(&[topic])
+            .inc_by(missed);
+        if let Some(suppressed) = self.missed.admit(clock::monotonic()) {
+            tracing::error!(
+                topic,
+                partition,
+                offset,
+                missed,
+                suppressed,
+                "records were removed before they were read"
+            );
+        }
+    }
+
+    /// A notification was decided.
+    pub(crate) fn decided(&mut self, event: EventType) {
+        self.metrics
+            .notifications
+            .with_label_values(&[event.as_str()])
+            .inc();
+    }
+
+    /// From a record's time to its decision.
+    pub(crate) fn latency(&mut self, ms: i64) {
+        self.latencies_ms.push(ms);
+    }
+
+    /// Gives the batch's counts to the metrics.
+    pub(crate) fn flush(&mut self) {
+        for (source, counts) in self.sources.iter().zip(&mut self.handled) {
+            for ((_, result), count) in HANDLED.iter().zip(counts) {
+                if *count > 0 {
+                    self.metrics
+                        .events
+                        .with_label_values(&[source.as_str(), result])
+                        .inc_by(std::mem::take(count));
+                }
+            }
+        }
+        for ms in self.latencies_ms.drain(..) {
+            self.metrics.detect_latency.observe(ms.max(0) as f64 / 1_000.0);
+        }
+    }
+
+    /// What an operator should read on `/readyz`: source topics, and what there is to say of each.
+    pub(crate) fn take_notices(&mut self) -> Vec<(&str, String)> {
+        let notices = std::mem::take(&mut self.notices);
+        notices
+            .into_iter()
+            .map(|(source, text)| (&*self.sources[source], text))
+            .collect()
+    }
+
+    /// Tells the metrics what an engine has counted.
+    pub(crate) fn counted(&self, counters: Counters) {
+        for (map, count) in [
+            ("visitors", counters.evicted_visitors),
+            ("sources", counters.evicted_sources),
+            ("pages", counters.evicted_pages),
+        ] {
+            self.metrics.evictions.with_label_values(&[map]).inc_by(count);
+        }
+        for (source, count) in self.sources.iter().zip(counters.clock_skew) {
+            self.metrics.clock_skew.with_label_values(&[source]).inc_by(count);
+        }
+    }
+}
+
+/// Many key by visitor, whose ids are not to be told.
+fn key_in_words(key: Option<&[u8]>, event: &Event<'_>) -> String {
+    let is_visitor = |key| event.visitor_id.as_deref().is_some_and(|id| id.as_bytes() == key);
+    match key {
+        None => "no key".to_owned(),
+        Some(key) if is_visitor(key) => "the event's visitor_id as key".to_owned(),
+        Some(key) => format!("key `{}`", String::from_utf8_lossy(&key[..key.len().min(64)])),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detect::tests::fixtures::view;
+    use crate::telemetry::metrics::Labels;
+
+    fn counts() -> Counts {
+        let metrics = Arc::new(Metrics::new(&Labels::default()));
+        Counts::new(vec!["one".to_owned(), "two".to_owned()], metrics)
+    }
+
+    #[test]
+    fn what_an_engine_counts_is_shown_by_source_and_by_map() {
+        let counts = counts();
+        let counters = Counters {
+            evicted_visitors: 1,
+            evicted_sources: 2,
+            evicted_pages: 3,
+            clock_skew: vec![4, 5],
+        };
+        counts.counted(counters.clone());
+        counts.counted(counters);
+        let metrics = &counts.metrics;
+        let evicted = |map| metrics.evictions.with_label_values(&[map]).get();
+        assert_eq!(
+            ["visitors", "sources", "pages"].map(evicted),
+            [2, 4, 6],
+            "each time what came since the last"
+        );
+        let skew = |source| metrics.clock_skew.with_label_values(&[source]).get();
+        assert_eq!(["one", "two"].map(skew), [8, 10]);
+    }
+
+    #[test]
+    fn a_key_that_is_the_visitors_id_is_not_told() {
+        let event = view("a", "jane", 1);
+        assert_eq!(
+            key_in_words(Some(b"jane"), &event),
+            "the event's visitor_id as key"
+        );
+        assert_eq!(key_in_words(Some(b"eu-west"), &event), "key `eu-west`");
+        assert_eq!(key_in_words(None, &event), "no key");
+        let long = [b'x'; 1_000];
+        assert!(key_in_words(Some(&long), &event).len() < 80);
+    }
+
+    #[test]
+    fn each_mis_keyed_source_has_a_notice() {
+        let mut counts = counts();
+        for source in [0, 1, 0] {
+            counts.miskeyed(source, 3, 17, Some(b"jane"), &view("a", "jane", 1));
+        }
+        let notices = counts.take_notices();
+        assert_eq!(
+            notices.iter().map(|(topic, _)| *topic).collect::<Vec<_>>(),
+            ["one", "two"]
+        );
+        assert!(
+            notices
+                .iter()
+                .all(|(topic, text)| text.starts_with(topic) && !text.contains("jane"))
+        );
+        assert_eq!(counts.take_notices(), []);
+    }
+
+    #[test]
+    fn what_is_stale_is_counted_by_type() {
+        let mut counts = counts();
+        for _ in 0..2 {
+            counts.stale(EventType::VisitorSpike, "a", 0, 3, 17);
+        }
+        let labels = ["visitor_spike", "stale"];
+        assert_eq!(counts.metrics.suppressed.with_label_values(&labels).get(), 2);
+    }
+}

@@ -1,0 +1,79 @@
+//! A record that could not be read, as it goes to the rejected topic: its bytes, and what is wrong with them.
+
+use bytes::Bytes;
+
+use crate::dispatch::record::{Coordinates, header};
+use crate::domain::reject::Reject;
+
+/// Bytes kept of a rejected record.
+const MAX_BYTES: usize = 64 * 1_024;
+/// Bytes kept of its key.
+const MAX_KEY_BYTES: usize = 1_024;
+
+/// Says that a value was cut; its text is the original length.
+pub(crate) const TRUNCATED: &str = "bw-truncated";
+/// The field at fault.
+pub(crate) const FIELD: &str = "bw-field";
+/// One line for people.
+pub(crate) const DETAIL: &str = "bw-detail";
+
+/// Key, value and headers of a reject.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RejectRecord {
+    pub(crate) key: Option<Vec<u8>>,
+    pub(crate) value: Bytes,
+    pub(crate) headers: Vec<(&'static str, String)>,
+}
+
+/// What goes to the rejected topic for a record that could not be read.
+pub(crate) fn reject_record(
+    reject: &Reject,
+    read_from: &Coordinates,
+    key: Option<&[u8]>,
+    value: &[u8],
+) -> RejectRecord {
+    let mut headers = vec![
+        (header::VERSION, crate::dispatch::record::VERSION.to_string()),
+        (header::REASON, reject.reason.as_str().to_owned()),
+    ];
+    if let Some(field) = reject.field {
+        headers.push((FIELD, field.to_owned()));
+    }
+    headers.push((DETAIL, reject.detail.clone()));
+    headers.extend(read_from.headers());
+    if value.len() > MAX_BYTES {
+        headers.push((TRUNCATED, value.len().to_string()));
+    }
+    RejectRecord {
+        key: key.map(|key| key[..key.len().min(MAX_KEY_BYTES)].to_vec()),
+        value: Bytes::copy_from_slice(&value[..value.len().min(MAX_BYTES)]),
+        headers,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::reject::RejectReason;
+
+    #[test]
+    fn a_large_record_is_cut_and_says_so() {
+        let reject = Reject {
+            reason: RejectReason::TooLarge,
+            field: None,
+            detail: "too large".into(),
+            site_id: None,
+        };
+        let read_from = Coordinates {
+            topic: "t".into(),
+            partition: 3,
+            offset: 17,
+        };
+        let record = reject_record(&reject, &read_from, Some(b"k"), &vec![b'x'; 70_000]);
+        assert_eq!(record.value.len(), 65_536);
+        assert!(record.headers.contains(&(TRUNCATED, "70000".to_owned())));
+        assert!(record.headers.contains(&("bw-original-offset", "17".to_owned())));
+        let whole = reject_record(&reject, &read_from, None, b"short");
+        assert!(!whole.headers.iter().any(|(name, _)| *name == TRUNCATED));
+    }
+}
