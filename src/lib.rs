@@ -2,13 +2,13 @@
 //!
 //! The modules stand in the order an event travels; `domain` holds the nouns the stages share.
 
-/// Reads events from Kafka: consumers, formats, rejects.
+/// Events as producers write them, read into the nouns of `domain`: formats, rejects, access logs.
 pub mod ingest;
-/// Decides, per site and in memory, what an event means: windows, triggers, goals, episodes.
+/// The detector: windows, triggers, goals and episodes, per site and in memory.
 pub mod detect;
-/// Turns what was decided into delivery records, and carries them through the tiers.
+/// Delivery records, retry schedules, tiers and the offsets that may be committed.
 pub mod dispatch;
-/// Signs, sends and classifies: one attempt at a time.
+/// The deliverer: signs, sends and classifies, one attempt at a time.
 pub mod deliver;
 /// Everything in Postgres.
 pub mod record;
@@ -18,13 +18,13 @@ pub mod api;
 pub mod config;
 /// Metrics, logs, health and the admin listener.
 pub mod telemetry;
-/// Kafka clients: connection settings, topics, producer.
+/// Kafka clients: connection settings, topics, group members, producer.
 pub mod kafka;
 /// The commands of the binary.
 pub mod cli;
 /// The wiring: topics, channels, tasks, in flow order.
 pub mod app;
-/// The supervisor.
+/// The supervisor of tasks and threads.
 pub mod tasks;
 /// Nouns shared by the stages: ids, events, sites, goals, webhooks, notifications, deliveries.
 pub mod domain;
@@ -32,5 +32,8 @@ pub mod domain;
 pub mod clock;
 /// The one place that draws chance.
 pub mod chance;
-/// Asking memory ahead.
+/// Prefetching of memory.
 pub mod prefetch;
+
+#[cfg(test)]
+mod tests;
