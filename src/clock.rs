@@ -2,10 +2,7 @@
 
 use std::time::Instant;
 
-use chrono::{DateTime, TimeZone, Utc};
-
-/// The last millisecond of the year 9999: the last time that RFC 3339 can write and that Bellwether stores.
-pub(crate) const LAST_MS: i64 = 253_402_300_799_999;
+use chrono::{DateTime, Utc};
 
 /// The wall clock, in UTC.
 #[expect(
@@ -28,13 +25,4 @@ pub fn now_ms() -> i64 {
 )]
 pub fn monotonic() -> Instant {
     Instant::now()
-}
-
-/// `ms` milliseconds since the Unix epoch as a time, held within what chrono can represent.
-pub fn from_ms(ms: i64) -> DateTime<Utc> {
-    Utc.timestamp_millis_opt(ms).single().unwrap_or(if ms < 0 {
-        DateTime::<Utc>::MIN_UTC
-    } else {
-        DateTime::<Utc>::MAX_UTC
-    })
 }

@@ -9,6 +9,7 @@ use bellwether::dispatch::record::DeliveryRecord;
 use bellwether::domain::delivery::Origin;
 use bellwether::domain::event::EventType;
 use bellwether::domain::id::{DeliveryId, NotificationId, NotificationKind, WebhookId};
+use bellwether::domain::time::from_ms;
 use rdkafka::message::{Header, OwnedHeaders};
 
 use super::deployment::{CostsEach, Deployment, eventually};
@@ -92,7 +93,7 @@ fn fill(deployment: &Deployment, webhooks: &[WebhookId], deliveries: u64) -> any
         let webhook = *webhooks.get(place).context("a webhook")?;
         let body = format!(
             r#"{{"id":"{notification}","event":"goal_completion","site_id":"{site}","timestamp":"{}","data":{{"goal_name":"Signup","visitor_count":1,"path":"/n/{number}"}}}}"#,
-            clock::from_ms(now_ms).format("%Y-%m-%dT%H:%M:%SZ"),
+            from_ms(now_ms).format("%Y-%m-%dT%H:%M:%SZ"),
         );
         let record = DeliveryRecord {
             delivery_id: DeliveryId::derive(notification, webhook),

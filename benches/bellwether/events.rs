@@ -1,8 +1,7 @@
 //! The events that are published: the same ones in every run.
 
+use bellwether::domain::time::from_ms;
 use std::fmt::Write as _;
-
-use bellwether::clock::from_ms;
 
 /// Pages of a site; every second visit is to the first few.
 const PAGES: u64 = 20;

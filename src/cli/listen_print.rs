@@ -1,5 +1,6 @@
 //! How `bellwether listen` shows a request: a block for people, a line for scripts.
 
+use crate::domain::time::from_ms;
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
@@ -8,7 +9,6 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::listen::Received;
-use crate::clock;
 
 /// A request as one line of JSON. Keys are stable; `null` is unknown, and for signatures that there was no secret.
 #[derive(Serialize)]
@@ -74,7 +74,7 @@ pub(super) fn pretty(received: &Received, colours: bool) -> String {
         Some(false) => format!("{name} {}", paint("1;31", "BAD")),
         None => format!("{name} {}", paint("2", "not checked")),
     };
-    let at = clock::from_ms(received.at_ms).to_rfc3339_opts(SecondsFormat::Millis, true);
+    let at = from_ms(received.at_ms).to_rfc3339_opts(SecondsFormat::Millis, true);
     let mut text = String::new();
     let _ = write!(
         text,

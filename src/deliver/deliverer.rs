@@ -30,6 +30,7 @@ use crate::domain::attempt::AttemptResult;
 use crate::domain::delivery::{DeliveryStatus, FailureReason};
 use crate::domain::id::DeliveryId;
 use crate::domain::registry::Registry;
+use crate::domain::time::from_ms;
 use crate::domain::webhook::Webhook;
 use crate::record::outcomes::{self, AttemptRow, OutcomeRow};
 use crate::record::pg_monitor::PgMonitor;
@@ -360,7 +361,7 @@ impl Deliverer {
             response_code: work.record.last_status.map(i32::from),
             failure_reason: Some(reason),
             next_retry_at: None,
-            first_attempt_at: work.record.first_attempt_at_ms.map(clock::from_ms),
+            first_attempt_at: work.record.first_attempt_at_ms.map(from_ms),
             attempt: None,
         };
         let next = (status == DeliveryStatus::Failed).then_some(Next::Failed {
@@ -404,10 +405,10 @@ fn row_of(
 ) -> OutcomeRow {
     let (status, failure_reason, next_retry_at) = match next {
         Next::Delivered => (DeliveryStatus::Delivered, None, None),
-        Next::Retry { due_at_ms, .. } => (DeliveryStatus::Retrying, None, Some(clock::from_ms(*due_at_ms))),
+        Next::Retry { due_at_ms, .. } => (DeliveryStatus::Retrying, None, Some(from_ms(*due_at_ms))),
         Next::Failed { reason, .. } => (DeliveryStatus::Failed, Some(*reason), None),
     };
-    let started_at = clock::from_ms(exchange.started_at_ms);
+    let started_at = from_ms(exchange.started_at_ms);
     let millis =
         |duration: Option<Duration>| duration.map(|one| i32::try_from(one.as_millis()).unwrap_or(i32::MAX));
     let status_code = exchange.status.map(i32::from);
@@ -418,12 +419,12 @@ fn row_of(
         response_code: status_code,
         failure_reason,
         next_retry_at,
-        first_attempt_at: Some(work.record.first_attempt_at_ms.map_or(started_at, clock::from_ms)),
+        first_attempt_at: Some(work.record.first_attempt_at_ms.map_or(started_at, from_ms)),
         attempt: Some(AttemptRow {
-            due_at: clock::from_ms(work.due_at_ms),
+            due_at: from_ms(work.due_at_ms),
             started_at,
-            headers_at: exchange.headers_at_ms.map(clock::from_ms),
-            ended_at: clock::from_ms(exchange.ended_at_ms),
+            headers_at: exchange.headers_at_ms.map(from_ms),
+            ended_at: from_ms(exchange.ended_at_ms),
             status_code,
             result: exchange.result.as_str(),
             fault: exchange.fault().as_str(),

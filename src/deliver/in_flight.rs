@@ -13,9 +13,9 @@ use sqlx::PgPool;
 use tokio::runtime::Handle;
 
 use super::intake::work::{Assignment, Work};
-use crate::clock;
 use crate::dispatch::record::DeliveryRecord;
 use crate::domain::id::DeliveryId;
+use crate::domain::time::from_ms;
 use crate::record::outcomes::{self, Claim, DeliveryFacts};
 
 /// How long a hand-over may wait for Postgres: the whole group waits meanwhile.
@@ -124,7 +124,7 @@ impl InFlight {
                 Some(Claim {
                     facts,
                     attempt: i32::try_from(one.attempt).unwrap_or(i32::MAX),
-                    until: clock::from_ms(deadline_ms),
+                    until: from_ms(deadline_ms),
                 })
             })
             .collect();
@@ -171,6 +171,6 @@ pub(crate) fn facts_of(record: &DeliveryRecord) -> DeliveryFacts {
         event_type: record.event_type.as_str(),
         origin: record.origin.as_str(),
         payload: record.body.to_vec(),
-        created_at: clock::from_ms(record.created_at_ms),
+        created_at: from_ms(record.created_at_ms),
     }
 }

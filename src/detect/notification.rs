@@ -5,13 +5,13 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::redact::redact;
-use crate::clock::from_ms;
 use crate::domain::event::{Event, EventType};
 use crate::domain::goal::Goal;
 use crate::domain::id::{NotificationId, NotificationKind, WebhookId};
 use crate::domain::notification::{Notification, NotificationData};
 use crate::domain::registry::Site;
 use crate::domain::site::SiteId;
+use crate::domain::time::from_ms;
 
 /// A notification, the webhooks it goes to, and what its delivery records need beside it.
 #[derive(Debug, Clone, PartialEq, Eq)]

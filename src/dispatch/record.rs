@@ -5,11 +5,11 @@
 
 use bytes::Bytes;
 
-use crate::clock::LAST_MS;
 use crate::domain::delivery::Origin;
 use crate::domain::event::EventType;
 use crate::domain::id::{DeliveryId, NotificationId, WebhookId};
 use crate::domain::site::SiteId;
+use crate::domain::time::LAST_MS;
 
 /// The version this code writes, and the newest it reads.
 pub(crate) const VERSION: u32 = 1;

@@ -1,5 +1,6 @@
 //! The nouns shared by the stages. Nothing here waits, reads a clock or knows Kafka, Postgres or HTTP.
 
+pub mod time;
 pub mod id;
 pub mod event;
 pub mod site;

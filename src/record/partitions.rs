@@ -7,8 +7,8 @@ use std::collections::HashSet;
 
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
-use crate::clock;
 use crate::domain::id::uuid_floor;
+use crate::domain::time;
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -106,7 +106,7 @@ fn day_of(ms: i64) -> i64 {
 fn partition_name(table: &str, day: i64) -> String {
     format!(
         "{table}_p{}",
-        clock::from_ms(day.saturating_mul(DAY_MS)).format("%Y%m%d")
+        time::from_ms(day.saturating_mul(DAY_MS)).format("%Y%m%d")
     )
 }
 

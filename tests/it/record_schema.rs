@@ -2,6 +2,7 @@
 
 use bellwether::clock;
 use bellwether::domain::id::uuid_floor;
+use bellwether::domain::time::from_ms;
 use bellwether::record::keys::{self, KeyError};
 use bellwether::record::migrate::{self, Schema};
 use bellwether::record::partitions::{ensure_partitions, partition_horizon_seconds};
@@ -97,12 +98,7 @@ async fn a_delivery_and_its_attempts_go_to_the_day_of_its_id(pool: PgPool) {
         let id = uuid_floor(ms);
         insert_delivery(&mut conn, id).await;
         let wanted = (format!("deliveries_p{day}"), format!("delivery_attempts_p{day}"));
-        assert_eq!(
-            partitions_of(&mut conn, id).await,
-            wanted,
-            "{}",
-            clock::from_ms(ms)
-        );
+        assert_eq!(partitions_of(&mut conn, id).await, wanted, "{}", from_ms(ms));
     }
 }
 

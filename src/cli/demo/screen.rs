@@ -11,7 +11,7 @@ use super::receiver::Arrival;
 use super::sites::SITES;
 use crate::cli::listen_print::printable;
 use crate::cli::wants_colours;
-use crate::clock;
+use crate::domain::time::from_ms;
 
 /// Looks at a site's visitors that its picture shows.
 const PICTURE: usize = 40;
@@ -182,7 +182,7 @@ impl Screen {
         }
         let foot = format!(
             "  {}, {speed} times faster than life · {} events/s · {} · Ctrl-C ends it",
-            clock::from_ms(standing.now_ms).format("%a %H:%M"),
+            from_ms(standing.now_ms).format("%a %H:%M"),
             standing.events_per_second,
             tally,
         );
@@ -215,7 +215,7 @@ fn line(arrival: &Arrival, colours: bool) -> String {
         paint(
             colours,
             "2",
-            &clock::from_ms(arrival.at_ms).format("%H:%M:%S").to_string()
+            &from_ms(arrival.at_ms).format("%H:%M:%S").to_string()
         ),
         paint(colours, colour, &format!("{:<5}", printable(what))),
         printable(&arrival.site_id),
@@ -260,7 +260,7 @@ fn standing_line(standing: &Lag) -> String {
         .collect();
     format!(
         "{}  now    {}, {} events/s",
-        clock::from_ms(standing.now_ms).format("%H:%M:%S"),
+        from_ms(standing.now_ms).format("%H:%M:%S"),
         sites.join(", "),
         standing.events_per_second
     )

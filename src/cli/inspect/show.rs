@@ -10,7 +10,7 @@ use super::sample::Sample;
 use super::understand::{Read, Registration, Sites, Understanding, Understood};
 use super::words::{counted, span};
 use crate::cli::listen_print::printable;
-use crate::clock;
+use crate::domain::time::from_ms;
 
 /// Records that are printed one by one, unless all are asked for.
 const SHOWN: usize = 30;
@@ -332,7 +332,7 @@ impl Look {
 /// Where, when, what, and what it counts as.
 fn row(record: &Understanding) -> [String; 4] {
     let place = format!("{}/{}", record.partition, record.offset);
-    let time = |ms: i64| clock::from_ms(ms).format("%Y-%m-%d %H:%M:%S").to_string();
+    let time = |ms: i64| from_ms(ms).format("%Y-%m-%d %H:%M:%S").to_string();
     match &record.read {
         Read::Understood(event) => {
             let kind = serde_json::to_value(event.kind).unwrap_or_default();

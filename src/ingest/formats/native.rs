@@ -22,11 +22,11 @@ use super::limits::{self, Fault};
 use super::loose::{Entries, Loose, LooseObject};
 use super::scan::{Value, scan};
 use super::time::rfc3339_ms;
-use crate::clock::LAST_MS;
 use crate::domain::event::{Event, EventKind, Revenue};
 use crate::domain::reject::{Reject, RejectReason};
 use crate::domain::site::check_site_id;
 use crate::domain::texts::{Texts, WrittenTexts};
+use crate::domain::time::LAST_MS;
 
 /// Reads one record of at most [`super::MAX_RECORD_BYTES`]; borrows every text that has no escapes.
 pub(crate) fn read(bytes: &[u8]) -> Result<Event<'_>, Reject> {

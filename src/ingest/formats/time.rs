@@ -57,7 +57,7 @@ fn digit(byte: u8) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::LAST_MS;
+    use crate::domain::time::LAST_MS;
     use proptest::prelude::*;
 
     #[test]

@@ -1,0 +1,15 @@
+//! Times as milliseconds since the Unix epoch, and as `chrono` has them.
+
+use chrono::{DateTime, TimeZone, Utc};
+
+/// Last millisecond of the year 9999: the last time that RFC 3339 can write and that Bellwether stores.
+pub(crate) const LAST_MS: i64 = 253_402_300_799_999;
+
+/// Converts milliseconds since the Unix epoch, held within what `chrono` can represent.
+pub fn from_ms(ms: i64) -> DateTime<Utc> {
+    Utc.timestamp_millis_opt(ms).single().unwrap_or(if ms < 0 {
+        DateTime::<Utc>::MIN_UTC
+    } else {
+        DateTime::<Utc>::MAX_UTC
+    })
+}
