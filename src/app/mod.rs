@@ -4,6 +4,7 @@
 //! nothing starts before schema, keys and topics are as they must be. Not here: what any stage does.
 
 mod roles;
+mod lifecycle;
 mod start;
 mod check;
 mod detect;
@@ -11,6 +12,7 @@ mod deliver;
 mod upkeep;
 
 pub(crate) use check::refusals;
+pub(crate) use lifecycle::{Lifecycle, SecondSignal};
 pub(crate) use roles::{Role, Roles};
 pub(crate) use start::{keyring, open_pool, pool_settings, schedules};
 
@@ -23,7 +25,6 @@ use std::time::Duration;
 use anyhow::Context as _;
 use sqlx::PgPool;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -45,8 +46,6 @@ use crate::telemetry::{Health, Metrics, logs};
 
 /// Until the server has told of a statement that it ended.
 const STATEMENT_SLACK: Duration = Duration::from_secs(1);
-/// From the end of the grace period until the process ends, whatever is left to write.
-const FINAL_WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an open connection to the admin listener may hold up the end.
 const ADMIN_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long the API accepts requests after the process was told to stop, so that whoever routes to it has noticed.
@@ -96,8 +95,12 @@ pub(crate) async fn serve_in(mut host: Host, config: Config, roles: Roles) -> an
     logs::start(&config.telemetry, &roles.to_string(), Some(Arc::clone(&metrics)));
     start::describe(&config, &roles, &metrics);
     let health = Arc::new(Health::new(Arc::clone(&metrics), start::checks(&roles)));
-    let stop = host.stop.clone();
-    let (give_up, finished) = (CancellationToken::new(), CancellationToken::new());
+    let lifecycle = Lifecycle::stopped_by(host.stop.clone());
+    let Lifecycle {
+        stop,
+        give_up,
+        finished,
+    } = lifecycle.clone();
     let mut tasks = Tasks::new(stop.clone(), finished.clone());
 
     // First of all, so that a start that takes long can be watched.
@@ -122,7 +125,7 @@ pub(crate) async fn serve_in(mut host: Host, config: Config, roles: Roles) -> an
         }
     });
     if !host.is_there {
-        tasks.spawn_background("signals", watch_signals(stop.clone(), finished.clone()));
+        tasks.spawn_background("signals", lifecycle.clone().watch_signals(SecondSignal::Exits));
     }
 
     let started = start_all(
@@ -150,32 +153,14 @@ pub(crate) async fn serve_in(mut host: Host, config: Config, roles: Roles) -> an
     }
     tracing::info!(roles = %roles, "started");
     let grace = config.shutdown.grace;
-    let (on_stop, on_finish) = (stop.clone(), finished.clone());
-    tasks.spawn_background("grace", async move {
-        tokio::select! {
-            () = on_stop.cancelled() => {}
-            () = on_finish.cancelled() => return Ok(()),
-        }
-        health.stop();
-        tokio::select! {
-            () = tokio::time::sleep(grace) => give_up.cancel(),
-            () = on_finish.cancelled() => {}
-        }
-        on_finish.cancelled().await;
-        Ok(())
-    });
-    let longest = grace + FINAL_WRITE_TIMEOUT;
-    let overdue = async {
-        stop.cancelled().await;
-        tokio::time::sleep(longest).await;
-    };
+    tasks.spawn_background("grace", lifecycle.clone().limit_grace(grace, health));
     tokio::select! {
         result = tasks.join() => {
             tracing::info!("stopped");
             result
         }
         // Postgres or Kafka is away, and whoever told us to stop will not wait much longer.
-        () = overdue => {
+        longest = lifecycle.overdue(grace) => {
             let unwritten = metrics.outcomes_unwritten.get();
             anyhow::bail!(
                 "told to stop {} s ago, and not everything could be written ({unwritten} outcomes at least): what that was about may be sent again",
@@ -390,27 +375,4 @@ fn api_state(shared: &Shared) -> anyhow::Result<ApiState> {
         let seconds = took.as_secs_f64();
         metrics.postgres.with_label_values(&[op]).observe(seconds);
     }))
-}
-
-/// SIGTERM and SIGINT stop the process in order; a second one ends it at once.
-async fn watch_signals(stop: CancellationToken, finished: CancellationToken) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
-    loop {
-        let name = tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
-            _ = interrupt.recv() => "SIGINT",
-            () = finished.cancelled() => return Ok(()),
-        };
-        if stop.is_cancelled() {
-            tracing::warn!(signal = name, "told to stop a second time; ending at once");
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "asked for twice: nothing is waited for any more"
-            )]
-            std::process::exit(1);
-        }
-        tracing::info!(signal = name, "told to stop");
-        stop.cancel();
-    }
 }

@@ -50,6 +50,17 @@ async fn readyz_says_no_at_once_while_the_api_answers_for_five_seconds_and_the_e
 }
 
 #[tokio::test]
+async fn a_hang_up_stops_the_process_in_order() {
+    let mut deployment = Deployment::create(&[]).await;
+    deployment.set("telemetry.log", "info");
+    let mut process = deployment.serve(&["--roles", "detect"]).await;
+    process.signal("HUP");
+    assert!(process.ended(TIMEOUT).await.success());
+    let log = process.log_text();
+    assert!(log.contains("SIGHUP") && log.contains("\"stopped\""), "{log}");
+}
+
+#[tokio::test]
 async fn what_is_under_way_ends_and_is_recorded_before_the_process_does() {
     let deployment = Deployment::create(&[]).await;
     let mut process = deployment.serve(&[]).await;
