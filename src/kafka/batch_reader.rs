@@ -21,8 +21,9 @@ use rdkafka::error::{IsError as _, KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 use rdkafka_sys as sys;
 
-use super::member::{MemberConsumer, TopicPartition};
+use super::member::MemberConsumer;
 use super::queue::OwnQueue;
+use super::topic_partition::TopicPartition;
 use crate::prefetch::prefetch;
 
 /// Most records of one batch.

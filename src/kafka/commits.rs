@@ -20,8 +20,9 @@ use rdkafka::error::{IsError as _, KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 use rdkafka_sys as sys;
 
-use super::member::{MemberConsumer, TopicPartition};
+use super::member::MemberConsumer;
 use super::queue::OwnQueue;
+use super::topic_partition::TopicPartition;
 use crate::clock;
 
 /// An offset to commit and what to write beside it (at most 4,096 bytes).

@@ -7,6 +7,7 @@ pub mod settings;
 pub mod topics;
 pub mod client;
 pub mod member;
+pub mod topic_partition;
 pub(crate) mod commits;
 mod queue;
 pub mod batch_reader;

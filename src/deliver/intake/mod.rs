@@ -26,10 +26,11 @@ use crate::dispatch::record::{Coordinates, Unreadable, header};
 use crate::dispatch::schedule::{Tier, Tiers};
 use crate::kafka::client::ClientEvents;
 use crate::kafka::commits::Commit;
-use crate::kafka::member::{GroupMember, MemberContext, MemberEvent, TopicPartition};
+use crate::kafka::member::{GroupMember, MemberContext, MemberEvent};
 use crate::kafka::producer::{Outgoing, Publisher};
+use crate::kafka::topic_partition::TopicPartition;
 use crate::telemetry::{Health, Metrics};
-use work::{Assignment, Completed, Completions, Token, Work};
+use work::{Assignment, Completed, Completions, OffsetToken, Work};
 
 /// A record on its way, and the word that it is complete.
 pub(crate) mod work;
@@ -329,7 +330,7 @@ impl Intake {
         let Some(partition) = self.partitions.get(&at) else {
             return;
         };
-        let token = Token::new(
+        let token = OffsetToken::new(
             at,
             partition.tracker.epoch(),
             raw.offset,
@@ -397,7 +398,7 @@ impl Intake {
     }
 
     /// What cannot be read goes to the dead-letter topic as it is, and the stream goes on.
-    fn put_aside(&self, token: Token, read_from: Coordinates, why: Unreadable, original: Original) {
+    fn put_aside(&self, token: OffsetToken, read_from: Coordinates, why: Unreadable, original: Original) {
         self.links
             .metrics
             .unreadable_records

@@ -12,7 +12,7 @@ use super::{COMMIT_TIMEOUT, Intake, KEEP, Note, Partition, Position, Retained, T
 use crate::clock;
 use crate::dispatch::offsets::{Epoch, OffsetTracker};
 use crate::dispatch::read_ahead::ReadAhead;
-use crate::kafka::member::{TopicPartition, partition_numbers};
+use crate::kafka::topic_partition::{TopicPartition, partition_numbers};
 
 impl Intake {
     pub(super) fn assigned(&mut self, list: &[TopicPartition]) -> anyhow::Result<()> {

@@ -9,13 +9,13 @@ use std::thread::Thread;
 use crate::dispatch::offsets::Epoch;
 use crate::dispatch::record::{Coordinates, DeliveryRecord};
 use crate::dispatch::schedule::Tier;
-use crate::kafka::member::TopicPartition;
+use crate::kafka::topic_partition::TopicPartition;
 
 /// One record read, to be brought to an outcome.
 #[derive(Debug)]
 pub(crate) struct Work {
     pub(crate) record: DeliveryRecord,
-    pub(crate) token: Token,
+    pub(crate) token: OffsetToken,
     pub(crate) read_from: Coordinates,
     /// Kafka's time of the record.
     pub(crate) record_ms: i64,
@@ -47,7 +47,7 @@ impl Assignment {
 
 /// The right to complete one offset, once.
 #[derive(Debug)]
-pub(crate) struct Token {
+pub(crate) struct OffsetToken {
     at: TopicPartition,
     epoch: Epoch,
     offset: i64,
@@ -55,7 +55,7 @@ pub(crate) struct Token {
     completions: Completions,
 }
 
-impl Token {
+impl OffsetToken {
     pub(crate) fn new(
         at: TopicPartition,
         epoch: Epoch,

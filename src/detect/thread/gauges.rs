@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::Detector;
 use crate::detect::engine::config::Stats;
 use crate::domain::site::SiteId;
-use crate::kafka::member::TopicPartition;
+use crate::kafka::topic_partition::TopicPartition;
 
 const HEARD_EVERY: Duration = Duration::from_secs(10);
 

@@ -23,13 +23,14 @@ use crate::domain::site::SiteId;
 use crate::kafka::batch_reader::{BatchReader, RawRecord, Read};
 use crate::kafka::client::ClientEvents;
 use crate::kafka::commits::Commit;
-use crate::kafka::member::{GroupMember, TopicPartition};
+use crate::kafka::member::GroupMember;
 use crate::kafka::producer::Publisher;
+use crate::kafka::topic_partition::TopicPartition;
 use crate::telemetry::throttle::Throttle;
 use crate::telemetry::{Health, Metrics};
 use counts::Counts;
 use outbox::{Confirmed, Outbox, OutboxTopics};
-use partition::{OwnedPartition, Position};
+use partition::OwnedPartition;
 
 /// A partition number that a thread owns.
 pub(crate) mod partition;
@@ -351,6 +352,3 @@ impl Detector {
 fn owned_mut(owned: &mut [Option<Box<OwnedPartition>>], partition: i32) -> Option<&mut OwnedPartition> {
     owned.get_mut(usize::try_from(partition).ok()?)?.as_deref_mut()
 }
-
-/// What is known of a partition of a source when it is assigned.
-pub(crate) type Positions = Vec<Option<Position>>;

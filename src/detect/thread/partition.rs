@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::Positions;
 use super::counts::Counts;
 use super::outbox::{Outbox, OwnedRecord, Pending, Settling};
+use super::position::{Lag, Note, Positions, SourceState};
 use super::reject_record::reject_record;
 use crate::detect::engine::Engine;
 use crate::detect::engine::config::{Checkpoint, Handled, RecordFacts};
@@ -16,11 +16,8 @@ use crate::domain::reject::Reject;
 use crate::ingest::formats::{self, Format};
 use crate::kafka::batch_reader::RawRecord;
 use crate::kafka::commits::Commit;
-use crate::kafka::member::TopicPartition;
 use crate::kafka::murmur2;
-
-use super::position::SourceState;
-pub(crate) use super::position::{Lag, Note, Position};
+use crate::kafka::topic_partition::TopicPartition;
 
 /// Most batches that wait for acknowledgements. When one record's never comes, those of all batches after the last are waited
 /// for together, and memory does not grow with time.

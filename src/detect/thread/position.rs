@@ -1,7 +1,7 @@
 //! Where a source's partition stands: what its group committed, what was read since.
 
 use crate::kafka::commits::Commit;
-use crate::kafka::member::TopicPartition;
+use crate::kafka::topic_partition::TopicPartition;
 
 /// Where a source's partition stands when it is assigned.
 #[derive(Debug, Clone)]
@@ -15,6 +15,9 @@ pub(crate) struct Position {
     /// The group has never committed here.
     pub(crate) is_first: bool,
 }
+
+/// Positions of the sources in one partition number; absent for a source without that partition.
+pub(crate) type Positions = Vec<Option<Position>>;
 
 /// What is written beside a committed offset: `v1 <nonce> <replay from> <clock>`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -16,7 +16,8 @@ use crate::clock;
 use crate::detect::engine::Engine;
 use crate::kafka::batch_reader::BatchReader;
 use crate::kafka::commits::Commit;
-use crate::kafka::member::{MemberEvent, TopicPartition, partition_numbers};
+use crate::kafka::member::MemberEvent;
+use crate::kafka::topic_partition::{TopicPartition, partition_numbers};
 
 /// How long giving partitions back waits for its commit: the whole group waits meanwhile.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(1);

@@ -6,12 +6,14 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 
-use super::partition::{Note, OwnedPartition, Position};
-use super::{DetectSettings, Positions};
+use super::DetectSettings;
+use super::partition::OwnedPartition;
+use super::position::{Note, Position, Positions};
 use crate::clock;
 use crate::kafka::client::ClientEvents;
-use crate::kafka::member::{GroupMember, TopicPartition};
+use crate::kafka::member::GroupMember;
 use crate::kafka::table;
+use crate::kafka::topic_partition::TopicPartition;
 use crate::telemetry::Metrics;
 
 /// How long a broker may take to answer.

@@ -9,7 +9,6 @@
 //! group assigned to the member. The group has one member all the same, so partitions of one number stay together.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
 use std::fmt;
 use std::iter;
 use std::sync::Arc;
@@ -23,6 +22,7 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use super::batch_reader;
 use super::client::ClientEvents;
 use super::commits::{Commit, Commits};
+use super::topic_partition::TopicPartition;
 use crate::clock;
 
 /// Topics that are read by a client of their own.
@@ -34,13 +34,6 @@ pub(crate) use client::{MemberConsumer, MemberContext};
 use client::{RawEvent, serve};
 use second_reader::Apart;
 pub(crate) use second_reader::SecondReader;
-
-/// A topic's partition; the topic by its place in the member's list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TopicPartition {
-    pub(crate) topic: usize,
-    pub(crate) partition: i32,
-}
 
 /// What happened to the membership.
 #[derive(Debug)]
@@ -359,11 +352,6 @@ impl GroupMember {
         }
         list
     }
-}
-
-/// The distinct partition numbers of a list.
-pub(crate) fn partition_numbers<'a>(list: impl IntoIterator<Item = &'a TopicPartition>) -> BTreeSet<i32> {
-    list.into_iter().map(|at| at.partition).collect()
 }
 
 #[cfg(test)]

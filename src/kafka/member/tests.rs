@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use rdkafka::Message as _;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer as _};

@@ -2,6 +2,7 @@ use super::*;
 use crate::detect::engine::event_time::SourceClock;
 use crate::detect::tests::fixtures::{Fed, RECORD_MS, config, registry, site, spike, view};
 use crate::detect::thread::outbox::tests::outbox;
+use crate::detect::thread::position::Position;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::Labels;
 
