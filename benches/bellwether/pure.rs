@@ -10,7 +10,7 @@ use bellwether::clock;
 use bellwether::detect::engine::Engine;
 use bellwether::detect::engine::config::{EngineConfig, RecordFacts};
 use bellwether::domain::event::Event;
-use bellwether::ingest::formats::{self, Format};
+use bellwether::ingest::formats::{self, RecordFormat};
 use bellwether::kafka::murmur2;
 use serde_json::{Value, json};
 
@@ -85,7 +85,9 @@ pub fn measure(options: &Options) -> anyhow::Result<Value> {
 }
 
 fn read(record: &[u8]) -> anyhow::Result<Event<'_>> {
-    formats::read(Format::Native, record).ok().context("an event")
+    formats::read(RecordFormat::Native, record)
+        .ok()
+        .context("an event")
 }
 
 /// What is done with a record: its partition, its offset, its bytes.

@@ -18,7 +18,7 @@ use super::print;
 use crate::clock;
 use crate::config::Config;
 use crate::domain::site::SiteId;
-use crate::ingest::replay_file::{LineReader, Parsed, Skips};
+use crate::ingest::replay_file::{Parsed, ReplayLineReader, Skips};
 use crate::kafka::client::ClientEvents;
 use crate::kafka::producer::{Outgoing, Publisher};
 use crate::telemetry::metrics::{Labels, Metrics};
@@ -109,7 +109,7 @@ fn replay(args: &ReplayArgs, config: &Config) -> anyhow::Result<()> {
         match reader.read(line.trim_ascii_end()) {
             Parsed::Blank => {}
             Parsed::Skipped(reason) => {
-                if let Some(text) = skips.note(number, reason) {
+                if let Some(text) = skips.count(number, reason) {
                     progress.say(&text);
                 }
             }
@@ -142,17 +142,17 @@ fn replay(args: &ReplayArgs, config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn reader(args: &ReplayArgs) -> anyhow::Result<LineReader> {
+fn reader(args: &ReplayArgs) -> anyhow::Result<ReplayLineReader> {
     let access_log = match args.format {
         FileFormat::Auto => args.site.is_some(),
         FileFormat::Events => false,
         FileFormat::AccessLog => true,
     };
     match (&args.site, access_log) {
-        (Some(site), true) => Ok(LineReader::access_log(site.clone(), crate::chance::bytes())),
+        (Some(site), true) => Ok(ReplayLineReader::access_log(site.clone(), crate::chance::bytes())),
         (None, true) => bail!("an access log needs --site: the site its lines belong to"),
         (Some(_), false) => bail!("--site is for access logs; events name their site themselves"),
-        (None, false) => Ok(LineReader::events()),
+        (None, false) => Ok(ReplayLineReader::events()),
     }
 }
 

@@ -1,11 +1,12 @@
-//! Lines of a web server's access log (common and combined format, as Apache and nginx write them) as pageviews.
+//! Pageviews from the lines of a web server's access log, in the common and combined formats of Apache
+//! and nginx.
 //!
-//! Only what a person looked at counts: a `GET` of a page, answered with 2xx or 304. A file is an asset by its
-//! extension (`ASSET_EXTENSIONS`) or name (`ASSET_NAMES`), compared without regard to case; feeds, documents and
-//! whatever has no extension are pages.
+//! Only pages that somebody looked at count: a `GET` of a page, answered with 2xx or 304. A file is an
+//! asset by its extension (`ASSET_EXTENSIONS`) or name (`ASSET_NAMES`), compared without regard to
+//! case; feeds, documents and files without an extension are pages.
 //!
-//! The path stays as the browser sent it, percent-encoding and all: a goal's pattern is written against what the
-//! address bar shows, and decoding twice is a classic way to make two paths one.
+//! The path keeps the percent-encoding that the browser sent: a goal's pattern is written against what
+//! the address bar shows, and a path that is decoded twice may become equal to another one.
 
 use std::fmt;
 use std::hash::Hasher;
@@ -15,10 +16,10 @@ use siphasher::sip::SipHasher13;
 
 use crate::domain::texts::has_control;
 
-/// Longest path read, in characters: that of the event format.
+/// Longest path that is read, in characters: the limit of the event format.
 const MAX_PATH_CHARS: usize = 2_000;
 
-/// Extensions of files a page is made of: styles and scripts, images, fonts, sound and video.
+/// Extensions of the files a page is made of: styles and scripts, images, fonts, sound and video.
 #[rustfmt::skip]
 pub(crate) const ASSET_EXTENSIONS: &[&str] = &[
     "css", "js", "mjs", "map", "wasm",
@@ -27,12 +28,12 @@ pub(crate) const ASSET_EXTENSIONS: &[&str] = &[
     "mp3", "mp4", "m4a", "m4v", "webm", "ogg", "ogv", "wav", "flac", "mov", "avi",
 ];
 
-/// Names, in any folder, that are assets whatever their extension.
+/// Names of files that are assets in any folder, whatever their extension.
 pub(crate) const ASSET_NAMES: &[&str] = &["robots.txt", "favicon.ico"];
 
-/// How lines are turned into pageviews.
+/// Reads pageviews from lines.
 #[derive(Debug, Clone)]
-pub(crate) struct LineReader {
+pub(crate) struct AccessLogReader {
     salt: [u8; 16],
     own_host: Option<String>,
 }
@@ -40,26 +41,27 @@ pub(crate) struct LineReader {
 /// A pageview of a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LogPageview<'a> {
-    /// 16 hexadecimal digits: keyed hash of host and user agent. With another salt, other visitors.
+    /// 16 hexadecimal digits: the hash of host and user agent, keyed with the salt.
     pub(crate) visitor: String,
     /// Milliseconds since the Unix epoch; logs have whole seconds.
     pub(crate) timestamp_ms: i64,
-    /// Without query and fragment, percent-encoding as it was.
+    /// Without query and fragment, percent-encoded as in the log.
     pub(crate) path: &'a str,
-    /// Host of the referrer without `www.`, in lower case; absent for none and for the site's own.
+    /// Host of the referrer without `www.`, in lower case; `None` without a referrer and for the site's
+    /// own.
     pub(crate) source: Option<String>,
 }
 
-/// Why a line is no pageview.
+/// Reason why a line is no pageview.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Skip {
     /// Another method than `GET`.
     NotGet,
     /// Answered with another status than 2xx or 304.
     Status(u16),
-    /// A part of a page, not a page.
+    /// A file that is part of a page.
     Asset,
-    /// Not in common or combined format, or a request no browser sends.
+    /// Not in common or combined format, or a request that no browser sends.
     Unreadable,
 }
 
@@ -74,8 +76,9 @@ impl fmt::Display for Skip {
     }
 }
 
-impl LineReader {
-    /// `salt` keys the visitors' hashes, one for a run; `own_host` is the host whose referrers are not sources.
+impl AccessLogReader {
+    /// Makes a reader. `salt` keys the visitors' hashes, one salt for a run; referrers of `own_host` are
+    /// not sources.
     pub(crate) fn new(salt: [u8; 16], own_host: Option<&str>) -> Self {
         Self {
             salt,
@@ -90,7 +93,7 @@ impl LineReader {
         // `-` stands for a connection that sent no request.
         let mut words = line.request.split(' ').filter(|word| !word.is_empty());
         let method = words.next().ok_or(Skip::Unreadable)?;
-        // HTTP/0.9 has no third word; more than three are none of HTTP.
+        // HTTP/0.9 has no third word; no HTTP version has more than three.
         let target = words.next().ok_or(Skip::Unreadable)?;
         match (words.next(), words.next()) {
             (None, _) => {}
@@ -119,7 +122,7 @@ impl LineReader {
     fn visitor(&self, host: &str, user_agent: &str) -> String {
         let mut hash = SipHasher13::new_with_key(&self.salt);
         hash.write(host.as_bytes());
-        // Neither holds a line break, so that the two cannot run into each other.
+        // Neither part holds a line break, so no two pairs give the same bytes.
         hash.write(b"\n");
         hash.write(user_agent.as_bytes());
         format!("{:016x}", hash.finish())
@@ -147,23 +150,24 @@ fn plain_host(host: &str) -> String {
     host.strip_prefix("www.").map_or(host.clone(), str::to_owned)
 }
 
-/// The parts of a line that matter, as they stand in it.
-struct Line<'a> {
+/// The parts of a line that are used, unchanged.
+struct LogLine<'a> {
     host: &'a str,
     time: &'a str,
     request: &'a str,
     status: &'a str,
-    /// `-` or nothing in common format.
+    /// `-` or empty in common format.
     referrer: &'a str,
     user_agent: &'a str,
 }
 
-fn split_line(line: &str) -> Option<Line<'_>> {
+fn split_line(line: &str) -> Option<LogLine<'_>> {
     let (host, rest) = line.split_once(' ')?;
     if host.is_empty() {
         return None;
     }
-    // The user's name between host and time may hold spaces and brackets: the time is the bracket before ` "`.
+    // The user's name between host and time may hold spaces and brackets, so the time is the bracket
+    // right before ` "`.
     let (before, rest) = rest.split_once("] \"")?;
     let (_, time) = before.rsplit_once('[')?;
     let (request, rest) = quoted(rest)?;
@@ -179,7 +183,7 @@ fn split_line(line: &str) -> Option<Line<'_>> {
         extra = rest;
         Some(text)
     };
-    Some(Line {
+    Some(LogLine {
         host,
         time,
         request,
@@ -189,7 +193,7 @@ fn split_line(line: &str) -> Option<Line<'_>> {
     })
 }
 
-/// Splits behind the quote that ends the text; a quote inside it has a backslash before it.
+/// Splits after the quote that ends the text; a quote inside it has a backslash before it.
 fn quoted(text: &str) -> Option<(&str, &str)> {
     let mut escaped = false;
     let end = text.bytes().position(|byte| {
@@ -200,7 +204,7 @@ fn quoted(text: &str) -> Option<(&str, &str)> {
     Some((&text[..end], &text[end + 1..]))
 }
 
-/// `17/May/2015:10:05:03 +0000`
+/// Reads a time such as `17/May/2015:10:05:03 +0000`.
 fn time_ms(text: &str) -> Option<i64> {
     let (day, rest) = text.split_once('/')?;
     let (month, rest) = rest.split_once('/')?;
@@ -213,7 +217,7 @@ fn time_ms(text: &str) -> Option<i64> {
     let date = NaiveDate::from_ymd_opt(i32::try_from(digits(year, 4)?).ok()?, month, digits(day, 2)?)?;
     let mut parts = clock.split(':').map(|part| digits(part, 2));
     let (hour, minute, second) = (parts.next()??, parts.next()??, parts.next()??);
-    // Second 60 is a leap second, which Unix time has not: it is the next minute's first.
+    // Second 60 is a leap second. Unix time has none, so it becomes the next minute's first second.
     if parts.next().is_some() || hour > 23 || minute > 59 || second > 60 {
         return None;
     }
@@ -233,7 +237,7 @@ fn digits(text: &str, count: usize) -> Option<u32> {
         .flatten()
 }
 
-/// The path of a request target: `/path?query`, or `http://host/path` as sent to a proxy.
+/// Returns the path of a request target: `/path?query`, or `http://host/path` as sent to a proxy.
 fn path_of(target: &str) -> Option<&str> {
     let target = match target.split_once("://") {
         Some((scheme, rest)) if scheme.bytes().all(|b| b.is_ascii_alphabetic()) => {

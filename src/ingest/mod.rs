@@ -1,10 +1,11 @@
 //! In: records of the source topics. Out: events, or rejects that say exactly what is wrong.
-//! Guaranteed: an event that leaves here is within every limit of the format; no input panics or stops the stream.
-//! Not guaranteed: that the site is registered or the time is sane: that is for `detect`.
+//! Guaranteed: an event that leaves here is within every limit of the format; no input panics or
+//! stops the stream.
+//! Not guaranteed: that the site is registered or the time plausible; `detect` decides that.
 
-/// One record in, one event or one reject out, for each format.
+/// Formats of records: each record becomes one event or one reject.
 pub mod formats;
 /// Lines of a web server's access log, for `replay`.
 pub(crate) mod access_log;
-/// The lines of a file that `replay` publishes.
+/// Lines of a file that `replay` publishes.
 pub(crate) mod replay_file;

@@ -1,31 +1,28 @@
-//! The lines of a file that `replay` publishes: native events, or an access log.
+//! Lines of a file that `replay` publishes: native events, or an access log.
 
 use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::access_log::{self, Skip};
-use super::formats::{self, Format};
+use super::access_log::{AccessLogReader, LogPageview, Skip};
+use super::formats::{self, RecordFormat};
 use crate::domain::site::SiteId;
 
-/// Bad lines that are shown one by one; the rest is only counted.
+/// Bad lines that are shown one by one; further ones are only counted.
 const SHOWN: u64 = 10;
 
-/// Reads one kind of line.
+/// Reads the lines of a file of one kind.
 #[derive(Debug)]
-pub(crate) enum LineReader {
+pub(crate) enum ReplayLineReader {
     Events,
-    AccessLog {
-        site: SiteId,
-        lines: access_log::LineReader,
-    },
+    AccessLog { site: SiteId, lines: AccessLogReader },
 }
 
-/// What a line is.
+/// The result of reading a line.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Parsed {
     Blank,
-    /// Not published, by what reason.
+    /// Not published, with the reason.
     Skipped(Skipped),
     Event {
         key: String,
@@ -35,73 +32,77 @@ pub(crate) enum Parsed {
     },
 }
 
-/// Why a line is not published.
+/// Reason why a line is not published.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Skipped {
-    /// As it should be: an access log holds more than pageviews.
+    /// An ordinary line that is no pageview, as every access log has them.
     Expected(&'static str),
-    /// The line is not what the file should hold.
+    /// A line that does not belong into the file.
     Bad(String),
 }
 
-impl LineReader {
-    /// Native events, one JSON object a line.
+impl ReplayLineReader {
+    /// Makes a reader of native events, one JSON object a line.
     pub(crate) fn events() -> Self {
         Self::Events
     }
 
-    /// Common or combined log format, of one site; `salt` hides who the visitors were.
+    /// Makes a reader of one site's access log, in common or combined format; `salt` hides who the
+    /// visitors were.
     pub(crate) fn access_log(site: SiteId, salt: [u8; 16]) -> Self {
-        let lines = access_log::LineReader::new(salt, Some(site.as_str()));
+        let lines = AccessLogReader::new(salt, Some(site.as_str()));
         Self::AccessLog { site, lines }
     }
 
-    /// Reads one line, without its end.
+    /// Reads one line, without its line break.
     pub(crate) fn read(&self, line: &[u8]) -> Parsed {
         if line.trim_ascii().is_empty() {
             return Parsed::Blank;
         }
-        match self {
-            Self::Events => match formats::read(Format::Native, line) {
-                Ok(event) => Parsed::Event {
-                    key: event.site_id.into_owned(),
-                    at_ms: event.timestamp_ms,
-                    value: line.to_vec(),
-                },
-                Err(reject) => Parsed::Skipped(Skipped::Bad(reject.to_string())),
-            },
-            Self::AccessLog { site, lines } => {
-                let Ok(text) = std::str::from_utf8(line) else {
-                    return Parsed::Skipped(Skipped::Bad("not UTF-8".into()));
-                };
-                match lines.read(text) {
-                    Ok(hit) => {
-                        let mut event = json!({
-                            "site_id": site, "type": "pageview", "visitor_id": hit.visitor, "path": hit.path, "timestamp": hit.timestamp_ms,
-                        });
-                        if let Some(source) = hit.source {
-                            event["source"] = source.into();
-                        }
-                        let value = event.to_string().into_bytes();
-                        Parsed::Event {
-                            key: site.as_str().to_owned(),
-                            value,
-                            at_ms: Some(hit.timestamp_ms),
-                        }
-                    }
-                    Err(Skip::NotGet) => Parsed::Skipped(Skipped::Expected("not a GET")),
-                    Err(Skip::Status(_)) => {
-                        Parsed::Skipped(Skipped::Expected("answered with neither 2xx nor 304"))
-                    }
-                    Err(Skip::Asset) => Parsed::Skipped(Skipped::Expected("of assets")),
-                    Err(Skip::Unreadable) => Parsed::Skipped(Skipped::Bad("not an access log line".into())),
+        let skipped = match self {
+            Self::Events => match formats::read(RecordFormat::Native, line) {
+                Ok(event) => {
+                    return Parsed::Event {
+                        key: event.site_id.into_owned(),
+                        at_ms: event.timestamp_ms,
+                        value: line.to_vec(),
+                    };
                 }
-            }
-        }
+                Err(reject) => Skipped::Bad(reject.to_string()),
+            },
+            Self::AccessLog { site, lines } => match std::str::from_utf8(line).map(|line| lines.read(line)) {
+                Ok(Ok(view)) => return pageview(site, &view),
+                Ok(Err(Skip::NotGet)) => Skipped::Expected("not a GET"),
+                Ok(Err(Skip::Status(_))) => Skipped::Expected("answered with neither 2xx nor 304"),
+                Ok(Err(Skip::Asset)) => Skipped::Expected("of assets"),
+                Ok(Err(Skip::Unreadable)) => Skipped::Bad("not an access log line".into()),
+                Err(_) => Skipped::Bad("not UTF-8".into()),
+            },
+        };
+        Parsed::Skipped(skipped)
     }
 }
 
-/// Counts what was skipped.
+/// Writes a pageview of a log as a native event.
+fn pageview(site: &SiteId, view: &LogPageview<'_>) -> Parsed {
+    let mut event = json!({
+        "site_id": site,
+        "type": "pageview",
+        "visitor_id": view.visitor,
+        "path": view.path,
+        "timestamp": view.timestamp_ms,
+    });
+    if let Some(source) = &view.source {
+        event["source"] = source.as_str().into();
+    }
+    Parsed::Event {
+        key: site.as_str().to_owned(),
+        value: event.to_string().into_bytes(),
+        at_ms: Some(view.timestamp_ms),
+    }
+}
+
+/// Counts the lines that were skipped.
 #[derive(Debug, Default)]
 pub(crate) struct Skips {
     expected: BTreeMap<&'static str, u64>,
@@ -109,8 +110,8 @@ pub(crate) struct Skips {
 }
 
 impl Skips {
-    /// Counts a line; the text, if there is one, should be shown.
-    pub(crate) fn note(&mut self, line: u64, skipped: Skipped) -> Option<String> {
+    /// Counts a line; returns a message to show for the first bad ones.
+    pub(crate) fn count(&mut self, line: u64, skipped: Skipped) -> Option<String> {
         match skipped {
             Skipped::Expected(reason) => {
                 *self.expected.entry(reason).or_default() += 1;
@@ -123,7 +124,7 @@ impl Skips {
         }
     }
 
-    /// `; not published: 12 not a GET, 3 unreadable`
+    /// Returns a text such as `; not published: 12 not a GET, 3 unreadable`.
     pub(crate) fn summary(&self) -> String {
         let mut parts: Vec<String> = self
             .expected

@@ -24,7 +24,7 @@ use crate::app;
 use crate::clock;
 use crate::config::{Clock, Config, Source, SourceFormat};
 use crate::detect::engine::event_time::SourceClock;
-use crate::ingest::formats::Format;
+use crate::ingest::formats::RecordFormat;
 use crate::record::{known, pool};
 use crate::telemetry::logs;
 
@@ -188,8 +188,8 @@ fn look(
     }
 }
 
-fn format(source: &Source) -> Format {
+fn format(source: &Source) -> RecordFormat {
     match source.format {
-        SourceFormat::Native => Format::Native,
+        SourceFormat::Native => RecordFormat::Native,
     }
 }

@@ -12,14 +12,14 @@ use crate::detect::redact::redact;
 use crate::detect::site::goals::GoalIndex;
 use crate::domain::event::{Event, EventKind};
 use crate::domain::trigger::NameFilter;
-use crate::ingest::formats::{self, Format};
+use crate::ingest::formats::{self, RecordFormat};
 use crate::kafka::murmur2;
 use crate::record::known::{KnownSite, KnownWebhook};
 
 /// How a source is read.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Reading {
-    pub(super) format: Format,
+    pub(super) format: RecordFormat,
     pub(super) clock: SourceClock,
     /// How many the topic has.
     pub(super) partitions: i32,
@@ -150,7 +150,7 @@ impl Serialize for Registration {
 }
 
 /// The site id in a record, if it can be read.
-pub(super) fn site_of(record: &RawRecord, format: Format) -> Option<String> {
+pub(super) fn site_of(record: &RawRecord, format: RecordFormat) -> Option<String> {
     let event = formats::read(format, &record.value).ok()?;
     Some(event.site_id.into_owned())
 }

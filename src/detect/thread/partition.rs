@@ -13,7 +13,7 @@ use crate::detect::notification::Decision;
 use crate::dispatch::record::Coordinates;
 use crate::domain::event::Event;
 use crate::domain::reject::Reject;
-use crate::ingest::formats::{self, Format};
+use crate::ingest::formats::{self, RecordFormat};
 use crate::kafka::batch_reader::RawRecord;
 use crate::kafka::commits::Commit;
 use crate::kafka::murmur2;
@@ -128,7 +128,7 @@ impl OwnedPartition {
     ) -> &'r [(usize, RawRecord<'m>)] {
         let read: Vec<_> = records
             .iter()
-            .map(|(_, record)| formats::read(Format::Native, record.value()))
+            .map(|(_, record)| formats::read(RecordFormat::Native, record.value()))
             .collect();
         // All are looked at before the first is handled: what that needs of memory is on its way by then.
         let looked_at: Vec<_> = read

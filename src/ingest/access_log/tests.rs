@@ -3,8 +3,8 @@ use proptest::prelude::*;
 
 const CHROME: &str = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0";
 
-fn reader() -> LineReader {
-    LineReader::new([7; 16], Some("www.Shop.example"))
+fn reader() -> AccessLogReader {
+    AccessLogReader::new([7; 16], Some("www.Shop.example"))
 }
 
 fn combined(host: &str, request: &str, status: &str, referrer: &str, agent: &str) -> String {
@@ -42,7 +42,7 @@ fn a_common_line_has_neither_referrer_nor_agent() {
 
 #[test]
 fn a_visitor_is_host_and_agent_under_one_salt() {
-    let visitor = |reader: &LineReader, host: &str, agent: &str| {
+    let visitor = |reader: &AccessLogReader, host: &str, agent: &str| {
         let line = combined(host, "GET / HTTP/1.1", "200", "-", agent);
         reader.read(&line).expect("a pageview").visitor
     };
@@ -50,7 +50,10 @@ fn a_visitor_is_host_and_agent_under_one_salt() {
     assert_eq!(one, visitor(&reader(), "192.0.2.7", CHROME));
     assert_ne!(one, visitor(&reader(), "192.0.2.8", CHROME));
     assert_ne!(one, visitor(&reader(), "192.0.2.7", "curl/8"));
-    assert_ne!(one, visitor(&LineReader::new([8; 16], None), "192.0.2.7", CHROME));
+    assert_ne!(
+        one,
+        visitor(&AccessLogReader::new([8; 16], None), "192.0.2.7", CHROME)
+    );
     assert_ne!(
         visitor(&reader(), "2001:db8::1", CHROME),
         visitor(&reader(), "::1", CHROME)
@@ -110,7 +113,7 @@ fn quotes_brackets_and_spaces_inside_fields_do_not_mislead() {
 }
 
 #[test]
-fn the_sites_own_pages_and_nothing_are_no_source() {
+fn a_referrer_of_the_own_site_or_none_is_no_source() {
     for (referrer, source) in [
         ("-", None),
         ("", None),

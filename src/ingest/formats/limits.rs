@@ -1,4 +1,4 @@
-//! The limits of an event's fields, and what is said when one is broken. No message repeats a value.
+//! Limits of an event's fields, and the messages for what breaks them. No message repeats a value.
 
 use std::borrow::Cow;
 
@@ -24,15 +24,15 @@ pub(super) const MAX_SOURCE_CHARS: usize = 255;
 /// Longest amount or currency, in characters: they are passed through, so only their size is bounded.
 pub(super) const MAX_MONEY_CHARS: usize = 32;
 
-/// What is wrong with a record, before it is known whose record it is.
+/// The first field of a record that is missing or wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Fault {
+pub(super) struct InvalidField {
     pub(super) reason: RejectReason,
     pub(super) field: Option<&'static str>,
     pub(super) detail: String,
 }
 
-impl Fault {
+impl InvalidField {
     pub(super) fn missing(field: &'static str) -> Self {
         Self {
             reason: RejectReason::MissingField,
@@ -58,27 +58,27 @@ impl Fault {
     }
 }
 
-/// A string, or nothing for what is absent or empty: producers write `""` where they have no value.
+/// Reads a string; an empty one is absent, since producers write `""` where they have no value.
 #[inline]
-pub(super) fn text<'a>(field: &'static str, value: Loose<'a>) -> Result<Option<Cow<'a, str>>, Fault> {
+pub(super) fn text<'a>(field: &'static str, value: Loose<'a>) -> Result<Option<Cow<'a, str>>, InvalidField> {
     match value {
         Loose::Absent => Ok(None),
         Loose::Text(text) if text.is_empty() => Ok(None),
         Loose::Text(text) => Ok(Some(text)),
-        other => Err(Fault::bad(
+        other => Err(InvalidField::bad(
             field,
-            format_args!("is a string, not {}", other.kind()),
+            format_args!("is a string, not {}", other.type_name()),
         )),
     }
 }
 
-/// A string of at most `max` characters.
+/// Reads a string of at most `max` characters.
 #[inline]
 pub(super) fn bounded<'a>(
     field: &'static str,
     value: Loose<'a>,
     max: usize,
-) -> Result<Option<Cow<'a, str>>, Fault> {
+) -> Result<Option<Cow<'a, str>>, InvalidField> {
     let text = text(field, value)?;
     if let Some(text) = &text {
         check_length(field, text, max)?;
@@ -86,14 +86,14 @@ pub(super) fn bounded<'a>(
     Ok(text)
 }
 
-/// A string that is kept or sent: bounded, and without control characters, since Postgres cannot store NUL and the
-/// others make logs and pages lie.
+/// Reads a string that is kept or sent: bounded and without control characters, because Postgres
+/// cannot store NUL and the others falsify logs and pages.
 #[inline]
 pub(super) fn printable<'a>(
     field: &'static str,
     value: Loose<'a>,
     max: usize,
-) -> Result<Option<Cow<'a, str>>, Fault> {
+) -> Result<Option<Cow<'a, str>>, InvalidField> {
     let text = bounded(field, value, max)?;
     if let Some(text) = &text {
         check_printable(field, text)?;
@@ -101,13 +101,14 @@ pub(super) fn printable<'a>(
     Ok(text)
 }
 
-/// The longest text is the common case's answer: no text has more characters than bytes.
+/// Counts characters only when there are more than `max` bytes: no text has more characters than
+/// bytes.
 #[inline]
-pub(super) fn check_length(field: &'static str, text: &str, max: usize) -> Result<(), Fault> {
+pub(super) fn check_length(field: &'static str, text: &str, max: usize) -> Result<(), InvalidField> {
     if text.len() > max {
         let chars = text.chars().count();
         if chars > max {
-            return Err(Fault::over(
+            return Err(InvalidField::over(
                 field,
                 format_args!("has at most {max} characters, this one has {chars}"),
             ));
@@ -117,30 +118,33 @@ pub(super) fn check_length(field: &'static str, text: &str, max: usize) -> Resul
 }
 
 #[inline]
-pub(super) fn check_printable(field: &'static str, text: &str) -> Result<(), Fault> {
+pub(super) fn check_printable(field: &'static str, text: &str) -> Result<(), InvalidField> {
     if has_control(text) {
-        return Err(Fault::bad(field, "has no control characters"));
+        return Err(InvalidField::bad(field, "has no control characters"));
     }
     Ok(())
 }
 
-/// A site id, by the one rule there is for them.
+/// Reads a site id, by the rule of `domain::site`.
 #[inline]
-pub(super) fn site_id(value: Loose<'_>) -> Result<Cow<'_, str>, Fault> {
+pub(super) fn site_id(value: Loose<'_>) -> Result<Cow<'_, str>, InvalidField> {
     const FIELD: &str = "site_id";
-    let id = text(FIELD, value)?.ok_or_else(|| Fault::missing(FIELD))?;
+    let id = text(FIELD, value)?.ok_or_else(|| InvalidField::missing(FIELD))?;
     match check_site_id(&id) {
         Ok(()) => Ok(id),
-        Err(InvalidSiteId::Empty) => Err(Fault::missing(FIELD)),
-        Err(why @ InvalidSiteId::TooLong(_)) => Err(Fault::over(FIELD, format_args!("is too long: {why}"))),
+        Err(InvalidSiteId::Empty) => Err(InvalidField::missing(FIELD)),
+        Err(why @ InvalidSiteId::TooLong(_)) => {
+            Err(InvalidField::over(FIELD, format_args!("is too long: {why}")))
+        }
         Err(why @ InvalidSiteId::ControlCharacter) => {
-            Err(Fault::bad(FIELD, format_args!("is unusable: {why}")))
+            Err(InvalidField::bad(FIELD, format_args!("is unusable: {why}")))
         }
     }
 }
 
-/// A path without query and fragment, which are cut off before the limit is looked at. What is cut is never kept.
-pub(super) fn path<'a>(value: Loose<'a>) -> Result<Option<Cow<'a, str>>, Fault> {
+/// Reads a path without query and fragment, which are cut off before the limit is checked and never
+/// kept.
+pub(super) fn path<'a>(value: Loose<'a>) -> Result<Option<Cow<'a, str>>, InvalidField> {
     const FIELD: &str = "path";
     let Some(path) = text(FIELD, value)? else {
         return Ok(None);

@@ -1,36 +1,37 @@
 //! JSON values read without insisting on a type.
 //!
-//! A derived struct answers a wrong type with an error about the whole record, and saying which field it was would
-//! take a second parse. Keeping the odd value instead leaves one pass, one set of checks, and an exact answer.
+//! A derived struct answers a wrong type with an error about the whole record; naming the field would
+//! take a second parse. Keeping the wrong value instead leaves one pass, one set of checks, and an
+//! exact answer.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-/// A scalar, borrowed where the JSON has no escapes, or what stands in its place.
+/// A scalar, borrowed where the JSON has no escapes, or a value of another type in its place.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) enum Loose<'a> {
-    /// Not there, or `null`.
+    /// Missing or `null`.
     #[default]
     Absent,
     Text(Cow<'a, str>),
     Integer(i64),
     /// A number with a fraction or an exponent, or an integer beyond 64 bits.
     Number(f64),
-    /// Another kind of value, by its name.
+    /// A value of another type, named for messages.
     Other(&'static str),
 }
 
 impl Loose<'_> {
-    /// What the value is, for people.
-    pub(super) fn kind(&self) -> &'static str {
+    /// The value's type, named for messages.
+    pub(super) fn type_name(&self) -> &'static str {
         match self {
             Self::Absent => "absent",
             Self::Text(_) => "a string",
             Self::Integer(_) => "an integer",
             Self::Number(_) => "a number",
-            Self::Other(kind) => kind,
+            Self::Other(name) => name,
         }
     }
 }
@@ -89,7 +90,7 @@ impl<'de> Visitor<'de> for LooseVisitor {
     }
 }
 
-/// A value that should be an object, read by `T`; anything else is kept as what it is.
+/// A value that should be an object, read by `T`; of anything else only the type is kept.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) enum LooseObject<T> {
     #[default]
@@ -98,7 +99,7 @@ pub(super) enum LooseObject<T> {
     Other(&'static str),
 }
 
-/// Takes the entries of an object as they come.
+/// Receives the entries of an object in the order they are parsed.
 pub(super) trait Entries<'de>: Default {
     /// Reads the value of `key` from `entries`, exactly once.
     fn entry<A: MapAccess<'de>>(&mut self, key: Cow<'de, str>, entries: &mut A) -> Result<(), A::Error>;
@@ -121,7 +122,7 @@ impl<'de, T: Entries<'de>> Visitor<'de> for ObjectVisitor<T> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
         let mut object = T::default();
-        while let Some(key) = entries.next_key::<Key<'de>>()? {
+        while let Some(key) = entries.next_key::<ObjectKey<'de>>()? {
             object.entry(key.0, &mut entries)?;
         }
         Ok(LooseObject::Object(object))
@@ -157,26 +158,26 @@ impl<'de, T: Entries<'de>> Visitor<'de> for ObjectVisitor<T> {
     }
 }
 
-/// A key of an object. serde's own `Cow` inside a map always copies.
-struct Key<'a>(Cow<'a, str>);
+/// A key of an object, borrowed where it can be: serde's own `Cow` inside a map always copies.
+struct ObjectKey<'a>(Cow<'a, str>);
 
-impl<'de> Deserialize<'de> for Key<'de> {
+impl<'de> Deserialize<'de> for ObjectKey<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct KeyVisitor;
 
         impl<'de> Visitor<'de> for KeyVisitor {
-            type Value = Key<'de>;
+            type Value = ObjectKey<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a key")
             }
 
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Key<'de>, E> {
-                Ok(Key(Cow::Borrowed(text)))
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<ObjectKey<'de>, E> {
+                Ok(ObjectKey(Cow::Borrowed(text)))
             }
 
-            fn visit_str<E>(self, text: &str) -> Result<Key<'de>, E> {
-                Ok(Key(Cow::Owned(text.to_owned())))
+            fn visit_str<E>(self, text: &str) -> Result<ObjectKey<'de>, E> {
+                Ok(ObjectKey(Cow::Owned(text.to_owned())))
             }
         }
 

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::ingest::formats::{Format, MAX_RECORD_BYTES};
+use crate::ingest::formats::{MAX_RECORD_BYTES, RecordFormat};
 
 fn full() -> Value {
     json!({
@@ -34,7 +34,7 @@ fn without(field: &str) -> Vec<u8> {
 }
 
 fn refused(bytes: &[u8]) -> (RejectReason, Option<&'static str>) {
-    let reject = crate::ingest::formats::read(Format::Native, bytes).expect_err("refused");
+    let reject = crate::ingest::formats::read(RecordFormat::Native, bytes).expect_err("refused");
     assert!(!reject.detail.contains("v-4711"), "{}", reject.detail);
     (reject.reason, reject.field)
 }
@@ -280,7 +280,7 @@ fn what_is_not_one_json_object_is_not_json() {
     ] {
         assert_eq!(refused(bytes), (RejectReason::NotJson, None), "{bytes:?}");
     }
-    // Also where nobody looks.
+    // Also in a field that is skipped.
     assert_eq!(
         refused(b"{\"site_id\":\"s\",\"type\":\"error\",\"x\":\"\xff\"}"),
         (RejectReason::NotUtf8, None)
@@ -312,7 +312,7 @@ fn of_a_key_given_twice_the_last_counts() {
 fn more_than_a_mebibyte_is_too_large() {
     let mut bytes = full().to_string().into_bytes();
     bytes.resize(MAX_RECORD_BYTES, b' ');
-    assert!(crate::ingest::formats::read(Format::Native, &bytes).is_ok());
+    assert!(crate::ingest::formats::read(RecordFormat::Native, &bytes).is_ok());
     bytes.push(b' ');
     assert_eq!(refused(&bytes), (RejectReason::TooLarge, None));
 }
@@ -325,7 +325,7 @@ fn a_reject_names_the_site_as_soon_as_it_is_known() {
     assert_eq!(reject.site_id, None);
 }
 
-/// What a valid event guarantees to everything behind it.
+/// Checks what a valid event guarantees to its readers.
 fn assert_within_limits(event: &Event<'_>) {
     assert!((1..=255).contains(&event.site_id.len()));
     for (text, max) in [
@@ -350,7 +350,7 @@ fn assert_within_limits(event: &Event<'_>) {
     assert!(event.timestamp_ms.is_none_or(|ms| (0..=LAST_MS).contains(&ms)));
 }
 
-/// What `props` and `revenue` look like, mostly.
+/// Objects of texts, as `props` and `revenue` mostly are.
 fn texts() -> impl Strategy<Value = String> {
     let name = prop_oneof![
         "[a-c]{0,2}",
@@ -396,12 +396,12 @@ proptest! {
     ) {
         let fields: Vec<String> = fields.iter().map(|(key, value)| format!("\"{key}\": {value}")).collect();
         let text = format!("{{{}}}", fields.join(","));
-        let mut fields = Fields::default();
-        let reads = general(&text).and_then(|mut fields| event(&mut fields));
-        if plain(&text, &mut fields).is_some() {
-            prop_assert_eq!(event(&mut fields), reads.clone());
+        let mut fields = RecordFields::default();
+        let parsed = parse_fields(&text).and_then(|mut fields| check_fields(&mut fields));
+        if scan_fields(&text, &mut fields).is_some() {
+            prop_assert_eq!(check_fields(&mut fields), parsed.clone());
         }
-        prop_assert_eq!(read(text.as_bytes()), reads);
+        prop_assert_eq!(read(text.as_bytes()), parsed);
     }
 
     #[test]
