@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::redact::redact;
+use super::site::matches::subscribes;
 use crate::domain::event::{Event, EventType};
 use crate::domain::goal::Goal;
 use crate::domain::id::{NotificationId, NotificationKind, WebhookId};
@@ -71,14 +72,7 @@ pub(crate) fn takers(site: &Site, event: EventType, name: &str, record_ms: i64) 
     site.webhooks
         .iter()
         .filter(|webhook| webhook.enabled && webhook.active_since_ms <= record_ms)
-        .filter(|webhook| {
-            let filter = match event {
-                EventType::GoalCompletion => &webhook.triggers.goal_completion,
-                EventType::CustomEvent => &webhook.triggers.custom_event,
-                EventType::VisitorSpike | EventType::Test => &None,
-            };
-            filter.as_ref().is_some_and(|filter| filter.takes(name))
-        })
+        .filter(|webhook| subscribes(&webhook.triggers, event, name))
         .map(|webhook| webhook.id)
         .collect()
 }

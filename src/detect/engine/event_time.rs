@@ -52,6 +52,11 @@ pub(crate) fn event_time(
     }
 }
 
+/// True if what happened at `at_ms` is recent enough to be notified of. Of a log everything is.
+pub(crate) fn is_fresh(clock: SourceClock, at_ms: i64, now_ms: i64, stale_after_ms: i64) -> bool {
+    clock == SourceClock::Log || now_ms.saturating_sub(at_ms) <= stale_after_ms
+}
+
 /// The whole second of a time, held between 1970 and 2106.
 pub(crate) fn whole_second(ms: i64) -> u32 {
     let second = ms.div_euclid(1_000).clamp(0, i64::from(LAST_SECOND));

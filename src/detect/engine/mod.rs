@@ -174,7 +174,8 @@ impl Engine {
         let floor = self.floor(self.config.sources[record.source].clock);
         let source = &self.config.sources[record.source];
         let is_live = source.clock == SourceClock::Live;
-        let is_fresh = |at_ms: i64| !is_live || now_ms.saturating_sub(at_ms) <= self.config.stale_after_ms;
+        let (clock, stale_after_ms) = (source.clock, self.config.stale_after_ms);
+        let is_fresh = |at_ms: i64| event_time::is_fresh(clock, at_ms, now_ms, stale_after_ms);
 
         let state = &mut self.sites[place];
         state.live |= is_live;

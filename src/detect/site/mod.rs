@@ -6,6 +6,8 @@ pub(crate) mod triggers;
 pub(crate) mod rules;
 /// Notifications of single events.
 pub(crate) mod single_events;
+/// Meanings of a single event.
+pub(crate) mod matches;
 /// Goals that an event completes.
 pub(crate) mod goals;
 /// Page patterns with stars.

@@ -3,6 +3,7 @@
 //! They need no state, so they are decided again whenever an uncommitted record is read again, with the same ids.
 
 use super::goals::{GoalIndex, Heads};
+use super::matches::{Meaning, matches};
 use crate::detect::notification::{CompletedGoal, Decision, Origin, custom_event, goal_completion, takers};
 use crate::domain::event::{Event, EventKind, EventType};
 use crate::domain::registry::Site;
@@ -32,57 +33,39 @@ pub(crate) fn decide(
     stale: &mut Vec<EventType>,
     out: &mut Vec<Decision>,
 ) {
-    let Takes { site, goals, .. } = takes;
-    let name = event.name.as_deref().unwrap_or_default();
     let may_complete = event.kind != EventKind::Pageview
         || event
             .path
             .as_deref()
             .is_some_and(|path| takes.page_heads.may_match(path));
-    if takes.goal_completion && may_complete {
-        let mut told_by_name = false;
-        goals.find(event, found);
-        for number in found.iter() {
-            let goal = goals.goal(*number);
-            // A goal counts from its creation on.
-            if goal.active_since_ms > origin.record_ms {
-                continue;
-            }
-            told_by_name |= goal.name == name;
-            let webhooks = takers(site, EventType::GoalCompletion, &goal.name, origin.record_ms);
-            if webhooks.is_empty() {
-                continue;
-            }
-            if fresh {
-                let goal = CompletedGoal::Configured(goal);
-                out.push(goal_completion(site, event, goal, origin, webhooks));
-            } else {
-                stale.push(EventType::GoalCompletion);
-            }
-        }
-        // Published and configured under one name, it is one completion.
-        if event.kind == EventKind::Goal && !told_by_name {
-            let webhooks = takers(site, EventType::GoalCompletion, name, origin.record_ms);
-            if webhooks.is_empty() {
-                // Nobody takes it.
-            } else if fresh {
-                let goal = CompletedGoal::Published(name);
-                out.push(goal_completion(site, event, goal, origin, webhooks));
-            } else {
-                stale.push(EventType::GoalCompletion);
-            }
-        }
+    let is_taken =
+        (takes.goal_completion && may_complete) || (takes.custom_event && event.kind == EventKind::Custom);
+    if !is_taken {
+        return;
     }
-    if takes.custom_event && event.kind == EventKind::Custom {
-        let webhooks = takers(site, EventType::CustomEvent, name, origin.record_ms);
+    let site = takes.site;
+    matches(takes.goals, event, origin.record_ms, found, |meaning| {
+        let Some((event_type, name)) = meaning.subscription() else {
+            return;
+        };
+        let webhooks = takers(site, event_type, name, origin.record_ms);
         if webhooks.is_empty() {
-            // Nobody takes it.
-        } else if fresh {
-            out.push(custom_event(site, event, name, origin, webhooks));
-        } else {
-            stale.push(EventType::CustomEvent);
+            return;
         }
-    }
+        if !fresh {
+            stale.push(event_type);
+            return;
+        }
+        out.push(match meaning {
+            Meaning::Goal(goal) | Meaning::LaterGoal(goal) => {
+                goal_completion(site, event, CompletedGoal::Configured(goal), origin, webhooks)
+            }
+            Meaning::PublishedGoal(name) => {
+                goal_completion(site, event, CompletedGoal::Published(name), origin, webhooks)
+            }
+            Meaning::CustomEvent(name) => custom_event(site, event, name, origin, webhooks),
+        });
+    });
 }
 
 #[cfg(test)]
