@@ -1,4 +1,4 @@
-//! Asking memory for what will be needed, so that waits of different records overlap.
+//! Requests to memory for data that will be needed, so that the waits of different records overlap.
 
 /// Asks memory for the cache line in which a value begins, and does not wait for it.
 #[cfg(target_arch = "x86_64")]
@@ -9,6 +9,6 @@ pub(crate) fn prefetch<T>(value: &T) {
     unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(value).cast()) }
 }
 
-/// Elsewhere memory is asked when the value is needed.
+/// Does nothing: on other processors memory is asked when the value is needed.
 #[cfg(not(target_arch = "x86_64"))]
 pub(crate) fn prefetch<T>(_: &T) {}

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use bellwether::clock;
 use bellwether::detect::engine::Engine;
-use bellwether::detect::engine::config::RecordFacts;
+use bellwether::detect::engine::record::RecordFacts;
 use bellwether::domain::event::{Event, EventKind};
 use bellwether::domain::texts::Texts;
 use serde_json::{Value, json};
@@ -102,7 +102,7 @@ pub fn measure(options: &Options) -> anyhow::Result<Value> {
             replaying: false,
         };
         offset += 1;
-        engine.on_record(&event, &facts, ms, &mut Vec::new());
+        engine.handle(&event, &facts, ms, &mut Vec::new());
     };
     // Everyone comes once, then nobody for an hour.
     for number in 0..options.sites {

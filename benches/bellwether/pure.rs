@@ -8,7 +8,8 @@ use std::time::Instant;
 use anyhow::Context as _;
 use bellwether::clock;
 use bellwether::detect::engine::Engine;
-use bellwether::detect::engine::config::{EngineConfig, RecordFacts};
+use bellwether::detect::engine::config::EngineConfig;
+use bellwether::detect::engine::record::RecordFacts;
 use bellwether::domain::event::Event;
 use bellwether::ingest::formats::{self, RecordFormat};
 use bellwether::kafka::murmur2;
@@ -77,7 +78,7 @@ pub fn measure(options: &Options) -> anyhow::Result<Value> {
             record_ms: now_ms,
             replaying: false,
         };
-        engines[partition].on_record(&read(record)?, &facts, now_ms, &mut out);
+        engines[partition].handle(&read(record)?, &facts, now_ms, &mut out);
         Ok(())
     })?;
     anyhow::ensure!(out.is_empty(), "nothing is to be told of these events");

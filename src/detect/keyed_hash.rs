@@ -1,7 +1,8 @@
-//! What an event's texts hash to, with the deployment's key.
+//! Hashes of an event's texts, keyed by the deployment.
 //!
-//! A visitor's id is counted by its hash alone: that is SipHash, so that nobody can choose ids that collide. What is found by
-//! the hash of a site, page or source is compared with it, or only shown: a faster one does.
+//! A visitor is counted by the hash of the id alone: that is SipHash, so that nobody can choose ids that
+//! collide. The hashes of sites, pages and sources only find entries, which are compared or merely shown; a
+//! faster function is enough for them.
 
 use std::hash::BuildHasher as _;
 
@@ -10,23 +11,23 @@ use siphasher::sip::SipHasher13;
 
 use crate::domain::event::Event;
 
-/// Keyed.
+/// Hashes texts with the deployment's key.
 #[derive(Debug)]
-pub(crate) struct Hasher {
+pub(crate) struct EventHasher {
     visitors: SipHasher13,
     names: FixedState,
 }
 
-/// The hashes of an event's texts but its site's.
+/// Hashes of an event's texts, without the site's.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Hashes {
+pub(crate) struct EventHashes {
     pub(crate) visitor: Option<u64>,
-    /// Sources and pages share a table: their hashes are kept apart.
+    /// Complement of the name's hash: sources and pages share a table and must differ.
     pub(crate) source: u64,
     pub(crate) page: u64,
 }
 
-impl Hasher {
+impl EventHasher {
     pub(crate) fn new(key: &[u8; 16]) -> Self {
         let visitors = SipHasher13::new_with_key(key);
         Self {
@@ -39,10 +40,10 @@ impl Hasher {
         self.names.hash_one(id.as_bytes())
     }
 
-    /// `page` is the event's path as it may be told.
-    pub(crate) fn hashes(&self, event: &Event<'_>, page: Option<&str>) -> Hashes {
+    /// Hashes an event's texts; `page` is its redacted path.
+    pub(crate) fn hash_event(&self, event: &Event<'_>, page: Option<&str>) -> EventHashes {
         let name = |name: &str| self.names.hash_one(name.as_bytes());
-        Hashes {
+        EventHashes {
             visitor: event
                 .visitor_id
                 .as_deref()

@@ -1,11 +1,10 @@
-//! What detection decides: notifications that are due, ready to become deliveries.
+//! Notifications that are due, ready to become deliveries.
 
 use bytes::Bytes;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::redact::redact;
-use super::site::matches::subscribes;
 use crate::domain::event::{Event, EventType};
 use crate::domain::goal::Goal;
 use crate::domain::id::{NotificationId, NotificationKind, WebhookId};
@@ -14,7 +13,7 @@ use crate::domain::registry::Site;
 use crate::domain::site::SiteId;
 use crate::domain::time::from_ms;
 
-/// A notification, the webhooks it goes to, and what its delivery records need beside it.
+/// A notification that is due, with everything that its delivery records need.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
     pub(crate) id: NotificationId,
@@ -22,33 +21,33 @@ pub struct Decision {
     pub(crate) site_id: SiteId,
     /// The canonical body.
     pub(crate) body: Bytes,
-    /// Never empty.
+    /// The webhooks it goes to; never empty.
     pub(crate) webhooks: Vec<WebhookId>,
-    /// When it was decided, milliseconds since the Unix epoch: the deciding record's time.
+    /// Time of the deciding record, in milliseconds since the Unix epoch.
     pub(crate) created_at_ms: i64,
-    /// The deciding record: number of its source, and offset. `None` for one published again after a restart.
+    /// Source number and offset of the deciding record; `None` when it is published again after a restart.
     pub(crate) record: Option<(usize, i64)>,
-    /// Set on the notification of an episode, which must not be published before the state that came with it is
-    /// acknowledged, and is to be confirmed when its deliveries are.
+    /// The episode, if it is one's: then it must not be published before the state that came with it is
+    /// acknowledged, and must be confirmed once its deliveries are.
     pub(crate) episode: Option<Uuid>,
 }
 
-/// Where an event stood in Kafka, and when.
+/// The place and the time of an event's record in Kafka.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Origin<'a> {
+pub(crate) struct RecordOrigin<'a> {
     pub(crate) topic: &'a str,
     pub(crate) partition: i32,
     /// Number of the topic among the sources.
     pub(crate) source: usize,
     pub(crate) offset: i64,
-    /// The record's time.
+    /// The record's time, in milliseconds since the Unix epoch.
     pub(crate) record_ms: i64,
-    /// The event's time.
+    /// The event's time, in milliseconds since the Unix epoch.
     pub(crate) event_ms: i64,
 }
 
-impl Origin<'_> {
-    /// The event's own id, or the record's coordinates.
+impl RecordOrigin<'_> {
+    /// The event's own id; without one, the record's coordinates.
     fn event_id(&self, event: &Event<'_>) -> String {
         match &event.event_id {
             Some(id) => id.clone().into_owned(),
@@ -57,32 +56,22 @@ impl Origin<'_> {
     }
 }
 
-/// What names a goal in the id of its completions.
+/// A goal that an event completes; it decides the id of the notification.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum CompletedGoal<'a> {
-    /// One that the site has configured.
+    /// A goal that the site has configured.
     Configured(&'a Goal),
-    /// One that only the event knows, by name. The third fact keeps its ids apart from those of configured goals.
+    /// A goal that only the event names. A third fact in its ids keeps them apart from those of configured
+    /// goals.
     Published(&'a str),
 }
 
-/// The webhooks that take an event of this type and name: switched on, subscribed, and active since before the record.
-/// One that Bellwether disabled takes it too: the deliverer records what it misses.
-pub(crate) fn takers(site: &Site, event: EventType, name: &str, record_ms: i64) -> Vec<WebhookId> {
-    site.webhooks
-        .iter()
-        .filter(|webhook| webhook.enabled && webhook.active_since_ms <= record_ms)
-        .filter(|webhook| subscribes(&webhook.triggers, event, name))
-        .map(|webhook| webhook.id)
-        .collect()
-}
-
-/// A goal was completed.
+/// Builds the notification of a completed goal.
 pub(crate) fn goal_completion(
     site: &Site,
     event: &Event<'_>,
     goal: CompletedGoal<'_>,
-    origin: Origin<'_>,
+    origin: RecordOrigin<'_>,
     webhooks: Vec<WebhookId>,
 ) -> Decision {
     let event_id = origin.event_id(event);
@@ -90,7 +79,7 @@ pub(crate) fn goal_completion(
     let (name, props, keys): (&str, _, &[&[u8]]) = match goal {
         CompletedGoal::Configured(goal) => {
             row_id = goal.id.uuid().into_bytes();
-            let props = (!goal.props.is_empty()).then(|| asked_for(goal));
+            let props = (!goal.props.is_empty()).then(|| expected_props(goal));
             (&goal.name, props, &[event_id.as_bytes(), &row_id])
         }
         CompletedGoal::Published(name) => (name, None, &[event_id.as_bytes(), b"published", name.as_bytes()]),
@@ -103,15 +92,15 @@ pub(crate) fn goal_completion(
         revenue: event.revenue.as_ref(),
         props,
     };
-    each(site, EventType::GoalCompletion, data, keys, origin, webhooks)
+    decision(site, EventType::GoalCompletion, data, keys, origin, webhooks)
 }
 
-/// A custom event came.
+/// Builds the notification of a custom event.
 pub(crate) fn custom_event(
     site: &Site,
     event: &Event<'_>,
     name: &str,
-    origin: Origin<'_>,
+    origin: RecordOrigin<'_>,
     webhooks: Vec<WebhookId>,
 ) -> Decision {
     let path = event.path.as_deref().map(redact);
@@ -122,23 +111,23 @@ pub(crate) fn custom_event(
     };
     let event_id = origin.event_id(event);
     let keys = [event_id.as_bytes()];
-    each(site, EventType::CustomEvent, data, &keys, origin, webhooks)
+    decision(site, EventType::CustomEvent, data, &keys, origin, webhooks)
 }
 
-/// Equality is the only filter there is, so the goal's values are the event's.
-fn asked_for(goal: &Goal) -> Map<String, Value> {
+/// The properties that a goal asks for. Equality is the only filter, so the event has the same values.
+fn expected_props(goal: &Goal) -> Map<String, Value> {
     goal.props
         .iter()
         .map(|(name, value)| (name.clone(), Value::from(value.as_str())))
         .collect()
 }
 
-fn each(
+fn decision(
     site: &Site,
     event: EventType,
     data: NotificationData<'_>,
     keys: &[&[u8]],
-    origin: Origin<'_>,
+    origin: RecordOrigin<'_>,
     webhooks: Vec<WebhookId>,
 ) -> Decision {
     let id = NotificationId::derive(
@@ -160,7 +149,7 @@ fn each(
     }
 }
 
-/// The canonical body of a notification of this site.
+/// Builds the canonical body of a notification.
 pub(crate) fn body(
     site: &Site,
     id: NotificationId,

@@ -1,21 +1,21 @@
-//! When an event happened, and in which whole second.
+//! The time of an event, and its whole second.
 
 use serde::{Deserialize, Serialize};
 
 use crate::detect::window::LAST_SECOND;
 
-/// Oldest a live event's own time may be, in milliseconds before its record's: a day.
+/// Greatest age of a live event's own time, in milliseconds before its record's: a day.
 const MAX_AGE_MS: i64 = 24 * 3_600 * 1_000;
 
-/// Which clock a source's events go by.
+/// The clock that a source's events go by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SourceClock {
     /// Events of the present: never later than the record or the wall clock, and stale after a while.
     #[default]
     Live,
-    /// Events of whenever, as in replays, tests and demonstrations: their own time is what counts and the wall clock
-    /// is never asked.
+    /// Events of any time, as in replays, tests and demonstrations: their own time counts, and the wall clock is
+    /// never read.
     Log,
 }
 
@@ -24,11 +24,11 @@ pub enum SourceClock {
 pub(crate) struct EventTime {
     /// Milliseconds since the Unix epoch.
     pub(crate) ms: i64,
-    /// The event's own time was replaced: its clock is wrong, or it was kept for more than a day.
+    /// True if the event's own time was replaced, because its clock is wrong or it was kept for over a day.
     pub(crate) skewed: bool,
 }
 
-/// The time of an event whose record was written at `record_ms` and is read at `now_ms`.
+/// Decides the time of an event whose record was written at `record_ms` and is read at `now_ms`.
 pub(crate) fn event_time(
     clock: SourceClock,
     timestamp_ms: Option<i64>,
@@ -52,12 +52,12 @@ pub(crate) fn event_time(
     }
 }
 
-/// True if what happened at `at_ms` is recent enough to be notified of. Of a log everything is.
+/// True if an event of `at_ms` is recent enough for a notification, as every event of a log is.
 pub(crate) fn is_fresh(clock: SourceClock, at_ms: i64, now_ms: i64, stale_after_ms: i64) -> bool {
     clock == SourceClock::Log || now_ms.saturating_sub(at_ms) <= stale_after_ms
 }
 
-/// The whole second of a time, held between 1970 and 2106.
+/// Returns the whole second of a time, held between 1970 and 2106.
 pub(crate) fn whole_second(ms: i64) -> u32 {
     let second = ms.div_euclid(1_000).clamp(0, i64::from(LAST_SECOND));
     u32::try_from(second).unwrap_or(LAST_SECOND)
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_live_event_is_never_later_than_its_record_or_the_wall_clock() {
+    fn a_live_event_is_never_later_than_record_or_wall_clock() {
         use SourceClock::Live;
         let at = 100 * DAY;
         assert_eq!(time(Live, None, at, at + 5), (at, false));
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn a_live_event_more_than_a_day_older_than_its_record_takes_the_records_time() {
+    fn a_live_event_over_a_day_old_takes_the_records_time() {
         use SourceClock::Live;
         let at = 100 * DAY;
         assert_eq!(time(Live, Some(at - DAY), at, at), (at - DAY, false));

@@ -1,53 +1,54 @@
-//! A look ahead at events, so that memory is asked for what they need before it is needed.
+//! A look ahead at events, which asks memory for what they need before it is needed.
 //!
-//! With many sites and visitors an event costs what it waits for: its site's state, then the visitor's slot and a few
-//! more, each wait as long as parsing the whole record. Waits of different events do not depend on each other. So a
-//! caller that has several records at hand takes a glimpse of each, approaches them, and only then handles them in
-//! order.
+//! With many sites and visitors an event's cost is the wait for memory: for its site's state, then for the
+//! visitor's slot and a few more lines, each of which takes as long as parsing the whole record. The waits of
+//! different events do not depend on each other. So a caller with several records at hand looks ahead at all of
+//! them, prefetches, and only then handles them in order.
 
 use std::borrow::Cow;
 
 use super::Engine;
-use crate::detect::keyed_hash::Hashes;
+use crate::detect::keyed_hash::EventHashes;
 use crate::detect::redact::redact;
 use crate::domain::event::Event;
 
-/// What is known of an event before it is handled.
+/// Facts about an event that are found before it is handled.
 #[derive(Debug, Clone)]
-pub(crate) struct Lookahead<'e> {
-    /// Where the site's state is likely to be.
-    pub(crate) place: Option<usize>,
-    pub(crate) hashes: Hashes,
-    /// The event's path as it may be told.
-    pub(crate) page: Option<Cow<'e, str>>,
+pub struct Lookahead<'e> {
+    /// The likely index of the site's state.
+    pub(super) index: Option<usize>,
+    pub(super) hashes: EventHashes,
+    /// The event's path, redacted.
+    pub(super) page: Option<Cow<'e, str>>,
 }
 
 impl Engine {
     /// Looks at an event without handling it, and asks memory for its site's state.
-    pub(crate) fn glimpse<'e>(&self, event: &'e Event<'_>) -> Lookahead<'e> {
-        let place = self.places.guess(self.hasher.site(&event.site_id));
-        if let Some(state) = place.and_then(|place| self.sites.get(place)) {
+    pub fn look_ahead<'e>(&self, event: &'e Event<'_>) -> Lookahead<'e> {
+        let index = self.index.guess(self.hasher.site(&event.site_id));
+        if let Some(state) = index.and_then(|index| self.sites.get(index)) {
             state.prefetch();
         }
         let page = event.path.as_deref().map(redact);
         Lookahead {
-            place,
-            hashes: self.hasher.hashes(event, page.as_deref()),
+            index,
+            hashes: self.hasher.hash_event(event, page.as_deref()),
             page,
         }
     }
 
-    /// Goes on from glimpses taken a while ago: asks memory for what their sites' states lead to, and for what that leads to.
-    pub(crate) fn approach<'g>(&self, glimpses: impl Iterator<Item = &'g Lookahead<'g>> + Clone) {
+    /// Asks memory for the tables that the sites' states point to, and then for the lines that these point to.
+    /// Meant for a while after [`Self::look_ahead`], when the states are there.
+    pub fn prefetch<'l>(&self, lookaheads: impl Iterator<Item = &'l Lookahead<'l>> + Clone) {
         let states = || {
-            let near = glimpses.clone();
-            near.filter_map(|glimpse| Some((self.sites.get(glimpse.place?)?, &glimpse.hashes)))
+            let lookaheads = lookaheads.clone();
+            lookaheads.filter_map(|ahead| Some((self.sites.get(ahead.index?)?, &ahead.hashes)))
         };
         for (state, hashes) in states() {
-            state.prefetch_deep(hashes);
+            state.prefetch_tables(hashes);
         }
         for (state, hashes) in states() {
-            state.prefetch_deepest(hashes);
+            state.prefetch_second(hashes);
         }
     }
 }

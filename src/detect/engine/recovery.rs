@@ -1,35 +1,46 @@
-//! What an engine leaves behind for the one after it, and takes over from the one before.
+//! The handover from one engine to the next: stored states, checkpoints, confirmations.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::config::Checkpoint;
-use super::event_time::SourceClock;
-use super::{Engine, list};
+use super::Engine;
 use crate::detect::notification::Decision;
 use crate::detect::site::SiteState;
-use crate::detect::site::state_record::{StateError, StateRecord, Stored};
+use crate::detect::site::state_record::{StateError, StateRecord, StoredState};
+
+/// The content of a commit besides its offset. It is taken right after a record and belongs to the commit of
+/// that record: a later one may name a later beginning, from which the windows of that time cannot be rebuilt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Checkpoint {
+    /// For each source, the offset to commit: the one after the last record handled. `None` if none was.
+    pub(crate) next: Vec<Option<i64>>,
+    /// For each source, the oldest offset from which the current windows can be rebuilt.
+    pub(crate) replay_from: Vec<Option<i64>>,
+    /// The partition's clock in milliseconds since the Unix epoch, for [`Engine::resume`]; `None` as long as
+    /// no log source was read.
+    pub(crate) clock_ms: Option<i64>,
+}
 
 impl Engine {
-    /// Goes on from a commit, with the clock of its checkpoint: the record that set it may not be read again, and
+    /// Goes on with the clock of a commit's checkpoint: the record that set it may not be read again, and
     /// events out of order are judged by it.
     pub(crate) fn resume(&mut self, clock_ms: Option<i64>) {
         self.log_clock_ms = self.log_clock_ms.max(clock_ms);
     }
 
-    /// Takes a record of the state topic, `None` being a tombstone. Of several for one site the one that covers most
-    /// stays, so that a late write of a member that was replaced changes nothing.
+    /// Loads a record of the state topic, where `None` is a tombstone. Of several records for one site, the one
+    /// that covers most stays: so a late write of a member that was replaced changes nothing.
     pub(crate) fn load_state(&mut self, site_id: &str, bytes: Option<&[u8]>) -> Result<(), StateError> {
         let Some(bytes) = bytes else {
-            if let Some(place) = self.find(site_id) {
-                self.remove(place);
+            if let Some(index) = self.find(site_id) {
+                self.remove(index);
             }
             self.gone.retain(|gone| gone.as_str() != site_id);
             return Ok(());
         };
-        let stored = Stored::from_bytes(bytes)?;
+        let stored = StoredState::from_bytes(bytes)?;
         let covered: Box<[i64]> = self
             .config
             .sources
@@ -42,8 +53,8 @@ impl Engine {
             }
             return Ok(());
         };
-        let place = self.find(site.id.as_str());
-        let known = place.and_then(|place| self.sites[place].covered.as_ref());
+        let index = self.find(site.id.as_str());
+        let known = index.and_then(|index| self.sites[index].covered.as_ref());
         let sum = |covered: &[i64]| {
             covered
                 .iter()
@@ -53,21 +64,21 @@ impl Engine {
             return Ok(());
         }
         let state = SiteState::load(Arc::clone(site), self.starts_live(), stored, covered);
-        match place {
-            Some(place) => self.sites[place] = state,
+        match index {
+            Some(index) => self.sites[index] = state,
             None => self.add(state),
         }
         Ok(())
     }
 
-    /// The decisions that were loaded without a confirmation: to be published again, and confirmed.
+    /// The decisions that were loaded without a confirmation: they are to be published again, and confirmed.
     pub(crate) fn unconfirmed(&self) -> Vec<Decision> {
         let all = self.sites.iter().flat_map(SiteState::unconfirmed);
         all.cloned().collect()
     }
 
-    /// The states that changed since the last call, one a site, with the decisions that are in them for the first
-    /// time. Those must not be published before their state is acknowledged.
+    /// Returns the states that changed since the last call, one a site, each with the decisions that are in it
+    /// for the first time. Those must not be published before their state is acknowledged.
     pub(crate) fn take_dirty_states(&mut self) -> Vec<StateRecord> {
         let tombstone = |site_id| StateRecord {
             site_id,
@@ -77,11 +88,11 @@ impl Engine {
         self.wants_flush = false;
         let mut records: Vec<_> = self.gone.drain(..).map(tombstone).collect();
         for site_id in std::mem::take(&mut self.dirty) {
-            let Some(place) = self.find(site_id.as_str()) else {
+            let Some(index) = self.find(site_id.as_str()) else {
                 continue;
             };
-            let covered = self.covered(&self.sites[place]);
-            let state = &mut self.sites[place];
+            let covered = self.covered(&self.sites[index]);
+            let state = &mut self.sites[index];
             if !state.dirty {
                 continue;
             }
@@ -95,27 +106,26 @@ impl Engine {
         records
     }
 
-    /// The deliveries of an episode's notification are published: it need not be remembered any longer.
+    /// Confirms an episode whose deliveries are published: its notification is removed from the state.
     pub(crate) fn confirm(&mut self, site_id: &str, episode: Uuid) {
-        if let Some(place) = self.find(site_id) {
-            let state = &mut self.sites[place];
-            if state.confirm(episode) {
-                list(&mut self.dirty, state);
-            }
+        if let Some(index) = self.find(site_id)
+            && self.sites[index].confirm(episode)
+        {
+            self.mark_dirty(index);
         }
     }
 
-    /// Whether a site was given as many decisions as its state should hold before they are confirmed: the batch is to
-    /// end here, and the next one to wait for confirmations. Only a log read much faster than it was written gets
-    /// there. Cleared by [`Self::take_dirty_states`].
+    /// True if a site has as many unconfirmed decisions as its state should hold: the batch is to end, and the
+    /// next one to wait for confirmations. That happens only when a log is read much faster than it was written.
+    /// Cleared by [`Self::take_dirty_states`].
     pub(crate) fn wants_flush(&self) -> bool {
         self.wants_flush
     }
 
-    /// What a commit of everything handled so far has to remember.
+    /// Returns the content of a commit of everything handled so far.
     pub(crate) fn checkpoint(&self) -> Checkpoint {
         let sources = 0..self.config.sources.len();
-        let segments = &self.shared.segments;
+        let segments = &self.resources.segments;
         Checkpoint {
             next: sources
                 .clone()
@@ -126,23 +136,17 @@ impl Engine {
         }
     }
 
-    /// For each source topic, the last offset that a site's state, written now, accounts for.
+    /// For each source topic, the last offset for which a site's state, written now, accounts.
     fn covered(&self, state: &SiteState) -> BTreeMap<String, i64> {
         let sources = self.config.sources.iter().enumerate();
         sources
             .filter_map(|(source, topic)| {
-                let read = self.shared.segments.next_offset(source).map(|next| next - 1);
+                let read = self.resources.segments.next_offset(source);
                 let loaded = state.covered.as_ref().map(|covered| covered[source]);
-                let last = read.max(loaded).filter(|last| *last >= 0)?;
-                Some((topic.topic.clone(), last))
+                let last = read.map(|next| next - 1).max(loaded);
+                Some((topic.topic.clone(), last.filter(|last| *last >= 0)?))
             })
             .collect()
-    }
-
-    /// Whether a site of which no record was read yet goes by the wall clock.
-    pub(crate) fn starts_live(&self) -> bool {
-        let mut sources = self.config.sources.iter();
-        sources.all(|source| source.clock == SourceClock::Live)
     }
 }
 

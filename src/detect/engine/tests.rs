@@ -1,3 +1,4 @@
+use super::record::Handled;
 use super::*;
 use crate::detect::tests::fixtures::*;
 use crate::domain::event::EventKind;
@@ -10,7 +11,7 @@ fn spiking(threshold: u32) -> Site {
 // Time (detection.md, 1)
 
 #[test]
-fn counts_are_judged_at_the_sites_own_clock_and_an_event_out_of_order_may_fire() {
+fn a_late_event_is_judged_at_the_sites_own_clock_and_may_fire() {
     let mut fed = Fed::log([spiking(3)]);
     assert!(!fed.fires("a", "1", 1_000));
     assert!(!fed.fires("a", "2", 900));
@@ -49,7 +50,7 @@ fn unregistered_sites_move_a_logs_clock_too() {
 }
 
 #[test]
-fn a_live_silent_site_is_moved_only_when_the_partition_is_caught_up() {
+fn a_live_silent_site_is_moved_only_when_caught_up() {
     let mut fed = Fed::new(SourceClock::Live, [spiking(2)]);
     let now = RECORD_MS / 1_000;
     fed.fires("a", "1", now);
@@ -72,7 +73,7 @@ fn a_live_silent_site_is_moved_only_when_the_partition_is_caught_up() {
 }
 
 #[test]
-fn what_falls_due_on_the_way_happens_before_the_record_that_moved_the_clock() {
+fn what_falls_due_happens_before_the_record_that_moves_the_clock() {
     let mut fed = Fed::log([spiking(2)]);
     fed.fires("a", "1", 1_000);
     assert!(fed.fires("a", "2", 1_000));
@@ -101,28 +102,28 @@ fn a_jump_of_years_is_one_step() {
 }
 
 #[test]
-fn what_is_stale_is_counted_and_not_told() {
+fn stale_events_are_counted_and_not_notified() {
     let mut triggers = spike(2, 300);
     triggers.goal_completion = Some(Default::default());
     triggers.custom_event = Some(Default::default());
     let mut fed = Fed::new(SourceClock::Live, [site("a", [triggers])]);
     fed.record_ms = RECORD_MS - 901_000;
     let stale_ms = fed.record_ms;
-    let mut told = Vec::new();
+    let mut stale = Vec::new();
     for kind in [EventKind::Goal, EventKind::Custom] {
         let mut event = event("a", kind, stale_ms);
         event.name = Some("x".into());
         assert_eq!(fed.feed(&event), []);
         assert_eq!(fed.handled, Handled::Stale);
-        told.extend_from_slice(fed.engine.stale());
+        stale.extend_from_slice(fed.engine.stale());
     }
     let second = stale_ms / 1_000;
     assert!(!fed.fires("a", "1", second));
     assert_eq!(fed.engine.stale(), []);
     assert!(!fed.fires("a", "2", second));
-    told.extend_from_slice(fed.engine.stale());
+    stale.extend_from_slice(fed.engine.stale());
     assert_eq!(
-        told,
+        stale,
         [
             EventType::GoalCompletion,
             EventType::CustomEvent,
@@ -130,7 +131,7 @@ fn what_is_stale_is_counted_and_not_told() {
         ]
     );
     assert_eq!(fed.engine.stats().visitors, 2);
-    // Nor is it later, unless it still lasts: then it is, once.
+    // It is notified later only if it still lasts then, and once.
     fed.record_ms = RECORD_MS;
     assert!(fed.fires("a", "3", second + 2));
     assert!(!fed.fires("a", "4", second + 2));
@@ -195,8 +196,8 @@ fn visitors_beyond_the_bound_are_counted_as_evictions() {
 fn names_without_room_are_counted_apart_as_sources_and_pages() {
     let mut fed = Fed::log([spiking(1_000)]);
     fed.engine.config.limits.labels_per_site = 3;
-    fed.engine.shared.labels.per_site = 3;
-    // Each visitor wears a page and a source of its own; the first keep theirs.
+    fed.engine.resources.labels.per_site = 3;
+    // Each visitor has a page and a source of its own; the first ones keep theirs.
     for visitor in 0..8 {
         let mut event = view("a", "", 1_000);
         event.visitor_id = Some(visitor.to_string().into());
@@ -218,11 +219,11 @@ fn an_idle_site_holds_no_visitors_and_no_names() {
         event.path = Some(path.as_str().into());
         fed.feed(&event);
     }
-    assert!(fed.engine.shared.labels.spent > 10_000);
+    assert!(fed.engine.resources.labels.spent > 10_000);
     fed.feed(&view("b", "1", 2_000));
     fed.engine.tick(0, false);
     assert_eq!(fed.engine.stats().visitors, 1);
-    assert!(fed.engine.shared.labels.spent < 200);
+    assert!(fed.engine.resources.labels.spent < 200);
 }
 
 // Triggers (3)
@@ -283,7 +284,7 @@ fn a_webhook_that_is_switched_off_asks_for_nothing() {
 }
 
 #[test]
-fn a_threshold_edited_while_firing_is_judged_again_without_firing_again() {
+fn a_threshold_edited_while_firing_does_not_fire_again() {
     let mut fed = Fed::log([spiking(3)]);
     for visitor in ["1", "2", "3"] {
         fed.fires("a", visitor, 1_000);
@@ -329,7 +330,7 @@ fn sites_that_go_leave_the_others_in_place() {
 }
 
 #[test]
-fn a_spikes_body_tells_what_led_to_it() {
+fn a_spikes_body_holds_what_led_to_it() {
     let mut named = site("a", [spike(7, 300)]);
     named.name = Some("Example".to_owned());
     let mut fed = Fed::log([named]);
@@ -377,7 +378,7 @@ fn a_spikes_body_tells_what_led_to_it() {
 }
 
 #[test]
-fn top_lists_count_each_visitors_latest_and_what_was_redacted_as_one() {
+fn top_lists_count_each_visitors_latest_redacted_page() {
     let mut fed = Fed::log([spiking(4)]);
     let mut decided = Vec::new();
     for (visitor, path) in [

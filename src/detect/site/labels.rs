@@ -18,7 +18,7 @@ const LABEL_OVERHEAD_BYTES: usize = 48;
 
 /// What the sites of one partition share.
 #[derive(Debug, Clone)]
-pub(crate) struct Budget {
+pub(crate) struct LabelBudget {
     /// Most labels of one site.
     pub(crate) per_site: usize,
     /// Bytes that may be spent.
@@ -28,7 +28,7 @@ pub(crate) struct Budget {
 
 /// The labels of one site.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Labels {
+pub(crate) struct SiteLabels {
     /// Open addressing: 48 bits of a name's hash above 16 bits of its label. Two names of a site that share 48 bits
     /// of a keyed hash would be shown as one; no count depends on it.
     slots: Box<[u64]>,
@@ -40,10 +40,16 @@ pub(crate) struct Labels {
 const EMPTY: u64 = u64::MAX;
 const LABEL_BITS: u64 = 0xFFFF;
 
-impl Labels {
+impl SiteLabels {
     /// The label of a name with this hash, or [`OTHER`]; `None` if it is new and there are so many labels that
     /// those nobody wears should be collected first.
-    pub(crate) fn label(&mut self, hash: u64, name: &str, visitors: u32, budget: &mut Budget) -> Option<u16> {
+    pub(crate) fn label(
+        &mut self,
+        hash: u64,
+        name: &str,
+        visitors: u32,
+        budget: &mut LabelBudget,
+    ) -> Option<u16> {
         let tag = hash & !LABEL_BITS;
         let capacity = self.slots.len();
         let mut at = 0;
@@ -98,7 +104,11 @@ impl Labels {
     }
 
     /// Forgets the labels that none of these visitors wears. The others get new numbers.
-    pub(crate) fn collect<'a>(&mut self, visitors: impl Iterator<Item = &'a mut Slot>, budget: &mut Budget) {
+    pub(crate) fn collect<'a>(
+        &mut self,
+        visitors: impl Iterator<Item = &'a mut Slot>,
+        budget: &mut LabelBudget,
+    ) {
         let mut renamed = vec![NO_LABEL; self.names.len()];
         let mut kept = Vec::new();
         for slot in visitors {
@@ -132,7 +142,7 @@ impl Labels {
     }
 
     /// Forgets every label and gives the memory back.
-    pub(crate) fn clear(&mut self, budget: &mut Budget) {
+    pub(crate) fn clear(&mut self, budget: &mut LabelBudget) {
         let bytes: usize = self.names.iter().map(|name| name.len()).sum();
         budget.spent -= bytes + self.names.len() * LABEL_OVERHEAD_BYTES;
         *self = Self::default();
@@ -185,10 +195,10 @@ mod tests {
 
     use super::*;
     use crate::detect::window::segments::Segments;
-    use crate::detect::window::{Seen, Window};
+    use crate::detect::window::{SlidingWindow, Visit};
 
-    fn budget(per_site: usize, bytes: usize) -> Budget {
-        Budget {
+    fn budget(per_site: usize, bytes: usize) -> LabelBudget {
+        LabelBudget {
             per_site,
             bytes,
             spent: 0,
@@ -201,13 +211,13 @@ mod tests {
         hasher.finish()
     }
 
-    fn label(labels: &mut Labels, name: &str, visitors: u32, budget: &mut Budget) -> Option<u16> {
+    fn label(labels: &mut SiteLabels, name: &str, visitors: u32, budget: &mut LabelBudget) -> Option<u16> {
         labels.label(hash(name), name, visitors, budget)
     }
 
     #[test]
     fn the_same_name_has_the_same_label() {
-        let (mut labels, mut budget) = (Labels::default(), budget(1_000, 1 << 20));
+        let (mut labels, mut budget) = (SiteLabels::default(), budget(1_000, 1 << 20));
         let given: Vec<u16> = (0..500)
             .map(|n| label(&mut labels, &format!("/page/{n}"), 1_000, &mut budget).expect("room"))
             .collect();
@@ -223,7 +233,7 @@ mod tests {
 
     #[test]
     fn without_room_a_name_is_other() {
-        let (mut labels, mut budget) = (Labels::default(), budget(2, 1 << 20));
+        let (mut labels, mut budget) = (SiteLabels::default(), budget(2, 1 << 20));
         label(&mut labels, "a", 9, &mut budget);
         label(&mut labels, "b", 9, &mut budget);
         labels.collected = 2;
@@ -237,14 +247,14 @@ mod tests {
 
     #[test]
     fn labels_nobody_wears_are_collected() {
-        let (mut labels, mut budget) = (Labels::default(), budget(10_000, 1 << 20));
+        let (mut labels, mut budget) = (SiteLabels::default(), budget(10_000, 1 << 20));
         let mut segments = Segments::new(1);
         let segment = segments.begin_record(0, 0);
-        let mut window = Window::new(&[300], 1_000);
+        let mut window = SlidingWindow::new(&[300], 1_000);
         let worn = label(&mut labels, "/worn", 1, &mut budget).expect("room");
         let mut n = 0;
         while let Some(page) = label(&mut labels, &format!("/{n}"), window.live(), &mut budget) {
-            let seen = Seen {
+            let seen = Visit {
                 hash: 1 << 60,
                 second: 1_000,
                 source: worn,

@@ -1,8 +1,8 @@
-//! Everything held of one registered site: its window, its triggers, its goals.
+//! The state of one registered site: its window, its triggers, its goals.
 
-/// The triggers of one site.
+/// Triggers of one site.
 pub(crate) mod triggers;
-/// The rules that triggers follow.
+/// Rules that triggers follow.
 pub(crate) mod rules;
 /// Notifications of single events.
 pub(crate) mod single_events;
@@ -10,12 +10,16 @@ pub(crate) mod single_events;
 pub(crate) mod matches;
 /// Goals that an event completes.
 pub(crate) mod goals;
+/// An index of paths and patterns.
+pub(crate) mod path_index;
 /// Page patterns with stars.
 pub(crate) mod pattern;
 /// Names of sources and pages as small numbers.
 pub(crate) mod labels;
-/// The sources and pages most visitors have.
+/// Top sources and pages.
 pub(crate) mod top;
+/// Notifications of episodes that are not confirmed.
+pub(crate) mod unconfirmed;
 /// The record of a site's episodes on the state topic.
 pub(crate) mod state_record;
 
@@ -24,9 +28,9 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::keyed_hash::Hashes;
-use super::notification::{Decision, Origin, body};
-use super::window::Window;
+use super::keyed_hash::EventHashes;
+use super::notification::{Decision, RecordOrigin, body};
+use super::window::SlidingWindow;
 use super::window::segments::Segments;
 use crate::domain::event::EventType;
 use crate::domain::id::{NotificationId, NotificationKind};
@@ -35,64 +39,57 @@ use crate::domain::registry::Site;
 use crate::domain::site::SiteId;
 use crate::domain::time::from_ms;
 use crate::prefetch::prefetch;
-use goals::{GoalIndex, Heads};
-use labels::{Budget, Labels, OTHER};
-use single_events::Takes;
-use state_record::{Stored, StoredDecision};
+use goals::GoalIndex;
+use labels::{LabelBudget, OTHER, SiteLabels};
+use path_index::PathHeads;
+use single_events::Subscriptions;
+use state_record::StoredState;
 use top::{top_pages, top_sources};
-use triggers::{Fired, Triggers, lengths};
+use triggers::{Fired, SiteTriggers, window_lengths};
+use unconfirmed::Unconfirmed;
 
-/// What the sites of a partition share.
+/// Resources that the sites of a partition share.
 #[derive(Debug)]
-pub(crate) struct Shared {
+pub(crate) struct PartitionResources {
     pub(crate) segments: Segments,
-    pub(crate) labels: Budget,
+    pub(crate) labels: LabelBudget,
 }
 
-/// The state of one site: what every event touches, in as few cache lines as may be. An event costs what it waits for
-/// them, and little else.
+/// The state of one site. The parts that every event touches lie in as few cache lines as possible: an
+/// event's cost is mostly the wait for them.
 #[derive(Debug)]
 #[repr(align(64))]
 pub(crate) struct SiteState {
-    pub(crate) window: Window,
-    labels: Labels,
-    triggers: Triggers,
-    /// Which paths may complete a page goal.
-    page_heads: Heads,
-    /// Moved by the wall clock when it is silent.
+    pub(crate) window: SlidingWindow,
+    labels: SiteLabels,
+    triggers: SiteTriggers,
+    /// Beginnings of the paths that may complete a page goal.
+    page_heads: PathHeads,
+    /// True if the wall clock moves the site while it is silent.
     pub(crate) live: bool,
     pub(crate) id: SiteId,
-    /// Whether some webhook takes goals; without one no goal is looked for.
-    takes_goals: bool,
-    /// Whether some webhook takes custom events.
-    takes_custom: bool,
-    /// It had an event since somebody last asked.
+    /// True if some webhook subscribes to goals; otherwise no goal is looked for.
+    has_goal_subscribers: bool,
+    /// True if some webhook subscribes to custom events.
+    has_custom_event_subscribers: bool,
+    /// True if an event came since this was last asked.
     pub(crate) heard: bool,
     /// Listed to be written.
     pub(crate) dirty: bool,
-    /// A record of it may be on the state topic.
+    /// True if the state topic may hold a record of the site.
     pub(crate) stored: bool,
-    /// If it was loaded: for each source, the offset up to which episodes were decided already.
+    /// For each source, the offset up to which episodes were already decided; `None` if no state was loaded.
     pub(crate) covered: Option<Box<[i64]>>,
     pub(crate) site: Arc<Site>,
-    /// Those that some webhook takes.
+    /// Goals to which some webhook subscribes.
     goals: Box<GoalIndex>,
-    unconfirmed: Vec<Unconfirmed>,
+    unconfirmed: Unconfirmed,
 }
 
-/// A notification of an episode whose deliveries are not known to be published.
-#[derive(Debug)]
-struct Unconfirmed {
-    episode: Uuid,
-    decision: Decision,
-    /// Not yet handed out together with the state.
-    new: bool,
-}
-
-/// What an event did to a site's triggers.
+/// Counts of what an event did to a site's triggers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Transition {
-    /// The state is to be written.
+pub(crate) struct EvaluationCounts {
+    /// True if the state is to be written.
     pub(crate) changed: bool,
     /// Notifications decided.
     pub(crate) decided: usize,
@@ -101,84 +98,74 @@ pub(crate) struct Transition {
 }
 
 impl SiteState {
-    /// A site of which nothing is known.
+    /// Makes the state of a site of which nothing is known.
     pub(crate) fn new(site: Arc<Site>, live: bool, now: u32) -> Self {
         let mut state = Self {
-            window: Window::new(&lengths(&site), now),
-            labels: Labels::default(),
-            triggers: Triggers::none(),
+            window: SlidingWindow::new(&window_lengths(&site), now),
+            labels: SiteLabels::default(),
+            triggers: SiteTriggers::none(),
             live,
             id: site.id.clone(),
-            takes_goals: false,
-            takes_custom: false,
+            has_goal_subscribers: false,
+            has_custom_event_subscribers: false,
             heard: false,
             dirty: false,
             stored: false,
             covered: None,
             goals: Box::default(),
-            page_heads: Heads::default(),
-            unconfirmed: Vec::new(),
+            page_heads: PathHeads::default(),
+            unconfirmed: Unconfirmed::default(),
             site,
         };
-        state.derive(false);
+        state.adopt_settings(false);
         state
     }
 
-    /// The site as it was stored. Its window is empty until the stream is read again.
-    pub(crate) fn load(site: Arc<Site>, live: bool, stored: Stored, covered: Box<[i64]>) -> Self {
+    /// Makes the state of a site as it was stored. The window is empty until the stream is read again.
+    pub(crate) fn load(site: Arc<Site>, live: bool, stored: StoredState, covered: Box<[i64]>) -> Self {
         let mut state = Self::new(site, live, stored.clock);
-        state.triggers = Triggers::restore(stored.firing);
-        state.derive(false);
-        state.unconfirmed = stored
-            .unconfirmed
-            .into_iter()
-            .map(|decision| {
-                let (episode, decision) = decision.into_decision(state.id.clone());
-                Unconfirmed {
-                    episode,
-                    decision,
-                    new: false,
-                }
-            })
-            .collect();
+        state.triggers = SiteTriggers::restore(stored.firing);
+        state.adopt_settings(false);
+        state.unconfirmed = Unconfirmed::restore(stored.unconfirmed, &state.id);
         state.covered = Some(covered);
         state.stored = true;
         state
     }
 
-    /// Takes over a changed configuration. Says whether episodes ended with it, or changed hands.
+    /// Adopts a changed configuration. Returns true if an episode ended or got other subscribers.
     pub(crate) fn configure(&mut self, site: Arc<Site>, segments: &mut Segments) -> bool {
         let before = self.triggers.stored();
-        self.window.set_lengths(&lengths(&site), segments);
+        self.window.set_lengths(&window_lengths(&site), segments);
         self.site = site;
-        self.derive(true);
+        self.adopt_settings(true);
         before != self.triggers.stored()
     }
 
-    /// Everything that follows from the configuration. `counted` says that the window's counts are not yet to come.
-    fn derive(&mut self, counted: bool) {
+    /// Derives everything that follows from the configuration. `counted` is false while the window's counts
+    /// are still to be rebuilt.
+    fn adopt_settings(&mut self, counted: bool) {
         let site = &self.site;
         self.triggers.configure(site, &self.window, counted);
         let enabled = || site.webhooks.iter().filter(|webhook| webhook.enabled);
-        let takes_goal = |name: &str| {
+        let has_subscriber = |name: &str| {
             let mut filters = enabled().filter_map(|webhook| webhook.triggers.goal_completion.as_ref());
             filters.any(|filter| filter.takes(name))
         };
-        let taken = site.goals.iter().filter(|goal| takes_goal(&goal.name));
-        *self.goals = GoalIndex::new(taken.cloned());
+        let goals = site.goals.iter().filter(|goal| has_subscriber(&goal.name));
+        *self.goals = GoalIndex::new(goals.cloned());
         self.page_heads = self.goals.page_heads();
-        self.takes_goals = enabled().any(|webhook| webhook.triggers.goal_completion.is_some());
-        self.takes_custom = enabled().any(|webhook| webhook.triggers.custom_event.is_some());
+        self.has_goal_subscribers = enabled().any(|webhook| webhook.triggers.goal_completion.is_some());
+        self.has_custom_event_subscribers = enabled().any(|webhook| webhook.triggers.custom_event.is_some());
     }
 
-    /// Episodes going on.
+    /// Number of episodes going on.
     pub(crate) fn episodes(&self) -> u32 {
         self.triggers.episodes()
     }
 
-    /// Moves the clock to `to`, if that is later. If `judged`, whatever falls due on the way happens at its own
-    /// instant and in order; says whether that changed a trigger's state.
-    pub(crate) fn move_to(&mut self, to: u32, judged: bool, shared: &mut Shared) -> bool {
+    /// Moves the clock to `to`, if that is later. If `judged`, everything that falls due on the way happens
+    /// in order, at its own instant. Returns true if a trigger's state changed.
+    pub(crate) fn move_to(&mut self, to: u32, judged: bool, resources: &mut PartitionResources) -> bool {
         if to <= self.window.now() {
             return false;
         }
@@ -187,18 +174,18 @@ impl SiteState {
             while let Some(next) = self.triggers.next_due(&self.window)
                 && next <= to
             {
-                self.window.advance(next, &mut shared.segments);
+                self.window.advance(next, &mut resources.segments);
                 changed |= self.triggers.pass(next, &self.window);
             }
         }
-        self.window.advance(to, &mut shared.segments);
+        self.window.advance(to, &mut resources.segments);
         if self.window.is_empty() && self.labels.len() > 0 {
-            self.labels.clear(&mut shared.labels);
+            self.labels.clear(&mut resources.labels);
         }
         changed
     }
 
-    /// Asks memory for what an event needs of the state itself.
+    /// Asks memory for the parts of the state that an event needs.
     pub(crate) fn prefetch(&self) {
         prefetch(&self.window);
         prefetch(&self.labels);
@@ -206,8 +193,8 @@ impl SiteState {
         prefetch(&self.id);
     }
 
-    /// Asks memory for what an event needs beyond it, which is only known once the state is there.
-    pub(crate) fn prefetch_deep(&self, hashes: &Hashes) {
+    /// Asks memory for the visitor's slot, the labels and the ends of the window, once the state is there.
+    pub(crate) fn prefetch_tables(&self, hashes: &EventHashes) {
         if let Some(first) = self.id.as_str().as_bytes().first() {
             prefetch(first);
         }
@@ -218,15 +205,15 @@ impl SiteState {
         }
     }
 
-    /// Asks memory for what only the visitor's slot tells.
-    pub(crate) fn prefetch_deepest(&self, hashes: &Hashes) {
+    /// Asks memory for the second of the visitor's latest event, once the visitor's slot is there.
+    pub(crate) fn prefetch_second(&self, hashes: &EventHashes) {
         if let Some(visitor) = hashes.visitor {
             self.window.prefetch_second(visitor);
         }
     }
 
     /// The label of a name of this site.
-    pub(crate) fn label(&mut self, hash: u64, name: &str, budget: &mut Budget) -> u16 {
+    pub(crate) fn label(&mut self, hash: u64, name: &str, budget: &mut LabelBudget) -> u16 {
         let live = self.window.live();
         if let Some(label) = self.labels.label(hash, name, live, budget) {
             return label;
@@ -236,33 +223,31 @@ impl SiteState {
     }
 
     /// Judges every trigger on the event that came from `origin`.
-    pub(crate) fn judge(&mut self, origin: Origin<'_>, fresh: bool) -> Transition {
-        let judgement = self.triggers.judge(self.id.as_str(), &self.window, origin, fresh);
-        let judged = Transition {
-            changed: judgement.changed,
-            decided: judgement.fired.len(),
-            stale: judgement.stale,
+    pub(crate) fn judge(&mut self, origin: RecordOrigin<'_>, fresh: bool) -> EvaluationCounts {
+        let evaluation = self.triggers.judge(self.id.as_str(), &self.window, origin, fresh);
+        let counts = EvaluationCounts {
+            changed: evaluation.changed,
+            decided: evaluation.fired.len(),
+            stale: evaluation.stale,
         };
-        for fired in judgement.fired {
-            self.unconfirmed.push(Unconfirmed {
-                episode: fired.episode.id,
-                decision: self.spike_decision(fired, origin),
-                new: true,
-            });
+        for fired in evaluation.fired {
+            let episode = fired.episode.id;
+            let decision = self.spike_decision(fired, origin);
+            self.unconfirmed.push(episode, decision);
         }
-        judged
+        counts
     }
 
-    fn spike_decision(&self, fired: Fired, origin: Origin<'_>) -> Decision {
+    fn spike_decision(&self, fired: Fired, origin: RecordOrigin<'_>) -> Decision {
         const EVENT: EventType = EventType::VisitorSpike;
         let Fired {
             settings,
             episode,
-            moment,
+            observation,
             webhooks,
         } = fired;
         let id = NotificationId::derive(
-            moment.record_ms,
+            observation.record_ms,
             self.id.as_str(),
             EVENT.as_str(),
             NotificationKind::Start,
@@ -270,7 +255,7 @@ impl SiteState {
         );
         let visitors = || self.window.within(settings.window_seconds);
         let data = NotificationData::VisitorSpike {
-            current_visitors: moment.count,
+            current_visitors: observation.count,
             threshold: settings.threshold,
             window_seconds: settings.window_seconds,
             baseline: None,
@@ -282,32 +267,32 @@ impl SiteState {
             id,
             event: EVENT,
             site_id: self.id.clone(),
-            body: body(&self.site, id, EVENT, i64::from(moment.now) * 1_000, data),
+            body: body(&self.site, id, EVENT, i64::from(observation.now) * 1_000, data),
             webhooks,
-            created_at_ms: moment.record_ms,
+            created_at_ms: observation.record_ms,
             record: Some((origin.source, origin.offset)),
             episode: Some(episode.id),
         }
     }
 
-    /// What single events are decided by.
-    pub(crate) fn takes(&self) -> Takes<'_> {
-        Takes {
+    /// The part of the configuration by which single events are decided.
+    pub(crate) fn subscriptions(&self) -> Subscriptions<'_> {
+        Subscriptions {
             site: &self.site,
             goals: &self.goals,
             page_heads: self.page_heads,
-            goal_completion: self.takes_goals,
-            custom_event: self.takes_custom,
+            goal_completion: self.has_goal_subscribers,
+            custom_event: self.has_custom_event_subscribers,
         }
     }
 
-    /// Whether the loaded state accounts for a record already.
+    /// True if the loaded state accounts for a record.
     pub(crate) fn covers(&self, source: usize, offset: i64) -> bool {
         let covered = self.covered.as_ref();
         covered.is_some_and(|covered| offset <= covered[source])
     }
 
-    /// Whether records that the loaded state accounts for are still to be read again.
+    /// True if records that the loaded state accounts for are still to be read again.
     pub(crate) fn is_behind(&self, segments: &Segments) -> bool {
         self.covered.as_ref().is_some_and(|covered| {
             let mut covered = covered.iter().enumerate();
@@ -315,40 +300,35 @@ impl SiteState {
         })
     }
 
-    /// The state to be written, and the decisions that are in it for the first time.
+    /// Returns the state to be written, and the decisions that are in it for the first time.
     pub(crate) fn store(&mut self, covered: BTreeMap<String, i64>) -> (Vec<u8>, Vec<Decision>) {
-        let mut stored = Stored::new(self.id.clone(), self.window.now(), covered);
+        let mut stored = StoredState::new(self.id.clone(), self.window.now(), covered);
         stored.firing = self.triggers.stored();
-        let mut new = Vec::new();
-        for unconfirmed in &mut self.unconfirmed {
-            let decision = &unconfirmed.decision;
-            let kept = StoredDecision::new(unconfirmed.episode, decision);
-            stored.unconfirmed.push(kept);
-            if std::mem::take(&mut unconfirmed.new) {
-                new.push(decision.clone());
-            }
-        }
+        let (unconfirmed, new) = self.unconfirmed.store();
+        stored.unconfirmed = unconfirmed;
         self.dirty = false;
         self.stored = true;
         (stored.to_bytes(), new)
     }
 
+    /// Number of decisions whose deliveries are not known to be published.
+    pub(crate) fn unconfirmed_count(&self) -> usize {
+        self.unconfirmed.len()
+    }
+
     /// Decisions whose deliveries are not known to be published.
-    pub(crate) fn unconfirmed(&self) -> impl ExactSizeIterator<Item = &Decision> {
-        self.unconfirmed.iter().map(|unconfirmed| &unconfirmed.decision)
+    pub(crate) fn unconfirmed(&self) -> impl Iterator<Item = &Decision> {
+        self.unconfirmed.iter()
     }
 
-    /// The deliveries of an episode's notification are published. Says whether that was news.
+    /// Confirms an episode, whose deliveries are published. Returns true if it was unconfirmed.
     pub(crate) fn confirm(&mut self, episode: Uuid) -> bool {
-        let before = self.unconfirmed.len();
-        self.unconfirmed
-            .retain(|unconfirmed| unconfirmed.episode != episode);
-        self.unconfirmed.len() < before
+        self.unconfirmed.confirm(episode)
     }
 
-    /// Lets go of what is shared, before the site is forgotten.
-    pub(crate) fn let_go(&mut self, shared: &mut Shared) {
-        self.window.clear(&mut shared.segments);
-        self.labels.clear(&mut shared.labels);
+    /// Releases the shared resources, before the site is removed.
+    pub(crate) fn release(&mut self, resources: &mut PartitionResources) {
+        self.window.clear(&mut resources.segments);
+        self.labels.clear(&mut resources.labels);
     }
 }

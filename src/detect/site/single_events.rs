@@ -1,54 +1,60 @@
 //! Notifications of single events: completed goals and custom events.
 //!
-//! They need no state, so they are decided again whenever an uncommitted record is read again, with the same ids.
+//! They need no state: when an uncommitted record is read again they are decided again, with the same ids.
 
-use super::goals::{GoalIndex, Heads};
-use super::matches::{Meaning, matches};
-use crate::detect::notification::{CompletedGoal, Decision, Origin, custom_event, goal_completion, takers};
+use super::goals::GoalIndex;
+use super::matches::{Meaning, matches, subscribers};
+use super::path_index::PathHeads;
+use crate::detect::notification::{CompletedGoal, Decision, RecordOrigin, custom_event, goal_completion};
 use crate::domain::event::{Event, EventKind, EventType};
 use crate::domain::registry::Site;
 
-/// A site's configuration as far as single events need it.
+/// The part of a site's configuration that single events need.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Takes<'a> {
+pub(crate) struct Subscriptions<'a> {
     pub(crate) site: &'a Site,
-    /// Those that some webhook takes.
+    /// Goals to which some webhook subscribes.
     pub(crate) goals: &'a GoalIndex,
-    /// Which paths may complete a page goal: it spares most pageviews the look-up.
-    pub(crate) page_heads: Heads,
-    /// Whether some webhook takes goals.
+    /// Beginnings of the paths that may complete a page goal: they spare most pageviews the look-up.
+    pub(crate) page_heads: PathHeads,
+    /// True if some webhook subscribes to goals.
     pub(crate) goal_completion: bool,
-    /// Whether some webhook takes custom events.
+    /// True if some webhook subscribes to custom events.
     pub(crate) custom_event: bool,
 }
 
-/// Decides what `event` means to those who take single events. What is not `fresh` is not told, and its
-/// type is added to `stale`. `found` is scratch space.
+impl Subscriptions<'_> {
+    /// False if no subscriber can be interested in the event.
+    fn may_match(&self, event: &Event<'_>) -> bool {
+        let may_complete = event.kind != EventKind::Pageview
+            || event
+                .path
+                .as_deref()
+                .is_some_and(|path| self.page_heads.may_match(path));
+        (self.goal_completion && may_complete) || (self.custom_event && event.kind == EventKind::Custom)
+    }
+}
+
+/// Decides the notifications of a single event. The types of those that are not `fresh` are added to
+/// `stale` instead of `out`. `found` is scratch space.
 pub(crate) fn decide(
-    takes: Takes<'_>,
+    subscriptions: Subscriptions<'_>,
     event: &Event<'_>,
-    origin: Origin<'_>,
+    origin: RecordOrigin<'_>,
     fresh: bool,
     found: &mut Vec<u32>,
     stale: &mut Vec<EventType>,
     out: &mut Vec<Decision>,
 ) {
-    let may_complete = event.kind != EventKind::Pageview
-        || event
-            .path
-            .as_deref()
-            .is_some_and(|path| takes.page_heads.may_match(path));
-    let is_taken =
-        (takes.goal_completion && may_complete) || (takes.custom_event && event.kind == EventKind::Custom);
-    if !is_taken {
+    if !subscriptions.may_match(event) {
         return;
     }
-    let site = takes.site;
-    matches(takes.goals, event, origin.record_ms, found, |meaning| {
+    let Subscriptions { site, goals, .. } = subscriptions;
+    matches(goals, event, origin.record_ms, found, |meaning| {
         let Some((event_type, name)) = meaning.subscription() else {
             return;
         };
-        let webhooks = takers(site, event_type, name, origin.record_ms);
+        let webhooks = subscribers(site, event_type, name, origin.record_ms);
         if webhooks.is_empty() {
             return;
         }

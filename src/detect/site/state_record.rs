@@ -1,4 +1,4 @@
-//! The record of a site's episodes on the state topic: JSON, one a site, replaced whole.
+//! The record of a site's episodes on the state topic: one JSON object a site, replaced whole.
 //!
 //! ```json
 //! {"v":1,"site":"example.com","clock":1772020800,"covered":{"analytics.events":4711},
@@ -8,8 +8,8 @@
 //!                  "created_at_ms":1772020791240,"body":{…}}]}
 //! ```
 //!
-//! A trigger that is armed is not listed: that is what a trigger is when nothing is known about it. A record without
-//! anything firing still matters for its `covered`: what was decided up to there is not decided again.
+//! An armed trigger is not listed: a trigger of which nothing is stored is armed. A record in which
+//! nothing fires still matters for its `covered`: up to there nothing is decided again.
 
 use std::collections::BTreeMap;
 
@@ -23,43 +23,45 @@ use crate::domain::event::EventType;
 use crate::domain::id::{NotificationId, WebhookId};
 use crate::domain::site::SiteId;
 
-/// The version written, and the newest one read.
+/// Version that is written, and the newest that is read.
 const VERSION: u32 = 1;
 
-/// Why a state record cannot be used.
+/// Reason why a state record cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StateError {
-    /// Written by a newer version: it must be kept and not be written over.
+    /// Written by a newer version: it must be kept and not be overwritten.
     #[error("the state of a site has version {found}, this program reads up to {VERSION}")]
     Newer { found: u32 },
-    /// Not a state record at all.
+    /// Not a state record.
     #[error("not a state record: {0}")]
     Unreadable(#[from] serde_json::Error),
 }
 
-/// A site's state, to be written and acknowledged before the decisions that came with it are published.
+/// A site's state, to be written and acknowledged before the decisions in it are published.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StateRecord {
     /// The record's key.
     pub(crate) site_id: SiteId,
-    /// `None` is a tombstone: the site has gone.
+    /// `None` is a tombstone: the site is deleted.
     pub(crate) bytes: Option<Vec<u8>>,
     /// Notifications of episodes that are in `bytes` for the first time.
     pub(crate) decisions: Vec<Decision>,
 }
 
+/// The content of a state record.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Stored {
+pub(crate) struct StoredState {
     v: u32,
     pub(crate) site: SiteId,
-    /// ⌊τ⌋ when it was written, seconds since the Unix epoch.
+    /// ⌊τ⌋ at the time of writing, in seconds since the Unix epoch.
     pub(crate) clock: u32,
-    /// For each source topic, the offset of the last record this state accounts for.
+    /// For each source topic, the offset of the last record that this state accounts for.
     pub(crate) covered: BTreeMap<String, i64>,
     pub(crate) firing: Vec<StoredTrigger>,
     pub(crate) unconfirmed: Vec<StoredDecision>,
 }
 
+/// A trigger that is firing.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StoredTrigger {
     pub(crate) event: EventType,
@@ -77,6 +79,7 @@ pub(crate) struct StoredEpisode {
     pub(crate) decided_at_ms: Option<i64>,
 }
 
+/// A notification of an episode whose deliveries are not known to be published.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct StoredDecision {
     episode: Uuid,
@@ -84,11 +87,11 @@ pub(crate) struct StoredDecision {
     event: EventType,
     webhooks: Vec<WebhookId>,
     created_at_ms: i64,
-    /// Retained byte for byte.
+    /// Kept byte for byte.
     body: Box<RawValue>,
 }
 
-impl Stored {
+impl StoredState {
     pub(crate) fn new(site: SiteId, clock: u32, covered: BTreeMap<String, i64>) -> Self {
         Self {
             v: VERSION,
@@ -110,7 +113,7 @@ impl Stored {
         struct Version {
             v: u32,
         }
-        // First, since a newer version may look like anything else.
+        // The version is read first: the rest of a newer record may have any form.
         let Version { v } = serde_json::from_slice(bytes)?;
         if v > VERSION {
             return Err(StateError::Newer { found: v });
@@ -148,51 +151,4 @@ impl StoredDecision {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn a_newer_version_is_told_from_what_is_unreadable() {
-        let newer = br#"{"v":2,"site":7,"else":[]}"#;
-        assert!(matches!(
-            Stored::from_bytes(newer),
-            Err(StateError::Newer { found: 2 })
-        ));
-        for bytes in [b"".as_slice(), b"{}", b"[]", br#"{"v":1}"#, br#"{"v":-1}"#] {
-            assert!(matches!(
-                Stored::from_bytes(bytes),
-                Err(StateError::Unreadable(_))
-            ));
-        }
-    }
-
-    #[test]
-    fn a_body_is_kept_byte_for_byte() {
-        let body = r#"{"b":"\u00e9 é","a":1.0}"#;
-        let decision = Decision {
-            id: NotificationId::from_uuid(Uuid::from_u128(7)),
-            event: EventType::VisitorSpike,
-            site_id: "example.com".parse().expect("valid"),
-            body: Bytes::from_static(body.as_bytes()),
-            webhooks: vec![WebhookId::from_uuid(Uuid::from_u128(8))],
-            created_at_ms: 9,
-            record: None,
-            episode: Some(Uuid::from_u128(10)),
-        };
-        let mut stored = Stored::new(decision.site_id.clone(), 5, BTreeMap::new());
-        stored
-            .unconfirmed
-            .push(StoredDecision::new(Uuid::from_u128(10), &decision));
-        let mut read = Stored::from_bytes(&stored.to_bytes()).expect("readable");
-        let (episode, again) = read.unconfirmed.remove(0).into_decision(read.site.clone());
-        assert_eq!((episode, again), (Uuid::from_u128(10), decision));
-    }
-
-    proptest! {
-        #[test]
-        fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = Stored::from_bytes(&bytes);
-        }
-    }
-}
+mod tests;

@@ -1,41 +1,41 @@
-//! The triggers of one site: who asked for which, where each stands, what an event or the passing of time does to
-//! them.
+//! The triggers of one site: their subscribers, their states, and the effects of events and of time.
 
 use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use super::rules::spike::{Episode, Observation, Spike, State, Transition};
+use super::rules::spike::{Episode, Observation, Spike, Transition, TriggerState};
 use super::state_record::{StoredEpisode, StoredTrigger};
-use crate::detect::notification::Origin;
-use crate::detect::window::Window;
+use crate::detect::notification::RecordOrigin;
+use crate::detect::window::SlidingWindow;
 use crate::domain::event::EventType;
 use crate::domain::id::{WebhookId, derive_episode};
 use crate::domain::registry::Site;
 use crate::domain::trigger::{DEFAULT_WINDOW_SECONDS, SpikeSettings};
 
-/// All triggers of a site. Equal settings of several webhooks are one.
+/// All triggers of a site. Equal settings of several webhooks are one trigger.
 #[derive(Debug)]
-pub(crate) struct Triggers {
+pub(crate) struct SiteTriggers {
     list: Vec<Trigger>,
-    /// The lowest threshold: below it nothing fires.
-    alarm: u32,
+    /// Below it nothing fires.
+    lowest_threshold: u32,
+    /// Number of triggers that are firing.
     firing: u32,
 }
 
 #[derive(Debug)]
 struct Trigger {
     spike: Spike,
-    /// Its window's place among the site's.
-    span: usize,
-    takers: Vec<Taker>,
+    /// Index of its window length among the site's.
+    length: usize,
+    subscribers: Vec<Subscriber>,
 }
 
-/// A webhook that asked for a trigger.
+/// A webhook that asks for a trigger.
 #[derive(Debug, Clone, Copy)]
-struct Taker {
+struct Subscriber {
     webhook: WebhookId,
-    /// It acts on records from then on, milliseconds since the Unix epoch.
+    /// Earlier records do not notify it; milliseconds since the Unix epoch.
     since_ms: i64,
 }
 
@@ -44,11 +44,11 @@ struct Taker {
 pub(crate) struct Fired {
     pub(crate) settings: SpikeSettings,
     pub(crate) episode: Episode,
-    pub(crate) moment: Observation,
+    pub(crate) observation: Observation,
     pub(crate) webhooks: Vec<WebhookId>,
 }
 
-/// What an event did to a site's triggers.
+/// The effect of an event on a site's triggers.
 #[derive(Debug, Default)]
 pub(crate) struct Evaluation {
     /// The state is to be written.
@@ -58,47 +58,54 @@ pub(crate) struct Evaluation {
     pub(crate) stale: u32,
 }
 
-impl Triggers {
-    /// No trigger at all.
+impl SiteTriggers {
+    /// Makes an empty list.
     pub(crate) fn none() -> Self {
         Self {
             list: Vec::new(),
-            alarm: u32::MAX,
+            lowest_threshold: u32::MAX,
             firing: 0,
         }
     }
 
-    /// Those that were stored, all of them firing; what the site asks for now is for [`Self::configure`].
+    /// Makes the triggers that were stored, which are all firing. [`Self::configure`] must follow.
     pub(crate) fn restore(stored: Vec<StoredTrigger>) -> Self {
         Self {
-            list: stored.into_iter().map(restored).collect(),
+            list: stored.into_iter().map(from_stored).collect(),
             ..Self::none()
         }
     }
 
-    /// Takes over what the site's webhooks ask for. `window` has the lengths of [`lengths`] already; `counted` says
-    /// that its counts are not yet to come.
-    pub(crate) fn configure(&mut self, site: &Site, window: &Window, counted: bool) {
+    /// Adopts the settings that the site's webhooks ask for. `window` has the lengths of
+    /// [`window_lengths`]; `counted` is false while its counts are still to be rebuilt.
+    pub(crate) fn configure(&mut self, site: &Site, window: &SlidingWindow, counted: bool) {
         let old = std::mem::take(&mut self.list);
-        let lengths = lengths(site);
-        for (settings, takers) in asked(site) {
-            let length = |length: &u32| *length == settings.window_seconds;
-            let span = lengths.iter().position(length).unwrap_or_default();
+        let lengths = window_lengths(site);
+        for (settings, subscribers) in subscribers_by_settings(site) {
+            let is_own = |seconds: &u32| *seconds == settings.window_seconds;
+            let length = lengths.iter().position(is_own).unwrap_or_default();
             let same = old.iter().find(|old| old.spike.settings == settings);
-            let edited = || takers.iter().find_map(|taker| episode_of(&old, taker.webhook));
+            let edited = || {
+                let mut webhooks = subscribers.iter().map(|subscriber| subscriber.webhook);
+                webhooks.find_map(|webhook| episode_of(&old, webhook))
+            };
             let spike = match (same, window.now()) {
                 (Some(same), _) => same.spike,
                 (None, now) => match edited() {
                     None => Spike::armed(settings),
-                    // Counts that are yet to come cannot say that it is calm.
+                    // Counts that are still to be rebuilt do not show that it is calm.
                     Some(episode) if !counted => Spike::edited(settings, episode, now, u32::MAX),
-                    Some(episode) => Spike::edited(settings, episode, now, window.count(span)),
+                    Some(episode) => Spike::edited(settings, episode, now, window.count(length)),
                 },
             };
-            self.list.push(Trigger { spike, span, takers });
+            self.list.push(Trigger {
+                spike,
+                length,
+                subscribers,
+            });
         }
         let thresholds = self.list.iter().map(|trigger| trigger.spike.settings.threshold);
-        self.alarm = thresholds.min().unwrap_or(u32::MAX);
+        self.lowest_threshold = thresholds.min().unwrap_or(u32::MAX);
         self.count_firing();
     }
 
@@ -111,30 +118,30 @@ impl Triggers {
         self.list.iter().filter(|trigger| trigger.spike.is_firing())
     }
 
-    /// Episodes going on.
+    /// Number of episodes going on.
     pub(crate) fn episodes(&self) -> u32 {
         self.firing
     }
 
-    /// The next instant at which time alone changes a trigger's state, or may be about to.
-    pub(crate) fn next_due(&self, window: &Window) -> Option<u32> {
+    /// The next instant at which a trigger's state may change without an event.
+    pub(crate) fn next_due(&self, window: &SlidingWindow) -> Option<u32> {
         self.firing()
             .filter_map(|trigger| match trigger.spike.due() {
                 Some(due) => Some(due),
-                // After a loss of records the count may be found low without having been seen to fall.
-                None if window.count(trigger.span) <= trigger.spike.settings.rearm_level() => {
+                // After a loss of records the count may be low without having fallen in steps.
+                None if window.count(trigger.length) <= trigger.spike.settings.rearm_level() => {
                     Some(window.now())
                 }
-                None => window.next_fall(trigger.span),
+                None => window.next_fall(trigger.length),
             })
             .min()
     }
 
-    /// Time has come to an instant at which something is due. Says whether a state changed.
-    pub(crate) fn pass(&mut self, now: u32, window: &Window) -> bool {
+    /// Moves the triggers to an instant at which something is due. Returns true if a state changed.
+    pub(crate) fn pass(&mut self, now: u32, window: &SlidingWindow) -> bool {
         let mut changed = false;
         for trigger in &mut self.list {
-            changed |= trigger.spike.pass(now, window.count(trigger.span));
+            changed |= trigger.spike.pass(now, window.count(trigger.length));
         }
         if changed {
             self.count_firing();
@@ -146,64 +153,65 @@ impl Triggers {
     pub(crate) fn judge(
         &mut self,
         site_id: &str,
-        window: &Window,
-        origin: Origin<'_>,
+        window: &SlidingWindow,
+        origin: RecordOrigin<'_>,
         fresh: bool,
     ) -> Evaluation {
-        let mut judgement = Evaluation::default();
-        // No window counts more than the longest does: this ends it for nearly every event.
-        if self.firing == 0 && window.live() < self.alarm {
-            return judgement;
+        let mut evaluation = Evaluation::default();
+        // No length counts more than the longest one: at nearly every event nothing more is looked at.
+        if self.firing == 0 && window.live() < self.lowest_threshold {
+            return evaluation;
         }
         for trigger in &mut self.list {
             let settings = trigger.spike.settings;
-            let active = |taker: &&Taker| taker.since_ms <= origin.record_ms;
-            let is_active = trigger.takers.iter().any(|taker| active(&taker));
+            let is_active = |subscriber: &&Subscriber| subscriber.since_ms <= origin.record_ms;
+            let has_active = trigger.subscribers.iter().any(|one| is_active(&one));
             // A trigger acts on events from its creation on.
-            if !is_active && !trigger.spike.is_firing() {
+            if !has_active && !trigger.spike.is_firing() {
                 continue;
             }
-            let moment = Observation {
+            let observation = Observation {
                 now: window.now(),
-                count: window.count(trigger.span),
+                count: window.count(trigger.length),
                 record_ms: origin.record_ms,
-                fresh: fresh && is_active,
+                fresh: fresh && has_active,
             };
             let new_id = || episode_id(site_id, settings, origin);
-            match trigger.spike.judge(moment, new_id) {
+            match trigger.spike.judge(observation, new_id) {
                 Transition::Same => continue,
                 Transition::Changed => {}
-                Transition::Stale => judgement.stale += 1,
-                Transition::Fires(episode) => judgement.fired.push(Fired {
+                Transition::Stale => evaluation.stale += 1,
+                Transition::Fires(episode) => evaluation.fired.push(Fired {
                     settings,
                     episode,
-                    moment,
+                    observation,
                     webhooks: trigger
-                        .takers
+                        .subscribers
                         .iter()
-                        .filter(active)
-                        .map(|taker| taker.webhook)
+                        .filter(is_active)
+                        .map(|subscriber| subscriber.webhook)
                         .collect(),
                 }),
             }
-            judgement.changed = true;
+            evaluation.changed = true;
         }
-        if judgement.changed {
+        if evaluation.changed {
             self.count_firing();
         }
-        judgement
+        evaluation
     }
 
-    /// Those that are to be stored.
+    /// The triggers that are to be stored: those that are firing.
     pub(crate) fn stored(&self) -> Vec<StoredTrigger> {
-        self.list.iter().filter_map(stored).collect()
+        self.list.iter().filter_map(to_stored).collect()
     }
 }
 
-/// The window lengths a site needs, in seconds: first that of current visitors, then what its triggers ask for.
-pub(crate) fn lengths(site: &Site) -> Vec<u32> {
+/// The window lengths that a site needs, in seconds: first that of current visitors, then those of its
+/// triggers.
+pub(crate) fn window_lengths(site: &Site) -> Vec<u32> {
     let mut lengths = vec![DEFAULT_WINDOW_SECONDS];
-    for settings in asked(site).keys() {
+    for settings in subscribers_by_settings(site).keys() {
         if !lengths.contains(&settings.window_seconds) {
             lengths.push(settings.window_seconds);
         }
@@ -211,22 +219,23 @@ pub(crate) fn lengths(site: &Site) -> Vec<u32> {
     lengths
 }
 
-/// What the webhooks of a site that are switched on ask for.
-fn asked(site: &Site) -> BTreeMap<SpikeSettings, Vec<Taker>> {
-    let mut asked = BTreeMap::<_, Vec<_>>::new();
+/// The settings that a site's enabled webhooks ask for, with the webhooks that ask for each.
+fn subscribers_by_settings(site: &Site) -> BTreeMap<SpikeSettings, Vec<Subscriber>> {
+    let mut subscribers = BTreeMap::<_, Vec<_>>::new();
     for webhook in site.webhooks.iter().filter(|webhook| webhook.enabled) {
         if let Some(settings) = webhook.triggers.visitor_spike {
-            asked.entry(settings).or_default().push(Taker {
+            subscribers.entry(settings).or_default().push(Subscriber {
                 webhook: webhook.id,
                 since_ms: webhook.active_since_ms,
             });
         }
     }
-    asked
+    subscribers
 }
 
-/// An episode's id: the facts of its decision, so that deciding it twice names it the same.
-fn episode_id(site_id: &str, settings: SpikeSettings, origin: Origin<'_>) -> Uuid {
+/// Derives an episode's id from the facts of its decision, so that the same decision made twice has the
+/// same id.
+fn episode_id(site_id: &str, settings: SpikeSettings, origin: RecordOrigin<'_>) -> Uuid {
     derive_episode(
         origin.record_ms,
         &[
@@ -241,26 +250,26 @@ fn episode_id(site_id: &str, settings: SpikeSettings, origin: Origin<'_>) -> Uui
     )
 }
 
-/// The episode of the firing trigger that a webhook had.
+/// The episode of the firing trigger to which a webhook subscribed.
 fn episode_of(triggers: &[Trigger], webhook: WebhookId) -> Option<Episode> {
     triggers
         .iter()
-        .filter(|trigger| trigger.takers.iter().any(|taker| taker.webhook == webhook))
+        .filter(|trigger| trigger.subscribers.iter().any(|one| one.webhook == webhook))
         .find_map(|trigger| match trigger.spike.state {
-            State::Firing { episode, .. } => Some(episode),
-            State::Armed => None,
+            TriggerState::Firing { episode, .. } => Some(episode),
+            TriggerState::Armed => None,
         })
 }
 
-fn stored(trigger: &Trigger) -> Option<StoredTrigger> {
-    let State::Firing { episode, calm_since } = trigger.spike.state else {
+fn to_stored(trigger: &Trigger) -> Option<StoredTrigger> {
+    let TriggerState::Firing { episode, calm_since } = trigger.spike.state else {
         return None;
     };
     Some(StoredTrigger {
         event: EventType::VisitorSpike,
         threshold: trigger.spike.settings.threshold,
         window_seconds: trigger.spike.settings.window_seconds,
-        webhooks: trigger.takers.iter().map(|taker| taker.webhook).collect(),
+        webhooks: trigger.subscribers.iter().map(|one| one.webhook).collect(),
         calm_since,
         episode: StoredEpisode {
             id: episode.id,
@@ -270,7 +279,7 @@ fn stored(trigger: &Trigger) -> Option<StoredTrigger> {
     })
 }
 
-fn restored(stored: StoredTrigger) -> Trigger {
+fn from_stored(stored: StoredTrigger) -> Trigger {
     let settings = SpikeSettings {
         threshold: stored.threshold,
         window_seconds: stored.window_seconds,
@@ -280,19 +289,19 @@ fn restored(stored: StoredTrigger) -> Trigger {
         started_at: stored.episode.started_at,
         decided_at_ms: stored.episode.decided_at_ms,
     };
-    let takers = stored
+    let subscribers = stored
         .webhooks
         .into_iter()
-        .map(|webhook| Taker { webhook, since_ms: 0 });
+        .map(|webhook| Subscriber { webhook, since_ms: 0 });
     Trigger {
         spike: Spike {
             settings,
-            state: State::Firing {
+            state: TriggerState::Firing {
                 episode,
                 calm_since: stored.calm_since,
             },
         },
-        span: 0,
-        takers: takers.collect(),
+        length: 0,
+        subscribers: subscribers.collect(),
     }
 }

@@ -6,8 +6,10 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
+use crate::detect::engine::Engine;
 use crate::detect::engine::event_time::SourceClock;
-use crate::detect::engine::{Checkpoint, Engine, RecordFacts};
+use crate::detect::engine::record::RecordFacts;
+use crate::detect::engine::recovery::Checkpoint;
 use crate::detect::notification::Decision;
 use crate::detect::site::state_record::StateRecord;
 use crate::detect::tests::fixtures::{RECORD_MS, config, custom, event, goals, registry, site, spike};
@@ -134,7 +136,7 @@ impl<'a> Run<'a> {
                 replaying: self.next < self.committed,
             };
             let before = out.len();
-            self.engine.on_record(&logged.event(), &record, 0, &mut out);
+            self.engine.handle(&logged.event(), &record, 0, &mut out);
             assert!(
                 !record.replaying || out.len() == before,
                 "a replayed record gives no output"

@@ -1,12 +1,14 @@
-//! What the tests of the engine share: registered sites, events, and an engine with its place in a log.
+//! Fixtures of the engine's tests: registered sites, events, and an engine with its position in a log.
 
 use std::sync::Arc;
 
 use chrono::DateTime;
 use uuid::Uuid;
 
+use crate::detect::engine::Engine;
+use crate::detect::engine::config::{EngineConfig, Limits, SourceTopic};
 use crate::detect::engine::event_time::SourceClock;
-use crate::detect::engine::{Engine, EngineConfig, Handled, Limits, RecordFacts, SourceTopic};
+use crate::detect::engine::record::{Handled, RecordFacts};
 use crate::detect::notification::Decision;
 use crate::detect::site::state_record::StateRecord;
 use crate::domain::event::{Event, EventKind};
@@ -19,7 +21,7 @@ use crate::domain::texts::Texts;
 use crate::domain::trigger::{NameFilter, SpikeSettings, Triggers};
 use crate::domain::webhook::Webhook;
 
-/// Milliseconds of the record times tests use: some day of 2026.
+/// Record time of the tests in milliseconds, on a day of 2026.
 pub(crate) const RECORD_MS: i64 = 1_772_020_800_000;
 
 pub(crate) fn spike(threshold: u32, window_seconds: u32) -> Triggers {
@@ -54,7 +56,7 @@ pub(crate) fn hook_id(number: u128) -> WebhookId {
     WebhookId::from_uuid(Uuid::from_u128(number))
 }
 
-/// A site with webhooks numbered from 1, enabled and active since ever.
+/// A site with webhooks numbered from 1, enabled and active from the beginning.
 pub(crate) fn site(id: &str, triggers: impl IntoIterator<Item = Triggers>) -> Site {
     let webhooks = (1..)
         .zip(triggers)
@@ -87,7 +89,7 @@ pub(crate) fn webhook(site_id: &str, number: u128, triggers: Triggers) -> Webhoo
     }
 }
 
-/// The site's next version, changed.
+/// The next version of a site, with a change.
 pub(crate) fn changed(site: &Site, change: impl FnOnce(&mut Site)) -> Site {
     let mut site = site.clone();
     site.version += 1;
@@ -152,7 +154,7 @@ pub(crate) fn config(clock: SourceClock) -> EngineConfig {
     }
 }
 
-/// An engine that is fed one record after the other.
+/// An engine that is fed one record after another.
 pub(crate) struct Fed {
     pub(crate) engine: Engine,
     pub(crate) offset: i64,
@@ -178,7 +180,7 @@ impl Fed {
         Self::new(SourceClock::Log, sites)
     }
 
-    /// Feeds an event; what it decided, that of episodes included.
+    /// Feeds an event and returns the decisions, those of episodes included.
     pub(crate) fn feed(&mut self, event: &Event<'_>) -> Vec<Decision> {
         let record = RecordFacts {
             source: 0,
@@ -188,12 +190,12 @@ impl Fed {
         };
         self.offset += 1;
         let mut out = Vec::new();
-        self.handled = self.engine.on_record(event, &record, self.now_ms, &mut out);
+        self.handled = self.engine.handle(event, &record, self.now_ms, &mut out);
         out.extend(self.states().into_iter().flat_map(|state| state.decisions));
         out
     }
 
-    /// Feeds a pageview and says whether it made a trigger fire.
+    /// Feeds a pageview; returns true if a trigger fired.
     pub(crate) fn fires(&mut self, site_id: &str, visitor: &str, second: i64) -> bool {
         let decided = self.feed(&view(site_id, visitor, second));
         decided.iter().any(|decision| decision.episode.is_some())
@@ -208,7 +210,7 @@ impl Fed {
     }
 }
 
-/// The body as JSON.
+/// The body of a decision as JSON.
 pub(crate) fn json(decision: &Decision) -> serde_json::Value {
     serde_json::from_slice(&decision.body).expect("a body is JSON")
 }

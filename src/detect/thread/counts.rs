@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::clock;
-use crate::detect::engine::config::{Counters, Handled};
+use crate::detect::engine::record::Handled;
+use crate::detect::engine::stats::Counters;
 use crate::dispatch::record::Coordinates;
 use crate::domain::event::{Event, EventType};
 use crate::domain::reject::Reject;

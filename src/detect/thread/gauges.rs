@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Detector;
-use crate::detect::engine::config::Stats;
+use crate::detect::engine::stats::Stats;
 use crate::domain::site::SiteId;
 use crate::kafka::topic_partition::TopicPartition;
 

@@ -7,8 +7,9 @@ use super::outbox::{Outbox, OwnedRecord, Pending, Settling};
 use super::position::{Lag, Note, Positions, SourceState};
 use super::reject_record::reject_record;
 use crate::detect::engine::Engine;
-use crate::detect::engine::config::{Checkpoint, Handled, RecordFacts};
 use crate::detect::engine::lookahead::Lookahead;
+use crate::detect::engine::record::{Handled, RecordFacts};
+use crate::detect::engine::recovery::Checkpoint;
 use crate::detect::notification::Decision;
 use crate::dispatch::record::Coordinates;
 use crate::domain::event::Event;
@@ -133,10 +134,10 @@ impl OwnedPartition {
         // All are looked at before the first is handled: what that needs of memory is on its way by then.
         let looked_at: Vec<_> = read
             .iter()
-            .map(|event| event.as_ref().map(|event| (event, self.engine.glimpse(event))))
+            .map(|event| event.as_ref().map(|event| (event, self.engine.look_ahead(event))))
             .collect();
-        let glimpses = looked_at.iter().flatten().map(|(_, glimpse)| glimpse);
-        self.engine.approach(glimpses);
+        let lookaheads = looked_at.iter().flatten().map(|(_, lookahead)| lookahead);
+        self.engine.prefetch(lookaheads);
         for (handled, ((source, record), event)) in (1..).zip(records.iter().zip(looked_at)) {
             self.note_missed(*source, record.offset(), &beginning_of, counts);
             self.handle(*source, record, event, now_ms, outbox, counts);
@@ -167,7 +168,7 @@ impl OwnedPartition {
         state.heard = true;
         state.last_record_ms = record_ms;
         self.touched = true;
-        let (event, glimpse) = match event {
+        let (event, lookahead) = match event {
             Ok(event) => event,
             Err(reject) => {
                 self.engine.skip_record(source, offset);
@@ -201,7 +202,7 @@ impl OwnedPartition {
         };
         let handled = self
             .engine
-            .on_glimpsed(event, glimpse, &facts, now_ms, &mut self.out);
+            .handle_ahead(event, lookahead, &facts, now_ms, &mut self.out);
         counts.handled(source, handled);
         for stale in self.engine.stale() {
             counts.stale(*stale, &event.site_id, source, self.partition, offset);

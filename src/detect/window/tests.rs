@@ -5,8 +5,8 @@ use proptest::prelude::*;
 
 const MANY: usize = 1 << 20;
 
-fn seen(hash: u64, second: u32) -> Seen {
-    Seen {
+fn visit(hash: u64, second: u32) -> Visit {
+    Visit {
         hash,
         second,
         source: NO_LABEL,
@@ -15,7 +15,7 @@ fn seen(hash: u64, second: u32) -> Seen {
 }
 
 struct Site {
-    window: Window,
+    window: SlidingWindow,
     segments: Segments,
     offset: i64,
 }
@@ -23,19 +23,19 @@ struct Site {
 impl Site {
     fn new(lengths: &[u32], now: u32) -> Self {
         Self {
-            window: Window::new(lengths, now),
+            window: SlidingWindow::new(lengths, now),
             segments: Segments::new(1),
             offset: 0,
         }
     }
 
     /// An event as the engine feeds it: the clock first, then the visitor.
-    fn event(&mut self, hash: u64, second: u32) -> Visit {
+    fn event(&mut self, hash: u64, second: u32) -> VisitResult {
         let segment = self.segments.begin_record(0, self.offset);
         self.offset += 1;
         self.window.advance(second, &mut self.segments);
         self.window
-            .visit(seen(hash, second), MANY, segment, &mut self.segments)
+            .visit(visit(hash, second), MANY, segment, &mut self.segments)
     }
 
     fn advance(&mut self, to: u32) {
@@ -55,12 +55,12 @@ fn a_visitor_counts_up_to_and_including_the_windows_last_second() {
 }
 
 #[test]
-fn an_event_out_of_order_counts_within_the_window_and_never_moves_a_visitor_back() {
+fn a_late_event_counts_and_never_moves_a_visitor_back() {
     let mut site = Site::new(&[300], 0);
     site.event(1, 1_000);
     // Another visitor, 300 s late: just in time.
-    assert_eq!(site.event(2, 700), Visit::Counted);
-    assert_eq!(site.event(3, 699), Visit::TooOld);
+    assert_eq!(site.event(2, 700), VisitResult::Counted);
+    assert_eq!(site.event(3, 699), VisitResult::TooOld);
     assert_eq!(site.window.count(0), 2);
     // The first visitor's older event changes nothing.
     site.event(1, 800);
@@ -90,7 +90,7 @@ fn a_longer_window_counts_what_was_kept() {
     site.event(2, 161);
     site.window.set_lengths(&[60, 300], &mut site.segments);
     assert_eq!((site.window.count(0), site.window.count(1)), (1, 1));
-    // The one let go before is new to it.
+    // The visitor who was removed is new to the longer length.
     site.event(1, 161);
     assert_eq!((site.window.count(0), site.window.count(1)), (2, 2));
     site.window.set_lengths(&[10], &mut site.segments);
@@ -104,20 +104,24 @@ fn a_longer_window_counts_what_was_kept() {
 fn a_full_window_refuses_new_visitors_and_keeps_the_known() {
     let mut site = Site::new(&[300], 1_000);
     for hash in 1..=5 {
-        let visit = site
+        let result = site
             .window
-            .visit(seen(hash << 32, 1_000), 4, 0, &mut site.segments);
-        let expected = if hash <= 4 { Visit::Counted } else { Visit::Refused };
-        assert_eq!(visit, expected);
+            .visit(visit(hash << 32, 1_000), 4, 0, &mut site.segments);
+        let expected = if hash <= 4 {
+            VisitResult::Counted
+        } else {
+            VisitResult::Refused
+        };
+        assert_eq!(result, expected);
     }
     site.advance(1_200);
-    let visit = site.window.visit(seen(1 << 32, 1_200), 4, 0, &mut site.segments);
-    assert_eq!(visit, Visit::Counted);
+    let result = site.window.visit(visit(1 << 32, 1_200), 4, 0, &mut site.segments);
+    assert_eq!(result, VisitResult::Counted);
     assert_eq!(site.window.count(0), 4);
-    // Those gone make room.
+    // Expired visitors make room.
     site.advance(1_301);
-    let visit = site.window.visit(seen(9 << 32, 1_301), 4, 0, &mut site.segments);
-    assert_eq!(visit, Visit::Counted);
+    let result = site.window.visit(visit(9 << 32, 1_301), 4, 0, &mut site.segments);
+    assert_eq!(result, VisitResult::Counted);
     assert_eq!(site.window.count(0), 2);
 }
 
@@ -129,7 +133,7 @@ fn the_next_fall_is_the_second_after_a_visitors_last() {
     site.event(2, 1_010);
     assert_eq!(site.window.next_fall(0), Some(1_061));
     assert_eq!(site.window.next_fall(1), Some(1_301));
-    // Its second stays, but holds nobody any more.
+    // The second before stays without visitors.
     site.event(1, 1_020);
     assert_eq!(site.window.next_fall(0), Some(1_071));
     site.advance(1_071);
@@ -137,7 +141,7 @@ fn the_next_fall_is_the_second_after_a_visitors_last() {
 }
 
 #[test]
-fn visitors_gone_leave_the_table_step_by_step() {
+fn expired_visitors_leave_the_table_step_by_step() {
     let mut site = Site::new(&[300], 0);
     for n in 0_u64..20_000 {
         let hash = (n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -185,11 +189,11 @@ proptest! {
                     site.advance(now);
                 }
             }
-            for (span, length) in LENGTHS.into_iter().enumerate() {
+            for (index, length) in LENGTHS.into_iter().enumerate() {
                 let expected = latest.values().filter(|second| now - **second <= length).count();
-                prop_assert_eq!(site.window.count(span) as usize, expected);
+                prop_assert_eq!(site.window.count(index) as usize, expected);
                 let next = latest.values().filter(|second| now - **second <= length).min();
-                prop_assert_eq!(site.window.next_fall(span), next.map(|second| second + length + 1));
+                prop_assert_eq!(site.window.next_fall(index), next.map(|second| second + length + 1));
             }
             let held: u32 = site.window.seconds.iter().map(|second| second.visitors).sum();
             prop_assert_eq!(held, site.window.live());
@@ -200,9 +204,9 @@ proptest! {
         prop_assert_eq!(site.segments.replay_from(0), site.segments.next_offset(0));
     }
 
-    /// What `replay_from` promises: reading again from there gives the same counts and the same clock.
+    /// Reads again from `replay_from`: the counts and the clock must be the same.
     #[test]
-    fn reading_again_from_the_oldest_segment_gives_the_same_window(
+    fn reading_from_the_oldest_segment_gives_the_same_window(
         events in proptest::collection::vec((1_u64..200, 0_u32..120), 1..60),
         every in 1_usize..20,
     ) {

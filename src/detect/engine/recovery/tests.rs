@@ -1,7 +1,9 @@
-//! What an engine leaves behind and takes over, rule by rule (detection.md, 3 and 6).
+//! The handover between engines, rule by rule (detection.md, 4 and 7).
 
 use super::*;
-use crate::detect::engine::{EngineConfig, RecordFacts};
+use crate::detect::engine::config::EngineConfig;
+use crate::detect::engine::event_time::SourceClock;
+use crate::detect::engine::record::RecordFacts;
 use crate::detect::tests::fixtures::*;
 use crate::domain::registry::Site;
 
@@ -16,7 +18,7 @@ fn fired(threshold: u32) -> (Fed, StateRecord) {
         let record = facts(fed.offset, false);
         fed.offset += 1;
         fed.engine
-            .on_record(&view("a", &visitor, 1_000), &record, 0, &mut Vec::new());
+            .handle(&view("a", &visitor, 1_000), &record, 0, &mut Vec::new());
     }
     let mut states = fed.states();
     assert_eq!(states.len(), 1);
@@ -87,9 +89,9 @@ fn an_episode_under_way_is_not_decided_again_after_a_restart() {
     let mut out = Vec::new();
     for offset in 0..2 {
         let visitor = offset.to_string();
-        engine.on_record(&view("a", &visitor, 1_000), &facts(offset, true), 0, &mut out);
+        engine.handle(&view("a", &visitor, 1_000), &facts(offset, true), 0, &mut out);
     }
-    engine.on_record(&view("a", "9", 1_001), &facts(2, false), 0, &mut out);
+    engine.handle(&view("a", "9", 1_001), &facts(2, false), 0, &mut out);
     assert_eq!(out, []);
     assert_eq!(engine.take_dirty_states(), []);
     assert_eq!(engine.stats().spike_episodes, 1);
@@ -130,20 +132,20 @@ fn a_state_of_a_site_that_is_gone_is_buried() {
 }
 
 #[test]
-fn a_threshold_edited_while_the_engine_was_away_does_not_fire_again() {
+fn a_threshold_edited_before_a_restart_does_not_fire_again() {
     let (_, state) = fired(3);
     let mut engine = loaded(&state, [spiking(2)]);
     assert_eq!(engine.stats().spike_episodes, 1);
     for offset in 0..3 {
         let visitor = offset.to_string();
-        engine.on_record(
+        engine.handle(
             &view("a", &visitor, 1_000),
             &facts(offset, true),
             0,
             &mut Vec::new(),
         );
     }
-    engine.on_record(&view("a", "9", 1_001), &facts(3, false), 0, &mut Vec::new());
+    engine.handle(&view("a", "9", 1_001), &facts(3, false), 0, &mut Vec::new());
     let decided: Vec<_> = engine
         .take_dirty_states()
         .into_iter()
@@ -168,32 +170,32 @@ fn a_record_a_state_covers_makes_nothing_fire() {
     let (mut fed, _) = fired(2);
     let record = facts(2, false);
     fed.engine
-        .on_record(&view("a", "1", 2_000), &record, 0, &mut Vec::new());
+        .handle(&view("a", "1", 2_000), &record, 0, &mut Vec::new());
     let state = fed.states().remove(0);
     let mut engine = loaded(&state, [spiking(2)]);
     for (offset, (visitor, second)) in [("0", 1_000), ("1", 1_000), ("1", 2_000)].into_iter().enumerate() {
         let record = facts(offset as i64, false);
-        engine.on_record(&view("a", visitor, second), &record, 0, &mut Vec::new());
+        engine.handle(&view("a", visitor, second), &record, 0, &mut Vec::new());
     }
     assert_eq!(engine.take_dirty_states(), []);
-    engine.on_record(&view("a", "2", 2_000), &facts(3, false), 0, &mut Vec::new());
+    engine.handle(&view("a", "2", 2_000), &facts(3, false), 0, &mut Vec::new());
     assert_eq!(engine.take_dirty_states().len(), 1);
 }
 
 #[test]
-fn what_a_state_covers_beyond_the_end_of_a_topic_made_anew_is_forgotten() {
+fn coverage_beyond_the_end_of_a_new_topic_is_forgotten() {
     let (mut fed, _) = fired(2);
     fed.offset = 1_000_000;
     fed.feed(&view("a", "1", 2_000));
     fed.engine.confirm("a", uuid::Uuid::nil());
     let record = facts(1_000_001, false);
     fed.engine
-        .on_record(&view("a", "2", 2_000), &record, 0, &mut Vec::new());
+        .handle(&view("a", "2", 2_000), &record, 0, &mut Vec::new());
     let state = fed.states().remove(0);
     let mut engine = loaded(&state, [spiking(2)]);
     engine.tick(0, true);
-    engine.on_record(&view("a", "1", 3_000), &facts(0, false), 0, &mut Vec::new());
-    engine.on_record(&view("a", "2", 3_000), &facts(1, false), 0, &mut Vec::new());
+    engine.handle(&view("a", "1", 3_000), &facts(0, false), 0, &mut Vec::new());
+    engine.handle(&view("a", "2", 3_000), &facts(1, false), 0, &mut Vec::new());
     let states = engine.take_dirty_states();
     assert_eq!(states[0].decisions.len(), 1);
 }
@@ -203,14 +205,14 @@ fn the_partitions_clock_goes_on_where_it_was() {
     let mut engine = Engine::new(log_config(), registry([spiking(2)]));
     engine.resume(Some(1_311_000));
     engine.resume(None);
-    engine.on_record(&view("a", "1", 1_000), &facts(7, false), 0, &mut Vec::new());
-    engine.on_record(&view("a", "2", 1_001), &facts(8, false), 0, &mut Vec::new());
+    engine.handle(&view("a", "1", 1_000), &facts(7, false), 0, &mut Vec::new());
+    engine.handle(&view("a", "2", 1_001), &facts(8, false), 0, &mut Vec::new());
     assert_eq!(engine.take_dirty_states(), [], "one left at 1,301");
     assert_eq!(engine.checkpoint().clock_ms, Some(1_311_000));
 }
 
 #[test]
-fn an_event_without_a_visitor_that_moved_the_clock_is_read_again() {
+fn an_event_that_only_moved_the_clock_is_read_again() {
     let mut fed = Fed::log([spiking(2)]);
     let mut silent = view("a", "1", 1_000);
     silent.visitor_id = None;
@@ -253,7 +255,7 @@ fn a_site_with_every_trigger_unconfirmed_stays_under_64_kib() {
             event.path = Some(path.as_str().into());
             event.source = Some(source.as_str().into());
             fed.engine
-                .on_record(&event, &facts(offset, false), 0, &mut Vec::new());
+                .handle(&event, &facts(offset, false), 0, &mut Vec::new());
             offset += 1;
             if fed.engine.wants_flush() {
                 stops += 1;

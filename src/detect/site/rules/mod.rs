@@ -1,4 +1,4 @@
-//! The rules that triggers follow.
+//! Rules that triggers follow.
 
-/// When a spike fires, and when it may fire again.
+/// The spike: fires when the count reaches its threshold.
 pub(crate) mod spike;

@@ -35,7 +35,7 @@ fn named(kind: EventKind, name: &str) -> Event<'_> {
 }
 
 #[test]
-fn a_goals_body_holds_path_revenue_and_the_properties_it_asks_for() {
+fn a_goals_body_holds_path_revenue_and_expected_properties() {
     let mut signup = event_goal(9, "Signup", "signed up");
     signup.props = vec![("plan".to_owned(), "pro".to_owned())];
     let mut fed = Fed::new(SourceClock::Live, [with_goals([signup], [NameFilter::All])]);
@@ -82,7 +82,7 @@ fn ids_follow_from_record_time_event_and_goal() {
 }
 
 #[test]
-fn a_published_goal_is_told_under_the_events_name() {
+fn a_published_goal_is_notified_under_the_events_name() {
     let mut fed = Fed::log([with_goals([], [NameFilter::All, only("Signup"), only("Other")])]);
     let decided = fed.feed(&named(EventKind::Goal, "Signup"));
     assert_eq!(decided.len(), 1);
@@ -115,7 +115,7 @@ fn published_and_configured_under_one_name_it_completes_once() {
 }
 
 #[test]
-fn one_notification_goes_to_every_webhook_that_takes_the_goal() {
+fn one_notification_goes_to_every_subscriber_of_the_goal() {
     let goals = [page_goal(1, "Thanks", "/thanks*"), page_goal(2, "Any", "*")];
     let mut fed = Fed::log([with_goals(
         goals,
@@ -159,7 +159,7 @@ fn goals_and_webhooks_act_on_records_from_their_creation_on() {
 }
 
 #[test]
-fn a_custom_event_is_told_to_those_who_take_its_name() {
+fn a_custom_event_is_notified_to_subscribers_of_its_name() {
     let mut fed = Fed::log([site(
         "a",
         [custom(only("404")), custom(NameFilter::All), spike(9, 300)],
@@ -179,7 +179,7 @@ fn a_custom_event_is_told_to_those_who_take_its_name() {
 }
 
 #[test]
-fn a_webhook_that_bellwether_disabled_takes_what_is_then_recorded_as_missed() {
+fn a_webhook_that_bellwether_disabled_is_still_notified() {
     let mut site = with_goals([event_goal(1, "Signup", "x")], [NameFilter::All]);
     let mut gone = webhook("a", 1, goals(NameFilter::All));
     gone.disabled = true;
@@ -189,7 +189,7 @@ fn a_webhook_that_bellwether_disabled_takes_what_is_then_recorded_as_missed() {
 }
 
 #[test]
-fn a_webhook_that_is_switched_off_takes_nothing() {
+fn a_webhook_that_is_switched_off_is_not_notified() {
     let mut site = with_goals([event_goal(1, "Signup", "x")], [NameFilter::All]);
     let mut off = webhook("a", 1, goals(NameFilter::All));
     off.enabled = false;

@@ -22,7 +22,7 @@ fn engine_ahead() -> Engine {
     let mut fed = Fed::new(SourceClock::Live, [site("a", [spike(1, 300)])]);
     let second = RECORD_MS / 1_000;
     let mut engine = Engine::new(config(SourceClock::Live), registry([site("a", [spike(1, 300)])]));
-    fed.engine.on_record(
+    fed.engine.handle(
         &view("a", "1", second),
         &RecordFacts {
             source: 0,
@@ -116,7 +116,7 @@ async fn how_long_a_spike_took_to_be_decided_is_seen_while_caught_up() {
         };
         let visitor = offset.to_string();
         let event = view("a", &visitor, RECORD_MS / 1_000);
-        owned.engine.on_record(&event, &facts, RECORD_MS, &mut Vec::new());
+        owned.engine.handle(&event, &facts, RECORD_MS, &mut Vec::new());
         owned.caught_up = caught_up;
         owned.flush(RECORD_MS + 40, &outbox(), &mut counts);
     }

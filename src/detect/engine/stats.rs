@@ -1,0 +1,45 @@
+//! Gauges and counters of an engine.
+
+use std::ops::AddAssign;
+
+/// Current gauges.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Registered sites with state.
+    pub sites: usize,
+    /// Visitors within the longest window of their site.
+    pub visitors: u64,
+    /// Episodes of `visitor_spike` going on.
+    pub(crate) spike_episodes: u64,
+}
+
+impl AddAssign for Stats {
+    fn add_assign(&mut self, other: Self) {
+        self.sites += other.sites;
+        self.visitors += other.visitors;
+        self.spike_episodes += other.spike_episodes;
+    }
+}
+
+/// Counts since they were last taken.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Counters {
+    /// Visitors not counted because their site was at its bound.
+    pub(crate) evicted_visitors: u64,
+    /// Names of sources that found no room.
+    pub(crate) evicted_sources: u64,
+    /// Names of pages that found no room.
+    pub(crate) evicted_pages: u64,
+    /// For each source topic, live events whose own time was more than a day older than their record.
+    pub(crate) clock_skew: Vec<u64>,
+}
+
+impl Counters {
+    /// Makes counters of zero for so many source topics.
+    pub(super) fn new(sources: usize) -> Self {
+        Self {
+            clock_skew: vec![0; sources],
+            ..Self::default()
+        }
+    }
+}

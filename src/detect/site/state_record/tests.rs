@@ -1,0 +1,46 @@
+use super::*;
+use proptest::prelude::*;
+
+#[test]
+fn a_newer_version_differs_from_an_unreadable_record() {
+    let newer = br#"{"v":2,"site":7,"else":[]}"#;
+    assert!(matches!(
+        StoredState::from_bytes(newer),
+        Err(StateError::Newer { found: 2 })
+    ));
+    for bytes in [b"".as_slice(), b"{}", b"[]", br#"{"v":1}"#, br#"{"v":-1}"#] {
+        assert!(matches!(
+            StoredState::from_bytes(bytes),
+            Err(StateError::Unreadable(_))
+        ));
+    }
+}
+
+#[test]
+fn a_body_is_kept_byte_for_byte() {
+    let body = r#"{"b":"\u00e9 é","a":1.0}"#;
+    let decision = Decision {
+        id: NotificationId::from_uuid(Uuid::from_u128(7)),
+        event: EventType::VisitorSpike,
+        site_id: "example.com".parse().expect("valid"),
+        body: Bytes::from_static(body.as_bytes()),
+        webhooks: vec![WebhookId::from_uuid(Uuid::from_u128(8))],
+        created_at_ms: 9,
+        record: None,
+        episode: Some(Uuid::from_u128(10)),
+    };
+    let mut stored = StoredState::new(decision.site_id.clone(), 5, BTreeMap::new());
+    stored
+        .unconfirmed
+        .push(StoredDecision::new(Uuid::from_u128(10), &decision));
+    let mut read = StoredState::from_bytes(&stored.to_bytes()).expect("readable");
+    let (episode, again) = read.unconfirmed.remove(0).into_decision(read.site.clone());
+    assert_eq!((episode, again), (Uuid::from_u128(10), decision));
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let _ = StoredState::from_bytes(&bytes);
+    }
+}
