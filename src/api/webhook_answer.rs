@@ -7,7 +7,7 @@ use crate::domain::secret::Secret;
 use crate::domain::trigger::NameFilter;
 use crate::domain::webhook::WebhookSettings;
 use crate::record::sites::SiteRecord;
-use crate::record::webhooks::WebhookRecord;
+use crate::record::webhooks::{Circuit, WebhookRecord};
 
 use super::answer::{Warning, optional_time, time};
 use super::webhook_input::MASK;
@@ -77,7 +77,7 @@ fn health(webhook: &WebhookRecord) -> (&'static str, Option<&str>) {
     match &webhook.disabled {
         Some((_, reason)) => ("disabled", Some(reason)),
         None if !webhook.settings.enabled => ("disabled", Some("owner")),
-        None if health.circuit != "closed" => ("open", health.circuit_reason.as_deref()),
+        None if health.circuit != Circuit::Closed => ("open", health.circuit_reason.as_deref()),
         None if health.consecutive_failures > 0 => ("failing", None),
         None if health.last_success_at.is_none() => ("new", None),
         None => ("healthy", None),

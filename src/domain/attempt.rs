@@ -1,79 +1,42 @@
-//! How an attempt ended, and whose fault that was.
+//! The words of an attempt: one HTTP request of a delivery.
 
-use std::fmt;
+use super::words::words;
 
-/// How an attempt ended: the closed set of labels that metrics, the log and the database share.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum AttemptResult {
-    /// 2xx, and the body (as far as we read) arrived.
-    Success,
-    /// 3xx; redirects are not followed.
-    Redirect,
-    /// 4xx but 410 and 429.
-    ClientError,
-    /// 410: the endpoint is gone for good.
-    Gone,
-    /// 429: we are to be slower.
-    TooManyRequests,
-    /// 5xx, and every status that HTTP does not define as a final one.
-    ServerError,
-    /// The name has no address.
-    Dns,
-    /// No connection.
-    Connect,
-    /// No agreement on encryption, or a certificate that does not hold.
-    Tls,
-    /// Any part took too long.
-    Timeout,
-    /// Connected, but there was no full response head.
-    Reset,
-    /// There was a response head, but its body broke off.
-    Body,
-    /// The target is not to be called.
-    AddressRefused,
-    /// We could not make the attempt.
-    Internal,
+words! {
+    /// Result of an attempt.
+    pub(crate) enum AttemptResult {
+        /// 2xx, and the body (as far as it is read) arrived.
+        Success = "2xx",
+        /// 3xx; redirects are not followed.
+        Redirect = "3xx",
+        /// 4xx but 410 and 429.
+        ClientError = "4xx",
+        /// 410: the endpoint is gone for good.
+        Gone = "410",
+        /// 429: the endpoint asks for fewer requests.
+        TooManyRequests = "429",
+        /// 5xx, and every status that HTTP does not define as a final one.
+        ServerError = "5xx",
+        /// The name has no address.
+        Dns = "dns",
+        /// No connection.
+        Connect = "connect",
+        /// No agreement on encryption, or a certificate that is not valid.
+        Tls = "tls",
+        /// Some part took too long.
+        Timeout = "timeout",
+        /// Connected, but no complete response head came.
+        Reset = "reset",
+        /// A response head came, but its body broke off.
+        Body = "body",
+        /// The target may not be called.
+        AddressRefused = "address_refused",
+        /// A fault of our own prevented the request.
+        Internal = "internal",
+    }
 }
 
 impl AttemptResult {
-    /// Every result, in the order documents list them.
-    pub(crate) const ALL: [Self; 14] = [
-        Self::Success,
-        Self::Redirect,
-        Self::ClientError,
-        Self::Gone,
-        Self::TooManyRequests,
-        Self::ServerError,
-        Self::Dns,
-        Self::Connect,
-        Self::Tls,
-        Self::Timeout,
-        Self::Reset,
-        Self::Body,
-        Self::AddressRefused,
-        Self::Internal,
-    ];
-
-    /// The label.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Success => "2xx",
-            Self::Redirect => "3xx",
-            Self::ClientError => "4xx",
-            Self::Gone => "410",
-            Self::TooManyRequests => "429",
-            Self::ServerError => "5xx",
-            Self::Dns => "dns",
-            Self::Connect => "connect",
-            Self::Tls => "tls",
-            Self::Timeout => "timeout",
-            Self::Reset => "reset",
-            Self::Body => "body",
-            Self::AddressRefused => "address_refused",
-            Self::Internal => "internal",
-        }
-    }
-
     /// The result that a response's status means. 600 and above count as 5xx (RFC 9110 §15), and so does 101, which nobody
     /// asked for; 1xx are no final statuses.
     pub(crate) const fn of_status(status: u16) -> Self {
@@ -87,7 +50,7 @@ impl AttemptResult {
         }
     }
 
-    /// Whose fault it was.
+    /// The party at fault.
     pub(crate) const fn fault(self) -> Fault {
         match self {
             Self::Success => Fault::None,
@@ -97,47 +60,12 @@ impl AttemptResult {
     }
 }
 
-impl fmt::Display for AttemptResult {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl std::str::FromStr for AttemptResult {
-    type Err = UnknownResult;
-
-    fn from_str(text: &str) -> Result<Self, UnknownResult> {
-        Self::ALL
-            .into_iter()
-            .find(|one| one.as_str() == text)
-            .ok_or_else(|| UnknownResult(text.chars().take(64).collect()))
-    }
-}
-
-/// The text is no result of an attempt.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a result of an attempt")]
-pub(crate) struct UnknownResult(String);
-
-/// Whose fault an attempt's end was. Ours never counts against an endpoint.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Fault {
-    None,
-    Endpoint,
-    Own,
-}
-
-impl Fault {
-    /// Every fault.
-    pub(crate) const ALL: [Self; 3] = [Self::None, Self::Endpoint, Self::Own];
-
-    /// The label.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Endpoint => "endpoint",
-            Self::Own => "own",
-        }
+words! {
+    /// The party at fault for an attempt that failed.
+    pub(crate) enum Fault {
+        None = "none",
+        Endpoint = "endpoint",
+        Own = "own",
     }
 }
 

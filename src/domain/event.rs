@@ -1,22 +1,21 @@
 //! An event: one analytics record from Kafka, and the event types a webhook can subscribe to.
 
 use std::borrow::Cow;
-use std::fmt;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 use super::texts::Texts;
+use super::words::words;
 
-/// What happened, as the producer says it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum EventKind {
-    Pageview,
-    Goal,
-    Custom,
-    Engagement,
-    Error,
+words! {
+    /// Kind of an event, as the producer gives it.
+    pub enum EventKind {
+        Pageview = "pageview",
+        Goal = "goal",
+        Custom = "custom",
+        Engagement = "engagement",
+        Error = "error",
+    }
 }
 
 /// One analytics event, borrowed from the record it was read from. Every limit of the native format holds.
@@ -51,56 +50,17 @@ pub struct Revenue<'a> {
     pub(crate) currency: Cow<'a, str>,
 }
 
-/// What a webhook subscribes to and a notification is of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum EventType {
-    GoalCompletion,
-    VisitorSpike,
-    CustomEvent,
-    Test,
+words! {
+    /// Type of a notification, to which a webhook subscribes.
+    pub enum EventType {
+        GoalCompletion = "goal_completion",
+        VisitorSpike = "visitor_spike",
+        CustomEvent = "custom_event",
+        Test = "test",
+    }
 }
 
 impl EventType {
-    /// Every type, in the order documents list them.
-    pub(crate) const ALL: [Self; 4] = [
-        Self::GoalCompletion,
-        Self::VisitorSpike,
-        Self::CustomEvent,
-        Self::Test,
-    ];
-    /// What a webhook may list under `events`.
+    /// Types that a webhook may list under `events`.
     pub(crate) const SUBSCRIBABLE: [Self; 3] = [Self::GoalCompletion, Self::VisitorSpike, Self::CustomEvent];
-
-    /// The name in JSON, headers, SQL and metrics.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::GoalCompletion => "goal_completion",
-            Self::VisitorSpike => "visitor_spike",
-            Self::CustomEvent => "custom_event",
-            Self::Test => "test",
-        }
-    }
-}
-
-impl fmt::Display for EventType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// The text names no event type.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not an event type")]
-pub struct UnknownEventType(String);
-
-impl FromStr for EventType {
-    type Err = UnknownEventType;
-
-    fn from_str(text: &str) -> Result<Self, UnknownEventType> {
-        Self::ALL
-            .into_iter()
-            .find(|event| event.as_str() == text)
-            .ok_or_else(|| UnknownEventType(text.chars().take(64).collect()))
-    }
 }

@@ -1,5 +1,7 @@
 //! The nouns shared by the stages. Nothing here waits, reads a clock or knows Kafka, Postgres or HTTP.
 
+/// Closed sets of words.
+pub(crate) mod words;
 pub mod time;
 pub mod id;
 pub mod event;

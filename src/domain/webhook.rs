@@ -8,6 +8,7 @@ use super::secret::{Hidden, Secret};
 use super::site::SiteId;
 use super::target::TargetUrl;
 use super::trigger::Triggers;
+use super::words::words;
 
 /// Webhooks a site may have, unless configured otherwise.
 pub(crate) const DEFAULT_MAX_PER_SITE: u32 = 10;
@@ -23,41 +24,21 @@ pub(crate) const DEFAULT_MAX_CONCURRENCY: u32 = 8;
 /// The schedule of a webhook that chooses none.
 pub(crate) const DEFAULT_RETRY_SCHEDULE: &str = "default";
 
-/// How a notification is written for an endpoint.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Format {
-    /// The canonical body.
-    #[default]
-    Json,
-}
-
-impl Format {
-    pub(crate) const ALL: [Self; 1] = [Self::Json];
-
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Json => "json",
-        }
+words! {
+    /// Form of the requests that a webhook gets.
+    #[derive(Default)]
+    pub enum Format {
+        /// The canonical body.
+        #[default]
+        Json = "json",
     }
 }
 
-/// Why Bellwether itself switched a webhook off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum DisableReason {
-    /// The endpoint answered 410 Gone.
-    Gone,
-    /// Its circuit stayed open for too long.
-    OpenTooLong,
-}
-
-impl DisableReason {
-    pub(crate) const ALL: [Self; 2] = [Self::Gone, Self::OpenTooLong];
-
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Gone => "gone",
-            Self::OpenTooLong => "open_too_long",
-        }
+words! {
+    /// Reason why Bellwether disabled a webhook.
+    pub(crate) enum DisableReason {
+        /// The endpoint answered 410 Gone.
+        Gone = "gone",
     }
 }
 

@@ -22,3 +22,19 @@ pub(crate) mod audit;
 pub mod outcomes;
 pub(crate) mod pg_monitor;
 pub(crate) mod deliveries_read;
+
+use crate::domain::attempt::{AttemptResult, Fault};
+use crate::domain::delivery::{DeliveryStatus, Origin};
+
+/// The closed sets of words that the schema's check constraints name, by constraint.
+pub fn closed_words() -> [(&'static str, &'static [&'static str]); 7] {
+    [
+        ("api_tokens_role", tokens::Role::WORDS),
+        ("deliveries_origin", Origin::WORDS),
+        ("deliveries_status", DeliveryStatus::WORDS),
+        ("delivery_attempts_fault", Fault::WORDS),
+        ("delivery_attempts_result", AttemptResult::WORDS),
+        ("webhook_secrets_role", webhook_row::SecretRole::WORDS),
+        ("webhooks_circuit", webhook_row::Circuit::WORDS),
+    ]
+}

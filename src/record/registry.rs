@@ -18,7 +18,7 @@ use crate::domain::site::SiteId;
 use crate::domain::webhook::Webhook;
 
 use super::keyring::Keyring;
-use super::webhook_row::{WebhookRecord, secret_place, secret_row};
+use super::webhook_row::{SecretRole, WebhookRecord, secret_place, secret_row};
 use super::{goals, webhooks};
 
 /// Everything is read again after this long, whatever the change feed says.
@@ -262,11 +262,11 @@ impl Rows {
             let Some(site) = sites.get_mut(record.site_id.as_str()) else {
                 continue;
             };
-            let mut secret = |role: &str| {
-                let sealed = secrets.remove(&(record.id.uuid(), role.to_owned()))?;
+            let mut secret = |role: SecretRole| {
+                let sealed = secrets.remove(&(record.id.uuid(), role.to_string()))?;
                 Some(open_secret(keyring, record.id, role, &sealed))
             };
-            let (current, next) = (secret("current"), secret("next"));
+            let (current, next) = (secret(SecretRole::Current), secret(SecretRole::Next));
             match (current, next.transpose()) {
                 (Some(Ok(current)), Ok(next)) => {
                     site.webhooks
@@ -285,7 +285,7 @@ impl Rows {
 fn open_secret(
     keyring: &Keyring,
     id: WebhookId,
-    role: &str,
+    role: SecretRole,
     sealed: &[u8],
 ) -> Result<Secret, super::keyring::OpenError> {
     keyring

@@ -9,6 +9,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::chance;
+use crate::domain::words::words;
 
 /// What every token starts with.
 pub(crate) const TOKEN_PREFIX: &str = "bw_";
@@ -24,21 +25,11 @@ pub enum Scope {
     Sites(Vec<String>),
 }
 
-/// What a token may do within its scope.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    Viewer,
-    Editor,
-}
-
-impl Role {
-    pub(crate) const ALL: [Self; 2] = [Self::Viewer, Self::Editor];
-
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Viewer => "viewer",
-            Self::Editor => "editor",
-        }
+words! {
+    /// Rights of a token within its scope.
+    pub enum Role {
+        Viewer = "viewer",
+        Editor = "editor",
     }
 }
 

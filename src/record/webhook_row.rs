@@ -10,6 +10,7 @@ use crate::domain::secret::Hidden;
 use crate::domain::target::TargetUrl;
 use crate::domain::trigger::Triggers;
 use crate::domain::webhook::{Format, WebhookSettings};
+use crate::domain::words::words;
 
 use super::keyring::{Keyring, OpenError, Place};
 
@@ -35,11 +36,28 @@ impl WebhookRecord {
     }
 }
 
-/// What the deliverer knows about an endpoint.
+words! {
+    /// Part that a secret plays for its webhook.
+    pub(crate) enum SecretRole {
+        Current = "current",
+        /// The new one, during a rotation's overlap.
+        Next = "next",
+    }
+}
+
+words! {
+    /// State of a webhook's circuit.
+    pub(crate) enum Circuit {
+        Closed = "closed",
+        Probing = "probing",
+        Open = "open",
+    }
+}
+
+/// State of an endpoint, as the deliverer last saw it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HealthColumns {
-    /// `closed`, `probing` or `open`.
-    pub(crate) circuit: String,
+    pub(crate) circuit: Circuit,
     pub(crate) circuit_reason: Option<String>,
     pub(crate) last_success_at: Option<DateTime<Utc>>,
     pub(crate) consecutive_failures: i32,
@@ -115,9 +133,7 @@ impl WebhookRow {
                 headers_from_json(&text).ok_or_else(broken("headers"))?
             }
         };
-        let format = Format::ALL
-            .into_iter()
-            .find(|format| format.as_str() == self.format);
+        let format: Option<Format> = self.format.parse().ok();
         let events: Option<Vec<EventType>> = self.events.iter().map(|event| event.parse().ok()).collect();
         let events = events.ok_or_else(broken("events"))?;
         let triggers = Triggers::from_json(&events, &self.triggers).ok_or_else(broken("triggers"))?;
@@ -140,7 +156,7 @@ impl WebhookRow {
             },
             disabled: self.disabled_at.zip(self.disabled_reason),
             health: HealthColumns {
-                circuit: self.circuit,
+                circuit: self.circuit.parse().map_err(|_| broken("circuit")())?,
                 circuit_reason: self.circuit_reason,
                 last_success_at: self.last_success_at,
                 consecutive_failures: self.consecutive_failures,
@@ -178,7 +194,7 @@ pub(super) fn secret_place(row: &str) -> Place<'_> {
 }
 
 /// The primary key of a secret as text.
-pub(super) fn secret_row(webhook_id: Uuid, role: &str) -> String {
+pub(super) fn secret_row(webhook_id: Uuid, role: SecretRole) -> String {
     format!("{webhook_id}/{role}")
 }
 

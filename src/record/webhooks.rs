@@ -11,9 +11,9 @@ use crate::domain::webhook::WebhookSettings;
 
 use super::keyring::Keyring;
 use super::sites;
-use super::webhook_row::{WebhookRow, seal_columns, secret_place, secret_row};
+use super::webhook_row::{SecretRole, WebhookRow, seal_columns, secret_place, secret_row};
 
-pub(crate) use super::webhook_row::{HealthColumns, UnreadableWebhook, WebhookRecord};
+pub(crate) use super::webhook_row::{Circuit, UnreadableWebhook, WebhookRecord};
 
 /// Why a webhook cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -89,10 +89,11 @@ pub async fn create(
     .execute(&mut *conn)
     .await?;
     sqlx::query!(
-        "insert into webhook_secrets (webhook_id, role, secret, inserted_at) values ($1, 'current', $2, $3)",
+        "insert into webhook_secrets (webhook_id, role, secret, inserted_at) values ($1, $2, $3, $4)",
         id.uuid(),
+        SecretRole::Current.as_str(),
         keyring.seal(
-            secret_place(&secret_row(id.uuid(), "current")),
+            secret_place(&secret_row(id.uuid(), SecretRole::Current)),
             secret.reveal().as_bytes()
         ),
         now

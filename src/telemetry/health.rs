@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 
-use super::metrics::{Metrics, READY_CHECKS};
+use super::metrics::Metrics;
+use super::words::ReadyCheck;
 
 /// A thread of ours must have gone round within this many milliseconds.
 const TICK_LIMIT_MS: i64 = 45_000;
@@ -41,8 +42,9 @@ pub struct Health {
 impl Health {
     /// All checks of `wanted` start as not yet done; the others do not apply to this process.
     pub fn new(metrics: Arc<Metrics>, wanted: &[&'static str]) -> Self {
-        let checks = READY_CHECKS
-            .into_iter()
+        let checks = ReadyCheck::WORDS
+            .iter()
+            .copied()
             .filter(|check| wanted.contains(check))
             .map(|check| (check, Err("starting".to_owned())))
             .collect();

@@ -7,8 +7,15 @@ use prometheus::{
 };
 
 use super::shares::Shares;
+use super::words::{
+    AttemptKind, BoundedMap, EventResult, Group, KafkaErrorKind, Phase, PostgresErrorKind, PostgresOp,
+    ProcessRole, ReadyCheck, Rebalance, SuppressReason,
+};
+use crate::domain::attempt::{AttemptResult, Fault};
 use crate::domain::delivery::{DeliveryStatus, FailureReason};
 use crate::domain::event::EventType;
+use crate::domain::reject::RejectReason;
+use crate::domain::webhook::DisableReason;
 
 /// Seconds from an event to what came of it.
 const E: &[f64] = &[
@@ -20,44 +27,6 @@ const N: &[f64] = &[
 ];
 /// Seconds near by: Kafka, Postgres, lateness.
 const L: &[f64] = &[0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
-
-/// What became of a source record.
-pub(crate) const EVENT_RESULTS: [&str; 5] = ["counted", "unregistered", "rejected", "stale", "replayed"];
-/// Why a record could not be read.
-pub(crate) const REJECT_REASONS: [&str; 6] = [
-    "not_json",
-    "not_utf8",
-    "missing_field",
-    "bad_field",
-    "over_limit",
-    "too_large",
-];
-/// Consumer groups.
-pub(crate) const GROUPS: [&str; 2] = ["detect", "deliver"];
-/// What came of an attempt.
-pub(crate) const ATTEMPT_RESULTS: [&str; 14] = [
-    "2xx",
-    "3xx",
-    "4xx",
-    "410",
-    "429",
-    "5xx",
-    "dns",
-    "connect",
-    "tls",
-    "timeout",
-    "reset",
-    "body",
-    "address_refused",
-    "internal",
-];
-/// Operations on Postgres.
-pub(crate) const POSTGRES_OPS: [&str; 6] =
-    ["known", "outcomes", "config", "activity", "api_read", "api_write"];
-/// What must hold for a process to be ready.
-pub(crate) const READY_CHECKS: [&str; 5] = ["postgres", "kafka", "assignment", "schema", "keys"];
-/// Roles of a process.
-pub(crate) const ROLES: [&str; 4] = ["route", "detect", "deliver", "api"];
 
 macro_rules! families {
     ($($(#[doc = $help:literal])+ $field:ident : $kind:ident $name:literal $([$($label:literal),*])? $({$buckets:expr})?;)*) => {
@@ -267,10 +236,10 @@ impl Metrics {
 
     fn put_at_zero(&self, labels: &Labels) {
         for source in &labels.sources {
-            for result in EVENT_RESULTS {
+            for result in EventResult::WORDS {
                 self.events.with_label_values(&[source.as_str(), result]);
             }
-            for reason in REJECT_REASONS {
+            for reason in RejectReason::WORDS {
                 self.rejected_records
                     .with_label_values(&[source.as_str(), reason]);
             }
@@ -281,7 +250,9 @@ impl Metrics {
         }
         for event in EventType::ALL {
             self.notifications.with_label_values(&[event.as_str()]);
-            self.suppressed.with_label_values(&[event.as_str(), "stale"]);
+            for reason in SuppressReason::WORDS {
+                self.suppressed.with_label_values(&[event.as_str(), reason]);
+            }
             for status in [
                 DeliveryStatus::Delivered,
                 DeliveryStatus::Failed,
@@ -293,16 +264,16 @@ impl Metrics {
         }
         self.episodes
             .with_label_values(&[EventType::VisitorSpike.as_str()]);
-        for map in ["visitors", "sources", "pages"] {
+        for map in BoundedMap::WORDS {
             self.evictions.with_label_values(&[map]);
         }
-        for group in GROUPS {
+        for group in Group::WORDS {
             self.consumer_partitions.with_label_values(&[group]);
             self.consumer_partitions_expected.with_label_values(&[group]);
             self.open_offsets.with_label_values(&[group]);
             self.commit_errors.with_label_values(&[group]);
             self.rebalance_pause.with_label_values(&[group]);
-            for event in ["assigned", "revoked", "lost"] {
+            for event in Rebalance::WORDS {
                 self.rebalances.with_label_values(&[group, event]);
             }
         }
@@ -314,10 +285,10 @@ impl Metrics {
             self.topic_retention.with_label_values(&[topic]);
             self.records_missed.with_label_values(&[topic]);
         }
-        for role in ROLES {
+        for role in ProcessRole::WORDS {
             self.roles.with_label_values(&[role]);
         }
-        for kind in ["transport", "auth", "timeout", "coordinator", "fatal", "other"] {
+        for kind in KafkaErrorKind::WORDS {
             self.kafka_errors.with_label_values(&[kind]);
         }
         for topic in &labels.produced {
@@ -327,14 +298,14 @@ impl Metrics {
         for reason in FailureReason::ALL {
             self.delivery_failures.with_label_values(&[reason.as_str()]);
         }
-        for result in ATTEMPT_RESULTS {
-            for fault in ["none", "endpoint", "own"] {
-                for kind in ["first", "retry"] {
+        for result in AttemptResult::WORDS {
+            for fault in Fault::WORDS {
+                for kind in AttemptKind::WORDS {
                     self.attempts.with_label_values(&[result, fault, kind]);
                 }
             }
         }
-        for phase in ["dns", "connect", "tls", "response", "total"] {
+        for phase in Phase::WORDS {
             self.attempt_phases.with_label_values(&[phase]);
         }
         for waited in ["no", "endpoint"] {
@@ -344,14 +315,16 @@ impl Metrics {
             self.retry_lateness.with_label_values(&[tier]);
             self.retries_published.with_label_values(&[tier]);
         }
-        self.webhooks_disabled.with_label_values(&["gone"]);
+        for reason in DisableReason::WORDS {
+            self.webhooks_disabled.with_label_values(&[reason]);
+        }
         for endpoint in ["healthy", "timing_out"] {
             self.in_flight.with_label_values(&[endpoint]);
         }
         self.queue_wait.with_label_values(&["process"]);
-        for op in POSTGRES_OPS {
+        for op in PostgresOp::WORDS {
             self.postgres.with_label_values(&[op]);
-            for kind in ["timeout", "connection", "other"] {
+            for kind in PostgresErrorKind::WORDS {
                 self.postgres_errors.with_label_values(&[op, kind]);
             }
         }
@@ -367,7 +340,7 @@ impl Metrics {
         for level in ["warn", "error"] {
             self.log_events.with_label_values(&[level]);
         }
-        for check in READY_CHECKS {
+        for check in ReadyCheck::WORDS {
             self.ready.with_label_values(&[check]);
         }
     }

@@ -3,6 +3,8 @@
 //! In come counts and states from every stage; out go `/metrics`, `/healthz`, `/readyz` and log lines. Guaranteed: closed
 //! label sets, every series present at zero. Not here: what any of it means to a stage.
 
+/// Words of metric labels.
+pub(crate) mod words;
 pub mod metrics;
 pub(crate) mod shares;
 pub(crate) mod health;

@@ -3,6 +3,7 @@
 use bellwether::clock;
 use bellwether::domain::id::uuid_floor;
 use bellwether::domain::time::from_ms;
+use bellwether::record::closed_words;
 use bellwether::record::keys::{self, KeyError};
 use bellwether::record::migrate::{self, Schema};
 use bellwether::record::partitions::{ensure_partitions, partition_horizon_seconds};
@@ -177,4 +178,46 @@ async fn every_replica_gets_the_same_visitor_hash_key(pool: PgPool) {
     let mut conn = pool.acquire().await.expect("connection");
     let wrong = keys::visitor_hash_key(&mut conn, &keyring(&[("a", 2)]), clock::now()).await;
     assert!(matches!(wrong, Err(KeyError::VisitorHashKey(_))));
+}
+
+/// The words in a check constraint of a table, in the order they stand there.
+async fn words_of(conn: &mut PgConnection, constraint: &str) -> Vec<String> {
+    let definition: String = sqlx::query_scalar(
+        "select pg_get_constraintdef(oid) from pg_constraint where conname = $1 and coninhcount = 0",
+    )
+    .bind(constraint)
+    .fetch_one(conn)
+    .await
+    .unwrap_or_else(|error| panic!("{constraint}: {error}"));
+    definition
+        .split('\'')
+        .skip(1)
+        .step_by(2)
+        .map(str::to_owned)
+        .collect()
+}
+
+#[sqlx::test]
+async fn check_constraints_have_the_words_of_the_code(pool: PgPool) {
+    let mut conn = pool.acquire().await.expect("a connection");
+    for (constraint, words) in closed_words() {
+        assert_eq!(words_of(&mut conn, constraint).await, words, "{constraint}");
+    }
+}
+
+#[sqlx::test]
+async fn every_check_constraint_of_words_is_compared(pool: PgPool) {
+    let mut conn = pool.acquire().await.expect("a connection");
+    // A list of words becomes `= ANY (ARRAY[...])`.
+    let constraints: Vec<String> = sqlx::query_scalar(
+        "select conname::text from pg_constraint
+         where contype = 'c' and coninhcount = 0 and connamespace = 'public'::regnamespace
+           and strpos(pg_get_constraintdef(oid), 'ANY (ARRAY[') > 0 order by conname",
+    )
+    .fetch_all(&mut *conn)
+    .await
+    .expect("read");
+    let mut compared: Vec<&str> = closed_words().into_iter().map(|(name, _)| name).collect();
+    compared.sort_unstable();
+    assert_eq!(constraints, compared);
 }

@@ -1,0 +1,132 @@
+//! The words of metric labels that no other part of the crate has.
+
+use crate::domain::words::words;
+
+words! {
+    /// Result of reading a source record.
+    pub(crate) enum EventResult {
+        Counted = "counted",
+        /// Of a site that is not registered.
+        Unregistered = "unregistered",
+        Rejected = "rejected",
+        /// Counted, but too old to lead to a notification.
+        Stale = "stale",
+        /// Read again to rebuild windows.
+        Replayed = "replayed",
+    }
+}
+
+words! {
+    /// Consumer group, by the role that reads it.
+    pub(crate) enum Group {
+        Detect = "detect",
+        Deliver = "deliver",
+    }
+}
+
+words! {
+    /// Event of a rebalance.
+    pub(crate) enum Rebalance {
+        Assigned = "assigned",
+        Revoked = "revoked",
+        /// Taken away without notice: others may own the partitions already.
+        Lost = "lost",
+    }
+}
+
+words! {
+    /// Bounded map of the detector.
+    pub(crate) enum BoundedMap {
+        Visitors = "visitors",
+        Sources = "sources",
+        Pages = "pages",
+    }
+}
+
+words! {
+    /// Reason why a notification was decided and not sent.
+    pub(crate) enum SuppressReason {
+        /// Too old.
+        Stale = "stale",
+    }
+}
+
+words! {
+    /// Kind of an error of a Kafka client.
+    pub(crate) enum KafkaErrorKind {
+        Transport = "transport",
+        Auth = "auth",
+        Timeout = "timeout",
+        Coordinator = "coordinator",
+        Fatal = "fatal",
+        Other = "other",
+    }
+}
+
+words! {
+    /// Kind of an attempt.
+    pub(crate) enum AttemptKind {
+        First = "first",
+        Retry = "retry",
+    }
+}
+
+words! {
+    /// Part of an exchange over HTTP.
+    pub(crate) enum Phase {
+        Dns = "dns",
+        Connect = "connect",
+        Tls = "tls",
+        Response = "response",
+        Total = "total",
+    }
+}
+
+words! {
+    /// Operation on Postgres.
+    pub(crate) enum PostgresOp {
+        /// Look-ups of known deliveries before they are sent.
+        Known = "known",
+        Outcomes = "outcomes",
+        /// Reading the configuration of sites and webhooks.
+        Config = "config",
+        Activity = "activity",
+        ApiRead = "api_read",
+        ApiWrite = "api_write",
+    }
+}
+
+words! {
+    /// Kind of an error of Postgres.
+    pub(crate) enum PostgresErrorKind {
+        Timeout = "timeout",
+        Connection = "connection",
+        Other = "other",
+    }
+}
+
+words! {
+    /// Condition of readiness.
+    pub(crate) enum ReadyCheck {
+        Postgres = "postgres",
+        Kafka = "kafka",
+        /// Partitions were assigned to every member.
+        Assignment = "assignment",
+        Schema = "schema",
+        Keys = "keys",
+    }
+}
+
+words! {
+    /// Role of a process.
+    pub(crate) enum ProcessRole {
+        /// Re-keying of sources that are not keyed by site.
+        Route = "route",
+        /// Windows, goals and triggers.
+        Detect = "detect",
+        /// Signed requests and their outcomes.
+        Deliver = "deliver",
+        /// The REST API.
+        Api = "api",
+    }
+}
