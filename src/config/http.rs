@@ -75,3 +75,15 @@ impl Default for AdminConfig {
         }
     }
 }
+
+/// Refuses one port for the API and the admin listener.
+pub(super) fn validate_together(http: &HttpConfig, admin: &AdminConfig, problems: &mut Problems) {
+    let (api, admin) = (http.listen, admin.listen);
+    let is_one_address = api.ip() == admin.ip() || api.ip().is_unspecified() || admin.ip().is_unspecified();
+    problems.check(
+        api.port() == 0 || api.port() != admin.port() || !is_one_address,
+        "http.listen and admin.listen",
+        format!("{api} and {admin}"),
+        "allowed: different ports",
+    );
+}

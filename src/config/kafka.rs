@@ -72,16 +72,26 @@ const OWN_PROPERTIES: &[&str] = &[
     "client.rack",
 ];
 
+/// True for `host:port`, with a protocol before it or not.
+fn has_host_and_port(broker: &str) -> bool {
+    let address = broker.split_once("://").map_or(broker, |(_, address)| address);
+    address.rsplit_once(':').is_some_and(|(host, port)| {
+        let host_ok =
+            !host.is_empty() && (!host.contains(':') || (host.starts_with('[') && host.ends_with(']')));
+        host_ok && port.parse::<u16>().is_ok_and(|port| port > 0)
+    })
+}
+
 impl KafkaConfig {
     pub(super) fn validate(&self, problems: &mut Problems) {
-        let brokers_ok =
-            !self.brokers.trim().is_empty() && self.brokers.split(',').all(|one| !one.trim().is_empty());
-        problems.check(
-            brokers_ok,
-            "kafka.brokers",
-            quoted(&self.brokers),
-            "allowed: host:port, several separated by commas",
-        );
+        for broker in self.brokers.split(',').map(str::trim) {
+            problems.check(
+                has_host_and_port(broker),
+                "kafka.brokers",
+                quoted(broker),
+                "allowed: host:port, several separated by commas",
+            );
+        }
         let prefix_ok = !self.topic_prefix.is_empty()
             && self.topic_prefix.len() <= 100
             && is_topic_name(&self.topic_prefix);

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use figment::error::Kind;
 use figment::providers::{Env, Format as _, Serialized, Toml};
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
@@ -28,6 +29,31 @@ pub(crate) enum ConfigError {
     Override(String),
     #[error("the configuration is wrong:\n  {}", .0.join("\n  "))]
     Invalid(Vec<String>),
+}
+
+/// The sections of the file.
+const SECTIONS: &[&str] = &[
+    "kafka",
+    "sources",
+    "postgres",
+    "http",
+    "admin",
+    "encryption",
+    "webhooks",
+    "detect",
+    "deliver",
+    "shutdown",
+    "telemetry",
+];
+
+impl ConfigSources {
+    /// Says in words what was read: the file, or that there is none.
+    pub(crate) fn summary(&self) -> String {
+        match &self.file {
+            Some(path) => format!("configuration file {}", path.display()),
+            None => "no configuration file (--config or BELLWETHER_CONFIG names one)".to_owned(),
+        }
+    }
 }
 
 /// Reads, merges and checks the configuration.
@@ -57,7 +83,7 @@ pub(crate) fn load_judged(
         let (key, value) = one
             .split_once('=')
             .filter(|(key, _)| !key.trim().is_empty())
-            .ok_or_else(|| ConfigError::Override(one.clone()))?;
+            .ok_or_else(|| ConfigError::Override(shown_key(one)))?;
         // The same reading of numbers, booleans and lists as in environment variables.
         let value: Value = value
             .parse()
@@ -145,9 +171,20 @@ fn read(path: &Path) -> Result<String, ConfigError> {
     std::fs::read_to_string(path).map_err(|error| ConfigError::File(path.to_owned(), error))
 }
 
-/// `kafka.partitions: found string "x", expected i32 (in bellwether.toml)`
+/// A key without its value, or a sign in its place if it is none: it may be a value.
+fn shown_key(text: &str) -> String {
+    let is_key = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '.');
+    if text.len() <= 64 && text.chars().all(is_key) {
+        text.to_owned()
+    } else {
+        "…".to_owned()
+    }
+}
+
+/// Describes an error in one line: `kafka.partitions: found string "x", expected i32 (in bellwether.toml)`.
 fn describe(error: &figment::Error, place: Option<&Metadata>, file: Option<&Path>) -> String {
-    let key = error.path.join(".");
+    let key = key_of(&error.path);
+    let problem = problem_of(error);
     let place = match place
         .or(error.metadata.as_ref())
         .map(|metadata| metadata.name.as_ref())
@@ -165,10 +202,64 @@ fn describe(error: &figment::Error, place: Option<&Metadata>, file: Option<&Path
         None => String::new(),
     };
     if key.is_empty() {
-        format!("{}{place}", error.kind)
+        format!("{problem}{place}")
     } else {
-        format!("{key}: {}{place}", error.kind)
+        format!("{key}: {problem}{place}")
     }
+}
+
+/// A path as documents write it: `sources[0].clock`.
+fn key_of(path: &[String]) -> String {
+    path.iter()
+        .fold(String::new(), |key, part| match part.parse::<usize>() {
+            Ok(index) => format!("{key}[{index}]"),
+            Err(_) if key.is_empty() => part.clone(),
+            Err(_) => format!("{key}.{part}"),
+        })
+}
+
+/// Says what is wrong with a value. Of a section that holds secrets no value is repeated.
+fn problem_of(error: &figment::Error) -> String {
+    let section = error.path.first().map_or("", String::as_str);
+    let is_secret = matches!(section, "postgres" | "encryption")
+        || (section == "kafka" && error.path.get(1).is_some_and(|key| key == "properties"));
+    match &error.kind {
+        Kind::UnknownField(field, _) if error.path.len() <= 1 => match section_before(field) {
+            Some((section, key)) => format!(
+                "unknown field; two underscores stand between section and key: BELLWETHER_{}__{}",
+                section.to_uppercase(),
+                key.to_uppercase()
+            ),
+            None => error.kind.to_string(),
+        },
+        Kind::InvalidType(..) if SECTIONS.contains(&section) && error.path.len() == 1 => format!(
+            "this is a section, with keys of its own; as an environment variable: BELLWETHER_{}__<KEY>",
+            section.to_uppercase()
+        ),
+        Kind::InvalidType(_, expected) | Kind::InvalidValue(_, expected) if is_secret => {
+            format!("the value, which is not shown, is none of this kind: {expected}")
+        }
+        Kind::Message(text) if is_secret => {
+            let allowed = text.find("allowed:").map_or("", |at| &text[at..]);
+            format!("the value, which is not shown, cannot be used; {allowed}")
+        }
+        // The parser shows the line, and the line may hold a secret.
+        Kind::Message(text) => {
+            let lines = text
+                .lines()
+                .filter(|line| !line.contains('|') && !line.trim().is_empty());
+            lines.collect::<Vec<_>>().join(": ")
+        }
+        kind => kind.to_string(),
+    }
+}
+
+/// Splits a name such as `kafka_brokers` into a section and a key of it.
+fn section_before(name: &str) -> Option<(&str, &str)> {
+    SECTIONS
+        .iter()
+        .filter_map(|section| Some((*section, name.strip_prefix(section)?.strip_prefix('_')?)))
+        .find(|(_, key)| !key.is_empty())
 }
 
 #[cfg(test)]
@@ -270,8 +361,8 @@ mod tests {
             "kafka.broker: unknown field",
             "kafka.partitions: invalid type",
             "kafka.topic_prefix = \"a b\"",
-            "sources.0.clock: ",
-            "sources.1.topics: unknown field",
+            "sources[0].clock: ",
+            "sources[1].topics: unknown field",
             "webhooks.timeout: ",
             "webhooks.allow_networks",
             "webhooks.max_per_site = 0",
@@ -342,6 +433,82 @@ mod tests {
         let config = load(&sources).expect("valid");
         assert_eq!(config.kafka.partitions, 7);
         assert!(config.webhooks.allow_http);
+    }
+
+    #[test]
+    fn no_error_prints_a_value_of_a_section_with_secrets() {
+        for text in [
+            "postgres = \"postgres://u:hunter2@h/d\"",
+            "[postgres]\nurl = [\"hunter2\"]",
+            "[postgres]\nurl = postgres://u:hunter2@h/d",
+            "[postgres]\nurl = \"mysql://u:hunter2@h\"",
+            "[postgres]\nmax_connections = \"hunter2\"",
+            "[postgres]\nstatement_timeout = \"hunter2\"",
+            "encryption = \"hunter2\"",
+            "[encryption]\nkeys = { a = \"hunter2\" }",
+            "[encryption]\nkeys = [\"hunter2\"]",
+            "[encryption]\nkeys = [1, \"hunter2\"]",
+            "[kafka]\nproperties = \"sasl.password=hunter2\"",
+            "[kafka.properties]\nsasl.password = [\"hunter2\"]",
+            "[kafka.properties]\nsasl.password = hunter2",
+            "[kafka.properties]\nacks = \"hunter2\"",
+        ] {
+            let error = from_toml(text).expect_err(text);
+            assert!(!error.contains("hunter2"), "{text}: {error}");
+        }
+        for overridden in [
+            "postgres=postgres://u:hunter2@h/d",
+            "postgres://u:hunter2@h/d",
+            "encryption.keys={a=hunter2}",
+        ] {
+            let sources = ConfigSources {
+                overrides: vec![overridden.into()],
+                ..Default::default()
+            };
+            let error = load(&sources).expect_err(overridden).to_string();
+            assert!(!error.contains("hunter2"), "{overridden}: {error}");
+        }
+    }
+
+    #[test]
+    fn near_misses_are_told_the_right_way_to_write() {
+        for (text, wanted) in [
+            ("kafka_brokers = \"h:1\"", "BELLWETHER_KAFKA__BROKERS"),
+            ("postgres = \"postgres://h/d\"", "BELLWETHER_POSTGRES__<KEY>"),
+            ("[webhooks]\ntimeout = 30", "write \"30s\""),
+            ("[kafka]\nbrokers = \"broker\"", "host:port"),
+            ("[kafka]\nbrokers = \"a:9092,b:0\"", "kafka.brokers = \"b:0\""),
+            (
+                "[http]\nlisten = \"127.0.0.1:9464\"",
+                "http.listen and admin.listen",
+            ),
+            (
+                "[http]\nlisten = \"0.0.0.0:9464\"",
+                "http.listen and admin.listen",
+            ),
+            ("[telemetry]\nlog = \"warning\"", "telemetry.log = \"warning\""),
+            (
+                "[telemetry]\nlog = \"bellwether=loud\"",
+                "off, error, warn, info, debug, trace",
+            ),
+            ("[telemetry]\nlog = \"belwether=info\"", "bellwether"),
+        ] {
+            let error = from_toml(text).expect_err(text);
+            assert!(error.contains(wanted), "{text}: {error} lacks {wanted}");
+        }
+        for good in [
+            "info",
+            "warn,bellwether::deliver=debug",
+            "off",
+            "INFO,librdkafka=error",
+            "bellwether=trace",
+        ] {
+            from_toml(&format!("[telemetry]\nlog = \"{good}\"")).expect(good);
+        }
+        for good in ["h:1", "h:9092,[::1]:9093", "SASL_SSL://broker.example:9093"] {
+            from_toml(&format!("[kafka]\nbrokers = \"{good}\"")).expect(good);
+        }
+        from_toml("[http]\nlisten = \"127.0.0.1:0\"\n[admin]\nlisten = \"127.0.0.1:0\"").expect("free ports");
     }
 
     #[test]

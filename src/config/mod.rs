@@ -96,6 +96,7 @@ impl Config {
         }
         self.postgres.validate(problems);
         self.http.validate(problems);
+        http::validate_together(&self.http, &self.admin, problems);
         self.encryption.validate(problems);
         self.webhooks.validate(problems);
         self.detect.validate(problems);

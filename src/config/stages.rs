@@ -141,13 +141,47 @@ impl Default for TelemetryConfig {
 
 impl TelemetryConfig {
     pub(super) fn validate(&self, problems: &mut Problems) {
-        let ok = self.log.parse::<tracing_subscriber::filter::Targets>().is_ok();
-        problems.check(
-            ok,
-            "telemetry.log",
-            format!("\"{}\"", self.log),
-            "allowed: a level (error warn info debug trace), or target=level pairs separated by commas",
-        );
+        for directive in self.log.split(',').map(str::trim) {
+            problems.check(
+                is_log_directive(directive),
+                "telemetry.log",
+                format!("\"{directive}\""),
+                "allowed: a level (off, error, warn, info, debug, trace), or target=level with the name of a \
+                 module, such as bellwether::deliver=debug, of one of these crates: bellwether, librdkafka, sqlx, \
+                 reqwest, hyper, hyper_util, h2, rustls, axum, tower, tokio",
+            );
+        }
+    }
+}
+
+/// Crates of which something may be logged.
+const LOG_TARGETS: &[&str] = &[
+    "bellwether",
+    "librdkafka",
+    "sqlx",
+    "reqwest",
+    "hyper",
+    "hyper_util",
+    "h2",
+    "rustls",
+    "axum",
+    "tower",
+    "tokio",
+];
+
+/// True for a level, and for a known target with a level. A filter takes every other word for the name of a
+/// target, and is then silent on all others.
+fn is_log_directive(directive: &str) -> bool {
+    let is_level = |word: &str| {
+        let levels = ["off", "error", "warn", "info", "debug", "trace"];
+        levels.iter().any(|level| level.eq_ignore_ascii_case(word))
+    };
+    match directive.split_once('=') {
+        None => is_level(directive),
+        Some((target, level)) => {
+            let name = target.split("::").next().unwrap_or_default();
+            LOG_TARGETS.contains(&name) && is_level(level)
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::IsTerminal as _;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use chrono::SecondsFormat;
 use serde_json::{Map, Value};
@@ -50,6 +50,7 @@ pub(crate) fn start(config: &TelemetryConfig, roles: &str, metrics: Option<Arc<M
         .try_init();
     // A second start, as in tests, changes nothing.
     if started.is_ok() {
+        drop(JSON_LINES.set(json));
         let default = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
             let place = panic.location().map(ToString::to_string);
@@ -62,6 +63,19 @@ pub(crate) fn start(config: &TelemetryConfig, roles: &str, metrics: Option<Arc<M
         }));
     }
 }
+
+/// Reports the error with which a process ends: as a log line if lines are JSON, else in words.
+#[expect(clippy::print_stderr, reason = "the last word of a command is for stderr")]
+pub(crate) fn report_fatal(error: &anyhow::Error) {
+    if JSON_LINES.get().copied().unwrap_or(false) {
+        tracing::error!(error = format!("{error:#}"), "ending with an error");
+    } else {
+        eprintln!("Error: {error:?}");
+    }
+}
+
+/// True once logging has started, if its lines are JSON.
+static JSON_LINES: OnceLock<bool> = OnceLock::new();
 
 /// Counts warnings and errors.
 struct Counted(Arc<Metrics>);
@@ -77,7 +91,7 @@ impl<S: Subscriber> Layer<S> for Counted {
     }
 }
 
-/// `{"ts":…,"level":…,"target":…,"msg":…,"role":…,"version":…}` and the event's fields by their dotted names.
+/// Lines of JSON: `{"ts":…,"level":…,"msg":…,…}`, then the other fields by their dotted names.
 struct JsonLine {
     roles: String,
 }
@@ -93,25 +107,24 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let mut line = Map::new();
         let metadata = event.metadata();
-        line.insert(
-            "ts".into(),
-            clock::now().to_rfc3339_opts(SecondsFormat::Millis, true).into(),
-        );
-        line.insert(
-            "level".into(),
-            metadata.level().as_str().to_ascii_lowercase().into(),
-        );
-        line.insert("target".into(), metadata.target().into());
-        line.insert("msg".into(), Value::Null);
-        line.insert("role".into(), self.roles.as_str().into());
-        line.insert("version".into(), env!("CARGO_PKG_VERSION").into());
-        event.record(&mut Fields(&mut line));
-        writeln!(writer, "{}", Value::Object(line))
+        let mut fields = Map::new();
+        event.record(&mut Fields(&mut fields));
+        fields.insert("target".into(), metadata.target().into());
+        fields.insert("role".into(), self.roles.as_str().into());
+        fields.insert("version".into(), env!("CARGO_PKG_VERSION").into());
+        let ts = Value::from(clock::now().to_rfc3339_opts(SecondsFormat::Millis, true));
+        let level = metadata.level().as_str().to_ascii_lowercase();
+        let msg = fields.remove("msg").unwrap_or_default();
+        write!(writer, "{{\"ts\":{ts},\"level\":\"{level}\",\"msg\":{msg}")?;
+        for (name, value) in &fields {
+            write!(writer, ",{}:{value}", Value::from(name.as_str()))?;
+        }
+        writeln!(writer, "}}")
     }
 }
 
+/// Fields of an event, gathered as JSON.
 struct Fields<'a>(&'a mut Map<String, Value>);
 
 impl Fields<'_> {
@@ -171,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_json_line_has_the_fields_of_the_spec() {
+    fn a_json_line_begins_with_ts_level_msg() {
         let buffer = Buffer::default();
         let writer = buffer.clone();
         let layer = subscriber_fmt::layer()
@@ -182,8 +195,14 @@ mod tests {
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
             tracing::warn!(topic = "t", partition = 3, offset = 17_i64, webhook.id = %"wh_1", "cannot \"read\" it");
         });
-        let line: Value =
-            serde_json::from_slice(&buffer.0.lock().expect("no writer left")).expect("one JSON line");
+        let text = String::from_utf8(buffer.0.lock().expect("no writer left").clone()).expect("text");
+        assert!(text.starts_with("{\"ts\":\"") && text.ends_with("}\n"), "{text}");
+        let place = |key: &str| text.find(key).expect(key);
+        assert!(
+            place("\"level\":") < place("\"msg\":") && place("\"msg\":") < place("\"offset\":"),
+            "{text}"
+        );
+        let line: Value = serde_json::from_str(&text).expect("one JSON line");
         assert_eq!(line["level"], "warn");
         assert_eq!(line["msg"], "cannot \"read\" it");
         assert_eq!(line["role"], "detect,api");
