@@ -14,7 +14,7 @@ use super::{Problems, Sources};
 pub struct KafkaConfig {
     /// `host:port`, several separated by commas.
     pub brokers: String,
-    /// What the names of Bellwether's topics and groups start with.
+    /// Prefix of the names of Bellwether's topics and groups.
     pub topic_prefix: String,
     /// Partitions of every topic of Bellwether's; the source topics must have as many.
     pub partitions: i32,
@@ -180,7 +180,7 @@ impl Default for Source {
     }
 }
 
-/// How a source's records are read.
+/// Format of a source's records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SourceFormat {
@@ -188,7 +188,7 @@ pub enum SourceFormat {
     Native,
 }
 
-/// What tells a source's time.
+/// Clock that tells a source's time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Clock {

@@ -9,18 +9,18 @@ use figment::{Figment, Metadata, Profile, Provider};
 
 use super::{Config, Problems};
 
-/// Where the configuration comes from.
+/// Sources of the configuration.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ConfigSources {
     /// `--config` or `BELLWETHER_CONFIG`.
     pub(crate) file: Option<PathBuf>,
-    /// Whether `BELLWETHER_*` variables count; tests say no, so that the machine they run on does not matter.
+    /// Reads `BELLWETHER_*` variables. Tests do not, so that the machine they run on does not matter.
     pub(crate) environment: bool,
     /// `--set key=value`, which wins over all.
     pub(crate) overrides: Vec<String>,
 }
 
-/// Why there is no usable configuration.
+/// Reason why there is no usable configuration.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConfigError {
     #[error("the configuration file {0} cannot be read: {1}")]
@@ -120,8 +120,8 @@ pub(crate) fn load_judged(
     }
 }
 
-/// What Kubernetes sets in every pod beside a Service that is called `bellwether`, unless told `enableServiceLinks: false`:
-/// addresses from the days of Docker's links. They are nobody's settings, and none of ours begins so.
+/// True for variables that Kubernetes sets in every pod beside a Service called `bellwether`, unless told
+/// `enableServiceLinks: false`. They are addresses in the form of Docker's links, and no settings.
 fn is_service_link(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     // Two underscores are between our levels, and never in a link's name.
@@ -160,7 +160,7 @@ fn take_out(dict: &mut Dict, path: &[String]) -> bool {
     taken || dict.remove(key).is_some()
 }
 
-/// What said the value at `path`, or the nearest thing around it.
+/// Finds the source of the value at `path`, or of the nearest thing around it.
 fn place_of<'a>(figment: &'a Figment, path: &[String]) -> Option<&'a Metadata> {
     (1..=path.len())
         .rev()

@@ -13,7 +13,7 @@ use super::{Problems, duration};
 pub struct PostgresConfig {
     /// `postgres://user:password@host:port/database?sslmode=…`
     pub(crate) url: String,
-    /// Whether `serve` applies migrations before it starts.
+    /// Makes `serve` apply migrations before it starts.
     pub(crate) migrate_on_start: bool,
     /// Connections a process keeps at most.
     pub(crate) max_connections: u32,

@@ -13,7 +13,7 @@ pub struct DetectConfig {
     /// Live sources: what is older is counted and logged, not sent.
     #[serde(deserialize_with = "duration::one")]
     pub(crate) stale_after: Duration,
-    /// How far behind the others a site's clock may stay.
+    /// Time by which a silent site's clock stays behind the wall clock.
     #[serde(deserialize_with = "duration::one")]
     pub(crate) out_of_order: Duration,
     /// Group members in one process.
@@ -125,7 +125,7 @@ impl ShutdownConfig {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TelemetryConfig {
-    /// What is logged, in `tracing`'s filter syntax: `info`, `bellwether=debug`.
+    /// Levels of the log, in `tracing`'s filter syntax: `info`, `warn,bellwether::deliver=debug`.
     pub(crate) log: String,
     pub(crate) log_format: LogFormat,
 }
@@ -185,7 +185,7 @@ fn is_log_directive(directive: &str) -> bool {
     }
 }
 
-/// What a log line looks like.
+/// Form of the log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum LogFormat {

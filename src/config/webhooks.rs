@@ -22,7 +22,7 @@ pub struct WebhooksConfig {
     /// To connect, TLS included.
     #[serde(deserialize_with = "duration::one")]
     pub(crate) connect_timeout: Duration,
-    /// Whether `http` URLs are accepted, for development.
+    /// Accepts `http` URLs, for development.
     pub(crate) allow_http: bool,
     /// Networks that may be called although they are not public.
     pub(crate) allow_networks: Vec<IpNet>,

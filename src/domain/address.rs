@@ -22,7 +22,7 @@ pub(crate) struct AddressRules {
     pub(crate) deny: Vec<IpNet>,
 }
 
-/// What the rules say of one address.
+/// Verdict of the rules on one address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// Global unicast.
@@ -35,13 +35,13 @@ pub(crate) enum Verdict {
 }
 
 impl Verdict {
-    /// Whether the address may be called.
+    /// True if the address may be called.
     pub(crate) const fn is_allowed(self) -> bool {
         !matches!(self, Self::Refused(_))
     }
 }
 
-/// Why an address is refused.
+/// Reason for which an address is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
     /// In `webhooks.deny_networks`.

@@ -28,7 +28,7 @@ pub struct Goal {
     pub active_since_ms: i64,
 }
 
-/// What completes a goal.
+/// The rule by which an event completes a goal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum GoalRule {

@@ -1,6 +1,6 @@
 //! Typed ids: UUIDs inside, TypeIDs (prefix `_` 26 base-32 characters) in JSON and URLs.
 //!
-//! Webhooks, goals and jobs are UUIDv7. Notifications and deliveries are UUIDv8 whose bits are a function of the
+//! Webhooks and goals are UUIDv7. Notifications and deliveries are UUIDv8 whose bits are a function of the
 //! facts that name them, so that doing the same thing twice gives the same id.
 
 use std::fmt;
@@ -11,7 +11,9 @@ use sha2::{Digest, Sha256};
 use type_safe_id::{StaticType, TypeSafeId};
 use uuid::Uuid;
 
-/// Why a text is not an id of the wanted kind.
+use super::words::words;
+
+/// A text that is not an id of the wanted kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not a {wanted} id (`{wanted}_` and 26 base-32 characters)")]
 pub struct InvalidId {
@@ -103,38 +105,21 @@ typed_id!(
     /// A delivery, `dlv_…`, UUIDv8 by hash.
     DeliveryId, DeliveryTag, "dlv"
 );
-typed_id!(
-    /// A job, `job_…`, UUIDv7.
-    JobId, JobTag, "job"
-);
-
-/// What a notification says about its cause; part of its id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NotificationKind {
-    /// One for each matching event.
-    Each,
-    /// An episode began.
-    Start,
-    /// An episode still lasts.
-    Reminder,
-    /// An episode ended.
-    Resolved,
-    /// A count of events was reached.
-    Count,
-    /// A minute's notifications in one.
-    Summary,
-}
-
-impl NotificationKind {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Each => "each",
-            Self::Start => "start",
-            Self::Reminder => "reminder",
-            Self::Resolved => "resolved",
-            Self::Count => "count",
-            Self::Summary => "summary",
-        }
+words! {
+    /// Kind of a notification's cause; a part of its id.
+    pub enum NotificationKind {
+        /// One for each matching event.
+        Each = "each",
+        /// An episode began.
+        Start = "start",
+        /// An episode still lasts.
+        Reminder = "reminder",
+        /// An episode ended.
+        Resolved = "resolved",
+        /// A count of events was reached.
+        Count = "count",
+        /// A minute's notifications in one.
+        Summary = "summary",
     }
 }
 
@@ -148,13 +133,6 @@ impl WebhookId {
 impl GoalId {
     /// A new id for a goal made at `now_ms` with 80 bits of chance.
     pub fn new_v7(now_ms: i64, random: [u8; 10]) -> Self {
-        Self(new_v7(now_ms, random))
-    }
-}
-
-impl JobId {
-    /// A new id for a job made at `now_ms` with 80 bits of chance.
-    pub(crate) fn new_v7(now_ms: i64, random: [u8; 10]) -> Self {
         Self(new_v7(now_ms, random))
     }
 }
@@ -189,17 +167,6 @@ impl DeliveryId {
             b"delivery".as_slice(),
             notification.0.as_bytes(),
             webhook.0.as_bytes(),
-        ];
-        Self(derive_v8(notification.millis(), &facts))
-    }
-
-    /// The id of a resend: `asked_by` is what asked for it (a request's key, a job's id).
-    pub(crate) fn derive_resend(notification: NotificationId, webhook: WebhookId, asked_by: &[u8]) -> Self {
-        let facts = [
-            b"resend".as_slice(),
-            notification.0.as_bytes(),
-            webhook.0.as_bytes(),
-            asked_by,
         ];
         Self(derive_v8(notification.millis(), &facts))
     }

@@ -7,7 +7,7 @@ pub(crate) const MAX_NAME_BYTES: usize = 128;
 /// Longest value, in bytes. Tokens are a few hundred; many servers refuse all headers together above 8 KiB.
 pub(crate) const MAX_VALUE_BYTES: usize = 4_096;
 
-/// Why a header cannot be one of a webhook's own. Never holds the value.
+/// Reason why a header cannot be one of a webhook's own. It never holds the value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum InvalidHeader {
     #[error("a header name has 1 to {MAX_NAME_BYTES} of these: letters, digits and !#$%&'*+-.^_`|~")]
@@ -44,7 +44,7 @@ const RESERVED: &[&str] = &[
 /// Whole families of such names.
 const RESERVED_PREFIXES: &[&str] = &["content-", "proxy-", "webhook-", "x-webhook-"];
 
-/// Whether one header may be a webhook's own.
+/// Checks one header of a webhook's own.
 pub(crate) fn check_own_header(name: &str, value: &str) -> Result<(), InvalidHeader> {
     // A token, RFC 9110 §5.6.2.
     let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);

@@ -1,4 +1,4 @@
-//! What is registered: sites with their goals and webhooks, as one immutable snapshot the stages read from.
+//! The registry: sites with their goals and webhooks, as one immutable snapshot the stages read from.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ pub struct Site {
     /// Shown in notifications when set.
     pub name: Option<String>,
     pub goals: Vec<Arc<Goal>>,
-    /// Those that are not deleted, disabled ones too.
+    /// Webhooks that are not deleted; disabled ones are among them.
     pub webhooks: Vec<Arc<Webhook>>,
     /// Grows whenever the site, one of its goals or one of its webhooks changes; what is derived from a site is
     /// rebuilt when it does.

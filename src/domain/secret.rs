@@ -6,14 +6,14 @@ use super::texts::has_control;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-/// What a secret in Standard Webhooks form starts with.
+/// Prefix of a secret in the form of Standard Webhooks.
 pub(crate) const WHSEC_PREFIX: &str = "whsec_";
 
 /// A signing secret as its owner sees it: 12 to 64 characters, or `whsec_` and strict base64 of 24 to 64 bytes.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
-/// Why a text cannot be a secret. Never holds the text.
+/// Reason why a text cannot be a secret. It never holds the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidSecret {
     #[error("a secret has 12 to 64 characters, this one has {0}")]

@@ -16,7 +16,7 @@ pub(crate) const MAX_SITE_ID_BYTES: usize = 255;
 #[serde(try_from = "String")]
 pub struct SiteId(Arc<str>);
 
-/// Why a text is not a site id.
+/// Reason why a text is not a site id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidSiteId {
     #[error("a site id has at least one character")]
@@ -34,7 +34,7 @@ impl SiteId {
     }
 }
 
-/// Whether `text` may be a site id; the same rule on events, in the API and on the command line.
+/// Checks a site id, by the same rule on events, in the API and on the command line.
 pub(crate) fn check_site_id(text: &str) -> Result<(), InvalidSiteId> {
     match text.len() {
         0 => Err(InvalidSiteId::Empty),

@@ -10,10 +10,10 @@ use super::address::{AddressRules, Refusal, Verdict};
 /// Longest URL, in characters, as its owner wrote it.
 pub(crate) const MAX_URL_CHARS: usize = 500;
 
-/// What decides whether a URL may be a target.
+/// Rules for URLs that webhooks may have.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TargetRules {
-    /// Whether `http` is a scheme too; for development.
+    /// Allows `http`, for development.
     pub(crate) allow_http: bool,
     /// Judges an address that stands in the URL itself. A name is judged when it is resolved, at every connect.
     pub(crate) addresses: AddressRules,
@@ -23,7 +23,7 @@ pub struct TargetRules {
 #[derive(Clone, PartialEq, Eq)]
 pub struct TargetUrl(Url);
 
-/// Why a text cannot be a target. Never holds the text.
+/// Reason why a text cannot be a target. It never holds the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidTarget {
     #[error("a URL has at most {MAX_URL_CHARS} characters, this one has {0}")]

@@ -44,7 +44,7 @@ impl Default for Texts<'_> {
     }
 }
 
-/// What stands between the braces of a JSON object whose values are texts, none of which has an escape.
+/// The inside of a JSON object, without its braces, whose values are texts without escapes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct WrittenTexts<'a>(&'a str);
 
@@ -70,7 +70,7 @@ impl<'a> WrittenTexts<'a> {
     }
 }
 
-/// Whether a text has a control character.
+/// True if a text has a control character.
 pub(crate) fn has_control(text: &str) -> bool {
     // Without an early end, the common case is a few instructions for sixteen bytes.
     let plain = |all: bool, byte: u8| all & (b' '..0x7f).contains(&byte);

@@ -41,7 +41,7 @@ pub enum NameFilter {
 }
 
 impl NameFilter {
-    /// Whether the filter takes `name`.
+    /// True if the filter takes `name`.
     pub(crate) fn takes(&self, name: &str) -> bool {
         match self {
             Self::All => true,

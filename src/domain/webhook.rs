@@ -10,9 +10,6 @@ use super::target::TargetUrl;
 use super::trigger::Triggers;
 use super::words::words;
 
-/// Webhooks a site may have, unless configured otherwise.
-pub(crate) const DEFAULT_MAX_PER_SITE: u32 = 10;
-
 /// Longest name, in characters.
 pub(crate) const MAX_NAME_CHARS: usize = 100;
 /// Deliveries in a row that fail for good before the circuit opens, unless set.
@@ -42,7 +39,7 @@ words! {
     }
 }
 
-/// What the owner of a webhook sets, complete and within every limit.
+/// Settings of a webhook by its owner, complete and within every limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebhookSettings {
     pub name: String,
@@ -91,16 +88,6 @@ pub struct Webhook {
 }
 
 impl Webhook {
-    /// Whether the webhook subscribes to `event`.
-    pub(crate) fn subscribes_to(&self, event: EventType) -> bool {
-        match event {
-            EventType::GoalCompletion => self.triggers.goal_completion.is_some(),
-            EventType::VisitorSpike => self.triggers.visitor_spike.is_some(),
-            EventType::CustomEvent => self.triggers.custom_event.is_some(),
-            EventType::Test => true,
-        }
-    }
-
     /// Oldest age, in seconds, at which a notification of this type is still sent: 6 h for spikes, else no limit.
     pub(crate) fn max_age_seconds(&self, event: EventType) -> Option<u32> {
         self.max_age_seconds.or(match event {

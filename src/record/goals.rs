@@ -23,7 +23,7 @@ pub(crate) struct GoalRecord {
     pub(crate) updated_at: DateTime<Utc>,
 }
 
-/// What a goal's owner sets, within every limit.
+/// Settings of a goal by its owner, within every limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GoalSettings {
     pub name: String,
@@ -31,7 +31,7 @@ pub struct GoalSettings {
     pub props: Vec<(String, String)>,
 }
 
-/// Why a goal cannot be made or changed.
+/// Reason why a goal cannot be made or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum GoalError {
     #[error("the site is not registered")]
@@ -157,7 +157,7 @@ pub(crate) async fn list(
     select(conn, site_ids, None).await
 }
 
-/// Those of `names` that no goal of the site has.
+/// Finds the `names` that no goal of the site has.
 pub(crate) async fn unknown_names(
     conn: &mut PgConnection,
     site_id: &SiteId,

@@ -10,12 +10,12 @@ use uuid::Uuid;
 
 use super::keyring::{Keyring, Place};
 
-/// How long results are kept.
+/// Time for which results are kept.
 pub const KEEP: TimeDelta = TimeDelta::hours(24);
 /// A claim without a result that is older belongs to a process that died. Longer than any request may take.
 pub const IN_FLIGHT: TimeDelta = TimeDelta::minutes(1);
 
-/// What a key belongs to: one token's requests to one path.
+/// A key, in the scope of one token's requests to one path.
 #[derive(Debug, Clone)]
 pub struct Key {
     pub token_id: Uuid,
@@ -39,7 +39,7 @@ pub struct Retained {
     pub body: String,
 }
 
-/// What became of an attempt to claim a key.
+/// Result of an attempt to claim a key.
 #[derive(Debug)]
 pub enum Claimed {
     /// Nobody has used it, or nobody has come to an end with it.
@@ -53,7 +53,7 @@ pub enum Claimed {
 }
 
 impl Key {
-    /// Where the hash of a request is stored.
+    /// Place of the hash of a request.
     fn row(&self) -> String {
         format!("{} {} {}", self.token_id, self.path, self.key)
     }

@@ -18,7 +18,7 @@ const NONCE_BYTES: usize = 24;
 const KEY_BYTES: usize = 32;
 const MAX_KEY_ID_BYTES: usize = 64;
 
-/// Where a sealed value lives. It opens nowhere else.
+/// Table, column and row of a sealed value, which opens nowhere else.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Place<'a> {
     pub(crate) table: &'a str,
@@ -38,7 +38,7 @@ struct Key {
     cipher: XChaCha20Poly1305,
 }
 
-/// Why a list of keys cannot be used. Names a key by its id or its number, never shows it.
+/// Reason why a list of keys cannot be used. It names a key by its id or number and never shows it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidKeyring {
     #[error("no encryption key is configured; `bellwether keys generate` prints one for `encryption.keys`")]
@@ -53,7 +53,7 @@ pub enum InvalidKeyring {
     Duplicate(String),
 }
 
-/// Why a sealed value does not open. Names the key, never the value.
+/// Reason why a sealed value does not open. It names the key, never the value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
     #[error("the stored value is not in a form this version knows")]
@@ -90,7 +90,7 @@ impl Keyring {
         &self.first.id
     }
 
-    /// Whether a key of this id is configured.
+    /// True if a key of this id is configured.
     pub(crate) fn has(&self, key_id: &str) -> bool {
         self.key(key_id).is_some()
     }

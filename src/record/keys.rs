@@ -1,4 +1,4 @@
-//! What the encryption keys guard for the deployment as a whole: the canaries that tell at start whether the right
+//! Secrets of the deployment as a whole: the canaries that tell at start whether the right
 //! keys are configured, and the key of the visitor hash.
 
 use chrono::{DateTime, Utc};
@@ -14,7 +14,7 @@ const HASH_KEY_PLACE: Place<'static> = Place {
     row: "true",
 };
 
-/// Why a process must not go on with its keys.
+/// Reason why a process must not go on with its keys.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     #[error("encryption.keys lacks key `{0}`, with which values in this database are encrypted")]

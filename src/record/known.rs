@@ -1,4 +1,4 @@
-//! What is registered of some ids, as far as it can be told without an encryption key.
+//! Look-ups of registered ids that need no encryption key.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ pub(crate) struct KnownSite {
     pub(crate) site_id: String,
     pub(crate) aliases: Vec<String>,
     pub(crate) goals: Vec<Arc<Goal>>,
-    /// Those that are not deleted.
+    /// Webhooks that are not deleted.
     pub(crate) webhooks: Vec<KnownWebhook>,
 }
 

@@ -18,7 +18,7 @@ pub(crate) const PARTITIONS_AHEAD: Duration = Duration::from_secs(8 * 86_400);
 /// Serialises those who migrate. `bell` in ASCII, then a number of ours.
 const LOCK: (i32, i32) = (0x6265_6c6c, 2);
 
-/// Whether the database has what this version needs.
+/// State of the database's schema, as this version sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Schema {
     /// All of it. More is fine: a newer version may have added to it, and this one still runs.
@@ -27,7 +27,7 @@ pub enum Schema {
     Behind { missing: Vec<i64> },
 }
 
-/// Why the schema could not be brought up to date.
+/// Reason why the schema could not be brought up to date.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrationError {
     #[error(transparent)]
@@ -82,7 +82,7 @@ pub async fn ensure_partitions_around(conn: &mut PgConnection, now_ms: i64) -> R
     .await
 }
 
-/// What the database lacks.
+/// Compares the database with the migrations of this version.
 pub async fn schema(conn: &mut PgConnection) -> Result<Schema, sqlx::Error> {
     // Not checked at compile time: the table is sqlx's own.
     let known: bool = sqlx::query_scalar("select to_regclass('_sqlx_migrations') is not null")

@@ -1,4 +1,5 @@
-//! What the deliverer knows and writes: outcomes in batches, idempotent, each transition guarded in its `WHERE`.
+//! Deliveries and attempts as the deliverer reads and writes them: in batches, idempotent, each transition
+//! guarded in its `WHERE`.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
@@ -8,7 +9,7 @@ use crate::domain::delivery::{DeliveryStatus, FailureReason};
 use crate::domain::id::{DeliveryId, WebhookId};
 use crate::domain::webhook::DisableReason;
 
-/// What Postgres knows of a delivery.
+/// A delivery as Postgres knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct KnownDelivery {
     pub(crate) id: DeliveryId,
@@ -36,7 +37,7 @@ pub(crate) struct DeliveryFacts {
     pub(crate) created_at: DateTime<Utc>,
 }
 
-/// What came of one attempt, or of not making it.
+/// Outcome of one attempt, or of not making it.
 #[derive(Debug, Clone)]
 pub(crate) struct OutcomeRow {
     pub(crate) facts: DeliveryFacts,
@@ -83,7 +84,7 @@ pub(crate) struct Claim {
     pub(crate) until: DateTime<Utc>,
 }
 
-/// What is known of these deliveries; unknown ones are absent.
+/// Reads these deliveries; unknown ones are absent.
 ///
 /// The bounds let Postgres leave out the partitions of other days, which `= any` alone does not.
 pub(crate) async fn known(
@@ -294,7 +295,7 @@ pub async fn disable_gone(
     Ok(done.rows_affected() == 1)
 }
 
-/// How a webhook's deliveries have done since the last note.
+/// Successes and failures of a webhook's deliveries since the last note.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct HealthNote {
     pub(crate) last_success_at: Option<DateTime<Utc>>,

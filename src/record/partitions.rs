@@ -41,7 +41,7 @@ pub async fn ensure_partitions(
     Ok(made)
 }
 
-/// How many seconds from `now_ms` on have a partition of their own, without a gap; 0 when today has none.
+/// Counts the seconds from `now_ms` on that have a partition of their own, without a gap; 0 if today has none.
 pub async fn partition_horizon_seconds(conn: &mut PgConnection, now_ms: i64) -> Result<i64, sqlx::Error> {
     let existing = existing_partitions(conn).await?;
     let has_all = |day: &i64| {

@@ -36,7 +36,7 @@ pub struct RegistryReader {
     version: u64,
 }
 
-/// How far the reader has seen.
+/// Position of the reader in the change feed.
 #[derive(Debug, Clone, Copy)]
 struct Mark {
     /// Every transaction below this had ended when the reader looked.
@@ -184,7 +184,7 @@ async fn read_feed(conn: &mut PgConnection, since_xid: u64) -> Result<Feed, sqlx
     })
 }
 
-/// What is stored about some sites, all of one moment.
+/// Rows of some sites, all of one moment.
 struct Rows {
     sites: Vec<(String, Option<String>)>,
     goals: Vec<goals::GoalRecord>,

@@ -25,7 +25,7 @@ pub(crate) struct SiteRecord {
     pub(crate) updated_at: DateTime<Utc>,
 }
 
-/// What a site's owner sets, within every limit.
+/// Settings of a site by its owner, within every limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SiteSettings {
     pub(crate) name: Option<String>,
@@ -33,7 +33,7 @@ pub(crate) struct SiteSettings {
     pub(crate) aliases: Vec<String>,
 }
 
-/// Why a site cannot be registered or changed.
+/// Reason why a site cannot be registered or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum SiteError {
     #[error("this id is an alias of another site")]
@@ -138,7 +138,7 @@ pub(crate) async fn put(
     Ok(new)
 }
 
-/// Those of `aliases` that mean another site now.
+/// Finds the `aliases` that mean another site now.
 pub(crate) async fn taken_aliases(
     conn: &mut PgConnection,
     site_id: &SiteId,

@@ -11,12 +11,12 @@ use uuid::Uuid;
 use crate::chance;
 use crate::domain::words::words;
 
-/// What every token starts with.
+/// Prefix of every token.
 pub(crate) const TOKEN_PREFIX: &str = "bw_";
 /// Characters of a token that are stored and shown, to tell tokens apart.
 const SHOWN_CHARS: usize = 9;
 
-/// What a token may see.
+/// Sites that a token may see.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scope {
     /// Every site, and the tokens.
@@ -130,7 +130,7 @@ pub async fn revoke(conn: &mut PgConnection, id: Uuid, now: DateTime<Utc>) -> Re
     Ok(revoked.rows_affected() == 1)
 }
 
-/// What is stored of a token.
+/// Hashes a token, as it is stored.
 pub(crate) fn hash(token: &str) -> [u8; 32] {
     Sha256::digest(token).into()
 }

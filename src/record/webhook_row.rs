@@ -30,7 +30,7 @@ pub struct WebhookRecord {
 }
 
 impl WebhookRecord {
-    /// Whether notifications are sent to it.
+    /// True if notifications are sent to it.
     pub(crate) fn is_enabled(&self) -> bool {
         self.settings.enabled && self.disabled.is_none()
     }
@@ -184,7 +184,7 @@ pub(super) fn seal_columns(keyring: &Keyring, id: WebhookId, settings: &WebhookS
     }
 }
 
-/// Where a webhook's secret lives; `row` is [`secret_row`].
+/// The place of a webhook's secret; `row` is [`secret_row`].
 pub(super) fn secret_place(row: &str) -> Place<'_> {
     Place {
         table: "webhook_secrets",

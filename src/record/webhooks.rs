@@ -15,7 +15,7 @@ use super::webhook_row::{SecretRole, WebhookRow, seal_columns, secret_place, sec
 
 pub(crate) use super::webhook_row::{Circuit, UnreadableWebhook, WebhookRecord};
 
-/// Why a webhook cannot be made.
+/// Reason why a webhook cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum CreateError {
     #[error("the site is not registered")]
@@ -26,7 +26,7 @@ pub enum CreateError {
     Postgres(#[from] sqlx::Error),
 }
 
-/// What came of changing a webhook.
+/// Result of changing a webhook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Changed {
     Yes,
@@ -103,7 +103,7 @@ pub async fn create(
     Ok(())
 }
 
-/// How many webhooks a site has.
+/// Counts the webhooks of a site.
 pub(crate) async fn count(conn: &mut PgConnection, site_id: &SiteId) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar!(
         r#"select count(*) as "webhooks!" from webhooks where site_id = $1 and deleted_at is null"#,
@@ -134,7 +134,7 @@ pub(crate) async fn list(
     Ok(read_all(rows, keyring))
 }
 
-/// Whether the site has, or had, this webhook: the history of a deleted one stays.
+/// Tells if the site has, or had, this webhook: the history of a deleted one stays.
 pub(crate) async fn existed(
     conn: &mut PgConnection,
     site_id: &SiteId,

@@ -14,7 +14,7 @@ use serde_json::json;
 use super::{Health, Metrics};
 use crate::clock;
 
-/// What the admin listener shows.
+/// State that the admin listener shows.
 #[derive(Debug, Clone)]
 pub(crate) struct AdminState {
     pub(crate) metrics: Arc<Metrics>,

@@ -1,4 +1,4 @@
-//! Whether the process is alive and ready, and why not.
+//! Liveness and readiness of the process, with reasons.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -11,10 +11,10 @@ use super::words::ReadyCheck;
 
 /// A thread of ours must have gone round within this many milliseconds.
 const TICK_LIMIT_MS: i64 = 45_000;
-/// How long a notice stays that is not said again.
+/// Time after which a notice goes that was not repeated.
 const NOTICE_MS: i64 = 10 * 60_000;
 
-/// What `/readyz` answers.
+/// Answer of `/readyz`.
 #[derive(Debug, Serialize)]
 pub(crate) struct Readiness {
     pub(crate) ready: bool,
@@ -22,7 +22,7 @@ pub(crate) struct Readiness {
     pub(crate) standby: bool,
     /// By check: `ok`, or the reason why not.
     pub(crate) checks: BTreeMap<&'static str, String>,
-    /// What an operator should know and that does not make the process unready.
+    /// Notices for the operator that do not make the process unready.
     pub(crate) notices: Vec<String>,
 }
 
@@ -103,7 +103,7 @@ impl Health {
         self.set_member(member, Err(format!("{member}: {reason}")));
     }
 
-    /// How many partitions a member holds now.
+    /// Notes the number of partitions that a member holds now.
     pub(crate) fn set_partitions(&self, member: &str, count: usize) {
         self.set_member(member, Ok(count));
     }
@@ -135,7 +135,7 @@ impl Health {
             .collect()
     }
 
-    /// What `/readyz` answers now.
+    /// Makes the answer of `/readyz`.
     pub(crate) fn readiness(&self, now_ms: i64) -> Readiness {
         let mut checks: BTreeMap<&'static str, String> = lock(&self.checks)
             .iter()

@@ -29,7 +29,18 @@ const N: &[f64] = &[
 const L: &[f64] = &[0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 
 macro_rules! families {
-    ($($(#[doc = $help:literal])+ $field:ident : $kind:ident $name:literal $([$($label:literal),*])? $({$buckets:expr})?;)*) => {
+    ($($(#[doc = $help:literal])+ $field:ident : $kind:ident $name:literal $([$($label:literal),*])? $({$buckets:expr})?
+        => $look:literal;)*) => {
+        /// All families, for the documents: name, kind, labels, help, and when to look.
+        #[cfg(test)]
+        const DECLARED: &[(&str, &str, &[&str], &str, &str)] = &[$((
+            concat!("bellwether_", $name),
+            stringify!($kind),
+            &[$($($label),*)?],
+            concat!($($help),+),
+            $look,
+        )),*];
+
         /// All metrics of a process.
         #[derive(Debug)]
         pub struct Metrics {
@@ -63,138 +74,204 @@ macro_rules! families {
 }
 
 families! {
-    /// Source records read, by what became of them.
-    events: IntCounterVec "events_total" ["source", "result"];
+    /// Source records read, by result.
+    events: IntCounterVec "events_total" ["source", "result"]
+        => "Nothing arrives: `counted` stands still. Much `unregistered` is normal where many sites have no webhook.";
     /// Source records that could not be read, by reason.
-    rejected_records: IntCounterVec "rejected_records_total" ["source", "reason"];
-    /// Source records of a registered site that lie in another partition than their site's key says.
-    miskeyed_records: IntCounterVec "miskeyed_records_total" ["source"];
-    /// Source records whose timestamp was over 24 hours older than the record and was replaced.
-    clock_skew: IntCounterVec "clock_skew_total" ["source"];
-    /// Registered sites that hold state here.
-    sites: IntGauge "sites";
-    /// Visitors held here.
-    visitors: IntGauge "visitors";
-    /// Episodes under way here.
-    episodes: IntGaugeVec "episodes" ["event"];
-    /// Entries put out of a bounded map.
-    evictions: IntCounterVec "evictions_total" ["map"];
-    /// Notifications decided.
-    notifications: IntCounterVec "notifications_total" ["event"];
-    /// Notifications decided and not sent.
-    suppressed: IntCounterVec "suppressed_total" ["event", "reason"];
-    /// From the record's time to the decision, while caught up.
-    detect_latency: Histogram "detect_latency_seconds" {E};
-    /// Age of the oldest owned record that could be worked on now.
-    consumer_behind: GaugeVec "consumer_behind_seconds" ["group", "topic"];
-    /// Records between the committed offset and the log's end.
-    consumer_lag: IntGaugeVec "consumer_lag_records" ["group", "topic"];
-    /// Partitions owned here.
-    consumer_partitions: IntGaugeVec "consumer_partitions" ["group"];
-    /// Partitions the group as a whole should own.
-    consumer_partitions_expected: IntGaugeVec "consumer_partitions_expected" ["group"];
-    /// Offsets read and not complete.
-    open_offsets: IntGaugeVec "open_offsets" ["group"];
+    rejected_records: IntCounterVec "rejected_records_total" ["source", "reason"]
+        => "A producer changed its format: the reason says what to look for, `bellwether sources inspect` shows records.";
+    /// Source records of registered sites in another partition than the key of their site gives.
+    miskeyed_records: IntCounterVec "miskeyed_records_total" ["source"]
+        => "Above zero, a producer does not key its records by site: counts of such sites are split over partitions.";
+    /// Source records whose own timestamp was replaced by the record's time because it was more than 24 hours older.
+    clock_skew: IntCounterVec "clock_skew_total" ["source"]
+        => "Above zero, a producer sends wrong or very late timestamps.";
+    /// Registered sites with state in this process.
+    sites: IntGauge "sites"
+        => "With `visitors`, how much the detector holds.";
+    /// Visitors held in the windows of this process.
+    visitors: IntGauge "visitors"
+        => "The detector grows: this times 40 bytes is what its windows need.";
+    /// Episodes going on in this process, by event type.
+    episodes: IntGaugeVec "episodes" ["event"]
+        => "How many alerts are going on now.";
+    /// Entries that found no room in a bounded map of the detector.
+    evictions: IntCounterVec "evictions_total" ["map"]
+        => "Above zero, a site is beyond a bound and its counts or top lists are incomplete.";
+    /// Notifications decided, by event type.
+    notifications: IntCounterVec "notifications_total" ["event"]
+        => "How much is decided; compare with `deliveries_total`.";
+    /// Notifications decided and not sent, by reason.
+    suppressed: IntCounterVec "suppressed_total" ["event", "reason"]
+        => "Somebody misses a notification: it was decided and withheld for this reason.";
+    /// Seconds from a source record's time to the decision on it, measured while the detector has caught up.
+    detect_latency: Histogram "detect_latency_seconds" {E}
+        => "Notifications come late although deliveries start at once.";
+    /// Age in seconds of the oldest record of an owned partition that could be worked on now.
+    consumer_behind: GaugeVec "consumer_behind_seconds" ["group", "topic"]
+        => "The first figure to look at when anything is late.";
+    /// Records between the committed offset and the end of the partition, over owned partitions.
+    consumer_lag: IntGaugeVec "consumer_lag_records" ["group", "topic"]
+        => "For capacity only: records held for later count as lag. Page on `consumer_behind_seconds`.";
+    /// Partitions owned by this process.
+    consumer_partitions: IntGaugeVec "consumer_partitions" ["group"]
+        => "Compare with `consumer_partitions_expected`: the sum over all replicas must reach it.";
+    /// Partitions that the group as a whole should own.
+    consumer_partitions_expected: IntGaugeVec "consumer_partitions_expected" ["group"]
+        => "See `consumer_partitions`.";
+    /// Offsets that were read and are not complete.
+    open_offsets: IntGaugeVec "open_offsets" ["group"]
+        => "Grows without end when something in front of it hangs.";
     /// Offset commits that failed.
-    commit_errors: IntCounterVec "commit_errors_total" ["group"];
-    /// Rebalance events.
-    rebalances: IntCounterVec "rebalances_total" ["group", "event"];
-    /// From a revocation to the next record.
-    rebalance_pause: HistogramVec "rebalance_pause_seconds" ["group"] {N};
+    commit_errors: IntCounterVec "commit_errors_total" ["group"]
+        => "Rises while Kafka refuses commits: after a crash more is read again.";
+    /// Rebalances of the group as this process saw them, by event.
+    rebalances: IntCounterVec "rebalances_total" ["group", "event"]
+        => "Many `revoked` in a short time: replicas crash or are scaled too often.";
+    /// Seconds from the revocation of partitions to the next record.
+    rebalance_pause: HistogramVec "rebalance_pause_seconds" ["group"] {N}
+        => "How long a roll-out or a crash stops a partition.";
     /// Records still to be read again before windows are complete.
-    replay_remaining: IntGauge "replay_remaining_records";
-    /// Records that retention removed before they were read.
-    records_missed: IntCounterVec "records_missed_total" ["topic"];
-    /// How long a topic keeps records; 0 is for ever.
-    topic_retention: GaugeVec "topic_retention_seconds" ["topic"];
-    /// When a role's threads last polled.
-    last_poll: GaugeVec "last_poll_timestamp_seconds" ["role"];
-    /// Consumer threads.
-    threads: IntGaugeVec "threads" ["role"];
-    /// Seconds that consumer threads were busy.
-    thread_busy: CounterVec "thread_busy_seconds_total" ["role"];
-    /// Errors of Kafka clients.
-    kafka_errors: IntCounterVec "kafka_errors_total" ["kind"];
-    /// From handing a record to the producer to its acknowledgement.
-    produce: HistogramVec "produce_seconds" ["topic"] {L};
-    /// Records that the brokers refused.
-    produce_errors: IntCounterVec "produce_errors_total" ["topic"];
-    /// Bytes waiting for acknowledgement.
-    produce_queue_bytes: IntGauge "produce_queue_bytes";
+    replay_remaining: IntGauge "replay_remaining_records"
+        => "After a start: until it is zero, windows are rebuilt and nothing is judged.";
+    /// Records that Kafka removed before they were read. They are lost.
+    records_missed: IntCounterVec "records_missed_total" ["topic"]
+        => "Above zero, records are lost: retention is shorter than the time nobody read.";
+    /// Retention of the topic in seconds; 0 means unlimited.
+    topic_retention: GaugeVec "topic_retention_seconds" ["topic"]
+        => "Compare with `consumer_behind_seconds`: at half of it, raise the retention.";
+    /// Unix time at which the role's slowest thread last polled.
+    last_poll: GaugeVec "last_poll_timestamp_seconds" ["role"]
+        => "More than 30 seconds ago, a thread is stuck.";
+    /// Consumer threads of the role.
+    threads: IntGaugeVec "threads" ["role"]
+        => "Divide `thread_busy_seconds_total` by it.";
+    /// Seconds for which the role's consumer threads were busy.
+    thread_busy: CounterVec "thread_busy_seconds_total" ["role"]
+        => "Above 0.7 seconds a second and thread, add replicas or threads.";
+    /// Errors reported by Kafka clients, by kind.
+    kafka_errors: IntCounterVec "kafka_errors_total" ["kind"]
+        => "Kafka or the way to it has trouble; the log names host, port and cause.";
+    /// Seconds from handing a record to the producer to its acknowledgement.
+    produce: HistogramVec "produce_seconds" ["topic"] {L}
+        => "Acknowledgements are slow: brokers, disks, in-sync replicas.";
+    /// Records that could not be published.
+    produce_errors: IntCounterVec "produce_errors_total" ["topic"]
+        => "Rises: in-sync replicas, rights, quotas or disks of the brokers.";
+    /// Bytes of records that wait for an acknowledgement.
+    produce_queue_bytes: IntGauge "produce_queue_bytes"
+        => "Grows while brokers acknowledge slowly; beyond a bound reading stops.";
     /// Records on Bellwether's own topics that could not be read.
-    unreadable_records: IntCounterVec "unreadable_records_total" ["topic"];
-    /// Records of a newer version that are held back.
-    newer_records_held: IntGaugeVec "newer_records_held" ["topic"];
-    /// Deliveries that ended.
-    deliveries: IntCounterVec "deliveries_total" ["event", "status"];
-    /// Deliveries that failed or were cancelled, by reason.
-    delivery_failures: IntCounterVec "delivery_failures_total" ["reason"];
-    /// Attempts made.
-    attempts: IntCounterVec "attempts_total" ["result", "fault", "kind"];
-    /// Duration of an attempt's phases.
-    attempt_phases: HistogramVec "attempt_seconds" ["phase"] {N};
-    /// From the delivery record's time to its first attempt.
-    delivery_start: HistogramVec "delivery_start_seconds" ["waited"] {E};
-    /// From when a retry was due to its attempt.
-    retry_lateness: HistogramVec "retry_lateness_seconds" ["tier"] {L};
-    /// Records published to tiers.
-    retries_published: IntCounterVec "retries_published_total" ["tier"];
-    /// Due times that were absurd and held at the largest sensible one.
-    due_clamped: IntCounter "due_clamped_total";
-    /// Attempts that may repeat one whose outcome was lost.
-    possible_repeats: IntCounter "possible_repeats_total";
+    unreadable_records: IntCounterVec "unreadable_records_total" ["topic"]
+        => "Above zero, somebody else writes to Bellwether's topics.";
+    /// Records of a newer version of Bellwether that are held back.
+    newer_records_held: IntGaugeVec "newer_records_held" ["topic"]
+        => "Above zero, an upgrade was stopped half-way: finish it.";
+    /// Deliveries that ended, by event type and status.
+    deliveries: IntCounterVec "deliveries_total" ["event", "status"]
+        => "The success rate as site owners see it.";
+    /// Deliveries that failed for good or were cancelled, by reason.
+    delivery_failures: IntCounterVec "delivery_failures_total" ["reason"]
+        => "Why deliveries failed for good.";
+    /// Attempts, by result, party at fault and kind.
+    attempts: IntCounterVec "attempts_total" ["result", "fault", "kind"]
+        => "`fault=\"own\"` is ours and should stay at zero; the endpoints' failures page nobody.";
+    /// Seconds of an attempt, by phase.
+    attempt_phases: HistogramVec "attempt_seconds" ["phase"] {N}
+        => "Requests are slow: names, connections, encryption or the endpoint itself.";
+    /// Seconds from a delivery record's time to its first attempt.
+    delivery_start: HistogramVec "delivery_start_seconds" ["waited"] {E}
+        => "The service level: how soon a delivery is first attempted.";
+    /// Seconds by which a retry began after it was due.
+    retry_lateness: HistogramVec "retry_lateness_seconds" ["tier"] {L}
+        => "Retries come late: the process or Postgres is busy.";
+    /// Retries published to the tier.
+    retries_published: IntCounterVec "retries_published_total" ["tier"]
+        => "How much goes through each tier.";
+    /// Retry records with an impossible due time, which was replaced by the latest possible one.
+    due_clamped: IntCounter "due_clamped_total"
+        => "Above zero, records carry impossible due times.";
+    /// Attempts that may repeat an attempt whose outcome was lost.
+    possible_repeats: IntCounter "possible_repeats_total"
+        => "Rises after a crash: so many requests may have been sent twice.";
     /// Records published to the dead-letter topic.
-    dead_letters: IntCounter "dead_letters_total";
-    /// Webhooks disabled by Bellwether.
-    webhooks_disabled: IntCounterVec "webhooks_disabled_total" ["reason"];
-    /// Requests under way, by how their endpoint last did.
-    in_flight: IntGaugeVec "in_flight" ["endpoint"];
-    /// Requests that may be under way at once.
-    in_flight_limit: IntGauge "in_flight_limit";
-    /// Deliveries read and waiting for their request.
-    queued: IntGauge "queued";
-    /// How long deliveries waited for a place, by whose limit.
-    queue_wait: HistogramVec "queue_wait_seconds" ["cause"] {N};
-    /// Outcomes of requests not yet in Postgres.
-    outcomes_unwritten: IntGauge "outcomes_unwritten";
-    /// Age of the oldest of them.
-    outcomes_unwritten_seconds: Gauge "outcomes_unwritten_seconds";
-    /// Duration of operations on Postgres.
-    postgres: HistogramVec "postgres_seconds" ["op"] {L};
-    /// Operations on Postgres that failed.
-    postgres_errors: IntCounterVec "postgres_errors_total" ["op", "kind"];
-    /// Whether the last operation on Postgres succeeded.
-    postgres_up: IntGauge "postgres_up";
-    /// Connections to Postgres.
-    postgres_connections: IntGaugeVec "postgres_connections" ["state"];
-    /// Connections to Postgres that a process may keep.
-    postgres_connections_max: IntGauge "postgres_connections_max";
-    /// How long until new rows have no partition of their own.
-    postgres_partition_horizon: Gauge "postgres_partition_horizon_seconds";
-    /// Age of the configuration in force.
-    config_age: Gauge "config_age_seconds";
-    /// This machine's clock minus Postgres'.
-    clock_offset: Gauge "clock_offset_seconds";
-    /// Requests to the API.
-    http_requests: IntCounterVec "http_requests_total" ["route", "status"];
-    /// Duration of requests to the API.
-    http_request_duration: HistogramVec "http_request_seconds" ["class"] {N};
+    dead_letters: IntCounter "dead_letters_total"
+        => "Deliveries that were given up; `bellwether.dead-letter` holds them.";
+    /// Webhooks that Bellwether disabled, by reason.
+    webhooks_disabled: IntCounterVec "webhooks_disabled_total" ["reason"]
+        => "Owners will ask why their webhook is off.";
+    /// Requests in flight, by the state of their endpoint.
+    in_flight: IntGaugeVec "in_flight" ["endpoint"]
+        => "Near `in_flight_limit`, requests wait for others to end.";
+    /// Largest number of requests in flight at a time.
+    in_flight_limit: IntGauge "in_flight_limit"
+        => "See `in_flight`.";
+    /// Deliveries that were read and wait for their request.
+    queued: IntGauge "queued"
+        => "Grows when requests end more slowly than deliveries come.";
+    /// Seconds for which a delivery waited for its request, by the limit that held it back.
+    queue_wait: HistogramVec "queue_wait_seconds" ["cause"] {N}
+        => "Deliveries start late: the cause says whose limit they waited for.";
+    /// Outcomes of requests that are not yet in Postgres.
+    outcomes_unwritten: IntGauge "outcomes_unwritten"
+        => "Above zero for long, Postgres is slow or away. Do not restart: what is unwritten would be sent again.";
+    /// Age in seconds of the oldest outcome that is not yet in Postgres.
+    outcomes_unwritten_seconds: Gauge "outcomes_unwritten_seconds"
+        => "See `outcomes_unwritten`.";
+    /// Seconds of an operation on Postgres.
+    postgres: HistogramVec "postgres_seconds" ["op"] {L}
+        => "Which operation on Postgres is slow.";
+    /// Operations on Postgres that failed, by kind of error.
+    postgres_errors: IntCounterVec "postgres_errors_total" ["op", "kind"]
+        => "Rises while Postgres is away or refuses statements.";
+    /// 1 if the last operation on Postgres succeeded, else 0.
+    postgres_up: IntGauge "postgres_up"
+        => "0 means that sending waits on purpose until Postgres is back.";
+    /// Connections to Postgres, by state.
+    postgres_connections: IntGaugeVec "postgres_connections" ["state"]
+        => "All `used` means that operations wait for a connection.";
+    /// Largest number of connections to Postgres of this process.
+    postgres_connections_max: IntGauge "postgres_connections_max"
+        => "See `postgres_connections`.";
+    /// Seconds until new rows have no partition of their own.
+    postgres_partition_horizon: Gauge "postgres_partition_horizon_seconds"
+        => "Below 43,200 (twelve hours), run `bellwether migrate`, which makes partitions.";
+    /// Age in seconds of the configuration of sites and webhooks that is in force.
+    config_age: Gauge "config_age_seconds"
+        => "Above 30, changes by owners are not in force on this replica.";
+    /// Seconds by which this machine's clock is ahead of the clock of Postgres.
+    clock_offset: Gauge "clock_offset_seconds"
+        => "Beyond half a second either way, look at the time service of the machines.";
+    /// Requests to the API, by route, method and status.
+    http_requests: IntCounterVec "http_requests_total" ["route", "status"]
+        => "The error rate of the API.";
+    /// Seconds of a request to the API, by class.
+    http_request_duration: HistogramVec "http_request_seconds" ["class"] {N}
+        => "The API is slow.";
     /// Requests with a missing or wrong token.
-    auth_failures: IntCounter "auth_failures_total";
+    auth_failures: IntCounter "auth_failures_total"
+        => "Rises: a client has a wrong token, or somebody guesses.";
     /// Requests refused by a rate limit.
-    rate_limited: IntCounterVec "rate_limited_total" ["kind"];
-    /// Log lines at a level that asks for attention.
-    log_events: IntCounterVec "log_events_total" ["level"];
-    /// Whether a condition of readiness holds.
-    ready: IntGaugeVec "ready" ["check"];
-    /// Whether this process has a role.
-    roles: IntGaugeVec "roles" ["role"];
-    /// Memory this process may use; 0 is no limit.
-    memory_limit: IntGauge "memory_limit_bytes";
-    /// What is running.
-    build_info: IntGaugeVec "build_info" ["version", "revision", "librdkafka"];
-    /// Hash of the configuration that a fleet must share.
-    config_info: IntGaugeVec "config_info" ["hash"];
+    rate_limited: IntCounterVec "rate_limited_total" ["kind"]
+        => "A client calls too often, or somebody guesses tokens.";
+    /// Log lines of the level.
+    log_events: IntCounterVec "log_events_total" ["level"]
+        => "Errors are ours: read the log.";
+    /// 1 if the condition of readiness holds, else 0.
+    ready: IntGaugeVec "ready" ["check"]
+        => "Which condition keeps a replica from being ready.";
+    /// 1 if this process has the role.
+    roles: IntGaugeVec "roles" ["role"]
+        => "Which replica does what.";
+    /// Memory in bytes that this process may use; 0 means no limit.
+    memory_limit: IntGauge "memory_limit_bytes"
+        => "Compare with `process_resident_memory_bytes`.";
+    /// Version of the program and of librdkafka; always 1.
+    build_info: IntGaugeVec "build_info" ["version", "revision", "librdkafka"]
+        => "Two versions for long: a stopped roll-out.";
+    /// Hash of the part of the configuration that all replicas must share; always 1.
+    config_info: IntGaugeVec "config_info" ["hash"]
+        => "Two hashes at a time: replicas with different configurations.";
 }
 
 fn register<T: Collector + Clone + 'static>(registry: &Registry, metric: prometheus::Result<T>) -> T {
@@ -205,7 +282,7 @@ fn register<T: Collector + Clone + 'static>(registry: &Registry, metric: prometh
     metric
 }
 
-/// What the closed label sets depend on.
+/// Label values that depend on the configuration.
 #[derive(Debug, Clone, Default)]
 pub struct Labels {
     /// Source topics.
@@ -272,6 +349,8 @@ impl Metrics {
             self.consumer_partitions_expected.with_label_values(&[group]);
             self.open_offsets.with_label_values(&[group]);
             self.commit_errors.with_label_values(&[group]);
+            self.threads.with_label_values(&[group]);
+            self.thread_busy.with_label_values(&[group]);
             self.rebalance_pause.with_label_values(&[group]);
             for event in Rebalance::WORDS {
                 self.rebalances.with_label_values(&[group, event]);
@@ -354,3 +433,6 @@ impl Metrics {
         out
     }
 }
+
+#[cfg(test)]
+mod tests;
