@@ -3,9 +3,11 @@
 #
 # perl does the binding: bash cannot listen, and perl is on every Debian and Ubuntu and wherever git is.
 
+# True if a server could listen on PORT. Connections of an earlier server may linger for a minute after its end and hinder
+# nobody: Kafka and PostgreSQL bind with SO_REUSEADDR, and so does this.
 port_is_free() { # PORT
     perl -MIO::Socket::INET -e '
-        exit(IO::Socket::INET->new(Listen => 1, LocalAddr => "127.0.0.1", LocalPort => $ARGV[0]) ? 0 : 1)' "$1"
+        exit(IO::Socket::INET->new(Listen => 1, LocalAddr => "127.0.0.1", LocalPort => $ARGV[0], ReuseAddr => 1) ? 0 : 1)' "$1"
 }
 
 # Prints COUNT different free ports. All are bound at the same time, so the kernel vouches that nobody else holds them. They

@@ -9,6 +9,7 @@ die() {
 }
 
 # The work tree, so that every script works from any directory.
+# shellcheck disable=SC2034 # for the scripts that source this file
 tree=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
 
 # The last lines of a service's log, when it did not come up.
