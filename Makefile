@@ -1,37 +1,38 @@
-# The words of this project, the same on a laptop and in CI. `make` lists them.
+# The commands of this project, which are the same on a laptop and in CI. `make` lists them.
 #
-# Everything happens inside the work tree: services under .run, downloads under .local, builds under target.
+# Everything they write lies inside the work tree: services under .run, downloads under .local, builds under target.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
-# One after another: all of them want the same build lock, and their output is read from top to bottom.
+# One target after another: most of them wait for the same build lock, and their output is read from top to bottom.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
-# Compiled against .sqlx, never against whatever database DATABASE_URL happens to name; scripts/sqlx-prepare --check sees to
-# it that .sqlx is true.
+# SQL is checked against .sqlx, whatever database DATABASE_URL names. scripts/sqlx-prepare --check makes sure that .sqlx is up
+# to date.
 export SQLX_OFFLINE := true
 
 SHELL_SCRIPTS = $(shell grep -rlE '^\#!.*\bbash$$' scripts .ci)
 
-.PHONY: help demo check test bench up down audit fmt clippy doc deny unused-deps sqlx shell docs check-deps
+.PHONY: help demo check test bench up down audit fmt clippy doc deny unused-deps sqlx shell docs commits check-deps
 
-help: ## list what there is
+help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## everything in one process, with made-up traffic: watch webhooks arrive; DEMO_ARGS="--for 60s" ends it
 	@scripts/install-deps build postgres
 	cargo run --release --locked -- demo $(DEMO_ARGS)
 
-check: check-deps fmt shell docs deny unused-deps clippy doc sqlx ## everything that can be said without running the tests
+check: check-deps fmt shell docs commits deny unused-deps clippy doc sqlx ## everything that can be checked without running the tests
 
-# Compiled first: a compiler error needs no services, and they would only wait.
-test: ## all tests, with a Kafka and a PostgreSQL of their own; ARGS="name" to choose
+# Everything is compiled before the services are started, which would otherwise wait for the compiler.
+test: ## all tests, with a Kafka and a PostgreSQL of their own; ARGS="name" runs some
 	@scripts/install-deps build services
 	cargo test --locked --no-run $(ARGS)
+	$(if $(ARGS),,scripts/test-services)
 	scripts/with-services cargo test --locked $(ARGS)
 
-bench: ## how fast it is, against the design's bars; ARGS="--only drain --runs 1" to choose, ARGS=--help for more
+bench: ## measure the speed against the design's targets; ARGS="--only drain --runs 1" runs some, ARGS=--help explains
 	@scripts/bench $(ARGS)
 
 up: ## start Kafka (127.0.0.1:19092) and PostgreSQL (127.0.0.1:15432) for development
@@ -41,7 +42,7 @@ up: ## start Kafka (127.0.0.1:19092) and PostgreSQL (127.0.0.1:15432) for develo
 down: ## stop them; their data stay in .run/dev
 	@scripts/services down .run/dev
 
-audit: ## known vulnerabilities in dependencies, from the internet: the answer changes without a commit
+audit: ## look up known vulnerabilities of the dependencies on the internet
 	cargo deny --locked check advisories
 
 check-deps:
@@ -70,9 +71,13 @@ sqlx:
 	scripts/sqlx-prepare --check
 
 shell:
+	scripts/test-check-commits
 	@if command -v shellcheck >/dev/null; then \
 	    set -x; shellcheck -x -a $(SHELL_SCRIPTS); \
 	else echo "skipped: shell scripts (apt install shellcheck)"; fi
 
 docs:
 	scripts/check-docs
+
+commits:
+	scripts/check-commits
