@@ -1,9 +1,11 @@
 # shellcheck shell=bash
-# What is installed. Sourced by scripts/services, which needs it, and by scripts/install-deps, which installs it.
+# Finds Java and PostgreSQL. Sourced by scripts/services, which runs them, and by scripts/install-deps, which installs
+# them.
 
-as_service=() # whom to ask as: set by choose_user in place.sh
+as_service=() # a prefix that runs a command as the services' user; choose_user in place.sh sets it
 
-# Prints the first java of JAVA_HOME's, PATH's and the packages' that is 17 or later and that the services' user can run.
+# Prints the path of a java that is 17 or later and that the services' user can run. JAVA_HOME is tried first, then
+# PATH, then Debian's packages.
 find_java() {
     local java version
     for java in "${JAVA_HOME:+$JAVA_HOME/bin/java}" "$(command -v java || true)" /usr/lib/jvm/*/bin/java; do
@@ -17,8 +19,8 @@ find_java() {
     return 1
 }
 
-# Prints the folder of the newest PostgreSQL server that is 14 or later. Never what PATH holds: that may be a wrapper, an
-# older release, or a client without a server.
+# Prints the folder of the newest PostgreSQL server that is 14 or later. PATH is not searched, because it may name a
+# wrapper, an older release, or a client without a server.
 find_postgres() {
     local version newest=13
     if [ -n "${DEV_POSTGRES_BIN:-}" ]; then

@@ -5,20 +5,21 @@ kafka_pom=$tree/scripts/kafka/pom.xml
 kafka_version=$(sed -n 's:.*<kafka.version>\(.*\)</kafka.version>.*:\1:p' "$kafka_pom")
 kafka_cache=$tree/.local/kafka-$kafka_version
 
-# Maven fetches the jars once for the work tree, and checks their checksums.
+# Fetches the jars once for the work tree. Maven compares their checksums.
 fetch_kafka() {
     command -v mvn >/dev/null || die "Maven is missing: run scripts/install-deps services"
     mkdir -p "$kafka_cache"
     exec 7>"$kafka_cache/lock"
-    flock 7 # two starts at once fetch once
+    flock 7 # of two starts at once, the second one waits and finds the jars
     if [ ! -d "$kafka_libs" ]; then
         say "fetching Apache Kafka $kafka_version with Maven (45 MB, once)"
         rm -rf "$kafka_libs.part"
-        # Maven colours even what is no terminal, and a JVM leaves a folder in /tmp unless told not to.
+        # sed removes the colours, which Maven writes even where there is no terminal. Without UsePerfData the JVM
+        # leaves no folder in /tmp.
         MAVEN_OPTS="${MAVEN_OPTS:-} -XX:-UsePerfData" mvn -q -B --strict-checksums -f "$kafka_pom" dependency:copy-dependencies -DincludeScope=runtime \
             -DoutputDirectory="$kafka_libs.part" </dev/null 2>&1 | sed 's/\x1b\[[0-9;]*m//g' >&2 ||
             die "Maven could not fetch Kafka"
-        # Moved when complete: an interrupted download is not taken for a whole one.
+        # Renamed when it is complete, so that an interrupted download is not taken for a whole one.
         mv "$kafka_libs.part" "$kafka_libs"
     fi
     exec 7>&-
@@ -29,7 +30,7 @@ find_kafka_libs() {
     kafka_libs=$kafka_cache/libs
     [ -d "$kafka_libs" ] || fetch_kafka
     if ! "${as_service[@]}" test -r "$kafka_libs"; then
-        # A work tree that the services' user cannot enter: see make_base.
+        # The services' user cannot enter the work tree, as make_base explains. It gets a copy.
         if [ ! -d "$base/kafka/libs" ]; then
             rm -rf "$base/kafka/libs.part"
             cp -r "$kafka_libs" "$base/kafka/libs.part"
@@ -40,16 +41,16 @@ find_kafka_libs() {
     fi
 }
 
-# Prints the broker's pid while it runs. The command line is compared, because the pid may be another process's by now.
+# Prints the broker's pid while it runs. The command line is compared, because another process may have the pid by now.
 kafka_pid() {
     local pid
     pid=$(cat "$base/kafka/pid" 2>/dev/null) || return 1
     [ -n "$pid" ] && tr '\0' '\n' 2>/dev/null <"/proc/$pid/cmdline" | grep -qxF "$base/kafka/server.properties" && echo "$pid"
 }
 
-# Asks for the cluster's metadata over the wire (Metadata v1, correlation id 7, no topics) and wants at least one broker in
-# the answer: a broker's port is open well before it is registered and can serve. kcat or an admin client would say no more,
-# and would be one more thing to install, or a second of JVM start at every look.
+# True if the broker can serve. Asks for the cluster's metadata (Metadata v1, correlation id 7, no topics) and expects
+# at least one broker in the answer, because the port is open well before the broker is registered. kcat would tell no
+# more and would have to be installed; Kafka's own tools take a second to start each time.
 kafka_answers() {
     local answer
     # shellcheck disable=SC2016 # $1 belongs to the inner shell
@@ -57,7 +58,7 @@ kafka_answers() {
         exec 3<>"/dev/tcp/127.0.0.1/$1"
         printf "\0\0\0\026\0\003\0\001\0\0\0\007\0\010services\0\0\0\0" >&3
         head -c 12 <&3 | od -An -v -tu1' bash "$kafka_port" 2>/dev/null) || return 1
-    # Four bytes each: length, correlation id, number of brokers.
+    # The answer starts with three numbers of four bytes: its length, the correlation id, and the number of brokers.
     read -ra answer <<<"$answer"
     [ ${#answer[@]} -eq 12 ] && [ "${answer[7]}" -eq 7 ] && [ "${answer[11]}" -ge 1 ]
 }
@@ -78,10 +79,10 @@ listener.name.sasl_ssl.sasl.enabled.mechanisms=PLAIN
 listener.name.sasl_ssl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_bellwether="bellwether";
 log.dirs=$base/kafka/data
 
-# Topics are made by \`bellwether topics create\`; a misspelt one must be an error here too.
+# \`bellwether topics create\` makes the topics. A misspelt name must be an error here too.
 auto.create.topics.enable=false
 
-# There is one broker, few clients and few cores: threads beyond them only take turns.
+# One broker with few clients on few cores gains nothing from more threads.
 num.network.threads=2
 num.io.threads=2
 offsets.topic.replication.factor=1
@@ -94,11 +95,11 @@ share.coordinator.state.topic.min.isr=1
 share.coordinator.state.topic.num.partitions=4
 log.cleaner.dedupe.buffer.size=33554432
 
-# A new group would wait 3 s for more members.
+# Otherwise a new group waits 3 s for more members.
 group.initial.rebalance.delay.ms=0
-# Tests let members die quickly.
+# Allows the short session timeouts of the tests.
 group.min.session.timeout.ms=1000
-# A broker killed with -9 would wait out 9 s when it comes back.
+# Otherwise a broker that was killed with -9 waits for 9 s when it comes back.
 broker.session.timeout.ms=2000
 broker.heartbeat.interval.ms=500
 PROPERTIES
@@ -107,23 +108,26 @@ PROPERTIES
 kafka_start() {
     local home=$base/kafka pid
     kafka_properties | write_as_service "$home/server.properties"
-    # Codecs unpack native libraries into the temporary folder: one that goes away with the rest.
+    # Compression libraries are unpacked into the temporary folder. This one is removed with the rest.
     "${as_service[@]}" mkdir -p "$home/tmp"
     local run=("${as_service[@]}" "$java" "-Djava.io.tmpdir=$home/tmp" -XX:-UsePerfData
         -Dorg.slf4j.simpleLogger.showDateTime=true "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSSZ"
         -Dorg.slf4j.simpleLogger.defaultLogLevel=warn -Dorg.slf4j.simpleLogger.log.kafka.server.BrokerServer=info)
     if [ ! -f "$home/data/meta.properties" ]; then
-        # A cluster id is 16 random bytes in URL-safe base64; a leading dash would read as an option.
+        # A cluster id is 16 random bytes in URL-safe base64. It starts with a letter here, because a dash would be
+        # taken for an option.
         "${run[@]}" -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp "$kafka_libs/*" kafka.tools.StorageTool format --ignore-formatted \
             -t "B$(head -c 16 /dev/urandom | base64 | tr '+/' '-_' | cut -c 2-22)" -c "$home/server.properties" >"$home/log" 2>&1 || {
             show_log "kafka's storage tool" "$home/log"
             return 1
         }
     fi
-    # Heap and collector as Kafka's own script sets them: the serial collector stops everything for 150 ms now and then.
+    # Heap and collector are set as in Kafka's own script. The serial collector would stop everything for 150 ms now
+    # and then.
     run+=(-server -Xms1g -Xmx1g -XX:+UseG1GC -XX:MaxGCPauseMillis=20 -XX:InitiatingHeapOccupancyPercent=35
         -XX:+ExplicitGCInvokesConcurrent)
-    # In a session of its own, so Ctrl-C here does not reach it; without the caller's locks.
+    # The broker has a session of its own, so that Ctrl-C does not reach it. It does not inherit the locks of
+    # with-services and services (8 and 9), which must end with their owners.
     setsid "${run[@]}" -cp "$kafka_libs/*" kafka.Kafka "$home/server.properties" \
         >"$home/log" 2>&1 </dev/null 8>&- 9>&- &
     pid=$!
@@ -147,7 +151,7 @@ kafka_wait() {
     done
 }
 
-kafka_stop() { # SIGNAL: TERM lets it write its state; KILL is for data about to be removed
+kafka_stop() { # SIGNAL: TERM lets it write its state; KILL is for data that are about to be removed
     local pid deadline=$((SECONDS + 20))
     pid=$(kafka_pid) || return 0
     kill "-$1" "$pid" 2>/dev/null || true

@@ -1,9 +1,9 @@
 # shellcheck shell=bash
-# Who the services run as, and where their files lie. Sourced by scripts/services.
+# Chooses the user that the services run as, and the folder of their files. Sourced by scripts/services.
 #
-# PostgreSQL refuses to run as root, and a broker has no reason to. So root steps down: to whoever's files lie in DIR
-# already, else to DEV_SERVICES_USER, `postgres` (which PostgreSQL's package creates) or `nobody`. Anyone else runs them as
-# themselves.
+# PostgreSQL refuses to run as root, and Kafka has no reason to. If root starts the services, they run as the owner of
+# the files in DIR. If there are none yet, they run as DEV_SERVICES_USER, as `postgres` (which PostgreSQL's package
+# creates) or as `nobody`. If anybody else starts them, they run as that user.
 
 service_owner=()
 
@@ -18,21 +18,22 @@ choose_user() { # after find_base
         gid=$(id -g "$user")
     fi
     [ "$uid" -ne 0 ] || die "the services would run as root, which PostgreSQL refuses; DEV_SERVICES_USER names somebody else"
-    # A prefix: `"${as_service[@]}" some command`.
-    # setpriv and not su or runuser: it becomes the command, so the pid we note is the service's own.
+    # Used as a prefix: "${as_service[@]}" COMMAND. Unlike su and runuser, setpriv becomes the command, so that the
+    # pid is the service's own.
     as_service=(setpriv "--reuid=$uid" "--regid=$gid" --clear-groups --)
     service_owner=(-o "$uid" -g "$gid")
 }
 
-# Writes stdin to FILE as the services' user. Not `tee`: what is written is nobody's business on stdout.
+# Writes stdin to FILE as the services' user. `tee` would also print it.
 # shellcheck disable=SC2016 # $1 belongs to the inner shell
 write_as_service() { "${as_service[@]}" sh -c 'cat >"$1"' sh "$1"; } # FILE
 
-# Sets `base`, the folder of the services' own files: DIR itself, or, when the unprivileged user cannot get there (a work
-# tree below a 0700 home), a folder in /var/tmp whose path is kept in DIR/place until `down` removes it.
+# Sets `base`, the folder of the services' own files. It is DIR itself, unless the services' user cannot get there, as
+# in a work tree below a home that only its owner can enter. Then it is a folder in /var/tmp, whose path is kept in
+# DIR/place until `down` removes it.
 find_base() { # DIR
     base=$1
-    # Where the noted folder is gone, someone cleaned /var/tmp.
+    # The folder may be gone, if somebody cleaned /var/tmp.
     if [ -f "$1/place" ] && [ -d "$(cat "$1/place")" ]; then base=$(cat "$1/place"); fi
 }
 
@@ -49,7 +50,7 @@ make_base() { # DIR, after choose_user
     fi
 }
 
-# Removes what make_base put outside DIR; true when there was something.
+# Removes the folder that make_base put outside DIR. True if there was one.
 drop_base_outside() { # DIR
     [ -f "$1/place" ] || return 1
     local outside

@@ -1,18 +1,19 @@
 # shellcheck shell=bash
 # TCP ports on the loopback. Sourced by scripts/services.
 #
-# perl does the binding: bash cannot listen, and perl is on every Debian and Ubuntu and wherever git is.
+# perl does the work: bash cannot listen on a port, and perl is on every Debian and Ubuntu and wherever git is.
 
-# True if a server could listen on PORT. Connections of an earlier server may linger for a minute after its end and hinder
-# nobody: Kafka and PostgreSQL bind with SO_REUSEADDR, and so does this.
+# True if a server could listen on PORT. Connections of an earlier server may linger for a minute after its end. They
+# do not matter, because Kafka and PostgreSQL bind with SO_REUSEADDR, and so does this.
 port_is_free() { # PORT
     perl -MIO::Socket::INET -e '
-        exit(IO::Socket::INET->new(Listen => 1, LocalAddr => "127.0.0.1", LocalPort => $ARGV[0], ReuseAddr => 1) ? 0 : 1)' "$1"
+        my %address = (LocalAddr => "127.0.0.1", LocalPort => $ARGV[0]);
+        exit(IO::Socket::INET->new(Listen => 1, ReuseAddr => 1, %address) ? 0 : 1)' "$1"
 }
 
-# Prints COUNT different free ports. All are bound at the same time, so the kernel vouches that nobody else holds them. They
-# lie below the range from which the kernel takes the local ports of outgoing connections: a broker that is stopped and
-# started again by a test would otherwise find its port taken now and then.
+# Prints COUNT different free ports. All of them are bound at the same time, which proves that nobody else holds one.
+# They lie below the range from which the kernel takes the local ports of outgoing connections. Otherwise a connection
+# could take the port of a broker while a test has stopped it.
 free_ports() { # COUNT
     perl -MIO::Socket::INET -e '
         my @held;

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # One private PostgreSQL server under $base/postgres. Sourced by scripts/services.
 
-# Sets postgres_bin: the release an existing data folder was made by, else the newest.
+# Sets postgres_bin to the release that made the data folder, or to the newest one if there is no data folder.
 choose_postgres() {
     if [ -z "${DEV_POSTGRES_BIN:-}" ] && [ -f "$base/postgres/data/PG_VERSION" ]; then
         postgres_bin=/usr/lib/postgresql/$(cat "$base/postgres/data/PG_VERSION")/bin
@@ -29,21 +29,23 @@ postgres_answers() {
         [ "$(PGCONNECT_TIMEOUT=3 "$postgres_bin/psql" -XAtqc 'SELECT 1' "$(postgres_url)" 2>/dev/null)" = 1 ]
 }
 
-# Makes the data folder with the role and the database, in single-user mode: no port and no password is open meanwhile. It is
-# made beside its place and moved there when complete, so an interruption leaves no half of one.
+# Makes the data folder with the role and the database. Single-user mode opens no port meanwhile. The folder is made
+# under another name and renamed when it is complete, so that an interruption leaves no half of it.
 make_cluster() {
     local home=$base/postgres
     rm -rf "$home/data.new"
-    # Without syncing: there is nothing to lose yet. The server itself runs with fsync on.
+    # There is nothing to lose yet, so nothing is synced to disk. The server itself runs with fsync on.
     "${as_service[@]}" "$postgres_bin/initdb" --no-sync -D "$home/data.new" -U postgres --auth=trust \
         --encoding=UTF8 --locale=C >"$home/initdb.log" 2>&1 || {
         show_log initdb "$home/initdb.log"
         return 1
     }
-    # No superuser: what needs more than production grants should fail here too. CREATEDB is for tests, one database each.
+    # The role is no superuser, so that a statement that needs more rights than production grants fails here too.
+    # CREATEDB lets each test make a database of its own.
     printf '%s\n' 'CREATE ROLE bellwether LOGIN CREATEDB' 'CREATE DATABASE bellwether OWNER bellwether' |
         "${as_service[@]}" "$postgres_bin/postgres" --single -D "$home/data.new" postgres >>"$home/initdb.log" 2>&1
-    # Over TCP only that role gets in. The socket's folder is its owner's alone, so whoever reaches it may be anybody.
+    # Over TCP only that role may log in. Over the socket any role may, because only the services' user can enter its
+    # folder.
     printf '%s\n' 'local all all trust' 'host all bellwether 127.0.0.1/32 trust' | write_as_service "$home/data.new/pg_hba.conf"
     mv "$home/data.new" "$home/data"
 }
@@ -52,7 +54,7 @@ postgres_start() {
     local home=$base/postgres socket=$base/postgres/socket
     [ -f "$home/data/PG_VERSION" ] || make_cluster || return 1
     "${as_service[@]}" mkdir -p -m 700 "$socket"
-    # The path of a unix socket must fit in 107 bytes. In a deep work tree there is none: everything here uses TCP.
+    # The path of a unix socket must fit in 107 bytes. In a deep work tree there is no socket, and TCP does everything.
     [ ${#socket} -le 80 ] || socket=
     write_as_service "$home/data/postgresql.conf" <<CONF
 listen_addresses = '127.0.0.1'
@@ -69,7 +71,8 @@ log_timezone = 'UTC'
 log_line_prefix = '%m [%p] %u@%d '
 CONF
     rm -f "$home/log"
-    # pg_ctl detaches the server from the terminal, so Ctrl-C here does not reach it. The caller's locks end with the caller.
+    # pg_ctl detaches the server from the terminal, so that Ctrl-C does not reach it. The server does not inherit the
+    # locks of with-services and services (8 and 9), which must end with their owners.
     "${as_service[@]}" "$postgres_bin/pg_ctl" start -s -w -t 60 -D "$home/data" -l "$home/log" >/dev/null 2>&1 8>&- 9>&- || {
         show_log postgres "$home/log"
         return 1
@@ -88,7 +91,7 @@ postgres_wait() {
     done
 }
 
-postgres_stop() { # MODE: fast keeps the data consistent; immediate is for data about to be removed
+postgres_stop() { # MODE: `fast` keeps the data consistent; `immediate` is for data that are about to be removed
     postgres_is_running || return 0
     "${as_service[@]}" "$postgres_bin/pg_ctl" stop -s -w -t 30 -m "$1" -D "$base/postgres/data" ||
         "${as_service[@]}" "$postgres_bin/pg_ctl" stop -s -w -t 10 -m immediate -D "$base/postgres/data"
