@@ -8,13 +8,13 @@ SHELL := /bin/bash
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
-# SQL is checked against .sqlx, whatever database DATABASE_URL names. scripts/sqlx-prepare --check makes sure that .sqlx is up
-# to date.
+# SQL is checked against .sqlx, whatever database DATABASE_URL names. scripts/sqlx-prepare --check makes sure that
+# .sqlx is up to date. (.cargo/config.toml says the same to a cargo that is run by hand.)
 export SQLX_OFFLINE := true
 
 SHELL_SCRIPTS = $(shell grep -rlE '^\#!.*\bbash$$' scripts .ci)
 
-.PHONY: help demo check test bench up down audit fmt clippy doc deny unused-deps sqlx shell docs commits check-deps
+.PHONY: help demo build check test bench up down symbols audit fmt clippy doc deny unused-deps sqlx shell docs commits check-deps
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,10 @@ demo: ## everything in one process, with made-up traffic: watch webhooks arrive;
 	cargo run --release --locked -- demo $(DEMO_ARGS)
 
 check: check-deps fmt shell docs commits deny unused-deps clippy doc sqlx ## everything that can be checked without running the tests
+
+build: ## compile the program with optimisations: target/release/bellwether
+	@scripts/install-deps build
+	cargo build --release --locked
 
 # Everything is compiled before the services are started, which would otherwise wait for the compiler.
 test: ## all tests, with a Kafka and a PostgreSQL of their own; ARGS="name" runs some
@@ -41,6 +45,14 @@ up: ## start Kafka (127.0.0.1:19092) and PostgreSQL (127.0.0.1:15432) for develo
 
 down: ## stop them; their data stay in .run/dev
 	@scripts/services down .run/dev
+
+# A debugger and Rust's backtraces find the second file by its name and checksum, which the first file holds.
+symbols: ## a release build with its symbols beside it: target/symbols/bellwether and bellwether.debug
+	@scripts/install-deps build
+	cargo build --locked --profile unstripped
+	mkdir -p target/symbols
+	cd target/symbols && objcopy --only-keep-debug --compress-debug-sections ../unstripped/bellwether bellwether.debug
+	cd target/symbols && objcopy --strip-all --add-gnu-debuglink=bellwether.debug ../unstripped/bellwether bellwether
 
 audit: ## look up known vulnerabilities of the dependencies on the internet
 	cargo deny --locked check advisories
