@@ -309,7 +309,6 @@ fn header_code(error: &InvalidHeader) -> &'static str {
         InvalidHeader::Reserved(_) => "reserved",
         InvalidHeader::EmptyValue => "empty",
         InvalidHeader::ValueTooLong(_) => "too_long",
-        InvalidHeader::Duplicate(_) => "duplicate",
         InvalidHeader::TooMany(_) => "too_many",
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer};
 
-use super::Problems;
+use super::problems::Problems;
 
 /// `[encryption]`: keys of what is encrypted at rest. The first one writes, any reads.
 #[derive(Clone, Default, Deserialize)]

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use super::Problems;
+use super::problems::Problems;
 
 /// `[http]`: the API.
 #[derive(Debug, Clone, Deserialize)]

@@ -6,7 +6,7 @@ use std::fmt;
 use figment::value::{Dict, Value};
 use serde::{Deserialize, Deserializer};
 
-use super::{Problems, Sources};
+use super::problems::Problems;
 
 /// `[kafka]`
 #[derive(Clone, Deserialize)]
@@ -235,4 +235,13 @@ fn is_topic_name(text: &str) -> bool {
 
 fn quoted(text: &str) -> String {
     format!("\"{text}\"")
+}
+/// The source topics, at least one.
+#[derive(Debug, Clone)]
+pub struct Sources(pub Vec<Source>);
+
+impl Default for Sources {
+    fn default() -> Self {
+        Self(vec![Source::default()])
+    }
 }

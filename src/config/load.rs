@@ -7,7 +7,8 @@ use figment::providers::{Env, Format as _, Serialized, Toml};
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
-use super::{Config, Problems};
+use super::problems::Problems;
+use super::root::Config;
 
 /// Sources of the configuration.
 #[derive(Debug, Clone, Default)]

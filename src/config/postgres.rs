@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{Problems, duration};
+use super::duration;
+use super::problems::Problems;
 
 /// `[postgres]`
 #[derive(Clone, Deserialize)]

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{Problems, WebhooksConfig, duration};
+use super::duration;
+use super::problems::Problems;
+use super::webhooks::WebhooksConfig;
 
 /// `[detect]`
 #[derive(Debug, Clone, Deserialize)]

@@ -7,7 +7,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use super::{Problems, duration};
+use super::duration;
+use super::problems::Problems;
 
 /// `[webhooks]`: what webhooks may be and how they are called.
 #[derive(Debug, Clone, Deserialize)]

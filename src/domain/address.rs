@@ -34,13 +34,6 @@ pub(crate) enum Verdict {
     Refused(Refusal),
 }
 
-impl Verdict {
-    /// True if the address may be called.
-    pub(crate) const fn is_allowed(self) -> bool {
-        !matches!(self, Self::Refused(_))
-    }
-}
-
 /// Reason for which an address is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {

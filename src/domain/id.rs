@@ -44,11 +44,6 @@ macro_rules! typed_id {
             pub const fn uuid(self) -> Uuid {
                 self.0
             }
-
-            /// Milliseconds since the Unix epoch in the first 48 bits.
-            pub(crate) fn millis(self) -> i64 {
-                millis_of(self.0)
-            }
         }
 
         impl fmt::Display for $name {
@@ -138,6 +133,11 @@ impl GoalId {
 }
 
 impl NotificationId {
+    /// Milliseconds since the Unix epoch in the first 48 bits.
+    pub(crate) fn millis(self) -> i64 {
+        millis_of(self.0)
+    }
+
     /// The id of the notification that these facts name.
     ///
     /// `at_ms` is the time of the source record (goals, custom events) or the stored time of the decision (episodes).
@@ -246,10 +246,10 @@ mod tests {
         );
         assert_eq!(id.uuid().get_version_num(), 8);
         assert_eq!(id.uuid().get_variant(), uuid::Variant::RFC4122);
-        assert_eq!(id.millis(), 1_771_970_400_123);
+        assert_eq!(millis_of(id.uuid()), 1_771_970_400_123);
         assert_eq!(
-            DeliveryId::derive(id, WebhookId::from_uuid(Uuid::nil())).millis(),
-            id.millis()
+            millis_of(DeliveryId::derive(id, WebhookId::from_uuid(Uuid::nil())).uuid()),
+            millis_of(id.uuid())
         );
     }
 

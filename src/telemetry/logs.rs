@@ -50,7 +50,7 @@ pub(crate) fn start(config: &TelemetryConfig, roles: &str, metrics: Option<Arc<M
         .try_init();
     // A second start, as in tests, changes nothing.
     if started.is_ok() {
-        drop(JSON_LINES.set(json));
+        let _is_first = JSON_LINES.set(json);
         let default = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
             let place = panic.location().map(ToString::to_string);
