@@ -22,7 +22,7 @@ use bellwether::domain::site::SiteId;
 use bellwether::domain::target::TargetUrl;
 use bellwether::domain::trigger::{NameFilter, SpikeSettings, Triggers};
 use bellwether::domain::webhook::Webhook;
-use bellwether::kafka::batch_reader::Read;
+use bellwether::kafka::batch_reader::BatchItem;
 use bellwether::kafka::client::ClientEvents;
 use bellwether::kafka::member::{GroupMember, MemberEvent};
 use bellwether::kafka::producer::Publisher;
@@ -272,8 +272,8 @@ pub fn count_by_batch(options: &Options) -> anyhow::Result<Value> {
                 member.assign_to_batch_reader(&starts, &batch_reader)?;
             }
         }
-        batch_reader.read(Duration::from_millis(10), |read| {
-            if let Read::Records(_, records) = read {
+        batch_reader.read(Duration::from_millis(10)).for_each(|item| {
+            if let BatchItem::Records(_, records) = item {
                 counted += records.len() as u64;
             }
         });
@@ -310,7 +310,7 @@ pub fn detect(options: &Options) -> anyhow::Result<Value> {
     // Nobody notes which sites were heard of; a full queue is passed over.
     let (heard, _told) = tokio::sync::mpsc::channel(1);
     let links = DetectLinks {
-        heard,
+        active_sites: heard,
         publisher: Publisher::new(&kafka, client_events.clone())?,
         registry,
         metrics: Arc::clone(&metrics),

@@ -19,7 +19,7 @@ use crate::deliver::intake::{self, IntakeLinks, IntakeSettings};
 use crate::deliver::writer::{OutcomePublisher, Writer};
 use crate::dispatch::schedule::Tier;
 use crate::domain::address::AddressRules;
-use crate::kafka::member::{GroupMember, SecondReader};
+use crate::kafka::member::{GroupMember, SecondReaderSettings};
 use crate::kafka::producer::Publisher;
 use crate::kafka::settings;
 use crate::tasks::Tasks;
@@ -92,7 +92,7 @@ pub(super) fn start(
 
     let group = kafka.topic("deliver");
     let queues = topics.len() * usize::try_from(kafka.partitions).unwrap_or(1);
-    let tiers = SecondReader {
+    let tiers = SecondReaderSettings {
         topics: (0..topics.len())
             .filter(|place| tier_of_topic[*place].is_some())
             .collect(),
@@ -122,7 +122,6 @@ pub(super) fn start(
             publisher: publisher.clone(),
             metrics: Arc::clone(&shared.metrics),
             health: Arc::clone(&shared.health),
-            client_events: shared.client_events.clone(),
             runtime: Handle::current(),
             stop: shared.stop.clone(),
         };

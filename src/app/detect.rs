@@ -105,7 +105,7 @@ pub(super) async fn start(shared: &Shared, publisher: &Publisher, tasks: &mut Ta
             client_events: shared.client_events.clone(),
             runtime: Handle::current(),
             stop: shared.stop.clone(),
-            heard: heard.clone(),
+            active_sites: heard.clone(),
         };
         tasks.spawn_thread(name, move || thread::run(member, settings, links))?;
     }

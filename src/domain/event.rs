@@ -18,6 +18,20 @@ words! {
     }
 }
 
+words! {
+    /// Result of reading a source record.
+    pub enum EventResult {
+        Counted = "counted",
+        /// Of a site that is not registered.
+        Unregistered = "unregistered",
+        Rejected = "rejected",
+        /// Counted, but too old to lead to a notification.
+        Stale = "stale",
+        /// Read again to rebuild windows.
+        Replayed = "replayed",
+    }
+}
+
 /// One analytics event, borrowed from the record it was read from. Every limit of the native format holds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event<'a> {

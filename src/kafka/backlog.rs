@@ -1,31 +1,34 @@
-//! What was handed over to be published and is not done yet, over all threads that share a producer.
+//! Records handed over to be published and not acknowledged yet, over all threads that share a
+//! producer.
 //!
-//! librdkafka's own count leaves out a record that a broker refused and that waits to be offered again, and its queue is
-//! bounded by bytes as well as by records. Whoever reads on while this is crowded fills memory, or finds the queue full.
+//! librdkafka's own count leaves out a record that a broker refused and that waits to be offered
+//! again, and its queue is bounded by bytes as well as by records. A thread that reads on while the
+//! backlog is crowded fills memory, or finds the queue full.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Beyond either of these it is crowded: far below what makes the producer's queue full (100,000 records, 128 MiB), as what was
-/// read already is still to come.
+/// Records and bytes beyond which the backlog is crowded. Both are far below the bounds of the
+/// producer's queue (100,000 records, 128 MiB), since more follows from records that were read
+/// already.
 const CROWDED_RECORDS: usize = 20_000;
 const CROWDED_BYTES: usize = 32 << 20;
 
-/// How much is on its way. Cheap to clone; clones count together.
+/// Amount on its way. Cheap to clone; clones count together.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Backlog(Arc<Counts>);
+pub(crate) struct Backlog(Arc<Amount>);
 
 #[derive(Debug, Default)]
-struct Counts {
+struct Amount {
     records: AtomicUsize,
     bytes: AtomicUsize,
 }
 
-/// A part of the backlog, which it leaves when this is dropped.
+/// Part of a backlog, until it is dropped.
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Portion {
-    of: Backlog,
+    backlog: Backlog,
     records: usize,
     bytes: usize,
 }
@@ -36,13 +39,13 @@ impl Backlog {
         self.0.records.fetch_add(records, Ordering::Relaxed);
         self.0.bytes.fetch_add(bytes, Ordering::Relaxed);
         Portion {
-            of: self.clone(),
+            backlog: self.clone(),
             records,
             bytes,
         }
     }
 
-    /// Whether nothing more should be read for now.
+    /// True if nothing more should be read for now.
     pub(crate) fn is_crowded(&self) -> bool {
         self.records() > CROWDED_RECORDS || self.0.bytes.load(Ordering::Relaxed) > CROWDED_BYTES
     }
@@ -55,9 +58,9 @@ impl Backlog {
 
 impl Drop for Portion {
     fn drop(&mut self) {
-        let counts = &self.of.0;
-        counts.records.fetch_sub(self.records, Ordering::Relaxed);
-        counts.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        let amount = &self.backlog.0;
+        amount.records.fetch_sub(self.records, Ordering::Relaxed);
+        amount.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -66,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn many_records_crowd_and_so_do_large_ones() {
+    fn many_records_crowd_the_backlog_and_so_do_large_ones() {
         let backlog = Backlog::default();
         let many = backlog.add(20_000, 1_000);
         assert!(!backlog.is_crowded());

@@ -1,8 +1,8 @@
-//! A group member's offset commits, and whether they were taken.
+//! Offset commits of a group member, and the brokers' answers to them.
 //!
-//! `rdkafka` asks librdkafka for asynchronous commits in a way that is never answered (the callback it leaves unset is the
-//! only taker), so a refused commit would go unnoticed and a wait for one would last for ever. Here each commit is answered on
-//! a queue of its own.
+//! `rdkafka` asks librdkafka for asynchronous commits in a way that is never answered (the answer
+//! would go to a callback that it leaves unset), so a refused commit would go unnoticed and a wait
+//! for one would last for ever. Here commits are answered on a queue of their own.
 
 #![expect(
     unsafe_code,
@@ -25,7 +25,7 @@ use super::queue::OwnQueue;
 use super::topic_partition::TopicPartition;
 use crate::clock;
 
-/// An offset to commit and what to write beside it (at most 4,096 bytes).
+/// An offset to commit, and the metadata to write beside it (at most 4,096 bytes).
 #[derive(Debug, Clone)]
 pub(crate) struct Commit {
     pub(crate) at: TopicPartition,
@@ -33,12 +33,12 @@ pub(crate) struct Commit {
     pub(crate) metadata: String,
 }
 
-/// The commits of one member.
+/// Commits of one member.
 pub(super) struct Commits {
     answers: OwnQueue,
-    /// Asked for, and not answered yet.
+    /// Number of commits that were asked for and not answered yet.
     unanswered: Cell<u64>,
-    /// One was refused since this was last asked.
+    /// True if a commit has failed since [`Self::take_failed`] was last called.
     failed: Cell<bool>,
 }
 
@@ -59,7 +59,7 @@ impl Commits {
         }
     }
 
-    /// Asks for a commit, and waits for no answer.
+    /// Asks for a commit without waiting for the answer.
     pub(super) fn commit(&self, topics: &[Arc<str>], commits: &[Commit]) {
         if commits.is_empty() {
             return;
@@ -80,7 +80,8 @@ impl Commits {
                 one.set_metadata(&commit.metadata);
             }
         }
-        // SAFETY: client, list and queue are alive; librdkafka copies the list and keeps the queue for its answer.
+        // SAFETY: client, list and queue are alive; librdkafka copies the list and keeps the queue
+        // for its answer.
         let error = unsafe {
             sys::rd_kafka_commit_queue(
                 self.answers.client(),
@@ -97,31 +98,32 @@ impl Commits {
         Ok(())
     }
 
-    /// Waits until everything asked for is answered, but not for long: a broker that is silent would hold up the group, or the
-    /// end of the process.
-    pub(super) fn wait(&self, patience: Duration) {
-        let deadline = clock::monotonic() + patience;
+    /// Waits until all commits are answered, for `timeout` at most: a silent broker must not hold
+    /// up the group, or the end of the process.
+    pub(super) fn wait(&self, timeout: Duration) {
+        let deadline = clock::monotonic() + timeout;
         while self.unanswered.get() > 0 {
             let left = deadline.saturating_duration_since(clock::monotonic());
             if left.is_zero() {
                 let error = KafkaError::ConsumerCommit(RDKafkaErrorCode::OperationTimedOut);
                 return self.note_failure(&error);
             }
-            self.take_answer(left);
+            self.receive_answer(left);
         }
     }
 
-    /// Takes the answers that are there.
-    pub(super) fn take_answers(&self) {
-        while self.unanswered.get() > 0 && self.take_answer(Duration::ZERO) {}
+    /// Receives the answers that are there.
+    pub(super) fn receive_answers(&self) {
+        while self.unanswered.get() > 0 && self.receive_answer(Duration::ZERO) {}
     }
 
-    fn take_answer(&self, patience: Duration) -> bool {
+    /// Receives one answer; `false` if none came within `timeout`.
+    fn receive_answer(&self, timeout: Duration) -> bool {
         // Rounded up: a wait of less than a millisecond must not become a busy loop.
-        let patience_ms = i32::try_from(patience.as_micros().div_ceil(1_000)).unwrap_or(i32::MAX);
-        // SAFETY: the queue is alive; the event is ours, and is given back once, below.
+        let timeout_ms = i32::try_from(timeout.as_micros().div_ceil(1_000)).unwrap_or(i32::MAX);
+        // SAFETY: the queue is alive; the event is ours, and is destroyed once, below.
         let result = unsafe {
-            let event = sys::rd_kafka_queue_poll(self.answers.as_ptr(), patience_ms);
+            let event = sys::rd_kafka_queue_poll(self.answers.as_ptr(), timeout_ms);
             if event.is_null() {
                 return false;
             }
@@ -143,18 +145,19 @@ impl Commits {
         tracing::warn!(group = context.group(), error = %error, "an offset commit failed; the next one covers it");
     }
 
-    /// Whether one has failed since this was last asked.
+    /// True if a commit has failed since the last call.
     pub(super) fn take_failed(&self) -> bool {
         self.failed.take()
     }
 }
 
-/// The error of a commit's answer, or of its first partition that has one.
+/// Error of a commit's answer, or of the first partition in it that has one.
 ///
 /// # Safety
 /// `event` is alive, and answers a commit.
 unsafe fn first_error(event: *mut sys::rd_kafka_event_t) -> KafkaResult<()> {
-    // SAFETY: as the caller promises. The list belongs to the event, and holds as many elements as it says.
+    // SAFETY: as the caller promises. The list belongs to the event, and holds as many elements as
+    // it says.
     let (whole, parts) = unsafe {
         let list = sys::rd_kafka_event_topic_partition_list(event);
         let parts = match list.as_ref() {

@@ -1,8 +1,9 @@
-//! A Kafka cluster inside the process: librdkafka's mock, for `bellwether demo` and for nothing that matters.
+//! A Kafka cluster inside the process: librdkafka's mock, for `bellwether demo` only.
 //!
-//! It listens on a free loopback port and speaks enough of the protocol for every client here: groups, commits with
-//! metadata, idempotent producers. It has no admin API, keeps 5 MiB or 100,000 batches of a partition and drops the oldest
-//! beyond that, compacts nothing, and forgets everything when it is dropped.
+//! It listens on a free loopback port and speaks enough of the protocol for every client here:
+//! groups, commits with metadata, idempotent producers. It has no admin API, keeps 5 MiB or 100,000
+//! batches of a partition and drops the oldest beyond that, compacts nothing, and forgets
+//! everything when it is dropped.
 
 use std::fmt;
 
@@ -14,9 +15,10 @@ use rdkafka_sys as sys;
 use super::client::ClientEvents;
 use super::topics::TopicPlan;
 
-/// A cluster of one broker. Lives until it is dropped; clients should be gone by then.
+/// A cluster of one broker. It lives until it is dropped; clients should be gone by then.
 pub(crate) struct EmbeddedKafka {
-    /// The client that librdkafka hangs the cluster on. Of all kinds of client this one serves its own events.
+    /// Client that owns the cluster. Of all kinds of client, the admin client serves its own
+    /// events.
     host: AdminClient<ClientEvents>,
     bootstrap: String,
 }
@@ -30,7 +32,7 @@ impl fmt::Debug for EmbeddedKafka {
 }
 
 impl EmbeddedKafka {
-    /// Starts a broker that has no topics.
+    /// Starts a broker without topics.
     pub(crate) fn start(client_events: ClientEvents) -> KafkaResult<Self> {
         let host: AdminClient<ClientEvents> = ClientConfig::new()
             .set("client.id", "bellwether-embedded")
@@ -46,12 +48,12 @@ impl EmbeddedKafka {
         Ok(cluster)
     }
 
-    /// Where it listens, for `kafka.brokers`.
+    /// Address of the broker, for `kafka.brokers`.
     pub(crate) fn bootstrap(&self) -> &str {
         &self.bootstrap
     }
 
-    /// Makes topics; of their settings the partition count is all that a mock knows.
+    /// Creates topics; the mock knows no setting of theirs but the number of partitions.
     pub(crate) fn create(&self, plan: &[TopicPlan]) -> KafkaResult<()> {
         let Some(cluster) = self.host.inner().mock_cluster() else {
             return Ok(());
@@ -60,10 +62,10 @@ impl EmbeddedKafka {
             .try_for_each(|topic| cluster.create_topic(&topic.name, topic.partitions, 1))
     }
 
-    /// A new group would wait 3 s for more members. There are none.
+    /// Lets new groups start without the usual wait of 3 s for more members: there are none.
     #[expect(unsafe_code, reason = "rdkafka does not wrap this setting of the mock")]
     fn let_groups_form_at_once(&self) {
-        // SAFETY: the client is alive, and with it the cluster that it made; the call only stores a number.
+        // SAFETY: the client is alive, and with it its cluster; the call only stores a number.
         unsafe {
             let cluster = sys::rd_kafka_handle_mock_cluster(self.host.inner().native_ptr());
             if !cluster.is_null() {

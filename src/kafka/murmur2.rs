@@ -1,10 +1,10 @@
-//! The hash Java producers partition by: MurmurHash2, 32 bits, with Kafka's seed.
+//! Hash by which Java producers choose partitions: MurmurHash2 of 32 bits with Kafka's seed.
 
 /// Kafka's seed (`org.apache.kafka.common.utils.Utils.murmur2`).
 const SEED: u32 = 0x9747_b28c;
 const M: u32 = 0x5bd1_e995;
 
-/// The partition of `partitions` that a record with this key lies in when its producer uses murmur2.
+/// Partition, of so many `partitions`, in which a producer with murmur2 puts records of this key.
 pub fn partition_of(key: &[u8], partitions: i32) -> i32 {
     // Kafka masks the sign instead of taking the absolute value.
     let positive = (murmur2(key) & 0x7fff_ffff) as i32;

@@ -1,4 +1,5 @@
-//! The producer: idempotent, acknowledged by all in-sync replicas, and patient.
+//! The producer: idempotent, acknowledged by all in-sync replicas, without a limit to how long it
+//! tries.
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,18 +22,19 @@ use crate::config::KafkaConfig;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Outgoing<'a> {
     pub(crate) topic: &'a str,
-    /// `None`: where the key's hash says.
+    /// `None` lets the hash of the key choose.
     pub(crate) partition: Option<i32>,
     pub(crate) key: Option<&'a [u8]>,
-    /// `None` is a tombstone.
+    /// `None` makes a tombstone.
     pub(crate) value: Option<&'a [u8]>,
     pub(crate) headers: &'a [(&'static str, String)],
-    /// Headers of a record that is passed on as it came; they go before the others, which win.
+    /// Headers of a record that is passed on unchanged. They come before `headers`, which override
+    /// them.
     pub(crate) passed_on: &'a [RawHeader],
 }
 
 impl Outgoing<'_> {
-    /// What it weighs in the producer's queue, about.
+    /// Approximate bytes in the producer's queue.
     pub(crate) fn bytes(&self) -> usize {
         let own = self.headers.iter().map(|(name, value)| name.len() + value.len());
         let passed_on = self
@@ -44,10 +46,10 @@ impl Outgoing<'_> {
     }
 }
 
-/// A header as it came: its name, and its value if it has one.
+/// Name and value of a header of any record.
 pub(crate) type RawHeader = (String, Option<Vec<u8>>);
 
-/// Why a record was not published.
+/// A record was not published.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a record for {topic} was not published: {code}")]
 pub(crate) struct PublishError {
@@ -56,7 +58,8 @@ pub(crate) struct PublishError {
 }
 
 impl PublishError {
-    /// Says that it is tried again, at most once a second for a cause: there may be thousands of records.
+    /// Logs that publishing is tried again, at most once a second for each cause: there may be
+    /// thousands of records.
     pub(crate) fn log(&self, client_events: &ClientEvents) {
         if let Some(suppressed) = client_events.admit(Some(self.code)) {
             tracing::error!(topic = self.topic, error = %self, suppressed, "publishing failed; trying again");
@@ -64,14 +67,15 @@ impl PublishError {
     }
 }
 
-type Done = Box<dyn FnOnce(Result<(), PublishError>) + Send + Sync>;
+type DoneCallback = Box<dyn FnOnce(Result<(), PublishError>) + Send + Sync>;
 
+/// Data of a record between its hand-over and its acknowledgement.
 struct Receipt {
-    /// The topic's name in metrics.
+    /// Name of the topic in metrics.
     label: &'static str,
     handed_over: Instant,
     bytes: i64,
-    done: Done,
+    done: DoneCallback,
 }
 
 struct PublisherContext(ClientEvents);
@@ -114,7 +118,7 @@ impl ProducerContext for PublisherContext {
     }
 }
 
-/// Publishes records. Cheap to clone.
+/// Handle of the producer. Cheap to clone.
 #[derive(Clone)]
 pub struct Publisher {
     producer: Arc<ThreadedProducer<PublisherContext>>,
@@ -129,12 +133,13 @@ impl fmt::Debug for Publisher {
     }
 }
 
-/// How long to wait before a record that a broker refused is tried again, or a full queue is looked at again.
+/// Pause before a record is offered to a full queue again.
 const FULL_QUEUE_PAUSE: Duration = Duration::from_millis(5);
+/// Pause before a record that a broker refused is published again.
 const REFUSED_PAUSE: Duration = Duration::from_millis(500);
 
 impl Publisher {
-    /// A producer of its own connections and thread.
+    /// Creates a producer with connections and a thread of its own.
     pub fn new(config: &KafkaConfig, client_events: ClientEvents) -> rdkafka::error::KafkaResult<Self> {
         let producer =
             settings::producer(config).create_with_context(PublisherContext(client_events.clone()))?;
@@ -146,8 +151,8 @@ impl Publisher {
         })
     }
 
-    /// Hands a record over; `done` is called once, from the producer's thread, when the brokers have answered.
-    /// `false`: the queue is full, and `done` was not called.
+    /// Hands a record over. `done` is called once, from the producer's thread, when the brokers
+    /// have answered. Returns `false`, without calling `done`, if the queue is full.
     pub(crate) fn try_publish(
         &self,
         record: Outgoing<'_>,
@@ -203,8 +208,8 @@ impl Publisher {
         }
     }
 
-    /// Publishes a record and waits for its acknowledgement, however long that takes: whoever calls counts on it.
-    /// Refusals (no such topic, no permission) are logged and tried again.
+    /// Publishes a record and waits for its acknowledgement, however long that takes, because the
+    /// caller relies on it. Refusals (no such topic, no permission) are logged and tried again.
     pub(crate) async fn publish(&self, record: Outgoing<'_>) {
         loop {
             let (done, answer) = tokio::sync::oneshot::channel();
@@ -218,46 +223,49 @@ impl Publisher {
                     error.log(&self.client_events);
                     tokio::time::sleep(REFUSED_PAUSE).await;
                 }
-                // The producer is gone only while the process ends.
+                // The producer goes away only when the process ends.
                 Err(_) => std::future::pending().await,
             }
         }
     }
 
-    /// Waits until everything handed over is acknowledged, at most `timeout`.
+    /// Waits until everything handed over is acknowledged, for `timeout` at most; `false` if it was
+    /// not.
     pub(crate) fn flush(&self, timeout: Duration) -> bool {
         self.producer.flush(Timeout::After(timeout)).is_ok()
     }
 
-    /// What detector threads have handed over and is not done, with what was refused and waits to be offered again.
+    /// Records of detector threads that are not acknowledged, including refused ones that wait for
+    /// another try.
     pub(crate) fn backlog(&self) -> &Backlog {
         &self.backlog
     }
 
-    /// Where the client's errors are told.
+    /// Receiver of the client's errors.
     pub(crate) fn client_events(&self) -> &ClientEvents {
         &self.client_events
     }
 
-    /// Records handed over and not yet acknowledged.
+    /// Number of records handed over and not yet acknowledged.
     pub(crate) fn unacknowledged(&self) -> i32 {
         self.producer.in_flight_count()
     }
 
+    /// Name of a topic in metrics: one of [`PRODUCED`], or `source`.
     fn label(&self, topic: &str) -> &'static str {
         let own = topic
             .strip_prefix(&*self.prefix)
             .and_then(|rest| rest.strip_prefix('.'));
         match own {
-            Some("deliveries") => "deliveries",
-            Some("detector-state") => "detector-state",
-            Some("rejected") => "rejected",
-            Some("dead-letter") => "dead-letter",
             Some(name) if name.starts_with("retry.") => "retry",
-            _ => "source",
+            Some(name) => PRODUCED
+                .into_iter()
+                .find(|known| *known == name)
+                .unwrap_or("source"),
+            None => "source",
         }
     }
 }
 
-/// The names that [`Publisher`] gives topics in metrics.
+/// Names of Bellwether's topics in the producer's metrics.
 pub(crate) const PRODUCED: [&str; 5] = ["deliveries", "detector-state", "rejected", "dead-letter", "retry"];

@@ -1,4 +1,4 @@
-//! A queue of librdkafka's that belongs to us.
+//! A queue of librdkafka's that was created here.
 
 #![expect(
     unsafe_code,
@@ -13,10 +13,10 @@ use rdkafka_sys as sys;
 
 use super::member::MemberConsumer;
 
-/// It goes with its owner, and its client lives for as long as it does.
+/// A queue that is destroyed when it is dropped, and keeps its client alive until then.
 pub(super) struct OwnQueue {
     queue: NonNull<sys::rd_kafka_queue_t>,
-    /// Fields drop after `Drop::drop`.
+    /// Dropped after the queue, since fields are dropped after `Drop::drop`.
     consumer: Arc<MemberConsumer>,
 }
 
@@ -31,7 +31,7 @@ impl OwnQueue {
         Self { queue, consumer }
     }
 
-    /// Valid for as long as this is.
+    /// Handle of the queue, valid for as long as `self`.
     pub(super) fn as_ptr(&self) -> *mut sys::rd_kafka_queue_t {
         self.queue.as_ptr()
     }
@@ -40,7 +40,7 @@ impl OwnQueue {
         &self.consumer
     }
 
-    /// The client's handle, valid for as long as this is.
+    /// Handle of the client, valid for as long as `self`.
     pub(super) fn client(&self) -> *mut sys::rd_kafka_t {
         self.consumer.client().native_ptr()
     }

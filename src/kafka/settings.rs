@@ -1,4 +1,4 @@
-//! librdkafka's settings. Each that differs from the default says why.
+//! librdkafka's settings. A comment gives the reason where one differs from the default.
 
 use std::time::Duration;
 
@@ -42,12 +42,12 @@ const CONSUMER_ONLY: &[&str] = &[
     "session.timeout.ms",
 ];
 
-/// What every client shares.
+/// Settings of every client.
 pub(crate) fn client(config: &KafkaConfig) -> ClientConfig {
     let mut client = ClientConfig::new();
     client
         .set("client.id", "bellwether")
-        // The defaults (10 s, 30 s, 60 s) are too slow to go on within 5 s of a fault's end.
+        // The defaults (10 s, 30 s, 60 s) are too slow to resume within 5 s after a fault.
         .set("reconnect.backoff.max.ms", "1000")
         .set("socket.connection.setup.timeout.ms", "3000")
         .set("socket.timeout.ms", "10000")
@@ -62,8 +62,9 @@ pub(crate) fn client(config: &KafkaConfig) -> ClientConfig {
     client
 }
 
-/// The operator's settings of one kind of client; what must not be changed was refused when the configuration was read.
-fn set_own(client: &mut ClientConfig, config: &KafkaConfig, names: &[&str]) {
+/// Adds the operator's settings of these `names`. Settings that must not change were refused with
+/// the configuration.
+fn set_configured(client: &mut ClientConfig, config: &KafkaConfig, names: &[&str]) {
     for (key, value) in &config.properties {
         if names.contains(&key.as_str()) {
             client.set(key, value);
@@ -71,55 +72,61 @@ fn set_own(client: &mut ClientConfig, config: &KafkaConfig, names: &[&str]) {
     }
 }
 
-/// A member of a consumer group.
+/// Settings of every group member.
 fn member(config: &KafkaConfig, group: &str) -> ClientConfig {
     let mut client = client(config);
     client
         .set("group.id", group)
-        // Offsets are committed when what they stand for is done, never because they were read.
+        // An offset is committed when its record is done with, never because it was read.
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
-        // All partitions p of a group's topics lie with one member: range does so for topics of equal count.
+        // Partitions of one number must go to one member: range does so for topics of equal
+        // partition counts.
         .set("partition.assignment.strategy", "range")
         .set("group.protocol", "classic")
         .set("session.timeout.ms", "10000")
         .set("heartbeat.interval.ms", "1000")
         .set("max.poll.interval.ms", "60000")
         .set("auto.offset.reset", "earliest")
-        // An empty fetch comes back this late when its partition has no leader here for a moment.
+        // An empty fetch is answered this late when the broker does not lead its partition for a
+        // moment.
         .set("fetch.wait.max.ms", "50")
         .set("fetch.min.bytes", "1")
         .set("fetch.queue.backoff.ms", "10")
-        // So that a caught-up partition says so.
+        // The end of a partition is an event, so that a reader knows when it has caught up.
         .set("enable.partition.eof", "true");
     client
 }
 
-/// The detector's member: its partition queues are forwarded into one, so the bounds are for all of them.
+/// A detector's member. Its partition queues are forwarded to one queue, so the bounds hold for all
+/// together.
 pub fn detect_member(config: &KafkaConfig, group: &str) -> ClientConfig {
     let mut client = member(config, group);
     client
         .set("queued.min.messages", "20000")
         .set("queued.max.messages.kbytes", "16384");
-    set_own(&mut client, config, CONSUMER_ONLY);
+    set_configured(&mut client, config, CONSUMER_ONLY);
     client
 }
 
-/// The deliverer's member: each partition has its own queue, so 128 MiB are shared by those it may hold.
+/// A deliverer's member. Each partition has a queue of its own, so 128 MiB are divided by their
+/// number.
 pub(crate) fn deliver_member(config: &KafkaConfig, group: &str, queues: usize) -> ClientConfig {
     let mut client = deliver_client(config, group, queues);
-    // Every record by itself would be a fetch of its own at low rates, and a fetch costs by the partitions it names. So a few
-    // records are waited for, for a little while: what that does is in docs/performance.md.
+    // At low rates every record would need a fetch of its own, and the cost of a fetch grows with
+    // the partitions it names. So a fetch waits a little for more records; docs/performance.md has
+    // the measurements.
     client
         .set("fetch.min.bytes", "4096")
         .set("fetch.wait.max.ms", "10");
-    set_own(&mut client, config, CONSUMER_ONLY);
+    set_configured(&mut client, config, CONSUMER_ONLY);
     client
 }
 
-/// The deliverer's client for the tiers, which belongs to no group: it commits nothing and is told what to read. (It names the
-/// group, as every consumer must, so that no permission for another is needed.) A record is early there by the delay of its
-/// tier, so a fetch may wait as long as a part of the `shortest`.
+/// A deliverer's second client, which reads the tiers. It is a member of no group: it names one
+/// only because every consumer must, and names this one so that no further permission is needed.
+/// Records are early there by the delay of their tier, so a fetch may wait for a part of the
+/// `shortest` delay.
 pub(crate) fn tiers_reader(
     config: &KafkaConfig,
     group: &str,
@@ -131,8 +138,9 @@ pub(crate) fn tiers_reader(
     client
         .set("fetch.min.bytes", "262144")
         .set("fetch.wait.max.ms", wait_ms.to_string());
-    set_own(&mut client, config, CONSUMER_ONLY);
-    // An operator's longer wait is meant for what is new; here it would make retries late.
+    set_configured(&mut client, config, CONSUMER_ONLY);
+    // A longer wait that an operator configures is meant for new records; here it would make
+    // retries late.
     let configured = client.get("fetch.wait.max.ms").and_then(|text| text.parse().ok());
     client.set(
         "fetch.wait.max.ms",
@@ -151,7 +159,7 @@ fn deliver_client(config: &KafkaConfig, group: &str, queues: usize) -> ClientCon
     client
 }
 
-/// A consumer without a group, for looking at a topic.
+/// A consumer that is a member of no group, for reading a whole topic.
 pub(crate) fn reader(config: &KafkaConfig) -> ClientConfig {
     let mut client = client(config);
     client
@@ -164,23 +172,26 @@ pub(crate) fn reader(config: &KafkaConfig) -> ClientConfig {
     client
 }
 
-/// The producer.
+/// Settings of the producer.
 pub(crate) fn producer(config: &KafkaConfig) -> ClientConfig {
     let mut client = client(config);
     client
         .set("compression.type", "lz4")
-        // A request carries records of one partition, and one partition seldom gets two within any delay worth waiting: to linger
-        // is to be late. Where there is more than requests can carry, records gather by themselves.
+        // A request carries records of one partition, and one partition seldom gets two within any
+        // acceptable delay: lingering only makes records late. Under load records gather without
+        // it.
         .set("linger.ms", "0")
         .set("request.timeout.ms", "5000")
-        // A record waits for its broker as long as it takes: given up, it would be lost to whoever counts on it.
+        // A record waits for its broker as long as it takes: the code that publishes it relies on
+        // its arrival.
         .set("message.timeout.ms", "0")
         .set("queue.buffering.max.kbytes", "131072");
-    set_own(&mut client, config, PRODUCER_ONLY);
+    set_configured(&mut client, config, PRODUCER_ONLY);
     client
         .set("enable.idempotence", "true")
         .set("acks", "all")
-        // What Java producers use; librdkafka's own default (CRC32) would put a site elsewhere.
+        // Java producers use it too; librdkafka's default (CRC32) would put a site into another
+        // partition.
         .set("partitioner", "murmur2_random");
     client
 }
@@ -200,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn librdkafka_is_built_with_what_clusters_ask_for() {
+    fn librdkafka_is_built_with_tls_sasl_and_codecs() {
         let native = ClientConfig::new()
             .create_native_config()
             .expect("a configuration");
@@ -214,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn each_client_gets_the_operators_settings_that_are_its_own() {
+    fn each_client_gets_the_configured_settings_of_its_kind() {
         let config = with(&[
             ("security.protocol", "SSL"),
             ("session.timeout.ms", "3000"),
@@ -245,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fetch_of_the_tiers_ends_long_before_the_shortest_delay() {
+    fn a_fetch_from_tiers_ends_long_before_the_shortest_delay() {
         let wait = |properties: &[(&str, &str)], shortest_ms| {
             let reader = tiers_reader(&with(properties), "g", 1, Duration::from_millis(shortest_ms));
             reader.get("fetch.wait.max.ms").map(ToOwned::to_owned)

@@ -1,4 +1,4 @@
-//! Reading a compacted topic as a table: every record from the beginning to the end there is now.
+//! Reading of a compacted topic as a table: all its records, from the beginning to the current end.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,27 +18,29 @@ use crate::config::KafkaConfig;
 impl ConsumerContext for ClientEvents {}
 
 /// How long a broker may take to answer.
-const TIMEOUT: Duration = Duration::from_secs(10);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The first offset of a partition. A client that is to find it by itself asks, as long as it does not know the leader,
-/// every half second.
+/// First offset of a partition. A client that has to find it by itself asks only every half second,
+/// as long as it does not know the leader.
 #[expect(
     clippy::disallowed_methods,
-    reason = "where reading begins, not whether it has caught up"
+    reason = "tells where to begin reading, not if reading has caught up"
 )]
 fn beginning(consumer: &BaseConsumer<ClientEvents>, topic: &str, partition: i32) -> KafkaResult<i64> {
-    Ok(consumer.fetch_watermarks(topic, partition, TIMEOUT)?.0)
+    Ok(consumer.fetch_watermarks(topic, partition, REQUEST_TIMEOUT)?.0)
 }
 
-/// Reads partitions of a topic. A key that occurs several times is told several times, oldest first; a tombstone has no value.
+/// Reads partitions of a topic. `each` receives partition, offset, key and value; a key that occurs
+/// several times comes several times, oldest first, and a tombstone has no value.
 ///
-/// Blocks until the end of each is reached, and fails when that takes longer than `patience` or the process is to `stop`.
+/// Blocks until the end of each partition is reached, and fails when that takes longer than
+/// `timeout` or the process is to `stop`.
 pub(crate) fn read(
     config: &KafkaConfig,
     client_events: &ClientEvents,
     topic: &str,
     partitions: &BTreeSet<i32>,
-    patience: Duration,
+    timeout: Duration,
     stop: &CancellationToken,
     mut each: impl FnMut(i32, i64, &[u8], Option<&[u8]>),
 ) -> anyhow::Result<()> {
@@ -56,7 +58,7 @@ pub(crate) fn read(
     consumer
         .assign(&list)
         .with_context(|| format!("reading {topic}"))?;
-    let deadline = clock::monotonic() + patience;
+    let deadline = clock::monotonic() + timeout;
     let mut unfinished = partitions.clone();
     while !unfinished.is_empty() {
         match consumer.poll(Duration::from_millis(200)) {
@@ -68,22 +70,22 @@ pub(crate) fn read(
                     message.payload(),
                 );
             }
-            // The end of a partition: all there was when it was asked for.
+            // The partition's end when the last fetch asked for records.
             Some(Err(KafkaError::PartitionEOF(partition))) => {
                 unfinished.remove(&partition);
             }
             Some(Err(error)) => {
                 let code = error.rdkafka_error_code();
                 if let Some(suppressed) = client_events.admit(code) {
-                    tracing::warn!(topic, error = %error, suppressed, "reading a table; trying on");
+                    tracing::warn!(topic, error = %error, suppressed, "reading a table failed; trying again");
                 }
             }
             None => {}
         }
-        anyhow::ensure!(!stop.is_cancelled(), "{topic}: the process is to stop");
+        anyhow::ensure!(!stop.is_cancelled(), "{topic}: the process stops");
         anyhow::ensure!(
             clock::monotonic() < deadline,
-            "{topic}: the end of partitions {unfinished:?} was not reached within {patience:?}"
+            "{topic}: the end of partitions {unfinished:?} was not reached within {timeout:?}"
         );
     }
     Ok(())

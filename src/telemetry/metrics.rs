@@ -6,14 +6,14 @@ use prometheus::{
     IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
-use super::shares::Shares;
+use super::thread_gauges::ThreadGauges;
 use super::words::{
-    AttemptKind, BoundedMap, EventResult, Group, KafkaErrorKind, Phase, PostgresErrorKind, PostgresOp,
-    ProcessRole, ReadyCheck, Rebalance, SuppressReason,
+    AttemptKind, BoundedMap, Group, KafkaErrorKind, Phase, PostgresErrorKind, PostgresOp, ProcessRole,
+    ReadyCheck, Rebalance, SuppressReason,
 };
 use crate::domain::attempt::{AttemptResult, Fault};
 use crate::domain::delivery::{DeliveryStatus, FailureReason};
-use crate::domain::event::EventType;
+use crate::domain::event::{EventResult, EventType};
 use crate::domain::reject::RejectReason;
 use crate::domain::webhook::DisableReason;
 
@@ -45,8 +45,8 @@ macro_rules! families {
         #[derive(Debug)]
         pub struct Metrics {
             registry: Registry,
-            /// The parts that threads have in gauges they share.
-            pub(crate) shares: Shares,
+            /// Parts of the gauges that several threads set.
+            pub(crate) thread_gauges: ThreadGauges,
             $($(#[doc = $help])+ pub $field: $kind,)*
         }
 
@@ -54,7 +54,7 @@ macro_rules! families {
             fn declare() -> Self {
                 let registry = Registry::new();
                 $(let $field: $kind = families!(@new registry, $kind, $name, concat!($($help),+), [$($($label),*)?], [$($buckets)?]);)*
-                Self { registry, shares: Shares::default(), $($field),* }
+                Self { registry, thread_gauges: ThreadGauges::default(), $($field),* }
             }
         }
     };

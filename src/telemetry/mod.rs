@@ -6,7 +6,7 @@
 /// Words of metric labels.
 pub(crate) mod words;
 pub mod metrics;
-pub(crate) mod shares;
+pub(crate) mod thread_gauges;
 pub(crate) mod health;
 pub(crate) mod logs;
 pub(crate) mod admin;

@@ -3,20 +3,6 @@
 use crate::domain::words::words;
 
 words! {
-    /// Result of reading a source record.
-    pub(crate) enum EventResult {
-        Counted = "counted",
-        /// Of a site that is not registered.
-        Unregistered = "unregistered",
-        Rejected = "rejected",
-        /// Counted, but too old to lead to a notification.
-        Stale = "stale",
-        /// Read again to rebuild windows.
-        Replayed = "replayed",
-    }
-}
-
-words! {
     /// Consumer group, by the role that reads it.
     pub(crate) enum Group {
         Detect = "detect",

@@ -1,5 +1,5 @@
-//! Several processes in one deployment, and one after the other: who goes on purpose repeats nothing, who dies is replaced, and
-//! what the detector knows survives both.
+//! Several processes in one deployment, and one after the other: who goes on purpose repeats
+//! nothing, who dies is replaced, and what the detector knows survives both.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -230,7 +230,8 @@ async fn a_spike_outlives_a_process(end: End) {
         )
         .await;
     deployment.registry_is_read(&process).await;
-    // Six before, one of them again and three more after: nine are no spike, however often they are read.
+    // Six before, one of them again and three more after: nine are no spike, however often they are
+    // read.
     visitors(&deployment, 0..6).await;
     counted(&process, 6).await;
     end.of(process).await;
@@ -262,7 +263,8 @@ async fn a_spike_outlives_a_process(end: End) {
             .await,
         1.0
     );
-    // A goal behind them on the same partition has come through, so nothing of theirs is still to come.
+    // A goal behind them on the same partition has come through, so nothing of theirs is still to
+    // come.
     deployment
         .goal_webhook(&process, "spike.example", &receiver.url("goal"))
         .await;

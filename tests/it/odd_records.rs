@@ -1,4 +1,5 @@
-//! Records on Bellwether's own topics that are not as they should be: none of them stops the stream.
+//! Records on Bellwether's own topics that are not as they should be: none of them stops the
+//! stream.
 
 use std::ffi::CString;
 use std::time::Duration;
@@ -147,8 +148,8 @@ fn publish_with_odd_header(record: Raw) {
         .headers
         .into_iter()
         .map(|(name, value)| (name.into_bytes(), value));
-    // SAFETY: everything pointed to outlives the calls; librdkafka copies the value (MSG_F_COPY), and owns the headers once
-    // it has taken the record.
+    // SAFETY: everything pointed to outlives the calls; librdkafka copies the value (MSG_F_COPY),
+    // and owns the headers once it has taken the record.
     unsafe {
         let list = sys::rd_kafka_headers_new(16);
         for (name, value) in headers.chain([odd]) {
@@ -301,7 +302,8 @@ async fn what_is_too_old_is_failed_unsent_as_expired() {
     assert_eq!(row, ("failed".to_owned(), 0, Some("expired".to_owned())));
     assert!(stage.receiver.received("hook").is_empty());
     stage.lag_is(0.0).await;
-    // The endpoint has done nothing. What is known of its health is written at the end at the latest.
+    // The endpoint has done nothing. What is known of its health is written at the end at the
+    // latest.
     stage.process.terminate();
     assert!(stage.process.ended(TIMEOUT).await.success());
     let failures: i32 = sqlx::query_scalar("select consecutive_failures from webhooks")

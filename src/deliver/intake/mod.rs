@@ -1,78 +1,72 @@
-//! Reads delivery records: one group member on its own thread, for `deliveries` and every tier.
+//! An intake thread: one group member that reads delivery records from `deliveries` and every tier.
 //!
-//! In: records. Out: `Work`, when it is due. Guaranteed: an offset is committed only when it and all before it are
-//! complete; nothing of a revoked partition begins after its attempts under way were claimed. A tier is never paused: what is
-//! not due is held in a heap, and a partition that has enough in the heap is not polled.
+//! In: records. Out: `Work`, when it is due. Guaranteed: an offset is committed only when it and
+//! all before it are complete; no delivery of a revoked partition begins after its requests under
+//! way were claimed. A tier is never paused: records that are not due wait in a heap, and a
+//! partition that has enough in the heap is not polled.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, mpsc as thread_mpsc};
 use std::time::{Duration, Instant};
 
-use rdkafka::Message as _;
-use rdkafka::consumer::base_consumer::PartitionQueue;
-use rdkafka::error::KafkaError;
-use rdkafka::message::BorrowedMessage;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio_util::sync::CancellationToken;
 
 use super::in_flight::InFlight;
 use crate::clock;
 use crate::dispatch::offsets::{Completion, OffsetTracker};
 use crate::dispatch::read_ahead::ReadAhead;
-use crate::dispatch::record::{Coordinates, Unreadable, header};
+use crate::dispatch::record::{Coordinates, DeliveryRecord, Unreadable, header};
 use crate::dispatch::schedule::{Tier, Tiers};
-use crate::kafka::client::ClientEvents;
 use crate::kafka::commits::Commit;
-use crate::kafka::member::{GroupMember, MemberContext, MemberEvent};
+use crate::kafka::member::GroupMember;
 use crate::kafka::producer::{Outgoing, Publisher};
+use crate::kafka::session::commit_metadata::CommitMetadata;
+use crate::kafka::session::{CommitScope, Session};
 use crate::kafka::topic_partition::TopicPartition;
 use crate::telemetry::{Health, Metrics};
+use partition::{HandOver, IntakePartition};
+use raw::{IntakeRecord, OriginalRecord};
 use work::{Assignment, Completed, Completions, OffsetToken, Work};
 
-/// A record on its way, and the word that it is complete.
+/// A delivery record on its way through the deliverer.
 pub(crate) mod work;
+/// A partition that a thread owns.
+mod partition;
 /// Taking partitions and giving them back.
 mod rebalance;
-/// What an intake shows of itself.
-mod gauges;
-/// Records as they come.
+/// Records as they were read.
 mod raw;
-/// The note beside a committed offset.
-mod note;
+/// Gauges of a thread.
+mod gauges;
 
-use note::Note;
-use raw::{Original, Raw};
-
-/// Longest park_timeout: how soon a rebalance or a missed wake-up is seen.
+/// Longest time parked, and so the latest that a rebalance or a missed wake-up is noticed.
 const PARK_TIMEOUT: Duration = Duration::from_millis(10);
-/// Records taken from one partition before the next has its turn.
-const TURN: usize = 64;
-const COMMIT_EVERY: Duration = Duration::from_millis(500);
-/// How long a hand-over waits for its commit: the whole group waits meanwhile.
-const COMMIT_TIMEOUT: Duration = Duration::from_secs(1);
-const GAUGES_EVERY: Duration = Duration::from_secs(1);
-/// How long a revoked partition's open offsets are remembered.
-const KEEP: Duration = Duration::from_secs(60);
-/// Records that are due and wait for the deliverer. Beyond it they stay in the heap, whose bound is each partition's own.
-const OUTBOX: usize = 1_024;
-/// How long a broker may take to answer during a rebalance.
-const TIMEOUT: Duration = Duration::from_secs(10);
+/// Shortest time parked before a record is due: due times are whole milliseconds.
+const SHORTEST_PARK_TIMEOUT: Duration = Duration::from_micros(200);
+/// Time parked before the deliverer's full queue is tried again.
+const FULL_QUEUE_PARK_TIMEOUT: Duration = Duration::from_millis(1);
+/// Most records that are due and wait for the deliverer. Others stay in the heap, which is bounded
+/// for each partition.
+const OUTBOX_SIZE: usize = 1_024;
+/// Approximate bytes of a record in the heap besides its body.
+const RECORD_OVERHEAD_BYTES: usize = 300;
 
-/// What an intake thread needs.
+/// Settings of an intake thread.
 #[derive(Debug)]
 pub(crate) struct IntakeSettings {
     pub(crate) name: String,
     pub(crate) topics: Vec<String>,
-    /// Of each topic, by its place: the tier, or none for `deliveries`.
+    /// Tier of each topic, by its index; `None` for `deliveries`.
     pub(crate) tier_of_topic: Vec<Option<Tier>>,
     pub(crate) tiers: Tiers,
     pub(crate) dead_letter_topic: String,
 }
 
-/// What an intake thread is connected to.
+/// Connections of an intake thread.
 #[derive(Debug)]
 pub(crate) struct IntakeLinks {
     pub(crate) work: mpsc::Sender<Work>,
@@ -82,129 +76,62 @@ pub(crate) struct IntakeLinks {
     pub(crate) health: Arc<Health>,
     pub(crate) runtime: Handle,
     pub(crate) stop: CancellationToken,
-    pub(crate) client_events: ClientEvents,
 }
 
-struct Partition {
-    queue: PartitionQueue<MemberContext>,
-    /// Set by librdkafka when the queue may hold something.
-    ready: Arc<AtomicBool>,
-    tracker: OffsetTracker,
-    /// Below it, offsets may have been sent by a predecessor that did not hand over.
-    suspect_before_ms: i64,
-    position: Position,
-    /// A record of a newer version: nothing after it is read.
-    held_newer: bool,
+struct Intake {
+    session: Session<TopicPartition, OffsetTracker>,
+    settings: IntakeSettings,
+    links: IntakeLinks,
+    completed: Receiver<Completed>,
+    completions: Completions,
+    partitions: HashMap<TopicPartition, IntakePartition>,
+    read_ahead: ReadAhead<TopicPartition, Work>,
+    /// Work that is due and not yet handed out.
+    outbox: VecDeque<Work>,
+    assignment: Arc<Assignment>,
+    epochs: u64,
+    last_gauges: Instant,
 }
 
-/// How far a partition was read.
-struct Position {
-    /// The offset after the last one read.
-    next: i64,
-    /// Kafka's time of the last record read.
-    last_record_ms: i64,
-    /// Nothing was read since the assignment.
-    fresh: bool,
-}
-
-impl Position {
-    /// Notes that a record was read.
-    fn advance(&mut self, message: &BorrowedMessage<'_>, metrics: &Metrics) {
-        let (topic, offset) = (message.topic(), message.offset());
-        // Nobody compacts these topics or writes transactions to them, so what is not where it was left was removed.
-        if std::mem::take(&mut self.fresh) && offset > self.next {
-            let missed = (offset - self.next).unsigned_abs();
-            metrics.records_missed.with_label_values(&[topic]).inc_by(missed);
-            tracing::error!(
-                topic,
-                partition = message.partition(),
-                offset = self.next,
-                missed,
-                "records were removed before they were read"
-            );
-        }
-        self.next = offset + 1;
-        self.last_record_ms = message.timestamp().to_millis().unwrap_or(self.last_record_ms);
-    }
-}
-
-struct Retained {
-    tracker: OffsetTracker,
-    until: Instant,
-}
-
-/// Runs an intake thread until it is told to stop.
+/// Runs an intake thread until it is to stop.
 pub(crate) fn run(member: GroupMember, settings: IntakeSettings, links: IntakeLinks) -> anyhow::Result<()> {
     let (sender, completed) = thread_mpsc::channel();
     let completions = Completions::new(sender);
     completions.wake_me();
-    let heartbeat = links.health.heartbeat(&settings.name, clock::now_ms());
-    let nonce = hex::encode(crate::chance::bytes::<8>());
-    let now = clock::monotonic();
     let mut intake = Intake {
-        member,
+        session: Session::begin(member, &settings.name, Arc::clone(&links.health)),
         settings,
         links,
-        nonce,
         completed,
         completions,
         partitions: HashMap::new(),
-        kept: HashMap::new(),
         read_ahead: ReadAhead::new(),
         outbox: VecDeque::new(),
         assignment: Arc::default(),
         epochs: 0,
-        revoked_at: None,
-        last_commit: now,
-        last_gauges: now,
+        last_gauges: clock::monotonic(),
     };
-    let result = intake.run_loop(&heartbeat);
-    intake.links.health.heartbeat_ends(&intake.settings.name);
-    intake.leave();
+    let result = intake.run_loop();
+    intake.session.end_heartbeat();
+    intake.give_up_partitions(false);
+    intake.session.leave();
     result
 }
 
-struct Intake {
-    member: GroupMember,
-    settings: IntakeSettings,
-    links: IntakeLinks,
-    nonce: String,
-    completed: Receiver<Completed>,
-    completions: Completions,
-    partitions: HashMap<TopicPartition, Partition>,
-    kept: HashMap<TopicPartition, Retained>,
-    read_ahead: ReadAhead<TopicPartition, Work>,
-    /// Due, and not yet taken by the deliverer.
-    outbox: VecDeque<Work>,
-    assignment: Arc<Assignment>,
-    epochs: u64,
-    revoked_at: Option<Instant>,
-    last_commit: Instant,
-    last_gauges: Instant,
-}
-
 impl Intake {
-    fn run_loop(&mut self, heartbeat: &AtomicI64) -> anyhow::Result<()> {
-        let busy_seconds = self.links.metrics.thread_busy.with_label_values(&["deliver"]);
-        self.show_last_poll(clock::now_ms());
+    fn run_loop(&mut self) -> anyhow::Result<()> {
         while !self.links.stop.is_cancelled() {
             let begun = clock::monotonic();
-            let now_ms = clock::now_ms();
-            heartbeat.store(now_ms, Ordering::Relaxed);
-            anyhow::ensure!(
-                !self.links.client_events.has_fatal(),
-                "a Kafka client failed for good"
-            );
+            self.session.begin_turn(clock::now_ms())?;
             self.serve_group()?;
-            self.take_completions();
-            let read = self.read_partitions();
+            self.receive_completions();
+            let has_more = self.read_partitions();
             self.release_due();
             self.hand_out();
             self.commit();
             self.show_gauges();
-            let now = clock::monotonic();
-            busy_seconds.inc_by(now.duration_since(begun).as_secs_f64());
-            if !read {
+            self.session.add_busy_time(begun);
+            if !has_more {
                 std::thread::park_timeout(self.park_timeout());
             }
         }
@@ -213,45 +140,20 @@ impl Intake {
 
     fn park_timeout(&self) -> Duration {
         if !self.outbox.is_empty() {
-            return Duration::from_millis(1);
+            return FULL_QUEUE_PARK_TIMEOUT;
         }
-        match self.read_ahead.next_due() {
-            // Due times are whole milliseconds: waking in the middle of one would go round in vain.
-            Some(due) => PARK_TIMEOUT.min(
-                Duration::from_millis(u64::try_from(due - clock::now_ms()).unwrap_or(0))
-                    .max(Duration::from_micros(200)),
-            ),
-            None => PARK_TIMEOUT,
-        }
+        self.read_ahead.next_due().map_or(PARK_TIMEOUT, |due_at_ms| {
+            let left_ms = u64::try_from(due_at_ms - clock::now_ms()).unwrap_or(0);
+            Duration::from_millis(left_ms).clamp(SHORTEST_PARK_TIMEOUT, PARK_TIMEOUT)
+        })
     }
 
-    fn serve_group(&mut self) -> anyhow::Result<()> {
-        while let Some(event) = self.member.poll(Duration::ZERO) {
-            match event {
-                MemberEvent::Assigned(partitions) => {
-                    if let Err(error) = self.assigned(&partitions) {
-                        tracing::warn!(
-                            group = "deliver",
-                            error = format!("{error:#}"),
-                            "partitions could not be taken; trying again"
-                        );
-                        let reason = format!("{error:#}");
-                        self.links.health.member_waits(&self.settings.name, reason);
-                        self.member.take_later(partitions);
-                    }
-                }
-                MemberEvent::Revoked { lost } => self.revoked(lost)?,
-            }
-        }
-        Ok(())
-    }
-
-    fn take_completions(&mut self) {
+    fn receive_completions(&mut self) {
         while let Ok(done) = self.completed.try_recv() {
-            let tracker = match self.partitions.get_mut(&done.at) {
-                Some(partition) => Some(&mut partition.tracker),
-                None => self.kept.get_mut(&done.at).map(|kept| &mut kept.tracker),
-            };
+            let owned = self.partitions.get_mut(&done.at);
+            let tracker = owned
+                .map(|partition| &mut partition.tracker)
+                .or_else(|| self.session.retained.get_mut(&done.at));
             if let Some(tracker) = tracker
                 && tracker.complete(done.epoch, done.offset) == Completion::NotOpen
             {
@@ -260,160 +162,151 @@ impl Intake {
         }
     }
 
-    /// Reads a turn of every partition that may have something. Whether there may be more at once.
+    /// Reads a turn of every partition that may have something. Returns `true` if there may be more
+    /// at once.
     fn read_partitions(&mut self) -> bool {
-        let mut more = false;
+        let mut has_more = false;
         let mut read = Vec::new();
-        let outbox_full = !self.outbox.is_empty();
+        let outbox_is_full = !self.outbox.is_empty();
         for (at, partition) in &mut self.partitions {
-            let topic = self.member.topic(at.topic);
-            let full = partition.tracker.is_full()
+            let is_full = partition.tracker.is_full()
                 || if self.settings.tier_of_topic[at.topic].is_some() {
                     self.read_ahead.is_full(*at)
                 } else {
-                    outbox_full
+                    outbox_is_full
                 };
-            // One that has no room keeps its mark, so that it is looked at when there is.
-            if full || partition.held_newer || !partition.ready.swap(false, Ordering::Acquire) {
+            // A partition without room keeps its mark, so that it is read when there is room.
+            if is_full || partition.is_held || !partition.take_ready() {
                 continue;
             }
-            let mut taken = 0;
-            while taken < TURN {
-                match partition.queue.poll(Duration::ZERO) {
-                    None => break,
-                    Some(Err(KafkaError::PartitionEOF(_))) => {}
-                    Some(Err(error)) => {
-                        tracing::warn!(topic = %topic, partition = at.partition, error = %error, "reading a partition failed; it is tried again");
-                        // What lies behind the error in the queue wakes nobody any more.
-                        partition.ready.store(true, Ordering::Release);
-                        break;
-                    }
-                    Some(Ok(message)) => {
-                        taken += 1;
-                        partition.position.advance(&message, &self.links.metrics);
-                        let offset = message.offset();
-                        if partition.tracker.is_complete(offset) {
-                            continue;
-                        }
-                        partition.tracker.open(offset);
-                        let raw = Raw::of(&message);
-                        partition.held_newer = matches!(raw.record, Err((Unreadable::Newer(_), _)));
-                        read.push((*at, raw));
-                        if partition.held_newer {
-                            break;
-                        }
-                    }
-                }
-            }
-            if taken == TURN {
-                partition.ready.store(true, Ordering::Release);
-                more = true;
-            }
+            let topic = self.session.member().topic(at.topic);
+            let each = |record| read.push((*at, record));
+            has_more |= partition.read_turn(*at, topic, &self.links.metrics, each);
         }
-        if !read.is_empty()
-            && let Some(revoked_at) = self.revoked_at.take()
-        {
-            let pause = clock::monotonic().duration_since(revoked_at);
-            self.links
-                .metrics
-                .rebalance_pause
-                .with_label_values(&["deliver"])
-                .observe(pause.as_secs_f64());
+        if !read.is_empty() {
+            self.session.end_pause();
         }
-        for (at, raw) in read {
-            self.take(at, raw);
+        let now_ms = clock::now_ms();
+        for (at, record) in read {
+            self.accept(at, record, now_ms);
         }
-        more
+        has_more
     }
 
-    fn take(&mut self, at: TopicPartition, raw: Raw) {
+    /// Brings a record on its way: into the heap, to the deliverer, or to the dead letters.
+    fn accept(&mut self, at: TopicPartition, record: IntakeRecord, now_ms: i64) {
         let Some(partition) = self.partitions.get(&at) else {
             return;
         };
         let token = OffsetToken::new(
             at,
             partition.tracker.epoch(),
-            raw.offset,
+            record.offset,
             Arc::clone(&self.assignment),
             self.completions.clone(),
         );
-        let suspect = raw.timestamp_ms < partition.suspect_before_ms;
         let read_from = Coordinates {
-            topic: self.member.topic(at.topic).to_string(),
+            topic: self.session.member().topic(at.topic).to_string(),
             partition: at.partition,
-            offset: raw.offset,
+            offset: record.offset,
         };
-        match raw.record {
+        let record_ms = record.timestamp_ms.unwrap_or(now_ms);
+        match record.decoded {
             Ok(record) => {
-                let now_ms = clock::now_ms();
                 let tier = self.settings.tier_of_topic[at.topic];
-                let due_at_ms = match (tier, record.due_at_ms) {
-                    (Some(tier), Some(due)) => {
-                        let time = self.settings.tiers.due_time(tier, due, raw.timestamp_ms, now_ms);
-                        if time.clamped {
-                            self.links.metrics.due_clamped.inc();
-                            tracing::warn!(
-                                topic = read_from.topic,
-                                partition = at.partition,
-                                offset = raw.offset,
-                                due_at_ms = due,
-                                "an absurd due time was clamped"
-                            );
-                        }
-                        time.at_ms
-                    }
-                    _ => raw.timestamp_ms.min(now_ms),
-                };
-                let bytes = record.body.len() + 300;
-                // Not due before the predecessor stopped: it cannot have sent it.
-                let suspect = suspect && due_at_ms < partition.suspect_before_ms;
+                let due_at_ms = self.due_at_ms(&record, &read_from, tier, record_ms, now_ms);
+                // A record that was not yet due when the predecessor stopped cannot have been sent
+                // by it.
+                let suspect = record_ms.max(due_at_ms) < partition.suspect_before_ms;
                 let work = Work {
                     record,
                     token,
                     read_from,
-                    record_ms: raw.timestamp_ms,
+                    record_ms,
                     due_at_ms,
                     tier,
                     suspect,
                 };
                 if tier.is_some() {
+                    let bytes = work.record.body.len() + RECORD_OVERHEAD_BYTES;
                     self.read_ahead.push(at, due_at_ms, bytes, work);
                 } else {
                     self.outbox.push_back(work);
                 }
             }
             Err((Unreadable::Newer(version), _)) => {
-                let topic = self.member.topic(at.topic);
-                self.links
-                    .metrics
-                    .newer_records_held
-                    .with_label_values(&[topic])
-                    .inc();
-                // Its offset stays open: nothing from here on is committed, whoever reads the partition next.
+                // Its offset stays open: nothing from here on is committed, whoever reads the
+                // partition next.
                 drop(token);
-                tracing::error!(topic = %topic, partition = at.partition, offset = raw.offset, version, "a record of a newer version is held back, and what follows it: finish the upgrade");
+                self.show_held_records();
+                tracing::error!(
+                    topic = read_from.topic,
+                    partition = read_from.partition,
+                    offset = read_from.offset,
+                    version,
+                    "a record of a newer version is held back, and what follows it: finish the upgrade"
+                );
             }
-            Err((unreadable, original)) => self.put_aside(token, read_from, unreadable, original),
+            Err((unreadable, original)) => self.publish_unreadable(token, read_from, unreadable, original),
         }
     }
 
-    /// What cannot be read goes to the dead-letter topic as it is, and the stream goes on.
-    fn put_aside(&self, token: OffsetToken, read_from: Coordinates, why: Unreadable, original: Original) {
-        self.links
-            .metrics
+    /// Time at which a record's attempt is due.
+    fn due_at_ms(
+        &self,
+        record: &DeliveryRecord,
+        read_from: &Coordinates,
+        tier: Option<Tier>,
+        record_ms: i64,
+        now_ms: i64,
+    ) -> i64 {
+        let (Some(tier), Some(due_at_ms)) = (tier, record.due_at_ms) else {
+            return record_ms.min(now_ms);
+        };
+        let time = self.settings.tiers.due_time(tier, due_at_ms, record_ms, now_ms);
+        if time.clamped {
+            self.links.metrics.due_clamped.inc();
+            tracing::warn!(
+                topic = read_from.topic,
+                partition = read_from.partition,
+                offset = read_from.offset,
+                due_at_ms,
+                "an absurd due time was clamped"
+            );
+        }
+        time.at_ms
+    }
+
+    /// Publishes a record that cannot be read to the dead-letter topic, unchanged; the stream
+    /// continues.
+    fn publish_unreadable(
+        &self,
+        token: OffsetToken,
+        read_from: Coordinates,
+        error: Unreadable,
+        original: OriginalRecord,
+    ) {
+        let metrics = Arc::clone(&self.links.metrics);
+        metrics
             .unreadable_records
             .with_label_values(&[&read_from.topic])
             .inc();
-        tracing::error!(topic = read_from.topic, partition = read_from.partition, offset = read_from.offset, error = %why, "an unreadable record goes to the dead-letter topic");
+        tracing::error!(
+            topic = read_from.topic,
+            partition = read_from.partition,
+            offset = read_from.offset,
+            error = %error,
+            "an unreadable record goes to the dead-letter topic"
+        );
         let publisher = self.links.publisher.clone();
-        let dead_letter = self.settings.dead_letter_topic.clone();
-        let metrics = Arc::clone(&self.links.metrics);
-        // Not supervised: it ends with its acknowledgement, and when it is dropped its offset stays open.
+        let dead_letter_topic = self.settings.dead_letter_topic.clone();
+        // Not supervised: it ends with the acknowledgement, and if it is dropped the offset stays
+        // open.
         self.links.runtime.spawn(async move {
             let mut headers = read_from.headers().to_vec();
-            headers.push((header::REASON, why.as_str().to_owned()));
+            headers.push((header::REASON, error.as_str().to_owned()));
             let record = Outgoing {
-                topic: &dead_letter,
+                topic: &dead_letter_topic,
                 partition: None,
                 key: original.key.as_deref(),
                 value: original.body.as_deref(),
@@ -428,7 +321,7 @@ impl Intake {
 
     fn release_due(&mut self) {
         let now_ms = clock::now_ms();
-        while self.outbox.len() < OUTBOX
+        while self.outbox.len() < OUTBOX_SIZE
             && let Some(due) = self.read_ahead.pop_due(now_ms)
         {
             self.outbox.push_back(due.payload);
@@ -437,63 +330,39 @@ impl Intake {
 
     fn hand_out(&mut self) {
         while let Some(work) = self.outbox.pop_front() {
-            if let Err(error) = self.links.work.try_send(work) {
-                match error {
-                    mpsc::error::TrySendError::Full(work) | mpsc::error::TrySendError::Closed(work) => {
-                        self.outbox.push_front(work)
-                    }
-                }
+            if let Err(TrySendError::Full(work) | TrySendError::Closed(work)) = self.links.work.try_send(work)
+            {
+                self.outbox.push_front(work);
                 break;
             }
         }
     }
 
     fn commit(&mut self) {
-        let now = clock::monotonic();
-        if now.duration_since(self.last_commit) < COMMIT_EVERY {
-            return;
+        if let Some(scope) = self.session.due_commit(clock::monotonic()) {
+            let commits = self.commits(scope, HandOver::Open);
+            self.session.commit(&commits);
         }
-        self.last_commit = now;
-        // One that failed was noted as committed: so that it is made good, all positions go again.
-        let all = self.member.take_failed_commit();
-        let commits = self.commits(all, false);
-        self.member.commit(&commits);
     }
 
-    fn commits(&mut self, all: bool, handed_over: bool) -> Vec<Commit> {
-        let metadata = Note {
-            nonce: self.nonce.clone(),
-            handed_over,
-        }
-        .to_string();
+    fn commits(&mut self, scope: CommitScope, hand_over: HandOver) -> Vec<Commit> {
+        let metadata = CommitMetadata::new(self.session.nonce(), hand_over).to_string();
         let mut commits = Vec::new();
         for (at, partition) in &mut self.partitions {
-            let position = match partition.tracker.to_commit() {
-                Some(position) => position,
-                None if all => partition.tracker.low_water().unwrap_or(partition.position.next),
+            let offset = match partition.tracker.to_commit() {
+                Some(offset) => offset,
+                None if scope == CommitScope::All => {
+                    partition.tracker.low_water().unwrap_or(partition.position.next)
+                }
                 None => continue,
             };
-            partition.tracker.committed(position);
+            partition.tracker.committed(offset);
             commits.push(Commit {
                 at: *at,
-                offset: position,
+                offset,
                 metadata: metadata.clone(),
             });
         }
         commits
-    }
-
-    fn show_last_poll(&self, now_ms: i64) {
-        let metrics = &self.links.metrics;
-        let last_poll = metrics.last_poll.with_label_values(&["deliver"]);
-        let share = metrics.shares.of(&self.settings.name);
-        share.smallest(&last_poll, now_ms as f64 / 1_000.0);
-    }
-
-    fn leave(mut self) {
-        self.give_up_partitions(false);
-        self.links.health.member_left(&self.settings.name);
-        self.links.metrics.shares.of(&self.settings.name).ends();
-        self.member.leave();
     }
 }

@@ -1,57 +1,61 @@
-//! Records as they come, read where they can be.
+//! Records as they were read, decoded if they can be.
 
 use bytes::Bytes;
 use rdkafka::Message as _;
 use rdkafka::message::BorrowedMessage;
 
-use crate::clock;
 use crate::dispatch::record::{DeliveryRecord, Unreadable, header};
-use crate::kafka::batch_reader;
+use crate::kafka::headers;
 use crate::kafka::producer::RawHeader;
 
-/// A record taken out of librdkafka's memory.
-pub(super) struct Raw {
+/// A record copied out of librdkafka's memory.
+pub(super) struct IntakeRecord {
     pub(super) offset: i64,
-    pub(super) timestamp_ms: i64,
-    pub(super) record: Result<DeliveryRecord, (Unreadable, Original)>,
+    pub(super) timestamp_ms: Option<i64>,
+    pub(super) decoded: Result<DeliveryRecord, (Unreadable, OriginalRecord)>,
 }
 
-/// A record that cannot be read, as it came.
-pub(super) struct Original {
+/// Content of a record that cannot be decoded.
+pub(super) struct OriginalRecord {
     pub(super) key: Option<Vec<u8>>,
     pub(super) body: Option<Bytes>,
     pub(super) headers: Vec<RawHeader>,
 }
 
-impl Raw {
-    pub(super) fn of(message: &BorrowedMessage<'_>) -> Self {
+impl IntakeRecord {
+    /// True if a newer version of this program wrote the record.
+    pub(super) fn is_newer(&self) -> bool {
+        matches!(self.decoded, Err((Unreadable::Newer(_), _)))
+    }
+}
+
+impl From<&BorrowedMessage<'_>> for IntakeRecord {
+    fn from(message: &BorrowedMessage<'_>) -> Self {
         Self {
             offset: message.offset(),
-            timestamp_ms: message.timestamp().to_millis().unwrap_or_else(clock::now_ms),
-            record: decode(message).map_err(|unreadable| (unreadable, Original::of(message))),
+            timestamp_ms: message.timestamp().to_millis(),
+            decoded: decode(message).map_err(|unreadable| (unreadable, OriginalRecord::from(message))),
         }
     }
 }
 
-impl Original {
-    pub(super) fn of(message: &BorrowedMessage<'_>) -> Self {
+impl From<&BorrowedMessage<'_>> for OriginalRecord {
+    fn from(message: &BorrowedMessage<'_>) -> Self {
+        let headers = headers::read(message).into_iter().map(|(name, value)| {
+            let name = String::from_utf8_lossy(name).into_owned();
+            (name, value.map(<[u8]>::to_vec))
+        });
         Self {
             key: message.key().map(<[u8]>::to_vec),
             body: message.payload().map(Bytes::copy_from_slice),
-            headers: batch_reader::headers(message)
-                .into_iter()
-                .map(|(name, value)| {
-                    let name = String::from_utf8_lossy(name).into_owned();
-                    (name, value.map(<[u8]>::to_vec))
-                })
-                .collect(),
+            headers: headers.collect(),
         }
     }
 }
 
 fn decode(message: &BorrowedMessage<'_>) -> Result<DeliveryRecord, Unreadable> {
-    // A header whose name is no text is none of ours.
-    let headers = batch_reader::headers(message)
+    // A header whose name is not UTF-8 is none of Bellwether's.
+    let headers = headers::read(message)
         .into_iter()
         .filter_map(|(name, value)| Some((std::str::from_utf8(name).ok()?, value)));
     let record = DeliveryRecord::decode(
@@ -59,7 +63,7 @@ fn decode(message: &BorrowedMessage<'_>) -> Result<DeliveryRecord, Unreadable> {
         headers,
         message.payload().map(Bytes::copy_from_slice),
     )?;
-    // The dead letter of what was never sent, copied back by hand, asks for no attempt.
+    // A dead letter of a delivery that was never sent, copied back by hand, asks for no attempt.
     if record.attempt == 0 {
         return Err(Unreadable::BadHeader(header::ATTEMPT));
     }

@@ -1,4 +1,4 @@
-//! A delivery record on its way through the deliverer, and the word that it is complete.
+//! A delivery record on its way through the deliverer, and the report that it is complete.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,41 +11,42 @@ use crate::dispatch::record::{Coordinates, DeliveryRecord};
 use crate::dispatch::schedule::Tier;
 use crate::kafka::topic_partition::TopicPartition;
 
-/// One record read, to be brought to an outcome.
+/// A record that was read and is to be brought to an outcome.
 #[derive(Debug)]
 pub(crate) struct Work {
     pub(crate) record: DeliveryRecord,
     pub(crate) token: OffsetToken,
     pub(crate) read_from: Coordinates,
-    /// Kafka's time of the record.
+    /// Kafka's time of the record, in milliseconds since the Unix epoch.
     pub(crate) record_ms: i64,
-    /// When the attempt is due, after clamping; the record's time when it says nothing.
+    /// Time at which the attempt is due, after clamping; the record's own time when it has no due
+    /// time.
     pub(crate) due_at_ms: i64,
-    /// The tier it was read from.
+    /// Tier that the record was read from.
     pub(crate) tier: Option<Tier>,
-    /// A predecessor that did not hand over may have sent it.
+    /// True if a predecessor that did not hand over may have sent it.
     pub(crate) suspect: bool,
 }
 
-/// Whose partitions a record was read under. Revoked: nothing of it may begin any more.
+/// Assignment under which records were read. Once it is revoked, no delivery of its records may
+/// begin.
 #[derive(Debug, Default)]
 pub(crate) struct Assignment {
     revoked: AtomicBool,
 }
 
 impl Assignment {
-    /// From now on nothing of it begins.
+    /// Ends the assignment: no delivery of its records begins any more.
     pub(crate) fn revoke(&self) {
         self.revoked.store(true, Ordering::SeqCst);
     }
 
-    /// Whether it ended.
     pub(crate) fn is_revoked(&self) -> bool {
         self.revoked.load(Ordering::SeqCst)
     }
 }
 
-/// The right to complete one offset, once.
+/// Right to complete one offset, once.
 #[derive(Debug)]
 pub(crate) struct OffsetToken {
     at: TopicPartition,
@@ -72,15 +73,15 @@ impl OffsetToken {
         }
     }
 
-    /// The assignment it was read under.
+    /// Assignment under which the record was read.
     pub(crate) fn assignment(&self) -> &Arc<Assignment> {
         &self.assignment
     }
 
-    /// Nothing remains to be done for the record. A token that is dropped instead leaves its offset open: the record is
-    /// read again by whoever owns the partition next.
+    /// Reports that nothing remains to be done for the record. A token that is dropped instead
+    /// leaves its offset open, and the next owner of the partition reads the record again.
     pub(crate) fn complete(self) {
-        self.completions.tell(Completed {
+        self.completions.report(Completed {
             at: self.at,
             epoch: self.epoch,
             offset: self.offset,
@@ -96,7 +97,7 @@ pub(crate) struct Completed {
     pub(crate) offset: i64,
 }
 
-/// The way back to the thread that read the record.
+/// Channel back to the thread that reads the records.
 #[derive(Clone)]
 pub(crate) struct Completions {
     sender: Sender<Completed>,
@@ -117,13 +118,13 @@ impl Completions {
         }
     }
 
-    /// The calling thread is the one to wake.
+    /// Lets each report wake the calling thread.
     pub(crate) fn wake_me(&self) {
         drop(self.thread.set(std::thread::current()));
     }
 
-    fn tell(&self, completed: Completed) {
-        // After the thread has left its group nobody listens, and nobody needs to.
+    fn report(&self, completed: Completed) {
+        // Fails when the thread has left its group and needs no reports.
         if self.sender.send(completed).is_ok()
             && let Some(thread) = self.thread.get()
         {

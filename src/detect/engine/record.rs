@@ -11,7 +11,7 @@ use crate::detect::site::{SiteState, single_events};
 use crate::detect::window::segments::Segment;
 use crate::detect::window::visitors::NO_LABEL;
 use crate::detect::window::{Visit, VisitResult};
-use crate::domain::event::{Event, EventType};
+use crate::domain::event::{Event, EventResult, EventType};
 
 /// Decisions of one site that may wait for confirmation before [`Engine::wants_flush`] asks for a stop. With as
 /// many more as one record can add (one a webhook), the site's state stays under 64 KiB.
@@ -30,18 +30,6 @@ pub struct RecordFacts {
     pub replaying: bool,
 }
 
-/// The result of handling a record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Handled {
-    Counted,
-    /// Of a site that is not registered.
-    Unregistered,
-    /// Counted, but too far in the past to be notified.
-    Stale,
-    /// Read again to rebuild windows.
-    Replayed,
-}
-
 impl Engine {
     /// Counts a record that was rejected, so that commits pass it.
     pub(crate) fn skip_record(&mut self, source: usize, offset: i64) {
@@ -56,7 +44,7 @@ impl Engine {
         record: &RecordFacts,
         now_ms: i64,
         out: &mut Vec<Decision>,
-    ) -> Handled {
+    ) -> EventResult {
         let lookahead = self.look_ahead(event);
         self.handle_ahead(event, lookahead, record, now_ms, out)
     }
@@ -69,13 +57,13 @@ impl Engine {
         record: &RecordFacts,
         now_ms: i64,
         out: &mut Vec<Decision>,
-    ) -> Handled {
+    ) -> EventResult {
         self.stale.clear();
         let segment = self.resources.segments.begin_record(record.source, record.offset);
         self.rebuilding[record.source] = record.replaying;
         let time = self.time_of(event, record, now_ms);
         let Some(index) = self.find_or_add(&lookahead, &event.site_id) else {
-            return Handled::Unregistered;
+            return EventResult::Unregistered;
         };
         let source = &self.config.sources[record.source];
         let (clock, stale_after_ms) = (source.clock, self.config.stale_after_ms);
@@ -119,9 +107,9 @@ impl Engine {
             self.mark_dirty(index);
         }
         match (record.replaying, fresh) {
-            (true, _) => Handled::Replayed,
-            (false, true) => Handled::Counted,
-            (false, false) => Handled::Stale,
+            (true, _) => EventResult::Replayed,
+            (false, true) => EventResult::Counted,
+            (false, false) => EventResult::Stale,
         }
     }
 

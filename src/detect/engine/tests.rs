@@ -1,7 +1,6 @@
-use super::record::Handled;
 use super::*;
 use crate::detect::tests::fixtures::*;
-use crate::domain::event::EventKind;
+use crate::domain::event::{EventKind, EventResult};
 use crate::domain::registry::Site;
 
 fn spiking(threshold: u32) -> Site {
@@ -45,7 +44,7 @@ fn unregistered_sites_move_a_logs_clock_too() {
     let mut fed = Fed::log([spiking(2)]);
     fed.fires("a", "1", 1_000);
     fed.feed(&view("nobody", "1", 1_311));
-    assert_eq!(fed.handled, Handled::Unregistered);
+    assert_eq!(fed.handled, EventResult::Unregistered);
     assert!(!fed.fires("a", "2", 1_001));
 }
 
@@ -114,7 +113,7 @@ fn stale_events_are_counted_and_not_notified() {
         let mut event = event("a", kind, stale_ms);
         event.name = Some("x".into());
         assert_eq!(fed.feed(&event), []);
-        assert_eq!(fed.handled, Handled::Stale);
+        assert_eq!(fed.handled, EventResult::Stale);
         stale.extend_from_slice(fed.engine.stale());
     }
     let second = stale_ms / 1_000;
@@ -177,7 +176,7 @@ fn every_type_of_event_counts_its_visitor() {
 fn a_site_that_is_not_registered_holds_nothing() {
     let mut fed = Fed::log([spiking(1)]);
     assert!(!fed.fires("b", "1", 1_000));
-    assert_eq!(fed.handled, Handled::Unregistered);
+    assert_eq!(fed.handled, EventResult::Unregistered);
     assert_eq!(fed.engine.stats(), Stats::default());
 }
 

@@ -8,10 +8,10 @@ use uuid::Uuid;
 use crate::detect::engine::Engine;
 use crate::detect::engine::config::{EngineConfig, Limits, SourceTopic};
 use crate::detect::engine::event_time::SourceClock;
-use crate::detect::engine::record::{Handled, RecordFacts};
+use crate::detect::engine::record::RecordFacts;
 use crate::detect::notification::Decision;
 use crate::detect::site::state_record::StateRecord;
-use crate::domain::event::{Event, EventKind};
+use crate::domain::event::{Event, EventKind, EventResult};
 use crate::domain::goal::{Goal, GoalRule};
 use crate::domain::id::{GoalId, WebhookId};
 use crate::domain::registry::{Registry, Site};
@@ -162,7 +162,7 @@ pub(crate) struct Fed {
     pub(crate) now_ms: i64,
     /// Time of the next record.
     pub(crate) record_ms: i64,
-    pub(crate) handled: Handled,
+    pub(crate) handled: EventResult,
 }
 
 impl Fed {
@@ -172,7 +172,7 @@ impl Fed {
             offset: 0,
             now_ms: RECORD_MS,
             record_ms: RECORD_MS,
-            handled: Handled::Counted,
+            handled: EventResult::Counted,
         }
     }
 

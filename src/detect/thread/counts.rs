@@ -1,44 +1,37 @@
-//! What a detector thread counts: gathered in plain numbers, given to the metrics once a batch.
+//! Counters of a detector thread: plain numbers that are added to the metrics once a batch.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::clock;
-use crate::detect::engine::record::Handled;
 use crate::detect::engine::stats::Counters;
 use crate::dispatch::record::Coordinates;
-use crate::domain::event::{Event, EventType};
+use crate::domain::event::{Event, EventResult, EventType};
 use crate::domain::reject::Reject;
 use crate::telemetry::Metrics;
 use crate::telemetry::throttle::Throttle;
 
-const HANDLED: [(Handled, &str); 4] = [
-    (Handled::Counted, "counted"),
-    (Handled::Unregistered, "unregistered"),
-    (Handled::Stale, "stale"),
-    (Handled::Replayed, "replayed"),
-];
-
-/// Counters of one thread.
+/// Counters and throttled log lines of one thread.
 #[derive(Debug)]
 pub(crate) struct Counts {
     sources: Vec<String>,
-    handled: Vec<[u64; HANDLED.len()]>,
+    /// By source and result, since the last flush.
+    handled: Vec<[u64; EventResult::ALL.len()]>,
     latencies_ms: Vec<i64>,
     metrics: Arc<Metrics>,
     rejects: Throttle,
     stale: Throttle,
     missed: Throttle,
-    /// By source, as a notice of one must not hide that of another.
+    /// By source, so that a notice about one source does not suppress one about another.
     miskeyed: Vec<Throttle>,
     notices: BTreeMap<usize, String>,
 }
 
 impl Counts {
-    /// Counts of these source topics.
+    /// Counters of these source topics, all zero.
     pub(crate) fn new(sources: Vec<String>, metrics: Arc<Metrics>) -> Self {
         Self {
-            handled: vec![[0; HANDLED.len()]; sources.len()],
+            handled: vec![[0; EventResult::ALL.len()]; sources.len()],
             miskeyed: sources.iter().map(|_| Throttle::default()).collect(),
             sources,
             latencies_ms: Vec::new(),
@@ -50,28 +43,22 @@ impl Counts {
         }
     }
 
-    /// The topic's name.
+    /// Name of a source topic.
     pub(crate) fn source(&self, source: usize) -> &str {
         &self.sources[source]
     }
 
-    /// A record was handled.
-    pub(crate) fn handled(&mut self, source: usize, handled: Handled) {
-        let place = match handled {
-            Handled::Counted => 0,
-            Handled::Unregistered => 1,
-            Handled::Stale => 2,
-            Handled::Replayed => 3,
-        };
-        self.handled[source][place] += 1;
+    /// Counts a record that was handled.
+    pub(crate) fn handled(&mut self, source: usize, handled: EventResult) {
+        self.handled[source][handled as usize] += 1;
     }
 
-    /// A record could not be read.
+    /// Counts a record that could not be read.
     pub(crate) fn rejected(&mut self, source: usize, reject: &Reject, read_from: &Coordinates) {
         let topic = &self.sources[source];
         self.metrics
             .events
-            .with_label_values(&[topic.as_str(), "rejected"])
+            .with_label_values(&[topic.as_str(), EventResult::Rejected.as_str()])
             .inc();
         self.metrics
             .rejected_records
@@ -90,7 +77,7 @@ impl Counts {
         }
     }
 
-    /// A record lies in another partition than its site's id says.
+    /// Counts a record in another partition than the one its site's id is hashed to.
     pub(crate) fn miskeyed(
         &mut self,
         source: usize,
@@ -102,18 +89,19 @@ impl Counts {
         let topic = &self.sources[source];
         self.metrics.miskeyed_records.with_label_values(&[topic]).inc();
         if let Some(suppressed) = self.miskeyed[source].admit(clock::monotonic()) {
-            let key = key_in_words(key, event);
+            let key = describe_key(key, event);
             let site_id = &event.site_id;
             let text = format!(
-                "{topic} is not keyed by site: partition {partition}, offset {offset} has {key} for site `{site_id}`. A site's events must lie in one partition: \
-                 let the producer use the site's id as key, with the murmur2 partitioner (librdkafka: partitioner=murmur2_random)"
+                "{topic} is not keyed by site: partition {partition}, offset {offset} has {key} for site \
+                 `{site_id}`. A site's events must lie in one partition: let the producer use the site's id as \
+                 key, with the murmur2 partitioner (librdkafka: partitioner=murmur2_random)"
             );
             tracing::warn!(topic, partition, offset, suppressed, "{text}");
             self.notices.insert(source, text);
         }
     }
 
-    /// A notification was withheld since it lies too far in the past.
+    /// Counts a notification that is not sent because it lies too far in the past.
     pub(crate) fn stale(
         &mut self,
         event: EventType,
@@ -137,7 +125,7 @@ impl Counts {
         }
     }
 
-    /// Records went before they were read.
+    /// Counts records that were removed before they were read.
     pub(crate) fn missed(&mut self, source: usize, partition: i32, offset: i64, missed: u64) {
         let topic = &self.sources[source];
         self.metrics
@@ -156,7 +144,7 @@ impl Counts {
         }
     }
 
-    /// A notification was decided.
+    /// Counts a notification that was decided.
     pub(crate) fn decided(&mut self, event: EventType) {
         self.metrics
             .notifications
@@ -164,19 +152,19 @@ impl Counts {
             .inc();
     }
 
-    /// From a record's time to its decision.
+    /// Adds a time in milliseconds from a record to its decision.
     pub(crate) fn latency(&mut self, ms: i64) {
         self.latencies_ms.push(ms);
     }
 
-    /// Gives the batch's counts to the metrics.
+    /// Adds the batch's counts to the metrics.
     pub(crate) fn flush(&mut self) {
         for (source, counts) in self.sources.iter().zip(&mut self.handled) {
-            for ((_, result), count) in HANDLED.iter().zip(counts) {
+            for (result, count) in EventResult::ALL.iter().zip(counts) {
                 if *count > 0 {
                     self.metrics
                         .events
-                        .with_label_values(&[source.as_str(), result])
+                        .with_label_values(&[source.as_str(), result.as_str()])
                         .inc_by(std::mem::take(count));
                 }
             }
@@ -186,7 +174,7 @@ impl Counts {
         }
     }
 
-    /// What an operator should read on `/readyz`: source topics, and what there is to say of each.
+    /// Notices for operators on `/readyz`, each with the source topic that it is about.
     pub(crate) fn take_notices(&mut self) -> Vec<(&str, String)> {
         let notices = std::mem::take(&mut self.notices);
         notices
@@ -195,8 +183,8 @@ impl Counts {
             .collect()
     }
 
-    /// Tells the metrics what an engine has counted.
-    pub(crate) fn counted(&self, counters: Counters) {
+    /// Adds an engine's counters to the metrics.
+    pub(crate) fn add_engine_counters(&self, counters: Counters) {
         for (map, count) in [
             ("visitors", counters.evicted_visitors),
             ("sources", counters.evicted_sources),
@@ -210,8 +198,8 @@ impl Counts {
     }
 }
 
-/// Many key by visitor, whose ids are not to be told.
-fn key_in_words(key: Option<&[u8]>, event: &Event<'_>) -> String {
+/// Describes a record's key without showing a visitor's id, which many producers use as key.
+fn describe_key(key: Option<&[u8]>, event: &Event<'_>) -> String {
     let is_visitor = |key| event.visitor_id.as_deref().is_some_and(|id| id.as_bytes() == key);
     match key {
         None => "no key".to_owned(),
@@ -232,7 +220,14 @@ mod tests {
     }
 
     #[test]
-    fn what_an_engine_counts_is_shown_by_source_and_by_map() {
+    fn each_result_is_counted_at_its_own_index() {
+        for (index, result) in EventResult::ALL.into_iter().enumerate() {
+            assert_eq!(result as usize, index);
+        }
+    }
+
+    #[test]
+    fn counters_of_an_engine_are_shown_by_source_and_by_map() {
         let counts = counts();
         let counters = Counters {
             evicted_visitors: 1,
@@ -240,30 +235,30 @@ mod tests {
             evicted_pages: 3,
             clock_skew: vec![4, 5],
         };
-        counts.counted(counters.clone());
-        counts.counted(counters);
+        counts.add_engine_counters(counters.clone());
+        counts.add_engine_counters(counters);
         let metrics = &counts.metrics;
         let evicted = |map| metrics.evictions.with_label_values(&[map]).get();
         assert_eq!(
             ["visitors", "sources", "pages"].map(evicted),
             [2, 4, 6],
-            "each time what came since the last"
+            "each time the counts since the last"
         );
         let skew = |source| metrics.clock_skew.with_label_values(&[source]).get();
         assert_eq!(["one", "two"].map(skew), [8, 10]);
     }
 
     #[test]
-    fn a_key_that_is_the_visitors_id_is_not_told() {
+    fn a_key_that_is_a_visitors_id_is_not_shown() {
         let event = view("a", "jane", 1);
         assert_eq!(
-            key_in_words(Some(b"jane"), &event),
+            describe_key(Some(b"jane"), &event),
             "the event's visitor_id as key"
         );
-        assert_eq!(key_in_words(Some(b"eu-west"), &event), "key `eu-west`");
-        assert_eq!(key_in_words(None, &event), "no key");
+        assert_eq!(describe_key(Some(b"eu-west"), &event), "key `eu-west`");
+        assert_eq!(describe_key(None, &event), "no key");
         let long = [b'x'; 1_000];
-        assert!(key_in_words(Some(&long), &event).len() < 80);
+        assert!(describe_key(Some(&long), &event).len() < 80);
     }
 
     #[test]
@@ -286,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_stale_is_counted_by_type() {
+    fn stale_notifications_are_counted_by_type() {
         let mut counts = counts();
         for _ in 0..2 {
             counts.stale(EventType::VisitorSpike, "a", 0, 3, 17);

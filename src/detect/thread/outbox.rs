@@ -1,11 +1,10 @@
-//! Publishes what a detector thread decided, and says which offsets may be committed.
+//! Publishing of a detector thread's records.
 //!
-//! Guaranteed: a batch is settled only when every record it led to is acknowledged; the deliveries of an episode are
-//! published only after its state is. States are handed over in order, so a site's later state is never overtaken.
+//! Guaranteed: a record counts as unacknowledged in its batch until the brokers have acknowledged
+//! it and what follows from it; the deliveries of an episode are published only after its state is
+//! acknowledged. States are handed over in order, so a site's later state is never overtaken.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
+use super::open_batches::Unacknowledged;
 use crate::detect::notification::Decision;
 use crate::detect::site::state_record::StateRecord;
 use crate::dispatch::record::DeliveryRecord;
@@ -22,10 +22,10 @@ use crate::domain::site::SiteId;
 use crate::kafka::backlog::Portion;
 use crate::kafka::producer::{Outgoing, PublishError, Publisher};
 
-/// How long the thread waits before it offers a record to a full queue again.
+/// Pause before a record is offered to a full queue again.
 const FULL_QUEUE_PAUSE: Duration = Duration::from_millis(1);
 
-/// The topics a detector writes.
+/// Topics that a detector writes to.
 #[derive(Debug, Clone)]
 pub(crate) struct OutboxTopics {
     pub(crate) deliveries: Arc<str>,
@@ -33,7 +33,7 @@ pub(crate) struct OutboxTopics {
     pub(crate) rejected: Arc<str>,
 }
 
-/// An episode whose deliveries are published.
+/// An episode whose deliveries are acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Confirmed {
     pub(crate) partition: i32,
@@ -41,7 +41,7 @@ pub(crate) struct Confirmed {
     pub(crate) episode: Uuid,
 }
 
-/// The way from a detector thread to Kafka. Cheap to clone.
+/// Publisher of a detector thread. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Outbox {
     pub(crate) publisher: Publisher,
@@ -51,27 +51,7 @@ pub(crate) struct Outbox {
     pub(crate) confirmed: Sender<Confirmed>,
 }
 
-/// How many records of a batch are not acknowledged yet.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Pending(Arc<AtomicUsize>);
-
-impl Pending {
-    fn add(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn done(&self) {
-        // Whoever sees zero also sees what was written before.
-        self.0.fetch_sub(1, Ordering::Release);
-    }
-
-    /// Whether all are acknowledged.
-    pub(crate) fn is_settled(&self) -> bool {
-        self.0.load(Ordering::Acquire) == 0
-    }
-}
-
-/// A record that outlives the call that made it.
+/// A record that owns its bytes.
 #[derive(Debug, Clone)]
 pub(crate) struct OwnedRecord {
     pub(crate) topic: Arc<str>,
@@ -95,24 +75,25 @@ impl OwnedRecord {
 }
 
 impl Outbox {
-    /// Publishes a record that nothing waits for but its batch.
-    pub(crate) fn publish(&self, record: OwnedRecord, pending: &Pending) {
-        pending.add();
+    /// Publishes a record of a batch.
+    pub(crate) fn publish(&self, record: OwnedRecord, batch: &Unacknowledged) {
+        batch.add();
         let portion = self.publisher.backlog().add(1, record.as_outgoing().bytes());
-        // Shared by the tries to hand it over, of which one succeeds.
+        // Shared by the attempts to hand it over, of which one succeeds.
         let record = Arc::new((record, portion));
         loop {
-            let (again, outbox, pending) = (Arc::clone(&record), self.clone(), pending.clone());
+            let (again, outbox, batch) = (Arc::clone(&record), self.clone(), batch.clone());
             let done = move |result: Result<(), PublishError>| match result {
-                Ok(()) => pending.done(),
-                // Refused, not lost: offered again until it is taken, and until then nothing after it is committed.
+                Ok(()) => batch.remove(),
+                // Refused, not lost: it is offered again until it is accepted, and no later
+                // position is committed before.
                 Err(error) => {
                     let publisher = outbox.publisher.clone();
                     error.log(publisher.client_events());
                     outbox.tasks.spawn_on(
                         async move {
                             publisher.publish(again.0.as_outgoing()).await;
-                            pending.done();
+                            batch.remove();
                         },
                         &outbox.runtime,
                     );
@@ -125,16 +106,17 @@ impl Outbox {
         }
     }
 
-    /// Publishes the deliveries of a decision that rests on no state.
-    pub(crate) fn publish_decision(&self, decision: &Decision, pending: &Pending) {
+    /// Publishes the deliveries of a decision that depends on no state.
+    pub(crate) fn publish_decision(&self, decision: &Decision, batch: &Unacknowledged) {
         for record in self.deliveries(decision) {
-            self.publish(record, pending);
+            self.publish(record, batch);
         }
     }
 
-    /// Publishes a site's state, and after its acknowledgement the deliveries of what was decided with it.
-    pub(crate) fn publish_state(&self, partition: i32, state: StateRecord, pending: &Pending) {
-        pending.add();
+    /// Publishes a site's state, and after its acknowledgement the deliveries of the decisions made
+    /// with it.
+    pub(crate) fn publish_state(&self, partition: i32, state: StateRecord, batch: &Unacknowledged) {
+        batch.add();
         let record = OwnedRecord {
             topic: Arc::clone(&self.topics.detector_state),
             partition: Some(partition),
@@ -142,9 +124,9 @@ impl Outbox {
             value: state.bytes.map(Into::into),
             headers: Vec::new(),
         };
-        let portion = self.carry(&state.decisions, Some(&record));
+        let portion = self.add_to_backlog(&state.decisions, Some(&record));
         let acknowledged = self.hand_over(&record);
-        let (outbox, pending) = (self.clone(), pending.clone());
+        let (outbox, batch) = (self.clone(), batch.clone());
         self.tasks.spawn_on(
             async move {
                 let _until_done = portion;
@@ -152,32 +134,37 @@ impl Outbox {
                     outbox.publisher.publish(record.as_outgoing()).await;
                 }
                 outbox.publish_episodes(partition, state.decisions).await;
-                pending.done();
+                batch.remove();
             },
             &self.runtime,
         );
     }
 
-    /// Publishes again what was decided and stored by an earlier owner, and not confirmed.
-    pub(crate) fn publish_unconfirmed(&self, partition: i32, decisions: Vec<Decision>, pending: &Pending) {
+    /// Publishes the deliveries of decisions that an earlier owner stored and did not confirm.
+    pub(crate) fn publish_unconfirmed(
+        &self,
+        partition: i32,
+        decisions: Vec<Decision>,
+        batch: &Unacknowledged,
+    ) {
         if decisions.is_empty() {
             return;
         }
-        pending.add();
-        let portion = self.carry(&decisions, None);
-        let (outbox, pending) = (self.clone(), pending.clone());
+        batch.add();
+        let portion = self.add_to_backlog(&decisions, None);
+        let (outbox, batch) = (self.clone(), batch.clone());
         self.tasks.spawn_on(
             async move {
                 let _until_done = portion;
                 outbox.publish_episodes(partition, decisions).await;
-                pending.done();
+                batch.remove();
             },
             &self.runtime,
         );
     }
 
-    /// Counts a state and the deliveries that are to follow it.
-    fn carry(&self, decisions: &[Decision], state: Option<&OwnedRecord>) -> Portion {
+    /// Adds a state and the deliveries that will follow it to the backlog.
+    fn add_to_backlog(&self, decisions: &[Decision], state: Option<&OwnedRecord>) -> Portion {
         let deliveries: usize = decisions.iter().map(|decision| decision.webhooks.len()).sum();
         let bodies = decisions
             .iter()
@@ -194,7 +181,7 @@ impl Outbox {
                 self.publisher.publish(record.as_outgoing()).await;
             }
             if let Some(episode) = decision.episode {
-                // After the thread has ended nobody needs to know.
+                // Fails when the thread has ended, which needs no confirmation.
                 drop(self.confirmed.send(Confirmed {
                     partition,
                     site_id: decision.site_id,
@@ -204,7 +191,7 @@ impl Outbox {
         }
     }
 
-    /// Hands a record over in the order of the calls.
+    /// Hands a record over; records keep the order of the calls.
     fn hand_over(&self, record: &OwnedRecord) -> tokio::sync::oneshot::Receiver<Result<(), PublishError>> {
         loop {
             let (done, acknowledged) = tokio::sync::oneshot::channel();
@@ -218,7 +205,7 @@ impl Outbox {
         }
     }
 
-    /// One record for each webhook.
+    /// Delivery records of a decision, one for each webhook.
     fn deliveries<'a>(&'a self, decision: &'a Decision) -> impl Iterator<Item = OwnedRecord> + 'a {
         decision.webhooks.iter().map(|webhook| {
             let record = DeliveryRecord {
@@ -244,55 +231,6 @@ impl Outbox {
                 value: Some(record.body),
             }
         })
-    }
-}
-
-/// Positions that may be committed once everything before them is acknowledged.
-#[derive(Debug)]
-pub(crate) struct Settling<P> {
-    batches: VecDeque<(P, Pending)>,
-    settled: Option<P>,
-}
-
-impl<P> Default for Settling<P> {
-    fn default() -> Self {
-        Self {
-            batches: VecDeque::new(),
-            settled: None,
-        }
-    }
-}
-
-impl<P> Settling<P> {
-    /// A batch ended at `position`.
-    pub(crate) fn push(&mut self, position: P, pending: Pending) {
-        if pending.is_settled() && self.batches.is_empty() {
-            self.settled = Some(position);
-        } else {
-            self.batches.push_back((position, pending));
-        }
-    }
-
-    /// The latest position before which everything is acknowledged, if it is a new one.
-    pub(crate) fn take(&mut self) -> Option<P> {
-        while self
-            .batches
-            .front()
-            .is_some_and(|(_, pending)| pending.is_settled())
-        {
-            self.settled = self.batches.pop_front().map(|(position, _)| position);
-        }
-        self.settled.take()
-    }
-
-    /// Whether everything pushed is acknowledged.
-    pub(crate) fn all_settled(&self) -> bool {
-        self.batches.iter().all(|(_, pending)| pending.is_settled())
-    }
-
-    /// Batches not yet settled.
-    pub(crate) fn open(&self) -> usize {
-        self.batches.len()
     }
 }
 

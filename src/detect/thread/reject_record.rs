@@ -1,23 +1,23 @@
-//! A record that could not be read, as it goes to the rejected topic: its bytes, and what is wrong with them.
+//! Form in which a record that could not be read goes to the rejected topic.
 
 use bytes::Bytes;
 
 use crate::dispatch::record::{Coordinates, header};
 use crate::domain::reject::Reject;
 
-/// Bytes kept of a rejected record.
-const MAX_BYTES: usize = 64 * 1_024;
-/// Bytes kept of its key.
+/// Most bytes kept of a rejected record's value.
+const MAX_VALUE_BYTES: usize = 64 * 1_024;
+/// Most bytes kept of its key.
 const MAX_KEY_BYTES: usize = 1_024;
 
-/// Says that a value was cut; its text is the original length.
-pub(crate) const TRUNCATED: &str = "bw-truncated";
-/// The field at fault.
-pub(crate) const FIELD: &str = "bw-field";
-/// One line for people.
-pub(crate) const DETAIL: &str = "bw-detail";
+/// Header of a value that was cut; its text is the original length.
+const TRUNCATED: &str = "bw-truncated";
+/// Header that names the field at fault.
+const FIELD: &str = "bw-field";
+/// Header with one line of explanation.
+const DETAIL: &str = "bw-detail";
 
-/// Key, value and headers of a reject.
+/// Key, value and headers of a record on the rejected topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RejectRecord {
     pub(crate) key: Option<Vec<u8>>,
@@ -25,7 +25,7 @@ pub(crate) struct RejectRecord {
     pub(crate) headers: Vec<(&'static str, String)>,
 }
 
-/// What goes to the rejected topic for a record that could not be read.
+/// Makes the record for the rejected topic from one that could not be read.
 pub(crate) fn reject_record(
     reject: &Reject,
     read_from: &Coordinates,
@@ -41,12 +41,12 @@ pub(crate) fn reject_record(
     }
     headers.push((DETAIL, reject.detail.clone()));
     headers.extend(read_from.headers());
-    if value.len() > MAX_BYTES {
+    if value.len() > MAX_VALUE_BYTES {
         headers.push((TRUNCATED, value.len().to_string()));
     }
     RejectRecord {
         key: key.map(|key| key[..key.len().min(MAX_KEY_BYTES)].to_vec()),
-        value: Bytes::copy_from_slice(&value[..value.len().min(MAX_BYTES)]),
+        value: Bytes::copy_from_slice(&value[..value.len().min(MAX_VALUE_BYTES)]),
         headers,
     }
 }

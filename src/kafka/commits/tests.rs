@@ -13,14 +13,14 @@ const AT: TopicPartition = TopicPartition {
     topic: 0,
     partition: 0,
 };
-/// Decides only how long a failure takes.
+/// Bound of each wait, reached only when the test fails.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 fn commit_of(offset: i64) -> [Commit; 1] {
     [Commit {
         at: AT,
         offset,
-        metadata: "note".into(),
+        metadata: "metadata".into(),
     }]
 }
 
@@ -54,11 +54,14 @@ fn a_commit_is_answered_and_a_refused_one_is_noticed() {
     member.commit_and_wait(&commit_of(7), TIMEOUT);
     assert!(
         clock::monotonic().duration_since(begun) < TIMEOUT,
-        "the wait ended with the answer, not with its patience"
+        "the wait ended with the answer, not with its timeout"
     );
     assert!(!member.take_failed_commit());
     let found = member.committed(&[AT], TIMEOUT).unwrap();
-    assert_eq!((found[0].offset, found[0].metadata.as_str()), (Some(7), "note"));
+    assert_eq!(
+        (found[0].offset, found[0].metadata.as_str()),
+        (Some(7), "metadata")
+    );
 
     // An error for which librdkafka does not try again by itself.
     cluster.request_errors(
@@ -74,12 +77,12 @@ fn a_commit_is_answered_and_a_refused_one_is_noticed() {
         );
         member.poll(Duration::from_millis(10));
     }
-    assert!(!member.take_failed_commit(), "told once");
+    assert!(!member.take_failed_commit(), "reported once");
     member.leave();
 }
 
 #[test]
-fn a_commit_without_an_answer_is_not_waited_for_longer_than_asked() {
+fn the_wait_for_a_commit_ends_after_its_timeout() {
     let cluster = MockCluster::new(1).unwrap();
     let member = member(&cluster);
     cluster.broker_round_trip_time(1, TIMEOUT * 2).unwrap();

@@ -1,4 +1,4 @@
-//! The client behind a member: librdkafka's callbacks, and what comes by its main queue.
+//! The client behind a member: librdkafka's callbacks and its main queue.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +14,7 @@ use rdkafka::types::RDKafkaRespErr;
 
 use crate::kafka::client::ClientEvents;
 
-/// The consumer type behind a member.
+/// Consumer type behind a member.
 pub(crate) type MemberConsumer = BaseConsumer<MemberContext>;
 
 /// librdkafka's callbacks for one member.
@@ -26,7 +26,7 @@ pub(crate) struct MemberContext {
     closing: AtomicBool,
 }
 
-/// What the callback wrote down.
+/// Event queued by the rebalance callback.
 #[derive(Debug)]
 pub(super) enum RawEvent {
     Assigned(Vec<(String, i32)>),
@@ -46,7 +46,7 @@ impl ClientContext for MemberContext {
 impl ConsumerContext for MemberContext {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, err: RDKafkaRespErr, list: &mut TopicPartitionList) {
         if self.closing.load(Ordering::Relaxed) {
-            // Nobody asks for events any more, and closing waits for this answer.
+            // Nobody polls for events any more, and closing waits for this answer.
             if let Err(error) = consumer.unassign() {
                 tracing::debug!(error = %error, "unassigning while leaving");
             }
@@ -78,7 +78,7 @@ impl MemberContext {
         }
     }
 
-    /// From now on a rebalance is answered at once, by giving everything back.
+    /// Answers every rebalance from now on at once, by giving all partitions back.
     pub(super) fn close(&self) {
         self.closing.store(true, Ordering::Relaxed);
     }
@@ -87,9 +87,13 @@ impl MemberContext {
         self.lock().pop_front()
     }
 
-    /// The group's name in logs and metrics.
+    /// Name of the group in logs and metrics.
     pub(in crate::kafka) fn group(&self) -> &'static str {
         self.group
+    }
+
+    pub(super) fn client_events(&self) -> &ClientEvents {
+        &self.client_events
     }
 
     pub(in crate::kafka) fn count_failed_commit(&self) {
@@ -102,7 +106,7 @@ impl MemberContext {
     }
 }
 
-/// Serves a client's events. Records come by other queues.
+/// Serves a client's events. Records come through other queues.
 pub(super) fn serve(consumer: &MemberConsumer, timeout: Duration) {
     match consumer.poll(timeout) {
         Some(Err(KafkaError::PartitionEOF(_))) | None => {}
@@ -111,13 +115,19 @@ pub(super) fn serve(consumer: &MemberConsumer, timeout: Duration) {
             let code = error.rdkafka_error_code();
             context.client_events.note(code);
             if let Some(suppressed) = context.client_events.admit(code) {
-                tracing::warn!(group = context.group, error = %error, suppressed, "the consumer reports an error; it goes on by itself");
+                tracing::warn!(
+                    group = context.group,
+                    error = %error,
+                    suppressed,
+                    "the consumer reports an error; it recovers by itself"
+                );
             }
         }
-        // Every partition's queue is split off before its assignment takes effect, so none can come this way.
+        // Partition queues are split off before an assignment takes effect, so no record can come
+        // this way.
         Some(Ok(_)) => {
             tracing::error!(
-                "a record came by a client's main queue; it is read again after the next rebalance"
+                "a record came through a client's main queue; it is read again after the next rebalance"
             );
         }
     }

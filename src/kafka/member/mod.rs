@@ -1,12 +1,14 @@
 //! A member of a consumer group, on a thread of its own.
 //!
-//! librdkafka tells of a rebalance in a callback and takes the answer at any later time. The callback here only writes
-//! the event down; the thread that polls finds it next and answers with [`GroupMember::assign`] or
-//! [`GroupMember::unassign`], holding all its state. So no state is shared with a callback.
+//! librdkafka reports a rebalance in a callback and accepts the answer at any later time. The
+//! callback here only queues the event; the thread that polls receives it next and answers with
+//! [`GroupMember::assign`] or [`GroupMember::unassign`], holding all its state. So no state is
+//! shared with a callback.
 //!
-//! A fetch names every partition of its client, and client and broker pay for it by their number. Topics whose records
-//! may wait for company are therefore [read apart](SecondReader): by a second client that belongs to no group and takes what the
-//! group assigned to the member. The group has one member all the same, so partitions of one number stay together.
+//! A fetch names every partition of its client, and its cost grows with their number. Topics whose
+//! records may wait until several can be fetched together are therefore read by a second client: a
+//! [`SecondReader`], which belongs to no group and reads what the group assigned to the member. The
+//! group still sees one member, so partitions of the same number stay together.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -19,52 +21,48 @@ use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
-use super::batch_reader;
+use super::batch_reader::BatchReader;
 use super::client::ClientEvents;
 use super::commits::{Commit, Commits};
 use super::topic_partition::TopicPartition;
 use crate::clock;
 
-/// Topics that are read by a client of their own.
+/// Offsets of a member's partitions: committed, first, next, and by time.
+mod offsets;
+/// A second client that reads some of a member's topics.
 mod second_reader;
 /// The client behind a member.
 mod client;
 
 pub(crate) use client::{MemberConsumer, MemberContext};
 use client::{RawEvent, serve};
-use second_reader::Apart;
-pub(crate) use second_reader::SecondReader;
+use second_reader::SecondReader;
+pub(crate) use second_reader::SecondReaderSettings;
 
-/// What happened to the membership.
+/// Longest wait for the answer when a member leaves its group.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Pause before partitions that could not be taken are offered again.
+const RETRY_PAUSE: Duration = Duration::from_millis(300);
+
+/// Change of a member's assignment.
 #[derive(Debug)]
 pub enum MemberEvent {
-    /// Answer with [`GroupMember::assign`].
+    /// Partitions to take. Answer with [`GroupMember::assign`].
     Assigned(Vec<TopicPartition>),
-    /// Answer with [`GroupMember::unassign`]. `lost`: others may already own them; nothing may be committed.
+    /// All partitions are to be given back. Answer with [`GroupMember::unassign`]. When they are
+    /// `lost`, other members may own them already, and nothing may be committed.
     Revoked { lost: bool },
-}
-
-/// A committed offset and what was written beside it.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Committed {
-    pub(crate) offset: Option<i64>,
-    pub(crate) metadata: String,
 }
 
 /// A member of a consumer group.
 pub struct GroupMember {
     consumer: Arc<MemberConsumer>,
-    apart: Option<Apart>,
+    second_reader: Option<SecondReader>,
     topics: Vec<Arc<str>>,
-    /// Partitions that could not be taken yet, and when to try again.
+    /// Partitions that could not be taken yet, and when to offer them again.
     deferred: RefCell<Option<(Vec<TopicPartition>, Instant)>>,
     commits: Commits,
 }
-
-/// How long leaving may take.
-const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
-/// Pause before partitions that could not be taken are tried again.
-const DEFER: Duration = Duration::from_millis(300);
 
 impl fmt::Debug for GroupMember {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -75,66 +73,79 @@ impl fmt::Debug for GroupMember {
 }
 
 impl GroupMember {
-    /// Joins the group for `topics`, all of them one subscription. `role` names the group in metrics.
+    /// Joins the group with one subscription for all `topics`. `group` is its name in logs and
+    /// metrics.
     pub fn join(
         config: &ClientConfig,
-        role: &'static str,
+        group: &'static str,
         topics: &[String],
-        apart: Option<SecondReader>,
+        second_reader: Option<SecondReaderSettings>,
         client_events: ClientEvents,
     ) -> KafkaResult<Self> {
-        // Before the group hears of us: if this fails, nobody has to leave it.
-        let apart = apart
-            .map(|apart| Apart::new(apart, role, client_events.clone()))
+        // Created before the group hears of this member: if it fails, nobody has to leave.
+        let second_reader = second_reader
+            .map(|settings| SecondReader::new(settings, group, client_events.clone()))
             .transpose()?;
-        let consumer: MemberConsumer = config.create_with_context(MemberContext::new(role, client_events))?;
+        let consumer: MemberConsumer =
+            config.create_with_context(MemberContext::new(group, client_events))?;
         let names: Vec<&str> = topics.iter().map(String::as_str).collect();
         consumer.subscribe(&names)?;
         let consumer = Arc::new(consumer);
         Ok(Self {
             commits: Commits::new(Arc::clone(&consumer)),
             consumer,
-            apart,
+            second_reader,
             topics: topics.iter().map(|name| name.as_str().into()).collect(),
             deferred: RefCell::default(),
         })
     }
 
-    /// The client that reads a topic.
+    /// Name of the group in logs and metrics.
+    pub(crate) fn group(&self) -> &'static str {
+        self.consumer.context().group()
+    }
+
+    pub(crate) fn client_events(&self) -> &ClientEvents {
+        self.consumer.context().client_events()
+    }
+
+    /// Name of a topic.
+    pub(crate) fn topic(&self, index: usize) -> &Arc<str> {
+        &self.topics[index]
+    }
+
+    /// Client that reads a topic.
     fn reader_of(&self, topic: usize) -> &Arc<MemberConsumer> {
-        match &self.apart {
-            Some(apart) if apart.topics.contains(&topic) => &apart.consumer,
+        match &self.second_reader {
+            Some(second) if second.topics.contains(&topic) => &second.consumer,
             _ => &self.consumer,
         }
     }
 
     fn readers(&self) -> impl Iterator<Item = &Arc<MemberConsumer>> {
-        iter::once(&self.consumer).chain(self.apart.as_ref().map(|apart| &apart.consumer))
+        iter::once(&self.consumer).chain(self.second_reader.as_ref().map(|second| &second.consumer))
     }
 
-    /// The topic's name.
-    pub(crate) fn topic(&self, index: usize) -> &Arc<str> {
-        &self.topics[index]
-    }
-
-    /// Serves the group's events; records come from the queues that [`assign`](Self::assign) returns or forwards.
+    /// Serves the group and returns its next event. Records come from the queues that
+    /// [`assign`](Self::assign) returns or forwards.
     pub fn poll(&self, timeout: Duration) -> Option<MemberEvent> {
-        self.commits.take_answers();
+        self.commits.receive_answers();
         if let Some(event) = self.next_event() {
             return Some(event);
         }
         serve(&self.consumer, timeout);
-        if let Some(apart) = &self.apart {
-            serve(&apart.consumer, Duration::ZERO);
+        if let Some(second) = &self.second_reader {
+            serve(&second.consumer, Duration::ZERO);
         }
         self.next_event()
     }
 
-    /// The partitions could not be taken: a broker does not answer, or leads no longer. They are told of again in a moment,
-    /// while the group is served as it must be; giving them up would only have them assigned again.
-    pub(crate) fn take_later(&self, partitions: Vec<TopicPartition>) {
-        self.deferred
-            .replace(Some((partitions, clock::monotonic() + DEFER)));
+    /// Reports partitions as assigned again in a moment. For partitions that could not be taken
+    /// because a broker does not answer, say: meanwhile the group must be served, and giving them
+    /// back would only have them assigned again.
+    pub(crate) fn retry_assignment(&self, partitions: Vec<TopicPartition>) {
+        let retry_at = clock::monotonic() + RETRY_PAUSE;
+        self.deferred.replace(Some((partitions, retry_at)));
     }
 
     fn next_event(&self) -> Option<MemberEvent> {
@@ -148,7 +159,7 @@ impl GroupMember {
                 }
             };
         };
-        // Whatever happened to the group since, the old assignment is no more.
+        // The event replaces the old assignment, whatever it is.
         self.deferred.replace(None);
         Some(match event {
             RawEvent::Assigned(list) => MemberEvent::Assigned(
@@ -163,91 +174,15 @@ impl GroupMember {
         })
     }
 
-    /// What the group last committed for these partitions, in their order.
-    pub(crate) fn committed(
-        &self,
-        partitions: &[TopicPartition],
-        timeout: Duration,
-    ) -> KafkaResult<Vec<Committed>> {
-        let found = self.consumer.committed_offsets(self.list(partitions), timeout)?;
-        partitions
-            .iter()
-            .map(
-                |at| match found.find_partition(&self.topics[at.topic], at.partition) {
-                    Some(one) => {
-                        one.error()?;
-                        let offset = match one.offset() {
-                            Offset::Offset(offset) => Some(offset),
-                            _ => None,
-                        };
-                        Ok(Committed {
-                            offset,
-                            metadata: one.metadata().to_owned(),
-                        })
-                    }
-                    None => Ok(Committed::default()),
-                },
-            )
-            .collect()
-    }
-
-    /// Lowest and next offset of a partition, asked of its broker.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "where reading begins, not whether it has caught up"
-    )]
-    pub(crate) fn watermarks(&self, at: TopicPartition, timeout: Duration) -> KafkaResult<(i64, i64)> {
-        self.consumer
-            .fetch_watermarks(&self.topics[at.topic], at.partition, timeout)
-    }
-
-    /// The first offset at or after a time, asked of the broker; `None` when no record is that new.
-    pub(crate) fn offsets_at(
-        &self,
-        partitions: &[TopicPartition],
-        at_ms: i64,
-        timeout: Duration,
-    ) -> KafkaResult<Vec<Option<i64>>> {
-        let mut list = self.list(partitions);
-        list.set_all_offsets(Offset::Offset(at_ms))?;
-        let found = self.consumer.offsets_for_times(list, timeout)?;
-        Ok(partitions
-            .iter()
-            .map(|at| {
-                match found
-                    .find_partition(&self.topics[at.topic], at.partition)?
-                    .offset()
-                {
-                    Offset::Offset(offset) => Some(offset),
-                    _ => None,
-                }
-            })
-            .collect())
-    }
-
-    /// Next offset of a partition as the last fetch told it, without asking anybody.
-    pub(crate) fn cached_end(&self, at: TopicPartition) -> Option<i64> {
-        let (_, high) =
-            batch_reader::cached_watermarks(self.reader_of(at.topic), &self.topics[at.topic], at.partition)?;
-        (high >= 0).then_some(high)
-    }
-
-    /// Lowest offset of a partition as the last fetch told it, without asking anybody.
-    pub(crate) fn cached_beginning(&self, at: TopicPartition) -> Option<i64> {
-        let (low, _) =
-            batch_reader::cached_watermarks(self.reader_of(at.topic), &self.topics[at.topic], at.partition)?;
-        (low >= 0).then_some(low)
-    }
-
-    /// Takes partitions, each from its start offset, each with a queue of its own.
+    /// Begins to read partitions, each from its start offset and through a queue of its own.
     pub(crate) fn assign(
         &self,
         starts: &[(TopicPartition, i64)],
     ) -> KafkaResult<Vec<PartitionQueue<MemberContext>>> {
-        if let Some(apart) = &self.apart {
-            apart.inform(&self.topics);
+        if let Some(second) = &self.second_reader {
+            second.look_up_topics(&self.topics);
         }
-        // Before the assignment takes effect, so that no record leaks to the main queue.
+        // Split off before the assignment takes effect, so that no record leaks to the main queue.
         let mut queues = Vec::with_capacity(starts.len());
         for (at, _) in starts {
             let queue = self
@@ -255,23 +190,23 @@ impl GroupMember {
                 .split_partition_queue(&self.topics[at.topic], at.partition);
             queues.push(queue.ok_or_else(|| KafkaError::Subscription("a partition has no queue".into()))?);
         }
-        self.take(starts)?;
+        self.start_reading(starts)?;
         Ok(queues)
     }
 
-    /// Takes partitions, each from its start offset, all read through one batch_reader.
+    /// Begins to read partitions, each from its start offset and all through one batch reader.
     pub fn assign_to_batch_reader(
         &self,
         starts: &[(TopicPartition, i64)],
-        batch_reader: &batch_reader::BatchReader,
+        batch_reader: &BatchReader,
     ) -> KafkaResult<()> {
         for (at, _) in starts {
             batch_reader.attach(&self.topics[at.topic], at.partition)?;
         }
-        self.take(starts)
+        self.start_reading(starts)
     }
 
-    fn take(&self, starts: &[(TopicPartition, i64)]) -> KafkaResult<()> {
+    fn start_reading(&self, starts: &[(TopicPartition, i64)]) -> KafkaResult<()> {
         for reader in self.readers() {
             let mut list = TopicPartitionList::with_capacity(starts.len());
             for (at, offset) in starts {
@@ -289,50 +224,51 @@ impl GroupMember {
         self.readers().try_for_each(|reader| reader.unassign())
     }
 
-    /// Commits offsets with their metadata, and waits for no answer. A failure is logged and counted; see
-    /// [`Self::take_failed_commit`].
+    /// Commits offsets with their metadata, without waiting for the answer. A failure is logged and
+    /// counted, and reported by [`Self::take_failed_commit`].
     pub(crate) fn commit(&self, commits: &[Commit]) {
         self.commits.commit(&self.topics, commits);
     }
 
-    /// Commits, and waits for the answer, at most `patience`. What is learnt of the group meanwhile is told by [`Self::poll`].
-    pub(crate) fn commit_and_wait(&self, commits: &[Commit], patience: Duration) {
-        // Whoever waits commits all there is: what failed before is made good.
+    /// Commits and waits for the answer, for `timeout` at most. Events of the group that come
+    /// meanwhile are returned by [`Self::poll`] later.
+    pub(crate) fn commit_and_wait(&self, commits: &[Commit], timeout: Duration) {
+        // A caller that waits commits all positions, so earlier failures no longer matter.
         self.commits.take_failed();
         self.commits.commit(&self.topics, commits);
-        self.commits.wait(patience);
+        self.commits.wait(timeout);
     }
 
-    /// Whether a commit has failed since this was last asked.
+    /// True if a commit has failed since the last call.
     pub(crate) fn take_failed_commit(&self) -> bool {
         self.commits.take_failed()
     }
 
-    /// A batch_reader that reads from this member.
-    pub fn batch_reader(&self) -> batch_reader::BatchReader {
-        batch_reader::BatchReader::new(Arc::clone(&self.consumer), self.topics.clone())
+    /// Creates a batch reader for this member's partitions.
+    pub fn batch_reader(&self) -> BatchReader {
+        BatchReader::new(Arc::clone(&self.consumer), self.topics.clone())
     }
 
-    /// Leaves the group, so that others own its partitions at once and not after the session's timeout.
-    /// Every queue of it must be gone.
+    /// Leaves the group, so that others own its partitions at once and not after the session's
+    /// timeout. The queues that read from this member must be gone.
     pub fn leave(self) {
         self.consumer.context().close();
         if let Err(error) = self.unassign() {
             tracing::debug!(error = %error, "unassigning before leaving");
         }
-        let group = self.consumer.context().group();
+        let group = self.group();
         drop(self.commits);
-        let (consumer, apart) = (self.consumer, self.apart);
+        let (consumer, second_reader) = (self.consumer, self.second_reader);
         let (done, left) = std::sync::mpsc::channel();
-        // Dropping the last reference closes the consumer, which sends the leave request and waits for an answer, from a silent
-        // broker too. A thread that still waits ends with the process.
+        // Dropping the last reference closes the consumer: it sends the leave request and waits for
+        // an answer, even from a silent broker. A thread that still waits ends with the process.
         let leaving = std::thread::Builder::new()
             .name(format!("leave {group}"))
             .spawn(move || {
                 drop(consumer);
-                // Waited for too: it would complain of brokers that go next.
-                drop(apart);
-                // Nobody waits any more, perhaps.
+                // Included in the wait, because it would log errors about brokers that stop next.
+                drop(second_reader);
+                // Fails when the wait is already over.
                 _ = done.send(());
             });
         match leaving.map(|_| left.recv_timeout(LEAVE_TIMEOUT)) {
@@ -343,14 +279,6 @@ impl GroupMember {
             ),
             Err(error) => tracing::error!(group, error = %error, "no thread to leave the group"),
         }
-    }
-
-    fn list(&self, partitions: &[TopicPartition]) -> TopicPartitionList {
-        let mut list = TopicPartitionList::with_capacity(partitions.len());
-        for at in partitions {
-            list.add_partition(&self.topics[at.topic], at.partition);
-        }
-        list
     }
 }
 

@@ -1,4 +1,4 @@
-//! Topics of a member that are read by a client of their own.
+//! A second client that reads some of a member's topics.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -12,49 +12,51 @@ use rdkafka::error::KafkaResult;
 use super::client::{MemberConsumer, MemberContext};
 use crate::kafka::client::ClientEvents;
 
-/// How long a broker may take to say where a topic lies.
-const INFORM_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a broker may take to answer which brokers lead a topic.
+const METADATA_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Topics of a member, by their places, that a client of their own reads, and how it is configured.
+/// Topics that a second client reads, by their indexes, and the configuration of that client.
 #[derive(Debug, Clone)]
-pub struct SecondReader {
+pub struct SecondReaderSettings {
     pub(crate) topics: BTreeSet<usize>,
     pub(crate) config: ClientConfig,
 }
 
-/// The client that reads topics apart.
-pub(super) struct Apart {
+/// The second client. It belongs to no group.
+pub(super) struct SecondReader {
     pub(super) consumer: Arc<MemberConsumer>,
     pub(super) topics: BTreeSet<usize>,
-    /// It knows where its topics lie.
-    informed: Cell<bool>,
+    /// Set once the client knows the leaders of its topics.
+    knows_topics: Cell<bool>,
 }
 
-impl Apart {
+impl SecondReader {
     pub(super) fn new(
-        apart: SecondReader,
-        role: &'static str,
+        settings: SecondReaderSettings,
+        group: &'static str,
         client_events: ClientEvents,
     ) -> KafkaResult<Self> {
-        let context = MemberContext::new(role, client_events);
-        // It hears of no rebalance but the end.
+        let context = MemberContext::new(group, client_events);
+        // The only rebalance event that it receives is the last one, when it closes.
         context.close();
         Ok(Self {
-            consumer: Arc::new(apart.config.create_with_context(context)?),
-            topics: apart.topics,
-            informed: Cell::default(),
+            consumer: Arc::new(settings.config.create_with_context(context)?),
+            topics: settings.topics,
+            knows_topics: Cell::default(),
         })
     }
 
-    /// Asks where the topics lie. A member learns it when it joins; this client would look only within a second, and what is
-    /// due meanwhile would be late. An error is not worth more than that second.
-    pub(super) fn inform(&self, names: &[Arc<str>]) {
-        for topic in self.topics.iter().filter(|_| !self.informed.get()) {
-            if let Err(error) = self.consumer.fetch_metadata(Some(&names[*topic]), INFORM_TIMEOUT) {
-                tracing::debug!(topic = %names[*topic], error = %error, "asking where a topic lies");
+    /// Asks which brokers lead the topics. A member learns it when it joins; this client would ask
+    /// only within a second, and records that are due meanwhile would be late. An error is not
+    /// worth more than that second.
+    pub(super) fn look_up_topics(&self, names: &[Arc<str>]) {
+        for topic in self.topics.iter().filter(|_| !self.knows_topics.get()) {
+            let name = &names[*topic];
+            if let Err(error) = self.consumer.fetch_metadata(Some(name), METADATA_TIMEOUT) {
+                tracing::debug!(topic = %name, error = %error, "asking which brokers lead a topic failed");
                 return;
             }
         }
-        self.informed.set(true);
+        self.knows_topics.set(true);
     }
 }

@@ -18,7 +18,7 @@ const TIER: TopicPartition = TopicPartition {
     topic: 1,
     partition: 0,
 };
-/// Decides only how long a failure takes.
+/// Bound of each wait, reached only when the test fails.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 fn publish(cluster: &MockCluster<'_, DefaultProducerContext>, topic: &str) {
@@ -31,20 +31,20 @@ fn publish(cluster: &MockCluster<'_, DefaultProducerContext>, topic: &str) {
     producer.flush(TIMEOUT).unwrap();
 }
 
-/// A member of a group with two topics, the second read apart.
+/// A member of a group with two topics, of which the second has a reader of its own.
 fn member(cluster: &MockCluster<'_, DefaultProducerContext>) -> GroupMember {
     let config = KafkaConfig {
         brokers: cluster.bootstrap_servers(),
         ..KafkaConfig::default()
     };
-    let apart = SecondReader {
+    let second_reader = SecondReaderSettings {
         topics: BTreeSet::from([TIER.topic]),
         config: settings::tiers_reader(&config, "g", 2, Duration::from_secs(1)),
     };
     let client_events = ClientEvents::new(Arc::new(Metrics::new(&Labels::default())));
     let topics = ["new".to_owned(), "tier".to_owned()];
     let config = settings::deliver_member(&config, "g", 2);
-    GroupMember::join(&config, "deliver", &topics, Some(apart), client_events).unwrap()
+    GroupMember::join(&config, "deliver", &topics, Some(second_reader), client_events).unwrap()
 }
 
 fn until<T>(member: &GroupMember, mut ask: impl FnMut(Option<MemberEvent>) -> Option<T>) -> T {
@@ -57,21 +57,21 @@ fn until<T>(member: &GroupMember, mut ask: impl FnMut(Option<MemberEvent>) -> Op
     }
 }
 
-/// The topics that a client was told to read.
+/// Topics that a client reads.
 fn read_by(consumer: &MemberConsumer) -> Vec<String> {
     let list = consumer.assignment().unwrap();
     list.elements().iter().map(|one| one.topic().to_owned()).collect()
 }
 
 #[test]
-fn what_is_read_apart_belongs_to_the_member_and_is_fetched_by_a_client_of_its_own() {
+fn a_second_reader_fetches_what_the_group_assigns_the_member() {
     let cluster = MockCluster::new(1).unwrap();
     for topic in ["new", "tier"] {
         cluster.create_topic(topic, 1, 1).unwrap();
         publish(&cluster, topic);
     }
     let member = member(&cluster);
-    let apart = Arc::clone(&member.apart.as_ref().unwrap().consumer);
+    let second = Arc::clone(&member.second_reader.as_ref().unwrap().consumer);
     let mut assigned = until(&member, |event| match event {
         Some(MemberEvent::Assigned(list)) => Some(list),
         _ => None,
@@ -79,11 +79,11 @@ fn what_is_read_apart_belongs_to_the_member_and_is_fetched_by_a_client_of_its_ow
     assigned.sort();
     assert_eq!(assigned, [NEW, TIER], "the group gives the member both");
 
-    // Twice: what a queue of the first time held must not come by another way.
+    // Twice, since records queued by the first assignment must not come through another queue.
     for _ in 0..2 {
         let mut queues = member.assign(&[(NEW, 0), (TIER, 0)]).unwrap();
         assert_eq!(read_by(&member.consumer), ["new"]);
-        assert_eq!(read_by(&apart), ["tier"]);
+        assert_eq!(read_by(&second), ["tier"]);
         for (queue, topic) in queues.iter_mut().zip(["new", "tier"]) {
             let payload = until(&member, |_| match queue.poll(Duration::ZERO) {
                 Some(Ok(message)) => Some(message.payload().unwrap().to_vec()),
@@ -97,19 +97,19 @@ fn what_is_read_apart_belongs_to_the_member_and_is_fetched_by_a_client_of_its_ow
         );
         drop(queues);
         member.unassign().unwrap();
-        assert!(read_by(&member.consumer).is_empty() && read_by(&apart).is_empty());
+        assert!(read_by(&member.consumer).is_empty() && read_by(&second).is_empty());
     }
 
     let commit = |at| Commit {
         at,
         offset: 1,
-        metadata: "note".into(),
+        metadata: "metadata".into(),
     };
     member.commit_and_wait(&[commit(NEW), commit(TIER)], TIMEOUT);
     assert!(!member.take_failed_commit());
     for found in member.committed(&[NEW, TIER], TIMEOUT).unwrap() {
-        assert_eq!((found.offset, found.metadata.as_str()), (Some(1), "note"));
+        assert_eq!((found.offset, found.metadata.as_str()), (Some(1), "metadata"));
     }
-    drop(apart);
+    drop(second);
     member.leave();
 }

@@ -3,23 +3,7 @@ use crate::config::KafkaConfig;
 use crate::kafka::client::ClientEvents;
 use crate::telemetry::Metrics;
 
-#[test]
-fn a_position_settles_only_after_all_before_it() {
-    let mut settling = Settling::default();
-    let (first, second) = (Pending::default(), Pending::default());
-    first.add();
-    second.add();
-    settling.push(10, first.clone());
-    settling.push(20, second.clone());
-    settling.push(30, Pending::default());
-    second.done();
-    assert_eq!(settling.take(), None);
-    first.done();
-    assert_eq!(settling.take(), Some(30));
-    assert_eq!(settling.take(), None);
-}
-
-/// To a broker that is not there.
+/// An outbox to a broker that does not exist.
 pub(crate) fn outbox() -> Outbox {
     let config = KafkaConfig {
         brokers: "127.0.0.1:9".to_owned(),
@@ -27,7 +11,7 @@ pub(crate) fn outbox() -> Outbox {
     };
     let client_events = ClientEvents::new(Arc::new(Metrics::new(&Default::default())));
     Outbox {
-        publisher: Publisher::new(&config, client_events).expect("it connects later"),
+        publisher: Publisher::new(&config, client_events).expect("a producer connects later"),
         topics: OutboxTopics {
             deliveries: "deliveries".into(),
             detector_state: "detector-state".into(),
@@ -50,23 +34,23 @@ fn record(bytes: usize) -> OwnedRecord {
 }
 
 #[tokio::test]
-async fn what_was_refused_and_waits_crowds_as_what_is_under_way_does() {
-    let (outbox, pending) = (outbox(), Pending::default());
-    // Larger than any message may be: refused at once, and offered again for ever.
+async fn refused_records_that_wait_crowd_the_backlog() {
+    let (outbox, batch) = (outbox(), Unacknowledged::default());
+    // Larger than any message may be, so it is refused at once and offered again for ever.
     for _ in 0..17 {
-        outbox.publish(record(2 << 20), &pending);
+        outbox.publish(record(2 << 20), &batch);
     }
     assert_eq!(outbox.publisher.unacknowledged(), 0);
     assert_eq!(outbox.publisher.backlog().records(), 17);
     assert!(outbox.publisher.backlog().is_crowded());
-    assert!(!pending.is_settled());
+    assert!(!batch.is_zero());
 }
 
 #[tokio::test]
-async fn large_records_crowd_long_before_the_producers_queue_is_full() {
-    let (outbox, pending) = (outbox(), Pending::default());
+async fn large_records_crowd_before_the_queue_is_full() {
+    let (outbox, batch) = (outbox(), Unacknowledged::default());
     for _ in 0..600 {
-        outbox.publish(record(64 << 10), &pending);
+        outbox.publish(record(64 << 10), &batch);
     }
     assert!(outbox.publisher.backlog().is_crowded());
 }

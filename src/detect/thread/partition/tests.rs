@@ -6,18 +6,19 @@ use crate::detect::thread::position::Position;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::Labels;
 
-/// Of partition 7, read from offset 10 on.
+/// Partition 7, read from offset 10.
 fn owned(engine: Engine) -> OwnedPartition {
     let position = Position {
         committed: 10,
         start: 10,
-        note: Note::default(),
+        metadata: CommitMetadata::default(),
         is_first: false,
     };
     OwnedPartition::new(7, engine, vec![Some(position)], 48)
 }
 
-/// An engine with the state of a site whose episode goes on, as it was written after the record at offset 19.
+/// An engine with the state of a site that has an episode, as it was written after the record at
+/// offset 19.
 fn engine_ahead() -> Engine {
     let mut fed = Fed::new(SourceClock::Live, [site("a", [spike(1, 300)])]);
     let second = RECORD_MS / 1_000;
@@ -50,9 +51,9 @@ fn counts() -> (Counts, Arc<Metrics>) {
 }
 
 #[test]
-fn the_end_that_an_earlier_assignment_saw_does_not_mean_caught_up() {
+fn an_end_from_an_earlier_assignment_is_not_caught_up() {
     let mut owned = owned(engine_ahead());
-    // Since then it has grown, which nobody has told yet.
+    // The partition has grown since then, which no fetch has shown yet.
     let stale_end = |_| Some(10);
     let hours_later_ms = RECORD_MS + 7_200_000;
     owned.tick(hours_later_ms, stale_end);
@@ -66,23 +67,23 @@ fn the_end_that_an_earlier_assignment_saw_does_not_mean_caught_up() {
     owned.end_reached(0, 20, |_| None, &mut counts);
     owned.tick(hours_later_ms, |_| Some(20));
     assert!(owned.caught_up);
-    // Given back, and taken again: the same holds.
-    owned.comes_back();
+    // The same holds after it was given back and taken again.
+    owned.resume();
     owned.tick(hours_later_ms, |_| Some(20));
     assert!(!owned.caught_up);
 }
 
 #[test]
-fn records_that_went_while_it_was_reading_are_counted_as_missed() {
+fn records_removed_while_reading_are_counted_as_missed() {
     let (mut counts, metrics) = counts();
     let mut owned = owned(engine_ahead());
     let missed = || metrics.records_missed.with_label_values(&["events"]).get();
-    // A gap where the log still begins before it: markers of a transaction.
+    // The log still begins before the gap, so it is from markers of a transaction.
     owned.end_reached(0, 12, |_| Some(3), &mut counts);
     assert_eq!(missed(), 0);
     owned.end_reached(0, 30, |_| Some(20), &mut counts);
     assert_eq!(missed(), 8);
-    // The log's beginning has moved past the records read already.
+    // The log's beginning has moved, but not past records that were not read.
     owned.end_reached(0, 30, |_| Some(35), &mut counts);
     assert_eq!(missed(), 8);
     owned.end_reached(0, 40, |_| Some(100), &mut counts);
@@ -90,7 +91,7 @@ fn records_that_went_while_it_was_reading_are_counted_as_missed() {
 }
 
 #[test]
-fn records_below_the_commit_that_went_were_read_already() {
+fn removed_records_before_the_commit_are_not_missed() {
     let (mut counts, metrics) = counts();
     let mut owned = owned(engine_ahead());
     if let Some(state) = &mut owned.sources[0] {
@@ -101,7 +102,7 @@ fn records_below_the_commit_that_went_were_read_already() {
 }
 
 #[tokio::test]
-async fn how_long_a_spike_took_to_be_decided_is_seen_while_caught_up() {
+async fn the_time_to_a_decision_is_measured_while_caught_up() {
     let (mut counts, metrics) = counts();
     let mut owned = owned(Engine::new(
         config(SourceClock::Live),

@@ -1,0 +1,250 @@
+//! A partition that an intake thread owns: its queue, its position, its open offsets.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use rdkafka::Message as _;
+use rdkafka::consumer::base_consumer::PartitionQueue;
+use rdkafka::error::KafkaError;
+
+use super::raw::IntakeRecord;
+use crate::dispatch::offsets::OffsetTracker;
+use crate::kafka::member::MemberContext;
+use crate::kafka::session::lag::ConsumerLag;
+use crate::kafka::topic_partition::TopicPartition;
+use crate::telemetry::Metrics;
+
+/// Most records read from one partition before the next partition has its turn.
+const TURN_SIZE: usize = 64;
+
+/// State of a partition as its owner writes it beside each commit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum HandOver {
+    /// The owner may have sent records beyond the committed offset.
+    #[default]
+    Open,
+    /// The owner has claimed its requests under way, so that the next owner knows of them.
+    HandedOver,
+}
+
+impl FromStr for HandOver {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(match text.split(' ').next() {
+            Some("handed-over") => Self::HandedOver,
+            _ => Self::Open,
+        })
+    }
+}
+
+impl fmt::Display for HandOver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Open => "open",
+            Self::HandedOver => "handed-over",
+        })
+    }
+}
+
+/// Position up to which a partition was read.
+#[derive(Debug)]
+pub(super) struct ReadPosition {
+    /// Offset after the last record read.
+    pub(super) next: i64,
+    /// Kafka's time of the last record read, in milliseconds since the Unix epoch.
+    last_record_ms: i64,
+    /// True if a record was read since the assignment.
+    has_read: bool,
+}
+
+impl ReadPosition {
+    pub(super) fn new(start: i64, now_ms: i64) -> Self {
+        Self {
+            next: start,
+            last_record_ms: now_ms,
+            has_read: false,
+        }
+    }
+
+    /// Moves past a record that was read. Returns how many records before it were missed.
+    fn advance(&mut self, offset: i64, timestamp_ms: Option<i64>) -> u64 {
+        // These topics are not compacted and have no transactions, so a first record beyond the
+        // expected offset means that records were removed.
+        let missed = if std::mem::replace(&mut self.has_read, true) {
+            0
+        } else {
+            u64::try_from(offset - self.next).unwrap_or(0)
+        };
+        self.next = offset + 1;
+        self.last_record_ms = timestamp_ms.unwrap_or(self.last_record_ms);
+        missed
+    }
+
+    /// Lag behind the partition's `end`, from the offset that may be committed and in time. Records
+    /// in a tier are not behind before they are due, and the unread ones are due later than those
+    /// that were read.
+    pub(super) fn lag(
+        &self,
+        low_water: Option<i64>,
+        end: Option<i64>,
+        is_tier: bool,
+        now_ms: i64,
+    ) -> ConsumerLag {
+        let Some(end) = end else {
+            return ConsumerLag::default();
+        };
+        ConsumerLag {
+            records: (end - low_water.unwrap_or(self.next)).max(0),
+            behind_ms: if self.next < end && !is_tier {
+                (now_ms - self.last_record_ms).max(0)
+            } else {
+                0
+            },
+        }
+    }
+}
+
+/// A partition that an intake thread owns.
+pub(super) struct IntakePartition {
+    queue: PartitionQueue<MemberContext>,
+    /// Set by librdkafka when the queue may hold something.
+    ready: Arc<AtomicBool>,
+    pub(super) tracker: OffsetTracker,
+    /// Time before which a predecessor that did not hand over may have sent records, in
+    /// milliseconds since the Unix epoch.
+    pub(super) suspect_before_ms: i64,
+    pub(super) position: ReadPosition,
+    /// True if a record of a newer version was read: nothing after it is read.
+    pub(super) is_held: bool,
+}
+
+impl IntakePartition {
+    /// Owns the partition that `queue` belongs to. The calling thread is unparked when the queue
+    /// has something.
+    pub(super) fn new(
+        mut queue: PartitionQueue<MemberContext>,
+        tracker: OffsetTracker,
+        position: ReadPosition,
+        suspect_before_ms: i64,
+    ) -> Self {
+        let ready = Arc::new(AtomicBool::new(true));
+        let (flag, thread) = (Arc::clone(&ready), std::thread::current());
+        queue.set_nonempty_callback(move || {
+            flag.store(true, Ordering::Release);
+            thread.unpark();
+        });
+        Self {
+            queue,
+            ready,
+            tracker,
+            suspect_before_ms,
+            position,
+            is_held: false,
+        }
+    }
+
+    /// Lets the next turn look into the queue.
+    pub(super) fn set_ready(&self) {
+        self.ready.store(true, Ordering::Release);
+    }
+
+    /// True once after the queue may have got something.
+    pub(super) fn take_ready(&self) -> bool {
+        self.ready.swap(false, Ordering::Acquire)
+    }
+
+    /// Reads the records of a turn from the partition `at`, whose topic is named `topic`. Returns
+    /// `true` if there may be more at once.
+    pub(super) fn read_turn(
+        &mut self,
+        at: TopicPartition,
+        topic: &str,
+        metrics: &Metrics,
+        mut each: impl FnMut(IntakeRecord),
+    ) -> bool {
+        for _ in 0..TURN_SIZE {
+            let message = match self.queue.poll(Duration::ZERO) {
+                None => return false,
+                Some(Err(KafkaError::PartitionEOF(_))) => continue,
+                Some(Err(error)) => {
+                    tracing::warn!(
+                        topic,
+                        partition = at.partition,
+                        error = %error,
+                        "reading a partition failed; it is tried again"
+                    );
+                    // Records that are in the queue already do not set the mark again.
+                    self.set_ready();
+                    return false;
+                }
+                Some(Ok(message)) => message,
+            };
+            let offset = message.offset();
+            let expected = self.position.next;
+            let missed = self.position.advance(offset, message.timestamp().to_millis());
+            if missed > 0 {
+                metrics.records_missed.with_label_values(&[topic]).inc_by(missed);
+                tracing::error!(
+                    topic,
+                    partition = at.partition,
+                    offset = expected,
+                    missed,
+                    "records were removed before they were read"
+                );
+            }
+            if self.tracker.is_complete(offset) {
+                continue;
+            }
+            self.tracker.open(offset);
+            let record = IntakeRecord::from(&message);
+            self.is_held = record.is_newer();
+            each(record);
+            if self.is_held {
+                return false;
+            }
+        }
+        self.set_ready();
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kafka::session::commit_metadata::CommitMetadata;
+
+    #[test]
+    fn a_commit_says_if_the_partition_was_handed_over() {
+        for (text, addition) in [
+            ("v1 5f3a open", HandOver::Open),
+            ("v1 5f3a handed-over", HandOver::HandedOver),
+        ] {
+            let metadata = CommitMetadata::new("5f3a", addition);
+            assert_eq!(metadata.to_string(), text);
+            assert_eq!(CommitMetadata::parse(text), metadata);
+        }
+        assert_eq!(CommitMetadata::<HandOver>::parse("").addition, HandOver::Open);
+    }
+
+    #[test]
+    fn only_the_first_record_of_an_assignment_shows_missed_ones() {
+        let mut position = ReadPosition::new(10, 0);
+        assert_eq!(position.advance(13, Some(1)), 3);
+        assert_eq!(position.advance(17, None), 0);
+        assert_eq!((position.next, position.last_record_ms), (18, 1));
+    }
+
+    #[test]
+    fn unread_records_of_a_tier_are_not_behind() {
+        let position = ReadPosition::new(10, 1_000);
+        let lag = |is_tier| position.lag(Some(4), Some(12), is_tier, 3_000);
+        assert_eq!((lag(false).records, lag(false).behind_ms), (8, 2_000));
+        assert_eq!((lag(true).records, lag(true).behind_ms), (8, 0));
+        assert_eq!(position.lag(None, None, false, 3_000), ConsumerLag::default());
+    }
+}

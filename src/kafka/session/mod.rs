@@ -1,0 +1,238 @@
+//! A consumer thread's time in its group: the part that is the same for all consumer threads.
+//!
+//! In come the events of the group, out go commits, gauges, log lines and the heartbeat.
+//! Guaranteed: while partitions cannot be taken they are offered again; a fatal client error ends
+//! the thread. Not here: what a thread reads, and what it holds for a partition.
+
+use std::fmt;
+use std::hash::Hash;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use prometheus::Counter;
+
+use super::client::ClientEvents;
+use super::commits::Commit;
+use super::member::{GroupMember, MemberEvent};
+use super::topic_partition::TopicPartition;
+use crate::clock;
+use crate::telemetry::throttle::Throttle;
+use crate::telemetry::{Health, Metrics};
+use retained::RetainedStates;
+
+/// Text beside a committed offset.
+pub(crate) mod commit_metadata;
+/// Gauges of a consumer thread.
+mod gauges;
+/// Distance from the end of a topic.
+pub(crate) mod lag;
+/// States of partitions that were given back.
+pub(crate) mod retained;
+
+const COMMIT_INTERVAL: Duration = Duration::from_millis(500);
+/// How long a commit may take before partitions are given back: the whole group waits meanwhile.
+const LAST_COMMIT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Positions that a commit covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CommitScope {
+    /// Positions that have moved since they were last committed.
+    Moved,
+    /// All positions: a commit has failed, and its positions had been noted as committed.
+    All,
+}
+
+/// A consumer thread's time in its group. After a revocation it retains a state `S` for each
+/// partition `K`.
+pub(crate) struct Session<K, S> {
+    member: GroupMember,
+    /// Name of the thread in health checks and gauges.
+    thread: String,
+    /// Random name of this session, by which it recognises its own commits.
+    nonce: String,
+    pub(crate) retained: RetainedStates<K, S>,
+    client_events: ClientEvents,
+    health: Arc<Health>,
+    heartbeat: Arc<AtomicI64>,
+    busy_seconds: Counter,
+    failed_assignments: Throttle,
+    /// When partitions were last revoked, until the next record comes.
+    revoked_at: Option<Instant>,
+    last_commit: Instant,
+}
+
+impl<K, S> fmt::Debug for Session<K, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("thread", &self.thread)
+            .field("nonce", &self.nonce)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<K: Eq + Hash, S> Session<K, S> {
+    /// Begins the session of the calling thread.
+    pub(crate) fn begin(member: GroupMember, thread: &str, health: Arc<Health>) -> Self {
+        let client_events = member.client_events().clone();
+        let now_ms = clock::now_ms();
+        let session = Self {
+            thread: thread.to_owned(),
+            nonce: hex::encode(crate::chance::bytes::<8>()),
+            retained: RetainedStates::default(),
+            heartbeat: health.heartbeat(thread, now_ms),
+            busy_seconds: client_events
+                .metrics()
+                .thread_busy
+                .with_label_values(&[member.group()]),
+            failed_assignments: Throttle::default(),
+            revoked_at: None,
+            last_commit: clock::monotonic(),
+            client_events,
+            health,
+            member,
+        };
+        // Shown from the beginning, so that a thread that never comes to its first tick is seen.
+        session.show_last_poll(now_ms);
+        session
+    }
+
+    pub(crate) fn member(&self) -> &GroupMember {
+        &self.member
+    }
+
+    /// Random name of this session in its commits.
+    pub(crate) fn nonce(&self) -> &str {
+        &self.nonce
+    }
+
+    /// Begins a turn of the thread's loop: beats, and fails if a client of this process failed for
+    /// good.
+    pub(crate) fn begin_turn(&self, now_ms: i64) -> anyhow::Result<()> {
+        self.heartbeat.store(now_ms, Ordering::Relaxed);
+        anyhow::ensure!(!self.client_events.has_fatal(), "a Kafka client failed for good");
+        Ok(())
+    }
+
+    /// Counts the time since `start` as busy.
+    pub(crate) fn add_busy_time(&self, start: Instant) {
+        let busy = clock::monotonic().duration_since(start);
+        self.busy_seconds.inc_by(busy.as_secs_f64());
+    }
+
+    /// Serves the group and returns its next event, without waiting for one.
+    pub(crate) fn next_event(&self) -> Option<MemberEvent> {
+        self.member.poll(Duration::ZERO)
+    }
+
+    /// Notes that the thread has taken the partitions it was assigned, of `count` numbers.
+    pub(crate) fn report_assigned(&self, count: usize, took: Duration) {
+        self.count_rebalance("assigned");
+        tracing::info!(
+            group = self.member.group(),
+            partitions = count,
+            duration_ms = took.as_millis() as u64,
+            "partitions assigned"
+        );
+        self.show_partitions(count);
+    }
+
+    /// Lets the member offer partitions again in a moment, since they could not be taken.
+    pub(crate) fn retry_assignment(&mut self, partitions: Vec<TopicPartition>, error: &anyhow::Error) {
+        let reason = format!("{error:#}");
+        if let Some(suppressed) = self.failed_assignments.admit(clock::monotonic()) {
+            tracing::warn!(
+                group = self.member.group(),
+                error = reason,
+                suppressed,
+                "partitions could not be taken; trying again"
+            );
+        }
+        self.health.member_waits(&self.thread, reason);
+        self.member.retry_assignment(partitions);
+    }
+
+    /// Notes that the thread has let go of all its partitions, of `count` numbers.
+    pub(crate) fn report_given_back(&self, count: usize, lost: bool) {
+        self.show_partitions(0);
+        tracing::info!(
+            group = self.member.group(),
+            partitions = count,
+            lost,
+            "partitions given back"
+        );
+    }
+
+    /// Answers a revocation, after the thread has let go of its partitions.
+    pub(crate) fn answer_revocation(&mut self, lost: bool) -> anyhow::Result<()> {
+        self.count_rebalance(if lost { "lost" } else { "revoked" });
+        self.revoked_at = Some(clock::monotonic());
+        let group = self.member.group();
+        self.member
+            .unassign()
+            .with_context(|| format!("giving partitions of the {group} group back"))
+    }
+
+    /// Notes that records came: the pause after a revocation is over.
+    pub(crate) fn end_pause(&mut self) {
+        if let Some(revoked_at) = self.revoked_at.take() {
+            let pause = clock::monotonic().duration_since(revoked_at);
+            self.metrics()
+                .rebalance_pause
+                .with_label_values(&[self.member.group()])
+                .observe(pause.as_secs_f64());
+        }
+    }
+
+    /// Positions to commit now, if it is time to.
+    pub(crate) fn due_commit(&mut self, now: Instant) -> Option<CommitScope> {
+        if now.duration_since(self.last_commit) < COMMIT_INTERVAL {
+            return None;
+        }
+        self.last_commit = now;
+        Some(self.commit_scope())
+    }
+
+    /// Positions that the next commit must cover.
+    pub(crate) fn commit_scope(&self) -> CommitScope {
+        if self.member.take_failed_commit() {
+            CommitScope::All
+        } else {
+            CommitScope::Moved
+        }
+    }
+
+    /// Commits without waiting for the answer.
+    pub(crate) fn commit(&self, commits: &[Commit]) {
+        self.member.commit(commits);
+    }
+
+    /// Commits and waits for the answer, for a second at most.
+    pub(crate) fn commit_and_wait(&self, commits: &[Commit]) {
+        self.member.commit_and_wait(commits, LAST_COMMIT_TIMEOUT);
+    }
+
+    /// Ends the heartbeat: the thread's loop is over.
+    pub(crate) fn end_heartbeat(&self) {
+        self.health.heartbeat_ends(&self.thread);
+    }
+
+    /// Leaves the group. The queues that read from the member must be gone.
+    pub(crate) fn leave(self) {
+        self.health.member_left(&self.thread);
+        self.metrics().thread_gauges.remove(&self.thread);
+        self.member.leave();
+    }
+
+    fn metrics(&self) -> &Metrics {
+        self.client_events.metrics()
+    }
+
+    fn count_rebalance(&self, event: &str) {
+        self.metrics()
+            .rebalances
+            .with_label_values(&[self.member.group(), event])
+            .inc();
+    }
+}
