@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use super::start::{key_lines, pool_settings};
+use super::settings::{key_lines, pool_settings};
 use crate::config::Config;
 use crate::deliver::http::client::{ClientOptions, WebhookClient};
 use crate::dispatch::schedule::RetrySchedule;

@@ -10,7 +10,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::Shared;
+use super::context::AppContext;
 use crate::deliver::deliverer::Deliverer;
 use crate::deliver::health_notes::HealthNotes;
 use crate::deliver::http::client::{ClientOptions, WebhookClient};
@@ -29,7 +29,7 @@ const WORK_QUEUE: usize = 1_024;
 
 /// Starts everything the role needs. `existing` are the cluster's retry topics: one that is no longer configured is still emptied.
 pub(super) fn start(
-    shared: &Shared,
+    shared: &AppContext,
     publisher: &Publisher,
     existing: &BTreeMap<String, i32>,
     tasks: &mut Tasks,
@@ -57,7 +57,7 @@ pub(super) fn start(
     let follower = OutcomePublisher {
         publisher: publisher.clone(),
         pool: shared.pool.clone(),
-        probe: shared.probe.clone(),
+        probe: shared.pg_monitor.clone(),
         schedules: Arc::clone(&shared.schedules),
         in_flight: Arc::clone(&in_flight),
         again: again.clone(),
@@ -74,7 +74,7 @@ pub(super) fn start(
     };
     let deliverer = Arc::new(Deliverer {
         pool: shared.pool.clone(),
-        probe: shared.probe.clone(),
+        probe: shared.pg_monitor.clone(),
         registry: shared.registry.clone(),
         registry_read_at: Arc::clone(&shared.registry_read_at),
         client: WebhookClient::new(client_options(shared)?).context("starting the HTTP client")?,
@@ -87,7 +87,7 @@ pub(super) fn start(
         timeout: config.webhooks.timeout,
         metrics: Arc::clone(&shared.metrics),
         tasks: TaskTracker::new(),
-        give_up: shared.give_up.clone(),
+        give_up: shared.lifecycle.give_up.clone(),
     });
 
     let group = kafka.topic("deliver");
@@ -123,14 +123,14 @@ pub(super) fn start(
             metrics: Arc::clone(&shared.metrics),
             health: Arc::clone(&shared.health),
             runtime: Handle::current(),
-            stop: shared.stop.clone(),
+            stop: shared.lifecycle.stop.clone(),
         };
         tasks.spawn_thread(name, move || intake::run(member, settings, links))?;
     }
     drop(work);
 
     // The deliverer ends when the intake threads are gone, the writer when the deliverer is, the notes when the writer is.
-    let (pool, probe) = (shared.pool.clone(), shared.probe.clone());
+    let (pool, probe) = (shared.pool.clone(), shared.pg_monitor.clone());
     tasks.spawn("deliver", async move {
         let all_written = CancellationToken::new();
         let stop_notes = all_written.clone();
@@ -154,7 +154,7 @@ fn shortest(tier_of_topic: &[Option<Tier>]) -> Duration {
     delays.min().unwrap_or_default()
 }
 
-fn client_options(shared: &Shared) -> anyhow::Result<ClientOptions> {
+fn client_options(shared: &AppContext) -> anyhow::Result<ClientOptions> {
     let webhooks = &shared.config.webhooks;
     let extra_roots_pem = match &webhooks.ca_file {
         Some(path) => Some(
@@ -173,7 +173,7 @@ fn client_options(shared: &Shared) -> anyhow::Result<ClientOptions> {
 }
 
 /// Which addresses may be called.
-pub(super) fn address_rules(shared: &Shared) -> AddressRules {
+pub(super) fn address_rules(shared: &AppContext) -> AddressRules {
     AddressRules {
         allow: shared.config.webhooks.allow_networks.clone(),
         deny: shared.config.webhooks.deny_networks.clone(),

@@ -1,12 +1,12 @@
-//! What a process does: any subset of the roles.
+//! The work of a process: any subset of the roles.
 
 use std::fmt;
 
 use clap::ValueEnum;
 
-/// One role.
+/// Part of the service that a process can run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
-pub(crate) enum Role {
+pub(crate) enum ProcessRole {
     /// Windows, goals and triggers.
     Detect,
     /// Signed requests and their outcomes.
@@ -17,13 +17,13 @@ pub(crate) enum Role {
 
 /// The roles of a process, at least one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Roles(Vec<Role>);
+pub(crate) struct Roles(Vec<ProcessRole>);
 
 impl Roles {
     /// These roles, each once; all of them when none is named.
-    pub(crate) fn new(named: &[Role]) -> Self {
+    pub(crate) fn new(named: &[ProcessRole]) -> Self {
         let mut roles = if named.is_empty() {
-            Role::value_variants().to_vec()
+            ProcessRole::value_variants().to_vec()
         } else {
             named.to_vec()
         };
@@ -32,22 +32,22 @@ impl Roles {
         Self(roles)
     }
 
-    /// Whether the process has this role.
-    pub(crate) fn has(&self, role: Role) -> bool {
+    /// True if the process has this role.
+    pub(crate) fn has(&self, role: ProcessRole) -> bool {
         self.0.contains(&role)
     }
 
-    /// Whether it works on Kafka's records.
+    /// True if it works on Kafka's records.
     pub(crate) fn reads_kafka(&self) -> bool {
-        self.has(Role::Detect) || self.has(Role::Deliver)
+        self.has(ProcessRole::Detect) || self.has(ProcessRole::Deliver)
     }
 
     /// Their names.
     pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {
         self.0.iter().map(|role| match role {
-            Role::Detect => "detect",
-            Role::Deliver => "deliver",
-            Role::Api => "api",
+            ProcessRole::Detect => "detect",
+            ProcessRole::Deliver => "deliver",
+            ProcessRole::Api => "api",
         })
     }
 }
@@ -72,7 +72,7 @@ mod tests {
     fn no_role_named_means_all_of_them() {
         assert_eq!(Roles::new(&[]).to_string(), "detect,deliver,api");
         assert_eq!(
-            Roles::new(&[Role::Api, Role::Detect, Role::Api]).to_string(),
+            Roles::new(&[ProcessRole::Api, ProcessRole::Detect, ProcessRole::Api]).to_string(),
             "detect,api"
         );
     }

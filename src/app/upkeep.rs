@@ -6,20 +6,22 @@ use std::time::Duration;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
-use super::{Roles, Shared};
+use super::context::AppContext;
+use super::roles::Roles;
 use crate::clock;
 use crate::config::Config;
 use crate::kafka::client::ClientEvents;
 use crate::kafka::topics::Topics;
 use crate::record::pg_monitor::PgMonitor;
 use crate::record::{idempotency, migrate, partitions, registry};
+use crate::tasks::Tasks;
 use crate::telemetry::{Health, Metrics};
 
 const EVERY: Duration = Duration::from_secs(5);
 /// Rounds between two looks at the partitions.
 const PARTITIONS_ROUNDS: u64 = 120;
 
-pub(super) struct Upkeep {
+struct Upkeep {
     config: Arc<Config>,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
@@ -30,21 +32,27 @@ pub(super) struct Upkeep {
 }
 
 impl Upkeep {
-    pub(super) fn new(shared: &Shared, roles: &Roles) -> Self {
+    fn new(app: &AppContext, roles: &Roles) -> Self {
         Self {
-            config: Arc::clone(&shared.config),
-            metrics: Arc::clone(&shared.metrics),
-            health: Arc::clone(&shared.health),
-            client_events: shared.client_events.clone(),
-            pool: shared.pool.clone(),
-            probe: shared.probe.clone(),
+            config: Arc::clone(&app.config),
+            metrics: Arc::clone(&app.metrics),
+            health: Arc::clone(&app.health),
+            client_events: app.client_events.clone(),
+            pool: app.pool.clone(),
+            probe: app.pg_monitor.clone(),
             reads_kafka: roles.reads_kafka(),
         }
     }
 }
 
+/// Starts the upkeep of a process with these roles.
+pub(super) fn start(app: &AppContext, roles: &Roles, tasks: &mut Tasks) {
+    let (upkeep, finished) = (Upkeep::new(app, roles), app.lifecycle.finished.clone());
+    tasks.spawn_background("upkeep", run(upkeep, finished));
+}
+
 /// Goes round until the process ends. A failure is logged and tried again; none of it stops the process.
-pub(super) async fn run(upkeep: Upkeep, finished: CancellationToken) -> anyhow::Result<()> {
+async fn run(upkeep: Upkeep, finished: CancellationToken) -> anyhow::Result<()> {
     upkeep.metrics.memory_limit.set(memory_limit());
     let topics = if upkeep.reads_kafka {
         Some(Arc::new(Topics::new(

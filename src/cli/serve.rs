@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use clap::Args;
 
 use super::print;
-use crate::app::{self, Role, Roles};
+use crate::app::{self, ProcessRole, Roles};
 use crate::clock;
 use crate::config::Config;
 use crate::record::migrate as migrations;
@@ -15,7 +15,7 @@ use crate::telemetry::logs;
 pub(super) struct ServeArgs {
     /// What this process does, separated by commas; all of it by default
     #[arg(long, value_enum, value_delimiter = ',', env = "BELLWETHER_ROLES")]
-    roles: Vec<Role>,
+    roles: Vec<ProcessRole>,
 }
 
 pub(super) async fn run(args: ServeArgs, config: Config) -> anyhow::Result<()> {

@@ -27,7 +27,7 @@ pub(super) async fn run(command: TopicsCommand, config: &Config) -> anyhow::Resu
     let topics = Topics::new(config, client_events)?;
     let tiers = app::schedules(config)?.tier_names();
     let plan = plan(config, &tiers);
-    let findings = match command {
+    let problems = match command {
         TopicsCommand::Create => {
             let created = topics.create(&plan, config.kafka.replication_factor).await?;
             for topic in &plan {
@@ -42,21 +42,21 @@ pub(super) async fn run(command: TopicsCommand, config: &Config) -> anyhow::Resu
                 ));
             }
             // What was there before may look wrong; what was made now may not be known everywhere yet.
-            let findings = topics.check(&plan, &config.kafka.topic("retry.")).await?;
-            findings.into_iter().filter(|finding| !finding.missing).collect()
+            let problems = topics.check(&plan, &config.kafka.topic("retry.")).await?;
+            problems.into_iter().filter(|problem| !problem.missing).collect()
         }
         TopicsCommand::Check => topics.check(&plan, &config.kafka.topic("retry.")).await?,
     };
-    if findings.is_empty() {
+    if problems.is_empty() {
         if matches!(command, TopicsCommand::Check) {
             print(&format!("all {} topics are as they must be", plan.len()));
         }
         return Ok(ExitCode::SUCCESS);
     }
-    for finding in &findings {
-        complain(&finding.to_string());
+    for problem in &problems {
+        complain(&problem.to_string());
     }
-    if findings.iter().any(|finding| finding.missing) {
+    if problems.iter().any(|problem| problem.missing) {
         complain("`bellwether topics create` makes what is missing");
     }
     Ok(ExitCode::FAILURE)

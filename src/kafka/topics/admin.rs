@@ -1,7 +1,4 @@
-//! Which topics there must be, how they must look, making and checking them.
-//!
-//! Equal partition counts are what lets one member own all that belongs together, so a wrong count is refused, never
-//! worked around.
+//! Making and checking topics.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,62 +9,13 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-use super::client::ClientEvents;
-use super::settings;
+use super::plan::TopicPlan;
 use crate::clock;
 use crate::config::Config;
+use crate::kafka::client::ClientEvents;
+use crate::kafka::settings;
 
-const DAY_MS: i64 = 86_400_000;
 const TIMEOUT: Duration = Duration::from_secs(15);
-
-/// How a topic must look.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TopicPlan {
-    pub(crate) name: String,
-    pub(crate) partitions: i32,
-    /// The producer's topic: its settings are not ours, and given only to one that we make.
-    pub(crate) is_source: bool,
-    pub(crate) settings: Vec<Setting>,
-}
-
-/// One setting of a topic: given when it is created, and what a topic that exists is measured by.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Setting {
-    pub(crate) name: &'static str,
-    pub(crate) value: String,
-    pub(crate) bound: Bound,
-}
-
-/// Which values of a setting are as good as the one we give.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Bound {
-    Exactly,
-    /// -1 is for ever.
-    AtLeast,
-    AtMost,
-}
-
-impl Setting {
-    fn new(name: &'static str, bound: Bound, value: impl fmt::Display) -> Self {
-        Self {
-            name,
-            value: value.to_string(),
-            bound,
-        }
-    }
-
-    /// What is wrong with the value `found`.
-    fn judge(&self, found: &str) -> Option<String> {
-        let numbers = found.parse::<f64>().ok().zip(self.value.parse::<f64>().ok());
-        let (fits, must_be) = match (self.bound, numbers) {
-            (Bound::AtLeast, Some((found, wanted))) => (found < 0.0 || found >= wanted, "at least "),
-            (Bound::AtMost, Some((found, wanted))) => (found <= wanted, "at most "),
-            _ => (found == self.value, ""),
-        };
-        let (name, wanted) = (self.name, &self.value);
-        (!fits).then(|| format!("{name} is `{found}`, it must be {must_be}`{wanted}`"))
-    }
-}
 
 /// What the cluster has of a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,63 +27,16 @@ struct Shape {
 
 /// One thing wrong with the cluster's topics.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Finding {
+pub(crate) struct TopicProblem {
     pub(crate) topic: String,
     pub(crate) missing: bool,
     pub(crate) text: String,
 }
 
-impl fmt::Display for Finding {
+impl fmt::Display for TopicProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.topic, self.text)
     }
-}
-
-/// Every topic the configuration asks for. `tiers` are the delays' names, such as `1s`.
-pub fn plan(config: &Config, tiers: &[String]) -> Vec<TopicPlan> {
-    let partitions = config.kafka.partitions;
-    let in_sync = (config.kafka.replication_factor - 1).max(1);
-    // More of them is safer still, and no topic can have more than it has copies.
-    let in_sync = Setting::new("min.insync.replicas", Bound::AtLeast, in_sync);
-    let own = |name: &str, retention_days: i64| TopicPlan {
-        name: config.kafka.topic(name),
-        partitions,
-        is_source: false,
-        settings: vec![
-            Setting::new("cleanup.policy", Bound::Exactly, "delete"),
-            Setting::new("retention.ms", Bound::AtLeast, retention_days * DAY_MS),
-            in_sync.clone(),
-        ],
-    };
-    let mut plan: Vec<TopicPlan> = config
-        .sources
-        .0
-        .iter()
-        .map(|source| TopicPlan {
-            name: source.topic.clone(),
-            partitions,
-            is_source: true,
-            settings: vec![in_sync.clone()],
-        })
-        .collect();
-    plan.push(own("deliveries", 7));
-    plan.extend(tiers.iter().map(|tier| own(&format!("retry.{tier}"), 7)));
-    plan.push(own("dead-letter", 30));
-    plan.push(own("rejected", 7));
-    plan.push(TopicPlan {
-        name: config.kafka.topic("detector-state"),
-        partitions,
-        is_source: false,
-        settings: vec![
-            Setting::new("cleanup.policy", Bound::Exactly, "compact"),
-            // A start reads all of it: what keeps it short may only be stricter.
-            Setting::new("segment.bytes", Bound::AtMost, 32 << 20),
-            Setting::new("min.cleanable.dirty.ratio", Bound::AtMost, 0.1),
-            Setting::new("max.compaction.lag.ms", Bound::AtMost, 600_000),
-            in_sync,
-        ],
-    });
-    plan
 }
 
 /// Talks to the cluster about topics.
@@ -250,12 +151,12 @@ impl Topics {
         &self,
         plan: &[TopicPlan],
         retry_prefix: &str,
-    ) -> Result<Vec<Finding>, anyhow::Error> {
+    ) -> Result<Vec<TopicProblem>, anyhow::Error> {
         let existing = self.ask().await?;
-        let mut findings = Vec::new();
+        let mut problems = Vec::new();
         for topic in plan {
             let Some(found) = existing.get(&topic.name) else {
-                findings.push(Finding {
+                problems.push(TopicProblem {
                     topic: topic.name.clone(),
                     missing: true,
                     text: "there is no such topic".into(),
@@ -263,10 +164,10 @@ impl Topics {
                 continue;
             };
             if found.partitions != topic.partitions {
-                findings.push(wrong_count(&topic.name, found.partitions, topic.partitions));
+                problems.push(wrong_count(&topic.name, found.partitions, topic.partitions));
             }
             if !topic.is_source && found.copies < self.replication_factor {
-                findings.push(too_few_copies(&topic.name, found.copies, self.replication_factor));
+                problems.push(too_few_copies(&topic.name, found.copies, self.replication_factor));
             }
         }
         let partitions = plan.first().map_or(0, |topic| topic.partitions);
@@ -276,15 +177,15 @@ impl Topics {
                 && found.partitions != partitions
                 && !plan.iter().any(|topic| topic.name == *name)
             {
-                findings.push(wrong_count(name, found.partitions, partitions));
+                problems.push(wrong_count(name, found.partitions, partitions));
             }
         }
         let own: Vec<&TopicPlan> = plan
             .iter()
             .filter(|topic| !topic.is_source && existing.contains_key(&topic.name))
             .collect();
-        self.check_settings(&own, &mut findings).await?;
-        Ok(findings)
+        self.check_settings(&own, &mut problems).await?;
+        Ok(problems)
     }
 
     /// How long topics keep records, in seconds; for ever is 0. Topics whose settings may not be read are left out.
@@ -309,7 +210,7 @@ impl Topics {
     async fn check_settings(
         &self,
         topics: &[&TopicPlan],
-        findings: &mut Vec<Finding>,
+        problems: &mut Vec<TopicProblem>,
     ) -> Result<(), anyhow::Error> {
         // None of them exists yet, or the broker asked does not know so yet.
         if topics.is_empty() {
@@ -342,7 +243,7 @@ impl Topics {
                 let found = settings.get(setting.name)?.value.as_deref()?;
                 setting.judge(found)
             });
-            findings.extend(told.map(|text| Finding {
+            problems.extend(told.map(|text| TopicProblem {
                 topic: topic.name.clone(),
                 missing: false,
                 text,
@@ -371,8 +272,8 @@ fn shapes(admin: &AdminClient<ClientEvents>) -> Result<BTreeMap<String, Shape>, 
         .collect())
 }
 
-fn too_few_copies(topic: &str, found: i32, wanted: i32) -> Finding {
-    Finding {
+fn too_few_copies(topic: &str, found: i32, wanted: i32) -> TopicProblem {
+    TopicProblem {
         topic: topic.to_owned(),
         missing: false,
         text: format!(
@@ -381,80 +282,13 @@ fn too_few_copies(topic: &str, found: i32, wanted: i32) -> Finding {
     }
 }
 
-fn wrong_count(topic: &str, found: i32, wanted: i32) -> Finding {
+fn wrong_count(topic: &str, found: i32, wanted: i32) -> TopicProblem {
     let text = format!(
         "it has {found} partitions, kafka.partitions says {wanted}; all topics must have as many, else a site or an endpoint has several owners"
     );
-    Finding {
+    TopicProblem {
         topic: topic.to_owned(),
         missing: false,
         text,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_plan_has_every_topic_of_the_design_with_equal_partitions() {
-        let plan = plan(&Config::default(), &["1s".into(), "2s".into(), "4s".into()]);
-        let names: Vec<&str> = plan.iter().map(|topic| topic.name.as_str()).collect();
-        assert_eq!(
-            names,
-            [
-                "analytics.events",
-                "bellwether.deliveries",
-                "bellwether.retry.1s",
-                "bellwether.retry.2s",
-                "bellwether.retry.4s",
-                "bellwether.dead-letter",
-                "bellwether.rejected",
-                "bellwether.detector-state",
-            ]
-        );
-        assert!(plan.iter().all(|topic| topic.partitions == 48));
-        let in_sync = Setting::new("min.insync.replicas", Bound::AtLeast, 2);
-        assert!(plan.iter().all(|topic| topic.settings.contains(&in_sync)));
-    }
-
-    #[test]
-    fn what_is_more_generous_or_stricter_than_given_is_taken_and_nothing_else() {
-        for (bound, wanted, good, bad) in [
-            (
-                Bound::Exactly,
-                "delete",
-                vec!["delete"],
-                vec!["compact", "compact,delete", ""],
-            ),
-            (
-                Bound::AtLeast,
-                "604800000",
-                vec!["604800000", "-1", "9223372036854775807"],
-                vec!["604799999", "0"],
-            ),
-            (
-                Bound::AtMost,
-                "0.1",
-                vec!["0.1", "0.05", "0"],
-                vec!["0.5", "0.11"],
-            ),
-            (
-                Bound::AtMost,
-                "33554432",
-                vec!["33554432", "1048576"],
-                vec!["1073741824"],
-            ),
-        ] {
-            let setting = Setting::new("x", bound, wanted);
-            for found in good {
-                assert_eq!(setting.judge(found), None, "{found}");
-            }
-            for found in bad {
-                let said = setting.judge(found).expect("wrong");
-                assert!(said.contains(&format!("x is `{found}`")), "{said}");
-                assert!(said.contains(&format!("`{wanted}`")), "{said}");
-            }
-        }
     }
 }

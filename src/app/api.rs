@@ -1,0 +1,85 @@
+//! The api role: the REST API on its listener.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+
+use super::context::AppContext;
+use super::deliver;
+use crate::api::{self, ApiConfig, ApiState, ProblemKind, WebhookRules};
+use crate::domain::target::TargetRules;
+use crate::tasks::Tasks;
+
+/// Serves the API on `listener`, and for `close_delay` after the process was told to stop.
+pub(super) fn start(
+    app: &AppContext,
+    listener: TcpListener,
+    close_delay: Duration,
+    tasks: &mut Tasks,
+) -> anyhow::Result<()> {
+    tracing::info!(address = %listener.local_addr()?, "the API is open");
+    let router = api::router(api_state(app)?);
+    let (stop, give_up) = (app.lifecycle.stop.clone(), app.lifecycle.give_up.clone());
+    tasks.spawn("api", async move {
+        let service = router.into_make_service_with_connect_info::<SocketAddr>();
+        let until = async move {
+            stop.cancelled().await;
+            tokio::time::sleep(close_delay).await;
+        };
+        let served = axum::serve(listener, service).with_graceful_shutdown(until);
+        tokio::select! {
+            result = served.into_future() => Ok(result?),
+            // Someone sends a request byte by byte, or does not read the answer.
+            () = give_up.cancelled() => Ok(()),
+        }
+    });
+    Ok(())
+}
+
+/// What the API is told, and how its requests are counted.
+fn api_state(app: &AppContext) -> anyhow::Result<ApiState> {
+    let (http, webhooks) = (&app.config.http, &app.config.webhooks);
+    let config = ApiConfig {
+        max_per_site: webhooks.max_per_site,
+        webhooks: WebhookRules {
+            target: TargetRules {
+                allow_http: webhooks.allow_http,
+                addresses: deliver::address_rules(app),
+            },
+            retry_schedules: app.schedules.names().into_iter().collect(),
+        },
+        requests_per_second: NonZeroU32::new(http.requests_per_second).context("http.requests_per_second")?,
+        burst: NonZeroU32::new(http.burst).context("http.burst")?,
+        trusted_proxies: http.trusted_proxies.clone(),
+    };
+    let metrics = Arc::clone(&app.metrics);
+    let observer = move |answered: api::Answered<'_>| {
+        metrics
+            .http_requests
+            .with_label_values(&[answered.route, &answered.status.to_string()])
+            .inc();
+        let class = if answered.is_read { "read" } else { "write" };
+        metrics
+            .http_request_duration
+            .with_label_values(&[class])
+            .observe(answered.took.as_secs_f64());
+        match answered.problem {
+            Some(ProblemKind::Unauthenticated) => metrics.auth_failures.inc(),
+            Some(ProblemKind::RateLimited) => metrics.rate_limited.with_label_values(&["token"]).inc(),
+            Some(ProblemKind::TooManyFailedLogins) => {
+                metrics.rate_limited.with_label_values(&["login"]).inc()
+            }
+            _ => {}
+        }
+    };
+    let metrics = Arc::clone(&app.metrics);
+    let state = ApiState::new(app.pool.clone(), Arc::clone(&app.keyring), config, observer);
+    Ok(state.timed(move |op, took| {
+        let seconds = took.as_secs_f64();
+        metrics.postgres.with_label_values(&[op]).observe(seconds);
+    }))
+}

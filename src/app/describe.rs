@@ -1,0 +1,88 @@
+//! A process as its metrics, probes and first log line show it.
+
+use rdkafka::util::get_rdkafka_version;
+
+use super::roles::{ProcessRole, Roles};
+use crate::config::Config;
+use crate::dispatch::schedules::Schedules;
+use crate::kafka::producer::PRODUCED;
+use crate::telemetry::Metrics;
+use crate::telemetry::metrics::Labels;
+
+/// The label values that depend on the configuration.
+pub(super) fn labels(config: &Config, schedules: &Schedules) -> Labels {
+    let sources: Vec<String> = config
+        .sources
+        .0
+        .iter()
+        .map(|source| source.topic.clone())
+        .collect();
+    let tiers = schedules.tier_names();
+    let mut consumed: Vec<(String, String)> = sources
+        .iter()
+        .map(|topic| ("detect".to_owned(), topic.clone()))
+        .collect();
+    consumed.push(("deliver".to_owned(), config.kafka.topic("deliveries")));
+    consumed.extend(
+        tiers
+            .iter()
+            .map(|tier| ("deliver".to_owned(), config.kafka.topic(&format!("retry.{tier}")))),
+    );
+    Labels {
+        sources,
+        tiers,
+        produced: PRODUCED.map(str::to_owned).to_vec(),
+        consumed,
+    }
+}
+
+/// The conditions of readiness that apply to a process with these roles.
+pub(super) fn checks(roles: &Roles) -> &'static [&'static str] {
+    if roles.reads_kafka() {
+        &["postgres", "kafka", "assignment", "schema", "keys"]
+    } else {
+        &["postgres", "schema", "keys"]
+    }
+}
+
+/// Says what is running.
+pub(super) fn describe(config: &Config, roles: &Roles, metrics: &Metrics) {
+    let librdkafka = get_rdkafka_version().1;
+    let revision = option_env!("BELLWETHER_REVISION").unwrap_or("unknown");
+    metrics
+        .build_info
+        .with_label_values(&[env!("CARGO_PKG_VERSION"), revision, &librdkafka])
+        .set(1);
+    metrics
+        .config_info
+        .with_label_values(&[&config.shared_hash()])
+        .set(1);
+    for role in roles.names() {
+        metrics.roles.with_label_values(&[role]).set(1);
+    }
+    for (role, threads) in [
+        (ProcessRole::Detect, config.detect.threads),
+        (ProcessRole::Deliver, config.deliver.threads),
+    ] {
+        let name = if role == ProcessRole::Detect {
+            "detect"
+        } else {
+            "deliver"
+        };
+        metrics
+            .threads
+            .with_label_values(&[name])
+            .set(if roles.has(role) { i64::from(threads) } else { 0 });
+        metrics
+            .consumer_partitions_expected
+            .with_label_values(&[name])
+            .set(i64::from(config.kafka.partitions));
+    }
+    metrics
+        .in_flight_limit
+        .set(i64::from(config.webhooks.max_in_flight));
+    metrics
+        .postgres_connections_max
+        .set(i64::from(config.postgres.max_connections));
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), librdkafka, roles = %roles, "starting");
+}

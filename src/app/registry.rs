@@ -1,0 +1,43 @@
+//! The registry of sites, goals and webhooks, read at the start and followed from then on.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use anyhow::Context as _;
+use tokio::sync::watch;
+
+use super::context::{Database, Foundation};
+use crate::clock;
+use crate::domain::registry::Registry;
+use crate::record::follow;
+use crate::record::registry::RegistryReader;
+use crate::tasks::Tasks;
+
+/// Reads the registry, and starts the task that keeps it up to date.
+pub(super) async fn start(
+    foundation: &Foundation,
+    database: &Database,
+    tasks: &mut Tasks,
+) -> anyhow::Result<watch::Receiver<Arc<Registry>>> {
+    let mut reader = RegistryReader::new(Arc::clone(&database.keyring));
+    let read_at_ms = clock::now_ms();
+    read(&mut reader, database, read_at_ms)
+        .await
+        .context("reading the configuration of sites and webhooks")?;
+    let registry_read_at = Arc::clone(&foundation.registry_read_at);
+    registry_read_at.store(read_at_ms, Ordering::Relaxed);
+    let (publish, registry) = watch::channel(reader.current());
+    let (pool, finished) = (database.pool.clone(), foundation.lifecycle.finished.clone());
+    tasks.spawn_background("registry", async move {
+        let looked = move |begun_ms| registry_read_at.store(begun_ms, Ordering::Release);
+        follow::follow(pool, reader, publish, looked, finished).await;
+        Ok(())
+    });
+    Ok(registry)
+}
+
+async fn read(reader: &mut RegistryReader, database: &Database, now_ms: i64) -> anyhow::Result<()> {
+    let mut connection = database.pool.acquire().await?;
+    reader.look(&mut connection, now_ms).await?;
+    Ok(())
+}
