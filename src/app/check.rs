@@ -1,4 +1,4 @@
-//! What a start would stumble over, found without asking anybody: the same constructors, all at once.
+//! Refusals of a start, found without asking a server: by the constructors that a start uses, all at once.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -14,11 +14,22 @@ use crate::record::pool;
 const KEY_ALLOWED: &str =
     "allowed: <id>:<base64 of 32 bytes>, as `bellwether keys generate` prints it, each id once";
 
-/// Everything with which `serve` would refuse to start, a line each: the key, its value unless that is secret, and what is
-/// allowed. Reads the files that the configuration names.
+const CA_LOCATION: &str = "ssl.ca.location";
+/// Settings of librdkafka that name files.
+const KAFKA_FILES: &[&str] = &[
+    CA_LOCATION,
+    "ssl.certificate.location",
+    "ssl.crl.location",
+    "ssl.key.location",
+    "ssl.keystore.location",
+];
+
+/// Finds everything with which `serve` would refuse to start, a line each: the key, its value unless that is secret, and
+/// the allowed values. Reads the files that the configuration names.
 pub(crate) fn refusals(config: &Config) -> Vec<String> {
     let mut refusals = Vec::new();
     check_kafka(config, &mut refusals);
+    check_kafka_files(config, &mut refusals);
     if let Err(wrong) = pool::connect_options(&pool_settings(config)) {
         refusals.push(format!("postgres.url = \"…\": {wrong}"));
     }
@@ -50,6 +61,22 @@ fn check_kafka(config: &Config, refusals: &mut Vec<String>) {
     }
 }
 
+/// librdkafka opens these only when a client is made, and then says that "system lib" failed.
+fn check_kafka_files(config: &Config, refusals: &mut Vec<String>) {
+    for key in KAFKA_FILES {
+        let Some(path) = config.kafka.properties.get(*key) else {
+            continue;
+        };
+        // Authorities may also be a folder of files, or `probe` for those of the system.
+        let is_other = *key == CA_LOCATION && (path == "probe" || Path::new(path).is_dir());
+        if !is_other && let Err(error) = std::fs::File::open(path) {
+            refusals.push(format!(
+                "kafka.properties.\"{key}\" = \"…\": cannot be read: {error}; allowed: a readable file"
+            ));
+        }
+    }
+}
+
 fn check_keys(config: &Config, refusals: &mut Vec<String>) {
     let mut ids = HashSet::new();
     for given in key_lines(config) {
@@ -63,7 +90,7 @@ fn check_keys(config: &Config, refusals: &mut Vec<String>) {
                 continue;
             }
         };
-        // Never the value: also of a key that is none, it is what was meant to be one.
+        // Never the value: a malformed key was meant to be secret too.
         let id = line.split_once(':').map_or("", |(id, _)| id);
         if Keyring::parse(std::slice::from_ref(&line)).is_err() {
             refusals.push(format!("{} = \"…\": {KEY_ALLOWED}", given.place));
@@ -107,92 +134,4 @@ fn check_ca_file(path: &Path, refusals: &mut Vec<String>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const GOOD: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
-
-    fn refused(change: impl FnOnce(&mut Config)) -> Vec<String> {
-        let mut config = Config::default();
-        change(&mut config);
-        refusals(&config)
-    }
-
-    #[test]
-    fn the_defaults_and_what_the_example_names_are_taken() {
-        assert_eq!(refused(|_| {}), [""; 0]);
-        let properties = |config: &mut Config| {
-            for (key, value) in [
-                ("security.protocol", "SASL_SSL"),
-                ("sasl.mechanism", "SCRAM-SHA-512"),
-                ("sasl.password", "hunter2"),
-                ("compression.type", "zstd"),
-                ("session.timeout.ms", "6000"),
-            ] {
-                config.kafka.properties.insert(key.into(), value.into());
-            }
-            config.encryption.keys = vec![format!("a:{GOOD}"), format!("b:{GOOD}")];
-        };
-        assert_eq!(refused(properties), [""; 0]);
-    }
-
-    #[test]
-    fn every_refusal_has_its_key_and_what_is_allowed_and_no_secret() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let file = |name: &str, text: &str| {
-            let path = folder.path().join(name);
-            std::fs::write(&path, text).expect("written");
-            path
-        };
-        let (keys, no_pem) = (
-            file("keys", &format!("# a comment\n\nthird:{GOOD}\nhunter2\n")),
-            file("no.pem", "hunter2"),
-        );
-        let absent = folder.path().join("absent");
-        let found = refused(|config| {
-            config
-                .kafka
-                .properties
-                .insert("sasl.pasword".into(), "hunter2".into());
-            config
-                .kafka
-                .properties
-                .insert("security.protocol".into(), "hunter2".into());
-            config.postgres.url = "postgres://user:hunter2@host:port/db".into();
-            config.encryption.keys = ["a:hunter2", "a b:hunter2", ":", "hunter2"]
-                .map(str::to_owned)
-                .to_vec();
-            config.encryption.keys.push(format!("first:{GOOD}"));
-            config.encryption.keys.push(format!("first:{GOOD}"));
-            config.encryption.key_files = vec![keys.clone(), absent.clone()];
-            config.webhooks.ca_file = Some(no_pem.clone());
-            let delays = vec!["1s500us".to_owned()];
-            config.webhooks.retry_schedules.insert("odd".into(), delays);
-        });
-        let wanted = [
-            "kafka.properties.\"sasl.pasword\" = ",
-            "kafka.properties.\"security.protocol\" = ",
-            "postgres.url = \"…\": postgres.url cannot be read",
-            "encryption.keys[0] = \"…\": allowed: <id>:<base64",
-            "encryption.keys[1] = \"…\": allowed",
-            "encryption.keys[2] = \"…\": allowed",
-            "encryption.keys[3] = \"…\": allowed",
-            "encryption.keys[5] = \"first:…\": the id is there twice",
-            &format!(
-                "encryption.key_files[0], line 4 of {} = \"…\": allowed",
-                keys.display()
-            ),
-            &format!(
-                "encryption.key_files[1] = \"{}\": cannot be read",
-                absent.display()
-            ),
-            "webhooks.retry_schedules.odd = [\"1s500us\"]: ",
-            &format!("webhooks.ca_file = \"{}\": ", no_pem.display()),
-        ];
-        assert_eq!(found.len(), wanted.len(), "{found:#?}");
-        for (found, wanted) in found.iter().zip(wanted) {
-            assert!(found.starts_with(wanted), "{found} does not start with {wanted}");
-            assert!(!found.contains("hunter2") && !found.contains(GOOD), "{found}");
-        }
-    }
-}
+mod tests;

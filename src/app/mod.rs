@@ -8,12 +8,14 @@ mod roles;
 mod host;
 mod lifecycle;
 mod settings;
+mod reach;
 mod check;
 mod describe;
 mod context;
 mod admin;
 mod start_checks;
 mod registry;
+mod watch;
 mod upkeep;
 mod detect;
 mod deliver;
@@ -22,6 +24,7 @@ mod api;
 pub(crate) use check::refusals;
 pub(crate) use host::Host;
 pub(crate) use lifecycle::{Lifecycle, SecondSignal};
+pub(crate) use reach::{reach_kafka, reach_postgres};
 pub(crate) use roles::{ProcessRole, Roles};
 pub(crate) use settings::{open_pool, pool_settings, schedules};
 
@@ -91,7 +94,8 @@ async fn start_roles(foundation: &Foundation, mut host: Host, tasks: &mut Tasks)
     };
     let registry = registry::start(foundation, &database, tasks).await?;
     let app = AppContext::new(foundation, &database, registry);
-    upkeep::start(&app, roles, tasks);
+    watch::start(&app, roles, tasks)?;
+    upkeep::start(&app, tasks);
     if roles.reads_kafka() {
         let publisher =
             Publisher::new(&config.kafka, app.client_events.clone()).context("starting the producer")?;

@@ -10,14 +10,14 @@ use crate::dispatch::schedules::Schedules;
 use crate::record::keyring::Keyring;
 use crate::record::pool::{self, ConnectionEpoch, PoolSettings};
 
-/// The retry schedules of the configuration.
+/// Retry schedules of the configuration.
 pub(crate) fn schedules(config: &Config) -> anyhow::Result<Schedules> {
     Schedules::parse(&config.webhooks.retry_schedules).context("webhooks.retry_schedules")
 }
 
-/// A line that has to be a key, or why there is none.
+/// A line that has to be a key, or the reason for which it cannot be read.
 pub(super) struct KeyLine {
-    /// Where it stands, beginning with its configuration key.
+    /// Place of the line, beginning with its configuration key.
     pub(crate) place: String,
     pub(crate) line: Result<String, String>,
 }
@@ -67,11 +67,11 @@ pub(super) fn keyring(config: &Config) -> anyhow::Result<Keyring> {
 }
 
 /// A pool of connections to Postgres.
-pub(crate) fn open_pool(config: &Config, trust: &ConnectionEpoch) -> anyhow::Result<PgPool> {
-    Ok(pool::open(&pool_settings(config), trust)?)
+pub(crate) fn open_pool(config: &Config, epoch: &ConnectionEpoch) -> anyhow::Result<PgPool> {
+    Ok(pool::open(&pool_settings(config), epoch)?)
 }
 
-/// How the configuration wants Postgres to be reached.
+/// Settings of the connections to Postgres.
 pub(crate) fn pool_settings(config: &Config) -> PoolSettings {
     PoolSettings {
         url: config.postgres.url.clone(),

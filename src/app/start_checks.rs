@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use sqlx::pool::PoolConnection;
-use sqlx::{PgConnection, PgPool, Postgres};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{PgConnection, PgPool};
 
 use super::context::{Database, Foundation};
 use super::settings;
@@ -14,15 +14,16 @@ use crate::clock;
 use crate::config::Config;
 use crate::kafka::topics::{TopicPlan, TopicProblem, Topics, plan};
 use crate::record::keyring::Keyring;
-use crate::record::keys;
 use crate::record::migrate::{self, Schema};
 use crate::record::pg_monitor::PgMonitor;
 use crate::record::pool::ConnectionEpoch;
+use crate::record::{connect, keys, pool};
+use crate::telemetry::connection::ConnectionError;
 
 /// Longest time that a start waits for Postgres or Kafka before it fails.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
-/// Time between two tries to reach one of them.
-const RETRY_PAUSE: Duration = Duration::from_millis(500);
+/// Time from one try to reach one of them to the next.
+const RETRY_EVERY: Duration = Duration::from_secs(1);
 /// Time until the server has reported that a statement ended.
 const STATEMENT_SLACK: Duration = Duration::from_secs(1);
 
@@ -38,7 +39,8 @@ pub(super) async fn open_database(foundation: &Foundation) -> anyhow::Result<Dat
         epoch,
         config.postgres.statement_timeout + STATEMENT_SLACK,
     );
-    let mut connection = connect(&pool).await?;
+    let options = pool::connect_options(&settings::pool_settings(config))?;
+    let mut connection = connect_patiently(&options).await?;
     health.set("postgres", Ok(()));
     check_schema(config, &pool, &mut connection).await?;
     health.set("schema", Ok(()));
@@ -51,16 +53,17 @@ pub(super) async fn open_database(foundation: &Foundation) -> anyhow::Result<Dat
     })
 }
 
-async fn connect(pool: &PgPool) -> anyhow::Result<PoolConnection<Postgres>> {
+/// Connects, and tries again for as long as the server may still be starting.
+async fn connect_patiently(options: &PgConnectOptions) -> anyhow::Result<PgConnection> {
     let deadline = clock::monotonic() + START_TIMEOUT;
     loop {
-        match pool.acquire().await {
+        match connect::connect(options).await {
             Ok(connection) => return Ok(connection),
-            Err(error) if clock::monotonic() < deadline && error.as_database_error().is_none() => {
-                tracing::warn!(error = %error, "Postgres does not answer; trying again");
-                tokio::time::sleep(RETRY_PAUSE).await;
+            Err(error) if clock::monotonic() < deadline && !error.is_final() => {
+                tracing::warn!("{error}; trying again");
+                tokio::time::sleep(RETRY_EVERY).await;
             }
-            Err(error) => return Err(error).context("connecting to Postgres (postgres.url)"),
+            Err(error) => return Err(error.into()),
         }
     }
 }
@@ -76,9 +79,18 @@ async fn check_schema(config: &Config, pool: &PgPool, connection: &mut PgConnect
         .context("reading the schema's version")?
     {
         Schema::Current => Ok(()),
-        other => anyhow::bail!(
-            "the database's schema is not the one this version works with ({other:?}); `bellwether migrate` applies what is missing"
-        ),
+        Schema::Behind { missing } => {
+            let (noun, them) = match missing.len() {
+                1 => ("migration", "it"),
+                _ => ("migrations", "them"),
+            };
+            let versions: Vec<String> = missing.iter().map(i64::to_string).collect();
+            anyhow::bail!(
+                "the database's schema lacks {} {noun} ({}); `bellwether migrate` applies {them}",
+                missing.len(),
+                versions.join(", ")
+            )
+        }
     }
 }
 
@@ -100,7 +112,7 @@ pub(super) async fn check_topics(
     let retry_prefix = config.kafka.topic("retry.");
     if !embedded {
         let plan = plan(config, &foundation.schedules.tier_names());
-        refuse(&find_problems(&topics, &plan, &retry_prefix, config).await?)?;
+        refuse(&find_problems(&topics, &plan, &retry_prefix).await?)?;
         let names: Vec<String> = plan.iter().map(|topic| topic.name.clone()).collect();
         for (topic, seconds) in topics.retentions(&names).await? {
             let retention = &foundation.metrics.topic_retention;
@@ -108,38 +120,39 @@ pub(super) async fn check_topics(
         }
     }
     foundation.health.set("kafka", Ok(()));
-    let existing = tokio::task::spawn_blocking(move || topics.existing()).await??;
-    Ok(existing
+    Ok(topics
+        .existing()
+        .await?
         .into_iter()
         .filter(|(name, _)| name.starts_with(&retry_prefix))
         .collect())
 }
 
+/// Checks the topics, and tries again for as long as the cluster may still be starting.
 async fn find_problems(
     topics: &Topics,
     plan: &[TopicPlan],
     retry_prefix: &str,
-    config: &Config,
 ) -> anyhow::Result<Vec<TopicProblem>> {
-    let brokers = &config.kafka.brokers;
     let deadline = clock::monotonic() + START_TIMEOUT;
     loop {
+        let begun = clock::monotonic();
         match topics.check(plan, retry_prefix).await {
             Ok(problems) => return Ok(problems),
-            Err(error) if clock::monotonic() < deadline => {
-                tracing::warn!(
-                    error = format!("{error:#}"),
-                    brokers,
-                    "Kafka does not answer; trying again"
-                );
-                tokio::time::sleep(RETRY_PAUSE).await;
+            Err(error) if clock::monotonic() < deadline && !is_final(&error) => {
+                tracing::warn!("{error:#}; trying again");
+                // The question has taken a part of the time already.
+                let took = clock::monotonic().duration_since(begun);
+                tokio::time::sleep(RETRY_EVERY.saturating_sub(took)).await;
             }
-            Err(error) => {
-                return Err(error)
-                    .with_context(|| format!("asking Kafka for its topics (kafka.brokers = \"{brokers}\")"));
-            }
+            Err(error) => return Err(error),
         }
     }
+}
+
+fn is_final(error: &anyhow::Error) -> bool {
+    let connection = error.downcast_ref::<ConnectionError>();
+    connection.is_some_and(ConnectionError::is_final)
 }
 
 fn refuse(problems: &[TopicProblem]) -> anyhow::Result<()> {

@@ -1,87 +1,52 @@
-//! What needs doing now and then: partitions ahead of time, and gauges nobody else sets.
+//! The work of every few seconds: partitions ahead of time, and gauges that nobody else sets.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::PgPool;
-use tokio_util::sync::CancellationToken;
 
 use super::context::AppContext;
-use super::roles::Roles;
 use crate::clock;
-use crate::config::Config;
-use crate::kafka::client::ClientEvents;
-use crate::kafka::topics::Topics;
 use crate::record::pg_monitor::PgMonitor;
 use crate::record::{idempotency, migrate, partitions, registry};
 use crate::tasks::Tasks;
-use crate::telemetry::{Health, Metrics};
+use crate::telemetry::Metrics;
 
-const EVERY: Duration = Duration::from_secs(5);
+/// Time between two rounds.
+const PAUSE: Duration = Duration::from_secs(5);
 /// Rounds between two looks at the partitions.
 const PARTITIONS_ROUNDS: u64 = 120;
 
 struct Upkeep {
-    config: Arc<Config>,
     metrics: Arc<Metrics>,
-    health: Arc<Health>,
-    client_events: ClientEvents,
     pool: PgPool,
-    probe: PgMonitor,
-    reads_kafka: bool,
+    monitor: PgMonitor,
+}
+
+/// Starts the upkeep. A failure is logged and tried again; none of it stops the process.
+pub(super) fn start(app: &AppContext, tasks: &mut Tasks) {
+    let upkeep = Upkeep {
+        metrics: Arc::clone(&app.metrics),
+        pool: app.pool.clone(),
+        monitor: app.pg_monitor.clone(),
+    };
+    let finished = app.lifecycle.finished.clone();
+    tasks.spawn_background("upkeep", async move {
+        finished.run_until_cancelled(upkeep.run()).await;
+        Ok(())
+    });
 }
 
 impl Upkeep {
-    fn new(app: &AppContext, roles: &Roles) -> Self {
-        Self {
-            config: Arc::clone(&app.config),
-            metrics: Arc::clone(&app.metrics),
-            health: Arc::clone(&app.health),
-            client_events: app.client_events.clone(),
-            pool: app.pool.clone(),
-            probe: app.pg_monitor.clone(),
-            reads_kafka: roles.reads_kafka(),
-        }
-    }
-}
-
-/// Starts the upkeep of a process with these roles.
-pub(super) fn start(app: &AppContext, roles: &Roles, tasks: &mut Tasks) {
-    let (upkeep, finished) = (Upkeep::new(app, roles), app.lifecycle.finished.clone());
-    tasks.spawn_background("upkeep", run(upkeep, finished));
-}
-
-/// Goes round until the process ends. A failure is logged and tried again; none of it stops the process.
-async fn run(upkeep: Upkeep, finished: CancellationToken) -> anyhow::Result<()> {
-    upkeep.metrics.memory_limit.set(memory_limit());
-    let topics = if upkeep.reads_kafka {
-        Some(Arc::new(Topics::new(
-            &upkeep.config,
-            upkeep.client_events.clone(),
-        )?))
-    } else {
-        None
-    };
-    let rounds = async {
+    async fn run(&self) {
+        self.metrics.memory_limit.set(memory_limit());
         for round in 0_u64.. {
-            upkeep.local_gauges();
-            // Side by side: the one that is away must not keep the other's state from being seen.
-            tokio::join!(upkeep.ask_postgres(round), async {
-                if let Some(topics) = &topics {
-                    upkeep.ask_kafka(Arc::clone(topics)).await;
-                }
-            });
-            tokio::time::sleep(EVERY).await;
+            self.local_gauges();
+            self.ask_postgres(round).await;
+            tokio::time::sleep(PAUSE).await;
         }
-    };
-    tokio::select! {
-        () = rounds => {}
-        () = finished.cancelled() => {}
     }
-    Ok(())
-}
 
-impl Upkeep {
     fn local_gauges(&self) {
         let (size, idle) = (
             i64::from(self.pool.size()),
@@ -99,7 +64,7 @@ impl Upkeep {
 
     async fn ask_postgres(&self, round: u64) {
         let now_ms = clock::now_ms();
-        let asked = self.probe.once("config", async {
+        let asked = self.monitor.once("config", async {
             let mut connection = self.pool.acquire().await?;
             if round.is_multiple_of(PARTITIONS_ROUNDS) {
                 // Where the process may not make tables, `bellwether migrate` does; the horizon shows when that is due.
@@ -125,19 +90,9 @@ impl Upkeep {
                 .set((clock::now_ms() - half_way_ms - theirs_ms) as f64 / 1_000.0);
         }
     }
-
-    async fn ask_kafka(&self, topics: Arc<Topics>) {
-        let asked = tokio::task::spawn_blocking(move || topics.existing().map(|_| ())).await;
-        let state = match asked {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(error) => Err(error.to_string()),
-        };
-        self.health.set("kafka", state);
-    }
 }
 
-/// What the control group allows, in bytes; 0 is no limit (cgroup v2, then v1).
+/// Memory that the control group allows, in bytes; 0 is no limit (cgroup v2, then v1).
 fn memory_limit() -> i64 {
     ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"]
         .iter()

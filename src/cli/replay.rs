@@ -15,6 +15,7 @@ use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::print;
+use crate::app;
 use crate::clock;
 use crate::config::Config;
 use crate::domain::site::SiteId;
@@ -64,6 +65,7 @@ fn speed(text: &str) -> Result<f64, String> {
 }
 
 pub(super) async fn run(args: ReplayArgs, config: &Config) -> anyhow::Result<()> {
+    app::reach_kafka(config).await?;
     let config = config.clone();
     // The file is read and the pace is kept on a thread that may block.
     tokio::task::spawn_blocking(move || replay(&args, &config)).await?

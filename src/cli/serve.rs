@@ -8,7 +8,6 @@ use crate::app::{self, ProcessRole, Roles};
 use crate::clock;
 use crate::config::Config;
 use crate::record::migrate as migrations;
-use crate::record::pool::ConnectionEpoch;
 use crate::telemetry::logs;
 
 #[derive(Debug, Args)]
@@ -24,7 +23,7 @@ pub(super) async fn run(args: ServeArgs, config: Config) -> anyhow::Result<()> {
 
 pub(super) async fn migrate(config: &Config) -> anyhow::Result<()> {
     logs::start(&config.telemetry, "migrate", None);
-    let pool = app::open_pool(config, &ConnectionEpoch::default())?;
+    let pool = app::reach_postgres(config).await?;
     let applied = migrations::migrate(&pool, clock::now_ms())
         .await
         .context("applying migrations")?;

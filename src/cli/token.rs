@@ -8,7 +8,6 @@ use crate::app;
 use crate::clock;
 use crate::config::Config;
 use crate::domain::site::SiteId;
-use crate::record::pool::ConnectionEpoch;
 use crate::record::tokens::{self, Role, Scope};
 
 #[derive(Debug, Subcommand)]
@@ -50,7 +49,7 @@ pub(super) async fn run(command: TokenCommand, config: &Config) -> anyhow::Resul
         RoleArg::Viewer => Role::Viewer,
         RoleArg::Editor => Role::Editor,
     };
-    let pool = app::open_pool(config, &ConnectionEpoch::default())?;
+    let pool = app::reach_postgres(config).await?;
     let mut connection = pool
         .acquire()
         .await

@@ -1,23 +1,42 @@
-//! What librdkafka says outside of records: its log lines and errors.
+//! The events of librdkafka's clients outside of records: log lines and errors.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
+use super::diagnosis::diagnose;
 use crate::clock;
 use crate::telemetry::Metrics;
+use crate::telemetry::connection::{ConnectionCause, ConnectionError};
 use crate::telemetry::throttle::Throttle;
 
-/// Shared by all clients of a process.
+/// Most causes that are told apart; far more than a cluster has.
+const MAX_CAUSES: usize = 1_000;
+
+/// Receives the events of all clients of a process: counts errors, remembers failed connections and
+/// writes at most one log line a second for a cause.
 #[derive(Debug, Clone)]
 pub struct ClientEvents {
     metrics: Arc<Metrics>,
     fatal: Arc<AtomicBool>,
-    throttles: Arc<Mutex<HashMap<&'static str, Throttle>>>,
+    throttles: Arc<Mutex<HashMap<LogCause, Throttle>>>,
+    /// Latest failure by host and port, since a broker last answered.
+    failures: Arc<Mutex<BTreeMap<(String, u16), ConnectionError>>>,
+    is_apart: bool,
+}
+
+/// Causes that share a throttle.
+#[derive(Debug, PartialEq, Eq, Hash)]
+enum LogCause {
+    Kind(&'static str),
+    Connection(ConnectionError),
+    /// The part of librdkafka that speaks.
+    Facility(String),
 }
 
 impl ClientEvents {
@@ -27,10 +46,22 @@ impl ClientEvents {
             metrics,
             fatal: Arc::default(),
             throttles: Arc::default(),
+            failures: Arc::default(),
+            is_apart: false,
         }
     }
 
-    /// Whether a client of this process can no longer work. The process must end.
+    /// The same for a client that reports its own failed connections: they are kept apart from those of the others, and
+    /// not logged.
+    pub(crate) fn apart(&self) -> Self {
+        Self {
+            failures: Arc::default(),
+            is_apart: true,
+            ..self.clone()
+        }
+    }
+
+    /// True if a client of this process can no longer work. The process must end.
     pub(crate) fn has_fatal(&self) -> bool {
         self.fatal.load(Ordering::Relaxed)
     }
@@ -40,14 +71,13 @@ impl ClientEvents {
         &self.metrics
     }
 
-    /// Whether an error is to be logged: of one kind one a second, however many clients and brokers say so. With it comes
-    /// how many were left out before.
+    /// Tells if an error is to be logged: one a second of a kind, however many clients and brokers report it, and none of
+    /// failed connections, which have log lines of their own. Returns the number of those left out before.
     pub(crate) fn admit(&self, code: Option<RDKafkaErrorCode>) -> Option<u64> {
-        let mut throttles = self.throttles.lock().unwrap_or_else(PoisonError::into_inner);
-        throttles
-            .entry(kind_of(code))
-            .or_default()
-            .admit(clock::monotonic())
+        if is_connection(code) {
+            return None;
+        }
+        self.admit_cause(LogCause::Kind(kind_of(code)), clock::monotonic())
     }
 
     /// Counts an error, and remembers a fatal one.
@@ -58,22 +88,61 @@ impl ClientEvents {
             self.fatal.store(true, Ordering::Relaxed);
         }
     }
+
+    /// The failed connection to report, since a broker last answered: one that no other try mends comes first.
+    pub(crate) fn failure(&self) -> Option<ConnectionError> {
+        let failures = lock(&self.failures);
+        let worst = failures.values().find(|error| error.is_final());
+        worst.or_else(|| failures.values().next()).cloned()
+    }
+
+    /// Number of brokers that could not be used since one last answered.
+    pub(crate) fn failed_brokers(&self) -> usize {
+        lock(&self.failures).len()
+    }
+
+    /// Forgets failed connections: a broker has answered.
+    pub(crate) fn answered(&self) {
+        lock(&self.failures).clear();
+    }
+
+    fn connection_failed(&self, level: RDKafkaLogLevel, error: ConnectionError) {
+        let mut failures = lock(&self.failures);
+        if failures.len() < MAX_CAUSES {
+            failures.insert((error.host.clone(), error.port), error.clone());
+        }
+        drop(failures);
+        // Brokers close idle connections, and all of them when they stop; nothing was lost by it.
+        let is_usual = error.cause == ConnectionCause::Closed && !is_warning(level);
+        if is_usual || self.is_apart {
+            tracing::debug!(target: "librdkafka", "{error}");
+        } else if let Some(suppressed) =
+            self.admit_cause(LogCause::Connection(error.clone()), clock::monotonic())
+        {
+            tracing::warn!(target: "librdkafka", suppressed, "{error}");
+        }
+    }
+
+    fn admit_cause(&self, cause: LogCause, now: Instant) -> Option<u64> {
+        let mut throttles = lock(&self.throttles);
+        if throttles.len() >= MAX_CAUSES {
+            throttles.clear();
+        }
+        throttles.entry(cause).or_default().admit(now)
+    }
 }
 
 impl ClientContext for ClientEvents {
     fn log(&self, level: RDKafkaLogLevel, fac: &str, log_message: &str) {
-        match level {
-            RDKafkaLogLevel::Emerg
-            | RDKafkaLogLevel::Alert
-            | RDKafkaLogLevel::Critical
-            | RDKafkaLogLevel::Error
-            | RDKafkaLogLevel::Warning => {
-                // Errors come through `error` too, with a code; these lines add the broker's words.
-                tracing::warn!(target: "librdkafka", facility = fac, "{log_message}");
-            }
-            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => {
-                tracing::debug!(target: "librdkafka", facility = fac, "{log_message}");
-            }
+        if let Some(error) = diagnose(log_message) {
+            self.connection_failed(level, error);
+        } else if !is_warning(level) {
+            tracing::debug!(target: "librdkafka", facility = fac, "{log_message}");
+        } else if let Some(suppressed) =
+            self.admit_cause(LogCause::Facility(fac.to_owned()), clock::monotonic())
+        {
+            // Errors come through `error` too, with a code; these lines add the broker's words.
+            tracing::warn!(target: "librdkafka", facility = fac, suppressed, "{log_message}");
         }
     }
 
@@ -86,10 +155,32 @@ impl ClientContext for ClientEvents {
         self.note(code);
         if kind_of(code) == "fatal" {
             tracing::error!(target: "librdkafka", error = %error, "a Kafka client failed for good: {reason}");
-        } else if let Some(suppressed) = self.admit(code) {
+        } else if diagnose(reason).is_none()
+            && let Some(suppressed) = self.admit(code)
+        {
             tracing::warn!(target: "librdkafka", error = %error, suppressed, "{reason}");
         }
     }
+}
+
+fn is_warning(level: RDKafkaLogLevel) -> bool {
+    use RDKafkaLogLevel as Level;
+    !matches!(level, Level::Notice | Level::Info | Level::Debug)
+}
+
+/// True if the code reports a connection that failed: librdkafka logs each of those with its cause.
+fn is_connection(code: Option<RDKafkaErrorCode>) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        code,
+        Some(
+            Code::BrokerTransportFailure
+                | Code::AllBrokersDown
+                | Code::Resolve
+                | Code::Authentication
+                | Code::SSL
+        )
+    )
 }
 
 /// The closed set of error kinds that `kafka_errors_total` counts by.
@@ -120,3 +211,10 @@ fn kind_of(code: Option<RDKafkaErrorCode>) -> &'static str {
         _ => "other",
     }
 }
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

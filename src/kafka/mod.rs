@@ -6,8 +6,11 @@
 
 pub mod settings;
 pub mod topics;
+pub(crate) mod diagnosis;
 pub mod client;
 pub(crate) mod session;
+pub(crate) mod cluster;
+pub(crate) mod rights;
 pub mod member;
 pub(crate) mod commits;
 pub mod batch_reader;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
 
 use crate::config::KafkaConfig;
 
@@ -45,6 +46,8 @@ const CONSUMER_ONLY: &[&str] = &[
 /// Settings of every client.
 pub(crate) fn client(config: &KafkaConfig) -> ClientConfig {
     let mut client = ClientConfig::new();
+    // The line about a connection that was closed is one of these, and no error says as much.
+    client.set_log_level(RDKafkaLogLevel::Info);
     client
         .set("client.id", "bellwether")
         // The defaults (10 s, 30 s, 60 s) are too slow to resume within 5 s after a fault.
@@ -159,11 +162,12 @@ fn deliver_client(config: &KafkaConfig, group: &str, queues: usize) -> ClientCon
     client
 }
 
-/// A consumer that is a member of no group, for reading a whole topic.
+/// A consumer that joins no group, for looking at a topic. It names the detectors' group, as every consumer must name one, so that
+/// no permission for another is needed.
 pub(crate) fn reader(config: &KafkaConfig) -> ClientConfig {
     let mut client = client(config);
     client
-        .set("group.id", "bellwether-reader")
+        .set("group.id", config.topic("detect"))
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
         .set("auto.offset.reset", "earliest")

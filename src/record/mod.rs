@@ -5,6 +5,7 @@
 //! and a committed change of configuration is seen by every reader at its next look. Not here: deciding and sending.
 
 pub mod keyring;
+pub(crate) mod connect;
 pub(crate) mod pool;
 pub mod migrate;
 pub mod partitions;

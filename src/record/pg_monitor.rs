@@ -1,12 +1,13 @@
-//! Operations on Postgres as the metrics and the log see them: how long, how they fail, whether it is there.
+//! Operations on Postgres as the metrics and the log show them: durations, failures, and the state of the server.
 
 use std::future::Future;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::pool::ConnectionEpoch;
 use crate::clock;
+use crate::telemetry::connection::ConnectionError;
 use crate::telemetry::throttle::Throttle;
 use crate::telemetry::{Health, Metrics};
 
@@ -20,25 +21,59 @@ pub(crate) struct PgMonitor {
     metrics: Arc<Metrics>,
     health: Arc<Health>,
     throttle: Arc<Mutex<Throttle>>,
-    trust: ConnectionEpoch,
-    patience: Duration,
+    epoch: ConnectionEpoch,
+    timeout: Duration,
+    server: Arc<Mutex<ServerState>>,
+}
+
+/// The server as it was seen last.
+#[derive(Debug, Default)]
+struct ServerState {
+    /// Time of the last answer.
+    answered: Option<Instant>,
+    /// Cause of the last failure to connect, until it answers again.
+    failure: Option<ConnectionError>,
 }
 
 impl PgMonitor {
-    /// Reports to `metrics` and `health`. An operation that takes longer than `patience` is given up, and so are the
+    /// Reports to `metrics` and `health`. An operation that takes longer than `timeout` is given up, and so are the
     /// pool's connections: the server ends a statement before that, if it is there.
     pub(crate) fn new(
         metrics: Arc<Metrics>,
         health: Arc<Health>,
-        trust: ConnectionEpoch,
-        patience: Duration,
+        epoch: ConnectionEpoch,
+        timeout: Duration,
     ) -> Self {
         Self {
             metrics,
             health,
             throttle: Arc::default(),
-            trust,
-            patience,
+            epoch,
+            timeout,
+            server: Arc::default(),
+        }
+    }
+
+    /// Records that the server has answered.
+    pub(crate) fn answered(&self) {
+        let mut server = lock(&self.server);
+        server.answered = Some(clock::monotonic());
+        server.failure = None;
+        self.metrics.postgres_up.set(1);
+        // Still locked, so that of an answer and a failure the later has the last word.
+        self.health.set("postgres", Ok(()));
+    }
+
+    /// Records that no connection could be made. Operations that fail for want of one have this cause from now on.
+    pub(crate) fn connection_failed(&self, error: ConnectionError) {
+        let text = error.to_string();
+        let mut server = lock(&self.server);
+        server.failure = Some(error);
+        self.metrics.postgres_up.set(0);
+        self.health.set("postgres", Err(text.clone()));
+        drop(server);
+        if let Some(suppressed) = lock(&self.throttle).admit(clock::monotonic()) {
+            tracing::warn!(suppressed, "{text}");
         }
     }
 
@@ -50,11 +85,11 @@ impl PgMonitor {
     ) -> sqlx::Result<T> {
         let begun = clock::monotonic();
         let mut operation = std::pin::pin!(operation);
-        let result = match tokio::time::timeout(self.patience, operation.as_mut()).await {
+        let result = match tokio::time::timeout(self.timeout, operation.as_mut()).await {
             Ok(result) => result,
             Err(_) => {
                 // Before the operation is dropped, and its connection goes back to the pool.
-                self.trust.lose(clock::monotonic());
+                self.epoch.lose(clock::monotonic());
                 Err(io::Error::new(io::ErrorKind::TimedOut, "no answer").into())
             }
         };
@@ -64,10 +99,9 @@ impl PgMonitor {
                     .postgres
                     .with_label_values(&[op])
                     .observe(clock::monotonic().duration_since(begun).as_secs_f64());
-                self.metrics.postgres_up.set(1);
-                self.health.set("postgres", Ok(()));
+                self.answered();
             }
-            Err(error) => self.failed(op, error),
+            Err(error) => self.failed(op, begun, error),
         }
         result
     }
@@ -107,25 +141,27 @@ impl PgMonitor {
         }
     }
 
-    fn failed(&self, op: &'static str, error: &sqlx::Error) {
+    fn failed(&self, op: &'static str, begun: Instant, error: &sqlx::Error) {
         let kind = kind_of(error);
         self.metrics.postgres_errors.with_label_values(&[op, kind]).inc();
-        if kind != "other" {
+        let server = lock(&self.server);
+        let text = match (&server.failure, error) {
+            (Some(failure), sqlx::Error::PoolTimedOut) => failure.to_string(),
+            _ => error.to_string(),
+        };
+        // One that began before the last answer says nothing about the server as it is now.
+        if kind != "other" && server.answered.is_none_or(|answered| answered <= begun) {
             self.metrics.postgres_up.set(0);
-            self.health.set("postgres", Err(format!("{op}: {error}")));
+            self.health.set("postgres", Err(format!("{op}: {text}")));
         }
-        let admitted = self
-            .throttle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .admit(clock::monotonic());
-        if let Some(suppressed) = admitted {
-            tracing::warn!(op, error = %error, suppressed, "an operation on Postgres failed");
+        drop(server);
+        if let Some(suppressed) = lock(&self.throttle).admit(clock::monotonic()) {
+            tracing::warn!(op, error = text, suppressed, "an operation on Postgres failed");
         }
     }
 }
 
-/// Whether the values themselves are what is wrong: they cannot be sent, are out of range (class 22) or break a
+/// True if the values themselves are wrong: they cannot be sent, are out of range (class 22) or break a
 /// constraint (class 23).
 fn is_refusal(error: &sqlx::Error) -> bool {
     match error {
@@ -161,4 +197,8 @@ fn kind_of(error: &sqlx::Error) -> &'static str {
         | sqlx::Error::Protocol(_) => "connection",
         _ => "other",
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

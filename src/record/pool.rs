@@ -9,10 +9,10 @@ use sqlx::{Connection as _, PgConnection, PgPool};
 
 use crate::clock;
 
-/// How long a connection may take to show that it is there.
+/// Longest time that a connection may take to answer a ping.
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How a process connects.
+/// Settings of a process's connections.
 #[derive(Clone)]
 pub(crate) struct PoolSettings {
     /// `postgres://user:password@host:port/database?sslmode=…`; TLS is as its `sslmode` and `sslrootcert` say.
@@ -31,25 +31,26 @@ pub(crate) struct PoolSettings {
 )]
 pub(crate) struct InvalidPostgresUrl;
 
-/// Since when connections can be believed in. One that a router or a failover forgot looks alive and never answers: TCP
-/// takes a quarter of an hour to notice. Whoever waited in vain says so, and what was connected before is not used again.
+/// Time from which on connections can be trusted. One that a router or a failover forgot looks alive and never answers:
+/// TCP takes a quarter of an hour to notice. An operation that waited in vain calls [`lose`](Self::lose), and no connection
+/// that is older is used again.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ConnectionEpoch(Arc<Mutex<Option<Instant>>>);
 
 impl ConnectionEpoch {
-    /// A connection did not answer.
+    /// Distrusts every connection made or used before `now`: one did not answer.
     pub(crate) fn lose(&self, now: Instant) {
         let mut lost = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *lost = (*lost).max(Some(now));
     }
 
-    /// Whether no connection was found dead after `at`.
+    /// True if no connection was found dead after `at`.
     fn holds_since(&self, at: Instant) -> bool {
         let lost = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         lost.is_none_or(|lost| at > lost)
     }
 
-    /// Whether a connection answers, and soon.
+    /// Tells if a connection answers in time; if not, all older ones are lost.
     async fn ping(&self, connection: &mut PgConnection) -> bool {
         match tokio::time::timeout(PING_TIMEOUT, connection.ping()).await {
             Ok(answer) => answer.is_ok(),
@@ -62,26 +63,26 @@ impl ConnectionEpoch {
 }
 
 /// A pool that connects when it is first used, so that a process may start while Postgres is away.
-pub(crate) fn open(settings: &PoolSettings, trust: &ConnectionEpoch) -> Result<PgPool, InvalidPostgresUrl> {
-    let (before, after) = (trust.clone(), trust.clone());
+pub(crate) fn open(settings: &PoolSettings, epoch: &ConnectionEpoch) -> Result<PgPool, InvalidPostgresUrl> {
+    let (before, after) = (epoch.clone(), epoch.clone());
     Ok(PgPoolOptions::new()
         .max_connections(settings.max_connections)
         .acquire_timeout(settings.lock_timeout)
         // In place of the pool's own test, which waits for as long as a caller has patience.
         .test_before_acquire(false)
         .before_acquire(move |connection, facts| {
-            let trust = before.clone();
+            let epoch = before.clone();
             Box::pin(async move {
                 let last_used = clock::monotonic() - facts.idle_for;
-                Ok(trust.holds_since(last_used) && trust.ping(connection).await)
+                Ok(epoch.holds_since(last_used) && epoch.ping(connection).await)
             })
         })
         // The pool tests what comes back too, and without a bound: what never answers would keep its place for ever.
         .after_release(move |connection, facts| {
-            let trust = after.clone();
+            let epoch = after.clone();
             Box::pin(async move {
                 let since = clock::monotonic() - facts.age;
-                Ok(trust.holds_since(since) || trust.ping(connection).await)
+                Ok(epoch.holds_since(since) || epoch.ping(connection).await)
             })
         })
         .connect_lazy_with(connect_options(settings)?))

@@ -11,6 +11,7 @@ pub(crate) mod health;
 pub(crate) mod logs;
 pub(crate) mod admin;
 pub(crate) mod throttle;
+pub(crate) mod connection;
 
 pub use health::Health;
 pub use metrics::Metrics;

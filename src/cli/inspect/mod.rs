@@ -56,6 +56,7 @@ pub(super) struct InspectArgs {
 pub(super) async fn run(command: SourcesCommand, config: &Config) -> anyhow::Result<ExitCode> {
     let SourcesCommand::Inspect(args) = command;
     logs::start(&config.telemetry, "sources", None);
+    app::reach_kafka(config).await?;
     let mut samples = Vec::new();
     for (source, is_source) in wanted(&args, config) {
         let (kafka, topic, last) = (config.kafka.clone(), source.topic.clone(), args.last);

@@ -2,33 +2,32 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
-use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use anyhow::Context as _;
+use rdkafka::admin::{
+    AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication, TopicResult,
+};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::plan::TopicPlan;
 use crate::clock;
-use crate::config::Config;
+use crate::config::{Config, KafkaConfig};
 use crate::kafka::client::ClientEvents;
+use crate::kafka::cluster::{Cluster, TopicLookup, TopicShape};
+use crate::kafka::rights::MissingRight;
 use crate::kafka::settings;
 
+/// Longest time that the brokers may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(15);
-
-/// What the cluster has of a topic.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Shape {
-    partitions: i32,
-    /// Copies of the partition that has fewest.
-    copies: i32,
-}
+/// Time between two looks for topics that were just made.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 /// One thing wrong with the cluster's topics.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TopicProblem {
     pub(crate) topic: String,
+    /// True if making the topic mends it.
     pub(crate) missing: bool,
     pub(crate) text: String,
 }
@@ -39,10 +38,11 @@ impl fmt::Display for TopicProblem {
     }
 }
 
-/// Talks to the cluster about topics.
+/// Makes and checks topics.
 pub struct Topics {
-    admin: Arc<AdminClient<ClientEvents>>,
-    replication_factor: i32,
+    cluster: Cluster,
+    admin: AdminClient<ClientEvents>,
+    config: KafkaConfig,
 }
 
 impl fmt::Debug for Topics {
@@ -52,72 +52,67 @@ impl fmt::Debug for Topics {
 }
 
 impl Topics {
-    /// A client for administration.
+    /// Clients that connect when they are first used.
     pub fn new(config: &Config, client_events: ClientEvents) -> Result<Self, KafkaError> {
-        let client: ClientConfig = settings::client(&config.kafka);
         Ok(Self {
-            admin: Arc::new(client.create_with_context(client_events)?),
-            replication_factor: config.kafka.replication_factor,
+            cluster: Cluster::new(&config.kafka, &client_events)?,
+            admin: settings::client(&config.kafka).create_with_context(client_events)?,
+            config: config.kafka.clone(),
         })
     }
 
-    /// Names and partition counts of the cluster's topics. Blocks up to 15 s.
-    pub(crate) fn existing(&self) -> Result<BTreeMap<String, i32>, KafkaError> {
-        let shapes = shapes(&self.admin)?;
+    /// Names and partition counts of the cluster's topics.
+    pub(crate) async fn existing(&self) -> anyhow::Result<BTreeMap<String, i32>> {
+        let shapes = self.cluster.topics(TIMEOUT).await?;
         Ok(shapes
             .into_iter()
             .map(|(name, shape)| (name, shape.partitions))
             .collect())
     }
 
-    /// Asks on a thread of its own: librdkafka blocks, and whoever waits for this may be told to stop meanwhile.
-    async fn ask(&self) -> Result<BTreeMap<String, Shape>, anyhow::Error> {
-        let admin = Arc::clone(&self.admin);
-        Ok(tokio::task::spawn_blocking(move || shapes(&admin)).await??)
-    }
-
     /// Makes what is missing and returns the names of what it made. Doing it twice is the same as once.
-    pub async fn create(
-        &self,
-        plan: &[TopicPlan],
-        replication_factor: i32,
-    ) -> Result<Vec<String>, anyhow::Error> {
-        let existing = self.ask().await?;
-        let missing: Vec<&TopicPlan> = plan
-            .iter()
-            .filter(|topic| !existing.contains_key(&topic.name))
-            .collect();
+    pub async fn create(&self, plan: &[TopicPlan], replication_factor: i32) -> anyhow::Result<Vec<String>> {
+        let existing = self.cluster.topics(TIMEOUT).await?;
+        let mut missing = Vec::new();
+        for topic in plan.iter().filter(|topic| !existing.contains_key(&topic.name)) {
+            if self.cluster.topic(&topic.name, TIMEOUT).await? == TopicLookup::NotAllowed {
+                anyhow::bail!("{}", self.missing_right("Describe", &topic.name));
+            }
+            missing.push(topic);
+        }
         if missing.is_empty() {
             return Ok(Vec::new());
         }
         let new: Vec<NewTopic<'_>> = missing
             .iter()
-            .map(|topic| {
-                let base = NewTopic::new(
-                    &topic.name,
-                    topic.partitions,
-                    TopicReplication::Fixed(replication_factor),
-                );
-                topic
-                    .settings
-                    .iter()
-                    .fold(base, |new, setting| new.set(setting.name, &setting.value))
-            })
+            .map(|topic| new_topic(topic, replication_factor))
             .collect();
         let options = AdminOptions::new()
             .operation_timeout(Some(TIMEOUT))
             .request_timeout(Some(TIMEOUT));
+        let results = self.admin.create_topics(&new, &options).await;
+        let created = self.created(results.context("making topics")?, replication_factor)?;
+        self.wait_until_known(plan).await?;
+        Ok(created)
+    }
+
+    fn created(&self, results: Vec<TopicResult>, replication_factor: i32) -> anyhow::Result<Vec<String>> {
         let mut created = Vec::new();
         let mut refused = Vec::new();
-        for result in self.admin.create_topics(&new, &options).await? {
+        for result in results {
             match result {
                 Ok(name) => created.push(name),
                 // Another process was faster.
                 Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
-                Err((name, RDKafkaErrorCode::InvalidReplicationFactor)) => {
-                    refused.push(format!("{name}: the cluster has fewer brokers than kafka.replication_factor = {replication_factor}"));
-                }
-                Err((name, code)) => refused.push(format!("{name}: {code}")),
+                Err((name, code)) => refused.push(match code {
+                    RDKafkaErrorCode::InvalidReplicationFactor => format!(
+                        "{name}: the cluster has fewer brokers than kafka.replication_factor = {replication_factor}"
+                    ),
+                    RDKafkaErrorCode::TopicAuthorizationFailed => {
+                        self.missing_right("Create", &name).to_string()
+                    }
+                    code => format!("{name}: {code}"),
+                }),
             }
         }
         anyhow::ensure!(
@@ -125,15 +120,14 @@ impl Topics {
             "topics were not created:\n  {}",
             refused.join("\n  ")
         );
-        self.wait_until_known(plan).await?;
         Ok(created)
     }
 
     /// A topic that was made is not known to every broker at once; whoever starts next must find it.
-    async fn wait_until_known(&self, plan: &[TopicPlan]) -> Result<(), anyhow::Error> {
+    async fn wait_until_known(&self, plan: &[TopicPlan]) -> anyhow::Result<()> {
         let deadline = clock::monotonic() + TIMEOUT;
         loop {
-            let existing = self.ask().await?;
+            let existing = self.cluster.topics(TIMEOUT).await?;
             match plan.iter().find(|topic| !existing.contains_key(&topic.name)) {
                 None => return Ok(()),
                 Some(topic) => anyhow::ensure!(
@@ -142,7 +136,7 @@ impl Topics {
                     topic.name
                 ),
             }
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            tokio::time::sleep(LOOK_AGAIN_AFTER).await;
         }
     }
 
@@ -151,33 +145,22 @@ impl Topics {
         &self,
         plan: &[TopicPlan],
         retry_prefix: &str,
-    ) -> Result<Vec<TopicProblem>, anyhow::Error> {
-        let existing = self.ask().await?;
+    ) -> anyhow::Result<Vec<TopicProblem>> {
+        let existing = self.cluster.topics(TIMEOUT).await?;
         let mut problems = Vec::new();
         for topic in plan {
-            let Some(found) = existing.get(&topic.name) else {
-                problems.push(TopicProblem {
-                    topic: topic.name.clone(),
-                    missing: true,
-                    text: "there is no such topic".into(),
-                });
-                continue;
-            };
-            if found.partitions != topic.partitions {
-                problems.push(wrong_count(&topic.name, found.partitions, topic.partitions));
-            }
-            if !topic.is_source && found.copies < self.replication_factor {
-                problems.push(too_few_copies(&topic.name, found.copies, self.replication_factor));
+            match existing.get(&topic.name) {
+                None => problems.push(self.why_absent(&topic.name).await?),
+                Some(found) => self.check_shape(topic, *found, &mut problems),
             }
         }
-        let partitions = plan.first().map_or(0, |topic| topic.partitions);
         for (name, found) in &existing {
             // A tier that is no longer configured is still emptied, by the same owners.
             if name.starts_with(retry_prefix)
-                && found.partitions != partitions
+                && found.partitions != self.config.partitions
                 && !plan.iter().any(|topic| topic.name == *name)
             {
-                problems.push(wrong_count(name, found.partitions, partitions));
+                problems.push(wrong_count(name, found.partitions, self.config.partitions));
             }
         }
         let own: Vec<&TopicPlan> = plan
@@ -188,15 +171,33 @@ impl Topics {
         Ok(problems)
     }
 
-    /// How long topics keep records, in seconds; for ever is 0. Topics whose settings may not be read are left out.
-    pub(crate) async fn retentions(&self, names: &[String]) -> Result<Vec<(String, f64)>, anyhow::Error> {
-        if names.is_empty() {
-            return Ok(Vec::new());
+    /// The reason for which the cluster does not list a topic.
+    async fn why_absent(&self, topic: &str) -> anyhow::Result<TopicProblem> {
+        let is_hidden = self.cluster.topic(topic, TIMEOUT).await? == TopicLookup::NotAllowed;
+        Ok(TopicProblem {
+            topic: topic.to_owned(),
+            missing: !is_hidden,
+            text: if is_hidden {
+                self.missing_right("Describe", topic).to_string()
+            } else {
+                "there is no such topic".to_owned()
+            },
+        })
+    }
+
+    fn check_shape(&self, topic: &TopicPlan, found: TopicShape, problems: &mut Vec<TopicProblem>) {
+        if found.partitions != topic.partitions {
+            problems.push(wrong_count(&topic.name, found.partitions, topic.partitions));
         }
-        let resources: Vec<ResourceSpecifier<'_>> =
-            names.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
-        let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
-        let answers = self.admin.describe_configs(&resources, &options).await?;
+        let wanted = self.config.replication_factor;
+        if !topic.is_source && found.copies < wanted {
+            problems.push(too_few_copies(&topic.name, found.copies, wanted));
+        }
+    }
+
+    /// How long topics keep records, in seconds; for ever is 0. Topics whose settings may not be read are left out.
+    pub(crate) async fn retentions(&self, names: &[String]) -> anyhow::Result<Vec<(String, f64)>> {
+        let answers = self.describe(names).await?;
         Ok(names
             .iter()
             .zip(answers)
@@ -211,39 +212,24 @@ impl Topics {
         &self,
         topics: &[&TopicPlan],
         problems: &mut Vec<TopicProblem>,
-    ) -> Result<(), anyhow::Error> {
-        // None of them exists yet, or the broker asked does not know so yet.
-        if topics.is_empty() {
-            return Ok(());
-        }
-        let resources: Vec<ResourceSpecifier<'_>> = topics
-            .iter()
-            .map(|topic| ResourceSpecifier::Topic(&topic.name))
-            .collect();
-        let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
-        for (topic, answer) in topics
-            .iter()
-            .zip(self.admin.describe_configs(&resources, &options).await?)
-        {
+    ) -> anyhow::Result<()> {
+        let names: Vec<String> = topics.iter().map(|topic| topic.name.clone()).collect();
+        for (topic, answer) in topics.iter().zip(self.describe(&names).await?) {
             let settings = match answer {
                 Ok(settings) => settings,
-                Err(
-                    RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::ClusterAuthorizationFailed,
-                ) => {
-                    tracing::warn!(
-                        topic = topic.name,
-                        "its settings could not be checked: DescribeConfigs is not allowed"
-                    );
+                Err(RDKafkaErrorCode::TopicAuthorizationFailed) => {
+                    let right = self.missing_right("DescribeConfigs", &topic.name);
+                    tracing::warn!(topic = topic.name, "its settings could not be checked: {right}");
                     continue;
                 }
                 Err(code) => anyhow::bail!("the settings of {} could not be read: {code}", topic.name),
             };
-            // What a broker does not tell of, it does not have (some that are no Apache Kafka).
-            let told = topic.settings.iter().filter_map(|setting| {
+            // What a broker does not name, it does not have (some that are no Apache Kafka).
+            let wrong = topic.settings.iter().filter_map(|setting| {
                 let found = settings.get(setting.name)?.value.as_deref()?;
                 setting.judge(found)
             });
-            problems.extend(told.map(|text| TopicProblem {
+            problems.extend(wrong.map(|text| TopicProblem {
                 topic: topic.name.clone(),
                 missing: false,
                 text,
@@ -251,25 +237,37 @@ impl Topics {
         }
         Ok(())
     }
+
+    /// Asks for the settings of topics; the answers come in their order.
+    async fn describe(
+        &self,
+        names: &[String],
+    ) -> anyhow::Result<Vec<Result<ConfigResource, RDKafkaErrorCode>>> {
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        let resources: Vec<ResourceSpecifier<'_>> =
+            names.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
+        let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
+        let answers = self.admin.describe_configs(&resources, &options).await;
+        answers.context("reading the settings of topics")
+    }
+
+    fn missing_right(&self, operation: &'static str, topic: &str) -> MissingRight {
+        MissingRight::on_topic(operation, topic, &self.config)
+    }
 }
 
-/// What there is. Blocks up to 15 s.
-fn shapes(admin: &AdminClient<ClientEvents>) -> Result<BTreeMap<String, Shape>, KafkaError> {
-    let metadata = admin.inner().fetch_metadata(None, TIMEOUT)?;
-    let count = |len: usize| i32::try_from(len).unwrap_or(i32::MAX);
-    Ok(metadata
-        .topics()
+fn new_topic<'a>(topic: &'a TopicPlan, replication_factor: i32) -> NewTopic<'a> {
+    let new = NewTopic::new(
+        &topic.name,
+        topic.partitions,
+        TopicReplication::Fixed(replication_factor),
+    );
+    topic
+        .settings
         .iter()
-        .filter(|topic| topic.error().is_none())
-        .map(|topic| {
-            let copies = topic.partitions().iter().map(|one| count(one.replicas().len()));
-            let shape = Shape {
-                partitions: count(topic.partitions().len()),
-                copies: copies.min().unwrap_or(0),
-            };
-            (topic.name().to_owned(), shape)
-        })
-        .collect())
+        .fold(new, |new, setting| new.set(setting.name, &setting.value))
 }
 
 fn too_few_copies(topic: &str, found: i32, wanted: i32) -> TopicProblem {
@@ -277,18 +275,25 @@ fn too_few_copies(topic: &str, found: i32, wanted: i32) -> TopicProblem {
         topic: topic.to_owned(),
         missing: false,
         text: format!(
-            "it has {found} copies of a partition, kafka.replication_factor says {wanted}, so it must be at least as many"
+            "it has {} of a partition, kafka.replication_factor says {wanted}, so it must be at least as many",
+            counted(found, "copy", "copies")
         ),
     }
 }
 
 fn wrong_count(topic: &str, found: i32, wanted: i32) -> TopicProblem {
     let text = format!(
-        "it has {found} partitions, kafka.partitions says {wanted}; all topics must have as many, else a site or an endpoint has several owners"
+        "it has {}, kafka.partitions says {wanted}; all topics must have as many, else a site or an endpoint has several owners",
+        counted(found, "partition", "partitions")
     );
     TopicProblem {
         topic: topic.to_owned(),
         missing: false,
         text,
     }
+}
+
+/// A number with its noun: `1 copy`, `2 copies`.
+fn counted(number: i32, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
 }
