@@ -63,6 +63,15 @@ kafka_answers() {
     [ ${#answer[@]} -eq 12 ] && [ "${answer[7]}" -eq 7 ] && [ "${answer[11]}" -ge 1 ]
 }
 
+# Prints the users of the encrypted listener, whose names are their passwords: one that may do everything, those of
+# deploy/kafka/acls.md, and one without any right.
+kafka_users() {
+    local user
+    for user in bellwether bellwether-{detect,deliver,admin,inspect,replay,stranger}; do
+        printf ' user_%s="%s"' "$user" "$user"
+    done
+}
+
 kafka_properties() {
     cat <<PROPERTIES
 process.roles=broker,controller
@@ -76,7 +85,10 @@ inter.broker.listener.name=PLAINTEXT
 listener.name.sasl_ssl.ssl.keystore.type=PEM
 listener.name.sasl_ssl.ssl.keystore.location=$base/tls/server.both.pem
 listener.name.sasl_ssl.sasl.enabled.mechanisms=PLAIN
-listener.name.sasl_ssl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_bellwether="bellwether";
+listener.name.sasl_ssl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required$(kafka_users);
+# Tests of access rules use the other users; these two may do everything.
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS;User:bellwether
 log.dirs=$base/kafka/data
 
 # \`bellwether topics create\` makes the topics. A misspelt name must be an error here too.

@@ -42,11 +42,13 @@ make_cluster() {
     }
     # The role is no superuser, so that a statement that needs more rights than production grants fails here too.
     # CREATEDB lets each test make a database of its own.
-    printf '%s\n' 'CREATE ROLE bellwether LOGIN CREATEDB' 'CREATE DATABASE bellwether OWNER bellwether' |
+    printf '%s\n' 'CREATE ROLE bellwether LOGIN CREATEDB' 'CREATE DATABASE bellwether OWNER bellwether' \
+        "CREATE ROLE guarded LOGIN PASSWORD 'guarded'" |
         "${as_service[@]}" "$postgres_bin/postgres" --single -D "$home/data.new" postgres >>"$home/initdb.log" 2>&1
-    # Over TCP only that role may log in. Over the socket any role may, because only the services' user can enter its
-    # folder.
-    printf '%s\n' 'local all all trust' 'host all bellwether 127.0.0.1/32 trust' | write_as_service "$home/data.new/pg_hba.conf"
+    # Over TCP only that role may log in, and one with a password, for tests. Over the socket any role may, because only
+    # the services' user can enter its folder.
+    printf '%s\n' 'local all all trust' 'host all bellwether 127.0.0.1/32 trust' \
+        'host all guarded 127.0.0.1/32 scram-sha-256' | write_as_service "$home/data.new/pg_hba.conf"
     mv "$home/data.new" "$home/data"
 }
 

@@ -4,6 +4,8 @@ use std::fmt;
 
 use clap::ValueEnum;
 
+use crate::kafka::topics::{TopicPlan, TopicUser};
+
 /// Part of the service that a process can run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum ProcessRole {
@@ -42,6 +44,14 @@ impl Roles {
         self.has(ProcessRole::Detect) || self.has(ProcessRole::Deliver)
     }
 
+    /// True if one of the roles reads or writes the topic.
+    pub(crate) fn use_topic(&self, topic: &TopicPlan) -> bool {
+        topic.users.iter().any(|user| match user {
+            TopicUser::Detect => self.has(ProcessRole::Detect),
+            TopicUser::Deliver => self.has(ProcessRole::Deliver),
+        })
+    }
+
     /// Their names.
     pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {
         self.0.iter().map(|role| match role {
@@ -67,6 +77,36 @@ impl fmt::Display for Roles {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
+    use crate::kafka::topics::plan;
+
+    #[test]
+    fn each_role_uses_its_own_topics() {
+        let plan = plan(&Config::default(), &["1s".into()]);
+        let used = |role| {
+            let roles = Roles::new(&[role]);
+            let topics = plan.iter().filter(|topic| roles.use_topic(topic));
+            topics.map(|topic| topic.name.as_str()).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            used(ProcessRole::Detect),
+            [
+                "analytics.events",
+                "bellwether.deliveries",
+                "bellwether.rejected",
+                "bellwether.detector-state"
+            ]
+        );
+        assert_eq!(
+            used(ProcessRole::Deliver),
+            [
+                "bellwether.deliveries",
+                "bellwether.retry.1s",
+                "bellwether.dead-letter"
+            ]
+        );
+        assert_eq!(used(ProcessRole::Api), [""; 0]);
+    }
 
     #[test]
     fn no_role_named_means_all_of_them() {

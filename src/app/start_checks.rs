@@ -111,7 +111,8 @@ pub(super) async fn check_topics(
         Topics::new(config, foundation.client_events.clone()).context("starting the Kafka admin client")?;
     let retry_prefix = config.kafka.topic("retry.");
     if !embedded {
-        let plan = plan(config, &foundation.schedules.tier_names());
+        let mut plan = plan(config, &foundation.schedules.tier_names());
+        plan.retain(|topic| foundation.roles.use_topic(topic));
         refuse(&find_problems(&topics, &plan, &retry_prefix).await?)?;
         let names: Vec<String> = plan.iter().map(|topic| topic.name.clone()).collect();
         for (topic, seconds) in topics.retentions(&names).await? {

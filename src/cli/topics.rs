@@ -6,10 +6,10 @@ use std::sync::Arc;
 use clap::Subcommand;
 
 use super::{complain, print};
-use crate::app;
+use crate::app::{self, ProcessRole, Roles};
 use crate::config::Config;
 use crate::kafka::client::ClientEvents;
-use crate::kafka::topics::{Topics, plan};
+use crate::kafka::topics::{TopicPlan, TopicProblem, Topics, plan};
 use crate::telemetry::logs;
 use crate::telemetry::metrics::{Labels, Metrics};
 
@@ -18,46 +18,73 @@ pub(super) enum TopicsCommand {
     /// Make the topics that are missing, sources included; doing it twice is the same as once
     Create,
     /// Say what is missing or looks wrong; exits with 1 if anything does
-    Check,
+    Check {
+        /// Check only the topics that these roles use, as a start with them does
+        #[arg(long, value_enum, value_delimiter = ',')]
+        roles: Vec<ProcessRole>,
+    },
 }
 
 pub(super) async fn run(command: TopicsCommand, config: &Config) -> anyhow::Result<ExitCode> {
     logs::start(&config.telemetry, "topics", None);
     let client_events = ClientEvents::new(Arc::new(Metrics::new(&Labels::default())));
     let topics = Topics::new(config, client_events)?;
-    let tiers = app::schedules(config)?.tier_names();
-    let plan = plan(config, &tiers);
-    let problems = match command {
-        TopicsCommand::Create => {
-            let created = topics.create(&plan, config.kafka.replication_factor).await?;
-            for topic in &plan {
-                let state = if created.contains(&topic.name) {
-                    "created"
-                } else {
-                    "exists"
-                };
-                print(&format!(
-                    "{state}  {}  ({} partitions)",
-                    topic.name, topic.partitions
-                ));
-            }
-            // What was there before may look wrong; what was made now may not be known everywhere yet.
-            let problems = topics.check(&plan, &config.kafka.topic("retry.")).await?;
-            problems.into_iter().filter(|problem| !problem.missing).collect()
-        }
-        TopicsCommand::Check => topics.check(&plan, &config.kafka.topic("retry.")).await?,
-    };
-    if problems.is_empty() {
-        if matches!(command, TopicsCommand::Check) {
-            print(&format!("all {} topics are as they must be", plan.len()));
-        }
+    let plan = plan(config, &app::schedules(config)?.tier_names());
+    match command {
+        TopicsCommand::Create => create(&topics, &plan, config).await,
+        TopicsCommand::Check { roles } => check(&topics, plan, &Roles::new(&roles), config).await,
+    }
+}
+
+async fn create(topics: &Topics, plan: &[TopicPlan], config: &Config) -> anyhow::Result<ExitCode> {
+    let created = topics.create(plan, config.kafka.replication_factor).await?;
+    for topic in plan {
+        let state = if created.contains(&topic.name) {
+            "created"
+        } else {
+            "exists"
+        };
+        let noun = if topic.partitions == 1 {
+            "partition"
+        } else {
+            "partitions"
+        };
+        print(&format!("{state}  {}  ({} {noun})", topic.name, topic.partitions));
+    }
+    // What was there before may look wrong; what was made now may not be known everywhere yet.
+    let mut problems = topics.check(plan, &config.kafka.topic("retry.")).await?;
+    problems.retain(|problem| !problem.missing);
+    Ok(report(&problems))
+}
+
+async fn check(
+    topics: &Topics,
+    mut plan: Vec<TopicPlan>,
+    roles: &Roles,
+    config: &Config,
+) -> anyhow::Result<ExitCode> {
+    plan.retain(|topic| roles.use_topic(topic));
+    if plan.is_empty() {
+        print(&format!("{roles} uses no topics"));
         return Ok(ExitCode::SUCCESS);
     }
-    for problem in &problems {
+    let problems = topics.check(&plan, &config.kafka.topic("retry.")).await?;
+    if problems.is_empty() {
+        print(&format!("all {} topics are as they must be", plan.len()));
+    }
+    Ok(report(&problems))
+}
+
+fn report(problems: &[TopicProblem]) -> ExitCode {
+    for problem in problems {
         complain(&problem.to_string());
     }
     if problems.iter().any(|problem| problem.missing) {
         complain("`bellwether topics create` makes what is missing");
     }
-    Ok(ExitCode::FAILURE)
+    if problems.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }

@@ -31,6 +31,7 @@ mod operate;
 mod odd_records;
 mod endpoints;
 mod encrypted;
+mod acls;
 mod places;
 mod inspect;
 mod demo;

@@ -154,9 +154,11 @@ impl Topics {
                 Some(found) => self.check_shape(topic, *found, &mut problems),
             }
         }
+        let has_tiers = plan.iter().any(|topic| topic.name.starts_with(retry_prefix));
         for (name, found) in &existing {
             // A tier that is no longer configured is still emptied, by the same owners.
-            if name.starts_with(retry_prefix)
+            if has_tiers
+                && name.starts_with(retry_prefix)
                 && found.partitions != self.config.partitions
                 && !plan.iter().any(|topic| topic.name == *name)
             {

@@ -8,4 +8,5 @@ mod admin;
 
 pub(crate) use admin::TopicProblem;
 pub use admin::Topics;
+pub(crate) use plan::TopicUser;
 pub use plan::{TopicPlan, plan};

@@ -6,15 +6,28 @@ use crate::config::Config;
 
 const DAY_MS: i64 = 86_400_000;
 
-/// How a topic must look.
+/// Topic as it must be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicPlan {
     pub(crate) name: String,
     pub(crate) partitions: i32,
     /// The producer's topic: its settings are not ours, and given only to one that we make.
     pub(crate) is_source: bool,
+    /// Roles that read or write it.
+    pub(crate) users: &'static [TopicUser],
     pub(crate) settings: Vec<Setting>,
 }
+
+/// Roles as the topics know them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TopicUser {
+    Detect,
+    Deliver,
+}
+
+const DETECT: &[TopicUser] = &[TopicUser::Detect];
+const DELIVER: &[TopicUser] = &[TopicUser::Deliver];
+const BOTH: &[TopicUser] = &[TopicUser::Detect, TopicUser::Deliver];
 
 /// One setting of a topic: given when it is created, and what a topic that exists is measured by.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +37,7 @@ pub(crate) struct Setting {
     pub(crate) bound: Bound,
 }
 
-/// Which values of a setting are as good as the one we give.
+/// Values of a setting that are as good as the one we give.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Bound {
     Exactly,
@@ -42,7 +55,7 @@ impl Setting {
         }
     }
 
-    /// What is wrong with the value `found`.
+    /// Says in which way the value `found` is wrong, if it is.
     pub(super) fn judge(&self, found: &str) -> Option<String> {
         let numbers = found.parse::<f64>().ok().zip(self.value.parse::<f64>().ok());
         let (fits, must_be) = match (self.bound, numbers) {
@@ -55,16 +68,17 @@ impl Setting {
     }
 }
 
-/// Every topic the configuration asks for. `tiers` are the delays' names, such as `1s`.
+/// Lists every topic that the configuration asks for. `tiers` are the names of delays, such as `1s`.
 pub fn plan(config: &Config, tiers: &[String]) -> Vec<TopicPlan> {
     let partitions = config.kafka.partitions;
     let in_sync = (config.kafka.replication_factor - 1).max(1);
     // More of them is safer still, and no topic can have more than it has copies.
     let in_sync = Setting::new("min.insync.replicas", Bound::AtLeast, in_sync);
-    let own = |name: &str, retention_days: i64| TopicPlan {
+    let own = |name: &str, users, retention_days: i64| TopicPlan {
         name: config.kafka.topic(name),
         partitions,
         is_source: false,
+        users,
         settings: vec![
             Setting::new("cleanup.policy", Bound::Exactly, "delete"),
             Setting::new("retention.ms", Bound::AtLeast, retention_days * DAY_MS),
@@ -79,17 +93,19 @@ pub fn plan(config: &Config, tiers: &[String]) -> Vec<TopicPlan> {
             name: source.topic.clone(),
             partitions,
             is_source: true,
+            users: DETECT,
             settings: vec![in_sync.clone()],
         })
         .collect();
-    plan.push(own("deliveries", 7));
-    plan.extend(tiers.iter().map(|tier| own(&format!("retry.{tier}"), 7)));
-    plan.push(own("dead-letter", 30));
-    plan.push(own("rejected", 7));
+    plan.push(own("deliveries", BOTH, 7));
+    plan.extend(tiers.iter().map(|tier| own(&format!("retry.{tier}"), DELIVER, 7)));
+    plan.push(own("dead-letter", DELIVER, 30));
+    plan.push(own("rejected", DETECT, 7));
     plan.push(TopicPlan {
         name: config.kafka.topic("detector-state"),
         partitions,
         is_source: false,
+        users: DETECT,
         settings: vec![
             Setting::new("cleanup.policy", Bound::Exactly, "compact"),
             // A start reads all of it: what keeps it short may only be stricter.

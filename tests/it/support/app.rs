@@ -97,6 +97,18 @@ impl Deployment {
         self.settings.insert(key.to_owned(), value.to_owned());
     }
 
+    /// Gives the topics another prefix; they are not made.
+    pub(crate) fn set_prefix(&mut self, prefix: &str) {
+        self.prefix = prefix.to_owned();
+        self.set("kafka.topic_prefix", prefix);
+    }
+
+    /// Reads another source, which is not made.
+    pub(crate) fn set_source(&mut self, topic: &str) {
+        self.source = topic.to_owned();
+        self.set("sources", &format!("[{{topic=\"{topic}\", clock=\"live\"}}]"));
+    }
+
     /// A command with this deployment's settings.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(BINARY);

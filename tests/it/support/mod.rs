@@ -1,6 +1,7 @@
 //! What the tests stand on: a database and topics of their own, the binary as a process, a receiver, the API.
 #![allow(dead_code, reason = "a support method may wait for its test")]
 
+pub(crate) mod acls;
 pub(crate) mod app;
 pub(crate) mod database;
 pub(crate) mod faults;

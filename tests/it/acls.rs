@@ -1,0 +1,176 @@
+//! `deploy/kafka/acls.md` followed to the letter: each role and command has the rights it needs.
+
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use serde_json::json;
+
+use crate::commands::said;
+use crate::support::acls::{Rule, allow, rules_of};
+use crate::support::app::{Deployment, Process};
+use crate::support::receiver::{Answer, Receiver};
+use crate::support::{eventually, kafka, unique};
+
+const TIMEOUT: Duration = Duration::from_secs(60);
+const DOCUMENT: &str = include_str!("../../deploy/kafka/acls.md");
+
+/// A deployment whose source is the producer's own topic, and whose other topics nobody has made yet.
+async fn deployment() -> Deployment {
+    let mut deployment = Deployment::create(&[]).await;
+    deployment.set_prefix(&unique("acl"));
+    deployment.set_source(&unique("events"));
+    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
+        .set("bootstrap.servers", kafka::brokers())
+        .create()
+        .unwrap();
+    let source = NewTopic::new(&deployment.source, 4, TopicReplication::Fixed(1));
+    admin
+        .create_topics([&source], &AdminOptions::new())
+        .await
+        .unwrap();
+    for (key, value) in [
+        ("kafka.brokers", environment("DEV_KAFKA_TLS").as_str()),
+        ("kafka.properties.security_protocol", "SASL_SSL"),
+        ("kafka.properties.sasl_mechanism", "PLAIN"),
+        ("kafka.properties.ssl_ca_location", &environment("DEV_TLS_CA")),
+    ] {
+        deployment.set(key, value);
+    }
+    deployment
+}
+
+fn environment(name: &str) -> String {
+    std::env::var(name).expect("`make test` starts services that listen encrypted, too")
+}
+
+/// The document's rules for this deployment's names.
+fn documented(deployment: &Deployment) -> Vec<Rule> {
+    rules_of(DOCUMENT, |name| match name.strip_prefix("bellwether.") {
+        Some(rest) => deployment.topic(rest),
+        None => {
+            assert_eq!(name, "analytics.events");
+            deployment.source.clone()
+        }
+    })
+}
+
+/// From now on commands and processes are those of `principal`.
+fn become_principal(deployment: &mut Deployment, principal: &str) {
+    for key in ["sasl_username", "sasl_password"] {
+        deployment.set(&format!("kafka.properties.{key}"), principal);
+    }
+}
+
+/// Nothing was refused to the process, and the word would be in its log.
+fn nothing_was_refused(process: &Process) {
+    let log = process.log_text();
+    for word in ["uthoriz", "lacks the right", "not allowed"] {
+        assert!(!log.contains(word), "{log}");
+    }
+}
+
+#[tokio::test]
+async fn each_role_and_command_works_with_its_documented_rights() {
+    let mut deployment = deployment().await;
+    allow(&documented(&deployment)).await;
+
+    become_principal(&mut deployment, "bellwether-admin");
+    let (code, out, err) = eventually("the rules are in force", TIMEOUT, || async {
+        let (code, out, err) = said(deployment.run(&["topics", "create"]));
+        (code == 0).then_some((code, out, err))
+    })
+    .await;
+    assert_eq!((code, out.lines().count(), err.as_str()), (0, 8, ""), "{out}");
+    let (code, _, err) = said(deployment.run(&["topics", "check"]));
+    assert_eq!((code, err.as_str()), (0, ""));
+
+    // The API uses no Kafka.
+    become_principal(&mut deployment, "bellwether-stranger");
+    let (code, out, err) = said(deployment.run(&["topics", "check", "--roles", "api"]));
+    assert_eq!(
+        (code, out.as_str(), err.as_str()),
+        (0, "api uses no topics\n", "")
+    );
+    let api = deployment.serve(&["--roles", "api"]).await;
+
+    become_principal(&mut deployment, "bellwether-detect");
+    let (code, _, err) = said(deployment.run(&["topics", "check", "--roles", "detect"]));
+    assert_eq!((code, err.as_str()), (0, ""));
+    let detect = deployment.serve(&["--roles", "detect"]).await;
+    become_principal(&mut deployment, "bellwether-deliver");
+    let (code, _, err) = said(deployment.run(&["topics", "check", "--roles", "deliver"]));
+    assert_eq!((code, err.as_str()), (0, ""));
+    let deliver = deployment.serve(&["--roles", "deliver"]).await;
+
+    // The first attempt fails, so the delivery passes a retry topic; the other webhook's ends on the dead letters.
+    let receiver = Receiver::start().await;
+    receiver.answer("hook", |attempt| {
+        Answer::status(if attempt < 2 { 500 } else { 200 })
+    });
+    receiver.answer("gone", |_| Answer::status(410));
+    for path in ["hook", "gone"] {
+        deployment
+            .goal_webhook(&api, "a.example", &receiver.url(path))
+            .await;
+    }
+    for process in [&detect, &deliver] {
+        deployment.registry_is_read(process).await;
+    }
+
+    become_principal(&mut deployment, "bellwether-replay");
+    let events = tempfile::NamedTempFile::new().unwrap();
+    let event = json!({"site_id": "a.example", "type": "goal", "name": "Signup"});
+    std::fs::write(events.path(), format!("{event}\n")).unwrap();
+    let path = events.path().to_str().unwrap();
+    let (code, out, err) = said(deployment.run(&["replay", path, "--speed", "0"]));
+    assert_eq!(code, 0, "{out} {err}");
+    assert_eq!(receiver.wait_for("hook", 2).await[1].attempt(), 2);
+    receiver.wait_for("gone", 1).await;
+    eventually("both have ended", TIMEOUT, || async {
+        let ended: Vec<(String,)> = sqlx::query_as("select status from deliveries order by status")
+            .fetch_all(&deployment.database.pool)
+            .await
+            .unwrap();
+        let ended: Vec<&str> = ended.iter().map(|(status,)| status.as_str()).collect();
+        (ended == ["delivered", "failed"]).then_some(())
+    })
+    .await;
+    // Rejects have a topic of their own.
+    kafka::publish(&deployment.producer, &deployment.source, "a.example", "no event").await;
+    eventually("the reject is there", TIMEOUT, || async {
+        (kafka::read_all(&deployment.topic("rejected")).len() == 1).then_some(())
+    })
+    .await;
+
+    become_principal(&mut deployment, "bellwether-inspect");
+    let (_, out, err) = said(deployment.run(&["sources", "inspect"]));
+    assert!(err.is_empty() && !out.contains("uthoriz"), "{out} {err}");
+    assert_eq!(kafka::read_all(&deployment.topic("dead-letter")).len(), 1);
+    nothing_was_refused(&detect);
+    nothing_was_refused(&deliver);
+}
+
+#[tokio::test]
+async fn a_missing_right_is_named_with_its_resource_and_principal() {
+    let mut deployment = deployment().await;
+    become_principal(&mut deployment, "bellwether-stranger");
+    let lacks = |right: &str| format!("User:bellwether-stranger lacks the right {right}");
+    let describe = |topic: &str| lacks(&format!("Describe on the topic {topic}"));
+    let (code, _, err) = said(deployment.run(&["topics", "check"]));
+    assert_eq!(code, 1);
+    for topic in [&deployment.source, &deployment.topic("deliveries")] {
+        assert!(err.contains(&describe(topic)), "{err}");
+    }
+    assert!(
+        !err.contains("no such topic") && !err.contains("topics create"),
+        "{err}"
+    );
+    let (code, _, err) = said(deployment.run(&["topics", "create"]));
+    assert_eq!(code, 1);
+    assert!(err.contains(&describe(&deployment.source)), "{err}");
+    // A start ends at once.
+    let log = deployment.refused(&["--roles", "deliver"]).await;
+    assert!(log.contains(&describe(&deployment.topic("deliveries"))), "{log}");
+}
