@@ -31,6 +31,7 @@ const PURE: &[&str] = &[
     "detect::notification",
     "detect::redact",
     "detect::keyed_hash",
+    "deliver::decide",
     "deliver::resume",
     "deliver::gate",
     "deliver::outcome",

@@ -11,7 +11,7 @@ use super::lifecycle::Lifecycle;
 use super::roles::Roles;
 use super::{describe, settings};
 use crate::config::Config;
-use crate::dispatch::schedules::Schedules;
+use crate::dispatch::schedule::Schedules;
 use crate::domain::registry::Registry;
 use crate::kafka::client::ClientEvents;
 use crate::record::keyring::Keyring;

@@ -4,7 +4,7 @@ use rdkafka::util::get_rdkafka_version;
 
 use super::roles::{ProcessRole, Roles};
 use crate::config::Config;
-use crate::dispatch::schedules::Schedules;
+use crate::dispatch::schedule::Schedules;
 use crate::kafka::producer::PRODUCED;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::Labels;

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use sqlx::PgPool;
 
 use crate::config::Config;
-use crate::dispatch::schedules::Schedules;
+use crate::dispatch::schedule::Schedules;
 use crate::record::keyring::Keyring;
 use crate::record::pool::{self, ConnectionEpoch, PoolSettings};
 

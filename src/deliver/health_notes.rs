@@ -1,4 +1,5 @@
-//! How webhooks do, gathered and written once a second: a row a delivery would be a hot row.
+//! Gathers the health of webhooks and writes it once a second: written with every delivery, a
+//! webhook's row would be a hot spot.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -16,13 +17,13 @@ use crate::record::pg_monitor::PgMonitor;
 
 const WRITE_EVERY: Duration = Duration::from_secs(1);
 
-/// What has happened since the last write.
+/// Successes and failures since the last write.
 #[derive(Debug, Default)]
 pub(crate) struct HealthNotes(Mutex<HashMap<WebhookId, HealthNote>>);
 
 impl HealthNotes {
-    /// Notes how a delivery stands after its last attempt, when that ended, and whose fault the end was. One that ended
-    /// unsent says nothing about the endpoint and is not noted.
+    /// Notes the end of an attempt: the delivery's status after it, its time, and whose fault it
+    /// was. A delivery that ended unsent says nothing about the endpoint and is not noted.
     pub(crate) fn add(
         &self,
         webhook: WebhookId,
@@ -37,7 +38,7 @@ impl HealthNotes {
                 note.last_success_at = note.last_success_at.max(Some(ended_at));
                 note.failures = 0;
             }
-            // Ours never counts against an endpoint.
+            // A fault of our own never counts against an endpoint.
             DeliveryStatus::Failed if fault != Fault::Own.as_str() => {
                 self.lock().entry(webhook).or_default().failures += 1;
             }
@@ -45,11 +46,11 @@ impl HealthNotes {
         }
     }
 
-    /// Writes until it is told to stop, and once more then.
+    /// Writes once a second until `stop` is cancelled, and once more then.
     pub(crate) async fn run(
         &self,
         pool: PgPool,
-        probe: PgMonitor,
+        monitor: PgMonitor,
         stop: CancellationToken,
     ) -> anyhow::Result<()> {
         loop {
@@ -57,24 +58,24 @@ impl HealthNotes {
                 () = tokio::time::sleep(WRITE_EVERY) => false,
                 () = stop.cancelled() => true,
             };
-            self.write(&pool, &probe).await;
+            self.write(&pool, &monitor).await;
             if stopping {
                 return Ok(());
             }
         }
     }
 
-    async fn write(&self, pool: &PgPool, probe: &PgMonitor) {
+    async fn write(&self, pool: &PgPool, monitor: &PgMonitor) {
         let notes: Vec<(WebhookId, HealthNote)> = self.lock().drain().collect();
         if notes.is_empty() {
             return;
         }
-        let written = probe.once("outcomes", async {
+        let written = monitor.once("outcomes", async {
             let mut connection = pool.acquire().await?;
             outcomes::note_health(&mut connection, &notes).await
         });
         if written.await.is_err() {
-            // Retained for the next time; what has been noted since is newer.
+            // Kept for the next time; what has been noted since is newer.
             let mut now = self.lock();
             for (webhook, old) in notes {
                 let note = now.entry(webhook).or_default();
@@ -92,21 +93,4 @@ impl HealthNotes {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_the_endpoint_did_not_do_does_not_count_against_it() {
-        let notes = HealthNotes::default();
-        let webhook = WebhookId::new_v7(1, [1; 10]);
-        let add = |status, fault| notes.add(webhook, status, DateTime::UNIX_EPOCH, Fault::as_str(fault));
-        let failures = || notes.lock().get(&webhook).map_or(0, |note| note.failures);
-        add(DeliveryStatus::Failed, Fault::Endpoint);
-        add(DeliveryStatus::Retrying, Fault::Endpoint);
-        add(DeliveryStatus::Cancelled, Fault::Endpoint);
-        add(DeliveryStatus::Failed, Fault::Own);
-        assert_eq!(failures(), 1);
-        add(DeliveryStatus::Delivered, Fault::None);
-        assert_eq!(failures(), 0);
-    }
-}
+mod tests;

@@ -1,132 +1,139 @@
-//! The deliveries this process is busy with: each one once, whatever number of records ask for it.
+//! The deliveries that this process works on: each one once, whatever number of records ask for it.
 //!
-//! Records may be read twice: after a rebalance, or because a recorded attempt published its tier record again. Of two
-//! records for one attempt the second waits here for the first; what Postgres knows cannot tell it of a request that is
-//! still under way.
+//! Records may be read twice: after a rebalance, or because a recorded attempt published its tier
+//! record again. Of two records for one attempt the second waits here for the first; what Postgres
+//! knows does not show a request that is still running.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sqlx::PgPool;
 use tokio::runtime::Handle;
+use tokio::sync::mpsc;
 
 use super::intake::work::{Assignment, Work};
+use super::rows;
 use crate::dispatch::record::DeliveryRecord;
 use crate::domain::id::DeliveryId;
-use crate::domain::time::from_ms;
-use crate::record::outcomes::{self, Claim, DeliveryFacts};
+use crate::record::outcomes::{self, Claim};
 
-/// How long a hand-over may wait for Postgres: the whole group waits meanwhile.
+/// Longest wait for Postgres during a hand-over: the whole group waits meanwhile.
 const CLAIM_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What to do with a record.
-#[derive(Debug)]
-pub(crate) enum Begin {
-    /// It is the only one for its delivery: go on with it.
-    Alone(Box<Work>),
-    /// It waits for another record of the delivery.
-    Waits,
-    /// Its partition was given back: forget it.
-    Revoked,
-}
-
-/// The deliveries this process is busy with.
+/// The deliveries that this process works on.
 #[derive(Debug)]
 pub(crate) struct InFlight {
     pool: PgPool,
-    busy: Mutex<HashMap<DeliveryId, Busy>>,
+    /// The way back to the deliverer, for records that are to be looked at again.
+    requeued: mpsc::UnboundedSender<Work>,
+    deliveries: Mutex<HashMap<DeliveryId, InFlightDelivery>>,
 }
 
 #[derive(Debug)]
-struct Busy {
+struct InFlightDelivery {
     attempt: u32,
     assignment: Arc<Assignment>,
-    /// Set when the request begins: when it has surely ended, in milliseconds since the Unix epoch.
-    sending: Option<(DeliveryFacts, i64)>,
+    /// Set when the request begins.
+    claim: Option<Claim>,
+    /// Other records of the delivery.
     waiting: Vec<Work>,
 }
 
 impl InFlight {
-    /// Busy with nothing. Claims are written through `pool`.
-    pub(crate) fn new(pool: PgPool) -> Self {
+    /// Holds nothing yet. Claims are written through `pool`; records that are to be looked at again
+    /// go to `requeued`.
+    pub(crate) fn new(pool: PgPool, requeued: mpsc::UnboundedSender<Work>) -> Self {
         Self {
             pool,
-            busy: Mutex::default(),
+            requeued,
+            deliveries: Mutex::default(),
         }
     }
 
-    /// Takes a record's delivery, before anybody asks what is known of it.
-    pub(crate) fn begin(&self, work: Box<Work>) -> Begin {
-        let mut busy = self.lock();
+    /// Reserves a record's delivery for it, before Postgres is asked about it. `None`: the record
+    /// waits for another one of its delivery, or is forgotten because its partition was given back.
+    pub(crate) fn admit(&self, work: Box<Work>) -> Option<Box<Work>> {
+        let mut deliveries = self.lock();
         if work.token.assignment().is_revoked() {
-            return Begin::Revoked;
+            return None;
         }
-        match busy.entry(work.record.delivery_id) {
+        match deliveries.entry(work.record.delivery_id) {
             Entry::Vacant(slot) => {
-                let assignment = Arc::clone(work.token.assignment());
-                slot.insert(Busy {
+                slot.insert(InFlightDelivery {
                     attempt: work.record.attempt,
-                    assignment,
-                    sending: None,
+                    assignment: Arc::clone(work.token.assignment()),
+                    claim: None,
                     waiting: Vec::new(),
                 });
-                Begin::Alone(work)
+                Some(work)
             }
             Entry::Occupied(mut slot) => {
                 slot.get_mut().waiting.push(*work);
-                Begin::Waits
+                None
             }
         }
     }
 
-    /// Notes that the request of a delivery begins and has surely ended at `deadline_ms`. `false`: its partition was given
-    /// back, it must not begin.
-    pub(crate) fn sending(&self, record: &DeliveryRecord, deadline_ms: i64) -> bool {
-        let mut busy = self.lock();
-        match busy.get_mut(&record.delivery_id) {
+    /// Notes that the request of a delivery begins and has surely ended at `deadline_ms`
+    /// (milliseconds since the Unix epoch). `false`: its partition was given back, so it must not
+    /// begin.
+    pub(crate) fn begin_sending(&self, record: &DeliveryRecord, deadline_ms: i64) -> bool {
+        let mut deliveries = self.lock();
+        match deliveries.get_mut(&record.delivery_id) {
             Some(one) if !one.assignment.is_revoked() => {
-                one.sending = Some((facts_of(record), deadline_ms));
+                one.claim = Some(rows::claim(record, one.attempt, deadline_ms));
                 true
             }
             _ => false,
         }
     }
 
-    /// Lets a delivery go. Records of the same attempt that waited are complete when it is `settled`; the others are
-    /// returned, to be looked at again.
-    pub(crate) fn finish(&self, id: DeliveryId, settled: bool) -> Vec<Work> {
-        let Some(one) = self.lock().remove(&id) else {
-            return Vec::new();
-        };
-        let mut again = Vec::new();
-        for work in one.waiting {
-            if settled && work.record.attempt == one.attempt {
-                work.token.complete();
-            } else {
-                again.push(work);
+    /// Completes a record, for which nothing remains to be done, and the waiting records of the
+    /// same attempt; those of other attempts are looked at again.
+    pub(crate) fn complete(&self, work: Work) {
+        let mut others = Vec::new();
+        if let Some(one) = self.remove(work.record.delivery_id) {
+            for waiting in one.waiting {
+                if waiting.record.attempt == one.attempt {
+                    waiting.token.complete();
+                } else {
+                    others.push(waiting);
+                }
             }
         }
-        again
+        work.token.complete();
+        self.send_back(others);
     }
 
-    /// Before the partitions of a revoked assignment are handed over: writes the deadline of each of its requests, in one
-    /// statement, and of those that are left from assignments before it. Called from a thread; waits for Postgres, but not
-    /// for long. `false`: it failed, and the next owner must take what it cannot know for possible repeats.
+    /// Hands a record back to the deliverer, behind the records that waited for it.
+    pub(crate) fn requeue(&self, work: Work) {
+        let waiting = self
+            .remove(work.record.delivery_id)
+            .map_or_else(Vec::new, |one| one.waiting);
+        self.send_back(waiting.into_iter().chain([work]));
+    }
+
+    fn send_back(&self, works: impl IntoIterator<Item = Work>) {
+        for work in works {
+            // The deliverer is gone once the process is stopping; the next owner reads the record
+            // again.
+            drop(self.requeued.send(work));
+        }
+    }
+
+    /// Writes the deadlines of the requests of revoked assignments in one statement, before their
+    /// partitions are handed over.
+    ///
+    /// Called from a thread; waits for Postgres, but not for long. `false`: it failed, and the next
+    /// owner must take what it cannot know for possible repeats.
     pub(crate) fn claim(&self, runtime: &Handle) -> bool {
         let claims: Vec<Claim> = self
             .lock()
             .values()
             .filter(|one| one.assignment.is_revoked())
-            .filter_map(|one| {
-                let (facts, deadline_ms) = one.sending.clone()?;
-                Some(Claim {
-                    facts,
-                    attempt: i32::try_from(one.attempt).unwrap_or(i32::MAX),
-                    until: from_ms(deadline_ms),
-                })
-            })
+            .filter_map(|one| one.claim.clone())
             .collect();
         if claims.is_empty() {
             return true;
@@ -135,13 +142,13 @@ impl InFlight {
             let mut connection = self.pool.acquire().await?;
             outcomes::claim(&mut connection, &claims).await
         };
-        // The timeout is made inside: it needs the runtime that this thread is not of.
+        // The timeout is made inside: it needs the runtime, which this thread is not part of.
         let written = runtime.block_on(async { tokio::time::timeout(CLAIM_TIMEOUT, write).await });
         let error = match written {
             Ok(Ok(())) => {
                 tracing::info!(
                     attempts = claims.len(),
-                    "attempts under way were claimed before the hand-over"
+                    "running attempts were claimed before the hand-over"
                 );
                 return true;
             }
@@ -151,26 +158,19 @@ impl InFlight {
         tracing::error!(
             attempts = claims.len(),
             error,
-            "claiming the attempts under way failed; the next owner may repeat them"
+            "claiming the running attempts failed; the next owner may repeat them"
         );
         false
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<DeliveryId, Busy>> {
-        self.busy.lock().unwrap_or_else(PoisonError::into_inner)
+    fn remove(&self, id: DeliveryId) -> Option<InFlightDelivery> {
+        self.lock().remove(&id)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<DeliveryId, InFlightDelivery>> {
+        self.deliveries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What Postgres keeps of a delivery whatever its outcome.
-pub(crate) fn facts_of(record: &DeliveryRecord) -> DeliveryFacts {
-    DeliveryFacts {
-        id: record.delivery_id,
-        notification_id: record.notification_id.uuid(),
-        webhook_id: record.webhook_id,
-        site_id: record.site_id.to_string(),
-        event_type: record.event_type.as_str(),
-        origin: record.origin.as_str(),
-        payload: record.body.to_vec(),
-        created_at: from_ms(record.created_at_ms),
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -1,16 +1,26 @@
-//! In: delivery records, one at a time, with the webhook they are for. Out: one HTTP request, its outcome, and what follows.
-//! Guaranteed: every attempt ends within its deadline, its outcome is classified, and whose fault it was is part of it.
-//! Not guaranteed: that the endpoint saw a request only once. Limits, queues and circuits are not here yet.
-//! A record passes `resume`, `gate`, `request`, `client`, `outcome`, in this order.
+//! In: delivery records, one at a time, with the webhook they are for.
+//! Out: one HTTP request, its outcome in Postgres, and the record that follows it.
+//! Guaranteed: every attempt ends within its deadline, and its outcome says whose fault it was.
+//! Not guaranteed: that the endpoint saw a request only once. Limits, queues and circuits are not
+//! here yet.
+//!
+//! A delivery passes `intake`, `deliverer`, `decide`, `send`, `rows`, `writer` and
+//! `outcome_publisher`, in this order.
 
 /// The thread that reads delivery records.
 pub(crate) mod intake;
-/// From a record to an outcome.
+/// The loop over batches of records: who is asked about, who waits, who is sent.
 pub(crate) mod deliverer;
-/// Going on after a crash: a recorded attempt redoes its publish, never its send.
+/// The state of deliveries in Postgres, read in batches.
+pub(crate) mod progress;
+/// The decision on one record.
+pub(crate) mod decide;
+/// The part of it that crashes demand: a recorded attempt redoes its publish, never its send.
 pub(crate) mod resume;
-/// Refusing what is no longer wanted.
+/// The part of it that the webhook demands: nothing unwanted is sent.
 pub(crate) mod gate;
+/// One attempt, from its claim to its outcome.
+pub(crate) mod send;
 /// The request of one attempt.
 pub(crate) mod request;
 /// The two kinds of signature.
@@ -19,9 +29,16 @@ pub(crate) mod signature;
 pub(crate) mod http;
 /// The step that follows an attempt.
 pub(crate) mod outcome;
-/// The deliveries this process is busy with.
-pub(crate) mod in_flight;
-/// From an outcome to Postgres, and to what follows.
+/// Conversions between a record at work, an exchange and rows of Postgres.
+pub(crate) mod rows;
+/// Outcomes on their way to Postgres, in batches.
 pub(crate) mod writer;
-/// The health of webhooks, written now and then.
+/// The record that follows a recorded outcome.
+pub(crate) mod outcome_publisher;
+/// The deliveries that this process works on.
+pub(crate) mod in_flight;
+/// The health of webhooks, written once a second.
 pub(crate) mod health_notes;
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,17 +1,19 @@
-//! What follows an attempt: nothing, the next one, or the end.
+//! Decides what follows an attempt: nothing, the next attempt, or the end.
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use crate::dispatch::schedule::{MAX_DELAY, RetrySchedule, Tier, Tiers};
+use crate::dispatch::schedule::RetrySchedule;
+use crate::dispatch::tier::{MAX_DELAY, Tier, Tiers};
 use crate::domain::attempt::AttemptResult;
 use crate::domain::delivery::FailureReason;
 
-/// Delays from here on get jitter: shorter ones are too short to gather a crowd, and their lateness is measured.
+/// Shortest delay that gets jitter: below it a delay is too short to gather a crowd, and its
+/// lateness is measured.
 const JITTER_FROM: Duration = Duration::from_secs(30);
 
 /// An attempt that ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Ended<'a> {
+pub(crate) struct EndedAttempt<'a> {
     /// From 1.
     pub(crate) attempt: u32,
     pub(crate) result: AttemptResult,
@@ -21,11 +23,12 @@ pub(crate) struct Ended<'a> {
     pub(crate) ended_at_ms: i64,
 }
 
-/// What follows an attempt.
+/// Continuation of a delivery after an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Next {
     Delivered,
-    /// `attempt` is to be made at `due_at_ms` (milliseconds since the Unix epoch), and waits on `tier` until then.
+    /// `attempt` is to be made at `due_at_ms` (milliseconds since the Unix epoch), and waits on
+    /// `tier` until then.
     Retry {
         attempt: u32,
         due_at_ms: i64,
@@ -33,22 +36,21 @@ pub(crate) enum Next {
     },
     Failed {
         reason: FailureReason,
-        disable_webhook: bool,
     },
 }
 
 /// Decides what follows. `chance` is in `0.0..1.0`.
 ///
-/// The next attempt is due at the later of the schedule's delay (with up to a tenth more, from 30 s on) and what the endpoint
-/// asked for with `Retry-After` on whatever kind of failure, which gets no jitter: it named a time. A `Retry-After` makes
-/// no attempt more than the schedule has.
-pub(crate) fn next(ended: &Ended<'_>, schedule: &RetrySchedule, tiers: &Tiers, chance: f64) -> Next {
+/// The next attempt is due at the later of two times. One is the schedule's delay, with up to a
+/// tenth more from 30 s on. The other is what the endpoint asked for with `Retry-After`, on any
+/// kind of failure; it gets no jitter, because the endpoint named a time. A `Retry-After` makes no
+/// attempt more than the schedule has.
+pub(crate) fn next(ended: &EndedAttempt<'_>, schedule: &RetrySchedule, tiers: &Tiers, chance: f64) -> Next {
     match ended.result {
         AttemptResult::Success => return Next::Delivered,
         AttemptResult::Gone => {
             return Next::Failed {
                 reason: FailureReason::Gone,
-                disable_webhook: true,
             };
         }
         _ => {}
@@ -57,10 +59,9 @@ pub(crate) fn next(ended: &Ended<'_>, schedule: &RetrySchedule, tiers: &Tiers, c
     else {
         return Next::Failed {
             reason: FailureReason::Exhausted,
-            disable_webhook: false,
         };
     };
-    let mut wait_ms = millis(tier.delay());
+    let mut wait_ms = to_millis(tier.delay());
     if tier.delay() >= JITTER_FROM {
         wait_ms += (wait_ms as f64 * 0.1 * chance.clamp(0.0, 1.0)) as i64;
     }
@@ -77,170 +78,23 @@ pub(crate) fn next(ended: &Ended<'_>, schedule: &RetrySchedule, tiers: &Tiers, c
     }
 }
 
-/// How long `Retry-After` (RFC 9110 §10.2.3: whole seconds or an HTTP date) asks to wait, in milliseconds, at most
-/// [`MAX_DELAY`]; none when it cannot be read. A date is read by our clock.
-pub(crate) fn retry_after_ms(text: &str, now_ms: i64) -> Option<i64> {
+/// Reads `Retry-After` (RFC 9110 §10.2.3: whole seconds or an HTTP date) as milliseconds to wait,
+/// at most [`MAX_DELAY`]; none when it cannot be read. A date is read by our clock.
+fn retry_after_ms(text: &str, now_ms: i64) -> Option<i64> {
     let text = text.trim();
     let wait_ms = if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
         // Only too many digits can fail here, and they mean a very long time.
         text.parse::<i64>().unwrap_or(i64::MAX).saturating_mul(1_000)
     } else {
         let at = httpdate::parse_http_date(text).ok()?;
-        millis(at.duration_since(UNIX_EPOCH).ok()?).saturating_sub(now_ms)
+        to_millis(at.duration_since(UNIX_EPOCH).ok()?).saturating_sub(now_ms)
     };
-    Some(wait_ms.clamp(0, millis(MAX_DELAY)))
+    Some(wait_ms.clamp(0, to_millis(MAX_DELAY)))
 }
 
-fn millis(duration: Duration) -> i64 {
+fn to_millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const NOW: i64 = 1_771_970_400_000;
-
-    fn after(
-        delays: &[&str],
-        attempt: u32,
-        result: AttemptResult,
-        retry_after: Option<&str>,
-        chance: f64,
-    ) -> Next {
-        let schedule = RetrySchedule::parse(delays).expect("a schedule");
-        let tiers = Tiers::of([&schedule]);
-        let ended = Ended {
-            attempt,
-            result,
-            retry_after,
-            ended_at_ms: NOW,
-        };
-        next(&ended, &schedule, &tiers, chance)
-    }
-
-    fn retry(attempt: u32, wait_ms: i64, tier: &str) -> Next {
-        Next::Retry {
-            attempt,
-            due_at_ms: NOW + wait_ms,
-            tier: tier.parse().expect("a tier"),
-        }
-    }
-
-    const DEFAULT: &[&str] = &["1s", "2s", "4s"];
-    const EXHAUSTED: Next = Next::Failed {
-        reason: FailureReason::Exhausted,
-        disable_webhook: false,
-    };
-
-    #[test]
-    fn failures_walk_the_schedule_and_the_fourth_is_the_last() {
-        use AttemptResult::*;
-        for result in AttemptResult::ALL {
-            let ends: Vec<_> = (1..=5)
-                .map(|attempt| after(DEFAULT, attempt, result, None, 0.9))
-                .collect();
-            match result {
-                Success => assert_eq!(ends, [Next::Delivered; 5]),
-                Gone => assert!(ends.iter().all(|end| *end
-                    == Next::Failed {
-                        reason: FailureReason::Gone,
-                        disable_webhook: true
-                    })),
-                _ => assert_eq!(
-                    ends,
-                    [
-                        retry(2, 1_000, "1s"),
-                        retry(3, 2_000, "2s"),
-                        retry(4, 4_000, "4s"),
-                        EXHAUSTED,
-                        EXHAUSTED
-                    ]
-                ),
-            }
-        }
-        assert_eq!(after(&[], 1, Timeout, None, 0.0), EXHAUSTED);
-        assert_eq!(after(DEFAULT, u32::MAX, Timeout, None, 0.0), EXHAUSTED);
-    }
-
-    #[test]
-    fn only_delays_from_thirty_seconds_on_get_jitter_of_at_most_a_tenth() {
-        let wait = |delay: &str, chance| match after(&[delay], 1, AttemptResult::Timeout, None, chance) {
-            Next::Retry { due_at_ms, .. } => due_at_ms - NOW,
-            other => panic!("{other:?}"),
-        };
-        assert_eq!(wait("29s", 0.999), 29_000);
-        assert_eq!(wait("30s", 0.0), 30_000);
-        assert_eq!(wait("30s", 0.5), 31_500);
-        assert_eq!(wait("5m", 1.0), 330_000);
-        assert_eq!(wait("5m", f64::NAN), 300_000);
-    }
-
-    #[test]
-    fn retry_after_on_any_failure_postpones_and_never_hastens() {
-        use AttemptResult::*;
-        for result in [TooManyRequests, ServerError, Redirect, ClientError, Timeout] {
-            for (text, wait_ms) in [
-                ("10", 10_000),
-                (" 10 ", 10_000),
-                ("0", 1_000),
-                ("1", 1_000),
-                ("86400", 86_400_000),
-                ("86401", 86_400_000),
-                ("99999999999999999999999", 86_400_000),
-                // 2026-02-24T22:00:00Z is NOW.
-                ("Tue, 24 Feb 2026 22:00:30 GMT", 30_000),
-                ("Tue, 24 Feb 2026 21:00:00 GMT", 1_000),
-                ("Tue, 24 Feb 2099 22:00:00 GMT", 86_400_000),
-                ("Sun Nov  6 08:49:37 1994", 1_000),
-                ("-5", 1_000),
-                ("1.5", 1_000),
-                ("soon", 1_000),
-                ("", 1_000),
-            ] {
-                let tier = if wait_ms >= 4_000 { "4s" } else { "1s" };
-                assert_eq!(
-                    after(DEFAULT, 1, result, Some(text), 0.9),
-                    retry(2, wait_ms, tier),
-                    "{text}"
-                );
-            }
-        }
-        assert_eq!(after(DEFAULT, 1, Success, Some("10"), 0.0), Next::Delivered);
-        assert_eq!(after(DEFAULT, 4, ServerError, Some("10"), 0.0), EXHAUSTED);
-        assert!(matches!(
-            after(DEFAULT, 1, Gone, Some("10"), 0.0),
-            Next::Failed { .. }
-        ));
-        // The endpoint named a time: no jitter on it.
-        assert_eq!(
-            after(&["30s"], 1, ServerError, Some("60"), 0.9),
-            retry(2, 60_000, "30s")
-        );
-    }
-
-    proptest! {
-        #[test]
-        fn the_next_attempt_is_never_before_the_schedule_nor_a_day_and_a_tenth_late(
-            delays in proptest::collection::vec(1_u64..=86_400_000, 1..6), attempt in 1_u32..8, chance in 0.0..1.0_f64, text in "[0-9]{0,12}|\\PC{0,20}",
-        ) {
-            let schedule = RetrySchedule::try_new(delays.iter().copied().map(Duration::from_millis).collect()).expect("a schedule");
-            let tiers = Tiers::of([&schedule]);
-            let ended = Ended { attempt, result: AttemptResult::ServerError, retry_after: Some(&text), ended_at_ms: NOW };
-            match next(&ended, &schedule, &tiers, chance) {
-                Next::Retry { attempt: following, due_at_ms, tier } => {
-                    let wait_ms = due_at_ms - NOW;
-                    prop_assert_eq!(following, attempt + 1);
-                    prop_assert!(wait_ms >= delays[attempt as usize - 1] as i64 && wait_ms <= 95_040_000);
-                    prop_assert!(tier.delay().as_millis() as i64 <= wait_ms);
-                }
-                other => {
-                    prop_assert!(attempt as usize > delays.len());
-                    prop_assert_eq!(other, EXHAUSTED);
-                }
-            }
-        }
-    }
-}
+mod tests;

@@ -1,7 +1,9 @@
-//! The delivery record: what lies on `deliveries`, on the tiers and on the dead-letter topic for one attempt of a delivery.
+//! The delivery record: lies on `deliveries`, on a tier or on the dead-letter topic, for one
+//! attempt of a delivery.
 //!
-//! The value is the body that will be sent, byte for byte; the key is the webhook's id; all else is in headers, so that
-//! nothing re-encodes the body on its way. Headers unknown to this version are left alone.
+//! The value is the body that will be sent, byte for byte; the key is the webhook's id; all else is
+//! in headers, so that nothing re-encodes the body on its way. Headers unknown to this version are
+//! left alone.
 
 use bytes::Bytes;
 
@@ -11,7 +13,7 @@ use crate::domain::id::{DeliveryId, NotificationId, WebhookId};
 use crate::domain::site::SiteId;
 use crate::domain::time::LAST_MS;
 
-/// The version this code writes, and the newest it reads.
+/// The version that this code writes, and the newest that it reads.
 pub(crate) const VERSION: u32 = 1;
 
 /// Names of the headers.
@@ -36,7 +38,8 @@ pub(crate) mod header {
 /// Longest reason kept, in bytes.
 const MAX_REASON_BYTES: usize = 64;
 
-/// One attempt to be made, or on the dead-letter topic one delivery that failed. Times are milliseconds since the Unix epoch.
+/// One attempt to be made, or on the dead-letter topic one delivery that failed. Times are
+/// milliseconds since the Unix epoch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeliveryRecord {
     pub delivery_id: DeliveryId,
@@ -44,15 +47,16 @@ pub struct DeliveryRecord {
     pub webhook_id: WebhookId,
     pub site_id: SiteId,
     pub event_type: EventType,
-    /// When the notification was decided; its age counts from here.
+    /// Time of the notification's decision; its age counts from here.
     pub created_at_ms: i64,
     pub origin: Origin,
-    /// The attempt this record asks for, from 1. On a dead letter the last one made: 0 when it failed unsent.
+    /// The attempt that this record asks for, from 1. On a dead letter the last one made: 0 when it
+    /// failed unsent.
     pub attempt: u32,
-    /// When it is to be made; absent means at once.
+    /// Due time of the attempt; absent means at once.
     pub due_at_ms: Option<i64>,
     pub first_attempt_at_ms: Option<i64>,
-    /// Only on a dead letter: a `FailureReason`'s word, or `unrecordable`.
+    /// A `FailureReason`'s word, or `unrecordable`; only on a dead letter.
     pub reason: Option<String>,
     /// The endpoint's last HTTP status.
     pub last_status: Option<u16>,
@@ -60,7 +64,7 @@ pub struct DeliveryRecord {
     pub body: Bytes,
 }
 
-/// Where a record was read from.
+/// Place that a record was read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Coordinates {
     pub(crate) topic: String,
@@ -68,7 +72,8 @@ pub(crate) struct Coordinates {
     pub(crate) offset: i64,
 }
 
-/// Why a record is not a delivery record. [`Unreadable::Newer`] is held back; the others go to the dead-letter topic raw.
+/// The error of a record that is not a delivery record. [`Unreadable::Newer`] is held back; the
+/// others go to the dead-letter topic as they came.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unreadable {
     #[error("its version is {0}, this program reads up to {VERSION}: finish the upgrade")]
@@ -84,7 +89,7 @@ pub(crate) enum Unreadable {
 }
 
 impl Unreadable {
-    /// The word for the `bw-reason` header and the log.
+    /// Returns the word for the `bw-reason` header and the log.
     pub(crate) const fn as_str(&self) -> &'static str {
         match self {
             Self::Newer(_) => "newer_version",
@@ -97,12 +102,13 @@ impl Unreadable {
 }
 
 impl DeliveryRecord {
-    /// The key under which the record is published: all records of a webhook lie on partitions of one number.
+    /// Returns the key under which the record is published: all records of a webhook lie on
+    /// partitions of one number.
     pub fn key(&self) -> String {
         self.webhook_id.to_string()
     }
 
-    /// The headers under which the record is published.
+    /// Returns the headers under which the record is published.
     pub fn headers(&self) -> Vec<(&'static str, String)> {
         let mut headers = vec![
             (header::VERSION, VERSION.to_string()),
@@ -128,8 +134,8 @@ impl DeliveryRecord {
         headers
     }
 
-    /// Reads a record from its key, headers and value. Of a header that is there twice the last one holds, as with Kafka's
-    /// own clients.
+    /// Reads a record from its key, headers and value. Of a header that is there twice the last one
+    /// holds, as with Kafka's own clients.
     pub(crate) fn decode<'a>(
         key: Option<&[u8]>,
         headers: impl IntoIterator<Item = (&'a str, Option<&'a [u8]>)>,
@@ -168,7 +174,7 @@ impl DeliveryRecord {
         })
     }
 
-    /// The record that asks for the next attempt.
+    /// Makes the record that asks for the next attempt.
     pub(crate) fn retry(
         &self,
         attempt: u32,
@@ -186,7 +192,7 @@ impl DeliveryRecord {
         }
     }
 
-    /// The dead letter of a delivery that failed for good after `attempts`.
+    /// Makes the dead letter of a delivery that failed for good after `attempts`.
     pub(crate) fn dead_letter(
         &self,
         reason: &str,
@@ -206,25 +212,13 @@ impl DeliveryRecord {
 }
 
 impl Coordinates {
-    /// The headers that say on a dead letter or a reject where it was read.
+    /// Returns the headers that say on a dead letter or a reject where it was read.
     pub(crate) fn headers(&self) -> [(&'static str, String); 3] {
         [
             (header::ORIGINAL_TOPIC, self.topic.clone()),
             (header::ORIGINAL_PARTITION, self.partition.to_string()),
             (header::ORIGINAL_OFFSET, self.offset.to_string()),
         ]
-    }
-
-    /// Reads those headers back.
-    pub(crate) fn decode<'a>(
-        headers: impl IntoIterator<Item = (&'a str, Option<&'a [u8]>)>,
-    ) -> Result<Self, Unreadable> {
-        let headers = Headers::collect(headers);
-        Ok(Self {
-            topic: headers.required(header::ORIGINAL_TOPIC, |text| Some(text.to_owned()))?,
-            partition: headers.required(header::ORIGINAL_PARTITION, |text| text.parse().ok())?,
-            offset: headers.required(header::ORIGINAL_OFFSET, |text| text.parse().ok())?,
-        })
     }
 }
 

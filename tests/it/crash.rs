@@ -1,7 +1,8 @@
-//! `kill -9` at any instant: nothing is lost, no chain forks, and only what was in flight is sent again.
-//!
-//! `CRASH_KILLS=50 make test ARGS="--test it crash -- --nocapture"` is the long run; `CRASH_SEED=…` has a run's instants
+//! `kill -9` at any instant: nothing is lost, no chain forks, and only what was in flight is sent
 //! again.
+//!
+//! `CRASH_KILLS=50 make test ARGS="--test it crash -- --nocapture"` is the long run; `CRASH_SEED=…`
+//! repeats the instants of an earlier run.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Mutex;
@@ -23,10 +24,10 @@ use crate::support::receiver::{Answer, Received, Receiver};
 
 const SITES: usize = 4;
 const THRESHOLD: usize = 5;
-/// 2026-01-01T00:00:00Z: when the log's events happen.
+/// Time of the log's first event in seconds: 2026-01-01T00:00:00Z.
 const LOG_BEGINS: i64 = 1_767_225_600;
 
-/// How an endpoint answers, and what is to become of its deliveries.
+/// Behaviour of an endpoint, and the attempts that its deliveries take.
 struct Kind {
     name: &'static str,
     fails: u32,
@@ -34,7 +35,7 @@ struct Kind {
     attempts: i32,
 }
 
-/// What always fails comes to its end after four attempts.
+/// Every kind of endpoint; a delivery that always fails ends after four attempts.
 const KINDS: [Kind; 4] = [
     Kind {
         name: "ok",
@@ -62,7 +63,7 @@ const KINDS: [Kind; 4] = [
     },
 ];
 
-/// A delivery as the receiver can tell it: the endpoint's path, and what the notification is about.
+/// A delivery as the receiver knows it: the endpoint's path and the subject of the notification.
 type Wanted = (String, String);
 
 #[derive(Default)]
@@ -97,7 +98,7 @@ fn what_of(body: &[u8]) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn kill_9_loses_nothing_forks_no_chain_and_repeats_only_what_was_in_flight() {
+async fn kill_9_loses_nothing_and_repeats_only_what_was_in_flight() {
     let kills: u32 = std::env::var("CRASH_KILLS").map_or(12, |text| text.parse().unwrap());
     let mut dice = Dice::from_env("CRASH_SEED");
     let threads = (1 + dice.below(2)).to_string();
@@ -108,7 +109,7 @@ async fn kill_9_loses_nothing_forks_no_chain_and_repeats_only_what_was_in_flight
             "sources",
             "[{topic=\"{source}\", clock=\"live\"}, {topic=\"{source}.log\", clock=\"log\"}]",
         ),
-        // A member that was killed is replaced after this long, fifty times.
+        // Short, because the group waits so long for each member that was killed.
         ("kafka.properties.session.timeout.ms", "1500"),
         ("kafka.properties.heartbeat.interval.ms", "300"),
     ])
@@ -122,6 +123,7 @@ async fn kill_9_loses_nothing_forks_no_chain_and_repeats_only_what_was_in_flight
     let killing = async {
         for kill in 1..=kills {
             // Mostly while it is at work, sometimes while it starts.
+            // The random sleep is the test: it picks the instant of the kill.
             if dice.below(5) > 0 {
                 at_work(&process).await;
                 tokio::time::sleep(Duration::from_millis(dice.below(1_500))).await;
@@ -186,7 +188,7 @@ async fn set_up(deployment: &Deployment, process: &Process, receiver: &Receiver)
     deployment.registry_is_read(process).await;
 }
 
-/// Publishes goals, and visitors of whom every five are a spike, until it is told to stop.
+/// Publishes goals, and visitors of whom every five are a spike, until `stop` is set.
 async fn publish(deployment: &Deployment, expected: &Mutex<Expected>, stop: &AtomicBool) {
     let log = format!("{}.log", deployment.source);
     for n in 0.. {
@@ -196,7 +198,8 @@ async fn publish(deployment: &Deployment, expected: &Mutex<Expected>, stop: &Ato
             .publish(json!({"site_id": format!("goal-{site}.example"), "type": "goal", "name": goal}))
             .await;
         expected.lock().unwrap().goals.push((site, goal));
-        // One burst at a time, each long after the one before: the window is empty and the trigger armed again.
+        // One burst at a time, each long after the one before: the window is empty and the trigger
+        // armed again.
         let (burst, visitor) = (n / THRESHOLD, n % THRESHOLD);
         let at = LOG_BEGINS + burst as i64 * 1_000;
         let site = burst % SITES;
@@ -215,6 +218,7 @@ async fn publish(deployment: &Deployment, expected: &Mutex<Expected>, stop: &Ato
                 return;
             }
         }
+        // A steady rate of events, so that every kill meets some of them.
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
@@ -246,11 +250,11 @@ async fn recorded_attempts(pool: &PgPool) -> Vec<Attempt> {
         .collect()
 }
 
-/// What the receiver, Postgres and Kafka have seen.
+/// Requests, rows and records, as the receiver, Postgres and Kafka have them.
 struct Evidence {
     received: HashMap<Attempt, Vec<Received>>,
     deliveries: Vec<DeliveryRow>,
-    /// Whether it was flagged as a possible repeat.
+    /// Recorded attempts, with their flag of a possible repeat.
     attempts: BTreeMap<Attempt, bool>,
     /// The due times of an attempt's records.
     due: HashMap<Attempt, HashSet<String>>,
@@ -315,7 +319,7 @@ fn delivery_of(record: &OwnedMessage) -> Uuid {
     id.uuid()
 }
 
-/// What came of it all.
+/// Result of a run.
 #[derive(Default)]
 struct Report {
     expected: usize,
@@ -408,7 +412,8 @@ impl Report {
                 }
                 Some(_) => {}
             }
-            // Within one process an attempt is made once; so what is repeated was under way when a process was killed.
+            // Within one process an attempt is made once; so a repeated attempt ran when a
+            // process was killed.
             if !eras.is_sorted_by(|one, next| one < next) {
                 self.broken.push(format!(
                     "{attempt:?} was made twice without a kill in between: {eras:?}"

@@ -1,4 +1,5 @@
-//! What endpoints do that is not a plain answer, and what becomes of deliveries whose webhook changes meanwhile.
+//! Endpoints whose answer is neither success nor plain failure, and deliveries whose webhook
+//! changes while they wait.
 
 use std::time::Duration;
 
@@ -54,7 +55,7 @@ async fn change(deployment: &Deployment, process: &Process, id: &str, method: Me
 }
 
 #[tokio::test]
-async fn an_endpoint_that_is_gone_disables_its_webhook_for_good_and_at_once() {
+async fn an_endpoint_that_is_gone_disables_its_webhook_at_once() {
     let deployment = Deployment::create(&[]).await;
     let process = deployment.serve(&[]).await;
     let receiver = Receiver::start().await;
@@ -80,7 +81,7 @@ async fn an_endpoint_that_is_gone_disables_its_webhook_for_good_and_at_once() {
     let letters = kafka::read_all(&deployment.topic("dead-letter"));
     assert_eq!(kafka::header(&letters[0], "bw-attempt"), Some("1"));
     assert!(kafka::header(&letters[0], "bw-first-attempt-at-ms").is_some());
-    // What it misses from now on is not sent, but recorded, so that it can be recovered.
+    // Deliveries that it misses from now on are recorded unsent, so that they can be recovered.
     deployment.registry_is_read(&process).await;
     for name in ["second", "third", "fourth"] {
         goal(&deployment, name).await;
@@ -139,7 +140,7 @@ async fn a_webhook_that_its_owner_switched_off_misses_nothing() {
     for name in ["second", "third"] {
         goal(&deployment, name).await;
     }
-    // The site's other webhook has had them, so they were decided.
+    // The site's other webhook received both, so the detector decided on them.
     receiver.wait_for("other", 3).await;
     let all = "bellwether_deliveries_total{event=\"goal_completion\",status=\"delivered\"}";
     process.metric_is(all, 4.0).await;
@@ -153,7 +154,7 @@ async fn an_edited_url_holds_for_what_is_queued() {
     let deployment = Deployment::create(&[]).await;
     let process = deployment.serve(&[]).await;
     let receiver = Receiver::start().await;
-    // Time to change it, and for that to be read.
+    // Leaves time to change the URL, and for the change to be read.
     receiver.answer("old", |_| Answer::status(503).with("retry-after", "3"));
     let id = deployment
         .goal_webhook(&process, SITE, &receiver.url("old"))
@@ -172,7 +173,7 @@ async fn an_edited_url_holds_for_what_is_queued() {
 }
 
 #[tokio::test]
-async fn the_status_is_the_last_attempts_on_every_publication_of_a_dead_letter() {
+async fn a_dead_letter_published_again_has_the_last_attempts_status() {
     let deployment = Deployment::create(&[
         ("webhooks.timeout", "1s"),
         ("webhooks.connect_timeout", "1s"),
@@ -205,8 +206,8 @@ async fn the_status_is_the_last_attempts_on_every_publication_of_a_dead_letter()
     publish_again(&deployment, &deployment.topic("retry.1s")).await;
     process.metric_is("bellwether_dead_letters_total", 2.0).await;
     let letters = kafka::read_all(&deployment.topic("dead-letter"));
-    let said = |place: usize| -> Vec<(String, Vec<u8>)> {
-        letters[place]
+    let headers_of = |index: usize| -> Vec<(String, Vec<u8>)> {
+        letters[index]
             .headers()
             .unwrap()
             .iter()
@@ -214,12 +215,13 @@ async fn the_status_is_the_last_attempts_on_every_publication_of_a_dead_letter()
             .map(|one| (one.key.to_owned(), one.value.unwrap().to_vec()))
             .collect()
     };
-    assert_eq!(said(0), said(1));
+    assert_eq!(headers_of(0), headers_of(1));
     assert_eq!(kafka::header(&letters[0], "bw-last-status"), None);
     assert_eq!(kafka::header(&letters[0], "bw-attempt"), Some("2"));
 }
 
-/// Publishes a topic's first record once more, as a producer does that was not told of its acknowledgement.
+/// Publishes a topic's first record once more, as a producer does that missed its
+/// acknowledgement.
 async fn publish_again(deployment: &Deployment, topic: &str) {
     let first = kafka::read_all(topic).remove(0);
     let headers = first.headers().unwrap();
@@ -238,7 +240,7 @@ async fn publish_again(deployment: &Deployment, topic: &str) {
 }
 
 #[tokio::test]
-async fn a_410_disables_also_when_the_process_died_before_it_could_and_never_after_its_owner_enabled() {
+async fn a_410_disables_after_a_crash_too_unless_its_owner_enabled() {
     let deployment = Deployment::create(&[]).await;
     let process = deployment.serve(&[]).await;
     let receiver = Receiver::start().await;
@@ -261,7 +263,7 @@ async fn a_410_disables_also_when_the_process_died_before_it_could_and_never_aft
     let topic = deployment.topic("deliveries");
     publish_again(&deployment, &topic).await;
     process.metric_is(disabled, 2.0).await;
-    // Its owner wants to see for himself: what is recorded from before does not count.
+    // The owner has enabled it since: a 410 that was recorded before does not count.
     change(
         &deployment,
         &process,
@@ -316,7 +318,7 @@ async fn redirects_are_not_followed() {
 }
 
 #[tokio::test]
-async fn a_name_that_resolves_to_a_private_address_is_refused_when_it_is_called() {
+async fn a_name_that_resolves_to_a_private_address_is_refused() {
     let deployment = Deployment::create(&[("webhooks.allow_networks", "[]")]).await;
     let process = deployment.serve(&[]).await;
     let receiver = Receiver::start().await;
@@ -336,7 +338,7 @@ async fn a_name_that_resolves_to_a_private_address_is_refused_when_it_is_called(
 }
 
 #[tokio::test]
-async fn what_waits_for_a_webhook_that_was_deleted_or_switched_off_is_cancelled() {
+async fn what_waits_for_a_deleted_or_disabled_webhook_is_cancelled() {
     for (method, body, reason) in [
         (Method::DELETE, None, "deleted"),
         (Method::PATCH, Some(json!({"enabled": false})), "disabled"),
@@ -356,7 +358,7 @@ async fn what_waits_for_a_webhook_that_was_deleted_or_switched_off_is_cancelled(
         delivery_is(&deployment, "first", ("retrying", 2, None)).await;
         change(&deployment, &process, &id, method, body).await;
         delivery_is(&deployment, "first", ("cancelled", 2, Some(reason))).await;
-        // The tier's record is taken and nothing is sent for it.
+        // The tier's record is read and complete, and nothing is sent for it.
         let series = format!(
             "bellwether_consumer_lag_records{{group=\"deliver\",topic=\"{}\"}}",
             deployment.topic("retry.2s")
@@ -370,7 +372,7 @@ async fn what_waits_for_a_webhook_that_was_deleted_or_switched_off_is_cancelled(
 }
 
 #[tokio::test]
-async fn what_was_under_way_when_its_delivery_was_cancelled_is_recorded_as_it_went() {
+async fn an_attempt_that_ran_while_it_was_cancelled_is_recorded() {
     for (status, wanted) in [
         (200, ("delivered", 2, None)),
         (500, ("cancelled", 2, Some("deleted"))),
@@ -403,7 +405,7 @@ async fn what_was_under_way_when_its_delivery_was_cancelled_is_recorded_as_it_we
         .await
         .unwrap();
         assert_eq!((attempts, retries), (2, 0), "{status}");
-        // No third attempt was made ready.
+        // No record for a third attempt was published.
         assert_eq!(
             process
                 .metric("bellwether_retries_published_total{tier=\"2s\"}")

@@ -1,4 +1,5 @@
-//! Postgres or Kafka away: nothing is sent that could not be recorded, nothing is lost, and it goes on by itself.
+//! Outages of Postgres or Kafka: nothing is sent that could not be recorded, nothing is lost, and
+//! the process goes on by itself.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -14,12 +15,12 @@ use crate::support::receiver::{Answer, Receiver};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What an outage looks like from the service.
+/// Form of an outage, as the service meets it.
 #[derive(Debug, Clone, Copy)]
 enum Outage {
     /// Connections are refused.
     Refused,
-    /// Connections are silent, and those there were stay so: a router forgot them.
+    /// New connections are silent and so are old ones, as if a router had forgotten them.
     Silent,
 }
 
@@ -63,7 +64,7 @@ async fn unready(process: &Process, check: &str) -> String {
     .await
 }
 
-/// No attempt was received twice.
+/// Asserts that no attempt was received twice.
 fn nothing_was_repeated(receiver: &Receiver) {
     let mut seen: HashMap<(String, u32), u32> = HashMap::new();
     for one in receiver.all() {
@@ -96,7 +97,7 @@ async fn postgres_goes_away_and_comes_back(outage: Outage) {
     publish_goals(&deployment, "hook.example", 1..6).await;
     let reason = unready(&process, "postgres").await;
     assert!(!reason.is_empty());
-    // The new ones have been read, and asked about in vain.
+    // The new ones have been read, and Postgres was asked about them without an answer.
     let known = "bellwether_postgres_errors_total{kind=\"timeout\",op=\"known\"}";
     let known_too = "bellwether_postgres_errors_total{kind=\"connection\",op=\"known\"}";
     eventually("what is known of the new ones was asked", TIMEOUT, || async {
@@ -106,7 +107,7 @@ async fn postgres_goes_away_and_comes_back(outage: Outage) {
     .await;
     assert_eq!(receiver.received("hook").len(), 1, "{outage:?}");
     assert_eq!(process.metric("bellwether_postgres_up").await, 0.0);
-    // Alive all the same: no restart would help.
+    // It is alive nevertheless: a restart would not help.
     assert!(deployment_is_alive(&process).await);
 
     wire.mend();
@@ -124,12 +125,12 @@ async fn deployment_is_alive(process: &Process) -> bool {
 }
 
 #[tokio::test]
-async fn while_postgres_refuses_nothing_is_sent_and_what_was_in_flight_is_recorded_afterwards() {
+async fn while_postgres_refuses_nothing_is_sent_and_nothing_is_lost() {
     postgres_goes_away_and_comes_back(Outage::Refused).await;
 }
 
 #[tokio::test]
-async fn while_postgres_is_silent_nothing_is_sent_and_what_was_in_flight_is_recorded_afterwards() {
+async fn while_postgres_is_silent_nothing_is_sent_and_nothing_is_lost() {
     postgres_goes_away_and_comes_back(Outage::Silent).await;
 }
 
@@ -170,16 +171,16 @@ async fn kafka_goes_away_and_comes_back(outage: Outage) {
 }
 
 #[tokio::test]
-async fn while_kafka_refuses_what_was_in_flight_is_recorded_and_everything_is_delivered_afterwards() {
+async fn while_kafka_refuses_attempts_are_recorded_and_none_is_lost() {
     kafka_goes_away_and_comes_back(Outage::Refused).await;
 }
 
 #[tokio::test]
-async fn while_kafka_is_silent_what_was_in_flight_is_recorded_and_everything_is_delivered_afterwards() {
+async fn while_kafka_is_silent_attempts_are_recorded_and_none_is_lost() {
     kafka_goes_away_and_comes_back(Outage::Silent).await;
 }
 
-/// Short bounds, so that a test of the end need not wait for the usual ones.
+/// Short time limits, so that a test of stopping need not wait for the usual ones.
 const SHORT: [(&str, &str); 3] = [
     ("webhooks.timeout", "2s"),
     ("shutdown.grace", "12s"),
@@ -187,7 +188,7 @@ const SHORT: [(&str, &str); 3] = [
 ];
 
 #[tokio::test]
-async fn told_to_stop_while_kafka_is_away_the_process_ends_in_order() {
+async fn a_process_that_stops_while_kafka_is_away_ends_in_order() {
     for outage in [Outage::Refused, Outage::Silent] {
         let wire = Wire::to_kafka().await;
         let mut deployment = Deployment::create(&SHORT).await;
@@ -208,7 +209,7 @@ async fn told_to_stop_while_kafka_is_away_the_process_ends_in_order() {
 }
 
 #[tokio::test]
-async fn what_a_process_could_not_record_before_its_end_is_sent_again_and_flagged() {
+async fn what_a_process_could_not_record_is_sent_again_and_flagged() {
     let wire = Wire::to_postgres().await;
     let mut deployment = Deployment::create(&SHORT).await;
     let direct = deployment.database.url.clone();
@@ -240,7 +241,7 @@ async fn what_a_process_could_not_record_before_its_end_is_sent_again_and_flagge
 }
 
 #[tokio::test]
-async fn what_is_read_from_the_tiers_while_postgres_is_away_is_bounded() {
+async fn while_postgres_is_away_reading_from_the_tiers_is_bounded() {
     const RECORDS: usize = 20_000;
     let wire = Wire::to_postgres().await;
     let mut deployment = Deployment::create(&[]).await;
@@ -263,20 +264,21 @@ async fn what_is_read_from_the_tiers_while_postgres_is_away_is_bounded() {
         async move { record.publish(producer).await }
     });
     futures_util::future::join_all(publishing).await;
-    // What the heap may hold of four partitions, and what lies between it and the question to Postgres.
+    // Records of four partitions that the heap may hold, and those between the heap and the query.
     let most = 4 * 2_000 + 4 * 64 + 1_024 + 1_024 + 256;
     let open = "bellwether_open_offsets{group=\"deliver\"}";
-    // All are on the topic by now. (The lag would not say so: its end is that of the last fetch, and nothing more is fetched.)
+    // All are on the topic by now. (The lag would not say so: its end is that of the last fetch,
+    // and nothing more is fetched.)
     eventually("the bound is reached", TIMEOUT, || async {
         (process.metric(open).await >= 4.0 * 2_000.0).then_some(())
     })
     .await;
-    // Twice, a look at the gauges apart: it stays there.
+    // Looked at twice, with an update of the gauges in between: the number stays there.
     for _ in 0..2 {
         let polled = process
             .metric("bellwether_thread_busy_seconds_total{role=\"deliver\"}")
             .await;
-        eventually("the thread goes round", TIMEOUT, || async {
+        eventually("the thread makes a turn", TIMEOUT, || async {
             let busy = process
                 .metric("bellwether_thread_busy_seconds_total{role=\"deliver\"}")
                 .await;

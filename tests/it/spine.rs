@@ -47,7 +47,7 @@ async fn a_goal_event_becomes_a_signed_recorded_webhook() {
 }
 
 #[tokio::test]
-async fn three_failures_are_retried_after_1_2_and_4_seconds_and_recorded() {
+async fn three_failures_are_retried_after_1_2_and_4_s_and_recorded() {
     let deployment = Deployment::create(&[]).await;
     let process = deployment.serve(&[]).await;
     let receiver = Receiver::start().await;
@@ -91,7 +91,7 @@ async fn three_failures_are_retried_after_1_2_and_4_seconds_and_recorded() {
 }
 
 #[tokio::test]
-async fn a_delivery_that_always_fails_gets_four_attempts_and_a_dead_letter() {
+async fn a_delivery_that_fails_four_times_gets_a_dead_letter() {
     let deployment = Deployment::create(&[]).await;
     let process = deployment.serve(&[]).await;
     let receiver = Receiver::start().await;

@@ -1,11 +1,12 @@
-//! What an error of the HTTP client means: a result, and a short text that shows neither URL nor secret.
+//! Turns an error of the HTTP client into a result and a short text that shows neither URL nor
+//! secret.
 
 use std::error::Error;
 use std::io;
 
 use rustls::CertificateError;
 
-use super::phases::Marks;
+use super::phases::PhaseInstants;
 use super::resolver::ResolveError;
 use crate::domain::address::Refusal;
 use crate::domain::attempt::AttemptResult;
@@ -33,13 +34,16 @@ impl Failure {
     }
 }
 
-/// Classifies an error of sending a request or of reading its response (`head`: after the response's head).
+/// Classifies an error of sending a request or of reading its response (`head`: after the
+/// response's head).
 ///
-/// Ours are: no file handles or memory left, a local firewall, no network at all. "No network" is believed only when every
-/// address was IPv4: many hosts have no IPv6, a name with both kinds of addresses reports the error of the one tried last, and
-/// nobody may call us out of bed by publishing an AAAA record. Names that cannot be resolved are the endpoint's: the system
-/// does not tell a broken resolver of ours from broken name servers of theirs, and many at once are noticed elsewhere.
-pub(crate) fn classify(error: &reqwest::Error, marks: &Marks, head: bool) -> Failure {
+/// Our own faults are: no file handles or memory left, a local firewall, no network at all. "No
+/// network" is believed only when every address was IPv4: many hosts have no IPv6, a name with both
+/// kinds of addresses reports the error of the one tried last, and publishing an AAAA record must
+/// not look like an outage of ours. A name that cannot be resolved is the endpoint's fault: the
+/// system does not distinguish a broken resolver of ours from broken name servers of theirs, and
+/// many failures at once are noticed elsewhere.
+pub(crate) fn classify(error: &reqwest::Error, instants: &PhaseInstants, head: bool) -> Failure {
     use AttemptResult::{Body, Connect, Dns, Internal, Reset, Timeout, Tls};
 
     if error.is_builder() {
@@ -51,7 +55,7 @@ pub(crate) fn classify(error: &reqwest::Error, marks: &Marks, head: bool) -> Fai
         Some(ResolveError::Lookup(cause)) => Some(cause),
         _ => io,
     };
-    if let Some(text) = io.and_then(|cause| own_fault(cause, marks)) {
+    if let Some(text) = io.and_then(|cause| own_fault(cause, instants)) {
         return Failure::new(Internal, text);
     }
     if let Some(resolving) = resolving {
@@ -65,9 +69,9 @@ pub(crate) fn classify(error: &reqwest::Error, marks: &Marks, head: bool) -> Fai
         return Failure::new(Tls, tls_text(cause));
     }
     if error.is_timeout() {
-        return Failure::new(Timeout, timeout_text(marks, head));
+        return Failure::new(Timeout, timeout_text(instants, head));
     }
-    if marks.in_tls() {
+    if instants.in_tls() {
         return Failure::new(Tls, "the connection ended during the TLS handshake");
     }
     if error.is_connect() {
@@ -79,32 +83,32 @@ pub(crate) fn classify(error: &reqwest::Error, marks: &Marks, head: bool) -> Fai
     Failure::new(Reset, reset_text(io))
 }
 
-/// An error and what caused it, outermost first.
+/// Lists an error and its causes, outermost first.
 fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |one| (*one).source())
 }
 
-/// The text for an exchange that took too long.
-pub(crate) fn timeout_text(marks: &Marks, head: bool) -> &'static str {
+/// Words an exchange that took too long.
+pub(crate) fn timeout_text(instants: &PhaseInstants, head: bool) -> &'static str {
     if head {
         "the response's body did not end in time"
-    } else if marks.in_tls() {
+    } else if instants.in_tls() {
         "the TLS handshake did not end in time"
-    } else if marks.is_resolving() {
+    } else if instants.is_resolving() {
         "the host name was not resolved in time"
-    } else if marks.is_connecting() {
+    } else if instants.is_connecting() {
         "there was no connection in time"
     } else {
         "there was no response in time"
     }
 }
 
-/// Whether an error is our own machine's, and its text.
-fn own_fault(error: &io::Error, marks: &Marks) -> Option<&'static str> {
+/// Words an error of our own machine; `None` when it is none.
+fn own_fault(error: &io::Error, instants: &PhaseInstants) -> Option<&'static str> {
     /// "Too many open files", of the process and of the system: alike on Linux, macOS and the BSDs.
     const EMFILE: i32 = 24;
     const ENFILE: i32 = 23;
-    let no_network = marks.only_v4 == Some(true);
+    let no_network = instants.only_v4 == Some(true);
     match (error.raw_os_error(), error.kind()) {
         (Some(EMFILE | ENFILE), _) => Some("we have no file handle left"),
         (_, io::ErrorKind::OutOfMemory) => Some("we have no memory left"),
@@ -116,7 +120,7 @@ fn own_fault(error: &io::Error, marks: &Marks) -> Option<&'static str> {
     }
 }
 
-/// rustls errors travel inside `io::Error`s, whose `source` skips them.
+/// Finds an error of rustls: they travel inside `io::Error`s, whose `source` skips them.
 fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
     if let Some(found) = error.downcast_ref() {
         return Some(found);
@@ -125,8 +129,8 @@ fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> 
     tls_error(inner)
 }
 
-/// Written by hand: what rustls prints holds names from the certificate, which an endpoint in an allowed private network should
-/// not tell.
+/// Words an error of TLS by hand: the text of rustls holds names from the certificate, which an
+/// endpoint in an allowed private network must not reveal.
 fn tls_text(error: &rustls::Error) -> String {
     use rustls::Error as E;
     match error {
@@ -153,7 +157,7 @@ fn certificate_text(why: &CertificateError) -> &'static str {
     }
 }
 
-/// The system's words for a failed look-up, without the standard library's preamble.
+/// Words a failed look-up as the system does, without the standard library's preamble.
 fn lookup_text(error: &io::Error) -> String {
     let text = error.to_string();
     let words = text.rsplit(": ").next().unwrap_or_default();
@@ -183,45 +187,4 @@ fn reset_text(error: Option<&io::Error>) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_network_is_ours_only_when_there_was_nothing_but_ipv4_to_try() {
-        let marks = |only_v4| {
-            let mut marks = Marks::default();
-            marks.only_v4 = only_v4;
-            marks
-        };
-        let unreachable = io::Error::from(io::ErrorKind::NetworkUnreachable);
-        assert!(own_fault(&unreachable, &marks(Some(true))).is_some());
-        assert!(own_fault(&unreachable, &marks(Some(false))).is_none());
-        assert!(own_fault(&unreachable, &marks(None)).is_none());
-        assert!(own_fault(&io::Error::from_raw_os_error(24), &marks(None)).is_some());
-        assert!(
-            own_fault(
-                &io::Error::from(io::ErrorKind::ConnectionRefused),
-                &marks(Some(true))
-            )
-            .is_none()
-        );
-    }
-
-    #[test]
-    fn tls_errors_are_found_inside_io_errors() {
-        let tls = rustls::Error::InvalidCertificate(CertificateError::Expired);
-        let nested = io::Error::other(io::Error::new(io::ErrorKind::InvalidData, tls));
-        let found = tls_error(&nested).expect("found");
-        assert_eq!(tls_text(found), "the certificate is not accepted: it has expired");
-        assert!(tls_error(&io::Error::other("something else")).is_none());
-    }
-
-    #[test]
-    fn a_failed_look_up_is_told_in_the_systems_words() {
-        let error = io::Error::other("failed to lookup address information: Name or service not known");
-        assert_eq!(
-            lookup_text(&error),
-            "the host name could not be resolved: Name or service not known"
-        );
-    }
-}
+mod tests;

@@ -1,8 +1,9 @@
-//! The HTTP edge: one request, its deadline, and what came of it.
+//! Sends one request within its deadline and reads the answer.
 //!
-//! Nothing is followed, decoded, remembered or proxied. Bounds: the whole exchange has one deadline; at most
-//! `MAX_RESPONSE_BYTES` of a body are read, and what is left of it is dropped with its connection; a response's head is at
-//! most 100 headers and what hyper buffers (some 400 KiB over HTTP/1.1, 16 KiB over HTTP/2).
+//! No redirect is followed, no body is decoded, no cookie is kept, no proxy is used. Bounds: the
+//! whole exchange has one deadline; at most `MAX_RESPONSE_BYTES` of a body are read, and the rest
+//! is dropped with its connection; a response's head is at most 100 headers and what hyper buffers
+//! (some 400 KiB over HTTP/1.1, 16 KiB over HTTP/2).
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -14,25 +15,26 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use super::classify::{Failure, classify, timeout_text};
-use super::phases::{PhaseProbe, Phases, WatchConnector, WatchedSessions};
+use super::exchange::{Answer, Exchange, verdict};
+use super::phases::{PhaseRecorder, RecordingLayer, RecordingSessions};
 use super::resolver::{GuardedResolver, Lookup, system_lookup};
 use crate::clock;
 use crate::deliver::request::WebhookRequest;
 use crate::domain::address::{AddressRules, Verdict};
-use crate::domain::attempt::{AttemptResult, Fault};
+use crate::domain::attempt::AttemptResult;
 
-/// Most of a response's body that is read and kept.
+/// Most bytes of a response's body that are read and kept.
 pub(crate) const MAX_RESPONSE_BYTES: usize = 16 * 1_024;
 /// Longest `Retry-After` kept; an HTTP date has 29 characters.
 const MAX_RETRY_AFTER_BYTES: usize = 64;
 
-/// How to make the client.
+/// Settings of the client.
 #[derive(Clone)]
 pub(crate) struct ClientOptions {
     pub(crate) rules: AddressRules,
-    /// For the whole exchange, the response's body included.
+    /// Deadline of the whole exchange, the response's body included.
     pub(crate) timeout: Duration,
-    /// For name, TCP and TLS together.
+    /// Deadline of name, TCP and TLS together.
     pub(crate) connect_timeout: Duration,
     /// Certificates in PEM that are trusted as issuers beside those of the operating system.
     pub(crate) extra_roots_pem: Option<Vec<u8>>,
@@ -61,7 +63,7 @@ impl std::fmt::Debug for ClientOptions {
     }
 }
 
-/// Why there is no client.
+/// The error of options that make no client.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClientError {
     #[error("the extra certificates are not PEM")]
@@ -82,46 +84,6 @@ pub(crate) struct WebhookClient {
     timeout: Duration,
 }
 
-/// One attempt as it went.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Exchange {
-    /// Milliseconds since the Unix epoch, as are the others; they differ by monotonic time.
-    pub(crate) started_at_ms: i64,
-    /// When the response's head was there.
-    pub(crate) headers_at_ms: Option<i64>,
-    pub(crate) ended_at_ms: i64,
-    pub(crate) result: AttemptResult,
-    /// Also where the exchange failed after the head.
-    pub(crate) status: Option<u16>,
-    /// The beginning of the response's body; none without a response and none from an allowed private address.
-    pub(crate) response: Option<Vec<u8>>,
-    /// Short, without URL, secrets and names of our own.
-    pub(crate) error: Option<String>,
-    pub(crate) phases: Phases,
-    /// The address that answered.
-    pub(crate) remote: Option<SocketAddr>,
-    /// The response's `Retry-After`, as it came.
-    pub(crate) retry_after: Option<String>,
-}
-
-impl Exchange {
-    /// Whose fault the end was.
-    pub(crate) const fn fault(&self) -> Fault {
-        self.result.fault()
-    }
-}
-
-/// What was read of a response until the exchange ended.
-#[derive(Debug, Default)]
-struct Answer {
-    head_at: Option<Instant>,
-    status: Option<u16>,
-    retry_after: Option<String>,
-    remote: Option<SocketAddr>,
-    body: Vec<u8>,
-    failure: Option<Failure>,
-}
-
 impl WebhookClient {
     /// Makes a client. Reads the operating system's CA certificates.
     pub(crate) fn new(options: ClientOptions) -> Result<Self, ClientError> {
@@ -132,27 +94,30 @@ impl WebhookClient {
         };
         #[expect(
             clippy::disallowed_methods,
-            reason = "this is the one client that leaves the house"
+            reason = "this is the one client that calls endpoints"
         )]
         let http = reqwest::Client::builder()
             .tls_backend_preconfigured(tls_config(options.extra_roots_pem.as_deref())?)
             .dns_resolver(resolver)
-            .connector_layer(WatchConnector)
+            .connector_layer(RecordingLayer)
             .connect_timeout(options.connect_timeout)
             .redirect(reqwest::redirect::Policy::none())
-            // An attempt is one request: over HTTP/2 it would send again by itself what a server says it has not looked at.
+            // An attempt is one request: over HTTP/2 the library would send again by itself what a
+            // server says that it has not looked at.
             .retry(reqwest::retry::never())
             // An address behind a proxy cannot be judged.
             .no_proxy()
             .referer(false)
-            // As many as a host may have requests: fewer, and a burst would connect anew each time. Many servers (Node) close
-            // idle connections after 5 s; a request that is written into a closing one is lost, so ours close before.
+            // As many as a host may have requests: with fewer, a burst would connect anew each
+            // time. Many servers (Node) close idle connections after 5 s; a request that is written
+            // into a closing one is lost, so our side closes first.
             .pool_max_idle_per_host(64)
             .pool_idle_timeout(Duration::from_secs(4))
             // A shared HTTP/2 connection that went dead is found in 15 s instead of by TCP.
             .http2_keep_alive_interval(Duration::from_secs(10))
             .http2_keep_alive_timeout(Duration::from_secs(5))
-            // We read 16 KiB of a body: there is no use in letting endpoints send ahead by megabytes.
+            // We read 16 KiB of a body: there is no use in letting endpoints send ahead by
+            // megabytes.
             .http2_initial_stream_window_size(64 * 1_024)
             .http2_initial_connection_window_size(1_024 * 1_024)
             .build()
@@ -164,14 +129,14 @@ impl WebhookClient {
         })
     }
 
-    /// The deadline of an exchange, from its start.
+    /// Returns the deadline of an exchange, counted from its start.
     pub(crate) const fn timeout(&self) -> Duration {
         self.timeout
     }
 
-    /// Makes one attempt. Always ends, at the deadline at the latest, and never fails: failures are results.
+    /// Makes one attempt. It always ends, at the deadline at the latest; failures are results.
     pub(crate) async fn exchange(&self, request: &WebhookRequest) -> Exchange {
-        let probe = PhaseProbe::default();
+        let phases = PhaseRecorder::default();
         let started_at_ms = clock::now_ms();
         let began = clock::monotonic();
         let mut answer = Answer::default();
@@ -181,20 +146,20 @@ impl WebhookClient {
                 true
             }
             None => {
-                let exchange = self.send(request, &probe, &mut answer);
-                tokio::time::timeout(self.timeout, probe.clone().watch(exchange))
+                let exchange = self.send(request, &phases, &mut answer);
+                tokio::time::timeout(self.timeout, phases.clone().record(exchange))
                     .await
                     .is_ok()
             }
         };
         let ended = clock::monotonic();
-        let marks = probe.marks();
+        let instants = phases.instants();
         if !in_time {
-            let text = timeout_text(&marks, answer.head_at.is_some());
+            let text = timeout_text(&instants, answer.head_at.is_some());
             answer.failure = Some(Failure::new(AttemptResult::Timeout, text));
         }
         let at_ms = |at: Instant| started_at_ms + elapsed_ms(began, at);
-        let phases = marks.phases(began, answer.head_at, ended);
+        let phases = instants.phases(began, answer.head_at, ended);
         let (result, error) = verdict(answer.status, answer.failure);
         let keep = may_keep(&self.rules, answer.remote);
         Exchange {
@@ -211,7 +176,8 @@ impl WebhookClient {
         }
     }
 
-    /// An address in the URL itself passes no resolver, and the rules may have changed since it was accepted.
+    /// Judges an address in the URL itself: it passes no resolver, and the rules may have changed
+    /// since it was accepted.
     fn refused_literal(&self, request: &WebhookRequest) -> Option<Failure> {
         let ip: IpAddr = match request.url.reveal().host()? {
             url::Host::Ipv4(ip) => ip.into(),
@@ -224,8 +190,9 @@ impl WebhookClient {
         }
     }
 
-    /// Sends and reads; what is known is in `answer` at any time, since the deadline may fall anywhere.
-    async fn send(&self, request: &WebhookRequest, probe: &PhaseProbe, answer: &mut Answer) {
+    /// Sends the request and reads the response into `answer`, bit by bit, since the deadline may
+    /// fall anywhere.
+    async fn send(&self, request: &WebhookRequest, phases: &PhaseRecorder, answer: &mut Answer) {
         let Some(headers) = header_map(request) else {
             answer.failure = Some(Failure::new(
                 AttemptResult::Internal,
@@ -243,7 +210,7 @@ impl WebhookClient {
         let mut response = match sent {
             Ok(response) => response,
             Err(error) => {
-                answer.failure = Some(classify(&error.without_url(), &probe.marks(), false));
+                answer.failure = Some(classify(&error.without_url(), &phases.instants(), false));
                 return;
             }
         };
@@ -261,7 +228,7 @@ impl WebhookClient {
                 Ok(Some(chunk)) => keep(&mut answer.body, &chunk),
                 Ok(None) => break,
                 Err(error) => {
-                    answer.failure = Some(classify(&error.without_url(), &probe.marks(), true));
+                    answer.failure = Some(classify(&error.without_url(), &phases.instants(), true));
                     break;
                 }
             }
@@ -269,7 +236,8 @@ impl WebhookClient {
     }
 }
 
-/// Whether the response of `remote` may be kept: not one from an allowed private network, nor one from who knows where.
+/// True if the response of `remote` may be kept: it comes from a public address, not from an
+/// allowed private network and not from an unknown place.
 fn may_keep(rules: &AddressRules, remote: Option<SocketAddr>) -> bool {
     remote.is_some_and(|remote| rules.check(remote.ip()) == Verdict::Public)
 }
@@ -277,28 +245,6 @@ fn may_keep(rules: &AddressRules, remote: Option<SocketAddr>) -> bool {
 fn keep(body: &mut Vec<u8>, chunk: &Bytes) {
     let room = MAX_RESPONSE_BYTES - body.len();
     body.extend_from_slice(&chunk[..chunk.len().min(room)]);
-}
-
-/// The result of an exchange with this status, if there was one, and this failure, if there was one.
-///
-/// A 410 is final however its body ends. Otherwise a body that took too long is a timeout whatever the status was, because it
-/// held a connection for all that time; a body that broke off spoils a success only.
-fn verdict(status: Option<u16>, failure: Option<Failure>) -> (AttemptResult, Option<String>) {
-    let result = status.map(AttemptResult::of_status);
-    match (result, failure) {
-        (Some(result), None) => (result, None),
-        (Some(AttemptResult::Gone), Some(failure)) => (AttemptResult::Gone, Some(failure.text)),
-        (Some(result), Some(failure))
-            if result != AttemptResult::Success && failure.result == AttemptResult::Body =>
-        {
-            (result, Some(failure.text))
-        }
-        (_, Some(failure)) => (failure.result, Some(failure.text)),
-        (None, None) => (
-            AttemptResult::Internal,
-            Some("the exchange ended without a result".to_owned()),
-        ),
-    }
 }
 
 fn elapsed_ms(from: Instant, to: Instant) -> i64 {
@@ -339,7 +285,7 @@ fn tls_config(extra_roots_pem: Option<&[u8]>) -> Result<rustls::ClientConfig, Cl
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    config.resumption = rustls::client::Resumption::store(Arc::new(WatchedSessions::new()));
+    config.resumption = rustls::client::Resumption::store(Arc::new(RecordingSessions::new()));
     Ok(config)
 }
 

@@ -2,6 +2,8 @@
 
 /// The client.
 pub(crate) mod client;
+/// One attempt as it went over HTTP.
+pub(crate) mod exchange;
 /// Names to addresses, judged.
 pub(crate) mod resolver;
 /// Durations of the parts of an exchange.

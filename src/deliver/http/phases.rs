@@ -1,9 +1,10 @@
-//! How long each part of an exchange took, as far as that can be known.
+//! Measures the parts of an exchange, as far as they can be known.
 //!
-//! The HTTP client tells when the whole of connecting ended, and no more. Three hooks tell the rest: our resolver, a layer
-//! around the client's connector, and rustls asking its session store for a hint, which is the first thing it does for a new
-//! connection and so marks the end of the TCP handshake. Each runs inside the exchange's own task and finds the
-//! exchange's `PhaseProbe` there. A connection that another exchange began, or that waited in the pool, runs none of them
+//! The HTTP client says when the whole of connecting ended, and no more. Three hooks say the rest:
+//! our resolver, a layer around the client's connector, and rustls asking its session store for a
+//! hint, which is the first thing it does for a new connection and so instants the end of the TCP
+//! handshake. Each runs inside the exchange's own task and finds the exchange's `PhaseRecorder`
+//! there. A connection that another exchange began, or that waited in the pool, runs none of them
 //! there: then those phases are unknown, and are left out instead of made up.
 
 use std::sync::Mutex;
@@ -25,7 +26,7 @@ use crate::clock;
 /// Servers whose TLS sessions are remembered.
 const SESSIONS: usize = 1_024;
 
-/// How long the parts of an exchange took; `None` is unknown or not reached.
+/// Durations of the parts of an exchange; `None` is unknown or not reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Phases {
     /// Name to addresses. None for an address in the URL.
@@ -40,9 +41,9 @@ pub(crate) struct Phases {
     pub(crate) total: Option<Duration>,
 }
 
-/// What the hooks saw of one exchange.
+/// Instants of one exchange, as the hooks saw them.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Marks {
+pub(crate) struct PhaseInstants {
     look_up_began: Option<Instant>,
     looked_up: Option<Instant>,
     connecting: Option<Instant>,
@@ -52,28 +53,29 @@ pub(crate) struct Marks {
     pub(crate) only_v4: Option<bool>,
 }
 
-impl Marks {
-    /// Whether TCP was done and TLS was not.
+impl PhaseInstants {
+    /// True if TCP was done and TLS was not.
     pub(crate) fn in_tls(&self) -> bool {
         self.tls_began.is_some() && self.connected.is_none()
     }
 
-    /// Whether a look-up was begun and has not ended.
+    /// True if a look-up was begun and has not ended.
     pub(crate) fn is_resolving(&self) -> bool {
         self.look_up_began.is_some() && self.looked_up.is_none()
     }
 
-    /// Whether a connection was begun and is not there yet.
+    /// True if a connection was begun and is not there yet.
     pub(crate) fn is_connecting(&self) -> bool {
         self.connecting.is_some() && self.connected.is_none()
     }
 
-    /// Whether this exchange opened a connection of its own.
+    /// True if this exchange opened a connection of its own.
     pub(crate) fn is_connected(&self) -> bool {
         self.connected.is_some()
     }
 
-    /// The phases of an exchange that began at `began`, had the response's head at `head` and ended at `ended`.
+    /// Computes the phases of an exchange that began at `began`, had the response's head at `head`
+    /// and ended at `ended`.
     pub(crate) fn phases(&self, began: Instant, head: Option<Instant>, ended: Instant) -> Phases {
         let between = |from: Option<Instant>, to: Option<Instant>| Some(to?.saturating_duration_since(from?));
         let own = self.is_connected();
@@ -91,63 +93,64 @@ impl Marks {
     }
 }
 
-/// Collects the marks of one exchange.
+/// Collects the instants of one exchange.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct PhaseProbe(Arc<Mutex<Marks>>);
+pub(crate) struct PhaseRecorder(Arc<Mutex<PhaseInstants>>);
 
 tokio::task_local! {
-    static CURRENT: PhaseProbe;
+    static CURRENT: PhaseRecorder;
 }
 
-impl PhaseProbe {
-    /// Runs an exchange so that the hooks find this probe.
-    pub(crate) async fn watch<F: Future>(self, exchange: F) -> F::Output {
+impl PhaseRecorder {
+    /// Runs an exchange so that the hooks find this recorder.
+    pub(crate) async fn record<F: Future>(self, exchange: F) -> F::Output {
         CURRENT.scope(self, exchange).await
     }
 
-    /// The probe of the exchange that runs in this task; outside of one, a probe that nobody reads.
+    /// Finds the recorder of the exchange that runs in this task; outside of one, a recorder that
+    /// nobody reads.
     pub(crate) fn current() -> Self {
         CURRENT.try_with(Clone::clone).unwrap_or_default()
     }
 
-    pub(crate) fn marks(&self) -> Marks {
+    pub(crate) fn instants(&self) -> PhaseInstants {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn look_up_begins(&self) {
-        self.mark(|marks, now| marks.look_up_began = Some(now));
+        self.note(|instants, now| instants.look_up_began = Some(now));
     }
 
     pub(crate) fn look_up_ends(&self, only_v4: bool) {
-        self.mark(|marks, now| {
-            marks.looked_up = Some(now);
-            marks.only_v4 = Some(only_v4);
+        self.note(|instants, now| {
+            instants.looked_up = Some(now);
+            instants.only_v4 = Some(only_v4);
         });
     }
 
-    fn mark(&self, set: impl FnOnce(&mut Marks, Instant)) {
-        let mut marks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        set(&mut marks, clock::monotonic());
+    fn note(&self, set: impl FnOnce(&mut PhaseInstants, Instant)) {
+        let mut instants = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        set(&mut instants, clock::monotonic());
     }
 }
 
-/// Puts [`WatchedConnector`] around the client's connector.
+/// Puts a [`RecordingConnector`] around the client's connector.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct WatchConnector;
+pub(crate) struct RecordingLayer;
 
-/// Marks the beginning and the end of connecting.
+/// Notes the beginning and the end of connecting.
 #[derive(Debug, Clone)]
-pub(crate) struct WatchedConnector<S>(S);
+pub(crate) struct RecordingConnector<S>(S);
 
-impl<S> Layer<S> for WatchConnector {
-    type Service = WatchedConnector<S>;
+impl<S> Layer<S> for RecordingLayer {
+    type Service = RecordingConnector<S>;
 
-    fn layer(&self, inner: S) -> WatchedConnector<S> {
-        WatchedConnector(inner)
+    fn layer(&self, inner: S) -> RecordingConnector<S> {
+        RecordingConnector(inner)
     }
 }
 
-impl<S, R> Service<R> for WatchedConnector<S>
+impl<S, R> Service<R> for RecordingConnector<S>
 where
     S: Service<R>,
     S::Future: Send + 'static,
@@ -161,37 +164,38 @@ where
     }
 
     fn call(&mut self, target: R) -> Self::Future {
-        // A second connection of one exchange (the first one of a pool was found closed) begins anew.
-        PhaseProbe::current().mark(|marks, now| {
-            *marks = Marks {
+        // A second connection of one exchange (the first one of a pool was found closed) begins
+        // anew.
+        PhaseRecorder::current().note(|instants, now| {
+            *instants = PhaseInstants {
                 connecting: Some(now),
-                ..Marks::default()
+                ..PhaseInstants::default()
             };
         });
         let connecting = self.0.call(target);
         Box::pin(async move {
             let connection = connecting.await?;
-            // Asked again: when another connection became free meanwhile, this one is finished by a task of its own, and is not
-            // the exchange's.
-            PhaseProbe::current().mark(|marks, now| marks.connected = Some(now));
+            // Looked up again: when another connection became free meanwhile, this one is finished
+            // by a task of its own and is not the exchange's.
+            PhaseRecorder::current().note(|instants, now| instants.connected = Some(now));
             Ok(connection)
         })
     }
 }
 
-/// The memory of TLS sessions, which marks the moment it is first asked.
+/// The memory of TLS sessions, which notes the moment it is first asked.
 #[derive(Debug)]
-pub(crate) struct WatchedSessions(ClientSessionMemoryCache);
+pub(crate) struct RecordingSessions(ClientSessionMemoryCache);
 
-impl WatchedSessions {
+impl RecordingSessions {
     pub(crate) fn new() -> Self {
         Self(ClientSessionMemoryCache::new(SESSIONS))
     }
 }
 
-impl ClientSessionStore for WatchedSessions {
+impl ClientSessionStore for RecordingSessions {
     fn kx_hint(&self, server: &ServerName<'_>) -> Option<NamedGroup> {
-        PhaseProbe::current().mark(|marks, now| marks.tls_began = Some(now));
+        PhaseRecorder::current().note(|instants, now| instants.tls_began = Some(now));
         self.0.kx_hint(server)
     }
 

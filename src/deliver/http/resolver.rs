@@ -1,7 +1,8 @@
-//! Names to addresses, with the address rules in between.
+//! Resolves names to addresses and judges these by the address rules.
 //!
-//! The addresses that are judged here are the very ones that are connected to, so a name that answers differently a moment
-//! later (DNS rebinding) gains nothing. What a connection pool keeps was judged when it was connected.
+//! The addresses that are judged here are the very ones that are connected to, so a name that
+//! answers differently a moment later (DNS rebinding) gains nothing. A connection that a pool keeps
+//! was judged when it was made.
 
 use std::fmt;
 use std::io;
@@ -11,15 +12,15 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-use super::phases::PhaseProbe;
+use super::phases::PhaseRecorder;
 use crate::domain::address::{AddressRules, Refusal, Verdict};
 
-/// Looks a name up; the system's resolver, except in tests.
+/// A function that looks a name up: the system's resolver, except in tests.
 pub(crate) type Lookup =
     Arc<dyn Fn(String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> + Send + Sync + 'static>;
 
-/// The system's resolver. It runs on a thread of tokio's blocking pool, which goes on for a while after the caller has given
-/// up.
+/// The system's resolver. It runs on a thread of tokio's blocking pool, which goes on for a while
+/// after the caller has given up.
 pub(crate) fn system_lookup() -> Lookup {
     Arc::new(|name| {
         Box::pin(async move {
@@ -35,14 +36,14 @@ pub(crate) struct GuardedResolver {
     pub(crate) rules: Arc<AddressRules>,
 }
 
-/// The name cannot be resolved.
+/// The error of a name that cannot be resolved.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ResolveError {
     #[error("the look-up failed")]
     Lookup(#[source] io::Error),
     #[error("the name has no address")]
     NoAddress,
-    /// Every address is refused; the reason of the first.
+    /// Every address is refused; this is the reason of the first.
     #[error("no address of the name may be called")]
     Refused(Refusal),
 }
@@ -51,12 +52,12 @@ impl Resolve for GuardedResolver {
     fn resolve(&self, name: Name) -> Resolving {
         let looking = (self.lookup)(name.as_str().to_owned());
         let rules = Arc::clone(&self.rules);
-        let probe = PhaseProbe::current();
-        probe.look_up_begins();
+        let phases = PhaseRecorder::current();
+        phases.look_up_begins();
         Box::pin(async move {
             let found = looking.await.map_err(ResolveError::Lookup)?;
             let allowed = judge(&rules, &found)?;
-            probe.look_up_ends(allowed.iter().all(IpAddr::is_ipv4));
+            phases.look_up_ends(allowed.iter().all(IpAddr::is_ipv4));
             // Port 0 is replaced by the URL's.
             let addresses = allowed.into_iter().map(|ip| SocketAddr::new(ip, 0));
             Ok(Box::new(addresses) as Addrs)
@@ -72,8 +73,10 @@ impl fmt::Debug for GuardedResolver {
     }
 }
 
-/// The addresses that may be called, in the order they came. An answer that mixes them is used without the refused ones: it may
-/// be an honest mistake, and what is dropped is not called.
+/// Keeps the addresses that may be called, in the order they came.
+///
+/// An answer with both kinds is used without the refused ones: it may be an honest mistake, and
+/// what is dropped is not called.
 fn judge(rules: &AddressRules, found: &[IpAddr]) -> Result<Vec<IpAddr>, ResolveError> {
     let mut refusal = None;
     let mut allowed = Vec::with_capacity(found.len());
@@ -91,27 +94,4 @@ fn judge(rules: &AddressRules, found: &[IpAddr]) -> Result<Vec<IpAddr>, ResolveE
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_mixed_answer_is_used_without_what_is_refused() {
-        let ips = |texts: &[&str]| -> Vec<IpAddr> {
-            texts
-                .iter()
-                .map(|text| text.parse().expect("an address"))
-                .collect()
-        };
-        let rules = AddressRules::default();
-        let mixed = ips(&["10.0.0.1", "8.8.8.8", "::1", "2606:4700::1111"]);
-        assert_eq!(
-            judge(&rules, &mixed).expect("some are public"),
-            ips(&["8.8.8.8", "2606:4700::1111"])
-        );
-        assert!(matches!(
-            judge(&rules, &ips(&["::1", "10.0.0.1"])),
-            Err(ResolveError::Refused(_))
-        ));
-        assert!(matches!(judge(&rules, &[]), Err(ResolveError::NoAddress)));
-    }
-}
+mod tests;

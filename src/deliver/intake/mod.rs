@@ -20,7 +20,7 @@ use crate::clock;
 use crate::dispatch::offsets::{Completion, OffsetTracker};
 use crate::dispatch::read_ahead::ReadAhead;
 use crate::dispatch::record::{Coordinates, DeliveryRecord, Unreadable, header};
-use crate::dispatch::schedule::{Tier, Tiers};
+use crate::dispatch::tier::{Tier, Tiers};
 use crate::kafka::commits::Commit;
 use crate::kafka::member::GroupMember;
 use crate::kafka::producer::{Outgoing, Publisher};

@@ -8,7 +8,7 @@ use std::thread::Thread;
 
 use crate::dispatch::offsets::Epoch;
 use crate::dispatch::record::{Coordinates, DeliveryRecord};
-use crate::dispatch::schedule::Tier;
+use crate::dispatch::tier::Tier;
 use crate::kafka::topic_partition::TopicPartition;
 
 /// A record that was read and is to be brought to an outcome.

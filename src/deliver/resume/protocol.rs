@@ -1,53 +1,54 @@
-//! The delivery protocol as a model, run with crashes between any two steps, overlapping owners, repeated records and planned
-//! hand-overs.
+//! The delivery protocol as a model, run with crashes between any two steps, overlapping owners,
+//! repeated records and planned hand-overs.
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::deliver::outcome::{Ended, Next, next};
-use crate::dispatch::schedule::{RetrySchedule, Tiers};
+use crate::deliver::outcome::{EndedAttempt, Next, next};
+use crate::dispatch::schedule::RetrySchedule;
+use crate::dispatch::tier::Tiers;
 use crate::domain::attempt::AttemptResult;
 
-/// How long a request may take, in milliseconds.
+/// Longest time that a request takes, in milliseconds.
 const DEADLINE_MS: i64 = 30_000;
 
 /// A record in Kafka, on whatever topic.
 #[derive(Debug, Clone, Copy)]
-struct Record {
+struct ModelRecord {
     attempt: u32,
     due_at_ms: i64,
     complete: bool,
 }
 
-/// What an owner is about to do for a record.
+/// The step that an owner makes next for a record.
 #[derive(Debug, Clone, Copy)]
-enum Step {
+enum ModelStep {
     Ask,
     Send,
     Write { result: AttemptResult },
-    Publish(Following),
+    Publish(NextRecord),
     Complete,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Work {
+struct ModelWork {
     owner: u8,
     record: usize,
-    step: Step,
+    step: ModelStep,
 }
 
 /// One delivery in a world of Kafka, Postgres and processes.
 #[derive(Debug)]
 struct World {
     now_ms: i64,
-    kafka: Vec<Record>,
+    kafka: Vec<ModelRecord>,
     dead_letters: usize,
-    postgres: Option<Known>,
+    postgres: Option<DeliveryProgress>,
     /// Attempts as the table has them.
     recorded: Vec<u32>,
     /// Attempts as the endpoint saw them.
     sent: Vec<u32>,
-    work: Vec<Work>,
+    work: Vec<ModelWork>,
     schedule: RetrySchedule,
     tiers: Tiers,
 }
@@ -57,7 +58,7 @@ impl World {
         let schedule = RetrySchedule::default();
         Self {
             now_ms: 0,
-            kafka: vec![Record {
+            kafka: vec![ModelRecord {
                 attempt: 1,
                 due_at_ms: 0,
                 complete: false,
@@ -67,89 +68,92 @@ impl World {
             recorded: vec![],
             sent: vec![],
             work: vec![],
-            tiers: Tiers::of([&schedule]),
+            tiers: schedule.tiers().collect(),
             schedule,
         }
     }
 
-    /// `owner` takes the `pick`-th record that is due and not complete, unless it has one of this delivery in hand.
+    /// Gives `owner` the `pick`-th record that is due and not complete, unless it works on one of
+    /// this delivery.
     fn take(&mut self, owner: u8, pick: usize) {
         let ready: Vec<usize> = (0..self.kafka.len())
             .filter(|at| !self.kafka[*at].complete && self.kafka[*at].due_at_ms <= self.now_ms)
             .collect();
         if !ready.is_empty() && self.work.iter().all(|one| one.owner != owner) {
-            self.work.push(Work {
+            self.work.push(ModelWork {
                 owner,
                 record: ready[pick % ready.len()],
-                step: Step::Ask,
+                step: ModelStep::Ask,
             });
         }
     }
 
-    /// `owner` makes one step. `answer` is what the endpoint would say, `chance` the owner's jitter.
+    /// Lets `owner` make one step. `answer` is the endpoint's answer, should it be asked, `chance`
+    /// the owner's jitter.
     fn step(&mut self, owner: u8, answer: AttemptResult, chance: f64) {
-        let Some(place) = self.work.iter().position(|one| one.owner == owner) else {
+        let Some(index) = self.work.iter().position(|one| one.owner == owner) else {
             return;
         };
-        let Work { record, step, .. } = self.work[place];
+        let ModelWork { record, step, .. } = self.work[index];
         let attempt = self.kafka[record].attempt;
-        self.work[place].step = match step {
-            Step::Ask => {
+        self.work[index].step = match step {
+            ModelStep::Ask => {
                 let decision = resume(attempt, self.postgres.as_ref(), self.now_ms);
                 if matches!(decision, Resume::Send { .. }) {
                     assert!(self.recorded.iter().all(|one| *one < attempt), "{self:?}");
                 }
                 match decision {
-                    Resume::Complete => Step::Complete,
-                    Resume::Republish(following) => Step::Publish(following),
-                    Resume::Hold { .. } => Step::Ask,
-                    Resume::Send { .. } => Step::Send,
+                    Resume::Complete => ModelStep::Complete,
+                    Resume::Republish(following) => ModelStep::Publish(following),
+                    Resume::Hold { .. } => ModelStep::Ask,
+                    Resume::Send { .. } => ModelStep::Send,
                 }
             }
-            Step::Send => {
+            ModelStep::Send => {
                 self.sent.push(attempt);
-                Step::Write { result: answer }
+                ModelStep::Write { result: answer }
             }
-            Step::Write { result } => self.write(attempt, result, chance),
-            Step::Publish(Following::Retry { attempt, due_at_ms }) => {
+            ModelStep::Write { result } => self.write(attempt, result, chance),
+            ModelStep::Publish(NextRecord::Retry { attempt, due_at_ms }) => {
                 self.publish(attempt, due_at_ms);
-                Step::Complete
+                ModelStep::Complete
             }
-            Step::Publish(Following::DeadLetter { .. }) => {
+            ModelStep::Publish(NextRecord::DeadLetter { .. }) => {
                 self.dead_letters += 1;
-                Step::Complete
+                ModelStep::Complete
             }
-            Step::Complete => {
+            ModelStep::Complete => {
                 self.kafka[record].complete = true;
-                self.work.remove(place);
+                self.work.remove(index);
                 return;
             }
         };
     }
 
     fn publish(&mut self, attempt: u32, due_at_ms: i64) {
-        self.kafka.push(Record {
+        self.kafka.push(ModelRecord {
             attempt,
             due_at_ms,
             complete: false,
         });
     }
 
-    /// The statement with its guard: an attempt is written once, and nothing is written over a later attempt or an end.
-    fn write(&mut self, attempt: u32, result: AttemptResult, chance: f64) -> Step {
+    /// Writes an outcome as the guarded statement does: an attempt once, and nothing over a later
+    /// attempt or an end.
+    fn write(&mut self, attempt: u32, result: AttemptResult, chance: f64) -> ModelStep {
         let refused = self
             .postgres
-            .is_some_and(|known| known.attempts >= attempt || known.status.is_finished());
+            .is_some_and(|progress| progress.attempts >= attempt || progress.status.is_finished());
         if refused {
-            return Step::Ask;
+            return ModelStep::Ask;
         }
-        let ended = Ended {
+        let ended = EndedAttempt {
             attempt,
             result,
             retry_after: None,
             ended_at_ms: self.now_ms,
         };
-        let mut known = Known {
+        let mut progress = DeliveryProgress {
             status: DeliveryStatus::Delivered,
             attempts: attempt,
             next_retry_at_ms: None,
@@ -159,40 +163,42 @@ impl World {
             claim: None,
         };
         let step = match next(&ended, &self.schedule, &self.tiers, chance) {
-            Next::Delivered => Step::Complete,
+            Next::Delivered => ModelStep::Complete,
             Next::Retry {
                 attempt, due_at_ms, ..
             } => {
-                // Jitter on top, though the default schedule has none: two owners would never agree by accident.
+                // Jitter on top, though the default schedule has none: two owners would never agree
+                // by accident.
                 let due_at_ms = due_at_ms + (chance * 100.0) as i64;
-                known.status = DeliveryStatus::Retrying;
-                known.next_retry_at_ms = Some(due_at_ms);
-                Step::Publish(Following::Retry { attempt, due_at_ms })
+                progress.status = DeliveryStatus::Retrying;
+                progress.next_retry_at_ms = Some(due_at_ms);
+                ModelStep::Publish(NextRecord::Retry { attempt, due_at_ms })
             }
-            Next::Failed { reason, .. } => {
-                known.status = DeliveryStatus::Failed;
-                known.failure_reason = Some(reason);
-                Step::Publish(Following::DeadLetter { reason })
+            Next::Failed { reason } => {
+                progress.status = DeliveryStatus::Failed;
+                progress.failure_reason = Some(reason);
+                ModelStep::Publish(NextRecord::DeadLetter { reason })
             }
         };
-        self.postgres = Some(known);
+        self.postgres = Some(progress);
         self.recorded.push(attempt);
         step
     }
 
-    /// `owner` gives the partition away as planned: what runs is written down and finishes under another name.
+    /// Lets `owner` give the partition away as planned: running attempts are written down and
+    /// finish under another name.
     fn hand_over(&mut self, owner: u8) {
         for one in self.work.iter_mut().filter(|one| one.owner == owner) {
             let attempt = self.kafka[one.record].attempt;
             match one.step {
-                // Nothing was sent: forgotten, and read again by the next owner.
-                Step::Ask => one.owner = u8::MAX,
-                Step::Send | Step::Write { .. } => {
-                    let claim = Some(Claim {
+                // Nothing was sent: the record is forgotten, and read again by the next owner.
+                ModelStep::Ask => one.owner = u8::MAX,
+                ModelStep::Send | ModelStep::Write { .. } => {
+                    let claim = Some(ClaimedAttempt {
                         attempt,
                         until_ms: self.now_ms + DEADLINE_MS,
                     });
-                    let known = self.postgres.get_or_insert(Known {
+                    let progress = self.postgres.get_or_insert(DeliveryProgress {
                         status: DeliveryStatus::Pending,
                         attempts: 0,
                         next_retry_at_ms: None,
@@ -201,10 +207,10 @@ impl World {
                         first_attempt_at_ms: None,
                         claim,
                     });
-                    known.claim = claim;
+                    progress.claim = claim;
                     one.owner = 100 + owner;
                 }
-                Step::Publish(_) | Step::Complete => one.owner = 100 + owner,
+                ModelStep::Publish(_) | ModelStep::Complete => one.owner = 100 + owner,
             }
         }
         self.work.retain(|one| one.owner != u8::MAX);
@@ -214,8 +220,8 @@ impl World {
         self.work.retain(|one| one.owner != owner);
     }
 
-    /// No more faults: one owner works until nothing is left.
-    fn settle(&mut self) {
+    /// Lets one owner work without further faults until nothing is left.
+    fn finish(&mut self) {
         self.work.clear();
         for _ in 0..10_000 {
             if self.kafka.iter().all(|record| record.complete) {
@@ -225,7 +231,7 @@ impl World {
             self.take(0, 0);
             self.step(0, AttemptResult::ServerError, 0.3);
         }
-        panic!("it never settles: {self:?}");
+        panic!("it never ends: {self:?}");
     }
 
     fn check(&self) {
@@ -249,8 +255,8 @@ impl World {
 
     fn check_end(&self) {
         self.check();
-        let known = self.postgres.expect("nothing was lost");
-        match known.status {
+        let progress = self.postgres.expect("nothing was lost");
+        match progress.status {
             DeliveryStatus::Delivered => {}
             DeliveryStatus::Failed => assert!(self.dead_letters > 0, "{self:?}"),
             other => panic!("it ends as {other}: {self:?}"),
@@ -270,7 +276,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
-    fn crashes_overlaps_and_repeated_records_lose_nothing_and_fork_no_chain(
+    fn crashes_overlaps_and_repeats_lose_nothing_and_fork_no_chain(
         actions in proptest::collection::vec((0..16_u8, 0..2_u8, answers(), 0.0..1.0_f64, 0..8_usize), 0..120),
     ) {
         let mut world = World::new();
@@ -282,16 +288,16 @@ proptest! {
                 12 => {
                     // The producer repeats a record that was written and not acknowledged.
                     let record = world.kafka[pick % world.kafka.len()];
-                    world.kafka.push(Record { complete: false, ..record });
+                    world.kafka.push(ModelRecord { complete: false, ..record });
                 }
                 13 => world.hand_over(owner),
-                // What was handed over goes on.
+                // A former owner goes on with what it handed over.
                 14 => world.step(100 + owner, answer, chance),
                 _ => world.now_ms += 500 * (1 + pick as i64),
             }
             world.check();
         }
-        world.settle();
+        world.finish();
         world.check_end();
     }
 
@@ -320,7 +326,7 @@ proptest! {
             // The last owner may be holding a record: time passes.
             world.now_ms += if one < 100 { 1_000 } else { 0 };
         }
-        world.settle();
+        world.finish();
         world.check_end();
         let mut once = world.sent.clone();
         once.sort_unstable();

@@ -1,4 +1,5 @@
-//! The client against receivers that misbehave: plain sockets on threads of their own, so that every byte is under control.
+//! The client against receivers that misbehave: plain sockets on threads of their own, so that
+//! every byte is under control.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -8,11 +9,12 @@ use std::thread;
 
 use super::*;
 use crate::deliver::request::tests::{facts, webhook};
+use crate::domain::attempt::Fault;
 
-/// Beyond what a busy machine needs to answer; nothing should reach it.
-const PATIENT: Duration = Duration::from_secs(20);
-/// For receivers that never answer.
-const HURRIED: Duration = Duration::from_millis(700);
+/// Longer than a busy machine needs to answer; no test should reach it.
+const LONG_TIMEOUT: Duration = Duration::from_secs(20);
+/// Deadline of exchanges with receivers that never answer.
+const SHORT_TIMEOUT: Duration = Duration::from_millis(700);
 
 /// Answers each connection with `handle`, on a thread of its own.
 #[expect(clippy::disallowed_methods, reason = "a server of a test ends with it")]
@@ -86,8 +88,8 @@ fn options() -> ClientOptions {
             allow: vec!["127.0.0.0/8".parse().expect("a network")],
             deny: vec![],
         },
-        timeout: PATIENT,
-        connect_timeout: PATIENT,
+        timeout: LONG_TIMEOUT,
+        connect_timeout: LONG_TIMEOUT,
         extra_roots_pem: None,
         lookup: lookup(|_| Ok(vec![ip("127.0.0.1")])),
     }
@@ -101,10 +103,10 @@ fn request(url: &str) -> WebhookRequest {
     WebhookRequest::build(&webhook(url), &facts("{\"a\":1}"))
 }
 
-fn hurried() -> ClientOptions {
+fn short_deadlines() -> ClientOptions {
     ClientOptions {
-        timeout: HURRIED,
-        connect_timeout: HURRIED,
+        timeout: SHORT_TIMEOUT,
+        connect_timeout: SHORT_TIMEOUT,
         ..options()
     }
 }

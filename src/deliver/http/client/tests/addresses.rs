@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn a_private_address_is_refused_at_connect_by_name_and_in_the_url() {
+async fn a_private_address_is_refused_by_name_and_in_the_url() {
     let (address, calls) = counting();
     let strict = client(ClientOptions {
         rules: AddressRules::default(),
@@ -57,11 +57,11 @@ async fn a_mixed_answer_is_called_without_the_refused_addresses() {
 }
 
 #[tokio::test]
-async fn a_name_that_changes_its_address_between_two_look_ups_is_judged_each_time() {
+async fn a_name_is_judged_again_at_each_look_up() {
     let (address, calls) = counting();
     let asked = AtomicUsize::new(0);
-    // 127.0.0.1 is allowed and stands for the public address, 127.0.0.2 is not and stands for the private one; both reach the
-    // receiver's host.
+    // 127.0.0.1 is allowed and stands for the public address, 127.0.0.2 is not and stands for the
+    // private one; both reach the receiver's host.
     let rebinding = client(ClientOptions {
         rules: AddressRules {
             allow: vec!["127.0.0.1/32".parse().expect("a network")],
@@ -89,7 +89,7 @@ async fn a_name_that_changes_its_address_between_two_look_ups_is_judged_each_tim
 }
 
 #[tokio::test]
-async fn of_an_allowed_private_target_status_and_timing_are_kept_and_the_response_is_not() {
+async fn of_a_private_target_status_and_timing_are_kept_not_the_body() {
     let (address, _) = counting();
     let exchange = exchange(options(), address).await;
     assert_ended(&exchange, AttemptResult::Success, Some(200), None);

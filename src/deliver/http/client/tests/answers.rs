@@ -53,20 +53,20 @@ async fn a_request_arrives_as_it_was_built_and_asks_for_nothing_else() {
 
 #[tokio::test]
 async fn a_receiver_that_never_answers_ends_at_the_deadline() {
-    let exchange = exchange(hurried(), answering(b"", hang)).await;
+    let exchange = exchange(short_deadlines(), answering(b"", hang)).await;
     assert_ended(
         &exchange,
         AttemptResult::Timeout,
         None,
         Some("there was no response in time"),
     );
-    assert!(exchange.phases.total.expect("known") >= HURRIED && exchange.headers_at_ms.is_none());
+    assert!(exchange.phases.total.expect("known") >= SHORT_TIMEOUT && exchange.headers_at_ms.is_none());
 }
 
 #[tokio::test]
-async fn a_body_that_hangs_is_a_timeout_although_the_status_was_success() {
+async fn a_body_that_hangs_is_a_timeout_whatever_the_status() {
     let exchange = exchange(
-        hurried(),
+        short_deadlines(),
         answering(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc", hang),
     )
     .await;
@@ -81,11 +81,12 @@ async fn a_body_that_hangs_is_a_timeout_although_the_status_was_success() {
 #[tokio::test]
 async fn a_body_in_drips_does_not_stretch_the_deadline() {
     let exchange = exchange(
-        hurried(),
+        short_deadlines(),
         receiver(|mut stream| {
             read_request(&mut stream);
             let _ = stream.write_all(b"HTTP/1.1 503 Busy\r\nTransfer-Encoding: chunked\r\n\r\n");
             while stream.write_all(b"1\r\nx\r\n").is_ok() {
+                // The sleep is the receiver's slowness, which is what is tested.
                 thread::sleep(Duration::from_millis(20));
             }
         }),
@@ -100,7 +101,7 @@ async fn a_body_in_drips_does_not_stretch_the_deadline() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn of_a_huge_body_sixteen_kibibytes_are_read_and_the_connection_is_dropped() {
+async fn of_a_huge_body_16_kib_are_read_and_the_connection_is_dropped() {
     let (sender, dropped) = mpsc::channel();
     let sender = Mutex::new(sender);
     let address = receiver(move |mut stream| {
@@ -115,7 +116,9 @@ async fn of_a_huge_body_sixteen_kibibytes_are_read_and_the_connection_is_dropped
     let client = client(options());
     let request = request(&format!("http://receiver.test:{}/", address.port()));
     let mut answer = Answer::default();
-    client.send(&request, &PhaseProbe::default(), &mut answer).await;
+    client
+        .send(&request, &PhaseRecorder::default(), &mut answer)
+        .await;
     assert_eq!(
         (answer.status, answer.body.len()),
         (Some(200), MAX_RESPONSE_BYTES)
@@ -199,7 +202,7 @@ async fn statuses_decide_and_410_is_final_however_its_body_ends() {
             201,
         ),
     ] {
-        let exchange = exchange(hurried(), answering(bytes, then)).await;
+        let exchange = exchange(short_deadlines(), answering(bytes, then)).await;
         assert_eq!(
             (exchange.result, exchange.status),
             (result, Some(status)),
@@ -209,7 +212,7 @@ async fn statuses_decide_and_410_is_final_however_its_body_ends() {
 }
 
 #[tokio::test]
-async fn what_breaks_off_is_told_apart_by_whether_there_was_a_head() {
+async fn an_answer_that_breaks_off_is_classified_by_its_head() {
     let early = "the connection ended, or said what is not HTTP, before a full response";
     for (bytes, result, status, error) in [
         (&b""[..], AttemptResult::Reset, None, early),
@@ -259,7 +262,7 @@ async fn a_head_without_end_is_cut_off() {
 }
 
 #[tokio::test]
-async fn no_connection_and_no_name_are_told_apart() {
+async fn no_connection_and_no_name_are_different_results() {
     let unused = TcpListener::bind("127.0.0.1:0")
         .expect("a port")
         .local_addr()
@@ -290,7 +293,7 @@ async fn no_connection_and_no_name_are_told_apart() {
     );
     let slow = client(ClientOptions {
         lookup: Arc::new(|_| Box::pin(std::future::pending())),
-        ..hurried()
+        ..short_deadlines()
     });
     let text = "the host name was not resolved in time";
     assert_ended(
@@ -324,7 +327,9 @@ async fn nothing_is_remembered_and_nothing_is_decoded() {
     let request = request(&format!("http://receiver.test:{}/", address.port()));
     for _ in 0..2 {
         let mut answer = Answer::default();
-        client.send(&request, &PhaseProbe::default(), &mut answer).await;
+        client
+            .send(&request, &PhaseRecorder::default(), &mut answer)
+            .await;
         assert_eq!(
             (answer.status, answer.body.as_slice()),
             (Some(200), &b"\x1f\x8b\x08"[..])

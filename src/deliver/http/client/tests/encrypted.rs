@@ -1,4 +1,4 @@
-//! TLS, HTTP/2, and what is measured of a connection.
+//! TLS, HTTP/2, and the measured phases of a connection.
 
 use axum::http::StatusCode;
 use base64::Engine as _;
@@ -8,7 +8,8 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use super::*;
 
-/// An issuer's certificate in PEM, and a server's configuration with a certificate that it issued for `name`.
+/// An issuer's certificate in PEM, and a server's configuration with a certificate that it issued
+/// for `name`.
 fn issued(name: &str, expired: bool) -> (Vec<u8>, rustls::ServerConfig) {
     let mut params = CertificateParams::new(vec![]).expect("no names");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -108,7 +109,7 @@ async fn only_a_certificate_that_holds_is_accepted() {
 }
 
 #[tokio::test]
-async fn what_is_no_tls_is_a_tls_failure_or_a_timeout() {
+async fn an_endpoint_without_tls_is_a_tls_failure_or_a_timeout() {
     let plain = receiver(|mut stream| {
         let _ = stream.write_all(b"HTTP/1.1 400 Plain\r\n\r\n");
         hang(stream);
@@ -124,7 +125,7 @@ async fn what_is_no_tls_is_a_tls_failure_or_a_timeout() {
     );
     let text = "the TLS handshake did not end in time";
     assert_ended(
-        &call_with(hurried(), None, receiver(hang)).await,
+        &call_with(short_deadlines(), None, receiver(hang)).await,
         AttemptResult::Timeout,
         None,
         Some(text),
@@ -132,7 +133,7 @@ async fn what_is_no_tls_is_a_tls_failure_or_a_timeout() {
 }
 
 #[tokio::test]
-async fn phases_are_measured_on_a_connection_of_its_own_and_unknown_on_a_reused_one() {
+async fn phases_are_measured_on_a_new_connection_not_on_a_reused_one() {
     let (pem, address) = https_receiver("receiver.test", false);
     let client = client(ClientOptions {
         extra_roots_pem: Some(pem),
@@ -188,7 +189,7 @@ fn http2_receiver(
 }
 
 #[tokio::test]
-async fn an_attempt_is_one_request_even_if_the_server_says_that_it_has_not_looked_at_it() {
+async fn an_attempt_is_one_request_even_if_the_server_refuses_it() {
     let requests = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&requests);
     let (pem, address) = http2_receiver(move |_, mut respond| {
@@ -221,7 +222,9 @@ async fn an_endpoint_that_speaks_http2_gets_it() {
     let request = request(&format!("https://receiver.test:{}/", address.port()));
     for _ in 0..3 {
         let mut answer = Answer::default();
-        client.send(&request, &PhaseProbe::default(), &mut answer).await;
+        client
+            .send(&request, &PhaseRecorder::default(), &mut answer)
+            .await;
         assert_eq!(
             (answer.status, answer.body.len()),
             (Some(200), MAX_RESPONSE_BYTES),

@@ -1,0 +1,31 @@
+//! Reads the state of deliveries from Postgres.
+
+use std::collections::HashMap;
+
+use sqlx::PgPool;
+
+use super::resume::DeliveryProgress;
+use super::rows;
+use crate::domain::id::DeliveryId;
+use crate::record::outcomes;
+use crate::record::pg_monitor::PgMonitor;
+
+/// Reads the state of deliveries. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct ProgressReader {
+    pub(crate) pool: PgPool,
+    pub(crate) monitor: PgMonitor,
+}
+
+impl ProgressReader {
+    /// Reads the state of these deliveries; those that Postgres does not know are absent. Waits for
+    /// as long as Postgres is away.
+    pub(crate) async fn read(&self, ids: &[DeliveryId]) -> HashMap<DeliveryId, DeliveryProgress> {
+        let known = self.monitor.until_done("known", || async {
+            let mut connection = self.pool.acquire().await?;
+            outcomes::known(&mut connection, ids).await
+        });
+        let known = known.await;
+        known.iter().map(|row| (row.id, rows::progress_of(row))).collect()
+    }
+}

@@ -1,0 +1,115 @@
+use chrono::{DateTime, Utc};
+
+use super::*;
+use crate::domain::id::{NotificationKind, WebhookId};
+use crate::domain::secret::Secret;
+use crate::domain::trigger::Triggers;
+
+/// A webhook for tests of this stage.
+pub(crate) fn webhook(url: &str) -> Webhook {
+    Webhook {
+        id: WebhookId::new_v7(1, [1; 10]),
+        site_id: "example.com".parse().expect("a site id"),
+        url: TargetUrl::from_trusted(url).expect("a URL"),
+        secret: Secret::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").expect("a secret"),
+        next_secret: None,
+        headers: vec![],
+        triggers: Triggers::default(),
+        enabled: true,
+        disabled: false,
+        active_since_ms: 0,
+        retry_schedule: "default".to_owned(),
+        max_age_seconds: None,
+        updated_at: DateTime::<Utc>::UNIX_EPOCH,
+    }
+}
+
+/// The facts of a first attempt for tests of this stage.
+pub(crate) fn facts(body: &'static str) -> AttemptFacts {
+    let notification_id =
+        NotificationId::derive(1_000, "example.com", "test", NotificationKind::Each, &[b"1"]);
+    AttemptFacts {
+        delivery_id: DeliveryId::derive(notification_id, WebhookId::new_v7(1, [1; 10])),
+        notification_id,
+        event: EventType::GoalCompletion,
+        attempt: 1,
+        now_ms: 1_614_265_330_999,
+        body: Bytes::from_static(body.as_bytes()),
+    }
+}
+
+fn header<'a>(request: &'a WebhookRequest, name: &str) -> Option<&'a str> {
+    let mut found = request
+        .headers
+        .iter()
+        .filter(|(one, _)| one.eq_ignore_ascii_case(name));
+    let value = found.next().map(|(_, value)| value.reveal());
+    assert_eq!(found.next(), None, "{name} is there twice");
+    value
+}
+
+#[test]
+fn an_attempt_carries_every_header_of_the_contract() {
+    let mut webhook = webhook("https://example.com/hook");
+    webhook.headers = vec![("Authorization".to_owned(), Hidden::new("Bearer token"))];
+    let facts = AttemptFacts {
+        attempt: 3,
+        ..facts("{}")
+    };
+    let request = WebhookRequest::build(&webhook, &facts);
+    let id = facts.notification_id.to_string();
+    let standard = signature::standard(&webhook.secret, &id, 1_614_265_330, b"{}");
+    for (name, value) in [
+        ("Content-Type", "application/json"),
+        ("User-Agent", concat!("Bellwether/", env!("CARGO_PKG_VERSION"))),
+        ("X-Webhook-Signature", &signature::plain(&webhook.secret, b"{}")),
+        ("webhook-id", &id),
+        ("webhook-timestamp", "1614265330"),
+        ("webhook-signature", &standard),
+        ("X-Webhook-Event", "goal_completion"),
+        ("X-Webhook-Delivery", &facts.delivery_id.to_string()),
+        ("X-Webhook-Attempt", "3"),
+        ("Authorization", "Bearer token"),
+    ] {
+        assert_eq!(header(&request, name), Some(value), "{name}");
+    }
+    assert_eq!(request.headers.len(), 10);
+    assert_eq!(header(&request, "X-Webhook-Signature-Next"), None);
+}
+
+#[test]
+fn during_an_overlap_both_secrets_sign_and_plain_keeps_the_old() {
+    let mut webhook = webhook("https://example.com/hook");
+    let next = Secret::parse("the-new-secret-of-this-hook").expect("a secret");
+    webhook.next_secret = Some(next.clone());
+    let request = WebhookRequest::build(&webhook, &facts("{}"));
+    let plain = header(&request, "X-Webhook-Signature").expect("there");
+    assert!(signature::verify_plain(&webhook.secret, b"{}", plain));
+    let plain_next = header(&request, "X-Webhook-Signature-Next").expect("there");
+    assert!(signature::verify_plain(&next, b"{}", plain_next));
+    let (id, standard) = (
+        header(&request, "webhook-id").expect("there"),
+        header(&request, "webhook-signature").expect("there"),
+    );
+    assert_eq!(standard.split(' ').count(), 2);
+    for secret in [&webhook.secret, &next] {
+        assert!(signature::verify_standard(
+            secret,
+            id,
+            "1614265330",
+            b"{}",
+            standard
+        ));
+    }
+}
+
+#[test]
+fn debug_output_shows_no_path_no_value_and_no_body() {
+    let mut webhook = webhook("https://example.com/very-secret-path-x");
+    webhook.headers = vec![("X-Key".to_owned(), Hidden::new("hidden-value"))];
+    let shown = format!("{:?}", WebhookRequest::build(&webhook, &facts("{\"a\":1}")));
+    for hidden in ["secret", "hidden-value", "sha256=", "v1,", "\"a\""] {
+        assert!(!shown.contains(hidden), "{hidden}: {shown}");
+    }
+    assert!(shown.contains("X-Key") && shown.contains("example.com"));
+}

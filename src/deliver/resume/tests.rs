@@ -1,0 +1,109 @@
+use super::*;
+
+const NOW: i64 = 1_000_000;
+
+fn progress(status: DeliveryStatus, attempts: u32) -> DeliveryProgress {
+    DeliveryProgress {
+        status,
+        attempts,
+        next_retry_at_ms: (status == DeliveryStatus::Retrying).then_some(NOW + 777),
+        failure_reason: (status == DeliveryStatus::Failed).then_some(FailureReason::Gone),
+        last_status: None,
+        first_attempt_at_ms: None,
+        claim: None,
+    }
+}
+
+#[test]
+fn every_status_and_attempt_number_resumes_as_in_the_table() {
+    use DeliveryStatus::*;
+    let send = Resume::Send {
+        possible_repeat: false,
+    };
+    let again = Resume::Republish(NextRecord::Retry {
+        attempt: 3,
+        due_at_ms: NOW + 777,
+    });
+    let dead = Resume::Republish(NextRecord::DeadLetter {
+        reason: FailureReason::Gone,
+    });
+    let done = Resume::Complete;
+    // The record is for attempt 2; the columns are what the database has recorded.
+    for (status, of_0, of_1, of_2, of_3) in [
+        (Retrying, send, send, again, done),
+        (Delivered, done, done, done, done),
+        (Cancelled, done, done, done, done),
+        (Failed, dead, dead, dead, done),
+    ] {
+        for (attempts, expected) in [(0, of_0), (1, of_1), (2, of_2), (3, of_3)] {
+            assert_eq!(
+                resume(2, Some(&progress(status, attempts)), NOW),
+                expected,
+                "{status} {attempts}"
+            );
+        }
+    }
+    assert_eq!(resume(1, Some(&progress(Pending, 0)), NOW), send);
+    assert_eq!(resume(1, Some(&progress(Pending, 2)), NOW), done);
+    assert_eq!(resume(1, None, NOW), send);
+    assert_eq!(resume(7, None, NOW), send);
+}
+
+#[test]
+fn a_recorded_attempt_is_never_sent_again() {
+    for status in DeliveryStatus::ALL {
+        for attempts in 1..6 {
+            for attempt in 1..=attempts {
+                for claim in [
+                    None,
+                    Some(ClaimedAttempt {
+                        attempt,
+                        until_ms: NOW - 1,
+                    }),
+                ] {
+                    let progress = DeliveryProgress {
+                        claim,
+                        ..progress(status, attempts)
+                    };
+                    assert!(!matches!(
+                        resume(attempt, Some(&progress), NOW),
+                        Resume::Send { .. }
+                    ));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_claimed_attempt_is_held_until_its_deadline_then_flagged() {
+    let with = |attempt, until_ms| DeliveryProgress {
+        claim: Some(ClaimedAttempt { attempt, until_ms }),
+        ..progress(DeliveryStatus::Retrying, 1)
+    };
+    assert_eq!(
+        resume(2, Some(&with(2, NOW + 5)), NOW),
+        Resume::Hold { until_ms: NOW + 5 }
+    );
+    assert_eq!(
+        resume(2, Some(&with(2, NOW)), NOW),
+        Resume::Send {
+            possible_repeat: true
+        }
+    );
+    // A recorded attempt does not run any more, so its claim holds nothing up.
+    assert_eq!(
+        resume(2, Some(&with(1, NOW + 5)), NOW),
+        Resume::Send {
+            possible_repeat: false
+        }
+    );
+    let first = DeliveryProgress {
+        claim: Some(ClaimedAttempt {
+            attempt: 1,
+            until_ms: NOW + 5,
+        }),
+        ..progress(DeliveryStatus::Pending, 0)
+    };
+    assert_eq!(resume(1, Some(&first), NOW), Resume::Hold { until_ms: NOW + 5 });
+}

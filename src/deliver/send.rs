@@ -1,0 +1,201 @@
+//! Makes attempts: one claim, one exchange, one outcome each.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
+use tracing::field::Empty;
+
+use super::http::client::WebhookClient;
+use super::http::exchange::Exchange;
+use super::in_flight::InFlight;
+use super::intake::work::Work;
+use super::outcome::{self, EndedAttempt, Next};
+use super::request::{AttemptFacts, WebhookRequest};
+use super::rows::{self, Outcome};
+use crate::chance;
+use crate::clock;
+use crate::dispatch::schedule::Schedules;
+use crate::domain::webhook::Webhook;
+use crate::telemetry::Metrics;
+
+/// Time beyond a request's own deadline until its outcome is surely written or given up.
+const CLAIM_SLACK_MS: i64 = 5_000;
+
+/// Makes attempts, each in a task of its own.
+#[derive(Debug)]
+pub(crate) struct AttemptSender {
+    pub(crate) client: WebhookClient,
+    pub(crate) schedules: Arc<Schedules>,
+    pub(crate) in_flight: Arc<InFlight>,
+    pub(crate) outcomes: mpsc::Sender<Outcome>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) tasks: TaskTracker,
+    /// Cancelled at the end of the grace period.
+    pub(crate) give_up: CancellationToken,
+}
+
+impl AttemptSender {
+    /// Starts an attempt, or hands the record back when its partition was given back meanwhile.
+    /// `permit` is held until the writer has room for the outcome, so that unwritten outcomes are
+    /// bounded, too.
+    pub(crate) fn start(
+        self: &Arc<Self>,
+        work: Box<Work>,
+        webhook: Arc<Webhook>,
+        possible_repeat: bool,
+        permit: Option<OwnedSemaphorePermit>,
+    ) {
+        if !self.in_flight.begin_sending(&work.record, self.deadline_ms()) {
+            return self.in_flight.requeue(*work);
+        }
+        let this = Arc::clone(self);
+        self.tasks.spawn(async move {
+            tokio::select! {
+                outcome = this.attempt(work, &webhook, possible_repeat) => {
+                    // Refused once the writer is gone; the next owner sends it again as a possible
+                    // repeat.
+                    drop(this.outcomes.send(outcome).await);
+                }
+                () = this.give_up.cancelled() => {}
+            }
+            drop(permit);
+        });
+    }
+
+    /// Returns when an attempt that starts now has surely ended, in milliseconds since the Unix
+    /// epoch.
+    fn deadline_ms(&self) -> i64 {
+        let timeout_ms = i64::try_from(self.client.timeout().as_millis()).unwrap_or(i64::MAX);
+        clock::now_ms() + timeout_ms + CLAIM_SLACK_MS
+    }
+
+    async fn attempt(&self, work: Box<Work>, webhook: &Webhook, possible_repeat: bool) -> Outcome {
+        let span = attempt_span(&work);
+        let started_ms = clock::now_ms();
+        let in_flight = self.metrics.in_flight.with_label_values(&["healthy"]);
+        in_flight.inc();
+        let exchange = self.exchange(&work, webhook, started_ms);
+        let exchange = exchange.instrument(span.clone()).await;
+        in_flight.dec();
+        self.count(&work, &exchange, started_ms, possible_repeat);
+        note_end(&span, &work, &exchange);
+        let next = self.next(&work, webhook, &exchange);
+        rows::attempted(*work, webhook.url.masked(), exchange, next, possible_repeat)
+    }
+
+    /// Builds and sends the request. A panic is our own fault and this attempt's outcome: passed
+    /// on, it would take the record's token with it.
+    async fn exchange(&self, work: &Work, webhook: &Webhook, started_ms: i64) -> Exchange {
+        let facts = AttemptFacts::of(&work.record, started_ms);
+        let exchange = async {
+            let request = WebhookRequest::build(webhook, &facts);
+            self.client.exchange(&request).await
+        };
+        AssertUnwindSafe(exchange)
+            .catch_unwind()
+            .await
+            .unwrap_or_else(|_| Exchange::failed_by_us(started_ms, clock::now_ms()))
+    }
+
+    fn next(&self, work: &Work, webhook: &Webhook, exchange: &Exchange) -> Next {
+        let ended = EndedAttempt {
+            attempt: work.record.attempt,
+            result: exchange.result,
+            retry_after: exchange.retry_after.as_deref(),
+            ended_at_ms: exchange.ended_at_ms,
+        };
+        let schedule = self.schedules.get(&webhook.retry_schedule);
+        outcome::next(&ended, schedule, self.schedules.tiers(), chance::fraction())
+    }
+
+    fn count(&self, work: &Work, exchange: &Exchange, started_ms: i64, possible_repeat: bool) {
+        let metrics = &self.metrics;
+        let kind = if work.record.attempt == 1 {
+            "first"
+        } else {
+            "retry"
+        };
+        metrics
+            .attempts
+            .with_label_values(&[exchange.result.as_str(), exchange.fault().as_str(), kind])
+            .inc();
+        let phases = &exchange.phases;
+        for (phase, duration) in [
+            ("dns", phases.dns),
+            ("connect", phases.connect),
+            ("tls", phases.tls),
+            ("response", phases.response),
+            ("total", phases.total),
+        ] {
+            if let Some(duration) = duration {
+                metrics
+                    .attempt_phases
+                    .with_label_values(&[phase])
+                    .observe(duration.as_secs_f64());
+            }
+        }
+        if possible_repeat {
+            metrics.possible_repeats.inc();
+        }
+        let seconds_since = |from_ms: i64| (started_ms - from_ms).max(0) as f64 / 1_000.0;
+        if work.record.attempt == 1 {
+            metrics
+                .delivery_start
+                .with_label_values(&["no"])
+                .observe(seconds_since(work.record_ms));
+        }
+        if let Some(tier) = work.tier {
+            metrics
+                .retry_lateness
+                .with_label_values(&[&tier.to_string()])
+                .observe(seconds_since(work.due_at_ms));
+        }
+    }
+}
+
+/// Opens the span of an attempt; its end is noted by [`note_end`].
+fn attempt_span(work: &Work) -> tracing::Span {
+    let (record, read_from) = (&work.record, &work.read_from);
+    tracing::debug_span!(
+        "deliver.attempt",
+        site.id = %record.site_id,
+        webhook.id = %record.webhook_id,
+        delivery.id = %record.delivery_id,
+        notification.id = %record.notification_id,
+        attempt = record.attempt,
+        topic = read_from.topic,
+        partition = read_from.partition,
+        offset = read_from.offset,
+        outcome = Empty,
+        fault = Empty,
+        duration_ms = Empty,
+        error = Empty,
+    )
+}
+
+/// Notes on the span, and in the log, how an attempt ended.
+fn note_end(span: &tracing::Span, work: &Work, exchange: &Exchange) {
+    let record = &work.record;
+    let (outcome, fault) = (exchange.result.as_str(), exchange.fault().as_str());
+    let duration_ms = exchange.ended_at_ms - exchange.started_at_ms;
+    span.record("outcome", outcome)
+        .record("fault", fault)
+        .record("duration_ms", duration_ms);
+    if let Some(error) = &exchange.error {
+        span.record("error", error);
+    }
+    // Outside of the span, whose fields would stand in the line twice.
+    tracing::debug!(
+        site.id = %record.site_id, webhook.id = %record.webhook_id, delivery.id = %record.delivery_id,
+        notification.id = %record.notification_id, attempt = record.attempt, outcome, fault, duration_ms,
+        error = exchange.error.as_deref(), "attempted"
+    );
+}
+
+#[cfg(test)]
+mod tests;
