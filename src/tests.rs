@@ -37,6 +37,13 @@ const PURE: &[&str] = &[
     "deliver::outcome",
     "deliver::request",
     "deliver::signature",
+    "api::field_errors",
+    "api::validate",
+    "api::merge",
+    "api::site_input",
+    "api::goal_input",
+    "api::webhook_input",
+    "api::trigger_input",
 ];
 
 /// Crates and modules that wait, reach outside, or read a clock or chance.

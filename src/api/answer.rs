@@ -1,29 +1,38 @@
-//! Answers: JSON with its headers, and times as they are written in it.
+//! Successful answers: JSON with its headers, and times in the form that answers have.
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
-/// `body` as JSON.
-pub(super) fn json<T: Serialize>(status: StatusCode, body: &T) -> Response {
+/// 200 with `body` as JSON.
+pub(super) fn ok<T: Serialize>(body: &T) -> Response {
+    json(StatusCode::OK, body)
+}
+
+/// 201 with `Location` and `body` as JSON.
+pub(super) fn created<T: Serialize>(location: &str, body: &T) -> Response {
+    let mut response = json(StatusCode::CREATED, body);
+    add_location(&mut response, location);
+    response
+}
+
+/// 204 without a body.
+pub(super) fn no_content() -> Response {
+    StatusCode::NO_CONTENT.into_response()
+}
+
+fn json<T: Serialize>(status: StatusCode, body: &T) -> Response {
     let body = serde_json::to_string(body).expect("plain data with string keys always becomes JSON");
     json_text(status, body)
 }
 
-/// What is JSON already.
+/// An answer whose body is JSON already.
 pub(super) fn json_text(status: StatusCode, body: String) -> Response {
     let mut response = (status, body).into_response();
     response
         .headers_mut()
         .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
-}
-
-/// 201 with `Location`.
-pub(super) fn created<T: Serialize>(location: &str, body: &T) -> Response {
-    let mut response = json(StatusCode::CREATED, body);
-    add_location(&mut response, location);
     response
 }
 
@@ -34,11 +43,19 @@ pub(super) fn add_location(response: &mut Response, location: &str) {
     }
 }
 
-/// A page of a list: `next` is the cursor of the page after it, or null.
+/// A page of a list.
 #[derive(Debug, Serialize)]
 pub(super) struct Page<T> {
-    pub(crate) data: Vec<T>,
-    pub(crate) next: Option<String>,
+    pub(super) data: Vec<T>,
+    /// The cursor of the next page; null on the last one.
+    pub(super) next: Option<String>,
+}
+
+impl<T> Page<T> {
+    /// A list that always fits on one page.
+    pub(super) fn only(data: Vec<T>) -> Self {
+        Self { data, next: None }
+    }
 }
 
 /// RFC 3339 in UTC with milliseconds.
@@ -46,16 +63,7 @@ pub(super) fn time(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
-/// [`time`] of what may not have happened.
+/// [`time`] of an event that may not have happened.
 pub(super) fn optional_time(at: Option<DateTime<Utc>>) -> Option<String> {
     at.map(time)
-}
-
-/// What a reader of answers is warned about. The call succeeded all the same.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(super) struct Warning {
-    pub(crate) code: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) pointer: Option<String>,
-    pub(crate) detail: String,
 }

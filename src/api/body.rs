@@ -1,4 +1,4 @@
-//! Reading a request's body: its type, its size, its JSON.
+//! A request's body: its content type, its size, its JSON.
 
 use std::time::Duration;
 
@@ -9,12 +9,14 @@ use axum::http::{HeaderMap, HeaderValue, Method};
 use futures_util::StreamExt as _;
 use serde_json::{Map, Value};
 
-use super::problem::{Kind, Problem};
-use super::validate::{Errors, wrong_type};
+use super::field_errors::FieldErrors;
+use super::problem::Problem;
+use super::problem_type::ProblemType;
 
 /// Most bytes of a body.
-pub(crate) const MAX_BODY_BYTES: usize = 64 * 1024;
-/// Bytes read and thrown away beyond that, so that a client that sends first and reads then gets its answer.
+const MAX_BODY_BYTES: usize = 64 * 1024;
+/// Most bytes that are read of a body that is too large. All but the first [`MAX_BODY_BYTES`] are
+/// thrown away, so that a client that sends the whole body before it reads gets its answer.
 const MAX_DRAINED_BYTES: usize = 1024 * 1024;
 
 /// Longest a body may take to arrive.
@@ -25,51 +27,52 @@ const MERGE_PATCH: &str = "application/merge-patch+json";
 
 /// A body that is a JSON object.
 #[derive(Debug)]
-pub(super) struct JsonObject(pub Map<String, Value>);
+pub(super) struct JsonBody(pub(super) Map<String, Value>);
 
-impl<S: Send + Sync> FromRequest<S> for JsonObject {
+impl<S: Send + Sync> FromRequest<S> for JsonBody {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
-        let patch = request.method() == Method::PATCH;
-        check_type(request.headers(), patch)?;
+        let is_patch = request.method() == Method::PATCH;
+        check_content_type(request.headers(), is_patch)?;
         let declared = content_length(request.headers());
         let bytes = tokio::time::timeout(READ_TIMEOUT, read_bounded(request.into_body(), declared))
             .await
-            .map_err(|_| Problem::new(Kind::RequestTimeout, "The body did not arrive in time."))??;
+            .map_err(|_| timed_out())??;
         let value: Value = serde_json::from_slice(&bytes)
-            .map_err(|error| Problem::new(Kind::MalformedJson, format!("The body is not JSON: {error}.")))?;
+            .map_err(|error| malformed(format!("The request body is not valid JSON: {error}.")))?;
         match value {
             Value::Object(map) => Ok(Self(map)),
             other => {
-                let mut errors = Errors::default();
-                let _: Option<()> = wrong_type("", &other, "an object", &mut errors);
+                let mut errors = FieldErrors::default();
+                errors.add_wrong_type("", &other, "an object");
                 Err(Problem::invalid(errors))
             }
         }
     }
 }
 
-/// `application/json` with any parameters; a PATCH may also say what it is (RFC 7396).
-fn check_type(headers: &HeaderMap, patch: bool) -> Result<(), Problem> {
+/// Accepts `application/json` with any parameters, and for a PATCH the type of merge patches (RFC
+/// 7396).
+fn check_content_type(headers: &HeaderMap, is_patch: bool) -> Result<(), Problem> {
     let given = headers
         .get(CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default();
     let essence = given.split(';').next().unwrap_or_default().trim();
-    if essence.eq_ignore_ascii_case(JSON) || patch && essence.eq_ignore_ascii_case(MERGE_PATCH) {
+    if essence.eq_ignore_ascii_case(JSON) || is_patch && essence.eq_ignore_ascii_case(MERGE_PATCH) {
         return Ok(());
     }
-    let wanted = if patch {
-        "application/merge-patch+json, application/json"
+    let (accepted, detail) = if is_patch {
+        (
+            "application/merge-patch+json, application/json",
+            "The Content-Type header must be application/merge-patch+json or application/json.",
+        )
     } else {
-        JSON
+        (JSON, "The Content-Type header must be application/json.")
     };
-    Err(Problem::new(
-        Kind::UnsupportedMediaType,
-        format!("Content-Type must be {wanted}."),
-    )
-    .with_header(ACCEPT, HeaderValue::from_static(wanted)))
+    Err(Problem::new(ProblemType::UnsupportedMediaType, detail)
+        .with_header(ACCEPT, HeaderValue::from_static(accepted)))
 }
 
 fn content_length(headers: &HeaderMap) -> Option<usize> {
@@ -82,30 +85,38 @@ async fn read_bounded(body: Body, declared: Option<usize>) -> Result<Vec<u8>, Pr
     }
     let mut stream = body.into_data_stream();
     let mut bytes = Vec::with_capacity(declared.unwrap_or_default().min(MAX_BODY_BYTES));
-    let mut seen = 0;
+    let mut received = 0;
     while let Some(chunk) = stream.next().await {
-        let chunk =
-            chunk.map_err(|_| Problem::new(Kind::MalformedJson, "The body ended before it was complete."))?;
-        seen += chunk.len();
-        if seen > MAX_DRAINED_BYTES {
+        let chunk = chunk.map_err(|_| malformed("The request body ended before it was complete."))?;
+        received += chunk.len();
+        if received > MAX_DRAINED_BYTES {
             break;
         }
-        if seen <= MAX_BODY_BYTES {
+        if received <= MAX_BODY_BYTES {
             bytes.extend_from_slice(&chunk);
         }
     }
-    if seen > MAX_BODY_BYTES {
+    if received > MAX_BODY_BYTES {
         Err(too_large())
     } else {
         Ok(bytes)
     }
 }
 
+fn malformed(detail: impl Into<String>) -> Problem {
+    Problem::new(ProblemType::MalformedJson, detail)
+}
+
+/// The body did not arrive in time.
+pub(super) fn timed_out() -> Problem {
+    let seconds = READ_TIMEOUT.as_secs();
+    let detail = format!("The request body did not arrive within {seconds} seconds.");
+    Problem::new(ProblemType::RequestTimeout, detail)
+}
+
 fn too_large() -> Problem {
-    Problem::new(
-        Kind::BodyTooLarge,
-        format!("A body has at most {MAX_BODY_BYTES} bytes."),
-    )
+    let detail = format!("A request body may have at most {MAX_BODY_BYTES} bytes.");
+    Problem::new(ProblemType::BodyTooLarge, detail)
 }
 
 #[cfg(test)]
@@ -113,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn json_and_for_a_patch_merge_patch() {
+    fn a_patch_may_also_be_a_merge_patch() {
         for (text, post, patch) in [
             ("application/json", true, true),
             ("Application/JSON; charset=utf-8", true, true),
@@ -124,9 +135,9 @@ mod tests {
         ] {
             let mut headers = HeaderMap::new();
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(text));
-            assert_eq!(check_type(&headers, false).is_ok(), post, "{text}");
-            assert_eq!(check_type(&headers, true).is_ok(), patch, "{text}");
+            assert_eq!(check_content_type(&headers, false).is_ok(), post, "{text}");
+            assert_eq!(check_content_type(&headers, true).is_ok(), patch, "{text}");
         }
-        assert!(check_type(&HeaderMap::new(), false).is_err());
+        assert!(check_content_type(&HeaderMap::new(), false).is_err());
     }
 }

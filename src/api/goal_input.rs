@@ -7,32 +7,18 @@ use crate::domain::goal::{
 };
 use crate::record::goals::GoalSettings;
 
-use super::validate::{Errors, Object, echo, text, wrong_type};
+use super::field_errors::{FieldCode, FieldErrors, echo};
+use super::validate::{BodyObject, text, wrong_type};
 
 const FIELDS: [&str; 6] = ["name", "kind", "event", "path", "scroll_threshold", "props"];
 const READ_ONLY: [&str; 4] = ["id", "site_id", "inserted_at", "updated_at"];
-/// The fields that belong to a rule.
+/// The fields that belong to the rule: each kind of goal has some of them.
 const RULE_FIELDS: [&str; 3] = ["event", "path", "scroll_threshold"];
 
-/// The settings in a body. `None` only if something is wrong.
-pub(super) fn read_settings(body: &Object<'_>, errors: &mut Errors) -> Option<GoalSettings> {
-    for name in body.names().filter(|name| !FIELDS.contains(name)) {
-        if READ_ONLY.contains(&name) {
-            errors.add(
-                body.at(name),
-                "read_only",
-                format!("`{name}` is told in answers and cannot be set"),
-            );
-        } else {
-            let detail = format!(
-                "`{}` is no field of a goal; there are {}",
-                echo(name),
-                FIELDS.join(", ")
-            );
-            errors.add(body.at(name), "unknown_field", detail);
-        }
-    }
-    body.require("name", "what notifications call the goal", errors);
+/// Reads the settings in a body. `None` only if a field is wrong.
+pub(super) fn read_settings(body: &BodyObject<'_>, errors: &mut FieldErrors) -> Option<GoalSettings> {
+    body.refuse_other_fields(&FIELDS, &READ_ONLY, errors);
+    body.require("name", "the name of the goal in notifications", errors);
     let name = body.text("name", MAX_NAME_CHARS, errors);
     let rule = read_rule(body, errors);
     let props = read_props(body, errors);
@@ -46,7 +32,7 @@ pub(super) fn read_settings(body: &Object<'_>, errors: &mut Errors) -> Option<Go
     })
 }
 
-fn read_rule(body: &Object<'_>, errors: &mut Errors) -> Option<GoalRule> {
+fn read_rule(body: &BodyObject<'_>, errors: &mut FieldErrors) -> Option<GoalRule> {
     body.require("kind", "event, page or scroll", errors);
     let kind = body.text("kind", 100, errors);
     let wanted: &[&str] = match kind {
@@ -54,33 +40,24 @@ fn read_rule(body: &Object<'_>, errors: &mut Errors) -> Option<GoalRule> {
         Some("page") => &["path"],
         Some("scroll") => &["path", "scroll_threshold"],
         Some(other) => {
-            errors.add(
-                "/kind",
-                "unknown",
-                format!(
-                    "`{}` is no kind of goal; there are event, page, scroll",
-                    echo(other)
-                ),
+            let detail = format!(
+                "`{}` is not a kind of goal. The kinds are event, page and scroll.",
+                echo(other)
             );
+            errors.add("/kind", FieldCode::Unknown, detail);
             &RULE_FIELDS
         }
         None => &RULE_FIELDS,
     };
     if let Some(kind) = kind.filter(|_| wanted.len() < RULE_FIELDS.len()) {
         for name in RULE_FIELDS {
-            let given = body.get(name).is_some();
-            if wanted.contains(&name) && !given {
-                errors.add(
-                    body.at(name),
-                    "required",
-                    format!("is required for a goal of kind {kind}"),
-                );
-            } else if !wanted.contains(&name) && given {
-                errors.add(
-                    body.at(name),
-                    "not_applicable",
-                    format!("means nothing for a goal of kind {kind}"),
-                );
+            let is_given = body.get(name).is_some();
+            if wanted.contains(&name) && !is_given {
+                let detail = format!("This field is required for a goal of the kind {kind}.");
+                errors.add(body.pointer_to(name), FieldCode::Required, detail);
+            } else if !wanted.contains(&name) && is_given {
+                let detail = format!("This field does not apply to a goal of the kind {kind}.");
+                errors.add(body.pointer_to(name), FieldCode::NotApplicable, detail);
             }
         }
     }
@@ -109,7 +86,7 @@ fn read_rule(body: &Object<'_>, errors: &mut Errors) -> Option<GoalRule> {
     }
 }
 
-fn read_props(body: &Object<'_>, errors: &mut Errors) -> Vec<(String, String)> {
+fn read_props(body: &BodyObject<'_>, errors: &mut FieldErrors) -> Vec<(String, String)> {
     let Some(given) = body.object("props", errors) else {
         return Vec::new();
     };
@@ -117,21 +94,21 @@ fn read_props(body: &Object<'_>, errors: &mut Errors) -> Vec<(String, String)> {
     if count > MAX_PROPS {
         errors.add(
             "/props",
-            "too_many",
-            format!("a goal asks for at most {MAX_PROPS} properties, these are {count}"),
+            FieldCode::TooMany,
+            format!("A goal may ask for at most {MAX_PROPS} properties; these are {count}."),
         );
     }
     let mut props = Vec::with_capacity(count);
     for name in given.names() {
-        let pointer = given.at(name);
-        let name_ok = text(&Value::from(name), &pointer, MAX_PROP_NAME_CHARS, errors).is_some();
+        let pointer = given.pointer_to(name);
+        let is_name_valid = text(&Value::from(name), &pointer, MAX_PROP_NAME_CHARS, errors).is_some();
         let value = match given.get(name) {
-            // An empty value is one that an event can have.
+            // An event may have an empty value.
             Some(Value::String(value)) if value.is_empty() => Some(""),
             Some(value) => text(value, &pointer, MAX_PROP_VALUE_CHARS, errors),
             None => wrong_type(&pointer, &Value::Null, "text", errors),
         };
-        if let (true, Some(value)) = (name_ok, value) {
+        if let (true, Some(value)) = (is_name_valid, value) {
             props.push((name.to_owned(), value.to_owned()));
         }
     }

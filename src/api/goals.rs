@@ -1,8 +1,7 @@
-//! The calls that make, read, change and delete goals.
+//! The calls that create, read, change and delete goals.
 
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
 
@@ -13,174 +12,149 @@ use crate::record::goals::{self, GoalError, GoalRecord};
 use crate::record::{audit, sites};
 use crate::{chance, clock};
 
-use super::ApiState;
 use super::answer::{self, Page, time};
-use super::auth::Caller;
-use super::body::JsonObject;
+use super::body::JsonBody;
+use super::extract::{PathIds, ReadableSite, WritableSite};
+use super::field_errors::FieldErrors;
 use super::goal_input::read_settings;
-use super::idempotency::{IdempotencyKey, Work};
-use super::path::{PathIds, site_path};
-use super::problem::{Kind, Problem};
-use super::validate::{Errors, Object};
+use super::idempotency::{Execution, IdempotencyKey};
+use super::problem::Problem;
+use super::problem_type::ProblemType;
+use super::state::ApiState;
+use super::validate::BodyObject;
 
 /// `POST /api/sites/{site_id}/goals`
 pub(super) async fn create(
     State(state): State<ApiState>,
-    caller: Caller,
-    path: PathIds,
+    site: WritableSite,
     key: IdempotencyKey,
-    JsonObject(body): JsonObject,
+    JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
-    let site_id = path.site()?;
-    caller.may_write(&site_id)?;
-    let path = format!("{}/goals", site_path(&site_id));
-    let make = async |work: &Work| make(&state, &caller, &site_id, &body, work).await;
-    key.once(&state, &caller, &path, &body, make).await
+    let path = format!("{}/goals", site.path());
+    let create = async |execution: &Execution| create_once(&state, &site, &body, execution).await;
+    key.run_once(&state, &site, &path, &body, create).await
 }
 
-async fn make(
+async fn create_once(
     state: &ApiState,
-    caller: &Caller,
-    site_id: &SiteId,
+    site: &WritableSite,
     body: &Map<String, Value>,
-    work: &Work,
+    execution: &Execution,
 ) -> Result<Response, Problem> {
-    let mut errors = Errors::default();
-    let settings = read_settings(&Object::root(body), &mut errors).ok_or_else(|| Problem::invalid(errors))?;
+    let mut errors = FieldErrors::default();
+    let settings =
+        read_settings(&BodyObject::root(body), &mut errors).ok_or_else(|| Problem::invalid(errors))?;
     let now = clock::now();
     let id = GoalId::new_v7(now.timestamp_millis(), chance::bytes());
-    let mut tx = state.write().await?;
-    goals::create(&mut tx, site_id, id, &settings, now).await?;
-    note(&mut tx, caller, "goal.create", site_id, id, body).await?;
-    let made = to_answer(&read(&mut tx, site_id, id).await?);
-    let location = format!("{}/goals/{id}", site_path(site_id));
-    work.keep(&mut tx, &location, &made).await?;
+    let mut tx = state.write(site).await?;
+    goals::create(&mut tx, site.id(), id, &settings, now).await?;
+    write_audit_entry(&mut tx, site, "goal.create", id, body).await?;
+    let created = to_answer(&find(&mut tx, site.id(), id).await?);
+    let location = format!("{}/goals/{id}", site.path());
+    execution.store_answer(&mut tx, &location, &created).await?;
     tx.commit().await?;
-    Ok(answer::created(&location, &made))
+    Ok(answer::created(&location, &created))
 }
 
 /// `GET /api/sites/{site_id}/goals`
-pub(super) async fn list(
-    State(state): State<ApiState>,
-    caller: Caller,
-    path: PathIds,
-) -> Result<Response, Problem> {
-    let site_id = path.site()?;
-    caller.may_read(&site_id)?;
+pub(super) async fn list(State(state): State<ApiState>, site: ReadableSite) -> Result<Response, Problem> {
     let mut conn = state.read().await?;
-    if sites::get(&mut conn, &site_id).await?.is_none() {
+    if sites::get(&mut conn, site.id()).await?.is_none() {
         return Err(Problem::not_found("site"));
     }
-    // As many as a site may have: one page.
-    let goals = goals::list(&mut conn, Some(&[site_id.as_str().to_owned()])).await?;
-    Ok(answer::json(
-        StatusCode::OK,
-        &Page {
-            data: goals.iter().map(to_answer).collect(),
-            next: None,
-        },
-    ))
+    // The limit of goals a site may have keeps them on one page.
+    let goals = goals::list(&mut conn, Some(&[site.id().as_str().to_owned()])).await?;
+    Ok(answer::ok(&Page::only(goals.iter().map(to_answer).collect())))
 }
 
 /// `GET /api/sites/{site_id}/goals/{goal_id}`
 pub(super) async fn get(
     State(state): State<ApiState>,
-    caller: Caller,
-    path: PathIds,
+    site: ReadableSite,
+    ids: PathIds,
 ) -> Result<Response, Problem> {
-    let site_id = path.site()?;
-    caller.may_read(&site_id)?;
     let mut conn = state.read().await?;
-    let goal = read(&mut conn, &site_id, path.goal()?).await?;
-    Ok(answer::json(StatusCode::OK, &to_answer(&goal)))
+    let goal = find(&mut conn, site.id(), ids.goal()?).await?;
+    Ok(answer::ok(&to_answer(&goal)))
 }
 
-/// `PUT /api/sites/{site_id}/goals/{goal_id}`: replaces.
+/// `PUT /api/sites/{site_id}/goals/{goal_id}`: replaces the goal.
 pub(super) async fn replace(
     State(state): State<ApiState>,
-    caller: Caller,
-    path: PathIds,
-    JsonObject(body): JsonObject,
+    site: WritableSite,
+    ids: PathIds,
+    JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
-    let site_id = path.site()?;
-    caller.may_write(&site_id)?;
-    let id = path.goal()?;
-    let mut tx = state.write().await?;
-    read(&mut tx, &site_id, id).await?;
-    let mut errors = Errors::default();
+    let id = ids.goal()?;
+    let mut tx = state.write(&site).await?;
+    find(&mut tx, site.id(), id).await?;
+    let mut errors = FieldErrors::default();
     let settings =
-        read_settings(&Object::root(&body), &mut errors).ok_or_else(|| Problem::invalid(errors))?;
-    goals::replace(&mut tx, &site_id, id, &settings, clock::now()).await?;
-    note(&mut tx, &caller, "goal.replace", &site_id, id, &body).await?;
-    let goal = read(&mut tx, &site_id, id).await?;
+        read_settings(&BodyObject::root(&body), &mut errors).ok_or_else(|| Problem::invalid(errors))?;
+    goals::replace(&mut tx, site.id(), id, &settings, clock::now()).await?;
+    write_audit_entry(&mut tx, &site, "goal.replace", id, &body).await?;
+    let goal = find(&mut tx, site.id(), id).await?;
     tx.commit().await?;
-    Ok(answer::json(StatusCode::OK, &to_answer(&goal)))
+    Ok(answer::ok(&to_answer(&goal)))
 }
 
 /// `DELETE /api/sites/{site_id}/goals/{goal_id}`
 pub(super) async fn delete(
     State(state): State<ApiState>,
-    caller: Caller,
-    path: PathIds,
+    site: WritableSite,
+    ids: PathIds,
 ) -> Result<Response, Problem> {
-    let site_id = path.site()?;
-    caller.may_write(&site_id)?;
-    let id = path.goal()?;
-    let mut tx = state.write().await?;
-    if !goals::delete(&mut tx, &site_id, id).await? {
+    let id = ids.goal()?;
+    let mut tx = state.write(&site).await?;
+    if !goals::delete(&mut tx, site.id(), id).await? {
         return Err(Problem::not_found("goal"));
     }
-    note(&mut tx, &caller, "goal.delete", &site_id, id, &Map::new()).await?;
+    write_audit_entry(&mut tx, &site, "goal.delete", id, &Map::new()).await?;
     tx.commit().await?;
-    Ok(StatusCode::NO_CONTENT.into_response())
+    Ok(answer::no_content())
 }
 
 impl From<GoalError> for Problem {
     fn from(error: GoalError) -> Self {
         match error {
             GoalError::NoSuchSite => Self::new(
-                Kind::NotFound,
-                "There is no such site. It is registered by PUT /api/sites/{site_id} or by its first webhook.",
+                ProblemType::NotFound,
+                "There is no such site. A site is registered by PUT /api/sites/{site_id} or by its first webhook.",
             ),
             GoalError::NoSuchGoal => Self::not_found("goal"),
             GoalError::DuplicateName => Self::new(
-                Kind::DuplicateGoal,
-                "The names of a site's goals are all different.",
+                ProblemType::DuplicateGoal,
+                "The names of the goals of a site must be unique.",
             ),
             GoalError::LimitReached => Self::new(
-                Kind::GoalLimit,
-                format!("A site has at most {} goals.", goals::MAX_PER_SITE),
+                ProblemType::GoalLimit,
+                format!("A site may have at most {} goals.", goals::MAX_PER_SITE),
             ),
             GoalError::Postgres(error) => error.into(),
         }
     }
 }
 
-async fn read(conn: &mut PgConnection, site_id: &SiteId, id: GoalId) -> Result<GoalRecord, Problem> {
+async fn find(conn: &mut PgConnection, site_id: &SiteId, id: GoalId) -> Result<GoalRecord, Problem> {
     goals::get(conn, site_id, id)
         .await?
         .ok_or_else(|| Problem::not_found("goal"))
 }
 
-async fn note(
+async fn write_audit_entry(
     conn: &mut PgConnection,
-    caller: &Caller,
+    site: &WritableSite,
     action: &str,
-    site_id: &SiteId,
     id: GoalId,
     body: &Map<String, Value>,
 ) -> Result<(), sqlx::Error> {
     let fields: Vec<String> = body.keys().cloned().collect();
     let object = id.to_string();
-    audit::write(
-        conn,
-        audit::Entry {
-            fields: &fields,
-            ..caller.did(action, site_id, Some(&object))
-        },
-        clock::now(),
-    )
-    .await
+    let entry = audit::Entry {
+        fields: &fields,
+        ..site.audit_entry(action, Some(&object))
+    };
+    audit::write(conn, entry, clock::now()).await
 }
 
 fn to_answer(record: &GoalRecord) -> Value {

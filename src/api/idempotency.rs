@@ -1,4 +1,4 @@
-//! `Idempotency-Key`: a POST that is sent twice is done once.
+//! `Idempotency-Key`: a POST that is sent twice takes effect once.
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -11,13 +11,14 @@ use sqlx::PgConnection;
 use crate::record::idempotency::{self, Claim, Claimed, Key, Retained};
 use crate::{chance, clock};
 
-use super::ApiState;
-use super::answer;
-use super::auth::Caller;
-use super::problem::{Kind, Problem};
+use super::answer::{add_location, json_text};
+use super::extract::WritableSite;
+use super::problem::Problem;
+use super::problem_type::ProblemType;
+use super::state::ApiState;
 
 const HEADER: &str = "idempotency-key";
-/// Says that an answer was given before.
+/// Marks an answer that was given before.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 const MAX_KEY_BYTES: usize = 255;
 
@@ -51,80 +52,82 @@ fn read(headers: &HeaderMap) -> Result<Option<String>, Problem> {
 
 fn invalid() -> Problem {
     Problem::new(
-        Kind::InvalidIdempotencyKey,
+        ProblemType::InvalidIdempotencyKey,
         format!(
-            "Idempotency-Key must be there once, with 1 to {MAX_KEY_BYTES} visible ASCII characters and no spaces."
+            "Send one Idempotency-Key header with 1 to {MAX_KEY_BYTES} visible ASCII characters and no spaces."
         ),
     )
 }
 
-/// What may be done with a request.
-enum Turn {
-    Do(Work),
-    /// It was done before.
-    Done(Response),
+/// The way on for a request.
+enum Admission {
+    Execute(Execution),
+    /// The answer that the same request got before.
+    Replay(Response),
 }
 
-/// A request that is being done; with its claim, if it has a key.
+/// A request that is carried out, with the claim on its key if it has one.
 #[derive(Debug)]
-pub(super) struct Work(Option<Claim>);
+pub(super) struct Execution(Option<Claim>);
 
 impl IdempotencyKey {
-    /// Does a request, or answers as when it was done. [`Work::keep`] belongs into the transaction of `make`.
-    pub(super) async fn once(
+    /// Carries out a request once: a repetition gets the answer of the first.
+    ///
+    /// `path` is the path of the call, escaped by us rather than as the caller wrote it. `execute`
+    /// stores its answer by [`Execution::store_answer`], in its own transaction.
+    pub(super) async fn run_once(
         self,
         state: &ApiState,
-        caller: &Caller,
+        site: &WritableSite,
         path: &str,
         body: &Map<String, Value>,
-        make: impl AsyncFnOnce(&Work) -> Result<Response, Problem>,
+        execute: impl AsyncFnOnce(&Execution) -> Result<Response, Problem>,
     ) -> Result<Response, Problem> {
-        match self.take(state, caller, path, body).await? {
-            Turn::Done(response) => Ok(response),
-            Turn::Do(work) => {
-                let result = make(&work).await;
-                work.settle(state, result).await
+        match self.admit(state, site, path, body).await? {
+            Admission::Replay(response) => Ok(response),
+            Admission::Execute(execution) => {
+                let result = execute(&execution).await;
+                execution.release_on_failure(state, result).await
             }
         }
     }
 
-    /// Whether the request is to be done. `path` is the call's, in the one way that we write it.
-    async fn take(
+    async fn admit(
         self,
         state: &ApiState,
-        caller: &Caller,
+        site: &WritableSite,
         path: &str,
         body: &Map<String, Value>,
-    ) -> Result<Turn, Problem> {
+    ) -> Result<Admission, Problem> {
         let Some(key) = self.0 else {
-            return Ok(Turn::Do(Work(None)));
+            return Ok(Admission::Execute(Execution(None)));
         };
         let key = Key {
-            token_id: caller.token_id(),
+            token_id: site.caller().token_id(),
             path: path.to_owned(),
             key,
         };
-        // Of what was read, so that spaces and the order of fields do not matter.
+        // The parsed body is hashed: spaces and the order of fields make no difference.
         let text = serde_json::to_vec(body).expect("JSON always becomes JSON");
         let hash: [u8; 32] = Sha256::digest(&text).into();
         let holder = uuid::Builder::from_random_bytes(chance::bytes()).into_uuid();
-        let mut conn = state.pool.acquire().await?;
+        let mut conn = state.claims().await?;
         let claimed = idempotency::claim(&mut conn, &state.keyring, key, &hash, holder, clock::now()).await?;
         match claimed {
-            Claimed::Ours(claim) => Ok(Turn::Do(Work(Some(claim)))),
-            Claimed::Answered(kept) => Ok(Turn::Done(replayed(kept))),
+            Claimed::Ours(claim) => Ok(Admission::Execute(Execution(Some(claim)))),
+            Claimed::Answered(answer) => Ok(Admission::Replay(replay(answer))),
             Claimed::InFlight => Err(in_flight()),
             Claimed::OtherRequest => Err(Problem::new(
-                Kind::IdempotencyKeyReused,
+                ProblemType::IdempotencyKeyReused,
                 "This Idempotency-Key was sent with another body. A new request needs a new key.",
             )),
         }
     }
 }
 
-impl Work {
-    /// Keeps the answer. `body` is what may be shown again: nothing secret.
-    pub(super) async fn keep(
+impl Execution {
+    /// Stores the answer for a repetition. `body` holds no secret, as it is shown again.
+    pub(super) async fn store_answer(
         &self,
         conn: &mut PgConnection,
         location: &str,
@@ -139,20 +142,24 @@ impl Work {
         if idempotency::keep(conn, claim, &result).await? {
             Ok(())
         } else {
-            // This one took so long that another took over.
+            // This request took so long that another one took over its key.
             Err(in_flight())
         }
     }
 
-    /// Gives the key back if nothing came of the request: it may be corrected, and tried again.
-    async fn settle(self, state: &ApiState, result: Result<Response, Problem>) -> Result<Response, Problem> {
+    /// Releases the key of a request that failed, which the caller may correct and send again.
+    async fn release_on_failure(
+        self,
+        state: &ApiState,
+        result: Result<Response, Problem>,
+    ) -> Result<Response, Problem> {
         if let (Err(_), Some(claim)) = (&result, &self.0) {
             let released = async {
-                let mut conn = state.pool.acquire().await?;
+                let mut conn = state.claims().await?;
                 idempotency::release(&mut conn, claim).await
             };
             if let Err(error) = released.await {
-                tracing::warn!(%error, "an idempotency key could not be given back; it is free again in a minute");
+                tracing::warn!(%error, "an idempotency key could not be released; it is free again in a minute");
             }
         }
         result
@@ -161,17 +168,17 @@ impl Work {
 
 fn in_flight() -> Problem {
     Problem::new(
-        Kind::IdempotencyKeyInFlight,
-        "A request with this Idempotency-Key is being worked on. Try again in a moment.",
+        ProblemType::IdempotencyKeyInFlight,
+        "A request with this Idempotency-Key is still in progress. Try again in a moment.",
     )
-    .retry_after(1)
+    .retry_after_seconds(1)
 }
 
-fn replayed(kept: Retained) -> Response {
-    let status = StatusCode::from_u16(kept.status).unwrap_or(StatusCode::OK);
-    let mut response = answer::json_text(status, kept.body);
-    if let Some(location) = &kept.location {
-        answer::add_location(&mut response, location);
+fn replay(answer: Retained) -> Response {
+    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
+    let mut response = json_text(status, answer.body);
+    if let Some(location) = &answer.location {
+        add_location(&mut response, location);
     }
     response
         .headers_mut()
@@ -184,13 +191,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_visible_ascii_and_there_once() {
+    fn a_key_is_visible_ascii_and_given_once() {
         let given = |values: &[&[u8]]| {
             let mut headers = HeaderMap::new();
             for value in values {
                 headers.append(HEADER, HeaderValue::from_bytes(value).expect("a header"));
             }
-            read(&headers).map_err(|problem| problem.kind())
+            read(&headers).map_err(|problem| problem.problem_type())
         };
         assert_eq!(given(&[]), Ok(None));
         let longest = [b'k'; 255];
@@ -199,8 +206,8 @@ mod tests {
             assert_eq!(given(&[good]), Ok(Some(text)));
         }
         for bad in [b"".as_slice(), b"a b", b"a\tb", "ü".as_bytes(), &[b'k'; 256]] {
-            assert_eq!(given(&[bad]), Err(Kind::InvalidIdempotencyKey), "{bad:?}");
+            assert_eq!(given(&[bad]), Err(ProblemType::InvalidIdempotencyKey), "{bad:?}");
         }
-        assert_eq!(given(&[b"a", b"a"]), Err(Kind::InvalidIdempotencyKey));
+        assert_eq!(given(&[b"a", b"a"]), Err(ProblemType::InvalidIdempotencyKey));
     }
 }

@@ -1,4 +1,4 @@
-//! How often a caller may call.
+//! Limits on the number of requests: by token, and of failed logins by address.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -13,16 +13,15 @@ use governor::state::keyed::DefaultKeyedStateStore;
 use governor::{Quota, RateLimiter};
 use uuid::Uuid;
 
-/// Failed logins an address may have in a [`LOGIN_SPAN`].
-pub(super) const MAX_FAILED_LOGINS: u32 = 10;
+/// Failed logins an address may have within a [`LOGIN_SPAN`].
+const MAX_FAILED_LOGINS: u32 = 10;
 const LOGIN_SPAN: Duration = Duration::from_secs(60);
 /// Addresses remembered at most.
 const MAX_ADDRESSES: usize = 10_000;
 
 type PerToken = RateLimiter<Uuid, DefaultKeyedStateStore<Uuid>, DefaultClock, StateInformationMiddleware>;
 
-/// A token bucket for each API token. It holds as many as there are valid tokens in use, since nothing else is
-/// counted here.
+/// A token bucket for each API token. Only valid tokens are counted, so their number bounds it.
 #[derive(Debug)]
 pub(super) struct TokenRate {
     limiter: PerToken,
@@ -30,12 +29,12 @@ pub(super) struct TokenRate {
     burst: u32,
 }
 
-/// What a token has left.
+/// The requests that a token has left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Allowance {
-    pub(crate) remaining: u32,
+    remaining: u32,
     /// Seconds until the next request is allowed; 0 while some remain.
-    pub(crate) retry_after_seconds: u64,
+    pub(super) retry_after_seconds: u64,
 }
 
 impl TokenRate {
@@ -67,8 +66,9 @@ impl TokenRate {
         }
     }
 
-    /// Writes `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers): the bucket's size and the
-    /// seconds in which it fills, what is left and the seconds until it is full.
+    /// Writes `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers): the size
+    /// of the bucket and the seconds in which it fills, the requests left and the seconds until it
+    /// is full.
     pub(super) fn describe(&self, allowance: Allowance, headers: &mut HeaderMap) {
         let seconds_for = |requests: u32| requests.div_ceil(self.per_second).max(1);
         let policy = format!("\"token\";q={};w={}", self.burst, seconds_for(self.burst));
@@ -84,41 +84,43 @@ impl TokenRate {
 
 /// Failed logins by address: 10 a minute, counted from the first of them.
 ///
-/// A valid token is never refused for what others at its address do, since many callers may share one.
+/// A valid token is never refused for failed logins at its address, which many callers may share.
 #[derive(Debug, Default)]
-pub(super) struct FailedLogins(Mutex<HashMap<IpAddr, Window>>);
+pub(super) struct FailedLogins(Mutex<HashMap<IpAddr, FailureCount>>);
 
+/// Failed logins within one [`LOGIN_SPAN`].
 #[derive(Debug, Clone, Copy)]
-struct Window {
+struct FailureCount {
     began: Instant,
     failures: u32,
 }
 
 impl FailedLogins {
     /// Counts a failed login at `now`. `Err` holds the seconds to wait once there are too many.
-    pub(super) fn note(&self, address: IpAddr, now: Instant) -> Result<(), u64> {
-        let mut windows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let address = owner_of(address);
-        if windows.len() >= MAX_ADDRESSES && !windows.contains_key(&address) {
-            windows.retain(|_, window| now.saturating_duration_since(window.began) < LOGIN_SPAN);
-            if windows.len() >= MAX_ADDRESSES {
-                // Guessing from this many places at once is not slowed down by counting; memory stays bounded.
-                windows.clear();
+    pub(super) fn count(&self, address: IpAddr, now: Instant) -> Result<(), u64> {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let address = network_of(address);
+        if counts.len() >= MAX_ADDRESSES && !counts.contains_key(&address) {
+            counts.retain(|_, count| now.saturating_duration_since(count.began) < LOGIN_SPAN);
+            if counts.len() >= MAX_ADDRESSES {
+                // Counting does not slow down an attack from so many addresses; memory stays
+                // bounded.
+                counts.clear();
             }
         }
-        let window = windows.entry(address).or_insert(Window {
+        let count = counts.entry(address).or_insert(FailureCount {
             began: now,
             failures: 0,
         });
-        let age = now.saturating_duration_since(window.began);
+        let age = now.saturating_duration_since(count.began);
         if age >= LOGIN_SPAN {
-            *window = Window {
+            *count = FailureCount {
                 began: now,
                 failures: 0,
             };
         }
-        window.failures = window.failures.saturating_add(1);
-        if window.failures > MAX_FAILED_LOGINS {
+        count.failures = count.failures.saturating_add(1);
+        if count.failures > MAX_FAILED_LOGINS {
             Err(whole_seconds(LOGIN_SPAN.saturating_sub(age)))
         } else {
             Ok(())
@@ -126,15 +128,15 @@ impl FailedLogins {
     }
 }
 
-/// An IPv6 host chooses the lower half of its address as it likes.
-fn owner_of(address: IpAddr) -> IpAddr {
+/// The address, or for IPv6 its /64 network: a host chooses the lower half of its address itself.
+fn network_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64))),
         v4 => v4,
     }
 }
 
-/// Rounded up, at least one.
+/// The seconds of `span`, rounded up, at least one.
 fn whole_seconds(span: Duration) -> u64 {
     span.as_millis()
         .div_ceil(1_000)
@@ -153,25 +155,25 @@ mod tests {
     }
 
     #[test]
-    fn the_eleventh_failure_in_a_minute_is_refused_and_a_minute_later_none_is() {
+    fn the_eleventh_failed_login_within_a_minute_is_refused() {
         let logins = FailedLogins::default();
         let start = clock::monotonic();
         for n in 0..10 {
             assert_eq!(
-                logins.note(address("192.0.2.1"), start + Duration::from_secs(n)),
+                logins.count(address("192.0.2.1"), start + Duration::from_secs(n)),
                 Ok(())
             );
         }
         assert_eq!(
-            logins.note(address("192.0.2.1"), start + Duration::from_secs(30)),
+            logins.count(address("192.0.2.1"), start + Duration::from_secs(30)),
             Err(30)
         );
         assert_eq!(
-            logins.note(address("192.0.2.2"), start + Duration::from_secs(30)),
+            logins.count(address("192.0.2.2"), start + Duration::from_secs(30)),
             Ok(())
         );
         assert_eq!(
-            logins.note(address("192.0.2.1"), start + Duration::from_secs(60)),
+            logins.count(address("192.0.2.1"), start + Duration::from_secs(60)),
             Ok(())
         );
     }
@@ -181,28 +183,28 @@ mod tests {
         let logins = FailedLogins::default();
         let start = clock::monotonic();
         for n in 0..10 {
-            assert_eq!(logins.note(address(&format!("2001:db8::{n}")), start), Ok(()));
+            assert_eq!(logins.count(address(&format!("2001:db8::{n}")), start), Ok(()));
         }
-        assert!(logins.note(address("2001:db8::ffff"), start).is_err());
-        assert_eq!(logins.note(address("2001:db8:0:1::1"), start), Ok(()));
+        assert!(logins.count(address("2001:db8::ffff"), start).is_err());
+        assert_eq!(logins.count(address("2001:db8:0:1::1"), start), Ok(()));
         for _ in 0..10 {
-            assert_eq!(logins.note(address("::ffff:192.0.2.1"), start), Ok(()));
+            assert_eq!(logins.count(address("::ffff:192.0.2.1"), start), Ok(()));
         }
-        assert!(logins.note(address("192.0.2.1"), start).is_err());
+        assert!(logins.count(address("192.0.2.1"), start).is_err());
     }
 
     #[test]
-    fn addresses_remembered_are_bounded() {
+    fn the_number_of_remembered_addresses_is_bounded() {
         let logins = FailedLogins::default();
         let start = clock::monotonic();
         for n in 0..30_000_u32 {
-            let _ = logins.note(IpAddr::from(n.to_be_bytes()), start);
+            let _ = logins.count(IpAddr::from(n.to_be_bytes()), start);
         }
         assert!(logins.0.lock().expect("not poisoned").len() <= MAX_ADDRESSES);
     }
 
     #[test]
-    fn a_token_has_its_burst_and_then_waits() {
+    fn a_token_waits_after_its_burst() {
         let rate = TokenRate::new(NonZeroU32::MIN, NonZeroU32::new(3).expect("not zero"));
         let token = Uuid::nil();
         let left: Vec<u32> = (0..3)

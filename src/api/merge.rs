@@ -1,4 +1,4 @@
-//! Merge patches (RFC 7396), and what a webhook's need besides.
+//! Merge patches (RFC 7396), with the exceptions of a webhook.
 
 use serde_json::{Map, Value};
 
@@ -6,8 +6,9 @@ use crate::domain::event::EventType;
 
 use super::webhook_input::MASK;
 
-/// Applies `patch` to `target`: what it names is replaced, objects are merged, `null` removes.
-pub(super) fn apply(target: &mut Map<String, Value>, patch: &Map<String, Value>) {
+/// Applies `patch` to `target`: objects are merged, `null` removes a field, any other value
+/// replaces it.
+fn apply(target: &mut Map<String, Value>, patch: &Map<String, Value>) {
     for (name, value) in patch {
         match value {
             Value::Null => {
@@ -31,11 +32,14 @@ pub(super) fn apply(target: &mut Map<String, Value>, patch: &Map<String, Value>)
     }
 }
 
-/// The webhook that `patch` makes of `current`, both as bodies.
+/// Applies `patch` to the webhook `current`, both in the form of a request's body.
 ///
-/// Beyond RFC 7396: what is masked means "as it is", so that an answer can be edited and sent back; names of headers
-/// are equal in any case; `null` is a value of `rate_limit_per_second`; and the trigger of an event type that the
-/// patch unsubscribes from goes with it, unless the patch names that trigger itself.
+/// Beyond RFC 7396:
+/// - a masked value leaves the value as it is, so that an answer can be edited and sent back;
+/// - names of headers are equal in any case;
+/// - `null` is a value of `rate_limit_per_second`;
+/// - the trigger of an event type that the patch unsubscribes from is removed, unless the patch
+///   names that trigger itself.
 pub(super) fn apply_to_webhook(
     current: &Map<String, Value>,
     masked_url: &str,
@@ -73,7 +77,7 @@ pub(super) fn apply_to_webhook(
     merged
 }
 
-/// A header that is known in another case is that header; a masked value of a known header changes nothing.
+/// Writes the headers of a patch as the webhook does, without those whose value is masked.
 fn resolve_headers(patch: &Map<String, Value>, known: &Map<String, Value>) -> Map<String, Value> {
     let mut resolved = Map::new();
     for (name, value) in patch {
@@ -88,95 +92,4 @@ fn resolve_headers(patch: &Map<String, Value>, known: &Map<String, Value>) -> Ma
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn map(value: Value) -> Map<String, Value> {
-        serde_json::from_value(value).expect("an object")
-    }
-
-    #[test]
-    fn the_examples_of_rfc_7396() {
-        for (target, patch, wanted) in [
-            (json!({"a":"b"}), json!({"a":"c"}), json!({"a":"c"})),
-            (json!({"a":"b"}), json!({"b":"c"}), json!({"a":"b","b":"c"})),
-            (json!({"a":"b"}), json!({"a":null}), json!({})),
-            (json!({"a":"b","b":"c"}), json!({"a":null}), json!({"b":"c"})),
-            (json!({"a":["b"]}), json!({"a":"c"}), json!({"a":"c"})),
-            (json!({"a":"c"}), json!({"a":["b"]}), json!({"a":["b"]})),
-            (
-                json!({"a":{"b":"c"}}),
-                json!({"a":{"b":"d","c":null}}),
-                json!({"a":{"b":"d"}}),
-            ),
-            (json!({"a":[{"b":"c"}]}), json!({"a":[1]}), json!({"a":[1]})),
-            (json!({"e":null}), json!({"a":1}), json!({"e":null,"a":1})),
-            (
-                json!({}),
-                json!({"a":{"bb":{"ccc":null}}}),
-                json!({"a":{"bb":{}}}),
-            ),
-        ] {
-            let mut merged = map(target.clone());
-            apply(&mut merged, &map(patch.clone()));
-            assert_eq!(Value::Object(merged), wanted, "{target} {patch}");
-        }
-    }
-
-    fn patched(patch: Value) -> Value {
-        let current = json!({
-            "url": "https://hooks.example.com/T/secret",
-            "headers": {"X-Api-Key": "k", "X-Other": "o"},
-            "events": ["visitor_spike", "goal_completion"],
-            "triggers": {"visitor_spike": {"threshold": 5, "window_seconds": 300}},
-            "rate_limit_per_second": 50,
-        });
-        Value::Object(apply_to_webhook(
-            &map(current),
-            "https://hooks.example.com/…cret",
-            &map(patch),
-        ))
-    }
-
-    #[test]
-    fn what_is_masked_stays_as_it_is() {
-        let same = patched(json!({}));
-        assert_eq!(
-            patched(json!({"url": "https://hooks.example.com/…cret", "headers": {"X-Api-Key": MASK}})),
-            same
-        );
-        assert_eq!(
-            patched(json!({"headers": {"X-New": MASK}}))["headers"]["X-New"],
-            MASK,
-            "judged later"
-        );
-    }
-
-    #[test]
-    fn headers_are_equal_in_any_case() {
-        let headers = patched(json!({"headers": {"x-api-key": "new", "x-other": null}}))["headers"].clone();
-        assert_eq!(headers, json!({"X-Api-Key": "new"}));
-    }
-
-    #[test]
-    fn a_trigger_goes_with_its_event_type_unless_it_is_named() {
-        let events = json!(["goal_completion"]);
-        assert_eq!(patched(json!({"events": events}))["triggers"], json!({}));
-        let named = patched(json!({"events": events, "triggers": {"visitor_spike": {"threshold": 9}}}));
-        assert_eq!(named["triggers"]["visitor_spike"]["threshold"], 9);
-    }
-
-    #[test]
-    fn null_is_a_rate_limit() {
-        assert_eq!(
-            patched(json!({"rate_limit_per_second": null}))["rate_limit_per_second"],
-            Value::Null
-        );
-        assert_eq!(
-            patched(json!({"rate_limit_per_second": 5}))["rate_limit_per_second"],
-            5
-        );
-    }
-}
+mod tests;

@@ -1,150 +1,26 @@
-//! Errors as RFC 9457 problem documents.
+//! Errors as problem details (RFC 9457).
 
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use super::validate::{Errors, FieldError};
+use super::field_errors::{FieldError, FieldErrors};
+use super::problem_type::ProblemType;
 
-/// What went wrong, as a stable `type` that programs may rely on: `urn:bellwether:error:` and the name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    MalformedJson,
-    InvalidIdempotencyKey,
-    Unauthenticated,
-    Forbidden,
-    NotFound,
-    MethodNotAllowed,
-    WebhookLimit,
-    GoalLimit,
-    DuplicateGoal,
-    SiteIsAlias,
-    IdempotencyKeyInFlight,
-    RequestTimeout,
-    BodyTooLarge,
-    UnsupportedMediaType,
-    InvalidFields,
-    IdempotencyKeyReused,
-    RateLimited,
-    TooManyFailedLogins,
-    Internal,
-    Unavailable,
-}
-
-impl Kind {
-    pub(crate) const ALL: [Self; 20] = [
-        Self::MalformedJson,
-        Self::InvalidIdempotencyKey,
-        Self::Unauthenticated,
-        Self::Forbidden,
-        Self::NotFound,
-        Self::MethodNotAllowed,
-        Self::WebhookLimit,
-        Self::GoalLimit,
-        Self::DuplicateGoal,
-        Self::SiteIsAlias,
-        Self::IdempotencyKeyInFlight,
-        Self::RequestTimeout,
-        Self::BodyTooLarge,
-        Self::UnsupportedMediaType,
-        Self::InvalidFields,
-        Self::IdempotencyKeyReused,
-        Self::RateLimited,
-        Self::TooManyFailedLogins,
-        Self::Internal,
-        Self::Unavailable,
-    ];
-
-    /// The end of the `type`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::MalformedJson => "malformed-json",
-            Self::InvalidIdempotencyKey => "invalid-idempotency-key",
-            Self::Unauthenticated => "unauthenticated",
-            Self::Forbidden => "forbidden",
-            Self::NotFound => "not-found",
-            Self::MethodNotAllowed => "method-not-allowed",
-            Self::WebhookLimit => "webhook-limit",
-            Self::GoalLimit => "goal-limit",
-            Self::DuplicateGoal => "duplicate-goal",
-            Self::SiteIsAlias => "site-is-alias",
-            Self::IdempotencyKeyInFlight => "idempotency-key-in-flight",
-            Self::RequestTimeout => "request-timeout",
-            Self::BodyTooLarge => "body-too-large",
-            Self::UnsupportedMediaType => "unsupported-media-type",
-            Self::InvalidFields => "invalid-fields",
-            Self::IdempotencyKeyReused => "idempotency-key-reused",
-            Self::RateLimited => "rate-limited",
-            Self::TooManyFailedLogins => "too-many-failed-logins",
-            Self::Internal => "internal",
-            Self::Unavailable => "unavailable",
-        }
-    }
-
-    /// The status it is answered with.
-    pub(crate) const fn status(self) -> StatusCode {
-        match self {
-            Self::MalformedJson | Self::InvalidIdempotencyKey => StatusCode::BAD_REQUEST,
-            Self::Unauthenticated => StatusCode::UNAUTHORIZED,
-            Self::Forbidden => StatusCode::FORBIDDEN,
-            Self::NotFound => StatusCode::NOT_FOUND,
-            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::WebhookLimit
-            | Self::GoalLimit
-            | Self::DuplicateGoal
-            | Self::SiteIsAlias
-            | Self::IdempotencyKeyInFlight => StatusCode::CONFLICT,
-            Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::InvalidFields | Self::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::RateLimited | Self::TooManyFailedLogins => StatusCode::TOO_MANY_REQUESTS,
-            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-        }
-    }
-
-    /// One line for people, the same each time.
-    pub(crate) const fn title(self) -> &'static str {
-        match self {
-            Self::MalformedJson => "The body is not JSON",
-            Self::InvalidIdempotencyKey => "The Idempotency-Key cannot be one",
-            Self::Unauthenticated => "A valid token is needed",
-            Self::Forbidden => "This token may look but not change",
-            Self::NotFound => "Not found",
-            Self::MethodNotAllowed => "This method is not allowed here",
-            Self::WebhookLimit => "The site has as many webhooks as it may have",
-            Self::GoalLimit => "The site has as many goals as it may have",
-            Self::DuplicateGoal => "The site has a goal of this name",
-            Self::SiteIsAlias => "This id is an alias of another site",
-            Self::IdempotencyKeyInFlight => "A request with this Idempotency-Key is being worked on",
-            Self::RequestTimeout => "The request took too long to arrive",
-            Self::BodyTooLarge => "The body is too large",
-            Self::UnsupportedMediaType => "The body has a wrong content type",
-            Self::InvalidFields => "Some fields are not valid",
-            Self::IdempotencyKeyReused => "This Idempotency-Key belongs to another request",
-            Self::RateLimited => "Too many requests with this token",
-            Self::TooManyFailedLogins => "Too many failed logins from this address",
-            Self::Internal => "Something went wrong here",
-            Self::Unavailable => "Not possible just now",
-        }
-    }
-}
-
-/// An error answer.
+/// An answer that reports an error.
 #[derive(Debug)]
-pub(crate) struct Problem {
-    kind: Kind,
+pub(super) struct Problem {
+    problem_type: ProblemType,
     detail: String,
     errors: Vec<FieldError>,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Problem {
-    /// A problem explained by `detail`, which is shown to the caller.
-    pub(crate) fn new(kind: Kind, detail: impl Into<String>) -> Self {
+    /// A problem explained by `detail`, which the caller sees.
+    pub(super) fn new(problem_type: ProblemType, detail: impl Into<String>) -> Self {
         Self {
-            kind,
+            problem_type,
             detail: detail.into(),
             errors: Vec::new(),
             headers: Vec::new(),
@@ -152,12 +28,21 @@ impl Problem {
     }
 
     /// Nothing of this name exists, or nothing that the caller may know of.
-    pub(crate) fn not_found(what: &str) -> Self {
-        Self::new(Kind::NotFound, format!("There is no such {what}."))
+    pub(super) fn not_found(noun: &str) -> Self {
+        Self::new(ProblemType::NotFound, format!("There is no such {noun}."))
+    }
+
+    /// The request has no token, or none that is valid.
+    pub(super) fn unauthenticated() -> Self {
+        Self::new(
+            ProblemType::Unauthenticated,
+            "Send the header `Authorization: Bearer bw_…` with a token that is valid.",
+        )
+        .with_header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
     }
 
     /// Every bad field at once.
-    pub(crate) fn invalid(errors: Errors) -> Self {
+    pub(super) fn invalid(errors: FieldErrors) -> Self {
         let detail = match (errors.list(), errors.count()) {
             ([one], _) => format!("{}: {}", one.pointer, one.detail),
             (list, count) if list.len() < count => format!(
@@ -168,27 +53,28 @@ impl Problem {
         };
         Self {
             errors: errors.into_list(),
-            ..Self::new(Kind::InvalidFields, detail)
+            ..Self::new(ProblemType::InvalidFields, detail)
         }
     }
 
-    /// Tells the caller when to come back.
-    pub(crate) fn retry_after(self, seconds: u64) -> Self {
+    /// Adds the time after which another try may succeed.
+    pub(super) fn retry_after_seconds(self, seconds: u64) -> Self {
         self.with_header(header::RETRY_AFTER, HeaderValue::from(seconds))
     }
 
-    pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+    pub(super) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
         self
     }
 
-    pub(crate) fn kind(&self) -> Kind {
-        self.kind
+    #[cfg(test)]
+    pub(super) fn problem_type(&self) -> ProblemType {
+        self.problem_type
     }
 }
 
 #[derive(Serialize)]
-struct Document<'a> {
+struct ProblemBody<'a> {
     r#type: String,
     title: &'a str,
     status: u16,
@@ -199,15 +85,15 @@ struct Document<'a> {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let status = self.kind.status();
-        let document = Document {
-            r#type: format!("urn:bellwether:error:{}", self.kind.name()),
-            title: self.kind.title(),
+        let status = self.problem_type.status();
+        let body = ProblemBody {
+            r#type: format!("urn:bellwether:error:{}", self.problem_type),
+            title: self.problem_type.title(),
             status: status.as_u16(),
             detail: &self.detail,
             errors: &self.errors,
         };
-        let body = serde_json::to_vec(&document).expect("plain data with string keys always becomes JSON");
+        let body = serde_json::to_vec(&body).expect("plain data with string keys always becomes JSON");
         let mut response = (status, body).into_response();
         let headers = response.headers_mut();
         headers.insert(
@@ -217,36 +103,40 @@ impl IntoResponse for Problem {
         for (name, value) in self.headers {
             headers.insert(name, value);
         }
-        response.extensions_mut().insert(self.kind);
+        response.extensions_mut().insert(self.problem_type);
         response
     }
 }
 
-/// Logged here, where it is handled; the caller learns no more than whether trying again may help.
+/// The error is logged here, where it is handled. The caller learns only if another try may help.
 impl From<sqlx::Error> for Problem {
     fn from(error: sqlx::Error) -> Self {
         if is_transient(&error) {
-            tracing::warn!(%error, "a request to the API found no database");
+            tracing::warn!(%error, "the database is unavailable to a request to the API");
             Self::new(
-                Kind::Unavailable,
-                "The database cannot be reached. Nothing was lost; try again.",
+                ProblemType::Unavailable,
+                "The database is temporarily unavailable. Try again.",
             )
-            .retry_after(1)
+            .retry_after_seconds(1)
         } else {
             tracing::error!(%error, "a request to the API failed");
-            Self::new(Kind::Internal, "The operator finds the cause in the log.")
+            Self::new(
+                ProblemType::Internal,
+                "The log of the server names the cause of this error.",
+            )
         }
     }
 }
 
-/// Whether the same request may succeed a moment later.
+/// True if the same request may succeed a moment later.
 fn is_transient(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => {
             true
         }
-        // Connection exceptions, lack of resources, a cancelled or timed-out statement or a server that stops, a
-        // serialisation failure or a deadlock, a lock that was not to be had.
+        // Classes of SQLSTATE: 08 connection exception, 53 insufficient resources, 57 operator
+        // intervention (a cancelled statement, a shutdown), 40 transaction rollback (serialization
+        // failure, deadlock). 55P03: the lock is not available.
         sqlx::Error::Database(error) => error.code().is_some_and(|code| {
             ["08", "53", "57", "40"]
                 .iter()
@@ -258,47 +148,4 @@ fn is_transient(error: &sqlx::Error) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::HashSet;
-
-    use super::*;
-
-    #[test]
-    fn every_kind_has_a_name_of_its_own() {
-        let names: HashSet<_> = Kind::ALL.iter().map(|kind| kind.name()).collect();
-        assert_eq!(names.len(), Kind::ALL.len());
-    }
-
-    #[test]
-    fn the_reference_lists_every_kind_with_its_status() {
-        let reference = include_str!("../../docs/api.md");
-        for kind in Kind::ALL {
-            let row = reference
-                .lines()
-                .find(|line| line.starts_with('|') && line.contains(&format!("`{}`", kind.name())));
-            let status = format!("| {} |", kind.status().as_u16());
-            assert!(row.is_some_and(|row| row.contains(&status)), "{}", kind.name());
-        }
-    }
-
-    #[test]
-    fn bad_fields_are_counted_although_not_all_are_named() {
-        for (count, wanted) in [
-            (2, "2 fields are not valid; `errors` names each."),
-            (100, "100 fields are not valid; `errors` names each."),
-            (130, "130 fields are not valid; `errors` names the first 100."),
-        ] {
-            let mut errors = Errors::default();
-            for n in 0..count {
-                errors.add(format!("/{n}"), "unknown_field", "is none");
-            }
-            assert_eq!(Problem::invalid(errors).detail, wanted);
-        }
-    }
-
-    #[test]
-    fn a_database_that_is_away_is_not_our_error() {
-        assert_eq!(Problem::from(sqlx::Error::PoolTimedOut).kind(), Kind::Unavailable);
-        assert_eq!(Problem::from(sqlx::Error::RowNotFound).kind(), Kind::Internal);
-    }
-}
+mod tests;

@@ -4,14 +4,14 @@ use std::str::FromStr;
 
 use url::form_urlencoded;
 
-use super::validate::{Errors, echo};
+use super::field_errors::{FieldCode, FieldErrors, echo, escape};
 
-/// Entries of a page unless asked otherwise.
-pub(super) const DEFAULT_LIMIT: u32 = 50;
+/// Entries of a page if `limit` is absent.
+const DEFAULT_LIMIT: u32 = 50;
 /// Most entries of a page.
-pub(super) const MAX_LIMIT: u32 = 250;
+const MAX_LIMIT: u32 = 250;
 
-/// The parameters that have a value. `?status=` is what a form sends for "any", and counts as absent.
+/// The parameters that have a value. `?status=`, as a form sends it for "any", counts as absent.
 #[derive(Debug)]
 pub(super) struct Query(Vec<(String, String)>);
 
@@ -26,56 +26,56 @@ impl Query {
         )
     }
 
-    /// Notes each parameter that is none of `allowed`.
-    pub(super) fn refuse_unknown(&self, allowed: &[&str], errors: &mut Errors) {
+    /// Refuses each parameter that is none of `allowed`.
+    pub(super) fn refuse_unknown(&self, allowed: &[&str], errors: &mut FieldErrors) {
         for (name, _) in self
             .0
             .iter()
             .filter(|(name, _)| !allowed.contains(&name.as_str()))
         {
-            let detail = format!(
-                "`{}` is no parameter here; there are {}",
-                echo(name),
-                allowed.join(", ")
-            );
-            errors.add(pointer(name), "unknown_field", detail);
+            let (name_shown, allowed) = (echo(name), allowed.join(", "));
+            let detail =
+                format!("`{name_shown}` is not a parameter of this call. The parameters are {allowed}.");
+            errors.add(pointer_to(name), FieldCode::UnknownField, detail);
         }
     }
 
     /// The size of the page.
-    pub(super) fn limit(&self, errors: &mut Errors) -> u32 {
+    pub(super) fn limit(&self, errors: &mut FieldErrors) -> u32 {
         let allowed = format!("a whole number from 1 to {MAX_LIMIT}");
         let limit: Option<u32> = self.one("limit", &allowed, errors);
         if limit.is_some_and(|limit| !(1..=MAX_LIMIT).contains(&limit)) {
-            errors.add("/limit", "out_of_range", format!("must be {allowed}"));
+            let detail = format!("The parameter must be {allowed}.");
+            errors.add("/limit", FieldCode::OutOfRange, detail);
         }
         limit.unwrap_or(DEFAULT_LIMIT)
     }
 
-    /// A parameter that is given at most once.
-    pub(super) fn one<T: FromStr>(&self, name: &str, allowed: &str, errors: &mut Errors) -> Option<T> {
+    /// A parameter that may be given once. `allowed` describes its values.
+    pub(super) fn one<T: FromStr>(&self, name: &str, allowed: &str, errors: &mut FieldErrors) -> Option<T> {
         let mut values = self.values(name);
         let value = values.next()?;
         if values.next().is_some() {
-            errors.add(pointer(name), "duplicate", "is given twice");
+            errors.add(
+                pointer_to(name),
+                FieldCode::Duplicate,
+                "The parameter is given twice.",
+            );
         }
         let read = value.parse().ok();
         if read.is_none() {
-            errors.add(
-                pointer(name),
-                "invalid",
-                format!("must be {allowed}, not `{}`", echo(value)),
-            );
+            let detail = format!("The parameter must be {allowed}, not `{}`.", echo(value));
+            errors.add(pointer_to(name), FieldCode::Invalid, detail);
         }
         read
     }
 
-    /// A parameter that may hold several values, with commas or given several times.
+    /// A parameter that may have several values, separated by commas or given several times.
     pub(super) fn many<T: FromStr + PartialEq>(
         &self,
         name: &str,
         allowed: &[&str],
-        errors: &mut Errors,
+        errors: &mut FieldErrors,
     ) -> Vec<T> {
         let mut read = Vec::new();
         for word in self
@@ -87,8 +87,8 @@ impl Query {
                 Ok(value) if read.contains(&value) => {}
                 Ok(value) => read.push(value),
                 Err(_) => {
-                    let detail = format!("`{}` is none of {}", echo(word), allowed.join(", "));
-                    errors.add(pointer(name), "unknown", detail);
+                    let detail = format!("`{}` is not one of {}.", echo(word), allowed.join(", "));
+                    errors.add(pointer_to(name), FieldCode::Unknown, detail);
                     break;
                 }
             }
@@ -104,8 +104,8 @@ impl Query {
     }
 }
 
-fn pointer(name: &str) -> String {
-    format!("/{}", super::validate::escape(name))
+fn pointer_to(name: &str) -> String {
+    format!("/{}", escape(name))
 }
 
 #[cfg(test)]
@@ -114,9 +114,12 @@ mod tests {
     use crate::domain::delivery::DeliveryStatus;
 
     fn limit(query: &str) -> Result<u32, &'static str> {
-        let mut errors = Errors::default();
+        let mut errors = FieldErrors::default();
         let limit = Query::parse(Some(query)).limit(&mut errors);
-        errors.list().first().map_or(Ok(limit), |error| Err(error.code))
+        errors
+            .list()
+            .first()
+            .map_or(Ok(limit), |error| Err(error.code.as_str()))
     }
 
     #[test]
@@ -137,9 +140,9 @@ mod tests {
     }
 
     #[test]
-    fn several_values_with_commas_or_one_by_one() {
+    fn a_parameter_takes_several_values() {
         let read = |query: &str| {
-            let mut errors = Errors::default();
+            let mut errors = FieldErrors::default();
             let all = Query::parse(Some(query)).many::<DeliveryStatus>("status", &[], &mut errors);
             (all, errors.list().len())
         };

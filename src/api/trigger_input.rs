@@ -10,9 +10,10 @@ use crate::domain::trigger::{
     DEFAULT_WINDOW_SECONDS, EVENT_NAMES, GOAL_NAMES, NameFilter, SpikeSettings, Triggers,
 };
 
-use super::validate::{Errors, Object, echo, wrong_type};
+use super::field_errors::{FieldCode, FieldErrors, echo};
+use super::validate::BodyObject;
 
-/// Event types that are planned: refused as such, so that their name is not taken for a mistake.
+/// Event types of a later version, which are refused as not available rather than as mistakes.
 const LATER_EVENTS: [&str; 5] = [
     "visitor_drop",
     "visitor_spike_resolved",
@@ -20,7 +21,7 @@ const LATER_EVENTS: [&str; 5] = [
     "error_condition",
     "webhook_disabled",
 ];
-/// Options of triggers that are planned, in the same way.
+/// Options of triggers of a later version, which are refused in the same way.
 const LATER_OPTIONS: [&str; 13] = [
     "change_percent",
     "min_visitors",
@@ -43,75 +44,66 @@ const WINDOW_SECONDS: std::ops::RangeInclusive<u32> = 60..=3_600;
 /// Most names in one filter.
 const MAX_NAMES: usize = 1_000;
 
-/// The event types that a webhook subscribes to, in the order given.
-pub(super) fn read_events(body: &Object<'_>, errors: &mut Errors) -> Option<Vec<EventType>> {
+/// Reads the event types that a webhook subscribes to, in the order given.
+pub(super) fn read_events(body: &BodyObject<'_>, errors: &mut FieldErrors) -> Option<Vec<EventType>> {
     let allowed = EventType::SUBSCRIBABLE.map(EventType::as_str).join(", ");
-    if !body.require("events", &format!("a list out of {allowed}"), errors) {
+    if !body.require("events", &format!("a list of one or more of {allowed}"), errors) {
         return None;
     }
     let list = body.list("events", errors)?;
     if list.is_empty() {
-        errors.add(
-            body.at("events"),
-            "empty",
-            format!("subscribe to at least one of {allowed}"),
-        );
+        let detail = format!("Subscribe to at least one of {allowed}.");
+        errors.add(body.pointer_to("events"), FieldCode::Empty, detail);
     }
     let mut events = Vec::with_capacity(EventType::SUBSCRIBABLE.len());
     let mut seen = HashSet::new();
     for (index, value) in list.iter().enumerate() {
-        let pointer = format!("{}/{index}", body.at("events"));
+        let pointer = format!("{}/{index}", body.pointer_to("events"));
         let Value::String(text) = value else {
-            let _: Option<()> = wrong_type(&pointer, value, "text", errors);
+            errors.add_wrong_type(pointer, value, "text");
             continue;
         };
         let subscribable = EventType::SUBSCRIBABLE
             .into_iter()
             .find(|event| event.as_str() == text);
         if !seen.insert(text.as_str()) {
-            errors.add(pointer, "duplicate", "is in the list already");
+            errors.add(pointer, FieldCode::Duplicate, "This entry is in the list twice.");
         } else if let Some(event) = subscribable {
             events.push(event);
         } else if LATER_EVENTS.contains(&text.as_str()) {
-            errors.add(
-                pointer,
-                "not_available",
-                format!("`{text}` is not available yet; there are {allowed}"),
-            );
+            errors.add(pointer, FieldCode::NotAvailable, later_event(text));
         } else if text == EventType::Test.as_str() {
             errors.add(
                 pointer,
-                "not_available",
-                "a test is sent when it is asked for, nothing subscribes to it",
+                FieldCode::NotAvailable,
+                "A test notification is sent on request; a webhook cannot subscribe to it.",
             );
         } else {
-            errors.add(
-                pointer,
-                "unknown",
-                format!("`{}` is no event type; there are {allowed}", echo(text)),
-            );
+            errors.add(pointer, FieldCode::Unknown, unknown_event(text));
         }
     }
     Some(events)
 }
 
-/// The settings of each subscribed event type. `events` is `None` when they could not be read: then what a setting
-/// belongs to is not judged, only the setting.
+/// Reads the settings of each subscribed event type.
+///
+/// `events` is `None` if they could not be read. Then a setting is validated without asking if its
+/// event type is subscribed to.
 pub(super) fn read_triggers(
-    body: &Object<'_>,
+    body: &BodyObject<'_>,
     events: Option<&[EventType]>,
-    errors: &mut Errors,
+    errors: &mut FieldErrors,
 ) -> Triggers {
-    let given = body.get("triggers").is_some();
+    let is_given = body.get("triggers").is_some();
     let triggers = body.object("triggers", errors);
     if let Some(triggers) = &triggers {
         refuse_other_triggers(triggers, events, errors);
     }
-    let wanted = |event: EventType| events.is_some_and(|events| events.contains(&event));
-    let settings = |event: EventType, errors: &mut Errors| {
+    let is_subscribed = |event: EventType| events.is_some_and(|events| events.contains(&event));
+    let settings = |event: EventType, errors: &mut FieldErrors| {
         triggers
             .as_ref()
-            .filter(|_| events.is_none() || wanted(event))?
+            .filter(|_| events.is_none() || is_subscribed(event))?
             .object(event.as_str(), errors)
     };
     let spike = settings(EventType::VisitorSpike, errors);
@@ -121,53 +113,38 @@ pub(super) fn read_triggers(
     let mut read = Triggers::default();
     if let Some(spike) = &spike {
         read.visitor_spike = read_spike(spike, errors);
-    } else if wanted(EventType::VisitorSpike) {
-        // Said once: not where `triggers` or its `visitor_spike` is there but no object.
-        let spike_given = triggers
+    } else if is_subscribed(EventType::VisitorSpike) {
+        // A `triggers` or `visitor_spike` that is not an object was refused above.
+        let is_spike_given = triggers
             .as_ref()
             .is_some_and(|triggers| triggers.get("visitor_spike").is_some());
-        if !spike_given && (triggers.is_some() || !given) {
-            errors.add("/triggers/visitor_spike/threshold", "required", NEEDS_THRESHOLD);
+        if !is_spike_given && (triggers.is_some() || !is_given) {
+            let detail = format!("This field is required: {THRESHOLD}.");
+            errors.add("/triggers/visitor_spike/threshold", FieldCode::Required, detail);
         }
     }
-    let filters = [
-        (
-            EventType::GoalCompletion,
-            goals,
-            GOAL_NAMES,
-            goal::MAX_NAME_CHARS,
-            &mut read.goal_completion,
-        ),
-        (
-            EventType::CustomEvent,
-            custom,
-            EVENT_NAMES,
-            goal::MAX_NAME_CHARS,
-            &mut read.custom_event,
-        ),
-    ];
-    for (event, settings, key, max_chars, filter) in filters {
-        let names = settings.and_then(|settings| {
-            refuse_other_options(&settings, &[key], errors);
-            settings.texts(key, MAX_NAMES, max_chars, errors)
-        });
-        if wanted(event) {
-            *filter = Some(names.map_or(NameFilter::All, NameFilter::Only));
-        }
-    }
+    let goals = read_filter(goals, GOAL_NAMES, errors);
+    read.goal_completion = is_subscribed(EventType::GoalCompletion).then_some(goals);
+    let custom = read_filter(custom, EVENT_NAMES, errors);
+    read.custom_event = is_subscribed(EventType::CustomEvent).then_some(custom);
     read
 }
 
-const NEEDS_THRESHOLD: &str =
-    "is required: the number of visitors at once at which a visitor_spike fires, a whole number from 1 on";
+/// Reads the names in the field `key`. Without settings or names, every name passes.
+fn read_filter(settings: Option<BodyObject<'_>>, key: &str, errors: &mut FieldErrors) -> NameFilter {
+    let names = settings.and_then(|settings| {
+        refuse_other_options(&settings, &[key], errors);
+        settings.texts(key, MAX_NAMES, goal::MAX_NAME_CHARS, errors)
+    });
+    names.map_or(NameFilter::All, NameFilter::Only)
+}
 
-fn read_spike(spike: &Object<'_>, errors: &mut Errors) -> Option<SpikeSettings> {
+const THRESHOLD: &str =
+    "the number of current visitors at which a visitor_spike fires, a whole number of at least 1";
+
+fn read_spike(spike: &BodyObject<'_>, errors: &mut FieldErrors) -> Option<SpikeSettings> {
     refuse_other_options(spike, &SPIKE_OPTIONS, errors);
-    spike.require(
-        "threshold",
-        NEEDS_THRESHOLD.trim_start_matches("is required: "),
-        errors,
-    );
+    spike.require("threshold", THRESHOLD, errors);
     let threshold = spike.integer("threshold", 1..=MAX_THRESHOLD, errors);
     let window_seconds = spike.integer("window_seconds", WINDOW_SECONDS, errors);
     Some(SpikeSettings {
@@ -176,8 +153,8 @@ fn read_spike(spike: &Object<'_>, errors: &mut Errors) -> Option<SpikeSettings> 
     })
 }
 
-/// Notes the triggers and options that there are not, where their value is `null`: applying a merge patch takes them away.
-pub(super) fn refuse_unknown_null_triggers(triggers: &Object<'_>, errors: &mut Errors) {
+/// Refuses triggers and options that do not exist and that a merge patch sets to `null`.
+pub(super) fn refuse_unknown_null_triggers(triggers: &BodyObject<'_>, errors: &mut FieldErrors) {
     for name in triggers.names() {
         let options = match EventType::SUBSCRIBABLE
             .into_iter()
@@ -190,21 +167,21 @@ pub(super) fn refuse_unknown_null_triggers(triggers: &Object<'_>, errors: &mut E
                 refuse_trigger(triggers, name, errors);
                 continue;
             }
-            // Refused once it is merged.
+            // A trigger with a value is refused once it is merged.
             _ => continue,
         };
         let Some(Value::Object(settings)) = triggers.get(name) else {
             continue;
         };
-        // Those with a value are still there, and refused, once it is merged.
+        // Options with a value are refused once they are merged.
         let nulls = settings.iter().filter(|(_, value)| value.is_null());
         let nulls = nulls.map(|(name, value)| (name.clone(), value.clone())).collect();
-        refuse_other_options(&triggers.inside(name, &nulls), options, errors);
+        refuse_other_options(&triggers.nested(name, &nulls), options, errors);
     }
 }
 
-/// A trigger belongs to an event type that the webhook subscribes to.
-fn refuse_other_triggers(triggers: &Object<'_>, events: Option<&[EventType]>, errors: &mut Errors) {
+/// Refuses triggers of event types that the webhook does not subscribe to, or that do not exist.
+fn refuse_other_triggers(triggers: &BodyObject<'_>, events: Option<&[EventType]>, errors: &mut FieldErrors) {
     for name in triggers.names() {
         let known = EventType::SUBSCRIBABLE
             .into_iter()
@@ -214,34 +191,48 @@ fn refuse_other_triggers(triggers: &Object<'_>, events: Option<&[EventType]>, er
             continue;
         };
         if triggers.get(name).is_some() && events.is_some_and(|events| !events.contains(&event)) {
-            let detail =
-                format!("the webhook does not subscribe to `{name}`: add it to `events` or leave this out");
-            errors.add(triggers.at(name), "not_subscribed", detail);
+            let detail = format!(
+                "The webhook does not subscribe to `{name}`. Add it to `events`, or leave this trigger out."
+            );
+            errors.add(triggers.pointer_to(name), FieldCode::NotSubscribed, detail);
         }
     }
 }
 
-/// Notes a trigger of an event type that there is not, or not yet.
-fn refuse_trigger(triggers: &Object<'_>, name: &str, errors: &mut Errors) {
-    let allowed = EventType::SUBSCRIBABLE.map(EventType::as_str).join(", ");
-    if LATER_EVENTS.contains(&name) {
-        let detail = format!("`{name}` is not available yet; there are {allowed}");
-        errors.add(triggers.at(name), "not_available", detail);
+/// Refuses the trigger of an event type that does not exist, or not yet.
+fn refuse_trigger(triggers: &BodyObject<'_>, name: &str, errors: &mut FieldErrors) {
+    let (code, detail) = if LATER_EVENTS.contains(&name) {
+        (FieldCode::NotAvailable, later_event(name))
     } else {
-        let detail = format!("`{}` is no event type; there are {allowed}", echo(name));
-        errors.add(triggers.at(name), "unknown_field", detail);
-    }
+        (FieldCode::UnknownField, unknown_event(name))
+    };
+    errors.add(triggers.pointer_to(name), code, detail);
 }
 
-fn refuse_other_options(settings: &Object<'_>, allowed: &[&str], errors: &mut Errors) {
+fn later_event(name: &str) -> String {
+    let allowed = EventType::SUBSCRIBABLE.map(EventType::as_str).join(", ");
+    format!("The event type `{name}` is not available yet. The event types are {allowed}.")
+}
+
+fn unknown_event(name: &str) -> String {
+    let allowed = EventType::SUBSCRIBABLE.map(EventType::as_str).join(", ");
+    format!(
+        "`{}` is not an event type. The event types are {allowed}.",
+        echo(name)
+    )
+}
+
+fn refuse_other_options(settings: &BodyObject<'_>, allowed: &[&str], errors: &mut FieldErrors) {
     for name in settings.names().filter(|name| !allowed.contains(name)) {
-        let there_are = allowed.join(", ");
-        if LATER_OPTIONS.contains(&name) {
-            let detail = format!("`{name}` is not available yet; there are {there_are}");
-            errors.add(settings.at(name), "not_available", detail);
+        let allowed = allowed.join(", ");
+        let (code, detail) = if LATER_OPTIONS.contains(&name) {
+            let detail = format!("The option `{name}` is not available yet. The options are {allowed}.");
+            (FieldCode::NotAvailable, detail)
         } else {
-            let detail = format!("`{}` is no field here; there are {there_are}", echo(name));
-            errors.add(settings.at(name), "unknown_field", detail);
-        }
+            let name = echo(name);
+            let detail = format!("`{name}` is not an option of this trigger. The options are {allowed}.");
+            (FieldCode::UnknownField, detail)
+        };
+        errors.add(settings.pointer_to(name), code, detail);
     }
 }

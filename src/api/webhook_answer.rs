@@ -1,19 +1,50 @@
-//! A webhook as answers show it: without anything secret.
+//! A webhook in answers.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::domain::secret::Secret;
 use crate::domain::trigger::NameFilter;
 use crate::domain::webhook::WebhookSettings;
+use crate::domain::words::words;
 use crate::record::sites::SiteRecord;
 use crate::record::webhooks::{Circuit, WebhookRecord};
 
-use super::answer::{Warning, optional_time, time};
+use super::answer::{optional_time, time};
 use super::webhook_input::MASK;
 
-/// A webhook without events for this long is worth a warning.
-const RECENT: TimeDelta = TimeDelta::hours(24);
+/// Time without events after which a site is silent.
+const SILENT_AFTER: TimeDelta = TimeDelta::hours(24);
+
+words! {
+    /// The health of a webhook in one word.
+    enum HealthState {
+        New = "new",
+        Healthy = "healthy",
+        Failing = "failing",
+        Open = "open",
+        Disabled = "disabled",
+    }
+}
+
+words! {
+    /// The kind of a warning, for programs.
+    enum WarningCode {
+        ShortSecret = "short_secret",
+        UnknownGoal = "unknown_goal",
+        NoRecentEvents = "no_recent_events",
+    }
+}
+
+/// A warning in the answer to a call that succeeded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Warning {
+    code: WarningCode,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pointer: Option<String>,
+    detail: String,
+}
 
 /// The webhook with its URL, secret and header values masked.
 pub(super) fn masked(webhook: &WebhookRecord) -> Map<String, Value> {
@@ -56,80 +87,95 @@ pub(super) fn masked(webhook: &WebhookRecord) -> Map<String, Value> {
     }
 }
 
-/// The answer to creating it: the secret is shown, and in the form that Standard Webhooks libraries take.
-pub(super) fn with_secret(
-    webhook: &WebhookRecord,
-    secret: &Secret,
-    warnings: &[Warning],
-) -> Map<String, Value> {
+/// The webhook with its secret, for the answer to the create: as it is, and in the form that
+/// Standard Webhooks libraries take if that is another one.
+pub(super) fn with_secret(webhook: &WebhookRecord, secret: &Secret) -> Map<String, Value> {
     let mut answer = masked(webhook);
     answer.insert("secret".to_owned(), secret.reveal().into());
     if let Some(standard) = secret.standard_form() {
         answer.insert("standard_webhooks_secret".to_owned(), standard.into());
     }
+    answer
+}
+
+pub(super) fn with_warnings(mut answer: Map<String, Value>, warnings: &[Warning]) -> Map<String, Value> {
     answer.insert("warnings".to_owned(), json!(warnings));
     answer
 }
 
-/// One word for how the webhook does, and why when there is more to say.
-fn health(webhook: &WebhookRecord) -> (&'static str, Option<&str>) {
+/// The state of the webhook, with the reason where there is one.
+fn health(webhook: &WebhookRecord) -> (HealthState, Option<&str>) {
     let health = &webhook.health;
     match &webhook.disabled {
-        Some((_, reason)) => ("disabled", Some(reason)),
-        None if !webhook.settings.enabled => ("disabled", Some("owner")),
-        None if health.circuit != Circuit::Closed => ("open", health.circuit_reason.as_deref()),
-        None if health.consecutive_failures > 0 => ("failing", None),
-        None if health.last_success_at.is_none() => ("new", None),
-        None => ("healthy", None),
+        Some((_, reason)) => (HealthState::Disabled, Some(reason)),
+        None if !webhook.settings.enabled => (HealthState::Disabled, Some("owner")),
+        None if health.circuit != Circuit::Closed => (HealthState::Open, health.circuit_reason.as_deref()),
+        None if health.consecutive_failures > 0 => (HealthState::Failing, None),
+        None if health.last_success_at.is_none() => (HealthState::New, None),
+        None => (HealthState::Healthy, None),
     }
 }
 
-/// What the owner should know about these settings, although they are valid.
+/// Warnings about settings that are valid but may not do what their owner expects.
 pub(super) fn warnings(
     settings: &WebhookSettings,
     new_secret: Option<&Secret>,
     unknown_goals: &[String],
-    silent: bool,
+    is_silent: bool,
 ) -> Vec<Warning> {
     let mut warnings = Vec::new();
-    if new_secret.is_some_and(Secret::is_short) {
-        let detail =
-            "This secret has under 24 characters. It works; a longer one is harder to guess.".to_owned();
+    let mut warn = |code: WarningCode, pointer: Option<String>, detail: String| {
         warnings.push(Warning {
-            code: "short_secret",
-            pointer: Some("/secret".to_owned()),
+            code,
+            pointer,
             detail,
         });
+    };
+    if new_secret.is_some_and(Secret::is_short) {
+        let detail =
+            "This secret has fewer than 24 characters. It works, but a longer one is harder to guess.";
+        warn(
+            WarningCode::ShortSecret,
+            Some("/secret".to_owned()),
+            detail.to_owned(),
+        );
     }
     if let Some(NameFilter::Only(names)) = &settings.triggers.goal_completion {
-        for (index, name) in names
+        let unknown = names
             .iter()
             .enumerate()
-            .filter(|(_, name)| unknown_goals.contains(name))
-        {
-            let detail =
-                format!("The site has no goal `{name}` yet. A published goal of that name still counts.");
-            let pointer = Some(format!("/triggers/goal_completion/goals/{index}"));
-            warnings.push(Warning {
-                code: "unknown_goal",
-                pointer,
-                detail,
-            });
+            .filter(|(_, name)| unknown_goals.contains(name));
+        for (index, name) in unknown {
+            let pointer = format!("/triggers/goal_completion/goals/{index}");
+            let detail = format!(
+                "The site has no goal `{name}` yet. A goal of that name that your producer publishes counts all the same."
+            );
+            warn(WarningCode::UnknownGoal, Some(pointer), detail);
         }
     }
-    if silent {
-        let detail = "No event of this site was seen in the last 24 hours, so there is nothing to notify of. Does your \
-                      producer publish this site_id?";
-        warnings.push(Warning {
-            code: "no_recent_events",
-            pointer: None,
-            detail: detail.to_owned(),
-        });
+    if is_silent {
+        let detail = "No event of this site arrived in the last 24 hours, so there is nothing to notify of. Check that \
+                      your producer publishes events with this site_id.";
+        warn(WarningCode::NoRecentEvents, None, detail.to_owned());
     }
     warnings
 }
 
-/// No event in 24 hours. Events are noted of registered sites only, so one that is just being registered has none.
+/// True if no event of the site arrived in 24 hours. Events are recorded for registered sites only:
+/// a site that is just being registered has none.
 pub(super) fn is_silent(site: &SiteRecord, now: DateTime<Utc>) -> bool {
-    site.last_event_at.is_none_or(|at| now - at > RECENT)
+    site.last_event_at.is_none_or(|at| now - at > SILENT_AFTER)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn docs_list_every_state_of_health_and_every_warning() {
+        let reference = include_str!("../../docs/api.md");
+        for word in HealthState::WORDS.iter().chain(WarningCode::WORDS) {
+            assert!(reference.contains(&format!("| `{word}` |")), "{word}");
+        }
+    }
 }

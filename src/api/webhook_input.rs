@@ -1,4 +1,4 @@
-//! Reading a webhook from a request's body: every field judged, every bad one named.
+//! Reading a webhook from a request's body.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -12,11 +12,13 @@ use crate::domain::webhook::{
     DEFAULT_RETRY_SCHEDULE, Format, MAX_NAME_CHARS, WebhookSettings,
 };
 
+use super::field_errors::{FieldCode, FieldErrors, echo};
 use super::trigger_input::{read_events, read_triggers, refuse_unknown_null_triggers};
-use super::validate::{Errors, Object, echo, wrong_type};
+use super::validate::{BodyObject, wrong_type};
 
-/// What stands in an answer where a secret or the value of a header is not shown. Sent back, it means: as it is.
-pub const MASK: &str = "********";
+/// The text that answers show in place of a secret or the value of a header. A client that sends it
+/// back leaves the value as it is.
+pub(super) const MASK: &str = "********";
 
 const FIELDS: [&str; 13] = [
     "name",
@@ -47,24 +49,26 @@ const LATER_FORMATS: [&str; 3] = ["slack", "discord", "teams"];
 const FAILURE_THRESHOLD: std::ops::RangeInclusive<u32> = 1..=100;
 const RATE_LIMIT_PER_SECOND: std::ops::RangeInclusive<u32> = 1..=10_000;
 const MAX_CONCURRENCY: std::ops::RangeInclusive<u32> = 1..=100;
-/// Up to 30 days: what is older is no longer in any topic.
+/// Up to 30 days: no topic holds anything older.
 const MAX_AGE_SECONDS: std::ops::RangeInclusive<u32> = 1..=30 * 86_400;
 
-/// What the configuration says about webhooks.
+/// The part of the configuration that decides which settings a webhook may have.
 #[derive(Debug, Clone, Default)]
 pub struct WebhookRules {
     pub target: TargetRules,
-    /// Names of the schedules a webhook may choose.
+    /// Names of the retry schedules that a webhook may choose.
     pub retry_schedules: BTreeSet<String>,
 }
 
-/// The settings in a body. `current` are those that hold now: what is the same in both was accepted once and is not
-/// judged again. `None` only if something is wrong.
+/// Reads the settings in a body. `None` only if a field is wrong.
+///
+/// A URL or retry schedule that is the same as in `current` was accepted before and is not
+/// validated again: the rules may have changed since.
 pub(super) fn read_settings(
-    body: &Object<'_>,
+    body: &BodyObject<'_>,
     rules: &WebhookRules,
     current: Option<&WebhookSettings>,
-    errors: &mut Errors,
+    errors: &mut FieldErrors,
 ) -> Option<WebhookSettings> {
     let before = errors.count();
     let url = read_url(body, rules, current, errors);
@@ -92,7 +96,7 @@ pub(super) fn read_settings(
         triggers,
         enabled: enabled.unwrap_or(true),
         failure_threshold: failure_threshold.unwrap_or(DEFAULT_FAILURE_THRESHOLD),
-        // The one field where `null` is a value: no limit.
+        // Only in this field `null` is a value, which means no limit.
         rate_limit_per_second: rate_limit
             .or_else(|| (!body.is_null("rate_limit_per_second")).then_some(DEFAULT_RATE_LIMIT_PER_SECOND)),
         max_concurrency: max_concurrency.unwrap_or(DEFAULT_MAX_CONCURRENCY),
@@ -101,28 +105,13 @@ pub(super) fn read_settings(
     })
 }
 
-/// Notes the fields that a webhook does not have, and those that only answers have.
-pub(super) fn refuse_other_fields(body: &Object<'_>, errors: &mut Errors) {
-    for name in body.names().filter(|name| !FIELDS.contains(name)) {
-        if READ_ONLY.contains(&name) {
-            errors.add(
-                body.at(name),
-                "read_only",
-                format!("`{name}` is told in answers and cannot be set"),
-            );
-        } else {
-            let detail = format!(
-                "`{}` is no field of a webhook; there are {}",
-                echo(name),
-                FIELDS.join(", ")
-            );
-            errors.add(body.at(name), "unknown_field", detail);
-        }
-    }
+/// Refuses the fields that a webhook does not have, and those that appear in answers only.
+pub(super) fn refuse_other_fields(body: &BodyObject<'_>, errors: &mut FieldErrors) {
+    body.refuse_other_fields(&FIELDS, &READ_ONLY, errors);
 }
 
-/// The secret that the owner chose, if any.
-pub(super) fn read_secret(body: &Object<'_>, errors: &mut Errors) -> Option<Secret> {
+/// Reads the secret that the owner chose, if any.
+pub(super) fn read_secret(body: &BodyObject<'_>, errors: &mut FieldErrors) -> Option<Secret> {
     let text = match body.get("secret")? {
         Value::String(text) => text,
         other => return wrong_type("/secret", other, "text", errors),
@@ -130,18 +119,18 @@ pub(super) fn read_secret(body: &Object<'_>, errors: &mut Errors) -> Option<Secr
     Secret::parse(text)
         .map_err(|error| {
             let code = match error {
-                InvalidSecret::Length(0) => "empty",
-                InvalidSecret::Length(_) | InvalidSecret::KeyLength(_) => "wrong_length",
-                InvalidSecret::NotBase64 => "invalid",
-                InvalidSecret::ControlCharacter => "control_character",
+                InvalidSecret::Length(0) => FieldCode::Empty,
+                InvalidSecret::Length(_) | InvalidSecret::KeyLength(_) => FieldCode::WrongLength,
+                InvalidSecret::NotBase64 => FieldCode::Invalid,
+                InvalidSecret::ControlCharacter => FieldCode::ControlCharacter,
             };
             errors.add("/secret", code, error.to_string());
         })
         .ok()
 }
 
-/// Settings as a body that [`read_settings`] reads back as they were: what a merge patch is applied to. Holds the URL
-/// and the values of the headers, so it is never shown.
+/// Writes settings as a body that [`read_settings`] reads back the same, for a merge patch to
+/// change. It holds the URL and the values of the headers, so it is never shown.
 pub(super) fn to_body(settings: &WebhookSettings, enabled: bool) -> Map<String, Value> {
     let headers: Map<String, Value> = settings
         .headers
@@ -169,7 +158,7 @@ pub(super) fn to_body(settings: &WebhookSettings, enabled: bool) -> Map<String, 
     }
 }
 
-/// The host: something to call the webhook by.
+/// The host of the URL, as the name of a webhook without one.
 fn default_name(url: &TargetUrl) -> String {
     url.reveal()
         .host_str()
@@ -180,12 +169,12 @@ fn default_name(url: &TargetUrl) -> String {
 }
 
 fn read_url(
-    body: &Object<'_>,
+    body: &BodyObject<'_>,
     rules: &WebhookRules,
     current: Option<&WebhookSettings>,
-    errors: &mut Errors,
+    errors: &mut FieldErrors,
 ) -> Option<TargetUrl> {
-    if !body.require("url", "where notifications are sent", errors) {
+    if !body.require("url", "the URL that notifications are sent to", errors) {
         return None;
     }
     let text = match body.get("url")? {
@@ -195,56 +184,50 @@ fn read_url(
     if let Some(current) = current.filter(|current| current.url.reveal().as_str() == text) {
         return Some(current.url.clone());
     }
-    // As answers show a URL; as a URL it would be another one.
+    // The masked form parses as a URL, but as another one.
     if text.contains('…') {
         errors.add(
             "/url",
-            "masked",
-            "this is the masked form of a URL; send the whole URL or leave the field out",
+            FieldCode::Masked,
+            "This is the masked form of a URL. Send the whole URL, or leave the field out.",
         );
         return None;
     }
     TargetUrl::parse(text, &rules.target)
-        .map_err(|error| errors.add("/url", "invalid", error.to_string()))
+        .map_err(|error| errors.add("/url", FieldCode::Invalid, error.to_string()))
         .ok()
 }
 
-fn read_format(body: &Object<'_>, errors: &mut Errors) -> Format {
+fn read_format(body: &BodyObject<'_>, errors: &mut FieldErrors) -> Format {
     let Some(text) = body.text("format", 100, errors) else {
         return Format::default();
     };
     let format = Format::ALL.into_iter().find(|format| format.as_str() == text);
     if format.is_none() {
         if LATER_FORMATS.contains(&text) {
-            errors.add(
-                "/format",
-                "not_available",
-                format!("`{text}` is not available yet; there is json"),
-            );
+            let detail = format!("The format `{text}` is not available yet. The only format is json.");
+            errors.add("/format", FieldCode::NotAvailable, detail);
         } else {
-            errors.add(
-                "/format",
-                "unknown",
-                format!("`{}` is no format; there is json", echo(text)),
-            );
+            let detail = format!("`{}` is not a format. The only format is json.", echo(text));
+            errors.add("/format", FieldCode::Unknown, detail);
         }
     }
     format.unwrap_or_default()
 }
 
-fn read_headers(body: &Object<'_>, errors: &mut Errors) -> Vec<(String, Hidden)> {
+fn read_headers(body: &BodyObject<'_>, errors: &mut FieldErrors) -> Vec<(String, Hidden)> {
     let Some(given) = body.object("headers", errors) else {
         return Vec::new();
     };
-    refuse_nameless_nulls(&given, |_| false, errors);
+    refuse_null_headers(&given, |_| false, errors);
     let given: Vec<(&str, String, &Value)> = given
         .names()
-        .filter_map(|name| Some((name, given.at(name), given.get(name)?)))
+        .filter_map(|name| Some((name, given.pointer_to(name), given.get(name)?)))
         .collect();
     if given.len() > MAX_OWN_HEADERS {
         errors.add(
             "/headers",
-            "too_many",
+            FieldCode::TooMany,
             InvalidHeader::TooMany(given.len()).to_string(),
         );
     }
@@ -252,7 +235,7 @@ fn read_headers(body: &Object<'_>, errors: &mut Errors) -> Vec<(String, Hidden)>
     let mut headers: Vec<(String, Hidden)> = Vec::new();
     for (name, pointer, value) in given {
         let Value::String(value) = value else {
-            let _: Option<()> = wrong_type(&pointer, value, "text", errors);
+            errors.add_wrong_type(pointer, value, "text");
             continue;
         };
         match check_own_header(name, value) {
@@ -260,15 +243,15 @@ fn read_headers(body: &Object<'_>, errors: &mut Errors) -> Vec<(String, Hidden)>
             Ok(()) if !seen.insert(name.to_ascii_lowercase()) => {
                 errors.add(
                     pointer,
-                    "duplicate",
-                    "is there twice; upper and lower case are the same",
+                    FieldCode::Duplicate,
+                    "This header is given twice; upper and lower case make no difference.",
                 );
             }
             Ok(()) if value == MASK => {
                 errors.add(
                     pointer,
-                    "masked",
-                    "this is how answers hide a value; send the value itself",
+                    FieldCode::Masked,
+                    "Answers show this text in place of a hidden value. Send the value itself.",
                 );
             }
             Ok(()) => headers.push((name.to_owned(), Hidden::new(value))),
@@ -277,47 +260,55 @@ fn read_headers(body: &Object<'_>, errors: &mut Errors) -> Vec<(String, Hidden)>
     headers
 }
 
-/// Notes what a merge patch would lose: fields that a webhook does not have, with `null` as their value. The patch takes
-/// away what is not there, and nothing is left to judge.
-pub(super) fn refuse_unknown_nulls(patch: &Object<'_>, current: &WebhookSettings, errors: &mut Errors) {
-    // What is no object is refused as such once it is merged.
-    let mut elsewhere = Errors::default();
-    if let Some(headers) = patch.object("headers", &mut elsewhere) {
-        let has = |name: &str| {
+/// Refuses headers, triggers and options that a webhook cannot have and that a merge patch sets to
+/// `null`. Merging removes them, so that validating the merged body does not find them.
+pub(super) fn refuse_unknown_nulls(
+    patch: &BodyObject<'_>,
+    current: &WebhookSettings,
+    errors: &mut FieldErrors,
+) {
+    // A value that is not an object is refused once it is merged.
+    let mut ignored = FieldErrors::default();
+    if let Some(headers) = patch.object("headers", &mut ignored) {
+        let is_set = |name: &str| {
             let known = &current.headers;
             known.iter().any(|(other, _)| other.eq_ignore_ascii_case(name))
         };
-        refuse_nameless_nulls(&headers, has, errors);
+        refuse_null_headers(&headers, is_set, errors);
     }
-    if let Some(triggers) = patch.object("triggers", &mut elsewhere) {
+    if let Some(triggers) = patch.object("triggers", &mut ignored) {
         refuse_unknown_null_triggers(&triggers, errors);
     }
 }
 
-/// A header that may be none cannot be taken away either, unless the webhook `has` it from a time when it might.
-fn refuse_nameless_nulls(headers: &Object<'_>, has: impl Fn(&str) -> bool, errors: &mut Errors) {
-    for name in headers.names().filter(|name| headers.is_null(name) && !has(name)) {
+/// Refuses to remove headers that are not allowed, unless the webhook has one from a time when it
+/// was.
+fn refuse_null_headers(headers: &BodyObject<'_>, is_set: impl Fn(&str) -> bool, errors: &mut FieldErrors) {
+    for name in headers
+        .names()
+        .filter(|name| headers.is_null(name) && !is_set(name))
+    {
         if let Err(error) = check_own_header(name, "any value") {
-            errors.add(headers.at(name), header_code(&error), error.to_string());
+            errors.add(headers.pointer_to(name), header_code(&error), error.to_string());
         }
     }
 }
 
-fn header_code(error: &InvalidHeader) -> &'static str {
+fn header_code(error: &InvalidHeader) -> FieldCode {
     match error {
-        InvalidHeader::Name | InvalidHeader::Value => "invalid",
-        InvalidHeader::Reserved(_) => "reserved",
-        InvalidHeader::EmptyValue => "empty",
-        InvalidHeader::ValueTooLong(_) => "too_long",
-        InvalidHeader::TooMany(_) => "too_many",
+        InvalidHeader::Name | InvalidHeader::Value => FieldCode::Invalid,
+        InvalidHeader::Reserved(_) => FieldCode::Reserved,
+        InvalidHeader::EmptyValue => FieldCode::Empty,
+        InvalidHeader::ValueTooLong(_) => FieldCode::TooLong,
+        InvalidHeader::TooMany(_) => FieldCode::TooMany,
     }
 }
 
 fn read_schedule(
-    body: &Object<'_>,
+    body: &BodyObject<'_>,
     rules: &WebhookRules,
     current: Option<&WebhookSettings>,
-    errors: &mut Errors,
+    errors: &mut FieldErrors,
 ) -> String {
     let default = || DEFAULT_RETRY_SCHEDULE.to_owned();
     let Some(text) = body.text("retry_schedule", 100, errors) else {
@@ -327,12 +318,9 @@ fn read_schedule(
         return text.to_owned();
     }
     let names: Vec<&str> = rules.retry_schedules.iter().map(String::as_str).collect();
-    let detail = format!(
-        "no schedule is called `{}`; there are {}",
-        echo(text),
-        names.join(", ")
-    );
-    errors.add("/retry_schedule", "unknown", detail);
+    let (name, names) = (echo(text), names.join(", "));
+    let detail = format!("There is no retry schedule called `{name}`. The schedules are {names}.");
+    errors.add("/retry_schedule", FieldCode::Unknown, detail);
     default()
 }
 

@@ -1,9 +1,8 @@
-//! The calls that make, read, change and delete webhooks.
+//! The calls that create, read, change and delete webhooks.
 
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::{IntoResponse as _, Response};
-use serde_json::{Map, Value, json};
+use axum::response::Response;
+use serde_json::{Map, Value};
 use sqlx::PgConnection;
 
 use crate::domain::id::WebhookId;
@@ -11,21 +10,22 @@ use crate::domain::secret::Secret;
 use crate::domain::site::SiteId;
 use crate::domain::trigger::NameFilter;
 use crate::domain::webhook::WebhookSettings;
-use crate::record::sites::{self, SiteError};
+use crate::record::keyring::Keyring;
 use crate::record::webhooks::{self, Changed, CreateError, NewWebhook, WebhookRecord};
-use crate::record::{audit, goals};
+use crate::record::{audit, goals, sites};
 use crate::{chance, clock};
 
-use super::ApiState;
 use super::answer::{self, Page};
-use super::auth::Caller;
-use super::body::JsonObject;
-use super::idempotency::{IdempotencyKey, Work};
+use super::body::JsonBody;
+use super::extract::{PathIds, ReadableSite, RegistrableSite, WritableSite};
+use super::field_errors::{FieldCode, FieldErrors};
+use super::idempotency::{Execution, IdempotencyKey};
 use super::merge;
-use super::path::{PathIds, site_path};
-use super::problem::{Kind, Problem};
-use super::validate::{Errors, Object};
-use super::webhook_answer::{is_silent, masked, warnings, with_secret};
+use super::problem::Problem;
+use super::problem_type::ProblemType;
+use super::state::ApiState;
+use super::validate::BodyObject;
+use super::webhook_answer::{is_silent, masked, warnings, with_secret, with_warnings};
 use super::webhook_input::{
     MASK, read_secret, read_settings, refuse_other_fields, refuse_unknown_nulls, to_body,
 };
@@ -33,234 +33,215 @@ use super::webhook_input::{
 /// `POST /api/sites/{site_id}/webhooks`
 pub(super) async fn create(
     State(state): State<ApiState>,
-    caller: Caller,
-    path: PathIds,
+    RegistrableSite(site): RegistrableSite,
     key: IdempotencyKey,
-    JsonObject(body): JsonObject,
+    JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
-    let site_id = path.new_site()?;
-    caller.may_write(&site_id)?;
-    let path = format!("{}/webhooks", site_path(&site_id));
-    let make = async |work: &Work| make(&state, &caller, &site_id, &body, work).await;
-    key.once(&state, &caller, &path, &body, make).await
+    let path = format!("{}/webhooks", site.path());
+    let create = async |execution: &Execution| create_once(&state, &site, &body, execution).await;
+    key.run_once(&state, &site, &path, &body, create).await
 }
 
-async fn make(
+async fn create_once(
     state: &ApiState,
-    caller: &Caller,
-    site_id: &SiteId,
+    site: &WritableSite,
     body: &Map<String, Value>,
-    work: &Work,
+    execution: &Execution,
 ) -> Result<Response, Problem> {
-    let object = Object::root(body);
-    let mut errors = Errors::default();
-    refuse_other_fields(&object, &mut errors);
-    let secret = read_secret(&object, &mut errors);
-    let settings = read_settings(&object, &state.config.webhooks, None, &mut errors);
-    let (Some(settings), true) = (settings, errors.is_empty()) else {
-        return Err(Problem::invalid(errors));
-    };
-    let secret = secret.unwrap_or_else(|| Secret::generate(chance::bytes()));
-
+    let (settings, secret) = read_new(state, body)?;
     let now = clock::now();
     let id = WebhookId::new_v7(now.timestamp_millis(), chance::bytes());
-    let mut tx = state.write().await?;
-    sites::register(&mut tx, site_id, now).await?;
+    let mut tx = state.write(site).await?;
+    sites::register(&mut tx, site.id(), now).await?;
     let new = NewWebhook {
         id,
-        site_id,
+        site_id: site.id(),
         settings: &settings,
         secret: &secret,
     };
-    webhooks::create(&mut tx, &state.keyring, new, state.config.max_per_site, now)
+    let max_per_site = state.config.max_per_site;
+    webhooks::create(&mut tx, &state.keyring, new, max_per_site, now)
         .await
-        .map_err(|error| match error {
-            CreateError::LimitReached => {
-                let limit = state.config.max_per_site;
-                Problem::new(
-                    Kind::WebhookLimit,
-                    format!("A site has at most {limit} webhooks. Delete one to add another."),
-                )
-            }
-            CreateError::NoSuchSite => Problem::not_found("site"),
-            CreateError::Postgres(error) => error.into(),
-        })?;
-    let unknown_goals = unknown_goals(&mut tx, site_id, &settings).await?;
-    let silent = sites::get(&mut tx, site_id)
+        .map_err(|error| not_created(error, max_per_site))?;
+    let unknown_goals = unknown_goals(&mut tx, site.id(), &settings).await?;
+    let is_silent = sites::get(&mut tx, site.id())
         .await?
         .is_some_and(|site| is_silent(&site, now));
-    let object_id = id.to_string();
+    let object = id.to_string();
     let entry = audit::Entry {
-        fields: &names(body),
-        ..caller.did("webhook.create", site_id, Some(&object_id))
+        fields: &field_names(body),
+        ..site.audit_entry("webhook.create", Some(&object))
     };
     audit::write(&mut tx, entry, now).await?;
-    let created = read(&mut tx, state, site_id, id).await?;
-    let warnings = warnings(&settings, Some(&secret), &unknown_goals, silent);
-    let location = format!("{}/webhooks/{id}", site_path(site_id));
-    let mut kept = masked(&created);
-    kept.insert("warnings".to_owned(), json!(warnings));
-    work.keep(&mut tx, &location, &Value::Object(kept)).await?;
+    let created = find(&mut tx, &state.keyring, site.id(), id).await?;
+    let warnings = warnings(&settings, Some(&secret), &unknown_goals, is_silent);
+    let location = format!("{}/webhooks/{id}", site.path());
+    let without_secret = Value::Object(with_warnings(masked(&created), &warnings));
+    execution
+        .store_answer(&mut tx, &location, &without_secret)
+        .await?;
     tx.commit().await?;
 
-    Ok(answer::created(
-        &location,
-        &with_secret(&created, &secret, &warnings),
-    ))
+    let shown = with_warnings(with_secret(&created, &secret), &warnings);
+    Ok(answer::created(&location, &shown))
+}
+
+/// Reads the settings and the secret of a new webhook. A secret that is not given is generated.
+fn read_new(state: &ApiState, body: &Map<String, Value>) -> Result<(WebhookSettings, Secret), Problem> {
+    let object = BodyObject::root(body);
+    let mut errors = FieldErrors::default();
+    refuse_other_fields(&object, &mut errors);
+    let secret = read_secret(&object, &mut errors);
+    match read_settings(&object, &state.config.webhooks, None, &mut errors) {
+        Some(settings) if errors.is_empty() => {
+            let secret = secret.unwrap_or_else(|| Secret::generate(chance::bytes()));
+            Ok((settings, secret))
+        }
+        _ => Err(Problem::invalid(errors)),
+    }
+}
+
+fn not_created(error: CreateError, max_per_site: u32) -> Problem {
+    match error {
+        CreateError::LimitReached => {
+            let limit = match max_per_site {
+                1 => "1 webhook".to_owned(),
+                limit => format!("{limit} webhooks"),
+            };
+            let detail = format!("A site may have at most {limit}. Delete one to add another.");
+            Problem::new(ProblemType::WebhookLimit, detail)
+        }
+        CreateError::NoSuchSite => Problem::not_found("site"),
+        CreateError::Postgres(error) => error.into(),
+    }
 }
 
 /// `GET /api/sites/{site_id}/webhooks`
-pub(super) async fn list(
-    State(state): State<ApiState>,
-    caller: Caller,
-    path: PathIds,
-) -> Result<Response, Problem> {
-    let site_id = path.site()?;
-    caller.may_read(&site_id)?;
+pub(super) async fn list(State(state): State<ApiState>, site: ReadableSite) -> Result<Response, Problem> {
     let mut conn = state.read().await?;
-    if sites::get(&mut conn, &site_id).await?.is_none() {
+    if sites::get(&mut conn, site.id()).await?.is_none() {
         return Err(Problem::not_found("site"));
     }
-    // As many as a site may have: one page.
-    let webhooks = webhooks::list(&mut conn, &state.keyring, &site_id).await?;
-    Ok(answer::json(
-        StatusCode::OK,
-        &Page {
-            data: webhooks.iter().map(masked).collect(),
-            next: None,
-        },
-    ))
+    // The limit of webhooks a site may have keeps them on one page.
+    let webhooks = webhooks::list(&mut conn, &state.keyring, site.id()).await?;
+    Ok(answer::ok(&Page::only(webhooks.iter().map(masked).collect())))
 }
 
 /// `GET /api/sites/{site_id}/webhooks/{webhook_id}`
 pub(super) async fn get(
     State(state): State<ApiState>,
-    caller: Caller,
-    path: PathIds,
+    site: ReadableSite,
+    ids: PathIds,
 ) -> Result<Response, Problem> {
-    let site_id = path.site()?;
-    caller.may_read(&site_id)?;
     let mut conn = state.read().await?;
-    let webhook = read(&mut conn, &state, &site_id, path.webhook()?).await?;
-    Ok(answer::json(StatusCode::OK, &masked(&webhook)))
+    let webhook = find(&mut conn, &state.keyring, site.id(), ids.webhook()?).await?;
+    Ok(answer::ok(&masked(&webhook)))
 }
 
 /// `PATCH /api/sites/{site_id}/webhooks/{webhook_id}`
 pub(super) async fn change(
     State(state): State<ApiState>,
-    caller: Caller,
-    path: PathIds,
-    JsonObject(patch): JsonObject,
+    site: WritableSite,
+    ids: PathIds,
+    JsonBody(patch): JsonBody,
 ) -> Result<Response, Problem> {
-    let site_id = path.site()?;
-    caller.may_write(&site_id)?;
-    let id = path.webhook()?;
+    let id = ids.webhook()?;
     let now = clock::now();
-    let mut tx = state.write().await?;
-    // Two patches at once are merged one after the other.
-    if !webhooks::lock(&mut tx, &site_id, id).await? {
+    let mut tx = state.write(&site).await?;
+    // The lock merges simultaneous patches one after the other.
+    if !webhooks::lock(&mut tx, site.id(), id).await? {
         return Err(Problem::not_found("webhook"));
     }
-    let before = read(&mut tx, &state, &site_id, id).await?;
-
-    let mut errors = Errors::default();
-    let object = Object::root(&patch);
-    refuse_other_fields(&object, &mut errors);
-    refuse_secret(&object, &mut errors);
-    refuse_unknown_nulls(&object, &before.settings, &mut errors);
-    let current = to_body(&before.settings, before.is_enabled());
-    let merged = merge::apply_to_webhook(&current, &before.settings.url.masked(), &patch);
-    let rules = &state.config.webhooks;
-    let settings = read_settings(&Object::root(&merged), rules, Some(&before.settings), &mut errors);
-    let (Some(settings), true) = (settings, errors.is_empty()) else {
-        return Err(Problem::invalid(errors));
-    };
+    let before = find(&mut tx, &state.keyring, site.id(), id).await?;
+    let settings = read_patched(&state, &before, &patch)?;
 
     let mut changed = webhooks::update(&mut tx, &state.keyring, id, &settings, now).await?;
-    // An answer that is edited and sent back says `enabled` too: what is off already keeps the reason it is off for.
+    // An edited answer that is sent back contains `enabled`, too: a webhook that is off already
+    // keeps the reason for it.
     if settings.enabled != before.is_enabled() {
         changed = webhooks::switch(&mut tx, id, settings.enabled, now).await?;
     }
     if changed == Changed::Gone {
         return Err(Problem::not_found("webhook"));
     }
-    let unknown_goals = unknown_goals(&mut tx, &site_id, &settings).await?;
-    let object_id = id.to_string();
+    let unknown_goals = unknown_goals(&mut tx, site.id(), &settings).await?;
+    let object = id.to_string();
     let entry = audit::Entry {
-        fields: &names(&patch),
-        ..caller.did("webhook.update", &site_id, Some(&object_id))
+        fields: &field_names(&patch),
+        ..site.audit_entry("webhook.update", Some(&object))
     };
     audit::write(&mut tx, entry, now).await?;
-    let after = read(&mut tx, &state, &site_id, id).await?;
+    let after = find(&mut tx, &state.keyring, site.id(), id).await?;
     tx.commit().await?;
 
-    let mut answer = masked(&after);
-    answer.insert(
-        "warnings".to_owned(),
-        json!(warnings(&settings, None, &unknown_goals, false)),
-    );
-    Ok(answer::json(StatusCode::OK, &answer))
+    let warnings = warnings(&settings, None, &unknown_goals, false);
+    Ok(answer::ok(&with_warnings(masked(&after), &warnings)))
+}
+
+/// Reads the settings that `patch` makes of the webhook.
+fn read_patched(
+    state: &ApiState,
+    before: &WebhookRecord,
+    patch: &Map<String, Value>,
+) -> Result<WebhookSettings, Problem> {
+    let mut errors = FieldErrors::default();
+    let object = BodyObject::root(patch);
+    refuse_other_fields(&object, &mut errors);
+    refuse_secret(&object, &mut errors);
+    refuse_unknown_nulls(&object, &before.settings, &mut errors);
+    let current = to_body(&before.settings, before.is_enabled());
+    let merged = merge::apply_to_webhook(&current, &before.settings.url.masked(), patch);
+    let merged = BodyObject::root(&merged);
+    match read_settings(
+        &merged,
+        &state.config.webhooks,
+        Some(&before.settings),
+        &mut errors,
+    ) {
+        Some(settings) if errors.is_empty() => Ok(settings),
+        _ => Err(Problem::invalid(errors)),
+    }
 }
 
 /// `DELETE /api/sites/{site_id}/webhooks/{webhook_id}`
 pub(super) async fn delete(
     State(state): State<ApiState>,
-    caller: Caller,
-    path: PathIds,
+    site: WritableSite,
+    ids: PathIds,
 ) -> Result<Response, Problem> {
-    let site_id = path.site()?;
-    caller.may_write(&site_id)?;
-    let id = path.webhook()?;
+    let id = ids.webhook()?;
     let now = clock::now();
-    let mut tx = state.write().await?;
-    if webhooks::delete(&mut tx, &site_id, id, now).await? == Changed::Gone {
+    let mut tx = state.write(&site).await?;
+    if webhooks::delete(&mut tx, site.id(), id, now).await? == Changed::Gone {
         return Err(Problem::not_found("webhook"));
     }
-    let object_id = id.to_string();
-    audit::write(
-        &mut tx,
-        caller.did("webhook.delete", &site_id, Some(&object_id)),
-        now,
-    )
-    .await?;
+    let object = id.to_string();
+    let entry = site.audit_entry("webhook.delete", Some(&object));
+    audit::write(&mut tx, entry, now).await?;
     tx.commit().await?;
-    Ok(StatusCode::NO_CONTENT.into_response())
+    Ok(answer::no_content())
 }
 
-impl From<SiteError> for Problem {
-    fn from(error: SiteError) -> Self {
-        match error {
-            SiteError::IsAlias => Self::new(
-                Kind::SiteIsAlias,
-                "Use the id of the site that this id is an alias of.",
-            ),
-            SiteError::AliasesTaken(_) => {
-                Self::new(Kind::SiteIsAlias, "Some of these aliases mean another site.")
-            }
-            SiteError::Postgres(error) => error.into(),
-        }
-    }
-}
-
-async fn read(
+async fn find(
     conn: &mut PgConnection,
-    state: &ApiState,
+    keyring: &Keyring,
     site_id: &SiteId,
     id: WebhookId,
 ) -> Result<WebhookRecord, Problem> {
-    match webhooks::get(conn, &state.keyring, site_id, id).await? {
+    match webhooks::get(conn, keyring, site_id, id).await? {
         Some(Ok(webhook)) => Ok(webhook),
         Some(Err(unreadable)) => {
             tracing::error!(webhook.id = %unreadable.id, error = %unreadable, "a stored webhook cannot be read");
             Err(Problem::new(
-                Kind::Internal,
-                "What is stored of this webhook cannot be read. Delete it and make it anew.",
+                ProblemType::Internal,
+                "The stored settings of this webhook cannot be read. Delete the webhook and create it again.",
             ))
         }
         None => Err(Problem::not_found("webhook")),
     }
 }
 
+/// The goals in the webhook's filter that the site does not have.
 async fn unknown_goals(
     conn: &mut PgConnection,
     site_id: &SiteId,
@@ -272,17 +253,17 @@ async fn unknown_goals(
     }
 }
 
-/// A secret is changed by a rotation, which lets the old one hold on for a while; the mask of an answer that was sent
-/// back changes nothing.
-fn refuse_secret(patch: &Object<'_>, errors: &mut Errors) {
-    let masked = patch.get("secret").is_some_and(|secret| secret == MASK);
-    if !masked && patch.names().any(|name| name == "secret") {
-        let detail = "a secret is not changed here but rotated, so that its old value holds for a while; rotating is not \
-                      available yet";
-        errors.add("/secret", "not_available", detail);
+/// Refuses to change the secret, which only a rotation may do. A masked secret that is sent back
+/// changes nothing.
+fn refuse_secret(patch: &BodyObject<'_>, errors: &mut FieldErrors) {
+    let is_masked = patch.get("secret").is_some_and(|secret| secret == MASK);
+    if !is_masked && patch.names().any(|name| name == "secret") {
+        let detail = "A secret is changed by a rotation, which keeps its old value valid for a while. Rotation is not \
+                      available yet.";
+        errors.add("/secret", FieldCode::NotAvailable, detail);
     }
 }
 
-fn names(body: &Map<String, Value>) -> Vec<String> {
+fn field_names(body: &Map<String, Value>) -> Vec<String> {
     body.keys().cloned().collect()
 }

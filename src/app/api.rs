@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 
 use super::context::AppContext;
 use super::deliver;
-use crate::api::{self, ApiConfig, ApiState, ProblemKind, WebhookRules};
+use crate::api::{self, ApiConfig, ApiState, ProblemType, WebhookRules};
 use crate::domain::target::TargetRules;
 use crate::tasks::Tasks;
 
@@ -57,7 +57,7 @@ fn api_state(app: &AppContext) -> anyhow::Result<ApiState> {
         trusted_proxies: http.trusted_proxies.clone(),
     };
     let metrics = Arc::clone(&app.metrics);
-    let observer = move |answered: api::Answered<'_>| {
+    let observer = move |answered: api::AnsweredRequest<'_>| {
         metrics
             .http_requests
             .with_label_values(&[answered.route, &answered.status.to_string()])
@@ -68,9 +68,9 @@ fn api_state(app: &AppContext) -> anyhow::Result<ApiState> {
             .with_label_values(&[class])
             .observe(answered.took.as_secs_f64());
         match answered.problem {
-            Some(ProblemKind::Unauthenticated) => metrics.auth_failures.inc(),
-            Some(ProblemKind::RateLimited) => metrics.rate_limited.with_label_values(&["token"]).inc(),
-            Some(ProblemKind::TooManyFailedLogins) => {
+            Some(ProblemType::Unauthenticated) => metrics.auth_failures.inc(),
+            Some(ProblemType::RateLimited) => metrics.rate_limited.with_label_values(&["token"]).inc(),
+            Some(ProblemType::TooManyFailedLogins) => {
                 metrics.rate_limited.with_label_values(&["login"]).inc()
             }
             _ => {}

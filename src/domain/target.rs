@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use url::{Host, ParseError, Url};
+use url::{Host, ParseError, Position, Url};
 
 use super::address::{AddressRules, Refusal, Verdict};
 
@@ -114,22 +114,15 @@ impl TargetUrl {
         &self.0
     }
 
-    /// Scheme, host and the last 4 characters: what logs, errors and lists may show.
+    /// Scheme, host, port unless it is the scheme's own, and the last 4 characters of what follows them:
+    /// the part that logs, errors and lists may show.
     pub(crate) fn masked(&self) -> String {
-        let text = self.0.as_str();
-        let tail: String = text
-            .chars()
-            .rev()
-            .take(4)
-            .collect::<Vec<_>>()
-            .into_iter()
-            .rev()
-            .collect();
-        format!(
-            "{}://{}/…{tail}",
-            self.0.scheme(),
-            self.0.host_str().unwrap_or_default()
-        )
+        let scheme = self.0.scheme();
+        let host_and_port = &self.0[Position::BeforeHost..Position::BeforePath];
+        let rest = &self.0[Position::BeforePath..];
+        let rest = rest.strip_prefix('/').unwrap_or(rest);
+        let shown_from = rest.char_indices().rev().nth(3).map_or(0, |(at, _)| at);
+        format!("{scheme}://{host_and_port}/…{}", &rest[shown_from..])
     }
 }
 
@@ -334,6 +327,44 @@ mod tests {
             ("http://127.0.0.1:22/hook", false),
         ] {
             assert_eq!(TargetUrl::parse(text, &rules).is_ok(), ok, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_masked_url_keeps_the_port_and_never_overlaps_the_host() {
+        for (url, masked) in [
+            (
+                "https://hooks.example.com/T0/credential",
+                "https://hooks.example.com/…tial",
+            ),
+            ("https://example.com:443/credential", "https://example.com/…tial"),
+            (
+                "https://example.com:8443/credential",
+                "https://example.com:8443/…tial",
+            ),
+            ("http://127.0.0.1:9000/hook", "http://127.0.0.1:9000/…hook"),
+            ("https://example.com/abc", "https://example.com/…abc"),
+            ("https://example.com/x", "https://example.com/…x"),
+            ("https://example.com/a/b/", "https://example.com/…a/b/"),
+            ("https://example.com/", "https://example.com/…"),
+            ("https://example.com", "https://example.com/…"),
+            ("https://example.com:8443", "https://example.com:8443/…"),
+            (
+                "https://[2606:4700::1111]:8443/credential",
+                "https://[2606:4700::1111]:8443/…tial",
+            ),
+            ("https://[2606:4700::1111]/", "https://[2606:4700::1111]/…"),
+            (
+                "https://example.com/hook?key=credential",
+                "https://example.com/…tial",
+            ),
+            ("https://example.com/?k=1", "https://example.com/…?k=1"),
+            ("https://example.com?k", "https://example.com/…?k"),
+            ("https://example.com/é", "https://example.com/…3%A9"),
+        ] {
+            let url = TargetUrl::from_trusted(url).expect("a URL");
+            assert_eq!(url.masked(), masked);
+            assert_eq!(format!("{url:?}"), masked);
         }
     }
 

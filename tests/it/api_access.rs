@@ -1,4 +1,4 @@
-//! Who may call, how often, and what comes back when a request is not one.
+//! Tokens, their scope, role and rate; paths and bodies that are refused.
 
 use std::num::NonZeroU32;
 
@@ -17,7 +17,7 @@ fn sites(ids: &[&str]) -> Scope {
 }
 
 #[sqlx::test]
-async fn without_a_token_in_force_every_call_answers_401(pool: PgPool) {
+async fn every_call_without_a_valid_token_answers_401(pool: PgPool) {
     let api = Api::start(pool.clone()).await;
     for path in [
         "/api/sites",
@@ -70,7 +70,7 @@ async fn without_a_token_in_force_every_call_answers_401(pool: PgPool) {
     assert_eq!(
         api.get("/api/sites").await.status,
         401,
-        "a revoked token ends at once"
+        "a revoked token is refused at once"
     );
 }
 
@@ -97,7 +97,7 @@ async fn the_token_itself_is_stored_nowhere(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn an_alias_outside_the_scope_is_answered_the_same_whether_it_is_a_site_or_not(pool: PgPool) {
+async fn an_alias_outside_the_scope_reveals_no_site(pool: PgPool) {
     let api = Api::start(pool).await;
     for (site, aliases) in [("theirs", json!(["www.theirs"])), ("mine", json!(["given"]))] {
         let path = format!("/api/sites/{site}");
@@ -122,7 +122,7 @@ async fn an_alias_outside_the_scope_is_answered_the_same_whether_it_is_a_site_or
         .map(|error| &error["detail"])
         .collect();
     assert!(details.iter().all(|detail| *detail == details[0]), "{details:?}");
-    // Named beside what else is wrong, and where it is in the list that was sent.
+    // The alias is named beside the other bad fields, with its place in the list.
     let several = json!({"time_zone": "Mars", "aliases": [5, "nobodys"]});
     let several = scoped.send("PUT", "/api/sites/mine", Some(several)).await;
     let wanted = [
@@ -131,7 +131,8 @@ async fn an_alias_outside_the_scope_is_answered_the_same_whether_it_is_a_site_or
         ("/aliases/1", "out_of_scope"),
     ];
     assert_eq!(several.errors(), wanted);
-    // What the site has already stays, what is in scope is new, and nothing of what was refused is there.
+    // Present aliases stay and aliases in scope are added. Nothing of the refused request was
+    // stored.
     let kept = put(json!(["given", "also-mine"])).await;
     assert_eq!(
         (kept.status, &kept.body["aliases"]),
@@ -142,12 +143,12 @@ async fn an_alias_outside_the_scope_is_answered_the_same_whether_it_is_a_site_or
         put(json!(["given"])).await.errors(),
         [("/aliases/0", "out_of_scope")]
     );
-    // Whoever may write everything may give anything that is free.
+    // An admin may add any id that is free.
     let admin = api.send("PUT", "/api/sites/mine", Some(json!({"aliases": ["nobodys"]})));
     assert_eq!(admin.await.status, 200);
     api.send("PUT", "/api/sites/taken", Some(json!({}))).await;
     assert_eq!(put(json!(["taken"])).await.errors(), [("/aliases/0", "taken")]);
-    // That one is the caller's own, so it may be told beside the rest.
+    // The taken id is in the caller's scope, so the answer may name it, too.
     let both = put(json!(["theirs", "taken"])).await;
     assert_eq!(
         both.errors(),
@@ -237,12 +238,12 @@ async fn a_viewer_may_look_but_not_change(pool: PgPool) {
     assert_eq!(
         other.send("DELETE", path, None).await.status,
         404,
-        "out of scope comes first"
+        "the scope is checked before the role"
     );
 }
 
 #[sqlx::test]
-async fn a_token_that_asks_too_often_is_told_to_wait(pool: PgPool) {
+async fn a_token_that_is_used_too_often_has_to_wait(pool: PgPool) {
     let few = |n| NonZeroU32::new(n).expect("not zero");
     let api = Api::start_with(
         pool,
@@ -291,7 +292,7 @@ async fn a_token_that_asks_too_often_is_told_to_wait(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn the_eleventh_failed_login_of_an_address_is_told_to_wait(pool: PgPool) {
+async fn the_eleventh_failed_login_of_an_address_has_to_wait(pool: PgPool) {
     let api = Api::start(pool).await;
     for n in 0..12 {
         let answer = read(
@@ -315,12 +316,12 @@ async fn the_eleventh_failed_login_of_an_address_is_told_to_wait(pool: PgPool) {
     assert_eq!(
         api.get("/api/sites").await.status,
         200,
-        "a valid token does not suffer for it"
+        "a valid token is still accepted"
     );
 }
 
 #[sqlx::test]
-async fn a_wrong_path_or_method_is_a_problem_too(pool: PgPool) {
+async fn a_wrong_path_or_method_is_a_problem(pool: PgPool) {
     let api = Api::start(pool).await;
     for path in [
         "/",
@@ -407,7 +408,7 @@ async fn a_body_is_json_of_the_right_type_and_size(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn every_answer_says_not_to_keep_it(pool: PgPool) {
+async fn every_answer_forbids_caching(pool: PgPool) {
     let api = Api::start(pool).await;
     for (method, path) in [
         ("GET", "/api/sites"),

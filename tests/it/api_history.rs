@@ -11,15 +11,15 @@ use sqlx::PgPool;
 use crate::api_support::{Api, text};
 use crate::record_support::{DAY_MS, NOON_MS, add_webhook, keyring};
 
-/// A delivery to be: its time and a number that makes its id its own.
-struct New<'a> {
+/// A delivery to insert: its time, and a number that makes its id unique.
+struct NewDelivery<'a> {
     at_ms: i64,
     key: u32,
     status: &'a str,
     event: &'a str,
 }
 
-async fn insert(pool: &PgPool, webhook: WebhookId, new: New<'_>) -> DeliveryId {
+async fn insert(pool: &PgPool, webhook: WebhookId, new: NewDelivery<'_>) -> DeliveryId {
     let notification = NotificationId::derive(
         new.at_ms,
         "example.com",
@@ -46,7 +46,43 @@ async fn insert(pool: &PgPool, webhook: WebhookId, new: New<'_>) -> DeliveryId {
     id
 }
 
-async fn api_with_webhook(pool: &PgPool) -> (Api, WebhookId, String) {
+/// Inserts a delivery of a spike at noon.
+pub(crate) async fn insert_delivery(pool: &PgPool, webhook: WebhookId, key: u32, status: &str) -> DeliveryId {
+    let new = NewDelivery {
+        at_ms: NOON_MS,
+        key,
+        status,
+        event: "visitor_spike",
+    };
+    insert(pool, webhook, new).await
+}
+
+/// Gives the one delivery two attempts that failed, and the time of its next one.
+pub(crate) async fn insert_attempts(pool: &PgPool, id: DeliveryId) {
+    sqlx::query(
+        "update deliveries set attempts = 2, response_code = 500, next_retry_at = to_timestamp(1771934403.5)",
+    )
+    .execute(pool)
+    .await
+    .expect("updated");
+    for attempt in [2, 1] {
+        sqlx::query(
+            "insert into delivery_attempts (delivery_id, attempt, due_at, started_at, headers_at, ended_at, status_code,
+                 result, fault, error, response, remote_address, possible_repeat, dns_ms, total_ms, url_masked)
+             values ($1, $2, to_timestamp(1771934400), to_timestamp(1771934400.005), to_timestamp(1771934400.080),
+                 to_timestamp(1771934400.101), 500, '5xx', 'endpoint', 'HTTP 500', $3, '192.0.2.1:443', $2 = 2, 3, 96,
+                 'https://hooks.example.com/…9f2c')",
+        )
+        .bind(id.uuid())
+        .bind(attempt)
+        .bind(b"oh \xff no\0".as_slice())
+        .execute(pool)
+        .await
+        .expect("inserted");
+    }
+}
+
+pub(crate) async fn api_with_webhook(pool: &PgPool) -> (Api, WebhookId, String) {
     let mut conn = pool.acquire().await.expect("connection");
     migrate::ensure_partitions_around(&mut conn, NOON_MS)
         .await
@@ -70,10 +106,11 @@ fn ids(page: &Value) -> Vec<String> {
 }
 
 #[sqlx::test]
-async fn paging_meets_every_delivery_once_while_others_are_added(pool: PgPool) {
+async fn pages_hold_every_delivery_once_while_others_arrive(pool: PgPool) {
     let (api, webhook, path) = api_with_webhook(&pool).await;
     let mut key = 0;
-    // Seven days, several in one millisecond, in no order; and one that no day's partition holds.
+    // Deliveries of seven days in no order, several in one millisecond, and one outside every day's
+    // partition.
     let mut there = BTreeSet::new();
     for n in 0..120_i64 {
         key += 1;
@@ -82,7 +119,7 @@ async fn paging_meets_every_delivery_once_while_others_are_added(pool: PgPool) {
             insert(
                 &pool,
                 webhook,
-                New {
+                NewDelivery {
                     at_ms,
                     key,
                     status: "delivered",
@@ -92,7 +129,7 @@ async fn paging_meets_every_delivery_once_while_others_are_added(pool: PgPool) {
             .await,
         );
     }
-    let wild = New {
+    let wild = NewDelivery {
         at_ms: NOON_MS + 400 * DAY_MS,
         key: 0,
         status: "failed",
@@ -113,7 +150,7 @@ async fn paging_meets_every_delivery_once_while_others_are_added(pool: PgPool) {
             for at_ms in [NOON_MS + i64::from(key), NOON_MS - 3 * DAY_MS + i64::from(key)] {
                 key += 1;
                 if key % 10 == 0 {
-                    let new = New {
+                    let new = NewDelivery {
                         at_ms,
                         key,
                         status: "pending",
@@ -128,31 +165,21 @@ async fn paging_meets_every_delivery_once_while_others_are_added(pool: PgPool) {
             }
         }
         let once: BTreeSet<String> = seen.iter().cloned().collect();
-        assert_eq!(once.len(), seen.len(), "none twice, {limit} a page");
+        assert_eq!(once.len(), seen.len(), "none comes twice, {limit} a page");
         assert!(seen.is_sorted_by(|newer, older| newer > older), "newest first");
         assert!(
             before.iter().all(|id| once.contains(&id.to_string())),
-            "none passed over, {limit} a page"
+            "none is missing, {limit} a page"
         );
     }
 }
 
 #[sqlx::test]
-async fn a_page_has_fifty_and_the_last_one_has_no_next(pool: PgPool) {
+async fn a_page_has_fifty_deliveries_and_the_last_no_next(pool: PgPool) {
     let (api, webhook, path) = api_with_webhook(&pool).await;
     assert_eq!(api.get(&path).await.body, json!({"data": [], "next": null}));
     for key in 0..60 {
-        insert(
-            &pool,
-            webhook,
-            New {
-                at_ms: NOON_MS,
-                key,
-                status: "delivered",
-                event: "visitor_spike",
-            },
-        )
-        .await;
+        insert_delivery(&pool, webhook, key, "delivered").await;
     }
     let first = api.get(&path).await.body;
     assert_eq!(ids(&first).len(), 50);
@@ -165,7 +192,7 @@ async fn a_page_has_fifty_and_the_last_one_has_no_next(pool: PgPool) {
     assert_eq!(
         (ids(&exact).len(), &exact["next"]),
         (60, &Value::Null),
-        "no next that would be empty"
+        "no page follows that would be empty"
     );
 }
 
@@ -183,7 +210,7 @@ async fn history_is_filtered_by_status_event_and_time(pool: PgPool) {
         insert(
             &pool,
             webhook,
-            New {
+            NewDelivery {
                 at_ms: NOON_MS - day * DAY_MS,
                 key,
                 status,
@@ -233,38 +260,8 @@ async fn history_is_filtered_by_status_event_and_time(pool: PgPool) {
 #[sqlx::test]
 async fn one_delivery_is_shown_with_its_payload_and_every_attempt(pool: PgPool) {
     let (api, webhook, path) = api_with_webhook(&pool).await;
-    let id = insert(
-        &pool,
-        webhook,
-        New {
-            at_ms: NOON_MS,
-            key: 1,
-            status: "retrying",
-            event: "visitor_spike",
-        },
-    )
-    .await;
-    sqlx::query(
-        "update deliveries set attempts = 2, response_code = 500, next_retry_at = to_timestamp(1771934403.5)",
-    )
-    .execute(&pool)
-    .await
-    .expect("updated");
-    for attempt in [2, 1] {
-        sqlx::query(
-            "insert into delivery_attempts (delivery_id, attempt, due_at, started_at, headers_at, ended_at, status_code,
-                 result, fault, error, response, remote_address, possible_repeat, dns_ms, total_ms, url_masked)
-             values ($1, $2, to_timestamp(1771934400), to_timestamp(1771934400.005), to_timestamp(1771934400.080),
-                 to_timestamp(1771934400.101), 500, '5xx', 'endpoint', 'HTTP 500', $3, '192.0.2.1:443', $2 = 2, 3, 96,
-                 'https://hooks.example.com/…9f2c')",
-        )
-        .bind(id.uuid())
-        .bind(attempt)
-        .bind(b"oh \xff no\0".as_slice())
-        .execute(&pool)
-        .await
-        .expect("inserted");
-    }
+    let id = insert_delivery(&pool, webhook, 1, "retrying").await;
+    insert_attempts(&pool, id).await;
     let listed = api.get(&path).await.body["data"][0].clone();
     let one = api.get(&format!("{path}/{id}")).await;
     assert_eq!(one.status, 200, "{}", one.body);
@@ -274,7 +271,7 @@ async fn one_delivery_is_shown_with_its_payload_and_every_attempt(pool: PgPool) 
         .expect("an object")
         .remove("attempt_log")
         .expect("a log");
-    assert_eq!(body, listed, "the same but for the log");
+    assert_eq!(body, listed, "only the log differs");
     assert_eq!(body["id"], id.to_string());
     assert!(text(&body["notification_id"]).starts_with("evt_"));
     assert_eq!(body["webhook_id"], webhook.to_string());
@@ -302,7 +299,7 @@ async fn one_delivery_is_shown_with_its_payload_and_every_attempt(pool: PgPool) 
     );
     assert_eq!(log[1]["possible_repeat"], true);
 
-    // As it was signed, byte for byte.
+    // The payload is the signed body, byte for byte.
     let raw = api
         .request("GET", &format!("{path}/{id}"))
         .bearer_auth(&api.token)
@@ -321,17 +318,7 @@ async fn a_delivery_is_found_under_its_own_webhook_only(pool: PgPool) {
     let (api, webhook, path) = api_with_webhook(&pool).await;
     let mut conn = pool.acquire().await.expect("connection");
     let other = add_webhook(&mut conn, &keyring(&[("a", 1)]), "example.com", "two").await;
-    let id = insert(
-        &pool,
-        webhook,
-        New {
-            at_ms: NOON_MS,
-            key: 1,
-            status: "delivered",
-            event: "visitor_spike",
-        },
-    )
-    .await;
+    let id = insert_delivery(&pool, webhook, 1, "delivered").await;
     let elsewhere = path.replace(&webhook.to_string(), &other.to_string());
     for wrong in [
         format!("{elsewhere}/{id}"),

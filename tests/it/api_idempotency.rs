@@ -1,4 +1,4 @@
-//! `Idempotency-Key`: what is sent twice is done once.
+//! `Idempotency-Key`: a request that is sent twice takes effect once.
 
 use std::collections::BTreeMap;
 
@@ -33,7 +33,7 @@ const WEBHOOK_COUNT: &str = "select count(*) from webhooks";
 const KEY_COUNT: &str = "select count(*) from idempotency_keys";
 
 #[sqlx::test]
-async fn the_same_request_again_gets_the_first_answer_without_the_secret(pool: PgPool) {
+async fn a_repeated_request_gets_the_first_answer_without_the_secret(pool: PgPool) {
     let api = Api::start(pool.clone()).await;
     let mut chosen = body();
     chosen["secret"] = json!("a-secret-of-mine");
@@ -41,7 +41,7 @@ async fn the_same_request_again_gets_the_first_answer_without_the_secret(pool: P
     assert_eq!(first.status, 201, "{}", first.body);
     assert_eq!(first.headers.get("idempotent-replayed"), None);
     assert_eq!(first.body["secret"], "a-secret-of-mine");
-    // Without the spaces of a human, and in another order: the same request.
+    // Spaces and the order of fields make no difference.
     let again = post(&api, &api.token, WEBHOOKS, "key-1", &chosen).await;
     assert_eq!(again.status, 201);
     assert_eq!(again.headers["location"], first.headers["location"]);
@@ -93,7 +93,7 @@ async fn a_key_belongs_to_one_body_one_path_and_one_token(pool: PgPool) {
         201
     );
     assert_eq!(count(&pool, WEBHOOK_COUNT).await, 3);
-    // Whoever may not write learns nothing of keys.
+    // A viewer learns nothing about keys.
     let viewer = api.as_token(&Scope::Admin, Role::Viewer).await;
     assert_eq!(
         post(&api, &viewer.token, WEBHOOKS, "key", &body()).await.status,
@@ -102,7 +102,7 @@ async fn a_key_belongs_to_one_body_one_path_and_one_token(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn what_was_refused_leaves_its_key_free(pool: PgPool) {
+async fn a_refused_request_leaves_its_key_free(pool: PgPool) {
     let api = Api::start(pool.clone()).await;
     let refused = post(
         &api,
@@ -125,7 +125,7 @@ async fn what_was_refused_leaves_its_key_free(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn what_failed_here_leaves_its_key_free(pool: PgPool) {
+async fn a_failed_request_leaves_its_key_free(pool: PgPool) {
     let api = Api::start(pool.clone()).await;
     for statement in [
         "create function fail() returns trigger language plpgsql as $$ begin raise 'broken'; end $$",
@@ -146,7 +146,7 @@ async fn what_failed_here_leaves_its_key_free(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn a_key_that_cannot_be_one_is_refused_before_anything_is_done(pool: PgPool) {
+async fn an_invalid_key_is_refused_before_any_change(pool: PgPool) {
     let api = Api::start(pool.clone()).await;
     for bad in ["", "two words", &"k".repeat(256)] {
         let refused = post(&api, &api.token, WEBHOOKS, bad, &body()).await;
@@ -163,7 +163,7 @@ async fn a_key_that_cannot_be_one_is_refused_before_anything_is_done(pool: PgPoo
 }
 
 #[sqlx::test]
-async fn twenty_at_once_with_one_key_make_one_webhook(pool: PgPool) {
+async fn twenty_requests_at_once_with_one_key_create_one_webhook(pool: PgPool) {
     let api = Api::start(pool.clone()).await;
     let body = body();
     let answers =
@@ -189,17 +189,13 @@ async fn twenty_at_once_with_one_key_make_one_webhook(pool: PgPool) {
     let with_secret = answers
         .iter()
         .filter(|answer| answer.status == 201 && answer.body["secret"] != "********");
-    assert_eq!(
-        with_secret.count(),
-        1,
-        "only the one that made it tells the secret"
-    );
+    assert_eq!(with_secret.count(), 1, "only the first answer shows the secret");
     let after = post(&api, &api.token, WEBHOOKS, "one", &body).await;
     assert_eq!((after.status, &after.body["id"]), (201, made[0]));
 }
 
 #[sqlx::test]
-async fn a_request_that_died_under_way_holds_its_key_for_a_minute(pool: PgPool) {
+async fn a_request_that_died_holds_its_key_for_a_minute(pool: PgPool) {
     let api = Api::start(pool.clone()).await;
     post(&api, &api.token, WEBHOOKS, "key", &body()).await;
     // As if the process had died before it committed.
@@ -230,7 +226,7 @@ async fn a_request_that_died_under_way_holds_its_key_for_a_minute(pool: PgPool) 
 }
 
 #[sqlx::test]
-async fn whoever_was_taken_over_keeps_nothing(pool: PgPool) {
+async fn a_claim_that_was_taken_over_stores_no_answer(pool: PgPool) {
     let mut conn = pool.acquire().await.expect("connection");
     let keys = keyring(&[("a", 1)]);
     let key = Key {
@@ -272,7 +268,7 @@ async fn whoever_was_taken_over_keeps_nothing(pool: PgPool) {
             .await
             .expect("asked")
     };
-    // A day later it is another request.
+    // A day later the key is free for another request.
     let known = claim(later + idempotency::KEEP - chrono::TimeDelta::seconds(1)).await;
     assert!(
         matches!(&known, Claimed::Answered(kept) if *kept == result("2")),
@@ -282,7 +278,7 @@ async fn whoever_was_taken_over_keeps_nothing(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn what_is_older_than_a_day_is_purged(pool: PgPool) {
+async fn answers_older_than_a_day_are_purged(pool: PgPool) {
     let api = Api::start(pool.clone()).await;
     for (key, hours) in [("old", 25), ("young", 23)] {
         post(&api, &api.token, WEBHOOKS, key, &body()).await;

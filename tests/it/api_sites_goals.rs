@@ -13,7 +13,7 @@ async fn put(api: &Api, path: &str, body: Value) -> crate::api_support::Answer {
 }
 
 #[sqlx::test]
-async fn putting_a_site_registers_it_and_then_replaces_its_settings(pool: PgPool) {
+async fn a_put_registers_a_site_and_then_replaces_its_settings(pool: PgPool) {
     let api = Api::start(pool).await;
     assert_eq!(api.get(SITE).await.status, 404);
     let new = put(
@@ -139,14 +139,14 @@ async fn sites_are_listed_by_id_page_by_page(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn a_goal_is_made_read_replaced_and_deleted(pool: PgPool) {
+async fn a_goal_is_created_read_replaced_and_deleted(pool: PgPool) {
     let api = Api::start(pool).await;
     let page = json!({"name": "Thanks", "kind": "page", "path": "/thanks*", "props": {"plan": "pro"}});
     let early = api.post(GOALS, page.clone()).await;
     assert_eq!(early.status, 404);
     assert!(
         text(&early.body["detail"]).contains("PUT /api/sites/{site_id}"),
-        "it says what to do"
+        "the detail names the call"
     );
     put(&api, SITE, json!({})).await;
 
@@ -213,7 +213,7 @@ async fn names_of_goals_are_unique_within_a_site(pool: PgPool) {
     assert_eq!(twice.status, 409);
     twice.problem("duplicate-goal");
     let other = api.post("/api/sites/a/goals", goal("signup")).await;
-    assert_eq!(other.status, 201, "in this very case");
+    assert_eq!(other.status, 201, "names differ by case");
     let path = other.headers["location"].to_str().expect("text");
     assert_eq!(put(&api, path, goal("Signup")).await.status, 409);
     assert_eq!(
@@ -266,7 +266,7 @@ async fn every_change_is_in_the_audit_log(pool: PgPool) {
         .to_owned();
     api.patch(&webhook, json!({"enabled": false})).await;
     api.send("DELETE", &webhook, None).await;
-    // Refused ones changed nothing.
+    // Refused requests leave no entry.
     api.patch(&webhook, json!({"enabled": true})).await;
     put(&api, SITE, json!({"name": 5})).await;
     let log: Vec<(String, String, Value)> =

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex};
 
-use bellwether::api::{self, Answered, ApiConfig, ApiState, WebhookRules};
+use bellwether::api::{self, AnsweredRequest, ApiConfig, ApiState, WebhookRules};
 use bellwether::clock;
 use bellwether::domain::target::TargetRules;
 use bellwether::record::tokens::{self, Role, Scope};
@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 
 use crate::record_support::keyring;
 
-/// Route, status and problem.
+/// Route, status and problem type of each request.
 type Seen = Vec<(String, u16, Option<&'static str>)>;
 
 pub(crate) struct Api {
@@ -26,7 +26,7 @@ pub(crate) struct Api {
     pub(crate) token: String,
     /// Every request that was answered.
     pub(crate) seen: Arc<Mutex<Seen>>,
-    /// Ends with the test.
+    /// Stops at the end of the test.
     _server: JoinSet<()>,
 }
 
@@ -55,12 +55,12 @@ impl Api {
     }
 
     pub(crate) async fn start_with(pool: PgPool, config: ApiConfig) -> Self {
-        // A process has one; who comes second finds it there.
+        // The process has one provider; a second installation changes nothing.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let notes = Arc::clone(&seen);
-        let observer = move |answered: Answered<'_>| {
-            let problem = answered.problem.map(|problem| problem.name());
+        let observer = move |answered: AnsweredRequest<'_>| {
+            let problem = answered.problem.map(|problem| problem.as_str());
             notes
                 .lock()
                 .expect("not poisoned")
@@ -84,7 +84,7 @@ impl Api {
         }
     }
 
-    /// The same API for another token.
+    /// A client with another token.
     pub(crate) async fn as_token(&self, scope: &Scope, role: Role) -> Caller<'_> {
         Caller {
             api: self,
@@ -161,7 +161,7 @@ pub(crate) async fn read(request: reqwest::RequestBuilder) -> Answer {
 }
 
 impl Answer {
-    /// The pointers and codes of what is wrong.
+    /// The pointers and codes of the bad fields.
     #[track_caller]
     pub(crate) fn errors(&self) -> Vec<(&str, &str)> {
         assert_eq!(self.status, 422, "{}", self.body);

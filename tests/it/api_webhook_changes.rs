@@ -1,4 +1,4 @@
-//! What becomes of a webhook: patches, switching off and on, deleting.
+//! Changes of webhooks: patches, disabling and enabling, deleting.
 
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -7,7 +7,7 @@ use crate::api_support::Api;
 use crate::api_webhooks::{WEBHOOKS, body, create};
 
 #[sqlx::test]
-async fn a_patch_changes_what_it_names_and_null_resets(pool: PgPool) {
+async fn a_patch_changes_named_fields_and_null_resets_them(pool: PgPool) {
     let api = Api::start(pool).await;
     let path = create(&api, body()).await;
     let before = api.get(&path).await.body;
@@ -45,7 +45,7 @@ async fn a_patch_changes_what_it_names_and_null_resets(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn a_patch_is_judged_by_what_it_makes_of_the_webhook(pool: PgPool) {
+async fn a_patch_is_validated_by_the_webhook_it_results_in(pool: PgPool) {
     let api = Api::start(pool).await;
     let path = create(
         &api,
@@ -119,7 +119,7 @@ async fn an_answer_can_be_edited_and_sent_back(pool: PgPool) {
         after.body
     );
     assert_eq!(after.body["url"], "https://hooks.example.com/…9f2c");
-    // Still the address it was: encrypted anew, and not the masked one.
+    // The stored URL is the same, encrypted again; the masked form was not stored.
     let registry = bellwether::record::registry::RegistryReader::new(std::sync::Arc::new(
         crate::record_support::keyring(&[("a", 1)]),
     ));
@@ -136,7 +136,7 @@ async fn an_answer_can_be_edited_and_sent_back(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn switching_off_cancels_what_waits_and_switching_on_counts_from_now(pool: PgPool) {
+async fn disabling_cancels_waiting_deliveries(pool: PgPool) {
     let api = Api::start(pool.clone()).await;
     let path = create(&api, body()).await;
     let id = webhook_uuid(&pool).await;
@@ -162,13 +162,13 @@ async fn switching_off_cancels_what_waits_and_switching_on_counts_from_now(pool:
     );
     let again = active_since(&pool).await;
     assert!(again > since);
-    // It is on already: nothing it missed is skipped.
+    // The webhook is enabled already: no event is skipped.
     api.patch(&path, json!({"enabled": true, "name": "x"})).await;
     assert_eq!(active_since(&pool).await, again);
 }
 
 #[sqlx::test]
-async fn what_bellwether_switched_off_says_why_until_its_owner_decides(pool: PgPool) {
+async fn the_reason_of_a_disabled_webhook_stays_until_it_is_enabled(pool: PgPool) {
     let api = Api::start(pool.clone()).await;
     let path = create(&api, body()).await;
     sqlx::query(
@@ -181,7 +181,7 @@ async fn what_bellwether_switched_off_says_why_until_its_owner_decides(pool: PgP
     assert_eq!(renamed.body["enabled"], false);
     assert_eq!(
         renamed.body["health"]["reason"], "gone",
-        "a new name says nothing about that"
+        "a new name does not enable it"
     );
     let mut answer = api.get(&path).await.body;
     for read_only in ["id", "site_id", "health", "inserted_at", "updated_at"] {
@@ -192,7 +192,7 @@ async fn what_bellwether_switched_off_says_why_until_its_owner_decides(pool: PgP
     assert_eq!(edited.status, 200, "{}", edited.body);
     assert_eq!(edited.body["name"], "edited and sent back");
     assert_eq!(edited.body["enabled"], false);
-    assert_eq!(edited.body["health"]["reason"], "gone", "it is off already");
+    assert_eq!(edited.body["health"]["reason"], "gone", "it was disabled already");
     let on = api.patch(&path, json!({"enabled": true})).await;
     assert_eq!(
         on.body["health"],
@@ -201,7 +201,7 @@ async fn what_bellwether_switched_off_says_why_until_its_owner_decides(pool: PgP
 }
 
 #[sqlx::test]
-async fn deleting_wipes_what_is_secret_cancels_what_waits_and_keeps_the_history(pool: PgPool) {
+async fn deleting_erases_secrets_and_keeps_the_history(pool: PgPool) {
     let api = Api::start(pool.clone()).await;
     let path = create(&api, body()).await;
     let id = webhook_uuid(&pool).await;

@@ -25,7 +25,7 @@ pub(crate) async fn create(api: &Api, body: Value) -> String {
 }
 
 #[sqlx::test]
-async fn creating_answers_201_with_location_secret_and_defaults(pool: PgPool) {
+async fn a_create_answers_201_with_location_secret_and_defaults(pool: PgPool) {
     let api = Api::start(pool).await;
     let created = api.post(WEBHOOKS, body()).await;
     assert_eq!(created.status, 201, "{}", created.body);
@@ -58,7 +58,7 @@ async fn creating_answers_201_with_location_secret_and_defaults(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn a_chosen_secret_is_shown_in_both_forms_and_warned_about_when_short(pool: PgPool) {
+async fn a_short_secret_of_the_owner_brings_a_warning(pool: PgPool) {
     let api = Api::start(pool).await;
     let mut chosen = body();
     chosen["secret"] = json!("twelve-chars");
@@ -90,7 +90,7 @@ async fn a_chosen_secret_is_shown_in_both_forms_and_warned_about_when_short(pool
 }
 
 #[sqlx::test]
-async fn a_site_without_events_for_a_day_is_warned_about_however_long_it_is_registered(pool: PgPool) {
+async fn a_site_without_events_for_a_day_brings_a_warning(pool: PgPool) {
     let api = Api::start(pool.clone()).await;
     for (last_event, warned) in [
         (None, true),
@@ -173,7 +173,7 @@ async fn reading_and_listing_answer_the_same_webhook(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn every_bad_field_of_a_create_is_named_at_once_and_nothing_is_made(pool: PgPool) {
+async fn a_refused_create_names_every_bad_field_and_creates_nothing(pool: PgPool) {
     let api = Api::start(pool).await;
     let answer = api
         .post(

@@ -22,6 +22,7 @@ mod api_access;
 mod api_history;
 mod api_sites_goals;
 mod api_idempotency;
+mod api_snapshots;
 mod spine;
 mod real_input;
 mod crash;

@@ -5,13 +5,16 @@ use serde_json::json;
 use super::*;
 
 fn read(body: &Value) -> Result<GoalSettings, Vec<(String, &'static str)>> {
-    let mut errors = Errors::default();
-    let settings = read_settings(&Object::root(body.as_object().expect("an object")), &mut errors);
+    let mut errors = FieldErrors::default();
+    let settings = read_settings(
+        &BodyObject::root(body.as_object().expect("an object")),
+        &mut errors,
+    );
     settings.ok_or_else(|| {
         errors
             .into_list()
             .into_iter()
-            .map(|error| (error.pointer, error.code))
+            .map(|error| (error.pointer, error.code.as_str()))
             .collect()
     })
 }
@@ -26,7 +29,7 @@ fn refused(body: Value, wanted: &[(&str, &str)]) {
 }
 
 #[test]
-fn a_goal_of_each_kind() {
+fn each_kind_of_goal_is_read() {
     let event = GoalRule::Event {
         event: "Signup".into(),
     };
@@ -54,7 +57,7 @@ fn a_goal_of_each_kind() {
 }
 
 #[test]
-fn a_field_is_needed_by_one_kind_and_means_nothing_to_another() {
+fn each_kind_of_goal_has_its_own_fields() {
     refused(json!({"name": "n", "kind": "event"}), &[("/event", "required")]);
     refused(
         json!({"name": "n", "kind": "page", "event": "x"}),
@@ -71,7 +74,7 @@ fn a_field_is_needed_by_one_kind_and_means_nothing_to_another() {
 }
 
 #[test]
-fn limits_of_fields() {
+fn fields_of_a_goal_have_limits() {
     let page = |field: &str, value: Value| {
         let mut body = json!({"name": "n", "kind": "page", "path": "/"});
         body[field] = value;
@@ -88,7 +91,7 @@ fn limits_of_fields() {
             "too_long",
         ),
         ("path", json!("/"), json!(5), "wrong_type"),
-        ("kind", json!("page"), json!("batch_reader"), "unknown"),
+        ("kind", json!("page"), json!("funnel"), "unknown"),
         (
             "props",
             json!({"a": "1", "b": "", "c": "3"}),

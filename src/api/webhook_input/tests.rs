@@ -1,4 +1,4 @@
-//! Every field of a webhook: good, bad, several bad at once.
+//! Fields of a webhook: valid ones, bad ones, several bad ones at once.
 
 use serde_json::json;
 
@@ -17,7 +17,7 @@ fn rules() -> WebhookRules {
     }
 }
 
-/// A valid body with these fields set; `null` takes one out.
+/// A valid body with these fields changed.
 fn body(changes: Value) -> Map<String, Value> {
     let mut body = match json!({"url": "https://hooks.example.com/x", "events": ["goal_completion"]}) {
         Value::Object(map) => map,
@@ -32,10 +32,10 @@ fn body(changes: Value) -> Map<String, Value> {
     body
 }
 
-/// What a create would make of the body: settings, or the pointers and codes of all that is wrong.
+/// Reads a body as a create does: its settings, or the pointers and codes of its bad fields.
 fn create(body: &Map<String, Value>) -> Result<WebhookSettings, Vec<(String, &'static str)>> {
-    let mut errors = Errors::default();
-    let object = Object::root(body);
+    let mut errors = FieldErrors::default();
+    let object = BodyObject::root(body);
     refuse_other_fields(&object, &mut errors);
     read_secret(&object, &mut errors);
     let settings = read_settings(&object, &rules(), None, &mut errors);
@@ -44,7 +44,7 @@ fn create(body: &Map<String, Value>) -> Result<WebhookSettings, Vec<(String, &'s
         _ => Err(errors
             .into_list()
             .into_iter()
-            .map(|error| (error.pointer, error.code))
+            .map(|error| (error.pointer, error.code.as_str()))
             .collect()),
     }
 }
@@ -59,7 +59,7 @@ fn refused(changes: Value, wanted: &[(&str, &str)]) {
 }
 
 #[test]
-fn what_is_left_out_has_a_default() {
+fn a_missing_field_has_a_default() {
     for changes in [
         json!({}),
         json!({"name": null, "format": null, "headers": null, "triggers": null, "enabled": null, "secret": null,
@@ -81,13 +81,13 @@ fn what_is_left_out_has_a_default() {
 }
 
 #[test]
-fn null_is_a_rate_limit_and_means_none() {
+fn a_rate_limit_of_null_means_no_limit() {
     let settings = create(&body(json!({"rate_limit_per_second": null}))).expect("valid");
     assert_eq!(settings.rate_limit_per_second, None);
 }
 
 #[test]
-fn every_field_is_taken() {
+fn every_field_is_read() {
     let settings = create(&body(json!({
         "name": "Production", "url": "https://hooks.example.com/T/secret", "secret": "twelve-chars", "format": "json",
         "headers": {"X-Api-Key": "k", "Authorization": "Bearer a.b"},
@@ -127,7 +127,7 @@ fn every_field_is_taken() {
 }
 
 #[test]
-fn limits_of_plain_fields() {
+fn plain_fields_have_limits() {
     for (field, good, bad) in [
         (
             "name",
@@ -274,7 +274,7 @@ fn own_headers_follow_their_rules() {
             ("/headers/X-5", "wrong_type"),
         ],
     );
-    // One that is null is not there, but its name is judged.
+    // A header of null is absent, but its name is validated.
     assert!(create(&body(json!({"headers": {"X-A": null}}))).is_ok());
     refused(
         json!({"headers": {"Host": null}}),
@@ -283,9 +283,9 @@ fn own_headers_follow_their_rules() {
 }
 
 #[test]
-fn a_patch_that_takes_away_what_there_is_not_is_refused_by_name() {
+fn a_patch_may_not_remove_what_cannot_exist() {
     let mut settings = create(&body(json!({"headers": {"X-A": "1"}}))).expect("valid");
-    // From a time when it might be one.
+    // A header from a time when it was allowed.
     settings.headers.push(("X-Webhook-Old".into(), Hidden::new("1")));
     for (patch, wanted) in [
         (
@@ -314,13 +314,13 @@ fn a_patch_that_takes_away_what_there_is_not_is_refused_by_name() {
         (json!({"headers": null, "triggers": null, "name": null}), vec![]),
         (json!({"headers": 1, "triggers": []}), vec![]),
     ] {
-        let mut errors = Errors::default();
+        let mut errors = FieldErrors::default();
         let object = patch.as_object().expect("an object");
-        refuse_unknown_nulls(&Object::root(object), &settings, &mut errors);
+        refuse_unknown_nulls(&BodyObject::root(object), &settings, &mut errors);
         let found: Vec<_> = errors
             .list()
             .iter()
-            .map(|error| (error.pointer.as_str(), error.code))
+            .map(|error| (error.pointer.as_str(), error.code.as_str()))
             .collect();
         assert_eq!(found, wanted, "{patch}");
     }
@@ -379,14 +379,14 @@ fn settings_written_as_a_body_are_read_back_the_same() {
         "triggers": {"visitor_spike": {"threshold": 5}, "custom_event": {"names": ["404"]}}
     })))
     .expect("valid");
-    let mut errors = Errors::default();
+    let mut errors = FieldErrors::default();
     let written = to_body(&settings, settings.enabled);
-    let read = read_settings(&Object::root(&written), &rules(), None, &mut errors);
+    let read = read_settings(&BodyObject::root(&written), &rules(), None, &mut errors);
     assert_eq!(read, Some(settings), "{:?}", errors.list());
 }
 
 #[test]
-fn what_was_accepted_once_is_not_judged_again() {
+fn an_accepted_value_is_not_validated_again() {
     let mut settings = create(&body(json!({"retry_schedule": "patient"}))).expect("valid");
     settings.url = TargetUrl::from_trusted("http://was.allowed.once/x").expect("a URL");
     let stricter = WebhookRules::default();
@@ -395,9 +395,14 @@ fn what_was_accepted_once_is_not_judged_again() {
             panic!("an object")
         };
         let merged = merge::apply_to_webhook(&to_body(&settings, true), &settings.url.masked(), &patch);
-        let mut errors = Errors::default();
-        read_settings(&Object::root(&merged), &stricter, Some(&settings), &mut errors)
-            .ok_or(errors.into_list())
+        let mut errors = FieldErrors::default();
+        read_settings(
+            &BodyObject::root(&merged),
+            &stricter,
+            Some(&settings),
+            &mut errors,
+        )
+        .ok_or(errors.into_list())
     };
     assert_eq!(patched(json!({"name": "n"})).expect("valid").url, settings.url);
     let errors =

@@ -1,4 +1,4 @@
-//! Bodies that nobody would think of.
+//! Random bodies and patches.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::domain::trigger::Triggers;
 
-/// Any JSON, with the names that mean something here more often than chance would have them.
+/// Any JSON, with the names of fields and settings more often than by chance.
 fn any_json() -> impl Strategy<Value = Value> {
     let name = prop_oneof![
         proptest::sample::select(FIELDS.to_vec()).prop_map(str::to_owned),
@@ -48,14 +48,14 @@ fn any_json() -> impl Strategy<Value = Value> {
 
 proptest! {
     #[test]
-    fn no_body_and_no_patch_is_too_strange(changes in any_json(), patch in any_json()) {
+    fn any_body_is_read_or_refused(changes in any_json(), patch in any_json()) {
         let mut strange = body(json!({}));
         for json in [changes, patch] {
             if let Value::Object(map) = json {
                 strange = merge::apply_to_webhook(&strange, "", &map);
             }
-            let mut errors = Errors::default();
-            let object = Object::root(&strange);
+            let mut errors = FieldErrors::default();
+            let object = BodyObject::root(&strange);
             refuse_other_fields(&object, &mut errors);
             let settings = read_settings(&object, &rules(), None, &mut errors);
             prop_assert!(settings.is_some() || !errors.is_empty());
@@ -64,12 +64,12 @@ proptest! {
                 prop_assert!(!error.detail.is_empty());
             }
             if let Some(settings) = settings {
-                // What is accepted can be stored and read back.
+                // Accepted settings can be stored and read back.
                 let stored = Value::Object(settings.triggers.to_json());
                 prop_assert_eq!(Triggers::from_json(&settings.events, &stored), Some(settings.triggers.clone()));
                 let written = to_body(&settings, settings.enabled);
-                let mut errors = Errors::default();
-                prop_assert_eq!(read_settings(&Object::root(&written), &rules(), None, &mut errors), Some(settings));
+                let mut errors = FieldErrors::default();
+                prop_assert_eq!(read_settings(&BodyObject::root(&written), &rules(), None, &mut errors), Some(settings));
             }
         }
     }

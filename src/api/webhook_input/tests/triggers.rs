@@ -6,7 +6,7 @@ use super::{body, create, refused};
 use crate::domain::trigger::{NameFilter, SpikeSettings};
 
 #[test]
-fn events_are_those_there_are() {
+fn only_known_events_are_accepted() {
     refused(json!({"events": null}), &[("/events", "required")]);
     refused(json!({"events": []}), &[("/events", "empty")]);
     refused(json!({"events": "goal_completion"}), &[("/events", "wrong_type")]);
@@ -79,7 +79,7 @@ fn a_spike_needs_its_threshold() {
 }
 
 #[test]
-fn limits_of_triggers() {
+fn settings_of_triggers_have_limits() {
     let spike =
         |settings: Value| json!({"events": ["visitor_spike"], "triggers": {"visitor_spike": settings}});
     for (settings, field) in [

@@ -1,0 +1,85 @@
+//! The caller of a request: the owner of a valid token.
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use uuid::Uuid;
+
+use crate::domain::site::SiteId;
+use crate::record::audit;
+use crate::record::tokens::{Role, Scope, TokenRecord};
+
+use super::problem::Problem;
+use super::problem_type::ProblemType;
+
+/// The owner of a valid token.
+#[derive(Debug, Clone)]
+pub(super) struct Caller(TokenRecord);
+
+impl Caller {
+    pub(super) fn new(token: TokenRecord) -> Self {
+        Self(token)
+    }
+
+    /// Refuses a site outside the token's scope as if it did not exist.
+    pub(super) fn check_read(&self, site_id: &SiteId) -> Result<(), Problem> {
+        match &self.0.scope {
+            Scope::Admin => Ok(()),
+            Scope::Sites(sites) if sites.iter().any(|site| site == site_id.as_str()) => Ok(()),
+            Scope::Sites(_) => Err(Problem::not_found("site")),
+        }
+    }
+
+    /// Refuses a site outside the token's scope, and any change by a viewer.
+    pub(super) fn check_write(&self, site_id: &SiteId) -> Result<(), Problem> {
+        self.check_read(site_id)?;
+        match self.0.role {
+            Role::Editor => Ok(()),
+            Role::Viewer => Err(Problem::new(
+                ProblemType::Forbidden,
+                "The token has the role `viewer`, which may look at a site but not change it.",
+            )),
+        }
+    }
+
+    pub(super) fn token_id(&self) -> Uuid {
+        self.0.id
+    }
+
+    /// The sites in the token's scope, or `None` if it covers all.
+    pub(super) fn sites(&self) -> Option<&[String]> {
+        match &self.0.scope {
+            Scope::Admin => None,
+            Scope::Sites(sites) => Some(sites),
+        }
+    }
+
+    /// An entry for the audit log, without the names of fields.
+    pub(super) fn audit_entry<'a>(
+        &'a self,
+        action: &'a str,
+        site_id: &'a SiteId,
+        object: Option<&'a str>,
+    ) -> audit::Entry<'a> {
+        audit::Entry {
+            token_id: Some(self.0.id),
+            subject: &self.0.subject,
+            action,
+            site_id: Some(site_id.as_str()),
+            object,
+            fields: &[],
+        }
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        // `authenticate` puts it there. A route outside that layer is closed, not open.
+        parts
+            .extensions
+            .get::<Self>()
+            .cloned()
+            .ok_or_else(Problem::unauthenticated)
+    }
+}

@@ -1,0 +1,176 @@
+//! The ids in a request's path: the site, once the caller may use it, and the objects of that site.
+//!
+//! Handlers get the id of a site from [`ReadableSite`], [`WritableSite`] or [`RegistrableSite`]
+//! only. A handler that takes none of them has no id to ask Postgres with, and does not compile.
+
+use axum::extract::{FromRequestParts, RawPathParams};
+use axum::http::request::Parts;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use crate::domain::id::{DeliveryId, GoalId, WebhookId};
+use crate::domain::site::SiteId;
+use crate::record::audit;
+
+use super::caller::Caller;
+use super::field_errors::{FieldCode, FieldErrors};
+use super::problem::Problem;
+
+/// Everything but the characters that a segment of a path holds unescaped (RFC 3986 §2.3).
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+/// A site that the caller may read.
+#[derive(Debug)]
+pub(super) struct ReadableSite(SiteId);
+
+impl ReadableSite {
+    pub(super) fn id(&self) -> &SiteId {
+        &self.0
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for ReadableSite {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let caller = Caller::from_request_parts(parts, state).await?;
+        let site_id = PathIds::from_request_parts(parts, state).await?.site()?;
+        caller.check_read(&site_id)?;
+        Ok(Self(site_id))
+    }
+}
+
+/// A site that the caller may change, with the caller.
+#[derive(Debug)]
+pub(super) struct WritableSite {
+    id: SiteId,
+    caller: Caller,
+}
+
+impl WritableSite {
+    fn new(id: SiteId, caller: Caller) -> Result<Self, Problem> {
+        caller.check_write(&id)?;
+        Ok(Self { id, caller })
+    }
+
+    pub(super) fn id(&self) -> &SiteId {
+        &self.id
+    }
+
+    pub(super) fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// The path of the site in the API, as `Location` needs it.
+    pub(super) fn path(&self) -> String {
+        site_path(&self.id)
+    }
+
+    /// An entry for the audit log, without the names of fields. `object` is the id of what changed,
+    /// unless that is the site itself.
+    pub(super) fn audit_entry<'a>(&'a self, action: &'a str, object: Option<&'a str>) -> audit::Entry<'a> {
+        self.caller.audit_entry(action, &self.id, object)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for WritableSite {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let caller = Caller::from_request_parts(parts, state).await?;
+        let site_id = PathIds::from_request_parts(parts, state).await?.site()?;
+        Self::new(site_id, caller)
+    }
+}
+
+/// A [`WritableSite`] of a call that may register it: an id that no site can have is explained
+/// instead of not found.
+#[derive(Debug)]
+pub(super) struct RegistrableSite(pub(super) WritableSite);
+
+impl<S: Send + Sync> FromRequestParts<S> for RegistrableSite {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let caller = Caller::from_request_parts(parts, state).await?;
+        let site_id = PathIds::from_request_parts(parts, state).await?.new_site()?;
+        WritableSite::new(site_id, caller).map(Self)
+    }
+}
+
+/// The parameters of the route, percent-decoded. Each is one segment: a site id holds `/` as `%2F`.
+#[derive(Debug)]
+pub(super) struct PathIds(Vec<(String, String)>);
+
+impl<S: Send + Sync> FromRequestParts<S> for PathIds {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        // A segment that is not UTF-8 is the id of nothing.
+        let params = RawPathParams::from_request_parts(parts, state)
+            .await
+            .map_err(|_| Problem::not_found("path"))?;
+        Ok(Self(
+            params
+                .iter()
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
+        ))
+    }
+}
+
+impl PathIds {
+    pub(super) fn webhook(&self) -> Result<WebhookId, Problem> {
+        self.parse("webhook_id", "webhook")
+    }
+
+    pub(super) fn goal(&self) -> Result<GoalId, Problem> {
+        self.parse("goal_id", "goal")
+    }
+
+    pub(super) fn delivery(&self) -> Result<DeliveryId, Problem> {
+        self.parse("delivery_id", "delivery")
+    }
+
+    /// The site. It stays private here: handlers get a site with the proof that the caller may use
+    /// it.
+    fn site(&self) -> Result<SiteId, Problem> {
+        self.parse("site_id", "site").inspect(record_in_span)
+    }
+
+    /// The site, with an explanation of an id that no site can have.
+    fn new_site(&self) -> Result<SiteId, Problem> {
+        let site_id = self.value("site_id").parse().map_err(|error| {
+            let mut errors = FieldErrors::default();
+            errors.add("/site_id", FieldCode::Invalid, format!("{error}"));
+            Problem::invalid(errors)
+        });
+        site_id.inspect(record_in_span)
+    }
+
+    fn parse<T: std::str::FromStr>(&self, name: &str, noun: &str) -> Result<T, Problem> {
+        self.value(name).parse().map_err(|_| Problem::not_found(noun))
+    }
+
+    fn value(&self, name: &str) -> &str {
+        self.0
+            .iter()
+            .find(|(key, _)| key == name)
+            .map_or("", |(_, value)| value)
+    }
+}
+
+/// Adds the site to the span of the request.
+fn record_in_span(site_id: &SiteId) {
+    tracing::Span::current().record("site.id", site_id.as_str());
+}
+
+fn site_path(site_id: &SiteId) -> String {
+    format!("/api/sites/{}", utf8_percent_encode(site_id.as_str(), SEGMENT))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,93 @@
+//! Sites in paths, by role and scope of the caller.
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::routing::{get, post, put};
+use tower_service::Service as _;
+use uuid::Uuid;
+
+use crate::record::tokens::{Role, Scope, TokenRecord};
+
+use super::*;
+
+#[test]
+fn a_site_id_is_one_segment_of_a_location() {
+    let path = |id: &str| site_path(&id.parse().expect("a site id"));
+    assert_eq!(path("example.com"), "/api/sites/example.com");
+    assert_eq!(path("a/b ü?#"), "/api/sites/a%2Fb%20%C3%BC%3F%23");
+}
+
+async fn status(method: &str, path: &str, caller: Option<(Scope, Role)>) -> StatusCode {
+    let mut router: Router = Router::new()
+        .route("/read/{site_id}", get(|_: ReadableSite| async {}))
+        .route("/write/{site_id}", post(|_: WritableSite| async {}))
+        .route("/register/{site_id}", put(|_: RegistrableSite| async {}));
+    let mut request = Request::builder()
+        .method(method)
+        .uri(path)
+        .body(Body::empty())
+        .expect("a request");
+    if let Some((scope, role)) = caller {
+        let subject = "a test".to_owned();
+        let id = Uuid::nil();
+        request.extensions_mut().insert(Caller::new(TokenRecord {
+            id,
+            subject,
+            scope,
+            role,
+        }));
+    }
+    router.call(request).await.expect("an answer").status()
+}
+
+#[tokio::test]
+async fn a_site_is_handed_out_by_scope_and_role() {
+    let mine = || Scope::Sites(vec!["mine".to_owned()]);
+    for (scope, role, site, read, write) in [
+        (Scope::Admin, Role::Editor, "mine", 200, 200),
+        (Scope::Admin, Role::Viewer, "mine", 200, 403),
+        (mine(), Role::Editor, "mine", 200, 200),
+        (mine(), Role::Viewer, "mine", 200, 403),
+        (mine(), Role::Editor, "theirs", 404, 404),
+        (mine(), Role::Viewer, "theirs", 404, 404),
+    ] {
+        for (method, call, wanted) in [
+            ("GET", "read", read),
+            ("POST", "write", write),
+            ("PUT", "register", write),
+        ] {
+            let path = format!("/{call}/{site}");
+            let status = status(method, &path, Some((scope.clone(), role))).await;
+            assert_eq!(status.as_u16(), wanted, "{scope:?} {role:?} {path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_route_without_a_caller_is_closed() {
+    for (method, path) in [("GET", "/read/a"), ("POST", "/write/a"), ("PUT", "/register/a")] {
+        assert_eq!(
+            status(method, path, None).await,
+            StatusCode::UNAUTHORIZED,
+            "{path}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn only_a_call_that_registers_explains_a_bad_site_id() {
+    let too_long = "x".repeat(256);
+    for bad in ["%00", too_long.as_str()] {
+        for (method, call, wanted) in [
+            ("GET", "read", 404),
+            ("POST", "write", 404),
+            ("PUT", "register", 422),
+        ] {
+            let path = format!("/{call}/{bad}");
+            let status = status(method, &path, Some((Scope::Admin, Role::Editor))).await;
+            assert_eq!(status.as_u16(), wanted, "{path}");
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! The outermost layer of a request: its time limit, its span, its report to the observer.
+
+use std::time::Duration;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderValue, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use tracing::Instrument as _;
+use tracing::field::Empty;
+
+use crate::clock;
+
+use super::problem::Problem;
+use super::problem_type::ProblemType;
+use super::state::{AnsweredRequest, ApiState};
+
+/// Longest a request may take: a database that has stopped answering holds nothing for longer.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Answers within [`REQUEST_TIMEOUT`], inside a span `api.request`, and tells the observer.
+///
+/// Adds the headers that every answer has: no cache may keep it and no browser guess its type.
+pub(super) async fn observe(State(state): State<ApiState>, request: Request, next: Next) -> Response {
+    let started = clock::monotonic();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
+    let is_read = request.method().is_safe();
+    // `site.id` is recorded by the extractor that reads it from the path.
+    let span = tracing::info_span!("api.request", route, status = Empty, site.id = Empty);
+
+    let answer = next.run(request).instrument(span.clone());
+    let mut response = match tokio::time::timeout(REQUEST_TIMEOUT, answer).await {
+        Ok(response) => response,
+        Err(_) => {
+            let seconds = REQUEST_TIMEOUT.as_secs();
+            let detail = format!("The request took longer than {seconds} seconds and was given up.");
+            Problem::new(ProblemType::Unavailable, detail).into_response()
+        }
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+
+    let status = response.status().as_u16();
+    span.record("status", status);
+    (state.observer)(AnsweredRequest {
+        route,
+        status,
+        is_read,
+        took: clock::monotonic().saturating_duration_since(started),
+        problem: response.extensions().get::<ProblemType>().copied(),
+    });
+    response
+}
+
+#[cfg(test)]
+mod tests;

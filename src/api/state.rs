@@ -1,0 +1,120 @@
+//! The state that all requests share.
+
+use std::fmt;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use sqlx::pool::PoolConnection;
+use sqlx::{PgPool, Postgres, Transaction};
+
+use crate::record::keyring::Keyring;
+
+use super::extract::WritableSite;
+use super::limits::{FailedLogins, TokenRate};
+use super::problem_type::ProblemType;
+use super::timed::{Stopwatch, Timed, Timer};
+use super::webhook_input::WebhookRules;
+
+/// The part of the configuration that the API follows.
+#[derive(Debug, Clone)]
+pub struct ApiConfig {
+    /// Most webhooks of a site.
+    pub max_per_site: u32,
+    pub webhooks: WebhookRules,
+    /// Requests a second each token may make on average.
+    pub requests_per_second: NonZeroU32,
+    /// Requests a token may make at once.
+    pub burst: NonZeroU32,
+    /// Proxies whose `X-Forwarded-For` header is believed.
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+/// A request that was answered, as the observer of [`ApiState::new`] sees it.
+#[derive(Debug, Clone, Copy)]
+pub struct AnsweredRequest<'a> {
+    /// The pattern of the route, never the path: a closed set. `unmatched` if no route matched.
+    pub route: &'a str,
+    pub status: u16,
+    /// True if the method only reads.
+    pub(crate) is_read: bool,
+    pub(crate) took: Duration,
+    /// The type of the problem, if the answer is one.
+    pub problem: Option<ProblemType>,
+}
+
+type Observer = dyn Fn(AnsweredRequest<'_>) + Send + Sync;
+
+/// The state that all requests share. Cheap to clone.
+#[derive(Clone)]
+pub struct ApiState {
+    pool: PgPool,
+    stopwatch: Arc<Stopwatch>,
+    pub(super) keyring: Arc<Keyring>,
+    pub(super) config: Arc<ApiConfig>,
+    pub(super) token_rate: Arc<TokenRate>,
+    pub(super) failed_logins: Arc<FailedLogins>,
+    pub(super) observer: Arc<Observer>,
+}
+
+impl ApiState {
+    /// The state of a process's API. `observer` is called once for each request, after its answer.
+    pub fn new(
+        pool: PgPool,
+        keyring: Arc<Keyring>,
+        config: ApiConfig,
+        observer: impl Fn(AnsweredRequest<'_>) + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            pool,
+            stopwatch: Arc::new(|_, _| {}),
+            keyring,
+            token_rate: Arc::new(TokenRate::new(config.requests_per_second, config.burst)),
+            failed_logins: Arc::default(),
+            config: Arc::new(config),
+            observer: Arc::new(observer),
+        }
+    }
+
+    /// Calls `stopwatch` after every use of Postgres with its operation, `api_read` or `api_write`,
+    /// and the time that it took.
+    #[must_use]
+    pub(crate) fn timed(
+        mut self,
+        stopwatch: impl Fn(&'static str, Duration) + Send + Sync + 'static,
+    ) -> Self {
+        self.stopwatch = Arc::new(stopwatch);
+        self
+    }
+
+    /// A connection to read with.
+    pub(super) async fn read(&self) -> sqlx::Result<Timed<PoolConnection<Postgres>>> {
+        let timer = Timer::start("api_read", &self.stopwatch);
+        Ok(timer.hold(self.pool.acquire().await?))
+    }
+
+    /// A transaction that changes what belongs to `_site`. Without `commit` it changes nothing.
+    ///
+    /// The site is asked for as proof: a handler without a [`WritableSite`] cannot write.
+    pub(super) async fn write(
+        &self,
+        _site: &WritableSite,
+    ) -> sqlx::Result<Timed<Transaction<'static, Postgres>>> {
+        let timer = Timer::start("api_write", &self.stopwatch);
+        Ok(timer.hold(self.pool.begin().await?))
+    }
+
+    /// A connection for idempotency keys, which neither `api_read` nor `api_write` counts.
+    pub(super) async fn claims(&self) -> sqlx::Result<PoolConnection<Postgres>> {
+        self.pool.acquire().await
+    }
+}
+
+impl fmt::Debug for ApiState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApiState")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
