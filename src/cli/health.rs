@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
+use reqwest::{Client, StatusCode};
 
-use super::loopback::{self, Ask};
-use super::{complain, print};
+use super::local_http;
+use super::output::{complain, print};
 use crate::clock;
 use crate::config::Config;
 
@@ -22,36 +23,37 @@ pub(super) struct HealthArgs {
     wait: Duration,
 }
 
-/// Between two questions.
+/// Time between two questions.
 const PAUSE: Duration = Duration::from_millis(200);
 
 pub(super) async fn run(args: HealthArgs, config: &Config) -> anyhow::Result<ExitCode> {
     let path = if args.ready { "/readyz" } else { "/healthz" };
-    let address = reachable(config.admin.listen);
+    let url = format!("http://{}{path}", reachable(config.admin.listen));
+    let client = local_http::client()?;
     let deadline = clock::monotonic() + args.wait;
     loop {
-        let answer = ask(address, path).await;
-        if !matches!(answer, Ok((200, _))) && clock::monotonic() < deadline {
+        let answer = ask(&client, &url).await;
+        if !matches!(answer, Ok((StatusCode::OK, _))) && clock::monotonic() < deadline {
             tokio::time::sleep(PAUSE).await;
             continue;
         }
         let (status, body) = answer?;
-        if status == 200 {
-            print(&body);
+        if status == StatusCode::OK {
+            print(&body)?;
             return Ok(ExitCode::SUCCESS);
         }
-        complain(&format!("http://{address}{path} answered {status}: {body}"));
+        complain(&format!("{url} answered {}: {body}", status.as_u16()));
         return Ok(ExitCode::FAILURE);
     }
 }
 
-async fn ask(address: SocketAddr, path: &str) -> anyhow::Result<(u16, String)> {
-    loopback::ask(address, Ask::get(path))
+async fn ask(client: &Client, url: &str) -> anyhow::Result<(StatusCode, String)> {
+    local_http::send(client.get(url))
         .await
         .context("asking the admin listener (admin.listen)")
 }
 
-/// A listener on all addresses is asked on the loopback one.
+/// An address at which a listener is reached from this machine, also one on all addresses.
 fn reachable(listen: SocketAddr) -> SocketAddr {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),

@@ -2,7 +2,8 @@
 
 use clap::Subcommand;
 
-use super::print;
+use super::exit::UsageError;
+use super::output::print;
 use crate::clock;
 use crate::record::keyring;
 
@@ -10,7 +11,7 @@ use crate::record::keyring;
 pub(super) enum KeysCommand {
     /// Print a new encryption key, for `encryption.keys` or a key file
     Generate {
-        /// What the key is called; by default today's date
+        /// Name of the key: letters, digits, `.`, `_` and `-`; by default today's date
         #[arg(long)]
         id: Option<String>,
     },
@@ -21,6 +22,7 @@ pub(super) fn run(command: &KeysCommand) -> anyhow::Result<()> {
     let id = id
         .clone()
         .unwrap_or_else(|| clock::now().format("k%Y%m%d").to_string());
-    print(&keyring::generate_key(&id, crate::chance::bytes())?);
-    Ok(())
+    let key = keyring::generate_key(&id, crate::chance::bytes())
+        .map_err(|wrong| UsageError(format!("--id: {wrong}")))?;
+    Ok(print(&key)?)
 }

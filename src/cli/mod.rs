@@ -1,182 +1,124 @@
 //! The commands of the binary.
 //!
-//! In come arguments; out goes what was asked for on stdout, and everything else on stderr. A command that prints a
-//! token or a key prints nothing else. Exit codes: 0 done, 1 failed, 2 used wrongly.
+//! In come arguments; out goes what was asked for on stdout, and everything else on stderr. A
+//! command that prints a token or a key prints nothing else.
 
-mod check;
-mod demo;
-mod health;
-mod inspect;
-mod keys;
-mod listen;
-mod listen_print;
-mod loopback;
-mod replay;
+mod exit;
+mod output;
+mod text;
+mod request_text;
+mod help;
+mod config_args;
+mod local_http;
 mod serve;
-mod token;
 mod topics;
+mod inspect;
+mod health;
+mod token;
+mod keys;
+mod check;
+mod listen;
+mod demo;
+mod replay;
+mod shell;
 
-use std::io::IsTerminal as _;
-use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::LazyLock;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-use crate::app;
-use crate::config::{self, Config, ConfigSources};
-use crate::telemetry::logs;
+use config_args::{ConfigArgs, Configured, ConfiguredGroup};
+
+/// `0.1.0 (3fce506)`: the version, and the revision if whoever built the binary named it.
+static VERSION: LazyLock<String> = LazyLock::new(|| {
+    let version = env!("CARGO_PKG_VERSION");
+    match option_env!("BELLWETHER_REVISION") {
+        Some(revision) if !revision.is_empty() => format!("{version} ({revision})"),
+        _ => version.to_owned(),
+    }
+});
 
 /// Webhooks for web analytics: events from Kafka become signed, recorded webhooks.
 #[derive(Debug, Parser)]
-#[command(name = "bellwether", version, propagate_version = true, max_term_width = 110)]
+#[command(name = "bellwether", version = VERSION.as_str(), propagate_version = true, max_term_width = 110)]
 struct Cli {
-    #[command(flatten)]
-    config: ConfigArgs,
     #[command(subcommand)]
     command: Command,
-}
-
-/// Where the configuration comes from.
-#[derive(Debug, Args)]
-struct ConfigArgs {
-    /// The configuration file (TOML). `bellwether.example.toml` documents every key
-    #[arg(long, global = true, env = "BELLWETHER_CONFIG", value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Set one key, such as `kafka.partitions=12`; wins over file and environment
-    #[arg(long, global = true, value_name = "KEY=VALUE")]
-    set: Vec<String>,
-}
-
-impl ConfigArgs {
-    fn load(&self) -> anyhow::Result<Config> {
-        Ok(config::load(&self.sources())?)
-    }
-
-    /// The same for a command that uses all of it: what no such process could start with is refused too.
-    fn load_to_serve(&self) -> anyhow::Result<Config> {
-        Ok(config::load_judged(&self.sources(), app::refusals)?)
-    }
-
-    fn sources(&self) -> ConfigSources {
-        ConfigSources {
-            file: self.config.clone(),
-            environment: true,
-            overrides: self.set.clone(),
-        }
-    }
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the service
-    Serve(serve::ServeArgs),
+    Serve(Configured<serve::ServeArgs>),
     /// Apply the database's migrations and make its partitions
-    Migrate,
+    Migrate(ConfigArgs),
     /// Make or check the Kafka topics
-    #[command(subcommand)]
-    Topics(topics::TopicsCommand),
+    Topics(ConfiguredGroup<topics::TopicsCommand>),
     /// Look at the source topics
-    #[command(subcommand)]
-    Sources(inspect::SourcesCommand),
+    Sources(ConfiguredGroup<inspect::SourcesCommand>),
     /// Ask a running process whether it is alive, or ready
-    Health(health::HealthArgs),
+    Health(Configured<health::HealthArgs>),
     /// Manage API tokens
-    #[command(subcommand)]
-    Token(token::TokenCommand),
+    Token(ConfiguredGroup<token::TokenCommand>),
     /// Manage encryption keys
     #[command(subcommand)]
     Keys(keys::KeysCommand),
     /// Check the configuration and say what is wrong with it
-    CheckConfig,
+    CheckConfig(ConfigArgs),
     /// Receive webhooks on this machine: verify and print them
     Listen(listen::ListenOptions),
     Demo(demo::DemoArgs),
     /// Publish a file of events to Kafka at a chosen speed
-    Replay(replay::ReplayArgs),
+    Replay(Configured<replay::ReplayArgs>),
+    /// Print what lets a shell complete the commands and their arguments
+    Completions(shell::CompletionsArgs),
+    /// Print the manual page, or write a page for each command
+    Man(shell::ManArgs),
+}
+
+/// The command line, with examples and exit codes in every help.
+fn command_line() -> clap::Command {
+    help::with_examples(Cli::command())
 }
 
 /// Runs the command on the process's arguments.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    // A runtime of its own: it also runs inside other programs' tests.
-    if let Command::Listen(options) = cli.command {
-        return code_of(listen::run(options).map(|()| ExitCode::SUCCESS));
-    }
+    let mut command_line = command_line();
+    let parsed = command_line
+        .try_get_matches_from_mut(std::env::args_os())
+        .and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
+        Ok(cli) => cli,
+        Err(answer) => return exit::code_of_parser(&answer.format(&mut command_line)),
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => {
-            complain(&format!("the runtime could not be started: {error}"));
-            return ExitCode::FAILURE;
-        }
+        Err(error) => return exit::code_of(Err(error.into())),
     };
-    let result = runtime.block_on(run(cli));
+    let result = runtime.block_on(run(cli.command));
     // A blocking call into librdkafka may still run; the process does not wait for it.
     runtime.shutdown_background();
-    code_of(result)
+    exit::code_of(result)
 }
 
-fn code_of(result: anyhow::Result<ExitCode>) -> ExitCode {
-    result.unwrap_or_else(|error| {
-        complain(&format!("{error:#}"));
-        ExitCode::FAILURE
-    })
-}
-
-async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
-    match cli.command {
-        Command::Serve(args) => serve::run(args, cli.config.load_to_serve()?).await?,
-        Command::Migrate => serve::migrate(&cli.config.load()?).await?,
-        Command::Topics(command) => return topics::run(command, &cli.config.load()?).await,
-        Command::Sources(command) => return inspect::run(command, &cli.config.load()?).await,
-        Command::Health(args) => return health::run(args, &cli.config.load()?).await,
-        Command::Token(command) => token::run(command, &cli.config.load()?).await?,
+async fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Serve(serve) => return serve::run(serve.args, serve.config.load_to_serve()?).await,
+        Command::Migrate(config) => serve::migrate(&config.load()?).await?,
+        Command::Topics(topics) => return topics::run(topics.command, &topics.config.load()?).await,
+        Command::Sources(sources) => return inspect::run(sources.command, &sources.config.load()?).await,
+        Command::Health(health) => return health::run(health.args, &health.config.load()?).await,
+        Command::Token(token) => token::run(token.command, &token.config.load()?).await?,
         Command::Keys(command) => keys::run(&command)?,
-        Command::CheckConfig => return check::run(&cli.config),
-        Command::Demo(args) => {
-            anyhow::ensure!(
-                cli.config.set.is_empty(),
-                "--set: the demo has a configuration of its own"
-            );
-            return demo::run(args).await;
-        }
-        Command::Listen(_) => unreachable!("handled before the runtime was started"),
-        Command::Replay(args) => {
-            let config = cli.config.load()?;
-            logs::start(&config.telemetry, "replay", None);
-            replay::run(args, &config).await?;
-        }
+        Command::CheckConfig(config) => check::run(&config)?,
+        Command::Listen(options) => return listen::run(options).await,
+        Command::Demo(args) => return demo::run(args).await,
+        Command::Replay(replay) => replay::run(replay.args, replay.config.load()?).await?,
+        Command::Completions(args) => shell::completions(&args, command_line())?,
+        Command::Man(args) => shell::man(&args, command_line())?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// A line for the person or the log, never for a pipe.
-#[expect(clippy::print_stderr, reason = "the command line talks to its user on stderr")]
-fn complain(text: &str) {
-    eprintln!("bellwether: {text}");
-}
-
-/// A line of what was asked for.
-#[expect(clippy::print_stdout, reason = "stdout is where a command's answer goes")]
-fn print(text: &str) {
-    println!("{text}");
-}
-
-/// Whether stdout is a terminal whose user has nothing against colours (<https://no-color.org>).
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a convention of all programs, and no setting of this one"
-)]
-fn wants_colours() -> bool {
-    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_command_line_is_well_formed() {
-        use clap::CommandFactory as _;
-        Cli::command().debug_assert();
-    }
-}
+mod tests;

@@ -1,9 +1,11 @@
 //! `serve` and `migrate`
 
+use std::process::ExitCode;
+
 use anyhow::Context as _;
 use clap::Args;
 
-use super::print;
+use super::output::print;
 use crate::app::{self, ProcessRole, Roles};
 use crate::clock;
 use crate::config::Config;
@@ -12,13 +14,24 @@ use crate::telemetry::logs;
 
 #[derive(Debug, Args)]
 pub(super) struct ServeArgs {
-    /// What this process does, separated by commas; all of it by default
-    #[arg(long, value_enum, value_delimiter = ',', env = "BELLWETHER_ROLES")]
+    /// Roles of this process, separated by commas; all of them by default
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        env = "BELLWETHER_ROLES",
+        hide_env_values = true
+    )]
     roles: Vec<ProcessRole>,
 }
 
-pub(super) async fn run(args: ServeArgs, config: Config) -> anyhow::Result<()> {
-    app::serve(config, Roles::new(&args.roles)).await
+/// Runs the service; the error with which it ends is a log line where the others are JSON.
+pub(super) async fn run(args: ServeArgs, config: Config) -> anyhow::Result<ExitCode> {
+    match app::serve(config, Roles::new(&args.roles)).await {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(error) if logs::report_fatal(&error) => Ok(ExitCode::FAILURE),
+        Err(error) => Err(error),
+    }
 }
 
 pub(super) async fn migrate(config: &Config) -> anyhow::Result<()> {
@@ -27,9 +40,9 @@ pub(super) async fn migrate(config: &Config) -> anyhow::Result<()> {
     let applied = migrations::migrate(&pool, clock::now_ms())
         .await
         .context("applying migrations")?;
-    print(&format!(
-        "the schema is current; {} migrations were applied",
-        applied.len()
-    ));
-    Ok(())
+    let applied = match applied.len() {
+        1 => "1 migration was applied".to_owned(),
+        count => format!("{count} migrations were applied"),
+    };
+    Ok(print(&format!("the schema is current; {applied}"))?)
 }

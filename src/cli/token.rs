@@ -1,9 +1,9 @@
 //! `token create`
 
-use anyhow::{Context as _, bail};
-use clap::{Args, Subcommand, ValueEnum};
+use anyhow::Context as _;
+use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 
-use super::print;
+use super::output::print;
 use crate::app;
 use crate::clock;
 use crate::config::Config;
@@ -17,17 +17,18 @@ pub(super) enum TokenCommand {
 }
 
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("scope").required(true).args(["admin", "site"])))]
 pub(super) struct CreateArgs {
     /// For every site, and for managing tokens
-    #[arg(long, conflicts_with = "site")]
+    #[arg(long)]
     admin: bool,
     /// For this site only; may be given several times
     #[arg(long, value_name = "SITE_ID")]
     site: Vec<SiteId>,
-    /// What the token may do
+    /// Rights of the token: to look, or also to change
     #[arg(long, value_enum, default_value_t = RoleArg::Editor)]
     role: RoleArg,
-    /// Whom the audit log names for what is done with it
+    /// Name in the audit log for everything done with it
     #[arg(long, default_value = "command line")]
     subject: String,
 }
@@ -40,10 +41,10 @@ enum RoleArg {
 
 pub(super) async fn run(command: TokenCommand, config: &Config) -> anyhow::Result<()> {
     let TokenCommand::Create(args) = command;
-    let scope = match (args.admin, args.site.as_slice()) {
-        (true, _) => Scope::Admin,
-        (false, []) => bail!("name what the token is for: --admin, or --site SITE_ID"),
-        (false, sites) => Scope::Sites(sites.iter().map(ToString::to_string).collect()),
+    let scope = if args.admin {
+        Scope::Admin
+    } else {
+        Scope::Sites(args.site.iter().map(ToString::to_string).collect())
     };
     let role = match args.role {
         RoleArg::Viewer => Role::Viewer,
@@ -57,6 +58,5 @@ pub(super) async fn run(command: TokenCommand, config: &Config) -> anyhow::Resul
     let token = tokens::create(&mut connection, &args.subject, &scope, role, clock::now())
         .await
         .context("storing the token (has `bellwether migrate` been run?)")?;
-    print(&token);
-    Ok(())
+    Ok(print(&token)?)
 }

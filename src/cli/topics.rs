@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use clap::Subcommand;
 
-use super::{complain, print};
+use super::output::{complain, print};
 use crate::app::{self, ProcessRole, Roles};
 use crate::config::Config;
 use crate::kafka::client::ClientEvents;
@@ -49,7 +49,7 @@ async fn create(topics: &Topics, plan: &[TopicPlan], config: &Config) -> anyhow:
         } else {
             "partitions"
         };
-        print(&format!("{state}  {}  ({} {noun})", topic.name, topic.partitions));
+        print(&format!("{state}  {}  ({} {noun})", topic.name, topic.partitions))?;
     }
     // What was there before may look wrong; what was made now may not be known everywhere yet.
     let mut problems = topics.check(plan, &config.kafka.topic("retry.")).await?;
@@ -65,12 +65,12 @@ async fn check(
 ) -> anyhow::Result<ExitCode> {
     plan.retain(|topic| roles.use_topic(topic));
     if plan.is_empty() {
-        print(&format!("{roles} uses no topics"));
+        print(&format!("{roles} uses no topics"))?;
         return Ok(ExitCode::SUCCESS);
     }
     let problems = topics.check(&plan, &config.kafka.topic("retry.")).await?;
     if problems.is_empty() {
-        print(&format!("all {} topics are as they must be", plan.len()));
+        print(&format!("all {} topics are as they must be", plan.len()))?;
     }
     Ok(report(&problems))
 }

@@ -15,7 +15,7 @@ mod webhooks;
 mod stages;
 
 pub use kafka::{Clock, KafkaConfig, Source, SourceFormat, Sources};
-pub(crate) use load::{ConfigSources, load, load_judged};
+pub(crate) use load::{ConfigError, ConfigSources, load, load_judged};
 pub use root::Config;
 pub(crate) use stages::{LogFormat, TelemetryConfig};
 pub(crate) use webhooks::DEFAULT_SCHEDULE;

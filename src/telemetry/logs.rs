@@ -64,14 +64,14 @@ pub(crate) fn start(config: &TelemetryConfig, roles: &str, metrics: Option<Arc<M
     }
 }
 
-/// Reports the error with which a process ends: as a log line if lines are JSON, else in words.
-#[expect(clippy::print_stderr, reason = "the last word of a command is for stderr")]
-pub(crate) fn report_fatal(error: &anyhow::Error) {
-    if JSON_LINES.get().copied().unwrap_or(false) {
+/// Logs the error with which a process ends, where lines are JSON. False elsewhere: then it is for the
+/// command line to say.
+pub(crate) fn report_fatal(error: &anyhow::Error) -> bool {
+    let is_logged = JSON_LINES.get() == Some(&true) && tracing::enabled!(Level::ERROR);
+    if is_logged {
         tracing::error!(error = format!("{error:#}"), "ending with an error");
-    } else {
-        eprintln!("Error: {error:?}");
     }
+    is_logged
 }
 
 /// True once logging has started, if its lines are JSON.

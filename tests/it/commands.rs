@@ -1,11 +1,10 @@
-//! Commands as a user runs them: the binary, its exit code, what it says on stdout and what on stderr.
+//! Commands as a user runs them: the binary, its exit code, what it says on stdout and what on
+//! stderr.
 
-use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
-use rdkafka::Message as _;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -13,7 +12,7 @@ use crate::commands_config::check_config;
 use crate::support::app::Deployment;
 use crate::support::database::Database;
 use crate::support::receiver::Receiver;
-use crate::support::{eventually, free_port, kafka, send_signal};
+use crate::support::{eventually, free_port, send_signal};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -57,28 +56,33 @@ fn keys_generate_prints_a_key_and_nothing_else() {
     let (code, out, err) = check_config(&format!("[encryption]\nkeys = [\"{}\"]", other.trim()));
     assert_eq!((code, err.as_str()), (0, ""), "{out}");
     let (code, out, err) = run(&["keys", "generate", "--id", "not an id"], &[]);
-    assert_eq!((code, out.as_str()), (1, ""));
+    assert_eq!((code, out.as_str()), (2, ""));
     assert!(err.contains("letters, digits"), "{err}");
 }
 
 #[test]
 fn a_wrong_command_line_ends_with_2_and_says_what_there_is() {
     for (arguments, wanted) in [
-        (["serve", "--roles", "sender"].as_slice(), "detect, deliver, api"),
+        ([].as_slice(), "Usage"),
+        (&["nonsense"], "unrecognized"),
+        (&["topics"], "Usage"),
+        (&["serve", "--roles", "sender"], "detect, deliver, api"),
+        (&["serve", "--set", "kafka.partitions"], "key=value"),
+        (&["demo", "--set", "kafka.partitions=1"], "--set"),
+        (&["demo", "--speed", "0"], "1 to 240"),
+        (&["keys", "generate", "--config", "x"], "--config"),
+        (&["token", "create"], "--admin|--site"),
         (&["token", "create", "--role", "owner"], "viewer, editor"),
         (&["token", "create", "--admin", "--site", "a"], "--site"),
-        (&["nonsense"], "unrecognized"),
+        (&["health", "--wait", "soon"], "--wait"),
+        (&["listen", "--status", "99"], "--status"),
         (&["replay", "x", "--speed=-1"], "0 or a positive number"),
+        (&["replay", "x", "--format", "access-log"], "--site"),
     ] {
         let (code, out, err) = run(arguments, &[]);
-        assert_eq!((code, out.as_str()), (2, ""), "{arguments:?}");
-        assert!(err.contains(wanted), "{err} lacks {wanted}");
+        assert_eq!((code, out.as_str()), (2, ""), "{arguments:?}: {err}");
+        assert!(err.contains(wanted), "{arguments:?}: {err} lacks {wanted}");
     }
-    let (code, out, _) = run(&["--version"], &[]);
-    assert_eq!(
-        (code, out),
-        (0, format!("bellwether {}\n", env!("CARGO_PKG_VERSION")))
-    );
 }
 
 #[tokio::test]
@@ -138,9 +142,6 @@ async fn token_create_prints_a_token_and_nothing_else() {
         let written = ask(Method::PUT, "a.example").await;
         assert_eq!(written, if may_write { 200 } else { 403 }, "{arguments:?}");
     }
-    let (code, out, err) = said(deployment.run(&["token", "create"]));
-    assert_eq!((code, out.as_str()), (1, ""));
-    assert!(err.contains("--admin, or --site"), "{err}");
 }
 
 #[tokio::test]
@@ -168,71 +169,6 @@ async fn health_waits_until_it_is_ready_and_no_longer_than_told() {
     let (code, out, _) = said(deployment.run(&["health"]));
     assert_eq!(code, 0);
     assert_eq!(serde_json::from_str::<Value>(&out).unwrap()["alive"], true);
-}
-
-fn write_events(path: &Path, times: &[&str]) {
-    let mut lines: Vec<String> = times
-        .iter()
-        .enumerate()
-        .map(|(n, at)| {
-            json!({"site_id": "a.example", "type": "goal", "name": format!("goal {n}"), "timestamp": at})
-                .to_string()
-        })
-        .collect();
-    lines.insert(1, String::new());
-    lines.insert(1, "{\"site_id\": \"a.example\"}".to_owned());
-    std::fs::write(path, lines.join("\n")).unwrap();
-}
-
-#[tokio::test]
-async fn replay_publishes_json_lines_at_the_pace_it_is_told() {
-    let deployment = Deployment::create(&[]).await;
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("events.jsonl");
-    write_events(
-        &file,
-        &[
-            "2026-02-25T12:00:00Z",
-            "2026-02-25T12:00:01Z",
-            "2026-02-25T12:00:04Z",
-        ],
-    );
-    let path = file.to_str().unwrap();
-    let begun = Instant::now();
-    let (code, out, err) = said(deployment.run(&["replay", path, "--speed", "2"]));
-    let took = begun.elapsed();
-    assert_eq!(code, 0, "{err}");
-    assert_eq!(
-        out,
-        format!(
-            "published 3 events to {}; not published: 1 unreadable\n",
-            deployment.source
-        )
-    );
-    assert!(err.contains("line 2 is not published"), "{err}");
-    assert!(
-        took >= Duration::from_secs(2),
-        "four seconds, twice as fast: {took:?}"
-    );
-    let records = kafka::read_all(&deployment.source);
-    let names: Vec<Value> = records
-        .iter()
-        .map(|one| {
-            assert_eq!(one.key(), Some(b"a.example".as_slice()));
-            serde_json::from_slice::<Value>(one.payload().unwrap()).unwrap()["name"].take()
-        })
-        .collect();
-    assert_eq!(names, ["goal 0", "goal 1", "goal 2"]);
-
-    let begun = Instant::now();
-    let topic = deployment.topic("rejected");
-    let (code, out, _) = said(deployment.run(&["replay", path, "--speed", "0", "--topic", &topic]));
-    assert_eq!(code, 0);
-    assert!(out.contains(&format!("3 events to {topic}")), "{out}");
-    assert!(begun.elapsed() < Duration::from_secs(30));
-    let (code, out, err) = said(deployment.run(&["replay", "/not/there", "--speed", "0"]));
-    assert_eq!((code, out.as_str()), (1, ""));
-    assert!(err.contains("/not/there cannot be read"), "{err}");
 }
 
 #[tokio::test]
@@ -302,16 +238,20 @@ async fn listen_fails_as_it_is_told_and_verifies_what_comes() {
             (&line["event"], &line["path"]),
             (&json!("goal_completion"), &json!("/hook"))
         );
+        assert_eq!(
+            (&line["method"], &line["headers"]["x-webhook-event"]),
+            (&json!("POST"), &json!("goal_completion"))
+        );
     }
     let said = std::fs::read_to_string(&err).unwrap();
     assert!(
-        said.contains("requests 3, deliveries 1, repeated 0, bad signatures 0"),
+        said.contains("requests 3, deliveries 1, repeated 0, wrong signatures 0, unsigned 0"),
         "{said}"
     );
 }
 
 #[tokio::test]
-async fn a_change_made_through_one_process_is_in_force_in_another_within_a_second() {
+async fn a_change_is_in_force_in_every_process_within_a_second() {
     let deployment = Deployment::create(&[]).await;
     let api = deployment.serve(&["--roles", "api"]).await;
     let worker = deployment.serve(&["--roles", "detect,deliver"]).await;

@@ -1,4 +1,5 @@
-//! The configuration as a user gives it: what `check-config` says of it, which source wins, and how logs look.
+//! The configuration as a user gives it: what `check-config` says of it, which source wins, and how
+//! logs look.
 
 use std::process::{Command, Output, Stdio};
 
@@ -20,10 +21,8 @@ fn check_config_says_that_a_configuration_is_valid() {
     let example = concat!(env!("CARGO_MANIFEST_DIR"), "/bellwether.example.toml");
     let (code, out, err) = run(&["check-config", "--config", example], &[]);
     assert_eq!(code, 0, "{err}");
-    assert!(
-        out.starts_with("the configuration is valid (1 sources, hash "),
-        "{out}"
-    );
+    let wanted = format!("the configuration is valid (configuration file {example}; 1 source, hash ");
+    assert!(out.starts_with(&wanted), "{out}");
     assert!(
         err.contains("no encryption key"),
         "the example has none, and `serve` needs one: {err}"
@@ -34,7 +33,17 @@ fn check_config_says_that_a_configuration_is_valid() {
 }
 
 #[test]
-fn check_config_refuses_what_serve_would_with_key_value_and_what_is_allowed() {
+fn check_config_says_that_it_read_no_file() {
+    let (code, out, _) = run(&["check-config"], &[]);
+    assert_eq!(code, 0);
+    assert!(
+        out.contains("no configuration file") && out.contains("BELLWETHER_CONFIG"),
+        "{out}"
+    );
+}
+
+#[test]
+fn check_config_refuses_what_serve_would() {
     let folder = tempfile::tempdir().unwrap();
     let text = |name: &str, text: &str| {
         let path = folder.path().join(name);
@@ -135,7 +144,7 @@ fn all_that_is_wrong_is_named_at_once() {
         "colour: ",
         "http.listen: ",
         "http.burst = 0",
-        "sources.0.format: ",
+        "sources[0].format: ",
         "encryption.keys[0] = ",
         "encryption.key_files: allowed: a list of texts",
         "webhooks.ca_file = ",
@@ -149,7 +158,7 @@ fn all_that_is_wrong_is_named_at_once() {
 }
 
 #[test]
-fn a_flag_wins_over_the_environment_and_that_over_the_file() {
+fn flags_win_over_the_environment_and_that_over_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("bellwether.toml");
     std::fs::write(&file, "[webhooks]\nmax_per_site = 0\n").unwrap();
@@ -210,7 +219,12 @@ fn a_log_is_for_people_on_a_terminal_and_json_elsewhere() {
         (&line["msg"], &line["level"], &line["role"]),
         (&json!("starting"), &json!("info"), &json!("api"))
     );
-    assert!(err.contains("bellwether: http.listen = 192.0.2.1:1"), "{err}");
+    let last: Value = serde_json::from_str(err.lines().last().unwrap()).unwrap();
+    let error = last["error"].as_str().unwrap();
+    assert!(
+        last["level"] == "error" && error.starts_with("http.listen = 192.0.2.1:1"),
+        "{err}"
+    );
 
     let Ok(output) = on_a_terminal(&["serve", "--roles", "api"], &variables) else {
         println!("skipped: script is not there (Debian: bsdutils)");

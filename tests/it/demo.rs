@@ -1,4 +1,5 @@
-//! `bellwether demo`: shows what it should and leaves nothing. Needs neither Kafka nor Postgres to be there.
+//! `bellwether demo`: shows what it should and leaves nothing. Needs neither Kafka nor Postgres to
+//! be there.
 
 use std::fs::{self, Permissions};
 use std::io::{BufRead as _, BufReader};
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use crate::support::{eventually, send_signal};
 
-/// How long a line may take that must come.
+/// Time within which a line that must come has to come.
 const TIMEOUT: Duration = Duration::from_secs(90);
 
 /// A demo whose output is not a terminal.
@@ -40,7 +41,9 @@ impl Demo {
         let (sender, lines) = channel();
         std::thread::spawn(move || {
             for line in out.lines().map_while(Result::ok) {
-                drop(sender.send(line));
+                if sender.send(line).is_err() {
+                    return;
+                }
             }
         });
         Self {
@@ -76,7 +79,7 @@ impl Demo {
         send_signal(&self.child, name);
     }
 
-    /// Whether no file of it is left, and no process that was told of its folder.
+    /// True if no file of it is left, and no process that knows of its folder.
     fn left_nothing(&self) -> bool {
         let name = self.folder.path().to_str().unwrap();
         let is_empty = fs::read_dir(self.folder.path()).unwrap().next().is_none();
@@ -105,17 +108,34 @@ fn address(line: &str) -> String {
 }
 
 #[test]
-fn demo_shows_a_spike_a_goal_and_a_retry_with_every_signature_ok_and_leaves_nothing() {
+fn demo_shows_spikes_goals_and_retries_and_leaves_nothing() {
     let mut demo = Demo::start(&["--for", "40s"]);
     let addresses =
         ["receiver", "Kafka ", "API", "metrics"].map(|word| address(&demo.line(&[word, "127.0.0.1"])));
-    let curls = [(); 3].map(|()| demo.line(&["curl -s"]));
+    let commands = [
+        "AUTH=", "SITE=", "HOOK=", "curl -s", "curl -s", "curl -s", "-d '{",
+    ];
+    let commands = commands.map(|word| demo.line(&[word]));
     demo.line(&["What arrives"]);
     for address in &addresses {
         assert!(TcpStream::connect(address).is_ok(), "{address}");
     }
-    curls_work(&curls);
+    let is_patched = commands_work(&commands.join("\n"));
 
+    // One request with its headers and its body, key by key.
+    demo.line(&["attempt 1"]);
+    for words in [
+        "POST /",
+        "webhook-id: evt_",
+        "x-webhook-signature: sha256=",
+        "\"site_id\": ",
+    ] {
+        demo.line(&[words]);
+    }
+    // The threshold is the one that was just set.
+    if is_patched {
+        demo.line(&["now", "docs.example", " of 10,"]);
+    }
     let (status, lines) = demo.end();
     assert!(status.success(), "{status}");
     let arrivals: Vec<&String> = lines.iter().filter(|line| line.contains("attempt ")).collect();
@@ -134,6 +154,8 @@ fn demo_shows_a_spike_a_goal_and_a_retry_with_every_signature_ok_and_leaves_noth
         );
     }
     assert!(arrivals.iter().all(|line| line.contains("signature ok")));
+    let whole = lines.iter().filter(|line| line.contains("x-webhook-signature:"));
+    assert_eq!(whole.count(), 1);
     let last = lines.last().unwrap();
     assert!(last.contains("every signature ok"), "{last}");
     // Piped: nothing drives a terminal.
@@ -144,21 +166,107 @@ fn demo_shows_a_spike_a_goal_and_a_retry_with_every_signature_ok_and_leaves_noth
     }
 }
 
+/// The printed commands do what was said, run as a person would. False if there is no curl.
 #[allow(clippy::print_stdout, reason = "a test that did less than it should says so")]
-/// Each printed line does what was said, run as a person would.
-fn curls_work(lines: &[String; 3]) {
+fn commands_work(commands: &str) -> bool {
     if Command::new("curl").arg("--version").output().is_err() {
         println!("skipped: there is no curl");
+        return false;
+    }
+    let output = Command::new("sh").args(["-c", commands]).output().unwrap();
+    let answer = String::from_utf8(output.stdout).unwrap();
+    for wanted in ["docs.example", "\"data\":[", "\"threshold\":10"] {
+        assert!(answer.contains(wanted), "{commands}: {answer}");
+    }
+    true
+}
+
+/// The lines that a demo shows on a terminal, without the codes that move the cursor and colour.
+/// `setup` is said to the terminal before. `None` if there is no program that makes one.
+fn shown_on_a_terminal(setup: &str, arguments: &str) -> Option<Vec<String>> {
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), Permissions::from_mode(0o1777)).unwrap();
+    let line = format!(
+        "{setup}\nexec {} demo {arguments}",
+        env!("CARGO_BIN_EXE_bellwether")
+    );
+    let output = Command::new("script")
+        .args(["-qec", &line, "/dev/null"])
+        .env("TMPDIR", folder.path())
+        .stdin(Stdio::null())
+        .output()
+        .ok()?;
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{text}");
+    let mut shown = String::new();
+    let mut rest = text.as_str();
+    while let Some((before, code)) = rest.split_once("\u{1b}[") {
+        shown.push_str(before);
+        rest = code.trim_start_matches(|one: char| one.is_ascii_digit() || one == ';');
+        rest = &rest[1..];
+    }
+    shown.push_str(rest);
+    Some(
+        shown
+            .lines()
+            .map(|line| line.trim_matches('\r').to_owned())
+            .collect(),
+    )
+}
+
+fn widest(lines: &[String]) -> &str {
+    lines.iter().max_by_key(|line| line.chars().count()).unwrap()
+}
+
+#[test]
+#[allow(clippy::print_stdout, reason = "a test that did less than it should says so")]
+fn demo_fits_terminals_of_80_and_120_columns() {
+    for columns in [80, 120] {
+        let Some(lines) = shown_on_a_terminal(&format!("stty cols {columns} rows 40"), "--for 12s") else {
+            println!("skipped: script is not there (Debian: bsdutils)");
+            return;
+        };
+        let text = lines.join("\n");
+        for wanted in [
+            "POST /",
+            "webhook-signature: v1,",
+            "shop.example",
+            " of 150",
+            "Ctrl-C ends it",
+        ] {
+            assert!(text.contains(wanted), "{columns}: no {wanted} in:\n{text}");
+        }
+        let widest = widest(&lines);
+        assert!(widest.chars().count() < columns, "{columns}: {widest}");
+    }
+}
+
+#[test]
+#[allow(clippy::print_stdout, reason = "a test that did less than it should says so")]
+fn demo_draws_for_the_columns_that_the_terminal_has_now() {
+    let setup = "stty cols 120 rows 40\n(sleep 14; stty cols 50) </dev/tty &";
+    let Some(lines) = shown_on_a_terminal(setup, "--for 25s") else {
+        println!("skipped: script is not there (Debian: bsdutils)");
         return;
-    }
-    for (line, wanted) in lines
+    };
+    let clocks: Vec<usize> = lines
         .iter()
-        .zip(["docs.example", "\"data\":[", "\"threshold\":10"])
-    {
-        let output = Command::new("sh").args(["-c", line]).output().unwrap();
-        let answer = String::from_utf8(output.stdout).unwrap();
-        assert!(answer.contains(wanted), "{line}: {answer}");
-    }
+        .filter(|line| line.contains("times faster than life ·"))
+        .map(|line| line.chars().count())
+        .collect();
+    assert!(clocks.first() > Some(&50), "{clocks:?}");
+    assert_eq!(clocks.last(), Some(&49), "{clocks:?}");
+}
+
+#[test]
+fn demo_ends_with_1_when_nobody_reads() {
+    let mut demo = Demo::start(&[]);
+    demo.line(&["What arrives"]);
+    // Dropped with the thread that reads, at the next line that it cannot hand on.
+    let (_, nobody) = channel();
+    demo.lines = nobody;
+    assert_eq!(demo.child.wait().unwrap().code(), Some(1));
+    assert!(demo.left_nothing());
 }
 
 #[test]
@@ -178,7 +286,7 @@ fn demo_ends_in_order_on_ctrl_c_and_on_sigterm() {
 }
 
 #[tokio::test]
-async fn demo_killed_with_9_leaves_neither_postgres_nor_folder() {
+async fn demo_killed_with_9_leaves_nothing() {
     let mut demo = Demo::start(&[]);
     demo.line(&["What arrives"]);
     assert!(!demo.left_nothing());

@@ -51,7 +51,7 @@ async fn publish_raw(deployment: &Deployment, partition: i32, key: Option<&str>,
 }
 
 #[tokio::test]
-async fn inspect_says_how_each_record_is_understood_and_never_who_the_visitor_was() {
+async fn inspect_explains_each_record_and_names_no_visitor() {
     let deployment = Deployment::create(&[]).await;
     deployment.publish(json!({"site_id": "a.example", "type": "pageview", "visitor_id": "somebody-1", "path": "/pricing?email=x"})).await;
     deployment.publish(json!({"site_id": "a.example", "type": "goal", "name": "Signup", "visitor_id": "somebody-2", "path": "/u/jane@doe.example"})).await;
@@ -103,7 +103,55 @@ async fn inspect_says_how_each_record_is_understood_and_never_who_the_visitor_wa
 }
 
 #[tokio::test]
-async fn inspect_tells_a_goal_by_the_sites_own_goals() {
+async fn inspect_shows_refused_values_and_what_may_be_meant() {
+    let deployment = Deployment::create(&[]).await;
+    for record in [
+        r#"{"siteId":"a.example","type":"pageview","visitor_id":"somebody-1"}"#,
+        r#"{"site_id":"a.example","type":"pageview","visitorId":"somebody-2"}"#,
+        r#"{"site_id":"a.example","type":"page_view","visitor_id":"somebody-3"}"#,
+        r#"{"site_id":"a.example","type":"pageview","visitor_id":"somebody-4","timestamp":"yesterday"}"#,
+        r#"{"site_id":"a.example","type":"pageview","visitor_id":"somebody-5","source":["somebody-5"]}"#,
+        r#"{"site_id":"a.example","type":"pageview","visitor_id":"somebody-6","path":"https://a.example/x?y"}"#,
+    ] {
+        publish_raw(&deployment, 0, Some("a.example"), record).await;
+    }
+    let text = text(&deployment, &[]);
+    for words in [
+        [
+            "missing_field site_id",
+            "it has `siteId`: did you mean `site_id`?",
+        ],
+        [
+            "missing_field visitor_id",
+            "it has `visitorId`: did you mean `visitor_id`?",
+        ],
+        ["bad_field type", "it has `page_view`: did you mean `pageview`?"],
+        ["bad_field timestamp", "it is \"yesterday\""],
+        ["a whole URL in `path`", "https://a.example/x:"],
+    ] {
+        let found = text
+            .lines()
+            .any(|line| words.iter().all(|word| line.contains(word)));
+        assert!(found, "{words:?} in:\n{text}");
+    }
+    let (source, _) = inspect(&deployment, &[]);
+    let rejected = &source["records"][3];
+    assert_eq!(
+        (&rejected["field"], &rejected["value"]),
+        (&json!("timestamp"), &json!("\"yesterday\""))
+    );
+    assert_eq!(
+        source["records"][0]["did_you_mean"],
+        json!({"found": "siteId", "meant": "site_id"})
+    );
+    assert!(codes(&source).contains(&"full_url_in_path"));
+    for output in [text, source.to_string()] {
+        assert!(!output.contains("somebody"), "{output}");
+    }
+}
+
+#[tokio::test]
+async fn inspect_names_the_sites_own_goals() {
     let deployment = Deployment::create(&[]).await;
     let process = deployment.serve(&["--roles", "api"]).await;
     deployment
@@ -189,7 +237,7 @@ async fn inspect_says_that_a_topic_is_missing_or_empty_or_no_source() {
 }
 
 #[tokio::test]
-async fn inspect_says_that_a_site_is_registered_under_another_spelling() {
+async fn inspect_finds_a_site_registered_in_another_spelling() {
     let deployment = Deployment::create(&[]).await;
     let process = deployment.serve(&["--roles", "api"]).await;
     deployment
@@ -208,7 +256,7 @@ async fn inspect_says_that_a_site_is_registered_under_another_spelling() {
 }
 
 #[tokio::test]
-async fn inspect_tells_the_three_ways_of_not_being_keyed_by_site() {
+async fn inspect_says_in_what_way_events_are_not_keyed_by_site() {
     for (key, said) in [
         (Some("a.example"), "murmur2"),
         (Some("visitor-1"), "something else"),
@@ -237,7 +285,7 @@ async fn inspect_tells_the_three_ways_of_not_being_keyed_by_site() {
 }
 
 #[tokio::test]
-async fn inspect_says_that_all_events_are_too_old_by_their_own_timestamps() {
+async fn inspect_says_that_events_are_too_old_by_their_timestamps() {
     let deployment = Deployment::create(&[]).await;
     let process = deployment.serve(&["--roles", "api"]).await;
     deployment

@@ -38,5 +38,7 @@ mod inspect;
 mod demo;
 mod commands;
 mod commands_config;
+mod commands_output;
+mod commands_replay;
 mod commands_topics;
 mod stopping;

@@ -1,4 +1,5 @@
-//! An access log, replayed, against a brute-force count by a program in another language that shares no code.
+//! An access log, replayed, against a brute-force count by a program in another language that
+//! shares no code.
 
 use std::fmt::Write as _;
 use std::process::Command;
@@ -19,8 +20,8 @@ fn next(rng: &mut TestRng, bound: u64) -> u64 {
 
 const SECRET: &str = "a-secret-for-this-test-only";
 
-/// Two days of a made-up site: quiet, with bursts; lines out of order by up to ten minutes, a few by hours; assets, failures
-/// and robots among them.
+/// Two days of a made-up site: quiet, with bursts; lines out of order by up to ten minutes, a few
+/// by hours; assets, failures and robots among them.
 fn access_log() -> String {
     let mut rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[7; 32]);
     let mut log = String::new();
@@ -60,7 +61,7 @@ fn access_log() -> String {
 }
 
 #[tokio::test]
-async fn a_replayed_access_log_leads_to_exactly_the_notifications_counted_by_brute_force() {
+async fn a_replayed_log_gives_what_brute_force_counts() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("access.log");
     std::fs::write(&file, access_log()).unwrap();

@@ -1,4 +1,4 @@
-//! The demo's endpoint: verifies every request, fails some on purpose, and tells what came.
+//! The demo's endpoint: verifies every request, fails some on purpose, and hands on what came.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,54 +11,36 @@ use bytes::Bytes;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
+use super::arrival::{Arrival, WholeRequest};
 use crate::clock;
 use crate::deliver::{request, signature};
 use crate::domain::id::NotificationId;
 use crate::domain::secret::Secret;
 
-/// Of so many deliveries one fails at its first attempt …
+/// Number of deliveries of which one fails at its first attempt.
 const FAILS_ONCE: u64 = 5;
-/// … and of so many one at its second too.
+/// Number of deliveries of which one fails at its second attempt too.
 const FAILS_TWICE: u64 = 15;
 /// Deliveries remembered that are to fail once more; they succeed within seconds.
 const MAX_REMEMBERED: usize = 1_000;
 
-/// A request as it was judged.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Arrival {
-    /// The event type.
-    pub(super) event: String,
-    pub(super) site_id: String,
-    /// In milliseconds since the Unix epoch, by the site's clock.
-    pub(super) at_ms: i64,
-    /// What the notification says besides.
-    pub(super) data: Value,
-    /// Both signatures are by the webhook's secret.
-    pub(super) signature_ok: bool,
-    pub(super) attempt: u32,
-    /// From the publishing of the event that caused it until now.
-    pub(super) after_ms: i64,
-    /// What is answered.
-    pub(super) status: u16,
-}
-
 /// The state behind the socket.
 #[derive(Debug)]
-pub(super) struct Receiver {
+pub(super) struct DemoReceiver {
     /// By the path they are received under.
     secrets: Mutex<HashMap<String, Secret>>,
-    moods: Mutex<Moods>,
+    failures: Mutex<FailurePlan>,
     arrivals: mpsc::UnboundedSender<Arrival>,
 }
 
-/// Which deliveries fail.
+/// The plan by which deliveries fail.
 #[derive(Debug, Default)]
-struct Moods {
+struct FailurePlan {
     deliveries: u64,
     again: HashSet<String>,
 }
 
-impl Moods {
+impl FailurePlan {
     /// The status for an attempt of a delivery.
     fn answer(&mut self, delivery: &str, attempt: u32) -> u16 {
         if attempt > 1 {
@@ -76,12 +58,12 @@ impl Moods {
     }
 }
 
-impl Receiver {
+impl DemoReceiver {
     /// A receiver that knows no webhook yet.
     pub(super) fn new(arrivals: mpsc::UnboundedSender<Arrival>) -> Self {
         Self {
             secrets: Mutex::default(),
-            moods: Mutex::default(),
+            failures: Mutex::default(),
             arrivals,
         }
     }
@@ -121,19 +103,19 @@ impl Receiver {
         let attempt = header(request::ATTEMPT).parse().unwrap_or(0);
         // What cannot be trusted is refused, as a real receiver should.
         let status = if signature_ok {
-            let mut moods = self.moods.lock().unwrap_or_else(PoisonError::into_inner);
-            moods.answer(header(request::DELIVERY), attempt)
+            let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+            failures.answer(header(request::DELIVERY), attempt)
         } else {
             401
         };
-        let body: Value = serde_json::from_slice(body).unwrap_or_default();
-        let text = |key: &str| body[key].as_str().unwrap_or_default().to_owned();
+        let notification: Value = serde_json::from_slice(body).unwrap_or_default();
+        let text = |key: &str| notification[key].as_str().unwrap_or_default().to_owned();
         let at = chrono::DateTime::parse_from_rfc3339(&text("timestamp"));
         Some(Arrival {
             event: header(request::EVENT).to_owned(),
             site_id: text("site_id"),
             at_ms: at.map_or(now_ms, |at| at.timestamp_millis()),
-            data: body["data"].clone(),
+            data: notification["data"].clone(),
             signature_ok,
             attempt,
             // A notification's id begins with the time of its event's record.
@@ -141,12 +123,17 @@ impl Receiver {
                 .parse::<NotificationId>()
                 .map_or(0, |id| (now_ms - id.millis()).max(0)),
             status,
+            whole: WholeRequest {
+                path: format!("/{slug}"),
+                headers: headers.clone(),
+                body: body.clone(),
+            },
         })
     }
 }
 
 async fn receive(
-    State(receiver): State<Arc<Receiver>>,
+    State(receiver): State<Arc<DemoReceiver>>,
     Path(slug): Path<String>,
     headers: HeaderMap,
     body: Bytes,
@@ -155,7 +142,7 @@ async fn receive(
         return StatusCode::NOT_FOUND;
     };
     let status = StatusCode::from_u16(arrival.status).unwrap_or(StatusCode::OK);
-    // Nobody looks any more only while the demo ends.
+    // The other end is gone only while the demo ends.
     drop(receiver.arrivals.send(arrival));
     status
 }
@@ -166,13 +153,13 @@ mod tests {
     use crate::domain::id::NotificationKind;
 
     #[test]
-    fn some_deliveries_fail_once_some_twice_and_none_for_good() {
-        let mut moods = Moods::default();
+    fn some_deliveries_fail_once_or_twice_and_none_for_good() {
+        let mut failures = FailurePlan::default();
         let mut attempts_of = Vec::new();
         for number in 1..=30 {
             let delivery = format!("dlv_{number}");
             let attempts = (1..=4)
-                .find(|attempt| moods.answer(&delivery, *attempt) == 200)
+                .find(|attempt| failures.answer(&delivery, *attempt) == 200)
                 .expect("within four attempts");
             attempts_of.push(attempts);
         }
@@ -196,8 +183,8 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_verified_and_its_delay_is_since_the_events_record() {
-        let receiver = Receiver::new(mpsc::unbounded_channel().0);
+    fn a_requests_delay_is_counted_from_the_events_record() {
+        let receiver = DemoReceiver::new(mpsc::unbounded_channel().0);
         let secret = Secret::parse("a-secret-of-the-demo").expect("a secret");
         receiver.expect("blog", secret.clone());
         let id = NotificationId::derive(5_000, "s", "visitor_spike", NotificationKind::Start, &[b"k"]);

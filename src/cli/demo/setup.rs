@@ -4,26 +4,29 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
+use reqwest::{Client, Method, StatusCode};
 use serde_json::Value;
 use sqlx::PgPool;
 
 use super::postgres::PrivatePostgres;
-use super::receiver::Receiver;
-use super::sites::{DemoSite, SITES};
-use crate::cli::loopback::{self, Ask};
+use super::receiver::DemoReceiver;
+use super::sites::{DemoSite, SITES, Thresholds};
+use crate::cli::local_http;
 use crate::config::{Clock, Config, Source};
 use crate::domain::secret::Secret;
 use crate::kafka::embedded::EmbeddedKafka;
 use crate::record::keyring;
+use crate::record::known;
 use crate::record::tokens::{self, Role, Scope};
 use crate::{chance, clock};
 
-/// Of every topic. Few: the embedded broker looks through all batches of a partition at every fetch.
+/// Partitions of every topic. Few: the embedded broker looks through all batches of a partition at
+/// every fetch.
 const PARTITIONS: i32 = 3;
-/// How long the service may take to be ready.
-const READY: Duration = Duration::from_secs(60);
+/// Time within which the service has to be ready.
+const READY_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What was set up, as far as it is shown.
+/// The parts of the set-up that are shown.
 pub(super) struct SetUp {
     pub(super) token: String,
     pub(super) site_id: &'static str,
@@ -42,8 +45,9 @@ pub(super) fn config(
     config.kafka.brokers = kafka.bootstrap().to_owned();
     config.kafka.partitions = PARTITIONS;
     config.kafka.replication_factor = 1;
-    // The embedded broker answers an empty fetch only when all of this has passed, even if records come meanwhile; and it walks
-    // through all batches that it holds, so what is published together should be one.
+    // The embedded broker answers an empty fetch only when all of this has passed, even if records
+    // come meanwhile; and it walks through all batches that it holds, so what is published together
+    // should be one.
     for (key, value) in [("fetch.wait.max.ms", "8"), ("linger.ms", "1")] {
         config.kafka.properties.insert(key.into(), value.into());
     }
@@ -64,20 +68,37 @@ pub(super) fn config(
     config
 }
 
+/// Reads the thresholds that the sites' webhooks have now, the lowest of each site.
+pub(super) async fn thresholds(pool: &PgPool) -> anyhow::Result<Thresholds> {
+    let ids = SITES.map(|site| site.id.to_owned());
+    let mut connection = pool.acquire().await?;
+    let known = known::sites(&mut connection, &ids).await?;
+    Ok(SITES.map(|site| {
+        let own = known.iter().find(|known| known.site_id == site.id);
+        let webhooks = own.iter().flat_map(|known| &known.webhooks);
+        let spikes = webhooks
+            .filter(|webhook| webhook.enabled)
+            .filter_map(|webhook| webhook.triggers.visitor_spike);
+        spikes.map(|spike| spike.threshold).min()
+    }))
+}
+
 /// Waits until the service is ready and makes what the demo needs in it.
 pub(super) async fn set_up(
     config: &Config,
     pool: &PgPool,
-    receiver: &Receiver,
+    receiver: &DemoReceiver,
     receiver_address: SocketAddr,
 ) -> anyhow::Result<SetUp> {
-    wait_until_ready(config.admin.listen).await?;
+    let client = local_http::client()?;
+    wait_until_ready(&client, config.admin.listen).await?;
     let mut connection = pool.acquire().await?;
     let token = tokens::create(&mut connection, "demo", &Scope::Admin, Role::Editor, clock::now())
         .await
         .context("making a token")?;
     drop(connection);
     let api = Api {
+        client: &client,
         address: config.http.listen,
         token: &token,
     };
@@ -98,7 +119,7 @@ pub(super) async fn set_up(
 /// The site whose only webhook takes spikes and more.
 const SHOWN_SITE: &str = "docs.example";
 
-/// Deliveries that are neither delivered nor given up.
+/// Counts deliveries that are neither delivered nor given up.
 pub(super) async fn open_deliveries(pool: &PgPool) -> anyhow::Result<i64> {
     // Not checked at compile time: it is the demo's question, not the service's.
     let open = sqlx::query_scalar("select count(*) from deliveries where status in ('pending', 'retrying')")
@@ -107,12 +128,12 @@ pub(super) async fn open_deliveries(pool: &PgPool) -> anyhow::Result<i64> {
     Ok(open)
 }
 
-async fn wait_until_ready(admin: SocketAddr) -> anyhow::Result<()> {
-    let deadline = clock::monotonic() + READY;
+async fn wait_until_ready(client: &Client, admin: SocketAddr) -> anyhow::Result<()> {
+    let deadline = clock::monotonic() + READY_TIMEOUT;
     loop {
-        let answer = loopback::ask(admin, Ask::get("/readyz")).await;
+        let answer = local_http::send(client.get(format!("http://{admin}/readyz"))).await;
         match answer {
-            Ok((200, _)) => return Ok(()),
+            Ok((StatusCode::OK, _)) => return Ok(()),
             answer if clock::monotonic() > deadline => {
                 let (_, body) = answer?;
                 anyhow::bail!("the service is not ready: {body}");
@@ -123,27 +144,30 @@ async fn wait_until_ready(admin: SocketAddr) -> anyhow::Result<()> {
 }
 
 struct Api<'a> {
+    client: &'a Client,
     address: SocketAddr,
     token: &'a str,
 }
 
 impl Api<'_> {
-    /// Returns the webhooks' ids.
+    /// Makes a site with its goal and webhooks; returns the webhooks' ids.
     async fn make_site(
         &self,
         site: &DemoSite,
-        receiver: &Receiver,
+        receiver: &DemoReceiver,
         receiver_address: SocketAddr,
     ) -> anyhow::Result<Vec<String>> {
         let path = format!("/api/sites/{}", site.id);
-        self.call("PUT", &path, &site.settings()).await?;
+        self.call(Method::PUT, &path, &site.settings()).await?;
         if let Some(goal) = site.goal() {
-            self.call("POST", &format!("{path}/goals"), &goal).await?;
+            self.call(Method::POST, &format!("{path}/goals"), &goal).await?;
         }
         let mut ids = Vec::new();
         for webhook in site.webhooks {
             let body = site.webhook(webhook, receiver_address);
-            let made = self.call("POST", &format!("{path}/webhooks"), &body).await?;
+            let made = self
+                .call(Method::POST, &format!("{path}/webhooks"), &body)
+                .await?;
             let text = |key: &str| {
                 made[key]
                     .as_str()
@@ -155,19 +179,15 @@ impl Api<'_> {
         Ok(ids)
     }
 
-    async fn call(&self, method: &str, path: &str, body: &Value) -> anyhow::Result<Value> {
-        let body = body.to_string();
-        let ask = Ask {
-            method,
-            path,
-            token: Some(self.token),
-            body: Some(&body),
-        };
-        let (status, answer) = loopback::ask(self.address, ask).await?;
-        ensure!(
-            (200..300).contains(&status),
-            "{method} {path} answered {status}: {answer}"
-        );
+    async fn call(&self, method: Method, path: &str, body: &Value) -> anyhow::Result<Value> {
+        let request = self
+            .client
+            .request(method.clone(), format!("http://{}{path}", self.address))
+            .bearer_auth(self.token)
+            .header("content-type", "application/json")
+            .body(body.to_string());
+        let (status, answer) = local_http::send(request).await?;
+        ensure!(status.is_success(), "{method} {path} answered {status}: {answer}");
         Ok(serde_json::from_str(&answer)?)
     }
 }

@@ -1,4 +1,4 @@
-//! The made-up sites: what they are like, and what is set up for them.
+//! The made-up sites, and the settings that are made for them.
 
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ pub(super) struct DemoWebhook {
     pub(super) events: &'static [&'static str],
 }
 
-/// How a visit of the lucky few ends.
+/// End of the few visits that succeed.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Success {
     /// The producer says so itself, with the money.
@@ -36,13 +36,16 @@ pub(super) struct DemoSite {
     pub(super) pages: &'static [&'static str],
     /// The likeliest first; the empty one is no source.
     pub(super) sources: &'static [&'static str],
-    /// Where a surge comes from, and what it reads.
+    /// Source of the visitors of a surge, and the page that they read.
     pub(super) surge: (&'static str, &'static str),
     pub(super) success: Success,
     pub(super) webhooks: &'static [DemoWebhook],
 }
 
-/// All of them.
+/// Thresholds of the sites' spikes, as they are now; `None` for a site without one.
+pub(super) type Thresholds = [Option<u32>; SITES.len()];
+
+/// All made-up sites.
 pub(super) const SITES: [DemoSite; 3] = [
     DemoSite {
         id: "shop.example",
@@ -170,7 +173,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_days_rate_is_that_of_the_hours_and_moves_evenly_between_them() {
+    fn a_rate_moves_evenly_from_hour_to_hour() {
         let shop = &SITES[0];
         assert!((shop.rate(20.5) - shop.busiest).abs() < 1e-9);
         assert!((shop.rate(0.5) - shop.busiest * 0.18).abs() < 1e-9);

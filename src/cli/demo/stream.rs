@@ -8,7 +8,6 @@ use chrono::{DateTime, Days, NaiveTime, Utc};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::screen::Lag;
 use super::sites::SITES;
 use super::traffic::{Published, Traffic};
 use crate::clock;
@@ -16,14 +15,26 @@ use crate::config::Config;
 use crate::kafka::client::ClientEvents;
 use crate::kafka::producer::{Outgoing, Publisher};
 
-/// What has come due is published so often: few batches, since the embedded broker walks through all it holds at every fetch.
-const EVERY: Duration = Duration::from_millis(100);
-/// Longest stretch of real time published at once. Whoever was stopped for longer goes on from then, not faster.
+/// Time between two batches: few of them, since the embedded broker walks through all it holds at
+/// every fetch.
+const BATCH_INTERVAL: Duration = Duration::from_millis(100);
+/// Longest stretch of real time published at once. A process that was stopped for longer goes on
+/// from then, not faster.
 const MOST_AT_ONCE: Duration = Duration::from_millis(400);
 /// The window of current visitors, as the service has it.
 const WINDOW_MS: i64 = 300_000;
-/// How often a second it is told how things stand.
-pub(super) const LOOKS_PER_SECOND: u32 = 4;
+/// Snapshots of the traffic in a second.
+pub(super) const SNAPSHOTS_PER_SECOND: u32 = 4;
+
+/// The traffic at one moment.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TrafficSnapshot {
+    /// Milliseconds since the Unix epoch, by the sites' clock.
+    pub(super) now_ms: i64,
+    /// Current visitors of each site.
+    pub(super) visitors: [usize; SITES.len()],
+    pub(super) events_per_second: u64,
+}
 
 /// The traffic on its way into Kafka.
 pub(super) struct Stream {
@@ -33,15 +44,16 @@ pub(super) struct Stream {
     speed: f64,
     /// The sites' time.
     now_ms: i64,
-    crowds: [Crowd; SITES.len()],
+    last_seen: [LastSeen; SITES.len()],
     published: u64,
 }
 
-/// When each visitor of a site was seen last. (The demo counts for its picture; what is sent is what the service counts.)
+/// The time at which each visitor of a site was last seen. The demo counts for its picture; the
+/// notifications say what the service has counted.
 #[derive(Debug, Default)]
-struct Crowd(HashMap<u64, i64>);
+struct LastSeen(HashMap<u64, i64>);
 
-impl Crowd {
+impl LastSeen {
     fn visitors(&mut self, now_ms: i64) -> usize {
         self.0.retain(|_, seen_ms| *seen_ms >= now_ms - WINDOW_MS);
         self.0.len()
@@ -65,22 +77,22 @@ impl Stream {
             topic: source.topic.clone(),
             speed,
             now_ms: start_ms,
-            crowds: Default::default(),
+            last_seen: Default::default(),
             published: 0,
         })
     }
 
-    /// Publishes until told to stop, and tells how things stand.
+    /// Publishes until told to stop, and hands out snapshots meanwhile.
     pub(super) async fn run(
         &mut self,
-        standings: watch::Sender<Option<Lag>>,
+        snapshots: watch::Sender<Option<TrafficSnapshot>>,
         stop: CancellationToken,
     ) -> anyhow::Result<()> {
         let mut before = clock::monotonic();
-        let mut looked = before;
+        let mut snapshot_at = before;
         let mut rate = Rate::new(before);
         while !stop.is_cancelled() {
-            tokio::time::sleep(EVERY).await;
+            tokio::time::sleep(BATCH_INTERVAL).await;
             let now = clock::monotonic();
             let passed = now.duration_since(before).min(MOST_AT_ONCE);
             before = now;
@@ -88,15 +100,15 @@ impl Stream {
             for event in self.traffic.advance(self.now_ms) {
                 self.publish(event).await;
             }
-            if now.duration_since(looked) >= Duration::from_secs(1) / LOOKS_PER_SECOND {
-                looked = now;
-                let (now_ms, crowds) = (self.now_ms, &mut self.crowds);
-                let standing = Lag {
+            if now.duration_since(snapshot_at) >= Duration::from_secs(1) / SNAPSHOTS_PER_SECOND {
+                snapshot_at = now;
+                let (now_ms, last_seen) = (self.now_ms, &mut self.last_seen);
+                let snapshot = TrafficSnapshot {
                     now_ms,
-                    visitors: std::array::from_fn(|place| crowds[place].visitors(now_ms)),
+                    visitors: std::array::from_fn(|place| last_seen[place].visitors(now_ms)),
                     events_per_second: rate.per_second(self.published, now),
                 };
-                standings.send_replace(Some(standing));
+                snapshots.send_replace(Some(snapshot));
             }
         }
         let publisher = self.publisher.clone();
@@ -105,7 +117,7 @@ impl Stream {
     }
 
     async fn publish(&mut self, event: Published) {
-        self.crowds[event.site].0.insert(event.visitor, event.at_ms);
+        self.last_seen[event.site].0.insert(event.visitor, event.at_ms);
         self.published += 1;
         let record = Outgoing {
             topic: &self.topic,
@@ -117,7 +129,7 @@ impl Stream {
         };
         // A failure is logged by the producer; one event of made-up traffic is no loss.
         while !self.publisher.try_publish(record, |_| {}) {
-            tokio::time::sleep(EVERY).await;
+            tokio::time::sleep(BATCH_INTERVAL).await;
         }
     }
 }
@@ -150,7 +162,8 @@ impl Rate {
     }
 }
 
-/// In the past, so that the sites' clock does not pass ours for hours.
+/// Eight in the morning of the day before: in the past, so that the sites' clock does not pass ours
+/// for hours.
 fn eight_oclock(now: DateTime<Utc>) -> DateTime<Utc> {
     let yesterday = now.date_naive() - Days::new(1);
     yesterday

@@ -1,9 +1,14 @@
-//! `sources inspect`: how the records of a source are understood, and why nothing comes of them.
+//! `sources inspect`: the records of a source as the detector understands them, and the reasons why
+//! nothing comes of them.
 
-mod findings;
 mod sample;
-mod show;
-mod understand;
+mod fetch;
+mod sites;
+mod fields;
+mod record;
+mod findings;
+mod report;
+mod text;
 mod words;
 
 use std::collections::BTreeSet;
@@ -15,11 +20,13 @@ use clap::{Args, Subcommand};
 use sqlx::{Connection as _, PgConnection};
 
 use self::findings::{Facts, Severity, find};
+use self::record::{ReadSettings, inspect, site_of};
+use self::report::{InspectReport, InspectedSource};
 use self::sample::Sample;
-use self::show::{Documents, Look};
-use self::understand::{Reading, Sites, site_of, understand};
+use self::sites::IndexedSites;
+use self::text::text_of;
 use self::words::variants;
-use super::print;
+use super::output::print;
 use crate::app;
 use crate::clock;
 use crate::config::{Clock, Config, Source, SourceFormat};
@@ -35,9 +42,10 @@ pub(super) enum SourcesCommand {
 
 /// Read the last records of the source topics and say how each is understood, or why not.
 ///
-/// The answer to "I connected my topic and nothing happens": it ends with what stands between the events and the webhooks, the
-/// likeliest cause first, and what to do about each. It reads only, joins no group and never prints who a visitor was. Postgres
-/// may be away; then it cannot say which sites are registered. Exits with 1 if anything keeps events from their webhooks.
+/// The answer to "I connected my topic and nothing happens": it ends with what stands between the
+/// events and the webhooks, the likeliest cause first, and what to do about each. It reads only,
+/// joins no group and never prints who a visitor was. Postgres may be away; then it cannot say
+/// which sites are registered. Exits with 1 if anything keeps events from their webhooks.
 #[derive(Debug, Args)]
 pub(super) struct InspectArgs {
     /// A topic; by default every source of the configuration
@@ -60,36 +68,31 @@ pub(super) async fn run(command: SourcesCommand, config: &Config) -> anyhow::Res
     let mut samples = Vec::new();
     for (source, is_source) in wanted(&args, config) {
         let (kafka, topic, last) = (config.kafka.clone(), source.topic.clone(), args.last);
-        let sample = tokio::task::spawn_blocking(move || sample::take(&kafka, &topic, last)).await??;
+        let sample = tokio::task::spawn_blocking(move || fetch::take_sample(&kafka, &topic, last)).await??;
         samples.push((source, is_source, sample));
     }
-    let sites = known_sites(config, &samples).await;
+    let sites = registered_sites(config, &samples).await;
     let known = sites.as_ref().ok();
-    let looks: Vec<Look> = samples
+    let sources: Vec<InspectedSource> = samples
         .into_iter()
-        .map(|(source, is_source, sample)| look(config, &source, is_source, sample, &sites))
+        .map(|(source, is_source, sample)| inspected(config, &source, is_source, sample, &sites))
         .collect();
     if args.json {
-        let sources = looks.iter().map(|look| look.document(known)).collect();
-        print(&serde_json::to_string_pretty(&Documents { sources })?);
+        let sources = sources.iter().map(|source| source.report(known)).collect();
+        print(&serde_json::to_string_pretty(&InspectReport { sources })?)?;
     } else {
-        let texts: Vec<String> = looks.iter().map(|look| look.text(known, args.all)).collect();
-        print(texts.join("\n\n").trim_end());
+        let texts: Vec<String> = sources.iter().map(|one| text_of(one, known, args.all)).collect();
+        print(texts.join("\n\n").trim_end())?;
     }
-    let problems = looks.iter().flat_map(|look| &look.findings);
-    Ok(
-        if problems
-            .map(|one| one.severity)
-            .any(|one| one == Severity::Problem)
-        {
-            ExitCode::FAILURE
-        } else {
-            ExitCode::SUCCESS
-        },
-    )
+    let mut findings = sources.iter().flat_map(|source| &source.findings);
+    Ok(if findings.any(|one| one.severity == Severity::Problem) {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
-/// The sources to look at, and whether the configuration has them.
+/// The sources to look at; true beside each that the configuration has.
 fn wanted(args: &InspectArgs, config: &Config) -> Vec<(Source, bool)> {
     let sources = &config.sources.0;
     match &args.topic {
@@ -105,8 +108,12 @@ fn wanted(args: &InspectArgs, config: &Config) -> Vec<(Source, bool)> {
     }
 }
 
-/// What Postgres knows of the sites in the records, and of those that may be meant by them.
-async fn known_sites(config: &Config, samples: &[(Source, bool, Sample)]) -> Result<Sites, String> {
+/// The registered sites among those in the records and those that may be meant by them, or the
+/// reason why Postgres could not be asked.
+async fn registered_sites(
+    config: &Config,
+    samples: &[(Source, bool, Sample)],
+) -> Result<IndexedSites, String> {
     let mut ids = BTreeSet::new();
     for (source, _, sample) in samples {
         for id in sample
@@ -126,7 +133,7 @@ async fn known_sites(config: &Config, samples: &[(Source, bool, Sample)]) -> Res
         known::sites(&mut connection, &ids).await
     };
     match tokio::time::timeout(POSTGRES_TIMEOUT, asked).await {
-        Ok(Ok(sites)) => Ok(Sites::new(sites)),
+        Ok(Ok(sites)) => Ok(IndexedSites::new(sites)),
         Ok(Err(error))
             if error
                 .as_database_error()
@@ -139,26 +146,26 @@ async fn known_sites(config: &Config, samples: &[(Source, bool, Sample)]) -> Res
     }
 }
 
-/// How long Postgres may take.
+/// Time within which Postgres has to answer.
 const POSTGRES_TIMEOUT: Duration = Duration::from_secs(5);
 /// `undefined_table`, from PostgreSQL's list of error codes.
 const NO_SUCH_TABLE: &str = "42P01";
 
-fn look(
+fn inspected(
     config: &Config,
     source: &Source,
     is_source: bool,
     sample: Sample,
-    sites: &Result<Sites, String>,
-) -> Look {
+    sites: &Result<IndexedSites, String>,
+) -> InspectedSource {
     let now_ms = clock::now_ms();
-    let reading = Reading {
+    let settings = ReadSettings {
         format: format(source),
         clock: match source.clock {
             Clock::Live => SourceClock::Live,
             Clock::Log => SourceClock::Log,
         },
-        partitions: i32::try_from(sample.marks.len()).unwrap_or(i32::MAX),
+        partitions: i32::try_from(sample.offsets.len()).unwrap_or(i32::MAX),
         now_ms,
         stale_after_ms: i64::try_from(config.detect.stale_after.as_millis()).unwrap_or(i64::MAX),
     };
@@ -166,7 +173,7 @@ fn look(
     let records = sample
         .records
         .iter()
-        .map(|record| understand(record, reading, sites.as_ref().ok(), &hasher))
+        .map(|record| inspect(record, settings, sites.as_ref().ok(), &hasher))
         .collect::<Vec<_>>();
     let findings = find(&Facts {
         topic: &source.topic,
@@ -178,7 +185,7 @@ fn look(
         sites: sites.as_ref().map_err(String::as_str),
         now_ms,
     });
-    Look {
+    InspectedSource {
         topic: source.topic.clone(),
         format: format!("{:?}", source.format).to_lowercase(),
         clock: format!("{:?}", source.clock).to_lowercase(),

@@ -1,4 +1,4 @@
-//! Names, numbers and lists as sentences have them.
+//! Names, numbers and lists, as sentences have them. Pure.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
@@ -6,7 +6,7 @@ use std::fmt;
 /// Most names in one sentence.
 const NAMES: usize = 5;
 
-/// Ids that people mean when they write another one.
+/// Ids that people may mean when they write `id`.
 pub(super) fn variants(id: &str) -> Vec<String> {
     let lower = id.to_lowercase();
     let host = lower
@@ -24,7 +24,7 @@ pub(super) fn variants(id: &str) -> Vec<String> {
     all.into_iter().filter(|variant| variant != id).collect()
 }
 
-/// Topics whose names share most with `topic`.
+/// The topics that share most words with `topic`.
 pub(super) fn alike(topic: &str, others: &[String]) -> Vec<String> {
     let words = |name: &str| -> HashSet<String> {
         name.split(['.', '-', '_'])
@@ -52,7 +52,7 @@ pub(super) fn are(ids: &[String], what: &str) -> String {
     format!("{} {verb} {what}", names(ids))
 }
 
-/// `a, b`, and how many more there are than can be named.
+/// `a, b and 3 more`
 pub(super) fn names(list: &[String]) -> String {
     let shown = list[..list.len().min(NAMES)].join(", ");
     match list.len().saturating_sub(NAMES) {
@@ -61,7 +61,7 @@ pub(super) fn names(list: &[String]) -> String {
     }
 }
 
-/// Each once, the most frequent first.
+/// Each text once, the most frequent first.
 pub(super) fn by_frequency(ids: impl Iterator<Item = String>) -> Vec<String> {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for id in ids {
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn spans_are_told_in_the_unit_that_says_enough() {
+    fn a_span_has_the_unit_that_says_enough() {
         for (ms, said) in [
             (-5, "0 s"),
             (119_000, "119 s"),

@@ -1,3 +1,6 @@
+use axum::http::HeaderValue;
+
+use super::received::{ReceivedRequest, SignatureCheck};
 use super::*;
 use crate::deliver::http::client::{ClientOptions, WebhookClient};
 use crate::deliver::request::WebhookRequest;
@@ -16,13 +19,13 @@ fn options(arguments: &[&str]) -> Result<ListenOptions, clap::Error> {
     <Cli as clap::Parser>::try_parse_from(arguments).map(|cli| cli.listen)
 }
 
-fn receiver(arguments: &[&str]) -> Receiver {
-    Receiver::new(options(arguments).expect("arguments"))
+fn receiver(arguments: &[&str]) -> ListenReceiver {
+    ListenReceiver::new(options(arguments).expect("arguments"))
 }
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
-fn receive(receiver: &Receiver, attempt: u32, change: impl FnOnce(&mut HeaderMap)) -> Received {
+fn receive(receiver: &ListenReceiver, attempt: u32, change: impl FnOnce(&mut HeaderMap)) -> ReceivedRequest {
     let mut facts = facts("{\"a\":1}");
     facts.attempt = attempt;
     let request = WebhookRequest::build(&webhook("https://example.com/"), &facts);
@@ -32,38 +35,35 @@ fn receive(receiver: &Receiver, attempt: u32, change: impl FnOnce(&mut HeaderMap
         headers.insert(name, value.reveal().parse().expect("a value"));
     }
     change(&mut headers);
-    receiver.receive("/hook", &headers, request.body, facts.now_ms + 250)
+    let incoming = Incoming {
+        method: "POST".to_owned(),
+        path: "/hook".to_owned(),
+        headers,
+        body: request.body,
+    };
+    receiver.receive(incoming, facts.now_ms + 250)
 }
 
 #[test]
-fn both_kinds_of_signature_are_verified_with_any_of_the_secrets() {
+fn both_signatures_are_verified_with_any_of_the_secrets() {
+    use SignatureCheck::{Missing, NotChecked, Ok, Wrong};
     let verified = |arguments: &[&str], change: fn(&mut HeaderMap)| {
         let received = receive(&receiver(arguments), 1, change);
-        (received.signature_ok, received.standard_signature_ok)
+        (received.signature, received.standard_signature)
     };
     let unchanged: fn(&mut HeaderMap) = |_| {};
-    assert_eq!(verified(&[], unchanged), (None, None));
-    assert_eq!(
-        verified(&["--secret", SECRET], unchanged),
-        (Some(true), Some(true))
-    );
-    assert_eq!(
-        verified(&["--secret", "another-secret-12"], unchanged),
-        (Some(false), Some(false))
-    );
-    assert_eq!(
-        verified(&["--secret", "another-secret-12", "--secret", SECRET], unchanged),
-        (Some(true), Some(true))
-    );
+    let (right, wrong) = (["--secret", SECRET], ["--secret", "another-secret-12"]);
+    assert_eq!(verified(&[], unchanged), (NotChecked, NotChecked));
+    assert_eq!(verified(&right, unchanged), (Ok, Ok));
+    assert_eq!(verified(&wrong, unchanged), (Wrong, Wrong));
+    assert_eq!(verified(&[wrong, right].concat(), unchanged), (Ok, Ok));
     let older: fn(&mut HeaderMap) = |headers| {
         headers.insert("webhook-timestamp", HeaderValue::from_static("1"));
     };
-    assert_eq!(verified(&["--secret", SECRET], older), (Some(true), Some(false)));
+    assert_eq!(verified(&right, older), (Ok, Wrong));
     let unsigned: fn(&mut HeaderMap) = HeaderMap::clear;
-    assert_eq!(
-        verified(&["--secret", SECRET], unsigned),
-        (Some(false), Some(false))
-    );
+    assert_eq!(verified(&right, unsigned), (Missing, Missing));
+    assert_eq!(verified(&[], unsigned), (NotChecked, NotChecked));
 }
 
 #[test]
@@ -93,7 +93,13 @@ fn repeats_are_noticed_and_the_summary_adds_up() {
     assert_eq!(repeated, [false, false, true]);
     assert_eq!(
         receiver.summary(),
-        "requests 3, deliveries 1, repeated 1, bad signatures 3\nevents: goal_completion 3\nanswers: 200 2, 500 1"
+        "requests 3, deliveries 1, repeated 1, wrong signatures 3, unsigned 0\nevents: goal_completion 3\nanswers: 200 2, 500 1"
+    );
+    receive(&receiver, 3, HeaderMap::clear);
+    assert!(
+        receiver
+            .summary()
+            .starts_with("requests 4, deliveries 1, repeated 1, wrong signatures 3, unsigned 1")
     );
 }
 
@@ -117,7 +123,7 @@ fn bad_arguments_are_refused() {
 async fn the_clients_own_requests_verify_and_are_answered() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("http://{}/hook", listener.local_addr().expect("an address"));
-    let receiver = Arc::new(receiver(&[
+    let arguments = [
         "--secret",
         SECRET,
         "--status",
@@ -125,7 +131,8 @@ async fn the_clients_own_requests_verify_and_are_answered() {
         "--retry-after",
         "9",
         "--json",
-    ]));
+    ];
+    let listening = Arc::new(Listener::new(options(&arguments).expect("arguments")));
     let client = WebhookClient::new(ClientOptions {
         rules: AddressRules {
             allow: vec!["127.0.0.0/8".parse().expect("a network")],
@@ -136,7 +143,7 @@ async fn the_clients_own_requests_verify_and_are_answered() {
     .expect("a client");
     let request = WebhookRequest::build(&webhook(&url), &facts("{\"a\":1}"));
     let exchange = tokio::select! {
-        served = serve(listener, Arc::clone(&receiver)) => panic!("it stopped: {served:?}"),
+        served = serve(listener, Arc::clone(&listening)) => panic!("it stopped: {served:?}"),
         exchange = client.exchange(&request) => exchange,
     };
     assert_eq!(
@@ -144,8 +151,9 @@ async fn the_clients_own_requests_verify_and_are_answered() {
         (AttemptResult::ServerError, Some("9"))
     );
     assert!(
-        receiver
+        listening
+            .receiver
             .summary()
-            .starts_with("requests 1, deliveries 1, repeated 0, bad signatures 0")
+            .starts_with("requests 1, deliveries 1, repeated 0, wrong signatures 0, unsigned 0")
     );
 }

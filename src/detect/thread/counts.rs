@@ -22,6 +22,7 @@ pub(crate) struct Counts {
     rejects: Throttle,
     stale: Throttle,
     missed: Throttle,
+    skewed: Throttle,
     /// By source, so that a notice about one source does not suppress one about another.
     miskeyed: Vec<Throttle>,
     notices: BTreeMap<usize, String>,
@@ -39,6 +40,7 @@ impl Counts {
             rejects: Throttle::default(),
             stale: Throttle::default(),
             missed: Throttle::default(),
+            skewed: Throttle::default(),
             notices: BTreeMap::new(),
         }
     }
@@ -184,7 +186,7 @@ impl Counts {
     }
 
     /// Adds an engine's counters to the metrics.
-    pub(crate) fn add_engine_counters(&self, counters: Counters) {
+    pub(crate) fn add_engine_counters(&mut self, counters: Counters) {
         for (map, count) in [
             ("visitors", counters.evicted_visitors),
             ("sources", counters.evicted_sources),
@@ -194,6 +196,17 @@ impl Counts {
         }
         for (source, count) in self.sources.iter().zip(counters.clock_skew) {
             self.metrics.clock_skew.with_label_values(&[source]).inc_by(count);
+            if count > 0
+                && let Some(suppressed) = self.skewed.admit(clock::monotonic())
+            {
+                tracing::warn!(
+                    topic = source,
+                    events = count,
+                    suppressed,
+                    "events are more than a day older than their records by their own timestamps, and count at \
+                     the records' time; for events of the past set clock = \"log\" on the source"
+                );
+            }
         }
     }
 }
@@ -228,7 +241,7 @@ mod tests {
 
     #[test]
     fn counters_of_an_engine_are_shown_by_source_and_by_map() {
-        let counts = counts();
+        let mut counts = counts();
         let counters = Counters {
             evicted_visitors: 1,
             evicted_sources: 2,

@@ -1,8 +1,11 @@
 //! A private PostgreSQL in a folder of its own, reachable by nobody else, gone when the demo is.
 //!
-//! Two processes are started. The server is one. The other, the keeper, is a shell that waits for its standard input to
-//! end, which happens when this process lets go of it or dies, by whatever signal; then it stops the server and removes the
-//! folder. So there is one way to stop, and `kill -9` takes it too.
+//! Two processes are started. The server is one. The other, the keeper, is a shell that waits for
+//! its standard input to end, which happens when this process lets go of it or dies, by whatever
+//! signal; then it stops the server and removes the folder. So there is one way to stop, and
+//! `kill -9` takes it too.
+
+mod programs;
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
@@ -16,10 +19,9 @@ use anyhow::{Context as _, bail};
 
 use crate::{chance, clock};
 
-/// Oldest release that Bellwether works with.
-const OLDEST: u32 = 14;
-const DEBIANS_PLACE: &str = "/usr/lib/postgresql";
-/// The superuser, named for what is in it; no one but the folder's owner gets to the socket.
+pub(super) use programs::Programs;
+
+/// The superuser; no one but the folder's owner gets to the socket.
 const ROLE: &str = "bellwether";
 /// Longest folder whose socket's path still fits in 107 bytes.
 const MAX_FOLDER_BYTES: usize = 80;
@@ -41,7 +43,8 @@ tries=0
 until rm -rf "$1" 2>/dev/null || [ "$tries" -ge 50 ]; do sleep 0.1; tries=$((tries + 1)); done
 "#;
 
-/// What is set besides the defaults: nothing here outlives the demo, so nothing has to survive a crash.
+/// Settings besides the defaults: nothing here outlives the demo, so nothing has to survive a
+/// crash.
 const SETTINGS: [&str; 12] = [
     "listen_addresses=",
     "fsync=off",
@@ -57,87 +60,14 @@ const SETTINGS: [&str; 12] = [
     "log_timezone=UTC",
 ];
 
-/// PostgreSQL's programs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Programs {
-    /// `None`: where `PATH` finds them.
-    folder: Option<PathBuf>,
-    pub(super) release: u32,
-}
-
-impl Programs {
-    /// Those in `folder` when it is named, else the newest of Debian's, else those on `PATH`.
-    pub(super) fn find(folder: Option<&Path>) -> anyhow::Result<Self> {
-        let found = match folder {
-            Some(folder) => Self::in_folder(Some(folder)),
-            None => Self::newest_in(Path::new(DEBIANS_PLACE)).or_else(|| Self::in_folder(None)),
-        };
-        match found {
-            Some(programs) if programs.release >= OLDEST => Ok(programs),
-            Some(programs) => bail!(
-                "PostgreSQL {} is too old: {OLDEST} or later is needed (--postgres-bin says where to look)",
-                programs.release
-            ),
-            None => bail!(
-                "no PostgreSQL server was found, neither under {DEBIANS_PLACE} nor on PATH: on Debian and Ubuntu \
-                 `apt-get install postgresql` brings one, elsewhere --postgres-bin says where its programs are"
-            ),
-        }
-    }
-
-    fn newest_in(place: &Path) -> Option<Self> {
-        fs::read_dir(place)
-            .ok()?
-            .filter_map(|entry| {
-                let folder = entry.ok()?.path();
-                let release = folder.file_name()?.to_str()?.parse().ok()?;
-                let folder = folder.join("bin");
-                let whole = ["initdb", "postgres"]
-                    .iter()
-                    .all(|name| folder.join(name).is_file());
-                whole.then_some(Self {
-                    folder: Some(folder),
-                    release,
-                })
-            })
-            .max_by_key(|programs| programs.release)
-    }
-
-    fn in_folder(folder: Option<&Path>) -> Option<Self> {
-        let mut programs = Self {
-            folder: folder.map(Path::to_owned),
-            release: 0,
-        };
-        let output = Command::new(programs.path("postgres"))
-            .arg("--version")
-            .output()
-            .ok()?;
-        // `postgres (PostgreSQL) 16.2 (Debian …)`
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let version = text.split(' ').nth(2)?;
-        programs.release = version
-            .split(|c: char| !c.is_ascii_digit())
-            .next()?
-            .parse()
-            .ok()?;
-        Some(programs)
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder
-            .as_deref()
-            .map_or_else(|| PathBuf::from(name), |folder| folder.join(name))
-    }
-}
-
-/// Whom the server runs as when that is not ourselves: PostgreSQL refuses to run as root.
+/// The user that the server runs as when this process is root, as which PostgreSQL refuses to run.
 #[derive(Debug, Clone, Copy)]
-struct Steward {
+struct ServerUser {
     uid: u32,
     gid: u32,
 }
 
-impl Steward {
+impl ServerUser {
     fn choose() -> anyhow::Result<Option<Self>> {
         if number(&["-u"])? != Some(0) {
             return Ok(None);
@@ -151,7 +81,7 @@ impl Steward {
     }
 }
 
-/// What `id` says, if it knows.
+/// The number that `id` prints, if it knows one.
 fn number(arguments: &[&str]) -> anyhow::Result<Option<u32>> {
     let output = Command::new("id")
         .args(arguments)
@@ -165,17 +95,17 @@ fn number(arguments: &[&str]) -> anyhow::Result<Option<u32>> {
 pub(super) struct PrivatePostgres {
     folder: PathBuf,
     keeper: Child,
-    /// The keeper's; `None` once it was let go.
-    leash: Option<ChildStdin>,
+    /// The keeper's standard input; `None` once it was let go.
+    keeper_stdin: Option<ChildStdin>,
     server: Option<Child>,
 }
 
 impl PrivatePostgres {
     /// Makes a cluster and starts its server; it may not answer yet. Blocks for some seconds.
     pub(super) fn start(programs: &Programs) -> anyhow::Result<Self> {
-        let steward = Steward::choose()?;
-        let folder = make_folder(steward)?;
-        let mut keeper = background(Path::new("sh"), steward);
+        let user = ServerUser::choose()?;
+        let folder = make_folder(user)?;
+        let mut keeper = background(Path::new("sh"), user);
         keeper
             .args(["-c", KEEPER, "bellwether-demo-keeper"])
             .arg(&folder)
@@ -185,20 +115,20 @@ impl PrivatePostgres {
         let mut keeper = match keeper.spawn() {
             Ok(keeper) => keeper,
             Err(error) => {
-                // Nobody else will.
+                // The keeper would have removed it.
                 drop(fs::remove_dir(&folder));
                 return Err(error).context("starting a shell");
             }
         };
-        let leash = keeper.stdin.take();
+        let keeper_stdin = keeper.stdin.take();
         let mut this = Self {
             folder,
             keeper,
-            leash,
+            keeper_stdin,
             server: None,
         };
-        this.make_cluster(programs, steward)?;
-        this.start_server(programs, steward)?;
+        this.make_cluster(programs, user)?;
+        this.start_server(programs, user)?;
         Ok(this)
     }
 
@@ -211,12 +141,12 @@ impl PrivatePostgres {
         format!("postgres://{ROLE}@localhost/postgres?host={folder}&sslmode=disable")
     }
 
-    /// Where everything of it lies.
+    /// The folder of everything that belongs to the server.
     pub(super) fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Whether the server is still there; its last words if not.
+    /// Fails if the server has ended, with the last lines of its log.
     pub(super) fn check(&mut self) -> anyhow::Result<()> {
         if let Some(server) = &mut self.server
             && let Some(status) = server.try_wait()?
@@ -229,8 +159,8 @@ impl PrivatePostgres {
         Ok(())
     }
 
-    fn make_cluster(&self, programs: &Programs, steward: Option<Steward>) -> anyhow::Result<()> {
-        let output = background(&programs.path("initdb"), steward)
+    fn make_cluster(&self, programs: &Programs, user: Option<ServerUser>) -> anyhow::Result<()> {
+        let output = background(&programs.path("initdb"), user)
             .arg("-D")
             .arg(self.folder.join("data"))
             .args(["-U", ROLE, "--auth=trust", "--encoding=UTF8", "--locale=C"])
@@ -248,9 +178,9 @@ impl PrivatePostgres {
         Ok(())
     }
 
-    fn start_server(&mut self, programs: &Programs, steward: Option<Steward>) -> anyhow::Result<()> {
+    fn start_server(&mut self, programs: &Programs, user: Option<ServerUser>) -> anyhow::Result<()> {
         let log = File::create(self.folder.join("log")).context("making the server's log")?;
-        let server = background(&programs.path("postgres"), steward)
+        let server = background(&programs.path("postgres"), user)
             .arg("-D")
             .arg(self.folder.join("data"))
             .arg("-k")
@@ -268,7 +198,7 @@ impl PrivatePostgres {
 
 impl Drop for PrivatePostgres {
     fn drop(&mut self) {
-        drop(self.leash.take());
+        drop(self.keeper_stdin.take());
         // Waited for first: the keeper waits until the server's pid is no more.
         for child in self.server.iter_mut().chain([&mut self.keeper]) {
             if let Err(error) = child.wait() {
@@ -278,19 +208,19 @@ impl Drop for PrivatePostgres {
     }
 }
 
-/// A program that a Ctrl-C at the terminal does not reach, that sees nothing of our environment's locale, and that runs
-/// as the steward. In `/`, which everybody may enter.
-fn background(program: &Path, steward: Option<Steward>) -> Command {
+/// A program that a Ctrl-C at the terminal does not reach, that sees nothing of our environment's
+/// locale, and that runs as the user, in `/`, which everybody may enter.
+fn background(program: &Path, user: Option<ServerUser>) -> Command {
     let mut command = Command::new(program);
     command.process_group(0).current_dir("/").env("LC_ALL", "C");
-    if let Some(Steward { uid, gid }) = steward {
+    if let Some(ServerUser { uid, gid }) = user {
         command.uid(uid).gid(gid);
     }
     command
 }
 
-/// A new folder that is its owner's alone.
-fn make_folder(owner: Option<Steward>) -> anyhow::Result<PathBuf> {
+/// Makes a folder that is its owner's alone.
+fn make_folder(owner: Option<ServerUser>) -> anyhow::Result<PathBuf> {
     let mut place = std::env::temp_dir();
     let is_long = place.as_os_str().len() > MAX_FOLDER_BYTES - 24;
     if is_long || (owner.is_some() && !anybody_may_write(&place)) {
@@ -301,7 +231,7 @@ fn make_folder(owner: Option<Steward>) -> anyhow::Result<PathBuf> {
         let folder = place.join(name);
         match fs::DirBuilder::new().mode(0o700).create(&folder) {
             Ok(()) => {
-                if let Some(Steward { uid, gid }) = owner {
+                if let Some(ServerUser { uid, gid }) = owner {
                     chown(&folder, Some(uid), Some(gid)).context("giving the folder to its owner")?;
                 }
                 return Ok(folder);
@@ -312,7 +242,7 @@ fn make_folder(owner: Option<Steward>) -> anyhow::Result<PathBuf> {
     }
 }
 
-/// Whether the steward gets there, and may remove there what is its own.
+/// True if any user gets to the folder, and may make and remove its own files there.
 fn anybody_may_write(folder: &Path) -> bool {
     let allows = |folder: &Path, wanted: u32| {
         fs::metadata(folder).is_ok_and(|metadata| metadata.permissions().mode() & wanted == wanted)
@@ -341,33 +271,5 @@ pub(super) async fn wait_until_ready(
             }
             Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_newest_whole_release_is_taken() -> std::io::Result<()> {
-        let place = tempfile::tempdir()?;
-        for (release, names) in [
-            ("9.6", &["initdb", "postgres"][..]),
-            ("14", &["initdb", "postgres"]),
-            ("15", &["initdb", "postgres"]),
-            // The client programs alone.
-            ("17", &["psql"]),
-            ("notes", &[]),
-        ] {
-            let bin = place.path().join(release).join("bin");
-            fs::create_dir_all(&bin)?;
-            for name in names {
-                File::create(bin.join(name))?;
-            }
-        }
-        let found = Programs::newest_in(place.path()).expect("two releases");
-        assert_eq!(found.release, 15);
-        assert_eq!(Programs::newest_in(&place.path().join("nowhere")), None);
-        Ok(())
     }
 }

@@ -1,4 +1,5 @@
-//! Who visits the made-up sites, and when: visits by chance at a rate that follows the hour of the day, and surges.
+//! Visits of the made-up sites: by chance, at a rate that follows the hour of the day, and in
+//! surges.
 //!
 //! Pure: the same seed gives the same events, in whatever steps they are asked for.
 
@@ -12,7 +13,7 @@ use serde_json::json;
 use super::sites::{DemoSite, SITES, Success};
 
 const HOUR_MS: f64 = 3_600_000.0;
-/// Between two pages of a visit, on average.
+/// Time between two pages of a visit, on average.
 const READING_MS: f64 = 40_000.0;
 /// Orders and the like in a second of real time, over the busiest hour.
 const SUCCESSES_A_SECOND: f64 = 0.1;
@@ -21,12 +22,13 @@ const MAX_SUCCESS_SHARE: f64 = 0.05;
 /// The window of current visitors, in seconds.
 const WINDOW_SECONDS: f64 = 300.0;
 
-/// In seconds of real time, so that whoever watches waits equally long at any speed.
+/// Times in seconds of real time, so that one waits equally long at any speed.
 mod pace {
-    /// From the start to the first surge, and from one to the next; each time another site's.
+    /// Time from the start to the first surge, and from one to the next; each time another site's.
     pub(super) const FIRST_SURGE: f64 = 8.0;
     pub(super) const BETWEEN_SURGES: f64 = 35.0;
-    /// How long a surge grows, how long it holds, and by when two thirds of it have gone again.
+    /// Time for which a surge grows, for which it holds, and after which two thirds of it have
+    /// gone.
     pub(super) const GROWS: f64 = 1.0;
     pub(super) const HOLDS: f64 = 5.0;
     pub(super) const GOES: f64 = 2.0;
@@ -46,7 +48,7 @@ pub(super) struct Published {
     pub(super) json: String,
 }
 
-/// All sites' visitors.
+/// The visitors of all sites.
 #[derive(Debug)]
 pub(super) struct Traffic {
     sites: Vec<SiteTraffic>,
@@ -63,7 +65,7 @@ struct SiteTraffic {
     /// The next visit that might begin, if the rate then is high enough.
     next_ms: f64,
     certain_success_ms: Option<f64>,
-    /// What is still to come of the visits under way.
+    /// Events of the visits under way that are still to come.
     planned: BinaryHeap<Reverse<Planned>>,
     serial: u64,
 }
@@ -102,7 +104,8 @@ impl Traffic {
 
 impl SiteTraffic {
     fn new(seed: u64, place: usize, site: &'static DemoSite, start_ms: i64, speed: f64) -> Self {
-        // Each site has chance of its own, so that what happens on one does not depend on the others.
+        // Each site has chance of its own, so that what happens on one does not depend on the
+        // others.
         let rng = StdRng::seed_from_u64(seed.wrapping_mul(SITES.len() as u64).wrapping_add(place as u64));
         let order = (place + 1) as f64;
         Self {
@@ -119,7 +122,8 @@ impl SiteTraffic {
     }
 
     fn advance(&mut self, to_ms: i64) -> Vec<Published> {
-        // Visits come at the highest rate there is, and of each it is drawn whether the rate of its moment allows it.
+        // Visits come at the highest rate there is, and chance keeps as many as the rate of their
+        // moment allows.
         let highest = self.site.busiest + self.surge_height();
         // Whole milliseconds are what counts, so the last one is taken whole.
         while self.next_ms < (to_ms + 1) as f64 {
@@ -152,13 +156,14 @@ impl SiteTraffic {
         events
     }
 
-    /// Extra visits a second at the height of a surge: what it takes to pass the threshold well within its holding.
+    /// Extra visits a second at the height of a surge: what it takes to pass the threshold well
+    /// within its holding.
     fn surge_height(&self) -> f64 {
         let seconds = (pace::HOLDS * self.speed).min(WINDOW_SECONDS);
         1.7 * f64::from(self.site.threshold) / seconds
     }
 
-    /// How much of its height a surge has, from 0 to 1.
+    /// The part of its height that a surge has, from 0 to 1.
     fn surge_share(&self, at_ms: f64) -> f64 {
         let since_start = (at_ms - self.start_ms as f64) / 1_000.0 / self.speed;
         let round = SITES.len() as f64 * pace::BETWEEN_SURGES;
@@ -261,89 +266,4 @@ fn pageview(path: &str, source: Option<&str>) -> serde_json::Value {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::HashSet;
-
-    use super::*;
-    use crate::ingest::formats::{self, RecordFormat};
-
-    const START_MS: i64 = 1_771_833_600_000;
-    const HOUR: i64 = 3_600_000;
-
-    #[test]
-    fn the_same_seed_gives_the_same_events_in_whatever_steps() {
-        let whole = Traffic::new(7, START_MS, 60.0).advance(START_MS + HOUR);
-        let mut stepped = Vec::new();
-        let mut traffic = Traffic::new(7, START_MS, 60.0);
-        for minute in 1..=60 {
-            stepped.extend(traffic.advance(START_MS + minute * 60_000));
-        }
-        assert_eq!(whole, stepped);
-        assert_ne!(whole, Traffic::new(8, START_MS, 60.0).advance(START_MS + HOUR));
-    }
-
-    #[test]
-    fn every_event_is_one_that_bellwether_reads() {
-        for event in Traffic::new(1, START_MS, 60.0).advance(START_MS + HOUR) {
-            let read = formats::read(RecordFormat::Native, event.json.as_bytes()).expect("readable");
-            assert_eq!(read.timestamp_ms, Some(event.at_ms));
-            assert_eq!(read.site_id, SITES[event.site].id);
-        }
-    }
-
-    /// Current visitors of each site at the end of each of `seconds` real seconds.
-    fn visitors(speed: f64, seconds: i64) -> Vec<[usize; SITES.len()]> {
-        let mut traffic = Traffic::new(1, START_MS, speed);
-        let mut events = Vec::new();
-        let mut counts = Vec::new();
-        for second in 1..=seconds {
-            let now_ms = START_MS + (second as f64 * 1_000.0 * speed) as i64;
-            events.extend(traffic.advance(now_ms));
-            events.retain(|event: &Published| event.at_ms > now_ms - 300_000);
-            let mut distinct = [(); SITES.len()].map(|()| HashSet::new());
-            for event in &events {
-                distinct[event.site].insert(event.visitor);
-            }
-            counts.push(distinct.map(|visitors| visitors.len()));
-        }
-        counts
-    }
-
-    #[test]
-    fn within_a_minute_there_is_a_spike_and_a_success_of_every_site_at_any_speed() {
-        for speed in [1.0, 10.0, 60.0, 240.0] {
-            let counts = visitors(speed, 60);
-            let spikes = SITES.iter().enumerate().filter(|(place, site)| {
-                counts
-                    .iter()
-                    .any(|count| count[*place] >= site.threshold as usize)
-            });
-            assert!(spikes.count() >= 2, "at {speed}");
-            let events = Traffic::new(1, START_MS, speed).advance(START_MS + (60_000.0 * speed) as i64);
-            assert!(
-                events.len() < 60 * 2_000,
-                "{} events in a minute at {speed}",
-                events.len()
-            );
-            if speed >= 10.0 {
-                for (words, site) in [("\"Order\"", 0), ("\"Subscribed\"", 1), ("/install/done", 2)] {
-                    let has = events
-                        .iter()
-                        .any(|event| event.site == site && event.json.contains(words));
-                    assert!(has, "{words} at {speed}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn between_surges_no_site_is_near_its_threshold() {
-        // 20 s is enough for the first surge to have gone.
-        let counts = visitors(60.0, 36);
-        for second in counts.iter().skip(30) {
-            for (site, count) in SITES.iter().zip(second) {
-                assert!(*count * 10 < site.threshold as usize * 8, "{}: {count}", site.id);
-            }
-        }
-    }
-}
+mod tests;

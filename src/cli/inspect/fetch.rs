@@ -1,0 +1,296 @@
+//! Reads a [`Sample`] from Kafka. Joins no group and commits nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::BorrowedMessage;
+use rdkafka::{ClientContext, Message as _, Offset, TopicPartitionList};
+
+use super::sample::{DetectorGroup, PartitionOffsets, Sample, SampledRecord};
+use crate::clock;
+use crate::config::KafkaConfig;
+use crate::kafka::settings;
+
+/// Time within which a broker has to answer.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest time without a record while some are still to come.
+const SILENCE: Duration = Duration::from_secs(10);
+/// Most bytes of records that are kept.
+const MAX_BYTES: usize = 256 << 20;
+
+/// Keeps a client's last error for the one who asked: a log of all it tries would bury the answer.
+#[derive(Debug, Default)]
+struct LastError(Mutex<Option<String>>);
+
+impl LastError {
+    fn get(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl ClientContext for LastError {
+    fn log(&self, level: RDKafkaLogLevel, fac: &str, log_message: &str) {
+        tracing::debug!(target: "librdkafka", ?level, facility = fac, "{log_message}");
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        use RDKafkaErrorCode as Code;
+        // The end of a partition is no error, and that all brokers are down says less than why one
+        // is.
+        if !matches!(
+            error.rdkafka_error_code(),
+            Some(Code::PartitionEOF | Code::AllBrokersDown)
+        ) {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
+        }
+    }
+}
+
+impl ConsumerContext for LastError {}
+
+/// Looks at `topic` and reads the last `last` records of each partition. Blocks.
+pub(super) fn take_sample(config: &KafkaConfig, topic: &str, last: u32) -> anyhow::Result<Sample> {
+    let reader: BaseConsumer<LastError> =
+        settings::reader(config).create_with_context(LastError::default())?;
+    let metadata = reader.fetch_metadata(None, TIMEOUT).map_err(|error| {
+        // Errors wait to be heard.
+        for _ in 0..50 {
+            drop(reader.poll(Duration::from_millis(1)));
+        }
+        let why = reader.context().get().unwrap_or_else(|| error.to_string());
+        anyhow::anyhow!(
+            "Kafka does not answer (kafka.brokers = \"{}\"): {why}",
+            config.brokers
+        )
+    })?;
+    let named = |one: &rdkafka::metadata::MetadataTopic| one.name() == topic && one.error().is_none();
+    let Some(found) = metadata.topics().iter().find(|one| named(one)) else {
+        check_allowed(&reader, topic)?;
+        let others = metadata.topics().iter().map(|one| one.name().to_owned());
+        return Ok(Sample {
+            others: others.collect(),
+            ..Sample::default()
+        });
+    };
+    let partitions: Vec<i32> = (0..).take(found.partitions().len()).collect();
+    let offsets = all_offsets(config, &reader, topic, &partitions)?;
+    let (records, unread) = read(&reader, topic, &offsets, last)?;
+    Ok(Sample {
+        group: group(config, topic, &partitions),
+        offsets,
+        records,
+        unread,
+        others: Vec::new(),
+    })
+}
+
+/// Refuses a topic that this user may not see: it is left out of the list of all, and only when
+/// asked for it by name the brokers say why.
+fn check_allowed(reader: &BaseConsumer<LastError>, topic: &str) -> anyhow::Result<()> {
+    let asked = reader.fetch_metadata(Some(topic), TIMEOUT)?;
+    let error = asked
+        .topics()
+        .first()
+        .and_then(|one| one.error())
+        .map(RDKafkaErrorCode::from);
+    anyhow::ensure!(
+        error != Some(RDKafkaErrorCode::TopicAuthorizationFailed),
+        "{topic}: the cluster does not allow this user to describe or read the topic"
+    );
+    Ok(())
+}
+
+fn all_offsets(
+    config: &KafkaConfig,
+    reader: &BaseConsumer<LastError>,
+    topic: &str,
+    partitions: &[i32],
+) -> anyhow::Result<Vec<PartitionOffsets>> {
+    let mut uncommitted = settings::reader(config);
+    uncommitted.set("isolation.level", "read_uncommitted");
+    let uncommitted: BaseConsumer<LastError> = uncommitted.create_with_context(LastError::default())?;
+    partitions
+        .iter()
+        .map(|partition| {
+            let (low, stable_end) = ends(reader, topic, *partition)?;
+            let (_, end) = ends(&uncommitted, topic, *partition)?;
+            Ok(PartitionOffsets {
+                low,
+                stable_end,
+                end: end.max(stable_end),
+            })
+        })
+        .collect()
+}
+
+/// The first and the next offset of a partition. One that was made just now may have no leader yet:
+/// it is waited for.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the last stable offset is what is wanted, beside the high watermark"
+)]
+fn ends(consumer: &BaseConsumer<LastError>, topic: &str, partition: i32) -> anyhow::Result<(i64, i64)> {
+    let deadline = clock::monotonic() + TIMEOUT;
+    loop {
+        match consumer.fetch_watermarks(topic, partition, TIMEOUT) {
+            Ok(ends) => return Ok(ends),
+            Err(error) if has_no_leader(&error) && clock::monotonic() < deadline => {
+                std::thread::sleep(Duration::from_millis(200));
+            }
+            Err(error) => {
+                return Err(error)
+                    .with_context(|| format!("{topic}: partition {partition} cannot be asked for its ends"));
+            }
+        }
+    }
+}
+
+fn has_no_leader(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            Code::NotLeaderForPartition
+                | Code::LeaderNotAvailable
+                | Code::UnknownTopicOrPartition
+                | Code::UnknownPartition
+        )
+    )
+}
+
+/// The records, and the reason why some partitions were not read to their end.
+fn read(
+    reader: &BaseConsumer<LastError>,
+    topic: &str,
+    offsets: &[PartitionOffsets],
+    last: u32,
+) -> anyhow::Result<(Vec<SampledRecord>, Option<String>)> {
+    let mut list = TopicPartitionList::new();
+    let mut reading = Reading::new(offsets);
+    for partition in &reading.unfinished {
+        let offsets = offsets[usize::try_from(*partition).unwrap_or_default()];
+        let start = (offsets.stable_end - i64::from(last)).max(offsets.low);
+        list.add_partition_offset(topic, *partition, Offset::Offset(start))?;
+    }
+    reader.assign(&list).with_context(|| format!("reading {topic}"))?;
+    while reading.goes_on(clock::monotonic()) {
+        match reader.poll(Duration::from_millis(100)) {
+            Some(Ok(message)) => reading.take(&message, clock::monotonic()),
+            Some(Err(KafkaError::PartitionEOF(partition))) => {
+                reading.unfinished.remove(&partition);
+            }
+            Some(Err(error)) => reading.why_not = error.to_string(),
+            None => {}
+        }
+    }
+    let unread = reading.unread();
+    Ok((reading.records.into_values().collect(), unread))
+}
+
+/// The reading of all partitions up to the ends that they had at the beginning.
+struct Reading<'a> {
+    offsets: &'a [PartitionOffsets],
+    records: BTreeMap<(i32, i64), SampledRecord>,
+    bytes: usize,
+    unfinished: BTreeSet<i32>,
+    deadline: Instant,
+    why_not: String,
+}
+
+impl<'a> Reading<'a> {
+    fn new(offsets: &'a [PartitionOffsets]) -> Self {
+        let unfinished = (0..).zip(offsets).filter(|(_, one)| one.stable_end > one.low);
+        Self {
+            offsets,
+            records: BTreeMap::new(),
+            bytes: 0,
+            unfinished: unfinished.map(|(partition, _)| partition).collect(),
+            deadline: clock::monotonic() + SILENCE,
+            why_not: format!("they were silent for {} s", SILENCE.as_secs()),
+        }
+    }
+
+    fn goes_on(&self, now: Instant) -> bool {
+        !self.unfinished.is_empty() && self.bytes <= MAX_BYTES && now < self.deadline
+    }
+
+    fn take(&mut self, message: &BorrowedMessage<'_>, now: Instant) {
+        self.deadline = now + SILENCE;
+        let (partition, offset) = (message.partition(), message.offset());
+        let end = usize::try_from(partition)
+            .ok()
+            .and_then(|place| self.offsets.get(place))
+            .map_or(0, |offsets| offsets.stable_end);
+        if offset + 1 >= end {
+            self.unfinished.remove(&partition);
+        }
+        // Records that came since the beginning are for the next look.
+        if offset >= end {
+            return;
+        }
+        let value = message.payload().unwrap_or_default().to_vec();
+        self.bytes += value.len();
+        if self.bytes > MAX_BYTES {
+            self.why_not = format!("the records have more than {} MiB", MAX_BYTES >> 20);
+        }
+        let record = SampledRecord {
+            partition,
+            offset,
+            record_ms: message.timestamp().to_millis(),
+            key: message.key().map(<[u8]>::to_vec),
+            value,
+        };
+        self.records.insert((partition, offset), record);
+    }
+
+    fn unread(&self) -> Option<String> {
+        let list: Vec<String> = self.unfinished.iter().map(ToString::to_string).collect();
+        let (list, why_not) = (list.join(", "), &self.why_not);
+        (!list.is_empty()).then(|| format!("partitions {list} were not read to their end: {why_not}"))
+    }
+}
+
+/// The detectors' group, asked as a member would without becoming one.
+fn group(config: &KafkaConfig, topic: &str, partitions: &[i32]) -> DetectorGroup {
+    let name = config.topic("detect");
+    ask_group(config, topic, partitions, &name).unwrap_or_else(|error| DetectorGroup {
+        name,
+        unknown: Some(format!("{error:#}")),
+        ..DetectorGroup::default()
+    })
+}
+
+fn ask_group(
+    config: &KafkaConfig,
+    topic: &str,
+    partitions: &[i32],
+    name: &str,
+) -> anyhow::Result<DetectorGroup> {
+    let asker: BaseConsumer<LastError> =
+        settings::detect_member(config, name).create_with_context(LastError::default())?;
+    let mut list = TopicPartitionList::with_capacity(partitions.len());
+    for partition in partitions {
+        list.add_partition(topic, *partition);
+    }
+    let found = asker.committed_offsets(list, TIMEOUT)?;
+    let committed = |partition: &i32| match found.find_partition(topic, *partition)?.offset() {
+        Offset::Offset(offset) => Some(offset),
+        _ => None,
+    };
+    let groups = asker.fetch_group_list(Some(name), TIMEOUT);
+    let members = groups.ok().map(|list| {
+        let own = list.groups().iter().find(|group| group.name() == name);
+        own.map_or(0, |group| group.members().len())
+    });
+    Ok(DetectorGroup {
+        name: name.to_owned(),
+        members,
+        committed: partitions.iter().map(committed).collect(),
+        unknown: None,
+    })
+}

@@ -1,0 +1,114 @@
+use std::hash::RandomState;
+
+use serde_json::json;
+
+use super::*;
+use crate::cli::inspect::record::{InspectedRecord, ReadSettings, inspect};
+use crate::cli::inspect::sample::{PartitionOffsets, Sample, SampledRecord};
+use crate::cli::inspect::sites::IndexedSites;
+use crate::detect::engine::event_time::SourceClock;
+use crate::ingest::formats::RecordFormat;
+use crate::record::known::KnownSite;
+
+const NOW_MS: i64 = 1_771_970_400_000;
+
+fn inspected(records: &[serde_json::Value]) -> (Sample, Vec<InspectedRecord>) {
+    let settings = ReadSettings {
+        format: RecordFormat::Native,
+        clock: SourceClock::Live,
+        partitions: 1,
+        now_ms: NOW_MS,
+        stale_after_ms: 900_000,
+    };
+    let sampled = (0..).zip(records).map(|(offset, record)| SampledRecord {
+        partition: 0,
+        offset,
+        record_ms: Some(NOW_MS),
+        key: Some(b"a".to_vec()),
+        value: record.to_string().into_bytes(),
+    });
+    let sites = IndexedSites::new(vec![KnownSite {
+        site_id: "a".to_owned(),
+        aliases: vec![],
+        goals: vec![],
+        webhooks: vec![],
+    }]);
+    let hasher = RandomState::new();
+    let records: Vec<InspectedRecord> = sampled
+        .map(|record| inspect(&record, settings, Some(&sites), &hasher))
+        .collect();
+    let sample = Sample {
+        offsets: vec![PartitionOffsets {
+            low: 0,
+            stable_end: 9,
+            end: 9,
+        }],
+        ..Sample::default()
+    };
+    (sample, records)
+}
+
+fn found(records: &[serde_json::Value]) -> Vec<SourceFinding> {
+    let (sample, records) = inspected(records);
+    find(&Facts {
+        topic: "events",
+        is_source: false,
+        brokers: "kafka:9092",
+        partitions: 1,
+        sample: &sample,
+        records: &records,
+        sites: Err("not asked"),
+        now_ms: NOW_MS,
+    })
+}
+
+fn finding(records: &[serde_json::Value], code: &str) -> SourceFinding {
+    let all = found(records);
+    let one = all.iter().find(|finding| finding.code == code);
+    one.unwrap_or_else(|| panic!("no {code} in {all:#?}")).clone()
+}
+
+#[test]
+fn a_misspelt_field_is_named_with_the_one_that_is_meant() {
+    let event = json!({"siteId": "a", "type": "pageview", "visitor_id": "v"});
+    let finding = finding(&[event.clone(), event], "all_rejected");
+    assert!(finding.text.starts_with("2 of the 2 records read"), "{finding:?}");
+    assert_eq!(
+        finding.remedy,
+        "let the producer write `site_id` instead of `siteId`"
+    );
+}
+
+#[test]
+fn a_field_that_is_passed_over_is_a_note() {
+    let event = json!({"site_id": "a", "type": "pageview", "visitor_id": "v", "timeStamp": 1});
+    let finding = finding(&[event], "near_miss");
+    assert_eq!(finding.severity, Severity::Note);
+    assert!(
+        finding.text.ends_with("`timeStamp` (did you mean `timestamp`?)"),
+        "{finding:?}"
+    );
+}
+
+#[test]
+fn a_whole_url_in_the_path_is_a_note() {
+    let event = |path: &str| json!({"site_id": "a", "type": "pageview", "visitor_id": "v", "path": path});
+    let finding = finding(
+        &[event("https://shop.example/pricing?x=1"), event("/pricing")],
+        "full_url_in_path",
+    );
+    assert!(
+        finding
+            .text
+            .starts_with("1 of 2 events have a whole URL in `path`, such as https://shop.example/pricing:"),
+        "{finding:?}"
+    );
+}
+
+#[test]
+fn problems_come_before_notes() {
+    let all = found(&[json!({"site_id": "a", "type": "pageview", "visitor_id": "v", "timeStamp": 1})]);
+    let first_note = all.iter().position(|one| one.severity == Severity::Note);
+    let last_problem = all.iter().rposition(|one| one.severity == Severity::Problem);
+    assert!(last_problem < first_note, "{all:#?}");
+}

@@ -1,0 +1,263 @@
+//! The meaning of one record, by the detector's own functions. Pure.
+
+use std::hash::{BuildHasher as _, RandomState};
+
+use serde::{Serialize, Serializer};
+
+use super::fields::{NearMiss, RecordFields, is_full_url};
+use super::sample::SampledRecord;
+use super::sites::{IndexedSite, IndexedSites};
+use crate::detect::engine::event_time::{SourceClock, event_time, is_fresh};
+use crate::detect::redact::redact;
+use crate::detect::site::goals::GoalIndex;
+use crate::detect::site::matches::{Meaning, matches};
+use crate::domain::event::{Event, EventKind};
+use crate::domain::reject::{Reject, RejectReason};
+use crate::ingest::formats::{self, RecordFormat};
+use crate::kafka::murmur2;
+
+/// The settings that a source is read with, and the time.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ReadSettings {
+    pub(super) format: RecordFormat,
+    pub(super) clock: SourceClock,
+    /// Partitions of the topic.
+    pub(super) partitions: i32,
+    /// The present, milliseconds since the Unix epoch.
+    pub(super) now_ms: i64,
+    /// Age from which on nobody is notified of a live event.
+    pub(super) stale_after_ms: i64,
+}
+
+/// A record and what it means. Never says who the visitor was.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct InspectedRecord {
+    pub(super) partition: i32,
+    pub(super) offset: i64,
+    /// The time at which Kafka got it, milliseconds since the Unix epoch.
+    pub(super) record_ms: Option<i64>,
+    #[serde(flatten)]
+    pub(super) meaning: Interpretation,
+}
+
+/// A record as the detector understands it, or the reason why it does not.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "result", rename_all = "snake_case")]
+pub(super) enum Interpretation {
+    Understood(UnderstoodEvent),
+    Rejected(RejectedRecord),
+}
+
+/// A record that cannot be read.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct RejectedRecord {
+    pub(super) reason: &'static str,
+    pub(super) field: Option<&'static str>,
+    pub(super) detail: String,
+    pub(super) site_id: Option<String>,
+    /// The refused value, cut; `None` if there is none or it may say who the visitor was.
+    pub(super) value: Option<String>,
+    pub(super) did_you_mean: Option<NearMiss>,
+}
+
+/// An event.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct UnderstoodEvent {
+    pub(super) site_id: String,
+    #[serde(rename = "type")]
+    pub(super) kind: EventKind,
+    pub(super) name: Option<String>,
+    /// Without segments that may name a person.
+    pub(super) path: Option<String>,
+    /// The path is a whole URL, which no goal on a page matches.
+    pub(super) has_full_url: bool,
+    /// The time it counts at, milliseconds since the Unix epoch.
+    pub(super) event_ms: i64,
+    pub(super) key: KeyKind,
+    /// It lies in the partition of its site's id.
+    pub(super) in_place: bool,
+    pub(super) registration: Registration,
+    pub(super) counts_as: Vec<String>,
+    /// Its own time was replaced by the record's: it is more than a day older.
+    pub(super) skewed: bool,
+    /// Nobody is notified of it: it is too old.
+    pub(super) stale: bool,
+    /// Notifications that its webhooks would be sent.
+    pub(super) notifies: usize,
+    /// Fields that were passed over since they are misspelt.
+    pub(super) near_misses: Vec<NearMiss>,
+    /// Hash that tells visitors apart, with a key that nobody knows.
+    #[serde(skip)]
+    pub(super) visitor: Option<u64>,
+}
+
+/// The record's key, compared with its site.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum KeyKind {
+    BySite,
+    /// Not shown: it may be a visitor.
+    ByOther,
+    No,
+}
+
+/// The state of an event's site in Postgres.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Registration {
+    /// Postgres could not be asked.
+    Unknown,
+    No,
+    Yes,
+    /// The id is an alias of this one.
+    Alias(String),
+}
+
+impl Serialize for Registration {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Unknown => serializer.serialize_none(),
+            Self::No => serializer.serialize_str("none"),
+            Self::Yes => serializer.serialize_str("registered"),
+            Self::Alias(site) => serializer.collect_str(&format_args!("alias of {site}")),
+        }
+    }
+}
+
+/// The site id in a record, if it can be read.
+pub(super) fn site_of(record: &SampledRecord, format: RecordFormat) -> Option<String> {
+    let event = formats::read(format, &record.value).ok()?;
+    Some(event.site_id.into_owned())
+}
+
+/// The meaning of a record. `sites` are known unless Postgres could not be asked; `hasher` keys the
+/// visitors.
+pub(super) fn inspect(
+    record: &SampledRecord,
+    settings: ReadSettings,
+    sites: Option<&IndexedSites>,
+    hasher: &RandomState,
+) -> InspectedRecord {
+    let meaning = match formats::read(settings.format, &record.value) {
+        Ok(event) => Interpretation::Understood(understood(&event, record, settings, sites, hasher)),
+        Err(reject) => Interpretation::Rejected(rejected(reject, &record.value)),
+    };
+    InspectedRecord {
+        partition: record.partition,
+        offset: record.offset,
+        record_ms: record.record_ms,
+        meaning,
+    }
+}
+
+fn rejected(reject: Reject, record: &[u8]) -> RejectedRecord {
+    let fields = RecordFields::read(record);
+    let (fields, field) = (fields.as_ref(), reject.field);
+    let did_you_mean = match (reject.reason, field) {
+        (RejectReason::MissingField, Some(field)) => fields.and_then(|fields| fields.near_miss_of(field)),
+        (RejectReason::BadField, Some("type")) => fields.and_then(RecordFields::near_miss_of_type),
+        _ => None,
+    };
+    RejectedRecord {
+        value: field.and_then(|field| fields?.shown_value(field)),
+        did_you_mean,
+        reason: reject.reason.as_str(),
+        field,
+        detail: reject.detail,
+        site_id: reject.site_id,
+    }
+}
+
+fn understood(
+    event: &Event<'_>,
+    record: &SampledRecord,
+    settings: ReadSettings,
+    sites: Option<&IndexedSites>,
+    hasher: &RandomState,
+) -> UnderstoodEvent {
+    let record_ms = record.record_ms.unwrap_or(0);
+    let ReadSettings { clock, now_ms, .. } = settings;
+    let time = event_time(clock, event.timestamp_ms, record_ms, now_ms);
+    let stale = !is_fresh(clock, time.ms, now_ms, settings.stale_after_ms);
+    let known = sites.and_then(|sites| sites.find(&event.site_id));
+    let registration = match (sites, known) {
+        (None, _) => Registration::Unknown,
+        (Some(_), None) => Registration::No,
+        (Some(_), Some((_, false))) => Registration::Yes,
+        (Some(_), Some((known, true))) => Registration::Alias(known.site.site_id.clone()),
+    };
+    // An alias means something only to `route`, which is not what reads this topic.
+    let known = known.and_then(|(known, is_alias)| (!is_alias).then_some(known));
+    let (counts_as, notifies) = match &registration {
+        Registration::No => (vec!["nothing: its site is not registered".to_owned()], 0),
+        Registration::Alias(_) => (vec!["nothing: its site id is an alias".to_owned()], 0),
+        Registration::Yes | Registration::Unknown => counts_as(event, known, record_ms, stale),
+    };
+    let (site_key, path) = (event.site_id.as_bytes(), event.path.as_deref());
+    UnderstoodEvent {
+        kind: event.kind,
+        name: event.name.as_deref().map(str::to_owned),
+        path: path.map(|path| redact(path).into_owned()),
+        has_full_url: path.is_some_and(is_full_url),
+        event_ms: time.ms,
+        key: match record.key.as_deref() {
+            None => KeyKind::No,
+            Some(key) if key == site_key => KeyKind::BySite,
+            Some(_) => KeyKind::ByOther,
+        },
+        in_place: murmur2::partition_of(site_key, settings.partitions) == record.partition,
+        registration,
+        counts_as,
+        skewed: time.skewed,
+        stale,
+        notifies,
+        near_misses: RecordFields::read(&record.value).map_or_else(Vec::new, |fields| fields.near_misses()),
+        visitor: event
+            .visitor_id
+            .as_deref()
+            .map(|visitor| hasher.hash_one((&event.site_id, visitor))),
+        site_id: event.site_id.clone().into_owned(),
+    }
+}
+
+/// Meanings of an event on its site, in words, and the number of notifications that it leads to by
+/// itself.
+fn counts_as(
+    event: &Event<'_>,
+    site: Option<&IndexedSite>,
+    record_ms: i64,
+    stale: bool,
+) -> (Vec<String>, usize) {
+    let mut counts_as = Vec::new();
+    let mut notifies = 0;
+    if event.visitor_id.is_some() {
+        counts_as.push("a visitor".to_owned());
+    }
+    let no_goals = GoalIndex::default();
+    let goals = site.map_or(&no_goals, |site| &site.goals);
+    matches(goals, event, record_ms, &mut Vec::new(), |meaning| {
+        counts_as.push(in_words(meaning));
+        if let (Some(site), Some((event, name))) = (site, meaning.subscription()) {
+            notifies += site.subscribers(event, name, record_ms);
+        }
+    });
+    if event.kind == EventKind::Error {
+        counts_as.push("an error".to_owned());
+    }
+    if counts_as.is_empty() {
+        counts_as.push("nothing: it has no visitor_id".to_owned());
+    }
+    if stale {
+        counts_as.push("but too old to notify of".to_owned());
+        notifies = 0;
+    }
+    (counts_as, notifies)
+}
+
+fn in_words(meaning: Meaning<'_>) -> String {
+    match meaning {
+        Meaning::Goal(goal) => format!("goal \"{}\"", goal.name),
+        Meaning::LaterGoal(goal) => format!("(goal \"{}\", had it been there then)", goal.name),
+        Meaning::PublishedGoal(name) => format!("goal \"{name}\""),
+        Meaning::CustomEvent(name) => format!("custom event \"{name}\""),
+    }
+}

@@ -1,0 +1,59 @@
+//! The registered sites that the records are of. Pure.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::detect::site::goals::GoalIndex;
+use crate::detect::site::matches::subscribes;
+use crate::domain::event::EventType;
+use crate::record::known::KnownSite;
+
+/// Sites by their ids and aliases.
+#[derive(Debug, Default)]
+pub(super) struct IndexedSites {
+    by_id: HashMap<String, Arc<IndexedSite>>,
+    by_alias: HashMap<String, Arc<IndexedSite>>,
+}
+
+/// A registered site, with its goals made to be found.
+#[derive(Debug)]
+pub(super) struct IndexedSite {
+    pub(super) site: KnownSite,
+    pub(super) goals: GoalIndex,
+}
+
+impl IndexedSites {
+    pub(super) fn new(sites: Vec<KnownSite>) -> Self {
+        let mut this = Self::default();
+        for site in sites {
+            let indexed = Arc::new(IndexedSite {
+                goals: GoalIndex::new(site.goals.iter().cloned()),
+                site,
+            });
+            for alias in &indexed.site.aliases {
+                this.by_alias.insert(alias.clone(), Arc::clone(&indexed));
+            }
+            this.by_id.insert(indexed.site.site_id.clone(), indexed);
+        }
+        this
+    }
+
+    /// The site of this id; true beside it if the id is only an alias.
+    pub(super) fn find(&self, id: &str) -> Option<(&IndexedSite, bool)> {
+        let own = self.by_id.get(id).map(|site| (&**site, false));
+        own.or_else(|| self.by_alias.get(id).map(|site| (&**site, true)))
+    }
+}
+
+impl IndexedSite {
+    /// Number of webhooks that are notified of a single event of this type and name, whose record
+    /// was written at `record_ms`.
+    pub(super) fn subscribers(&self, event: EventType, name: &str, record_ms: i64) -> usize {
+        self.site
+            .webhooks
+            .iter()
+            .filter(|webhook| webhook.enabled && webhook.active_since.timestamp_millis() <= record_ms)
+            .filter(|webhook| subscribes(&webhook.triggers, event, name))
+            .count()
+    }
+}

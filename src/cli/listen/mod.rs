@@ -1,0 +1,126 @@
+//! `listen`: a receiver for trying webhooks out.
+//!
+//! In come requests of any kind; out goes what each was, verified, and an answer as the arguments
+//! say. Nothing is kept.
+
+mod options;
+mod received;
+mod receiver;
+mod print;
+
+use std::io;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::header::RETRY_AFTER;
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+
+use self::print::{block, json_line};
+use self::receiver::{Incoming, ListenReceiver};
+use super::output::{note, wants_colours, write};
+use crate::app::{Lifecycle, SecondSignal};
+use crate::clock;
+
+pub(super) use options::ListenOptions;
+
+/// Largest body taken; Bellwether's own are far smaller.
+const MAX_BODY_BYTES: usize = 4 << 20;
+
+/// The receiver and its output.
+struct Listener {
+    receiver: ListenReceiver,
+    colours: bool,
+    /// Told when stdout is lost: nobody reads the output any more.
+    unread: Notify,
+}
+
+/// Listens until a signal says to stop, or until nobody reads the output, and prints a summary on
+/// stderr.
+pub(super) async fn run(options: ListenOptions) -> anyhow::Result<ExitCode> {
+    let address = SocketAddr::new(options.host, options.port);
+    let socket = TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address}"))?;
+    let lifecycle = Lifecycle::default();
+    let stop = lifecycle.stop.clone();
+    note(&format!(
+        "listening on http://{}, {}; Ctrl-C ends it",
+        socket.local_addr()?,
+        match options.secrets.len() {
+            0 => "verifying nothing (no --secret)".to_owned(),
+            1 => "verifying with 1 secret".to_owned(),
+            n => format!("verifying with {n} secrets"),
+        }
+    ));
+    let listener = Arc::new(Listener::new(options));
+    // Requests that wait for their --delay are not waited for.
+    tokio::select! {
+        served = serve(socket, Arc::clone(&listener)) => served?,
+        watched = lifecycle.watch_signals(SecondSignal::IsIgnored) => watched?,
+        () = stop.cancelled() => {}
+        () = listener.unread.notified() => return Ok(ExitCode::FAILURE),
+    }
+    note(&listener.receiver.summary());
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn serve(socket: TcpListener, listener: Arc<Listener>) -> io::Result<()> {
+    let router = Router::new()
+        .fallback(answer)
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .with_state(listener);
+    axum::serve(socket, router).await
+}
+
+async fn answer(
+    State(listener): State<Arc<Listener>>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let incoming = Incoming {
+        method: method.to_string(),
+        path: uri.path().to_owned(),
+        headers,
+        body,
+    };
+    let received = listener.receiver.receive(incoming, clock::now_ms());
+    let options = &listener.receiver.options;
+    let text = if options.json {
+        json_line(&received)
+    } else {
+        block(&received, listener.colours)
+    };
+    if write(text.as_bytes()).is_err() {
+        listener.unread.notify_one();
+    }
+    tokio::time::sleep(options.delay).await;
+    let status = StatusCode::from_u16(received.status).unwrap_or(StatusCode::OK);
+    let mut response = status.into_response();
+    if let (false, Some(value)) = (status.is_success(), &options.retry_after) {
+        response.headers_mut().insert(RETRY_AFTER, value.clone());
+    }
+    response
+}
+
+impl Listener {
+    fn new(options: ListenOptions) -> Self {
+        Self {
+            receiver: ListenReceiver::new(options),
+            colours: wants_colours(),
+            unread: Notify::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,207 @@
+//! `replay`: publishes a file of events to a source topic, at their original pace or faster.
+//!
+//! In comes a file, plain or gzip, or stdin; out go records keyed by site, in the order of the
+//! lines. Timestamps stay as they are unless `--now` moves them. Kafka's own record time is the
+//! present, so a source with `clock = "live"` gets no events of the past: it would count them at
+//! the wrong time, or notify nobody.
+
+mod input;
+mod pace;
+mod progress;
+mod publish;
+mod times;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use clap::{Args, ValueEnum};
+
+use self::input::{FirstLines, Input};
+use self::pace::Pace;
+use self::progress::Progress;
+use self::publish::EventPublisher;
+use self::times::Times;
+use super::exit::UsageError;
+use super::output::print;
+use crate::clock;
+use crate::config::{Clock, Config};
+use crate::domain::site::SiteId;
+use crate::ingest::replay_file::{Parsed, ReplayLineReader, Skips};
+use crate::kafka::client::ClientEvents;
+use crate::telemetry::logs;
+use crate::telemetry::metrics::{Labels, Metrics};
+
+#[derive(Debug, Args)]
+pub(super) struct ReplayArgs {
+    /// The file, plain or gzip, or `-` for stdin: events as JSON lines, or an access log in common
+    /// or combined format
+    file: PathBuf,
+    /// The site an access log belongs to
+    #[arg(long, value_name = "SITE_ID")]
+    site: Option<SiteId>,
+    /// Kind of the file's lines
+    #[arg(long, value_enum, default_value_t = FileFormat::Auto, requires_if("access-log", "site"))]
+    format: FileFormat,
+    /// The topic to publish to; by default the first source
+    #[arg(long)]
+    topic: Option<String>,
+    /// Times faster than the timestamps say; 0 means as fast as possible
+    #[arg(long, default_value_t = 1.0, value_parser = speed)]
+    speed: f64,
+    /// Publish the events as if the first happened now and the others after it, at the pace of
+    /// --speed
+    #[arg(long)]
+    now: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum FileFormat {
+    /// `access-log` when --site is given, else `events`
+    Auto,
+    /// Native events, one JSON object a line
+    Events,
+    /// Common or combined log format
+    AccessLog,
+}
+
+fn speed(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if value.is_finite() && value >= 0.0 => Ok(value),
+        _ => Err("allowed: 0 or a positive number".into()),
+    }
+}
+
+pub(super) async fn run(args: ReplayArgs, config: Config) -> anyhow::Result<()> {
+    logs::start(&config.telemetry, "replay", None);
+    // The file is read and the pace is kept on a thread that may block.
+    let published = tokio::task::spawn_blocking(move || replay(&args, &config)).await??;
+    Ok(print(&published)?)
+}
+
+/// Publishes the file; returns the sentence about it.
+fn replay(args: &ReplayArgs, config: &Config) -> anyhow::Result<String> {
+    let mut input = Input::open(&args.file)?;
+    let reader = line_reader(args, &mut input)?;
+    let (topic, clock) = target(args, config)?;
+    let stale_after = (clock == Some(Clock::Live)).then_some(config.detect.stale_after);
+    let metrics = Arc::new(Metrics::new(&Labels::default()));
+    let publisher = EventPublisher::connect(config, &topic, ClientEvents::new(metrics))?;
+    let mut replay = Replay {
+        pace: Pace::new(args.speed),
+        times: Times::new(args.now, args.speed, stale_after),
+        progress: Progress::new(input.size()),
+        skips: Skips::default(),
+        publisher,
+    };
+    let published = replay.run(&mut input, &reader);
+    replay.progress.finish();
+    published?;
+    let (published, skipped) = (replay.publisher.published(), replay.skips.summary());
+    if published == 0 {
+        let wanted = match reader {
+            ReplayLineReader::Events => "an event",
+            ReplayLineReader::AccessLog { .. } => "a page view of an access log",
+        };
+        bail!(
+            "nothing was published: no line of {} is {wanted}{skipped}",
+            input.name()
+        );
+    }
+    let events = if published == 1 { "event" } else { "events" };
+    Ok(format!("published {published} {events} to {topic}{skipped}"))
+}
+
+/// A replay under way.
+struct Replay {
+    pace: Pace,
+    times: Times,
+    progress: Progress,
+    skips: Skips,
+    publisher: EventPublisher,
+}
+
+impl Replay {
+    fn run(&mut self, input: &mut Input, reader: &ReplayLineReader) -> anyhow::Result<()> {
+        let mut line = Vec::new();
+        let mut number = 0_u64;
+        while input.read_line(&mut line)? {
+            number += 1;
+            self.progress
+                .set(input.consumed(), self.publisher.published(), clock::monotonic());
+            match reader.read(line.trim_ascii_end()) {
+                Parsed::Blank => {}
+                Parsed::Skipped(reason) => {
+                    if let Some(text) = self.skips.count(number, reason) {
+                        self.progress.say(&text);
+                    }
+                }
+                Parsed::Event { key, value, at_ms } => self
+                    .event(&key, value, at_ms)
+                    .with_context(|| format!("line {number} of {}", input.name()))?,
+            }
+        }
+        let progress = &self.progress;
+        self.publisher.finish(|waiting| {
+            progress.say(&format!("waiting for {waiting} acknowledgements"));
+        })
+    }
+
+    fn event(&mut self, key: &str, mut value: Vec<u8>, at_ms: Option<i64>) -> anyhow::Result<()> {
+        // An event without a time happens when it is published.
+        if let Some(at_ms) = at_ms {
+            self.pace.wait_for(at_ms, || self.progress.tick());
+            let moved_ms = self.times.at(at_ms, clock::now_ms()).map_err(|old| {
+                let (topic, published) = (self.publisher.topic(), self.publisher.published());
+                anyhow::anyhow!(
+                    "{topic} has clock = \"live\", and {old} ({published} events were published before)"
+                )
+            })?;
+            if moved_ms != at_ms {
+                value = times::with_timestamp(&value, moved_ms)?;
+            }
+        }
+        self.publisher.publish(key, &value)
+    }
+}
+
+/// The topic to publish to, and the clock of its source if it is one.
+fn target(args: &ReplayArgs, config: &Config) -> anyhow::Result<(String, Option<Clock>)> {
+    let sources = &config.sources.0;
+    match &args.topic {
+        Some(topic) => {
+            let source = sources.iter().find(|source| source.topic == *topic);
+            Ok((topic.clone(), source.map(|source| source.clock)))
+        }
+        None => {
+            let source = sources.first().context("no source is configured")?;
+            Ok((source.topic.clone(), Some(source.clock)))
+        }
+    }
+}
+
+fn line_reader(args: &ReplayArgs, input: &mut Input) -> anyhow::Result<ReplayLineReader> {
+    let is_access_log = match args.format {
+        FileFormat::Auto => args.site.is_some(),
+        FileFormat::Events => false,
+        FileFormat::AccessLog => true,
+    };
+    match (&args.site, is_access_log) {
+        (Some(site), true) => Ok(ReplayLineReader::access_log(site.clone(), crate::chance::bytes())),
+        (Some(_), false) => Err(usage(
+            "--site is for access logs; events name their site themselves",
+        )),
+        (None, true) => Err(usage("an access log needs --site: the site its lines belong to")),
+        (None, false) => match input.first_lines()? {
+            FirstLines::AccessLog if args.format == FileFormat::Auto => Err(usage(&format!(
+                "{} is an access log: say with --site SITE_ID which site its lines belong to",
+                input.name()
+            ))),
+            _ => Ok(ReplayLineReader::events()),
+        },
+    }
+}
+
+fn usage(text: &str) -> anyhow::Error {
+    UsageError(text.to_owned()).into()
+}

@@ -1,0 +1,69 @@
+//! The progress of a replay: a bar on a terminal, log lines elsewhere.
+
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::clock;
+
+/// Time between two log lines where there is no terminal.
+const LOG_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The progress as it is shown.
+pub(super) struct Progress {
+    bar: ProgressBar,
+    is_on_terminal: bool,
+    logged_at: Instant,
+    size: Option<u64>,
+}
+
+impl Progress {
+    /// The progress through `size` bytes, if that is known.
+    pub(super) fn new(size: Option<u64>) -> Self {
+        let bar = ProgressBar::with_draw_target(size, ProgressDrawTarget::stderr_with_hz(10));
+        let template = match size {
+            Some(_) => "{bar:40} {percent:>3} %  {msg}  {elapsed} (about {eta} left)",
+            None => "{spinner} {msg}  {elapsed}",
+        };
+        let style = ProgressStyle::with_template(template);
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        let is_on_terminal = !bar.is_hidden();
+        Self {
+            bar,
+            is_on_terminal,
+            logged_at: clock::monotonic(),
+            size,
+        }
+    }
+
+    /// So many bytes were read and so many events published.
+    pub(super) fn set(&mut self, bytes: u64, published: u64, now: Instant) {
+        if self.is_on_terminal {
+            self.bar.set_position(bytes);
+            self.bar.set_message(format!("{published} events"));
+        } else if now.duration_since(self.logged_at) >= LOG_INTERVAL {
+            self.logged_at = now;
+            let percent = self.size.map(|size| bytes * 100 / size.max(1));
+            tracing::info!(published, percent, "replaying");
+        }
+    }
+
+    /// Draws again while nothing is read.
+    pub(super) fn tick(&self) {
+        self.bar.tick();
+    }
+
+    /// Says something above the bar, or logs it.
+    pub(super) fn say(&self, text: &str) {
+        if self.is_on_terminal {
+            self.bar.println(text)
+        } else {
+            tracing::warn!("{text}")
+        }
+    }
+
+    /// Removes the bar.
+    pub(super) fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}

@@ -1,0 +1,277 @@
+//! `bellwether replay`: what it publishes, and what it refuses.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+use std::time::{Duration, Instant};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use rdkafka::Message as _;
+use serde_json::{Value, json};
+
+use crate::commands::said;
+use crate::support::app::Deployment;
+use crate::support::{eventually, kafka};
+
+/// Two lines of an access log of long ago: a page, and a part of it.
+const ACCESS_LOG: &str = "\
+::1 - - [17/May/2015:10:05:03 +0000] \"GET /blog HTTP/1.1\" 200 512 \"-\" \"Browser/1\"
+::1 - - [17/May/2015:10:05:04 +0000] \"GET /a.css HTTP/1.1\" 200 512 \"-\" \"Browser/1\"
+";
+
+/// A deployment whose source holds logs.
+async fn log_deployment() -> Deployment {
+    Deployment::create(&[("sources", "[{topic=\"{source}\", clock=\"log\"}]")]).await
+}
+
+fn file(folder: &tempfile::TempDir, bytes: impl AsRef<[u8]>) -> PathBuf {
+    let path = folder.path().join("file");
+    std::fs::write(&path, bytes).unwrap();
+    path
+}
+
+fn gzip(text: &str) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(text.as_bytes()).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn replay(deployment: &Deployment, path: &Path, arguments: &[&str]) -> (i32, String, String) {
+    let all = [["replay", path.to_str().unwrap()].as_slice(), arguments].concat();
+    said(deployment.run(&all))
+}
+
+/// Replays standard input.
+fn replay_stdin(deployment: &Deployment, input: &[u8], arguments: &[&str]) -> (i32, String, String) {
+    let mut child = deployment
+        .command(&[["replay", "-"].as_slice(), arguments].concat())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input).unwrap();
+    let output: Output = child.wait_with_output().unwrap();
+    said(output)
+}
+
+/// The values of a topic's records.
+fn values(topic: &str) -> Vec<Value> {
+    let records = kafka::read_all(topic);
+    let values = records.iter().map(|one| one.payload().unwrap());
+    values
+        .map(|value| serde_json::from_slice(value).unwrap())
+        .collect()
+}
+
+fn write_events(path: &Path, times: &[&str]) {
+    let mut lines: Vec<String> = times
+        .iter()
+        .enumerate()
+        .map(|(n, at)| {
+            json!({"site_id": "a.example", "type": "goal", "name": format!("goal {n}"), "timestamp": at})
+                .to_string()
+        })
+        .collect();
+    lines.insert(1, String::new());
+    lines.insert(1, "{\"site_id\": \"a.example\"}".to_owned());
+    std::fs::write(path, lines.join("\n")).unwrap();
+}
+
+#[tokio::test]
+async fn replay_publishes_json_lines_at_the_pace_it_is_told() {
+    let deployment = log_deployment().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("events.jsonl");
+    write_events(
+        &file,
+        &[
+            "2026-02-25T12:00:00Z",
+            "2026-02-25T12:00:01Z",
+            "2026-02-25T12:00:04Z",
+        ],
+    );
+    let path = file.to_str().unwrap();
+    let begun = Instant::now();
+    let (code, out, err) = said(deployment.run(&["replay", path, "--speed", "2"]));
+    let took = begun.elapsed();
+    assert_eq!(code, 0, "{err}");
+    assert_eq!(
+        out,
+        format!(
+            "published 3 events to {}; not published: 1 unreadable\n",
+            deployment.source
+        )
+    );
+    assert!(err.contains("line 2 is not published"), "{err}");
+    assert!(
+        took >= Duration::from_secs(2),
+        "four seconds, twice as fast: {took:?}"
+    );
+    let records = kafka::read_all(&deployment.source);
+    let names: Vec<Value> = records
+        .iter()
+        .map(|one| {
+            assert_eq!(one.key(), Some(b"a.example".as_slice()));
+            serde_json::from_slice::<Value>(one.payload().unwrap()).unwrap()["name"].take()
+        })
+        .collect();
+    assert_eq!(names, ["goal 0", "goal 1", "goal 2"]);
+
+    let begun = Instant::now();
+    let topic = deployment.topic("rejected");
+    let (code, out, _) = said(deployment.run(&["replay", path, "--speed", "0", "--topic", &topic]));
+    assert_eq!(code, 0);
+    assert!(out.contains(&format!("3 events to {topic}")), "{out}");
+    assert!(begun.elapsed() < Duration::from_secs(30));
+    let (code, out, err) = said(deployment.run(&["replay", "/not/there", "--speed", "0"]));
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert!(err.contains("/not/there cannot be read"), "{err}");
+}
+
+#[tokio::test]
+async fn replay_refuses_events_of_the_past_for_a_live_source() {
+    let deployment = Deployment::create(&[]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = file(&folder, ACCESS_LOG);
+    let (code, out, err) = replay(&deployment, &path, &["--site", "a.example"]);
+    assert_eq!((code, out.as_str()), (1, ""));
+    for part in [
+        "line 1 of ",
+        &deployment.source,
+        "clock = \"live\"",
+        "2015-05-17T10:05:03Z",
+        "clock = \"log\"",
+        "--now",
+    ] {
+        assert!(err.contains(part), "{err} lacks {part}");
+    }
+    assert_eq!(values(&deployment.source), [json!(null); 0]);
+    // A topic that is no source has no clock.
+    let topic = deployment.topic("rejected");
+    let (code, _, err) = replay(&deployment, &path, &["--site", "a.example", "--topic", &topic]);
+    assert_eq!(code, 0, "{err}");
+}
+
+#[tokio::test]
+async fn replay_now_publishes_the_past_as_the_present() {
+    let deployment = Deployment::create(&[]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = file(&folder, "");
+    write_events(&path, &["2015-05-17T10:05:03Z", "2015-05-17T10:05:23Z"]);
+    let before = chrono::Utc::now().timestamp_millis();
+    let (code, out, err) = replay(&deployment, &path, &["--now", "--speed", "10"]);
+    assert_eq!(code, 0, "{err}");
+    assert!(out.starts_with("published 2 events"), "{out}");
+    let times: Vec<i64> = values(&deployment.source)
+        .iter()
+        .map(|event| event["timestamp"].as_i64().unwrap())
+        .collect();
+    let [first, second] = times[..] else {
+        panic!("{times:?}")
+    };
+    assert!(first >= before && first <= before + 30_000, "{first} is not now");
+    assert_eq!(second - first, 2_000, "20 s, ten times faster");
+}
+
+#[tokio::test]
+async fn an_access_log_without_a_site_is_a_wrong_use() {
+    let deployment = log_deployment().await;
+    let folder = tempfile::tempdir().unwrap();
+    for bytes in [ACCESS_LOG.as_bytes().to_vec(), gzip(ACCESS_LOG)] {
+        let (code, out, err) = replay(&deployment, &file(&folder, bytes), &[]);
+        assert_eq!((code, out.as_str()), (2, ""), "{err}");
+        assert!(
+            err.contains("is an access log") && err.contains("--site"),
+            "{err}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn replay_of_nothing_readable_fails() {
+    let deployment = log_deployment().await;
+    let folder = tempfile::tempdir().unwrap();
+    for (text, wanted) in [
+        ("", "nothing was published"),
+        ("hello\nworld\n", "2 unreadable"),
+        ("{\"site_id\": \"a\"}\n", "line 1 is not published"),
+    ] {
+        let (code, out, err) = replay(&deployment, &file(&folder, text), &[]);
+        assert_eq!((code, out.as_str()), (1, ""), "{text}");
+        assert!(err.contains(wanted), "{text}: {err} lacks {wanted}");
+    }
+    let css = ACCESS_LOG.lines().nth(1).unwrap();
+    let (code, _, err) = replay(&deployment, &file(&folder, css), &["--site", "a.example"]);
+    assert_eq!(code, 1);
+    assert!(err.contains("1 of assets"), "{err}");
+}
+
+#[tokio::test]
+async fn replay_reads_gzip_and_stdin() {
+    let deployment = log_deployment().await;
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = ["--site", "a.example", "--speed", "0"];
+    let wanted = format!(
+        "published 1 event to {}; not published: 1 of assets\n",
+        deployment.source
+    );
+    for ended in [
+        replay(&deployment, &file(&folder, gzip(ACCESS_LOG)), &arguments),
+        replay_stdin(&deployment, ACCESS_LOG.as_bytes(), &arguments),
+        replay_stdin(&deployment, &gzip(ACCESS_LOG), &arguments),
+    ] {
+        assert_eq!((ended.0, &ended.1), (0, &wanted), "{}", ended.2);
+    }
+    let paths: Vec<Value> = values(&deployment.source)
+        .iter_mut()
+        .map(|event| event["path"].take())
+        .collect();
+    assert_eq!(paths, [json!("/blog"), json!("/blog"), json!("/blog")]);
+    let cut = gzip(ACCESS_LOG)[..40].to_vec();
+    let (code, _, err) = replay(&deployment, &file(&folder, cut), &arguments);
+    assert_eq!(code, 1);
+    assert!(err.contains("cannot be read"), "{err}");
+}
+
+#[tokio::test]
+async fn replay_without_a_broker_ends_and_names_it() {
+    let deployment = log_deployment().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = file(&folder, ACCESS_LOG);
+    let begun = Instant::now();
+    let (code, out, err) = replay(
+        &deployment,
+        &path,
+        &["--site", "a.example", "--set", "kafka.brokers=127.0.0.1:1"],
+    );
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert!(err.contains("127.0.0.1:1"), "{err}");
+    assert!(begun.elapsed() < Duration::from_secs(40), "{:?}", begun.elapsed());
+    let (code, _, err) = replay(
+        &deployment,
+        &path,
+        &["--site", "a.example", "--topic", "not.there"],
+    );
+    assert_eq!(code, 1);
+    assert!(err.contains("there is no topic not.there"), "{err}");
+}
+
+#[tokio::test]
+async fn a_clock_that_is_wrong_is_a_log_line() {
+    let deployment = Deployment::create(&[]).await;
+    let process = deployment.serve(&["--roles", "detect"]).await;
+    deployment
+        .publish(
+            json!({"site_id": "a.example", "type": "goal", "name": "x", "timestamp": "2015-05-17T10:05:03Z"}),
+        )
+        .await;
+    eventually("the line is there", Duration::from_secs(30), || async {
+        let log = process.log_text();
+        let line = log.lines().find(|line| line.contains("more than a day"))?;
+        let line: Value = serde_json::from_str(line).unwrap();
+        (line["topic"] == json!(deployment.source) && line["level"] == "warn").then_some(())
+    })
+    .await;
+}
