@@ -343,11 +343,20 @@ fn code_of(text: &str) -> String {
         }
         let line = line.trim_start();
         if !line.starts_with("//") {
-            code.push_str(line.split(" // ").next().unwrap_or_default());
+            code.push_str(&without_visibility(line.split(" // ").next().unwrap_or_default()));
             code.push('\n');
         }
     }
     code
+}
+
+/// Cuts the path out of `pub(in path)`, which names a module and uses nothing of it.
+fn without_visibility(line: &str) -> String {
+    let Some((before, after)) = line.split_once("pub(in ") else {
+        return line.to_owned();
+    };
+    let rest = after.split_once(')').map_or("", |(_, rest)| rest);
+    format!("{before}pub{rest}")
 }
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
