@@ -1,4 +1,5 @@
-//! The one place that draws chance: for keys, nonces, secrets, tokens, ids and jitter. Policies take it as an argument.
+//! The one place that draws chance: for keys, nonces, secrets, tokens, ids and jitter. Policies
+//! take it as an argument.
 
 use rand::TryRng as _;
 use rand::rngs::SysRng;
@@ -6,7 +7,8 @@ use rand::rngs::SysRng;
 /// `N` unpredictable bytes.
 ///
 /// # Panics
-/// When the operating system has none: nothing secret can be made then, and going on would be worse.
+/// When the operating system has none: nothing secret can be made then, and going on would be
+/// worse.
 pub fn bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     SysRng

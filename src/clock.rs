@@ -1,4 +1,5 @@
-//! The one place that reads clocks. Everything else takes the time as an argument, so that tests can step it.
+//! The one place that reads clocks. Everything else takes the time as an argument, so that tests
+//! can step it.
 
 use std::time::Instant;
 

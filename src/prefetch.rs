@@ -5,7 +5,8 @@
 #[expect(unsafe_code, reason = "the instruction has no safe form")]
 pub(crate) fn prefetch<T>(value: &T) {
     use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-    // SAFETY: a prefetch changes nothing a program can see, whatever the address; SSE is part of x86-64.
+    // SAFETY: a prefetch changes nothing a program can see, whatever the address; SSE is part of
+    // x86-64.
     unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(value).cast()) }
 }
 

@@ -1,5 +1,5 @@
-//! The supervisor: every task and thread of the process has a name here. When one ends, all stop, and the first cause
-//! is the process's error.
+//! The supervisor: every task and thread of the process has a name here. When one ends, all stop,
+//! and the first cause is the process's error.
 
 use std::future::Future;
 
@@ -9,7 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 type Ended = (String, anyhow::Result<()>);
 
-/// The tasks of a process: those that do its work, and those in the background that serve them until all work has ended.
+/// The tasks of a process: those that do its work, and those in the background that serve them
+/// until all work has ended.
 #[derive(Debug)]
 pub(crate) struct Tasks {
     work: JoinSet<Ended>,
@@ -70,7 +71,8 @@ impl Tasks {
         Ok(())
     }
 
-    /// Waits until all tasks have ended. The first that ends stops the others; an error of it is the answer.
+    /// Waits until all tasks have ended. The first that ends stops the others; an error of it is
+    /// the answer.
     pub(crate) async fn join(mut self) -> anyhow::Result<()> {
         let mut first_cause = Ok(());
         while !self.work.is_empty() {

@@ -20,7 +20,8 @@ const FLOORS: &[&[&str]] = &[
     &["clock", "chance", "tasks", "prefetch"],
 ];
 
-/// Modules that decide: functions of state, input, time and chance. A name covers what lies below it.
+/// Modules that decide: functions of state, input, time and chance. A name covers what lies below
+/// it.
 const PURE: &[&str] = &[
     "domain",
     "ingest",
@@ -276,7 +277,7 @@ impl Source {
     }
 }
 
-/// Where the tree of a `use` statement begins, if the statement is one.
+/// The place at which the tree of a `use` statement begins, if the statement is one.
 fn use_at(statement: &str) -> Option<usize> {
     let at = statement.rfind("use ")?;
     let before = &statement[..at];

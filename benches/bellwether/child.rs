@@ -1,4 +1,5 @@
-//! Running a part of this program as a process of its own, so that what it costs can be told and a core be given to it.
+//! Parts of this program as processes of their own: their cost can be measured, and they get a
+//! core.
 
 use std::process::{Command, Stdio};
 
@@ -8,7 +9,7 @@ use serde_json::Value;
 use super::options::Options;
 use super::{detector, memory, pure};
 
-/// Runs as `role` and prints what it measured as one line of JSON.
+/// Runs as `role` and prints the figures as one line of JSON.
 pub fn run(role: &str, options: &Options) -> anyhow::Result<()> {
     let measured = match role {
         "poll" => detector::count_by_poll(options),
@@ -22,7 +23,7 @@ pub fn run(role: &str, options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Starts a child with these options on one core and returns what it measured.
+/// Starts a child with these options on one core and returns its figures.
 pub fn measure(role: &str, options: &Options) -> anyhow::Result<Value> {
     let this = std::env::current_exe().context("where this program is")?;
     let mut command = Command::new("taskset");

@@ -1,4 +1,5 @@
-//! The service as its users run it: a database, topics, the binary as a process, webhooks made by the API.
+//! The service as its users run it: a database, topics, the binary as a process, webhooks made by
+//! the API.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -16,9 +17,9 @@ use super::receiver::Receiver;
 use super::{events, kafka, machine};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_bellwether");
-/// No secret: it encrypts what a benchmark makes up.
+/// Encrypts invented data, so it need not be secret.
 const KEY: &str = "bench:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
-/// How long anything may take before the run is given up.
+/// Time after which a run is given up.
 const TIMEOUT: Duration = Duration::from_secs(300);
 
 /// A deployment with nothing in it but an admin token.
@@ -33,7 +34,7 @@ pub struct Deployment {
     postmaster: u32,
 }
 
-/// One process of a deployment; killed when it is dropped.
+/// A process of a deployment; killed when it is dropped.
 pub struct Process {
     child: Child,
     api: String,
@@ -63,7 +64,7 @@ impl Deployment {
             ("HTTP__REQUESTS_PER_SECOND", "10000".to_owned()),
             ("HTTP__BURST", "10000".to_owned()),
         ];
-        // The crate brings no TLS provider of its own; the first to ask installs one.
+        // The crate has no default TLS provider; whoever needs one first installs it.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut this = Self {
             source,
@@ -129,7 +130,7 @@ impl Deployment {
     pub async fn serve(&self, roles: &str) -> anyhow::Result<Process> {
         let process = self.spawn(roles)?;
         let ready = format!("{}/readyz", process.admin);
-        // Of the roles the API is the last to open.
+        // The API is the last role that opens.
         let api = format!("{}/api/sites", process.api);
         eventually(&process, async || {
             let response = self.http.get(&ready).send().await.ok()?;
@@ -140,7 +141,7 @@ impl Deployment {
         Ok(process)
     }
 
-    /// Makes a webhook for goals on each of so many sites, and waits until `process` knows them.
+    /// Makes a webhook for goals on each of the first sites, and waits until `process` knows them.
     pub async fn register(
         &self,
         process: &Process,
@@ -152,7 +153,7 @@ impl Deployment {
             let site = events::site_id(number.into());
             let request = json!({
                 "name": "bench", "url": receiver.url(number), "events": ["goal_completion"],
-                // What is measured is how fast it goes, not how well it holds back.
+                // A limit of the rate would be measured instead of the speed.
                 "rate_limit_per_second": null,
             });
             let response = self
@@ -177,7 +178,7 @@ impl Deployment {
         Ok(ids)
     }
 
-    /// The value of a metric's series, as its line begins.
+    /// The value of a metric's series, which is given as its line begins.
     pub async fn metric(&self, process: &Process, series: &str) -> anyhow::Result<f64> {
         let response = self.http.get(format!("{}/metrics", process.admin)).send().await?;
         let text = response.text().await?;
@@ -196,7 +197,7 @@ impl Deployment {
         requests: u64,
         deliveries: u64,
     ) -> anyhow::Result<()> {
-        // The receiver is asked first: it costs nothing, the metrics are a page of text.
+        // The receiver is asked first, because it costs nothing; the metrics are a page of text.
         eventually(process, async || (receiver.received() >= requests).then_some(())).await?;
         let series = r#"bellwether_deliveries_total{event="goal_completion",status="delivered"}"#;
         eventually(process, async || {
@@ -206,8 +207,8 @@ impl Deployment {
         .await
     }
 
-    /// Sees that Postgres holds what was measured: each delivery once, delivered. Then everything goes, so that what comes next
-    /// has the machine for itself.
+    /// Checks that Postgres holds each delivery once, as delivered. Then removes everything, so
+    /// that the next run has the machine for itself.
     pub async fn finish(self, process: Process, deliveries: u64) -> anyhow::Result<()> {
         let (rows, delivered): (i64, i64) =
             sqlx::query_as("select count(*), count(*) filter (where status = 'delivered') from deliveries")
@@ -220,8 +221,9 @@ impl Deployment {
         drop(process);
         kafka::delete_topics(&self.prefix).await?;
         self.pool.close().await;
-        // Postgres waits for the killed service's connections to end, and ends its own autovacuum worker: what `with (force)` may
-        // not do for a role that is no superuser. The name is made of letters and digits.
+        // Postgres waits for the killed service's connections to end, and ends its own autovacuum
+        // worker, which `with (force)` may not do for a role that is no superuser. The name
+        // consists of letters and digits.
         let statement = format!("drop database {}", self.prefix);
         sqlx::raw_sql(sqlx::AssertSqlSafe(statement))
             .execute(&server().await?)
@@ -229,7 +231,7 @@ impl Deployment {
         Ok(())
     }
 
-    /// What everybody's processor time is at now.
+    /// Processor time of every process so far.
     pub fn costs(&self, process: &Process) -> Costs {
         Costs {
             service: machine::cpu_of(process.child.id()),
@@ -240,7 +242,8 @@ impl Deployment {
     }
 }
 
-/// Processor time by whom it was used; the receiver's is that of the whole benchmark, its publisher included.
+/// Processor time by process; the receiver's is that of the whole benchmark, its publisher
+/// included.
 #[derive(Debug, Clone, Copy)]
 pub struct Costs {
     pub service: Duration,
@@ -279,7 +282,7 @@ impl Drop for Process {
     }
 }
 
-/// Asks again and again until there is an answer.
+/// Asks repeatedly until there is an answer.
 pub async fn eventually<T>(process: &Process, mut ask: impl AsyncFnMut() -> Option<T>) -> anyhow::Result<T> {
     let deadline = Instant::now() + TIMEOUT;
     loop {
@@ -290,7 +293,7 @@ pub async fn eventually<T>(process: &Process, mut ask: impl AsyncFnMut() -> Opti
             let log = std::fs::read_to_string(&process.log).unwrap_or_default();
             let tail: Vec<&str> = log.lines().rev().take(20).collect();
             anyhow::bail!(
-                "waited {TIMEOUT:?} in vain; the last log lines:\n{}",
+                "nothing came in {TIMEOUT:?}; the last log lines:\n{}",
                 tail.join("\n")
             );
         }
@@ -309,7 +312,7 @@ async fn server() -> anyhow::Result<PgPool> {
 }
 
 async fn create_database(name: &str) -> anyhow::Result<(String, PgPool)> {
-    // The name is made of letters and digits.
+    // The name consists of letters and digits.
     sqlx::raw_sql(sqlx::AssertSqlSafe(format!("create database {name}")))
         .execute(&server().await?)
         .await?;

@@ -1,8 +1,9 @@
-//! Part `detector`: how many events a second one core reads, parses, counts and judges, beside a consumer that only counts.
+//! Part `detector`: events a second that one core reads, parses, counts and judges, beside a
+//! consumer that only counts.
 //!
-//! The detector is the service's own thread (`detect::task`) with its engines, its registry and its commits; the two others
-//! read the same topic with the same settings, by `poll` and by the batch call. Each is a process pinned to one core,
-//! librdkafka's threads included, and they take turns.
+//! The detector is the service's own thread (`detect::thread`) with its engines, its registry and
+//! its commits. Two others read the same topic with the same settings, by `poll` and by the batch
+//! call. Each is a process pinned to one core, with librdkafka's threads, and they take turns.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,18 +11,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use bellwether::clock;
 use bellwether::config::KafkaConfig;
-use bellwether::detect::engine::config::{EngineConfig, Limits, SourceTopic};
-use bellwether::detect::engine::event_time::SourceClock;
 use bellwether::detect::thread;
 use bellwether::detect::thread::{DetectLinks, DetectSettings};
-use bellwether::domain::goal::{Goal, GoalRule};
-use bellwether::domain::id::{GoalId, WebhookId};
-use bellwether::domain::registry::{Registry, Site};
-use bellwether::domain::secret::Secret;
-use bellwether::domain::site::SiteId;
-use bellwether::domain::target::TargetUrl;
-use bellwether::domain::trigger::{NameFilter, SpikeSettings, Triggers};
-use bellwether::domain::webhook::Webhook;
 use bellwether::kafka::batch_reader::BatchItem;
 use bellwether::kafka::client::ClientEvents;
 use bellwether::kafka::member::{GroupMember, MemberEvent};
@@ -36,17 +27,20 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::engines::{engine_config, registry};
 use super::events::{self, Visits};
 use super::options::Options;
 use super::report::{Figure, across};
 use super::{child, kafka, machine};
 
-/// How long a child may take to read everything.
+/// Time in which a child must read everything.
 const TIMEOUT: Duration = Duration::from_secs(300);
-/// How often the detector is asked how far it is: often enough to be exact, seldom enough to cost nothing.
-const LOOK: Duration = Duration::from_millis(5);
+/// Time between two readings of the detector's counter: short enough to be exact, long enough to
+/// cost nothing.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// Events a second by the clock, and by the processor time that the process had: the same unless others want its core.
+/// Events a second, by the clock and by the processor time of the process: the same unless others
+/// use the core.
 #[derive(Debug, Clone, Copy)]
 struct Rate {
     by_clock: f64,
@@ -55,7 +49,8 @@ struct Rate {
     memory: f64,
 }
 
-/// One run: poll, detector, batch call and the detector's work without Kafka, in turn.
+/// The figures of one run: poll, detector, batch call and the detector's work without Kafka, in
+/// turn.
 struct Run {
     detector: Rate,
     poll: Rate,
@@ -170,7 +165,7 @@ pub fn run(options: &Options) -> anyhow::Result<Vec<Figure>> {
     ])
 }
 
-/// Publishes the events; returns how many bytes one has.
+/// Publishes the events; returns the average size of one in bytes.
 fn fill(options: &Options, source: &str) -> anyhow::Result<f64> {
     let begun = Instant::now();
     let producer = kafka::Producer::new(Duration::from_millis(20))?;
@@ -201,7 +196,7 @@ fn fill(options: &Options, source: &str) -> anyhow::Result<f64> {
     Ok(bytes as f64 / options.events as f64)
 }
 
-/// Measures from the first events seen to the last.
+/// Measures from the first events counted to the last.
 struct Stopwatch {
     begun: Instant,
     cpu: Duration,
@@ -235,7 +230,7 @@ fn member_config(options: &Options) -> anyhow::Result<(KafkaConfig, ClientConfig
     Ok((kafka, member))
 }
 
-/// Child: the plain consumer.
+/// Child that counts by `poll`.
 pub fn count_by_poll(options: &Options) -> anyhow::Result<Value> {
     let consumer: BaseConsumer = member_config(options)?.1.create()?;
     consumer.subscribe(&[&options.topic])?;
@@ -257,7 +252,7 @@ pub fn count_by_poll(options: &Options) -> anyhow::Result<Value> {
     Ok(stopwatch.context("no events")?.stop(counted))
 }
 
-/// Child: the batch call, as the detector uses it.
+/// Child that counts by the batch call, as the detector uses it.
 pub fn count_by_batch(options: &Options) -> anyhow::Result<Value> {
     let client_events = ClientEvents::new(Arc::new(Metrics::new(&Labels::default())));
     let topics = [options.topic.clone()];
@@ -288,7 +283,7 @@ pub fn count_by_batch(options: &Options) -> anyhow::Result<Value> {
     Ok(measured)
 }
 
-/// Child: the detector.
+/// Child that runs the detector.
 pub fn detect(options: &Options) -> anyhow::Result<Value> {
     let runtime = tokio::runtime::Runtime::new()?;
     let (kafka, member) = member_config(options)?;
@@ -307,8 +302,8 @@ pub fn detect(options: &Options) -> anyhow::Result<Value> {
         engine: engine_config(&options.topic),
         first_start_back: Duration::from_secs(3_600),
     };
-    // Nobody notes which sites were heard of; a full queue is passed over.
-    let (heard, _told) = tokio::sync::mpsc::channel(1);
+    // Nobody reads which sites had events; the detector does not wait for a full queue.
+    let (heard, _receiver) = tokio::sync::mpsc::channel(1);
     let links = DetectLinks {
         active_sites: heard,
         publisher: Publisher::new(&kafka, client_events.clone())?,
@@ -329,7 +324,7 @@ pub fn detect(options: &Options) -> anyhow::Result<Value> {
     let deadline = Instant::now() + TIMEOUT;
     let mut stopwatch = None;
     let measured = loop {
-        std::thread::sleep(LOOK);
+        std::thread::sleep(POLL_INTERVAL);
         let counted = counted();
         match &stopwatch {
             None if counted > 0 => stopwatch = Some(Stopwatch::start(counted)),
@@ -343,70 +338,4 @@ pub fn detect(options: &Options) -> anyhow::Result<Value> {
     let ended = thread.join();
     anyhow::ensure!(matches!(ended, Ok(Ok(()))), "the detector failed: {ended:?}");
     Ok(measured)
-}
-
-/// An engine over one live topic, as the configuration's defaults have it.
-pub fn engine_config(topic: &str) -> EngineConfig {
-    EngineConfig {
-        partition: 0,
-        sources: vec![SourceTopic {
-            topic: topic.to_owned(),
-            clock: SourceClock::Live,
-        }],
-        hash_key: [7; 16],
-        out_of_order_ms: 10_000,
-        stale_after_ms: 900_000,
-        limits: Limits::default(),
-    }
-}
-
-/// Sites with a goal on a page and a webhook for spikes and goals each; nothing in the stream reaches either.
-pub fn registry(sites: u64) -> anyhow::Result<Registry> {
-    let mut registry = Registry::default();
-    for number in 0..sites {
-        let id: SiteId = events::site_id(number).parse()?;
-        let mut random = [0; 10];
-        random[..8].copy_from_slice(&number.to_be_bytes());
-        let webhook = Arc::new(Webhook {
-            id: WebhookId::new_v7(1, random),
-            site_id: id.clone(),
-            url: TargetUrl::from_trusted(&format!("https://hooks.site-{number}.example/bellwether"))?,
-            secret: Secret::parse("a-secret-of-twenty-four-characters")?,
-            next_secret: None,
-            headers: Vec::new(),
-            triggers: Triggers {
-                visitor_spike: Some(SpikeSettings {
-                    threshold: 500_000,
-                    window_seconds: 300,
-                }),
-                goal_completion: Some(NameFilter::All),
-                custom_event: None,
-            },
-            enabled: true,
-            disabled: false,
-            active_since_ms: 0,
-            retry_schedule: "default".to_owned(),
-            max_age_seconds: None,
-            updated_at: clock::now(),
-        });
-        let goal = Arc::new(Goal {
-            id: GoalId::new_v7(1, random),
-            name: "Signup".to_owned(),
-            rule: GoalRule::Page {
-                path: "/welcome*".to_owned(),
-            },
-            props: Vec::new(),
-            active_since_ms: 0,
-        });
-        registry.webhooks.insert(webhook.id, Arc::clone(&webhook));
-        let site = Site {
-            id: id.clone(),
-            name: None,
-            goals: vec![goal],
-            webhooks: vec![webhook],
-            version: 1,
-        };
-        registry.sites.insert(id, Arc::new(site));
-    }
-    Ok(registry)
 }

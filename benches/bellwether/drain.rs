@@ -1,5 +1,5 @@
-//! Part `drain`: a filled topic of deliveries, sent to a receiver and recorded in Postgres with fsync, everything on this
-//! machine.
+//! Part `drain`: a filled topic of deliveries, sent to a receiver and recorded in Postgres with
+//! fsync, everything on this machine.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ use super::receiver::Receiver;
 use super::report::{Figure, across};
 use super::{events, kafka};
 
-/// A run.
+/// The figures of one run.
 pub struct Run {
     pub per_second: f64,
     pub costs: CostsEach,
@@ -35,7 +35,7 @@ pub fn run(options: &Options) -> anyhow::Result<Vec<Figure>> {
     Ok(figures(&runs, 7_500.0))
 }
 
-/// What runs that send and record are shown as.
+/// Figures of runs that send and record.
 pub fn figures(runs: &[Run], bar: f64) -> Vec<Figure> {
     let per_second = across(runs, |run| run.per_second);
     let costs: Vec<CostsEach> = runs.iter().map(|run| run.costs).collect();
@@ -44,7 +44,7 @@ pub fn figures(runs: &[Run], bar: f64) -> Vec<Figure> {
     figures
 }
 
-/// What a delivery costs whom.
+/// Figures of the processor time of a delivery, by process.
 pub fn cost_figures(runs: &[CostsEach]) -> [Figure; 4] {
     let figure = |name: &str, of: fn(&CostsEach) -> f64| {
         Figure::new(format!("CPU a delivery: {name}"), "µs", across(runs, of))

@@ -1,7 +1,8 @@
 //! The events that are published: the same ones in every run.
 
-use bellwether::domain::time::from_ms;
 use std::fmt::Write as _;
+
+use bellwether::domain::time::from_ms;
 
 /// Pages of a site; every second visit is to the first few.
 const PAGES: u64 = 20;
@@ -13,11 +14,11 @@ const SOURCES: [&str; 6] = [
     "Mastodon",
     "DuckDuckGo",
 ];
-/// Event times are spread over so many milliseconds, so that every visitor is a current one at the end.
+/// Milliseconds over which event times are spread: at the end every visitor is a current one.
 pub const SPAN_MS: u64 = 240_000;
 
-/// Visits by `visitors` visitors, each of one of `sites` sites. Sites and visitors are equally busy, which is the worst case:
-/// whatever is looked at next was last looked at long ago.
+/// Visits of visitors to their sites. All sites and visitors are equally busy, which is the worst
+/// case: the next one was last seen long ago.
 #[derive(Debug, Clone, Copy)]
 pub struct Visits {
     pub sites: u64,
@@ -27,7 +28,7 @@ pub struct Visits {
     pub until_ms: i64,
 }
 
-/// One of them.
+/// A visit.
 #[derive(Debug, Clone, Copy)]
 pub struct Visit {
     pub site: u64,
@@ -53,22 +54,22 @@ impl Visits {
     }
 }
 
-/// A site's id.
+/// The id of a site.
 pub fn site_id(site: u64) -> String {
     format!("www.site-{site:05}.example")
 }
 
-/// A visitor's id, as an ingestion would make it.
+/// The id of a visitor, as an analytics ingestion makes it.
 pub fn visitor_id(visitor: u64) -> String {
     format!("{:016x}{:016x}", mix(visitor ^ 0x5eed), mix(visitor))
 }
 
-/// A page of every site.
+/// The path of a page; every site has the same.
 pub fn path(page: u64) -> String {
     format!("/articles/2026/{page:02}-how-we-measure")
 }
 
-/// A visit in the native format, some 300 bytes.
+/// Writes a visit in the native format, some 300 bytes.
 pub fn write_pageview(out: &mut String, number: u64, visit: &Visit) {
     out.clear();
     // Writing to a String cannot fail.
@@ -87,7 +88,7 @@ pub fn write_pageview(out: &mut String, number: u64, visit: &Visit) {
     out.push_str(r#","props":{"browser":"Firefox","os":"Linux","country":"DE"},"screen":"1920x1080"}"#);
 }
 
-/// A completed goal; `number` comes back in the notification's path.
+/// Writes a completed goal; `number` comes back in the notification's path.
 pub fn write_goal(out: &mut String, site: u64, number: u64) {
     out.clear();
     let _ = write!(

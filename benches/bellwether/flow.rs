@@ -1,7 +1,7 @@
-//! Part `flow`: events in, recorded deliveries out, as fast as it goes.
+//! Part `flow`: events in, recorded deliveries out, at full speed.
 //!
-//! Events are published as fast as they are taken: so many may be under way, and each request that arrives lets one more
-//! follow.
+//! The number of events in flight is bounded: each request that arrives lets one more event be
+//! published.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -19,13 +19,13 @@ use bellwether::kafka::topics::{Topics, plan};
 use bellwether::telemetry::Metrics;
 use bellwether::telemetry::metrics::Labels;
 
-/// Where Kafka is.
+/// Addresses of the brokers.
 pub fn brokers() -> anyhow::Result<String> {
     std::env::var("BELLWETHER_KAFKA__BROKERS")
         .context("BELLWETHER_KAFKA__BROKERS is not set: `make bench` starts Kafka and sets it")
 }
 
-/// A name nobody else has, and none begins with.
+/// A name that nobody else has and with which no other name begins.
 pub fn unique(prefix: &str) -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     format!(
@@ -35,7 +35,7 @@ pub fn unique(prefix: &str) -> String {
     )
 }
 
-/// Settings of a client of the bench's own, as the service would have them.
+/// Settings of the benchmark's own clients, as the service has them.
 pub fn config(prefix: &str, partitions: i32) -> anyhow::Result<KafkaConfig> {
     Ok(KafkaConfig {
         brokers: brokers()?,
@@ -46,7 +46,7 @@ pub fn config(prefix: &str, partitions: i32) -> anyhow::Result<KafkaConfig> {
     })
 }
 
-/// Makes the topics of a deployment that reads `source`.
+/// Creates the topics of a deployment that reads `source`.
 pub fn create_topics(kafka: &KafkaConfig, source: &str) -> anyhow::Result<()> {
     let config = Config {
         kafka: kafka.clone(),
@@ -62,8 +62,8 @@ pub fn create_topics(kafka: &KafkaConfig, source: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Deletes the topics whose names begin like this. Left behind, some hundred partitions a run would cost the broker in the
-/// runs that follow.
+/// Deletes the topics whose names begin with `prefix`: some hundred partitions a run would slow the
+/// broker down in later runs.
 pub async fn delete_topics(prefix: &str) -> anyhow::Result<()> {
     let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
         .set("bootstrap.servers", brokers()?)
@@ -77,7 +77,7 @@ pub async fn delete_topics(prefix: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A runtime for what is asked now and then.
+/// A runtime for occasional requests.
 pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -85,12 +85,12 @@ pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
         .context("starting a runtime")
 }
 
-/// A producer as an analytics ingestion would have one: murmur2, all replicas. Nothing is compressed, which is hardest on
-/// whoever is compared with a consumer that only counts.
+/// A producer as an analytics ingestion has it: murmur2, all replicas. Nothing is compressed, which
+/// is the hardest case for a comparison with a consumer that only counts.
 pub struct Producer(ThreadedProducer<DefaultProducerContext>);
 
 impl Producer {
-    /// `linger` is how long it gathers.
+    /// Makes a producer that gathers records for up to `linger`.
     pub fn new(linger: Duration) -> anyhow::Result<Self> {
         let producer = ClientConfig::new()
             .set("bootstrap.servers", brokers()?)
@@ -104,7 +104,7 @@ impl Producer {
         Ok(Self(producer))
     }
 
-    /// Hands a record over; waits while the queue is full.
+    /// Queues a record; waits while the queue is full.
     pub fn send(
         &self,
         topic: &str,

@@ -1,7 +1,8 @@
-//! Part `latency`: from when an event should have been published to when its request is there, at a fixed rate.
+//! Part `latency`: time from an event's place in the schedule to the arrival of its request, at a
+//! fixed rate.
 //!
-//! Open loop: the schedule does not wait for anything, and time is counted from the schedule, so whatever stalls
-//! (publisher, broker, service, receiver) is counted for every event it holds up.
+//! The loop is open: the schedule waits for nothing, and time is counted from the schedule. So a
+//! stall of publisher, broker, service or receiver counts for every event that it delays.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,10 +16,11 @@ use super::report::{Figure, across};
 use super::stats::percentile;
 use super::{events, kafka};
 
-/// Seconds before the first run, at the same rate: Kafka's JVM compiles what it runs, and takes a core for that.
-const COLD: u64 = 40;
-/// Seconds of each run that do not count: connections are opened, caches filled.
-const WARM_UP: u64 = 3;
+/// Seconds before the first run, at the same rate: Kafka's JVM compiles its code and takes a core
+/// for that.
+const COLD_SECONDS: u64 = 40;
+/// Seconds of each run that do not count: connections are opened and caches filled.
+const WARM_UP_SECONDS: u64 = 3;
 
 pub fn run(options: &Options) -> anyhow::Result<Vec<Figure>> {
     let runs = kafka::runtime()?.block_on(measure(options))?;
@@ -35,7 +37,7 @@ pub fn run(options: &Options) -> anyhow::Result<Vec<Figure>> {
     Ok(figures)
 }
 
-/// One run.
+/// The figures of one run.
 struct Run {
     /// In milliseconds.
     latencies: Vec<f64>,
@@ -43,8 +45,8 @@ struct Run {
 }
 
 async fn measure(options: &Options) -> anyhow::Result<Vec<Run>> {
-    let warm_up = WARM_UP * options.rate;
-    let cold = COLD * options.rate;
+    let warm_up = WARM_UP_SECONDS * options.rate;
+    let cold = COLD_SECONDS * options.rate;
     let each = warm_up + options.seconds * options.rate;
     let total = cold + each * options.runs as u64;
     let clock = Instant::now();
@@ -54,7 +56,7 @@ async fn measure(options: &Options) -> anyhow::Result<Vec<Run>> {
         let number = request.number().and_then(|number| usize::try_from(number).ok());
         if let Some(slot) = number.and_then(|number| slots.get(number)) {
             let now = u64::try_from(clock.elapsed().as_nanos()).unwrap_or(u64::MAX);
-            // A repeat does not make it later.
+            // The first arrival counts, also when a request is repeated.
             let _ = slot.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
         }
         true
@@ -102,14 +104,14 @@ async fn measure(options: &Options) -> anyhow::Result<Vec<Run>> {
     Ok(runs)
 }
 
-/// Publishes on schedule; returns when the schedule began, in nanoseconds of `clock`.
+/// Publishes on schedule; returns the beginning of the schedule in nanoseconds of `clock`.
 fn publish(options: &Options, source: &str, first: u64, count: u64, clock: Instant) -> anyhow::Result<u64> {
     let producer = kafka::Producer::new(Duration::ZERO)?;
     let begun = clock.elapsed() + Duration::from_millis(50);
     let mut value = String::new();
     for place in 0..count {
         let due = begun + Duration::from_nanos(place * 1_000_000_000 / options.rate);
-        // Behind the schedule nothing is slept.
+        // Behind the schedule it does not sleep.
         std::thread::sleep(due.saturating_sub(clock.elapsed()));
         let number = first + place;
         let site = number % u64::from(options.webhooks);

@@ -1,6 +1,7 @@
-//! Part `lateness`: from when a retry is due to when its request arrives, on the 1 s tier of an idle system.
+//! Part `lateness`: time from a retry's due time to the arrival of its request, on the 1 s tier of
+//! an idle system.
 //!
-//! Due is what the service recorded for the second attempt; the arrival is the receiver's.
+//! The due time is that recorded for the second attempt; the arrival is seen by the receiver.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,10 +35,10 @@ pub fn run(options: &Options) -> anyhow::Result<Vec<Figure>> {
     ])
 }
 
-/// How late every second attempt was, in milliseconds, for each run.
+/// Measures the lateness of every second attempt, in milliseconds, for each run.
 async fn measure(options: &Options) -> anyhow::Result<Vec<Vec<f64>>> {
     let arrivals = Arc::<Mutex<HashMap<String, DateTime<Utc>>>>::default();
-    let noted = Arc::clone(&arrivals);
+    let recorded = Arc::clone(&arrivals);
     let receiver = Receiver::start(move |request| {
         if request.header("x-webhook-attempt") == Some("1") {
             return false;
@@ -46,8 +47,8 @@ async fn measure(options: &Options) -> anyhow::Result<Vec<Vec<f64>>> {
             .header("x-webhook-delivery")
             .unwrap_or_default()
             .to_owned();
-        let mut noted = noted.lock().unwrap_or_else(PoisonError::into_inner);
-        noted.insert(delivery, SystemTime::now().into());
+        let mut recorded = recorded.lock().unwrap_or_else(PoisonError::into_inner);
+        recorded.insert(delivery, SystemTime::now().into());
         true
     })?;
     let deployment = Deployment::create(options).await?;
@@ -86,7 +87,7 @@ async fn measure(options: &Options) -> anyhow::Result<Vec<Vec<f64>>> {
                 Some((arrival - due).num_microseconds().map(|us| us as f64 / 1e3))
             })
             .collect::<Option<Vec<f64>>>()
-            .context("a time beyond measure")?;
+            .context("a time out of range")?;
         anyhow::ensure!(
             lateness.len() as u64 == options.retries,
             "{} of {} retries are known",

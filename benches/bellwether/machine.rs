@@ -1,4 +1,4 @@
-//! The machine, and what processes cost it, as `/proc` tells it.
+//! The machine and the cost of processes, read from `/proc`.
 
 use std::fs;
 use std::path::PathBuf;
@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-/// Linux counts processor time in hundredths of a second wherever it shows it (`USER_HZ`).
+/// Unit in which Linux shows processor time: a hundredth of a second (`USER_HZ`).
 const TICK: Duration = Duration::from_millis(10);
 
-/// What it is.
+/// Describes processor, memory and kernel.
 pub fn describe() -> Value {
     json!({
         "cpu": field("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown".to_owned()),
@@ -21,7 +21,7 @@ pub fn describe() -> Value {
     })
 }
 
-/// What it is and how busy it was, in a sentence.
+/// Describes the machine and its load in a sentence.
 pub fn sentence(machine: &Value) -> String {
     let text = |key: &str| machine[key].as_str().unwrap_or_default().to_owned();
     format!(
@@ -35,7 +35,7 @@ pub fn sentence(machine: &Value) -> String {
     )
 }
 
-/// Processes that wanted a core, over the last minute.
+/// Average number of processes that wanted a core over the last minute.
 pub fn load() -> f64 {
     read("/proc/loadavg")
         .split(' ')
@@ -44,7 +44,7 @@ pub fn load() -> f64 {
         .unwrap_or(0.0)
 }
 
-/// Processor time of a process so far, its threads included.
+/// Processor time of a process so far, with all its threads.
 pub fn cpu_of(pid: u32) -> Duration {
     stat_of(pid).map_or(Duration::ZERO, |stat| stat.own)
 }
@@ -54,14 +54,14 @@ pub fn own_cpu() -> Duration {
     cpu_of(std::process::id())
 }
 
-/// Memory of this process that is its own and in RAM, in bytes.
+/// Private memory of this process in RAM, in bytes.
 pub fn own_memory() -> u64 {
     field("/proc/self/status", "RssAnon")
         .and_then(|text| text.split(' ').next()?.parse::<u64>().ok())
         .map_or(0, |kib| kib << 10)
 }
 
-/// Processor time of a process and of everything it started, ended or not.
+/// Processor time of a process and of its children, also of those that ended.
 pub fn cpu_of_family(pid: u32) -> Duration {
     let mut total = Duration::ZERO;
     let all: Vec<Stat> = processes().filter_map(stat_of).collect();
@@ -75,15 +75,15 @@ pub fn cpu_of_family(pid: u32) -> Duration {
     total
 }
 
-/// The parent of a process.
+/// Process id of a process's parent.
 pub fn parent_of(pid: u32) -> Option<u32> {
     stat_of(pid).map(|stat| stat.parent)
 }
 
-/// The broker that was started for this run.
+/// Process id of the broker that was started for this run.
 pub fn broker() -> Option<u32> {
     let dir = PathBuf::from(std::env::var_os("DEV_SERVICES_DIR")?);
-    // The services' files may lie elsewhere: then this says where.
+    // The services' files may lie elsewhere; then this file holds their directory.
     let base = fs::read_to_string(dir.join("place")).map_or(dir, |place| PathBuf::from(place.trim()));
     fs::read_to_string(base.join("kafka/pid"))
         .ok()?
@@ -101,7 +101,8 @@ struct Stat {
 
 fn stat_of(pid: u32) -> Option<Stat> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name is in parentheses and may hold anything; what follows is numbered from the third field on (proc(5)).
+    // The name is in parentheses and may hold anything; what follows is numbered from the third
+    // field on (proc(5)).
     let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
     let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
     let ticks = |count: u64| TICK * u32::try_from(count).unwrap_or(u32::MAX);

@@ -1,8 +1,10 @@
-//! `make bench`: what the design promises in numbers, measured against real Kafka and real Postgres.
+//! `make bench`: the numbers that the design promises, measured against real Kafka and real
+//! Postgres.
 //!
-//! Every part measures whole processes: the detector as a child pinned to one core, the rest as the binary itself. Each is
-//! done several times and shown as minimum, median and maximum; bars are compared with the median. What a bar is relative
-//! to runs in turn with what is measured, so that a machine whose speed drifts is fair to both.
+//! The parts measure whole processes: the detector as a child pinned to one core, the deliverer as
+//! the binary itself. Each part runs several times and is shown as minimum, median and maximum;
+//! bars are compared with the median. What a bar is relative to is measured in turn with it, so
+//! that a machine whose speed drifts is fair to both.
 #![allow(
     clippy::disallowed_methods,
     reason = "a benchmark starts processes, reads the environment and looks at clocks"
@@ -10,7 +12,7 @@
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "what is measured goes to stdout, how it goes to stderr"
+    reason = "the figures go to stdout, progress to stderr"
 )]
 #![allow(
     unreachable_pub,
@@ -18,37 +20,41 @@
     reason = "nobody uses this crate"
 )]
 
-/// What can be asked for on the command line.
+/// The command line.
 mod options;
-/// Figures, the table, the JSON.
+/// Figures, as a table and as JSON.
 mod report;
-/// Medians and percentiles, exactly.
+/// Exact medians and percentiles.
 mod stats;
-/// The machine, and what processes cost it.
+/// The machine and the cost of processes.
 mod machine;
 /// Topics, filling them, publishing.
 mod kafka;
 /// The events that are published.
 mod events;
-/// Running a part of this program as a process of its own.
+/// Parts of this program as processes of their own.
 mod child;
-/// A receiver that costs as little as it can.
+/// A receiver that costs as little as possible.
 mod receiver;
 /// A database, topics and the binary as a process.
 mod deployment;
+/// The events as records in memory.
+mod stream;
+/// Engines and registries.
+mod engines;
 /// Part `detector`: events a second on one core.
 mod detector;
-/// What a detector does without Kafka.
+/// The work of a detector without Kafka.
 mod pure;
 /// Part `memory`: bytes of a visitor and of an idle site.
 mod memory;
 /// Part `drain`: deliveries a second from a filled topic.
 mod drain;
-/// Part `flow`: from event to recorded delivery, as fast as it goes.
+/// Part `flow`: from event to recorded delivery, at full speed.
 mod flow;
 /// Part `latency`: from event to request at a fixed rate.
 mod latency;
-/// Part `lateness`: how late retries are.
+/// Part `lateness`: of retries.
 mod lateness;
 
 use anyhow::Context as _;

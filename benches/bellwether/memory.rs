@@ -1,6 +1,7 @@
-//! Part `memory`: what a process grows by for a visitor it holds and for a site that is idle.
+//! Part `memory`: growth of a process for each visitor that it holds and for each idle site.
 //!
-//! One engine, no Kafka; what is looked at is the process's own memory in RAM, so the allocator's share is counted too.
+//! One engine without Kafka. The process's own memory in RAM is measured, so the allocator's share
+//! counts.
 
 use std::sync::Arc;
 
@@ -12,16 +13,19 @@ use bellwether::domain::event::{Event, EventKind};
 use bellwether::domain::texts::Texts;
 use serde_json::{Value, json};
 
-use super::detector::{engine_config, registry};
+use super::engines::{engine_config, registry};
 use super::events;
 use super::options::Options;
 use super::report::{Figure, across};
 use super::{child, machine};
 
-/// A run in which the visitors are spread over all sites, and one in which a hundredth of the sites has them all.
+/// The figures of one run.
 struct Run {
+    /// The visitors are spread over all sites.
     spread: Value,
+    /// A hundredth of the sites has all visitors.
     crowded: Value,
+    /// As `spread`, with sources and pages.
     named: Value,
 }
 
@@ -69,7 +73,7 @@ pub fn run(options: &Options) -> anyhow::Result<Vec<Figure>> {
     ])
 }
 
-/// Child.
+/// Child that measures one of the three.
 pub fn measure(options: &Options) -> anyhow::Result<Value> {
     let named = options.topic == "named";
     let begin = machine::own_memory();
@@ -104,7 +108,7 @@ pub fn measure(options: &Options) -> anyhow::Result<Value> {
         offset += 1;
         engine.handle(&event, &facts, ms, &mut Vec::new());
     };
-    // Everyone comes once, then nobody for an hour.
+    // Each site has one visitor, and then none for an hour.
     for number in 0..options.sites {
         visit(&mut engine, number, begun_ms);
     }

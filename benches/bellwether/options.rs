@@ -1,23 +1,24 @@
-//! What can be asked for on the command line.
+//! The command line.
 
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 
-/// Measures Bellwether against the Kafka and the PostgreSQL that the environment names (`make bench` starts both).
+/// Measures Bellwether against the Kafka and the PostgreSQL that the environment names (`make
+/// bench` starts both).
 #[derive(Debug, Clone, Parser)]
 #[command(name = "make bench")]
 pub struct Options {
     /// Only these parts; may be given several times.
     #[arg(long, value_enum)]
     pub only: Vec<Part>,
-    /// How often each part is done.
+    /// Number of runs of each part.
     #[arg(long, default_value_t = 5)]
     pub runs: usize,
     /// Partitions of every topic.
     #[arg(long, default_value_t = 48)]
     pub partitions: i32,
-    /// detector: events on the topic. Two million would not bring every visitor.
+    /// detector: events on the topic. With two million not every visitor would have one.
     #[arg(long, default_value_t = 6_000_000)]
     pub events: u64,
     /// detector, memory: registered sites.
@@ -50,19 +51,19 @@ pub struct Options {
     /// lateness: deliveries whose first attempt fails, 50 a second.
     #[arg(long, default_value_t = 500)]
     pub retries: u64,
-    /// Where the figures go.
+    /// File for the figures.
     #[arg(long, default_value = "target/bench.json")]
     pub json: PathBuf,
-    /// What a child is to be.
+    /// Role of a child.
     #[arg(long, hide = true)]
     pub child: Option<String>,
-    /// What a child reads.
+    /// Topic that a child reads.
     #[arg(long, hide = true, default_value = "")]
     pub topic: String,
-    /// What a child's topics and groups are called.
+    /// Prefix of a child's topics and groups.
     #[arg(long, hide = true, default_value = "")]
     pub prefix: String,
-    /// cargo gives it to every benchmark.
+    /// Passed by cargo to every benchmark.
     #[arg(long, hide = true)]
     pub(super) bench: bool,
 }

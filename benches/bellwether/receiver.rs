@@ -1,7 +1,7 @@
-//! A receiver that costs as little as it can: it shares the machine with what is measured.
+//! A receiver that costs as little as possible: it shares the machine with the measured processes.
 //!
-//! HTTP/1.1 with kept connections and just enough of it for requests that carry a `Content-Length`, on one thread. It
-//! listens on every address, so that 127.0.0.1 … 127.0.0.100 are so many hosts.
+//! HTTP/1.1 with persistent connections, reduced to requests that carry a `Content-Length`, on one
+//! thread. It listens on every address, so that 127.0.0.1 … 127.0.0.100 are a hundred hosts.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 const FAILED: &[u8] = b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n";
 
-/// A request as it came.
+/// A request, unparsed.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
     head: &'a [u8],
@@ -22,7 +22,7 @@ pub struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// A header's value. `name` in lower case, as clients send it nowadays.
+    /// A header's value; `name` in any case.
     pub fn header(&self, name: &str) -> Option<&'a str> {
         let head = std::str::from_utf8(self.head).ok()?;
         head.split("\r\n").find_map(|line| {
@@ -48,7 +48,7 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    /// `answer` sees every request and says whether it succeeds.
+    /// Starts a receiver. `answer` gets every request and returns true if it succeeds.
     pub fn start(answer: impl Fn(Request<'_>) -> bool + Send + Sync + 'static) -> anyhow::Result<Self> {
         let listener = std::net::TcpListener::bind("0.0.0.0:0").context("opening the receiver")?;
         listener.set_nonblocking(true)?;
@@ -74,7 +74,7 @@ impl Receiver {
         self.received.load(Ordering::Acquire)
     }
 
-    /// The URL of a webhook, each at a host of its own.
+    /// The URL of a webhook; each has a host of its own.
     pub fn url(&self, number: u32) -> String {
         format!(
             "http://127.0.{}.{}:{}/hook",
@@ -91,7 +91,7 @@ impl Drop for Receiver {
     }
 }
 
-/// A connection's requests, one after another, until the client closes it.
+/// Answers a connection's requests, one after another, until the client closes it.
 async fn serve<F: Fn(Request<'_>) -> bool>(mut stream: TcpStream, answer: Arc<F>, count: Arc<AtomicU64>) {
     let _ = stream.set_nodelay(true);
     let mut buffer = Vec::with_capacity(4_096);
@@ -114,7 +114,7 @@ async fn serve<F: Fn(Request<'_>) -> bool>(mut stream: TcpStream, answer: Arc<F>
     }
 }
 
-/// Where the head and the whole of the first request end, once all of it is there.
+/// Ends of the head and of the whole first request, once all of it is there.
 fn complete(buffer: &[u8]) -> Option<(usize, usize)> {
     let head = find(buffer, b"\r\n\r\n")? + 4;
     let request = Request {

@@ -8,14 +8,14 @@ use super::machine;
 use super::options::Part;
 use super::stats;
 
-/// What a figure must reach.
+/// The bar that a figure must reach.
 #[derive(Debug, Clone, Copy)]
 pub enum Bar {
     AtLeast(f64),
     AtMost(f64),
 }
 
-/// One thing measured, once a run.
+/// A measured quantity, with one value a run.
 #[derive(Debug, Clone)]
 pub struct Figure {
     name: String,
@@ -44,7 +44,7 @@ impl Figure {
         self
     }
 
-    /// Whether the median reaches the bar.
+    /// True if the median reaches the bar.
     fn verdict(&self) -> Option<bool> {
         let median = stats::median(&self.values);
         self.bar.map(|bar| match bar {
@@ -67,12 +67,12 @@ impl Figure {
     }
 }
 
-/// `runs` of the same figures, turned into one list of values a figure.
+/// Lists one value of each run.
 pub fn across<R>(runs: &[R], of: impl Fn(&R) -> f64) -> Vec<f64> {
     runs.iter().map(of).collect()
 }
 
-/// Everything measured.
+/// All figures of one call.
 #[derive(Debug)]
 pub struct Report {
     machine: Value,
@@ -154,7 +154,7 @@ fn figure_json(figure: &Figure) -> Value {
     value
 }
 
-/// Three digits that count, thousands apart.
+/// Writes a number with about three significant digits, thousands apart.
 fn number(value: f64) -> String {
     if !value.is_finite() {
         return "-".to_owned();

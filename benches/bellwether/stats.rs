@@ -1,6 +1,7 @@
-//! Exact order statistics: every value is kept and sorted. There are few enough.
+//! Exact order statistics, over values few enough to be kept and sorted.
 
-/// The smallest value that at least this share of the values do not exceed (nearest rank). NaN of nothing.
+/// The smallest value that at least this share of the values do not exceed (nearest rank). NaN of
+/// nothing.
 pub fn percentile(values: &[f64], share: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -14,6 +15,15 @@ pub fn min(values: &[f64]) -> f64 {
 
 pub fn max(values: &[f64]) -> f64 {
     values.iter().copied().fold(f64::NAN, f64::max)
+}
+
+/// The mean of all values but the largest thirtieth, which are those of moments when something else
+/// had the core.
+pub fn trimmed_mean(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.truncate(sorted.len() - sorted.len() / 30);
+    sorted.iter().sum::<f64>() / sorted.len() as f64
 }
 
 /// The middle value; the lower one of two.

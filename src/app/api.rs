@@ -40,7 +40,7 @@ pub(super) fn start(
     Ok(())
 }
 
-/// What the API is told, and how its requests are counted.
+/// Settings of the API, and the observer that counts its requests.
 fn api_state(app: &AppContext) -> anyhow::Result<ApiState> {
     let (http, webhooks) = (&app.config.http, &app.config.webhooks);
     let config = ApiConfig {

@@ -1,4 +1,5 @@
-//! Refusals of a start, found without asking a server: by the constructors that a start uses, all at once.
+//! Refusals of a start, found without asking a server: by the constructors that a start uses, all
+//! at once.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -24,8 +25,8 @@ const KAFKA_FILES: &[&str] = &[
     "ssl.keystore.location",
 ];
 
-/// Finds everything with which `serve` would refuse to start, a line each: the key, its value unless that is secret, and
-/// the allowed values. Reads the files that the configuration names.
+/// Finds everything with which `serve` would refuse to start, a line each: the key, its value
+/// unless that is secret, and the allowed values. Reads the files that the configuration names.
 pub(crate) fn refusals(config: &Config) -> Vec<String> {
     let mut refusals = Vec::new();
     check_kafka(config, &mut refusals);

@@ -33,7 +33,8 @@ pub(super) struct Foundation {
 }
 
 impl Foundation {
-    /// Starts metrics and logs, and says what is starting. The process stops when `stop` is cancelled.
+    /// Starts metrics and logs, and says what is starting. The process stops when `stop` is
+    /// cancelled.
     pub(super) fn lay(config: Config, roles: Roles, stop: CancellationToken) -> anyhow::Result<Self> {
         let schedules = Arc::new(settings::schedules(&config)?);
         let metrics = Arc::new(Metrics::new(&describe::labels(&config, &schedules)));

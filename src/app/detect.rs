@@ -36,7 +36,8 @@ pub(super) async fn start(app: &AppContext, publisher: &Publisher, tasks: &mut T
     let engine = engine_config(config, hash_key(app).await?);
     let topics: Vec<String> = engine.sources.iter().map(|source| source.topic.clone()).collect();
     let first_start_back = FIRST_START_BACK.max(longest_window(&app.registry.borrow()));
-    // The detector reads it without a group, so it is not among the topics that the series are made for.
+    // The detector reads it without a group, so it is not among the topics that the series are made
+    // for.
     app.metrics
         .unreadable_records
         .with_label_values(&[&config.kafka.topic("detector-state")]);

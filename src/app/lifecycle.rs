@@ -82,7 +82,8 @@ impl Lifecycle {
         Ok(())
     }
 
-    /// Returns when the process has been stopping for longer than `grace` and the last writes may take, with that time.
+    /// Returns when the process has been stopping for longer than `grace` and the last writes may
+    /// take, with that time.
     pub(crate) async fn overdue(&self, grace: Duration) -> Duration {
         let longest = grace + FINAL_WRITE_TIMEOUT;
         self.stop.cancelled().await;
@@ -91,7 +92,8 @@ impl Lifecycle {
     }
 }
 
-/// SIGHUP as a signal to listen for; `None` where the process was started to outlive its terminal, as by `nohup`.
+/// SIGHUP as a signal to listen for; `None` where the process was started to outlive its terminal,
+/// as by `nohup`.
 fn hang_up_signal() -> anyhow::Result<Option<Signal>> {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     if ignores_hang_up(&status) {
@@ -101,7 +103,8 @@ fn hang_up_signal() -> anyhow::Result<Option<Signal>> {
     Ok(Some(hang_up))
 }
 
-/// True if `status`, as in `/proc/self/status`, says that SIGHUP (the first bit of the mask) is ignored.
+/// True if `status`, as in `/proc/self/status`, says that SIGHUP (the first bit of the mask) is
+/// ignored.
 fn ignores_hang_up(status: &str) -> bool {
     status
         .lines()

@@ -1,5 +1,5 @@
-//! Servers asked for an answer before a command uses them, so that one that is away is named with its
-//! cause, and at once.
+//! Servers asked for an answer before a command uses them, so that one that is away is named with
+//! its cause, and at once.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! The conditions that must hold before any role starts: schema and keys in Postgres, topics in Kafka.
+//! The conditions that must hold before any role starts: schema and keys in Postgres, topics in
+//! Kafka.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -67,7 +67,8 @@ impl Upkeep {
         let asked = self.monitor.once("config", async {
             let mut connection = self.pool.acquire().await?;
             if round.is_multiple_of(PARTITIONS_ROUNDS) {
-                // Where the process may not make tables, `bellwether migrate` does; the horizon shows when that is due.
+                // Where the process may not make tables, `bellwether migrate` does; the horizon
+                // shows when that is due.
                 if let Err(error) = migrate::ensure_partitions_around(&mut connection, now_ms).await {
                     tracing::warn!(error = %error, "partitions could not be made ahead of time; `bellwether migrate` makes them");
                 }

@@ -1,4 +1,5 @@
-//! Postgres and Kafka watched, so that `/readyz` soon says when one of them is away and when it is back.
+//! Postgres and Kafka watched, so that `/readyz` soon says when one of them is away and when it is
+//! back.
 //!
 //! Each has a task and connections of its own: neither the other's silence nor a busy pool delays a
 //! question.

@@ -15,7 +15,8 @@ use super::root::Config;
 pub(crate) struct ConfigSources {
     /// `--config` or `BELLWETHER_CONFIG`.
     pub(crate) file: Option<PathBuf>,
-    /// Reads `BELLWETHER_*` variables. Tests do not, so that the machine they run on does not matter.
+    /// Reads `BELLWETHER_*` variables. Tests do not, so that the machine they run on does not
+    /// matter.
     pub(crate) environment: bool,
     /// `--set key=value`, which wins over all.
     pub(crate) overrides: Vec<String>,
@@ -62,8 +63,8 @@ pub(crate) fn load(sources: &ConfigSources) -> Result<Config, ConfigError> {
     load_judged(sources, |_| Vec::new())
 }
 
-/// The same with the judgement of somebody who knows more: lines such as `kafka.partitions = 0: what is allowed`. What could
-/// not be read has its default by then.
+/// The same with the judgement of somebody who knows more: lines such as `kafka.partitions = 0:
+/// what is allowed`. What could not be read has its default by then.
 pub(crate) fn load_judged(
     sources: &ConfigSources,
     judge: impl FnOnce(&Config) -> Vec<String>,
@@ -95,7 +96,8 @@ pub(crate) fn load_judged(
     let mut given: Dict = figment.extract().map_err(|error| {
         ConfigError::Invalid(error.into_iter().map(|one| describe(&one, None, file)).collect())
     })?;
-    // Reading stops at the first key that is unknown or holds another type. Without that key the rest is read again.
+    // Reading stops at the first key that is unknown or holds another type. Without that key the
+    // rest is read again.
     let (mut problems, mut unread) = (Problems::default(), Vec::new());
     let mut config = loop {
         let error = match Figment::from(Given(&given)).extract::<Config>() {
@@ -121,8 +123,9 @@ pub(crate) fn load_judged(
     }
 }
 
-/// True for variables that Kubernetes sets in every pod beside a Service called `bellwether`, unless told
-/// `enableServiceLinks: false`. They are addresses in the form of Docker's links, and no settings.
+/// True for variables that Kubernetes sets in every pod beside a Service called `bellwether`,
+/// unless told `enableServiceLinks: false`. They are addresses in the form of Docker's links, and
+/// no settings.
 fn is_service_link(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     // Two underscores are between our levels, and never in a link's name.
@@ -182,7 +185,8 @@ fn shown_key(text: &str) -> String {
     }
 }
 
-/// Describes an error in one line: `kafka.partitions: found string "x", expected i32 (in bellwether.toml)`.
+/// Describes an error in one line: `kafka.partitions: found string "x", expected i32 (in
+/// bellwether.toml)`.
 fn describe(error: &figment::Error, place: Option<&Metadata>, file: Option<&Path>) -> String {
     let key = key_of(&error.path);
     let problem = problem_of(error);

@@ -1,7 +1,9 @@
-//! The configuration: a TOML file, then `BELLWETHER_*` environment variables (`__` between levels), then flags.
+//! The configuration: a TOML file, then `BELLWETHER_*` environment variables (`__` between levels),
+//! then flags.
 //!
-//! In comes text from three places; out goes a `Config` in which every value is known to be usable. A wrong key or
-//! value is refused with its name, its value and what is allowed; all problems found are named at once.
+//! In comes text from three places; out goes a `Config` in which every value is known to be usable.
+//! A wrong key or value is refused with its name, its value and what is allowed; all problems found
+//! are named at once.
 
 mod load;
 mod root;

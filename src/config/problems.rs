@@ -22,7 +22,8 @@ impl Problems {
         self.0.push(line);
     }
 
-    /// Notes a line unless there is one of its key: whoever is asked second says the same in other words.
+    /// Notes a line unless there is one of its key: whoever is asked second says the same in other
+    /// words.
     pub(super) fn note_unless_known(&mut self, line: String) {
         let key = |line: &str| line.split(" = ").next().map(str::to_owned);
         if !self.0.iter().any(|known| key(known) == key(&line)) {

@@ -29,8 +29,9 @@ pub struct Config {
 }
 
 impl Config {
-    /// Every rule that a type cannot hold, all broken ones at once, after those that there are already. In the
-    /// sections `unread` a value may be missing, so what compares values of theirs is not judged.
+    /// Every rule that a type cannot hold, all broken ones at once, after those that there are
+    /// already. In the sections `unread` a value may be missing, so what compares values of theirs
+    /// is not judged.
     pub(super) fn validate(&self, unread: &[String], problems: &mut Problems) {
         let is_read = |section: &str| !unread.iter().any(|one| one == section);
         self.kafka.validate(problems);

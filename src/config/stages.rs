@@ -109,7 +109,8 @@ impl Default for ShutdownConfig {
 
 impl ShutdownConfig {
     pub(super) fn validate(&self, webhooks: &WebhooksConfig, problems: &mut Problems) {
-        // The next owner may send again whatever we did not finish, so every request must be able to.
+        // The next owner may send again whatever we did not finish, so every request must be able
+        // to.
         let least = webhooks.timeout + Duration::from_secs(10);
         problems.check(
             self.grace >= least,
@@ -171,8 +172,8 @@ const LOG_TARGETS: &[&str] = &[
     "tokio",
 ];
 
-/// True for a level, and for a known target with a level. A filter takes every other word for the name of a
-/// target, and is then silent on all others.
+/// True for a level, and for a known target with a level. A filter takes every other word for the
+/// name of a target, and is then silent on all others.
 fn is_log_directive(directive: &str) -> bool {
     let is_level = |word: &str| {
         let levels = ["off", "error", "warn", "info", "debug", "trace"];

@@ -1,8 +1,8 @@
 //! Hashes of an event's texts, keyed by the deployment.
 //!
-//! A visitor is counted by the hash of the id alone: that is SipHash, so that nobody can choose ids that
-//! collide. The hashes of sites, pages and sources only find entries, which are compared or merely shown; a
-//! faster function is enough for them.
+//! A visitor is counted by the hash of the id alone: that is SipHash, so that nobody can choose ids
+//! that collide. The hashes of sites, pages and sources only find entries, which are compared or
+//! merely shown; a faster function is enough for them.
 
 use std::hash::BuildHasher as _;
 

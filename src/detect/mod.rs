@@ -1,7 +1,9 @@
-//! In: events, one partition at a time, and the time. Out: notifications that are due, and the states that
-//! must be acknowledged before the notifications of episodes are published.
-//! Guaranteed: the same records give the same notifications with the same ids, whenever and however often
-//! they are read. Not guaranteed: anything about sites that are not registered.
+//! In: events, one partition at a time, and the time.
+//! Out: notifications that are due, and the states that must be acknowledged before the
+//! notifications of episodes are published.
+//! Guaranteed: the same records give the same notifications with the same ids, whenever and however
+//! often they are read.
+//! Not guaranteed: anything about sites that are not registered.
 
 /// A detector thread: records in, delivery records and states out.
 pub mod thread;

@@ -25,10 +25,11 @@ pub struct Decision {
     pub(crate) webhooks: Vec<WebhookId>,
     /// Time of the deciding record, in milliseconds since the Unix epoch.
     pub(crate) created_at_ms: i64,
-    /// Source number and offset of the deciding record; `None` when it is published again after a restart.
+    /// Source number and offset of the deciding record; `None` when it is published again after a
+    /// restart.
     pub(crate) record: Option<(usize, i64)>,
-    /// The episode, if it is one's: then it must not be published before the state that came with it is
-    /// acknowledged, and must be confirmed once its deliveries are.
+    /// The episode, if it is one's: then it must not be published before the state that came with
+    /// it is acknowledged, and must be confirmed once its deliveries are.
     pub(crate) episode: Option<Uuid>,
 }
 
@@ -61,8 +62,8 @@ impl RecordOrigin<'_> {
 pub(crate) enum CompletedGoal<'a> {
     /// A goal that the site has configured.
     Configured(&'a Goal),
-    /// A goal that only the event names. A third fact in its ids keeps them apart from those of configured
-    /// goals.
+    /// A goal that only the event names. A third fact in its ids keeps them apart from those of
+    /// configured goals.
     Published(&'a str),
 }
 
@@ -114,7 +115,8 @@ pub(crate) fn custom_event(
     decision(site, EventType::CustomEvent, data, &keys, origin, webhooks)
 }
 
-/// The properties that a goal asks for. Equality is the only filter, so the event has the same values.
+/// The properties that a goal asks for. Equality is the only filter, so the event has the same
+/// values.
 fn expected_props(goal: &Goal) -> Map<String, Value> {
     goal.props
         .iter()

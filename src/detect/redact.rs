@@ -1,10 +1,11 @@
-//! Redaction of paths: segments that look like an e-mail address or a token become `:redacted`, because they
-//! may name a person or grant access.
+//! Redaction of paths: segments that look like an e-mail address or a token become `:redacted`,
+//! because they may name a person or grant access.
 //!
-//! A token is a UUID, a JWT, a run of at least 24 hexadecimal digits, or at least 24 characters that mix upper
-//! case, lower case and digits. Only the last form is ambiguous, since `My-10-Favourite-Books-of-2026` has it
-//! too: without a separator such a run is a token; with separators it is one only if the class of characters
-//! changes inside its words as often as in random text. Segments are also checked percent-decoded, up to twice.
+//! A token is a UUID, a JWT, a run of at least 24 hexadecimal digits, or at least 24 characters
+//! that mix upper case, lower case and digits. Only the last form is ambiguous, since
+//! `My-10-Favourite-Books-of-2026` has it too: without a separator such a run is a token; with
+//! separators it is one only if the class of characters changes inside its words as often as in
+//! random text. Segments are also checked percent-decoded, up to twice.
 
 use std::borrow::Cow;
 
@@ -29,8 +30,8 @@ pub(crate) fn redact(path: &str) -> Cow<'_, str> {
     Cow::Owned(kept.join("/"))
 }
 
-/// True if no segment needs a closer look, as in most paths: none has a token's length, an at sign or an
-/// escape.
+/// True if no segment needs a closer look, as in most paths: none has a token's length, an at sign
+/// or an escape.
 fn is_plain(path: &str) -> bool {
     let bytes = path.as_bytes();
     memchr2(b'@', b'%', bytes).is_none()
@@ -144,9 +145,9 @@ fn is_mixed(bytes: &[u8]) -> bool {
     {
         return true;
     }
-    // Two neighbouring letters or digits drawn at random differ in class almost every second time, not counting
-    // a capital at a word's beginning. In a slug they do so only where a number is joined to a word: `Mp3`,
-    // `H264`, `iPhone`.
+    // Two neighbouring letters or digits drawn at random differ in class almost every second time,
+    // not counting a capital at a word's beginning. In a slug they do so only where a number is
+    // joined to a word: `Mp3`, `H264`, `iPhone`.
     runs(|class| class == CharClass::Else).any(|run| {
         let changes = run
             .windows(2)

@@ -1,12 +1,14 @@
 //! Which addresses a webhook may reach.
 //!
-//! An address is called when it is global unicast: IPv4 outside the special-purpose blocks, IPv6 inside `2000::/3` (the
-//! only space IANA has given out for global unicast) and outside the special-purpose blocks. The most specific block of
-//! the IANA registries decides (RFC 6890, RFC 8190), by its column "Globally Reachable". Two things are stricter than that
-//! column: forms that carry an IPv4 address inside an IPv6 one are refused whatever they carry, and so is all multicast.
+//! An address is called when it is global unicast: IPv4 outside the special-purpose blocks, IPv6
+//! inside `2000::/3` (the only space IANA has given out for global unicast) and outside the
+//! special-purpose blocks. The most specific block of the IANA registries decides (RFC 6890, RFC
+//! 8190), by its column "Globally Reachable". Two things are stricter than that column: forms that
+//! carry an IPv4 address inside an IPv6 one are refused whatever they carry, and so is all
+//! multicast.
 //!
-//! Nothing here resolves a name; the resolver asks about every address it gets, so an answer that changes between two
-//! look-ups (DNS rebinding) is judged each time.
+//! Nothing here resolves a name; the resolver asks about every address it gets, so an answer that
+//! changes between two look-ups (DNS rebinding) is judged each time.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -18,7 +20,8 @@ use ipnet::IpNet;
 pub(crate) struct AddressRules {
     /// May be called although not global unicast.
     pub(crate) allow: Vec<IpNet>,
-    /// May not be called, whatever else says so. An IPv4 network covers every form that carries its addresses.
+    /// May not be called, whatever else says so. An IPv4 network covers every form that carries its
+    /// addresses.
     pub(crate) deny: Vec<IpNet>,
 }
 
@@ -27,8 +30,8 @@ pub(crate) struct AddressRules {
 pub(crate) enum Verdict {
     /// Global unicast.
     Public,
-    /// Not global unicast, but allowed by the operator. Of its answers only status and timing are kept, so that an
-    /// allowed network cannot be read through the delivery log.
+    /// Not global unicast, but allowed by the operator. Of its answers only status and timing are
+    /// kept, so that an allowed network cannot be read through the delivery log.
     AllowedPrivate,
     /// Not to be called.
     Refused(Refusal),
@@ -59,7 +62,8 @@ impl fmt::Display for Refusal {
 }
 
 impl AddressRules {
-    /// Judges one address. Denied wins over allowed; allowed matters only to what is not public anyway.
+    /// Judges one address. Denied wins over allowed; allowed matters only to what is not public
+    /// anyway.
     pub(crate) fn check(&self, ip: IpAddr) -> Verdict {
         let carried = carried_v4(ip);
         let denied = |one: IpAddr| self.deny.iter().any(|net| net.contains(&one));
@@ -74,7 +78,8 @@ impl AddressRules {
             Some(refusal) => refusal,
         };
         let allowed = self.allow.iter().any(|net| net.contains(&ip));
-        // Who allows NAT64 (a network without IPv4 needs to) allows a way to reach IPv4, not every IPv4 address.
+        // Who allows NAT64 (a network without IPv4 needs to) allows a way to reach IPv4, not every
+        // IPv4 address.
         let inner = carried
             .into_iter()
             .flatten()
@@ -82,7 +87,8 @@ impl AddressRules {
             .reduce(stricter);
         match inner {
             Some(inner) if allowed => inner,
-            // The operating system connects a mapped address by IPv4: it is another spelling of the allowed one.
+            // The operating system connects a mapped address by IPv4: it is another spelling of the
+            // allowed one.
             Some(Verdict::AllowedPrivate) if is_mapped(ip) => Verdict::AllowedPrivate,
             None if allowed => Verdict::AllowedPrivate,
             _ => Verdict::Refused(refusal),
@@ -103,8 +109,9 @@ const fn is_mapped(ip: IpAddr) -> bool {
     matches!(ip, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some())
 }
 
-/// The IPv4 addresses inside an IPv6 one, where the form says where they stand. The local-use NAT64 prefix
-/// `64:ff9b:1::/48` (RFC 8215) leaves the place to its operator, so what it carries cannot be judged.
+/// The IPv4 addresses inside an IPv6 one, where the form says where they stand. The local-use NAT64
+/// prefix `64:ff9b:1::/48` (RFC 8215) leaves the place to its operator, so what it carries cannot
+/// be judged.
 fn carried_v4(ip: IpAddr) -> [Option<Ipv4Addr>; 2] {
     let IpAddr::V6(v6) = ip else {
         return [None; 2];
@@ -114,7 +121,8 @@ fn carried_v4(ip: IpAddr) -> [Option<Ipv4Addr>; 2] {
     match v6.segments() {
         // Unspecified and loopback are addresses of their own, not IPv4-compatible ones.
         [0, 0, 0, 0, 0, 0, 0, 0 | 1] => [None; 2],
-        // IPv4-compatible and -mapped, RFC 4291 §2.5.5; IPv4-translated, RFC 2765; NAT64, RFC 6052 §2.2.
+        // IPv4-compatible and -mapped, RFC 4291 §2.5.5; IPv4-translated, RFC 2765; NAT64, RFC 6052
+        // §2.2.
         [0, 0, 0, 0, 0, 0 | 0xffff, _, _]
         | [0, 0, 0, 0, 0xffff, 0, _, _]
         | [0x64, 0xff9b, 0, 0, 0, 0, _, _] => [Some(low), None],
@@ -217,8 +225,9 @@ const V4: &[Block] = &[
     v4([255, 255, 255, 255], 32, "broadcast", "RFC 919 §7"),
 ];
 
-/// The IANA IPv6 Special-Purpose Address Registry, with multicast (RFC 4291), the retired site-local block (RFC 3879) and
-/// the forms that carry IPv4 addresses added. NAT64 is "globally reachable" there; here it needs the operator's word.
+/// The IANA IPv6 Special-Purpose Address Registry, with multicast (RFC 4291), the retired
+/// site-local block (RFC 3879) and the forms that carry IPv4 addresses added. NAT64 is "globally
+/// reachable" there; here it needs the operator's word.
 #[rustfmt::skip]
 const V6: &[Block] = &[
     v6([0, 0, 0, 0, 0, 0, 0, 0], 96, "IPv4-compatible", "RFC 4291 §2.5.5.1"),

@@ -37,8 +37,8 @@ words! {
 }
 
 impl AttemptResult {
-    /// The result that a response's status means. 600 and above count as 5xx (RFC 9110 §15), and so does 101, which nobody
-    /// asked for; 1xx are no final statuses.
+    /// The result that a response's status means. 600 and above count as 5xx (RFC 9110 §15), and so
+    /// does 101, which nobody asked for; 1xx are no final statuses.
     pub(crate) const fn of_status(status: u16) -> Self {
         match status {
             200..=299 => Self::Success,

@@ -32,7 +32,8 @@ words! {
     }
 }
 
-/// One analytics event, borrowed from the record it was read from. Every limit of the native format holds.
+/// One analytics event, borrowed from the record it was read from. Every limit of the native format
+/// holds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event<'a> {
     pub site_id: Cow<'a, str>,

@@ -24,7 +24,8 @@ pub struct Goal {
     pub rule: GoalRule,
     /// Properties an event must have, all of them, by equality.
     pub props: Vec<(String, String)>,
-    /// Events whose record is older than this (milliseconds since the Unix epoch) do not complete it.
+    /// Events whose record is older than this (milliseconds since the Unix epoch) do not complete
+    /// it.
     pub active_since_ms: i64,
 }
 

@@ -1,7 +1,7 @@
 //! Typed ids: UUIDs inside, TypeIDs (prefix `_` 26 base-32 characters) in JSON and URLs.
 //!
-//! Webhooks and goals are UUIDv7. Notifications and deliveries are UUIDv8 whose bits are a function of the
-//! facts that name them, so that doing the same thing twice gives the same id.
+//! Webhooks and goals are UUIDv7. Notifications and deliveries are UUIDv8 whose bits are a function
+//! of the facts that name them, so that doing the same thing twice gives the same id.
 
 use std::fmt;
 use std::str::FromStr;
@@ -140,8 +140,9 @@ impl NotificationId {
 
     /// The id of the notification that these facts name.
     ///
-    /// `at_ms` is the time of the source record (goals, custom events) or the stored time of the decision (episodes).
-    /// `keys` are the source event id and the goal's row id, or the episode's id and the reminder's number.
+    /// `at_ms` is the time of the source record (goals, custom events) or the stored time of the
+    /// decision (episodes). `keys` are the source event id and the goal's row id, or the episode's
+    /// id and the reminder's number.
     pub fn derive(
         at_ms: i64,
         site_id: &str,
@@ -161,7 +162,8 @@ impl NotificationId {
 }
 
 impl DeliveryId {
-    /// The id of the delivery of `notification` to `webhook`; it shares the notification's milliseconds.
+    /// The id of the delivery of `notification` to `webhook`; it shares the notification's
+    /// milliseconds.
     pub fn derive(notification: NotificationId, webhook: WebhookId) -> Self {
         let facts = [
             b"delivery".as_slice(),
@@ -172,7 +174,8 @@ impl DeliveryId {
     }
 }
 
-/// An id for an episode, from the facts of its decision. It is stored with the trigger's state and never decided twice.
+/// An id for an episode, from the facts of its decision. It is stored with the trigger's state and
+/// never decided twice.
 pub(crate) fn derive_episode(at_ms: i64, facts: &[&[u8]]) -> Uuid {
     derive_v8(at_ms, facts)
 }
@@ -195,8 +198,8 @@ fn new_v7(now_ms: i64, random: [u8; 10]) -> Uuid {
     uuid::Builder::from_unix_timestamp_millis(clamp_ms(now_ms), &random).into_uuid()
 }
 
-/// 48 bits of milliseconds, then SHA-256 over the facts, each preceded by its length so that no two lists of facts
-/// read alike. Version and variant bits as RFC 9562 §5.8 asks.
+/// 48 bits of milliseconds, then SHA-256 over the facts, each preceded by its length so that no two
+/// lists of facts read alike. Version and variant bits as RFC 9562 §5.8 asks.
 fn derive_v8(at_ms: i64, facts: &[&[u8]]) -> Uuid {
     let mut hash = Sha256::new();
     for fact in facts {

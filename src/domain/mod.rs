@@ -1,4 +1,5 @@
-//! The nouns shared by the stages. Nothing here waits, reads a clock or knows Kafka, Postgres or HTTP.
+//! The nouns shared by the stages. Nothing here waits, reads a clock or knows Kafka, Postgres or
+//! HTTP.
 
 /// Closed sets of words.
 pub(crate) mod words;

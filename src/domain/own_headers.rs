@@ -1,10 +1,12 @@
-//! The headers a webhook's owner may add to every request: at most ten, none that HTTP or Bellwether needs for itself.
+//! The headers a webhook's owner may add to every request: at most ten, none that HTTP or
+//! Bellwether needs for itself.
 
 /// Most own headers of a webhook.
 pub(crate) const MAX_OWN_HEADERS: usize = 10;
 /// Longest name, in bytes.
 pub(crate) const MAX_NAME_BYTES: usize = 128;
-/// Longest value, in bytes. Tokens are a few hundred; many servers refuse all headers together above 8 KiB.
+/// Longest value, in bytes. Tokens are a few hundred; many servers refuse all headers together
+/// above 8 KiB.
 pub(crate) const MAX_VALUE_BYTES: usize = 4_096;
 
 /// Reason why a header cannot be one of a webhook's own. It never holds the value.
@@ -24,8 +26,8 @@ pub(crate) enum InvalidHeader {
     TooMany(usize),
 }
 
-/// Names that belong to the connection or to the message and not to its sender, in lower case: what RFC 9110 §7.6.1 lists as
-/// hop-by-hop, with RFC 7540 §3.2.1 (`http2-settings`).
+/// Names that belong to the connection or to the message and not to its sender, in lower case: what
+/// RFC 9110 §7.6.1 lists as hop-by-hop, with RFC 7540 §3.2.1 (`http2-settings`).
 const RESERVED: &[&str] = &[
     "host",
     "user-agent",
@@ -49,7 +51,8 @@ pub(crate) fn check_own_header(name: &str, value: &str) -> Result<(), InvalidHea
     if !(1..=MAX_NAME_BYTES).contains(&name.len()) || !name.bytes().all(token) {
         return Err(InvalidHeader::Name);
     }
-    // Some servers read `_` as `-` (CGI turns both into `_`), so `X_Webhook_Signature` would pose as ours.
+    // Some servers read `_` as `-` (CGI turns both into `_`), so `X_Webhook_Signature` would pose
+    // as ours.
     let plain = name.to_ascii_lowercase().replace('_', "-");
     if RESERVED.contains(&plain.as_str()) || RESERVED_PREFIXES.iter().any(|prefix| plain.starts_with(prefix))
     {
@@ -60,7 +63,8 @@ pub(crate) fn check_own_header(name: &str, value: &str) -> Result<(), InvalidHea
         n if n > MAX_VALUE_BYTES => return Err(InvalidHeader::ValueTooLong(n)),
         _ => {}
     }
-    // Spaces at an end are not part of a value (RFC 9110 §5.5): the receiver would see another one than was entered.
+    // Spaces at an end are not part of a value (RFC 9110 §5.5): the receiver would see another one
+    // than was entered.
     let visible = value.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
     if !visible || value.starts_with(' ') || value.ends_with(' ') {
         return Err(InvalidHeader::Value);

@@ -1,4 +1,5 @@
-//! The registry: sites with their goals and webhooks, as one immutable snapshot the stages read from.
+//! The registry: sites with their goals and webhooks, as one immutable snapshot the stages read
+//! from.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,8 +18,8 @@ pub struct Site {
     pub goals: Vec<Arc<Goal>>,
     /// Webhooks that are not deleted; disabled ones are among them.
     pub webhooks: Vec<Arc<Webhook>>,
-    /// Grows whenever the site, one of its goals or one of its webhooks changes; what is derived from a site is
-    /// rebuilt when it does.
+    /// Grows whenever the site, one of its goals or one of its webhooks changes; what is derived
+    /// from a site is rebuilt when it does.
     pub version: u64,
 }
 

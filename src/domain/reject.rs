@@ -20,8 +20,8 @@ words! {
     }
 }
 
-/// A record that could not be read. Nothing in it repeats a value of the record but the site id, so it can be
-/// logged and sent as a header whatever the record held.
+/// A record that could not be read. Nothing in it repeats a value of the record but the site id, so
+/// it can be logged and sent as a header whatever the record held.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{detail}")]
 pub struct Reject {

@@ -9,7 +9,8 @@ use base64::engine::general_purpose::STANDARD;
 /// Prefix of a secret in the form of Standard Webhooks.
 pub(crate) const WHSEC_PREFIX: &str = "whsec_";
 
-/// A signing secret as its owner sees it: 12 to 64 characters, or `whsec_` and strict base64 of 24 to 64 bytes.
+/// A signing secret as its owner sees it: 12 to 64 characters, or `whsec_` and strict base64 of 24
+/// to 64 bytes.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -51,8 +52,8 @@ impl Secret {
         Self(format!("{WHSEC_PREFIX}{}", STANDARD.encode(random)))
     }
 
-    /// A text that was checked before it was stored: a secret, or the value of an own header, which has rules of its
-    /// own but is as secret.
+    /// A text that was checked before it was stored: a secret, or the value of an own header, which
+    /// has rules of its own but is as secret.
     pub fn from_stored(text: String) -> Self {
         Self(text)
     }
@@ -62,7 +63,8 @@ impl Secret {
         &self.0
     }
 
-    /// The key of the Standard Webhooks signature: the decoded bytes of a `whsec_` secret, else its UTF-8 bytes.
+    /// The key of the Standard Webhooks signature: the decoded bytes of a `whsec_` secret, else its
+    /// UTF-8 bytes.
     pub(crate) fn standard_key(&self) -> Vec<u8> {
         self.0
             .strip_prefix(WHSEC_PREFIX)
@@ -87,7 +89,8 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// A text that must never reach a log, an error or a metric: the value of a webhook's own header. Its `Debug` tells nothing.
+/// A text that must never reach a log, an error or a metric: the value of a webhook's own header.
+/// Its `Debug` tells nothing.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Hidden(String);
 

@@ -15,11 +15,13 @@ pub(crate) const MAX_URL_CHARS: usize = 500;
 pub struct TargetRules {
     /// Allows `http`, for development.
     pub(crate) allow_http: bool,
-    /// Judges an address that stands in the URL itself. A name is judged when it is resolved, at every connect.
+    /// Judges an address that stands in the URL itself. A name is judged when it is resolved, at
+    /// every connect.
     pub(crate) addresses: AddressRules,
 }
 
-/// A URL that may be called. Its path is a credential at some receivers, so `Debug` shows the masked form only.
+/// A URL that may be called. Its path is a credential at some receivers, so `Debug` shows the
+/// masked form only.
 #[derive(Clone, PartialEq, Eq)]
 pub struct TargetUrl(Url);
 
@@ -53,8 +55,9 @@ pub enum InvalidTarget {
 impl TargetUrl {
     /// Reads a URL given by a user.
     ///
-    /// What the WHATWG parser would silently repair (missing slashes, back-slashes, tabs) is refused, because what a user
-    /// reads and what is called must be the same host. A fragment is dropped: it is never sent to a server.
+    /// Refuses what the WHATWG parser would silently repair (missing slashes, back-slashes, tabs) is
+    /// refused, because what a user reads and what is called must be the same host. A fragment is
+    /// dropped: it is never sent to a server.
     pub(crate) fn parse(text: &str, rules: &TargetRules) -> Result<Self, InvalidTarget> {
         let chars = text.chars().count();
         if chars > MAX_URL_CHARS {
@@ -90,8 +93,8 @@ impl TargetUrl {
         }
     }
 
-    /// Reads back a URL that was accepted before: from the database. The rules may have changed since; what must never be
-    /// called is refused when it is connected to.
+    /// Reads back a URL that was accepted before: from the database. The rules may have changed
+    /// since; what must never be called is refused when it is connected to.
     pub fn from_trusted(text: &str) -> Result<Self, InvalidTarget> {
         let mut url = Url::parse(text).map_err(|error| match error {
             ParseError::EmptyHost => InvalidTarget::MissingHost,
@@ -114,8 +117,8 @@ impl TargetUrl {
         &self.0
     }
 
-    /// Scheme, host, port unless it is the scheme's own, and the last 4 characters of what follows them:
-    /// the part that logs, errors and lists may show.
+    /// Scheme, host, port unless it is the scheme's own, and the last 4 characters of what follows
+    /// them: the part that logs, errors and lists may show.
     pub(crate) fn masked(&self) -> String {
         let scheme = self.0.scheme();
         let host_and_port = &self.0[Position::BeforeHost..Position::BeforePath];
@@ -151,8 +154,9 @@ fn check_authority(rest: &str) -> Result<(), InvalidTarget> {
     Ok(())
 }
 
-/// A host name after the parser made it ASCII: labels of letters, digits, hyphens and underscores (RFC 1123 §2.1; the
-/// underscore is not in it, but real hosts have it), 63 characters each and 253 in all (RFC 1035 §2.3.4).
+/// A host name after the parser made it ASCII: labels of letters, digits, hyphens and underscores
+/// (RFC 1123 §2.1; the underscore is not in it, but real hosts have it), 63 characters each and 253
+/// in all (RFC 1035 §2.3.4).
 fn check_name(name: &str) -> Result<(), InvalidTarget> {
     let name = name.strip_suffix('.').unwrap_or(name);
     let label = |label: &str| {
@@ -170,8 +174,8 @@ fn check_name(name: &str) -> Result<(), InvalidTarget> {
     }
 }
 
-/// The parser has by now turned every spelling of an IPv4 address (decimal, hexadecimal, octal, short, with a trailing dot,
-/// in full-width digits) into one.
+/// The parser has by now turned every spelling of an IPv4 address (decimal, hexadecimal, octal,
+/// short, with a trailing dot, in full-width digits) into one.
 fn check_address(ip: IpAddr, rules: &TargetRules) -> Result<(), InvalidTarget> {
     match rules.addresses.check(ip) {
         Verdict::Public | Verdict::AllowedPrivate => Ok(()),

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 /// Texts by name, each name once.
 #[derive(Debug, Clone)]
 pub enum Texts<'a> {
-    /// As they were written. Hardly any event's are asked for, so these are not taken apart before they are.
+    /// As they were written. Hardly any event's are asked for, so these are not taken apart before
+    /// they are.
     Written(WrittenTexts<'a>),
     Read(Vec<(Cow<'a, str>, Cow<'a, str>)>),
 }

@@ -2,7 +2,8 @@
 
 use chrono::{DateTime, TimeZone, Utc};
 
-/// Last millisecond of the year 9999: the last time that RFC 3339 can write and that Bellwether stores.
+/// Last millisecond of the year 9999: the last time that RFC 3339 can write and that Bellwether
+/// stores.
 pub(crate) const LAST_MS: i64 = 253_402_300_799_999;
 
 /// Converts milliseconds since the Unix epoch, held within what `chrono` can represent.

@@ -5,7 +5,8 @@ use serde_json::{Map, Value, json};
 
 use super::event::EventType;
 
-/// Default window of current visitors, in seconds: what Plausible and Umami both call current visitors.
+/// Default window of current visitors, in seconds: what Plausible and Umami both call current
+/// visitors.
 pub(crate) const DEFAULT_WINDOW_SECONDS: u32 = 300;
 
 /// `visitor_spike`: fires when the current visitors reach `threshold`.
@@ -59,7 +60,8 @@ pub struct Triggers {
 }
 
 impl Triggers {
-    /// Settings by event type, as the API shows them and Postgres keeps them; types without any have no key.
+    /// Settings by event type, as the API shows them and Postgres keeps them; types without any
+    /// have no key.
     pub(crate) fn to_json(&self) -> Map<String, Value> {
         let mut map = Map::new();
         if let Some(spike) = self.visitor_spike {
@@ -78,7 +80,8 @@ impl Triggers {
         map
     }
 
-    /// Reads what [`to_json`](Self::to_json) wrote, for these event types. `None` when it holds less than they need.
+    /// Reads what [`to_json`](Self::to_json) wrote, for these event types. `None` when it holds
+    /// less than they need.
     pub(crate) fn from_json(events: &[EventType], json: &Value) -> Option<Self> {
         let mut triggers = Self::default();
         for event in events {

@@ -76,9 +76,11 @@ pub struct Webhook {
     pub triggers: Triggers,
     /// Its owner's switch. Off, it misses nothing: nothing is decided for it.
     pub enabled: bool,
-    /// Bellwether switched it off for what its endpoint did. What is decided for it meanwhile is recorded as cancelled.
+    /// Bellwether switched it off for what its endpoint did. What is decided for it meanwhile is
+    /// recorded as cancelled.
     pub disabled: bool,
-    /// Events whose record is older than this (milliseconds since the Unix epoch) do not reach it: its creation or last enabling.
+    /// Events whose record is older than this (milliseconds since the Unix epoch) do not reach it:
+    /// its creation or last enabling.
     pub active_since_ms: i64,
     /// Name of a schedule in the configuration.
     pub retry_schedule: String,
@@ -88,7 +90,8 @@ pub struct Webhook {
 }
 
 impl Webhook {
-    /// Oldest age, in seconds, at which a notification of this type is still sent: 6 h for spikes, else no limit.
+    /// Oldest age, in seconds, at which a notification of this type is still sent: 6 h for spikes,
+    /// else no limit.
     pub(crate) fn max_age_seconds(&self, event: EventType) -> Option<u32> {
         self.max_age_seconds.or(match event {
             EventType::VisitorSpike => Some(6 * 3_600),

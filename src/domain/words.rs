@@ -1,7 +1,8 @@
 //! Closed sets of words, each written once.
 //!
-//! Statuses, reasons and results stand in Postgres, in metrics, in the API and in documents. An enum made
-//! here has one word for each variant, and everything that lists, writes or reads the words takes them from it.
+//! Statuses, reasons and results stand in Postgres, in metrics, in the API and in documents. An
+//! enum made here has one word for each variant, and everything that lists, writes or reads the
+//! words takes them from it.
 
 use thiserror::Error;
 
@@ -15,8 +16,8 @@ pub struct UnknownWord {
     pub allowed: &'static [&'static str],
 }
 
-/// Declares an enum with a word for each variant: `ALL`, `WORDS`, `as_str`, `Display`, `FromStr`, and serde by
-/// the word.
+/// Declares an enum with a word for each variant: `ALL`, `WORDS`, `as_str`, `Display`, `FromStr`,
+/// and serde by the word.
 macro_rules! words {
     (
         $(#[$meta:meta])*

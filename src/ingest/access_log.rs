@@ -1,12 +1,12 @@
-//! Pageviews from the lines of a web server's access log, in the common and combined formats of Apache
-//! and nginx.
+//! Pageviews from the lines of a web server's access log, in the common and combined formats of
+//! Apache and nginx.
 //!
-//! Only pages that somebody looked at count: a `GET` of a page, answered with 2xx or 304. A file is an
-//! asset by its extension (`ASSET_EXTENSIONS`) or name (`ASSET_NAMES`), compared without regard to
-//! case; feeds, documents and files without an extension are pages.
+//! Only pages that somebody looked at count: a `GET` of a page, answered with 2xx or 304. A file is
+//! an asset by its extension (`ASSET_EXTENSIONS`) or name (`ASSET_NAMES`), compared without regard
+//! to case; feeds, documents and files without an extension are pages.
 //!
-//! The path keeps the percent-encoding that the browser sent: a goal's pattern is written against what
-//! the address bar shows, and a path that is decoded twice may become equal to another one.
+//! The path keeps the percent-encoding that the browser sent: a goal's pattern is written against
+//! what the address bar shows, and a path that is decoded twice may become equal to another one.
 
 use std::fmt;
 use std::hash::Hasher;
@@ -47,8 +47,8 @@ pub(crate) struct LogPageview<'a> {
     pub(crate) timestamp_ms: i64,
     /// Without query and fragment, percent-encoded as in the log.
     pub(crate) path: &'a str,
-    /// Host of the referrer without `www.`, in lower case; `None` without a referrer and for the site's
-    /// own.
+    /// Host of the referrer without `www.`, in lower case; `None` without a referrer and for the
+    /// site's own.
     pub(crate) source: Option<String>,
 }
 
@@ -77,8 +77,8 @@ impl fmt::Display for Skip {
 }
 
 impl AccessLogReader {
-    /// Makes a reader. `salt` keys the visitors' hashes, one salt for a run; referrers of `own_host` are
-    /// not sources.
+    /// Makes a reader. `salt` keys the visitors' hashes, one salt for a run; referrers of
+    /// `own_host` are not sources.
     pub(crate) fn new(salt: [u8; 16], own_host: Option<&str>) -> Self {
         Self {
             salt,
@@ -166,8 +166,8 @@ fn split_line(line: &str) -> Option<LogLine<'_>> {
     if host.is_empty() {
         return None;
     }
-    // The user's name between host and time may hold spaces and brackets, so the time is the bracket
-    // right before ` "`.
+    // The user's name between host and time may hold spaces and brackets, so the time is the
+    // bracket right before ` "`.
     let (before, rest) = rest.split_once("] \"")?;
     let (_, time) = before.rsplit_once('[')?;
     let (request, rest) = quoted(rest)?;

@@ -51,8 +51,8 @@ impl ClientEvents {
         }
     }
 
-    /// The same for a client that reports its own failed connections: they are kept apart from those of the others, and
-    /// not logged.
+    /// The same for a client that reports its own failed connections: they are kept apart from
+    /// those of the others, and not logged.
     pub(crate) fn apart(&self) -> Self {
         Self {
             failures: Arc::default(),
@@ -71,8 +71,9 @@ impl ClientEvents {
         &self.metrics
     }
 
-    /// Tells if an error is to be logged: one a second of a kind, however many clients and brokers report it, and none of
-    /// failed connections, which have log lines of their own. Returns the number of those left out before.
+    /// Tells if an error is to be logged: one a second of a kind, however many clients and brokers
+    /// report it, and none of failed connections, which have log lines of their own. Returns the
+    /// number of those left out before.
     pub(crate) fn admit(&self, code: Option<RDKafkaErrorCode>) -> Option<u64> {
         if is_connection(code) {
             return None;
@@ -89,7 +90,8 @@ impl ClientEvents {
         }
     }
 
-    /// The failed connection to report, since a broker last answered: one that no other try mends comes first.
+    /// The failed connection to report, since a broker last answered: one that no other try mends
+    /// comes first.
     pub(crate) fn failure(&self) -> Option<ConnectionError> {
         let failures = lock(&self.failures);
         let worst = failures.values().find(|error| error.is_final());

@@ -43,7 +43,8 @@ pub(crate) enum TopicLookup {
     NotAllowed,
 }
 
-/// A client that asks. It belongs to no group, and as a consumer it never makes a topic by asking for it.
+/// A client that asks. It belongs to no group, and as a consumer it never makes a topic by asking
+/// for it.
 #[derive(Clone)]
 pub(crate) struct Cluster {
     client: Arc<BaseConsumer<ClientEvents>>,
@@ -66,7 +67,8 @@ impl Cluster {
         Self::with(&settings::client(config), config, client_events)
     }
 
-    /// A client for questions that are to be answered `within` a time: it gives a silent connection up before that.
+    /// A client for questions that are to be answered `within` a time: it gives a silent connection
+    /// up before that.
     pub(crate) fn impatient(
         config: &KafkaConfig,
         client_events: &ClientEvents,
@@ -119,8 +121,8 @@ impl Cluster {
         .await
     }
 
-    /// Returns an error as soon as it is certain that nobody answers: authentication has failed, or every configured broker
-    /// has for a second.
+    /// Returns an error as soon as it is certain that nobody answers: authentication has failed, or
+    /// every configured broker has for a second.
     async fn ask<T: Send + 'static>(
         &self,
         topic: Option<String>,

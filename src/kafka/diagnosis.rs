@@ -6,8 +6,8 @@ use crate::telemetry::connection::{ConnectionCause, ConnectionError, Server};
 
 /// Longest text that is taken over from a line.
 const MAX_TEXT: usize = 200;
-/// Age in milliseconds up to which a connection counts as new: a listener that expects SASL closes it at the first
-/// request.
+/// Age in milliseconds up to which a connection counts as new: a listener that expects SASL closes
+/// it at the first request.
 const NEW_MS: u64 = 2_000;
 
 /// A line of the form `[thrd:NAME]: NAME: TEXT (after 12ms in state STATE)`, taken apart.

@@ -162,8 +162,8 @@ fn deliver_client(config: &KafkaConfig, group: &str, queues: usize) -> ClientCon
     client
 }
 
-/// A consumer that joins no group, for looking at a topic. It names the detectors' group, as every consumer must name one, so that
-/// no permission for another is needed.
+/// A consumer that joins no group, for looking at a topic. It names the detectors' group, as every
+/// consumer must name one, so that no permission for another is needed.
 pub(crate) fn reader(config: &KafkaConfig) -> ClientConfig {
     let mut client = client(config);
     client

@@ -17,7 +17,7 @@ use crate::config::KafkaConfig;
 
 impl ConsumerContext for ClientEvents {}
 
-/// How long a broker may take to answer.
+/// Longest time a broker may take to answer.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// First offset of a partition. A client that has to find it by itself asks only every half second,

@@ -8,8 +8,8 @@ use crate::domain::delivery::DeliveryStatus;
 use crate::domain::event::EventType;
 use crate::domain::id::{DeliveryId, WebhookId, uuid_floor};
 
-/// A delivery as its row says. Words are text here: they were checked when they were written, and a newer version's
-/// are shown as they are.
+/// A delivery as its row says. Words are text here: they were checked when they were written, and a
+/// newer version's are shown as they are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DeliveryRecord {
     pub(crate) id: Uuid,
@@ -74,8 +74,9 @@ pub(crate) struct HistoryQuery {
 
 /// A page of a webhook's history, newest first, and the cursor of the next page if there is one.
 ///
-/// The order is that of the ids, which start with the notification's time: a page begins exactly after the last row
-/// of the page before, so whatever is added meanwhile, no delivery comes twice and none that was there is passed over.
+/// The order is that of the ids, which start with the notification's time: a page begins exactly
+/// after the last row of the page before, so whatever is added meanwhile, no delivery comes twice
+/// and none that was there is passed over.
 pub(crate) async fn history(
     conn: &mut PgConnection,
     webhook: WebhookId,
@@ -92,7 +93,8 @@ pub(crate) async fn history(
         .map(|event| event.as_str().to_owned())
         .collect();
     let mut tx = conn.begin().await?;
-    // Planned for these very values: only then do the partial indexes and the bounds on the partitions count.
+    // Planned for these very values: only then do the partial indexes and the bounds on the
+    // partitions count.
     sqlx::raw_sql("set local plan_cache_mode = force_custom_plan")
         .execute(&mut *tx)
         .await?;

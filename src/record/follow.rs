@@ -24,8 +24,9 @@ const LOOK_TIMEOUT: Duration = Duration::from_secs(15);
 /// Time before hints are asked for again after they ended.
 const LISTEN_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
-/// Looks for changes every second, and sooner when the database hints at one, and publishes each new registry, until
-/// told to stop. `looked` hears when every successful look began; what it does not hear of for long is a stale configuration.
+/// Looks for changes every second, and sooner when the database hints at one, and publishes each
+/// new registry, until told to stop. `looked` hears when every successful look began; what it does
+/// not hear of for long is a stale configuration.
 pub async fn follow(
     pool: PgPool,
     mut reader: RegistryReader,
@@ -34,7 +35,8 @@ pub async fn follow(
     stop: CancellationToken,
 ) {
     let hint = Notify::new();
-    // Side by side and never cancelled one for the other: a receive that is cut short could lose its place.
+    // Side by side and never cancelled one for the other: a receive that is cut short could lose
+    // its place.
     tokio::select! {
         () = stop.cancelled() => {}
         () = listen(&pool, &hint) => {}
@@ -88,7 +90,8 @@ async fn look(pool: &PgPool, reader: &mut RegistryReader) -> Result<Option<Arc<R
     })
 }
 
-/// Passes the database's hints on. Without them changes take up to a second longer, so that they fail is no error.
+/// Passes the database's hints on. Without them changes take up to a second longer, so that they
+/// fail is no error.
 async fn listen(pool: &PgPool, hint: &Notify) {
     loop {
         if let Err(error) = pass_hints_on(pool, hint).await {

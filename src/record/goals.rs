@@ -149,7 +149,8 @@ pub(crate) async fn get(
     Ok(goals.into_iter().next())
 }
 
-/// The goals of these sites, or of all, oldest first. A row that cannot be read is logged and left out.
+/// The goals of these sites, or of all, oldest first. A row that cannot be read is logged and left
+/// out.
 pub(crate) async fn list(
     conn: &mut PgConnection,
     site_ids: Option<&[String]>,

@@ -1,8 +1,9 @@
 //! Keys by which a request that is sent twice is done once, and what became of it.
 //!
-//! A claim is committed before the work begins, so whoever comes meanwhile sees it. The result is written in the work's own
-//! transaction: there is no result without the work and no work without the result, wherever a process dies. Results hold
-//! nothing secret; what was asked for is kept as a sealed hash, since a request may hold a secret worth guessing.
+//! A claim is committed before the work begins, so whoever comes meanwhile sees it. The result is
+//! written in the work's own transaction: there is no result without the work and no work without
+//! the result, wherever a process dies. Results hold nothing secret; what was asked for is kept as
+//! a sealed hash, since a request may hold a secret worth guessing.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
@@ -12,7 +13,8 @@ use super::keyring::{Keyring, Place};
 
 /// Time for which results are kept.
 pub const KEEP: TimeDelta = TimeDelta::hours(24);
-/// A claim without a result that is older belongs to a process that died. Longer than any request may take.
+/// A claim without a result that is older belongs to a process that died. Longer than any request
+/// may take.
 pub const IN_FLIGHT: TimeDelta = TimeDelta::minutes(1);
 
 /// A key, in the scope of one token's requests to one path.
@@ -103,7 +105,8 @@ pub async fn claim(
     let Some(known) = known else {
         return Ok(Claimed::InFlight);
     };
-    // What does not open was asked for under an encryption key that is gone since, and cannot be compared.
+    // What does not open was asked for under an encryption key that is gone since, and cannot be
+    // compared.
     let same = keyring
         .open(place(&row), &known.request_hash)
         .is_ok_and(|hash| hash == request_hash);
@@ -118,8 +121,8 @@ pub async fn claim(
     })
 }
 
-/// Keeps the result, in the work's transaction. Says whether the claim still held: if not, somebody else is at work, and
-/// nothing of ours may be committed.
+/// Keeps the result, in the work's transaction. Says whether the claim still held: if not, somebody
+/// else is at work, and nothing of ours may be committed.
 pub async fn keep(conn: &mut PgConnection, claim: &Claim, result: &Retained) -> Result<bool, sqlx::Error> {
     let kept = sqlx::query!(
         "update idempotency_keys set status = $5, location = $6, body = $7

@@ -1,8 +1,9 @@
 //! Encryption at rest: XChaCha20-Poly1305, every value bound to the place it is stored in.
 //!
-//! A sealed value is `version (1) | length of key id | key id | nonce (24) | ciphertext and tag`. The head, table,
-//! column and row are authenticated with it, so a value that is changed, or copied to another place, does not open.
-//! 192-bit nonces may be drawn at random for as long as a key lives, which is why it is not the 96-bit variant.
+//! A sealed value is `version (1) | length of key id | key id | nonce (24) | ciphertext and tag`.
+//! The head, table, column and row are authenticated with it, so a value that is changed, or copied
+//! to another place, does not open. 192-bit nonces may be drawn at random for as long as a key
+//! lives, which is why it is not the 96-bit variant.
 
 use std::fmt;
 
@@ -95,7 +96,8 @@ impl Keyring {
         self.key(key_id).is_some()
     }
 
-    /// Encrypts `plain` for `place`. The nonce is drawn here and not handed in: one used twice would give the key away.
+    /// Encrypts `plain` for `place`. The nonce is drawn here and not handed in: one used twice
+    /// would give the key away.
     pub(crate) fn seal(&self, place: Place<'_>, plain: &[u8]) -> Vec<u8> {
         let nonce: [u8; NONCE_BYTES] = chance::bytes();
         let head = head_of(&self.first.id);

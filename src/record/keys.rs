@@ -31,11 +31,12 @@ pub enum KeyError {
     Postgres(#[from] sqlx::Error),
 }
 
-/// Checks that every key this database was written with is configured, and is the same key. Then leaves a canary for the
-/// writing key, before anything is written with it. Call it at start, before any other use of the keys.
+/// Checks that every key this database was written with is configured, and is the same key. Then
+/// leaves a canary for the writing key, before anything is written with it. Call it at start,
+/// before any other use of the keys.
 ///
-/// A start that is refused leaves nothing: a canary of a key configured by mistake would have the right ones refused from
-/// then on.
+/// A start that is refused leaves nothing: a canary of a key configured by mistake would have the
+/// right ones refused from then on.
 pub async fn check_keys(
     conn: &mut PgConnection,
     keyring: &Keyring,
@@ -78,7 +79,8 @@ async fn check_canaries(conn: &mut PgConnection, keyring: &Keyring) -> Result<()
     Ok(())
 }
 
-/// The key of the visitor hash, made by whoever asks first; the same for every replica from then on.
+/// The key of the visitor hash, made by whoever asks first; the same for every replica from then
+/// on.
 pub async fn visitor_hash_key(
     conn: &mut PgConnection,
     keyring: &Keyring,

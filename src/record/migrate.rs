@@ -12,7 +12,8 @@ static MIGRATOR: Migrator = sqlx::migrate!();
 
 /// Partitions are kept from this long before now …
 pub(crate) const PARTITIONS_BEHIND: Duration = Duration::from_secs(8 * 86_400);
-/// … to this long after it: as long as a topic keeps records, so that a late one still finds its day.
+/// … to this long after it: as long as a topic keeps records, so that a late one still finds its
+/// day.
 pub(crate) const PARTITIONS_AHEAD: Duration = Duration::from_secs(8 * 86_400);
 
 /// Serialises those who migrate. `bell` in ASCII, then a number of ours.
@@ -36,8 +37,8 @@ pub enum MigrationError {
     Postgres(#[from] sqlx::Error),
 }
 
-/// Applies what is missing and makes the partitions around `now_ms`. Safe to call again and from several processes
-/// at once: they take turns. Returns the migrations that were missing.
+/// Applies what is missing and makes the partitions around `now_ms`. Safe to call again and from
+/// several processes at once: they take turns. Returns the migrations that were missing.
 pub async fn migrate(pool: &PgPool, now_ms: i64) -> Result<Vec<i64>, MigrationError> {
     // A connection of its own, since its settings differ and die with it.
     let mut conn = pool.acquire().await?.detach();
@@ -47,8 +48,8 @@ pub async fn migrate(pool: &PgPool, now_ms: i64) -> Result<Vec<i64>, MigrationEr
 }
 
 async fn migrate_on(conn: &mut PgConnection, now_ms: i64) -> Result<Vec<i64>, MigrationError> {
-    // Waiting for another migrator has no bound, but no statement of ours waits long for a table: whatever queues
-    // behind it is the running system.
+    // Waiting for another migrator has no bound, but no statement of ours waits long for a table:
+    // whatever queues behind it is the running system.
     sqlx::raw_sql("set statement_timeout = 0; set lock_timeout = 0")
         .execute(&mut *conn)
         .await?;

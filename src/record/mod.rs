@@ -1,8 +1,9 @@
 //! Everything in Postgres.
 //!
-//! In: configuration from the API and the command line, outcomes from the deliverer. Out: the registry that every
-//! stage reads, and the history that the API shows. Guaranteed: what is secret is encrypted before it is written,
-//! and a committed change of configuration is seen by every reader at its next look. Not here: deciding and sending.
+//! In: configuration from the API and the command line, outcomes from the deliverer. Out: the
+//! registry that every stage reads, and the history that the API shows. Guaranteed: what is secret
+//! is encrypted before it is written, and a committed change of configuration is seen by every
+//! reader at its next look. Not here: deciding and sending.
 
 pub mod keyring;
 pub(crate) mod connect;

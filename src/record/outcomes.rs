@@ -1,5 +1,5 @@
-//! Deliveries and attempts as the deliverer reads and writes them: in batches, idempotent, each transition
-//! guarded in its `WHERE`.
+//! Deliveries and attempts as the deliverer reads and writes them: in batches, idempotent, each
+//! transition guarded in its `WHERE`.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
@@ -124,11 +124,13 @@ fn word<T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>>(te
     text.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))
 }
 
-/// Writes outcomes and attempts in one statement. Returns the deliveries whose row took the outcome, and how they stand
-/// now; of the others a later attempt, or the end, was recorded before, and what is recorded holds.
+/// Writes outcomes and attempts in one statement. Returns the deliveries whose row took the
+/// outcome, and how they stand now; of the others a later attempt, or the end, was recorded before,
+/// and what is recorded holds.
 ///
-/// A delivery that was cancelled while its request was under way takes the attempt and stays cancelled, unless it arrived.
-/// No delivery may occur twice. Rows are locked in the order of their ids, as everybody does who changes several.
+/// A delivery that was cancelled while its request was under way takes the attempt and stays
+/// cancelled, unless it arrived. No delivery may occur twice. Rows are locked in the order of their
+/// ids, as everybody does who changes several.
 pub(crate) async fn write(
     connection: &mut PgConnection,
     outcomes: &[OutcomeRow],
@@ -237,8 +239,8 @@ pub(crate) async fn write(
         .collect()
 }
 
-/// Says, before partitions are handed over, which attempts are under way and until when, in one statement: the next
-/// owner waits for their outcome instead of sending again.
+/// Says, before partitions are handed over, which attempts are under way and until when, in one
+/// statement: the next owner waits for their outcome instead of sending again.
 pub(crate) async fn claim(connection: &mut PgConnection, claims: &[Claim]) -> sqlx::Result<()> {
     macro_rules! column {
         ($of:expr) => {
@@ -275,8 +277,9 @@ pub(crate) async fn claim(connection: &mut PgConnection, claims: &[Claim]) -> sq
     Ok(())
 }
 
-/// Disables a webhook whose endpoint answered an attempt of `delivery` with 410 Gone. `false`: it was disabled or deleted
-/// before, or its owner has switched it since: off, which is his word, or on, and he wants to see for himself.
+/// Disables a webhook whose endpoint answered an attempt of `delivery` with 410 Gone. `false`: it
+/// was disabled or deleted before, or its owner has switched it since: off, which is his word, or
+/// on, and he wants to see for himself.
 pub async fn disable_gone(
     connection: &mut PgConnection,
     webhook: WebhookId,
@@ -299,7 +302,8 @@ pub async fn disable_gone(
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct HealthNote {
     pub(crate) last_success_at: Option<DateTime<Utc>>,
-    /// Deliveries failed for good since the last success, or since the last note when there was none.
+    /// Deliveries failed for good since the last success, or since the last note when there was
+    /// none.
     pub(crate) failures: i32,
 }
 

@@ -1,7 +1,7 @@
 //! Daily partitions of deliveries and their attempts, made ahead of time.
 //!
-//! A day without a partition stops nothing: its rows go to the default partition, and are moved out of it when the
-//! day's own partition is made.
+//! A day without a partition stops nothing: its rows go to the default partition, and are moved out
+//! of it when the day's own partition is made.
 
 use std::collections::HashSet;
 
@@ -18,11 +18,12 @@ const TABLES: [(&str, &str); 2] = [("deliveries", "id"), ("delivery_attempts", "
 /// Serialises those who make partitions. `bell` in ASCII, then a number of ours.
 const LOCK: (i32, i32) = (0x6265_6c6c, 1);
 
-/// Makes the partitions of every day between the two times (milliseconds since the Unix epoch, both included) that
-/// has none. Safe to call again and from several processes at once. Returns how many days were new.
+/// Makes the partitions of every day between the two times (milliseconds since the Unix epoch, both
+/// included) that has none. Safe to call again and from several processes at once. Returns how many
+/// days were new.
 ///
-/// Attaching a day locks the default partition for a moment; who cannot have that lock within 2 s gives up and is
-/// called again later, rather than hold up those behind it.
+/// Attaching a day locks the default partition for a moment; who cannot have that lock within 2 s
+/// gives up and is called again later, rather than hold up those behind it.
 pub async fn ensure_partitions(
     conn: &mut PgConnection,
     from_ms: i64,
@@ -41,7 +42,8 @@ pub async fn ensure_partitions(
     Ok(made)
 }
 
-/// Counts the seconds from `now_ms` on that have a partition of their own, without a gap; 0 if today has none.
+/// Counts the seconds from `now_ms` on that have a partition of their own, without a gap; 0 if
+/// today has none.
 pub async fn partition_horizon_seconds(conn: &mut PgConnection, now_ms: i64) -> Result<i64, sqlx::Error> {
     let existing = existing_partitions(conn).await?;
     let has_all = |day: &i64| {

@@ -1,4 +1,5 @@
-//! Operations on Postgres as the metrics and the log show them: durations, failures, and the state of the server.
+//! Operations on Postgres as the metrics and the log show them: durations, failures, and the state
+//! of the server.
 
 use std::future::Future;
 use std::io;
@@ -11,7 +12,8 @@ use crate::telemetry::connection::ConnectionError;
 use crate::telemetry::throttle::Throttle;
 use crate::telemetry::{Health, Metrics};
 
-/// First and longest pause between tries. Short: work must go on within seconds of Postgres' return.
+/// First and longest pause between tries. Short: work must go on within seconds of Postgres'
+/// return.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -36,8 +38,9 @@ struct ServerState {
 }
 
 impl PgMonitor {
-    /// Reports to `metrics` and `health`. An operation that takes longer than `timeout` is given up, and so are the
-    /// pool's connections: the server ends a statement before that, if it is there.
+    /// Reports to `metrics` and `health`. An operation that takes longer than `timeout` is given
+    /// up, and so are the pool's connections: the server ends a statement before that, if it is
+    /// there.
     pub(crate) fn new(
         metrics: Arc<Metrics>,
         health: Arc<Health>,
@@ -64,7 +67,8 @@ impl PgMonitor {
         self.health.set("postgres", Ok(()));
     }
 
-    /// Records that no connection could be made. Operations that fail for want of one have this cause from now on.
+    /// Records that no connection could be made. Operations that fail for want of one have this
+    /// cause from now on.
     pub(crate) fn connection_failed(&self, error: ConnectionError) {
         let text = error.to_string();
         let mut server = lock(&self.server);
@@ -122,8 +126,8 @@ impl PgMonitor {
         }
     }
 
-    /// Does an operation until it succeeds or Postgres refuses what is to be written: trying that again would be refused
-    /// for ever.
+    /// Does an operation until it succeeds or Postgres refuses what is to be written: trying that
+    /// again would be refused for ever.
     pub(crate) async fn until_answered<T, F: Future<Output = sqlx::Result<T>>>(
         &self,
         op: &'static str,
@@ -161,8 +165,8 @@ impl PgMonitor {
     }
 }
 
-/// True if the values themselves are wrong: they cannot be sent, are out of range (class 22) or break a
-/// constraint (class 23).
+/// True if the values themselves are wrong: they cannot be sent, are out of range (class 22) or
+/// break a constraint (class 23).
 fn is_refusal(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Encode(_) => true,

@@ -15,7 +15,8 @@ const PING_TIMEOUT: Duration = Duration::from_secs(2);
 /// Settings of a process's connections.
 #[derive(Clone)]
 pub(crate) struct PoolSettings {
-    /// `postgres://user:password@host:port/database?sslmode=…`; TLS is as its `sslmode` and `sslrootcert` say.
+    /// `postgres://user:password@host:port/database?sslmode=…`; TLS is as its `sslmode` and
+    /// `sslrootcert` say.
     pub(crate) url: String,
     pub(crate) max_connections: u32,
     /// Longest a statement may run.
@@ -31,9 +32,9 @@ pub(crate) struct PoolSettings {
 )]
 pub(crate) struct InvalidPostgresUrl;
 
-/// Time from which on connections can be trusted. One that a router or a failover forgot looks alive and never answers:
-/// TCP takes a quarter of an hour to notice. An operation that waited in vain calls [`lose`](Self::lose), and no connection
-/// that is older is used again.
+/// Time from which on connections can be trusted. One that a router or a failover forgot looks
+/// alive and never answers: TCP takes a quarter of an hour to notice. An operation that waited in
+/// vain calls [`lose`](Self::lose), and no connection that is older is used again.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ConnectionEpoch(Arc<Mutex<Option<Instant>>>);
 
@@ -77,7 +78,8 @@ pub(crate) fn open(settings: &PoolSettings, epoch: &ConnectionEpoch) -> Result<P
                 Ok(epoch.holds_since(last_used) && epoch.ping(connection).await)
             })
         })
-        // The pool tests what comes back too, and without a bound: what never answers would keep its place for ever.
+        // The pool tests what comes back too, and without a bound: what never answers would keep
+        // its place for ever.
         .after_release(move |connection, facts| {
             let epoch = after.clone();
             Box::pin(async move {

@@ -1,9 +1,9 @@
 //! The registry: everything configured, read whole at start and then as it changes.
 //!
-//! A reader asks, every second or when told to, which sites were changed by transactions that its last look cannot
-//! have seen (`config_changes` says why by transaction and not by time), and reads those sites again. What has not
-//! changed is shared with the registry before: an unchanged webhook is the same `Arc`, an unchanged site keeps its
-//! version.
+//! A reader asks, every second or when told to, which sites were changed by transactions that its
+//! last look cannot have seen (`config_changes` says why by transaction and not by time), and reads
+//! those sites again. What has not changed is shared with the registry before: an unchanged webhook
+//! is the same `Arc`, an unchanged site keeps its version.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -60,8 +60,8 @@ impl RegistryReader {
         Arc::clone(&self.current)
     }
 
-    /// Looks for changes. `Some` is a registry that differs from the one before. After an error the next look covers
-    /// the same span again.
+    /// Looks for changes. `Some` is a registry that differs from the one before. After an error the
+    /// next look covers the same span again.
     pub async fn look(
         &mut self,
         conn: &mut PgConnection,
@@ -75,7 +75,8 @@ impl RegistryReader {
         };
         let feed = read_feed(conn, mark.xmin).await?;
         if feed.xmin < mark.xmin {
-            // Transaction ids never go back within a cluster: this is another one, restored or failed over.
+            // Transaction ids never go back within a cluster: this is another one, restored or
+            // failed over.
             return self.read_all(conn, now_ms).await;
         }
         let changed = if feed.sites.is_empty() {
@@ -96,7 +97,8 @@ impl RegistryReader {
         conn: &mut PgConnection,
         now_ms: i64,
     ) -> Result<Option<Arc<Registry>>, sqlx::Error> {
-        // The mark is taken first: what is committed in between is read now and reported once more, which is harmless.
+        // The mark is taken first: what is committed in between is read now and reported once more,
+        // which is harmless.
         let feed = read_feed(conn, u64::MAX >> 1).await?;
         let rows = read_sites(conn, None).await?;
         let first = self.mark.is_none();
@@ -230,7 +232,8 @@ async fn read_sites(conn: &mut PgConnection, site_ids: Option<&[String]>) -> Res
 }
 
 impl Rows {
-    /// Decrypts and groups by site. What cannot be read is logged and left out, and stops nothing else.
+    /// Decrypts and groups by site. What cannot be read is logged and left out, and stops nothing
+    /// else.
     fn into_sites(self, keyring: &Keyring) -> HashMap<SiteId, Site> {
         let mut secrets: HashMap<(uuid::Uuid, String), Vec<u8>> = self
             .secrets

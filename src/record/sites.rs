@@ -59,7 +59,8 @@ pub(crate) async fn get(
     .await
 }
 
-/// Sites by id, at most `limit` of them, after the id `after`; of those in `scope` when it is given.
+/// Sites by id, at most `limit` of them, after the id `after`; of those in `scope` when it is
+/// given.
 pub(crate) async fn list(
     conn: &mut PgConnection,
     scope: Option<&[String]>,
@@ -155,8 +156,8 @@ pub(crate) async fn taken_aliases(
     .await
 }
 
-/// Locks the site's row until the transaction ends, so that what is counted per site stays true. Says whether the
-/// site is registered.
+/// Locks the site's row until the transaction ends, so that what is counted per site stays true.
+/// Says whether the site is registered.
 pub(crate) async fn lock(conn: &mut PgConnection, site_id: &SiteId) -> Result<bool, sqlx::Error> {
     let row = sqlx::query!(
         "select site_id from sites where site_id = $1 for no key update",
@@ -167,8 +168,8 @@ pub(crate) async fn lock(conn: &mut PgConnection, site_id: &SiteId) -> Result<bo
     Ok(row.is_some())
 }
 
-/// Notes when events of sites were seen. Sites that are not registered are passed over; a time never moves the wrong
-/// way, so it does not matter in which order replicas write.
+/// Notes when events of sites were seen. Sites that are not registered are passed over; a time
+/// never moves the wrong way, so it does not matter in which order replicas write.
 pub async fn note_events(
     conn: &mut PgConnection,
     seen: &[(SiteId, DateTime<Utc>)],
@@ -198,8 +199,8 @@ pub async fn note_events(
     Ok(())
 }
 
-/// An id means one site. Aliases have no unique index (they are an array), so whoever gives an id a meaning holds
-/// this lock until the transaction ends; it happens rarely.
+/// An id means one site. Aliases have no unique index (they are an array), so whoever gives an id a
+/// meaning holds this lock until the transaction ends; it happens rarely.
 async fn refuse_alias(conn: &mut PgConnection, site_id: &SiteId) -> Result<(), SiteError> {
     sqlx::query!("select pg_advisory_xact_lock($1, $2)", LOCK.0, LOCK.1)
         .execute(&mut *conn)

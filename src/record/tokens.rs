@@ -1,5 +1,5 @@
-//! API tokens. A token is shown once; what is stored is its SHA-256, by which it is found: no comparison of secrets
-//! happens here whose time could tell anything.
+//! API tokens. A token is shown once; what is stored is its SHA-256, by which it is found: no
+//! comparison of secrets happens here whose time could tell anything.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

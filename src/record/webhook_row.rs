@@ -1,4 +1,5 @@
-//! A webhook between its row, which is partly ciphertext, and the types that the rest of the program uses.
+//! A webhook between its row, which is partly ciphertext, and the types that the rest of the
+//! program uses.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;

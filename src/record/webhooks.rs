@@ -43,8 +43,8 @@ pub struct NewWebhook<'a> {
     pub secret: &'a Secret,
 }
 
-/// Adds a webhook to a registered site that has fewer than `max_per_site`. Needs a transaction: the site's row is
-/// locked, so that creates at the same time take turns and the limit holds.
+/// Adds a webhook to a registered site that has fewer than `max_per_site`. Needs a transaction: the
+/// site's row is locked, so that creates at the same time take turns and the limit holds.
 pub async fn create(
     conn: &mut PgConnection,
     keyring: &Keyring,
@@ -199,8 +199,9 @@ pub async fn update(
     Ok(changed(updated.rows_affected()))
 }
 
-/// Switches a webhook on or off on its owner's behalf. On: events count from `now`, what Bellwether held against the
-/// endpoint is forgotten. Off: what waits for it is cancelled. Needs a transaction.
+/// Switches a webhook on or off on its owner's behalf. On: events count from `now`, what Bellwether
+/// held against the endpoint is forgotten. Off: what waits for it is cancelled. Needs a
+/// transaction.
 pub(crate) async fn switch(
     conn: &mut PgConnection,
     id: WebhookId,
@@ -227,8 +228,8 @@ pub(crate) async fn switch(
     Ok(changed(updated.rows_affected()))
 }
 
-/// Deletes a webhook: the row stays for its history, everything secret goes at once, what waits for it is cancelled.
-/// Needs a transaction.
+/// Deletes a webhook: the row stays for its history, everything secret goes at once, what waits for
+/// it is cancelled. Needs a transaction.
 pub async fn delete(
     conn: &mut PgConnection,
     site_id: &SiteId,
@@ -253,8 +254,9 @@ pub async fn delete(
     Ok(changed(deleted.rows_affected()))
 }
 
-/// Cancels every delivery of a webhook that is not finished, and says how many those were. Rows are locked in the
-/// order of their ids, as everybody has to who changes several: then nobody deadlocks.
+/// Cancels every delivery of a webhook that is not finished, and says how many those were. Rows are
+/// locked in the order of their ids, as everybody has to who changes several: then nobody
+/// deadlocks.
 pub(crate) async fn cancel_open(
     conn: &mut PgConnection,
     id: WebhookId,

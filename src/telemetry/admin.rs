@@ -19,7 +19,8 @@ use crate::clock;
 pub(crate) struct AdminState {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) health: Arc<Health>,
-    /// When the configuration of sites and webhooks was last read, in milliseconds since the Unix epoch; 0 before that.
+    /// When the configuration of sites and webhooks was last read, in milliseconds since the Unix
+    /// epoch; 0 before that.
     pub(crate) registry_read_at: Arc<AtomicI64>,
 }
 
@@ -48,7 +49,8 @@ async fn metrics(State(state): State<AdminState>) -> Response {
         .into_response()
 }
 
-/// Alive: our own threads go round. No store is asked, so a store's failure never restarts a process.
+/// Alive: our own threads go round. No store is asked, so a store's failure never restarts a
+/// process.
 async fn healthz(State(state): State<AdminState>) -> Response {
     let stuck = state.health.stuck_threads(clock::now_ms());
     let status = if stuck.is_empty() {

@@ -62,7 +62,8 @@ impl ConnectionError {
             | Cause::Authentication(_)
             | Cause::NoDatabase(_)
             | Cause::WrongProtocol => true,
-            // Each of these is also seen while a server starts, or behind a load balancer without servers.
+            // Each of these is also seen while a server starts, or behind a load balancer without
+            // servers.
             Cause::Refused
             | Cause::UnknownHost
             | Cause::Unreachable(_)

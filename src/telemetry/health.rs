@@ -34,7 +34,8 @@ pub struct Health {
     /// By key: what was said last, and when.
     notices: Mutex<BTreeMap<String, (String, i64)>>,
     ticks: Mutex<BTreeMap<String, Arc<AtomicI64>>>,
-    /// Of each group member: how many partitions it was last assigned, or why that is still to come.
+    /// Of each group member: how many partitions it was last assigned, or why that is still to
+    /// come.
     partitions: Mutex<BTreeMap<String, Result<usize, String>>>,
     stopping: AtomicBool,
 }
@@ -69,7 +70,8 @@ impl Health {
         }
     }
 
-    /// Says something to whoever looks at `/readyz`, once for each `key`, until it was not said again for ten minutes.
+    /// Says something to whoever looks at `/readyz`, once for each `key`, until it was not said
+    /// again for ten minutes.
     pub(crate) fn notice(&self, key: &str, text: String, now_ms: i64) {
         let mut notices = lock(&self.notices);
         notices.retain(|_, (_, said_ms)| is_current(*said_ms, now_ms));
@@ -93,7 +95,8 @@ impl Health {
         lock(&self.ticks).remove(thread);
     }
 
-    /// A group member is about to join. The process is not ready before all of them were assigned what is theirs.
+    /// A group member is about to join. The process is not ready before all of them were assigned
+    /// what is theirs.
     pub(crate) fn member_joins(&self, member: &str) {
         lock(&self.partitions).insert(member.to_owned(), Err("starting".to_owned()));
     }

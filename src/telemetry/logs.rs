@@ -1,4 +1,5 @@
-//! Log lines: for people on a terminal, JSON elsewhere. They go to stderr; stdout belongs to what a command prints.
+//! Log lines: for people on a terminal, JSON elsewhere. They go to stderr; stdout belongs to what a
+//! command prints.
 
 use std::fmt;
 use std::io::IsTerminal as _;
@@ -64,8 +65,8 @@ pub(crate) fn start(config: &TelemetryConfig, roles: &str, metrics: Option<Arc<M
     }
 }
 
-/// Logs the error with which a process ends, where lines are JSON. False elsewhere: then it is for the
-/// command line to say.
+/// Logs the error with which a process ends, where lines are JSON. False elsewhere: then it is for
+/// the command line to say.
 pub(crate) fn report_fatal(error: &anyhow::Error) -> bool {
     let is_logged = JSON_LINES.get() == Some(&true) && tracing::enabled!(Level::ERROR);
     if is_logged {

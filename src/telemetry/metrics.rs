@@ -83,7 +83,8 @@ families! {
     /// Source records of registered sites in another partition than the key of their site gives.
     miskeyed_records: IntCounterVec "miskeyed_records_total" ["source"]
         => "Above zero, a producer does not key its records by site: counts of such sites are split over partitions.";
-    /// Source records whose own timestamp was replaced by the record's time because it was more than 24 hours older.
+    /// Source records whose own timestamp was replaced by the record's time because it was more
+    /// than 24 hours older.
     clock_skew: IntCounterVec "clock_skew_total" ["source"]
         => "Above zero, a producer sends wrong or very late timestamps.";
     /// Registered sites with state in this process.
@@ -104,7 +105,8 @@ families! {
     /// Notifications decided and not sent, by reason.
     suppressed: IntCounterVec "suppressed_total" ["event", "reason"]
         => "Somebody misses a notification: it was decided and withheld for this reason.";
-    /// Seconds from a source record's time to the decision on it, measured while the detector has caught up.
+    /// Seconds from a source record's time to the decision on it, measured while the detector has
+    /// caught up.
     detect_latency: Histogram "detect_latency_seconds" {E}
         => "Notifications come late although deliveries start at once.";
     /// Age in seconds of the oldest record of an owned partition that could be worked on now.

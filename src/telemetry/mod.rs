@@ -1,7 +1,8 @@
 //! Metrics, logs, health and the admin listener.
 //!
-//! In come counts and states from every stage; out go `/metrics`, `/healthz`, `/readyz` and log lines. Guaranteed: closed
-//! label sets, every series present at zero. Not here: what any of it means to a stage.
+//! In come counts and states from every stage; out go `/metrics`, `/healthz`, `/readyz` and log
+//! lines. Guaranteed: closed label sets, every series present at zero. Not here: what any of it
+//! means to a stage.
 
 /// Words of metric labels.
 pub(crate) mod words;

@@ -16,7 +16,8 @@ use crate::support::{eventually, kafka, unique};
 const TIMEOUT: Duration = Duration::from_secs(60);
 const DOCUMENT: &str = include_str!("../../deploy/kafka/acls.md");
 
-/// A deployment whose source is the producer's own topic, and whose other topics nobody has made yet.
+/// A deployment whose source is the producer's own topic, and whose other topics nobody has made
+/// yet.
 async fn deployment() -> Deployment {
     let mut deployment = Deployment::create(&[]).await;
     deployment.set_prefix(&unique("acl"));
@@ -104,7 +105,8 @@ async fn each_role_and_command_works_with_its_documented_rights() {
     assert_eq!((code, err.as_str()), (0, ""));
     let deliver = deployment.serve(&["--roles", "deliver"]).await;
 
-    // The first attempt fails, so the delivery passes a retry topic; the other webhook's ends on the dead letters.
+    // The first attempt fails, so the delivery passes a retry topic; the other webhook's ends on
+    // the dead letters.
     let receiver = Receiver::start().await;
     receiver.answer("hook", |attempt| {
         Answer::status(if attempt < 2 { 500 } else { 200 })

@@ -94,7 +94,8 @@ async fn topics_check_names_topic_setting_and_both_values() {
         "detector-state: min.cleanable.dirty.ratio is `0.5`, it must be at most `0.1`",
         "detector-state: max.compaction.lag.ms is `86400000`, it must be at most `600000`",
     ];
-    // `alter_configs` sets all of a topic's settings, so what it does not name is as the broker has it by default.
+    // `alter_configs` sets all of a topic's settings, so what it does not name is as the broker has
+    // it by default.
     let also = ["detector-state: cleanup.policy is `delete`, it must be `compact`"];
     let (code, err) = eventually("the broker tells of the changes", TIMEOUT, || async {
         let (code, _, err) = said(deployment.run(&["topics", "check"]));

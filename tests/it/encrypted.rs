@@ -1,4 +1,5 @@
-//! Everything the service talks to, over TLS: Kafka with SASL, Postgres with its certificate verified.
+//! Everything the service talks to, over TLS: Kafka with SASL, Postgres with its certificate
+//! verified.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! What an operator meets: starts that are refused and say why, probes, metrics, and what is said of the source.
+//! What an operator meets: starts that are refused and say why, probes, metrics, and what is said
+//! of the source.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
@@ -146,7 +147,8 @@ const FAMILIES: &str = "
     http_request_seconds{class} auth_failures_total rate_limited_total{kind} log_events_total{level} ready{check}
     roles{role} memory_limit_bytes build_info{librdkafka,revision,version} config_info{hash}";
 
-/// The families of an exposition, with the names of their labels as `FAMILIES` has them, and how many series there are.
+/// The families of an exposition, with the names of their labels as `FAMILIES` has them, and how
+/// many series there are.
 fn families(text: &str) -> (BTreeMap<String, String>, usize) {
     let (mut found, mut series) = (BTreeMap::new(), 0);
     for line in text.lines().filter(|line| !line.starts_with('#')) {

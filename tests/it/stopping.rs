@@ -1,4 +1,5 @@
-//! How a process stops when it is told to: at once for whoever routes to it, in order for what is under way.
+//! How a process stops when it is told to: at once for whoever routes to it, in order for what is
+//! under way.
 
 use std::net::TcpListener;
 use std::time::{Duration, Instant};

@@ -19,7 +19,7 @@ use crate::kafka::session::CommitScope;
 use crate::kafka::session::commit_metadata::CommitMetadata;
 use crate::kafka::topic_partition::{TopicPartition, partition_numbers};
 
-/// How long a broker may take to answer during a rebalance.
+/// Longest time a broker may take to answer during a rebalance.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Intake {

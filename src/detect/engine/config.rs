@@ -12,8 +12,9 @@ pub struct SourceTopic {
 /// Bounds on memory. Everything beyond them is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Visitors of a site. At the bound new visitors are not counted: the count stays right for the others, and
-    /// no threshold beyond the bound can be reached. Evicting someone instead would make it wrong both ways.
+    /// Visitors of a site. At the bound new visitors are not counted: the count stays right for the
+    /// others, and no threshold beyond the bound can be reached. Evicting someone instead would
+    /// make it wrong both ways.
     pub(crate) visitors_per_site: usize,
     /// Names of sources and pages of a site; at most 65,534.
     pub(crate) labels_per_site: usize,
@@ -37,7 +38,8 @@ pub struct EngineConfig {
     pub partition: i32,
     /// Source topics; a record names its topic by the index in this list.
     pub sources: Vec<SourceTopic>,
-    /// Key of the visitors' hashes, so that nobody can choose ids that collide, or find an id by its hash.
+    /// Key of the visitors' hashes, so that nobody can choose ids that collide, or find an id by
+    /// its hash.
     pub hash_key: [u8; 16],
     /// Milliseconds by which a silent site's clock stays behind the latest time.
     pub out_of_order_ms: i64,

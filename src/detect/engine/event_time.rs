@@ -11,11 +11,12 @@ const MAX_AGE_MS: i64 = 24 * 3_600 * 1_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SourceClock {
-    /// Events of the present: never later than the record or the wall clock, and stale after a while.
+    /// Events of the present: never later than the record or the wall clock, and stale after a
+    /// while.
     #[default]
     Live,
-    /// Events of any time, as in replays, tests and demonstrations: their own time counts, and the wall clock is
-    /// never read.
+    /// Events of any time, as in replays, tests and demonstrations: their own time counts, and the
+    /// wall clock is never read.
     Log,
 }
 
@@ -24,7 +25,8 @@ pub enum SourceClock {
 pub(crate) struct EventTime {
     /// Milliseconds since the Unix epoch.
     pub(crate) ms: i64,
-    /// True if the event's own time was replaced, because its clock is wrong or it was kept for over a day.
+    /// True if the event's own time was replaced, because its clock is wrong or it was kept for
+    /// over a day.
     pub(crate) skewed: bool,
 }
 

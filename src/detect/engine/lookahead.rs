@@ -1,9 +1,9 @@
 //! A look ahead at events, which asks memory for what they need before it is needed.
 //!
-//! With many sites and visitors an event's cost is the wait for memory: for its site's state, then for the
-//! visitor's slot and a few more lines, each of which takes as long as parsing the whole record. The waits of
-//! different events do not depend on each other. So a caller with several records at hand looks ahead at all of
-//! them, prefetches, and only then handles them in order.
+//! With many sites and visitors an event's cost is the wait for memory: for its site's state, then
+//! for the visitor's slot and a few more lines, each of which takes as long as parsing the whole
+//! record. The waits of different events do not depend on each other. So a caller with several
+//! records at hand looks ahead at all of them, prefetches, and only then handles them in order.
 
 use std::borrow::Cow;
 
@@ -37,8 +37,8 @@ impl Engine {
         }
     }
 
-    /// Asks memory for the tables that the sites' states point to, and then for the lines that these point to.
-    /// Meant for a while after [`Self::look_ahead`], when the states are there.
+    /// Asks memory for the tables that the sites' states point to, and then for the lines that
+    /// these point to. Meant for a while after [`Self::look_ahead`], when the states are there.
     pub fn prefetch<'l>(&self, lookaheads: impl Iterator<Item = &'l Lookahead<'l>> + Clone) {
         let states = || {
             let lookaheads = lookaheads.clone();

@@ -7,9 +7,9 @@
 //! 3. confirms the episodes whose deliveries are published,
 //! 4. commits the `Checkpoint` taken at the end of the batch.
 //!
-//! After a crash between any two of these steps, an engine restored from the acknowledged states decides what
-//! is missing with the same ids. Goals and custom events of uncommitted records are decided again even where a
-//! state is ahead of the commit: only episodes depend on the state.
+//! After a crash between any two of these steps, an engine restored from the acknowledged states
+//! decides what is missing with the same ids. Goals and custom events of uncommitted records are
+//! decided again even where a state is ahead of the commit: only episodes depend on the state.
 
 /// Handling of one record.
 pub mod record;
@@ -98,8 +98,8 @@ impl Engine {
         }
     }
 
-    /// Adopts the current registry: changed sites are judged by their new settings; deleted ones are removed
-    /// and a tombstone is written for their state.
+    /// Adopts the current registry: changed sites are judged by their new settings; deleted ones
+    /// are removed and a tombstone is written for their state.
     pub(crate) fn set_registry(&mut self, registry: Arc<Registry>) {
         self.registry = registry;
         let mut index = 0;
@@ -124,8 +124,9 @@ impl Engine {
         }
     }
 
-    /// Moves silent sites on: live ones by the wall clock if every source is `caught_up`, those of logs by the
-    /// latest time read. Once a second is enough. The instant of the call changes no decision about a log.
+    /// Moves silent sites on: live ones by the wall clock if every source is `caught_up`, those of
+    /// logs by the latest time read. Once a second is enough. The instant of the call changes no
+    /// decision about a log.
     pub fn tick(&mut self, now_ms: i64, caught_up: bool) {
         if caught_up {
             self.rebuilding.fill(false);
@@ -139,7 +140,8 @@ impl Engine {
         for index in 0..self.sites.len() {
             let state = &mut self.sites[index];
             if caught_up {
-                // A state that covers more than the topic holds is from a deleted topic of the same name.
+                // A state that covers more than the topic holds is from a deleted topic of the same
+                // name.
                 state.covered = None;
             }
             let idle = state.window.is_empty() && state.episodes() == 0;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Engine;
+use super::config::EngineConfig;
 use super::event_time::{EventTime, SourceClock, event_time, is_fresh, whole_second};
 use super::lookahead::Lookahead;
 use crate::detect::notification::{Decision, RecordOrigin};
@@ -13,8 +14,9 @@ use crate::detect::window::visitors::NO_LABEL;
 use crate::detect::window::{Visit, VisitResult};
 use crate::domain::event::{Event, EventResult, EventType};
 
-/// Decisions of one site that may wait for confirmation before [`Engine::wants_flush`] asks for a stop. With as
-/// many more as one record can add (one a webhook), the site's state stays under 64 KiB.
+/// Decisions of one site that may wait for confirmation before [`Engine::wants_flush`] asks for a
+/// stop. With as many more as one record can add (one a webhook), the site's state stays under 64
+/// KiB.
 const MAX_UNCONFIRMED: usize = 6;
 
 /// The position of a record in Kafka.
@@ -23,11 +25,25 @@ pub struct RecordFacts {
     /// Index of its topic among the sources.
     pub source: usize,
     pub offset: i64,
-    /// The record's time in milliseconds since the Unix epoch. It becomes the first part of ids: a record
-    /// without a usable time needs one that is the same whenever it is read.
+    /// The record's time in milliseconds since the Unix epoch. It becomes the first part of ids: a
+    /// record without a usable time needs one that is the same whenever it is read.
     pub record_ms: i64,
     /// True below the committed offset: the record rebuilds windows and gives no output.
     pub replaying: bool,
+}
+
+impl RecordFacts {
+    /// The origin of an event of this record, which happened at `event_ms`.
+    fn origin<'c>(&self, config: &'c EngineConfig, event_ms: i64) -> RecordOrigin<'c> {
+        RecordOrigin {
+            topic: &config.sources[self.source].topic,
+            partition: config.partition,
+            source: self.source,
+            offset: self.offset,
+            record_ms: self.record_ms,
+            event_ms,
+        }
+    }
 }
 
 impl Engine {
@@ -36,8 +52,9 @@ impl Engine {
         self.resources.segments.begin_record(source, offset);
     }
 
-    /// Handles one record. `now_ms` is the wall clock, which log sources do not look at. Notifications of
-    /// single events are added to `out`; those of episodes come with [`Self::take_dirty_states`].
+    /// Handles one record. `now_ms` is the wall clock, which log sources do not look at.
+    /// Notifications of single events are added to `out`; those of episodes come with
+    /// [`Self::take_dirty_states`].
     pub fn handle(
         &mut self,
         event: &Event<'_>,
@@ -49,7 +66,8 @@ impl Engine {
         self.handle_ahead(event, lookahead, record, now_ms, out)
     }
 
-    /// Handles one record after a look ahead at it. A look ahead that is out of date costs time, nothing else.
+    /// Handles one record after a look ahead at it. A look ahead that is out of date costs time,
+    /// nothing else.
     pub fn handle_ahead(
         &mut self,
         event: &Event<'_>,
@@ -65,17 +83,17 @@ impl Engine {
         let Some(index) = self.find_or_add(&lookahead, &event.site_id) else {
             return EventResult::Unregistered;
         };
-        let source = &self.config.sources[record.source];
-        let (clock, stale_after_ms) = (source.clock, self.config.stale_after_ms);
+        let clock = self.config.sources[record.source].clock;
+        let stale_after_ms = self.config.stale_after_ms;
         let is_fresh = |at_ms: i64| is_fresh(clock, at_ms, now_ms, stale_after_ms);
         let floor = self.floor(clock);
 
         let state = &mut self.sites[index];
         state.live |= clock == SourceClock::Live;
         state.heard |= !record.replaying;
-        // A record below the commit, or below what a loaded state covers, only rebuilds the window. The
-        // partition's clock waits for the first record after those: until then the window is incomplete, and
-        // the clock would remove visitors on whom triggers are still to be judged.
+        // A record below the commit, or below what a loaded state covers, only rebuilds the window.
+        // The partition's clock waits for the first record after those: until then the window is
+        // incomplete, and the clock would remove visitors on whom triggers are still to be judged.
         let rebuilds = record.replaying || state.covers(record.source, record.offset);
         let second = whole_second(time.ms);
         let to = if rebuilds { second } else { second.max(floor) };
@@ -83,14 +101,7 @@ impl Engine {
         self.count_visit(index, event, &lookahead, second, segment);
 
         let fresh = is_fresh(time.ms);
-        let origin = RecordOrigin {
-            topic: &self.config.sources[record.source].topic,
-            partition: self.config.partition,
-            source: record.source,
-            offset: record.offset,
-            record_ms: record.record_ms,
-            event_ms: time.ms,
-        };
+        let origin = record.origin(&self.config, time.ms);
         let state = &mut self.sites[index];
         if !record.replaying {
             let (found, stale) = (&mut self.found, &mut self.stale);
@@ -113,19 +124,22 @@ impl Engine {
         }
     }
 
-    /// Types of the notifications withheld from the last record because they lie too far in the past.
+    /// Types of the notifications withheld from the last record because they lie too far in the
+    /// past.
     pub(crate) fn stale(&self) -> &[EventType] {
         &self.stale
     }
 
-    /// Decides the event's time; counts a wrong clock, and moves the partition's clock of log sources.
+    /// Decides the event's time; counts a wrong clock, and moves the partition's clock of log
+    /// sources.
     fn time_of(&mut self, event: &Event<'_>, record: &RecordFacts, now_ms: i64) -> EventTime {
         let clock = self.config.sources[record.source].clock;
         let time = event_time(clock, event.timestamp_ms, record.record_ms, now_ms);
         if time.skewed && !record.replaying {
             self.counters.clock_skew[record.source] += 1;
         }
-        // Every site moves it, registered or not: a new registration changes nothing for the other sites.
+        // Every site moves it, registered or not: a new registration changes nothing for the other
+        // sites.
         if clock == SourceClock::Log {
             self.log_clock_ms = self.log_clock_ms.max(Some(time.ms));
         }

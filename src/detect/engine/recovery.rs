@@ -10,28 +10,31 @@ use crate::detect::notification::Decision;
 use crate::detect::site::SiteState;
 use crate::detect::site::state_record::{StateError, StateRecord, StoredState};
 
-/// The content of a commit besides its offset. It is taken right after a record and belongs to the commit of
-/// that record: a later one may name a later beginning, from which the windows of that time cannot be rebuilt.
+/// The content of a commit besides its offset. It is taken right after a record and belongs to the
+/// commit of that record: a later one may name a later beginning, from which the windows of that
+/// time cannot be rebuilt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Checkpoint {
-    /// For each source, the offset to commit: the one after the last record handled. `None` if none was.
+    /// For each source, the offset to commit: the one after the last record handled. `None` if none
+    /// was.
     pub(crate) next: Vec<Option<i64>>,
     /// For each source, the oldest offset from which the current windows can be rebuilt.
     pub(crate) replay_from: Vec<Option<i64>>,
-    /// The partition's clock in milliseconds since the Unix epoch, for [`Engine::resume`]; `None` as long as
-    /// no log source was read.
+    /// The partition's clock in milliseconds since the Unix epoch, for [`Engine::resume`]; `None`
+    /// as long as no log source was read.
     pub(crate) clock_ms: Option<i64>,
 }
 
 impl Engine {
-    /// Goes on with the clock of a commit's checkpoint: the record that set it may not be read again, and
-    /// events out of order are judged by it.
+    /// Goes on with the clock of a commit's checkpoint: the record that set it may not be read
+    /// again, and events out of order are judged by it.
     pub(crate) fn resume(&mut self, clock_ms: Option<i64>) {
         self.log_clock_ms = self.log_clock_ms.max(clock_ms);
     }
 
-    /// Loads a record of the state topic, where `None` is a tombstone. Of several records for one site, the one
-    /// that covers most stays: so a late write of a member that was replaced changes nothing.
+    /// Loads a record of the state topic, where `None` is a tombstone. Of several records for one
+    /// site, the one that covers most stays: so a late write of a member that was replaced changes
+    /// nothing.
     pub(crate) fn load_state(&mut self, site_id: &str, bytes: Option<&[u8]>) -> Result<(), StateError> {
         let Some(bytes) = bytes else {
             if let Some(index) = self.find(site_id) {
@@ -71,14 +74,16 @@ impl Engine {
         Ok(())
     }
 
-    /// The decisions that were loaded without a confirmation: they are to be published again, and confirmed.
+    /// The decisions that were loaded without a confirmation: they are to be published again, and
+    /// confirmed.
     pub(crate) fn unconfirmed(&self) -> Vec<Decision> {
         let all = self.sites.iter().flat_map(SiteState::unconfirmed);
         all.cloned().collect()
     }
 
-    /// Returns the states that changed since the last call, one a site, each with the decisions that are in it
-    /// for the first time. Those must not be published before their state is acknowledged.
+    /// Returns the states that changed since the last call, one a site, each with the decisions
+    /// that are in it for the first time. Those must not be published before their state is
+    /// acknowledged.
     pub(crate) fn take_dirty_states(&mut self) -> Vec<StateRecord> {
         let tombstone = |site_id| StateRecord {
             site_id,
@@ -106,7 +111,8 @@ impl Engine {
         records
     }
 
-    /// Confirms an episode whose deliveries are published: its notification is removed from the state.
+    /// Confirms an episode whose deliveries are published: its notification is removed from the
+    /// state.
     pub(crate) fn confirm(&mut self, site_id: &str, episode: Uuid) {
         if let Some(index) = self.find(site_id)
             && self.sites[index].confirm(episode)
@@ -115,9 +121,9 @@ impl Engine {
         }
     }
 
-    /// True if a site has as many unconfirmed decisions as its state should hold: the batch is to end, and the
-    /// next one to wait for confirmations. That happens only when a log is read much faster than it was written.
-    /// Cleared by [`Self::take_dirty_states`].
+    /// True if a site has as many unconfirmed decisions as its state should hold: the batch is to
+    /// end, and the next one to wait for confirmations. That happens only when a log is read much
+    /// faster than it was written. Cleared by [`Self::take_dirty_states`].
     pub(crate) fn wants_flush(&self) -> bool {
         self.wants_flush
     }

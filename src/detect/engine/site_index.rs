@@ -2,8 +2,9 @@
 
 use hashbrown::HashTable;
 
-/// Positions by 64 bits of a keyed hash. A look-up reads one line of the table and none of the states, so that
-/// many look-ups can be under way at once; the owner checks that a position is really the site's.
+/// Positions by 64 bits of a keyed hash. A look-up reads one line of the table and none of the
+/// states, so that many look-ups can be under way at once; the owner checks that a position is
+/// really the site's.
 #[derive(Debug, Default)]
 pub(crate) struct SiteIndex {
     table: HashTable<(u64, usize)>,

@@ -30,7 +30,8 @@ pub(crate) struct Counters {
     pub(crate) evicted_sources: u64,
     /// Names of pages that found no room.
     pub(crate) evicted_pages: u64,
-    /// For each source topic, live events whose own time was more than a day older than their record.
+    /// For each source topic, live events whose own time was more than a day older than their
+    /// record.
     pub(crate) clock_skew: Vec<u64>,
 }
 

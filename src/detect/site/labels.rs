@@ -1,8 +1,9 @@
 //! Names of sources and pages as small numbers, so that a visitor's latest ones cost four bytes.
 //!
-//! Two bounds hold: labels a site may have, and bytes all sites of a partition may spend on them. Beyond either a new
-//! name becomes `OTHER`, which the engine counts; it is then missing from top lists and nothing else. Labels nobody wears any
-//! more are collected when they outnumber those that are worn.
+//! Two bounds hold: labels a site may have, and bytes all sites of a partition may spend on them.
+//! Beyond either a new name becomes `OTHER`, which the engine counts; it is then missing from top
+//! lists and nothing else. Labels nobody wears any more are collected when they outnumber those
+//! that are worn.
 
 use crate::detect::window::visitors::{NO_LABEL, Slot};
 use crate::prefetch::prefetch;
@@ -13,10 +14,10 @@ pub(crate) const OTHER: u16 = NO_LABEL - 1;
 /// Longest name kept, in bytes; a longer one is shown cut, but still told apart.
 const MAX_NAME_BYTES: usize = 300;
 
-/// What a label costs beside its name: its place in two tables.
+/// Bytes of a label beside its name: its entries in two tables.
 const LABEL_OVERHEAD_BYTES: usize = 48;
 
-/// What the sites of one partition share.
+/// Bound of the names that the sites of one partition hold together.
 #[derive(Debug, Clone)]
 pub(crate) struct LabelBudget {
     /// Most labels of one site.
@@ -29,8 +30,8 @@ pub(crate) struct LabelBudget {
 /// The labels of one site.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct SiteLabels {
-    /// Open addressing: 48 bits of a name's hash above 16 bits of its label. Two names of a site that share 48 bits
-    /// of a keyed hash would be shown as one; no count depends on it.
+    /// Open addressing: 48 bits of a name's hash above 16 bits of its label. Two names of a site
+    /// that share 48 bits of a keyed hash would be shown as one; no count depends on it.
     slots: Box<[u64]>,
     names: Vec<Box<str>>,
     /// Labels when they were last collected.
@@ -41,8 +42,8 @@ const EMPTY: u64 = u64::MAX;
 const LABEL_BITS: u64 = 0xFFFF;
 
 impl SiteLabels {
-    /// The label of a name with this hash, or [`OTHER`]; `None` if it is new and there are so many labels that
-    /// those nobody wears should be collected first.
+    /// The label of a name with this hash, or [`OTHER`]; `None` if it is new and there are so many
+    /// labels that those nobody wears should be collected first.
     pub(crate) fn label(
         &mut self,
         hash: u64,
@@ -162,7 +163,8 @@ fn place(capacity: usize, entries: Vec<u64>) -> Box<[u64]> {
     slots
 }
 
-/// The first empty slot for a hash. Its lower bits are the label's in an entry, and too low to matter here.
+/// The first empty slot for a hash. Its lower bits are the label's in an entry, and too low to
+/// matter here.
 fn free(slots: &[u64], hash: u64) -> usize {
     let mut at = home(hash, slots.len());
     while slots[at] != EMPTY {

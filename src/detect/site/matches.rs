@@ -64,9 +64,9 @@ pub(crate) fn matches(
     }
 }
 
-/// The webhooks that are notified of single events of this type and name: enabled, subscribed, and active
-/// since before the record. A webhook that Bellwether disabled is among them: the deliverer records what it
-/// misses.
+/// The webhooks that are notified of single events of this type and name: enabled, subscribed, and
+/// active since before the record. A webhook that Bellwether disabled is among them: the deliverer
+/// records what it misses.
 pub(crate) fn subscribers(site: &Site, event: EventType, name: &str, record_ms: i64) -> Vec<WebhookId> {
     site.webhooks
         .iter()

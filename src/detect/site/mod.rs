@@ -55,8 +55,8 @@ pub(crate) struct PartitionResources {
     pub(crate) labels: LabelBudget,
 }
 
-/// The state of one site. The parts that every event touches lie in as few cache lines as possible: an
-/// event's cost is mostly the wait for them.
+/// The state of one site. The parts that every event touches lie in as few cache lines as possible:
+/// an event's cost is mostly the wait for them.
 #[derive(Debug)]
 #[repr(align(64))]
 pub(crate) struct SiteState {
@@ -78,7 +78,8 @@ pub(crate) struct SiteState {
     pub(crate) dirty: bool,
     /// True if the state topic may hold a record of the site.
     pub(crate) stored: bool,
-    /// For each source, the offset up to which episodes were already decided; `None` if no state was loaded.
+    /// For each source, the offset up to which episodes were already decided; `None` if no state
+    /// was loaded.
     pub(crate) covered: Option<Box<[i64]>>,
     pub(crate) site: Arc<Site>,
     /// Goals to which some webhook subscribes.
@@ -121,7 +122,8 @@ impl SiteState {
         state
     }
 
-    /// Makes the state of a site as it was stored. The window is empty until the stream is read again.
+    /// Makes the state of a site as it was stored. The window is empty until the stream is read
+    /// again.
     pub(crate) fn load(site: Arc<Site>, live: bool, stored: StoredState, covered: Box<[i64]>) -> Self {
         let mut state = Self::new(site, live, stored.clock);
         state.triggers = SiteTriggers::restore(stored.firing);
@@ -141,8 +143,8 @@ impl SiteState {
         before != self.triggers.stored()
     }
 
-    /// Derives everything that follows from the configuration. `counted` is false while the window's counts
-    /// are still to be rebuilt.
+    /// Derives everything that follows from the configuration. `counted` is false while the
+    /// window's counts are still to be rebuilt.
     fn adopt_settings(&mut self, counted: bool) {
         let site = &self.site;
         self.triggers.configure(site, &self.window, counted);
@@ -163,8 +165,8 @@ impl SiteState {
         self.triggers.episodes()
     }
 
-    /// Moves the clock to `to`, if that is later. If `judged`, everything that falls due on the way happens
-    /// in order, at its own instant. Returns true if a trigger's state changed.
+    /// Moves the clock to `to`, if that is later. If `judged`, everything that falls due on the way
+    /// happens in order, at its own instant. Returns true if a trigger's state changed.
     pub(crate) fn move_to(&mut self, to: u32, judged: bool, resources: &mut PartitionResources) -> bool {
         if to <= self.window.now() {
             return false;
@@ -193,7 +195,8 @@ impl SiteState {
         prefetch(&self.id);
     }
 
-    /// Asks memory for the visitor's slot, the labels and the ends of the window, once the state is there.
+    /// Asks memory for the visitor's slot, the labels and the ends of the window, once the state is
+    /// there.
     pub(crate) fn prefetch_tables(&self, hashes: &EventHashes) {
         if let Some(first) = self.id.as_str().as_bytes().first() {
             prefetch(first);

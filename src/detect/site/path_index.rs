@@ -60,9 +60,9 @@ impl PathIndex {
     /// Adds the numbers of the goals that `path` matches to `found`.
     pub(super) fn find(&self, path: &str, found: &mut Vec<u32>) {
         found.extend(self.literal.get(path).into_iter().flatten());
-        // In sorted order, every text between a prefix of the path and the path begins with that prefix
-        // too. So the last prefix that is not after the path and its parents include all prefixes of the
-        // path.
+        // In sorted order, every text between a prefix of the path and the path begins with that
+        // prefix too. So the last prefix that is not after the path and its parents include all
+        // prefixes of the path.
         let last = self.prefixes.partition_point(|prefix| &*prefix.text <= path);
         let mut at = self.ancestor(last.checked_sub(1), path);
         while let Some(index) = at {
@@ -96,8 +96,8 @@ impl PathIndex {
     }
 }
 
-/// The second bytes of all paths that may match (the first is nearly always `/`), as a set of 64 classes of
-/// bytes. It is small enough to lie in the site's state, where every event finds it.
+/// The second bytes of all paths that may match (the first is nearly always `/`), as a set of 64
+/// classes of bytes. It is small enough to lie in the site's state, where every event finds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct PathHeads(u64);
 

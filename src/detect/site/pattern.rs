@@ -1,9 +1,9 @@
-//! Page patterns. `*` and `**` both match any run of characters, also an empty one and one with `/`;
-//! everything else is literal, and both ends are anchored.
+//! Page patterns. `*` and `**` both match any run of characters, also an empty one and one with
+//! `/`; everything else is literal, and both ends are anchored.
 //!
-//! A pattern is a list of literal pieces. The first and the last are fixed at the ends of the path; each
-//! piece between is matched at its first occurrence, which leaves the most room for the others. So no match
-//! is ever taken back, and the cost is linear in the path.
+//! A pattern is a list of literal pieces. The first and the last are fixed at the ends of the path;
+//! each piece between is matched at its first occurrence, which leaves the most room for the
+//! others. So no match is ever taken back, and the cost is linear in the path.
 
 /// A path or a pattern of paths.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +38,8 @@ impl Pattern {
         }
     }
 
-    /// The literal text that every matching path begins with; the whole text if [`Self::is_literal`].
+    /// The literal text that every matching path begins with; the whole text if
+    /// [`Self::is_literal`].
     pub(crate) fn prefix(&self) -> &str {
         &self.prefix
     }

@@ -1,6 +1,7 @@
 //! Notifications of single events: completed goals and custom events.
 //!
-//! They need no state: when an uncommitted record is read again they are decided again, with the same ids.
+//! They need no state: when an uncommitted record is read again they are decided again, with the
+//! same ids.
 
 use super::goals::GoalIndex;
 use super::matches::{Meaning, matches, subscribers};
@@ -15,7 +16,8 @@ pub(crate) struct Subscriptions<'a> {
     pub(crate) site: &'a Site,
     /// Goals to which some webhook subscribes.
     pub(crate) goals: &'a GoalIndex,
-    /// Beginnings of the paths that may complete a page goal: they spare most pageviews the look-up.
+    /// Beginnings of the paths that may complete a page goal: they spare most pageviews the
+    /// look-up.
     pub(crate) page_heads: PathHeads,
     /// True if some webhook subscribes to goals.
     pub(crate) goal_completion: bool,
@@ -35,8 +37,8 @@ impl Subscriptions<'_> {
     }
 }
 
-/// Decides the notifications of a single event. The types of those that are not `fresh` are added to
-/// `stale` instead of `out`. `found` is scratch space.
+/// Decides the notifications of a single event. The types of those that are not `fresh` are added
+/// to `stale` instead of `out`. `found` is scratch space.
 pub(crate) fn decide(
     subscriptions: Subscriptions<'_>,
     event: &Event<'_>,

@@ -2,10 +2,11 @@
 //!
 //! ```json
 //! {"v":1,"site":"example.com","clock":1772020800,"covered":{"analytics.events":4711},
-//!  "firing":[{"event":"visitor_spike","threshold":500,"window_seconds":300,"webhooks":["wh_…"],
-//!             "calm_since":null,"episode":{"id":"…","started_at":1772020791,"decided_at_ms":1772020791240}}],
-//!  "unconfirmed":[{"episode":"…","notification":"evt_…","event":"visitor_spike","webhooks":["wh_…"],
-//!                  "created_at_ms":1772020791240,"body":{…}}]}
+//!  "firing":[{"event":"visitor_spike","threshold":500,"window_seconds":300,
+//!             "webhooks":["wh_…"],"calm_since":null,
+//!             "episode":{"id":"…","started_at":1772020791,"decided_at_ms":1772020791240}}],
+//!  "unconfirmed":[{"episode":"…","notification":"evt_…","event":"visitor_spike",
+//!                  "webhooks":["wh_…"],"created_at_ms":1772020791240,"body":{…}}]}
 //! ```
 //!
 //! An armed trigger is not listed: a trigger of which nothing is stored is armed. A record in which

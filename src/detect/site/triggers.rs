@@ -1,4 +1,5 @@
-//! The triggers of one site: their subscribers, their states, and the effects of events and of time.
+//! The triggers of one site: their subscribers, their states, and the effects of events and of
+//! time.
 
 use std::collections::BTreeMap;
 
@@ -158,7 +159,8 @@ impl SiteTriggers {
         fresh: bool,
     ) -> Evaluation {
         let mut evaluation = Evaluation::default();
-        // No length counts more than the longest one: at nearly every event nothing more is looked at.
+        // No length counts more than the longest one: at nearly every event nothing more is looked
+        // at.
         if self.firing == 0 && window.live() < self.lowest_threshold {
             return evaluation;
         }
@@ -207,8 +209,8 @@ impl SiteTriggers {
     }
 }
 
-/// The window lengths that a site needs, in seconds: first that of current visitors, then those of its
-/// triggers.
+/// The window lengths that a site needs, in seconds: first that of current visitors, then those of
+/// its triggers.
 pub(crate) fn window_lengths(site: &Site) -> Vec<u32> {
     let mut lengths = vec![DEFAULT_WINDOW_SECONDS];
     for settings in subscribers_by_settings(site).keys() {
@@ -233,8 +235,8 @@ fn subscribers_by_settings(site: &Site) -> BTreeMap<SpikeSettings, Vec<Subscribe
     subscribers
 }
 
-/// Derives an episode's id from the facts of its decision, so that the same decision made twice has the
-/// same id.
+/// Derives an episode's id from the facts of its decision, so that the same decision made twice has
+/// the same id.
 fn episode_id(site_id: &str, settings: SpikeSettings, origin: RecordOrigin<'_>) -> Uuid {
     derive_episode(
         origin.record_ms,

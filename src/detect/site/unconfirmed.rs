@@ -9,11 +9,11 @@ use crate::domain::site::SiteId;
 /// The unconfirmed notifications of one site.
 #[derive(Debug, Default)]
 pub(crate) struct Unconfirmed {
-    list: Vec<Entry>,
+    list: Vec<UnconfirmedDecision>,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct UnconfirmedDecision {
     episode: Uuid,
     decision: Decision,
     /// Not yet handed out together with the state.
@@ -21,11 +21,11 @@ struct Entry {
 }
 
 impl Unconfirmed {
-    /// Takes over the notifications of a stored state.
+    /// Restores the notifications of a stored state.
     pub(super) fn restore(stored: Vec<StoredDecision>, site_id: &SiteId) -> Self {
         let list = stored.into_iter().map(|stored| {
             let (episode, decision) = stored.into_decision(site_id.clone());
-            Entry {
+            UnconfirmedDecision {
                 episode,
                 decision,
                 is_new: false,
@@ -36,7 +36,7 @@ impl Unconfirmed {
 
     /// Adds the notification of an episode.
     pub(super) fn push(&mut self, episode: Uuid, decision: Decision) {
-        self.list.push(Entry {
+        self.list.push(UnconfirmedDecision {
             episode,
             decision,
             is_new: true,
@@ -63,7 +63,8 @@ impl Unconfirmed {
         (stored.collect(), new)
     }
 
-    /// Removes the notification of an episode, whose deliveries are published. Returns true if it was there.
+    /// Removes the notification of an episode, whose deliveries are published. Returns true if it
+    /// was there.
     pub(super) fn confirm(&mut self, episode: Uuid) -> bool {
         let before = self.list.len();
         self.list.retain(|entry| entry.episode != episode);

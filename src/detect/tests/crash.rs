@@ -1,5 +1,5 @@
-//! A crash at any point changes nothing: whatever was acknowledged before it, what is published in the end is what an
-//! engine that never stopped publishes, under the same ids.
+//! A crash at any point changes nothing: whatever was acknowledged before it, what is published in
+//! the end is what an engine that never stopped publishes, under the same ids.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ use crate::domain::trigger::NameFilter;
 struct Logged {
     site: &'static str,
     kind: EventKind,
-    /// Not every event has one.
+    /// `None` for an event without a visitor.
     visitor: Option<String>,
     ms: i64,
 }
@@ -61,7 +61,7 @@ fn sites() -> [Site; 2] {
     ]
 }
 
-/// What outlives a crash.
+/// The contents of Kafka, which outlive a crash.
 #[derive(Debug, Default)]
 struct Kafka {
     states: Vec<(String, Option<Vec<u8>>)>,
@@ -85,7 +85,7 @@ impl Kafka {
     }
 }
 
-/// An engine as its owner runs it, up to a crash.
+/// An engine run by its owner up to a crash.
 struct Run<'a> {
     log: &'a [Logged],
     engine: Engine,
@@ -167,19 +167,24 @@ fn undisturbed(log: &[Logged]) -> BTreeMap<String, String> {
     kafka.published
 }
 
-/// How one engine fares: batches it finishes, batches it handles beyond those, and how far it gets with the last one.
+/// The course of one engine up to its crash.
 #[derive(Debug, Clone)]
-struct Fate {
+struct Course {
+    /// Batches that it finishes.
     finished: usize,
+    /// Batches that it handles beyond those.
     unfinished: usize,
+    /// Records of a batch.
     size: usize,
+    /// True if it moves silent sites after each batch.
     tick: bool,
+    /// True if it confirms episodes that are published.
     confirm: bool,
     states_acknowledged: Index,
     decisions_published: Index,
 }
 
-fn fate() -> impl Strategy<Value = Fate> {
+fn course() -> impl Strategy<Value = Course> {
     (
         0_usize..6,
         0_usize..5,
@@ -190,7 +195,7 @@ fn fate() -> impl Strategy<Value = Fate> {
         any::<Index>(),
     )
         .prop_map(
-            |(finished, unfinished, size, tick, confirm, states, decisions)| Fate {
+            |(finished, unfinished, size, tick, confirm, states, decisions)| Course {
                 finished,
                 unfinished,
                 size,
@@ -211,7 +216,7 @@ fn log() -> impl Strategy<Value = Vec<Logged>> {
         1 => Just(EventKind::Custom),
     ];
     let visitor = proptest::option::weighted(0.8, 0_u8..8);
-    // The last one is not registered, and still moves the partition's clock.
+    // The last site is not registered, and still moves the partition's clock.
     let site = prop_oneof![4 => Just("a"), 4 => Just("b"), 1 => Just("c")];
     let record = (site, kind, visitor, gap, late);
     proptest::collection::vec(record, 1..250).prop_map(|records| {
@@ -237,19 +242,19 @@ proptest! {
     #[test]
     fn a_crash_at_any_point_changes_nothing(
         log in log(),
-        fates in proptest::collection::vec(fate(), 1..6),
+        courses in proptest::collection::vec(course(), 1..6),
     ) {
         let expected = undisturbed(&log);
         let mut kafka = Kafka::default();
-        for fate in fates {
+        for course in courses {
             let mut run = Run::start(&log, &mut kafka);
-            for _ in 0..fate.finished {
-                let (plain, states, checkpoint) = run.batch(fate.size, fate.tick);
+            for _ in 0..course.finished {
+                let (plain, states, checkpoint) = run.batch(course.size, course.tick);
                 states.iter().for_each(|state| kafka.store(state));
                 plain.iter().for_each(|decision| kafka.publish(decision));
                 for decision in states.iter().flat_map(|state| &state.decisions) {
                     kafka.publish(decision);
-                    if fate.confirm {
+                    if course.confirm {
                         run.engine.confirm(decision.site_id.as_str(), decision.episode.expect("an episode's"));
                     }
                 }
@@ -258,18 +263,19 @@ proptest! {
                     kafka.commit = Some(checkpoint);
                 }
             }
-            // Acknowledgements come in the order of the records; deliveries of an episode only after its state.
+            // Acknowledgements come in the order of the records; deliveries of an episode only
+            // after its state.
             let mut states = Vec::new();
             let mut plain = Vec::new();
-            for _ in 0..fate.unfinished {
-                let (more_plain, more_states, _) = run.batch(fate.size, fate.tick);
+            for _ in 0..course.unfinished {
+                let (more_plain, more_states, _) = run.batch(course.size, course.tick);
                 plain.extend(more_plain);
                 states.extend(more_states);
             }
-            states.truncate(fate.states_acknowledged.index(states.len() + 1));
+            states.truncate(course.states_acknowledged.index(states.len() + 1));
             states.iter().for_each(|state| kafka.store(state));
             plain.extend(states.into_iter().flat_map(|state| state.decisions));
-            plain.truncate(fate.decisions_published.index(plain.len() + 1));
+            plain.truncate(course.decisions_published.index(plain.len() + 1));
             plain.iter().for_each(|decision| kafka.publish(decision));
         }
         let mut run = Run::start(&log, &mut kafka);

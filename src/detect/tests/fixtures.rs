@@ -1,4 +1,5 @@
-//! Fixtures of the engine's tests: registered sites, events, and an engine with its position in a log.
+//! Fixtures of the engine's tests: registered sites, events, and an engine with its position in a
+//! log.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! The engine against a model that is slow and shares nothing with it: it lists every event, walks time second by
-//! second, and counts by looking at every visitor.
+//! The engine against a model that is slow and shares nothing with it: it lists every event, walks
+//! time second by second, and counts by looking at every visitor.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -20,7 +20,7 @@ struct Model {
     events: HashMap<&'static str, Vec<(u64, i64)>>,
     clocks: HashMap<&'static str, i64>,
     partition: i64,
-    /// By site and trigger: since when it has been calm.
+    /// Firing triggers by site, threshold and window, each with the second since which it is calm.
     firing: BTreeMap<(&'static str, u32, u32), Option<i64>>,
 }
 
@@ -37,7 +37,7 @@ impl Model {
         current.count() as u32
     }
 
-    /// What the event makes fire: threshold, window, count, second.
+    /// Returns the triggers that the event fires, as threshold, window, count and second.
     fn event(&mut self, site: &'static str, visitor: u64, second: i64) -> Vec<(u32, u32, u32, i64)> {
         let (_, triggers) = SITES.into_iter().find(|(id, _)| *id == site).expect("a site");
         self.partition = self.partition.max(second);
@@ -88,7 +88,7 @@ impl Model {
 }
 
 fn stream() -> impl Strategy<Value = Vec<(usize, u64, i64)>> {
-    // How far the stream's time moves, and how late the event is.
+    // The step of the stream's time, and the lateness of the event.
     let gap = prop_oneof![6 => 0_i64..12, 3 => 20_i64..90, 1 => 100_i64..900];
     let late = prop_oneof![4 => Just(0_i64), 3 => 0_i64..30, 2 => 30_i64..320, 1 => Just(300)];
     let event = (0_usize..2, 0_u64..8, gap, late);
@@ -130,7 +130,7 @@ proptest! {
                 .collect();
             fired.sort_unstable();
             prop_assert_eq!(fired, model.event(site_id, visitor, second), "event {}", number);
-            // When silent sites are moved on changes nothing.
+            // The instant at which silent sites are moved on changes nothing.
             if number % tick_every == 0 {
                 fed.engine.tick(0, number % 2 == 0);
             }

@@ -18,9 +18,9 @@ use crate::kafka::table;
 use crate::kafka::topic_partition::TopicPartition;
 use crate::telemetry::Metrics;
 
-/// How long a broker may take to answer.
+/// Longest time a broker may take to answer.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long reading the states may take, within `max.poll.interval.ms`.
+/// Longest time that reading the states may take, within `max.poll.interval.ms`.
 const STATE_TIMEOUT: Duration = Duration::from_secs(45);
 
 /// A partition number that is about to be read.

@@ -1,13 +1,13 @@
-//! Current visitors of one site, counted exactly: C(τ, w) is the number of visitors whose latest event
-//! lies in a whole second e with 0 ≤ ⌊τ⌋ − e ≤ w.
+//! Current visitors of one site, counted exactly: C(τ, w) is the number of visitors whose latest
+//! event lies in a whole second e with 0 ≤ ⌊τ⌋ − e ≤ w.
 //!
-//! A visitor is one entry with the second of the latest event; every second has the number of visitors
-//! whose latest event it holds. A visit moves one visitor between two seconds, and the passing of time
-//! subtracts whole seconds from the sums. So one table serves every window length of a site, and
-//! further lengths make no event more expensive.
+//! A visitor is one entry with the second of the latest event; every second has the number of
+//! visitors whose latest event it holds. A visit moves one visitor between two seconds, and the
+//! passing of time subtracts whole seconds from the sums. So one table serves every window length
+//! of a site, and further lengths make no event more expensive.
 //!
-//! The window never goes back: an event older than the visitor's latest changes nothing, and one that is
-//! older than the longest window is not counted at all.
+//! The window never goes back: an event older than the visitor's latest changes nothing, and one
+//! that is older than the longest window is not counted at all.
 
 /// Seconds of the window, with their visitors.
 mod seconds;
@@ -20,7 +20,8 @@ use seconds::Seconds;
 use segments::{Segment, Segments};
 use visitors::{NO_LABEL, Slot, Visitors};
 
-/// The last second that is counted, in the year 2106: adding any window length to it does not overflow.
+/// The last second that is counted, in the year 2106: adding any window length to it does not
+/// overflow.
 pub(crate) const LAST_SECOND: u32 = u32::MAX - 100_000;
 
 /// The number of visitors within one window length.
@@ -204,16 +205,16 @@ impl SlidingWindow {
         true
     }
 
-    /// Remembers an event that counted nobody. If the clock is at its second, a restart must read it
-    /// again to know the clock.
+    /// Remembers an event that counted nobody. If the clock is at its second, a restart must read
+    /// it again to know the clock.
     pub(crate) fn mark(&mut self, second: u32, segment: Segment, segments: &mut Segments) {
         if second == self.now {
             self.seconds.insert(second, segment, segments);
         }
     }
 
-    /// Moves the clock to `to`, if that is later. The cost is that of the seconds removed, not of the
-    /// time between.
+    /// Moves the clock to `to`, if that is later. The cost is that of the seconds removed, not of
+    /// the time between.
     pub(crate) fn advance(&mut self, to: u32, segments: &mut Segments) {
         if to <= self.now {
             return;
@@ -285,7 +286,8 @@ impl SlidingWindow {
         self.visitors.len() - self.live as usize
     }
 
-    /// Removes expired visitors, if there are enough of them, before the table grows or refuses one.
+    /// Removes expired visitors, if there are enough of them, before the table grows or refuses
+    /// one.
     fn make_room(&mut self, oldest: u32) {
         let expired = self.expired();
         if expired > 0 && expired * 8 >= self.visitors.len() {
@@ -299,8 +301,8 @@ impl SlidingWindow {
         self.seconds.prefetch_ends();
     }
 
-    /// Asks memory for the second that counts this visitor, once the visitor's slot is there: the event
-    /// takes the visitor out of it.
+    /// Asks memory for the second that counts this visitor, once the visitor's slot is there: the
+    /// event takes the visitor out of it.
     pub(crate) fn prefetch_second(&self, hash: u64) {
         if let Some(slot) = self.visitors.get(hash) {
             self.seconds.prefetch(slot.second);

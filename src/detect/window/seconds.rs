@@ -1,4 +1,5 @@
-//! The seconds of a window in which somebody was seen, with the visitors whose latest event each holds.
+//! The seconds of a window in which somebody was seen, with the visitors whose latest event each
+//! holds.
 
 use std::collections::VecDeque;
 
@@ -117,9 +118,9 @@ impl Seconds {
             (Some(first), Some(_)) if at > first.at => {}
             _ => return 0,
         }
-        // Seconds are nearly evenly spaced; on a busy site every one of them is there. So the search
-        // begins at the interpolated index and widens, which reads one or two cache lines. Bisection
-        // from the middle reads one at each step.
+        // Seconds are nearly evenly spaced; on a busy site every one of them is there. So the
+        // search begins at the interpolated index and widens, which reads one or two cache lines.
+        // Bisection from the middle reads one at each step.
         let (mut low, mut high) = (0, len - 1);
         let estimate = self.interpolate(at);
         let mut step = 1;

@@ -1,16 +1,17 @@
 //! Segments of the stream: from the oldest one that is held, a restart rebuilds every window.
 //!
-//! A segment is a run of records across the partition's sources. Each second of a site's window holds the
-//! segment in which it was first seen. Holding and releasing cost an increment or a decrement.
+//! A segment is a run of records across the partition's sources. Each second of a site's window
+//! holds the segment in which it was first seen. Holding and releasing cost an increment or a
+//! decrement.
 
 use std::collections::VecDeque;
 
-/// Records in a segment: at most so many does a restart read for nothing. In tests segments are short, so
-/// that many borders are crossed.
+/// Records in a segment: at most so many does a restart read for nothing. In tests segments are
+/// short, so that many borders are crossed.
 const RECORDS_PER_SEGMENT: u32 = if cfg!(test) { 5 } else { 1_000 };
 
-/// A segment's number. It counts up and wraps after years, which is safe because only few segments exist
-/// at a time.
+/// A segment's number. It counts up and wraps after years, which is safe because only few segments
+/// exist at a time.
 pub(crate) type Segment = u32;
 
 /// The segments of one partition.
@@ -81,7 +82,8 @@ impl Segments {
         self.next[source]
     }
 
-    /// The oldest offset of a source that the windows still need; the next offset if they need none.
+    /// The oldest offset of a source that the windows still need; the next offset if they need
+    /// none.
     pub(crate) fn replay_from(&self, source: usize) -> Option<i64> {
         if self.held.front() == Some(&0) {
             return self.next[source];

@@ -1,11 +1,12 @@
-//! Who was seen when: the table behind a site's window.
+//! Visitors by hash, with the second of each one's latest event: the table behind a window.
 //!
-//! Open addressing with 16-byte slots and nothing beside them, because what an event costs here is cache misses: a
-//! general hash table reads its control bytes and then the entry, this one reads the entry. Keys are already hashed
-//! with a secret key, so that their own bits place them and nobody can choose ids that collide.
+//! Open addressing with 16-byte slots and nothing beside them, because what an event costs here is
+//! cache misses: a general hash table reads its control bytes and then the entry, this one reads
+//! the entry. Keys are already hashed with a secret key, so that their own bits place them and
+//! nobody can choose ids that collide.
 //!
-//! A slot's home is hash × capacity ÷ 2⁶⁴, which allows any capacity: growing by half instead of doubling keeps a
-//! visitor at 20 to 30 bytes.
+//! A slot's home is hash × capacity ÷ 2⁶⁴, which allows any capacity: growing by half instead of
+//! doubling keeps a visitor at 20 to 30 bytes.
 
 use crate::prefetch::prefetch;
 
@@ -35,7 +36,7 @@ const EMPTY: Slot = Slot {
 pub(crate) struct Visitors {
     slots: Box<[Slot]>,
     len: usize,
-    /// Where the next sweep goes on.
+    /// Slot at which the next sweep goes on.
     cursor: usize,
 }
 
@@ -94,7 +95,7 @@ impl Visitors {
         self.len += 1;
     }
 
-    /// Whether one more visitor makes the table grow.
+    /// True if one more visitor makes the table grow.
     pub(crate) fn is_full(&self) -> bool {
         (self.len + 1) * 5 > self.slots.len() * 4
     }
@@ -113,8 +114,8 @@ impl Visitors {
             .filter(move |slot| slot.hash != 0 && slot.second >= oldest)
     }
 
-    /// Looks at up to `budget` slots, going on where the last sweep stopped, and forgets the visitors in them whose
-    /// latest event is before `oldest`. Gives memory back when few are left.
+    /// Looks at up to `budget` slots, going on where the last sweep stopped, and forgets the
+    /// visitors in them whose latest event is before `oldest`. Gives memory back when few are left.
     pub(crate) fn sweep(&mut self, budget: usize, oldest: u32) {
         let capacity = self.slots.len();
         if capacity == 0 {
@@ -125,8 +126,8 @@ impl Visitors {
         while left > 0 {
             let slot = self.slots[at];
             if slot.hash != 0 && slot.second < oldest {
-                // Another one may move into this slot: it is looked at again. What moves never moves behind the
-                // sweep, so that one over the whole table misses nobody.
+                // Another one may move into this slot: it is looked at again. What moves never
+                // moves behind the sweep, so that one over the whole table misses nobody.
                 self.remove_at(at);
             } else {
                 at = next(at, capacity);
@@ -181,7 +182,7 @@ impl Visitors {
     }
 }
 
-/// Where the search for a hash begins, below `capacity`.
+/// Slot at which the search for a hash begins, below `capacity`.
 fn home(hash: u64, capacity: usize) -> usize {
     // The product's upper half is below `capacity`, so it fits.
     ((u128::from(hash) * capacity as u128) >> 64) as usize

@@ -1,7 +1,7 @@
 words! {
     /// Sides of a street.
     enum Side {
-        /// Where the sun rises.
+        /// The side of the sunrise.
         East = "east",
         FarWest = "far_west",
     }

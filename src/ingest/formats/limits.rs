@@ -21,7 +21,8 @@ pub(super) const MAX_EVENT_ID_CHARS: usize = 128;
 pub(super) const MAX_PROPS: usize = 30;
 /// Longest source, in characters.
 pub(super) const MAX_SOURCE_CHARS: usize = 255;
-/// Longest amount or currency, in characters: they are passed through, so only their size is bounded.
+/// Longest amount or currency, in characters: they are passed through, so only their size is
+/// bounded.
 pub(super) const MAX_MONEY_CHARS: usize = 32;
 
 /// The first field of a record that is missing or wrong.

@@ -1,8 +1,8 @@
 //! JSON values read without insisting on a type.
 //!
-//! A derived struct answers a wrong type with an error about the whole record; naming the field would
-//! take a second parse. Keeping the wrong value instead leaves one pass, one set of checks, and an
-//! exact answer.
+//! A derived struct answers a wrong type with an error about the whole record; naming the field
+//! would take a second parse. Keeping the wrong value instead leaves one pass, one set of checks,
+//! and an exact answer.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -1,8 +1,8 @@
 //! Positions of the quotes in a record.
 //!
 //! Most of the cost of reading JSON is the search for the ends of short texts. Here all quotes of a
-//! record are found in one pass, sixteen bytes at a time. The same pass finds backslashes and control
-//! characters: with them a quote may be something else than the end of a text.
+//! record are found in one pass, sixteen bytes at a time. The same pass finds backslashes and
+//! control characters: with them a quote may be something else than the end of a text.
 
 use std::slice::Iter;
 

@@ -1,8 +1,9 @@
-//! A scanner for the JSON that nearly every producer writes: one object of texts without escapes, whole
-//! numbers, and objects of such texts, on one line.
+//! A scanner for the JSON that nearly every producer writes: one object of texts without escapes,
+//! whole numbers, and objects of such texts, on one line.
 //!
-//! It accepts a subset of JSON and gives up on everything else. Records it gives up on go to the general
-//! parser, which alone decides what is an error: the scanner saves time and adds no second set of rules.
+//! It accepts a subset of JSON and gives up on everything else. Records it gives up on go to the
+//! general parser, which alone decides what is an error: the scanner saves time and adds no second
+//! set of rules.
 
 use super::loose::Loose;
 use super::quotes::{QuoteBits, Quotes};
@@ -22,8 +23,8 @@ pub(super) enum ScannedValue<'a> {
     Texts(WrittenTexts<'a>),
 }
 
-/// Calls `each` with every key and value of an object, in order. `None` if the text is something else
-/// or of a form that the scanner does not know; the calls made before that are void.
+/// Calls `each` with every key and value of an object, in order. `None` if the text is something
+/// else or of a form that the scanner does not know; the calls made before that are void.
 pub(super) fn scan<'a>(text: &'a str, mut each: impl FnMut(&'a str, ScannedValue<'a>)) -> Option<()> {
     let text = text.trim_ascii();
     let mut bits = QuoteBits::NONE;

@@ -12,7 +12,7 @@ use rdkafka::error::KafkaResult;
 use super::client::{MemberConsumer, MemberContext};
 use crate::kafka::client::ClientEvents;
 
-/// How long a broker may take to answer which brokers lead a topic.
+/// Longest time a broker may take to answer which brokers lead a topic.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Topics that a second client reads, by their indexes, and the configuration of that client.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::time::{Duration, Instant};
 
-/// How long the state of a revoked partition is kept.
+/// Time for which the state of a revoked partition is kept.
 const RETENTION: Duration = Duration::from_secs(60);
 
 /// States by partition `K`.

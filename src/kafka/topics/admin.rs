@@ -70,7 +70,8 @@ impl Topics {
             .collect())
     }
 
-    /// Makes what is missing and returns the names of what it made. Doing it twice is the same as once.
+    /// Makes what is missing and returns the names of what it made. Doing it twice is the same as
+    /// once.
     pub async fn create(&self, plan: &[TopicPlan], replication_factor: i32) -> anyhow::Result<Vec<String>> {
         let existing = self.cluster.topics(TIMEOUT).await?;
         let mut missing = Vec::new();
@@ -123,7 +124,8 @@ impl Topics {
         Ok(created)
     }
 
-    /// A topic that was made is not known to every broker at once; whoever starts next must find it.
+    /// A topic that was made is not known to every broker at once; whoever starts next must find
+    /// it.
     async fn wait_until_known(&self, plan: &[TopicPlan]) -> anyhow::Result<()> {
         let deadline = clock::monotonic() + TIMEOUT;
         loop {
@@ -140,7 +142,8 @@ impl Topics {
         }
     }
 
-    /// Everything in which the cluster differs from the plan, and every retry topic of another partition count.
+    /// Everything in which the cluster differs from the plan, and every retry topic of another
+    /// partition count.
     pub(crate) async fn check(
         &self,
         plan: &[TopicPlan],
@@ -197,7 +200,8 @@ impl Topics {
         }
     }
 
-    /// How long topics keep records, in seconds; for ever is 0. Topics whose settings may not be read are left out.
+    /// Retention of topics in seconds; 0 means unlimited. Topics whose settings may not be
+    /// read are left out.
     pub(crate) async fn retentions(&self, names: &[String]) -> anyhow::Result<Vec<(String, f64)>> {
         let answers = self.describe(names).await?;
         Ok(names

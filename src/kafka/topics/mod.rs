@@ -1,7 +1,7 @@
 //! The topics that there must be, making them and checking them.
 //!
-//! Equal partition counts are what lets one member own all that belongs together, so a wrong count is refused, never
-//! worked around.
+//! Equal partition counts are what lets one member own all that belongs together, so a wrong count
+//! is refused, never worked around.
 
 mod plan;
 mod admin;

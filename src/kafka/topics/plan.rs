@@ -68,7 +68,8 @@ impl Setting {
     }
 }
 
-/// Lists every topic that the configuration asks for. `tiers` are the names of delays, such as `1s`.
+/// Lists every topic that the configuration asks for. `tiers` are the names of delays, such as
+/// `1s`.
 pub fn plan(config: &Config, tiers: &[String]) -> Vec<TopicPlan> {
     let partitions = config.kafka.partitions;
     let in_sync = (config.kafka.replication_factor - 1).max(1);

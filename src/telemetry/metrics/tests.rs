@@ -4,7 +4,8 @@ use std::path::Path;
 
 use super::*;
 
-/// The families as they are at a start, with a placeholder for each name that the configuration gives.
+/// The families as they are at a start, with a placeholder for each name that the configuration
+/// gives.
 fn metrics() -> Metrics {
     Metrics::new(&Labels {
         sources: vec!["<source topic>".into()],

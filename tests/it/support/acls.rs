@@ -23,8 +23,8 @@ pub(crate) struct Rule {
     operation: i8,
 }
 
-/// Runs the commands of a document's shell block with a `kafka-acls.sh` that writes its arguments down.
-/// `rename` gives each topic and group the name that it has in the test.
+/// Runs the commands of a document's shell block with a `kafka-acls.sh` that writes its arguments
+/// down. `rename` gives each topic and group the name that it has in the test.
 pub(crate) fn rules_of(document: &str, rename: impl Fn(&str) -> String) -> Vec<Rule> {
     let block = document
         .split("```bash\n")

@@ -38,7 +38,8 @@ pub(crate) struct Process {
 }
 
 impl Deployment {
-    /// Migrated, with topics of 4 partitions and an admin token. `settings` are keys such as `webhooks.timeout`.
+    /// Migrated, with topics of 4 partitions and an admin token. `settings` are keys such as
+    /// `webhooks.timeout`.
     pub(crate) async fn create(settings: &[(&str, &str)]) -> Self {
         let database = Database::create().await;
         let prefix = unique("bw");
@@ -239,7 +240,8 @@ impl Deployment {
         kafka::publish(&self.producer, topic, &site, event.to_string()).await;
     }
 
-    /// Waits until a process has read what the API has just written: at most a second, usually some milliseconds.
+    /// Waits until a process has read what the API has just written: at most a second, usually some
+    /// milliseconds.
     pub(crate) async fn registry_is_read(&self, process: &Process) {
         let written = std::time::Instant::now();
         eventually("the registry is read", Duration::from_secs(10), || async {

@@ -14,7 +14,8 @@ use super::kafka;
 pub(crate) struct Dice(u64);
 
 impl Dice {
-    /// The seed in the variable `name`, else one that differs from run to run. It is printed, to be given back.
+    /// The seed in the variable `name`, else one that differs from run to run. It is printed, to be
+    /// given back.
     pub(crate) fn from_env(name: &str) -> Self {
         let seed = std::env::var(name)
             .ok()
@@ -46,7 +47,8 @@ enum State {
     Whole,
     /// Connections end at once, those there were and those that are made.
     Cut,
-    /// Connections stay, new ones are taken, and nothing passes. What was connected stays silent after that.
+    /// Connections stay, new ones are taken, and nothing passes. What was connected stays silent
+    /// after that.
     Silent,
 }
 
@@ -121,7 +123,8 @@ impl Wire {
     }
 }
 
-/// A broker's address in its answers, and the one to put in its place: as long, so no length changes.
+/// A broker's address in its answers, and the one to put in its place: as long, so no length
+/// changes.
 #[derive(Clone, Copy)]
 struct Moved {
     from: [u8; 13],

@@ -1,4 +1,5 @@
-//! What the tests stand on: a database and topics of their own, the binary as a process, a receiver, the API.
+//! What the tests stand on: a database and topics of their own, the binary as a process, a
+//! receiver, the API.
 #![allow(dead_code, reason = "a support method may wait for its test")]
 
 pub(crate) mod acls;
@@ -11,8 +12,8 @@ pub(crate) mod receiver;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-/// Asks again and again until there is an answer. Fails after `patience` with what was waited for: the bound only
-/// decides how long a failure takes.
+/// Asks again and again until there is an answer. Fails after `patience` with what was waited for:
+/// the bound only decides how long a failure takes.
 pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(
     what: &str,
     patience: Duration,
@@ -46,16 +47,16 @@ pub(crate) fn unique(prefix: &str) -> String {
     )
 }
 
-/// Sends a signal by its name, such as `TERM`. By the shell, whose own word `kill` is: a minimal system has no program of that
-/// name.
+/// Sends a signal by its name, such as `TERM`. By the shell, whose own word `kill` is: a minimal
+/// system has no program of that name.
 pub(crate) fn send_signal(process: &std::process::Child, name: &str) {
     let line = format!("kill -s {name} {}", process.id());
     let status = std::process::Command::new("sh").args(["-c", &line]).status();
     assert!(status.unwrap().success(), "{line}");
 }
 
-/// A port that was free a moment ago, and that this process has not been given before. Below the range that outgoing
-/// connections take theirs from, and below that of the services.
+/// A port that was free a moment ago, and that this process has not been given before. Below the
+/// range that outgoing connections take theirs from, and below that of the services.
 pub(crate) fn free_port() -> u16 {
     use std::sync::atomic::{AtomicU32, Ordering};
     static NEXT: AtomicU32 = AtomicU32::new(0);

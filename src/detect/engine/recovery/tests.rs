@@ -166,7 +166,8 @@ fn a_newer_state_is_refused() {
 
 #[test]
 fn a_record_a_state_covers_makes_nothing_fire() {
-    // Armed again at offset 2; the commit is older, and the stream is read again from its beginning.
+    // Armed again at offset 2; the commit is older, and the stream is read again from its
+    // beginning.
     let (mut fed, _) = fired(2);
     let record = facts(2, false);
     fed.engine

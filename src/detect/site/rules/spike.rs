@@ -1,14 +1,16 @@
 //! The spike trigger, and the rules by which it fires and arms again.
 //!
-//! While armed, it fires on the event that brings the count to the threshold. While firing, it waits until
-//! the count has been at or below the re-arm level for a minute of the site's own time; a rise above the
-//! level starts that minute again. The time between is an episode, with exactly one notification.
+//! While armed, it fires on the event that brings the count to the threshold. While firing, it
+//! waits until the count has been at or below the re-arm level for a minute of the site's own time;
+//! a rise above the level starts that minute again. The time between is an episode, with exactly
+//! one notification.
 
 use uuid::Uuid;
 
 use crate::domain::trigger::SpikeSettings;
 
-/// Seconds for which the count must be at or below the re-arm level before the trigger is armed again.
+/// Seconds for which the count must be at or below the re-arm level before the trigger is armed
+/// again.
 pub(crate) const CALM_SECONDS: u32 = 60;
 
 /// One continuous breach of the threshold.
@@ -17,8 +19,9 @@ pub(crate) struct Episode {
     pub(crate) id: Uuid,
     /// Whole second, in the site's time, at which it began.
     pub(crate) started_at: u32,
-    /// Time of the record on which its notification was decided, in milliseconds since the Unix epoch.
-    /// `None` while there is no notification, because the episode has so far been too far in the past.
+    /// Time of the record on which its notification was decided, in milliseconds since the Unix
+    /// epoch. `None` while there is no notification, because the episode has so far been too far in
+    /// the past.
     pub(crate) decided_at_ms: Option<i64>,
 }
 
@@ -60,8 +63,8 @@ pub(crate) enum Transition {
     Same,
     /// The state changed without a notification.
     Changed,
-    /// An episode began too far in the past. It is kept, and notified only if it still lasts when the
-    /// events have become recent.
+    /// An episode began too far in the past. It is kept, and notified only if it still lasts when
+    /// the events have become recent.
     Stale,
     /// The episode's one notification is due.
     Fires(Episode),
@@ -76,8 +79,8 @@ impl Spike {
         }
     }
 
-    /// Makes the trigger that follows when settings are edited while it fires: the episode goes on and is
-    /// judged by the new settings, without a second notification.
+    /// Makes the trigger that follows when settings are edited while it fires: the episode goes on
+    /// and is judged by the new settings, without a second notification.
     pub(crate) fn edited(settings: SpikeSettings, episode: Episode, now: u32, count: u32) -> Self {
         let calm = count <= settings.rearm_level();
         Self {
@@ -142,8 +145,8 @@ impl Spike {
         }
     }
 
-    /// Moves the trigger to an instant at which something is due without an event: the count may have come
-    /// down, or the calm minute may be over. Returns true if the state changed.
+    /// Moves the trigger to an instant at which something is due without an event: the count may
+    /// have come down, or the calm minute may be over. Returns true if the state changed.
     pub(crate) fn pass(&mut self, now: u32, count: u32) -> bool {
         let level = self.settings.rearm_level();
         match &mut self.state {

@@ -1,0 +1,133 @@
+//! Engines and their registries, for the parts that measure without Kafka.
+
+use std::sync::Arc;
+
+use bellwether::clock;
+use bellwether::detect::engine::Engine;
+use bellwether::detect::engine::config::{EngineConfig, Limits, SourceTopic};
+use bellwether::detect::engine::event_time::SourceClock;
+use bellwether::detect::engine::record::RecordFacts;
+use bellwether::domain::event::Event;
+use bellwether::domain::goal::{Goal, GoalRule};
+use bellwether::domain::id::{GoalId, WebhookId};
+use bellwether::domain::registry::{Registry, Site};
+use bellwether::domain::secret::Secret;
+use bellwether::domain::site::SiteId;
+use bellwether::domain::target::TargetUrl;
+use bellwether::domain::trigger::{NameFilter, SpikeSettings, Triggers};
+use bellwether::domain::webhook::Webhook;
+
+use super::events;
+use super::options::Options;
+use super::stream::Batch;
+
+const UNWANTED: &str = "no event of the benchmark leads to a notification";
+
+/// Makes an engine for each partition.
+pub fn engines(options: &Options) -> anyhow::Result<Vec<Engine>> {
+    let registry = Arc::new(registry(options.sites)?);
+    let engine = |partition| {
+        let config = EngineConfig {
+            partition,
+            ..engine_config("events")
+        };
+        Engine::new(config, Arc::clone(&registry))
+    };
+    Ok((0..options.partitions).map(engine).collect())
+}
+
+/// Handles a batch as the detector does: it looks ahead at all events before it handles the first.
+pub fn handle_together(engine: &mut Engine, batch: &Batch<'_>, events: &[Event<'_>], now_ms: i64) {
+    let mut out = Vec::new();
+    let lookaheads: Vec<_> = events.iter().map(|event| engine.look_ahead(event)).collect();
+    engine.prefetch(lookaheads.iter());
+    for (number, (event, lookahead)) in events.iter().zip(lookaheads).enumerate() {
+        engine.handle_ahead(event, lookahead, &facts(batch, number, now_ms), now_ms, &mut out);
+    }
+    assert!(out.is_empty(), "{UNWANTED}");
+}
+
+/// Handles a batch one event at a time.
+pub fn handle_singly(engine: &mut Engine, batch: &Batch<'_>, events: &[Event<'_>], now_ms: i64) {
+    let mut out = Vec::new();
+    for (number, event) in events.iter().enumerate() {
+        engine.handle(event, &facts(batch, number, now_ms), now_ms, &mut out);
+    }
+    assert!(out.is_empty(), "{UNWANTED}");
+}
+
+fn facts(batch: &Batch<'_>, number: usize, record_ms: i64) -> RecordFacts {
+    RecordFacts {
+        source: 0,
+        offset: (batch.offset + number) as i64,
+        record_ms,
+        replaying: false,
+    }
+}
+
+/// Settings of an engine over one live topic, as the configuration has them by default.
+pub fn engine_config(topic: &str) -> EngineConfig {
+    EngineConfig {
+        partition: 0,
+        sources: vec![SourceTopic {
+            topic: topic.to_owned(),
+            clock: SourceClock::Live,
+        }],
+        hash_key: [7; 16],
+        out_of_order_ms: 10_000,
+        stale_after_ms: 900_000,
+        limits: Limits::default(),
+    }
+}
+
+/// Sites that each have a goal on a page and a webhook for spikes and goals; no event of the
+/// benchmark reaches them.
+pub fn registry(sites: u64) -> anyhow::Result<Registry> {
+    let mut registry = Registry::default();
+    for number in 0..sites {
+        let id: SiteId = events::site_id(number).parse()?;
+        let mut random = [0; 10];
+        random[..8].copy_from_slice(&number.to_be_bytes());
+        let webhook = Arc::new(Webhook {
+            id: WebhookId::new_v7(1, random),
+            site_id: id.clone(),
+            url: TargetUrl::from_trusted(&format!("https://hooks.site-{number}.example/bellwether"))?,
+            secret: Secret::parse("a-secret-of-twenty-four-characters")?,
+            next_secret: None,
+            headers: Vec::new(),
+            triggers: Triggers {
+                visitor_spike: Some(SpikeSettings {
+                    threshold: 500_000,
+                    window_seconds: 300,
+                }),
+                goal_completion: Some(NameFilter::All),
+                custom_event: None,
+            },
+            enabled: true,
+            disabled: false,
+            active_since_ms: 0,
+            retry_schedule: "default".to_owned(),
+            max_age_seconds: None,
+            updated_at: clock::now(),
+        });
+        let goal = Arc::new(Goal {
+            id: GoalId::new_v7(1, random),
+            name: "Signup".to_owned(),
+            rule: GoalRule::Page {
+                path: "/welcome*".to_owned(),
+            },
+            props: Vec::new(),
+            active_since_ms: 0,
+        });
+        registry.webhooks.insert(webhook.id, Arc::clone(&webhook));
+        let site = Site {
+            id: id.clone(),
+            name: None,
+            goals: vec![goal],
+            webhooks: vec![webhook],
+            version: 1,
+        };
+        registry.sites.insert(id, Arc::new(site));
+    }
+    Ok(registry)
+}
