@@ -59,8 +59,8 @@ impl Caller {
         action: &'a str,
         site_id: &'a SiteId,
         object: Option<&'a str>,
-    ) -> audit::Entry<'a> {
-        audit::Entry {
+    ) -> audit::AuditEntry<'a> {
+        audit::AuditEntry {
             token_id: Some(self.0.id),
             subject: &self.0.subject,
             action,

@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::domain::id::{DeliveryId, NotificationId, WebhookId};
-use crate::record::deliveries_read::{AttemptRecord, DeliveryRecord};
+use crate::record::deliveries_read::{AttemptRecord, StoredDelivery};
 
 use super::answer::{optional_time, time};
 
@@ -37,7 +37,7 @@ pub(super) struct DeliveryAnswer {
 }
 
 impl DeliveryAnswer {
-    pub(super) fn new(delivery: DeliveryRecord, attempts: Option<Vec<AttemptRecord>>) -> Self {
+    pub(super) fn new(delivery: StoredDelivery, attempts: Option<Vec<AttemptRecord>>) -> Self {
         Self {
             id: DeliveryId::from_uuid(delivery.id),
             notification_id: NotificationId::from_uuid(delivery.notification_id),

@@ -71,7 +71,11 @@ impl WritableSite {
 
     /// An entry for the audit log, without the names of fields. `object` is the id of what changed,
     /// unless that is the site itself.
-    pub(super) fn audit_entry<'a>(&'a self, action: &'a str, object: Option<&'a str>) -> audit::Entry<'a> {
+    pub(super) fn audit_entry<'a>(
+        &'a self,
+        action: &'a str,
+        object: Option<&'a str>,
+    ) -> audit::AuditEntry<'a> {
         self.caller.audit_entry(action, &self.id, object)
     }
 }

@@ -150,7 +150,7 @@ async fn write_audit_entry(
 ) -> Result<(), sqlx::Error> {
     let fields: Vec<String> = body.keys().cloned().collect();
     let object = id.to_string();
-    let entry = audit::Entry {
+    let entry = audit::AuditEntry {
         fields: &fields,
         ..site.audit_entry(action, Some(&object))
     };

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 use sqlx::PgConnection;
 
-use crate::record::idempotency::{self, Claim, Claimed, Key, Retained};
+use crate::record::idempotency::{self, Claimed, KeyClaim, Retained, ScopedKey};
 use crate::{chance, clock};
 
 use super::answer::{add_location, json_text};
@@ -68,7 +68,7 @@ enum Admission {
 
 /// A request that is carried out, with the claim on its key if it has one.
 #[derive(Debug)]
-pub(super) struct Execution(Option<Claim>);
+pub(super) struct Execution(Option<KeyClaim>);
 
 impl IdempotencyKey {
     /// Carries out a request once: a repetition gets the answer of the first.
@@ -102,7 +102,7 @@ impl IdempotencyKey {
         let Some(key) = self.0 else {
             return Ok(Admission::Execute(Execution(None)));
         };
-        let key = Key {
+        let key = ScopedKey {
             token_id: site.caller().token_id(),
             path: path.to_owned(),
             key,

@@ -35,6 +35,7 @@ mod field_errors;
 mod timed;
 
 pub use problem_type::ProblemType;
+pub(crate) use router::CALLS;
 pub use router::router;
 pub use state::{AnsweredRequest, ApiConfig, ApiState};
 pub use webhook_input::WebhookRules;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use tracing::Instrument as _;
@@ -25,9 +25,10 @@ pub(super) async fn observe(State(state): State<ApiState>, request: Request, nex
     let started = clock::monotonic();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
+    let method = method_word(request.method());
     let is_read = request.method().is_safe();
     // `site.id` is recorded by the extractor that reads it from the path.
-    let span = tracing::info_span!("api.request", route, status = Empty, site.id = Empty);
+    let span = tracing::info_span!("api.request", route, method, status = Empty, site.id = Empty);
 
     let answer = next.run(request).instrument(span.clone());
     let mut response = match tokio::time::timeout(REQUEST_TIMEOUT, answer).await {
@@ -49,12 +50,21 @@ pub(super) async fn observe(State(state): State<ApiState>, request: Request, nex
     span.record("status", status);
     (state.observer)(AnsweredRequest {
         route,
+        method,
         status,
         is_read,
         took: clock::monotonic().saturating_duration_since(started),
         problem: response.extensions().get::<ProblemType>().copied(),
     });
     response
+}
+
+/// The word for a method in metrics, where only the routes' own methods are told apart.
+fn method_word(method: &Method) -> &'static str {
+    ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"]
+        .into_iter()
+        .find(|word| *word == method.as_str())
+        .unwrap_or("OTHER")
 }
 
 #[cfg(test)]

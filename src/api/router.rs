@@ -56,6 +56,33 @@ fn routes() -> [(&'static str, MethodRouter<ApiState>); 8] {
     ]
 }
 
+/// Every call: method, route, and the status of its success.
+pub(crate) const CALLS: [(&str, &str, u16); 15] = [
+    ("GET", "/api/sites", 200),
+    ("GET", "/api/sites/{site_id}", 200),
+    ("PUT", "/api/sites/{site_id}", 200),
+    ("GET", "/api/sites/{site_id}/webhooks", 200),
+    ("POST", "/api/sites/{site_id}/webhooks", 201),
+    ("GET", "/api/sites/{site_id}/webhooks/{webhook_id}", 200),
+    ("PATCH", "/api/sites/{site_id}/webhooks/{webhook_id}", 200),
+    ("DELETE", "/api/sites/{site_id}/webhooks/{webhook_id}", 204),
+    (
+        "GET",
+        "/api/sites/{site_id}/webhooks/{webhook_id}/deliveries",
+        200,
+    ),
+    (
+        "GET",
+        "/api/sites/{site_id}/webhooks/{webhook_id}/deliveries/{delivery_id}",
+        200,
+    ),
+    ("GET", "/api/sites/{site_id}/goals", 200),
+    ("POST", "/api/sites/{site_id}/goals", 201),
+    ("GET", "/api/sites/{site_id}/goals/{goal_id}", 200),
+    ("PUT", "/api/sites/{site_id}/goals/{goal_id}", 200),
+    ("DELETE", "/api/sites/{site_id}/goals/{goal_id}", 204),
+];
+
 async fn not_found() -> Problem {
     Problem::not_found("path")
 }
@@ -65,4 +92,18 @@ async fn method_not_allowed() -> Problem {
         ProblemType::MethodNotAllowed,
         "The Allow header lists the methods of this path.",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_route_is_among_the_calls() {
+        let routes: BTreeSet<&str> = routes().iter().map(|(path, _)| *path).collect();
+        let called: BTreeSet<&str> = CALLS.iter().map(|(_, path, _)| *path).collect();
+        assert_eq!(routes, called);
+    }
 }

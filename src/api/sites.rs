@@ -45,7 +45,7 @@ pub(super) async fn put(
         other => other?,
     };
     let fields: Vec<String> = body.keys().cloned().collect();
-    let entry = audit::Entry {
+    let entry = audit::AuditEntry {
         fields: &fields,
         ..site.audit_entry("site.put", None)
     };

@@ -68,7 +68,7 @@ async fn create_once(
         .await?
         .is_some_and(|site| is_silent(&site, now));
     let object = id.to_string();
-    let entry = audit::Entry {
+    let entry = audit::AuditEntry {
         fields: &field_names(body),
         ..site.audit_entry("webhook.create", Some(&object))
     };
@@ -166,7 +166,7 @@ pub(super) async fn change(
     }
     let unknown_goals = unknown_goals(&mut tx, site.id(), &settings).await?;
     let object = id.to_string();
-    let entry = audit::Entry {
+    let entry = audit::AuditEntry {
         fields: &field_names(&patch),
         ..site.audit_entry("webhook.update", Some(&object))
     };

@@ -56,11 +56,18 @@ fn api_state(app: &AppContext) -> anyhow::Result<ApiState> {
         burst: NonZeroU32::new(http.burst).context("http.burst")?,
         trusted_proxies: http.trusted_proxies.clone(),
     };
+    // Statuses of a success and of what goes wrong most often.
+    for (method, route, success) in api::CALLS {
+        for status in [success, 401, 404, 422, 429, 500] {
+            let labels = [route, method, &status.to_string()];
+            app.metrics.http_requests.with_label_values(&labels);
+        }
+    }
     let metrics = Arc::clone(&app.metrics);
     let observer = move |answered: api::AnsweredRequest<'_>| {
         metrics
             .http_requests
-            .with_label_values(&[answered.route, &answered.status.to_string()])
+            .with_label_values(&[answered.route, answered.method, &answered.status.to_string()])
             .inc();
         let class = if answered.is_read { "read" } else { "write" };
         metrics

@@ -55,9 +55,9 @@ pub enum InvalidTarget {
 impl TargetUrl {
     /// Reads a URL given by a user.
     ///
-    /// Refuses what the WHATWG parser would silently repair (missing slashes, back-slashes, tabs) is
-    /// refused, because what a user reads and what is called must be the same host. A fragment is
-    /// dropped: it is never sent to a server.
+    /// Refuses what the WHATWG parser would silently repair (missing slashes, back-slashes, tabs),
+    /// because what a user reads and what is called must be the same host. Drops a fragment, which is
+    /// never sent to a server.
     pub(crate) fn parse(text: &str, rules: &TargetRules) -> Result<Self, InvalidTarget> {
         let chars = text.chars().count();
         if chars > MAX_URL_CHARS {

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 /// One change.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Entry<'a> {
+pub(crate) struct AuditEntry<'a> {
     /// The token that asked for it; `None` for the command line.
     pub(crate) token_id: Option<Uuid>,
     pub(crate) subject: &'a str,
@@ -22,7 +22,7 @@ pub(crate) struct Entry<'a> {
 /// Writes an entry. In the transaction of the change, so that there is never one without the other.
 pub(crate) async fn write(
     conn: &mut PgConnection,
-    entry: Entry<'_>,
+    entry: AuditEntry<'_>,
     now: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(

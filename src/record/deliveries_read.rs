@@ -11,7 +11,7 @@ use crate::domain::id::{DeliveryId, WebhookId, uuid_floor};
 /// A delivery as its row says. Words are text here: they were checked when they were written, and a
 /// newer version's are shown as they are.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct DeliveryRecord {
+pub(crate) struct StoredDelivery {
     pub(crate) id: Uuid,
     pub(crate) notification_id: Uuid,
     pub(crate) webhook_id: Uuid,
@@ -81,7 +81,7 @@ pub(crate) async fn history(
     conn: &mut PgConnection,
     webhook: WebhookId,
     query: &HistoryQuery,
-) -> Result<(Vec<DeliveryRecord>, Option<DeliveryId>), sqlx::Error> {
+) -> Result<(Vec<StoredDelivery>, Option<DeliveryId>), sqlx::Error> {
     let statuses: Vec<String> = query
         .statuses
         .iter()
@@ -99,7 +99,7 @@ pub(crate) async fn history(
         .execute(&mut *tx)
         .await?;
     let mut rows = sqlx::query_as!(
-        DeliveryRecord,
+        StoredDelivery,
         "select id, notification_id, webhook_id, site_id, event_type, origin, status, attempts, response_code,
              failure_reason, next_retry_at, parked_until, parked_reason, resend_of, payload, created_at,
              first_attempt_at, inserted_at, updated_at
@@ -136,9 +136,9 @@ pub(crate) async fn one(
     conn: &mut PgConnection,
     webhook: WebhookId,
     id: DeliveryId,
-) -> Result<Option<(DeliveryRecord, Vec<AttemptRecord>)>, sqlx::Error> {
+) -> Result<Option<(StoredDelivery, Vec<AttemptRecord>)>, sqlx::Error> {
     let delivery = sqlx::query_as!(
-        DeliveryRecord,
+        StoredDelivery,
         "select id, notification_id, webhook_id, site_id, event_type, origin, status, attempts, response_code,
              failure_reason, next_retry_at, parked_until, parked_reason, resend_of, payload, created_at,
              first_attempt_at, inserted_at, updated_at

@@ -19,7 +19,7 @@ pub const IN_FLIGHT: TimeDelta = TimeDelta::minutes(1);
 
 /// A key, in the scope of one token's requests to one path.
 #[derive(Debug, Clone)]
-pub struct Key {
+pub struct ScopedKey {
     pub token_id: Uuid,
     pub path: String,
     pub key: String,
@@ -27,8 +27,8 @@ pub struct Key {
 
 /// A key that is ours to use.
 #[derive(Debug)]
-pub struct Claim {
-    key: Key,
+pub struct KeyClaim {
+    key: ScopedKey,
     holder: Uuid,
 }
 
@@ -45,7 +45,7 @@ pub struct Retained {
 #[derive(Debug)]
 pub enum Claimed {
     /// Nobody has used it, or nobody has come to an end with it.
-    Ours(Claim),
+    Ours(KeyClaim),
     /// The same request is being worked on.
     InFlight,
     /// It was used for another request.
@@ -54,7 +54,7 @@ pub enum Claimed {
     Answered(Retained),
 }
 
-impl Key {
+impl ScopedKey {
     /// Place of the hash of a request.
     fn row(&self) -> String {
         format!("{} {} {}", self.token_id, self.path, self.key)
@@ -65,7 +65,7 @@ impl Key {
 pub async fn claim(
     conn: &mut PgConnection,
     keyring: &Keyring,
-    key: Key,
+    key: ScopedKey,
     request_hash: &[u8; 32],
     holder: Uuid,
     now: DateTime<Utc>,
@@ -90,7 +90,7 @@ pub async fn claim(
     .execute(&mut *conn)
     .await?;
     if claimed.rows_affected() == 1 {
-        return Ok(Claimed::Ours(Claim { key, holder }));
+        return Ok(Claimed::Ours(KeyClaim { key, holder }));
     }
     let known = sqlx::query!(
         "select request_hash, status, location, body from idempotency_keys
@@ -123,7 +123,7 @@ pub async fn claim(
 
 /// Keeps the result, in the work's transaction. Says whether the claim still held: if not, somebody
 /// else is at work, and nothing of ours may be committed.
-pub async fn keep(conn: &mut PgConnection, claim: &Claim, result: &Retained) -> Result<bool, sqlx::Error> {
+pub async fn keep(conn: &mut PgConnection, claim: &KeyClaim, result: &Retained) -> Result<bool, sqlx::Error> {
     let kept = sqlx::query!(
         "update idempotency_keys set status = $5, location = $6, body = $7
          where token_id = $1 and path = $2 and key = $3 and holder = $4 and status is null",
@@ -141,7 +141,7 @@ pub async fn keep(conn: &mut PgConnection, claim: &Claim, result: &Retained) -> 
 }
 
 /// Gives a key back whose request came to nothing.
-pub async fn release(conn: &mut PgConnection, claim: &Claim) -> Result<(), sqlx::Error> {
+pub async fn release(conn: &mut PgConnection, claim: &KeyClaim) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "delete from idempotency_keys
          where token_id = $1 and path = $2 and key = $3 and holder = $4 and status is null",

@@ -30,11 +30,11 @@ pub(crate) struct Place<'a> {
 
 /// The configured keys: the first one writes, any of them reads.
 pub struct Keyring {
-    first: Key,
-    others: Vec<Key>,
+    first: EncryptionKey,
+    others: Vec<EncryptionKey>,
 }
 
-struct Key {
+struct EncryptionKey {
     id: String,
     cipher: XChaCha20Poly1305,
 }
@@ -70,9 +70,9 @@ pub enum OpenError {
 impl Keyring {
     /// Reads keys in the form `<id>:<base64 of 32 bytes>`, the writing one first.
     pub fn parse<S: AsRef<str>>(lines: &[S]) -> Result<Self, InvalidKeyring> {
-        let mut keys: Vec<Key> = Vec::with_capacity(lines.len());
+        let mut keys: Vec<EncryptionKey> = Vec::with_capacity(lines.len());
         for (index, line) in lines.iter().enumerate() {
-            let key = Key::parse(line.as_ref(), index + 1)?;
+            let key = EncryptionKey::parse(line.as_ref(), index + 1)?;
             if keys.iter().any(|other| other.id == key.id) {
                 return Err(InvalidKeyring::Duplicate(key.id));
             }
@@ -146,7 +146,7 @@ impl Keyring {
         })
     }
 
-    fn key(&self, key_id: &str) -> Option<&Key> {
+    fn key(&self, key_id: &str) -> Option<&EncryptionKey> {
         std::iter::once(&self.first)
             .chain(&self.others)
             .find(|key| key.id == key_id)
@@ -162,7 +162,7 @@ impl fmt::Debug for Keyring {
     }
 }
 
-impl Key {
+impl EncryptionKey {
     fn parse(line: &str, number: usize) -> Result<Self, InvalidKeyring> {
         let (id, encoded) = line.trim().split_once(':').ok_or(InvalidKeyring::Form(number))?;
         if !is_key_id(id) {

@@ -245,7 +245,7 @@ families! {
     clock_offset: Gauge "clock_offset_seconds"
         => "Beyond half a second either way, look at the time service of the machines.";
     /// Requests to the API, by route, method and status.
-    http_requests: IntCounterVec "http_requests_total" ["route", "status"]
+    http_requests: IntCounterVec "http_requests_total" ["route", "method", "status"]
         => "The error rate of the API.";
     /// Seconds of a request to the API, by class.
     http_request_duration: HistogramVec "http_request_seconds" ["class"] {N}
@@ -314,6 +314,13 @@ impl Metrics {
     }
 
     fn put_at_zero(&self, labels: &Labels) {
+        self.put_detection_at_zero(labels);
+        self.put_kafka_at_zero(labels);
+        self.put_delivery_at_zero(labels);
+        self.put_process_at_zero();
+    }
+
+    fn put_detection_at_zero(&self, labels: &Labels) {
         for source in &labels.sources {
             for result in EventResult::WORDS {
                 self.events.with_label_values(&[source.as_str(), result]);
@@ -346,6 +353,9 @@ impl Metrics {
         for map in BoundedMap::WORDS {
             self.evictions.with_label_values(&[map]);
         }
+    }
+
+    fn put_kafka_at_zero(&self, labels: &Labels) {
         for group in Group::WORDS {
             self.consumer_partitions.with_label_values(&[group]);
             self.consumer_partitions_expected.with_label_values(&[group]);
@@ -366,9 +376,6 @@ impl Metrics {
             self.topic_retention.with_label_values(&[topic]);
             self.records_missed.with_label_values(&[topic]);
         }
-        for role in ProcessRole::WORDS {
-            self.roles.with_label_values(&[role]);
-        }
         for kind in KafkaErrorKind::WORDS {
             self.kafka_errors.with_label_values(&[kind]);
         }
@@ -376,6 +383,9 @@ impl Metrics {
             self.produce.with_label_values(&[topic]);
             self.produce_errors.with_label_values(&[topic]);
         }
+    }
+
+    fn put_delivery_at_zero(&self, labels: &Labels) {
         for reason in FailureReason::ALL {
             self.delivery_failures.with_label_values(&[reason.as_str()]);
         }
@@ -403,6 +413,12 @@ impl Metrics {
             self.in_flight.with_label_values(&[endpoint]);
         }
         self.queue_wait.with_label_values(&["process"]);
+    }
+
+    fn put_process_at_zero(&self) {
+        for role in ProcessRole::WORDS {
+            self.roles.with_label_values(&[role]);
+        }
         for op in PostgresOp::WORDS {
             self.postgres.with_label_values(&[op]);
             for kind in PostgresErrorKind::WORDS {

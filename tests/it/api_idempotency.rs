@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bellwether::clock;
-use bellwether::record::idempotency::{self, Claimed, Key, Retained};
+use bellwether::record::idempotency::{self, Claimed, Retained, ScopedKey};
 use bellwether::record::tokens::{Role, Scope};
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -229,7 +229,7 @@ async fn a_request_that_died_holds_its_key_for_a_minute(pool: PgPool) {
 async fn a_claim_that_was_taken_over_stores_no_answer(pool: PgPool) {
     let mut conn = pool.acquire().await.expect("connection");
     let keys = keyring(&[("a", 1)]);
-    let key = Key {
+    let key = ScopedKey {
         token_id: uuid::Uuid::from_u128(1),
         path: "/p".into(),
         key: "k".into(),

@@ -52,9 +52,9 @@ pub(super) struct NearMiss {
 
 /// The top-level fields of a record that is one JSON object.
 #[derive(Debug)]
-pub(super) struct RecordFields(BTreeMap<String, Value>);
+pub(super) struct GivenFields(BTreeMap<String, Value>);
 
-impl RecordFields {
+impl GivenFields {
     /// Reads a record; `None` if it is no JSON object.
     pub(super) fn read(record: &[u8]) -> Option<Self> {
         serde_json::from_slice(record).ok().map(Self)
@@ -186,8 +186,8 @@ mod tests {
 
     use super::*;
 
-    fn fields(record: Value) -> RecordFields {
-        RecordFields::read(record.to_string().as_bytes()).expect("an object")
+    fn fields(record: Value) -> GivenFields {
+        GivenFields::read(record.to_string().as_bytes()).expect("an object")
     }
 
     fn meant(record: Value, field: &str) -> Option<String> {

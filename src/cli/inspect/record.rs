@@ -4,7 +4,7 @@ use std::hash::{BuildHasher as _, RandomState};
 
 use serde::{Serialize, Serializer};
 
-use super::fields::{NearMiss, RecordFields, is_full_url};
+use super::fields::{GivenFields, NearMiss, is_full_url};
 use super::sample::SampledRecord;
 use super::sites::{IndexedSite, IndexedSites};
 use crate::detect::engine::event_time::{SourceClock, event_time, is_fresh};
@@ -150,11 +150,11 @@ pub(super) fn inspect(
 }
 
 fn rejected(reject: Reject, record: &[u8]) -> RejectedRecord {
-    let fields = RecordFields::read(record);
+    let fields = GivenFields::read(record);
     let (fields, field) = (fields.as_ref(), reject.field);
     let did_you_mean = match (reject.reason, field) {
         (RejectReason::MissingField, Some(field)) => fields.and_then(|fields| fields.near_miss_of(field)),
-        (RejectReason::BadField, Some("type")) => fields.and_then(RecordFields::near_miss_of_type),
+        (RejectReason::BadField, Some("type")) => fields.and_then(GivenFields::near_miss_of_type),
         _ => None,
     };
     RejectedRecord {
@@ -210,7 +210,7 @@ fn understood(
         skewed: time.skewed,
         stale,
         notifies,
-        near_misses: RecordFields::read(&record.value).map_or_else(Vec::new, |fields| fields.near_misses()),
+        near_misses: GivenFields::read(&record.value).map_or_else(Vec::new, |fields| fields.near_misses()),
         visitor: event
             .visitor_id
             .as_deref()
