@@ -32,7 +32,7 @@ pub(super) fn start(app: &AppContext, tasks: &mut Tasks) {
     };
     let finished = app.lifecycle.finished.clone();
     tasks.spawn_background("upkeep", async move {
-        finished.run_until_cancelled(upkeep.run()).await;
+        Box::pin(finished.run_until_cancelled(upkeep.run())).await;
         Ok(())
     });
 }

@@ -8,7 +8,7 @@ use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
 use super::problems::Problems;
-use super::root::Config;
+use super::root::{Config, ConfigFile};
 
 /// Sources of the configuration.
 #[derive(Debug, Clone, Default)]
@@ -111,6 +111,7 @@ pub(crate) fn load_judged(
         }
     };
     config.webhooks.add_default_schedule();
+    config.file = ConfigFile(sources.file.clone());
     config.validate(&unread, &mut problems);
     for line in judge(&config) {
         problems.note_unless_known(line);
@@ -242,7 +243,11 @@ fn problem_of(error: &figment::Error) -> String {
             section.to_uppercase()
         ),
         Kind::InvalidType(_, expected) | Kind::InvalidValue(_, expected) if is_secret => {
-            format!("the value, which is not shown, is none of this kind: {expected}")
+            if expected.starts_with("allowed:") {
+                expected.clone()
+            } else {
+                format!("the value, which is not shown, is none of this kind: {expected}")
+            }
         }
         Kind::Message(text) if is_secret => {
             let allowed = text.find("allowed:").map_or("", |at| &text[at..]);

@@ -1,5 +1,8 @@
 //! The whole configuration.
 
+use std::fmt;
+use std::path::PathBuf;
+
 use serde::Deserialize;
 
 use super::encryption::EncryptionConfig;
@@ -26,6 +29,29 @@ pub struct Config {
     pub deliver: DeliverConfig,
     pub shutdown: ShutdownConfig,
     pub telemetry: TelemetryConfig,
+    /// The file that it was read from.
+    #[serde(skip)]
+    pub file: ConfigFile,
+}
+
+/// The file that a configuration was read from, if there was one.
+#[derive(Clone, Default)]
+pub struct ConfigFile(pub(super) Option<PathBuf>);
+
+impl fmt::Debug for ConfigFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The place of a configuration is no part of it.
+        f.write_str("ConfigFile")
+    }
+}
+
+impl fmt::Display for ConfigFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Some(path) => path.display().fmt(f),
+            None => f.write_str("none"),
+        }
+    }
 }
 
 impl Config {

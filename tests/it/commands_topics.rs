@@ -124,7 +124,7 @@ async fn topics_check_names_topic_setting_and_both_values() {
     deployment.set("kafka.replication_factor", "3");
     let (_, _, err) = said(deployment.run(&["topics", "check"]));
     let copies = format!(
-        "{}: it has 1 copies of a partition, kafka.replication_factor says 3",
+        "{}: it has 1 copy of a partition, kafka.replication_factor says 3",
         deployment.topic("deliveries")
     );
     let in_sync = format!(

@@ -35,7 +35,7 @@ impl Seconds {
     /// Returns a second, which is added if it is not there; then `segment` is held for it.
     pub(super) fn insert(&mut self, at: u32, segment: Segment, segments: &mut Segments) -> &mut Second {
         let index = self.lower_bound(at);
-        if !self.list.get(index).is_some_and(|second| second.at == at) {
+        if self.list.get(index).is_none_or(|second| second.at != at) {
             segments.hold(segment);
             let second = Second {
                 at,
