@@ -98,7 +98,7 @@ async fn spans_of(path: &str) -> BTreeMap<String, String> {
 }
 
 #[tokio::test]
-async fn a_span_tells_route_status_and_site_of_a_request() {
+async fn a_span_has_route_method_status_and_site() {
     for (path, route, status, site) in [
         ("/api/sites/mine", "/api/sites/{site_id}", "200", Some("mine")),
         ("/api/sites/theirs", "/api/sites/{site_id}", "404", Some("theirs")),
@@ -106,8 +106,13 @@ async fn a_span_tells_route_status_and_site_of_a_request() {
         ("/elsewhere", "unmatched", "404", None),
     ] {
         let mut wanted = BTreeMap::from(
-            [("name", "api.request"), ("route", route), ("status", status)]
-                .map(|(name, value)| (name.to_owned(), value.to_owned())),
+            [
+                ("name", "api.request"),
+                ("route", route),
+                ("method", "GET"),
+                ("status", status),
+            ]
+            .map(|(name, value)| (name.to_owned(), value.to_owned())),
         );
         if let Some(site) = site {
             wanted.insert("site.id".to_owned(), site.to_owned());
