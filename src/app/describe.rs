@@ -3,11 +3,9 @@
 use rdkafka::util::get_rdkafka_version;
 
 use super::roles::{ProcessRole, Roles};
-use super::settings::pool_settings;
 use crate::config::Config;
 use crate::dispatch::schedule::Schedules;
 use crate::kafka::producer::PRODUCED;
-use crate::record::pool;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::Labels;
 
@@ -86,31 +84,15 @@ pub(super) fn describe(config: &Config, roles: &Roles, metrics: &Metrics) {
     metrics
         .postgres_connections_max
         .set(i64::from(config.postgres.max_connections));
-    let sources: Vec<&str> = config
-        .sources
-        .0
-        .iter()
-        .map(|source| source.topic.as_str())
-        .collect();
+    let summary = config.summary();
     tracing::info!(
-        config_file = %config.file,
+        config_file = summary.file,
         roles = %roles,
-        brokers = config.kafka.brokers,
-        prefix = config.kafka.topic_prefix,
-        sources = sources.join(","),
-        database = database(config),
+        brokers = summary.brokers,
+        prefix = summary.topic_prefix,
+        sources = summary.sources,
+        database = summary.database,
         librdkafka,
         "starting"
     );
-}
-
-/// Host, port and name of the database, without credentials.
-fn database(config: &Config) -> String {
-    match pool::connect_options(&pool_settings(config)) {
-        Ok(options) => {
-            let name = options.get_database().unwrap_or_default();
-            format!("{}:{}/{name}", options.get_host(), options.get_port())
-        }
-        Err(error) => error.to_string(),
-    }
 }

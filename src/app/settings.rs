@@ -35,7 +35,8 @@ pub(super) fn key_lines(config: &Config) -> Vec<KeyLine> {
         let shown = path.display();
         match std::fs::read_to_string(path) {
             Err(error) => lines.push(KeyLine {
-                place: format!("encryption.key_files[{i}] = \"{shown}\""),
+                // Not the path: it may be a key in the wrong list.
+                place: format!("encryption.key_files[{i}] = \"…\""),
                 line: Err(format!("cannot be read: {error}")),
             }),
             Ok(text) => lines.extend(

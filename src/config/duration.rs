@@ -1,4 +1,4 @@
-//! Durations as people write them: `"30s"`, `"15m"`, `"250ms"`.
+//! Durations in words: `"30s"`, `"15m"`, `"250ms"`.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use serde::Deserializer;
 use serde::de::{Error, Visitor};
 
 /// Reads one duration.
-pub(super) fn one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     struct Text;
 
     impl Visitor<'_> for Text {
@@ -38,8 +38,11 @@ pub(super) fn one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration
     deserializer.deserialize_any(Text)
 }
 
-/// `text` as a duration, or what is wrong with it and what is allowed.
+/// Parses a duration; the error names the allowed form.
 pub(super) fn parse(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text)
-        .map_err(|error| format!("`{text}` is not a duration ({error}); allowed: a number and a unit, such as \"250ms\", \"30s\", \"15m\", \"6h\""))
+    humantime::parse_duration(text).map_err(|error| {
+        format!(
+            "`{text}` is not a duration ({error}); allowed: a number and a unit, such as \"250ms\", \"30s\", \"15m\", \"6h\""
+        )
+    })
 }

@@ -1,11 +1,11 @@
-//! `[encryption]`
+//! `[encryption]`. No problem shows a value of this section.
 
 use std::fmt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer};
 
-use super::problems::Problems;
+use super::problems::{HIDDEN, Problems};
 
 /// `[encryption]`: keys of what is encrypted at rest. The first one writes, any reads.
 #[derive(Clone, Default, Deserialize)]
@@ -37,7 +37,7 @@ impl EncryptionConfig {
             problems.check(
                 ok,
                 &format!("encryption.keys[{i}]"),
-                "\"…\"",
+                HIDDEN,
                 "allowed: <id>:<base64 of 32 bytes>, as `bellwether keys generate` prints it",
             );
         }

@@ -1,4 +1,4 @@
-//! `[kafka]` and `[[sources]]`.
+//! `[kafka]`: brokers, topics and librdkafka's own settings.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,7 +6,8 @@ use std::fmt;
 use figment::value::{Dict, Value};
 use serde::{Deserialize, Deserializer};
 
-use super::problems::Problems;
+use super::problems::{HIDDEN, Problems, quoted};
+use super::topic_name::is_topic_name;
 
 /// `[kafka]`
 #[derive(Clone, Deserialize)]
@@ -20,7 +21,7 @@ pub struct KafkaConfig {
     pub partitions: i32,
     /// Copies of every topic of Bellwether's.
     pub replication_factor: i32,
-    /// Handed to librdkafka as they are: `security.protocol`, `sasl.*`, `ssl.*` and so on.
+    /// Settings handed to librdkafka: `security.protocol`, `sasl.*`, `ssl.*` and so on.
     #[serde(deserialize_with = "flatten")]
     pub properties: BTreeMap<String, String>,
 }
@@ -85,10 +86,15 @@ fn has_host_and_port(broker: &str) -> bool {
 impl KafkaConfig {
     pub(super) fn validate(&self, problems: &mut Problems) {
         for broker in self.brokers.split(',').map(str::trim) {
+            // Somebody who is used to URLs may have put a password before the host.
+            let shown = match broker.contains('@') {
+                true => HIDDEN.to_owned(),
+                false => quoted(broker),
+            };
             problems.check(
                 has_host_and_port(broker),
                 "kafka.brokers",
-                quoted(broker),
+                shown,
                 "allowed: host:port, several separated by commas",
             );
         }
@@ -117,7 +123,7 @@ impl KafkaConfig {
             problems.check(
                 !OWN_PROPERTIES.contains(&key.as_str()),
                 &format!("kafka.properties.\"{key}\""),
-                "…",
+                HIDDEN,
                 "not allowed: Bellwether's guarantees rest on its own value of this setting",
             );
         }
@@ -141,8 +147,7 @@ fn flatten<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String
                 }
                 Value::String(_, text) => text.clone(),
                 Value::Bool(_, flag) => flag.to_string(),
-                // Each of these answers for its own kinds of number only: the environment's are
-                // unsigned.
+                // Each of these reads its own kinds of number only: those of the environment are unsigned.
                 Value::Num(_, number) => (number.to_u128().map(|n| n.to_string()))
                     .or_else(|| number.to_i128().map(|n| n.to_string()))
                     .or_else(|| number.to_f64().map(|n| n.to_string()))
@@ -160,89 +165,4 @@ fn flatten<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String
     let mut out = BTreeMap::new();
     walk("", &Dict::deserialize(deserializer)?, &mut out).map_err(serde::de::Error::custom)?;
     Ok(out)
-}
-
-/// One source topic.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Source {
-    pub topic: String,
-    pub format: SourceFormat,
-    pub clock: Clock,
-}
-
-impl Default for Source {
-    fn default() -> Self {
-        Self {
-            topic: "analytics.events".into(),
-            format: SourceFormat::Native,
-            clock: Clock::Live,
-        }
-    }
-}
-
-/// Format of a source's records.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SourceFormat {
-    /// Bellwether's own JSON.
-    Native,
-}
-
-/// Clock that tells a source's time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Clock {
-    /// Events happen now; the wall clock moves silent sites on.
-    Live,
-    /// Replays of files: only the events' own timestamps count.
-    Log,
-}
-
-/// `[[sources]]`: an empty list is a mistake, an absent one means the default source.
-pub(super) fn sources<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Sources, D::Error> {
-    Vec::<Source>::deserialize(deserializer).map(Sources)
-}
-
-pub(super) fn validate_sources(sources: &[Source], problems: &mut Problems) {
-    problems.check(
-        !sources.is_empty(),
-        "sources",
-        "[]",
-        "at least one [[sources]] with a topic is needed",
-    );
-    for (i, source) in sources.iter().enumerate() {
-        problems.check(
-            is_topic_name(&source.topic),
-            &format!("sources[{i}].topic"),
-            quoted(&source.topic),
-            "allowed: 1 to 249 of the characters a-z A-Z 0-9 . _ -",
-        );
-        problems.check(
-            !sources[..i].iter().any(|other| other.topic == source.topic),
-            &format!("sources[{i}].topic"),
-            quoted(&source.topic),
-            "named twice",
-        );
-    }
-}
-
-fn is_topic_name(text: &str) -> bool {
-    (1..=249).contains(&text.len())
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
-}
-
-fn quoted(text: &str) -> String {
-    format!("\"{text}\"")
-}
-/// The source topics, at least one.
-#[derive(Debug, Clone)]
-pub struct Sources(pub Vec<Source>);
-
-impl Default for Sources {
-    fn default() -> Self {
-        Self(vec![Source::default()])
-    }
 }

@@ -1,4 +1,4 @@
-//! `[postgres]`
+//! `[postgres]`. No problem shows a value of this section: it may be a part of the URL.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::duration;
-use super::problems::Problems;
+use super::problems::{HIDDEN, Problems};
 
 /// `[postgres]`
 #[derive(Clone, Deserialize)]
@@ -19,7 +19,7 @@ pub struct PostgresConfig {
     /// Connections a process keeps at most.
     pub(crate) max_connections: u32,
     /// Longest a statement may run.
-    #[serde(deserialize_with = "duration::one")]
+    #[serde(deserialize_with = "duration::deserialize")]
     pub(crate) statement_timeout: Duration,
 }
 
@@ -49,19 +49,41 @@ impl fmt::Debug for PostgresConfig {
 impl PostgresConfig {
     pub(super) fn validate(&self, problems: &mut Problems) {
         let scheme_ok = self.url.starts_with("postgres://") || self.url.starts_with("postgresql://");
-        problems.check(scheme_ok, "postgres.url", "\"…\"", "allowed: postgres://user:password@host:port/database (its value is not shown, it may hold a password)");
+        problems.check(
+            scheme_ok,
+            "postgres.url",
+            HIDDEN,
+            "allowed: postgres://user:password@host:port/database (its value is not shown, it may hold a password)",
+        );
         problems.check(
             (2..=1_000).contains(&self.max_connections),
             "postgres.max_connections",
-            self.max_connections,
+            HIDDEN,
             "allowed: 2 to 1000",
         );
-        let timeout = self.statement_timeout;
         problems.check(
-            (Duration::from_millis(100)..=Duration::from_secs(600)).contains(&timeout),
+            (Duration::from_millis(100)..=Duration::from_secs(600)).contains(&self.statement_timeout),
             "postgres.statement_timeout",
-            humantime::format_duration(timeout),
+            HIDDEN,
             "allowed: 100ms to 10m",
         );
+    }
+
+    /// Host, port and name of the database, without user, password and parameters.
+    pub(super) fn database(&self) -> String {
+        let Ok(url) = url::Url::parse(&self.url) else {
+            return "a database whose URL cannot be read".to_owned();
+        };
+        // A path of a socket's folder stands among the parameters.
+        let socket = url.query_pairs().find(|(name, _)| name == "host");
+        let host = match (url.host_str(), socket) {
+            (_, Some((_, folder))) => folder.into_owned(),
+            (Some(host), None) => match url.port() {
+                Some(port) => format!("{host}:{port}"),
+                None => host.to_owned(),
+            },
+            (None, None) => "localhost".to_owned(),
+        };
+        format!("{host}/{}", url.path().trim_start_matches('/'))
     }
 }

@@ -1,24 +1,27 @@
 //! The whole configuration.
 
-use std::fmt;
 use std::path::PathBuf;
 
 use serde::Deserialize;
 
 use super::encryption::EncryptionConfig;
 use super::http::{self, AdminConfig, HttpConfig};
-use super::kafka::{self, KafkaConfig, Sources};
+use super::kafka::KafkaConfig;
 use super::postgres::PostgresConfig;
 use super::problems::Problems;
-use super::stages::{DeliverConfig, DetectConfig, ShutdownConfig, TelemetryConfig};
+use super::sources::Sources;
+use super::stages::{DeliverConfig, DetectConfig, ShutdownConfig};
+use super::telemetry::TelemetryConfig;
 use super::webhooks::WebhooksConfig;
 
 /// Everything an operator can set.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
+    /// The file that was read.
+    #[serde(skip)]
+    pub(super) file: Option<PathBuf>,
     pub kafka: KafkaConfig,
-    #[serde(deserialize_with = "kafka::sources")]
     pub sources: Sources,
     pub postgres: PostgresConfig,
     pub http: HttpConfig,
@@ -29,40 +32,16 @@ pub struct Config {
     pub deliver: DeliverConfig,
     pub shutdown: ShutdownConfig,
     pub telemetry: TelemetryConfig,
-    /// The file that it was read from.
-    #[serde(skip)]
-    pub file: ConfigFile,
-}
-
-/// The file that a configuration was read from, if there was one.
-#[derive(Clone, Default)]
-pub struct ConfigFile(pub(super) Option<PathBuf>);
-
-impl fmt::Debug for ConfigFile {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The place of a configuration is no part of it.
-        f.write_str("ConfigFile")
-    }
-}
-
-impl fmt::Display for ConfigFile {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Some(path) => path.display().fmt(f),
-            None => f.write_str("none"),
-        }
-    }
 }
 
 impl Config {
-    /// Every rule that a type cannot hold, all broken ones at once, after those that there are
-    /// already. In the sections `unread` a value may be missing, so what compares values of theirs
-    /// is not judged.
+    /// Checks every rule that no type can hold. A section among `unread` has defaults in the place
+    /// of values that could not be read, so values of it are not compared with others.
     pub(super) fn validate(&self, unread: &[String], problems: &mut Problems) {
         let is_read = |section: &str| !unread.iter().any(|one| one == section);
         self.kafka.validate(problems);
         if is_read("sources") {
-            kafka::validate_sources(&self.sources.0, problems);
+            self.sources.validate(problems);
         }
         self.postgres.validate(problems);
         self.http.validate(problems);
@@ -77,7 +56,7 @@ impl Config {
         self.telemetry.validate(problems);
     }
 
-    /// A short hash of what all replicas must share: differing ones are two fleets by mistake.
+    /// Hashes the settings that all replicas must share: two values are two fleets by mistake.
     pub(crate) fn shared_hash(&self) -> String {
         use sha2::{Digest, Sha256};
         let mut hash = Sha256::new();

@@ -1,4 +1,4 @@
-//! `[detect]`, `[deliver]`, `[shutdown]` and `[telemetry]`
+//! `[detect]`, `[deliver]` and `[shutdown]`
 
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use super::webhooks::WebhooksConfig;
 #[serde(deny_unknown_fields, default)]
 pub struct DetectConfig {
     /// Live sources: what is older is counted and logged, not sent.
-    #[serde(deserialize_with = "duration::one")]
+    #[serde(deserialize_with = "duration::deserialize")]
     pub(crate) stale_after: Duration,
     /// Time by which a silent site's clock stays behind the wall clock.
-    #[serde(deserialize_with = "duration::one")]
+    #[serde(deserialize_with = "duration::deserialize")]
     pub(crate) out_of_order: Duration,
     /// Group members in one process.
     pub(crate) threads: u32,
@@ -95,7 +95,7 @@ impl DeliverConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct ShutdownConfig {
     /// From SIGTERM until requests still under way are given up.
-    #[serde(deserialize_with = "duration::one")]
+    #[serde(deserialize_with = "duration::deserialize")]
     pub(crate) grace: Duration,
 }
 
@@ -109,8 +109,7 @@ impl Default for ShutdownConfig {
 
 impl ShutdownConfig {
     pub(super) fn validate(&self, webhooks: &WebhooksConfig, problems: &mut Problems) {
-        // The next owner may send again whatever we did not finish, so every request must be able
-        // to.
+        // The next owner may send a request again that did not end here.
         let least = webhooks.timeout + Duration::from_secs(10);
         problems.check(
             self.grace >= least,
@@ -122,78 +121,4 @@ impl ShutdownConfig {
             ),
         );
     }
-}
-
-/// `[telemetry]`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct TelemetryConfig {
-    /// Levels of the log, in `tracing`'s filter syntax: `info`, `warn,bellwether::deliver=debug`.
-    pub(crate) log: String,
-    pub(crate) log_format: LogFormat,
-}
-
-impl Default for TelemetryConfig {
-    fn default() -> Self {
-        Self {
-            log: "info".into(),
-            log_format: LogFormat::Auto,
-        }
-    }
-}
-
-impl TelemetryConfig {
-    pub(super) fn validate(&self, problems: &mut Problems) {
-        for directive in self.log.split(',').map(str::trim) {
-            problems.check(
-                is_log_directive(directive),
-                "telemetry.log",
-                format!("\"{directive}\""),
-                "allowed: a level (off, error, warn, info, debug, trace), or target=level with the name of a \
-                 module, such as bellwether::deliver=debug, of one of these crates: bellwether, librdkafka, sqlx, \
-                 reqwest, hyper, hyper_util, h2, rustls, axum, tower, tokio",
-            );
-        }
-    }
-}
-
-/// Crates of which something may be logged.
-const LOG_TARGETS: &[&str] = &[
-    "bellwether",
-    "librdkafka",
-    "sqlx",
-    "reqwest",
-    "hyper",
-    "hyper_util",
-    "h2",
-    "rustls",
-    "axum",
-    "tower",
-    "tokio",
-];
-
-/// True for a level, and for a known target with a level. A filter takes every other word for the
-/// name of a target, and is then silent on all others.
-fn is_log_directive(directive: &str) -> bool {
-    let is_level = |word: &str| {
-        let levels = ["off", "error", "warn", "info", "debug", "trace"];
-        levels.iter().any(|level| level.eq_ignore_ascii_case(word))
-    };
-    match directive.split_once('=') {
-        None => is_level(directive),
-        Some((target, level)) => {
-            let name = target.split("::").next().unwrap_or_default();
-            LOG_TARGETS.contains(&name) && is_level(level)
-        }
-    }
-}
-
-/// Form of the log lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum LogFormat {
-    /// `human` on a terminal, `json` elsewhere.
-    Auto,
-    Human,
-    Json,
 }

@@ -18,10 +18,10 @@ pub struct WebhooksConfig {
     /// Requests under way at once, in one process.
     pub(crate) max_in_flight: u32,
     /// For a whole exchange, body included.
-    #[serde(deserialize_with = "duration::one")]
+    #[serde(deserialize_with = "duration::deserialize")]
     pub(crate) timeout: Duration,
     /// To connect, TLS included.
-    #[serde(deserialize_with = "duration::one")]
+    #[serde(deserialize_with = "duration::deserialize")]
     pub(crate) connect_timeout: Duration,
     /// Accepts `http` URLs, for development.
     pub(crate) allow_http: bool,

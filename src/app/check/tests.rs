@@ -38,7 +38,7 @@ fn every_refusal_has_its_key_and_what_is_allowed_and_no_secret() {
         file("keys", &format!("# a comment\n\nthird:{GOOD}\nhunter2\n")),
         file("no.pem", "hunter2"),
     );
-    let absent = folder.path().join("absent");
+    let absent = folder.path().join("hunter2");
     let found = refused(|config| {
         config
             .kafka
@@ -77,10 +77,7 @@ fn every_refusal_has_its_key_and_what_is_allowed_and_no_secret() {
             "encryption.key_files[0], line 4 of {} = \"…\": allowed",
             keys.display()
         ),
-        &format!(
-            "encryption.key_files[1] = \"{}\": cannot be read",
-            absent.display()
-        ),
+        "encryption.key_files[1] = \"…\": cannot be read",
         "webhooks.retry_schedules.odd = [\"1s500us\"]: ",
         &format!("webhooks.ca_file = \"{}\": ", no_pem.display()),
     ];

@@ -1,7 +1,7 @@
 words! {
     /// Sides of a street.
     enum Side {
-        /// The side of the sunrise.
+        /// Towards the sunrise.
         East = "east",
         FarWest = "far_west",
     }
@@ -25,7 +25,7 @@ fn an_unknown_word_is_refused_with_the_allowed_ones() {
     assert_eq!(error.to_string(), "`north` is none of east, far_west");
     let error = serde_json::from_str::<Side>("\"x\"").expect_err("refused");
     assert!(
-        error.to_string().starts_with("`x` is none of east, far_west"),
+        error.to_string().contains("expected `east` or `far_west`"),
         "{error}"
     );
 }
