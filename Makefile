@@ -67,7 +67,7 @@ clippy:
 	cargo clippy --all-targets --locked -- -D warnings
 
 doc:
-	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked --document-private-items
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --no-deps --locked --document-private-items
 
 deny:
 	@if command -v cargo-deny >/dev/null; then \
