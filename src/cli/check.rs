@@ -16,7 +16,7 @@ pub(super) fn run(args: &ConfigArgs) -> anyhow::Result<()> {
         count => format!("{count} sources"),
     };
     Ok(print(&format!(
-        "the configuration is valid ({}; {sources}, hash {})",
+        "the configuration is valid: {}; {sources}, hash {}",
         args.summary(),
         config.shared_hash()
     ))?)

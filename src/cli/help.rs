@@ -45,7 +45,10 @@ const ENDINGS: &[Ending] = &[
     (
         "topics check",
         "a topic is missing or looks wrong, or the brokers could not be asked",
-        &["bellwether topics check --config bellwether.toml"],
+        &[
+            "bellwether topics check --config bellwether.toml",
+            "bellwether topics check --roles api",
+        ],
     ),
     ("sources", FAILED, &["bellwether sources inspect"]),
     (

@@ -21,7 +21,7 @@ fn check_config_says_that_a_configuration_is_valid() {
     let example = concat!(env!("CARGO_MANIFEST_DIR"), "/bellwether.example.toml");
     let (code, out, err) = run(&["check-config", "--config", example], &[]);
     assert_eq!(code, 0, "{err}");
-    let wanted = format!("the configuration is valid (configuration file {example}; 1 source, hash ");
+    let wanted = format!("the configuration is valid: configuration file {example}; 1 source, hash ");
     assert!(out.starts_with(&wanted), "{out}");
     assert!(
         err.contains("no encryption key"),
@@ -142,7 +142,7 @@ fn all_that_is_wrong_is_named_at_once() {
         "http.burst = 0",
         "sources[0].format: ",
         "encryption.keys[0] = ",
-        "encryption.key_files: allowed: a list of texts",
+        "encryption.key_files: the value, which is not shown, cannot be used; allowed: a list of texts",
         "webhooks.ca_file = ",
         "webhooks.retry_schedules.odd = ",
         "webhooks.retry_schedules.odder = ",

@@ -247,7 +247,7 @@ async fn replay_without_a_broker_ends_and_names_it() {
         &["--site", "a.example", "--set", "kafka.brokers=127.0.0.1:1"],
     );
     assert_eq!((code, out.as_str()), (1, ""));
-    assert!(err.contains("127.0.0.1:1"), "{err}");
+    assert!(err.contains("127.0.0.1:1") && err.contains("refused"), "{err}");
     assert!(begun.elapsed() < Duration::from_secs(40), "{:?}", begun.elapsed());
     let (code, _, err) = replay(
         &deployment,

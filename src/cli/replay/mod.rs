@@ -154,7 +154,7 @@ impl Replay {
             let moved_ms = self.times.at(at_ms, clock::now_ms()).map_err(|old| {
                 let (topic, published) = (self.publisher.topic(), self.publisher.published());
                 anyhow::anyhow!(
-                    "{topic} has clock = \"live\", and {old} ({published} events were published before)"
+                    "{topic} has clock = \"live\", and {old} (events published before: {published})"
                 )
             })?;
             if moved_ms != at_ms {
