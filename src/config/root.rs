@@ -20,7 +20,7 @@ use super::webhooks::WebhooksConfig;
 pub struct Config {
     /// The file that was read.
     #[serde(skip)]
-    pub(super) file: Option<PathBuf>,
+    pub file: Option<PathBuf>,
     pub kafka: KafkaConfig,
     pub sources: Sources,
     pub postgres: PostgresConfig,
