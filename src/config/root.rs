@@ -20,11 +20,7 @@ use super::webhooks::WebhooksConfig;
 pub struct Config {
     /// The file that was read.
     #[serde(skip)]
-<<<<<<< HEAD
     pub file: Option<PathBuf>,
-=======
-    pub(super) file: Option<PathBuf>,
->>>>>>> 8f89b1b (config: explain, sources, telemetry and summary in files of their own)
     pub kafka: KafkaConfig,
     pub sources: Sources,
     pub postgres: PostgresConfig,

@@ -83,15 +83,7 @@ fn check_config_refuses_what_serve_would() {
         ),
         (
             "[encryption]\nkey_files = [\"hunter2\"]".into(),
-<<<<<<< HEAD
             vec!["encryption.key_files[0] = \"…\"", "cannot be read", "readable"],
-=======
-            vec![
-                "encryption.key_files[0] = \"…\"",
-                "cannot be read",
-                "readable",
-            ],
->>>>>>> 8f89b1b (config: explain, sources, telemetry and summary in files of their own)
         ),
         (
             format!("[encryption]\nkey_files = [\"{no_key}\"]"),
