@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::domain::goal::{
-    GoalRule, MAX_NAME_CHARS, MAX_PATH_CHARS, MAX_PROP_NAME_CHARS, MAX_PROP_VALUE_CHARS, MAX_PROPS,
+    GoalKind, GoalRule, MAX_NAME_CHARS, MAX_PATH_CHARS, MAX_PROP_NAME_CHARS, MAX_PROP_VALUE_CHARS, MAX_PROPS,
 };
 use crate::record::goals::GoalSettings;
 
@@ -34,22 +34,24 @@ pub(super) fn read_settings(body: &BodyObject<'_>, errors: &mut FieldErrors) -> 
 
 fn read_rule(body: &BodyObject<'_>, errors: &mut FieldErrors) -> Option<GoalRule> {
     body.require("kind", "event, page or scroll", errors);
-    let kind = body.text("kind", 100, errors);
-    let wanted: &[&str] = match kind {
-        Some("event") => &["event"],
-        Some("page") => &["path"],
-        Some("scroll") => &["path", "scroll_threshold"],
-        Some(other) => {
+    let kind = body.text("kind", 100, errors).and_then(|word| {
+        let kind: Option<GoalKind> = word.parse().ok();
+        if kind.is_none() {
             let detail = format!(
                 "`{}` is not a kind of goal. The kinds are event, page and scroll.",
-                echo(other)
+                echo(word)
             );
             errors.add("/kind", FieldCode::Unknown, detail);
-            &RULE_FIELDS
         }
+        kind
+    });
+    let wanted: &[&str] = match kind {
+        Some(GoalKind::Event) => &["event"],
+        Some(GoalKind::Page) => &["path"],
+        Some(GoalKind::Scroll) => &["path", "scroll_threshold"],
         None => &RULE_FIELDS,
     };
-    if let Some(kind) = kind.filter(|_| wanted.len() < RULE_FIELDS.len()) {
+    if let Some(kind) = kind {
         for name in RULE_FIELDS {
             let is_given = body.get(name).is_some();
             if wanted.contains(&name) && !is_given {
@@ -76,13 +78,12 @@ fn read_rule(body: &BodyObject<'_>, errors: &mut FieldErrors) -> Option<GoalRule
         None
     };
     match kind? {
-        "event" => Some(GoalRule::Event { event: event? }),
-        "page" => Some(GoalRule::Page { path: path? }),
-        "scroll" => Some(GoalRule::Scroll {
+        GoalKind::Event => Some(GoalRule::Event { event: event? }),
+        GoalKind::Page => Some(GoalRule::Page { path: path? }),
+        GoalKind::Scroll => Some(GoalRule::Scroll {
             path: path?,
             scroll_threshold: u8::try_from(threshold?).ok()?,
         }),
-        _ => None,
     }
 }
 

@@ -164,20 +164,18 @@ fn to_answer(record: &GoalRecord) -> Value {
     insert("id", json!(goal.id));
     insert("site_id", json!(record.site_id));
     insert("name", json!(goal.name));
+    insert("kind", json!(goal.rule.kind()));
     match &goal.rule {
         GoalRule::Event { event } => {
-            insert("kind", json!("event"));
             insert("event", json!(event));
         }
         GoalRule::Page { path } => {
-            insert("kind", json!("page"));
             insert("path", json!(path));
         }
         GoalRule::Scroll {
             path,
             scroll_threshold,
         } => {
-            insert("kind", json!("scroll"));
             insert("path", json!(path));
             insert("scroll_threshold", json!(scroll_threshold));
         }

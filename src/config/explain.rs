@@ -65,7 +65,11 @@ fn problem_of(error: &Error) -> String {
             variable(section, "<key>")
         ),
         Kind::InvalidType(_, expected) | Kind::InvalidValue(_, expected) if holds_secrets(&error.path) => {
-            format!("the value, which is not shown, is none of this kind: {expected}")
+            if expected.starts_with("allowed:") {
+                expected.clone()
+            } else {
+                format!("the value, which is not shown, is none of this kind: {expected}")
+            }
         }
         Kind::Message(text) if holds_secrets(&error.path) => {
             let allowed = text.find("allowed:").map_or("", |at| &text[at..]);

@@ -7,9 +7,9 @@ use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
 use super::explain::explain;
+use super::file::ConfigFile;
 use super::problems::Problems;
 use super::root::Config;
-use super::summary::name_file;
 
 /// Sources of the configuration.
 #[derive(Debug, Clone, Default)]
@@ -36,7 +36,10 @@ pub(crate) enum ConfigError {
 impl ConfigSources {
     /// Names the file that is read in words, or says that there is none.
     pub(crate) fn summary(&self) -> String {
-        name_file(self.file.as_deref())
+        match &self.file {
+            Some(path) => format!("configuration file {}", path.display()),
+            None => "no configuration file (--config or BELLWETHER_CONFIG names one)".to_owned(),
+        }
     }
 }
 
@@ -54,7 +57,7 @@ pub(crate) fn load_judged(
     let figment = merge(sources)?;
     let mut problems = Problems::default();
     let (mut config, unread) = read_all(&figment, sources.file.as_deref(), &mut problems)?;
-    config.file.clone_from(&sources.file);
+    config.file = ConfigFile(sources.file.clone());
     config.webhooks.add_default_schedule();
     config.validate(&unread, &mut problems);
     for line in judge(&config) {

@@ -8,6 +8,7 @@
 
 mod load;
 mod explain;
+mod file;
 mod root;
 mod summary;
 mod problems;

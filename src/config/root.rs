@@ -1,10 +1,9 @@
 //! The whole configuration.
 
-use std::path::PathBuf;
-
 use serde::Deserialize;
 
 use super::encryption::EncryptionConfig;
+use super::file::ConfigFile;
 use super::http::{self, AdminConfig, HttpConfig};
 use super::kafka::KafkaConfig;
 use super::postgres::PostgresConfig;
@@ -18,9 +17,6 @@ use super::webhooks::WebhooksConfig;
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// The file that was read.
-    #[serde(skip)]
-    pub file: Option<PathBuf>,
     pub kafka: KafkaConfig,
     pub sources: Sources,
     pub postgres: PostgresConfig,
@@ -32,6 +28,9 @@ pub struct Config {
     pub deliver: DeliverConfig,
     pub shutdown: ShutdownConfig,
     pub telemetry: TelemetryConfig,
+    /// The file that it was read from.
+    #[serde(skip)]
+    pub file: ConfigFile,
 }
 
 impl Config {

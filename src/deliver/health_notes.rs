@@ -29,7 +29,7 @@ impl HealthNotes {
         webhook: WebhookId,
         status: DeliveryStatus,
         ended_at: DateTime<Utc>,
-        fault: &str,
+        fault: Fault,
     ) {
         match status {
             DeliveryStatus::Delivered => {
@@ -39,7 +39,7 @@ impl HealthNotes {
                 note.failures = 0;
             }
             // A fault of our own never counts against an endpoint.
-            DeliveryStatus::Failed if fault != Fault::Own.as_str() => {
+            DeliveryStatus::Failed if fault != Fault::Own => {
                 self.lock().entry(webhook).or_default().failures += 1;
             }
             _ => {}

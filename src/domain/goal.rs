@@ -1,8 +1,7 @@
-//! A goal: what a site counts as a success. Matching lives in `detect::goals`.
-
-use serde::{Deserialize, Serialize};
+//! A goal: what a site counts as a success. Matching is in `detect::site::goals`.
 
 use super::id::GoalId;
+use super::words::words;
 
 /// Longest goal name, in characters.
 pub(crate) const MAX_NAME_CHARS: usize = 120;
@@ -30,8 +29,7 @@ pub struct Goal {
 }
 
 /// The rule by which an event completes a goal.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GoalRule {
     /// A custom or goal event of this name, case-sensitive.
     Event { event: String },
@@ -39,4 +37,24 @@ pub enum GoalRule {
     Page { path: String },
     /// An engagement event with a matching path and `scroll_threshold ≤ scroll_depth ≤ 100`.
     Scroll { path: String, scroll_threshold: u8 },
+}
+
+words! {
+    /// Kind of a goal's rule.
+    pub(crate) enum GoalKind {
+        Event = "event",
+        Page = "page",
+        Scroll = "scroll",
+    }
+}
+
+impl GoalRule {
+    /// The rule's kind.
+    pub(crate) fn kind(&self) -> GoalKind {
+        match self {
+            Self::Event { .. } => GoalKind::Event,
+            Self::Page { .. } => GoalKind::Page,
+            Self::Scroll { .. } => GoalKind::Scroll,
+        }
+    }
 }

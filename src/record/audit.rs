@@ -1,10 +1,10 @@
-//! The audit log: who changed what. Names of fields, never their values.
+//! The audit log: changes with their author. It has the names of fields and never their values.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-/// One change.
+/// A change to be written.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AuditEntry<'a> {
     /// The token that asked for it; `None` for the command line.
@@ -19,7 +19,7 @@ pub(crate) struct AuditEntry<'a> {
     pub(crate) fields: &'a [String],
 }
 
-/// Writes an entry. In the transaction of the change, so that there is never one without the other.
+/// Writes an entry, in the transaction of the change: neither exists without the other.
 pub(crate) async fn write(
     conn: &mut PgConnection,
     entry: AuditEntry<'_>,

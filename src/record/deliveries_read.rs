@@ -1,4 +1,5 @@
-//! Reading deliveries: a webhook's history page by page, and one delivery with its attempts.
+//! Reading of deliveries: the history of a webhook page by page, and one delivery with its
+//! attempts.
 
 use chrono::{DateTime, Utc};
 use sqlx::{Connection as _, PgConnection};
@@ -8,8 +9,8 @@ use crate::domain::delivery::DeliveryStatus;
 use crate::domain::event::EventType;
 use crate::domain::id::{DeliveryId, WebhookId, uuid_floor};
 
-/// A delivery as its row says. Words are text here: they were checked when they were written, and a
-/// newer version's are shown as they are.
+/// A delivery as its row has it. Statuses and reasons are text: they were checked when they were
+/// written, and those of a newer version are shown as they are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StoredDelivery {
     pub(crate) id: Uuid,
@@ -34,7 +35,7 @@ pub(crate) struct StoredDelivery {
     pub(crate) updated_at: DateTime<Utc>,
 }
 
-/// An attempt as its row says.
+/// An attempt as its row has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AttemptRecord {
     pub(crate) attempt: i32,
@@ -58,25 +59,26 @@ pub(crate) struct AttemptRecord {
     pub(crate) total_ms: Option<i32>,
 }
 
-/// Which deliveries of a webhook to read.
+/// Selection from the deliveries of a webhook.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HistoryQuery {
     /// Empty means any.
     pub(crate) statuses: Vec<DeliveryStatus>,
     /// Empty means any.
     pub(crate) events: Vec<EventType>,
-    /// Of notifications made at or after this, in milliseconds since the Unix epoch.
+    /// Only notifications made at or after this time, in milliseconds since the Unix epoch.
     pub(crate) since_ms: Option<i64>,
-    /// Only those that come after this one, that is, older ones.
+    /// Only deliveries older than this one.
     pub(crate) after: Option<DeliveryId>,
     pub(crate) limit: u32,
 }
 
-/// A page of a webhook's history, newest first, and the cursor of the next page if there is one.
+/// Reads a page of a webhook's history, newest first, and the cursor of the next page if there is
+/// one.
 ///
-/// The order is that of the ids, which start with the notification's time: a page begins exactly
-/// after the last row of the page before, so whatever is added meanwhile, no delivery comes twice
-/// and none that was there is passed over.
+/// The order is that of the ids, which start with the notification's time. A page begins after the
+/// last row of the page before, so no delivery comes twice and none is left out, whatever is added
+/// meanwhile.
 pub(crate) async fn history(
     conn: &mut PgConnection,
     webhook: WebhookId,
@@ -93,8 +95,7 @@ pub(crate) async fn history(
         .map(|event| event.as_str().to_owned())
         .collect();
     let mut tx = conn.begin().await?;
-    // Planned for these very values: only then do the partial indexes and the bounds on the
-    // partitions count.
+    // A generic plan would use neither the partial indexes nor the bounds on the partitions.
     sqlx::raw_sql("set local plan_cache_mode = force_custom_plan")
         .execute(&mut *tx)
         .await?;
@@ -115,7 +116,7 @@ pub(crate) async fn history(
         &events,
         query.since_ms.map(uuid_floor),
         query.after.map(DeliveryId::uuid),
-        // One more, to know whether there is a next page.
+        // One more than asked for tells that there is a next page.
         i64::from(query.limit) + 1
     )
     .fetch_all(&mut *tx)
@@ -131,7 +132,7 @@ pub(crate) async fn history(
     Ok((rows, next))
 }
 
-/// One delivery of a webhook with its attempts in order.
+/// Reads one delivery of a webhook with its attempts in order.
 pub(crate) async fn one(
     conn: &mut PgConnection,
     webhook: WebhookId,

@@ -1,4 +1,4 @@
-//! Keeps a process's registry up to date for as long as it runs.
+//! Keeping the registry of a process up to date for as long as it runs.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,20 +13,19 @@ use crate::domain::registry::Registry;
 
 use super::registry::RegistryReader;
 
-/// The channel on which the database hints at changes.
+/// Channel on which the database announces changes.
 const CHANNEL: &str = "bellwether_config";
-/// Time between two looks without a hint.
+/// Time between two looks without an announcement.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Least time between two looks, however many hints there are.
+/// Least time between two looks, however many announcements come.
 const LOOK_AT_MOST_EVERY: Duration = Duration::from_millis(50);
-/// Longest time a look may take; longer means that nobody is there.
+/// Longest time a look may take; after that the database is taken for unreachable.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(15);
-/// Time before hints are asked for again after they ended.
+/// Time before listening again after it failed.
 const LISTEN_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
-/// Looks for changes every second, and sooner when the database hints at one, and publishes each
-/// new registry, until told to stop. `looked` hears when every successful look began; what it does
-/// not hear of for long is a stale configuration.
+/// Looks for changes every second, and sooner when the database announces one, and publishes each
+/// new registry until `stop`. `looked` gets the time at which each successful look began.
 pub async fn follow(
     pool: PgPool,
     mut reader: RegistryReader,
@@ -35,8 +34,7 @@ pub async fn follow(
     stop: CancellationToken,
 ) {
     let hint = Notify::new();
-    // Side by side and never cancelled one for the other: a receive that is cut short could lose
-    // its place.
+    // One `select!` for the whole time: to receive an announcement is not safe to cancel.
     tokio::select! {
         () = stop.cancelled() => {}
         () = listen(&pool, &hint) => {}
@@ -84,14 +82,14 @@ async fn look(pool: &PgPool, reader: &mut RegistryReader) -> Result<Option<Arc<R
     let mut conn = pool.acquire().await?;
     let looked = tokio::time::timeout(LOOK_TIMEOUT, reader.look(&mut conn, clock::now_ms())).await;
     looked.unwrap_or_else(|_| {
-        // It would be tested before it is used again, and that test never end.
+        // In the pool it would be tested before its next use, and that test would wait as long.
         conn.close_on_drop();
         Err(std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer").into())
     })
 }
 
-/// Passes the database's hints on. Without them changes take up to a second longer, so that they
-/// fail is no error.
+/// Passes announcements of the database on. A failure is no error: without them a change takes up
+/// to a second longer.
 async fn listen(pool: &PgPool, hint: &Notify) {
     loop {
         if let Err(error) = pass_hints_on(pool, hint).await {
@@ -104,7 +102,7 @@ async fn listen(pool: &PgPool, hint: &Notify) {
 async fn pass_hints_on(pool: &PgPool, hint: &Notify) -> Result<(), sqlx::Error> {
     let mut listener = PgListener::connect_with(pool).await?;
     listener.listen(CHANNEL).await?;
-    // What was changed before the listener was there.
+    // A change may have come before the listener was there.
     hint.notify_one();
     while listener.try_recv().await?.is_some() {
         hint.notify_one();

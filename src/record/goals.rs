@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::domain::goal::{Goal, GoalRule};
+use crate::domain::goal::{Goal, GoalKind, GoalRule};
 use crate::domain::id::GoalId;
 use crate::domain::site::SiteId;
 
@@ -14,7 +14,7 @@ use super::sites;
 /// Most goals of a site.
 pub(crate) const MAX_PER_SITE: i64 = 1_000;
 
-/// A goal with what its row knows besides.
+/// A goal with the other columns of its row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct GoalRecord {
     pub(crate) goal: Goal,
@@ -127,7 +127,7 @@ pub(crate) async fn replace(
     }
 }
 
-/// Deletes a goal. Says whether there was one.
+/// Deletes a goal; false if there was none.
 pub async fn delete(conn: &mut PgConnection, site_id: &SiteId, id: GoalId) -> Result<bool, sqlx::Error> {
     let deleted = sqlx::query!(
         "delete from goals where site_id = $1 and id = $2",
@@ -139,7 +139,7 @@ pub async fn delete(conn: &mut PgConnection, site_id: &SiteId, id: GoalId) -> Re
     Ok(deleted.rows_affected() == 1)
 }
 
-/// One goal of a site.
+/// Reads one goal of a site.
 pub(crate) async fn get(
     conn: &mut PgConnection,
     site_id: &SiteId,
@@ -149,8 +149,8 @@ pub(crate) async fn get(
     Ok(goals.into_iter().next())
 }
 
-/// The goals of these sites, or of all, oldest first. A row that cannot be read is logged and left
-/// out.
+/// Lists the goals of these sites, or of all, oldest first. A row that cannot be read is logged and
+/// left out.
 pub(crate) async fn list(
     conn: &mut PgConnection,
     site_ids: Option<&[String]>,
@@ -215,7 +215,7 @@ struct GoalRow {
     updated_at: DateTime<Utc>,
 }
 
-/// The part that cannot be read.
+/// A row that cannot be read, with the name of the part at fault.
 struct UnreadableGoal(&'static str);
 
 impl TryFrom<GoalRow> for GoalRecord {
@@ -225,10 +225,11 @@ impl TryFrom<GoalRow> for GoalRecord {
         let threshold = row
             .scroll_threshold
             .and_then(|threshold| u8::try_from(threshold).ok());
-        let rule = match (row.kind.as_str(), row.event, row.path, threshold) {
-            ("event", Some(event), None, None) => GoalRule::Event { event },
-            ("page", None, Some(path), None) => GoalRule::Page { path },
-            ("scroll", None, Some(path), Some(scroll_threshold)) => GoalRule::Scroll {
+        let kind: Option<GoalKind> = row.kind.parse().ok();
+        let rule = match (kind, row.event, row.path, threshold) {
+            (Some(GoalKind::Event), Some(event), None, None) => GoalRule::Event { event },
+            (Some(GoalKind::Page), None, Some(path), None) => GoalRule::Page { path },
+            (Some(GoalKind::Scroll), None, Some(path), Some(scroll_threshold)) => GoalRule::Scroll {
                 path,
                 scroll_threshold,
             },
@@ -249,7 +250,7 @@ impl TryFrom<GoalRow> for GoalRecord {
     }
 }
 
-/// A rule spread over its columns.
+/// A rule as its columns hold it.
 struct RuleColumns<'a> {
     kind: &'static str,
     event: Option<&'a str>,
@@ -259,28 +260,19 @@ struct RuleColumns<'a> {
 
 impl<'a> From<&'a GoalRule> for RuleColumns<'a> {
     fn from(rule: &'a GoalRule) -> Self {
-        match rule {
-            GoalRule::Event { event } => Self {
-                kind: "event",
-                event: Some(event),
-                path: None,
-                scroll_threshold: None,
-            },
-            GoalRule::Page { path } => Self {
-                kind: "page",
-                event: None,
-                path: Some(path),
-                scroll_threshold: None,
-            },
+        let (event, path, scroll_threshold) = match rule {
+            GoalRule::Event { event } => (Some(event.as_str()), None, None),
+            GoalRule::Page { path } => (None, Some(path.as_str()), None),
             GoalRule::Scroll {
                 path,
                 scroll_threshold,
-            } => Self {
-                kind: "scroll",
-                event: None,
-                path: Some(path),
-                scroll_threshold: Some(i16::from(*scroll_threshold)),
-            },
+            } => (None, Some(path.as_str()), Some(i16::from(*scroll_threshold))),
+        };
+        Self {
+            kind: rule.kind().as_str(),
+            event,
+            path,
+            scroll_threshold,
         }
     }
 }

@@ -1,9 +1,9 @@
-//! Keys by which a request that is sent twice is done once, and what became of it.
+//! Idempotency keys: a request that is sent twice is done once.
 //!
-//! A claim is committed before the work begins, so whoever comes meanwhile sees it. The result is
-//! written in the work's own transaction: there is no result without the work and no work without
-//! the result, wherever a process dies. Results hold nothing secret; what was asked for is kept as
-//! a sealed hash, since a request may hold a secret worth guessing.
+//! A claim is committed before the work begins, so a second request sees it. The result is written
+//! in the transaction of the work, so neither exists without the other, wherever a process dies.
+//! Results hold nothing secret. The request itself is kept as an encrypted hash: it may hold a
+//! secret that is short enough to be guessed.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
@@ -13,11 +13,11 @@ use super::keyring::{Keyring, Place};
 
 /// Time for which results are kept.
 pub const KEEP: TimeDelta = TimeDelta::hours(24);
-/// A claim without a result that is older belongs to a process that died. Longer than any request
+/// Age from which a claim without a result belongs to a process that died. Longer than any request
 /// may take.
 pub const IN_FLIGHT: TimeDelta = TimeDelta::minutes(1);
 
-/// A key, in the scope of one token's requests to one path.
+/// A key of one token, for one path.
 #[derive(Debug, Clone)]
 pub struct ScopedKey {
     pub token_id: Uuid,
@@ -25,7 +25,7 @@ pub struct ScopedKey {
     pub key: String,
 }
 
-/// A key that is ours to use.
+/// The right to do the request of a key.
 #[derive(Debug)]
 pub struct KeyClaim {
     key: ScopedKey,
@@ -37,16 +37,16 @@ pub struct KeyClaim {
 pub struct Retained {
     pub status: u16,
     pub location: Option<String>,
-    /// JSON.
+    /// Text of JSON.
     pub body: String,
 }
 
 /// Result of an attempt to claim a key.
 #[derive(Debug)]
 pub enum Claimed {
-    /// Nobody has used it, or nobody has come to an end with it.
+    /// The key is new, expired, or left by a process that died.
     Ours(KeyClaim),
-    /// The same request is being worked on.
+    /// The same request is in progress.
     InFlight,
     /// It was used for another request.
     OtherRequest,
@@ -55,13 +55,14 @@ pub enum Claimed {
 }
 
 impl ScopedKey {
-    /// Place of the hash of a request.
+    /// The primary key as text.
     fn row(&self) -> String {
         format!("{} {} {}", self.token_id, self.path, self.key)
     }
 }
 
-/// Claims `key` for the request with this hash. `holder` is drawn for each try. Commit at once.
+/// Claims `key` for the request with this hash. `holder` is a new random id at each try. Commit at
+/// once.
 pub async fn claim(
     conn: &mut PgConnection,
     keyring: &Keyring,
@@ -101,12 +102,11 @@ pub async fn claim(
     )
     .fetch_optional(conn)
     .await?;
-    // Given back between the two statements: whoever asks again finds it free.
+    // It was released between the two statements; the next try finds it free.
     let Some(known) = known else {
         return Ok(Claimed::InFlight);
     };
-    // What does not open was asked for under an encryption key that is gone since, and cannot be
-    // compared.
+    // A hash that does not open was encrypted with a key that is gone, and cannot be compared.
     let same = keyring
         .open(place(&row), &known.request_hash)
         .is_ok_and(|hash| hash == request_hash);
@@ -121,8 +121,8 @@ pub async fn claim(
     })
 }
 
-/// Keeps the result, in the work's transaction. Says whether the claim still held: if not, somebody
-/// else is at work, and nothing of ours may be committed.
+/// Stores the result, in the transaction of the work. False if somebody else holds the key by now:
+/// then that transaction must not be committed.
 pub async fn keep(conn: &mut PgConnection, claim: &KeyClaim, result: &Retained) -> Result<bool, sqlx::Error> {
     let kept = sqlx::query!(
         "update idempotency_keys set status = $5, location = $6, body = $7
@@ -140,7 +140,7 @@ pub async fn keep(conn: &mut PgConnection, claim: &KeyClaim, result: &Retained) 
     Ok(kept.rows_affected() == 1)
 }
 
-/// Gives a key back whose request came to nothing.
+/// Releases the key of a request that failed.
 pub async fn release(conn: &mut PgConnection, claim: &KeyClaim) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "delete from idempotency_keys
@@ -155,7 +155,7 @@ pub async fn release(conn: &mut PgConnection, claim: &KeyClaim) -> Result<(), sq
     Ok(())
 }
 
-/// Forgets what was kept long enough. Call it every few minutes.
+/// Deletes expired keys. Call it every few minutes.
 pub async fn purge(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<u64, sqlx::Error> {
     let purged = sqlx::query!("delete from idempotency_keys where claimed_at <= $1", now - KEEP)
         .execute(conn)

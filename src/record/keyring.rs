@@ -1,9 +1,9 @@
-//! Encryption at rest: XChaCha20-Poly1305, every value bound to the place it is stored in.
+//! Encryption at rest: XChaCha20-Poly1305, every value bound to its place.
 //!
 //! A sealed value is `version (1) | length of key id | key id | nonce (24) | ciphertext and tag`.
 //! The head, table, column and row are authenticated with it, so a value that is changed, or copied
-//! to another place, does not open. 192-bit nonces may be drawn at random for as long as a key
-//! lives, which is why it is not the 96-bit variant.
+//! to another place, does not open. Its nonces of 192 bits may be drawn at random for as long as a
+//! key lives; those of the variant with 96 bits may not.
 
 use std::fmt;
 
@@ -96,8 +96,8 @@ impl Keyring {
         self.key(key_id).is_some()
     }
 
-    /// Encrypts `plain` for `place`. The nonce is drawn here and not handed in: one used twice
-    /// would give the key away.
+    /// Encrypts `plain` for `place`. The nonce is drawn here and is no argument: to use one twice
+    /// would reveal the key stream.
     pub(crate) fn seal(&self, place: Place<'_>, plain: &[u8]) -> Vec<u8> {
         let nonce: [u8; NONCE_BYTES] = chance::bytes();
         let head = head_of(&self.first.id);
@@ -178,7 +178,7 @@ impl EncryptionKey {
     }
 }
 
-/// A new key in the form the configuration takes, as `bellwether keys generate` prints it.
+/// Formats a new key as the configuration takes it.
 pub(crate) fn generate_key(id: &str, random: [u8; KEY_BYTES]) -> Result<String, InvalidKeyring> {
     if !is_key_id(id) {
         return Err(InvalidKeyring::Id(1));
@@ -207,7 +207,7 @@ fn split_head(sealed: &[u8]) -> Option<(&str, &[u8], &[u8])> {
     Some((key_id, head, rest))
 }
 
-/// Head and place, each part preceded by its length so that no two places read alike.
+/// Head and place, each part after its length, so that no two places give the same bytes.
 fn authenticated(head: &[u8], place: Place<'_>) -> Vec<u8> {
     let parts = [
         head,

@@ -1,5 +1,5 @@
-//! Secrets of the deployment as a whole: the canaries that tell at start whether the right
-//! keys are configured, and the key of the visitor hash.
+//! Secrets of the deployment as a whole: canaries, which show at a start that the right keys are
+//! configured, and the key of the visitor hash.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
@@ -14,7 +14,7 @@ const HASH_KEY_PLACE: Place<'static> = Place {
     row: "true",
 };
 
-/// Reason why a process must not go on with its keys.
+/// Reason why a process must not start with its keys.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     #[error("encryption.keys lacks key `{0}`, with which values in this database are encrypted")]
@@ -31,12 +31,11 @@ pub enum KeyError {
     Postgres(#[from] sqlx::Error),
 }
 
-/// Checks that every key this database was written with is configured, and is the same key. Then
-/// leaves a canary for the writing key, before anything is written with it. Call it at start,
-/// before any other use of the keys.
+/// Checks that every key this database was written with is configured and unchanged, then stores a
+/// canary of the writing key. Call it at start, before the first use of the keys.
 ///
-/// A start that is refused leaves nothing: a canary of a key configured by mistake would have the
-/// right ones refused from then on.
+/// A start that is refused stores nothing: with the canary of a wrong key, the right ones would be
+/// refused from then on.
 pub async fn check_keys(
     conn: &mut PgConnection,
     keyring: &Keyring,
@@ -79,8 +78,7 @@ async fn check_canaries(conn: &mut PgConnection, keyring: &Keyring) -> Result<()
     Ok(())
 }
 
-/// The key of the visitor hash, made by whoever asks first; the same for every replica from then
-/// on.
+/// Reads the key of the visitor hash, which the first process makes and all share from then on.
 pub async fn visitor_hash_key(
     conn: &mut PgConnection,
     keyring: &Keyring,

@@ -24,13 +24,13 @@ pub(crate) struct KnownSite {
 /// A webhook, without anything secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct KnownWebhook {
-    /// By its owner and by Bellwether.
+    /// False if its owner or Bellwether disabled it.
     pub(crate) enabled: bool,
     pub(crate) triggers: Triggers,
     pub(crate) active_since: DateTime<Utc>,
 }
 
-/// The sites that have one of these ids, or have it as an alias.
+/// Finds the sites that have one of these ids, as their own or as an alias.
 pub(crate) async fn sites(conn: &mut PgConnection, ids: &[String]) -> Result<Vec<KnownSite>, sqlx::Error> {
     let rows = sqlx::query!(
         "select site_id, aliases from sites where site_id = any($1::text[]) or aliases && $1::text[] order by site_id",

@@ -1,4 +1,4 @@
-//! The schema: applying migrations, and knowing whether they are applied.
+//! The schema: applying migrations, and telling if they are applied.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -10,21 +10,21 @@ use super::partitions;
 
 static MIGRATOR: Migrator = sqlx::migrate!();
 
-/// Partitions are kept from this long before now …
+/// Time before now for which partitions are made.
 pub(crate) const PARTITIONS_BEHIND: Duration = Duration::from_secs(8 * 86_400);
-/// … to this long after it: as long as a topic keeps records, so that a late one still finds its
-/// day.
+/// Time after now for which partitions are made. As long as a topic keeps records, so that a late
+/// one still finds the partition of its day.
 pub(crate) const PARTITIONS_AHEAD: Duration = Duration::from_secs(8 * 86_400);
 
-/// Serialises those who migrate. `bell` in ASCII, then a number of ours.
+/// Advisory lock of migrations: `bell` in ASCII, and a number of its own.
 const LOCK: (i32, i32) = (0x6265_6c6c, 2);
 
 /// State of the database's schema, as this version sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Schema {
-    /// All of it. More is fine: a newer version may have added to it, and this one still runs.
+    /// Every migration is applied. A newer version may have applied more, and this one still runs.
     Current,
-    /// These migrations are missing.
+    /// Some migrations are missing.
     Behind { missing: Vec<i64> },
 }
 
@@ -37,10 +37,10 @@ pub enum MigrationError {
     Postgres(#[from] sqlx::Error),
 }
 
-/// Applies what is missing and makes the partitions around `now_ms`. Safe to call again and from
-/// several processes at once: they take turns. Returns the migrations that were missing.
+/// Applies the missing migrations and makes the partitions around `now_ms`. Returns the migrations
+/// that were missing. Safe to repeat, and to call from several processes at once: they take turns.
 pub async fn migrate(pool: &PgPool, now_ms: i64) -> Result<Vec<i64>, MigrationError> {
-    // A connection of its own, since its settings differ and die with it.
+    // A connection of its own: its settings are not for the pool.
     let mut conn = pool.acquire().await?.detach();
     let result = migrate_on(&mut conn, now_ms).await;
     conn.close().await?;
@@ -48,8 +48,8 @@ pub async fn migrate(pool: &PgPool, now_ms: i64) -> Result<Vec<i64>, MigrationEr
 }
 
 async fn migrate_on(conn: &mut PgConnection, now_ms: i64) -> Result<Vec<i64>, MigrationError> {
-    // Waiting for another migrator has no bound, but no statement of ours waits long for a table:
-    // whatever queues behind it is the running system.
+    // A migration waits for another one without a limit. Its statements wait for a table for two
+    // seconds only, because the running system would queue behind them.
     sqlx::raw_sql("set statement_timeout = 0; set lock_timeout = 0")
         .execute(&mut *conn)
         .await?;
@@ -65,14 +65,14 @@ async fn migrate_on(conn: &mut PgConnection, now_ms: i64) -> Result<Vec<i64>, Mi
     };
     let mut migrator = Migrator::with_migrations(MIGRATOR.iter().cloned().collect());
     migrator.set_locking(false);
-    // Older processes run on a newer schema, so one with migrations unknown here is no error.
+    // An older process runs on a newer schema, so migrations unknown to it are no error.
     migrator.set_ignore_missing(true);
     migrator.run_direct(None, conn, false).await?;
     ensure_partitions_around(conn, now_ms).await?;
     Ok(missing)
 }
 
-/// Keeps partitions made around `now_ms`; call it at start and every hour.
+/// Makes the partitions around `now_ms`. Call it at start and every hour.
 pub async fn ensure_partitions_around(conn: &mut PgConnection, now_ms: i64) -> Result<u32, sqlx::Error> {
     let ms = |span: Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
     partitions::ensure_partitions(

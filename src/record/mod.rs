@@ -1,8 +1,8 @@
 //! Everything in Postgres.
 //!
 //! In: configuration from the API and the command line, outcomes from the deliverer. Out: the
-//! registry that every stage reads, and the history that the API shows. Guaranteed: what is secret
-//! is encrypted before it is written, and a committed change of configuration is seen by every
+//! registry that every stage reads, and the history that the API shows. Guaranteed: secrets are
+//! encrypted before they are written, and a committed change of configuration is seen by every
 //! reader at its next look. Not here: deciding and sending.
 
 pub mod keyring;
@@ -27,15 +27,17 @@ pub(crate) mod deliveries_read;
 
 use crate::domain::attempt::{AttemptResult, Fault};
 use crate::domain::delivery::{DeliveryStatus, Origin};
+use crate::domain::goal::GoalKind;
 
-/// The closed sets of words that the schema's check constraints name, by constraint.
-pub fn closed_words() -> [(&'static str, &'static [&'static str]); 7] {
+/// Closed sets of words by the check constraint that repeats them.
+pub fn closed_words() -> [(&'static str, &'static [&'static str]); 8] {
     [
         ("api_tokens_role", tokens::Role::WORDS),
         ("deliveries_origin", Origin::WORDS),
         ("deliveries_status", DeliveryStatus::WORDS),
         ("delivery_attempts_fault", Fault::WORDS),
         ("delivery_attempts_result", AttemptResult::WORDS),
+        ("goals_rule", GoalKind::WORDS),
         ("webhook_secrets_role", webhook_row::SecretRole::WORDS),
         ("webhooks_circuit", webhook_row::Circuit::WORDS),
     ]

@@ -1,11 +1,13 @@
-//! Deliveries and attempts as the deliverer reads and writes them: in batches, idempotent, each
-//! transition guarded in its `WHERE`.
+//! Deliveries and attempts as the deliverer reads and writes them: in batches that may be repeated,
+//! each transition guarded in its `WHERE`.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::domain::delivery::{DeliveryStatus, FailureReason};
+use crate::domain::attempt::{AttemptResult, Fault};
+use crate::domain::delivery::{DeliveryStatus, FailureReason, Origin};
+use crate::domain::event::EventType;
 use crate::domain::id::{DeliveryId, WebhookId};
 use crate::domain::webhook::DisableReason;
 
@@ -20,40 +22,40 @@ pub(crate) struct KnownDelivery {
     pub(crate) failure_reason: Option<FailureReason>,
     pub(crate) next_retry_at: Option<DateTime<Utc>>,
     pub(crate) first_attempt_at: Option<DateTime<Utc>>,
-    /// Another owner's attempt that may still be under way: its number and its deadline.
+    /// Number and deadline of an attempt that another owner may still be making.
     pub(crate) claim: Option<(i32, DateTime<Utc>)>,
 }
 
-/// The facts of a delivery that its row keeps.
+/// Facts of a delivery that never change.
 #[derive(Debug, Clone)]
 pub(crate) struct DeliveryFacts {
     pub(crate) id: DeliveryId,
     pub(crate) notification_id: Uuid,
     pub(crate) webhook_id: WebhookId,
     pub(crate) site_id: String,
-    pub(crate) event_type: &'static str,
-    pub(crate) origin: &'static str,
+    pub(crate) event_type: EventType,
+    pub(crate) origin: Origin,
     pub(crate) payload: Vec<u8>,
     pub(crate) created_at: DateTime<Utc>,
 }
 
-/// Outcome of one attempt, or of not making it.
+/// Outcome of an attempt, or of a delivery that ended without one.
 #[derive(Debug, Clone)]
 pub(crate) struct OutcomeRow {
     pub(crate) facts: DeliveryFacts,
     pub(crate) status: DeliveryStatus,
     /// The number of the last attempt made, this one included.
     pub(crate) attempts: i32,
-    /// That attempt's.
+    /// Status of the response to that attempt.
     pub(crate) response_code: Option<i32>,
     pub(crate) failure_reason: Option<FailureReason>,
     pub(crate) next_retry_at: Option<DateTime<Utc>>,
     pub(crate) first_attempt_at: Option<DateTime<Utc>>,
-    /// `None` when the delivery ended unsent.
+    /// Absent if the delivery ended without an attempt.
     pub(crate) attempt: Option<AttemptRow>,
 }
 
-/// One HTTP request.
+/// An HTTP request and its outcome.
 #[derive(Debug, Clone)]
 pub(crate) struct AttemptRow {
     pub(crate) due_at: DateTime<Utc>,
@@ -61,8 +63,8 @@ pub(crate) struct AttemptRow {
     pub(crate) headers_at: Option<DateTime<Utc>>,
     pub(crate) ended_at: DateTime<Utc>,
     pub(crate) status_code: Option<i32>,
-    pub(crate) result: &'static str,
-    pub(crate) fault: &'static str,
+    pub(crate) result: AttemptResult,
+    pub(crate) fault: Fault,
     pub(crate) error: Option<String>,
     pub(crate) response: Option<Vec<u8>>,
     pub(crate) remote_address: Option<String>,
@@ -75,18 +77,18 @@ pub(crate) struct AttemptRow {
     pub(crate) total_ms: Option<i32>,
 }
 
-/// An attempt under way whose partition is being handed over.
+/// An attempt in flight whose partition is being handed over.
 #[derive(Debug, Clone)]
 pub(crate) struct Claim {
     pub(crate) facts: DeliveryFacts,
     pub(crate) attempt: i32,
-    /// When the attempt has ended or has been given up.
+    /// Deadline of the attempt.
     pub(crate) until: DateTime<Utc>,
 }
 
-/// Reads these deliveries; unknown ones are absent.
+/// Reads the known ones of these deliveries.
 ///
-/// The bounds let Postgres leave out the partitions of other days, which `= any` alone does not.
+/// The bounds let Postgres skip the partitions of other days, which `= any` alone does not.
 pub(crate) async fn known(
     connection: &mut PgConnection,
     ids: &[DeliveryId],
@@ -125,12 +127,12 @@ fn word<T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>>(te
 }
 
 /// Writes outcomes and attempts in one statement. Returns the deliveries whose row took the
-/// outcome, and how they stand now; of the others a later attempt, or the end, was recorded before,
-/// and what is recorded holds.
+/// outcome, with their status. The others keep their row: a later attempt or an end was recorded
+/// before.
 ///
-/// A delivery that was cancelled while its request was under way takes the attempt and stays
-/// cancelled, unless it arrived. No delivery may occur twice. Rows are locked in the order of their
-/// ids, as everybody does who changes several.
+/// A delivery that was cancelled while its request was in flight takes the attempt and stays
+/// cancelled, unless the request succeeded. No delivery may occur twice. Rows are locked in the
+/// order of their ids, the order of all writers of several.
 pub(crate) async fn write(
     connection: &mut PgConnection,
     outcomes: &[OutcomeRow],
@@ -142,94 +144,45 @@ pub(crate) async fn write(
     }
     macro_rules! attempt_column {
         ($of:expr) => {
-            outcomes
-                .iter()
-                .map(|one| one.attempt.as_ref().map($of))
-                .collect::<Vec<_>>()
+            column!(|one| one.attempt.as_ref().and_then($of))
         };
     }
-    let taken = sqlx::query!(
-        r#"
-        with outcome as (
-            select * from unnest(
-                $1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::bytea[], $8::timestamptz[],
-                $9::text[], $10::int[], $11::int[], $12::text[], $13::timestamptz[], $14::timestamptz[],
-                $15::timestamptz[], $16::timestamptz[], $17::timestamptz[], $18::timestamptz[], $19::int[], $20::text[],
-                $21::text[], $22::text[], $23::bytea[], $24::text[], $25::text[], $26::bool[],
-                $27::int[], $28::int[], $29::int[], $30::int[], $31::int[]
-            ) as o (
-                id, notification_id, webhook_id, site_id, event_type, origin, payload, created_at,
-                status, attempts, response_code, failure_reason, next_retry_at, first_attempt_at,
-                due_at, started_at, headers_at, ended_at, status_code, result,
-                fault, error, response, remote_address, url_masked, possible_repeat,
-                dns_ms, connect_ms, tls_ms, response_ms, total_ms
-            )
-        ), taken as (
-            insert into deliveries as d (
-                id, notification_id, webhook_id, site_id, event_type, origin, payload, created_at,
-                status, attempts, response_code, failure_reason, next_retry_at, first_attempt_at, inserted_at, updated_at
-            )
-            select id, notification_id, webhook_id, site_id, event_type, origin, payload, created_at,
-                   status, attempts, response_code, failure_reason, next_retry_at, first_attempt_at, now(), now()
-            from outcome
-            order by id
-            on conflict (id) do update set
-                status = case when d.status <> 'cancelled' or excluded.status = 'delivered' then excluded.status else d.status end,
-                attempts = excluded.attempts, response_code = excluded.response_code,
-                failure_reason = case when d.status <> 'cancelled' or excluded.status = 'delivered' then excluded.failure_reason else d.failure_reason end,
-                next_retry_at = case when d.status <> 'cancelled' then excluded.next_retry_at end,
-                first_attempt_at = coalesce(d.first_attempt_at, excluded.first_attempt_at),
-                claimed_until = null, claimed_attempt = null, parked_until = null, parked_reason = null, updated_at = now()
-            where d.status in ('pending', 'retrying', 'cancelled')
-              and (d.attempts < excluded.attempts
-                   -- Ended unsent: no attempt is added.
-                   or (d.status <> 'cancelled' and d.attempts = excluded.attempts
-                       and excluded.failure_reason in ('expired', 'overflow', 'disabled', 'deleted')))
-            returning d.id, d.status, d.next_retry_at as retry_at
-        ), attempted as (
-            insert into delivery_attempts (
-                delivery_id, attempt, due_at, started_at, headers_at, ended_at, status_code, result, fault, error, response,
-                remote_address, url_masked, possible_repeat, retry_at, dns_ms, connect_ms, tls_ms, response_ms, total_ms
-            )
-            select o.id, attempts, due_at, started_at, headers_at, ended_at, status_code, result, fault, error, response,
-                   remote_address, url_masked, possible_repeat, retry_at, dns_ms, connect_ms, tls_ms, response_ms, total_ms
-            from outcome o join taken on taken.id = o.id
-            where started_at is not null
-            on conflict (delivery_id, attempt) do nothing
-        )
-        select id as "id!", status as "status!" from taken
-        "#,
+    let taken = sqlx::query_file!(
+        "src/record/outcomes/write.sql",
         &column!(|one| one.facts.id.uuid()),
         &column!(|one| one.facts.notification_id),
         &column!(|one| one.facts.webhook_id.uuid()),
         &column!(|one| one.facts.site_id.clone()),
-        &column!(|one| one.facts.event_type.to_owned()),
-        &column!(|one| one.facts.origin.to_owned()),
+        &column!(|one| one.facts.event_type.to_string()),
+        &column!(|one| one.facts.origin.to_string()),
         &column!(|one| one.facts.payload.clone()),
         &column!(|one| one.facts.created_at),
-        &column!(|one| one.status.as_str().to_owned()),
+        &column!(|one| one.status.to_string()),
         &column!(|one| one.attempts),
         &column!(|one| one.response_code) as &[Option<i32>],
-        &column!(|one| one.failure_reason.map(|reason| reason.as_str().to_owned())) as &[Option<String>],
+        &column!(|one| one.failure_reason.map(|reason| reason.to_string())) as &[Option<String>],
         &column!(|one| one.next_retry_at) as &[Option<DateTime<Utc>>],
         &column!(|one| one.first_attempt_at) as &[Option<DateTime<Utc>>],
-        &attempt_column!(|one| one.due_at) as &[Option<DateTime<Utc>>],
-        &attempt_column!(|one| one.started_at) as &[Option<DateTime<Utc>>],
-        &column!(|one| one.attempt.as_ref().and_then(|attempt| attempt.headers_at)) as &[Option<DateTime<Utc>>],
-        &attempt_column!(|one| one.ended_at) as &[Option<DateTime<Utc>>],
-        &column!(|one| one.attempt.as_ref().and_then(|attempt| attempt.status_code)) as &[Option<i32>],
-        &attempt_column!(|one| one.result.to_owned()) as &[Option<String>],
-        &attempt_column!(|one| one.fault.to_owned()) as &[Option<String>],
-        &column!(|one| one.attempt.as_ref().and_then(|attempt| attempt.error.clone())) as &[Option<String>],
-        &column!(|one| one.attempt.as_ref().and_then(|attempt| attempt.response.clone())) as &[Option<Vec<u8>>],
-        &column!(|one| one.attempt.as_ref().and_then(|attempt| attempt.remote_address.clone())) as &[Option<String>],
-        &attempt_column!(|one| one.url_masked.clone()) as &[Option<String>],
-        &column!(|one| one.attempt.as_ref().is_some_and(|attempt| attempt.possible_repeat)),
-        &column!(|one| one.attempt.as_ref().and_then(|attempt| attempt.dns_ms)) as &[Option<i32>],
-        &column!(|one| one.attempt.as_ref().and_then(|attempt| attempt.connect_ms)) as &[Option<i32>],
-        &column!(|one| one.attempt.as_ref().and_then(|attempt| attempt.tls_ms)) as &[Option<i32>],
-        &column!(|one| one.attempt.as_ref().and_then(|attempt| attempt.response_ms)) as &[Option<i32>],
-        &column!(|one| one.attempt.as_ref().and_then(|attempt| attempt.total_ms)) as &[Option<i32>],
+        &attempt_column!(|one| Some(one.due_at)) as &[Option<DateTime<Utc>>],
+        &attempt_column!(|one| Some(one.started_at)) as &[Option<DateTime<Utc>>],
+        &attempt_column!(|one| one.headers_at) as &[Option<DateTime<Utc>>],
+        &attempt_column!(|one| Some(one.ended_at)) as &[Option<DateTime<Utc>>],
+        &attempt_column!(|one| one.status_code) as &[Option<i32>],
+        &attempt_column!(|one| Some(one.result.to_string())) as &[Option<String>],
+        &attempt_column!(|one| Some(one.fault.to_string())) as &[Option<String>],
+        &attempt_column!(|one| one.error.clone()) as &[Option<String>],
+        &attempt_column!(|one| one.response.clone()) as &[Option<Vec<u8>>],
+        &attempt_column!(|one| one.remote_address.clone()) as &[Option<String>],
+        &attempt_column!(|one| Some(one.url_masked.clone())) as &[Option<String>],
+        &column!(|one| one
+            .attempt
+            .as_ref()
+            .is_some_and(|attempt| attempt.possible_repeat)),
+        &attempt_column!(|one| one.dns_ms) as &[Option<i32>],
+        &attempt_column!(|one| one.connect_ms) as &[Option<i32>],
+        &attempt_column!(|one| one.tls_ms) as &[Option<i32>],
+        &attempt_column!(|one| one.response_ms) as &[Option<i32>],
+        &attempt_column!(|one| one.total_ms) as &[Option<i32>],
     )
     .fetch_all(connection)
     .await?;
@@ -239,8 +192,8 @@ pub(crate) async fn write(
         .collect()
 }
 
-/// Says, before partitions are handed over, which attempts are under way and until when, in one
-/// statement: the next owner waits for their outcome instead of sending again.
+/// Records the attempts in flight with their deadlines, in one statement, before partitions are
+/// handed over: the next owner then waits for their outcome and does not send again.
 pub(crate) async fn claim(connection: &mut PgConnection, claims: &[Claim]) -> sqlx::Result<()> {
     macro_rules! column {
         ($of:expr) => {
@@ -265,8 +218,8 @@ pub(crate) async fn claim(connection: &mut PgConnection, claims: &[Claim]) -> sq
         &column!(|one| one.facts.notification_id),
         &column!(|one| one.facts.webhook_id.uuid()),
         &column!(|one| one.facts.site_id.clone()),
-        &column!(|one| one.facts.event_type.to_owned()),
-        &column!(|one| one.facts.origin.to_owned()),
+        &column!(|one| one.facts.event_type.to_string()),
+        &column!(|one| one.facts.origin.to_string()),
         &column!(|one| one.facts.payload.clone()),
         &column!(|one| one.facts.created_at),
         &column!(|one| one.attempt),
@@ -277,9 +230,8 @@ pub(crate) async fn claim(connection: &mut PgConnection, claims: &[Claim]) -> sq
     Ok(())
 }
 
-/// Disables a webhook whose endpoint answered an attempt of `delivery` with 410 Gone. `false`: it
-/// was disabled or deleted before, or its owner has switched it since: off, which is his word, or
-/// on, and he wants to see for himself.
+/// Disables a webhook whose endpoint answered an attempt of `delivery` with 410 Gone. False if it
+/// was disabled or deleted before, or if its owner has switched it since.
 pub async fn disable_gone(
     connection: &mut PgConnection,
     webhook: WebhookId,
@@ -302,12 +254,11 @@ pub async fn disable_gone(
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct HealthNote {
     pub(crate) last_success_at: Option<DateTime<Utc>>,
-    /// Deliveries failed for good since the last success, or since the last note when there was
-    /// none.
+    /// Deliveries that failed for good since the last success, or since the last note without one.
     pub(crate) failures: i32,
 }
 
-/// Adds what happened since the last note to the health of webhooks.
+/// Adds notes to the health of webhooks.
 pub(crate) async fn note_health(
     connection: &mut PgConnection,
     notes: &[(WebhookId, HealthNote)],

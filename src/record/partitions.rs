@@ -1,7 +1,7 @@
 //! Daily partitions of deliveries and their attempts, made ahead of time.
 //!
-//! A day without a partition stops nothing: its rows go to the default partition, and are moved out
-//! of it when the day's own partition is made.
+//! A day without a partition stops nothing: its rows go to the default partition, and move to the
+//! day's own partition when that is made.
 
 use std::collections::HashSet;
 
@@ -12,18 +12,18 @@ use crate::domain::time;
 
 const DAY_MS: i64 = 86_400_000;
 
-/// The partitioned tables, and the column that holds the delivery's uuid.
+/// Partitioned tables with the column of the delivery's UUID.
 const TABLES: [(&str, &str); 2] = [("deliveries", "id"), ("delivery_attempts", "delivery_id")];
 
-/// Serialises those who make partitions. `bell` in ASCII, then a number of ours.
+/// Advisory lock of making partitions: `bell` in ASCII, and a number of its own.
 const LOCK: (i32, i32) = (0x6265_6c6c, 1);
 
-/// Makes the partitions of every day between the two times (milliseconds since the Unix epoch, both
-/// included) that has none. Safe to call again and from several processes at once. Returns how many
-/// days were new.
+/// Makes the missing partitions of the days between two times (milliseconds since the Unix epoch,
+/// both included). Returns the number of new days. Safe to repeat, and to call from several
+/// processes at once.
 ///
-/// Attaching a day locks the default partition for a moment; who cannot have that lock within 2 s
-/// gives up and is called again later, rather than hold up those behind it.
+/// To attach a day locks the default partition for a moment. A call that does not get this lock
+/// within 2 s fails and is repeated later, so that nothing queues behind it for longer.
 pub async fn ensure_partitions(
     conn: &mut PgConnection,
     from_ms: i64,
@@ -57,7 +57,7 @@ pub async fn partition_horizon_seconds(conn: &mut PgConnection, now_ms: i64) -> 
     Ok(if days == 0 { 0 } else { (end_ms - now_ms) / 1_000 })
 }
 
-/// Makes one day's partitions unless somebody else has. Says whether anything was made.
+/// Makes the missing partitions of a day; false if there were none.
 async fn make_day(conn: &mut PgConnection, day: i64) -> Result<bool, sqlx::Error> {
     let mut tx = conn.begin().await?;
     sqlx::query!("select pg_advisory_xact_lock($1, $2)", LOCK.0, LOCK.1)
@@ -74,7 +74,7 @@ async fn make_day(conn: &mut PgConnection, day: i64) -> Result<bool, sqlx::Error
             continue;
         }
         let (low, high) = (uuid_floor(day * DAY_MS), uuid_floor((day + 1) * DAY_MS));
-        // Nothing here comes from outside: two table names, a date and two uuids.
+        // No part comes from outside: two table names, a date and two UUIDs.
         let statements = format!(
             "create table {name} (like {table} including all);
              lock table {table}_default in access exclusive mode;

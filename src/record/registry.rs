@@ -1,9 +1,9 @@
-//! The registry: everything configured, read whole at start and then as it changes.
+//! The registry: the configuration of all sites, read as a whole at start and then as it changes.
 //!
-//! A reader asks, every second or when told to, which sites were changed by transactions that its
-//! last look cannot have seen (`config_changes` says why by transaction and not by time), and reads
-//! those sites again. What has not changed is shared with the registry before: an unchanged webhook
-//! is the same `Arc`, an unchanged site keeps its version.
+//! A look asks for the sites changed by transactions that the look before cannot have seen, and
+//! reads those sites again; the migration of `config_changes` says why transactions and not times
+//! count. The rest is shared with the registry before: an unchanged webhook is the same `Arc`, an
+//! unchanged site keeps its version.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -21,9 +21,9 @@ use super::keyring::Keyring;
 use super::webhook_row::{SecretRole, WebhookRecord, secret_place, secret_row};
 use super::{goals, webhooks};
 
-/// Everything is read again after this long, whatever the change feed says.
+/// Time after which everything is read again, whatever the change feed has.
 pub const FULL_READ_EVERY_MS: i64 = 15 * 60_000;
-/// Rows of the change feed are kept for this long: no reader needs one older than its full read.
+/// Age of the rows that are deleted from the change feed: every reader has read everything since.
 const KEEP_CHANGES_SECONDS: f64 = 2.0 * 15.0 * 60.0;
 
 /// Reads the registry and keeps it up to date. One for each process.
@@ -45,7 +45,7 @@ struct Mark {
 }
 
 impl RegistryReader {
-    /// A reader that has seen nothing; its first look reads everything.
+    /// Makes a reader whose first look reads everything.
     pub fn new(keyring: Arc<Keyring>) -> Self {
         Self {
             keyring,
@@ -55,13 +55,13 @@ impl RegistryReader {
         }
     }
 
-    /// The registry as of the last look.
+    /// The registry of the last look.
     pub fn current(&self) -> Arc<Registry> {
         Arc::clone(&self.current)
     }
 
-    /// Looks for changes. `Some` is a registry that differs from the one before. After an error the
-    /// next look covers the same span again.
+    /// Looks for changes and returns the new registry if there are any. After an error the next
+    /// look covers the same span again.
     pub async fn look(
         &mut self,
         conn: &mut PgConnection,
@@ -75,8 +75,8 @@ impl RegistryReader {
         };
         let feed = read_feed(conn, mark.xmin).await?;
         if feed.xmin < mark.xmin {
-            // Transaction ids never go back within a cluster: this is another one, restored or
-            // failed over.
+            // Transaction ids only grow within a cluster: this is another one, restored or failed
+            // over.
             return self.read_all(conn, now_ms).await;
         }
         let changed = if feed.sites.is_empty() {
@@ -97,8 +97,8 @@ impl RegistryReader {
         conn: &mut PgConnection,
         now_ms: i64,
     ) -> Result<Option<Arc<Registry>>, sqlx::Error> {
-        // The mark is taken first: what is committed in between is read now and reported once more,
-        // which is harmless.
+        // The mark comes first: a change that is committed in between is read now and again at the
+        // next look.
         let feed = read_feed(conn, u64::MAX >> 1).await?;
         let rows = read_sites(conn, None).await?;
         let first = self.mark.is_none();
@@ -110,7 +110,7 @@ impl RegistryReader {
         Ok(changed.or_else(|| first.then(|| self.current())))
     }
 
-    /// Puts what was read in the place of the sites it covers: `covered`, or all.
+    /// Replaces the `covered` sites, or all, by those that were read.
     fn replace(&mut self, rows: Rows, covered: Option<&[String]>) -> Option<Arc<Registry>> {
         let mut fresh = rows.into_sites(&self.keyring);
         let covered: HashSet<SiteId> = match covered {
@@ -151,7 +151,7 @@ impl RegistryReader {
     }
 }
 
-/// Forgets changes that every reader has long seen. Call it every few minutes.
+/// Deletes changes that every reader has seen. Call it every few minutes.
 pub async fn purge_changes(conn: &mut PgConnection) -> Result<u64, sqlx::Error> {
     let purged = sqlx::query!(
         "delete from config_changes where changed_at < now() - make_interval(secs => $1)",
@@ -167,7 +167,7 @@ struct Feed {
     sites: Vec<String>,
 }
 
-/// One statement, so that `xmin` is that of the very snapshot in which the changes were looked for.
+/// Reads changes and `xmin` in one statement, so that both are of one snapshot.
 async fn read_feed(conn: &mut PgConnection, since_xid: u64) -> Result<Feed, sqlx::Error> {
     let row = sqlx::query!(
         r#"select pg_snapshot_xmin(pg_current_snapshot())::text as "xmin!",
@@ -186,7 +186,7 @@ async fn read_feed(conn: &mut PgConnection, since_xid: u64) -> Result<Feed, sqlx
     })
 }
 
-/// Rows of some sites, all of one moment.
+/// Rows of some sites, all of one snapshot.
 struct Rows {
     sites: Vec<(String, Option<String>)>,
     goals: Vec<goals::GoalRecord>,
@@ -232,8 +232,7 @@ async fn read_sites(conn: &mut PgConnection, site_ids: Option<&[String]>) -> Res
 }
 
 impl Rows {
-    /// Decrypts and groups by site. What cannot be read is logged and left out, and stops nothing
-    /// else.
+    /// Decrypts and groups by site. A row that cannot be read is logged and left out.
     fn into_sites(self, keyring: &Keyring) -> HashMap<SiteId, Site> {
         let mut secrets: HashMap<(uuid::Uuid, String), Vec<u8>> = self
             .secrets
@@ -321,7 +320,7 @@ fn to_webhook(
     }
 }
 
-/// The goals and webhooks of `new`, each the one of `old` where it has not changed.
+/// Takes unchanged goals and webhooks from `old` in the place of their equals.
 fn share(mut new: Site, old: Option<&Arc<Site>>) -> Site {
     let Some(old) = old else { return new };
     let goals: HashMap<_, &Arc<Goal>> = old.goals.iter().map(|goal| (goal.id, goal)).collect();

@@ -8,10 +8,10 @@ use crate::domain::site::SiteId;
 /// Most aliases of a site.
 pub(crate) const MAX_ALIASES: usize = 100;
 
-/// Serialises those who give an id a meaning. `bell` in ASCII, then a number of ours.
+/// Advisory lock of giving an id a meaning: `bell` in ASCII, and a number of its own.
 const LOCK: (i32, i32) = (0x6265_6c6c, 3);
 
-/// A site as its row says.
+/// A site as its row has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SiteRecord {
     pub(crate) site_id: String,
@@ -44,7 +44,7 @@ pub enum SiteError {
     Postgres(#[from] sqlx::Error),
 }
 
-/// One site.
+/// Reads one site.
 pub(crate) async fn get(
     conn: &mut PgConnection,
     site_id: &SiteId,
@@ -59,7 +59,7 @@ pub(crate) async fn get(
     .await
 }
 
-/// Sites by id, at most `limit` of them, after the id `after`; of those in `scope` when it is
+/// Lists sites in the order of their ids: at most `limit`, after the id `after`, in `scope` if
 /// given.
 pub(crate) async fn list(
     conn: &mut PgConnection,
@@ -81,7 +81,7 @@ pub(crate) async fn list(
     .await
 }
 
-/// Registers a site with default settings unless it is registered. Says whether it is new.
+/// Registers a site with default settings; false if it is registered.
 pub async fn register(
     conn: &mut PgConnection,
     site_id: &SiteId,
@@ -108,7 +108,7 @@ pub async fn register(
     Ok(inserted.rows_affected() == 1)
 }
 
-/// Registers a site, or replaces its settings. Says whether it is new. Needs a transaction.
+/// Registers a site, or replaces its settings; true if it is new. Needs a transaction.
 pub(crate) async fn put(
     conn: &mut PgConnection,
     site_id: &SiteId,
@@ -120,7 +120,7 @@ pub(crate) async fn put(
     if !taken.is_empty() {
         return Err(SiteError::AliasesTaken(taken));
     }
-    // xmax is 0 on a row that this statement inserted.
+    // Postgres has `xmax` 0 in a row that this statement inserted.
     let new = sqlx::query_scalar!(
         r#"insert into sites (site_id, name, time_zone, aliases, inserted_at, updated_at)
            values ($1, $2, $3, $4, $5, $5)
@@ -156,8 +156,8 @@ pub(crate) async fn taken_aliases(
     .await
 }
 
-/// Locks the site's row until the transaction ends, so that what is counted per site stays true.
-/// Says whether the site is registered.
+/// Locks the row of a site until the transaction ends, so that counts of its children stay true.
+/// False if the site is not registered.
 pub(crate) async fn lock(conn: &mut PgConnection, site_id: &SiteId) -> Result<bool, sqlx::Error> {
     let row = sqlx::query!(
         "select site_id from sites where site_id = $1 for no key update",
@@ -168,8 +168,8 @@ pub(crate) async fn lock(conn: &mut PgConnection, site_id: &SiteId) -> Result<bo
     Ok(row.is_some())
 }
 
-/// Notes when events of sites were seen. Sites that are not registered are passed over; a time
-/// never moves the wrong way, so it does not matter in which order replicas write.
+/// Records the times of events of sites. Those of unregistered sites are left out. A first time
+/// only moves back and a last time only forward, so the order of writers does not matter.
 pub async fn note_events(
     conn: &mut PgConnection,
     seen: &[(SiteId, DateTime<Utc>)],
@@ -178,7 +178,7 @@ pub async fn note_events(
         .iter()
         .map(|(site_id, at)| (site_id.as_str().to_owned(), *at))
         .unzip();
-    // Locked in one order, so that two writers of the same sites wait and never deadlock.
+    // All writers lock in this order, so two of them never deadlock.
     sqlx::query!(
         "with seen as (
              select site_id, min(at) as first_at, max(at) as last_at
@@ -199,8 +199,8 @@ pub async fn note_events(
     Ok(())
 }
 
-/// An id means one site. Aliases have no unique index (they are an array), so whoever gives an id a
-/// meaning holds this lock until the transaction ends; it happens rarely.
+/// Refuses an id that is an alias: an id means one site. Aliases are an array and have no unique
+/// index, so the lock is held until the transaction ends, by all that give an id a meaning.
 async fn refuse_alias(conn: &mut PgConnection, site_id: &SiteId) -> Result<(), SiteError> {
     sqlx::query!("select pg_advisory_xact_lock($1, $2)", LOCK.0, LOCK.1)
         .execute(&mut *conn)

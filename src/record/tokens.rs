@@ -1,5 +1,5 @@
-//! API tokens. A token is shown once; what is stored is its SHA-256, by which it is found: no
-//! comparison of secrets happens here whose time could tell anything.
+//! API tokens. A token is shown once. Its SHA-256 is stored, by which it is found, so no comparison
+//! takes a time that depends on a secret.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -19,9 +19,9 @@ const SHOWN_CHARS: usize = 9;
 /// Sites that a token may see.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scope {
-    /// Every site, and the tokens.
+    /// Every site, and the tokens themselves.
     Admin,
-    /// These sites; others do not exist for it. At least one.
+    /// At least one site; no other exists for the token.
     Sites(Vec<String>),
 }
 
@@ -33,17 +33,17 @@ words! {
     }
 }
 
-/// A token as its row says.
+/// A token as its row has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TokenRecord {
     pub(crate) id: Uuid,
-    /// Whom the audit log names.
+    /// Name of its owner in the audit log.
     pub(crate) subject: String,
     pub(crate) scope: Scope,
     pub(crate) role: Role,
 }
 
-/// Makes a token and returns it. It cannot be read again.
+/// Makes a token and returns its text, which cannot be read again.
 pub async fn create(
     conn: &mut PgConnection,
     subject: &str,
@@ -75,7 +75,7 @@ pub async fn create(
     Ok(token)
 }
 
-/// Finds a token that is not revoked, and notes that it was used.
+/// Finds a token that is not revoked, and records its use.
 pub(crate) async fn find(
     conn: &mut PgConnection,
     token: &str,
@@ -89,7 +89,7 @@ pub(crate) async fn find(
     .fetch_optional(&mut *conn)
     .await?;
     let Some(row) = row else { return Ok(None) };
-    // Once a minute is enough to see which tokens are in use, and costs reads no write.
+    // Once a minute is enough to see that a token is in use.
     if row
         .last_used_at
         .is_none_or(|at| now - at >= chrono::TimeDelta::minutes(1))
@@ -110,15 +110,12 @@ pub(crate) async fn find(
         } else {
             Scope::Sites(row.sites)
         },
-        // A role that this version does not know may look only.
-        role: Role::ALL
-            .into_iter()
-            .find(|role| role.as_str() == row.role)
-            .unwrap_or(Role::Viewer),
+        // An unknown role, of a newer version, has the least rights.
+        role: row.role.parse().unwrap_or(Role::Viewer),
     }))
 }
 
-/// Ends a token, at once and for good. Says whether it was in force.
+/// Revokes a token, at once and for good; false if it was not valid.
 pub async fn revoke(conn: &mut PgConnection, id: Uuid, now: DateTime<Utc>) -> Result<bool, sqlx::Error> {
     let revoked = sqlx::query!(
         "update api_tokens set revoked_at = $2 where id = $1 and revoked_at is null",

@@ -1,5 +1,4 @@
-//! A webhook between its row, which is partly ciphertext, and the types that the rest of the
-//! program uses.
+//! Conversion between the row of a webhook, which is partly ciphertext, and its types.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -10,19 +9,19 @@ use crate::domain::id::WebhookId;
 use crate::domain::secret::Hidden;
 use crate::domain::target::TargetUrl;
 use crate::domain::trigger::Triggers;
-use crate::domain::webhook::{Format, WebhookSettings};
+use crate::domain::webhook::WebhookSettings;
 use crate::domain::words::words;
 
 use super::keyring::{Keyring, OpenError, Place};
 
-/// A webhook with what its row knows besides its settings. Deleted ones have none of these.
+/// A webhook that is not deleted, with the other columns of its row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebhookRecord {
     pub(crate) id: WebhookId,
     pub(crate) site_id: String,
-    /// As the owner set it; whether anything is sent also depends on `disabled`.
+    /// Settings by the owner. Nothing is sent while the webhook is `disabled`.
     pub(crate) settings: WebhookSettings,
-    /// Set when Bellwether itself switched the webhook off: when, and why.
+    /// Time and reason of being disabled by Bellwether itself.
     pub disabled: Option<(DateTime<Utc>, String)>,
     pub(crate) health: HealthColumns,
     pub(crate) active_since: DateTime<Utc>,
@@ -55,7 +54,7 @@ words! {
     }
 }
 
-/// State of an endpoint, as the deliverer last saw it.
+/// Health of an endpoint, as the deliverer last wrote it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HealthColumns {
     pub(crate) circuit: Circuit,
@@ -64,7 +63,7 @@ pub(crate) struct HealthColumns {
     pub(crate) consecutive_failures: i32,
 }
 
-/// A stored webhook that cannot be used. Names its part, never the content.
+/// A stored webhook that cannot be read. It names the part at fault, never the content.
 #[derive(Debug, thiserror::Error)]
 #[error("the {part} of webhook {id} cannot be read{}", .cause.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default())]
 pub struct UnreadableWebhook {
@@ -73,7 +72,7 @@ pub struct UnreadableWebhook {
     pub(crate) cause: Option<OpenError>,
 }
 
-/// The columns of `webhooks` that make up a live webhook.
+/// Columns of a webhook that is not deleted.
 pub(super) struct WebhookRow {
     pub(super) id: Uuid,
     pub(super) site_id: String,
@@ -103,48 +102,21 @@ pub(super) struct WebhookRow {
 impl WebhookRow {
     /// Decrypts and reads the row.
     pub(super) fn into_record(self, keyring: &Keyring) -> Result<WebhookRecord, UnreadableWebhook> {
-        let id = WebhookId::from_uuid(self.id);
-        let row = self.id.to_string();
-        let unreadable = |part| {
-            move |cause| UnreadableWebhook {
-                id,
-                part,
-                cause: Some(cause),
-            }
-        };
-        let broken = |part| {
-            move || UnreadableWebhook {
-                id,
-                part,
-                cause: None,
-            }
-        };
-
-        let url = self.url.as_deref().ok_or_else(broken("url"))?;
-        let url = keyring
-            .open_text(url_place(&row), url)
-            .map_err(unreadable("url"))?;
-        let url = TargetUrl::from_trusted(&url).map_err(|_| broken("url")())?;
-        let headers = match self.headers.as_deref() {
-            None => Vec::new(),
-            Some(sealed) => {
-                let text = keyring
-                    .open_text(headers_place(&row), sealed)
-                    .map_err(unreadable("headers"))?;
-                headers_from_json(&text).ok_or_else(broken("headers"))?
-            }
-        };
-        let format: Option<Format> = self.format.parse().ok();
+        let url = self.open_url(keyring)?;
+        let headers = self.open_headers(keyring)?;
+        let broken = |part| self.broken(part);
+        let format = self.format.parse().map_err(|_| broken("format"))?;
+        let circuit = self.circuit.parse().map_err(|_| broken("circuit"))?;
         let events: Option<Vec<EventType>> = self.events.iter().map(|event| event.parse().ok()).collect();
-        let events = events.ok_or_else(broken("events"))?;
-        let triggers = Triggers::from_json(&events, &self.triggers).ok_or_else(broken("triggers"))?;
+        let events = events.ok_or_else(|| broken("events"))?;
+        let triggers = Triggers::from_json(&events, &self.triggers).ok_or_else(|| broken("triggers"))?;
         Ok(WebhookRecord {
-            id,
+            id: WebhookId::from_uuid(self.id),
             site_id: self.site_id,
             settings: WebhookSettings {
                 name: self.name,
                 url,
-                format: format.ok_or_else(broken("format"))?,
+                format,
                 headers,
                 events,
                 triggers,
@@ -157,7 +129,7 @@ impl WebhookRow {
             },
             disabled: self.disabled_at.zip(self.disabled_reason),
             health: HealthColumns {
-                circuit: self.circuit.parse().map_err(|_| broken("circuit")())?,
+                circuit,
                 circuit_reason: self.circuit_reason,
                 last_success_at: self.last_success_at,
                 consecutive_failures: self.consecutive_failures,
@@ -167,15 +139,52 @@ impl WebhookRow {
             updated_at: self.updated_at,
         })
     }
+
+    fn open_url(&self, keyring: &Keyring) -> Result<TargetUrl, UnreadableWebhook> {
+        let broken = || self.broken("url");
+        let sealed = self.url.as_deref().ok_or_else(broken)?;
+        let text = keyring
+            .open_text(url_place(&self.id.to_string()), sealed)
+            .map_err(|cause| self.unreadable("url", cause))?;
+        TargetUrl::from_trusted(&text).map_err(|_| broken())
+    }
+
+    fn open_headers(&self, keyring: &Keyring) -> Result<Vec<(String, Hidden)>, UnreadableWebhook> {
+        let Some(sealed) = self.headers.as_deref() else {
+            return Ok(Vec::new());
+        };
+        let text = keyring
+            .open_text(headers_place(&self.id.to_string()), sealed)
+            .map_err(|cause| self.unreadable("headers", cause))?;
+        headers_from_json(&text).ok_or_else(|| self.broken("headers"))
+    }
+
+    /// The error for a part that does not decrypt.
+    fn unreadable(&self, part: &'static str, cause: OpenError) -> UnreadableWebhook {
+        UnreadableWebhook {
+            id: WebhookId::from_uuid(self.id),
+            part,
+            cause: Some(cause),
+        }
+    }
+
+    /// The error for a part that this version cannot read.
+    fn broken(&self, part: &'static str) -> UnreadableWebhook {
+        UnreadableWebhook {
+            id: WebhookId::from_uuid(self.id),
+            part,
+            cause: None,
+        }
+    }
 }
 
-/// The ciphertexts of a webhook's own row.
+/// Ciphertexts in a webhook's own row.
 pub(super) struct SealedColumns {
     pub(super) url: Vec<u8>,
     pub(super) headers: Option<Vec<u8>>,
 }
 
-/// Encrypts what must not be readable in the row.
+/// Encrypts the URL and the headers.
 pub(super) fn seal_columns(keyring: &Keyring, id: WebhookId, settings: &WebhookSettings) -> SealedColumns {
     let row = id.uuid().to_string();
     SealedColumns {
@@ -185,7 +194,7 @@ pub(super) fn seal_columns(keyring: &Keyring, id: WebhookId, settings: &WebhookS
     }
 }
 
-/// The place of a webhook's secret; `row` is [`secret_row`].
+/// The place of a webhook's secret; `row` comes from [`secret_row`].
 pub(super) fn secret_place(row: &str) -> Place<'_> {
     Place {
         table: "webhook_secrets",

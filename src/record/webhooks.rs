@@ -30,7 +30,7 @@ pub enum CreateError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Changed {
     Yes,
-    /// It is not there, or was deleted meanwhile.
+    /// The webhook is absent or deleted.
     Gone,
 }
 
@@ -43,8 +43,8 @@ pub struct NewWebhook<'a> {
     pub secret: &'a Secret,
 }
 
-/// Adds a webhook to a registered site that has fewer than `max_per_site`. Needs a transaction: the
-/// site's row is locked, so that creates at the same time take turns and the limit holds.
+/// Adds a webhook to a registered site that has fewer than `max_per_site`. Needs a transaction: it
+/// locks the row of the site, so that concurrent calls take turns and the limit holds.
 pub async fn create(
     conn: &mut PgConnection,
     keyring: &Keyring,
@@ -113,7 +113,7 @@ pub(crate) async fn count(conn: &mut PgConnection, site_id: &SiteId) -> Result<i
     .await
 }
 
-/// One webhook of a site.
+/// Reads one webhook of a site.
 pub async fn get(
     conn: &mut PgConnection,
     keyring: &Keyring,
@@ -124,7 +124,7 @@ pub async fn get(
     Ok(rows.into_iter().next().map(|row| row.into_record(keyring)))
 }
 
-/// The webhooks of a site, oldest first. One that cannot be read is logged and left out.
+/// Lists the webhooks of a site, oldest first. One that cannot be read is logged and left out.
 pub(crate) async fn list(
     conn: &mut PgConnection,
     keyring: &Keyring,
@@ -134,7 +134,7 @@ pub(crate) async fn list(
     Ok(read_all(rows, keyring))
 }
 
-/// Tells if the site has, or had, this webhook: the history of a deleted one stays.
+/// Tells if the site has or had this webhook: the history of a deleted one can still be read.
 pub(crate) async fn existed(
     conn: &mut PgConnection,
     site_id: &SiteId,
@@ -149,7 +149,7 @@ pub(crate) async fn existed(
     .await
 }
 
-/// Locks a webhook's row until the transaction ends. Says whether it is there.
+/// Locks the row of a webhook until the transaction ends; false if there is none.
 pub(crate) async fn lock(
     conn: &mut PgConnection,
     site_id: &SiteId,
@@ -165,7 +165,7 @@ pub(crate) async fn lock(
     Ok(row.is_some())
 }
 
-/// Replaces a webhook's settings, all but `enabled`: that is [`switch`]'s.
+/// Replaces a webhook's settings, all but `enabled`, which belongs to [`switch`].
 pub async fn update(
     conn: &mut PgConnection,
     keyring: &Keyring,
@@ -199,9 +199,8 @@ pub async fn update(
     Ok(changed(updated.rows_affected()))
 }
 
-/// Switches a webhook on or off on its owner's behalf. On: events count from `now`, what Bellwether
-/// held against the endpoint is forgotten. Off: what waits for it is cancelled. Needs a
-/// transaction.
+/// Switches a webhook on or off for its owner. On: events count from `now`, and its health begins
+/// anew. Off: open deliveries are cancelled. Needs a transaction.
 pub(crate) async fn switch(
     conn: &mut PgConnection,
     id: WebhookId,
@@ -228,8 +227,8 @@ pub(crate) async fn switch(
     Ok(changed(updated.rows_affected()))
 }
 
-/// Deletes a webhook: the row stays for its history, everything secret goes at once, what waits for
-/// it is cancelled. Needs a transaction.
+/// Deletes a webhook. The row stays for its history, secrets are wiped at once, and open deliveries
+/// are cancelled. Needs a transaction.
 pub async fn delete(
     conn: &mut PgConnection,
     site_id: &SiteId,
@@ -254,9 +253,8 @@ pub async fn delete(
     Ok(changed(deleted.rows_affected()))
 }
 
-/// Cancels every delivery of a webhook that is not finished, and says how many those were. Rows are
-/// locked in the order of their ids, as everybody has to who changes several: then nobody
-/// deadlocks.
+/// Cancels the open deliveries of a webhook and returns their number. Rows are locked in the order
+/// of their ids, the order of all writers of several, so none of them deadlock.
 pub(crate) async fn cancel_open(
     conn: &mut PgConnection,
     id: WebhookId,
@@ -281,7 +279,8 @@ pub(crate) async fn cancel_open(
     Ok(cancelled.rows_affected())
 }
 
-/// The rows of live webhooks: of these sites or of all, or one by its id.
+/// Reads the rows of webhooks that are not deleted: those of some sites or of all, or one by its
+/// id.
 pub(super) async fn select(
     conn: &mut PgConnection,
     site_ids: Option<&[String]>,
@@ -302,7 +301,7 @@ pub(super) async fn select(
     .await
 }
 
-/// Reads rows; one that cannot be read is logged and left out, and stops none of the others.
+/// Decrypts rows. One that cannot be read is logged and left out.
 pub(super) fn read_all(rows: Vec<WebhookRow>, keyring: &Keyring) -> Vec<WebhookRecord> {
     rows.into_iter()
         .filter_map(|row| match row.into_record(keyring) {

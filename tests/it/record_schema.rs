@@ -208,11 +208,13 @@ async fn check_constraints_have_the_words_of_the_code(pool: PgPool) {
 #[sqlx::test]
 async fn every_check_constraint_of_words_is_compared(pool: PgPool) {
     let mut conn = pool.acquire().await.expect("a connection");
-    // A list of words becomes `= ANY (ARRAY[...])`.
+    // A list of words becomes `= ANY (ARRAY[...])`, a case of them `WHEN '...'`.
     let constraints: Vec<String> = sqlx::query_scalar(
         "select conname::text from pg_constraint
          where contype = 'c' and coninhcount = 0 and connamespace = 'public'::regnamespace
-           and strpos(pg_get_constraintdef(oid), 'ANY (ARRAY[') > 0 order by conname",
+           and (strpos(pg_get_constraintdef(oid), 'ANY (ARRAY[') > 0
+                or strpos(pg_get_constraintdef(oid), 'WHEN ''') > 0)
+         order by conname",
     )
     .fetch_all(&mut *conn)
     .await

@@ -4,7 +4,7 @@ use super::*;
 fn our_own_faults_do_not_count_against_an_endpoint() {
     let notes = HealthNotes::default();
     let webhook = WebhookId::new_v7(1, [1; 10]);
-    let add = |status, fault| notes.add(webhook, status, DateTime::UNIX_EPOCH, Fault::as_str(fault));
+    let add = |status, fault| notes.add(webhook, status, DateTime::UNIX_EPOCH, fault);
     let failures = || notes.lock().get(&webhook).map_or(0, |note| note.failures);
     add(DeliveryStatus::Failed, Fault::Endpoint);
     add(DeliveryStatus::Retrying, Fault::Endpoint);

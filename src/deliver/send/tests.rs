@@ -12,7 +12,7 @@ use crate::deliver::http::client::ClientOptions;
 use crate::deliver::http::resolver::Lookup;
 use crate::deliver::request::tests::webhook;
 use crate::deliver::tests::Source;
-use crate::domain::attempt::AttemptResult;
+use crate::domain::attempt::{AttemptResult, Fault};
 use crate::telemetry::metrics::Labels;
 
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -58,7 +58,7 @@ async fn a_panic_of_our_own_is_an_outcome_and_our_fault() {
     let row = outcome.row.attempt.expect("an attempt");
     assert_eq!(
         (row.result, row.fault, row.error.as_deref()),
-        ("internal", "own", Some("our own code failed"))
+        (AttemptResult::Internal, Fault::Own, Some("our own code failed"))
     );
     assert!(matches!(outcome.next, Some(Next::Retry { attempt: 2, .. })));
 }
@@ -108,7 +108,7 @@ async fn the_span_of_an_attempt_shows_its_record_and_its_end() {
     let _guard = tracing::subscriber::set_default(subscriber);
     let outcome = attempt(Arc::new(|_| Box::pin(async { Ok(vec![]) }))).await;
     let row = outcome.row.attempt.expect("an attempt");
-    assert_eq!(row.result, AttemptResult::Dns.as_str());
+    assert_eq!(row.result, AttemptResult::Dns);
     let fields = fields.0.lock().expect("not poisoned");
     let names: Vec<&str> = fields.keys().copied().collect();
     assert_eq!(
