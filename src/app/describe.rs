@@ -64,11 +64,7 @@ pub(super) fn describe(config: &Config, roles: &Roles, metrics: &Metrics) {
         (ProcessRole::Detect, config.detect.threads),
         (ProcessRole::Deliver, config.deliver.threads),
     ] {
-        let name = if role == ProcessRole::Detect {
-            "detect"
-        } else {
-            "deliver"
-        };
+        let name = role.name();
         metrics
             .threads
             .with_label_values(&[name])

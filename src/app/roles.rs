@@ -17,6 +17,17 @@ pub(crate) enum ProcessRole {
     Api,
 }
 
+impl ProcessRole {
+    /// Name of the role, and of its group after the prefix of the topics.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Detect => "detect",
+            Self::Deliver => "deliver",
+            Self::Api => "api",
+        }
+    }
+}
+
 /// The roles of a process, at least one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Roles(Vec<ProcessRole>);
@@ -54,11 +65,7 @@ impl Roles {
 
     /// Their names.
     pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {
-        self.0.iter().map(|role| match role {
-            ProcessRole::Detect => "detect",
-            ProcessRole::Deliver => "deliver",
-            ProcessRole::Api => "api",
-        })
+        self.0.iter().map(|role| role.name())
     }
 }
 

@@ -10,7 +10,9 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::diagnosis::diagnose;
+use super::rights::{MissingRight, principal};
 use crate::clock;
+use crate::config::KafkaConfig;
 use crate::telemetry::Metrics;
 use crate::telemetry::connection::{ConnectionCause, ConnectionError};
 use crate::telemetry::throttle::Throttle;
@@ -28,6 +30,8 @@ pub struct ClientEvents {
     /// Latest failure by host and port, since a broker last answered.
     failures: Arc<Mutex<BTreeMap<(String, u16), ConnectionError>>>,
     is_apart: bool,
+    /// Name of these clients in messages about rights.
+    principal: Arc<str>,
 }
 
 /// Causes that share a throttle.
@@ -48,6 +52,30 @@ impl ClientEvents {
             throttles: Arc::default(),
             failures: Arc::default(),
             is_apart: false,
+            principal: "this client".into(),
+        }
+    }
+
+    /// The same for clients that this configuration makes: missing rights are reported with their principal.
+    pub(crate) fn with_principal(self, config: &KafkaConfig) -> Self {
+        Self {
+            principal: principal(config).into(),
+            ..self
+        }
+    }
+
+    /// A right that these clients lack.
+    pub(crate) fn missing_right(
+        &self,
+        operation: &'static str,
+        resource: &'static str,
+        name: &str,
+    ) -> MissingRight {
+        MissingRight {
+            operation,
+            resource,
+            name: name.to_owned(),
+            principal: self.principal.to_string(),
         }
     }
 

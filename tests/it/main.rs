@@ -33,6 +33,8 @@ mod odd_records;
 mod endpoints;
 mod encrypted;
 mod acls;
+mod connections;
+mod readiness;
 mod places;
 mod inspect;
 mod demo;

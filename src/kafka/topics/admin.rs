@@ -42,6 +42,7 @@ impl fmt::Display for TopicProblem {
 pub struct Topics {
     cluster: Cluster,
     admin: AdminClient<ClientEvents>,
+    client_events: ClientEvents,
     config: KafkaConfig,
 }
 
@@ -56,7 +57,8 @@ impl Topics {
     pub fn new(config: &Config, client_events: ClientEvents) -> Result<Self, KafkaError> {
         Ok(Self {
             cluster: Cluster::new(&config.kafka, &client_events)?,
-            admin: settings::client(&config.kafka).create_with_context(client_events)?,
+            admin: settings::client(&config.kafka).create_with_context(client_events.clone())?,
+            client_events: client_events.with_principal(&config.kafka),
             config: config.kafka.clone(),
         })
     }
@@ -260,7 +262,7 @@ impl Topics {
     }
 
     fn missing_right(&self, operation: &'static str, topic: &str) -> MissingRight {
-        MissingRight::on_topic(operation, topic, &self.config)
+        self.client_events.missing_right(operation, "topic", topic)
     }
 }
 
