@@ -117,9 +117,8 @@ pub(super) async fn check_topics(
         let mut plan = plan(config, &foundation.schedules.tier_names());
         plan.retain(|topic| foundation.roles.use_topic(topic));
         refuse(&find_problems(&topics, &plan, &retry_prefix).await?)?;
-        let names: Vec<String> = plan.iter().map(|topic| topic.name.clone()).collect();
         check_groups(foundation).await?;
-        for (topic, seconds) in topics.retentions(&names).await? {
+        for (topic, seconds) in topics.retentions(&plan).await? {
             let retention = &foundation.metrics.topic_retention;
             retention.with_label_values(&[&topic]).set(seconds);
         }
@@ -139,7 +138,7 @@ async fn check_groups(foundation: &Foundation) -> anyhow::Result<()> {
     for role in [ProcessRole::Detect, ProcessRole::Deliver] {
         if foundation.roles.has(role) {
             let (group, topic) = (kafka.topic(role.name()), kafka.topic("deliveries"));
-            let missing = find_missing_right(kafka, &foundation.client_events, &group, &topic);
+            let missing = find_missing_right(kafka, &foundation.client_events, "Read", &group, &topic);
             if let Some(right) = missing.await.context("starting a Kafka client")? {
                 anyhow::bail!(right);
             }

@@ -19,11 +19,12 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// Time between two looks at the events of the client.
 const EVENTS_EVERY: Duration = Duration::from_millis(20);
 
-/// Tells if this client may not see a group. To be a member it needs `Read`, which brings the right to
-/// see it.
+/// Returns the right `operation` on a group, such as `Read` for a member, if this client may not even
+/// see the group; every right on it brings that.
 pub(crate) async fn find_missing_right(
     config: &KafkaConfig,
     client_events: &ClientEvents,
+    operation: &'static str,
     group: &str,
     topic: &str,
 ) -> KafkaResult<Option<MissingRight>> {
@@ -55,5 +56,5 @@ pub(crate) async fn find_missing_right(
         }
     };
     let is_refused = refusal == Some(RDKafkaErrorCode::GroupAuthorizationFailed);
-    Ok(is_refused.then(|| client_events.missing_right("Read", "group", group)))
+    Ok(is_refused.then(|| client_events.missing_right(operation, "group", group)))
 }
