@@ -17,7 +17,7 @@ use crate::telemetry::Metrics;
 use crate::telemetry::connection::{ConnectionCause, ConnectionError};
 use crate::telemetry::throttle::Throttle;
 
-/// Most causes that are told apart; far more than a cluster has.
+/// Most causes that are kept; a cluster has far fewer.
 const MAX_CAUSES: usize = 1_000;
 
 /// Receives the events of all clients of a process: counts errors, remembers failed connections and
@@ -39,7 +39,7 @@ pub struct ClientEvents {
 enum LogCause {
     Kind(&'static str),
     Connection(ConnectionError),
-    /// The part of librdkafka that speaks.
+    /// Facility of librdkafka that wrote the line.
     Facility(String),
 }
 
@@ -56,7 +56,8 @@ impl ClientEvents {
         }
     }
 
-    /// The same for clients that this configuration makes: missing rights are reported with their principal.
+    /// The same for clients that this configuration makes: missing rights are reported with their
+    /// principal.
     pub(crate) fn with_principal(self, config: &KafkaConfig) -> Self {
         Self {
             principal: principal(config).into(),
@@ -213,7 +214,7 @@ fn is_connection(code: Option<RDKafkaErrorCode>) -> bool {
     )
 }
 
-/// The closed set of error kinds that `kafka_errors_total` counts by.
+/// Kind by which `kafka_errors_total` counts an error, one of a closed set.
 fn kind_of(code: Option<RDKafkaErrorCode>) -> &'static str {
     use RDKafkaErrorCode as Code;
     match code {

@@ -35,7 +35,7 @@ mod encrypted;
 mod acls;
 mod connections;
 mod readiness;
-mod places;
+mod permits;
 mod inspect;
 mod demo;
 mod commands;

@@ -266,8 +266,8 @@ impl Topics {
         let answers = self.admin.describe_configs(&resources, &options).await;
         let answers = answers.context("reading the settings of topics")?;
         let judged = topics.iter().zip(answers).map(|(topic, answer)| {
-            let told = answer.ok().filter(|settings| !settings.entries.is_empty());
-            let settings = told.ok_or_else(|| self.missing_right("DescribeConfigs", &topic.name));
+            let given = answer.ok().filter(|settings| !settings.entries.is_empty());
+            let settings = given.ok_or_else(|| self.missing_right("DescribeConfigs", &topic.name));
             (*topic, settings)
         });
         Ok(judged.collect())
