@@ -1,5 +1,5 @@
-//! The one place that draws chance: for keys, nonces, secrets, tokens, ids and jitter. Policies
-//! take it as an argument.
+//! The process's random numbers: for keys, nonces, secrets, tokens, ids and jitter. Modules that
+//! decide take them as arguments, so that tests repeat them.
 
 use rand::TryRng as _;
 use rand::rngs::SysRng;
@@ -19,6 +19,6 @@ pub fn bytes<const N: usize>() -> [u8; N] {
 
 /// A number in `0.0..1.0`.
 pub(crate) fn fraction() -> f64 {
-    // 53 bits: what a double's mantissa holds.
+    // 53 bits are the mantissa of a double.
     (u64::from_le_bytes(bytes()) >> 11) as f64 / (1_u64 << 53) as f64
 }

@@ -7,11 +7,13 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use governor::clock::{Clock as _, DefaultClock};
+use governor::clock::Clock;
 use governor::middleware::StateInformationMiddleware;
 use governor::state::keyed::DefaultKeyedStateStore;
 use governor::{Quota, RateLimiter};
 use uuid::Uuid;
+
+use crate::clock;
 
 /// Failed logins an address may have within a [`LOGIN_SPAN`].
 const MAX_FAILED_LOGINS: u32 = 10;
@@ -19,7 +21,19 @@ const LOGIN_SPAN: Duration = Duration::from_secs(60);
 /// Addresses remembered at most.
 const MAX_ADDRESSES: usize = 10_000;
 
-type PerToken = RateLimiter<Uuid, DefaultKeyedStateStore<Uuid>, DefaultClock, StateInformationMiddleware>;
+type PerToken = RateLimiter<Uuid, DefaultKeyedStateStore<Uuid>, ProcessClock, StateInformationMiddleware>;
+
+/// The process's monotonic clock, for the token buckets.
+#[derive(Debug, Clone)]
+struct ProcessClock;
+
+impl Clock for ProcessClock {
+    type Instant = Instant;
+
+    fn now(&self) -> Instant {
+        clock::monotonic()
+    }
+}
 
 /// A token bucket for each API token. Only valid tokens are counted, so their number bounds it.
 #[derive(Debug)]
@@ -41,7 +55,8 @@ impl TokenRate {
     /// `per_second` requests on average, `burst` at once.
     pub(super) fn new(per_second: NonZeroU32, burst: NonZeroU32) -> Self {
         let quota = Quota::per_second(per_second).allow_burst(burst);
-        let limiter = RateLimiter::keyed(quota).with_middleware();
+        let store = DefaultKeyedStateStore::default();
+        let limiter = PerToken::new(quota, store, ProcessClock);
         Self {
             limiter,
             per_second: per_second.get(),
@@ -148,7 +163,6 @@ fn whole_seconds(span: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock;
 
     fn address(text: &str) -> IpAddr {
         text.parse().expect("an address")

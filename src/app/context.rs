@@ -40,10 +40,11 @@ impl Foundation {
         let metrics = Arc::new(Metrics::new(&describe::labels(&config, &schedules)));
         logs::start(&config.telemetry, &roles.to_string(), Some(Arc::clone(&metrics)));
         describe::describe(&config, &roles, &metrics);
+        let client_events = ClientEvents::new(Arc::clone(&metrics)).with_principal(&config.kafka);
         Ok(Self {
             config: Arc::new(config),
             health: Arc::new(Health::new(Arc::clone(&metrics), describe::checks(&roles))),
-            client_events: ClientEvents::new(Arc::clone(&metrics)),
+            client_events,
             roles,
             schedules,
             metrics,

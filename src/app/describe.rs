@@ -45,7 +45,7 @@ pub(super) fn checks(roles: &Roles) -> &'static [&'static str] {
     }
 }
 
-/// Says what is running.
+/// Sets the gauges that describe the process, and logs its start.
 pub(super) fn describe(config: &Config, roles: &Roles, metrics: &Metrics) {
     let librdkafka = get_rdkafka_version().1;
     let revision = option_env!("BELLWETHER_REVISION").unwrap_or("unknown");
@@ -64,11 +64,7 @@ pub(super) fn describe(config: &Config, roles: &Roles, metrics: &Metrics) {
         (ProcessRole::Detect, config.detect.threads),
         (ProcessRole::Deliver, config.deliver.threads),
     ] {
-        let name = if role == ProcessRole::Detect {
-            "detect"
-        } else {
-            "deliver"
-        };
+        let name = role.name();
         metrics
             .threads
             .with_label_values(&[name])

@@ -36,8 +36,7 @@ pub(super) async fn start(app: &AppContext, publisher: &Publisher, tasks: &mut T
     let engine = engine_config(config, hash_key(app).await?);
     let topics: Vec<String> = engine.sources.iter().map(|source| source.topic.clone()).collect();
     let first_start_back = FIRST_START_BACK.max(longest_window(&app.registry.borrow()));
-    // The detector reads it without a group, so it is not among the topics that the series are made
-    // for.
+    // The series are made for the topics of groups, and this one is read without a group.
     app.metrics
         .unreadable_records
         .with_label_values(&[&config.kafka.topic("detector-state")]);
@@ -124,7 +123,7 @@ async fn record_activity(
         let now = clock::now();
         for part in heard.chunks(ACTIVITY_BATCH) {
             let seen: Vec<_> = part.iter().map(|site_id| (site_id.clone(), now)).collect();
-            // Not tried again: within seconds there is a newer time to note.
+            // A failure is not tried again: seconds later there is a newer time to record.
             let recorded = monitor.once("activity", async {
                 let mut connection = pool.acquire().await?;
                 sites::note_events(&mut connection, &seen).await

@@ -17,6 +17,17 @@ pub(crate) enum ProcessRole {
     Api,
 }
 
+impl ProcessRole {
+    /// Name of the role, and of its group after the prefix of the topics.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Detect => "detect",
+            Self::Deliver => "deliver",
+            Self::Api => "api",
+        }
+    }
+}
+
 /// The roles of a process, at least one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Roles(Vec<ProcessRole>);
@@ -52,13 +63,9 @@ impl Roles {
         })
     }
 
-    /// Their names.
+    /// Names of the roles.
     pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {
-        self.0.iter().map(|role| match role {
-            ProcessRole::Detect => "detect",
-            ProcessRole::Deliver => "deliver",
-            ProcessRole::Api => "api",
-        })
+        self.0.iter().map(|role| role.name())
     }
 }
 
@@ -75,45 +82,4 @@ impl fmt::Display for Roles {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::Config;
-    use crate::kafka::topics::plan;
-
-    #[test]
-    fn each_role_uses_its_own_topics() {
-        let plan = plan(&Config::default(), &["1s".into()]);
-        let used = |role| {
-            let roles = Roles::new(&[role]);
-            let topics = plan.iter().filter(|topic| roles.use_topic(topic));
-            topics.map(|topic| topic.name.as_str()).collect::<Vec<_>>()
-        };
-        assert_eq!(
-            used(ProcessRole::Detect),
-            [
-                "analytics.events",
-                "bellwether.deliveries",
-                "bellwether.rejected",
-                "bellwether.detector-state"
-            ]
-        );
-        assert_eq!(
-            used(ProcessRole::Deliver),
-            [
-                "bellwether.deliveries",
-                "bellwether.retry.1s",
-                "bellwether.dead-letter"
-            ]
-        );
-        assert_eq!(used(ProcessRole::Api), [""; 0]);
-    }
-
-    #[test]
-    fn no_role_named_means_all_of_them() {
-        assert_eq!(Roles::new(&[]).to_string(), "detect,deliver,api");
-        assert_eq!(
-            Roles::new(&[ProcessRole::Api, ProcessRole::Detect, ProcessRole::Api]).to_string(),
-            "detect,api"
-        );
-    }
-}
+mod tests;

@@ -10,9 +10,11 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{PgConnection, PgPool};
 
 use super::context::{Database, Foundation};
+use super::roles::ProcessRole;
 use super::settings;
 use crate::clock;
 use crate::config::Config;
+use crate::kafka::group_check::find_missing_right;
 use crate::kafka::topics::{TopicPlan, TopicProblem, Topics, plan};
 use crate::record::keyring::Keyring;
 use crate::record::migrate::{self, Schema};
@@ -115,8 +117,8 @@ pub(super) async fn check_topics(
         let mut plan = plan(config, &foundation.schedules.tier_names());
         plan.retain(|topic| foundation.roles.use_topic(topic));
         refuse(&find_problems(&topics, &plan, &retry_prefix).await?)?;
-        let names: Vec<String> = plan.iter().map(|topic| topic.name.clone()).collect();
-        for (topic, seconds) in topics.retentions(&names).await? {
+        check_groups(foundation).await?;
+        for (topic, seconds) in topics.retentions(&plan).await? {
             let retention = &foundation.metrics.topic_retention;
             retention.with_label_values(&[&topic]).set(seconds);
         }
@@ -128,6 +130,21 @@ pub(super) async fn check_topics(
         .into_iter()
         .filter(|(name, _)| name.starts_with(&retry_prefix))
         .collect())
+}
+
+/// Refuses to start without the right to join the groups of these roles.
+async fn check_groups(foundation: &Foundation) -> anyhow::Result<()> {
+    let kafka = &foundation.config.kafka;
+    for role in [ProcessRole::Detect, ProcessRole::Deliver] {
+        if foundation.roles.has(role) {
+            let (group, topic) = (kafka.topic(role.name()), kafka.topic("deliveries"));
+            let missing = find_missing_right(kafka, &foundation.client_events, "Read", &group, &topic);
+            if let Some(right) = missing.await.context("starting a Kafka client")? {
+                anyhow::bail!(right);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Checks the topics, and tries again for as long as the cluster may still be starting.

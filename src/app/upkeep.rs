@@ -67,8 +67,8 @@ impl Upkeep {
         let asked = self.monitor.once("config", async {
             let mut connection = self.pool.acquire().await?;
             if round.is_multiple_of(PARTITIONS_ROUNDS) {
-                // Where the process may not make tables, `bellwether migrate` does; the horizon
-                // shows when that is due.
+                // Without the right to make tables this is left to `bellwether migrate`; the
+                // horizon shows when it is due.
                 if let Err(error) = migrate::ensure_partitions_around(&mut connection, now_ms).await {
                     tracing::warn!(error = %error, "partitions could not be made ahead of time; `bellwether migrate` makes them");
                 }
@@ -84,7 +84,7 @@ impl Upkeep {
         let begun = clock::monotonic();
         if let Ok((horizon, theirs_ms)) = asked.await {
             self.metrics.postgres_partition_horizon.set(horizon as f64);
-            // Half of the way there and back is nobody's offset.
+            // The server read its clock half a round trip ago.
             let half_way_ms = clock::monotonic().duration_since(begun).as_millis() as i64 / 2;
             self.metrics
                 .clock_offset

@@ -16,7 +16,7 @@ pub struct PostgresConfig {
     pub(crate) url: String,
     /// Makes `serve` apply migrations before it starts.
     pub(crate) migrate_on_start: bool,
-    /// Connections a process keeps at most.
+    /// Connections a process keeps at most, besides one that watches whether Postgres answers.
     pub(crate) max_connections: u32,
     /// Longest a statement may run.
     #[serde(deserialize_with = "duration::deserialize")]

@@ -10,12 +10,14 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::diagnosis::diagnose;
+use super::rights::{MissingRight, principal};
 use crate::clock;
+use crate::config::KafkaConfig;
 use crate::telemetry::Metrics;
 use crate::telemetry::connection::{ConnectionCause, ConnectionError};
 use crate::telemetry::throttle::Throttle;
 
-/// Most causes that are told apart; far more than a cluster has.
+/// Most causes that are kept; a cluster has far fewer.
 const MAX_CAUSES: usize = 1_000;
 
 /// Receives the events of all clients of a process: counts errors, remembers failed connections and
@@ -28,6 +30,8 @@ pub struct ClientEvents {
     /// Latest failure by host and port, since a broker last answered.
     failures: Arc<Mutex<BTreeMap<(String, u16), ConnectionError>>>,
     is_apart: bool,
+    /// Name of these clients in messages about rights.
+    principal: Arc<str>,
 }
 
 /// Causes that share a throttle.
@@ -35,7 +39,7 @@ pub struct ClientEvents {
 enum LogCause {
     Kind(&'static str),
     Connection(ConnectionError),
-    /// The part of librdkafka that speaks.
+    /// Facility of librdkafka that wrote the line.
     Facility(String),
 }
 
@@ -48,6 +52,31 @@ impl ClientEvents {
             throttles: Arc::default(),
             failures: Arc::default(),
             is_apart: false,
+            principal: "this client".into(),
+        }
+    }
+
+    /// The same for clients that this configuration makes: missing rights are reported with their
+    /// principal.
+    pub(crate) fn with_principal(self, config: &KafkaConfig) -> Self {
+        Self {
+            principal: principal(config).into(),
+            ..self
+        }
+    }
+
+    /// A right that these clients lack.
+    pub(crate) fn missing_right(
+        &self,
+        operation: &'static str,
+        resource: &'static str,
+        name: &str,
+    ) -> MissingRight {
+        MissingRight {
+            operation,
+            resource,
+            name: name.to_owned(),
+            principal: self.principal.to_string(),
         }
     }
 
@@ -185,7 +214,7 @@ fn is_connection(code: Option<RDKafkaErrorCode>) -> bool {
     )
 }
 
-/// The closed set of error kinds that `kafka_errors_total` counts by.
+/// Kind by which `kafka_errors_total` counts an error, one of a closed set.
 fn kind_of(code: Option<RDKafkaErrorCode>) -> &'static str {
     use RDKafkaErrorCode as Code;
     match code {

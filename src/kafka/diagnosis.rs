@@ -20,6 +20,9 @@ struct Line<'a> {
     state: &'a str,
     /// Time in that state.
     age_ms: u64,
+    /// True if the configuration names the broker; the others were learned from one that answered, so that the way to
+    /// speak to them is known to be right.
+    is_bootstrap: bool,
 }
 
 /// Says which broker could not be used and why; `None` if the line tells of something else.
@@ -56,6 +59,7 @@ impl<'a> Line<'a> {
             text,
             state,
             age_ms: age.parse().ok()?,
+            is_bootstrap: name.ends_with("/bootstrap"),
         })
     }
 
@@ -87,7 +91,7 @@ impl<'a> Line<'a> {
             return Some(Cause::WrongProtocol);
         }
         if self.state == "SSL_HANDSHAKE" {
-            return Some(tls(text));
+            return Some(self.tls());
         }
         text.starts_with("Disconnected").then(|| self.closed())
     }
@@ -108,26 +112,32 @@ impl<'a> Line<'a> {
         ))
     }
 
+    fn tls(&self) -> ConnectionCause {
+        let text = self
+            .text
+            .strip_prefix("SSL handshake failed: ")
+            .unwrap_or(self.text);
+        if text.starts_with("Disconnected") && !self.is_bootstrap {
+            ConnectionCause::Closed
+        } else if text.starts_with("Disconnected") || text.contains("wrong version number") {
+            ConnectionCause::TlsUnsupported
+        } else if text.contains("certificate verify failed") {
+            ConnectionCause::Tls("the broker's certificate could not be verified".to_owned())
+        } else {
+            ConnectionCause::Tls(cut(text))
+        }
+    }
+
     fn closed(&self) -> ConnectionCause {
         let is_plain = !self.protocol.ends_with("ssl");
         let is_sasl = self.protocol.starts_with("sasl");
         match self.state {
+            _ if !self.is_bootstrap => ConnectionCause::Closed,
             "APIVERSION_QUERY" if is_plain => ConnectionCause::TlsExpected,
             "UP" if !is_sasl && self.age_ms < NEW_MS => ConnectionCause::SaslExpected,
             _ => ConnectionCause::Closed,
         }
     }
-}
-
-fn tls(text: &str) -> ConnectionCause {
-    let text = text.strip_prefix("SSL handshake failed: ").unwrap_or(text);
-    if text.starts_with("Disconnected") || text.contains("wrong version number") {
-        return ConnectionCause::TlsUnsupported;
-    }
-    if text.contains("certificate verify failed") {
-        return ConnectionCause::Tls("the broker's certificate could not be verified".to_owned());
-    }
-    ConnectionCause::Tls(cut(text))
 }
 
 /// Protocol, host and port of a broker's name, such as `sasl_ssl://kafka-1:9093/bootstrap`.

@@ -11,6 +11,7 @@ pub mod client;
 pub(crate) mod session;
 pub(crate) mod cluster;
 pub(crate) mod rights;
+pub(crate) mod group_check;
 pub mod member;
 pub(crate) mod commits;
 pub mod batch_reader;

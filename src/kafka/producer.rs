@@ -62,7 +62,18 @@ impl PublishError {
     /// thousands of records.
     pub(crate) fn log(&self, client_events: &ClientEvents) {
         if let Some(suppressed) = client_events.admit(Some(self.code)) {
-            tracing::error!(topic = self.topic, error = %self, suppressed, "publishing failed; trying again");
+            let error = match self.code {
+                RDKafkaErrorCode::TopicAuthorizationFailed => client_events
+                    .missing_right("Write", "topic", &self.topic)
+                    .to_string(),
+                _ => self.to_string(),
+            };
+            tracing::error!(
+                topic = self.topic,
+                error,
+                suppressed,
+                "publishing failed; trying again"
+            );
         }
     }
 }

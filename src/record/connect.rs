@@ -27,7 +27,7 @@ pub(crate) async fn connect_within(
     }
 }
 
-/// Asks a connection for a sign of life within a time.
+/// Pings a connection within a time.
 pub(crate) async fn ping_within(
     connection: &mut PgConnection,
     options: &PgConnectOptions,
@@ -86,7 +86,7 @@ fn cause_of_io(error: &io::Error) -> ConnectionCause {
         | io::ErrorKind::ConnectionAborted
         | io::ErrorKind::BrokenPipe
         | io::ErrorKind::UnexpectedEof => Cause::Closed,
-        // rustls' errors come in this guise.
+        // The kind of rustls' errors.
         io::ErrorKind::InvalidData => Cause::Tls(error.to_string()),
         // The resolver's errors have no kind of their own; the text is the standard library's.
         _ if error
@@ -100,54 +100,4 @@ fn cause_of_io(error: &io::Error) -> ConnectionCause {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_error_of_a_connection_has_its_cause() {
-        use ConnectionCause as Cause;
-        let io = |kind, text: &'static str| sqlx::Error::Io(io::Error::new(kind, text));
-        let unknown = "failed to lookup address information: Name or service not known";
-        for (error, cause) in [
-            (sqlx::Error::Io(io::Error::from_raw_os_error(111)), Cause::Refused),
-            (io(io::ErrorKind::Other, unknown), Cause::UnknownHost),
-            (
-                io(
-                    io::ErrorKind::InvalidData,
-                    "invalid peer certificate: UnknownIssuer",
-                ),
-                Cause::Tls("invalid peer certificate: UnknownIssuer".to_owned()),
-            ),
-            (
-                sqlx::Error::Tls("server does not support TLS".into()),
-                Cause::TlsUnsupported,
-            ),
-            (
-                io(io::ErrorKind::UnexpectedEof, "expected to read 5 bytes"),
-                Cause::Closed,
-            ),
-            (
-                sqlx::Error::Io(io::Error::from_raw_os_error(113)),
-                Cause::Unreachable("No route to host (os error 113)".to_owned()),
-            ),
-            (
-                sqlx::Error::Protocol("unknown message type: '\\u{0}'".to_owned()),
-                Cause::WrongProtocol,
-            ),
-        ] {
-            assert_eq!(cause_of(&error), cause, "{error}");
-        }
-    }
-
-    #[test]
-    fn a_failure_names_host_and_port_and_no_credential() {
-        let options: PgConnectOptions = "postgres://user:hunter2@db.example:6543/shop"
-            .parse()
-            .expect("a URL");
-        let text = failure(&options, ConnectionCause::Refused).to_string();
-        assert_eq!(
-            text,
-            "Postgres at db.example:6543: connection refused, nothing listens there"
-        );
-    }
-}
+mod tests;

@@ -81,7 +81,7 @@ impl PgMonitor {
         }
     }
 
-    /// Does an operation once, watched.
+    /// Runs an operation once and reports it.
     pub(crate) async fn once<T>(
         &self,
         op: &'static str,
@@ -110,7 +110,7 @@ impl PgMonitor {
         result
     }
 
-    /// Does an operation until it succeeds: for work that must not be given up.
+    /// Repeats an operation until it succeeds: for work that must not be given up.
     pub(crate) async fn until_done<T, F: Future<Output = sqlx::Result<T>>>(
         &self,
         op: &'static str,
@@ -126,7 +126,7 @@ impl PgMonitor {
         }
     }
 
-    /// Does an operation until it succeeds or Postgres refuses what is to be written: trying that
+    /// Repeats an operation until it succeeds or Postgres refuses what is to be written: trying that
     /// again would be refused for ever.
     pub(crate) async fn until_answered<T, F: Future<Output = sqlx::Result<T>>>(
         &self,
@@ -177,7 +177,7 @@ fn is_refusal(error: &sqlx::Error) -> bool {
     }
 }
 
-/// The closed set of kinds that `postgres_errors_total` counts by.
+/// Kind by which `postgres_errors_total` counts an error, one of a closed set.
 fn kind_of(error: &sqlx::Error) -> &'static str {
     match error {
         sqlx::Error::PoolTimedOut => "timeout",

@@ -117,26 +117,38 @@ async fn each_role_and_command_works_with_its_documented_rights() {
             .goal_webhook(&api, "a.example", &receiver.url(path))
             .await;
     }
+    // An episode's state is written before its delivery.
+    let spike = json!({
+        "name": "spike", "url": receiver.url("spike"), "events": ["visitor_spike"],
+        "triggers": {"visitor_spike": {"threshold": 2, "window_seconds": 3600}},
+    });
+    deployment.create_webhook(&api, "a.example", spike).await;
     for process in [&detect, &deliver] {
         deployment.registry_is_read(process).await;
     }
 
     become_principal(&mut deployment, "bellwether-replay");
     let events = tempfile::NamedTempFile::new().unwrap();
-    let event = json!({"site_id": "a.example", "type": "goal", "name": "Signup"});
-    std::fs::write(events.path(), format!("{event}\n")).unwrap();
+    let goal = json!({"site_id": "a.example", "type": "goal", "name": "Signup"}).to_string();
+    let visits = (0..3).map(|visitor| {
+        json!({"site_id": "a.example", "type": "pageview", "path": "/", "visitor_id": format!("v{visitor}")})
+            .to_string()
+    });
+    let lines: Vec<String> = std::iter::once(goal).chain(visits).collect();
+    std::fs::write(events.path(), lines.join("\n")).unwrap();
     let path = events.path().to_str().unwrap();
     let (code, out, err) = said(deployment.run(&["replay", path, "--speed", "0"]));
     assert_eq!(code, 0, "{out} {err}");
     assert_eq!(receiver.wait_for("hook", 2).await[1].attempt(), 2);
     receiver.wait_for("gone", 1).await;
-    eventually("both have ended", TIMEOUT, || async {
+    receiver.wait_for("spike", 1).await;
+    eventually("all have ended", TIMEOUT, || async {
         let ended: Vec<(String,)> = sqlx::query_as("select status from deliveries order by status")
             .fetch_all(&deployment.database.pool)
             .await
             .unwrap();
         let ended: Vec<&str> = ended.iter().map(|(status,)| status.as_str()).collect();
-        (ended == ["delivered", "failed"]).then_some(())
+        (ended == ["delivered", "delivered", "failed"]).then_some(())
     })
     .await;
     // Rejects have a topic of their own.
@@ -148,7 +160,11 @@ async fn each_role_and_command_works_with_its_documented_rights() {
 
     become_principal(&mut deployment, "bellwether-inspect");
     let (_, out, err) = said(deployment.run(&["sources", "inspect"]));
-    assert!(err.is_empty() && !out.contains("uthoriz"), "{out} {err}");
+    assert_eq!(err, "", "{out}");
+    assert!(
+        out.contains("detectors: group") && !out.contains("lacks the right"),
+        "{out}"
+    );
     assert_eq!(kafka::read_all(&deployment.topic("dead-letter")).len(), 1);
     nothing_was_refused(&detect);
     nothing_was_refused(&deliver);
@@ -172,7 +188,29 @@ async fn a_missing_right_is_named_with_its_resource_and_principal() {
     let (code, _, err) = said(deployment.run(&["topics", "create"]));
     assert_eq!(code, 1);
     assert!(err.contains(&describe(&deployment.source)), "{err}");
+    let (code, _, err) = said(deployment.run(&["sources", "inspect"]));
+    assert_eq!(code, 1);
+    assert!(err.contains(&describe(&deployment.source)), "{err}");
     // A start ends at once.
     let log = deployment.refused(&["--roles", "deliver"]).await;
     assert!(log.contains(&describe(&deployment.topic("deliveries"))), "{log}");
+}
+
+#[tokio::test]
+async fn a_start_without_the_right_to_its_group_ends_and_names_it() {
+    let mut deployment = deployment().await;
+    let group = deployment.topic("detect");
+    let mut rules = documented(&deployment);
+    rules.retain(|rule| !rule.is_on(&group));
+    allow(&rules).await;
+    become_principal(&mut deployment, "bellwether-admin");
+    eventually("the topics are made", TIMEOUT, || async {
+        let (code, ..) = said(deployment.run(&["topics", "create"]));
+        (code == 0).then_some(())
+    })
+    .await;
+    become_principal(&mut deployment, "bellwether-detect");
+    let log = deployment.refused(&["--roles", "detect"]).await;
+    let right = format!("User:bellwether-detect lacks the right Read on the group {group}");
+    assert!(log.lines().last().unwrap().contains(&right), "{log}");
 }

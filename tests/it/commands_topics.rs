@@ -21,7 +21,7 @@ fn admin() -> AdminClient<DefaultClientContext> {
 }
 
 #[tokio::test]
-async fn topics_create_makes_what_is_missing_and_twice_is_the_same_as_once() {
+async fn topics_create_makes_missing_topics_and_can_be_repeated() {
     let mut deployment = Deployment::create(&[]).await;
     let prefix = unique("cmd");
     deployment.set("kafka.topic_prefix", &prefix);
@@ -94,8 +94,8 @@ async fn topics_check_names_topic_setting_and_both_values() {
         "detector-state: min.cleanable.dirty.ratio is `0.5`, it must be at most `0.1`",
         "detector-state: max.compaction.lag.ms is `86400000`, it must be at most `600000`",
     ];
-    // `alter_configs` sets all of a topic's settings, so what it does not name is as the broker has
-    // it by default.
+    // `alter_configs` sets all of a topic's settings: those that it does not name have the broker's
+    // defaults.
     let also = ["detector-state: cleanup.policy is `delete`, it must be `compact`"];
     let (code, err) = eventually("the broker tells of the changes", TIMEOUT, || async {
         let (code, _, err) = said(deployment.run(&["topics", "check"]));
@@ -120,7 +120,7 @@ async fn topics_check_names_topic_setting_and_both_values() {
             .contains("segment.bytes is `1073741824`")
     );
 
-    // Copies and acknowledgements: the broker is alone, and one that is asked for two has too few.
+    // The one broker holds one copy, and has too few where more are asked for.
     deployment.set("kafka.replication_factor", "3");
     let (_, _, err) = said(deployment.run(&["topics", "check"]));
     let copies = format!(
@@ -139,7 +139,7 @@ async fn topics_check_names_topic_setting_and_both_values() {
 }
 
 #[tokio::test]
-async fn a_tier_that_is_no_longer_configured_has_to_have_as_many_partitions() {
+async fn a_retired_tier_must_have_as_many_partitions() {
     let deployment = Deployment::create(&[]).await;
     let old = deployment.topic("retry.5m");
     let new = NewTopic::new(&old, 3, TopicReplication::Fixed(1));

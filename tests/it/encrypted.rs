@@ -1,5 +1,4 @@
-//! Everything the service talks to, over TLS: Kafka with SASL, Postgres with its certificate
-//! verified.
+//! Connections over TLS: to Kafka with SASL, to Postgres with its certificate verified.
 
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ fn environment(name: &str) -> String {
     std::env::var(name).expect("`make test` starts services that listen encrypted, too")
 }
 
-/// A deployment whose every connection is encrypted, but for the test's own.
+/// A deployment that connects encrypted everywhere; the test's own connections are not encrypted.
 async fn encrypted() -> Deployment {
     let mut deployment = Deployment::create(&[]).await;
     let authority = environment("DEV_TLS_CA");
@@ -39,7 +38,7 @@ async fn encrypted() -> Deployment {
 }
 
 #[tokio::test]
-async fn kafka_over_tls_and_sasl_and_postgres_over_tls_carry_a_webhook() {
+async fn kafka_and_postgres_over_tls_carry_a_webhook() {
     let deployment = encrypted().await;
     let process = deployment.serve(&[]).await;
     let receiver = deployment.goal_receiver(&process, "a.example").await;
@@ -47,7 +46,7 @@ async fn kafka_over_tls_and_sasl_and_postgres_over_tls_carry_a_webhook() {
         .publish(json!({"site_id": "a.example", "type": "goal", "name": "Signup"}))
         .await;
     receiver.wait_for("hook", 1).await;
-    // The test's own connections are the ones that are not.
+    // Only the test's own connections are not encrypted.
     let (encrypted,): (i64,) = sqlx::query_as(
         "select count(*) from pg_stat_ssl join pg_stat_activity using (pid) where datname = current_database() and ssl",
     )
@@ -60,7 +59,7 @@ async fn kafka_over_tls_and_sasl_and_postgres_over_tls_carry_a_webhook() {
 #[tokio::test]
 async fn a_certificate_of_an_unknown_authority_is_refused() {
     let mut deployment = encrypted().await;
-    // Signed by nobody we know: the system's authorities.
+    // The system's authorities did not sign it.
     deployment.set(
         "postgres.url",
         &format!("{}?sslmode=verify-full", deployment.database.url),
@@ -79,7 +78,7 @@ async fn source_records_are_read_with_every_compression() {
     let deployment = Deployment::create(&[]).await;
     let process = deployment.serve(&[]).await;
     let receiver = deployment.goal_receiver(&process, "a.example").await;
-    // Long enough for a client to find that compressing is worth it.
+    // A client compresses only a record that is long enough.
     let page = "/page".repeat(300);
     for (place, codec) in ["none", "gzip", "snappy", "lz4", "zstd"].into_iter().enumerate() {
         let producer: FutureProducer = ClientConfig::new()

@@ -1,11 +1,11 @@
-//! How a process stops when it is told to: at once for whoever routes to it, in order for what is
-//! under way.
+//! The end of a process that is told to stop: unready at once, and in order for requests in flight.
 
-use std::net::TcpListener;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use reqwest::{Method, StatusCode};
 use serde_json::json;
+use tokio::net::TcpListener;
 
 use crate::support::app::Deployment;
 use crate::support::eventually;
@@ -14,7 +14,7 @@ use crate::support::receiver::{Answer, Receiver};
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 #[tokio::test]
-async fn readyz_says_no_at_once_while_the_api_answers_for_five_seconds_and_the_exit_code_is_0() {
+async fn readyz_says_no_while_the_api_answers_for_five_seconds_more() {
     let deployment = Deployment::create(&[]).await;
     let mut process = deployment.serve(&[]).await;
     process.terminate();
@@ -26,17 +26,17 @@ async fn readyz_says_no_at_once_while_the_api_answers_for_five_seconds_and_the_e
     .await;
     assert_eq!(answer["ready"], false);
     assert_eq!(answer["checks"]["stopping"], "the process is stopping");
-    // Whoever has not noticed yet is still served, changes included.
-    let mut answered = 0;
-    while told.elapsed() < Duration::from_secs(4) {
-        let site = format!("/api/sites/{answered}.example");
+    // A client that has not noticed yet is still served, changes included.
+    let answered = AtomicU32::new(0);
+    eventually("four seconds have passed", TIMEOUT, || async {
+        let site = format!("/api/sites/{}.example", answered.fetch_add(1, Ordering::Relaxed));
         let (status, _) = deployment
             .call(&process, Method::PUT, &site, Some(json!({})))
             .await;
         assert_eq!(status, StatusCode::CREATED);
-        answered += 1;
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
+        (told.elapsed() >= Duration::from_secs(4)).then_some(())
+    })
+    .await;
     assert!(process.ended(TIMEOUT).await.success());
     let took = told.elapsed();
     assert!(
@@ -62,7 +62,7 @@ async fn a_hang_up_stops_the_process_in_order() {
 }
 
 #[tokio::test]
-async fn what_is_under_way_ends_and_is_recorded_before_the_process_does() {
+async fn requests_in_flight_are_recorded_before_the_process_ends() {
     let deployment = Deployment::create(&[]).await;
     let mut process = deployment.serve(&[]).await;
     let receiver = Receiver::start().await;
@@ -88,8 +88,8 @@ async fn what_is_under_way_ends_and_is_recorded_before_the_process_does() {
 #[tokio::test]
 async fn a_start_that_waits_for_kafka_stops_when_it_is_told_to() {
     let mut deployment = Deployment::create(&[]).await;
-    // Connections are taken and nothing is ever said.
-    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    // It takes connections and never answers.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     deployment.set("kafka.brokers", &silent.local_addr().unwrap().to_string());
     let mut process = deployment.spawn(&[]);
     eventually("all but Kafka is there", TIMEOUT, || async {
@@ -97,8 +97,7 @@ async fn a_start_that_waits_for_kafka_stops_when_it_is_told_to() {
         (answer["checks"]["keys"] == "ok").then_some(())
     })
     .await;
-    // It is asking by now.
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    let _asking = silent.accept().await.unwrap();
     process.terminate();
     let told = Instant::now();
     assert!(process.ended(TIMEOUT).await.success(), "{}", process.log_text());

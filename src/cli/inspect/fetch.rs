@@ -1,7 +1,7 @@
 //! Reads a [`Sample`] from Kafka. Joins no group and commits nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -10,11 +10,16 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::{ClientContext, Message as _, Offset, TopicPartitionList};
+use tokio::runtime::Handle;
 
 use super::sample::{DetectorGroup, PartitionOffsets, Sample, SampledRecord};
 use crate::clock;
 use crate::config::KafkaConfig;
+use crate::kafka::client::ClientEvents;
+use crate::kafka::group_check::find_missing_right;
+use crate::kafka::rights::{MissingRight, principal};
 use crate::kafka::settings;
+use crate::telemetry::metrics::{Labels, Metrics};
 
 /// Time within which a broker has to answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -70,7 +75,7 @@ pub(super) fn take_sample(config: &KafkaConfig, topic: &str, last: u32) -> anyho
     })?;
     let named = |one: &rdkafka::metadata::MetadataTopic| one.name() == topic && one.error().is_none();
     let Some(found) = metadata.topics().iter().find(|one| named(one)) else {
-        check_allowed(&reader, topic)?;
+        check_allowed(config, &reader, topic)?;
         let others = metadata.topics().iter().map(|one| one.name().to_owned());
         return Ok(Sample {
             others: others.collect(),
@@ -91,17 +96,21 @@ pub(super) fn take_sample(config: &KafkaConfig, topic: &str, last: u32) -> anyho
 
 /// Refuses a topic that this user may not see: it is left out of the list of all, and only when
 /// asked for it by name the brokers say why.
-fn check_allowed(reader: &BaseConsumer<LastError>, topic: &str) -> anyhow::Result<()> {
+fn check_allowed(config: &KafkaConfig, reader: &BaseConsumer<LastError>, topic: &str) -> anyhow::Result<()> {
     let asked = reader.fetch_metadata(Some(topic), TIMEOUT)?;
     let error = asked
         .topics()
         .first()
         .and_then(|one| one.error())
         .map(RDKafkaErrorCode::from);
-    anyhow::ensure!(
-        error != Some(RDKafkaErrorCode::TopicAuthorizationFailed),
-        "{topic}: the cluster does not allow this user to describe or read the topic"
-    );
+    if error == Some(RDKafkaErrorCode::TopicAuthorizationFailed) {
+        anyhow::bail!(MissingRight {
+            operation: "Describe",
+            resource: "topic",
+            name: topic.to_owned(),
+            principal: principal(config),
+        });
+    }
     Ok(())
 }
 
@@ -271,6 +280,12 @@ fn ask_group(
     partitions: &[i32],
     name: &str,
 ) -> anyhow::Result<DetectorGroup> {
+    let client_events = ClientEvents::new(Arc::new(Metrics::new(&Labels::default()))).with_principal(config);
+    // Without it the questions below would be tried until their time is over.
+    let missing = find_missing_right(config, &client_events, "Describe", name, topic);
+    if let Some(right) = Handle::current().block_on(missing)? {
+        anyhow::bail!(right);
+    }
     let asker: BaseConsumer<LastError> =
         settings::detect_member(config, name).create_with_context(LastError::default())?;
     let mut list = TopicPartitionList::with_capacity(partitions.len());

@@ -124,6 +124,12 @@ fn every_line_of_a_failed_connection_has_its_cause() {
             Cause::Closed,
         ),
         (
+            "[thrd:127.0.0.1:9092/1]: 127.0.0.1:9092/1: Disconnected: connection reset by peer (after 2ms in state APIVERSION_QUERY)",
+            "127.0.0.1",
+            9092,
+            Cause::Closed,
+        ),
+        (
             "[thrd:127.0.0.1:25442/bootstrap]: 127.0.0.1:25442/bootstrap: Receive failed: Invalid response size 1157627904 (0..100000000): increase receive.message.max.bytes (after 1ms in state APIVERSION_QUERY)",
             "127.0.0.1",
             25442,

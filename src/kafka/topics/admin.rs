@@ -42,6 +42,7 @@ impl fmt::Display for TopicProblem {
 pub struct Topics {
     cluster: Cluster,
     admin: AdminClient<ClientEvents>,
+    client_events: ClientEvents,
     config: KafkaConfig,
 }
 
@@ -56,7 +57,8 @@ impl Topics {
     pub fn new(config: &Config, client_events: ClientEvents) -> Result<Self, KafkaError> {
         Ok(Self {
             cluster: Cluster::new(&config.kafka, &client_events)?,
-            admin: settings::client(&config.kafka).create_with_context(client_events)?,
+            admin: settings::client(&config.kafka).create_with_context(client_events.clone())?,
+            client_events: client_events.with_principal(&config.kafka),
             config: config.kafka.clone(),
         })
     }
@@ -200,18 +202,26 @@ impl Topics {
         }
     }
 
-    /// Retention of topics in seconds; 0 means unlimited. Topics whose settings may not be
-    /// read are left out.
-    pub(crate) async fn retentions(&self, names: &[String]) -> anyhow::Result<Vec<(String, f64)>> {
-        let answers = self.describe(names).await?;
-        Ok(names
-            .iter()
-            .zip(answers)
-            .filter_map(|(name, answer)| {
-                let text = answer.ok()?.get("retention.ms")?.value.clone()?;
-                Some((name.clone(), text.parse::<f64>().ok()?.max(0.0) / 1_000.0))
-            })
-            .collect())
+    /// Reads the seconds for which topics keep records; for ever is 0. A topic whose settings may not
+    /// be read is left out, with a log line if it is a source: those of the others are checked too.
+    pub(crate) async fn retentions(&self, plan: &[TopicPlan]) -> anyhow::Result<Vec<(String, f64)>> {
+        let topics: Vec<&TopicPlan> = plan.iter().collect();
+        let mut retentions = Vec::new();
+        for (topic, answer) in self.describe(&topics).await? {
+            match answer {
+                Ok(settings) => {
+                    retentions.extend(retention(&settings).map(|seconds| (topic.name.clone(), seconds)))
+                }
+                Err(right) if topic.is_source => {
+                    tracing::warn!(
+                        topic = topic.name,
+                        "it is not known how long it keeps records: {right}"
+                    );
+                }
+                Err(_) => {}
+            }
+        }
+        Ok(retentions)
     }
 
     async fn check_settings(
@@ -219,16 +229,13 @@ impl Topics {
         topics: &[&TopicPlan],
         problems: &mut Vec<TopicProblem>,
     ) -> anyhow::Result<()> {
-        let names: Vec<String> = topics.iter().map(|topic| topic.name.clone()).collect();
-        for (topic, answer) in topics.iter().zip(self.describe(&names).await?) {
+        for (topic, answer) in self.describe(topics).await? {
             let settings = match answer {
                 Ok(settings) => settings,
-                Err(RDKafkaErrorCode::TopicAuthorizationFailed) => {
-                    let right = self.missing_right("DescribeConfigs", &topic.name);
+                Err(right) => {
                     tracing::warn!(topic = topic.name, "its settings could not be checked: {right}");
                     continue;
                 }
-                Err(code) => anyhow::bail!("the settings of {} could not be read: {code}", topic.name),
             };
             // What a broker does not name, it does not have (some that are no Apache Kafka).
             let wrong = topic.settings.iter().filter_map(|setting| {
@@ -244,24 +251,37 @@ impl Topics {
         Ok(())
     }
 
-    /// Asks for the settings of topics; the answers come in their order.
-    async fn describe(
+    /// Asks for the settings of topics. An answer that may not be given is empty: rdkafka leaves the
+    /// error of a topic out.
+    async fn describe<'a>(
         &self,
-        names: &[String],
-    ) -> anyhow::Result<Vec<Result<ConfigResource, RDKafkaErrorCode>>> {
-        if names.is_empty() {
+        topics: &[&'a TopicPlan],
+    ) -> anyhow::Result<Vec<(&'a TopicPlan, Result<ConfigResource, MissingRight>)>> {
+        if topics.is_empty() {
             return Ok(Vec::new());
         }
-        let resources: Vec<ResourceSpecifier<'_>> =
-            names.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
+        let names = topics.iter().map(|topic| ResourceSpecifier::Topic(&topic.name));
+        let resources: Vec<ResourceSpecifier<'_>> = names.collect();
         let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
         let answers = self.admin.describe_configs(&resources, &options).await;
-        answers.context("reading the settings of topics")
+        let answers = answers.context("reading the settings of topics")?;
+        let judged = topics.iter().zip(answers).map(|(topic, answer)| {
+            let given = answer.ok().filter(|settings| !settings.entries.is_empty());
+            let settings = given.ok_or_else(|| self.missing_right("DescribeConfigs", &topic.name));
+            (*topic, settings)
+        });
+        Ok(judged.collect())
     }
 
     fn missing_right(&self, operation: &'static str, topic: &str) -> MissingRight {
-        MissingRight::on_topic(operation, topic, &self.config)
+        self.client_events.missing_right(operation, "topic", topic)
     }
+}
+
+/// Seconds for which a topic with these settings keeps records; for ever is 0.
+fn retention(settings: &ConfigResource) -> Option<f64> {
+    let text = settings.get("retention.ms")?.value.as_deref()?;
+    Some(text.parse::<f64>().ok()?.max(0.0) / 1_000.0)
 }
 
 fn new_topic<'a>(topic: &'a TopicPlan, replication_factor: i32) -> NewTopic<'a> {

@@ -11,7 +11,7 @@ const DAY_MS: i64 = 86_400_000;
 pub struct TopicPlan {
     pub(crate) name: String,
     pub(crate) partitions: i32,
-    /// The producer's topic: its settings are not ours, and given only to one that we make.
+    /// True for a producer's topic: its settings are given only to one that we make.
     pub(crate) is_source: bool,
     /// Roles that read or write it.
     pub(crate) users: &'static [TopicUser],
@@ -29,7 +29,7 @@ const DETECT: &[TopicUser] = &[TopicUser::Detect];
 const DELIVER: &[TopicUser] = &[TopicUser::Deliver];
 const BOTH: &[TopicUser] = &[TopicUser::Detect, TopicUser::Deliver];
 
-/// One setting of a topic: given when it is created, and what a topic that exists is measured by.
+/// Setting of a topic: given to a new topic, and compared with that of an existing one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Setting {
     pub(crate) name: &'static str,
@@ -41,7 +41,7 @@ pub(crate) struct Setting {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Bound {
     Exactly,
-    /// -1 is for ever.
+    /// A value of -1 is without end, and enough.
     AtLeast,
     AtMost,
 }
@@ -73,7 +73,7 @@ impl Setting {
 pub fn plan(config: &Config, tiers: &[String]) -> Vec<TopicPlan> {
     let partitions = config.kafka.partitions;
     let in_sync = (config.kafka.replication_factor - 1).max(1);
-    // More of them is safer still, and no topic can have more than it has copies.
+    // A higher number is safer still, and a topic cannot have a higher one than copies.
     let in_sync = Setting::new("min.insync.replicas", Bound::AtLeast, in_sync);
     let own = |name: &str, users, retention_days: i64| TopicPlan {
         name: config.kafka.topic(name),
@@ -109,7 +109,7 @@ pub fn plan(config: &Config, tiers: &[String]) -> Vec<TopicPlan> {
         users: DETECT,
         settings: vec![
             Setting::new("cleanup.policy", Bound::Exactly, "compact"),
-            // A start reads all of it: what keeps it short may only be stricter.
+            // A start reads the whole topic, so settings that keep it short may only be stricter.
             Setting::new("segment.bytes", Bound::AtMost, 32 << 20),
             Setting::new("min.cleanable.dirty.ratio", Bound::AtMost, 0.1),
             Setting::new("max.compaction.lag.ms", Bound::AtMost, 600_000),

@@ -23,6 +23,13 @@ pub(crate) struct Rule {
     operation: i8,
 }
 
+impl Rule {
+    /// True if the rule is about this topic or group.
+    pub(crate) fn is_on(&self, name: &str) -> bool {
+        self.name == name
+    }
+}
+
 /// Runs the commands of a document's shell block with a `kafka-acls.sh` that writes its arguments
 /// down. `rename` gives each topic and group the name that it has in the test.
 pub(crate) fn rules_of(document: &str, rename: impl Fn(&str) -> String) -> Vec<Rule> {

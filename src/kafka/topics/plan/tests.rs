@@ -23,7 +23,7 @@ fn the_plan_has_every_topic_of_the_design_with_equal_partitions() {
 }
 
 #[test]
-fn what_is_more_generous_or_stricter_than_given_is_taken_and_nothing_else() {
+fn only_values_within_the_bound_of_a_setting_are_taken() {
     for (bound, wanted, good, bad) in [
         (
             Bound::Exactly,

@@ -1,4 +1,4 @@
-//! How many requests there may be at once, and what happens to what waits for its turn.
+//! The limit on requests in flight, and the deliveries that wait for a permit.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::support::app::{Deployment, Process};
 use crate::support::eventually;
 use crate::support::receiver::{Answer, Receiver};
 
-/// How long the one request that may be under way takes: what waits behind it is changed meanwhile.
+/// Duration of the one request that may be in flight: the delivery behind it is changed meanwhile.
 const SLOW: Duration = Duration::from_secs(4);
 
 struct Stage {
@@ -19,7 +19,7 @@ struct Stage {
     webhook: String,
 }
 
-/// One request is under way, at `/slow`, and one delivery waits for it to end, for `/old`.
+/// One request is in flight, to `/slow`, and a delivery to `/old` waits for it to end.
 async fn stage() -> Stage {
     let deployment = Deployment::create(&[("webhooks.max_in_flight", "1")]).await;
     let process = deployment.serve(&[]).await;
@@ -43,7 +43,7 @@ async fn stage() -> Stage {
             receiver.wait_for(path, 1).await;
         }
     }
-    // What is known of it was asked for: it waits for its place.
+    // A delivery is looked up before it waits for its permit.
     eventually("both were looked up", Duration::from_secs(10), || async {
         let asked = process
             .metric("bellwether_postgres_seconds_count{op=\"known\"}")
@@ -65,7 +65,7 @@ impl Stage {
         let (status, answer) = self.deployment.call(&self.process, method, &path, body).await;
         assert!(status.is_success(), "{status} {answer}");
         self.deployment.registry_is_read(&self.process).await;
-        // The test is about what happens before the place is free.
+        // The test is about a change before the permit is free.
         assert!(
             self.receiver.received("slow")[0].at.elapsed() < SLOW,
             "the machine is too slow for this test"
@@ -74,7 +74,7 @@ impl Stage {
 }
 
 #[tokio::test]
-async fn no_more_requests_than_allowed_are_under_way_and_what_waited_goes_where_its_webhook_is_now() {
+async fn a_delivery_waits_for_a_permit_and_takes_the_latest_url() {
     let stage = stage().await;
     let new = json!({"url": stage.receiver.url("new")});
     stage.change(Method::PATCH, Some(new)).await;
@@ -85,7 +85,7 @@ async fn no_more_requests_than_allowed_are_under_way_and_what_waited_goes_where_
 }
 
 #[tokio::test]
-async fn what_waited_for_a_webhook_that_was_deleted_meanwhile_is_cancelled() {
+async fn a_waiting_delivery_of_a_deleted_webhook_is_cancelled() {
     let stage = stage().await;
     stage.change(Method::DELETE, None).await;
     eventually("it is cancelled", Duration::from_secs(30), || async {
@@ -102,9 +102,9 @@ async fn what_waited_for_a_webhook_that_was_deleted_meanwhile_is_cancelled() {
 }
 
 #[tokio::test]
-async fn what_waited_for_its_place_is_not_sent_if_its_outcome_was_recorded_meanwhile() {
+async fn a_waiting_delivery_recorded_meanwhile_is_not_sent() {
     let stage = stage().await;
-    // As another owner would, that had the partition before.
+    // Another owner of the partition records it, as one does that had the partition before.
     let delivered = "insert into deliveries (id, notification_id, webhook_id, site_id, event_type, origin, status, attempts,
              created_at, inserted_at, updated_at)
          values ($1, $1, $2, 'waits.example', 'goal_completion', 'event', 'delivered', 1, now(), now(), now())";
@@ -125,7 +125,7 @@ async fn what_waited_for_its_place_is_not_sent_if_its_outcome_was_recorded_meanw
         .execute(&stage.deployment.database.pool)
         .await
         .unwrap();
-    // Both are open until then, and the gauge has long said so.
+    // The gauge has shown both as open until then.
     let sent = "bellwether_deliveries_total{event=\"goal_completion\",status=\"delivered\"}";
     stage.process.metric_is(sent, 1.0).await;
     let lag = format!(
