@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use serde_json::Value;
 
 use super::options::Options;
-use super::{detector, memory, pure};
+use super::{detector, machinery, memory, pure};
 
 /// Runs as `role` and prints the figures as one line of JSON.
 pub fn run(role: &str, options: &Options) -> anyhow::Result<()> {
@@ -16,6 +16,7 @@ pub fn run(role: &str, options: &Options) -> anyhow::Result<()> {
         "batch" => detector::count_by_batch(options),
         "detector" => detector::detect(options),
         "pure" => pure::measure(options),
+        "machinery" => machinery::measure(options),
         "memory" => memory::measure(options),
         _ => anyhow::bail!("no child is called {role}"),
     };

@@ -47,6 +47,15 @@ pub fn handle_together(engine: &mut Engine, batch: &Batch<'_>, events: &[Event<'
     assert!(out.is_empty(), "{UNWANTED}");
 }
 
+/// Handles a batch one event at a time.
+pub fn handle_singly(engine: &mut Engine, batch: &Batch<'_>, events: &[Event<'_>], now_ms: i64) {
+    let mut out = Vec::new();
+    for (number, event) in events.iter().enumerate() {
+        engine.handle(event, &facts(batch, number, now_ms), now_ms, &mut out);
+    }
+    assert!(out.is_empty(), "{UNWANTED}");
+}
+
 fn facts(batch: &Batch<'_>, number: usize, record_ms: i64) -> RecordFacts {
     RecordFacts {
         source: 0,

@@ -46,6 +46,8 @@ mod engines;
 mod detector;
 /// The work of a detector without Kafka.
 mod pure;
+/// Part `machinery`: what is hand-written beside what a library does.
+mod machinery;
 /// Part `memory`: bytes of a visitor and of an idle site.
 mod memory;
 /// Part `drain`: deliveries a second from a filled topic.
@@ -87,6 +89,7 @@ fn main() -> anyhow::Result<()> {
 fn run(part: Part, options: &Options) -> anyhow::Result<Vec<report::Figure>> {
     match part {
         Part::Detector => detector::run(options),
+        Part::Machinery => machinery::run(options),
         Part::Memory => memory::run(options),
         Part::Drain => drain::run(options),
         Part::Flow => flow::run(options),

@@ -72,6 +72,7 @@ pub struct Options {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Part {
     Detector,
+    Machinery,
     Memory,
     Drain,
     Flow,
@@ -80,8 +81,9 @@ pub enum Part {
 }
 
 impl Part {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Detector,
+        Self::Machinery,
         Self::Memory,
         Self::Drain,
         Self::Flow,
@@ -92,6 +94,7 @@ impl Part {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Detector => "detector",
+            Self::Machinery => "machinery",
             Self::Memory => "memory",
             Self::Drain => "drain",
             Self::Flow => "flow",
@@ -103,6 +106,7 @@ impl Part {
     pub const fn title(self) -> &'static str {
         match self {
             Self::Detector => "detector: events from Kafka on one core",
+            Self::Machinery => "machinery: hand-written code and a library in its place",
             Self::Memory => "memory: what is held of visitors and sites",
             Self::Drain => "drain: a filled topic of deliveries, sent and recorded",
             Self::Flow => "flow: from event to recorded delivery, as fast as it goes",

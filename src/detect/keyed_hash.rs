@@ -1,12 +1,7 @@
 //! Hashes of an event's texts, keyed by the deployment.
 //!
-//! A visitor is counted by the hash of the id alone: that is SipHash, so that nobody can choose ids
-//! that collide. The hashes of sites, pages and sources only find entries, which are compared or
-//! merely shown; a faster function is enough for them.
+//! They are SipHash, so that nobody can choose ids that collide: a visitor is counted by the hash alone.
 
-use std::hash::BuildHasher as _;
-
-use foldhash::quality::FixedState;
 use siphasher::sip::SipHasher13;
 
 use crate::domain::event::Event;
@@ -14,8 +9,7 @@ use crate::domain::event::Event;
 /// Hashes texts with the deployment's key.
 #[derive(Debug)]
 pub(crate) struct EventHasher {
-    visitors: SipHasher13,
-    names: FixedState,
+    hasher: SipHasher13,
 }
 
 /// Hashes of an event's texts, without the site's.
@@ -29,27 +23,22 @@ pub(crate) struct EventHashes {
 
 impl EventHasher {
     pub(crate) fn new(key: &[u8; 16]) -> Self {
-        let visitors = SipHasher13::new_with_key(key);
         Self {
-            visitors,
-            names: FixedState::with_seed(visitors.hash(b"names")),
+            hasher: SipHasher13::new_with_key(key),
         }
     }
 
     pub(crate) fn site(&self, id: &str) -> u64 {
-        self.names.hash_one(id.as_bytes())
+        self.hasher.hash(id.as_bytes())
     }
 
     /// Hashes an event's texts; `page` is its redacted path.
     pub(crate) fn hash_event(&self, event: &Event<'_>, page: Option<&str>) -> EventHashes {
-        let name = |name: &str| self.names.hash_one(name.as_bytes());
+        let hash = |text: &str| self.hasher.hash(text.as_bytes());
         EventHashes {
-            visitor: event
-                .visitor_id
-                .as_deref()
-                .map(|id| self.visitors.hash(id.as_bytes())),
-            source: event.source.as_deref().map_or(0, |source| !name(source)),
-            page: page.map_or(0, name),
+            visitor: event.visitor_id.as_deref().map(hash),
+            source: event.source.as_deref().map_or(0, |source| !hash(source)),
+            page: page.map_or(0, hash),
         }
     }
 }

@@ -13,6 +13,8 @@ pub mod engine;
 pub(crate) mod site;
 /// Exact counts of distinct visitors over sliding windows.
 pub(crate) mod window;
+/// The hash table of visitors and of labels.
+pub(crate) mod table;
 /// Notifications that are due.
 pub(crate) mod notification;
 /// Redaction of paths.

@@ -1,7 +1,7 @@
 //! The top sources and pages of a spike's payload, found by one scan when a trigger fires.
 
 use super::labels::SiteLabels;
-use crate::detect::window::visitors::Slot;
+use crate::detect::window::visitors::Visitor;
 use crate::domain::notification::{TopPage, TopSource};
 
 /// Greatest number of entries in a list.
@@ -12,17 +12,20 @@ const MIN_VISITORS: u32 = 3;
 
 /// The sources with the most visitors, each visitor counted under the latest one.
 pub(crate) fn top_sources<'a>(
-    visitors: impl Iterator<Item = &'a Slot>,
+    visitors: impl Iterator<Item = &'a Visitor>,
     labels: &SiteLabels,
 ) -> Vec<TopSource> {
-    top(visitors.map(|slot| slot.source), labels)
+    top(visitors.map(|visitor| visitor.source), labels)
         .map(|(source, visitors)| TopSource { source, visitors })
         .collect()
 }
 
 /// The pages with the most visitors, each visitor counted under the latest one.
-pub(crate) fn top_pages<'a>(visitors: impl Iterator<Item = &'a Slot>, labels: &SiteLabels) -> Vec<TopPage> {
-    top(visitors.map(|slot| slot.page), labels)
+pub(crate) fn top_pages<'a>(
+    visitors: impl Iterator<Item = &'a Visitor>,
+    labels: &SiteLabels,
+) -> Vec<TopPage> {
+    top(visitors.map(|visitor| visitor.page), labels)
         .map(|(path, visitors)| TopPage { path, visitors })
         .collect()
 }

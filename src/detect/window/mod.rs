@@ -18,7 +18,7 @@ pub(crate) mod segments;
 
 use seconds::Seconds;
 use segments::{Segment, Segments};
-use visitors::{NO_LABEL, Slot, Visitors};
+use visitors::{NO_LABEL, Visitor, Visitors};
 
 /// The last second that is counted, in the year 2106: adding any window length to it does not
 /// overflow.
@@ -151,15 +151,15 @@ impl SlidingWindow {
             return VisitResult::TooOld;
         }
         let before = match self.visitors.get_mut(visit.hash) {
-            Some(slot) if slot.second >= oldest => {
-                if slot.second > visit.second {
+            Some(visitor) if visitor.second >= oldest => {
+                if visitor.second > visit.second {
                     return VisitResult::Counted;
                 }
-                relabel(slot, visit);
-                if slot.second == visit.second {
+                relabel(visitor, visit);
+                if visitor.second == visit.second {
                     return VisitResult::Counted;
                 }
-                Some(std::mem::replace(&mut slot.second, visit.second))
+                Some(std::mem::replace(&mut visitor.second, visit.second))
             }
             Some(expired) => {
                 (expired.source, expired.page) = (visit.source, visit.page);
@@ -243,12 +243,12 @@ impl SlidingWindow {
     }
 
     /// Everyone within the last `seconds`.
-    pub(crate) fn within(&self, seconds: u32) -> impl Iterator<Item = &Slot> {
+    pub(crate) fn within(&self, seconds: u32) -> impl Iterator<Item = &Visitor> {
         self.visitors.since(self.now.saturating_sub(seconds))
     }
 
     /// Everyone within the longest length, to change their labels.
-    pub(crate) fn live_mut(&mut self) -> impl Iterator<Item = &mut Slot> {
+    pub(crate) fn live_mut(&mut self) -> impl Iterator<Item = &mut Visitor> {
         let oldest = self.oldest();
         self.visitors.since_mut(oldest)
     }
@@ -276,7 +276,7 @@ impl SlidingWindow {
         if self.seconds.is_empty() {
             self.clear(segments);
         } else if expired > 0 && self.expired() * 4 > self.live as usize + 64 {
-            // Eight slots for each newly expired visitor keep a fifth of the table expired at most.
+            // Eight slots for each newly expired visitor keep at most a fifth of the table expired.
             self.visitors.sweep(expired as usize * 8 + 256, oldest);
         }
     }
@@ -304,19 +304,19 @@ impl SlidingWindow {
     /// Asks memory for the second that counts this visitor, once the visitor's slot is there: the
     /// event takes the visitor out of it.
     pub(crate) fn prefetch_second(&self, hash: u64) {
-        if let Some(slot) = self.visitors.get(hash) {
-            self.seconds.prefetch(slot.second);
+        if let Some(visitor) = self.visitors.get(hash) {
+            self.seconds.prefetch(visitor.second);
         }
     }
 }
 
 /// Gives a visitor the labels of a visit that has some.
-fn relabel(slot: &mut Slot, visit: Visit) {
+fn relabel(visitor: &mut Visitor, visit: Visit) {
     if visit.source != NO_LABEL {
-        slot.source = visit.source;
+        visitor.source = visit.source;
     }
     if visit.page != NO_LABEL {
-        slot.page = visit.page;
+        visitor.page = visit.page;
     }
 }
 

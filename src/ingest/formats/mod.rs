@@ -12,13 +12,11 @@ mod fields;
 /// A scanner for the JSON that nearly every producer writes.
 mod scan;
 /// The positions of a record's quotes.
-mod quotes;
+pub mod quotes;
 /// Values of the wrong type, kept instead of refused.
 mod loose;
 /// Limits of an event's fields, the same for every format.
 mod limits;
-/// Points in time as producers write them.
-mod time;
 
 /// Largest record that is read, in bytes: 1 MiB.
 pub(crate) const MAX_RECORD_BYTES: usize = 1 << 20;

@@ -17,11 +17,12 @@
 use std::borrow::Cow;
 use std::mem::take;
 
+use chrono::DateTime;
+
 use super::fields::{Money, Props, RecordFields};
 use super::limits::{self, InvalidField};
 use super::loose::{Loose, LooseObject};
 use super::scan::{ScannedValue, scan};
-use super::time::rfc3339_ms;
 use crate::domain::event::{Event, EventKind, Revenue};
 use crate::domain::reject::{Reject, RejectReason};
 use crate::domain::site::check_site_id;
@@ -157,7 +158,10 @@ fn timestamp_ms(value: &Loose<'_>) -> Result<Option<i64>, InvalidField> {
     let ms = match value {
         Loose::Absent => return Ok(None),
         Loose::Text(text) if text.is_empty() => return Ok(None),
-        Loose::Text(text) => rfc3339_ms(text),
+        // Anything finer than a millisecond is cut off.
+        Loose::Text(text) => DateTime::parse_from_rfc3339(text)
+            .ok()
+            .map(|at| at.timestamp_millis()),
         Loose::Integer(ms) => Some(*ms),
         Loose::Number(_) | Loose::Other(_) => None,
     };

@@ -15,15 +15,13 @@ const WORD: usize = u64::BITS as usize;
 const MAX_BYTES: usize = 2_048;
 
 /// One bit for each byte of a record, set where it is a quote.
-pub(super) struct QuoteBits([u64; MAX_BYTES / WORD]);
+#[derive(Debug, Default)]
+pub struct QuoteBits([u64; MAX_BYTES / WORD]);
 
 impl QuoteBits {
-    /// Bits before any record was read.
-    pub(super) const NONE: Self = Self([0; MAX_BYTES / WORD]);
-
     /// Finds the quotes of a record; to be called once. `None` if the record is too long, or has a
     /// backslash or a control character anywhere.
-    pub(super) fn find(&mut self, record: &[u8]) -> Option<Quotes<'_>> {
+    pub fn find(&mut self, record: &[u8]) -> Option<Quotes<'_>> {
         let words = self.0.get_mut(..record.len().div_ceil(WORD))?;
         let mut odd = i8x16::ZERO;
         for (word, bytes) in words.iter_mut().zip(record.chunks(WORD)) {
@@ -46,7 +44,8 @@ impl QuoteBits {
 }
 
 /// Positions of the remaining quotes, in order.
-pub(super) struct Quotes<'b> {
+#[derive(Debug)]
+pub struct Quotes<'b> {
     words: Iter<'b, u64>,
     /// Remaining bits of the word before those in `words`.
     left: u64,

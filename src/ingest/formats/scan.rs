@@ -27,7 +27,7 @@ pub(super) enum ScannedValue<'a> {
 /// else or of a form that the scanner does not know; the calls made before that are void.
 pub(super) fn scan<'a>(text: &'a str, mut each: impl FnMut(&'a str, ScannedValue<'a>)) -> Option<()> {
     let text = text.trim_ascii();
-    let mut bits = QuoteBits::NONE;
+    let mut bits = QuoteBits::default();
     let mut scanner = Scanner {
         text,
         quotes: bits.find(text.as_bytes())?,

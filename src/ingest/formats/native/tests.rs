@@ -232,6 +232,30 @@ fn a_timestamp_is_a_time_or_milliseconds() {
 }
 
 #[test]
+fn times_in_the_forms_of_rfc_3339() {
+    for (text, ms) in [
+        ("1970-01-01T00:00:00Z", Some(0)),
+        ("2026-02-25T12:00:00Z", Some(1_772_020_800_000)),
+        ("2026-02-25T12:00:00.5Z", Some(1_772_020_800_500)),
+        ("2026-02-25T12:00:00.123456789Z", Some(1_772_020_800_123)),
+        ("2026-02-25T13:00:00+01:00", Some(1_772_020_800_000)),
+        ("2026-02-25t12:00:00z", Some(1_772_020_800_000)),
+        ("2024-02-29T00:00:00Z", Some(1_709_164_800_000)),
+        ("2023-02-29T00:00:00Z", None),
+        ("2026-02-25T24:00:00Z", None),
+        ("2026-02-25T12:00:00", None),
+        ("2026-02-25", None),
+        ("2026-02-25T12:00:00.Z", None),
+        ("2026-02-25T12:00:00.12x4Z", None),
+        ("1772020800000", None),
+        ("", None),
+    ] {
+        let value = Loose::Text(text.into());
+        assert_eq!(timestamp_ms(&value).unwrap_or_default(), ms, "{text}");
+    }
+}
+
+#[test]
 fn scroll_depth_is_a_percentage_of_engagement_events() {
     let engagement = |depth: Value| {
         json!({"site_id": "s", "type": "engagement", "path": "/a", "scroll_depth": depth})

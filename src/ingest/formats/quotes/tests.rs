@@ -2,7 +2,7 @@ use super::*;
 use proptest::prelude::*;
 
 fn positions(record: &[u8]) -> Option<Vec<usize>> {
-    let mut bits = QuoteBits::NONE;
+    let mut bits = QuoteBits::default();
     Some(bits.find(record)?.collect())
 }
 
