@@ -1,4 +1,5 @@
-//! Servers that cannot be used: the one line about it names host, port and cause, as soon as it is certain.
+//! Servers that cannot be used: the one line about it names host, port and cause, as soon as it is
+//! certain.
 
 use std::net::TcpListener;
 use std::process::Output;
