@@ -31,6 +31,7 @@ const PURE: &[&str] = &[
     "detect::window",
     "detect::notification",
     "detect::redact",
+    "detect::source_silence",
     "detect::keyed_hash",
     "deliver::decide",
     "deliver::resume",

@@ -14,7 +14,7 @@ use bellwether::domain::registry::{Registry, Site};
 use bellwether::domain::secret::Secret;
 use bellwether::domain::site::SiteId;
 use bellwether::domain::target::TargetUrl;
-use bellwether::domain::trigger::{NameFilter, SpikeSettings, Triggers};
+use bellwether::domain::trigger::{DropSettings, NameFilter, SpikeSettings, Triggers};
 use bellwether::domain::webhook::Webhook;
 
 use super::events;
@@ -69,6 +69,7 @@ fn facts(batch: &Batch<'_>, number: usize, record_ms: i64) -> RecordFacts {
 pub fn engine_config(topic: &str) -> EngineConfig {
     EngineConfig {
         partition: 0,
+        partition_count: 0,
         sources: vec![SourceTopic {
             topic: topic.to_owned(),
             clock: SourceClock::Live,
@@ -80,8 +81,17 @@ pub fn engine_config(topic: &str) -> EngineConfig {
     }
 }
 
-/// Sites that each have a goal on a page and a webhook for spikes and goals; no event of the
-/// benchmark reaches them.
+/// Page goals of every site, none of which an event of the benchmark completes.
+const GOALS: [&str; 5] = [
+    "/welcome*",
+    "/thanks",
+    "/order/*/paid",
+    "/signup/done",
+    "*/download/*.pdf",
+];
+
+/// Sites that each have five goals on pages, and a webhook for spikes, drops and goals; no event of
+/// the benchmark reaches them.
 pub fn registry(sites: u64) -> anyhow::Result<Registry> {
     let mut registry = Registry::default();
     for number in 0..sites {
@@ -96,12 +106,23 @@ pub fn registry(sites: u64) -> anyhow::Result<Registry> {
             next_secret: None,
             headers: Vec::new(),
             triggers: Triggers {
-                visitor_spike: Some(SpikeSettings {
-                    threshold: 500_000,
-                    window_seconds: 300,
-                }),
-                goal_completion: Some(NameFilter::All),
-                custom_event: None,
+                visitor_spike: Some(
+                    SpikeSettings {
+                        threshold: 500_000,
+                        window_seconds: 300,
+                    }
+                    .into(),
+                ),
+                visitor_drop: Some(
+                    DropSettings {
+                        threshold: 10,
+                        window_seconds: 43_200,
+                        require_history: true,
+                    }
+                    .into(),
+                ),
+                goal_completion: Some(NameFilter::All.into()),
+                ..Triggers::default()
             },
             enabled: true,
             disabled: false,
@@ -110,24 +131,28 @@ pub fn registry(sites: u64) -> anyhow::Result<Registry> {
             max_age_seconds: None,
             updated_at: clock::now(),
         });
-        let goal = Arc::new(Goal {
-            id: GoalId::new_v7(1, random),
-            name: "Signup".to_owned(),
-            rule: GoalRule::Page {
-                path: "/welcome*".to_owned(),
-            },
-            props: Vec::new(),
-            active_since_ms: 0,
+        let goals = GOALS.into_iter().zip(0_u8..).map(|(path, place)| {
+            random[9] = place;
+            Arc::new(Goal {
+                id: GoalId::new_v7(1, random),
+                name: path.to_owned(),
+                rule: GoalRule::Page {
+                    path: path.to_owned(),
+                },
+                props: Vec::new(),
+                active_since_ms: 0,
+            })
         });
-        registry.webhooks.insert(webhook.id, Arc::clone(&webhook));
+        let goals: Vec<_> = goals.collect();
+        registry.webhooks.insert_mut(webhook.id, Arc::clone(&webhook));
         let site = Site {
             id: id.clone(),
             name: None,
-            goals: vec![goal],
+            goals,
             webhooks: vec![webhook],
             version: 1,
         };
-        registry.sites.insert(id, Arc::new(site));
+        registry.sites.insert_mut(id, Arc::new(site));
     }
     Ok(registry)
 }

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::domain::goal::{
     GoalKind, GoalRule, MAX_NAME_CHARS, MAX_PATH_CHARS, MAX_PROP_NAME_CHARS, MAX_PROP_VALUE_CHARS, MAX_PROPS,
+    MAX_STARS,
 };
 use crate::record::goals::GoalSettings;
 
@@ -71,7 +72,7 @@ fn read_rule(body: &BodyObject<'_>, errors: &mut FieldErrors) -> Option<GoalRule
         }
     };
     let event = wanted_text("event", MAX_NAME_CHARS);
-    let path = wanted_text("path", MAX_PATH_CHARS);
+    let path = wanted_text("path", MAX_PATH_CHARS).filter(|path| check_path(path, errors));
     let threshold = if wanted.contains(&"scroll_threshold") {
         body.integer("scroll_threshold", 0..=100, errors)
     } else {
@@ -85,6 +86,24 @@ fn read_rule(body: &BodyObject<'_>, errors: &mut FieldErrors) -> Option<GoalRule
             scroll_threshold: u8::try_from(threshold?).ok()?,
         }),
     }
+}
+
+/// Refuses paths that no event can have, and patterns that are dear to match.
+fn check_path(path: &str, errors: &mut FieldErrors) -> bool {
+    let never = |reason: &str| format!("No event can complete this goal: {reason}.");
+    let detail = if path.trim() != path {
+        never("the path begins or ends with a blank")
+    } else if path.contains("://") {
+        never("this is a whole URL, and events have the path alone, such as `/thanks`")
+    } else if path.contains(['?', '#']) {
+        never("the query and the fragment of a URL are cut off before the path is compared")
+    } else if path.matches('*').count() > MAX_STARS {
+        format!("A path may have at most {MAX_STARS} `*`; `**` counts as two.")
+    } else {
+        return true;
+    };
+    errors.add("/path", FieldCode::Invalid, detail);
+    false
 }
 
 fn read_props(body: &BodyObject<'_>, errors: &mut FieldErrors) -> Vec<(String, String)> {

@@ -1,48 +1,66 @@
 //! Reading `events` and `triggers` of a webhook.
 
+/// Settings of one event type.
+mod settings;
+
 use std::collections::HashSet;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::domain::event::EventType;
-use crate::domain::goal;
-use crate::domain::trigger::{
-    DEFAULT_WINDOW_SECONDS, EVENT_NAMES, GOAL_NAMES, NameFilter, SpikeSettings, Triggers,
-};
+use crate::domain::trigger::{EVENT_NAMES, GOAL_NAMES, Triggers};
 
 use super::field_errors::{FieldCode, FieldErrors, echo};
 use super::validate::BodyObject;
 
 /// Event types of a later version, which are refused as not available rather than as mistakes.
-const LATER_EVENTS: [&str; 5] = [
-    "visitor_drop",
-    "visitor_spike_resolved",
-    "visitor_drop_resolved",
-    "error_condition",
-    "webhook_disabled",
-];
+const LATER_EVENTS: [&str; 3] = ["webhook_failing", "webhook_recovered", "webhook_disabled"];
 /// Options of triggers of a later version, which are refused in the same way.
-const LATER_OPTIONS: [&str; 13] = [
-    "change_percent",
-    "min_visitors",
-    "sensitivity",
+const LATER_OPTIONS: [&str; 2] = ["change_percent", "sensitivity"];
+
+const SPIKE_OPTIONS: &[&str] = &[
+    "threshold",
+    "window_seconds",
+    "repeat_after_seconds",
+    "min_interval_seconds",
+    "notify_resolved",
+];
+const DROP_OPTIONS: &[&str] = &[
+    "threshold",
+    "window_seconds",
     "require_history",
     "repeat_after_seconds",
     "min_interval_seconds",
     "notify_resolved",
-    "at_least",
-    "within_seconds",
-    "every",
-    "tracking_silent",
-    "rejected_events",
-    "error_events",
 ];
+const ERROR_OPTIONS: &[&str] = &[
+    "error_events",
+    "error_event",
+    "rejected_events",
+    "silence",
+    "window_seconds",
+    "repeat_after_seconds",
+    "min_interval_seconds",
+];
+const GOAL_OPTIONS: &[&str] = &[GOAL_NAMES, "at_least", "within_seconds", "every"];
+const CUSTOM_OPTIONS: &[&str] = &[EVENT_NAMES, "at_least", "within_seconds", "every"];
 
-const SPIKE_OPTIONS: [&str; 2] = ["threshold", "window_seconds"];
-const MAX_THRESHOLD: u32 = 1_000_000_000;
-const WINDOW_SECONDS: std::ops::RangeInclusive<u32> = 60..=3_600;
-/// Most names in one filter.
-const MAX_NAMES: usize = 1_000;
+/// The options of a subscribable event type.
+fn options_of(event: EventType) -> &'static [&'static str] {
+    match event {
+        EventType::VisitorSpike => SPIKE_OPTIONS,
+        EventType::VisitorDrop => DROP_OPTIONS,
+        EventType::ErrorCondition => ERROR_OPTIONS,
+        EventType::GoalCompletion => GOAL_OPTIONS,
+        EventType::CustomEvent => CUSTOM_OPTIONS,
+        _ => &[],
+    }
+}
+
+fn subscribable(name: &str) -> Option<EventType> {
+    let mut events = EventType::SUBSCRIBABLE.into_iter();
+    events.find(|event| event.as_str() == name)
+}
 
 /// Reads the event types that a webhook subscribes to, in the order given.
 pub(super) fn read_events(body: &BodyObject<'_>, errors: &mut FieldErrors) -> Option<Vec<EventType>> {
@@ -63,26 +81,39 @@ pub(super) fn read_events(body: &BodyObject<'_>, errors: &mut FieldErrors) -> Op
             errors.add_wrong_type(pointer, value, "text");
             continue;
         };
-        let subscribable = EventType::SUBSCRIBABLE
-            .into_iter()
-            .find(|event| event.as_str() == text);
         if !seen.insert(text.as_str()) {
             errors.add(pointer, FieldCode::Duplicate, "This entry is in the list twice.");
-        } else if let Some(event) = subscribable {
+        } else if let Some(event) = subscribable(text) {
             events.push(event);
-        } else if LATER_EVENTS.contains(&text.as_str()) {
-            errors.add(pointer, FieldCode::NotAvailable, later_event(text));
-        } else if text == EventType::Test.as_str() {
-            errors.add(
-                pointer,
-                FieldCode::NotAvailable,
-                "A test notification is sent on request; a webhook cannot subscribe to it.",
-            );
+        } else if let Some(detail) = not_subscribable(text) {
+            errors.add(pointer, FieldCode::NotAvailable, detail);
         } else {
             errors.add(pointer, FieldCode::Unknown, unknown_event(text));
         }
     }
     Some(events)
+}
+
+/// The reason why a webhook cannot subscribe to an event type that exists, or will.
+fn not_subscribable(name: &str) -> Option<String> {
+    if LATER_EVENTS.contains(&name) {
+        return Some(later_event(name));
+    }
+    match name.parse().ok()? {
+        EventType::Test => {
+            Some("A test notification is sent on request; a webhook cannot subscribe to it.".to_owned())
+        }
+        EventType::VisitorSpikeResolved => Some(resolved_event(EventType::VisitorSpike)),
+        EventType::VisitorDropResolved => Some(resolved_event(EventType::VisitorDrop)),
+        _ => None,
+    }
+}
+
+fn resolved_event(event: EventType) -> String {
+    format!(
+        "The end of an alert is not subscribed to by itself: subscribe to `{event}` and set `notify_resolved` to true \
+         in its trigger."
+    )
 }
 
 /// Reads the settings of each subscribed event type.
@@ -99,76 +130,41 @@ pub(super) fn read_triggers(
     if let Some(triggers) = &triggers {
         refuse_other_triggers(triggers, events, errors);
     }
-    let is_subscribed = |event: EventType| events.is_some_and(|events| events.contains(&event));
-    let settings = |event: EventType, errors: &mut FieldErrors| {
-        triggers
-            .as_ref()
-            .filter(|_| events.is_none() || is_subscribed(event))?
-            .object(event.as_str(), errors)
-    };
-    let spike = settings(EventType::VisitorSpike, errors);
-    let goals = settings(EventType::GoalCompletion, errors);
-    let custom = settings(EventType::CustomEvent, errors);
-
+    let is_readable = triggers.is_some() || !is_given;
+    let nothing = Map::new();
     let mut read = Triggers::default();
-    if let Some(spike) = &spike {
-        read.visitor_spike = read_spike(spike, errors);
-    } else if is_subscribed(EventType::VisitorSpike) {
-        // A `triggers` or `visitor_spike` that is not an object was refused above.
-        let is_spike_given = triggers
+    for event in EventType::SUBSCRIBABLE {
+        let is_subscribed = events.is_some_and(|events| events.contains(&event));
+        let settings = triggers
             .as_ref()
-            .is_some_and(|triggers| triggers.get("visitor_spike").is_some());
-        if !is_spike_given && (triggers.is_some() || !is_given) {
-            let detail = format!("This field is required: {THRESHOLD}.");
-            errors.add("/triggers/visitor_spike/threshold", FieldCode::Required, detail);
+            .filter(|_| events.is_none() || is_subscribed)
+            .and_then(|triggers| triggers.object(event.as_str(), errors));
+        let has_settings = triggers
+            .as_ref()
+            .is_some_and(|triggers| triggers.get(event.as_str()).is_some());
+        if let Some(settings) = &settings {
+            refuse_other_options(settings, options_of(event), errors);
+        }
+        // Settings that are not an object were refused above.
+        let is_missing = is_subscribed && !has_settings && is_readable;
+        if settings.is_some() || is_missing {
+            let empty = || body.nested("triggers", &nothing).nested(event.as_str(), &nothing);
+            let settings = settings.unwrap_or_else(empty);
+            settings::read(&mut read, event, &settings, errors);
         }
     }
-    let goals = read_filter(goals, GOAL_NAMES, errors);
-    read.goal_completion = is_subscribed(EventType::GoalCompletion).then_some(goals);
-    let custom = read_filter(custom, EVENT_NAMES, errors);
-    read.custom_event = is_subscribed(EventType::CustomEvent).then_some(custom);
     read
-}
-
-/// Reads the names in the field `key`. Without settings or names, every name passes.
-fn read_filter(settings: Option<BodyObject<'_>>, key: &str, errors: &mut FieldErrors) -> NameFilter {
-    let names = settings.and_then(|settings| {
-        refuse_other_options(&settings, &[key], errors);
-        settings.texts(key, MAX_NAMES, goal::MAX_NAME_CHARS, errors)
-    });
-    names.map_or(NameFilter::All, NameFilter::Only)
-}
-
-const THRESHOLD: &str =
-    "the number of current visitors at which a visitor_spike fires, a whole number of at least 1";
-
-fn read_spike(spike: &BodyObject<'_>, errors: &mut FieldErrors) -> Option<SpikeSettings> {
-    refuse_other_options(spike, &SPIKE_OPTIONS, errors);
-    spike.require("threshold", THRESHOLD, errors);
-    let threshold = spike.integer("threshold", 1..=MAX_THRESHOLD, errors);
-    let window_seconds = spike.integer("window_seconds", WINDOW_SECONDS, errors);
-    Some(SpikeSettings {
-        threshold: threshold?,
-        window_seconds: window_seconds.unwrap_or(DEFAULT_WINDOW_SECONDS),
-    })
 }
 
 /// Refuses triggers and options that do not exist and that a merge patch sets to `null`.
 pub(super) fn refuse_unknown_null_triggers(triggers: &BodyObject<'_>, errors: &mut FieldErrors) {
     for name in triggers.names() {
-        let options = match EventType::SUBSCRIBABLE
-            .into_iter()
-            .find(|event| event.as_str() == name)
-        {
-            Some(EventType::VisitorSpike) => SPIKE_OPTIONS.as_slice(),
-            Some(EventType::GoalCompletion) => &[GOAL_NAMES],
-            Some(EventType::CustomEvent) => &[EVENT_NAMES],
-            _ if triggers.is_null(name) => {
-                refuse_trigger(triggers, name, errors);
-                continue;
-            }
+        let Some(event) = subscribable(name) else {
             // A trigger with a value is refused once it is merged.
-            _ => continue,
+            if triggers.is_null(name) {
+                refuse_trigger(triggers, name, errors);
+            }
+            continue;
         };
         let Some(Value::Object(settings)) = triggers.get(name) else {
             continue;
@@ -176,17 +172,14 @@ pub(super) fn refuse_unknown_null_triggers(triggers: &BodyObject<'_>, errors: &m
         // Options with a value are refused once they are merged.
         let nulls = settings.iter().filter(|(_, value)| value.is_null());
         let nulls = nulls.map(|(name, value)| (name.clone(), value.clone())).collect();
-        refuse_other_options(&triggers.nested(name, &nulls), options, errors);
+        refuse_other_options(&triggers.nested(name, &nulls), options_of(event), errors);
     }
 }
 
 /// Refuses triggers of event types that the webhook does not subscribe to, or that do not exist.
 fn refuse_other_triggers(triggers: &BodyObject<'_>, events: Option<&[EventType]>, errors: &mut FieldErrors) {
     for name in triggers.names() {
-        let known = EventType::SUBSCRIBABLE
-            .into_iter()
-            .find(|event| event.as_str() == name);
-        let Some(event) = known else {
+        let Some(event) = subscribable(name) else {
             refuse_trigger(triggers, name, errors);
             continue;
         };
@@ -199,12 +192,11 @@ fn refuse_other_triggers(triggers: &BodyObject<'_>, events: Option<&[EventType]>
     }
 }
 
-/// Refuses the trigger of an event type that does not exist, or not yet.
+/// Refuses the trigger of an event type that does not exist, not yet, or has none.
 fn refuse_trigger(triggers: &BodyObject<'_>, name: &str, errors: &mut FieldErrors) {
-    let (code, detail) = if LATER_EVENTS.contains(&name) {
-        (FieldCode::NotAvailable, later_event(name))
-    } else {
-        (FieldCode::UnknownField, unknown_event(name))
+    let (code, detail) = match not_subscribable(name) {
+        Some(detail) => (FieldCode::NotAvailable, detail),
+        None => (FieldCode::UnknownField, unknown_event(name)),
     };
     errors.add(triggers.pointer_to(name), code, detail);
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::domain::secret::Secret;
-use crate::domain::trigger::NameFilter;
+use crate::domain::trigger::{NameFilter, NameTrigger};
 use crate::domain::webhook::WebhookSettings;
 use crate::domain::words::words;
 use crate::record::sites::SiteRecord;
@@ -140,7 +140,11 @@ pub(super) fn warnings(
             detail.to_owned(),
         );
     }
-    if let Some(NameFilter::Only(names)) = &settings.triggers.goal_completion {
+    if let Some(NameTrigger {
+        names: NameFilter::Only(names),
+        ..
+    }) = &settings.triggers.goal_completion
+    {
         let unknown = names
             .iter()
             .enumerate()

@@ -247,7 +247,12 @@ async fn unknown_goals(
     site_id: &SiteId,
     settings: &WebhookSettings,
 ) -> Result<Vec<String>, sqlx::Error> {
-    match &settings.triggers.goal_completion {
+    match settings
+        .triggers
+        .goal_completion
+        .as_ref()
+        .map(|goals| &goals.names)
+    {
         Some(NameFilter::Only(names)) => goals::unknown_names(conn, site_id, names).await,
         _ => Ok(Vec::new()),
     }

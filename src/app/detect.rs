@@ -89,6 +89,7 @@ fn engine_config(config: &Config, hash_key: [u8; 16]) -> EngineConfig {
     let millis = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
     EngineConfig {
         partition: 0,
+        partition_count: 0,
         sources: sources.collect(),
         hash_key,
         out_of_order_ms: millis(config.detect.out_of_order),
@@ -134,16 +135,11 @@ async fn record_activity(
     Ok(())
 }
 
-/// The longest window that any trigger looks at.
+/// The longest window that any trigger counts from every event in it.
 fn longest_window(registry: &Registry) -> Duration {
-    let spikes = registry
+    let windows = registry
         .webhooks
         .values()
-        .filter_map(|webhook| webhook.triggers.visitor_spike);
-    Duration::from_secs(
-        spikes
-            .map(|spike| u64::from(spike.window_seconds))
-            .max()
-            .unwrap_or(0),
-    )
+        .map(|webhook| webhook.triggers.longest_window_seconds());
+    Duration::from_secs(windows.max().unwrap_or(0).into())
 }

@@ -33,6 +33,11 @@ impl EventHasher {
         self.hasher.hash(id.as_bytes())
     }
 
+    /// Hashes the id of an event.
+    pub(crate) fn event_id(&self, id: &str) -> u64 {
+        self.hasher.hash(id.as_bytes())
+    }
+
     /// Hashes an event's texts; `page` is its redacted path.
     pub(crate) fn hash_event(&self, event: &Event<'_>, page: Option<&str>) -> EventHashes {
         let hash = |text: &str| self.hasher.hash(text.as_bytes());

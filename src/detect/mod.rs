@@ -17,6 +17,8 @@ pub(crate) mod window;
 pub(crate) mod table;
 /// Notifications that are due.
 pub(crate) mod notification;
+/// Silence of whole sources.
+pub(crate) mod source_silence;
 /// Redaction of paths.
 pub(crate) mod redact;
 /// Hashes of an event's texts, keyed by the deployment.

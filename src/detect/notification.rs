@@ -43,6 +43,9 @@ pub(crate) struct RecordOrigin<'a> {
     pub(crate) offset: i64,
     /// The record's time, in milliseconds since the Unix epoch.
     pub(crate) record_ms: i64,
+    /// The time that becomes part of ids, in milliseconds since the Unix epoch: the event's own if
+    /// it has an id and its time is less than a day from the record's, else the record's.
+    pub(crate) id_ms: i64,
     /// The event's time, in milliseconds since the Unix epoch.
     pub(crate) event_ms: i64,
 }
@@ -67,52 +70,106 @@ pub(crate) enum CompletedGoal<'a> {
     Published(&'a str),
 }
 
-/// Builds the notification of a completed goal.
-pub(crate) fn goal_completion(
-    site: &Site,
-    event: &Event<'_>,
-    goal: CompletedGoal<'_>,
-    origin: RecordOrigin<'_>,
-    webhooks: Vec<WebhookId>,
-) -> Decision {
-    let event_id = origin.event_id(event);
-    let row_id;
-    let (name, props, keys): (&str, _, &[&[u8]]) = match goal {
-        CompletedGoal::Configured(goal) => {
-            row_id = goal.id.uuid().into_bytes();
-            let props = (!goal.props.is_empty()).then(|| expected_props(goal));
-            (&goal.name, props, &[event_id.as_bytes(), &row_id])
-        }
-        CompletedGoal::Published(name) => (name, None, &[event_id.as_bytes(), b"published", name.as_bytes()]),
-    };
-    let path = event.path.as_deref().map(redact);
-    let data = NotificationData::GoalCompletion {
-        goal_name: name,
-        visitor_count: 1,
-        path: path.as_deref(),
-        revenue: event.revenue.as_ref(),
-        props,
-    };
-    decision(site, EventType::GoalCompletion, data, keys, origin, webhooks)
+/// The kind of a single event's notification, and the facts of its id that belong to the kind.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Counting<'a> {
+    /// Each event has one.
+    Each,
+    /// The event that reached a number of events, of so many visitors.
+    Reached { visitors: u32, facts: &'a [u8] },
 }
 
-/// Builds the notification of a custom event.
-pub(crate) fn custom_event(
-    site: &Site,
-    event: &Event<'_>,
-    name: &str,
-    origin: RecordOrigin<'_>,
-    webhooks: Vec<WebhookId>,
-) -> Decision {
-    let path = event.path.as_deref().map(redact);
-    let data = NotificationData::CustomEvent {
-        name,
-        path: path.as_deref(),
-        visitor_count: 1,
-    };
-    let event_id = origin.event_id(event);
-    let keys = [event_id.as_bytes()];
-    decision(site, EventType::CustomEvent, data, &keys, origin, webhooks)
+/// Notification of a single event, before it is known whom it reaches.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SingleEvent<'a> {
+    pub(crate) site: &'a Site,
+    pub(crate) event: &'a Event<'a>,
+    pub(crate) origin: RecordOrigin<'a>,
+    pub(crate) counting: Counting<'a>,
+}
+
+impl SingleEvent<'_> {
+    /// Builds the notification of a completed goal.
+    pub(crate) fn goal_completion(&self, goal: CompletedGoal<'_>, webhooks: Vec<WebhookId>) -> Decision {
+        let event_id = self.origin.event_id(self.event);
+        let row_id;
+        let (name, props, mut keys): (&str, _, Vec<&[u8]>) = match goal {
+            CompletedGoal::Configured(goal) => {
+                row_id = goal.id.uuid().into_bytes();
+                let props = (!goal.props.is_empty()).then(|| expected_props(goal));
+                (&goal.name, props, vec![event_id.as_bytes(), &row_id])
+            }
+            CompletedGoal::Published(name) => (
+                name,
+                None,
+                vec![event_id.as_bytes(), b"published", name.as_bytes()],
+            ),
+        };
+        let path = self.event.path.as_deref().map(redact);
+        let data = NotificationData::GoalCompletion {
+            goal_name: name,
+            visitor_count: self.visitors(),
+            path: path.as_deref(),
+            count: None,
+            revenue: self.event.revenue.as_ref(),
+            props,
+        };
+        self.add_keys(&mut keys);
+        self.decision(EventType::GoalCompletion, data, &keys, webhooks)
+    }
+
+    /// Builds the notification of a custom event.
+    pub(crate) fn custom_event(&self, name: &str, webhooks: Vec<WebhookId>) -> Decision {
+        let path = self.event.path.as_deref().map(redact);
+        let data = NotificationData::CustomEvent {
+            name,
+            path: path.as_deref(),
+            visitor_count: self.visitors(),
+            count: None,
+        };
+        let event_id = self.origin.event_id(self.event);
+        let mut keys = vec![event_id.as_bytes()];
+        self.add_keys(&mut keys);
+        self.decision(EventType::CustomEvent, data, &keys, webhooks)
+    }
+
+    fn visitors(&self) -> u32 {
+        match self.counting {
+            Counting::Each => 1,
+            Counting::Reached { visitors, .. } => visitors,
+        }
+    }
+
+    fn add_keys<'k>(&'k self, keys: &mut Vec<&'k [u8]>) {
+        if let Counting::Reached { facts, .. } = self.counting {
+            keys.push(facts);
+        }
+    }
+
+    fn decision(
+        &self,
+        event: EventType,
+        data: NotificationData<'_>,
+        keys: &[&[u8]],
+        webhooks: Vec<WebhookId>,
+    ) -> Decision {
+        let Self { site, origin, .. } = *self;
+        let kind = match self.counting {
+            Counting::Each => NotificationKind::Each,
+            Counting::Reached { .. } => NotificationKind::Count,
+        };
+        let id = NotificationId::derive(origin.id_ms, site.id.as_str(), event.as_str(), kind, keys);
+        Decision {
+            id,
+            event,
+            site_id: site.id.clone(),
+            body: body(site, id, event, origin.event_ms, data),
+            webhooks,
+            created_at_ms: origin.record_ms,
+            record: Some((origin.source, origin.offset)),
+            episode: None,
+        }
+    }
 }
 
 /// The properties that a goal asks for. Equality is the only filter, so the event has the same
@@ -122,33 +179,6 @@ fn expected_props(goal: &Goal) -> Map<String, Value> {
         .iter()
         .map(|(name, value)| (name.clone(), Value::from(value.as_str())))
         .collect()
-}
-
-fn decision(
-    site: &Site,
-    event: EventType,
-    data: NotificationData<'_>,
-    keys: &[&[u8]],
-    origin: RecordOrigin<'_>,
-    webhooks: Vec<WebhookId>,
-) -> Decision {
-    let id = NotificationId::derive(
-        origin.record_ms,
-        site.id.as_str(),
-        event.as_str(),
-        NotificationKind::Each,
-        keys,
-    );
-    Decision {
-        id,
-        event,
-        site_id: site.id.clone(),
-        body: body(site, id, event, origin.event_ms, data),
-        webhooks,
-        created_at_ms: origin.record_ms,
-        record: Some((origin.source, origin.offset)),
-        episode: None,
-    }
 }
 
 /// Builds the canonical body of a notification.

@@ -2,4 +2,6 @@
 
 pub(crate) mod fixtures;
 mod crash;
+mod drops;
+mod episodes;
 mod oracle;

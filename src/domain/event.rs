@@ -70,12 +70,25 @@ words! {
     pub enum EventType {
         GoalCompletion = "goal_completion",
         VisitorSpike = "visitor_spike",
+        VisitorDrop = "visitor_drop",
+        VisitorSpikeResolved = "visitor_spike_resolved",
+        VisitorDropResolved = "visitor_drop_resolved",
         CustomEvent = "custom_event",
+        ErrorCondition = "error_condition",
         Test = "test",
     }
 }
 
 impl EventType {
+    /// Types of the notifications with which an episode may begin.
+    pub(crate) const WITH_EPISODES: [Self; 5] = Self::SUBSCRIBABLE;
+
     /// Types that a webhook may list under `events`.
-    pub(crate) const SUBSCRIBABLE: [Self; 3] = [Self::GoalCompletion, Self::VisitorSpike, Self::CustomEvent];
+    pub(crate) const SUBSCRIBABLE: [Self; 5] = [
+        Self::GoalCompletion,
+        Self::VisitorSpike,
+        Self::VisitorDrop,
+        Self::CustomEvent,
+        Self::ErrorCondition,
+    ];
 }

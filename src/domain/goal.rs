@@ -7,6 +7,8 @@ use super::words::words;
 pub(crate) const MAX_NAME_CHARS: usize = 120;
 /// Longest path or pattern, in characters.
 pub(crate) const MAX_PATH_CHARS: usize = 2_000;
+/// Most `*` in a pattern; `**` counts as two.
+pub(crate) const MAX_STARS: usize = 8;
 /// Most properties a goal may ask for.
 pub(crate) const MAX_PROPS: usize = 3;
 /// Longest property name, in characters.

@@ -7,6 +7,7 @@ use serde::ser::Serializer;
 use super::event::{EventType, Revenue};
 use super::id::NotificationId;
 use super::site::SiteId;
+use super::words::words;
 
 /// One thing that happened. Its JSON is the canonical body: what is signed and sent, byte for byte.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -39,29 +40,73 @@ pub(crate) enum NotificationData<'a> {
         visitor_count: u32,
         #[serde(skip_serializing_if = "Option::is_none")]
         path: Option<&'a str>,
+        /// Completions of a summary.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        count: Option<u32>,
         #[serde(skip_serializing_if = "Option::is_none")]
         revenue: Option<&'a Revenue<'a>>,
         /// Only those the goal filters on.
         #[serde(skip_serializing_if = "Option::is_none")]
         props: Option<serde_json::Map<String, serde_json::Value>>,
     },
-    VisitorSpike {
-        current_visitors: u32,
-        threshold: u32,
-        window_seconds: u32,
-        /// No baseline is kept yet.
-        baseline: Option<()>,
-        top_sources: Vec<TopSource>,
-        top_pages: Vec<TopPage>,
-        #[serde(serialize_with = "rfc3339_seconds")]
-        started_at: DateTime<Utc>,
-    },
+    Visitors(VisitorsData),
     CustomEvent {
         name: &'a str,
         #[serde(skip_serializing_if = "Option::is_none")]
         path: Option<&'a str>,
         visitor_count: u32,
+        /// Events of a summary.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        count: Option<u32>,
     },
+    ErrorCondition {
+        kind: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        goal: Option<&'a str>,
+        count: u32,
+        /// Of a silence, the seconds without an event.
+        window_seconds: u32,
+        /// Events expected meanwhile, to a tenth.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        expected: Option<f64>,
+        detail: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reminder: Option<u32>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        suspected_cause: Option<SuspectedCause>,
+    },
+}
+
+/// The data of a spike, of a drop, and of the end of either.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct VisitorsData {
+    pub(crate) current_visitors: u32,
+    pub(crate) threshold: u32,
+    pub(crate) window_seconds: u32,
+    /// No baseline is kept yet.
+    pub(crate) baseline: Option<()>,
+    pub(crate) top_sources: Vec<TopSource>,
+    pub(crate) top_pages: Vec<TopPage>,
+    #[serde(serialize_with = "rfc3339_seconds")]
+    pub(crate) started_at: DateTime<Utc>,
+    /// Number of the reminder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reminder: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "optional_rfc3339")]
+    pub(crate) ended_at: Option<DateTime<Utc>>,
+    /// The most extreme count of an episode that is over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) peak: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) suspected_cause: Option<SuspectedCause>,
+}
+
+words! {
+    /// Likely reason for an alert that is not the site's own.
+    pub(crate) enum SuspectedCause {
+        /// The source has delivered no record of any site for a while.
+        SourceSilent = "source_silent",
+    }
 }
 
 /// A source of visits and its distinct visitors (at least 3).
@@ -81,4 +126,11 @@ pub(crate) struct TopPage {
 /// RFC 3339 in UTC with whole seconds, as in every payload.
 pub(crate) fn rfc3339_seconds<S: Serializer>(at: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&at.to_rfc3339_opts(SecondsFormat::Secs, true))
+}
+
+fn optional_rfc3339<S: Serializer>(at: &Option<DateTime<Utc>>, serializer: S) -> Result<S::Ok, S::Error> {
+    match at {
+        Some(at) => rfc3339_seconds(at, serializer),
+        None => serializer.serialize_none(),
+    }
 }

@@ -1,13 +1,24 @@
 //! Triggers: the rules on a webhook that decide when an event type fires.
 
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+/// Triggers as JSON.
+mod json;
 
-use super::event::EventType;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
 
 /// Default window of current visitors, in seconds: what Plausible and Umami both call current
 /// visitors.
 pub(crate) const DEFAULT_WINDOW_SECONDS: u32 = 300;
+/// Default window of a drop, in seconds: 12 hours.
+pub(crate) const DEFAULT_DROP_WINDOW_SECONDS: u32 = 12 * 3_600;
+/// Longest window that is counted from every visitor in it, in seconds. Longer ones are counted
+/// from the latest visitors.
+pub(crate) const LONGEST_SHORT_WINDOW_SECONDS: u32 = 3_600;
+/// Default number of `error_events` that is too many.
+pub(crate) const DEFAULT_ERROR_EVENTS: u32 = 50;
+/// Default number of `rejected_events` that is too many.
+pub(crate) const DEFAULT_REJECTED_EVENTS: u32 = 100;
 
 /// `visitor_spike`: fires when the current visitors reach `threshold`.
 ///
@@ -31,6 +42,124 @@ impl SpikeSettings {
     }
 }
 
+/// `visitor_drop`: fires when the visitors within the window fall below `threshold`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct DropSettings {
+    /// Distinct visitors, 1 to 4,000.
+    pub threshold: u32,
+    /// 300 to 86,400.
+    pub window_seconds: u32,
+    /// True if the trigger waits until the site's first event is older than the window.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub require_history: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn is_yes(value: &bool) -> bool {
+    *value
+}
+
+impl DropSettings {
+    /// The count at which the trigger arms again at once: T + max(1, ⌈0.2·T⌉).
+    pub(crate) fn rearm_level(self) -> u32 {
+        self.threshold.saturating_add(self.threshold.div_ceil(5).max(1))
+    }
+
+    /// True if the window is too long for the table of visitors, and is counted from the latest
+    /// ones.
+    pub(crate) fn is_long(self) -> bool {
+        self.window_seconds > LONGEST_SHORT_WINDOW_SECONDS
+    }
+}
+
+/// One condition of `error_condition`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum ErrorSettings {
+    /// So many `error` events, or custom events of a name, within the window.
+    ErrorEvents {
+        count: u32,
+        /// Name of the custom event that is counted instead of `error` events.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        event: Option<String>,
+        window_seconds: u32,
+    },
+    /// So many rejected records of the site within the window.
+    RejectedEvents { count: u32, window_seconds: u32 },
+    /// No event of the site, or of one of its goals, for longer than is plausible.
+    Silence {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        goal: Option<String>,
+    },
+}
+
+impl ErrorSettings {
+    /// True for rejected records.
+    pub(crate) fn is_of_rejects(&self) -> bool {
+        matches!(self, Self::RejectedEvents { .. })
+    }
+
+    /// The word for it in payloads.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::ErrorEvents { .. } => "error_events",
+            Self::RejectedEvents { .. } => "rejected_events",
+            Self::Silence { .. } => "silence",
+        }
+    }
+}
+
+/// Options of a webhook for the episodes of one trigger. They are no part of the condition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct NoticeOptions {
+    /// Seconds between reminders while an episode lasts; `None` for no reminders.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repeat_after_seconds: Option<u32>,
+    /// Least seconds between the beginnings of two episodes that are notified.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub min_interval_seconds: u32,
+    /// True if the end of an episode is notified too.
+    #[serde(default, skip_serializing_if = "is_no")]
+    pub notify_resolved: bool,
+}
+
+fn is_zero(value: &u32) -> bool {
+    *value == 0
+}
+
+fn is_no(value: &bool) -> bool {
+    !*value
+}
+
+/// A condition whose breaches are episodes, and a webhook's options for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EpisodeTrigger<C> {
+    #[serde(flatten)]
+    pub condition: C,
+    #[serde(flatten)]
+    pub options: NoticeOptions,
+}
+
+impl<C> From<C> for EpisodeTrigger<C> {
+    fn from(condition: C) -> Self {
+        Self {
+            condition,
+            options: NoticeOptions::default(),
+        }
+    }
+}
+
+/// `error_condition`: each of its conditions has episodes of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ErrorTrigger {
+    /// At least one, each kind at most once.
+    pub conditions: Vec<ErrorSettings>,
+    pub options: NoticeOptions,
+}
+
 /// Which names a `goal_completion` or `custom_event` trigger takes.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum NameFilter {
@@ -51,51 +180,71 @@ impl NameFilter {
     }
 }
 
+/// Which of the matching events are notified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Pace {
+    #[default]
+    Each,
+    /// The one that makes so many of its name within so many seconds.
+    AtLeast { at_least: u32, within_seconds: u32 },
+    /// Each k-th of its name.
+    Every(u32),
+}
+
+/// `goal_completion` and `custom_event`: fire on matching events.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NameTrigger {
+    pub names: NameFilter,
+    pub pace: Pace,
+}
+
+impl From<NameFilter> for NameTrigger {
+    fn from(names: NameFilter) -> Self {
+        Self {
+            names,
+            pace: Pace::Each,
+        }
+    }
+}
+
 /// The triggers of one webhook; `None` means that it does not subscribe to that event type.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Triggers {
-    pub visitor_spike: Option<SpikeSettings>,
-    pub goal_completion: Option<NameFilter>,
-    pub custom_event: Option<NameFilter>,
+    pub visitor_spike: Option<EpisodeTrigger<SpikeSettings>>,
+    pub visitor_drop: Option<EpisodeTrigger<DropSettings>>,
+    pub error_condition: Option<ErrorTrigger>,
+    pub goal_completion: Option<NameTrigger>,
+    pub custom_event: Option<NameTrigger>,
 }
 
 impl Triggers {
-    /// Settings by event type, as the API shows them and Postgres keeps them; types without any
-    /// have no key.
-    pub(crate) fn to_json(&self) -> Map<String, Value> {
-        let mut map = Map::new();
-        if let Some(spike) = self.visitor_spike {
-            let settings = json!({"threshold": spike.threshold, "window_seconds": spike.window_seconds});
-            map.insert(EventType::VisitorSpike.as_str().to_owned(), settings);
-        }
-        let filters = [
-            (EventType::GoalCompletion, GOAL_NAMES, &self.goal_completion),
-            (EventType::CustomEvent, EVENT_NAMES, &self.custom_event),
-        ];
-        for (event, key, filter) in filters {
-            if let Some(NameFilter::Only(names)) = filter {
-                map.insert(event.as_str().to_owned(), json!({key: names}));
-            }
-        }
-        map
+    /// True if single events are counted, by `at_least` or `every`.
+    pub(crate) fn count_names(&self) -> bool {
+        let names = [&self.goal_completion, &self.custom_event];
+        let mut paces = names.into_iter().flatten().map(|trigger| trigger.pace);
+        paces.any(|pace| pace != Pace::Each)
     }
 
-    /// Reads what [`to_json`](Self::to_json) wrote, for these event types. `None` when it holds
-    /// less than they need.
-    pub(crate) fn from_json(events: &[EventType], json: &Value) -> Option<Self> {
-        let mut triggers = Self::default();
-        for event in events {
-            let settings = json.get(event.as_str());
-            match event {
-                EventType::VisitorSpike => {
-                    triggers.visitor_spike = Some(SpikeSettings::deserialize(settings?).ok()?)
-                }
-                EventType::GoalCompletion => triggers.goal_completion = Some(names_in(settings, GOAL_NAMES)?),
-                EventType::CustomEvent => triggers.custom_event = Some(names_in(settings, EVENT_NAMES)?),
-                EventType::Test => return None,
-            }
-        }
-        Some(triggers)
+    /// The longest window that is counted from every event in it, in seconds.
+    pub(crate) fn longest_window_seconds(&self) -> u32 {
+        let spike = self.visitor_spike.map(|spike| spike.condition.window_seconds);
+        let drop = self.visitor_drop.map(|drop| drop.condition);
+        let drop = drop
+            .filter(|drop| !drop.is_long())
+            .map(|drop| drop.window_seconds);
+        let errors = self.error_condition.iter().flat_map(|errors| &errors.conditions);
+        let errors = errors.map(|errors| match errors {
+            ErrorSettings::ErrorEvents { window_seconds, .. }
+            | ErrorSettings::RejectedEvents { window_seconds, .. } => *window_seconds,
+            ErrorSettings::Silence { .. } => 0,
+        });
+        let names = [&self.goal_completion, &self.custom_event];
+        let names = names.into_iter().flatten().map(|trigger| match trigger.pace {
+            Pace::AtLeast { within_seconds, .. } => within_seconds,
+            Pace::Each | Pace::Every(_) => 0,
+        });
+        let all = spike.into_iter().chain(drop).chain(errors).chain(names);
+        all.max().unwrap_or(0)
     }
 }
 
@@ -104,60 +253,21 @@ pub(crate) const GOAL_NAMES: &str = "goals";
 /// The key of the names in the settings of `custom_event`.
 pub(crate) const EVENT_NAMES: &str = "names";
 
-fn names_in(settings: Option<&Value>, key: &str) -> Option<NameFilter> {
-    match settings.and_then(|settings| settings.get(key)) {
-        None => Some(NameFilter::All),
-        Some(names) => Vec::deserialize(names).ok().map(NameFilter::Only),
+impl fmt::Display for SpikeSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} visitors within {} s", self.threshold, self.window_seconds)
+    }
+}
+
+impl fmt::Display for DropSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "fewer than {} visitors within {} s",
+            self.threshold, self.window_seconds
+        )
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn triggers_are_read_as_they_were_written() {
-        let spike = SpikeSettings {
-            threshold: 5,
-            window_seconds: 300,
-        };
-        let only = |name: &str| Some(NameFilter::Only(vec![name.to_owned()]));
-        for (events, triggers) in [
-            (
-                vec![EventType::VisitorSpike],
-                Triggers {
-                    visitor_spike: Some(spike),
-                    ..Triggers::default()
-                },
-            ),
-            (
-                EventType::SUBSCRIBABLE.to_vec(),
-                Triggers {
-                    visitor_spike: Some(spike),
-                    goal_completion: only("Signup"),
-                    custom_event: only("404"),
-                },
-            ),
-            (
-                vec![EventType::CustomEvent, EventType::GoalCompletion],
-                Triggers {
-                    goal_completion: Some(NameFilter::All),
-                    custom_event: Some(NameFilter::All),
-                    ..Triggers::default()
-                },
-            ),
-        ] {
-            let json = Value::Object(triggers.to_json());
-            assert_eq!(Triggers::from_json(&events, &json), Some(triggers), "{json}");
-        }
-    }
-
-    #[test]
-    fn a_spike_without_a_threshold_cannot_be_read() {
-        assert_eq!(Triggers::from_json(&[EventType::VisitorSpike], &json!({})), None);
-        assert_eq!(
-            Triggers::from_json(&[EventType::VisitorSpike], &json!({"visitor_spike": {}})),
-            None
-        );
-    }
-}
+mod tests;

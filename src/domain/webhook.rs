@@ -90,12 +90,12 @@ pub struct Webhook {
 }
 
 impl Webhook {
-    /// Oldest age, in seconds, at which a notification of this type is still sent: 6 h for spikes,
-    /// else no limit.
+    /// Oldest age, in seconds, at which a notification of this type is still sent: 6 h for spikes
+    /// and drops, else no limit.
     pub(crate) fn max_age_seconds(&self, event: EventType) -> Option<u32> {
         self.max_age_seconds.or(match event {
-            EventType::VisitorSpike => Some(6 * 3_600),
-            EventType::GoalCompletion | EventType::CustomEvent | EventType::Test => None,
+            EventType::VisitorSpike | EventType::VisitorDrop => Some(6 * 3_600),
+            _ => None,
         })
     }
 }

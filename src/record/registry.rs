@@ -32,8 +32,6 @@ pub struct RegistryReader {
     keyring: Arc<Keyring>,
     current: Arc<Registry>,
     mark: Option<Mark>,
-    /// The highest version given to a site.
-    version: u64,
 }
 
 /// Position of the reader in the change feed.
@@ -51,7 +49,6 @@ impl RegistryReader {
             keyring,
             current: Arc::default(),
             mark: None,
-            version: 0,
         }
     }
 
@@ -131,18 +128,16 @@ impl RegistryReader {
             }
             let next = next.get_or_insert_with(|| Registry::clone(&self.current));
             for webhook in old.iter().flat_map(|site| &site.webhooks) {
-                next.webhooks.remove(&webhook.id);
+                next.webhooks.remove_mut(&webhook.id);
             }
-            next.sites.remove(&site_id);
+            next.sites.remove_mut(&site_id);
+            let version = next.note_change(site_id.clone());
             if let Some(mut site) = new {
-                self.version += 1;
-                site.version = self.version;
-                next.webhooks.extend(
-                    site.webhooks
-                        .iter()
-                        .map(|webhook| (webhook.id, Arc::clone(webhook))),
-                );
-                next.sites.insert(site_id, Arc::new(site));
+                site.version = version;
+                for webhook in &site.webhooks {
+                    next.webhooks.insert_mut(webhook.id, Arc::clone(webhook));
+                }
+                next.sites.insert_mut(site_id, Arc::new(site));
             }
         }
         let next = Arc::new(next?);

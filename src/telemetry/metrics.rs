@@ -87,6 +87,9 @@ families! {
     /// than 24 hours older.
     clock_skew: IntCounterVec "clock_skew_total" ["source"]
         => "Above zero, a producer sends wrong or very late timestamps.";
+    /// 1 while a source delivers no record though it should; drops and silences wait then.
+    source_silent: IntGaugeVec "source_silent" ["source"]
+        => "At 1, the producer seems dead: no record of any site, where at least 14 were expected.";
     /// Registered sites with state in this process.
     sites: IntGauge "sites"
         => "With `visitors`, how much the detector holds.";
@@ -331,6 +334,7 @@ impl Metrics {
             }
             self.miskeyed_records.with_label_values(&[source]);
             self.clock_skew.with_label_values(&[source]);
+            self.source_silent.with_label_values(&[source]);
             self.records_missed.with_label_values(&[source]);
             self.topic_retention.with_label_values(&[source]);
         }
@@ -348,8 +352,9 @@ impl Metrics {
                     .with_label_values(&[event.as_str(), status.as_str()]);
             }
         }
-        self.episodes
-            .with_label_values(&[EventType::VisitorSpike.as_str()]);
+        for event in EventType::WITH_EPISODES {
+            self.episodes.with_label_values(&[event.as_str()]);
+        }
         for map in BoundedMap::WORDS {
             self.evictions.with_label_values(&[map]);
         }

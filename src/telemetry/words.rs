@@ -26,6 +26,8 @@ words! {
         Visitors = "visitors",
         Sources = "sources",
         Pages = "pages",
+        /// Names of goals and custom events that are counted.
+        Names = "names",
     }
 }
 
@@ -34,6 +36,10 @@ words! {
     pub(crate) enum SuppressReason {
         /// Too old.
         Stale = "stale",
+        /// Too soon after the last one, by `min_interval_seconds`.
+        MinInterval = "min_interval",
+        /// Taken up in the summary of its minute.
+        Summarised = "summarised",
     }
 }
 

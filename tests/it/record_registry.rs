@@ -84,7 +84,7 @@ async fn what_did_not_change_is_shared_and_keeps_its_version(pool: PgPool) {
         .await
         .expect("looked")
         .expect("first");
-    assert_eq!((before.sites.len(), before.webhooks.len()), (2, 3));
+    assert_eq!((before.sites.size(), before.webhooks.size()), (2, 3));
 
     webhooks::update(&mut conn, &keys, two, &settings("renamed"), clock::now())
         .await

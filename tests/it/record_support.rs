@@ -38,12 +38,15 @@ pub(crate) fn settings(name: &str) -> WebhookSettings {
         headers: vec![("X-Api-Key".to_owned(), Hidden::new("secret-header"))],
         events: vec![EventType::VisitorSpike, EventType::GoalCompletion],
         triggers: Triggers {
-            visitor_spike: Some(SpikeSettings {
-                threshold: 5,
-                window_seconds: 300,
-            }),
-            goal_completion: Some(NameFilter::All),
-            custom_event: None,
+            visitor_spike: Some(
+                SpikeSettings {
+                    threshold: 5,
+                    window_seconds: 300,
+                }
+                .into(),
+            ),
+            goal_completion: Some(NameFilter::All.into()),
+            ..Triggers::default()
         },
         enabled: true,
         failure_threshold: 3,

@@ -149,3 +149,28 @@ fn every_bad_field_is_named_at_once() {
         ],
     );
 }
+
+#[test]
+fn a_path_that_no_event_can_have_is_refused() {
+    for path in [
+        "/thanks?id=1",
+        "/thanks#top",
+        "https://example.com/thanks",
+        "//example.com://",
+        " /thanks",
+        "/thanks ",
+        "/*a*b*c*d*e*f*g*h*i",
+        "/**/**/**/**/*",
+    ] {
+        refused(
+            json!({"name": "n", "kind": "page", "path": path}),
+            &[("/path", "invalid")],
+        );
+    }
+    for path in ["/a*b*c*d*e*f*g*h*i", "/**/**/**/**", "/caf%C3%A9", "/a b"] {
+        assert!(
+            read(&json!({"name": "n", "kind": "page", "path": path})).is_ok(),
+            "{path}"
+        );
+    }
+}

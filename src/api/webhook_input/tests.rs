@@ -69,7 +69,7 @@ fn a_missing_field_has_a_default() {
         assert_eq!(settings.name, "hooks.example.com");
         assert_eq!(settings.format, Format::Json);
         assert_eq!(settings.headers, []);
-        assert_eq!(settings.triggers.goal_completion, Some(NameFilter::All));
+        assert_eq!(settings.triggers.goal_completion, Some(NameFilter::All.into()));
         assert_eq!(settings.triggers.visitor_spike, None);
         assert!(settings.enabled);
         assert_eq!(settings.failure_threshold, 3);
@@ -108,18 +108,21 @@ fn every_field_is_read() {
     );
     assert_eq!(
         settings.triggers.visitor_spike,
-        Some(SpikeSettings {
-            threshold: 500,
-            window_seconds: 600
-        })
+        Some(
+            SpikeSettings {
+                threshold: 500,
+                window_seconds: 600
+            }
+            .into()
+        )
     );
     assert_eq!(
         settings.triggers.goal_completion,
-        Some(NameFilter::Only(vec!["Signup".into()]))
+        Some(NameFilter::Only(vec!["Signup".into()]).into())
     );
     assert_eq!(
         settings.triggers.custom_event,
-        Some(NameFilter::Only(vec!["404".into(), "Outbound".into()]))
+        Some(NameFilter::Only(vec!["404".into(), "Outbound".into()]).into())
     );
     assert_eq!(settings.headers.len(), 2);
     assert_eq!(settings.max_age_seconds, Some(3600));

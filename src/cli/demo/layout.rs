@@ -64,6 +64,7 @@ pub(super) fn arrival_line(arrival: &Arrival, style: Style) -> String {
     let (kind, kind_code) = match arrival.event.as_str() {
         "visitor_spike" => ("spike", "1;33"),
         "visitor_drop" => ("drop", "1;35"),
+        "visitor_spike_resolved" | "visitor_drop_resolved" => ("over", "1;34"),
         "goal_completion" => ("goal", "1;32"),
         "custom_event" => ("event", "1;36"),
         other => (other, "1"),

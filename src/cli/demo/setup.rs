@@ -79,7 +79,7 @@ pub(super) async fn thresholds(pool: &PgPool) -> anyhow::Result<Thresholds> {
         let spikes = webhooks
             .filter(|webhook| webhook.enabled)
             .filter_map(|webhook| webhook.triggers.visitor_spike);
-        spikes.map(|spike| spike.threshold).min()
+        spikes.map(|spike| spike.condition.threshold).min()
     }))
 }
 

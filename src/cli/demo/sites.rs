@@ -45,6 +45,9 @@ pub(super) struct DemoSite {
 /// Thresholds of the sites' spikes, as they are now; `None` for a site without one.
 pub(super) type Thresholds = [Option<u32>; SITES.len()];
 
+/// Visitors within 300 s below which the shop is quiet, as it is every night.
+const QUIET_VISITORS: u32 = 12;
+
 /// All made-up sites.
 pub(super) const SITES: [DemoSite; 3] = [
     DemoSite {
@@ -75,8 +78,8 @@ pub(super) const SITES: [DemoSite; 3] = [
             },
             DemoWebhook {
                 slug: "shop-alerts",
-                name: "spikes, to the team's chat",
-                events: &["visitor_spike"],
+                name: "spikes and quiet nights, to the team's chat",
+                events: &["visitor_spike", "visitor_drop"],
             },
         ],
     },
@@ -153,7 +156,12 @@ impl DemoSite {
             "events": webhook.events,
         });
         if webhook.events.contains(&"visitor_spike") {
-            body["triggers"] = json!({"visitor_spike": {"threshold": self.threshold}});
+            body["triggers"]["visitor_spike"] = json!({"threshold": self.threshold});
+        }
+        if webhook.events.contains(&"visitor_drop") {
+            let settings =
+                json!({"threshold": QUIET_VISITORS, "window_seconds": 300, "notify_resolved": true});
+            body["triggers"]["visitor_drop"] = settings;
         }
         body
     }

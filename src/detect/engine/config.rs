@@ -36,6 +36,8 @@ impl Default for Limits {
 #[derive(Debug, Clone)]
 pub struct EngineConfig {
     pub partition: i32,
+    /// Partitions of the sources, by which a site's partition is told; 0 if that cannot be told.
+    pub partition_count: i32,
     /// Source topics; a record names its topic by the index in this list.
     pub sources: Vec<SourceTopic>,
     /// Key of the visitors' hashes, so that nobody can choose ids that collide, or find an id by

@@ -25,20 +25,43 @@ pub mod stats;
 pub mod event_time;
 /// An index of the sites.
 pub(crate) mod site_index;
+/// Changes of the registry.
+mod registry;
+/// Instants at which something falls due.
+mod timers;
+/// The passing of time.
+mod tick;
 
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::keyed_hash::EventHasher;
+use super::notification::Decision;
 use super::site::labels::LabelBudget;
-use super::site::{PartitionResources, SiteState};
+use super::site::state_record::StateRecord;
+use super::site::{Outcome, PartitionResources, SiteState};
 use super::window::segments::Segments;
 use crate::domain::event::EventType;
 use crate::domain::registry::Registry;
 use crate::domain::site::SiteId;
+use crate::telemetry::words::SuppressReason;
 use config::EngineConfig;
 use event_time::{SourceClock, whole_second};
 use site_index::SiteIndex;
 use stats::{Counters, Stats};
+use timers::Timers;
+
+/// Decisions of one site that may wait for confirmation before [`Engine::wants_flush`] asks for a
+/// stop. With as many more as one record can add (one a webhook), the site's state stays small.
+const MAX_UNCONFIRMED: usize = 6;
+
+/// A notification that was decided and not sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Withheld {
+    pub(crate) site_id: SiteId,
+    pub(crate) event: EventType,
+    pub(crate) reason: SuppressReason,
+}
 
 /// The detection of one source partition.
 #[derive(Debug)]
@@ -51,19 +74,35 @@ pub struct Engine {
     resources: PartitionResources,
     /// The latest event time read from log sources.
     log_clock_ms: Option<i64>,
+    /// Time of the record that set it.
+    log_record_ms: i64,
     /// The whole second up to which the wall clock has moved silent sites.
     live_floor: u32,
     /// For each source, true while its records lie below the commit, and until one was read.
     rebuilding: Box<[bool]>,
     /// Sites whose state is to be written.
     dirty: Vec<SiteId>,
-    /// Sites whose stored state is to be deleted.
-    gone: Vec<SiteId>,
+    /// Records that remove the state of sites that are gone.
+    gone: Vec<StateRecord>,
     /// Set when a site has as many unconfirmed decisions as it should.
     wants_flush: bool,
     counters: Counters,
-    /// Types of the notifications withheld from the last record.
-    stale: Vec<EventType>,
+    /// Records of loaded states that have several, by site and number.
+    loaded_parts: HashMap<String, BTreeMap<u32, Vec<u8>>>,
+    /// Loaded states with something that only a newer build knows.
+    foreign_states: u64,
+    /// Second from which on every record of the partition has been seen.
+    complete_from: u32,
+    /// For each source, true while it delivers nothing though it should.
+    silent_sources: Box<[bool]>,
+    /// Sites of logs by the instant of their next look.
+    timers: Timers,
+    /// Sites whose look has to wait until their loaded state is caught up with.
+    behind: Vec<SiteId>,
+    /// Notifications that fell due without a record, and depend on no state.
+    ready: Vec<Decision>,
+    /// Notifications decided and not sent.
+    withheld: Vec<Withheld>,
     /// Numbers of goals, kept to spare an allocation for each event.
     found: Vec<u32>,
 }
@@ -72,7 +111,7 @@ impl Engine {
     /// Makes an engine that has read nothing. States are loaded before the first record.
     pub fn new(config: EngineConfig, registry: Arc<Registry>) -> Self {
         let sources = config.sources.len();
-        Self {
+        let mut engine = Self {
             registry,
             hasher: EventHasher::new(&config.hash_key),
             index: SiteIndex::default(),
@@ -86,73 +125,26 @@ impl Engine {
                 },
             },
             log_clock_ms: None,
+            log_record_ms: 0,
             live_floor: 0,
             rebuilding: vec![true; sources].into_boxed_slice(),
             dirty: Vec::new(),
             gone: Vec::new(),
             wants_flush: false,
             counters: Counters::new(sources),
-            stale: Vec::new(),
+            loaded_parts: HashMap::new(),
+            foreign_states: 0,
+            complete_from: 0,
+            silent_sources: vec![false; sources].into_boxed_slice(),
+            timers: Timers::default(),
+            behind: Vec::new(),
+            ready: Vec::new(),
+            withheld: Vec::new(),
             found: Vec::new(),
             config,
-        }
-    }
-
-    /// Adopts the current registry: changed sites are judged by their new settings; deleted ones
-    /// are removed and a tombstone is written for their state.
-    pub(crate) fn set_registry(&mut self, registry: Arc<Registry>) {
-        self.registry = registry;
-        let mut index = 0;
-        while let Some(state) = self.sites.get_mut(index) {
-            match self.registry.sites.get(state.id.as_str()) {
-                None => {
-                    if state.stored {
-                        self.gone.push(state.id.clone());
-                    }
-                    // Another site may move to this index, which is looked at next.
-                    self.remove(index);
-                    continue;
-                }
-                Some(site) if site.version != state.site.version => {
-                    if state.configure(Arc::clone(site), &mut self.resources.segments) {
-                        self.mark_dirty(index);
-                    }
-                }
-                Some(_) => {}
-            }
-            index += 1;
-        }
-    }
-
-    /// Moves silent sites on: live ones by the wall clock if every source is `caught_up`, those of
-    /// logs by the latest time read. Once a second is enough. The instant of the call changes no
-    /// decision about a log.
-    pub fn tick(&mut self, now_ms: i64, caught_up: bool) {
-        if caught_up {
-            self.rebuilding.fill(false);
-            let floor = whole_second(now_ms.saturating_sub(self.config.out_of_order_ms));
-            self.live_floor = self.live_floor.max(floor);
-        } else if self.rebuilding.contains(&true) {
-            // Windows are incomplete: nothing may be judged on them.
-            return;
-        }
-        let (live, log) = (self.floor(SourceClock::Live), self.floor(SourceClock::Log));
-        for index in 0..self.sites.len() {
-            let state = &mut self.sites[index];
-            if caught_up {
-                // A state that covers more than the topic holds is from a deleted topic of the same
-                // name.
-                state.covered = None;
-            }
-            let idle = state.window.is_empty() && state.episodes() == 0;
-            let floor = if state.live { live } else { log };
-            if idle || floor <= state.window.now() || state.is_behind(&self.resources.segments) {
-                continue;
-            }
-            if state.move_to(floor, true, &mut self.resources) {
-                self.mark_dirty(index);
-            }
-        }
+        };
+        engine.add_silent_sites();
+        engine
     }
 
     /// Returns the sites that had an event since the last call.
@@ -173,15 +165,32 @@ impl Engine {
 
     /// Gauges. Looks at every site: meant for once a second.
     pub fn stats(&self) -> Stats {
-        Stats {
+        let mut stats = Stats {
             sites: self.sites.len(),
-            visitors: self
-                .sites
-                .iter()
-                .map(|state| u64::from(state.window.live()))
-                .sum(),
-            spike_episodes: self.sites.iter().map(|state| u64::from(state.episodes())).sum(),
+            ..Stats::default()
+        };
+        for state in &self.sites {
+            stats.visitors += u64::from(state.window.live());
+            state.add_episodes(&mut stats.episodes);
         }
+        stats
+    }
+
+    /// Number of spikes going on.
+    #[cfg(test)]
+    pub(crate) fn spikes(&self) -> u64 {
+        let stats = self.stats();
+        stats.episodes.get(&EventType::VisitorSpike).copied().unwrap_or(0)
+    }
+
+    /// Notifications that fell due without a record, and depend on no state.
+    pub(crate) fn take_ready(&mut self) -> Vec<Decision> {
+        std::mem::take(&mut self.ready)
+    }
+
+    /// Notifications that were decided and not sent, since the last call.
+    pub(crate) fn take_withheld(&mut self) -> Vec<Withheld> {
+        std::mem::take(&mut self.withheld)
     }
 
     /// The second up to which the clock of a silent site is moved on.
@@ -191,6 +200,11 @@ impl Engine {
             (SourceClock::Log, None) => 0,
             (SourceClock::Log, Some(ms)) => whole_second(ms.saturating_sub(self.config.out_of_order_ms)),
         }
+    }
+
+    /// True if a site is registered under this id.
+    pub(crate) fn is_registered(&self, site_id: &str) -> bool {
+        self.registry.sites.contains_key(site_id)
     }
 
     /// The index of a site's state, if it has one.
@@ -227,6 +241,23 @@ impl Engine {
         if !std::mem::replace(&mut state.dirty, true) {
             self.dirty.push(state.id.clone());
         }
+    }
+
+    /// Takes up what happened to a site: its state may have to be written.
+    fn take_up(&mut self, index: usize, outcome: Outcome) {
+        let state = &self.sites[index];
+        self.wants_flush |= outcome.decided > 0 && state.unconfirmed_count() >= MAX_UNCONFIRMED;
+        self.ready.extend(outcome.ready);
+        let withheld = outcome.withheld.into_iter().map(|(event, reason)| Withheld {
+            site_id: state.id.clone(),
+            event,
+            reason,
+        });
+        self.withheld.extend(withheld);
+        if outcome.changed {
+            self.mark_dirty(index);
+        }
+        self.timers.put(&mut self.sites[index]);
     }
 
     /// True if a site of which no record was read yet is moved by the wall clock.

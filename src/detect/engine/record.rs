@@ -1,5 +1,6 @@
 //! Handling of one record.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Engine;
@@ -8,16 +9,15 @@ use super::event_time::{EventTime, SourceClock, event_time, is_fresh, whole_seco
 use super::lookahead::Lookahead;
 use crate::detect::notification::{Decision, RecordOrigin};
 use crate::detect::site::labels::OTHER;
-use crate::detect::site::{SiteState, single_events};
+use crate::detect::site::passing::{Passing, PassingClock};
+use crate::detect::site::rules::reading::NoRates;
+use crate::detect::site::single_events::Occurring;
+use crate::detect::site::triggers::CountedEvent;
+use crate::detect::site::{Outcome, SiteState};
 use crate::detect::window::segments::Segment;
 use crate::detect::window::visitors::NO_LABEL;
 use crate::detect::window::{Visit, VisitResult};
-use crate::domain::event::{Event, EventResult, EventType};
-
-/// Decisions of one site that may wait for confirmation before [`Engine::wants_flush`] asks for a
-/// stop. With as many more as one record can add (one a webhook), the site's state stays under 64
-/// KiB.
-const MAX_UNCONFIRMED: usize = 6;
+use crate::domain::event::{Event, EventResult};
 
 /// The position of a record in Kafka.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,16 +34,29 @@ pub struct RecordFacts {
 
 impl RecordFacts {
     /// The origin of an event of this record, which happened at `event_ms`.
-    fn origin<'c>(&self, config: &'c EngineConfig, event_ms: i64) -> RecordOrigin<'c> {
+    fn origin<'c>(&self, config: &'c EngineConfig, event_ms: i64, id_ms: i64) -> RecordOrigin<'c> {
         RecordOrigin {
             topic: &config.sources[self.source].topic,
             partition: config.partition,
             source: self.source,
             offset: self.offset,
             record_ms: self.record_ms,
+            id_ms,
             event_ms,
         }
     }
+}
+
+/// Greatest distance in milliseconds of an event's own time from its record's, at which it becomes
+/// part of ids: rows of ids that lie further back would be removed at once.
+const MAX_ID_DISTANCE_MS: i64 = 24 * 3_600 * 1_000;
+
+/// The time that becomes part of the ids of an event's notifications: its own if it has an id, so
+/// that a second copy that its producer writes later is known by it.
+fn id_ms(event: &Event<'_>, record_ms: i64) -> i64 {
+    let own = event.timestamp_ms.filter(|_| event.event_id.is_some());
+    own.filter(|own| own.abs_diff(record_ms) <= MAX_ID_DISTANCE_MS.unsigned_abs())
+        .unwrap_or(record_ms)
 }
 
 impl Engine {
@@ -76,47 +89,74 @@ impl Engine {
         now_ms: i64,
         out: &mut Vec<Decision>,
     ) -> EventResult {
-        self.stale.clear();
         let segment = self.resources.segments.begin_record(record.source, record.offset);
-        self.rebuilding[record.source] = record.replaying;
+        self.note_progress(record);
         let time = self.time_of(event, record, now_ms);
         let Some(index) = self.find_or_add(&lookahead, &event.site_id) else {
+            self.pass_log_timers_after(record);
             return EventResult::Unregistered;
         };
-        let clock = self.config.sources[record.source].clock;
-        let stale_after_ms = self.config.stale_after_ms;
-        let is_fresh = |at_ms: i64| is_fresh(clock, at_ms, now_ms, stale_after_ms);
-        let floor = self.floor(clock);
+        let source = self.config.sources[record.source].clock;
+        let floor = self.floor(source);
+        let passing = Passing {
+            clock: self.passing_clock(record, now_ms),
+            complete_from: self.complete_from,
+            rates: &NoRates,
+            record: Some((record.source, record.offset)),
+            includes_overdue: false,
+        };
 
         let state = &mut self.sites[index];
-        state.live |= clock == SourceClock::Live;
+        state.live |= source == SourceClock::Live;
         state.heard |= !record.replaying;
+        // There are few sources.
+        state.source = record.source as u16;
         // A record below the commit, or below what a loaded state covers, only rebuilds the window.
         // The partition's clock waits for the first record after those: until then the window is
         // incomplete, and the clock would remove visitors on whom triggers are still to be judged.
-        let rebuilds = record.replaying || state.covers(record.source, record.offset);
+        let is_covered = state.covers(record.source, record.offset);
+        let rebuilds = record.replaying || is_covered;
         let second = whole_second(time.ms);
         let to = if rebuilds { second } else { second.max(floor) };
-        let mut changed = state.move_to(to, !rebuilds, &mut self.resources);
+        let judging = (!rebuilds).then_some(&passing);
+        if let Some(passing) = judging
+            && state.next_due == 0
+        {
+            state.schedule(passing);
+        }
+        let mut outcome = state.move_to(to, judging, &mut self.resources);
         self.count_visit(index, event, &lookahead, second, segment);
 
-        let fresh = is_fresh(time.ms);
-        let origin = record.origin(&self.config, time.ms);
         let state = &mut self.sites[index];
-        if !record.replaying {
-            let (found, stale) = (&mut self.found, &mut self.stale);
-            single_events::decide(state.subscriptions(), event, origin, fresh, found, stale, out);
-        }
+        let fresh = is_fresh(source, time.ms, now_ms, self.config.stale_after_ms);
+        let visitor = lookahead.hashes.visitor;
+        let own_id = event.event_id.as_deref().filter(|_| state.counts_names);
+        state.note_event(second, visitor, segment, &mut self.resources.segments);
+        let occurring = Occurring {
+            event,
+            origin: record.origin(&self.config, time.ms, id_ms(event, record.record_ms)),
+            counted: CountedEvent {
+                second,
+                visitor,
+                segment,
+            },
+            event_id: own_id.map(|id| self.hasher.event_id(id)),
+            is_replayed: record.replaying,
+            is_covered,
+            is_fresh: fresh,
+        };
+        let (found, refused) = (&mut self.found, &mut self.counters.evicted_names);
+        outcome.add(state.decide_single(&occurring, &passing, &mut self.resources, found, refused));
+        outcome.add(state.count_error(&occurring, &passing, &mut self.resources));
         if !rebuilds {
-            let counts = state.judge(origin, is_fresh(i64::from(state.window.now()) * 1_000));
-            let stale = std::iter::repeat_n(EventType::VisitorSpike, counts.stale as usize);
-            self.stale.extend(stale);
-            changed |= counts.changed;
-            self.wants_flush |= counts.decided > 0 && state.unconfirmed_count() >= MAX_UNCONFIRMED;
+            outcome.add(state.judge(occurring.origin, &passing));
+            if state.next_due == 0 {
+                state.schedule(&passing);
+            }
         }
-        if changed {
-            self.mark_dirty(index);
-        }
+        out.append(&mut outcome.ready);
+        self.take_up(index, outcome);
+        self.pass_log_timers_after(record);
         match (record.replaying, fresh) {
             (true, _) => EventResult::Replayed,
             (false, true) => EventResult::Counted,
@@ -124,10 +164,83 @@ impl Engine {
         }
     }
 
-    /// Types of the notifications withheld from the last record because they lie too far in the
-    /// past.
-    pub(crate) fn stale(&self) -> &[EventType] {
-        &self.stale
+    /// Handles a record that was rejected. `site_id` is the site's, if that could be told.
+    pub(crate) fn handle_reject(&mut self, site_id: Option<&str>, record: &RecordFacts, now_ms: i64) {
+        let segment = self.resources.segments.begin_record(record.source, record.offset);
+        self.note_progress(record);
+        let is_registered = |site_id: &&str| self.registry.sites.contains_key(*site_id);
+        let Some(site_id) = site_id.filter(is_registered) else {
+            return;
+        };
+        let Some(index) = self.find(site_id).or_else(|| self.add_registered(site_id)) else {
+            return;
+        };
+        if !self.sites[index].counts_rejects() {
+            return;
+        }
+        let source = self.config.sources[record.source].clock;
+        let passing = Passing {
+            clock: self.passing_clock(record, now_ms),
+            complete_from: self.complete_from,
+            rates: &NoRates,
+            record: Some((record.source, record.offset)),
+            includes_overdue: false,
+        };
+        let at_ms = match source {
+            SourceClock::Live => record.record_ms.min(now_ms),
+            SourceClock::Log => record.record_ms,
+        };
+        let second = whole_second(at_ms);
+        let state = &mut self.sites[index];
+        let is_covered = state.covers(record.source, record.offset);
+        let mut outcome = Outcome::default();
+        let rebuilds = record.replaying || is_covered;
+        if source == SourceClock::Live {
+            outcome = state.move_to(second, (!rebuilds).then_some(&passing), &mut self.resources);
+        }
+        let counted = CountedEvent {
+            second,
+            visitor: None,
+            segment,
+        };
+        let origin = record.origin(&self.config, at_ms, record.record_ms);
+        let judged = (!rebuilds).then_some((origin, &passing));
+        outcome.add(state.count_reject(counted, judged, &mut self.resources));
+        if !rebuilds && state.next_due == 0 {
+            state.schedule(&passing);
+        }
+        self.take_up(index, outcome);
+    }
+
+    /// Notes how far a source was read: its first record at the commit ends the rebuilding of its
+    /// windows.
+    fn note_progress(&mut self, record: &RecordFacts) {
+        let was_rebuilding = std::mem::replace(&mut self.rebuilding[record.source], record.replaying);
+        if was_rebuilding && !record.replaying && !self.rebuilding.contains(&true) {
+            self.loaded_parts = HashMap::new();
+            self.schedule_all();
+        }
+    }
+
+    fn passing_clock(&self, record: &RecordFacts, now_ms: i64) -> PassingClock {
+        match self.config.sources[record.source].clock {
+            SourceClock::Live => PassingClock::Live {
+                now_ms,
+                stale_after_ms: self.config.stale_after_ms,
+                is_source_silent: false,
+            },
+            SourceClock::Log => PassingClock::Log {
+                record_ms: record.record_ms,
+            },
+        }
+    }
+
+    /// Lets happen what fell due on other sites by a record of a log.
+    fn pass_log_timers_after(&mut self, record: &RecordFacts) {
+        let is_log = self.config.sources[record.source].clock == SourceClock::Log;
+        if is_log && !self.rebuilding.contains(&true) {
+            self.pass_log_timers((record.source, record.offset), record.record_ms);
+        }
     }
 
     /// Decides the event's time; counts a wrong clock, and moves the partition's clock of log
@@ -140,8 +253,9 @@ impl Engine {
         }
         // Every site moves it, registered or not: a new registration changes nothing for the other
         // sites.
-        if clock == SourceClock::Log {
+        if clock == SourceClock::Log && (self.log_clock_ms < Some(time.ms) || self.log_record_ms == 0) {
             self.log_clock_ms = self.log_clock_ms.max(Some(time.ms));
+            self.log_record_ms = record.record_ms;
         }
         time
     }
@@ -149,11 +263,18 @@ impl Engine {
     /// The index of a site's state, which is added for a registered site that has none.
     fn find_or_add(&mut self, lookahead: &Lookahead<'_>, site_id: &str) -> Option<usize> {
         let likely = lookahead.index.filter(|index| self.is_at(*index, site_id));
-        likely.or_else(|| self.find(site_id)).or_else(|| {
-            let site = Arc::clone(self.registry.sites.get(site_id)?);
-            self.add(SiteState::new(site, self.starts_live(), 0));
-            Some(self.sites.len() - 1)
-        })
+        likely
+            .or_else(|| self.find(site_id))
+            .or_else(|| self.add_registered(site_id))
+    }
+
+    /// Adds the state of a registered site that has none.
+    fn add_registered(&mut self, site_id: &str) -> Option<usize> {
+        let site = Arc::clone(self.registry.sites.get(site_id)?);
+        let is_live = self.starts_live();
+        let state = SiteState::new(site, is_live, 0, &mut self.resources.segments);
+        self.add(state);
+        Some(self.sites.len() - 1)
     }
 
     /// Counts the event's visitor in the site's window, under the labels of its source and page.

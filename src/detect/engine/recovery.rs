@@ -1,14 +1,12 @@
 //! The handover from one engine to the next: stored states, checkpoints, confirmations.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-
-use uuid::Uuid;
 
 use super::Engine;
 use crate::detect::notification::Decision;
 use crate::detect::site::SiteState;
-use crate::detect::site::state_record::{StateError, StateRecord, StoredState};
+use crate::detect::site::state_record::{StateError, StateRecord, StoredState, split_key};
+use crate::domain::id::NotificationId;
 
 /// The content of a commit besides its offset. It is taken right after a record and belongs to the
 /// commit of that record: a later one may name a later beginning, from which the windows of that
@@ -35,26 +33,64 @@ impl Engine {
     /// Loads a record of the state topic, where `None` is a tombstone. Of several records for one
     /// site, the one that covers most stays: so a late write of a member that was replaced changes
     /// nothing.
-    pub(crate) fn load_state(&mut self, site_id: &str, bytes: Option<&[u8]>) -> Result<(), StateError> {
+    pub(crate) fn load_state(&mut self, key: &str, bytes: Option<&[u8]>) -> Result<(), StateError> {
+        let (site_id, part) = split_key(key);
         let Some(bytes) = bytes else {
-            if let Some(index) = self.find(site_id) {
-                self.remove(index);
-            }
-            self.gone.retain(|gone| gone.as_str() != site_id);
+            self.forget_part(site_id, part);
             return Ok(());
         };
         let stored = StoredState::from_bytes(bytes)?;
+        if part == 0 && stored.parts == 1 {
+            self.loaded_parts.remove(site_id);
+            self.load(stored);
+            return Ok(());
+        }
+        let parts = self.loaded_parts.entry(site_id.to_owned()).or_default();
+        parts.insert(part, bytes.to_vec());
+        let Some(first) = parts.get(&0) else {
+            return Ok(());
+        };
+        let mut whole = StoredState::from_bytes(first)?;
+        for part in 1..whole.parts {
+            if let Some(bytes) = parts.get(&part) {
+                whole.add_part(StoredState::from_bytes(bytes)?);
+            }
+        }
+        self.load(whole);
+        Ok(())
+    }
+
+    /// Forgets a part of a stored state: the first one is the site's.
+    fn forget_part(&mut self, site_id: &str, part: u32) {
+        if part > 0 {
+            if let Some(parts) = self.loaded_parts.get_mut(site_id) {
+                parts.remove(&part);
+            }
+            return;
+        }
+        self.loaded_parts.remove(site_id);
+        if let Some(index) = self.find(site_id) {
+            self.remove(index);
+        }
+        self.gone.retain(|gone| gone.site_id.as_str() != site_id);
+    }
+
+    /// Builds a site's state from what was stored, unless more is known already.
+    fn load(&mut self, stored: StoredState) {
         let covered: Box<[i64]> = self
             .config
             .sources
             .iter()
             .map(|source| stored.covered.get(&source.topic).copied().unwrap_or(-1))
             .collect();
-        let Some(site) = self.registry.sites.get(stored.site.as_str()) else {
-            if !self.gone.contains(&stored.site) {
-                self.gone.push(stored.site);
+        let Some(site) = self.registry.sites.get(stored.site.as_str()).cloned() else {
+            for part in 0..stored.parts {
+                let tombstone = StateRecord::tombstone(stored.site.clone(), part);
+                if !self.gone.contains(&tombstone) {
+                    self.gone.push(tombstone);
+                }
             }
-            return Ok(());
+            return;
         };
         let index = self.find(site.id.as_str());
         let known = index.and_then(|index| self.sites[index].covered.as_ref());
@@ -64,14 +100,23 @@ impl Engine {
                 .fold(0_i64, |sum, offset| sum.saturating_add(*offset))
         };
         if known.is_some_and(|known| sum(known) > sum(&covered)) {
-            return Ok(());
+            return;
         }
-        let state = SiteState::load(Arc::clone(site), self.starts_live(), stored, covered);
+        if stored.has_foreign() {
+            self.foreign_states += 1;
+        }
+        let (is_live, segments) = (self.starts_live(), &mut self.resources.segments);
+        let state = SiteState::load(site, is_live, stored, covered, segments);
         match index {
             Some(index) => self.sites[index] = state,
             None => self.add(state),
         }
-        Ok(())
+    }
+
+    /// Number of loaded states that hold something only a newer build knows. Their triggers are not
+    /// judged.
+    pub(crate) fn foreign_states(&self) -> u64 {
+        self.foreign_states
     }
 
     /// The decisions that were loaded without a confirmation: they are to be published again, and
@@ -85,13 +130,8 @@ impl Engine {
     /// that are in it for the first time. Those must not be published before their state is
     /// acknowledged.
     pub(crate) fn take_dirty_states(&mut self) -> Vec<StateRecord> {
-        let tombstone = |site_id| StateRecord {
-            site_id,
-            bytes: None,
-            decisions: Vec::new(),
-        };
         self.wants_flush = false;
-        let mut records: Vec<_> = self.gone.drain(..).map(tombstone).collect();
+        let mut records: Vec<_> = self.gone.drain(..).collect();
         for site_id in std::mem::take(&mut self.dirty) {
             let Some(index) = self.find(site_id.as_str()) else {
                 continue;
@@ -101,21 +141,16 @@ impl Engine {
             if !state.dirty {
                 continue;
             }
-            let (bytes, decisions) = state.store(covered);
-            records.push(StateRecord {
-                site_id,
-                bytes: Some(bytes),
-                decisions,
-            });
+            records.extend(state.store(covered, &mut self.resources.segments));
         }
         records
     }
 
-    /// Confirms an episode whose deliveries are published: its notification is removed from the
+    /// Confirms an episode's notification whose deliveries are published: it is removed from the
     /// state.
-    pub(crate) fn confirm(&mut self, site_id: &str, episode: Uuid) {
+    pub(crate) fn confirm(&mut self, site_id: &str, notification: NotificationId) {
         if let Some(index) = self.find(site_id)
-            && self.sites[index].confirm(episode)
+            && self.sites[index].confirm(notification)
         {
             self.mark_dirty(index);
         }

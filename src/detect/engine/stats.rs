@@ -1,23 +1,28 @@
 //! Gauges and counters of an engine.
 
+use std::collections::BTreeMap;
 use std::ops::AddAssign;
 
+use crate::domain::event::EventType;
+
 /// Current gauges.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Registered sites with state.
     pub sites: usize,
     /// Visitors within the longest window of their site.
     pub visitors: u64,
-    /// Episodes of `visitor_spike` going on.
-    pub(crate) spike_episodes: u64,
+    /// Episodes going on, by the type of their notification.
+    pub(crate) episodes: BTreeMap<EventType, u64>,
 }
 
 impl AddAssign for Stats {
     fn add_assign(&mut self, other: Self) {
         self.sites += other.sites;
         self.visitors += other.visitors;
-        self.spike_episodes += other.spike_episodes;
+        for (event, episodes) in other.episodes {
+            *self.episodes.entry(event).or_default() += episodes;
+        }
     }
 }
 
@@ -30,6 +35,8 @@ pub(crate) struct Counters {
     pub(crate) evicted_sources: u64,
     /// Names of pages that found no room.
     pub(crate) evicted_pages: u64,
+    /// Names of goals and custom events that found no room to be counted.
+    pub(crate) evicted_names: u64,
     /// For each source topic, live events whose own time was more than a day older than their
     /// record.
     pub(crate) clock_skew: Vec<u64>,

@@ -1,8 +1,8 @@
 //! The goals that an event completes.
 //!
-//! Goals are found by the event's name, by the whole path, or by the literal beginning of a
-//! pattern, so that an event costs a few look-ups, whatever the number of goals. Only patterns that
-//! begin with a star are tried one by one. Paths are matched unchanged; they are redacted later.
+//! Goals are found by the event's name, by the whole path, or by a literal piece of a pattern, all
+//! of which are looked for in one pass. So an event costs a few look-ups, whatever the number of
+//! goals. Paths are compared decoded; they are redacted later.
 
 use std::sync::Arc;
 

@@ -78,10 +78,10 @@ pub(crate) fn subscribers(site: &Site, event: EventType, name: &str, record_ms: 
 
 /// True if `triggers` ask for single events of this type and name.
 pub(crate) fn subscribes(triggers: &Triggers, event: EventType, name: &str) -> bool {
-    let filter = match event {
+    let trigger = match event {
         EventType::GoalCompletion => &triggers.goal_completion,
         EventType::CustomEvent => &triggers.custom_event,
-        EventType::VisitorSpike | EventType::Test => &None,
+        _ => &None,
     };
-    filter.as_ref().is_some_and(|filter| filter.takes(name))
+    trigger.as_ref().is_some_and(|trigger| trigger.names.takes(name))
 }

@@ -1,17 +1,29 @@
-//! The state of one registered site: its window, its triggers, its goals.
+//! The state of one registered site: its windows, its triggers, its goals.
 
 /// Triggers of one site.
 pub(crate) mod triggers;
 /// Rules that triggers follow.
 pub(crate) mod rules;
+/// Conditions of triggers.
+pub(crate) mod condition;
+/// Notifications of episodes.
+pub(crate) mod episode_notice;
 /// Notifications of single events.
 pub(crate) mod single_events;
+/// Counters of each k-th event.
+pub(crate) mod every;
+/// The bound on a webhook's notifications a minute.
+pub(crate) mod cap;
+/// Event ids that were seen.
+pub(crate) mod recent_ids;
 /// Meanings of a single event.
 pub(crate) mod matches;
 /// Goals that an event completes.
 pub(crate) mod goals;
 /// An index of paths and patterns.
 pub(crate) mod path_index;
+/// The form in which paths are compared.
+mod canonical_path;
 /// Page patterns with stars.
 pub(crate) mod pattern;
 /// Names of sources and pages as small numbers.
@@ -20,32 +32,46 @@ pub(crate) mod labels;
 pub(crate) mod top;
 /// Notifications of episodes that are not confirmed.
 pub(crate) mod unconfirmed;
-/// The record of a site's episodes on the state topic.
+/// The records of a site's state on the state topic.
 pub(crate) mod state_record;
+/// Facts about the passing of time.
+pub(crate) mod passing;
+/// The passing of time.
+mod moving;
+/// A first look at an event.
+mod subscriptions;
+/// Storing a site's state, and loading it.
+mod storing;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use uuid::Uuid;
+use serde_json::value::RawValue;
 
 use super::keyed_hash::EventHashes;
-use super::notification::{Decision, RecordOrigin, body};
+use super::notification::{Decision, RecordOrigin};
 use super::window::SlidingWindow;
-use super::window::segments::Segments;
+use super::window::latest::LatestVisitors;
+use super::window::segments::{Segment, Segments};
 use crate::domain::event::EventType;
-use crate::domain::id::{NotificationId, NotificationKind};
-use crate::domain::notification::NotificationData;
+use crate::domain::id::NotificationId;
 use crate::domain::registry::Site;
 use crate::domain::site::SiteId;
-use crate::domain::time::from_ms;
 use crate::prefetch::prefetch;
+use crate::telemetry::words::SuppressReason;
+use cap::MinuteCaps;
+use episode_notice::{SiteView, episode_notification};
+use every::EveryCounters;
 use goals::GoalIndex;
 use labels::{LabelBudget, OTHER, SiteLabels};
+use matches::subscribes;
+use passing::Passing;
 use path_index::PathHeads;
-use single_events::Subscriptions;
-use state_record::StoredState;
-use top::{top_pages, top_sources};
-use triggers::{Fired, SiteTriggers, window_lengths};
+use recent_ids::RecentIds;
+use subscriptions::Subscriptions;
+use triggers::asked::window_lengths;
+use triggers::trigger::{Cause, Evaluation, Judgement};
+use triggers::{SiteTriggers, TriggerNeeds};
 use unconfirmed::Unconfirmed;
 
 /// Resources that the sites of a partition share.
@@ -62,102 +88,154 @@ pub(crate) struct PartitionResources {
 pub(crate) struct SiteState {
     pub(crate) window: SlidingWindow,
     labels: SiteLabels,
-    triggers: SiteTriggers,
     /// Beginnings of the paths that may complete a page goal.
     page_heads: PathHeads,
+    /// The next instant at which something falls due; 0 if that is to be found out.
+    pub(crate) next_due: u32,
+    /// Second of the site's earliest event.
+    first_event: Option<u32>,
     /// True if the wall clock moves the site while it is silent.
     pub(crate) live: bool,
-    pub(crate) id: SiteId,
+    /// True if only the look after a batch decides something that is due.
+    pub(crate) is_overdue: bool,
+    /// True if the latest visitors are to be taken from the table, because that holds enough.
+    latest_is_behind: bool,
     /// True if some webhook subscribes to goals; otherwise no goal is looked for.
     has_goal_subscribers: bool,
     /// True if some webhook subscribes to custom events.
     has_custom_event_subscribers: bool,
+    /// True if some webhook counts single events.
+    pub(crate) counts_names: bool,
     /// True if an event came since this was last asked.
     pub(crate) heard: bool,
     /// Listed to be written.
     pub(crate) dirty: bool,
-    /// True if the state topic may hold a record of the site.
-    pub(crate) stored: bool,
+    /// Source of the latest event.
+    pub(crate) source: u16,
+    /// Second of the latest event.
+    pub(crate) last_event: u32,
+    /// The instant for which the site is put in among the timers.
+    pub(crate) queued_at: u32,
+    triggers: SiteTriggers,
+    pub(crate) id: SiteId,
+    /// The segment of the first change that is not written, which is held until it is.
+    unsaved: Option<Segment>,
+    /// When the state was last written for its minor changes, in milliseconds since the Unix epoch.
+    pub(crate) saved_at_ms: i64,
+    /// Number of records on the state topic that may hold the site's state.
+    stored_parts: u32,
     /// For each source, the offset up to which episodes were already decided; `None` if no state
     /// was loaded.
     pub(crate) covered: Option<Box<[i64]>>,
     pub(crate) site: Arc<Site>,
+    latest: LatestVisitors,
     /// Goals to which some webhook subscribes.
     goals: Box<GoalIndex>,
     unconfirmed: Unconfirmed,
+    every: EveryCounters,
+    caps: MinuteCaps,
+    recent_ids: RecentIds,
+    /// Fields of the stored state that only a newer build knows.
+    foreign: BTreeMap<String, Box<RawValue>>,
 }
 
-/// Counts of what an event did to a site's triggers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct EvaluationCounts {
-    /// True if the state is to be written.
+/// The effects of an event, or of the passing of time, on a site.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    /// The state is to be written.
     pub(crate) changed: bool,
-    /// Notifications decided.
+    /// Notifications of episodes, which wait for the state to be written.
     pub(crate) decided: usize,
-    /// Notifications withheld because they lie too far in the past.
-    pub(crate) stale: u32,
+    /// Notifications that depend on no state.
+    pub(crate) ready: Vec<Decision>,
+    /// Notifications decided and not sent.
+    pub(crate) withheld: Vec<(EventType, SuppressReason)>,
+}
+
+impl Outcome {
+    /// Adds the effects that came later.
+    pub(crate) fn add(&mut self, later: Self) {
+        self.changed |= later.changed;
+        self.decided += later.decided;
+        self.ready.extend(later.ready);
+        self.withheld.extend(later.withheld);
+    }
 }
 
 impl SiteState {
     /// Makes the state of a site of which nothing is known.
-    pub(crate) fn new(site: Arc<Site>, live: bool, now: u32) -> Self {
+    pub(crate) fn new(site: Arc<Site>, live: bool, now: u32, segments: &mut Segments) -> Self {
         let mut state = Self {
             window: SlidingWindow::new(&window_lengths(&site), now),
             labels: SiteLabels::default(),
             triggers: SiteTriggers::none(),
+            next_due: 0,
+            first_event: None,
             live,
+            is_overdue: false,
+            latest_is_behind: false,
             id: site.id.clone(),
             has_goal_subscribers: false,
             has_custom_event_subscribers: false,
+            counts_names: false,
             heard: false,
             dirty: false,
-            stored: false,
+            source: 0,
+            last_event: 0,
+            queued_at: u32::MAX,
+            unsaved: None,
+            saved_at_ms: 0,
+            stored_parts: 0,
             covered: None,
+            latest: LatestVisitors::default(),
             goals: Box::default(),
             page_heads: PathHeads::default(),
             unconfirmed: Unconfirmed::default(),
+            every: EveryCounters::default(),
+            caps: MinuteCaps::default(),
+            recent_ids: RecentIds::default(),
+            foreign: BTreeMap::new(),
             site,
         };
-        state.adopt_settings(false);
+        state.adopt_settings(segments);
         state
     }
 
-    /// Makes the state of a site as it was stored. The window is empty until the stream is read
-    /// again.
-    pub(crate) fn load(site: Arc<Site>, live: bool, stored: StoredState, covered: Box<[i64]>) -> Self {
-        let mut state = Self::new(site, live, stored.clock);
-        state.triggers = SiteTriggers::restore(stored.firing);
-        state.adopt_settings(false);
-        state.unconfirmed = Unconfirmed::restore(stored.unconfirmed, &state.id);
-        state.covered = Some(covered);
-        state.stored = true;
-        state
-    }
-
-    /// Adopts a changed configuration. Returns true if an episode ended or got other subscribers.
+    /// Adopts a changed configuration. Returns true if the state is to be written.
     pub(crate) fn configure(&mut self, site: Arc<Site>, segments: &mut Segments) -> bool {
-        let before = self.triggers.stored();
+        let now = self.window.now();
+        let before = (self.triggers.episodes_stored(now), self.window.kept_from());
         self.window.set_lengths(&window_lengths(&site), segments);
         self.site = site;
-        self.adopt_settings(true);
-        before != self.triggers.stored()
+        self.adopt_settings(segments);
+        before != (self.triggers.episodes_stored(now), self.window.kept_from())
     }
 
-    /// Derives everything that follows from the configuration. `counted` is false while the
-    /// window's counts are still to be rebuilt.
-    fn adopt_settings(&mut self, counted: bool) {
-        let site = &self.site;
-        self.triggers.configure(site, &self.window, counted);
+    /// Derives everything that follows from the configuration.
+    fn adopt_settings(&mut self, segments: &mut Segments) {
+        let site = Arc::clone(&self.site);
+        self.triggers.configure(&site, self.window.now(), segments);
+        self.sync_latest();
+        self.latest.set_kept(self.triggers.needs.latest as usize);
+        self.every.configure(&site);
+        self.next_due = 0;
         let enabled = || site.webhooks.iter().filter(|webhook| webhook.enabled);
-        let has_subscriber = |name: &str| {
-            let mut filters = enabled().filter_map(|webhook| webhook.triggers.goal_completion.as_ref());
-            filters.any(|filter| filter.takes(name))
+        let is_subscribed = |name: &str| {
+            let by_webhook = enabled().any(|one| subscribes(&one.triggers, EventType::GoalCompletion, name));
+            by_webhook || self.triggers.waits_for_goal(name)
         };
-        let goals = site.goals.iter().filter(|goal| has_subscriber(&goal.name));
+        let goals = site.goals.iter().filter(|goal| is_subscribed(&goal.name));
         *self.goals = GoalIndex::new(goals.cloned());
         self.page_heads = self.goals.page_heads();
-        self.has_goal_subscribers = enabled().any(|webhook| webhook.triggers.goal_completion.is_some());
+        self.has_goal_subscribers = enabled().any(|webhook| webhook.triggers.goal_completion.is_some())
+            || self.triggers.waits_for_goals();
+        self.counts_names = enabled().any(|webhook| webhook.triggers.count_names());
         self.has_custom_event_subscribers = enabled().any(|webhook| webhook.triggers.custom_event.is_some());
+    }
+
+    /// The needs of the site's triggers.
+    pub(crate) fn needs(&self) -> TriggerNeeds {
+        self.triggers.needs
     }
 
     /// Number of episodes going on.
@@ -165,26 +243,9 @@ impl SiteState {
         self.triggers.episodes()
     }
 
-    /// Moves the clock to `to`, if that is later. If `judged`, everything that falls due on the way
-    /// happens in order, at its own instant. Returns true if a trigger's state changed.
-    pub(crate) fn move_to(&mut self, to: u32, judged: bool, resources: &mut PartitionResources) -> bool {
-        if to <= self.window.now() {
-            return false;
-        }
-        let mut changed = false;
-        if judged && self.triggers.episodes() > 0 {
-            while let Some(next) = self.triggers.next_due(&self.window)
-                && next <= to
-            {
-                self.window.advance(next, &mut resources.segments);
-                changed |= self.triggers.pass(next, &self.window);
-            }
-        }
-        self.window.advance(to, &mut resources.segments);
-        if self.window.is_empty() && self.labels.len() > 0 {
-            self.labels.clear(&mut resources.labels);
-        }
-        changed
+    /// Adds the number of episodes going on of each type.
+    pub(crate) fn add_episodes(&self, counts: &mut BTreeMap<EventType, u64>) {
+        self.triggers.add_episodes(counts);
     }
 
     /// Asks memory for the parts of the state that an event needs.
@@ -205,6 +266,9 @@ impl SiteState {
             self.window.prefetch(visitor);
             self.labels.prefetch(hashes.source);
             self.labels.prefetch(hashes.page);
+            if self.triggers.needs.latest > 0 && !self.latest_is_behind {
+                self.latest.prefetch(visitor);
+            }
         }
     }
 
@@ -225,64 +289,126 @@ impl SiteState {
         self.labels.label(hash, name, live, budget).unwrap_or(OTHER)
     }
 
-    /// Judges every trigger on the event that came from `origin`.
-    pub(crate) fn judge(&mut self, origin: RecordOrigin<'_>, fresh: bool) -> EvaluationCounts {
-        let evaluation = self.triggers.judge(self.id.as_str(), &self.window, origin, fresh);
-        let counts = EvaluationCounts {
-            changed: evaluation.changed,
-            decided: evaluation.fired.len(),
-            stale: evaluation.stale,
-        };
-        for fired in evaluation.fired {
-            let episode = fired.episode.id;
-            let decision = self.spike_decision(fired, origin);
-            self.unconfirmed.push(episode, decision);
+    /// Takes up an event's time and visitor for the rules that look back further than the windows.
+    pub(crate) fn note_event(
+        &mut self,
+        second: u32,
+        visitor: Option<u64>,
+        segment: Segment,
+        segments: &mut Segments,
+    ) {
+        self.last_event = self.last_event.max(second);
+        let needs = self.triggers.needs;
+        if !needs.timers {
+            self.first_event = Some(self.first_event.map_or(second, |first| first.min(second)));
+            return;
         }
-        counts
+        if self.first_event.is_none_or(|first| second < first) {
+            self.first_event = Some(second);
+            self.next_due = 0;
+            self.note_unsaved(segment, segments);
+        }
+        if needs.latest > 0 {
+            self.note_unsaved(segment, segments);
+            if let Some(visitor) = visitor {
+                self.note_latest(visitor, second);
+            }
+        }
+        if self.triggers.watches_silence() {
+            self.note_unsaved(segment, segments);
+            self.triggers.note_event(None, second);
+            self.next_due = 0;
+        }
     }
 
-    fn spike_decision(&self, fired: Fired, origin: RecordOrigin<'_>) -> Decision {
-        const EVENT: EventType = EventType::VisitorSpike;
-        let Fired {
-            settings,
-            episode,
-            observation,
-            webhooks,
-        } = fired;
-        let id = NotificationId::derive(
-            observation.record_ms,
-            self.id.as_str(),
-            EVENT.as_str(),
-            NotificationKind::Start,
-            &[episode.id.as_bytes()],
-        );
-        let visitors = || self.window.within(settings.window_seconds);
-        let data = NotificationData::VisitorSpike {
-            current_visitors: observation.count,
-            threshold: settings.threshold,
-            window_seconds: settings.window_seconds,
-            baseline: None,
-            top_sources: top_sources(visitors(), &self.labels),
-            top_pages: top_pages(visitors(), &self.labels),
-            started_at: from_ms(i64::from(episode.started_at) * 1_000),
-        };
-        Decision {
-            id,
-            event: EVENT,
-            site_id: self.id.clone(),
-            body: body(&self.site, id, EVENT, i64::from(observation.now) * 1_000, data),
-            webhooks,
-            created_at_ms: observation.record_ms,
-            record: Some((origin.source, origin.offset)),
-            episode: Some(episode.id),
+    /// True if rejected records are counted.
+    pub(crate) fn counts_rejects(&self) -> bool {
+        self.triggers.counts_rejects()
+    }
+
+    /// Takes up a visitor among the latest ones. While the table of visitors holds twice as many as
+    /// are kept, the latest are all in it, and nothing is done.
+    fn note_latest(&mut self, visitor: u64, second: u32) {
+        let kept = self.latest.kept();
+        if self.window.live() as usize >= 2 * kept {
+            if !self.latest_is_behind {
+                self.latest_is_behind = true;
+                self.next_due = 0;
+            }
+            return;
         }
+        self.sync_latest();
+        let was_full = self.latest.has(self.triggers.needs.latest);
+        if self.latest.visit(visitor, second) && !was_full {
+            // A full list may be judged sooner.
+            self.next_due = 0;
+        }
+    }
+
+    /// Takes up the visitors of the table among the latest ones.
+    fn sync_latest(&mut self) {
+        if std::mem::take(&mut self.latest_is_behind) {
+            for visitor in self.window.everyone() {
+                self.latest.visit(visitor.hash, visitor.second);
+            }
+        }
+    }
+
+    /// Holds the segment of a change that is written later.
+    fn note_unsaved(&mut self, segment: Segment, segments: &mut Segments) {
+        if self.unsaved.is_none() {
+            segments.hold(segment);
+            self.unsaved = Some(segment);
+        }
+    }
+
+    /// True if there are changes to be written some time.
+    pub(crate) fn is_unsaved(&self) -> bool {
+        self.unsaved.is_some()
+    }
+
+    /// Judges the triggers on the event that came from `origin`.
+    pub(crate) fn judge(&mut self, origin: RecordOrigin<'_>, passing: &Passing<'_>) -> Outcome {
+        let mut evaluation = Evaluation::default();
+        let reading = passing.reading(&self.window, &self.latest, self.first_event);
+        let judgement = Judgement {
+            site_id: self.id.as_str(),
+            reading,
+            cause: Cause::Record(origin),
+            is_fresh: passing.is_fresh(self.window.now()),
+        };
+        self.triggers.judge(&judgement, &mut evaluation);
+        self.take_up(evaluation, passing.record)
+    }
+
+    /// Builds the notifications of an evaluation.
+    fn take_up(&mut self, evaluation: Evaluation, record: Option<(usize, i64)>) -> Outcome {
+        let mut outcome = Outcome {
+            changed: evaluation.changed,
+            withheld: evaluation.withheld,
+            ..Outcome::default()
+        };
+        if outcome.changed {
+            self.next_due = 0;
+        }
+        for notice in evaluation.notices {
+            let view = SiteView {
+                site: &self.site,
+                window: &self.window,
+                labels: &self.labels,
+            };
+            let episode = notice.episode.id;
+            if let Some(decision) = episode_notification(view, notice, record) {
+                outcome.decided += 1;
+                self.unconfirmed.push(episode, decision);
+            }
+        }
+        outcome
     }
 
     /// The part of the configuration by which single events are decided.
-    pub(crate) fn subscriptions(&self) -> Subscriptions<'_> {
+    fn subscriptions(&self) -> Subscriptions {
         Subscriptions {
-            site: &self.site,
-            goals: &self.goals,
             page_heads: self.page_heads,
             goal_completion: self.has_goal_subscribers,
             custom_event: self.has_custom_event_subscribers,
@@ -303,15 +429,9 @@ impl SiteState {
         })
     }
 
-    /// Returns the state to be written, and the decisions that are in it for the first time.
-    pub(crate) fn store(&mut self, covered: BTreeMap<String, i64>) -> (Vec<u8>, Vec<Decision>) {
-        let mut stored = StoredState::new(self.id.clone(), self.window.now(), covered);
-        stored.firing = self.triggers.stored();
-        let (unconfirmed, new) = self.unconfirmed.store();
-        stored.unconfirmed = unconfirmed;
-        self.dirty = false;
-        self.stored = true;
-        (stored.to_bytes(), new)
+    /// True if there is nothing that time could change.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.window.is_empty() && self.next_due == u32::MAX && !self.is_overdue
     }
 
     /// Number of decisions whose deliveries are not known to be published.
@@ -324,14 +444,18 @@ impl SiteState {
         self.unconfirmed.iter()
     }
 
-    /// Confirms an episode, whose deliveries are published. Returns true if it was unconfirmed.
-    pub(crate) fn confirm(&mut self, episode: Uuid) -> bool {
-        self.unconfirmed.confirm(episode)
+    /// Confirms a notification, whose deliveries are published. Returns true if it was unconfirmed.
+    pub(crate) fn confirm(&mut self, notification: NotificationId) -> bool {
+        self.unconfirmed.confirm(notification)
     }
 
     /// Releases the shared resources, before the site is removed.
     pub(crate) fn release(&mut self, resources: &mut PartitionResources) {
         self.window.clear(&mut resources.segments);
         self.labels.clear(&mut resources.labels);
+        self.triggers.release(&mut resources.segments);
+        if let Some(unsaved) = self.unsaved.take() {
+            resources.segments.release(unsaved);
+        }
     }
 }

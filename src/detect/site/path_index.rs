@@ -1,50 +1,68 @@
-//! An index of paths and patterns: by the whole path, or by the literal beginning of the pattern.
+//! An index of paths and patterns: by the whole path, or by a piece of the pattern.
+//!
+//! Of each pattern one literal piece is its key. One automaton looks for all keys in one pass over
+//! the path, and only the patterns whose keys it found are tried.
 
+use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use hashbrown::HashMap;
 
+use super::canonical_path::{canonical, may_begin_otherwise};
 use super::pattern::Pattern;
+
+/// Longest key in bytes. It bounds the automaton, and the keys that can end at one place.
+const MAX_KEY_BYTES: usize = 24;
 
 /// The paths and patterns of a site's goals, each with the number of its goal.
 #[derive(Debug, Clone, Default)]
 pub(super) struct PathIndex {
     /// Goals on one whole path.
     literal: HashMap<Box<str>, Vec<u32>>,
-    /// Beginnings of the patterns, sorted, each once.
-    prefixes: Vec<Prefix>,
-}
-
-/// The patterns that begin with one literal text.
-#[derive(Debug, Clone)]
-struct Prefix {
-    text: Box<str>,
-    /// Index of the longest other prefix that this one begins with.
-    parent: Option<usize>,
     patterns: Vec<(u32, Pattern)>,
+    /// For each key, the indices of the patterns that have it.
+    by_key: Vec<Vec<u32>>,
+    /// Indices of the patterns that consist of stars.
+    keyless: Vec<u32>,
+    /// Finds keys; `None` if there are none.
+    keys: Option<AhoCorasick>,
 }
 
 impl PathIndex {
     pub(super) fn new(patterns: Vec<(u32, Pattern)>) -> Self {
         let mut index = Self::default();
-        let (literal, mut starred): (Vec<_>, Vec<_>) = patterns
+        let (literal, starred): (Vec<_>, Vec<_>) = patterns
             .into_iter()
             .partition(|(_, pattern)| pattern.is_literal());
         for (number, pattern) in literal {
             let path = pattern.prefix().into();
             index.literal.entry(path).or_default().push(number);
         }
-        starred.sort_by(|(_, a), (_, b)| a.prefix().cmp(b.prefix()));
-        for (number, pattern) in starred {
-            match index.prefixes.last_mut() {
-                Some(last) if &*last.text == pattern.prefix() => last.patterns.push((number, pattern)),
-                _ => {
-                    let text: Box<str> = pattern.prefix().into();
-                    let before = index.prefixes.len().checked_sub(1);
-                    index.prefixes.push(Prefix {
-                        parent: index.ancestor(before, &text),
-                        text,
-                        patterns: vec![(number, pattern)],
-                    });
-                }
+        index.patterns = starred;
+        let mut keys: Vec<&[u8]> = Vec::new();
+        let mut known: HashMap<&[u8], usize> = HashMap::new();
+        // A site has nowhere near 2³² goals.
+        for (place, (_, pattern)) in (0_u32..).zip(&index.patterns) {
+            let piece = pattern.longest_piece().as_bytes();
+            let key = &piece[piece.len().saturating_sub(MAX_KEY_BYTES)..];
+            if key.is_empty() {
+                index.keyless.push(place);
+                continue;
+            }
+            let number = *known.entry(key).or_insert_with(|| {
+                keys.push(key);
+                keys.len() - 1
+            });
+            if number == index.by_key.len() {
+                index.by_key.push(Vec::new());
+            }
+            index.by_key[number].push(place);
+        }
+        drop(known);
+        if !keys.is_empty() {
+            let kind = Some(AhoCorasickKind::ContiguousNFA);
+            index.keys = AhoCorasick::builder().kind(kind).build(&keys).ok();
+            if index.keys.is_none() {
+                // Too many for an automaton: each is tried.
+                index.keyless = (0_u32..).zip(&index.patterns).map(|(place, _)| place).collect();
             }
         }
         index
@@ -53,46 +71,35 @@ impl PathIndex {
     /// The beginnings of the paths that may match.
     pub(super) fn heads(&self) -> PathHeads {
         let literal = self.literal.keys().map(|path| &**path);
-        let starred = self.prefixes.iter().map(|prefix| &*prefix.text);
+        let starred = self.patterns.iter().map(|(_, pattern)| pattern.prefix());
         PathHeads::new(literal, starred)
     }
 
     /// Adds the numbers of the goals that `path` matches to `found`.
     pub(super) fn find(&self, path: &str, found: &mut Vec<u32>) {
+        let path = &*canonical(path);
         found.extend(self.literal.get(path).into_iter().flatten());
-        // In sorted order, every text between a prefix of the path and the path begins with that
-        // prefix too. So the last prefix that is not after the path and its parents include all
-        // prefixes of the path.
-        let last = self.prefixes.partition_point(|prefix| &*prefix.text <= path);
-        let mut at = self.ancestor(last.checked_sub(1), path);
-        while let Some(index) = at {
-            let prefix = &self.prefixes[index];
-            let matching = prefix
-                .patterns
-                .iter()
-                .filter(|(_, pattern)| pattern.matches(path));
-            found.extend(matching.map(|(number, _)| number));
-            at = prefix.parent;
-        }
-    }
-
-    /// The length of the chain of the last prefix and its parents.
-    #[cfg(test)]
-    pub(super) fn chain_of_last(&self) -> usize {
-        let last = self.prefixes.len().checked_sub(1);
-        std::iter::successors(last, |index| self.prefixes[*index].parent).count()
-    }
-
-    /// The first of `from` and its parents that `text` begins with.
-    fn ancestor(&self, mut from: Option<usize>, text: &str) -> Option<usize> {
-        while let Some(index) = from {
-            let prefix = &self.prefixes[index];
-            if text.starts_with(&*prefix.text) {
-                return from;
+        let mut try_at = |place: u32| {
+            let (number, pattern) = &self.patterns[place as usize];
+            if pattern.matches(path) {
+                found.push(*number);
             }
-            from = prefix.parent;
+        };
+        self.keyless.iter().for_each(|place| try_at(*place));
+        let Some(keys) = &self.keys else { return };
+        // A key may be found many times.
+        let mut seen: Vec<u64> = Vec::new();
+        for key in keys.find_overlapping_iter(path) {
+            let key = key.pattern().as_usize();
+            if seen.is_empty() {
+                seen = vec![0; self.by_key.len().div_ceil(64)];
+            }
+            let (word, bit) = (&mut seen[key / 64], 1 << (key % 64));
+            if *word & bit == 0 {
+                *word |= bit;
+                self.by_key[key].iter().for_each(|place| try_at(*place));
+            }
         }
-        None
     }
 }
 
@@ -121,6 +128,6 @@ impl PathHeads {
 
     /// False if nothing can match the path.
     pub(crate) fn may_match(self, path: &str) -> bool {
-        self.0 & Self::class_of(path) != 0
+        self.0 & Self::class_of(path) != 0 || (self.0 != 0 && may_begin_otherwise(path))
     }
 }

@@ -1,79 +1,438 @@
-//! Notifications of single events: completed goals and custom events.
+//! Notifications of single events: completed goals and custom events, each of them, those that reach
+//! a number, and each k-th.
 //!
-//! They need no state: when an uncommitted record is read again they are decided again, with the
-//! same ids.
+//! Those of each event need no state: when an uncommitted record is read again they are decided
+//! again, with the same ids.
 
-use super::goals::GoalIndex;
-use super::matches::{Meaning, matches, subscribers};
-use super::path_index::PathHeads;
-use crate::detect::notification::{CompletedGoal, Decision, RecordOrigin, custom_event, goal_completion};
-use crate::domain::event::{Event, EventKind, EventType};
+use super::cap::SummaryKey;
+use super::condition::{Condition, CountSettings};
+use super::every::EveryResult;
+use super::matches::{Meaning, matches};
+use super::passing::Passing;
+use super::recent_ids::IdResult;
+use super::triggers::CountedEvent;
+use super::triggers::asked::name_trigger;
+use super::triggers::trigger::{Cause, Evaluation, Judgement};
+use super::{Outcome, PartitionResources, SiteState};
+use crate::detect::notification::{CompletedGoal, Counting, Decision, RecordOrigin, SingleEvent};
+use crate::domain::event::{Event, EventType};
+use crate::domain::id::{GoalId, WebhookId};
 use crate::domain::registry::Site;
+use crate::domain::trigger::Pace;
+use crate::telemetry::words::SuppressReason;
 
-/// The part of a site's configuration that single events need.
+/// A record whose event is looked at, and what it may lead to.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Subscriptions<'a> {
-    pub(crate) site: &'a Site,
-    /// Goals to which some webhook subscribes.
-    pub(crate) goals: &'a GoalIndex,
-    /// Beginnings of the paths that may complete a page goal: they spare most pageviews the
-    /// look-up.
-    pub(crate) page_heads: PathHeads,
-    /// True if some webhook subscribes to goals.
-    pub(crate) goal_completion: bool,
-    /// True if some webhook subscribes to custom events.
-    pub(crate) custom_event: bool,
+pub(crate) struct Occurring<'a> {
+    pub(crate) event: &'a Event<'a>,
+    pub(crate) origin: RecordOrigin<'a>,
+    pub(crate) counted: CountedEvent,
+    /// Hash of the event's id, if it has one of its own.
+    pub(crate) event_id: Option<u64>,
+    /// True below the committed offset: windows are rebuilt, and nothing is notified.
+    pub(crate) is_replayed: bool,
+    /// True if the loaded state accounts for the record.
+    pub(crate) is_covered: bool,
+    /// True if the event is recent enough for a notification.
+    pub(crate) is_fresh: bool,
 }
 
-impl Subscriptions<'_> {
-    /// False if no subscriber can be interested in the event.
-    fn may_match(&self, event: &Event<'_>) -> bool {
-        let may_complete = event.kind != EventKind::Pageview
-            || event
-                .path
-                .as_deref()
-                .is_some_and(|path| self.page_heads.may_match(path));
-        (self.goal_completion && may_complete) || (self.custom_event && event.kind == EventKind::Custom)
+/// The webhooks that ask for an event of a type and name.
+#[derive(Debug, Default)]
+struct Wanted {
+    each: Vec<WebhookId>,
+    every: Vec<(WebhookId, u32)>,
+    /// Numbers of events, each with its seconds.
+    at_least: Vec<(u32, u32)>,
+}
+
+impl Wanted {
+    /// Finds the webhooks that are enabled, subscribed, and active since before the record.
+    fn find(site: &Site, event: EventType, name: &str, record_ms: i64) -> Self {
+        let mut wanted = Self::default();
+        for webhook in &site.webhooks {
+            if !webhook.enabled || webhook.active_since_ms > record_ms {
+                continue;
+            }
+            let Some(trigger) = name_trigger(webhook, event).filter(|trigger| trigger.names.takes(name))
+            else {
+                continue;
+            };
+            match trigger.pace {
+                Pace::Each => wanted.each.push(webhook.id),
+                Pace::Every(every) => wanted.every.push((webhook.id, every)),
+                Pace::AtLeast {
+                    at_least,
+                    within_seconds,
+                } => {
+                    let settings = (at_least, within_seconds);
+                    if !wanted.at_least.contains(&settings) {
+                        wanted.at_least.push(settings);
+                    }
+                }
+            }
+        }
+        wanted
+    }
+
+    fn is_counting(&self) -> bool {
+        !self.every.is_empty() || !self.at_least.is_empty()
     }
 }
 
-/// Decides the notifications of a single event. The types of those that are not `fresh` are added
-/// to `stale` instead of `out`. `found` is scratch space.
-pub(crate) fn decide(
-    subscriptions: Subscriptions<'_>,
-    event: &Event<'_>,
-    origin: RecordOrigin<'_>,
-    fresh: bool,
-    found: &mut Vec<u32>,
-    stale: &mut Vec<EventType>,
-    out: &mut Vec<Decision>,
-) {
-    if !subscriptions.may_match(event) {
-        return;
+/// A name of which an event is one more.
+#[derive(Debug, Clone, Copy)]
+struct Subject<'a> {
+    event: EventType,
+    name: &'a str,
+    meaning: Meaning<'a>,
+}
+
+impl Subject<'_> {
+    fn goal(&self) -> Option<GoalId> {
+        match self.meaning {
+            Meaning::Goal(goal) | Meaning::LaterGoal(goal) => Some(goal.id),
+            Meaning::PublishedGoal(_) | Meaning::CustomEvent(_) => None,
+        }
     }
-    let Subscriptions { site, goals, .. } = subscriptions;
-    matches(goals, event, origin.record_ms, found, |meaning| {
-        let Some((event_type, name)) = meaning.subscription() else {
-            return;
+
+    fn summary_key(&self) -> SummaryKey {
+        SummaryKey {
+            event: self.event,
+            name: self.name.to_owned(),
+            goal: self.goal(),
+        }
+    }
+
+    fn decision(
+        &self,
+        site: &Site,
+        occurring: &Occurring<'_>,
+        counting: Counting<'_>,
+        webhooks: Vec<WebhookId>,
+    ) -> Decision {
+        let single = SingleEvent {
+            site,
+            event: occurring.event,
+            origin: occurring.origin,
+            counting,
         };
-        let webhooks = subscribers(site, event_type, name, origin.record_ms);
+        match self.meaning {
+            Meaning::Goal(goal) | Meaning::LaterGoal(goal) => {
+                single.goal_completion(CompletedGoal::Configured(goal), webhooks)
+            }
+            Meaning::PublishedGoal(name) => single.goal_completion(CompletedGoal::Published(name), webhooks),
+            Meaning::CustomEvent(name) => single.custom_event(name, webhooks),
+        }
+    }
+}
+
+impl SiteState {
+    /// Decides the notifications of a single event. `found` is scratch space; `refused` counts names
+    /// that found no room.
+    pub(crate) fn decide_single(
+        &mut self,
+        occurring: &Occurring<'_>,
+        passing: &Passing<'_>,
+        resources: &mut PartitionResources,
+        found: &mut Vec<u32>,
+        refused: &mut u64,
+    ) -> Outcome {
+        let mut outcome = Outcome::default();
+        if !self.subscriptions().may_match(occurring.event) {
+            return outcome;
+        }
+        // The goals are put back: while they are asked, the rest of the state changes.
+        let goals = std::mem::take(&mut self.goals);
+        let mut is_second_copy = None;
+        matches(
+            &goals,
+            occurring.event,
+            occurring.origin.record_ms,
+            found,
+            |meaning| {
+                let Some((event, name)) = meaning.subscription() else {
+                    return;
+                };
+                if event == EventType::GoalCompletion && self.triggers.watches_silence() {
+                    self.triggers.note_event(Some(name), occurring.counted.second);
+                    self.next_due = 0;
+                }
+                let subject = Subject { event, name, meaning };
+                let wanted = Wanted::find(&self.site, event, name, occurring.origin.record_ms);
+                if !occurring.is_replayed {
+                    self.notify_each(&subject, wanted.each.clone(), occurring, &mut outcome);
+                }
+                if !wanted.is_counting() {
+                    return;
+                }
+                let is_second_copy =
+                    *is_second_copy.get_or_insert_with(|| self.is_second_copy(occurring, refused));
+                if !is_second_copy {
+                    self.count_every(&subject, &wanted, occurring, resources, &mut outcome, refused);
+                    self.count_at_least(
+                        &subject,
+                        &wanted,
+                        occurring,
+                        passing,
+                        resources,
+                        &mut outcome,
+                        refused,
+                    );
+                }
+            },
+        );
+        self.goals = goals;
+        outcome
+    }
+
+    /// True if an event of this id was counted in the latest minutes.
+    fn is_second_copy(&mut self, occurring: &Occurring<'_>, refused: &mut u64) -> bool {
+        let Some(id) = occurring.event_id else {
+            return false;
+        };
+        match self.recent_ids.add(id, self.window.now()) {
+            IdResult::New => false,
+            IdResult::NewForAnother => {
+                *refused += 1;
+                false
+            }
+            IdResult::Known => true,
+        }
+    }
+
+    fn notify_each(
+        &mut self,
+        subject: &Subject<'_>,
+        webhooks: Vec<WebhookId>,
+        occurring: &Occurring<'_>,
+        outcome: &mut Outcome,
+    ) {
         if webhooks.is_empty() {
             return;
         }
-        if !fresh {
-            stale.push(event_type);
+        if !occurring.is_fresh {
+            outcome.withheld.push((subject.event, SuppressReason::Stale));
             return;
         }
-        out.push(match meaning {
-            Meaning::Goal(goal) | Meaning::LaterGoal(goal) => {
-                goal_completion(site, event, CompletedGoal::Configured(goal), origin, webhooks)
+        let webhooks = self.admit(subject, webhooks, occurring, outcome);
+        if !webhooks.is_empty() {
+            let decision = subject.decision(&self.site, occurring, Counting::Each, webhooks);
+            outcome.ready.push(decision);
+        }
+    }
+
+    /// Keeps the webhooks that have not had their most for this minute.
+    fn admit(
+        &mut self,
+        subject: &Subject<'_>,
+        mut webhooks: Vec<WebhookId>,
+        occurring: &Occurring<'_>,
+        outcome: &mut Outcome,
+    ) -> Vec<WebhookId> {
+        let (now, visitor) = (self.window.now(), occurring.counted.visitor);
+        let before = webhooks.len();
+        webhooks.retain(|webhook| self.caps.admit(*webhook, now, || subject.summary_key(), visitor));
+        if webhooks.len() < before {
+            // A summary falls due at the minute's end.
+            self.next_due = 0;
+            let summarised = std::iter::repeat_n(
+                (subject.event, SuppressReason::Summarised),
+                before - webhooks.len(),
+            );
+            outcome.withheld.extend(summarised);
+        }
+        webhooks
+    }
+
+    fn count_every(
+        &mut self,
+        subject: &Subject<'_>,
+        wanted: &Wanted,
+        occurring: &Occurring<'_>,
+        resources: &mut PartitionResources,
+        outcome: &mut Outcome,
+        refused: &mut u64,
+    ) {
+        if occurring.is_covered || wanted.every.is_empty() {
+            return;
+        }
+        self.note_unsaved(occurring.counted.segment, &mut resources.segments);
+        let mut reached: Vec<(u32, Vec<WebhookId>)> = Vec::new();
+        for (webhook, every) in &wanted.every {
+            match self.every.count(*webhook, subject.event, subject.name) {
+                EveryResult::Counted => {}
+                EveryResult::Refused => *refused += 1,
+                EveryResult::Reached => match reached.iter_mut().find(|(known, _)| known == every) {
+                    Some((_, webhooks)) => webhooks.push(*webhook),
+                    None => reached.push((*every, vec![*webhook])),
+                },
             }
-            Meaning::PublishedGoal(name) => {
-                goal_completion(site, event, CompletedGoal::Published(name), origin, webhooks)
+        }
+        for (every, webhooks) in reached {
+            if occurring.is_replayed {
+                continue;
             }
-            Meaning::CustomEvent(name) => custom_event(site, event, name, origin, webhooks),
-        });
-    });
+            if !occurring.is_fresh {
+                outcome.withheld.push((subject.event, SuppressReason::Stale));
+                continue;
+            }
+            let webhooks = self.admit(subject, webhooks, occurring, outcome);
+            if webhooks.is_empty() {
+                continue;
+            }
+            let facts = [b"every".as_slice(), &every.to_be_bytes()].concat();
+            let counting = Counting::Reached {
+                visitors: 1,
+                facts: &facts,
+            };
+            let decision = subject.decision(&self.site, occurring, counting, webhooks);
+            outcome.ready.push(decision);
+        }
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the record, the site's surroundings and the results"
+    )]
+    fn count_at_least(
+        &mut self,
+        subject: &Subject<'_>,
+        wanted: &Wanted,
+        occurring: &Occurring<'_>,
+        passing: &Passing<'_>,
+        resources: &mut PartitionResources,
+        outcome: &mut Outcome,
+        refused: &mut u64,
+    ) {
+        for (at_least, within_seconds) in &wanted.at_least {
+            let settings = CountSettings {
+                name: subject.name.to_owned(),
+                at_least: *at_least,
+                within_seconds: *within_seconds,
+            };
+            let condition = match subject.event {
+                EventType::GoalCompletion => Condition::GoalCompletion(settings),
+                _ => Condition::CustomEvent(settings),
+            };
+            let site = &self.site;
+            let segments = &mut resources.segments;
+            if !self
+                .triggers
+                .count_named(site, &condition, occurring.counted, segments)
+            {
+                *refused += 1;
+                continue;
+            }
+            self.next_due = 0;
+            if !occurring.is_replayed && !occurring.is_covered {
+                self.judge_named(subject, &condition, occurring, passing, outcome);
+            }
+        }
+    }
+
+    fn judge_named(
+        &mut self,
+        subject: &Subject<'_>,
+        condition: &Condition,
+        occurring: &Occurring<'_>,
+        passing: &Passing<'_>,
+        outcome: &mut Outcome,
+    ) {
+        let mut evaluation = Evaluation::default();
+        let now = self.window.now();
+        let judgement = Judgement {
+            site_id: self.id.as_str(),
+            reading: passing.reading(&self.window, &self.latest, self.first_event),
+            cause: Cause::Record(occurring.origin),
+            is_fresh: passing.is_fresh(now),
+        };
+        self.triggers.judge_named(condition, &judgement, &mut evaluation);
+        outcome.changed |= evaluation.changed;
+        outcome.withheld.extend(evaluation.withheld);
+        for notice in evaluation.notices {
+            let webhooks = self.admit(subject, notice.webhooks, occurring, outcome);
+            if webhooks.is_empty() {
+                continue;
+            }
+            let facts = condition.facts();
+            let counting = Counting::Reached {
+                visitors: notice.visitors,
+                facts: &facts,
+            };
+            let at_now = Occurring {
+                origin: RecordOrigin {
+                    event_ms: i64::from(now) * 1_000,
+                    ..occurring.origin
+                },
+                ..*occurring
+            };
+            let mut decision = subject.decision(&self.site, &at_now, counting, webhooks);
+            decision.episode = Some(notice.episode.id);
+            outcome.decided += 1;
+            self.unconfirmed.push(notice.episode.id, decision);
+        }
+    }
+
+    /// Counts an event as an error where a trigger asks for it, and judges.
+    pub(crate) fn count_error(
+        &mut self,
+        occurring: &Occurring<'_>,
+        passing: &Passing<'_>,
+        resources: &mut PartitionResources,
+    ) -> Outcome {
+        if !self.triggers.counts_errors(occurring.event) {
+            return Outcome::default();
+        }
+        let segments = &mut resources.segments;
+        if !self
+            .triggers
+            .add_error(occurring.event, occurring.counted, segments)
+        {
+            return Outcome::default();
+        }
+        self.next_due = 0;
+        match occurring.is_replayed || occurring.is_covered {
+            true => Outcome::default(),
+            false => self.judge_errors(occurring.origin, passing),
+        }
+    }
+
+    /// Judges the rules that count errors and rejected records, after one from `origin`.
+    pub(crate) fn judge_errors(&mut self, origin: RecordOrigin<'_>, passing: &Passing<'_>) -> Outcome {
+        let mut evaluation = Evaluation::default();
+        let judgement = Judgement {
+            site_id: self.id.as_str(),
+            reading: passing.reading(&self.window, &self.latest, self.first_event),
+            cause: Cause::Record(origin),
+            is_fresh: passing.is_fresh(self.window.now()),
+        };
+        self.triggers.judge_errors(&judgement, &mut evaluation);
+        self.take_up(evaluation, passing.record)
+    }
+
+    /// Counts a rejected record of the site where a trigger asks for it, and judges.
+    pub(crate) fn count_reject(
+        &mut self,
+        counted: CountedEvent,
+        judged: Option<(RecordOrigin<'_>, &Passing<'_>)>,
+        resources: &mut PartitionResources,
+    ) -> Outcome {
+        let mut outcome = Outcome::default();
+        // On a log no timer tells that there was none for long enough, since these records have times
+        // of their own: the next one does.
+        self.triggers.advance(counted.second, &mut resources.segments);
+        if let Some((origin, passing)) = judged {
+            outcome.add(self.judge_errors(origin, passing));
+        }
+        if self.triggers.add_reject(counted, &mut resources.segments) {
+            self.next_due = 0;
+            if let Some((origin, passing)) = judged {
+                outcome.add(self.judge_errors(origin, passing));
+            }
+        }
+        outcome
+    }
 }
 
 #[cfg(test)]

@@ -1,20 +1,28 @@
-//! The record of a site's episodes on the state topic: one JSON object a site, replaced whole.
+//! The records of a site's long-lived state on the state topic: one JSON object a site, replaced
+//! whole; in several parts if it is large.
 //!
 //! ```json
-//! {"v":1,"site":"example.com","clock":1772020800,"covered":{"analytics.events":4711},
-//!  "firing":[{"event":"visitor_spike","threshold":500,"window_seconds":300,
-//!             "webhooks":["wh_…"],"calm_since":null,
-//!             "episode":{"id":"…","started_at":1772020791,"decided_at_ms":1772020791240}}],
+//! {"v":2,"site":"example.com","clock":1772020800,"covered":{"analytics.events":4711},
+//!  "first_event":1771000000,
+//!  "triggers":[{"condition":{"event":"visitor_spike","threshold":500,"window_seconds":300},
+//!               "episode":{"id":"…","started_at":1772020791,"peak":512,
+//!                          "notice":{"decided":{"at_ms":1772020791240,"at":1772020791}}},
+//!               "subscribers":[{"webhook":"wh_…","notified":true,"reminders":0}]}],
 //!  "unconfirmed":[{"episode":"…","notification":"evt_…","event":"visitor_spike",
 //!                  "webhooks":["wh_…"],"created_at_ms":1772020791240,"body":{…}}]}
 //! ```
 //!
-//! An armed trigger is not listed: a trigger of which nothing is stored is armed. A record in which
-//! nothing fires still matters for its `covered`: up to there nothing is decided again.
+//! A trigger of which nothing is stored is armed. A record in which nothing fires still matters for
+//! its `covered`: up to there nothing is decided again. What only a newer build knows is kept as it
+//! is and written again.
+
+/// One trigger.
+pub(crate) mod trigger;
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -23,9 +31,16 @@ use crate::detect::notification::Decision;
 use crate::domain::event::EventType;
 use crate::domain::id::{NotificationId, WebhookId};
 use crate::domain::site::SiteId;
+use trigger::{AnyTrigger, FirstTrigger};
 
 /// Version that is written, and the newest that is read.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+
+/// Largest record, in bytes; below the 1 MB that brokers take by default.
+const MAX_BYTES: usize = 900_000;
+
+/// Character between a site's id, which cannot hold it, and the number of a part in a record's key.
+const PART_SEPARATOR: char = '\0';
 
 /// Reason why a state record cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -38,46 +53,78 @@ pub(crate) enum StateError {
     Unreadable(#[from] serde_json::Error),
 }
 
-/// A site's state, to be written and acknowledged before the decisions in it are published.
+/// A record of a site's state, to be written and acknowledged before the decisions in it are
+/// published.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StateRecord {
-    /// The record's key.
     pub(crate) site_id: SiteId,
-    /// `None` is a tombstone: the site is deleted.
+    /// Number of the part; 0 for the first, or the whole.
+    pub(crate) part: u32,
+    /// `None` is a tombstone: the site is deleted, or its state has fewer parts.
     pub(crate) bytes: Option<Vec<u8>>,
-    /// Notifications of episodes that are in `bytes` for the first time.
+    /// Notifications of episodes that are in the site's state for the first time. They come with
+    /// its last record.
     pub(crate) decisions: Vec<Decision>,
 }
 
+impl StateRecord {
+    /// Makes a record that removes a part.
+    pub(crate) fn tombstone(site_id: SiteId, part: u32) -> Self {
+        Self {
+            site_id,
+            part,
+            bytes: None,
+            decisions: Vec::new(),
+        }
+    }
+
+    /// The record's key.
+    pub(crate) fn key(&self) -> String {
+        match self.part {
+            0 => self.site_id.to_string(),
+            part => format!("{}{PART_SEPARATOR}{part}", self.site_id),
+        }
+    }
+}
+
+/// Splits a record's key into the site's id and the number of the part.
+pub(crate) fn split_key(key: &str) -> (&str, u32) {
+    match key.rsplit_once(PART_SEPARATOR) {
+        Some((site_id, part)) => (site_id, part.parse().unwrap_or(0)),
+        None => (key, 0),
+    }
+}
+
 /// The content of a state record.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug)]
 pub(crate) struct StoredState {
-    v: u32,
     pub(crate) site: SiteId,
+    /// Number of parts of the state.
+    pub(crate) parts: u32,
     /// ⌊τ⌋ at the time of writing, in seconds since the Unix epoch.
     pub(crate) clock: u32,
     /// For each source topic, the offset of the last record that this state accounts for.
     pub(crate) covered: BTreeMap<String, i64>,
-    pub(crate) firing: Vec<StoredTrigger>,
+    /// Second of the site's earliest event.
+    pub(crate) first_event: Option<u32>,
+    /// Second from which on the table of visitors lacks nobody.
+    pub(crate) kept_from: Option<u32>,
+    /// The latest visitors.
+    pub(crate) latest: Option<String>,
+    pub(crate) every: Vec<StoredEvery>,
+    pub(crate) triggers: Vec<AnyTrigger>,
     pub(crate) unconfirmed: Vec<StoredDecision>,
+    /// Fields that only a newer build knows.
+    pub(crate) foreign: BTreeMap<String, Box<RawValue>>,
 }
 
-/// A trigger that is firing.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct StoredTrigger {
+/// Events counted since the last k-th, by name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StoredEvery {
+    pub(crate) webhook: WebhookId,
     pub(crate) event: EventType,
-    pub(crate) threshold: u32,
-    pub(crate) window_seconds: u32,
-    pub(crate) webhooks: Vec<WebhookId>,
-    pub(crate) calm_since: Option<u32>,
-    pub(crate) episode: StoredEpisode,
-}
-
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct StoredEpisode {
-    pub(crate) id: Uuid,
-    pub(crate) started_at: u32,
-    pub(crate) decided_at_ms: Option<i64>,
+    pub(crate) every: u32,
+    pub(crate) counts: BTreeMap<String, u32>,
 }
 
 /// A notification of an episode whose deliveries are not known to be published.
@@ -95,17 +142,68 @@ pub(crate) struct StoredDecision {
 impl StoredState {
     pub(crate) fn new(site: SiteId, clock: u32, covered: BTreeMap<String, i64>) -> Self {
         Self {
-            v: VERSION,
             site,
+            parts: 1,
             clock,
             covered,
-            firing: Vec::new(),
+            first_event: None,
+            kept_from: None,
+            latest: None,
+            every: Vec::new(),
+            triggers: Vec::new(),
             unconfirmed: Vec::new(),
+            foreign: BTreeMap::new(),
         }
     }
 
-    pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        serde_json::to_vec(self).expect("plain data with string keys always becomes JSON")
+    /// Writes the state as one record, or as several if it is large: triggers and notifications are
+    /// spread over them.
+    pub(crate) fn to_parts(&self) -> Vec<Vec<u8>> {
+        let mut parts = vec![Part::default()];
+        let triggers = self.triggers.iter().map(AnyTrigger::write);
+        for value in triggers {
+            Part::with_room(&mut parts, value.get().len())
+                .triggers
+                .push(value);
+        }
+        for decision in &self.unconfirmed {
+            let value = raw(decision);
+            Part::with_room(&mut parts, value.get().len())
+                .unconfirmed
+                .push(value);
+        }
+        let count = parts.len();
+        let mut written = Vec::with_capacity(count);
+        for (number, part) in parts.into_iter().enumerate() {
+            let mut map: BTreeMap<&str, Box<RawValue>> = BTreeMap::from([
+                ("v", raw(&VERSION)),
+                ("site", raw(&self.site)),
+                ("clock", raw(&self.clock)),
+                ("covered", raw(&self.covered)),
+                ("triggers", raw(&part.triggers)),
+                ("unconfirmed", raw(&part.unconfirmed)),
+            ]);
+            if count > 1 {
+                map.insert("parts", raw(&count));
+            }
+            if number == 0 {
+                self.write_head(&mut map);
+            }
+            written.push(serde_json::to_vec(&map).expect("plain data with string keys always becomes JSON"));
+        }
+        written
+    }
+
+    fn write_head<'a>(&'a self, map: &mut BTreeMap<&'a str, Box<RawValue>>) {
+        map.extend(self.first_event.map(|second| ("first_event", raw(&second))));
+        map.extend(self.kept_from.map(|second| ("kept_from", raw(&second))));
+        map.extend(self.latest.as_ref().map(|text| ("latest", raw(text))));
+        if !self.every.is_empty() {
+            map.insert("every", raw(&self.every));
+        }
+        for (name, value) in &self.foreign {
+            map.entry(name).or_insert_with(|| value.clone());
+        }
     }
 
     /// Reads a record; total over every byte string.
@@ -119,8 +217,85 @@ impl StoredState {
         if v > VERSION {
             return Err(StateError::Newer { found: v });
         }
-        Ok(serde_json::from_slice(bytes)?)
+        let mut map: BTreeMap<String, Box<RawValue>> = serde_json::from_slice(bytes)?;
+        map.remove("v");
+        let site = take(&mut map, "site")?;
+        let clock = take(&mut map, "clock")?;
+        let mut state = Self::new(site, clock, take(&mut map, "covered")?);
+        state.unconfirmed = take(&mut map, "unconfirmed")?;
+        if v == 1 {
+            let firing: Vec<FirstTrigger> = take(&mut map, "firing")?;
+            let triggers = firing.into_iter().map(|first| AnyTrigger::Known(first.into()));
+            state.triggers = triggers.collect();
+            return Ok(state);
+        }
+        let triggers: Vec<Box<RawValue>> = take(&mut map, "triggers")?;
+        state.triggers = triggers.into_iter().map(AnyTrigger::read).collect();
+        state.parts = take_optional(&mut map, "parts")?.unwrap_or(1);
+        state.first_event = take_optional(&mut map, "first_event")?;
+        state.kept_from = take_optional(&mut map, "kept_from")?;
+        state.latest = take_optional(&mut map, "latest")?;
+        state.every = take_optional(&mut map, "every")?.unwrap_or_default();
+        state.foreign = map;
+        Ok(state)
     }
+
+    /// Adds a part of the same state to this one.
+    pub(crate) fn add_part(&mut self, part: Self) {
+        self.triggers.extend(part.triggers);
+        self.unconfirmed.extend(part.unconfirmed);
+    }
+
+    /// True if it holds something that only a newer build knows.
+    pub(crate) fn has_foreign(&self) -> bool {
+        !self.foreign.is_empty() || self.triggers.iter().any(AnyTrigger::is_foreign)
+    }
+}
+
+/// The lists of one record.
+#[derive(Debug, Default)]
+struct Part {
+    bytes: usize,
+    triggers: Vec<Box<RawValue>>,
+    unconfirmed: Vec<Box<RawValue>>,
+}
+
+impl Part {
+    /// The last part, or a new one if that has no room for so many bytes.
+    fn with_room(parts: &mut Vec<Self>, bytes: usize) -> &mut Self {
+        // The first part has the rest of the state as well.
+        const MAX_LIST_BYTES: usize = MAX_BYTES - 200_000;
+        let is_full = parts
+            .last()
+            .is_none_or(|part| part.bytes > 0 && part.bytes + bytes > MAX_LIST_BYTES);
+        if is_full {
+            parts.push(Self::default());
+        }
+        let place = parts.len() - 1;
+        parts[place].bytes += bytes;
+        &mut parts[place]
+    }
+}
+
+/// A value as JSON.
+fn raw(value: &impl Serialize) -> Box<RawValue> {
+    serde_json::value::to_raw_value(value).expect("plain data with string keys always becomes JSON")
+}
+
+fn take<T: DeserializeOwned>(
+    map: &mut BTreeMap<String, Box<RawValue>>,
+    name: &'static str,
+) -> Result<T, serde_json::Error> {
+    take_optional(map, name)?.ok_or_else(|| serde::de::Error::missing_field(name))
+}
+
+fn take_optional<T: DeserializeOwned>(
+    map: &mut BTreeMap<String, Box<RawValue>>,
+    name: &str,
+) -> Result<Option<T>, serde_json::Error> {
+    map.remove(name)
+        .map(|value| serde_json::from_str(value.get()))
+        .transpose()
 }
 
 impl StoredDecision {

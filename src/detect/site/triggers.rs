@@ -1,62 +1,78 @@
-//! The triggers of one site: their subscribers, their states, and the effects of events and of
-//! time.
+//! The triggers of one site, and the effects of events and of time on them.
+
+/// One trigger.
+pub(crate) mod trigger;
+/// The conditions that webhooks ask for.
+pub(crate) mod asked;
+/// Adopting them.
+mod configure;
+/// Triggers as they are stored.
+mod stored;
 
 use std::collections::BTreeMap;
 
-use uuid::Uuid;
+use serde_json::value::RawValue;
 
-use super::rules::spike::{Episode, Observation, Spike, Transition, TriggerState};
-use super::state_record::{StoredEpisode, StoredTrigger};
-use crate::detect::notification::RecordOrigin;
-use crate::detect::window::SlidingWindow;
-use crate::domain::event::EventType;
-use crate::domain::id::{WebhookId, derive_episode};
+use super::condition::{Condition, CountSettings};
+use super::rules::Rule;
+#[cfg(test)]
+use super::rules::machine::Episode;
+use super::rules::machine::TriggerState;
+use super::rules::reading::{Occasion, Reading};
+use crate::detect::window::segments::{Segment, Segments};
+use crate::domain::event::{Event, EventKind, EventType};
 use crate::domain::registry::Site;
-use crate::domain::trigger::{DEFAULT_WINDOW_SECONDS, SpikeSettings};
+use crate::domain::trigger::ErrorSettings;
+use asked::{count_subscribers, new_rule};
+use trigger::{Evaluation, Judgement, Trigger};
 
-/// All triggers of a site. Equal settings of several webhooks are one trigger.
+/// Most names of goals and custom events that a site counts at one time.
+const MAX_NAMED: usize = 1_000;
+
+/// All triggers of a site. Equal conditions of several webhooks are one trigger.
 #[derive(Debug)]
 pub(crate) struct SiteTriggers {
     list: Vec<Trigger>,
-    /// Below it nothing fires.
+    /// Below it no spike fires.
     lowest_threshold: u32,
     /// Number of triggers that are firing.
     firing: u32,
+    pub(super) needs: TriggerNeeds,
+    /// Triggers that count single events, one a name, while there are any to count.
+    named: BTreeMap<Condition, Trigger>,
+    /// States of conditions that only a newer build knows.
+    foreign: Vec<Box<RawValue>>,
 }
 
-#[derive(Debug)]
-struct Trigger {
-    spike: Spike,
-    /// Index of its window length among the site's.
-    length: usize,
-    subscribers: Vec<Subscriber>,
+/// The parts of an event and of time that a site's triggers ask for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct TriggerNeeds {
+    /// Number of latest visitors to keep.
+    pub(crate) latest: u32,
+    /// Something may fire by a timer.
+    pub(crate) timers: bool,
+    /// Something may fire on a site that never had an event.
+    pub(crate) without_events: bool,
+    errors: bool,
+    rejects: bool,
+    silence: bool,
 }
 
-/// A webhook that asks for a trigger.
+/// An event that a trigger counts.
 #[derive(Debug, Clone, Copy)]
-struct Subscriber {
-    webhook: WebhookId,
-    /// Earlier records do not notify it; milliseconds since the Unix epoch.
-    since_ms: i64,
+pub(crate) struct CountedEvent {
+    pub(crate) second: u32,
+    pub(crate) visitor: Option<u64>,
+    pub(crate) segment: Segment,
 }
 
-/// An episode whose notification is due.
-#[derive(Debug)]
-pub(crate) struct Fired {
-    pub(crate) settings: SpikeSettings,
-    pub(crate) episode: Episode,
-    pub(crate) observation: Observation,
-    pub(crate) webhooks: Vec<WebhookId>,
-}
-
-/// The effect of an event on a site's triggers.
-#[derive(Debug, Default)]
-pub(crate) struct Evaluation {
-    /// The state is to be written.
-    pub(crate) changed: bool,
-    pub(crate) fired: Vec<Fired>,
-    /// Notifications withheld because they lie too far in the past.
-    pub(crate) stale: u32,
+/// The next look at a site's triggers without an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct NextLook {
+    /// The earliest instant at which something falls due.
+    pub(crate) at: Option<u32>,
+    /// True if something that only a timer decides was due before now.
+    pub(crate) is_overdue: bool,
 }
 
 impl SiteTriggers {
@@ -66,57 +82,23 @@ impl SiteTriggers {
             list: Vec::new(),
             lowest_threshold: u32::MAX,
             firing: 0,
+            needs: TriggerNeeds::default(),
+            named: BTreeMap::new(),
+            foreign: Vec::new(),
         }
     }
 
-    /// Makes the triggers that were stored, which are all firing. [`Self::configure`] must follow.
-    pub(crate) fn restore(stored: Vec<StoredTrigger>) -> Self {
-        Self {
-            list: stored.into_iter().map(from_stored).collect(),
-            ..Self::none()
-        }
+    fn all(&self) -> impl Iterator<Item = &Trigger> {
+        self.list.iter().chain(self.named.values())
     }
 
-    /// Adopts the settings that the site's webhooks ask for. `window` has the lengths of
-    /// [`window_lengths`]; `counted` is false while its counts are still to be rebuilt.
-    pub(crate) fn configure(&mut self, site: &Site, window: &SlidingWindow, counted: bool) {
-        let old = std::mem::take(&mut self.list);
-        let lengths = window_lengths(site);
-        for (settings, subscribers) in subscribers_by_settings(site) {
-            let is_own = |seconds: &u32| *seconds == settings.window_seconds;
-            let length = lengths.iter().position(is_own).unwrap_or_default();
-            let same = old.iter().find(|old| old.spike.settings == settings);
-            let edited = || {
-                let mut webhooks = subscribers.iter().map(|subscriber| subscriber.webhook);
-                webhooks.find_map(|webhook| episode_of(&old, webhook))
-            };
-            let spike = match (same, window.now()) {
-                (Some(same), _) => same.spike,
-                (None, now) => match edited() {
-                    None => Spike::armed(settings),
-                    // Counts that are still to be rebuilt do not show that it is calm.
-                    Some(episode) if !counted => Spike::edited(settings, episode, now, u32::MAX),
-                    Some(episode) => Spike::edited(settings, episode, now, window.count(length)),
-                },
-            };
-            self.list.push(Trigger {
-                spike,
-                length,
-                subscribers,
-            });
-        }
-        let thresholds = self.list.iter().map(|trigger| trigger.spike.settings.threshold);
-        self.lowest_threshold = thresholds.min().unwrap_or(u32::MAX);
-        self.count_firing();
+    fn all_mut(&mut self) -> impl Iterator<Item = &mut Trigger> {
+        self.list.iter_mut().chain(self.named.values_mut())
     }
 
     fn count_firing(&mut self) {
         // A site has nowhere near 2³² triggers.
-        self.firing = self.firing().count() as u32;
-    }
-
-    fn firing(&self) -> impl Iterator<Item = &Trigger> {
-        self.list.iter().filter(|trigger| trigger.spike.is_firing())
+        self.firing = self.all().filter(|one| one.state.is_firing()).count() as u32;
     }
 
     /// Number of episodes going on.
@@ -124,186 +106,284 @@ impl SiteTriggers {
         self.firing
     }
 
-    /// The next instant at which a trigger's state may change without an event.
-    pub(crate) fn next_due(&self, window: &SlidingWindow) -> Option<u32> {
-        self.firing()
-            .filter_map(|trigger| match trigger.spike.due() {
-                Some(due) => Some(due),
-                // After a loss of records the count may be low without having fallen in steps.
-                None if window.count(trigger.length) <= trigger.spike.settings.rearm_level() => {
-                    Some(window.now())
-                }
-                None => window.next_fall(trigger.length),
-            })
-            .min()
+    /// Adds the number of episodes going on of each type.
+    pub(crate) fn add_episodes(&self, counts: &mut BTreeMap<EventType, u64>) {
+        if self.firing == 0 {
+            return;
+        }
+        for trigger in self.all().filter(|one| one.state.is_firing()) {
+            *counts.entry(trigger.condition.event()).or_default() += 1;
+        }
     }
 
-    /// Moves the triggers to an instant at which something is due. Returns true if a state changed.
-    pub(crate) fn pass(&mut self, now: u32, window: &SlidingWindow) -> bool {
-        let mut changed = false;
-        for trigger in &mut self.list {
-            changed |= trigger.spike.pass(now, window.count(trigger.length));
+    /// The next look without an event, as far as it can be told now.
+    pub(crate) fn next_look(&self, reading: Reading<'_>) -> NextLook {
+        let mut next = NextLook::default();
+        for trigger in self.all() {
+            let Some(due) = trigger.due(reading) else {
+                continue;
+            };
+            if due <= reading.now() && trigger.waits_for_timer() {
+                next.is_overdue = true;
+            } else {
+                next.at = Some(next.at.map_or(due, |at: u32| at.min(due)));
+            }
         }
-        if changed {
+        next
+    }
+
+    /// Marks the triggers that are to be judged at `at`, before the clock is moved there.
+    /// `includes_overdue` is false between two records of a batch: what only a timer decides and was
+    /// due before waits, because the next record may hold what is missing.
+    pub(crate) fn mark_due(&mut self, at: u32, includes_overdue: bool, reading: Reading<'_>) {
+        for trigger in self.all_mut() {
+            let waits = !includes_overdue && trigger.waits_for_timer();
+            let due = trigger.due(reading).filter(|due| !waits || *due > reading.now());
+            trigger.is_due = due.is_some_and(|due| due <= at);
+        }
+    }
+
+    /// Marks the triggers whose episodes were withheld, because the time may be recent by now.
+    /// Returns true if there are any.
+    pub(crate) fn mark_withheld(&mut self) -> bool {
+        let mut are_any = false;
+        for trigger in self.all_mut() {
+            trigger.is_due = trigger.state.is_withheld() && trigger.rule.fires_on() == Occasion::Timer;
+            are_any |= trigger.is_due;
+        }
+        are_any
+    }
+
+    /// Judges the triggers that were marked, at the instant for which they were.
+    pub(crate) fn pass(&mut self, judgement: &Judgement<'_>, evaluation: &mut Evaluation) {
+        for trigger in self.all_mut() {
+            if std::mem::take(&mut trigger.is_due) {
+                trigger.judge(judgement, evaluation);
+                trigger.remind(judgement, evaluation);
+            }
+        }
+        self.settle(evaluation);
+    }
+
+    /// Forgets what has left the windows of the rules that count events by themselves.
+    pub(crate) fn advance(&mut self, now: u32, segments: &mut Segments) {
+        if self.needs.errors || self.needs.rejects || !self.named.is_empty() {
+            for trigger in self.all_mut() {
+                if let Rule::Count(rule) = &mut trigger.rule {
+                    rule.window.advance(now, segments);
+                }
+            }
+            self.named.retain(|_, trigger| !trigger.is_idle());
+        }
+    }
+
+    /// Judges the triggers on an event that is counted in the windows.
+    pub(crate) fn judge(&mut self, judgement: &Judgement<'_>, evaluation: &mut Evaluation) {
+        // No length counts more than the longest one: at nearly every event nothing more is looked
+        // at.
+        if self.firing == 0 && judgement.reading.window.live() < self.lowest_threshold {
+            return;
+        }
+        for trigger in &mut self.list {
+            if !matches!(trigger.rule, Rule::Count(_)) {
+                trigger.judge(judgement, evaluation);
+            }
+        }
+        self.settle(evaluation);
+    }
+
+    fn settle(&mut self, evaluation: &Evaluation) {
+        if evaluation.changed {
             self.count_firing();
+        }
+    }
+
+    /// Notes the most extreme counts of the episodes going on. Returns true if one changed.
+    pub(crate) fn note_peaks(&mut self, reading: Reading<'_>) -> bool {
+        if self.firing == 0 {
+            return false;
+        }
+        let mut changed = false;
+        for trigger in self.all_mut() {
+            let count = trigger.rule.count(reading);
+            if let Some(episode) = trigger.state.episode_mut() {
+                let peak = trigger.rule.peak(episode.peak, count);
+                changed |= std::mem::replace(&mut episode.peak, peak) != peak;
+            }
         }
         changed
     }
 
-    /// Judges every trigger on the event that came from `origin` and is counted in `window`.
-    pub(crate) fn judge(
+    /// True if an event of this kind, or its record's rejection, is counted by a rule of its own.
+    pub(crate) fn counts_errors(&self, event: &Event<'_>) -> bool {
+        self.needs.errors && matches!(event.kind, EventKind::Error | EventKind::Custom)
+    }
+
+    /// True if rejected records are counted.
+    pub(crate) fn counts_rejects(&self) -> bool {
+        self.needs.rejects
+    }
+
+    /// True if the time of the latest event matters.
+    pub(crate) fn watches_silence(&self) -> bool {
+        self.needs.silence
+    }
+
+    /// True if a rule waits for completions of a goal of this name.
+    pub(crate) fn waits_for_goal(&self, name: &str) -> bool {
+        self.list
+            .iter()
+            .any(|trigger| matches!(&trigger.rule, Rule::Silence(rule) if rule.goal.as_deref() == Some(name)))
+    }
+
+    /// True if a rule waits for completions of any goal.
+    pub(crate) fn waits_for_goals(&self) -> bool {
+        self.list
+            .iter()
+            .any(|trigger| matches!(&trigger.rule, Rule::Silence(rule) if rule.goal.is_some()))
+    }
+
+    /// Counts an event as an error, where it is one. Returns true if it was counted.
+    pub(crate) fn add_error(
         &mut self,
-        site_id: &str,
-        window: &SlidingWindow,
-        origin: RecordOrigin<'_>,
-        fresh: bool,
-    ) -> Evaluation {
-        let mut evaluation = Evaluation::default();
-        // No length counts more than the longest one: at nearly every event nothing more is looked
-        // at.
-        if self.firing == 0 && window.live() < self.lowest_threshold {
-            return evaluation;
-        }
+        event: &Event<'_>,
+        counted: CountedEvent,
+        segments: &mut Segments,
+    ) -> bool {
+        let mut is_counted = false;
         for trigger in &mut self.list {
-            let settings = trigger.spike.settings;
-            let is_active = |subscriber: &&Subscriber| subscriber.since_ms <= origin.record_ms;
-            let has_active = trigger.subscribers.iter().any(|one| is_active(&one));
-            // A trigger acts on events from its creation on.
-            if !has_active && !trigger.spike.is_firing() {
+            let Condition::ErrorCondition(ErrorSettings::ErrorEvents { event: wanted, .. }) =
+                &trigger.condition
+            else {
                 continue;
-            }
-            let observation = Observation {
-                now: window.now(),
-                count: window.count(trigger.length),
-                record_ms: origin.record_ms,
-                fresh: fresh && has_active,
             };
-            let new_id = || episode_id(site_id, settings, origin);
-            match trigger.spike.judge(observation, new_id) {
-                Transition::Same => continue,
-                Transition::Changed => {}
-                Transition::Stale => evaluation.stale += 1,
-                Transition::Fires(episode) => evaluation.fired.push(Fired {
-                    settings,
-                    episode,
-                    observation,
-                    webhooks: trigger
-                        .subscribers
-                        .iter()
-                        .filter(is_active)
-                        .map(|subscriber| subscriber.webhook)
-                        .collect(),
-                }),
+            let is_wanted = match wanted {
+                None => event.kind == EventKind::Error,
+                Some(name) => event.kind == EventKind::Custom && event.name.as_deref() == Some(name),
+            };
+            is_counted |= is_wanted && trigger.add(counted, segments);
+        }
+        is_counted
+    }
+
+    /// Counts a rejected record. Returns true if it was counted.
+    pub(crate) fn add_reject(&mut self, counted: CountedEvent, segments: &mut Segments) -> bool {
+        let mut is_counted = false;
+        for trigger in &mut self.list {
+            let is_wanted =
+                matches!(&trigger.condition, Condition::ErrorCondition(errors) if errors.is_of_rejects());
+            if is_wanted {
+                is_counted |= trigger.add(counted, segments);
             }
-            evaluation.changed = true;
         }
-        if evaluation.changed {
-            self.count_firing();
-        }
-        evaluation
+        is_counted
     }
 
-    /// The triggers that are to be stored: those that are firing.
-    pub(crate) fn stored(&self) -> Vec<StoredTrigger> {
-        self.list.iter().filter_map(to_stored).collect()
+    /// Judges the rules that count errors and rejected records, after one was counted.
+    pub(crate) fn judge_errors(&mut self, judgement: &Judgement<'_>, evaluation: &mut Evaluation) {
+        for trigger in &mut self.list {
+            if matches!(trigger.rule, Rule::Count(_)) {
+                trigger.judge(judgement, evaluation);
+            }
+        }
+        self.settle(evaluation);
     }
-}
 
-/// The window lengths that a site needs, in seconds: first that of current visitors, then those of
-/// its triggers.
-pub(crate) fn window_lengths(site: &Site) -> Vec<u32> {
-    let mut lengths = vec![DEFAULT_WINDOW_SECONDS];
-    for settings in subscribers_by_settings(site).keys() {
-        if !lengths.contains(&settings.window_seconds) {
-            lengths.push(settings.window_seconds);
+    /// Takes up an event of the site, or of one of its goals, for the rules that wait for silence.
+    pub(crate) fn note_event(&mut self, goal: Option<&str>, second: u32) {
+        for trigger in &mut self.list {
+            if let Rule::Silence(rule) = &mut trigger.rule
+                && rule.goal.as_deref() == goal
+            {
+                rule.note(second);
+            }
         }
     }
-    lengths
-}
 
-/// The settings that a site's enabled webhooks ask for, with the webhooks that ask for each.
-fn subscribers_by_settings(site: &Site) -> BTreeMap<SpikeSettings, Vec<Subscriber>> {
-    let mut subscribers = BTreeMap::<_, Vec<_>>::new();
-    for webhook in site.webhooks.iter().filter(|webhook| webhook.enabled) {
-        if let Some(settings) = webhook.triggers.visitor_spike {
-            subscribers.entry(settings).or_default().push(Subscriber {
-                webhook: webhook.id,
-                since_ms: webhook.active_since_ms,
-            });
+    /// Counts a single event of a name, and judges the trigger that counts it if there is a
+    /// judgement. Returns false if there is no room for the name.
+    pub(crate) fn count_named(
+        &mut self,
+        site: &Site,
+        condition: &Condition,
+        counted: CountedEvent,
+        segments: &mut Segments,
+    ) -> bool {
+        let (event, settings) = match condition {
+            Condition::GoalCompletion(settings) => (EventType::GoalCompletion, settings),
+            Condition::CustomEvent(settings) => (EventType::CustomEvent, settings),
+            _ => return false,
+        };
+        if !self.named.contains_key(condition) {
+            if self.named.len() >= MAX_NAMED {
+                return false;
+            }
+            let trigger = named_trigger(site, event, condition, settings);
+            self.named.insert(condition.clone(), trigger);
+        }
+        let trigger = self.named.get_mut(condition);
+        trigger.is_some_and(|trigger| trigger.add(counted, segments))
+    }
+
+    /// Judges the trigger that counts a name, after an event of it was counted.
+    pub(crate) fn judge_named(
+        &mut self,
+        condition: &Condition,
+        judgement: &Judgement<'_>,
+        evaluation: &mut Evaluation,
+    ) {
+        if let Some(trigger) = self.named.get_mut(condition) {
+            trigger.judge(judgement, evaluation);
+        }
+        self.settle(evaluation);
+    }
+
+    /// Episodes going on, with their conditions.
+    #[cfg(test)]
+    pub(crate) fn going_on(&self) -> Vec<(Condition, Episode)> {
+        let all = self.all();
+        all.filter_map(|one| Some((one.condition.clone(), *one.state.episode()?)))
+            .collect()
+    }
+
+    /// Gives back what the rules hold.
+    pub(crate) fn release(&mut self, segments: &mut Segments) {
+        for trigger in self.all_mut() {
+            trigger.forget(segments);
         }
     }
-    subscribers
 }
 
-/// Derives an episode's id from the facts of its decision, so that the same decision made twice has
-/// the same id.
-fn episode_id(site_id: &str, settings: SpikeSettings, origin: RecordOrigin<'_>) -> Uuid {
-    derive_episode(
-        origin.record_ms,
-        &[
-            EventType::VisitorSpike.as_str().as_bytes(),
-            site_id.as_bytes(),
-            &settings.threshold.to_be_bytes(),
-            &settings.window_seconds.to_be_bytes(),
-            origin.topic.as_bytes(),
-            &origin.partition.to_be_bytes(),
-            &origin.offset.to_be_bytes(),
-        ],
-    )
-}
-
-/// The episode of the firing trigger to which a webhook subscribed.
-fn episode_of(triggers: &[Trigger], webhook: WebhookId) -> Option<Episode> {
-    triggers
-        .iter()
-        .filter(|trigger| trigger.subscribers.iter().any(|one| one.webhook == webhook))
-        .find_map(|trigger| match trigger.spike.state {
-            TriggerState::Firing { episode, .. } => Some(episode),
-            TriggerState::Armed => None,
-        })
-}
-
-fn to_stored(trigger: &Trigger) -> Option<StoredTrigger> {
-    let TriggerState::Firing { episode, calm_since } = trigger.spike.state else {
-        return None;
+/// Makes the trigger that counts a name.
+fn named_trigger(site: &Site, event: EventType, condition: &Condition, settings: &CountSettings) -> Trigger {
+    let mut trigger = Trigger {
+        condition: condition.clone(),
+        rule: new_rule(condition, 0, 0),
+        state: TriggerState::Armed,
+        subscribers: Vec::new(),
+        is_due: false,
+        foreign: None,
     };
-    Some(StoredTrigger {
-        event: EventType::VisitorSpike,
-        threshold: trigger.spike.settings.threshold,
-        window_seconds: trigger.spike.settings.window_seconds,
-        webhooks: trigger.subscribers.iter().map(|one| one.webhook).collect(),
-        calm_since,
-        episode: StoredEpisode {
-            id: episode.id,
-            started_at: episode.started_at,
-            decided_at_ms: episode.decided_at_ms,
-        },
-    })
+    trigger.subscribe(count_subscribers(site, event, settings), 0);
+    trigger
 }
 
-fn from_stored(stored: StoredTrigger) -> Trigger {
-    let settings = SpikeSettings {
-        threshold: stored.threshold,
-        window_seconds: stored.window_seconds,
-    };
-    let episode = Episode {
-        id: stored.episode.id,
-        started_at: stored.episode.started_at,
-        decided_at_ms: stored.episode.decided_at_ms,
-    };
-    let subscribers = stored
-        .webhooks
-        .into_iter()
-        .map(|webhook| Subscriber { webhook, since_ms: 0 });
-    Trigger {
-        spike: Spike {
-            settings,
-            state: TriggerState::Firing {
-                episode,
-                calm_since: stored.calm_since,
-            },
-        },
-        length: 0,
-        subscribers: subscribers.collect(),
+impl Trigger {
+    /// Counts an event. Returns true, since the rule is to be judged then.
+    fn add(&mut self, counted: CountedEvent, segments: &mut Segments) -> bool {
+        if let Rule::Count(rule) = &mut self.rule {
+            rule.window
+                .add(counted.second, counted.visitor, counted.segment, segments);
+        }
+        true
+    }
+
+    /// True if it holds nothing that a new one would not.
+    fn is_idle(&self) -> bool {
+        let is_empty = match &self.rule {
+            Rule::Count(rule) => rule.window.is_empty(),
+            Rule::Spike(_) | Rule::Drop(_) | Rule::Silence(_) => false,
+        };
+        is_empty && !self.state.is_firing() && self.foreign.is_none()
     }
 }

@@ -4,6 +4,7 @@ use uuid::Uuid;
 
 use super::state_record::StoredDecision;
 use crate::detect::notification::Decision;
+use crate::domain::id::NotificationId;
 use crate::domain::site::SiteId;
 
 /// The unconfirmed notifications of one site.
@@ -63,11 +64,10 @@ impl Unconfirmed {
         (stored.collect(), new)
     }
 
-    /// Removes the notification of an episode, whose deliveries are published. Returns true if it
-    /// was there.
-    pub(super) fn confirm(&mut self, episode: Uuid) -> bool {
+    /// Removes a notification whose deliveries are published. Returns true if it was there.
+    pub(super) fn confirm(&mut self, notification: NotificationId) -> bool {
         let before = self.list.len();
-        self.list.retain(|entry| entry.episode != episode);
+        self.list.retain(|entry| entry.decision.id != notification);
         self.list.len() < before
     }
 }

@@ -12,10 +12,12 @@ use crate::detect::engine::record::RecordFacts;
 use crate::detect::engine::recovery::Checkpoint;
 use crate::detect::notification::Decision;
 use crate::detect::site::state_record::StateRecord;
-use crate::detect::tests::fixtures::{RECORD_MS, config, custom, event, goals, registry, site, spike};
+use crate::detect::tests::fixtures::{
+    RECORD_MS, config, custom, drop, event, goals, paced, registry, site, spike,
+};
 use crate::domain::event::{Event, EventKind};
 use crate::domain::registry::Site;
-use crate::domain::trigger::NameFilter;
+use crate::domain::trigger::{NameFilter, Pace};
 
 /// One record of the source.
 #[derive(Debug, Clone)]
@@ -55,9 +57,23 @@ fn sites() -> [Site; 2] {
                 spike(6, 300),
                 goals(NameFilter::All),
                 custom(NameFilter::All),
+                drop(2, 400),
             ],
         ),
-        site("b", [spike(2, 60), spike(3, 600), goals(NameFilter::All)]),
+        site(
+            "b",
+            [
+                spike(2, 60),
+                spike(3, 600),
+                goals(NameFilter::All),
+                drop(3, 4_000),
+                paced(Pace::Every(3)),
+                paced(Pace::AtLeast {
+                    at_least: 3,
+                    within_seconds: 300,
+                }),
+            ],
+        ),
     ]
 }
 
@@ -108,7 +124,7 @@ impl<'a> Run<'a> {
         }
         for decision in engine.unconfirmed() {
             kafka.publish(&decision);
-            engine.confirm(decision.site_id.as_str(), decision.episode.expect("an episode's"));
+            engine.confirm(decision.site_id.as_str(), decision.id);
         }
         Self {
             log,
@@ -142,9 +158,12 @@ impl<'a> Run<'a> {
                 "a replayed record gives no output"
             );
             self.next += 1;
+            out.extend(self.engine.take_ready());
         }
         if tick {
-            self.engine.tick(0, false);
+            // Minor changes are written once a minute of the wall clock.
+            self.engine.tick(self.next * 7_000, false);
+            out.extend(self.engine.take_ready());
         }
         (out, self.engine.take_dirty_states(), self.engine.checkpoint())
     }
@@ -255,7 +274,7 @@ proptest! {
                 for decision in states.iter().flat_map(|state| &state.decisions) {
                     kafka.publish(decision);
                     if course.confirm {
-                        run.engine.confirm(decision.site_id.as_str(), decision.episode.expect("an episode's"));
+                        run.engine.confirm(decision.site_id.as_str(), decision.id);
                     }
                 }
                 // While windows are rebuilt there is nothing newer to commit.

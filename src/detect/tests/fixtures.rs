@@ -19,7 +19,9 @@ use crate::domain::registry::{Registry, Site};
 use crate::domain::secret::Secret;
 use crate::domain::target::TargetUrl;
 use crate::domain::texts::Texts;
-use crate::domain::trigger::{NameFilter, SpikeSettings, Triggers};
+use crate::domain::trigger::{
+    DropSettings, EpisodeTrigger, NameFilter, NameTrigger, NoticeOptions, Pace, SpikeSettings, Triggers,
+};
 use crate::domain::webhook::Webhook;
 
 /// Record time of the tests in milliseconds, on a day of 2026.
@@ -27,23 +29,57 @@ pub(crate) const RECORD_MS: i64 = 1_772_020_800_000;
 
 pub(crate) fn spike(threshold: u32, window_seconds: u32) -> Triggers {
     Triggers {
-        visitor_spike: Some(SpikeSettings {
-            threshold,
-            window_seconds,
-        }),
+        visitor_spike: Some(spike_settings(threshold, window_seconds).into()),
+        ..Triggers::default()
+    }
+}
+
+pub(crate) fn spike_settings(threshold: u32, window_seconds: u32) -> SpikeSettings {
+    SpikeSettings {
+        threshold,
+        window_seconds,
+    }
+}
+
+/// A drop of a site with a history.
+pub(crate) fn drop(threshold: u32, window_seconds: u32) -> Triggers {
+    drop_with(threshold, window_seconds, NoticeOptions::default())
+}
+
+pub(crate) fn drop_with(threshold: u32, window_seconds: u32, options: NoticeOptions) -> Triggers {
+    let condition = DropSettings {
+        threshold,
+        window_seconds,
+        require_history: true,
+    };
+    Triggers {
+        visitor_drop: Some(EpisodeTrigger { condition, options }),
         ..Triggers::default()
     }
 }
 
 pub(crate) fn goals(names: NameFilter) -> Triggers {
     Triggers {
-        goal_completion: Some(names),
+        goal_completion: Some(names.into()),
         ..Triggers::default()
     }
 }
 
 pub(crate) fn custom(names: NameFilter) -> Triggers {
     Triggers {
+        custom_event: Some(names.into()),
+        ..Triggers::default()
+    }
+}
+
+/// Goals and custom events of every name, at this pace.
+pub(crate) fn paced(pace: Pace) -> Triggers {
+    let names = NameTrigger {
+        names: NameFilter::All,
+        pace,
+    };
+    Triggers {
+        goal_completion: Some(names.clone()),
         custom_event: Some(names),
         ..Triggers::default()
     }
@@ -144,6 +180,7 @@ pub(crate) fn view<'a>(site_id: &'a str, visitor: &'a str, second: i64) -> Event
 pub(crate) fn config(clock: SourceClock) -> EngineConfig {
     EngineConfig {
         partition: 7,
+        partition_count: 0,
         sources: vec![SourceTopic {
             topic: "events".to_owned(),
             clock,
@@ -192,6 +229,20 @@ impl Fed {
         self.offset += 1;
         let mut out = Vec::new();
         self.handled = self.engine.handle(event, &record, self.now_ms, &mut out);
+        out.extend(self.decided());
+        out
+    }
+
+    /// Moves silent sites, all records having been read, and returns what was decided.
+    pub(crate) fn tick(&mut self, now_ms: i64) -> Vec<Decision> {
+        self.now_ms = now_ms;
+        self.engine.tick(now_ms, true);
+        self.decided()
+    }
+
+    /// Everything that was decided and not taken.
+    fn decided(&mut self) -> Vec<Decision> {
+        let mut out = self.engine.take_ready();
         out.extend(self.states().into_iter().flat_map(|state| state.decisions));
         out
     }

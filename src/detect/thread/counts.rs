@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::clock;
+use crate::detect::engine::Withheld;
 use crate::detect::engine::stats::Counters;
 use crate::dispatch::record::Coordinates;
 use crate::domain::event::{Event, EventResult, EventType};
 use crate::domain::reject::Reject;
 use crate::telemetry::Metrics;
 use crate::telemetry::throttle::Throttle;
+use crate::telemetry::words::SuppressReason;
 
 /// Counters and throttled log lines of one thread.
 #[derive(Debug)]
@@ -103,24 +105,19 @@ impl Counts {
         }
     }
 
-    /// Counts a notification that is not sent because it lies too far in the past.
-    pub(crate) fn stale(
-        &mut self,
-        event: EventType,
-        site_id: &str,
-        source: usize,
-        partition: i32,
-        offset: i64,
-    ) {
-        let labels = [event.as_str(), "stale"];
+    /// Counts a notification that was decided and is not sent.
+    pub(crate) fn withheld(&mut self, withheld: &Withheld, partition: i32) {
+        let labels = [withheld.event.as_str(), withheld.reason.as_str()];
         self.metrics.suppressed.with_label_values(&labels).inc();
-        if let Some(suppressed) = self.stale.admit(clock::monotonic()) {
+        let event = withheld.event.as_str();
+        let site_id = withheld.site_id.as_str();
+        if withheld.reason == SuppressReason::Stale
+            && let Some(suppressed) = self.stale.admit(clock::monotonic())
+        {
             tracing::warn!(
                 site.id = site_id,
-                event = event.as_str(),
-                topic = self.sources[source],
+                event,
                 partition,
-                offset,
                 suppressed,
                 "a notification lies too far in the past (detect.stale_after) and is not sent"
             );
@@ -191,6 +188,7 @@ impl Counts {
             ("visitors", counters.evicted_visitors),
             ("sources", counters.evicted_sources),
             ("pages", counters.evicted_pages),
+            ("names", counters.evicted_names),
         ] {
             self.metrics.evictions.with_label_values(&[map]).inc_by(count);
         }
@@ -246,6 +244,7 @@ mod tests {
             evicted_visitors: 1,
             evicted_sources: 2,
             evicted_pages: 3,
+            evicted_names: 4,
             clock_skew: vec![4, 5],
         };
         counts.add_engine_counters(counters.clone());
@@ -294,12 +293,23 @@ mod tests {
     }
 
     #[test]
-    fn stale_notifications_are_counted_by_type() {
+    fn withheld_notifications_are_counted_by_type_and_reason() {
         let mut counts = counts();
-        for _ in 0..2 {
-            counts.stale(EventType::VisitorSpike, "a", 0, 3, 17);
+        for reason in [
+            SuppressReason::Stale,
+            SuppressReason::Stale,
+            SuppressReason::MinInterval,
+        ] {
+            let withheld = Withheld {
+                site_id: "a".parse().expect("a site id"),
+                event: EventType::VisitorSpike,
+                reason,
+            };
+            counts.withheld(&withheld, 3);
         }
-        let labels = ["visitor_spike", "stale"];
-        assert_eq!(counts.metrics.suppressed.with_label_values(&labels).get(), 2);
+        for (reason, count) in [("stale", 2), ("min_interval", 1)] {
+            let labels = ["visitor_spike", reason];
+            assert_eq!(counts.metrics.suppressed.with_label_values(&labels).get(), count);
+        }
     }
 }

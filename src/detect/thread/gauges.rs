@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::Detector;
 use crate::detect::engine::stats::Stats;
+use crate::domain::event::EventType;
 use crate::domain::site::SiteId;
 use crate::kafka::session::lag::ConsumerLag;
 use crate::kafka::topic_partition::TopicPartition;
@@ -50,8 +51,11 @@ impl Detector {
         let (metrics, session) = (&self.links.metrics, &self.session);
         session.show_sum(&metrics.sites, stats.sites as i64);
         session.show_sum(&metrics.visitors, stats.visitors as i64);
-        let episodes = metrics.episodes.with_label_values(&["visitor_spike"]);
-        session.show_sum(&episodes, stats.spike_episodes as i64);
+        for event in EventType::WITH_EPISODES {
+            let episodes = metrics.episodes.with_label_values(&[event.as_str()]);
+            let count = stats.episodes.get(&event).copied().unwrap_or(0);
+            session.show_sum(&episodes, count as i64);
+        }
         session.show_open_offsets(open_batches);
         session.show_sum(&metrics.replay_remaining, replay_remaining);
         for (source, lag) in sources.iter().zip(lags) {

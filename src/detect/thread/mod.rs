@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::engine::config::EngineConfig;
+use super::source_silence::SourceSilence;
 use crate::clock;
 use crate::config::KafkaConfig;
 use crate::domain::registry::Registry;
@@ -50,6 +51,8 @@ pub(crate) mod reject_record;
 pub(crate) mod counts;
 /// Gauges of a thread.
 mod gauges;
+/// Silence of sources.
+mod silent_sources;
 
 /// Longest wait for a record, and so for noticing a rebalance.
 const READ_TIMEOUT: Duration = Duration::from_millis(10);
@@ -92,6 +95,10 @@ struct Detector {
     /// By partition number.
     owned: Vec<Option<Box<OwnedPartition>>>,
     counts: Counts,
+    /// For each source, what is known of its silence.
+    silences: Vec<SourceSilence>,
+    /// For each source, true if it was silent at the last look.
+    silent: Vec<bool>,
     /// End of the time that the current batch may wait for confirmations.
     confirm_until: Instant,
     last_tick: Instant,
@@ -122,6 +129,13 @@ pub fn run(member: GroupMember, settings: DetectSettings, links: DetectLinks) ->
         outbox,
         confirmed,
         owned: Vec::new(),
+        silences: settings
+            .engine
+            .sources
+            .iter()
+            .map(|_| SourceSilence::new(clock::now_ms()))
+            .collect(),
+        silent: vec![false; settings.engine.sources.len()],
         counts: Counts::new(sources, Arc::clone(&links.metrics)),
         confirm_until: now,
         last_tick: now,
@@ -212,6 +226,11 @@ impl Detector {
     }
 
     fn handle_records(&mut self, partition: i32, mut records: &[(usize, BatchRecord<'_>)], now_ms: i64) {
+        for (source, _) in records {
+            if let Some(silence) = self.silences.get_mut(*source) {
+                silence.add(1, now_ms);
+            }
+        }
         while !records.is_empty() {
             let member = self.session.member();
             let beginning_of = |topic| member.cached_beginning(TopicPartition { topic, partition });
@@ -257,7 +276,7 @@ impl Detector {
         if let Some(owned) = owned.or_else(|| self.session.retained.get_mut(&partition)) {
             owned
                 .engine
-                .confirm(confirmed.site_id.as_str(), confirmed.episode);
+                .confirm(confirmed.site_id.as_str(), confirmed.notification);
         }
     }
 
@@ -286,6 +305,7 @@ impl Detector {
         self.last_tick = now;
         self.session.retained.drop_expired(now);
         let now_ms = clock::now_ms();
+        self.watch_sources(now_ms);
         let member = self.session.member();
         for owned in self.owned.iter_mut().flatten() {
             let partition = owned.partition;

@@ -10,14 +10,13 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
-use uuid::Uuid;
 
 use super::open_batches::Unacknowledged;
 use crate::detect::notification::Decision;
 use crate::detect::site::state_record::StateRecord;
 use crate::dispatch::record::DeliveryRecord;
 use crate::domain::delivery::Origin;
-use crate::domain::id::DeliveryId;
+use crate::domain::id::{DeliveryId, NotificationId};
 use crate::domain::site::SiteId;
 use crate::kafka::backlog::Portion;
 use crate::kafka::producer::{Outgoing, PublishError, Publisher};
@@ -33,12 +32,12 @@ pub(crate) struct OutboxTopics {
     pub(crate) rejected: Arc<str>,
 }
 
-/// An episode whose deliveries are acknowledged.
+/// An episode's notification whose deliveries are acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Confirmed {
     pub(crate) partition: i32,
     pub(crate) site_id: SiteId,
-    pub(crate) episode: Uuid,
+    pub(crate) notification: NotificationId,
 }
 
 /// Publisher of a detector thread. Cheap to clone.
@@ -120,7 +119,7 @@ impl Outbox {
         let record = OwnedRecord {
             topic: Arc::clone(&self.topics.detector_state),
             partition: Some(partition),
-            key: Some(state.site_id.as_str().as_bytes().to_vec()),
+            key: Some(state.key().into_bytes()),
             value: state.bytes.map(Into::into),
             headers: Vec::new(),
         };
@@ -180,12 +179,12 @@ impl Outbox {
             for record in self.deliveries(&decision) {
                 self.publisher.publish(record.as_outgoing()).await;
             }
-            if let Some(episode) = decision.episode {
+            if decision.episode.is_some() {
                 // Fails when the thread has ended, which needs no confirmation.
                 drop(self.confirmed.send(Confirmed {
                     partition,
                     site_id: decision.site_id,
-                    episode,
+                    notification: decision.id,
                 }));
             }
         }

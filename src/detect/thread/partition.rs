@@ -88,6 +88,14 @@ impl OwnedPartition {
     /// Publishes again what an earlier owner decided and did not confirm. Called before the first
     /// record.
     pub(crate) fn publish_unconfirmed(&mut self, outbox: &Outbox) {
+        let foreign = self.engine.foreign_states();
+        if foreign > 0 {
+            tracing::warn!(
+                partition = self.partition,
+                sites = foreign,
+                "a newer build wrote triggers that this one does not know: they are kept and not judged"
+            );
+        }
         let unconfirmed = self.engine.unconfirmed();
         if !unconfirmed.is_empty() {
             tracing::info!(
@@ -178,15 +186,13 @@ impl OwnedPartition {
         self.has_read = true;
         let (event, lookahead) = match event {
             Ok(event) => event,
-            Err(reject) => return self.reject(&facts, record, reject, outbox, counts),
+            Err(reject) => return self.reject(&facts, record, reject, now_ms, outbox, counts),
         };
         let handled = self
             .engine
             .handle_ahead(event, lookahead, &facts, now_ms, &mut self.decisions);
         counts.handled(source, handled);
-        for stale in self.engine.stale() {
-            counts.stale(*stale, &event.site_id, source, self.partition, offset);
-        }
+        self.count_withheld(counts);
         if !facts.replaying
             && handled != EventResult::Unregistered
             && murmur2::partition_of(event.site_id.as_bytes(), self.partition_count) != self.partition
@@ -208,10 +214,15 @@ impl OwnedPartition {
         facts: &RecordFacts,
         record: &BatchRecord<'_>,
         reject: &Reject,
+        now_ms: i64,
         outbox: &Outbox,
         counts: &mut Counts,
     ) {
-        self.engine.skip_record(facts.source, facts.offset);
+        let key = record.key().and_then(|key| std::str::from_utf8(key).ok());
+        let by_key = key.filter(|key| self.engine.is_registered(key));
+        self.engine
+            .handle_reject(by_key.or(reject.site_id.as_deref()), facts, now_ms);
+        self.count_withheld(counts);
         if facts.replaying {
             counts.handled(facts.source, EventResult::Replayed);
             return;
@@ -231,6 +242,12 @@ impl OwnedPartition {
             headers: rejected.headers,
         };
         outbox.publish(rejected, &self.batch);
+    }
+
+    fn count_withheld(&mut self, counts: &mut Counts) {
+        for withheld in self.engine.take_withheld() {
+            counts.withheld(&withheld, self.partition);
+        }
     }
 
     fn count_missed(
@@ -266,10 +283,16 @@ impl OwnedPartition {
 
     /// Publishes the states that changed, with the decisions made with them, and closes the batch.
     pub(crate) fn flush(&mut self, now_ms: i64, outbox: &Outbox, counts: &mut Counts) {
+        self.count_withheld(counts);
+        for decision in self.engine.take_ready() {
+            counts.decided(decision.event);
+            outbox.publish_decision(&decision, &self.batch);
+        }
         for state in self.engine.take_dirty_states() {
             for decision in &state.decisions {
                 counts.decided(decision.event);
-                if self.caught_up {
+                // What a timer decides is late by design.
+                if self.caught_up && decision.record.is_some() {
                     counts.latency(now_ms - decision.created_at_ms);
                 }
             }

@@ -57,6 +57,7 @@ impl Detector {
         let owned = self.owned.iter_mut().flatten();
         let firsts: Vec<Commit> = owned.flat_map(|owned| owned.first_commits(nonce)).collect();
         self.session.commit(&firsts);
+        self.restart_watch(clock::now_ms());
         let took = clock::monotonic().duration_since(begun);
         self.session.report_assigned(partition_numbers(list).len(), took);
         Ok(())
@@ -77,6 +78,7 @@ impl Detector {
                 None => {
                     let mut config = self.settings.engine.clone();
                     config.partition = partition;
+                    config.partition_count = self.settings.kafka.partitions;
                     let engine = Engine::new(config, Arc::clone(&registry));
                     let partition_count = self.settings.kafka.partitions;
                     let owned = OwnedPartition::new(partition, engine, positions, partition_count);

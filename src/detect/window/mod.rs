@@ -13,6 +13,10 @@
 mod seconds;
 /// Visitors by hash: the table behind a window.
 pub(crate) mod visitors;
+/// The latest distinct visitors, for windows of many hours.
+pub(crate) mod latest;
+/// Seconds in which one kind of event happened.
+pub(crate) mod occurrences;
 /// Segments of the stream, from which a restart rebuilds the windows.
 pub(crate) mod segments;
 
@@ -40,6 +44,8 @@ pub(crate) struct SlidingWindow {
     longest: u32,
     /// Visitors within `longest`.
     live: u32,
+    /// Second from which on every visitor counted is still held, unless too old for `longest`.
+    kept_from: u32,
     /// The first length, which every site has; kept inline to save a cache line.
     first: Span,
     visitors: Visitors,
@@ -77,6 +83,7 @@ impl SlidingWindow {
             now,
             longest: 0,
             live: 0,
+            kept_from: 0,
             first: Span {
                 seconds: 0,
                 visitors: 0,
@@ -97,6 +104,17 @@ impl SlidingWindow {
     /// Visitors within the longest length: no length counts more.
     pub(crate) fn live(&self) -> u32 {
         self.live
+    }
+
+    /// The second from which on nobody who was counted is missing. It is after the beginning of a
+    /// window that was made longer than all before.
+    pub(crate) fn kept_from(&self) -> u32 {
+        self.kept_from
+    }
+
+    /// Adopts the second from which on nobody is missing, as an earlier owner stored it.
+    pub(crate) fn set_kept_from(&mut self, second: u32) {
+        self.kept_from = second;
     }
 
     /// Visitors within one of the lengths, given by its index.
@@ -120,7 +138,11 @@ impl SlidingWindow {
         // A longer window must not find visitors whom it never counted.
         let oldest = self.oldest();
         self.visitors.sweep(usize::MAX, oldest);
+        let longest = self.longest;
         self.count_lengths(lengths);
+        if self.longest > longest {
+            self.kept_from = self.kept_from.max(oldest);
+        }
         self.remove_old(segments);
     }
 
@@ -242,9 +264,31 @@ impl SlidingWindow {
         Some(second + seconds + 1)
     }
 
+    /// The instant from which on a length counts fewer than `count`, if no further event comes:
+    /// now, if it does already. `None` if it never will.
+    pub(crate) fn falls_below(&self, length: usize, count: u32) -> Option<u32> {
+        let span = self.span(length);
+        if span.visitors < count {
+            return Some(self.now);
+        }
+        let second = self.seconds.nth_latest_visitor(count)?;
+        Some(second + span.seconds + 1)
+    }
+
+    /// Visitors within the longest length that will be left at `to` if no further event comes.
+    pub(crate) fn left_at(&self, to: u32) -> u32 {
+        let oldest = to.saturating_sub(self.longest);
+        self.live - self.seconds.visitors_between(self.oldest(), oldest)
+    }
+
     /// Everyone within the last `seconds`.
     pub(crate) fn within(&self, seconds: u32) -> impl Iterator<Item = &Visitor> {
         self.visitors.since(self.now.saturating_sub(seconds))
+    }
+
+    /// Everyone within the longest length.
+    pub(crate) fn everyone(&self) -> impl Iterator<Item = &Visitor> {
+        self.visitors.since(self.oldest())
     }
 
     /// Everyone within the longest length, to change their labels.

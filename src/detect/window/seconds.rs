@@ -74,6 +74,18 @@ impl Seconds {
             .map(|second| second.at)
     }
 
+    /// Returns the second of the n-th latest visitor.
+    pub(super) fn nth_latest_visitor(&self, n: u32) -> Option<u32> {
+        let mut left = n.checked_sub(1)?;
+        for second in self.list.iter().rev() {
+            if second.visitors > left {
+                return Some(second.at);
+            }
+            left -= second.visitors;
+        }
+        None
+    }
+
     /// Removes the seconds before `oldest` and returns how many visitors they held.
     pub(super) fn remove_before(&mut self, oldest: u32, segments: &mut Segments) -> u32 {
         let mut visitors = 0;

@@ -8,7 +8,7 @@ pub(crate) const NO_LABEL: u16 = u16::MAX;
 /// One visitor. The hash 0 stands for none: a visitor with that hash is counted as 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Visitor {
-    hash: u64,
+    pub(crate) hash: u64,
     /// Whole second of the latest event, since the Unix epoch.
     pub(crate) second: u32,
     /// Label of the latest source, or [`NO_LABEL`].

@@ -13,7 +13,13 @@ fn any_json() -> impl Strategy<Value = Value> {
         proptest::sample::select(vec![
             "visitor_spike",
             "goal_completion",
+            "visitor_drop",
+            "error_condition",
             "threshold",
+            "error_events",
+            "silence",
+            "goal",
+            "every",
             "goals",
             "names",
             "X-A"
@@ -29,6 +35,8 @@ fn any_json() -> impl Strategy<Value = Value> {
         ".{0,130}".prop_map(Value::from),
         proptest::sample::select(vec![
             "visitor_spike",
+            "visitor_drop",
+            "error_condition",
             "custom_event",
             "https://a.example/x",
             "json",

@@ -128,16 +128,17 @@ fn waits_for(triggers: &Triggers) -> Vec<String> {
         NameFilter::All => format!("any {what}"),
         NameFilter::Only(names) => format!("{what} {}", self::names(names)),
     };
-    let spike = triggers
-        .visitor_spike
-        .map(|spike| format!("{} visitors within {} s", spike.threshold, spike.window_seconds));
+    let spike = triggers.visitor_spike.map(|spike| spike.condition.to_string());
+    let drop = triggers.visitor_drop.map(|drop| drop.condition.to_string());
     let goals = triggers
         .goal_completion
         .as_ref()
-        .map(|filter| named("goal", filter));
+        .map(|trigger| named("goal", &trigger.names));
     let custom = triggers
         .custom_event
         .as_ref()
-        .map(|filter| named("custom event", filter));
-    spike.into_iter().chain(goals).chain(custom).collect()
+        .map(|trigger| named("custom event", &trigger.names));
+    let errors = triggers.error_condition.as_ref().map(|_| "errors".to_owned());
+    let all = spike.into_iter().chain(drop).chain(goals).chain(custom);
+    all.chain(errors).collect()
 }

@@ -57,13 +57,13 @@ fn an_episodes_notification_comes_with_the_state_that_holds_it() {
     same.record = state.decisions[0].record;
     assert_eq!(same, state.decisions[0]);
     // Confirmed, it is not published again.
-    let episode = same.episode.expect("an episode's");
-    fed.engine.confirm("a", episode);
+    assert!(same.episode.is_some());
+    fed.engine.confirm("a", same.id);
     let states = fed.states();
     assert_eq!((states.len(), states[0].decisions.len()), (1, 0));
     assert_eq!(loaded(&states[0], [spiking(2)]).unconfirmed(), []);
-    fed.engine.confirm("a", episode);
-    fed.engine.confirm("nobody", episode);
+    fed.engine.confirm("a", same.id);
+    fed.engine.confirm("nobody", same.id);
     assert_eq!(fed.states(), []);
 }
 
@@ -71,7 +71,10 @@ fn an_episodes_notification_comes_with_the_state_that_holds_it() {
 fn every_change_of_a_trigger_is_written_once_a_batch() {
     let (mut fed, _) = fired(2);
     let mut step = |second| {
-        fed.feed(&view("b", "1", second));
+        let record = facts(fed.offset, false);
+        fed.offset += 1;
+        fed.engine
+            .handle(&view("b", "1", second), &record, 0, &mut Vec::new());
         fed.engine.tick(0, false);
         fed.states().len()
     };
@@ -94,7 +97,7 @@ fn an_episode_under_way_is_not_decided_again_after_a_restart() {
     engine.handle(&view("a", "9", 1_001), &facts(2, false), 0, &mut out);
     assert_eq!(out, []);
     assert_eq!(engine.take_dirty_states(), []);
-    assert_eq!(engine.stats().spike_episodes, 1);
+    assert_eq!(engine.spikes(), 1);
 }
 
 #[test]
@@ -103,8 +106,7 @@ fn of_several_states_the_one_that_covers_most_stays() {
     fed.feed(&view("a", "1", 2_000));
     let mut states = fed.states();
     assert_eq!(states.len(), 0, "taken by the feed");
-    fed.engine
-        .confirm("a", early.decisions[0].episode.expect("an episode's"));
+    fed.engine.confirm("a", early.decisions[0].id);
     states = fed.states();
     let late = states.remove(0);
     for order in [[&early, &late], [&late, &early]] {
@@ -113,7 +115,7 @@ fn of_several_states_the_one_that_covers_most_stays() {
             .load_state("a", order[1].bytes.as_deref())
             .expect("readable");
         assert_eq!(engine.unconfirmed(), []);
-        assert_eq!(engine.stats().spike_episodes, 0);
+        assert_eq!(engine.spikes(), 0);
     }
     let mut engine = loaded(&late, [spiking(2)]);
     engine.load_state("a", None).expect("a tombstone");
@@ -135,7 +137,7 @@ fn a_state_of_a_site_that_is_gone_is_buried() {
 fn a_threshold_edited_before_a_restart_does_not_fire_again() {
     let (_, state) = fired(3);
     let mut engine = loaded(&state, [spiking(2)]);
-    assert_eq!(engine.stats().spike_episodes, 1);
+    assert_eq!(engine.spikes(), 1);
     for offset in 0..3 {
         let visitor = offset.to_string();
         engine.handle(
@@ -153,7 +155,7 @@ fn a_threshold_edited_before_a_restart_does_not_fire_again() {
         .collect();
     assert_eq!(decided, []);
     // Of a trigger that nobody asks for any more nothing is left.
-    assert_eq!(loaded(&state, [site("a", [])]).stats().spike_episodes, 0);
+    assert_eq!(loaded(&state, [site("a", [])]).spikes(), 0);
 }
 
 #[test]
@@ -188,7 +190,8 @@ fn coverage_beyond_the_end_of_a_new_topic_is_forgotten() {
     let (mut fed, _) = fired(2);
     fed.offset = 1_000_000;
     fed.feed(&view("a", "1", 2_000));
-    fed.engine.confirm("a", uuid::Uuid::nil());
+    fed.engine
+        .confirm("a", NotificationId::from_uuid(uuid::Uuid::nil()));
     let record = facts(1_000_001, false);
     fed.engine
         .handle(&view("a", "2", 2_000), &record, 0, &mut Vec::new());
@@ -263,7 +266,7 @@ fn a_site_with_every_trigger_unconfirmed_stays_under_64_kib() {
                 for state in fed.states() {
                     largest = largest.max(state.bytes.map_or(0, |bytes| bytes.len()));
                     for decision in state.decisions {
-                        fed.engine.confirm("a", decision.episode.expect("an episode's"));
+                        fed.engine.confirm("a", decision.id);
                     }
                 }
                 assert!(!fed.engine.wants_flush());

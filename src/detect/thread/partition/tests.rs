@@ -59,7 +59,7 @@ fn an_end_from_an_earlier_assignment_is_not_caught_up() {
     owned.tick(hours_later_ms, stale_end);
     assert!(!owned.caught_up);
     assert_eq!(
-        owned.engine.stats().spike_episodes,
+        owned.engine.spikes(),
         1,
         "an episode is not over because its records are yet to come"
     );

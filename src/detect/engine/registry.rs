@@ -1,0 +1,84 @@
+//! Changes of the registry.
+
+use std::sync::Arc;
+
+use super::Engine;
+use super::event_time::SourceClock;
+use crate::detect::site::SiteState;
+use crate::domain::registry::{Registry, Site};
+use crate::domain::site::SiteId;
+use crate::kafka::murmur2;
+
+impl Engine {
+    /// Adopts the current registry: changed sites are judged by their new settings; deleted ones
+    /// are removed and tombstones are written for their state.
+    pub(crate) fn set_registry(&mut self, registry: Arc<Registry>) {
+        let changed = registry.changed_since(self.registry.version);
+        self.registry = registry;
+        match changed {
+            Some(changed) => {
+                for site_id in changed {
+                    self.adopt(&site_id);
+                }
+            }
+            None => {
+                let known: Vec<SiteId> = self.sites.iter().map(|state| state.id.clone()).collect();
+                for site_id in known {
+                    self.adopt(&site_id);
+                }
+                self.add_silent_sites();
+            }
+        }
+    }
+
+    /// Adopts a site as the registry has it.
+    fn adopt(&mut self, site_id: &SiteId) {
+        let registry = Arc::clone(&self.registry);
+        let site = registry.sites.get(site_id);
+        match (self.find(site_id.as_str()), site) {
+            (Some(index), None) => {
+                self.gone.extend(self.sites[index].tombstones());
+                self.remove(index);
+            }
+            (Some(index), Some(site)) if site.version != self.sites[index].site.version => {
+                let state = &mut self.sites[index];
+                if state.configure(Arc::clone(site), &mut self.resources.segments) {
+                    self.mark_dirty(index);
+                }
+                self.schedule(index);
+            }
+            (None, Some(site)) if self.is_wanted_silent(site) => self.add_silent(site),
+            _ => {}
+        }
+    }
+
+    /// Adds the sites on which something may fire though they never had an event.
+    pub(super) fn add_silent_sites(&mut self) {
+        let registry = Arc::clone(&self.registry);
+        for site in registry.sites.values() {
+            if self.is_wanted_silent(site) && self.find(site.id.as_str()).is_none() {
+                self.add_silent(site);
+            }
+        }
+    }
+
+    fn add_silent(&mut self, site: &Arc<Site>) {
+        let state = SiteState::new(Arc::clone(site), true, 0, &mut self.resources.segments);
+        self.add(state);
+    }
+
+    /// True if something may fire on a site of this partition that never had an event. The events of
+    /// logs alone tell the time there, so only live sources count.
+    fn is_wanted_silent(&self, site: &Site) -> bool {
+        let sources = &self.config.sources;
+        let is_wanted = site.webhooks.iter().any(|webhook| {
+            let drop = webhook.triggers.visitor_drop;
+            webhook.enabled && drop.is_some_and(|drop| !drop.condition.require_history)
+        });
+        is_wanted
+            && sources.iter().all(|source| source.clock == SourceClock::Live)
+            && self.config.partition_count > 0
+            && murmur2::partition_of(site.id.as_str().as_bytes(), self.config.partition_count)
+                == self.config.partition
+    }
+}

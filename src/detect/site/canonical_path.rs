@@ -1,0 +1,85 @@
+//! The form in which paths are compared: decoded, and composed as Unicode's NFC.
+//!
+//! An encoded slash is no slash, since it does not separate segments: it becomes a character of its
+//! own.
+
+use std::borrow::Cow;
+
+use icu_normalizer::ComposingNormalizerBorrowed;
+use memchr::memchr;
+
+/// Stands for an encoded slash; a character that no text may contain.
+const ENCODED_SLASH: char = '\u{fdd0}';
+
+/// The form of a path, or of a piece of a pattern, by which it is compared. Borrows it if it has
+/// that form already, as nearly always.
+pub(super) fn canonical(path: &str) -> Cow<'_, str> {
+    let has_escapes = memchr(b'%', path.as_bytes()).is_some();
+    if !has_escapes && path.is_ascii() {
+        return Cow::Borrowed(path);
+    }
+    let composed = ComposingNormalizerBorrowed::new_nfc();
+    match has_escapes.then(|| decode(path)).flatten() {
+        Some(decoded) => Cow::Owned(composed.normalize(&decoded).into_owned()),
+        None => composed.normalize(path),
+    }
+}
+
+/// True if a path's first three bytes may not be those of its canonical form.
+pub(super) fn may_begin_otherwise(path: &str) -> bool {
+    path.bytes().take(3).any(|byte| byte == b'%' || !byte.is_ascii())
+}
+
+/// Decodes escapes; `None` if the result is no text.
+fn decode(path: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let Some((first, tail)) = rest.split_first() {
+        let escaped = tail.first_chunk().and_then(|digits| byte_of(*digits));
+        match escaped.filter(|_| *first == b'%') {
+            Some(b'/') => bytes.extend(ENCODED_SLASH.encode_utf8(&mut [0; 4]).bytes()),
+            Some(byte) => bytes.push(byte),
+            None => {
+                bytes.push(*first);
+                rest = tail;
+                continue;
+            }
+        }
+        rest = &tail[2..];
+    }
+    String::from_utf8(bytes).ok()
+}
+
+/// The byte that two hexadecimal digits stand for.
+fn byte_of(digits: [u8; 2]) -> Option<u8> {
+    let digit = |digit: u8| char::from(digit).to_digit(16);
+    u8::try_from(digit(digits[0])? * 16 + digit(digits[1])?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_decoded_and_composed() {
+        for (path, form) in [
+            ("/plain", "/plain"),
+            ("/caf%C3%A9", "/café"),
+            ("/caf%c3%a9", "/café"),
+            ("/cafe\u{301}", "/café"),
+            ("/cafe%CC%81", "/café"),
+            ("/a%20b", "/a b"),
+            ("/100%", "/100%"),
+            ("/100%25", "/100%"),
+            ("/%zz%4", "/%zz%4"),
+            ("/a%2Fb", "/a\u{fdd0}b"),
+            ("/a%2fb", "/a\u{fdd0}b"),
+            ("/a%252Fb", "/a%2Fb"),
+            ("/%2A", "/*"),
+            ("/%C3", "/%C3"),
+            ("", ""),
+        ] {
+            assert_eq!(canonical(path), form, "{path}");
+        }
+    }
+}

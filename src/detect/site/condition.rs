@@ -1,0 +1,79 @@
+//! The condition of a trigger: its identity on a site.
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::event::EventType;
+use crate::domain::trigger::{DropSettings, ErrorSettings, SpikeSettings};
+
+/// A condition whose breaches are episodes. Equal conditions of several webhooks on a site are one.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub(crate) enum Condition {
+    VisitorSpike(SpikeSettings),
+    VisitorDrop(DropSettings),
+    ErrorCondition(ErrorSettings),
+    /// So many completions of a goal.
+    GoalCompletion(CountSettings),
+    /// So many custom events of a name.
+    CustomEvent(CountSettings),
+}
+
+/// So many single events of one name within the window.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub(crate) struct CountSettings {
+    pub(crate) name: String,
+    pub(crate) at_least: u32,
+    pub(crate) within_seconds: u32,
+}
+
+impl Condition {
+    /// The type of the notification at the beginning of an episode.
+    pub(crate) fn event(&self) -> EventType {
+        match self {
+            Self::VisitorSpike(_) => EventType::VisitorSpike,
+            Self::VisitorDrop(_) => EventType::VisitorDrop,
+            Self::ErrorCondition(_) => EventType::ErrorCondition,
+            Self::GoalCompletion(_) => EventType::GoalCompletion,
+            Self::CustomEvent(_) => EventType::CustomEvent,
+        }
+    }
+
+    /// The type of the notification at the end of an episode; `None` if its end is not notified.
+    pub(crate) fn resolved_event(&self) -> Option<EventType> {
+        match self {
+            Self::VisitorSpike(_) => Some(EventType::VisitorSpikeResolved),
+            Self::VisitorDrop(_) => Some(EventType::VisitorDropResolved),
+            Self::ErrorCondition(_) | Self::GoalCompletion(_) | Self::CustomEvent(_) => None,
+        }
+    }
+
+    /// The facts by which it differs from others of the same type, for ids.
+    pub(crate) fn facts(&self) -> Vec<u8> {
+        match self {
+            Self::VisitorSpike(spike) => pair(spike.threshold, spike.window_seconds),
+            Self::VisitorDrop(drop) => {
+                let mut facts = pair(drop.threshold, drop.window_seconds);
+                facts.push(u8::from(drop.require_history));
+                facts
+            }
+            Self::ErrorCondition(_) | Self::GoalCompletion(_) | Self::CustomEvent(_) => {
+                serde_json::to_vec(self).expect("plain data always becomes JSON")
+            }
+        }
+    }
+
+    /// The settings that an edit of this condition keeps: an episode goes on under others of the
+    /// same slot.
+    pub(crate) fn is_edit_of(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::ErrorCondition(one), Self::ErrorCondition(other)) => one.kind() == other.kind(),
+            (Self::GoalCompletion(one), Self::GoalCompletion(other))
+            | (Self::CustomEvent(one), Self::CustomEvent(other)) => one.name == other.name,
+            _ => self.event() == other.event(),
+        }
+    }
+}
+
+fn pair(threshold: u32, window_seconds: u32) -> Vec<u8> {
+    [threshold.to_be_bytes(), window_seconds.to_be_bytes()].concat()
+}

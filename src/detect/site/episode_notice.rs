@@ -1,0 +1,145 @@
+//! The notifications of episodes.
+
+use super::condition::Condition;
+use super::labels::SiteLabels;
+use super::top::{top_pages, top_sources};
+use super::triggers::trigger::{EpisodeNews, EpisodeNotice};
+use crate::detect::notification::{Decision, body};
+use crate::detect::window::SlidingWindow;
+use crate::domain::id::{NotificationId, NotificationKind};
+use crate::domain::notification::{NotificationData, SuspectedCause, VisitorsData};
+use crate::domain::registry::Site;
+use crate::domain::time::from_ms;
+use crate::domain::trigger::ErrorSettings;
+
+/// The parts of a site's state that its notifications show.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SiteView<'a> {
+    pub(crate) site: &'a Site,
+    pub(crate) window: &'a SlidingWindow,
+    pub(crate) labels: &'a SiteLabels,
+}
+
+/// Builds the notification of an episode of visitors or errors; `None` for an episode of single
+/// events, whose notification shows the event. `record` is the deciding record's source and offset.
+pub(crate) fn episode_notification(
+    view: SiteView<'_>,
+    notice: EpisodeNotice,
+    record: Option<(usize, i64)>,
+) -> Option<Decision> {
+    let site = view.site;
+    let (threshold, window_seconds) = match &notice.condition {
+        Condition::VisitorSpike(spike) => (spike.threshold, spike.window_seconds),
+        Condition::VisitorDrop(drop) => (drop.threshold, drop.window_seconds),
+        Condition::ErrorCondition(_) => (0, 0),
+        Condition::GoalCompletion(_) | Condition::CustomEvent(_) => return None,
+    };
+    let data = match &notice.condition {
+        Condition::ErrorCondition(errors) => error_data(errors, &notice),
+        _ => NotificationData::Visitors(visitors_data(view, &notice, threshold, window_seconds)),
+    };
+    let (kind, event) = match notice.news {
+        EpisodeNews::Begins => (NotificationKind::Start, notice.condition.event()),
+        EpisodeNews::Lasts(_) => (NotificationKind::Reminder, notice.condition.event()),
+        EpisodeNews::Ends => (NotificationKind::Resolved, notice.condition.resolved_event()?),
+    };
+    let (at, number) = (
+        notice.at.to_be_bytes(),
+        reminder(notice.news).unwrap_or(0).to_be_bytes(),
+    );
+    let episode = notice.episode.id;
+    let keys: &[&[u8]] = match notice.news {
+        EpisodeNews::Begins => &[episode.as_bytes()],
+        EpisodeNews::Lasts(_) => &[episode.as_bytes(), &number, &at],
+        EpisodeNews::Ends => &[episode.as_bytes(), &at],
+    };
+    let id = NotificationId::derive(notice.at_ms, site.id.as_str(), event.as_str(), kind, keys);
+    Some(Decision {
+        id,
+        event,
+        site_id: site.id.clone(),
+        body: body(site, id, event, i64::from(notice.at) * 1_000, data),
+        webhooks: notice.webhooks,
+        created_at_ms: notice.at_ms,
+        record,
+        episode: Some(episode),
+    })
+}
+
+fn visitors_data(
+    view: SiteView<'_>,
+    notice: &EpisodeNotice,
+    threshold: u32,
+    window_seconds: u32,
+) -> VisitorsData {
+    let has_ended = notice.news == EpisodeNews::Ends;
+    let visitors = || view.window.within(window_seconds);
+    VisitorsData {
+        current_visitors: notice.count,
+        threshold,
+        window_seconds,
+        baseline: None,
+        top_sources: top_sources(visitors(), view.labels),
+        top_pages: top_pages(visitors(), view.labels),
+        started_at: from_ms(i64::from(notice.episode.started_at) * 1_000),
+        reminder: reminder(notice.news),
+        ended_at: has_ended.then(|| from_ms(i64::from(notice.at) * 1_000)),
+        peak: has_ended.then_some(notice.episode.peak),
+        suspected_cause: suspected_cause(notice),
+    }
+}
+
+fn error_data<'a>(errors: &'a ErrorSettings, notice: &EpisodeNotice) -> NotificationData<'a> {
+    let (goal, window_seconds, detail) = match errors {
+        ErrorSettings::ErrorEvents {
+            event,
+            window_seconds,
+            ..
+        } => {
+            let what = match event {
+                None => "error events".to_owned(),
+                Some(name) => format!("`{name}` events"),
+            };
+            let detail = format!("{} {what} within {window_seconds} s", notice.count);
+            (None, *window_seconds, detail)
+        }
+        ErrorSettings::RejectedEvents { window_seconds, .. } => {
+            let detail = format!(
+                "{} records of the site could not be read within {window_seconds} s",
+                notice.count
+            );
+            (None, *window_seconds, detail)
+        }
+        ErrorSettings::Silence { goal } => {
+            let seconds = notice.silent_seconds.unwrap_or(0);
+            let what = match goal {
+                None => "event".to_owned(),
+                Some(goal) => format!("completion of `{goal}`"),
+            };
+            let expected = notice.expected.unwrap_or(0.0);
+            let detail = format!("no {what} for {seconds} s, in which {expected:.1} were expected");
+            (goal.as_deref(), seconds, detail)
+        }
+    };
+    NotificationData::ErrorCondition {
+        kind: errors.kind(),
+        goal,
+        count: notice.count,
+        window_seconds,
+        expected: notice.expected.map(|expected| (expected * 10.0).round() / 10.0),
+        detail,
+        reminder: reminder(notice.news),
+        suspected_cause: suspected_cause(notice),
+    }
+}
+
+fn reminder(news: EpisodeNews) -> Option<u32> {
+    match news {
+        EpisodeNews::Lasts(number) => Some(number),
+        EpisodeNews::Begins | EpisodeNews::Ends => None,
+    }
+}
+
+fn suspected_cause(notice: &EpisodeNotice) -> Option<SuspectedCause> {
+    notice.is_source_silent.then_some(SuspectedCause::SourceSilent)
+}

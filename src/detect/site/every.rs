@@ -1,0 +1,87 @@
+//! Counters of the webhooks that are notified of each k-th event of a name.
+
+use std::collections::BTreeMap;
+
+use super::state_record::StoredEvery;
+use super::triggers::asked::name_trigger;
+use crate::domain::event::EventType;
+use crate::domain::id::WebhookId;
+use crate::domain::registry::Site;
+use crate::domain::trigger::Pace;
+
+/// Most names that a webhook counts.
+const MAX_NAMES: usize = 1_000;
+
+/// The counters of a site.
+#[derive(Debug, Default)]
+pub(crate) struct EveryCounters {
+    list: Vec<StoredEvery>,
+}
+
+/// The result of counting an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EveryResult {
+    Counted,
+    /// It was the k-th.
+    Reached,
+    /// There is no room for its name.
+    Refused,
+}
+
+impl EveryCounters {
+    /// Adopts the webhooks of a site. A counter begins anew only with another k.
+    pub(crate) fn configure(&mut self, site: &Site) {
+        let mut old = std::mem::take(&mut self.list);
+        for webhook in &site.webhooks {
+            for event in [EventType::GoalCompletion, EventType::CustomEvent] {
+                let Some(Pace::Every(every)) = name_trigger(webhook, event).map(|trigger| trigger.pace)
+                else {
+                    continue;
+                };
+                let is_same =
+                    |old: &StoredEvery| (old.webhook, old.event, old.every) == (webhook.id, event, every);
+                let kept = old.iter().position(is_same).map(|place| old.swap_remove(place));
+                self.list.push(kept.unwrap_or(StoredEvery {
+                    webhook: webhook.id,
+                    event,
+                    every,
+                    counts: BTreeMap::new(),
+                }));
+            }
+        }
+    }
+
+    /// Adopts stored counters; [`Self::configure`] must follow.
+    pub(crate) fn restore(&mut self, stored: Vec<StoredEvery>) {
+        self.list = stored;
+    }
+
+    /// The counters that are not at zero.
+    pub(crate) fn stored(&self) -> Vec<StoredEvery> {
+        let counted = self.list.iter().filter(|one| !one.counts.is_empty());
+        counted.cloned().collect()
+    }
+
+    /// Counts an event of a name for a webhook.
+    pub(crate) fn count(&mut self, webhook: WebhookId, event: EventType, name: &str) -> EveryResult {
+        let own = self.list.iter_mut();
+        let Some(counter) = own
+            .into_iter()
+            .find(|one| one.webhook == webhook && one.event == event)
+        else {
+            return EveryResult::Refused;
+        };
+        let has_room = counter.counts.len() < MAX_NAMES;
+        let count = match counter.counts.get_mut(name) {
+            Some(count) => count,
+            None if has_room => counter.counts.entry(name.to_owned()).or_default(),
+            None => return EveryResult::Refused,
+        };
+        *count += 1;
+        if *count >= counter.every {
+            *count = 0;
+            return EveryResult::Reached;
+        }
+        EveryResult::Counted
+    }
+}

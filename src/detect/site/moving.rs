@@ -1,0 +1,137 @@
+//! The passing of time on a site: everything that falls due on the way happens in order, at its own
+//! instant.
+
+use super::passing::Passing;
+use super::triggers::trigger::{Evaluation, Judgement};
+use super::{Outcome, PartitionResources, SiteState};
+
+/// Most looks at one instant: each changes something, so a few are enough.
+const MAX_LOOKS: u32 = 8;
+
+impl SiteState {
+    /// Moves the clock to `to`, if that is later. With a `passing`, everything that falls due on the
+    /// way happens.
+    pub(crate) fn move_to(
+        &mut self,
+        to: u32,
+        passing: Option<&Passing<'_>>,
+        resources: &mut PartitionResources,
+    ) -> Outcome {
+        let mut outcome = Outcome::default();
+        match passing {
+            Some(passing) => {
+                let decides_overdue = passing.includes_overdue && self.is_overdue;
+                if self.next_due <= to || decides_overdue {
+                    self.pass_dues(to, passing, resources, &mut outcome);
+                }
+                self.advance(to, resources);
+                if self.episodes() > 0 {
+                    self.look_at_episodes(passing, &mut outcome, resources);
+                }
+            }
+            // What is due is found out when the windows are complete.
+            None => {
+                self.next_due = 0;
+                self.advance(to, resources);
+            }
+        }
+        outcome
+    }
+
+    /// Lets happen what falls due up to `to`.
+    fn pass_dues(
+        &mut self,
+        to: u32,
+        passing: &Passing<'_>,
+        resources: &mut PartitionResources,
+        outcome: &mut Outcome,
+    ) {
+        let mut includes_overdue = passing.includes_overdue;
+        let (mut last, mut looks) = (0, 0);
+        loop {
+            self.schedule(passing);
+            let now = self.window.now();
+            let at = if includes_overdue && self.is_overdue {
+                now
+            } else if self.next_due <= to {
+                self.next_due.max(now)
+            } else {
+                break;
+            };
+            looks = if at == last { looks + 1 } else { 0 };
+            last = at;
+            if looks > MAX_LOOKS {
+                // Something is due that no look settles: it waits for the next second.
+                self.next_due = at.saturating_add(1);
+                break;
+            }
+            let reading = passing.reading(&self.window, &self.latest, self.first_event);
+            self.triggers.mark_due(at, includes_overdue, reading);
+            includes_overdue &= at > now;
+            self.advance(at, resources);
+            self.triggers.advance(at, &mut resources.segments);
+            self.judge_marked(passing, outcome);
+            let summaries = self.caps.pass(at, &self.site, passing.timer_ms(at));
+            if passing.is_fresh(at) {
+                outcome.ready.extend(summaries);
+            }
+        }
+    }
+
+    /// Judges the triggers that were marked, now.
+    fn judge_marked(&mut self, passing: &Passing<'_>, outcome: &mut Outcome) {
+        let mut evaluation = Evaluation::default();
+        let now = self.window.now();
+        let judgement = Judgement {
+            site_id: self.id.as_str(),
+            reading: passing.reading(&self.window, &self.latest, self.first_event),
+            cause: passing.cause(now),
+            is_fresh: passing.is_fresh(now),
+        };
+        self.triggers.pass(&judgement, &mut evaluation);
+        let taken_up = self.take_up(evaluation, passing.record);
+        outcome.add(taken_up);
+    }
+
+    /// Notes the extremes of the episodes going on, and notifies of those that were too far in the
+    /// past and are not any more.
+    fn look_at_episodes(
+        &mut self,
+        passing: &Passing<'_>,
+        outcome: &mut Outcome,
+        resources: &mut PartitionResources,
+    ) {
+        let reading = passing.reading(&self.window, &self.latest, self.first_event);
+        if self.triggers.note_peaks(reading) {
+            self.note_unsaved(resources.segments.current(), &mut resources.segments);
+        }
+        if passing.is_fresh(self.window.now()) && self.triggers.mark_withheld() {
+            self.judge_marked(passing, outcome);
+        }
+    }
+
+    /// Finds out when something falls due next.
+    pub(crate) fn schedule(&mut self, passing: &Passing<'_>) {
+        self.sync_latest();
+        let look = self
+            .triggers
+            .next_look(passing.reading(&self.window, &self.latest, self.first_event));
+        let due = [look.at, self.caps.due()].into_iter().flatten().min();
+        self.next_due = due.unwrap_or(u32::MAX).max(1);
+        self.is_overdue = look.is_overdue;
+    }
+
+    /// Moves the windows' end.
+    fn advance(&mut self, to: u32, resources: &mut PartitionResources) {
+        if to <= self.window.now() {
+            return;
+        }
+        if self.latest_is_behind && (self.window.left_at(to) as usize) < self.latest.kept() {
+            self.sync_latest();
+        }
+        self.window.advance(to, &mut resources.segments);
+        if self.window.is_empty() && self.labels.len() > 0 {
+            self.labels.clear(&mut resources.labels);
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The facts by which the passing of time on a site is judged.
+
+use super::rules::reading::{ExpectedRate, Reading};
+use super::triggers::trigger::Cause;
+use crate::detect::window::SlidingWindow;
+use crate::detect::window::latest::LatestVisitors;
+
+/// The facts by which the passing of time is judged.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Passing<'a> {
+    pub(crate) clock: PassingClock,
+    /// Second from which on every record of the partition has been seen.
+    pub(crate) complete_from: u32,
+    pub(crate) rates: &'a dyn ExpectedRate,
+    /// Source and offset of the record that moves the time, if one does.
+    pub(crate) record: Option<(usize, i64)>,
+    /// True after a batch: what only a timer decides and was due before is decided now.
+    pub(crate) includes_overdue: bool,
+}
+
+/// The clock that moves a site.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum PassingClock {
+    Live {
+        now_ms: i64,
+        /// Greatest age of what is notified, in milliseconds.
+        stale_after_ms: i64,
+        /// True if the site's source has fallen silent, for which its sites were held back.
+        is_source_silent: bool,
+    },
+    /// Nothing is too old.
+    Log {
+        /// Time of the record that moved the partition's clock, in milliseconds since the Unix
+        /// epoch.
+        record_ms: i64,
+    },
+}
+
+impl<'a> Passing<'a> {
+    /// True if an instant is recent enough for a notification.
+    pub(crate) fn is_fresh(&self, at: u32) -> bool {
+        match self.clock {
+            PassingClock::Log { .. } => true,
+            PassingClock::Live {
+                now_ms,
+                stale_after_ms,
+                is_source_silent,
+            } => is_source_silent || now_ms.saturating_sub(i64::from(at) * 1_000) <= stale_after_ms,
+        }
+    }
+
+    /// The cause of what falls due at an instant.
+    pub(super) fn cause(&self, at: u32) -> Cause<'a> {
+        match self.clock {
+            PassingClock::Live { is_source_silent, .. } => Cause::Timer {
+                at_ms: i64::from(at) * 1_000,
+                is_source_silent,
+            },
+            PassingClock::Log { record_ms } => Cause::Timer {
+                at_ms: record_ms,
+                is_source_silent: false,
+            },
+        }
+    }
+
+    /// Time that becomes part of the ids of what falls due at an instant.
+    pub(super) fn timer_ms(&self, at: u32) -> i64 {
+        self.cause(at).at_ms()
+    }
+
+    /// The facts on which a site's rules are judged.
+    pub(super) fn reading<'s>(
+        &self,
+        window: &'s SlidingWindow,
+        latest: &'s LatestVisitors,
+        first_event: Option<u32>,
+    ) -> Reading<'s>
+    where
+        'a: 's,
+    {
+        Reading {
+            window,
+            latest,
+            first_event,
+            complete_from: self.complete_from,
+            rates: self.rates,
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! The facts about a site on which its rules are judged, and the answers of the rules.
+
+use std::fmt;
+
+use crate::detect::window::SlidingWindow;
+use crate::detect::window::latest::LatestVisitors;
+
+/// What is usual of a site's events, by hour.
+pub(crate) trait ExpectedRate: fmt::Debug {
+    /// The rate in the hour of `second`, of the site's events or of a goal's; `None` if it is not
+    /// known.
+    fn in_hour_of(&self, goal: Option<&str>, second: u32) -> Option<HourlyRate>;
+}
+
+/// A rate in one hour.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct HourlyRate {
+    pub(crate) events: f64,
+    /// How much more than chance the rate varies, at least 1.
+    pub(crate) spread: f64,
+    /// First second of the next hour.
+    pub(crate) until: u32,
+}
+
+/// No rate is known of any site.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NoRates;
+
+impl ExpectedRate for NoRates {
+    fn in_hour_of(&self, _: Option<&str>, _: u32) -> Option<HourlyRate> {
+        None
+    }
+}
+
+/// The facts about a site on which its rules are judged.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reading<'a> {
+    pub(crate) window: &'a SlidingWindow,
+    pub(crate) latest: &'a LatestVisitors,
+    /// Second of the site's earliest event; `None` before the first.
+    pub(crate) first_event: Option<u32>,
+    /// Second from which on every record of the partition has been seen: a count that reaches
+    /// further back is a lower bound.
+    pub(crate) complete_from: u32,
+    pub(crate) rates: &'a dyn ExpectedRate,
+}
+
+impl Reading<'_> {
+    /// ⌊τ⌋ of the site.
+    pub(crate) fn now(&self) -> u32 {
+        self.window.now()
+    }
+
+    /// The instant from which on a count over so many seconds is exact.
+    pub(super) fn complete_at(&self, window_seconds: u32) -> u32 {
+        self.complete_from.saturating_add(window_seconds)
+    }
+
+    /// The same for a count of the table of visitors.
+    pub(super) fn table_complete_at(&self, window_seconds: u32) -> u32 {
+        let from = self.complete_from.max(self.window.kept_from());
+        from.saturating_add(window_seconds)
+    }
+}
+
+/// A rule's view of its site.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Level {
+    /// The condition is met.
+    Breach,
+    /// Neither met nor over.
+    Between,
+    /// Over, if it stays so for these seconds.
+    Calm { seconds: u32 },
+    /// Not to be told, because something may not have been seen.
+    Unknown,
+}
+
+/// The cause of a judgement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Occasion {
+    /// An event that was just counted.
+    Event,
+    /// An instant at which something fell due.
+    Timer,
+}

@@ -1,0 +1,95 @@
+//! The silence: fires when so many events were expected since the last one that their absence is no
+//! chance, and arms again five minutes after the first event.
+//!
+//! If events come at random, none comes where Λ were expected with a probability of e^−Λ; Λ ≥ 13.8
+//! is one in a million. A site whose traffic varies more than chance allows needs more, by the
+//! square of its spread.
+
+use super::reading::{Level, Reading};
+
+/// Expected events without one, for a spread of 1, at which there is a silence.
+const SILENT_EVENTS: f64 = 13.8;
+/// Shortest silence, in seconds.
+const MIN_SECONDS: u32 = 600;
+/// Seconds after the first event at which the trigger arms again.
+const CALM_SECONDS: u32 = 300;
+/// Longest silence that is looked for, in hours: by then the rate is not worth the name.
+const MAX_HOURS: u32 = 14 * 24;
+
+/// The rule of `silence`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SilenceRule {
+    pub(crate) goal: Option<String>,
+    /// Second of the latest event.
+    pub(crate) last: Option<u32>,
+}
+
+impl SilenceRule {
+    /// Takes up an event.
+    pub(crate) fn note(&mut self, second: u32) {
+        self.last = self.last.max(Some(second));
+    }
+
+    /// Events expected from the last one until now; `None` if no rate is known.
+    pub(crate) fn expected(&self, reading: Reading<'_>) -> Option<f64> {
+        let goal = self.goal.as_deref();
+        let (mut from, now) = (self.last?, reading.now());
+        let mut expected = 0.0;
+        while from < now {
+            let rate = reading.rates.in_hour_of(goal, from)?;
+            let until = rate.until.clamp(from + 1, now);
+            expected += rate.events * f64::from(until - from) / 3_600.0;
+            from = until;
+        }
+        Some(expected)
+    }
+
+    pub(super) fn level(&self, started_at: Option<u32>, reading: Reading<'_>) -> Level {
+        if let Some(started_at) = started_at {
+            return match self.last {
+                Some(last) if last >= started_at => Level::Calm {
+                    seconds: CALM_SECONDS,
+                },
+                _ => Level::Breach,
+            };
+        }
+        match self.silent_at(reading) {
+            Some(at) if at <= reading.now() => Level::Breach,
+            _ => Level::Between,
+        }
+    }
+
+    pub(super) fn next_change(&self, is_firing: bool, reading: Reading<'_>) -> Option<u32> {
+        if is_firing {
+            return None;
+        }
+        // Records that were not seen may have held events.
+        let seen = self.last? >= reading.complete_from;
+        self.silent_at(reading).filter(|_| seen)
+    }
+
+    /// The instant at which there is a silence if no event comes.
+    fn silent_at(&self, reading: Reading<'_>) -> Option<u32> {
+        let goal = self.goal.as_deref();
+        let last = self.last.filter(|last| *last >= reading.complete_from)?;
+        let (mut from, mut expected) = (last, 0.0);
+        for _ in 0..MAX_HOURS {
+            let rate = reading.rates.in_hour_of(goal, from)?;
+            let until = rate.until.max(from + 1);
+            let wanted = SILENT_EVENTS * rate.spread.max(1.0).powi(2);
+            let in_hour = rate.events * f64::from(until - from) / 3_600.0;
+            if expected + in_hour >= wanted {
+                let seconds = ((wanted - expected) * 3_600.0 / rate.events).ceil().max(0.0);
+                // At most an hour.
+                let at = from + seconds as u32;
+                return Some(at.max(last.saturating_add(MIN_SECONDS)));
+            }
+            expected += in_hour;
+            from = until;
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,88 @@
+//! Storing a site's state, and loading it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::SiteState;
+use super::state_record::{StateRecord, StoredState};
+use super::triggers::SiteTriggers;
+use super::unconfirmed::Unconfirmed;
+use crate::detect::window::segments::Segments;
+use crate::domain::registry::Site;
+
+impl SiteState {
+    /// Makes the state of a site as it was stored. The window is empty until the stream is read
+    /// again.
+    pub(crate) fn load(
+        site: Arc<Site>,
+        live: bool,
+        stored: StoredState,
+        covered: Box<[i64]>,
+        segments: &mut Segments,
+    ) -> Self {
+        let mut state = Self::new(Arc::clone(&site), live, stored.clock, segments);
+        state.triggers = SiteTriggers::restore(stored.triggers, stored.clock);
+        state.every.restore(stored.every);
+        state.adopt_settings(segments);
+        state.first_event = stored.first_event;
+        state.window.set_kept_from(stored.kept_from.unwrap_or(0));
+        if let Some(latest) = &stored.latest {
+            state.latest.read_text(latest);
+        }
+        state.unconfirmed = Unconfirmed::restore(stored.unconfirmed, &state.id);
+        state.covered = Some(covered);
+        state.stored_parts = stored.parts;
+        state.foreign = stored.foreign;
+        state
+    }
+
+    /// Returns the records to be written. The last one has the decisions that are in the state for
+    /// the first time.
+    pub(crate) fn store(
+        &mut self,
+        covered: BTreeMap<String, i64>,
+        segments: &mut Segments,
+    ) -> Vec<StateRecord> {
+        self.sync_latest();
+        let now = self.window.now();
+        let mut stored = StoredState::new(self.id.clone(), now, covered);
+        stored.triggers = self.triggers.stored(now);
+        if self.triggers.needs.timers {
+            stored.first_event = self.first_event;
+            stored.kept_from = Some(self.window.kept_from()).filter(|from| *from > 0);
+        }
+        if self.triggers.needs.latest > 0 {
+            stored.latest = Some(self.latest.to_text());
+        }
+        stored.every = self.every.stored();
+        stored.foreign.clone_from(&self.foreign);
+        let (unconfirmed, new) = self.unconfirmed.store();
+        stored.unconfirmed = unconfirmed;
+        self.dirty = false;
+        if let Some(unsaved) = self.unsaved.take() {
+            segments.release(unsaved);
+        }
+        let mut records: Vec<StateRecord> = (0..)
+            .zip(stored.to_parts())
+            .map(|(part, bytes)| StateRecord {
+                site_id: self.id.clone(),
+                part,
+                bytes: Some(bytes),
+                decisions: Vec::new(),
+            })
+            .collect();
+        // No site has nearly 2³² parts.
+        let parts = records.len() as u32;
+        let gone = parts..std::mem::replace(&mut self.stored_parts, parts);
+        records.extend(gone.map(|part| StateRecord::tombstone(self.id.clone(), part)));
+        if let Some(last) = records.last_mut() {
+            last.decisions = new;
+        }
+        records
+    }
+
+    /// Records that remove the state from the topic.
+    pub(crate) fn tombstones(&self) -> impl Iterator<Item = StateRecord> + '_ {
+        (0..self.stored_parts).map(|part| StateRecord::tombstone(self.id.clone(), part))
+    }
+}

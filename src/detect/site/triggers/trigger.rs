@@ -1,0 +1,383 @@
+//! One trigger of a site: its rule, its state, its webhooks, and what they are notified of.
+
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use crate::detect::notification::RecordOrigin;
+use crate::detect::site::condition::Condition;
+use crate::detect::site::rules::Rule;
+use crate::detect::site::rules::machine::{Episode, Evidence, Notice, Transition, TriggerState};
+use crate::detect::site::rules::reading::{Occasion, Reading};
+use crate::domain::event::EventType;
+use crate::domain::id::{WebhookId, derive_episode};
+use crate::domain::trigger::NoticeOptions;
+use crate::telemetry::words::SuppressReason;
+
+/// A condition with its state, shared by every webhook that asks for it.
+#[derive(Debug)]
+pub(crate) struct Trigger {
+    pub(super) condition: Condition,
+    pub(super) rule: Rule,
+    pub(super) state: TriggerState,
+    pub(super) subscribers: Vec<Subscriber>,
+    /// Marked to be judged at the next instant.
+    pub(super) is_due: bool,
+    /// A state that a newer build wrote: it is passed on as it is, and the trigger is not judged.
+    pub(super) foreign: Option<Box<RawValue>>,
+}
+
+/// A webhook that asks for a trigger, and what it was notified of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Subscriber {
+    pub(crate) webhook: WebhookId,
+    /// What lies before does not notify it; milliseconds since the Unix epoch.
+    pub(crate) since_ms: i64,
+    pub(crate) options: NoticeOptions,
+    /// True if it was notified of the beginning of the episode going on.
+    pub(crate) is_notified: bool,
+    /// Number of the latest reminder of that episode.
+    pub(crate) reminders: u32,
+    /// Beginning of the latest episode of which it was notified.
+    pub(crate) notified_at: Option<u32>,
+}
+
+impl Subscriber {
+    /// True if an episode that begins at `second` comes too soon after the latest one.
+    fn is_too_soon(&self, second: u32) -> bool {
+        let interval = self.options.min_interval_seconds;
+        self.notified_at
+            .is_some_and(|notified| second < notified.saturating_add(interval))
+    }
+
+    /// True if the beginning of its latest episode still matters at `second`.
+    pub(super) fn is_interval_running(&self, second: u32) -> bool {
+        self.is_too_soon(second)
+    }
+
+    /// The instant of the next reminder of an episode that was notified at `at`.
+    fn next_reminder(&self, at: u32) -> Option<u32> {
+        let after = self.options.repeat_after_seconds.filter(|_| self.is_notified)?;
+        Some(at.saturating_add(after.saturating_mul(self.reminders + 1)))
+    }
+}
+
+/// The cause of a judgement, with the facts that name what it decides.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Cause<'a> {
+    Record(RecordOrigin<'a>),
+    /// An instant at which something fell due.
+    Timer {
+        /// Time that becomes part of ids, in milliseconds since the Unix epoch.
+        at_ms: i64,
+        /// True if the site's source has fallen silent, which may be the only reason.
+        is_source_silent: bool,
+    },
+}
+
+impl Cause<'_> {
+    fn occasion(&self) -> Occasion {
+        match self {
+            Self::Record(_) => Occasion::Event,
+            Self::Timer { .. } => Occasion::Timer,
+        }
+    }
+
+    /// Time that becomes part of ids, in milliseconds since the Unix epoch.
+    pub(crate) fn at_ms(&self) -> i64 {
+        match self {
+            Self::Record(origin) => origin.id_ms,
+            Self::Timer { at_ms, .. } => *at_ms,
+        }
+    }
+
+    /// Time by which it is judged if a webhook was there already.
+    fn active_ms(&self) -> i64 {
+        match self {
+            Self::Record(origin) => origin.record_ms,
+            Self::Timer { at_ms, .. } => *at_ms,
+        }
+    }
+}
+
+/// A judgement of a site's triggers.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Judgement<'a> {
+    pub(crate) site_id: &'a str,
+    pub(crate) reading: Reading<'a>,
+    pub(crate) cause: Cause<'a>,
+    /// True if the site's clock is recent enough for a notification.
+    pub(crate) is_fresh: bool,
+}
+
+/// The kind of an episode's notification.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EpisodeNews {
+    Begins,
+    /// The reminder of this number.
+    Lasts(u32),
+    Ends,
+}
+
+/// A notification of an episode that is due.
+#[derive(Debug, Clone)]
+pub(crate) struct EpisodeNotice {
+    pub(crate) news: EpisodeNews,
+    pub(crate) condition: Condition,
+    pub(crate) episode: Episode,
+    /// Whole second at which it fell due.
+    pub(crate) at: u32,
+    pub(crate) count: u32,
+    /// Events expected during a silence.
+    pub(crate) expected: Option<f64>,
+    /// Seconds since the latest event, during a silence.
+    pub(crate) silent_seconds: Option<u32>,
+    /// Distinct visitors of the events that were counted.
+    pub(crate) visitors: u32,
+    pub(crate) at_ms: i64,
+    pub(crate) is_source_silent: bool,
+    pub(crate) webhooks: Vec<WebhookId>,
+}
+
+/// The effect of a judgement.
+#[derive(Debug, Default)]
+pub(crate) struct Evaluation {
+    /// The state is to be written.
+    pub(crate) changed: bool,
+    pub(crate) notices: Vec<EpisodeNotice>,
+    /// Notifications decided and not sent.
+    pub(crate) withheld: Vec<(EventType, SuppressReason)>,
+}
+
+impl Trigger {
+    /// Judges the trigger.
+    pub(super) fn judge(&mut self, judgement: &Judgement<'_>, evaluation: &mut Evaluation) {
+        let occasion = judgement.cause.occasion();
+        let is_firing = self.state.is_firing();
+        if self.foreign.is_some() || (!is_firing && self.rule.fires_on() != occasion) {
+            return;
+        }
+        let active_ms = judgement.cause.active_ms();
+        let has_active = self.subscribers.iter().any(|one| one.since_ms <= active_ms);
+        // A trigger acts on what comes from its creation on.
+        if !has_active && !is_firing {
+            return;
+        }
+        let reading = judgement.reading;
+        let count = self.rule.count(reading);
+        let started_at = self.state.episode().map(|episode| episode.started_at);
+        if let Some(episode) = self.state.episode_mut() {
+            episode.peak = self.rule.peak(episode.peak, count);
+        }
+        let evidence = Evidence {
+            level: self.rule.level(started_at, reading),
+            now: reading.now(),
+            count,
+            may_fire: self.rule.fires_on() == occasion,
+            is_fresh: judgement.is_fresh && has_active,
+        };
+        let condition = &self.condition;
+        match self.state.judge(evidence, || episode_id(condition, judgement)) {
+            Transition::Same => return,
+            Transition::Changed => {}
+            Transition::Withheld => {
+                let withheld = (self.condition.event(), SuppressReason::Stale);
+                evaluation.withheld.push(withheld);
+            }
+            Transition::Fires => self.notify_beginning(judgement, evaluation),
+            Transition::Arms(episode) => self.notify_end(episode, judgement, evaluation),
+        }
+        evaluation.changed = true;
+    }
+
+    /// Decides who is notified of the episode's beginning.
+    fn notify_beginning(&mut self, judgement: &Judgement<'_>, evaluation: &mut Evaluation) {
+        let (now, active_ms) = (judgement.reading.now(), judgement.cause.active_ms());
+        let Some(episode) = self.state.episode_mut() else {
+            return;
+        };
+        let mut webhooks = Vec::new();
+        for subscriber in &mut self.subscribers {
+            (subscriber.is_notified, subscriber.reminders) = (false, 0);
+            if subscriber.since_ms > active_ms {
+                continue;
+            }
+            if subscriber.is_too_soon(episode.started_at) {
+                let withheld = (self.condition.event(), SuppressReason::MinInterval);
+                evaluation.withheld.push(withheld);
+                continue;
+            }
+            subscriber.is_notified = true;
+            subscriber.notified_at = Some(episode.started_at);
+            webhooks.push(subscriber.webhook);
+        }
+        if webhooks.is_empty() {
+            episode.notice = Notice::Suppressed;
+            return;
+        }
+        episode.notice = Notice::Decided {
+            at_ms: judgement.cause.at_ms(),
+            at: now,
+        };
+        let episode = *episode;
+        let notice = self.notice(EpisodeNews::Begins, episode, webhooks, judgement);
+        evaluation.notices.push(notice);
+    }
+
+    /// Notifies those who want to know of the end of an episode whose beginning they know of.
+    fn notify_end(&mut self, mut episode: Episode, judgement: &Judgement<'_>, evaluation: &mut Evaluation) {
+        let resolved = self.condition.resolved_event();
+        let mut webhooks = Vec::new();
+        for subscriber in &mut self.subscribers {
+            let was_notified = std::mem::take(&mut subscriber.is_notified);
+            if was_notified && subscriber.options.notify_resolved {
+                webhooks.push(subscriber.webhook);
+            }
+        }
+        let Some(event) = resolved.filter(|_| !webhooks.is_empty()) else {
+            return;
+        };
+        if !judgement.is_fresh {
+            evaluation.withheld.push((event, SuppressReason::Stale));
+            return;
+        }
+        episode.peak = self.rule.peak(episode.peak, self.rule.count(judgement.reading));
+        let notice = self.notice(EpisodeNews::Ends, episode, webhooks, judgement);
+        evaluation.notices.push(notice);
+    }
+
+    /// Reminds those for whom a reminder fell due.
+    pub(super) fn remind(&mut self, judgement: &Judgement<'_>, evaluation: &mut Evaluation) {
+        let now = judgement.reading.now();
+        let Some((episode, at)) = self.notified_episode() else {
+            return;
+        };
+        if self.foreign.is_some() || now < self.rule.exact_from(judgement.reading) {
+            return;
+        }
+        let mut due: Vec<(u32, Vec<WebhookId>)> = Vec::new();
+        for subscriber in &mut self.subscribers {
+            if subscriber.next_reminder(at).is_none_or(|next| next > now) {
+                continue;
+            }
+            subscriber.skip_reminders(at, now);
+            match due.iter_mut().find(|(number, _)| *number == subscriber.reminders) {
+                Some((_, webhooks)) => webhooks.push(subscriber.webhook),
+                None => due.push((subscriber.reminders, vec![subscriber.webhook])),
+            }
+        }
+        for (number, webhooks) in due {
+            evaluation.changed = true;
+            if judgement.is_fresh {
+                let notice = self.notice(EpisodeNews::Lasts(number), episode, webhooks, judgement);
+                evaluation.notices.push(notice);
+            } else {
+                let withheld = (self.condition.event(), SuppressReason::Stale);
+                evaluation.withheld.push(withheld);
+            }
+        }
+    }
+
+    /// The episode whose beginning was notified, and the second at which it was.
+    fn notified_episode(&self) -> Option<(Episode, u32)> {
+        let episode = *self.state.episode()?;
+        match episode.notice {
+            Notice::Decided { at, .. } => Some((episode, at)),
+            Notice::Withheld | Notice::Suppressed => None,
+        }
+    }
+
+    fn notice(
+        &self,
+        news: EpisodeNews,
+        episode: Episode,
+        webhooks: Vec<WebhookId>,
+        judgement: &Judgement<'_>,
+    ) -> EpisodeNotice {
+        let reading = judgement.reading;
+        let (expected, silent_seconds, visitors) = match &self.rule {
+            Rule::Silence(rule) => (
+                rule.expected(reading),
+                rule.last.map(|last| reading.now().saturating_sub(last)),
+                0,
+            ),
+            Rule::Count(rule) => (None, None, rule.window.visitors()),
+            Rule::Spike(_) | Rule::Drop(_) => (None, None, 0),
+        };
+        let is_source_silent = match judgement.cause {
+            Cause::Record(_) => false,
+            Cause::Timer { is_source_silent, .. } => is_source_silent,
+        };
+        EpisodeNotice {
+            news,
+            condition: self.condition.clone(),
+            episode,
+            at: reading.now(),
+            count: self.rule.count(reading),
+            expected,
+            silent_seconds,
+            visitors,
+            at_ms: judgement.cause.at_ms(),
+            is_source_silent: is_source_silent && news == EpisodeNews::Begins,
+            webhooks,
+        }
+    }
+
+    /// The next instant at which the trigger is to be looked at without an event.
+    pub(super) fn due(&self, reading: Reading<'_>) -> Option<u32> {
+        if self.foreign.is_some() {
+            return None;
+        }
+        let is_firing = self.state.is_firing();
+        let change = self.rule.next_change(is_firing, reading);
+        if !is_firing {
+            return change;
+        }
+        let started_at = self.state.episode().map(|episode| episode.started_at);
+        let arms = self
+            .state
+            .arms_at(self.rule.level(started_at, reading), reading.now());
+        let reminder = self.notified_episode().and_then(|(_, at)| {
+            let next = self
+                .subscribers
+                .iter()
+                .filter_map(|one| one.next_reminder(at))
+                .min()?;
+            Some(next.max(self.rule.exact_from(reading)))
+        });
+        [change, arms, reminder].into_iter().flatten().min()
+    }
+
+    /// True if it is armed and fires by a timer.
+    pub(super) fn waits_for_timer(&self) -> bool {
+        !self.state.is_firing() && self.rule.fires_on() == Occasion::Timer
+    }
+}
+
+impl Subscriber {
+    /// Counts the reminders up to `now` of an episode notified at `at` as given.
+    pub(super) fn skip_reminders(&mut self, at: u32, now: u32) {
+        if let Some(after) = self.options.repeat_after_seconds {
+            self.reminders = self.reminders.max(now.saturating_sub(at) / after.max(1));
+        }
+    }
+}
+
+/// Derives an episode's id from the facts of its decision, so that the same decision made twice has
+/// the same id.
+fn episode_id(condition: &Condition, judgement: &Judgement<'_>) -> Uuid {
+    let (event, facts) = (condition.event(), condition.facts());
+    let mut all: Vec<&[u8]> = vec![event.as_str().as_bytes(), judgement.site_id.as_bytes(), &facts];
+    let (partition, offset, at);
+    match judgement.cause {
+        Cause::Record(origin) => {
+            partition = origin.partition.to_be_bytes();
+            offset = origin.offset.to_be_bytes();
+            all.extend([origin.topic.as_bytes(), &partition, &offset]);
+        }
+        Cause::Timer { .. } => {
+            at = judgement.reading.now().to_be_bytes();
+            all.extend([b"timer".as_slice(), &at]);
+        }
+    }
+    derive_episode(judgement.cause.at_ms(), &all)
+}

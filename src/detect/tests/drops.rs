@@ -1,0 +1,180 @@
+//! Drops against a model that is slow and shares nothing with the engine: it lists every event, and
+//! counts by looking at all of them at each instant at which anything may change.
+
+use std::collections::{BTreeMap, HashMap};
+
+use proptest::prelude::*;
+
+use crate::detect::notification::Decision;
+use crate::detect::tests::fixtures::{Fed, drop_with, json, site, view};
+use crate::domain::event::EventType;
+use crate::domain::trigger::NoticeOptions;
+
+const OUT_OF_ORDER: i64 = 10;
+const FIRST: i64 = 1_000_000;
+
+/// Threshold and window of the triggers: two that are counted by the table of visitors, and two by
+/// the latest visitors.
+const TRIGGERS: [(u32, i64); 4] = [(2, 300), (4, 900), (3, 4_000), (1, 5_000)];
+
+/// A notification: its type, threshold, window, count and second.
+type Told = (EventType, u32, i64, u32, i64);
+
+struct Firing {
+    calm_since: Option<i64>,
+    lowest: u32,
+}
+
+struct Model {
+    events: Vec<(u64, i64)>,
+    now: i64,
+    partition: i64,
+    firing: BTreeMap<(u32, i64), Firing>,
+    told: Vec<Told>,
+}
+
+impl Model {
+    fn count(&self, window: i64) -> u32 {
+        let mut latest = HashMap::<u64, i64>::new();
+        for (visitor, second) in &self.events {
+            let known = latest.entry(*visitor).or_insert(*second);
+            *known = (*known).max(*second);
+        }
+        let current = latest.values().filter(|second| self.now - **second <= window);
+        current.count() as u32
+    }
+
+    fn judge(&mut self, may_fire: bool) {
+        for (threshold, window) in TRIGGERS {
+            let count = self.count(window);
+            let key = (threshold, window);
+            let Some(firing) = self.firing.get_mut(&key) else {
+                if may_fire && count < threshold && self.now > FIRST + window {
+                    let lowest = count;
+                    let calm_since = None;
+                    self.firing.insert(key, Firing { calm_since, lowest });
+                    self.told
+                        .push((EventType::VisitorDrop, threshold, window, count, self.now));
+                }
+                continue;
+            };
+            firing.lowest = firing.lowest.min(count);
+            let level = threshold + threshold.div_ceil(5).max(1);
+            if count < threshold {
+                firing.calm_since = None;
+                continue;
+            }
+            let since = *firing.calm_since.get_or_insert(self.now);
+            if count >= level || self.now >= since + 3_600 {
+                let lowest = firing.lowest;
+                self.firing.remove(&key);
+                self.told.push((
+                    EventType::VisitorDropResolved,
+                    threshold,
+                    window,
+                    lowest,
+                    self.now,
+                ));
+            }
+        }
+    }
+
+    fn move_to(&mut self, to: i64) {
+        loop {
+            let leaves = self
+                .events
+                .iter()
+                .flat_map(|(_, second)| TRIGGERS.iter().map(move |(_, window)| second + window + 1));
+            let calm = self
+                .firing
+                .values()
+                .filter_map(|firing| Some(firing.calm_since? + 3_600));
+            let next = leaves.chain(calm).filter(|at| *at > self.now && *at <= to).min();
+            let Some(next) = next else { break };
+            self.now = next;
+            self.judge(true);
+        }
+        self.now = self.now.max(to);
+    }
+
+    fn event(&mut self, is_own: bool, visitor: u64, second: i64) {
+        self.partition = self.partition.max(second);
+        let floor = self.partition - OUT_OF_ORDER;
+        if is_own {
+            self.move_to(second.max(floor));
+            self.events.push((visitor, second));
+            self.judge(false);
+        } else if !self.events.is_empty() {
+            self.move_to(floor);
+        }
+    }
+}
+
+fn told(decisions: &[Decision]) -> Vec<Told> {
+    let of = |decision: &Decision| {
+        let body = json(decision);
+        let data = &body["data"];
+        let number = |field: &str| data[field].as_i64().expect("a number");
+        let at = body["timestamp"].as_str().expect("a time");
+        let at = chrono::DateTime::parse_from_rfc3339(at)
+            .expect("a time")
+            .timestamp();
+        let count = match decision.event {
+            EventType::VisitorDropResolved => number("peak"),
+            _ => number("current_visitors"),
+        };
+        (
+            decision.event,
+            number("threshold") as u32,
+            number("window_seconds"),
+            count as u32,
+            at,
+        )
+    };
+    decisions.iter().map(of).collect()
+}
+
+fn stream() -> impl Strategy<Value = Vec<(bool, u64, i64, i64)>> {
+    let gap = prop_oneof![6 => 0_i64..60, 3 => 60_i64..700, 1 => 1_000_i64..9_000];
+    let late = prop_oneof![4 => Just(0_i64), 3 => 0_i64..30, 2 => 30_i64..1_200];
+    let is_own = proptest::bool::weighted(0.7);
+    proptest::collection::vec((is_own, 0_u64..6, gap, late), 1..120)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(150))]
+
+    #[test]
+    fn drops_are_those_of_a_model_that_lists_every_event(
+        events in stream(),
+        tick_every in 1_usize..30,
+    ) {
+        let options = NoticeOptions { notify_resolved: true, ..NoticeOptions::default() };
+        let triggers = TRIGGERS.map(|(threshold, window)| drop_with(threshold, window as u32, options));
+        let mut fed = Fed::log([site("a", triggers)]);
+        let mut model = Model {
+            events: Vec::new(),
+            now: 0,
+            partition: 0,
+            firing: BTreeMap::new(),
+            told: Vec::new(),
+        };
+        let mut now = FIRST;
+        let first = (true, 0, 0, 0);
+        for (number, (is_own, visitor, gap, late)) in std::iter::once(first).chain(events).enumerate() {
+            now += gap;
+            let second = (now - late).max(FIRST);
+            let name = format!("visitor {visitor}");
+            let site_id = if is_own { "a" } else { "nobody" };
+            let mut found = told(&fed.feed(&view(site_id, &name, second)));
+            if number % tick_every == 0 {
+                fed.engine.tick(0, number % 2 == 0);
+            }
+            model.event(is_own, visitor, second);
+            let mut expected = std::mem::take(&mut model.told);
+            found.sort_unstable();
+            expected.sort_unstable();
+            prop_assert_eq!(found, expected, "event {}", number);
+        }
+    }
+}
