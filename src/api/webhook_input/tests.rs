@@ -297,17 +297,14 @@ fn a_patch_may_not_remove_what_cannot_exist() {
         ),
         (
             json!({"triggers": {"nonsense": null, "visitor_drop": null, "goal_completion": null}}),
-            vec![
-                ("/triggers/nonsense", "unknown_field"),
-                ("/triggers/visitor_drop", "not_available"),
-            ],
+            vec![("/triggers/nonsense", "unknown_field")],
         ),
         (
-            json!({"triggers": {"custom_event": {"goals": null}, "goal_completion": {"names": null, "every": null}}}),
+            json!({"triggers": {"custom_event": {"goals": null}, "goal_completion": {"names": null, "sensitivity": null}}}),
             vec![
                 ("/triggers/custom_event/goals", "unknown_field"),
-                ("/triggers/goal_completion/every", "not_available"),
                 ("/triggers/goal_completion/names", "unknown_field"),
+                ("/triggers/goal_completion/sensitivity", "not_available"),
             ],
         ),
         (

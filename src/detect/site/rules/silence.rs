@@ -16,6 +16,9 @@ const CALM_SECONDS: u32 = 300;
 /// Longest silence that is looked for, in hours: by then the rate is not worth the name.
 const MAX_HOURS: u32 = 14 * 24;
 
+/// Events by which a sum over hours may fall short of what it stands for.
+const ROUNDING: f64 = 1e-9;
+
 /// The rule of `silence`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SilenceRule {
@@ -78,8 +81,9 @@ impl SilenceRule {
             let until = rate.until.max(from + 1);
             let wanted = SILENT_EVENTS * rate.spread.max(1.0).powi(2);
             let in_hour = rate.events * f64::from(until - from) / 3_600.0;
-            if expected + in_hour >= wanted {
-                let seconds = ((wanted - expected) * 3_600.0 / rate.events).ceil().max(0.0);
+            if expected + in_hour >= wanted - ROUNDING {
+                let seconds = (wanted - expected - ROUNDING) * 3_600.0 / rate.events;
+                let seconds = seconds.ceil().max(0.0);
                 // At most an hour.
                 let at = from + seconds as u32;
                 return Some(at.max(last.saturating_add(MIN_SECONDS)));

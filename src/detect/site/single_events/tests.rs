@@ -69,16 +69,23 @@ fn a_goals_body_holds_path_revenue_and_expected_properties() {
 #[test]
 fn ids_follow_from_record_time_event_and_goal() {
     let mut fed = Fed::log([with_goals([event_goal(9, "Signup", "x")], [NameFilter::All])]);
-    let id = |event_id: &str| {
+    let id = |at_ms: i64, event_id: &str| {
         let row = [&[0_u8; 15][..], &[9]].concat();
         let keys: [&[u8]; 2] = [event_id.as_bytes(), &row];
-        NotificationId::derive(RECORD_MS, "a", "goal_completion", NotificationKind::Each, &keys)
+        NotificationId::derive(at_ms, "a", "goal_completion", NotificationKind::Each, &keys)
     };
     let mut event = named(EventKind::Custom, "x");
-    assert_eq!(fed.feed(&event)[0].id, id("events/7/0"));
-    assert_eq!(fed.feed(&event)[0].id, id("events/7/1"));
+    assert_eq!(fed.feed(&event)[0].id, id(RECORD_MS, "events/7/0"));
+    assert_eq!(fed.feed(&event)[0].id, id(RECORD_MS, "events/7/1"));
     event.event_id = Some("e-1".into());
-    assert_eq!(fed.feed(&event)[0].id, id("e-1"));
+    // A producer that writes it again later writes another record of the same event.
+    let own_ms = event.timestamp_ms.expect("given");
+    assert_eq!(fed.feed(&event)[0].id, id(own_ms, "e-1"));
+    fed.record_ms += 60_000;
+    assert_eq!(fed.feed(&event)[0].id, id(own_ms, "e-1"));
+    // A row of an id that lies days back would be removed at once.
+    event.timestamp_ms = Some(RECORD_MS - 25 * 3_600_000);
+    assert_eq!(fed.feed(&event)[0].id, id(fed.record_ms, "e-1"));
 }
 
 #[test]
