@@ -27,6 +27,8 @@ pub(crate) mod request;
 pub(crate) mod signature;
 /// The HTTP edge.
 pub(crate) mod http;
+/// Queues, limits and health of endpoints: who is sent next.
+pub mod lanes;
 /// The step that follows an attempt.
 pub(crate) mod outcome;
 /// Conversions between a record at work, an exchange and rows of Postgres.
