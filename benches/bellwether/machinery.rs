@@ -1,8 +1,8 @@
-//! Part `machinery`: hand-written code beside a library or nothing in its place, on the same records in
-//! one run.
+//! Part `machinery`: hand-written code beside a library or nothing in its place, on the same
+//! records in one run.
 //!
-//! The two ways of a comparison take turns batch by batch, so that a machine whose speed drifts is fair
-//! to both.
+//! The two ways of a comparison take turns batch by batch, so that a machine whose speed drifts is
+//! fair to both.
 
 use std::hint::black_box;
 use std::time::Instant;

@@ -6,7 +6,8 @@ use std::path::Path;
 use figment::Metadata;
 use figment::error::{Error, Kind};
 
-/// Explains an error in one line: `kafka.partitions: found string "x", expected i32 (in bellwether.toml)`.
+/// Explains an error in one line: `kafka.partitions: found string "x", expected i32 (in
+/// bellwether.toml)`.
 pub(super) fn explain(error: &Error, place: Option<&Metadata>, file: Option<&Path>) -> String {
     let key = key_of(&error.path);
     let problem = problem_of(error);

@@ -147,7 +147,8 @@ fn flatten<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String
                 }
                 Value::String(_, text) => text.clone(),
                 Value::Bool(_, flag) => flag.to_string(),
-                // Each of these reads its own kinds of number only: those of the environment are unsigned.
+                // Each of these reads its own kinds of number only: those of the environment are
+                // unsigned.
                 Value::Num(_, number) => (number.to_u128().map(|n| n.to_string()))
                     .or_else(|| number.to_i128().map(|n| n.to_string()))
                     .or_else(|| number.to_f64().map(|n| n.to_string()))

@@ -138,8 +138,9 @@ fn read_all(
     }
 }
 
-/// True for variables that Kubernetes sets in every pod beside a Service called `bellwether`, unless
-/// `enableServiceLinks` is false. They are addresses in the form of Docker's links, and no settings.
+/// True for variables that Kubernetes sets in every pod beside a Service called `bellwether`,
+/// unless `enableServiceLinks` is false. They are addresses in the form of Docker's links, and no
+/// settings.
 fn is_service_link(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     // Two underscores separate the levels of a key, and are in no link's name.

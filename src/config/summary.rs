@@ -1,4 +1,5 @@
-//! The configuration in a few words, for the first line of a process's log. Nothing in it is secret.
+//! The configuration in a few words, for the first line of a process's log. Nothing in it is
+//! secret.
 
 use super::root::Config;
 

@@ -1,6 +1,7 @@
 //! Hashes of an event's texts, keyed by the deployment.
 //!
-//! They are SipHash, so that nobody can choose ids that collide: a visitor is counted by the hash alone.
+//! They are SipHash, so that nobody can choose ids that collide: a visitor is counted by the hash
+//! alone.
 
 use siphasher::sip::SipHasher13;
 

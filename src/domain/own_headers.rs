@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_are_no_tokens_and_values_that_break_lines_are_refused() {
+    fn names_that_are_no_tokens_and_line_breaks_are_refused() {
         for name in [
             "",
             "a b",

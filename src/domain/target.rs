@@ -56,8 +56,8 @@ impl TargetUrl {
     /// Reads a URL given by a user.
     ///
     /// Refuses what the WHATWG parser would silently repair (missing slashes, back-slashes, tabs),
-    /// because what a user reads and what is called must be the same host. Drops a fragment, which is
-    /// never sent to a server.
+    /// because what a user reads and what is called must be the same host. Drops a fragment, which
+    /// is never sent to a server.
     pub(crate) fn parse(text: &str, rules: &TargetRules) -> Result<Self, InvalidTarget> {
         let chars = text.chars().count();
         if chars > MAX_URL_CHARS {
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn the_switches_for_development_open_http_and_the_named_networks() {
+    fn development_switches_open_http_and_the_named_networks() {
         let rules = TargetRules {
             allow_http: true,
             addresses: AddressRules {

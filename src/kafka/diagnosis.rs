@@ -20,8 +20,8 @@ struct Line<'a> {
     state: &'a str,
     /// Time in that state.
     age_ms: u64,
-    /// True if the configuration names the broker; the others were learned from one that answered, so that the way to
-    /// speak to them is known to be right.
+    /// True if the configuration names the broker; the others were learned from one that answered,
+    /// so that the way to speak to them is known to be right.
     is_bootstrap: bool,
 }
 

@@ -1,5 +1,5 @@
-//! The right to be a member of a group, tried before a member joins: librdkafka only logs that it lacks,
-//! once, and goes on trying.
+//! The right to be a member of a group, tried before a member joins: librdkafka only logs that it
+//! lacks, once, and goes on trying.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -19,8 +19,8 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// Time between two looks at the events of the client.
 const EVENTS_EVERY: Duration = Duration::from_millis(20);
 
-/// Returns the right `operation` on a group, such as `Read` for a member, if this client may not even
-/// see the group; every right on it brings that.
+/// Returns the right `operation` on a group, such as `Read` for a member, if this client may not
+/// even see the group; every right on it brings that.
 pub(crate) async fn find_missing_right(
     config: &KafkaConfig,
     client_events: &ClientEvents,

@@ -126,8 +126,8 @@ impl PgMonitor {
         }
     }
 
-    /// Repeats an operation until it succeeds or Postgres refuses what is to be written: trying that
-    /// again would be refused for ever.
+    /// Repeats an operation until it succeeds or Postgres refuses what is to be written: trying
+    /// that again would be refused for ever.
     pub(crate) async fn until_answered<T, F: Future<Output = sqlx::Result<T>>>(
         &self,
         op: &'static str,

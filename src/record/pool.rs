@@ -78,8 +78,8 @@ pub(crate) fn open(settings: &PoolSettings, epoch: &ConnectionEpoch) -> Result<P
                 Ok(epoch.holds_since(last_used) && epoch.ping(connection).await)
             })
         })
-        // The pool tests a connection that is given back, too, without a bound: one that never answers
-        // would keep its place for ever.
+        // The pool tests a connection that is given back, too, without a bound: one that never
+        // answers would keep its place for ever.
         .after_release(move |connection, facts| {
             let epoch = after.clone();
             Box::pin(async move {

@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_that_cannot_take_its_partitions_is_named_with_the_reason() {
+    fn a_member_without_its_partitions_is_named_with_the_reason() {
         let health = Health::new(Arc::new(Metrics::new(&Labels::default())), &["assignment"]);
         health.set_partitions("detect-0", 4);
         health.set_partitions("detect-1", 4);

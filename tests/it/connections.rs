@@ -1,5 +1,7 @@
-//! Servers that cannot be used: the one line about it names host, port and cause, as soon as it is certain.
+//! Servers that cannot be used: the one line about it names host, port and cause, as soon as it is
+//! certain.
 
+use std::fs::File;
 use std::net::TcpListener;
 use std::process::Output;
 use std::time::{Duration, Instant};
@@ -249,5 +251,16 @@ async fn the_first_line_of_a_start_names_what_is_connected_to() {
         ("database", &database),
     ] {
         assert_eq!(first[field], value, "{first}");
+    }
+}
+
+#[tokio::test]
+async fn a_start_whose_stderr_is_full_ends_without_a_panic() {
+    for format in ["human", "json"] {
+        let mut deployment = Deployment::create(&[("telemetry.log_format", format)]).await;
+        deployment.set("kafka.brokers", &format!("127.0.0.1:{}", closed_port()));
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let status = deployment.command(&["serve"]).stderr(full).status().unwrap();
+        assert_eq!(status.code(), Some(1), "{format}");
     }
 }

@@ -90,7 +90,7 @@ fn repeated(receiver: &Receiver) -> HashMap<(String, u32), u32> {
 }
 
 #[tokio::test]
-async fn processes_that_join_and_go_on_purpose_under_load_repeat_nothing_and_lose_nothing() {
+async fn processes_that_join_and_leave_lose_and_repeat_nothing() {
     let deployment = Deployment::create(&[]).await;
     let receiver = Receiver::start().await;
     let mut first = deployment.serve(&[]).await;

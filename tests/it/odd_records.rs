@@ -76,7 +76,7 @@ fn now_ms() -> i64 {
 }
 
 #[tokio::test]
-async fn an_unreadable_record_becomes_a_dead_letter_as_it_came_and_the_stream_goes_on() {
+async fn an_unreadable_record_is_a_dead_letter_and_stops_nothing() {
     let stage = stage(json!({})).await;
     let good = || stage.record();
     let without = |name: &str| {
@@ -185,7 +185,7 @@ fn publish_with_odd_header(record: Raw) {
 }
 
 #[tokio::test]
-async fn a_record_of_a_newer_version_is_held_back_and_what_follows_it_too() {
+async fn a_newer_record_is_held_back_and_what_follows_it_too() {
     let mut stage = stage(json!({})).await;
     stage.publish(stage.record()).await;
     stage.receiver.wait_for("hook", 1).await;
@@ -231,7 +231,7 @@ async fn a_record_of_a_newer_version_is_held_back_and_what_follows_it_too() {
 }
 
 #[tokio::test]
-async fn an_outcome_that_postgres_refuses_goes_to_the_dead_letters_and_holds_up_no_other() {
+async fn an_outcome_refused_by_postgres_holds_up_no_other() {
     let stage = stage(json!({})).await;
     // A rule of tomorrow's schema, say: one webhook's rows are refused.
     let poison = stage

@@ -247,7 +247,7 @@ fn check_with_promtool(text: &str) {
 }
 
 #[tokio::test]
-async fn a_source_record_that_cannot_be_read_is_rejected_with_its_reason_and_the_stream_goes_on() {
+async fn an_unreadable_event_is_rejected_with_its_reason() {
     let deployment = Deployment::create(&[]).await;
     let process = deployment.serve(&[]).await;
     let receiver = deployment.goal_receiver(&process, "example.com").await;
@@ -312,7 +312,7 @@ async fn a_source_record_that_cannot_be_read_is_rejected_with_its_reason_and_the
 }
 
 #[tokio::test]
-async fn a_source_that_is_not_keyed_by_site_is_reported_with_topic_key_and_remedy() {
+async fn a_mis_keyed_source_is_reported_with_topic_key_and_remedy() {
     let deployment = Deployment::create(&[]).await;
     let process = deployment.serve(&[]).await;
     let receiver = deployment.goal_receiver(&process, "example.com").await;
@@ -355,7 +355,7 @@ async fn a_source_that_is_not_keyed_by_site_is_reported_with_topic_key_and_remed
 }
 
 #[tokio::test]
-async fn a_detector_that_cannot_take_its_partitions_is_not_ready_and_says_why() {
+async fn a_detector_without_its_partitions_is_not_ready_and_says_why() {
     let deployment = Deployment::create(&[]).await;
     let states = deployment.topic("detector-state");
     for value in [r#"{"v":99}"#, "no state at all"] {

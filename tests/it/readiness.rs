@@ -1,4 +1,5 @@
-//! `/readyz` while Kafka or Postgres is away: it says so within five seconds, and is ready within five after.
+//! `/readyz` while Kafka or Postgres is away: it says so within five seconds, and is ready within
+//! five after.
 
 use std::time::{Duration, Instant};
 

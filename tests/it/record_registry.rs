@@ -282,7 +282,7 @@ async fn an_attempt(conn: &mut PgConnection) -> DeliveryId {
 }
 
 #[sqlx::test]
-async fn a_webhook_that_is_gone_is_disabled_once_and_its_owners_switch_stays_as_it_is(pool: PgPool) {
+async fn a_gone_webhook_is_disabled_once_and_keeps_its_owners_switch(pool: PgPool) {
     let mut conn = pool.acquire().await.expect("connection");
     let keys = keyring(&[("a", 1)]);
     let id = add_webhook(&mut conn, &keys, "a.example", "one").await;
@@ -312,7 +312,7 @@ async fn a_webhook_that_is_gone_is_disabled_once_and_its_owners_switch_stays_as_
 }
 
 #[sqlx::test]
-async fn a_webhook_that_its_owner_switched_off_is_not_disabled_for_being_gone(pool: PgPool) {
+async fn a_webhook_switched_off_is_not_disabled_for_being_gone(pool: PgPool) {
     let mut conn = pool.acquire().await.expect("connection");
     let id = add_webhook(&mut conn, &keyring(&[("a", 1)]), "a.example", "one").await;
     sqlx::query("update webhooks set enabled = false, active_since = now()")

@@ -47,7 +47,7 @@ async fn partitions_of(conn: &mut PgConnection, id: Uuid) -> (String, String) {
 }
 
 #[sqlx::test(migrations = false)]
-async fn migrating_an_empty_database_makes_it_current_and_doing_it_again_changes_nothing(pool: PgPool) {
+async fn migrating_twice_changes_nothing(pool: PgPool) {
     let mut conn = pool.acquire().await.expect("connection");
     assert!(
         matches!(migrate::schema(&mut conn).await.expect("read"), Schema::Behind { missing } if missing.len() > 3)
@@ -104,7 +104,7 @@ async fn a_delivery_and_its_attempts_go_to_the_day_of_its_id(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn a_wild_time_goes_to_the_default_partition_and_moves_when_its_day_is_made(pool: PgPool) {
+async fn a_wild_time_moves_from_the_default_partition_to_its_day(pool: PgPool) {
     let mut conn = pool.acquire().await.expect("connection");
     ensure_partitions(&mut conn, NOON_MS, NOON_MS)
         .await

@@ -72,7 +72,7 @@ fn a_live_silent_site_is_moved_only_when_caught_up() {
 }
 
 #[test]
-fn what_falls_due_happens_before_the_record_that_moves_the_clock() {
+fn what_falls_due_happens_before_the_record_that_moves_time() {
     let mut fed = Fed::log([spiking(2)]);
     fed.fires("a", "1", 1_000);
     assert!(fed.fires("a", "2", 1_000));

@@ -35,7 +35,7 @@ fn global_unicast_is_public_up_to_the_edges_of_every_block() {
 }
 
 #[test]
-fn everything_special_is_refused_from_its_first_address_to_its_last() {
+fn every_special_range_is_refused_from_first_to_last_address() {
     let none = AddressRules::default();
     let ips = "\
             0.0.0.0 0.255.255.255 10.0.0.0 10.255.255.255 100.64.0.0 100.127.255.255 127.0.0.1 \
@@ -94,7 +94,7 @@ fn allowed_networks_reopen_what_is_private_and_nothing_else() {
 }
 
 #[test]
-fn an_allowed_nat64_prefix_reaches_public_addresses_and_no_others() {
+fn an_allowed_nat64_prefix_reaches_public_addresses_only() {
     let rules = rules(&["64:ff9b::/96", "64:ff9b:1::/48", "10.0.0.0/8"], &[]);
     assert_eq!(check(&rules, "64:ff9b::8.8.8.8"), Verdict::Public);
     assert_eq!(check(&rules, "64:ff9b::10.0.0.1"), Verdict::AllowedPrivate);

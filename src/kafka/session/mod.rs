@@ -32,7 +32,8 @@ pub(crate) mod lag;
 pub(crate) mod retained;
 
 const COMMIT_INTERVAL: Duration = Duration::from_millis(500);
-/// Longest time a commit may take before partitions are given back: the whole group waits meanwhile.
+/// Longest time a commit may take before partitions are given back: the whole group waits
+/// meanwhile.
 const LAST_COMMIT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Positions that a commit covers.

@@ -202,8 +202,9 @@ impl Topics {
         }
     }
 
-    /// Reads the seconds for which topics keep records; for ever is 0. A topic whose settings may not
-    /// be read is left out, with a log line if it is a source: those of the others are checked too.
+    /// Reads the seconds for which topics keep records; for ever is 0. A topic whose settings may
+    /// not be read is left out, with a log line if it is a source: those of the others are checked
+    /// too.
     pub(crate) async fn retentions(&self, plan: &[TopicPlan]) -> anyhow::Result<Vec<(String, f64)>> {
         let topics: Vec<&TopicPlan> = plan.iter().collect();
         let mut retentions = Vec::new();
@@ -251,8 +252,8 @@ impl Topics {
         Ok(())
     }
 
-    /// Asks for the settings of topics. An answer that may not be given is empty: rdkafka leaves the
-    /// error of a topic out.
+    /// Asks for the settings of topics. An answer that may not be given is empty: rdkafka leaves
+    /// the error of a topic out.
     async fn describe<'a>(
         &self,
         topics: &[&'a TopicPlan],

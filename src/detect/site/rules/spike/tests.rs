@@ -69,7 +69,7 @@ fn the_level_is_four_fifths_and_always_below_the_threshold() {
 }
 
 #[test]
-fn a_stale_episode_is_notified_if_it_lasts_until_events_are_fresh() {
+fn a_stale_episode_is_notified_once_events_are_fresh() {
     let mut spike = spike(10);
     let stale = |now, count| Observation {
         fresh: false,
