@@ -108,6 +108,7 @@ pub fn registry(sites: u64) -> anyhow::Result<Registry> {
             active_since_ms: 0,
             retry_schedule: "default".to_owned(),
             max_age_seconds: None,
+            limits: Default::default(),
             updated_at: clock::now(),
         });
         let goal = Arc::new(Goal {
@@ -125,6 +126,7 @@ pub fn registry(sites: u64) -> anyhow::Result<Registry> {
             name: None,
             goals: vec![goal],
             webhooks: vec![webhook],
+            unreadable: Vec::new(),
             version: 1,
         };
         registry.sites.insert(id, Arc::new(site));

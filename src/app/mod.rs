@@ -14,6 +14,7 @@ mod describe;
 mod context;
 mod admin;
 mod start_checks;
+mod instance;
 mod registry;
 mod watch;
 mod upkeep;
@@ -88,6 +89,9 @@ async fn start_roles(foundation: &Foundation, mut host: Host, tasks: &mut Tasks)
         false => None,
     };
     let database = start_checks::open_database(foundation).await?;
+    if roles.reads_kafka() {
+        instance::claim(foundation, tasks).await?;
+    }
     let retry_topics = match roles.reads_kafka() {
         true => start_checks::check_topics(foundation, host.embedded_kafka).await?,
         false => Default::default(),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::header::{DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
@@ -173,6 +173,7 @@ impl WebhookClient {
             phases,
             remote: answer.remote,
             retry_after: answer.retry_after,
+            date: answer.date,
         }
     }
 
@@ -217,12 +218,16 @@ impl WebhookClient {
         answer.head_at = Some(clock::monotonic());
         answer.status = Some(response.status().as_u16());
         answer.remote = response.remote_addr();
-        answer.retry_after = response
-            .headers()
-            .get(RETRY_AFTER)
-            .filter(|value| value.len() <= MAX_RETRY_AFTER_BYTES)
-            .and_then(|value| value.to_str().ok())
-            .map(str::to_owned);
+        let time_header = |name: HeaderName| {
+            let value = response.headers().get(name)?;
+            let text = value
+                .to_str()
+                .ok()
+                .filter(|text| text.len() <= MAX_RETRY_AFTER_BYTES)?;
+            Some(text.to_owned())
+        };
+        answer.retry_after = time_header(RETRY_AFTER);
+        answer.date = time_header(DATE);
         while answer.body.len() < MAX_RESPONSE_BYTES {
             match response.chunk().await {
                 Ok(Some(chunk)) => keep(&mut answer.body, &chunk),

@@ -28,6 +28,8 @@ pub(crate) struct Exchange {
     pub(crate) remote: Option<SocketAddr>,
     /// The response's `Retry-After`, as it came.
     pub(crate) retry_after: Option<String>,
+    /// The response's `Date`, as it came.
+    pub(crate) date: Option<String>,
 }
 
 impl Exchange {
@@ -44,6 +46,7 @@ impl Exchange {
             phases: Phases::default(),
             remote: None,
             retry_after: None,
+            date: None,
         }
     }
 
@@ -59,6 +62,7 @@ pub(super) struct Answer {
     pub(super) head_at: Option<Instant>,
     pub(super) status: Option<u16>,
     pub(super) retry_after: Option<String>,
+    pub(super) date: Option<String>,
     pub(super) remote: Option<SocketAddr>,
     pub(super) body: Vec<u8>,
     pub(super) failure: Option<Failure>,

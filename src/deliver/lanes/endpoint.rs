@@ -4,9 +4,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::health::{Health, HealthState};
+use super::health::EndpointHealth;
 use super::rate::TokenBucket;
+use crate::domain::health::HealthState;
 use crate::domain::site::SiteId;
+use crate::domain::webhook::SendLimits;
 
 /// Settings of an endpoint that decide when it is sent to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,18 +16,14 @@ pub(crate) struct EndpointSettings {
     pub(crate) site_id: SiteId,
     /// The URL's host in lower case, without port.
     pub(crate) host: Arc<str>,
-    pub(crate) max_concurrency: u32,
-    /// `None` means no limit.
-    pub(crate) rate_per_second: Option<u32>,
-    /// Deliveries in a row that failed for good and open the circuit.
-    pub(crate) failure_threshold: u32,
-    /// Until then everything is held back, in milliseconds since the Unix epoch.
-    pub(crate) paused_until_ms: Option<i64>,
+    pub(crate) limits: SendLimits,
+    /// When its owner last switched it on, in milliseconds since the Unix epoch.
+    pub(crate) active_since_ms: i64,
 }
 
-/// Where a delivery comes from.
+/// Origin of a delivery in a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Source {
+pub(crate) enum Lane {
     /// A first attempt.
     First,
     /// A retry that is due.
@@ -45,7 +43,7 @@ pub(super) struct Queued<J> {
 #[derive(Debug)]
 pub(super) struct Endpoint<J> {
     pub(super) settings: EndpointSettings,
-    pub(super) health: Health,
+    pub(super) health: EndpointHealth,
     pub(super) bucket: TokenBucket,
     pub(super) first: VecDeque<Queued<J>>,
     pub(super) retries: VecDeque<Queued<J>>,
@@ -61,9 +59,13 @@ pub(super) struct Endpoint<J> {
     pub(super) waits_for: Option<Wait>,
     /// Cause of the wait before the next start.
     pub(super) waited_for: Option<Wait>,
-    /// When the token comes for which it waits.
+    /// Arrival of the token for which it waits.
     pub(super) token_at: Instant,
-    /// What it waited for last: until it starts, a place there is kept for it.
+    /// End of its last request.
+    pub(super) last_end: Instant,
+    /// Rows of `parked` wait for it, or may.
+    pub(super) has_parked: bool,
+    /// Cause of its last wait: until it starts, a place there is kept for it.
     pub(super) woken_from: Option<Wait>,
     /// Requests in flight that count as careful.
     pub(super) careful_in_flight: u32,
@@ -83,10 +85,27 @@ pub(crate) enum Wait {
     Process,
 }
 
+impl Wait {
+    /// True if the endpoint's own limits, or those of its site or host, made it wait.
+    pub(crate) const fn is_for_endpoint(self) -> bool {
+        !matches!(self, Self::Process)
+    }
+
+    /// Label of `queue_wait_seconds`.
+    pub(crate) const fn label(self) -> &'static str {
+        match self {
+            Self::Endpoint | Self::Rate => "endpoint",
+            Self::Site => "site",
+            Self::Host => "host",
+            Self::Careful | Self::Process => "process",
+        }
+    }
+}
+
 impl<J> Endpoint<J> {
-    pub(super) fn new(settings: EndpointSettings, health: Health, now: Instant) -> Self {
+    pub(super) fn new(settings: EndpointSettings, health: EndpointHealth, now: Instant) -> Self {
         Self {
-            bucket: TokenBucket::new(settings.rate_per_second, now),
+            bucket: TokenBucket::new(settings.limits.rate_per_second, now),
             settings,
             health,
             first: VecDeque::new(),
@@ -102,6 +121,8 @@ impl<J> Endpoint<J> {
             token_at: now,
             woken_from: None,
             careful_in_flight: 0,
+            last_end: now,
+            has_parked: false,
         }
     }
 
@@ -109,11 +130,11 @@ impl<J> Endpoint<J> {
         self.first.len() + self.retries.len() + self.parked.len()
     }
 
-    pub(super) fn push(&mut self, source: Source, queued: Queued<J>) {
+    pub(super) fn push(&mut self, source: Lane, queued: Queued<J>) {
         match source {
-            Source::First => self.first.push_back(queued),
-            Source::Retry => self.retries.push_back(queued),
-            Source::Parked => self.parked.push_back(queued),
+            Lane::First => self.first.push_back(queued),
+            Lane::Retry => self.retries.push_back(queued),
+            Lane::Parked => self.parked.push_back(queued),
         }
     }
 
@@ -128,7 +149,7 @@ impl<J> Endpoint<J> {
         self.first.pop_front().or_else(|| self.retries.pop_front())
     }
 
-    /// When the delivery that waits longest came.
+    /// Arrival of the delivery that waits longest.
     pub(super) fn oldest(&self) -> Option<Instant> {
         let fronts = [&self.first, &self.retries, &self.parked].map(|queue| Some(queue.front()?.since));
         fronts.into_iter().flatten().min()
@@ -136,12 +157,12 @@ impl<J> Endpoint<J> {
 
     /// True if its requests count among those of careful endpoints.
     pub(super) fn is_careful(&self) -> bool {
-        self.health.state != HealthState::Ok
+        !self.health.is_well()
     }
 
     /// True if it may start one request whatever its site and host have in flight.
     pub(super) fn may_always_start(&self) -> bool {
-        self.health.state == HealthState::Ok && self.in_flight == 0
+        self.health.is_well() && self.in_flight == 0
     }
 
     /// Takes everything that came at or before `came`.
@@ -163,42 +184,62 @@ impl<J> Endpoint<J> {
     }
 
     fn is_paused(&self, now_ms: i64) -> bool {
-        self.settings.paused_until_ms.is_some_and(|until| now_ms < until)
+        self.settings
+            .limits
+            .paused_until_ms
+            .is_some_and(|until| now_ms < until)
     }
 
     /// Requests that its settings and health allow at a time.
     pub(super) fn concurrency(&self) -> u32 {
         match self.health.state {
-            HealthState::Ok => self.settings.max_concurrency.max(1),
+            HealthState::New | HealthState::Ok => self.settings.limits.max_concurrency.max(1),
             HealthState::Careful | HealthState::Open => 1,
             HealthState::Disabled => 0,
         }
     }
 
-    /// Rows of `parked` that find room here now: as many as may start within a second, at most `most`.
-    pub(super) fn room_for_parked(&self, most: usize, now_ms: i64) -> usize {
-        if self.is_paused(now_ms) {
+    /// Counts rows of `parked` that find room here now: as many as may start within a second, at
+    /// most `most`.
+    pub(super) fn room_for_parked(&self, most: usize, now: Now) -> usize {
+        if self.is_paused(now.wall_ms) {
             return 0;
         }
+        let is_idle = self.queued() == 0 && self.in_flight == 0;
         match self.health.state {
             HealthState::Disabled => 0,
-            HealthState::Open => {
-                usize::from(self.health.is_probe_due(now_ms) && !self.is_probing && self.queued() == 0)
-            }
-            HealthState::Careful => usize::from(self.queued() == 0),
-            HealthState::Ok => {
-                let second = self
-                    .settings
-                    .rate_per_second
-                    .map_or(most, |rate| rate.max(1) as usize);
-                second.min(most).saturating_sub(self.parked.len())
+            HealthState::Open => usize::from(is_idle && self.health.is_probe_due(now.wall_ms)),
+            HealthState::Careful => usize::from(is_idle),
+            // It hangs, though it is not known for that yet: more would only be parked again.
+            HealthState::New | HealthState::Ok if self.hangs(now.instant) => 0,
+            HealthState::New | HealthState::Ok => {
+                let second = self.settings.limits.rate_per_second;
+                let most = second.map_or(most, |rate| most.min(rate.max(1) as usize));
+                most.saturating_sub(self.parked.len())
             }
         }
     }
 
-    /// True if nothing would be lost by forgetting the endpoint: its health can be read again.
+    /// True if all its requests are in flight and none has ended for a second.
+    fn hangs(&self, now: Instant) -> bool {
+        self.in_flight >= self.concurrency()
+            && now.saturating_duration_since(self.last_end) > Duration::from_secs(1)
+    }
+
+    /// Counts all waits from `now` on.
+    pub(super) fn wait_from(&mut self, now: Instant) {
+        for queue in [&mut self.first, &mut self.retries, &mut self.parked] {
+            queue.iter_mut().for_each(|queued| queued.since = now);
+        }
+    }
+
+    /// True if nothing would be lost by forgetting the endpoint.
     pub(super) fn is_idle(&mut self, now: Instant) -> bool {
-        self.in_flight == 0 && self.queued() == 0 && self.bucket.wait_until(now).is_none()
+        self.in_flight == 0
+            && self.queued() == 0
+            && !self.has_parked
+            && !self.health.is_notable()
+            && self.bucket.is_full(now)
     }
 }
 
@@ -208,14 +249,4 @@ pub(crate) struct Now {
     pub(crate) instant: Instant,
     /// Milliseconds since the Unix epoch.
     pub(crate) wall_ms: i64,
-}
-
-impl Now {
-    /// A time later than this one by both clocks.
-    pub(crate) fn after(self, duration: Duration) -> Self {
-        Self {
-            instant: self.instant + duration,
-            wall_ms: self.wall_ms + i64::try_from(duration.as_millis()).unwrap_or(i64::MAX),
-        }
-    }
 }

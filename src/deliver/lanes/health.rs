@@ -1,32 +1,8 @@
 //! The ladder an endpoint climbs down when it fails: ok, careful, open, disabled.
 
-/// State of an endpoint.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum HealthState {
-    /// Nothing is wrong.
-    Ok,
-    /// The endpoint did not answer, and has not succeeded since: one request at a time.
-    Careful,
-    /// The circuit is open: everything is parked but a probe now and then.
-    Open,
-    /// Nothing is sent.
-    Disabled,
-}
+use crate::domain::health::{HealthReason, HealthState};
 
-/// Cause of a state that holds deliveries back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum HealthReason {
-    /// Deliveries in a row failed for good.
-    Failures,
-    /// Attempts in a row went without an answer.
-    Timeouts,
-    /// The endpoint answered 410 Gone.
-    Gone,
-    /// The circuit stayed open for five days.
-    OpenTooLong,
-}
-
-/// How an attempt ended, as far as health goes.
+/// End of an attempt, as far as health goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ending {
     Success,
@@ -51,7 +27,7 @@ pub(crate) struct AttemptEnd {
 
 /// Health of one endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Health {
+pub(crate) struct EndpointHealth {
     pub(crate) state: HealthState,
     pub(crate) reason: Option<HealthReason>,
     /// When the state began, in milliseconds since the Unix epoch.
@@ -63,6 +39,8 @@ pub(crate) struct Health {
     /// While the circuit is open: when the next probe is due.
     pub(crate) probe_at_ms: i64,
     pub(crate) probes_failed: u32,
+    /// The last success since the endpoint was set up here.
+    pub(crate) last_success_ms: Option<i64>,
 }
 
 /// A change of state.
@@ -80,18 +58,29 @@ const OPEN_TOO_LONG_MS: i64 = 5 * 24 * 3_600 * 1_000;
 /// Pauses before a probe; the last one repeats.
 const PROBE_PAUSES_MS: [i64; 6] = [30_000, 60_000, 120_000, 240_000, 480_000, 900_000];
 
-impl Health {
+impl EndpointHealth {
     /// The health of an endpoint nothing is known of.
     pub(crate) fn new(now_ms: i64) -> Self {
         Self {
-            state: HealthState::Ok,
+            state: HealthState::New,
             reason: None,
             since_ms: now_ms,
             unanswered: 0,
             failed: 0,
             probe_at_ms: 0,
             probes_failed: 0,
+            last_success_ms: None,
         }
+    }
+
+    /// True if nothing holds the endpoint back.
+    pub(crate) const fn is_well(&self) -> bool {
+        matches!(self.state, HealthState::New | HealthState::Ok)
+    }
+
+    /// True if it says more than that the endpoint is well.
+    pub(crate) const fn is_notable(&self) -> bool {
+        !self.is_well() || self.failed > 0 || self.unanswered > 0
     }
 
     /// Takes in an attempt that ended at `now_ms`. `threshold` deliveries in a row that failed for good open the circuit.
@@ -107,6 +96,8 @@ impl Health {
             Ending::Success => {
                 self.unanswered = 0;
                 self.failed = 0;
+                self.probes_failed = 0;
+                self.last_success_ms = Some(now_ms);
                 return self.enter(HealthState::Ok, None, now_ms);
             }
             Ending::Answered => self.unanswered = 0,
@@ -130,15 +121,21 @@ impl Health {
         None
     }
 
+    /// Time of the next probe while the circuit is open, in milliseconds since the Unix epoch.
+    pub(crate) fn next_probe_ms(&self) -> Option<i64> {
+        (self.state == HealthState::Open).then_some(self.probe_at_ms)
+    }
+
     /// True if the circuit is open and a probe may be sent.
     pub(crate) fn is_probe_due(&self, now_ms: i64) -> bool {
         self.state == HealthState::Open && self.probe_at_ms <= now_ms
     }
 
     fn open(&mut self, reason: HealthReason, now_ms: i64) -> Option<HealthChange> {
+        let change = self.enter(HealthState::Open, Some(reason), now_ms);
         self.probes_failed = 0;
         self.probe_at_ms = now_ms.saturating_add(PROBE_PAUSES_MS[0]);
-        self.enter(HealthState::Open, Some(reason), now_ms)
+        change
     }
 
     /// Other requests of the endpoint may still end after it opened: only a probe moves the next one on.
@@ -168,6 +165,9 @@ impl Health {
             to: state,
             from_since_ms: self.since_ms,
         };
+        if self.state == HealthState::Open {
+            self.probe_at_ms = 0;
+        }
         self.state = state;
         self.reason = reason;
         self.since_ms = now_ms;

@@ -1,28 +1,36 @@
-//! Who is sent next: a queue, limits and health for each endpoint, shares for sites, hosts and the process.
+//! Chooses the next delivery to send: a queue, limits and health for each endpoint, shares for sites,
+//! hosts and the process.
 //!
-//! In: deliveries that may be sent, outcomes, settings, the time. Out: deliveries to start, and deliveries to park with the
-//! reason and the time at which to look again. Guaranteed: while the process has room, an endpoint that is well and has
-//! nothing in flight starts at once, whatever others do; nothing waits here longer than [`Limits::longest_wait`].
-//! Not here: waiting itself, Postgres, HTTP.
+//! In: deliveries that may be sent, outcomes, settings, the time. Out: deliveries to start, and
+//! deliveries to park with the reason and the time at which to look again. Guaranteed: while the
+//! process has room, an endpoint that is well and has nothing in flight starts at once, whatever
+//! others do; nothing waits here longer than [`LaneLimits::longest_wait`]. Not here: waiting itself,
+//! Postgres, HTTP.
 
 /// The ladder an endpoint climbs down when it fails.
 pub(crate) mod health;
+/// A limit on young requests that follows what throughput needs.
+pub(crate) mod flow;
 /// A token bucket.
 mod rate;
 /// Requests in flight of a site or a host, and the endpoints that wait for one of them to end.
 mod share;
 /// The queue and limits of one endpoint.
 mod endpoint;
+/// Endpoints that are not sent to at all for now.
+mod held_back;
+/// Answers of the scheduler.
+pub(crate) mod action;
 /// Arrivals, outcomes, health and time in; starts and parked deliveries out.
 pub(crate) mod scheduler;
 
-pub(crate) use endpoint::{EndpointSettings, Source};
+pub(crate) use endpoint::{EndpointSettings, Lane};
 
 use std::time::Duration;
 
 /// Bounds of what one process has in flight and in its queues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Limits {
+pub(crate) struct LaneLimits {
     /// Requests of the process.
     pub(crate) in_flight: u32,
     /// Requests of one site, beyond the first of each endpoint that is well.
@@ -37,7 +45,7 @@ pub(crate) struct Limits {
     pub(crate) longest_wait: Duration,
 }
 
-impl Limits {
+impl LaneLimits {
     /// Limits of a process that sends `in_flight` requests at a time.
     pub(crate) fn new(in_flight: u32) -> Self {
         Self {

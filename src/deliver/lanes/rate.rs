@@ -47,6 +47,12 @@ impl TokenBucket {
         Some(now + Duration::from_secs_f64((1.0 - self.tokens) / rate) + Duration::from_micros(1))
     }
 
+    /// True if as many tokens are there as may be.
+    pub(super) fn is_full(&mut self, now: Instant) -> bool {
+        self.fill(now);
+        self.per_second.is_none_or(|rate| self.tokens >= rate.max(1.0))
+    }
+
     /// Takes a token that is there.
     pub(super) fn take(&mut self) {
         if self.per_second.is_some() {

@@ -20,6 +20,7 @@ pub(crate) fn webhook(url: &str) -> Webhook {
         active_since_ms: 0,
         retry_schedule: "default".to_owned(),
         max_age_seconds: None,
+        limits: Default::default(),
         updated_at: DateTime::<Utc>::UNIX_EPOCH,
     }
 }

@@ -68,6 +68,7 @@ pub(crate) fn site(id: &str, triggers: impl IntoIterator<Item = Triggers>) -> Si
         name: None,
         goals: Vec::new(),
         webhooks,
+        unreadable: Vec::new(),
         version: 1,
     }
 }
@@ -86,6 +87,7 @@ pub(crate) fn webhook(site_id: &str, number: u128, triggers: Triggers) -> Webhoo
         active_since_ms: 0,
         retry_schedule: "default".to_owned(),
         max_age_seconds: None,
+        limits: Default::default(),
         updated_at: DateTime::UNIX_EPOCH,
     }
 }

@@ -18,7 +18,7 @@ fn probe(ending: Ending) -> AttemptEnd {
 
 #[test]
 fn ten_attempts_without_an_answer_open_the_circuit() {
-    let mut health = Health::new(0);
+    let mut health = EndpointHealth::new(0);
     for number in 1..=9 {
         health.record(attempt(Ending::Unanswered), 3, number);
         assert_eq!(health.state, HealthState::Careful);
@@ -36,7 +36,7 @@ fn ten_attempts_without_an_answer_open_the_circuit() {
 
 #[test]
 fn any_status_ends_a_row_of_attempts_without_an_answer() {
-    let mut health = Health::new(0);
+    let mut health = EndpointHealth::new(0);
     for _ in 0..3 {
         for _ in 0..9 {
             health.record(attempt(Ending::Unanswered), 3, 1);
@@ -50,7 +50,7 @@ fn any_status_ends_a_row_of_attempts_without_an_answer() {
 
 #[test]
 fn deliveries_in_a_row_that_failed_for_good_open_the_circuit() {
-    let mut health = Health::new(0);
+    let mut health = EndpointHealth::new(0);
     let last = AttemptEnd {
         is_final_failure: true,
         ..attempt(Ending::Answered)
@@ -69,7 +69,7 @@ fn deliveries_in_a_row_that_failed_for_good_open_the_circuit() {
 
 #[test]
 fn faults_of_our_own_say_nothing_of_the_endpoint() {
-    let mut health = Health::new(0);
+    let mut health = EndpointHealth::new(0);
     let own = AttemptEnd {
         is_final_failure: true,
         ..attempt(Ending::Own)
@@ -77,12 +77,12 @@ fn faults_of_our_own_say_nothing_of_the_endpoint() {
     for _ in 0..100 {
         assert_eq!(health.record(own, 1, 5), None);
     }
-    assert_eq!(health, Health::new(0));
+    assert_eq!(health, EndpointHealth::new(0));
 }
 
 #[test]
 fn probes_come_after_30_s_and_1_2_4_8_15_15_minutes() {
-    let mut health = Health::new(0);
+    let mut health = EndpointHealth::new(0);
     health.record(
         AttemptEnd {
             is_final_failure: true,
@@ -105,7 +105,7 @@ fn probes_come_after_30_s_and_1_2_4_8_15_15_minutes() {
 
 #[test]
 fn five_days_open_disable_it() {
-    let mut health = Health::new(0);
+    let mut health = EndpointHealth::new(0);
     health.open(HealthReason::Timeouts, 1_000);
     let day = 24 * 3_600 * 1_000;
     assert_eq!(health.record(probe(Ending::Answered), 3, 5 * day), None);
@@ -123,7 +123,7 @@ fn five_days_open_disable_it() {
 
 #[test]
 fn a_success_in_flight_closes_the_circuit_too() {
-    let mut health = Health::new(0);
+    let mut health = EndpointHealth::new(0);
     health.open(HealthReason::Failures, 10);
     let change = health.record(attempt(Ending::Success), 3, 20).expect("a change");
     assert_eq!((change.to, change.from_since_ms), (HealthState::Ok, 10));

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::super::health::Ending;
 use super::*;
+use crate::domain::webhook::SendLimits;
 
 fn id(number: u16) -> WebhookId {
     WebhookId::from_uuid(uuid::Uuid::from_u128(u128::from(number) + 1))
@@ -13,10 +14,11 @@ fn settings(site: u16, host: u16) -> EndpointSettings {
     EndpointSettings {
         site_id: SiteId::try_from(format!("site-{site}")).expect("a site id"),
         host: format!("host-{host}.example").into(),
-        max_concurrency: 8,
-        rate_per_second: None,
-        failure_threshold: 3,
-        paused_until_ms: None,
+        limits: SendLimits {
+            rate_per_second: None,
+            ..SendLimits::default()
+        },
+        active_since_ms: 0,
     }
 }
 
@@ -48,7 +50,7 @@ struct Stepped {
 }
 
 impl Stepped {
-    fn new(limits: Limits) -> Self {
+    fn new(limits: LaneLimits) -> Self {
         Self {
             scheduler: Scheduler::new(limits),
             now: start(),
@@ -61,11 +63,11 @@ impl Stepped {
     }
 
     fn set_up(&mut self, number: u16, settings: EndpointSettings) {
-        let health = Health::new(self.now.wall_ms);
+        let health = EndpointHealth::new(self.now.wall_ms);
         self.scheduler.set_up(id(number), settings, health, self.now);
     }
 
-    fn arrive(&mut self, number: u16, source: Source) -> u32 {
+    fn arrive(&mut self, number: u16, source: Lane) -> u32 {
         let job = self.jobs;
         self.jobs += 1;
         self.scheduler.arrive(id(number), source, job, self.now);
@@ -74,9 +76,9 @@ impl Stepped {
     }
 
     fn run(&mut self) {
-        for action in self.scheduler.run(self.now) {
+        for action in self.scheduler.run(self.now, usize::MAX) {
             match action {
-                Action::Start {
+                LaneAction::Start {
                     endpoint,
                     job,
                     is_probe,
@@ -86,16 +88,19 @@ impl Stepped {
                     self.waits.insert(job, (waited, cause));
                     self.in_flight.push((endpoint, job, is_probe));
                 }
-                Action::Park {
+                LaneAction::Park {
                     job, reason, due_ms, ..
                 } => self.parked.push((job, reason, due_ms)),
-                Action::Refuse { job, .. } => self.refused.push(job),
+                LaneAction::Refuse { job, .. } => self.refused.push(job),
             }
         }
     }
 
     fn pass(&mut self, duration: Duration) {
-        self.now = self.now.after(duration);
+        self.now = Now {
+            instant: self.now.instant + duration,
+            wall_ms: self.now.wall_ms + duration.as_millis() as i64,
+        };
         self.run();
     }
 
@@ -115,11 +120,11 @@ impl Stepped {
 
 #[test]
 fn healthy_sites_never_wait_for_300_hung_endpoints() {
-    let mut stepped = Stepped::new(Limits::new(512));
+    let mut stepped = Stepped::new(LaneLimits::new(512));
     for number in 0..300 {
         stepped.set_up(number, settings(0, 0));
         for _ in 0..20 {
-            stepped.arrive(number, Source::First);
+            stepped.arrive(number, Lane::First);
         }
     }
     assert!(stepped.in_flight.len() < 512, "one site cannot fill the process");
@@ -138,10 +143,10 @@ fn healthy_sites_never_wait_for_300_hung_endpoints() {
             }
         }
         for number in 0..300 {
-            stepped.arrive(number, Source::First);
+            stepped.arrive(number, Lane::First);
         }
         for number in 300..350 {
-            let job = stepped.arrive(number, Source::First);
+            let job = stepped.arrive(number, Lane::First);
             let (waited, cause) = stepped.waits[&job];
             assert_eq!((waited, cause), (Duration::ZERO, None), "at second {second}");
             stepped.end(job, end(Ending::Success));
@@ -152,11 +157,11 @@ fn healthy_sites_never_wait_for_300_hung_endpoints() {
 
 #[test]
 fn a_site_and_a_host_have_their_shares() {
-    let mut stepped = Stepped::new(Limits::new(512));
+    let mut stepped = Stepped::new(LaneLimits::new(512));
     for number in 0..10 {
         stepped.set_up(number, settings(0, number));
         for _ in 0..8 {
-            stepped.arrive(number, Source::First);
+            stepped.arrive(number, Lane::First);
         }
     }
     assert_eq!(
@@ -164,11 +169,11 @@ fn a_site_and_a_host_have_their_shares() {
         32 + 6,
         "32, and the first of those that came later"
     );
-    let mut stepped = Stepped::new(Limits::new(512));
+    let mut stepped = Stepped::new(LaneLimits::new(512));
     for number in 0..10 {
         stepped.set_up(number, settings(number, 0));
         for _ in 0..8 {
-            stepped.arrive(number, Source::First);
+            stepped.arrive(number, Lane::First);
         }
     }
     assert_eq!(stepped.in_flight.len(), 64 + 2);
@@ -189,16 +194,16 @@ fn a_site_and_a_host_have_their_shares() {
 
 #[test]
 fn first_attempts_go_before_retries() {
-    let mut limits = Limits::new(1);
+    let mut limits = LaneLimits::new(1);
     limits.per_site = 1;
     let mut stepped = Stepped::new(limits);
     for number in 0..4 {
         stepped.set_up(number, settings(number, number));
     }
-    let hung = stepped.arrive(0, Source::First);
-    let retry = stepped.arrive(1, Source::Retry);
-    let late = stepped.arrive(2, Source::First);
-    let same = stepped.arrive(1, Source::First);
+    let hung = stepped.arrive(0, Lane::First);
+    let retry = stepped.arrive(1, Lane::Retry);
+    let late = stepped.arrive(2, Lane::First);
+    let same = stepped.arrive(1, Lane::First);
     stepped.pass(Duration::from_millis(5));
     stepped.end(hung, end(Ending::Success));
     assert!(stepped.started(late) || stepped.started(same));
@@ -216,12 +221,12 @@ fn first_attempts_go_before_retries() {
 
 #[test]
 fn a_rate_is_kept_and_what_waits_5_s_for_it_is_parked() {
-    let mut stepped = Stepped::new(Limits::new(512));
+    let mut stepped = Stepped::new(LaneLimits::new(512));
     let mut slow = settings(0, 0);
-    slow.rate_per_second = Some(2);
-    slow.max_concurrency = 100;
+    slow.limits.rate_per_second = Some(2);
+    slow.limits.max_concurrency = 100;
     stepped.set_up(0, slow);
-    let jobs: Vec<u32> = (0..20).map(|_| stepped.arrive(0, Source::First)).collect();
+    let jobs: Vec<u32> = (0..20).map(|_| stepped.arrive(0, Lane::First)).collect();
     assert_eq!(stepped.in_flight.len(), 2, "a second's worth at once");
     for _ in 0..49 {
         stepped.pass(Duration::from_millis(100));
@@ -242,24 +247,24 @@ fn a_rate_is_kept_and_what_waits_5_s_for_it_is_parked() {
 
 #[test]
 fn a_full_queue_parks_what_comes() {
-    let mut limits = Limits::new(512);
+    let mut limits = LaneLimits::new(512);
     limits.queue_per_endpoint = 4;
     let mut stepped = Stepped::new(limits);
     stepped.set_up(0, settings(0, 0));
     for _ in 0..8 + 4 {
-        stepped.arrive(0, Source::First);
+        stepped.arrive(0, Lane::First);
     }
     assert!(stepped.parked.is_empty());
-    let last = stepped.arrive(0, Source::First);
+    let last = stepped.arrive(0, Lane::First);
     assert_eq!(stepped.parked, [(last, ParkReason::Queue, stepped.now.wall_ms)]);
 }
 
 #[test]
 fn an_endpoint_that_does_not_answer_gets_one_request_at_a_time() {
-    let mut stepped = Stepped::new(Limits::new(512));
+    let mut stepped = Stepped::new(LaneLimits::new(512));
     stepped.set_up(0, settings(0, 0));
     for _ in 0..20 {
-        stepped.arrive(0, Source::First);
+        stepped.arrive(0, Lane::First);
     }
     for (_, job, _) in stepped.in_flight.clone() {
         stepped.end(job, end(Ending::Unanswered));
@@ -272,14 +277,14 @@ fn an_endpoint_that_does_not_answer_gets_one_request_at_a_time() {
 
 #[test]
 fn careful_endpoints_leave_half_of_the_process_to_others() {
-    let mut stepped = Stepped::new(Limits::new(64));
+    let mut stepped = Stepped::new(LaneLimits::new(64));
     for number in 0..60 {
         stepped.set_up(number, settings(number, number));
-        let job = stepped.arrive(number, Source::First);
+        let job = stepped.arrive(number, Lane::First);
         stepped.end(job, end(Ending::Unanswered));
     }
     for number in 0..60 {
-        stepped.arrive(number, Source::First);
+        stepped.arrive(number, Lane::First);
     }
     assert_eq!(stepped.scheduler.in_flight(), (32, 0));
     let (_, job, _) = stepped.in_flight[0];
@@ -293,36 +298,39 @@ fn careful_endpoints_leave_half_of_the_process_to_others() {
 
 #[test]
 fn an_open_circuit_parks_everything_but_a_probe() {
-    let mut stepped = Stepped::new(Limits::new(512));
+    let mut stepped = Stepped::new(LaneLimits::new(512));
     stepped.set_up(0, settings(0, 0));
     let mut opened = None;
     for _ in 0..3 {
-        let job = stepped.arrive(0, Source::First);
+        let job = stepped.arrive(0, Lane::First);
         let mut failure = end(Ending::Answered);
         failure.is_final_failure = true;
         opened = stepped.end(job, failure);
     }
     assert_eq!(opened.map(|change| change.to), Some(HealthState::Open));
-    let parked = stepped.arrive(0, Source::First);
+    let parked = stepped.arrive(0, Lane::First);
     let probe_at = stepped.now.wall_ms + 30_000;
     assert_eq!(stepped.parked, [(parked, ParkReason::Circuit, probe_at)]);
     assert_eq!(stepped.scheduler.room_for_parked(id(0), stepped.now), 0);
     stepped.pass(Duration::from_secs(30));
     assert_eq!(stepped.scheduler.room_for_parked(id(0), stepped.now), 1);
-    let probe = stepped.arrive(0, Source::Parked);
+    let probe = stepped.arrive(0, Lane::Parked);
     assert_eq!(stepped.in_flight, [(id(0), probe, true)]);
     assert_eq!(stepped.scheduler.room_for_parked(id(0), stepped.now), 0);
-    let beside = stepped.arrive(0, Source::First);
+    let beside = stepped.arrive(0, Lane::First);
     assert!(!stepped.started(beside), "one probe at a time");
     assert_eq!(stepped.end(probe, end(Ending::Unanswered)), None);
     stepped.pass(Duration::from_secs(59));
-    let early = stepped.arrive(0, Source::First);
+    let early = stepped.arrive(0, Lane::First);
     assert!(
         !stepped.started(early),
         "the next probe is due a minute after the first one failed"
     );
     stepped.pass(Duration::from_secs(1));
-    let next = stepped.arrive(0, Source::First);
+    let passed_over = stepped.arrive(0, Lane::First);
+    assert!(!stepped.started(passed_over), "older ones are parked");
+    stepped.scheduler.note_parked(id(0), false);
+    let next = stepped.arrive(0, Lane::First);
     assert!(stepped.started(next), "an arrival is the probe if none waits");
     let closed = stepped.end(next, end(Ending::Success)).expect("a change");
     assert_eq!((closed.from, closed.to), (HealthState::Open, HealthState::Ok));
@@ -335,18 +343,18 @@ fn an_open_circuit_parks_everything_but_a_probe() {
 
 #[test]
 fn what_is_paused_is_parked_until_the_pause_ends() {
-    let mut stepped = Stepped::new(Limits::new(512));
+    let mut stepped = Stepped::new(LaneLimits::new(512));
     let until = stepped.now.wall_ms + 60_000;
     stepped.set_up(0, settings(0, 0));
     for _ in 0..9 {
-        stepped.arrive(0, Source::First);
+        stepped.arrive(0, Lane::First);
     }
     let mut paused = settings(0, 0);
-    paused.paused_until_ms = Some(until);
+    paused.limits.paused_until_ms = Some(until);
     stepped.set_up(0, paused);
     stepped.run();
     assert_eq!(stepped.parked.len(), 1, "what waited is parked too");
-    let job = stepped.arrive(0, Source::First);
+    let job = stepped.arrive(0, Lane::First);
     assert_eq!(stepped.parked[1], (job, ParkReason::Paused, until));
     stepped.pass(Duration::from_secs(60));
     assert!(stepped.scheduler.room_for_parked(id(0), stepped.now) > 0);
@@ -354,10 +362,10 @@ fn what_is_paused_is_parked_until_the_pause_ends() {
 
 #[test]
 fn what_waits_for_a_disabled_endpoint_is_refused() {
-    let mut stepped = Stepped::new(Limits::new(512));
+    let mut stepped = Stepped::new(LaneLimits::new(512));
     stepped.set_up(0, settings(0, 0));
     for _ in 0..10 {
-        stepped.arrive(0, Source::First);
+        stepped.arrive(0, Lane::First);
     }
     let (_, job, _) = stepped.in_flight[0];
     let mut gone = end(Ending::Answered);
@@ -370,15 +378,15 @@ fn what_waits_for_a_disabled_endpoint_is_refused() {
 
 #[test]
 fn a_drain_alternates_with_what_is_new() {
-    let mut limits = Limits::new(512);
+    let mut limits = LaneLimits::new(512);
     limits.per_site = 1;
     let mut stepped = Stepped::new(limits);
     let mut narrow = settings(0, 0);
-    narrow.max_concurrency = 1;
+    narrow.limits.max_concurrency = 1;
     stepped.set_up(0, narrow);
-    let mut last = stepped.arrive(0, Source::First);
-    let old: Vec<u32> = (0..4).map(|_| stepped.arrive(0, Source::Parked)).collect();
-    let new: Vec<u32> = (0..4).map(|_| stepped.arrive(0, Source::First)).collect();
+    let mut last = stepped.arrive(0, Lane::First);
+    let old: Vec<u32> = (0..4).map(|_| stepped.arrive(0, Lane::Parked)).collect();
+    let new: Vec<u32> = (0..4).map(|_| stepped.arrive(0, Lane::First)).collect();
     let mut order = Vec::new();
     for _ in 0..8 {
         stepped.end(last, end(Ending::Success));
@@ -410,9 +418,9 @@ fn step() -> impl Strategy<Value = Step> {
 
 fn varied(number: u16, what: u8, now_ms: i64) -> EndpointSettings {
     let mut settings = settings(number % 3 + u16::from(what == 5), number % 2);
-    settings.max_concurrency = 1 + u32::from(number % 4);
-    settings.rate_per_second = (what % 2 == 1).then_some(1 + u32::from(number));
-    settings.paused_until_ms = (what == 4).then_some(now_ms + 2_000);
+    settings.limits.max_concurrency = 1 + u32::from(number % 4);
+    settings.limits.rate_per_second = (what % 2 == 1).then_some(1 + u32::from(number));
+    settings.limits.paused_until_ms = (what == 4).then_some(now_ms + 2_000);
     settings
 }
 
@@ -422,7 +430,7 @@ proptest! {
         steps in prop::collection::vec(step(), 1..300),
         in_flight in 2..24_u32,
     ) {
-        let mut limits = Limits::new(in_flight);
+        let mut limits = LaneLimits::new(in_flight);
         limits.per_site = 4;
         limits.per_host = 5;
         limits.queue_per_endpoint = 6;
@@ -435,7 +443,7 @@ proptest! {
         for step in steps {
             match step {
                 Step::Arrive(number, source) => {
-                    let source = [Source::First, Source::Retry, Source::Parked][usize::from(source)];
+                    let source = [Lane::First, Lane::Retry, Lane::Parked][usize::from(source)];
                     stepped.arrive(number, source);
                 }
                 Step::End(which, how) if !stepped.in_flight.is_empty() => {
@@ -450,7 +458,7 @@ proptest! {
                 Step::GiveUp(which) if !stepped.in_flight.is_empty() => {
                     let place = which.index(stepped.in_flight.len());
                     let (endpoint, _, is_probe) = stepped.in_flight.remove(place);
-                    stepped.scheduler.given_up(endpoint, is_probe);
+                    stepped.scheduler.given_up(endpoint, is_probe, stepped.now);
                     stepped.run();
                     finished += 1;
                 }
@@ -494,7 +502,7 @@ fn check(stepped: &mut Stepped, finished: usize) -> Result<(), TestCaseError> {
             "too long in the queue"
         );
         prop_assert!(
-            HeldBack::find(endpoint, now).is_none()
+            HeldBack::find(endpoint, Lane::Parked, now).is_none()
                 || endpoint.is_probing
                 || endpoint.health.is_probe_due(now.wall_ms)
         );
