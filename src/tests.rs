@@ -32,6 +32,8 @@ const PURE: &[&str] = &[
     "detect::notification",
     "detect::redact",
     "detect::keyed_hash",
+    "deliver::lanes",
+    "deliver::backlog",
     "deliver::decide",
     "deliver::resume",
     "deliver::gate",

@@ -22,7 +22,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause between two looks at the connection that holds the name.
 const PING_EVERY: Duration = Duration::from_secs(1);
 
-/// Takes `kafka.instance_id` for this process, and keeps it.
+/// Claims `kafka.instance_id` for this process, and keeps it.
 pub(super) async fn claim(foundation: &Foundation, tasks: &mut Tasks) -> anyhow::Result<()> {
     let kafka = &foundation.config.kafka;
     let Some(id) = kafka.instance_id.clone() else {
@@ -57,7 +57,7 @@ struct InstanceName {
 }
 
 impl InstanceName {
-    /// Takes the name, on a connection of its own; none if another process has it.
+    /// Claims the name, on a connection of its own; none if another process has it.
     async fn take(&self) -> anyhow::Result<Option<PgConnection>> {
         let mut connection = connect::connect_within(&self.options, ANSWER_TIMEOUT).await?;
         let is_taken = instance::try_lock(&mut connection, &self.lock)

@@ -1,5 +1,5 @@
-//! Deliveries that wait in `parked` for webhooks of the partitions that this process owns: how many,
-//! and for whom to look next.
+//! Deliveries that wait in `parked` for webhooks of the partitions that this process owns: their
+//! number, and the webhooks to look at next.
 
 use std::collections::HashMap;
 
@@ -49,6 +49,13 @@ impl ParkedBacklog {
         rows.has_changed = true;
     }
 
+    /// Notes that a row was not written after all.
+    pub(crate) fn not_parked(&mut self, webhook: WebhookId) {
+        if let Some(rows) = self.webhooks.get_mut(&webhook) {
+            rows.unwritten = (rows.unwritten - 1).max(0);
+        }
+    }
+
     /// Notes that a row was removed.
     pub(crate) fn unparked(&mut self, webhook: WebhookId) {
         if let Some(rows) = self.webhooks.get_mut(&webhook) {
@@ -64,7 +71,7 @@ impl ParkedBacklog {
         }
     }
 
-    /// Takes in what a look has found. Returns the webhooks for which nothing waits any more.
+    /// Merges what a look has found. Returns the webhooks for which nothing waits any more.
     pub(crate) fn looked(&mut self, found: &[WaitingWebhook]) -> Vec<WebhookId> {
         let mut before = std::mem::take(&mut self.webhooks);
         for one in found {

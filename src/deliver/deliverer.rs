@@ -1,4 +1,5 @@
-//! The loop between reading and sending: hands what arrives to the scheduler, and does what it says.
+//! The loop between reading and sending: hands what arrives to the scheduler, and does what it
+//! says.
 //!
 //! Nothing here waits for anything but the next report, so no delivery waits in line behind another
 //! one. What takes time runs in tasks, and reports back as a `LaneEvent`. While Postgres does not
@@ -17,14 +18,13 @@ use tokio_util::task::TaskTracker;
 
 use super::backlog::ParkedBacklog;
 use super::decide::{Action, WebhookSnapshot, WebhookState, decide};
-use super::events::{LaneEvent, Question, Turn};
+use super::events::{LaneEvent, Question};
 use super::health_book::HealthBook;
 use super::in_flight::InFlight;
 use super::intake::work::{Work, WorkOrigin};
-use super::lanes::action::LaneAction;
 use super::lanes::flow::FlowLimit;
 use super::lanes::health::{AttemptEnd, EndpointHealth};
-use super::lanes::scheduler::{Now, Scheduler, Wait};
+use super::lanes::scheduler::{Now, Scheduler};
 use super::lanes::{EndpointSettings, Lane, LaneLimits};
 use super::outcome_publisher::OutcomePublisher;
 use super::owned::OwnedPartitions;
@@ -256,6 +256,7 @@ impl Deliverer {
             }
             LaneEvent::Recorded(request) => self.flow.recorded(request, clock::monotonic()),
             LaneEvent::Parked(webhook) => self.backlog.parked(webhook),
+            LaneEvent::NotParked(webhook) => self.backlog.not_parked(webhook),
             LaneEvent::Unparked(webhook) => self.backlog.unparked(webhook),
             LaneEvent::HealthRead { generation, rows } => self.take_health(generation, &rows),
             LaneEvent::Waiting(found) => self.looked(found),
@@ -356,30 +357,6 @@ impl Deliverer {
             tokio::time::sleep(pause).await;
             in_flight.requeue(*work);
         });
-    }
-
-    fn act(&mut self, action: LaneAction<Box<Work>>) {
-        match action {
-            LaneAction::Start {
-                mut job,
-                is_probe,
-                waited,
-                cause,
-                ..
-            } => {
-                job.request = Some(self.flow.started(clock::monotonic()));
-                self.observe_wait(waited, cause);
-                let turn = Turn {
-                    is_probe,
-                    waited_for_endpoint: cause.is_some_and(Wait::is_for_endpoint),
-                };
-                self.begin(job, turn);
-            }
-            LaneAction::Park {
-                job, reason, due_ms, ..
-            } => self.park(job, reason, due_ms),
-            LaneAction::Refuse { job, .. } => self.refuse(job),
-        }
     }
 }
 

@@ -27,6 +27,8 @@ pub(crate) enum LaneEvent {
     Recorded(RequestNumber),
     /// A row of `parked` was written.
     Parked(WebhookId),
+    /// A row of `parked` was not written, because its delivery had gone on.
+    NotParked(WebhookId),
     /// A row of `parked` was removed.
     Unparked(WebhookId),
     /// Health as it was stored by other owners, read for a new assignment.

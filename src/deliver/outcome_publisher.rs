@@ -121,7 +121,11 @@ impl OutcomePublisher {
 
     /// Goes on with a record whose outcome was not written because another owner had recorded this
     /// attempt, or a later one: what is recorded holds, and its publish is redone.
-    pub(crate) fn superseded(self: &Arc<Self>, work: Work) {
+    pub(crate) fn superseded(self: &Arc<Self>, outcome: Outcome) {
+        let Outcome { work, row, .. } = outcome;
+        if work.parked().is_none() && row.parked.is_some() {
+            self.report(LaneEvent::NotParked(work.record.webhook_id));
+        }
         self.report_request(&work);
         let this = Arc::clone(self);
         self.tasks.spawn(async move {

@@ -102,7 +102,7 @@ impl Writer {
                     self.publisher.cancelled(outcome.work);
                 }
                 Some(_) => self.publisher.recorded(outcome),
-                None => self.publisher.superseded(outcome.work),
+                None => self.publisher.superseded(outcome),
             }
         }
     }

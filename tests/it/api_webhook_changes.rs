@@ -147,8 +147,8 @@ async fn disabling_cancels_waiting_deliveries(pool: PgPool) {
     let off = api.patch(&path, json!({"enabled": false})).await;
     assert_eq!(off.body["enabled"], false);
     assert_eq!(
-        off.body["health"],
-        json!({"state": "disabled", "reason": "owner", "last_success_at": null, "consecutive_failures": 0})
+        (&off.body["health"]["state"], &off.body["health"]["reason"]),
+        (&json!("disabled"), &json!("owner"))
     );
     assert_eq!(
         statuses(&pool).await,
@@ -195,8 +195,8 @@ async fn the_reason_of_a_disabled_webhook_stays_until_it_is_enabled(pool: PgPool
     assert_eq!(edited.body["health"]["reason"], "gone", "it was disabled already");
     let on = api.patch(&path, json!({"enabled": true})).await;
     assert_eq!(
-        on.body["health"],
-        json!({"state": "new", "reason": null, "last_success_at": null, "consecutive_failures": 0})
+        (&on.body["health"]["state"], &on.body["health"]["reason"]),
+        (&json!("new"), &Value::Null)
     );
 }
 

@@ -306,10 +306,11 @@ async fn what_is_too_old_is_failed_unsent_as_expired() {
     // latest.
     stage.process.terminate();
     assert!(stage.process.ended(TIMEOUT).await.success());
-    let failures: i32 = sqlx::query_scalar("select consecutive_failures from webhooks")
-        .fetch_one(&stage.deployment.database.pool)
-        .await
-        .unwrap();
+    let failures: i32 =
+        sqlx::query_scalar("select coalesce(max(consecutive_failures), 0) from webhook_health")
+            .fetch_one(&stage.deployment.database.pool)
+            .await
+            .unwrap();
     assert_eq!(failures, 0);
 }
 

@@ -8,6 +8,8 @@ use crate::clock;
 use crate::deliver::decide::{Action, Settlement};
 use crate::deliver::events::{LaneEvent, Purpose, Question, Turn};
 use crate::deliver::intake::work::Work;
+use crate::deliver::lanes::action::LaneAction;
+use crate::deliver::lanes::scheduler::Wait;
 use crate::deliver::resume::{DeliveryProgress, Resume, resume};
 use crate::deliver::rows;
 use crate::domain::delivery::{DeliveryStatus, FailureReason};
@@ -17,17 +19,42 @@ use crate::domain::health::ParkReason;
 const HOLD_POLL: Duration = Duration::from_millis(200);
 
 impl Deliverer {
+    /// Does what the scheduler says.
+    pub(super) fn act(&mut self, action: LaneAction<Box<Work>>) {
+        match action {
+            LaneAction::Start {
+                mut job,
+                is_probe,
+                waited,
+                cause,
+                ..
+            } => {
+                job.request = Some(self.flow.started(clock::monotonic()));
+                self.observe_wait(waited, cause);
+                let turn = Turn {
+                    is_probe,
+                    waited_for_endpoint: cause.is_some_and(Wait::is_for_endpoint),
+                };
+                self.begin(job, turn);
+            }
+            LaneAction::Park {
+                job, reason, due_ms, ..
+            } => self.park(job, reason, due_ms),
+            LaneAction::Refuse { job, .. } => self.refuse(job),
+        }
+    }
+
     /// Begins a delivery whose turn it is.
-    pub(super) fn begin(&mut self, work: Box<Work>, turn: Turn) {
+    fn begin(&mut self, work: Box<Work>, turn: Turn) {
         self.go_on(work, Purpose::Send(turn));
     }
 
-    pub(super) fn park(&mut self, work: Box<Work>, reason: ParkReason, until_ms: i64) {
+    fn park(&mut self, work: Box<Work>, reason: ParkReason, until_ms: i64) {
         self.settle(work, Settlement::Park { reason, until_ms });
     }
 
     /// Cancels a delivery whose endpoint was disabled while it waited.
-    pub(super) fn refuse(&mut self, work: Box<Work>) {
+    fn refuse(&mut self, work: Box<Work>) {
         let (status, reason) = (DeliveryStatus::Cancelled, FailureReason::Disabled);
         self.settle(work, Settlement::End { status, reason });
     }

@@ -1,6 +1,6 @@
-//! Taking rows of `parked` back when their endpoints have room, and cancelling those of webhooks that
-//! are off or deleted. One look a second finds the webhooks for which rows wait; between two looks,
-//! rows are claimed as room appears.
+//! Taking rows of `parked` back when their endpoints have room, and cancelling those of webhooks
+//! that are off or deleted. One look a second finds the webhooks for which rows wait; between two
+//! looks, rows are claimed as room appears.
 
 use std::time::{Duration, Instant};
 
@@ -73,7 +73,7 @@ impl Deliverer {
         });
     }
 
-    /// Takes in what a look has found.
+    /// Handles what a look has found.
     pub(super) fn looked(&mut self, found: Option<Vec<WaitingWebhook>>) {
         let now = clock::monotonic();
         let took = self

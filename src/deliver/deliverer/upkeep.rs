@@ -51,12 +51,12 @@ impl Deliverer {
     fn drop_revoked(&mut self) {
         let revoked = self.scheduler.remove_where(|work| work.assignment().is_revoked());
         for work in revoked {
-            // Refused when it arrives again, and then its delivery is free for another owner's record.
+            // Refused when it arrives again; then its delivery is free for another record.
             self.links.in_flight.requeue(*work);
         }
     }
 
-    /// Takes over the health that other owners have stored.
+    /// Adopts the health that other owners have stored.
     pub(super) fn take_health(&mut self, generation: u64, rows: &[HealthRow]) {
         let now = clock::monotonic();
         self.health_read = self.health_read.max(generation);

@@ -181,7 +181,8 @@ impl Intake {
         for (at, partition) in &mut self.partitions {
             let is_full = partition.tracker.is_full()
                 || if self.settings.tier_of_topic[at.topic].is_some() {
-                    self.read_ahead.is_full(*at)
+                    // What is due far away goes to the deliverer at once.
+                    self.read_ahead.is_full(*at) || self.outbox.len() >= OUTBOX_SIZE
                 } else {
                     outbox_is_full
                 };

@@ -165,7 +165,7 @@ impl<J> Endpoint<J> {
         self.health.is_well() && self.in_flight == 0
     }
 
-    /// Takes everything that came at or before `came`.
+    /// Removes everything that came at or before `came`.
     pub(super) fn take_until(&mut self, came: Instant) -> Vec<Queued<J>> {
         let mut taken = Vec::new();
         for queue in [&mut self.first, &mut self.retries, &mut self.parked] {

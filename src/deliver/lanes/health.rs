@@ -83,7 +83,7 @@ impl EndpointHealth {
         !self.is_well() || self.failed > 0 || self.unanswered > 0
     }
 
-    /// Takes in an attempt that ended at `now_ms`. `threshold` deliveries in a row that failed for good open the circuit.
+    /// Counts an attempt that ended at `now_ms`. `threshold` deliveries in a row that failed for good open the circuit.
     pub(crate) fn record(&mut self, end: AttemptEnd, threshold: u32, now_ms: i64) -> Option<HealthChange> {
         if self.state == HealthState::Disabled {
             return None;

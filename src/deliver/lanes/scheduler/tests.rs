@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use proptest::prelude::*;
 
@@ -357,6 +358,13 @@ fn what_is_paused_is_parked_until_the_pause_ends() {
     let job = stepped.arrive(0, Lane::First);
     assert_eq!(stepped.parked[1], (job, ParkReason::Paused, until));
     stepped.pass(Duration::from_secs(60));
+    assert_eq!(
+        stepped.scheduler.room_for_parked(id(0), stepped.now),
+        0,
+        "all of them hang"
+    );
+    let (_, hung, _) = stepped.in_flight[0];
+    stepped.end(hung, end(Ending::Success));
     assert!(stepped.scheduler.room_for_parked(id(0), stepped.now) > 0);
 }
 
