@@ -106,6 +106,7 @@ pub fn registry(sites: u64) -> anyhow::Result<Registry> {
             enabled: true,
             disabled: false,
             active_since_ms: 0,
+            format: Default::default(),
             retry_schedule: "default".to_owned(),
             max_age_seconds: None,
             updated_at: clock::now(),
@@ -123,6 +124,7 @@ pub fn registry(sites: u64) -> anyhow::Result<Registry> {
         let site = Site {
             id: id.clone(),
             name: None,
+            link: None,
             goals: vec![goal],
             webhooks: vec![webhook],
             version: 1,

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::domain::secret::Secret;
 use crate::domain::trigger::NameFilter;
-use crate::domain::webhook::WebhookSettings;
+use crate::domain::webhook::{Format, WebhookSettings};
 use crate::domain::words::words;
 use crate::record::sites::SiteRecord;
 use crate::record::webhooks::{Circuit, WebhookRecord};
@@ -32,6 +32,7 @@ words! {
     /// The kind of a warning, for programs.
     enum WarningCode {
         ShortSecret = "short_secret",
+        ChatFormat = "chat_format",
         UnknownGoal = "unknown_goal",
         NoRecentEvents = "no_recent_events",
     }
@@ -139,6 +140,12 @@ pub(super) fn warnings(
             Some("/secret".to_owned()),
             detail.to_owned(),
         );
+    }
+    let chat_format = settings.url.reveal().host_str().and_then(Format::of_host);
+    if let Some(chat_format) = chat_format.filter(|_| settings.format == Format::Json) {
+        let detail =
+            format!("This host takes messages, not events as JSON. Set `format` to `{chat_format}`.");
+        warn(WarningCode::ChatFormat, Some("/format".to_owned()), detail);
     }
     if let Some(NameFilter::Only(names)) = &settings.triggers.goal_completion {
         let unknown = names

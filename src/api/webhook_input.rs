@@ -8,8 +8,8 @@ use crate::domain::own_headers::{InvalidHeader, MAX_OWN_HEADERS, check_own_heade
 use crate::domain::secret::{Hidden, InvalidSecret, Secret};
 use crate::domain::target::{TargetRules, TargetUrl};
 use crate::domain::webhook::{
-    DEFAULT_FAILURE_THRESHOLD, DEFAULT_MAX_CONCURRENCY, DEFAULT_RATE_LIMIT_PER_SECOND,
-    DEFAULT_RETRY_SCHEDULE, Format, MAX_NAME_CHARS, WebhookSettings,
+    DEFAULT_FAILURE_THRESHOLD, DEFAULT_MAX_CONCURRENCY, DEFAULT_RETRY_SCHEDULE, Format, MAX_NAME_CHARS,
+    WebhookSettings,
 };
 
 use super::field_errors::{FieldCode, FieldErrors, echo};
@@ -44,7 +44,6 @@ const READ_ONLY: [&str; 7] = [
     "warnings",
     "standard_webhooks_secret",
 ];
-const LATER_FORMATS: [&str; 3] = ["slack", "discord", "teams"];
 
 const FAILURE_THRESHOLD: std::ops::RangeInclusive<u32> = 1..=100;
 const RATE_LIMIT_PER_SECOND: std::ops::RangeInclusive<u32> = 1..=10_000;
@@ -97,8 +96,9 @@ pub(super) fn read_settings(
         enabled: enabled.unwrap_or(true),
         failure_threshold: failure_threshold.unwrap_or(DEFAULT_FAILURE_THRESHOLD),
         // Only in this field `null` is a value, which means no limit.
-        rate_limit_per_second: rate_limit
-            .or_else(|| (!body.is_null("rate_limit_per_second")).then_some(DEFAULT_RATE_LIMIT_PER_SECOND)),
+        rate_limit_per_second: rate_limit.or_else(|| {
+            (!body.is_null("rate_limit_per_second")).then(|| format.default_rate_limit_per_second())
+        }),
         max_concurrency: max_concurrency.unwrap_or(DEFAULT_MAX_CONCURRENCY),
         retry_schedule,
         max_age_seconds,
@@ -138,7 +138,7 @@ pub(super) fn to_body(settings: &WebhookSettings, enabled: bool) -> Map<String, 
         .map(|(name, value)| (name.clone(), value.reveal().into()))
         .collect();
     let events: Vec<&str> = settings.events.iter().map(|event| event.as_str()).collect();
-    let body = json!({
+    let mut body = json!({
         "name": settings.name,
         "url": settings.url.reveal().as_str(),
         "format": settings.format.as_str(),
@@ -152,6 +152,12 @@ pub(super) fn to_body(settings: &WebhookSettings, enabled: bool) -> Map<String, 
         "retry_schedule": settings.retry_schedule,
         "max_age_seconds": settings.max_age_seconds,
     });
+    // The default is the format's, so a new format brings its own.
+    if settings.rate_limit_per_second == Some(settings.format.default_rate_limit_per_second())
+        && let Value::Object(map) = &mut body
+    {
+        map.remove("rate_limit_per_second");
+    }
     match body {
         Value::Object(map) => map,
         _ => Map::new(),
@@ -202,15 +208,11 @@ fn read_format(body: &BodyObject<'_>, errors: &mut FieldErrors) -> Format {
     let Some(text) = body.text("format", 100, errors) else {
         return Format::default();
     };
-    let format = Format::ALL.into_iter().find(|format| format.as_str() == text);
+    let format = text.parse().ok();
     if format.is_none() {
-        if LATER_FORMATS.contains(&text) {
-            let detail = format!("The format `{text}` is not available yet. The only format is json.");
-            errors.add("/format", FieldCode::NotAvailable, detail);
-        } else {
-            let detail = format!("`{}` is not a format. The only format is json.", echo(text));
-            errors.add("/format", FieldCode::Unknown, detail);
-        }
+        let (text, words) = (echo(text), Format::WORDS.join(", "));
+        let detail = format!("`{text}` is not a format. The formats are {words}.");
+        errors.add("/format", FieldCode::Unknown, detail);
     }
     format.unwrap_or_default()
 }

@@ -84,7 +84,7 @@ fn api_state(app: &AppContext) -> anyhow::Result<ApiState> {
         }
     };
     let metrics = Arc::clone(&app.metrics);
-    let state = ApiState::new(app.pool.clone(), Arc::clone(&app.keyring), config, observer);
+    let state = ApiState::new(app.api_pool.clone(), Arc::clone(&app.keyring), config, observer);
     Ok(state.timed(move |op, took| {
         let seconds = took.as_secs_f64();
         metrics.postgres.with_label_values(&[op]).observe(seconds);

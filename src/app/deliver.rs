@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::context::AppContext;
+use super::open_files;
 use crate::deliver::deliverer::Deliverer;
 use crate::deliver::health_notes::HealthNotes;
 use crate::deliver::http::client::{ClientOptions, WebhookClient};
@@ -247,6 +248,8 @@ fn client_options(app: &AppContext) -> anyhow::Result<ClientOptions> {
         timeout: webhooks.timeout,
         connect_timeout: webhooks.connect_timeout,
         extra_roots_pem,
+        allow_http: webhooks.allow_http,
+        max_connections: open_files::max_connections(open_files::raise_limit()),
         ..ClientOptions::default()
     })
 }

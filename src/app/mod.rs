@@ -13,6 +13,7 @@ mod reach;
 mod check;
 mod describe;
 mod context;
+mod open_files;
 mod admin;
 mod start_checks;
 mod registry;

@@ -35,7 +35,7 @@ pub(super) async fn open_database(foundation: &Foundation) -> anyhow::Result<Dat
     let (config, health) = (&foundation.config, &foundation.health);
     let keyring = Arc::new(settings::keyring(config)?);
     let epoch = ConnectionEpoch::default();
-    let pool = settings::open_pool(config, &epoch)?;
+    let (pool, api_pool) = settings::open_pools(config, &foundation.roles, &epoch)?;
     let monitor = PgMonitor::new(
         Arc::clone(&foundation.metrics),
         Arc::clone(health),
@@ -51,6 +51,7 @@ pub(super) async fn open_database(foundation: &Foundation) -> anyhow::Result<Dat
     health.set("keys", Ok(()));
     Ok(Database {
         pool,
+        api_pool,
         monitor,
         keyring,
     })

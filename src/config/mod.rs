@@ -15,6 +15,7 @@ mod problems;
 mod duration;
 mod topic_name;
 mod kafka;
+mod sites;
 mod sources;
 mod postgres;
 mod http;

@@ -7,6 +7,7 @@ pub mod time;
 pub mod id;
 pub mod event;
 pub mod site;
+pub mod link_template;
 pub mod goal;
 pub mod trigger;
 pub mod webhook;

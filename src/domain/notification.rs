@@ -16,6 +16,9 @@ pub(crate) struct Notification<'a> {
     pub(crate) site_id: SiteId,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) site_name: Option<&'a str>,
+    /// The operator's page of the site.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) link: Option<&'a str>,
     /// When it happened, in event time.
     #[serde(serialize_with = "rfc3339_seconds")]
     pub(crate) timestamp: DateTime<Utc>,

@@ -15,6 +15,8 @@ pub struct Site {
     pub id: SiteId,
     /// Shown in notifications when set.
     pub name: Option<String>,
+    /// The operator's page of the site, to which notifications link.
+    pub link: Option<String>,
     pub goals: Vec<Arc<Goal>>,
     /// Webhooks that are not deleted; disabled ones are among them.
     pub webhooks: Vec<Arc<Webhook>>,

@@ -30,7 +30,7 @@ pub struct TargetUrl(Url);
 pub enum InvalidTarget {
     #[error("a URL has at most {MAX_URL_CHARS} characters, this one has {0}")]
     TooLong(usize),
-    #[error("a URL has no spaces and no control characters")]
+    #[error("a URL has no spaces, control characters or invisible characters")]
     Blank,
     #[error("this is not a URL such as https://example.com/hook")]
     NotAUrl,
@@ -63,7 +63,7 @@ impl TargetUrl {
         if chars > MAX_URL_CHARS {
             return Err(InvalidTarget::TooLong(chars));
         }
-        if text.chars().any(|one| one.is_control() || one.is_whitespace()) {
+        if text.chars().any(is_blank_or_invisible) {
             return Err(InvalidTarget::Blank);
         }
         let (scheme, rest) = text.split_once(':').ok_or(InvalidTarget::NotAUrl)?;
@@ -133,6 +133,17 @@ impl fmt::Debug for TargetUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.masked())
     }
+}
+
+/// True if a reader does not see the character. The parser would drop some of these from a host and
+/// encode the others, which often come along when a URL is copied.
+fn is_blank_or_invisible(one: char) -> bool {
+    one.is_control()
+        || one.is_whitespace()
+        || matches!(one,
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// Checks what follows the scheme's colon, before the parser repairs it.
@@ -256,6 +267,12 @@ mod tests {
             ("https://exam\tple.com/", Blank),
             ("https://example.com/\r\nX: y", Blank),
             ("https://example.com/\u{a0}", Blank),
+            ("https://example.com/hook\u{200b}", Blank),
+            ("https://example.com/hook\u{feff}", Blank),
+            ("https://example.com/hook\u{2060}", Blank),
+            ("https://exam\u{200d}ple.com/hook", Blank),
+            ("https://example.com\u{ad}/hook", Blank),
+            ("\u{202e}https://example.com/hook", Blank),
             ("https://", MissingHost),
             ("https:///hook", MissingHost),
             ("https://:443/", MissingHost),

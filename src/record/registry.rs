@@ -12,6 +12,7 @@ use sqlx::{Connection as _, PgConnection};
 
 use crate::domain::goal::Goal;
 use crate::domain::id::WebhookId;
+use crate::domain::link_template::LinkTemplate;
 use crate::domain::registry::{Registry, Site};
 use crate::domain::secret::Secret;
 use crate::domain::site::SiteId;
@@ -30,6 +31,7 @@ const KEEP_CHANGES_SECONDS: f64 = 2.0 * 15.0 * 60.0;
 #[derive(Debug)]
 pub struct RegistryReader {
     keyring: Arc<Keyring>,
+    links: Option<LinkTemplate>,
     current: Arc<Registry>,
     mark: Option<Mark>,
     /// The highest version given to a site.
@@ -49,10 +51,16 @@ impl RegistryReader {
     pub fn new(keyring: Arc<Keyring>) -> Self {
         Self {
             keyring,
+            links: None,
             current: Arc::default(),
             mark: None,
             version: 0,
         }
+    }
+
+    /// Gives sites their links by this template.
+    pub(crate) fn with_links(self, links: Option<LinkTemplate>) -> Self {
+        Self { links, ..self }
     }
 
     /// The registry of the last look.
@@ -112,7 +120,7 @@ impl RegistryReader {
 
     /// Replaces the `covered` sites, or all, by those that were read.
     fn replace(&mut self, rows: Rows, covered: Option<&[String]>) -> Option<Arc<Registry>> {
-        let mut fresh = rows.into_sites(&self.keyring);
+        let mut fresh = rows.into_sites(&self.keyring, self.links.as_ref());
         let covered: HashSet<SiteId> = match covered {
             Some(ids) => ids.iter().filter_map(|id| id.parse().ok()).collect(),
             None => self.current.sites.keys().chain(fresh.keys()).cloned().collect(),
@@ -233,7 +241,7 @@ async fn read_sites(conn: &mut PgConnection, site_ids: Option<&[String]>) -> Res
 
 impl Rows {
     /// Decrypts and groups by site. A row that cannot be read is logged and left out.
-    fn into_sites(self, keyring: &Keyring) -> HashMap<SiteId, Site> {
+    fn into_sites(self, keyring: &Keyring, links: Option<&LinkTemplate>) -> HashMap<SiteId, Site> {
         let mut secrets: HashMap<(uuid::Uuid, String), Vec<u8>> = self
             .secrets
             .into_iter()
@@ -246,6 +254,7 @@ impl Rows {
                     let site = Site {
                         id: id.clone(),
                         name,
+                        link: links.map(|template| template.link_to(&id)),
                         goals: Vec::new(),
                         webhooks: Vec::new(),
                         version: 0,
@@ -314,6 +323,7 @@ fn to_webhook(
         enabled: settings.enabled,
         disabled,
         active_since_ms: record.active_since.timestamp_millis(),
+        format: settings.format,
         retry_schedule: settings.retry_schedule,
         max_age_seconds: settings.max_age_seconds,
         updated_at: record.updated_at,

@@ -31,6 +31,8 @@ mod outages;
 mod operate;
 mod odd_records;
 mod endpoints;
+mod hostile_receivers;
+mod hostile_limits;
 mod encrypted;
 mod acls;
 mod connections;

@@ -66,6 +66,7 @@ pub(crate) fn site(id: &str, triggers: impl IntoIterator<Item = Triggers>) -> Si
     Site {
         id: id.parse().expect("a site id"),
         name: None,
+        link: None,
         goals: Vec::new(),
         webhooks,
         version: 1,
@@ -84,6 +85,7 @@ pub(crate) fn webhook(site_id: &str, number: u128, triggers: Triggers) -> Webhoo
         enabled: true,
         disabled: false,
         active_since_ms: 0,
+        format: Default::default(),
         retry_schedule: "default".to_owned(),
         max_age_seconds: None,
         updated_at: DateTime::UNIX_EPOCH,
