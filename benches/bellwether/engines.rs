@@ -123,6 +123,7 @@ pub fn registry(sites: u64) -> anyhow::Result<Registry> {
         let site = Site {
             id: id.clone(),
             name: None,
+            aliases: Vec::new(),
             goals: vec![goal],
             webhooks: vec![webhook],
             version: 1,

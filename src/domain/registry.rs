@@ -15,6 +15,8 @@ pub struct Site {
     pub id: SiteId,
     /// Shown in notifications when set.
     pub name: Option<String>,
+    /// Other ids that mean the site, on sources that are keyed by `route`.
+    pub aliases: Vec<String>,
     pub goals: Vec<Arc<Goal>>,
     /// Webhooks that are not deleted; disabled ones are among them.
     pub webhooks: Vec<Arc<Webhook>>,
