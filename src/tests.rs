@@ -24,7 +24,13 @@ const FLOORS: &[&[&str]] = &[
 /// it.
 const PURE: &[&str] = &[
     "domain",
-    "ingest",
+    "ingest::formats",
+    "ingest::access_log",
+    "ingest::replay_file",
+    "ingest::reject_record",
+    "ingest::visitor_hash",
+    "ingest::route::aliases",
+    "ingest::route::record",
     "dispatch",
     "detect::engine",
     "detect::site",

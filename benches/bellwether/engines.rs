@@ -125,6 +125,7 @@ pub fn registry(sites: u64) -> anyhow::Result<Registry> {
             id: id.clone(),
             name: None,
             link: None,
+            aliases: Vec::new(),
             goals: vec![goal],
             webhooks: vec![webhook],
             version: 1,

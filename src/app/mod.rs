@@ -19,6 +19,7 @@ mod start_checks;
 mod registry;
 mod watch;
 mod upkeep;
+mod route;
 mod detect;
 mod deliver;
 mod api;
@@ -104,6 +105,9 @@ async fn start_roles(foundation: &Foundation, mut host: Host, tasks: &mut Tasks)
     if roles.reads_kafka() {
         let publisher =
             Publisher::new(&config.kafka, app.client_events.clone()).context("starting the producer")?;
+        if roles.has(ProcessRole::Route) {
+            route::start(&app, &publisher, roles, tasks).await?;
+        }
         if roles.has(ProcessRole::Detect) {
             detect::start(&app, &publisher, tasks).await?;
         }

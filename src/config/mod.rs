@@ -27,6 +27,6 @@ mod telemetry;
 pub use kafka::KafkaConfig;
 pub(crate) use load::{ConfigError, ConfigSources, load, load_judged};
 pub use root::Config;
-pub use sources::{Clock, Source, SourceFormat, Sources};
+pub use sources::{Clock, Source, SourceFormat, SourceMapping, Sources};
 pub(crate) use telemetry::{LogFormat, TelemetryConfig};
 pub(crate) use webhooks::DEFAULT_SCHEDULE;

@@ -43,6 +43,7 @@ impl Config {
         self.kafka.validate(problems);
         if is_read("sources") {
             self.sources.validate(problems);
+            self.sources.validate_against(&self.kafka.topic_prefix, problems);
         }
         self.postgres.validate(problems);
         self.http.validate(problems);

@@ -17,6 +17,8 @@ pub struct Site {
     pub name: Option<String>,
     /// The operator's page of the site, to which notifications link.
     pub link: Option<String>,
+    /// Other ids that mean the site, on sources that are keyed by `route`.
+    pub aliases: Vec<String>,
     pub goals: Vec<Arc<Goal>>,
     /// Webhooks that are not deleted; disabled ones are among them.
     pub webhooks: Vec<Arc<Webhook>>,

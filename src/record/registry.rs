@@ -196,10 +196,16 @@ async fn read_feed(conn: &mut PgConnection, since_xid: u64) -> Result<Feed, sqlx
 
 /// Rows of some sites, all of one snapshot.
 struct Rows {
-    sites: Vec<(String, Option<String>)>,
+    sites: Vec<SiteRow>,
     goals: Vec<goals::GoalRecord>,
     webhooks: Vec<super::webhook_row::WebhookRow>,
     secrets: Vec<SecretRow>,
+}
+
+struct SiteRow {
+    site_id: String,
+    name: Option<String>,
+    aliases: Vec<String>,
 }
 
 struct SecretRow {
@@ -213,8 +219,9 @@ async fn read_sites(conn: &mut PgConnection, site_ids: Option<&[String]>) -> Res
     sqlx::raw_sql("set transaction isolation level repeatable read, read only")
         .execute(&mut *tx)
         .await?;
-    let sites = sqlx::query!(
-        "select site_id, name from sites where $1::text[] is null or site_id = any($1)",
+    let sites = sqlx::query_as!(
+        SiteRow,
+        "select site_id, name, aliases from sites where $1::text[] is null or site_id = any($1)",
         site_ids
     )
     .fetch_all(&mut *tx)
@@ -232,7 +239,7 @@ async fn read_sites(conn: &mut PgConnection, site_ids: Option<&[String]>) -> Res
     .await?;
     tx.commit().await?;
     Ok(Rows {
-        sites: sites.into_iter().map(|row| (row.site_id, row.name)).collect(),
+        sites,
         goals,
         webhooks,
         secrets,
@@ -248,13 +255,19 @@ impl Rows {
             .map(|row| ((row.webhook_id, row.role), row.secret))
             .collect();
         let mut sites = HashMap::with_capacity(self.sites.len());
-        for (site_id, name) in self.sites {
+        for SiteRow {
+            site_id,
+            name,
+            aliases,
+        } in self.sites
+        {
             match site_id.parse::<SiteId>() {
                 Ok(id) => {
                     let site = Site {
                         id: id.clone(),
                         name,
                         link: links.map(|template| template.link_to(&id)),
+                        aliases,
                         goals: Vec::new(),
                         webhooks: Vec::new(),
                         version: 0,
@@ -353,5 +366,6 @@ fn is_same(old: &Site, new: &Site) -> bool {
     fn all_same<T>(old: &[Arc<T>], new: &[Arc<T>]) -> bool {
         old.len() == new.len() && old.iter().zip(new).all(|(old, new)| Arc::ptr_eq(old, new))
     }
-    old.name == new.name && all_same(&old.goals, &new.goals) && all_same(&old.webhooks, &new.webhooks)
+    let named_alike = old.name == new.name && old.aliases == new.aliases;
+    named_alike && all_same(&old.goals, &new.goals) && all_same(&old.webhooks, &new.webhooks)
 }

@@ -24,6 +24,7 @@ mod api_sites_goals;
 mod api_idempotency;
 mod api_snapshots;
 mod spine;
+mod route;
 mod real_input;
 mod crash;
 mod handover;

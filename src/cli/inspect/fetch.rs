@@ -17,6 +17,7 @@ use crate::clock;
 use crate::config::KafkaConfig;
 use crate::kafka::client::ClientEvents;
 use crate::kafka::group_check::find_missing_right;
+use crate::kafka::headers;
 use crate::kafka::rights::{MissingRight, principal};
 use crate::kafka::settings;
 use crate::telemetry::metrics::{Labels, Metrics};
@@ -253,6 +254,10 @@ impl<'a> Reading<'a> {
             record_ms: message.timestamp().to_millis(),
             key: message.key().map(<[u8]>::to_vec),
             value,
+            headers: headers::read(message)
+                .into_iter()
+                .map(|(name, value)| (name.to_vec(), value.map(<[u8]>::to_vec)))
+                .collect(),
         };
         self.records.insert((partition, offset), record);
     }

@@ -29,9 +29,9 @@ use self::words::variants;
 use super::output::print;
 use crate::app;
 use crate::clock;
-use crate::config::{Clock, Config, Source, SourceFormat};
+use crate::config::{Clock, Config, Source};
 use crate::detect::engine::event_time::SourceClock;
-use crate::ingest::formats::RecordFormat;
+use crate::ingest::formats::RecordReader;
 use crate::record::{known, pool};
 use crate::telemetry::logs;
 
@@ -116,10 +116,11 @@ async fn registered_sites(
 ) -> Result<IndexedSites, String> {
     let mut ids = BTreeSet::new();
     for (source, _, sample) in samples {
+        let reader = RecordReader::of(source);
         for id in sample
             .records
             .iter()
-            .filter_map(|record| site_of(record, format(source)))
+            .filter_map(|record| site_of(record, &reader))
         {
             ids.extend(variants(&id));
             ids.insert(id);
@@ -159,8 +160,9 @@ fn inspected(
     sites: &Result<IndexedSites, String>,
 ) -> InspectedSource {
     let now_ms = clock::now_ms();
+    let reader = RecordReader::of(source);
     let settings = ReadSettings {
-        format: format(source),
+        reader: &reader,
         clock: match source.clock {
             Clock::Live => SourceClock::Live,
             Clock::Log => SourceClock::Log,
@@ -187,17 +189,11 @@ fn inspected(
     });
     InspectedSource {
         topic: source.topic.clone(),
-        format: format!("{:?}", source.format).to_lowercase(),
-        clock: format!("{:?}", source.clock).to_lowercase(),
+        format: source.format.to_string(),
+        clock: source.clock.to_string(),
         sample,
         records,
         findings,
         now_ms,
-    }
-}
-
-fn format(source: &Source) -> RecordFormat {
-    match source.format {
-        SourceFormat::Native => RecordFormat::Native,
     }
 }

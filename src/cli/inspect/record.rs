@@ -4,7 +4,7 @@ use std::hash::{BuildHasher as _, RandomState};
 
 use serde::{Serialize, Serializer};
 
-use super::fields::{GivenFields, NearMiss, is_full_url};
+use super::fields::{GivenFields, NearMiss};
 use super::sample::SampledRecord;
 use super::sites::{IndexedSite, IndexedSites};
 use crate::detect::engine::event_time::{SourceClock, event_time, is_fresh};
@@ -12,14 +12,14 @@ use crate::detect::redact::redact;
 use crate::detect::site::goals::GoalIndex;
 use crate::detect::site::matches::{Meaning, matches};
 use crate::domain::event::{Event, EventKind};
-use crate::domain::reject::{Reject, RejectReason};
-use crate::ingest::formats::{self, RecordFormat};
+use crate::domain::reject::{NotAnEvent, Reject, RejectReason};
+use crate::ingest::formats::RecordReader;
 use crate::kafka::murmur2;
 
 /// The settings that a source is read with, and the time.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct ReadSettings {
-    pub(super) format: RecordFormat,
+pub(super) struct ReadSettings<'s> {
+    pub(super) reader: &'s RecordReader,
     pub(super) clock: SourceClock,
     /// Partitions of the topic.
     pub(super) partitions: i32,
@@ -46,6 +46,8 @@ pub(super) struct InspectedRecord {
 pub(super) enum Interpretation {
     Understood(UnderstoodEvent),
     Rejected(RejectedRecord),
+    /// Of a type that says nothing about visitors.
+    Ignored,
 }
 
 /// A record that cannot be read.
@@ -69,8 +71,6 @@ pub(super) struct UnderstoodEvent {
     pub(super) name: Option<String>,
     /// Without segments that may name a person.
     pub(super) path: Option<String>,
-    /// The path is a whole URL, which no goal on a page matches.
-    pub(super) has_full_url: bool,
     /// The time it counts at, milliseconds since the Unix epoch.
     pub(super) event_ms: i64,
     pub(super) key: KeyKind,
@@ -124,8 +124,8 @@ impl Serialize for Registration {
 }
 
 /// The site id in a record, if it can be read.
-pub(super) fn site_of(record: &SampledRecord, format: RecordFormat) -> Option<String> {
-    let event = formats::read(format, &record.value).ok()?;
+pub(super) fn site_of(record: &SampledRecord, reader: &RecordReader) -> Option<String> {
+    let event = reader.read(&record.value, &record.headers()).ok()?;
     Some(event.site_id.into_owned())
 }
 
@@ -133,13 +133,20 @@ pub(super) fn site_of(record: &SampledRecord, format: RecordFormat) -> Option<St
 /// visitors.
 pub(super) fn inspect(
     record: &SampledRecord,
-    settings: ReadSettings,
+    settings: ReadSettings<'_>,
     sites: Option<&IndexedSites>,
     hasher: &RandomState,
 ) -> InspectedRecord {
-    let meaning = match formats::read(settings.format, &record.value) {
+    let meaning = match settings.reader.read(&record.value, &record.headers()) {
         Ok(event) => Interpretation::Understood(understood(&event, record, settings, sites, hasher)),
-        Err(reject) => Interpretation::Rejected(rejected(reject, &record.value)),
+        Err(NotAnEvent::Rejected(reject)) => {
+            let fields = settings
+                .reader
+                .is_native()
+                .then(|| GivenFields::read(&record.value));
+            Interpretation::Rejected(rejected(reject, fields.flatten().as_ref()))
+        }
+        Err(NotAnEvent::Ignored) => Interpretation::Ignored,
     };
     InspectedRecord {
         partition: record.partition,
@@ -149,9 +156,8 @@ pub(super) fn inspect(
     }
 }
 
-fn rejected(reject: Reject, record: &[u8]) -> RejectedRecord {
-    let fields = GivenFields::read(record);
-    let (fields, field) = (fields.as_ref(), reject.field);
+fn rejected(reject: Reject, fields: Option<&GivenFields>) -> RejectedRecord {
+    let field = reject.field;
     let did_you_mean = match (reject.reason, field) {
         (RejectReason::MissingField, Some(field)) => fields.and_then(|fields| fields.near_miss_of(field)),
         (RejectReason::BadField, Some("type")) => fields.and_then(GivenFields::near_miss_of_type),
@@ -170,7 +176,7 @@ fn rejected(reject: Reject, record: &[u8]) -> RejectedRecord {
 fn understood(
     event: &Event<'_>,
     record: &SampledRecord,
-    settings: ReadSettings,
+    settings: ReadSettings<'_>,
     sites: Option<&IndexedSites>,
     hasher: &RandomState,
 ) -> UnderstoodEvent {
@@ -197,7 +203,6 @@ fn understood(
         kind: event.kind,
         name: event.name.as_deref().map(str::to_owned),
         path: path.map(|path| redact(path).into_owned()),
-        has_full_url: path.is_some_and(is_full_url),
         event_ms: time.ms,
         key: match record.key.as_deref() {
             None => KeyKind::No,
@@ -210,7 +215,10 @@ fn understood(
         skewed: time.skewed,
         stale,
         notifies,
-        near_misses: GivenFields::read(&record.value).map_or_else(Vec::new, |fields| fields.near_misses()),
+        near_misses: match settings.reader.is_native() {
+            true => GivenFields::read(&record.value).map_or_else(Vec::new, |fields| fields.near_misses()),
+            false => Vec::new(),
+        },
         visitor: event
             .visitor_id
             .as_deref()

@@ -86,7 +86,7 @@ impl InspectedSource {
     pub(super) fn events(&self) -> impl Iterator<Item = &UnderstoodEvent> {
         self.records.iter().filter_map(|record| match &record.meaning {
             Interpretation::Understood(event) => Some(event),
-            Interpretation::Rejected(_) => None,
+            Interpretation::Rejected(_) | Interpretation::Ignored => None,
         })
     }
 

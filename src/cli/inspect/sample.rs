@@ -1,6 +1,8 @@
 //! A source topic as it was found in Kafka: its partitions, its last records, and how far the
 //! detectors have read it.
 
+use crate::ingest::formats::HeaderRef;
+
 /// The state of a topic at one look.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Sample {
@@ -34,6 +36,15 @@ pub(super) struct SampledRecord {
     pub(super) record_ms: Option<i64>,
     pub(super) key: Option<Vec<u8>>,
     pub(super) value: Vec<u8>,
+    pub(super) headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+}
+
+impl SampledRecord {
+    /// The headers as a reader takes them.
+    pub(super) fn headers(&self) -> Vec<HeaderRef<'_>> {
+        let headers = self.headers.iter();
+        headers.map(|(name, value)| (&**name, value.as_deref())).collect()
+    }
 }
 
 /// The detectors' consumer group, as far as it reads the topic.

@@ -101,6 +101,12 @@ fn row(record: &InspectedRecord) -> [String; 4] {
                 format!("{}{astray}", printable(&event.counts_as.join(", "))),
             ]
         }
+        Interpretation::Ignored => [
+            place,
+            record.record_ms.map(time).unwrap_or_default(),
+            String::new(),
+            "passed over: of a type that says nothing about visitors".to_owned(),
+        ],
         Interpretation::Rejected(reject) => [
             place,
             record.record_ms.map(time).unwrap_or_default(),

@@ -18,7 +18,6 @@ use crate::domain::id::{GoalId, WebhookId};
 use crate::domain::registry::{Registry, Site};
 use crate::domain::secret::Secret;
 use crate::domain::target::TargetUrl;
-use crate::domain::texts::Texts;
 use crate::domain::trigger::{NameFilter, SpikeSettings, Triggers};
 use crate::domain::webhook::Webhook;
 
@@ -67,6 +66,7 @@ pub(crate) fn site(id: &str, triggers: impl IntoIterator<Item = Triggers>) -> Si
         id: id.parse().expect("a site id"),
         name: None,
         link: None,
+        aliases: Vec::new(),
         goals: Vec::new(),
         webhooks,
         version: 1,
@@ -120,17 +120,8 @@ pub(crate) fn registry(sites: impl IntoIterator<Item = Site>) -> Arc<Registry> {
 
 pub(crate) fn event<'a>(site_id: &'a str, kind: EventKind, timestamp_ms: i64) -> Event<'a> {
     Event {
-        site_id: site_id.into(),
-        kind,
-        name: None,
-        visitor_id: None,
-        path: None,
         timestamp_ms: Some(timestamp_ms),
-        event_id: None,
-        props: Texts::default(),
-        source: None,
-        revenue: None,
-        scroll_depth: None,
+        ..Event::new(site_id, kind)
     }
 }
 

@@ -19,6 +19,7 @@ use crate::clock;
 use crate::config::KafkaConfig;
 use crate::domain::registry::Registry;
 use crate::domain::site::SiteId;
+use crate::ingest::formats::RecordReader;
 use crate::kafka::batch_reader::{Batch, BatchItem, BatchReader};
 use crate::kafka::batch_record::BatchRecord;
 use crate::kafka::client::ClientEvents;
@@ -44,8 +45,6 @@ pub(crate) mod restore;
 pub(crate) mod outbox;
 /// Batches whose records are not all acknowledged.
 pub(crate) mod open_batches;
-/// Records for the rejected topic.
-pub(crate) mod reject_record;
 /// Counters of a thread.
 pub(crate) mod counts;
 /// Gauges of a thread.
@@ -64,6 +63,8 @@ pub struct DetectSettings {
     pub kafka: KafkaConfig,
     /// Configuration of every engine; its `partition` is replaced.
     pub engine: EngineConfig,
+    /// Readers of the sources' records, in the order of the engine's sources.
+    pub readers: Arc<[RecordReader]>,
     /// Time before now at which a source without a commit begins: the longest window in use, or
     /// more.
     pub first_start_back: Duration,

@@ -26,14 +26,14 @@ impl<'a> Facts<'a> {
     pub(super) fn events(&self) -> impl Iterator<Item = (Option<i64>, &'a UnderstoodEvent)> {
         self.records.iter().filter_map(|record| match &record.meaning {
             Interpretation::Understood(event) => Some((record.record_ms, event)),
-            Interpretation::Rejected(_) => None,
+            Interpretation::Rejected(_) | Interpretation::Ignored => None,
         })
     }
 
     /// Records that cannot be read.
     pub(super) fn rejects(&self) -> impl Iterator<Item = &'a RejectedRecord> {
         self.records.iter().filter_map(|record| match &record.meaning {
-            Interpretation::Understood(_) => None,
+            Interpretation::Understood(_) | Interpretation::Ignored => None,
             Interpretation::Rejected(reject) => Some(reject),
         })
     }

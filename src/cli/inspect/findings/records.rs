@@ -36,9 +36,8 @@ pub(super) fn judge_rejects(facts: &Facts<'_>, list: &mut FindingList) {
     }
 }
 
-/// Judges whether fields are misspelt or hold more than they should.
+/// Judges whether fields are misspelt.
 pub(super) fn judge_fields(facts: &Facts<'_>, list: &mut FindingList) {
-    let events = facts.events().count();
     let misses = facts.events().flat_map(|(_, event)| &event.near_misses);
     let misses =
         by_frequency(misses.map(|miss| format!("`{}` (did you mean `{}`?)", miss.found, miss.meant)));
@@ -50,23 +49,6 @@ pub(super) fn judge_fields(facts: &Facts<'_>, list: &mut FindingList) {
                 misses.join(", ")
             ),
             "let the producer write the field as the format names it".into(),
-        );
-    }
-    let urls: Vec<&UnderstoodEvent> = facts
-        .events()
-        .map(|(_, event)| event)
-        .filter(|event| event.has_full_url)
-        .collect();
-    if let Some(example) = urls.first() {
-        list.note(
-            "full_url_in_path",
-            format!(
-                "{} of {} have a whole URL in `path`, such as {}: no goal on a page matches that",
-                urls.len(),
-                counted(events, "event"),
-                example.path.as_deref().unwrap_or_default()
-            ),
-            "let the producer send the path alone, as in /pricing".into(),
         );
     }
 }
