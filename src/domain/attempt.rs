@@ -29,7 +29,7 @@ words! {
         Reset = "reset",
         /// A response head came, but its body broke off.
         Body = "body",
-        /// What came is not HTTP, or its head is beyond every measure.
+        /// The answer is not HTTP, or its head is beyond every measure.
         Protocol = "protocol",
         /// The target may not be called.
         AddressRefused = "address_refused",

@@ -14,7 +14,7 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'~');
 
 #[derive(Deserialize)]
-struct Canonical<'a> {
+struct NotificationParts<'a> {
     id: String,
     event: String,
     site_id: String,
@@ -37,7 +37,7 @@ struct CloudEvent<'a> {
 
 /// Renders a canonical body; `None` if it is none.
 pub(super) fn render(canonical: &[u8]) -> Option<Vec<u8>> {
-    let body: Canonical<'_> = serde_json::from_slice(canonical).ok()?;
+    let body: NotificationParts<'_> = serde_json::from_slice(canonical).ok()?;
     serde_json::to_vec(&CloudEvent {
         specversion: "1.0",
         id: &body.id,

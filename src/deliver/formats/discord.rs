@@ -1,11 +1,11 @@
-//! A message of Discord's webhooks (<https://docs.discord.com/developers/resources/webhook#execute-webhook>, limits of
-//! embeds <https://docs.discord.com/developers/resources/message#embed-object-embed-limits>).
+//! A message of Discord's webhooks, within the limits of embeds
+//! (<https://docs.discord.com/developers/resources/message#embed-object-embed-limits>).
 //!
 //! `allowed_mentions` allows none, and every character that Markdown knows is escaped.
 
 use serde_json::{Value, json};
 
-use super::message::{Message, Mood};
+use super::message::{ChatMessage, Mood};
 use super::text::{escaped, plain};
 
 const MAX_TITLE: usize = 256;
@@ -16,7 +16,7 @@ const MAX_URL: usize = 2_048;
 const MAX_TOGETHER: usize = 5_500;
 
 /// Renders a message.
-pub(super) fn render(message: &Message) -> Vec<u8> {
+pub(super) fn render(message: &ChatMessage) -> Vec<u8> {
     let title = escaped(&message.headline, MAX_TITLE, backslash);
     let mut left = MAX_TOGETHER - title.chars().count();
     let mut fields: Vec<Value> = Vec::new();

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 /// A message, its texts still as others wrote them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Message {
+pub(super) struct ChatMessage {
     pub(super) headline: String,
     pub(super) facts: Vec<Fact>,
     pub(super) link: Option<Link>,
@@ -58,7 +58,7 @@ struct Canonical {
 /// Most entries of a list that a message names.
 const LISTED: usize = 3;
 
-impl Message {
+impl ChatMessage {
     /// The message of a body that cannot be read.
     pub(super) fn unreadable() -> Self {
         Self {

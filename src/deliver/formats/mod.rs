@@ -15,7 +15,7 @@ mod teams;
 
 use bytes::Bytes;
 
-use self::message::Message;
+use self::message::ChatMessage;
 use crate::domain::webhook::Format;
 
 /// A body and its `Content-Type`.
@@ -30,7 +30,7 @@ const JSON: &str = "application/json";
 /// Renders a canonical body in a format. Of what is not a canonical body a message says only that
 /// there is a notification; as CloudEvents it goes out as it is: better than not at all.
 pub(crate) fn render(format: Format, canonical: &Bytes) -> RenderedBody {
-    let message = || Message::read(canonical).unwrap_or_else(Message::unreadable);
+    let message = || ChatMessage::read(canonical).unwrap_or_else(ChatMessage::unreadable);
     let (content_type, body) = match format {
         Format::Json => (JSON, None),
         Format::CloudEvents => (cloudevents::CONTENT_TYPE, cloudevents::render(canonical)),

@@ -1,12 +1,12 @@
-//! A message of Slack's incoming webhooks (<https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks>,
-//! limits of Block Kit).
+//! A message of Slack's incoming webhooks, within the limits of Block Kit
+//! (<https://docs.slack.dev/reference/block-kit/blocks>).
 //!
 //! Values stand in `plain_text`, which formats nothing; `&`, `<` and `>` are written as entities, so
-//! that nothing is a mention or a link (<https://docs.slack.dev/messaging/formatting-message-text#escaping>).
+//! that nothing is a mention or a link (<https://docs.slack.dev/messaging/formatting-message-text>).
 
 use serde_json::{Value, json};
 
-use super::message::{Fact, Link, Message};
+use super::message::{ChatMessage, Fact, Link};
 use super::text::{escaped, plain};
 
 const MAX_HEADER: usize = 150;
@@ -15,7 +15,7 @@ const MAX_FIELDS: usize = 10;
 const MAX_FIELD: usize = 2_000;
 
 /// Renders a message.
-pub(super) fn render(message: &Message) -> Vec<u8> {
+pub(super) fn render(message: &ChatMessage) -> Vec<u8> {
     let headline = escaped(&message.headline, MAX_HEADER, entity);
     let mut blocks = vec![json!({"type": "header", "text": plain_text(&headline)})];
     for facts in message.facts.chunks(MAX_FIELDS) {
@@ -63,7 +63,7 @@ fn link(link: &Link) -> Option<Value> {
     )
 }
 
-fn fallback(message: &Message) -> String {
+fn fallback(message: &ChatMessage) -> String {
     let mut text = message.headline.clone();
     for fact in &message.facts {
         text.push_str(&format!("; {}: {}", fact.label, fact.value));

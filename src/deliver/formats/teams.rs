@@ -6,7 +6,7 @@
 
 use serde_json::{Value, json};
 
-use super::message::{Message, Mood};
+use super::message::{ChatMessage, Mood};
 use super::text::{escaped, plain};
 
 /// A message of a workflow is at most 28 KB; headline and facts stay well below.
@@ -16,7 +16,7 @@ const MAX_FACTS: usize = 15;
 const MAX_URL: usize = 2_048;
 
 /// Renders a message.
-pub(super) fn render(message: &Message) -> Vec<u8> {
+pub(super) fn render(message: &ChatMessage) -> Vec<u8> {
     let headline = escaped(&message.headline, MAX_HEADLINE, bracket);
     let mut body = vec![json!({"type": "RichTextBlock", "inlines": [
         {"type": "TextRun", "text": headline, "weight": "bolder", "size": "medium", "color": color(message.mood)},

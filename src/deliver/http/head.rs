@@ -186,7 +186,7 @@ impl HeadReader {
         Ok(None)
     }
 
-    /// Takes a line without its end; returns the head that it completes.
+    /// Reads a line without its end; returns the head that it completes.
     fn take_line(&mut self, line: &[u8]) -> Result<Option<ResponseHead>, BadHead> {
         let Some(head) = &mut self.head else {
             // Some servers send a blank line after a body (RFC 9112 §2.2 has it for requests).

@@ -118,7 +118,7 @@ impl Pool {
         }
     }
 
-    /// Takes `count` handles, for which idle connections are closed; waits while there are none.
+    /// Acquires `count` handles, for which idle connections are closed; waits while there are none.
     pub(super) async fn handles(&self, count: u32) -> Handle {
         let _waiting = Waiting::begin(&self.waiting);
         loop {
@@ -136,12 +136,12 @@ impl Pool {
         }
     }
 
-    /// Takes a handle if there is one.
+    /// Acquires a handle if there is one.
     pub(super) fn spare_handle(&self) -> Option<Handle> {
         Arc::clone(&self.handles).try_acquire_owned().ok()
     }
 
-    /// Takes a connection that is there.
+    /// Picks a connection that is there.
     pub(super) fn take(&self, origin: &Origin) -> Option<ReadyConnection> {
         loop {
             let now = clock::monotonic();
@@ -291,7 +291,7 @@ pub(super) struct NewShared<D> {
 }
 
 impl SharedConnection {
-    /// Takes a place for one more request, if there is one.
+    /// Reserves a place for one more request, if there is one.
     fn lease(self: &Arc<Self>) -> Option<StreamLease> {
         let streams = self.streams.load(Ordering::Acquire);
         let silence_ms = clock::now_ms() - self.last_read.get_ms();
