@@ -27,7 +27,7 @@ use self::sites::IndexedSites;
 use self::text::text_of;
 use self::words::variants;
 use super::output::print;
-use crate::app;
+use crate::app::{self, ProcessRole};
 use crate::clock;
 use crate::config::{Clock, Config, Source};
 use crate::detect::engine::event_time::SourceClock;
@@ -68,7 +68,14 @@ pub(super) async fn run(command: SourcesCommand, config: &Config) -> anyhow::Res
     let mut samples = Vec::new();
     for (source, is_source) in wanted(&args, config) {
         let (kafka, topic, last) = (config.kafka.clone(), source.topic.clone(), args.last);
-        let sample = tokio::task::spawn_blocking(move || fetch::take_sample(&kafka, &topic, last)).await??;
+        let reader = if source.is_keyed() {
+            ProcessRole::Detect
+        } else {
+            ProcessRole::Route
+        };
+        let group = kafka.topic(reader.name());
+        let sampling = move || fetch::take_sample(&kafka, &topic, last, &group);
+        let sample = tokio::task::spawn_blocking(sampling).await??;
         samples.push((source, is_source, sample));
     }
     let sites = registered_sites(config, &samples).await;
@@ -163,6 +170,7 @@ fn inspected(
     let reader = RecordReader::of(source);
     let settings = ReadSettings {
         reader: &reader,
+        is_keyed: source.is_keyed(),
         clock: match source.clock {
             Clock::Live => SourceClock::Live,
             Clock::Log => SourceClock::Log,
@@ -180,6 +188,7 @@ fn inspected(
     let findings = find(&Facts {
         topic: &source.topic,
         is_source,
+        is_keyed: source.is_keyed(),
         brokers: &config.kafka.brokers,
         partitions: config.kafka.partitions,
         sample: &sample,
@@ -191,6 +200,7 @@ fn inspected(
         topic: source.topic.clone(),
         format: source.format.to_string(),
         clock: source.clock.to_string(),
+        is_keyed: source.is_keyed(),
         sample,
         records,
         findings,

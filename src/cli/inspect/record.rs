@@ -7,11 +7,11 @@ use serde::{Serialize, Serializer};
 use super::fields::{GivenFields, NearMiss};
 use super::sample::SampledRecord;
 use super::sites::{IndexedSite, IndexedSites};
-use crate::detect::engine::event_time::{SourceClock, event_time, is_fresh};
+use crate::detect::engine::event_time::{EventTime, SourceClock, event_time, is_fresh};
 use crate::detect::redact::redact;
 use crate::detect::site::goals::GoalIndex;
 use crate::detect::site::matches::{Meaning, matches};
-use crate::domain::event::{Event, EventKind};
+use crate::domain::event::{Event, EventKind, WrongTimeUnit};
 use crate::domain::reject::{NotAnEvent, Reject, RejectReason};
 use crate::ingest::formats::RecordReader;
 use crate::kafka::murmur2;
@@ -20,6 +20,8 @@ use crate::kafka::murmur2;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ReadSettings<'s> {
     pub(super) reader: &'s RecordReader,
+    /// False if the role `route` keys the records.
+    pub(super) is_keyed: bool,
     pub(super) clock: SourceClock,
     /// Partitions of the topic.
     pub(super) partitions: i32,
@@ -80,6 +82,10 @@ pub(super) struct UnderstoodEvent {
     pub(super) counts_as: Vec<String>,
     /// Its own time was replaced by the record's: it is more than a day older.
     pub(super) skewed: bool,
+    /// Unit of its own time, if that is not milliseconds; the record's counts then.
+    pub(super) wrong_unit: Option<WrongTimeUnit>,
+    /// A back-dated import, which notifies nobody.
+    pub(super) historical: bool,
     /// Nobody is notified of it: it is too old.
     pub(super) stale: bool,
     /// Notifications that its webhooks would be sent.
@@ -180,9 +186,16 @@ fn understood(
     sites: Option<&IndexedSites>,
     hasher: &RandomState,
 ) -> UnderstoodEvent {
-    let record_ms = record.record_ms.unwrap_or(0);
     let ReadSettings { clock, now_ms, .. } = settings;
-    let time = event_time(clock, event.timestamp_ms, record_ms, now_ms);
+    let record_ms = record.record_ms.unwrap_or(now_ms);
+    let time = match (record.record_ms, event.timestamp_ms) {
+        // A record without a time says nothing about how old its event is.
+        (None, Some(own)) if clock == SourceClock::Live => EventTime {
+            ms: own.min(now_ms),
+            skewed: false,
+        },
+        (_, own) => event_time(clock, own, record_ms, now_ms),
+    };
     let stale = !is_fresh(clock, time.ms, now_ms, settings.stale_after_ms);
     let known = sites.and_then(|sites| sites.find(&event.site_id));
     let registration = match (sites, known) {
@@ -191,12 +204,14 @@ fn understood(
         (Some(_), Some((_, false))) => Registration::Yes,
         (Some(_), Some((known, true))) => Registration::Alias(known.site.site_id.clone()),
     };
-    // An alias means something only to `route`, which is not what reads this topic.
-    let known = known.and_then(|(known, is_alias)| (!is_alias).then_some(known));
+    // An alias means something only to `route`.
+    let known = known.and_then(|(known, is_alias)| (!is_alias || !settings.is_keyed).then_some(known));
     let (counts_as, notifies) = match &registration {
         Registration::No => (vec!["nothing: its site is not registered".to_owned()], 0),
-        Registration::Alias(_) => (vec!["nothing: its site id is an alias".to_owned()], 0),
-        Registration::Yes | Registration::Unknown => counts_as(event, known, record_ms, stale),
+        Registration::Alias(_) if settings.is_keyed => {
+            (vec!["nothing: its site id is an alias".to_owned()], 0)
+        }
+        _ => counts_as(event, known, record_ms, stale),
     };
     let (site_key, path) = (event.site_id.as_bytes(), event.path.as_deref());
     UnderstoodEvent {
@@ -213,6 +228,8 @@ fn understood(
         registration,
         counts_as,
         skewed: time.skewed,
+        wrong_unit: event.wrong_unit,
+        historical: event.historical,
         stale,
         notifies,
         near_misses: match settings.reader.is_native() {
@@ -254,7 +271,10 @@ fn counts_as(
     if counts_as.is_empty() {
         counts_as.push("nothing: it has no visitor_id".to_owned());
     }
-    if stale {
+    if event.historical {
+        counts_as.push("but back-dated, which notifies nobody".to_owned());
+        notifies = 0;
+    } else if stale {
         counts_as.push("but too old to notify of".to_owned());
         notifies = 0;
     }

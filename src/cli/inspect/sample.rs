@@ -1,5 +1,5 @@
-//! A source topic as it was found in Kafka: its partitions, its last records, and how far the
-//! detectors have read it.
+//! A source topic as it was found in Kafka: its partitions, its last records, and how far it was
+//! read.
 
 use crate::ingest::formats::HeaderRef;
 
@@ -12,7 +12,7 @@ pub(super) struct Sample {
     pub(super) records: Vec<SampledRecord>,
     /// The reason why some partitions were not read to their end.
     pub(super) unread: Option<String>,
-    pub(super) group: DetectorGroup,
+    pub(super) group: ReaderGroup,
     /// The cluster's other topics, if this one is not there.
     pub(super) others: Vec<String>,
 }
@@ -47,9 +47,9 @@ impl SampledRecord {
     }
 }
 
-/// The detectors' consumer group, as far as it reads the topic.
+/// The consumer group that reads the topic: the detectors', or that of the role `route`.
 #[derive(Debug, Clone, Default)]
-pub(super) struct DetectorGroup {
+pub(super) struct ReaderGroup {
     pub(super) name: String,
     /// Threads of all processes that are in the group; `None` if the cluster would not say.
     pub(super) members: Option<usize>,
@@ -59,7 +59,7 @@ pub(super) struct DetectorGroup {
     pub(super) unknown: Option<String>,
 }
 
-impl DetectorGroup {
+impl ReaderGroup {
     /// Records that are not yet read, of partitions with a commit.
     pub(super) fn lag(&self, offsets: &[PartitionOffsets]) -> i64 {
         self.committed

@@ -68,7 +68,7 @@ impl RecordReader {
     }
 
     /// The reader of what `route` has written.
-    pub(crate) fn routed() -> Self {
+    pub fn routed() -> Self {
         Self {
             is_routed: true,
             ..Self::default()

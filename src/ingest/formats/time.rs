@@ -13,8 +13,9 @@ const SEPARATOR: usize = "2026-02-25".len();
 
 /// Least number that is taken for milliseconds: as such it is a day of 1973.
 const LEAST_MS: i64 = 100_000_000_000;
-/// Greatest number that is taken for milliseconds, and the greatest for microseconds.
+/// Greatest number that is taken for milliseconds, and the numbers that are taken for microseconds.
 const MOST_MS: i64 = 100_000_000_000_000;
+const LEAST_US: i64 = MOST_MS + 1;
 const MOST_US: i64 = MOST_MS * 1_000;
 
 /// A time by its number.
@@ -37,7 +38,7 @@ pub(super) fn judge(number: i64) -> NumberTime {
     match number {
         ..LEAST_MS => NumberTime::Wrong(WrongTimeUnit::Seconds),
         LEAST_MS..=MOST_MS => NumberTime::Ms(number),
-        ..=MOST_US => NumberTime::Wrong(WrongTimeUnit::Microseconds),
+        LEAST_US..=MOST_US => NumberTime::Wrong(WrongTimeUnit::Microseconds),
         _ => NumberTime::Wrong(WrongTimeUnit::Nanoseconds),
     }
 }
