@@ -109,6 +109,7 @@ pub fn registry(sites: u64) -> anyhow::Result<Registry> {
             format: Default::default(),
             retry_schedule: "default".to_owned(),
             max_age_seconds: None,
+            limits: Default::default(),
             updated_at: clock::now(),
         });
         let goal = Arc::new(Goal {
@@ -129,6 +130,7 @@ pub fn registry(sites: u64) -> anyhow::Result<Registry> {
             time_zone: chrono_tz::Tz::UTC,
             goals: vec![goal],
             webhooks: vec![webhook],
+            unreadable: Vec::new(),
             version: 1,
         };
         registry.sites.insert(id, Arc::new(site));

@@ -4,29 +4,19 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use crate::domain::health::{HealthReason, HealthState};
 use crate::domain::secret::Secret;
 use crate::domain::trigger::NameFilter;
 use crate::domain::webhook::{Format, WebhookSettings};
 use crate::domain::words::words;
 use crate::record::sites::SiteRecord;
-use crate::record::webhooks::{Circuit, WebhookRecord};
+use crate::record::webhooks::WebhookRecord;
 
 use super::answer::{optional_time, time};
 use super::webhook_input::MASK;
 
 /// Time without events after which a site is silent.
 const SILENT_AFTER: TimeDelta = TimeDelta::hours(24);
-
-words! {
-    /// The health of a webhook in one word.
-    enum HealthState {
-        New = "new",
-        Healthy = "healthy",
-        Failing = "failing",
-        Open = "open",
-        Disabled = "disabled",
-    }
-}
 
 words! {
     /// The kind of a warning, for programs.
@@ -56,7 +46,7 @@ pub(super) fn masked(webhook: &WebhookRecord) -> Map<String, Value> {
         .map(|(name, _)| (name.clone(), MASK.into()))
         .collect();
     let events: Vec<&str> = settings.events.iter().map(|event| event.as_str()).collect();
-    let (state, reason) = health(webhook);
+    let (state, reason, since) = health(webhook);
     let answer = json!({
         "id": webhook.id,
         "site_id": webhook.site_id,
@@ -76,6 +66,9 @@ pub(super) fn masked(webhook: &WebhookRecord) -> Map<String, Value> {
         "health": {
             "state": state,
             "reason": reason,
+            "since": optional_time(since),
+            "next_probe_at": optional_time(webhook.health.next_probe_at),
+            "waiting": webhook.health.waiting,
             "last_success_at": optional_time(webhook.health.last_success_at),
             "consecutive_failures": webhook.health.consecutive_failures,
         },
@@ -104,16 +97,21 @@ pub(super) fn with_warnings(mut answer: Map<String, Value>, warnings: &[Warning]
     answer
 }
 
-/// The state of the webhook, with the reason where there is one.
-fn health(webhook: &WebhookRecord) -> (HealthState, Option<&str>) {
+/// The state of the webhook, its reason where there is one, and when it began.
+fn health(webhook: &WebhookRecord) -> (HealthState, Option<&str>, Option<DateTime<Utc>>) {
     let health = &webhook.health;
     match &webhook.disabled {
-        Some((_, reason)) => (HealthState::Disabled, Some(reason)),
-        None if !webhook.settings.enabled => (HealthState::Disabled, Some("owner")),
-        None if health.circuit != Circuit::Closed => (HealthState::Open, health.circuit_reason.as_deref()),
-        None if health.consecutive_failures > 0 => (HealthState::Failing, None),
-        None if health.last_success_at.is_none() => (HealthState::New, None),
-        None => (HealthState::Healthy, None),
+        Some((at, reason)) => (HealthState::Disabled, Some(reason), Some(*at)),
+        None if !webhook.settings.enabled => {
+            let owner = Some(HealthReason::Owner.as_str());
+            (HealthState::Disabled, owner, Some(webhook.updated_at))
+        }
+        // Switched on again, and the deliverer does not know it yet.
+        None if health.state == HealthState::Disabled => (HealthState::New, None, Some(webhook.active_since)),
+        None => {
+            let reason = health.reason.map(HealthReason::as_str);
+            (health.state, reason, health.since.or(Some(webhook.inserted_at)))
+        }
     }
 }
 

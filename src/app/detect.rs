@@ -52,15 +52,11 @@ pub(super) async fn start(app: &AppContext, publisher: &Publisher, tasks: &mut T
     let history = start_history(app, tasks);
     let group = config.kafka.topic("detect");
     for number in 0..config.detect.threads {
-        let member = GroupMember::join(
-            &settings::detect_member(&config.kafka, &group),
-            "detect",
-            &topics,
-            None,
-            app.client_events.clone(),
-        )
-        .context("joining the detect group")?;
         let name = format!("detect-{number}");
+        let mut member_config = settings::detect_member(&config.kafka, &group);
+        settings::name_member(&mut member_config, &config.kafka, &name);
+        let member = GroupMember::join(&member_config, "detect", &topics, None, app.client_events.clone())
+            .context("joining the detect group")?;
         app.health.member_joins(&name);
         let settings = DetectSettings {
             name: name.clone(),

@@ -16,6 +16,7 @@ mod context;
 mod open_files;
 mod admin;
 mod start_checks;
+mod instance;
 mod registry;
 mod watch;
 mod upkeep;
@@ -94,6 +95,9 @@ async fn start_roles(foundation: &Foundation, mut host: Host, tasks: &mut Tasks)
         false => None,
     };
     let database = start_checks::open_database(foundation).await?;
+    if roles.reads_kafka() {
+        instance::claim(foundation, tasks).await?;
+    }
     let retry_topics = match roles.reads_kafka() {
         true => start_checks::check_topics(foundation, host.embedded_kafka).await?,
         false => Default::default(),

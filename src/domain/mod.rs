@@ -13,6 +13,7 @@ pub mod trigger;
 pub mod webhook;
 pub(crate) mod notification;
 pub mod delivery;
+pub mod health;
 pub(crate) mod attempt;
 pub(crate) mod reject;
 pub mod secret;

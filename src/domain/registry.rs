@@ -1,7 +1,7 @@
 //! The registry: sites with their goals and webhooks, as one immutable snapshot the stages read
 //! from.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono_tz::Tz;
@@ -26,6 +26,8 @@ pub struct Site {
     pub goals: Vec<Arc<Goal>>,
     /// Webhooks that are not deleted; disabled ones are among them.
     pub webhooks: Vec<Arc<Webhook>>,
+    /// Webhooks that are stored and cannot be read here.
+    pub unreadable: Vec<WebhookId>,
     /// Grows whenever the site, one of its goals or one of its webhooks changes; what is derived
     /// from a site is rebuilt when it does.
     pub version: u64,
@@ -36,4 +38,7 @@ pub struct Site {
 pub struct Registry {
     pub sites: HashMap<SiteId, Arc<Site>>,
     pub webhooks: HashMap<WebhookId, Arc<Webhook>>,
+    /// Webhooks that are stored, and that this process cannot read: a key may be missing here, or
+    /// they may be of a newer version.
+    pub unreadable: HashSet<WebhookId>,
 }

@@ -73,6 +73,8 @@ words! {
     pub(crate) enum DisableReason {
         /// The endpoint answered 410 Gone.
         Gone = "gone",
+        /// The circuit stayed open for five days.
+        OpenTooLong = "open_too_long",
     }
 }
 
@@ -124,7 +126,31 @@ pub struct Webhook {
     pub retry_schedule: String,
     /// Overrides the event type's own limit on a delivery's age.
     pub max_age_seconds: Option<u32>,
+    pub limits: SendLimits,
     pub updated_at: DateTime<Utc>,
+}
+
+/// Settings of a webhook that decide how much is sent to it at a time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SendLimits {
+    pub max_concurrency: u32,
+    /// `None` means no limit.
+    pub rate_per_second: Option<u32>,
+    /// Deliveries in a row that fail for good and open the circuit.
+    pub failure_threshold: u32,
+    /// Everything is held back until then, in milliseconds since the Unix epoch.
+    pub paused_until_ms: Option<i64>,
+}
+
+impl Default for SendLimits {
+    fn default() -> Self {
+        Self {
+            max_concurrency: DEFAULT_MAX_CONCURRENCY,
+            rate_per_second: Some(DEFAULT_RATE_LIMIT_PER_SECOND),
+            failure_threshold: DEFAULT_FAILURE_THRESHOLD,
+            paused_until_ms: None,
+        }
+    }
 }
 
 impl Webhook {

@@ -10,8 +10,6 @@ const MAX_VALUE_BYTES: usize = 64 * 1_024;
 /// Most bytes kept of its key.
 const MAX_KEY_BYTES: usize = 1_024;
 
-/// Header of a value that was cut; its text is the original length.
-const TRUNCATED: &str = "bw-truncated";
 /// Header that names the field at fault.
 const FIELD: &str = "bw-field";
 /// Header with one line of explanation.
@@ -42,7 +40,7 @@ pub(crate) fn reject_record(
     headers.push((DETAIL, reject.detail.clone()));
     headers.extend(read_from.headers());
     if value.len() > MAX_VALUE_BYTES {
-        headers.push((TRUNCATED, value.len().to_string()));
+        headers.push((header::TRUNCATED, value.len().to_string()));
     }
     RejectRecord {
         key: key.map(|key| key[..key.len().min(MAX_KEY_BYTES)].to_vec()),
@@ -71,9 +69,9 @@ mod tests {
         };
         let record = reject_record(&reject, &read_from, Some(b"k"), &vec![b'x'; 70_000]);
         assert_eq!(record.value.len(), 65_536);
-        assert!(record.headers.contains(&(TRUNCATED, "70000".to_owned())));
+        assert!(record.headers.contains(&(header::TRUNCATED, "70000".to_owned())));
         assert!(record.headers.contains(&("bw-original-offset", "17".to_owned())));
         let whole = reject_record(&reject, &read_from, None, b"short");
-        assert!(!whole.headers.iter().any(|(name, _)| *name == TRUNCATED));
+        assert!(!whole.headers.iter().any(|(name, _)| *name == header::TRUNCATED));
     }
 }

@@ -18,6 +18,10 @@ use super::settings;
 use crate::clock;
 use crate::config::KafkaConfig;
 
+/// Most bytes kept of the value and the key of a record that is too large.
+const CUT_BYTES: usize = 64 * 1_024;
+const CUT_KEY_BYTES: usize = 1_024;
+
 /// A record to publish.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Outgoing<'a> {
@@ -34,6 +38,24 @@ pub(crate) struct Outgoing<'a> {
 }
 
 impl Outgoing<'_> {
+    /// The record without what may be too large: its value cut to [`CUT_BYTES`], and no headers that
+    /// are only passed on. `mark` is the header that says so.
+    pub(crate) fn cut<'a>(
+        &'a self,
+        mark: &'static str,
+        headers: &'a mut Vec<(&'static str, String)>,
+    ) -> Outgoing<'a> {
+        headers.extend_from_slice(self.headers);
+        headers.push((mark, self.value.map_or(0, <[u8]>::len).to_string()));
+        Outgoing {
+            key: self.key.map(|key| &key[..key.len().min(CUT_KEY_BYTES)]),
+            value: self.value.map(|value| &value[..value.len().min(CUT_BYTES)]),
+            headers,
+            passed_on: &[],
+            ..*self
+        }
+    }
+
     /// Approximate bytes in the producer's queue.
     pub(crate) fn bytes(&self) -> usize {
         let own = self.headers.iter().map(|(name, value)| name.len() + value.len());
@@ -222,6 +244,14 @@ impl Publisher {
     /// Publishes a record and waits for its acknowledgement, however long that takes, because the
     /// caller relies on it. Refusals (no such topic, no permission) are logged and tried again.
     pub(crate) async fn publish(&self, record: Outgoing<'_>) {
+        while !self.publish_if_it_fits(record).await {
+            tokio::time::sleep(REFUSED_PAUSE).await;
+        }
+    }
+
+    /// Publishes a record as [`publish`](Self::publish) does. False if it is too large for the
+    /// client or the broker.
+    pub(crate) async fn publish_if_it_fits(&self, record: Outgoing<'_>) -> bool {
         loop {
             let (done, answer) = tokio::sync::oneshot::channel();
             if !self.try_publish(record, move |result| drop(done.send(result))) {
@@ -229,9 +259,12 @@ impl Publisher {
                 continue;
             }
             match answer.await {
-                Ok(Ok(())) => return,
+                Ok(Ok(())) => return true,
                 Ok(Err(error)) => {
                     error.log(&self.client_events);
+                    if error.code == RDKafkaErrorCode::MessageSizeTooLarge {
+                        return false;
+                    }
                     tokio::time::sleep(REFUSED_PAUSE).await;
                 }
                 // The producer goes away only when the process ends.

@@ -22,6 +22,9 @@ pub mod tokens;
 pub mod idempotency;
 pub(crate) mod audit;
 pub mod outcomes;
+pub(crate) mod instance;
+pub(crate) mod parked;
+pub mod health;
 pub(crate) mod pg_monitor;
 pub(crate) mod deliveries_read;
 pub mod activity;
@@ -31,9 +34,10 @@ pub mod site_now;
 use crate::domain::attempt::{AttemptResult, Fault};
 use crate::domain::delivery::{DeliveryStatus, Origin};
 use crate::domain::goal::GoalKind;
+use crate::domain::health::{HealthReason, HealthState, ParkReason};
 
 /// Closed sets of words by the check constraint that repeats them.
-pub fn closed_words() -> [(&'static str, &'static [&'static str]); 8] {
+pub fn closed_words() -> [(&'static str, &'static [&'static str]); 10] {
     [
         ("api_tokens_role", tokens::Role::WORDS),
         ("deliveries_origin", Origin::WORDS),
@@ -41,7 +45,9 @@ pub fn closed_words() -> [(&'static str, &'static [&'static str]); 8] {
         ("delivery_attempts_fault", Fault::WORDS),
         ("delivery_attempts_result", AttemptResult::WORDS),
         ("goals_rule", GoalKind::WORDS),
+        ("parked_reason", ParkReason::WORDS),
+        ("webhook_health_reason", HealthReason::WORDS),
+        ("webhook_health_state", HealthState::WORDS),
         ("webhook_secrets_role", webhook_row::SecretRole::WORDS),
-        ("webhooks_circuit", webhook_row::Circuit::WORDS),
     ]
 }

@@ -16,6 +16,8 @@ use crate::telemetry::{Health, Metrics};
 /// return.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// Time without an answer after which the server counts as away. It is asked once a second.
+const SILENT_AFTER: Duration = Duration::from_secs(4);
 
 /// Watches operations on Postgres.
 #[derive(Debug, Clone)]
@@ -55,6 +57,13 @@ impl PgMonitor {
             timeout,
             server: Arc::default(),
         }
+    }
+
+    /// True if the server answered a moment ago, and nothing has failed since.
+    pub(crate) fn is_answering(&self, now: Instant) -> bool {
+        let answered = lock(&self.server).answered;
+        answered.is_some_and(|at| now.saturating_duration_since(at) < SILENT_AFTER)
+            && self.metrics.postgres_up.get() == 1
     }
 
     /// Records that the server has answered.

@@ -17,7 +17,7 @@ use crate::domain::link_template::LinkTemplate;
 use crate::domain::registry::{Registry, Site};
 use crate::domain::secret::Secret;
 use crate::domain::site::SiteId;
-use crate::domain::webhook::Webhook;
+use crate::domain::webhook::{SendLimits, Webhook};
 
 use super::keyring::Keyring;
 use super::webhook_row::{SecretRole, WebhookRecord, secret_place, secret_row};
@@ -142,10 +142,14 @@ impl RegistryReader {
             for webhook in old.iter().flat_map(|site| &site.webhooks) {
                 next.webhooks.remove(&webhook.id);
             }
+            for webhook in old.iter().flat_map(|site| &site.unreadable) {
+                next.unreadable.remove(webhook);
+            }
             next.sites.remove(&site_id);
             if let Some(mut site) = new {
                 self.version += 1;
                 site.version = self.version;
+                next.unreadable.extend(&site.unreadable);
                 next.webhooks.extend(
                     site.webhooks
                         .iter()
@@ -274,6 +278,7 @@ impl Rows {
                         aliases,
                         goals: Vec::new(),
                         webhooks: Vec::new(),
+                        unreadable: Vec::new(),
                         version: 0,
                     };
                     sites.insert(id, site);
@@ -286,9 +291,17 @@ impl Rows {
                 site.goals.push(Arc::new(record.goal));
             }
         }
-        for record in webhooks::read_all(self.webhooks, keyring) {
-            let Some(site) = sites.get_mut(record.site_id.as_str()) else {
+        for row in self.webhooks {
+            let Some(site) = sites.get_mut(row.site_id.as_str()) else {
                 continue;
+            };
+            let record = match row.into_record(keyring) {
+                Ok(record) => record,
+                Err(unreadable) => {
+                    tracing::error!(webhook.id = %unreadable.id, error = %unreadable, "a stored webhook cannot be read");
+                    site.unreadable.push(unreadable.id);
+                    continue;
+                }
             };
             let mut secret = |role: SecretRole| {
                 let sealed = secrets.remove(&(record.id.uuid(), role.to_string()))?;
@@ -300,8 +313,12 @@ impl Rows {
                     site.webhooks
                         .push(Arc::new(to_webhook(record, site.id.clone(), current, next)));
                 }
-                (None, _) => tracing::error!(webhook.id = %record.id, "a stored webhook has no secret"),
+                (None, _) => {
+                    tracing::error!(webhook.id = %record.id, "a stored webhook has no secret");
+                    site.unreadable.push(record.id);
+                }
                 (Some(Err(error)), _) | (_, Err(error)) => {
+                    site.unreadable.push(record.id);
                     tracing::error!(webhook.id = %record.id, %error, "the secret of a stored webhook cannot be read");
                 }
             }
@@ -355,6 +372,12 @@ fn to_webhook(
         format: settings.format,
         retry_schedule: settings.retry_schedule,
         max_age_seconds: settings.max_age_seconds,
+        limits: SendLimits {
+            max_concurrency: settings.max_concurrency,
+            rate_per_second: settings.rate_limit_per_second,
+            failure_threshold: settings.failure_threshold,
+            paused_until_ms: record.paused_until.map(|at| at.timestamp_millis()),
+        },
         updated_at: record.updated_at,
     }
 }
@@ -383,5 +406,8 @@ fn is_same(old: &Site, new: &Site) -> bool {
         old.len() == new.len() && old.iter().zip(new).all(|(old, new)| Arc::ptr_eq(old, new))
     }
     let named_alike = (&old.name, &old.aliases, old.time_zone) == (&new.name, &new.aliases, new.time_zone);
-    named_alike && all_same(&old.goals, &new.goals) && all_same(&old.webhooks, &new.webhooks)
+    named_alike
+        && old.unreadable == new.unreadable
+        && all_same(&old.goals, &new.goals)
+        && all_same(&old.webhooks, &new.webhooks)
 }

@@ -5,6 +5,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::domain::event::EventType;
+use crate::domain::health::{HealthReason, HealthState};
 use crate::domain::id::WebhookId;
 use crate::domain::secret::Hidden;
 use crate::domain::target::TargetUrl;
@@ -24,6 +25,8 @@ pub struct WebhookRecord {
     /// Time and reason of being disabled by Bellwether itself.
     pub disabled: Option<(DateTime<Utc>, String)>,
     pub(crate) health: HealthColumns,
+    /// Everything is held back until then.
+    pub(crate) paused_until: Option<DateTime<Utc>>,
     pub(crate) active_since: DateTime<Utc>,
     pub(crate) inserted_at: DateTime<Utc>,
     pub(crate) updated_at: DateTime<Utc>,
@@ -45,20 +48,15 @@ words! {
     }
 }
 
-words! {
-    /// State of a webhook's circuit.
-    pub(crate) enum Circuit {
-        Closed = "closed",
-        Probing = "probing",
-        Open = "open",
-    }
-}
-
 /// Health of an endpoint, as the deliverer last wrote it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HealthColumns {
-    pub(crate) circuit: Circuit,
-    pub(crate) circuit_reason: Option<String>,
+    pub(crate) state: HealthState,
+    pub(crate) reason: Option<HealthReason>,
+    pub(crate) since: Option<DateTime<Utc>>,
+    pub(crate) next_probe_at: Option<DateTime<Utc>>,
+    /// Deliveries that wait in Postgres.
+    pub(crate) waiting: i64,
     pub(crate) last_success_at: Option<DateTime<Utc>>,
     pub(crate) consecutive_failures: i32,
 }
@@ -91,10 +89,14 @@ pub(super) struct WebhookRow {
     pub(super) retry_schedule: String,
     pub(super) max_age_seconds: Option<i32>,
     pub(super) active_since: DateTime<Utc>,
-    pub(super) circuit: String,
-    pub(super) circuit_reason: Option<String>,
+    pub(super) paused_until: Option<DateTime<Utc>>,
+    pub(super) health_state: Option<String>,
+    pub(super) health_reason: Option<String>,
+    pub(super) health_since: Option<DateTime<Utc>>,
+    pub(super) next_probe_at: Option<DateTime<Utc>>,
+    pub(super) waiting: Option<i64>,
     pub(super) last_success_at: Option<DateTime<Utc>>,
-    pub(super) consecutive_failures: i32,
+    pub(super) consecutive_failures: Option<i32>,
     pub(super) inserted_at: DateTime<Utc>,
     pub(super) updated_at: DateTime<Utc>,
 }
@@ -106,7 +108,13 @@ impl WebhookRow {
         let headers = self.open_headers(keyring)?;
         let broken = |part| self.broken(part);
         let format = self.format.parse().map_err(|_| broken("format"))?;
-        let circuit = self.circuit.parse().map_err(|_| broken("circuit"))?;
+        let state = self
+            .health_state
+            .as_deref()
+            .map_or(Ok(HealthState::New), str::parse);
+        let state = state.map_err(|_| broken("health"))?;
+        let reason = self.health_reason.as_deref().map(str::parse).transpose();
+        let reason = reason.map_err(|_| broken("health"))?;
         let events: Option<Vec<EventType>> = self.events.iter().map(|event| event.parse().ok()).collect();
         let events = events.ok_or_else(|| broken("events"))?;
         let triggers = Triggers::from_json(&events, &self.triggers).ok_or_else(|| broken("triggers"))?;
@@ -129,11 +137,15 @@ impl WebhookRow {
             },
             disabled: self.disabled_at.zip(self.disabled_reason),
             health: HealthColumns {
-                circuit,
-                circuit_reason: self.circuit_reason,
+                state,
+                reason,
+                since: self.health_since,
+                next_probe_at: self.next_probe_at,
+                waiting: self.waiting.unwrap_or(0),
                 last_success_at: self.last_success_at,
-                consecutive_failures: self.consecutive_failures,
+                consecutive_failures: self.consecutive_failures.unwrap_or(0),
             },
+            paused_until: self.paused_until,
             active_since: self.active_since,
             inserted_at: self.inserted_at,
             updated_at: self.updated_at,

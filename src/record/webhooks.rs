@@ -10,10 +10,10 @@ use crate::domain::site::SiteId;
 use crate::domain::webhook::WebhookSettings;
 
 use super::keyring::Keyring;
-use super::sites;
 use super::webhook_row::{SecretRole, WebhookRow, seal_columns, secret_place, secret_row};
+use super::{health, sites};
 
-pub(crate) use super::webhook_row::{Circuit, UnreadableWebhook, WebhookRecord};
+pub(crate) use super::webhook_row::{UnreadableWebhook, WebhookRecord};
 
 /// Reason why a webhook cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -210,10 +210,7 @@ pub(crate) async fn switch(
     let updated = sqlx::query!(
         "update webhooks
          set enabled = $2, disabled_at = null, disabled_reason = null, updated_at = $3,
-             active_since = case when $2 then $3 else active_since end,
-             circuit = case when $2 then 'closed' else circuit end,
-             circuit_reason = case when $2 then null else circuit_reason end,
-             consecutive_failures = case when $2 then 0 else consecutive_failures end
+             active_since = case when $2 then $3 else active_since end
          where id = $1 and deleted_at is null",
         id.uuid(),
         enabled,
@@ -221,6 +218,9 @@ pub(crate) async fn switch(
     )
     .execute(&mut *conn)
     .await?;
+    if enabled && updated.rows_affected() == 1 {
+        health::enable(conn, id.uuid(), now).await?;
+    }
     if !enabled && updated.rows_affected() == 1 {
         cancel_open(conn, id, FailureReason::Disabled, now).await?;
     }
@@ -288,12 +288,14 @@ pub(super) async fn select(
 ) -> Result<Vec<WebhookRow>, sqlx::Error> {
     sqlx::query_as!(
         WebhookRow,
-        "select id, site_id, name, url, headers, format, events, triggers, enabled, disabled_at, disabled_reason,
+        r#"select id, site_id, name, url, headers, format, events, triggers, enabled, disabled_at, disabled_reason,
              failure_threshold, rate_limit_per_second, max_concurrency, retry_schedule, max_age_seconds, active_since,
-             circuit, circuit_reason, last_success_at, consecutive_failures, inserted_at, updated_at
-         from webhooks
+             paused_until, h.state as "health_state?", h.reason as health_reason, h.since as "health_since?",
+             h.next_probe_at, h.waiting as "waiting?", h.last_success_at,
+             h.consecutive_failures as "consecutive_failures?", inserted_at, w.updated_at
+         from webhooks w left join webhook_health h on h.webhook_id = w.id
          where deleted_at is null and ($1::text[] is null or site_id = any($1)) and ($2::uuid is null or id = $2)
-         order by id",
+         order by id"#,
         site_ids,
         id.map(WebhookId::uuid)
     )

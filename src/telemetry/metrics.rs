@@ -9,11 +9,12 @@ use prometheus::{
 use super::thread_gauges::ThreadGauges;
 use super::words::{
     AttemptKind, BoundedMap, Group, KafkaErrorKind, Phase, PostgresErrorKind, PostgresOp, ProcessRole,
-    ReadyCheck, Rebalance, SuppressReason,
+    ReadyCheck, Rebalance, SuppressReason, WaitCause,
 };
 use crate::domain::attempt::{AttemptResult, Fault};
 use crate::domain::delivery::{DeliveryStatus, FailureReason};
 use crate::domain::event::{EventResult, EventType};
+use crate::domain::health::{HealthState, ParkReason};
 use crate::domain::reject::RejectReason;
 use crate::domain::webhook::DisableReason;
 
@@ -214,6 +215,15 @@ families! {
     /// Seconds for which a delivery waited for its request, by the limit that held it back.
     queue_wait: HistogramVec "queue_wait_seconds" ["cause"] {N}
         => "Deliveries start late: the cause says whose limit they waited for.";
+    /// Deliveries that wait in Postgres, by reason.
+    parked: IntGaugeVec "parked" ["reason"]
+        => "What waits, and what for: mostly endpoints that are down.";
+    /// Age in seconds of the oldest parked delivery.
+    parked_oldest: Gauge "parked_oldest_seconds"
+        => "See `parked`.";
+    /// Endpoints in use, by their health.
+    endpoints: IntGaugeVec "endpoints" ["state"]
+        => "Many `open` at a time: suspect our own network before theirs.";
     /// Outcomes of requests that are not yet in Postgres.
     outcomes_unwritten: IntGauge "outcomes_unwritten"
         => "Above zero for long, Postgres is slow or away. Do not restart: what is unwritten would be sent again.";
@@ -409,10 +419,18 @@ impl Metrics {
         for reason in DisableReason::WORDS {
             self.webhooks_disabled.with_label_values(&[reason]);
         }
-        for endpoint in ["healthy", "timing_out"] {
+        for endpoint in ["ok", "careful"] {
             self.in_flight.with_label_values(&[endpoint]);
         }
-        self.queue_wait.with_label_values(&["process"]);
+        for cause in WaitCause::WORDS {
+            self.queue_wait.with_label_values(&[cause]);
+        }
+        for state in HealthState::WORDS.iter().filter(|state| **state != "new") {
+            self.endpoints.with_label_values(&[state]);
+        }
+        for reason in ParkReason::WORDS {
+            self.parked.with_label_values(&[reason]);
+        }
     }
 
     fn put_process_at_zero(&self) {

@@ -61,6 +61,17 @@ words! {
 }
 
 words! {
+    /// Limit that a delivery waited for.
+    pub(crate) enum WaitCause {
+        /// The endpoint's own concurrency or rate.
+        Endpoint = "endpoint",
+        Site = "site",
+        Host = "host",
+        Process = "process",
+    }
+}
+
+words! {
     /// Part of an exchange over HTTP.
     pub(crate) enum Phase {
         Dns = "dns",
@@ -80,6 +91,10 @@ words! {
         /// Reading the configuration of sites and webhooks.
         Config = "config",
         Activity = "activity",
+        /// Looking at, claiming and cancelling what is parked.
+        Unpark = "unpark",
+        /// Health of webhooks.
+        Circuits = "circuits",
         ApiRead = "api_read",
         ApiWrite = "api_write",
     }

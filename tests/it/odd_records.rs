@@ -345,3 +345,22 @@ async fn an_absurd_due_time_is_clamped_and_counted() {
     stage.receiver.wait_for("hook", 1).await;
     assert_eq!(stage.process.metric("bellwether_due_clamped_total").await, 1.0);
 }
+
+#[tokio::test]
+async fn a_record_too_large_for_a_dead_letter_is_cut_there() {
+    let stage = stage(json!({})).await;
+    let topic = stage.deployment.topic("deliveries");
+    // The broker takes it, and not with the headers of a dead letter.
+    let producer: rdkafka::producer::FutureProducer = ClientConfig::new()
+        .set("bootstrap.servers", kafka::brokers())
+        .set("message.max.bytes", "2000000")
+        .create()
+        .unwrap();
+    let junk = vec![b'x'; 1_040_000];
+    kafka::publish(&producer, &topic, "junk", &junk).await;
+    let letter = stage.dead_letters(1).await.remove(0);
+    assert_eq!(letter.payload().map(<[u8]>::len), Some(65_536));
+    assert_eq!(kafka::header(&letter, "bw-truncated"), Some("1040000"));
+    assert_eq!(kafka::header(&letter, "bw-original-topic"), Some(topic.as_str()));
+    stage.lag_is(0.0).await;
+}

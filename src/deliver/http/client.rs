@@ -145,6 +145,7 @@ impl WebhookClient {
             phases,
             remote: answer.remote,
             retry_after: answer.retry_after,
+            date: answer.date,
         }
     }
 

@@ -21,6 +21,7 @@ pub(crate) fn webhook(url: &str) -> Webhook {
         format: Default::default(),
         retry_schedule: "default".to_owned(),
         max_age_seconds: None,
+        limits: Default::default(),
         updated_at: DateTime::<Utc>::UNIX_EPOCH,
     }
 }

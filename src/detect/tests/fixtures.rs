@@ -70,6 +70,7 @@ pub(crate) fn site(id: &str, triggers: impl IntoIterator<Item = Triggers>) -> Si
         time_zone: chrono_tz::Tz::UTC,
         goals: Vec::new(),
         webhooks,
+        unreadable: Vec::new(),
         version: 1,
     }
 }
@@ -89,6 +90,7 @@ pub(crate) fn webhook(site_id: &str, number: u128, triggers: Triggers) -> Webhoo
         format: Default::default(),
         retry_schedule: "default".to_owned(),
         max_age_seconds: None,
+        limits: Default::default(),
         updated_at: DateTime::UNIX_EPOCH,
     }
 }

@@ -217,6 +217,7 @@ impl Outbox {
                 created_at_ms: decision.created_at_ms,
                 origin: Origin::Event,
                 attempt: 1,
+                step: 0,
                 due_at_ms: None,
                 first_attempt_at_ms: None,
                 reason: None,
