@@ -1,6 +1,7 @@
 //! The calls that create, read, change and delete goals.
 
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
@@ -51,7 +52,9 @@ async fn create_once(
     write_audit_entry(&mut tx, site, "goal.create", id, body).await?;
     let created = to_answer(&find(&mut tx, site.id(), id).await?);
     let location = format!("{}/goals/{id}", site.path());
-    execution.store_answer(&mut tx, &location, &created).await?;
+    execution
+        .store_answer(&mut tx, StatusCode::CREATED, Some(&location), &created)
+        .await?;
     tx.commit().await?;
     Ok(answer::created(&location, &created))
 }

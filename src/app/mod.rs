@@ -20,6 +20,7 @@ mod upkeep;
 mod detect;
 mod deliver;
 mod api;
+mod jobs;
 
 pub(crate) use check::refusals;
 pub(crate) use host::Host;
@@ -108,6 +109,7 @@ async fn start_roles(foundation: &Foundation, mut host: Host, tasks: &mut Tasks)
     }
     if let Some(listener) = api_listener {
         api::start(&app, listener, host.api_close_delay(), tasks)?;
+        jobs::start(&app, tasks);
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU32;
 
+use bellwether::domain::id::TokenId;
 use bellwether::record::tokens::{self, Role, Scope};
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -57,10 +58,11 @@ async fn every_call_without_a_valid_token_answers_401(pool: PgPool) {
     );
 
     assert_eq!(api.get("/api/sites").await.status, 200);
-    let id = sqlx::query_scalar("select id from api_tokens")
+    let id: uuid::Uuid = sqlx::query_scalar("select id from api_tokens")
         .fetch_one(&pool)
         .await
         .expect("one token");
+    let id = TokenId::from_uuid(id);
     let mut conn = pool.acquire().await.expect("connection");
     assert!(
         tokens::revoke(&mut conn, id, bellwether::clock::now())

@@ -19,6 +19,8 @@ mod api_support;
 mod api_webhooks;
 mod api_webhook_changes;
 mod api_access;
+mod api_permissions;
+mod api_secrets;
 mod api_history;
 mod api_sites_goals;
 mod api_idempotency;
