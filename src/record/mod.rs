@@ -27,6 +27,9 @@ pub(crate) mod erasure;
 pub mod outcomes;
 pub(crate) mod pg_monitor;
 pub(crate) mod deliveries_read;
+pub mod activity;
+pub mod episodes;
+pub mod site_now;
 
 use crate::domain::attempt::{AttemptResult, Fault};
 use crate::domain::delivery::{DeliveryStatus, Origin};

@@ -15,6 +15,7 @@ mod support;
 mod record_support;
 mod record_schema;
 mod record_registry;
+mod activity_rows;
 mod api_support;
 mod api_webhooks;
 mod api_webhook_changes;
