@@ -5,7 +5,7 @@ use axum::routing::{MethodRouter, delete, get, patch, post, put};
 
 use super::call::{Access, Call, Method};
 use super::state::ApiState;
-use super::{deliveries, goals, secrets, sites, tokens, webhooks};
+use super::{activity, alerts, deliveries, goals, secrets, sites, tokens, webhooks};
 
 const SITES: &str = "/api/sites";
 const SITE: &str = "/api/sites/{site_id}";
@@ -17,6 +17,9 @@ const DELIVERIES: &str = "/api/sites/{site_id}/webhooks/{webhook_id}/deliveries"
 const DELIVERY: &str = "/api/sites/{site_id}/webhooks/{webhook_id}/deliveries/{delivery_id}";
 const GOALS: &str = "/api/sites/{site_id}/goals";
 const GOAL: &str = "/api/sites/{site_id}/goals/{goal_id}";
+const STATUS: &str = "/api/sites/{site_id}/status";
+const ALERTS: &str = "/api/sites/{site_id}/alerts";
+const ACTIVITY: &str = "/api/sites/{site_id}/activity";
 const TOKENS: &str = "/api/tokens";
 const TOKEN: &str = "/api/tokens/{token_id}";
 
@@ -33,7 +36,7 @@ const fn call(method: Method, path: &'static str, access: Access, success: u16, 
 }
 
 /// Every call that needs a token.
-pub const CALLS: [Call; 21] = {
+pub const CALLS: [Call; 24] = {
     use Access::{Admin, Editor, Scoped, Viewer};
     use Method::{Delete, Get, Patch, Post, Put};
     [
@@ -55,6 +58,9 @@ pub const CALLS: [Call; 21] = {
         call(Get, GOAL, Viewer, 200, || get(goals::get)),
         call(Put, GOAL, Editor, 200, || put(goals::replace)),
         call(Delete, GOAL, Editor, 204, || delete(goals::delete)),
+        call(Get, STATUS, Viewer, 200, || get(activity::status)),
+        call(Get, ALERTS, Viewer, 200, || get(alerts::list)),
+        call(Get, ACTIVITY, Viewer, 200, || get(activity::read)),
         call(Get, TOKENS, Admin, 200, || get(tokens::list)),
         call(Post, TOKENS, Admin, 201, || post(tokens::create)),
         call(Delete, TOKEN, Admin, 204, || delete(tokens::revoke)),

@@ -28,6 +28,8 @@ mod tokens;
 mod token_input;
 mod goals;
 mod goal_input;
+mod activity;
+mod alerts;
 mod deliveries;
 mod delivery_answer;
 mod query;

@@ -10,11 +10,19 @@ use crate::record::sites::{MAX_ALIASES, SiteSettings};
 use super::field_errors::{FieldCode, FieldErrors};
 use super::validate::BodyObject;
 
+/// Read-only fields that change without the owner of the site.
+pub(super) const MOVING: [&str; 5] = [
+    "first_event_at",
+    "last_event_at",
+    "updated_at",
+    "webhooks",
+    "open_episodes",
+];
 const MAX_NAME_CHARS: usize = 100;
 const MAX_TIME_ZONE_CHARS: usize = 100;
 const DEFAULT_TIME_ZONE: &str = "UTC";
 const FIELDS: [&str; 4] = ["name", "time_zone", "aliases", "include_paths"];
-const READ_ONLY: [&str; 7] = [
+pub(super) const READ_ONLY: [&str; 7] = [
     "site_id",
     "first_event_at",
     "last_event_at",

@@ -2,7 +2,7 @@
 
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
 
 use crate::domain::id::JobId;
@@ -16,10 +16,11 @@ use super::body::JsonBody;
 use super::caller::Caller;
 use super::extract::{MayWrite as _, ReadableSite, RegistrableSite, WritableSite};
 use super::field_errors::{FieldCode, FieldErrors};
+use super::merge;
 use super::problem::Problem;
 use super::problem_type::ProblemType;
 use super::query::Query;
-use super::site_input::{SiteInput, read_settings};
+use super::site_input::{MOVING, READ_ONLY, SiteInput, read_settings};
 use super::state::ApiState;
 use super::validate::BodyObject;
 
@@ -30,9 +31,14 @@ pub(super) async fn put(
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
     let mut errors = FieldErrors::default();
-    let input = read_settings(site.id(), &BodyObject::root(&body), &mut errors);
     let now = clock::now();
     let mut tx = state.write(&site).await?;
+    let before = match sites::get(&mut tx, site.id()).await? {
+        Some(before) => to_answer(&before).as_object().cloned().unwrap_or_default(),
+        None => Map::new(),
+    };
+    let settings = merge::without_read_only(&body, &before, &READ_ONLY, &MOVING);
+    let input = read_settings(site.id(), &BodyObject::root(&settings), &mut errors);
     refuse_foreign_aliases(&mut tx, &site, &input.aliases, &mut errors).await?;
     if !errors.is_empty() {
         refuse_own_taken_aliases(&mut tx, &site, &input, &mut errors).await?;

@@ -39,7 +39,7 @@ const FIELDS: [&str; 15] = [
     "external_id",
     "paused_until",
 ];
-const READ_ONLY: [&str; 8] = [
+pub(super) const READ_ONLY: [&str; 8] = [
     "id",
     "site_id",
     "health",
@@ -49,6 +49,8 @@ const READ_ONLY: [&str; 8] = [
     "standard_webhooks_secret",
     "secret_overlap_until",
 ];
+/// Read-only fields that change without their owner.
+pub(super) const MOVING: [&str; 4] = ["health", "updated_at", "warnings", "secret_overlap_until"];
 const LATER_FORMATS: [&str; 3] = ["slack", "discord", "teams"];
 
 const FAILURE_THRESHOLD: std::ops::RangeInclusive<u32> = 1..=100;

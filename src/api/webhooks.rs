@@ -28,7 +28,7 @@ use super::state::ApiState;
 use super::validate::BodyObject;
 use super::webhook_answer::{is_silent, masked, warnings, with_secret, with_warnings};
 use super::webhook_input::{
-    MASK, read_secret, read_settings, refuse_other_fields, refuse_unknown_nulls, to_body,
+    MASK, MOVING, READ_ONLY, read_secret, read_settings, refuse_other_fields, refuse_unknown_nulls, to_body,
 };
 
 /// `POST /api/sites/{site_id}/webhooks`
@@ -201,6 +201,7 @@ fn read_patched(
     patch: &Map<String, Value>,
 ) -> Result<WebhookSettings, Problem> {
     let mut errors = FieldErrors::default();
+    let patch = &merge::without_read_only(patch, &masked(before), &READ_ONLY, &MOVING);
     let object = BodyObject::root(patch);
     refuse_other_fields(&object, &mut errors);
     refuse_secret(&object, &mut errors);

@@ -340,7 +340,7 @@ async fn a_wrong_path_or_method_is_a_problem(pool: PgPool) {
     }
     for (method, path, allowed) in [
         ("DELETE", "/api/sites/a/webhooks", "GET,HEAD,POST"),
-        ("POST", "/api/sites/a", "PUT,GET,HEAD"),
+        ("POST", "/api/sites/a", "GET,HEAD,PUT,DELETE"),
         ("PUT", "/api/sites/a/webhooks/wh_1", "GET,HEAD,PATCH,DELETE"),
         ("POST", "/api/sites/a/webhooks/wh_1/deliveries", "GET,HEAD"),
     ] {
