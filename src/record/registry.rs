@@ -376,7 +376,7 @@ fn to_webhook(
             max_concurrency: settings.max_concurrency,
             rate_per_second: settings.rate_limit_per_second,
             failure_threshold: settings.failure_threshold,
-            paused_until_ms: record.paused_until.map(|at| at.timestamp_millis()),
+            paused_until_ms: settings.paused_until.map(|at| at.timestamp_millis()),
         },
         updated_at: record.updated_at,
     }

@@ -52,6 +52,9 @@ mod tests {
         Arc::new(Site {
             id: id.parse().expect("a site id"),
             name: None,
+            link: None,
+            time_zone: chrono_tz::Tz::UTC,
+            unreadable: Vec::new(),
             aliases: aliases.iter().map(|alias| (*alias).to_owned()).collect(),
             goals: Vec::new(),
             webhooks: Vec::new(),
