@@ -52,6 +52,7 @@ mod tests {
         Arc::new(Site {
             id: id.parse().expect("a site id"),
             name: None,
+            link: None,
             aliases: aliases.iter().map(|alias| (*alias).to_owned()).collect(),
             goals: Vec::new(),
             webhooks: Vec::new(),
