@@ -350,8 +350,8 @@ fn a_chat_format_has_a_rate_of_its_own_while_none_is_set() {
         let set = create(&body(json!({"format": format, "rate_limit_per_second": 7}))).expect("valid");
         assert_eq!(set.rate_limit_per_second, Some(7));
         // A merge patch of the format alone brings the new format's rate; a rate that is set stays.
-        assert!(!to_body(&settings, true).contains_key("rate_limit_per_second"));
-        assert_eq!(to_body(&set, true)["rate_limit_per_second"], 7);
+        assert!(!to_body(&settings).contains_key("rate_limit_per_second"));
+        assert_eq!(to_body(&set)["rate_limit_per_second"], 7);
     }
 }
 

@@ -249,10 +249,12 @@ impl Pool {
         });
     }
 
-    /// Closes what was idle too long. Returns false if nothing is left.
+    /// Closes what was idle too long, or is idle while somebody waits for a handle. Returns false if
+    /// nothing is left.
     fn sweep(&self, now: Instant) -> bool {
         let mut shelves = self.lock();
-        let too_old = |since: Instant| now.saturating_duration_since(since) >= IDLE_TIMEOUT;
+        let is_awaited = self.waiting.load(Ordering::Acquire) > 0;
+        let too_old = |since: Instant| is_awaited || now.saturating_duration_since(since) >= IDLE_TIMEOUT;
         shelves.by_origin.retain(|_, shelf| {
             shelf.plain.retain(|(_, since)| !too_old(*since));
             shelf.shared.retain(|one| {

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use hickory_resolver::TokioResolver;
-use hickory_resolver::config::{ResolverConfig, ResolverOpts};
+use hickory_resolver::config::{LookupIpStrategy, ResolverConfig, ResolverOpts};
 use hickory_resolver::net::{NetError, runtime::TokioRuntimeProvider};
 use tokio::sync::Semaphore;
 
@@ -80,8 +80,7 @@ fn adjust(options: &mut ResolverOpts) {
     // Two tries fit within the time that a connection has.
     options.timeout = Duration::from_secs(2);
     options.attempts = 2;
-    // Answers are matched by more than their id: a forger has to guess the case, too.
-    options.os_port_selection = false;
+    options.ip_strategy = LookupIpStrategy::Ipv6AndIpv4;
 }
 
 /// Words an error of the resolver without the name, which is in the texts of its own.
