@@ -35,6 +35,7 @@ const PURE: &[&str] = &[
     "detect::engine",
     "detect::site",
     "detect::window",
+    "detect::usual",
     "detect::notification",
     "detect::redact",
     "detect::keyed_hash",

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use bellwether::clock;
 use bellwether::config::KafkaConfig;
+use bellwether::detect::history::HistoryQueue;
 use bellwether::detect::thread;
 use bellwether::detect::thread::{DetectLinks, DetectSettings};
 use bellwether::ingest::formats::RecordReader;
@@ -306,7 +307,9 @@ pub fn detect(options: &Options) -> anyhow::Result<Value> {
     };
     // Nobody reads which sites had events; the detector does not wait for a full queue.
     let (heard, _receiver) = tokio::sync::mpsc::channel(1);
+    let history = HistoryQueue::new(Arc::clone(&metrics));
     let links = DetectLinks {
+        history: Arc::new(history),
         active_sites: heard,
         publisher: Publisher::new(&kafka, client_events.clone())?,
         registry,

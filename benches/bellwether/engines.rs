@@ -126,6 +126,7 @@ pub fn registry(sites: u64) -> anyhow::Result<Registry> {
             name: None,
             link: None,
             aliases: Vec::new(),
+            time_zone: chrono_tz::Tz::UTC,
             goals: vec![goal],
             webhooks: vec![webhook],
             version: 1,

@@ -13,6 +13,8 @@ use crate::clock;
 use crate::config::{Clock, Config};
 use crate::detect::engine::config::{EngineConfig, Limits, SourceTopic};
 use crate::detect::engine::event_time::SourceClock;
+use crate::detect::history::HistoryQueue;
+use crate::detect::history::writer::HistoryWriter;
 use crate::detect::thread;
 use crate::detect::thread::{DetectLinks, DetectSettings};
 use crate::domain::registry::Registry;
@@ -47,6 +49,7 @@ pub(super) async fn start(app: &AppContext, publisher: &Publisher, tasks: &mut T
         "activity",
         record_activity(app.pool.clone(), app.pg_monitor.clone(), lists),
     );
+    let history = start_history(app, tasks);
     let group = config.kafka.topic("detect");
     for number in 0..config.detect.threads {
         let member = GroupMember::join(
@@ -66,7 +69,7 @@ pub(super) async fn start(app: &AppContext, publisher: &Publisher, tasks: &mut T
             readers: readers(config),
             first_start_back,
         };
-        let links = links(app, publisher, &heard);
+        let links = links(app, publisher, &history, &heard);
         tasks.spawn_thread(name, move || thread::run(member, settings, links))?;
     }
     Ok(())
@@ -131,7 +134,12 @@ fn engine_config(config: &Config, hash_key: [u8; 16]) -> EngineConfig {
     }
 }
 
-fn links(app: &AppContext, publisher: &Publisher, heard: &mpsc::Sender<Vec<SiteId>>) -> DetectLinks {
+fn links(
+    app: &AppContext,
+    publisher: &Publisher,
+    history: &Arc<HistoryQueue>,
+    heard: &mpsc::Sender<Vec<SiteId>>,
+) -> DetectLinks {
     DetectLinks {
         publisher: publisher.clone(),
         registry: app.registry.clone(),
@@ -140,8 +148,21 @@ fn links(app: &AppContext, publisher: &Publisher, heard: &mpsc::Sender<Vec<SiteI
         client_events: app.client_events.clone(),
         runtime: Handle::current(),
         stop: app.lifecycle.stop.clone(),
+        history: Arc::clone(history),
         active_sites: heard.clone(),
     }
+}
+
+/// Starts the task that writes what detector threads leave, and answers what they ask.
+fn start_history(app: &AppContext, tasks: &mut Tasks) -> Arc<HistoryQueue> {
+    let queue = Arc::new(HistoryQueue::new(Arc::clone(&app.metrics)));
+    let writer = HistoryWriter {
+        queue: Arc::clone(&queue),
+        pool: app.pool.clone(),
+        monitor: app.pg_monitor.clone(),
+    };
+    tasks.spawn_background("history", writer.run(app.lifecycle.finished.clone()));
+    queue
 }
 
 /// Records the time at which sites last had events. Ends when the threads have.

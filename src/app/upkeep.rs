@@ -8,7 +8,7 @@ use sqlx::PgPool;
 use super::context::AppContext;
 use crate::clock;
 use crate::record::pg_monitor::PgMonitor;
-use crate::record::{idempotency, migrate, partitions, registry};
+use crate::record::{activity, idempotency, migrate, partitions, registry};
 use crate::tasks::Tasks;
 use crate::telemetry::Metrics;
 
@@ -76,6 +76,7 @@ impl Upkeep {
                 }
                 registry::purge_changes(&mut connection).await?;
                 idempotency::purge(&mut connection, clock::now()).await?;
+                activity::purge(&mut connection, clock::now()).await?;
             }
             let horizon = partitions::partition_horizon_seconds(&mut connection, now_ms).await?;
             let theirs_ms: i64 = sqlx::query_scalar!("select (extract(epoch from clock_timestamp()) * 1000)::bigint as \"now_ms!\"")

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::site::SiteId;
+
 /// Minutes of an hour.
 pub const MINUTES: usize = 60;
 
@@ -10,6 +12,9 @@ const LEARNED_MINUTES: u32 = 45;
 
 /// Most names of goals whose events are counted in an hour.
 const MAX_GOALS: usize = 1_000;
+
+/// A site, and an hour in whole hours since the Unix epoch.
+pub type HourKey = (SiteId, u32);
 
 /// One hour of a site.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +29,23 @@ pub struct SiteHour {
     pub goals: BTreeMap<Box<str>, u64>,
     /// The greatest distance from what was usual, in deviations.
     pub peak_z: Option<f32>,
+}
+
+/// The part of an hour from which is learned.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct HourSummary {
+    /// The bits of the minutes that were counted.
+    pub covered: u64,
+    pub median: Option<f32>,
+    pub events: u64,
+    pub goals: BTreeMap<Box<str>, u64>,
+}
+
+impl HourSummary {
+    /// The median, if enough minutes were counted for the hour to tell what is usual.
+    pub(crate) fn learned_median(&self) -> Option<f32> {
+        self.median.filter(|_| is_learned(self.covered))
+    }
 }
 
 impl Default for SiteHour {
@@ -73,13 +95,14 @@ impl SiteHour {
         Some(((f64::from(lower) + f64::from(upper)) / 2.0) as f32)
     }
 
-    /// Counts an event that completed a goal. False if the hour has no room for another name.
+    /// Counts an event that completed a goal. False if the hour has no room for another name, or the
+    /// name has a NUL, which Postgres does not store.
     pub fn add_goal(&mut self, name: &str) -> bool {
         if let Some(count) = self.goals.get_mut(name) {
             *count += 1;
             return true;
         }
-        let has_room = self.goals.len() < MAX_GOALS;
+        let has_room = self.goals.len() < MAX_GOALS && !name.contains('\0');
         if has_room {
             self.goals.insert(name.into(), 1);
         }
@@ -87,7 +110,7 @@ impl SiteHour {
     }
 
     /// Adds the counts of events that an earlier owner of the site left in the same hour.
-    pub fn add_counts(&mut self, earlier: &Self) {
+    pub(crate) fn add_counts(&mut self, earlier: &HourSummary) {
         self.events = self.events.saturating_add(earlier.events);
         for (name, count) in &earlier.goals {
             if self.goals.len() < MAX_GOALS || self.goals.contains_key(name) {
@@ -155,7 +178,7 @@ impl SiteHour {
 }
 
 /// True if an hour with these minutes tells what is usual.
-pub(crate) fn is_learned(covered: u64) -> bool {
+fn is_learned(covered: u64) -> bool {
     covered.count_ones() >= LEARNED_MINUTES
 }
 

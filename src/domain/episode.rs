@@ -25,7 +25,7 @@ pub struct EpisodeEntry {
     pub peak: u32,
     /// The figure that was reached.
     pub threshold: Option<f64>,
-    /// What was usual when the episode began.
+    /// Count that was usual when the episode began.
     pub expected: Option<f64>,
     /// 1 and more is a deviation that fires by itself.
     pub score: Option<f64>,

@@ -4,6 +4,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use chrono_tz::Tz;
+
 use super::goal::Goal;
 use super::id::WebhookId;
 use super::site::SiteId;
@@ -19,6 +21,8 @@ pub struct Site {
     pub link: Option<String>,
     /// Other ids that mean the site, on sources that are keyed by `route`.
     pub aliases: Vec<String>,
+    /// The zone of its hours and days.
+    pub time_zone: Tz,
     pub goals: Vec<Arc<Goal>>,
     /// Webhooks that are not deleted; disabled ones are among them.
     pub webhooks: Vec<Arc<Webhook>>,

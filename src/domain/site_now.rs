@@ -53,7 +53,7 @@ pub struct TriggerNow {
     pub state: TriggerPhase,
     /// When the state began; `None` if that is not known.
     pub since: Option<DateTime<Utc>>,
-    pub threshold: Option<f64>,
+    pub threshold: Option<u32>,
 }
 
 /// The present of a site.

@@ -1,12 +1,12 @@
 //! The visitors of sites by the hour.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::{Connection as _, PgConnection};
 
-use crate::domain::activity::SiteHour;
+use crate::domain::activity::{HourKey, HourSummary, SiteHour};
 use crate::domain::site::SiteId;
 use crate::domain::time::from_ms;
 
@@ -17,9 +17,6 @@ const KEEP_DAYS: i32 = 400;
 
 /// Most rows that one call of [`purge`] deletes.
 const PURGE_ROWS: i64 = 20_000;
-
-/// An hour of a site: whole hours since the Unix epoch.
-pub type HourKey = (SiteId, u32);
 
 /// Row of `site_activity`.
 struct ActivityRow {
@@ -46,7 +43,7 @@ pub async fn merge(
     let inserted = insert(&mut tx, &Columns::of(hours.iter()), now).await?;
     let mut rest: BTreeMap<HourKey, SiteHour> = hours
         .iter()
-        .filter(|(key, _)| !inserted.contains_key(*key))
+        .filter(|(key, _)| !inserted.contains(*key))
         .map(|(key, hour)| (key.clone(), hour.clone()))
         .collect();
     if !rest.is_empty() {
@@ -62,23 +59,31 @@ pub async fn merge(
     tx.commit().await
 }
 
-/// Reads the hours of sites from `since` on, in no order. A row that cannot be read is left out.
-pub async fn read_since(
+/// Reads what is learned from the hours of sites from `since` on, in no order. A row that cannot be
+/// read is left out.
+pub(crate) async fn read_summaries(
     conn: &mut PgConnection,
-    sites: &[SiteId],
+    sites: &[String],
     since: DateTime<Utc>,
-) -> Result<Vec<(HourKey, SiteHour)>, sqlx::Error> {
-    let sites: Vec<String> = sites.iter().map(|site| site.as_str().to_owned()).collect();
-    let rows = sqlx::query_as!(
-        ActivityRow,
-        "select site_id, hour, minutes, covered, events, goals, peak_z
+) -> Result<Vec<(HourKey, HourSummary)>, sqlx::Error> {
+    let rows = sqlx::query!(
+        "select site_id, hour, covered, median, events, goals
          from site_activity where site_id = any($1) and hour >= $2",
-        &sites,
+        sites,
         since
     )
     .fetch_all(conn)
     .await?;
-    Ok(rows.into_iter().filter_map(ActivityRow::read).collect())
+    let read = rows.into_iter().filter_map(|row| {
+        let summary = HourSummary {
+            covered: row.covered.cast_unsigned(),
+            median: row.median,
+            events: u64::try_from(row.events).ok()?,
+            goals: goals_of(&row.goals)?,
+        };
+        Some((key_of(&row.site_id, row.hour)?, summary))
+    });
+    Ok(read.collect())
 }
 
 /// Reads the hours of a site that begin between two times, the first one included, in their order.
@@ -125,7 +130,7 @@ async fn insert(
     conn: &mut PgConnection,
     columns: &Columns,
     now: DateTime<Utc>,
-) -> Result<HashMap<HourKey, ()>, sqlx::Error> {
+) -> Result<HashSet<HourKey>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"insert into site_activity (site_id, hour, minutes, covered, median, events, goals, peak_z, updated_at)
            select a.site_id, a.hour, a.minutes, a.covered, a.median, a.events, a.goals, a.peak_z, $9
@@ -150,7 +155,7 @@ async fn insert(
     .await?;
     Ok(rows
         .into_iter()
-        .filter_map(|row| Some((key_of(&row.site_id, row.hour)?, ())))
+        .filter_map(|row| key_of(&row.site_id, row.hour))
         .collect())
 }
 
@@ -231,12 +236,17 @@ impl ActivityRow {
         let key = key_of(&self.site_id, self.hour)?;
         let mut hour = SiteHour::unpack(&self.minutes, self.covered.cast_unsigned())?;
         hour.events = u64::try_from(self.events).ok()?;
-        for (name, count) in self.goals.as_object()? {
-            hour.goals.insert(name.as_str().into(), count.as_u64()?);
-        }
+        hour.goals = goals_of(&self.goals)?;
         hour.peak_z = self.peak_z;
         Some((key, hour))
     }
+}
+
+fn goals_of(json: &Value) -> Option<BTreeMap<Box<str>, u64>> {
+    let goals = json.as_object()?.iter();
+    goals
+        .map(|(name, count)| Some((name.as_str().into(), count.as_u64()?)))
+        .collect()
 }
 
 fn key_of(site: &str, hour: DateTime<Utc>) -> Option<HourKey> {

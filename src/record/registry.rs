@@ -8,6 +8,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use chrono_tz::Tz;
 use sqlx::{Connection as _, PgConnection};
 
 use crate::domain::goal::Goal;
@@ -205,6 +206,7 @@ struct Rows {
 struct SiteRow {
     site_id: String,
     name: Option<String>,
+    time_zone: String,
     aliases: Vec<String>,
 }
 
@@ -221,7 +223,7 @@ async fn read_sites(conn: &mut PgConnection, site_ids: Option<&[String]>) -> Res
         .await?;
     let sites = sqlx::query_as!(
         SiteRow,
-        "select site_id, name, aliases from sites where $1::text[] is null or site_id = any($1)",
+        "select site_id, name, time_zone, aliases from sites where $1::text[] is null or site_id = any($1)",
         site_ids
     )
     .fetch_all(&mut *tx)
@@ -258,6 +260,7 @@ impl Rows {
         for SiteRow {
             site_id,
             name,
+            time_zone,
             aliases,
         } in self.sites
         {
@@ -266,6 +269,7 @@ impl Rows {
                     let site = Site {
                         id: id.clone(),
                         name,
+                        time_zone: zone_of(&site_id, &time_zone),
                         link: links.map(|template| template.link_to(&id)),
                         aliases,
                         goals: Vec::new(),
@@ -304,6 +308,18 @@ impl Rows {
         }
         sites
     }
+}
+
+/// The zone of this name; UTC if this build does not know it.
+fn zone_of(site_id: &str, name: &str) -> Tz {
+    name.parse().unwrap_or_else(|_| {
+        tracing::warn!(
+            site.id = site_id,
+            name,
+            "a stored time zone is unknown; UTC is used"
+        );
+        Tz::UTC
+    })
 }
 
 fn open_secret(
@@ -366,6 +382,6 @@ fn is_same(old: &Site, new: &Site) -> bool {
     fn all_same<T>(old: &[Arc<T>], new: &[Arc<T>]) -> bool {
         old.len() == new.len() && old.iter().zip(new).all(|(old, new)| Arc::ptr_eq(old, new))
     }
-    let named_alike = old.name == new.name && old.aliases == new.aliases;
+    let named_alike = (&old.name, &old.aliases, old.time_zone) == (&new.name, &new.aliases, new.time_zone);
     named_alike && all_same(&old.goals, &new.goals) && all_same(&old.webhooks, &new.webhooks)
 }

@@ -27,6 +27,8 @@ words! {
         Visitors = "visitors",
         Sources = "sources",
         Pages = "pages",
+        /// Rows that wait for Postgres.
+        History = "history",
     }
 }
 

@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 
 use bellwether::clock;
-use bellwether::domain::activity::SiteHour;
+use bellwether::domain::activity::{HourKey, SiteHour};
 use bellwether::domain::episode::EpisodeEntry;
 use bellwether::domain::event::EventType;
 use bellwether::domain::id::{NotificationId, NotificationKind, WebhookId, uuid_floor};
 use bellwether::domain::site_now::{Baseline, BaselineStatus, SiteNow, TriggerNow, TriggerPhase};
 use bellwether::domain::time::from_ms;
-use bellwether::record::activity::HourKey;
 use bellwether::record::{activity, episodes, site_now, sites};
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
@@ -43,10 +42,9 @@ async fn merge(conn: &mut PgConnection, hours: &BTreeMap<HourKey, SiteHour>) {
 }
 
 async fn read(conn: &mut PgConnection, id: &str) -> Vec<SiteHour> {
-    let hours = activity::read_since(conn, &[site(id)], from_ms(0))
-        .await
-        .expect("read");
-    hours.into_iter().map(|(_, hour)| hour).collect()
+    let until = from_ms(NOON_MS + 3_600_000);
+    let hours = activity::read_span(conn, &site(id), from_ms(0), until).await;
+    hours.expect("read").into_iter().map(|(_, hour)| hour).collect()
 }
 
 #[sqlx::test]
@@ -275,7 +273,7 @@ async fn the_present_of_a_site_is_the_latest_written(pool: PgPool) {
             event: EventType::VisitorSpike,
             state: TriggerPhase::Firing,
             since: Some(from_ms(NOON_MS)),
-            threshold: Some(500.0),
+            threshold: Some(500),
         }],
     };
     for (visitors, sent_ms) in [(1, NOON_MS), (211, NOON_MS + 10), (3, NOON_MS + 5)] {
@@ -298,6 +296,6 @@ async fn the_present_of_a_site_is_the_latest_written(pool: PgPool) {
     assert_eq!(
         read.triggers,
         json!([{"webhook_id": webhook_id, "event": "visitor_spike", "state": "firing",
-                "since": "2026-02-24T12:00:00Z", "threshold": 500.0}])
+                "since": "2026-02-24T12:00:00Z", "threshold": 500}])
     );
 }

@@ -167,9 +167,15 @@ async fn topics_create_prints_the_partitions_that_topics_have() {
         (code == 0 && out.contains(&format!("exists  {source}"))).then_some(out)
     })
     .await;
-    assert!(out.contains(&format!("exists  {source}  (3 partitions)")), "{out}");
     assert!(
-        out.contains(&format!("created  {}  (4 partitions)", deployment.topic("events"))),
+        out.contains(&format!("exists  {source}  (3 partitions)")),
+        "{out}"
+    );
+    assert!(
+        out.contains(&format!(
+            "created  {}  (4 partitions)",
+            deployment.topic("events")
+        )),
         "{out}"
     );
     deployment.set("kafka.partitions", "8");
@@ -177,5 +183,8 @@ async fn topics_create_prints_the_partitions_that_topics_have() {
     assert_eq!(code, 1, "{out}");
     let real = format!("exists  {}  (4 partitions)", deployment.topic("deliveries"));
     assert!(out.contains(&real) && !out.contains("8 partitions"), "{out}");
-    assert!(err.contains("kafka.partitions says 8") && !err.contains(&source), "{err}");
+    assert!(
+        err.contains("kafka.partitions says 8") && !err.contains(&source),
+        "{err}"
+    );
 }

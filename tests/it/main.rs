@@ -16,6 +16,7 @@ mod record_support;
 mod record_schema;
 mod record_registry;
 mod activity_rows;
+mod activity_live;
 mod api_support;
 mod api_webhooks;
 mod api_webhook_changes;

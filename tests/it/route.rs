@@ -39,14 +39,21 @@ async fn set_up(deployment: &Deployment, process: &Process) -> Receiver {
         let (status, answer) = deployment.call(process, method, &path, Some(body)).await;
         assert!(status.is_success(), "{answer}");
     };
-    put(format!("/api/sites/{SITE}"), Method::PUT, json!({"aliases": [WEBSITE]})).await;
+    put(
+        format!("/api/sites/{SITE}"),
+        Method::PUT,
+        json!({"aliases": [WEBSITE]}),
+    )
+    .await;
     let goal = json!({"name": "Purchase", "kind": "event", "event": "purchase"});
     put(format!("/api/sites/{SITE}/goals"), Method::POST, goal).await;
     let webhook = json!({
         "name": "all", "url": receiver.url("hook"), "events": ["goal_completion", "visitor_spike"],
         "triggers": {"visitor_spike": {"threshold": 3}}, "rate_limit_per_second": null,
     });
-    deployment.create_webhook(process, SITE, without_unknown(webhook)).await;
+    deployment
+        .create_webhook(process, SITE, without_unknown(webhook))
+        .await;
     deployment.registry_is_read(process).await;
     receiver
 }
@@ -69,7 +76,11 @@ fn umami(kind: u8, session: &str, event_id: &str) -> String {
 /// Publishes without a key, as Umami does.
 async fn publish(deployment: &Deployment, value: impl AsRef<[u8]>) {
     let record = FutureRecord::<[u8], [u8]>::to(&deployment.source).payload(value.as_ref());
-    deployment.producer.send(record, Duration::from_secs(10)).await.unwrap();
+    deployment
+        .producer
+        .send(record, Duration::from_secs(10))
+        .await
+        .unwrap();
 }
 
 fn events_of(receiver: &Receiver, event: &str) -> Vec<Value> {
@@ -87,12 +98,18 @@ async fn unkeyed_events_notify_the_site_that_their_alias_means() {
     publish(&deployment, umami(1, "session-b", "e-3")).await;
     publish(&deployment, umami(2, "session-b", "e-4")).await;
     let goal = receiver.wait_for("hook", 1).await.remove(0).json();
-    assert_eq!((&goal["event"], &goal["site_id"]), (&json!("goal_completion"), &json!(SITE)));
+    assert_eq!(
+        (&goal["event"], &goal["site_id"]),
+        (&json!("goal_completion"), &json!(SITE))
+    );
     assert_eq!(goal["data"]["goal_name"], "Purchase");
     // The third visitor, not the third event, makes the spike.
     publish(&deployment, umami(1, "session-c", "e-5")).await;
     let spike = receiver.wait_for("hook", 2).await.remove(1).json();
-    assert_eq!((&spike["event"], &spike["data"]["current_visitors"]), (&json!("visitor_spike"), &json!(3)));
+    assert_eq!(
+        (&spike["event"], &spike["data"]["current_visitors"]),
+        (&json!("visitor_spike"), &json!(3))
+    );
 
     let keyed = kafka::read_all(&deployment.topic("events"));
     assert_eq!(keyed.len(), 5);
@@ -107,7 +124,10 @@ async fn unkeyed_events_notify_the_site_that_their_alias_means() {
         assert!(header("bw-original-time-ms").parse::<i64>().unwrap() > 0);
     }
     let read = |result: &str| {
-        format!("bellwether_events_total{{result=\"{result}\",source=\"{}\"}}", deployment.source)
+        format!(
+            "bellwether_events_total{{result=\"{result}\",source=\"{}\"}}",
+            deployment.source
+        )
     };
     process.metric_is(&read("counted"), 5.0).await;
 }
@@ -129,15 +149,28 @@ async fn events_of_unregistered_sites_are_forwarded_and_rejects_kept() {
     .await;
     assert_eq!(reject.payload(), Some(b"no event".as_slice()));
     assert_eq!(kafka::header(&reject, "bw-reason"), Some("not_json"));
-    assert_eq!(kafka::header(&reject, "bw-original-topic"), Some(deployment.source.as_str()));
+    assert_eq!(
+        kafka::header(&reject, "bw-original-topic"),
+        Some(deployment.source.as_str())
+    );
     for (result, count) in [("unregistered", 1.0), ("rejected", 1.0)] {
-        let series = format!("bellwether_events_total{{result=\"{result}\",source=\"{}\"}}", deployment.source);
+        let series = format!(
+            "bellwether_events_total{{result=\"{result}\",source=\"{}\"}}",
+            deployment.source
+        );
         process.metric_is(&series, count).await;
     }
-    let lag = format!("bellwether_consumer_lag_records{{group=\"route\",topic=\"{}\"}}", deployment.source);
+    let lag = format!(
+        "bellwether_consumer_lag_records{{group=\"route\",topic=\"{}\"}}",
+        deployment.source
+    );
     process.metric_is(&lag, 0.0).await;
-    process.metric_is("bellwether_consumer_partitions{group=\"route\"}", 4.0).await;
-    process.metric_is("bellwether_consumer_partitions_expected{group=\"route\"}", 4.0).await;
+    process
+        .metric_is("bellwether_consumer_partitions{group=\"route\"}", 4.0)
+        .await;
+    process
+        .metric_is("bellwether_consumer_partitions_expected{group=\"route\"}", 4.0)
+        .await;
 }
 
 /// Waits until everything on the topic of keyed events was decided and delivered.
@@ -175,7 +208,11 @@ async fn a_killed_and_a_rewound_route_lose_and_repeat_nothing() {
     let mut route = deployment.serve(&["--roles", "route"]).await;
     for number in 0..GOALS {
         // Half of them have no id of their own: their coordinates are it.
-        let id = if number % 2 == 0 { format!("e-{number}") } else { String::new() };
+        let id = if number % 2 == 0 {
+            format!("e-{number}")
+        } else {
+            String::new()
+        };
         publish(&deployment, umami(2, "one visitor", &id)).await;
         if number % (GOALS / KILLS) == GOALS / KILLS / 2 {
             route.kill();
@@ -204,7 +241,11 @@ async fn a_killed_and_a_rewound_route_lose_and_repeat_nothing() {
     .await;
     all_is_quiet(&deployment, &rest).await;
     let (received, distinct) = ids(&receiver);
-    assert_eq!((received, distinct.len()), (GOALS, GOALS), "one notification each");
+    assert_eq!(
+        (received, distinct.len()),
+        (GOALS, GOALS),
+        "one notification each"
+    );
 }
 
 #[tokio::test]
@@ -213,7 +254,13 @@ async fn a_mis_keyed_source_is_explained_even_for_unknown_sites() {
     let process = deployment.serve(&[]).await;
     for number in 0..8 {
         let event = json!({"site_id": "unknown.example", "type": "pageview", "visitor_id": "jane"});
-        kafka::publish(&deployment.producer, &deployment.source, &format!("key-{number}"), event.to_string()).await;
+        kafka::publish(
+            &deployment.producer,
+            &deployment.source,
+            &format!("key-{number}"),
+            event.to_string(),
+        )
+        .await;
     }
     let notice = eventually("the notice is there", TIMEOUT, || async {
         let (_, answer) = process.readyz().await?;
@@ -223,7 +270,10 @@ async fn a_mis_keyed_source_is_explained_even_for_unknown_sites() {
     for word in [deployment.source.as_str(), "key-", "murmur2", "keyed = false"] {
         assert!(notice.contains(word), "{notice}");
     }
-    let series = format!("bellwether_miskeyed_records_total{{source=\"{}\"}}", deployment.source);
+    let series = format!(
+        "bellwether_miskeyed_records_total{{source=\"{}\"}}",
+        deployment.source
+    );
     assert!(process.metric(&series).await > 0.0);
     assert!(process.log_text().contains("is not keyed by site"));
 }
@@ -236,7 +286,10 @@ async fn a_deleted_source_makes_readyz_say_so() {
         .set("bootstrap.servers", kafka::brokers())
         .create()
         .unwrap();
-    let deleted = admin.delete_topics(&[&deployment.source], &AdminOptions::new()).await.unwrap();
+    let deleted = admin
+        .delete_topics(&[&deployment.source], &AdminOptions::new())
+        .await
+        .unwrap();
     assert!(deleted.iter().all(Result::is_ok), "{deleted:?}");
     let detail = eventually("not ready", TIMEOUT, || async {
         let (status, answer) = process.readyz().await?;
@@ -244,5 +297,8 @@ async fn a_deleted_source_makes_readyz_say_so() {
         (status == StatusCode::SERVICE_UNAVAILABLE && detail != "ok").then_some(detail)
     })
     .await;
-    assert!(detail.contains(&deployment.source) && detail.contains("no such topic"), "{detail}");
+    assert!(
+        detail.contains(&deployment.source) && detail.contains("no such topic"),
+        "{detail}"
+    );
 }

@@ -103,6 +103,7 @@ impl Engine {
         let fresh = is_fresh(time.ms);
         let origin = record.origin(&self.config, time.ms);
         let state = &mut self.sites[index];
+        state.events += u32::from(!rebuilds && !event.historical);
         if !record.replaying && !event.historical {
             let (found, stale) = (&mut self.found, &mut self.stale);
             single_events::decide(state.subscriptions(), event, origin, fresh, found, stale, out);

@@ -67,6 +67,7 @@ pub(crate) fn site(id: &str, triggers: impl IntoIterator<Item = Triggers>) -> Si
         name: None,
         link: None,
         aliases: Vec::new(),
+        time_zone: chrono_tz::Tz::UTC,
         goals: Vec::new(),
         webhooks,
         version: 1,

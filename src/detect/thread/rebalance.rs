@@ -131,6 +131,7 @@ impl Detector {
             let commits = self.commits(scope);
             self.session.commit_and_wait(&commits);
         }
+        self.hand_over_history(true);
         self.report_engine_counters();
         let now = clock::monotonic();
         for owned in self.owned.drain(..).flatten() {

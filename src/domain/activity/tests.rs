@@ -92,15 +92,19 @@ fn counts_of_an_earlier_owner_are_added() {
         ..SiteHour::default()
     };
     hour.add_goal("Signup");
-    let mut earlier = SiteHour {
+    let earlier = HourSummary {
         events: 4,
-        ..SiteHour::default()
+        goals: BTreeMap::from([("Signup".into(), 1), ("Order".into(), 1)]),
+        ..HourSummary::default()
     };
-    earlier.add_goal("Signup");
-    earlier.add_goal("Order");
     hour.add_counts(&earlier);
     assert_eq!(
         (hour.events, hour.goals["Signup"], hour.goals["Order"]),
         (7, 2, 1)
     );
+}
+
+#[test]
+fn a_name_that_postgres_cannot_store_is_not_counted() {
+    assert!(!SiteHour::default().add_goal("a\0b"));
 }
