@@ -106,6 +106,7 @@ pub fn registry(sites: u64) -> anyhow::Result<Registry> {
             enabled: true,
             disabled: false,
             active_since_ms: 0,
+            format: Default::default(),
             retry_schedule: "default".to_owned(),
             max_age_seconds: None,
             limits: Default::default(),
@@ -124,6 +125,9 @@ pub fn registry(sites: u64) -> anyhow::Result<Registry> {
         let site = Site {
             id: id.clone(),
             name: None,
+            link: None,
+            aliases: Vec::new(),
+            time_zone: chrono_tz::Tz::UTC,
             goals: vec![goal],
             webhooks: vec![webhook],
             unreadable: Vec::new(),

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::context::AppContext;
+use super::open_files;
 use crate::deliver::deliverer::{Deliverer, DelivererLinks};
 use crate::deliver::events::LaneEvent;
 use crate::deliver::health_book::HealthBook;
@@ -276,6 +277,8 @@ fn client_options(app: &AppContext) -> anyhow::Result<ClientOptions> {
         timeout: webhooks.timeout,
         connect_timeout: webhooks.connect_timeout,
         extra_roots_pem,
+        allow_http: webhooks.allow_http,
+        max_connections: open_files::max_connections(open_files::raise_limit()),
         ..ClientOptions::default()
     })
 }

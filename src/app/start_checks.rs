@@ -11,7 +11,7 @@ use sqlx::{PgConnection, PgPool};
 
 use super::context::{Database, Foundation};
 use super::roles::ProcessRole;
-use super::settings;
+use super::{route, settings};
 use crate::clock;
 use crate::config::Config;
 use crate::kafka::group_check::find_missing_right;
@@ -35,7 +35,7 @@ pub(super) async fn open_database(foundation: &Foundation) -> anyhow::Result<Dat
     let (config, health) = (&foundation.config, &foundation.health);
     let keyring = Arc::new(settings::keyring(config)?);
     let epoch = ConnectionEpoch::default();
-    let pool = settings::open_pool(config, &epoch)?;
+    let (pool, api_pool) = settings::open_pools(config, &foundation.roles, &epoch)?;
     let monitor = PgMonitor::new(
         Arc::clone(&foundation.metrics),
         Arc::clone(health),
@@ -51,6 +51,7 @@ pub(super) async fn open_database(foundation: &Foundation) -> anyhow::Result<Dat
     health.set("keys", Ok(()));
     Ok(Database {
         pool,
+        api_pool,
         monitor,
         keyring,
     })
@@ -124,9 +125,12 @@ pub(super) async fn check_topics(
         }
     }
     foundation.health.set("kafka", Ok(()));
-    Ok(topics
-        .existing()
-        .await?
+    let existing = topics.existing().await?;
+    let expected = &foundation.metrics.consumer_partitions_expected;
+    expected
+        .with_label_values(&[ProcessRole::Route.name()])
+        .set(route::expected_partitions(config, &existing));
+    Ok(existing
         .into_iter()
         .filter(|(name, _)| name.starts_with(&retry_prefix))
         .collect())
@@ -134,9 +138,11 @@ pub(super) async fn check_topics(
 
 /// Refuses to start without the right to join the groups of these roles.
 async fn check_groups(foundation: &Foundation) -> anyhow::Result<()> {
-    let kafka = &foundation.config.kafka;
-    for role in [ProcessRole::Detect, ProcessRole::Deliver] {
-        if foundation.roles.has(role) {
+    let config = &foundation.config;
+    let kafka = &config.kafka;
+    for role in [ProcessRole::Route, ProcessRole::Detect, ProcessRole::Deliver] {
+        let has_work = role != ProcessRole::Route || config.sources.unkeyed().next().is_some();
+        if foundation.roles.has(role) && has_work {
             let (group, topic) = (kafka.topic(role.name()), kafka.topic("deliveries"));
             let missing = find_missing_right(kafka, &foundation.client_events, "Read", &group, &topic);
             if let Some(right) = missing.await.context("starting a Kafka client")? {

@@ -8,7 +8,7 @@ use sqlx::PgPool;
 use super::context::AppContext;
 use crate::clock;
 use crate::record::pg_monitor::PgMonitor;
-use crate::record::{idempotency, migrate, partitions, registry};
+use crate::record::{activity, idempotency, migrate, partitions, registry};
 use crate::tasks::Tasks;
 use crate::telemetry::Metrics;
 
@@ -20,6 +20,7 @@ const PARTITIONS_ROUNDS: u64 = 120;
 struct Upkeep {
     metrics: Arc<Metrics>,
     pool: PgPool,
+    api_pool: PgPool,
     monitor: PgMonitor,
 }
 
@@ -28,6 +29,7 @@ pub(super) fn start(app: &AppContext, tasks: &mut Tasks) {
     let upkeep = Upkeep {
         metrics: Arc::clone(&app.metrics),
         pool: app.pool.clone(),
+        api_pool: app.api_pool.clone(),
         monitor: app.pg_monitor.clone(),
     };
     let finished = app.lifecycle.finished.clone();
@@ -48,10 +50,10 @@ impl Upkeep {
     }
 
     fn local_gauges(&self) {
-        let (size, idle) = (
-            i64::from(self.pool.size()),
-            i64::try_from(self.pool.num_idle()).unwrap_or(0),
-        );
+        let pools = [&self.pool, &self.api_pool];
+        let size: i64 = pools.iter().map(|pool| i64::from(pool.size())).sum();
+        let idle: usize = pools.iter().map(|pool| pool.num_idle()).sum();
+        let idle = i64::try_from(idle).unwrap_or(0);
         self.metrics
             .postgres_connections
             .with_label_values(&["idle"])
@@ -74,6 +76,7 @@ impl Upkeep {
                 }
                 registry::purge_changes(&mut connection).await?;
                 idempotency::purge(&mut connection, clock::now()).await?;
+                activity::purge(&mut connection, clock::now()).await?;
             }
             let horizon = partitions::partition_horizon_seconds(&mut connection, now_ms).await?;
             let theirs_ms: i64 = sqlx::query_scalar!("select (extract(epoch from clock_timestamp()) * 1000)::bigint as \"now_ms!\"")

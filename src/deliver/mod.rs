@@ -27,6 +27,8 @@ pub(crate) mod gate;
 pub(crate) mod send;
 /// The request of one attempt.
 pub(crate) mod request;
+/// The body in the form that the endpoint takes.
+pub(crate) mod formats;
 /// The two kinds of signature.
 pub(crate) mod signature;
 /// The HTTP edge.

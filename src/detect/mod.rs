@@ -13,6 +13,10 @@ pub mod engine;
 pub(crate) mod site;
 /// Exact counts of distinct visitors over sliding windows.
 pub(crate) mod window;
+/// Visitors that are usual.
+pub(crate) mod usual;
+/// Rows for Postgres.
+pub mod history;
 /// The hash table of visitors and of labels.
 pub(crate) mod table;
 /// Notifications that are due.

@@ -2,4 +2,5 @@
 
 pub(crate) mod fixtures;
 mod crash;
+mod activity;
 mod oracle;

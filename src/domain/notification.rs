@@ -7,6 +7,7 @@ use serde::ser::Serializer;
 use super::event::{EventType, Revenue};
 use super::id::NotificationId;
 use super::site::SiteId;
+use super::site_now::Baseline;
 
 /// One thing that happened. Its JSON is the canonical body: what is signed and sent, byte for byte.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -16,6 +17,9 @@ pub(crate) struct Notification<'a> {
     pub(crate) site_id: SiteId,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) site_name: Option<&'a str>,
+    /// The operator's page of the site.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) link: Option<&'a str>,
     /// When it happened, in event time.
     #[serde(serialize_with = "rfc3339_seconds")]
     pub(crate) timestamp: DateTime<Utc>,
@@ -49,8 +53,8 @@ pub(crate) enum NotificationData<'a> {
         current_visitors: u32,
         threshold: u32,
         window_seconds: u32,
-        /// No baseline is kept yet.
-        baseline: Option<()>,
+        /// `None` while nothing is known to be usual.
+        baseline: Option<Baseline>,
         top_sources: Vec<TopSource>,
         top_pages: Vec<TopPage>,
         #[serde(serialize_with = "rfc3339_seconds")]

@@ -4,6 +4,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use chrono_tz::Tz;
+
 use super::goal::Goal;
 use super::id::WebhookId;
 use super::site::SiteId;
@@ -15,6 +17,12 @@ pub struct Site {
     pub id: SiteId,
     /// Shown in notifications when set.
     pub name: Option<String>,
+    /// The operator's page of the site, to which notifications link.
+    pub link: Option<String>,
+    /// Other ids that mean the site, on sources that are keyed by `route`.
+    pub aliases: Vec<String>,
+    /// The zone of its hours and days.
+    pub time_zone: Tz,
     pub goals: Vec<Arc<Goal>>,
     /// Webhooks that are not deleted; disabled ones are among them.
     pub webhooks: Vec<Arc<Webhook>>,

@@ -312,4 +312,11 @@ impl Publisher {
 }
 
 /// Names of Bellwether's topics in the producer's metrics.
-pub(crate) const PRODUCED: [&str; 5] = ["deliveries", "detector-state", "rejected", "dead-letter", "retry"];
+pub(crate) const PRODUCED: [&str; 6] = [
+    "events",
+    "deliveries",
+    "detector-state",
+    "rejected",
+    "dead-letter",
+    "retry",
+];

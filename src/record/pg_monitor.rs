@@ -41,8 +41,8 @@ struct ServerState {
 
 impl PgMonitor {
     /// Reports to `metrics` and `health`. An operation that takes longer than `timeout` is given
-    /// up, and so are the pool's connections: the server ends a statement before that, if it is
-    /// there.
+    /// up, and so are the pool's connections if none of them answers: the server ends a statement
+    /// before that, if it is there.
     pub(crate) fn new(
         metrics: Arc<Metrics>,
         health: Arc<Health>,
@@ -102,7 +102,7 @@ impl PgMonitor {
             Ok(result) => result,
             Err(_) => {
                 // Before the operation is dropped, and its connection goes back to the pool.
-                self.epoch.lose(clock::monotonic());
+                self.epoch.lose(begun, clock::monotonic());
                 Err(io::Error::new(io::ErrorKind::TimedOut, "no answer").into())
             }
         };
@@ -112,6 +112,7 @@ impl PgMonitor {
                     .postgres
                     .with_label_values(&[op])
                     .observe(clock::monotonic().duration_since(begun).as_secs_f64());
+                self.epoch.answered(clock::monotonic());
                 self.answered();
             }
             Err(error) => self.failed(op, begun, error),

@@ -25,18 +25,11 @@ pub struct WebhookRecord {
     /// Time and reason of being disabled by Bellwether itself.
     pub disabled: Option<(DateTime<Utc>, String)>,
     pub(crate) health: HealthColumns,
-    /// Everything is held back until then.
-    pub(crate) paused_until: Option<DateTime<Utc>>,
     pub(crate) active_since: DateTime<Utc>,
+    /// End of a rotation's overlap, if one goes on.
+    pub(crate) secret_overlap_until: Option<DateTime<Utc>>,
     pub(crate) inserted_at: DateTime<Utc>,
     pub(crate) updated_at: DateTime<Utc>,
-}
-
-impl WebhookRecord {
-    /// True if notifications are sent to it.
-    pub(crate) fn is_enabled(&self) -> bool {
-        self.settings.enabled && self.disabled.is_none()
-    }
 }
 
 words! {
@@ -89,7 +82,6 @@ pub(super) struct WebhookRow {
     pub(super) retry_schedule: String,
     pub(super) max_age_seconds: Option<i32>,
     pub(super) active_since: DateTime<Utc>,
-    pub(super) paused_until: Option<DateTime<Utc>>,
     pub(super) health_state: Option<String>,
     pub(super) health_reason: Option<String>,
     pub(super) health_since: Option<DateTime<Utc>>,
@@ -99,6 +91,9 @@ pub(super) struct WebhookRow {
     pub(super) consecutive_failures: Option<i32>,
     pub(super) inserted_at: DateTime<Utc>,
     pub(super) updated_at: DateTime<Utc>,
+    pub(super) external_id: Option<String>,
+    pub(super) paused_until: Option<DateTime<Utc>>,
+    pub(super) overlap_until: Option<DateTime<Utc>>,
 }
 
 impl WebhookRow {
@@ -134,7 +129,10 @@ impl WebhookRow {
                 max_concurrency: self.max_concurrency.unsigned_abs(),
                 retry_schedule: self.retry_schedule,
                 max_age_seconds: self.max_age_seconds.map(i32::unsigned_abs),
+                external_id: self.external_id,
+                paused_until: self.paused_until,
             },
+            secret_overlap_until: self.overlap_until,
             disabled: self.disabled_at.zip(self.disabled_reason),
             health: HealthColumns {
                 state,
@@ -145,7 +143,6 @@ impl WebhookRow {
                 last_success_at: self.last_success_at,
                 consecutive_failures: self.consecutive_failures.unwrap_or(0),
             },
-            paused_until: self.paused_until,
             active_since: self.active_since,
             inserted_at: self.inserted_at,
             updated_at: self.updated_at,

@@ -81,7 +81,7 @@ families! {
     /// Source records that could not be read, by reason.
     rejected_records: IntCounterVec "rejected_records_total" ["source", "reason"]
         => "A producer changed its format: the reason says what to look for, `bellwether sources inspect` shows records.";
-    /// Source records of registered sites in another partition than the key of their site gives.
+    /// Source records in another partition than the key of their site gives.
     miskeyed_records: IntCounterVec "miskeyed_records_total" ["source"]
         => "Above zero, a producer does not key its records by site: counts of such sites are split over partitions.";
     /// Source records whose own timestamp was replaced by the record's time because it was more

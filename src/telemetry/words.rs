@@ -5,6 +5,7 @@ use crate::domain::words::words;
 words! {
     /// Consumer group, by the role that reads it.
     pub(crate) enum Group {
+        Route = "route",
         Detect = "detect",
         Deliver = "deliver",
     }
@@ -26,6 +27,8 @@ words! {
         Visitors = "visitors",
         Sources = "sources",
         Pages = "pages",
+        /// Rows that wait for Postgres.
+        History = "history",
     }
 }
 

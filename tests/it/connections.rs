@@ -258,7 +258,8 @@ async fn the_first_line_of_a_start_names_what_is_connected_to() {
 async fn a_start_whose_stderr_is_full_ends_without_a_panic() {
     for format in ["human", "json"] {
         let mut deployment = Deployment::create(&[("telemetry.log_format", format)]).await;
-        deployment.set("kafka.brokers", &format!("127.0.0.1:{}", closed_port()));
+        let (_, wrong_password) = postgres(&deployment, "guarded:hunter2", "bellwether");
+        deployment.set("postgres.url", &wrong_password);
         let full = File::options().write(true).open("/dev/full").unwrap();
         let status = deployment.command(&["serve"]).stderr(full).status().unwrap();
         assert_eq!(status.code(), Some(1), "{format}");

@@ -23,6 +23,8 @@ pub mod config;
 pub mod stats;
 /// The time of an event.
 pub mod event_time;
+/// The sites' past and present, to be kept.
+mod history;
 /// An index of the sites.
 pub(crate) mod site_index;
 
@@ -62,6 +64,8 @@ pub struct Engine {
     /// Set when a site has as many unconfirmed decisions as it should.
     wants_flush: bool,
     counters: Counters,
+    /// Number of the round in which sites are looked at.
+    round: usize,
     /// Types of the notifications withheld from the last record.
     stale: Vec<EventType>,
     /// Numbers of goals, kept to spare an allocation for each event.
@@ -92,6 +96,7 @@ impl Engine {
             gone: Vec::new(),
             wants_flush: false,
             counters: Counters::new(sources),
+            round: 0,
             stale: Vec::new(),
             found: Vec::new(),
             config,
@@ -146,6 +151,7 @@ impl Engine {
             }
             let idle = state.window.is_empty() && state.episodes() == 0;
             let floor = if state.live { live } else { log };
+            let idle = idle && floor < state.next_sample;
             if idle || floor <= state.window.now() || state.is_behind(&self.resources.segments) {
                 continue;
             }

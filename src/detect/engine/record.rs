@@ -12,7 +12,7 @@ use crate::detect::site::{SiteState, single_events};
 use crate::detect::window::segments::Segment;
 use crate::detect::window::visitors::NO_LABEL;
 use crate::detect::window::{Visit, VisitResult};
-use crate::domain::event::{Event, EventResult, EventType};
+use crate::domain::event::{Event, EventResult, EventType, RoutedClock};
 
 /// Decisions of one site that may wait for confirmation before [`Engine::wants_flush`] asks for a
 /// stop. With as many more as one record can add (one a webhook), the site's state stays under 64
@@ -83,7 +83,7 @@ impl Engine {
         let Some(index) = self.find_or_add(&lookahead, &event.site_id) else {
             return EventResult::Unregistered;
         };
-        let clock = self.config.sources[record.source].clock;
+        let clock = self.clock_of(event, record);
         let stale_after_ms = self.config.stale_after_ms;
         let is_fresh = |at_ms: i64| is_fresh(clock, at_ms, now_ms, stale_after_ms);
         let floor = self.floor(clock);
@@ -103,11 +103,13 @@ impl Engine {
         let fresh = is_fresh(time.ms);
         let origin = record.origin(&self.config, time.ms);
         let state = &mut self.sites[index];
-        if !record.replaying {
+        state.events += u32::from(!rebuilds && !event.historical);
+        if !record.replaying && !event.historical {
             let (found, stale) = (&mut self.found, &mut self.stale);
             single_events::decide(state.subscriptions(), event, origin, fresh, found, stale, out);
         }
-        if !rebuilds {
+        // A back-dated event counts where it still matters, and is no reason for a notification.
+        if !rebuilds && !event.historical {
             let counts = state.judge(origin, is_fresh(i64::from(state.window.now()) * 1_000));
             let stale = std::iter::repeat_n(EventType::VisitorSpike, counts.stale as usize);
             self.stale.extend(stale);
@@ -130,10 +132,19 @@ impl Engine {
         &self.stale
     }
 
+    /// The clock that an event goes by: that of its source, of which `route` tells.
+    fn clock_of(&self, event: &Event<'_>, record: &RecordFacts) -> SourceClock {
+        match event.routed.map(|routed| routed.clock) {
+            Some(RoutedClock::Live) => SourceClock::Live,
+            Some(RoutedClock::Log) => SourceClock::Log,
+            None => self.config.sources[record.source].clock,
+        }
+    }
+
     /// Decides the event's time; counts a wrong clock, and moves the partition's clock of log
     /// sources.
     fn time_of(&mut self, event: &Event<'_>, record: &RecordFacts, now_ms: i64) -> EventTime {
-        let clock = self.config.sources[record.source].clock;
+        let clock = self.clock_of(event, record);
         let time = event_time(clock, event.timestamp_ms, record.record_ms, now_ms);
         if time.skewed && !record.replaying {
             self.counters.clock_skew[record.source] += 1;

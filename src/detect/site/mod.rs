@@ -16,6 +16,8 @@ pub(crate) mod path_index;
 pub(crate) mod pattern;
 /// Names of sources and pages as small numbers.
 pub(crate) mod labels;
+/// Samples of visitors by the minute.
+mod sampling;
 /// Top sources and pages.
 pub(crate) mod top;
 /// Notifications of episodes that are not confirmed.
@@ -30,6 +32,7 @@ use uuid::Uuid;
 
 use super::keyed_hash::EventHashes;
 use super::notification::{Decision, RecordOrigin, body};
+use super::usual::past::SiteActivity;
 use super::window::SlidingWindow;
 use super::window::segments::Segments;
 use crate::domain::event::EventType;
@@ -65,6 +68,10 @@ pub(crate) struct SiteState {
     triggers: SiteTriggers,
     /// Beginnings of the paths that may complete a page goal.
     page_heads: PathHeads,
+    /// The second from which on the next sample can be taken; 0 before the clock is known.
+    pub(crate) next_sample: u32,
+    /// Events since the last sample.
+    pub(crate) events: u32,
     /// True if the wall clock moves the site while it is silent.
     pub(crate) live: bool,
     pub(crate) id: SiteId,
@@ -85,6 +92,7 @@ pub(crate) struct SiteState {
     /// Goals to which some webhook subscribes.
     goals: Box<GoalIndex>,
     unconfirmed: Unconfirmed,
+    pub(crate) activity: Box<SiteActivity>,
 }
 
 /// Counts of what an event did to a site's triggers.
@@ -105,6 +113,9 @@ impl SiteState {
             window: SlidingWindow::new(&window_lengths(&site), now),
             labels: SiteLabels::default(),
             triggers: SiteTriggers::none(),
+            next_sample: 0,
+            events: 0,
+            activity: Box::new(SiteActivity::new(&site)),
             live,
             id: site.id.clone(),
             has_goal_subscribers: false,
@@ -146,6 +157,7 @@ impl SiteState {
     /// Derives everything that follows from the configuration. `counted` is false while the
     /// window's counts are still to be rebuilt.
     fn adopt_settings(&mut self, counted: bool) {
+        self.activity.configure(&self.site);
         let site = &self.site;
         self.triggers.configure(site, &self.window, counted);
         let enabled = || site.webhooks.iter().filter(|webhook| webhook.enabled);
@@ -165,9 +177,9 @@ impl SiteState {
         self.triggers.episodes()
     }
 
-    /// Moves the clock to `to`, if that is later. If `judged`, everything that falls due on the way
+    /// Moves the clock to `to`, if that is later, without a sample on the way. If `judged`, everything that falls due on the way
     /// happens in order, at its own instant. Returns true if a trigger's state changed.
-    pub(crate) fn move_to(&mut self, to: u32, judged: bool, resources: &mut PartitionResources) -> bool {
+    fn move_between_samples(&mut self, to: u32, judged: bool, resources: &mut PartitionResources) -> bool {
         if to <= self.window.now() {
             return false;
         }
@@ -217,12 +229,12 @@ impl SiteState {
 
     /// The label of a name of this site.
     pub(crate) fn label(&mut self, hash: u64, name: &str, budget: &mut LabelBudget) -> u16 {
-        let live = self.window.live();
-        if let Some(label) = self.labels.label(hash, name, live, budget) {
+        let (live, now) = (self.window.live(), self.window.now());
+        if let Some(label) = self.labels.label(hash, name, live, now, budget) {
             return label;
         }
-        self.labels.collect(self.window.live_mut(), budget);
-        self.labels.label(hash, name, live, budget).unwrap_or(OTHER)
+        self.labels.collect(self.window.live_mut(), now, budget);
+        self.labels.label(hash, name, live, now, budget).unwrap_or(OTHER)
     }
 
     /// Judges every trigger on the event that came from `origin`.
@@ -241,7 +253,7 @@ impl SiteState {
         counts
     }
 
-    fn spike_decision(&self, fired: Fired, origin: RecordOrigin<'_>) -> Decision {
+    fn spike_decision(&mut self, fired: Fired, origin: RecordOrigin<'_>) -> Decision {
         const EVENT: EventType = EventType::VisitorSpike;
         let Fired {
             settings,
@@ -256,12 +268,13 @@ impl SiteState {
             NotificationKind::Start,
             &[episode.id.as_bytes()],
         );
+        let baseline = self.baseline();
         let visitors = || self.window.within(settings.window_seconds);
         let data = NotificationData::VisitorSpike {
             current_visitors: observation.count,
             threshold: settings.threshold,
             window_seconds: settings.window_seconds,
-            baseline: None,
+            baseline,
             top_sources: top_sources(visitors(), &self.labels),
             top_pages: top_pages(visitors(), &self.labels),
             started_at: from_ms(i64::from(episode.started_at) * 1_000),

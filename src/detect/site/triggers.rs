@@ -12,6 +12,8 @@ use crate::detect::window::SlidingWindow;
 use crate::domain::event::EventType;
 use crate::domain::id::{WebhookId, derive_episode};
 use crate::domain::registry::Site;
+use crate::domain::site_now::{TriggerNow, TriggerPhase};
+use crate::domain::time::from_ms;
 use crate::domain::trigger::{DEFAULT_WINDOW_SECONDS, SpikeSettings};
 
 /// All triggers of a site. Equal settings of several webhooks are one trigger.
@@ -201,6 +203,32 @@ impl SiteTriggers {
             self.count_firing();
         }
         evaluation
+    }
+
+    /// The state of each webhook's trigger.
+    pub(crate) fn phases(&self) -> Vec<TriggerNow> {
+        let one = |trigger: &Trigger, subscriber: &Subscriber| TriggerNow {
+            webhook_id: subscriber.webhook,
+            event: EventType::VisitorSpike,
+            state: match trigger.spike.is_firing() {
+                true => TriggerPhase::Firing,
+                false => TriggerPhase::Armed,
+            },
+            since: match trigger.spike.state {
+                TriggerState::Firing { episode, .. } => Some(from_ms(i64::from(episode.started_at) * 1_000)),
+                TriggerState::Armed => None,
+            },
+            threshold: Some(trigger.spike.settings.threshold),
+        };
+        let triggers = self.list.iter();
+        triggers
+            .flat_map(|trigger| {
+                trigger
+                    .subscribers
+                    .iter()
+                    .map(move |subscriber| one(trigger, subscriber))
+            })
+            .collect()
     }
 
     /// The triggers that are to be stored: those that are firing.

@@ -18,7 +18,6 @@ use crate::domain::id::{GoalId, WebhookId};
 use crate::domain::registry::{Registry, Site};
 use crate::domain::secret::Secret;
 use crate::domain::target::TargetUrl;
-use crate::domain::texts::Texts;
 use crate::domain::trigger::{NameFilter, SpikeSettings, Triggers};
 use crate::domain::webhook::Webhook;
 
@@ -66,6 +65,9 @@ pub(crate) fn site(id: &str, triggers: impl IntoIterator<Item = Triggers>) -> Si
     Site {
         id: id.parse().expect("a site id"),
         name: None,
+        link: None,
+        aliases: Vec::new(),
+        time_zone: chrono_tz::Tz::UTC,
         goals: Vec::new(),
         webhooks,
         unreadable: Vec::new(),
@@ -85,6 +87,7 @@ pub(crate) fn webhook(site_id: &str, number: u128, triggers: Triggers) -> Webhoo
         enabled: true,
         disabled: false,
         active_since_ms: 0,
+        format: Default::default(),
         retry_schedule: "default".to_owned(),
         max_age_seconds: None,
         limits: Default::default(),
@@ -120,17 +123,8 @@ pub(crate) fn registry(sites: impl IntoIterator<Item = Site>) -> Arc<Registry> {
 
 pub(crate) fn event<'a>(site_id: &'a str, kind: EventKind, timestamp_ms: i64) -> Event<'a> {
     Event {
-        site_id: site_id.into(),
-        kind,
-        name: None,
-        visitor_id: None,
-        path: None,
         timestamp_ms: Some(timestamp_ms),
-        event_id: None,
-        props: Texts::default(),
-        source: None,
-        revenue: None,
-        scroll_depth: None,
+        ..Event::new(site_id, kind)
     }
 }
 

@@ -6,7 +6,7 @@
 //! acknowledged before its deliveries are published.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
@@ -15,10 +15,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::engine::config::EngineConfig;
+use super::history::{HistoryAnswer, HistoryQueue};
 use crate::clock;
 use crate::config::KafkaConfig;
 use crate::domain::registry::Registry;
 use crate::domain::site::SiteId;
+use crate::ingest::formats::RecordReader;
 use crate::kafka::batch_reader::{Batch, BatchItem, BatchReader};
 use crate::kafka::batch_record::BatchRecord;
 use crate::kafka::client::ClientEvents;
@@ -44,10 +46,10 @@ pub(crate) mod restore;
 pub(crate) mod outbox;
 /// Batches whose records are not all acknowledged.
 pub(crate) mod open_batches;
-/// Records for the rejected topic.
-pub(crate) mod reject_record;
 /// Counters of a thread.
 pub(crate) mod counts;
+/// The sites' past.
+mod history;
 /// Gauges of a thread.
 mod gauges;
 
@@ -64,6 +66,8 @@ pub struct DetectSettings {
     pub kafka: KafkaConfig,
     /// Configuration of every engine; its `partition` is replaced.
     pub engine: EngineConfig,
+    /// Readers of the sources' records, in the order of the engine's sources.
+    pub readers: Arc<[RecordReader]>,
     /// Time before now at which a source without a commit begins: the longest window in use, or
     /// more.
     pub first_start_back: Duration,
@@ -79,6 +83,7 @@ pub struct DetectLinks {
     pub client_events: ClientEvents,
     pub runtime: Handle,
     pub stop: CancellationToken,
+    pub history: Arc<HistoryQueue>,
     /// Receives the sites that had events, now and then.
     pub active_sites: mpsc::Sender<Vec<SiteId>>,
 }
@@ -89,6 +94,9 @@ struct Detector {
     links: DetectLinks,
     outbox: Outbox,
     confirmed: Receiver<Confirmed>,
+    answers: Receiver<HistoryAnswer>,
+    /// For the questions, whose answers come back by it.
+    answer_to: Sender<HistoryAnswer>,
     /// By partition number.
     owned: Vec<Option<Box<OwnedPartition>>>,
     counts: Counts,
@@ -101,6 +109,7 @@ struct Detector {
 /// Runs a detector thread until it is to stop.
 pub fn run(member: GroupMember, settings: DetectSettings, links: DetectLinks) -> anyhow::Result<()> {
     let (sender, confirmed) = channel();
+    let (answer_to, answers) = channel();
     let kafka = &settings.kafka;
     let outbox = Outbox {
         publisher: links.publisher.clone(),
@@ -121,6 +130,8 @@ pub fn run(member: GroupMember, settings: DetectSettings, links: DetectLinks) ->
         session: Session::begin(member, &settings.name, Arc::clone(&links.health)),
         outbox,
         confirmed,
+        answers,
+        answer_to,
         owned: Vec::new(),
         counts: Counts::new(sources, Arc::clone(&links.metrics)),
         confirm_until: now,
@@ -146,6 +157,7 @@ impl Detector {
             self.serve_group(batch_reader)?;
             self.update_registry();
             self.receive_confirmations();
+            self.receive_history();
             let mut busy_since = None;
             if self.links.publisher.backlog().is_crowded() {
                 // Nothing is read for now, so that the thread hardly ever waits for room in the
@@ -294,6 +306,7 @@ impl Detector {
             });
         }
         self.flush();
+        self.hand_over_history(false);
         self.report_engine_counters();
         self.session.show_last_poll(now_ms);
         self.show_gauges(now_ms);

@@ -7,7 +7,6 @@ use super::counts::Counts;
 use super::open_batches::{OpenBatches, Unacknowledged};
 use super::outbox::{Outbox, OwnedRecord};
 use super::position::{Positions, ReplayPoint, SourceState};
-use super::reject_record::reject_record;
 use crate::detect::engine::Engine;
 use crate::detect::engine::lookahead::Lookahead;
 use crate::detect::engine::record::RecordFacts;
@@ -15,8 +14,9 @@ use crate::detect::engine::recovery::Checkpoint;
 use crate::detect::notification::Decision;
 use crate::dispatch::record::Coordinates;
 use crate::domain::event::{Event, EventResult};
-use crate::domain::reject::Reject;
-use crate::ingest::formats::{self, RecordFormat};
+use crate::domain::reject::{NotAnEvent, Reject};
+use crate::ingest::formats::RecordReader;
+use crate::ingest::reject_record::reject_record;
 use crate::kafka::batch_record::BatchRecord;
 use crate::kafka::commits::Commit;
 use crate::kafka::murmur2;
@@ -36,6 +36,8 @@ pub(crate) struct OwnedPartition {
     pub(crate) engine: Engine,
     /// Number of partitions of the sources.
     partition_count: i32,
+    /// Readers of the sources' records.
+    readers: Arc<[RecordReader]>,
     sources: Vec<Option<SourceState>>,
     /// Records of the batch that is being read.
     batch: Unacknowledged,
@@ -55,6 +57,7 @@ impl OwnedPartition {
         mut engine: Engine,
         positions: Positions,
         partition_count: i32,
+        readers: Arc<[RecordReader]>,
     ) -> Self {
         for position in positions.iter().flatten() {
             engine.resume(position.metadata.addition.clock_ms);
@@ -67,6 +70,7 @@ impl OwnedPartition {
             partition,
             engine,
             partition_count,
+            readers,
             sources,
             batch: Unacknowledged::default(),
             open_batches: OpenBatches::default(),
@@ -129,9 +133,10 @@ impl OwnedPartition {
         outbox: &Outbox,
         counts: &mut Counts,
     ) -> &'r [(usize, BatchRecord<'m>)] {
+        let readers = Arc::clone(&self.readers);
         let events: Vec<_> = records
             .iter()
-            .map(|(_, record)| formats::read(RecordFormat::Native, record.value()))
+            .map(|(source, record)| readers[*source].read(record.value(), &record.headers()))
             .collect();
         // All events are looked at before the first is handled, so that the memory they need is
         // prefetched by then.
@@ -155,7 +160,7 @@ impl OwnedPartition {
         &mut self,
         source: usize,
         record: &BatchRecord<'_>,
-        event: Result<(&Event<'_>, Lookahead<'_>), &Reject>,
+        event: Result<(&Event<'_>, Lookahead<'_>), &NotAnEvent>,
         now_ms: i64,
         outbox: &Outbox,
         counts: &mut Counts,
@@ -164,12 +169,14 @@ impl OwnedPartition {
             return;
         };
         let offset = record.offset();
+        let routed = event.as_ref().ok().and_then(|(event, _)| event.routed);
+        // A record without a time gets the epoch: a time that is the same whenever the record is
+        // read.
+        let record_ms = routed.map_or(record.timestamp_ms(), |routed| routed.record_ms);
         let facts = RecordFacts {
             source,
             offset,
-            // A record without a time gets the epoch: a time that is the same whenever the record
-            // is read.
-            record_ms: record.timestamp_ms().unwrap_or(0),
+            record_ms: record_ms.unwrap_or(0),
             replaying: offset < state.position.committed,
         };
         state.next = offset + 1;
@@ -177,8 +184,9 @@ impl OwnedPartition {
         state.last_record_ms = facts.record_ms;
         self.has_read = true;
         let (event, lookahead) = match event {
-            Ok(event) => event,
-            Err(reject) => return self.reject(&facts, record, reject, outbox, counts),
+            Ok((event, lookahead)) => (event, lookahead),
+            Err(NotAnEvent::Rejected(reject)) => return self.reject(&facts, record, reject, outbox, counts),
+            Err(NotAnEvent::Ignored) => return self.ignore(&facts, counts),
         };
         let handled = self
             .engine
@@ -188,7 +196,6 @@ impl OwnedPartition {
             counts.stale(*stale, &event.site_id, source, self.partition, offset);
         }
         if !facts.replaying
-            && handled != EventResult::Unregistered
             && murmur2::partition_of(event.site_id.as_bytes(), self.partition_count) != self.partition
         {
             counts.miskeyed(source, self.partition, offset, record.key(), event);
@@ -200,6 +207,19 @@ impl OwnedPartition {
             }
             outbox.publish_decision(&decision, &self.batch);
         }
+    }
+
+    /// Passes a record of a type that says nothing about visitors.
+    fn ignore(&mut self, facts: &RecordFacts, counts: &mut Counts) {
+        self.engine.skip_record(facts.source, facts.offset);
+        counts.handled(
+            facts.source,
+            if facts.replaying {
+                EventResult::Replayed
+            } else {
+                EventResult::Ignored
+            },
+        );
     }
 
     /// Publishes a record that could not be read to the rejected topic.

@@ -79,7 +79,8 @@ impl Detector {
                     config.partition = partition;
                     let engine = Engine::new(config, Arc::clone(&registry));
                     let partition_count = self.settings.kafka.partitions;
-                    let owned = OwnedPartition::new(partition, engine, positions, partition_count);
+                    let readers = Arc::clone(&self.settings.readers);
+                    let owned = OwnedPartition::new(partition, engine, positions, partition_count, readers);
                     restored.push(Restored::New(owned));
                 }
             }
@@ -130,6 +131,7 @@ impl Detector {
             let commits = self.commits(scope);
             self.session.commit_and_wait(&commits);
         }
+        self.hand_over_history(true);
         self.report_engine_counters();
         let now = clock::monotonic();
         for owned in self.owned.drain(..).flatten() {

@@ -28,7 +28,7 @@ use super::topic_partition::TopicPartition;
 use crate::clock;
 
 /// Offsets of a member's partitions: committed, first, next, and by time.
-mod offsets;
+pub(crate) mod offsets;
 /// A second client that reads some of a member's topics.
 mod second_reader;
 /// The client behind a member.

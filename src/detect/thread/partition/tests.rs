@@ -14,7 +14,13 @@ fn owned(engine: Engine) -> OwnedPartition {
         metadata: CommitMetadata::default(),
         is_first: false,
     };
-    OwnedPartition::new(7, engine, vec![Some(position)], 48)
+    OwnedPartition::new(
+        7,
+        engine,
+        vec![Some(position)],
+        48,
+        Arc::new([RecordReader::default()]),
+    )
 }
 
 /// An engine with the state of a site that has an episode, as it was written after the record at
