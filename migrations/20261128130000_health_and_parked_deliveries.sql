@@ -8,22 +8,6 @@ update deliveries set step = attempts where status = 'retrying';
 -- Until then everything for the webhook is held back.
 alter table webhooks add column if not exists paused_until timestamptz;
 
--- Every column but the old ones of health: see the migration of the change feed.
-drop trigger webhooks_changed on webhooks;
-create trigger webhooks_changed after update on webhooks
-    for each row when (
-        (old.site_id, old.name, old.url, old.headers, old.format, old.events, old.triggers, old.enabled,
-         old.disabled_at, old.disabled_reason, old.failure_threshold, old.rate_limit_per_second, old.max_concurrency,
-         old.retry_schedule, old.max_age_seconds, old.active_since, old.inserted_at, old.updated_at, old.deleted_at,
-         old.paused_until)
-        is distinct from
-        (new.site_id, new.name, new.url, new.headers, new.format, new.events, new.triggers, new.enabled,
-         new.disabled_at, new.disabled_reason, new.failure_threshold, new.rate_limit_per_second, new.max_concurrency,
-         new.retry_schedule, new.max_age_seconds, new.active_since, new.inserted_at, new.updated_at, new.deleted_at,
-         new.paused_until)
-    )
-    execute function note_config_change();
-
 -- One row a webhook, written by the deliverer that owns it, so that an edit never waits for an outcome.
 create table webhook_health (
     webhook_id           uuid not null,
