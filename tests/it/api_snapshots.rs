@@ -183,8 +183,12 @@ async fn problems_of_sites(api: &Api) -> Vec<Answer> {
     let goal = |name: &str| json!({"name": name, "kind": "event", "event": "e"});
     api.post(WEBHOOKS, webhook.clone()).await;
     api.post(GOALS, goal("Signup")).await;
+    let other = "/api/sites/other.example/webhooks";
+    let named = json!({"url": "https://example.com", "events": ["goal_completion"], "external_id": "mine"});
+    api.post(other, named.clone()).await;
     let mut problems = vec![
         api.post(WEBHOOKS, webhook).await,
+        api.post(other, named).await,
         api.post(GOALS, goal("Signup")).await,
         api.send("PUT", "/api/sites/www.example.com", Some(json!({})))
             .await,
