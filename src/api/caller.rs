@@ -4,6 +4,11 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use uuid::Uuid;
 
+#[cfg(test)]
+use crate::domain::id::TokenId;
+#[cfg(test)]
+use chrono::DateTime;
+
 use crate::domain::site::SiteId;
 use crate::record::audit;
 use crate::record::tokens::{Role, Scope, TokenRecord};
@@ -20,6 +25,21 @@ impl Caller {
         Self(token)
     }
 
+    /// The owner of a token with this scope and role.
+    #[cfg(test)]
+    pub(super) fn of_test(scope: Scope, role: Role) -> Self {
+        Self(TokenRecord {
+            id: TokenId::from_uuid(Uuid::nil()),
+            subject: "a test".to_owned(),
+            scope,
+            role,
+            prefix: String::new(),
+            inserted_at: DateTime::UNIX_EPOCH,
+            expires_at: None,
+            last_used_at: None,
+        })
+    }
+
     /// Refuses a site outside the token's scope as if it did not exist.
     pub(super) fn check_read(&self, site_id: &SiteId) -> Result<(), Problem> {
         match &self.0.scope {
@@ -32,6 +52,11 @@ impl Caller {
     /// Refuses a site outside the token's scope, and any change by a viewer.
     pub(super) fn check_write(&self, site_id: &SiteId) -> Result<(), Problem> {
         self.check_read(site_id)?;
+        self.check_editor()
+    }
+
+    /// Refuses any change by a viewer.
+    pub(super) fn check_editor(&self) -> Result<(), Problem> {
         match self.0.role {
             Role::Editor => Ok(()),
             Role::Viewer => Err(Problem::new(
@@ -41,8 +66,19 @@ impl Caller {
         }
     }
 
+    /// Refuses a token that is not for all sites.
+    pub(super) fn check_admin(&self) -> Result<(), Problem> {
+        match &self.0.scope {
+            Scope::Admin => Ok(()),
+            Scope::Sites(_) => Err(Problem::new(
+                ProblemType::Forbidden,
+                "Only an admin token may manage tokens; this token is for some sites.",
+            )),
+        }
+    }
+
     pub(super) fn token_id(&self) -> Uuid {
-        self.0.id
+        self.0.id.uuid()
     }
 
     /// The sites in the token's scope, or `None` if it covers all.
@@ -57,14 +93,14 @@ impl Caller {
     pub(super) fn audit_entry<'a>(
         &'a self,
         action: &'a str,
-        site_id: &'a SiteId,
+        site_id: Option<&'a SiteId>,
         object: Option<&'a str>,
     ) -> audit::AuditEntry<'a> {
         audit::AuditEntry {
-            token_id: Some(self.0.id),
+            token_id: Some(self.0.id.uuid()),
             subject: &self.0.subject,
             action,
-            site_id: Some(site_id.as_str()),
+            site_id: site_id.map(SiteId::as_str),
             object,
             fields: &[],
         }

@@ -1,6 +1,7 @@
 //! The calls that create, read, change and delete goals.
 
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
@@ -16,8 +17,9 @@ use super::answer::{self, Page, time};
 use super::body::JsonBody;
 use super::extract::{PathIds, ReadableSite, WritableSite};
 use super::field_errors::FieldErrors;
-use super::goal_input::read_settings;
+use super::goal_input::{READ_ONLY, read_settings};
 use super::idempotency::{Execution, IdempotencyKey};
+use super::merge;
 use super::problem::Problem;
 use super::problem_type::ProblemType;
 use super::state::ApiState;
@@ -51,7 +53,9 @@ async fn create_once(
     write_audit_entry(&mut tx, site, "goal.create", id, body).await?;
     let created = to_answer(&find(&mut tx, site.id(), id).await?);
     let location = format!("{}/goals/{id}", site.path());
-    execution.store_answer(&mut tx, &location, &created).await?;
+    execution
+        .store_answer(&mut tx, StatusCode::CREATED, Some(&location), &created)
+        .await?;
     tx.commit().await?;
     Ok(answer::created(&location, &created))
 }
@@ -87,10 +91,12 @@ pub(super) async fn replace(
 ) -> Result<Response, Problem> {
     let id = ids.goal()?;
     let mut tx = state.write(&site).await?;
-    find(&mut tx, site.id(), id).await?;
+    let before = find(&mut tx, site.id(), id).await?;
+    let before = to_answer(&before).as_object().cloned().unwrap_or_default();
+    let input = merge::without_read_only(&body, &before, &READ_ONLY, &["updated_at"]);
     let mut errors = FieldErrors::default();
     let settings =
-        read_settings(&BodyObject::root(&body), &mut errors).ok_or_else(|| Problem::invalid(errors))?;
+        read_settings(&BodyObject::root(&input), &mut errors).ok_or_else(|| Problem::invalid(errors))?;
     goals::replace(&mut tx, site.id(), id, &settings, clock::now()).await?;
     write_audit_entry(&mut tx, &site, "goal.replace", id, &body).await?;
     let goal = find(&mut tx, site.id(), id).await?;

@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use chrono::{DateTime, Utc};
 use url::form_urlencoded;
 
 use super::field_errors::{FieldCode, FieldErrors, echo, escape};
@@ -101,6 +102,24 @@ impl Query {
             .iter()
             .filter(move |(key, _)| key == name)
             .map(|(_, value)| value.as_str())
+    }
+}
+
+/// An RFC 3339 time in a query.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Instant(pub(super) DateTime<Utc>);
+
+impl Instant {
+    /// Words for the values that are allowed.
+    pub(super) const ALLOWED: &str = "an RFC 3339 time such as 2026-02-25T12:00:00Z";
+}
+
+impl FromStr for Instant {
+    type Err = chrono::ParseError;
+
+    fn from_str(text: &str) -> Result<Self, chrono::ParseError> {
+        // An unescaped `+` in a query is decoded as a space.
+        DateTime::parse_from_rfc3339(&text.replace(' ', "+")).map(|at| Self(at.to_utc()))
     }
 }
 

@@ -4,6 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use crate::clock;
 use crate::domain::secret::Secret;
 use crate::domain::trigger::NameFilter;
 use crate::domain::webhook::WebhookSettings;
@@ -66,12 +67,15 @@ pub(super) fn masked(webhook: &WebhookRecord) -> Map<String, Value> {
         "headers": headers,
         "events": events,
         "triggers": settings.triggers.to_json(),
-        "enabled": webhook.is_enabled(),
+        "enabled": settings.enabled,
         "failure_threshold": settings.failure_threshold,
         "rate_limit_per_second": settings.rate_limit_per_second,
         "max_concurrency": settings.max_concurrency,
         "retry_schedule": settings.retry_schedule,
         "max_age_seconds": settings.max_age_seconds,
+        "external_id": settings.external_id,
+        "paused_until": optional_time(settings.paused_until.filter(|until| *until > clock::now())),
+        "secret_overlap_until": optional_time(webhook.secret_overlap_until),
         "health": {
             "state": state,
             "reason": reason,
@@ -87,15 +91,31 @@ pub(super) fn masked(webhook: &WebhookRecord) -> Map<String, Value> {
     }
 }
 
-/// The webhook with its secret, for the answer to the create: as it is, and in the form that
-/// Standard Webhooks libraries take if that is another one.
+/// The webhook with its secret, for the answer to the create.
 pub(super) fn with_secret(webhook: &WebhookRecord, secret: &Secret) -> Map<String, Value> {
     let mut answer = masked(webhook);
+    insert_secret(&mut answer, secret);
+    answer
+}
+
+/// Shows a secret as it is, and in the form that Standard Webhooks libraries take if that is
+/// another one.
+pub(super) fn insert_secret(answer: &mut Map<String, Value>, secret: &Secret) {
     answer.insert("secret".to_owned(), secret.reveal().into());
     if let Some(standard) = secret.standard_form() {
         answer.insert("standard_webhooks_secret".to_owned(), standard.into());
     }
-    answer
+}
+
+/// The warning about a secret that is easy to guess, if it is.
+pub(super) fn short_secret_warning(secret: &Secret) -> Vec<Warning> {
+    let warning = Warning {
+        code: WarningCode::ShortSecret,
+        pointer: Some("/secret".to_owned()),
+        detail: "This secret has fewer than 24 characters. It works, but a longer one is harder to guess."
+            .to_owned(),
+    };
+    secret.is_short().then_some(warning).into_iter().collect()
 }
 
 pub(super) fn with_warnings(mut answer: Map<String, Value>, warnings: &[Warning]) -> Map<String, Value> {
@@ -123,7 +143,7 @@ pub(super) fn warnings(
     unknown_goals: &[String],
     is_silent: bool,
 ) -> Vec<Warning> {
-    let mut warnings = Vec::new();
+    let mut warnings: Vec<Warning> = new_secret.map(short_secret_warning).unwrap_or_default();
     let mut warn = |code: WarningCode, pointer: Option<String>, detail: String| {
         warnings.push(Warning {
             code,
@@ -131,15 +151,6 @@ pub(super) fn warnings(
             detail,
         });
     };
-    if new_secret.is_some_and(Secret::is_short) {
-        let detail =
-            "This secret has fewer than 24 characters. It works, but a longer one is harder to guess.";
-        warn(
-            WarningCode::ShortSecret,
-            Some("/secret".to_owned()),
-            detail.to_owned(),
-        );
-    }
     if let Some(NameFilter::Only(names)) = &settings.triggers.goal_completion {
         let unknown = names
             .iter()

@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeSet, HashSet};
 
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde_json::{Map, Value, json};
 
+use crate::clock;
 use crate::domain::own_headers::{InvalidHeader, MAX_OWN_HEADERS, check_own_header};
 use crate::domain::secret::{Hidden, InvalidSecret, Secret};
 use crate::domain::target::{TargetRules, TargetUrl};
@@ -20,7 +22,7 @@ use super::validate::{BodyObject, wrong_type};
 /// back leaves the value as it is.
 pub(super) const MASK: &str = "********";
 
-const FIELDS: [&str; 13] = [
+const FIELDS: [&str; 15] = [
     "name",
     "url",
     "secret",
@@ -34,8 +36,10 @@ const FIELDS: [&str; 13] = [
     "max_concurrency",
     "retry_schedule",
     "max_age_seconds",
+    "external_id",
+    "paused_until",
 ];
-const READ_ONLY: [&str; 7] = [
+pub(super) const READ_ONLY: [&str; 8] = [
     "id",
     "site_id",
     "health",
@@ -43,12 +47,18 @@ const READ_ONLY: [&str; 7] = [
     "updated_at",
     "warnings",
     "standard_webhooks_secret",
+    "secret_overlap_until",
 ];
+/// Read-only fields that change without their owner.
+pub(super) const MOVING: [&str; 4] = ["health", "updated_at", "warnings", "secret_overlap_until"];
 const LATER_FORMATS: [&str; 3] = ["slack", "discord", "teams"];
 
 const FAILURE_THRESHOLD: std::ops::RangeInclusive<u32> = 1..=100;
 const RATE_LIMIT_PER_SECOND: std::ops::RangeInclusive<u32> = 1..=10_000;
 const MAX_CONCURRENCY: std::ops::RangeInclusive<u32> = 1..=100;
+const MAX_EXTERNAL_ID_CHARS: usize = 255;
+/// Longest pause.
+const MAX_PAUSE: TimeDelta = TimeDelta::days(30);
 /// Up to 30 days: no topic holds anything older.
 const MAX_AGE_SECONDS: std::ops::RangeInclusive<u32> = 1..=30 * 86_400;
 
@@ -83,6 +93,10 @@ pub(super) fn read_settings(
     let max_concurrency = body.integer("max_concurrency", MAX_CONCURRENCY, errors);
     let retry_schedule = read_schedule(body, rules, current, errors);
     let max_age_seconds = body.integer("max_age_seconds", MAX_AGE_SECONDS, errors);
+    let external_id = body
+        .text("external_id", MAX_EXTERNAL_ID_CHARS, errors)
+        .map(str::to_owned);
+    let paused_until = read_paused_until(body, current, clock::now(), errors);
     if errors.count() > before {
         return None;
     }
@@ -102,7 +116,31 @@ pub(super) fn read_settings(
         max_concurrency: max_concurrency.unwrap_or(DEFAULT_MAX_CONCURRENCY),
         retry_schedule,
         max_age_seconds,
+        external_id,
+        paused_until,
     })
+}
+
+/// Reads the end of a pause: in the future, within 30 days, unless it is as it was.
+fn read_paused_until(
+    body: &BodyObject<'_>,
+    current: Option<&WebhookSettings>,
+    now: DateTime<Utc>,
+    errors: &mut FieldErrors,
+) -> Option<DateTime<Utc>> {
+    let until = body.time("paused_until", errors)?;
+    if current.is_some_and(|current| current.paused_until == Some(until)) {
+        return Some(until);
+    }
+    let problem = if until <= now {
+        "The time has passed already."
+    } else if until > now + MAX_PAUSE {
+        "A webhook may be paused for at most 30 days."
+    } else {
+        return Some(until);
+    };
+    errors.add("/paused_until", FieldCode::OutOfRange, problem);
+    None
 }
 
 /// Refuses the fields that a webhook does not have, and those that appear in answers only.
@@ -131,7 +169,7 @@ pub(super) fn read_secret(body: &BodyObject<'_>, errors: &mut FieldErrors) -> Op
 
 /// Writes settings as a body that [`read_settings`] reads back the same, for a merge patch to
 /// change. It holds the URL and the values of the headers, so it is never shown.
-pub(super) fn to_body(settings: &WebhookSettings, enabled: bool) -> Map<String, Value> {
+pub(super) fn to_body(settings: &WebhookSettings) -> Map<String, Value> {
     let headers: Map<String, Value> = settings
         .headers
         .iter()
@@ -145,12 +183,16 @@ pub(super) fn to_body(settings: &WebhookSettings, enabled: bool) -> Map<String, 
         "headers": headers,
         "events": events,
         "triggers": settings.triggers.to_json(),
-        "enabled": enabled,
+        "enabled": settings.enabled,
         "failure_threshold": settings.failure_threshold,
         "rate_limit_per_second": settings.rate_limit_per_second,
         "max_concurrency": settings.max_concurrency,
         "retry_schedule": settings.retry_schedule,
         "max_age_seconds": settings.max_age_seconds,
+        "external_id": settings.external_id,
+        "paused_until": settings
+            .paused_until
+            .map(|until| until.to_rfc3339_opts(SecondsFormat::Micros, true)),
     });
     match body {
         Value::Object(map) => map,

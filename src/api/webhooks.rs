@@ -1,6 +1,7 @@
 //! The calls that create, read, change and delete webhooks.
 
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Map, Value};
 use sqlx::PgConnection;
@@ -27,7 +28,7 @@ use super::state::ApiState;
 use super::validate::BodyObject;
 use super::webhook_answer::{is_silent, masked, warnings, with_secret, with_warnings};
 use super::webhook_input::{
-    MASK, read_secret, read_settings, refuse_other_fields, refuse_unknown_nulls, to_body,
+    MASK, MOVING, READ_ONLY, read_secret, read_settings, refuse_other_fields, refuse_unknown_nulls, to_body,
 };
 
 /// `POST /api/sites/{site_id}/webhooks`
@@ -78,7 +79,7 @@ async fn create_once(
     let location = format!("{}/webhooks/{id}", site.path());
     let without_secret = Value::Object(with_warnings(masked(&created), &warnings));
     execution
-        .store_answer(&mut tx, &location, &without_secret)
+        .store_answer(&mut tx, StatusCode::CREATED, Some(&location), &without_secret)
         .await?;
     tx.commit().await?;
 
@@ -112,8 +113,16 @@ fn not_created(error: CreateError, max_per_site: u32) -> Problem {
             Problem::new(ProblemType::WebhookLimit, detail)
         }
         CreateError::NoSuchSite => Problem::not_found("site"),
+        CreateError::ExternalIdTaken => external_id_taken(),
         CreateError::Postgres(error) => error.into(),
     }
+}
+
+fn external_id_taken() -> Problem {
+    Problem::new(
+        ProblemType::ExternalIdTaken,
+        "Another webhook of this site has this `external_id`. It is free again once that one is deleted.",
+    )
 }
 
 /// `GET /api/sites/{site_id}/webhooks`
@@ -156,13 +165,13 @@ pub(super) async fn change(
     let settings = read_patched(&state, &before, &patch)?;
 
     let mut changed = webhooks::update(&mut tx, &state.keyring, id, &settings, now).await?;
-    // An edited answer that is sent back contains `enabled`, too: a webhook that is off already
-    // keeps the reason for it.
-    if settings.enabled != before.is_enabled() {
+    if changed == Changed::Yes && is_switched(&before, &patch, settings.enabled) {
         changed = webhooks::switch(&mut tx, id, settings.enabled, now).await?;
     }
-    if changed == Changed::Gone {
-        return Err(Problem::not_found("webhook"));
+    match changed {
+        Changed::Yes => {}
+        Changed::Gone => return Err(Problem::not_found("webhook")),
+        Changed::ExternalIdTaken => return Err(external_id_taken()),
     }
     let unknown_goals = unknown_goals(&mut tx, site.id(), &settings).await?;
     let object = id.to_string();
@@ -178,6 +187,13 @@ pub(super) async fn change(
     Ok(answer::ok(&with_warnings(masked(&after), &warnings)))
 }
 
+/// True if the owner switches the webhook on or off. Switching on what is on already counts if
+/// Bellwether has switched it off meanwhile.
+fn is_switched(before: &WebhookRecord, patch: &Map<String, Value>, enabled: bool) -> bool {
+    let is_given = patch.get("enabled").is_some();
+    is_given && (enabled != before.settings.enabled || enabled && before.disabled.is_some())
+}
+
 /// Reads the settings that `patch` makes of the webhook.
 fn read_patched(
     state: &ApiState,
@@ -185,11 +201,12 @@ fn read_patched(
     patch: &Map<String, Value>,
 ) -> Result<WebhookSettings, Problem> {
     let mut errors = FieldErrors::default();
+    let patch = &merge::without_read_only(patch, &masked(before), &READ_ONLY, &MOVING);
     let object = BodyObject::root(patch);
     refuse_other_fields(&object, &mut errors);
     refuse_secret(&object, &mut errors);
     refuse_unknown_nulls(&object, &before.settings, &mut errors);
-    let current = to_body(&before.settings, before.is_enabled());
+    let current = to_body(&before.settings);
     let merged = merge::apply_to_webhook(&current, &before.settings.url.masked(), patch);
     let merged = BodyObject::root(&merged);
     match read_settings(
@@ -222,7 +239,7 @@ pub(super) async fn delete(
     Ok(answer::no_content())
 }
 
-async fn find(
+pub(super) async fn find(
     conn: &mut PgConnection,
     keyring: &Keyring,
     site_id: &SiteId,
@@ -258,9 +275,9 @@ async fn unknown_goals(
 fn refuse_secret(patch: &BodyObject<'_>, errors: &mut FieldErrors) {
     let is_masked = patch.get("secret").is_some_and(|secret| secret == MASK);
     if !is_masked && patch.names().any(|name| name == "secret") {
-        let detail = "A secret is changed by a rotation, which keeps its old value valid for a while. Rotation is not \
-                      available yet.";
-        errors.add("/secret", FieldCode::NotAvailable, detail);
+        let detail =
+            "A secret is changed by POST …/rotate-secret, which keeps the old one valid for a while.";
+        errors.add("/secret", FieldCode::NotApplicable, detail);
     }
 }
 

@@ -21,6 +21,7 @@ mod upkeep;
 mod detect;
 mod deliver;
 mod api;
+mod jobs;
 
 pub(crate) use check::refusals;
 pub(crate) use host::Host;
@@ -112,6 +113,7 @@ async fn start_roles(foundation: &Foundation, mut host: Host, tasks: &mut Tasks)
     }
     if let Some(listener) = api_listener {
         api::start(&app, listener, host.api_close_delay(), tasks)?;
+        jobs::start(&app, tasks);
     }
     Ok(())
 }

@@ -2,13 +2,15 @@
 
 use anyhow::Context as _;
 use clap::{ArgGroup, Args, Subcommand, ValueEnum};
+use sqlx::{Connection as _, PgConnection};
 
 use super::output::print;
 use crate::app;
 use crate::clock;
 use crate::config::Config;
 use crate::domain::site::SiteId;
-use crate::record::tokens::{self, Role, Scope};
+use crate::record::audit;
+use crate::record::tokens::{self, NewToken, Role, Scope};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum TokenCommand {
@@ -55,8 +57,33 @@ pub(super) async fn run(command: TokenCommand, config: &Config) -> anyhow::Resul
         .acquire()
         .await
         .context("connecting to Postgres (postgres.url)")?;
-    let token = tokens::create(&mut connection, &args.subject, &scope, role, clock::now())
+    let new = NewToken {
+        subject: &args.subject,
+        scope: &scope,
+        role,
+        expires_at: None,
+    };
+    let token = store(&mut connection, new)
         .await
         .context("storing the token (has `bellwether migrate` been run?)")?;
     Ok(print(&token)?)
+}
+
+/// Stores a token with its entry in the audit log; neither exists without the other.
+async fn store(connection: &mut PgConnection, token: NewToken<'_>) -> sqlx::Result<String> {
+    let now = clock::now();
+    let mut tx = connection.begin().await?;
+    let (id, text) = tokens::create(&mut tx, token, now).await?;
+    let object = id.to_string();
+    let entry = audit::AuditEntry {
+        token_id: None,
+        subject: "command line",
+        action: "token.create",
+        site_id: None,
+        object: Some(&object),
+        fields: &[],
+    };
+    audit::write(&mut tx, entry, now).await?;
+    tx.commit().await?;
+    Ok(text)
 }

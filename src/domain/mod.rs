@@ -19,4 +19,7 @@ pub mod target;
 pub(crate) mod address;
 pub(crate) mod own_headers;
 pub mod registry;
+pub mod activity;
+pub mod episode;
+pub mod site_now;
 pub mod texts;

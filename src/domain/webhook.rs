@@ -59,6 +59,10 @@ pub struct WebhookSettings {
     pub retry_schedule: String,
     /// Overrides the event type's own limit on a delivery's age.
     pub max_age_seconds: Option<u32>,
+    /// The owner's own id, unique among the webhooks of the site.
+    pub external_id: Option<String>,
+    /// Everything is held back until then.
+    pub paused_until: Option<DateTime<Utc>>,
 }
 
 /// A webhook as the stages need it: decrypted, within every limit.

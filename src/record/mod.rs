@@ -16,21 +16,27 @@ pub(crate) mod known;
 pub mod goals;
 mod webhook_row;
 pub mod webhooks;
+pub(crate) mod secrets;
 pub mod registry;
 pub mod follow;
 pub mod tokens;
 pub mod idempotency;
 pub(crate) mod audit;
+pub mod jobs;
+pub(crate) mod erasure;
 pub mod outcomes;
 pub(crate) mod pg_monitor;
 pub(crate) mod deliveries_read;
+pub mod activity;
+pub mod episodes;
+pub mod site_now;
 
 use crate::domain::attempt::{AttemptResult, Fault};
 use crate::domain::delivery::{DeliveryStatus, Origin};
 use crate::domain::goal::GoalKind;
 
 /// Closed sets of words by the check constraint that repeats them.
-pub fn closed_words() -> [(&'static str, &'static [&'static str]); 8] {
+pub fn closed_words() -> [(&'static str, &'static [&'static str]); 10] {
     [
         ("api_tokens_role", tokens::Role::WORDS),
         ("deliveries_origin", Origin::WORDS),
@@ -38,6 +44,8 @@ pub fn closed_words() -> [(&'static str, &'static [&'static str]); 8] {
         ("delivery_attempts_fault", Fault::WORDS),
         ("delivery_attempts_result", AttemptResult::WORDS),
         ("goals_rule", GoalKind::WORDS),
+        ("jobs_kind", jobs::JobKind::WORDS),
+        ("jobs_status", jobs::JobStatus::WORDS),
         ("webhook_secrets_role", webhook_row::SecretRole::WORDS),
         ("webhooks_circuit", webhook_row::Circuit::WORDS),
     ]

@@ -25,15 +25,10 @@ pub struct WebhookRecord {
     pub disabled: Option<(DateTime<Utc>, String)>,
     pub(crate) health: HealthColumns,
     pub(crate) active_since: DateTime<Utc>,
+    /// End of a rotation's overlap, if one goes on.
+    pub(crate) secret_overlap_until: Option<DateTime<Utc>>,
     pub(crate) inserted_at: DateTime<Utc>,
     pub(crate) updated_at: DateTime<Utc>,
-}
-
-impl WebhookRecord {
-    /// True if notifications are sent to it.
-    pub(crate) fn is_enabled(&self) -> bool {
-        self.settings.enabled && self.disabled.is_none()
-    }
 }
 
 words! {
@@ -97,6 +92,9 @@ pub(super) struct WebhookRow {
     pub(super) consecutive_failures: i32,
     pub(super) inserted_at: DateTime<Utc>,
     pub(super) updated_at: DateTime<Utc>,
+    pub(super) external_id: Option<String>,
+    pub(super) paused_until: Option<DateTime<Utc>>,
+    pub(super) overlap_until: Option<DateTime<Utc>>,
 }
 
 impl WebhookRow {
@@ -126,7 +124,10 @@ impl WebhookRow {
                 max_concurrency: self.max_concurrency.unsigned_abs(),
                 retry_schedule: self.retry_schedule,
                 max_age_seconds: self.max_age_seconds.map(i32::unsigned_abs),
+                external_id: self.external_id,
+                paused_until: self.paused_until,
             },
+            secret_overlap_until: self.overlap_until,
             disabled: self.disabled_at.zip(self.disabled_reason),
             health: HealthColumns {
                 circuit,

@@ -48,7 +48,7 @@ async fn a_create_answers_201_with_location_secret_and_defaults(pool: PgPool) {
             "headers": {"X-Api-Key": "********"}, "events": ["goal_completion", "visitor_spike"],
             "triggers": {"visitor_spike": {"threshold": 500, "window_seconds": 300}}, "enabled": true,
             "failure_threshold": 3, "rate_limit_per_second": 50, "max_concurrency": 8, "retry_schedule": "default",
-            "max_age_seconds": null,
+            "max_age_seconds": null, "external_id": null, "paused_until": null, "secret_overlap_until": null,
             "health": {"state": "new", "reason": null, "last_success_at": null, "consecutive_failures": 0},
         })
     );

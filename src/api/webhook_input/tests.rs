@@ -380,7 +380,7 @@ fn settings_written_as_a_body_are_read_back_the_same() {
     })))
     .expect("valid");
     let mut errors = FieldErrors::default();
-    let written = to_body(&settings, settings.enabled);
+    let written = to_body(&settings);
     let read = read_settings(&BodyObject::root(&written), &rules(), None, &mut errors);
     assert_eq!(read, Some(settings), "{:?}", errors.list());
 }
@@ -394,7 +394,7 @@ fn an_accepted_value_is_not_validated_again() {
         let Value::Object(patch) = patch else {
             panic!("an object")
         };
-        let merged = merge::apply_to_webhook(&to_body(&settings, true), &settings.url.masked(), &patch);
+        let merged = merge::apply_to_webhook(&to_body(&settings), &settings.url.masked(), &patch);
         let mut errors = FieldErrors::default();
         read_settings(
             &BodyObject::root(&merged),

@@ -67,7 +67,7 @@ proptest! {
                 // Accepted settings can be stored and read back.
                 let stored = Value::Object(settings.triggers.to_json());
                 prop_assert_eq!(Triggers::from_json(&settings.events, &stored), Some(settings.triggers.clone()));
-                let written = to_body(&settings, settings.enabled);
+                let written = to_body(&settings);
                 let mut errors = FieldErrors::default();
                 prop_assert_eq!(read_settings(&BodyObject::root(&written), &rules(), None, &mut errors), Some(settings));
             }
