@@ -200,7 +200,7 @@ async fn an_episode_is_one_row_however_often_it_is_written(pool: PgPool) {
         episodes::write(&mut conn, std::slice::from_ref(entry), clock::now())
             .await
             .expect("written");
-        assert_eq!(list(&mut conn, "s").await, [wanted.clone()]);
+        assert_eq!(list(&mut conn, "s").await, std::slice::from_ref(wanted));
         let suppressed: bool = sqlx::query_scalar("select suppressed from episodes")
             .fetch_one(&mut *conn)
             .await
