@@ -5,7 +5,6 @@ use std::collections::{BTreeSet, HashSet};
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde_json::{Map, Value, json};
 
-use crate::clock;
 use crate::domain::own_headers::{InvalidHeader, MAX_OWN_HEADERS, check_own_header};
 use crate::domain::secret::{Hidden, InvalidSecret, Secret};
 use crate::domain::target::{TargetRules, TargetUrl};
@@ -77,6 +76,7 @@ pub(super) fn read_settings(
     body: &BodyObject<'_>,
     rules: &WebhookRules,
     current: Option<&WebhookSettings>,
+    now: DateTime<Utc>,
     errors: &mut FieldErrors,
 ) -> Option<WebhookSettings> {
     let before = errors.count();
@@ -95,7 +95,7 @@ pub(super) fn read_settings(
     let external_id = body
         .text("external_id", MAX_EXTERNAL_ID_CHARS, errors)
         .map(str::to_owned);
-    let paused_until = read_paused_until(body, current, clock::now(), errors);
+    let paused_until = read_paused_until(body, current, now, errors);
     if errors.count() > before {
         return None;
     }

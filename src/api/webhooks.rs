@@ -3,6 +3,7 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
+use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use sqlx::PgConnection;
 
@@ -49,8 +50,8 @@ async fn create_once(
     body: &Map<String, Value>,
     execution: &Execution,
 ) -> Result<Response, Problem> {
-    let (settings, secret) = read_new(state, body)?;
     let now = clock::now();
+    let (settings, secret) = read_new(state, body, now)?;
     let id = WebhookId::new_v7(now.timestamp_millis(), chance::bytes());
     let mut tx = state.write(site).await?;
     sites::register(&mut tx, site.id(), now).await?;
@@ -88,12 +89,16 @@ async fn create_once(
 }
 
 /// Reads the settings and the secret of a new webhook. A secret that is not given is generated.
-fn read_new(state: &ApiState, body: &Map<String, Value>) -> Result<(WebhookSettings, Secret), Problem> {
+fn read_new(
+    state: &ApiState,
+    body: &Map<String, Value>,
+    now: DateTime<Utc>,
+) -> Result<(WebhookSettings, Secret), Problem> {
     let object = BodyObject::root(body);
     let mut errors = FieldErrors::default();
     refuse_other_fields(&object, &mut errors);
     let secret = read_secret(&object, &mut errors);
-    match read_settings(&object, &state.config.webhooks, None, &mut errors) {
+    match read_settings(&object, &state.config.webhooks, None, now, &mut errors) {
         Some(settings) if errors.is_empty() => {
             let secret = secret.unwrap_or_else(|| Secret::generate(chance::bytes()));
             Ok((settings, secret))
@@ -162,7 +167,7 @@ pub(super) async fn change(
         return Err(Problem::not_found("webhook"));
     }
     let before = find(&mut tx, &state.keyring, site.id(), id).await?;
-    let settings = read_patched(&state, &before, &patch)?;
+    let settings = read_patched(&state, &before, &patch, now)?;
 
     let mut changed = webhooks::update(&mut tx, &state.keyring, id, &settings, now).await?;
     if changed == Changed::Yes && is_switched(&before, &patch, settings.enabled) {
@@ -199,6 +204,7 @@ fn read_patched(
     state: &ApiState,
     before: &WebhookRecord,
     patch: &Map<String, Value>,
+    now: DateTime<Utc>,
 ) -> Result<WebhookSettings, Problem> {
     let mut errors = FieldErrors::default();
     let patch = &merge::without_read_only(patch, &masked(before), &READ_ONLY, &MOVING);
@@ -213,6 +219,7 @@ fn read_patched(
         &merged,
         &state.config.webhooks,
         Some(&before.settings),
+        now,
         &mut errors,
     ) {
         Some(settings) if errors.is_empty() => Ok(settings),

@@ -110,14 +110,15 @@ async fn start_roles(foundation: &Foundation, mut host: Host, tasks: &mut Tasks)
     if roles.reads_kafka() {
         let publisher =
             Publisher::new(&config.kafka, app.client_events.clone()).context("starting the producer")?;
-        if roles.has(ProcessRole::Route) {
-            route::start(&app, &publisher, roles, tasks).await?;
-        }
         if roles.has(ProcessRole::Detect) {
             detect::start(&app, &publisher, tasks).await?;
         }
         if roles.has(ProcessRole::Deliver) {
             deliver::start(&app, &publisher, &retry_topics, tasks)?;
+        }
+        // The last one: it joins its group quickly, and by then the others are waited for.
+        if roles.has(ProcessRole::Route) {
+            route::start(&app, &publisher, roles, tasks).await?;
         }
     }
     if let Some(listener) = api_listener {

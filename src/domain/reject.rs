@@ -52,6 +52,9 @@ pub enum NotAnEvent {
     /// It could not be read.
     #[error(transparent)]
     Rejected(#[from] Reject),
+    /// `route` could not read it, and has kept it already.
+    #[error("{0}")]
+    RejectedBefore(Reject),
     /// It is of a type that says nothing about visitors, as its format's producer sends them.
     #[error("a record of a type that is ignored")]
     Ignored,

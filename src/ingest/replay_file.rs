@@ -69,7 +69,9 @@ impl ReplayLineReader {
                         value: line.to_vec(),
                     };
                 }
-                Err(NotAnEvent::Rejected(reject)) => Skipped::Bad(reject.to_string()),
+                Err(NotAnEvent::Rejected(reject) | NotAnEvent::RejectedBefore(reject)) => {
+                    Skipped::Bad(reject.to_string())
+                }
                 Err(NotAnEvent::Ignored) => Skipped::Expected("of types that are ignored"),
             },
             Self::AccessLog { site, lines } => match std::str::from_utf8(line).map(|line| lines.read(line)) {

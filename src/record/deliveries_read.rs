@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
-use sqlx::{Connection as _, PgConnection};
+use sqlx::{Connection as _, PgConnection, Postgres, QueryBuilder};
 use uuid::Uuid;
 
 use crate::domain::delivery::DeliveryStatus;
@@ -13,7 +13,7 @@ use crate::domain::id::{DeliveryId, WebhookId, uuid_floor};
 
 /// A delivery as its row has it. Statuses and reasons are text: they were checked when they were
 /// written, and those of a newer version are shown as they are.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub(crate) struct StoredDelivery {
     pub(crate) id: Uuid,
     pub(crate) notification_id: Uuid,
@@ -139,6 +139,9 @@ async fn all_rows(
 
 /// Reads a page of each pair of a status and an event type, and merges them: every pair is a run of
 /// `deliveries_by_kind` in the order of the ids.
+///
+/// Each pair is a part of its own with its words as parameters. Joined to a list of pairs, the
+/// planner would not know the words, and would take a kind that is absent for one that is common.
 async fn wanted_rows(
     conn: &mut PgConnection,
     webhook: WebhookId,
@@ -146,33 +149,39 @@ async fn wanted_rows(
 ) -> Result<Vec<StoredDelivery>, sqlx::Error> {
     let statuses = words_or_all(&query.statuses, DeliveryStatus::WORDS, DeliveryStatus::as_str);
     let events = words_or_all(&query.events, EventType::WORDS, EventType::as_str);
-    sqlx::query_as!(
-        StoredDelivery,
-        "select d.id, d.notification_id, d.webhook_id, d.site_id, d.event_type, d.origin, d.status, d.attempts, d.response_code,
-             d.failure_reason, d.next_retry_at, d.parked_until, d.parked_reason, d.resend_of, d.payload, d.created_at,
-             d.first_attempt_at, d.inserted_at, d.updated_at
-         from unnest($2::text[]) as wanted_status
-         cross join unnest($3::text[]) as wanted_event
-         cross join lateral (
-             select id, notification_id, webhook_id, site_id, event_type, origin, status, attempts, response_code,
+    let mut sql = QueryBuilder::<Postgres>::new("select * from (");
+    let mut parts = sql.separated(" union all ");
+    for (status, event) in statuses
+        .iter()
+        .flat_map(|status| events.iter().map(move |event| (status, event)))
+    {
+        parts.push("(");
+        parts.push_unseparated(
+            "select id, notification_id, webhook_id, site_id, event_type, origin, status, attempts, response_code,
                  failure_reason, next_retry_at, parked_until, parked_reason, resend_of, payload, created_at,
                  first_attempt_at, inserted_at, updated_at
-             from deliveries
-             where webhook_id = $1 and event_type = wanted_event and status = wanted_status
-               and ($4::uuid is null or id >= $4)
-               and ($5::uuid is null or id < $5)
-             order by id desc limit $6
-         ) d
-         order by d.id desc limit $6",
-        webhook.uuid(),
-        &statuses,
-        &events,
-        query.since_ms.map(uuid_floor),
-        query.after.map(DeliveryId::uuid),
-        limit_of(query)
-    )
-    .fetch_all(conn)
-    .await
+             from deliveries where webhook_id = ",
+        );
+        parts.push_bind_unseparated(webhook.uuid());
+        parts.push_unseparated(" and event_type = ");
+        parts.push_bind_unseparated(event);
+        parts.push_unseparated(" and status = ");
+        parts.push_bind_unseparated(status);
+        if let Some(since_ms) = query.since_ms {
+            parts.push_unseparated(" and id >= ");
+            parts.push_bind_unseparated(uuid_floor(since_ms));
+        }
+        if let Some(after) = query.after {
+            parts.push_unseparated(" and id < ");
+            parts.push_bind_unseparated(after.uuid());
+        }
+        parts.push_unseparated(" order by id desc limit ");
+        parts.push_bind_unseparated(limit_of(query));
+        parts.push_unseparated(")");
+    }
+    sql.push(") wanted order by id desc limit ");
+    sql.push_bind(limit_of(query));
+    sql.build_query_as().fetch_all(conn).await
 }
 
 /// The words of these, each once, or all of the set if there are none.

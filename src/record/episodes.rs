@@ -47,7 +47,7 @@ pub async fn write(
                                     expected, score, notification_id, updated_at)
          select n.id, n.site_id, n.event_type, n.trigger,
                 array(select jsonb_array_elements_text(n.webhooks)::uuid), n.started_at,
-                greatest(n.ended_at, n.started_at), n.peak, n.threshold, n.expected, n.score, n.notification_id, $13
+                case when n.ended_at is not null then greatest(n.ended_at, n.started_at) end, n.peak, n.threshold, n.expected, n.score, n.notification_id, $13
          from unnest($1::uuid[], $2::text[], $3::text[], $4::jsonb[], $5::jsonb[], $6::timestamptz[],
                      $7::timestamptz[], $8::bigint[], $9::float8[], $10::float8[], $11::float8[], $12::uuid[])
               as n (id, site_id, event_type, trigger, webhooks, started_at, ended_at, peak, threshold, expected,
@@ -55,7 +55,8 @@ pub async fn write(
          join sites on sites.site_id = n.site_id
          order by n.id
          on conflict on constraint episodes_pkey do update set
-             ended_at = coalesce(e.ended_at, greatest(excluded.ended_at, e.started_at)),
+             ended_at = coalesce(e.ended_at,
+                 case when excluded.ended_at is not null then greatest(excluded.ended_at, e.started_at) end),
              peak = case e.event_type when $14 then least(e.peak, excluded.peak) else greatest(e.peak, excluded.peak) end,
              notification_id = coalesce(e.notification_id, excluded.notification_id),
              updated_at = excluded.updated_at",

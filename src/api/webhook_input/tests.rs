@@ -38,7 +38,7 @@ fn create(body: &Map<String, Value>) -> Result<WebhookSettings, Vec<(String, &'s
     let object = BodyObject::root(body);
     refuse_other_fields(&object, &mut errors);
     read_secret(&object, &mut errors);
-    let settings = read_settings(&object, &rules(), None, &mut errors);
+    let settings = read_settings(&object, &rules(), None, DateTime::UNIX_EPOCH, &mut errors);
     match settings {
         Some(settings) if errors.is_empty() => Ok(settings),
         _ => Err(errors
@@ -398,7 +398,13 @@ fn settings_written_as_a_body_are_read_back_the_same() {
     .expect("valid");
     let mut errors = FieldErrors::default();
     let written = to_body(&settings);
-    let read = read_settings(&BodyObject::root(&written), &rules(), None, &mut errors);
+    let read = read_settings(
+        &BodyObject::root(&written),
+        &rules(),
+        None,
+        DateTime::UNIX_EPOCH,
+        &mut errors,
+    );
     assert_eq!(read, Some(settings), "{:?}", errors.list());
 }
 
@@ -417,6 +423,7 @@ fn an_accepted_value_is_not_validated_again() {
             &BodyObject::root(&merged),
             &stricter,
             Some(&settings),
+            DateTime::UNIX_EPOCH,
             &mut errors,
         )
         .ok_or(errors.into_list())

@@ -120,7 +120,7 @@ impl Pool {
 
     /// Acquires `count` handles, for which idle connections are closed; waits while there are none.
     pub(super) async fn handles(&self, count: u32) -> Handle {
-        let _waiting = Waiting::begin(&self.waiting);
+        let _waiting = HandleWait::begin(&self.waiting);
         loop {
             if let Ok(handle) = Arc::clone(&self.handles).try_acquire_many_owned(count) {
                 return handle;
@@ -360,16 +360,16 @@ impl Drop for StreamLease {
 }
 
 /// A caller that waits for handles, counted while it does.
-struct Waiting<'a>(&'a AtomicUsize);
+struct HandleWait<'a>(&'a AtomicUsize);
 
-impl<'a> Waiting<'a> {
+impl<'a> HandleWait<'a> {
     fn begin(waiting: &'a AtomicUsize) -> Self {
         waiting.fetch_add(1, Ordering::AcqRel);
         Self(waiting)
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for HandleWait<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
     }

@@ -107,8 +107,8 @@ fn lookup_error(error: NetError) -> io::Error {
 pub(super) struct GuardedResolver {
     pub(super) lookup: Lookup,
     pub(super) rules: Arc<AddressRules>,
-    names: Shares<(SiteId, String)>,
-    sites: Shares<SiteId>,
+    names: KeyedShares<(SiteId, String)>,
+    sites: KeyedShares<SiteId>,
 }
 
 impl GuardedResolver {
@@ -116,8 +116,8 @@ impl GuardedResolver {
         Self {
             lookup,
             rules,
-            names: Shares::new(1),
-            sites: Shares::new(NAMES_PER_SITE),
+            names: KeyedShares::new(1),
+            sites: KeyedShares::new(NAMES_PER_SITE),
         }
     }
 
@@ -161,12 +161,12 @@ impl fmt::Debug for GuardedResolver {
 }
 
 /// Semaphores by key, each kept only while somebody uses it.
-struct Shares<K> {
+struct KeyedShares<K> {
     size: usize,
     by_key: Mutex<HashMap<K, Weak<Semaphore>>>,
 }
 
-impl<K: Hash + Eq + Clone> Shares<K> {
+impl<K: Hash + Eq + Clone> KeyedShares<K> {
     fn new(size: usize) -> Self {
         Self {
             size,

@@ -302,6 +302,8 @@ impl<J> Scheduler<J> {
 
     fn change(&mut self, id: WebhookId, settings: EndpointSettings, now: Now) {
         self.stop_waiting(id);
+        // A place that was kept for it is of the site and host that it has until now.
+        self.pass_on(id);
         let Some(endpoint) = self.endpoints.get_mut(&id) else {
             return;
         };
@@ -317,8 +319,11 @@ impl<J> Scheduler<J> {
             self.sites.started(&after.site_id);
             self.hosts.started(&after.host);
         }
-        self.wake_for_site(&before.site_id);
-        self.wake_for_host(&before.host);
+        // Each request that counts elsewhere now makes room for one more.
+        for _ in 0..endpoint.in_flight {
+            self.wake_for_site(&before.site_id);
+            self.wake_for_host(&before.host);
+        }
         self.hold_back(id, now);
         self.list(id);
     }
@@ -333,9 +338,11 @@ impl<J> Scheduler<J> {
             };
             let before = std::mem::replace(&mut endpoint.careful_in_flight, count);
             self.careful_in_flight = self.careful_in_flight + count - before;
+            for _ in count..before {
+                self.wake_careful();
+            }
         }
         self.hold_back(id, now);
-        self.wake_careful();
     }
 }
 

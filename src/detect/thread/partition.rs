@@ -186,7 +186,8 @@ impl OwnedPartition {
         let (event, lookahead) = match event {
             Ok((event, lookahead)) => (event, lookahead),
             Err(NotAnEvent::Rejected(reject)) => return self.reject(&facts, record, reject, outbox, counts),
-            Err(NotAnEvent::Ignored) => return self.ignore(&facts, counts),
+            Err(NotAnEvent::RejectedBefore(_)) => return self.pass(&facts, EventResult::Rejected, counts),
+            Err(NotAnEvent::Ignored) => return self.pass(&facts, EventResult::Ignored, counts),
         };
         let handled = self
             .engine
@@ -209,17 +210,15 @@ impl OwnedPartition {
         }
     }
 
-    /// Passes a record of a type that says nothing about visitors.
-    fn ignore(&mut self, facts: &RecordFacts, counts: &mut Counts) {
+    /// Passes a record that is no event, and that nobody has to keep.
+    fn pass(&mut self, facts: &RecordFacts, result: EventResult, counts: &mut Counts) {
         self.engine.skip_record(facts.source, facts.offset);
-        counts.handled(
-            facts.source,
-            if facts.replaying {
-                EventResult::Replayed
-            } else {
-                EventResult::Ignored
-            },
-        );
+        let result = if facts.replaying {
+            EventResult::Replayed
+        } else {
+            result
+        };
+        counts.handled(facts.source, result);
     }
 
     /// Publishes a record that could not be read to the rejected topic.

@@ -26,10 +26,16 @@ pub(crate) const WRONG_UNIT: &str = "bw-wrong-unit";
 pub(crate) const VISITOR: &str = "bw-visitor";
 /// The value of [`VISITOR`].
 pub(crate) const HASHED: &str = "hashed";
+/// Header by which the record is no event: the reason for which `route` rejected the original. Such
+/// a record only tells that the site has a reject; its value is empty.
+pub(crate) const REJECTED: &str = "bw-rejected";
 
 /// Reads an event with the facts about its original.
 pub(super) fn read<'a>(text: &'a str, headers: &[HeaderRef<'a>]) -> Result<Event<'a>, NotAnEvent> {
     let headers = RoutedHeaders(headers);
+    if let Some(reject) = headers.reject() {
+        return Err(NotAnEvent::RejectedBefore(reject));
+    }
     let mut event = native::read(text, None)?;
     if headers.text(header::VERSION)?.is_none() {
         return Ok(event);
@@ -43,6 +49,18 @@ pub(super) fn read<'a>(text: &'a str, headers: &[HeaderRef<'a>]) -> Result<Event
 struct RoutedHeaders<'h, 'a>(&'h [HeaderRef<'a>]);
 
 impl<'a> RoutedHeaders<'_, 'a> {
+    /// The reject that the record tells of.
+    fn reject(&self) -> Option<Reject> {
+        let reason = self.text(REJECTED).ok()??.parse().ok()?;
+        let site_id = self.text(header::SITE_ID).ok()??;
+        Some(Reject {
+            reason,
+            field: None,
+            detail: "rejected by `route`".to_owned(),
+            site_id: Some(site_id.to_owned()),
+        })
+    }
+
     fn apply(&self, event: &mut Event<'a>) -> Result<(), InvalidField> {
         let version = self.required(header::VERSION, |text| text.parse::<u32>().ok())?;
         if version > VERSION {

@@ -8,7 +8,10 @@ use serde::Serialize;
 
 use crate::dispatch::record::{Coordinates, header};
 use crate::domain::event::{Event, EventKind, Revenue, RoutedClock};
-use crate::ingest::formats::routed::{CLOCK, EVENT_ID, HASHED, RECORD_MS, VERSION, VISITOR, WRONG_UNIT};
+use crate::domain::reject::RejectReason;
+use crate::ingest::formats::routed::{
+    CLOCK, EVENT_ID, HASHED, RECORD_MS, REJECTED, VERSION, VISITOR, WRONG_UNIT,
+};
 use crate::ingest::visitor_hash::VisitorHasher;
 
 /// Longest name and value of a property that a goal may ask for, in characters.
@@ -91,14 +94,31 @@ pub(crate) fn routed_record(
     })
 }
 
-fn headers(event: &Event<'_>, original: Original<'_>, is_hashed: bool) -> Vec<(&'static str, String)> {
+/// Makes the record by which a detector knows that a record of `site_id` was rejected.
+pub(crate) fn reject_note(reason: RejectReason, site_id: &str, original: Original<'_>) -> RoutedRecord {
+    let mut headers = original_headers(original);
+    headers.push((header::SITE_ID, site_id.to_owned()));
+    headers.push((REJECTED, reason.to_string()));
+    RoutedRecord {
+        key: site_id.as_bytes().to_vec(),
+        value: Vec::new(),
+        headers,
+    }
+}
+
+fn original_headers(original: Original<'_>) -> Vec<(&'static str, String)> {
     let mut headers = vec![
         (header::VERSION, VERSION.to_string()),
         (CLOCK, original.clock.to_string()),
     ];
     headers.extend(original.read_from.headers());
+    headers.extend(original.record_ms.map(|ms| (RECORD_MS, ms.to_string())));
+    headers
+}
+
+fn headers(event: &Event<'_>, original: Original<'_>, is_hashed: bool) -> Vec<(&'static str, String)> {
+    let mut headers = original_headers(original);
     let mut add = |name, value: Option<String>| headers.extend(value.map(|value| (name, value)));
-    add(RECORD_MS, original.record_ms.map(|ms| ms.to_string()));
     add(EVENT_ID, event.event_id.as_deref().map(str::to_owned));
     add(WRONG_UNIT, event.wrong_unit.map(|unit| unit.to_string()));
     add(VISITOR, is_hashed.then(|| HASHED.to_owned()));

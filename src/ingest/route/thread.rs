@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use super::aliases::SiteAliases;
 use super::partition::{FirstStart, RoutedPartition, take};
-use super::record::{Original, routed_record};
+use super::record::{Original, RoutedRecord, reject_note, routed_record};
 use crate::clock;
 use crate::config::KafkaConfig;
 use crate::dispatch::offsets::Epoch;
@@ -233,16 +234,18 @@ impl Router {
         let headers = record.headers();
         let (result, outgoing) = match source.reader.read(record.value(), &headers) {
             Ok(event) => self.forward(at, record, &event),
-            Err(NotAnEvent::Rejected(reject)) => {
-                (EventResult::Rejected, Some(self.reject(at, record, &reject)))
+            Err(NotAnEvent::Rejected(reject) | NotAnEvent::RejectedBefore(reject)) => {
+                (EventResult::Rejected, self.reject(at, record, &reject))
             }
-            Err(NotAnEvent::Ignored) => (EventResult::Ignored, None),
+            Err(NotAnEvent::Ignored) => (EventResult::Ignored, Vec::new()),
         };
         self.handled[at.topic][result as usize] += 1;
-        match outgoing {
-            Some(outgoing) => self.publish(outgoing, done),
-            // The receiver is this thread's own.
-            None => drop(self.done.send(done)),
+        if outgoing.is_empty() {
+            return self.complete(done);
+        }
+        let left = Arc::new(AtomicUsize::new(outgoing.len()));
+        for record in outgoing {
+            self.publish(record, done, &left);
         }
     }
 
@@ -260,36 +263,54 @@ impl Router {
         at: TopicPartition,
         record: &BatchRecord<'_>,
         event: &Event<'_>,
-    ) -> (EventResult, Option<OutgoingRecord>) {
+    ) -> (EventResult, Vec<OutgoingRecord>) {
         let read_from = self.read_from(at, record);
         let site = self.aliases.resolve(&event.site_id);
-        let original = Original {
-            read_from: &read_from,
-            record_ms: record.timestamp_ms(),
-            clock: self.settings.sources[at.topic].clock,
-        };
+        let original = self.original(at, record, &read_from);
         let routed = match routed_record(event, site.id, original, &self.hasher) {
             Ok(routed) => routed,
             Err(error) => {
                 let reject = Reject::unwritable(&event.site_id, &error);
-                return (EventResult::Rejected, Some(self.reject(at, record, &reject)));
+                return (EventResult::Rejected, self.reject(at, record, &reject));
             }
         };
         let result = match site.is_registered {
             true => EventResult::Counted,
             false => EventResult::Unregistered,
         };
-        let outgoing = OutgoingRecord {
+        (result, vec![self.keyed(routed)])
+    }
+
+    fn original<'a>(
+        &self,
+        at: TopicPartition,
+        record: &BatchRecord<'_>,
+        read_from: &'a Coordinates,
+    ) -> Original<'a> {
+        Original {
+            read_from,
+            record_ms: record.timestamp_ms(),
+            clock: self.settings.sources[at.topic].clock,
+        }
+    }
+
+    fn keyed(&self, routed: RoutedRecord) -> OutgoingRecord {
+        OutgoingRecord {
             topic: Arc::clone(&self.events_topic),
             key: Some(routed.key),
             value: routed.value,
             headers: routed.headers,
-        };
-        (result, Some(outgoing))
+        }
     }
 
-    /// The record as it goes to the rejected topic.
-    fn reject(&mut self, at: TopicPartition, record: &BatchRecord<'_>, reject: &Reject) -> OutgoingRecord {
+    /// The record as it goes to the rejected topic, and a note of it for the detector of its site,
+    /// which reads only what is keyed.
+    fn reject(
+        &mut self,
+        at: TopicPartition,
+        record: &BatchRecord<'_>,
+        reject: &Reject,
+    ) -> Vec<OutgoingRecord> {
         let read_from = self.read_from(at, record);
         let labels = [read_from.topic.as_str(), reject.reason.as_str()];
         self.links
@@ -309,16 +330,23 @@ impl Router {
             );
         }
         let rejected = reject_record(reject, &read_from, record.key(), record.value());
-        OutgoingRecord {
+        let mut outgoing = vec![OutgoingRecord {
             topic: Arc::clone(&self.rejected_topic),
             key: rejected.key,
             value: rejected.value.into(),
             headers: rejected.headers,
+        }];
+        let site = reject.site_id.as_deref().map(|id| self.aliases.resolve(id));
+        if let Some(site) = site.filter(|site| site.is_registered) {
+            let original = self.original(at, record, &read_from);
+            outgoing.push(self.keyed(reject_note(reject.reason, site.id, original)));
         }
+        outgoing
     }
 
-    /// Publishes a record; its original is done when it is acknowledged.
-    fn publish(&self, record: OutgoingRecord, done: Done) {
+    /// Publishes a record; its original is done when all that it led to, of which so many are
+    /// `left`, is acknowledged.
+    fn publish(&self, record: OutgoingRecord, done: Done, left: &Arc<AtomicUsize>) {
         let portion: Portion = self
             .links
             .publisher
@@ -328,14 +356,16 @@ impl Router {
         let record = Arc::new((record, portion));
         loop {
             let (again, publisher) = (Arc::clone(&record), self.links.publisher.clone());
-            let (sender, refused, runtime) = (
-                self.done.clone(),
-                self.refused.clone(),
-                self.links.runtime.clone(),
-            );
+            let (refused, runtime) = (self.refused.clone(), self.links.runtime.clone());
+            let (sender, left) = (self.done.clone(), Arc::clone(left));
+            let acknowledge = move || {
+                if left.fetch_sub(1, Ordering::AcqRel) == 1 {
+                    // Fails when the thread has ended, and then nobody commits.
+                    _ = sender.send(done);
+                }
+            };
             let answered = move |result: Result<(), PublishError>| match result {
-                // Fails when the thread has ended, and then nobody commits.
-                Ok(()) => drop(sender.send(done)),
+                Ok(()) => acknowledge(),
                 // Refused, not lost: it is offered again until it is accepted, and no later position
                 // is committed before.
                 Err(error) => {
@@ -343,7 +373,7 @@ impl Router {
                     refused.spawn_on(
                         async move {
                             publisher.publish(again.0.as_outgoing()).await;
-                            _ = sender.send(done);
+                            acknowledge();
                         },
                         &runtime,
                     );

@@ -79,7 +79,7 @@ impl<J> Scheduler<J> {
     }
 
     /// The place that was kept for an endpoint goes to the next one that waits for it.
-    fn pass_on(&mut self, id: WebhookId) {
+    pub(super) fn pass_on(&mut self, id: WebhookId) {
         let Some(endpoint) = self.endpoints.get_mut(&id) else {
             return;
         };

@@ -155,3 +155,23 @@ fn a_native_record_of_somebody_else_is_read_as_any() {
     let event = RecordReader::routed().read(value, &headers).expect("an event");
     assert_eq!((event.visitor_id.as_deref(), event.routed), (Some("v"), None));
 }
+
+#[test]
+fn a_reject_is_told_with_its_site_and_reason() {
+    let original = Original {
+        read_from: &coordinates(),
+        record_ms: Some(7),
+        clock: RoutedClock::Live,
+    };
+    let note = reject_note(RejectReason::BadField, "site", original);
+    assert_eq!(note.key, b"site");
+    match read(&note) {
+        Err(NotAnEvent::RejectedBefore(reject)) => {
+            assert_eq!(
+                (reject.reason, reject.site_id.as_deref()),
+                (RejectReason::BadField, Some("site"))
+            );
+        }
+        other => panic!("{other:?}"),
+    }
+}
