@@ -41,6 +41,7 @@ const PURE: &[&str] = &[
     "detect::keyed_hash",
     "deliver::lanes",
     "deliver::backlog",
+    "deliver::recent_firsts",
     "deliver::decide",
     "deliver::resume",
     "deliver::gate",

@@ -47,6 +47,8 @@ pub(crate) mod outcome_publisher;
 pub(crate) mod in_flight;
 /// The partitions that this process owns.
 pub(crate) mod owned;
+/// First attempts that nobody has to be asked about.
+pub(crate) mod recent_firsts;
 /// The retries that this process has published and not yet read.
 pub(crate) mod own_retries;
 /// The health of webhooks, on its way to Postgres.

@@ -173,7 +173,8 @@ fn parked_row(work: &Work, place: ParkedPlace) -> ParkedRow {
         reason: place.reason,
         attempt: to_int(place.attempt),
         paused_ms: work.paused_ms,
-        claimed_until: None,
+        // A claim that has ended is how a row says that its attempt may have been made.
+        claimed_until: work.suspect.then_some(DateTime::UNIX_EPOCH),
     }
 }
 

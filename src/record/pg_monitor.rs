@@ -66,6 +66,12 @@ impl PgMonitor {
             && self.metrics.postgres_up.get() == 1
     }
 
+    /// True if the server has answered within `time`.
+    pub(crate) fn has_answered_within(&self, time: Duration, now: Instant) -> bool {
+        let answered = lock(&self.server).answered;
+        answered.is_some_and(|at| now.saturating_duration_since(at) <= time)
+    }
+
     /// Records that the server has answered.
     pub(crate) fn answered(&self) {
         let mut server = lock(&self.server);

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::in_flight::InFlight;
 use super::own_retries::OwnRetries;
 use super::owned::OwnedPartitions;
+use super::recent_firsts::RecentFirsts;
 use crate::clock;
 use crate::dispatch::offsets::{Completion, OffsetTracker};
 use crate::dispatch::read_ahead::ReadAhead;
@@ -96,6 +97,7 @@ struct Intake {
     /// Work that is due and not yet handed out.
     outbox: VecDeque<Work>,
     assignment: Arc<Assignment>,
+    recent_firsts: RecentFirsts,
     epochs: u64,
     last_gauges: Instant,
 }
@@ -117,6 +119,7 @@ pub(crate) fn run(member: GroupMember, settings: IntakeSettings, links: IntakeLi
         read_ahead: ReadAhead::new(),
         outbox: VecDeque::new(),
         assignment,
+        recent_firsts: RecentFirsts::default(),
         epochs: 0,
         last_gauges: now,
     };
@@ -259,10 +262,19 @@ impl Intake {
         // A record that was not yet due when the predecessor stopped cannot have been sent by it.
         let suspect = record_ms.max(due_at_ms) < partition.suspect_before_ms;
         let is_own = match tier {
-            // Written since the assignment began, so nobody else has read it.
-            None => partition
-                .own_from
-                .is_some_and(|own_from| read_from.offset >= own_from),
+            // Written since the assignment began, so nobody else has read it; and no copy of what
+            // was decided before.
+            None => {
+                partition
+                    .own_from
+                    .is_some_and(|own_from| read_from.offset >= own_from)
+                    && self.recent_firsts.is_first(
+                        record.delivery_id,
+                        record.created_at_ms,
+                        self.assignment.begun_ms(),
+                        now_ms,
+                    )
+            }
             Some(_) => self.links.own_retries.take(record.delivery_id, record.attempt),
         };
         let is_far_due = tier.is_some_and(|tier| !tier.may_hold(due_at_ms - now_ms));

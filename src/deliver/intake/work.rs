@@ -108,6 +108,8 @@ pub(crate) struct Assignment {
     /// Longest time between two polls in which no other owner can have come in between.
     max_gap: Duration,
     begun: Instant,
+    /// The same in milliseconds since the Unix epoch.
+    begun_ms: i64,
     /// Time of the thread's last poll: milliseconds since `begun`, and since the Unix epoch. Both
     /// clocks are watched, because either may stand still while a machine is suspended.
     polled_after_ms: AtomicU64,
@@ -121,10 +123,16 @@ impl Assignment {
             revoked: AtomicBool::new(false),
             max_gap,
             begun: now,
+            begun_ms: now_ms,
             polled_after_ms: AtomicU64::new(0),
             polled_at_ms: AtomicI64::new(now_ms),
             is_broken: AtomicBool::new(false),
         }
+    }
+
+    /// When it began, in milliseconds since the Unix epoch.
+    pub(crate) fn begun_ms(&self) -> i64 {
+        self.begun_ms
     }
 
     /// Ends the assignment: no delivery of its records begins any more.
