@@ -68,9 +68,8 @@ impl Engine {
         if let Some(index) = self.find(answer.site.as_str()) {
             let state = &mut self.sites[index];
             let site = Arc::clone(&state.site);
-            state
-                .activity
-                .take_up(answer.usual, answer.earlier.as_ref(), &site);
+            let earlier = answer.earlier.as_ref();
+            state.activity.take_up(answer.usual, answer.hour, earlier, &site);
         }
     }
 }

@@ -51,7 +51,9 @@ pub(crate) struct HistoryAnswer {
     pub(crate) partition: i32,
     pub(crate) site: SiteId,
     pub(crate) usual: Usual,
-    /// Counts of an earlier owner in the hour of the question.
+    /// The hour of the question.
+    pub(crate) hour: u32,
+    /// Counts of an earlier owner in that hour.
     pub(crate) earlier: Option<HourSummary>,
 }
 

@@ -107,7 +107,7 @@ fn answer(question: &HistoryQuestion, known: &[(u32, HourSummary)]) -> HistoryAn
     let mut usual = Usual::new(question.zone);
     let mut learned: Vec<(u32, f32)> = known
         .iter()
-        .filter(|(at, _)| *at < question.hour)
+        .filter(|(at, _)| *at != question.hour)
         .filter_map(|(at, summary)| Some((*at, summary.learned_median()?)))
         .collect();
     learned.sort_unstable_by_key(|(at, _)| *at);
@@ -120,6 +120,7 @@ fn answer(question: &HistoryQuestion, known: &[(u32, HourSummary)]) -> HistoryAn
         partition: question.partition,
         site: question.site.clone(),
         usual,
+        hour: question.hour,
         earlier: earlier.map(|(_, summary)| summary.clone()),
     }
 }

@@ -26,16 +26,17 @@ fn keep(fed: &mut Fed, is_last: bool, kept: &mut BTreeMap<(String, u32), SiteHou
 
 /// Answers what the engine asks: nothing was learned before.
 fn answer_nothing(fed: &mut Fed) {
-    for (site, _) in fed.engine.take_unknown_sites() {
-        answer(fed, site.id.as_str(), Usual::new(site.time_zone), None);
+    for (site, hour) in fed.engine.take_unknown_sites() {
+        answer(fed, site.id.as_str(), hour, Usual::new(site.time_zone), None);
     }
 }
 
-fn answer(fed: &mut Fed, site: &str, usual: Usual, earlier: Option<HourSummary>) {
+fn answer(fed: &mut Fed, site: &str, hour: u32, usual: Usual, earlier: Option<HourSummary>) {
     fed.engine.take_up_history(HistoryAnswer {
         partition: 7,
         site: site.parse().expect("a site id"),
         usual,
+        hour,
         earlier,
     });
 }
@@ -140,7 +141,7 @@ fn what_an_earlier_owner_counted_in_the_hour_is_added() {
         events: 40,
         ..HourSummary::default()
     };
-    answer(&mut fed, "a", Usual::new(Tz::UTC), Some(earlier));
+    answer(&mut fed, "a", 472_222, Usual::new(Tz::UTC), Some(earlier));
     let hours = fed.engine.hand_over(false).hours;
     assert_eq!(
         hours[0].1.events, 41,
@@ -161,7 +162,7 @@ fn usual_40(weeks: u32) -> Usual {
 fn a_spike_says_how_many_are_usual() {
     let mut fed = Fed::log([site("a", [spike(3, 60)])]);
     fed.feed(&view("a", "1", HOUR + 10));
-    answer(&mut fed, "a", usual_40(4), None);
+    answer(&mut fed, "a", 472_222, usual_40(4), None);
     fed.feed(&view("a", "2", HOUR + 100));
     fed.feed(&view("a", "3", HOUR + 101));
     let decided = fed.feed(&view("a", "4", HOUR + 102));

@@ -18,8 +18,8 @@ pub(crate) struct SiteActivity {
     usual: Usual,
     /// The minute at which the spread is found out anew.
     phase: u32,
-    /// True once it was asked what was learned before.
-    has_asked: bool,
+    /// The hour for which it was asked what was learned before.
+    asked_for: Option<u32>,
     /// The present as it was handed over last.
     shown: Option<SiteNow>,
 }
@@ -31,7 +31,7 @@ impl SiteActivity {
             samples: None,
             usual: Usual::new(site.time_zone),
             phase: phase_of(site.id.as_str()),
-            has_asked: false,
+            asked_for: None,
             shown: None,
         }
     }
@@ -44,21 +44,27 @@ impl SiteActivity {
     /// The hour for which an earlier owner's history is to be asked for; `None` if that was done.
     pub(crate) fn asks_for(&mut self) -> Option<u32> {
         let hour = self.samples.as_ref()?.waits_for_earlier()?;
-        (!std::mem::replace(&mut self.has_asked, true)).then_some(hour)
+        (self.asked_for.replace(hour) != Some(hour)).then_some(hour)
     }
 
     /// Asks again: the question was not taken.
     pub(crate) fn ask_again(&mut self) {
-        self.has_asked = false;
+        self.asked_for = None;
     }
 
     /// Adopts what was learned of the site before.
-    pub(crate) fn take_up(&mut self, mut before: Usual, earlier: Option<&HourSummary>, site: &Site) {
+    pub(crate) fn take_up(
+        &mut self,
+        mut before: Usual,
+        hour: u32,
+        earlier: Option<&HourSummary>,
+        site: &Site,
+    ) {
         before.set_zone(site.time_zone);
         before.learn_all(&self.usual);
         self.usual = before;
         if let Some(samples) = &mut self.samples {
-            samples.set_earlier(earlier);
+            samples.set_earlier(hour, earlier);
         }
     }
 

@@ -85,7 +85,12 @@ impl Samples {
     /// [`end`](Self::end) does.
     pub(crate) fn skip_to(&mut self, minute: u32) -> Option<(u32, f32)> {
         self.latest.clear();
-        self.enter(minute / HOUR_MINUTES)
+        let hour = minute / HOUR_MINUTES;
+        if self.first == Some(self.hour) && self.gathered == SiteHour::default() {
+            // Nothing was counted yet: windows are being rebuilt.
+            self.first = Some(hour);
+        }
+        self.enter(hour)
     }
 
     /// The mean of the last 15 samples; `None` unless all of them were covered.
@@ -103,9 +108,10 @@ impl Samples {
         }
     }
 
-    /// Adds the counts that an earlier owner left in the first hour; `None` if it left none.
-    pub(crate) fn set_earlier(&mut self, earlier: Option<&HourSummary>) {
-        let Some(first) = self.first.take() else {
+    /// Adds the counts that an earlier owner left in an hour, if that is the first one; `None` if it
+    /// left none.
+    pub(crate) fn set_earlier(&mut self, hour: u32, earlier: Option<&HourSummary>) {
+        let Some(first) = self.first.take_if(|first| *first == hour) else {
             return;
         };
         let Some(earlier) = earlier else { return };

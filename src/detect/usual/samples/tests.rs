@@ -37,11 +37,27 @@ fn the_first_hour_waits_for_the_counts_of_an_earlier_owner() {
         goals: BTreeMap::from([("Signup".into(), 1)]),
         ..HourSummary::default()
     };
-    samples.set_earlier(Some(&earlier));
+    samples.set_earlier(0, Some(&earlier));
     let handed_over = samples.hand_over(false);
     let (hour, first) = &handed_over[0];
     assert_eq!((*hour, first.events, first.goals["Signup"]), (0, 12, 1));
     assert!(samples.hand_over(false).is_empty(), "nothing changed since");
+}
+
+#[test]
+fn while_windows_are_rebuilt_the_first_hour_moves_on() {
+    let mut samples = Samples::new(30);
+    samples.skip_to(150);
+    assert_eq!(samples.waits_for_earlier(), Some(2));
+    samples.set_earlier(0, None);
+    assert_eq!(
+        samples.waits_for_earlier(),
+        Some(2),
+        "the answer is about another hour"
+    );
+    samples.take(150, Some(1), 0);
+    samples.skip_to(200);
+    assert_eq!(samples.waits_for_earlier(), Some(2));
 }
 
 #[test]
@@ -59,7 +75,7 @@ fn the_greatest_distance_of_an_hour_is_kept() {
     for z in [0.5, -3.25, 2.0] {
         samples.note_z(z);
     }
-    samples.set_earlier(None);
+    samples.set_earlier(0, None);
     assert_eq!(samples.hand_over(false)[0].1.peak_z, Some(3.25));
 }
 
@@ -70,7 +86,7 @@ proptest! {
         hand_over_every in 1_usize..20,
     ) {
         let mut samples = Samples::new(0);
-        samples.set_earlier(None);
+        samples.set_earlier(0, None);
         let mut minute = 0;
         let mut wanted: BTreeMap<u32, SiteHour> = BTreeMap::new();
         let mut stored: BTreeMap<u32, SiteHour> = BTreeMap::new();
