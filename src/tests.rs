@@ -32,6 +32,7 @@ const PURE: &[&str] = &[
     "ingest::route::aliases",
     "ingest::route::record",
     "dispatch",
+    "detect::completeness",
     "detect::engine",
     "detect::site",
     "detect::window",

@@ -117,7 +117,13 @@ pub(super) async fn check_topics(
     if !embedded {
         let mut plan = plan(config, &foundation.schedules.tier_names());
         plan.retain(|topic| foundation.roles.use_topic(topic));
-        refuse(&find_problems(&topics, &plan, &retry_prefix).await?)?;
+        let problems = find_problems(&topics, &plan, &retry_prefix).await?;
+        // The partitions that all topics have go on; `/readyz` names the others.
+        let (partial, fatal): (Vec<_>, Vec<_>) = problems.into_iter().partition(|one| one.is_partial);
+        for problem in partial {
+            tracing::warn!("{problem}; events of the partitions beyond are not detected until then");
+        }
+        refuse(&fatal)?;
         check_groups(foundation).await?;
         for (topic, seconds) in topics.retentions(&plan).await? {
             let retention = &foundation.metrics.topic_retention;

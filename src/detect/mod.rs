@@ -9,6 +9,8 @@
 pub mod thread;
 /// One source partition: records in, notifications out.
 pub mod engine;
+/// Completeness of what was read of a partition.
+pub(crate) mod completeness;
 /// The state of one site.
 pub(crate) mod site;
 /// Exact counts of distinct visitors over sliding windows.

@@ -7,6 +7,8 @@ use crate::domain::reject::Reject;
 
 /// Most bytes kept of a rejected record's value.
 const MAX_VALUE_BYTES: usize = 64 * 1_024;
+/// Less than so much of a value is no help to anybody.
+const MIN_VALUE_BYTES: usize = 256;
 /// Most bytes kept of its key.
 const MAX_KEY_BYTES: usize = 1_024;
 
@@ -21,6 +23,27 @@ pub(crate) struct RejectRecord {
     pub(crate) key: Option<Vec<u8>>,
     pub(crate) value: Bytes,
     pub(crate) headers: Vec<(&'static str, String)>,
+}
+
+impl RejectRecord {
+    /// Cuts key and value to less; returns false if nothing is left to cut.
+    pub(crate) fn cut(&mut self) -> bool {
+        let bytes = self.value.len();
+        let key_bytes = self.key.as_ref().map_or(0, Vec::len);
+        if bytes == 0 && key_bytes == 0 {
+            return false;
+        }
+        if !self.headers.iter().any(|(name, _)| *name == header::TRUNCATED) {
+            self.headers.push((header::TRUNCATED, bytes.to_string()));
+        }
+        if bytes == 0 {
+            self.key = None;
+        } else {
+            let kept = bytes / 4;
+            self.value.truncate(if kept < MIN_VALUE_BYTES { 0 } else { kept });
+        }
+        true
+    }
 }
 
 /// Makes the record for the rejected topic from one that could not be read.
@@ -53,6 +76,22 @@ pub(crate) fn reject_record(
 mod tests {
     use super::*;
     use crate::domain::reject::RejectReason;
+
+    #[test]
+    fn a_record_is_cut_until_nothing_is_left() {
+        let mut record = RejectRecord {
+            key: Some(b"k".to_vec()),
+            value: vec![b'x'; 65_536].into(),
+            headers: Vec::new(),
+        };
+        let mut sizes = Vec::new();
+        while record.cut() {
+            sizes.push(record.value.len());
+        }
+        assert_eq!(sizes, [16_384, 4_096, 1_024, 256, 0, 0]);
+        assert_eq!(record.key, None);
+        assert_eq!(record.headers, [(header::TRUNCATED, "65536".to_owned())]);
+    }
 
     #[test]
     fn a_large_record_is_cut_and_says_so() {

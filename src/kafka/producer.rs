@@ -11,6 +11,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
 use rdkafka::util::Timeout;
+use tokio::sync::oneshot::Receiver;
 
 use super::backlog::Backlog;
 use super::client::ClientEvents;
@@ -80,6 +81,11 @@ pub(crate) struct PublishError {
 }
 
 impl PublishError {
+    /// True if the topic will never take the record, since it is larger than its messages may be.
+    pub(crate) fn is_too_large(&self) -> bool {
+        self.code == RDKafkaErrorCode::MessageSizeTooLarge
+    }
+
     /// Logs that publishing is tried again, at most once a second for each cause: there may be
     /// thousands of records.
     pub(crate) fn log(&self, client_events: &ClientEvents) {
@@ -241,6 +247,18 @@ impl Publisher {
         }
     }
 
+    /// Hands a record over as soon as the queue has room. Records keep the order of the calls that
+    /// return. The answer to the receiver is the brokers'.
+    pub(crate) async fn hand_over(&self, record: Outgoing<'_>) -> Receiver<Result<(), PublishError>> {
+        loop {
+            let (done, answer) = tokio::sync::oneshot::channel();
+            if self.try_publish(record, move |result| drop(done.send(result))) {
+                return answer;
+            }
+            tokio::time::sleep(FULL_QUEUE_PAUSE).await;
+        }
+    }
+
     /// Publishes a record and waits for its acknowledgement, however long that takes, because the
     /// caller relies on it. Refusals (no such topic, no permission) are logged and tried again.
     pub(crate) async fn publish(&self, record: Outgoing<'_>) {
@@ -253,16 +271,11 @@ impl Publisher {
     /// client or the broker.
     pub(crate) async fn publish_if_it_fits(&self, record: Outgoing<'_>) -> bool {
         loop {
-            let (done, answer) = tokio::sync::oneshot::channel();
-            if !self.try_publish(record, move |result| drop(done.send(result))) {
-                tokio::time::sleep(FULL_QUEUE_PAUSE).await;
-                continue;
-            }
-            match answer.await {
+            match self.hand_over(record).await.await {
                 Ok(Ok(())) => return true,
                 Ok(Err(error)) => {
                     error.log(&self.client_events);
-                    if error.code == RDKafkaErrorCode::MessageSizeTooLarge {
+                    if error.is_too_large() {
                         return false;
                     }
                     tokio::time::sleep(REFUSED_PAUSE).await;

@@ -137,6 +137,15 @@ families! {
     /// Records still to be read again before windows are complete.
     replay_remaining: IntGauge "replay_remaining_records"
         => "After a start: until it is zero, windows are rebuilt and nothing is judged.";
+    /// Rejected records that the rejected topic did not take, however short they were cut.
+    rejects_dropped: IntCounter "rejects_dropped_total"
+        => "Above zero, rejected records are lost: raise `max.message.bytes` of the rejected topic.";
+    /// Partitions that cannot be restored, and whose events wait.
+    partitions_unrestored: IntGauge "partitions_unrestored"
+        => "Events of these partitions are not read; `/readyz` names them with the reason.";
+    /// Partitions in which some window does not hold all records.
+    partitions_incomplete: IntGauge "partitions_incomplete"
+        => "After a gap: counts are lower bounds, on which no drop fires and no spike arms again.";
     /// Records that Kafka removed before they were read. They are lost.
     records_missed: IntCounterVec "records_missed_total" ["topic"]
         => "Above zero, records are lost: retention is shorter than the time nobody read.";

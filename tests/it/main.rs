@@ -32,6 +32,8 @@ mod spine;
 mod route;
 mod real_input;
 mod crash;
+mod detect_completeness;
+mod detect_replicas;
 mod handover;
 mod outages;
 mod operate;

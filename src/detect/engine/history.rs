@@ -29,7 +29,7 @@ impl Engine {
         let mut handed_over = HandedOver::default();
         self.round = (self.round + 1) % ROUNDS;
         // Until windows are rebuilt, nobody knows how many visitors there are.
-        let is_rebuilding = self.rebuilding.contains(&true);
+        let is_rebuilding = self.completeness.is_rebuilding();
         let looks_at_all = is_last || self.sites.len() <= FEW_SITES;
         for (index, state) in self.sites.iter_mut().enumerate() {
             let is_turn = index % ROUNDS == self.round;

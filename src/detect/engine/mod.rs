@@ -28,8 +28,10 @@ mod history;
 /// An index of the sites.
 pub(crate) mod site_index;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::completeness::Completeness;
 use super::keyed_hash::EventHasher;
 use super::site::labels::LabelBudget;
 use super::site::{PartitionResources, SiteState};
@@ -55,8 +57,7 @@ pub struct Engine {
     log_clock_ms: Option<i64>,
     /// The whole second up to which the wall clock has moved silent sites.
     live_floor: u32,
-    /// For each source, true while its records lie below the commit, and until one was read.
-    rebuilding: Box<[bool]>,
+    completeness: Completeness,
     /// Sites whose state is to be written.
     dirty: Vec<SiteId>,
     /// Sites whose stored state is to be deleted.
@@ -66,6 +67,8 @@ pub struct Engine {
     counters: Counters,
     /// Number of the round in which sites are looked at.
     round: usize,
+    /// Loaded states by key, of sites that the registry does not know.
+    unclaimed: BTreeMap<String, Vec<u8>>,
     /// Types of the notifications withheld from the last record.
     stale: Vec<EventType>,
     /// Numbers of goals, kept to spare an allocation for each event.
@@ -91,12 +94,13 @@ impl Engine {
             },
             log_clock_ms: None,
             live_floor: 0,
-            rebuilding: vec![true; sources].into_boxed_slice(),
+            completeness: Completeness::new(sources),
             dirty: Vec::new(),
             gone: Vec::new(),
             wants_flush: false,
             counters: Counters::new(sources),
             round: 0,
+            unclaimed: BTreeMap::new(),
             stale: Vec::new(),
             found: Vec::new(),
             config,
@@ -107,6 +111,7 @@ impl Engine {
     /// are removed and a tombstone is written for their state.
     pub(crate) fn set_registry(&mut self, registry: Arc<Registry>) {
         self.registry = registry;
+        self.claim_states();
         let mut index = 0;
         while let Some(state) = self.sites.get_mut(index) {
             match self.registry.sites.get(state.id.as_str()) {
@@ -129,17 +134,27 @@ impl Engine {
         }
     }
 
-    /// Moves silent sites on: live ones by the wall clock if every source is `caught_up`, those of
-    /// logs by the latest time read. Once a second is enough. The instant of the call changes no
-    /// decision about a log.
+    /// Completeness of what was read of the partition.
+    pub(crate) fn completeness(&self) -> &Completeness {
+        &self.completeness
+    }
+
+    /// Completeness, to note what becomes known besides records.
+    pub(crate) fn completeness_mut(&mut self) -> &mut Completeness {
+        &mut self.completeness
+    }
+
+    /// Moves silent sites on: live ones by the wall clock if every record stored before `now_ms`
+    /// has been handled, and so all is `caught_up`; those of logs by the latest time read. Once a
+    /// second is enough. The instant of the call changes no decision about a log.
     pub fn tick(&mut self, now_ms: i64, caught_up: bool) {
+        if self.completeness.is_rebuilding() {
+            return;
+        }
         if caught_up {
-            self.rebuilding.fill(false);
+            self.completeness.forget_covered();
             let floor = whole_second(now_ms.saturating_sub(self.config.out_of_order_ms));
             self.live_floor = self.live_floor.max(floor);
-        } else if self.rebuilding.contains(&true) {
-            // Windows are incomplete: nothing may be judged on them.
-            return;
         }
         let (live, log) = (self.floor(SourceClock::Live), self.floor(SourceClock::Log));
         for index in 0..self.sites.len() {
@@ -155,7 +170,11 @@ impl Engine {
             if idle || floor <= state.window.now() || state.is_behind(&self.resources.segments) {
                 continue;
             }
-            if state.move_to(floor, true, &mut self.resources) {
+            // A lower bound arms nothing again.
+            let is_exact = self
+                .completeness
+                .is_exact(state.window.now(), state.window.longest());
+            if state.move_to(floor, is_exact, &mut self.resources) {
                 self.mark_dirty(index);
             }
         }
@@ -188,6 +207,13 @@ impl Engine {
                 .sum(),
             spike_episodes: self.sites.iter().map(|state| u64::from(state.episodes())).sum(),
         }
+    }
+
+    /// True if the windows of some site hold less than all records since their beginning.
+    pub(crate) fn has_incomplete_windows(&self) -> bool {
+        let windows = || self.sites.iter().map(|state| &state.window);
+        self.completeness.complete_from() > 0
+            && windows().any(|window| !self.completeness.is_exact(window.now(), window.longest()))
     }
 
     /// The second up to which the clock of a silent site is moved on.

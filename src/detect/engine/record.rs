@@ -50,6 +50,7 @@ impl Engine {
     /// Counts a record that was rejected, so that commits pass it.
     pub(crate) fn skip_record(&mut self, source: usize, offset: i64) {
         self.resources.segments.begin_record(source, offset);
+        self.completeness.pass(source, offset);
     }
 
     /// Handles one record. `now_ms` is the wall clock, which log sources do not look at.
@@ -78,7 +79,7 @@ impl Engine {
     ) -> EventResult {
         self.stale.clear();
         let segment = self.resources.segments.begin_record(record.source, record.offset);
-        self.rebuilding[record.source] = record.replaying;
+        self.completeness.pass(record.source, record.offset);
         let time = self.time_of(event, record, now_ms);
         let Some(index) = self.find_or_add(&lookahead, &event.site_id) else {
             return EventResult::Unregistered;
@@ -97,7 +98,10 @@ impl Engine {
         let rebuilds = record.replaying || state.covers(record.source, record.offset);
         let second = whole_second(time.ms);
         let to = if rebuilds { second } else { second.max(floor) };
-        let mut changed = state.move_to(to, !rebuilds, &mut self.resources);
+        let is_exact = self
+            .completeness
+            .is_exact(state.window.now(), state.window.longest());
+        let mut changed = state.move_to(to, !rebuilds && is_exact, &mut self.resources);
         self.count_visit(index, event, &lookahead, second, segment);
 
         let fresh = is_fresh(time.ms);
@@ -151,9 +155,13 @@ impl Engine {
         }
         // Every site moves it, registered or not: a new registration changes nothing for the other
         // sites.
-        if clock == SourceClock::Log {
-            self.log_clock_ms = self.log_clock_ms.max(Some(time.ms));
-        }
+        let seen_ms = match clock {
+            SourceClock::Log => *self
+                .log_clock_ms
+                .insert(self.log_clock_ms.unwrap_or(time.ms).max(time.ms)),
+            SourceClock::Live => record.record_ms.min(now_ms),
+        };
+        self.completeness.close_gap(record.source, seen_ms);
         time
     }
 

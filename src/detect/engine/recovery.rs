@@ -6,6 +6,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::Engine;
+use crate::detect::completeness::CompleteFrom;
 use crate::detect::notification::Decision;
 use crate::detect::site::SiteState;
 use crate::detect::site::state_record::{StateError, StateRecord, StoredState};
@@ -23,6 +24,8 @@ pub(crate) struct Checkpoint {
     /// The partition's clock in milliseconds since the Unix epoch, for [`Engine::resume`]; `None`
     /// as long as no log source was read.
     pub(crate) clock_ms: Option<i64>,
+    /// Time from which every record has been seen.
+    pub(crate) complete_from: CompleteFrom,
 }
 
 impl Engine {
@@ -50,10 +53,9 @@ impl Engine {
             .iter()
             .map(|source| stored.covered.get(&source.topic).copied().unwrap_or(-1))
             .collect();
+        // A registry that is behind does not know a site yet, and its state must not be lost.
         let Some(site) = self.registry.sites.get(stored.site.as_str()) else {
-            if !self.gone.contains(&stored.site) {
-                self.gone.push(stored.site);
-            }
+            self.unclaimed.insert(site_id.to_owned(), bytes.to_vec());
             return Ok(());
         };
         let index = self.find(site.id.as_str());
@@ -66,12 +68,46 @@ impl Engine {
         if known.is_some_and(|known| sum(known) > sum(&covered)) {
             return Ok(());
         }
+        for (source, last) in covered.iter().enumerate() {
+            self.completeness.cover(source, *last);
+        }
         let state = SiteState::load(Arc::clone(site), self.starts_live(), stored, covered);
         match index {
             Some(index) => self.sites[index] = state,
             None => self.add(state),
         }
         Ok(())
+    }
+
+    /// Loads the states that waited for their sites, of those that the registry now knows.
+    pub(super) fn claim_states(&mut self) {
+        if self.unclaimed.is_empty() {
+            return;
+        }
+        for (key, bytes) in std::mem::take(&mut self.unclaimed) {
+            // What cannot be read was reported when it was loaded, and is none of these.
+            _ = self.load_state(&key, Some(&bytes));
+        }
+    }
+
+    /// Lists a loaded state to be written again, since an older one lies after it.
+    pub(crate) fn rewrite_state(&mut self, site_id: &str) {
+        if let Some(index) = self.find(site_id) {
+            self.mark_dirty(index);
+        }
+    }
+
+    /// Forgets that loaded states account for a source's records, where they do beyond its end:
+    /// those were of an earlier topic of the same name.
+    pub(crate) fn forget_covered_beyond(&mut self, source: usize, end: i64) {
+        for state in &mut self.sites {
+            if let Some(last) = state.covered.as_mut().and_then(|covered| covered.get_mut(source))
+                && *last >= end
+            {
+                *last = -1;
+            }
+        }
+        self.completeness.forget_covered_beyond(source, end);
     }
 
     /// The decisions that were loaded without a confirmation: they are to be published again, and
@@ -139,6 +175,7 @@ impl Engine {
                 .collect(),
             replay_from: sources.map(|source| segments.replay_from(source)).collect(),
             clock_ms: self.log_clock_ms,
+            complete_from: self.completeness.to_commit(),
         }
     }
 

@@ -94,6 +94,11 @@ impl SlidingWindow {
         self.now
     }
 
+    /// The longest length in seconds.
+    pub(crate) fn longest(&self) -> u32 {
+        self.longest
+    }
+
     /// Visitors within the longest length: no length counts more.
     pub(crate) fn live(&self) -> u32 {
         self.live

@@ -119,6 +119,14 @@ impl<K: Eq + Hash, S> Session<K, S> {
         Ok(())
     }
 
+    /// Beats, and serves the group while the thread is long at work on its partitions. Fails if the
+    /// work is to be given up, because the assignment has changed or a client failed for good.
+    pub(crate) fn keep_alive(&self, now_ms: i64) -> anyhow::Result<()> {
+        self.begin_turn(now_ms)?;
+        anyhow::ensure!(!self.member.serve(), "the assignment has changed");
+        Ok(())
+    }
+
     /// Counts the time since `start` as busy.
     pub(crate) fn add_busy_time(&self, start: Instant) {
         let busy = clock::monotonic().duration_since(start);
