@@ -84,6 +84,11 @@ const ENDINGS: &[Ending] = &[
         ],
     ),
     (
+        "keys rotate",
+        "failed, a value does not open, or a process still writes with another key",
+        &["bellwether keys rotate --config bellwether.toml"],
+    ),
+    (
         "check-config",
         "the configuration is wrong",
         &[

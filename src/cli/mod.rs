@@ -109,7 +109,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Sources(sources) => return inspect::run(sources.command, &sources.config.load()?).await,
         Command::Health(health) => return health::run(health.args, &health.config.load()?).await,
         Command::Token(token) => token::run(token.command, &token.config.load()?).await?,
-        Command::Keys(command) => keys::run(&command)?,
+        Command::Keys(command) => return keys::run(&command).await,
         Command::CheckConfig(config) => check::run(&config)?,
         Command::Listen(options) => return listen::run(options).await,
         Command::Demo(args) => return demo::run(args).await,

@@ -15,6 +15,8 @@ mod support;
 mod record_support;
 mod record_schema;
 mod record_registry;
+mod record_retention;
+mod record_rotate;
 mod activity_rows;
 mod activity_live;
 mod api_support;
