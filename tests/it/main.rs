@@ -49,6 +49,7 @@ mod acls;
 mod connections;
 mod readiness;
 mod permits;
+mod plants;
 mod inspect;
 mod demo;
 mod commands;
