@@ -1,6 +1,8 @@
 //! The shape of the crate, read from its sources: arrows between rooms point down, no circle joins
 //! files, and pure modules neither wait nor reach outside.
 
+mod contracts;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};

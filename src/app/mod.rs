@@ -31,7 +31,7 @@ pub(crate) use host::Host;
 pub(crate) use lifecycle::{Lifecycle, SecondSignal};
 pub(crate) use reach::{reach_kafka, reach_postgres};
 pub(crate) use roles::{ProcessRole, Roles};
-pub(crate) use settings::{open_pool, pool_settings, schedules};
+pub(crate) use settings::{keyring, open_pool, pool_settings, schedules};
 
 use std::sync::Arc;
 use std::time::Duration;

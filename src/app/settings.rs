@@ -56,7 +56,7 @@ pub(super) fn key_lines(config: &Config) -> Vec<KeyLine> {
 }
 
 /// The encryption keys of the configuration.
-pub(super) fn keyring(config: &Config) -> anyhow::Result<Keyring> {
+pub(crate) fn keyring(config: &Config) -> anyhow::Result<Keyring> {
     let lines: Vec<String> = key_lines(config)
         .into_iter()
         .map(|given| {

@@ -128,6 +128,9 @@ pub(super) async fn check_topics(
         for (topic, seconds) in topics.retentions(&plan).await? {
             let retention = &foundation.metrics.topic_retention;
             retention.with_label_values(&[&topic]).set(seconds);
+            if topic == config.kafka.topic("deliveries") || topic.starts_with(&retry_prefix) {
+                check_retention(config, &topic, seconds)?;
+            }
         }
     }
     foundation.health.set("kafka", Ok(()));
@@ -140,6 +143,26 @@ pub(super) async fn check_topics(
         .into_iter()
         .filter(|(name, _)| name.starts_with(&retry_prefix))
         .collect())
+}
+
+/// Refuses to forget deliveries before the topic does, which may hand them out once more. A topic
+/// that keeps records for ever (0 seconds) cannot be outlived, and is only named.
+fn check_retention(config: &Config, topic: &str, seconds: f64) -> anyhow::Result<()> {
+    const DAY_SECONDS: f64 = 86_400.0;
+    let ours = config.postgres.retention.as_secs_f64();
+    if seconds == 0.0 {
+        tracing::warn!(
+            topic,
+            "it keeps records for ever, and postgres.retention does not"
+        );
+    }
+    anyhow::ensure!(
+        seconds + DAY_SECONDS <= ours,
+        "postgres.retention is {:.1} days, and {topic} keeps records for {:.1}: it must be at least a day longer",
+        ours / DAY_SECONDS,
+        seconds / DAY_SECONDS
+    );
+    Ok(())
 }
 
 /// Refuses to start without the right to join the groups of these roles.

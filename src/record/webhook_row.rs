@@ -217,7 +217,7 @@ pub(super) fn secret_row(webhook_id: Uuid, role: SecretRole) -> String {
     format!("{webhook_id}/{role}")
 }
 
-fn url_place(row: &str) -> Place<'_> {
+pub(super) fn url_place(row: &str) -> Place<'_> {
     Place {
         table: "webhooks",
         column: "url",
@@ -225,7 +225,7 @@ fn url_place(row: &str) -> Place<'_> {
     }
 }
 
-fn headers_place(row: &str) -> Place<'_> {
+pub(super) fn headers_place(row: &str) -> Place<'_> {
     Place {
         table: "webhooks",
         column: "headers",

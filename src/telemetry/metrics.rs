@@ -257,6 +257,9 @@ families! {
     /// Seconds until new rows have no partition of their own.
     postgres_partition_horizon: Gauge "postgres_partition_horizon_seconds"
         => "Below 43,200 (twelve hours), run `bellwether migrate`, which makes partitions.";
+    /// Seconds since the oldest day of a table should have been dropped.
+    postgres_retention_lag: GaugeVec "postgres_retention_lag_seconds" ["table"]
+        => "Above two days, something holds a lock on the table, or the database user does not own it.";
     /// Age in seconds of the configuration of sites and webhooks that is in force.
     config_age: Gauge "config_age_seconds"
         => "Above 30, changes by owners are not in force on this replica.";
@@ -454,6 +457,9 @@ impl Metrics {
         }
         for state in ["idle", "used"] {
             self.postgres_connections.with_label_values(&[state]);
+        }
+        for table in ["deliveries", "delivery_attempts"] {
+            self.postgres_retention_lag.with_label_values(&[table]);
         }
         for class in ["read", "write"] {
             self.http_request_duration.with_label_values(&[class]);

@@ -97,6 +97,8 @@ words! {
         Circuits = "circuits",
         ApiRead = "api_read",
         ApiWrite = "api_write",
+        /// Dropping old history.
+        Retention = "retention",
     }
 }
 
