@@ -56,7 +56,7 @@ pub(super) async fn read(
     site: ReadableSite,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
-    let span = Span::read(&Query::parse(query.as_deref()), clock::now())?;
+    let span = AskedHours::read(&Query::parse(query.as_deref()), clock::now())?;
     let mut conn = state.read().await?;
     if sites::get(&mut conn, site.id()).await?.is_none() {
         return Err(Problem::not_found("site"));
@@ -73,14 +73,14 @@ pub(super) async fn read(
 
 /// A span of time with its steps.
 #[derive(Debug)]
-struct Span {
+struct AskedHours {
     /// The beginning of the first step.
     from: DateTime<Utc>,
     to: DateTime<Utc>,
     by_minute: bool,
 }
 
-impl Span {
+impl AskedHours {
     fn read(query: &Query, now: DateTime<Utc>) -> Result<Self, Problem> {
         let mut errors = FieldErrors::default();
         query.refuse_unknown(&["from", "to"], &mut errors);
@@ -151,8 +151,8 @@ mod tests {
         text.parse().expect("a time")
     }
 
-    fn span(query: &str) -> Result<Span, Problem> {
-        Span::read(&Query::parse(Some(query)), at("2026-03-02T12:00:30Z"))
+    fn span(query: &str) -> Result<AskedHours, Problem> {
+        AskedHours::read(&Query::parse(Some(query)), at("2026-03-02T12:00:30Z"))
     }
 
     #[test]

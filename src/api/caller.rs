@@ -2,13 +2,12 @@
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use uuid::Uuid;
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
+use sqlx::PgConnection;
 
 #[cfg(test)]
 use crate::domain::id::TokenId;
-#[cfg(test)]
-use chrono::DateTime;
-
 use crate::domain::site::SiteId;
 use crate::record::audit;
 use crate::record::tokens::{Role, Scope, TokenRecord};
@@ -29,7 +28,7 @@ impl Caller {
     #[cfg(test)]
     pub(super) fn of_test(scope: Scope, role: Role) -> Self {
         Self(TokenRecord {
-            id: TokenId::from_uuid(Uuid::nil()),
+            id: TokenId::from_uuid(uuid::Uuid::nil()),
             subject: "a test".to_owned(),
             scope,
             role,
@@ -77,7 +76,7 @@ impl Caller {
         }
     }
 
-    pub(super) fn token_id(&self) -> Uuid {
+    pub(super) fn token_id(&self) -> uuid::Uuid {
         self.0.id.uuid()
     }
 
@@ -89,22 +88,40 @@ impl Caller {
         }
     }
 
-    /// An entry for the audit log, without the names of fields.
-    pub(super) fn audit_entry<'a>(
-        &'a self,
-        action: &'a str,
-        site_id: Option<&'a SiteId>,
-        object: Option<&'a str>,
-    ) -> audit::AuditEntry<'a> {
-        audit::AuditEntry {
+    /// Writes a change to the audit log, with the names of the fields that were given.
+    pub(super) async fn write_audit(
+        &self,
+        conn: &mut PgConnection,
+        change: Change<'_>,
+        now: DateTime<Utc>,
+    ) -> Result<(), sqlx::Error> {
+        let fields: Vec<String> = change
+            .body
+            .into_iter()
+            .flat_map(|body| body.keys().cloned())
+            .collect();
+        let entry = audit::AuditEntry {
             token_id: Some(self.0.id.uuid()),
             subject: &self.0.subject,
-            action,
-            site_id: site_id.map(SiteId::as_str),
-            object,
-            fields: &[],
-        }
+            action: change.action,
+            site_id: change.site.map(SiteId::as_str),
+            object: change.object.as_deref(),
+            fields: &fields,
+        };
+        audit::write(conn, entry, now).await
     }
+}
+
+/// A change that a caller makes.
+#[derive(Debug)]
+pub(super) struct Change<'a> {
+    /// `noun.verb`, such as `webhook.create`.
+    pub(super) action: &'static str,
+    pub(super) site: Option<&'a SiteId>,
+    /// Id of what changes, unless that is the site itself.
+    pub(super) object: Option<String>,
+    /// Request whose fields are named.
+    pub(super) body: Option<&'a Map<String, Value>>,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Caller {

@@ -5,12 +5,14 @@
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
+use serde_json::{Map, Value};
+use sqlx::PgConnection;
 
+use crate::clock;
 use crate::domain::id::{DeliveryId, GoalId, TokenId, WebhookId};
 use crate::domain::site::{SiteId, escape_segment};
-use crate::record::audit;
 
-use super::caller::Caller;
+use super::caller::{Caller, Change};
 use super::field_errors::{FieldCode, FieldErrors};
 use super::problem::Problem;
 use super::problem_type::ProblemType;
@@ -58,14 +60,21 @@ impl WritableSite {
         site_path(&self.id)
     }
 
-    /// An entry for the audit log, without the names of fields. `object` is the id of what changed,
-    /// unless that is the site itself.
-    pub(super) fn audit_entry<'a>(
-        &'a self,
-        action: &'a str,
-        object: Option<&'a str>,
-    ) -> audit::AuditEntry<'a> {
-        self.caller.audit_entry(action, Some(&self.id), object)
+    /// Writes a change of the site, or of `object` in it, to the audit log.
+    pub(super) async fn write_audit(
+        &self,
+        conn: &mut PgConnection,
+        action: &'static str,
+        object: Option<String>,
+        body: Option<&Map<String, Value>>,
+    ) -> Result<(), sqlx::Error> {
+        let change = Change {
+            action,
+            site: Some(&self.id),
+            object,
+            body,
+        };
+        self.caller.write_audit(conn, change, clock::now()).await
     }
 }
 

@@ -10,7 +10,7 @@ use crate::domain::goal::GoalRule;
 use crate::domain::id::GoalId;
 use crate::domain::site::SiteId;
 use crate::record::goals::{self, GoalError, GoalRecord};
-use crate::record::{audit, sites};
+use crate::record::sites;
 use crate::{chance, clock};
 
 use super::answer::{self, Page, time};
@@ -50,7 +50,8 @@ async fn create_once(
     let id = GoalId::new_v7(now.timestamp_millis(), chance::bytes());
     let mut tx = state.write(site).await?;
     goals::create(&mut tx, site.id(), id, &settings, now).await?;
-    write_audit_entry(&mut tx, site, "goal.create", id, body).await?;
+    site.write_audit(&mut tx, "goal.create", Some(id.to_string()), Some(body))
+        .await?;
     let created = to_answer(&find(&mut tx, site.id(), id).await?);
     let location = format!("{}/goals/{id}", site.path());
     execution
@@ -98,7 +99,8 @@ pub(super) async fn replace(
     let settings =
         read_settings(&BodyObject::root(&input), &mut errors).ok_or_else(|| Problem::invalid(errors))?;
     goals::replace(&mut tx, site.id(), id, &settings, clock::now()).await?;
-    write_audit_entry(&mut tx, &site, "goal.replace", id, &body).await?;
+    site.write_audit(&mut tx, "goal.replace", Some(id.to_string()), Some(&body))
+        .await?;
     let goal = find(&mut tx, site.id(), id).await?;
     tx.commit().await?;
     Ok(answer::ok(&to_answer(&goal)))
@@ -115,7 +117,8 @@ pub(super) async fn delete(
     if !goals::delete(&mut tx, site.id(), id).await? {
         return Err(Problem::not_found("goal"));
     }
-    write_audit_entry(&mut tx, &site, "goal.delete", id, &Map::new()).await?;
+    site.write_audit(&mut tx, "goal.delete", Some(id.to_string()), None)
+        .await?;
     tx.commit().await?;
     Ok(answer::no_content())
 }
@@ -145,22 +148,6 @@ async fn find(conn: &mut PgConnection, site_id: &SiteId, id: GoalId) -> Result<G
     goals::get(conn, site_id, id)
         .await?
         .ok_or_else(|| Problem::not_found("goal"))
-}
-
-async fn write_audit_entry(
-    conn: &mut PgConnection,
-    site: &WritableSite,
-    action: &str,
-    id: GoalId,
-    body: &Map<String, Value>,
-) -> Result<(), sqlx::Error> {
-    let fields: Vec<String> = body.keys().cloned().collect();
-    let object = id.to_string();
-    let entry = audit::AuditEntry {
-        fields: &fields,
-        ..site.audit_entry(action, Some(&object))
-    };
-    audit::write(conn, entry, clock::now()).await
 }
 
 fn to_answer(record: &GoalRecord) -> Value {

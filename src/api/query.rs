@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use url::form_urlencoded;
 
 use super::field_errors::{FieldCode, FieldErrors, echo, escape};
+use super::problem::Problem;
 
 /// Entries of a page if `limit` is absent.
 const DEFAULT_LIMIT: u32 = 50;
@@ -39,6 +40,18 @@ impl Query {
                 format!("`{name_shown}` is not a parameter of this call. The parameters are {allowed}.");
             errors.add(pointer_to(name), FieldCode::UnknownField, detail);
         }
+    }
+
+    /// The size and the beginning of a page, for a call that takes nothing else.
+    pub(super) fn page<C: FromStr>(&self) -> Result<(u32, Option<C>), Problem> {
+        let mut errors = FieldErrors::default();
+        self.refuse_unknown(&["limit", "after"], &mut errors);
+        let limit = self.limit(&mut errors);
+        let after = self.one("after", "the `next` of an earlier page", &mut errors);
+        if !errors.is_empty() {
+            return Err(Problem::invalid(errors));
+        }
+        Ok((limit, after))
     }
 
     /// The size of the page.

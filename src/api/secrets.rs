@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use crate::domain::id::WebhookId;
 use crate::domain::secret::Secret;
 use crate::record::secrets::{self, SecretError};
-use crate::record::{audit, webhooks};
+use crate::record::webhooks;
 use crate::{chance, clock};
 
 use super::answer::{self, time};
@@ -47,17 +47,11 @@ pub(super) async fn reveal(
     ids: PathIds,
 ) -> Result<Response, Problem> {
     let id = ids.webhook()?;
-    let now = clock::now();
     let mut tx = state.write(&site).await?;
     find(&mut tx, &state.keyring, site.id(), id).await?;
     let stored = secrets::read(&mut tx, &state.keyring, id).await?;
-    let object = id.to_string();
-    audit::write(
-        &mut tx,
-        site.audit_entry("webhook.reveal_secret", Some(&object)),
-        now,
-    )
-    .await?;
+    site.write_audit(&mut tx, "webhook.reveal_secret", Some(id.to_string()), None)
+        .await?;
     tx.commit().await?;
     let mut shown = Map::new();
     insert_secret(&mut shown, &stored.current);
@@ -109,13 +103,8 @@ async fn rotate_once(
         }
     };
     if changed {
-        let fields: Vec<String> = body.keys().cloned().collect();
-        let object = id.to_string();
-        let entry = audit::AuditEntry {
-            fields: &fields,
-            ..site.audit_entry("webhook.rotate_secret", Some(&object))
-        };
-        audit::write(&mut tx, entry, now).await?;
+        site.write_audit(&mut tx, "webhook.rotate_secret", Some(id.to_string()), Some(body))
+            .await?;
     }
     let webhook = find(&mut tx, &state.keyring, site.id(), id).await?;
     let mut answered = masked(&webhook);

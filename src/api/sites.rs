@@ -7,8 +7,8 @@ use sqlx::PgConnection;
 
 use crate::domain::id::JobId;
 use crate::domain::site::SiteId;
+use crate::record::jobs;
 use crate::record::sites::{self, MAX_ALIASES, SiteError, SiteRecord};
-use crate::record::{audit, jobs};
 use crate::{chance, clock};
 
 use super::answer::{self, Page, optional_time, time};
@@ -51,12 +51,7 @@ pub(super) async fn put(
         }
         other => other?,
     };
-    let fields: Vec<String> = body.keys().cloned().collect();
-    let entry = audit::AuditEntry {
-        fields: &fields,
-        ..site.audit_entry("site.put", None)
-    };
-    audit::write(&mut tx, entry, now).await?;
+    site.write_audit(&mut tx, "site.put", None, Some(&body)).await?;
     let stored = find(&mut tx, site.id()).await?;
     tx.commit().await?;
     Ok(if is_new {
@@ -75,7 +70,7 @@ pub(super) async fn delete(State(state): State<ApiState>, site: WritableSite) ->
         .ok_or_else(|| Problem::not_found("site"))?;
     let job = JobId::new_v7(now.timestamp_millis(), chance::bytes());
     jobs::begin_erasure(&mut tx, job, site.id(), &webhooks, now).await?;
-    audit::write(&mut tx, site.audit_entry("site.delete", None), now).await?;
+    site.write_audit(&mut tx, "site.delete", None, None).await?;
     tx.commit().await?;
     Ok(answer::no_content())
 }
@@ -93,14 +88,7 @@ pub(super) async fn list(
     caller: Caller,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
-    let query = Query::parse(query.as_deref());
-    let mut errors = FieldErrors::default();
-    query.refuse_unknown(&["limit", "after"], &mut errors);
-    let limit = query.limit(&mut errors);
-    let after: Option<SiteId> = query.one("after", "the `next` of an earlier page", &mut errors);
-    if !errors.is_empty() {
-        return Err(Problem::invalid(errors));
-    }
+    let (limit, after) = Query::parse(query.as_deref()).page::<SiteId>()?;
     let mut conn = state.read().await?;
     let after = after.as_ref().map(SiteId::as_str);
     // One more than a page holds shows that there is another page.

@@ -7,13 +7,12 @@ use serde_json::{Map, Value, json};
 
 use crate::clock;
 use crate::domain::id::TokenId;
-use crate::record::audit;
 use crate::record::tokens::{self, NewToken, Scope, TokenRecord};
 
 use super::answer::{self, Page, optional_time, time};
 use super::body::JsonBody;
+use super::caller::Change;
 use super::extract::{Admin, AdminEditor, MayWrite as _, PathIds};
-use super::field_errors::FieldErrors;
 use super::idempotency::{Execution, IdempotencyKey};
 use super::problem::Problem;
 use super::query::Query;
@@ -29,14 +28,7 @@ pub(super) async fn list(
     _: Admin,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
-    let query = Query::parse(query.as_deref());
-    let mut errors = FieldErrors::default();
-    query.refuse_unknown(&["limit", "after"], &mut errors);
-    let limit = query.limit(&mut errors);
-    let after: Option<TokenId> = query.one("after", "the `next` of an earlier page", &mut errors);
-    if !errors.is_empty() {
-        return Err(Problem::invalid(errors));
-    }
+    let (limit, after) = Query::parse(query.as_deref()).page::<TokenId>()?;
     let mut conn = state.read().await?;
     let found = tokens::list(&mut conn, after, i64::from(limit) + 1).await?;
     let (found, has_more) = answer::cut(found, limit);
@@ -75,13 +67,13 @@ async fn create_once(
     };
     let mut tx = state.write(admin).await?;
     let (id, token) = tokens::create(&mut tx, new, now).await?;
-    let fields: Vec<String> = body.keys().cloned().collect();
-    let object = id.to_string();
-    let entry = audit::AuditEntry {
-        fields: &fields,
-        ..admin.caller().audit_entry("token.create", None, Some(&object))
+    let change = Change {
+        action: "token.create",
+        site: None,
+        object: Some(id.to_string()),
+        body: Some(body),
     };
-    audit::write(&mut tx, entry, now).await?;
+    admin.caller().write_audit(&mut tx, change, now).await?;
     let stored = tokens::get(&mut tx, id)
         .await?
         .ok_or_else(|| Problem::not_found("token"))?;
@@ -107,9 +99,13 @@ pub(super) async fn revoke(
     if !tokens::revoke(&mut tx, id, now).await? {
         return Err(Problem::not_found("token"));
     }
-    let object = id.to_string();
-    let entry = admin.caller().audit_entry("token.revoke", None, Some(&object));
-    audit::write(&mut tx, entry, now).await?;
+    let change = Change {
+        action: "token.revoke",
+        site: None,
+        object: Some(id.to_string()),
+        body: None,
+    };
+    admin.caller().write_audit(&mut tx, change, now).await?;
     tx.commit().await?;
     Ok(answer::no_content())
 }

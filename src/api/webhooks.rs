@@ -14,7 +14,7 @@ use crate::domain::trigger::NameFilter;
 use crate::domain::webhook::WebhookSettings;
 use crate::record::keyring::Keyring;
 use crate::record::webhooks::{self, Changed, CreateError, NewWebhook, WebhookRecord};
-use crate::record::{audit, goals, sites};
+use crate::record::{goals, sites};
 use crate::{chance, clock};
 
 use super::answer::{self, Page};
@@ -69,12 +69,8 @@ async fn create_once(
     let is_silent = sites::get(&mut tx, site.id())
         .await?
         .is_some_and(|site| is_silent(&site, now));
-    let object = id.to_string();
-    let entry = audit::AuditEntry {
-        fields: &field_names(body),
-        ..site.audit_entry("webhook.create", Some(&object))
-    };
-    audit::write(&mut tx, entry, now).await?;
+    site.write_audit(&mut tx, "webhook.create", Some(id.to_string()), Some(body))
+        .await?;
     let created = find(&mut tx, &state.keyring, site.id(), id).await?;
     let warnings = warnings(&settings, Some(&secret), &unknown_goals, is_silent);
     let location = format!("{}/webhooks/{id}", site.path());
@@ -179,12 +175,8 @@ pub(super) async fn change(
         Changed::ExternalIdTaken => return Err(external_id_taken()),
     }
     let unknown_goals = unknown_goals(&mut tx, site.id(), &settings).await?;
-    let object = id.to_string();
-    let entry = audit::AuditEntry {
-        fields: &field_names(&patch),
-        ..site.audit_entry("webhook.update", Some(&object))
-    };
-    audit::write(&mut tx, entry, now).await?;
+    site.write_audit(&mut tx, "webhook.update", Some(id.to_string()), Some(&patch))
+        .await?;
     let after = find(&mut tx, &state.keyring, site.id(), id).await?;
     tx.commit().await?;
 
@@ -239,9 +231,8 @@ pub(super) async fn delete(
     if webhooks::delete(&mut tx, site.id(), id, now).await? == Changed::Gone {
         return Err(Problem::not_found("webhook"));
     }
-    let object = id.to_string();
-    let entry = site.audit_entry("webhook.delete", Some(&object));
-    audit::write(&mut tx, entry, now).await?;
+    site.write_audit(&mut tx, "webhook.delete", Some(id.to_string()), None)
+        .await?;
     tx.commit().await?;
     Ok(answer::no_content())
 }
@@ -286,8 +277,4 @@ fn refuse_secret(patch: &BodyObject<'_>, errors: &mut FieldErrors) {
             "A secret is changed by POST …/rotate-secret, which keeps the old one valid for a while.";
         errors.add("/secret", FieldCode::NotApplicable, detail);
     }
-}
-
-fn field_names(body: &Map<String, Value>) -> Vec<String> {
-    body.keys().cloned().collect()
 }

@@ -95,17 +95,8 @@ pub(crate) async fn rotate(
         put(conn, keyring, id, SecretRole::Current, secret, None, now).await?;
         return Ok(());
     };
-    if let Some(next) = before.next {
-        put(
-            conn,
-            keyring,
-            id,
-            SecretRole::Current,
-            &next.secret,
-            None,
-            next.from,
-        )
-        .await?;
+    if let Some(next) = &before.next {
+        make_current(conn, keyring, id, next).await?;
     }
     put(conn, keyring, id, SecretRole::Next, secret, Some(until), now).await?;
     Ok(())
@@ -122,16 +113,7 @@ pub(crate) async fn finish(
         return Ok(false);
     };
     remove_next(conn, id.uuid()).await?;
-    put(
-        conn,
-        keyring,
-        id,
-        SecretRole::Current,
-        &next.secret,
-        None,
-        next.from,
-    )
-    .await?;
+    make_current(conn, keyring, id, &next).await?;
     Ok(true)
 }
 
@@ -149,6 +131,17 @@ pub(crate) async fn ended_overlaps(
     .fetch_all(conn)
     .await?;
     Ok(ids.into_iter().map(WebhookId::from_uuid).collect())
+}
+
+/// Puts the new secret of an overlap in the place of the old one.
+async fn make_current(
+    conn: &mut PgConnection,
+    keyring: &Keyring,
+    id: WebhookId,
+    next: &NextSecret,
+) -> Result<(), sqlx::Error> {
+    let (role, secret) = (SecretRole::Current, &next.secret);
+    put(conn, keyring, id, role, secret, None, next.from).await
 }
 
 async fn remove_next(conn: &mut PgConnection, id: Uuid) -> Result<(), sqlx::Error> {

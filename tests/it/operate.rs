@@ -190,7 +190,7 @@ async fn metrics_are_sound_complete_and_few() {
             1.0,
         )
         .await;
-    for op in ["known", "outcomes", "config", "api_write"] {
+    for op in ["outcomes", "config", "api_write"] {
         let series = format!("bellwether_postgres_seconds_count{{op=\"{op}\"}}");
         assert!(process.metric(&series).await >= 1.0, "{op}");
     }

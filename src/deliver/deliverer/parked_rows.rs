@@ -67,7 +67,7 @@ impl Deliverer {
                 let mut connection = pool.acquire().await?;
                 parked::waiting_webhooks(&mut connection, &numbers).await
             });
-            if let Some(found) = give_up.run_until_cancelled(look).await {
+            if let Some(found) = give_up.run_until_cancelled(Box::pin(look)).await {
                 drop(events.send(LaneEvent::Waiting(found.ok())));
             }
         });
@@ -139,7 +139,7 @@ impl Deliverer {
                 let mut connection = pool.acquire().await?;
                 parked::take(&mut connection, &asked, now, claim).await
             });
-            if let Some(rows) = give_up.run_until_cancelled(take).await {
+            if let Some(rows) = give_up.run_until_cancelled(Box::pin(take)).await {
                 // After an error the next look finds them again.
                 let rows = rows.unwrap_or_default();
                 drop(events.send(LaneEvent::Taken { asked, rows }));
@@ -221,7 +221,7 @@ impl Deliverer {
                     cancel_all(&monitor, &metrics, reason, cancel).await;
                 }
             };
-            give_up.run_until_cancelled(cancel).await;
+            give_up.run_until_cancelled(Box::pin(cancel)).await;
             drop(events.send(LaneEvent::Cancelled));
         });
     }

@@ -41,7 +41,7 @@ impl Deliverer {
                 }
                 health::notable(&mut connection).await
             });
-            if let Some(rows) = give_up.run_until_cancelled(read).await {
+            if let Some(rows) = give_up.run_until_cancelled(Box::pin(read)).await {
                 drop(events.send(LaneEvent::HealthRead { generation, rows }));
             }
         });

@@ -16,8 +16,8 @@ use crate::clock;
 
 /// Reads that may follow each other at once.
 const BURST: u32 = 64;
-/// Reads that become possible in each millisecond: at some 3 µs each, 1 % of a core.
-const READS_PER_MS: u32 = 4;
+/// Reads that become possible in each millisecond: at some 3 µs each, under 1 % of a core.
+const READS_PER_MS: u32 = 2;
 /// Shortest time that the runtime's clock measures.
 const PAUSE: Duration = Duration::from_millis(1);
 

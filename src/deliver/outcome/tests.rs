@@ -124,9 +124,9 @@ fn retry_after_on_any_failure_postpones_and_never_hastens() {
             ("", 1_000),
         ] {
             let expected = match wait_ms {
-                ..=1_100 => retry(2, wait_ms, "1s"),
-                ..=2_200 => retry(2, wait_ms, "2s"),
-                ..=4_400 => retry(2, wait_ms, "4s"),
+                0..=1_100 => retry(2, wait_ms, "1s"),
+                1_101..=2_200 => retry(2, wait_ms, "2s"),
+                2_201..=4_400 => retry(2, wait_ms, "4s"),
                 _ => Next::Park(following(2, wait_ms), ParkReason::FarDue),
             };
             assert_eq!(after(DEFAULT, 1, result, Some(text), 0.9), expected, "{text}");
