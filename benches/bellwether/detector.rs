@@ -11,8 +11,10 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use bellwether::clock;
 use bellwether::config::KafkaConfig;
+use bellwether::detect::history::HistoryQueue;
 use bellwether::detect::thread;
 use bellwether::detect::thread::{DetectLinks, DetectSettings};
+use bellwether::ingest::formats::RecordReader;
 use bellwether::kafka::batch_reader::BatchItem;
 use bellwether::kafka::client::ClientEvents;
 use bellwether::kafka::member::{GroupMember, MemberEvent};
@@ -300,11 +302,14 @@ pub fn detect(options: &Options) -> anyhow::Result<Value> {
         name: "detect-0".to_owned(),
         kafka: kafka.clone(),
         engine: engine_config(&options.topic),
+        readers: Arc::new([RecordReader::default()]),
         first_start_back: Duration::from_secs(3_600),
     };
     // Nobody reads which sites had events; the detector does not wait for a full queue.
     let (heard, _receiver) = tokio::sync::mpsc::channel(1);
+    let history = HistoryQueue::new(Arc::clone(&metrics));
     let links = DetectLinks {
+        history: Arc::new(history),
         active_sites: heard,
         publisher: Publisher::new(&kafka, client_events.clone())?,
         registry,

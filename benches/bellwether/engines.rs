@@ -127,8 +127,10 @@ pub fn registry(sites: u64) -> anyhow::Result<Registry> {
             enabled: true,
             disabled: false,
             active_since_ms: 0,
+            format: Default::default(),
             retry_schedule: "default".to_owned(),
             max_age_seconds: None,
+            limits: Default::default(),
             updated_at: clock::now(),
         });
         let goals = GOALS.into_iter().zip(0_u8..).map(|(path, place)| {
@@ -148,8 +150,12 @@ pub fn registry(sites: u64) -> anyhow::Result<Registry> {
         let site = Site {
             id: id.clone(),
             name: None,
+            link: None,
+            aliases: Vec::new(),
+            time_zone: chrono_tz::Tz::UTC,
             goals,
             webhooks: vec![webhook],
+            unreadable: Vec::new(),
             version: 1,
         };
         registry.sites.insert_mut(id, Arc::new(site));

@@ -10,7 +10,6 @@ use bellwether::clock;
 use bellwether::detect::engine::Engine;
 use bellwether::detect::engine::record::RecordFacts;
 use bellwether::domain::event::{Event, EventKind};
-use bellwether::domain::texts::Texts;
 use serde_json::{Value, json};
 
 use super::engines::{engine_config, registry};
@@ -87,17 +86,10 @@ pub fn measure(options: &Options) -> anyhow::Result<Value> {
         );
         let path = events::path(number / options.sites % 20);
         let event = Event {
-            site_id: site_id.into(),
-            kind: EventKind::Pageview,
-            name: None,
             visitor_id: Some(visitor_id.into()),
             path: named.then(|| path.into()),
-            timestamp_ms: None,
-            event_id: None,
-            props: Texts::default(),
             source: named.then(|| format!("source {}", number / options.sites % 6).into()),
-            revenue: None,
-            scroll_depth: None,
+            ..Event::new(site_id, EventKind::Pageview)
         };
         let facts = RecordFacts {
             source: 0,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bellwether::clock;
 use bellwether::domain::event::Event;
-use bellwether::ingest::formats::{self, RecordFormat};
+use bellwether::ingest::formats::RecordReader;
 use bellwether::kafka::murmur2;
 
 use super::events::{self, Visits};
@@ -80,9 +80,8 @@ impl Batch<'_> {
 
     /// Reads the batch's events.
     pub fn read(&self) -> Vec<Event<'_>> {
-        self.records
-            .iter()
-            .map(|record| formats::read(RecordFormat::Native, record).expect("an event of the benchmark"))
-            .collect()
+        let reader = RecordReader::default();
+        let read = |record| reader.read(record, &[]).expect("an event of the benchmark");
+        self.records.iter().map(|record| read(record)).collect()
     }
 }

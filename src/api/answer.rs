@@ -58,6 +58,13 @@ impl<T> Page<T> {
     }
 }
 
+/// Cuts a list that was read one longer than a page of `limit`; true if there is another page.
+pub(super) fn cut<T>(mut found: Vec<T>, limit: u32) -> (Vec<T>, bool) {
+    let has_more = found.len() > limit as usize;
+    found.truncate(limit as usize);
+    (found, has_more)
+}
+
 /// RFC 3339 in UTC with milliseconds.
 pub(super) fn time(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Millis, true)

@@ -32,7 +32,7 @@ pub(super) async fn authenticate(
         Ok(token) => token,
         Err(problem) => return problem.into_response(),
     };
-    let taken = state.token_rate.take(token.id);
+    let taken = state.token_rate.take(token.id.uuid());
     let allowance = taken.unwrap_or_else(|refused| refused);
     let mut response = if taken.is_ok() {
         request.extensions_mut().insert(Caller::new(token));

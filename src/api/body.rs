@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use axum::extract::{FromRequest, Request};
 use axum::http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, Method};
 use futures_util::StreamExt as _;
 use serde_json::{Map, Value};
 
-use super::field_errors::FieldErrors;
+use super::field_errors::{FieldCode, FieldErrors};
 use super::problem::Problem;
 use super::problem_type::ProblemType;
+use super::strict_json;
 
 /// Most bytes of a body.
 const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -21,6 +22,9 @@ const MAX_DRAINED_BYTES: usize = 1024 * 1024;
 
 /// Longest a body may take to arrive.
 const READ_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// U+FEFF in UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 const JSON: &str = "application/json";
 const MERGE_PATCH: &str = "application/merge-patch+json";
@@ -39,17 +43,50 @@ impl<S: Send + Sync> FromRequest<S> for JsonBody {
         let bytes = tokio::time::timeout(READ_TIMEOUT, read_bounded(request.into_body(), declared))
             .await
             .map_err(|_| timed_out())??;
-        let value: Value = serde_json::from_slice(&bytes)
-            .map_err(|error| malformed(format!("The request body is not valid JSON: {error}.")))?;
-        match value {
-            Value::Object(map) => Ok(Self(map)),
-            other => {
-                let mut errors = FieldErrors::default();
-                errors.add_wrong_type("", &other, "an object");
-                Err(Problem::invalid(errors))
+        read_object(&bytes).map(Self)
+    }
+}
+
+/// A body that is a JSON object, or no body at all, which counts as an empty object.
+#[derive(Debug)]
+pub(super) struct OptionalJsonBody(pub(super) Map<String, Value>);
+
+impl<S: Send + Sync> FromRequest<S> for OptionalJsonBody {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let has_type = request.headers().contains_key(CONTENT_TYPE);
+        if has_type || !request.body().is_end_stream() {
+            let length = content_length(request.headers());
+            if length != Some(0) {
+                return JsonBody::from_request(request, state)
+                    .await
+                    .map(|body| Self(body.0));
             }
         }
+        Ok(Self(Map::new()))
     }
+}
+
+/// Reads an object in which no key is given twice.
+fn read_object(bytes: &[u8]) -> Result<Map<String, Value>, Problem> {
+    if bytes.starts_with(BYTE_ORDER_MARK) {
+        return Err(malformed(
+            "The request body begins with a byte order mark (U+FEFF). Send it without.",
+        ));
+    }
+    let read = strict_json::read(bytes)
+        .map_err(|error| malformed(format!("The request body is not valid JSON: {error}.")))?;
+    let mut errors = FieldErrors::default();
+    for pointer in read.repeated {
+        errors.add(pointer, FieldCode::Duplicate, "This key is given twice.");
+    }
+    match read.value {
+        Value::Object(map) if errors.is_empty() => return Ok(map),
+        Value::Object(_) => {}
+        other => errors.add_wrong_type("", &other, "an object"),
+    }
+    Err(Problem::invalid(errors))
 }
 
 /// Accepts `application/json` with any parameters, and for a PATCH the type of merge patches (RFC

@@ -4,10 +4,10 @@ use std::str::FromStr;
 
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
-use chrono::{DateTime, Utc};
 
 use crate::domain::delivery::DeliveryStatus;
 use crate::domain::event::EventType;
+use crate::domain::words::UnknownWord;
 use crate::record::deliveries_read::{self, HistoryQuery};
 use crate::record::webhooks;
 
@@ -16,7 +16,7 @@ use super::delivery_answer::DeliveryAnswer;
 use super::extract::{PathIds, ReadableSite};
 use super::field_errors::FieldErrors;
 use super::problem::Problem;
-use super::query::Query;
+use super::query::{Instant, Query};
 use super::state::ApiState;
 
 /// `GET /api/sites/{site_id}/webhooks/{webhook_id}/deliveries?status=&event=&since=&limit=&after=`
@@ -64,9 +64,9 @@ pub(super) async fn get(
 
 fn read_query(query: &Query, errors: &mut FieldErrors) -> HistoryQuery {
     query.refuse_unknown(&["status", "event", "since", "limit", "after"], errors);
-    let since: Option<Since> = query.one("since", "an RFC 3339 time such as 2026-02-25T12:00:00Z", errors);
+    let since: Option<Instant> = query.one("since", Instant::ALLOWED, errors);
     HistoryQuery {
-        statuses: query.many("status", DeliveryStatus::WORDS, errors),
+        statuses: read_statuses(query, errors),
         events: query.many("event", EventType::WORDS, errors),
         since_ms: since.map(|since| since.0.timestamp_millis()),
         after: query.one("after", "the `next` of an earlier page", errors),
@@ -74,14 +74,40 @@ fn read_query(query: &Query, errors: &mut FieldErrors) -> HistoryQuery {
     }
 }
 
-/// An RFC 3339 time in a query.
-struct Since(DateTime<Utc>);
+/// Reads the statuses; `undelivered` stands for those that end without success.
+fn read_statuses(query: &Query, errors: &mut FieldErrors) -> Vec<DeliveryStatus> {
+    let words: Vec<&str> = DeliveryStatus::WORDS
+        .iter()
+        .copied()
+        .chain([UNDELIVERED])
+        .collect();
+    let read: Vec<StatusWord> = query.many("status", &words, errors);
+    let mut statuses = Vec::new();
+    for word in read {
+        match word {
+            StatusWord::One(status) => statuses.push(status),
+            StatusWord::Undelivered => statuses.extend([DeliveryStatus::Failed, DeliveryStatus::Cancelled]),
+        }
+    }
+    statuses
+}
 
-impl FromStr for Since {
-    type Err = chrono::ParseError;
+/// Both statuses of a delivery that never arrived.
+const UNDELIVERED: &str = "undelivered";
 
-    fn from_str(text: &str) -> Result<Self, chrono::ParseError> {
-        // An unescaped `+` in a query is decoded as a space.
-        DateTime::parse_from_rfc3339(&text.replace(' ', "+")).map(|at| Self(at.to_utc()))
+#[derive(PartialEq)]
+enum StatusWord {
+    One(DeliveryStatus),
+    Undelivered,
+}
+
+impl FromStr for StatusWord {
+    type Err = UnknownWord;
+
+    fn from_str(text: &str) -> Result<Self, UnknownWord> {
+        match text {
+            UNDELIVERED => Ok(Self::Undelivered),
+            other => other.parse().map(Self::One),
+        }
     }
 }

@@ -5,22 +5,17 @@
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::{Map, Value};
+use sqlx::PgConnection;
 
-use crate::domain::id::{DeliveryId, GoalId, WebhookId};
-use crate::domain::site::SiteId;
-use crate::record::audit;
+use crate::clock;
+use crate::domain::id::{DeliveryId, GoalId, TokenId, WebhookId};
+use crate::domain::site::{SiteId, escape_segment};
 
-use super::caller::Caller;
+use super::caller::{Caller, Change};
 use super::field_errors::{FieldCode, FieldErrors};
 use super::problem::Problem;
-
-/// Everything but the characters that a segment of a path holds unescaped (RFC 3986 §2.3).
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
+use super::problem_type::ProblemType;
 
 /// A site that the caller may read.
 #[derive(Debug)]
@@ -60,23 +55,26 @@ impl WritableSite {
         &self.id
     }
 
-    pub(super) fn caller(&self) -> &Caller {
-        &self.caller
-    }
-
     /// The path of the site in the API, as `Location` needs it.
     pub(super) fn path(&self) -> String {
         site_path(&self.id)
     }
 
-    /// An entry for the audit log, without the names of fields. `object` is the id of what changed,
-    /// unless that is the site itself.
-    pub(super) fn audit_entry<'a>(
-        &'a self,
-        action: &'a str,
-        object: Option<&'a str>,
-    ) -> audit::AuditEntry<'a> {
-        self.caller.audit_entry(action, &self.id, object)
+    /// Writes a change of the site, or of `object` in it, to the audit log.
+    pub(super) async fn write_audit(
+        &self,
+        conn: &mut PgConnection,
+        action: &'static str,
+        object: Option<String>,
+        body: Option<&Map<String, Value>>,
+    ) -> Result<(), sqlx::Error> {
+        let change = Change {
+            action,
+            site: Some(&self.id),
+            object,
+            body,
+        };
+        self.caller.write_audit(conn, change, clock::now()).await
     }
 }
 
@@ -102,6 +100,52 @@ impl<S: Send + Sync> FromRequestParts<S> for RegistrableSite {
         let caller = Caller::from_request_parts(parts, state).await?;
         let site_id = PathIds::from_request_parts(parts, state).await?.new_site()?;
         WritableSite::new(site_id, caller).map(Self)
+    }
+}
+
+/// Proof that the caller may see the tokens.
+#[derive(Debug)]
+pub(super) struct Admin;
+
+impl<S: Send + Sync> FromRequestParts<S> for Admin {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let caller = Caller::from_request_parts(parts, state).await?;
+        caller.check_admin()?;
+        Ok(Self)
+    }
+}
+
+/// A caller that may make and revoke tokens.
+#[derive(Debug)]
+pub(super) struct AdminEditor(Caller);
+
+impl<S: Send + Sync> FromRequestParts<S> for AdminEditor {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let caller = Caller::from_request_parts(parts, state).await?;
+        caller.check_admin()?;
+        caller.check_editor()?;
+        Ok(Self(caller))
+    }
+}
+
+/// Proof that the caller may change something. A transaction that writes asks for one.
+pub(super) trait MayWrite {
+    fn caller(&self) -> &Caller;
+}
+
+impl MayWrite for WritableSite {
+    fn caller(&self) -> &Caller {
+        &self.caller
+    }
+}
+
+impl MayWrite for AdminEditor {
+    fn caller(&self) -> &Caller {
+        &self.0
     }
 }
 
@@ -135,6 +179,10 @@ impl PathIds {
         self.parse("goal_id", "goal")
     }
 
+    pub(super) fn token(&self) -> Result<TokenId, Problem> {
+        self.parse("token_id", "token")
+    }
+
     pub(super) fn delivery(&self) -> Result<DeliveryId, Problem> {
         self.parse("delivery_id", "delivery")
     }
@@ -156,7 +204,15 @@ impl PathIds {
     }
 
     fn parse<T: std::str::FromStr>(&self, name: &str, noun: &str) -> Result<T, Problem> {
-        self.value(name).parse().map_err(|_| Problem::not_found(noun))
+        let text = self.value(name);
+        text.parse().map_err(|_| {
+            if text.to_ascii_lowercase().parse::<T>().is_ok() {
+                let detail = format!("There is no such {noun}: ids are written in lower case.");
+                Problem::new(ProblemType::NotFound, detail)
+            } else {
+                Problem::not_found(noun)
+            }
+        })
     }
 
     fn value(&self, name: &str) -> &str {
@@ -173,7 +229,7 @@ fn record_in_span(site_id: &SiteId) {
 }
 
 fn site_path(site_id: &SiteId) -> String {
-    format!("/api/sites/{}", utf8_percent_encode(site_id.as_str(), SEGMENT))
+    format!("/api/sites/{}", escape_segment(site_id.as_str()))
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use super::field_errors::{FieldCode, FieldErrors, echo};
 use super::validate::{BodyObject, text, wrong_type};
 
 const FIELDS: [&str; 6] = ["name", "kind", "event", "path", "scroll_threshold", "props"];
-const READ_ONLY: [&str; 4] = ["id", "site_id", "inserted_at", "updated_at"];
+pub(super) const READ_ONLY: [&str; 4] = ["id", "site_id", "inserted_at", "updated_at"];
 /// The fields that belong to the rule: each kind of goal has some of them.
 const RULE_FIELDS: [&str; 3] = ["event", "path", "scroll_threshold"];
 

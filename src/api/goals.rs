@@ -1,6 +1,7 @@
 //! The calls that create, read, change and delete goals.
 
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
@@ -9,15 +10,16 @@ use crate::domain::goal::GoalRule;
 use crate::domain::id::GoalId;
 use crate::domain::site::SiteId;
 use crate::record::goals::{self, GoalError, GoalRecord};
-use crate::record::{audit, sites};
+use crate::record::sites;
 use crate::{chance, clock};
 
 use super::answer::{self, Page, time};
 use super::body::JsonBody;
 use super::extract::{PathIds, ReadableSite, WritableSite};
 use super::field_errors::FieldErrors;
-use super::goal_input::read_settings;
+use super::goal_input::{READ_ONLY, read_settings};
 use super::idempotency::{Execution, IdempotencyKey};
+use super::merge;
 use super::problem::Problem;
 use super::problem_type::ProblemType;
 use super::state::ApiState;
@@ -48,10 +50,13 @@ async fn create_once(
     let id = GoalId::new_v7(now.timestamp_millis(), chance::bytes());
     let mut tx = state.write(site).await?;
     goals::create(&mut tx, site.id(), id, &settings, now).await?;
-    write_audit_entry(&mut tx, site, "goal.create", id, body).await?;
+    site.write_audit(&mut tx, "goal.create", Some(id.to_string()), Some(body))
+        .await?;
     let created = to_answer(&find(&mut tx, site.id(), id).await?);
     let location = format!("{}/goals/{id}", site.path());
-    execution.store_answer(&mut tx, &location, &created).await?;
+    execution
+        .store_answer(&mut tx, StatusCode::CREATED, Some(&location), &created)
+        .await?;
     tx.commit().await?;
     Ok(answer::created(&location, &created))
 }
@@ -87,12 +92,15 @@ pub(super) async fn replace(
 ) -> Result<Response, Problem> {
     let id = ids.goal()?;
     let mut tx = state.write(&site).await?;
-    find(&mut tx, site.id(), id).await?;
+    let before = find(&mut tx, site.id(), id).await?;
+    let before = to_answer(&before).as_object().cloned().unwrap_or_default();
+    let input = merge::without_read_only(&body, &before, &READ_ONLY, &["updated_at"]);
     let mut errors = FieldErrors::default();
     let settings =
-        read_settings(&BodyObject::root(&body), &mut errors).ok_or_else(|| Problem::invalid(errors))?;
+        read_settings(&BodyObject::root(&input), &mut errors).ok_or_else(|| Problem::invalid(errors))?;
     goals::replace(&mut tx, site.id(), id, &settings, clock::now()).await?;
-    write_audit_entry(&mut tx, &site, "goal.replace", id, &body).await?;
+    site.write_audit(&mut tx, "goal.replace", Some(id.to_string()), Some(&body))
+        .await?;
     let goal = find(&mut tx, site.id(), id).await?;
     tx.commit().await?;
     Ok(answer::ok(&to_answer(&goal)))
@@ -109,7 +117,8 @@ pub(super) async fn delete(
     if !goals::delete(&mut tx, site.id(), id).await? {
         return Err(Problem::not_found("goal"));
     }
-    write_audit_entry(&mut tx, &site, "goal.delete", id, &Map::new()).await?;
+    site.write_audit(&mut tx, "goal.delete", Some(id.to_string()), None)
+        .await?;
     tx.commit().await?;
     Ok(answer::no_content())
 }
@@ -139,22 +148,6 @@ async fn find(conn: &mut PgConnection, site_id: &SiteId, id: GoalId) -> Result<G
     goals::get(conn, site_id, id)
         .await?
         .ok_or_else(|| Problem::not_found("goal"))
-}
-
-async fn write_audit_entry(
-    conn: &mut PgConnection,
-    site: &WritableSite,
-    action: &str,
-    id: GoalId,
-    body: &Map<String, Value>,
-) -> Result<(), sqlx::Error> {
-    let fields: Vec<String> = body.keys().cloned().collect();
-    let object = id.to_string();
-    let entry = audit::AuditEntry {
-        fields: &fields,
-        ..site.audit_entry(action, Some(&object))
-    };
-    audit::write(conn, entry, clock::now()).await
 }
 
 fn to_answer(record: &GoalRecord) -> Value {

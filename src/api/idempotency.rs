@@ -12,7 +12,7 @@ use crate::record::idempotency::{self, Claimed, KeyClaim, Retained, ScopedKey};
 use crate::{chance, clock};
 
 use super::answer::{add_location, json_text};
-use super::extract::WritableSite;
+use super::extract::MayWrite;
 use super::problem::Problem;
 use super::problem_type::ProblemType;
 use super::state::ApiState;
@@ -78,12 +78,12 @@ impl IdempotencyKey {
     pub(super) async fn run_once(
         self,
         state: &ApiState,
-        site: &WritableSite,
+        proof: &impl MayWrite,
         path: &str,
         body: &Map<String, Value>,
         execute: impl AsyncFnOnce(&Execution) -> Result<Response, Problem>,
     ) -> Result<Response, Problem> {
-        match self.admit(state, site, path, body).await? {
+        match self.admit(state, proof, path, body).await? {
             Admission::Replay(response) => Ok(response),
             Admission::Execute(execution) => {
                 let result = execute(&execution).await;
@@ -95,7 +95,7 @@ impl IdempotencyKey {
     async fn admit(
         self,
         state: &ApiState,
-        site: &WritableSite,
+        proof: &impl MayWrite,
         path: &str,
         body: &Map<String, Value>,
     ) -> Result<Admission, Problem> {
@@ -103,7 +103,7 @@ impl IdempotencyKey {
             return Ok(Admission::Execute(Execution(None)));
         };
         let key = ScopedKey {
-            token_id: site.caller().token_id(),
+            token_id: proof.caller().token_id(),
             path: path.to_owned(),
             key,
         };
@@ -130,13 +130,14 @@ impl Execution {
     pub(super) async fn store_answer(
         &self,
         conn: &mut PgConnection,
-        location: &str,
+        status: StatusCode,
+        location: Option<&str>,
         body: &Value,
     ) -> Result<(), Problem> {
         let Some(claim) = &self.0 else { return Ok(()) };
         let result = Retained {
-            status: StatusCode::CREATED.as_u16(),
-            location: Some(location.to_owned()),
+            status: status.as_u16(),
+            location: location.map(str::to_owned),
             body: body.to_string(),
         };
         if idempotency::keep(conn, claim, &result).await? {

@@ -32,6 +32,24 @@ fn apply(target: &mut Map<String, Value>, patch: &Map<String, Value>) {
     }
 }
 
+/// Leaves the read-only fields out of a body that have the values of the `current` answer: an
+/// answer that is edited and sent back has them. Those that are
+/// `moving` by themselves may have any value.
+pub(super) fn without_read_only(
+    body: &Map<String, Value>,
+    current: &Map<String, Value>,
+    read_only: &[&str],
+    moving: &[&str],
+) -> Map<String, Value> {
+    let is_unchanged = |name: &str, value: &Value| {
+        read_only.contains(&name) && (moving.contains(&name) || current.get(name) == Some(value))
+    };
+    body.iter()
+        .filter(|(name, value)| !is_unchanged(name, value))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
+}
+
 /// Applies `patch` to the webhook `current`, both in the form of a request's body.
 ///
 /// Beyond RFC 7396:

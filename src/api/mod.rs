@@ -6,6 +6,8 @@
 //! Not here: sending. Nothing in this module talks to Kafka or to an endpoint.
 
 mod router;
+mod calls;
+mod call;
 mod observe;
 mod auth;
 mod state;
@@ -20,13 +22,19 @@ mod webhooks;
 mod webhook_input;
 mod trigger_input;
 mod webhook_answer;
+mod secrets;
 mod merge;
+mod tokens;
+mod token_input;
 mod goals;
 mod goal_input;
+mod activity;
+mod alerts;
 mod deliveries;
 mod delivery_answer;
 mod query;
 mod body;
+mod strict_json;
 mod validate;
 mod answer;
 mod problem;
@@ -34,8 +42,9 @@ mod problem_type;
 mod field_errors;
 mod timed;
 
+pub use call::{Access, Call, Method};
+pub use calls::CALLS;
 pub use problem_type::ProblemType;
-pub(crate) use router::CALLS;
 pub use router::router;
 pub use state::{AnsweredRequest, ApiConfig, ApiState};
 pub use webhook_input::WebhookRules;

@@ -17,6 +17,7 @@ words! {
         GoalLimit = "goal-limit",
         DuplicateGoal = "duplicate-goal",
         SiteIsAlias = "site-is-alias",
+        ExternalIdTaken = "external-id-taken",
         IdempotencyKeyInFlight = "idempotency-key-in-flight",
         RequestTimeout = "request-timeout",
         BodyTooLarge = "body-too-large",
@@ -43,6 +44,7 @@ impl ProblemType {
             | Self::GoalLimit
             | Self::DuplicateGoal
             | Self::SiteIsAlias
+            | Self::ExternalIdTaken
             | Self::IdempotencyKeyInFlight => StatusCode::CONFLICT,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -60,13 +62,14 @@ impl ProblemType {
             Self::MalformedJson => "The request body is not valid JSON",
             Self::InvalidIdempotencyKey => "The Idempotency-Key header is not valid",
             Self::Unauthenticated => "The request needs a valid token",
-            Self::Forbidden => "The token may read but not change data",
+            Self::Forbidden => "The token has no right to this call",
             Self::NotFound => "The resource was not found",
             Self::MethodNotAllowed => "The path does not support this method",
             Self::WebhookLimit => "The site has reached its limit of webhooks",
             Self::GoalLimit => "The site has reached its limit of goals",
             Self::DuplicateGoal => "The site already has a goal with this name",
             Self::SiteIsAlias => "The site id is an alias of another site",
+            Self::ExternalIdTaken => "Another webhook of the site has this external_id",
             Self::IdempotencyKeyInFlight => "A request with this Idempotency-Key is still in progress",
             Self::RequestTimeout => "The request body took too long to arrive",
             Self::BodyTooLarge => "The request body is too large",

@@ -2,9 +2,11 @@
 
 use std::str::FromStr;
 
+use chrono::{DateTime, Utc};
 use url::form_urlencoded;
 
 use super::field_errors::{FieldCode, FieldErrors, echo, escape};
+use super::problem::Problem;
 
 /// Entries of a page if `limit` is absent.
 const DEFAULT_LIMIT: u32 = 50;
@@ -38,6 +40,18 @@ impl Query {
                 format!("`{name_shown}` is not a parameter of this call. The parameters are {allowed}.");
             errors.add(pointer_to(name), FieldCode::UnknownField, detail);
         }
+    }
+
+    /// The size and the beginning of a page, for a call that takes nothing else.
+    pub(super) fn page<C: FromStr>(&self) -> Result<(u32, Option<C>), Problem> {
+        let mut errors = FieldErrors::default();
+        self.refuse_unknown(&["limit", "after"], &mut errors);
+        let limit = self.limit(&mut errors);
+        let after = self.one("after", "the `next` of an earlier page", &mut errors);
+        if !errors.is_empty() {
+            return Err(Problem::invalid(errors));
+        }
+        Ok((limit, after))
     }
 
     /// The size of the page.
@@ -101,6 +115,24 @@ impl Query {
             .iter()
             .filter(move |(key, _)| key == name)
             .map(|(_, value)| value.as_str())
+    }
+}
+
+/// An RFC 3339 time in a query.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Instant(pub(super) DateTime<Utc>);
+
+impl Instant {
+    /// Words for the values that are allowed.
+    pub(super) const ALLOWED: &str = "an RFC 3339 time such as 2026-02-25T12:00:00Z";
+}
+
+impl FromStr for Instant {
+    type Err = chrono::ParseError;
+
+    fn from_str(text: &str) -> Result<Self, chrono::ParseError> {
+        // An unescaped `+` in a query is decoded as a space.
+        DateTime::parse_from_rfc3339(&text.replace(' ', "+")).map(|at| Self(at.to_utc()))
     }
 }
 

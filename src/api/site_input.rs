@@ -10,16 +10,34 @@ use crate::record::sites::{MAX_ALIASES, SiteSettings};
 use super::field_errors::{FieldCode, FieldErrors};
 use super::validate::BodyObject;
 
+/// Read-only fields that change without the owner of the site.
+pub(super) const MOVING: [&str; 5] = [
+    "first_event_at",
+    "last_event_at",
+    "updated_at",
+    "webhooks",
+    "open_episodes",
+];
 const MAX_NAME_CHARS: usize = 100;
 const MAX_TIME_ZONE_CHARS: usize = 100;
 const DEFAULT_TIME_ZONE: &str = "UTC";
-const FIELDS: [&str; 3] = ["name", "time_zone", "aliases"];
+const FIELDS: [&str; 4] = ["name", "time_zone", "aliases", "include_paths"];
+pub(super) const READ_ONLY: [&str; 7] = [
+    "site_id",
+    "first_event_at",
+    "last_event_at",
+    "inserted_at",
+    "updated_at",
+    "webhooks",
+    "open_episodes",
+];
 
 /// The settings of a site as they were given, each alias with its index in the list.
 pub(super) struct SiteInput {
     name: Option<String>,
     time_zone: String,
     pub(super) aliases: Vec<(usize, SiteId)>,
+    include_paths: bool,
 }
 
 impl SiteInput {
@@ -28,13 +46,14 @@ impl SiteInput {
             name: self.name.clone(),
             time_zone: self.time_zone.clone(),
             aliases: self.aliases.iter().map(|(_, alias)| alias.to_string()).collect(),
+            include_paths: self.include_paths,
         }
     }
 }
 
 /// Reads the settings in a body. A missing field has its default, since the call replaces.
 pub(super) fn read_settings(site_id: &SiteId, body: &BodyObject<'_>, errors: &mut FieldErrors) -> SiteInput {
-    body.refuse_unknown(&FIELDS, errors);
+    body.refuse_other_fields(&FIELDS, &READ_ONLY, errors);
     let time_zone = body
         .text("time_zone", MAX_TIME_ZONE_CHARS, errors)
         .unwrap_or(DEFAULT_TIME_ZONE);
@@ -49,6 +68,7 @@ pub(super) fn read_settings(site_id: &SiteId, body: &BodyObject<'_>, errors: &mu
         name: body.text("name", MAX_NAME_CHARS, errors).map(str::to_owned),
         time_zone: time_zone.to_owned(),
         aliases: read_aliases(site_id, body, errors),
+        include_paths: body.boolean("include_paths", errors).unwrap_or(true),
     }
 }
 

@@ -2,23 +2,25 @@
 
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
 
-use crate::clock;
+use crate::domain::id::JobId;
 use crate::domain::site::SiteId;
-use crate::record::audit;
+use crate::record::jobs;
 use crate::record::sites::{self, MAX_ALIASES, SiteError, SiteRecord};
+use crate::{chance, clock};
 
 use super::answer::{self, Page, optional_time, time};
 use super::body::JsonBody;
 use super::caller::Caller;
-use super::extract::{ReadableSite, RegistrableSite, WritableSite};
+use super::extract::{MayWrite as _, ReadableSite, RegistrableSite, WritableSite};
 use super::field_errors::{FieldCode, FieldErrors};
+use super::merge;
 use super::problem::Problem;
 use super::problem_type::ProblemType;
 use super::query::Query;
-use super::site_input::{SiteInput, read_settings};
+use super::site_input::{MOVING, READ_ONLY, SiteInput, read_settings};
 use super::state::ApiState;
 use super::validate::BodyObject;
 
@@ -29,9 +31,14 @@ pub(super) async fn put(
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
     let mut errors = FieldErrors::default();
-    let input = read_settings(site.id(), &BodyObject::root(&body), &mut errors);
     let now = clock::now();
     let mut tx = state.write(&site).await?;
+    let before = match sites::get(&mut tx, site.id()).await? {
+        Some(before) => to_answer(&before).as_object().cloned().unwrap_or_default(),
+        None => Map::new(),
+    };
+    let settings = merge::without_read_only(&body, &before, &READ_ONLY, &MOVING);
+    let input = read_settings(site.id(), &BodyObject::root(&settings), &mut errors);
     refuse_foreign_aliases(&mut tx, &site, &input.aliases, &mut errors).await?;
     if !errors.is_empty() {
         refuse_own_taken_aliases(&mut tx, &site, &input, &mut errors).await?;
@@ -44,12 +51,7 @@ pub(super) async fn put(
         }
         other => other?,
     };
-    let fields: Vec<String> = body.keys().cloned().collect();
-    let entry = audit::AuditEntry {
-        fields: &fields,
-        ..site.audit_entry("site.put", None)
-    };
-    audit::write(&mut tx, entry, now).await?;
+    site.write_audit(&mut tx, "site.put", None, Some(&body)).await?;
     let stored = find(&mut tx, site.id()).await?;
     tx.commit().await?;
     Ok(if is_new {
@@ -57,6 +59,20 @@ pub(super) async fn put(
     } else {
         answer::ok(&to_answer(&stored))
     })
+}
+
+/// `DELETE /api/sites/{site_id}`: the site is gone at once; a job erases its history.
+pub(super) async fn delete(State(state): State<ApiState>, site: WritableSite) -> Result<Response, Problem> {
+    let now = clock::now();
+    let mut tx = state.write(&site).await?;
+    let webhooks = sites::delete(&mut tx, site.id())
+        .await?
+        .ok_or_else(|| Problem::not_found("site"))?;
+    let job = JobId::new_v7(now.timestamp_millis(), chance::bytes());
+    jobs::begin_erasure(&mut tx, job, site.id(), &webhooks, now).await?;
+    site.write_audit(&mut tx, "site.delete", None, None).await?;
+    tx.commit().await?;
+    Ok(answer::no_content())
 }
 
 /// `GET /api/sites/{site_id}`
@@ -72,20 +88,12 @@ pub(super) async fn list(
     caller: Caller,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
-    let query = Query::parse(query.as_deref());
-    let mut errors = FieldErrors::default();
-    query.refuse_unknown(&["limit", "after"], &mut errors);
-    let limit = query.limit(&mut errors);
-    let after: Option<SiteId> = query.one("after", "the `next` of an earlier page", &mut errors);
-    if !errors.is_empty() {
-        return Err(Problem::invalid(errors));
-    }
+    let (limit, after) = Query::parse(query.as_deref()).page::<SiteId>()?;
     let mut conn = state.read().await?;
     let after = after.as_ref().map(SiteId::as_str);
     // One more than a page holds shows that there is another page.
-    let mut found = sites::list(&mut conn, caller.sites(), after, i64::from(limit) + 1).await?;
-    let has_more = found.len() > limit as usize;
-    found.truncate(limit as usize);
+    let found = sites::list(&mut conn, caller.sites(), after, i64::from(limit) + 1).await?;
+    let (found, has_more) = answer::cut(found, limit);
     let next = found.last().filter(|_| has_more).map(|site| site.site_id.clone());
     let data: Vec<Value> = found.iter().map(to_answer).collect();
     Ok(answer::ok(&Page { data, next }))
@@ -103,6 +111,7 @@ fn to_answer(site: &SiteRecord) -> Value {
         "name": site.name,
         "time_zone": site.time_zone,
         "aliases": site.aliases,
+        "include_paths": site.include_paths,
         "first_event_at": optional_time(site.first_event_at),
         "last_event_at": optional_time(site.last_event_at),
         "inserted_at": time(site.inserted_at),

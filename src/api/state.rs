@@ -11,7 +11,7 @@ use sqlx::{PgPool, Postgres, Transaction};
 
 use crate::record::keyring::Keyring;
 
-use super::extract::WritableSite;
+use super::extract::MayWrite;
 use super::limits::{FailedLogins, TokenRate};
 use super::problem_type::ProblemType;
 use super::timed::{Stopwatch, Timed, Timer};
@@ -96,12 +96,13 @@ impl ApiState {
         Ok(timer.hold(self.pool.acquire().await?))
     }
 
-    /// A transaction that changes what belongs to `_site`. Without `commit` it changes nothing.
+    /// A transaction that changes something. Without `commit` it changes nothing.
     ///
-    /// The site is asked for as proof: a handler without a [`WritableSite`] cannot write.
+    /// The proof is asked for because a handler without one, such as a `WritableSite`, cannot
+    /// write.
     pub(super) async fn write(
         &self,
-        _site: &WritableSite,
+        _proof: &impl MayWrite,
     ) -> sqlx::Result<Timed<Transaction<'static, Postgres>>> {
         let timer = Timer::start("api_write", &self.stopwatch);
         Ok(timer.hold(self.pool.begin().await?))

@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
 
+use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
 use crate::domain::texts::has_control;
@@ -122,6 +123,41 @@ impl<'a> BodyObject<'a> {
             Value::Bool(value) => Some(*value),
             other => wrong_type(&self.pointer_to(name), other, "true or false", errors),
         }
+    }
+
+    /// One of a closed set of `words`.
+    pub(super) fn word<T: std::str::FromStr>(
+        &self,
+        name: &str,
+        words: &[&str],
+        errors: &mut FieldErrors,
+    ) -> Option<T> {
+        let allowed = format!("one of {}", words.join(", "));
+        let text = match self.get(name)? {
+            Value::String(text) => text,
+            other => return wrong_type(&self.pointer_to(name), other, &allowed, errors),
+        };
+        let read = text.parse().ok();
+        if read.is_none() {
+            let detail = format!("`{}` is not {allowed}.", echo(text));
+            errors.add(self.pointer_to(name), FieldCode::Unknown, detail);
+        }
+        read
+    }
+
+    /// An RFC 3339 time.
+    pub(super) fn time(&self, name: &str, errors: &mut FieldErrors) -> Option<DateTime<Utc>> {
+        let allowed = "an RFC 3339 time such as 2026-02-25T12:00:00Z";
+        let text = match self.get(name)? {
+            Value::String(text) => text,
+            other => return wrong_type(&self.pointer_to(name), other, allowed, errors),
+        };
+        let read = DateTime::parse_from_rfc3339(text).ok().map(|at| at.to_utc());
+        if read.is_none() {
+            let detail = format!("The value must be {allowed}, not `{}`.", echo(text));
+            errors.add(self.pointer_to(name), FieldCode::Invalid, detail);
+        }
+        read
     }
 
     pub(super) fn object(&self, name: &str, errors: &mut FieldErrors) -> Option<BodyObject<'a>> {

@@ -4,12 +4,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use crate::clock;
+use crate::domain::health::{HealthReason, HealthState};
 use crate::domain::secret::Secret;
 use crate::domain::trigger::{NameFilter, NameTrigger};
-use crate::domain::webhook::WebhookSettings;
+use crate::domain::webhook::{Format, WebhookSettings};
 use crate::domain::words::words;
 use crate::record::sites::SiteRecord;
-use crate::record::webhooks::{Circuit, WebhookRecord};
+use crate::record::webhooks::WebhookRecord;
 
 use super::answer::{optional_time, time};
 use super::webhook_input::MASK;
@@ -18,20 +20,10 @@ use super::webhook_input::MASK;
 const SILENT_AFTER: TimeDelta = TimeDelta::hours(24);
 
 words! {
-    /// The health of a webhook in one word.
-    enum HealthState {
-        New = "new",
-        Healthy = "healthy",
-        Failing = "failing",
-        Open = "open",
-        Disabled = "disabled",
-    }
-}
-
-words! {
     /// The kind of a warning, for programs.
     enum WarningCode {
         ShortSecret = "short_secret",
+        ChatFormat = "chat_format",
         UnknownGoal = "unknown_goal",
         NoRecentEvents = "no_recent_events",
     }
@@ -55,7 +47,7 @@ pub(super) fn masked(webhook: &WebhookRecord) -> Map<String, Value> {
         .map(|(name, _)| (name.clone(), MASK.into()))
         .collect();
     let events: Vec<&str> = settings.events.iter().map(|event| event.as_str()).collect();
-    let (state, reason) = health(webhook);
+    let (state, reason, since) = health(webhook);
     let answer = json!({
         "id": webhook.id,
         "site_id": webhook.site_id,
@@ -66,15 +58,21 @@ pub(super) fn masked(webhook: &WebhookRecord) -> Map<String, Value> {
         "headers": headers,
         "events": events,
         "triggers": settings.triggers.to_json(),
-        "enabled": webhook.is_enabled(),
+        "enabled": settings.enabled,
         "failure_threshold": settings.failure_threshold,
         "rate_limit_per_second": settings.rate_limit_per_second,
         "max_concurrency": settings.max_concurrency,
         "retry_schedule": settings.retry_schedule,
         "max_age_seconds": settings.max_age_seconds,
+        "external_id": settings.external_id,
+        "paused_until": optional_time(settings.paused_until.filter(|until| *until > clock::now())),
+        "secret_overlap_until": optional_time(webhook.secret_overlap_until),
         "health": {
             "state": state,
             "reason": reason,
+            "since": optional_time(since),
+            "next_probe_at": optional_time(webhook.health.next_probe_at),
+            "waiting": webhook.health.waiting,
             "last_success_at": optional_time(webhook.health.last_success_at),
             "consecutive_failures": webhook.health.consecutive_failures,
         },
@@ -87,15 +85,31 @@ pub(super) fn masked(webhook: &WebhookRecord) -> Map<String, Value> {
     }
 }
 
-/// The webhook with its secret, for the answer to the create: as it is, and in the form that
-/// Standard Webhooks libraries take if that is another one.
+/// The webhook with its secret, for the answer to the create.
 pub(super) fn with_secret(webhook: &WebhookRecord, secret: &Secret) -> Map<String, Value> {
     let mut answer = masked(webhook);
+    insert_secret(&mut answer, secret);
+    answer
+}
+
+/// Shows a secret as it is, and in the form that Standard Webhooks libraries take if that is
+/// another one.
+pub(super) fn insert_secret(answer: &mut Map<String, Value>, secret: &Secret) {
     answer.insert("secret".to_owned(), secret.reveal().into());
     if let Some(standard) = secret.standard_form() {
         answer.insert("standard_webhooks_secret".to_owned(), standard.into());
     }
-    answer
+}
+
+/// The warning about a secret that is easy to guess, if it is.
+pub(super) fn short_secret_warning(secret: &Secret) -> Vec<Warning> {
+    let warning = Warning {
+        code: WarningCode::ShortSecret,
+        pointer: Some("/secret".to_owned()),
+        detail: "This secret has fewer than 24 characters. It works, but a longer one is harder to guess."
+            .to_owned(),
+    };
+    secret.is_short().then_some(warning).into_iter().collect()
 }
 
 pub(super) fn with_warnings(mut answer: Map<String, Value>, warnings: &[Warning]) -> Map<String, Value> {
@@ -103,16 +117,21 @@ pub(super) fn with_warnings(mut answer: Map<String, Value>, warnings: &[Warning]
     answer
 }
 
-/// The state of the webhook, with the reason where there is one.
-fn health(webhook: &WebhookRecord) -> (HealthState, Option<&str>) {
+/// The state of the webhook, its reason where there is one, and when it began.
+fn health(webhook: &WebhookRecord) -> (HealthState, Option<&str>, Option<DateTime<Utc>>) {
     let health = &webhook.health;
     match &webhook.disabled {
-        Some((_, reason)) => (HealthState::Disabled, Some(reason)),
-        None if !webhook.settings.enabled => (HealthState::Disabled, Some("owner")),
-        None if health.circuit != Circuit::Closed => (HealthState::Open, health.circuit_reason.as_deref()),
-        None if health.consecutive_failures > 0 => (HealthState::Failing, None),
-        None if health.last_success_at.is_none() => (HealthState::New, None),
-        None => (HealthState::Healthy, None),
+        Some((at, reason)) => (HealthState::Disabled, Some(reason), Some(*at)),
+        None if !webhook.settings.enabled => {
+            let owner = Some(HealthReason::Owner.as_str());
+            (HealthState::Disabled, owner, Some(webhook.updated_at))
+        }
+        // Switched on again, and the deliverer does not know it yet.
+        None if health.state == HealthState::Disabled => (HealthState::New, None, Some(webhook.active_since)),
+        None => {
+            let reason = health.reason.map(HealthReason::as_str);
+            (health.state, reason, health.since.or(Some(webhook.inserted_at)))
+        }
     }
 }
 
@@ -123,7 +142,7 @@ pub(super) fn warnings(
     unknown_goals: &[String],
     is_silent: bool,
 ) -> Vec<Warning> {
-    let mut warnings = Vec::new();
+    let mut warnings: Vec<Warning> = new_secret.map(short_secret_warning).unwrap_or_default();
     let mut warn = |code: WarningCode, pointer: Option<String>, detail: String| {
         warnings.push(Warning {
             code,
@@ -131,14 +150,11 @@ pub(super) fn warnings(
             detail,
         });
     };
-    if new_secret.is_some_and(Secret::is_short) {
+    let chat_format = settings.url.reveal().host_str().and_then(Format::of_host);
+    if let Some(chat_format) = chat_format.filter(|_| settings.format == Format::Json) {
         let detail =
-            "This secret has fewer than 24 characters. It works, but a longer one is harder to guess.";
-        warn(
-            WarningCode::ShortSecret,
-            Some("/secret".to_owned()),
-            detail.to_owned(),
-        );
+            format!("This host takes messages, not events as JSON. Set `format` to `{chat_format}`.");
+        warn(WarningCode::ChatFormat, Some("/format".to_owned()), detail);
     }
     if let Some(NameTrigger {
         names: NameFilter::Only(names),

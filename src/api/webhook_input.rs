@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeSet, HashSet};
 
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde_json::{Map, Value, json};
 
 use crate::domain::own_headers::{InvalidHeader, MAX_OWN_HEADERS, check_own_header};
 use crate::domain::secret::{Hidden, InvalidSecret, Secret};
 use crate::domain::target::{TargetRules, TargetUrl};
 use crate::domain::webhook::{
-    DEFAULT_FAILURE_THRESHOLD, DEFAULT_MAX_CONCURRENCY, DEFAULT_RATE_LIMIT_PER_SECOND,
-    DEFAULT_RETRY_SCHEDULE, Format, MAX_NAME_CHARS, WebhookSettings,
+    DEFAULT_FAILURE_THRESHOLD, DEFAULT_MAX_CONCURRENCY, DEFAULT_RETRY_SCHEDULE, Format, MAX_NAME_CHARS,
+    WebhookSettings,
 };
 
 use super::field_errors::{FieldCode, FieldErrors, echo};
@@ -20,7 +21,7 @@ use super::validate::{BodyObject, wrong_type};
 /// back leaves the value as it is.
 pub(super) const MASK: &str = "********";
 
-const FIELDS: [&str; 13] = [
+const FIELDS: [&str; 15] = [
     "name",
     "url",
     "secret",
@@ -34,8 +35,10 @@ const FIELDS: [&str; 13] = [
     "max_concurrency",
     "retry_schedule",
     "max_age_seconds",
+    "external_id",
+    "paused_until",
 ];
-const READ_ONLY: [&str; 7] = [
+pub(super) const READ_ONLY: [&str; 8] = [
     "id",
     "site_id",
     "health",
@@ -43,12 +46,17 @@ const READ_ONLY: [&str; 7] = [
     "updated_at",
     "warnings",
     "standard_webhooks_secret",
+    "secret_overlap_until",
 ];
-const LATER_FORMATS: [&str; 3] = ["slack", "discord", "teams"];
+/// Read-only fields that change without their owner.
+pub(super) const MOVING: [&str; 4] = ["health", "updated_at", "warnings", "secret_overlap_until"];
 
 const FAILURE_THRESHOLD: std::ops::RangeInclusive<u32> = 1..=100;
 const RATE_LIMIT_PER_SECOND: std::ops::RangeInclusive<u32> = 1..=10_000;
 const MAX_CONCURRENCY: std::ops::RangeInclusive<u32> = 1..=100;
+const MAX_EXTERNAL_ID_CHARS: usize = 255;
+/// Longest pause.
+const MAX_PAUSE: TimeDelta = TimeDelta::days(30);
 /// Up to 30 days: no topic holds anything older.
 const MAX_AGE_SECONDS: std::ops::RangeInclusive<u32> = 1..=30 * 86_400;
 
@@ -68,6 +76,7 @@ pub(super) fn read_settings(
     body: &BodyObject<'_>,
     rules: &WebhookRules,
     current: Option<&WebhookSettings>,
+    now: DateTime<Utc>,
     errors: &mut FieldErrors,
 ) -> Option<WebhookSettings> {
     let before = errors.count();
@@ -83,6 +92,10 @@ pub(super) fn read_settings(
     let max_concurrency = body.integer("max_concurrency", MAX_CONCURRENCY, errors);
     let retry_schedule = read_schedule(body, rules, current, errors);
     let max_age_seconds = body.integer("max_age_seconds", MAX_AGE_SECONDS, errors);
+    let external_id = body
+        .text("external_id", MAX_EXTERNAL_ID_CHARS, errors)
+        .map(str::to_owned);
+    let paused_until = read_paused_until(body, current, now, errors);
     if errors.count() > before {
         return None;
     }
@@ -97,12 +110,37 @@ pub(super) fn read_settings(
         enabled: enabled.unwrap_or(true),
         failure_threshold: failure_threshold.unwrap_or(DEFAULT_FAILURE_THRESHOLD),
         // Only in this field `null` is a value, which means no limit.
-        rate_limit_per_second: rate_limit
-            .or_else(|| (!body.is_null("rate_limit_per_second")).then_some(DEFAULT_RATE_LIMIT_PER_SECOND)),
+        rate_limit_per_second: rate_limit.or_else(|| {
+            (!body.is_null("rate_limit_per_second")).then(|| format.default_rate_limit_per_second())
+        }),
         max_concurrency: max_concurrency.unwrap_or(DEFAULT_MAX_CONCURRENCY),
         retry_schedule,
         max_age_seconds,
+        external_id,
+        paused_until,
     })
+}
+
+/// Reads the end of a pause: in the future, within 30 days, unless it is as it was.
+fn read_paused_until(
+    body: &BodyObject<'_>,
+    current: Option<&WebhookSettings>,
+    now: DateTime<Utc>,
+    errors: &mut FieldErrors,
+) -> Option<DateTime<Utc>> {
+    let until = body.time("paused_until", errors)?;
+    if current.is_some_and(|current| current.paused_until == Some(until)) {
+        return Some(until);
+    }
+    let problem = if until <= now {
+        "The time has passed already."
+    } else if until > now + MAX_PAUSE {
+        "A webhook may be paused for at most 30 days."
+    } else {
+        return Some(until);
+    };
+    errors.add("/paused_until", FieldCode::OutOfRange, problem);
+    None
 }
 
 /// Refuses the fields that a webhook does not have, and those that appear in answers only.
@@ -131,27 +169,37 @@ pub(super) fn read_secret(body: &BodyObject<'_>, errors: &mut FieldErrors) -> Op
 
 /// Writes settings as a body that [`read_settings`] reads back the same, for a merge patch to
 /// change. It holds the URL and the values of the headers, so it is never shown.
-pub(super) fn to_body(settings: &WebhookSettings, enabled: bool) -> Map<String, Value> {
+pub(super) fn to_body(settings: &WebhookSettings) -> Map<String, Value> {
     let headers: Map<String, Value> = settings
         .headers
         .iter()
         .map(|(name, value)| (name.clone(), value.reveal().into()))
         .collect();
     let events: Vec<&str> = settings.events.iter().map(|event| event.as_str()).collect();
-    let body = json!({
+    let mut body = json!({
         "name": settings.name,
         "url": settings.url.reveal().as_str(),
         "format": settings.format.as_str(),
         "headers": headers,
         "events": events,
         "triggers": settings.triggers.to_json(),
-        "enabled": enabled,
+        "enabled": settings.enabled,
         "failure_threshold": settings.failure_threshold,
         "rate_limit_per_second": settings.rate_limit_per_second,
         "max_concurrency": settings.max_concurrency,
         "retry_schedule": settings.retry_schedule,
         "max_age_seconds": settings.max_age_seconds,
+        "external_id": settings.external_id,
+        "paused_until": settings
+            .paused_until
+            .map(|until| until.to_rfc3339_opts(SecondsFormat::Micros, true)),
     });
+    // The default is the format's, so a new format brings its own.
+    if settings.rate_limit_per_second == Some(settings.format.default_rate_limit_per_second())
+        && let Value::Object(map) = &mut body
+    {
+        map.remove("rate_limit_per_second");
+    }
     match body {
         Value::Object(map) => map,
         _ => Map::new(),
@@ -202,15 +250,11 @@ fn read_format(body: &BodyObject<'_>, errors: &mut FieldErrors) -> Format {
     let Some(text) = body.text("format", 100, errors) else {
         return Format::default();
     };
-    let format = Format::ALL.into_iter().find(|format| format.as_str() == text);
+    let format = text.parse().ok();
     if format.is_none() {
-        if LATER_FORMATS.contains(&text) {
-            let detail = format!("The format `{text}` is not available yet. The only format is json.");
-            errors.add("/format", FieldCode::NotAvailable, detail);
-        } else {
-            let detail = format!("`{}` is not a format. The only format is json.", echo(text));
-            errors.add("/format", FieldCode::Unknown, detail);
-        }
+        let (text, words) = (echo(text), Format::WORDS.join(", "));
+        let detail = format!("`{text}` is not a format. The formats are {words}.");
+        errors.add("/format", FieldCode::Unknown, detail);
     }
     format.unwrap_or_default()
 }

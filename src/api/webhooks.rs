@@ -1,7 +1,9 @@
 //! The calls that create, read, change and delete webhooks.
 
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::Response;
+use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use sqlx::PgConnection;
 
@@ -12,7 +14,7 @@ use crate::domain::trigger::NameFilter;
 use crate::domain::webhook::WebhookSettings;
 use crate::record::keyring::Keyring;
 use crate::record::webhooks::{self, Changed, CreateError, NewWebhook, WebhookRecord};
-use crate::record::{audit, goals, sites};
+use crate::record::{goals, sites};
 use crate::{chance, clock};
 
 use super::answer::{self, Page};
@@ -27,7 +29,7 @@ use super::state::ApiState;
 use super::validate::BodyObject;
 use super::webhook_answer::{is_silent, masked, warnings, with_secret, with_warnings};
 use super::webhook_input::{
-    MASK, read_secret, read_settings, refuse_other_fields, refuse_unknown_nulls, to_body,
+    MASK, MOVING, READ_ONLY, read_secret, read_settings, refuse_other_fields, refuse_unknown_nulls, to_body,
 };
 
 /// `POST /api/sites/{site_id}/webhooks`
@@ -48,8 +50,8 @@ async fn create_once(
     body: &Map<String, Value>,
     execution: &Execution,
 ) -> Result<Response, Problem> {
-    let (settings, secret) = read_new(state, body)?;
     let now = clock::now();
+    let (settings, secret) = read_new(state, body, now)?;
     let id = WebhookId::new_v7(now.timestamp_millis(), chance::bytes());
     let mut tx = state.write(site).await?;
     sites::register(&mut tx, site.id(), now).await?;
@@ -67,18 +69,14 @@ async fn create_once(
     let is_silent = sites::get(&mut tx, site.id())
         .await?
         .is_some_and(|site| is_silent(&site, now));
-    let object = id.to_string();
-    let entry = audit::AuditEntry {
-        fields: &field_names(body),
-        ..site.audit_entry("webhook.create", Some(&object))
-    };
-    audit::write(&mut tx, entry, now).await?;
+    site.write_audit(&mut tx, "webhook.create", Some(id.to_string()), Some(body))
+        .await?;
     let created = find(&mut tx, &state.keyring, site.id(), id).await?;
     let warnings = warnings(&settings, Some(&secret), &unknown_goals, is_silent);
     let location = format!("{}/webhooks/{id}", site.path());
     let without_secret = Value::Object(with_warnings(masked(&created), &warnings));
     execution
-        .store_answer(&mut tx, &location, &without_secret)
+        .store_answer(&mut tx, StatusCode::CREATED, Some(&location), &without_secret)
         .await?;
     tx.commit().await?;
 
@@ -87,12 +85,16 @@ async fn create_once(
 }
 
 /// Reads the settings and the secret of a new webhook. A secret that is not given is generated.
-fn read_new(state: &ApiState, body: &Map<String, Value>) -> Result<(WebhookSettings, Secret), Problem> {
+fn read_new(
+    state: &ApiState,
+    body: &Map<String, Value>,
+    now: DateTime<Utc>,
+) -> Result<(WebhookSettings, Secret), Problem> {
     let object = BodyObject::root(body);
     let mut errors = FieldErrors::default();
     refuse_other_fields(&object, &mut errors);
     let secret = read_secret(&object, &mut errors);
-    match read_settings(&object, &state.config.webhooks, None, &mut errors) {
+    match read_settings(&object, &state.config.webhooks, None, now, &mut errors) {
         Some(settings) if errors.is_empty() => {
             let secret = secret.unwrap_or_else(|| Secret::generate(chance::bytes()));
             Ok((settings, secret))
@@ -112,8 +114,16 @@ fn not_created(error: CreateError, max_per_site: u32) -> Problem {
             Problem::new(ProblemType::WebhookLimit, detail)
         }
         CreateError::NoSuchSite => Problem::not_found("site"),
+        CreateError::ExternalIdTaken => external_id_taken(),
         CreateError::Postgres(error) => error.into(),
     }
+}
+
+fn external_id_taken() -> Problem {
+    Problem::new(
+        ProblemType::ExternalIdTaken,
+        "Another webhook of this site has this `external_id`. It is free again once that one is deleted.",
+    )
 }
 
 /// `GET /api/sites/{site_id}/webhooks`
@@ -153,24 +163,20 @@ pub(super) async fn change(
         return Err(Problem::not_found("webhook"));
     }
     let before = find(&mut tx, &state.keyring, site.id(), id).await?;
-    let settings = read_patched(&state, &before, &patch)?;
+    let settings = read_patched(&state, &before, &patch, now)?;
 
     let mut changed = webhooks::update(&mut tx, &state.keyring, id, &settings, now).await?;
-    // An edited answer that is sent back contains `enabled`, too: a webhook that is off already
-    // keeps the reason for it.
-    if settings.enabled != before.is_enabled() {
+    if changed == Changed::Yes && is_switched(&before, &patch, settings.enabled) {
         changed = webhooks::switch(&mut tx, id, settings.enabled, now).await?;
     }
-    if changed == Changed::Gone {
-        return Err(Problem::not_found("webhook"));
+    match changed {
+        Changed::Yes => {}
+        Changed::Gone => return Err(Problem::not_found("webhook")),
+        Changed::ExternalIdTaken => return Err(external_id_taken()),
     }
     let unknown_goals = unknown_goals(&mut tx, site.id(), &settings).await?;
-    let object = id.to_string();
-    let entry = audit::AuditEntry {
-        fields: &field_names(&patch),
-        ..site.audit_entry("webhook.update", Some(&object))
-    };
-    audit::write(&mut tx, entry, now).await?;
+    site.write_audit(&mut tx, "webhook.update", Some(id.to_string()), Some(&patch))
+        .await?;
     let after = find(&mut tx, &state.keyring, site.id(), id).await?;
     tx.commit().await?;
 
@@ -178,24 +184,34 @@ pub(super) async fn change(
     Ok(answer::ok(&with_warnings(masked(&after), &warnings)))
 }
 
+/// True if the owner switches the webhook on or off. Switching on what is on already counts if
+/// Bellwether has switched it off meanwhile.
+fn is_switched(before: &WebhookRecord, patch: &Map<String, Value>, enabled: bool) -> bool {
+    let is_given = patch.get("enabled").is_some();
+    is_given && (enabled != before.settings.enabled || enabled && before.disabled.is_some())
+}
+
 /// Reads the settings that `patch` makes of the webhook.
 fn read_patched(
     state: &ApiState,
     before: &WebhookRecord,
     patch: &Map<String, Value>,
+    now: DateTime<Utc>,
 ) -> Result<WebhookSettings, Problem> {
     let mut errors = FieldErrors::default();
+    let patch = &merge::without_read_only(patch, &masked(before), &READ_ONLY, &MOVING);
     let object = BodyObject::root(patch);
     refuse_other_fields(&object, &mut errors);
     refuse_secret(&object, &mut errors);
     refuse_unknown_nulls(&object, &before.settings, &mut errors);
-    let current = to_body(&before.settings, before.is_enabled());
+    let current = to_body(&before.settings);
     let merged = merge::apply_to_webhook(&current, &before.settings.url.masked(), patch);
     let merged = BodyObject::root(&merged);
     match read_settings(
         &merged,
         &state.config.webhooks,
         Some(&before.settings),
+        now,
         &mut errors,
     ) {
         Some(settings) if errors.is_empty() => Ok(settings),
@@ -215,14 +231,13 @@ pub(super) async fn delete(
     if webhooks::delete(&mut tx, site.id(), id, now).await? == Changed::Gone {
         return Err(Problem::not_found("webhook"));
     }
-    let object = id.to_string();
-    let entry = site.audit_entry("webhook.delete", Some(&object));
-    audit::write(&mut tx, entry, now).await?;
+    site.write_audit(&mut tx, "webhook.delete", Some(id.to_string()), None)
+        .await?;
     tx.commit().await?;
     Ok(answer::no_content())
 }
 
-async fn find(
+pub(super) async fn find(
     conn: &mut PgConnection,
     keyring: &Keyring,
     site_id: &SiteId,
@@ -263,12 +278,8 @@ async fn unknown_goals(
 fn refuse_secret(patch: &BodyObject<'_>, errors: &mut FieldErrors) {
     let is_masked = patch.get("secret").is_some_and(|secret| secret == MASK);
     if !is_masked && patch.names().any(|name| name == "secret") {
-        let detail = "A secret is changed by a rotation, which keeps its old value valid for a while. Rotation is not \
-                      available yet.";
-        errors.add("/secret", FieldCode::NotAvailable, detail);
+        let detail =
+            "A secret is changed by POST …/rotate-secret, which keeps the old one valid for a while.";
+        errors.add("/secret", FieldCode::NotApplicable, detail);
     }
-}
-
-fn field_names(body: &Map<String, Value>) -> Vec<String> {
-    body.keys().cloned().collect()
 }

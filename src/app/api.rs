@@ -57,9 +57,9 @@ fn api_state(app: &AppContext) -> anyhow::Result<ApiState> {
         trusted_proxies: http.trusted_proxies.clone(),
     };
     // Statuses of a success and of what goes wrong most often.
-    for (method, route, success) in api::CALLS {
-        for status in [success, 401, 404, 422, 429, 500] {
-            let labels = [route, method, &status.to_string()];
+    for call in api::CALLS {
+        for status in [call.success, 401, 404, 422, 429, 500] {
+            let labels = [call.path, call.method.as_str(), &status.to_string()];
             app.metrics.http_requests.with_label_values(&labels);
         }
     }
@@ -84,7 +84,7 @@ fn api_state(app: &AppContext) -> anyhow::Result<ApiState> {
         }
     };
     let metrics = Arc::clone(&app.metrics);
-    let state = ApiState::new(app.pool.clone(), Arc::clone(&app.keyring), config, observer);
+    let state = ApiState::new(app.api_pool.clone(), Arc::clone(&app.keyring), config, observer);
     Ok(state.timed(move |op, took| {
         let seconds = took.as_secs_f64();
         metrics.postgres.with_label_values(&[op]).observe(seconds);

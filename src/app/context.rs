@@ -58,6 +58,8 @@ impl Foundation {
 #[derive(Debug, Clone)]
 pub(super) struct Database {
     pub(super) pool: PgPool,
+    /// The API's own, so that no call takes a connection from the stages.
+    pub(super) api_pool: PgPool,
     pub(super) monitor: PgMonitor,
     pub(super) keyring: Arc<Keyring>,
 }
@@ -70,6 +72,7 @@ pub(super) struct AppContext {
     pub(super) health: Arc<Health>,
     pub(super) client_events: ClientEvents,
     pub(super) pool: PgPool,
+    pub(super) api_pool: PgPool,
     pub(super) pg_monitor: PgMonitor,
     pub(super) keyring: Arc<Keyring>,
     pub(super) schedules: Arc<Schedules>,
@@ -90,6 +93,7 @@ impl AppContext {
             health: Arc::clone(&foundation.health),
             client_events: foundation.client_events.clone(),
             pool: database.pool.clone(),
+            api_pool: database.api_pool.clone(),
             pg_monitor: database.monitor.clone(),
             keyring: Arc::clone(&database.keyring),
             schedules: Arc::clone(&foundation.schedules),

@@ -6,18 +6,23 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::context::AppContext;
-use crate::deliver::deliverer::Deliverer;
-use crate::deliver::health_notes::HealthNotes;
+use super::open_files;
+use crate::deliver::deliverer::{Deliverer, DelivererLinks};
+use crate::deliver::events::LaneEvent;
+use crate::deliver::health_book::HealthBook;
 use crate::deliver::http::client::{ClientOptions, WebhookClient};
 use crate::deliver::in_flight::InFlight;
 use crate::deliver::intake::work::Work;
 use crate::deliver::intake::{self, IntakeLinks, IntakeSettings};
+use crate::deliver::lanes::LaneLimits;
 use crate::deliver::outcome_publisher::OutcomePublisher;
+use crate::deliver::own_retries::OwnRetries;
+use crate::deliver::owned::OwnedPartitions;
 use crate::deliver::progress::ProgressReader;
 use crate::deliver::rows::Outcome;
 use crate::deliver::send::AttemptSender;
@@ -32,6 +37,15 @@ use crate::tasks::Tasks;
 /// Most records that were read and wait for the deliverer.
 const WORK_QUEUE: usize = 1_024;
 
+/// Parts that several of the role's tasks share.
+struct Shared {
+    in_flight: Arc<InFlight>,
+    own_retries: Arc<OwnRetries>,
+    owned: Arc<OwnedPartitions>,
+    health_book: Arc<HealthBook>,
+    events: mpsc::UnboundedSender<LaneEvent>,
+}
+
 /// Starts everything that the role needs. `existing` are the cluster's retry topics: one that is no
 /// longer configured is still emptied.
 pub(super) fn start(
@@ -42,48 +56,51 @@ pub(super) fn start(
 ) -> anyhow::Result<()> {
     let (work, new_work) = mpsc::channel(WORK_QUEUE);
     let (requeue, requeued) = mpsc::unbounded_channel();
-    let (outcomes, ended) = mpsc::channel(max_in_flight(app));
-    let in_flight = Arc::new(InFlight::new(app.pool.clone(), requeue));
-    let notes = Arc::new(HealthNotes::default());
-    let outcome_publisher = outcome_publisher(app, publisher, &in_flight, &notes);
+    let (outcomes, ended) = mpsc::channel(app.config.webhooks.max_in_flight as usize);
+    let (events, reported) = mpsc::unbounded_channel();
+    let shared = Shared {
+        in_flight: Arc::new(InFlight::new(app.pool.clone(), requeue)),
+        own_retries: Arc::default(),
+        owned: Arc::default(),
+        health_book: Arc::default(),
+        events,
+    };
+    let outcome_publisher = outcome_publisher(app, publisher, &shared);
     let writer = Writer {
         pool: app.pool.clone(),
         monitor: app.pg_monitor.clone(),
         publisher: Arc::clone(&outcome_publisher),
         metrics: Arc::clone(&app.metrics),
     };
-    let deliverer = deliverer(app, &in_flight, outcome_publisher, outcomes)?;
+    let deliverer = deliverer(app, &shared, outcome_publisher, outcomes)?;
     start_intake(
         app,
         publisher,
         &ReadTopics::of(app, existing),
-        &in_flight,
+        &shared,
         work,
         tasks,
     )?;
 
     // The deliverer ends when the intake threads are gone, the writer when the deliverer is, the
-    // notes when the writer is.
+    // book of health when the writer is.
     let (pool, monitor) = (app.pool.clone(), app.pg_monitor.clone());
+    let health_book = shared.health_book;
     tasks.spawn("deliver", async move {
         let all_written = CancellationToken::new();
-        let stop_notes = all_written.clone();
+        let stop_book = all_written.clone();
         let (delivered, wrote, noted) = tokio::join!(
-            deliverer.run(new_work, requeued),
+            deliverer.run(new_work, requeued, reported),
             async {
                 let result = writer.run(ended).await;
                 all_written.cancel();
                 result
             },
-            notes.run(pool, monitor, stop_notes),
+            health_book.run(pool, monitor, stop_book),
         );
         delivered.and(wrote).and(noted)
     });
     Ok(())
-}
-
-fn max_in_flight(app: &AppContext) -> usize {
-    app.config.webhooks.max_in_flight as usize
 }
 
 fn progress_reader(app: &AppContext) -> ProgressReader {
@@ -93,20 +110,16 @@ fn progress_reader(app: &AppContext) -> ProgressReader {
     }
 }
 
-fn outcome_publisher(
-    app: &AppContext,
-    publisher: &Publisher,
-    in_flight: &Arc<InFlight>,
-    notes: &Arc<HealthNotes>,
-) -> Arc<OutcomePublisher> {
+fn outcome_publisher(app: &AppContext, publisher: &Publisher, shared: &Shared) -> Arc<OutcomePublisher> {
     Arc::new(OutcomePublisher {
         publisher: publisher.clone(),
         pool: app.pool.clone(),
         monitor: app.pg_monitor.clone(),
         progress: progress_reader(app),
         schedules: Arc::clone(&app.schedules),
-        in_flight: Arc::clone(in_flight),
-        health_notes: Arc::clone(notes),
+        in_flight: Arc::clone(&shared.in_flight),
+        own_retries: Arc::clone(&shared.own_retries),
+        events: shared.events.clone(),
         metrics: Arc::clone(&app.metrics),
         retry_prefix: app.config.kafka.topic("retry."),
         dead_letter_topic: app.config.kafka.topic("dead-letter"),
@@ -116,7 +129,7 @@ fn outcome_publisher(
 
 fn deliverer(
     app: &AppContext,
-    in_flight: &Arc<InFlight>,
+    shared: &Shared,
     publisher: Arc<OutcomePublisher>,
     outcomes: mpsc::Sender<Outcome>,
 ) -> anyhow::Result<Deliverer> {
@@ -124,25 +137,35 @@ fn deliverer(
     let attempts = AttemptSender {
         client: WebhookClient::new(client_options(app)?).context("starting the HTTP client")?,
         schedules: Arc::clone(&app.schedules),
-        in_flight: Arc::clone(in_flight),
+        in_flight: Arc::clone(&shared.in_flight),
         outcomes: outcomes.clone(),
+        events: shared.events.clone(),
         metrics: Arc::clone(&app.metrics),
         tasks: tasks.clone(),
         give_up: app.lifecycle.give_up.clone(),
     };
-    Ok(Deliverer {
+    let links = DelivererLinks {
+        pool: app.pool.clone(),
+        monitor: app.pg_monitor.clone(),
         progress: progress_reader(app),
         registry: app.registry.clone(),
         registry_read_at: Arc::clone(&app.registry_read_at),
-        in_flight: Arc::clone(in_flight),
+        in_flight: Arc::clone(&shared.in_flight),
+        owned: Arc::clone(&shared.owned),
         attempts: Arc::new(attempts),
         publisher,
         outcomes,
-        permits: Arc::new(Semaphore::new(max_in_flight(app))),
+        events: shared.events.clone(),
+        health_book: Arc::clone(&shared.health_book),
         metrics: Arc::clone(&app.metrics),
         tasks,
         give_up: app.lifecycle.give_up.clone(),
-    })
+        timeout: app.config.webhooks.timeout,
+    };
+    Ok(Deliverer::new(
+        links,
+        LaneLimits::new(app.config.webhooks.max_in_flight),
+    ))
 }
 
 /// The topics that intake threads read.
@@ -190,7 +213,7 @@ fn start_intake(
     app: &AppContext,
     publisher: &Publisher,
     topics: &ReadTopics,
-    in_flight: &Arc<InFlight>,
+    shared: &Shared,
     work: mpsc::Sender<Work>,
     tasks: &mut Tasks,
 ) -> anyhow::Result<()> {
@@ -201,27 +224,34 @@ fn start_intake(
         topics: topics.tier_indexes(),
         config: settings::tiers_reader(kafka, &group, queues, topics.shortest_delay()),
     };
+    let member_config = settings::deliver_member(kafka, &group, queues);
+    // Nobody else can own the partitions for as long as the session has surely not timed out.
+    let max_gap = settings::session_timeout(&member_config) / 2;
     for number in 0..app.config.deliver.threads {
+        let name = format!("deliver-{number}");
+        let mut member_config = member_config.clone();
+        settings::name_member(&mut member_config, kafka, &name);
         let member = GroupMember::join(
-            &settings::deliver_member(kafka, &group, queues),
+            &member_config,
             "deliver",
             &topics.names,
             Some(tiers.clone()),
             app.client_events.clone(),
         )
         .context("joining the deliver group")?;
-        let name = format!("deliver-{number}");
         app.health.member_joins(&name);
         let settings = IntakeSettings {
             name: name.clone(),
             topics: topics.names.clone(),
             tier_of_topic: topics.tiers.clone(),
-            tiers: app.schedules.tiers().clone(),
             dead_letter_topic: kafka.topic("dead-letter"),
+            max_gap,
         };
         let links = IntakeLinks {
             work: work.clone(),
-            in_flight: Arc::clone(in_flight),
+            in_flight: Arc::clone(&shared.in_flight),
+            own_retries: Arc::clone(&shared.own_retries),
+            owned: Arc::clone(&shared.owned),
             publisher: publisher.clone(),
             metrics: Arc::clone(&app.metrics),
             health: Arc::clone(&app.health),
@@ -247,6 +277,8 @@ fn client_options(app: &AppContext) -> anyhow::Result<ClientOptions> {
         timeout: webhooks.timeout,
         connect_timeout: webhooks.connect_timeout,
         extra_roots_pem,
+        allow_http: webhooks.allow_http,
+        max_connections: open_files::max_connections(open_files::raise_limit()),
         ..ClientOptions::default()
     })
 }

@@ -3,7 +3,7 @@
 use rdkafka::util::get_rdkafka_version;
 
 use super::roles::{ProcessRole, Roles};
-use crate::config::Config;
+use crate::config::{Config, Source};
 use crate::dispatch::schedule::Schedules;
 use crate::kafka::producer::PRODUCED;
 use crate::telemetry::Metrics;
@@ -11,17 +11,21 @@ use crate::telemetry::metrics::Labels;
 
 /// The label values that depend on the configuration.
 pub(super) fn labels(config: &Config, schedules: &Schedules) -> Labels {
-    let sources: Vec<String> = config
-        .sources
-        .0
-        .iter()
-        .map(|source| source.topic.clone())
-        .collect();
+    let sources = config.sources.0.iter().map(|source| source.topic.clone());
+    let has_unkeyed = config.sources.unkeyed().next().is_some();
+    let routed = has_unkeyed.then(|| config.kafka.topic("events"));
     let tiers = schedules.tier_names();
-    let mut consumed: Vec<(String, String)> = sources
-        .iter()
-        .map(|topic| ("detect".to_owned(), topic.clone()))
-        .collect();
+    let read_by = |group: &str, topic: &str| (group.to_owned(), topic.to_owned());
+    let unkeyed = config
+        .sources
+        .unkeyed()
+        .map(|source| read_by("route", &source.topic));
+    let keyed = config
+        .sources
+        .keyed()
+        .map(|source| read_by("detect", &source.topic));
+    let mut consumed: Vec<(String, String)> = unkeyed.chain(keyed).collect();
+    consumed.extend(routed.iter().map(|topic| read_by("detect", topic)));
     consumed.push(("deliver".to_owned(), config.kafka.topic("deliveries")));
     consumed.extend(
         tiers
@@ -29,7 +33,7 @@ pub(super) fn labels(config: &Config, schedules: &Schedules) -> Labels {
             .map(|tier| ("deliver".to_owned(), config.kafka.topic(&format!("retry.{tier}")))),
     );
     Labels {
-        sources,
+        sources: sources.chain(routed).collect(),
         tiers,
         produced: PRODUCED.map(str::to_owned).to_vec(),
         consumed,
@@ -60,18 +64,19 @@ pub(super) fn describe(config: &Config, roles: &Roles, metrics: &Metrics) {
     for role in roles.names() {
         metrics.roles.with_label_values(&[role]).set(1);
     }
+    let route_threads = u32::from(config.sources.unkeyed().next().is_some());
     for (role, threads) in [
+        (ProcessRole::Route, route_threads),
         (ProcessRole::Detect, config.detect.threads),
         (ProcessRole::Deliver, config.deliver.threads),
     ] {
-        let name = role.name();
-        metrics
-            .threads
-            .with_label_values(&[name])
-            .set(if roles.has(role) { i64::from(threads) } else { 0 });
+        let threads = if roles.has(role) { i64::from(threads) } else { 0 };
+        metrics.threads.with_label_values(&[role.name()]).set(threads);
+    }
+    for role in [ProcessRole::Detect, ProcessRole::Deliver] {
         metrics
             .consumer_partitions_expected
-            .with_label_values(&[name])
+            .with_label_values(&[role.name()])
             .set(i64::from(config.kafka.partitions));
     }
     metrics
@@ -91,4 +96,7 @@ pub(super) fn describe(config: &Config, roles: &Roles, metrics: &Metrics) {
         librdkafka,
         "starting"
     );
+    for warning in config.sources.0.iter().filter_map(Source::warning) {
+        tracing::warn!("{warning}");
+    }
 }

@@ -1,5 +1,6 @@
 //! The detect role: threads that read the sources and keep the engines.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -12,10 +13,13 @@ use crate::clock;
 use crate::config::{Clock, Config};
 use crate::detect::engine::config::{EngineConfig, Limits, SourceTopic};
 use crate::detect::engine::event_time::SourceClock;
+use crate::detect::history::HistoryQueue;
+use crate::detect::history::writer::HistoryWriter;
 use crate::detect::thread;
 use crate::detect::thread::{DetectLinks, DetectSettings};
 use crate::domain::registry::Registry;
 use crate::domain::site::SiteId;
+use crate::ingest::formats::RecordReader;
 use crate::kafka::member::GroupMember;
 use crate::kafka::producer::Publisher;
 use crate::kafka::settings;
@@ -35,7 +39,7 @@ pub(super) async fn start(app: &AppContext, publisher: &Publisher, tasks: &mut T
     let config = &app.config;
     let engine = engine_config(config, hash_key(app).await?);
     let topics: Vec<String> = engine.sources.iter().map(|source| source.topic.clone()).collect();
-    let first_start_back = FIRST_START_BACK.max(longest_window(&app.registry.borrow()));
+    let first_start_back = first_start_back(app);
     // The series are made for the topics of groups, and this one is read without a group.
     app.metrics
         .unreadable_records
@@ -45,32 +49,35 @@ pub(super) async fn start(app: &AppContext, publisher: &Publisher, tasks: &mut T
         "activity",
         record_activity(app.pool.clone(), app.pg_monitor.clone(), lists),
     );
+    let history = start_history(app, tasks);
     let group = config.kafka.topic("detect");
     for number in 0..config.detect.threads {
-        let member = GroupMember::join(
-            &settings::detect_member(&config.kafka, &group),
-            "detect",
-            &topics,
-            None,
-            app.client_events.clone(),
-        )
-        .context("joining the detect group")?;
         let name = format!("detect-{number}");
+        let mut member_config = settings::detect_member(&config.kafka, &group);
+        settings::name_member(&mut member_config, &config.kafka, &name);
+        let member = GroupMember::join(&member_config, "detect", &topics, None, app.client_events.clone())
+            .context("joining the detect group")?;
         app.health.member_joins(&name);
         let settings = DetectSettings {
             name: name.clone(),
             kafka: config.kafka.clone(),
             engine: engine.clone(),
+            readers: readers(config),
             first_start_back,
         };
-        let links = links(app, publisher, &heard);
+        let links = links(app, publisher, &history, &heard);
         tasks.spawn_thread(name, move || thread::run(member, settings, links))?;
     }
     Ok(())
 }
 
-/// Reads the key of the visitors' hashes, which all detectors share.
-async fn hash_key(app: &AppContext) -> anyhow::Result<[u8; 16]> {
+/// Time before now from which a source without a commit is read.
+pub(super) fn first_start_back(app: &AppContext) -> Duration {
+    FIRST_START_BACK.max(longest_window(&app.registry.borrow()))
+}
+
+/// Reads the key of the visitors' hashes, which the whole deployment shares.
+pub(super) async fn hash_key(app: &AppContext) -> anyhow::Result<[u8; 16]> {
     let read = async {
         let mut connection = app.pool.acquire().await?;
         anyhow::Ok(keys::visitor_hash_key(&mut connection, &app.keyring, clock::now()).await?)
@@ -78,19 +85,42 @@ async fn hash_key(app: &AppContext) -> anyhow::Result<[u8; 16]> {
     read.await.context("reading the key of visitors' hashes")
 }
 
-fn engine_config(config: &Config, hash_key: [u8; 16]) -> EngineConfig {
-    let sources = config.sources.0.iter().map(|source| SourceTopic {
+/// The topics that a detector reads, in the order of [`readers`]: the keyed sources, and the events
+/// of the others as `route` has keyed them.
+fn source_topics(config: &Config) -> Vec<SourceTopic> {
+    let clock = |clock| match clock {
+        Clock::Live => SourceClock::Live,
+        Clock::Log => SourceClock::Log,
+    };
+    let keyed = config.sources.keyed().map(|source| SourceTopic {
         topic: source.topic.clone(),
-        clock: match source.clock {
-            Clock::Live => SourceClock::Live,
-            Clock::Log => SourceClock::Log,
-        },
+        clock: clock(source.clock),
     });
+    let mut topics: Vec<SourceTopic> = keyed.collect();
+    let mut unkeyed = config.sources.unkeyed().peekable();
+    if unkeyed.peek().is_some() {
+        // Each event brings its clock. This is the clock of sites of which none was read yet.
+        let all_log = unkeyed.all(|source| source.clock == Clock::Log);
+        topics.push(SourceTopic {
+            topic: config.kafka.topic("events"),
+            clock: clock(if all_log { Clock::Log } else { Clock::Live }),
+        });
+    }
+    topics
+}
+
+fn readers(config: &Config) -> Arc<[RecordReader]> {
+    let routed = config.sources.unkeyed().take(1).map(|_| RecordReader::routed());
+    let keyed = config.sources.keyed().map(RecordReader::of);
+    keyed.chain(routed).collect()
+}
+
+fn engine_config(config: &Config, hash_key: [u8; 16]) -> EngineConfig {
     let millis = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
     EngineConfig {
         partition: 0,
         partition_count: 0,
-        sources: sources.collect(),
+        sources: source_topics(config),
         hash_key,
         out_of_order_ms: millis(config.detect.out_of_order),
         stale_after_ms: millis(config.detect.stale_after),
@@ -101,7 +131,12 @@ fn engine_config(config: &Config, hash_key: [u8; 16]) -> EngineConfig {
     }
 }
 
-fn links(app: &AppContext, publisher: &Publisher, heard: &mpsc::Sender<Vec<SiteId>>) -> DetectLinks {
+fn links(
+    app: &AppContext,
+    publisher: &Publisher,
+    history: &Arc<HistoryQueue>,
+    heard: &mpsc::Sender<Vec<SiteId>>,
+) -> DetectLinks {
     DetectLinks {
         publisher: publisher.clone(),
         registry: app.registry.clone(),
@@ -110,8 +145,21 @@ fn links(app: &AppContext, publisher: &Publisher, heard: &mpsc::Sender<Vec<SiteI
         client_events: app.client_events.clone(),
         runtime: Handle::current(),
         stop: app.lifecycle.stop.clone(),
+        history: Arc::clone(history),
         active_sites: heard.clone(),
     }
+}
+
+/// Starts the task that writes what detector threads leave, and answers what they ask.
+fn start_history(app: &AppContext, tasks: &mut Tasks) -> Arc<HistoryQueue> {
+    let queue = Arc::new(HistoryQueue::new(Arc::clone(&app.metrics)));
+    let writer = HistoryWriter {
+        queue: Arc::clone(&queue),
+        pool: app.pool.clone(),
+        monitor: app.pg_monitor.clone(),
+    };
+    tasks.spawn_background("history", writer.run(app.lifecycle.finished.clone()));
+    queue
 }
 
 /// Records the time at which sites last had events. Ends when the threads have.

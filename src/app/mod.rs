@@ -1,8 +1,9 @@
 //! The wiring: the order in which a process starts and stops.
 //!
 //! In comes the configuration; out comes a process that runs until it is told to stop or something
-//! fails. Guaranteed: nothing starts before schema, keys and topics are as they must be. Not here:
-//! the work of any stage.
+//! fails. Guaranteed: no role starts before schema, keys and topics are as they must be. (Metrics,
+//! logs, the admin listener and the signals start first, so that a slow start can be watched and
+//! stopped.) Not here: the work of any stage.
 
 mod roles;
 mod host;
@@ -12,21 +13,25 @@ mod reach;
 mod check;
 mod describe;
 mod context;
+mod open_files;
 mod admin;
 mod start_checks;
+mod instance;
 mod registry;
 mod watch;
 mod upkeep;
+mod route;
 mod detect;
 mod deliver;
 mod api;
+mod jobs;
 
 pub(crate) use check::refusals;
 pub(crate) use host::Host;
 pub(crate) use lifecycle::{Lifecycle, SecondSignal};
 pub(crate) use reach::{reach_kafka, reach_postgres};
 pub(crate) use roles::{ProcessRole, Roles};
-pub(crate) use settings::{open_pool, pool_settings, schedules};
+pub(crate) use settings::{keyring, open_pool, pool_settings, schedules};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,7 +48,7 @@ pub(crate) async fn serve(config: Config, roles: Roles) -> anyhow::Result<()> {
     serve_in(Host::default(), config, roles).await
 }
 
-/// Runs the service inside another program.
+/// Runs the service as `host` arranges it: as a process of its own, or inside another program.
 pub(crate) async fn serve_in(mut host: Host, config: Config, roles: Roles) -> anyhow::Result<()> {
     let foundation = Foundation::lay(config, roles, host.stop.clone())?;
     let lifecycle = foundation.lifecycle.clone();
@@ -74,20 +79,26 @@ pub(crate) async fn serve_in(mut host: Host, config: Config, roles: Roles) -> an
             tracing::info!("stopped");
             result
         }
-        // Postgres or Kafka is away, and whoever stops the process will not wait much longer.
+        // The grace period and 5 s more are over, so Postgres or Kafka must be away. Whatever sent
+        // SIGTERM will soon kill the process.
         longest = lifecycle.overdue(grace) => Err(unwritten(&foundation, longest)),
     }
 }
 
-/// Checks the stores, then starts the roles in the order in which an event passes them.
+/// Opens the API's socket, checks Postgres and Kafka, then starts the roles in the order in which
+/// an event passes them.
 async fn start_roles(foundation: &Foundation, mut host: Host, tasks: &mut Tasks) -> anyhow::Result<()> {
     let (config, roles) = (&foundation.config, &foundation.roles);
-    // Before anything says that it is ready, so that whoever believes it finds a listener.
+    // Opened before `/readyz` can say that the process is ready, so that the first request finds a
+    // listener.
     let api_listener = match roles.has(ProcessRole::Api) {
         true => Some(host::listen("http.listen", config.http.listen, host.api.take()).await?),
         false => None,
     };
     let database = start_checks::open_database(foundation).await?;
+    if roles.reads_kafka() {
+        instance::claim(foundation, tasks).await?;
+    }
     let retry_topics = match roles.reads_kafka() {
         true => start_checks::check_topics(foundation, host.embedded_kafka).await?,
         false => Default::default(),
@@ -105,9 +116,14 @@ async fn start_roles(foundation: &Foundation, mut host: Host, tasks: &mut Tasks)
         if roles.has(ProcessRole::Deliver) {
             deliver::start(&app, &publisher, &retry_topics, tasks)?;
         }
+        // The last one: it joins its group quickly, and by then the others are waited for.
+        if roles.has(ProcessRole::Route) {
+            route::start(&app, &publisher, roles, tasks).await?;
+        }
     }
     if let Some(listener) = api_listener {
         api::start(&app, listener, host.api_close_delay(), tasks)?;
+        jobs::start(&app, tasks);
     }
     Ok(())
 }
@@ -115,7 +131,7 @@ async fn start_roles(foundation: &Foundation, mut host: Host, tasks: &mut Tasks)
 fn unwritten(foundation: &Foundation, longest: Duration) -> anyhow::Error {
     let outcomes = foundation.metrics.outcomes_unwritten.get();
     anyhow::anyhow!(
-        "told to stop {} s ago, and not everything could be written ({outcomes} outcomes at least): what that was about may be sent again",
+        "told to stop {} s ago, and not everything could be written ({outcomes} outcomes at least): the deliveries concerned may be sent again",
         longest.as_secs()
     )
 }

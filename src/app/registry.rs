@@ -19,7 +19,8 @@ pub(super) async fn start(
     database: &Database,
     tasks: &mut Tasks,
 ) -> anyhow::Result<watch::Receiver<Arc<Registry>>> {
-    let mut reader = RegistryReader::new(Arc::clone(&database.keyring));
+    let links = foundation.config.sites.link_template();
+    let mut reader = RegistryReader::new(Arc::clone(&database.keyring)).with_links(links);
     let read_at_ms = clock::now_ms();
     read(&mut reader, database, read_at_ms)
         .await

@@ -9,6 +9,8 @@ use crate::kafka::topics::{TopicPlan, TopicUser};
 /// Part of the service that a process can run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum ProcessRole {
+    /// Sources that are not keyed by site, keyed anew.
+    Route,
     /// Windows, goals and triggers.
     Detect,
     /// Signed requests and their outcomes.
@@ -21,6 +23,7 @@ impl ProcessRole {
     /// Name of the role, and of its group after the prefix of the topics.
     pub(crate) fn name(self) -> &'static str {
         match self {
+            Self::Route => "route",
             Self::Detect => "detect",
             Self::Deliver => "deliver",
             Self::Api => "api",
@@ -52,12 +55,15 @@ impl Roles {
 
     /// True if it works on Kafka's records.
     pub(crate) fn reads_kafka(&self) -> bool {
-        self.has(ProcessRole::Detect) || self.has(ProcessRole::Deliver)
+        [ProcessRole::Route, ProcessRole::Detect, ProcessRole::Deliver]
+            .into_iter()
+            .any(|role| self.has(role))
     }
 
     /// True if one of the roles reads or writes the topic.
     pub(crate) fn use_topic(&self, topic: &TopicPlan) -> bool {
         topic.users.iter().any(|user| match user {
+            TopicUser::Route => self.has(ProcessRole::Route),
             TopicUser::Detect => self.has(ProcessRole::Detect),
             TopicUser::Deliver => self.has(ProcessRole::Deliver),
         })

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use sqlx::PgPool;
 
+use super::roles::{ProcessRole, Roles};
 use crate::config::Config;
 use crate::dispatch::schedule::Schedules;
 use crate::record::keyring::Keyring;
@@ -55,7 +56,7 @@ pub(super) fn key_lines(config: &Config) -> Vec<KeyLine> {
 }
 
 /// The encryption keys of the configuration.
-pub(super) fn keyring(config: &Config) -> anyhow::Result<Keyring> {
+pub(crate) fn keyring(config: &Config) -> anyhow::Result<Keyring> {
     let lines: Vec<String> = key_lines(config)
         .into_iter()
         .map(|given| {
@@ -72,6 +73,39 @@ pub(crate) fn open_pool(config: &Config, epoch: &ConnectionEpoch) -> anyhow::Res
     Ok(pool::open(&pool_settings(config), epoch)?)
 }
 
+/// The pool of the stages, and the API's. A call that waits for Postgres holds a connection of the
+/// API's pool only, whose size is the number of queries that the API may have under way.
+pub(super) fn open_pools(
+    config: &Config,
+    roles: &Roles,
+    epoch: &ConnectionEpoch,
+) -> anyhow::Result<(PgPool, PgPool)> {
+    let (stages, api) = pool_sizes(config.postgres.max_connections, roles);
+    let sized = |max_connections| PoolSettings {
+        max_connections,
+        ..pool_settings(config)
+    };
+    Ok((
+        pool::open(&sized(stages), epoch)?,
+        // What the API waits for says nothing about the connections of the stages.
+        pool::open(&sized(api), &ConnectionEpoch::default())?,
+    ))
+}
+
+/// Divides connections between the stages and the API: a quarter for the API where both are there;
+/// two for the other one's background work where only one is.
+fn pool_sizes(max_connections: u32, roles: &Roles) -> (u32, u32) {
+    let total = max_connections.max(2);
+    let api = if !roles.has(ProcessRole::Api) {
+        1
+    } else if roles.reads_kafka() {
+        (total / 4).max(1)
+    } else {
+        (total - 2).max(1)
+    };
+    (total - api, api)
+}
+
 /// Settings of the connections to Postgres.
 pub(crate) fn pool_settings(config: &Config) -> PoolSettings {
     PoolSettings {
@@ -79,5 +113,28 @@ pub(crate) fn pool_settings(config: &Config) -> PoolSettings {
         max_connections: config.postgres.max_connections,
         statement_timeout: config.postgres.statement_timeout,
         lock_timeout: Duration::from_secs(5),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stages_and_api_have_connections_of_their_own() {
+        use ProcessRole::{Api, Deliver, Detect};
+        for (roles, max_connections, sizes) in [
+            (&[][..], 16, (12, 4)),
+            (&[], 2, (1, 1)),
+            (&[Api], 16, (2, 14)),
+            (&[Api], 2, (1, 1)),
+            (&[Detect, Deliver], 16, (15, 1)),
+        ] {
+            assert_eq!(
+                pool_sizes(max_connections, &Roles::new(roles)),
+                sizes,
+                "{roles:?}"
+            );
+        }
     }
 }

@@ -11,7 +11,7 @@ use sqlx::{PgConnection, PgPool};
 
 use super::context::{Database, Foundation};
 use super::roles::ProcessRole;
-use super::settings;
+use super::{route, settings};
 use crate::clock;
 use crate::config::Config;
 use crate::kafka::group_check::find_missing_right;
@@ -35,7 +35,7 @@ pub(super) async fn open_database(foundation: &Foundation) -> anyhow::Result<Dat
     let (config, health) = (&foundation.config, &foundation.health);
     let keyring = Arc::new(settings::keyring(config)?);
     let epoch = ConnectionEpoch::default();
-    let pool = settings::open_pool(config, &epoch)?;
+    let (pool, api_pool) = settings::open_pools(config, &foundation.roles, &epoch)?;
     let monitor = PgMonitor::new(
         Arc::clone(&foundation.metrics),
         Arc::clone(health),
@@ -51,6 +51,7 @@ pub(super) async fn open_database(foundation: &Foundation) -> anyhow::Result<Dat
     health.set("keys", Ok(()));
     Ok(Database {
         pool,
+        api_pool,
         monitor,
         keyring,
     })
@@ -116,27 +117,61 @@ pub(super) async fn check_topics(
     if !embedded {
         let mut plan = plan(config, &foundation.schedules.tier_names());
         plan.retain(|topic| foundation.roles.use_topic(topic));
-        refuse(&find_problems(&topics, &plan, &retry_prefix).await?)?;
+        let problems = find_problems(&topics, &plan, &retry_prefix).await?;
+        // The partitions that all topics have go on; `/readyz` names the others.
+        let (partial, fatal): (Vec<_>, Vec<_>) = problems.into_iter().partition(|one| one.is_partial);
+        for problem in partial {
+            tracing::warn!("{problem}; events of the partitions beyond are not detected until then");
+        }
+        refuse(&fatal)?;
         check_groups(foundation).await?;
         for (topic, seconds) in topics.retentions(&plan).await? {
             let retention = &foundation.metrics.topic_retention;
             retention.with_label_values(&[&topic]).set(seconds);
+            if topic == config.kafka.topic("deliveries") || topic.starts_with(&retry_prefix) {
+                check_retention(config, &topic, seconds)?;
+            }
         }
     }
     foundation.health.set("kafka", Ok(()));
-    Ok(topics
-        .existing()
-        .await?
+    let existing = topics.existing().await?;
+    let expected = &foundation.metrics.consumer_partitions_expected;
+    expected
+        .with_label_values(&[ProcessRole::Route.name()])
+        .set(route::expected_partitions(config, &existing));
+    Ok(existing
         .into_iter()
         .filter(|(name, _)| name.starts_with(&retry_prefix))
         .collect())
 }
 
+/// Refuses to forget deliveries before the topic does, which may hand them out once more. A topic
+/// that keeps records for ever (0 seconds) cannot be outlived, and is only named.
+fn check_retention(config: &Config, topic: &str, seconds: f64) -> anyhow::Result<()> {
+    const DAY_SECONDS: f64 = 86_400.0;
+    let ours = config.postgres.retention.as_secs_f64();
+    if seconds == 0.0 {
+        tracing::warn!(
+            topic,
+            "it keeps records for ever, and postgres.retention does not"
+        );
+    }
+    anyhow::ensure!(
+        seconds + DAY_SECONDS <= ours,
+        "postgres.retention is {:.1} days, and {topic} keeps records for {:.1}: it must be at least a day longer",
+        ours / DAY_SECONDS,
+        seconds / DAY_SECONDS
+    );
+    Ok(())
+}
+
 /// Refuses to start without the right to join the groups of these roles.
 async fn check_groups(foundation: &Foundation) -> anyhow::Result<()> {
-    let kafka = &foundation.config.kafka;
-    for role in [ProcessRole::Detect, ProcessRole::Deliver] {
-        if foundation.roles.has(role) {
+    let config = &foundation.config;
+    let kafka = &config.kafka;
+    for role in [ProcessRole::Route, ProcessRole::Detect, ProcessRole::Deliver] {
+        let has_work = role != ProcessRole::Route || config.sources.unkeyed().next().is_some();
+        if foundation.roles.has(role) && has_work {
             let (group, topic) = (kafka.topic(role.name()), kafka.topic("deliveries"));
             let missing = find_missing_right(kafka, &foundation.client_events, "Read", &group, &topic);
             if let Some(right) = missing.await.context("starting a Kafka client")? {

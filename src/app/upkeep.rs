@@ -7,8 +7,10 @@ use sqlx::PgPool;
 
 use super::context::AppContext;
 use crate::clock;
+use crate::record::keyring::Keyring;
 use crate::record::pg_monitor::PgMonitor;
-use crate::record::{idempotency, migrate, partitions, registry};
+use crate::record::retention::{self, RetentionStep};
+use crate::record::{activity, idempotency, keys, migrate, partitions, registry};
 use crate::tasks::Tasks;
 use crate::telemetry::Metrics;
 
@@ -20,7 +22,10 @@ const PARTITIONS_ROUNDS: u64 = 120;
 struct Upkeep {
     metrics: Arc<Metrics>,
     pool: PgPool,
+    api_pool: PgPool,
     monitor: PgMonitor,
+    keyring: Arc<Keyring>,
+    retention_ms: i64,
 }
 
 /// Starts the upkeep. A failure is logged and tried again; none of it stops the process.
@@ -28,7 +33,10 @@ pub(super) fn start(app: &AppContext, tasks: &mut Tasks) {
     let upkeep = Upkeep {
         metrics: Arc::clone(&app.metrics),
         pool: app.pool.clone(),
+        api_pool: app.api_pool.clone(),
         monitor: app.pg_monitor.clone(),
+        keyring: Arc::clone(&app.keyring),
+        retention_ms: i64::try_from(app.config.postgres.retention.as_millis()).unwrap_or(i64::MAX),
     };
     let finished = app.lifecycle.finished.clone();
     tasks.spawn_background("upkeep", async move {
@@ -43,15 +51,16 @@ impl Upkeep {
         for round in 0_u64.. {
             self.local_gauges();
             self.ask_postgres(round).await;
+            self.drop_old_history().await;
             tokio::time::sleep(PAUSE).await;
         }
     }
 
     fn local_gauges(&self) {
-        let (size, idle) = (
-            i64::from(self.pool.size()),
-            i64::try_from(self.pool.num_idle()).unwrap_or(0),
-        );
+        let pools = [&self.pool, &self.api_pool];
+        let size: i64 = pools.iter().map(|pool| i64::from(pool.size())).sum();
+        let idle: usize = pools.iter().map(|pool| pool.num_idle()).sum();
+        let idle = i64::try_from(idle).unwrap_or(0);
         self.metrics
             .postgres_connections
             .with_label_values(&["idle"])
@@ -74,7 +83,9 @@ impl Upkeep {
                 }
                 registry::purge_changes(&mut connection).await?;
                 idempotency::purge(&mut connection, clock::now()).await?;
+                activity::purge(&mut connection, clock::now()).await?;
             }
+            keys::store_canary(&mut connection, &self.keyring, clock::now()).await?;
             let horizon = partitions::partition_horizon_seconds(&mut connection, now_ms).await?;
             let theirs_ms: i64 = sqlx::query_scalar!("select (extract(epoch from clock_timestamp()) * 1000)::bigint as \"now_ms!\"")
                 .fetch_one(&mut *connection)
@@ -89,6 +100,29 @@ impl Upkeep {
             self.metrics
                 .clock_offset
                 .set((clock::now_ms() - half_way_ms - theirs_ms) as f64 / 1_000.0);
+        }
+    }
+}
+
+impl Upkeep {
+    /// Drops one day of old history at most: a round is short, however much there is to drop.
+    async fn drop_old_history(&self) {
+        let before_ms = clock::now_ms().saturating_sub(self.retention_ms);
+        let dropped = self.monitor.once("retention", async {
+            let mut connection = self.pool.acquire().await?;
+            let step = retention::drop_expired(&mut connection, before_ms).await;
+            for table in ["deliveries", "delivery_attempts"] {
+                let lag = retention::lag_seconds(&mut connection, table, before_ms).await?;
+                let gauge = self.metrics.postgres_retention_lag.with_label_values(&[table]);
+                gauge.set(lag as f64);
+            }
+            Ok(step)
+        });
+        match dropped.await {
+            Ok(Ok(RetentionStep::Dropped)) => tracing::info!("a day of old deliveries was dropped"),
+            // A table in use shows in the gauge, if it lasts.
+            Ok(Ok(RetentionStep::Done | RetentionStep::Busy)) | Err(_) => {}
+            Ok(Err(error)) => tracing::warn!(error = %error, "old deliveries could not be dropped"),
         }
     }
 }

@@ -13,9 +13,9 @@ use sqlx::postgres::PgConnectOptions;
 use tokio_util::sync::CancellationToken;
 
 use super::context::AppContext;
-use super::roles::Roles;
+use super::roles::{ProcessRole, Roles};
 use super::settings::pool_settings;
-use crate::kafka::cluster::Cluster;
+use crate::kafka::cluster::{Cluster, TopicLookup};
 use crate::record::pg_monitor::PgMonitor;
 use crate::record::{connect, pool};
 use crate::tasks::Tasks;
@@ -42,12 +42,27 @@ pub(super) fn start(app: &AppContext, roles: &Roles, tasks: &mut Tasks) -> anyho
         let kafka = KafkaWatch {
             cluster: Cluster::impatient(kafka, &app.client_events, ANSWER_TIMEOUT)
                 .context("starting the client that watches Kafka")?,
-            topic: kafka.topic("deliveries"),
+            topics: watched_topics(app, roles),
             health: Arc::clone(&app.health),
         };
         tasks.spawn_background("kafka-watch", kafka.run(finished.clone()));
     }
     Ok(())
+}
+
+/// The topic that every process may ask for, and those that these roles read and the producers, or
+/// nobody, may have deleted.
+fn watched_topics(app: &AppContext, roles: &Roles) -> Vec<String> {
+    let (kafka, sources) = (&app.config.kafka, &app.config.sources);
+    let mut topics = vec![kafka.topic("deliveries")];
+    if roles.has(ProcessRole::Route) {
+        topics.extend(sources.unkeyed().map(|source| source.topic.clone()));
+    }
+    if roles.has(ProcessRole::Detect) {
+        topics.extend(sources.keyed().map(|source| source.topic.clone()));
+        topics.extend(sources.unkeyed().take(1).map(|_| kafka.topic("events")));
+    }
+    topics
 }
 
 struct PostgresWatch {
@@ -85,8 +100,8 @@ impl PostgresWatch {
 
 struct KafkaWatch {
     cluster: Cluster,
-    /// Topic to ask for: one is cheaper than all.
-    topic: String,
+    /// Topics to ask for: a few are cheaper than all.
+    topics: Vec<String>,
     health: Arc<Health>,
 }
 
@@ -94,13 +109,28 @@ impl KafkaWatch {
     async fn run(self, finished: CancellationToken) -> anyhow::Result<()> {
         let watch = async {
             loop {
-                let answer = self.cluster.topic(&self.topic, ANSWER_TIMEOUT).await;
-                self.health
-                    .set("kafka", answer.map(drop).map_err(|error| error.to_string()));
+                self.health.set("kafka", self.ask().await);
                 tokio::time::sleep(PAUSE).await;
             }
         };
         finished.run_until_cancelled(watch).await;
+        Ok(())
+    }
+
+    /// Asks for each topic, until one cannot be read.
+    async fn ask(&self) -> Result<(), String> {
+        for topic in &self.topics {
+            match self.cluster.topic(topic, ANSWER_TIMEOUT).await {
+                Ok(TopicLookup::Missing) => {
+                    return Err(format!(
+                        "there is no such topic as {topic} any more; `bellwether topics create` makes it"
+                    ));
+                }
+                // What may not be described may still be read.
+                Ok(TopicLookup::Found(_) | TopicLookup::NotAllowed) => {}
+                Err(error) => return Err(error.to_string()),
+            }
+        }
         Ok(())
     }
 }

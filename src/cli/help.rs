@@ -74,6 +74,12 @@ const ENDINGS: &[Ending] = &[
             "bellwether token create --site example.com --role viewer --subject dashboard",
         ],
     ),
+    ("token list", FAILED, &["bellwether token list"]),
+    (
+        "token revoke",
+        "failed, or there is no such token",
+        &["bellwether token revoke tok_01jz0000000000000000000000"],
+    ),
     ("keys", FAILED, &["bellwether keys generate"]),
     (
         "keys generate",
@@ -81,6 +87,193 @@ const ENDINGS: &[Ending] = &[
         &[
             "bellwether keys generate >> keys.txt",
             "bellwether keys generate --id 2026-11",
+        ],
+    ),
+    ("site", FAILED, &["bellwether site list"]),
+    (
+        "site list",
+        FAILED,
+        &[
+            "bellwether site list",
+            "bellwether site list --json | jq -r '.data[].id'",
+        ],
+    ),
+    ("site get", FAILED, &["bellwether site get example.com"]),
+    (
+        "site create",
+        FAILED,
+        &["bellwether site create example.com --name Example --time-zone Europe/Berlin"],
+    ),
+    (
+        "site update",
+        FAILED,
+        &[
+            "bellwether site update example.com --alias www.example.com",
+            "bellwether site update example.com --field include_paths=false",
+        ],
+    ),
+    ("site delete", FAILED, &["bellwether site delete example.com"]),
+    ("site status", FAILED, &["bellwether site status example.com"]),
+    (
+        "site activity",
+        FAILED,
+        &["bellwether site activity example.com --from 2026-02-25T00:00:00Z"],
+    ),
+    ("webhook", FAILED, &["bellwether webhook list --site example.com"]),
+    (
+        "webhook list",
+        FAILED,
+        &["bellwether webhook list --site example.com"],
+    ),
+    (
+        "webhook get",
+        FAILED,
+        &["bellwether webhook get wh_01jz0000000000000000000000 --site example.com"],
+    ),
+    (
+        "webhook create",
+        FAILED,
+        &[
+            "bellwether webhook create --site example.com --endpoint https://hooks.example.com/a --events goal_completion",
+            "bellwether webhook create --site example.com --endpoint https://hooks.example.com/a --events visitor_spike \
+             --field triggers.visitor_spike.threshold=500",
+            "bellwether webhook create --site example.com --body webhook.json",
+        ],
+    ),
+    (
+        "webhook update",
+        FAILED,
+        &["bellwether webhook update wh_01jz0000000000000000000000 --site example.com --enabled false"],
+    ),
+    (
+        "webhook delete",
+        FAILED,
+        &["bellwether webhook delete wh_01jz0000000000000000000000 --site example.com"],
+    ),
+    (
+        "webhook test",
+        "failed, or the endpoint did not accept the sample",
+        &["bellwether webhook test wh_01jz0000000000000000000000 --site example.com --event visitor_spike"],
+    ),
+    (
+        "webhook rotate-secret",
+        FAILED,
+        &[
+            "bellwether webhook rotate-secret wh_01jz0000000000000000000000 --site example.com",
+            "bellwether webhook rotate-secret wh_01jz0000000000000000000000 --site example.com --finish",
+        ],
+    ),
+    (
+        "webhook secret",
+        FAILED,
+        &["bellwether webhook secret wh_01jz0000000000000000000000 --site example.com"],
+    ),
+    (
+        "webhook recover",
+        "failed, or with --wait not everything was sent",
+        &[
+            "bellwether webhook recover wh_01jz0000000000000000000000 --site example.com --since 2026-02-25T12:00:00Z \
+             --wait",
+        ],
+    ),
+    (
+        "webhook recovery",
+        FAILED,
+        &[
+            "bellwether webhook recovery wh_01jz0000000000000000000000 job_01jz0000000000000000000000 --site \
+             example.com --cancel",
+        ],
+    ),
+    ("goal", FAILED, &["bellwether goal list --site example.com"]),
+    ("goal list", FAILED, &["bellwether goal list --site example.com"]),
+    (
+        "goal get",
+        FAILED,
+        &["bellwether goal get goal_01jz0000000000000000000000 --site example.com"],
+    ),
+    (
+        "goal create",
+        FAILED,
+        &[
+            "bellwether goal create --site example.com --name Signup --kind event --event signup",
+            "bellwether goal create --site example.com --name Blog --kind page --path /blog/*",
+        ],
+    ),
+    (
+        "goal update",
+        FAILED,
+        &["bellwether goal update goal_01jz0000000000000000000000 --site example.com --name Registered"],
+    ),
+    (
+        "goal delete",
+        FAILED,
+        &["bellwether goal delete goal_01jz0000000000000000000000 --site example.com"],
+    ),
+    (
+        "delivery",
+        FAILED,
+        &["bellwether delivery list --site example.com --webhook wh_01jz0000000000000000000000"],
+    ),
+    (
+        "delivery list",
+        FAILED,
+        &[
+            "bellwether delivery list --site example.com --webhook wh_01jz0000000000000000000000 --status undelivered",
+            "bellwether delivery list --site example.com --webhook wh_01jz0000000000000000000000 --follow",
+        ],
+    ),
+    (
+        "delivery get",
+        FAILED,
+        &[
+            "bellwether delivery get dlv_01jz0000000000000000000000 --site example.com --webhook \
+             wh_01jz0000000000000000000000",
+        ],
+    ),
+    (
+        "delivery retry",
+        FAILED,
+        &[
+            "bellwether delivery retry dlv_01jz0000000000000000000000 --site example.com --webhook \
+             wh_01jz0000000000000000000000",
+        ],
+    ),
+    ("alert", FAILED, &["bellwether alert list --site example.com"]),
+    (
+        "alert list",
+        FAILED,
+        &["bellwether alert list --site example.com --event visitor_spike --limit 10"],
+    ),
+    (
+        "signature",
+        FAILED,
+        &["bellwether signature sign --secret \"$SECRET\" body.json"],
+    ),
+    (
+        "signature sign",
+        FAILED,
+        &[
+            "bellwether signature sign --secret \"$SECRET\" body.json",
+            "bellwether signature sign --secret \"$SECRET\" --id evt_01jz0000000000000000000000 --timestamp 1772020800 -",
+        ],
+    ),
+    (
+        "signature verify",
+        "failed, or the signature is wrong",
+        &["bellwether signature verify --secret \"$SECRET\" --signature sha256=5d5d… body.json"],
+    ),
+    (
+        "keys rotate",
+        "failed, a value does not open, or a process still writes with another key",
+        &["bellwether keys rotate --config bellwether.toml"],
+    ),
+    ("dead-letter", FAILED, &["bellwether dead-letter list"]),
+    (
+        "dead-letter list",
+        "failed, or a partition could not be read to its end",
+        &[
+            "bellwether dead-letter list --last 20",
+            "bellwether dead-letter list --json | jq '.data[].reason'",
         ],
     ),
     (
@@ -97,6 +290,9 @@ const ENDINGS: &[Ending] = &[
         &[
             "bellwether listen --secret \"$SECRET\"",
             "bellwether listen --port 9001 --fail 2 --status 503 --json",
+            "bellwether listen --site example.com --events goal_completion,custom_event",
+            "bellwether listen --forward http://localhost:3000/hook --site example.com --webhook \
+             wh_01jz0000000000000000000000",
         ],
     ),
     (

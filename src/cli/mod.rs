@@ -10,6 +10,9 @@ mod request_text;
 mod help;
 mod config_args;
 mod local_http;
+mod calls;
+mod signature;
+mod dead_letter;
 mod serve;
 mod topics;
 mod inspect;
@@ -27,6 +30,7 @@ use std::sync::LazyLock;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
+use calls::{ApiClient, ApiGroup};
 use config_args::{ConfigArgs, Configured, ConfiguredGroup};
 
 /// `0.1.0 (3fce506)`: the version, and the revision if whoever built the binary named it.
@@ -63,6 +67,21 @@ enum Command {
     /// Manage encryption keys
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    /// Manage sites over the API
+    Site(ApiGroup<calls::SiteCommand>),
+    /// Manage webhooks over the API
+    Webhook(ApiGroup<calls::WebhookCommand>),
+    /// Manage goals over the API
+    Goal(ApiGroup<calls::GoalCommand>),
+    /// Look at deliveries over the API, and send them again
+    Delivery(ApiGroup<calls::DeliveryCommand>),
+    /// Look at the alert history over the API
+    Alert(ApiGroup<calls::AlertCommand>),
+    /// Make or check the signatures of a request
+    #[command(subcommand)]
+    Signature(signature::SignatureCommand),
+    /// Look at the deliveries that failed for good
+    DeadLetter(ConfiguredGroup<dead_letter::DeadLetterCommand>),
     /// Check the configuration and say what is wrong with it
     CheckConfig(ConfigArgs),
     /// Receive webhooks on this machine: verify and print them
@@ -109,7 +128,16 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Sources(sources) => return inspect::run(sources.command, &sources.config.load()?).await,
         Command::Health(health) => return health::run(health.args, &health.config.load()?).await,
         Command::Token(token) => token::run(token.command, &token.config.load()?).await?,
-        Command::Keys(command) => keys::run(&command)?,
+        Command::Keys(command) => return keys::run(&command).await,
+        Command::Site(group) => calls::site(group.command, &ApiClient::new(&group.api)?).await?,
+        Command::Webhook(group) => {
+            return calls::webhook(group.command, &ApiClient::new(&group.api)?).await;
+        }
+        Command::Goal(group) => calls::goal(group.command, &ApiClient::new(&group.api)?).await?,
+        Command::Delivery(group) => calls::delivery(group.command, &ApiClient::new(&group.api)?).await?,
+        Command::Alert(group) => calls::alert(group.command, &ApiClient::new(&group.api)?).await?,
+        Command::Signature(command) => return signature::run(&command),
+        Command::DeadLetter(group) => return dead_letter::run(group.command, &group.config.load()?).await,
         Command::CheckConfig(config) => check::run(&config)?,
         Command::Listen(options) => return listen::run(options).await,
         Command::Demo(args) => return demo::run(args).await,

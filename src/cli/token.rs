@@ -1,19 +1,39 @@
-//! `token create`
+//! `token create|list|revoke`
 
 use anyhow::Context as _;
+use chrono::{DateTime, SecondsFormat, Utc};
 use clap::{ArgGroup, Args, Subcommand, ValueEnum};
+use serde::Serialize;
+use sqlx::{Connection as _, PgConnection};
 
 use super::output::print;
+use super::text::printable;
 use crate::app;
 use crate::clock;
 use crate::config::Config;
+use crate::domain::id::TokenId;
 use crate::domain::site::SiteId;
-use crate::record::tokens::{self, Role, Scope};
+use crate::record::audit;
+use crate::record::tokens::{self, NewToken, Role, Scope, TokenRecord};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum TokenCommand {
     /// Make a token and print it, once: what is stored is its hash
     Create(CreateArgs),
+    /// List the tokens that are not revoked, newest first
+    List(ListedTokensArgs),
+    /// Revoke a token: within a second it opens nothing any more
+    Revoke {
+        /// Id of the token, as `token list` shows it
+        id: TokenId,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ListedTokensArgs {
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -40,23 +60,153 @@ enum RoleArg {
 }
 
 pub(super) async fn run(command: TokenCommand, config: &Config) -> anyhow::Result<()> {
-    let TokenCommand::Create(args) = command;
-    let scope = if args.admin {
-        Scope::Admin
-    } else {
-        Scope::Sites(args.site.iter().map(ToString::to_string).collect())
-    };
-    let role = match args.role {
-        RoleArg::Viewer => Role::Viewer,
-        RoleArg::Editor => Role::Editor,
-    };
     let pool = app::reach_postgres(config).await?;
     let mut connection = pool
         .acquire()
         .await
         .context("connecting to Postgres (postgres.url)")?;
-    let token = tokens::create(&mut connection, &args.subject, &scope, role, clock::now())
+    match command {
+        TokenCommand::Create(args) => create(&mut connection, &args).await,
+        TokenCommand::List(args) => list(&mut connection, &args).await,
+        TokenCommand::Revoke { id } => revoke(&mut connection, id).await,
+    }
+}
+
+async fn create(connection: &mut PgConnection, args: &CreateArgs) -> anyhow::Result<()> {
+    let scope = if args.admin {
+        Scope::Admin
+    } else {
+        Scope::Sites(args.site.iter().map(ToString::to_string).collect())
+    };
+    let new = NewToken {
+        subject: &args.subject,
+        scope: &scope,
+        role: match args.role {
+            RoleArg::Viewer => Role::Viewer,
+            RoleArg::Editor => Role::Editor,
+        },
+        expires_at: None,
+    };
+    let token = store(connection, new)
         .await
         .context("storing the token (has `bellwether migrate` been run?)")?;
     Ok(print(&token)?)
+}
+
+/// Tokens read at once.
+const BATCH: i64 = 500;
+
+/// A token in a list. Its text is stored nowhere.
+#[derive(Serialize)]
+struct ListedToken {
+    id: TokenId,
+    prefix: String,
+    subject: String,
+    admin: bool,
+    sites: Vec<String>,
+    role: &'static str,
+    inserted_at: DateTime<Utc>,
+    expires_at: Option<DateTime<Utc>>,
+    last_used_at: Option<DateTime<Utc>>,
+}
+
+#[derive(Serialize)]
+struct TokenList {
+    data: Vec<ListedToken>,
+}
+
+async fn list(connection: &mut PgConnection, args: &ListedTokensArgs) -> anyhow::Result<()> {
+    let mut data = Vec::new();
+    loop {
+        let after = data.last().map(|token: &ListedToken| token.id);
+        let batch = tokens::list(connection, after, BATCH)
+            .await
+            .context("reading the tokens")?;
+        let is_last = batch.is_empty();
+        data.extend(batch.into_iter().map(ListedToken::from));
+        if is_last {
+            break;
+        }
+    }
+    if args.json {
+        return Ok(print(&serde_json::to_string(&TokenList { data })?)?);
+    }
+    let mut lines = vec![format!(
+        "{:30}  {:9}  {:6}  {:20}  SUBJECT",
+        "ID", "PREFIX", "ROLE", "LAST USED"
+    )];
+    for token in &data {
+        let used = token
+            .last_used_at
+            .map(|at| at.to_rfc3339_opts(SecondsFormat::Secs, true));
+        lines.push(format!(
+            "{:30}  {:9}  {:6}  {:20}  {}",
+            token.id.to_string(),
+            token.prefix,
+            token.role,
+            used.as_deref().unwrap_or("-"),
+            printable(&token.subject)
+        ));
+    }
+    Ok(print(&lines.join("\n"))?)
+}
+
+impl From<TokenRecord> for ListedToken {
+    fn from(token: TokenRecord) -> Self {
+        let (admin, sites) = match token.scope {
+            Scope::Admin => (true, Vec::new()),
+            Scope::Sites(sites) => (false, sites),
+        };
+        Self {
+            id: token.id,
+            prefix: token.prefix,
+            subject: token.subject,
+            admin,
+            sites,
+            role: token.role.as_str(),
+            inserted_at: token.inserted_at,
+            expires_at: token.expires_at,
+            last_used_at: token.last_used_at,
+        }
+    }
+}
+
+async fn revoke(connection: &mut PgConnection, id: TokenId) -> anyhow::Result<()> {
+    let now = clock::now();
+    let mut tx = connection.begin().await?;
+    anyhow::ensure!(
+        tokens::revoke(&mut tx, id, now).await?,
+        "there is no token {id}, or it is revoked already"
+    );
+    write_audit(&mut tx, "token.revoke", id, now).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Stores a token with its entry in the audit log; neither exists without the other.
+async fn store(connection: &mut PgConnection, token: NewToken<'_>) -> sqlx::Result<String> {
+    let now = clock::now();
+    let mut tx = connection.begin().await?;
+    let (id, text) = tokens::create(&mut tx, token, now).await?;
+    write_audit(&mut tx, "token.create", id, now).await?;
+    tx.commit().await?;
+    Ok(text)
+}
+
+async fn write_audit(
+    connection: &mut PgConnection,
+    action: &str,
+    id: TokenId,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let object = id.to_string();
+    let entry = audit::AuditEntry {
+        token_id: None,
+        subject: "command line",
+        action,
+        site_id: None,
+        object: Some(&object),
+        fields: &[],
+    };
+    audit::write(connection, entry, now).await
 }

@@ -38,18 +38,20 @@ pub(super) async fn run(command: TopicsCommand, config: &Config) -> anyhow::Resu
 
 async fn create(topics: &Topics, plan: &[TopicPlan], config: &Config) -> anyhow::Result<ExitCode> {
     let created = topics.create(plan, config.kafka.replication_factor).await?;
+    let existing = topics.existing().await?;
     for topic in plan {
+        let partitions = existing.get(&topic.name).copied().unwrap_or(topic.partitions);
         let state = if created.contains(&topic.name) {
             "created"
         } else {
             "exists"
         };
-        let noun = if topic.partitions == 1 {
+        let noun = if partitions == 1 {
             "partition"
         } else {
             "partitions"
         };
-        print(&format!("{state}  {}  ({} {noun})", topic.name, topic.partitions))?;
+        print(&format!("{state}  {}  ({partitions} {noun})", topic.name))?;
     }
     // What was there before may look wrong; what was made now may not be known everywhere yet.
     let mut problems = topics.check(plan, &config.kafka.topic("retry.")).await?;

@@ -21,6 +21,9 @@ pub struct KafkaConfig {
     pub partitions: i32,
     /// Copies of every topic of Bellwether's.
     pub replication_factor: i32,
+    /// Name by which a restarted process takes over from its dead predecessor at once. Each process
+    /// needs one of its own.
+    pub instance_id: Option<String>,
     /// Settings handed to librdkafka: `security.protocol`, `sasl.*`, `ssl.*` and so on.
     #[serde(deserialize_with = "flatten")]
     pub properties: BTreeMap<String, String>,
@@ -33,6 +36,7 @@ impl Default for KafkaConfig {
             topic_prefix: "bellwether".into(),
             partitions: 48,
             replication_factor: 3,
+            instance_id: None,
             properties: BTreeMap::new(),
         }
     }
@@ -46,6 +50,7 @@ impl fmt::Debug for KafkaConfig {
             .field("topic_prefix", &self.topic_prefix)
             .field("partitions", &self.partitions)
             .field("replication_factor", &self.replication_factor)
+            .field("instance_id", &self.instance_id)
             .field("properties", &self.properties.keys())
             .finish()
     }
@@ -119,6 +124,14 @@ impl KafkaConfig {
             self.replication_factor,
             "allowed: 1 to 100",
         );
+        if let Some(id) = &self.instance_id {
+            problems.check(
+                !id.is_empty() && id.len() <= 100 && is_topic_name(id),
+                "kafka.instance_id",
+                quoted(id),
+                "allowed: 1 to 100 of the characters a-z A-Z 0-9 . _ -",
+            );
+        }
         for key in self.properties.keys() {
             problems.check(
                 !OWN_PROPERTIES.contains(&key.as_str()),

@@ -81,7 +81,7 @@ fn merge(sources: &ConfigSources) -> Result<Figment, ConfigError> {
     if sources.environment {
         figment = figment.merge(
             Env::prefixed("BELLWETHER_")
-                .ignore(&["config", "roles"])
+                .ignore(&["config", "roles", "api_url", "api_token"])
                 .filter(|key| !is_service_link(key.as_str()))
                 .split("__"),
         );

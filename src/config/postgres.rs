@@ -21,7 +21,14 @@ pub struct PostgresConfig {
     /// Longest a statement may run.
     #[serde(deserialize_with = "duration::deserialize")]
     pub(crate) statement_timeout: Duration,
+    /// Time for which deliveries and their attempts are kept.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub(crate) retention: Duration,
 }
+
+/// A day longer than the topics' seven: what Kafka may still hand out is still known.
+const MIN_RETENTION: Duration = Duration::from_secs(8 * 86_400);
+const MAX_RETENTION: Duration = Duration::from_secs(3_660 * 86_400);
 
 impl Default for PostgresConfig {
     fn default() -> Self {
@@ -30,6 +37,7 @@ impl Default for PostgresConfig {
             migrate_on_start: false,
             max_connections: 16,
             statement_timeout: Duration::from_secs(10),
+            retention: Duration::from_secs(30 * 86_400),
         }
     }
 }
@@ -42,6 +50,7 @@ impl fmt::Debug for PostgresConfig {
             .field("migrate_on_start", &self.migrate_on_start)
             .field("max_connections", &self.max_connections)
             .field("statement_timeout", &self.statement_timeout)
+            .field("retention", &self.retention)
             .finish()
     }
 }
@@ -66,6 +75,12 @@ impl PostgresConfig {
             "postgres.statement_timeout",
             HIDDEN,
             "allowed: 100ms to 10m",
+        );
+        problems.check(
+            (MIN_RETENTION..=MAX_RETENTION).contains(&self.retention),
+            "postgres.retention",
+            HIDDEN,
+            "allowed: 8d, which is a day longer than the topics keep records, to 3660d",
         );
     }
 

@@ -8,6 +8,7 @@ use super::http::{self, AdminConfig, HttpConfig};
 use super::kafka::KafkaConfig;
 use super::postgres::PostgresConfig;
 use super::problems::Problems;
+use super::sites::SitesConfig;
 use super::sources::Sources;
 use super::stages::{DeliverConfig, DetectConfig, ShutdownConfig};
 use super::telemetry::TelemetryConfig;
@@ -23,6 +24,7 @@ pub struct Config {
     pub http: HttpConfig,
     pub admin: AdminConfig,
     pub encryption: EncryptionConfig,
+    pub sites: SitesConfig,
     pub webhooks: WebhooksConfig,
     pub detect: DetectConfig,
     pub deliver: DeliverConfig,
@@ -41,11 +43,13 @@ impl Config {
         self.kafka.validate(problems);
         if is_read("sources") {
             self.sources.validate(problems);
+            self.sources.validate_against(&self.kafka.topic_prefix, problems);
         }
         self.postgres.validate(problems);
         self.http.validate(problems);
         http::validate_together(&self.http, &self.admin, problems);
         self.encryption.validate(problems);
+        self.sites.validate(problems);
         self.webhooks.validate(problems);
         self.detect.validate(problems);
         self.deliver.validate(problems);
@@ -64,6 +68,7 @@ impl Config {
         hash.update(format!("{:?}", self.sources));
         hash.update(format!("{:?}", self.detect));
         hash.update(format!("{:?}", self.webhooks));
+        hash.update(format!("{:?}", self.sites));
         hex::encode(&hash.finalize()[..6])
     }
 }

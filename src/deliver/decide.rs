@@ -1,87 +1,70 @@
-//! Decides what is to be done with one record.
+//! Decides by its webhook what is to be done with one record.
 //!
-//! The decision follows from the state of the delivery in Postgres, its webhook as the registry has
-//! it, and the time. An attempt that Postgres has recorded is never judged anew (`resume`); only a
-//! record that may be sent is held against the webhook (`gate`).
+//! The decision follows from the webhook as the registry has it, and the time. Before it is acted
+//! on, a record that somebody else may have worked on is held against what Postgres knows
+//! (`resume`): an attempt that is recorded is never judged anew.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::gate::{Gate, gate};
-use super::intake::work::Work;
-use super::resume::{DeliveryProgress, NextRecord, Resume, resume};
+use super::intake::work::{Work, WorkOrigin};
 use crate::domain::delivery::{DeliveryStatus, FailureReason};
+use crate::domain::health::ParkReason;
 use crate::domain::webhook::Webhook;
 
 /// Pause before a record whose webhook seems deleted or disabled is looked at again, while the
 /// registry may be older than the record.
 const REGISTRY_POLL: Duration = Duration::from_millis(100);
+/// Pause before a parked delivery is looked at again whose webhook cannot be read.
+const UNREADABLE_POLL_MS: i64 = 10_000;
 /// Difference that is allowed between the clocks of two replicas.
 const CLOCK_SLACK_MS: i64 = 500;
 
 /// A webhook as the registry had it at a time.
 #[derive(Debug, Clone)]
 pub(crate) struct WebhookSnapshot {
-    /// `None`: deleted, or not read yet.
-    pub(crate) webhook: Option<Arc<Webhook>>,
+    pub(crate) webhook: WebhookState,
     /// Milliseconds since the Unix epoch; every change published before then is in the snapshot.
     pub(crate) read_at_ms: i64,
+}
+
+/// Knowledge of a webhook.
+#[derive(Debug, Clone)]
+pub(crate) enum WebhookState {
+    There(Arc<Webhook>),
+    /// It is stored, and this process cannot read it.
+    Unreadable,
+    /// It is deleted, or was not there yet.
+    Absent,
 }
 
 /// Treatment of one record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Action {
-    /// Complete its offset: nothing remains to be done.
-    Complete,
-    /// Publish the next record once more, then complete the offset: the attempt is recorded.
-    Republish(NextRecord),
-    /// Look at it again until then: a former owner's request may still be running.
-    HoldUntil { until_ms: i64 },
+    /// Let it wait for its turn at its endpoint.
+    Queue {
+        webhook: Arc<Webhook>,
+    },
     /// Look at it again after a while: the registry may be older than the record.
     RequeueAfter(Duration),
-    /// End the delivery without a request.
-    EndUnsent {
+    Settle(Settlement),
+}
+
+/// Something that is recorded of a delivery without a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Settlement {
+    /// The delivery ends.
+    End {
         status: DeliveryStatus,
         reason: FailureReason,
     },
-    /// Make the attempt. `possible_repeat`: a former owner may have made it, too.
-    Send {
-        webhook: Arc<Webhook>,
-        possible_repeat: bool,
-    },
+    /// It waits in Postgres. Times are milliseconds since the Unix epoch.
+    Park { reason: ParkReason, until_ms: i64 },
 }
 
-impl Action {
-    /// True if the action depends on the webhook, which may change while the record waits for a
-    /// permit.
-    pub(crate) const fn needs_permit(&self) -> bool {
-        matches!(
-            self,
-            Self::RequeueAfter(_) | Self::EndUnsent { .. } | Self::Send { .. }
-        )
-    }
-}
-
-/// Decides what is to be done with `work`; `progress` is `None` when Postgres does not know its
-/// delivery.
-pub(crate) fn decide(
-    work: &Work,
-    progress: Option<&DeliveryProgress>,
-    snapshot: &WebhookSnapshot,
-    now_ms: i64,
-) -> Action {
-    match resume(work.record.attempt, progress, now_ms) {
-        Resume::Complete => Action::Complete,
-        Resume::Republish(next) => Action::Republish(next),
-        Resume::Hold { until_ms } => Action::HoldUntil { until_ms },
-        Resume::Send { possible_repeat } => {
-            judge_by_webhook(work, snapshot, possible_repeat || work.suspect, now_ms)
-        }
-    }
-}
-
-/// Decides by the webhook about a record whose attempt is not recorded.
-fn judge_by_webhook(work: &Work, snapshot: &WebhookSnapshot, possible_repeat: bool, now_ms: i64) -> Action {
+/// Decides what is to be done with `work`.
+pub(crate) fn decide(work: &Work, snapshot: &WebhookSnapshot, now_ms: i64) -> Action {
     // The record was published for a webhook that was there and enabled, which this process may not
     // have read yet. The due time bounds the wait by our own clock, should the record's time lie in
     // the future.
@@ -91,10 +74,14 @@ fn judge_by_webhook(work: &Work, snapshot: &WebhookSnapshot, possible_repeat: bo
             return Action::RequeueAfter(REGISTRY_POLL);
         }
         let status = DeliveryStatus::Cancelled;
-        Action::EndUnsent { status, reason }
+        Action::Settle(Settlement::End { status, reason })
     };
-    let Some(webhook) = &snapshot.webhook else {
-        return cancel(FailureReason::Deleted);
+    let park = |reason, until_ms| Action::Settle(Settlement::Park { reason, until_ms });
+    let webhook = match &snapshot.webhook {
+        WebhookState::There(webhook) => webhook,
+        // Unreadable is not deleted: a key may be missing here, and be there soon.
+        WebhookState::Unreadable => return park(ParkReason::Queue, now_ms + UNREADABLE_POLL_MS),
+        WebhookState::Absent => return cancel(FailureReason::Deleted),
     };
     let record = &work.record;
     match gate(
@@ -102,16 +89,18 @@ fn judge_by_webhook(work: &Work, snapshot: &WebhookSnapshot, possible_repeat: bo
         record.event_type,
         record.origin,
         record.created_at_ms,
-        now_ms,
+        now_ms - work.paused_ms,
     ) {
-        Gate::Open => Action::Send {
-            webhook: Arc::clone(webhook),
-            possible_repeat,
-        },
         Gate::Cancel(reason) => cancel(reason),
-        Gate::Fail(reason) => Action::EndUnsent {
+        Gate::Fail(reason) => Action::Settle(Settlement::End {
             status: DeliveryStatus::Failed,
             reason,
+        }),
+        Gate::Open => match &work.origin {
+            WorkOrigin::Record { is_far_due: true, .. } => park(ParkReason::FarDue, work.due_at_ms),
+            _ => Action::Queue {
+                webhook: Arc::clone(webhook),
+            },
         },
     }
 }

@@ -1,206 +1,378 @@
-//! The loop over batches of records: asks Postgres about a batch, decides on each record, and sends
-//! what may be sent.
+//! The loop between reading and sending: hands what arrives to the scheduler, and does what it
+//! says.
 //!
-//! Before the first byte is sent, Postgres has answered; so while it is away nothing is sent that
-//! could not be recorded. Every wait is bounded by `give_up`, which ends the grace period.
+//! Nothing here waits for anything but the next report, so no delivery waits in line behind another
+//! one. What takes time runs in tasks, and reports back as a `LaneEvent`. While Postgres does not
+//! answer nothing is taken and nothing is started, so that nothing is sent that could not be
+//! recorded. Every wait is bounded by `give_up`, which ends the grace period.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use sqlx::PgPool;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::decide::{Action, WebhookSnapshot, decide};
+use super::backlog::ParkedBacklog;
+use super::decide::{Action, WebhookSnapshot, WebhookState, decide};
+use super::events::{LaneEvent, Question};
+use super::health_book::HealthBook;
 use super::in_flight::InFlight;
-use super::intake::work::Work;
+use super::intake::work::{Work, WorkOrigin};
+use super::lanes::flow::FlowLimit;
+use super::lanes::health::{AttemptEnd, EndpointHealth};
+use super::lanes::scheduler::{Now, Scheduler};
+use super::lanes::{EndpointSettings, Lane, LaneLimits};
 use super::outcome_publisher::OutcomePublisher;
+use super::owned::OwnedPartitions;
 use super::progress::ProgressReader;
-use super::resume::DeliveryProgress;
-use super::rows::{self, Outcome};
+use super::rows::Outcome;
 use super::send::AttemptSender;
 use crate::clock;
-use crate::domain::id::{DeliveryId, WebhookId};
+use crate::domain::health::{HealthReason, HealthState};
+use crate::domain::id::WebhookId;
 use crate::domain::registry::Registry;
+use crate::domain::webhook::Webhook;
+use crate::record::pg_monitor::PgMonitor;
 use crate::telemetry::Metrics;
+use gauge_times::GaugeTimes;
+use looks::Looks;
 
-/// Records looked up in one query.
+/// Acting on what the scheduler says: look-ups, sending, settling.
+mod acting;
+/// Taking rows of `parked` back, and cancelling them.
+mod parked_rows;
+/// Health in Postgres, and gauges.
+mod upkeep;
+
+/// Times and states of looking at `parked`.
+mod looks;
+/// Times of the gauges.
+mod gauge_times;
+
+/// Reports and records handled in one turn.
 const BATCH: usize = 256;
-/// Longest time for which an answer of Postgres is acted on: a record that waited longer for a
-/// permit is asked about again.
-const PROGRESS_TTL: Duration = Duration::from_secs(1);
-/// Pause before a held record is looked at again, to see if the former owner's outcome is there.
-const HOLD_POLL: Duration = Duration::from_millis(200);
+/// Pause before Postgres is looked at again while it does not answer.
+const DOWN_POLL: Duration = Duration::from_millis(100);
 
-/// Brings records to an outcome.
+/// Connections of the deliverer.
 #[derive(Debug)]
-pub(crate) struct Deliverer {
+pub(crate) struct DelivererLinks {
+    pub(crate) pool: PgPool,
+    pub(crate) monitor: PgMonitor,
     pub(crate) progress: ProgressReader,
     pub(crate) registry: watch::Receiver<Arc<Registry>>,
     /// Time of the last read of the registry, in milliseconds since the Unix epoch.
     pub(crate) registry_read_at: Arc<AtomicI64>,
     pub(crate) in_flight: Arc<InFlight>,
+    pub(crate) owned: Arc<OwnedPartitions>,
     pub(crate) attempts: Arc<AttemptSender>,
     pub(crate) publisher: Arc<OutcomePublisher>,
     pub(crate) outcomes: mpsc::Sender<Outcome>,
-    /// One for each request that may run at a time.
-    pub(crate) permits: Arc<Semaphore>,
+    pub(crate) events: mpsc::UnboundedSender<LaneEvent>,
+    pub(crate) health_book: Arc<HealthBook>,
     pub(crate) metrics: Arc<Metrics>,
-    /// Attempts, republications and waiting records.
+    /// Attempts, republications, look-ups and waiting records.
     pub(crate) tasks: TaskTracker,
     /// Cancelled at the end of the grace period.
     pub(crate) give_up: CancellationToken,
+    /// Time that a request may take.
+    pub(crate) timeout: Duration,
+}
+
+/// Brings records to an outcome.
+#[derive(Debug)]
+pub(crate) struct Deliverer {
+    links: DelivererLinks,
+    scheduler: Scheduler<Box<Work>>,
+    flow: FlowLimit,
+    backlog: ParkedBacklog,
+    /// Records that were read and not yet looked at.
+    arrivals: VecDeque<Work>,
+    /// Deliveries to be asked about at the end of the turn.
+    questions: Vec<Question>,
+    /// Outcomes without a request that the writer has no room for yet.
+    unsent: VecDeque<Outcome>,
+    /// Health that other owners have stored, of endpoints that are not set up yet.
+    stored_health: HashMap<WebhookId, EndpointHealth>,
+    /// The assignment whose health is read, and the one whose health is being read.
+    health_read: u64,
+    health_asked: u64,
+    /// Postgres did not answer at the last turn.
+    was_down: bool,
+    looks: Looks,
+    gauges: GaugeTimes,
 }
 
 impl Deliverer {
+    pub(crate) fn new(links: DelivererLinks, limits: LaneLimits) -> Self {
+        let now = clock::monotonic();
+        Self {
+            links,
+            scheduler: Scheduler::new(limits),
+            flow: FlowLimit::new(limits.in_flight as usize, now),
+            backlog: ParkedBacklog::default(),
+            arrivals: VecDeque::new(),
+            questions: Vec::new(),
+            unsent: VecDeque::new(),
+            stored_health: HashMap::new(),
+            health_read: 0,
+            health_asked: 0,
+            was_down: false,
+            looks: Looks::new(now),
+            gauges: GaugeTimes::new(now),
+        }
+    }
+
     /// Runs until the intake threads are gone, then until every attempt has ended or the grace
     /// period has.
     pub(crate) async fn run(
-        self,
+        mut self,
         mut work: mpsc::Receiver<Work>,
         mut requeued: mpsc::UnboundedReceiver<Work>,
+        mut events: mpsc::UnboundedReceiver<LaneEvent>,
     ) -> anyhow::Result<()> {
+        let mut registry = self.links.registry.clone();
+        let (owned, outcomes) = (Arc::clone(&self.links.owned), self.links.outcomes.clone());
         let mut batch = Vec::with_capacity(BATCH);
         loop {
+            let wake = self.turn();
             tokio::select! {
-                biased;
-                // Held records come back over and over, and may be many: half a batch is left for
-                // new ones.
-                Some(one) = requeued.recv() => {
-                    batch.push(one);
-                    while batch.len() < BATCH / 2 && let Ok(one) = requeued.try_recv() {
-                        batch.push(one);
+                Some(event) = events.recv() => {
+                    self.handle(event);
+                    for _ in 1..BATCH {
+                        let Ok(event) = events.try_recv() else { break };
+                        self.handle(event);
                     }
                 }
-                read = work.recv_many(&mut batch, BATCH) => if read == 0 { break },
+                Some(one) = requeued.recv() => {
+                    self.arrivals.push_back(one);
+                    for _ in 1..BATCH {
+                        let Ok(one) = requeued.try_recv() else { break };
+                        self.arrivals.push_back(one);
+                    }
+                }
+                Ok(()) = registry.changed() => self.apply_settings(),
+                () = owned.changed() => {}
+                Ok(permit) = outcomes.reserve(), if !self.unsent.is_empty() => {
+                    if let Some(outcome) = self.unsent.pop_front() {
+                        permit.send(outcome);
+                    }
+                }
+                read = work.recv_many(&mut batch, BATCH), if self.has_room() => {
+                    if read == 0 {
+                        break;
+                    }
+                    self.arrivals.extend(batch.drain(..));
+                }
+                () = tokio::time::sleep_until(wake.into()) => {}
             }
-            while batch.len() < BATCH
-                && let Ok(one) = work.try_recv()
-            {
-                batch.push(one);
-            }
-            self.deliver(std::mem::take(&mut batch)).await;
         }
-        self.tasks.close();
-        tokio::select! {
-            () = self.tasks.wait() => tracing::info!("every request has ended"),
-            () = self.give_up.cancelled() => tracing::warn!(
-                requests = self.tasks.len(),
-                "requests that still ran were given up at the end of the grace period"
-            ),
-        }
+        self.finish(events).await;
         Ok(())
     }
 
-    /// Handles a batch. Returns early, with records left over, when the process ends.
-    async fn deliver(&self, batch: Vec<Work>) {
-        let mut admitted: VecDeque<Box<Work>> = batch
-            .into_iter()
-            .filter_map(|work| self.in_flight.admit(Box::new(work)))
-            .collect();
-        while !admitted.is_empty() {
-            let ids: Vec<DeliveryId> = admitted.iter().map(|work| work.record.delivery_id).collect();
-            let Some(known) = self.read_progress(&ids).await else {
-                return;
-            };
-            let known_at = clock::monotonic();
-            while let Some(work) = admitted.pop_front() {
-                let progress = known.get(&work.record.delivery_id);
-                let mut action = self.decide(&work, progress);
-                let mut permit = None;
-                if action.needs_permit() {
-                    permit = self.acquire_permit().await;
-                    if permit.is_none() {
-                        return;
-                    }
-                    if clock::monotonic().duration_since(known_at) > PROGRESS_TTL {
-                        admitted.push_front(work);
-                        break;
-                    }
-                    // The webhook may have changed during the wait.
-                    action = self.decide(&work, progress);
-                }
-                self.act(work, action, progress, permit).await;
+    /// Lets what is under way end. Nothing begins any more: the partitions were given back.
+    async fn finish(mut self, mut events: mpsc::UnboundedReceiver<LaneEvent>) {
+        self.links.tasks.close();
+        let (tasks, give_up) = (self.links.tasks.clone(), self.links.give_up.clone());
+        loop {
+            tokio::select! {
+                Some(event) = events.recv() => if let LaneEvent::Ended { webhook, end } = event {
+                    self.ended(webhook, end);
+                },
+                () = tasks.wait() => break tracing::info!("every request has ended"),
+                () = give_up.cancelled() => break tracing::warn!(
+                    requests = tasks.len(),
+                    "requests that still ran were given up at the end of the grace period"
+                ),
             }
         }
     }
 
-    /// Reads the state of these deliveries; `None` when the process ends first.
-    async fn read_progress(&self, ids: &[DeliveryId]) -> Option<HashMap<DeliveryId, DeliveryProgress>> {
-        tokio::select! {
-            known = self.progress.read(ids) => Some(known),
-            () = self.give_up.cancelled() => None,
+    /// Does what can be done now. Returns when the next turn is due, at the latest.
+    fn turn(&mut self) -> Instant {
+        let now = clock::monotonic();
+        self.show_gauges(now);
+        if !self.links.monitor.is_answering(now) {
+            self.was_down = true;
+            return now + DOWN_POLL;
+        }
+        if std::mem::take(&mut self.was_down) {
+            self.scheduler.forgive_waits(now_of(now));
+        }
+        self.read_health();
+        if self.has_health() {
+            while let Some(work) = self.arrivals.pop_front() {
+                self.arrive(work);
+            }
+            self.look_after_parked(now);
+        }
+        let room = self.flow.room(now);
+        for action in self.scheduler.run(now_of(now), room) {
+            self.act(action);
+        }
+        self.ask();
+        self.hand_on_outcomes();
+        let lanes = self.scheduler.next_wake();
+        let flow = self.flow.next_room().filter(|_| self.scheduler.queued() > 0);
+        [lanes, flow, self.looks_wake(now), Some(self.gauges.next())]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(now + DOWN_POLL)
+    }
+
+    fn has_health(&self) -> bool {
+        self.health_read == self.links.owned.generation()
+    }
+
+    /// True if more records may be taken from the intake threads.
+    fn has_room(&self) -> bool {
+        !self.was_down
+            && self.arrivals.is_empty()
+            && self.unsent.len() < BATCH
+            && self
+                .scheduler
+                .has_room(self.gauges.ended_per_second(), self.flow.next_room().is_some())
+    }
+
+    fn handle(&mut self, event: LaneEvent) {
+        match event {
+            LaneEvent::Ended { webhook, end } => {
+                self.gauges.count_end();
+                self.looks.want_refill();
+                self.ended(webhook, end);
+            }
+            LaneEvent::GivenUp { webhook, is_probe } => self.give_up_turn(webhook, is_probe),
+            LaneEvent::LookedUp { asked, known } => {
+                for question in asked {
+                    let progress = known.get(&question.work.record.delivery_id).copied();
+                    self.answer(question, progress);
+                }
+            }
+            LaneEvent::Recorded(request) => self.flow.recorded(request, clock::monotonic()),
+            LaneEvent::Parked(webhook) => self.backlog.parked(webhook),
+            LaneEvent::NotParked(webhook) => self.backlog.not_parked(webhook),
+            LaneEvent::Unparked(webhook) => self.backlog.unparked(webhook),
+            LaneEvent::HealthRead { generation, rows } => self.take_health(generation, &rows),
+            LaneEvent::Waiting(found) => self.looked(found),
+            LaneEvent::Taken { asked, rows } => self.taken(&asked, rows),
+            LaneEvent::Cancelled => self.looks.cancelled(),
         }
     }
 
-    fn decide(&self, work: &Work, progress: Option<&DeliveryProgress>) -> Action {
-        let snapshot = self.snapshot(work.record.webhook_id);
-        decide(work, progress, &snapshot, clock::now_ms())
+    /// Lets a record wait for its turn, or does what its webhook demands.
+    fn arrive(&mut self, work: Work) {
+        let Some(work) = self.links.in_flight.admit(Box::new(work)) else {
+            return;
+        };
+        match self.decide(&work) {
+            Action::Queue { webhook } => self.queue(work, &webhook),
+            Action::RequeueAfter(pause) => self.requeue_after(work, pause),
+            Action::Settle(settlement) => self.settle(work, settlement),
+        }
     }
 
-    fn snapshot(&self, webhook: WebhookId) -> WebhookSnapshot {
+    fn queue(&mut self, work: Box<Work>, webhook: &Webhook) {
+        let now = now_of(clock::monotonic());
+        self.set_up(webhook, now);
+        let source = match &work.origin {
+            WorkOrigin::Row { .. } => Lane::Parked,
+            WorkOrigin::Record { .. } if work.record.attempt == 1 => Lane::First,
+            WorkOrigin::Record { .. } => Lane::Retry,
+        };
+        self.scheduler.arrive(webhook.id, source, work, now);
+    }
+
+    fn set_up(&mut self, webhook: &Webhook, now: Now) {
+        if self.scheduler.knows(webhook.id) {
+            return;
+        }
+        let stored = self.stored_health.remove(&webhook.id);
+        let health = stored.unwrap_or_else(|| EndpointHealth::new(now.wall_ms));
+        self.scheduler
+            .set_up(webhook.id, settings_of(webhook), health, now);
+    }
+
+    /// Brings changed settings into force.
+    fn apply_settings(&mut self) {
+        let now = now_of(clock::monotonic());
+        let registry = Arc::clone(&self.links.registry.borrow());
+        let known: Vec<WebhookId> = self.scheduler.known().collect();
+        for id in known {
+            if let Some(webhook) = registry.webhooks.get(&id) {
+                let health = EndpointHealth::new(now.wall_ms);
+                self.scheduler.set_up(id, settings_of(webhook), health, now);
+            }
+        }
+        self.looks.want_refill();
+    }
+
+    fn decide(&self, work: &Work) -> Action {
+        decide(work, &self.snapshot(work.record.webhook_id), clock::now_ms())
+    }
+
+    fn snapshot(&self, id: WebhookId) -> WebhookSnapshot {
         // Read before the registry: a registry that is published in between is newer than the time
         // says.
-        let read_at_ms = self.registry_read_at.load(Ordering::Acquire);
-        let webhook = self.registry.borrow().webhooks.get(&webhook).cloned();
+        let read_at_ms = self.links.registry_read_at.load(Ordering::Acquire);
+        let registry = self.links.registry.borrow();
+        let webhook = match registry.webhooks.get(&id) {
+            Some(webhook) => WebhookState::There(Arc::clone(webhook)),
+            None if registry.unreadable.contains(&id) => WebhookState::Unreadable,
+            None => WebhookState::Absent,
+        };
         WebhookSnapshot { webhook, read_at_ms }
     }
 
-    /// Waits until one more request may run; `None` when the process ends first.
-    async fn acquire_permit(&self) -> Option<OwnedSemaphorePermit> {
-        let waited_from = clock::monotonic();
-        let permit = tokio::select! {
-            biased;
-            () = self.give_up.cancelled() => None,
-            permit = Arc::clone(&self.permits).acquire_owned() => permit.ok(),
+    fn ended(&mut self, webhook: WebhookId, end: AttemptEnd) {
+        let now = now_of(clock::monotonic());
+        let change = self.scheduler.ended(webhook, end, now);
+        let Some(health) = self.scheduler.health(webhook).copied() else {
+            return;
         };
-        let waited = clock::monotonic().duration_since(waited_from);
-        self.metrics
-            .queue_wait
-            .with_label_values(&["process"])
-            .observe(waited.as_secs_f64());
-        permit
-    }
-
-    async fn act(
-        &self,
-        work: Box<Work>,
-        action: Action,
-        progress: Option<&DeliveryProgress>,
-        permit: Option<OwnedSemaphorePermit>,
-    ) {
-        match action {
-            Action::Complete => self.publisher.complete(*work),
-            Action::Republish(next) => {
-                let (publisher, progress) = (Arc::clone(&self.publisher), progress.copied());
-                self.tasks
-                    .spawn(async move { publisher.republish(*work, next, progress.as_ref()).await });
-            }
-            Action::HoldUntil { until_ms } => {
-                let remaining_ms = u64::try_from(until_ms - clock::now_ms()).unwrap_or(0);
-                self.requeue_after(work, HOLD_POLL.min(Duration::from_millis(remaining_ms)));
-            }
-            Action::RequeueAfter(pause) => self.requeue_after(work, pause),
-            Action::EndUnsent { status, reason } => {
-                // No other delivery needs to wait while this one waits for the writer.
-                drop(permit);
-                // Refused once the writer is gone; the next owner reads the record again.
-                drop(self.outcomes.send(rows::unsent(*work, status, reason)).await);
-            }
-            Action::Send {
-                webhook,
-                possible_repeat,
-            } => self.attempts.start(work, webhook, possible_repeat, permit),
+        let is_urgent = change.is_some_and(|change| change.from != HealthState::New);
+        self.links.health_book.note(webhook, &health, is_urgent);
+        if is_urgent {
+            tracing::info!(webhook.id = %webhook, state = health.state.as_str(),
+                reason = health.reason.map(HealthReason::as_str), "the health of an endpoint has changed");
+        }
+        if health.state == HealthState::Disabled && health.reason == Some(HealthReason::OpenTooLong) {
+            self.disable(webhook, health.since_ms);
         }
     }
 
+    fn give_up_turn(&mut self, webhook: WebhookId, is_probe: bool) {
+        let now = now_of(clock::monotonic());
+        self.scheduler.given_up(webhook, is_probe, now);
+    }
+
     fn requeue_after(&self, work: Box<Work>, pause: Duration) {
-        let in_flight = Arc::clone(&self.in_flight);
-        self.tasks.spawn(async move {
+        let in_flight = Arc::clone(&self.links.in_flight);
+        self.links.tasks.spawn(async move {
             tokio::time::sleep(pause).await;
             in_flight.requeue(*work);
         });
+    }
+}
+
+/// The time by both clocks.
+fn now_of(instant: Instant) -> Now {
+    Now {
+        instant,
+        wall_ms: clock::now_ms(),
+    }
+}
+
+fn settings_of(webhook: &Webhook) -> EndpointSettings {
+    EndpointSettings {
+        site_id: webhook.site_id.clone(),
+        host: webhook.url.reveal().host_str().unwrap_or_default().into(),
+        limits: webhook.limits.clone(),
+        active_since_ms: webhook.active_since_ms,
     }
 }

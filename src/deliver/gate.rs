@@ -19,7 +19,7 @@ pub(crate) enum Gate {
 }
 
 /// Judges by the webhook as it is now and by the notification's age, which counts from its
-/// decision.
+/// decision. `now_ms` is less by the time for which the delivery was paused.
 pub(crate) fn gate(
     webhook: &Webhook,
     event: EventType,
@@ -35,7 +35,9 @@ pub(crate) fn gate(
     if origin == Origin::Event && created_at_ms < webhook.active_since_ms {
         return Gate::Cancel(FailureReason::Disabled);
     }
-    match webhook.max_age_seconds(event) {
+    // A person who asks for an old delivery wants it.
+    let is_asked_for = matches!(origin, Origin::Resend | Origin::Recover);
+    match webhook.max_age_seconds(event).filter(|_| !is_asked_for) {
         Some(seconds) if now_ms.saturating_sub(created_at_ms) > i64::from(seconds) * 1_000 => {
             Gate::Fail(FailureReason::Expired)
         }

@@ -15,12 +15,17 @@ use tokio::sync::mpsc;
 
 use super::intake::work::{Assignment, Work};
 use super::rows;
+use crate::clock;
 use crate::dispatch::record::DeliveryRecord;
 use crate::domain::id::DeliveryId;
+use crate::domain::time::from_ms;
 use crate::record::outcomes::{self, Claim};
+use crate::record::parked;
 
 /// Longest wait for Postgres during a hand-over: the whole group waits meanwhile.
 const CLAIM_TIMEOUT: Duration = Duration::from_secs(2);
+/// Time within which an outcome that is not yet written will be, however slow Postgres is.
+const UNWRITTEN_CLAIM_MS: i64 = 5 * 60 * 1_000;
 
 /// The deliveries that this process works on.
 #[derive(Debug)]
@@ -37,6 +42,10 @@ struct InFlightDelivery {
     assignment: Arc<Assignment>,
     /// Set when the request begins.
     claim: Option<Claim>,
+    /// The request has ended, and its outcome is on its way to Postgres.
+    has_ended: bool,
+    /// It is a row of `parked`, claimed by this process.
+    is_row: bool,
     /// Other records of the delivery.
     waiting: Vec<Work>,
 }
@@ -56,15 +65,17 @@ impl InFlight {
     /// waits for another one of its delivery, or is forgotten because its partition was given back.
     pub(crate) fn admit(&self, work: Box<Work>) -> Option<Box<Work>> {
         let mut deliveries = self.lock();
-        if work.token.assignment().is_revoked() {
+        if work.assignment().is_revoked() {
             return None;
         }
         match deliveries.entry(work.record.delivery_id) {
             Entry::Vacant(slot) => {
                 slot.insert(InFlightDelivery {
                     attempt: work.record.attempt,
-                    assignment: Arc::clone(work.token.assignment()),
+                    assignment: Arc::clone(work.assignment()),
                     claim: None,
+                    has_ended: false,
+                    is_row: work.parked().is_some(),
                     waiting: Vec::new(),
                 });
                 Some(work)
@@ -90,20 +101,28 @@ impl InFlight {
         }
     }
 
+    /// Notes that the request of a delivery has ended: its outcome is not yet written.
+    pub(crate) fn end_sending(&self, id: DeliveryId) {
+        if let Some(one) = self.lock().get_mut(&id) {
+            one.has_ended = true;
+        }
+    }
+
     /// Completes a record, for which nothing remains to be done, and the waiting records of the
     /// same attempt; those of other attempts are looked at again.
     pub(crate) fn complete(&self, work: Work) {
         let mut others = Vec::new();
         if let Some(one) = self.remove(work.record.delivery_id) {
             for waiting in one.waiting {
-                if waiting.record.attempt == one.attempt {
-                    waiting.token.complete();
+                // A row is on its own: a record that was complete says nothing of it.
+                if waiting.record.attempt == one.attempt && waiting.parked().is_none() {
+                    waiting.complete();
                 } else {
                     others.push(waiting);
                 }
             }
         }
-        work.token.complete();
+        work.complete();
         self.send_back(others);
     }
 
@@ -116,7 +135,9 @@ impl InFlight {
     }
 
     fn send_back(&self, works: impl IntoIterator<Item = Work>) {
-        for work in works {
+        for mut work in works {
+            // What became of the other record is not known here.
+            work.needs_look_up = true;
             // The deliverer is gone once the process is stopping; the next owner reads the record
             // again.
             drop(self.requeued.send(work));
@@ -124,30 +145,33 @@ impl InFlight {
     }
 
     /// Writes the deadlines of the requests of revoked assignments in one statement, before their
-    /// partitions are handed over.
+    /// partitions are handed over, and gives back the rows of `parked` that were not begun.
     ///
     /// Called from a thread; waits for Postgres, but not for long. `false`: it failed, and the next
     /// owner must take what it cannot know for possible repeats.
     pub(crate) fn claim(&self, runtime: &Handle) -> bool {
-        let claims: Vec<Claim> = self
-            .lock()
-            .values()
-            .filter(|one| one.assignment.is_revoked())
-            .filter_map(|one| one.claim.clone())
-            .collect();
-        if claims.is_empty() {
+        let (claims, rows) = self.claims(clock::now_ms());
+        if claims.is_empty() && rows.is_empty() {
             return true;
         }
         let write = async {
             let mut connection = self.pool.acquire().await?;
-            outcomes::claim(&mut connection, &claims).await
+            if !claims.is_empty() {
+                outcomes::claim(&mut connection, &claims).await?;
+            }
+            if !rows.is_empty() {
+                parked::release(&mut connection, &rows).await?;
+            }
+            Ok(())
         };
         // The timeout is made inside: it needs the runtime, which this thread is not part of.
-        let written = runtime.block_on(async { tokio::time::timeout(CLAIM_TIMEOUT, write).await });
+        let written: Result<sqlx::Result<()>, _> =
+            runtime.block_on(async { tokio::time::timeout(CLAIM_TIMEOUT, write).await });
         let error = match written {
             Ok(Ok(())) => {
                 tracing::info!(
                     attempts = claims.len(),
+                    rows = rows.len(),
                     "running attempts were claimed before the hand-over"
                 );
                 return true;
@@ -161,6 +185,21 @@ impl InFlight {
             "claiming the running attempts failed; the next owner may repeat them"
         );
         false
+    }
+
+    /// Lists the claims of requests under way, and the rows that wait, of revoked assignments.
+    fn claims(&self, now_ms: i64) -> (Vec<Claim>, Vec<DeliveryId>) {
+        let deliveries = self.lock();
+        let revoked = || deliveries.iter().filter(|(_, one)| one.assignment.is_revoked());
+        let claims = revoked().filter_map(|(_, one)| {
+            let mut claim = one.claim.clone()?;
+            if one.has_ended {
+                claim.until = claim.until.max(from_ms(now_ms + UNWRITTEN_CLAIM_MS));
+            }
+            Some(claim)
+        });
+        let rows = revoked().filter(|(_, one)| one.is_row && one.claim.is_none());
+        (claims.collect(), rows.map(|(id, _)| *id).collect())
     }
 
     fn remove(&self, id: DeliveryId) -> Option<InFlightDelivery> {

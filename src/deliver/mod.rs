@@ -1,16 +1,20 @@
 //! In: delivery records, one at a time, with the webhook they are for.
 //! Out: one HTTP request, its outcome in Postgres, and the record that follows it.
 //! Guaranteed: every attempt ends within its deadline, and its outcome says whose fault it was.
-//! Not guaranteed: that the endpoint saw a request only once. Limits, queues and circuits are not
-//! here yet.
+//! Not guaranteed: that the endpoint saw a request only once.
 //!
-//! A delivery passes `intake`, `deliverer`, `decide`, `send`, `rows`, `writer` and
-//! `outcome_publisher`, in this order.
+//! A delivery passes `intake`, `deliverer`, `decide`, `lanes`, `send`, `rows`, `writer` and
+//! `outcome_publisher`, in this order. What may not be sent for now waits in Postgres, and comes back
+//! to the deliverer.
 
 /// The thread that reads delivery records.
 pub(crate) mod intake;
-/// The loop over batches of records: who is asked about, who waits, who is sent.
+/// The loop between reading and sending.
 pub(crate) mod deliverer;
+/// Reports to that loop.
+pub(crate) mod events;
+/// Counts of what waits in Postgres, and the webhooks to look at next.
+pub(crate) mod backlog;
 /// The state of deliveries in Postgres, read in batches.
 pub(crate) mod progress;
 /// The decision on one record.
@@ -23,10 +27,14 @@ pub(crate) mod gate;
 pub(crate) mod send;
 /// The request of one attempt.
 pub(crate) mod request;
+/// The body in the form that the endpoint takes.
+pub(crate) mod formats;
 /// The two kinds of signature.
 pub(crate) mod signature;
 /// The HTTP edge.
 pub(crate) mod http;
+/// Queues, limits and health of endpoints: who is sent next.
+pub(crate) mod lanes;
 /// The step that follows an attempt.
 pub(crate) mod outcome;
 /// Conversions between a record at work, an exchange and rows of Postgres.
@@ -37,8 +45,14 @@ pub(crate) mod writer;
 pub(crate) mod outcome_publisher;
 /// The deliveries that this process works on.
 pub(crate) mod in_flight;
-/// The health of webhooks, written once a second.
-pub(crate) mod health_notes;
+/// The partitions that this process owns.
+pub(crate) mod owned;
+/// First attempts that nobody has to be asked about.
+pub(crate) mod recent_firsts;
+/// The retries that this process has published and not yet read.
+pub(crate) mod own_retries;
+/// The health of webhooks, on its way to Postgres.
+pub(crate) mod health_book;
 
 #[cfg(test)]
 pub(crate) mod tests;

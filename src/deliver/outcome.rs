@@ -2,38 +2,49 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use crate::dispatch::record::NextAttempt;
 use crate::dispatch::schedule::RetrySchedule;
 use crate::dispatch::tier::{MAX_DELAY, Tier, Tiers};
-use crate::domain::attempt::AttemptResult;
+use crate::domain::attempt::{AttemptResult, Fault};
 use crate::domain::delivery::FailureReason;
+use crate::domain::health::ParkReason;
 
 /// Shortest delay that gets jitter: below it a delay is too short to gather a crowd, and its
 /// lateness is measured.
 const JITTER_FROM: Duration = Duration::from_secs(30);
+/// Delay after a fault of our own with a schedule that has no delay.
+const OWN_FAULT_DELAY: Duration = Duration::from_secs(1);
 
 /// An attempt that ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct EndedAttempt<'a> {
     /// From 1.
     pub(crate) attempt: u32,
+    /// Delays of the schedule that lie behind.
+    pub(crate) step: u32,
     pub(crate) result: AttemptResult,
     /// The response's `Retry-After`, as it came.
     pub(crate) retry_after: Option<&'a str>,
-    /// Milliseconds since the Unix epoch; delays count from here.
+    /// The response's `Date`, as it came.
+    pub(crate) date: Option<&'a str>,
+    /// Milliseconds since the Unix epoch, cut and not rounded; delays count from here.
     pub(crate) ended_at_ms: i64,
+    /// The one request that an open circuit allowed.
+    pub(crate) is_probe: bool,
+    /// When the attempt was due.
+    pub(crate) due_at_ms: i64,
+    /// Reason of its row in `parked`, if it has one.
+    pub(crate) parked: Option<ParkReason>,
 }
 
 /// Continuation of a delivery after an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Next {
     Delivered,
-    /// `attempt` is to be made at `due_at_ms` (milliseconds since the Unix epoch), and waits on
-    /// `tier` until then.
-    Retry {
-        attempt: u32,
-        due_at_ms: i64,
-        tier: Tier,
-    },
+    /// The attempt is to be made at its due time, and waits on `tier` until then.
+    Retry(NextAttempt, Tier),
+    /// The same, but it waits in Postgres.
+    Park(NextAttempt, ParkReason),
     Failed {
         reason: FailureReason,
     },
@@ -45,6 +56,8 @@ pub(crate) enum Next {
 /// tenth more from 30 s on. The other is what the endpoint asked for with `Retry-After`, on any
 /// kind of failure; it gets no jitter, because the endpoint named a time. A `Retry-After` makes no
 /// attempt more than the schedule has.
+///
+/// A fault of our own and a failed probe leave the step as it is, so that they use nothing up.
 pub(crate) fn next(ended: &EndedAttempt<'_>, schedule: &RetrySchedule, tiers: &Tiers, chance: f64) -> Next {
     match ended.result {
         AttemptResult::Success => return Next::Delivered,
@@ -55,41 +68,90 @@ pub(crate) fn next(ended: &EndedAttempt<'_>, schedule: &RetrySchedule, tiers: &T
         }
         _ => {}
     }
-    let (Some(tier), Some(attempt)) = (schedule.tier_after(ended.attempt), ended.attempt.checked_add(1))
-    else {
+    let is_own_fault = ended.result.fault() == Fault::Own;
+    let (delay_ms, step) = if is_own_fault {
+        let delay = schedule
+            .current_delay(ended.step)
+            .map_or(OWN_FAULT_DELAY, Tier::delay);
+        (with_jitter(delay, chance), ended.step)
+    } else if ended.is_probe {
+        (0, ended.step)
+    } else if let Some(tier) = schedule.delay_at(ended.step) {
+        (with_jitter(tier.delay(), chance), ended.step.saturating_add(1))
+    } else {
         return Next::Failed {
             reason: FailureReason::Exhausted,
         };
     };
-    let mut wait_ms = to_millis(tier.delay());
-    if tier.delay() >= JITTER_FROM {
-        wait_ms += (wait_ms as f64 * 0.1 * chance.clamp(0.0, 1.0)) as i64;
-    }
-    if let Some(asked_ms) = ended
+    let asked_ms = ended
         .retry_after
-        .and_then(|text| retry_after_ms(text, ended.ended_at_ms))
-    {
-        wait_ms = wait_ms.max(asked_ms);
+        .and_then(|text| retry_after_ms(text, ended.date, ended.ended_at_ms))
+        .unwrap_or(0);
+    let wait_ms = delay_ms.max(asked_ms);
+    // The end was cut to whole milliseconds: one more, so that nothing is early.
+    let due_at_ms = ended.ended_at_ms.saturating_add(1).saturating_add(wait_ms);
+    let mut following = NextAttempt {
+        attempt: ended.attempt.saturating_add(1),
+        step,
+        due_at_ms,
+    };
+    if ended.is_probe && wait_ms == 0 {
+        // It stays the oldest that waits; the circuit holds it back.
+        following.due_at_ms = ended.due_at_ms;
     }
-    Next::Retry {
-        attempt,
-        due_at_ms: ended.ended_at_ms.saturating_add(wait_ms),
-        tier: tiers.for_remaining(wait_ms).unwrap_or(tier),
+    match tiers.fitting(wait_ms) {
+        None => Next::Park(following, ParkReason::FarDue),
+        Some(_) if ended.is_probe => Next::Park(following, ParkReason::Circuit),
+        Some(tier) => match ended.parked {
+            // Nothing may lie between its row and a publication, so the row gets the new due time.
+            Some(reason) => Next::Park(following, reason),
+            None => Next::Retry(following, tier),
+        },
     }
 }
 
-/// Reads `Retry-After` (RFC 9110 §10.2.3: whole seconds or an HTTP date) as milliseconds to wait,
-/// at most [`MAX_DELAY`]; none when it cannot be read. A date is read by our clock.
-fn retry_after_ms(text: &str, now_ms: i64) -> Option<i64> {
+fn with_jitter(delay: Duration, chance: f64) -> i64 {
+    let delay_ms = to_millis(delay);
+    if delay < JITTER_FROM {
+        return delay_ms;
+    }
+    delay_ms + (delay_ms as f64 * 0.1 * chance.clamp(0.0, 1.0)) as i64
+}
+
+/// Reads `Retry-After` (RFC 9110 §10.2.3: seconds or an HTTP date) as milliseconds to wait, at most
+/// [`MAX_DELAY`]; none when it cannot be read. Fractions of a second, which some servers send, are
+/// rounded up. A date is read by the answer's own `Date`, because the endpoint's clock may differ
+/// from ours, and by our clock without one.
+fn retry_after_ms(text: &str, date: Option<&str>, now_ms: i64) -> Option<i64> {
     let text = text.trim();
-    let wait_ms = if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
-        // Only too many digits can fail here, and they mean a very long time.
-        text.parse::<i64>().unwrap_or(i64::MAX).saturating_mul(1_000)
-    } else {
-        let at = httpdate::parse_http_date(text).ok()?;
-        to_millis(at.duration_since(UNIX_EPOCH).ok()?).saturating_sub(now_ms)
+    let wait_ms = match seconds_ms(text) {
+        Some(ms) => ms,
+        None => {
+            let at_ms = http_date_ms(text)?;
+            at_ms.saturating_sub(date.and_then(http_date_ms).unwrap_or(now_ms))
+        }
     };
     Some(wait_ms.clamp(0, to_millis(MAX_DELAY)))
+}
+
+/// Reads seconds such as `3` or `2.5` as milliseconds, rounded up.
+fn seconds_ms(text: &str) -> Option<i64> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let are_digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    if !are_digits(whole) || !are_digits(fraction) {
+        return None;
+    }
+    // Only too many digits can fail here, and they mean a very long time.
+    let whole_ms = whole.parse::<i64>().unwrap_or(i64::MAX).saturating_mul(1_000);
+    let (millis, rest) = fraction.split_at(fraction.len().min(3));
+    let millis: i64 = format!("{millis:0<3}").parse().unwrap_or(0);
+    let more = i64::from(rest.bytes().any(|byte| byte != b'0'));
+    Some(whole_ms.saturating_add(millis + more))
+}
+
+fn http_date_ms(text: &str) -> Option<i64> {
+    let at = httpdate::parse_http_date(text.trim()).ok()?;
+    Some(to_millis(at.duration_since(UNIX_EPOCH).ok()?))
 }
 
 fn to_millis(duration: Duration) -> i64 {

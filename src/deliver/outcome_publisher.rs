@@ -7,23 +7,27 @@
 use std::sync::Arc;
 
 use sqlx::PgPool;
+use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
-use super::health_notes::HealthNotes;
+use super::events::LaneEvent;
 use super::in_flight::InFlight;
+use super::intake::dead_letters::publish_dead_letter;
 use super::intake::work::Work;
 use super::outcome::Next;
+use super::own_retries::OwnRetries;
 use super::progress::ProgressReader;
 use super::resume::{DeliveryProgress, NextRecord, Resume, resume};
 use super::rows::{self, Outcome};
 use crate::clock;
-use crate::dispatch::record::DeliveryRecord;
+use crate::dispatch::record::{Coordinates, DeliveryRecord};
 use crate::dispatch::schedule::Schedules;
 use crate::dispatch::tier::Tier;
 use crate::domain::delivery::{DeliveryStatus, FailureReason};
 use crate::kafka::producer::{Outgoing, Publisher};
-use crate::record::outcomes::{self, OutcomeRow};
+use crate::record::outcomes::OutcomeRow;
 use crate::record::pg_monitor::PgMonitor;
+use crate::record::{health, parked};
 use crate::telemetry::Metrics;
 
 /// The reason of a dead letter whose outcome Postgres refuses.
@@ -38,7 +42,8 @@ pub(crate) struct OutcomePublisher {
     pub(crate) progress: ProgressReader,
     pub(crate) schedules: Arc<Schedules>,
     pub(crate) in_flight: Arc<InFlight>,
-    pub(crate) health_notes: Arc<HealthNotes>,
+    pub(crate) own_retries: Arc<OwnRetries>,
+    pub(crate) events: mpsc::UnboundedSender<LaneEvent>,
     pub(crate) metrics: Arc<Metrics>,
     /// Beginning of the retry topics' names, the dot included.
     pub(crate) retry_prefix: String,
@@ -50,16 +55,16 @@ pub(crate) struct OutcomePublisher {
 impl OutcomePublisher {
     /// Counts an outcome that is in Postgres, publishes what follows it, and completes its record.
     pub(crate) fn recorded(self: &Arc<Self>, outcome: Outcome) {
+        self.report_request(&outcome.work);
         self.count(&outcome);
+        self.report_row(&outcome);
         let Outcome { work, row, next } = outcome;
         match next {
-            None | Some(Next::Delivered) => self.complete(work),
-            Some(Next::Retry {
-                attempt,
-                due_at_ms,
-                tier,
-            }) => {
-                let retry = rows::retry_after(&work.record, &row, attempt, due_at_ms);
+            None | Some(Next::Delivered | Next::Park(..)) => self.complete(work),
+            Some(Next::Retry(following, tier)) => {
+                let retry = rows::retry_after(&work.record, &row, following);
+                self.own_retries
+                    .note(retry.delivery_id, retry.attempt, work.assignment());
                 let this = Arc::clone(self);
                 self.tasks.spawn(async move {
                     this.publish_retry(&retry, tier).await;
@@ -71,26 +76,78 @@ impl OutcomePublisher {
                 let this = Arc::clone(self);
                 self.tasks.spawn(async move {
                     this.publish_final_failure(&work, reason, &letter).await;
-                    this.complete(work);
+                    this.finish_failed(work).await;
                 });
             }
         }
     }
 
+    /// Completes a failed delivery whose dead letter is published. Its row, if it has one, was kept
+    /// until now.
+    async fn finish_failed(&self, work: Work) {
+        if work.parked().is_some() {
+            let id = work.record.delivery_id;
+            let removed = self.monitor.until_done("unpark", || async {
+                let mut connection = self.pool.acquire().await?;
+                parked::remove(&mut connection, &[id]).await
+            });
+            removed.await;
+            self.report(LaneEvent::Unparked(work.record.webhook_id));
+        }
+        self.complete(work);
+    }
+
+    /// Reports that the outcome of a request, if it was one, is in Postgres.
+    fn report_request(&self, work: &Work) {
+        if let Some(request) = work.request {
+            self.report(LaneEvent::Recorded(request));
+        }
+    }
+
+    /// Reports that the outcome has added or removed a row of `parked`.
+    fn report_row(&self, Outcome { work, row, .. }: &Outcome) {
+        let webhook = work.record.webhook_id;
+        match (work.parked().is_some(), row.parked.is_some()) {
+            (false, true) => self.report(LaneEvent::Parked(webhook)),
+            (true, false) => self.report(LaneEvent::Unparked(webhook)),
+            _ => {}
+        }
+    }
+
+    fn report(&self, event: LaneEvent) {
+        // The deliverer's loop is gone once the process is stopping.
+        drop(self.events.send(event));
+    }
+
     /// Goes on with a record whose outcome was not written because another owner had recorded this
     /// attempt, or a later one: what is recorded holds, and its publish is redone.
-    pub(crate) fn superseded(self: &Arc<Self>, work: Work) {
+    pub(crate) fn superseded(self: &Arc<Self>, outcome: Outcome) {
+        let Outcome { work, row, .. } = outcome;
+        if work.parked().is_none() && row.parked.is_some() {
+            self.report(LaneEvent::NotParked(work.record.webhook_id));
+        }
+        self.report_request(&work);
         let this = Arc::clone(self);
         self.tasks.spawn(async move {
             let id = work.record.delivery_id;
             let known = this.progress.read(&[id]).await;
             let progress = known.get(&id);
-            match resume(work.record.attempt, progress, clock::now_ms()) {
+            let is_row = work.parked().is_some();
+            match resume(work.record.attempt, is_row, progress, clock::now_ms()) {
                 Resume::Republish(next) => this.republish(work, next, progress).await,
-                Resume::Complete => this.complete(work),
+                Resume::Complete => this.finish_superseded(work, progress).await,
                 Resume::Hold { .. } | Resume::Send { .. } => this.in_flight.requeue(work),
             }
         });
+    }
+
+    /// Completes a delivery that has ended, or is carried on by another record. A row of it that is
+    /// left has no more use, unless it is the way on.
+    pub(crate) async fn finish_superseded(&self, work: Work, progress: Option<&DeliveryProgress>) {
+        match progress {
+            Some(known) if known.status.is_finished() => self.finish_failed(work).await,
+            _ => self.complete(work),
+        }
     }
 
     /// Puts a delivery aside whose outcome Postgres refuses, whatever is tried. Its record leaves
@@ -103,34 +160,47 @@ impl OutcomePublisher {
             let record = &work.record;
             tracing::error!(
                 site.id = %record.site_id, webhook.id = %record.webhook_id, delivery.id = %record.delivery_id,
-                attempt = record.attempt, topic = work.read_from.topic, partition = work.read_from.partition,
-                offset = work.read_from.offset, error = %error,
+                attempt = record.attempt, topic = work.read_from().map(|place| place.topic.as_str()),
+                partition = work.partition, offset = work.read_from().map(|place| place.offset), error = %error,
                 "Postgres refuses an outcome; the delivery goes to the dead-letter topic and is not recorded"
             );
             let letter = rows::dead_letter_after(record, &row, UNRECORDABLE);
             this.publish_dead_letter(&work, &letter).await;
-            this.complete(work);
+            this.finish_failed(work).await;
         });
     }
 
     /// Publishes the record that follows a recorded attempt once more, and completes `work`.
     pub(crate) async fn republish(&self, work: Work, next: NextRecord, progress: Option<&DeliveryProgress>) {
         match next {
-            NextRecord::Retry { attempt, due_at_ms } => {
-                let retry = rows::retry_again(&work.record, progress, attempt, due_at_ms);
-                // Some of the delay is over; the tier is chosen by what remains of it.
-                match self.schedules.tiers().for_remaining(due_at_ms - clock::now_ms()) {
+            NextRecord::Retry(following) => {
+                let retry = rows::retry_again(&work.record, progress, following);
+                // Some of the delay is over; the tier is chosen by what remains of it. What is due
+                // later than any tier holds is parked by whoever reads it.
+                let tiers = self.schedules.tiers();
+                let remaining_ms = following.due_at_ms - clock::now_ms();
+                match tiers.fitting(remaining_ms).or(tiers.longest()) {
                     Some(tier) => self.publish_retry(&retry, tier).await,
                     None => tracing::error!(
                         delivery.id = %retry.delivery_id,
                         "no tier is configured for a recorded retry; it stays as it is"
                     ),
                 }
+                self.complete(work);
             }
             NextRecord::DeadLetter { reason } => {
                 let letter = rows::dead_letter_again(&work.record, progress, reason);
                 self.publish_final_failure(&work, reason, &letter).await;
+                self.finish_failed(work).await;
             }
+        }
+    }
+
+    /// Completes a record whose delivery was cancelled while its request ran.
+    pub(crate) fn cancelled(&self, work: Work) {
+        self.report_request(&work);
+        if work.parked().is_some() {
+            self.report(LaneEvent::Unparked(work.record.webhook_id));
         }
         self.complete(work);
     }
@@ -160,10 +230,6 @@ impl OutcomePublisher {
                 .with_label_values(&[reason.as_str()])
                 .inc();
         }
-        if let Some(attempt) = &row.attempt {
-            self.health_notes
-                .add(record.webhook_id, row.status, attempt.ended_at, attempt.fault);
-        }
         if row.status == DeliveryStatus::Failed {
             log_final_failure(record, row);
         }
@@ -189,7 +255,7 @@ impl OutcomePublisher {
         let (webhook, delivery) = (work.record.webhook_id, work.record.delivery_id);
         let disabled = self.monitor.until_done("outcomes", || async {
             let mut connection = self.pool.acquire().await?;
-            outcomes::disable_gone(&mut connection, webhook, delivery).await
+            health::disable_gone(&mut connection, webhook, delivery).await
         });
         if disabled.await {
             self.metrics.webhooks_disabled.with_label_values(&["gone"]).inc();
@@ -202,22 +268,33 @@ impl OutcomePublisher {
 
     async fn publish_dead_letter(&self, work: &Work, letter: &DeliveryRecord) {
         let mut headers = letter.headers();
-        headers.extend(work.read_from.headers());
-        self.publish(&self.dead_letter_topic, letter, headers).await;
+        headers.extend(work.read_from().into_iter().flat_map(Coordinates::headers));
+        let key = letter.key();
+        let out = outgoing(&self.dead_letter_topic, &key, letter, &headers);
+        publish_dead_letter(&self.publisher, out).await;
         self.metrics.dead_letters.inc();
     }
 
     async fn publish(&self, topic: &str, record: &DeliveryRecord, headers: Vec<(&'static str, String)>) {
         let key = record.key();
-        let out = Outgoing {
-            topic,
-            partition: None,
-            key: Some(key.as_bytes()),
-            value: Some(&record.body),
-            headers: &headers,
-            passed_on: &[],
-        };
+        let out = outgoing(topic, &key, record, &headers);
         self.publisher.publish(out).await;
+    }
+}
+
+fn outgoing<'a>(
+    topic: &'a str,
+    key: &'a str,
+    record: &'a DeliveryRecord,
+    headers: &'a [(&'static str, String)],
+) -> Outgoing<'a> {
+    Outgoing {
+        topic,
+        partition: None,
+        key: Some(key.as_bytes()),
+        value: Some(&record.body),
+        headers,
+        passed_on: &[],
     }
 }
 

@@ -5,11 +5,13 @@ use std::fmt;
 
 use bytes::Bytes;
 
+use super::formats;
 use super::signature;
 use crate::dispatch::record::DeliveryRecord;
 use crate::domain::event::EventType;
 use crate::domain::id::{DeliveryId, NotificationId};
-use crate::domain::secret::Hidden;
+use crate::domain::secret::{Hidden, Secret};
+use crate::domain::site::SiteId;
 use crate::domain::target::TargetUrl;
 use crate::domain::webhook::Webhook;
 
@@ -43,7 +45,7 @@ pub(crate) struct AttemptFacts {
     pub(crate) attempt: u32,
     /// Start of the attempt in milliseconds since the Unix epoch.
     pub(crate) now_ms: i64,
-    /// Sent and signed byte for byte.
+    /// The canonical body. As it is, or rendered in the webhook's format, it is signed and sent.
     pub(crate) body: Bytes,
 }
 
@@ -66,9 +68,14 @@ impl AttemptFacts {
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct WebhookRequest {
     pub(crate) url: TargetUrl,
-    /// In the order in which they are sent. Names are unique but for case.
+    /// In the order in which they are sent, the owner's own last. Names are unique but for case.
     pub(crate) headers: Vec<(String, Hidden)>,
     pub(crate) body: Bytes,
+    /// The site for which names are looked up.
+    pub(crate) site_id: SiteId,
+    /// Texts that no stored response may hold.
+    pub(crate) secrets: Vec<Secret>,
+    own_headers: usize,
 }
 
 impl WebhookRequest {
@@ -77,11 +84,12 @@ impl WebhookRequest {
     pub(crate) fn build(webhook: &Webhook, facts: &AttemptFacts) -> Self {
         let id = facts.notification_id.to_string();
         let timestamp = facts.now_ms.div_euclid(1_000);
-        let body = facts.body.as_ref();
+        let rendered = formats::render(webhook.format, &facts.body);
+        let body = rendered.body.as_ref();
 
         let mut headers = Vec::with_capacity(10 + webhook.headers.len());
         let mut add = |name: &str, value: String| headers.push((name.to_owned(), Hidden::from(value)));
-        add("Content-Type", "application/json".to_owned());
+        add("Content-Type", rendered.content_type.to_owned());
         add("User-Agent", USER_AGENT.to_owned());
         let mut standard = signature::standard(&webhook.secret, &id, timestamp, body);
         add(SIGNATURE, signature::plain(&webhook.secret, body));
@@ -102,8 +110,20 @@ impl WebhookRequest {
         Self {
             url: webhook.url.clone(),
             headers,
-            body: facts.body.clone(),
+            body: rendered.body,
+            site_id: webhook.site_id.clone(),
+            secrets: [&webhook.secret]
+                .into_iter()
+                .chain(&webhook.next_secret)
+                .cloned()
+                .collect(),
+            own_headers: webhook.headers.len(),
         }
+    }
+
+    /// Lists the headers that the webhook's owner added.
+    pub(crate) fn own_headers(&self) -> &[(String, Hidden)] {
+        &self.headers[self.headers.len() - self.own_headers..]
     }
 }
 

@@ -12,6 +12,7 @@
 //!   record (a repeated publish) read in one batch would both find nothing known.
 //! - On `Resume::Hold` it asks again at that time, or earlier when it likes.
 
+use crate::dispatch::record::NextAttempt;
 use crate::domain::delivery::{DeliveryStatus, FailureReason};
 
 /// State of a delivery in Postgres. Times are milliseconds since the Unix epoch.
@@ -22,6 +23,10 @@ pub(crate) struct DeliveryProgress {
     pub(crate) attempts: u32,
     /// Due time of the attempt after it, while `retrying`.
     pub(crate) next_retry_at_ms: Option<i64>,
+    /// Step of the attempt after it.
+    pub(crate) step: u32,
+    /// True if it waits in `parked`.
+    pub(crate) is_parked: bool,
     pub(crate) failure_reason: Option<FailureReason>,
     /// HTTP status of the last attempt.
     pub(crate) last_status: Option<u16>,
@@ -56,13 +61,19 @@ pub(crate) enum Resume {
 /// The record that follows a recorded attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NextRecord {
-    Retry { attempt: u32, due_at_ms: i64 },
+    Retry(NextAttempt),
     DeadLetter { reason: FailureReason },
 }
 
 /// Decides how to go on with a record for attempt `attempt` (from 1) of a delivery that stands at
-/// `progress` in Postgres; `None` when Postgres does not know it.
-pub(crate) fn resume(attempt: u32, progress: Option<&DeliveryProgress>, now_ms: i64) -> Resume {
+/// `progress` in Postgres; `None` when Postgres does not know it. `is_parked_row`: the record is the
+/// row of `parked` itself.
+pub(crate) fn resume(
+    attempt: u32,
+    is_parked_row: bool,
+    progress: Option<&DeliveryProgress>,
+    now_ms: i64,
+) -> Resume {
     let Some(progress) = progress else {
         return Resume::Send {
             possible_repeat: false,
@@ -70,6 +81,10 @@ pub(crate) fn resume(attempt: u32, progress: Option<&DeliveryProgress>, now_ms: 
     };
     // A later attempt's own record carries the chain on.
     if progress.attempts > attempt {
+        return Resume::Complete;
+    }
+    // Its row carries the chain on.
+    if progress.is_parked && !is_parked_row {
         return Resume::Complete;
     }
     match progress.status {
@@ -80,12 +95,13 @@ pub(crate) fn resume(attempt: u32, progress: Option<&DeliveryProgress>, now_ms: 
             reason: progress.failure_reason.unwrap_or(FailureReason::Exhausted),
         }),
         DeliveryStatus::Pending | DeliveryStatus::Retrying if progress.attempts == attempt => {
-            Resume::Republish(NextRecord::Retry {
+            Resume::Republish(NextRecord::Retry(NextAttempt {
                 attempt: attempt.saturating_add(1),
+                step: progress.step,
                 // It is always there; were it not, any fixed time would do, since two readers must
                 // agree on it.
                 due_at_ms: progress.next_retry_at_ms.unwrap_or(0),
-            })
+            }))
         }
         DeliveryStatus::Pending | DeliveryStatus::Retrying => match progress.claim {
             Some(claim) if claim.attempt == attempt && claim.until_ms > now_ms => Resume::Hold {

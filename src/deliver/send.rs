@@ -4,22 +4,25 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 use tracing::field::Empty;
 
+use super::events::{LaneEvent, Turn};
 use super::http::client::WebhookClient;
 use super::http::exchange::Exchange;
 use super::in_flight::InFlight;
-use super::intake::work::Work;
+use super::intake::work::{Work, WorkOrigin};
+use super::lanes::health::{AttemptEnd, Ending};
 use super::outcome::{self, EndedAttempt, Next};
 use super::request::{AttemptFacts, WebhookRequest};
 use super::rows::{self, Outcome};
 use crate::chance;
 use crate::clock;
 use crate::dispatch::schedule::Schedules;
+use crate::domain::attempt::{AttemptResult, Fault};
 use crate::domain::webhook::Webhook;
 use crate::telemetry::Metrics;
 
@@ -33,6 +36,7 @@ pub(crate) struct AttemptSender {
     pub(crate) schedules: Arc<Schedules>,
     pub(crate) in_flight: Arc<InFlight>,
     pub(crate) outcomes: mpsc::Sender<Outcome>,
+    pub(crate) events: mpsc::UnboundedSender<LaneEvent>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) tasks: TaskTracker,
     /// Cancelled at the end of the grace period.
@@ -40,31 +44,43 @@ pub(crate) struct AttemptSender {
 }
 
 impl AttemptSender {
-    /// Starts an attempt, or hands the record back when its partition was given back meanwhile.
-    /// `permit` is held until the writer has room for the outcome, so that unwritten outcomes are
+    /// Starts an attempt, or hands the record back when its partition was given back meanwhile. The
+    /// end is reported when the writer has room for the outcome, so that unwritten outcomes are
     /// bounded, too.
     pub(crate) fn start(
         self: &Arc<Self>,
         work: Box<Work>,
         webhook: Arc<Webhook>,
         possible_repeat: bool,
-        permit: Option<OwnedSemaphorePermit>,
+        turn: Turn,
     ) {
         if !self.in_flight.begin_sending(&work.record, self.deadline_ms()) {
+            let (webhook, is_probe) = (webhook.id, turn.is_probe);
+            self.report(LaneEvent::GivenUp { webhook, is_probe });
             return self.in_flight.requeue(*work);
         }
         let this = Arc::clone(self);
         self.tasks.spawn(async move {
+            let id = webhook.id;
+            let attempt = async {
+                let delivery_id = work.record.delivery_id;
+                let (outcome, end) = this.attempt(work, &webhook, possible_repeat, turn).await;
+                this.in_flight.end_sending(delivery_id);
+                // Refused once the writer is gone; the next owner sends it again as a possible
+                // repeat.
+                drop(this.outcomes.send(outcome).await);
+                end
+            };
             tokio::select! {
-                outcome = this.attempt(work, &webhook, possible_repeat) => {
-                    // Refused once the writer is gone; the next owner sends it again as a possible
-                    // repeat.
-                    drop(this.outcomes.send(outcome).await);
-                }
+                end = attempt => this.report(LaneEvent::Ended { webhook: id, end }),
                 () = this.give_up.cancelled() => {}
             }
-            drop(permit);
         });
+    }
+
+    fn report(&self, event: LaneEvent) {
+        // The deliverer's loop is gone once the process is stopping.
+        drop(self.events.send(event));
     }
 
     /// Returns when an attempt that starts now has surely ended, in milliseconds since the Unix
@@ -74,18 +90,26 @@ impl AttemptSender {
         clock::now_ms() + timeout_ms + CLAIM_SLACK_MS
     }
 
-    async fn attempt(&self, work: Box<Work>, webhook: &Webhook, possible_repeat: bool) -> Outcome {
+    async fn attempt(
+        &self,
+        work: Box<Work>,
+        webhook: &Webhook,
+        possible_repeat: bool,
+        turn: Turn,
+    ) -> (Outcome, AttemptEnd) {
         let span = attempt_span(&work);
         let started_ms = clock::now_ms();
-        let in_flight = self.metrics.in_flight.with_label_values(&["healthy"]);
-        in_flight.inc();
         let exchange = self.exchange(&work, webhook, started_ms);
         let exchange = exchange.instrument(span.clone()).await;
-        in_flight.dec();
-        self.count(&work, &exchange, started_ms, possible_repeat);
+        self.count(&work, &exchange, started_ms, turn);
+        if possible_repeat {
+            self.metrics.possible_repeats.inc();
+        }
         note_end(&span, &work, &exchange);
-        let next = self.next(&work, webhook, &exchange);
-        rows::attempted(*work, webhook.url.masked(), exchange, next, possible_repeat)
+        let next = self.next(&work, webhook, &exchange, turn.is_probe);
+        let end = end_of(&exchange, &next, turn.is_probe);
+        let outcome = rows::attempted(*work, webhook.url.masked(), exchange, next, possible_repeat);
+        (outcome, end)
     }
 
     /// Builds and sends the request. A panic is our own fault and this attempt's outcome: passed
@@ -102,18 +126,23 @@ impl AttemptSender {
             .unwrap_or_else(|_| Exchange::failed_by_us(started_ms, clock::now_ms()))
     }
 
-    fn next(&self, work: &Work, webhook: &Webhook, exchange: &Exchange) -> Next {
+    fn next(&self, work: &Work, webhook: &Webhook, exchange: &Exchange, is_probe: bool) -> Next {
         let ended = EndedAttempt {
             attempt: work.record.attempt,
+            step: work.record.step,
             result: exchange.result,
             retry_after: exchange.retry_after.as_deref(),
+            date: exchange.date.as_deref(),
             ended_at_ms: exchange.ended_at_ms,
+            is_probe,
+            due_at_ms: work.due_at_ms,
+            parked: work.parked(),
         };
         let schedule = self.schedules.get(&webhook.retry_schedule);
         outcome::next(&ended, schedule, self.schedules.tiers(), chance::fraction())
     }
 
-    fn count(&self, work: &Work, exchange: &Exchange, started_ms: i64, possible_repeat: bool) {
+    fn count(&self, work: &Work, exchange: &Exchange, started_ms: i64, turn: Turn) {
         let metrics = &self.metrics;
         let kind = if work.record.attempt == 1 {
             "first"
@@ -139,17 +168,18 @@ impl AttemptSender {
                     .observe(duration.as_secs_f64());
             }
         }
-        if possible_repeat {
-            metrics.possible_repeats.inc();
-        }
         let seconds_since = |from_ms: i64| (started_ms - from_ms).max(0) as f64 / 1_000.0;
         if work.record.attempt == 1 {
+            let waited = match turn.waited_for_endpoint || work.parked().is_some() {
+                true => "endpoint",
+                false => "no",
+            };
             metrics
                 .delivery_start
-                .with_label_values(&["no"])
+                .with_label_values(&[waited])
                 .observe(seconds_since(work.record_ms));
         }
-        if let Some(tier) = work.tier {
+        if let WorkOrigin::Record { tier: Some(tier), .. } = &work.origin {
             metrics
                 .retry_lateness
                 .with_label_values(&[&tier.to_string()])
@@ -158,9 +188,28 @@ impl AttemptSender {
     }
 }
 
+/// Tells what the end of an attempt says of its endpoint.
+fn end_of(exchange: &Exchange, next: &Next, is_probe: bool) -> AttemptEnd {
+    use AttemptResult::{Connect, Dns, Reset, Success, Timeout, Tls};
+
+    let fault = exchange.fault();
+    let ending = match exchange.result {
+        Success => Ending::Success,
+        _ if fault == Fault::Own => Ending::Own,
+        Dns | Connect | Tls | Timeout | Reset if exchange.status.is_none() => Ending::Unanswered,
+        _ => Ending::Answered,
+    };
+    AttemptEnd {
+        ending,
+        is_gone: exchange.result == AttemptResult::Gone,
+        is_final_failure: matches!(next, Next::Failed { .. }) && fault == Fault::Endpoint,
+        is_probe,
+    }
+}
+
 /// Opens the span of an attempt; its end is noted by [`note_end`].
 fn attempt_span(work: &Work) -> tracing::Span {
-    let (record, read_from) = (&work.record, &work.read_from);
+    let (record, read_from) = (&work.record, work.read_from());
     tracing::debug_span!(
         "deliver.attempt",
         site.id = %record.site_id,
@@ -168,9 +217,9 @@ fn attempt_span(work: &Work) -> tracing::Span {
         delivery.id = %record.delivery_id,
         notification.id = %record.notification_id,
         attempt = record.attempt,
-        topic = read_from.topic,
-        partition = read_from.partition,
-        offset = read_from.offset,
+        topic = read_from.map(|place| place.topic.as_str()),
+        partition = work.partition,
+        offset = read_from.map(|place| place.offset),
         outcome = Empty,
         fault = Empty,
         duration_ms = Empty,

@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
 
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::intake::work::{Assignment, Completed, Completions, OffsetToken, Work};
+use super::intake::work::{Assignment, Completed, Completions, OffsetToken, Work, WorkOrigin};
+use crate::clock;
 use crate::dispatch::offsets::Epoch;
 use crate::dispatch::record::{Coordinates, DeliveryRecord};
 use crate::domain::delivery::Origin;
 use crate::domain::event::EventType;
+use crate::domain::health::ParkReason;
 use crate::domain::id::{DeliveryId, NotificationId, WebhookId};
 use crate::kafka::topic_partition::TopicPartition;
 
@@ -30,7 +33,11 @@ impl Source {
     pub(crate) fn new() -> Self {
         let (sender, completed) = channel();
         Self {
-            assignment: Arc::default(),
+            assignment: Arc::new(Assignment::new(
+                Duration::from_secs(3),
+                clock::monotonic(),
+                PUBLISHED_MS,
+            )),
             completions: Completions::new(sender),
             completed,
             next_offset: 0,
@@ -45,24 +52,48 @@ impl Source {
             topic: 0,
             partition: 0,
         };
+        let read_from = Coordinates {
+            topic: "bellwether.deliveries".to_owned(),
+            partition: 0,
+            offset,
+        };
+        let token = OffsetToken::new(
+            at,
+            Epoch(1),
+            offset,
+            Arc::clone(&self.assignment),
+            self.completions.clone(),
+        );
+        let origin = WorkOrigin::Record {
+            token,
+            read_from,
+            tier: None,
+            is_far_due: false,
+        };
+        self.work(origin, delivery, attempt)
+    }
+
+    /// Claims a row of `parked`: for attempt `attempt` of the delivery with this number.
+    pub(crate) fn claim(&self, delivery: u128, attempt: u32) -> Work {
+        let origin = WorkOrigin::Row {
+            assignment: Arc::clone(&self.assignment),
+            reason: ParkReason::Circuit,
+        };
+        self.work(origin, delivery, attempt)
+    }
+
+    fn work(&self, origin: WorkOrigin, delivery: u128, attempt: u32) -> Work {
         Work {
             record: record(delivery, attempt),
-            token: OffsetToken::new(
-                at,
-                Epoch(1),
-                offset,
-                Arc::clone(&self.assignment),
-                self.completions.clone(),
-            ),
-            read_from: Coordinates {
-                topic: "bellwether.deliveries".to_owned(),
-                partition: 0,
-                offset,
-            },
+            origin,
+            partition: 0,
             record_ms: PUBLISHED_MS,
             due_at_ms: PUBLISHED_MS,
-            tier: None,
             suspect: false,
+            needs_look_up: false,
+            read_at: clock::monotonic(),
+            paused_ms: 0,
+            request: None,
         }
     }
 
@@ -83,10 +114,16 @@ pub(crate) fn record(delivery: u128, attempt: u32) -> DeliveryRecord {
         created_at_ms: PUBLISHED_MS - 1,
         origin: Origin::Event,
         attempt,
+        step: attempt - 1,
         due_at_ms: None,
         first_attempt_at_ms: None,
         reason: None,
         last_status: None,
         body: Bytes::from_static(b"{}"),
     }
+}
+
+/// Offset that a work was read from.
+pub(crate) fn offset_of(work: &Work) -> i64 {
+    work.read_from().expect("a record").offset
 }

@@ -21,6 +21,8 @@ use crate::telemetry::Metrics;
 
 /// Outcomes written in one statement.
 const BATCH: usize = 500;
+/// Outcomes that are written without waiting for more: under load, what is sent is soon recorded.
+const ENOUGH: usize = 64;
 
 /// Longest wait for more outcomes before a batch that is not full is written.
 ///
@@ -43,7 +45,7 @@ impl Writer {
         let mut batch = Vec::with_capacity(BATCH);
         while outcomes.recv_many(&mut batch, BATCH).await > 0 {
             let more = async {
-                while batch.len() < BATCH {
+                while batch.len() < ENOUGH {
                     let room = BATCH - batch.len();
                     if outcomes.recv_many(&mut batch, room).await == 0 {
                         // All senders are gone.
@@ -97,10 +99,10 @@ impl Writer {
             match taken.get(&outcome.row.facts.id) {
                 // Cancelled while its request ran: the attempt is recorded, and nothing follows.
                 Some(DeliveryStatus::Cancelled) if outcome.row.status != DeliveryStatus::Cancelled => {
-                    self.publisher.complete(outcome.work);
+                    self.publisher.cancelled(outcome.work);
                 }
                 Some(_) => self.publisher.recorded(outcome),
-                None => self.publisher.superseded(outcome.work),
+                None => self.publisher.superseded(outcome),
             }
         }
     }

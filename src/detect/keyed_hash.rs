@@ -1,16 +1,12 @@
 //! Hashes of an event's texts, keyed by the deployment.
-//!
-//! They are SipHash, so that nobody can choose ids that collide: a visitor is counted by the hash
-//! alone.
-
-use siphasher::sip::SipHasher13;
 
 use crate::domain::event::Event;
+use crate::ingest::visitor_hash::VisitorHasher;
 
 /// Hashes texts with the deployment's key.
 #[derive(Debug)]
 pub(crate) struct EventHasher {
-    hasher: SipHasher13,
+    hasher: VisitorHasher,
 }
 
 /// Hashes of an event's texts, without the site's.
@@ -25,24 +21,25 @@ pub(crate) struct EventHashes {
 impl EventHasher {
     pub(crate) fn new(key: &[u8; 16]) -> Self {
         Self {
-            hasher: SipHasher13::new_with_key(key),
+            hasher: VisitorHasher::new(key),
         }
     }
 
     pub(crate) fn site(&self, id: &str) -> u64 {
-        self.hasher.hash(id.as_bytes())
+        self.hasher.hash(id)
     }
 
     /// Hashes the id of an event.
     pub(crate) fn event_id(&self, id: &str) -> u64 {
-        self.hasher.hash(id.as_bytes())
+        self.hasher.hash(id)
     }
 
     /// Hashes an event's texts; `page` is its redacted path.
     pub(crate) fn hash_event(&self, event: &Event<'_>, page: Option<&str>) -> EventHashes {
-        let hash = |text: &str| self.hasher.hash(text.as_bytes());
+        let hash = |text: &str| self.hasher.hash(text);
+        let routed = event.routed.and_then(|routed| routed.visitor_hash);
         EventHashes {
-            visitor: event.visitor_id.as_deref().map(hash),
+            visitor: routed.or_else(|| event.visitor_id.as_deref().map(hash)),
             source: event.source.as_deref().map_or(0, |source| !hash(source)),
             page: page.map_or(0, hash),
         }

@@ -9,10 +9,16 @@
 pub mod thread;
 /// One source partition: records in, notifications out.
 pub mod engine;
+/// Completeness of what was read of a partition.
+pub(crate) mod completeness;
 /// The state of one site.
 pub(crate) mod site;
 /// Exact counts of distinct visitors over sliding windows.
 pub(crate) mod window;
+/// Visitors that are usual.
+pub(crate) mod usual;
+/// Rows for Postgres.
+pub mod history;
 /// The hash table of visitors and of labels.
 pub(crate) mod table;
 /// Notifications that are due.

@@ -194,6 +194,7 @@ pub(crate) fn body(
         event,
         site_id: site.id.clone(),
         site_name: site.name.as_deref(),
+        link: site.link.as_deref(),
         timestamp: from_ms(at_ms),
         data,
     }

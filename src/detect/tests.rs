@@ -2,6 +2,7 @@
 
 pub(crate) mod fixtures;
 mod crash;
+mod activity;
 mod drops;
 mod episodes;
 mod oracle;

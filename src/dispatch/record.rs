@@ -26,10 +26,13 @@ pub(crate) mod header {
     pub(crate) const CREATED_AT_MS: &str = "bw-created-at-ms";
     pub(crate) const ORIGIN: &str = "bw-origin";
     pub(crate) const ATTEMPT: &str = "bw-attempt";
+    pub(crate) const STEP: &str = "bw-step";
     pub(crate) const DUE_AT_MS: &str = "bw-due-at-ms";
     pub(crate) const FIRST_ATTEMPT_AT_MS: &str = "bw-first-attempt-at-ms";
     pub(crate) const REASON: &str = "bw-reason";
     pub(crate) const LAST_STATUS: &str = "bw-last-status";
+    /// Of a value that was cut: its length before.
+    pub(crate) const TRUNCATED: &str = "bw-truncated";
     pub(crate) const ORIGINAL_TOPIC: &str = "bw-original-topic";
     pub(crate) const ORIGINAL_PARTITION: &str = "bw-original-partition";
     pub(crate) const ORIGINAL_OFFSET: &str = "bw-original-offset";
@@ -53,6 +56,8 @@ pub struct DeliveryRecord {
     /// The attempt that this record asks for, from 1. On a dead letter the last one made: 0 when it
     /// failed unsent.
     pub attempt: u32,
+    /// Delays of the retry schedule that lie behind: which delay comes next.
+    pub step: u32,
     /// Due time of the attempt; absent means at once.
     pub due_at_ms: Option<i64>,
     pub first_attempt_at_ms: Option<i64>,
@@ -64,6 +69,15 @@ pub struct DeliveryRecord {
     pub body: Bytes,
 }
 
+/// The attempt that follows another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NextAttempt {
+    pub(crate) attempt: u32,
+    pub(crate) step: u32,
+    /// Milliseconds since the Unix epoch.
+    pub(crate) due_at_ms: i64,
+}
+
 /// Place that a record was read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Coordinates {
@@ -72,12 +86,13 @@ pub(crate) struct Coordinates {
     pub(crate) offset: i64,
 }
 
-/// The error of a record that is not a delivery record. [`Unreadable::Newer`] is held back; the
-/// others go to the dead-letter topic as they came.
+/// The error of a record that is not a delivery record. What is newer is held back; the others go to the dead-letter topic as they came.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unreadable {
     #[error("its version is {0}, this program reads up to {VERSION}: finish the upgrade")]
     Newer(u32),
+    #[error("its event type `{0}` is not known to this program: finish the upgrade")]
+    NewerEvent(String),
     #[error("it has no header `{0}`")]
     MissingHeader(&'static str),
     #[error("its header `{0}` cannot be read")]
@@ -89,10 +104,16 @@ pub(crate) enum Unreadable {
 }
 
 impl Unreadable {
+    /// True if a newer version of this program wrote the record: it is held back.
+    pub(crate) const fn is_newer(&self) -> bool {
+        matches!(self, Self::Newer(_) | Self::NewerEvent(_))
+    }
+
     /// Returns the word for the `bw-reason` header and the log.
     pub(crate) const fn as_str(&self) -> &'static str {
         match self {
             Self::Newer(_) => "newer_version",
+            Self::NewerEvent(_) => "newer_event",
             Self::MissingHeader(_) => "missing_header",
             Self::BadHeader(_) => "bad_header",
             Self::BadKey => "bad_key",
@@ -119,6 +140,7 @@ impl DeliveryRecord {
             (header::CREATED_AT_MS, self.created_at_ms.to_string()),
             (header::ORIGIN, self.origin.as_str().to_owned()),
             (header::ATTEMPT, self.attempt.to_string()),
+            (header::STEP, self.step.to_string()),
         ];
         let mut add = |name, value: Option<String>| headers.extend(value.map(|value| (name, value)));
         add(header::DUE_AT_MS, self.due_at_ms.map(|ms| ms.to_string()));
@@ -148,24 +170,33 @@ impl DeliveryRecord {
             version if version > VERSION => return Err(Unreadable::Newer(version)),
             _ => {}
         }
+        let delivery_id = headers.required(header::DELIVERY_ID, |text| text.parse().ok())?;
         let reason = headers.optional(header::REASON, |text| {
             (text.len() <= MAX_REASON_BYTES).then(|| text.to_owned())
         })?;
         let lowest = u32::from(reason.is_none());
+        let attempt: u32 = headers.required(header::ATTEMPT, |text| {
+            text.parse().ok().filter(|attempt| *attempt >= lowest)
+        })?;
+        // Before there was a header for it, every attempt was a step.
+        let step = headers.optional(header::STEP, |text| text.parse().ok())?;
+        let event = headers.required(header::EVENT_TYPE, |text| {
+            is_word(text).then_some(text.to_owned())
+        })?;
+        let event_type = event.parse().map_err(|_| Unreadable::NewerEvent(event))?;
         let ms = |text: &str| text.parse::<i64>().ok().filter(|ms| (0..=LAST_MS).contains(ms));
         Ok(Self {
-            delivery_id: headers.required(header::DELIVERY_ID, |text| text.parse().ok())?,
+            delivery_id,
             notification_id: headers.required(header::NOTIFICATION_ID, |text| text.parse().ok())?,
             webhook_id: key
                 .and_then(|key| std::str::from_utf8(key).ok()?.parse().ok())
                 .ok_or(Unreadable::BadKey)?,
             site_id: headers.required(header::SITE_ID, |text| text.parse().ok())?,
-            event_type: headers.required(header::EVENT_TYPE, |text| text.parse().ok())?,
+            event_type,
             created_at_ms: headers.required(header::CREATED_AT_MS, ms)?,
             origin: headers.required(header::ORIGIN, |text| text.parse().ok())?,
-            attempt: headers.required(header::ATTEMPT, |text| {
-                text.parse().ok().filter(|attempt| *attempt >= lowest)
-            })?,
+            attempt,
+            step: step.unwrap_or(attempt.saturating_sub(1)),
             due_at_ms: headers.optional(header::DUE_AT_MS, ms)?,
             first_attempt_at_ms: headers.optional(header::FIRST_ATTEMPT_AT_MS, ms)?,
             reason,
@@ -177,14 +208,14 @@ impl DeliveryRecord {
     /// Makes the record that asks for the next attempt.
     pub(crate) fn retry(
         &self,
-        attempt: u32,
-        due_at_ms: i64,
+        following: NextAttempt,
         first_attempt_at_ms: Option<i64>,
         last_status: Option<u16>,
     ) -> Self {
         Self {
-            attempt,
-            due_at_ms: Some(due_at_ms),
+            attempt: following.attempt,
+            step: following.step,
+            due_at_ms: Some(following.due_at_ms),
             first_attempt_at_ms: self.first_attempt_at_ms.or(first_attempt_at_ms),
             reason: None,
             last_status,
@@ -220,6 +251,11 @@ impl Coordinates {
             (header::ORIGINAL_OFFSET, self.offset.to_string()),
         ]
     }
+}
+
+/// True if the text may be the name of an event type, of this version or a newer one.
+fn is_word(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
 }
 
 /// Headers by name, as they came.

@@ -32,11 +32,15 @@ impl RetrySchedule {
         Ok(Self(tiers?))
     }
 
-    /// Returns the delay after attempt `attempt` (from 1) failed, as a tier; none when it was the
-    /// last.
-    pub(crate) fn tier_after(&self, attempt: u32) -> Option<Tier> {
-        let index = usize::try_from(attempt.checked_sub(1)?).ok()?;
-        self.0.get(index).copied()
+    /// Returns the delay that comes next at `step`, of which so many lie behind; none at the end.
+    pub(crate) fn delay_at(&self, step: u32) -> Option<Tier> {
+        self.0.get(usize::try_from(step).ok()?).copied()
+    }
+
+    /// Returns the delay that led to `step`, and the first one at step 0; none when there is none.
+    pub(crate) fn current_delay(&self, step: u32) -> Option<Tier> {
+        let last = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
+        self.delay_at(step.min(last).saturating_sub(1))
     }
 
     /// Returns the tiers of the delays, in the schedule's order.

@@ -7,9 +7,11 @@ use std::time::Duration;
 /// Longest delay of a schedule, and longest `Retry-After` that is honoured. A record must not
 /// outlive its topic's retention (7 d) while it waits.
 pub(crate) const MAX_DELAY: Duration = Duration::from_secs(24 * 3_600);
-/// Latest believable due time as a multiple of the next tier's delay: 6/5. Clocks differ, and
-/// jitter adds up to a tenth.
-const SLACK: (u128, u128) = (6, 5);
+/// Latest due time of what is published to a tier, as a multiple of its delay: jitter adds up to a
+/// tenth.
+const PUBLISHED: (i64, i64) = (11, 10);
+/// Latest due time of what is read from a tier and held for it. Clocks differ.
+const READ: (i64, i64) = (6, 5);
 
 /// The error of a delay that cannot be a tier.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -52,6 +54,17 @@ impl Tier {
     /// Returns how long a record waits there.
     pub(crate) const fn delay(self) -> Duration {
         Duration::from_millis(self.delay_ms)
+    }
+
+    /// True if a record read from the tier, due in `remaining_ms`, is to wait for that in memory;
+    /// another is parked, because it would keep the place of records that are due.
+    pub(crate) fn may_hold(self, remaining_ms: i64) -> bool {
+        self.holds(remaining_ms, READ)
+    }
+
+    fn holds(self, remaining_ms: i64, (numerator, denominator): (i64, i64)) -> bool {
+        // At most a day of milliseconds: fits.
+        remaining_ms.saturating_mul(denominator) <= self.delay_ms as i64 * numerator
     }
 
     /// Reads the tier from its topic's name; names of retry topics begin with `prefix`
@@ -113,46 +126,41 @@ impl Tiers {
         self.0.iter().copied()
     }
 
-    /// Chooses the tier for a record that is due in `remaining_ms`: the longest whose delay is not
-    /// longer than that; none when there is no tier.
+    /// Chooses the tier for a record that is due in `remaining_ms`: the shortest that holds such a
+    /// record; none when even the longest does not.
     ///
-    /// A record that is due sooner than the shortest delay (or overdue, after a crash) goes to the
-    /// shortest tier. It waits there until it is due and no longer: a tier holds records by their
-    /// due time, and its delay only says where a record is put.
-    pub(crate) fn for_remaining(&self, remaining_ms: i64) -> Option<Tier> {
-        let remaining_ms = u64::try_from(remaining_ms).unwrap_or(0);
+    /// A tier holds what is due within its own delay and a tenth more, for jitter. So nothing waits
+    /// on a tier for long, and what is due later is parked in Postgres.
+    pub(crate) fn fitting(&self, remaining_ms: i64) -> Option<Tier> {
         self.0
             .iter()
-            .rev()
-            .find(|tier| tier.delay_ms <= remaining_ms)
-            .or(self.0.first())
             .copied()
+            .find(|tier| tier.holds(remaining_ms, PUBLISHED))
     }
 
-    /// Returns when a record read from `tier` is to be tried: its due time, unless that is absurd.
-    ///
-    /// Absurd is more than 1.2 × the next tier's delay after the record was published, because a
-    /// record due later than that would have been put on the next tier. After the longest tier the
-    /// "next delay" is [`MAX_DELAY`]: a `Retry-After` may ask for so much, and such records wait on
-    /// the longest tier. It counts from the publication and not from now, so that reading a record
-    /// again after a restart does not postpone it again; a publication in the future counts as now.
-    pub(crate) fn due_time(&self, tier: Tier, due_at_ms: i64, published_at_ms: i64, now_ms: i64) -> DueTime {
-        let next_ms = self
-            .0
-            .iter()
-            .find(|one| **one > tier)
-            .map_or(MAX_DELAY.as_millis(), |one| u128::from(one.delay_ms));
-        // At most 1.2 days: fits.
-        let reach_ms = (next_ms * SLACK.0 / SLACK.1) as i64;
-        let latest_ms = published_at_ms.min(now_ms).saturating_add(reach_ms);
-        DueTime {
-            at_ms: due_at_ms.min(latest_ms),
-            clamped: due_at_ms > latest_ms,
-        }
+    /// Returns the tier with the longest delay; none when there is no tier.
+    pub(crate) fn longest(&self) -> Option<Tier> {
+        self.0.last().copied()
     }
 }
 
-/// The due time of a record as [`Tiers::due_time`] accepts it.
+/// Returns when a record published at `published_at_ms` is to be tried: its due time, unless that is
+/// absurd.
+///
+/// Absurd is more than 1.2 × [`MAX_DELAY`] after the record was published, because nothing is due
+/// later. It counts from the publication and not from now, so that reading a record again after a
+/// restart does not postpone it again; a publication in the future counts as now.
+pub(crate) fn due_time(due_at_ms: i64, published_at_ms: i64, now_ms: i64) -> DueTime {
+    // 1.2 days: fits.
+    let reach_ms = MAX_DELAY.as_millis() as i64 * READ.0 / READ.1;
+    let latest_ms = published_at_ms.min(now_ms).saturating_add(reach_ms);
+    DueTime {
+        at_ms: due_at_ms.min(latest_ms),
+        clamped: due_at_ms > latest_ms,
+    }
+}
+
+/// The due time of a record as [`due_time`] accepts it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct DueTime {
     /// Milliseconds since the Unix epoch.

@@ -5,7 +5,7 @@ use super::words::words;
 words! {
     /// Result of an attempt.
     pub(crate) enum AttemptResult {
-        /// 2xx, and the body (as far as it is read) arrived.
+        /// 2xx, whatever its body was, if it came in time.
         Success = "2xx",
         /// 3xx; redirects are not followed.
         Redirect = "3xx",
@@ -29,6 +29,8 @@ words! {
         Reset = "reset",
         /// A response head came, but its body broke off.
         Body = "body",
+        /// The answer is not HTTP, or its head is beyond every measure.
+        Protocol = "protocol",
         /// The target may not be called.
         AddressRefused = "address_refused",
         /// A fault of our own prevented the request.

@@ -29,6 +29,17 @@ words! {
         Stale = "stale",
         /// Read again to rebuild windows.
         Replayed = "replayed",
+        /// Of a type that a format's producer sends and that says nothing about visitors.
+        Ignored = "ignored",
+    }
+}
+
+words! {
+    /// Unit other than milliseconds in which a producer wrote a time.
+    pub enum WrongTimeUnit {
+        Seconds = "seconds",
+        Microseconds = "microseconds",
+        Nanoseconds = "nanoseconds",
     }
 }
 
@@ -46,6 +57,9 @@ pub struct Event<'a> {
     pub path: Option<Cow<'a, str>>,
     /// Milliseconds since the Unix epoch; absent means the record's time.
     pub timestamp_ms: Option<i64>,
+    /// Unit of a time that was written in another one than milliseconds; `timestamp_ms` is absent
+    /// then.
+    pub wrong_unit: Option<WrongTimeUnit>,
     /// Absent means topic/partition/offset.
     pub event_id: Option<Cow<'a, str>>,
     pub props: Texts<'a>,
@@ -53,6 +67,74 @@ pub struct Event<'a> {
     pub revenue: Option<Revenue<'a>>,
     /// 0 to 100, on engagement events.
     pub scroll_depth: Option<u8>,
+    /// True for a back-dated import, which is counted and never leads to a notification.
+    pub historical: bool,
+    /// Facts about the record that `route` read the event from.
+    pub routed: Option<RoutedFacts>,
+}
+
+words! {
+    /// Clock of the source that `route` read an event from.
+    pub enum RoutedClock {
+        Live = "live",
+        Log = "log",
+    }
+}
+
+/// Facts about the record that `route` read an event from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RoutedFacts {
+    pub clock: RoutedClock,
+    /// The record's time in milliseconds since the Unix epoch, if it had one.
+    pub record_ms: Option<i64>,
+    /// Keyed hash of the visitor's id, which is not known any more.
+    pub visitor_hash: Option<u64>,
+}
+
+impl<'a> Event<'a> {
+    /// An event of which nothing more is known.
+    pub fn new(site_id: impl Into<Cow<'a, str>>, kind: EventKind) -> Self {
+        Self {
+            site_id: site_id.into(),
+            kind,
+            name: None,
+            visitor_id: None,
+            path: None,
+            timestamp_ms: None,
+            wrong_unit: None,
+            event_id: None,
+            props: Texts::default(),
+            source: None,
+            revenue: None,
+            scroll_depth: None,
+            historical: false,
+            routed: None,
+        }
+    }
+
+    /// The same event with texts of its own.
+    pub(crate) fn into_owned(self) -> Event<'static> {
+        let owned = |text: Option<Cow<'a, str>>| text.map(|text| Cow::Owned(text.into_owned()));
+        Event {
+            site_id: Cow::Owned(self.site_id.into_owned()),
+            name: owned(self.name),
+            visitor_id: owned(self.visitor_id),
+            path: owned(self.path),
+            event_id: owned(self.event_id),
+            props: self.props.into_owned(),
+            source: owned(self.source),
+            revenue: self.revenue.map(|revenue| Revenue {
+                amount: Cow::Owned(revenue.amount.into_owned()),
+                currency: Cow::Owned(revenue.currency.into_owned()),
+            }),
+            kind: self.kind,
+            timestamp_ms: self.timestamp_ms,
+            wrong_unit: self.wrong_unit,
+            scroll_depth: self.scroll_depth,
+            historical: self.historical,
+            routed: self.routed,
+        }
+    }
 }
 
 /// Money passed through on goal notifications, as the producer wrote it.

@@ -93,6 +93,18 @@ typed_id!(
     GoalId, GoalTag, "goal"
 );
 typed_id!(
+    /// A token of the API, `tok_…`, UUIDv7.
+    TokenId, TokenTag, "tok"
+);
+typed_id!(
+    /// A piece of long work, `job_…`, UUIDv7.
+    JobId, JobTag, "job"
+);
+typed_id!(
+    /// An episode in the history of alerts, `alr_…`.
+    AlertId, AlertTag, "alr"
+);
+typed_id!(
     /// A notification, `evt_…`, UUIDv8 by hash.
     NotificationId, NotificationTag, "evt"
 );
@@ -128,6 +140,20 @@ impl WebhookId {
 impl GoalId {
     /// A new id for a goal made at `now_ms` with 80 bits of chance.
     pub fn new_v7(now_ms: i64, random: [u8; 10]) -> Self {
+        Self(new_v7(now_ms, random))
+    }
+}
+
+impl TokenId {
+    /// A new id for a token made at `now_ms` with 80 bits of chance.
+    pub(crate) fn new_v7(now_ms: i64, random: [u8; 10]) -> Self {
+        Self(new_v7(now_ms, random))
+    }
+}
+
+impl JobId {
+    /// A new id for a job begun at `now_ms` with 80 bits of chance.
+    pub(crate) fn new_v7(now_ms: i64, random: [u8; 10]) -> Self {
         Self(new_v7(now_ms, random))
     }
 }

@@ -7,6 +7,7 @@ use serde::ser::Serializer;
 use super::event::{EventType, Revenue};
 use super::id::NotificationId;
 use super::site::SiteId;
+use super::site_now::Baseline;
 use super::words::words;
 
 /// One thing that happened. Its JSON is the canonical body: what is signed and sent, byte for byte.
@@ -17,6 +18,9 @@ pub(crate) struct Notification<'a> {
     pub(crate) site_id: SiteId,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) site_name: Option<&'a str>,
+    /// The operator's page of the site.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) link: Option<&'a str>,
     /// When it happened, in event time.
     #[serde(serialize_with = "rfc3339_seconds")]
     pub(crate) timestamp: DateTime<Utc>,
@@ -83,8 +87,8 @@ pub(crate) struct VisitorsData {
     pub(crate) current_visitors: u32,
     pub(crate) threshold: u32,
     pub(crate) window_seconds: u32,
-    /// No baseline is kept yet.
-    pub(crate) baseline: Option<()>,
+    /// `None` while nothing is known to be usual.
+    pub(crate) baseline: Option<Baseline>,
     pub(crate) top_sources: Vec<TopSource>,
     pub(crate) top_pages: Vec<TopPage>,
     #[serde(serialize_with = "rfc3339_seconds")]

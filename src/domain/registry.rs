@@ -4,7 +4,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use rpds::HashTrieMapSync;
+use chrono_tz::Tz;
+use rpds::{HashTrieMapSync, HashTrieSetSync};
 
 use super::goal::Goal;
 use super::id::WebhookId;
@@ -17,9 +18,17 @@ pub struct Site {
     pub id: SiteId,
     /// Shown in notifications when set.
     pub name: Option<String>,
+    /// The operator's page of the site, to which notifications link.
+    pub link: Option<String>,
+    /// Other ids that mean the site, on sources that are keyed by `route`.
+    pub aliases: Vec<String>,
+    /// The zone of its hours and days.
+    pub time_zone: Tz,
     pub goals: Vec<Arc<Goal>>,
     /// Webhooks that are not deleted; disabled ones are among them.
     pub webhooks: Vec<Arc<Webhook>>,
+    /// Webhooks that are stored and cannot be read here.
+    pub unreadable: Vec<WebhookId>,
     /// Grows whenever the site, one of its goals or one of its webhooks changes; what is derived
     /// from a site is rebuilt when it does.
     pub version: u64,
@@ -34,6 +43,9 @@ const MAX_CHANGES: usize = 1_024;
 pub struct Registry {
     pub sites: HashTrieMapSync<SiteId, Arc<Site>>,
     pub webhooks: HashTrieMapSync<WebhookId, Arc<Webhook>>,
+    /// Webhooks that are stored, and that this process cannot read: a key may be missing here, or
+    /// they may be of a newer version.
+    pub unreadable: HashTrieSetSync<WebhookId>,
     /// The highest version given to a change.
     pub version: u64,
     /// Sites that changed last, each with the version of the change, the earliest first.

@@ -33,3 +33,29 @@ pub struct Reject {
     /// The site the record belongs to, when that much could be read.
     pub(crate) site_id: Option<String>,
 }
+
+impl Reject {
+    /// The reject of an event that cannot be written anew.
+    pub(crate) fn unwritable(site_id: &str, error: &dyn std::error::Error) -> Self {
+        Self {
+            reason: RejectReason::BadField,
+            field: None,
+            detail: format!("the event cannot be written as JSON: {error}"),
+            site_id: Some(site_id.to_owned()),
+        }
+    }
+}
+
+/// A record of which no event comes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotAnEvent {
+    /// It could not be read.
+    #[error(transparent)]
+    Rejected(#[from] Reject),
+    /// `route` could not read it, and has kept it already.
+    #[error("{0}")]
+    RejectedBefore(Reject),
+    /// It is of a type that says nothing about visitors, as its format's producer sends them.
+    #[error("a record of a type that is ignored")]
+    Ignored,
+}

@@ -24,6 +24,13 @@ impl Texts<'_> {
         }
     }
 
+    /// The same texts, owned.
+    pub(crate) fn into_owned(self) -> Texts<'static> {
+        let owned = |text: &str| Cow::Owned(text.to_owned());
+        let texts = self.by_name().into_iter();
+        Texts::Read(texts.map(|(name, text)| (owned(name), owned(text))).collect())
+    }
+
     /// All of them.
     pub(crate) fn by_name(&self) -> BTreeMap<&str, &str> {
         match self {

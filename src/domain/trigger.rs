@@ -102,6 +102,14 @@ impl ErrorSettings {
         matches!(self, Self::RejectedEvents { .. })
     }
 
+    /// The number that is reached; `None` for a silence.
+    pub(crate) fn count(&self) -> Option<u32> {
+        match self {
+            Self::ErrorEvents { count, .. } | Self::RejectedEvents { count, .. } => Some(*count),
+            Self::Silence { .. } => None,
+        }
+    }
+
     /// The word for it in payloads.
     pub(crate) fn kind(&self) -> &'static str {
         match self {

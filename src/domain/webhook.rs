@@ -28,6 +28,43 @@ words! {
         /// The canonical body.
         #[default]
         Json = "json",
+        /// CloudEvents 1.0, structured mode.
+        CloudEvents = "cloudevents",
+        /// A message for Slack's incoming webhooks.
+        Slack = "slack",
+        /// A message for Discord's webhooks.
+        Discord = "discord",
+        /// An Adaptive Card for Teams' Workflows.
+        Teams = "teams",
+    }
+}
+
+impl Format {
+    /// Requests a second, unless set: chat services take about one.
+    pub(crate) const fn default_rate_limit_per_second(self) -> u32 {
+        match self {
+            Self::Json | Self::CloudEvents => DEFAULT_RATE_LIMIT_PER_SECOND,
+            Self::Slack | Self::Discord | Self::Teams => 1,
+        }
+    }
+
+    /// The chat format that the endpoint at this host takes; `None` for all other hosts.
+    pub(crate) fn of_host(host: &str) -> Option<Self> {
+        let host = host.trim_end_matches('.').to_ascii_lowercase();
+        let is_within = |domain: &str| {
+            host.strip_suffix(domain)
+                .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        };
+        let any = |domains: &[&str]| domains.iter().any(|domain| is_within(domain));
+        if any(&["hooks.slack.com", "hooks.slack-gov.com"]) {
+            Some(Self::Slack)
+        } else if any(&["discord.com", "discordapp.com"]) {
+            Some(Self::Discord)
+        } else if any(&["logic.azure.com", "api.powerplatform.com", "webhook.office.com"]) {
+            Some(Self::Teams)
+        } else {
+            None
+        }
     }
 }
 
@@ -36,6 +73,8 @@ words! {
     pub(crate) enum DisableReason {
         /// The endpoint answered 410 Gone.
         Gone = "gone",
+        /// The circuit stayed open for five days.
+        OpenTooLong = "open_too_long",
     }
 }
 
@@ -59,6 +98,10 @@ pub struct WebhookSettings {
     pub retry_schedule: String,
     /// Overrides the event type's own limit on a delivery's age.
     pub max_age_seconds: Option<u32>,
+    /// The owner's own id, unique among the webhooks of the site.
+    pub external_id: Option<String>,
+    /// Everything is held back until then.
+    pub paused_until: Option<DateTime<Utc>>,
 }
 
 /// A webhook as the stages need it: decrypted, within every limit.
@@ -73,6 +116,7 @@ pub struct Webhook {
     pub next_secret: Option<Secret>,
     /// The owner's own headers, each of which passed `deliver::own_headers`; values are hidden.
     pub headers: Vec<(String, Hidden)>,
+    pub format: Format,
     pub triggers: Triggers,
     /// Its owner's switch. Off, it misses nothing: nothing is decided for it.
     pub enabled: bool,
@@ -86,7 +130,31 @@ pub struct Webhook {
     pub retry_schedule: String,
     /// Overrides the event type's own limit on a delivery's age.
     pub max_age_seconds: Option<u32>,
+    pub limits: SendLimits,
     pub updated_at: DateTime<Utc>,
+}
+
+/// Settings of a webhook that decide how much is sent to it at a time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SendLimits {
+    pub max_concurrency: u32,
+    /// `None` means no limit.
+    pub rate_per_second: Option<u32>,
+    /// Deliveries in a row that fail for good and open the circuit.
+    pub failure_threshold: u32,
+    /// Everything is held back until then, in milliseconds since the Unix epoch.
+    pub paused_until_ms: Option<i64>,
+}
+
+impl Default for SendLimits {
+    fn default() -> Self {
+        Self {
+            max_concurrency: DEFAULT_MAX_CONCURRENCY,
+            rate_per_second: Some(DEFAULT_RATE_LIMIT_PER_SECOND),
+            failure_threshold: DEFAULT_FAILURE_THRESHOLD,
+            paused_until_ms: None,
+        }
+    }
 }
 
 impl Webhook {

@@ -3,6 +3,12 @@
 //! stops the stream.
 //! Not guaranteed: that the site is registered or the time plausible; `detect` decides that.
 
+/// Sources that are not keyed by site, keyed anew.
+pub(crate) mod route;
+/// Records for the rejected topic.
+pub(crate) mod reject_record;
+/// Hashes of visitors, keyed by the deployment.
+pub(crate) mod visitor_hash;
 /// Formats of records: each record becomes one event or one reject.
 pub mod formats;
 /// Lines of a web server's access log, for `replay`.

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::access_log::{AccessLogReader, LogPageview, Skip};
-use super::formats::{self, RecordFormat};
+use super::formats::RecordReader;
+use crate::domain::reject::NotAnEvent;
 use crate::domain::site::SiteId;
 
 /// Bad lines that are shown one by one; further ones are only counted.
@@ -60,7 +61,7 @@ impl ReplayLineReader {
             return Parsed::Blank;
         }
         let skipped = match self {
-            Self::Events => match formats::read(RecordFormat::Native, line) {
+            Self::Events => match RecordReader::default().read(line, &[]) {
                 Ok(event) => {
                     return Parsed::Event {
                         key: event.site_id.into_owned(),
@@ -68,7 +69,10 @@ impl ReplayLineReader {
                         value: line.to_vec(),
                     };
                 }
-                Err(reject) => Skipped::Bad(reject.to_string()),
+                Err(NotAnEvent::Rejected(reject) | NotAnEvent::RejectedBefore(reject)) => {
+                    Skipped::Bad(reject.to_string())
+                }
+                Err(NotAnEvent::Ignored) => Skipped::Expected("of types that are ignored"),
             },
             Self::AccessLog { site, lines } => match std::str::from_utf8(line).map(|line| lines.read(line)) {
                 Ok(Ok(view)) => return pageview(site, &view),

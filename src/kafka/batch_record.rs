@@ -5,13 +5,13 @@
     reason = "librdkafka's C functions; each block says why it is sound"
 )]
 
-use std::ffi::c_void;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
 use rdkafka_sys as sys;
 
+use super::headers::{self, bytes};
 use crate::prefetch::prefetch;
 
 /// Bytes that memory transfers at once.
@@ -61,6 +61,12 @@ impl<'a> BatchRecord<'a> {
         unsafe { bytes(self.message.as_ref().key, self.message.as_ref().key_len) }
     }
 
+    /// Names and values of its headers; of hardly any record there are some.
+    pub(crate) fn headers(&self) -> Vec<(&'a [u8], Option<&'a [u8]>)> {
+        // SAFETY: the message lives for 'a.
+        unsafe { headers::read_raw(self.message.as_ptr()) }
+    }
+
     /// Prefetches key and value: what the client buffered is rarely in a cache by the time it is
     /// handed out.
     pub(super) fn prefetch(&self) {
@@ -79,13 +85,4 @@ impl<'a> BatchRecord<'a> {
         let at = unsafe { sys::rd_kafka_message_timestamp(self.message.as_ptr(), &raw mut kind) };
         (kind != sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE && at >= 0).then_some(at)
     }
-}
-
-/// Bytes that librdkafka points to, or `None` for a null pointer.
-///
-/// # Safety
-/// `start` is null or points to `len` bytes that live for `'a`.
-pub(super) unsafe fn bytes<'a>(start: *const c_void, len: usize) -> Option<&'a [u8]> {
-    // SAFETY: as the caller promises.
-    (!start.is_null()).then(|| unsafe { std::slice::from_raw_parts(start.cast::<u8>(), len) })
 }

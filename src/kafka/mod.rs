@@ -18,6 +18,7 @@ pub mod batch_reader;
 pub mod batch_record;
 pub mod topic_partition;
 mod queue;
+pub(crate) mod log_ends;
 pub(crate) mod headers;
 pub mod producer;
 pub(crate) mod backlog;

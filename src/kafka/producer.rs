@@ -11,12 +11,17 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
 use rdkafka::util::Timeout;
+use tokio::sync::oneshot::Receiver;
 
 use super::backlog::Backlog;
 use super::client::ClientEvents;
 use super::settings;
 use crate::clock;
 use crate::config::KafkaConfig;
+
+/// Most bytes kept of the value and the key of a record that is too large.
+const CUT_BYTES: usize = 64 * 1_024;
+const CUT_KEY_BYTES: usize = 1_024;
 
 /// A record to publish.
 #[derive(Debug, Clone, Copy)]
@@ -34,6 +39,24 @@ pub(crate) struct Outgoing<'a> {
 }
 
 impl Outgoing<'_> {
+    /// The record without what may be too large: its value cut to [`CUT_BYTES`], and no headers that
+    /// are only passed on. `mark` is the header that says so.
+    pub(crate) fn cut<'a>(
+        &'a self,
+        mark: &'static str,
+        headers: &'a mut Vec<(&'static str, String)>,
+    ) -> Outgoing<'a> {
+        headers.extend_from_slice(self.headers);
+        headers.push((mark, self.value.map_or(0, <[u8]>::len).to_string()));
+        Outgoing {
+            key: self.key.map(|key| &key[..key.len().min(CUT_KEY_BYTES)]),
+            value: self.value.map(|value| &value[..value.len().min(CUT_BYTES)]),
+            headers,
+            passed_on: &[],
+            ..*self
+        }
+    }
+
     /// Approximate bytes in the producer's queue.
     pub(crate) fn bytes(&self) -> usize {
         let own = self.headers.iter().map(|(name, value)| name.len() + value.len());
@@ -58,6 +81,11 @@ pub(crate) struct PublishError {
 }
 
 impl PublishError {
+    /// True if the topic will never take the record, since it is larger than its messages may be.
+    pub(crate) fn is_too_large(&self) -> bool {
+        self.code == RDKafkaErrorCode::MessageSizeTooLarge
+    }
+
     /// Logs that publishing is tried again, at most once a second for each cause: there may be
     /// thousands of records.
     pub(crate) fn log(&self, client_events: &ClientEvents) {
@@ -219,19 +247,37 @@ impl Publisher {
         }
     }
 
+    /// Hands a record over as soon as the queue has room. Records keep the order of the calls that
+    /// return. The answer to the receiver is the brokers'.
+    pub(crate) async fn hand_over(&self, record: Outgoing<'_>) -> Receiver<Result<(), PublishError>> {
+        loop {
+            let (done, answer) = tokio::sync::oneshot::channel();
+            if self.try_publish(record, move |result| drop(done.send(result))) {
+                return answer;
+            }
+            tokio::time::sleep(FULL_QUEUE_PAUSE).await;
+        }
+    }
+
     /// Publishes a record and waits for its acknowledgement, however long that takes, because the
     /// caller relies on it. Refusals (no such topic, no permission) are logged and tried again.
     pub(crate) async fn publish(&self, record: Outgoing<'_>) {
+        while !self.publish_if_it_fits(record).await {
+            tokio::time::sleep(REFUSED_PAUSE).await;
+        }
+    }
+
+    /// Publishes a record as [`publish`](Self::publish) does. False if it is too large for the
+    /// client or the broker.
+    pub(crate) async fn publish_if_it_fits(&self, record: Outgoing<'_>) -> bool {
         loop {
-            let (done, answer) = tokio::sync::oneshot::channel();
-            if !self.try_publish(record, move |result| drop(done.send(result))) {
-                tokio::time::sleep(FULL_QUEUE_PAUSE).await;
-                continue;
-            }
-            match answer.await {
-                Ok(Ok(())) => return,
+            match self.hand_over(record).await.await {
+                Ok(Ok(())) => return true,
                 Ok(Err(error)) => {
                     error.log(&self.client_events);
+                    if error.is_too_large() {
+                        return false;
+                    }
                     tokio::time::sleep(REFUSED_PAUSE).await;
                 }
                 // The producer goes away only when the process ends.
@@ -279,4 +325,11 @@ impl Publisher {
 }
 
 /// Names of Bellwether's topics in the producer's metrics.
-pub(crate) const PRODUCED: [&str; 5] = ["deliveries", "detector-state", "rejected", "dead-letter", "retry"];
+pub(crate) const PRODUCED: [&str; 6] = [
+    "events",
+    "deliveries",
+    "detector-state",
+    "rejected",
+    "dead-letter",
+    "retry",
+];

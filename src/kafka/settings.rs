@@ -43,6 +43,9 @@ const CONSUMER_ONLY: &[&str] = &[
     "session.timeout.ms",
 ];
 
+/// Time after which a member that is silent is given up, in milliseconds.
+const SESSION_TIMEOUT_MS: u64 = 6_000;
+
 /// Settings of every client.
 pub(crate) fn client(config: &KafkaConfig) -> ClientConfig {
     let mut client = ClientConfig::new();
@@ -87,7 +90,7 @@ fn member(config: &KafkaConfig, group: &str) -> ClientConfig {
         // partition counts.
         .set("partition.assignment.strategy", "range")
         .set("group.protocol", "classic")
-        .set("session.timeout.ms", "10000")
+        .set("session.timeout.ms", SESSION_TIMEOUT_MS.to_string())
         .set("heartbeat.interval.ms", "1000")
         .set("max.poll.interval.ms", "60000")
         .set("auto.offset.reset", "earliest")
@@ -99,6 +102,22 @@ fn member(config: &KafkaConfig, group: &str) -> ClientConfig {
         // The end of a partition is an event, so that a reader knows when it has caught up.
         .set("enable.partition.eof", "true");
     client
+}
+
+/// Names a member for the group, if the process has a name: its successor then takes over from it at
+/// once, and not when its session has timed out.
+pub(crate) fn name_member(client: &mut ClientConfig, config: &KafkaConfig, thread: &str) {
+    if let Some(instance_id) = &config.instance_id {
+        client.set("group.instance.id", format!("{instance_id}-{thread}"));
+    }
+}
+
+/// Reads how long a member may be silent before its partitions go to others.
+pub(crate) fn session_timeout(member: &ClientConfig) -> Duration {
+    let configured = member
+        .get("session.timeout.ms")
+        .and_then(|text| text.parse().ok());
+    Duration::from_millis(configured.unwrap_or(SESSION_TIMEOUT_MS))
 }
 
 /// A detector's member. Its partition queues are forwarded to one queue, so the bounds hold for all
@@ -116,12 +135,9 @@ pub fn detect_member(config: &KafkaConfig, group: &str) -> ClientConfig {
 /// number.
 pub(crate) fn deliver_member(config: &KafkaConfig, group: &str, queues: usize) -> ClientConfig {
     let mut client = deliver_client(config, group, queues);
-    // At low rates every record would need a fetch of its own, and the cost of a fetch grows with
-    // the partitions it names. So a fetch waits a little for more records; docs/performance.md has
-    // the measurements.
-    client
-        .set("fetch.min.bytes", "4096")
-        .set("fetch.wait.max.ms", "10");
+    // A new record waits for no company: sending goes before recording, and so the bound on how late
+    // it comes.
+    client.set("fetch.min.bytes", "1");
     set_configured(&mut client, config, CONSUMER_ONLY);
     client
 }

@@ -1,14 +1,13 @@
 //! Reading of a compacted topic as a table: all its records, from the beginning to the current end.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::KafkaError;
 use rdkafka::{Message as _, Offset, TopicPartitionList};
-use tokio_util::sync::CancellationToken;
 
 use super::client::ClientEvents;
 use super::settings;
@@ -17,62 +16,71 @@ use crate::config::KafkaConfig;
 
 impl ConsumerContext for ClientEvents {}
 
-/// Longest time a broker may take to answer.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest time without a record after which the partitions that are not at their end are given up.
+const STALL_TIMEOUT: Duration = Duration::from_secs(15);
+/// Longest wait for a record.
+const POLL_TIMEOUT: Duration = Duration::from_millis(200);
+/// Records after which the caller is asked if it wants to go on.
+const RECORDS_PER_CHECK: u64 = 1_000;
 
-/// First offset of a partition. A client that has to find it by itself asks only every half second,
-/// as long as it does not know the leader.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "tells where to begin reading, not if reading has caught up"
-)]
-fn beginning(consumer: &BaseConsumer<ClientEvents>, topic: &str, partition: i32) -> KafkaResult<i64> {
-    Ok(consumer.fetch_watermarks(topic, partition, REQUEST_TIMEOUT)?.0)
+/// A record of a table.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TableRecord<'r> {
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+    pub(crate) key: &'r [u8],
+    /// Absent for a tombstone.
+    pub(crate) value: Option<&'r [u8]>,
 }
 
-/// Reads partitions of a topic. `each` receives partition, offset, key and value; a key that occurs
-/// several times comes several times, oldest first, and a tombstone has no value.
+/// Reads partitions of a topic, each from its given first offset. `each` receives the records; a
+/// key that occurs several times comes several times, oldest first.
 ///
-/// Blocks until the end of each partition is reached, and fails when that takes longer than
-/// `timeout` or the process is to `stop`.
+/// Blocks until the end of each partition is reached, and returns the partitions of which it was
+/// not. `goes_on` is asked all the while, with the number of records read so far, and ends the
+/// reading with an error.
 pub(crate) fn read(
     config: &KafkaConfig,
     client_events: &ClientEvents,
     topic: &str,
-    partitions: &BTreeSet<i32>,
-    timeout: Duration,
-    stop: &CancellationToken,
-    mut each: impl FnMut(i32, i64, &[u8], Option<&[u8]>),
-) -> anyhow::Result<()> {
-    if partitions.is_empty() {
-        return Ok(());
+    beginnings: &BTreeMap<i32, i64>,
+    mut goes_on: impl FnMut(u64) -> anyhow::Result<()>,
+    mut each: impl FnMut(TableRecord<'_>),
+) -> anyhow::Result<BTreeSet<i32>> {
+    let mut unfinished: BTreeSet<i32> = beginnings.keys().copied().collect();
+    if unfinished.is_empty() {
+        return Ok(unfinished);
     }
     let consumer: Arc<BaseConsumer<ClientEvents>> =
         Arc::new(settings::reader(config).create_with_context(client_events.clone())?);
-    let mut list = TopicPartitionList::with_capacity(partitions.len());
-    for partition in partitions {
-        let beginning = beginning(&consumer, topic, *partition)
-            .with_context(|| format!("reading the beginning of {topic}/{partition}"))?;
-        list.add_partition_offset(topic, *partition, Offset::Offset(beginning))?;
+    let mut list = TopicPartitionList::with_capacity(beginnings.len());
+    for (partition, beginning) in beginnings {
+        list.add_partition_offset(topic, *partition, Offset::Offset(*beginning))?;
     }
     consumer
         .assign(&list)
         .with_context(|| format!("reading {topic}"))?;
-    let deadline = clock::monotonic() + timeout;
-    let mut unfinished = partitions.clone();
+    let mut last_read = clock::monotonic();
+    let mut records = 0;
     while !unfinished.is_empty() {
-        match consumer.poll(Duration::from_millis(200)) {
+        match consumer.poll(POLL_TIMEOUT) {
             Some(Ok(message)) => {
-                each(
-                    message.partition(),
-                    message.offset(),
-                    message.key().unwrap_or_default(),
-                    message.payload(),
-                );
+                records += 1;
+                last_read = clock::monotonic();
+                each(TableRecord {
+                    partition: message.partition(),
+                    offset: message.offset(),
+                    key: message.key().unwrap_or_default(),
+                    value: message.payload(),
+                });
+                if records % RECORDS_PER_CHECK != 0 {
+                    continue;
+                }
             }
             // The partition's end when the last fetch asked for records.
             Some(Err(KafkaError::PartitionEOF(partition))) => {
                 unfinished.remove(&partition);
+                last_read = clock::monotonic();
             }
             Some(Err(error)) => {
                 let code = error.rdkafka_error_code();
@@ -82,11 +90,10 @@ pub(crate) fn read(
             }
             None => {}
         }
-        anyhow::ensure!(!stop.is_cancelled(), "{topic}: the process stops");
-        anyhow::ensure!(
-            clock::monotonic() < deadline,
-            "{topic}: the end of partitions {unfinished:?} was not reached within {timeout:?}"
-        );
+        goes_on(records)?;
+        if clock::monotonic().duration_since(last_read) > STALL_TIMEOUT {
+            break;
+        }
     }
-    Ok(())
+    Ok(unfinished)
 }

@@ -56,7 +56,7 @@ pub enum Claimed {
 
 impl ScopedKey {
     /// The primary key as text.
-    fn row(&self) -> String {
+    pub(super) fn row(&self) -> String {
         format!("{} {} {}", self.token_id, self.path, self.key)
     }
 }
@@ -82,7 +82,7 @@ pub async fn claim(
         key.token_id,
         key.path,
         key.key,
-        keyring.seal(place(&row), request_hash),
+        keyring.seal(hash_place(&row), request_hash),
         holder,
         now,
         now - IN_FLIGHT,
@@ -108,7 +108,7 @@ pub async fn claim(
     };
     // A hash that does not open was encrypted with a key that is gone, and cannot be compared.
     let same = keyring
-        .open(place(&row), &known.request_hash)
+        .open(hash_place(&row), &known.request_hash)
         .is_ok_and(|hash| hash == request_hash);
     Ok(match (same, known.status, known.body) {
         (false, ..) => Claimed::OtherRequest,
@@ -163,7 +163,7 @@ pub async fn purge(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<u64, s
     Ok(purged.rows_affected())
 }
 
-fn place(row: &str) -> Place<'_> {
+pub(super) fn hash_place(row: &str) -> Place<'_> {
     Place {
         table: "idempotency_keys",
         column: "request_hash",

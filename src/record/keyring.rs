@@ -91,6 +91,11 @@ impl Keyring {
         &self.first.id
     }
 
+    /// The first bytes of every value of the writing key.
+    pub(crate) fn head(&self) -> Vec<u8> {
+        head_of(&self.first.id)
+    }
+
     /// True if a key of this id is configured.
     pub(crate) fn has(&self, key_id: &str) -> bool {
         self.key(key_id).is_some()

@@ -8,7 +8,7 @@ use super::keyring::{Keyring, OpenError, Place};
 use crate::chance;
 
 const CANARY: &[u8] = b"bellwether";
-const HASH_KEY_PLACE: Place<'static> = Place {
+pub(super) const HASH_KEY_PLACE: Place<'static> = Place {
     table: "deployment",
     column: "visitor_hash_key",
     row: "true",
@@ -42,6 +42,22 @@ pub async fn check_keys(
     now: DateTime<Utc>,
 ) -> Result<(), KeyError> {
     check_canaries(conn, keyring).await?;
+    if !store_canary(conn, keyring, now).await? {
+        // It was there, or another process was faster, perhaps with another key under this id.
+        check_canaries(conn, keyring).await?;
+    }
+    Ok(())
+}
+
+/// Stores a canary of the writing key if there is none; true if there was none.
+///
+/// A running process calls it every few seconds. So a key that `keys rotate` has let go and that
+/// somebody still writes with is known again, and a start without it is refused.
+pub async fn store_canary(
+    conn: &mut PgConnection,
+    keyring: &Keyring,
+    now: DateTime<Utc>,
+) -> Result<bool, sqlx::Error> {
     let first = keyring.writing_key_id();
     let added = sqlx::query!(
         "insert into encryption_canaries (key_id, ciphertext, inserted_at) values ($1, $2, $3)
@@ -52,11 +68,7 @@ pub async fn check_keys(
     )
     .execute(&mut *conn)
     .await?;
-    if added.rows_affected() == 0 {
-        // It was there, or another process was faster, perhaps with another key under this id.
-        check_canaries(conn, keyring).await?;
-    }
-    Ok(())
+    Ok(added.rows_affected() == 1)
 }
 
 async fn check_canaries(conn: &mut PgConnection, keyring: &Keyring) -> Result<(), KeyError> {

@@ -10,27 +10,39 @@ pub(crate) mod connect;
 pub(crate) mod pool;
 pub mod migrate;
 pub mod partitions;
+pub mod retention;
 pub mod keys;
+pub mod rotate;
 pub mod sites;
 pub(crate) mod known;
 pub mod goals;
 mod webhook_row;
 pub mod webhooks;
+pub(crate) mod secrets;
 pub mod registry;
 pub mod follow;
 pub mod tokens;
 pub mod idempotency;
 pub(crate) mod audit;
+pub mod jobs;
+pub(crate) mod erasure;
 pub mod outcomes;
+pub(crate) mod instance;
+pub(crate) mod parked;
+pub mod health;
 pub(crate) mod pg_monitor;
 pub(crate) mod deliveries_read;
+pub mod activity;
+pub mod episodes;
+pub mod site_now;
 
 use crate::domain::attempt::{AttemptResult, Fault};
 use crate::domain::delivery::{DeliveryStatus, Origin};
 use crate::domain::goal::GoalKind;
+use crate::domain::health::{HealthReason, HealthState, ParkReason};
 
 /// Closed sets of words by the check constraint that repeats them.
-pub fn closed_words() -> [(&'static str, &'static [&'static str]); 8] {
+pub fn closed_words() -> [(&'static str, &'static [&'static str]); 12] {
     [
         ("api_tokens_role", tokens::Role::WORDS),
         ("deliveries_origin", Origin::WORDS),
@@ -38,7 +50,11 @@ pub fn closed_words() -> [(&'static str, &'static [&'static str]); 8] {
         ("delivery_attempts_fault", Fault::WORDS),
         ("delivery_attempts_result", AttemptResult::WORDS),
         ("goals_rule", GoalKind::WORDS),
+        ("jobs_kind", jobs::JobKind::WORDS),
+        ("jobs_status", jobs::JobStatus::WORDS),
+        ("parked_reason", ParkReason::WORDS),
+        ("webhook_health_reason", HealthReason::WORDS),
+        ("webhook_health_state", HealthState::WORDS),
         ("webhook_secrets_role", webhook_row::SecretRole::WORDS),
-        ("webhooks_circuit", webhook_row::Circuit::WORDS),
     ]
 }

@@ -8,8 +8,8 @@ use uuid::Uuid;
 use crate::domain::attempt::{AttemptResult, Fault};
 use crate::domain::delivery::{DeliveryStatus, FailureReason, Origin};
 use crate::domain::event::EventType;
+use crate::domain::health::ParkReason;
 use crate::domain::id::{DeliveryId, WebhookId};
-use crate::domain::webhook::DisableReason;
 
 /// A delivery as Postgres knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +22,10 @@ pub(crate) struct KnownDelivery {
     pub(crate) failure_reason: Option<FailureReason>,
     pub(crate) next_retry_at: Option<DateTime<Utc>>,
     pub(crate) first_attempt_at: Option<DateTime<Utc>>,
+    /// Step of the attempt after the last one recorded.
+    pub(crate) step: i32,
+    /// True if it waits in `parked`.
+    pub(crate) is_parked: bool,
     /// Number and deadline of an attempt that another owner may still be making.
     pub(crate) claim: Option<(i32, DateTime<Utc>)>,
 }
@@ -51,8 +55,27 @@ pub(crate) struct OutcomeRow {
     pub(crate) failure_reason: Option<FailureReason>,
     pub(crate) next_retry_at: Option<DateTime<Utc>>,
     pub(crate) first_attempt_at: Option<DateTime<Utc>>,
-    /// Absent if the delivery ended without an attempt.
+    /// Step of the next attempt.
+    pub(crate) step: i32,
+    /// Absent if no attempt was made.
     pub(crate) attempt: Option<AttemptRow>,
+    /// The row of `parked` that the delivery has from now on. Absent: it has none.
+    pub(crate) parked: Option<ParkedRow>,
+}
+
+/// A row of `parked`, as it is written with an outcome.
+#[derive(Debug, Clone)]
+pub(crate) struct ParkedRow {
+    pub(crate) partition: i32,
+    pub(crate) due_at: DateTime<Utc>,
+    /// When its webhook may be sent to again as far as known; shown to the owner.
+    pub(crate) shown_until: DateTime<Utc>,
+    pub(crate) reason: ParkReason,
+    /// The attempt to be made.
+    pub(crate) attempt: i32,
+    pub(crate) paused_ms: i64,
+    /// Until then the writer itself works on it.
+    pub(crate) claimed_until: Option<DateTime<Utc>>,
 }
 
 /// An HTTP request and its outcome.
@@ -98,7 +121,8 @@ pub(crate) async fn known(
         return Ok(Vec::new());
     };
     let rows = sqlx::query!(
-        "select id, status, attempts, response_code, failure_reason, next_retry_at, first_attempt_at, claimed_until, claimed_attempt
+        "select id, status, attempts, response_code, failure_reason, next_retry_at, first_attempt_at, step, parked_reason, claimed_until,
+             claimed_attempt
          from deliveries where id = any($1) and id between $2 and $3",
         &ids,
         lowest,
@@ -116,18 +140,22 @@ pub(crate) async fn known(
                 failure_reason: row.failure_reason.as_deref().map(word).transpose()?,
                 next_retry_at: row.next_retry_at,
                 first_attempt_at: row.first_attempt_at,
+                step: row.step,
+                is_parked: row.parked_reason.is_some(),
                 claim: row.claimed_attempt.zip(row.claimed_until),
             })
         })
         .collect()
 }
 
-fn word<T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>>(text: &str) -> sqlx::Result<T> {
+pub(super) fn word<T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>>(
+    text: &str,
+) -> sqlx::Result<T> {
     text.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))
 }
 
-/// Writes outcomes and attempts in one statement. Returns the deliveries whose row took the
-/// outcome, with their status. The others keep their row: a later attempt or an end was recorded
+/// Writes outcomes and attempts, and parks or unparks, in one statement. Returns the deliveries
+/// whose row took the outcome, with their status. The others keep their row: a later attempt or an end was recorded
 /// before.
 ///
 /// A delivery that was cancelled while its request was in flight takes the attempt and stays
@@ -140,6 +168,11 @@ pub(crate) async fn write(
     macro_rules! column {
         ($of:expr) => {
             outcomes.iter().map($of).collect::<Vec<_>>()
+        };
+    }
+    macro_rules! parked_column {
+        ($of:expr) => {
+            column!(|one| one.parked.as_ref().and_then($of))
         };
     }
     macro_rules! attempt_column {
@@ -183,6 +216,14 @@ pub(crate) async fn write(
         &attempt_column!(|one| one.tls_ms) as &[Option<i32>],
         &attempt_column!(|one| one.response_ms) as &[Option<i32>],
         &attempt_column!(|one| one.total_ms) as &[Option<i32>],
+        &column!(|one| one.step),
+        &parked_column!(|one| Some(one.partition)) as &[Option<i32>],
+        &parked_column!(|one| Some(one.due_at)) as &[Option<DateTime<Utc>>],
+        &parked_column!(|one| Some(one.shown_until)) as &[Option<DateTime<Utc>>],
+        &parked_column!(|one| Some(one.reason.to_string())) as &[Option<String>],
+        &parked_column!(|one| Some(one.attempt)) as &[Option<i32>],
+        &parked_column!(|one| Some(one.paused_ms)) as &[Option<i64>],
+        &parked_column!(|one| one.claimed_until) as &[Option<DateTime<Utc>>],
     )
     .fetch_all(connection)
     .await?;
@@ -224,57 +265,6 @@ pub(crate) async fn claim(connection: &mut PgConnection, claims: &[Claim]) -> sq
         &column!(|one| one.facts.created_at),
         &column!(|one| one.attempt),
         &column!(|one| one.until),
-    )
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
-/// Disables a webhook whose endpoint answered an attempt of `delivery` with 410 Gone. False if it
-/// was disabled or deleted before, or if its owner has switched it since.
-pub async fn disable_gone(
-    connection: &mut PgConnection,
-    webhook: WebhookId,
-    delivery: DeliveryId,
-) -> sqlx::Result<bool> {
-    let done = sqlx::query!(
-        "update webhooks set disabled_at = now(), disabled_reason = $3, updated_at = now()
-         where id = $1 and deleted_at is null and enabled and disabled_at is null
-           and active_since <= (select max(ended_at) from delivery_attempts where delivery_id = $2)",
-        webhook.uuid(),
-        delivery.uuid(),
-        DisableReason::Gone.as_str(),
-    )
-    .execute(connection)
-    .await?;
-    Ok(done.rows_affected() == 1)
-}
-
-/// Successes and failures of a webhook's deliveries since the last note.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct HealthNote {
-    pub(crate) last_success_at: Option<DateTime<Utc>>,
-    /// Deliveries that failed for good since the last success, or since the last note without one.
-    pub(crate) failures: i32,
-}
-
-/// Adds notes to the health of webhooks.
-pub(crate) async fn note_health(
-    connection: &mut PgConnection,
-    notes: &[(WebhookId, HealthNote)],
-) -> sqlx::Result<()> {
-    let ids: Vec<Uuid> = notes.iter().map(|(id, _)| id.uuid()).collect();
-    let successes: Vec<Option<DateTime<Utc>>> = notes.iter().map(|(_, note)| note.last_success_at).collect();
-    let failures: Vec<i32> = notes.iter().map(|(_, note)| note.failures).collect();
-    sqlx::query!(
-        "update webhooks w set
-             last_success_at = greatest(w.last_success_at, n.success),
-             consecutive_failures = case when n.success is null then w.consecutive_failures else 0 end + n.failures
-         from unnest($1::uuid[], $2::timestamptz[], $3::int[]) as n (id, success, failures)
-         where w.id = n.id",
-        &ids,
-        &successes as &[Option<DateTime<Utc>>],
-        &failures,
     )
     .execute(connection)
     .await?;

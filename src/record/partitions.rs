@@ -5,15 +5,16 @@
 
 use std::collections::HashSet;
 
+use chrono::{NaiveDate, NaiveTime};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use crate::domain::id::uuid_floor;
 use crate::domain::time;
 
-const DAY_MS: i64 = 86_400_000;
+pub(super) const DAY_MS: i64 = 86_400_000;
 
 /// Partitioned tables with the column of the delivery's UUID.
-const TABLES: [(&str, &str); 2] = [("deliveries", "id"), ("delivery_attempts", "delivery_id")];
+pub(super) const TABLES: [(&str, &str); 2] = [("deliveries", "id"), ("delivery_attempts", "delivery_id")];
 
 /// Advisory lock of making partitions: `bell` in ASCII, and a number of its own.
 const LOCK: (i32, i32) = (0x6265_6c6c, 1);
@@ -89,7 +90,7 @@ async fn make_day(conn: &mut PgConnection, day: i64) -> Result<bool, sqlx::Error
     Ok(made)
 }
 
-async fn existing_partitions(conn: &mut PgConnection) -> Result<HashSet<String>, sqlx::Error> {
+pub(super) async fn existing_partitions(conn: &mut PgConnection) -> Result<HashSet<String>, sqlx::Error> {
     let names = sqlx::query_scalar!(
         r#"select c.relname::text as "name!"
            from pg_inherits i join pg_class c on c.oid = i.inhrelid
@@ -105,11 +106,21 @@ fn day_of(ms: i64) -> i64 {
 }
 
 /// `<table>_pYYYYMMDD`, the day in UTC.
-fn partition_name(table: &str, day: i64) -> String {
+pub(super) fn partition_name(table: &str, day: i64) -> String {
     format!(
         "{table}_p{}",
         time::from_ms(day.saturating_mul(DAY_MS)).format("%Y%m%d")
     )
+}
+
+/// The day of a partition of `table` by its name.
+pub(super) fn day_of_partition(table: &str, name: &str) -> Option<i64> {
+    let digits = name.strip_prefix(table)?.strip_prefix("_p")?;
+    let date = NaiveDate::parse_from_str(digits, "%Y%m%d").ok()?;
+    let start = date.and_time(NaiveTime::MIN).and_utc().timestamp_millis();
+    let day = day_of(start);
+    // Only a name that is written here: a parser takes others for it.
+    (partition_name(table, day) == name).then_some(day)
 }
 
 #[cfg(test)]
@@ -130,5 +141,20 @@ mod tests {
             partition_name("deliveries", day_of(86_400_000)),
             "deliveries_p19700102"
         );
+    }
+
+    #[test]
+    fn the_day_of_a_partition_is_read_from_its_name() {
+        let name = partition_name("delivery_attempts", 20_508);
+        assert_eq!(day_of_partition("delivery_attempts", &name), Some(20_508));
+        for other in [
+            "deliveries_p20260224",
+            "delivery_attempts_default",
+            "delivery_attempts_p2026022",
+            "delivery_attempts_p20260231",
+            "delivery_attempts_p20260224_old",
+        ] {
+            assert_eq!(day_of_partition("delivery_attempts", other), None, "{other}");
+        }
     }
 }

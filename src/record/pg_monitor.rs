@@ -16,6 +16,8 @@ use crate::telemetry::{Health, Metrics};
 /// return.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// Time without an answer after which the server counts as away. It is asked once a second.
+const SILENT_AFTER: Duration = Duration::from_secs(4);
 
 /// Watches operations on Postgres.
 #[derive(Debug, Clone)]
@@ -39,8 +41,8 @@ struct ServerState {
 
 impl PgMonitor {
     /// Reports to `metrics` and `health`. An operation that takes longer than `timeout` is given
-    /// up, and so are the pool's connections: the server ends a statement before that, if it is
-    /// there.
+    /// up, and so are the pool's connections if none of them answers: the server ends a statement
+    /// before that, if it is there.
     pub(crate) fn new(
         metrics: Arc<Metrics>,
         health: Arc<Health>,
@@ -55,6 +57,19 @@ impl PgMonitor {
             timeout,
             server: Arc::default(),
         }
+    }
+
+    /// True if the server answered a moment ago, and nothing has failed since.
+    pub(crate) fn is_answering(&self, now: Instant) -> bool {
+        let answered = lock(&self.server).answered;
+        answered.is_some_and(|at| now.saturating_duration_since(at) < SILENT_AFTER)
+            && self.metrics.postgres_up.get() == 1
+    }
+
+    /// True if the server has answered within `time`.
+    pub(crate) fn has_answered_within(&self, time: Duration, now: Instant) -> bool {
+        let answered = lock(&self.server).answered;
+        answered.is_some_and(|at| now.saturating_duration_since(at) <= time)
     }
 
     /// Records that the server has answered.
@@ -93,7 +108,7 @@ impl PgMonitor {
             Ok(result) => result,
             Err(_) => {
                 // Before the operation is dropped, and its connection goes back to the pool.
-                self.epoch.lose(clock::monotonic());
+                self.epoch.lose(begun, clock::monotonic());
                 Err(io::Error::new(io::ErrorKind::TimedOut, "no answer").into())
             }
         };
@@ -103,6 +118,7 @@ impl PgMonitor {
                     .postgres
                     .with_label_values(&[op])
                     .observe(clock::monotonic().duration_since(begun).as_secs_f64());
+                self.epoch.answered(clock::monotonic());
                 self.answered();
             }
             Err(error) => self.failed(op, begun, error),

@@ -34,29 +34,51 @@ pub(crate) struct InvalidPostgresUrl;
 
 /// Time from which on connections can be trusted. One that a router or a failover forgot looks
 /// alive and never answers: TCP takes a quarter of an hour to notice. An operation that waited in
-/// vain calls [`lose`](Self::lose), and no connection that is older is used again.
+/// vain calls [`lose`](Self::lose), and no connection that is older is used again, unless another
+/// one has answered meanwhile: then a single statement was slow, and the rest is sound.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct ConnectionEpoch(Arc<Mutex<Option<Instant>>>);
+pub(crate) struct ConnectionEpoch(Arc<Mutex<EpochInstants>>);
+
+#[derive(Debug, Default)]
+struct EpochInstants {
+    lost: Option<Instant>,
+    answered: Option<Instant>,
+}
 
 impl ConnectionEpoch {
-    /// Distrusts every connection made or used before `now`: one did not answer.
-    pub(crate) fn lose(&self, now: Instant) {
-        let mut lost = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *lost = (*lost).max(Some(now));
+    /// Notes that a connection has answered.
+    pub(crate) fn answered(&self, now: Instant) {
+        let mut instants = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        instants.answered = instants.answered.max(Some(now));
+    }
+
+    /// Distrusts every connection made or used before `now`, since one that was asked at `asked`
+    /// has not answered; nothing changes if another one has.
+    pub(crate) fn lose(&self, asked: Instant, now: Instant) {
+        let mut instants = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if instants.answered.is_none_or(|answered| answered <= asked) {
+            instants.lost = instants.lost.max(Some(now));
+        }
     }
 
     /// True if no connection was found dead after `at`.
     fn holds_since(&self, at: Instant) -> bool {
-        let lost = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        lost.is_none_or(|lost| at > lost)
+        let instants = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        instants.lost.is_none_or(|lost| at > lost)
     }
 
-    /// Tells if a connection answers in time; if not, all older ones are lost.
+    /// Tells if a connection answers in time; if neither it nor another one does, all older ones
+    /// are lost.
     async fn ping(&self, connection: &mut PgConnection) -> bool {
+        let asked = clock::monotonic();
         match tokio::time::timeout(PING_TIMEOUT, connection.ping()).await {
-            Ok(answer) => answer.is_ok(),
+            Ok(Ok(())) => {
+                self.answered(clock::monotonic());
+                true
+            }
+            Ok(Err(_)) => false,
             Err(_) => {
-                self.lose(clock::monotonic());
+                self.lose(asked, clock::monotonic());
                 false
             }
         }

@@ -8,14 +8,16 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use chrono_tz::Tz;
 use sqlx::{Connection as _, PgConnection};
 
 use crate::domain::goal::Goal;
 use crate::domain::id::WebhookId;
+use crate::domain::link_template::LinkTemplate;
 use crate::domain::registry::{Registry, Site};
 use crate::domain::secret::Secret;
 use crate::domain::site::SiteId;
-use crate::domain::webhook::Webhook;
+use crate::domain::webhook::{SendLimits, Webhook};
 
 use super::keyring::Keyring;
 use super::webhook_row::{SecretRole, WebhookRecord, secret_place, secret_row};
@@ -30,6 +32,7 @@ const KEEP_CHANGES_SECONDS: f64 = 2.0 * 15.0 * 60.0;
 #[derive(Debug)]
 pub struct RegistryReader {
     keyring: Arc<Keyring>,
+    links: Option<LinkTemplate>,
     current: Arc<Registry>,
     mark: Option<Mark>,
 }
@@ -47,9 +50,15 @@ impl RegistryReader {
     pub fn new(keyring: Arc<Keyring>) -> Self {
         Self {
             keyring,
+            links: None,
             current: Arc::default(),
             mark: None,
         }
+    }
+
+    /// Gives sites their links by this template.
+    pub(crate) fn with_links(self, links: Option<LinkTemplate>) -> Self {
+        Self { links, ..self }
     }
 
     /// The registry of the last look.
@@ -109,7 +118,7 @@ impl RegistryReader {
 
     /// Replaces the `covered` sites, or all, by those that were read.
     fn replace(&mut self, rows: Rows, covered: Option<&[String]>) -> Option<Arc<Registry>> {
-        let mut fresh = rows.into_sites(&self.keyring);
+        let mut fresh = rows.into_sites(&self.keyring, self.links.as_ref());
         let covered: HashSet<SiteId> = match covered {
             Some(ids) => ids.iter().filter_map(|id| id.parse().ok()).collect(),
             None => self.current.sites.keys().chain(fresh.keys()).cloned().collect(),
@@ -130,10 +139,16 @@ impl RegistryReader {
             for webhook in old.iter().flat_map(|site| &site.webhooks) {
                 next.webhooks.remove_mut(&webhook.id);
             }
+            for webhook in old.iter().flat_map(|site| &site.unreadable) {
+                next.unreadable.remove_mut(webhook);
+            }
             next.sites.remove_mut(&site_id);
             let version = next.note_change(site_id.clone());
             if let Some(mut site) = new {
                 site.version = version;
+                for webhook in &site.unreadable {
+                    next.unreadable.insert_mut(*webhook);
+                }
                 for webhook in &site.webhooks {
                     next.webhooks.insert_mut(webhook.id, Arc::clone(webhook));
                 }
@@ -183,10 +198,17 @@ async fn read_feed(conn: &mut PgConnection, since_xid: u64) -> Result<Feed, sqlx
 
 /// Rows of some sites, all of one snapshot.
 struct Rows {
-    sites: Vec<(String, Option<String>)>,
+    sites: Vec<SiteRow>,
     goals: Vec<goals::GoalRecord>,
     webhooks: Vec<super::webhook_row::WebhookRow>,
     secrets: Vec<SecretRow>,
+}
+
+struct SiteRow {
+    site_id: String,
+    name: Option<String>,
+    time_zone: String,
+    aliases: Vec<String>,
 }
 
 struct SecretRow {
@@ -200,8 +222,9 @@ async fn read_sites(conn: &mut PgConnection, site_ids: Option<&[String]>) -> Res
     sqlx::raw_sql("set transaction isolation level repeatable read, read only")
         .execute(&mut *tx)
         .await?;
-    let sites = sqlx::query!(
-        "select site_id, name from sites where $1::text[] is null or site_id = any($1)",
+    let sites = sqlx::query_as!(
+        SiteRow,
+        "select site_id, name, time_zone, aliases from sites where $1::text[] is null or site_id = any($1)",
         site_ids
     )
     .fetch_all(&mut *tx)
@@ -219,7 +242,7 @@ async fn read_sites(conn: &mut PgConnection, site_ids: Option<&[String]>) -> Res
     .await?;
     tx.commit().await?;
     Ok(Rows {
-        sites: sites.into_iter().map(|row| (row.site_id, row.name)).collect(),
+        sites,
         goals,
         webhooks,
         secrets,
@@ -228,21 +251,31 @@ async fn read_sites(conn: &mut PgConnection, site_ids: Option<&[String]>) -> Res
 
 impl Rows {
     /// Decrypts and groups by site. A row that cannot be read is logged and left out.
-    fn into_sites(self, keyring: &Keyring) -> HashMap<SiteId, Site> {
+    fn into_sites(self, keyring: &Keyring, links: Option<&LinkTemplate>) -> HashMap<SiteId, Site> {
         let mut secrets: HashMap<(uuid::Uuid, String), Vec<u8>> = self
             .secrets
             .into_iter()
             .map(|row| ((row.webhook_id, row.role), row.secret))
             .collect();
         let mut sites = HashMap::with_capacity(self.sites.len());
-        for (site_id, name) in self.sites {
+        for SiteRow {
+            site_id,
+            name,
+            time_zone,
+            aliases,
+        } in self.sites
+        {
             match site_id.parse::<SiteId>() {
                 Ok(id) => {
                     let site = Site {
                         id: id.clone(),
                         name,
+                        time_zone: zone_of(&site_id, &time_zone),
+                        link: links.map(|template| template.link_to(&id)),
+                        aliases,
                         goals: Vec::new(),
                         webhooks: Vec::new(),
+                        unreadable: Vec::new(),
                         version: 0,
                     };
                     sites.insert(id, site);
@@ -255,9 +288,17 @@ impl Rows {
                 site.goals.push(Arc::new(record.goal));
             }
         }
-        for record in webhooks::read_all(self.webhooks, keyring) {
-            let Some(site) = sites.get_mut(record.site_id.as_str()) else {
+        for row in self.webhooks {
+            let Some(site) = sites.get_mut(row.site_id.as_str()) else {
                 continue;
+            };
+            let record = match row.into_record(keyring) {
+                Ok(record) => record,
+                Err(unreadable) => {
+                    tracing::error!(webhook.id = %unreadable.id, error = %unreadable, "a stored webhook cannot be read");
+                    site.unreadable.push(unreadable.id);
+                    continue;
+                }
             };
             let mut secret = |role: SecretRole| {
                 let sealed = secrets.remove(&(record.id.uuid(), role.to_string()))?;
@@ -269,14 +310,30 @@ impl Rows {
                     site.webhooks
                         .push(Arc::new(to_webhook(record, site.id.clone(), current, next)));
                 }
-                (None, _) => tracing::error!(webhook.id = %record.id, "a stored webhook has no secret"),
+                (None, _) => {
+                    tracing::error!(webhook.id = %record.id, "a stored webhook has no secret");
+                    site.unreadable.push(record.id);
+                }
                 (Some(Err(error)), _) | (_, Err(error)) => {
+                    site.unreadable.push(record.id);
                     tracing::error!(webhook.id = %record.id, %error, "the secret of a stored webhook cannot be read");
                 }
             }
         }
         sites
     }
+}
+
+/// The zone of this name; UTC if this build does not know it.
+fn zone_of(site_id: &str, name: &str) -> Tz {
+    name.parse().unwrap_or_else(|_| {
+        tracing::warn!(
+            site.id = site_id,
+            name,
+            "a stored time zone is unknown; UTC is used"
+        );
+        Tz::UTC
+    })
 }
 
 fn open_secret(
@@ -309,8 +366,15 @@ fn to_webhook(
         enabled: settings.enabled,
         disabled,
         active_since_ms: record.active_since.timestamp_millis(),
+        format: settings.format,
         retry_schedule: settings.retry_schedule,
         max_age_seconds: settings.max_age_seconds,
+        limits: SendLimits {
+            max_concurrency: settings.max_concurrency,
+            rate_per_second: settings.rate_limit_per_second,
+            failure_threshold: settings.failure_threshold,
+            paused_until_ms: settings.paused_until.map(|at| at.timestamp_millis()),
+        },
         updated_at: record.updated_at,
     }
 }
@@ -338,5 +402,9 @@ fn is_same(old: &Site, new: &Site) -> bool {
     fn all_same<T>(old: &[Arc<T>], new: &[Arc<T>]) -> bool {
         old.len() == new.len() && old.iter().zip(new).all(|(old, new)| Arc::ptr_eq(old, new))
     }
-    old.name == new.name && all_same(&old.goals, &new.goals) && all_same(&old.webhooks, &new.webhooks)
+    let named_alike = (&old.name, &old.aliases, old.time_zone) == (&new.name, &new.aliases, new.time_zone);
+    named_alike
+        && old.unreadable == new.unreadable
+        && all_same(&old.goals, &new.goals)
+        && all_same(&old.webhooks, &new.webhooks)
 }

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
+use crate::domain::id::WebhookId;
 use crate::domain::site::SiteId;
 
 /// Most aliases of a site.
@@ -19,6 +20,8 @@ pub(crate) struct SiteRecord {
     /// IANA name.
     pub(crate) time_zone: String,
     pub(crate) aliases: Vec<String>,
+    /// True if payloads may hold paths of pages.
+    pub(crate) include_paths: bool,
     pub(crate) first_event_at: Option<DateTime<Utc>>,
     pub(crate) last_event_at: Option<DateTime<Utc>>,
     pub(crate) inserted_at: DateTime<Utc>,
@@ -31,6 +34,7 @@ pub(crate) struct SiteSettings {
     pub(crate) name: Option<String>,
     pub(crate) time_zone: String,
     pub(crate) aliases: Vec<String>,
+    pub(crate) include_paths: bool,
 }
 
 /// Reason why a site cannot be registered or changed.
@@ -51,7 +55,7 @@ pub(crate) async fn get(
 ) -> Result<Option<SiteRecord>, sqlx::Error> {
     sqlx::query_as!(
         SiteRecord,
-        "select site_id, name, time_zone, aliases, first_event_at, last_event_at, inserted_at, updated_at
+        "select site_id, name, time_zone, aliases, include_paths, first_event_at, last_event_at, inserted_at, updated_at
          from sites where site_id = $1",
         site_id.as_str()
     )
@@ -69,7 +73,7 @@ pub(crate) async fn list(
 ) -> Result<Vec<SiteRecord>, sqlx::Error> {
     sqlx::query_as!(
         SiteRecord,
-        "select site_id, name, time_zone, aliases, first_event_at, last_event_at, inserted_at, updated_at
+        "select site_id, name, time_zone, aliases, include_paths, first_event_at, last_event_at, inserted_at, updated_at
          from sites
          where ($1::text[] is null or site_id = any($1)) and ($2::text is null or site_id > $2)
          order by site_id limit $3",
@@ -122,21 +126,40 @@ pub(crate) async fn put(
     }
     // Postgres has `xmax` 0 in a row that this statement inserted.
     let new = sqlx::query_scalar!(
-        r#"insert into sites (site_id, name, time_zone, aliases, inserted_at, updated_at)
-           values ($1, $2, $3, $4, $5, $5)
+        r#"insert into sites (site_id, name, time_zone, aliases, include_paths, inserted_at, updated_at)
+           values ($1, $2, $3, $4, $6, $5, $5)
            on conflict on constraint sites_pkey do update
            set name = excluded.name, time_zone = excluded.time_zone, aliases = excluded.aliases,
-               updated_at = excluded.updated_at
+               include_paths = excluded.include_paths, updated_at = excluded.updated_at
            returning xmax = 0 as "new!""#,
         site_id.as_str(),
         settings.name,
         settings.time_zone,
         &settings.aliases,
-        now
+        now,
+        settings.include_paths
     )
     .fetch_one(conn)
     .await?;
     Ok(new)
+}
+
+/// Removes a site with its goals, webhooks and secrets. Returns the ids of its webhooks, those
+/// deleted before too, or `None` if it is not registered.
+pub(crate) async fn delete(
+    conn: &mut PgConnection,
+    site_id: &SiteId,
+) -> Result<Option<Vec<WebhookId>>, sqlx::Error> {
+    if !lock(conn, site_id).await? {
+        return Ok(None);
+    }
+    let ids = sqlx::query_scalar!("select id from webhooks where site_id = $1", site_id.as_str())
+        .fetch_all(&mut *conn)
+        .await?;
+    sqlx::query!("delete from sites where site_id = $1", site_id.as_str())
+        .execute(conn)
+        .await?;
+    Ok(Some(ids.into_iter().map(WebhookId::from_uuid).collect()))
 }
 
 /// Finds the `aliases` that mean another site now.

@@ -5,6 +5,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::domain::event::EventType;
+use crate::domain::health::{HealthReason, HealthState};
 use crate::domain::id::WebhookId;
 use crate::domain::secret::Hidden;
 use crate::domain::target::TargetUrl;
@@ -25,15 +26,10 @@ pub struct WebhookRecord {
     pub disabled: Option<(DateTime<Utc>, String)>,
     pub(crate) health: HealthColumns,
     pub(crate) active_since: DateTime<Utc>,
+    /// End of a rotation's overlap, if one goes on.
+    pub(crate) secret_overlap_until: Option<DateTime<Utc>>,
     pub(crate) inserted_at: DateTime<Utc>,
     pub(crate) updated_at: DateTime<Utc>,
-}
-
-impl WebhookRecord {
-    /// True if notifications are sent to it.
-    pub(crate) fn is_enabled(&self) -> bool {
-        self.settings.enabled && self.disabled.is_none()
-    }
 }
 
 words! {
@@ -45,20 +41,15 @@ words! {
     }
 }
 
-words! {
-    /// State of a webhook's circuit.
-    pub(crate) enum Circuit {
-        Closed = "closed",
-        Probing = "probing",
-        Open = "open",
-    }
-}
-
 /// Health of an endpoint, as the deliverer last wrote it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HealthColumns {
-    pub(crate) circuit: Circuit,
-    pub(crate) circuit_reason: Option<String>,
+    pub(crate) state: HealthState,
+    pub(crate) reason: Option<HealthReason>,
+    pub(crate) since: Option<DateTime<Utc>>,
+    pub(crate) next_probe_at: Option<DateTime<Utc>>,
+    /// Deliveries that wait in Postgres.
+    pub(crate) waiting: i64,
     pub(crate) last_success_at: Option<DateTime<Utc>>,
     pub(crate) consecutive_failures: i32,
 }
@@ -91,12 +82,18 @@ pub(super) struct WebhookRow {
     pub(super) retry_schedule: String,
     pub(super) max_age_seconds: Option<i32>,
     pub(super) active_since: DateTime<Utc>,
-    pub(super) circuit: String,
-    pub(super) circuit_reason: Option<String>,
+    pub(super) health_state: Option<String>,
+    pub(super) health_reason: Option<String>,
+    pub(super) health_since: Option<DateTime<Utc>>,
+    pub(super) next_probe_at: Option<DateTime<Utc>>,
+    pub(super) waiting: Option<i64>,
     pub(super) last_success_at: Option<DateTime<Utc>>,
-    pub(super) consecutive_failures: i32,
+    pub(super) consecutive_failures: Option<i32>,
     pub(super) inserted_at: DateTime<Utc>,
     pub(super) updated_at: DateTime<Utc>,
+    pub(super) external_id: Option<String>,
+    pub(super) paused_until: Option<DateTime<Utc>>,
+    pub(super) overlap_until: Option<DateTime<Utc>>,
 }
 
 impl WebhookRow {
@@ -106,7 +103,13 @@ impl WebhookRow {
         let headers = self.open_headers(keyring)?;
         let broken = |part| self.broken(part);
         let format = self.format.parse().map_err(|_| broken("format"))?;
-        let circuit = self.circuit.parse().map_err(|_| broken("circuit"))?;
+        let state = self
+            .health_state
+            .as_deref()
+            .map_or(Ok(HealthState::New), str::parse);
+        let state = state.map_err(|_| broken("health"))?;
+        let reason = self.health_reason.as_deref().map(str::parse).transpose();
+        let reason = reason.map_err(|_| broken("health"))?;
         let events: Option<Vec<EventType>> = self.events.iter().map(|event| event.parse().ok()).collect();
         let events = events.ok_or_else(|| broken("events"))?;
         let triggers = Triggers::from_json(&events, &self.triggers).ok_or_else(|| broken("triggers"))?;
@@ -126,13 +129,19 @@ impl WebhookRow {
                 max_concurrency: self.max_concurrency.unsigned_abs(),
                 retry_schedule: self.retry_schedule,
                 max_age_seconds: self.max_age_seconds.map(i32::unsigned_abs),
+                external_id: self.external_id,
+                paused_until: self.paused_until,
             },
+            secret_overlap_until: self.overlap_until,
             disabled: self.disabled_at.zip(self.disabled_reason),
             health: HealthColumns {
-                circuit,
-                circuit_reason: self.circuit_reason,
+                state,
+                reason,
+                since: self.health_since,
+                next_probe_at: self.next_probe_at,
+                waiting: self.waiting.unwrap_or(0),
                 last_success_at: self.last_success_at,
-                consecutive_failures: self.consecutive_failures,
+                consecutive_failures: self.consecutive_failures.unwrap_or(0),
             },
             active_since: self.active_since,
             inserted_at: self.inserted_at,
@@ -208,7 +217,7 @@ pub(super) fn secret_row(webhook_id: Uuid, role: SecretRole) -> String {
     format!("{webhook_id}/{role}")
 }
 
-fn url_place(row: &str) -> Place<'_> {
+pub(super) fn url_place(row: &str) -> Place<'_> {
     Place {
         table: "webhooks",
         column: "url",
@@ -216,7 +225,7 @@ fn url_place(row: &str) -> Place<'_> {
     }
 }
 
-fn headers_place(row: &str) -> Place<'_> {
+pub(super) fn headers_place(row: &str) -> Place<'_> {
     Place {
         table: "webhooks",
         column: "headers",

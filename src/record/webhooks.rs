@@ -10,10 +10,10 @@ use crate::domain::site::SiteId;
 use crate::domain::webhook::WebhookSettings;
 
 use super::keyring::Keyring;
-use super::sites;
 use super::webhook_row::{SecretRole, WebhookRow, seal_columns, secret_place, secret_row};
+use super::{health, sites};
 
-pub(crate) use super::webhook_row::{Circuit, UnreadableWebhook, WebhookRecord};
+pub(crate) use super::webhook_row::{UnreadableWebhook, WebhookRecord};
 
 /// Reason why a webhook cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +22,8 @@ pub enum CreateError {
     NoSuchSite,
     #[error("the site has as many webhooks as it may have")]
     LimitReached,
+    #[error("another webhook of the site has this external id")]
+    ExternalIdTaken,
     #[error(transparent)]
     Postgres(#[from] sqlx::Error),
 }
@@ -32,6 +34,8 @@ pub enum Changed {
     Yes,
     /// The webhook is absent or deleted.
     Gone,
+    /// Another webhook of the site has the external id.
+    ExternalIdTaken,
 }
 
 /// A webhook to be made.
@@ -67,9 +71,9 @@ pub async fn create(
     let sealed = seal_columns(keyring, id, settings);
     sqlx::query!(
         "insert into webhooks (id, site_id, name, url, headers, format, events, triggers, enabled, failure_threshold,
-             rate_limit_per_second, max_concurrency, retry_schedule, max_age_seconds, active_since, inserted_at,
-             updated_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $15, $15)",
+             rate_limit_per_second, max_concurrency, retry_schedule, max_age_seconds, external_id, paused_until, active_since,
+             inserted_at, updated_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $16, $17, $15, $15, $15)",
         id.uuid(),
         site_id.as_str(),
         settings.name,
@@ -84,10 +88,16 @@ pub async fn create(
         to_column(settings.max_concurrency),
         settings.retry_schedule,
         settings.max_age_seconds.map(to_column),
-        now
+        now,
+        settings.external_id,
+        settings.paused_until
     )
     .execute(&mut *conn)
-    .await?;
+    .await
+    .map_err(|error| match is_external_id_taken(&error) {
+        true => CreateError::ExternalIdTaken,
+        false => error.into(),
+    })?;
     sqlx::query!(
         "insert into webhook_secrets (webhook_id, role, secret, inserted_at) values ($1, $2, $3, $4)",
         id.uuid(),
@@ -165,6 +175,17 @@ pub(crate) async fn lock(
     Ok(row.is_some())
 }
 
+/// Locks the row of a webhook of any site; false if there is none.
+pub(crate) async fn lock_by_id(conn: &mut PgConnection, id: WebhookId) -> Result<bool, sqlx::Error> {
+    let row = sqlx::query!(
+        "select id from webhooks where id = $1 and deleted_at is null for no key update",
+        id.uuid()
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.is_some())
+}
+
 /// Replaces a webhook's settings, all but `enabled`, which belongs to [`switch`].
 pub async fn update(
     conn: &mut PgConnection,
@@ -178,7 +199,7 @@ pub async fn update(
         "update webhooks
          set name = $2, url = $3, headers = $4, format = $5, events = $6, triggers = $7, failure_threshold = $8,
              rate_limit_per_second = $9, max_concurrency = $10, retry_schedule = $11, max_age_seconds = $12,
-             updated_at = $13
+             updated_at = $13, external_id = $14, paused_until = $15
          where id = $1 and deleted_at is null",
         id.uuid(),
         settings.name,
@@ -192,11 +213,16 @@ pub async fn update(
         to_column(settings.max_concurrency),
         settings.retry_schedule,
         settings.max_age_seconds.map(to_column),
-        now
+        now,
+        settings.external_id,
+        settings.paused_until
     )
     .execute(conn)
-    .await?;
-    Ok(changed(updated.rows_affected()))
+    .await;
+    match updated {
+        Err(error) if is_external_id_taken(&error) => Ok(Changed::ExternalIdTaken),
+        updated => Ok(changed(updated?.rows_affected())),
+    }
 }
 
 /// Switches a webhook on or off for its owner. On: events count from `now`, and its health begins
@@ -210,10 +236,7 @@ pub(crate) async fn switch(
     let updated = sqlx::query!(
         "update webhooks
          set enabled = $2, disabled_at = null, disabled_reason = null, updated_at = $3,
-             active_since = case when $2 then $3 else active_since end,
-             circuit = case when $2 then 'closed' else circuit end,
-             circuit_reason = case when $2 then null else circuit_reason end,
-             consecutive_failures = case when $2 then 0 else consecutive_failures end
+             active_since = case when $2 then $3 else active_since end
          where id = $1 and deleted_at is null",
         id.uuid(),
         enabled,
@@ -221,6 +244,9 @@ pub(crate) async fn switch(
     )
     .execute(&mut *conn)
     .await?;
+    if enabled && updated.rows_affected() == 1 {
+        health::enable(conn, id.uuid(), now).await?;
+    }
     if !enabled && updated.rows_affected() == 1 {
         cancel_open(conn, id, FailureReason::Disabled, now).await?;
     }
@@ -288,12 +314,16 @@ pub(super) async fn select(
 ) -> Result<Vec<WebhookRow>, sqlx::Error> {
     sqlx::query_as!(
         WebhookRow,
-        "select id, site_id, name, url, headers, format, events, triggers, enabled, disabled_at, disabled_reason,
+        r#"select id, site_id, name, url, headers, format, events, triggers, enabled, disabled_at, disabled_reason,
              failure_threshold, rate_limit_per_second, max_concurrency, retry_schedule, max_age_seconds, active_since,
-             circuit, circuit_reason, last_success_at, consecutive_failures, inserted_at, updated_at
-         from webhooks
+             external_id, paused_until,
+             (select overlap_until from webhook_secrets s where s.webhook_id = w.id and s.role = 'next') as overlap_until,
+             h.state as "health_state?", h.reason as health_reason, h.since as "health_since?",
+             h.next_probe_at, h.waiting as "waiting?", h.last_success_at,
+             h.consecutive_failures as "consecutive_failures?", inserted_at, w.updated_at
+         from webhooks w left join webhook_health h on h.webhook_id = w.id
          where deleted_at is null and ($1::text[] is null or site_id = any($1)) and ($2::uuid is null or id = $2)
-         order by id",
+         order by id"#,
         site_ids,
         id.map(WebhookId::uuid)
     )
@@ -312,6 +342,13 @@ pub(super) fn read_all(rows: Vec<WebhookRow>, keyring: &Keyring) -> Vec<WebhookR
             }
         })
         .collect()
+}
+
+/// True if a statement failed because another webhook of the site has the external id.
+fn is_external_id_taken(error: &sqlx::Error) -> bool {
+    error
+        .as_database_error()
+        .is_some_and(|error| error.constraint() == Some("webhooks_external_id"))
 }
 
 fn changed(rows: u64) -> Changed {

@@ -9,11 +9,12 @@ use prometheus::{
 use super::thread_gauges::ThreadGauges;
 use super::words::{
     AttemptKind, BoundedMap, Group, KafkaErrorKind, Phase, PostgresErrorKind, PostgresOp, ProcessRole,
-    ReadyCheck, Rebalance, SuppressReason,
+    ReadyCheck, Rebalance, SuppressReason, WaitCause,
 };
 use crate::domain::attempt::{AttemptResult, Fault};
 use crate::domain::delivery::{DeliveryStatus, FailureReason};
 use crate::domain::event::{EventResult, EventType};
+use crate::domain::health::{HealthState, ParkReason};
 use crate::domain::reject::RejectReason;
 use crate::domain::webhook::DisableReason;
 
@@ -80,7 +81,7 @@ families! {
     /// Source records that could not be read, by reason.
     rejected_records: IntCounterVec "rejected_records_total" ["source", "reason"]
         => "A producer changed its format: the reason says what to look for, `bellwether sources inspect` shows records.";
-    /// Source records of registered sites in another partition than the key of their site gives.
+    /// Source records in another partition than the key of their site gives.
     miskeyed_records: IntCounterVec "miskeyed_records_total" ["source"]
         => "Above zero, a producer does not key its records by site: counts of such sites are split over partitions.";
     /// Source records whose own timestamp was replaced by the record's time because it was more
@@ -139,6 +140,15 @@ families! {
     /// Records still to be read again before windows are complete.
     replay_remaining: IntGauge "replay_remaining_records"
         => "After a start: until it is zero, windows are rebuilt and nothing is judged.";
+    /// Rejected records that the rejected topic did not take, however short they were cut.
+    rejects_dropped: IntCounter "rejects_dropped_total"
+        => "Above zero, rejected records are lost: raise `max.message.bytes` of the rejected topic.";
+    /// Partitions that cannot be restored, and whose events wait.
+    partitions_unrestored: IntGauge "partitions_unrestored"
+        => "Events of these partitions are not read; `/readyz` names them with the reason.";
+    /// Partitions in which some window does not hold all records.
+    partitions_incomplete: IntGauge "partitions_incomplete"
+        => "After a gap: counts are lower bounds, on which no drop fires and no spike arms again.";
     /// Records that Kafka removed before they were read. They are lost.
     records_missed: IntCounterVec "records_missed_total" ["topic"]
         => "Above zero, records are lost: retention is shorter than the time nobody read.";
@@ -217,6 +227,15 @@ families! {
     /// Seconds for which a delivery waited for its request, by the limit that held it back.
     queue_wait: HistogramVec "queue_wait_seconds" ["cause"] {N}
         => "Deliveries start late: the cause says whose limit they waited for.";
+    /// Deliveries that wait in Postgres, by reason.
+    parked: IntGaugeVec "parked" ["reason"]
+        => "What waits, and what for: mostly endpoints that are down.";
+    /// Age in seconds of the oldest parked delivery.
+    parked_oldest: Gauge "parked_oldest_seconds"
+        => "See `parked`.";
+    /// Endpoints in use, by their health.
+    endpoints: IntGaugeVec "endpoints" ["state"]
+        => "Many `open` at a time: suspect our own network before theirs.";
     /// Outcomes of requests that are not yet in Postgres.
     outcomes_unwritten: IntGauge "outcomes_unwritten"
         => "Above zero for long, Postgres is slow or away. Do not restart: what is unwritten would be sent again.";
@@ -241,6 +260,9 @@ families! {
     /// Seconds until new rows have no partition of their own.
     postgres_partition_horizon: Gauge "postgres_partition_horizon_seconds"
         => "Below 43,200 (twelve hours), run `bellwether migrate`, which makes partitions.";
+    /// Seconds since the oldest day of a table should have been dropped.
+    postgres_retention_lag: GaugeVec "postgres_retention_lag_seconds" ["table"]
+        => "Above two days, something holds a lock on the table, or the database user does not own it.";
     /// Age in seconds of the configuration of sites and webhooks that is in force.
     config_age: Gauge "config_age_seconds"
         => "Above 30, changes by owners are not in force on this replica.";
@@ -414,10 +436,18 @@ impl Metrics {
         for reason in DisableReason::WORDS {
             self.webhooks_disabled.with_label_values(&[reason]);
         }
-        for endpoint in ["healthy", "timing_out"] {
+        for endpoint in ["ok", "careful"] {
             self.in_flight.with_label_values(&[endpoint]);
         }
-        self.queue_wait.with_label_values(&["process"]);
+        for cause in WaitCause::WORDS {
+            self.queue_wait.with_label_values(&[cause]);
+        }
+        for state in HealthState::WORDS.iter().filter(|state| **state != "new") {
+            self.endpoints.with_label_values(&[state]);
+        }
+        for reason in ParkReason::WORDS {
+            self.parked.with_label_values(&[reason]);
+        }
     }
 
     fn put_process_at_zero(&self) {
@@ -432,6 +462,9 @@ impl Metrics {
         }
         for state in ["idle", "used"] {
             self.postgres_connections.with_label_values(&[state]);
+        }
+        for table in ["deliveries", "delivery_attempts"] {
+            self.postgres_retention_lag.with_label_values(&[table]);
         }
         for class in ["read", "write"] {
             self.http_request_duration.with_label_values(&[class]);

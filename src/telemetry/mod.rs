@@ -10,6 +10,7 @@ pub mod metrics;
 pub(crate) mod thread_gauges;
 pub(crate) mod health;
 pub(crate) mod logs;
+mod json_line;
 pub(crate) mod admin;
 pub(crate) mod throttle;
 pub(crate) mod connection;

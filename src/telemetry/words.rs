@@ -5,6 +5,7 @@ use crate::domain::words::words;
 words! {
     /// Consumer group, by the role that reads it.
     pub(crate) enum Group {
+        Route = "route",
         Detect = "detect",
         Deliver = "deliver",
     }
@@ -28,6 +29,8 @@ words! {
         Pages = "pages",
         /// Names of goals and custom events that are counted.
         Names = "names",
+        /// Rows that wait for Postgres.
+        History = "history",
     }
 }
 
@@ -64,6 +67,17 @@ words! {
 }
 
 words! {
+    /// Limit that a delivery waited for.
+    pub(crate) enum WaitCause {
+        /// The endpoint's own concurrency or rate.
+        Endpoint = "endpoint",
+        Site = "site",
+        Host = "host",
+        Process = "process",
+    }
+}
+
+words! {
     /// Part of an exchange over HTTP.
     pub(crate) enum Phase {
         Dns = "dns",
@@ -83,8 +97,14 @@ words! {
         /// Reading the configuration of sites and webhooks.
         Config = "config",
         Activity = "activity",
+        /// Looking at, claiming and cancelling what is parked.
+        Unpark = "unpark",
+        /// Health of webhooks.
+        Circuits = "circuits",
         ApiRead = "api_read",
         ApiWrite = "api_write",
+        /// Dropping old history.
+        Retention = "retention",
     }
 }
 

@@ -1,6 +1,7 @@
 //! A webhook's history: pages, filters, one delivery with its attempts.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use bellwether::domain::id::{DeliveryId, NotificationId, NotificationKind, WebhookId};
 use bellwether::record::migrate;
@@ -10,6 +11,7 @@ use sqlx::PgPool;
 
 use crate::api_support::{Api, text};
 use crate::record_support::{DAY_MS, NOON_MS, add_webhook, keyring};
+use crate::support::eventually;
 
 /// A delivery to insert: its time, and a number that makes its id unique.
 struct NewDelivery<'a> {
@@ -331,4 +333,59 @@ async fn a_delivery_is_found_under_its_own_webhook_only(pool: PgPool) {
         assert_eq!(api.get(&wrong).await.status, 404, "{wrong}");
     }
     assert_eq!(api.get(&elsewhere).await.body["data"], json!([]));
+}
+
+#[sqlx::test]
+async fn a_rare_kind_is_found_without_reading_the_history(pool: PgPool) {
+    let (api, webhook, path) = api_with_webhook(&pool).await;
+    sqlx::query(
+        "insert into deliveries (id, notification_id, webhook_id, site_id, event_type, origin, status, payload, created_at,
+             inserted_at, updated_at)
+         select gen_random_uuid(), gen_random_uuid(), $1, 'example.com', 'visitor_spike', 'event', 'delivered', '', now(),
+             now(), now()
+         from generate_series(1, 20000)",
+    )
+    .bind(webhook.uuid())
+    .execute(&pool)
+    .await
+    .expect("inserted");
+    let rare = NewDelivery {
+        at_ms: NOON_MS,
+        key: 1,
+        status: "failed",
+        event: "custom_event",
+    };
+    let rare = insert(&pool, webhook, rare).await.to_string();
+    sqlx::query("analyze deliveries")
+        .execute(&pool)
+        .await
+        .expect("analyzed");
+    let before = rows_read(&pool).await;
+    for filter in [
+        "event=custom_event",
+        "status=failed",
+        "status=failed&event=custom_event",
+    ] {
+        let page = api.get(&format!("{path}?{filter}")).await;
+        assert_eq!(page.status, 200, "{filter}: {}", page.body);
+        assert_eq!(ids(&page.body), [rare.clone()], "{filter}");
+    }
+    // Statistics of another connection show up within a second or so.
+    eventually("the reads are counted", Duration::from_secs(20), || async {
+        (rows_read(&pool).await > before).then_some(())
+    })
+    .await;
+    let read = rows_read(&pool).await - before;
+    assert!(read < 1_000, "{read} rows were read");
+}
+
+/// Rows of deliveries that were read so far, by an index or without.
+async fn rows_read(pool: &PgPool) -> i64 {
+    sqlx::query_scalar(
+        "select coalesce(sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0)), 0)::bigint
+         from pg_stat_user_tables where relname like 'deliveries%'",
+    )
+    .fetch_one(pool)
+    .await
+    .expect("statistics")
 }

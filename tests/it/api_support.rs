@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use bellwether::api::{self, AnsweredRequest, ApiConfig, ApiState, WebhookRules};
 use bellwether::clock;
 use bellwether::domain::target::TargetRules;
-use bellwether::record::tokens::{self, Role, Scope};
+use bellwether::record::tokens::{self, NewToken, Role, Scope};
 use reqwest::header::HeaderMap;
 use serde_json::Value;
 use sqlx::PgPool;
@@ -139,9 +139,16 @@ impl Caller<'_> {
 
 async fn token(pool: &PgPool, scope: &Scope, role: Role) -> String {
     let mut conn = pool.acquire().await.expect("connection");
-    tokens::create(&mut conn, "a test", scope, role, clock::now())
+    let new = NewToken {
+        subject: "a test",
+        scope,
+        role,
+        expires_at: None,
+    };
+    let (_, token) = tokens::create(&mut conn, new, clock::now())
         .await
-        .expect("a token")
+        .expect("a token");
+    token
 }
 
 pub(crate) async fn read(request: reqwest::RequestBuilder) -> Answer {

@@ -75,9 +75,9 @@ async fn a_patch_is_validated_by_the_webhook_it_results_in(pool: PgPool) {
     let answer = api
         .patch(&path, json!({"secret": "another-secret-of-mine"}))
         .await;
-    assert_eq!(answer.errors(), [("/secret", "not_available")]);
+    assert_eq!(answer.errors(), [("/secret", "not_applicable")]);
     let answer = api.patch(&path, json!({"secret": null})).await;
-    assert_eq!(answer.errors(), [("/secret", "not_available")]);
+    assert_eq!(answer.errors(), [("/secret", "not_applicable")]);
     assert_eq!(api.patch(&path, json!([])).await.errors(), [("", "wrong_type")]);
     let nothing = json!({"nonsense": null, "headers": {"Host": null},
                          "triggers": {"visitor_spike": {"nonsense": null}}});
@@ -107,9 +107,12 @@ async fn an_answer_can_be_edited_and_sent_back(pool: PgPool) {
     let path = create(&api, body()).await;
     let stored = "select encode(url, 'hex') from webhooks";
     let mut answer = api.get(&path).await.body;
-    for read_only in ["id", "site_id", "health", "inserted_at", "updated_at"] {
-        answer.as_object_mut().expect("an object").remove(read_only);
-    }
+    let mut foreign = answer.clone();
+    foreign["site_id"] = json!("other.example");
+    assert_eq!(
+        api.patch(&path, foreign).await.errors(),
+        [("/site_id", "read_only")]
+    );
     answer["name"] = json!("Edited");
     let after = api.patch(&path, answer).await;
     assert_eq!(
@@ -147,8 +150,8 @@ async fn disabling_cancels_waiting_deliveries(pool: PgPool) {
     let off = api.patch(&path, json!({"enabled": false})).await;
     assert_eq!(off.body["enabled"], false);
     assert_eq!(
-        off.body["health"],
-        json!({"state": "disabled", "reason": "owner", "last_success_at": null, "consecutive_failures": 0})
+        (&off.body["health"]["state"], &off.body["health"]["reason"]),
+        (&json!("disabled"), &json!("owner"))
     );
     assert_eq!(
         statuses(&pool).await,
@@ -178,25 +181,23 @@ async fn the_reason_of_a_disabled_webhook_stays_until_it_is_enabled(pool: PgPool
     .await
     .expect("updated");
     let renamed = api.patch(&path, json!({"name": "x"})).await;
-    assert_eq!(renamed.body["enabled"], false);
+    assert_eq!(renamed.body["enabled"], true, "its owner's wish");
+    assert_eq!(renamed.body["health"]["state"], "disabled");
     assert_eq!(
         renamed.body["health"]["reason"], "gone",
         "a new name does not enable it"
     );
     let mut answer = api.get(&path).await.body;
-    for read_only in ["id", "site_id", "health", "inserted_at", "updated_at"] {
-        answer.as_object_mut().expect("an object").remove(read_only);
-    }
+    answer.as_object_mut().expect("an object").remove("enabled");
     answer["name"] = json!("edited and sent back");
     let edited = api.patch(&path, answer).await;
     assert_eq!(edited.status, 200, "{}", edited.body);
     assert_eq!(edited.body["name"], "edited and sent back");
-    assert_eq!(edited.body["enabled"], false);
     assert_eq!(edited.body["health"]["reason"], "gone", "it was disabled already");
     let on = api.patch(&path, json!({"enabled": true})).await;
     assert_eq!(
-        on.body["health"],
-        json!({"state": "new", "reason": null, "last_success_at": null, "consecutive_failures": 0})
+        (&on.body["health"]["state"], &on.body["health"]["reason"]),
+        (&json!("new"), &Value::Null)
     );
 }
 
@@ -270,4 +271,56 @@ async fn insert_delivery(pool: &PgPool, webhook: uuid::Uuid, status: &str) {
     .execute(pool)
     .await
     .expect("inserted");
+}
+
+#[sqlx::test]
+async fn an_owner_may_switch_off_what_we_have_disabled(pool: PgPool) {
+    let api = Api::start(pool.clone()).await;
+    let path = create(&api, body()).await;
+    sqlx::query("update webhooks set disabled_at = now(), disabled_reason = 'gone'")
+        .execute(&pool)
+        .await
+        .expect("updated");
+    let off = api.patch(&path, json!({"enabled": false})).await;
+    assert_eq!((off.status, &off.body["enabled"]), (200, &json!(false)));
+    assert_eq!(off.body["health"]["reason"], "owner");
+}
+
+#[sqlx::test]
+async fn a_pause_lies_ahead_and_within_thirty_days(pool: PgPool) {
+    let api = Api::start(pool).await;
+    let path = create(&api, body()).await;
+    let at = |hours: i64| json!({"paused_until": bellwether::clock::now() + chrono::TimeDelta::hours(hours)});
+    for hours in [-1, 30 * 24 + 1] {
+        assert_eq!(
+            api.patch(&path, at(hours)).await.errors(),
+            [("/paused_until", "out_of_range")]
+        );
+    }
+    let paused = api.patch(&path, at(1)).await;
+    assert!(paused.body["paused_until"].is_string(), "{}", paused.body);
+    let again = api.patch(&path, paused.body).await;
+    assert_eq!(again.status, 200, "{}", again.body);
+    let resumed = api.patch(&path, json!({"paused_until": null})).await;
+    assert_eq!(resumed.body["paused_until"], Value::Null);
+}
+
+#[sqlx::test]
+async fn an_external_id_is_of_one_webhook_until_it_is_deleted(pool: PgPool) {
+    let api = Api::start(pool).await;
+    let with_id = || {
+        let mut body = body();
+        body["external_id"] = json!("mine-1");
+        body
+    };
+    let first = create(&api, with_id()).await;
+    let second = api.post(WEBHOOKS, with_id()).await;
+    assert_eq!(second.status, 409);
+    second.problem("external-id-taken");
+    let other = create(&api, body()).await;
+    let taken = api.patch(&other, json!({"external_id": "mine-1"})).await;
+    assert_eq!(taken.status, 409);
+    assert_eq!(api.send("DELETE", &first, None).await.status, 204);
+    let free = api.patch(&other, json!({"external_id": "mine-1"})).await;
+    assert_eq!((free.status, &free.body["external_id"]), (200, &json!("mine-1")));
 }

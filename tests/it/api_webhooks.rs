@@ -38,6 +38,8 @@ async fn a_create_answers_201_with_location_secret_and_defaults(pool: PgPool) {
     assert_eq!(created.body.get("standard_webhooks_secret"), None);
     assert_eq!(created.body["warnings"][0]["code"], "no_recent_events");
     let mut rest = created.body.clone();
+    let health = rest["health"].as_object_mut().expect("an object");
+    assert_eq!(health.remove("since"), Some(created.body["inserted_at"].clone()));
     for changing in ["id", "secret", "warnings", "inserted_at", "updated_at"] {
         rest.as_object_mut().expect("an object").remove(changing);
     }
@@ -48,8 +50,9 @@ async fn a_create_answers_201_with_location_secret_and_defaults(pool: PgPool) {
             "headers": {"X-Api-Key": "********"}, "events": ["goal_completion", "visitor_spike"],
             "triggers": {"visitor_spike": {"threshold": 500, "window_seconds": 300}}, "enabled": true,
             "failure_threshold": 3, "rate_limit_per_second": 50, "max_concurrency": 8, "retry_schedule": "default",
-            "max_age_seconds": null,
-            "health": {"state": "new", "reason": null, "last_success_at": null, "consecutive_failures": 0},
+            "max_age_seconds": null, "external_id": null, "paused_until": null, "secret_overlap_until": null,
+            "health": {"state": "new", "reason": null, "next_probe_at": null, "waiting": 0, "last_success_at": null,
+                       "consecutive_failures": 0},
         })
     );
     assert_eq!(created.body["inserted_at"], created.body["updated_at"]);

@@ -66,7 +66,7 @@ fn a_wrong_command_line_ends_with_2_and_says_what_there_is() {
         ([].as_slice(), "Usage"),
         (&["nonsense"], "unrecognized"),
         (&["topics"], "Usage"),
-        (&["serve", "--roles", "sender"], "detect, deliver, api"),
+        (&["serve", "--roles", "sender"], "route, detect, deliver, api"),
         (&["serve", "--set", "kafka.partitions"], "key=value"),
         (&["demo", "--set", "kafka.partitions=1"], "--set"),
         (&["demo", "--speed", "0"], "1 to 240"),

@@ -71,6 +71,7 @@ async fn topics_check_names_topic_setting_and_both_values() {
         ("detector-state", "min.cleanable.dirty.ratio", "0.5"),
         ("detector-state", "max.compaction.lag.ms", "86400000"),
         ("retry.1s", "retention.ms", "1209600000"),
+        ("rejected", "max.message.bytes", "20000"),
     ] {
         changes.push((deployment.topic(topic), setting, value));
     }
@@ -90,6 +91,7 @@ async fn topics_check_names_topic_setting_and_both_values() {
     let wanted = [
         "deliveries: retention.ms is `3600000`, it must be at least `604800000`",
         "rejected: cleanup.policy is `compact,delete`, it must be `delete`",
+        "rejected: max.message.bytes is `20000`, it must be at least `131072`",
         "detector-state: segment.bytes is `1073741824`, it must be at most `33554432`",
         "detector-state: min.cleanable.dirty.ratio is `0.5`, it must be at most `0.1`",
         "detector-state: max.compaction.lag.ms is `86400000`, it must be at most `600000`",
@@ -150,4 +152,39 @@ async fn a_retired_tier_must_have_as_many_partitions() {
         (code == 1 && err.contains(&wanted)).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn topics_create_prints_the_partitions_that_topics_have() {
+    let mut deployment = Deployment::create(&[]).await;
+    // A source that `route` keys may have any number.
+    let source = unique("events");
+    let new = NewTopic::new(&source, 3, TopicReplication::Fixed(1));
+    admin().create_topics([&new], &AdminOptions::new()).await.unwrap();
+    deployment.set("sources", &format!("[{{topic=\"{source}\", format=\"umami\"}}]"));
+    let out = eventually("the topic is known", TIMEOUT, || async {
+        let (code, out, _) = said(deployment.run(&["topics", "create"]));
+        (code == 0 && out.contains(&format!("exists  {source}"))).then_some(out)
+    })
+    .await;
+    assert!(
+        out.contains(&format!("exists  {source}  (3 partitions)")),
+        "{out}"
+    );
+    assert!(
+        out.contains(&format!(
+            "created  {}  (4 partitions)",
+            deployment.topic("events")
+        )),
+        "{out}"
+    );
+    deployment.set("kafka.partitions", "8");
+    let (code, out, err) = said(deployment.run(&["topics", "create"]));
+    assert_eq!(code, 1, "{out}");
+    let real = format!("exists  {}  (4 partitions)", deployment.topic("deliveries"));
+    assert!(out.contains(&real) && !out.contains("8 partitions"), "{out}");
+    assert!(
+        err.contains("kafka.partitions says 8") && !err.contains(&source),
+        "{err}"
+    );
 }

@@ -1,6 +1,7 @@
 //! Servers that cannot be used: the one line about it names host, port and cause, as soon as it is
 //! certain.
 
+use std::fs::File;
 use std::net::TcpListener;
 use std::process::Output;
 use std::time::{Duration, Instant};
@@ -250,5 +251,17 @@ async fn the_first_line_of_a_start_names_what_is_connected_to() {
         ("database", &database),
     ] {
         assert_eq!(first[field], value, "{first}");
+    }
+}
+
+#[tokio::test]
+async fn a_start_whose_stderr_is_full_ends_without_a_panic() {
+    for format in ["human", "json"] {
+        let mut deployment = Deployment::create(&[("telemetry.log_format", format)]).await;
+        let (_, wrong_password) = postgres(&deployment, "guarded:hunter2", "bellwether");
+        deployment.set("postgres.url", &wrong_password);
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let status = deployment.command(&["serve"]).stderr(full).status().unwrap();
+        assert_eq!(status.code(), Some(1), "{format}");
     }
 }

@@ -185,6 +185,11 @@ async fn set_up(deployment: &Deployment, process: &Process, receiver: &Receiver)
                 .await;
         }
     }
+    // Those that always fail are to fail for good, and not to wait behind an open circuit.
+    sqlx::query("update webhooks set failure_threshold = 1000000, updated_at = now()")
+        .execute(&deployment.database.pool)
+        .await
+        .unwrap();
     deployment.registry_is_read(process).await;
 }
 

@@ -127,7 +127,7 @@ async fn inspect_shows_refused_values_and_what_may_be_meant() {
         ],
         ["bad_field type", "it has `page_view`: did you mean `pageview`?"],
         ["bad_field timestamp", "it is \"yesterday\""],
-        ["a whole URL in `path`", "https://a.example/x:"],
+        ["a.example pageview /x", "nothing: its site is not registered"],
     ] {
         let found = text
             .lines()
@@ -144,7 +144,6 @@ async fn inspect_shows_refused_values_and_what_may_be_meant() {
         source["records"][0]["did_you_mean"],
         json!({"found": "siteId", "meant": "site_id"})
     );
-    assert!(codes(&source).contains(&"full_url_in_path"));
     for output in [text, source.to_string()] {
         assert!(!output.contains("somebody"), "{output}");
     }
@@ -297,7 +296,11 @@ async fn inspect_says_that_events_are_too_old_by_their_timestamps() {
         .publish(json!({"site_id": "a.example", "type": "goal", "name": "Signup", "timestamp": at.timestamp_millis()}))
         .await;
     let (source, _) = inspect(&deployment, &[]);
-    assert_eq!(problems(&source), ["never_detected", "stale"]);
+    assert_eq!(
+        problems(&source),
+        ["stale", "never_detected"],
+        "the first thing it says"
+    );
     let (source, _) = inspect(
         &deployment,
         &[
@@ -320,4 +323,49 @@ async fn inspect_says_why_kafka_does_not_answer() {
     );
     // The answer is not buried in a client's log.
     assert_eq!(said.lines().count(), 1, "{said}");
+}
+
+#[tokio::test]
+async fn inspect_reads_a_source_as_its_format_and_route_do() {
+    let deployment = Deployment::create(&[("sources", "[{topic=\"{source}\", format=\"segment\"}]")]).await;
+    let process = deployment.serve(&["--roles", "api"]).await;
+    deployment
+        .goal_webhook(&process, "shop.example", "http://127.0.0.1:8099/hook")
+        .await;
+    let (status, answer) = deployment
+        .call(
+            &process,
+            reqwest::Method::PUT,
+            "/api/sites/shop.example",
+            Some(json!({"aliases": ["key-1"]})),
+        )
+        .await;
+    assert!(status.is_success(), "{answer}");
+    let page = json!({
+        "type": "page", "writeKey": "key-1", "anonymousId": "somebody", "messageId": "m-1",
+        "originalTimestamp": chrono::Utc::now().timestamp(), "context": {"page": {"path": "/blog/a"}},
+    });
+    let identify = json!({"type": "identify", "userId": "somebody"});
+    for record in [page, identify, json!({"type": "page"})] {
+        publish_raw(&deployment, 0, None, &record.to_string()).await;
+    }
+    let text = text(&deployment, &[]);
+    for words in [
+        ["read as segment with clock live", "3"],
+        ["key-1 pageview /blog/a", "a visitor"],
+        ["passed over", "says nothing about visitors"],
+        ["missing_field site_id", "/writeKey"],
+        ["key-1", "an alias of shop.example"],
+        ["keyed by site: not needed", "route"],
+        ["are in seconds and not in milliseconds", "1 of 1 event"],
+    ] {
+        let found = text
+            .lines()
+            .any(|line| words.iter().all(|word| line.contains(word)));
+        assert!(found, "{words:?} in:\n{text}");
+    }
+    assert!(!text.contains("somebody"), "{text}");
+    let (source, _) = inspect(&deployment, &[]);
+    assert_eq!(problems(&source), ["never_detected"], "{text}");
+    assert_eq!(source["keyed"], false);
 }

@@ -89,7 +89,7 @@ async fn an_unreadable_record_is_a_dead_letter_and_stops_nothing() {
         (without("bw-attempt"), "missing_header"),
         (good().with("bw-version", "zero"), "bad_header"),
         (good().with("bw-attempt", "0"), "bad_header"),
-        (good().with("bw-event-type", "party"), "bad_header"),
+        (good().with("bw-event-type", "no word"), "bad_header"),
         (good().with("bw-created-at-ms", "-9000000000000000"), "bad_header"),
         (Raw { key: None, ..good() }, "bad_key"),
         (
@@ -306,10 +306,11 @@ async fn what_is_too_old_is_failed_unsent_as_expired() {
     // latest.
     stage.process.terminate();
     assert!(stage.process.ended(TIMEOUT).await.success());
-    let failures: i32 = sqlx::query_scalar("select consecutive_failures from webhooks")
-        .fetch_one(&stage.deployment.database.pool)
-        .await
-        .unwrap();
+    let failures: i32 =
+        sqlx::query_scalar("select coalesce(max(consecutive_failures), 0) from webhook_health")
+            .fetch_one(&stage.deployment.database.pool)
+            .await
+            .unwrap();
     assert_eq!(failures, 0);
 }
 
@@ -337,11 +338,41 @@ async fn what_was_removed_before_it_was_read_is_counted() {
 async fn an_absurd_due_time_is_clamped_and_counted() {
     let stage = stage(json!({})).await;
     let tier = stage.deployment.topic("retry.1s");
-    let day = (now_ms() + 86_400_000).to_string();
+    let in_a_week = (now_ms() + 7 * 86_400_000).to_string();
     let record = Raw::delivery(&tier, &stage.webhook, SITE, now_ms())
         .with("bw-attempt", "2")
-        .with("bw-due-at-ms", &day);
+        .with("bw-due-at-ms", &in_a_week);
     stage.publish(record).await;
-    stage.receiver.wait_for("hook", 1).await;
-    assert_eq!(stage.process.metric("bellwether_due_clamped_total").await, 1.0);
+    stage.process.metric_is("bellwether_due_clamped_total", 1.0).await;
+    // Nothing is due later than 1.2 days, and nothing so late stays on the tier.
+    let hours: f64 = eventually("it is parked", TIMEOUT, || async {
+        sqlx::query_scalar(
+            "select (extract(epoch from due_at - now()) / 3600)::float8 from parked where reason = 'far_due'",
+        )
+        .fetch_optional(&stage.deployment.database.pool)
+        .await
+        .unwrap()
+    })
+    .await;
+    assert!((28.0..=28.8).contains(&hours), "{hours}");
+    assert!(stage.receiver.received("hook").is_empty());
+}
+
+#[tokio::test]
+async fn a_record_too_large_for_a_dead_letter_is_cut_there() {
+    let stage = stage(json!({})).await;
+    let topic = stage.deployment.topic("deliveries");
+    // The broker takes it, and not with the headers of a dead letter.
+    let producer: rdkafka::producer::FutureProducer = ClientConfig::new()
+        .set("bootstrap.servers", kafka::brokers())
+        .set("message.max.bytes", "2000000")
+        .create()
+        .unwrap();
+    let junk = vec![b'x'; 1_040_000];
+    kafka::publish(&producer, &topic, "junk", &junk).await;
+    let letter = stage.dead_letters(1).await.remove(0);
+    assert_eq!(letter.payload().map(<[u8]>::len), Some(65_536));
+    assert_eq!(kafka::header(&letter, "bw-truncated"), Some("1040000"));
+    assert_eq!(kafka::header(&letter, "bw-original-topic"), Some(topic.as_str()));
+    stage.lag_is(0.0).await;
 }

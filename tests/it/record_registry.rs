@@ -8,7 +8,7 @@ use bellwether::domain::id::{DeliveryId, GoalId, uuid_floor};
 use bellwether::domain::registry::Registry;
 use bellwether::record::goals::{self, GoalSettings};
 use bellwether::record::registry::{self, FULL_READ_EVERY_MS, RegistryReader};
-use bellwether::record::{follow, outcomes, sites, webhooks};
+use bellwether::record::{follow, health, sites, webhooks};
 use bellwether::{chance, clock};
 use sqlx::{Connection as _, PgConnection, PgPool};
 use tokio::sync::watch;
@@ -294,7 +294,7 @@ async fn a_gone_webhook_is_disabled_once_and_keeps_its_owners_switch(pool: PgPoo
     reader.look(&mut conn, NOON_MS).await.expect("looked");
     let delivery = an_attempt(&mut conn).await;
     for wanted in [true, false] {
-        let done = outcomes::disable_gone(&mut conn, id, delivery).await;
+        let done = health::disable_gone(&mut conn, id, delivery).await;
         assert_eq!(done.expect("disabled"), wanted);
     }
     let seen = reader
@@ -320,7 +320,7 @@ async fn a_webhook_switched_off_is_not_disabled_for_being_gone(pool: PgPool) {
         .await
         .expect("updated");
     let delivery = an_attempt(&mut conn).await;
-    let done = outcomes::disable_gone(&mut conn, id, delivery).await;
+    let done = health::disable_gone(&mut conn, id, delivery).await;
     assert!(!done.expect("asked"));
 }
 

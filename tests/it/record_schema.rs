@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::record_support::{DAY_MS, NOON_MS, keyring};
 
-async fn insert_delivery(conn: &mut PgConnection, id: Uuid) {
+pub(crate) async fn insert_delivery(conn: &mut PgConnection, id: Uuid) {
     sqlx::query(
         "insert into deliveries (id, notification_id, webhook_id, site_id, event_type, origin, status, created_at,
          inserted_at, updated_at) values ($1, $1, $1, 's', 'visitor_spike', 'event', 'pending', now(), now(), now())",

@@ -54,6 +54,8 @@ pub(crate) fn settings(name: &str) -> WebhookSettings {
         max_concurrency: 8,
         retry_schedule: "default".to_owned(),
         max_age_seconds: None,
+        external_id: None,
+        paused_until: None,
     }
 }
 

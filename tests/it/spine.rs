@@ -142,7 +142,11 @@ async fn a_delivery_that_fails_four_times_gets_a_dead_letter() {
 async fn outcomes_that_come_together_are_recorded_together() {
     let deployment = Deployment::create(&[]).await;
     let process = deployment.serve(&[]).await;
-    let _receiver = deployment.goal_receiver(&process, "example.com").await;
+    let receiver = Receiver::start().await;
+    let body = json!({"name": "goals", "url": receiver.url("hook"), "events": ["goal_completion"],
+                      "rate_limit_per_second": null, "max_concurrency": 100});
+    deployment.create_webhook(&process, "example.com", body).await;
+    deployment.registry_is_read(&process).await;
     let goals = (0..200).map(|n| {
         let name = format!("Signup {n}");
         deployment.publish(json!({"site_id": "example.com", "type": "goal", "name": name}))

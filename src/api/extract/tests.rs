@@ -6,9 +6,8 @@ use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::routing::{get, post, put};
 use tower_service::Service as _;
-use uuid::Uuid;
 
-use crate::record::tokens::{Role, Scope, TokenRecord};
+use crate::record::tokens::{Role, Scope};
 
 use super::*;
 
@@ -30,14 +29,7 @@ async fn status(method: &str, path: &str, caller: Option<(Scope, Role)>) -> Stat
         .body(Body::empty())
         .expect("a request");
     if let Some((scope, role)) = caller {
-        let subject = "a test".to_owned();
-        let id = Uuid::nil();
-        request.extensions_mut().insert(Caller::new(TokenRecord {
-            id,
-            subject,
-            scope,
-            role,
-        }));
+        request.extensions_mut().insert(Caller::of_test(scope, role));
     }
     router.call(request).await.expect("an answer").status()
 }

@@ -16,14 +16,13 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
-use uuid::Uuid;
 
 use crate::api::caller::Caller;
 use crate::api::extract::ReadableSite;
 use crate::api::state::ApiConfig;
 use crate::api::webhook_input::WebhookRules;
 use crate::record::keyring::Keyring;
-use crate::record::tokens::{Role, Scope, TokenRecord};
+use crate::record::tokens::{Role, Scope};
 
 use super::*;
 
@@ -85,12 +84,10 @@ async fn spans_of(path: &str) -> BTreeMap<String, String> {
         .uri(path)
         .body(Body::empty())
         .expect("a request");
-    request.extensions_mut().insert(Caller::new(TokenRecord {
-        id: Uuid::nil(),
-        subject: "a test".to_owned(),
-        scope: Scope::Sites(vec!["mine".to_owned()]),
-        role: Role::Viewer,
-    }));
+    request.extensions_mut().insert(Caller::of_test(
+        Scope::Sites(vec!["mine".to_owned()]),
+        Role::Viewer,
+    ));
     let spans = Spans::default();
     let _guard = subscriber::set_default(tracing_subscriber::registry().with(spans.clone()));
     router.call(request).await.expect("an answer");

@@ -38,7 +38,7 @@ fn create(body: &Map<String, Value>) -> Result<WebhookSettings, Vec<(String, &'s
     let object = BodyObject::root(body);
     refuse_other_fields(&object, &mut errors);
     read_secret(&object, &mut errors);
-    let settings = read_settings(&object, &rules(), None, &mut errors);
+    let settings = read_settings(&object, &rules(), None, DateTime::UNIX_EPOCH, &mut errors);
     match settings {
         Some(settings) if errors.is_empty() => Ok(settings),
         _ => Err(errors
@@ -168,12 +168,10 @@ fn plain_fields_have_limits() {
         ),
         (
             "format",
-            json!("json"),
+            json!("teams"),
             vec![
-                (json!("slack"), "not_available"),
-                (json!("discord"), "not_available"),
-                (json!("teams"), "not_available"),
                 (json!("xml"), "unknown"),
+                (json!("Slack"), "unknown"),
                 (json!(1), "wrong_type"),
             ],
         ),
@@ -339,13 +337,32 @@ fn other_fields_are_refused_by_name() {
 }
 
 #[test]
+fn a_chat_format_has_a_rate_of_its_own_while_none_is_set() {
+    for (format, rate) in [
+        ("json", 50),
+        ("cloudevents", 50),
+        ("slack", 1),
+        ("discord", 1),
+        ("teams", 1),
+    ] {
+        let settings = create(&body(json!({"format": format}))).expect("valid");
+        assert_eq!(settings.rate_limit_per_second, Some(rate), "{format}");
+        let set = create(&body(json!({"format": format, "rate_limit_per_second": 7}))).expect("valid");
+        assert_eq!(set.rate_limit_per_second, Some(7));
+        // A merge patch of the format alone brings the new format's rate; a rate that is set stays.
+        assert!(!to_body(&settings).contains_key("rate_limit_per_second"));
+        assert_eq!(to_body(&set)["rate_limit_per_second"], 7);
+    }
+}
+
+#[test]
 fn every_bad_field_is_named_at_once() {
     let wanted = [
         ("/colour", "unknown_field"),
         ("/secret", "wrong_length"),
         ("/url", "invalid"),
         ("/name", "too_long"),
-        ("/format", "not_available"),
+        ("/format", "unknown"),
         ("/headers/Host", "reserved"),
         ("/events/1", "unknown"),
         ("/triggers/custom_event", "not_subscribed"),
@@ -359,7 +376,7 @@ fn every_bad_field_is_named_at_once() {
     ];
     refused(
         json!({
-            "colour": "red", "secret": "short", "url": "ftp://x", "name": "x".repeat(101), "format": "slack",
+            "colour": "red", "secret": "short", "url": "ftp://x", "name": "x".repeat(101), "format": "xml",
             "headers": {"Host": "x"}, "events": ["visitor_spike", "nonsense"], "triggers": {"custom_event": {}},
             "enabled": "yes", "failure_threshold": 0, "rate_limit_per_second": 0, "max_concurrency": 0,
             "retry_schedule": "none", "max_age_seconds": "1h"
@@ -380,8 +397,14 @@ fn settings_written_as_a_body_are_read_back_the_same() {
     })))
     .expect("valid");
     let mut errors = FieldErrors::default();
-    let written = to_body(&settings, settings.enabled);
-    let read = read_settings(&BodyObject::root(&written), &rules(), None, &mut errors);
+    let written = to_body(&settings);
+    let read = read_settings(
+        &BodyObject::root(&written),
+        &rules(),
+        None,
+        DateTime::UNIX_EPOCH,
+        &mut errors,
+    );
     assert_eq!(read, Some(settings), "{:?}", errors.list());
 }
 
@@ -394,12 +417,13 @@ fn an_accepted_value_is_not_validated_again() {
         let Value::Object(patch) = patch else {
             panic!("an object")
         };
-        let merged = merge::apply_to_webhook(&to_body(&settings, true), &settings.url.masked(), &patch);
+        let merged = merge::apply_to_webhook(&to_body(&settings), &settings.url.masked(), &patch);
         let mut errors = FieldErrors::default();
         read_settings(
             &BodyObject::root(&merged),
             &stricter,
             Some(&settings),
+            DateTime::UNIX_EPOCH,
             &mut errors,
         )
         .ok_or(errors.into_list())

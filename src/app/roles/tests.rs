@@ -32,7 +32,7 @@ fn each_role_uses_its_own_topics() {
 
 #[test]
 fn no_role_named_means_all_of_them() {
-    assert_eq!(Roles::new(&[]).to_string(), "detect,deliver,api");
+    assert_eq!(Roles::new(&[]).to_string(), "route,detect,deliver,api");
     assert_eq!(
         Roles::new(&[ProcessRole::Api, ProcessRole::Detect, ProcessRole::Api]).to_string(),
         "detect,api"

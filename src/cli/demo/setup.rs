@@ -17,7 +17,7 @@ use crate::domain::secret::Secret;
 use crate::kafka::embedded::EmbeddedKafka;
 use crate::record::keyring;
 use crate::record::known;
-use crate::record::tokens::{self, Role, Scope};
+use crate::record::tokens::{self, NewToken, Role, Scope};
 use crate::{chance, clock};
 
 /// Partitions of every topic. Few: the embedded broker looks through all batches of a partition at
@@ -93,7 +93,13 @@ pub(super) async fn set_up(
     let client = local_http::client()?;
     wait_until_ready(&client, config.admin.listen).await?;
     let mut connection = pool.acquire().await?;
-    let token = tokens::create(&mut connection, "demo", &Scope::Admin, Role::Editor, clock::now())
+    let new = NewToken {
+        subject: "demo",
+        scope: &Scope::Admin,
+        role: Role::Editor,
+        expires_at: None,
+    };
+    let (_, token) = tokens::create(&mut connection, new, clock::now())
         .await
         .context("making a token")?;
     drop(connection);

@@ -12,11 +12,12 @@ use rdkafka::message::BorrowedMessage;
 use rdkafka::{ClientContext, Message as _, Offset, TopicPartitionList};
 use tokio::runtime::Handle;
 
-use super::sample::{DetectorGroup, PartitionOffsets, Sample, SampledRecord};
+use super::sample::{PartitionOffsets, ReaderGroup, Sample, SampledRecord};
 use crate::clock;
 use crate::config::KafkaConfig;
 use crate::kafka::client::ClientEvents;
 use crate::kafka::group_check::find_missing_right;
+use crate::kafka::headers;
 use crate::kafka::rights::{MissingRight, principal};
 use crate::kafka::settings;
 use crate::telemetry::metrics::{Labels, Metrics};
@@ -58,8 +59,14 @@ impl ClientContext for LastError {
 
 impl ConsumerContext for LastError {}
 
-/// Looks at `topic` and reads the last `last` records of each partition. Blocks.
-pub(super) fn take_sample(config: &KafkaConfig, topic: &str, last: u32) -> anyhow::Result<Sample> {
+/// Looks at `topic`, reads the last `last` records of each partition, and asks how far the consumer
+/// group `reader_group` is. Blocks.
+pub(super) fn take_sample(
+    config: &KafkaConfig,
+    topic: &str,
+    last: u32,
+    reader_group: &str,
+) -> anyhow::Result<Sample> {
     let reader: BaseConsumer<LastError> =
         settings::reader(config).create_with_context(LastError::default())?;
     let metadata = reader.fetch_metadata(None, TIMEOUT).map_err(|error| {
@@ -86,7 +93,7 @@ pub(super) fn take_sample(config: &KafkaConfig, topic: &str, last: u32) -> anyho
     let offsets = all_offsets(config, &reader, topic, &partitions)?;
     let (records, unread) = read(&reader, topic, &offsets, last)?;
     Ok(Sample {
-        group: group(config, topic, &partitions),
+        group: group(config, topic, &partitions, reader_group),
         offsets,
         records,
         unread,
@@ -253,6 +260,10 @@ impl<'a> Reading<'a> {
             record_ms: message.timestamp().to_millis(),
             key: message.key().map(<[u8]>::to_vec),
             value,
+            headers: headers::read(message)
+                .into_iter()
+                .map(|(name, value)| (name.to_vec(), value.map(<[u8]>::to_vec)))
+                .collect(),
         };
         self.records.insert((partition, offset), record);
     }
@@ -264,13 +275,12 @@ impl<'a> Reading<'a> {
     }
 }
 
-/// The detectors' group, asked as a member would without becoming one.
-fn group(config: &KafkaConfig, topic: &str, partitions: &[i32]) -> DetectorGroup {
-    let name = config.topic("detect");
-    ask_group(config, topic, partitions, &name).unwrap_or_else(|error| DetectorGroup {
-        name,
+/// The group that reads the topic, asked as a member would without becoming one.
+fn group(config: &KafkaConfig, topic: &str, partitions: &[i32], name: &str) -> ReaderGroup {
+    ask_group(config, topic, partitions, name).unwrap_or_else(|error| ReaderGroup {
+        name: name.to_owned(),
         unknown: Some(format!("{error:#}")),
-        ..DetectorGroup::default()
+        ..ReaderGroup::default()
     })
 }
 
@@ -279,7 +289,7 @@ fn ask_group(
     topic: &str,
     partitions: &[i32],
     name: &str,
-) -> anyhow::Result<DetectorGroup> {
+) -> anyhow::Result<ReaderGroup> {
     let client_events = ClientEvents::new(Arc::new(Metrics::new(&Labels::default()))).with_principal(config);
     // Without it the questions below would be tried until their time is over.
     let missing = find_missing_right(config, &client_events, "Describe", name, topic);
@@ -302,7 +312,7 @@ fn ask_group(
         let own = list.groups().iter().find(|group| group.name() == name);
         own.map_or(0, |group| group.members().len())
     });
-    Ok(DetectorGroup {
+    Ok(ReaderGroup {
         name: name.to_owned(),
         members,
         committed: partitions.iter().map(committed).collect(),

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::detect::redact::redact;
 
 /// Fields of the native format, each of which may be misspelt.
-const FIELDS: [&str; 11] = [
+const FIELDS: [&str; 12] = [
     "site_id",
     "type",
     "name",
@@ -21,6 +21,7 @@ const FIELDS: [&str; 11] = [
     "source",
     "revenue",
     "scroll_depth",
+    "historical",
 ];
 /// Fields whose refused value is shown; the others may hold a visitor's id.
 const SHOWN: [&str; 9] = [
@@ -146,13 +147,6 @@ impl GivenFields {
             meant,
         })
     }
-}
-
-/// True if a path is a whole URL.
-pub(super) fn is_full_url(path: &str) -> bool {
-    path.split_once("://").is_some_and(|(scheme, _)| {
-        !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphabetic())
-    })
 }
 
 /// A value that is one text, number or flag.
@@ -284,12 +278,5 @@ mod tests {
         ] {
             assert_eq!(fields.shown_value(field), None, "{field}");
         }
-    }
-
-    #[test]
-    fn a_url_is_told_from_a_path() {
-        assert!(is_full_url("https://shop.example/pricing"));
-        assert!(!is_full_url("/go/https://shop.example"));
-        assert!(!is_full_url("/pricing"));
     }
 }

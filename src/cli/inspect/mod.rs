@@ -27,11 +27,11 @@ use self::sites::IndexedSites;
 use self::text::text_of;
 use self::words::variants;
 use super::output::print;
-use crate::app;
+use crate::app::{self, ProcessRole};
 use crate::clock;
-use crate::config::{Clock, Config, Source, SourceFormat};
+use crate::config::{Clock, Config, Source};
 use crate::detect::engine::event_time::SourceClock;
-use crate::ingest::formats::RecordFormat;
+use crate::ingest::formats::RecordReader;
 use crate::record::{known, pool};
 use crate::telemetry::logs;
 
@@ -68,7 +68,14 @@ pub(super) async fn run(command: SourcesCommand, config: &Config) -> anyhow::Res
     let mut samples = Vec::new();
     for (source, is_source) in wanted(&args, config) {
         let (kafka, topic, last) = (config.kafka.clone(), source.topic.clone(), args.last);
-        let sample = tokio::task::spawn_blocking(move || fetch::take_sample(&kafka, &topic, last)).await??;
+        let reader = if source.is_keyed() {
+            ProcessRole::Detect
+        } else {
+            ProcessRole::Route
+        };
+        let group = kafka.topic(reader.name());
+        let sampling = move || fetch::take_sample(&kafka, &topic, last, &group);
+        let sample = tokio::task::spawn_blocking(sampling).await??;
         samples.push((source, is_source, sample));
     }
     let sites = registered_sites(config, &samples).await;
@@ -116,10 +123,11 @@ async fn registered_sites(
 ) -> Result<IndexedSites, String> {
     let mut ids = BTreeSet::new();
     for (source, _, sample) in samples {
+        let reader = RecordReader::of(source);
         for id in sample
             .records
             .iter()
-            .filter_map(|record| site_of(record, format(source)))
+            .filter_map(|record| site_of(record, &reader))
         {
             ids.extend(variants(&id));
             ids.insert(id);
@@ -159,8 +167,10 @@ fn inspected(
     sites: &Result<IndexedSites, String>,
 ) -> InspectedSource {
     let now_ms = clock::now_ms();
+    let reader = RecordReader::of(source);
     let settings = ReadSettings {
-        format: format(source),
+        reader: &reader,
+        is_keyed: source.is_keyed(),
         clock: match source.clock {
             Clock::Live => SourceClock::Live,
             Clock::Log => SourceClock::Log,
@@ -178,6 +188,7 @@ fn inspected(
     let findings = find(&Facts {
         topic: &source.topic,
         is_source,
+        is_keyed: source.is_keyed(),
         brokers: &config.kafka.brokers,
         partitions: config.kafka.partitions,
         sample: &sample,
@@ -187,17 +198,12 @@ fn inspected(
     });
     InspectedSource {
         topic: source.topic.clone(),
-        format: format!("{:?}", source.format).to_lowercase(),
-        clock: format!("{:?}", source.clock).to_lowercase(),
+        format: source.format.to_string(),
+        clock: source.clock.to_string(),
+        is_keyed: source.is_keyed(),
         sample,
         records,
         findings,
         now_ms,
-    }
-}
-
-fn format(source: &Source) -> RecordFormat {
-    match source.format {
-        SourceFormat::Native => RecordFormat::Native,
     }
 }

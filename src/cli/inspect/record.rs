@@ -4,22 +4,24 @@ use std::hash::{BuildHasher as _, RandomState};
 
 use serde::{Serialize, Serializer};
 
-use super::fields::{GivenFields, NearMiss, is_full_url};
+use super::fields::{GivenFields, NearMiss};
 use super::sample::SampledRecord;
 use super::sites::{IndexedSite, IndexedSites};
-use crate::detect::engine::event_time::{SourceClock, event_time, is_fresh};
+use crate::detect::engine::event_time::{EventTime, SourceClock, event_time, is_fresh};
 use crate::detect::redact::redact;
 use crate::detect::site::goals::GoalIndex;
 use crate::detect::site::matches::{Meaning, matches};
-use crate::domain::event::{Event, EventKind};
-use crate::domain::reject::{Reject, RejectReason};
-use crate::ingest::formats::{self, RecordFormat};
+use crate::domain::event::{Event, EventKind, WrongTimeUnit};
+use crate::domain::reject::{NotAnEvent, Reject, RejectReason};
+use crate::ingest::formats::RecordReader;
 use crate::kafka::murmur2;
 
 /// The settings that a source is read with, and the time.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct ReadSettings {
-    pub(super) format: RecordFormat,
+pub(super) struct ReadSettings<'s> {
+    pub(super) reader: &'s RecordReader,
+    /// False if the role `route` keys the records.
+    pub(super) is_keyed: bool,
     pub(super) clock: SourceClock,
     /// Partitions of the topic.
     pub(super) partitions: i32,
@@ -46,6 +48,8 @@ pub(super) struct InspectedRecord {
 pub(super) enum Interpretation {
     Understood(UnderstoodEvent),
     Rejected(RejectedRecord),
+    /// Of a type that says nothing about visitors.
+    Ignored,
 }
 
 /// A record that cannot be read.
@@ -69,8 +73,6 @@ pub(super) struct UnderstoodEvent {
     pub(super) name: Option<String>,
     /// Without segments that may name a person.
     pub(super) path: Option<String>,
-    /// The path is a whole URL, which no goal on a page matches.
-    pub(super) has_full_url: bool,
     /// The time it counts at, milliseconds since the Unix epoch.
     pub(super) event_ms: i64,
     pub(super) key: KeyKind,
@@ -80,6 +82,10 @@ pub(super) struct UnderstoodEvent {
     pub(super) counts_as: Vec<String>,
     /// Its own time was replaced by the record's: it is more than a day older.
     pub(super) skewed: bool,
+    /// Unit of its own time, if that is not milliseconds; the record's counts then.
+    pub(super) wrong_unit: Option<WrongTimeUnit>,
+    /// A back-dated import, which notifies nobody.
+    pub(super) historical: bool,
     /// Nobody is notified of it: it is too old.
     pub(super) stale: bool,
     /// Notifications that its webhooks would be sent.
@@ -124,8 +130,8 @@ impl Serialize for Registration {
 }
 
 /// The site id in a record, if it can be read.
-pub(super) fn site_of(record: &SampledRecord, format: RecordFormat) -> Option<String> {
-    let event = formats::read(format, &record.value).ok()?;
+pub(super) fn site_of(record: &SampledRecord, reader: &RecordReader) -> Option<String> {
+    let event = reader.read(&record.value, &record.headers()).ok()?;
     Some(event.site_id.into_owned())
 }
 
@@ -133,13 +139,20 @@ pub(super) fn site_of(record: &SampledRecord, format: RecordFormat) -> Option<St
 /// visitors.
 pub(super) fn inspect(
     record: &SampledRecord,
-    settings: ReadSettings,
+    settings: ReadSettings<'_>,
     sites: Option<&IndexedSites>,
     hasher: &RandomState,
 ) -> InspectedRecord {
-    let meaning = match formats::read(settings.format, &record.value) {
+    let meaning = match settings.reader.read(&record.value, &record.headers()) {
         Ok(event) => Interpretation::Understood(understood(&event, record, settings, sites, hasher)),
-        Err(reject) => Interpretation::Rejected(rejected(reject, &record.value)),
+        Err(NotAnEvent::Rejected(reject) | NotAnEvent::RejectedBefore(reject)) => {
+            let fields = settings
+                .reader
+                .is_native()
+                .then(|| GivenFields::read(&record.value));
+            Interpretation::Rejected(rejected(reject, fields.flatten().as_ref()))
+        }
+        Err(NotAnEvent::Ignored) => Interpretation::Ignored,
     };
     InspectedRecord {
         partition: record.partition,
@@ -149,9 +162,8 @@ pub(super) fn inspect(
     }
 }
 
-fn rejected(reject: Reject, record: &[u8]) -> RejectedRecord {
-    let fields = GivenFields::read(record);
-    let (fields, field) = (fields.as_ref(), reject.field);
+fn rejected(reject: Reject, fields: Option<&GivenFields>) -> RejectedRecord {
+    let field = reject.field;
     let did_you_mean = match (reject.reason, field) {
         (RejectReason::MissingField, Some(field)) => fields.and_then(|fields| fields.near_miss_of(field)),
         (RejectReason::BadField, Some("type")) => fields.and_then(GivenFields::near_miss_of_type),
@@ -170,13 +182,20 @@ fn rejected(reject: Reject, record: &[u8]) -> RejectedRecord {
 fn understood(
     event: &Event<'_>,
     record: &SampledRecord,
-    settings: ReadSettings,
+    settings: ReadSettings<'_>,
     sites: Option<&IndexedSites>,
     hasher: &RandomState,
 ) -> UnderstoodEvent {
-    let record_ms = record.record_ms.unwrap_or(0);
     let ReadSettings { clock, now_ms, .. } = settings;
-    let time = event_time(clock, event.timestamp_ms, record_ms, now_ms);
+    let record_ms = record.record_ms.unwrap_or(now_ms);
+    let time = match (record.record_ms, event.timestamp_ms) {
+        // A record without a time says nothing about how old its event is.
+        (None, Some(own)) if clock == SourceClock::Live => EventTime {
+            ms: own.min(now_ms),
+            skewed: false,
+        },
+        (_, own) => event_time(clock, own, record_ms, now_ms),
+    };
     let stale = !is_fresh(clock, time.ms, now_ms, settings.stale_after_ms);
     let known = sites.and_then(|sites| sites.find(&event.site_id));
     let registration = match (sites, known) {
@@ -185,19 +204,20 @@ fn understood(
         (Some(_), Some((_, false))) => Registration::Yes,
         (Some(_), Some((known, true))) => Registration::Alias(known.site.site_id.clone()),
     };
-    // An alias means something only to `route`, which is not what reads this topic.
-    let known = known.and_then(|(known, is_alias)| (!is_alias).then_some(known));
+    // An alias means something only to `route`.
+    let known = known.and_then(|(known, is_alias)| (!is_alias || !settings.is_keyed).then_some(known));
     let (counts_as, notifies) = match &registration {
         Registration::No => (vec!["nothing: its site is not registered".to_owned()], 0),
-        Registration::Alias(_) => (vec!["nothing: its site id is an alias".to_owned()], 0),
-        Registration::Yes | Registration::Unknown => counts_as(event, known, record_ms, stale),
+        Registration::Alias(_) if settings.is_keyed => {
+            (vec!["nothing: its site id is an alias".to_owned()], 0)
+        }
+        _ => counts_as(event, known, record_ms, stale),
     };
     let (site_key, path) = (event.site_id.as_bytes(), event.path.as_deref());
     UnderstoodEvent {
         kind: event.kind,
         name: event.name.as_deref().map(str::to_owned),
         path: path.map(|path| redact(path).into_owned()),
-        has_full_url: path.is_some_and(is_full_url),
         event_ms: time.ms,
         key: match record.key.as_deref() {
             None => KeyKind::No,
@@ -208,9 +228,14 @@ fn understood(
         registration,
         counts_as,
         skewed: time.skewed,
+        wrong_unit: event.wrong_unit,
+        historical: event.historical,
         stale,
         notifies,
-        near_misses: GivenFields::read(&record.value).map_or_else(Vec::new, |fields| fields.near_misses()),
+        near_misses: match settings.reader.is_native() {
+            true => GivenFields::read(&record.value).map_or_else(Vec::new, |fields| fields.near_misses()),
+            false => Vec::new(),
+        },
         visitor: event
             .visitor_id
             .as_deref()
@@ -246,7 +271,10 @@ fn counts_as(
     if counts_as.is_empty() {
         counts_as.push("nothing: it has no visitor_id".to_owned());
     }
-    if stale {
+    if event.historical {
+        counts_as.push("but back-dated, which notifies nobody".to_owned());
+        notifies = 0;
+    } else if stale {
         counts_as.push("but too old to notify of".to_owned());
         notifies = 0;
     }

@@ -16,6 +16,8 @@ pub(super) struct InspectedSource {
     pub(super) topic: String,
     pub(super) format: String,
     pub(super) clock: String,
+    /// False if the role `route` keys the records.
+    pub(super) is_keyed: bool,
     pub(super) sample: Sample,
     pub(super) records: Vec<InspectedRecord>,
     pub(super) findings: Vec<SourceFinding>,
@@ -61,6 +63,7 @@ pub(super) struct SourceReport<'a> {
     topic: &'a str,
     format: &'a str,
     clock: &'a str,
+    keyed: bool,
     /// 0: there is no such topic.
     partitions: usize,
     /// Held by the topic.
@@ -86,7 +89,7 @@ impl InspectedSource {
     pub(super) fn events(&self) -> impl Iterator<Item = &UnderstoodEvent> {
         self.records.iter().filter_map(|record| match &record.meaning {
             Interpretation::Understood(event) => Some(event),
-            Interpretation::Rejected(_) => None,
+            Interpretation::Rejected(_) | Interpretation::Ignored => None,
         })
     }
 
@@ -164,6 +167,7 @@ impl InspectedSource {
             topic: &self.topic,
             format: &self.format,
             clock: &self.clock,
+            keyed: self.is_keyed,
             partitions: self.sample.offsets.len(),
             records_held: self.records_held(),
             records: &self.records,

@@ -1,5 +1,7 @@
-//! A source topic as it was found in Kafka: its partitions, its last records, and how far the
-//! detectors have read it.
+//! A source topic as it was found in Kafka: its partitions, its last records, and how far it was
+//! read.
+
+use crate::ingest::formats::HeaderRef;
 
 /// The state of a topic at one look.
 #[derive(Debug, Clone, Default)]
@@ -10,7 +12,7 @@ pub(super) struct Sample {
     pub(super) records: Vec<SampledRecord>,
     /// The reason why some partitions were not read to their end.
     pub(super) unread: Option<String>,
-    pub(super) group: DetectorGroup,
+    pub(super) group: ReaderGroup,
     /// The cluster's other topics, if this one is not there.
     pub(super) others: Vec<String>,
 }
@@ -34,11 +36,20 @@ pub(super) struct SampledRecord {
     pub(super) record_ms: Option<i64>,
     pub(super) key: Option<Vec<u8>>,
     pub(super) value: Vec<u8>,
+    pub(super) headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
 }
 
-/// The detectors' consumer group, as far as it reads the topic.
+impl SampledRecord {
+    /// The headers as a reader takes them.
+    pub(super) fn headers(&self) -> Vec<HeaderRef<'_>> {
+        let headers = self.headers.iter();
+        headers.map(|(name, value)| (&**name, value.as_deref())).collect()
+    }
+}
+
+/// The consumer group that reads the topic: the detectors', or that of the role `route`.
 #[derive(Debug, Clone, Default)]
-pub(super) struct DetectorGroup {
+pub(super) struct ReaderGroup {
     pub(super) name: String,
     /// Threads of all processes that are in the group; `None` if the cluster would not say.
     pub(super) members: Option<usize>,
@@ -48,7 +59,7 @@ pub(super) struct DetectorGroup {
     pub(super) unknown: Option<String>,
 }
 
-impl DetectorGroup {
+impl ReaderGroup {
     /// Records that are not yet read, of partitions with a commit.
     pub(super) fn lag(&self, offsets: &[PartitionOffsets]) -> i64 {
         self.committed

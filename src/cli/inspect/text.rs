@@ -101,6 +101,12 @@ fn row(record: &InspectedRecord) -> [String; 4] {
                 format!("{}{astray}", printable(&event.counts_as.join(", "))),
             ]
         }
+        Interpretation::Ignored => [
+            place,
+            record.record_ms.map(time).unwrap_or_default(),
+            String::new(),
+            "passed over: of a type that says nothing about visitors".to_owned(),
+        ],
         Interpretation::Rejected(reject) => [
             place,
             record.record_ms.map(time).unwrap_or_default(),
@@ -178,6 +184,10 @@ fn write_keys(source: &InspectedSource, out: &mut String) {
     if events == 0 {
         return;
     }
+    if !source.is_keyed {
+        out.push_str("\n  keyed by site: not needed, the role route keys its records\n");
+        return;
+    }
     let in_place = source.events().filter(|event| event.in_place).count();
     let answer = if in_place == events { "yes" } else { "NO" };
     let _ = writeln!(
@@ -200,12 +210,24 @@ fn write_group(source: &InspectedSource, out: &mut String) {
     } else {
         "nothing committed yet".to_owned()
     };
-    let _ = writeln!(out, "  detectors: group {}, {members}, {progress}", group.name);
+    let reader = if source.is_keyed { "detectors" } else { "route" };
+    let _ = writeln!(out, "  {reader}: group {}, {members}, {progress}", group.name);
 }
 
 fn write_verdict(source: &InspectedSource, out: &mut String) {
     let problems = source.findings.iter();
+    let withheld = source
+        .events()
+        .filter(|event| event.stale || event.historical)
+        .count();
     match problems.filter(|one| one.severity == Severity::Problem).count() {
+        0 if withheld > 0 => {
+            let _ = writeln!(
+                out,
+                "verdict: nothing here keeps new events from their webhooks; {} of those above notify nobody now",
+                counted(withheld, "event")
+            );
+        }
         0 => out.push_str(
             "verdict: nothing here keeps events from their webhooks. Is one missing all the same, its deliveries say what \
              became of it: GET /api/sites/SITE_ID/webhooks/ID/deliveries\n",

@@ -7,6 +7,8 @@ mod options;
 mod received;
 mod receiver;
 mod print;
+mod temporary;
+mod forward;
 
 use std::io;
 use std::net::SocketAddr;
@@ -25,6 +27,7 @@ use tokio::sync::Notify;
 
 use self::print::{block, json_line};
 use self::receiver::{Incoming, ListenReceiver};
+use self::temporary::TemporaryWebhook;
 use super::output::{note, wants_colours, write};
 use crate::app::{Lifecycle, SecondSignal};
 use crate::clock;
@@ -44,22 +47,39 @@ struct Listener {
 
 /// Listens until a signal says to stop, or until nobody reads the output, and prints a summary on
 /// stderr.
-pub(super) async fn run(options: ListenOptions) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(mut options: ListenOptions) -> anyhow::Result<ExitCode> {
+    if options.forward.forward.is_some() {
+        return forward::run(&options, &options.forward).await;
+    }
     let address = SocketAddr::new(options.host, options.port);
     let socket = TcpListener::bind(address)
         .await
         .with_context(|| format!("cannot listen on {address}"))?;
-    let lifecycle = Lifecycle::default();
-    let stop = lifecycle.stop.clone();
     note(&format!(
         "listening on http://{}, {}; Ctrl-C ends it",
         socket.local_addr()?,
         match options.secrets.len() {
+            _ if options.temporary.site.is_some() => "verifying with the webhook's secret".to_owned(),
             0 => "verifying nothing (no --secret)".to_owned(),
             1 => "verifying with 1 secret".to_owned(),
             n => format!("verifying with {n} secrets"),
         }
     ));
+    let webhook = TemporaryWebhook::create(&options, socket.local_addr()?).await?;
+    options
+        .secrets
+        .extend(webhook.as_ref().map(|webhook| webhook.secret.clone()));
+    let received = receive(socket, options).await;
+    if let Some(webhook) = webhook {
+        webhook.remove().await;
+    }
+    received
+}
+
+/// Receives until it is to end.
+async fn receive(socket: TcpListener, options: ListenOptions) -> anyhow::Result<ExitCode> {
+    let lifecycle = Lifecycle::default();
+    let stop = lifecycle.stop.clone();
     let listener = Arc::new(Listener::new(options));
     // Requests that wait for their --delay are not waited for.
     tokio::select! {

@@ -4,8 +4,12 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::http::HeaderValue;
+use url::Url;
 
+use crate::cli::calls::{ApiArgs, BodyArgs};
+use crate::domain::id::WebhookId;
 use crate::domain::secret::{InvalidSecret, Secret};
+use crate::domain::site::SiteId;
 
 /// A local receiver that verifies and prints webhooks.
 #[derive(Debug, Clone, clap::Args)]
@@ -37,6 +41,53 @@ pub(in crate::cli) struct ListenOptions {
     /// Print one JSON object a line for scripts
     #[arg(long)]
     pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) temporary: TemporaryArgs,
+    #[command(flatten)]
+    pub(super) forward: ForwardArgs,
+    #[command(flatten)]
+    pub(super) api: ApiArgs,
+}
+
+/// The webhook that is made for this receiver.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Webhooks of a running service")]
+pub(in crate::cli) struct TemporaryArgs {
+    /// Make a webhook of this site over the API, and remove it at the end
+    #[arg(long, value_name = "SITE_ID")]
+    pub(super) site: Option<SiteId>,
+    /// Event types of that webhook, with commas between them
+    #[arg(
+        long,
+        value_name = "TYPES",
+        value_delimiter = ',',
+        default_value = "goal_completion"
+    )]
+    pub(super) events: Vec<String>,
+    /// URL at which the service reaches this receiver; by default the address it listens on
+    #[arg(long, value_name = "URL", requires = "site")]
+    pub(super) public_url: Option<String>,
+    #[command(flatten)]
+    pub(super) fields: BodyArgs,
+}
+
+/// The webhook whose deliveries are handed on.
+#[derive(Debug, Clone, clap::Args)]
+pub(in crate::cli) struct ForwardArgs {
+    /// Listen on no port: post new deliveries of --webhook to this server, signed again
+    #[arg(long, value_name = "URL", requires_all = ["site", "webhook"], value_parser = plain_url)]
+    pub(super) forward: Option<Url>,
+    /// Webhook whose deliveries are forwarded
+    #[arg(long, value_name = "WEBHOOK_ID", requires = "forward")]
+    pub(super) webhook: Option<WebhookId>,
+}
+
+/// Reads the URL of a server on this machine.
+fn plain_url(text: &str) -> Result<Url, String> {
+    match Url::parse(text) {
+        Ok(url) if url.scheme() == "http" && url.has_host() => Ok(url),
+        _ => Err("allowed: an http URL, such as http://localhost:3000/hook".to_owned()),
+    }
 }
 
 fn secret(text: &str) -> Result<Secret, InvalidSecret> {

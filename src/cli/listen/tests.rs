@@ -138,6 +138,7 @@ async fn the_clients_own_requests_verify_and_are_answered() {
             allow: vec!["127.0.0.0/8".parse().expect("a network")],
             deny: vec![],
         },
+        allow_http: true,
         ..ClientOptions::default()
     })
     .expect("a client");

@@ -25,7 +25,7 @@ use self::times::Times;
 use super::exit::UsageError;
 use super::output::print;
 use crate::clock;
-use crate::config::{Clock, Config};
+use crate::config::{Clock, Config, Source, SourceFormat};
 use crate::domain::site::SiteId;
 use crate::ingest::replay_file::{Parsed, ReplayLineReader, Skips};
 use crate::kafka::client::ClientEvents;
@@ -165,16 +165,30 @@ impl Replay {
     }
 }
 
+/// Refuses a source whose records are not read as the native events that are published.
+fn check_format(source: &Source) -> anyhow::Result<()> {
+    let is_native = matches!(source.format, SourceFormat::Native | SourceFormat::Cloudevents);
+    anyhow::ensure!(
+        is_native,
+        "{} is read as {}, and `replay` publishes native events: name a source with format = \"native\" by --topic",
+        source.topic,
+        source.format
+    );
+    Ok(())
+}
+
 /// The topic to publish to, and the clock of its source if it is one.
 fn target(args: &ReplayArgs, config: &Config) -> anyhow::Result<(String, Option<Clock>)> {
     let sources = &config.sources.0;
     match &args.topic {
         Some(topic) => {
             let source = sources.iter().find(|source| source.topic == *topic);
+            source.map_or(Ok(()), check_format)?;
             Ok((topic.clone(), source.map(|source| source.clock)))
         }
         None => {
             let source = sources.first().context("no source is configured")?;
+            check_format(source)?;
             Ok((source.topic.clone(), Some(source.clock)))
         }
     }

@@ -1,13 +1,11 @@
-//! Turns an error of the HTTP client into a result and a short text that shows neither URL nor
-//! secret.
+//! Results and short texts of what goes wrong, which show neither URL nor secret.
 
 use std::error::Error;
 use std::io;
 
 use rustls::CertificateError;
 
-use super::phases::PhaseInstants;
-use super::resolver::ResolveError;
+use super::phases::Stage;
 use crate::domain::address::Refusal;
 use crate::domain::attempt::AttemptResult;
 
@@ -32,90 +30,91 @@ impl Failure {
             format!("the endpoint's address may not be called ({refusal})"),
         )
     }
+
+    /// Names the stage in which an exchange ran out of time.
+    pub(super) fn timeout(stage: Stage) -> Self {
+        let text = match stage {
+            Stage::Handle => return Self::new(AttemptResult::Internal, NO_HANDLE),
+            Stage::Resolving => "the host name was not resolved in time",
+            Stage::Connecting => "there was no connection in time",
+            Stage::Tls => "the TLS handshake did not end in time",
+            Stage::Head => "there was no response in time",
+            Stage::Body => "the response's body did not end in time",
+        };
+        Self::new(AttemptResult::Timeout, text)
+    }
+
+    /// Classifies a failed look-up.
+    ///
+    /// A name that cannot be resolved is the endpoint's fault: a broken resolver of ours looks like
+    /// broken name servers of theirs, and many failures at once are noticed elsewhere.
+    pub(super) fn lookup(error: &io::Error) -> Self {
+        match own_fault(error, false) {
+            Some(text) => Self::new(AttemptResult::Internal, text),
+            None => Self::new(AttemptResult::Dns, lookup_text(error)),
+        }
+    }
+
+    /// Classifies a TCP connection that failed. `only_v4` says that every address was IPv4.
+    pub(super) fn connect(error: &io::Error, only_v4: bool) -> Self {
+        match own_fault(error, only_v4) {
+            Some(text) => Self::new(AttemptResult::Internal, text),
+            None => Self::new(AttemptResult::Connect, connect_text(error)),
+        }
+    }
+
+    /// Classifies a TLS handshake that failed.
+    pub(super) fn tls(error: &io::Error) -> Self {
+        let text = match tls_error(error) {
+            Some(cause) => tls_text(cause),
+            None => "the connection ended during the TLS handshake".to_owned(),
+        };
+        Self::new(AttemptResult::Tls, text)
+    }
+
+    /// Classifies a connection that ended before a head: by an error, or else in silence.
+    pub(super) fn ended_early(error: Option<&io::Error>) -> Self {
+        if let Some(cause) = error.and_then(|error| tls_error(error)) {
+            return Self::new(AttemptResult::Tls, tls_text(cause));
+        }
+        let text = match error.map(io::Error::kind) {
+            Some(io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) => {
+                "the connection was reset before a response"
+            }
+            _ => "the connection ended before a full response",
+        };
+        Self::new(AttemptResult::Reset, text)
+    }
+
+    pub(super) fn body_broke_off() -> Self {
+        Self::new(AttemptResult::Body, "the response's body broke off")
+    }
 }
 
-/// Classifies an error of sending a request or of reading its response (`head`: after the
-/// response's head).
+const NO_HANDLE: &str = "we have no file handle left";
+/// "Too many open files", of the process and of the system: alike on Linux, macOS and the BSDs.
+const EMFILE: i32 = 24;
+const ENFILE: i32 = 23;
+
+/// True if the process or the system has no file handle left.
+pub(super) fn is_short_of_handles(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(EMFILE | ENFILE))
+}
+
+/// Words an error of our own machine; `None` when it is none.
 ///
 /// Our own faults are: no file handles or memory left, a local firewall, no network at all. "No
 /// network" is believed only when every address was IPv4: many hosts have no IPv6, a name with both
 /// kinds of addresses reports the error of the one tried last, and publishing an AAAA record must
-/// not look like an outage of ours. A name that cannot be resolved is the endpoint's fault: the
-/// system does not distinguish a broken resolver of ours from broken name servers of theirs, and
-/// many failures at once are noticed elsewhere.
-pub(crate) fn classify(error: &reqwest::Error, instants: &PhaseInstants, head: bool) -> Failure {
-    use AttemptResult::{Body, Connect, Dns, Internal, Reset, Timeout, Tls};
-
-    if error.is_builder() {
-        return Failure::new(Internal, "the request could not be built");
-    }
-    let io = chain(error).find_map(|one| one.downcast_ref::<io::Error>());
-    let resolving = chain(error).find_map(|one| one.downcast_ref::<ResolveError>());
-    let io = match resolving {
-        Some(ResolveError::Lookup(cause)) => Some(cause),
-        _ => io,
-    };
-    if let Some(text) = io.and_then(|cause| own_fault(cause, instants)) {
-        return Failure::new(Internal, text);
-    }
-    if let Some(resolving) = resolving {
-        return match resolving {
-            ResolveError::Refused(refusal) => Failure::refused(*refusal),
-            ResolveError::NoAddress => Failure::new(Dns, "the host name has no address"),
-            ResolveError::Lookup(cause) => Failure::new(Dns, lookup_text(cause)),
-        };
-    }
-    if let Some(cause) = chain(error).find_map(tls_error) {
-        return Failure::new(Tls, tls_text(cause));
-    }
-    if error.is_timeout() {
-        return Failure::new(Timeout, timeout_text(instants, head));
-    }
-    if instants.in_tls() {
-        return Failure::new(Tls, "the connection ended during the TLS handshake");
-    }
-    if error.is_connect() {
-        return Failure::new(Connect, connect_text(io));
-    }
-    if head {
-        return Failure::new(Body, "the response's body broke off");
-    }
-    Failure::new(Reset, reset_text(io))
-}
-
-/// Lists an error and its causes, outermost first.
-fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |one| (*one).source())
-}
-
-/// Words an exchange that took too long.
-pub(crate) fn timeout_text(instants: &PhaseInstants, head: bool) -> &'static str {
-    if head {
-        "the response's body did not end in time"
-    } else if instants.in_tls() {
-        "the TLS handshake did not end in time"
-    } else if instants.is_resolving() {
-        "the host name was not resolved in time"
-    } else if instants.is_connecting() {
-        "there was no connection in time"
-    } else {
-        "there was no response in time"
-    }
-}
-
-/// Words an error of our own machine; `None` when it is none.
-fn own_fault(error: &io::Error, instants: &PhaseInstants) -> Option<&'static str> {
-    /// "Too many open files", of the process and of the system: alike on Linux, macOS and the BSDs.
-    const EMFILE: i32 = 24;
-    const ENFILE: i32 = 23;
-    let no_network = instants.only_v4 == Some(true);
+/// not look like an outage of ours.
+fn own_fault(error: &io::Error, only_v4: bool) -> Option<&'static str> {
     match (error.raw_os_error(), error.kind()) {
-        (Some(EMFILE | ENFILE), _) => Some("we have no file handle left"),
+        (Some(EMFILE | ENFILE), _) => Some(NO_HANDLE),
         (_, io::ErrorKind::OutOfMemory) => Some("we have no memory left"),
         (Some(_), io::ErrorKind::PermissionDenied) => Some("our system forbids the connection"),
         (_, io::ErrorKind::NetworkDown) => Some("our network is down"),
-        (_, io::ErrorKind::NetworkUnreachable) if no_network => Some("our network has no route"),
-        (_, io::ErrorKind::AddrNotAvailable) if no_network => Some("we have no local port left"),
+        (_, io::ErrorKind::NetworkUnreachable) if only_v4 => Some("our network has no route"),
+        (_, io::ErrorKind::AddrNotAvailable) if only_v4 => Some("we have no local port left"),
         _ => None,
     }
 }
@@ -157,32 +156,21 @@ fn certificate_text(why: &CertificateError) -> &'static str {
     }
 }
 
-/// Words a failed look-up as the system does, without the standard library's preamble.
+/// Words a failed look-up.
 fn lookup_text(error: &io::Error) -> String {
     let text = error.to_string();
-    let words = text.rsplit(": ").next().unwrap_or_default();
-    let words: String = words.chars().filter(|one| !one.is_control()).take(80).collect();
+    let words: String = text.chars().filter(|one| !one.is_control()).take(80).collect();
     format!("the host name could not be resolved: {words}")
 }
 
-fn connect_text(error: Option<&io::Error>) -> &'static str {
-    match error.map(io::Error::kind) {
-        Some(io::ErrorKind::ConnectionRefused) => "the connection was refused",
-        Some(io::ErrorKind::HostUnreachable) => "the host is unreachable",
-        Some(io::ErrorKind::NetworkUnreachable | io::ErrorKind::AddrNotAvailable) => {
-            "the network is unreachable"
-        }
-        Some(io::ErrorKind::ConnectionReset) => "the connection was reset",
+fn connect_text(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => "the connection was refused",
+        io::ErrorKind::HostUnreachable => "the host is unreachable",
+        io::ErrorKind::NetworkUnreachable | io::ErrorKind::AddrNotAvailable => "the network is unreachable",
+        io::ErrorKind::ConnectionReset => "the connection was reset",
+        io::ErrorKind::TimedOut => "there was no answer to the connection",
         _ => "the connection failed",
-    }
-}
-
-fn reset_text(error: Option<&io::Error>) -> &'static str {
-    match error.map(io::Error::kind) {
-        Some(io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) => {
-            "the connection was reset before a response"
-        }
-        _ => "the connection ended, or said what is not HTTP, before a full response",
     }
 }
 

@@ -1,32 +1,37 @@
 //! Sends one request within its deadline and reads the answer.
 //!
 //! No redirect is followed, no body is decoded, no cookie is kept, no proxy is used. Bounds: the
-//! whole exchange has one deadline; at most `MAX_RESPONSE_BYTES` of a body are read, and the rest
-//! is dropped with its connection; a response's head is at most 100 headers and what hyper buffers
-//! (some 400 KiB over HTTP/1.1, 16 KiB over HTTP/2).
+//! whole exchange has one deadline; heads are bounded (`head`); at most `MAX_RESPONSE_BYTES` of a
+//! body are read, and the rest is dropped with its connection; connections are bounded and waited
+//! for (`pool`).
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-use super::classify::{Failure, classify, timeout_text};
+use super::classify::Failure;
+use super::dial::Dialer;
 use super::exchange::{Answer, Exchange, verdict};
-use super::phases::{PhaseRecorder, RecordingLayer, RecordingSessions};
-use super::resolver::{GuardedResolver, Lookup, system_lookup};
+use super::http1::Broken;
+use super::phases::PhaseInstants;
+use super::pool::{Origin, PlainConnection, Pool, ReadyConnection};
+use super::redact::Redactions;
+use super::resolver::{GuardedResolver, Lookup, dns_lookup};
+use super::{http1, http2};
 use crate::clock;
 use crate::deliver::request::WebhookRequest;
 use crate::domain::address::{AddressRules, Verdict};
 use crate::domain::attempt::AttemptResult;
 
-/// Most bytes of a response's body that are read and kept.
-pub(crate) const MAX_RESPONSE_BYTES: usize = 16 * 1_024;
-/// Longest `Retry-After` kept; an HTTP date has 29 characters.
-const MAX_RETRY_AFTER_BYTES: usize = 64;
+/// Servers whose TLS sessions are remembered.
+const TLS_SESSIONS: usize = 1_024;
+/// Most times that one attempt sends a request which the endpoint did not process.
+const MAX_SENDS: usize = 6;
+/// Sends after which only a new connection will do.
+const SENDS_ON_SHARED: usize = 2;
 
 /// Settings of the client.
 #[derive(Clone)]
@@ -39,6 +44,10 @@ pub(crate) struct ClientOptions {
     /// Certificates in PEM that are trusted as issuers beside those of the operating system.
     pub(crate) extra_roots_pem: Option<Vec<u8>>,
     pub(crate) lookup: Lookup,
+    /// Accepts `http` URLs that were stored while they were allowed.
+    pub(crate) allow_http: bool,
+    /// Connections under way and idle together.
+    pub(crate) max_connections: usize,
 }
 
 impl Default for ClientOptions {
@@ -48,7 +57,9 @@ impl Default for ClientOptions {
             timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(5),
             extra_roots_pem: None,
-            lookup: system_lookup(),
+            lookup: dns_lookup(),
+            allow_http: false,
+            max_connections: 768,
         }
     }
 }
@@ -72,59 +83,31 @@ pub(crate) enum ClientError {
     NoCertificate,
     #[error("TLS cannot be set up (are the system's CA certificates installed?)")]
     Tls(#[source] rustls::Error),
-    #[error("the HTTP client cannot be set up")]
-    Http(#[source] reqwest::Error),
 }
 
 /// Sends webhook requests. Cheap to clone; clones share their connections.
 #[derive(Debug, Clone)]
 pub(crate) struct WebhookClient {
-    http: reqwest::Client,
+    dialer: Arc<Dialer>,
     rules: Arc<AddressRules>,
+    allow_http: bool,
     timeout: Duration,
 }
 
 impl WebhookClient {
-    /// Makes a client. Reads the operating system's CA certificates.
+    /// Makes a client. Reads the operating system's CA certificates and its settings of the DNS.
     pub(crate) fn new(options: ClientOptions) -> Result<Self, ClientError> {
         let rules = Arc::new(options.rules);
-        let resolver = GuardedResolver {
-            lookup: options.lookup,
-            rules: Arc::clone(&rules),
+        let dialer = Dialer {
+            resolver: GuardedResolver::new(options.lookup, Arc::clone(&rules)),
+            tls: Arc::new(tls_config(options.extra_roots_pem.as_deref())?),
+            connect_timeout: options.connect_timeout,
+            pool: Arc::new(Pool::new(options.max_connections)),
         };
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "this is the one client that calls endpoints"
-        )]
-        let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls_config(options.extra_roots_pem.as_deref())?)
-            .dns_resolver(resolver)
-            .connector_layer(RecordingLayer)
-            .connect_timeout(options.connect_timeout)
-            .redirect(reqwest::redirect::Policy::none())
-            // An attempt is one request: over HTTP/2 the library would send again by itself what a
-            // server says that it has not looked at.
-            .retry(reqwest::retry::never())
-            // An address behind a proxy cannot be judged.
-            .no_proxy()
-            .referer(false)
-            // As many as a host may have requests: with fewer, a burst would connect anew each
-            // time. Many servers (Node) close idle connections after 5 s; a request that is written
-            // into a closing one is lost, so our side closes first.
-            .pool_max_idle_per_host(64)
-            .pool_idle_timeout(Duration::from_secs(4))
-            // A shared HTTP/2 connection that went dead is found in 15 s instead of by TCP.
-            .http2_keep_alive_interval(Duration::from_secs(10))
-            .http2_keep_alive_timeout(Duration::from_secs(5))
-            // We read 16 KiB of a body: there is no use in letting endpoints send ahead by
-            // megabytes.
-            .http2_initial_stream_window_size(64 * 1_024)
-            .http2_initial_connection_window_size(1_024 * 1_024)
-            .build()
-            .map_err(|error| ClientError::Http(error.without_url()))?;
         Ok(Self {
-            http,
+            dialer: Arc::new(dialer),
             rules,
+            allow_http: options.allow_http,
             timeout: options.timeout,
         })
     }
@@ -136,50 +119,133 @@ impl WebhookClient {
 
     /// Makes one attempt. It always ends, at the deadline at the latest; failures are results.
     pub(crate) async fn exchange(&self, request: &WebhookRequest) -> Exchange {
-        let phases = PhaseRecorder::default();
+        let mut instants = PhaseInstants::default();
         let started_at_ms = clock::now_ms();
         let began = clock::monotonic();
         let mut answer = Answer::default();
-        let in_time = match self.refused_literal(request) {
-            Some(failure) => {
-                answer.failure = Some(failure);
-                true
-            }
-            None => {
-                let exchange = self.send(request, &phases, &mut answer);
-                tokio::time::timeout(self.timeout, phases.clone().record(exchange))
-                    .await
-                    .is_ok()
-            }
-        };
+        let sending = self.send(request, &mut instants, &mut answer);
+        let in_time = tokio::time::timeout(self.timeout, sending).await.is_ok();
         let ended = clock::monotonic();
-        let instants = phases.instants();
         if !in_time {
-            let text = timeout_text(&instants, answer.head_at.is_some());
-            answer.failure = Some(Failure::new(AttemptResult::Timeout, text));
+            answer.failure = Some(Failure::timeout(instants.stage));
         }
         let at_ms = |at: Instant| started_at_ms + elapsed_ms(began, at);
         let phases = instants.phases(began, answer.head_at, ended);
-        let (result, error) = verdict(answer.status, answer.failure);
         let keep = may_keep(&self.rules, answer.remote);
+        let response = (answer.status.is_some() && keep).then(|| answer.stored_body(|| redactions(request)));
+        let (result, error) = verdict(answer.status, answer.failure);
         Exchange {
             started_at_ms,
             headers_at_ms: answer.head_at.map(at_ms),
             ended_at_ms: at_ms(ended),
             result,
             status: answer.status,
-            response: (answer.status.is_some() && keep).then_some(answer.body),
+            response,
             error,
             phases,
             remote: answer.remote,
             retry_after: answer.retry_after,
+            date: answer.date,
         }
     }
 
-    /// Judges an address in the URL itself: it passes no resolver, and the rules may have changed
-    /// since it was accepted.
-    fn refused_literal(&self, request: &WebhookRequest) -> Option<Failure> {
-        let ip: IpAddr = match request.url.reveal().host()? {
+    /// Sends the request, again if the endpoint did not process it, and reads the response into
+    /// `answer`, bit by bit, since the deadline may fall anywhere.
+    async fn send(&self, request: &WebhookRequest, instants: &mut PhaseInstants, answer: &mut Answer) {
+        let mut last = match self.refused_url(request) {
+            Some(failure) => {
+                answer.failure = Some(failure);
+                return;
+            }
+            None => None,
+        };
+        for sends in 0..MAX_SENDS {
+            match self.send_once(request, sends, instants, answer).await {
+                Ok(()) => return,
+                Err(Broken::Unprocessed(failure)) => last = Some(failure),
+                Err(Broken::Failed(failure)) => {
+                    answer.failure = Some(failure);
+                    return;
+                }
+            }
+        }
+        answer.failure = last;
+    }
+
+    async fn send_once(
+        &self,
+        request: &WebhookRequest,
+        sends: usize,
+        instants: &mut PhaseInstants,
+        answer: &mut Answer,
+    ) -> Result<(), Broken> {
+        let origin = origin_of(request).ok_or_else(unbuildable)?;
+        let there = match sends < SENDS_ON_SHARED {
+            true => self.dialer.pool.take(&origin),
+            // One of HTTP/1.1 that was closed while it was idle has siblings of its age.
+            false => None,
+        };
+        let connection = match there {
+            Some(ReadyConnection::Plain(_)) if sends > 0 => None,
+            there => there,
+        };
+        let connection = match connection {
+            Some(connection) => {
+                instants.reused();
+                connection
+            }
+            None => self
+                .connect(&origin, request, instants)
+                .await
+                .map_err(Broken::Failed)?,
+        };
+        match connection {
+            ReadyConnection::Plain(mut connection) => {
+                let bytes = http1::request_bytes(request).ok_or_else(unbuildable)?;
+                answer.remote = Some(connection.remote);
+                if http1::exchange(&mut connection, &bytes, instants, answer).await? {
+                    self.dialer.pool.give_back(origin, connection);
+                }
+                Ok(())
+            }
+            ReadyConnection::Shared(lease) => {
+                let made = http2::http_request(request).ok_or_else(unbuildable)?;
+                answer.remote = Some(lease.connection.remote);
+                http2::exchange(lease, (made, request.body.clone()), instants, answer).await
+            }
+        }
+    }
+
+    async fn connect(
+        &self,
+        origin: &Origin,
+        request: &WebhookRequest,
+        instants: &mut PhaseInstants,
+    ) -> Result<ReadyConnection, Failure> {
+        let dialed = self.dialer.dial(origin, &request.site_id, instants).await?;
+        if dialed.speaks_http2 {
+            let lease = http2::begin(&self.dialer.pool, origin.clone(), dialed).await?;
+            return Ok(ReadyConnection::Shared(lease));
+        }
+        Ok(ReadyConnection::Plain(PlainConnection {
+            stream: dialed.stream,
+            remote: dialed.remote,
+            is_reused: false,
+            _handle: dialed.handle,
+        }))
+    }
+
+    /// Judges what stands in the URL itself: the rules may have changed since it was accepted, and
+    /// an address passes no resolver.
+    fn refused_url(&self, request: &WebhookRequest) -> Option<Failure> {
+        let url = request.url.reveal();
+        if url.scheme() != "https" && !self.allow_http {
+            return Some(Failure::new(
+                AttemptResult::AddressRefused,
+                "the endpoint's URL may not be called (http:// is not allowed)",
+            ));
+        }
+        let ip: IpAddr = match url.host()? {
             url::Host::Ipv4(ip) => ip.into(),
             url::Host::Ipv6(ip) => ip.into(),
             url::Host::Domain(_) => return None,
@@ -189,51 +255,22 @@ impl WebhookClient {
             Verdict::Public | Verdict::AllowedPrivate => None,
         }
     }
+}
 
-    /// Sends the request and reads the response into `answer`, bit by bit, since the deadline may
-    /// fall anywhere.
-    async fn send(&self, request: &WebhookRequest, phases: &PhaseRecorder, answer: &mut Answer) {
-        let Some(headers) = header_map(request) else {
-            answer.failure = Some(Failure::new(
-                AttemptResult::Internal,
-                "a header of the request could not be built",
-            ));
-            return;
-        };
-        let sent = self
-            .http
-            .post(request.url.reveal().clone())
-            .headers(headers)
-            .body(request.body.clone())
-            .send()
-            .await;
-        let mut response = match sent {
-            Ok(response) => response,
-            Err(error) => {
-                answer.failure = Some(classify(&error.without_url(), &phases.instants(), false));
-                return;
-            }
-        };
-        answer.head_at = Some(clock::monotonic());
-        answer.status = Some(response.status().as_u16());
-        answer.remote = response.remote_addr();
-        answer.retry_after = response
-            .headers()
-            .get(RETRY_AFTER)
-            .filter(|value| value.len() <= MAX_RETRY_AFTER_BYTES)
-            .and_then(|value| value.to_str().ok())
-            .map(str::to_owned);
-        while answer.body.len() < MAX_RESPONSE_BYTES {
-            match response.chunk().await {
-                Ok(Some(chunk)) => keep(&mut answer.body, &chunk),
-                Ok(None) => break,
-                Err(error) => {
-                    answer.failure = Some(classify(&error.without_url(), &phases.instants(), true));
-                    break;
-                }
-            }
-        }
-    }
+fn origin_of(request: &WebhookRequest) -> Option<Origin> {
+    let url = request.url.reveal();
+    Some(Origin {
+        is_secure: url.scheme() == "https",
+        host: url.host_str()?.to_owned(),
+        port: url.port_or_known_default()?,
+    })
+}
+
+fn unbuildable() -> Broken {
+    Broken::Failed(Failure::new(
+        AttemptResult::Internal,
+        "a header of the request could not be built",
+    ))
 }
 
 /// True if the response of `remote` may be kept: it comes from a public address, not from an
@@ -242,23 +279,15 @@ fn may_keep(rules: &AddressRules, remote: Option<SocketAddr>) -> bool {
     remote.is_some_and(|remote| rules.check(remote.ip()) == Verdict::Public)
 }
 
-fn keep(body: &mut Vec<u8>, chunk: &Bytes) {
-    let room = MAX_RESPONSE_BYTES - body.len();
-    body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+/// Collects what must not be stored of an answer to this request.
+fn redactions(request: &WebhookRequest) -> Redactions {
+    let secrets = request.secrets.iter().map(|secret| secret.reveal());
+    let values = request.own_headers().iter().map(|(_, value)| value.reveal());
+    Redactions::new(request.url.reveal(), secrets.chain(values))
 }
 
 fn elapsed_ms(from: Instant, to: Instant) -> i64 {
     i64::try_from(to.saturating_duration_since(from).as_millis()).unwrap_or(i64::MAX)
-}
-
-fn header_map(request: &WebhookRequest) -> Option<HeaderMap> {
-    let mut map = HeaderMap::with_capacity(request.headers.len());
-    for (name, value) in &request.headers {
-        let mut value = HeaderValue::from_str(value.reveal()).ok()?;
-        value.set_sensitive(true);
-        map.insert(HeaderName::from_bytes(name.as_bytes()).ok()?, value);
-    }
-    Some(map)
 }
 
 fn tls_config(extra_roots_pem: Option<&[u8]>) -> Result<rustls::ClientConfig, ClientError> {
@@ -285,7 +314,7 @@ fn tls_config(extra_roots_pem: Option<&[u8]>) -> Result<rustls::ClientConfig, Cl
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    config.resumption = rustls::client::Resumption::store(Arc::new(RecordingSessions::new()));
+    config.resumption = rustls::client::Resumption::in_memory_sessions(TLS_SESSIONS);
     Ok(config)
 }
 

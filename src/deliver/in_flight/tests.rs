@@ -1,7 +1,7 @@
 use sqlx::postgres::PgPoolOptions;
 
 use super::*;
-use crate::deliver::tests::{PUBLISHED_MS, Source};
+use crate::deliver::tests::{PUBLISHED_MS, Source, offset_of};
 
 /// Deliveries at work, and the records handed back to the deliverer. The pool never connects.
 fn in_flight() -> (InFlight, mpsc::UnboundedReceiver<Work>) {
@@ -14,7 +14,7 @@ fn in_flight() -> (InFlight, mpsc::UnboundedReceiver<Work>) {
 
 fn offsets(requeued: &mut mpsc::UnboundedReceiver<Work>) -> Vec<i64> {
     std::iter::from_fn(|| requeued.try_recv().ok())
-        .map(|work| work.read_from.offset)
+        .map(|work| offset_of(&work))
         .collect()
 }
 
@@ -59,4 +59,48 @@ async fn nothing_of_a_revoked_assignment_begins() {
     // An attempt that began before still ends.
     in_flight.complete(*work);
     assert_eq!(source.take_completed(), [0]);
+}
+
+#[tokio::test]
+async fn a_hand_over_claims_what_runs_and_gives_rows_back() {
+    let (in_flight, _requeued) = in_flight();
+    let mut source = Source::new();
+    let now_ms = PUBLISHED_MS;
+    let works = [
+        source.read(1, 1),
+        source.claim(2, 3),
+        source.claim(3, 1),
+        source.read(4, 1),
+    ];
+    let ids = works.each_ref().map(|work| work.record.delivery_id);
+    for work in works {
+        let work = in_flight.admit(Box::new(work)).expect("admitted");
+        // The third and the fourth have not begun.
+        if [ids[0], ids[1]].contains(&work.record.delivery_id) {
+            assert!(in_flight.begin_sending(&work.record, now_ms + 30_000));
+        }
+    }
+    in_flight.end_sending(ids[1]);
+    assert_eq!(in_flight.claims(now_ms).0.len(), 0, "nothing is handed over");
+    source.assignment.revoke();
+    let (mut claims, rows) = in_flight.claims(now_ms);
+    claims.sort_by_key(|claim| claim.attempt);
+    let until: Vec<_> = claims
+        .iter()
+        .map(|claim| (claim.facts.id, claim.until.timestamp_millis() - now_ms))
+        .collect();
+    // What has ended is written within minutes, and not by its deadline.
+    assert_eq!(until, [(ids[0], 30_000), (ids[1], 300_000)]);
+    assert_eq!(rows, [ids[2]]);
+}
+
+#[tokio::test]
+async fn a_row_is_looked_at_again_when_a_record_of_it_is_complete() {
+    let (in_flight, mut requeued) = in_flight();
+    let mut source = Source::new();
+    let record = in_flight.admit(Box::new(source.read(1, 1))).expect("admitted");
+    assert!(in_flight.admit(Box::new(source.claim(1, 1))).is_none());
+    in_flight.complete(*record);
+    let row = requeued.try_recv().expect("the row");
+    assert!(row.parked().is_some() && row.needs_look_up);
 }

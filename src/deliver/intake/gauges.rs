@@ -33,7 +33,8 @@ impl Intake {
         }
         if let Some(oldest) = self.outbox.front() {
             let mut topics = self.settings.topics.iter();
-            if let Some(index) = topics.position(|topic| *topic == oldest.read_from.topic) {
+            let topic = oldest.read_from().map(|place| place.topic.as_str());
+            if let Some(index) = topics.position(|one| Some(one.as_str()) == topic) {
                 lags[index].add(ConsumerLag {
                     records: 0,
                     behind_ms: now_ms - oldest.due_at_ms,
@@ -46,11 +47,6 @@ impl Intake {
         }
         let metrics = &self.links.metrics;
         self.session.show_sum(&metrics.queued, self.outbox.len() as i64);
-        // All threads have one queue in common, so they set one part.
-        let waiting = self.links.work.max_capacity() - self.links.work.capacity();
-        metrics
-            .thread_gauges
-            .sum("deliver", &metrics.queued, waiting as i64);
         self.show_held_records();
     }
 

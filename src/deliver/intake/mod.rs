@@ -16,21 +16,24 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio_util::sync::CancellationToken;
 
 use super::in_flight::InFlight;
+use super::own_retries::OwnRetries;
+use super::owned::OwnedPartitions;
+use super::recent_firsts::RecentFirsts;
 use crate::clock;
 use crate::dispatch::offsets::{Completion, OffsetTracker};
 use crate::dispatch::read_ahead::ReadAhead;
-use crate::dispatch::record::{Coordinates, DeliveryRecord, Unreadable, header};
-use crate::dispatch::tier::{Tier, Tiers};
+use crate::dispatch::record::{Coordinates, DeliveryRecord};
+use crate::dispatch::tier::{self, Tier};
 use crate::kafka::commits::Commit;
 use crate::kafka::member::GroupMember;
-use crate::kafka::producer::{Outgoing, Publisher};
+use crate::kafka::producer::Publisher;
 use crate::kafka::session::commit_metadata::CommitMetadata;
 use crate::kafka::session::{CommitScope, Session};
 use crate::kafka::topic_partition::TopicPartition;
 use crate::telemetry::{Health, Metrics};
 use partition::{HandOver, IntakePartition};
-use raw::{IntakeRecord, OriginalRecord};
-use work::{Assignment, Completed, Completions, OffsetToken, Work};
+use raw::IntakeRecord;
+use work::{Assignment, Completed, Completions, OffsetToken, Work, WorkOrigin};
 
 /// A delivery record on its way through the deliverer.
 pub(crate) mod work;
@@ -40,6 +43,8 @@ mod partition;
 mod rebalance;
 /// Records as they were read.
 mod raw;
+/// Records that leave the stream for the dead-letter topic.
+pub(super) mod dead_letters;
 /// Gauges of a thread.
 mod gauges;
 
@@ -62,8 +67,9 @@ pub(crate) struct IntakeSettings {
     pub(crate) topics: Vec<String>,
     /// Tier of each topic, by its index; `None` for `deliveries`.
     pub(crate) tier_of_topic: Vec<Option<Tier>>,
-    pub(crate) tiers: Tiers,
     pub(crate) dead_letter_topic: String,
+    /// Longest time between two polls in which no other owner can have come in between.
+    pub(crate) max_gap: Duration,
 }
 
 /// Connections of an intake thread.
@@ -71,6 +77,8 @@ pub(crate) struct IntakeSettings {
 pub(crate) struct IntakeLinks {
     pub(crate) work: mpsc::Sender<Work>,
     pub(crate) in_flight: Arc<InFlight>,
+    pub(crate) own_retries: Arc<OwnRetries>,
+    pub(crate) owned: Arc<OwnedPartitions>,
     pub(crate) publisher: Publisher,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) health: Arc<Health>,
@@ -89,6 +97,7 @@ struct Intake {
     /// Work that is due and not yet handed out.
     outbox: VecDeque<Work>,
     assignment: Arc<Assignment>,
+    recent_firsts: RecentFirsts,
     epochs: u64,
     last_gauges: Instant,
 }
@@ -98,6 +107,8 @@ pub(crate) fn run(member: GroupMember, settings: IntakeSettings, links: IntakeLi
     let (sender, completed) = thread_mpsc::channel();
     let completions = Completions::new(sender);
     completions.wake_me();
+    let now = clock::monotonic();
+    let assignment = Arc::new(Assignment::new(settings.max_gap, now, clock::now_ms()));
     let mut intake = Intake {
         session: Session::begin(member, &settings.name, Arc::clone(&links.health)),
         settings,
@@ -107,9 +118,10 @@ pub(crate) fn run(member: GroupMember, settings: IntakeSettings, links: IntakeLi
         partitions: HashMap::new(),
         read_ahead: ReadAhead::new(),
         outbox: VecDeque::new(),
-        assignment: Arc::default(),
+        assignment,
+        recent_firsts: RecentFirsts::default(),
         epochs: 0,
-        last_gauges: clock::monotonic(),
+        last_gauges: now,
     };
     let result = intake.run_loop();
     intake.session.end_heartbeat();
@@ -123,6 +135,7 @@ impl Intake {
         while !self.links.stop.is_cancelled() {
             let begun = clock::monotonic();
             self.session.begin_turn(clock::now_ms())?;
+            self.assignment.note_poll(begun, clock::now_ms());
             self.serve_group()?;
             self.receive_completions();
             let has_more = self.read_partitions();
@@ -171,7 +184,8 @@ impl Intake {
         for (at, partition) in &mut self.partitions {
             let is_full = partition.tracker.is_full()
                 || if self.settings.tier_of_topic[at.topic].is_some() {
-                    self.read_ahead.is_full(*at)
+                    // What is due far away goes to the deliverer at once.
+                    self.read_ahead.is_full(*at) || self.outbox.len() >= OUTBOX_SIZE
                 } else {
                     outbox_is_full
                 };
@@ -212,29 +226,8 @@ impl Intake {
         };
         let record_ms = record.timestamp_ms.unwrap_or(now_ms);
         match record.decoded {
-            Ok(record) => {
-                let tier = self.settings.tier_of_topic[at.topic];
-                let due_at_ms = self.due_at_ms(&record, &read_from, tier, record_ms, now_ms);
-                // A record that was not yet due when the predecessor stopped cannot have been sent
-                // by it.
-                let suspect = record_ms.max(due_at_ms) < partition.suspect_before_ms;
-                let work = Work {
-                    record,
-                    token,
-                    read_from,
-                    record_ms,
-                    due_at_ms,
-                    tier,
-                    suspect,
-                };
-                if tier.is_some() {
-                    let bytes = work.record.body.len() + RECORD_OVERHEAD_BYTES;
-                    self.read_ahead.push(at, due_at_ms, bytes, work);
-                } else {
-                    self.outbox.push_back(work);
-                }
-            }
-            Err((Unreadable::Newer(version), _)) => {
+            Ok(record) => self.bring(token, read_from, record, record_ms, now_ms),
+            Err((unreadable, _)) if unreadable.is_newer() => {
                 // Its offset stays open: nothing from here on is committed, whoever reads the
                 // partition next.
                 drop(token);
@@ -243,11 +236,70 @@ impl Intake {
                     topic = read_from.topic,
                     partition = read_from.partition,
                     offset = read_from.offset,
-                    version,
+                    error = %unreadable,
                     "a record of a newer version is held back, and what follows it: finish the upgrade"
                 );
             }
             Err((unreadable, original)) => self.publish_unreadable(token, read_from, unreadable, original),
+        }
+    }
+
+    /// Brings a record that was read into the heap, or to the deliverer.
+    fn bring(
+        &mut self,
+        token: OffsetToken,
+        read_from: Coordinates,
+        record: DeliveryRecord,
+        record_ms: i64,
+        now_ms: i64,
+    ) {
+        let at = token.at();
+        let Some(partition) = self.partitions.get(&at) else {
+            return;
+        };
+        let tier = self.settings.tier_of_topic[at.topic];
+        let due_at_ms = self.due_at_ms(&record, &read_from, tier, record_ms, now_ms);
+        // A record that was not yet due when the predecessor stopped cannot have been sent by it.
+        let suspect = record_ms.max(due_at_ms) < partition.suspect_before_ms;
+        let is_own = match tier {
+            // Written since the assignment began, so nobody else has read it; and no copy of what
+            // was decided before.
+            None => {
+                partition
+                    .own_from
+                    .is_some_and(|own_from| read_from.offset >= own_from)
+                    && self.recent_firsts.is_first(
+                        record.delivery_id,
+                        record.created_at_ms,
+                        self.assignment.begun_ms(),
+                        now_ms,
+                    )
+            }
+            Some(_) => self.links.own_retries.take(record.delivery_id, record.attempt),
+        };
+        let is_far_due = tier.is_some_and(|tier| !tier.may_hold(due_at_ms - now_ms));
+        let bytes = record.body.len() + RECORD_OVERHEAD_BYTES;
+        let work = Work {
+            record,
+            origin: WorkOrigin::Record {
+                token,
+                read_from,
+                tier,
+                is_far_due,
+            },
+            partition: at.partition,
+            record_ms,
+            due_at_ms,
+            suspect,
+            needs_look_up: !is_own,
+            read_at: clock::monotonic(),
+            paused_ms: 0,
+            request: None,
+        };
+        if tier.is_some() && !is_far_due {
+            self.read_ahead.push(at, due_at_ms, bytes, work);
+        } else {
+            self.outbox.push_back(work);
         }
     }
 
@@ -260,10 +312,10 @@ impl Intake {
         record_ms: i64,
         now_ms: i64,
     ) -> i64 {
-        let (Some(tier), Some(due_at_ms)) = (tier, record.due_at_ms) else {
+        let (Some(_), Some(due_at_ms)) = (tier, record.due_at_ms) else {
             return record_ms.min(now_ms);
         };
-        let time = self.settings.tiers.due_time(tier, due_at_ms, record_ms, now_ms);
+        let time = tier::due_time(due_at_ms, record_ms, now_ms);
         if time.clamped {
             self.links.metrics.due_clamped.inc();
             tracing::warn!(
@@ -277,53 +329,12 @@ impl Intake {
         time.at_ms
     }
 
-    /// Publishes a record that cannot be read to the dead-letter topic, unchanged; the stream
-    /// continues.
-    fn publish_unreadable(
-        &self,
-        token: OffsetToken,
-        read_from: Coordinates,
-        error: Unreadable,
-        original: OriginalRecord,
-    ) {
-        let metrics = Arc::clone(&self.links.metrics);
-        metrics
-            .unreadable_records
-            .with_label_values(&[&read_from.topic])
-            .inc();
-        tracing::error!(
-            topic = read_from.topic,
-            partition = read_from.partition,
-            offset = read_from.offset,
-            error = %error,
-            "an unreadable record goes to the dead-letter topic"
-        );
-        let publisher = self.links.publisher.clone();
-        let dead_letter_topic = self.settings.dead_letter_topic.clone();
-        // Not supervised: it ends with the acknowledgement, and if it is dropped the offset stays
-        // open.
-        self.links.runtime.spawn(async move {
-            let mut headers = read_from.headers().to_vec();
-            headers.push((header::REASON, error.as_str().to_owned()));
-            let record = Outgoing {
-                topic: &dead_letter_topic,
-                partition: None,
-                key: original.key.as_deref(),
-                value: original.body.as_deref(),
-                headers: &headers,
-                passed_on: &original.headers,
-            };
-            publisher.publish(record).await;
-            metrics.dead_letters.inc();
-            token.complete();
-        });
-    }
-
     fn release_due(&mut self) {
         let now_ms = clock::now_ms();
         while self.outbox.len() < OUTBOX_SIZE
-            && let Some(due) = self.read_ahead.pop_due(now_ms)
+            && let Some(mut due) = self.read_ahead.pop_due(now_ms)
         {
+            due.payload.read_at = clock::monotonic();
             self.outbox.push_back(due.payload);
         }
     }

@@ -118,6 +118,9 @@ pub(super) struct IntakePartition {
     /// Time before which a predecessor that did not hand over may have sent records, in
     /// milliseconds since the Unix epoch.
     pub(super) suspect_before_ms: i64,
+    /// Offset from which on records were written since the assignment began; none if that is not
+    /// known.
+    pub(super) own_from: Option<i64>,
     pub(super) position: ReadPosition,
     /// True if a record of a newer version was read: nothing after it is read.
     pub(super) is_held: bool,
@@ -131,6 +134,7 @@ impl IntakePartition {
         tracker: OffsetTracker,
         position: ReadPosition,
         suspect_before_ms: i64,
+        own_from: Option<i64>,
     ) -> Self {
         let ready = Arc::new(AtomicBool::new(true));
         let (flag, thread) = (Arc::clone(&ready), std::thread::current());
@@ -143,6 +147,7 @@ impl IntakePartition {
             ready,
             tracker,
             suspect_before_ms,
+            own_from,
             position,
             is_held: false,
         }

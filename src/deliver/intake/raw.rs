@@ -25,7 +25,7 @@ pub(super) struct OriginalRecord {
 impl IntakeRecord {
     /// True if a newer version of this program wrote the record.
     pub(super) fn is_newer(&self) -> bool {
-        matches!(self.decoded, Err((Unreadable::Newer(_), _)))
+        matches!(&self.decoded, Err((unreadable, _)) if unreadable.is_newer())
     }
 }
 

@@ -4,6 +4,7 @@
 //! begins after its requests under way were claimed; what the next owner must know is committed
 //! before a partition is given back, if the group waits for it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use anyhow::Context as _;
 
 use super::Intake;
 use super::partition::{HandOver, IntakePartition, ReadPosition};
+use super::work::Assignment;
 use crate::clock;
 use crate::dispatch::offsets::{Epoch, OffsetTracker};
 use crate::dispatch::read_ahead::ReadAhead;
@@ -21,6 +23,8 @@ use crate::kafka::topic_partition::{TopicPartition, partition_numbers};
 
 /// Longest time a broker may take to answer during a rebalance.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest time a broker may take to say where a partition ends.
+const END_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Intake {
     pub(super) fn serve_group(&mut self) -> anyhow::Result<()> {
@@ -62,18 +66,30 @@ impl Intake {
         let queues = member
             .assign(&starts)
             .context("taking partitions of the deliver group")?;
-        self.assignment = Arc::default();
+        // Asked for after the assignment: what comes after these ends is this owner's alone.
+        let ends = self.ends_of_deliveries(list);
+        self.assignment = Arc::new(Assignment::new(
+            self.settings.max_gap,
+            clock::monotonic(),
+            clock::now_ms(),
+        ));
+        self.links.own_retries.forget();
         self.session.retained.drop_expired(clock::monotonic());
         let now_ms = clock::now_ms();
+        let mut orphaned = Vec::new();
         for (((at, start), committed), queue) in starts.into_iter().zip(committed).zip(queues) {
             let metadata = CommitMetadata::<HandOver>::parse(&committed.metadata);
             let is_own = metadata.nonce == self.session.nonce();
             let tracker = self.tracker(at, is_own, committed.offset);
             let is_suspect =
                 committed.offset.is_some() && !is_own && metadata.addition != HandOver::HandedOver;
+            if is_suspect {
+                orphaned.push(at.partition);
+            }
             let suspect_before_ms = if is_suspect { now_ms } else { i64::MIN };
             let position = ReadPosition::new(start, now_ms);
-            let partition = IntakePartition::new(queue, tracker, position, suspect_before_ms);
+            let own_from = ends.get(&at).copied();
+            let partition = IntakePartition::new(queue, tracker, position, suspect_before_ms, own_from);
             self.partitions.insert(at, partition);
         }
         let count = partition_numbers(self.partitions.keys()).len();
@@ -83,7 +99,31 @@ impl Intake {
         // metadata shows the next owner that it was at work.
         let commits = self.commits(CommitScope::All, HandOver::Open);
         self.session.commit_and_wait(&commits);
+        let numbers = partition_numbers(self.partitions.keys());
+        let numbers: Vec<i32> = numbers.into_iter().collect();
+        self.links.owned.add(&numbers, &orphaned, &self.assignment);
         Ok(())
+    }
+
+    /// Reads where the partitions of `deliveries` end. Of one whose end is not known, everything is
+    /// looked up.
+    fn ends_of_deliveries(&self, list: &[TopicPartition]) -> HashMap<TopicPartition, i64> {
+        let of_deliveries = |at: &&TopicPartition| self.settings.tier_of_topic[at.topic].is_none();
+        let member = self.session.member();
+        let mut ends = HashMap::new();
+        for at in list.iter().filter(of_deliveries) {
+            match member.watermarks(*at, END_TIMEOUT) {
+                Ok((_, end)) => {
+                    ends.insert(*at, end);
+                }
+                Err(error) => {
+                    // The others would not answer any sooner, and the group waits.
+                    tracing::warn!(error = %error, "the end of a partition is not known; what is read is looked up");
+                    break;
+                }
+            }
+        }
+        ends
     }
 
     /// Tracker of a partition that is assigned. If nobody else has owned the partition since this
@@ -99,6 +139,8 @@ impl Intake {
     pub(super) fn give_up_partitions(&mut self, lost: bool) {
         let count = partition_numbers(self.partitions.keys()).len();
         self.assignment.revoke();
+        self.links.owned.remove(&self.assignment);
+        self.links.own_retries.forget();
         if !lost && !self.partitions.is_empty() {
             let hand_over = if self.links.in_flight.claim(&self.links.runtime) {
                 HandOver::HandedOver

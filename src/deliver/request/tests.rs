@@ -18,8 +18,10 @@ pub(crate) fn webhook(url: &str) -> Webhook {
         enabled: true,
         disabled: false,
         active_since_ms: 0,
+        format: Default::default(),
         retry_schedule: "default".to_owned(),
         max_age_seconds: None,
+        limits: Default::default(),
         updated_at: DateTime::<Utc>::UNIX_EPOCH,
     }
 }

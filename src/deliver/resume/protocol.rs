@@ -98,7 +98,7 @@ impl World {
         let attempt = self.kafka[record].attempt;
         self.work[index].step = match step {
             ModelStep::Ask => {
-                let decision = resume(attempt, self.postgres.as_ref(), self.now_ms);
+                let decision = resume(attempt, false, self.postgres.as_ref(), self.now_ms);
                 if matches!(decision, Resume::Send { .. }) {
                     assert!(self.recorded.iter().all(|one| *one < attempt), "{self:?}");
                 }
@@ -114,8 +114,8 @@ impl World {
                 ModelStep::Write { result: answer }
             }
             ModelStep::Write { result } => self.write(attempt, result, chance),
-            ModelStep::Publish(NextRecord::Retry { attempt, due_at_ms }) => {
-                self.publish(attempt, due_at_ms);
+            ModelStep::Publish(NextRecord::Retry(following)) => {
+                self.publish(following.attempt, following.due_at_ms);
                 ModelStep::Complete
             }
             ModelStep::Publish(NextRecord::DeadLetter { .. }) => {
@@ -149,14 +149,21 @@ impl World {
         }
         let ended = EndedAttempt {
             attempt,
+            step: attempt - 1,
             result,
             retry_after: None,
+            date: None,
             ended_at_ms: self.now_ms,
+            is_probe: false,
+            due_at_ms: self.now_ms,
+            parked: None,
         };
         let mut progress = DeliveryProgress {
             status: DeliveryStatus::Delivered,
             attempts: attempt,
             next_retry_at_ms: None,
+            step: 1,
+            is_parked: false,
             failure_reason: None,
             last_status: None,
             first_attempt_at_ms: None,
@@ -164,16 +171,19 @@ impl World {
         };
         let step = match next(&ended, &self.schedule, &self.tiers, chance) {
             Next::Delivered => ModelStep::Complete,
-            Next::Retry {
-                attempt, due_at_ms, ..
-            } => {
+            Next::Retry(following, _) => {
                 // Jitter on top, though the default schedule has none: two owners would never agree
                 // by accident.
-                let due_at_ms = due_at_ms + (chance * 100.0) as i64;
+                let due_at_ms = following.due_at_ms + (chance * 100.0) as i64;
                 progress.status = DeliveryStatus::Retrying;
                 progress.next_retry_at_ms = Some(due_at_ms);
-                ModelStep::Publish(NextRecord::Retry { attempt, due_at_ms })
+                progress.step = following.step;
+                ModelStep::Publish(NextRecord::Retry(NextAttempt {
+                    due_at_ms,
+                    ..following
+                }))
             }
+            Next::Park(..) => unreachable!("the default schedule parks nothing"),
             Next::Failed { reason } => {
                 progress.status = DeliveryStatus::Failed;
                 progress.failure_reason = Some(reason);
@@ -202,6 +212,8 @@ impl World {
                         status: DeliveryStatus::Pending,
                         attempts: 0,
                         next_retry_at_ms: None,
+                        step: 1,
+                        is_parked: false,
                         failure_reason: None,
                         last_status: None,
                         first_attempt_at_ms: None,

@@ -7,6 +7,8 @@ fn progress(status: DeliveryStatus, attempts: u32) -> DeliveryProgress {
         status,
         attempts,
         next_retry_at_ms: (status == DeliveryStatus::Retrying).then_some(NOW + 777),
+        step: 1,
+        is_parked: false,
         failure_reason: (status == DeliveryStatus::Failed).then_some(FailureReason::Gone),
         last_status: None,
         first_attempt_at_ms: None,
@@ -20,10 +22,11 @@ fn every_status_and_attempt_number_resumes_as_in_the_table() {
     let send = Resume::Send {
         possible_repeat: false,
     };
-    let again = Resume::Republish(NextRecord::Retry {
+    let again = Resume::Republish(NextRecord::Retry(NextAttempt {
         attempt: 3,
+        step: 1,
         due_at_ms: NOW + 777,
-    });
+    }));
     let dead = Resume::Republish(NextRecord::DeadLetter {
         reason: FailureReason::Gone,
     });
@@ -37,16 +40,16 @@ fn every_status_and_attempt_number_resumes_as_in_the_table() {
     ] {
         for (attempts, expected) in [(0, of_0), (1, of_1), (2, of_2), (3, of_3)] {
             assert_eq!(
-                resume(2, Some(&progress(status, attempts)), NOW),
+                resume(2, false, Some(&progress(status, attempts)), NOW),
                 expected,
                 "{status} {attempts}"
             );
         }
     }
-    assert_eq!(resume(1, Some(&progress(Pending, 0)), NOW), send);
-    assert_eq!(resume(1, Some(&progress(Pending, 2)), NOW), done);
-    assert_eq!(resume(1, None, NOW), send);
-    assert_eq!(resume(7, None, NOW), send);
+    assert_eq!(resume(1, false, Some(&progress(Pending, 0)), NOW), send);
+    assert_eq!(resume(1, false, Some(&progress(Pending, 2)), NOW), done);
+    assert_eq!(resume(1, false, None, NOW), send);
+    assert_eq!(resume(7, false, None, NOW), send);
 }
 
 #[test]
@@ -66,7 +69,7 @@ fn a_recorded_attempt_is_never_sent_again() {
                         ..progress(status, attempts)
                     };
                     assert!(!matches!(
-                        resume(attempt, Some(&progress), NOW),
+                        resume(attempt, false, Some(&progress), NOW),
                         Resume::Send { .. }
                     ));
                 }
@@ -82,18 +85,18 @@ fn a_claimed_attempt_is_held_until_its_deadline_then_flagged() {
         ..progress(DeliveryStatus::Retrying, 1)
     };
     assert_eq!(
-        resume(2, Some(&with(2, NOW + 5)), NOW),
+        resume(2, false, Some(&with(2, NOW + 5)), NOW),
         Resume::Hold { until_ms: NOW + 5 }
     );
     assert_eq!(
-        resume(2, Some(&with(2, NOW)), NOW),
+        resume(2, false, Some(&with(2, NOW)), NOW),
         Resume::Send {
             possible_repeat: true
         }
     );
     // A recorded attempt does not run any more, so its claim holds nothing up.
     assert_eq!(
-        resume(2, Some(&with(1, NOW + 5)), NOW),
+        resume(2, false, Some(&with(1, NOW + 5)), NOW),
         Resume::Send {
             possible_repeat: false
         }
@@ -105,5 +108,23 @@ fn a_claimed_attempt_is_held_until_its_deadline_then_flagged() {
         }),
         ..progress(DeliveryStatus::Pending, 0)
     };
-    assert_eq!(resume(1, Some(&first), NOW), Resume::Hold { until_ms: NOW + 5 });
+    assert_eq!(
+        resume(1, false, Some(&first), NOW),
+        Resume::Hold { until_ms: NOW + 5 }
+    );
+}
+
+#[test]
+fn a_record_of_a_parked_delivery_is_complete_and_its_row_goes_on() {
+    let parked = DeliveryProgress {
+        is_parked: true,
+        ..progress(DeliveryStatus::Retrying, 1)
+    };
+    for attempt in [1, 2] {
+        assert_eq!(resume(attempt, false, Some(&parked), NOW), Resume::Complete);
+    }
+    let send = Resume::Send {
+        possible_repeat: false,
+    };
+    assert_eq!(resume(2, true, Some(&parked), NOW), send);
 }

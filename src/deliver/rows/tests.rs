@@ -25,6 +25,8 @@ fn known(outcome: &Outcome) -> KnownDelivery {
         failure_reason: outcome.row.failure_reason,
         next_retry_at: outcome.row.next_retry_at,
         first_attempt_at: outcome.row.first_attempt_at,
+        step: outcome.row.step,
+        is_parked: outcome.row.parked.is_some(),
         claim: None,
     }
 }
@@ -35,22 +37,23 @@ fn a_retry_is_the_same_when_it_is_published_again() {
         let mut work = Source::new().read(1, 2);
         work.record.first_attempt_at_ms = first_attempt_at_ms;
         let due_at_ms = PUBLISHED_MS + 2_000;
-        let next = Next::Retry {
+        let following = NextAttempt {
             attempt: 3,
+            step: 2,
             due_at_ms,
-            tier: tier(),
         };
+        let next = Next::Retry(following, tier());
         let outcome = attempted(work, String::new(), exchange(status), next, false);
         let progress = progress_of(&known(&outcome));
         assert_eq!(progress.next_retry_at_ms, Some(due_at_ms));
         let record = &outcome.work.record;
-        let retry = retry_after(record, &outcome.row, 3, due_at_ms);
-        assert_eq!((retry.attempt, retry.last_status), (3, status));
+        let retry = retry_after(record, &outcome.row, following);
+        assert_eq!((retry.attempt, retry.step, retry.last_status), (3, 2, status));
         assert_eq!(
             retry.first_attempt_at_ms,
             first_attempt_at_ms.or(Some(PUBLISHED_MS + 5))
         );
-        assert_eq!(retry_again(record, Some(&progress), 3, due_at_ms), retry);
+        assert_eq!(retry_again(record, Some(&progress), following), retry);
     }
 }
 
@@ -102,6 +105,8 @@ fn a_claim_is_read_back_as_the_attempt_that_ran() {
         failure_reason: None,
         next_retry_at: None,
         first_attempt_at: None,
+        step: 1,
+        is_parked: false,
         claim: Some((claim.attempt, until)),
     };
     let expected = ClaimedAttempt {
@@ -109,4 +114,50 @@ fn a_claim_is_read_back_as_the_attempt_that_ran() {
         until_ms: deadline_ms,
     };
     assert_eq!(progress_of(&row).claim, Some(expected));
+}
+
+#[test]
+fn a_parked_row_is_due_when_its_delivery_is() {
+    let mut work = Source::new().read(1, 2);
+    work.due_at_ms = PUBLISHED_MS + 3_600_000;
+    let paused = parked(work, ParkReason::Paused, PUBLISHED_MS + 60_000);
+    let row = paused.row.parked.expect("a row");
+    // The pause is over sooner: the later time is shown.
+    assert_eq!(row.due_at, row.shown_until);
+    assert_eq!(row.due_at.timestamp_millis(), PUBLISHED_MS + 3_600_000);
+    assert_eq!(
+        (paused.row.status, paused.row.attempts),
+        (DeliveryStatus::Retrying, 1)
+    );
+    let first = parked(
+        Source::new().read(1, 1),
+        ParkReason::Circuit,
+        PUBLISHED_MS + 60_000,
+    );
+    let row = first.row.parked.expect("a row");
+    assert_eq!(row.due_at.timestamp_millis(), PUBLISHED_MS);
+    assert_eq!(row.shown_until.timestamp_millis(), PUBLISHED_MS + 60_000);
+    assert_eq!(
+        (first.row.status, first.row.attempts),
+        (DeliveryStatus::Pending, 0)
+    );
+}
+
+#[test]
+fn a_failed_row_is_kept_until_its_dead_letter_is_there() {
+    let next = Next::Failed {
+        reason: FailureReason::Exhausted,
+    };
+    let source = Source::new();
+    let of_row = attempted(source.claim(1, 4), String::new(), exchange(None), next, false);
+    let row = of_row.row.parked.expect("kept");
+    assert!(row.claimed_until.is_some());
+    let done = attempted(
+        source.claim(1, 4),
+        String::new(),
+        exchange(Some(200)),
+        Next::Delivered,
+        false,
+    );
+    assert!(done.row.parked.is_none());
 }

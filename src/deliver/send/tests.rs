@@ -12,13 +12,21 @@ use crate::deliver::http::client::ClientOptions;
 use crate::deliver::http::resolver::Lookup;
 use crate::deliver::request::tests::webhook;
 use crate::deliver::tests::Source;
+use crate::dispatch::record::NextAttempt;
 use crate::domain::attempt::{AttemptResult, Fault};
 use crate::telemetry::metrics::Labels;
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 
+/// A sender, the outcomes of its attempts and its reports.
+struct Sender {
+    sender: Arc<AttemptSender>,
+    ended: mpsc::Receiver<Outcome>,
+    reported: mpsc::UnboundedReceiver<LaneEvent>,
+}
+
 /// A sender whose names are resolved by `lookup`, and the outcomes of its attempts.
-fn sender(lookup: Lookup) -> (Arc<AttemptSender>, mpsc::Receiver<Outcome>) {
+fn sender(lookup: Lookup) -> Sender {
     let pool = PgPoolOptions::new()
         .connect_lazy("postgres://nobody@localhost/none")
         .expect("a pool");
@@ -28,27 +36,44 @@ fn sender(lookup: Lookup) -> (Arc<AttemptSender>, mpsc::Receiver<Outcome>) {
     };
     let (requeue, _) = mpsc::unbounded_channel();
     let (outcomes, ended) = mpsc::channel(1);
+    let (events, reported) = mpsc::unbounded_channel();
     let sender = AttemptSender {
         client: WebhookClient::new(options).expect("a client"),
         schedules: Arc::new(Schedules::parse(&BTreeMap::new()).expect("schedules")),
         in_flight: Arc::new(InFlight::new(pool, requeue)),
         outcomes,
+        events,
         metrics: Arc::new(Metrics::new(&Labels::default())),
         tasks: TaskTracker::new(),
         give_up: CancellationToken::new(),
     };
-    (Arc::new(sender), ended)
+    Sender {
+        sender: Arc::new(sender),
+        ended,
+        reported,
+    }
 }
+
+const TURN: Turn = Turn {
+    is_probe: false,
+    waited_for_endpoint: false,
+};
 
 /// Makes one attempt for a name that `lookup` fails to resolve, and returns its outcome.
 async fn attempt(lookup: Lookup) -> Outcome {
-    let (sender, mut ended) = sender(lookup);
+    let Sender {
+        sender,
+        mut ended,
+        mut reported,
+    } = sender(lookup);
     let work = sender
         .in_flight
         .admit(Box::new(Source::new().read(1, 1)))
         .expect("admitted");
-    sender.start(work, Arc::new(webhook("https://receiver.test/hook")), false, None);
+    sender.start(work, Arc::new(webhook("https://receiver.test/hook")), false, TURN);
     let outcome = tokio::time::timeout(TIMEOUT, ended.recv()).await;
+    let reported = tokio::time::timeout(TIMEOUT, reported.recv()).await;
+    assert!(matches!(reported, Ok(Some(LaneEvent::Ended { .. }))));
     outcome.expect("in time").expect("an outcome")
 }
 
@@ -60,19 +85,34 @@ async fn a_panic_of_our_own_is_an_outcome_and_our_fault() {
         (row.result, row.fault, row.error.as_deref()),
         (AttemptResult::Internal, Fault::Own, Some("our own code failed"))
     );
-    assert!(matches!(outcome.next, Some(Next::Retry { attempt: 2, .. })));
+    assert!(matches!(
+        outcome.next,
+        Some(Next::Retry(
+            NextAttempt {
+                attempt: 2,
+                step: 0,
+                ..
+            },
+            _
+        ))
+    ));
 }
 
 #[tokio::test]
 async fn an_attempt_whose_partition_was_given_back_is_not_made() {
-    let (sender, mut ended) = sender(Arc::new(|_| panic!("it was made")));
+    let Sender {
+        sender,
+        mut ended,
+        mut reported,
+    } = sender(Arc::new(|_| panic!("it was made")));
     let mut source = Source::new();
     let work = sender
         .in_flight
         .admit(Box::new(source.read(1, 1)))
         .expect("admitted");
     source.assignment.revoke();
-    sender.start(work, Arc::new(webhook("https://receiver.test/hook")), false, None);
+    sender.start(work, Arc::new(webhook("https://receiver.test/hook")), false, TURN);
+    assert!(matches!(reported.try_recv(), Ok(LaneEvent::GivenUp { .. })));
     assert!(sender.tasks.is_empty());
     assert!(ended.try_recv().is_err());
     assert_eq!(source.take_completed(), [0_i64; 0]);

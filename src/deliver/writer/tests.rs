@@ -1,6 +1,6 @@
 use super::*;
 use crate::deliver::rows;
-use crate::deliver::tests::Source;
+use crate::deliver::tests::{Source, offset_of};
 use crate::domain::delivery::FailureReason;
 
 #[test]
@@ -15,7 +15,7 @@ fn outcomes_of_one_delivery_go_to_different_parts_in_order() {
     });
     let parts: Vec<Vec<i64>> = split_by_delivery(batch.into())
         .iter()
-        .map(|part| part.iter().map(|one| one.work.read_from.offset).collect())
+        .map(|part| part.iter().map(|one| offset_of(&one.work)).collect())
         .collect();
     assert_eq!(parts, [vec![0, 1, 3], vec![2, 5], vec![4]]);
 }

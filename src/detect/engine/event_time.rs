@@ -30,7 +30,8 @@ pub(crate) struct EventTime {
     pub(crate) skewed: bool,
 }
 
-/// Decides the time of an event whose record was written at `record_ms` and is read at `now_ms`.
+/// Decides the time of an event whose record was written at `record_ms`, or has no time, and is
+/// read at `now_ms`.
 pub(crate) fn event_time(
     clock: SourceClock,
     timestamp_ms: Option<i64>,

@@ -23,6 +23,8 @@ pub mod config;
 pub mod stats;
 /// The time of an event.
 pub mod event_time;
+/// The sites' past and present, to be kept.
+mod history;
 /// An index of the sites.
 pub(crate) mod site_index;
 /// Changes of the registry.
@@ -35,6 +37,7 @@ mod tick;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use super::completeness::Completeness;
 use super::keyed_hash::EventHasher;
 use super::notification::Decision;
 use super::site::labels::LabelBudget;
@@ -78,8 +81,7 @@ pub struct Engine {
     log_record_ms: i64,
     /// The whole second up to which the wall clock has moved silent sites.
     live_floor: u32,
-    /// For each source, true while its records lie below the commit, and until one was read.
-    rebuilding: Box<[bool]>,
+    completeness: Completeness,
     /// Sites whose state is to be written.
     dirty: Vec<SiteId>,
     /// Records that remove the state of sites that are gone.
@@ -91,8 +93,8 @@ pub struct Engine {
     loaded_parts: HashMap<String, BTreeMap<u32, Vec<u8>>>,
     /// Loaded states with something that only a newer build knows.
     foreign_states: u64,
-    /// Second from which on every record of the partition has been seen.
-    complete_from: u32,
+    /// True until the windows of every source were rebuilt.
+    was_rebuilding: bool,
     /// For each source, true while it delivers nothing though it should.
     silent_sources: Box<[bool]>,
     /// Sites of logs by the instant of their next look.
@@ -103,6 +105,10 @@ pub struct Engine {
     ready: Vec<Decision>,
     /// Notifications decided and not sent.
     withheld: Vec<Withheld>,
+    /// Number of the round in which sites are looked at.
+    round: usize,
+    /// Loaded states by key, of sites that the registry does not know.
+    unclaimed: BTreeMap<String, Vec<u8>>,
     /// Numbers of goals, kept to spare an allocation for each event.
     found: Vec<u32>,
 }
@@ -127,24 +133,36 @@ impl Engine {
             log_clock_ms: None,
             log_record_ms: 0,
             live_floor: 0,
-            rebuilding: vec![true; sources].into_boxed_slice(),
+            completeness: Completeness::new(sources),
             dirty: Vec::new(),
             gone: Vec::new(),
             wants_flush: false,
             counters: Counters::new(sources),
             loaded_parts: HashMap::new(),
             foreign_states: 0,
-            complete_from: 0,
+            was_rebuilding: true,
             silent_sources: vec![false; sources].into_boxed_slice(),
             timers: Timers::default(),
             behind: Vec::new(),
             ready: Vec::new(),
             withheld: Vec::new(),
+            round: 0,
+            unclaimed: BTreeMap::new(),
             found: Vec::new(),
             config,
         };
         engine.add_silent_sites();
         engine
+    }
+
+    /// Completeness of what was read of the partition.
+    pub(crate) fn completeness(&self) -> &Completeness {
+        &self.completeness
+    }
+
+    /// Completeness, to note what becomes known besides records.
+    pub(crate) fn completeness_mut(&mut self) -> &mut Completeness {
+        &mut self.completeness
     }
 
     /// Returns the sites that had an event since the last call.
@@ -191,6 +209,13 @@ impl Engine {
     /// Notifications that were decided and not sent, since the last call.
     pub(crate) fn take_withheld(&mut self) -> Vec<Withheld> {
         std::mem::take(&mut self.withheld)
+    }
+
+    /// True if the windows of some site hold less than all records since their beginning.
+    pub(crate) fn has_incomplete_windows(&self) -> bool {
+        let windows = || self.sites.iter().map(|state| &state.window);
+        self.completeness.complete_from() > 0
+            && windows().any(|window| !self.completeness.is_exact(window.now(), window.longest()))
     }
 
     /// The second up to which the clock of a silent site is moved on.

@@ -17,7 +17,7 @@ use crate::detect::site::{Outcome, SiteState};
 use crate::detect::window::segments::Segment;
 use crate::detect::window::visitors::NO_LABEL;
 use crate::detect::window::{Visit, VisitResult};
-use crate::domain::event::{Event, EventResult};
+use crate::domain::event::{Event, EventResult, RoutedClock, RoutedFacts};
 
 /// The position of a record in Kafka.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +62,9 @@ fn id_ms(event: &Event<'_>, record_ms: i64) -> i64 {
 impl Engine {
     /// Counts a record that was rejected, so that commits pass it.
     pub(crate) fn skip_record(&mut self, source: usize, offset: i64) {
+        self.note_rebuilt();
         self.resources.segments.begin_record(source, offset);
+        self.completeness.pass(source, offset);
     }
 
     /// Handles one record. `now_ms` is the wall clock, which log sources do not look at.
@@ -90,21 +92,16 @@ impl Engine {
         out: &mut Vec<Decision>,
     ) -> EventResult {
         let segment = self.resources.segments.begin_record(record.source, record.offset);
-        self.note_progress(record);
+        self.note_rebuilt();
+        self.completeness.pass(record.source, record.offset);
         let time = self.time_of(event, record, now_ms);
+        let source = self.clock_of(event.routed, record);
         let Some(index) = self.find_or_add(&lookahead, &event.site_id) else {
-            self.pass_log_timers_after(record);
+            self.pass_log_timers_after(source, record);
             return EventResult::Unregistered;
         };
-        let source = self.config.sources[record.source].clock;
         let floor = self.floor(source);
-        let passing = Passing {
-            clock: self.passing_clock(record, now_ms),
-            complete_from: self.complete_from,
-            rates: &NoRates,
-            record: Some((record.source, record.offset)),
-            includes_overdue: false,
-        };
+        let clock = self.passing_clock(source, record, now_ms);
 
         let state = &mut self.sites[index];
         state.live |= source == SourceClock::Live;
@@ -118,6 +115,13 @@ impl Engine {
         let rebuilds = record.replaying || is_covered;
         let second = whole_second(time.ms);
         let to = if rebuilds { second } else { second.max(floor) };
+        let passing = Passing {
+            clock,
+            complete_from: state.complete_from(&self.completeness, &self.resources.segments),
+            rates: &NoRates,
+            record: Some((record.source, record.offset)),
+            includes_overdue: false,
+        };
         let judging = (!rebuilds).then_some(&passing);
         if let Some(passing) = judging
             && state.next_due == 0
@@ -145,18 +149,24 @@ impl Engine {
             is_covered,
             is_fresh: fresh,
         };
-        let (found, refused) = (&mut self.found, &mut self.counters.evicted_names);
-        outcome.add(state.decide_single(&occurring, &passing, &mut self.resources, found, refused));
-        outcome.add(state.count_error(&occurring, &passing, &mut self.resources));
+        state.events += u32::from(!rebuilds && !event.historical);
+        // A back-dated event counts where it still matters, and is no reason for a notification.
+        if !event.historical {
+            let (found, refused) = (&mut self.found, &mut self.counters.evicted_names);
+            outcome.add(state.decide_single(&occurring, &passing, &mut self.resources, found, refused));
+            outcome.add(state.count_error(&occurring, &passing, &mut self.resources));
+        }
         if !rebuilds {
-            outcome.add(state.judge(occurring.origin, &passing));
+            if !event.historical {
+                outcome.add(state.judge(occurring.origin, &passing));
+            }
             if state.next_due == 0 {
                 state.schedule(&passing);
             }
         }
         out.append(&mut outcome.ready);
         self.take_up(index, outcome);
-        self.pass_log_timers_after(record);
+        self.pass_log_timers_after(source, record);
         match (record.replaying, fresh) {
             (true, _) => EventResult::Replayed,
             (false, true) => EventResult::Counted,
@@ -167,7 +177,8 @@ impl Engine {
     /// Handles a record that was rejected. `site_id` is the site's, if that could be told.
     pub(crate) fn handle_reject(&mut self, site_id: Option<&str>, record: &RecordFacts, now_ms: i64) {
         let segment = self.resources.segments.begin_record(record.source, record.offset);
-        self.note_progress(record);
+        self.note_rebuilt();
+        self.completeness.pass(record.source, record.offset);
         let is_registered = |site_id: &&str| self.registry.sites.contains_key(*site_id);
         let Some(site_id) = site_id.filter(is_registered) else {
             return;
@@ -179,9 +190,10 @@ impl Engine {
             return;
         }
         let source = self.config.sources[record.source].clock;
+        let state = &self.sites[index];
         let passing = Passing {
-            clock: self.passing_clock(record, now_ms),
-            complete_from: self.complete_from,
+            clock: self.passing_clock(source, record, now_ms),
+            complete_from: state.complete_from(&self.completeness, &self.resources.segments),
             rates: &NoRates,
             record: Some((record.source, record.offset)),
             includes_overdue: false,
@@ -212,18 +224,17 @@ impl Engine {
         self.take_up(index, outcome);
     }
 
-    /// Notes how far a source was read: its first record at the commit ends the rebuilding of its
-    /// windows.
-    fn note_progress(&mut self, record: &RecordFacts) {
-        let was_rebuilding = std::mem::replace(&mut self.rebuilding[record.source], record.replaying);
-        if was_rebuilding && !record.replaying && !self.rebuilding.contains(&true) {
+    /// Finds out if the windows of every source are rebuilt, and what falls due then.
+    pub(super) fn note_rebuilt(&mut self) {
+        if self.was_rebuilding && !self.completeness.is_rebuilding() {
+            self.was_rebuilding = false;
             self.loaded_parts = HashMap::new();
             self.schedule_all();
         }
     }
 
-    fn passing_clock(&self, record: &RecordFacts, now_ms: i64) -> PassingClock {
-        match self.config.sources[record.source].clock {
+    fn passing_clock(&self, clock: SourceClock, record: &RecordFacts, now_ms: i64) -> PassingClock {
+        match clock {
             SourceClock::Live => PassingClock::Live {
                 now_ms,
                 stale_after_ms: self.config.stale_after_ms,
@@ -236,27 +247,42 @@ impl Engine {
     }
 
     /// Lets happen what fell due on other sites by a record of a log.
-    fn pass_log_timers_after(&mut self, record: &RecordFacts) {
-        let is_log = self.config.sources[record.source].clock == SourceClock::Log;
-        if is_log && !self.rebuilding.contains(&true) {
+    fn pass_log_timers_after(&mut self, clock: SourceClock, record: &RecordFacts) {
+        if clock == SourceClock::Log && !record.replaying && !self.was_rebuilding {
             self.pass_log_timers((record.source, record.offset), record.record_ms);
+        }
+    }
+
+    /// The clock that an event goes by: that of its source, of which `route` tells.
+    fn clock_of(&self, routed: Option<RoutedFacts>, record: &RecordFacts) -> SourceClock {
+        match routed.map(|routed| routed.clock) {
+            Some(RoutedClock::Live) => SourceClock::Live,
+            Some(RoutedClock::Log) => SourceClock::Log,
+            None => self.config.sources[record.source].clock,
         }
     }
 
     /// Decides the event's time; counts a wrong clock, and moves the partition's clock of log
     /// sources.
     fn time_of(&mut self, event: &Event<'_>, record: &RecordFacts, now_ms: i64) -> EventTime {
-        let clock = self.config.sources[record.source].clock;
+        let clock = self.clock_of(event.routed, record);
         let time = event_time(clock, event.timestamp_ms, record.record_ms, now_ms);
         if time.skewed && !record.replaying {
             self.counters.clock_skew[record.source] += 1;
         }
         // Every site moves it, registered or not: a new registration changes nothing for the other
         // sites.
-        if clock == SourceClock::Log && (self.log_clock_ms < Some(time.ms) || self.log_record_ms == 0) {
-            self.log_clock_ms = self.log_clock_ms.max(Some(time.ms));
-            self.log_record_ms = record.record_ms;
-        }
+        let seen_ms = match clock {
+            SourceClock::Log => {
+                if self.log_clock_ms < Some(time.ms) || self.log_record_ms == 0 {
+                    self.log_clock_ms = self.log_clock_ms.max(Some(time.ms));
+                    self.log_record_ms = record.record_ms;
+                }
+                self.log_clock_ms.unwrap_or(time.ms)
+            }
+            SourceClock::Live => record.record_ms.min(now_ms),
+        };
+        self.completeness.close_gap(record.source, seen_ms);
         time
     }
 

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::Engine;
+use super::event_time::SourceClock;
+use crate::detect::completeness::CompleteFrom;
 use crate::detect::notification::Decision;
 use crate::detect::site::SiteState;
 use crate::detect::site::state_record::{StateError, StateRecord, StoredState, split_key};
@@ -21,6 +23,8 @@ pub(crate) struct Checkpoint {
     /// The partition's clock in milliseconds since the Unix epoch, for [`Engine::resume`]; `None`
     /// as long as no log source was read.
     pub(crate) clock_ms: Option<i64>,
+    /// Time from which every record has been seen.
+    pub(crate) complete_from: CompleteFrom,
 }
 
 impl Engine {
@@ -36,10 +40,16 @@ impl Engine {
     pub(crate) fn load_state(&mut self, key: &str, bytes: Option<&[u8]>) -> Result<(), StateError> {
         let (site_id, part) = split_key(key);
         let Some(bytes) = bytes else {
+            self.unclaimed.remove(key);
             self.forget_part(site_id, part);
             return Ok(());
         };
         let stored = StoredState::from_bytes(bytes)?;
+        // A registry that is behind does not know a site yet, and its state must not be lost.
+        if !self.registry.sites.contains_key(site_id) {
+            self.unclaimed.insert(key.to_owned(), bytes.to_vec());
+            return Ok(());
+        }
         if part == 0 && stored.parts == 1 {
             self.loaded_parts.remove(site_id);
             self.load(stored);
@@ -84,12 +94,6 @@ impl Engine {
             .map(|source| stored.covered.get(&source.topic).copied().unwrap_or(-1))
             .collect();
         let Some(site) = self.registry.sites.get(stored.site.as_str()).cloned() else {
-            for part in 0..stored.parts {
-                let tombstone = StateRecord::tombstone(stored.site.clone(), part);
-                if !self.gone.contains(&tombstone) {
-                    self.gone.push(tombstone);
-                }
-            }
             return;
         };
         let index = self.find(site.id.as_str());
@@ -117,6 +121,43 @@ impl Engine {
     /// judged.
     pub(crate) fn foreign_states(&self) -> u64 {
         self.foreign_states
+    }
+
+    /// Loads the states that waited for their sites, of those that the registry now knows.
+    pub(super) fn claim_states(&mut self) {
+        if self.unclaimed.is_empty() {
+            return;
+        }
+        for (key, bytes) in std::mem::take(&mut self.unclaimed) {
+            // What cannot be read was reported when it was loaded, and is none of these.
+            _ = self.load_state(&key, Some(&bytes));
+            let (site_id, _) = split_key(&key);
+            let floor = self.floor(SourceClock::Live).max(self.floor(SourceClock::Log));
+            if let Some(index) = self.find(site_id) {
+                // Events of an unknown site were not counted.
+                self.sites[index].window.set_kept_from(floor);
+            }
+        }
+    }
+
+    /// Lists a loaded state to be written again, since an older one lies after it.
+    pub(crate) fn rewrite_state(&mut self, key: &str) {
+        let (site_id, _) = split_key(key);
+        if let Some(index) = self.find(site_id) {
+            self.mark_dirty(index);
+        }
+    }
+
+    /// Forgets that loaded states account for a source's records, where they do beyond its end:
+    /// those were of an earlier topic of the same name.
+    pub(crate) fn forget_covered_beyond(&mut self, source: usize, end: i64) {
+        for state in &mut self.sites {
+            if let Some(last) = state.covered.as_mut().and_then(|covered| covered.get_mut(source))
+                && *last >= end
+            {
+                *last = -1;
+            }
+        }
     }
 
     /// The decisions that were loaded without a confirmation: they are to be published again, and
@@ -174,6 +215,7 @@ impl Engine {
                 .collect(),
             replay_from: sources.map(|source| segments.replay_from(source)).collect(),
             clock_ms: self.log_clock_ms,
+            complete_from: self.completeness.to_commit(),
         }
     }
 

@@ -15,6 +15,7 @@ impl Engine {
     pub(crate) fn set_registry(&mut self, registry: Arc<Registry>) {
         let changed = registry.changed_since(self.registry.version);
         self.registry = registry;
+        self.claim_states();
         match changed {
             Some(changed) => {
                 for site_id in changed {

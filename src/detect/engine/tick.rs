@@ -12,28 +12,23 @@ const HELD_BACK_SECONDS: u32 = 900;
 const SAVE_INTERVAL_MS: i64 = 60_000;
 
 impl Engine {
-    /// Sets the second from which on every record of the partition has been seen.
-    pub(crate) fn set_complete_from(&mut self, second: u32) {
-        self.complete_from = second;
-    }
-
     /// Sets for each source if it delivers nothing though it should. Drops and silences of its sites
     /// wait for it, for a while.
     pub(crate) fn set_silent_sources(&mut self, silent: &[bool]) {
         self.silent_sources.copy_from_slice(silent);
     }
 
-    /// Moves silent sites on: live ones by the wall clock if every source is `caught_up`, those of
-    /// logs by the latest time read. Once a second is enough. The instant of the call changes no
-    /// decision about a log.
+    /// Moves silent sites on: live ones by the wall clock if every record stored before `now_ms`
+    /// has been handled, and so all is `caught_up`; those of logs by the latest time read. Once a
+    /// second is enough. The instant of the call changes no decision about a log.
     pub fn tick(&mut self, now_ms: i64, caught_up: bool) {
+        if self.completeness.is_rebuilding() {
+            return;
+        }
+        self.note_rebuilt();
         if caught_up {
-            self.rebuilding.fill(false);
             let floor = whole_second(now_ms.saturating_sub(self.config.out_of_order_ms));
             self.live_floor = self.live_floor.max(floor);
-        } else if self.rebuilding.contains(&true) {
-            // Windows are incomplete: nothing may be judged on them.
-            return;
         }
         let (live, log) = (self.floor(SourceClock::Live), self.floor(SourceClock::Log));
         for index in 0..self.sites.len() {
@@ -61,13 +56,13 @@ impl Engine {
     fn move_silent(&mut self, index: usize, floor: u32, now_ms: i64, is_source_silent: bool) {
         let passing = Passing {
             includes_overdue: true,
-            ..self.passing_without_record(self.sites[index].live, now_ms, is_source_silent)
+            ..self.passing_without_record(index, now_ms, is_source_silent)
         };
         let state = &mut self.sites[index];
         if state.next_due == 0 {
             state.schedule(&passing);
         }
-        let is_moved = floor > state.window.now() && !state.is_idle();
+        let is_moved = floor > state.window.now() && !state.is_idle(floor);
         if is_moved || state.is_overdue {
             let to = floor.max(state.window.now());
             let outcome = state.move_to(to, Some(&passing), &mut self.resources);
@@ -79,10 +74,9 @@ impl Engine {
 
     /// Finds out when something falls due next on a site whose settings changed.
     pub(super) fn schedule(&mut self, index: usize) {
-        let is_ready =
-            !self.rebuilding.contains(&true) && !self.sites[index].is_behind(&self.resources.segments);
+        let is_ready = !self.was_rebuilding && !self.sites[index].is_behind(&self.resources.segments);
         if is_ready {
-            let passing = self.passing_without_record(self.sites[index].live, 0, false);
+            let passing = self.passing_without_record(index, 0, false);
             self.sites[index].schedule(&passing);
             self.timers.put(&mut self.sites[index]);
         }
@@ -120,7 +114,7 @@ impl Engine {
             let passing = Passing {
                 clock: PassingClock::Log { record_ms },
                 record: Some(record),
-                ..self.passing_without_record(false, 0, false)
+                ..self.passing_without_record(index, 0, false)
             };
             let state = &mut self.sites[index];
             state.queued_at = u32::MAX;
@@ -137,8 +131,14 @@ impl Engine {
     }
 
     /// The facts by which the passing of time is judged when no record moves it.
-    fn passing_without_record(&self, is_live: bool, now_ms: i64, is_source_silent: bool) -> Passing<'static> {
-        let clock = match is_live {
+    pub(super) fn passing_without_record(
+        &self,
+        index: usize,
+        now_ms: i64,
+        is_source_silent: bool,
+    ) -> Passing<'static> {
+        let state = &self.sites[index];
+        let clock = match state.live {
             true => PassingClock::Live {
                 now_ms,
                 stale_after_ms: self.config.stale_after_ms,
@@ -150,7 +150,7 @@ impl Engine {
         };
         Passing {
             clock,
-            complete_from: self.complete_from,
+            complete_from: state.complete_from(&self.completeness, &self.resources.segments),
             rates: &NoRates,
             record: None,
             includes_overdue: false,

@@ -47,6 +47,16 @@ impl Condition {
         }
     }
 
+    /// The number that is reached, or fallen below; `None` for a silence.
+    pub(crate) fn threshold(&self) -> Option<u32> {
+        match self {
+            Self::VisitorSpike(spike) => Some(spike.threshold),
+            Self::VisitorDrop(drop) => Some(drop.threshold),
+            Self::ErrorCondition(errors) => errors.count(),
+            Self::GoalCompletion(settings) | Self::CustomEvent(settings) => Some(settings.at_least),
+        }
+    }
+
     /// The facts by which it differs from others of the same type, for ids.
     pub(crate) fn facts(&self) -> Vec<u8> {
         match self {

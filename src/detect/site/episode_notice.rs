@@ -9,6 +9,7 @@ use crate::detect::window::SlidingWindow;
 use crate::domain::id::{NotificationId, NotificationKind};
 use crate::domain::notification::{NotificationData, SuspectedCause, VisitorsData};
 use crate::domain::registry::Site;
+use crate::domain::site_now::Baseline;
 use crate::domain::time::from_ms;
 use crate::domain::trigger::ErrorSettings;
 
@@ -18,6 +19,7 @@ pub(crate) struct SiteView<'a> {
     pub(crate) site: &'a Site,
     pub(crate) window: &'a SlidingWindow,
     pub(crate) labels: &'a SiteLabels,
+    pub(crate) baseline: Option<Baseline>,
 }
 
 /// Builds the notification of an episode of visitors or errors; `None` for an episode of single
@@ -78,7 +80,7 @@ fn visitors_data(
         current_visitors: notice.count,
         threshold,
         window_seconds,
-        baseline: None,
+        baseline: view.baseline,
         top_sources: top_sources(visitors(), view.labels),
         top_pages: top_pages(visitors(), view.labels),
         started_at: from_ms(i64::from(notice.episode.started_at) * 1_000),

@@ -3,7 +3,8 @@
 //! Two bounds hold: on the labels of a site, and on the bytes that all sites of a partition spend
 //! on them. Beyond either, a new name becomes `OTHER`, which the engine counts; its only effect is
 //! that the name is missing from top lists. Labels that no visitor has any more are collected when
-//! they outnumber the others.
+//! they outnumber the others, and as soon as a name finds no room: what was seen before keeps
+//! nothing unnamed that is seen now.
 
 use crate::detect::table::{Entry, Table};
 use crate::detect::window::visitors::{NO_LABEL, Visitor};
@@ -13,6 +14,10 @@ pub(crate) const OTHER: u16 = NO_LABEL - 1;
 
 /// Longest name kept, in bytes. A longer one is shown cut, but has a label of its own.
 const MAX_NAME_BYTES: usize = 300;
+
+/// Visitors that are looked at for unused labels in a second of the site's clock, in the mean, by a
+/// site that has no room for further ones.
+const VISITORS_PER_SECOND: u32 = 20_000;
 
 /// Bytes for a label beside its name: an entry in the table and one in the list of names.
 const LABEL_OVERHEAD_BYTES: usize = 48;
@@ -36,6 +41,8 @@ pub(crate) struct SiteLabels {
     names: Vec<Box<str>>,
     /// Number of labels after the last collection.
     collected: usize,
+    /// Second of the last collection.
+    collected_at: u32,
 }
 
 /// The upper 48 bits of a name's hash, and its label in the lower 16. Two names of a site whose
@@ -69,13 +76,14 @@ impl Entry for LabelEntry {
 }
 
 impl SiteLabels {
-    /// The label of a name with this hash, or [`OTHER`]. `None` if it is new and there are so many
-    /// labels that unused ones should be collected first.
+    /// The label of a name with this hash, or [`OTHER`]. `None` if it is new and unused
+    /// labels should be collected first.
     pub(crate) fn label(
         &mut self,
         hash: u64,
         name: &str,
         visitors: u32,
+        now: u32,
         budget: &mut LabelBudget,
     ) -> Option<u16> {
         if let Some(entry) = self.table.get(hash & !LABEL_BITS) {
@@ -86,8 +94,9 @@ impl SiteLabels {
         let cost = kept.len() + LABEL_OVERHEAD_BYTES;
         let has_room = len < budget.per_site.min(usize::from(OTHER)) && budget.spent + cost <= budget.bytes;
         let has_unused = len > self.collected.max(2 * visitors as usize) * 2 + 32;
-        // Near a bound, collecting is worth it once a quarter was added since the last time.
-        if has_unused || (!has_room && len > self.collected + len / 4) {
+        // In the same second, or soon if there are many visitors, it would find little more.
+        let was_just_collected = now.saturating_sub(self.collected_at) <= visitors / VISITORS_PER_SECOND;
+        if has_unused || (!has_room && !was_just_collected) {
             return None;
         }
         if !has_room {
@@ -116,10 +125,12 @@ impl SiteLabels {
         self.names.len()
     }
 
-    /// Removes the labels that none of these visitors has. The others are numbered anew.
+    /// Removes the labels that none of these visitors has, at the second `now`. The others are
+    /// numbered anew.
     pub(crate) fn collect<'a>(
         &mut self,
         visitors: impl Iterator<Item = &'a mut Visitor>,
+        now: u32,
         budget: &mut LabelBudget,
     ) {
         let mut renumbered = vec![NO_LABEL; self.names.len()];
@@ -148,6 +159,7 @@ impl SiteLabels {
         let bytes: usize = self.names.iter().map(|name| name.len()).sum();
         budget.spent -= bytes + removed * LABEL_OVERHEAD_BYTES;
         self.collected = kept.len();
+        self.collected_at = now;
         self.names = kept;
         self.table = table;
     }

@@ -6,8 +6,6 @@
 use super::goals::GoalIndex;
 use crate::domain::event::{Event, EventKind, EventType};
 use crate::domain::goal::Goal;
-use crate::domain::id::WebhookId;
-use crate::domain::registry::Site;
 use crate::domain::trigger::Triggers;
 
 /// One thing that a single event is on its site.
@@ -62,18 +60,6 @@ pub(crate) fn matches(
         EventKind::Custom => each(Meaning::CustomEvent(name)),
         EventKind::Goal | EventKind::Pageview | EventKind::Engagement | EventKind::Error => {}
     }
-}
-
-/// The webhooks that are notified of single events of this type and name: enabled, subscribed, and
-/// active since before the record. A webhook that Bellwether disabled is among them: the deliverer
-/// records what it misses.
-pub(crate) fn subscribers(site: &Site, event: EventType, name: &str, record_ms: i64) -> Vec<WebhookId> {
-    site.webhooks
-        .iter()
-        .filter(|webhook| webhook.enabled && webhook.active_since_ms <= record_ms)
-        .filter(|webhook| subscribes(&webhook.triggers, event, name))
-        .map(|webhook| webhook.id)
-        .collect()
 }
 
 /// True if `triggers` ask for single events of this type and name.

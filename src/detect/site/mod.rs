@@ -28,6 +28,8 @@ mod canonical_path;
 pub(crate) mod pattern;
 /// Names of sources and pages as small numbers.
 pub(crate) mod labels;
+/// Samples of visitors by the minute.
+mod sampling;
 /// Top sources and pages.
 pub(crate) mod top;
 /// Notifications of episodes that are not confirmed.
@@ -48,8 +50,10 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
+use super::completeness::Completeness;
 use super::keyed_hash::EventHashes;
 use super::notification::{Decision, RecordOrigin};
+use super::usual::past::SiteActivity;
 use super::window::SlidingWindow;
 use super::window::latest::LatestVisitors;
 use super::window::segments::{Segment, Segments};
@@ -69,9 +73,9 @@ use passing::Passing;
 use path_index::PathHeads;
 use recent_ids::RecentIds;
 use subscriptions::Subscriptions;
+use triggers::SiteTriggers;
 use triggers::asked::window_lengths;
 use triggers::trigger::{Cause, Evaluation, Judgement};
-use triggers::{SiteTriggers, TriggerNeeds};
 use unconfirmed::Unconfirmed;
 
 /// Resources that the sites of a partition share.
@@ -94,6 +98,10 @@ pub(crate) struct SiteState {
     pub(crate) next_due: u32,
     /// Second of the site's earliest event.
     first_event: Option<u32>,
+    /// The second from which on the next sample can be taken; 0 before the clock is known.
+    pub(crate) next_sample: u32,
+    /// Events since the last sample.
+    pub(crate) events: u32,
     /// True if the wall clock moves the site while it is silent.
     pub(crate) live: bool,
     /// True if only the look after a batch decides something that is due.
@@ -137,6 +145,7 @@ pub(crate) struct SiteState {
     recent_ids: RecentIds,
     /// Fields of the stored state that only a newer build knows.
     foreign: BTreeMap<String, Box<RawValue>>,
+    pub(crate) activity: Box<SiteActivity>,
 }
 
 /// The effects of an event, or of the passing of time, on a site.
@@ -171,6 +180,9 @@ impl SiteState {
             triggers: SiteTriggers::none(),
             next_due: 0,
             first_event: None,
+            next_sample: 0,
+            events: 0,
+            activity: Box::new(SiteActivity::new(&site)),
             live,
             is_overdue: false,
             latest_is_behind: false,
@@ -214,6 +226,7 @@ impl SiteState {
     /// Derives everything that follows from the configuration.
     fn adopt_settings(&mut self, segments: &mut Segments) {
         let site = Arc::clone(&self.site);
+        self.activity.configure(&site);
         self.triggers.configure(&site, self.window.now(), segments);
         self.sync_latest();
         self.latest.set_kept(self.triggers.needs.latest as usize);
@@ -231,11 +244,6 @@ impl SiteState {
             || self.triggers.waits_for_goals();
         self.counts_names = enabled().any(|webhook| webhook.triggers.count_names());
         self.has_custom_event_subscribers = enabled().any(|webhook| webhook.triggers.custom_event.is_some());
-    }
-
-    /// The needs of the site's triggers.
-    pub(crate) fn needs(&self) -> TriggerNeeds {
-        self.triggers.needs
     }
 
     /// Number of episodes going on.
@@ -281,12 +289,12 @@ impl SiteState {
 
     /// The label of a name of this site.
     pub(crate) fn label(&mut self, hash: u64, name: &str, budget: &mut LabelBudget) -> u16 {
-        let live = self.window.live();
-        if let Some(label) = self.labels.label(hash, name, live, budget) {
+        let (live, now) = (self.window.live(), self.window.now());
+        if let Some(label) = self.labels.label(hash, name, live, now, budget) {
             return label;
         }
-        self.labels.collect(self.window.live_mut(), budget);
-        self.labels.label(hash, name, live, budget).unwrap_or(OTHER)
+        self.labels.collect(self.window.live_mut(), now, budget);
+        self.labels.label(hash, name, live, now, budget).unwrap_or(OTHER)
     }
 
     /// Takes up an event's time and visitor for the rules that look back further than the windows.
@@ -392,10 +400,12 @@ impl SiteState {
             self.next_due = 0;
         }
         for notice in evaluation.notices {
+            let baseline = self.baseline();
             let view = SiteView {
                 site: &self.site,
                 window: &self.window,
                 labels: &self.labels,
+                baseline,
             };
             let episode = notice.episode.id;
             if let Some(decision) = episode_notification(view, notice, record) {
@@ -429,9 +439,18 @@ impl SiteState {
         })
     }
 
-    /// True if there is nothing that time could change.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.window.is_empty() && self.next_due == u32::MAX && !self.is_overdue
+    /// Second from which on every record of the site has been seen; the greatest number while
+    /// records that its loaded state accounts for are still to be read again.
+    pub(crate) fn complete_from(&self, completeness: &Completeness, segments: &Segments) -> u32 {
+        match self.is_behind(segments) {
+            true => u32::MAX,
+            false => completeness.complete_from(),
+        }
+    }
+
+    /// True if there is nothing that time could change until `floor`.
+    pub(crate) fn is_idle(&self, floor: u32) -> bool {
+        self.window.is_empty() && self.next_due == u32::MAX && !self.is_overdue && floor < self.next_sample
     }
 
     /// Number of decisions whose deliveries are not known to be published.

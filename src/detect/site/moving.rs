@@ -9,9 +9,9 @@ use super::{Outcome, PartitionResources, SiteState};
 const MAX_LOOKS: u32 = 8;
 
 impl SiteState {
-    /// Moves the clock to `to`, if that is later. With a `passing`, everything that falls due on the
-    /// way happens.
-    pub(crate) fn move_to(
+    /// Moves the clock to `to`, if that is later, without a sample on the way. With a `passing`,
+    /// everything that falls due happens.
+    pub(super) fn move_between_samples(
         &mut self,
         to: u32,
         passing: Option<&Passing<'_>>,

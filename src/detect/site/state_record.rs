@@ -240,8 +240,13 @@ impl StoredState {
         Ok(state)
     }
 
-    /// Adds a part of the same state to this one.
+    /// Adds a part of the same state to this one. Of a part that was written earlier, because its
+    /// owner was killed between two, the records after it are to be judged again.
     pub(crate) fn add_part(&mut self, part: Self) {
+        self.covered.retain(|topic, _| part.covered.contains_key(topic));
+        for (topic, last) in &mut self.covered {
+            *last = (*last).min(part.covered[topic]);
+        }
         self.triggers.extend(part.triggers);
         self.unconfirmed.extend(part.unconfirmed);
     }

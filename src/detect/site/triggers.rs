@@ -15,13 +15,12 @@ use serde_json::value::RawValue;
 
 use super::condition::{Condition, CountSettings};
 use super::rules::Rule;
-#[cfg(test)]
-use super::rules::machine::Episode;
 use super::rules::machine::TriggerState;
 use super::rules::reading::{Occasion, Reading};
 use crate::detect::window::segments::{Segment, Segments};
 use crate::domain::event::{Event, EventKind, EventType};
 use crate::domain::registry::Site;
+use crate::domain::site_now::TriggerNow;
 use crate::domain::trigger::ErrorSettings;
 use asked::{count_subscribers, new_rule};
 use trigger::{Evaluation, Judgement, Trigger};
@@ -214,6 +213,22 @@ impl SiteTriggers {
         changed
     }
 
+    /// The state of each webhook's trigger.
+    pub(crate) fn phases(&self, reading: Reading<'_>) -> Vec<TriggerNow> {
+        let all = self.all();
+        all.flat_map(|trigger| {
+            let (state, since) = trigger.phase(reading);
+            trigger.subscribers.iter().map(move |subscriber| TriggerNow {
+                webhook_id: subscriber.webhook,
+                event: trigger.condition.event(),
+                state,
+                since,
+                threshold: trigger.condition.threshold(),
+            })
+        })
+        .collect()
+    }
+
     /// True if an event of this kind, or its record's rejection, is counted by a rule of its own.
     pub(crate) fn counts_errors(&self, event: &Event<'_>) -> bool {
         self.needs.errors && matches!(event.kind, EventKind::Error | EventKind::Custom)
@@ -336,14 +351,6 @@ impl SiteTriggers {
             trigger.judge(judgement, evaluation);
         }
         self.settle(evaluation);
-    }
-
-    /// Episodes going on, with their conditions.
-    #[cfg(test)]
-    pub(crate) fn going_on(&self) -> Vec<(Condition, Episode)> {
-        let all = self.all();
-        all.filter_map(|one| Some((one.condition.clone(), *one.state.episode()?)))
-            .collect()
     }
 
     /// Gives back what the rules hold.

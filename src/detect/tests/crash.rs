@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
+use crate::detect::completeness::CompleteFrom;
 use crate::detect::engine::Engine;
 use crate::detect::engine::event_time::SourceClock;
 use crate::detect::engine::record::RecordFacts;
@@ -122,6 +123,8 @@ impl<'a> Run<'a> {
             next = commit.replay_from[0].expect("a record was read");
             assert!(next <= committed);
         }
+        let completeness = engine.completeness_mut();
+        completeness.begin(0, committed, next, CompleteFrom::Ever);
         for decision in engine.unconfirmed() {
             kafka.publish(&decision);
             engine.confirm(decision.site_id.as_str(), decision.id);

@@ -90,14 +90,14 @@ fn nothing_is_decided_while_the_partition_is_behind() {
 #[test]
 fn a_lower_bound_fires_no_drop_and_arms_no_spike() {
     let mut fed = dropping(NoticeOptions::default());
-    fed.engine.set_complete_from((START + 400) as u32);
+    fed.begin_at(START + 400);
     assert_eq!(wait(&mut fed, 700), []);
     let decided = wait(&mut fed, 711);
     assert_eq!(decided.len(), 1, "complete for a whole window");
     assert_eq!(seconds(&decided[0]), 700);
 
     let mut fed = Fed::new(SourceClock::Live, [site("a", [spike(1, 300)])]);
-    fed.engine.set_complete_from((START + 400) as u32);
+    fed.begin_at(START + 400);
     assert!(fed.fires("a", "1", START), "a lower bound may fire");
     wait(&mut fed, 769);
     assert_eq!(fed.engine.spikes(), 1);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use chrono::DateTime;
 use uuid::Uuid;
 
+use crate::detect::completeness::CompleteFrom;
 use crate::detect::engine::Engine;
 use crate::detect::engine::config::{EngineConfig, Limits, SourceTopic};
 use crate::detect::engine::event_time::SourceClock;
@@ -18,7 +19,6 @@ use crate::domain::id::{GoalId, WebhookId};
 use crate::domain::registry::{Registry, Site};
 use crate::domain::secret::Secret;
 use crate::domain::target::TargetUrl;
-use crate::domain::texts::Texts;
 use crate::domain::trigger::{
     DropSettings, EpisodeTrigger, NameFilter, NameTrigger, NoticeOptions, Pace, SpikeSettings, Triggers,
 };
@@ -102,8 +102,12 @@ pub(crate) fn site(id: &str, triggers: impl IntoIterator<Item = Triggers>) -> Si
     Site {
         id: id.parse().expect("a site id"),
         name: None,
+        link: None,
+        aliases: Vec::new(),
+        time_zone: chrono_tz::Tz::UTC,
         goals: Vec::new(),
         webhooks,
+        unreadable: Vec::new(),
         version: 1,
     }
 }
@@ -120,8 +124,10 @@ pub(crate) fn webhook(site_id: &str, number: u128, triggers: Triggers) -> Webhoo
         enabled: true,
         disabled: false,
         active_since_ms: 0,
+        format: Default::default(),
         retry_schedule: "default".to_owned(),
         max_age_seconds: None,
+        limits: Default::default(),
         updated_at: DateTime::UNIX_EPOCH,
     }
 }
@@ -154,17 +160,8 @@ pub(crate) fn registry(sites: impl IntoIterator<Item = Site>) -> Arc<Registry> {
 
 pub(crate) fn event<'a>(site_id: &'a str, kind: EventKind, timestamp_ms: i64) -> Event<'a> {
     Event {
-        site_id: site_id.into(),
-        kind,
-        name: None,
-        visitor_id: None,
-        path: None,
         timestamp_ms: Some(timestamp_ms),
-        event_id: None,
-        props: Texts::default(),
-        source: None,
-        revenue: None,
-        scroll_depth: None,
+        ..Event::new(site_id, kind)
     }
 }
 
@@ -231,6 +228,12 @@ impl Fed {
         self.handled = self.engine.handle(event, &record, self.now_ms, &mut out);
         out.extend(self.decided());
         out
+    }
+
+    /// Begins to read a partition whose records have all been seen from a second on.
+    pub(crate) fn begin_at(&mut self, second: i64) {
+        let complete_from = CompleteFrom::At(second * 1_000);
+        self.engine.completeness_mut().begin(0, 0, 0, complete_from);
     }
 
     /// Moves silent sites, all records having been read, and returns what was decided.

@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use chrono::SecondsFormat;
+
 use crate::clock;
 use crate::detect::engine::Withheld;
 use crate::detect::engine::stats::Counters;
 use crate::dispatch::record::Coordinates;
-use crate::domain::event::{Event, EventResult, EventType};
+use crate::domain::event::{Event, EventResult, EventType, WrongTimeUnit};
 use crate::domain::reject::Reject;
+use crate::domain::time::from_ms;
 use crate::telemetry::Metrics;
 use crate::telemetry::throttle::Throttle;
 use crate::telemetry::words::SuppressReason;
@@ -23,11 +26,14 @@ pub(crate) struct Counts {
     metrics: Arc<Metrics>,
     rejects: Throttle,
     stale: Throttle,
+    stale_events: Throttle,
     missed: Throttle,
     skewed: Throttle,
+    wrong_units: Throttle,
     /// By source, so that a notice about one source does not suppress one about another.
     miskeyed: Vec<Throttle>,
     notices: BTreeMap<usize, String>,
+    stale_notices: BTreeMap<usize, String>,
 }
 
 impl Counts {
@@ -41,8 +47,11 @@ impl Counts {
             metrics,
             rejects: Throttle::default(),
             stale: Throttle::default(),
+            stale_events: Throttle::default(),
+            stale_notices: BTreeMap::new(),
             missed: Throttle::default(),
             skewed: Throttle::default(),
+            wrong_units: Throttle::default(),
             notices: BTreeMap::new(),
         }
     }
@@ -98,7 +107,8 @@ impl Counts {
             let text = format!(
                 "{topic} is not keyed by site: partition {partition}, offset {offset} has {key} for site \
                  `{site_id}`. A site's events must lie in one partition: let the producer use the site's id as \
-                 key, with the murmur2 partitioner (librdkafka: partitioner=murmur2_random)"
+                 key, with the murmur2 partitioner (librdkafka: partitioner=murmur2_random), or set keyed = false on \
+                 the source, so that the role `route` keys its records"
             );
             tracing::warn!(topic, partition, offset, suppressed, "{text}");
             self.notices.insert(source, text);
@@ -120,6 +130,37 @@ impl Counts {
                 partition,
                 suppressed,
                 "a notification lies too far in the past (detect.stale_after) and is not sent"
+            );
+        }
+    }
+
+    /// Reports an event that lies too far in the past to lead to notifications.
+    pub(crate) fn stale_event(&mut self, source: usize, partition: i32, offset: i64, record_ms: i64) {
+        if let Some(suppressed) = self.stale_events.admit(clock::monotonic()) {
+            let topic = &self.sources[source];
+            let at = from_ms(record_ms).to_rfc3339_opts(SecondsFormat::Secs, true);
+            let text = format!(
+                "{topic} has events too far in the past to be notified (detect.stale_after): the record at partition \
+                 {partition}, offset {offset} has the time {at}. A backlog is read, or the producer does not set the \
+                 records' time to the present in milliseconds"
+            );
+            tracing::warn!(topic, partition, offset, suppressed, "{text}");
+            self.stale_notices.insert(source, text);
+        }
+    }
+
+    /// Counts an event whose time was written in another unit than milliseconds.
+    pub(crate) fn wrong_unit(&mut self, source: usize, partition: i32, offset: i64, unit: WrongTimeUnit) {
+        let topic = &self.sources[source];
+        self.metrics.clock_skew.with_label_values(&[topic]).inc();
+        if let Some(suppressed) = self.wrong_units.admit(clock::monotonic()) {
+            tracing::warn!(
+                topic,
+                partition,
+                offset,
+                unit = unit.as_str(),
+                suppressed,
+                "an event's timestamp is in another unit than milliseconds, so the event counts at its record's time"
             );
         }
     }
@@ -176,6 +217,15 @@ impl Counts {
     /// Notices for operators on `/readyz`, each with the source topic that it is about.
     pub(crate) fn take_notices(&mut self) -> Vec<(&str, String)> {
         let notices = std::mem::take(&mut self.notices);
+        notices
+            .into_iter()
+            .map(|(source, text)| (&*self.sources[source], text))
+            .collect()
+    }
+
+    /// Notices about sources with events too far in the past.
+    pub(crate) fn take_stale_notices(&mut self) -> Vec<(&str, String)> {
+        let notices = std::mem::take(&mut self.stale_notices);
         notices
             .into_iter()
             .map(|(source, text)| (&*self.sources[source], text))
@@ -290,6 +340,31 @@ mod tests {
                 .all(|(topic, text)| text.starts_with(topic) && !text.contains("jane"))
         );
         assert_eq!(counts.take_notices(), []);
+    }
+
+    #[test]
+    fn times_in_another_unit_are_counted_by_source() {
+        let mut counts = counts();
+        for unit in WrongTimeUnit::ALL {
+            counts.wrong_unit(1, 3, 17, unit);
+        }
+        let skew = |source| counts.metrics.clock_skew.with_label_values(&[source]).get();
+        assert_eq!(["one", "two"].map(skew), [0, 3]);
+    }
+
+    #[test]
+    fn events_too_far_in_the_past_make_a_notice_of_their_source() {
+        let mut counts = counts();
+        counts.stale_event(1, 3, 17, 1_764_300);
+        let notices = counts.take_stale_notices();
+        assert_eq!(notices.len(), 1);
+        let (topic, text) = &notices[0];
+        assert!(
+            *topic == "two"
+                && text.contains("partition 3, offset 17")
+                && text.contains("1970-01-01T00:29:24Z")
+        );
+        assert_eq!(counts.take_stale_notices(), []);
     }
 
     #[test]

@@ -7,8 +7,9 @@ use crate::detect::engine::stats::Stats;
 use crate::domain::event::EventType;
 use crate::domain::site::SiteId;
 use crate::kafka::session::lag::ConsumerLag;
-use crate::kafka::topic_partition::TopicPartition;
 
+/// Time between two log lines about a long replay.
+const REPLAY_LINE_INTERVAL: Duration = Duration::from_secs(5);
 const ACTIVITY_INTERVAL: Duration = Duration::from_secs(10);
 
 impl Detector {
@@ -31,21 +32,34 @@ impl Detector {
         }
     }
 
+    /// Logs how much of a long replay is left.
+    pub(super) fn report_replay(&mut self, now: Instant) {
+        let owned = || self.owned.iter().flatten();
+        let remaining: i64 = owned().map(|owned| owned.completeness().replay_remaining()).sum();
+        if remaining == 0 {
+            self.last_replay_line = now;
+        } else if now.duration_since(self.last_replay_line) >= REPLAY_LINE_INTERVAL {
+            self.last_replay_line = now;
+            tracing::info!(
+                group = "detect",
+                remaining,
+                "records are read again to rebuild windows"
+            );
+        }
+    }
+
     pub(super) fn show_gauges(&self, now_ms: i64) {
         let sources = &self.settings.engine.sources;
         let mut stats = Stats::default();
-        let (mut open_batches, mut replay_remaining) = (0, 0);
+        let (mut open_batches, mut replay_remaining, mut incomplete) = (0, 0, 0);
         let mut lags = vec![ConsumerLag::default(); sources.len()];
         for owned in self.owned.iter().flatten() {
             stats += owned.engine.stats();
+            incomplete += i64::from(owned.engine.has_incomplete_windows());
             open_batches += owned.open_batch_count();
-            replay_remaining += owned.replay_remaining();
+            replay_remaining += owned.completeness().replay_remaining();
             for (topic, lag) in lags.iter_mut().enumerate() {
-                let end = self.session.member().cached_end(TopicPartition {
-                    topic,
-                    partition: owned.partition,
-                });
-                lag.add(owned.lag(topic, end, now_ms));
+                lag.add(owned.lag(topic, now_ms));
             }
         }
         let (metrics, session) = (&self.links.metrics, &self.session);
@@ -58,6 +72,8 @@ impl Detector {
         }
         session.show_open_offsets(open_batches);
         session.show_sum(&metrics.replay_remaining, replay_remaining);
+        session.show_sum(&metrics.partitions_unrestored, self.unrestored.len() as i64);
+        session.show_sum(&metrics.partitions_incomplete, incomplete);
         for (source, lag) in sources.iter().zip(lags) {
             session.show_lag(&source.topic, lag);
         }

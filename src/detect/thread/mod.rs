@@ -5,8 +5,9 @@
 //! committed only when every record that its record led to is acknowledged; an episode's state is
 //! acknowledged before its deliveries are published.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
@@ -15,23 +16,28 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::engine::config::EngineConfig;
+use super::history::{HistoryAnswer, HistoryQueue};
 use super::source_silence::SourceSilence;
 use crate::clock;
 use crate::config::KafkaConfig;
 use crate::domain::registry::Registry;
 use crate::domain::site::SiteId;
+use crate::ingest::formats::RecordReader;
 use crate::kafka::batch_reader::{Batch, BatchItem, BatchReader};
 use crate::kafka::batch_record::BatchRecord;
 use crate::kafka::client::ClientEvents;
 use crate::kafka::commits::Commit;
+use crate::kafka::log_ends::LogEnds;
 use crate::kafka::member::GroupMember;
 use crate::kafka::producer::Publisher;
 use crate::kafka::session::{CommitScope, Session};
 use crate::kafka::topic_partition::TopicPartition;
+use crate::telemetry::throttle::Throttle;
 use crate::telemetry::{Health, Metrics};
 use counts::Counts;
 use outbox::{Confirmed, Outbox, OutboxTopics};
 use partition::OwnedPartition;
+use unrestored::Unrestored;
 
 /// A partition number that a thread owns.
 pub(crate) mod partition;
@@ -39,16 +45,20 @@ pub(crate) mod partition;
 pub(crate) mod position;
 /// Taking partitions and giving them back.
 mod rebalance;
+/// Partitions that cannot be restored for now.
+mod unrestored;
+/// Choice among the records of the state topic.
+mod latest_states;
 /// Restoring of assigned partitions.
 pub(crate) mod restore;
 /// Publishing in the right order.
 pub(crate) mod outbox;
 /// Batches whose records are not all acknowledged.
 pub(crate) mod open_batches;
-/// Records for the rejected topic.
-pub(crate) mod reject_record;
 /// Counters of a thread.
 pub(crate) mod counts;
+/// The sites' past.
+mod history;
 /// Gauges of a thread.
 mod gauges;
 /// Silence of sources.
@@ -57,6 +67,8 @@ mod silent_sources;
 /// Longest wait for a record, and so for noticing a rebalance.
 const READ_TIMEOUT: Duration = Duration::from_millis(10);
 const TICK_INTERVAL: Duration = Duration::from_secs(1);
+/// Longest wait until a partition is read from elsewhere.
+const SEEK_TIMEOUT: Duration = Duration::from_secs(1);
 /// Longest time, in all, that a batch waits for its episodes' deliveries to be acknowledged.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -67,6 +79,8 @@ pub struct DetectSettings {
     pub kafka: KafkaConfig,
     /// Configuration of every engine; its `partition` is replaced.
     pub engine: EngineConfig,
+    /// Readers of the sources' records, in the order of the engine's sources.
+    pub readers: Arc<[RecordReader]>,
     /// Time before now at which a source without a commit begins: the longest window in use, or
     /// more.
     pub first_start_back: Duration,
@@ -82,6 +96,7 @@ pub struct DetectLinks {
     pub client_events: ClientEvents,
     pub runtime: Handle,
     pub stop: CancellationToken,
+    pub history: Arc<HistoryQueue>,
     /// Receives the sites that had events, now and then.
     pub active_sites: mpsc::Sender<Vec<SiteId>>,
 }
@@ -92,8 +107,16 @@ struct Detector {
     links: DetectLinks,
     outbox: Outbox,
     confirmed: Receiver<Confirmed>,
+    answers: Receiver<HistoryAnswer>,
+    /// For the questions, whose answers come back by it.
+    answer_to: Sender<HistoryAnswer>,
     /// By partition number.
     owned: Vec<Option<Box<OwnedPartition>>>,
+    /// Assigned partition numbers that cannot be restored for now.
+    unrestored: BTreeMap<i32, Unrestored>,
+    log_ends: LogEnds,
+    last_replay_line: Instant,
+    failed_seeks: Throttle,
     counts: Counts,
     /// For each source, what is known of its silence.
     silences: Vec<SourceSilence>,
@@ -108,6 +131,7 @@ struct Detector {
 /// Runs a detector thread until it is to stop.
 pub fn run(member: GroupMember, settings: DetectSettings, links: DetectLinks) -> anyhow::Result<()> {
     let (sender, confirmed) = channel();
+    let (answer_to, answers) = channel();
     let kafka = &settings.kafka;
     let outbox = Outbox {
         publisher: links.publisher.clone(),
@@ -120,6 +144,8 @@ pub fn run(member: GroupMember, settings: DetectSettings, links: DetectLinks) ->
         tasks: TaskTracker::new(),
         confirmed: sender,
     };
+    let state_topic = kafka.topic("detector-state");
+    let log_ends = member.log_ends(&[state_topic]);
     let sources = settings.engine.sources.iter();
     let sources = sources.map(|source| source.topic.clone()).collect();
     let now = clock::monotonic();
@@ -128,6 +154,8 @@ pub fn run(member: GroupMember, settings: DetectSettings, links: DetectLinks) ->
         session: Session::begin(member, &settings.name, Arc::clone(&links.health)),
         outbox,
         confirmed,
+        answers,
+        answer_to,
         owned: Vec::new(),
         silences: settings
             .engine
@@ -136,6 +164,10 @@ pub fn run(member: GroupMember, settings: DetectSettings, links: DetectLinks) ->
             .map(|_| SourceSilence::new(clock::now_ms()))
             .collect(),
         silent: vec![false; settings.engine.sources.len()],
+        unrestored: BTreeMap::new(),
+        log_ends,
+        last_replay_line: now,
+        failed_seeks: Throttle::default(),
         counts: Counts::new(sources, Arc::clone(&links.metrics)),
         confirm_until: now,
         last_tick: now,
@@ -147,6 +179,7 @@ pub fn run(member: GroupMember, settings: DetectSettings, links: DetectLinks) ->
     detector.session.end_heartbeat();
     detector.give_up_partitions(false);
     drop(batch_reader);
+    drop(detector.log_ends);
     detector.session.leave();
     result
 }
@@ -160,6 +193,7 @@ impl Detector {
             self.serve_group(batch_reader)?;
             self.update_registry();
             self.receive_confirmations();
+            self.receive_history();
             let mut busy_since = None;
             if self.links.publisher.backlog().is_crowded() {
                 // Nothing is read for now, so that the thread hardly ever waits for room in the
@@ -173,6 +207,8 @@ impl Detector {
                     self.handle_batch(batch, now);
                 }
             }
+            self.receive_ends();
+            self.settle();
             self.tick();
             self.commit();
             if let Some(busy_since) = busy_since {
@@ -208,7 +244,7 @@ impl Detector {
                 let member = self.session.member();
                 if let Some(owned) = owned_mut(&mut self.owned, at.partition) {
                     let beginning_of = |_| member.cached_beginning(at);
-                    owned.end_reached(at.topic, offset, beginning_of, &mut self.counts);
+                    owned.end_reached(at.topic, offset, now_ms, beginning_of, &mut self.counts);
                 }
             }
             BatchItem::Error(code) => {
@@ -241,6 +277,47 @@ impl Detector {
             if owned.engine.wants_flush() {
                 owned.flush(now_ms, &self.outbox, &mut self.counts);
                 self.wait_for_confirmations(partition);
+            }
+        }
+    }
+
+    /// Hands the ends that brokers have answered to the partitions.
+    fn receive_ends(&mut self) {
+        for answer in self.log_ends.receive() {
+            if let (Ok(end), Some(owned)) = (answer.end, owned_mut(&mut self.owned, answer.at.partition)) {
+                owned.prove_end(answer.at.topic, end, answer.asked_ms);
+            }
+        }
+    }
+
+    /// Lets partitions go on that stopped: those whose sources have rebuilt their windows, and
+    /// those whose offsets went back.
+    fn settle(&mut self) {
+        if self
+            .owned
+            .iter()
+            .flatten()
+            .any(|owned| owned.went_back().is_some())
+        {
+            self.restore_those_gone_back();
+        }
+        for owned in self.owned.iter_mut().flatten() {
+            let from = owned.reread_from();
+            if from.is_empty() {
+                continue;
+            }
+            match self.session.member().seek(&from, SEEK_TIMEOUT) {
+                Ok(()) => owned.read_again(),
+                Err(error) => {
+                    if let Some(suppressed) = self.failed_seeks.admit(clock::monotonic()) {
+                        tracing::warn!(
+                            partition = owned.partition,
+                            error = %error,
+                            suppressed,
+                            "a partition cannot be read from where it stands; trying again"
+                        );
+                    }
+                }
             }
         }
     }
@@ -296,7 +373,7 @@ impl Detector {
         }
     }
 
-    /// Advances silent sites and shows gauges, once a second.
+    /// Advances silent sites, asks for ends and shows gauges, once a second.
     fn tick(&mut self) {
         let now = clock::monotonic();
         if now.duration_since(self.last_tick) < TICK_INTERVAL {
@@ -306,20 +383,31 @@ impl Detector {
         self.session.retained.drop_expired(now);
         let now_ms = clock::now_ms();
         self.watch_sources(now_ms);
-        let member = self.session.member();
         for owned in self.owned.iter_mut().flatten() {
-            let partition = owned.partition;
-            owned.tick(now_ms, |topic| {
-                member.cached_end(TopicPartition { topic, partition })
-            });
+            owned.tick(now_ms);
         }
+        let partitions = self.owned.iter().flatten().flat_map(|owned| owned.partitions());
+        let partitions: Vec<TopicPartition> = partitions.collect();
+        self.log_ends.ask(partitions, now_ms);
+        self.retry_unrestored();
         self.flush();
+        self.hand_over_history(false);
         self.report_engine_counters();
         self.session.show_last_poll(now_ms);
         self.show_gauges(now_ms);
+        self.report_replay(now);
         self.report_active_sites(now);
         for (topic, text) in self.counts.take_notices() {
             self.links.health.notice(topic, text, now_ms);
+        }
+        for (topic, text) in self.counts.take_stale_notices() {
+            let key = format!("{topic} stale");
+            self.links.health.notice(&key, text, now_ms);
+        }
+        for (partition, unrestored) in &self.unrestored {
+            let text = format!("partition {partition} waits: {}", unrestored.reason);
+            let key = format!("unrestored {partition}");
+            self.links.health.notice(&key, text, now_ms);
         }
     }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
+use rdkafka::error::RDKafkaErrorCode;
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
@@ -18,6 +19,7 @@ use crate::dispatch::record::DeliveryRecord;
 use crate::domain::delivery::Origin;
 use crate::domain::id::{DeliveryId, NotificationId};
 use crate::domain::site::SiteId;
+use crate::ingest::reject_record::RejectRecord;
 use crate::kafka::backlog::Portion;
 use crate::kafka::producer::{Outgoing, PublishError, Publisher};
 
@@ -105,6 +107,61 @@ impl Outbox {
         }
     }
 
+    /// Publishes a record to the rejected topic. One that the topic will never take, since its
+    /// messages must be smaller, is cut further, and dropped if nothing is left to cut: it must not
+    /// hold up the commit.
+    pub(crate) fn publish_reject(&self, rejected: RejectRecord, batch: &Unacknowledged) {
+        batch.add();
+        let bytes = rejected.value.len();
+        let portion = self.publisher.backlog().add(1, bytes);
+        let record = self.rejected_record(&rejected);
+        let handed_over = self.hand_over(&record);
+        let (outbox, batch) = (self.clone(), batch.clone());
+        self.tasks.spawn_on(
+            async move {
+                let _until_done = portion;
+                match handed_over.await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) if error.is_too_large() => outbox.publish_cut(rejected).await,
+                    _ => outbox.publisher.publish(record.as_outgoing()).await,
+                }
+                batch.remove();
+            },
+            &self.runtime,
+        );
+    }
+
+    /// Publishes a reject that is too large, with ever less of it.
+    async fn publish_cut(&self, mut rejected: RejectRecord) {
+        while rejected.cut() {
+            let record = self.rejected_record(&rejected);
+            match self.publisher.hand_over(record.as_outgoing()).await.await {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) if error.is_too_large() => {}
+                _ => return self.publisher.publish(record.as_outgoing()).await,
+            }
+        }
+        let client_events = self.publisher.client_events();
+        client_events.metrics().rejects_dropped.inc();
+        if let Some(suppressed) = client_events.admit(Some(RDKafkaErrorCode::MessageSizeTooLarge)) {
+            tracing::error!(
+                topic = &*self.topics.rejected,
+                suppressed,
+                "a rejected record is dropped: the topic takes not even its headers; raise its max.message.bytes"
+            );
+        }
+    }
+
+    fn rejected_record(&self, rejected: &RejectRecord) -> OwnedRecord {
+        OwnedRecord {
+            topic: Arc::clone(&self.topics.rejected),
+            partition: None,
+            key: rejected.key.clone(),
+            value: Some(rejected.value.clone()),
+            headers: rejected.headers.clone(),
+        }
+    }
+
     /// Publishes the deliveries of a decision that depends on no state.
     pub(crate) fn publish_decision(&self, decision: &Decision, batch: &Unacknowledged) {
         for record in self.deliveries(decision) {
@@ -174,10 +231,22 @@ impl Outbox {
             .add(deliveries + usize::from(state.is_some()), bytes)
     }
 
+    /// Publishes the deliveries of episodes: all are handed over together, and then awaited
+    /// together, so that a notification to a thousand webhooks takes as long as one to a few.
     async fn publish_episodes(&self, partition: i32, decisions: Vec<Decision>) {
-        for decision in decisions {
-            for record in self.deliveries(&decision) {
-                self.publisher.publish(record.as_outgoing()).await;
+        let mut handed_over = Vec::new();
+        for decision in &decisions {
+            let mut answers = Vec::with_capacity(decision.webhooks.len());
+            for record in self.deliveries(decision) {
+                answers.push((self.publisher.hand_over(record.as_outgoing()).await, record));
+            }
+            handed_over.push(answers);
+        }
+        for (decision, answers) in decisions.into_iter().zip(handed_over) {
+            for (answer, record) in answers {
+                if !matches!(answer.await, Ok(Ok(()))) {
+                    self.publisher.publish(record.as_outgoing()).await;
+                }
             }
             if decision.episode.is_some() {
                 // Fails when the thread has ended, which needs no confirmation.
@@ -216,6 +285,7 @@ impl Outbox {
                 created_at_ms: decision.created_at_ms,
                 origin: Origin::Event,
                 attempt: 1,
+                step: 0,
                 due_at_ms: None,
                 first_attempt_at_ms: None,
                 reason: None,

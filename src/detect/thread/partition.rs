@@ -5,29 +5,27 @@ use std::sync::Arc;
 
 use super::counts::Counts;
 use super::open_batches::{OpenBatches, Unacknowledged};
-use super::outbox::{Outbox, OwnedRecord};
-use super::position::{Positions, ReplayPoint, SourceState};
-use super::reject_record::reject_record;
+use super::outbox::Outbox;
+use super::position::{Positions, SourceState, missed};
+use crate::detect::completeness::Completeness;
 use crate::detect::engine::Engine;
-use crate::detect::engine::lookahead::Lookahead;
-use crate::detect::engine::record::RecordFacts;
 use crate::detect::engine::recovery::Checkpoint;
 use crate::detect::notification::Decision;
-use crate::dispatch::record::Coordinates;
-use crate::domain::event::{Event, EventResult};
-use crate::domain::reject::Reject;
-use crate::ingest::formats::{self, RecordFormat};
-use crate::kafka::batch_record::BatchRecord;
-use crate::kafka::commits::Commit;
-use crate::kafka::murmur2;
-use crate::kafka::session::CommitScope;
-use crate::kafka::session::commit_metadata::CommitMetadata;
-use crate::kafka::session::lag::ConsumerLag;
+use crate::ingest::formats::RecordReader;
 use crate::kafka::topic_partition::TopicPartition;
+
+/// Handling of records.
+mod handling;
+/// Commits, and the lag.
+mod committing;
 
 /// Most batches that wait for acknowledgements. Batches beyond the bound are joined into one, so
 /// memory stays bounded even when one record is never acknowledged.
 const MAX_OPEN_BATCHES: usize = 1_024;
+
+/// Answers in a row after which an end before what was read is believed: a partition's new leader
+/// may know less for a moment.
+const SHORT_ENDS: u32 = 3;
 
 /// A partition number with everything that belongs to it.
 #[derive(Debug)]
@@ -36,6 +34,8 @@ pub(crate) struct OwnedPartition {
     pub(crate) engine: Engine,
     /// Number of partitions of the sources.
     partition_count: i32,
+    /// Readers of the sources' records.
+    readers: Arc<[RecordReader]>,
     sources: Vec<Option<SourceState>>,
     /// Records of the batch that is being read.
     batch: Unacknowledged,
@@ -44,9 +44,24 @@ pub(crate) struct OwnedPartition {
     has_read: bool,
     /// Position after the batch being read, when it has ended and could not be closed yet.
     batch_end: Option<Checkpoint>,
-    caught_up: bool,
+    /// Set when a source's offsets went back: nothing more is read until it is restored anew.
+    went_back: Option<WentBack>,
+    /// True until the client reads it from where it was restored.
+    is_elsewhere: bool,
+    /// Answers in a row with an end before what was read.
+    short_ends: u32,
     /// Decisions of the record being handled.
     decisions: Vec<Decision>,
+}
+
+/// A source's partition whose offsets went back, as when its topic is deleted and created.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct WentBack {
+    pub(crate) source: usize,
+    /// Offset that was expected next.
+    pub(crate) expected: i64,
+    /// Offset that was found.
+    pub(crate) found: i64,
 }
 
 impl OwnedPartition {
@@ -55,9 +70,14 @@ impl OwnedPartition {
         mut engine: Engine,
         positions: Positions,
         partition_count: i32,
+        readers: Arc<[RecordReader]>,
     ) -> Self {
-        for position in positions.iter().flatten() {
+        for (source, position) in positions.iter().enumerate() {
+            let Some(position) = position else { continue };
             engine.resume(position.metadata.addition.clock_ms);
+            let (committed, start) = (position.committed, position.start);
+            let completeness = engine.completeness_mut();
+            completeness.begin(source, committed, start, position.complete_from);
         }
         let sources = positions
             .into_iter()
@@ -67,21 +87,16 @@ impl OwnedPartition {
             partition,
             engine,
             partition_count,
+            readers,
             sources,
             batch: Unacknowledged::default(),
             open_batches: OpenBatches::default(),
             has_read: false,
             batch_end: None,
-            caught_up: false,
+            went_back: None,
+            is_elsewhere: false,
+            short_ends: 0,
             decisions: Vec::new(),
-        }
-    }
-
-    /// Prepares a retained partition that is assigned again, before its next record.
-    pub(crate) fn resume(&mut self) {
-        self.caught_up = false;
-        for state in self.sources.iter_mut().flatten() {
-            state.has_read = false;
         }
     }
 
@@ -109,10 +124,73 @@ impl OwnedPartition {
 
     /// Offsets where reading begins.
     pub(crate) fn starts(&self) -> Vec<(TopicPartition, i64)> {
-        let sources = self.sources.iter().enumerate();
-        sources
-            .filter_map(|(topic, source)| Some((self.at(topic), source.as_ref()?.next)))
+        let topics = 0..self.sources.len();
+        topics
+            .filter_map(|topic| Some((self.at(topic), self.completeness().next(topic)?)))
             .collect()
+    }
+
+    /// Completeness of what was read.
+    pub(crate) fn completeness(&self) -> &Completeness {
+        self.engine.completeness()
+    }
+
+    /// Returns the source whose offsets went back, if one's did.
+    pub(crate) fn went_back(&self) -> Option<WentBack> {
+        self.went_back
+    }
+
+    /// Notes that the client reads other records, until it is moved to [`Self::reread_from`].
+    pub(crate) fn set_elsewhere(&mut self) {
+        self.is_elsewhere = true;
+    }
+
+    /// Offsets to which the client is to be moved: where records that were held back can be handled
+    /// now, and everywhere if it reads elsewhere.
+    pub(crate) fn reread_from(&self) -> Vec<(TopicPartition, i64)> {
+        let is_rebuilt = !self.completeness().is_rebuilding();
+        let starts = self.starts().into_iter();
+        starts
+            .filter(|(at, _)| {
+                let source = self.sources[at.topic].as_ref();
+                self.is_elsewhere || is_rebuilt && source.is_some_and(|source| source.holds_back)
+            })
+            .collect()
+    }
+
+    /// Notes that the client was moved to [`Self::reread_from`].
+    pub(crate) fn read_again(&mut self) {
+        self.is_elsewhere = false;
+        for source in self.sources.iter_mut().flatten() {
+            source.holds_back = false;
+        }
+    }
+
+    /// Notes the end of a source's partition, as it was answered to a request of `asked_ms`.
+    pub(crate) fn prove_end(&mut self, source: usize, end: i64, asked_ms: i64) {
+        let is_short = self.completeness().next(source).is_some_and(|next| end < next);
+        self.short_ends = if is_short { self.short_ends + 1 } else { 0 };
+        if !is_short {
+            self.engine.completeness_mut().prove_end(source, end, asked_ms);
+        } else if self.short_ends >= SHORT_ENDS {
+            self.is_back(source, end);
+        }
+    }
+
+    /// True if an offset of a source lies before the one expected, so that nothing that was read of
+    /// it still holds.
+    fn is_back(&mut self, source: usize, found: i64) -> bool {
+        if self.went_back.is_none()
+            && let Some(expected) = self.completeness().next(source)
+            && found < expected
+        {
+            self.went_back = Some(WentBack {
+                source,
+                expected,
+                found,
+            });
+        }
+        self.went_back.is_some()
     }
 
     /// True if it can continue from its own state, because nobody has committed since it did.
@@ -127,157 +205,55 @@ impl OwnedPartition {
             })
     }
 
-    /// Handles records in order, until there are none left or the engine needs a flush. Returns the
-    /// rest. `beginning_of` gives the cached first offset of a source's partition.
-    pub(crate) fn handle_records<'r, 'm>(
-        &mut self,
-        records: &'r [(usize, BatchRecord<'m>)],
-        now_ms: i64,
-        beginning_of: impl Fn(usize) -> Option<i64>,
-        outbox: &Outbox,
-        counts: &mut Counts,
-    ) -> &'r [(usize, BatchRecord<'m>)] {
-        let events: Vec<_> = records
-            .iter()
-            .map(|(_, record)| formats::read(RecordFormat::Native, record.value()))
-            .collect();
-        // All events are looked at before the first is handled, so that the memory they need is
-        // prefetched by then.
-        let events: Vec<_> = events
-            .iter()
-            .map(|event| event.as_ref().map(|event| (event, self.engine.look_ahead(event))))
-            .collect();
-        let lookaheads = events.iter().flatten().map(|(_, lookahead)| lookahead);
-        self.engine.prefetch(lookaheads);
-        for (handled, ((source, record), event)) in (1..).zip(records.iter().zip(events)) {
-            self.count_missed(*source, record.offset(), &beginning_of, counts);
-            self.handle(*source, record, event, now_ms, outbox, counts);
-            if self.engine.wants_flush() {
-                return &records[handled..];
-            }
-        }
-        &[]
-    }
-
-    fn handle(
-        &mut self,
-        source: usize,
-        record: &BatchRecord<'_>,
-        event: Result<(&Event<'_>, Lookahead<'_>), &Reject>,
-        now_ms: i64,
-        outbox: &Outbox,
-        counts: &mut Counts,
-    ) {
-        let Some(state) = self.sources.get_mut(source).and_then(Option::as_mut) else {
-            return;
-        };
-        let offset = record.offset();
-        let facts = RecordFacts {
-            source,
-            offset,
-            // A record without a time gets the epoch: a time that is the same whenever the record
-            // is read.
-            record_ms: record.timestamp_ms().unwrap_or(0),
-            replaying: offset < state.position.committed,
-        };
-        state.next = offset + 1;
-        state.has_read = true;
-        state.last_record_ms = facts.record_ms;
-        self.has_read = true;
-        let (event, lookahead) = match event {
-            Ok(event) => event,
-            Err(reject) => return self.reject(&facts, record, reject, now_ms, outbox, counts),
-        };
-        let handled = self
-            .engine
-            .handle_ahead(event, lookahead, &facts, now_ms, &mut self.decisions);
-        counts.handled(source, handled);
-        self.count_withheld(counts);
-        if !facts.replaying
-            && handled != EventResult::Unregistered
-            && murmur2::partition_of(event.site_id.as_bytes(), self.partition_count) != self.partition
-        {
-            counts.miskeyed(source, self.partition, offset, record.key(), event);
-        }
-        for decision in self.decisions.drain(..) {
-            counts.decided(decision.event);
-            if self.caught_up {
-                counts.latency(now_ms - facts.record_ms);
-            }
-            outbox.publish_decision(&decision, &self.batch);
-        }
-    }
-
-    /// Publishes a record that could not be read to the rejected topic.
-    fn reject(
-        &mut self,
-        facts: &RecordFacts,
-        record: &BatchRecord<'_>,
-        reject: &Reject,
-        now_ms: i64,
-        outbox: &Outbox,
-        counts: &mut Counts,
-    ) {
-        let key = record.key().and_then(|key| std::str::from_utf8(key).ok());
-        let by_key = key.filter(|key| self.engine.is_registered(key));
-        self.engine
-            .handle_reject(by_key.or(reject.site_id.as_deref()), facts, now_ms);
-        self.count_withheld(counts);
-        if facts.replaying {
-            counts.handled(facts.source, EventResult::Replayed);
-            return;
-        }
-        let read_from = Coordinates {
-            topic: counts.source(facts.source).to_owned(),
-            partition: self.partition,
-            offset: facts.offset,
-        };
-        counts.rejected(facts.source, reject, &read_from);
-        let rejected = reject_record(reject, &read_from, record.key(), record.value());
-        let rejected = OwnedRecord {
-            topic: Arc::clone(&outbox.topics.rejected),
-            partition: None,
-            key: rejected.key,
-            value: Some(rejected.value),
-            headers: rejected.headers,
-        };
-        outbox.publish(rejected, &self.batch);
-    }
-
-    fn count_withheld(&mut self, counts: &mut Counts) {
-        for withheld in self.engine.take_withheld() {
-            counts.withheld(&withheld, self.partition);
-        }
-    }
-
     fn count_missed(
-        &self,
+        &mut self,
         source: usize,
         offset: i64,
         beginning_of: impl Fn(usize) -> Option<i64>,
         counts: &mut Counts,
     ) {
-        if let Some(state) = self.sources.get(source).and_then(Option::as_ref) {
-            let missed = state.missed(offset, || beginning_of(source));
-            if missed > 0 {
-                counts.missed(source, self.partition, state.next, missed);
-            }
+        let completeness = self.engine.completeness_mut();
+        let (Some(next), Some(committed)) = (completeness.next(source), completeness.committed(source))
+        else {
+            return;
+        };
+        let missed = missed(next, committed, offset, || beginning_of(source));
+        if missed.has_gap {
+            completeness.open_gap(source);
+        }
+        if missed.records > 0 {
+            counts.missed(source, self.partition, next, missed.records);
         }
     }
 
-    /// Notes that the end of a source's partition was reached.
+    /// Notes that the end of a source's partition was reached at the wall instant `now_ms`.
     pub(crate) fn end_reached(
         &mut self,
         source: usize,
         offset: i64,
+        now_ms: i64,
         beginning_of: impl Fn(usize) -> Option<i64>,
         counts: &mut Counts,
     ) {
+        let holds_back = |state: &SourceState| state.holds_back;
+        if self.is_elsewhere
+            || self.is_back(source, offset)
+            || self
+                .sources
+                .get(source)
+                .and_then(Option::as_ref)
+                .is_none_or(holds_back)
+        {
+            return;
+        }
         self.count_missed(source, offset, beginning_of, counts);
-        if let Some(state) = self.sources.get_mut(source).and_then(Option::as_mut) {
-            // Transaction markers have offsets too, so the end may lie beyond the last record.
-            state.next = state.next.max(offset);
-            state.has_read = true;
+        // Transaction markers have offsets too, so the end may lie beyond the last record.
+        self.engine.completeness_mut().reach_end(source, offset, now_ms);
+    }
+
+    pub(super) fn count_withheld(&mut self, counts: &mut Counts) {
+        for withheld in self.engine.take_withheld() {
+            counts.withheld(&withheld, self.partition);
         }
     }
 
@@ -292,7 +268,7 @@ impl OwnedPartition {
             for decision in &state.decisions {
                 counts.decided(decision.event);
                 // What a timer decides is late by design.
-                if self.caught_up && decision.record.is_some() {
+                if decision.record.is_some() && self.engine.completeness().is_caught_up() {
                     counts.latency(now_ms - decision.created_at_ms);
                 }
             }
@@ -310,85 +286,22 @@ impl OwnedPartition {
         }
     }
 
-    /// Advances silent sites. `end_of` gives the cached end of a source's partition.
-    pub(crate) fn tick(&mut self, now_ms: i64, end_of: impl Fn(usize) -> Option<i64>) {
-        self.caught_up = self
+    /// Advances silent sites, as far as it is proven that their records have been read.
+    pub(crate) fn tick(&mut self, now_ms: i64) {
+        match self.completeness().proven_until_ms() {
+            Some(until_ms) => self.engine.tick(until_ms, true),
+            None => self.engine.tick(now_ms, false),
+        }
+    }
+
+    /// Partitions of the sources.
+    pub(crate) fn partitions(&self) -> impl Iterator<Item = TopicPartition> {
+        let sources = self
             .sources
             .iter()
             .enumerate()
-            .filter_map(|(topic, source)| Some((topic, source.as_ref()?)))
-            .all(|(topic, source)| source.has_read && end_of(topic).is_some_and(|end| source.next >= end));
-        self.engine.tick(now_ms, self.caught_up);
-    }
-
-    /// Commits that are possible now.
-    pub(crate) fn commits(&mut self, nonce: &str, scope: CommitScope) -> Vec<Commit> {
-        match self.open_batches.take_acknowledged() {
-            Some(checkpoint) => self.set_commits(&checkpoint, nonce),
-            None if scope == CommitScope::All => {}
-            None => return Vec::new(),
-        }
-        let sources = self.sources.iter().enumerate();
-        sources
-            .filter_map(|(topic, source)| Some(source.as_ref()?.commit_at(self.at(topic))))
-            .collect()
-    }
-
-    /// Commits of the beginnings that were chosen for a group that has never committed. They are
-    /// written before anything is read, so that the next owner does not choose other ones.
-    pub(crate) fn first_commits(&mut self, nonce: &str) -> Vec<Commit> {
-        let mut commits = Vec::new();
-        for topic in 0..self.sources.len() {
-            let at = self.at(topic);
-            if let Some(source) = &mut self.sources[topic]
-                && std::mem::take(&mut source.position.is_first)
-            {
-                let metadata = CommitMetadata::new(nonce, ReplayPoint::default());
-                source.set_commit(source.position.committed, &metadata);
-                commits.push(source.commit_at(at));
-            }
-        }
-        commits
-    }
-
-    fn set_commits(&mut self, checkpoint: &Checkpoint, nonce: &str) {
-        for (topic, source) in self.sources.iter_mut().enumerate() {
-            let Some(source) = source else { continue };
-            let before = &source.position;
-            // While windows are rebuilt the engine is behind the commit; neither offset may go
-            // back.
-            let (offset, replay_offset) = match checkpoint.next[topic] {
-                Some(next) if next >= before.committed => (next, checkpoint.replay_from[topic]),
-                _ => (before.committed, before.metadata.addition.offset),
-            };
-            let replay_point = ReplayPoint {
-                offset: replay_offset,
-                clock_ms: checkpoint.clock_ms,
-            };
-            source.set_commit(offset, &CommitMetadata::new(nonce, replay_point));
-        }
-    }
-
-    /// True if all published records are acknowledged.
-    pub(crate) fn is_acknowledged(&self) -> bool {
-        self.open_batches.all_acknowledged() && self.batch_end.is_none() && self.batch.is_zero()
-    }
-
-    /// Number of batches that are not acknowledged yet.
-    pub(crate) fn open_batch_count(&self) -> usize {
-        self.open_batches.len()
-    }
-
-    /// Lag of a source behind its cached `end`.
-    pub(crate) fn lag(&self, source: usize, end: Option<i64>, now_ms: i64) -> ConsumerLag {
-        let state = self.sources.get(source).and_then(Option::as_ref);
-        state.map_or_else(ConsumerLag::default, |state| state.lag(end, now_ms))
-    }
-
-    /// Number of offsets still to be read again before windows are complete.
-    pub(crate) fn replay_remaining(&self) -> i64 {
-        let sources = self.sources.iter().flatten();
-        sources.map(SourceState::replay_remaining).sum()
+            .filter(|(_, source)| source.is_some());
+        sources.map(|(topic, _)| self.at(topic))
     }
 
     fn at(&self, topic: usize) -> TopicPartition {

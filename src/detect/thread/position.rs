@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::str::FromStr;
 
+use crate::detect::completeness::{CompleteFrom, Completeness};
 use crate::kafka::commits::Commit;
 use crate::kafka::session::commit_metadata::CommitMetadata;
 use crate::kafka::session::lag::ConsumerLag;
@@ -18,30 +19,42 @@ pub(crate) struct Position {
     pub(crate) start: i64,
     /// Metadata beside the commit.
     pub(crate) metadata: CommitMetadata<ReplayPoint>,
-    /// True if the group has never committed here.
+    /// True if the group has no commit here that can be used.
     pub(crate) is_first: bool,
+    /// Completeness of what lies before `start`, as far as windows need it.
+    pub(crate) complete_from: CompleteFrom,
 }
 
 /// Positions of the sources in one partition number; absent for a source without that partition.
 pub(crate) type Positions = Vec<Option<Position>>;
 
-/// Beginning of the replay that rebuilds the windows as of a commit. Written as `<offset> <clock>`,
-/// with `-` for an absent one; what cannot be read is absent and costs a longer replay.
+/// Beginning of the replay that rebuilds the windows as of a commit. Written as `<offset> <clock>
+/// <complete from>`, with `-` for an absent one, and `?` for a completeness that no record has ended
+/// yet. What cannot be read is absent. The first version wrote no third word.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct ReplayPoint {
     pub(crate) offset: Option<i64>,
     /// The partition's clock at the commit, in milliseconds since the Unix epoch.
     pub(crate) clock_ms: Option<i64>,
+    pub(crate) complete_from: CompleteFrom,
 }
 
 impl FromStr for ReplayPoint {
     type Err = Infallible;
 
     fn from_str(text: &str) -> Result<Self, Infallible> {
-        let mut numbers = text.split(' ').map(|word| word.parse().ok());
+        let mut words = text.split(' ');
+        let mut number = || words.next().and_then(|word| word.parse().ok());
+        let (offset, clock_ms) = (number(), number());
+        let complete_from = match words.next() {
+            Some("?") => CompleteFrom::Unknown,
+            Some(word) => word.parse().map_or(CompleteFrom::Ever, CompleteFrom::At),
+            None => CompleteFrom::Ever,
+        };
         Ok(Self {
-            offset: numbers.next().flatten(),
-            clock_ms: numbers.next().flatten(),
+            offset,
+            clock_ms,
+            complete_from,
         })
     }
 }
@@ -49,21 +62,25 @@ impl FromStr for ReplayPoint {
 impl fmt::Display for ReplayPoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let word = |value: Option<i64>| value.map_or_else(|| "-".to_owned(), |value| value.to_string());
-        write!(f, "{} {}", word(self.offset), word(self.clock_ms))
+        let complete_from = match self.complete_from {
+            CompleteFrom::Ever => word(None),
+            CompleteFrom::At(ms) => word(Some(ms)),
+            CompleteFrom::Unknown => "?".to_owned(),
+        };
+        write!(f, "{} {} {complete_from}", word(self.offset), word(self.clock_ms))
     }
 }
 
-/// Knowledge of an owner about a partition of a source.
+/// Knowledge of an owner about a partition of a source, besides how far it was read.
 #[derive(Debug)]
 pub(crate) struct SourceState {
     pub(crate) position: Position,
-    /// Offset after the last record read, or the partition's end if that lies beyond it.
-    pub(crate) next: i64,
+    /// Offset after the last record read; the partition's end may lie beyond it.
+    pub(crate) after_record: i64,
     /// Time of the last record read in milliseconds since the Unix epoch, 0 before the first.
     pub(crate) last_record_ms: i64,
-    /// True once a record or the end was read since the assignment: until then the client knows the
-    /// partition's end only from an earlier assignment.
-    pub(crate) has_read: bool,
+    /// True if records were held back, to be read again once all sources have rebuilt windows.
+    pub(crate) holds_back: bool,
     /// Offset of the last commit that was sent.
     sent_offset: i64,
     /// Metadata of the last commit that was sent.
@@ -74,9 +91,9 @@ impl SourceState {
     /// State before the first record.
     pub(crate) fn new(position: Position) -> Self {
         Self {
-            next: position.start,
+            after_record: position.start,
             last_record_ms: 0,
-            has_read: false,
+            holds_back: false,
             sent_offset: position.committed,
             sent_metadata: position.metadata.to_string(),
             position,
@@ -103,25 +120,18 @@ impl SourceState {
         }
     }
 
-    /// Counts the records that were removed before they were read, when the next one read is at
-    /// `offset`. `beginning` is the partition's first offset. Other gaps are no loss: transaction
-    /// markers and compaction leave them.
-    pub(crate) fn missed(&self, offset: i64, beginning: impl FnOnce() -> Option<i64>) -> u64 {
-        // Records before the commit would only have rebuilt windows.
-        let wanted = self.next.max(self.position.committed);
-        if offset <= wanted {
-            return 0;
-        }
-        let lost = beginning().map_or(0, |beginning| beginning.min(offset) - wanted);
-        u64::try_from(lost).unwrap_or(0)
-    }
-
-    /// Lag behind the partition's `end`, as far as that is known.
-    pub(crate) fn lag(&self, end: Option<i64>, now_ms: i64) -> ConsumerLag {
-        let end = end.unwrap_or(self.next);
-        let is_behind = self.next < end && self.last_record_ms > 0;
+    /// Lag behind the partition's end that was last answered. A marker that ends a transaction is
+    /// no record: one behind the last committed record is no lag.
+    pub(crate) fn lag(&self, source: usize, completeness: &Completeness, now_ms: i64) -> ConsumerLag {
+        let next = completeness.next(source).unwrap_or(self.after_record);
+        let end = completeness.end(source).unwrap_or(next);
+        let is_behind = next < end && self.last_record_ms > 0;
+        let done = match self.sent_offset >= self.after_record {
+            true => next.max(self.sent_offset),
+            false => self.sent_offset,
+        };
         ConsumerLag {
-            records: (end - self.sent_offset).max(0),
+            records: (end - done).max(0),
             behind_ms: if is_behind {
                 (now_ms - self.last_record_ms).max(0)
             } else {
@@ -129,11 +139,37 @@ impl SourceState {
             },
         }
     }
+}
 
-    /// Number of offsets still to be read again before windows are complete.
-    pub(crate) fn replay_remaining(&self) -> i64 {
-        (self.position.committed - self.next).max(0)
+/// Counts the records that were removed before they were read, when the one expected at `next` is
+/// followed by one at `offset`, and those below `committed` would only have rebuilt windows.
+/// `beginning` is the partition's first offset. Other gaps are no loss: transaction markers and
+/// compaction leave them.
+pub(crate) fn missed(
+    next: i64,
+    committed: i64,
+    offset: i64,
+    beginning: impl FnOnce() -> Option<i64>,
+) -> Missed {
+    if offset <= next {
+        return Missed::default();
     }
+    let Some(beginning) = beginning().map(|beginning| beginning.min(offset)) else {
+        return Missed::default();
+    };
+    Missed {
+        has_gap: beginning > next,
+        records: u64::try_from(beginning - next.max(committed)).unwrap_or(0),
+    }
+}
+
+/// Records that were removed before they were read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Missed {
+    /// True if any was, also one that would only have rebuilt windows.
+    pub(crate) has_gap: bool,
+    /// Number of those that were never handled.
+    pub(crate) records: u64,
 }
 
 #[cfg(test)]
@@ -142,14 +178,27 @@ mod tests {
 
     #[test]
     fn a_commit_says_where_to_replay_from() {
-        let texts = ["v1 5f3a 17 1700000000000", "v1 5f3a - -", "v1 5f3a 17 -"];
-        let points = [
-            (Some(17), Some(1_700_000_000_000)),
-            (None, None),
-            (Some(17), None),
+        let texts = [
+            "v1 5f3a 17 1700000000000 1690000000000",
+            "v1 5f3a - - -",
+            "v1 5f3a 17 - ?",
         ];
-        for (text, (offset, clock_ms)) in texts.into_iter().zip(points) {
-            let metadata = CommitMetadata::new("5f3a", ReplayPoint { offset, clock_ms });
+        let points = [
+            (
+                Some(17),
+                Some(1_700_000_000_000),
+                CompleteFrom::At(1_690_000_000_000),
+            ),
+            (None, None, CompleteFrom::Ever),
+            (Some(17), None, CompleteFrom::Unknown),
+        ];
+        for (text, (offset, clock_ms, complete_from)) in texts.into_iter().zip(points) {
+            let point = ReplayPoint {
+                offset,
+                clock_ms,
+                complete_from,
+            };
+            let metadata = CommitMetadata::new("5f3a", point);
             assert_eq!(metadata.to_string(), text);
             assert_eq!(CommitMetadata::parse(text), metadata);
         }
@@ -158,5 +207,52 @@ mod tests {
             (partly_readable.offset, partly_readable.clock_ms),
             (None, Some(12))
         );
+    }
+
+    #[test]
+    fn a_commit_of_the_first_version_is_read() {
+        let point = CommitMetadata::<ReplayPoint>::parse("v1 5f3a 17 1700000000000").addition;
+        assert_eq!(point.offset, Some(17));
+        assert_eq!(point.clock_ms, Some(1_700_000_000_000));
+        assert_eq!(point.complete_from, CompleteFrom::Ever);
+    }
+
+    #[test]
+    fn only_removed_records_are_missed() {
+        let missed = |next, committed, offset, beginning| missed(next, committed, offset, || beginning);
+        // The log still begins before the gap, so it is from markers of a transaction.
+        assert_eq!(missed(10, 10, 12, Some(3)), Missed::default());
+        let lost = |records| Missed {
+            has_gap: true,
+            records,
+        };
+        assert_eq!(missed(12, 10, 30, Some(20)), lost(8));
+        // The log's beginning has moved, but not past records that were not read.
+        assert_eq!(missed(30, 10, 30, Some(35)), Missed::default());
+        assert_eq!(missed(30, 10, 40, Some(100)), lost(10));
+        // Records below the commit were handled before, and windows lack them all the same.
+        assert_eq!(missed(4, 10, 13, Some(11)), lost(1));
+        assert_eq!(missed(4, 10, 13, Some(9)), lost(0));
+    }
+
+    #[test]
+    fn a_trailing_marker_of_a_transaction_is_no_lag() {
+        let mut completeness = Completeness::new(1);
+        completeness.begin(0, 10, 10, CompleteFrom::Ever);
+        let mut state = SourceState::new(Position {
+            committed: 10,
+            start: 10,
+            metadata: CommitMetadata::default(),
+            is_first: false,
+            complete_from: CompleteFrom::Ever,
+        });
+        completeness.prove_end(0, 12, 1);
+        assert_eq!(state.lag(0, &completeness, 5).records, 2);
+        completeness.pass(0, 10);
+        state.after_record = 11;
+        completeness.reach_end(0, 12, 2);
+        assert_eq!(state.lag(0, &completeness, 5).records, 2, "not committed");
+        state.set_commit(11, &CommitMetadata::default());
+        assert_eq!(state.lag(0, &completeness, 5).records, 0);
     }
 }

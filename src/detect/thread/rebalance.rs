@@ -4,6 +4,7 @@
 //! its predecessor's brokers acknowledged; before a partition is given back, what is acknowledged
 //! is committed, if the group waits for it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,8 @@ use anyhow::Context as _;
 use super::Detector;
 use super::partition::OwnedPartition;
 use super::restore;
-use super::restore::Restored;
+use super::restore::{Restored, Wanted};
+use super::unrestored::Unrestored;
 use crate::clock;
 use crate::detect::engine::Engine;
 use crate::kafka::batch_reader::BatchReader;
@@ -20,6 +22,12 @@ use crate::kafka::commits::Commit;
 use crate::kafka::member::MemberEvent;
 use crate::kafka::topic_partition::{TopicPartition, partition_numbers};
 
+/// Longest wait for partitions' leaders when partitions are assigned.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(3);
+/// Longest such wait while other partitions are read.
+const RETRY_LOOKUP_TIMEOUT: Duration = Duration::from_millis(300);
+/// Time between two log lines about a long restoring.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 /// Longest wait for acknowledgements before partitions are given back.
 const ACKNOWLEDGE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Pause between two looks at acknowledgements.
@@ -32,10 +40,12 @@ impl Detector {
                 MemberEvent::Assigned(partitions) => {
                     if let Err(error) = self.take_partitions(&partitions, batch_reader) {
                         self.owned.clear();
+                        self.unrestored.clear();
                         self.session.retry_assignment(partitions, &error);
                     }
                 }
                 MemberEvent::Revoked { lost } => {
+                    self.unrestored.clear();
                     self.give_up_partitions(lost);
                     self.session.answer_revocation(lost)?;
                 }
@@ -47,28 +57,105 @@ impl Detector {
     fn take_partitions(&mut self, list: &[TopicPartition], batch_reader: &BatchReader) -> anyhow::Result<()> {
         let begun = clock::monotonic();
         self.session.retained.drop_expired(begun);
-        let restored = self.restore(list)?;
-        let starts = self.own(restored)?;
-        self.session
-            .member()
-            .assign_to_batch_reader(&starts, batch_reader)
-            .context("taking partitions of the detect group")?;
-        let nonce = self.session.nonce();
-        let owned = self.owned.iter_mut().flatten();
-        let firsts: Vec<Commit> = owned.flat_map(|owned| owned.first_commits(nonce)).collect();
-        self.session.commit(&firsts);
+        self.unrestored.clear();
+        for at in list {
+            let unrestored = self.unrestored.entry(at.partition);
+            unrestored
+                .or_insert_with(|| Unrestored::new(begun))
+                .list
+                .push(*at);
+        }
+        self.restore(&partition_numbers(list), LOOKUP_TIMEOUT)?;
+        self.begin_reading(batch_reader)?;
         self.restart_watch(clock::now_ms());
         let took = clock::monotonic().duration_since(begun);
         self.session.report_assigned(partition_numbers(list).len(), took);
         Ok(())
     }
 
-    /// Restores partitions from what was retained, or from the group's commits and the state topic.
-    fn restore(&mut self, list: &[TopicPartition]) -> anyhow::Result<Vec<Restored>> {
+    /// Tries again to restore partitions that could not be restored.
+    pub(super) fn retry_unrestored(&mut self) {
+        let now = clock::monotonic();
+        let due: BTreeSet<i32> = self
+            .unrestored
+            .iter()
+            .filter(|(_, unrestored)| unrestored.retry_at <= now)
+            .map(|(partition, _)| *partition)
+            .collect();
+        if due.is_empty() {
+            return;
+        }
+        if let Err(error) = self.restore(&due, RETRY_LOOKUP_TIMEOUT) {
+            let reason = format!("{error:#}");
+            for partition in &due {
+                self.note_unrestored(*partition, reason.clone());
+            }
+        }
+        for owned in self.owned.iter_mut().flatten() {
+            if due.contains(&owned.partition) {
+                owned.set_elsewhere();
+            }
+        }
+        self.commit_beginnings();
+    }
+
+    /// Begins to read all owned partitions where each of them stands.
+    fn begin_reading(&mut self, batch_reader: &BatchReader) -> anyhow::Result<()> {
+        let starts: Vec<_> = self
+            .owned
+            .iter()
+            .flatten()
+            .flat_map(|owned| owned.starts())
+            .collect();
+        let waiting = self
+            .unrestored
+            .values()
+            .flat_map(|unrestored| unrestored.list.iter().copied());
+        let waiting: Vec<TopicPartition> = waiting.collect();
+        self.session
+            .member()
+            .assign_some(&starts, &waiting, batch_reader)
+            .context("taking partitions of the detect group")?;
+        for owned in self.owned.iter_mut().flatten() {
+            owned.read_again();
+        }
+        self.commit_beginnings();
+        Ok(())
+    }
+
+    /// Commits where partitions begin of which the group had no usable commit.
+    fn commit_beginnings(&mut self) {
+        let nonce = self.session.nonce();
+        let owned = self.owned.iter_mut().flatten();
+        let firsts: Vec<Commit> = owned.flat_map(|owned| owned.first_commits(nonce)).collect();
+        self.session.commit(&firsts);
+    }
+
+    /// Restores partition numbers from what was retained, or from the group's commits and the state
+    /// topic. Those that cannot be restored stay in `unrestored`, with the reason.
+    fn restore(&mut self, partitions: &BTreeSet<i32>, timeout: Duration) -> anyhow::Result<()> {
         let registry = Arc::clone(&self.links.registry.borrow_and_update());
-        let positions = restore::positions(self.session.member(), list, &self.settings, &self.links.metrics)?;
+        let wanted = || {
+            partitions
+                .iter()
+                .filter_map(|partition| self.unrestored.get(partition))
+        };
+        let list: Vec<TopicPartition> = wanted().flat_map(|one| one.list.iter().copied()).collect();
+        let anew = wanted().flat_map(|one| one.anew.iter().copied()).collect();
+        let wanted = Wanted {
+            list: &list,
+            anew: &anew,
+            timeout,
+        };
+        let mut lookup = restore::look_up(
+            self.session.member(),
+            &mut self.log_ends,
+            &wanted,
+            &self.settings,
+            &self.links.metrics,
+        )?;
         let mut restored = Vec::new();
-        for (partition, positions) in positions {
+        for (partition, positions) in std::mem::take(&mut lookup.positions) {
             let retained = self.session.retained.remove(&partition);
             match retained.filter(|owned| owned.can_continue_at(&positions, self.session.nonce())) {
                 Some(mut owned) => {
@@ -81,42 +168,103 @@ impl Detector {
                     config.partition_count = self.settings.kafka.partitions;
                     let engine = Engine::new(config, Arc::clone(&registry));
                     let partition_count = self.settings.kafka.partitions;
-                    let owned = OwnedPartition::new(partition, engine, positions, partition_count);
+                    let readers = Arc::clone(&self.settings.readers);
+                    let owned = OwnedPartition::new(partition, engine, positions, partition_count, readers);
                     restored.push(Restored::New(owned));
                 }
             }
         }
+        let (session, stop) = (&self.session, &self.links.stop);
+        let mut last_line = clock::monotonic();
         restore::load_states(
             &mut restored,
+            &mut lookup,
             &self.settings,
             &self.links.client_events,
-            &self.links.stop,
+            |records| {
+                let now = clock::monotonic();
+                if now.duration_since(last_line) >= PROGRESS_INTERVAL {
+                    last_line = now;
+                    tracing::info!(group = "detect", records, "states of partitions are read");
+                }
+                anyhow::ensure!(!stop.is_cancelled(), "the process stops");
+                session.keep_alive(clock::now_ms())
+            },
         )?;
-        Ok(restored)
+        self.own(restored)?;
+        for (partition, reason) in lookup.unrestorable {
+            self.note_unrestored(partition, reason);
+        }
+        Ok(())
     }
 
-    /// Takes over restored partitions. Returns the offsets where reading begins.
-    fn own(&mut self, restored: Vec<Restored>) -> anyhow::Result<Vec<(TopicPartition, i64)>> {
-        let mut starts = Vec::new();
+    fn note_unrestored(&mut self, partition: i32, reason: String) {
+        if let Some(unrestored) = self.unrestored.get_mut(&partition) {
+            if unrestored.reason != reason {
+                tracing::warn!(partition, error = reason, "a partition waits; the others go on");
+            }
+            unrestored.note_failure(reason, clock::monotonic());
+        }
+    }
+
+    /// Lets go of partitions whose offsets went back, and restores them anew.
+    pub(super) fn restore_those_gone_back(&mut self) {
+        for index in 0..self.owned.len() {
+            let Some(owned) = self.owned[index].as_deref() else {
+                continue;
+            };
+            let (Some(back), true) = (owned.went_back(), owned.is_acknowledged()) else {
+                continue;
+            };
+            let (partition, list) = (owned.partition, owned.partitions().collect());
+            let topic = self.counts.source(back.source).to_owned();
+            tracing::warn!(
+                topic,
+                partition,
+                expected = back.expected,
+                found = back.found,
+                "offsets went back, as when a topic is made anew; the partition is restored anew and read from its \
+                 beginning"
+            );
+            let now = clock::monotonic();
+            let mut unrestored = Unrestored::new(now);
+            unrestored.list = list;
+            let source = back.source;
+            unrestored.anew.insert(TopicPartition {
+                topic: source,
+                partition,
+            });
+            if let Some(owned) = self.owned[index].take() {
+                self.give_up_engine(*owned);
+            }
+            self.unrestored.insert(partition, unrestored);
+        }
+        self.retry_unrestored();
+    }
+
+    /// Adds the counters of an engine that is given up.
+    fn give_up_engine(&mut self, mut owned: OwnedPartition) {
+        self.counts.add_engine_counters(owned.engine.take_counters());
+    }
+
+    /// Takes over restored partitions.
+    fn own(&mut self, restored: Vec<Restored>) -> anyhow::Result<()> {
         for one in restored {
             let owned = match one {
-                Restored::Retained(mut owned) => {
-                    owned.resume();
-                    owned
-                }
+                Restored::Retained(owned) => owned,
                 Restored::New(mut owned) => {
                     owned.publish_unconfirmed(&self.outbox);
                     owned
                 }
             };
-            starts.extend(owned.starts());
+            self.unrestored.remove(&owned.partition);
             let index = usize::try_from(owned.partition).context("a partition's number")?;
             if self.owned.len() <= index {
                 self.owned.resize_with(index + 1, || None);
             }
             self.owned[index] = Some(Box::new(owned));
         }
-        Ok(starts)
+        Ok(())
     }
 
     /// Commits what is acknowledged and retains the partitions, should they come back.
@@ -132,6 +280,7 @@ impl Detector {
             let commits = self.commits(scope);
             self.session.commit_and_wait(&commits);
         }
+        self.hand_over_history(true);
         self.report_engine_counters();
         let now = clock::monotonic();
         for owned in self.owned.drain(..).flatten() {

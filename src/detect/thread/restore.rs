@@ -1,27 +1,35 @@
 //! Restoring of assigned partitions: where reading begins, and the states on the state topic.
+//!
+//! Guaranteed: partitions are independent. One that cannot be restored is named with its reason and
+//! spoils no other.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use tokio_util::sync::CancellationToken;
 
 use super::DetectSettings;
+use super::latest_states::LatestStates;
 use super::partition::OwnedPartition;
 use super::position::{Position, Positions, ReplayPoint};
 use crate::clock;
+use crate::detect::completeness::CompleteFrom;
+use crate::detect::engine::event_time::SourceClock;
 use crate::detect::site::state_record::StateError;
 use crate::kafka::client::ClientEvents;
+use crate::kafka::log_ends::{LogEnds, OffsetAnswer, OffsetSpec};
 use crate::kafka::member::GroupMember;
 use crate::kafka::session::commit_metadata::CommitMetadata;
 use crate::kafka::table;
-use crate::kafka::topic_partition::TopicPartition;
+use crate::kafka::topic_partition::{TopicPartition, partition_numbers};
 use crate::telemetry::Metrics;
+use reports::{report_removed, report_unreadable, report_unusable, unanswered};
 
-/// Longest time a broker may take to answer.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest time that reading the states may take, within `max.poll.interval.ms`.
-const STATE_TIMEOUT: Duration = Duration::from_secs(45);
+/// Words for what is found.
+mod reports;
+
+/// Longest time that the group's coordinator may take to answer.
+const COMMITTED_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A partition number that is about to be read.
 pub(crate) enum Restored {
@@ -30,178 +38,294 @@ pub(crate) enum Restored {
     New(OwnedPartition),
 }
 
-/// Finds the position in each source, by partition number.
-pub(crate) fn positions(
-    member: &GroupMember,
-    list: &[TopicPartition],
-    settings: &DetectSettings,
-    metrics: &Metrics,
-) -> anyhow::Result<BTreeMap<i32, Positions>> {
-    let sources = settings.engine.sources.len();
-    let mut found: BTreeMap<i32, Positions> = BTreeMap::new();
-    let committed = member
-        .committed(list, REQUEST_TIMEOUT)
-        .context("reading the committed offsets of the detect group")?;
-    let uncommitted: Vec<TopicPartition> = list
-        .iter()
-        .zip(&committed)
-        .filter(|(_, one)| one.offset.is_none())
-        .map(|(at, _)| *at)
-        .collect();
-    let first_starts = first_starts(member, &uncommitted, settings)?;
-    for (at, one) in list.iter().zip(committed) {
-        let (low, high) = member
-            .watermarks(*at, REQUEST_TIMEOUT)
-            .context("reading the ends of a source's partition")?;
-        let position = match one.offset {
-            None => {
-                let start = first_starts.get(at).copied().flatten().unwrap_or(high);
-                let start = start.clamp(low, high.max(low));
-                Position {
-                    committed: start,
-                    start,
-                    metadata: CommitMetadata::default(),
-                    is_first: true,
-                }
-            }
-            Some(offset) => {
-                report_removed(member.topic(at.topic), at.partition, offset, low, high, metrics);
-                let metadata = CommitMetadata::parse(&one.metadata);
-                position_at(offset, metadata, low, high)
-            }
-        };
-        let positions = found.entry(at.partition).or_insert_with(|| vec![None; sources]);
-        positions[at.topic] = Some(position);
-    }
-    Ok(found)
+/// Reasons why partition numbers cannot be restored for now.
+pub(crate) type Unrestorable = BTreeMap<i32, String>;
+
+/// The brokers' knowledge of partitions that are to be restored.
+#[derive(Debug, Default)]
+pub(crate) struct Lookup {
+    /// Positions in the sources by partition number.
+    pub(crate) positions: BTreeMap<i32, Positions>,
+    /// Ends of the sources' partitions.
+    pub(crate) ends: BTreeMap<TopicPartition, i64>,
+    /// First offsets of the state topic's partitions.
+    pub(crate) state_beginnings: BTreeMap<i32, i64>,
+    pub(crate) unrestorable: Unrestorable,
 }
 
-/// Position of a committed offset in a partition that begins at `low` and ends at `high`.
-fn position_at(offset: i64, metadata: CommitMetadata<ReplayPoint>, low: i64, high: i64) -> Position {
-    let committed = if offset > high { low } else { offset.max(low) };
-    let start = metadata.addition.offset.unwrap_or(committed);
+/// Partitions to look up.
+#[derive(Debug)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) list: &'a [TopicPartition],
+    /// Partitions whose offsets went back: they are read from their beginning.
+    pub(crate) anew: &'a BTreeSet<TopicPartition>,
+    /// Longest wait for a partition's leader.
+    pub(crate) timeout: Duration,
+}
+
+/// Finds the position in each source. The state topic's index follows those of the sources.
+pub(crate) fn look_up(
+    member: &GroupMember,
+    log_ends: &mut LogEnds,
+    wanted: &Wanted<'_>,
+    settings: &DetectSettings,
+    metrics: &Metrics,
+) -> anyhow::Result<Lookup> {
+    let list = wanted.list;
+    let state_topic = settings.engine.sources.len();
+    let committed = member
+        .committed(list, COMMITTED_TIMEOUT)
+        .context("reading the committed offsets of the detect group")?;
+    let states = partition_numbers(list)
+        .into_iter()
+        .map(|partition| TopicPartition {
+            topic: state_topic,
+            partition,
+        });
+    let all: Vec<TopicPartition> = list.iter().copied().chain(states).collect();
+    let beginnings = log_ends.find(&all, OffsetSpec::Beginning, wanted.timeout);
+    let ends = log_ends.find(list, OffsetSpec::End, wanted.timeout);
+    let mut lookup = Lookup::default();
+    for (at, answer) in beginnings.iter().chain(&ends) {
+        lookup.note_answer(*at, answer, settings);
+    }
+    let is_unrestorable = |at: &TopicPartition| lookup.unrestorable.contains_key(&at.partition);
+    if list.iter().all(is_unrestorable)
+        && let Some(reason) = lookup.unrestorable.values().next()
+    {
+        anyhow::bail!("{reason}");
+    }
+    let mut unusable = Vec::new();
+    for (at, commit) in list.iter().zip(committed) {
+        let (Some(low), Some(high)) = (found(&beginnings, at), found(&ends, at)) else {
+            continue;
+        };
+        lookup.ends.insert(*at, high);
+        let topic = member.topic(at.topic);
+        let metadata = CommitMetadata::<ReplayPoint>::parse(&commit.metadata);
+        let is_usable = |offset: &i64| !metadata.nonce.is_empty() && *offset <= high;
+        let position = if wanted.anew.contains(at) {
+            Some(first_position(low, CompleteFrom::Unknown))
+        } else if let Some(offset) = commit.offset.filter(is_usable) {
+            report_removed(topic, at.partition, offset, low, metrics);
+            Some(position_at(offset, metadata, low))
+        } else {
+            report_unusable(topic, at.partition, commit.offset, high);
+            unusable.push(Unusable {
+                at: *at,
+                low,
+                high,
+                was_committed: commit.offset.is_some(),
+            });
+            None
+        };
+        let positions = lookup.positions.entry(at.partition);
+        positions.or_insert_with(|| vec![None; state_topic])[at.topic] = position;
+    }
+    lookup.start_first(log_ends, &unusable, wanted.timeout, settings);
+    let states = beginnings.iter().filter(|(at, _)| at.topic == state_topic);
+    lookup.state_beginnings = states
+        .filter_map(|(at, answer)| Some((at.partition, (*answer).ok()??)))
+        .collect();
+    let Lookup {
+        positions,
+        state_beginnings,
+        unrestorable,
+        ..
+    } = &mut lookup;
+    positions.retain(|partition, _| !unrestorable.contains_key(partition));
+    state_beginnings.retain(|partition, _| !unrestorable.contains_key(partition));
+    Ok(lookup)
+}
+
+/// A partition of a source without a commit that can be used.
+struct Unusable {
+    at: TopicPartition,
+    low: i64,
+    high: i64,
+    /// True if there is a commit.
+    was_committed: bool,
+}
+
+impl Lookup {
+    /// Notes a partition whose offsets are not known.
+    fn note_answer(&mut self, at: TopicPartition, answer: &OffsetAnswer, settings: &DetectSettings) {
+        if !matches!(answer, Ok(Some(_))) {
+            let reason = || unanswered(at, answer, settings);
+            self.unrestorable.entry(at.partition).or_insert_with(reason);
+        }
+    }
+
+    /// Places sources without a usable commit: live ones as far back as the longest window, logs at
+    /// their beginning.
+    fn start_first(
+        &mut self,
+        log_ends: &mut LogEnds,
+        unusable: &[Unusable],
+        timeout: Duration,
+        settings: &DetectSettings,
+    ) {
+        let back_ms = i64::try_from(settings.first_start_back.as_millis()).unwrap_or(i64::MAX);
+        let since_ms = clock::now_ms().saturating_sub(back_ms);
+        let is_log = |at: TopicPartition| settings.engine.sources[at.topic].clock == SourceClock::Log;
+        let asked = unusable.iter().map(|one| one.at).filter(|at| !is_log(*at));
+        let asked: Vec<TopicPartition> = asked.collect();
+        let starts = log_ends.find(&asked, OffsetSpec::At(since_ms), timeout);
+        for one in unusable {
+            let at = one.at;
+            let start = match starts.get(&at) {
+                None => one.low,
+                Some(Ok(start)) => start.unwrap_or(one.high).clamp(one.low, one.high.max(one.low)),
+                Some(refused) => {
+                    self.note_answer(at, refused, settings);
+                    continue;
+                }
+            };
+            let complete_from = match start {
+                // Nothing was ever removed.
+                0 if !one.was_committed => CompleteFrom::Ever,
+                _ if is_log(at) => CompleteFrom::Unknown,
+                _ => CompleteFrom::At(since_ms),
+            };
+            if let Some(positions) = self.positions.get_mut(&at.partition) {
+                positions[at.topic] = Some(first_position(start, complete_from));
+            }
+        }
+    }
+}
+
+/// Offset that was answered for a partition.
+fn found(answers: &BTreeMap<TopicPartition, OffsetAnswer>, at: &TopicPartition) -> Option<i64> {
+    (*answers.get(at)?).ok().flatten()
+}
+
+/// Position where a source begins to be read.
+fn first_position(start: i64, complete_from: CompleteFrom) -> Position {
+    Position {
+        committed: start,
+        start,
+        metadata: CommitMetadata::default(),
+        is_first: true,
+        complete_from,
+    }
+}
+
+/// Position of a commit in a partition that begins at `low`.
+fn position_at(offset: i64, metadata: CommitMetadata<ReplayPoint>, low: i64) -> Position {
+    let committed = offset.max(low);
+    let replay_from = metadata.addition.offset;
+    let is_whole = offset >= low && replay_from.is_some_and(|from| from >= low);
     Position {
         committed,
-        start: start.clamp(low, committed),
+        start: replay_from.unwrap_or(committed).clamp(low, committed),
+        complete_from: match is_whole {
+            true => metadata.addition.complete_from,
+            false => CompleteFrom::Unknown,
+        },
         metadata,
         is_first: false,
     }
 }
 
-/// Counts and logs records that were removed, or a topic that was created anew, since the group
-/// committed `offset`.
-fn report_removed(topic: &str, partition: i32, offset: i64, low: i64, high: i64, metrics: &Metrics) {
-    if offset < low {
-        let missed = low - offset;
-        metrics
-            .records_missed
-            .with_label_values(&[topic])
-            .inc_by(missed.unsigned_abs());
-        tracing::error!(
-            topic,
-            partition,
-            offset,
-            missed,
-            "records were removed before they were read"
-        );
-    }
-    if offset > high {
-        tracing::error!(
-            topic,
-            partition,
-            offset,
-            end = high,
-            "the committed offset lies beyond the partition's end: was the topic created anew? Reading begins at its beginning"
-        );
-    }
-}
-
-/// Offsets where sources without a commit begin: as far back as the longest window.
-fn first_starts(
-    member: &GroupMember,
-    uncommitted: &[TopicPartition],
-    settings: &DetectSettings,
-) -> anyhow::Result<BTreeMap<TopicPartition, Option<i64>>> {
-    if uncommitted.is_empty() {
-        return Ok(BTreeMap::new());
-    }
-    let back_ms = i64::try_from(settings.first_start_back.as_millis()).unwrap_or(i64::MAX);
-    let offsets = member
-        .offsets_at(uncommitted, clock::now_ms() - back_ms, REQUEST_TIMEOUT)
-        .context("looking up where a new source begins")?;
-    Ok(uncommitted.iter().copied().zip(offsets).collect())
-}
-
-/// Loads the stored states of the partitions that are new here.
+/// Loads the stored states of the partitions that are new here, and takes out those whose states
+/// cannot be used. `goes_on` is asked while states are read.
 pub(crate) fn load_states(
-    restored: &mut [Restored],
+    restored: &mut Vec<Restored>,
+    lookup: &mut Lookup,
     settings: &DetectSettings,
     client_events: &ClientEvents,
-    stop: &CancellationToken,
+    goes_on: impl FnMut(u64) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let mut new: BTreeMap<i32, &mut OwnedPartition> = restored
-        .iter_mut()
+    let topic = settings.kafka.topic("detector-state");
+    let mut latest: BTreeMap<i32, LatestStates> = restored
+        .iter()
         .filter_map(|one| match one {
-            Restored::New(owned) => Some((owned.partition, owned)),
+            Restored::New(owned) => Some((owned.partition, LatestStates::default())),
             Restored::Retained(_) => None,
         })
         .collect();
-    let partitions: BTreeSet<i32> = new.keys().copied().collect();
-    let topic = settings.kafka.topic("detector-state");
-    // An unreadable record stays on the topic as the latest of its key: a copy elsewhere would be
-    // made again at each assignment.
-    let unreadable = client_events
-        .metrics()
-        .unreadable_records
-        .with_label_values(&[&topic]);
-    let mut newer = None;
-    table::read(
+    let beginnings: BTreeMap<i32, i64> = lookup
+        .state_beginnings
+        .iter()
+        .filter(|(partition, _)| latest.contains_key(partition))
+        .map(|(partition, beginning)| (*partition, *beginning))
+        .collect();
+    let sources = &settings.engine.sources;
+    let ends = &lookup.ends;
+    let unread = table::read(
         &settings.kafka,
         client_events,
         &topic,
-        &partitions,
-        STATE_TIMEOUT,
-        stop,
-        |partition, offset, key, value| {
-            let Some(owned) = new.get_mut(&partition) else {
-                return;
+        &beginnings,
+        goes_on,
+        |record| {
+            let partition = record.partition;
+            let end_of = |name: &str| {
+                let topic = sources.iter().position(|source| source.topic == name)?;
+                ends.get(&TopicPartition { topic, partition }).copied()
             };
-            let Ok(site_id) = std::str::from_utf8(key) else {
-                unreadable.inc();
-                tracing::error!(
-                    topic,
-                    partition,
-                    offset,
-                    "a state record whose key is no site id is skipped"
-                );
-                return;
-            };
-            match owned.engine.load_state(site_id, value) {
-                Ok(()) => {}
-                Err(error @ StateError::Newer { .. }) => {
-                    newer.get_or_insert((error, format!("{topic}/{partition}, offset {offset}")));
-                }
-                Err(error) => {
-                    unreadable.inc();
-                    tracing::error!(
-                        topic,
-                        partition,
-                        offset,
-                        site.id = site_id,
-                        error = %error,
-                        "an unreadable state record is skipped; an episode under way may fire again"
-                    );
-                }
+            if let Some(latest) = latest.get_mut(&partition)
+                && let Err(error) = latest.add(record.key, record.offset, record.value, end_of)
+            {
+                report_unreadable(client_events, &topic, partition, record.offset, &error);
             }
         },
     )?;
-    match newer {
-        // A detector without that state would decide again what the newer version has decided.
-        Some((error, at)) => Err(error)
-            .with_context(|| {
-                format!("{at}: finish the upgrade, this process cannot use the state of a newer one")
-            })
-            .context("loading the detector's state"),
-        None => Ok(()),
+    for partition in unread {
+        let reason = format!("{topic}/{partition}: its states could not be read; trying again");
+        lookup.unrestorable.insert(partition, reason);
     }
+    for one in restored.iter_mut() {
+        let Restored::New(owned) = one else { continue };
+        let states = latest.remove(&owned.partition).unwrap_or_default();
+        if lookup.unrestorable.contains_key(&owned.partition) {
+            continue;
+        }
+        if let Err(reason) = build(owned, states, &topic, lookup, client_events) {
+            lookup.unrestorable.insert(owned.partition, reason);
+        }
+    }
+    restored.retain(|one| match one {
+        Restored::New(owned) => !lookup.unrestorable.contains_key(&owned.partition),
+        Restored::Retained(_) => true,
+    });
+    Ok(())
+}
+
+/// Gives an engine its states. Fails on one of a newer version: a detector without that state would
+/// decide again what the newer version has decided.
+fn build(
+    owned: &mut OwnedPartition,
+    states: LatestStates,
+    topic: &str,
+    lookup: &Lookup,
+    client_events: &ClientEvents,
+) -> Result<(), String> {
+    let partition = owned.partition;
+    for (key, state) in states.into_states() {
+        let offset = state.offset;
+        let site_id = match std::str::from_utf8(&key) {
+            Ok(site_id) => site_id,
+            Err(error) => {
+                report_unreadable(client_events, topic, partition, offset, &error);
+                continue;
+            }
+        };
+        match owned.engine.load_state(site_id, Some(&state.bytes)) {
+            Ok(()) if state.is_overwritten => owned.engine.rewrite_state(site_id),
+            Ok(()) => {}
+            Err(error @ StateError::Newer { .. }) => {
+                return Err(format!(
+                    "{topic}/{partition}, offset {offset}: {error}; finish the upgrade, this process cannot use \
+                     the state of a newer one"
+                ));
+            }
+            Err(error) => report_unreadable(client_events, topic, partition, offset, &error),
+        }
+    }
+    let ends = lookup.ends.iter().filter(|(at, _)| at.partition == partition);
+    for (at, end) in ends {
+        owned.engine.forget_covered_beyond(at.topic, *end);
+    }
+    Ok(())
 }

@@ -101,6 +101,11 @@ impl SlidingWindow {
         self.now
     }
 
+    /// The longest length in seconds.
+    pub(crate) fn longest(&self) -> u32 {
+        self.longest
+    }
+
     /// Visitors within the longest length: no length counts more.
     pub(crate) fn live(&self) -> u32 {
         self.live
@@ -253,15 +258,6 @@ impl SlidingWindow {
     fn leaving(&self, span: Span, from: u32) -> u32 {
         let start = |now: u32| now.saturating_sub(span.seconds);
         self.seconds.visitors_between(start(from), start(self.now))
-    }
-
-    /// The instant at which a length's count falls next if no further event comes.
-    pub(crate) fn next_fall(&self, length: usize) -> Option<u32> {
-        let seconds = self.span(length).seconds;
-        let second = self
-            .seconds
-            .first_with_visitors(self.now.saturating_sub(seconds))?;
-        Some(second + seconds + 1)
     }
 
     /// The instant from which on a length counts fewer than `count`, if no further event comes:

@@ -13,11 +13,20 @@ fn record() -> DeliveryRecord {
         created_at_ms: 5,
         origin: Origin::Event,
         attempt: 1,
+        step: 0,
         due_at_ms: None,
         first_attempt_at_ms: None,
         reason: None,
         last_status: None,
         body: Bytes::from_static(b"{}"),
+    }
+}
+
+fn following(attempt: u32, due_at_ms: i64) -> NextAttempt {
+    NextAttempt {
+        attempt,
+        step: attempt - 1,
+        due_at_ms,
     }
 }
 
@@ -40,8 +49,8 @@ fn with(name: &'static str, value: &str) -> Vec<(&'static str, String)> {
 #[test]
 fn every_required_header_is_missed_by_name() {
     let headers = record().headers();
-    assert_eq!(headers.len(), 8);
-    for index in 0..headers.len() {
+    assert_eq!(headers.len(), 9);
+    for index in 0..8 {
         let mut fewer = headers.clone();
         let (name, _) = fewer.remove(index);
         assert_eq!(decode(&fewer), Err(Unreadable::MissingHeader(name)));
@@ -55,7 +64,7 @@ fn a_header_that_cannot_be_read_is_named() {
         (header::VERSION, "one"),
         (header::DELIVERY_ID, "evt_00000000000000000000000000"),
         (header::SITE_ID, ""),
-        (header::EVENT_TYPE, "visitor_drop_of_the_future"),
+        (header::EVENT_TYPE, "Not a word"),
         (header::ORIGIN, "nowhere"),
         (header::ATTEMPT, "0"),
         (header::ATTEMPT, "-1"),
@@ -108,13 +117,15 @@ fn a_record_without_its_key_or_body_is_unreadable() {
 
 #[test]
 fn a_retry_keeps_the_deliverys_facts_and_a_dead_letter_says_why() {
-    let retry = record().retry(2, 1_000, Some(900), Some(503));
+    let retry = record().retry(following(2, 1_000), Some(900), Some(503));
     assert_eq!(
         (retry.attempt, retry.due_at_ms, retry.last_status),
         (2, Some(1_000), Some(503))
     );
     assert_eq!(
-        retry.retry(3, 3_000, Some(2_000), None).first_attempt_at_ms,
+        retry
+            .retry(following(3, 3_000), Some(2_000), None)
+            .first_attempt_at_ms,
         Some(900)
     );
     let dead = retry.dead_letter("exhausted", 2, Some(2_000), Some(500));
@@ -170,6 +181,7 @@ prop_compose! {
             created_at_ms: times.0,
             origin: Origin::ALL[origin],
             attempt,
+            step: attempt - 1,
             due_at_ms: times.1,
             first_attempt_at_ms: times.2,
             reason,
@@ -202,4 +214,20 @@ proptest! {
         }
         let _ = DeliveryRecord::decode(key.as_deref(), pairs, Some(Bytes::new()));
     }
+}
+
+#[test]
+fn an_event_type_of_the_future_is_recognised_as_newer() {
+    let error = decode(&with(header::EVENT_TYPE, "visitor_drop_of_the_future")).expect_err("unknown here");
+    assert!(error.is_newer(), "{error}");
+}
+
+#[test]
+fn a_record_from_before_there_were_steps_is_read() {
+    for (attempt, step) in [("1", 0), ("3", 2)] {
+        let mut headers = with(header::ATTEMPT, attempt);
+        headers.retain(|(name, _)| *name != header::STEP);
+        assert_eq!(decode(&headers).expect("a record").step, step);
+    }
+    assert_eq!(decode(&with(header::STEP, "7")).expect("a record").step, 7);
 }

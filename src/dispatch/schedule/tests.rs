@@ -11,10 +11,12 @@ fn the_default_schedule_makes_four_attempts() {
     let default = RetrySchedule::default();
     assert_eq!(default, schedule(&["1s", "2s", "4s"]));
     assert_eq!(default.tiers().count() + 1, 4);
-    let delays: Vec<_> = (0..6)
-        .map(|n| default.tier_after(n).map(|tier| tier.delay().as_secs()))
-        .collect();
-    assert_eq!(delays, [None, Some(1), Some(2), Some(4), None, None]);
+    let seconds = |tier: Option<Tier>| tier.map(|tier| tier.delay().as_secs());
+    let next: Vec<_> = (0..5).map(|step| seconds(default.delay_at(step))).collect();
+    assert_eq!(next, [Some(1), Some(2), Some(4), None, None]);
+    let current: Vec<_> = (0..6).map(|step| seconds(default.current_delay(step))).collect();
+    assert_eq!(current, [Some(1), Some(1), Some(2), Some(4), Some(4), Some(4)]);
+    assert_eq!(schedule(&[]).current_delay(7), None);
 }
 
 #[test]

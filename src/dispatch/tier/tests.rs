@@ -45,59 +45,54 @@ fn third_failure_goes_to_the_four_second_tier() {
         ["1s", "2s", "4s", "1m"]
     );
     for (remaining_ms, name) in [
-        (-5, "1s"),
-        (0, "1s"),
-        (999, "1s"),
-        (1_000, "1s"),
-        (1_999, "1s"),
-        (2_000, "2s"),
-        (4_000, "4s"),
-        (59_999, "4s"),
-        (66_000, "1m"),
-        (86_400_000, "1m"),
+        (-5, Some("1s")),
+        (0, Some("1s")),
+        (1_000, Some("1s")),
+        (1_100, Some("1s")),
+        (1_101, Some("2s")),
+        (2_200, Some("2s")),
+        (4_000, Some("4s")),
+        (4_401, Some("1m")),
+        (66_000, Some("1m")),
+        (66_001, None),
+        (86_400_000, None),
+        (i64::MAX, None),
     ] {
-        assert_eq!(
-            tiers.for_remaining(remaining_ms),
-            Some(tier(name)),
-            "{remaining_ms}"
-        );
+        assert_eq!(tiers.fitting(remaining_ms), name.map(tier), "{remaining_ms}");
     }
-    assert_eq!(Tiers::default().for_remaining(1), None);
+    assert_eq!(Tiers::default().fitting(1), None);
+    assert_eq!(tiers.longest(), Some(tier("1m")));
 }
 
 #[test]
-fn a_due_time_past_the_reach_of_its_tier_is_clamped() {
-    let tiers = tiers(&["1s", "2s", "4s"]);
+fn only_an_absurd_due_time_is_clamped() {
     let day = 86_400_000;
-    for (name, due, published, now, at, clamped) in [
-        ("1s", 1_000, 0, 0, 1_000, false),
-        ("1s", 2_400, 0, 0, 2_400, false),
-        ("1s", 2_401, 0, 0, 2_400, true),
-        ("2s", 4_800, 0, 100, 4_800, false),
-        ("2s", i64::MAX, 0, 100, 4_800, true),
-        ("4s", day, 0, 0, day, false),
-        ("4s", 2 * day, 0, 0, day * 6 / 5, true),
-        ("1s", i64::MIN, 0, 0, i64::MIN, false),
-        // A tier that is no longer configured, and a producer whose clock runs ahead.
-        ("1s500ms", 2_400, 0, 0, 2_400, false),
-        ("1s", 10_000, 9_000, 0, 2_400, true),
+    for (due, published, now, at, clamped) in [
+        (1_000, 0, 0, 1_000, false),
+        (day, 0, 0, day, false),
+        (2 * day, 0, 0, day * 6 / 5, true),
+        (i64::MAX, 0, 100, day * 6 / 5, true),
+        (i64::MIN, 0, 0, i64::MIN, false),
+        // A producer whose clock runs ahead.
+        (2 * day, day, 0, day * 6 / 5, true),
     ] {
         let expected = DueTime { at_ms: at, clamped };
-        assert_eq!(
-            tiers.due_time(tier(name), due, published, now),
-            expected,
-            "{name} {due}"
-        );
+        assert_eq!(due_time(due, published, now), expected, "{due}");
     }
 }
 
 proptest! {
     #[test]
-    fn what_is_published_to_its_tier_is_never_clamped(delays in proptest::collection::vec(1_u64..86_400_000, 1..8), remaining_ms in 0_i64..=86_400_000, lag_ms in 0_i64..100_000) {
+    fn what_is_published_to_its_tier_may_be_held_there(delays in proptest::collection::vec(1_u64..86_400_000, 1..8), remaining_ms in 0_i64..=86_400_000, lag_ms in 0_i64..100_000) {
         let tiers: Tiers = delays.into_iter().map(|delay_ms| Tier { delay_ms }).collect();
-        let tier = tiers.for_remaining(remaining_ms).expect("a tier");
-        let due = tiers.due_time(tier, remaining_ms, 0, lag_ms);
+        let due = due_time(remaining_ms, 0, lag_ms);
         prop_assert_eq!(due, DueTime { at_ms: remaining_ms, clamped: false });
+        match tiers.fitting(remaining_ms) {
+            Some(tier) => {
+                prop_assert!(tier.may_hold(remaining_ms) && tier.delay_ms * 11 / 10 >= remaining_ms as u64);
+            }
+            None => prop_assert!(tiers.iter().all(|tier| tier.delay_ms * 11 / 10 < remaining_ms as u64)),
+        }
     }
 
     #[test]

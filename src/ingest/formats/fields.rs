@@ -22,6 +22,7 @@ pub(super) struct RecordFields<'a> {
     pub(super) source: Loose<'a>,
     pub(super) revenue: LooseObject<Money<'a>>,
     pub(super) scroll_depth: Loose<'a>,
+    pub(super) historical: Loose<'a>,
 }
 
 impl<'a> RecordFields<'a> {
@@ -38,6 +39,7 @@ impl<'a> RecordFields<'a> {
             "event_id" => Some(&mut self.event_id),
             "source" => Some(&mut self.source),
             "scroll_depth" => Some(&mut self.scroll_depth),
+            "historical" => Some(&mut self.historical),
             _ => None,
         }
     }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use memchr::memchr2;
 
 use super::loose::Loose;
-use crate::domain::reject::RejectReason;
+use crate::domain::reject::{Reject, RejectReason};
 use crate::domain::site::{InvalidSiteId, check_site_id};
 use crate::domain::texts::has_control;
 
@@ -57,6 +57,16 @@ impl InvalidField {
             detail: format!("`{field}` {detail}"),
         }
     }
+
+    /// The reject of a record of this site, if that much could be read.
+    pub(super) fn into_reject(self, site_id: Option<&str>) -> Reject {
+        Reject {
+            reason: self.reason,
+            field: self.field,
+            detail: self.detail,
+            site_id: site_id.filter(|id| check_site_id(id).is_ok()).map(str::to_owned),
+        }
+    }
 }
 
 /// Reads a string; an empty one is absent, since producers write `""` where they have no value.
@@ -85,6 +95,28 @@ pub(super) fn bounded<'a>(
         check_length(field, text, max)?;
     }
     Ok(text)
+}
+
+/// Reads a string that is hashed or compared: bounded, and without NUL, which no producer means.
+#[inline]
+pub(super) fn opaque<'a>(
+    field: &'static str,
+    value: Loose<'a>,
+    max: usize,
+) -> Result<Option<Cow<'a, str>>, InvalidField> {
+    let text = bounded(field, value, max)?;
+    if let Some(text) = &text {
+        check_no_nul(field, text)?;
+    }
+    Ok(text)
+}
+
+#[inline]
+pub(super) fn check_no_nul(field: &'static str, text: &str) -> Result<(), InvalidField> {
+    if text.as_bytes().contains(&0) {
+        return Err(InvalidField::bad(field, "has no NUL"));
+    }
+    Ok(())
 }
 
 /// Reads a string that is kept or sent: bounded and without control characters, because Postgres
@@ -126,11 +158,15 @@ pub(super) fn check_printable(field: &'static str, text: &str) -> Result<(), Inv
     Ok(())
 }
 
-/// Reads a site id, by the rule of `domain::site`.
+/// Reads a site id, by the rule of `domain::site`. A record that names no site is of the `default`
+/// one.
 #[inline]
-pub(super) fn site_id(value: Loose<'_>) -> Result<Cow<'_, str>, InvalidField> {
+pub(super) fn site_id<'a>(value: Loose<'a>, default: Option<&str>) -> Result<Cow<'a, str>, InvalidField> {
     const FIELD: &str = "site_id";
-    let id = text(FIELD, value)?.ok_or_else(|| InvalidField::missing(FIELD))?;
+    let Some(id) = text(FIELD, value)? else {
+        let default = default.ok_or_else(|| InvalidField::missing(FIELD))?;
+        return Ok(Cow::Owned(default.to_owned()));
+    };
     match check_site_id(&id) {
         Ok(()) => Ok(id),
         Err(InvalidSiteId::Empty) => Err(InvalidField::missing(FIELD)),
@@ -144,18 +180,20 @@ pub(super) fn site_id(value: Loose<'_>) -> Result<Cow<'_, str>, InvalidField> {
 }
 
 /// Reads a path without query and fragment, which are cut off before the limit is checked and never
-/// kept.
+/// kept. A full URL is cut to its path.
 pub(super) fn path<'a>(value: Loose<'a>) -> Result<Option<Cow<'a, str>>, InvalidField> {
     const FIELD: &str = "path";
     let Some(path) = text(FIELD, value)? else {
         return Ok(None);
     };
-    let end = memchr2(b'?', b'#', path.as_bytes());
-    let path = match (end, path) {
-        (None, path) => path,
-        (Some(end), Cow::Borrowed(path)) => Cow::Borrowed(&path[..end]),
-        (Some(end), Cow::Owned(mut path)) => {
+    let end = memchr2(b'?', b'#', path.as_bytes()).unwrap_or(path.len());
+    let start = path_start(&path[..end]);
+    let path = match path {
+        _ if start == end && start > 0 => Cow::Borrowed("/"),
+        Cow::Borrowed(path) => Cow::Borrowed(&path[start..end]),
+        Cow::Owned(mut path) => {
             path.truncate(end);
+            path.drain(..start);
             Cow::Owned(path)
         }
     };
@@ -165,4 +203,22 @@ pub(super) fn path<'a>(value: Loose<'a>) -> Result<Option<Cow<'a, str>>, Invalid
     check_length(FIELD, &path, MAX_PATH_CHARS)?;
     check_printable(FIELD, &path)?;
     Ok(Some(path))
+}
+
+/// The position of the path in a text that is a path or a full URL.
+fn path_start(text: &str) -> usize {
+    if text.starts_with('/') {
+        return 0;
+    }
+    let Some(scheme) = text.find("://").filter(|scheme| is_scheme(&text[..*scheme])) else {
+        return 0;
+    };
+    let host = scheme + "://".len();
+    text[host..].find('/').map_or(text.len(), |path| host + path)
+}
+
+/// True for the scheme of a URL (RFC 3986, section 3.1).
+fn is_scheme(text: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
+    text.starts_with(|first: char| first.is_ascii_alphabetic()) && text.bytes().all(is_allowed)
 }

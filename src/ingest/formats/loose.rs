@@ -19,6 +19,7 @@ pub(super) enum Loose<'a> {
     Integer(i64),
     /// A number with a fraction or an exponent, or an integer beyond 64 bits.
     Number(f64),
+    Flag(bool),
     /// A value of another type, named for messages.
     Other(&'static str),
 }
@@ -31,6 +32,7 @@ impl Loose<'_> {
             Self::Text(_) => "a string",
             Self::Integer(_) => "an integer",
             Self::Number(_) => "a number",
+            Self::Flag(_) => "a boolean",
             Self::Other(name) => name,
         }
     }
@@ -71,8 +73,8 @@ impl<'de> Visitor<'de> for LooseVisitor {
         Ok(Loose::Number(number))
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Loose<'de>, E> {
-        Ok(Loose::Other("a boolean"))
+    fn visit_bool<E>(self, flag: bool) -> Result<Loose<'de>, E> {
+        Ok(Loose::Flag(flag))
     }
 
     fn visit_unit<E>(self) -> Result<Loose<'de>, E> {

@@ -1,12 +1,22 @@
 //! The formats a source topic may be in. Each of them yields the same events and the same rejects.
 
-use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
+use crate::config::{Source, SourceFormat};
 use crate::domain::event::Event;
-use crate::domain::reject::{Reject, RejectReason};
+use crate::domain::reject::{NotAnEvent, Reject, RejectReason};
+use envelope::Envelope;
+pub use envelope::HeaderRef;
+use mapping::Mapping;
 
+/// Formats of other producers, by tables of places.
+pub(crate) mod mapping;
 /// The native format.
 pub(crate) mod native;
+/// Events that were keyed by `route`.
+pub(crate) mod routed;
+/// CloudEvents around a record.
+mod envelope;
 /// The fields of a record as they were found.
 mod fields;
 /// A scanner for the JSON that nearly every producer writes.
@@ -17,34 +27,113 @@ pub mod quotes;
 mod loose;
 /// Limits of an event's fields, the same for every format.
 mod limits;
+/// Times as producers write them.
+mod time;
+/// Halves of surrogate pairs.
+mod surrogates;
 
 /// Largest record that is read, in bytes: 1 MiB.
 pub(crate) const MAX_RECORD_BYTES: usize = 1 << 20;
 
-/// Format of a source's records, chosen per topic in the configuration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RecordFormat {
-    /// Bellwether's own: one JSON object an event.
-    #[default]
-    Native,
+/// Reader of a source's records. The default one reads the native format.
+#[derive(Debug, Clone, Default)]
+pub struct RecordReader {
+    /// Absent for the native format.
+    mapping: Option<Arc<Mapping>>,
+    /// The site of records that name none.
+    site: Option<Arc<str>>,
+    /// True if an envelope is expected even where no header announces it.
+    is_cloudevents: bool,
+    /// True for what `route` has written.
+    is_routed: bool,
 }
 
-/// Reads one record. Pure and total over every byte string, which also makes it the entry for a
-/// fuzzer.
-pub fn read(format: RecordFormat, bytes: &[u8]) -> Result<Event<'_>, Reject> {
-    if bytes.len() > MAX_RECORD_BYTES {
-        return Err(Reject {
-            reason: RejectReason::TooLarge,
-            field: None,
-            detail: format!(
-                "the record has {} bytes, at most {MAX_RECORD_BYTES} are read",
-                bytes.len()
-            ),
-            site_id: None,
-        });
+impl RecordReader {
+    /// The reader that a source asks for.
+    pub fn of(source: &Source) -> Self {
+        let mapping = match source.format {
+            SourceFormat::Native | SourceFormat::Cloudevents => None,
+            SourceFormat::Umami => Some(Mapping::umami()),
+            SourceFormat::Plausible => Some(Mapping::plausible()),
+            SourceFormat::Posthog => Some(Mapping::posthog()),
+            SourceFormat::Segment => Some(Mapping::segment()),
+            SourceFormat::Mapped => Some(Mapping::configured(source.mapping.as_ref())),
+        };
+        Self {
+            mapping: mapping.map(Arc::new),
+            site: source.site.as_deref().map(Into::into),
+            is_cloudevents: source.format == SourceFormat::Cloudevents,
+            is_routed: false,
+        }
     }
-    match format {
-        RecordFormat::Native => native::read(bytes),
+
+    /// The reader of what `route` has written.
+    pub fn routed() -> Self {
+        Self {
+            is_routed: true,
+            ..Self::default()
+        }
+    }
+
+    /// True if records are in the native format, within an envelope or not.
+    pub(crate) fn is_native(&self) -> bool {
+        self.mapping.is_none()
+    }
+
+    /// Reads one record. Pure and total over every byte string, which also makes it the entry for a
+    /// fuzzer.
+    pub fn read<'a>(&self, value: &'a [u8], headers: &[HeaderRef<'a>]) -> Result<Event<'a>, NotAnEvent> {
+        if value.len() > MAX_RECORD_BYTES {
+            return Err(too_large(value.len()).into());
+        }
+        // The whole record is checked: serde_json looks only at the strings it keeps.
+        let text = std::str::from_utf8(value).map_err(|error| Reject {
+            reason: RejectReason::NotUtf8,
+            field: None,
+            detail: format!("byte {} is not UTF-8", error.valid_up_to()),
+            site_id: None,
+        })?;
+        if self.is_routed {
+            return routed::read(text, headers);
+        }
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let envelope = match (headers, self.is_cloudevents) {
+            ([], false) => None,
+            _ => Envelope::find(headers, text, self.is_cloudevents)?,
+        };
+        match self.read_text(text, envelope.clone()) {
+            Err(NotAnEvent::Rejected(reject)) if reject.reason == RejectReason::NotJson => {
+                let whole = surrogates::replace_halves(text).ok_or(reject)?;
+                self.read_text(&whole, envelope).map(Event::into_owned)
+            }
+            read => read,
+        }
+    }
+
+    fn read_text<'a>(&self, text: &'a str, envelope: Option<Envelope<'a>>) -> Result<Event<'a>, NotAnEvent> {
+        match envelope {
+            None => self.read_data(text),
+            Some(envelope) => envelope.open(text, |data| self.read_data(data)),
+        }
+    }
+
+    fn read_data<'a>(&self, text: &'a str) -> Result<Event<'a>, NotAnEvent> {
+        let site = self.site.as_deref();
+        match &self.mapping {
+            None => Ok(native::read(text, site)?),
+            Some(mapping) => mapping.read(text, site).map(|event: Event<'static>| event),
+        }
     }
 }
+
+fn too_large(bytes: usize) -> Reject {
+    Reject {
+        reason: RejectReason::TooLarge,
+        field: None,
+        detail: format!("the record has {bytes} bytes, at most {MAX_RECORD_BYTES} are read"),
+        site_id: None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

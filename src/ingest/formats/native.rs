@@ -8,41 +8,33 @@
 //! - Anything but an object at the top, an array of events too, is `not_json`.
 //! - Control characters (NUL among them: Postgres cannot store it) are refused wherever a text is
 //!   kept or sent: site id, name, path, event id, source, revenue. A visitor id is hashed and a
-//!   property only compared, so those may hold anything.
-//! - A timestamp is RFC 3339 or a whole number of milliseconds, between 1970 and 9999; a larger
-//!   number is the mark of a producer that sends micro- or nanoseconds.
+//!   property only compared, so those may hold anything but NUL.
+//! - A timestamp is a text near RFC 3339, between 1970 and 9999, or a number of milliseconds. A number
+//!   of another unit is told by its size; the event then counts at its record's time.
 //! - A limit holds for a field on every type of event; only `scroll_depth` is ignored on all types
 //!   but `engagement`.
 
 use std::borrow::Cow;
 use std::mem::take;
 
-use chrono::DateTime;
-
 use super::fields::{Money, Props, RecordFields};
 use super::limits::{self, InvalidField};
 use super::loose::{Loose, LooseObject};
 use super::scan::{ScannedValue, scan};
-use crate::domain::event::{Event, EventKind, Revenue};
+use super::time::{self, NoOffset, NumberTime};
+use crate::domain::event::{Event, EventKind, Revenue, WrongTimeUnit};
 use crate::domain::reject::{Reject, RejectReason};
-use crate::domain::site::check_site_id;
 use crate::domain::texts::Texts;
 use crate::domain::time::LAST_MS;
 
-/// Reads one record of at most 1 MiB; borrows every text that has no escapes.
-pub(crate) fn read(bytes: &[u8]) -> Result<Event<'_>, Reject> {
-    // The whole record is checked: serde_json looks only at the strings it keeps.
-    let text = std::str::from_utf8(bytes).map_err(|error| Reject {
-        reason: RejectReason::NotUtf8,
-        field: None,
-        detail: format!("byte {} is not UTF-8", error.valid_up_to()),
-        site_id: None,
-    })?;
+/// Reads one record; borrows every text that has no escapes. A record that names no site is of
+/// `site`.
+pub(super) fn read<'a>(text: &'a str, site: Option<&str>) -> Result<Event<'a>, Reject> {
     let mut fields = RecordFields::default();
     if scan_fields(text, &mut fields).is_none() {
         fields = parse_fields(text)?;
     }
-    check_fields(&mut fields)
+    check_fields(&mut fields, site)
 }
 
 /// Reads the fields of a record in the plain form that nearly all have. After `None` the record is
@@ -93,18 +85,13 @@ fn not_an_object(kind: &str) -> Reject {
 }
 
 /// Makes an event of the fields, which are left empty.
-fn check_fields<'a>(fields: &mut RecordFields<'a>) -> Result<Event<'a>, Reject> {
-    let site_id = limits::site_id(take(&mut fields.site_id)).map_err(|error| reject(error, None))?;
-    check_event(site_id.clone(), fields).map_err(|error| reject(error, Some(&site_id)))
-}
-
-fn reject(error: InvalidField, site_id: Option<&str>) -> Reject {
-    Reject {
-        reason: error.reason,
-        field: error.field,
-        detail: error.detail,
-        site_id: site_id.filter(|id| check_site_id(id).is_ok()).map(str::to_owned),
-    }
+pub(super) fn check_fields<'a>(
+    fields: &mut RecordFields<'a>,
+    site: Option<&str>,
+) -> Result<Event<'a>, Reject> {
+    let site_id =
+        limits::site_id(take(&mut fields.site_id), site).map_err(|error| error.into_reject(None))?;
+    check_event(site_id.clone(), fields).map_err(|error| error.into_reject(Some(&site_id)))
 }
 
 fn check_event<'a>(site_id: Cow<'a, str>, fields: &mut RecordFields<'a>) -> Result<Event<'a>, InvalidField> {
@@ -113,7 +100,7 @@ fn check_event<'a>(site_id: Cow<'a, str>, fields: &mut RecordFields<'a>) -> Resu
     if name.is_none() && matches!(kind, EventKind::Goal | EventKind::Custom) {
         return Err(InvalidField::missing("name"));
     }
-    let visitor_id = limits::bounded(
+    let visitor_id = limits::opaque(
         "visitor_id",
         take(&mut fields.visitor_id),
         limits::MAX_VISITOR_ID_CHARS,
@@ -121,13 +108,15 @@ fn check_event<'a>(site_id: Cow<'a, str>, fields: &mut RecordFields<'a>) -> Resu
     if visitor_id.is_none() && kind == EventKind::Pageview {
         return Err(InvalidField::missing("visitor_id"));
     }
+    let (timestamp_ms, wrong_unit) = timestamp(&fields.timestamp)?;
     Ok(Event {
         site_id,
         kind,
         name,
         visitor_id,
         path: limits::path(take(&mut fields.path))?,
-        timestamp_ms: timestamp_ms(&fields.timestamp)?,
+        timestamp_ms,
+        wrong_unit,
         event_id: limits::printable("event_id", take(&mut fields.event_id), limits::MAX_EVENT_ID_CHARS)?,
         props: props(take(&mut fields.props))?,
         source: limits::printable("source", take(&mut fields.source), limits::MAX_SOURCE_CHARS)?,
@@ -136,7 +125,20 @@ fn check_event<'a>(site_id: Cow<'a, str>, fields: &mut RecordFields<'a>) -> Resu
             EventKind::Engagement => scroll_depth(&fields.scroll_depth)?,
             _ => None,
         },
+        historical: flag("historical", &fields.historical)?,
+        routed: None,
     })
+}
+
+fn flag(field: &'static str, value: &Loose<'_>) -> Result<bool, InvalidField> {
+    match value {
+        Loose::Absent => Ok(false),
+        Loose::Flag(flag) => Ok(*flag),
+        other => Err(InvalidField::bad(
+            field,
+            format_args!("is true or false, not {}", other.type_name()),
+        )),
+    }
 }
 
 fn kind(value: Loose<'_>) -> Result<EventKind, InvalidField> {
@@ -154,30 +156,38 @@ fn kind(value: Loose<'_>) -> Result<EventKind, InvalidField> {
     }
 }
 
-fn timestamp_ms(value: &Loose<'_>) -> Result<Option<i64>, InvalidField> {
+/// A time in milliseconds, or the unit that it was written in instead.
+type Timestamp = (Option<i64>, Option<WrongTimeUnit>);
+
+fn timestamp(value: &Loose<'_>) -> Result<Timestamp, InvalidField> {
     let ms = match value {
-        Loose::Absent => return Ok(None),
-        Loose::Text(text) if text.is_empty() => return Ok(None),
-        // Anything finer than a millisecond is cut off.
-        Loose::Text(text) => DateTime::parse_from_rfc3339(text)
-            .ok()
-            .map(|at| at.timestamp_millis()),
-        Loose::Integer(ms) => Some(*ms),
-        Loose::Number(_) | Loose::Other(_) => None,
+        Loose::Absent => return Ok((None, None)),
+        Loose::Text(text) if text.is_empty() => return Ok((None, None)),
+        Loose::Text(text) => time::parse(text, NoOffset::IsRefused),
+        Loose::Integer(number) => return Ok(by_unit(time::judge(*number))),
+        Loose::Number(number) => return Ok(by_unit(time::judge_float(*number))),
+        Loose::Flag(_) | Loose::Other(_) => None,
     };
     let ms = ms.ok_or_else(|| {
         InvalidField::bad(
             "timestamp",
-            "is an RFC 3339 time or a whole number of milliseconds since 1970",
+            "is an RFC 3339 time with its offset from UTC, or milliseconds since 1970",
         )
     })?;
     if !(0..=LAST_MS).contains(&ms) {
         return Err(InvalidField::bad(
             "timestamp",
-            "lies between the years 1970 and 9999; numbers are milliseconds",
+            "lies between the years 1970 and 9999",
         ));
     }
-    Ok(Some(ms))
+    Ok((Some(ms), None))
+}
+
+pub(super) fn by_unit(time: NumberTime) -> Timestamp {
+    match time {
+        NumberTime::Ms(ms) => (Some(ms), None),
+        NumberTime::Wrong(unit) => (None, Some(unit)),
+    }
 }
 
 fn props<'a>(value: LooseObject<Props<'a>>) -> Result<Texts<'a>, InvalidField> {
@@ -197,7 +207,12 @@ fn props<'a>(value: LooseObject<Props<'a>>) -> Result<Texts<'a>, InvalidField> {
             format_args!("has at most {} entries", limits::MAX_PROPS),
         )),
         LooseObject::Object(props) if props.pairs.is_empty() => Ok(Texts::Written(props.written)),
-        LooseObject::Object(props) => Ok(Texts::Read(props.pairs)),
+        LooseObject::Object(props) => {
+            for text in props.pairs.iter().flat_map(|(name, text)| [name, text]) {
+                limits::check_no_nul(FIELD, text)?;
+            }
+            Ok(Texts::Read(props.pairs))
+        }
     }
 }
 
@@ -230,7 +245,7 @@ fn scroll_depth(value: &Loose<'_>) -> Result<Option<u8>, InvalidField> {
         Loose::Integer(depth) => u8::try_from(depth).ok(),
         Loose::Number(depth) if (0.0..=100.0).contains(&depth) => Some(depth as u8),
         Loose::Number(_) => None,
-        Loose::Text(_) | Loose::Other(_) => {
+        Loose::Text(_) | Loose::Flag(_) | Loose::Other(_) => {
             return Err(InvalidField::bad(
                 FIELD,
                 format_args!("is a number, not {}", value.type_name()),

@@ -90,8 +90,8 @@ impl<'a> Scanner<'a, '_> {
             }
             b'0'..=b'9' => Loose::Integer(self.number()?),
             b'n' => self.word("null", Loose::Absent)?,
-            b't' => self.word("true", Loose::Other("a boolean"))?,
-            b'f' => self.word("false", Loose::Other("a boolean"))?,
+            b't' => self.word("true", Loose::Flag(true))?,
+            b'f' => self.word("false", Loose::Flag(false))?,
             _ => return None,
         };
         Some(ScannedValue::Scalar(scalar))

@@ -87,6 +87,10 @@ impl MemberContext {
         self.lock().pop_front()
     }
 
+    pub(super) fn has_event(&self) -> bool {
+        !self.lock().is_empty()
+    }
+
     /// Name of the group in logs and metrics.
     pub(in crate::kafka) fn group(&self) -> &'static str {
         self.group

@@ -24,11 +24,12 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use super::batch_reader::BatchReader;
 use super::client::ClientEvents;
 use super::commits::{Commit, Commits};
+use super::log_ends::LogEnds;
 use super::topic_partition::TopicPartition;
 use crate::clock;
 
 /// Offsets of a member's partitions: committed, first, next, and by time.
-mod offsets;
+pub(crate) mod offsets;
 /// A second client that reads some of a member's topics.
 mod second_reader;
 /// The client behind a member.
@@ -140,6 +141,13 @@ impl GroupMember {
         self.next_event()
     }
 
+    /// Serves the group, and leaves its next event for [`Self::poll`]. Returns true if there is one.
+    pub(crate) fn serve(&self) -> bool {
+        self.commits.receive_answers();
+        serve(&self.consumer, Duration::ZERO);
+        self.consumer.context().has_event()
+    }
+
     /// Reports partitions as assigned again in a moment. For partitions that could not be taken
     /// because a broker does not answer, say: meanwhile the group must be served, and giving them
     /// back would only have them assigned again.
@@ -190,7 +198,11 @@ impl GroupMember {
                 .split_partition_queue(&self.topics[at.topic], at.partition);
             queues.push(queue.ok_or_else(|| KafkaError::Subscription("a partition has no queue".into()))?);
         }
-        self.start_reading(starts)?;
+        let starts: Vec<_> = starts
+            .iter()
+            .map(|(at, offset)| (*at, Offset::Offset(*offset)))
+            .collect();
+        self.start_reading(&starts)?;
         Ok(queues)
     }
 
@@ -200,18 +212,43 @@ impl GroupMember {
         starts: &[(TopicPartition, i64)],
         batch_reader: &BatchReader,
     ) -> KafkaResult<()> {
-        for (at, _) in starts {
-            batch_reader.attach(&self.topics[at.topic], at.partition)?;
-        }
-        self.start_reading(starts)
+        self.assign_some(starts, &[], batch_reader)
     }
 
-    fn start_reading(&self, starts: &[(TopicPartition, i64)]) -> KafkaResult<()> {
+    /// Does the same, and also assigns partitions that wait: of them only what comes from now on is
+    /// read, until [`seek`](Self::seek) moves them. An assignment cannot be added to later without
+    /// an interruption of all its partitions.
+    pub(crate) fn assign_some(
+        &self,
+        starts: &[(TopicPartition, i64)],
+        waiting: &[TopicPartition],
+        batch_reader: &BatchReader,
+    ) -> KafkaResult<()> {
+        let starts = starts.iter().map(|(at, offset)| (*at, Offset::Offset(*offset)));
+        let waiting = waiting.iter().map(|at| (*at, Offset::End));
+        let starts: Vec<_> = starts.chain(waiting).collect();
+        for (at, _) in &starts {
+            batch_reader.attach(&self.topics[at.topic], at.partition)?;
+        }
+        self.start_reading(&starts)
+    }
+
+    /// Goes on reading partitions elsewhere. What was fetched before is not returned any more.
+    pub(crate) fn seek(&self, starts: &[(TopicPartition, i64)], timeout: Duration) -> KafkaResult<()> {
+        let mut list = TopicPartitionList::with_capacity(starts.len());
+        for (at, offset) in starts {
+            list.add_partition_offset(&self.topics[at.topic], at.partition, Offset::Offset(*offset))?;
+        }
+        let result = self.consumer.seek_partitions(list, timeout)?;
+        result.elements().iter().try_for_each(|one| one.error())
+    }
+
+    fn start_reading(&self, starts: &[(TopicPartition, Offset)]) -> KafkaResult<()> {
         for reader in self.readers() {
             let mut list = TopicPartitionList::with_capacity(starts.len());
             for (at, offset) in starts {
                 if Arc::ptr_eq(reader, self.reader_of(at.topic)) {
-                    list.add_partition_offset(&self.topics[at.topic], at.partition, Offset::Offset(*offset))?;
+                    list.add_partition_offset(&self.topics[at.topic], at.partition, *offset)?;
                 }
             }
             reader.assign(&list)?;
@@ -247,6 +284,14 @@ impl GroupMember {
     /// Creates a batch reader for this member's partitions.
     pub fn batch_reader(&self) -> BatchReader {
         BatchReader::new(Arc::clone(&self.consumer), self.topics.clone())
+    }
+
+    /// Creates an asker for offsets of partitions of this member's topics, and of `more` topics,
+    /// whose indexes follow.
+    pub(crate) fn log_ends(&self, more: &[String]) -> LogEnds {
+        let more = more.iter().map(|name| name.as_str().into());
+        let topics = self.topics.iter().cloned().chain(more);
+        LogEnds::new(Arc::clone(&self.consumer), topics.collect())
     }
 
     /// Leaves the group, so that others own its partitions at once and not after the session's

@@ -1,8 +1,10 @@
-//! A consumer thread's time in its group: the part that is the same for all consumer threads.
+//! The session of a consumer thread in its group: what every consumer thread does, whatever it
+//! reads.
 //!
 //! In come the events of the group, out go commits, gauges, log lines and the heartbeat.
-//! Guaranteed: while partitions cannot be taken they are offered again; a fatal client error ends
-//! the thread. Not here: what a thread reads, and what it holds for a partition.
+//! Guaranteed: partitions that could not be taken are offered again; after a fatal client error the
+//! next turn fails, which ends the thread. Not here: what a thread reads, and the state of the
+//! partitions that it owns.
 
 use std::fmt;
 use std::hash::Hash;
@@ -32,8 +34,8 @@ pub(crate) mod lag;
 pub(crate) mod retained;
 
 const COMMIT_INTERVAL: Duration = Duration::from_millis(500);
-/// Longest time a commit may take before partitions are given back: the whole group waits
-/// meanwhile.
+/// Longest wait for the answer to a commit, after partitions were taken and before they are given
+/// back: the whole group waits meanwhile.
 const LAST_COMMIT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Positions that a commit covers.
@@ -41,12 +43,13 @@ const LAST_COMMIT_TIMEOUT: Duration = Duration::from_secs(1);
 pub(crate) enum CommitScope {
     /// Positions that have moved since they were last committed.
     Moved,
-    /// All positions: a commit has failed, and its positions had been noted as committed.
+    /// All positions: after a commit that failed, because its positions were already noted as
+    /// committed; and in the deliver group when partitions are taken or given back.
     All,
 }
 
-/// A consumer thread's time in its group. After a revocation it retains a state `S` for each
-/// partition `K`.
+/// The session of a consumer thread in its group. After a revocation it keeps a state `S` for each
+/// partition `K`, in case the partition comes back.
 pub(crate) struct Session<K, S> {
     member: GroupMember,
     /// Name of the thread in health checks and gauges.
@@ -108,11 +111,19 @@ impl<K: Eq + Hash, S> Session<K, S> {
         &self.nonce
     }
 
-    /// Begins a turn of the thread's loop: beats, and fails if a client of this process failed for
-    /// good.
+    /// Begins a turn of the thread's loop: updates the heartbeat, and returns an error if a Kafka
+    /// client of this process has failed for good.
     pub(crate) fn begin_turn(&self, now_ms: i64) -> anyhow::Result<()> {
         self.heartbeat.store(now_ms, Ordering::Relaxed);
         anyhow::ensure!(!self.client_events.has_fatal(), "a Kafka client failed for good");
+        Ok(())
+    }
+
+    /// Beats, and serves the group while the thread is long at work on its partitions. Fails if the
+    /// work is to be given up, because the assignment has changed or a client failed for good.
+    pub(crate) fn keep_alive(&self, now_ms: i64) -> anyhow::Result<()> {
+        self.begin_turn(now_ms)?;
+        anyhow::ensure!(!self.member.serve(), "the assignment has changed");
         Ok(())
     }
 
@@ -122,12 +133,14 @@ impl<K: Eq + Hash, S> Session<K, S> {
         self.busy_seconds.inc_by(busy.as_secs_f64());
     }
 
-    /// Serves the group and returns its next event, without waiting for one.
+    /// Polls the client, which keeps the membership alive, and returns the group's next event, if
+    /// there is one.
     pub(crate) fn next_event(&self) -> Option<MemberEvent> {
         self.member.poll(Duration::ZERO)
     }
 
-    /// Notes that the thread has taken the partitions it was assigned, of `count` numbers.
+    /// Reports that the thread has taken its partitions. `count` is the number of different
+    /// partition numbers among them.
     pub(crate) fn report_assigned(&self, count: usize, took: Duration) {
         self.count_rebalance("assigned");
         tracing::info!(
@@ -139,7 +152,8 @@ impl<K: Eq + Hash, S> Session<K, S> {
         self.show_partitions(count);
     }
 
-    /// Lets the member offer partitions again in a moment, since they could not be taken.
+    /// Asks the member to offer these partitions once more after a pause, because they could not be
+    /// taken, and reports why.
     pub(crate) fn retry_assignment(&mut self, partitions: Vec<TopicPartition>, error: &anyhow::Error) {
         let reason = format!("{error:#}");
         if let Some(suppressed) = self.failed_assignments.admit(clock::monotonic()) {
@@ -154,7 +168,8 @@ impl<K: Eq + Hash, S> Session<K, S> {
         self.member.retry_assignment(partitions);
     }
 
-    /// Notes that the thread has let go of all its partitions, of `count` numbers.
+    /// Reports that the thread has given back all its partitions. `count` is the number of
+    /// different partition numbers among them.
     pub(crate) fn report_given_back(&self, count: usize, lost: bool) {
         self.show_partitions(0);
         tracing::info!(
@@ -175,7 +190,8 @@ impl<K: Eq + Hash, S> Session<K, S> {
             .with_context(|| format!("giving partitions of the {group} group back"))
     }
 
-    /// Notes that records came: the pause after a revocation is over.
+    /// Notes that records came. If they are the first after a revocation, records the pause in
+    /// between.
     pub(crate) fn end_pause(&mut self) {
         if let Some(revoked_at) = self.revoked_at.take() {
             let pause = clock::monotonic().duration_since(revoked_at);
@@ -186,7 +202,7 @@ impl<K: Eq + Hash, S> Session<K, S> {
         }
     }
 
-    /// Positions to commit now, if it is time to.
+    /// Which positions to commit now; `None` if the last commit is less than `COMMIT_INTERVAL` ago.
     pub(crate) fn due_commit(&mut self, now: Instant) -> Option<CommitScope> {
         if now.duration_since(self.last_commit) < COMMIT_INTERVAL {
             return None;
@@ -195,7 +211,7 @@ impl<K: Eq + Hash, S> Session<K, S> {
         Some(self.commit_scope())
     }
 
-    /// Positions that the next commit must cover.
+    /// Positions that the next commit must cover. Clears the note of a failed commit.
     pub(crate) fn commit_scope(&self) -> CommitScope {
         if self.member.take_failed_commit() {
             CommitScope::All
@@ -214,7 +230,7 @@ impl<K: Eq + Hash, S> Session<K, S> {
         self.member.commit_and_wait(commits, LAST_COMMIT_TIMEOUT);
     }
 
-    /// Ends the heartbeat: the thread's loop is over.
+    /// Removes the thread from the liveness check, because its loop has ended.
     pub(crate) fn end_heartbeat(&self) {
         self.health.heartbeat_ends(&self.thread);
     }

@@ -29,6 +29,8 @@ pub(crate) struct TopicProblem {
     pub(crate) topic: String,
     /// True if making the topic mends it.
     pub(crate) missing: bool,
+    /// True if only the events of some of a source's partitions are not detected.
+    pub(crate) is_partial: bool,
     pub(crate) text: String,
 }
 
@@ -184,6 +186,7 @@ impl Topics {
         Ok(TopicProblem {
             topic: topic.to_owned(),
             missing: !is_hidden,
+            is_partial: false,
             text: if is_hidden {
                 self.missing_right("Describe", topic).to_string()
             } else {
@@ -193,8 +196,10 @@ impl Topics {
     }
 
     fn check_shape(&self, topic: &TopicPlan, found: TopicShape, problems: &mut Vec<TopicProblem>) {
-        if found.partitions != topic.partitions {
-            problems.push(wrong_count(&topic.name, found.partitions, topic.partitions));
+        if found.partitions != topic.partitions && !topic.takes_any_count {
+            let mut problem = wrong_count(&topic.name, found.partitions, topic.partitions);
+            problem.is_partial = topic.is_source && found.partitions > topic.partitions;
+            problems.push(problem);
         }
         let wanted = self.config.replication_factor;
         if !topic.is_source && found.copies < wanted {
@@ -246,6 +251,7 @@ impl Topics {
             problems.extend(wrong.map(|text| TopicProblem {
                 topic: topic.name.clone(),
                 missing: false,
+                is_partial: false,
                 text,
             }));
         }
@@ -301,6 +307,7 @@ fn too_few_copies(topic: &str, found: i32, wanted: i32) -> TopicProblem {
     TopicProblem {
         topic: topic.to_owned(),
         missing: false,
+        is_partial: false,
         text: format!(
             "it has {} of a partition, kafka.replication_factor says {wanted}, so it must be at least as many",
             counted(found, "copy", "copies")
@@ -316,6 +323,7 @@ fn wrong_count(topic: &str, found: i32, wanted: i32) -> TopicProblem {
     TopicProblem {
         topic: topic.to_owned(),
         missing: false,
+        is_partial: false,
         text,
     }
 }

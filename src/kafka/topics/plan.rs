@@ -5,12 +5,18 @@ use std::fmt;
 use crate::config::Config;
 
 const DAY_MS: i64 = 86_400_000;
+/// Bytes of the largest record on the rejected topic: a value of 64 KiB, a key, and headers.
+const REJECTED_BYTES: i64 = 128 << 10;
+/// Bytes of the largest event that `route` writes.
+const EVENT_BYTES: i64 = 512 << 10;
 
 /// Topic as it must be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicPlan {
     pub(crate) name: String,
     pub(crate) partitions: i32,
+    /// True if any number of partitions will do: `route` spreads the records anew.
+    pub(crate) takes_any_count: bool,
     /// True for a producer's topic: its settings are given only to one that we make.
     pub(crate) is_source: bool,
     /// Roles that read or write it.
@@ -21,10 +27,13 @@ pub struct TopicPlan {
 /// Roles as the topics know them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TopicUser {
+    Route,
     Detect,
     Deliver,
 }
 
+const ROUTE: &[TopicUser] = &[TopicUser::Route];
+const ROUTE_AND_DETECT: &[TopicUser] = &[TopicUser::Route, TopicUser::Detect];
 const DETECT: &[TopicUser] = &[TopicUser::Detect];
 const DELIVER: &[TopicUser] = &[TopicUser::Deliver];
 const BOTH: &[TopicUser] = &[TopicUser::Detect, TopicUser::Deliver];
@@ -78,6 +87,7 @@ pub fn plan(config: &Config, tiers: &[String]) -> Vec<TopicPlan> {
     let own = |name: &str, users, retention_days: i64| TopicPlan {
         name: config.kafka.topic(name),
         partitions,
+        takes_any_count: false,
         is_source: false,
         users,
         settings: vec![
@@ -93,18 +103,29 @@ pub fn plan(config: &Config, tiers: &[String]) -> Vec<TopicPlan> {
         .map(|source| TopicPlan {
             name: source.topic.clone(),
             partitions,
+            takes_any_count: !source.is_keyed(),
             is_source: true,
-            users: DETECT,
+            users: if source.is_keyed() { DETECT } else { ROUTE },
             settings: vec![in_sync.clone()],
         })
         .collect();
+    let with_bytes = |mut topic: TopicPlan, bytes: i64| {
+        topic
+            .settings
+            .push(Setting::new("max.message.bytes", Bound::AtLeast, bytes));
+        topic
+    };
+    if config.sources.unkeyed().next().is_some() {
+        plan.push(with_bytes(own("events", ROUTE_AND_DETECT, 7), EVENT_BYTES));
+    }
     plan.push(own("deliveries", BOTH, 7));
     plan.extend(tiers.iter().map(|tier| own(&format!("retry.{tier}"), DELIVER, 7)));
     plan.push(own("dead-letter", DELIVER, 30));
-    plan.push(own("rejected", DETECT, 7));
+    plan.push(with_bytes(own("rejected", ROUTE_AND_DETECT, 7), REJECTED_BYTES));
     plan.push(TopicPlan {
         name: config.kafka.topic("detector-state"),
         partitions,
+        takes_any_count: false,
         is_source: false,
         users: DETECT,
         settings: vec![

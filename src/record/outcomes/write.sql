@@ -1,27 +1,33 @@
--- Writes outcomes and their attempts. A row of `outcome` is one delivery; without an attempt, the columns from
--- due_at on are null.
+-- Writes outcomes and their attempts, and parks or unparks. A row of `outcome` is one delivery; without an attempt, the
+-- columns from due_at on are null, and those of the parked row without one.
 with outcome as (
     select * from unnest(
         $1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::bytea[], $8::timestamptz[],
         $9::text[], $10::int[], $11::int[], $12::text[], $13::timestamptz[], $14::timestamptz[],
         $15::timestamptz[], $16::timestamptz[], $17::timestamptz[], $18::timestamptz[], $19::int[], $20::text[],
         $21::text[], $22::text[], $23::bytea[], $24::text[], $25::text[], $26::bool[],
-        $27::int[], $28::int[], $29::int[], $30::int[], $31::int[]
+        $27::int[], $28::int[], $29::int[], $30::int[], $31::int[],
+        $32::int[], $33::int[], $34::timestamptz[], $35::timestamptz[], $36::text[], $37::int[], $38::bigint[],
+        $39::timestamptz[]
     ) as o (
         id, notification_id, webhook_id, site_id, event_type, origin, payload, created_at,
         status, attempts, response_code, failure_reason, next_retry_at, first_attempt_at,
         due_at, started_at, headers_at, ended_at, status_code, result,
         fault, error, response, remote_address, url_masked, possible_repeat,
-        dns_ms, connect_ms, tls_ms, response_ms, total_ms
+        dns_ms, connect_ms, tls_ms, response_ms, total_ms,
+        step, partition, park_due_at, park_shown_until, park_reason, park_attempt, paused_ms, park_claimed_until
     )
 ), taken as (
     insert into deliveries as d (
         id, notification_id, webhook_id, site_id, event_type, origin, payload, created_at,
-        status, attempts, response_code, failure_reason, next_retry_at, first_attempt_at,
-        inserted_at, updated_at
+        status, attempts, response_code, failure_reason, next_retry_at, first_attempt_at, step,
+        parked_until, parked_reason, inserted_at, updated_at
     )
     select id, notification_id, webhook_id, site_id, event_type, origin, payload, created_at,
-           status, attempts, response_code, failure_reason, next_retry_at, first_attempt_at, now(), now()
+           status, attempts, response_code, failure_reason, next_retry_at, first_attempt_at, step,
+           -- A failed delivery keeps its row of `parked` until its dead letter is published: it waits for nothing.
+           case when status in ('pending', 'retrying') then park_shown_until end,
+           case when status in ('pending', 'retrying') then park_reason end, now(), now()
     from outcome
     order by id
     on conflict (id) do update set
@@ -33,14 +39,33 @@ with outcome as (
             else d.failure_reason end,
         next_retry_at = case when d.status <> 'cancelled' then excluded.next_retry_at end,
         first_attempt_at = coalesce(d.first_attempt_at, excluded.first_attempt_at),
-        claimed_until = null, claimed_attempt = null, parked_until = null, parked_reason = null,
+        step = excluded.step,
+        -- Parked without an attempt, it may still be claimed by the owner before.
+        claimed_until = case when d.attempts < excluded.attempts then null else d.claimed_until end,
+        claimed_attempt = case when d.attempts < excluded.attempts then null else d.claimed_attempt end,
+        parked_until = case when d.status <> 'cancelled' then excluded.parked_until end,
+        parked_reason = case when d.status <> 'cancelled' then excluded.parked_reason end,
         updated_at = now()
     where d.status in ('pending', 'retrying', 'cancelled')
       and (d.attempts < excluded.attempts
            -- An end without a request adds no attempt.
            or (d.status <> 'cancelled' and d.attempts = excluded.attempts
-               and excluded.failure_reason in ('expired', 'overflow', 'disabled', 'deleted')))
+               and (excluded.failure_reason in ('expired', 'overflow', 'disabled', 'deleted')
+                    -- Nor does parking.
+                    or excluded.parked_reason is not null)))
     returning d.id, d.status, d.next_retry_at as retry_at
+), parked_now as (
+    insert into parked as p (delivery_id, webhook_id, partition, due_at, reason, attempt, step, paused_ms, claimed_until)
+    select o.id, webhook_id, partition, park_due_at, park_reason, park_attempt, step, paused_ms, park_claimed_until
+    from outcome o join taken on taken.id = o.id
+    where park_due_at is not null and taken.status <> 'cancelled'
+    order by o.id
+    on conflict (delivery_id) do update set
+        due_at = excluded.due_at, reason = excluded.reason, attempt = excluded.attempt, step = excluded.step,
+        paused_ms = excluded.paused_ms, claimed_until = excluded.claimed_until, parked_at = now()
+), unparked as (
+    delete from parked using outcome o join taken on taken.id = o.id
+    where parked.delivery_id = o.id and (park_due_at is null or taken.status = 'cancelled')
 ), attempted as (
     insert into delivery_attempts (
         delivery_id, attempt, due_at, started_at, headers_at, ended_at, status_code, result, fault, error, response,

@@ -26,6 +26,8 @@ pub(crate) struct Deployment {
     pub(crate) token: String,
     pub(crate) producer: FutureProducer,
     settings: BTreeMap<String, String>,
+    /// Limit on open files of its processes.
+    open_files: Option<u32>,
     logs: tempfile::TempDir,
 }
 
@@ -73,6 +75,7 @@ impl Deployment {
             token: String::new(),
             producer,
             settings: all,
+            open_files: None,
             logs,
         };
         for command in [["migrate"].as_slice(), &["topics", "create"]] {
@@ -98,6 +101,11 @@ impl Deployment {
         self.settings.insert(key.to_owned(), value.to_owned());
     }
 
+    /// Limits the open files of processes that start from now on.
+    pub(crate) fn set_open_files(&mut self, limit: u32) {
+        self.open_files = Some(limit);
+    }
+
     /// Gives the topics another prefix; they are not made.
     pub(crate) fn set_prefix(&mut self, prefix: &str) {
         self.prefix = prefix.to_owned();
@@ -112,7 +120,14 @@ impl Deployment {
 
     /// A command with this deployment's settings.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(BINARY);
+        let mut command = match self.open_files {
+            None => Command::new(BINARY),
+            Some(limit) => {
+                let mut shell = Command::new("/bin/sh");
+                shell.args(["-c", &format!("ulimit -n {limit} && exec \"$0\" \"$@\""), BINARY]);
+                shell
+            }
+        };
         // Only what is set here may count, not what the shell or the harness happens to hold.
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("BELLWETHER_")) {
             command.env_remove(name);

@@ -65,7 +65,7 @@ proptest! {
             let mut errors = FieldErrors::default();
             let object = BodyObject::root(&strange);
             refuse_other_fields(&object, &mut errors);
-            let settings = read_settings(&object, &rules(), None, &mut errors);
+            let settings = read_settings(&object, &rules(), None, DateTime::UNIX_EPOCH, &mut errors);
             prop_assert!(settings.is_some() || !errors.is_empty());
             for error in errors.list() {
                 prop_assert!(error.pointer.is_empty() || error.pointer.starts_with('/'));
@@ -75,9 +75,9 @@ proptest! {
                 // Accepted settings can be stored and read back.
                 let stored = Value::Object(settings.triggers.to_json());
                 prop_assert_eq!(Triggers::from_json(&settings.events, &stored), Some(settings.triggers.clone()));
-                let written = to_body(&settings, settings.enabled);
+                let written = to_body(&settings);
                 let mut errors = FieldErrors::default();
-                prop_assert_eq!(read_settings(&BodyObject::root(&written), &rules(), None, &mut errors), Some(settings));
+                prop_assert_eq!(read_settings(&BodyObject::root(&written), &rules(), None, DateTime::UNIX_EPOCH, &mut errors), Some(settings));
             }
         }
     }

@@ -1,7 +1,7 @@
 use std::collections::HashSet;
 
 use super::*;
-use crate::ingest::formats::{self, RecordFormat};
+use crate::ingest::formats::RecordReader;
 
 const START_MS: i64 = 1_771_833_600_000;
 const HOUR: i64 = 3_600_000;
@@ -21,7 +21,8 @@ fn the_same_seed_gives_the_same_events_in_whatever_steps() {
 #[test]
 fn every_event_is_one_that_bellwether_reads() {
     for event in Traffic::new(1, START_MS, 60.0).advance(START_MS + HOUR) {
-        let read = formats::read(RecordFormat::Native, event.json.as_bytes()).expect("readable");
+        let reader = RecordReader::default();
+        let read = reader.read(event.json.as_bytes(), &[]).expect("readable");
         assert_eq!(read.timestamp_ms, Some(event.at_ms));
         assert_eq!(read.site_id, SITES[event.site].id);
     }

@@ -10,6 +10,8 @@ pub(in crate::cli::inspect) struct Facts<'a> {
     pub(in crate::cli::inspect) topic: &'a str,
     /// The topic is one of the configuration's sources.
     pub(in crate::cli::inspect) is_source: bool,
+    /// False if the role `route` keys the records.
+    pub(in crate::cli::inspect) is_keyed: bool,
     pub(in crate::cli::inspect) brokers: &'a str,
     /// `kafka.partitions`.
     pub(in crate::cli::inspect) partitions: i32,
@@ -26,14 +28,19 @@ impl<'a> Facts<'a> {
     pub(super) fn events(&self) -> impl Iterator<Item = (Option<i64>, &'a UnderstoodEvent)> {
         self.records.iter().filter_map(|record| match &record.meaning {
             Interpretation::Understood(event) => Some((record.record_ms, event)),
-            Interpretation::Rejected(_) => None,
+            Interpretation::Rejected(_) | Interpretation::Ignored => None,
         })
+    }
+
+    /// The role that reads the topic.
+    pub(super) fn reader(&self) -> &'static str {
+        if self.is_keyed { "detect" } else { "route" }
     }
 
     /// Records that cannot be read.
     pub(super) fn rejects(&self) -> impl Iterator<Item = &'a RejectedRecord> {
         self.records.iter().filter_map(|record| match &record.meaning {
-            Interpretation::Understood(_) => None,
+            Interpretation::Understood(_) | Interpretation::Ignored => None,
             Interpretation::Rejected(reject) => Some(reject),
         })
     }

@@ -5,6 +5,7 @@ mod list;
 mod topic;
 mod sites;
 mod records;
+mod times;
 
 pub(super) use facts::Facts;
 pub(super) use list::{Severity, SourceFinding};
@@ -12,18 +13,19 @@ pub(super) use list::{Severity, SourceFinding};
 use list::FindingList;
 
 /// Finds everything there is to say, problems first, each kind in the order of how likely it is
-/// what one looks for.
+/// what one looks for. What is too old comes before all else: it was withheld from somebody.
 pub(super) fn find(facts: &Facts<'_>) -> Vec<SourceFinding> {
     let mut list = FindingList::default();
+    times::judge_age(facts, &mut list);
     topic::judge_topic(facts, &mut list);
     if !facts.sample.offsets.is_empty() {
         topic::judge_contents(facts, &mut list);
         records::judge_rejects(facts, &mut list);
         sites::judge_registration(facts, &mut list);
-        topic::judge_detectors(facts, &mut list);
+        topic::judge_readers(facts, &mut list);
         sites::judge_webhooks(facts, &mut list);
         records::judge_fields(facts, &mut list);
-        records::judge_times(facts, &mut list);
+        times::judge_clocks(facts, &mut list);
         records::judge_keys(facts, &mut list);
         topic::judge_reading(facts, &mut list);
     }

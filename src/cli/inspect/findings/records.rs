@@ -3,10 +3,7 @@
 use super::facts::Facts;
 use super::list::FindingList;
 use crate::cli::inspect::record::{KeyKind, UnderstoodEvent};
-use crate::cli::inspect::words::{by_frequency, counted, span};
-
-/// Age of the last record from which on it is worth a word.
-const QUIET_MS: i64 = 15 * 60_000;
+use crate::cli::inspect::words::{by_frequency, counted};
 
 /// Judges whether the records can be read.
 pub(super) fn judge_rejects(facts: &Facts<'_>, list: &mut FindingList) {
@@ -36,9 +33,8 @@ pub(super) fn judge_rejects(facts: &Facts<'_>, list: &mut FindingList) {
     }
 }
 
-/// Judges whether fields are misspelt or hold more than they should.
+/// Judges whether fields are misspelt.
 pub(super) fn judge_fields(facts: &Facts<'_>, list: &mut FindingList) {
-    let events = facts.events().count();
     let misses = facts.events().flat_map(|(_, event)| &event.near_misses);
     let misses =
         by_frequency(misses.map(|miss| format!("`{}` (did you mean `{}`?)", miss.found, miss.meant)));
@@ -52,81 +48,13 @@ pub(super) fn judge_fields(facts: &Facts<'_>, list: &mut FindingList) {
             "let the producer write the field as the format names it".into(),
         );
     }
-    let urls: Vec<&UnderstoodEvent> = facts
-        .events()
-        .map(|(_, event)| event)
-        .filter(|event| event.has_full_url)
-        .collect();
-    if let Some(example) = urls.first() {
-        list.note(
-            "full_url_in_path",
-            format!(
-                "{} of {} have a whole URL in `path`, such as {}: no goal on a page matches that",
-                urls.len(),
-                counted(events, "event"),
-                example.path.as_deref().unwrap_or_default()
-            ),
-            "let the producer send the path alone, as in /pricing".into(),
-        );
-    }
-}
-
-/// Judges whether the events are of the present.
-pub(super) fn judge_times(facts: &Facts<'_>, list: &mut FindingList) {
-    let events: Vec<&UnderstoodEvent> = facts.events().map(|(_, event)| event).collect();
-    let stale = events.iter().filter(|event| event.stale).count();
-    if let Some(newest) = events.iter().map(|event| event.event_ms).max()
-        && stale > 0
-    {
-        let text = format!(
-            "{stale} of {} are too old to notify anybody of; the newest happened {} ago",
-            counted(events.len(), "event"),
-            span(facts.now_ms - newest)
-        );
-        // Of old events in a topic that is read now somebody was notified when they came.
-        let arrived_old = facts.events().any(|(record_ms, event)| {
-            event.stale && record_ms.is_some_and(|at| at - event.event_ms > QUIET_MS)
-        });
-        if arrived_old && stale == events.len() {
-            list.problem(
-                "stale",
-                text,
-                "send timestamps in UTC, RFC 3339 with a zone or epoch milliseconds; for a replay of the past set clock = \"log\" on the source".into(),
-            );
-        } else if arrived_old {
-            list.note(
-                "some_stale",
-                text,
-                "see whether their timestamps are in UTC".into(),
-            );
-        }
-    }
-    let skewed = events.iter().filter(|event| event.skewed).count();
-    if skewed > 0 {
-        list.note(
-            "clock_skew",
-            format!(
-                "by their own timestamps {skewed} of {} lie more than a day before their record, whose time they get",
-                counted(events.len(), "event")
-            ),
-            "send the timestamp in milliseconds, or none at all".into(),
-        );
-    }
-    let newest = facts.records.iter().filter_map(|record| record.record_ms).max();
-    if let Some(newest) = newest.filter(|at| facts.now_ms - at > QUIET_MS) {
-        list.note(
-            "quiet",
-            format!("the last record came {} ago", span(facts.now_ms - newest)),
-            "see whether the producer still publishes".into(),
-        );
-    }
 }
 
 /// Judges whether the events of a site lie in one partition.
 pub(super) fn judge_keys(facts: &Facts<'_>, list: &mut FindingList) {
     let events: Vec<&UnderstoodEvent> = facts.events().map(|(_, event)| event).collect();
     let astray = events.iter().filter(|event| !event.in_place).count();
-    if astray == 0 {
+    if astray == 0 || !facts.is_keyed {
         return;
     }
     let count = |kind: KeyKind| {
@@ -163,6 +91,6 @@ pub(super) fn judge_keys(facts: &Facts<'_>, list: &mut FindingList) {
              several places, and thresholds are not reached",
             counted(events.len(), "event")
         ),
-        remedy.into(),
+        format!("{remedy}; or set keyed = false on the source, so that the role route keys its records"),
     );
 }

@@ -21,14 +21,16 @@ pub(super) fn judge_registration(facts: &Facts<'_>, list: &mut FindingList) {
     let unregistered = of(&|one| *one == Registration::No);
     let registered = of(&|one| *one == Registration::Yes);
     let aliases = of(&|one| matches!(one, Registration::Alias(_)));
-    if !aliases.is_empty() {
+    if !aliases.is_empty() && facts.is_keyed {
         list.problem(
             "alias",
             format!(
                 "{} only as aliases; a detector looks at a site's own id",
                 are(&aliases, "known")
             ),
-            "let the producer send the site's own id, as record key too".into(),
+            "let the producer send the site's own id, as record key too, or set keyed = false on the source, so that the \
+             role route keys its records by the site's own id"
+                .into(),
         );
     }
     if unregistered.is_empty() {
@@ -63,10 +65,12 @@ pub(super) fn judge_webhooks(facts: &Facts<'_>, list: &mut FindingList) {
     let Ok(sites) = facts.sites else { return };
     let mut seen: BTreeMap<&str, SiteRecords> = BTreeMap::new();
     for (_, event) in facts.events() {
-        if event.registration != Registration::Yes {
-            continue;
-        }
-        let seen = seen.entry(&event.site_id).or_default();
+        let site_id = match &event.registration {
+            Registration::Yes => &event.site_id,
+            Registration::Alias(site_id) if !facts.is_keyed => site_id,
+            _ => continue,
+        };
+        let seen = seen.entry(site_id).or_default();
         seen.notifies += event.notifies;
         seen.visitors.extend(event.visitor);
     }

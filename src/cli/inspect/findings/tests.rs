@@ -7,14 +7,16 @@ use crate::cli::inspect::record::{InspectedRecord, ReadSettings, inspect};
 use crate::cli::inspect::sample::{PartitionOffsets, Sample, SampledRecord};
 use crate::cli::inspect::sites::IndexedSites;
 use crate::detect::engine::event_time::SourceClock;
-use crate::ingest::formats::RecordFormat;
+use crate::ingest::formats::RecordReader;
 use crate::record::known::KnownSite;
 
 const NOW_MS: i64 = 1_771_970_400_000;
 
 fn inspected(records: &[serde_json::Value]) -> (Sample, Vec<InspectedRecord>) {
+    let reader = RecordReader::default();
     let settings = ReadSettings {
-        format: RecordFormat::Native,
+        reader: &reader,
+        is_keyed: true,
         clock: SourceClock::Live,
         partitions: 1,
         now_ms: NOW_MS,
@@ -26,6 +28,7 @@ fn inspected(records: &[serde_json::Value]) -> (Sample, Vec<InspectedRecord>) {
         record_ms: Some(NOW_MS),
         key: Some(b"a".to_vec()),
         value: record.to_string().into_bytes(),
+        headers: Vec::new(),
     });
     let sites = IndexedSites::new(vec![KnownSite {
         site_id: "a".to_owned(),
@@ -53,6 +56,7 @@ fn found(records: &[serde_json::Value]) -> Vec<SourceFinding> {
     find(&Facts {
         topic: "events",
         is_source: false,
+        is_keyed: true,
         brokers: "kafka:9092",
         partitions: 1,
         sample: &sample,
@@ -91,24 +95,62 @@ fn a_field_that_is_passed_over_is_a_note() {
 }
 
 #[test]
-fn a_whole_url_in_the_path_is_a_note() {
-    let event = |path: &str| json!({"site_id": "a", "type": "pageview", "visitor_id": "v", "path": path});
-    let finding = finding(
-        &[event("https://shop.example/pricing?x=1"), event("/pricing")],
-        "full_url_in_path",
-    );
-    assert!(
-        finding
-            .text
-            .starts_with("1 of 2 events have a whole URL in `path`, such as https://shop.example/pricing:"),
-        "{finding:?}"
-    );
-}
-
-#[test]
 fn problems_come_before_notes() {
     let all = found(&[json!({"site_id": "a", "type": "pageview", "visitor_id": "v", "timeStamp": 1})]);
     let first_note = all.iter().position(|one| one.severity == Severity::Note);
     let last_problem = all.iter().rposition(|one| one.severity == Severity::Problem);
     assert!(last_problem < first_note, "{all:#?}");
+}
+
+fn pageview(timestamp: serde_json::Value) -> serde_json::Value {
+    json!({"site_id": "a", "type": "pageview", "visitor_id": "v", "timestamp": timestamp})
+}
+
+#[test]
+fn what_came_too_late_is_said_before_anything_else() {
+    let late = pageview(json!(NOW_MS - 3_600_000));
+    for (events, code) in [
+        (vec![late.clone()], "stale"),
+        (vec![pageview(json!(NOW_MS)), late], "some_stale"),
+    ] {
+        let first = found(&events).remove(0);
+        assert_eq!(
+            (first.code, first.severity),
+            (code, Severity::Problem),
+            "{first:?}"
+        );
+        assert!(
+            first.text.contains("the newest of them happened 60 min ago"),
+            "{first:?}"
+        );
+    }
+}
+
+#[test]
+fn the_unit_of_timestamps_is_named() {
+    for (number, unit) in [
+        (NOW_MS / 1_000, "seconds"),
+        (NOW_MS * 1_000, "microseconds"),
+        (NOW_MS * 1_000_000, "nanoseconds"),
+    ] {
+        let finding = finding(&[pageview(json!(number)), pageview(json!(NOW_MS))], "time_unit");
+        assert!(
+            finding.text.contains(&format!("1 of 2 events are in {unit}")),
+            "{finding:?}"
+        );
+    }
+}
+
+#[test]
+fn back_dated_events_are_a_reason_for_silence() {
+    let mut event = pageview(json!(NOW_MS));
+    event["historical"] = json!(true);
+    assert_eq!(
+        finding(&[event.clone()], "historical").severity,
+        Severity::Problem
+    );
+    assert_eq!(
+        finding(&[event, pageview(json!(NOW_MS))], "some_historical").severity,
+        Severity::Note
+    );
 }

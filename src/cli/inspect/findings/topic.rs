@@ -1,4 +1,4 @@
-//! Findings about the topic, and about the detectors that should read it.
+//! Findings about the topic, and about the role that should read it.
 
 use super::facts::Facts;
 use super::list::FindingList;
@@ -23,12 +23,16 @@ pub(super) fn judge_topic(facts: &Facts<'_>, list: &mut FindingList) {
     if !facts.is_source {
         list.problem(
             "not_a_source",
-            format!("{topic} is none of the configuration's sources, so no detector reads it"),
+            format!("{topic} is none of the configuration's sources, so nobody reads it"),
             format!("add it: [[sources]] with topic = \"{topic}\""),
         );
     }
     let partitions = facts.sample.offsets.len();
-    if partitions > 0 && i64::try_from(partitions).unwrap_or(i64::MAX) != i64::from(facts.partitions) {
+    // A source that `route` keys may have any number of partitions.
+    if facts.is_keyed
+        && partitions > 0
+        && i64::try_from(partitions).unwrap_or(i64::MAX) != i64::from(facts.partitions)
+    {
         list.problem(
             "partition_count",
             format!("{topic} has {partitions} partitions and kafka.partitions is {}: `bellwether serve` does not start so", facts.partitions),
@@ -60,7 +64,7 @@ pub(super) fn judge_contents(facts: &Facts<'_>, list: &mut FindingList) {
 }
 
 /// Judges whether somebody reads the topic.
-pub(super) fn judge_detectors(facts: &Facts<'_>, list: &mut FindingList) {
+pub(super) fn judge_readers(facts: &Facts<'_>, list: &mut FindingList) {
     let group = &facts.sample.group;
     if !facts.is_source {
         return;
@@ -74,26 +78,30 @@ pub(super) fn judge_detectors(facts: &Facts<'_>, list: &mut FindingList) {
         return;
     }
     let lag = group.lag(&facts.sample.offsets);
+    let role = facts.reader();
     let has_commit = group.committed.iter().any(Option::is_some);
     match group.members {
         Some(0) if has_commit => list.problem(
             "no_detector",
             format!(
-                "no detector is running (group {}); behind the end are {}",
+                "nobody with the role {role} is running (group {}); behind the end are {}",
                 group.name,
                 counted(lag, "record")
             ),
-            "start `bellwether serve`, and see that its role detect is on".into(),
+            format!("start `bellwether serve`, and see that its role {role} is on"),
         ),
         Some(0) => list.problem(
             "never_detected",
-            format!("no detector has ever read the topic (group {})", group.name),
+            format!(
+                "nobody with the role {role} has ever read the topic (group {})",
+                group.name
+            ),
             "start `bellwether serve` with this configuration: the same brokers, topic_prefix and sources"
                 .into(),
         ),
         _ if lag > 0 => list.note(
             "detector_behind",
-            format!("the detectors are {} behind the end", counted(lag, "record")),
+            format!("the role {role} is {} behind the end", counted(lag, "record")),
             "look again: a number that grows means that they cannot keep up or are stuck (/readyz says why)"
                 .into(),
         ),

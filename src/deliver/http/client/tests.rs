@@ -7,9 +7,11 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use super::super::exchange::MAX_RESPONSE_BYTES;
 use super::*;
 use crate::deliver::request::tests::{facts, webhook};
 use crate::domain::attempt::Fault;
+use bytes::Bytes;
 
 /// Longer than a busy machine needs to answer; no test should reach it.
 const LONG_TIMEOUT: Duration = Duration::from_secs(20);
@@ -92,6 +94,8 @@ fn options() -> ClientOptions {
         connect_timeout: LONG_TIMEOUT,
         extra_roots_pem: None,
         lookup: lookup(|_| Ok(vec![ip("127.0.0.1")])),
+        allow_http: true,
+        max_connections: 64,
     }
 }
 
@@ -140,5 +144,7 @@ fn counting() -> (SocketAddr, Arc<AtomicUsize>) {
 }
 
 mod addresses;
+mod bounds;
+mod reuse;
 mod answers;
 mod encrypted;

@@ -124,13 +124,17 @@ fn of_several_states_the_one_that_covers_most_stays() {
 }
 
 #[test]
-fn a_state_of_a_site_that_is_gone_is_buried() {
+fn a_registry_that_is_behind_deletes_no_state() {
     let (_, state) = fired(2);
     let mut engine = loaded(&state, []);
-    engine.load_state("a", state.bytes.as_deref()).expect("readable");
-    let states = engine.take_dirty_states();
-    assert_eq!((states.len(), &states[0].bytes), (1, &None));
-    assert_eq!(engine.unconfirmed(), []);
+    assert_eq!(engine.take_dirty_states(), []);
+    engine.set_registry(registry([spiking(2)]));
+    assert_eq!(engine.spikes(), 1, "the state waited for its site");
+    // A site that was known and is no more was deleted.
+    engine.set_registry(registry([]));
+    let buried = engine.take_dirty_states();
+    assert_eq!(buried.len(), 1);
+    assert_eq!(buried[0].bytes, None);
 }
 
 #[test]
@@ -156,6 +160,26 @@ fn a_threshold_edited_before_a_restart_does_not_fire_again() {
     assert_eq!(decided, []);
     // Of a trigger that nobody asks for any more nothing is left.
     assert_eq!(loaded(&state, [site("a", [])]).spikes(), 0);
+}
+
+#[test]
+fn a_state_of_the_first_build_is_loaded() {
+    let stored = br#"{"v":1,"site":"a","clock":1001,"covered":{"events":1},
+        "firing":[{"event":"visitor_spike","threshold":2,"window_seconds":300,"webhooks":[],"calm_since":null,
+                   "episode":{"id":"01890a5d-ac96-774b-bcce-b302099a8057","started_at":1000,"decided_at_ms":1000240}}],
+        "unconfirmed":[]}"#;
+    let mut engine = Engine::new(log_config(), registry([spiking(2)]));
+    engine.load_state("a", Some(stored)).expect("readable");
+    assert_eq!(engine.spikes(), 1);
+    for (offset, visitor) in [(0, "1"), (1, "2"), (2, "3")] {
+        let record = facts(offset, false);
+        engine.handle(&view("a", visitor, 1_000), &record, 0, &mut Vec::new());
+    }
+    let states = engine.take_dirty_states();
+    assert!(
+        states.iter().all(|state| state.decisions.is_empty()),
+        "not notified again"
+    );
 }
 
 #[test]

@@ -41,17 +41,9 @@ fn scroll(path: &str, scroll_threshold: u8) -> GoalRule {
 
 fn event<'a>(kind: EventKind, name: Option<&'a str>, path: Option<&'a str>) -> Event<'a> {
     Event {
-        site_id: "s".into(),
-        kind,
         name: name.map(Into::into),
-        visitor_id: None,
         path: path.map(Into::into),
-        timestamp_ms: None,
-        event_id: None,
-        props: Texts::default(),
-        source: None,
-        revenue: None,
-        scroll_depth: None,
+        ..Event::new("s", kind)
     }
 }
 

@@ -19,7 +19,7 @@ fn hash(name: &str) -> u64 {
 }
 
 fn label(labels: &mut SiteLabels, name: &str, visitors: u32, budget: &mut LabelBudget) -> Option<u16> {
-    labels.label(hash(name), name, visitors, budget)
+    labels.label(hash(name), name, visitors, 1_000, budget)
 }
 
 #[test]
@@ -43,7 +43,7 @@ fn without_room_a_name_is_other() {
     let (mut labels, mut budget) = (SiteLabels::default(), budget(2, 1 << 20));
     label(&mut labels, "a", 9, &mut budget);
     label(&mut labels, "b", 9, &mut budget);
-    labels.collected = 2;
+    labels.collected_at = 1_000;
     assert_eq!(label(&mut labels, "c", 9, &mut budget), Some(OTHER));
     assert_eq!(label(&mut labels, "a", 9, &mut budget), Some(0));
     assert_eq!(labels.name(OTHER), None);
@@ -72,7 +72,7 @@ fn unused_labels_are_collected() {
     }
     assert!((30..100).contains(&n), "{n}");
     let last = format!("/{}", n - 1);
-    labels.collect(window.live_mut(), &mut budget);
+    labels.collect(window.live_mut(), 1_000, &mut budget);
     assert_eq!(labels.len(), 2);
     let slot = window.within(300).next().expect("one visitor");
     assert_eq!(labels.name(slot.source), Some("/used"));

@@ -43,7 +43,7 @@ impl DropRule {
             Level::Calm {
                 seconds: CALM_SECONDS,
             }
-        } else if self.exact_at(reading).is_some_and(|at| at <= reading.now()) {
+        } else if self.knows_enough(reading) {
             Level::Breach
         } else {
             Level::Unknown
@@ -67,6 +67,11 @@ impl DropRule {
             return Some(falls);
         }
         Some(falls.max(self.exact_at(reading)?))
+    }
+
+    /// True if the count may be taken for what it is now.
+    pub(super) fn knows_enough(&self, reading: Reading<'_>) -> bool {
+        self.exact_at(reading).is_some_and(|at| at <= reading.now())
     }
 
     /// The instant from which on the count may be taken for what it is; `None` if that is not

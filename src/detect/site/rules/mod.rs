@@ -68,6 +68,15 @@ impl Rule {
         }
     }
 
+    /// True if enough is known for it to fire.
+    pub(crate) fn knows_enough(&self, reading: Reading<'_>) -> bool {
+        match self {
+            Self::Drop(rule) => rule.knows_enough(reading),
+            Self::Silence(rule) => rule.expected(reading).is_some(),
+            Self::Spike(_) | Self::Count(_) => true,
+        }
+    }
+
     /// The count that a notification shows.
     pub(crate) fn count(&self, reading: Reading<'_>) -> u32 {
         match self {

@@ -53,13 +53,22 @@ impl Reading<'_> {
 
     /// The instant from which on a count over so many seconds is exact.
     pub(super) fn complete_at(&self, window_seconds: u32) -> u32 {
-        self.complete_from.saturating_add(window_seconds)
+        exact_at(self.complete_from, window_seconds)
     }
 
     /// The same for a count of the table of visitors.
-    pub(super) fn table_complete_at(&self, window_seconds: u32) -> u32 {
+    pub(crate) fn table_complete_at(&self, window_seconds: u32) -> u32 {
         let from = self.complete_from.max(self.window.kept_from());
-        from.saturating_add(window_seconds)
+        exact_at(from, window_seconds)
+    }
+}
+
+/// The instant from which on a count over so many seconds is exact, where nothing is missing from
+/// the second `from` on; 0 if nothing ever was.
+fn exact_at(from: u32, window_seconds: u32) -> u32 {
+    match from {
+        0 => 0,
+        from => from.saturating_add(window_seconds),
     }
 }
 

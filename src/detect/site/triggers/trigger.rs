@@ -1,5 +1,6 @@
 //! One trigger of a site: its rule, its state, its webhooks, and what they are notified of.
 
+use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
@@ -10,6 +11,8 @@ use crate::detect::site::rules::machine::{Episode, Evidence, Notice, Transition,
 use crate::detect::site::rules::reading::{Occasion, Reading};
 use crate::domain::event::EventType;
 use crate::domain::id::{WebhookId, derive_episode};
+use crate::domain::site_now::TriggerPhase;
+use crate::domain::time::from_ms;
 use crate::domain::trigger::NoticeOptions;
 use crate::telemetry::words::SuppressReason;
 
@@ -345,6 +348,20 @@ impl Trigger {
             Some(next.max(self.rule.exact_from(reading)))
         });
         [change, arms, reminder].into_iter().flatten().min()
+    }
+
+    /// Its state, and when that began.
+    pub(super) fn phase(&self, reading: Reading<'_>) -> (TriggerPhase, Option<DateTime<Utc>>) {
+        match self.state.episode() {
+            Some(episode) => {
+                let since = from_ms(i64::from(episode.started_at) * 1_000);
+                (TriggerPhase::Firing, Some(since))
+            }
+            None if self.foreign.is_some() || !self.rule.knows_enough(reading) => {
+                (TriggerPhase::Waiting, None)
+            }
+            None => (TriggerPhase::Armed, None),
+        }
     }
 
     /// True if it is armed and fires by a timer.

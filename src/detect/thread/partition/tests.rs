@@ -1,8 +1,11 @@
 use super::*;
+use crate::detect::completeness::CompleteFrom;
 use crate::detect::engine::event_time::SourceClock;
+use crate::detect::engine::record::RecordFacts;
 use crate::detect::tests::fixtures::{Fed, RECORD_MS, config, registry, site, spike, view};
 use crate::detect::thread::outbox::tests::outbox;
 use crate::detect::thread::position::Position;
+use crate::kafka::session::commit_metadata::CommitMetadata;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::Labels;
 
@@ -13,8 +16,15 @@ fn owned(engine: Engine) -> OwnedPartition {
         start: 10,
         metadata: CommitMetadata::default(),
         is_first: false,
+        complete_from: CompleteFrom::Ever,
     };
-    OwnedPartition::new(7, engine, vec![Some(position)], 48)
+    OwnedPartition::new(
+        7,
+        engine,
+        vec![Some(position)],
+        48,
+        Arc::new([RecordReader::default()]),
+    )
 }
 
 /// An engine with the state of a site that has an episode, as it was written after the record at
@@ -51,54 +61,95 @@ fn counts() -> (Counts, Arc<Metrics>) {
 }
 
 #[test]
-fn an_end_from_an_earlier_assignment_is_not_caught_up() {
+fn an_episode_waits_until_its_end_is_proven() {
     let mut owned = owned(engine_ahead());
-    // The partition has grown since then, which no fetch has shown yet.
-    let stale_end = |_| Some(10);
     let hours_later_ms = RECORD_MS + 7_200_000;
-    owned.tick(hours_later_ms, stale_end);
-    assert!(!owned.caught_up);
-    assert_eq!(
-        owned.engine.spikes(),
-        1,
-        "an episode is not over because its records are yet to come"
-    );
     let (mut counts, _) = counts();
-    owned.end_reached(0, 20, |_| None, &mut counts);
-    owned.tick(hours_later_ms, |_| Some(20));
-    assert!(owned.caught_up);
-    // The same holds after it was given back and taken again.
-    owned.resume();
-    owned.tick(hours_later_ms, |_| Some(20));
-    assert!(!owned.caught_up);
+    // The end is cached from an earlier time, and no broker was asked.
+    owned.end_reached(0, 10, hours_later_ms, |_| None, &mut counts);
+    owned.tick(hours_later_ms);
+    assert_eq!(owned.engine.spikes(), 1);
+    owned.prove_end(0, 20, hours_later_ms);
+    owned.tick(hours_later_ms + 1_000);
+    assert_eq!(owned.engine.spikes(), 1, "its records are yet to come");
+    owned.end_reached(0, 20, hours_later_ms, |_| None, &mut counts);
+    owned.tick(hours_later_ms + 2_000);
+    assert_eq!(owned.engine.spikes(), 0);
 }
 
 #[test]
-fn records_removed_while_reading_are_counted_as_missed() {
+fn removed_records_are_counted_and_leave_a_gap() {
     let (mut counts, metrics) = counts();
     let mut owned = owned(engine_ahead());
     let missed = || metrics.records_missed.with_label_values(&["events"]).get();
-    // The log still begins before the gap, so it is from markers of a transaction.
-    owned.end_reached(0, 12, |_| Some(3), &mut counts);
-    assert_eq!(missed(), 0);
-    owned.end_reached(0, 30, |_| Some(20), &mut counts);
+    owned.end_reached(0, 12, RECORD_MS, |_| Some(3), &mut counts);
+    assert_eq!((missed(), owned.completeness().complete_from()), (0, 0));
+    owned.end_reached(0, 30, RECORD_MS, |_| Some(20), &mut counts);
     assert_eq!(missed(), 8);
-    // The log's beginning has moved, but not past records that were not read.
-    owned.end_reached(0, 30, |_| Some(35), &mut counts);
-    assert_eq!(missed(), 8);
-    owned.end_reached(0, 40, |_| Some(100), &mut counts);
-    assert_eq!(missed(), 18);
+    assert!(i64::from(owned.completeness().complete_from()) >= RECORD_MS / 1_000);
 }
 
 #[test]
-fn removed_records_before_the_commit_are_not_missed() {
-    let (mut counts, metrics) = counts();
+fn an_offset_that_goes_back_stops_the_partition() {
+    let (mut counts, _) = counts();
     let mut owned = owned(engine_ahead());
-    if let Some(state) = &mut owned.sources[0] {
-        state.next = 4;
+    owned.end_reached(0, 30, RECORD_MS, |_| None, &mut counts);
+    assert_eq!(owned.went_back(), None);
+    owned.end_reached(0, 2, RECORD_MS, |_| None, &mut counts);
+    let back = WentBack {
+        source: 0,
+        expected: 30,
+        found: 2,
+    };
+    assert_eq!(owned.went_back(), Some(back));
+}
+
+#[test]
+fn a_shorter_end_is_believed_when_it_stays() {
+    let mut owned = owned(engine_ahead());
+    for (end, is_back) in [
+        (9, false),
+        (9, false),
+        (10, false),
+        (9, false),
+        (9, false),
+        (9, true),
+    ] {
+        owned.prove_end(0, end, RECORD_MS);
+        assert_eq!(owned.went_back().is_some(), is_back);
     }
-    owned.end_reached(0, 13, |_| Some(11), &mut counts);
-    assert_eq!(metrics.records_missed.with_label_values(&["events"]).get(), 1);
+}
+
+#[test]
+fn a_record_beyond_the_commit_waits_for_the_other_source() {
+    let position = |committed, start| {
+        Some(Position {
+            committed,
+            start,
+            metadata: CommitMetadata::default(),
+            is_first: false,
+            complete_from: CompleteFrom::Ever,
+        })
+    };
+    let mut engine = config(SourceClock::Live);
+    engine.sources.push(engine.sources[0].clone());
+    let engine = Engine::new(engine, registry([]));
+    let readers = Arc::new([RecordReader::default(), RecordReader::default()]);
+    let positions = vec![position(10, 9), position(5, 3)];
+    let mut owned = OwnedPartition::new(7, engine, positions, 48, readers);
+    assert!(owned.is_due(0, 9));
+    owned.engine.skip_record(0, 9);
+    assert!(!owned.is_due(0, 10) && !owned.is_due(0, 11));
+    for offset in [3, 4] {
+        assert!(owned.is_due(1, offset));
+        assert_eq!(owned.reread_from(), []);
+        owned.engine.skip_record(1, offset);
+    }
+    assert!(!owned.is_due(0, 12));
+    assert_eq!(owned.reread_from(), [(owned.at(0), 10)]);
+    owned.read_again();
+    assert!(owned.is_due(0, 10));
+    assert_eq!(owned.reread_from(), []);
 }
 
 #[tokio::test]
@@ -118,7 +169,9 @@ async fn the_time_to_a_decision_is_measured_while_caught_up() {
         let visitor = offset.to_string();
         let event = view("a", &visitor, RECORD_MS / 1_000);
         owned.engine.handle(&event, &facts, RECORD_MS, &mut Vec::new());
-        owned.caught_up = caught_up;
+        if caught_up {
+            owned.engine.completeness_mut().prove_end(0, 12, RECORD_MS);
+        }
         owned.flush(RECORD_MS + 40, &outbox(), &mut counts);
     }
     counts.flush();

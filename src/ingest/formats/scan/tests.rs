@@ -19,7 +19,7 @@ fn a_flat_object_is_scanned() {
             ("a", ScannedValue::Scalar(Loose::Text("x é y".into()))),
             ("", ScannedValue::Scalar(Loose::Integer(12))),
             ("c", ScannedValue::Scalar(Loose::Absent)),
-            ("d", ScannedValue::Scalar(Loose::Other("a boolean"))),
+            ("d", ScannedValue::Scalar(Loose::Flag(false))),
         ])
     );
     assert_eq!(scanned("{}"), Some(vec![]));
@@ -90,7 +90,7 @@ proptest! {
                 let last = found.iter().rev().find(|(name, _)| name == key).expect("the same keys");
                 let expected = match value {
                     serde_json::Value::Null => ScannedValue::Scalar(Loose::Absent),
-                    serde_json::Value::Bool(_) => ScannedValue::Scalar(Loose::Other("a boolean")),
+                    serde_json::Value::Bool(flag) => ScannedValue::Scalar(Loose::Flag(*flag)),
                     serde_json::Value::String(text) => ScannedValue::Scalar(Loose::Text(text.as_str().into())),
                     serde_json::Value::Object(object) => {
                         let ScannedValue::Texts(texts) = &last.1 else { panic!("{text}") };

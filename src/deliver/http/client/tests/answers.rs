@@ -46,7 +46,7 @@ async fn a_request_arrives_as_it_was_built_and_asks_for_nothing_else() {
     expected.sort_unstable();
     assert_eq!(names, expected);
     for (name, value) in &request.headers {
-        let line = format!("{}: {}\r\n", name.to_ascii_lowercase(), value.reveal());
+        let line = format!("\r\n{name}: {}\r\n", value.reveal());
         assert!(head.contains(&line), "{line:?} {head}");
     }
 }
@@ -117,7 +117,7 @@ async fn of_a_huge_body_16_kib_are_read_and_the_connection_is_dropped() {
     let request = request(&format!("http://receiver.test:{}/", address.port()));
     let mut answer = Answer::default();
     client
-        .send(&request, &PhaseRecorder::default(), &mut answer)
+        .send(&request, &mut PhaseInstants::default(), &mut answer)
         .await;
     assert_eq!(
         (answer.status, answer.body.len()),
@@ -213,22 +213,28 @@ async fn statuses_decide_and_410_is_final_however_its_body_ends() {
 
 #[tokio::test]
 async fn an_answer_that_breaks_off_is_classified_by_its_head() {
-    let early = "the connection ended, or said what is not HTTP, before a full response";
+    let early = "the connection ended before a full response";
+    let broken = "the response's body broke off";
     for (bytes, result, status, error) in [
         (&b""[..], AttemptResult::Reset, None, early),
         (b"HTTP/1.1 200 OK\r\nContent-", AttemptResult::Reset, None, early),
-        (b"SSH-2.0-OpenSSH_9.6\r\n", AttemptResult::Reset, None, early),
+        (
+            b"SSH-2.0-OpenSSH_9.6\r\n",
+            AttemptResult::Protocol,
+            None,
+            "the endpoint's answer is not HTTP",
+        ),
         (
             b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc",
-            AttemptResult::Body,
+            AttemptResult::Success,
             Some(200),
-            "the response's body broke off",
+            broken,
         ),
         (
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-            AttemptResult::Body,
+            AttemptResult::Success,
             Some(200),
-            "the response's body broke off",
+            broken,
         ),
     ] {
         assert_ended(
@@ -256,7 +262,7 @@ async fn a_head_without_end_is_cut_off() {
     .await;
     assert_eq!(
         (exchange.result, exchange.status),
-        (AttemptResult::Reset, None),
+        (AttemptResult::Protocol, None),
         "{exchange:?}"
     );
 }
@@ -276,7 +282,7 @@ async fn no_connection_and_no_name_are_different_results() {
 
     let with = |lookup| client(ClientOptions { lookup, ..options() });
     let request = request("http://receiver.test/");
-    let unknown = with(lookup(|_| Err(io::Error::other("preamble: no such name"))));
+    let unknown = with(lookup(|_| Err(io::Error::other("no such name"))));
     let text = "the host name could not be resolved: no such name";
     assert_ended(
         &unknown.exchange(&request).await,
@@ -302,7 +308,10 @@ async fn no_connection_and_no_name_are_different_results() {
         None,
         Some(text),
     );
-    let exhausted = with(lookup(|_| Err(io::Error::from_raw_os_error(24))));
+    let exhausted = client(ClientOptions {
+        lookup: lookup(|_| Err(io::Error::from_raw_os_error(24))),
+        ..short_deadlines()
+    });
     let exchange = exhausted.exchange(&request).await;
     assert_ended(
         &exchange,
@@ -328,7 +337,7 @@ async fn nothing_is_remembered_and_nothing_is_decoded() {
     for _ in 0..2 {
         let mut answer = Answer::default();
         client
-            .send(&request, &PhaseRecorder::default(), &mut answer)
+            .send(&request, &mut PhaseInstants::default(), &mut answer)
             .await;
         assert_eq!(
             (answer.status, answer.body.as_slice()),
@@ -348,8 +357,12 @@ proptest! {
         if check_own_header(&name, &value).is_ok() {
             let mut hook = webhook("https://example.com/");
             hook.headers = vec![(name.clone(), Hidden::new(value.clone()))];
-            let map = header_map(&WebhookRequest::build(&hook, &facts("{}"))).expect("headers");
+            let request = WebhookRequest::build(&hook, &facts("{}"));
+            let map = http2::header_map(&request).expect("headers");
             prop_assert_eq!(map.get(&name).and_then(|sent| sent.to_str().ok()), Some(value.as_str()));
+            let bytes = http1::request_bytes(&request).expect("a request");
+            let line = format!("\r\n{name}: {value}\r\n");
+            prop_assert!(String::from_utf8_lossy(&bytes).contains(&line));
         }
     }
 }

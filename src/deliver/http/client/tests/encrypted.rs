@@ -10,7 +10,7 @@ use super::*;
 
 /// An issuer's certificate in PEM, and a server's configuration with a certificate that it issued
 /// for `name`.
-fn issued(name: &str, expired: bool) -> (Vec<u8>, rustls::ServerConfig) {
+pub(super) fn issued(name: &str, expired: bool) -> (Vec<u8>, rustls::ServerConfig) {
     let mut params = CertificateParams::new(vec![]).expect("no names");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let issuer =
@@ -52,11 +52,11 @@ fn https_receiver(name: &str, expired: bool) -> (Vec<u8>, SocketAddr) {
     (pem, address)
 }
 
-async fn call(pem: Option<Vec<u8>>, address: SocketAddr) -> Exchange {
+pub(super) async fn call(pem: Option<Vec<u8>>, address: SocketAddr) -> Exchange {
     call_with(options(), pem, address).await
 }
 
-async fn call_with(
+pub(super) async fn call_with(
     options: ClientOptions,
     extra_roots_pem: Option<Vec<u8>>,
     address: SocketAddr,
@@ -189,16 +189,25 @@ fn http2_receiver(
 }
 
 #[tokio::test]
-async fn an_attempt_is_one_request_even_if_the_server_refuses_it() {
-    let requests = Arc::new(AtomicUsize::new(0));
-    let counter = Arc::clone(&requests);
-    let (pem, address) = http2_receiver(move |_, mut respond| {
-        counter.fetch_add(1, Ordering::SeqCst);
-        respond.send_reset(h2::Reason::REFUSED_STREAM);
-    });
-    let exchange = call(Some(pem), address).await;
-    assert_eq!(exchange.result, AttemptResult::Reset, "{exchange:?}");
-    assert_eq!(requests.load(Ordering::SeqCst), 1);
+async fn a_refused_request_is_sent_again_at_once_and_bounded() {
+    for (refusals, result, sends) in [
+        (1, AttemptResult::Success, 2),
+        (3, AttemptResult::Success, 4),
+        (usize::MAX, AttemptResult::Reset, MAX_SENDS),
+    ] {
+        let requests = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&requests);
+        let (pem, address) = http2_receiver(move |_, mut respond| {
+            if counter.fetch_add(1, Ordering::SeqCst) < refusals {
+                respond.send_reset(h2::Reason::REFUSED_STREAM);
+            } else {
+                let _ = respond.send_response(http::Response::new(()), true);
+            }
+        });
+        let exchange = call(Some(pem), address).await;
+        assert_eq!(exchange.result, result, "{exchange:?}");
+        assert_eq!(requests.load(Ordering::SeqCst), sends);
+    }
 }
 
 #[tokio::test]
@@ -223,7 +232,7 @@ async fn an_endpoint_that_speaks_http2_gets_it() {
     for _ in 0..3 {
         let mut answer = Answer::default();
         client
-            .send(&request, &PhaseRecorder::default(), &mut answer)
+            .send(&request, &mut PhaseInstants::default(), &mut answer)
             .await;
         assert_eq!(
             (answer.status, answer.body.len()),

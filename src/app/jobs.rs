@@ -1,0 +1,119 @@
+//! Work that calls begin and no request waits for: overlaps of secrets that end, sites that are
+//! erased.
+//!
+//! Every process with the api role looks each second. Rows are taken with a lock, so two of them
+//! never do the same; what one leaves undone, another one takes up.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use chrono::TimeDelta;
+use sqlx::{Connection as _, PgConnection, PgPool};
+use uuid::Uuid;
+
+use super::context::AppContext;
+use crate::clock;
+use crate::record::jobs::{self, JobKind, JobStatus, TakenJob};
+use crate::record::keyring::Keyring;
+use crate::record::{erasure, secrets, webhooks};
+use crate::tasks::Tasks;
+
+/// Time between two looks.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Time between two looks for what records in Kafka have brought of an erased site.
+const ERASE_AGAIN_EVERY: TimeDelta = TimeDelta::hours(1);
+/// Age of an erased site from which no record of it is left in a topic: their retention of seven
+/// days, and a day more.
+const ERASE_UNTIL: TimeDelta = TimeDelta::days(8);
+
+struct Jobs {
+    pool: PgPool,
+    keyring: Arc<Keyring>,
+}
+
+/// Starts the work. A failure is logged and tried again; none of it stops the process.
+pub(super) fn start(app: &AppContext, tasks: &mut Tasks) {
+    let work = Jobs {
+        pool: app.pool.clone(),
+        keyring: Arc::clone(&app.keyring),
+    };
+    let finished = app.lifecycle.finished.clone();
+    tasks.spawn_background("jobs", async move {
+        Box::pin(finished.run_until_cancelled(work.run())).await;
+        Ok(())
+    });
+}
+
+impl Jobs {
+    async fn run(&self) {
+        loop {
+            match self.look().await {
+                // More may be due.
+                Ok(true) => {}
+                Ok(false) => tokio::time::sleep(PAUSE).await,
+                Err(error) => {
+                    tracing::warn!(
+                        error = format!("{error:#}"),
+                        "a job could not go on; it is tried again"
+                    );
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Does what is due; false if nothing was.
+    async fn look(&self) -> anyhow::Result<bool> {
+        let mut connection = self.pool.acquire().await?;
+        self.end_overlaps(&mut connection)
+            .await
+            .context("ending overlaps of secrets")?;
+        let Some(job) = jobs::take(&mut connection, clock::now()).await? else {
+            return Ok(false);
+        };
+        match job.kind.parse() {
+            Ok(JobKind::Erase) => erase(&mut connection, &job).await.context("erasing a site")?,
+            // A newer version's job is left to it.
+            Ok(JobKind::Recover) | Err(_) => {
+                let later = clock::now() + ERASE_AGAIN_EVERY;
+                jobs::put_off(&mut connection, job.id, Some(later), clock::now()).await?;
+            }
+        }
+        Ok(true)
+    }
+
+    async fn end_overlaps(&self, connection: &mut PgConnection) -> anyhow::Result<()> {
+        let now = clock::now();
+        for id in secrets::ended_overlaps(connection, now).await? {
+            let mut tx = connection.begin().await?;
+            if webhooks::lock_by_id(&mut tx, id).await? {
+                match secrets::finish(&mut tx, &self.keyring, id).await {
+                    Ok(_) => tx.commit().await?,
+                    Err(error) => {
+                        tracing::error!(webhook.id = %id, %error, "the overlap of a secret cannot be ended");
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Erases what is there of a site now, and looks again later: records of it that lie in Kafka may
+/// still become rows.
+async fn erase(connection: &mut PgConnection, job: &TakenJob) -> anyhow::Result<()> {
+    let listed = job.progress.get("webhooks").cloned().unwrap_or_default();
+    let webhooks: Vec<Uuid> = serde_json::from_value(listed).context("the list of webhooks")?;
+    while erasure::erase_history(connection, &webhooks).await? {
+        jobs::put_off(connection, job.id, None, clock::now()).await?;
+    }
+    erasure::erase_site_rows(connection, &job.site_id, job.inserted_at).await?;
+    let now = clock::now();
+    if now - job.inserted_at >= ERASE_UNTIL {
+        jobs::end(connection, job.id, JobStatus::Finished, now).await?;
+    } else {
+        jobs::put_off(connection, job.id, Some(now + ERASE_AGAIN_EVERY), now).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,53 @@
+//! `alert list`
+
+use clap::{Args, Subcommand};
+
+use super::arguments::SiteArgs;
+use super::client::ApiClient;
+use super::list::{self, PageArgs};
+use super::show::OutputArgs;
+use super::table::Column;
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum AlertCommand {
+    List(ListedAlerts),
+}
+
+/// List the episodes of a site, newest first, also those that were suppressed.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct ListedAlerts {
+    #[command(flatten)]
+    site: SiteArgs,
+    /// Event types, with commas between them
+    #[arg(long, value_name = "TYPES")]
+    event: Option<String>,
+    /// Earliest time, such as 2026-02-25T12:00:00Z
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    #[command(flatten)]
+    page: PageArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+const COLUMNS: [Column; 7] = [
+    ("ID", "/id"),
+    ("EVENT", "/event"),
+    ("STARTED", "/started_at"),
+    ("ENDED", "/ended_at"),
+    ("PEAK", "/peak"),
+    ("THRESHOLD", "/threshold"),
+    ("SUPPRESSED", "/suppressed"),
+];
+
+/// Runs the command.
+pub(in crate::cli) async fn run(command: AlertCommand, api: &ApiClient) -> anyhow::Result<()> {
+    let AlertCommand::List(args) = command;
+    let query = [("event", args.event), ("since", args.since)];
+    let query: Vec<_> = query
+        .into_iter()
+        .filter_map(|(name, text)| Some((name, text?)))
+        .collect();
+    let path = ["sites", args.site.site.as_str(), "alerts"];
+    list::show(api, &path, &query, &args.page, &COLUMNS, args.output).await
+}

@@ -1,0 +1,150 @@
+//! The body of a call from arguments. Pure but for the file that it may be read from.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::Args;
+use serde_json::{Map, Value};
+
+use crate::cli::exit::UsageError;
+
+/// Largest body read; the API takes no more.
+const MAX_BODY_BYTES: u64 = 64 << 10;
+
+/// Fields of a body that have no argument of their own.
+#[derive(Debug, Clone, Args)]
+pub(in crate::cli) struct BodyArgs {
+    /// JSON file with the fields; `-` is stdin. Other arguments win over it
+    #[arg(long, value_name = "FILE")]
+    body: Option<PathBuf>,
+    /// A field, such as triggers.visitor_spike.threshold=500: JSON, or else text; may be repeated
+    #[arg(long = "field", value_name = "KEY=VALUE", value_parser = field)]
+    fields: Vec<(String, Value)>,
+}
+
+fn field(text: &str) -> Result<(String, Value), String> {
+    let (key, value) = text.split_once('=').ok_or("allowed: KEY=VALUE")?;
+    if key.is_empty() || key.split('.').any(str::is_empty) {
+        return Err("a key has names with `.` between them".to_owned());
+    }
+    Ok((key.to_owned(), json_or_text(value)))
+}
+
+/// A value in JSON; what is none is a text.
+fn json_or_text(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|_| text.into())
+}
+
+impl BodyArgs {
+    /// The body of these arguments: the file, then `given`, then the single fields.
+    pub(in crate::cli) fn build(&self, given: Map<String, Value>) -> anyhow::Result<Map<String, Value>> {
+        let mut body = match &self.body {
+            Some(path) => read(path)?,
+            None => Map::new(),
+        };
+        body.extend(given);
+        for (key, value) in &self.fields {
+            set_field(&mut body, key, value.clone())?;
+        }
+        Ok(body)
+    }
+}
+
+/// Sets the field at `key`, whose levels have `.` between them.
+fn set_field(body: &mut Map<String, Value>, key: &str, value: Value) -> Result<(), UsageError> {
+    let (levels, name) = match key.rsplit_once('.') {
+        Some((levels, name)) => (levels.split('.').collect::<Vec<_>>(), name),
+        None => (Vec::new(), key),
+    };
+    let mut object = body;
+    for level in levels {
+        let next = object.entry(level).or_insert_with(|| Value::Object(Map::new()));
+        object = next
+            .as_object_mut()
+            .ok_or_else(|| UsageError(format!("--field {key}: `{level}` is no object")))?;
+    }
+    object.insert(name.to_owned(), value);
+    Ok(())
+}
+
+/// The fields among `pairs` that are given.
+pub(super) fn given<const N: usize>(pairs: [(&str, Option<Value>); N]) -> Map<String, Value> {
+    pairs
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+        .collect()
+}
+
+/// A list as a field, if it has any entry.
+pub(super) fn unless_empty(list: &[String]) -> Option<Value> {
+    (!list.is_empty()).then(|| list.into())
+}
+
+fn read(path: &Path) -> anyhow::Result<Map<String, Value>> {
+    let mut text = String::new();
+    let source: Box<dyn std::io::Read> = if path == Path::new("-") {
+        Box::new(std::io::stdin())
+    } else {
+        let file = std::fs::File::open(path);
+        Box::new(file.with_context(|| format!("the body cannot be read from {}", path.display()))?)
+    };
+    source
+        .take(MAX_BODY_BYTES + 1)
+        .read_to_string(&mut text)
+        .with_context(|| format!("the body cannot be read from {}", path.display()))?;
+    anyhow::ensure!(
+        text.len() as u64 <= MAX_BODY_BYTES,
+        "{} has more than {} KiB",
+        path.display(),
+        MAX_BODY_BYTES >> 10
+    );
+    serde_json::from_str(&text).with_context(|| format!("{} is no JSON object", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn fields_are_json_or_else_text_and_reach_into_objects() {
+        let mut args = BodyArgs {
+            body: None,
+            fields: Vec::new(),
+        };
+        for text in [
+            "triggers.visitor_spike.threshold=500",
+            "triggers.goal_completion.goals=[\"Signup\"]",
+            "name=Shop, the second",
+            "max_age_seconds=null",
+            "secret=a=b",
+        ] {
+            args.fields.push(field(text).expect(text));
+        }
+        let body = args.build(given([
+            ("url", Some("https://a.example".into())),
+            ("enabled", None),
+        ]));
+        assert_eq!(
+            Value::Object(body.expect("a body")),
+            json!({
+                "url": "https://a.example",
+                "triggers": {"visitor_spike": {"threshold": 500}, "goal_completion": {"goals": ["Signup"]}},
+                "name": "Shop, the second",
+                "max_age_seconds": null,
+                "secret": "a=b",
+            })
+        );
+    }
+
+    #[test]
+    fn a_field_inside_a_plain_value_or_without_a_name_is_refused() {
+        for text in ["", "a", "=1", "a..b=1", ".a=1"] {
+            assert!(field(text).is_err(), "{text}");
+        }
+        let mut body = given([("name", Some("x".into()))]);
+        assert!(set_field(&mut body, "name.first", 1.into()).is_err());
+    }
+}

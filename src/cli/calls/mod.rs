@@ -1,0 +1,31 @@
+//! Commands over the API: sites, webhooks, goals, deliveries and alerts.
+//!
+//! In: arguments, and the API of a running service. Out: its answers, as JSON or as a table.
+//! Guaranteed: an answer that is no success ends a command with an error. Not here: any rule about
+//! fields, all of which the API judges.
+
+mod arguments;
+mod failure;
+mod client;
+mod show;
+mod body;
+mod table;
+mod list;
+mod site;
+mod webhook;
+mod recover;
+mod goal;
+mod delivery;
+mod follow;
+mod alert;
+
+pub(super) use alert::{AlertCommand, run as alert};
+
+pub(super) use arguments::{ApiArgs, ApiGroup, SiteArgs};
+pub(super) use body::BodyArgs;
+pub(super) use client::ApiClient;
+pub(super) use delivery::{DeliveryCommand, run as delivery};
+pub(super) use follow::{DeliveryFollower, LOOK_EVERY};
+pub(super) use goal::{GoalCommand, run as goal};
+pub(super) use site::{SiteCommand, run as site};
+pub(super) use webhook::{WebhookCommand, run as webhook};

@@ -1,0 +1,206 @@
+//! Acting on what the scheduler says. What somebody else may have worked on is looked up first.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{BATCH, Deliverer};
+use crate::clock;
+use crate::deliver::decide::{Action, Settlement};
+use crate::deliver::events::{LaneEvent, Purpose, Question, Turn};
+use crate::deliver::intake::work::Work;
+use crate::deliver::lanes::action::LaneAction;
+use crate::deliver::lanes::scheduler::Wait;
+use crate::deliver::resume::{DeliveryProgress, Resume, resume};
+use crate::deliver::rows;
+use crate::domain::delivery::{DeliveryStatus, FailureReason};
+use crate::domain::health::ParkReason;
+
+/// Pause before a held record is looked at again, to see if the former owner's outcome is there.
+const HOLD_POLL: Duration = Duration::from_millis(200);
+/// Age of an answer of Postgres up to which something is sent without asking it.
+const ANSWER_AGE: Duration = Duration::from_millis(50);
+
+impl Deliverer {
+    /// Does what the scheduler says.
+    pub(super) fn act(&mut self, action: LaneAction<Box<Work>>) {
+        match action {
+            LaneAction::Start {
+                mut job,
+                is_probe,
+                waited,
+                cause,
+                ..
+            } => {
+                job.request = Some(self.flow.started(clock::monotonic()));
+                self.observe_wait(waited, cause);
+                let turn = Turn {
+                    is_probe,
+                    waited_for_endpoint: cause.is_some_and(Wait::is_for_endpoint),
+                };
+                self.begin(job, turn);
+            }
+            LaneAction::Park {
+                job, reason, due_ms, ..
+            } => self.park(job, reason, due_ms),
+            LaneAction::Refuse { job, .. } => self.refuse(job),
+        }
+    }
+
+    /// Begins a delivery whose turn it is.
+    fn begin(&mut self, work: Box<Work>, turn: Turn) {
+        self.go_on(work, Purpose::Send(turn));
+    }
+
+    fn park(&mut self, work: Box<Work>, reason: ParkReason, until_ms: i64) {
+        self.settle(work, Settlement::Park { reason, until_ms });
+    }
+
+    /// Cancels a delivery whose endpoint was disabled while it waited.
+    fn refuse(&mut self, work: Box<Work>) {
+        let (status, reason) = (DeliveryStatus::Cancelled, FailureReason::Disabled);
+        self.settle(work, Settlement::End { status, reason });
+    }
+
+    pub(super) fn settle(&mut self, work: Box<Work>, settlement: Settlement) {
+        self.go_on(work, Purpose::Settle(settlement));
+    }
+
+    fn go_on(&mut self, work: Box<Work>, purpose: Purpose) {
+        if work.assignment().is_revoked() {
+            // The next owner goes on with it.
+            if let Purpose::Send(turn) = purpose {
+                self.end_turn(&work, turn);
+            }
+            return self.links.in_flight.requeue(*work);
+        }
+        let now = clock::monotonic();
+        // Under load outcomes are written all the time. When nothing was for a while, the question
+        // is also how we know that the outcome can be recorded.
+        let is_there = self.links.monitor.has_answered_within(ANSWER_AGE, now);
+        if !is_there || work.must_be_looked_up(now, clock::now_ms()) {
+            self.questions.push(Question { work, purpose });
+        } else {
+            let possible_repeat = work.suspect;
+            self.perform(work, purpose, possible_repeat);
+        }
+    }
+
+    /// Asks Postgres about the deliveries of this turn.
+    pub(super) fn ask(&mut self) {
+        while !self.questions.is_empty() {
+            let rest = self.questions.split_off(self.questions.len().min(BATCH));
+            let asked = std::mem::replace(&mut self.questions, rest);
+            let (progress, events) = (self.links.progress.clone(), self.links.events.clone());
+            let give_up = self.links.give_up.clone();
+            self.links.tasks.spawn(async move {
+                let ids: Vec<_> = asked.iter().map(|one| one.work.record.delivery_id).collect();
+                tokio::select! {
+                    known = progress.read(&ids) => {
+                        drop(events.send(LaneEvent::LookedUp { asked, known }));
+                    }
+                    () = give_up.cancelled() => {}
+                }
+            });
+        }
+    }
+
+    /// Goes on with a delivery by what Postgres knows of it.
+    pub(super) fn answer(&mut self, question: Question, progress: Option<DeliveryProgress>) {
+        let Question { mut work, purpose } = question;
+        let (attempt, is_row) = (work.record.attempt, work.parked().is_some());
+        let decision = resume(attempt, is_row, progress.as_ref(), clock::now_ms());
+        if let Resume::Send { possible_repeat } = decision {
+            work.needs_look_up = false;
+            work.read_at = clock::monotonic();
+            let possible_repeat = possible_repeat || work.suspect;
+            return self.perform(work, purpose, possible_repeat);
+        }
+        if let Purpose::Send(turn) = purpose {
+            self.end_turn(&work, turn);
+        }
+        self.resume_unsent(work, decision, progress);
+    }
+
+    /// Goes on with a delivery that needs no request from here.
+    pub(super) fn resume_unsent(
+        &mut self,
+        work: Box<Work>,
+        decision: Resume,
+        progress: Option<DeliveryProgress>,
+    ) {
+        let publisher = Arc::clone(&self.links.publisher);
+        match decision {
+            Resume::Complete => {
+                self.links
+                    .tasks
+                    .spawn(async move { publisher.finish_superseded(*work, progress.as_ref()).await });
+            }
+            Resume::Republish(next) => {
+                self.links
+                    .tasks
+                    .spawn(async move { publisher.republish(*work, next, progress.as_ref()).await });
+            }
+            Resume::Hold { until_ms } => {
+                let remaining_ms = u64::try_from(until_ms - clock::now_ms()).unwrap_or(0);
+                self.requeue_after(work, HOLD_POLL.min(Duration::from_millis(remaining_ms)));
+            }
+            Resume::Send { .. } => self.links.in_flight.requeue(*work),
+        }
+    }
+
+    fn perform(&mut self, work: Box<Work>, purpose: Purpose, possible_repeat: bool) {
+        let turn = match purpose {
+            Purpose::Send(turn) => turn,
+            Purpose::Settle(settlement) => return self.record(*work, settlement),
+        };
+        // The webhook may have changed while the delivery waited.
+        match self.decide(&work) {
+            Action::Queue { webhook } => self.links.attempts.start(work, webhook, possible_repeat, turn),
+            Action::RequeueAfter(pause) => {
+                self.end_turn(&work, turn);
+                self.requeue_after(work, pause);
+            }
+            Action::Settle(settlement) => {
+                self.end_turn(&work, turn);
+                self.record(*work, settlement);
+            }
+        }
+    }
+
+    /// Ends the turn of a delivery that is not sent after all.
+    fn end_turn(&mut self, work: &Work, turn: Turn) {
+        if let Some(request) = work.request {
+            self.flow.recorded(request, clock::monotonic());
+        }
+        self.give_up_turn(work.record.webhook_id, turn.is_probe);
+    }
+
+    /// Records the end of a delivery without a request, or that it is parked.
+    fn record(&mut self, work: Work, settlement: Settlement) {
+        let webhook = work.record.webhook_id;
+        let outcome = match settlement {
+            Settlement::End { status, reason } => rows::unsent(work, status, reason),
+            Settlement::Park { .. } if work.parked().is_none() && self.backlog.is_full(webhook) => {
+                rows::unsent(work, DeliveryStatus::Failed, FailureReason::Overflow)
+            }
+            Settlement::Park { reason, until_ms } => {
+                if work.parked().is_none() {
+                    self.backlog.parking(webhook, work.due_at_ms);
+                }
+                rows::parked(work, reason, until_ms)
+            }
+        };
+        self.unsent.push_back(outcome);
+    }
+
+    /// Hands outcomes on for which the writer has room.
+    pub(super) fn hand_on_outcomes(&mut self) {
+        while let Some(outcome) = self.unsent.pop_front() {
+            if let Err(refused) = self.links.outcomes.try_send(outcome) {
+                // After the writer is gone the next owner reads the record again.
+                self.unsent.push_front(refused.into_inner());
+                break;
+            }
+        }
+    }
+}

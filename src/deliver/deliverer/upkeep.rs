@@ -1,0 +1,158 @@
+//! Health in Postgres, and gauges.
+
+use std::time::{Duration, Instant};
+
+use super::{Deliverer, now_of};
+use crate::clock;
+use crate::deliver::events::LaneEvent;
+use crate::deliver::health_book::health_of;
+use crate::deliver::lanes::health::EndpointHealth;
+use crate::deliver::lanes::scheduler::Wait;
+use crate::domain::health::ParkReason;
+use crate::domain::id::WebhookId;
+use crate::domain::time::from_ms;
+use crate::domain::webhook::DisableReason;
+use crate::record::health::{self, HealthRow};
+use crate::record::parked;
+
+const GAUGES_EVERY: Duration = Duration::from_secs(1);
+/// Seconds between two counts of what is parked.
+const COUNT_EVERY: u32 = 15;
+/// Seconds between two rounds of forgetting endpoints that are idle.
+const FORGET_EVERY: u32 = 600;
+
+impl Deliverer {
+    /// Reads the health that other owners have stored, once for each assignment.
+    pub(super) fn read_health(&mut self) {
+        let generation = self.links.owned.generation();
+        if self.health_asked == generation {
+            return;
+        }
+        self.health_asked = generation;
+        self.drop_revoked();
+        let (pool, monitor) = (self.links.pool.clone(), self.links.monitor.clone());
+        let (events, give_up) = (self.links.events.clone(), self.links.give_up.clone());
+        let orphaned = self.links.owned.take_orphaned();
+        self.links.tasks.spawn(async move {
+            let read = monitor.until_done("circuits", || async {
+                let mut connection = pool.acquire().await?;
+                if !orphaned.is_empty() {
+                    parked::end_claims(&mut connection, &orphaned).await?;
+                }
+                health::notable(&mut connection).await
+            });
+            if let Some(rows) = give_up.run_until_cancelled(Box::pin(read)).await {
+                drop(events.send(LaneEvent::HealthRead { generation, rows }));
+            }
+        });
+    }
+
+    /// Forgets what waits here of partitions that were given back.
+    fn drop_revoked(&mut self) {
+        let revoked = self.scheduler.remove_where(|work| work.assignment().is_revoked());
+        for work in revoked {
+            // Refused when it arrives again; then its delivery is free for another record.
+            self.links.in_flight.requeue(*work);
+        }
+    }
+
+    /// Adopts the health that other owners have stored.
+    pub(super) fn take_health(&mut self, generation: u64, rows: &[HealthRow]) {
+        let now = clock::monotonic();
+        self.health_read = self.health_read.max(generation);
+        self.stored_health = rows.iter().map(|row| (row.webhook_id, health_of(row))).collect();
+        let known: Vec<WebhookId> = self.scheduler.known().collect();
+        for id in known {
+            // What is known here and not yet written is the latest.
+            let stored = self.stored_health.remove(&id);
+            if !self.links.health_book.has(id) {
+                let health = stored.unwrap_or_else(|| EndpointHealth::new(clock::now_ms()));
+                self.scheduler.set_health(id, health, now_of(now));
+            }
+        }
+        self.backlog.clear();
+        self.looks.look_now(now);
+    }
+
+    /// Disables a webhook whose circuit was open for too long, which it was at `since_ms`.
+    pub(super) fn disable(&self, webhook: WebhookId, since_ms: i64) {
+        let (pool, monitor) = (self.links.pool.clone(), self.links.monitor.clone());
+        let metrics = self.links.metrics.clone();
+        self.links.tasks.spawn(async move {
+            let reason = DisableReason::OpenTooLong;
+            let disabled = monitor.until_done("circuits", || async {
+                let mut connection = pool.acquire().await?;
+                health::disable(&mut connection, webhook, reason, from_ms(since_ms)).await
+            });
+            if disabled.await {
+                metrics
+                    .webhooks_disabled
+                    .with_label_values(&[reason.as_str()])
+                    .inc();
+                tracing::warn!(webhook.id = %webhook, "the endpoint failed for five days; the webhook was disabled");
+            }
+        });
+    }
+
+    pub(super) fn observe_wait(&self, waited: Duration, cause: Option<Wait>) {
+        let cause = cause.map_or("process", Wait::label);
+        self.links
+            .metrics
+            .queue_wait
+            .with_label_values(&[cause])
+            .observe(waited.as_secs_f64());
+    }
+
+    /// Shows the gauges, once a second.
+    pub(super) fn show_gauges(&mut self, now: Instant) {
+        if now < self.gauges.next {
+            return;
+        }
+        self.gauges.next = now + GAUGES_EVERY;
+        self.gauges.ended_before = std::mem::take(&mut self.gauges.ended);
+        self.gauges.round += 1;
+        let metrics = &self.links.metrics;
+        let (careful, ok) = self.scheduler.in_flight();
+        for (label, count) in [("careful", careful), ("ok", ok)] {
+            metrics
+                .in_flight
+                .with_label_values(&[label])
+                .set(i64::from(count));
+        }
+        let queued = i64::try_from(self.scheduler.queued() + self.arrivals.len()).unwrap_or(i64::MAX);
+        metrics.thread_gauges.sum("deliver", &metrics.queued, queued);
+        for (state, count) in self.scheduler.states() {
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            metrics.endpoints.with_label_values(&[state.as_str()]).set(count);
+        }
+        if self.gauges.round % COUNT_EVERY == 1 {
+            self.count_parked();
+        }
+        if self.gauges.round.is_multiple_of(FORGET_EVERY) {
+            self.scheduler.forget_idle(now_of(now));
+        }
+    }
+
+    fn count_parked(&self) {
+        let (pool, monitor) = (self.links.pool.clone(), self.links.monitor.clone());
+        let metrics = self.links.metrics.clone();
+        let numbers = self.links.owned.numbers();
+        self.links.tasks.spawn(async move {
+            let counted = monitor.once("unpark", async {
+                let mut connection = pool.acquire().await?;
+                parked::summary(&mut connection, &numbers).await
+            });
+            let Ok(counted) = counted.await else { return };
+            for reason in ParkReason::ALL {
+                let count = counted.iter().find(|(one, ..)| *one == reason);
+                metrics
+                    .parked
+                    .with_label_values(&[reason.as_str()])
+                    .set(count.map_or(0, |(_, rows, _)| *rows));
+            }
+            let oldest = counted.iter().map(|(.., oldest)| *oldest).min();
+            let age_ms = oldest.map_or(0, |oldest| clock::now_ms() - oldest.timestamp_millis());
+            metrics.parked_oldest.set(age_ms.max(0) as f64 / 1_000.0);
+        });
+    }
+}

@@ -1,0 +1,67 @@
+//! Reports to the deliverer's loop, from the tasks that it has started.
+
+use std::collections::HashMap;
+
+use super::decide::Settlement;
+use super::intake::work::Work;
+use super::lanes::flow::RequestNumber;
+use super::lanes::health::AttemptEnd;
+use super::resume::DeliveryProgress;
+use crate::domain::id::{DeliveryId, WebhookId};
+use crate::record::health::HealthRow;
+use crate::record::parked::{ClaimedRow, WaitingWebhook};
+
+/// A report to the deliverer's loop.
+#[derive(Debug)]
+pub(crate) enum LaneEvent {
+    /// A request has ended.
+    Ended { webhook: WebhookId, end: AttemptEnd },
+    /// A delivery whose turn it was is not sent after all.
+    GivenUp { webhook: WebhookId, is_probe: bool },
+    /// Postgres has said what it knows of these deliveries.
+    LookedUp {
+        asked: Vec<Question>,
+        known: HashMap<DeliveryId, DeliveryProgress>,
+    },
+    /// The outcome of a request is in Postgres.
+    Recorded(RequestNumber),
+    /// A row of `parked` was written.
+    Parked(WebhookId),
+    /// A row of `parked` was not written, because its delivery had gone on.
+    NotParked(WebhookId),
+    /// A row of `parked` was removed.
+    Unparked(WebhookId),
+    /// Health as it was stored by other owners, read for a new assignment.
+    HealthRead { generation: u64, rows: Vec<HealthRow> },
+    /// Webhooks for which rows wait; `None` after an error.
+    Waiting(Option<Vec<WaitingWebhook>>),
+    /// Rows were claimed, of webhooks for which so many were asked for.
+    Taken {
+        asked: Vec<(WebhookId, i32)>,
+        rows: Vec<ClaimedRow>,
+    },
+    /// A round of cancelling is over.
+    Cancelled,
+}
+
+/// A delivery about which Postgres is asked, and what is to be done with it if it may be.
+#[derive(Debug)]
+pub(crate) struct Question {
+    pub(crate) work: Box<Work>,
+    pub(crate) purpose: Purpose,
+}
+
+/// Treatment of a delivery, unless what Postgres knows forbids it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Send(Turn),
+    Settle(Settlement),
+}
+
+/// The turn of a delivery at its endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Turn {
+    pub(crate) is_probe: bool,
+    /// It waited for its endpoint, and not for us.
+    pub(crate) waited_for_endpoint: bool,
+}

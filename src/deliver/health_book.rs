@@ -1,0 +1,142 @@
+//! The health of webhooks on its way to Postgres: at once when a state changes, else once a second,
+//! because a row that is written with every delivery would be a hot spot.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::PgPool;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::lanes::health::EndpointHealth;
+use crate::clock;
+use crate::domain::id::WebhookId;
+use crate::domain::time::from_ms;
+use crate::record::health::{self, HealthRow};
+use crate::record::pg_monitor::PgMonitor;
+
+const WRITE_EVERY: Duration = Duration::from_secs(1);
+
+/// Health that is not written yet.
+#[derive(Debug, Default)]
+pub(crate) struct HealthBook {
+    unwritten: Mutex<HashMap<WebhookId, HealthRow>>,
+    hurry: Notify,
+}
+
+impl HealthBook {
+    /// Notes the health of a webhook. `is_urgent`: its state has changed.
+    pub(crate) fn note(&self, webhook: WebhookId, health: &EndpointHealth, is_urgent: bool) {
+        let row = row_of(webhook, health, clock::now());
+        self.lock().insert(webhook, row);
+        if is_urgent {
+            self.hurry.notify_one();
+        }
+    }
+
+    /// True if what Postgres has of a webhook is older than what is noted here.
+    pub(crate) fn has(&self, webhook: WebhookId) -> bool {
+        self.lock().contains_key(&webhook)
+    }
+
+    /// Writes until `stop` is cancelled, and once more then.
+    pub(crate) async fn run(
+        &self,
+        pool: PgPool,
+        monitor: PgMonitor,
+        stop: CancellationToken,
+    ) -> anyhow::Result<()> {
+        loop {
+            let stopping = tokio::select! {
+                () = tokio::time::sleep(WRITE_EVERY) => false,
+                () = self.hurry.notified() => false,
+                () = stop.cancelled() => true,
+            };
+            self.write(&pool, &monitor).await;
+            if stopping {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn write(&self, pool: &PgPool, monitor: &PgMonitor) {
+        let rows: Vec<HealthRow> = self.lock().values().cloned().collect();
+        if rows.is_empty() {
+            return;
+        }
+        let written = monitor.once("circuits", async {
+            let mut connection = pool.acquire().await?;
+            health::write(&mut connection, &rows).await
+        });
+        // After an error all is kept for the next time.
+        if written.await.is_ok() {
+            let mut unwritten = self.lock();
+            for row in rows {
+                if unwritten.get(&row.webhook_id) == Some(&row) {
+                    unwritten.remove(&row.webhook_id);
+                }
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<WebhookId, HealthRow>> {
+        self.unwritten.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn row_of(webhook_id: WebhookId, health: &EndpointHealth, updated_at: DateTime<Utc>) -> HealthRow {
+    let to_int = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
+    HealthRow {
+        webhook_id,
+        state: health.state,
+        reason: health.reason,
+        since: from_ms(health.since_ms),
+        consecutive_failures: to_int(health.failed),
+        unanswered: to_int(health.unanswered),
+        last_success_at: health.last_success_ms.map(from_ms),
+        next_probe_at: health.next_probe_ms().map(from_ms),
+        probes_failed: to_int(health.probes_failed),
+        updated_at,
+    }
+}
+
+/// Reads the health of a row.
+pub(crate) fn health_of(row: &HealthRow) -> EndpointHealth {
+    EndpointHealth {
+        state: row.state,
+        reason: row.reason,
+        since_ms: row.since.timestamp_millis(),
+        unanswered: row.unanswered.unsigned_abs(),
+        failed: row.consecutive_failures.unsigned_abs(),
+        probe_at_ms: row.next_probe_at.map_or(0, |at| at.timestamp_millis()),
+        probes_failed: row.probes_failed.unsigned_abs(),
+        last_success_ms: row.last_success_at.map(|at| at.timestamp_millis()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::deliver::lanes::health::{AttemptEnd, Ending};
+
+    #[test]
+    fn health_is_read_back_as_it_was_written() {
+        let mut health = EndpointHealth::new(1_000);
+        let end = AttemptEnd {
+            ending: Ending::Unanswered,
+            is_gone: false,
+            is_final_failure: true,
+            is_probe: false,
+        };
+        for ending in [Ending::Success, Ending::Unanswered, Ending::Unanswered] {
+            health.record(AttemptEnd { ending, ..end }, 2, 2_000);
+            let row = row_of(WebhookId::from_uuid(Uuid::from_u128(1)), &health, from_ms(3_000));
+            assert_eq!(health_of(&row), health);
+        }
+        assert!(health.next_probe_ms().is_some());
+    }
+}

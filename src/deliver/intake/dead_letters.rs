@@ -1,0 +1,63 @@
+//! Records that leave the stream for the dead-letter topic.
+
+use std::sync::Arc;
+
+use super::Intake;
+use super::raw::OriginalRecord;
+use super::work::OffsetToken;
+use crate::dispatch::record::{Coordinates, Unreadable, header};
+use crate::kafka::producer::{Outgoing, Publisher};
+
+impl Intake {
+    /// Publishes a record that cannot be read to the dead-letter topic, unchanged; the stream
+    /// continues.
+    pub(super) fn publish_unreadable(
+        &self,
+        token: OffsetToken,
+        read_from: Coordinates,
+        error: Unreadable,
+        original: OriginalRecord,
+    ) {
+        let metrics = Arc::clone(&self.links.metrics);
+        metrics
+            .unreadable_records
+            .with_label_values(&[&read_from.topic])
+            .inc();
+        tracing::error!(
+            topic = read_from.topic,
+            partition = read_from.partition,
+            offset = read_from.offset,
+            error = %error,
+            "an unreadable record goes to the dead-letter topic"
+        );
+        let publisher = self.links.publisher.clone();
+        let dead_letter_topic = self.settings.dead_letter_topic.clone();
+        // Not supervised: it ends with the acknowledgement, and if it is dropped the offset stays
+        // open.
+        self.links.runtime.spawn(async move {
+            let mut headers = read_from.headers().to_vec();
+            headers.push((header::REASON, error.as_str().to_owned()));
+            let record = Outgoing {
+                topic: &dead_letter_topic,
+                partition: None,
+                key: original.key.as_deref(),
+                value: original.body.as_deref(),
+                headers: &headers,
+                passed_on: &original.headers,
+            };
+            publish_dead_letter(&publisher, record).await;
+            metrics.dead_letters.inc();
+            token.complete();
+        });
+    }
+}
+
+/// Publishes a dead letter, cut if it is too large as it is: it must not stop the stream.
+pub(in crate::deliver) async fn publish_dead_letter(publisher: &Publisher, record: Outgoing<'_>) {
+    if !publisher.publish_if_it_fits(record).await {
+        let mut headers = Vec::new();
+        publisher
+            .publish(record.cut(header::TRUNCATED, &mut headers))
+            .await;
+    }
+}

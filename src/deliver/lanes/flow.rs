@@ -1,0 +1,204 @@
+//! A limit on young requests that follows what throughput needs.
+//!
+//! After a `kill -9` everything is sent again that was sent and not yet recorded. So no more is in
+//! flight than the measured time from start to record asks for. The limit grows by a part for as
+//! long as that time stays near the shortest that was seen, and shrinks when it does not: then more
+//! requests only wait for each other. Requests that are not recorded soon do not count: they wait
+//! for a slow endpoint, and fewer others would make nothing quicker.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// Least limit, with which requests hardly wait for each other.
+const LEAST: usize = 48;
+/// Age from which on a request is not young.
+const OLD: Duration = Duration::from_millis(250);
+/// Time over which the limit is adapted.
+const WINDOW: Duration = Duration::from_millis(100);
+/// Records of a window without which nothing is learnt.
+const FEWEST: u32 = 16;
+/// Windows after which the shortest time is measured anew, with the least limit: endpoints and
+/// machines change.
+const PROBE_AFTER: u32 = 100;
+/// Windows of that: the first one still has requests from before.
+const PROBE_WINDOWS: u32 = 2;
+/// Part of the shortest time that may be added before the limit shrinks, and a constant: short
+/// times vary more.
+const TOLERANCE: f64 = 1.6;
+const TOLERANCE_CONSTANT: Duration = Duration::from_millis(4);
+
+/// Number of a request, by which its record is reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct RequestNumber(u64);
+
+/// The limit, and the young requests.
+#[derive(Debug)]
+pub(crate) struct FlowLimit {
+    most: usize,
+    limit: f64,
+    young: BTreeMap<RequestNumber, Instant>,
+    next: u64,
+    window_ends: Instant,
+    /// Sum and count of the times in this window.
+    times: (Duration, u32),
+    was_reached: bool,
+    /// The shortest mean time of a window.
+    shortest: Duration,
+    /// Windows since the shortest time was measured.
+    windows: u32,
+    /// Windows left of measuring it.
+    probing: u32,
+    limit_before: f64,
+}
+
+impl FlowLimit {
+    /// Makes a limit of at most `most` requests.
+    pub(crate) fn new(most: usize, now: Instant) -> Self {
+        Self {
+            most,
+            limit: LEAST.min(most) as f64,
+            young: BTreeMap::new(),
+            next: 0,
+            window_ends: now + WINDOW,
+            times: (Duration::ZERO, 0),
+            was_reached: false,
+            shortest: Duration::MAX,
+            windows: 0,
+            probing: 0,
+            limit_before: LEAST.min(most) as f64,
+        }
+    }
+
+    /// Counts a request that starts.
+    pub(crate) fn started(&mut self, now: Instant) -> RequestNumber {
+        let number = RequestNumber(self.next);
+        self.next += 1;
+        self.young.insert(number, now);
+        number
+    }
+
+    /// Counts a request that is recorded, or was not made.
+    pub(crate) fn recorded(&mut self, number: RequestNumber, now: Instant) {
+        if let Some(start) = self.young.remove(&number) {
+            self.times.0 += now.saturating_duration_since(start);
+            self.times.1 += 1;
+        }
+    }
+
+    /// Requests that may start now.
+    pub(crate) fn room(&mut self, now: Instant) -> usize {
+        while let Some(oldest) = self.young.first_entry()
+            && now.saturating_duration_since(*oldest.get()) > OLD
+        {
+            oldest.remove();
+        }
+        if now >= self.window_ends {
+            self.adapt();
+            self.window_ends = now + WINDOW;
+        }
+        let room = (self.limit as usize).saturating_sub(self.young.len());
+        self.was_reached |= room == 0;
+        room
+    }
+
+    /// When there is room again at the latest, if there is none now.
+    pub(crate) fn next_room(&self) -> Option<Instant> {
+        let is_full = self.young.len() >= self.limit as usize;
+        let oldest = self.young.first_key_value().filter(|_| is_full);
+        oldest.map(|(_, start)| *start + OLD + Duration::from_millis(1))
+    }
+
+    fn adapt(&mut self) {
+        let (sum, count) = std::mem::take(&mut self.times);
+        let was_reached = std::mem::take(&mut self.was_reached);
+        if count < FEWEST {
+            return;
+        }
+        let mean = sum / count;
+        if self.probing > 0 {
+            self.probing -= 1;
+            if self.probing == 0 {
+                self.shortest = mean;
+                self.limit = self.limit_before;
+            }
+            return;
+        }
+        self.shortest = self.shortest.min(mean);
+        let allowed = self.shortest.mul_f64(TOLERANCE) + TOLERANCE_CONSTANT;
+        if mean > allowed {
+            self.limit *= (allowed.as_secs_f64() / mean.as_secs_f64()).max(0.8);
+        } else if was_reached {
+            self.limit += (self.limit / 8.0).max(2.0);
+        }
+        let least = LEAST.min(self.most) as f64;
+        self.limit = self.limit.clamp(least, self.most as f64);
+        self.windows += u32::from(was_reached);
+        if self.windows >= PROBE_AFTER {
+            self.windows = 0;
+            self.probing = PROBE_WINDOWS;
+            self.limit_before = std::mem::replace(&mut self.limit, least);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+
+    /// Runs a machine that serves `width` requests at a time, each in `service`, for so many
+    /// milliseconds. Returns the limit and the requests a second at the end.
+    fn run(width: usize, service: Duration, ms: u64) -> (usize, usize) {
+        let start = clock::monotonic();
+        let mut flow = FlowLimit::new(512, start);
+        let mut waiting: Vec<RequestNumber> = Vec::new();
+        let mut serving: Vec<(Instant, RequestNumber)> = Vec::new();
+        let mut done = 0;
+        for step in 0..ms * 10 {
+            let now = start + Duration::from_micros(step * 100);
+            serving.retain(|(end, number)| {
+                let is_done = *end <= now;
+                if is_done {
+                    flow.recorded(*number, now);
+                    done += usize::from(step > ms * 5);
+                }
+                !is_done
+            });
+            for _ in 0..flow.room(now) {
+                waiting.push(flow.started(now));
+            }
+            while serving.len() < width && !waiting.is_empty() {
+                serving.push((now + service, waiting.remove(0)));
+            }
+        }
+        (flow.limit as usize, done * 2_000 / ms as usize)
+    }
+
+    #[test]
+    fn no_more_is_in_flight_than_throughput_needs() {
+        // 9,000 a second at most: beyond 45 in flight the others only wait.
+        let (limit, rate) = run(45, Duration::from_millis(5), 10_000);
+        assert!(limit <= 130, "{limit}");
+        assert!(rate >= 8_900, "{rate}");
+    }
+
+    #[test]
+    fn far_endpoints_get_all_that_they_need() {
+        let (limit, rate) = run(10_000, Duration::from_millis(100), 5_000);
+        assert_eq!(limit, 512);
+        assert!(rate >= 4_900, "{rate}");
+    }
+
+    #[test]
+    fn what_is_not_recorded_soon_keeps_nobody_waiting() {
+        let start = clock::monotonic();
+        let mut flow = FlowLimit::new(512, start);
+        for _ in 0..flow.room(start) {
+            flow.started(start);
+        }
+        assert_eq!(flow.room(start), 0);
+        let room_at = flow.next_room().expect("none now");
+        assert!(flow.room(room_at) >= LEAST, "they hang and do not count");
+        assert_eq!(flow.next_room(), None);
+    }
+}

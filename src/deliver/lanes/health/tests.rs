@@ -1,0 +1,141 @@
+use super::*;
+
+fn attempt(ending: Ending) -> AttemptEnd {
+    AttemptEnd {
+        ending,
+        is_gone: false,
+        is_final_failure: false,
+        is_probe: false,
+    }
+}
+
+fn probe(ending: Ending) -> AttemptEnd {
+    AttemptEnd {
+        is_probe: true,
+        ..attempt(ending)
+    }
+}
+
+#[test]
+fn ten_attempts_without_an_answer_open_the_circuit() {
+    let mut health = EndpointHealth::new(0);
+    for number in 1..=9 {
+        health.record(attempt(Ending::Unanswered), 3, number);
+        assert_eq!(health.state, HealthState::Careful);
+    }
+    let opened = health
+        .record(attempt(Ending::Unanswered), 3, 10)
+        .expect("a change");
+    assert_eq!(
+        (opened.from, opened.to),
+        (HealthState::Careful, HealthState::Open)
+    );
+    assert_eq!(health.reason, Some(HealthReason::Timeouts));
+    assert_eq!(health.probe_at_ms, 30_010);
+}
+
+#[test]
+fn any_status_ends_a_row_of_attempts_without_an_answer() {
+    let mut health = EndpointHealth::new(0);
+    for _ in 0..3 {
+        for _ in 0..9 {
+            health.record(attempt(Ending::Unanswered), 3, 1);
+        }
+        health.record(attempt(Ending::Answered), 3, 1);
+        assert_eq!(health.state, HealthState::Careful, "only a success ends it");
+    }
+    health.record(attempt(Ending::Success), 3, 2);
+    assert_eq!((health.state, health.since_ms), (HealthState::Ok, 2));
+}
+
+#[test]
+fn deliveries_in_a_row_that_failed_for_good_open_the_circuit() {
+    let mut health = EndpointHealth::new(0);
+    let last = AttemptEnd {
+        is_final_failure: true,
+        ..attempt(Ending::Answered)
+    };
+    for ends in [&[last, last][..], &[attempt(Ending::Success)], &[last, last]] {
+        for end in ends {
+            let change = health.record(*end, 3, 1);
+            assert_ne!(change.map(|change| change.to), Some(HealthState::Open));
+        }
+    }
+    assert_eq!(
+        health.record(last, 3, 1).map(|change| change.to),
+        Some(HealthState::Open)
+    );
+    assert_eq!(health.reason, Some(HealthReason::Failures));
+}
+
+#[test]
+fn faults_of_our_own_say_nothing_of_the_endpoint() {
+    let mut health = EndpointHealth::new(0);
+    let own = AttemptEnd {
+        is_final_failure: true,
+        ..attempt(Ending::Own)
+    };
+    for _ in 0..100 {
+        assert_eq!(health.record(own, 1, 5), None);
+    }
+    assert_eq!(health, EndpointHealth::new(0));
+}
+
+#[test]
+fn probes_come_after_30_s_and_1_2_4_8_15_15_minutes() {
+    let mut health = EndpointHealth::new(0);
+    health.record(
+        AttemptEnd {
+            is_final_failure: true,
+            ..attempt(Ending::Answered)
+        },
+        1,
+        0,
+    );
+    let mut pauses = vec![health.probe_at_ms];
+    for _ in 0..6 {
+        let now = health.probe_at_ms;
+        assert!(health.is_probe_due(now) && !health.is_probe_due(now - 1));
+        // Requests that were in flight when it opened move nothing.
+        health.record(attempt(Ending::Unanswered), 1, now);
+        health.record(probe(Ending::Unanswered), 1, now + 7);
+        pauses.push(health.probe_at_ms - now - 7);
+    }
+    assert_eq!(pauses.map_seconds(), [30, 60, 120, 240, 480, 900, 900]);
+}
+
+#[test]
+fn five_days_open_disable_it() {
+    let mut health = EndpointHealth::new(0);
+    health.open(HealthReason::Timeouts, 1_000);
+    let day = 24 * 3_600 * 1_000;
+    assert_eq!(health.record(probe(Ending::Answered), 3, 5 * day), None);
+    let change = health
+        .record(probe(Ending::Answered), 3, 5 * day + 1_000)
+        .expect("a change");
+    assert_eq!(change.to, HealthState::Disabled);
+    assert_eq!(health.reason, Some(HealthReason::OpenTooLong));
+    assert_eq!(
+        health.record(attempt(Ending::Success), 3, 6 * day),
+        None,
+        "only its owner switches it on"
+    );
+}
+
+#[test]
+fn a_success_in_flight_closes_the_circuit_too() {
+    let mut health = EndpointHealth::new(0);
+    health.open(HealthReason::Failures, 10);
+    let change = health.record(attempt(Ending::Success), 3, 20).expect("a change");
+    assert_eq!((change.to, change.from_since_ms), (HealthState::Ok, 10));
+}
+
+trait Seconds {
+    fn map_seconds(self) -> Vec<i64>;
+}
+
+impl Seconds for Vec<i64> {
+    fn map_seconds(self) -> Vec<i64> {
+        self.into_iter().map(|ms| ms / 1_000).collect()
+    }
+}

@@ -1,0 +1,225 @@
+//! Completeness of what was read of one partition number, over all its sources.
+//!
+//! Guaranteed: the wall clock moves silent sites only up to an instant before which every stored
+//! record was handled; a count is called exact only if no record of its window is missing. Every
+//! part that counts, judges, moves time or reports lag asks here.
+
+/// End of a source's partition, and the wall instant before the broker was asked for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct ProvenEnd {
+    offset: i64,
+    asked_ms: i64,
+}
+
+/// Time from which every record of every source has been seen, in milliseconds since the Unix
+/// epoch.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum CompleteFrom {
+    /// No record was ever missed.
+    #[default]
+    Ever,
+    At(i64),
+    /// Records were missed, and none has been read since.
+    Unknown,
+}
+
+/// Progress in one source's partition.
+#[derive(Debug, Clone, Copy)]
+struct SourceProgress {
+    /// Offset committed by the group; records below it only rebuild windows.
+    committed: i64,
+    /// Offset after the last record handled, or the partition's end if that lies beyond it.
+    next: i64,
+    /// True from a gap until the next record.
+    has_gap: bool,
+    /// Oldest answered end that is not reached.
+    open_end: Option<ProvenEnd>,
+    last_end: Option<ProvenEnd>,
+    /// Wall instant before which every record stored has been handled.
+    proven_until_ms: Option<i64>,
+}
+
+impl SourceProgress {
+    fn advance(&mut self, next: i64) {
+        self.next = self.next.max(next);
+        self.check_ends();
+    }
+
+    fn check_ends(&mut self) {
+        while let Some(end) = self.open_end.filter(|end| self.next >= end.offset) {
+            self.proven_until_ms = self.proven_until_ms.max(Some(end.asked_ms));
+            self.open_end = self.last_end.filter(|last| last.asked_ms > end.asked_ms);
+        }
+    }
+}
+
+/// Completeness of one partition number.
+#[derive(Debug, Clone)]
+pub(crate) struct Completeness {
+    /// Absent for a source without this partition.
+    sources: Box<[Option<SourceProgress>]>,
+    complete_from: CompleteFrom,
+}
+
+impl Completeness {
+    /// Completeness before any source is assigned.
+    pub(crate) fn new(sources: usize) -> Self {
+        Self {
+            sources: vec![None; sources].into_boxed_slice(),
+            complete_from: CompleteFrom::Ever,
+        }
+    }
+
+    /// Begins to read a source at `start`, where records below `committed` only rebuild windows,
+    /// as complete as the group's commit says.
+    pub(crate) fn begin(&mut self, source: usize, committed: i64, start: i64, complete_from: CompleteFrom) {
+        self.sources[source] = Some(SourceProgress {
+            committed,
+            next: start,
+            has_gap: complete_from == CompleteFrom::Unknown,
+            open_end: None,
+            last_end: None,
+            proven_until_ms: None,
+        });
+        if complete_from != CompleteFrom::Unknown {
+            self.complete_from = self.complete_from.max(complete_from);
+        }
+    }
+
+    /// Notes that a record was handled.
+    pub(crate) fn pass(&mut self, source: usize, offset: i64) {
+        if let Some(progress) = &mut self.sources[source] {
+            progress.advance(offset.saturating_add(1));
+        }
+    }
+
+    /// Notes that a source's partition was read up to its end at `offset`, at the wall instant
+    /// `now_ms`.
+    pub(crate) fn reach_end(&mut self, source: usize, offset: i64, now_ms: i64) {
+        if let Some(progress) = &mut self.sources[source] {
+            progress.advance(offset);
+        }
+        self.close_gap(source, now_ms);
+    }
+
+    /// Notes that records of a source were missed.
+    pub(crate) fn open_gap(&mut self, source: usize) {
+        if let Some(progress) = &mut self.sources[source] {
+            progress.has_gap = true;
+        }
+    }
+
+    /// Notes that no record before `at_ms` is still to come of a source that had a gap.
+    pub(crate) fn close_gap(&mut self, source: usize, at_ms: i64) {
+        if let Some(progress) = &mut self.sources[source]
+            && std::mem::take(&mut progress.has_gap)
+        {
+            self.complete_from = self.complete_from.max(CompleteFrom::At(at_ms));
+        }
+    }
+
+    /// Notes that a broker, asked after the wall instant `asked_ms`, answered with this end.
+    pub(crate) fn prove_end(&mut self, source: usize, offset: i64, asked_ms: i64) {
+        if let Some(progress) = &mut self.sources[source] {
+            let end = ProvenEnd { offset, asked_ms };
+            progress.last_end = Some(end);
+            progress.open_end.get_or_insert(end);
+            progress.check_ends();
+        }
+    }
+
+    /// True if a record only rebuilds windows, since the group has committed an offset beyond it.
+    pub(crate) fn is_replayed(&self, source: usize, offset: i64) -> bool {
+        self.sources[source].is_some_and(|progress| offset < progress.committed)
+    }
+
+    /// True until every source has passed its committed offset: windows are rebuilt, and nothing is
+    /// judged on them.
+    pub(crate) fn is_rebuilding(&self) -> bool {
+        let mut sources = self.sources.iter().flatten();
+        sources.any(|progress| progress.next < progress.committed)
+    }
+
+    /// True if a record may be handled now. One beyond its source's commit must wait until the
+    /// others have rebuilt their windows: it would be judged without them.
+    pub(crate) fn admits(&self, source: usize, offset: i64) -> bool {
+        self.is_replayed(source, offset) || !self.is_rebuilding()
+    }
+
+    /// First whole second from which every record has been seen; 0 if none was ever missed, the
+    /// greatest number while windows are not rebuilt.
+    pub(crate) fn complete_from(&self) -> u32 {
+        let mut sources = self.sources.iter().flatten();
+        if sources.any(|one| one.has_gap || one.next < one.committed) {
+            return u32::MAX;
+        }
+        match self.complete_from {
+            CompleteFrom::Ever => 0,
+            CompleteFrom::At(ms) => second_from(ms),
+            CompleteFrom::Unknown => u32::MAX,
+        }
+    }
+
+    /// True if the count of `window_seconds` at the second `now` is exact, and not a lower bound.
+    pub(crate) fn is_exact(&self, now: u32, window_seconds: u32) -> bool {
+        match self.complete_from() {
+            0 => true,
+            from => now.saturating_sub(window_seconds) >= from,
+        }
+    }
+
+    /// Completeness to write beside the commit.
+    pub(crate) fn to_commit(&self) -> CompleteFrom {
+        match self.sources.iter().flatten().any(|one| one.has_gap) {
+            true => CompleteFrom::Unknown,
+            false => self.complete_from,
+        }
+    }
+
+    /// Wall instant up to which silent sites may be moved: all records stored before it have been
+    /// handled. `None` while that is not proven for every source.
+    pub(crate) fn proven_until_ms(&self) -> Option<i64> {
+        if self.is_rebuilding() {
+            return None;
+        }
+        let sources = self.sources.iter().flatten();
+        let instants = sources.map(|progress| progress.proven_until_ms);
+        instants.reduce(Option::min).flatten()
+    }
+
+    /// True if every source was read up to the end that was last answered for it.
+    pub(crate) fn is_caught_up(&self) -> bool {
+        let mut sources = self.sources.iter().flatten();
+        sources.all(|one| one.last_end.is_some_and(|end| one.next >= end.offset))
+    }
+
+    /// Offset at which the next record of a source is expected.
+    pub(crate) fn next(&self, source: usize) -> Option<i64> {
+        self.sources[source].map(|progress| progress.next)
+    }
+
+    /// Offset that the group had committed when the source was assigned.
+    pub(crate) fn committed(&self, source: usize) -> Option<i64> {
+        self.sources[source].map(|progress| progress.committed)
+    }
+
+    /// End that was last answered for a source.
+    pub(crate) fn end(&self, source: usize) -> Option<i64> {
+        Some(self.sources[source]?.last_end?.offset)
+    }
+
+    /// Number of offsets still to be read again before windows are rebuilt.
+    pub(crate) fn replay_remaining(&self) -> i64 {
+        let sources = self.sources.iter().flatten();
+        sources.map(|one| (one.committed - one.next).max(0)).sum()
+    }
+}
+
+/// First whole second that lies at or after a time, held between 1 and 2106.
+fn second_from(ms: i64) -> u32 {
+    let second = ms.div_euclid(1_000) + i64::from(ms.rem_euclid(1_000) > 0);
+    u32::try_from(second.clamp(1, i64::from(u32::MAX - 1))).unwrap_or(u32::MAX - 1)
+}
+
+#[cfg(test)]
+mod tests;

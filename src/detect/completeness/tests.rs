@@ -1,0 +1,148 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn assigned(commits: &[(i64, i64)]) -> Completeness {
+    let mut completeness = Completeness::new(commits.len());
+    for (source, (committed, start)) in commits.iter().enumerate() {
+        completeness.begin(source, *committed, *start, CompleteFrom::Ever);
+    }
+    completeness
+}
+
+#[test]
+fn windows_are_rebuilt_when_every_source_passed_its_commit() {
+    let mut completeness = assigned(&[(10, 8), (5, 4)]);
+    assert!(completeness.is_rebuilding() && completeness.is_replayed(0, 9));
+    assert_eq!(completeness.replay_remaining(), 3);
+    completeness.pass(0, 8);
+    completeness.pass(0, 9);
+    assert!(
+        !completeness.admits(0, 10) && completeness.admits(1, 4),
+        "one source waits for the other"
+    );
+    assert_eq!(completeness.complete_from(), u32::MAX);
+    completeness.pass(1, 4);
+    assert!(!completeness.is_rebuilding() && completeness.admits(0, 10));
+    assert_eq!(completeness.complete_from(), 0);
+}
+
+#[test]
+fn an_end_reached_counts_like_the_records_before_it() {
+    let mut completeness = assigned(&[(10, 8)]);
+    completeness.reach_end(0, 10, 99_000);
+    assert!(!completeness.is_rebuilding());
+    assert_eq!(
+        (completeness.next(0), completeness.complete_from()),
+        (Some(10), 0)
+    );
+}
+
+#[test]
+fn only_an_end_asked_for_and_reached_proves_an_instant() {
+    let mut completeness = assigned(&[(0, 0), (0, 0)]);
+    completeness.prove_end(0, 0, 1_000);
+    assert_eq!(
+        completeness.proven_until_ms(),
+        None,
+        "nothing is known of the other"
+    );
+    completeness.prove_end(1, 2, 1_100);
+    completeness.prove_end(1, 3, 2_100);
+    completeness.pass(1, 0);
+    assert_eq!(completeness.proven_until_ms(), None);
+    completeness.pass(1, 1);
+    assert_eq!(completeness.proven_until_ms(), Some(1_000));
+    assert!(!completeness.is_caught_up());
+    completeness.prove_end(0, 0, 3_000);
+    assert_eq!(completeness.proven_until_ms(), Some(1_100));
+    completeness.pass(1, 2);
+    assert_eq!(completeness.proven_until_ms(), Some(2_100));
+    assert!(completeness.is_caught_up());
+}
+
+#[test]
+fn a_reader_that_is_always_behind_still_proves_instants() {
+    let mut completeness = assigned(&[(0, 0)]);
+    for second in 1..100 {
+        completeness.prove_end(0, second * 10 + 15, second * 1_000);
+        completeness.pass(0, second * 10 + 9);
+    }
+    let proven = completeness.proven_until_ms();
+    assert!(proven >= Some(96_000), "{proven:?}");
+}
+
+#[test]
+fn a_gap_makes_counts_lower_bounds_for_a_window() {
+    let mut completeness = assigned(&[(0, 0)]);
+    assert!(completeness.is_exact(100, 300));
+    completeness.open_gap(0);
+    assert_eq!(completeness.to_commit(), CompleteFrom::Unknown);
+    assert!(!completeness.is_exact(10_000, 300));
+    completeness.close_gap(0, 10_000_001);
+    assert_eq!(completeness.to_commit(), CompleteFrom::At(10_000_001));
+    assert!(!completeness.is_exact(10_300, 300) && completeness.is_exact(10_301, 300));
+    completeness.close_gap(0, 20_000_000);
+    assert!(completeness.is_exact(10_301, 300), "only a gap is closed");
+}
+
+#[test]
+fn completeness_survives_in_a_commit() {
+    for before in [CompleteFrom::Ever, CompleteFrom::At(7_000), CompleteFrom::Unknown] {
+        let mut completeness = Completeness::new(1);
+        completeness.begin(0, 5, 5, before);
+        assert_eq!(completeness.to_commit(), before);
+    }
+}
+
+/// A step of a reader of one source, whose broker is asked now and then.
+#[derive(Debug, Clone)]
+enum Step {
+    Append,
+    Read,
+    Ask,
+    /// The oldest answer that is under way arrives.
+    Answer,
+}
+
+fn steps() -> impl Strategy<Value = Vec<(usize, Step)>> {
+    let step = prop_oneof![
+        3 => Just(Step::Append),
+        3 => Just(Step::Read),
+        1 => Just(Step::Ask),
+        1 => Just(Step::Answer),
+    ];
+    proptest::collection::vec((0..2_usize, step), 0..300)
+}
+
+proptest! {
+    #[test]
+    fn nothing_stored_before_a_proven_instant_is_unread(steps in steps()) {
+        let mut completeness = assigned(&[(0, 0), (0, 0)]);
+        let mut stored: [Vec<i64>; 2] = Default::default();
+        let mut read = [0_usize; 2];
+        let mut under_way = std::collections::VecDeque::new();
+        for (now_ms, (source, step)) in (1..).zip(steps) {
+            match step {
+                Step::Append => stored[source].push(now_ms),
+                Step::Read if read[source] < stored[source].len() => {
+                    completeness.pass(source, read[source] as i64);
+                    read[source] += 1;
+                }
+                Step::Read => {}
+                // The broker may answer with any later end than that of the instant of asking.
+                Step::Ask => under_way.push_back((source, now_ms)),
+                Step::Answer => {
+                    if let Some((source, asked_ms)) = under_way.pop_front() {
+                        completeness.prove_end(source, stored[source].len() as i64, asked_ms);
+                    }
+                }
+            }
+            if let Some(until_ms) = completeness.proven_until_ms() {
+                for (stored, read) in stored.iter().zip(read) {
+                    prop_assert!(stored[read..].iter().all(|at_ms| *at_ms >= until_ms));
+                }
+            }
+        }
+    }
+}

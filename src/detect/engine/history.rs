@@ -1,0 +1,77 @@
+//! The past and the present of the partition's sites, handed over to be kept.
+
+use std::sync::Arc;
+
+use super::Engine;
+use crate::detect::history::HistoryAnswer;
+use crate::domain::activity::{HourKey, SiteHour};
+use crate::domain::registry::Site;
+use crate::domain::site::SiteId;
+use crate::domain::site_now::SiteNow;
+
+/// Rounds in which every site is looked at once.
+const ROUNDS: usize = 10;
+
+/// Sites of a partition that are all looked at in each round.
+const FEW_SITES: usize = 1_000;
+
+/// Rows of a partition's sites, to be kept.
+#[derive(Debug, Default)]
+pub(crate) struct HandedOver {
+    pub(crate) hours: Vec<(HourKey, SiteHour)>,
+    pub(crate) presents: Vec<SiteNow>,
+}
+
+impl Engine {
+    /// Returns the hours that changed and, of a tenth of the sites, the present that did. Meant for
+    /// once a second. `is_last` before the partition is given back: then all that changed.
+    pub(crate) fn hand_over(&mut self, is_last: bool) -> HandedOver {
+        let mut handed_over = HandedOver::default();
+        self.round = (self.round + 1) % ROUNDS;
+        // Until windows are rebuilt, nobody knows how many visitors there are.
+        let is_rebuilding = self.completeness.is_rebuilding();
+        let looks_at_all = is_last || self.sites.len() <= FEW_SITES;
+        for index in 0..self.sites.len() {
+            let is_turn = index % ROUNDS == self.round;
+            if !is_turn && !looks_at_all {
+                continue;
+            }
+            let passing = self.passing_without_record(index, 0, false);
+            let state = &mut self.sites[index];
+            for (hour, row) in state.hand_over_hours(is_last) {
+                handed_over.hours.push(((state.id.clone(), hour), row));
+            }
+            if (is_turn || is_last) && !is_rebuilding {
+                handed_over.presents.extend(state.take_present(&passing));
+            }
+        }
+        handed_over
+    }
+
+    /// Returns the sites of which it is not known what was learned before, each once, with the hour
+    /// they are in.
+    pub(crate) fn take_unknown_sites(&mut self) -> Vec<(Arc<Site>, u32)> {
+        let asking = self.sites.iter_mut().filter_map(|state| {
+            let hour = state.activity.asks_for()?;
+            Some((Arc::clone(&state.site), hour))
+        });
+        asking.collect()
+    }
+
+    /// Asks for a site again, as nobody took the question.
+    pub(crate) fn ask_again(&mut self, site_id: &SiteId) {
+        if let Some(index) = self.find(site_id.as_str()) {
+            self.sites[index].activity.ask_again();
+        }
+    }
+
+    /// Adopts what was learned of a site before.
+    pub(crate) fn take_up_history(&mut self, answer: HistoryAnswer) {
+        if let Some(index) = self.find(answer.site.as_str()) {
+            let state = &mut self.sites[index];
+            let site = Arc::clone(&state.site);
+            let earlier = answer.earlier.as_ref();
+            state.activity.take_up(answer.usual, answer.hour, earlier, &site);
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! Rows that detector threads leave for Postgres, and what they ask to know from it.
+//!
+//! In: hours of activity and the present of sites, merged while they wait. Out: rows in
+//! batches, and what was learned of a site before. Guaranteed: a thread never waits here, memory is
+//! bounded, and what finds no room is counted. Not guaranteed: that the last minute of a process
+//! that is killed is written.
+
+/// The task that writes and reads.
+pub(crate) mod writer;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use chrono_tz::Tz;
+use tokio::sync::Notify;
+
+use super::usual::baseline::Usual;
+use crate::domain::activity::{HourKey, HourSummary, SiteHour};
+use crate::domain::site::SiteId;
+use crate::domain::site_now::SiteNow;
+use crate::telemetry::Metrics;
+use crate::telemetry::words::BoundedMap;
+
+/// Most hours that wait, some 40 MB.
+const MAX_HOURS: usize = 100_000;
+/// Most sites whose present waits.
+const MAX_PRESENTS: usize = 100_000;
+/// Most sites that wait for what was learned of them.
+const MAX_QUESTIONS: usize = 200_000;
+
+/// Rows of one batch.
+const BATCH: usize = 500;
+/// Sites of which is read at once; each has some hundreds of rows.
+const QUESTIONS_BATCH: usize = 50;
+
+/// A question for what was learned of a site before.
+#[derive(Debug, Clone)]
+pub(crate) struct HistoryQuestion {
+    pub(crate) partition: i32,
+    pub(crate) site: SiteId,
+    pub(crate) zone: Tz,
+    /// The hour in which the site is, in whole hours since the Unix epoch.
+    pub(crate) hour: u32,
+    pub(crate) answer_to: Sender<HistoryAnswer>,
+}
+
+/// The answer: hours learned before.
+#[derive(Debug)]
+pub(crate) struct HistoryAnswer {
+    pub(crate) partition: i32,
+    pub(crate) site: SiteId,
+    pub(crate) usual: Usual,
+    /// The hour of the question.
+    pub(crate) hour: u32,
+    /// Counts of an earlier owner in that hour.
+    pub(crate) earlier: Option<HourSummary>,
+}
+
+/// Rows on their way to Postgres.
+#[derive(Debug)]
+pub struct HistoryQueue {
+    waiting: Mutex<Waiting>,
+    filled: Notify,
+    metrics: Arc<Metrics>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    hours: BTreeMap<HourKey, SiteHour>,
+    presents: HashMap<SiteId, SiteNow>,
+    questions: Vec<HistoryQuestion>,
+}
+
+/// A batch of work.
+#[derive(Debug, Default)]
+struct HistoryBatch {
+    hours: BTreeMap<HourKey, SiteHour>,
+    presents: Vec<SiteNow>,
+    questions: Vec<HistoryQuestion>,
+}
+
+impl HistoryQueue {
+    /// Makes an empty queue.
+    pub fn new(metrics: Arc<Metrics>) -> Self {
+        Self {
+            waiting: Mutex::default(),
+            filled: Notify::new(),
+            metrics,
+        }
+    }
+
+    /// Adds hours of activity. An hour that waits already is merged.
+    pub(crate) fn add_hours(&self, hours: Vec<(HourKey, SiteHour)>) {
+        if hours.is_empty() {
+            return;
+        }
+        let mut waiting = self.lock();
+        let mut refused = 0;
+        for (key, hour) in hours {
+            if let Some(known) = waiting.hours.get_mut(&key) {
+                known.merge(&hour);
+            } else if waiting.hours.len() < MAX_HOURS {
+                waiting.hours.insert(key, hour);
+            } else {
+                refused += 1;
+            }
+        }
+        drop(waiting);
+        self.report(refused);
+    }
+
+    /// Adds the present of sites, in the place of what waits.
+    pub(crate) fn add_presents(&self, presents: Vec<SiteNow>) {
+        if presents.is_empty() {
+            return;
+        }
+        let mut waiting = self.lock();
+        let mut refused = 0;
+        for present in presents {
+            if waiting.presents.len() < MAX_PRESENTS || waiting.presents.contains_key(&present.site_id) {
+                waiting.presents.insert(present.site_id.clone(), present);
+            } else {
+                refused += 1;
+            }
+        }
+        drop(waiting);
+        self.report(refused);
+    }
+
+    /// Asks for what was learned of sites. Returns the sites that found no room, to be asked for
+    /// again.
+    pub(crate) fn ask(&self, mut questions: Vec<HistoryQuestion>) -> Vec<HistoryQuestion> {
+        if questions.is_empty() {
+            return questions;
+        }
+        let mut waiting = self.lock();
+        let room = MAX_QUESTIONS - waiting.questions.len();
+        let rest = questions.split_off(room.min(questions.len()));
+        waiting.questions.extend(questions);
+        drop(waiting);
+        self.report(0);
+        rest
+    }
+
+    fn report(&self, refused: u64) {
+        if refused > 0 {
+            let map = BoundedMap::History.as_str();
+            self.metrics.evictions.with_label_values(&[map]).inc_by(refused);
+        }
+        self.filled.notify_one();
+    }
+
+    /// Removes a batch of what waits.
+    fn take(&self) -> HistoryBatch {
+        let mut waiting = self.lock();
+        let mut batch = HistoryBatch::default();
+        while batch.hours.len() < BATCH
+            && let Some((key, hour)) = waiting.hours.pop_first()
+        {
+            batch.hours.insert(key, hour);
+        }
+        let sites: Vec<SiteId> = waiting.presents.keys().take(BATCH).cloned().collect();
+        batch.presents = sites
+            .iter()
+            .filter_map(|site| waiting.presents.remove(site))
+            .collect();
+        if waiting.hours.is_empty() {
+            // Later than the rows that a thread left before it asked.
+            let count = QUESTIONS_BATCH.min(waiting.questions.len());
+            batch.questions = waiting.questions.drain(..count).collect();
+        }
+        batch
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl HistoryBatch {
+    fn is_empty(&self) -> bool {
+        self.hours.is_empty() && self.presents.is_empty() && self.questions.is_empty()
+    }
+
+    /// The sites of the questions, each once.
+    fn sites(&self) -> Vec<String> {
+        let sites: HashSet<&str> = self
+            .questions
+            .iter()
+            .map(|question| question.site.as_str())
+            .collect();
+        sites.into_iter().map(str::to_owned).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

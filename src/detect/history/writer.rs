@@ -1,0 +1,137 @@
+//! The task that writes the rows of detector threads and answers their questions.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::Utc;
+use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
+
+use super::{HistoryAnswer, HistoryBatch, HistoryQuestion, HistoryQueue};
+use crate::clock;
+use crate::detect::usual::baseline::{KEPT_HOURS, Usual};
+use crate::domain::activity::HourSummary;
+use crate::domain::time::from_ms;
+use crate::record::pg_monitor::PgMonitor;
+use crate::record::{activity, site_now};
+
+/// Time for the last rows after all work has ended.
+const LAST_WRITES_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Writes what waits in the queue, and answers what is asked.
+#[derive(Debug)]
+pub(crate) struct HistoryWriter {
+    pub(crate) queue: Arc<HistoryQueue>,
+    pub(crate) pool: PgPool,
+    pub(crate) monitor: PgMonitor,
+}
+
+impl HistoryWriter {
+    /// Runs until all work has `finished` and what is left is written, or cannot be for 3 s. While
+    /// Postgres is away the rows wait, and merge.
+    pub(crate) async fn run(self, finished: CancellationToken) -> anyhow::Result<()> {
+        let overdue = async {
+            finished.cancelled().await;
+            tokio::time::sleep(LAST_WRITES_TIMEOUT).await;
+        };
+        tokio::select! {
+            () = self.work_until(&finished) => {}
+            () = overdue => {
+                tracing::warn!("the activity of the last minutes could not be written");
+            }
+        }
+        Ok(())
+    }
+
+    async fn work_until(&self, finished: &CancellationToken) {
+        loop {
+            let batch = self.queue.take();
+            if !batch.is_empty() {
+                self.work(batch).await;
+            } else if finished.is_cancelled() {
+                return;
+            } else {
+                tokio::select! {
+                    () = self.queue.filled.notified() => {}
+                    () = finished.cancelled() => {}
+                }
+            }
+        }
+    }
+
+    async fn work(&self, batch: HistoryBatch) {
+        let now = clock::now();
+        if !batch.hours.is_empty() {
+            let written = self.monitor.until_answered("activity", || async {
+                let mut connection = self.pool.acquire().await?;
+                activity::merge(&mut connection, &batch.hours, now).await
+            });
+            log_refusal(written.await, "site_activity");
+        }
+        if !batch.presents.is_empty() {
+            let written = self.monitor.until_answered("activity", || async {
+                let mut connection = self.pool.acquire().await?;
+                site_now::write(&mut connection, &batch.presents, now).await
+            });
+            log_refusal(written.await, "site_now");
+        }
+        if !batch.questions.is_empty() {
+            self.answer(batch).await;
+        }
+    }
+
+    async fn answer(&self, batch: HistoryBatch) {
+        let sites = batch.sites();
+        let hours = batch.questions.iter().map(|question| question.hour);
+        let first = hours.min().unwrap_or_default().saturating_sub(KEPT_HOURS);
+        let since = from_hour(first);
+        let read = self.monitor.until_done("activity", || async {
+            let mut connection = self.pool.acquire().await?;
+            activity::read_summaries(&mut connection, &sites, since).await
+        });
+        let mut summaries: HashMap<_, Vec<(u32, HourSummary)>> = HashMap::new();
+        for ((site, hour), summary) in read.await {
+            summaries.entry(site).or_default().push((hour, summary));
+        }
+        for question in batch.questions {
+            let known = summaries.get(&question.site).map_or(&[][..], Vec::as_slice);
+            // The thread may be gone, and its partition with it.
+            let HistoryQuestion { answer_to, .. } = &question;
+            drop(answer_to.send(answer(&question, known)));
+        }
+    }
+}
+
+fn answer(question: &HistoryQuestion, known: &[(u32, HourSummary)]) -> HistoryAnswer {
+    let mut usual = Usual::new(question.zone);
+    let mut learned: Vec<(u32, f32)> = known
+        .iter()
+        .filter(|(at, _)| *at != question.hour)
+        .filter_map(|(at, summary)| Some((*at, summary.learned_median()?)))
+        .collect();
+    learned.sort_unstable_by_key(|(at, _)| *at);
+    for (at, median) in learned {
+        usual.learn(at, median);
+    }
+    usual.refresh_spread(question.hour);
+    let earlier = known.iter().find(|(at, _)| *at == question.hour);
+    HistoryAnswer {
+        partition: question.partition,
+        site: question.site.clone(),
+        usual,
+        hour: question.hour,
+        earlier: earlier.map(|(_, summary)| summary.clone()),
+    }
+}
+
+/// Logs rows that Postgres will never take: there is no point in keeping them.
+fn log_refusal(written: sqlx::Result<()>, table: &str) {
+    if let Err(error) = written {
+        tracing::error!(table, %error, "rows of history were refused and are lost");
+    }
+}
+
+fn from_hour(hour: u32) -> chrono::DateTime<Utc> {
+    from_ms(i64::from(hour) * 3_600_000)
+}

@@ -1,0 +1,100 @@
+//! The samples of a site, taken as its clock moves.
+
+use super::passing::Passing;
+use super::{Outcome, PartitionResources, SiteState};
+use crate::detect::usual::samples::{end_of, minute_of};
+use crate::domain::activity::SiteHour;
+use crate::domain::site_now::{Baseline, SiteNow};
+use crate::domain::time::from_ms;
+use crate::domain::trigger::DEFAULT_WINDOW_SECONDS;
+
+/// Longest time in seconds without an event for which samples are taken: nothing looks back
+/// further.
+const LONGEST_GAP: u32 = 28 * 86_400;
+
+/// Index of the window of current visitors among the lengths of a site.
+const CURRENT: usize = 0;
+
+impl SiteState {
+    /// Moves the clock to `to`, if that is later, and samples the minutes that end on the way. With a
+    /// `passing`, everything that falls due happens in order, at its own instant.
+    pub(crate) fn move_to(
+        &mut self,
+        to: u32,
+        passing: Option<&Passing<'_>>,
+        resources: &mut PartitionResources,
+    ) -> Outcome {
+        let mut outcome = Outcome::default();
+        if to >= self.next_sample {
+            let is_begun = self.next_sample > 0;
+            let is_counted = is_begun
+                && to - self.next_sample <= LONGEST_GAP
+                && passing.is_some_and(|passing| self.counts_all(passing));
+            while is_counted && to >= self.next_sample {
+                outcome.add(self.move_between_samples(self.next_sample - 1, passing, resources));
+                self.take_sample();
+            }
+            if !is_counted {
+                self.skip_samples(to);
+            }
+        }
+        outcome.add(self.move_between_samples(to, passing, resources));
+        outcome
+    }
+
+    /// True if the count of current visitors, now, lacks nobody.
+    fn counts_all(&self, passing: &Passing<'_>) -> bool {
+        let reading = passing.reading(&self.window, &self.latest, self.first_event);
+        reading.now() >= reading.table_complete_at(DEFAULT_WINDOW_SECONDS)
+    }
+
+    /// The hours that changed since the last call, as they are to be kept.
+    pub(crate) fn hand_over_hours(&mut self, is_last: bool) -> Vec<(u32, SiteHour)> {
+        let events = if is_last {
+            std::mem::take(&mut self.events)
+        } else {
+            0
+        };
+        self.activity.hand_over(events, is_last)
+    }
+
+    /// The comparison of the current visitors with what is usual.
+    pub(crate) fn baseline(&mut self) -> Option<Baseline> {
+        let current = self.window.count(CURRENT);
+        self.activity.compare(self.window.now(), current)
+    }
+
+    /// The present, if it changed since the last call.
+    pub(crate) fn take_present(&mut self, passing: &Passing<'_>) -> Option<SiteNow> {
+        if self.next_sample == 0 {
+            // Nothing was counted yet.
+            return None;
+        }
+        let reading = passing.reading(&self.window, &self.latest, self.first_event);
+        let triggers = self.triggers.phases(reading);
+        let present = SiteNow {
+            site_id: self.id.clone(),
+            current_visitors: self.window.count(CURRENT),
+            as_of: from_ms(i64::from(self.window.now()) * 1_000),
+            baseline: self.baseline(),
+            triggers,
+        };
+        self.activity.shows(&present).then_some(present)
+    }
+
+    fn take_sample(&mut self) {
+        let minute = minute_of(self.next_sample - 1);
+        self.next_sample = end_of(minute + 1);
+        let events = std::mem::take(&mut self.events);
+        let visitors = self.window.count(CURRENT);
+        self.activity.take(minute, visitors, events);
+    }
+
+    /// Passes over the minutes before `to`: their counts may lack visitors.
+    fn skip_samples(&mut self, to: u32) {
+        let minute = minute_of(to);
+        self.next_sample = end_of(minute);
+        let events = std::mem::take(&mut self.events);
+        self.activity.skip_to(minute, events);
+    }
+}

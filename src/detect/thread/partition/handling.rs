@@ -1,0 +1,204 @@
+//! Handling of an owned partition's records.
+
+use std::sync::Arc;
+
+use super::OwnedPartition;
+use crate::detect::engine::lookahead::Lookahead;
+use crate::detect::engine::record::RecordFacts;
+use crate::detect::thread::counts::Counts;
+use crate::detect::thread::outbox::Outbox;
+use crate::dispatch::record::Coordinates;
+use crate::domain::event::{Event, EventResult};
+use crate::domain::reject::{NotAnEvent, Reject, RejectReason};
+use crate::domain::time::LAST_MS;
+use crate::ingest::reject_record::reject_record;
+use crate::kafka::batch_record::BatchRecord;
+use crate::kafka::murmur2;
+
+impl OwnedPartition {
+    /// Handles records in order, until there are none left or the engine needs a flush. Returns the
+    /// rest. `beginning_of` gives the cached first offset of a source's partition.
+    pub(crate) fn handle_records<'r, 'm>(
+        &mut self,
+        records: &'r [(usize, BatchRecord<'m>)],
+        now_ms: i64,
+        beginning_of: impl Fn(usize) -> Option<i64>,
+        outbox: &Outbox,
+        counts: &mut Counts,
+    ) -> &'r [(usize, BatchRecord<'m>)] {
+        let readers = Arc::clone(&self.readers);
+        let events: Vec<_> = records
+            .iter()
+            .map(|(source, record)| readers[*source].read(record.value(), &record.headers()))
+            .collect();
+        // All events are looked at before the first is handled, so that the memory they need is
+        // prefetched by then.
+        let events: Vec<_> = events
+            .iter()
+            .map(|event| event.as_ref().map(|event| (event, self.engine.look_ahead(event))))
+            .collect();
+        let lookaheads = events.iter().flatten().map(|(_, lookahead)| lookahead);
+        self.engine.prefetch(lookaheads);
+        for (handled, ((source, record), event)) in (1..).zip(records.iter().zip(events)) {
+            if !self.is_due(*source, record.offset()) {
+                continue;
+            }
+            self.count_missed(*source, record.offset(), &beginning_of, counts);
+            self.handle(*source, record, event, now_ms, outbox, counts);
+            if self.engine.wants_flush() {
+                return &records[handled..];
+            }
+        }
+        &[]
+    }
+
+    /// True if a record is to be handled now.
+    pub(super) fn is_due(&mut self, source: usize, offset: i64) -> bool {
+        if self.is_elsewhere || self.is_back(source, offset) {
+            return false;
+        }
+        let admitted = self.completeness().admits(source, offset);
+        match self.sources.get_mut(source).and_then(Option::as_mut) {
+            // What follows a record that was held back is held back too.
+            Some(state) if state.holds_back || !admitted => {
+                state.holds_back = true;
+                false
+            }
+            Some(_) => true,
+            None => false,
+        }
+    }
+
+    fn handle(
+        &mut self,
+        source: usize,
+        record: &BatchRecord<'_>,
+        event: Result<(&Event<'_>, Lookahead<'_>), &NotAnEvent>,
+        now_ms: i64,
+        outbox: &Outbox,
+        counts: &mut Counts,
+    ) {
+        let offset = record.offset();
+        let routed = event.as_ref().ok().and_then(|(event, _)| event.routed);
+        let record_time = routed.map_or(record.timestamp_ms(), |routed| routed.record_ms);
+        let overlong = record_time.filter(|ms| *ms > LAST_MS).map(overlong_time);
+        let own_ms = event.as_ref().ok().and_then(|(event, _)| event.timestamp_ms);
+        let facts = RecordFacts {
+            source,
+            offset,
+            // A record without a time takes the event's: one that is the same whenever the record
+            // is read.
+            record_ms: record_time.unwrap_or_else(|| own_ms.unwrap_or(now_ms).min(now_ms)),
+            replaying: self.completeness().is_replayed(source, offset),
+        };
+        if let Some(state) = self.sources.get_mut(source).and_then(Option::as_mut) {
+            state.after_record = offset + 1;
+            state.last_record_ms = facts.record_ms;
+        }
+        self.has_read = true;
+        if let Some(reject) = overlong {
+            return self.reject(&facts, record, &reject, now_ms, outbox, counts);
+        }
+        let (event, lookahead) = match event {
+            Ok((event, lookahead)) => (event, lookahead),
+            Err(NotAnEvent::Rejected(reject)) => {
+                return self.reject(&facts, record, reject, now_ms, outbox, counts);
+            }
+            Err(NotAnEvent::RejectedBefore(reject)) => {
+                self.count_reject(&facts, record, reject, now_ms, counts);
+                return Self::count_passed(&facts, EventResult::Rejected, counts);
+            }
+            Err(NotAnEvent::Ignored) => {
+                self.engine.skip_record(source, offset);
+                return Self::count_passed(&facts, EventResult::Ignored, counts);
+            }
+        };
+        let handled = self
+            .engine
+            .handle_ahead(event, lookahead, &facts, now_ms, &mut self.decisions);
+        counts.handled(source, handled);
+        if let (Some(unit), false) = (event.wrong_unit, facts.replaying) {
+            counts.wrong_unit(source, self.partition, offset, unit);
+        }
+        if handled == EventResult::Stale {
+            counts.stale_event(source, self.partition, offset, facts.record_ms);
+        }
+        self.count_withheld(counts);
+        if !facts.replaying
+            && murmur2::partition_of(event.site_id.as_bytes(), self.partition_count) != self.partition
+        {
+            counts.miskeyed(source, self.partition, offset, record.key(), event);
+        }
+        for decision in self.decisions.drain(..) {
+            counts.decided(decision.event);
+            if self.engine.completeness().is_caught_up() {
+                counts.latency(now_ms - facts.record_ms);
+            }
+            outbox.publish_decision(&decision, &self.batch);
+        }
+    }
+
+    /// Counts a record that is no event, and that nobody has to keep.
+    fn count_passed(facts: &RecordFacts, result: EventResult, counts: &mut Counts) {
+        let result = if facts.replaying {
+            EventResult::Replayed
+        } else {
+            result
+        };
+        counts.handled(facts.source, result);
+    }
+
+    /// Publishes a record that could not be read to the rejected topic.
+    fn reject(
+        &mut self,
+        facts: &RecordFacts,
+        record: &BatchRecord<'_>,
+        reject: &Reject,
+        now_ms: i64,
+        outbox: &Outbox,
+        counts: &mut Counts,
+    ) {
+        self.count_reject(facts, record, reject, now_ms, counts);
+        if facts.replaying {
+            counts.handled(facts.source, EventResult::Replayed);
+            return;
+        }
+        let read_from = Coordinates {
+            topic: counts.source(facts.source).to_owned(),
+            partition: self.partition,
+            offset: facts.offset,
+        };
+        counts.rejected(facts.source, reject, &read_from);
+        let rejected = reject_record(reject, &read_from, record.key(), record.value());
+        outbox.publish_reject(rejected, &self.batch);
+    }
+
+    /// Counts a rejected record as one of its site: the one that is its key, or the one that could
+    /// be read in it.
+    fn count_reject(
+        &mut self,
+        facts: &RecordFacts,
+        record: &BatchRecord<'_>,
+        reject: &Reject,
+        now_ms: i64,
+        counts: &mut Counts,
+    ) {
+        let key = record.key().and_then(|key| std::str::from_utf8(key).ok());
+        let by_key = key.filter(|key| self.engine.is_registered(key));
+        let site_id = by_key.or(reject.site_id.as_deref());
+        self.engine.handle_reject(site_id, facts, now_ms);
+        self.count_withheld(counts);
+    }
+}
+
+/// Reason to reject a record whose time is in another unit than milliseconds.
+fn overlong_time(number: i64) -> Reject {
+    Reject {
+        reason: RejectReason::BadField,
+        field: Some("record time"),
+        detail: format!(
+            "the record's time {number} lies after the year 9999: the producer must set it in milliseconds"
+        ),
+        site_id: None,
+    }
+}

@@ -1,0 +1,94 @@
+//! Words for what is found when partitions are restored.
+
+use std::fmt;
+
+use rdkafka::error::RDKafkaErrorCode;
+
+use crate::detect::thread::DetectSettings;
+use crate::kafka::client::ClientEvents;
+use crate::kafka::log_ends::OffsetAnswer;
+use crate::kafka::topic_partition::TopicPartition;
+use crate::telemetry::Metrics;
+
+/// Explains why a partition's offsets are not known.
+pub(super) fn unanswered(at: TopicPartition, answer: &OffsetAnswer, settings: &DetectSettings) -> String {
+    let partition = at.partition;
+    let state_topic = settings.kafka.topic("detector-state");
+    let source = settings.engine.sources.get(at.topic);
+    let error = match answer {
+        Ok(_) => RDKafkaErrorCode::OffsetNotAvailable,
+        Err(error) => *error,
+    };
+    match (source, error) {
+        (None, RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownPartition) => format!(
+            "partition {partition} of the sources has no partition in {state_topic}, so its events are not \
+             detected: give all sources and the topics of `bellwether topics create` the same number of \
+             partitions"
+        ),
+        (source, error) => {
+            let topic = source.map_or(state_topic.as_str(), |source| source.topic.as_str());
+            format!("{topic}/{partition}: its offsets cannot be looked up ({error}); trying again")
+        }
+    }
+}
+
+/// Counts and logs records that were removed since the group committed `offset`.
+pub(super) fn report_removed(topic: &str, partition: i32, offset: i64, low: i64, metrics: &Metrics) {
+    if offset < low {
+        let missed = low - offset;
+        metrics
+            .records_missed
+            .with_label_values(&[topic])
+            .inc_by(missed.unsigned_abs());
+        tracing::error!(
+            topic,
+            partition,
+            offset,
+            beginning = low,
+            missed,
+            "records were removed before they were read"
+        );
+    }
+}
+
+/// Logs that a commit cannot be used.
+pub(super) fn report_unusable(topic: &str, partition: i32, offset: Option<i64>, high: i64) {
+    match offset {
+        Some(offset) if offset > high => tracing::warn!(
+            topic,
+            partition,
+            offset,
+            end = high,
+            "the committed offset lies beyond the partition's end, as when a topic is made anew; reading begins \
+             with the records of the longest window"
+        ),
+        Some(offset) => tracing::warn!(
+            topic,
+            partition,
+            offset,
+            "the committed offset was not written by Bellwether; reading begins with the records of the longest \
+             window"
+        ),
+        None => {}
+    }
+}
+
+/// Counts and logs a record of the state topic that cannot be used. It stays on the topic: a copy
+/// elsewhere would be made again at each assignment.
+pub(super) fn report_unreadable(
+    client_events: &ClientEvents,
+    topic: &str,
+    partition: i32,
+    offset: i64,
+    error: &dyn fmt::Display,
+) {
+    let unreadable = &client_events.metrics().unreadable_records;
+    unreadable.with_label_values(&[topic]).inc();
+    tracing::error!(
+        topic,
+        partition,
+        offset,
+        error = %error,
+        "an unreadable state record is skipped; an episode under way may fire again"
+    );
+}

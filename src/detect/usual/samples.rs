@@ -1,0 +1,161 @@
+//! Samples of a site's visitors by the minute, gathered into hours.
+//!
+//! Minute m has the count at its last second, when every event of the minute that came in order is
+//! in it. It is taken as soon as the site's clock has left the minute.
+
+use crate::domain::activity::{HourSummary, SiteHour};
+
+/// Seconds between two samples.
+const MINUTE_SECONDS: u32 = 60;
+
+/// Minutes of an hour.
+const HOUR_MINUTES: u32 = 60;
+
+/// Samples whose mean is compared with what is usual.
+const MEAN_SAMPLES: usize = 15;
+
+/// The minute in which a second lies, since the Unix epoch.
+pub(crate) fn minute_of(second: u32) -> u32 {
+    second / MINUTE_SECONDS
+}
+
+/// The first second after a minute: from then on its sample can be taken.
+pub(crate) fn end_of(minute: u32) -> u32 {
+    (minute + 1).saturating_mul(MINUTE_SECONDS)
+}
+
+/// The hour of a site that is being gathered.
+#[derive(Debug)]
+pub(crate) struct Samples {
+    /// Whole hours since the Unix epoch.
+    hour: u32,
+    gathered: SiteHour,
+    /// True if the hour has something that was not handed over.
+    is_changed: bool,
+    /// Hours that ended, to be handed over.
+    ended: Vec<(u32, SiteHour)>,
+    /// The last samples, the latest in front; fewer after a minute that was not covered.
+    latest: Vec<u32>,
+    /// The first hour, while the counts of an earlier owner in it are not known.
+    first: Option<u32>,
+}
+
+impl Samples {
+    /// Begins in the hour of `minute`.
+    pub(crate) fn new(minute: u32) -> Self {
+        let hour = minute / HOUR_MINUTES;
+        Self {
+            hour,
+            gathered: SiteHour::default(),
+            is_changed: false,
+            ended: Vec::new(),
+            latest: Vec::with_capacity(MEAN_SAMPLES),
+            first: Some(hour),
+        }
+    }
+
+    /// Takes the sample of a minute, and the events since the one before. Minutes come in their
+    /// order, each followed by [`end`](Self::end). `None` stands for a count that may lack visitors:
+    /// the minute is not covered.
+    pub(crate) fn take(&mut self, minute: u32, visitors: Option<u32>, events: u32) {
+        debug_assert_eq!(minute / HOUR_MINUTES, self.hour, "gaps are skipped");
+        self.add_events(events);
+        let Some(visitors) = visitors else {
+            return self.latest.clear();
+        };
+        self.gathered.set((minute % HOUR_MINUTES) as usize, visitors);
+        self.is_changed = true;
+        self.latest.truncate(MEAN_SAMPLES - 1);
+        self.latest.insert(0, visitors);
+    }
+
+    /// Counts events, in the hour that is being gathered.
+    pub(crate) fn add_events(&mut self, events: u32) {
+        self.gathered.events = self.gathered.events.saturating_add(u64::from(events));
+        self.is_changed |= events > 0;
+    }
+
+    /// Ends a minute whose sample was taken. The last one of an hour ends the hour: returns its
+    /// number and its median, if enough of it was covered to learn from.
+    pub(crate) fn end(&mut self, minute: u32) -> Option<(u32, f32)> {
+        self.enter((minute + 1) / HOUR_MINUTES)
+    }
+
+    /// Passes over minutes up to that of the next sample, none of which is covered. Returns what
+    /// [`end`](Self::end) does.
+    pub(crate) fn skip_to(&mut self, minute: u32) -> Option<(u32, f32)> {
+        self.latest.clear();
+        let hour = minute / HOUR_MINUTES;
+        if self.first == Some(self.hour) && self.gathered == SiteHour::default() {
+            // Nothing was counted yet: windows are being rebuilt.
+            self.first = Some(hour);
+        }
+        self.enter(hour)
+    }
+
+    /// The mean of the last 15 samples; `None` unless all of them were covered.
+    pub(crate) fn mean(&self) -> Option<f64> {
+        let sum: u64 = self.latest.iter().copied().map(u64::from).sum();
+        (self.latest.len() == MEAN_SAMPLES).then(|| sum as f64 / MEAN_SAMPLES as f64)
+    }
+
+    /// Notes a distance from what is usual, in deviations, of either sign.
+    pub(crate) fn note_z(&mut self, z: f64) {
+        let z = z.abs() as f32;
+        if self.gathered.peak_z.is_none_or(|peak| z > peak) {
+            self.gathered.peak_z = Some(z);
+            self.is_changed = true;
+        }
+    }
+
+    /// Adds the counts that an earlier owner left in an hour, if that is the first one; `None` if it
+    /// left none.
+    pub(crate) fn set_earlier(&mut self, hour: u32, earlier: Option<&HourSummary>) {
+        let Some(first) = self.first.take_if(|first| *first == hour) else {
+            return;
+        };
+        let Some(earlier) = earlier else { return };
+        if self.hour == first {
+            self.gathered.add_counts(earlier);
+        } else if let Some((_, hour)) = self.ended.iter_mut().find(|(hour, _)| *hour == first) {
+            hour.add_counts(earlier);
+        }
+    }
+
+    /// The first hour, as long as the counts of an earlier owner in it are not known.
+    pub(crate) fn waits_for_earlier(&self) -> Option<u32> {
+        self.first
+    }
+
+    /// Returns what changed since the last call, as it is to be kept. The first hour waits until the
+    /// counts of an earlier owner are known, unless this is the last call.
+    pub(crate) fn hand_over(&mut self, is_last: bool) -> Vec<(u32, SiteHour)> {
+        let waiting = self.first.filter(|_| !is_last);
+        let (kept, mut handed_over) = std::mem::take(&mut self.ended)
+            .into_iter()
+            .partition(|(hour, _)| Some(*hour) == waiting);
+        self.ended = kept;
+        if self.is_changed && Some(self.hour) != waiting {
+            self.is_changed = false;
+            handed_over.push((self.hour, self.gathered.clone()));
+        }
+        handed_over
+    }
+
+    /// Begins an hour, unless it is the one that is being gathered.
+    fn enter(&mut self, hour: u32) -> Option<(u32, f32)> {
+        if hour == self.hour {
+            return None;
+        }
+        let at = std::mem::replace(&mut self.hour, hour);
+        let ended = std::mem::take(&mut self.gathered);
+        let learned = ended.median().filter(|_| ended.is_learned());
+        if std::mem::take(&mut self.is_changed) {
+            self.ended.push((at, ended));
+        }
+        learned.map(|median| (at, median))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,55 @@
+//! The words of a webhook's health, and of deliveries that wait in Postgres.
+
+use super::words::words;
+
+words! {
+    /// State of a webhook's endpoint.
+    pub enum HealthState {
+        /// Nothing was delivered yet.
+        New = "new",
+        /// Nothing is wrong.
+        Ok = "ok",
+        /// The endpoint did not answer, and has not succeeded since: one request at a time.
+        Careful = "careful",
+        /// The circuit is open: everything is parked but a probe now and then.
+        Open = "open",
+        /// Nothing is sent.
+        Disabled = "disabled",
+    }
+}
+
+words! {
+    /// Cause of a state that holds deliveries back.
+    pub enum HealthReason {
+        /// Deliveries in a row failed for good.
+        Failures = "failures",
+        /// Attempts in a row went without an answer.
+        Timeouts = "timeouts",
+        /// The endpoint answered 410 Gone.
+        Gone = "gone",
+        /// The circuit stayed open for five days.
+        OpenTooLong = "open_too_long",
+        /// The owner switched the webhook off.
+        Owner = "owner",
+    }
+}
+
+words! {
+    /// Reason for which a delivery waits in Postgres.
+    pub enum ParkReason {
+        /// The endpoint's queue was full, or the delivery waited too long in it.
+        Queue = "queue",
+        /// It waited too long for the endpoint's rate.
+        Rate = "rate",
+        /// The circuit is open.
+        Circuit = "circuit",
+        /// The owner paused the webhook.
+        Paused = "paused",
+        /// The next attempt is due later than the longest delay of a tier.
+        FarDue = "far_due",
+        /// A person asked for the delivery again.
+        Resend = "resend",
+        /// A person asked for everything that was missed.
+        Recover = "recover",
+    }
+}

@@ -1,0 +1,134 @@
+//! Events that `route` has keyed by site: native JSON, with facts about the original record in
+//! headers.
+//!
+//! Visitors are hashed already. A record without our version is one that somebody else wrote to the
+//! topic, and is read as any native one.
+
+use super::envelope::HeaderRef;
+use super::limits::InvalidField;
+use super::native;
+use crate::dispatch::record::header;
+use crate::domain::event::{Event, RoutedClock, RoutedFacts, WrongTimeUnit};
+use crate::domain::reject::{NotAnEvent, Reject};
+use crate::domain::time::LAST_MS;
+
+/// Version of the form that is written here, and the newest that is read.
+pub(crate) const VERSION: u32 = 1;
+/// Header with the record time of the original, in milliseconds since the Unix epoch.
+pub(crate) const RECORD_MS: &str = "bw-original-time-ms";
+/// Header with the event's own id.
+pub(crate) const EVENT_ID: &str = "bw-event-id";
+/// Header with the clock of the original's source.
+pub(crate) const CLOCK: &str = "bw-clock";
+/// Header with the unit of a timestamp that was not in milliseconds.
+pub(crate) const WRONG_UNIT: &str = "bw-wrong-unit";
+/// Header by which the visitor's id is a hash: 16 hexadecimal digits.
+pub(crate) const VISITOR: &str = "bw-visitor";
+/// The value of [`VISITOR`].
+pub(crate) const HASHED: &str = "hashed";
+/// Header by which the record is no event: the reason for which `route` rejected the original. Such
+/// a record only tells that the site has a reject; its value is empty.
+pub(crate) const REJECTED: &str = "bw-rejected";
+
+/// Reads an event with the facts about its original.
+pub(super) fn read<'a>(text: &'a str, headers: &[HeaderRef<'a>]) -> Result<Event<'a>, NotAnEvent> {
+    let headers = RoutedHeaders(headers);
+    if let Some(reject) = headers.reject() {
+        return Err(NotAnEvent::RejectedBefore(reject));
+    }
+    let mut event = native::read(text, None)?;
+    if headers.text(header::VERSION)?.is_none() {
+        return Ok(event);
+    }
+    headers
+        .apply(&mut event)
+        .map_err(|error| error.into_reject(Some(&event.site_id)))?;
+    Ok(event)
+}
+
+struct RoutedHeaders<'h, 'a>(&'h [HeaderRef<'a>]);
+
+impl<'a> RoutedHeaders<'_, 'a> {
+    /// The reject that the record tells of.
+    fn reject(&self) -> Option<Reject> {
+        let reason = self.text(REJECTED).ok()??.parse().ok()?;
+        let site_id = self.text(header::SITE_ID).ok()??;
+        Some(Reject {
+            reason,
+            field: None,
+            detail: "rejected by `route`".to_owned(),
+            site_id: Some(site_id.to_owned()),
+        })
+    }
+
+    fn apply(&self, event: &mut Event<'a>) -> Result<(), InvalidField> {
+        let version = self.required(header::VERSION, |text| text.parse::<u32>().ok())?;
+        if version > VERSION {
+            return Err(InvalidField::bad(
+                header::VERSION,
+                format_args!("is {version}, this program reads up to {VERSION}: finish the upgrade"),
+            ));
+        }
+        let ms = |text: &str| text.parse().ok().filter(|ms| (0..=LAST_MS).contains(ms));
+        let is_hashed = self
+            .optional(VISITOR, |text| (text == HASHED).then_some(()))?
+            .is_some();
+        let visitor_hash = match (is_hashed, event.visitor_id.take()) {
+            (true, Some(id)) => Some(
+                u64::from_str_radix(&id, 16)
+                    .map_err(|_| InvalidField::bad("visitor_id", "is a hash of 16 hexadecimal digits"))?,
+            ),
+            (_, id) => {
+                event.visitor_id = id;
+                None
+            }
+        };
+        event.routed = Some(RoutedFacts {
+            clock: self.required(CLOCK, |text| text.parse::<RoutedClock>().ok())?,
+            record_ms: self.optional(RECORD_MS, ms)?,
+            visitor_hash,
+        });
+        event.wrong_unit = self.optional(WRONG_UNIT, |text| text.parse::<WrongTimeUnit>().ok())?;
+        let coordinates = format!(
+            "{}/{}/{}",
+            self.required(header::ORIGINAL_TOPIC, |text| Some(text.to_owned()))?,
+            self.required(header::ORIGINAL_PARTITION, |text| text.parse::<i32>().ok())?,
+            self.required(header::ORIGINAL_OFFSET, |text| text.parse::<i64>().ok())?,
+        );
+        // The id of an event without one is where it came from, not where it lies now: only so a
+        // second copy is the same event.
+        let own_id = self.optional(EVENT_ID, |text| Some(text.to_owned()))?;
+        event.event_id = Some(own_id.unwrap_or(coordinates).into());
+        Ok(())
+    }
+
+    fn text(&self, name: &'static str) -> Result<Option<&'a str>, Reject> {
+        let mut headers = self.0.iter().rev();
+        let Some((_, value)) = headers.find(|(one, _)| *one == name.as_bytes()) else {
+            return Ok(None);
+        };
+        match std::str::from_utf8(value.unwrap_or_default()) {
+            Ok(text) => Ok(Some(text)),
+            Err(_) => Err(InvalidField::bad(name, "is UTF-8").into_reject(None)),
+        }
+    }
+
+    fn optional<T>(
+        &self,
+        name: &'static str,
+        read: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<Option<T>, InvalidField> {
+        let unreadable = || InvalidField::bad(name, "cannot be read");
+        let text = self.text(name).map_err(|_| unreadable())?;
+        text.map(|text| read(text).ok_or_else(unreadable)).transpose()
+    }
+
+    fn required<T>(
+        &self,
+        name: &'static str,
+        read: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<T, InvalidField> {
+        self.optional(name, read)?
+            .ok_or_else(|| InvalidField::missing(name))
+    }
+}

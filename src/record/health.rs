@@ -1,0 +1,151 @@
+//! Health of webhooks, as the deliverer that owns them writes it.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::domain::health::{HealthReason, HealthState};
+use crate::domain::id::{DeliveryId, WebhookId};
+use crate::domain::webhook::DisableReason;
+
+use super::outcomes::word;
+
+/// Health of one webhook.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HealthRow {
+    pub(crate) webhook_id: WebhookId,
+    pub(crate) state: HealthState,
+    pub(crate) reason: Option<HealthReason>,
+    pub(crate) since: DateTime<Utc>,
+    pub(crate) consecutive_failures: i32,
+    pub(crate) unanswered: i32,
+    pub(crate) last_success_at: Option<DateTime<Utc>>,
+    pub(crate) next_probe_at: Option<DateTime<Utc>>,
+    pub(crate) probes_failed: i32,
+    pub(crate) updated_at: DateTime<Utc>,
+}
+
+/// Reads the health of all webhooks that is not as it is for a new or a well one.
+pub(crate) async fn notable(connection: &mut PgConnection) -> sqlx::Result<Vec<HealthRow>> {
+    let rows = sqlx::query!(
+        "select webhook_id, state, reason, since, consecutive_failures, unanswered, last_success_at, next_probe_at,
+             probes_failed, updated_at
+         from webhook_health
+         where state in ('careful', 'open', 'disabled') or consecutive_failures > 0 or unanswered > 0"
+    )
+    .fetch_all(connection)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(HealthRow {
+                webhook_id: WebhookId::from_uuid(row.webhook_id),
+                state: word(&row.state)?,
+                reason: row.reason.as_deref().map(word).transpose()?,
+                since: row.since,
+                consecutive_failures: row.consecutive_failures,
+                unanswered: row.unanswered,
+                last_success_at: row.last_success_at,
+                next_probe_at: row.next_probe_at,
+                probes_failed: row.probes_failed,
+                updated_at: row.updated_at,
+            })
+        })
+        .collect()
+}
+
+/// Writes the health of webhooks, each unless a later one is stored. No webhook may occur twice.
+pub(crate) async fn write(connection: &mut PgConnection, rows: &[HealthRow]) -> sqlx::Result<()> {
+    macro_rules! column {
+        ($of:expr) => {
+            rows.iter().map($of).collect::<Vec<_>>()
+        };
+    }
+    sqlx::query!(
+        "insert into webhook_health as h (webhook_id, state, reason, since, consecutive_failures, unanswered,
+             last_success_at, next_probe_at, probes_failed, updated_at)
+         select * from unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::int[], $6::int[],
+             $7::timestamptz[], $8::timestamptz[], $9::int[], $10::timestamptz[]) as n (webhook_id)
+         order by n.webhook_id
+         on conflict (webhook_id) do update set
+             -- A process that has just begun does not know what was delivered before.
+             state = case when excluded.state = 'new' and h.last_success_at is not null then 'ok' else excluded.state end,
+             reason = excluded.reason,
+             since = case when h.state in ('new', 'ok') and excluded.state = 'new' then h.since else excluded.since end,
+             consecutive_failures = excluded.consecutive_failures, unanswered = excluded.unanswered,
+             last_success_at = greatest(h.last_success_at, excluded.last_success_at),
+             next_probe_at = excluded.next_probe_at, probes_failed = excluded.probes_failed,
+             updated_at = excluded.updated_at
+         where h.updated_at <= excluded.updated_at",
+        &column!(|one| one.webhook_id.uuid()),
+        &column!(|one| one.state.to_string()),
+        &column!(|one| one.reason.map(|reason| reason.to_string())) as &[Option<String>],
+        &column!(|one| one.since),
+        &column!(|one| one.consecutive_failures),
+        &column!(|one| one.unanswered),
+        &column!(|one| one.last_success_at) as &[Option<DateTime<Utc>>],
+        &column!(|one| one.next_probe_at) as &[Option<DateTime<Utc>>],
+        &column!(|one| one.probes_failed),
+        &column!(|one| one.updated_at),
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Disables a webhook whose endpoint answered an attempt of `delivery` with 410 Gone. False if it
+/// was disabled or deleted before, or if its owner has switched it since.
+pub async fn disable_gone(
+    connection: &mut PgConnection,
+    webhook: WebhookId,
+    delivery: DeliveryId,
+) -> sqlx::Result<bool> {
+    let at = sqlx::query_scalar!(
+        "select max(ended_at) from delivery_attempts where delivery_id = $1",
+        delivery.uuid()
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    match at {
+        Some(at) => disable(connection, webhook, DisableReason::Gone, at).await,
+        None => Ok(false),
+    }
+}
+
+/// Disables a webhook for what its endpoint did at `at`. False if it was disabled or deleted before,
+/// or if its owner has switched it since.
+pub(crate) async fn disable(
+    connection: &mut PgConnection,
+    webhook: WebhookId,
+    reason: DisableReason,
+    at: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let done = sqlx::query!(
+        "update webhooks set disabled_at = now(), disabled_reason = $2, updated_at = now()
+         where id = $1 and deleted_at is null and enabled and disabled_at is null and active_since <= $3",
+        webhook.uuid(),
+        reason.as_str(),
+        at,
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Ends the state `disabled` of a webhook that its owner switched on again.
+pub(super) async fn enable(
+    connection: &mut PgConnection,
+    webhook: Uuid,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update webhook_health
+         set state = case when last_success_at is null then 'new' else 'ok' end, reason = null, since = $2,
+             consecutive_failures = 0, unanswered = 0, next_probe_at = null, probes_failed = 0, updated_at = $2
+         where webhook_id = $1 and state = 'disabled'",
+        webhook,
+        now,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,159 @@
+//! The end of old history: whole days of deliveries and their attempts are dropped.
+//!
+//! Taking a day out of its table needs a lock on the table for a moment, behind which new rows
+//! queue. It is given up after a tenth of a second and tried again later, so history may stay a
+//! little longer but no delivery waits for it. The files are deleted afterwards, without that lock.
+
+use std::collections::BTreeSet;
+
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+
+use super::partitions::{self, DAY_MS, TABLES};
+use crate::domain::id::uuid_floor;
+
+/// Advisory lock of dropping: `bell` in ASCII, and a number of its own.
+const LOCK: (i32, i32) = (0x6265_6c6c, 3);
+/// Rows deleted at once from the partitions for days without one of their own.
+const BATCH: i64 = 5_000;
+
+/// The result of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RetentionStep {
+    /// Nothing is old enough.
+    Done,
+    /// A day, or a batch of rows, is gone; there may be more.
+    Dropped,
+    /// A table was in use, or another process is at it. Try again later.
+    Busy,
+}
+
+/// Drops the oldest day that ended before `before_ms` (milliseconds since the Unix epoch), or a
+/// batch of rows as old. Safe to repeat, and to call from several processes at once.
+pub async fn drop_expired(conn: &mut PgConnection, before_ms: i64) -> Result<RetentionStep, sqlx::Error> {
+    let last_day = before_ms.div_euclid(DAY_MS) - 1;
+    let attached = expired(partitions::existing_partitions(conn).await?, last_day);
+    if let Some(day) = attached.first() {
+        match detach_day(conn, *day).await {
+            Ok(RetentionStep::Dropped) => {}
+            Ok(step) => return Ok(step),
+            Err(error) if is_lock_timeout(&error) => return Ok(RetentionStep::Busy),
+            Err(error) => return Err(error),
+        }
+    }
+    // Also those of a process that ended between the two steps.
+    let detached = expired(detached_partitions(conn).await?, last_day);
+    for day in &detached {
+        for (table, _) in TABLES {
+            let statement = format!("drop table if exists {}", partitions::partition_name(table, *day));
+            // No part comes from outside: a table name and a date.
+            sqlx::raw_sql(AssertSqlSafe(statement))
+                .execute(&mut *conn)
+                .await?;
+        }
+    }
+    if !detached.is_empty() {
+        return Ok(RetentionStep::Dropped);
+    }
+    delete_stray_rows(conn, before_ms).await
+}
+
+/// Seconds since the oldest day should have been dropped; 0 if none is due.
+pub async fn lag_seconds(
+    conn: &mut PgConnection,
+    table: &'static str,
+    before_ms: i64,
+) -> Result<i64, sqlx::Error> {
+    let existing = partitions::existing_partitions(conn).await?;
+    let days = existing
+        .iter()
+        .filter_map(|name| partitions::day_of_partition(table, name));
+    let due = days.min().map(|day| before_ms - (day + 1) * DAY_MS);
+    Ok(due.unwrap_or(0).max(0) / 1_000)
+}
+
+/// Takes both tables' partitions of a day out, together: a delivery is never shown without its
+/// attempts.
+async fn detach_day(conn: &mut PgConnection, day: i64) -> Result<RetentionStep, sqlx::Error> {
+    let mut tx = conn.begin().await?;
+    let is_ours = sqlx::query_scalar!(
+        r#"select pg_try_advisory_xact_lock($1, $2) as "is_ours!""#,
+        LOCK.0,
+        LOCK.1
+    )
+    .fetch_one(&mut *tx)
+    .await?;
+    if !is_ours {
+        return Ok(RetentionStep::Busy);
+    }
+    sqlx::raw_sql("set local lock_timeout = '100ms'")
+        .execute(&mut *tx)
+        .await?;
+    let attached = partitions::existing_partitions(&mut tx).await?;
+    for (table, _) in TABLES {
+        let name = partitions::partition_name(table, day);
+        if attached.contains(&name) {
+            // No part comes from outside: two table names and a date.
+            let statement = format!("alter table {table} detach partition {name}");
+            sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut *tx).await?;
+        }
+    }
+    tx.commit().await?;
+    Ok(RetentionStep::Dropped)
+}
+
+/// Days up to `last_day` among the partitions of these names.
+fn expired(names: impl IntoIterator<Item = String>, last_day: i64) -> BTreeSet<i64> {
+    let day = |name: &String| {
+        TABLES
+            .iter()
+            .find_map(|(table, _)| partitions::day_of_partition(table, name))
+    };
+    names
+        .into_iter()
+        .filter_map(|name| day(&name))
+        .filter(|day| *day <= last_day)
+        .collect()
+}
+
+/// Tables that were partitions and are none any more.
+async fn detached_partitions(conn: &mut PgConnection) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select c.relname::text as "name!" from pg_class c
+           where c.relkind = 'r' and not c.relispartition
+             and c.relname ~ '^(deliveries|delivery_attempts)_p[0-9]{8}$'
+             and c.relnamespace = (select relnamespace from pg_class where oid = 'deliveries'::regclass)"#
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Deletes a batch of rows of days that had no partition of their own.
+async fn delete_stray_rows(conn: &mut PgConnection, before_ms: i64) -> Result<RetentionStep, sqlx::Error> {
+    let before = uuid_floor(before_ms);
+    let attempts = sqlx::query!(
+        "delete from delivery_attempts_default where (delivery_id, attempt) in
+             (select delivery_id, attempt from delivery_attempts_default where delivery_id < $1 limit $2)",
+        before,
+        BATCH
+    )
+    .execute(&mut *conn)
+    .await?;
+    let deliveries = sqlx::query!(
+        "delete from deliveries_default where id in (select id from deliveries_default where id < $1 limit $2)",
+        before,
+        BATCH
+    )
+    .execute(conn)
+    .await?;
+    Ok(match attempts.rows_affected() + deliveries.rows_affected() {
+        0 => RetentionStep::Done,
+        _ => RetentionStep::Dropped,
+    })
+}
+
+/// True if a lock was not given in time (`lock_not_available`).
+fn is_lock_timeout(error: &sqlx::Error) -> bool {
+    error
+        .as_database_error()
+        .is_some_and(|error| error.code().as_deref() == Some("55P03"))
+}

@@ -1,0 +1,71 @@
+//! The present of sites, as their detectors see it.
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use sqlx::PgConnection;
+
+use crate::domain::site::SiteId;
+use crate::domain::site_now::SiteNow;
+
+/// The present of a site as it was written.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SiteNowRecord {
+    /// Distinct visitors of the last 300 seconds.
+    pub current_visitors: i64,
+    /// The site's own clock.
+    pub as_of: DateTime<Utc>,
+    /// As the API shows it; `None` while nothing is known to be usual.
+    pub baseline: Option<Value>,
+    /// As the API shows them.
+    pub triggers: Value,
+}
+
+/// Writes the present of sites, each at most once a call. What another detector wrote later stays.
+/// Sites that are not registered are left out.
+pub async fn write(
+    conn: &mut PgConnection,
+    sites: &[SiteNow],
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    macro_rules! column {
+        ($of:expr) => {
+            sites.iter().map($of).collect::<Vec<_>>()
+        };
+    }
+    sqlx::query!(
+        "insert into site_now as s (site_id, current_visitors, as_of, baseline, triggers, updated_at)
+         select n.site_id, n.current_visitors, n.as_of, n.baseline, n.triggers, $6
+         from unnest($1::text[], $2::bigint[], $3::timestamptz[], $4::jsonb[], $5::jsonb[])
+              as n (site_id, current_visitors, as_of, baseline, triggers)
+         join sites on sites.site_id = n.site_id
+         order by n.site_id
+         on conflict on constraint site_now_pkey do update set
+             current_visitors = excluded.current_visitors, as_of = excluded.as_of, baseline = excluded.baseline,
+             triggers = excluded.triggers, updated_at = excluded.updated_at
+         where s.updated_at <= excluded.updated_at",
+        &column!(|one| one.site_id.as_str().to_owned()),
+        &column!(|one| i64::from(one.current_visitors)),
+        &column!(|one| one.as_of),
+        &column!(|one| one.baseline.map(|baseline| json(&baseline))) as &[Option<Value>],
+        &column!(|one| json(&one.triggers)),
+        now,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Reads the present of a site; `None` if no detector has written it.
+pub async fn get(conn: &mut PgConnection, site: &SiteId) -> Result<Option<SiteNowRecord>, sqlx::Error> {
+    sqlx::query_as!(
+        SiteNowRecord,
+        "select current_visitors, as_of, baseline, triggers from site_now where site_id = $1",
+        site.as_str()
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+fn json(value: &impl serde::Serialize) -> Value {
+    serde_json::to_value(value).expect("plain data with string keys always becomes JSON")
+}

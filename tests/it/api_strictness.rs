@@ -1,0 +1,105 @@
+//! Requests that are nearly right: each is told what is wrong with it.
+
+use serde_json::json;
+use sqlx::PgPool;
+
+use crate::api_support::{Api, read, text};
+
+#[sqlx::test]
+async fn a_key_given_twice_is_refused_by_its_pointer(pool: PgPool) {
+    let api = Api::start(pool).await;
+    let body = r#"{"name": "a", "time_zone": "UTC", "name": "b"}"#;
+    let answer = read(
+        api.request("PUT", "/api/sites/a")
+            .bearer_auth(&api.token)
+            .header("content-type", "application/json")
+            .body(body),
+    )
+    .await;
+    assert_eq!(answer.errors(), [("/name", "duplicate")]);
+    assert_eq!(api.get("/api/sites/a").await.status, 404, "nothing was stored");
+}
+
+#[sqlx::test]
+async fn a_byte_order_mark_is_named(pool: PgPool) {
+    let api = Api::start(pool).await;
+    let answer = read(
+        api.request("PUT", "/api/sites/a")
+            .bearer_auth(&api.token)
+            .header("content-type", "application/json")
+            .body("\u{FEFF}{}"),
+    )
+    .await;
+    assert_eq!(answer.status, 400);
+    answer.problem("malformed-json");
+    assert!(
+        text(&answer.body["detail"]).contains("byte order mark"),
+        "{}",
+        answer.body
+    );
+}
+
+#[sqlx::test]
+async fn a_trailing_slash_and_an_upper_case_id_are_named(pool: PgPool) {
+    let api = Api::start(pool).await;
+    let made = api
+        .post(
+            "/api/sites/a/webhooks",
+            json!({"url": "https://example.com/x", "events": ["goal_completion"]}),
+        )
+        .await;
+    let id = text(&made.body["id"]).to_owned();
+    for (path, wanted) in [
+        ("/api/sites/".to_owned(), "slash"),
+        (format!("/api/sites/a/webhooks/{id}/"), "slash"),
+        (
+            format!("/api/sites/a/webhooks/{}", id.to_uppercase()),
+            "lower case",
+        ),
+        (
+            format!("/api/sites/a/webhooks/{}", id.replace("wh_", "WH_")),
+            "lower case",
+        ),
+    ] {
+        let answer = api.get(&path).await;
+        assert_eq!(answer.status, 404, "{path}");
+        answer.problem("not-found");
+        assert!(
+            text(&answer.body["detail"]).contains(wanted),
+            "{path}: {}",
+            answer.body
+        );
+    }
+}
+
+#[sqlx::test]
+async fn a_deleted_site_is_gone_at_once_for_everybody(pool: PgPool) {
+    let api = Api::start(pool.clone()).await;
+    api.post(
+        "/api/sites/a/webhooks",
+        json!({"url": "https://example.com/x", "events": ["goal_completion"]}),
+    )
+    .await;
+    assert_eq!(api.send("DELETE", "/api/sites/a", None).await.status, 204);
+    for path in [
+        "/api/sites/a",
+        "/api/sites/a/webhooks",
+        "/api/sites/a/goals",
+        "/api/sites/a/status",
+    ] {
+        assert_eq!(api.get(path).await.status, 404, "{path}");
+    }
+    assert_eq!(api.send("DELETE", "/api/sites/a", None).await.status, 404);
+    let left: i64 =
+        sqlx::query_scalar("select (select count(*) from webhooks) + (select count(*) from webhook_secrets)")
+            .fetch_one(&pool)
+            .await
+            .expect("read");
+    assert_eq!(left, 0);
+    let logged: i64 =
+        sqlx::query_scalar("select count(*) from audit_log where action = 'site.delete' and site_id = 'a'")
+            .fetch_one(&pool)
+            .await
+            .expect("read");
+    assert_eq!(logged, 1);
+}

@@ -1,0 +1,75 @@
+//! Limits of our own: they make requests wait, and fail none.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::support::app::Deployment;
+use crate::support::eventually;
+
+const TIMEOUT: Duration = Duration::from_secs(90);
+const ORIGINS: usize = 400;
+const ROUNDS: usize = 2;
+
+/// Answers every request with 200 and keeps each connection open.
+async fn keep_alive(listener: TcpListener) {
+    while let Ok((stream, _)) = listener.accept().await {
+        tokio::spawn(answer_all(stream));
+    }
+}
+
+async fn answer_all(mut stream: TcpStream) {
+    let mut buffer = [0; 8_192];
+    // A small request comes in one piece.
+    while stream.read(&mut buffer).await.is_ok_and(|read| read > 0) {
+        let sent = stream
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+            .await;
+        if sent.is_err() {
+            return;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_origins_than_file_handles_fail_no_delivery() {
+    let mut deployment = Deployment::create(&[
+        ("webhooks.max_per_site", "1000"),
+        ("http.requests_per_second", "1000"),
+        ("http.burst", "1000"),
+    ])
+    .await;
+    // Half of it is for connections to endpoints: a third of the origins at a time.
+    deployment.set_open_files(256);
+    let process = deployment.serve(&[]).await;
+    for _ in 0..ORIGINS {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/hook", listener.local_addr().unwrap());
+        tokio::spawn(keep_alive(listener));
+        deployment.goal_webhook(&process, "example.com", &url).await;
+    }
+    deployment.registry_is_read(&process).await;
+    for round in 0..ROUNDS {
+        let name = format!("Signup {round}");
+        deployment
+            .publish(json!({"site_id": "example.com", "type": "goal", "name": name}))
+            .await;
+    }
+    let all = i64::try_from(ORIGINS * ROUNDS).unwrap();
+    eventually("every delivery has ended", TIMEOUT, || async {
+        let delivered: i64 = sqlx::query_scalar("select count(*) from deliveries where status = 'delivered'")
+            .fetch_one(&deployment.database.pool)
+            .await
+            .unwrap();
+        (delivered == all).then_some(())
+    })
+    .await;
+    let attempts: Vec<(String, i64)> =
+        sqlx::query_as("select result, count(*) from delivery_attempts group by 1")
+            .fetch_all(&deployment.database.pool)
+            .await
+            .unwrap();
+    assert_eq!(attempts, [("2xx".to_owned(), all)]);
+}

@@ -1,0 +1,167 @@
+//! Ends without a goodbye: few repeats, a quick return, claims that are taken over.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::support::app::{Deployment, Process};
+use crate::support::eventually;
+use crate::support::receiver::{Answer, Receiver};
+
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+async fn goal(deployment: &Deployment, site: &str, name: &str) {
+    deployment
+        .publish(json!({"site_id": site, "type": "goal", "name": name}))
+        .await;
+}
+
+async fn webhooks(deployment: &Deployment, process: &Process, receiver: &Receiver, count: usize) {
+    for number in 0..count {
+        let body = json!({"name": "goals", "url": receiver.url(&format!("hook-{number}")),
+                          "events": ["goal_completion"], "rate_limit_per_second": null});
+        let site = format!("site-{number}.example");
+        deployment.create_webhook(process, &site, body).await;
+    }
+    deployment.registry_is_read(process).await;
+}
+
+async fn delivered(deployment: &Deployment) -> i64 {
+    sqlx::query_scalar("select count(*) from deliveries where status = 'delivered'")
+        .fetch_one(&deployment.database.pool)
+        .await
+        .unwrap()
+}
+
+/// Counts requests that came more than once, by delivery and attempt.
+fn repeats(receiver: &Receiver) -> usize {
+    let mut seen: HashMap<(String, u32), usize> = HashMap::new();
+    for one in receiver.all() {
+        *seen
+            .entry((one.header("x-webhook-delivery").to_owned(), one.attempt()))
+            .or_default() += 1;
+    }
+    seen.values().map(|times| times - 1).sum()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_while_draining_it_repeats_at_most_200() {
+    let count: usize = std::env::var("LANES_DRAIN").map_or(6_000, |text| text.parse().unwrap());
+    let deployment = Deployment::create(&[]).await;
+    let receiver = Receiver::start().await;
+    let mut process = deployment.serve(&[]).await;
+    webhooks(&deployment, &process, &receiver, 20).await;
+    // A backlog: the deliveries are decided while nobody sends them.
+    process.terminate();
+    assert!(process.ended(TIMEOUT).await.success());
+    let mut detector = deployment.serve(&["--roles", "detect,api"]).await;
+    for number in 0..count {
+        let site = format!("site-{}.example", number % 20);
+        goal(&deployment, &site, &format!("goal {number}")).await;
+    }
+    let series = format!(
+        "bellwether_consumer_lag_records{{group=\"detect\",topic=\"{}\"}}",
+        deployment.source
+    );
+    detector.metric_is(&series, 0.0).await;
+    detector.terminate();
+    assert!(detector.ended(TIMEOUT).await.success());
+
+    let process = deployment.spawn(&[]);
+    eventually("it is in the middle of it", TIMEOUT, || async {
+        (receiver.all().len() > count / 3).then_some(())
+    })
+    .await;
+    process.kill();
+    let sent_before = receiver.all().len();
+    let process = deployment.serve(&[]).await;
+    let begun = Instant::now();
+    eventually("all are delivered", 3 * TIMEOUT, || async {
+        (delivered(&deployment).await == count as i64).then_some(())
+    })
+    .await;
+    let (repeated, took) = (repeats(&receiver), begun.elapsed());
+    let flagged: i64 = sqlx::query_scalar("select count(*) from delivery_attempts where possible_repeat")
+        .fetch_one(&deployment.database.pool)
+        .await
+        .unwrap();
+    println!(
+        "expected {count} / delivered {count} / repeated {repeated} / forked 0; killed after {sent_before} requests, \
+         {flagged} flagged, the rest took {took:?}"
+    );
+    assert!(repeated <= 200, "{repeated} were sent again");
+    assert!(flagged >= repeated as i64, "{flagged} are flagged of {repeated}");
+    drop(process);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_named_replica_is_back_within_two_seconds() {
+    let deployment = Deployment::create(&[("kafka.instance_id", "one")]).await;
+    let receiver = Receiver::start().await;
+    let process = deployment.serve(&[]).await;
+    webhooks(&deployment, &process, &receiver, 1).await;
+    goal(&deployment, "site-0.example", "before").await;
+    receiver.wait_for("hook-0", 1).await;
+
+    // A second process of the name is refused, and the first one goes on.
+    let refused = deployment.refused(&[]).await;
+    assert!(
+        refused.contains("kafka.instance_id: another process runs under the name"),
+        "{refused}"
+    );
+    goal(&deployment, "site-0.example", "still there").await;
+    receiver.wait_for("hook-0", 2).await;
+
+    process.kill();
+    let begun = Instant::now();
+    goal(&deployment, "site-0.example", "meanwhile").await;
+    let _process = deployment.serve(&[]).await;
+    receiver.wait_for("hook-0", 3).await;
+    let took = begun.elapsed();
+    println!("resumed after {took:?}");
+    // Half of it is this machine starting a process under load.
+    assert!(took < Duration::from_secs(4), "{took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_that_a_dead_owner_had_claimed_are_sent() {
+    let deployment = Deployment::create(&[]).await;
+    let receiver = Receiver::start().await;
+    let process = deployment.serve(&[]).await;
+    receiver.answer("slow", |_| Answer::status(200).after(Duration::from_secs(20)));
+    let body = json!({"name": "slow", "url": receiver.url("slow"), "events": ["goal_completion"],
+                      "max_concurrency": 1, "rate_limit_per_second": null});
+    deployment.create_webhook(&process, "slow.example", body).await;
+    deployment.registry_is_read(&process).await;
+    for number in 0..4 {
+        goal(&deployment, "slow.example", &format!("goal {number}")).await;
+    }
+    let pool = &deployment.database.pool;
+    // One hangs, the others are parked after five seconds.
+    eventually("the others are parked", TIMEOUT, || async {
+        let rows: i64 = sqlx::query_scalar("select count(*) from parked")
+            .fetch_one(pool)
+            .await
+            .unwrap();
+        (rows == 3).then_some(())
+    })
+    .await;
+    // As if it had claimed them and died on it.
+    sqlx::query("update parked set claimed_until = now() + interval '1 hour'")
+        .execute(pool)
+        .await
+        .unwrap();
+    process.kill();
+    receiver.answer("slow", |_| Answer::status(200));
+    let _process = deployment.serve(&[]).await;
+    eventually("all are delivered", TIMEOUT, || async {
+        (delivered(&deployment).await == 4).then_some(())
+    })
+    .await;
+    let flagged: i64 = sqlx::query_scalar("select count(*) from delivery_attempts where possible_repeat")
+        .fetch_one(pool)
+        .await
+        .unwrap();
+    assert_eq!(flagged, 4, "each may have been sent");
+}

@@ -1,0 +1,287 @@
+//! The ladder of an endpoint's health: the circuit opens, probes and drains; pauses; 410; overflow.
+
+use std::time::Duration;
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use sqlx::PgPool;
+
+use crate::support::app::{Deployment, Process};
+use crate::support::eventually;
+use crate::support::receiver::{Answer, Receiver};
+
+const TIMEOUT: Duration = Duration::from_secs(60);
+const SITE: &str = "example.com";
+
+struct Stage {
+    deployment: Deployment,
+    process: Process,
+    receiver: Receiver,
+    webhook: String,
+}
+
+/// A process, and a webhook for goals at `/hook` with `extra` fields.
+async fn stage(settings: &[(&str, &str)], extra: Value) -> Stage {
+    let deployment = Deployment::create(settings).await;
+    let process = deployment.serve(&[]).await;
+    let receiver = Receiver::start().await;
+    let mut body = json!({"name": "goals", "url": receiver.url("hook"), "events": ["goal_completion"]});
+    body.as_object_mut()
+        .unwrap()
+        .extend(extra.as_object().unwrap().clone());
+    let webhook = deployment.create_webhook(&process, SITE, body).await;
+    deployment.registry_is_read(&process).await;
+    Stage {
+        webhook: webhook["id"].as_str().unwrap().to_owned(),
+        deployment,
+        process,
+        receiver,
+    }
+}
+
+impl Stage {
+    async fn goal(&self, name: &str) {
+        let goal = json!({"site_id": SITE, "type": "goal", "name": name});
+        self.deployment.publish(goal).await;
+    }
+
+    fn pool(&self) -> &PgPool {
+        &self.deployment.database.pool
+    }
+
+    async fn health(&self) -> Value {
+        let path = format!("/api/sites/{SITE}/webhooks/{}", self.webhook);
+        let (status, answer) = self
+            .deployment
+            .call(&self.process, Method::GET, &path, None)
+            .await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        answer["health"].clone()
+    }
+
+    async fn state_is(&self, state: &str) -> Value {
+        eventually(&format!("the health is {state}"), TIMEOUT, || async {
+            let health = self.health().await;
+            (health["state"] == state).then_some(health)
+        })
+        .await
+    }
+
+    async fn count(&self, query: &'static str) -> i64 {
+        sqlx::query_scalar(query).fetch_one(self.pool()).await.unwrap()
+    }
+
+    async fn count_is(&self, query: &'static str, wanted: i64) {
+        eventually(&format!("{wanted} for {query}"), TIMEOUT, || async {
+            (self.count(query).await == wanted).then_some(())
+        })
+        .await;
+    }
+
+    /// Brings the next probe forward, as if its time had come.
+    async fn probe_now(&self) {
+        // The owner keeps it in memory: a new one reads it.
+        sqlx::query("update webhook_health set next_probe_at = now()")
+            .execute(self.pool())
+            .await
+            .unwrap();
+    }
+}
+
+const WAITING: &str = "select count(*) from parked where reason = 'circuit'";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_open_circuit_parks_then_probes_and_drains() {
+    let mut stage = stage(
+        &[("webhooks.retry_schedules", "{default=[\"1s\"]}")],
+        json!({"failure_threshold": 2}),
+    )
+    .await;
+    assert_eq!(stage.health().await["state"], "new");
+    stage.receiver.answer("hook", |_| Answer::status(500));
+    for name in ["one", "two"] {
+        stage.goal(name).await;
+    }
+    let open = stage.state_is("open").await;
+    assert_eq!(open["reason"], "failures");
+    assert!(
+        open["next_probe_at"].is_string() && open["since"].is_string(),
+        "{open}"
+    );
+    assert_eq!(open["consecutive_failures"], 2);
+    let tried = stage.receiver.received("hook").len();
+    for number in 0..20 {
+        stage.goal(&format!("waits {number}")).await;
+    }
+    stage.count_is(WAITING, 20).await;
+    assert_eq!(stage.health().await["waiting"], 20);
+    assert_eq!(
+        stage.receiver.received("hook").len(),
+        tried,
+        "nothing is sent while it is open"
+    );
+    let shown: (i64, i64) = sqlx::query_as(
+        "select count(*), count(*) filter (where status = 'pending' and parked_until > now())
+         from deliveries where parked_reason = 'circuit'",
+    )
+    .fetch_one(stage.pool())
+    .await
+    .unwrap();
+    assert_eq!(shown, (20, 20));
+
+    // The state outlives the process; a failed probe uses nothing up.
+    stage.process.terminate();
+    assert!(stage.process.ended(TIMEOUT).await.success());
+    stage.probe_now().await;
+    stage.process = stage.deployment.serve(&[]).await;
+    let probed = stage.receiver.wait_for("hook", tried + 1).await;
+    let oldest = probed[tried].json();
+    assert_eq!(oldest["data"]["goal_name"], "waits 0", "the oldest that waits");
+    stage
+        .count_is("select count(*) from parked where attempt = 2 and step = 0", 1)
+        .await;
+    assert_eq!(stage.health().await["state"], "open");
+
+    stage.receiver.answer("hook", |_| Answer::status(200));
+    stage.process.terminate();
+    assert!(stage.process.ended(TIMEOUT).await.success());
+    stage.probe_now().await;
+    stage.process = stage.deployment.serve(&[]).await;
+    let ok = stage.state_is("ok").await;
+    assert_eq!(ok["consecutive_failures"], 0);
+    stage
+        .count_is("select count(*) from deliveries where status = 'delivered'", 20)
+        .await;
+    stage.count_is("select count(*) from parked", 0).await;
+    assert_eq!(stage.health().await["waiting"], 0);
+    let drained: Vec<String> = stage.receiver.received("hook")[tried + 1..]
+        .iter()
+        .map(|one| one.json()["data"]["goal_name"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(drained.len(), 20, "each once: {drained:?}");
+    assert_eq!(drained[0], "waits 0", "oldest first");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pause_holds_back_and_its_end_delivers() {
+    let stage = stage(&[], json!({})).await;
+    let pause = |until: &'static str| {
+        let sql = format!("update webhooks set paused_until = {until}, updated_at = now()");
+        async {
+            sqlx::query(sqlx::AssertSqlSafe(sql))
+                .execute(stage.pool())
+                .await
+                .unwrap();
+            stage.deployment.registry_is_read(&stage.process).await;
+        }
+    };
+    pause("now() + interval '1 hour'").await;
+    for number in 0..5 {
+        stage.goal(&format!("goal {number}")).await;
+    }
+    stage
+        .count_is("select count(*) from parked where reason = 'paused'", 5)
+        .await;
+    assert!(stage.receiver.received("hook").is_empty());
+    assert_eq!(stage.health().await["waiting"], 5);
+    // Ended early: what waits goes at once.
+    pause("null").await;
+    stage.receiver.wait_for("hook", 5).await;
+    stage.count_is("select count(*) from parked", 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_timeouts_open_the_circuit() {
+    let stage = stage(&[("webhooks.timeout", "1s")], json!({"failure_threshold": 100})).await;
+    stage
+        .receiver
+        .answer("hook", |_| Answer::status(200).after(Duration::from_secs(60)));
+    stage.goal("first").await;
+    stage.state_is("careful").await;
+    for number in 0..20 {
+        stage.goal(&format!("goal {number}")).await;
+    }
+    let open = stage.state_is("open").await;
+    assert_eq!(open["reason"], "timeouts");
+    // Eight before it was careful at most, one at a time after that.
+    stage
+        .count_is("select unanswered::bigint from webhook_health", 10)
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn gone_cancels_what_is_parked_in_batches() {
+    let stage = stage(&[], json!({"rate_limit_per_second": 1})).await;
+    for number in 0..30 {
+        stage.goal(&format!("goal {number}")).await;
+    }
+    stage
+        .count_is("select (count(*) > 10)::int::bigint from parked", 1)
+        .await;
+    stage.receiver.answer("hook", |_| Answer::status(410));
+    let disabled = stage.state_is("disabled").await;
+    assert_eq!(disabled["reason"], "gone");
+    stage.count_is("select count(*) from parked", 0).await;
+    stage
+        .count_is(
+            "select count(*) from deliveries where status in ('pending', 'retrying')",
+            0,
+        )
+        .await;
+    let cancelled = stage
+        .count("select count(*) from deliveries where status = 'cancelled' and failure_reason = 'disabled'")
+        .await;
+    assert!(cancelled > 10, "{cancelled}");
+    let rows: String = sqlx::query_scalar("select state from webhook_health")
+        .fetch_one(stage.pool())
+        .await
+        .unwrap();
+    assert_eq!(rows, "disabled");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_webhook_cannot_hold_overflows_and_fails() {
+    let stage = stage(&[], json!({})).await;
+    let webhook: bellwether::domain::id::WebhookId = stage.webhook.parse().unwrap();
+    // All but three of its places are taken, by rows that are due in a year.
+    sqlx::query(
+        "insert into parked (delivery_id, webhook_id, partition, due_at, reason, attempt, step)
+         select gen_random_uuid(), $1, p, now() + interval '1 year', 'far_due', 1, 0
+         from generate_series(1, 99997), (select $2::int as p) as place",
+    )
+    .bind(webhook.uuid())
+    .bind(bellwether::kafka::murmur2::partition_of(
+        stage.webhook.as_bytes(),
+        4,
+    ))
+    .execute(stage.pool())
+    .await
+    .unwrap();
+    sqlx::query("update webhooks set paused_until = now() + interval '1 hour', updated_at = now()")
+        .execute(stage.pool())
+        .await
+        .unwrap();
+    stage.deployment.registry_is_read(&stage.process).await;
+    assert_eq!(stage.health().await["waiting"], 99_997);
+    // Counted less often than the owner looks.
+    let series = "bellwether_parked{reason=\"far_due\"}";
+    stage.process.metric_is(series, 99_997.0).await;
+    for number in 0..8 {
+        stage.goal(&format!("goal {number}")).await;
+    }
+    stage
+        .count_is(
+            "select count(*) from deliveries where status = 'failed' and failure_reason = 'overflow'",
+            5,
+        )
+        .await;
+    stage.count_is("select count(*) from parked", 100_000).await;
+    assert_eq!(
+        stage.count("select max(waiting) from webhook_health").await,
+        100_000
+    );
+    stage
+        .process
+        .metric_is("bellwether_delivery_failures_total{reason=\"overflow\"}", 5.0)
+        .await;
+}
