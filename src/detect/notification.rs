@@ -28,8 +28,9 @@ pub struct Decision {
     /// Source number and offset of the deciding record; `None` when it is published again after a
     /// restart.
     pub(crate) record: Option<(usize, i64)>,
-    /// The episode, if it is one's: then it must not be published before the state that came with
-    /// it is acknowledged, and must be confirmed once its deliveries are.
+    /// Set if it depends on the site's state, and must be confirmed once its deliveries are
+    /// published: the episode, or the notification's own id for one that counts events and need not
+    /// wait for the state.
     pub(crate) episode: Option<Uuid>,
 }
 

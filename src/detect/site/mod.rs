@@ -463,7 +463,8 @@ impl SiteState {
         self.unconfirmed.iter()
     }
 
-    /// Confirms a notification, whose deliveries are published. Returns true if it was unconfirmed.
+    /// Confirms a notification, whose deliveries are published. Returns true if the state is to be
+    /// written without it.
     pub(crate) fn confirm(&mut self, notification: NotificationId) -> bool {
         self.unconfirmed.confirm(notification)
     }

@@ -286,7 +286,10 @@ impl SiteState {
                 visitors: 1,
                 facts: &facts,
             };
-            let decision = subject.decision(&self.site, occurring, counting, webhooks);
+            let mut decision = subject.decision(&self.site, occurring, counting, webhooks);
+            decision.episode = Some(decision.id.uuid());
+            outcome.decided += 1;
+            self.unconfirmed.push_published(decision.id.uuid(), decision.clone());
             outcome.ready.push(decision);
         }
     }

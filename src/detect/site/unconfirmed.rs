@@ -1,4 +1,5 @@
-//! Notifications of a site's episodes whose deliveries are not known to be published.
+//! Notifications of a site that depend on its state, and whose deliveries are not known to be
+//! published.
 
 use uuid::Uuid;
 
@@ -19,6 +20,8 @@ struct UnconfirmedDecision {
     decision: Decision,
     /// Not yet handed out together with the state.
     is_new: bool,
+    /// Part of a state that was handed out to be written.
+    is_stored: bool,
 }
 
 impl Unconfirmed {
@@ -30,6 +33,7 @@ impl Unconfirmed {
                 episode,
                 decision,
                 is_new: false,
+                is_stored: true,
             }
         });
         Self { list: list.collect() }
@@ -41,6 +45,18 @@ impl Unconfirmed {
             episode,
             decision,
             is_new: true,
+            is_stored: false,
+        });
+    }
+
+    /// Adds a notification that is published without waiting for the state. Until it is confirmed,
+    /// a state that is written accounts for the event that led to it, and must know of it.
+    pub(super) fn push_published(&mut self, key: Uuid, decision: Decision) {
+        self.list.push(UnconfirmedDecision {
+            episode: key,
+            decision,
+            is_new: false,
+            is_stored: false,
         });
     }
 
@@ -59,15 +75,21 @@ impl Unconfirmed {
             if std::mem::take(&mut entry.is_new) {
                 new.push(entry.decision.clone());
             }
+            entry.is_stored = true;
             StoredDecision::new(entry.episode, &entry.decision)
         });
         (stored.collect(), new)
     }
 
-    /// Removes a notification whose deliveries are published. Returns true if it was there.
+    /// Removes a notification whose deliveries are published. Returns true if a state that was
+    /// handed out has it.
     pub(super) fn confirm(&mut self, notification: NotificationId) -> bool {
-        let before = self.list.len();
-        self.list.retain(|entry| entry.decision.id != notification);
-        self.list.len() < before
+        let mut was_stored = false;
+        self.list.retain(|entry| {
+            let is_it = entry.decision.id == notification;
+            was_stored |= is_it && entry.is_stored;
+            !is_it
+        });
+        was_stored
     }
 }

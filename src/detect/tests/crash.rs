@@ -273,10 +273,9 @@ proptest! {
             for _ in 0..course.finished {
                 let (plain, states, checkpoint) = run.batch(course.size, course.tick);
                 states.iter().for_each(|state| kafka.store(state));
-                plain.iter().for_each(|decision| kafka.publish(decision));
-                for decision in states.iter().flat_map(|state| &state.decisions) {
+                for decision in plain.iter().chain(states.iter().flat_map(|state| &state.decisions)) {
                     kafka.publish(decision);
-                    if course.confirm {
+                    if course.confirm && decision.episode.is_some() {
                         run.engine.confirm(decision.site_id.as_str(), decision.id);
                     }
                 }

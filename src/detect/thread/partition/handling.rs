@@ -134,7 +134,10 @@ impl OwnedPartition {
             if self.engine.completeness().is_caught_up() {
                 counts.latency(now_ms - facts.record_ms);
             }
-            outbox.publish_decision(&decision, &self.batch);
+            match decision.episode {
+                Some(_) => outbox.publish_unconfirmed(self.partition, vec![decision], &self.batch),
+                None => outbox.publish_decision(&decision, &self.batch),
+            }
         }
     }
 
