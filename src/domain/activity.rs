@@ -95,6 +95,16 @@ impl SiteHour {
         Some(((f64::from(lower) + f64::from(upper)) / 2.0) as f32)
     }
 
+    /// The part of it from which is learned.
+    pub(crate) fn summary(&self) -> HourSummary {
+        HourSummary {
+            covered: self.covered,
+            median: self.median(),
+            events: self.events,
+            goals: self.goals.clone(),
+        }
+    }
+
     /// Counts an event that completed a goal. False if the hour has no room for another name, or the
     /// name has a NUL, which Postgres does not store.
     pub fn add_goal(&mut self, name: &str) -> bool {

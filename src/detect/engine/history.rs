@@ -49,11 +49,11 @@ impl Engine {
     }
 
     /// Returns the sites of which it is not known what was learned before, each once, with the hour
-    /// they are in.
-    pub(crate) fn take_unknown_sites(&mut self) -> Vec<(Arc<Site>, u32)> {
+    /// they are in, and true if rates of events are asked for.
+    pub(crate) fn take_unknown_sites(&mut self) -> Vec<(Arc<Site>, u32, bool)> {
         let asking = self.sites.iter_mut().filter_map(|state| {
             let hour = state.activity.asks_for()?;
-            Some((Arc::clone(&state.site), hour))
+            Some((Arc::clone(&state.site), hour, state.activity.wants_rates()))
         });
         asking.collect()
     }
@@ -70,8 +70,9 @@ impl Engine {
         if let Some(index) = self.find(answer.site.as_str()) {
             let state = &mut self.sites[index];
             let site = Arc::clone(&state.site);
-            let earlier = answer.earlier.as_ref();
-            state.activity.take_up(answer.usual, answer.hour, earlier, &site);
+            state.activity.take_up(answer.past, &site);
+            // What fell due before may do so at another instant.
+            self.schedule(index);
         }
     }
 }

@@ -10,7 +10,6 @@ use super::lookahead::Lookahead;
 use crate::detect::notification::{Decision, RecordOrigin};
 use crate::detect::site::labels::OTHER;
 use crate::detect::site::passing::{Passing, PassingClock};
-use crate::detect::site::rules::reading::NoRates;
 use crate::detect::site::single_events::Occurring;
 use crate::detect::site::triggers::CountedEvent;
 use crate::detect::site::{Outcome, SiteState};
@@ -118,7 +117,6 @@ impl Engine {
         let passing = Passing {
             clock,
             complete_from: state.complete_from(&self.completeness, &self.resources.segments),
-            rates: &NoRates,
             record: Some((record.source, record.offset)),
             includes_overdue: false,
         };
@@ -194,7 +192,6 @@ impl Engine {
         let passing = Passing {
             clock: self.passing_clock(source, record, now_ms),
             complete_from: state.complete_from(&self.completeness, &self.resources.segments),
-            rates: &NoRates,
             record: Some((record.source, record.offset)),
             includes_overdue: false,
         };

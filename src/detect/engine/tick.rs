@@ -3,7 +3,6 @@
 use super::Engine;
 use super::event_time::{SourceClock, whole_second};
 use crate::detect::site::passing::{Passing, PassingClock};
-use crate::detect::site::rules::reading::NoRates;
 
 /// Longest time in seconds for which the sites of a silent source are held back.
 const HELD_BACK_SECONDS: u32 = 900;
@@ -136,7 +135,7 @@ impl Engine {
         index: usize,
         now_ms: i64,
         is_source_silent: bool,
-    ) -> Passing<'static> {
+    ) -> Passing {
         let state = &self.sites[index];
         let clock = match state.live {
             true => PassingClock::Live {
@@ -151,7 +150,6 @@ impl Engine {
         Passing {
             clock,
             complete_from: state.complete_from(&self.completeness, &self.resources.segments),
-            rates: &NoRates,
             record: None,
             includes_overdue: false,
         }

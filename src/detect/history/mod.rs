@@ -15,8 +15,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use chrono_tz::Tz;
 use tokio::sync::Notify;
 
-use super::usual::baseline::Usual;
-use crate::domain::activity::{HourKey, HourSummary, SiteHour};
+use super::usual::past::LearnedPast;
+use crate::domain::activity::{HourKey, SiteHour};
 use crate::domain::site::SiteId;
 use crate::domain::site_now::SiteNow;
 use crate::telemetry::Metrics;
@@ -42,6 +42,8 @@ pub(crate) struct HistoryQuestion {
     pub(crate) zone: Tz,
     /// The hour in which the site is, in whole hours since the Unix epoch.
     pub(crate) hour: u32,
+    /// True if rates of events are to be learned too.
+    pub(crate) wants_rates: bool,
     pub(crate) answer_to: Sender<HistoryAnswer>,
 }
 
@@ -50,11 +52,7 @@ pub(crate) struct HistoryQuestion {
 pub(crate) struct HistoryAnswer {
     pub(crate) partition: i32,
     pub(crate) site: SiteId,
-    pub(crate) usual: Usual,
-    /// The hour of the question.
-    pub(crate) hour: u32,
-    /// Counts of an earlier owner in that hour.
-    pub(crate) earlier: Option<HourSummary>,
+    pub(crate) past: LearnedPast,
 }
 
 /// Rows on their way to Postgres.

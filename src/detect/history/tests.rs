@@ -51,6 +51,7 @@ fn a_batch_is_bounded_and_questions_come_after_rows() {
         site: format!("site {site}").parse().expect("a site id"),
         zone: Tz::UTC,
         hour: 1,
+        wants_rates: false,
         answer_to: answer_to.clone(),
     };
     assert!(

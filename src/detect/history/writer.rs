@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::{HistoryAnswer, HistoryBatch, HistoryQuestion, HistoryQueue};
 use crate::clock;
 use crate::detect::usual::baseline::{KEPT_HOURS, Usual};
+use crate::detect::usual::past::LearnedPast;
 use crate::domain::activity::HourSummary;
 use crate::domain::time::from_ms;
 use crate::record::pg_monitor::PgMonitor;
@@ -105,23 +106,26 @@ impl HistoryWriter {
 
 fn answer(question: &HistoryQuestion, known: &[(u32, HourSummary)]) -> HistoryAnswer {
     let mut usual = Usual::new(question.zone);
-    let mut learned: Vec<(u32, f32)> = known
-        .iter()
-        .filter(|(at, _)| *at != question.hour)
+    let before = || known.iter().filter(|(at, _)| *at != question.hour);
+    let mut learned: Vec<(u32, f32)> = before()
         .filter_map(|(at, summary)| Some((*at, summary.learned_median()?)))
         .collect();
     learned.sort_unstable_by_key(|(at, _)| *at);
     for (at, median) in learned {
         usual.learn(at, median);
     }
+    let counted = before().filter(|(_, summary)| question.wants_rates && summary.learned_median().is_some());
     usual.refresh_spread(question.hour);
     let earlier = known.iter().find(|(at, _)| *at == question.hour);
     HistoryAnswer {
         partition: question.partition,
         site: question.site.clone(),
-        usual,
-        hour: question.hour,
-        earlier: earlier.map(|(_, summary)| summary.clone()),
+        past: LearnedPast {
+            usual,
+            hour: question.hour,
+            earlier: earlier.map(|(_, summary)| summary.clone()),
+            counted: counted.cloned().collect(),
+        },
     }
 }
 

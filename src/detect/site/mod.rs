@@ -228,6 +228,7 @@ impl SiteState {
         let site = Arc::clone(&self.site);
         self.activity.configure(&site);
         self.triggers.configure(&site, self.window.now(), segments);
+        self.activity.watch(self.triggers.silences());
         self.sync_latest();
         self.latest.set_kept(self.triggers.needs.latest as usize);
         self.every.configure(&site);
@@ -324,8 +325,9 @@ impl SiteState {
         }
         if self.triggers.watches_silence() {
             self.note_unsaved(segment, segments);
-            self.triggers.note_event(None, second);
-            self.next_due = 0;
+            if self.triggers.note_event(None, second) {
+                self.next_due = 0;
+            }
         }
     }
 
@@ -376,9 +378,14 @@ impl SiteState {
     }
 
     /// Judges the triggers on the event that came from `origin`.
-    pub(crate) fn judge(&mut self, origin: RecordOrigin<'_>, passing: &Passing<'_>) -> Outcome {
+    pub(crate) fn judge(&mut self, origin: RecordOrigin<'_>, passing: &Passing) -> Outcome {
         let mut evaluation = Evaluation::default();
-        let reading = passing.reading(&self.window, &self.latest, self.first_event);
+        let reading = passing.reading(
+            &self.window,
+            &self.latest,
+            self.first_event,
+            self.activity.rates(),
+        );
         let judgement = Judgement {
             site_id: self.id.as_str(),
             reading,

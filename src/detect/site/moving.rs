@@ -14,7 +14,7 @@ impl SiteState {
     pub(super) fn move_between_samples(
         &mut self,
         to: u32,
-        passing: Option<&Passing<'_>>,
+        passing: Option<&Passing>,
         resources: &mut PartitionResources,
     ) -> Outcome {
         let mut outcome = Outcome::default();
@@ -42,7 +42,7 @@ impl SiteState {
     fn pass_dues(
         &mut self,
         to: u32,
-        passing: &Passing<'_>,
+        passing: &Passing,
         resources: &mut PartitionResources,
         outcome: &mut Outcome,
     ) {
@@ -65,7 +65,12 @@ impl SiteState {
                 self.next_due = at.saturating_add(1);
                 break;
             }
-            let reading = passing.reading(&self.window, &self.latest, self.first_event);
+            let reading = passing.reading(
+                &self.window,
+                &self.latest,
+                self.first_event,
+                self.activity.rates(),
+            );
             self.triggers.mark_due(at, includes_overdue, reading);
             includes_overdue &= at > now;
             self.advance(at, resources);
@@ -79,12 +84,17 @@ impl SiteState {
     }
 
     /// Judges the triggers that were marked, now.
-    fn judge_marked(&mut self, passing: &Passing<'_>, outcome: &mut Outcome) {
+    fn judge_marked(&mut self, passing: &Passing, outcome: &mut Outcome) {
         let mut evaluation = Evaluation::default();
         let now = self.window.now();
         let judgement = Judgement {
             site_id: self.id.as_str(),
-            reading: passing.reading(&self.window, &self.latest, self.first_event),
+            reading: passing.reading(
+                &self.window,
+                &self.latest,
+                self.first_event,
+                self.activity.rates(),
+            ),
             cause: passing.cause(now),
             is_fresh: passing.is_fresh(now),
         };
@@ -97,11 +107,16 @@ impl SiteState {
     /// past and are not any more.
     fn look_at_episodes(
         &mut self,
-        passing: &Passing<'_>,
+        passing: &Passing,
         outcome: &mut Outcome,
         resources: &mut PartitionResources,
     ) {
-        let reading = passing.reading(&self.window, &self.latest, self.first_event);
+        let reading = passing.reading(
+            &self.window,
+            &self.latest,
+            self.first_event,
+            self.activity.rates(),
+        );
         if self.triggers.note_peaks(reading) {
             self.note_unsaved(resources.segments.current(), &mut resources.segments);
         }
@@ -111,11 +126,14 @@ impl SiteState {
     }
 
     /// Finds out when something falls due next.
-    pub(crate) fn schedule(&mut self, passing: &Passing<'_>) {
+    pub(crate) fn schedule(&mut self, passing: &Passing) {
         self.sync_latest();
-        let look = self
-            .triggers
-            .next_look(passing.reading(&self.window, &self.latest, self.first_event));
+        let look = self.triggers.next_look(passing.reading(
+            &self.window,
+            &self.latest,
+            self.first_event,
+            self.activity.rates(),
+        ));
         let due = [look.at, self.caps.due()].into_iter().flatten().min();
         self.next_due = due.unwrap_or(u32::MAX).max(1);
         self.is_overdue = look.is_overdue;

@@ -1,17 +1,17 @@
 //! The facts by which the passing of time on a site is judged.
 
-use super::rules::reading::{ExpectedRate, Reading};
+use super::rules::reading::Reading;
 use super::triggers::trigger::Cause;
+use crate::detect::usual::rates::ExpectedRate;
 use crate::detect::window::SlidingWindow;
 use crate::detect::window::latest::LatestVisitors;
 
 /// The facts by which the passing of time is judged.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Passing<'a> {
+pub(crate) struct Passing {
     pub(crate) clock: PassingClock,
     /// Second from which on every record of the partition has been seen.
     pub(crate) complete_from: u32,
-    pub(crate) rates: &'a dyn ExpectedRate,
     /// Source and offset of the record that moves the time, if one does.
     pub(crate) record: Option<(usize, i64)>,
     /// True after a batch: what only a timer decides and was due before is decided now.
@@ -36,7 +36,7 @@ pub(crate) enum PassingClock {
     },
 }
 
-impl<'a> Passing<'a> {
+impl Passing {
     /// True if an instant is recent enough for a notification.
     pub(crate) fn is_fresh(&self, at: u32) -> bool {
         match self.clock {
@@ -50,7 +50,7 @@ impl<'a> Passing<'a> {
     }
 
     /// The cause of what falls due at an instant.
-    pub(super) fn cause(&self, at: u32) -> Cause<'a> {
+    pub(super) fn cause(&self, at: u32) -> Cause<'static> {
         match self.clock {
             PassingClock::Live { is_source_silent, .. } => Cause::Timer {
                 at_ms: i64::from(at) * 1_000,
@@ -74,16 +74,14 @@ impl<'a> Passing<'a> {
         window: &'s SlidingWindow,
         latest: &'s LatestVisitors,
         first_event: Option<u32>,
-    ) -> Reading<'s>
-    where
-        'a: 's,
-    {
+        rates: &'s dyn ExpectedRate,
+    ) -> Reading<'s> {
         Reading {
             window,
             latest,
             first_event,
             complete_from: self.complete_from,
-            rates: self.rates,
+            rates,
         }
     }
 }

@@ -21,7 +21,7 @@ impl SiteState {
     pub(crate) fn move_to(
         &mut self,
         to: u32,
-        passing: Option<&Passing<'_>>,
+        passing: Option<&Passing>,
         resources: &mut PartitionResources,
     ) -> Outcome {
         let mut outcome = Outcome::default();
@@ -32,19 +32,32 @@ impl SiteState {
                 && passing.is_some_and(|passing| self.counts_all(passing));
             while is_counted && to >= self.next_sample {
                 outcome.add(self.move_between_samples(self.next_sample - 1, passing, resources));
-                self.take_sample();
+                if self.take_sample() {
+                    // What fell due before may do so at another instant.
+                    self.next_due = 0;
+                }
             }
             if !is_counted {
                 self.skip_samples(to);
             }
         }
         outcome.add(self.move_between_samples(to, passing, resources));
+        if let Some(passing) = passing
+            && self.next_due == 0
+        {
+            self.schedule(passing);
+        }
         outcome
     }
 
     /// True if the count of current visitors, now, lacks nobody.
-    fn counts_all(&self, passing: &Passing<'_>) -> bool {
-        let reading = passing.reading(&self.window, &self.latest, self.first_event);
+    fn counts_all(&self, passing: &Passing) -> bool {
+        let reading = passing.reading(
+            &self.window,
+            &self.latest,
+            self.first_event,
+            self.activity.rates(),
+        );
         reading.now() >= reading.table_complete_at(DEFAULT_WINDOW_SECONDS)
     }
 
@@ -65,12 +78,17 @@ impl SiteState {
     }
 
     /// The present, if it changed since the last call.
-    pub(crate) fn take_present(&mut self, passing: &Passing<'_>) -> Option<SiteNow> {
+    pub(crate) fn take_present(&mut self, passing: &Passing) -> Option<SiteNow> {
         if self.next_sample == 0 {
             // Nothing was counted yet.
             return None;
         }
-        let reading = passing.reading(&self.window, &self.latest, self.first_event);
+        let reading = passing.reading(
+            &self.window,
+            &self.latest,
+            self.first_event,
+            self.activity.rates(),
+        );
         let triggers = self.triggers.phases(reading);
         let present = SiteNow {
             site_id: self.id.clone(),
@@ -82,12 +100,13 @@ impl SiteState {
         self.activity.shows(&present).then_some(present)
     }
 
-    fn take_sample(&mut self) {
+    /// Takes the sample of the minute that ends. Returns true if an hour was learned.
+    fn take_sample(&mut self) -> bool {
         let minute = minute_of(self.next_sample - 1);
         self.next_sample = end_of(minute + 1);
         let events = std::mem::take(&mut self.events);
         let visitors = self.window.count(CURRENT);
-        self.activity.take(minute, visitors, events);
+        self.activity.take(minute, visitors, events) && self.triggers.watches_silence()
     }
 
     /// Passes over the minutes before `to`: their counts may lack visitors.

@@ -133,7 +133,7 @@ impl SiteState {
     pub(crate) fn decide_single(
         &mut self,
         occurring: &Occurring<'_>,
-        passing: &Passing<'_>,
+        passing: &Passing,
         resources: &mut PartitionResources,
         found: &mut Vec<u32>,
         refused: &mut u64,
@@ -154,9 +154,8 @@ impl SiteState {
                 let Some((event, name)) = meaning.subscription() else {
                     return;
                 };
-                if event == EventType::GoalCompletion && self.triggers.watches_silence() {
-                    self.triggers.note_event(Some(name), occurring.counted.second);
-                    self.next_due = 0;
+                if event == EventType::GoalCompletion {
+                    self.note_goal(name, occurring);
                 }
                 let subject = Subject { event, name, meaning };
                 let wanted = Wanted::find(&self.site, event, name, occurring.origin.record_ms);
@@ -184,6 +183,16 @@ impl SiteState {
         );
         self.goals = goals;
         outcome
+    }
+
+    /// Takes up an event that completed a goal.
+    fn note_goal(&mut self, name: &str, occurring: &Occurring<'_>) {
+        if !occurring.is_replayed && !occurring.is_covered {
+            self.activity.add_goal(name);
+        }
+        if self.triggers.watches_silence() && self.triggers.note_event(Some(name), occurring.counted.second) {
+            self.next_due = 0;
+        }
     }
 
     /// True if an event of this id was counted in the latest minutes.
@@ -289,7 +298,8 @@ impl SiteState {
             let mut decision = subject.decision(&self.site, occurring, counting, webhooks);
             decision.episode = Some(decision.id.uuid());
             outcome.decided += 1;
-            self.unconfirmed.push_published(decision.id.uuid(), decision.clone());
+            self.unconfirmed
+                .push_published(decision.id.uuid(), decision.clone());
             outcome.ready.push(decision);
         }
     }
@@ -303,7 +313,7 @@ impl SiteState {
         subject: &Subject<'_>,
         wanted: &Wanted,
         occurring: &Occurring<'_>,
-        passing: &Passing<'_>,
+        passing: &Passing,
         resources: &mut PartitionResources,
         outcome: &mut Outcome,
         refused: &mut u64,
@@ -339,14 +349,19 @@ impl SiteState {
         subject: &Subject<'_>,
         condition: &Condition,
         occurring: &Occurring<'_>,
-        passing: &Passing<'_>,
+        passing: &Passing,
         outcome: &mut Outcome,
     ) {
         let mut evaluation = Evaluation::default();
         let now = self.window.now();
         let judgement = Judgement {
             site_id: self.id.as_str(),
-            reading: passing.reading(&self.window, &self.latest, self.first_event),
+            reading: passing.reading(
+                &self.window,
+                &self.latest,
+                self.first_event,
+                self.activity.rates(),
+            ),
             cause: Cause::Record(occurring.origin),
             is_fresh: passing.is_fresh(now),
         };
@@ -381,7 +396,7 @@ impl SiteState {
     pub(crate) fn count_error(
         &mut self,
         occurring: &Occurring<'_>,
-        passing: &Passing<'_>,
+        passing: &Passing,
         resources: &mut PartitionResources,
     ) -> Outcome {
         if !self.triggers.counts_errors(occurring.event) {
@@ -402,11 +417,16 @@ impl SiteState {
     }
 
     /// Judges the rules that count errors and rejected records, after one from `origin`.
-    pub(crate) fn judge_errors(&mut self, origin: RecordOrigin<'_>, passing: &Passing<'_>) -> Outcome {
+    pub(crate) fn judge_errors(&mut self, origin: RecordOrigin<'_>, passing: &Passing) -> Outcome {
         let mut evaluation = Evaluation::default();
         let judgement = Judgement {
             site_id: self.id.as_str(),
-            reading: passing.reading(&self.window, &self.latest, self.first_event),
+            reading: passing.reading(
+                &self.window,
+                &self.latest,
+                self.first_event,
+                self.activity.rates(),
+            ),
             cause: Cause::Record(origin),
             is_fresh: passing.is_fresh(self.window.now()),
         };
@@ -418,7 +438,7 @@ impl SiteState {
     pub(crate) fn count_reject(
         &mut self,
         counted: CountedEvent,
-        judged: Option<(RecordOrigin<'_>, &Passing<'_>)>,
+        judged: Option<(RecordOrigin<'_>, &Passing)>,
         resources: &mut PartitionResources,
     ) -> Outcome {
         let mut outcome = Outcome::default();

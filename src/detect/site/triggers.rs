@@ -244,6 +244,14 @@ impl SiteTriggers {
         self.needs.silence
     }
 
+    /// The goals whose silence is waited for; `None` is the site's.
+    pub(crate) fn silences(&self) -> impl Iterator<Item = Option<Box<str>>> {
+        self.list.iter().filter_map(|trigger| match &trigger.rule {
+            Rule::Silence(rule) => Some(rule.goal.as_deref().map(Into::into)),
+            Rule::Spike(_) | Rule::Drop(_) | Rule::Count(_) => None,
+        })
+    }
+
     /// True if a rule waits for completions of a goal of this name.
     pub(crate) fn waits_for_goal(&self, name: &str) -> bool {
         self.list
@@ -305,14 +313,18 @@ impl SiteTriggers {
     }
 
     /// Takes up an event of the site, or of one of its goals, for the rules that wait for silence.
-    pub(crate) fn note_event(&mut self, goal: Option<&str>, second: u32) {
+    /// Returns true if something may fall due sooner by it: mostly it only falls due later.
+    pub(crate) fn note_event(&mut self, goal: Option<&str>, second: u32) -> bool {
+        let mut is_sooner = false;
         for trigger in &mut self.list {
             if let Rule::Silence(rule) = &mut trigger.rule
                 && rule.goal.as_deref() == goal
             {
+                is_sooner |= rule.last.is_none() || trigger.state.is_firing();
                 rule.note(second);
             }
         }
+        is_sooner
     }
 
     /// Counts a single event of a name, and judges the trigger that counts it if there is a

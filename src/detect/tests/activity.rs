@@ -8,6 +8,7 @@ use super::fixtures::*;
 use crate::detect::engine::event_time::SourceClock;
 use crate::detect::history::HistoryAnswer;
 use crate::detect::usual::baseline::Usual;
+use crate::detect::usual::past::LearnedPast;
 use crate::domain::activity::{HourSummary, SiteHour};
 use crate::domain::event::Event;
 use crate::domain::site_now::TriggerPhase;
@@ -26,7 +27,7 @@ fn keep(fed: &mut Fed, is_last: bool, kept: &mut BTreeMap<(String, u32), SiteHou
 
 /// Answers what the engine asks: nothing was learned before.
 fn answer_nothing(fed: &mut Fed) {
-    for (site, hour) in fed.engine.take_unknown_sites() {
+    for (site, hour, _) in fed.engine.take_unknown_sites() {
         answer(fed, site.id.as_str(), hour, Usual::new(site.time_zone), None);
     }
 }
@@ -35,9 +36,12 @@ fn answer(fed: &mut Fed, site: &str, hour: u32, usual: Usual, earlier: Option<Ho
     fed.engine.take_up_history(HistoryAnswer {
         partition: 7,
         site: site.parse().expect("a site id"),
-        usual,
-        hour,
-        earlier,
+        past: LearnedPast {
+            usual,
+            hour,
+            earlier,
+            counted: Vec::new(),
+        },
     });
 }
 
@@ -135,7 +139,10 @@ fn what_an_earlier_owner_counted_in_the_hour_is_added() {
         "it waits for the answer"
     );
     let asked = fed.engine.take_unknown_sites();
-    assert_eq!(asked.iter().map(|(_, hour)| *hour).collect::<Vec<_>>(), [472_222]);
+    assert_eq!(
+        asked.iter().map(|(_, hour, _)| *hour).collect::<Vec<_>>(),
+        [472_222]
+    );
     assert!(fed.engine.take_unknown_sites().is_empty(), "once is enough");
     let earlier = HourSummary {
         events: 40,

@@ -13,11 +13,12 @@ impl Detector {
             queue.add_hours(handed_over.hours);
             queue.add_presents(handed_over.presents);
             let unknown = owned.engine.take_unknown_sites().into_iter();
-            let questions = unknown.map(|(site, hour)| HistoryQuestion {
+            let questions = unknown.map(|(site, hour, wants_rates)| HistoryQuestion {
                 partition: owned.partition,
                 site: site.id.clone(),
                 zone: site.time_zone,
                 hour,
+                wants_rates,
                 answer_to: self.answer_to.clone(),
             });
             for refused in queue.ask(questions.collect()) {

@@ -46,24 +46,28 @@ struct LearnedHour {
 
 /// An hour of the week in the site's time zone, from Monday's first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Slot(u8);
+pub(super) struct Slot(u8);
 
 impl Slot {
     const COUNT: u8 = 7 * 24;
 
     /// The slot of an hour: that of the hour's first second, where offsets are no whole hours.
-    fn of(hour: u32, zone: Tz) -> Self {
+    pub(super) fn of(hour: u32, zone: Tz) -> Self {
         let local = from_ms(i64::from(hour) * 3_600_000).with_timezone(&zone);
         // Both are small.
         let day = local.weekday().num_days_from_monday() as u8;
         Self(day * 24 + local.hour() as u8)
     }
 
-    fn is_same_hour_of_day(self, other: Self) -> bool {
-        self.0 % 24 == other.0 % 24
+    pub(super) fn hour_of_day(self) -> usize {
+        usize::from(self.0 % 24)
     }
 
-    fn is_weekend(self) -> bool {
+    fn is_same_hour_of_day(self, other: Self) -> bool {
+        self.hour_of_day() == other.hour_of_day()
+    }
+
+    pub(super) fn is_weekend(self) -> bool {
         self.0 / 24 >= 5
     }
 }

@@ -10,6 +10,9 @@ pub(crate) mod samples;
 /// Expectation by the hour of the week.
 pub(crate) mod baseline;
 
+/// Events that are usual in an hour.
+pub(crate) mod rates;
+
 /// The past of one site.
 pub(crate) mod past;
 

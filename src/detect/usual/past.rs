@@ -2,6 +2,7 @@
 
 use super::HOUR_SECONDS;
 use super::baseline::Usual;
+use super::rates::Rates;
 use super::samples::Samples;
 use crate::domain::activity::{HourSummary, SiteHour};
 use crate::domain::registry::Site;
@@ -10,12 +11,27 @@ use crate::domain::site_now::{Baseline, SiteNow};
 /// Minutes after which the spread of a site is found out anew.
 const SPREAD_MINUTES: u32 = 360;
 
+/// The hours that were learned of a site before.
+#[derive(Debug)]
+pub(crate) struct LearnedPast {
+    pub(crate) usual: Usual,
+    /// The hour in which the site was when it was asked for.
+    pub(crate) hour: u32,
+    /// Counts of an earlier owner in that hour.
+    pub(crate) earlier: Option<HourSummary>,
+    /// The hours of which enough was covered, if rates are asked for.
+    pub(crate) counted: Vec<(u32, HourSummary)>,
+}
+
 /// The past of a site.
 #[derive(Debug)]
 pub(crate) struct SiteActivity {
     /// `None` until the site's clock is known.
     samples: Option<Samples>,
     usual: Usual,
+    rates: Box<Rates>,
+    /// True if hours before now are to be learned, for rates that were not asked for before.
+    wants_rates: bool,
     /// The minute at which the spread is found out anew.
     phase: u32,
     /// The hour for which it was asked what was learned before.
@@ -30,6 +46,8 @@ impl SiteActivity {
         Self {
             samples: None,
             usual: Usual::new(site.time_zone),
+            rates: Box::new(Rates::new(site.time_zone)),
+            wants_rates: false,
             phase: phase_of(site.id.as_str()),
             asked_for: None,
             shown: None,
@@ -39,32 +57,56 @@ impl SiteActivity {
     /// Adopts the site's settings.
     pub(crate) fn configure(&mut self, site: &Site) {
         self.usual.set_zone(site.time_zone);
+        self.rates.set_zone(site.time_zone);
+    }
+
+    /// Adopts the goals of which rates are asked for; `None` is the site.
+    pub(crate) fn watch(&mut self, subjects: impl IntoIterator<Item = Option<Box<str>>>) {
+        self.wants_rates |= self.rates.watch(subjects);
+    }
+
+    /// Rates of events.
+    pub(crate) fn rates(&self) -> &Rates {
+        &self.rates
+    }
+
+    /// True if the answer is to have what rates are learned from.
+    pub(crate) fn wants_rates(&self) -> bool {
+        self.rates.are_asked_for()
+    }
+
+    /// Counts an event that completed a goal. False if there is no room for its name.
+    pub(crate) fn add_goal(&mut self, name: &str) -> bool {
+        self.samples.as_mut().is_none_or(|samples| samples.add_goal(name))
     }
 
     /// The hour for which an earlier owner's history is to be asked for; `None` if that was done.
     pub(crate) fn asks_for(&mut self) -> Option<u32> {
-        let hour = self.samples.as_ref()?.waits_for_earlier()?;
+        let samples = self.samples.as_ref()?;
+        if std::mem::take(&mut self.wants_rates) {
+            self.asked_for = samples.waits_for_earlier();
+            return Some(samples.hour());
+        }
+        let hour = samples.waits_for_earlier()?;
         (self.asked_for.replace(hour) != Some(hour)).then_some(hour)
     }
 
     /// Asks again: the question was not taken.
     pub(crate) fn ask_again(&mut self) {
         self.asked_for = None;
+        self.wants_rates = self.rates.are_asked_for();
     }
 
     /// Adopts what was learned of the site before.
-    pub(crate) fn take_up(
-        &mut self,
-        mut before: Usual,
-        hour: u32,
-        earlier: Option<&HourSummary>,
-        site: &Site,
-    ) {
+    pub(crate) fn take_up(&mut self, learned: LearnedPast, site: &Site) {
+        let mut before = learned.usual;
         before.set_zone(site.time_zone);
         before.learn_all(&self.usual);
         self.usual = before;
+        self.rates.learn(learned.counted.iter());
+        self.rates.set_spread(self.usual.spread(learned.hour));
         if let Some(samples) = &mut self.samples {
-            samples.set_earlier(hour, earlier);
+            samples.set_earlier(learned.hour, learned.earlier.as_ref());
         }
     }
 
@@ -95,32 +137,43 @@ impl SiteActivity {
         !is_same
     }
 
-    /// Adds the sample of a minute, and the events since the one before.
-    pub(crate) fn take(&mut self, minute: u32, visitors: u32, events: u32) {
-        let Some(samples) = &mut self.samples else { return };
+    /// Adds the sample of a minute, and the events since the one before. Returns true if an hour
+    /// was learned.
+    pub(crate) fn take(&mut self, minute: u32, visitors: u32, events: u32) -> bool {
+        let Some(samples) = &mut self.samples else {
+            return false;
+        };
         samples.take(minute, Some(visitors), events);
         let hour = minute * 60 / HOUR_SECONDS;
         // Sites do so at different minutes, so that none waits for many.
         if minute % SPREAD_MINUTES == self.phase {
-            self.usual.refresh_spread(hour);
+            self.rates.set_spread(self.usual.refresh_spread(hour));
         }
         if let Some(mean) = samples.mean()
             && let Some(z) = self.usual.z(hour, mean)
         {
             samples.note_z(z);
         }
-        if let Some((hour, median)) = samples.end(minute) {
+        let ended = samples.end(minute);
+        self.learn(ended)
+    }
+
+    /// Learns an hour. Returns false if there is none.
+    fn learn(&mut self, ended: Option<(u32, HourSummary)>) -> bool {
+        let Some(ended) = ended else { return false };
+        if let (hour, Some(median)) = (ended.0, ended.1.median) {
             self.usual.learn(hour, median);
         }
+        self.rates.learn(std::iter::once(&ended));
+        true
     }
 
     /// Passes over the minutes up to one: their counts may lack visitors. `events` came before.
     pub(crate) fn skip_to(&mut self, minute: u32, events: u32) {
         let samples = self.samples.get_or_insert_with(|| Samples::new(minute));
         samples.add_events(events);
-        if let Some((hour, median)) = samples.skip_to(minute) {
-            self.usual.learn(hour, median);
-        }
+        let ended = samples.skip_to(minute);
+        self.learn(ended);
     }
 }
 

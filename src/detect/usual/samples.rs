@@ -75,15 +75,26 @@ impl Samples {
         self.is_changed |= events > 0;
     }
 
+    /// Counts an event that completed a goal. False if there is no room for its name.
+    pub(crate) fn add_goal(&mut self, name: &str) -> bool {
+        self.is_changed = true;
+        self.gathered.add_goal(name)
+    }
+
+    /// The hour that is being gathered, in whole hours since the Unix epoch.
+    pub(crate) fn hour(&self) -> u32 {
+        self.hour
+    }
+
     /// Ends a minute whose sample was taken. The last one of an hour ends the hour: returns its
-    /// number and its median, if enough of it was covered to learn from.
-    pub(crate) fn end(&mut self, minute: u32) -> Option<(u32, f32)> {
+    /// number and what is learned of it, if enough of it was covered.
+    pub(crate) fn end(&mut self, minute: u32) -> Option<(u32, HourSummary)> {
         self.enter((minute + 1) / HOUR_MINUTES)
     }
 
     /// Passes over minutes up to that of the next sample, none of which is covered. Returns what
     /// [`end`](Self::end) does.
-    pub(crate) fn skip_to(&mut self, minute: u32) -> Option<(u32, f32)> {
+    pub(crate) fn skip_to(&mut self, minute: u32) -> Option<(u32, HourSummary)> {
         self.latest.clear();
         let hour = minute / HOUR_MINUTES;
         if self.first == Some(self.hour) && self.gathered == SiteHour::default() {
@@ -143,17 +154,17 @@ impl Samples {
     }
 
     /// Begins an hour, unless it is the one that is being gathered.
-    fn enter(&mut self, hour: u32) -> Option<(u32, f32)> {
+    fn enter(&mut self, hour: u32) -> Option<(u32, HourSummary)> {
         if hour == self.hour {
             return None;
         }
         let at = std::mem::replace(&mut self.hour, hour);
         let ended = std::mem::take(&mut self.gathered);
-        let learned = ended.median().filter(|_| ended.is_learned());
+        let learned = ended.is_learned().then(|| ended.summary());
         if std::mem::take(&mut self.is_changed) {
             self.ended.push((at, ended));
         }
-        learned.map(|median| (at, median))
+        learned.map(|summary| (at, summary))
     }
 }
 

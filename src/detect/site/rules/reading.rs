@@ -1,36 +1,8 @@
 //! The facts about a site on which its rules are judged, and the answers of the rules.
 
-use std::fmt;
-
+use crate::detect::usual::rates::ExpectedRate;
 use crate::detect::window::SlidingWindow;
 use crate::detect::window::latest::LatestVisitors;
-
-/// What is usual of a site's events, by hour.
-pub(crate) trait ExpectedRate: fmt::Debug {
-    /// The rate in the hour of `second`, of the site's events or of a goal's; `None` if it is not
-    /// known.
-    fn in_hour_of(&self, goal: Option<&str>, second: u32) -> Option<HourlyRate>;
-}
-
-/// A rate in one hour.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct HourlyRate {
-    pub(crate) events: f64,
-    /// How much more than chance the rate varies, at least 1.
-    pub(crate) spread: f64,
-    /// First second of the next hour.
-    pub(crate) until: u32,
-}
-
-/// No rate is known of any site.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct NoRates;
-
-impl ExpectedRate for NoRates {
-    fn in_hour_of(&self, _: Option<&str>, _: u32) -> Option<HourlyRate> {
-        None
-    }
-}
 
 /// The facts about a site on which its rules are judged.
 #[derive(Debug, Clone, Copy)]

@@ -103,7 +103,7 @@ proptest! {
                     hour.set((minute % 60) as usize, *visitors);
                 }
             }
-            if let Some((hour, median)) = samples.end(minute) {
+            if let Some((hour, HourSummary { median: Some(median), .. })) = samples.end(minute) {
                 prop_assert_eq!(wanted.get(&hour).and_then(SiteHour::median), Some(median));
             }
             if index % hand_over_every == 0 {

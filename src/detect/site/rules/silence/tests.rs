@@ -1,5 +1,5 @@
 use super::*;
-use crate::detect::site::rules::reading::{ExpectedRate, HourlyRate, NoRates};
+use crate::detect::usual::rates::{ExpectedRate, HourlyRate};
 use crate::detect::window::SlidingWindow;
 use crate::detect::window::latest::LatestVisitors;
 use crate::detect::window::segments::Segments;
@@ -15,6 +15,16 @@ impl ExpectedRate for Steady {
             spread: self.1,
             until: (second / 3_600 + 1) * 3_600,
         })
+    }
+}
+
+/// No rate is known of any site.
+#[derive(Debug)]
+struct NoRates;
+
+impl ExpectedRate for NoRates {
+    fn in_hour_of(&self, _: Option<&str>, _: u32) -> Option<HourlyRate> {
+        None
     }
 }
 
