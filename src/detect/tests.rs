@@ -5,4 +5,6 @@ mod crash;
 mod activity;
 mod drops;
 mod episodes;
+mod silences;
+mod two_sources;
 mod oracle;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::Engine;
 use crate::detect::history::HistoryAnswer;
 use crate::domain::activity::{HourKey, SiteHour};
+use crate::domain::episode::EpisodeEntry;
 use crate::domain::registry::Site;
 use crate::domain::site::SiteId;
 use crate::domain::site_now::SiteNow;
@@ -20,13 +21,17 @@ const FEW_SITES: usize = 1_000;
 pub(crate) struct HandedOver {
     pub(crate) hours: Vec<(HourKey, SiteHour)>,
     pub(crate) presents: Vec<SiteNow>,
+    pub(crate) episodes: Vec<EpisodeEntry>,
 }
 
 impl Engine {
     /// Returns the hours that changed and, of a tenth of the sites, the present that did. Meant for
     /// once a second. `is_last` before the partition is given back: then all that changed.
     pub(crate) fn hand_over(&mut self, is_last: bool) -> HandedOver {
-        let mut handed_over = HandedOver::default();
+        let mut handed_over = HandedOver {
+            episodes: std::mem::take(&mut self.episodes),
+            ..HandedOver::default()
+        };
         self.round = (self.round + 1) % ROUNDS;
         // Until windows are rebuilt, nobody knows how many visitors there are.
         let is_rebuilding = self.completeness.is_rebuilding();

@@ -44,6 +44,7 @@ use super::site::labels::LabelBudget;
 use super::site::state_record::StateRecord;
 use super::site::{Outcome, PartitionResources, SiteState};
 use super::window::segments::Segments;
+use crate::domain::episode::EpisodeEntry;
 use crate::domain::event::EventType;
 use crate::domain::registry::Registry;
 use crate::domain::site::SiteId;
@@ -57,6 +58,9 @@ use timers::Timers;
 /// Decisions of one site that may wait for confirmation before [`Engine::wants_flush`] asks for a
 /// stop. With as many more as one record can add (one a webhook), the site's state stays small.
 const MAX_UNCONFIRMED: usize = 6;
+
+/// Most changes of episodes that wait to be handed over, which happens every second.
+const MAX_EPISODES: usize = 50_000;
 
 /// A notification that was decided and not sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,6 +109,8 @@ pub struct Engine {
     ready: Vec<Decision>,
     /// Notifications decided and not sent.
     withheld: Vec<Withheld>,
+    /// Changes of episodes, to be kept.
+    episodes: Vec<EpisodeEntry>,
     /// Number of the round in which sites are looked at.
     round: usize,
     /// Loaded states by key, of sites that the registry does not know.
@@ -146,6 +152,7 @@ impl Engine {
             behind: Vec::new(),
             ready: Vec::new(),
             withheld: Vec::new(),
+            episodes: Vec::new(),
             round: 0,
             unclaimed: BTreeMap::new(),
             found: Vec::new(),
@@ -279,6 +286,9 @@ impl Engine {
             reason,
         });
         self.withheld.extend(withheld);
+        let room = MAX_EPISODES.saturating_sub(self.episodes.len());
+        self.counters.evicted_history += outcome.episodes.len().saturating_sub(room) as u64;
+        self.episodes.extend(outcome.episodes.into_iter().take(room));
         if outcome.changed {
             self.mark_dirty(index);
         }

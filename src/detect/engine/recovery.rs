@@ -52,7 +52,9 @@ impl Engine {
         }
         if part == 0 && stored.parts == 1 {
             self.loaded_parts.remove(site_id);
-            self.load(stored);
+            if !self.knows_more_than(&stored) {
+                self.load(stored);
+            }
             return Ok(());
         }
         let parts = self.loaded_parts.entry(site_id.to_owned()).or_default();
@@ -85,27 +87,32 @@ impl Engine {
         self.gone.retain(|gone| gone.site_id.as_str() != site_id);
     }
 
-    /// Builds a site's state from what was stored, unless more is known already.
-    fn load(&mut self, stored: StoredState) {
-        let covered: Box<[i64]> = self
-            .config
-            .sources
-            .iter()
+    /// True if the state that was loaded of a site before covers more.
+    fn knows_more_than(&self, stored: &StoredState) -> bool {
+        let index = self.find(stored.site.as_str());
+        let known = index.and_then(|index| self.sites[index].covered.as_ref());
+        let sum = |covered: &[i64]| {
+            let offsets = covered.iter();
+            offsets.fold(0_i64, |sum, offset| sum.saturating_add(*offset))
+        };
+        known.is_some_and(|known| sum(known) > sum(&self.covered_by(stored)))
+    }
+
+    /// For each source, the last offset that a stored state accounts for.
+    fn covered_by(&self, stored: &StoredState) -> Box<[i64]> {
+        let sources = self.config.sources.iter();
+        sources
             .map(|source| stored.covered.get(&source.topic).copied().unwrap_or(-1))
-            .collect();
+            .collect()
+    }
+
+    /// Builds a site's state from what was stored.
+    fn load(&mut self, stored: StoredState) {
+        let covered = self.covered_by(&stored);
         let Some(site) = self.registry.sites.get(stored.site.as_str()).cloned() else {
             return;
         };
         let index = self.find(site.id.as_str());
-        let known = index.and_then(|index| self.sites[index].covered.as_ref());
-        let sum = |covered: &[i64]| {
-            covered
-                .iter()
-                .fold(0_i64, |sum, offset| sum.saturating_add(*offset))
-        };
-        if known.is_some_and(|known| sum(known) > sum(&covered)) {
-            return;
-        }
         if stored.has_foreign() {
             self.foreign_states += 1;
         }

@@ -37,6 +37,8 @@ pub(crate) struct Counters {
     pub(crate) evicted_pages: u64,
     /// Names of goals and custom events that found no room to be counted.
     pub(crate) evicted_names: u64,
+    /// Changes of episodes that found no room on their way to Postgres.
+    pub(crate) evicted_history: u64,
     /// For each source topic, live events whose own time was more than a day older than their
     /// record.
     pub(crate) clock_skew: Vec<u64>,

@@ -1,6 +1,6 @@
 //! Rows that detector threads leave for Postgres, and what they ask to know from it.
 //!
-//! In: hours of activity and the present of sites, merged while they wait. Out: rows in
+//! In: hours of activity, episodes and the present of sites, merged while they wait. Out: rows in
 //! batches, and what was learned of a site before. Guaranteed: a thread never waits here, memory is
 //! bounded, and what finds no room is counted. Not guaranteed: that the last minute of a process
 //! that is killed is written.
@@ -14,9 +14,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono_tz::Tz;
 use tokio::sync::Notify;
+use uuid::Uuid;
 
 use super::usual::past::LearnedPast;
 use crate::domain::activity::{HourKey, SiteHour};
+use crate::domain::episode::EpisodeEntry;
 use crate::domain::site::SiteId;
 use crate::domain::site_now::SiteNow;
 use crate::telemetry::Metrics;
@@ -26,6 +28,8 @@ use crate::telemetry::words::BoundedMap;
 const MAX_HOURS: usize = 100_000;
 /// Most sites whose present waits.
 const MAX_PRESENTS: usize = 100_000;
+/// Most episodes that wait, some 30 MB.
+const MAX_EPISODES: usize = 50_000;
 /// Most sites that wait for what was learned of them.
 const MAX_QUESTIONS: usize = 200_000;
 
@@ -67,6 +71,7 @@ pub struct HistoryQueue {
 struct Waiting {
     hours: BTreeMap<HourKey, SiteHour>,
     presents: HashMap<SiteId, SiteNow>,
+    episodes: BTreeMap<Uuid, EpisodeEntry>,
     questions: Vec<HistoryQuestion>,
 }
 
@@ -75,6 +80,8 @@ struct Waiting {
 struct HistoryBatch {
     hours: BTreeMap<HourKey, SiteHour>,
     presents: Vec<SiteNow>,
+    /// Each once.
+    episodes: Vec<EpisodeEntry>,
     questions: Vec<HistoryQuestion>,
 }
 
@@ -126,6 +133,28 @@ impl HistoryQueue {
         self.report(refused);
     }
 
+    /// Adds changes of episodes. One that waits already takes its end, its notification and its peak.
+    pub(crate) fn add_episodes(&self, episodes: Vec<EpisodeEntry>) {
+        if episodes.is_empty() {
+            return;
+        }
+        let mut waiting = self.lock();
+        let mut refused = 0;
+        for later in episodes {
+            if let Some(known) = waiting.episodes.get_mut(&later.id) {
+                known.peak = later.peak;
+                known.ended_at = known.ended_at.or(later.ended_at);
+                known.notification = known.notification.or(later.notification);
+            } else if waiting.episodes.len() < MAX_EPISODES {
+                waiting.episodes.insert(later.id, later);
+            } else {
+                refused += 1;
+            }
+        }
+        drop(waiting);
+        self.report(refused);
+    }
+
     /// Asks for what was learned of sites. Returns the sites that found no room, to be asked for
     /// again.
     pub(crate) fn ask(&self, mut questions: Vec<HistoryQuestion>) -> Vec<HistoryQuestion> {
@@ -163,6 +192,11 @@ impl HistoryQueue {
             .iter()
             .filter_map(|site| waiting.presents.remove(site))
             .collect();
+        while batch.episodes.len() < BATCH
+            && let Some((_, episode)) = waiting.episodes.pop_first()
+        {
+            batch.episodes.push(episode);
+        }
         if waiting.hours.is_empty() {
             // Later than the rows that a thread left before it asked.
             let count = QUESTIONS_BATCH.min(waiting.questions.len());
@@ -178,7 +212,10 @@ impl HistoryQueue {
 
 impl HistoryBatch {
     fn is_empty(&self) -> bool {
-        self.hours.is_empty() && self.presents.is_empty() && self.questions.is_empty()
+        self.hours.is_empty()
+            && self.presents.is_empty()
+            && self.episodes.is_empty()
+            && self.questions.is_empty()
     }
 
     /// The sites of the questions, each once.

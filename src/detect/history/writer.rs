@@ -15,7 +15,7 @@ use crate::detect::usual::past::LearnedPast;
 use crate::domain::activity::HourSummary;
 use crate::domain::time::from_ms;
 use crate::record::pg_monitor::PgMonitor;
-use crate::record::{activity, site_now};
+use crate::record::{activity, episodes, site_now};
 
 /// Time for the last rows after all work has ended.
 const LAST_WRITES_TIMEOUT: Duration = Duration::from_secs(3);
@@ -76,6 +76,13 @@ impl HistoryWriter {
                 site_now::write(&mut connection, &batch.presents, now).await
             });
             log_refusal(written.await, "site_now");
+        }
+        if !batch.episodes.is_empty() {
+            let written = self.monitor.until_answered("activity", || async {
+                let mut connection = self.pool.acquire().await?;
+                episodes::write(&mut connection, &batch.episodes, now).await
+            });
+            log_refusal(written.await, "episodes");
         }
         if !batch.questions.is_empty() {
             self.answer(batch).await;

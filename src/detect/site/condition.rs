@@ -1,9 +1,10 @@
 //! The condition of a trigger: its identity on a site.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::domain::event::EventType;
-use crate::domain::trigger::{DropSettings, ErrorSettings, SpikeSettings};
+use crate::domain::trigger::{DropSettings, EVENT_NAMES, ErrorSettings, GOAL_NAMES, SpikeSettings};
 
 /// A condition whose breaches are episodes. Equal conditions of several webhooks on a site are one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -24,6 +25,12 @@ pub(crate) struct CountSettings {
     pub(crate) name: String,
     pub(crate) at_least: u32,
     pub(crate) within_seconds: u32,
+}
+
+impl CountSettings {
+    fn to_json(&self, names: &str) -> Value {
+        json!({names: [self.name], "at_least": self.at_least, "within_seconds": self.within_seconds})
+    }
 }
 
 impl Condition {
@@ -54,6 +61,17 @@ impl Condition {
             Self::VisitorDrop(drop) => Some(drop.threshold),
             Self::ErrorCondition(errors) => errors.count(),
             Self::GoalCompletion(settings) | Self::CustomEvent(settings) => Some(settings.at_least),
+        }
+    }
+
+    /// Its settings, as the API shows them.
+    pub(crate) fn to_json(&self) -> Value {
+        match self {
+            Self::VisitorSpike(spike) => json!(spike),
+            Self::VisitorDrop(drop) => json!(drop),
+            Self::ErrorCondition(errors) => Value::Object(errors.to_json()),
+            Self::GoalCompletion(settings) => settings.to_json(GOAL_NAMES),
+            Self::CustomEvent(settings) => settings.to_json(EVENT_NAMES),
         }
     }
 

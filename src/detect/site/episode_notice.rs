@@ -1,11 +1,16 @@
-//! The notifications of episodes.
+//! The notifications of episodes, and their entries in the history of alerts.
+
+use uuid::Uuid;
 
 use super::condition::Condition;
 use super::labels::SiteLabels;
+use super::rules::machine::Notice;
 use super::top::{top_pages, top_sources};
-use super::triggers::trigger::{EpisodeNews, EpisodeNotice};
+use super::triggers::trigger::{EpisodeChange, EpisodeNews, EpisodeNotice};
 use crate::detect::notification::{Decision, body};
 use crate::detect::window::SlidingWindow;
+use crate::domain::episode::EpisodeEntry;
+use crate::domain::event::EventType;
 use crate::domain::id::{NotificationId, NotificationKind};
 use crate::domain::notification::{NotificationData, SuspectedCause, VisitorsData};
 use crate::domain::registry::Site;
@@ -68,6 +73,59 @@ pub(crate) fn episode_notification(
     })
 }
 
+/// An episode as the history of alerts has it.
+pub(crate) fn history_entry(site: &Site, change: EpisodeChange, baseline: Option<Baseline>) -> EpisodeEntry {
+    let EpisodeChange {
+        condition,
+        episode,
+        webhooks,
+        ended_at,
+        expected,
+    } = change;
+    let event = condition.event();
+    let notification = match (episode.notice, &condition) {
+        // Their notification shows the event that decided, and is added where that is known.
+        (_, Condition::GoalCompletion(_) | Condition::CustomEvent(_)) => None,
+        (Notice::Decided { at_ms, .. }, _) => Some(start_id(site, event, at_ms, episode.id)),
+        (Notice::Withheld | Notice::Suppressed, _) => None,
+    };
+    let is_of_visitors = matches!(condition, Condition::VisitorSpike(_) | Condition::VisitorDrop(_));
+    let usual = baseline
+        .filter(|_| is_of_visitors)
+        .map(|baseline| baseline.expected);
+    let time = |second: u32| from_ms(i64::from(second) * 1_000);
+    EpisodeEntry {
+        id: episode.id,
+        site_id: site.id.clone(),
+        event,
+        trigger: condition.to_json(),
+        webhooks,
+        started_at: time(episode.started_at),
+        ended_at: ended_at.map(time),
+        peak: episode.peak,
+        threshold: condition.threshold().map(f64::from),
+        expected: usual.or(expected.map(to_tenth)),
+        score: None,
+        notification,
+    }
+}
+
+/// The id of the notification of an episode's beginning.
+fn start_id(site: &Site, event: EventType, at_ms: i64, episode: Uuid) -> NotificationId {
+    let keys: &[&[u8]] = &[episode.as_bytes()];
+    NotificationId::derive(
+        at_ms,
+        site.id.as_str(),
+        event.as_str(),
+        NotificationKind::Start,
+        keys,
+    )
+}
+
+fn to_tenth(number: f64) -> f64 {
+    (number * 10.0).round() / 10.0
+}
+
 fn visitors_data(
     view: SiteView<'_>,
     notice: &EpisodeNotice,
@@ -128,7 +186,7 @@ fn error_data<'a>(errors: &'a ErrorSettings, notice: &EpisodeNotice) -> Notifica
         goal,
         count: notice.count,
         window_seconds,
-        expected: notice.expected.map(|expected| (expected * 10.0).round() / 10.0),
+        expected: notice.expected.map(to_tenth),
         detail,
         reminder: reminder(notice.news),
         suspected_cause: suspected_cause(notice),

@@ -57,6 +57,7 @@ use super::usual::past::SiteActivity;
 use super::window::SlidingWindow;
 use super::window::latest::LatestVisitors;
 use super::window::segments::{Segment, Segments};
+use crate::domain::episode::EpisodeEntry;
 use crate::domain::event::EventType;
 use crate::domain::id::NotificationId;
 use crate::domain::registry::Site;
@@ -64,7 +65,7 @@ use crate::domain::site::SiteId;
 use crate::prefetch::prefetch;
 use crate::telemetry::words::SuppressReason;
 use cap::MinuteCaps;
-use episode_notice::{SiteView, episode_notification};
+use episode_notice::{SiteView, episode_notification, history_entry};
 use every::EveryCounters;
 use goals::GoalIndex;
 use labels::{LabelBudget, OTHER, SiteLabels};
@@ -75,7 +76,7 @@ use recent_ids::RecentIds;
 use subscriptions::Subscriptions;
 use triggers::SiteTriggers;
 use triggers::asked::window_lengths;
-use triggers::trigger::{Cause, Evaluation, Judgement};
+use triggers::trigger::{Cause, EpisodeChange, Evaluation, Judgement};
 use unconfirmed::Unconfirmed;
 
 /// Resources that the sites of a partition share.
@@ -159,6 +160,8 @@ pub(crate) struct Outcome {
     pub(crate) ready: Vec<Decision>,
     /// Notifications decided and not sent.
     pub(crate) withheld: Vec<(EventType, SuppressReason)>,
+    /// Changes of episodes, for the history of alerts.
+    pub(crate) episodes: Vec<EpisodeEntry>,
 }
 
 impl Outcome {
@@ -168,6 +171,7 @@ impl Outcome {
         self.decided += later.decided;
         self.ready.extend(later.ready);
         self.withheld.extend(later.withheld);
+        self.episodes.extend(later.episodes);
     }
 }
 
@@ -403,6 +407,7 @@ impl SiteState {
             withheld: evaluation.withheld,
             ..Outcome::default()
         };
+        self.add_entries(evaluation.episodes, &mut outcome);
         if outcome.changed {
             self.next_due = 0;
         }
@@ -421,6 +426,14 @@ impl SiteState {
             }
         }
         outcome
+    }
+
+    /// Adds changes of episodes to the history of alerts.
+    fn add_entries(&mut self, changes: Vec<EpisodeChange>, outcome: &mut Outcome) {
+        for change in changes {
+            let baseline = self.baseline();
+            outcome.episodes.push(history_entry(&self.site, change, baseline));
+        }
     }
 
     /// The part of the configuration by which single events are decided.

@@ -5,6 +5,10 @@ use super::passing::Passing;
 use super::triggers::trigger::{Evaluation, Judgement};
 use super::{Outcome, PartitionResources, SiteState};
 
+/// Most notifications of episodes that a step of a site's clock gives before reminders are passed
+/// over: an hour of a log may follow the one a year before it.
+const MAX_NOTICES: usize = 100;
+
 /// Most looks at one instant: each changes something, so a few are enough.
 const MAX_LOOKS: u32 = 8;
 
@@ -76,6 +80,10 @@ impl SiteState {
             self.advance(at, resources);
             self.triggers.advance(at, &mut resources.segments);
             self.judge_marked(passing, outcome);
+            if outcome.decided > MAX_NOTICES {
+                let skipped = self.triggers.skip_reminders(to);
+                outcome.withheld.extend(skipped);
+            }
             let summaries = self.caps.pass(at, &self.site, passing.timer_ms(at));
             if passing.is_fresh(at) {
                 outcome.ready.extend(summaries);

@@ -368,6 +368,7 @@ impl SiteState {
         self.triggers.judge_named(condition, &judgement, &mut evaluation);
         outcome.changed |= evaluation.changed;
         outcome.withheld.extend(evaluation.withheld);
+        self.add_entries(evaluation.episodes, outcome);
         for notice in evaluation.notices {
             let webhooks = self.admit(subject, notice.webhooks, occurring, outcome);
             if webhooks.is_empty() {
@@ -387,6 +388,11 @@ impl SiteState {
             };
             let mut decision = subject.decision(&self.site, &at_now, counting, webhooks);
             decision.episode = Some(notice.episode.id);
+            for entry in &mut outcome.episodes {
+                if entry.id == notice.episode.id {
+                    entry.notification = Some(decision.id);
+                }
+            }
             outcome.decided += 1;
             self.unconfirmed.push(notice.episode.id, decision);
         }

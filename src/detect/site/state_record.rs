@@ -113,7 +113,8 @@ pub(crate) struct StoredState {
     pub(crate) latest: Option<String>,
     pub(crate) every: Vec<StoredEvery>,
     pub(crate) triggers: Vec<AnyTrigger>,
-    pub(crate) unconfirmed: Vec<StoredDecision>,
+    /// Each a [`StoredDecision`], if this build knows it.
+    pub(crate) unconfirmed: Vec<Box<RawValue>>,
     /// Fields that only a newer build knows.
     pub(crate) foreign: BTreeMap<String, Box<RawValue>>,
 }
@@ -166,8 +167,7 @@ impl StoredState {
                 .triggers
                 .push(value);
         }
-        for decision in &self.unconfirmed {
-            let value = raw(decision);
+        for value in self.unconfirmed.iter().cloned() {
             Part::with_room(&mut parts, value.get().len())
                 .unconfirmed
                 .push(value);
@@ -235,7 +235,14 @@ impl StoredState {
         state.first_event = take_optional(&mut map, "first_event")?;
         state.kept_from = take_optional(&mut map, "kept_from")?;
         state.latest = take_optional(&mut map, "latest")?;
-        state.every = take_optional(&mut map, "every")?.unwrap_or_default();
+        // Of a type that only a newer build knows, the counters are passed on.
+        match map.get("every").map(|every| serde_json::from_str(every.get())) {
+            Some(Ok(every)) => {
+                map.remove("every");
+                state.every = every;
+            }
+            Some(Err(_)) | None => {}
+        }
         state.foreign = map;
         Ok(state)
     }
@@ -253,7 +260,12 @@ impl StoredState {
 
     /// True if it holds something that only a newer build knows.
     pub(crate) fn has_foreign(&self) -> bool {
-        !self.foreign.is_empty() || self.triggers.iter().any(AnyTrigger::is_foreign)
+        !self.foreign.is_empty()
+            || self.triggers.iter().any(AnyTrigger::is_foreign)
+            || self
+                .unconfirmed
+                .iter()
+                .any(|one| StoredDecision::read(one).is_none())
     }
 }
 
@@ -314,6 +326,16 @@ impl StoredDecision {
             created_at_ms: decision.created_at_ms,
             body: RawValue::from_string(text).expect("a body is JSON"),
         }
+    }
+
+    /// Reads a notification; `None` if only a newer build knows it.
+    pub(crate) fn read(raw: &RawValue) -> Option<Self> {
+        serde_json::from_str(raw.get()).ok()
+    }
+
+    /// Writes it.
+    pub(crate) fn to_raw(&self) -> Box<RawValue> {
+        raw(self)
     }
 
     pub(crate) fn into_decision(self, site_id: SiteId) -> (Uuid, Decision) {

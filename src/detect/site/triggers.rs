@@ -22,11 +22,15 @@ use crate::domain::event::{Event, EventKind, EventType};
 use crate::domain::registry::Site;
 use crate::domain::site_now::TriggerNow;
 use crate::domain::trigger::ErrorSettings;
+use crate::telemetry::words::SuppressReason;
 use asked::{count_subscribers, new_rule};
 use trigger::{Evaluation, Judgement, Trigger};
 
 /// Most names of goals and custom events that a site counts at one time.
 const MAX_NAMED: usize = 1_000;
+
+/// Most reminders passed over that a trigger counts at one time.
+const MAX_SKIPPED: u32 = 1_000;
 
 /// All triggers of a site. Equal conditions of several webhooks are one trigger.
 #[derive(Debug)]
@@ -39,8 +43,8 @@ pub(crate) struct SiteTriggers {
     pub(super) needs: TriggerNeeds,
     /// Triggers that count single events, one a name, while there are any to count.
     named: BTreeMap<Condition, Trigger>,
-    /// States of conditions that only a newer build knows.
-    foreign: Vec<Box<RawValue>>,
+    /// States of conditions that only a newer build knows, with their types if they are known.
+    foreign: Vec<(Option<EventType>, Box<RawValue>)>,
 }
 
 /// The parts of an event and of time that a site's triggers ask for.
@@ -229,6 +233,18 @@ impl SiteTriggers {
         .collect()
     }
 
+    /// Passes over the reminders up to an instant: the next one's number tells how many. Returns
+    /// what is not sent.
+    pub(crate) fn skip_reminders(&mut self, until: u32) -> Vec<(EventType, SuppressReason)> {
+        let mut skipped = Vec::new();
+        for trigger in self.all_mut() {
+            let event = trigger.condition.event();
+            let count = trigger.skip_reminders(until).min(MAX_SKIPPED) as usize;
+            skipped.extend(std::iter::repeat_n((event, SuppressReason::Summarised), count));
+        }
+        skipped
+    }
+
     /// True if an event of this kind, or its record's rejection, is counted by a rule of its own.
     pub(crate) fn counts_errors(&self, event: &Event<'_>) -> bool {
         self.needs.errors && matches!(event.kind, EventKind::Error | EventKind::Custom)
@@ -347,6 +363,7 @@ impl SiteTriggers {
             }
             let trigger = named_trigger(site, event, condition, settings);
             self.named.insert(condition.clone(), trigger);
+            self.hold_foreign();
         }
         let trigger = self.named.get_mut(condition);
         trigger.is_some_and(|trigger| trigger.add(counted, segments))
@@ -381,6 +398,7 @@ fn named_trigger(site: &Site, event: EventType, condition: &Condition, settings:
         state: TriggerState::Armed,
         subscribers: Vec::new(),
         is_due: false,
+        is_held: false,
         foreign: None,
     };
     trigger.subscribe(count_subscribers(site, event, settings), 0);

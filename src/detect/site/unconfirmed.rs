@@ -1,6 +1,7 @@
 //! Notifications of a site that depend on its state, and whose deliveries are not known to be
 //! published.
 
+use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::state_record::StoredDecision;
@@ -12,6 +13,8 @@ use crate::domain::site::SiteId;
 #[derive(Debug, Default)]
 pub(crate) struct Unconfirmed {
     list: Vec<UnconfirmedDecision>,
+    /// Notifications of a newer build, passed on as they are.
+    foreign: Vec<Box<RawValue>>,
 }
 
 #[derive(Debug)]
@@ -26,8 +29,16 @@ struct UnconfirmedDecision {
 
 impl Unconfirmed {
     /// Restores the notifications of a stored state.
-    pub(super) fn restore(stored: Vec<StoredDecision>, site_id: &SiteId) -> Self {
-        let list = stored.into_iter().map(|stored| {
+    pub(super) fn restore(stored: Vec<Box<RawValue>>, site_id: &SiteId) -> Self {
+        let mut foreign = Vec::new();
+        let known = stored.into_iter().filter_map(|raw| {
+            let decision = StoredDecision::read(&raw);
+            if decision.is_none() {
+                foreign.push(raw);
+            }
+            decision
+        });
+        let list = known.map(|stored| {
             let (episode, decision) = stored.into_decision(site_id.clone());
             UnconfirmedDecision {
                 episode,
@@ -36,7 +47,10 @@ impl Unconfirmed {
                 is_stored: true,
             }
         });
-        Self { list: list.collect() }
+        Self {
+            list: list.collect(),
+            foreign,
+        }
     }
 
     /// Adds the notification of an episode.
@@ -69,16 +83,17 @@ impl Unconfirmed {
     }
 
     /// Returns all of them as they are stored, and those that are stored for the first time.
-    pub(super) fn store(&mut self) -> (Vec<StoredDecision>, Vec<Decision>) {
+    pub(super) fn store(&mut self) -> (Vec<Box<RawValue>>, Vec<Decision>) {
         let mut new = Vec::new();
         let stored = self.list.iter_mut().map(|entry| {
             if std::mem::take(&mut entry.is_new) {
                 new.push(entry.decision.clone());
             }
             entry.is_stored = true;
-            StoredDecision::new(entry.episode, &entry.decision)
+            StoredDecision::new(entry.episode, &entry.decision).to_raw()
         });
-        (stored.collect(), new)
+        let stored = stored.chain(self.foreign.iter().cloned()).collect();
+        (stored, new)
     }
 
     /// Removes a notification whose deliveries are published. Returns true if a state that was

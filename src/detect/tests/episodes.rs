@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::detect::engine::Engine;
 use crate::detect::engine::event_time::SourceClock;
+use crate::detect::engine::record::RecordFacts;
 use crate::detect::notification::Decision;
 use crate::detect::tests::fixtures::*;
 use crate::domain::event::{Event, EventKind, EventType};
@@ -366,4 +367,120 @@ fn goals_and_custom_events_of_a_minute_are_capped() {
     assert_eq!(summary.len(), 1, "the minute ended at 1,020");
     assert_eq!(json(&summary[0])["data"]["count"], 100);
     assert_eq!(summary[0].webhooks, [hook_id(1)]);
+}
+
+#[test]
+fn reminders_over_a_gap_of_a_log_are_bounded() {
+    let options = NoticeOptions {
+        repeat_after_seconds: Some(60),
+        ..NoticeOptions::default()
+    };
+    let mut fed = Fed::log([site("a", [drop_with(1, 300, options)])]);
+    fed.feed(&view("a", "1", 1_000));
+    let decided = fed.feed(&view("a", "1", 30_000_000));
+    assert!((100..110).contains(&decided.len()), "{}", decided.len());
+    let withheld = fed.engine.take_withheld();
+    assert_eq!(withheld.len(), 1_000, "counted");
+    assert!(
+        withheld
+            .iter()
+            .all(|one| one.reason == SuppressReason::Summarised)
+    );
+}
+
+#[test]
+fn the_history_has_suppressed_episodes_and_their_ends() {
+    let options = NoticeOptions {
+        min_interval_seconds: 1_000,
+        ..NoticeOptions::default()
+    };
+    let condition = spike_settings(1, 60);
+    let triggers = Triggers {
+        visitor_spike: Some(EpisodeTrigger { condition, options }),
+        ..Triggers::default()
+    };
+    let mut fed = Fed::log([site("a", [triggers])]);
+    let mut decided = Vec::new();
+    for second in [1_000, 1_200, 1_400] {
+        decided.extend(fed.feed(&view("a", "1", second)));
+    }
+    let history = fed.engine.hand_over(false).episodes;
+    let told: Vec<_> = history
+        .iter()
+        .map(|one| {
+            let ended_at = one.ended_at.map(|at| at.timestamp());
+            (one.started_at.timestamp(), ended_at, one.notification.is_some())
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (1_000, None, true),
+            (1_000, Some(1_121), true),
+            (1_200, None, false),
+            (1_200, Some(1_321), false),
+            (1_400, None, false),
+        ]
+    );
+    assert_eq!(history[0].notification, Some(decided[0].id));
+    assert_eq!(
+        history[1].notification,
+        Some(decided[0].id),
+        "also if its beginning is not known"
+    );
+    let trigger = serde_json::json!({"threshold": 1, "window_seconds": 60});
+    assert_eq!((&history[0].trigger, history[0].threshold), (&trigger, Some(1.0)));
+    assert_eq!((history[0].peak, &*history[0].webhooks), (1, &[hook_id(1)][..]));
+    assert!(fed.engine.hand_over(false).episodes.is_empty());
+}
+
+#[test]
+fn rejected_records_of_a_site_fire_at_their_number() {
+    let condition = ErrorSettings::RejectedEvents {
+        count: 3,
+        window_seconds: 60,
+    };
+    let mut fed = Fed::new(SourceClock::Live, [errors(vec![condition])]);
+    let reject = |fed: &mut Fed, site_id: &str, second: i64| {
+        let facts = RecordFacts {
+            source: 0,
+            offset: fed.offset,
+            record_ms: at(START + second),
+            replaying: false,
+        };
+        fed.offset += 1;
+        fed.engine
+            .handle_reject(Some(site_id), &facts, at(START + second));
+        fed.states()
+            .into_iter()
+            .flat_map(|state| state.decisions)
+            .collect::<Vec<_>>()
+    };
+    for (site_id, second) in [("a", 0), ("a", 1), ("b", 2), ("a", 61)] {
+        assert_eq!(reject(&mut fed, site_id, second), [], "{site_id} {second}");
+    }
+    let fired = reject(&mut fed, "a", 61);
+    assert_eq!(fired.len(), 1);
+    assert_eq!(
+        json(&fired[0])["data"],
+        serde_json::json!({"kind": "rejected_events", "count": 3, "window_seconds": 60,
+                           "detail": "3 records of the site could not be read within 60 s"})
+    );
+    assert_eq!(reject(&mut fed, "a", 100), [], "it lasts until there is none");
+    wait(&mut fed, 170);
+    assert_eq!(fed.engine.stats().episodes.len(), 1);
+    wait(&mut fed, 171);
+    assert_eq!(fed.engine.stats().episodes.len(), 0);
+}
+
+#[test]
+fn back_dated_imports_notify_nobody() {
+    let mut triggers = paced(Pace::Every(1));
+    triggers.visitor_spike = spike(1, 300).visitor_spike;
+    let mut fed = Fed::new(SourceClock::Live, [site("a", [triggers])]);
+    let mut imported = custom_event("x", "1", START, "1");
+    imported.historical = true;
+    assert_eq!(fed.feed(&imported), []);
+    let visitor = fed.feed(&view("a", "1", START));
+    assert_eq!(visitor.len(), 1, "it was counted");
 }

@@ -239,6 +239,7 @@ impl Counts {
             ("sources", counters.evicted_sources),
             ("pages", counters.evicted_pages),
             ("names", counters.evicted_names),
+            ("history", counters.evicted_history),
         ] {
             self.metrics.evictions.with_label_values(&[map]).inc_by(count);
         }
@@ -295,6 +296,7 @@ mod tests {
             evicted_sources: 2,
             evicted_pages: 3,
             evicted_names: 4,
+            evicted_history: 5,
             clock_skew: vec![4, 5],
         };
         counts.add_engine_counters(counters.clone());

@@ -12,6 +12,7 @@ impl Detector {
             let handed_over = owned.engine.hand_over(is_last);
             queue.add_hours(handed_over.hours);
             queue.add_presents(handed_over.presents);
+            queue.add_episodes(handed_over.episodes);
             let unknown = owned.engine.take_unknown_sites().into_iter();
             let questions = unknown.map(|(site, hour, wants_rates)| HistoryQuestion {
                 partition: owned.partition,

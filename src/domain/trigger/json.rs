@@ -75,30 +75,34 @@ fn read<'a, T: Deserialize<'a>>(settings: &'a Value) -> Option<T> {
 fn write_errors(trigger: &ErrorTrigger) -> Value {
     let mut map = Map::new();
     for condition in &trigger.conditions {
-        let value = match condition {
-            ErrorSettings::ErrorEvents { count, event, .. } => {
-                map.extend(
-                    event
-                        .as_ref()
-                        .map(|event| ("error_event".to_owned(), json!(event))),
-                );
-                json!(count)
-            }
-            ErrorSettings::RejectedEvents { count, .. } => json!(count),
-            ErrorSettings::Silence { goal: None } => json!(true),
-            ErrorSettings::Silence { goal: Some(goal) } => json!({"goal": goal}),
-        };
-        map.insert(condition.kind().to_owned(), value);
-        if let ErrorSettings::ErrorEvents { window_seconds, .. }
-        | ErrorSettings::RejectedEvents { window_seconds, .. } = condition
-        {
-            map.insert("window_seconds".to_owned(), json!(window_seconds));
-        }
+        map.extend(condition.to_json());
     }
     if let Some(Value::Object(options)) = written(&trigger.options) {
         map.extend(options);
     }
     Value::Object(map)
+}
+
+impl ErrorSettings {
+    /// The settings of this one condition.
+    pub(crate) fn to_json(&self) -> Map<String, Value> {
+        let mut map = Map::new();
+        let value = match self {
+            Self::ErrorEvents { count, event, .. } => {
+                let event = event.as_ref();
+                map.extend(event.map(|event| ("error_event".to_owned(), json!(event))));
+                json!(count)
+            }
+            Self::RejectedEvents { count, .. } => json!(count),
+            Self::Silence { goal: None } => json!(true),
+            Self::Silence { goal: Some(goal) } => json!({"goal": goal}),
+        };
+        map.insert(self.kind().to_owned(), value);
+        if let Self::ErrorEvents { window_seconds, .. } | Self::RejectedEvents { window_seconds, .. } = self {
+            map.insert("window_seconds".to_owned(), json!(window_seconds));
+        }
+        map
+    }
 }
 
 fn read_errors(settings: &Value) -> Option<ErrorTrigger> {

@@ -300,3 +300,77 @@ fn a_site_with_every_trigger_unconfirmed_stays_under_64_kib() {
     assert!(stops >= 20, "{stops}");
     assert!((2_000..=65_536).contains(&largest), "{largest}");
 }
+
+/// Loads a state and returns it as it is written again.
+fn written_again(engine: &mut Engine, stored: &serde_json::Value) -> serde_json::Value {
+    let bytes = serde_json::to_vec(stored).expect("JSON");
+    engine.load_state("a", Some(&bytes)).expect("readable");
+    engine.rewrite_state("a");
+    let states = engine.take_dirty_states();
+    serde_json::from_slice(states[0].bytes.as_deref().expect("a state")).expect("JSON")
+}
+
+#[test]
+fn what_only_a_newer_build_knows_is_passed_on_and_not_judged() {
+    let of_newer = [
+        serde_json::json!({"condition": {"event": "visitor_spike", "threshold": 2, "window_seconds": 300,
+                                         "shape": "steep"}}),
+        serde_json::json!({"condition": {"event": "visitor_spike", "threshold": 2, "window_seconds": 300},
+                           "patience": 7}),
+        serde_json::json!({"condition": {"event": "page_drop", "threshold": 2}}),
+    ];
+    for (number, trigger) in of_newer.into_iter().enumerate() {
+        let stored = serde_json::json!({"v": 2, "site": "a", "clock": 900, "covered": {}, "triggers": [trigger],
+                                        "unconfirmed": [], "mood": "good"});
+        let mut engine = Engine::new(log_config(), registry([spiking(2)]));
+        let again = written_again(&mut engine, &stored);
+        assert_eq!(
+            (&again["triggers"], &again["mood"]),
+            (&stored["triggers"], &stored["mood"])
+        );
+        assert_eq!(engine.foreign_states(), 1);
+        for offset in 0..2 {
+            let visitor = offset.to_string();
+            let facts = facts(offset, false);
+            engine.handle(&view("a", &visitor, 1_000), &facts, 0, &mut Vec::new());
+        }
+        let fires = usize::from(number == 2);
+        let decided = engine
+            .take_dirty_states()
+            .iter()
+            .map(|state| state.decisions.len())
+            .sum::<usize>();
+        assert_eq!(decided, fires, "the last one is none of ours");
+    }
+}
+
+#[test]
+fn a_notification_of_a_newer_build_is_kept_for_it() {
+    let unknown =
+        serde_json::json!({"episode": "01890a5d-ac96-774b-bcce-b302099a8057", "event": "page_drop"});
+    let stored = serde_json::json!({"v": 2, "site": "a", "clock": 900, "covered": {}, "triggers": [],
+                                    "unconfirmed": [unknown]});
+    let mut engine = Engine::new(log_config(), registry([spiking(2)]));
+    let again = written_again(&mut engine, &stored);
+    assert_eq!(again["unconfirmed"], stored["unconfirmed"]);
+    assert_eq!(engine.unconfirmed(), []);
+}
+
+#[test]
+fn of_parts_of_two_times_the_earlier_covers() {
+    let part = |parts: u32, covered: i64, key: &str| {
+        let stored = serde_json::json!({"v": 2, "site": "a", "clock": 900, "covered": {"events": covered},
+                                        "parts": parts, "triggers": [], "unconfirmed": []});
+        (key.to_owned(), serde_json::to_vec(&stored).expect("JSON"))
+    };
+    let mut engine = Engine::new(log_config(), registry([spiking(2)]));
+    for (key, bytes) in [part(2, 7, "a"), part(2, 3, "a\0001")] {
+        engine.load_state(&key, Some(&bytes)).expect("readable");
+    }
+    engine.rewrite_state("a\0001");
+    let states = engine.take_dirty_states();
+    let again: serde_json::Value =
+        serde_json::from_slice(states[0].bytes.as_deref().expect("a state")).expect("JSON");
+    assert_eq!(again["covered"]["events"], 3);
+    assert_eq!(states[1].bytes, None, "the second part is not needed any more");
+}

@@ -72,7 +72,7 @@ impl Rule {
     pub(crate) fn knows_enough(&self, reading: Reading<'_>) -> bool {
         match self {
             Self::Drop(rule) => rule.knows_enough(reading),
-            Self::Silence(rule) => rule.expected(reading).is_some(),
+            Self::Silence(rule) => rule.knows_enough(reading),
             Self::Spike(_) | Self::Count(_) => true,
         }
     }

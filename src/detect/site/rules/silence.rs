@@ -47,6 +47,12 @@ impl SilenceRule {
         Some(expected)
     }
 
+    /// True if a rate is known at present.
+    pub(super) fn knows_enough(&self, reading: Reading<'_>) -> bool {
+        let rate = reading.rates.in_hour_of(self.goal.as_deref(), reading.now());
+        rate.is_some()
+    }
+
     pub(super) fn level(&self, started_at: Option<u32>, reading: Reading<'_>) -> Level {
         if let Some(started_at) = started_at {
             return match self.last {

@@ -32,9 +32,10 @@ fn a_body_is_kept_byte_for_byte() {
     let mut stored = StoredState::new(decision.site_id.clone(), 5, BTreeMap::new());
     stored
         .unconfirmed
-        .push(StoredDecision::new(Uuid::from_u128(10), &decision));
-    let mut read = StoredState::from_bytes(&stored.to_parts()[0]).expect("readable");
-    let (episode, again) = read.unconfirmed.remove(0).into_decision(read.site.clone());
+        .push(StoredDecision::new(Uuid::from_u128(10), &decision).to_raw());
+    let read = StoredState::from_bytes(&stored.to_parts()[0]).expect("readable");
+    let again = StoredDecision::read(&read.unconfirmed[0]).expect("known");
+    let (episode, again) = again.into_decision(read.site.clone());
     assert_eq!((episode, again), (Uuid::from_u128(10), decision));
 }
 

@@ -1,10 +1,12 @@
 //! The stored form of one trigger.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::detect::site::condition::Condition;
+use crate::domain::event::EventType;
 use crate::domain::id::WebhookId;
 use crate::domain::trigger::SpikeSettings;
 
@@ -16,6 +18,8 @@ pub(crate) enum AnyTrigger {
     Foreign {
         /// `None` for a condition that this build does not know.
         condition: Option<Condition>,
+        /// The type of its notification, if this build knows that.
+        event: Option<EventType>,
         raw: Box<RawValue>,
     },
 }
@@ -51,7 +55,7 @@ pub(crate) struct StoredEpisode {
 
 /// The notification of an episode's beginning.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum StoredNotice {
     Withheld,
     Suppressed,
@@ -90,14 +94,16 @@ impl AnyTrigger {
     pub(super) fn read(raw: Box<RawValue>) -> Self {
         #[derive(Deserialize)]
         struct Identity {
-            condition: Condition,
+            condition: Value,
         }
+        let identity = serde_json::from_str::<Identity>(raw.get());
+        let settings = identity.map(|identity| identity.condition).unwrap_or_default();
+        let condition = whole_condition(&settings);
         match serde_json::from_str(raw.get()) {
-            Ok(known) => Self::Known(known),
-            Err(_) => Self::Foreign {
-                condition: serde_json::from_str::<Identity>(raw.get())
-                    .ok()
-                    .map(|identity| identity.condition),
+            Ok(known) if condition.is_some() => Self::Known(known),
+            _ => Self::Foreign {
+                condition,
+                event: settings["event"].as_str().and_then(|event| event.parse().ok()),
                 raw,
             },
         }
@@ -117,6 +123,14 @@ impl AnyTrigger {
     pub(crate) fn is_foreign(&self) -> bool {
         matches!(self, Self::Foreign { .. })
     }
+}
+
+/// The condition with these settings; `None` if this build does not know all of them. What it does
+/// not know would be lost in silence, and two conditions would be taken for one.
+fn whole_condition(settings: &Value) -> Option<Condition> {
+    let condition = Condition::deserialize(settings).ok()?;
+    let again = serde_json::to_value(&condition).ok()?;
+    (again == *settings).then_some(condition)
 }
 
 /// A firing trigger as the first build wrote it, which knew spikes only.

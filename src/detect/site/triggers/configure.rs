@@ -54,6 +54,7 @@ impl SiteTriggers {
             gone.forget(segments);
         }
         self.configure_named(site, now, segments);
+        self.hold_foreign();
         self.note_needs();
         self.count_firing();
     }
@@ -77,6 +78,18 @@ impl SiteTriggers {
             }
         }
         self.named = kept;
+    }
+
+    /// Holds the triggers of the types of which a newer build has stored a condition that is not
+    /// known here: it may be theirs.
+    pub(super) fn hold_foreign(&mut self) {
+        if self.foreign.is_empty() {
+            return;
+        }
+        let foreign: Vec<EventType> = self.foreign.iter().filter_map(|(event, _)| *event).collect();
+        for trigger in self.all_mut() {
+            trigger.is_held = foreign.contains(&trigger.condition.event());
+        }
     }
 
     /// Notes what must be known of an event before any trigger is looked at.
@@ -143,6 +156,7 @@ impl Trigger {
             state: TriggerState::Armed,
             subscribers,
             is_due: false,
+            is_held: false,
             foreign: None,
         };
         for old in before {

@@ -21,12 +21,17 @@ impl SiteTriggers {
                 AnyTrigger::Foreign {
                     condition: Some(condition),
                     raw,
+                    ..
                 } => {
                     let mut trigger = from_stored(StoredTrigger::armed(condition), now);
                     trigger.foreign = Some(raw);
                     triggers.put(trigger);
                 }
-                AnyTrigger::Foreign { condition: None, raw } => triggers.foreign.push(raw),
+                AnyTrigger::Foreign {
+                    condition: None,
+                    event,
+                    raw,
+                } => triggers.foreign.push((event, raw)),
             }
         }
         triggers
@@ -48,12 +53,14 @@ impl SiteTriggers {
         let own = self.all().filter_map(|trigger| match &trigger.foreign {
             Some(raw) => Some(AnyTrigger::Foreign {
                 condition: Some(trigger.condition.clone()),
+                event: Some(trigger.condition.event()),
                 raw: raw.clone(),
             }),
             None => to_stored(trigger, now).map(AnyTrigger::Known),
         });
-        let foreign = self.foreign.iter().map(|raw| AnyTrigger::Foreign {
+        let foreign = self.foreign.iter().map(|(event, raw)| AnyTrigger::Foreign {
             condition: None,
+            event: *event,
             raw: raw.clone(),
         });
         own.chain(foreign).collect()
@@ -146,6 +153,7 @@ fn from_stored(stored: StoredTrigger, now: u32) -> Trigger {
         state,
         subscribers: subscribers.collect(),
         is_due: false,
+        is_held: false,
         foreign: None,
     }
 }

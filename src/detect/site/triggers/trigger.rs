@@ -25,6 +25,8 @@ pub(crate) struct Trigger {
     pub(super) subscribers: Vec<Subscriber>,
     /// Marked to be judged at the next instant.
     pub(super) is_due: bool,
+    /// True if a newer build has stored a condition of its type that is not known here.
+    pub(super) is_held: bool,
     /// A state that a newer build wrote: it is passed on as it is, and the trigger is not judged.
     pub(super) foreign: Option<Box<RawValue>>,
 }
@@ -149,6 +151,21 @@ pub(crate) struct Evaluation {
     pub(crate) notices: Vec<EpisodeNotice>,
     /// Notifications decided and not sent.
     pub(crate) withheld: Vec<(EventType, SuppressReason)>,
+    /// Episodes that began, were notified or ended.
+    pub(crate) episodes: Vec<EpisodeChange>,
+}
+
+/// A change of an episode, for the history of alerts.
+#[derive(Debug, Clone)]
+pub(crate) struct EpisodeChange {
+    pub(crate) condition: Condition,
+    pub(crate) episode: Episode,
+    /// Webhooks that have the trigger.
+    pub(crate) webhooks: Vec<WebhookId>,
+    /// Second at which it ended.
+    pub(crate) ended_at: Option<u32>,
+    /// Events expected during a silence.
+    pub(crate) expected: Option<f64>,
 }
 
 impl Trigger {
@@ -156,7 +173,7 @@ impl Trigger {
     pub(super) fn judge(&mut self, judgement: &Judgement<'_>, evaluation: &mut Evaluation) {
         let occasion = judgement.cause.occasion();
         let is_firing = self.state.is_firing();
-        if self.foreign.is_some() || (!is_firing && self.rule.fires_on() != occasion) {
+        if self.is_passed_on() || (!is_firing && self.rule.fires_on() != occasion) {
             return;
         }
         let active_ms = judgement.cause.active_ms();
@@ -185,11 +202,37 @@ impl Trigger {
             Transition::Withheld => {
                 let withheld = (self.condition.event(), SuppressReason::Stale);
                 evaluation.withheld.push(withheld);
+                self.add_change(judgement, evaluation);
             }
-            Transition::Fires => self.notify_beginning(judgement, evaluation),
+            Transition::Fires => {
+                self.notify_beginning(judgement, evaluation);
+                self.add_change(judgement, evaluation);
+            }
             Transition::Arms(episode) => self.notify_end(episode, judgement, evaluation),
         }
         evaluation.changed = true;
+    }
+
+    /// Adds the episode going on to the history of alerts.
+    fn add_change(&self, judgement: &Judgement<'_>, evaluation: &mut Evaluation) {
+        if let Some(episode) = self.state.episode() {
+            let change = self.change(*episode, None, judgement);
+            evaluation.episodes.push(change);
+        }
+    }
+
+    fn change(&self, episode: Episode, ended_at: Option<u32>, judgement: &Judgement<'_>) -> EpisodeChange {
+        let expected = match &self.rule {
+            Rule::Silence(rule) if ended_at.is_none() => rule.expected(judgement.reading),
+            _ => None,
+        };
+        EpisodeChange {
+            condition: self.condition.clone(),
+            episode,
+            webhooks: self.subscribers.iter().map(|one| one.webhook).collect(),
+            ended_at,
+            expected,
+        }
     }
 
     /// Decides who is notified of the episode's beginning.
@@ -228,6 +271,9 @@ impl Trigger {
 
     /// Notifies those who want to know of the end of an episode whose beginning they know of.
     fn notify_end(&mut self, mut episode: Episode, judgement: &Judgement<'_>, evaluation: &mut Evaluation) {
+        episode.peak = self.rule.peak(episode.peak, self.rule.count(judgement.reading));
+        let change = self.change(episode, Some(judgement.reading.now()), judgement);
+        evaluation.episodes.push(change);
         let resolved = self.condition.resolved_event();
         let mut webhooks = Vec::new();
         for subscriber in &mut self.subscribers {
@@ -243,7 +289,6 @@ impl Trigger {
             evaluation.withheld.push((event, SuppressReason::Stale));
             return;
         }
-        episode.peak = self.rule.peak(episode.peak, self.rule.count(judgement.reading));
         let notice = self.notice(EpisodeNews::Ends, episode, webhooks, judgement);
         evaluation.notices.push(notice);
     }
@@ -254,7 +299,7 @@ impl Trigger {
         let Some((episode, at)) = self.notified_episode() else {
             return;
         };
-        if self.foreign.is_some() || now < self.rule.exact_from(judgement.reading) {
+        if self.is_passed_on() || now < self.rule.exact_from(judgement.reading) {
             return;
         }
         let mut due: Vec<(u32, Vec<WebhookId>)> = Vec::new();
@@ -278,6 +323,20 @@ impl Trigger {
                 evaluation.withheld.push(withheld);
             }
         }
+    }
+
+    /// Counts the reminders up to an instant as given. Returns how many there are.
+    pub(super) fn skip_reminders(&mut self, until: u32) -> u32 {
+        let Some((_, at)) = self.notified_episode() else {
+            return 0;
+        };
+        let notified = self.subscribers.iter_mut().filter(|one| one.is_notified);
+        let skipped = notified.map(|subscriber| {
+            let before = subscriber.reminders;
+            subscriber.skip_reminders(at, until);
+            subscriber.reminders - before
+        });
+        skipped.sum()
     }
 
     /// The episode whose beginning was notified, and the second at which it was.
@@ -327,7 +386,7 @@ impl Trigger {
 
     /// The next instant at which the trigger is to be looked at without an event.
     pub(super) fn due(&self, reading: Reading<'_>) -> Option<u32> {
-        if self.foreign.is_some() {
+        if self.is_passed_on() {
             return None;
         }
         let is_firing = self.state.is_firing();
@@ -350,6 +409,11 @@ impl Trigger {
         [change, arms, reminder].into_iter().flatten().min()
     }
 
+    /// True if it is not judged here, as only a newer build knows all of it.
+    fn is_passed_on(&self) -> bool {
+        self.foreign.is_some() || self.is_held
+    }
+
     /// Its state, and when that began.
     pub(super) fn phase(&self, reading: Reading<'_>) -> (TriggerPhase, Option<DateTime<Utc>>) {
         match self.state.episode() {
@@ -357,9 +421,7 @@ impl Trigger {
                 let since = from_ms(i64::from(episode.started_at) * 1_000);
                 (TriggerPhase::Firing, Some(since))
             }
-            None if self.foreign.is_some() || !self.rule.knows_enough(reading) => {
-                (TriggerPhase::Waiting, None)
-            }
+            None if self.is_passed_on() || !self.rule.knows_enough(reading) => (TriggerPhase::Waiting, None),
             None => (TriggerPhase::Armed, None),
         }
     }

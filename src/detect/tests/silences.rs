@@ -1,0 +1,154 @@
+//! Silences of sites and goals, through the engine.
+
+use std::sync::Arc;
+
+use super::fixtures::*;
+use crate::detect::engine::Engine;
+use crate::detect::engine::event_time::SourceClock;
+use crate::detect::history::HistoryAnswer;
+use crate::detect::notification::Decision;
+use crate::detect::usual::baseline::Usual;
+use crate::detect::usual::past::LearnedPast;
+use crate::domain::activity::HourSummary;
+use crate::domain::event::{Event, EventKind, EventType};
+use crate::domain::registry::Site;
+use crate::domain::site_now::TriggerPhase;
+use crate::domain::trigger::{ErrorSettings, ErrorTrigger, NoticeOptions, Triggers};
+
+const START: i64 = RECORD_MS / 1_000;
+
+fn silent(goal: Option<&str>) -> Site {
+    let triggers = Triggers {
+        error_condition: Some(ErrorTrigger {
+            conditions: vec![ErrorSettings::Silence {
+                goal: goal.map(str::to_owned),
+            }],
+            options: NoticeOptions::default(),
+        }),
+        ..Triggers::default()
+    };
+    site("a", [triggers])
+}
+
+/// Answers that every hour of the last three weeks had so many events, and completions of a goal.
+fn answer(engine: &mut Engine, events: u64, signups: u64) -> bool {
+    let mut wants_rates = false;
+    for (site, hour, wants) in engine.take_unknown_sites() {
+        wants_rates |= wants;
+        let counted = (1..=504).map(|ago| {
+            let summary = HourSummary {
+                events,
+                goals: [("Signup".into(), signups)].into(),
+                ..HourSummary::default()
+            };
+            (hour - ago, summary)
+        });
+        engine.take_up_history(HistoryAnswer {
+            partition: 7,
+            site: site.id.clone(),
+            past: LearnedPast {
+                usual: Usual::new(site.time_zone),
+                hour,
+                earlier: None,
+                counted: counted.collect(),
+            },
+        });
+    }
+    wants_rates
+}
+
+fn feed(fed: &mut Fed, event: &Event<'_>) -> Vec<Decision> {
+    let ms = event.timestamp_ms.expect("a time");
+    (fed.now_ms, fed.record_ms) = (ms, ms);
+    fed.feed(event)
+}
+
+/// Ticks once a second up to a second after the start.
+fn wait(fed: &mut Fed, until: i64) -> Vec<(i64, Decision)> {
+    let from = fed.now_ms / 1_000 - START;
+    let ticks = (from + 1..=until).flat_map(|second| {
+        let decided = fed.tick((START + second) * 1_000);
+        decided.into_iter().map(move |decision| (second, decision))
+    });
+    ticks.collect()
+}
+
+#[test]
+fn a_site_that_falls_silent_is_told_at_the_exact_instant() {
+    let mut fed = Fed::new(SourceClock::Live, [silent(None)]);
+    feed(&mut fed, &view("a", "1", START));
+    // 13.8 events at 36 an hour take 1,380 s.
+    assert!(answer(&mut fed.engine, 36, 0));
+    assert_eq!(wait(&mut fed, 1_389), []);
+    let decided = wait(&mut fed, 1_390);
+    assert_eq!(decided.len(), 1);
+    let (_, decision) = &decided[0];
+    assert_eq!(decision.event, EventType::ErrorCondition);
+    assert_eq!(
+        json(decision)["data"],
+        serde_json::json!({"kind": "silence", "count": 0, "window_seconds": 1_380, "expected": 13.8,
+                           "detail": "no event for 1380 s, in which 13.8 were expected"})
+    );
+    assert_eq!(json(decision)["timestamp"], "2026-02-25T12:23:00Z");
+    assert_eq!(wait(&mut fed, 9_000), [], "once an episode");
+    assert_eq!(fed.engine.stats().episodes[&EventType::ErrorCondition], 1);
+    // Five minutes after the first event it is armed again.
+    feed(&mut fed, &view("a", "1", START + 9_001));
+    wait(&mut fed, 9_310);
+    assert_eq!(fed.engine.stats().episodes[&EventType::ErrorCondition], 1);
+    wait(&mut fed, 9_311);
+    assert_eq!(fed.engine.stats().episodes.get(&EventType::ErrorCondition), None);
+    let again = wait(&mut fed, 9_001 + 1_390);
+    assert_eq!(again.len(), 1);
+}
+
+#[test]
+fn a_rate_that_is_learned_late_is_taken_up() {
+    let mut fed = Fed::new(SourceClock::Live, [silent(None)]);
+    feed(&mut fed, &view("a", "1", START));
+    assert_eq!(wait(&mut fed, 2_000), [], "no rate is known");
+    assert!(answer(&mut fed.engine, 36, 0));
+    let decided = wait(&mut fed, 2_001);
+    assert_eq!(decided.len(), 1, "overdue by now");
+}
+
+#[test]
+fn a_goals_silence_is_its_own() {
+    let mut with = silent(Some("Signup"));
+    let rule = crate::domain::goal::GoalRule::Event {
+        event: "signed up".to_owned(),
+    };
+    with.goals = vec![Arc::new(goal(1, "Signup", rule))];
+    let mut fed = Fed::new(SourceClock::Live, [with]);
+    let signup = Event {
+        name: Some("signed up".into()),
+        ..event("a", EventKind::Custom, RECORD_MS)
+    };
+    feed(&mut fed, &signup);
+    assert!(answer(&mut fed.engine, 3_600, 36));
+    let mut decided = Vec::new();
+    for minute in 1..30 {
+        decided.extend(feed(&mut fed, &view("a", "1", START + minute * 60)));
+        decided.extend(wait(&mut fed, minute * 60 + 59).into_iter().map(|(_, one)| one));
+    }
+    assert_eq!(decided.len(), 1, "the site is busy, the goal is not");
+    let data = json(&decided[0])["data"].clone();
+    assert_eq!(
+        (&data["goal"], &data["expected"]),
+        (&"Signup".into(), &13.8.into())
+    );
+    assert_eq!(
+        data["detail"],
+        "no completion of `Signup` for 1380 s, in which 13.8 were expected"
+    );
+}
+
+#[test]
+fn a_silence_waits_while_no_rate_is_known() {
+    let mut fed = Fed::new(SourceClock::Live, [silent(None)]);
+    feed(&mut fed, &view("a", "1", START));
+    let phase = |fed: &mut Fed| fed.engine.hand_over(true).presents[0].triggers[0].state;
+    assert_eq!(phase(&mut fed), TriggerPhase::Waiting);
+    answer(&mut fed.engine, 36, 0);
+    assert_eq!(phase(&mut fed), TriggerPhase::Armed);
+}

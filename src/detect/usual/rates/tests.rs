@@ -1,0 +1,87 @@
+use super::*;
+
+/// A Monday, in whole hours.
+const MONDAY: u32 = 4 * 24 + 10 * 168;
+
+fn hour(at: u32, events: u64, signups: Option<u64>) -> (u32, HourSummary) {
+    let goals = signups.map(|count| ("Signup".into(), count));
+    let summary = HourSummary {
+        events,
+        goals: goals.into_iter().collect(),
+        ..HourSummary::default()
+    };
+    (at, summary)
+}
+
+fn rates(hours: &[(u32, HourSummary)]) -> Rates {
+    let mut rates = Rates::new(Tz::UTC);
+    assert!(rates.watch([None, Some("Signup".into())]));
+    rates.learn(hours.iter());
+    rates
+}
+
+fn rate(rates: &Rates, goal: Option<&str>, hour: u32) -> Option<f64> {
+    let found = rates.in_hour_of(goal, hour * 3_600 + 17)?;
+    assert_eq!(found.until, (hour + 1) * 3_600);
+    Some(found.events)
+}
+
+#[test]
+fn a_rate_is_the_mean_of_three_such_hours_or_more() {
+    // 9 o'clock on Monday, Tuesday and Wednesday, and on Saturday.
+    let days = [(0, 10), (24, 20), (48, 60), (120, 1_000)];
+    let hours: Vec<_> = days
+        .map(|(day, events)| hour(MONDAY + day + 9, events, None))
+        .to_vec();
+    let known = rates(&hours);
+    assert_eq!(rate(&known, None, MONDAY + 72 + 9), Some(30.0), "on Thursday");
+    assert_eq!(rate(&known, None, MONDAY + 72 + 10), None, "another hour");
+    assert_eq!(
+        rate(&known, None, MONDAY + 144 + 9),
+        None,
+        "one Saturday is not enough"
+    );
+    assert_eq!(rate(&rates(&hours[..2]), None, MONDAY + 72 + 9), None);
+}
+
+#[test]
+fn hours_before_a_goal_was_counted_say_nothing_of_it() {
+    let mut hours: Vec<_> = (0..3).map(|week| hour(MONDAY + week * 168, 5, None)).collect();
+    hours.extend((3..7).map(|week| hour(MONDAY + week * 168, 5, Some(u64::from(week % 2) * 4))));
+    let known = rates(&hours);
+    assert_eq!(rate(&known, Some("Signup"), MONDAY), Some(2.0));
+    assert_eq!(rate(&known, None, MONDAY), Some(5.0));
+}
+
+#[test]
+fn hours_of_over_28_days_ago_are_forgotten() {
+    let hours: Vec<_> = (0..3).map(|week| hour(MONDAY + week * 360, 5, None)).collect();
+    assert_eq!(rate(&rates(&hours), None, MONDAY), None);
+}
+
+#[test]
+fn only_what_is_watched_is_kept() {
+    let hours: Vec<_> = (0..3).map(|week| hour(MONDAY + week * 168, 5, Some(1))).collect();
+    let mut known = rates(&hours);
+    assert!(!known.watch([None]), "nothing new");
+    assert_eq!(rate(&known, Some("Signup"), MONDAY), None);
+    assert_eq!(rate(&known, None, MONDAY), Some(5.0), "kept");
+    assert!(
+        known.watch([None, Some("Signup".into())]),
+        "hours before now are to be learned"
+    );
+    known.learn(hours.iter());
+    assert_eq!(rate(&known, Some("Signup"), MONDAY), Some(1.0));
+    known.watch([]);
+    assert!(!known.are_asked_for());
+}
+
+#[test]
+fn hours_are_those_of_the_sites_zone() {
+    let hours: Vec<_> = (0..3).map(|week| hour(MONDAY + week * 168, 5, None)).collect();
+    let mut known = rates(&hours);
+    // Midnight of Monday in London is Sunday evening in New York.
+    known.set_zone(Tz::America__New_York);
+    assert_eq!(rate(&known, None, MONDAY + 24), None, "Monday evening there");
+    assert_eq!(rate(&known, None, MONDAY + 168), Some(5.0));
+}
