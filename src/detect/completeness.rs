@@ -28,6 +28,8 @@ pub(crate) enum CompleteFrom {
 struct SourceProgress {
     /// Offset committed by the group; records below it only rebuild windows.
     committed: i64,
+    /// Offset below which loaded states account for records.
+    covered: i64,
     /// Offset after the last record handled, or the partition's end if that lies beyond it.
     next: i64,
     /// True from a gap until the next record.
@@ -75,6 +77,7 @@ impl Completeness {
     pub(crate) fn begin(&mut self, source: usize, committed: i64, start: i64, complete_from: CompleteFrom) {
         self.sources[source] = Some(SourceProgress {
             committed,
+            covered: 0,
             next: start,
             has_gap: complete_from == CompleteFrom::Unknown,
             open_end: None,
@@ -83,6 +86,29 @@ impl Completeness {
         });
         if complete_from != CompleteFrom::Unknown {
             self.complete_from = self.complete_from.max(complete_from);
+        }
+    }
+
+    /// Notes that a loaded state accounts for the records of a source up to an offset.
+    pub(crate) fn cover(&mut self, source: usize, last: i64) {
+        if let Some(progress) = &mut self.sources[source] {
+            progress.covered = progress.covered.max(last.saturating_add(1));
+        }
+    }
+
+    /// Forgets what loaded states account for: they are of an earlier topic of the same name.
+    pub(crate) fn forget_covered(&mut self) {
+        for progress in self.sources.iter_mut().flatten() {
+            progress.covered = 0;
+        }
+    }
+
+    /// Forgets what loaded states account for, if it lies beyond the end of a source.
+    pub(crate) fn forget_covered_beyond(&mut self, source: usize, end: i64) {
+        if let Some(progress) = &mut self.sources[source]
+            && progress.covered > end
+        {
+            progress.covered = 0;
         }
     }
 
@@ -141,9 +167,20 @@ impl Completeness {
     }
 
     /// True if a record may be handled now. One beyond its source's commit must wait until the
-    /// others have rebuilt their windows: it would be judged without them.
+    /// others have rebuilt their windows, and one beyond what loaded states account for until the
+    /// others have come so far too: it would be judged without them.
     pub(crate) fn admits(&self, source: usize, offset: i64) -> bool {
-        self.is_replayed(source, offset) || !self.is_rebuilding()
+        if self.is_replayed(source, offset) {
+            return true;
+        }
+        let is_covered = self.sources[source].is_some_and(|progress| offset < progress.covered);
+        !self.is_rebuilding() && (is_covered || !self.is_behind_states())
+    }
+
+    /// True until every source has passed what loaded states account for.
+    fn is_behind_states(&self) -> bool {
+        let mut sources = self.sources.iter().flatten();
+        sources.any(|progress| progress.next < progress.covered)
     }
 
     /// First whole second from which every record has been seen; 0 if none was ever missed, the

@@ -95,6 +95,19 @@ fn completeness_survives_in_a_commit() {
     }
 }
 
+#[test]
+fn what_follows_the_states_waits_until_all_sources_reach_them() {
+    let mut completeness = assigned(&[(5, 5), (3, 3)]);
+    completeness.cover(0, 7);
+    completeness.cover(1, 3);
+    assert!(completeness.admits(0, 5) && completeness.admits(1, 3));
+    assert!(!completeness.admits(0, 8) && !completeness.admits(1, 4));
+    completeness.pass(1, 3);
+    assert!(!completeness.admits(1, 4), "the other source is behind");
+    completeness.pass(0, 7);
+    assert!(completeness.admits(0, 8) && completeness.admits(1, 4));
+}
+
 /// A step of a reader of one source, whose broker is asked now and then.
 #[derive(Debug, Clone)]
 enum Step {

@@ -107,6 +107,7 @@ impl Engine {
         state.heard |= !record.replaying;
         // There are few sources.
         state.source = record.source as u16;
+        state.note_source(record.source);
         // A record below the commit, or below what a loaded state covers, only rebuilds the window.
         // The partition's clock waits for the first record after those: until then the window is
         // incomplete, and the clock would remove visitors on whom triggers are still to be judged.
@@ -201,6 +202,7 @@ impl Engine {
         };
         let second = whole_second(at_ms);
         let state = &mut self.sites[index];
+        state.note_source(record.source);
         let is_covered = state.covers(record.source, record.offset);
         let mut outcome = Outcome::default();
         let rebuilds = record.replaying || is_covered;

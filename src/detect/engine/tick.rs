@@ -26,6 +26,7 @@ impl Engine {
         }
         self.note_rebuilt();
         if caught_up {
+            self.completeness.forget_covered();
             let floor = whole_second(now_ms.saturating_sub(self.config.out_of_order_ms));
             self.live_floor = self.live_floor.max(floor);
         }

@@ -136,6 +136,8 @@ pub(crate) struct SiteState {
     /// For each source, the offset up to which episodes were already decided; `None` if no state
     /// was loaded.
     pub(crate) covered: Option<Box<[i64]>>,
+    /// Sources in which the site had events, a bit each: only their records can be missing.
+    sources: u64,
     pub(crate) site: Arc<Site>,
     latest: LatestVisitors,
     /// Goals to which some webhook subscribes.
@@ -175,6 +177,11 @@ impl Outcome {
     }
 }
 
+/// Bit of a source; the last one stands for all that follow it.
+fn source_bit(source: usize) -> u64 {
+    1 << source.min(63)
+}
+
 impl SiteState {
     /// Makes the state of a site of which nothing is known.
     pub(crate) fn new(site: Arc<Site>, live: bool, now: u32, segments: &mut Segments) -> Self {
@@ -204,6 +211,7 @@ impl SiteState {
             stored_parts: 0,
             covered: None,
             latest: LatestVisitors::default(),
+            sources: 0,
             goals: Box::default(),
             page_heads: PathHeads::default(),
             unconfirmed: Unconfirmed::default(),
@@ -443,6 +451,16 @@ impl SiteState {
             goal_completion: self.has_goal_subscribers,
             custom_event: self.has_custom_event_subscribers,
         }
+    }
+
+    /// Notes that the site had an event in a source.
+    pub(crate) fn note_source(&mut self, source: usize) {
+        self.sources |= source_bit(source);
+    }
+
+    /// True if the site may have had an event in a source.
+    pub(crate) fn has_source(&self, source: usize) -> bool {
+        self.sources & source_bit(source) != 0
     }
 
     /// True if the loaded state accounts for a record.

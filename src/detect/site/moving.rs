@@ -22,6 +22,8 @@ impl SiteState {
         resources: &mut PartitionResources,
     ) -> Outcome {
         let mut outcome = Outcome::default();
+        // After a restart something may be due that the clock has passed already.
+        let to = to.max(self.window.now());
         match passing {
             Some(passing) => {
                 let decides_overdue = passing.includes_overdue && self.is_overdue;

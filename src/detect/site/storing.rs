@@ -30,6 +30,11 @@ impl SiteState {
             state.latest.read_text(latest);
         }
         state.unconfirmed = Unconfirmed::restore(stored.unconfirmed, &state.id);
+        for (source, last) in covered.iter().enumerate() {
+            if *last >= 0 {
+                state.note_source(source);
+            }
+        }
         state.covered = Some(covered);
         state.stored_parts = stored.parts;
         state.foreign = stored.foreign;
