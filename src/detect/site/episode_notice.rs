@@ -67,7 +67,7 @@ pub(crate) fn episode_notification(
         site_id: site.id.clone(),
         body: body(site, id, event, i64::from(notice.at) * 1_000, data),
         webhooks: notice.webhooks,
-        created_at_ms: notice.at_ms,
+        created_at_ms: notice.created_at_ms,
         record,
         episode: Some(episode),
     })

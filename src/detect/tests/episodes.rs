@@ -484,3 +484,17 @@ fn back_dated_imports_notify_nobody() {
     let visitor = fed.feed(&view("a", "1", START));
     assert_eq!(visitor.len(), 1, "it was counted");
 }
+
+#[test]
+fn an_event_that_is_older_than_its_webhook_notifies_it_by_its_record() {
+    let mut with = site("a", [spike(1, 300)]);
+    let mut webhook = (*with.webhooks[0]).clone();
+    webhook.active_since_ms = RECORD_MS - 1;
+    with.webhooks = vec![Arc::new(webhook)];
+    let mut fed = Fed::new(SourceClock::Live, [with]);
+    let mut with_id = view("a", "1", START - 3);
+    with_id.event_id = Some("e-1".into());
+    let decided = fed.feed(&with_id);
+    assert_eq!(decided[0].id.millis(), RECORD_MS - 3_000);
+    assert_eq!(decided[0].created_at_ms, RECORD_MS, "the deliverer asks by it");
+}

@@ -138,7 +138,10 @@ pub(crate) struct EpisodeNotice {
     pub(crate) silent_seconds: Option<u32>,
     /// Distinct visitors of the events that were counted.
     pub(crate) visitors: u32,
+    /// Time that becomes part of ids, in milliseconds since the Unix epoch.
     pub(crate) at_ms: i64,
+    /// Time by which it is judged if a webhook was there already.
+    pub(crate) created_at_ms: i64,
     pub(crate) is_source_silent: bool,
     pub(crate) webhooks: Vec<WebhookId>,
 }
@@ -379,6 +382,7 @@ impl Trigger {
             silent_seconds,
             visitors,
             at_ms: judgement.cause.at_ms(),
+            created_at_ms: judgement.cause.active_ms(),
             is_source_silent: is_source_silent && news == EpisodeNews::Begins,
             webhooks,
         }
