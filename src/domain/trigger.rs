@@ -190,7 +190,7 @@ impl NameFilter {
 
 /// Which of the matching events are notified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub enum Pace {
+pub enum NoticePace {
     #[default]
     Each,
     /// The one that makes so many of its name within so many seconds.
@@ -203,14 +203,14 @@ pub enum Pace {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct NameTrigger {
     pub names: NameFilter,
-    pub pace: Pace,
+    pub pace: NoticePace,
 }
 
 impl From<NameFilter> for NameTrigger {
     fn from(names: NameFilter) -> Self {
         Self {
             names,
-            pace: Pace::Each,
+            pace: NoticePace::Each,
         }
     }
 }
@@ -230,7 +230,7 @@ impl Triggers {
     pub(crate) fn count_names(&self) -> bool {
         let names = [&self.goal_completion, &self.custom_event];
         let mut paces = names.into_iter().flatten().map(|trigger| trigger.pace);
-        paces.any(|pace| pace != Pace::Each)
+        paces.any(|pace| pace != NoticePace::Each)
     }
 
     /// The longest window that is counted from every event in it, in seconds.
@@ -248,8 +248,8 @@ impl Triggers {
         });
         let names = [&self.goal_completion, &self.custom_event];
         let names = names.into_iter().flatten().map(|trigger| match trigger.pace {
-            Pace::AtLeast { within_seconds, .. } => within_seconds,
-            Pace::Each | Pace::Every(_) => 0,
+            NoticePace::AtLeast { within_seconds, .. } => within_seconds,
+            NoticePace::Each | NoticePace::Every(_) => 0,
         });
         let all = spike.into_iter().chain(drop).chain(errors).chain(names);
         all.max().unwrap_or(0)

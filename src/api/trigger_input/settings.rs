@@ -11,7 +11,7 @@ use crate::domain::goal;
 use crate::domain::trigger::{
     DEFAULT_DROP_WINDOW_SECONDS, DEFAULT_ERROR_EVENTS, DEFAULT_REJECTED_EVENTS, DEFAULT_WINDOW_SECONDS,
     DropSettings, EVENT_NAMES, EpisodeTrigger, ErrorSettings, ErrorTrigger, GOAL_NAMES, NameFilter,
-    NameTrigger, NoticeOptions, Pace, SpikeSettings, Triggers,
+    NameTrigger, NoticeOptions, NoticePace, SpikeSettings, Triggers,
 };
 
 const SPIKE_THRESHOLD: RangeInclusive<u32> = 1..=1_000_000_000;
@@ -188,7 +188,7 @@ fn read_names(settings: &BodyObject<'_>, key: &str, errors: &mut FieldErrors) ->
     }
 }
 
-fn read_pace(settings: &BodyObject<'_>, errors: &mut FieldErrors) -> Pace {
+fn read_pace(settings: &BodyObject<'_>, errors: &mut FieldErrors) -> NoticePace {
     let is_given = |name: &str| settings.get(name).is_some();
     if is_given("every") {
         for name in ["at_least", "within_seconds"]
@@ -203,7 +203,7 @@ fn read_pace(settings: &BodyObject<'_>, errors: &mut FieldErrors) -> Pace {
         }
         return settings
             .integer("every", EVERY, errors)
-            .map_or(Pace::Each, Pace::Every);
+            .map_or(NoticePace::Each, NoticePace::Every);
     }
     match (is_given("at_least"), is_given("within_seconds")) {
         (true, false) => {
@@ -219,10 +219,10 @@ fn read_pace(settings: &BodyObject<'_>, errors: &mut FieldErrors) -> Pace {
     let at_least = settings.integer("at_least", AT_LEAST, errors);
     let within_seconds = settings.integer("within_seconds", WITHIN_SECONDS, errors);
     match (at_least, within_seconds) {
-        (Some(at_least), Some(within_seconds)) => Pace::AtLeast {
+        (Some(at_least), Some(within_seconds)) => NoticePace::AtLeast {
             at_least,
             within_seconds,
         },
-        _ => Pace::Each,
+        _ => NoticePace::Each,
     }
 }

@@ -41,8 +41,9 @@ use super::completeness::Completeness;
 use super::keyed_hash::EventHasher;
 use super::notification::Decision;
 use super::site::labels::LabelBudget;
+use super::site::site_outcome::SiteOutcome;
 use super::site::state_record::StateRecord;
-use super::site::{Outcome, PartitionResources, SiteState};
+use super::site::{PartitionResources, SiteState};
 use super::window::segments::Segments;
 use crate::domain::episode::EpisodeEntry;
 use crate::domain::event::EventType;
@@ -278,7 +279,7 @@ impl Engine {
     }
 
     /// Takes up what happened to a site: its state may have to be written.
-    fn take_up(&mut self, index: usize, outcome: Outcome) {
+    fn take_up(&mut self, index: usize, outcome: SiteOutcome) {
         let state = &self.sites[index];
         self.wants_flush |= outcome.decided > 0 && state.unconfirmed_count() >= MAX_UNCONFIRMED;
         self.ready.extend(outcome.ready);

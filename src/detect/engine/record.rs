@@ -8,11 +8,12 @@ use super::config::EngineConfig;
 use super::event_time::{EventTime, SourceClock, event_time, is_fresh, whole_second};
 use super::lookahead::Lookahead;
 use crate::detect::notification::{Decision, RecordOrigin};
+use crate::detect::site::SiteState;
 use crate::detect::site::labels::OTHER;
 use crate::detect::site::passing::{Passing, PassingClock};
 use crate::detect::site::single_events::Occurring;
+use crate::detect::site::site_outcome::SiteOutcome;
 use crate::detect::site::triggers::CountedEvent;
-use crate::detect::site::{Outcome, SiteState};
 use crate::detect::window::segments::Segment;
 use crate::detect::window::visitors::NO_LABEL;
 use crate::detect::window::{Visit, VisitResult};
@@ -204,7 +205,7 @@ impl Engine {
         let state = &mut self.sites[index];
         state.note_source(record.source);
         let is_covered = state.covers(record.source, record.offset);
-        let mut outcome = Outcome::default();
+        let mut outcome = SiteOutcome::default();
         let rebuilds = record.replaying || is_covered;
         if source == SourceClock::Live {
             outcome = state.move_to(second, (!rebuilds).then_some(&passing), &mut self.resources);

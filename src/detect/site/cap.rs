@@ -46,7 +46,7 @@ pub(crate) struct SummaryKey {
     pub(crate) goal: Option<GoalId>,
 }
 
-/// What lies beyond the bound.
+/// Notifications beyond the bound.
 #[derive(Debug, Default)]
 struct Beyond {
     count: u32,

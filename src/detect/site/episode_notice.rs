@@ -6,7 +6,7 @@ use super::condition::Condition;
 use super::labels::SiteLabels;
 use super::rules::machine::Notice;
 use super::top::{top_pages, top_sources};
-use super::triggers::trigger::{EpisodeChange, EpisodeNews, EpisodeNotice};
+use super::triggers::evaluation::{EpisodeChange, EpisodeNews, EpisodeNotice};
 use crate::detect::notification::{Decision, body};
 use crate::detect::window::SlidingWindow;
 use crate::domain::episode::EpisodeEntry;

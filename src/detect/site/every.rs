@@ -7,7 +7,7 @@ use super::triggers::asked::name_trigger;
 use crate::domain::event::EventType;
 use crate::domain::id::WebhookId;
 use crate::domain::registry::Site;
-use crate::domain::trigger::Pace;
+use crate::domain::trigger::NoticePace;
 
 /// Most names that a webhook counts.
 const MAX_NAMES: usize = 1_000;
@@ -34,7 +34,7 @@ impl EveryCounters {
         let mut old = std::mem::take(&mut self.list);
         for webhook in &site.webhooks {
             for event in [EventType::GoalCompletion, EventType::CustomEvent] {
-                let Some(Pace::Every(every)) = name_trigger(webhook, event).map(|trigger| trigger.pace)
+                let Some(NoticePace::Every(every)) = name_trigger(webhook, event).map(|trigger| trigger.pace)
                 else {
                     continue;
                 };

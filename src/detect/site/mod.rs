@@ -40,6 +40,14 @@ pub(crate) mod state_record;
 pub(crate) mod passing;
 /// The passing of time.
 mod moving;
+/// Effects of an event or of time.
+pub(crate) mod site_outcome;
+/// Records that a loaded state accounts for.
+mod coverage;
+/// Events, for the rules that look far back.
+mod taking_up;
+/// Errors and rejected records.
+mod errors;
 /// A first look at an event.
 mod subscriptions;
 /// Storing a site's state, and loading it.
@@ -50,20 +58,17 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
-use super::completeness::Completeness;
 use super::keyed_hash::EventHashes;
 use super::notification::{Decision, RecordOrigin};
 use super::usual::past::SiteActivity;
 use super::window::SlidingWindow;
 use super::window::latest::LatestVisitors;
 use super::window::segments::{Segment, Segments};
-use crate::domain::episode::EpisodeEntry;
 use crate::domain::event::EventType;
 use crate::domain::id::NotificationId;
 use crate::domain::registry::Site;
 use crate::domain::site::SiteId;
 use crate::prefetch::prefetch;
-use crate::telemetry::words::SuppressReason;
 use cap::MinuteCaps;
 use episode_notice::{SiteView, episode_notification, history_entry};
 use every::EveryCounters;
@@ -73,10 +78,12 @@ use matches::subscribes;
 use passing::Passing;
 use path_index::PathHeads;
 use recent_ids::RecentIds;
+use site_outcome::SiteOutcome;
 use subscriptions::Subscriptions;
 use triggers::SiteTriggers;
 use triggers::asked::window_lengths;
-use triggers::trigger::{Cause, EpisodeChange, Evaluation, Judgement};
+use triggers::evaluation::{EpisodeChange, Evaluation};
+use triggers::trigger::{Cause, Judgement};
 use unconfirmed::Unconfirmed;
 
 /// Resources that the sites of a partition share.
@@ -149,37 +156,6 @@ pub(crate) struct SiteState {
     /// Fields of the stored state that only a newer build knows.
     foreign: BTreeMap<String, Box<RawValue>>,
     pub(crate) activity: Box<SiteActivity>,
-}
-
-/// The effects of an event, or of the passing of time, on a site.
-#[derive(Debug, Default)]
-pub(crate) struct Outcome {
-    /// The state is to be written.
-    pub(crate) changed: bool,
-    /// Notifications of episodes, which wait for the state to be written.
-    pub(crate) decided: usize,
-    /// Notifications that depend on no state.
-    pub(crate) ready: Vec<Decision>,
-    /// Notifications decided and not sent.
-    pub(crate) withheld: Vec<(EventType, SuppressReason)>,
-    /// Changes of episodes, for the history of alerts.
-    pub(crate) episodes: Vec<EpisodeEntry>,
-}
-
-impl Outcome {
-    /// Adds the effects that came later.
-    pub(crate) fn add(&mut self, later: Self) {
-        self.changed |= later.changed;
-        self.decided += later.decided;
-        self.ready.extend(later.ready);
-        self.withheld.extend(later.withheld);
-        self.episodes.extend(later.episodes);
-    }
-}
-
-/// Bit of a source; the last one stands for all that follow it.
-fn source_bit(source: usize) -> u64 {
-    1 << source.min(63)
 }
 
 impl SiteState {
@@ -310,87 +286,13 @@ impl SiteState {
         self.labels.label(hash, name, live, now, budget).unwrap_or(OTHER)
     }
 
-    /// Takes up an event's time and visitor for the rules that look back further than the windows.
-    pub(crate) fn note_event(
-        &mut self,
-        second: u32,
-        visitor: Option<u64>,
-        segment: Segment,
-        segments: &mut Segments,
-    ) {
-        self.last_event = self.last_event.max(second);
-        let needs = self.triggers.needs;
-        if !needs.timers {
-            self.first_event = Some(self.first_event.map_or(second, |first| first.min(second)));
-            return;
-        }
-        if self.first_event.is_none_or(|first| second < first) {
-            self.first_event = Some(second);
-            self.next_due = 0;
-            self.note_unsaved(segment, segments);
-        }
-        if needs.latest > 0 {
-            self.note_unsaved(segment, segments);
-            if let Some(visitor) = visitor {
-                self.note_latest(visitor, second);
-            }
-        }
-        if self.triggers.watches_silence() {
-            self.note_unsaved(segment, segments);
-            if self.triggers.note_event(None, second) {
-                self.next_due = 0;
-            }
-        }
-    }
-
     /// True if rejected records are counted.
     pub(crate) fn counts_rejects(&self) -> bool {
         self.triggers.counts_rejects()
     }
 
-    /// Takes up a visitor among the latest ones. While the table of visitors holds twice as many as
-    /// are kept, the latest are all in it, and nothing is done.
-    fn note_latest(&mut self, visitor: u64, second: u32) {
-        let kept = self.latest.kept();
-        if self.window.live() as usize >= 2 * kept {
-            if !self.latest_is_behind {
-                self.latest_is_behind = true;
-                self.next_due = 0;
-            }
-            return;
-        }
-        self.sync_latest();
-        let was_full = self.latest.has(self.triggers.needs.latest);
-        if self.latest.visit(visitor, second) && !was_full {
-            // A full list may be judged sooner.
-            self.next_due = 0;
-        }
-    }
-
-    /// Takes up the visitors of the table among the latest ones.
-    fn sync_latest(&mut self) {
-        if std::mem::take(&mut self.latest_is_behind) {
-            for visitor in self.window.everyone() {
-                self.latest.visit(visitor.hash, visitor.second);
-            }
-        }
-    }
-
-    /// Holds the segment of a change that is written later.
-    fn note_unsaved(&mut self, segment: Segment, segments: &mut Segments) {
-        if self.unsaved.is_none() {
-            segments.hold(segment);
-            self.unsaved = Some(segment);
-        }
-    }
-
-    /// True if there are changes to be written some time.
-    pub(crate) fn is_unsaved(&self) -> bool {
-        self.unsaved.is_some()
-    }
-
     /// Judges the triggers on the event that came from `origin`.
-    pub(crate) fn judge(&mut self, origin: RecordOrigin<'_>, passing: &Passing) -> Outcome {
+    pub(crate) fn judge(&mut self, origin: RecordOrigin<'_>, passing: &Passing) -> SiteOutcome {
         let mut evaluation = Evaluation::default();
         let reading = passing.reading(
             &self.window,
@@ -409,11 +311,11 @@ impl SiteState {
     }
 
     /// Builds the notifications of an evaluation.
-    fn take_up(&mut self, evaluation: Evaluation, record: Option<(usize, i64)>) -> Outcome {
-        let mut outcome = Outcome {
+    fn take_up(&mut self, evaluation: Evaluation, record: Option<(usize, i64)>) -> SiteOutcome {
+        let mut outcome = SiteOutcome {
             changed: evaluation.changed,
             withheld: evaluation.withheld,
-            ..Outcome::default()
+            ..SiteOutcome::default()
         };
         self.add_entries(evaluation.episodes, &mut outcome);
         if outcome.changed {
@@ -437,7 +339,7 @@ impl SiteState {
     }
 
     /// Adds changes of episodes to the history of alerts.
-    fn add_entries(&mut self, changes: Vec<EpisodeChange>, outcome: &mut Outcome) {
+    fn add_entries(&mut self, changes: Vec<EpisodeChange>, outcome: &mut SiteOutcome) {
         for change in changes {
             let baseline = self.baseline();
             outcome.episodes.push(history_entry(&self.site, change, baseline));
@@ -450,39 +352,6 @@ impl SiteState {
             page_heads: self.page_heads,
             goal_completion: self.has_goal_subscribers,
             custom_event: self.has_custom_event_subscribers,
-        }
-    }
-
-    /// Notes that the site had an event in a source.
-    pub(crate) fn note_source(&mut self, source: usize) {
-        self.sources |= source_bit(source);
-    }
-
-    /// True if the site may have had an event in a source.
-    pub(crate) fn has_source(&self, source: usize) -> bool {
-        self.sources & source_bit(source) != 0
-    }
-
-    /// True if the loaded state accounts for a record.
-    pub(crate) fn covers(&self, source: usize, offset: i64) -> bool {
-        let covered = self.covered.as_ref();
-        covered.is_some_and(|covered| offset <= covered[source])
-    }
-
-    /// True if records that the loaded state accounts for are still to be read again.
-    pub(crate) fn is_behind(&self, segments: &Segments) -> bool {
-        self.covered.as_ref().is_some_and(|covered| {
-            let mut covered = covered.iter().enumerate();
-            covered.any(|(source, last)| *last >= segments.next_offset(source).unwrap_or_default())
-        })
-    }
-
-    /// Second from which on every record of the site has been seen; the greatest number while
-    /// records that its loaded state accounts for are still to be read again.
-    pub(crate) fn complete_from(&self, completeness: &Completeness, segments: &Segments) -> u32 {
-        match self.is_behind(segments) {
-            true => u32::MAX,
-            false => completeness.complete_from(),
         }
     }
 

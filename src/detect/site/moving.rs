@@ -2,8 +2,10 @@
 //! instant.
 
 use super::passing::Passing;
-use super::triggers::trigger::{Evaluation, Judgement};
-use super::{Outcome, PartitionResources, SiteState};
+use super::site_outcome::SiteOutcome;
+use super::triggers::evaluation::Evaluation;
+use super::triggers::trigger::Judgement;
+use super::{PartitionResources, SiteState};
 
 /// Most notifications of episodes that a step of a site's clock gives before reminders are passed
 /// over: an hour of a log may follow the one a year before it.
@@ -20,8 +22,8 @@ impl SiteState {
         to: u32,
         passing: Option<&Passing>,
         resources: &mut PartitionResources,
-    ) -> Outcome {
-        let mut outcome = Outcome::default();
+    ) -> SiteOutcome {
+        let mut outcome = SiteOutcome::default();
         // After a restart something may be due that the clock has passed already.
         let to = to.max(self.window.now());
         match passing {
@@ -50,7 +52,7 @@ impl SiteState {
         to: u32,
         passing: &Passing,
         resources: &mut PartitionResources,
-        outcome: &mut Outcome,
+        outcome: &mut SiteOutcome,
     ) {
         let mut includes_overdue = passing.includes_overdue;
         let (mut last, mut looks) = (0, 0);
@@ -94,7 +96,7 @@ impl SiteState {
     }
 
     /// Judges the triggers that were marked, now.
-    fn judge_marked(&mut self, passing: &Passing, outcome: &mut Outcome) {
+    fn judge_marked(&mut self, passing: &Passing, outcome: &mut SiteOutcome) {
         let mut evaluation = Evaluation::default();
         let now = self.window.now();
         let judgement = Judgement {
@@ -118,7 +120,7 @@ impl SiteState {
     fn look_at_episodes(
         &mut self,
         passing: &Passing,
-        outcome: &mut Outcome,
+        outcome: &mut SiteOutcome,
         resources: &mut PartitionResources,
     ) {
         let reading = passing.reading(

@@ -1,6 +1,6 @@
 //! The facts by which the passing of time on a site is judged.
 
-use super::rules::reading::Reading;
+use super::rules::reading::SiteReading;
 use super::triggers::trigger::Cause;
 use crate::detect::usual::rates::ExpectedRate;
 use crate::detect::window::SlidingWindow;
@@ -75,8 +75,8 @@ impl Passing {
         latest: &'s LatestVisitors,
         first_event: Option<u32>,
         rates: &'s dyn ExpectedRate,
-    ) -> Reading<'s> {
-        Reading {
+    ) -> SiteReading<'s> {
+        SiteReading {
             window,
             latest,
             first_event,

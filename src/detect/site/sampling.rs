@@ -1,7 +1,8 @@
 //! The samples of a site, taken as its clock moves.
 
 use super::passing::Passing;
-use super::{Outcome, PartitionResources, SiteState};
+use super::site_outcome::SiteOutcome;
+use super::{PartitionResources, SiteState};
 use crate::detect::usual::samples::{end_of, minute_of};
 use crate::domain::activity::SiteHour;
 use crate::domain::site_now::{Baseline, SiteNow};
@@ -23,8 +24,8 @@ impl SiteState {
         to: u32,
         passing: Option<&Passing>,
         resources: &mut PartitionResources,
-    ) -> Outcome {
-        let mut outcome = Outcome::default();
+    ) -> SiteOutcome {
+        let mut outcome = SiteOutcome::default();
         if to >= self.next_sample {
             let is_begun = self.next_sample > 0;
             let is_counted = is_begun

@@ -10,15 +10,17 @@ use super::every::EveryResult;
 use super::matches::{Meaning, matches};
 use super::passing::Passing;
 use super::recent_ids::IdResult;
+use super::site_outcome::SiteOutcome;
 use super::triggers::CountedEvent;
 use super::triggers::asked::name_trigger;
-use super::triggers::trigger::{Cause, Evaluation, Judgement};
-use super::{Outcome, PartitionResources, SiteState};
+use super::triggers::evaluation::Evaluation;
+use super::triggers::trigger::{Cause, Judgement};
+use super::{PartitionResources, SiteState};
 use crate::detect::notification::{CompletedGoal, Counting, Decision, RecordOrigin, SingleEvent};
 use crate::domain::event::{Event, EventType};
 use crate::domain::id::{GoalId, WebhookId};
 use crate::domain::registry::Site;
-use crate::domain::trigger::Pace;
+use crate::domain::trigger::NoticePace;
 use crate::telemetry::words::SuppressReason;
 
 /// A record whose event is looked at, and what it may lead to.
@@ -39,14 +41,14 @@ pub(crate) struct Occurring<'a> {
 
 /// The webhooks that ask for an event of a type and name.
 #[derive(Debug, Default)]
-struct Wanted {
+struct PacedSubscribers {
     each: Vec<WebhookId>,
     every: Vec<(WebhookId, u32)>,
     /// Numbers of events, each with its seconds.
     at_least: Vec<(u32, u32)>,
 }
 
-impl Wanted {
+impl PacedSubscribers {
     /// Finds the webhooks that are enabled, subscribed, and active since before the record.
     fn find(site: &Site, event: EventType, name: &str, record_ms: i64) -> Self {
         let mut wanted = Self::default();
@@ -59,9 +61,9 @@ impl Wanted {
                 continue;
             };
             match trigger.pace {
-                Pace::Each => wanted.each.push(webhook.id),
-                Pace::Every(every) => wanted.every.push((webhook.id, every)),
-                Pace::AtLeast {
+                NoticePace::Each => wanted.each.push(webhook.id),
+                NoticePace::Every(every) => wanted.every.push((webhook.id, every)),
+                NoticePace::AtLeast {
                     at_least,
                     within_seconds,
                 } => {
@@ -82,13 +84,13 @@ impl Wanted {
 
 /// A name of which an event is one more.
 #[derive(Debug, Clone, Copy)]
-struct Subject<'a> {
+struct NamedEvent<'a> {
     event: EventType,
     name: &'a str,
     meaning: Meaning<'a>,
 }
 
-impl Subject<'_> {
+impl NamedEvent<'_> {
     fn goal(&self) -> Option<GoalId> {
         match self.meaning {
             Meaning::Goal(goal) | Meaning::LaterGoal(goal) => Some(goal.id),
@@ -137,8 +139,8 @@ impl SiteState {
         resources: &mut PartitionResources,
         found: &mut Vec<u32>,
         refused: &mut u64,
-    ) -> Outcome {
-        let mut outcome = Outcome::default();
+    ) -> SiteOutcome {
+        let mut outcome = SiteOutcome::default();
         if !self.subscriptions().may_match(occurring.event) {
             return outcome;
         }
@@ -157,8 +159,8 @@ impl SiteState {
                 if event == EventType::GoalCompletion {
                     self.note_goal(name, occurring);
                 }
-                let subject = Subject { event, name, meaning };
-                let wanted = Wanted::find(&self.site, event, name, occurring.origin.record_ms);
+                let subject = NamedEvent { event, name, meaning };
+                let wanted = PacedSubscribers::find(&self.site, event, name, occurring.origin.record_ms);
                 if !occurring.is_replayed {
                     self.notify_each(&subject, wanted.each.clone(), occurring, &mut outcome);
                 }
@@ -212,10 +214,10 @@ impl SiteState {
 
     fn notify_each(
         &mut self,
-        subject: &Subject<'_>,
+        subject: &NamedEvent<'_>,
         webhooks: Vec<WebhookId>,
         occurring: &Occurring<'_>,
-        outcome: &mut Outcome,
+        outcome: &mut SiteOutcome,
     ) {
         if webhooks.is_empty() {
             return;
@@ -234,10 +236,10 @@ impl SiteState {
     /// Keeps the webhooks that have not had their most for this minute.
     fn admit(
         &mut self,
-        subject: &Subject<'_>,
+        subject: &NamedEvent<'_>,
         mut webhooks: Vec<WebhookId>,
         occurring: &Occurring<'_>,
-        outcome: &mut Outcome,
+        outcome: &mut SiteOutcome,
     ) -> Vec<WebhookId> {
         let (now, visitor) = (self.window.now(), occurring.counted.visitor);
         let before = webhooks.len();
@@ -256,11 +258,11 @@ impl SiteState {
 
     fn count_every(
         &mut self,
-        subject: &Subject<'_>,
-        wanted: &Wanted,
+        subject: &NamedEvent<'_>,
+        wanted: &PacedSubscribers,
         occurring: &Occurring<'_>,
         resources: &mut PartitionResources,
-        outcome: &mut Outcome,
+        outcome: &mut SiteOutcome,
         refused: &mut u64,
     ) {
         if occurring.is_covered || wanted.every.is_empty() {
@@ -310,12 +312,12 @@ impl SiteState {
     )]
     fn count_at_least(
         &mut self,
-        subject: &Subject<'_>,
-        wanted: &Wanted,
+        subject: &NamedEvent<'_>,
+        wanted: &PacedSubscribers,
         occurring: &Occurring<'_>,
         passing: &Passing,
         resources: &mut PartitionResources,
-        outcome: &mut Outcome,
+        outcome: &mut SiteOutcome,
         refused: &mut u64,
     ) {
         for (at_least, within_seconds) in &wanted.at_least {
@@ -346,11 +348,11 @@ impl SiteState {
 
     fn judge_named(
         &mut self,
-        subject: &Subject<'_>,
+        subject: &NamedEvent<'_>,
         condition: &Condition,
         occurring: &Occurring<'_>,
         passing: &Passing,
-        outcome: &mut Outcome,
+        outcome: &mut SiteOutcome,
     ) {
         let mut evaluation = Evaluation::default();
         let now = self.window.now();
@@ -396,71 +398,6 @@ impl SiteState {
             outcome.decided += 1;
             self.unconfirmed.push(notice.episode.id, decision);
         }
-    }
-
-    /// Counts an event as an error where a trigger asks for it, and judges.
-    pub(crate) fn count_error(
-        &mut self,
-        occurring: &Occurring<'_>,
-        passing: &Passing,
-        resources: &mut PartitionResources,
-    ) -> Outcome {
-        if !self.triggers.counts_errors(occurring.event) {
-            return Outcome::default();
-        }
-        let segments = &mut resources.segments;
-        if !self
-            .triggers
-            .add_error(occurring.event, occurring.counted, segments)
-        {
-            return Outcome::default();
-        }
-        self.next_due = 0;
-        match occurring.is_replayed || occurring.is_covered {
-            true => Outcome::default(),
-            false => self.judge_errors(occurring.origin, passing),
-        }
-    }
-
-    /// Judges the rules that count errors and rejected records, after one from `origin`.
-    pub(crate) fn judge_errors(&mut self, origin: RecordOrigin<'_>, passing: &Passing) -> Outcome {
-        let mut evaluation = Evaluation::default();
-        let judgement = Judgement {
-            site_id: self.id.as_str(),
-            reading: passing.reading(
-                &self.window,
-                &self.latest,
-                self.first_event,
-                self.activity.rates(),
-            ),
-            cause: Cause::Record(origin),
-            is_fresh: passing.is_fresh(self.window.now()),
-        };
-        self.triggers.judge_errors(&judgement, &mut evaluation);
-        self.take_up(evaluation, passing.record)
-    }
-
-    /// Counts a rejected record of the site where a trigger asks for it, and judges.
-    pub(crate) fn count_reject(
-        &mut self,
-        counted: CountedEvent,
-        judged: Option<(RecordOrigin<'_>, &Passing)>,
-        resources: &mut PartitionResources,
-    ) -> Outcome {
-        let mut outcome = Outcome::default();
-        // On a log no timer tells that there was none for long enough, since these records have times
-        // of their own: the next one does.
-        self.triggers.advance(counted.second, &mut resources.segments);
-        if let Some((origin, passing)) = judged {
-            outcome.add(self.judge_errors(origin, passing));
-        }
-        if self.triggers.add_reject(counted, &mut resources.segments) {
-            self.next_due = 0;
-            if let Some((origin, passing)) = judged {
-                outcome.add(self.judge_errors(origin, passing));
-            }
-        }
-        outcome
     }
 }
 

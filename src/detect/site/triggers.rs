@@ -2,10 +2,16 @@
 
 /// One trigger.
 pub(crate) mod trigger;
+/// One webhook of a trigger.
+pub(crate) mod subscriber;
+/// Effects of a judgement.
+pub(crate) mod evaluation;
 /// The conditions that webhooks ask for.
 pub(crate) mod asked;
 /// Adopting them.
 mod configure;
+/// Triggers that count names.
+mod named;
 /// Triggers as they are stored.
 mod stored;
 
@@ -13,21 +19,16 @@ use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 
-use super::condition::{Condition, CountSettings};
+use super::condition::Condition;
 use super::rules::Rule;
-use super::rules::machine::TriggerState;
-use super::rules::reading::{Occasion, Reading};
+use super::rules::reading::{Occasion, SiteReading};
 use crate::detect::window::segments::{Segment, Segments};
 use crate::domain::event::{Event, EventKind, EventType};
-use crate::domain::registry::Site;
 use crate::domain::site_now::TriggerNow;
 use crate::domain::trigger::ErrorSettings;
 use crate::telemetry::words::SuppressReason;
-use asked::{count_subscribers, new_rule};
-use trigger::{Evaluation, Judgement, Trigger};
-
-/// Most names of goals and custom events that a site counts at one time.
-const MAX_NAMED: usize = 1_000;
+use evaluation::Evaluation;
+use trigger::{Judgement, Trigger};
 
 /// Most reminders passed over that a trigger counts at one time.
 const MAX_SKIPPED: u32 = 1_000;
@@ -120,7 +121,7 @@ impl SiteTriggers {
     }
 
     /// The next look without an event, as far as it can be told now.
-    pub(crate) fn next_look(&self, reading: Reading<'_>) -> NextLook {
+    pub(crate) fn next_look(&self, reading: SiteReading<'_>) -> NextLook {
         let mut next = NextLook::default();
         for trigger in self.all() {
             let Some(due) = trigger.due(reading) else {
@@ -138,7 +139,7 @@ impl SiteTriggers {
     /// Marks the triggers that are to be judged at `at`, before the clock is moved there.
     /// `includes_overdue` is false between two records of a batch: what only a timer decides and was
     /// due before waits, because the next record may hold what is missing.
-    pub(crate) fn mark_due(&mut self, at: u32, includes_overdue: bool, reading: Reading<'_>) {
+    pub(crate) fn mark_due(&mut self, at: u32, includes_overdue: bool, reading: SiteReading<'_>) {
         for trigger in self.all_mut() {
             let waits = !includes_overdue && trigger.waits_for_timer();
             let due = trigger.due(reading).filter(|due| !waits || *due > reading.now());
@@ -202,7 +203,7 @@ impl SiteTriggers {
     }
 
     /// Notes the most extreme counts of the episodes going on. Returns true if one changed.
-    pub(crate) fn note_peaks(&mut self, reading: Reading<'_>) -> bool {
+    pub(crate) fn note_peaks(&mut self, reading: SiteReading<'_>) -> bool {
         if self.firing == 0 {
             return false;
         }
@@ -218,7 +219,7 @@ impl SiteTriggers {
     }
 
     /// The state of each webhook's trigger.
-    pub(crate) fn phases(&self, reading: Reading<'_>) -> Vec<TriggerNow> {
+    pub(crate) fn phases(&self, reading: SiteReading<'_>) -> Vec<TriggerNow> {
         let all = self.all();
         all.flat_map(|trigger| {
             let (state, since) = trigger.phase(reading);
@@ -305,6 +306,19 @@ impl SiteTriggers {
         is_counted
     }
 
+    /// Forgets what has left the windows of the rules that count rejected records, which go by the
+    /// times of the records.
+    pub(crate) fn advance_rejects(&mut self, now: u32, segments: &mut Segments) {
+        for trigger in &mut self.list {
+            if let (Condition::ErrorCondition(errors), Rule::Count(rule)) =
+                (&trigger.condition, &mut trigger.rule)
+                && errors.is_of_rejects()
+            {
+                rule.window.advance(now, segments);
+            }
+        }
+    }
+
     /// Counts a rejected record. Returns true if it was counted.
     pub(crate) fn add_reject(&mut self, counted: CountedEvent, segments: &mut Segments) -> bool {
         let mut is_counted = false;
@@ -343,66 +357,12 @@ impl SiteTriggers {
         is_sooner
     }
 
-    /// Counts a single event of a name, and judges the trigger that counts it if there is a
-    /// judgement. Returns false if there is no room for the name.
-    pub(crate) fn count_named(
-        &mut self,
-        site: &Site,
-        condition: &Condition,
-        counted: CountedEvent,
-        segments: &mut Segments,
-    ) -> bool {
-        let (event, settings) = match condition {
-            Condition::GoalCompletion(settings) => (EventType::GoalCompletion, settings),
-            Condition::CustomEvent(settings) => (EventType::CustomEvent, settings),
-            _ => return false,
-        };
-        if !self.named.contains_key(condition) {
-            if self.named.len() >= MAX_NAMED {
-                return false;
-            }
-            let trigger = named_trigger(site, event, condition, settings);
-            self.named.insert(condition.clone(), trigger);
-            self.hold_foreign();
-        }
-        let trigger = self.named.get_mut(condition);
-        trigger.is_some_and(|trigger| trigger.add(counted, segments))
-    }
-
-    /// Judges the trigger that counts a name, after an event of it was counted.
-    pub(crate) fn judge_named(
-        &mut self,
-        condition: &Condition,
-        judgement: &Judgement<'_>,
-        evaluation: &mut Evaluation,
-    ) {
-        if let Some(trigger) = self.named.get_mut(condition) {
-            trigger.judge(judgement, evaluation);
-        }
-        self.settle(evaluation);
-    }
-
     /// Gives back what the rules hold.
     pub(crate) fn release(&mut self, segments: &mut Segments) {
         for trigger in self.all_mut() {
             trigger.forget(segments);
         }
     }
-}
-
-/// Makes the trigger that counts a name.
-fn named_trigger(site: &Site, event: EventType, condition: &Condition, settings: &CountSettings) -> Trigger {
-    let mut trigger = Trigger {
-        condition: condition.clone(),
-        rule: new_rule(condition, 0, 0),
-        state: TriggerState::Armed,
-        subscribers: Vec::new(),
-        is_due: false,
-        is_held: false,
-        foreign: None,
-    };
-    trigger.subscribe(count_subscribers(site, event, settings), 0);
-    trigger
 }
 
 impl Trigger {

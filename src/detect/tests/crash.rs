@@ -18,7 +18,7 @@ use crate::detect::tests::fixtures::{
 };
 use crate::domain::event::{Event, EventKind};
 use crate::domain::registry::Site;
-use crate::domain::trigger::{NameFilter, Pace};
+use crate::domain::trigger::{NameFilter, NoticePace};
 
 /// One record of the source.
 #[derive(Debug, Clone)]
@@ -68,8 +68,8 @@ fn sites() -> [Site; 2] {
                 spike(3, 600),
                 goals(NameFilter::All),
                 drop(3, 4_000),
-                paced(Pace::Every(3)),
-                paced(Pace::AtLeast {
+                paced(NoticePace::Every(3)),
+                paced(NoticePace::AtLeast {
                     at_least: 3,
                     within_seconds: 300,
                 }),

@@ -13,7 +13,7 @@ use crate::detect::tests::fixtures::*;
 use crate::domain::event::{Event, EventKind, EventType};
 use crate::domain::registry::Site;
 use crate::domain::trigger::{
-    EpisodeTrigger, ErrorSettings, ErrorTrigger, NameFilter, NoticeOptions, Pace, Triggers,
+    EpisodeTrigger, ErrorSettings, ErrorTrigger, NameFilter, NoticeOptions, NoticePace, Triggers,
 };
 use crate::telemetry::words::SuppressReason;
 
@@ -249,7 +249,7 @@ fn custom_event<'a>(name: &'a str, visitor: &'a str, second: i64, id: &'a str) -
     }
 }
 
-fn customs(pace: Pace) -> Site {
+fn customs(pace: NoticePace) -> Site {
     let mut triggers = paced(pace);
     triggers.goal_completion = None;
     site("a", [triggers])
@@ -257,7 +257,7 @@ fn customs(pace: Pace) -> Site {
 
 #[test]
 fn at_least_fires_on_the_nth_and_arms_below_half() {
-    let mut fed = Fed::log([customs(Pace::AtLeast {
+    let mut fed = Fed::log([customs(NoticePace::AtLeast {
         at_least: 4,
         within_seconds: 60,
     })]);
@@ -294,7 +294,7 @@ fn at_least_fires_on_the_nth_and_arms_below_half() {
 
 #[test]
 fn every_counts_each_name_and_each_id_once() {
-    let mut fed = Fed::log([customs(Pace::Every(3))]);
+    let mut fed = Fed::log([customs(NoticePace::Every(3))]);
     let mut fired = Vec::new();
     for (name, id) in [
         ("x", "1"),
@@ -475,7 +475,7 @@ fn rejected_records_of_a_site_fire_at_their_number() {
 
 #[test]
 fn back_dated_imports_notify_nobody() {
-    let mut triggers = paced(Pace::Every(1));
+    let mut triggers = paced(NoticePace::Every(1));
     triggers.visitor_spike = spike(1, 300).visitor_spike;
     let mut fed = Fed::new(SourceClock::Live, [site("a", [triggers])]);
     let mut imported = custom_event("x", "1", START, "1");

@@ -20,7 +20,7 @@ use crate::domain::registry::{Registry, Site};
 use crate::domain::secret::Secret;
 use crate::domain::target::TargetUrl;
 use crate::domain::trigger::{
-    DropSettings, EpisodeTrigger, NameFilter, NameTrigger, NoticeOptions, Pace, SpikeSettings, Triggers,
+    DropSettings, EpisodeTrigger, NameFilter, NameTrigger, NoticeOptions, NoticePace, SpikeSettings, Triggers,
 };
 use crate::domain::webhook::Webhook;
 
@@ -73,7 +73,7 @@ pub(crate) fn custom(names: NameFilter) -> Triggers {
 }
 
 /// Goals and custom events of every name, at this pace.
-pub(crate) fn paced(pace: Pace) -> Triggers {
+pub(crate) fn paced(pace: NoticePace) -> Triggers {
     let names = NameTrigger {
         names: NameFilter::All,
         pace,

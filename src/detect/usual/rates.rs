@@ -28,7 +28,7 @@ pub(crate) trait ExpectedRate: fmt::Debug {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct HourlyRate {
     pub(crate) events: f64,
-    /// How much more than chance the rate varies, at least 1.
+    /// Deviations of the site that chance would make one, at least 1.
     pub(crate) spread: f64,
     /// First second of the next hour.
     pub(crate) until: u32,
@@ -40,12 +40,12 @@ pub(crate) struct Rates {
     zone: Tz,
     spread: f64,
     /// By name of the goal; `None` is the site.
-    subjects: BTreeMap<Option<Box<str>>, Subject>,
+    subjects: BTreeMap<Option<Box<str>>, WatchedEvents>,
 }
 
 /// The hours of one subject.
 #[derive(Debug, Clone)]
-struct Subject {
+struct WatchedEvents {
     /// Events by hour.
     hours: BTreeMap<u32, u64>,
     /// Rates by the kind of hour.
@@ -130,7 +130,7 @@ impl ExpectedRate for Rates {
     }
 }
 
-impl Default for Subject {
+impl Default for WatchedEvents {
     fn default() -> Self {
         Self {
             hours: BTreeMap::new(),
@@ -139,7 +139,7 @@ impl Default for Subject {
     }
 }
 
-impl Subject {
+impl WatchedEvents {
     fn forget_old(&mut self) {
         if let Some((last, _)) = self.hours.last_key_value() {
             let oldest = last.saturating_sub(KEPT_HOURS);

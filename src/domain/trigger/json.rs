@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     DEFAULT_WINDOW_SECONDS, EVENT_NAMES, ErrorSettings, ErrorTrigger, GOAL_NAMES, NameFilter, NameTrigger,
-    Pace, Triggers,
+    NoticePace, Triggers,
 };
 use crate::domain::event::EventType;
 
@@ -138,12 +138,12 @@ fn write_names(trigger: &NameTrigger, key: &str) -> Value {
         map.insert(key.to_owned(), json!(names));
     }
     let pace = match trigger.pace {
-        Pace::Each => json!({}),
-        Pace::AtLeast {
+        NoticePace::Each => json!({}),
+        NoticePace::AtLeast {
             at_least,
             within_seconds,
         } => json!({"at_least": at_least, "within_seconds": within_seconds}),
-        Pace::Every(every) => json!({"every": every}),
+        NoticePace::Every(every) => json!({"every": every}),
     };
     map.extend(pace.as_object().cloned().unwrap_or_default());
     Value::Object(map)
@@ -159,12 +159,12 @@ fn read_names(settings: Option<&Value>, key: &str) -> Option<NameTrigger> {
         Some(names) => NameFilter::Only(read(names)?),
     };
     let pace = match (number("at_least"), number("within_seconds"), number("every")) {
-        (None, None, None) => Pace::Each,
-        (Some(at_least), Some(within_seconds), None) => Pace::AtLeast {
+        (None, None, None) => NoticePace::Each,
+        (Some(at_least), Some(within_seconds), None) => NoticePace::AtLeast {
             at_least: at_least?,
             within_seconds: within_seconds?,
         },
-        (None, None, Some(every)) => Pace::Every(every?),
+        (None, None, Some(every)) => NoticePace::Every(every?),
         _ => return None,
     };
     Some(NameTrigger { names, pace })

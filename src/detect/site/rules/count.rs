@@ -1,7 +1,7 @@
 //! The count: fires on the event that makes so many of its kind within the window. It arms again
 //! below half of the number, or, for rejected records, when there was none for a whole window.
 
-use super::reading::{Level, Reading};
+use super::reading::{Level, SiteReading};
 use crate::detect::window::occurrences::Occurrences;
 
 /// The rule of `error_events`, `rejected_events` and `at_least`.
@@ -33,7 +33,7 @@ impl CountRule {
         }
     }
 
-    pub(super) fn level(&self, reading: Reading<'_>) -> Level {
+    pub(super) fn level(&self, reading: SiteReading<'_>) -> Level {
         let count = self.window.count();
         if count >= self.count {
             Level::Breach
@@ -44,7 +44,7 @@ impl CountRule {
         }
     }
 
-    pub(super) fn next_change(&self, is_firing: bool, reading: Reading<'_>) -> Option<u32> {
+    pub(super) fn next_change(&self, is_firing: bool, reading: SiteReading<'_>) -> Option<u32> {
         let expiry = self.window.next_expiry();
         if !is_firing {
             return expiry;

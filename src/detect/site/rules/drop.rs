@@ -6,7 +6,7 @@
 //! visitors. A drop is never seen in a count that may be too low: of a site or a trigger that is
 //! too young, or of a partition whose records were not all read.
 
-use super::reading::{Level, Reading};
+use super::reading::{Level, SiteReading};
 use crate::domain::trigger::DropSettings;
 
 /// Seconds for which the count must not be below the threshold, while it is below the re-arm level.
@@ -25,7 +25,7 @@ pub(crate) struct DropRule {
 }
 
 impl DropRule {
-    pub(super) fn count(&self, reading: Reading<'_>) -> u32 {
+    pub(super) fn count(&self, reading: SiteReading<'_>) -> u32 {
         match self.length {
             Some(length) => reading.window.count(length),
             None => {
@@ -35,7 +35,7 @@ impl DropRule {
         }
     }
 
-    pub(super) fn level(&self, reading: Reading<'_>) -> Level {
+    pub(super) fn level(&self, reading: SiteReading<'_>) -> Level {
         let count = self.count(reading);
         if count >= self.settings.rearm_level() {
             Level::Calm { seconds: 0 }
@@ -50,7 +50,7 @@ impl DropRule {
         }
     }
 
-    pub(super) fn next_change(&self, is_firing: bool, reading: Reading<'_>) -> Option<u32> {
+    pub(super) fn next_change(&self, is_firing: bool, reading: SiteReading<'_>) -> Option<u32> {
         if is_firing && self.count(reading) < self.settings.threshold {
             // Only an event can end it.
             return None;
@@ -70,13 +70,13 @@ impl DropRule {
     }
 
     /// True if the count may be taken for what it is now.
-    pub(super) fn knows_enough(&self, reading: Reading<'_>) -> bool {
+    pub(super) fn knows_enough(&self, reading: SiteReading<'_>) -> bool {
         self.exact_at(reading).is_some_and(|at| at <= reading.now())
     }
 
     /// The instant from which on the count may be taken for what it is; `None` if that is not
     /// known.
-    fn exact_at(&self, reading: Reading<'_>) -> Option<u32> {
+    fn exact_at(&self, reading: SiteReading<'_>) -> Option<u32> {
         let window = self.settings.window_seconds;
         let history = match reading.first_event {
             Some(first) if self.settings.require_history => first.saturating_add(window).saturating_add(1),
@@ -89,7 +89,7 @@ impl DropRule {
     }
 
     /// The instant from which on the count is exact as far as records and visitors are known.
-    pub(super) fn exact_from(&self, reading: Reading<'_>) -> u32 {
+    pub(super) fn exact_from(&self, reading: SiteReading<'_>) -> u32 {
         let window = self.settings.window_seconds;
         match self.length {
             Some(_) => reading.table_complete_at(window),

@@ -16,7 +16,7 @@ pub(crate) mod silence;
 
 use count::CountRule;
 use drop::DropRule;
-use reading::{Level, Occasion, Reading};
+use reading::{Level, Occasion, SiteReading};
 use silence::SilenceRule;
 use spike::SpikeRule;
 
@@ -38,9 +38,9 @@ impl Rule {
         }
     }
 
-    /// How near the site is to a breach. `started_at` is the second at which the episode began, if
+    /// The distance of the site from a breach. `started_at` is the second at which the episode began, if
     /// one is going on.
-    pub(crate) fn level(&self, started_at: Option<u32>, reading: Reading<'_>) -> Level {
+    pub(crate) fn level(&self, started_at: Option<u32>, reading: SiteReading<'_>) -> Level {
         match self {
             Self::Spike(rule) => rule.level(reading),
             Self::Drop(rule) => rule.level(reading),
@@ -51,7 +51,7 @@ impl Rule {
 
     /// The earliest instant at which the level may change without an event, or at which the rule
     /// has something to forget.
-    pub(crate) fn next_change(&self, is_firing: bool, reading: Reading<'_>) -> Option<u32> {
+    pub(crate) fn next_change(&self, is_firing: bool, reading: SiteReading<'_>) -> Option<u32> {
         match self {
             Self::Spike(rule) => rule.next_change(is_firing, reading),
             Self::Drop(rule) => rule.next_change(is_firing, reading),
@@ -61,7 +61,7 @@ impl Rule {
     }
 
     /// The instant from which on the count of an episode going on is more than a lower bound.
-    pub(crate) fn exact_from(&self, reading: Reading<'_>) -> u32 {
+    pub(crate) fn exact_from(&self, reading: SiteReading<'_>) -> u32 {
         match self {
             Self::Drop(rule) => rule.exact_from(reading),
             Self::Spike(_) | Self::Count(_) | Self::Silence(_) => 0,
@@ -69,7 +69,7 @@ impl Rule {
     }
 
     /// True if enough is known for it to fire.
-    pub(crate) fn knows_enough(&self, reading: Reading<'_>) -> bool {
+    pub(crate) fn knows_enough(&self, reading: SiteReading<'_>) -> bool {
         match self {
             Self::Drop(rule) => rule.knows_enough(reading),
             Self::Silence(rule) => rule.knows_enough(reading),
@@ -78,7 +78,7 @@ impl Rule {
     }
 
     /// The count that a notification shows.
-    pub(crate) fn count(&self, reading: Reading<'_>) -> u32 {
+    pub(crate) fn count(&self, reading: SiteReading<'_>) -> u32 {
         match self {
             Self::Spike(rule) => rule.count(reading),
             Self::Drop(rule) => rule.count(reading),

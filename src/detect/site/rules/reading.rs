@@ -6,7 +6,7 @@ use crate::detect::window::latest::LatestVisitors;
 
 /// The facts about a site on which its rules are judged.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Reading<'a> {
+pub(crate) struct SiteReading<'a> {
     pub(crate) window: &'a SlidingWindow,
     pub(crate) latest: &'a LatestVisitors,
     /// Second of the site's earliest event; `None` before the first.
@@ -17,7 +17,7 @@ pub(crate) struct Reading<'a> {
     pub(crate) rates: &'a dyn ExpectedRate,
 }
 
-impl Reading<'_> {
+impl SiteReading<'_> {
     /// ⌊τ⌋ of the site.
     pub(crate) fn now(&self) -> u32 {
         self.window.now()

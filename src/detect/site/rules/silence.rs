@@ -5,7 +5,7 @@
 //! is one in a million. A site whose traffic varies more than chance allows needs more, by the
 //! square of its spread.
 
-use super::reading::{Level, Reading};
+use super::reading::{Level, SiteReading};
 
 /// Expected events without one, for a spread of 1, at which there is a silence.
 const SILENT_EVENTS: f64 = 13.8;
@@ -34,7 +34,7 @@ impl SilenceRule {
     }
 
     /// Events expected from the last one until now; `None` if no rate is known.
-    pub(crate) fn expected(&self, reading: Reading<'_>) -> Option<f64> {
+    pub(crate) fn expected(&self, reading: SiteReading<'_>) -> Option<f64> {
         let goal = self.goal.as_deref();
         let (mut from, now) = (self.last?, reading.now());
         let mut expected = 0.0;
@@ -48,12 +48,12 @@ impl SilenceRule {
     }
 
     /// True if a rate is known at present.
-    pub(super) fn knows_enough(&self, reading: Reading<'_>) -> bool {
+    pub(super) fn knows_enough(&self, reading: SiteReading<'_>) -> bool {
         let rate = reading.rates.in_hour_of(self.goal.as_deref(), reading.now());
         rate.is_some()
     }
 
-    pub(super) fn level(&self, started_at: Option<u32>, reading: Reading<'_>) -> Level {
+    pub(super) fn level(&self, started_at: Option<u32>, reading: SiteReading<'_>) -> Level {
         if let Some(started_at) = started_at {
             return match self.last {
                 Some(last) if last >= started_at => Level::Calm {
@@ -68,7 +68,7 @@ impl SilenceRule {
         }
     }
 
-    pub(super) fn next_change(&self, is_firing: bool, reading: Reading<'_>) -> Option<u32> {
+    pub(super) fn next_change(&self, is_firing: bool, reading: SiteReading<'_>) -> Option<u32> {
         if is_firing {
             return None;
         }
@@ -78,7 +78,7 @@ impl SilenceRule {
     }
 
     /// The instant at which there is a silence if no event comes.
-    fn silent_at(&self, reading: Reading<'_>) -> Option<u32> {
+    fn silent_at(&self, reading: SiteReading<'_>) -> Option<u32> {
         let goal = self.goal.as_deref();
         let last = self.last.filter(|last| *last >= reading.complete_from)?;
         let (mut from, mut expected) = (last, 0.0);

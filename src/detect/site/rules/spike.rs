@@ -1,7 +1,7 @@
 //! The spike: fires on the event that brings the count to the threshold, and arms again when the
 //! count has been at or below the re-arm level for a minute.
 
-use super::reading::{Level, Reading};
+use super::reading::{Level, SiteReading};
 use crate::domain::trigger::SpikeSettings;
 
 /// Seconds for which the count must be at or below the re-arm level.
@@ -16,11 +16,11 @@ pub(crate) struct SpikeRule {
 }
 
 impl SpikeRule {
-    pub(super) fn count(&self, reading: Reading<'_>) -> u32 {
+    pub(super) fn count(&self, reading: SiteReading<'_>) -> u32 {
         reading.window.count(self.length)
     }
 
-    pub(super) fn level(&self, reading: Reading<'_>) -> Level {
+    pub(super) fn level(&self, reading: SiteReading<'_>) -> Level {
         let count = self.count(reading);
         if count >= self.settings.threshold {
             return Level::Breach;
@@ -36,7 +36,7 @@ impl SpikeRule {
         }
     }
 
-    pub(super) fn next_change(&self, is_firing: bool, reading: Reading<'_>) -> Option<u32> {
+    pub(super) fn next_change(&self, is_firing: bool, reading: SiteReading<'_>) -> Option<u32> {
         if !is_firing || matches!(self.level(reading), Level::Calm { .. }) {
             return None;
         }

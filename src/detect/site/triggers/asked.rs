@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::trigger::Subscriber;
+use super::subscriber::Subscriber;
 use crate::detect::site::condition::{Condition, CountSettings};
 use crate::detect::site::rules::Rule;
 use crate::detect::site::rules::count::CountRule;
@@ -11,7 +11,7 @@ use crate::detect::site::rules::silence::SilenceRule;
 use crate::detect::site::rules::spike::SpikeRule;
 use crate::domain::event::EventType;
 use crate::domain::registry::Site;
-use crate::domain::trigger::{DEFAULT_WINDOW_SECONDS, ErrorSettings, NameTrigger, NoticeOptions, Pace};
+use crate::domain::trigger::{DEFAULT_WINDOW_SECONDS, ErrorSettings, NameTrigger, NoticeOptions, NoticePace};
 use crate::domain::webhook::Webhook;
 
 /// The window lengths that a site needs, in seconds: first that of current visitors, then those of
@@ -58,7 +58,7 @@ pub(crate) fn conditions(site: &Site) -> BTreeMap<Condition, Vec<Subscriber>> {
 
 /// The webhooks that ask for a condition that counts a name.
 pub(crate) fn count_subscribers(site: &Site, event: EventType, settings: &CountSettings) -> Vec<Subscriber> {
-    let wanted = Pace::AtLeast {
+    let wanted = NoticePace::AtLeast {
         at_least: settings.at_least,
         within_seconds: settings.within_seconds,
     };

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::asked::{conditions, count_subscribers, new_rule, window_lengths};
-use super::trigger::{Subscriber, Trigger};
+use super::subscriber::Subscriber;
+use super::trigger::Trigger;
 use super::{SiteTriggers, TriggerNeeds};
 use crate::detect::site::condition::Condition;
 use crate::detect::site::rules::Rule;

@@ -2,7 +2,8 @@
 
 use super::SiteTriggers;
 use super::asked::new_rule;
-use super::trigger::{Subscriber, Trigger};
+use super::subscriber::Subscriber;
+use super::trigger::Trigger;
 use crate::detect::site::condition::Condition;
 use crate::detect::site::rules::Rule;
 use crate::detect::site::rules::machine::{Episode, Notice, TriggerState};

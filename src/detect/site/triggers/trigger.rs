@@ -4,16 +4,16 @@ use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use super::evaluation::{EpisodeChange, EpisodeNews, EpisodeNotice, Evaluation};
+use super::subscriber::Subscriber;
 use crate::detect::notification::RecordOrigin;
 use crate::detect::site::condition::Condition;
 use crate::detect::site::rules::Rule;
 use crate::detect::site::rules::machine::{Episode, Evidence, Notice, Transition, TriggerState};
-use crate::detect::site::rules::reading::{Occasion, Reading};
-use crate::domain::event::EventType;
+use crate::detect::site::rules::reading::{Occasion, SiteReading};
 use crate::domain::id::{WebhookId, derive_episode};
 use crate::domain::site_now::TriggerPhase;
 use crate::domain::time::from_ms;
-use crate::domain::trigger::NoticeOptions;
 use crate::telemetry::words::SuppressReason;
 
 /// A condition with its state, shared by every webhook that asks for it.
@@ -29,41 +29,6 @@ pub(crate) struct Trigger {
     pub(super) is_held: bool,
     /// A state that a newer build wrote: it is passed on as it is, and the trigger is not judged.
     pub(super) foreign: Option<Box<RawValue>>,
-}
-
-/// A webhook that asks for a trigger, and what it was notified of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Subscriber {
-    pub(crate) webhook: WebhookId,
-    /// What lies before does not notify it; milliseconds since the Unix epoch.
-    pub(crate) since_ms: i64,
-    pub(crate) options: NoticeOptions,
-    /// True if it was notified of the beginning of the episode going on.
-    pub(crate) is_notified: bool,
-    /// Number of the latest reminder of that episode.
-    pub(crate) reminders: u32,
-    /// Beginning of the latest episode of which it was notified.
-    pub(crate) notified_at: Option<u32>,
-}
-
-impl Subscriber {
-    /// True if an episode that begins at `second` comes too soon after the latest one.
-    fn is_too_soon(&self, second: u32) -> bool {
-        let interval = self.options.min_interval_seconds;
-        self.notified_at
-            .is_some_and(|notified| second < notified.saturating_add(interval))
-    }
-
-    /// True if the beginning of its latest episode still matters at `second`.
-    pub(super) fn is_interval_running(&self, second: u32) -> bool {
-        self.is_too_soon(second)
-    }
-
-    /// The instant of the next reminder of an episode that was notified at `at`.
-    fn next_reminder(&self, at: u32) -> Option<u32> {
-        let after = self.options.repeat_after_seconds.filter(|_| self.is_notified)?;
-        Some(at.saturating_add(after.saturating_mul(self.reminders + 1)))
-    }
 }
 
 /// The cause of a judgement, with the facts that name what it decides.
@@ -108,67 +73,10 @@ impl Cause<'_> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Judgement<'a> {
     pub(crate) site_id: &'a str,
-    pub(crate) reading: Reading<'a>,
+    pub(crate) reading: SiteReading<'a>,
     pub(crate) cause: Cause<'a>,
     /// True if the site's clock is recent enough for a notification.
     pub(crate) is_fresh: bool,
-}
-
-/// The kind of an episode's notification.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum EpisodeNews {
-    Begins,
-    /// The reminder of this number.
-    Lasts(u32),
-    Ends,
-}
-
-/// A notification of an episode that is due.
-#[derive(Debug, Clone)]
-pub(crate) struct EpisodeNotice {
-    pub(crate) news: EpisodeNews,
-    pub(crate) condition: Condition,
-    pub(crate) episode: Episode,
-    /// Whole second at which it fell due.
-    pub(crate) at: u32,
-    pub(crate) count: u32,
-    /// Events expected during a silence.
-    pub(crate) expected: Option<f64>,
-    /// Seconds since the latest event, during a silence.
-    pub(crate) silent_seconds: Option<u32>,
-    /// Distinct visitors of the events that were counted.
-    pub(crate) visitors: u32,
-    /// Time that becomes part of ids, in milliseconds since the Unix epoch.
-    pub(crate) at_ms: i64,
-    /// Time by which it is judged if a webhook was there already.
-    pub(crate) created_at_ms: i64,
-    pub(crate) is_source_silent: bool,
-    pub(crate) webhooks: Vec<WebhookId>,
-}
-
-/// The effect of a judgement.
-#[derive(Debug, Default)]
-pub(crate) struct Evaluation {
-    /// The state is to be written.
-    pub(crate) changed: bool,
-    pub(crate) notices: Vec<EpisodeNotice>,
-    /// Notifications decided and not sent.
-    pub(crate) withheld: Vec<(EventType, SuppressReason)>,
-    /// Episodes that began, were notified or ended.
-    pub(crate) episodes: Vec<EpisodeChange>,
-}
-
-/// A change of an episode, for the history of alerts.
-#[derive(Debug, Clone)]
-pub(crate) struct EpisodeChange {
-    pub(crate) condition: Condition,
-    pub(crate) episode: Episode,
-    /// Webhooks that have the trigger.
-    pub(crate) webhooks: Vec<WebhookId>,
-    /// Second at which it ended.
-    pub(crate) ended_at: Option<u32>,
-    /// Events expected during a silence.
-    pub(crate) expected: Option<f64>,
 }
 
 impl Trigger {
@@ -389,7 +297,7 @@ impl Trigger {
     }
 
     /// The next instant at which the trigger is to be looked at without an event.
-    pub(super) fn due(&self, reading: Reading<'_>) -> Option<u32> {
+    pub(super) fn due(&self, reading: SiteReading<'_>) -> Option<u32> {
         if self.is_passed_on() {
             return None;
         }
@@ -419,7 +327,7 @@ impl Trigger {
     }
 
     /// Its state, and when that began.
-    pub(super) fn phase(&self, reading: Reading<'_>) -> (TriggerPhase, Option<DateTime<Utc>>) {
+    pub(super) fn phase(&self, reading: SiteReading<'_>) -> (TriggerPhase, Option<DateTime<Utc>>) {
         match self.state.episode() {
             Some(episode) => {
                 let since = from_ms(i64::from(episode.started_at) * 1_000);
@@ -433,15 +341,6 @@ impl Trigger {
     /// True if it is armed and fires by a timer.
     pub(super) fn waits_for_timer(&self) -> bool {
         !self.state.is_firing() && self.rule.fires_on() == Occasion::Timer
-    }
-}
-
-impl Subscriber {
-    /// Counts the reminders up to `now` of an episode notified at `at` as given.
-    pub(super) fn skip_reminders(&mut self, at: u32, now: u32) {
-        if let Some(after) = self.options.repeat_after_seconds {
-            self.reminders = self.reminders.max(now.saturating_sub(at) / after.max(1));
-        }
     }
 }
 

@@ -38,7 +38,7 @@ fn rule(last: u32) -> SilenceRule {
 fn judge(rates: &dyn ExpectedRate, last: u32, now: u32, started_at: Option<u32>) -> (Level, Option<u32>) {
     let (mut window, latest) = (SlidingWindow::new(&[300], 0), LatestVisitors::default());
     window.advance(now, &mut Segments::new(1));
-    let reading = Reading {
+    let reading = SiteReading {
         window: &window,
         latest: &latest,
         first_event: Some(0),
@@ -97,7 +97,7 @@ fn what_was_expected_is_summed_over_the_hours() {
     let (mut window, latest) = (SlidingWindow::new(&[300], 0), LatestVisitors::default());
     window.advance(17_200, &mut Segments::new(1));
     let rates = Steady(36.0, 1.0);
-    let reading = Reading {
+    let reading = SiteReading {
         window: &window,
         latest: &latest,
         first_event: Some(0),

@@ -1,0 +1,45 @@
+//! Records that a site's loaded state accounts for.
+
+use super::SiteState;
+use crate::detect::completeness::Completeness;
+use crate::detect::window::segments::Segments;
+
+/// Bit of a source; the last one stands for all that follow it.
+fn source_bit(source: usize) -> u64 {
+    1 << source.min(63)
+}
+
+impl SiteState {
+    /// Notes that the site had an event in a source.
+    pub(crate) fn note_source(&mut self, source: usize) {
+        self.sources |= source_bit(source);
+    }
+
+    /// True if the site may have had an event in a source.
+    pub(crate) fn has_source(&self, source: usize) -> bool {
+        self.sources & source_bit(source) != 0
+    }
+
+    /// True if the loaded state accounts for a record.
+    pub(crate) fn covers(&self, source: usize, offset: i64) -> bool {
+        let covered = self.covered.as_ref();
+        covered.is_some_and(|covered| offset <= covered[source])
+    }
+
+    /// True if records that the loaded state accounts for are still to be read again.
+    pub(crate) fn is_behind(&self, segments: &Segments) -> bool {
+        self.covered.as_ref().is_some_and(|covered| {
+            let mut covered = covered.iter().enumerate();
+            covered.any(|(source, last)| *last >= segments.next_offset(source).unwrap_or_default())
+        })
+    }
+
+    /// Second from which on every record of the site has been seen; the greatest number while
+    /// records that its loaded state accounts for are still to be read again.
+    pub(crate) fn complete_from(&self, completeness: &Completeness, segments: &Segments) -> u32 {
+        match self.is_behind(segments) {
+            true => u32::MAX,
+            false => completeness.complete_from(),
+        }
+    }
+}

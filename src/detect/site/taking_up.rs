@@ -1,0 +1,80 @@
+//! Taking up events for the rules that look back further than the windows.
+
+use super::SiteState;
+use crate::detect::window::segments::{Segment, Segments};
+
+impl SiteState {
+    /// Takes up an event's time and visitor for the rules that look back further than the windows.
+    pub(crate) fn note_event(
+        &mut self,
+        second: u32,
+        visitor: Option<u64>,
+        segment: Segment,
+        segments: &mut Segments,
+    ) {
+        self.last_event = self.last_event.max(second);
+        let needs = self.triggers.needs;
+        if !needs.timers {
+            self.first_event = Some(self.first_event.map_or(second, |first| first.min(second)));
+            return;
+        }
+        if self.first_event.is_none_or(|first| second < first) {
+            self.first_event = Some(second);
+            self.next_due = 0;
+            self.note_unsaved(segment, segments);
+        }
+        if needs.latest > 0 {
+            self.note_unsaved(segment, segments);
+            if let Some(visitor) = visitor {
+                self.note_latest(visitor, second);
+            }
+        }
+        if self.triggers.watches_silence() {
+            self.note_unsaved(segment, segments);
+            if self.triggers.note_event(None, second) {
+                self.next_due = 0;
+            }
+        }
+    }
+
+    /// Takes up a visitor among the latest ones. While the table of visitors holds twice as many as
+    /// are kept, the latest are all in it, and nothing is done.
+    fn note_latest(&mut self, visitor: u64, second: u32) {
+        let kept = self.latest.kept();
+        if self.window.live() as usize >= 2 * kept {
+            if !self.latest_is_behind {
+                self.latest_is_behind = true;
+                self.next_due = 0;
+            }
+            return;
+        }
+        self.sync_latest();
+        let was_full = self.latest.has(self.triggers.needs.latest);
+        if self.latest.visit(visitor, second) && !was_full {
+            // A full list may be judged sooner.
+            self.next_due = 0;
+        }
+    }
+
+    /// Takes up the visitors of the table among the latest ones.
+    pub(super) fn sync_latest(&mut self) {
+        if std::mem::take(&mut self.latest_is_behind) {
+            for visitor in self.window.everyone() {
+                self.latest.visit(visitor.hash, visitor.second);
+            }
+        }
+    }
+
+    /// Holds the segment of a change that is written later.
+    pub(super) fn note_unsaved(&mut self, segment: Segment, segments: &mut Segments) {
+        if self.unsaved.is_none() {
+            segments.hold(segment);
+            self.unsaved = Some(segment);
+        }
+    }
+
+    /// True if there are changes to be written some time.
+    pub(crate) fn is_unsaved(&self) -> bool {
+        self.unsaved.is_some()
+    }
+}

@@ -1,0 +1,70 @@
+//! Triggers that count the single events of a name.
+
+use super::asked::{count_subscribers, new_rule};
+use super::evaluation::Evaluation;
+use super::trigger::{Judgement, Trigger};
+use super::{CountedEvent, SiteTriggers};
+use crate::detect::site::condition::{Condition, CountSettings};
+use crate::detect::site::rules::machine::TriggerState;
+use crate::detect::window::segments::Segments;
+use crate::domain::event::EventType;
+use crate::domain::registry::Site;
+
+/// Most names of goals and custom events that a site counts at one time.
+const MAX_NAMED: usize = 1_000;
+
+impl SiteTriggers {
+    /// Counts a single event of a name, and judges the trigger that counts it if there is a
+    /// judgement. Returns false if there is no room for the name.
+    pub(crate) fn count_named(
+        &mut self,
+        site: &Site,
+        condition: &Condition,
+        counted: CountedEvent,
+        segments: &mut Segments,
+    ) -> bool {
+        let (event, settings) = match condition {
+            Condition::GoalCompletion(settings) => (EventType::GoalCompletion, settings),
+            Condition::CustomEvent(settings) => (EventType::CustomEvent, settings),
+            _ => return false,
+        };
+        if !self.named.contains_key(condition) {
+            if self.named.len() >= MAX_NAMED {
+                return false;
+            }
+            let trigger = named_trigger(site, event, condition, settings);
+            self.named.insert(condition.clone(), trigger);
+            self.hold_foreign();
+        }
+        let trigger = self.named.get_mut(condition);
+        trigger.is_some_and(|trigger| trigger.add(counted, segments))
+    }
+
+    /// Judges the trigger that counts a name, after an event of it was counted.
+    pub(crate) fn judge_named(
+        &mut self,
+        condition: &Condition,
+        judgement: &Judgement<'_>,
+        evaluation: &mut Evaluation,
+    ) {
+        if let Some(trigger) = self.named.get_mut(condition) {
+            trigger.judge(judgement, evaluation);
+        }
+        self.settle(evaluation);
+    }
+}
+
+/// Makes the trigger that counts a name.
+fn named_trigger(site: &Site, event: EventType, condition: &Condition, settings: &CountSettings) -> Trigger {
+    let mut trigger = Trigger {
+        condition: condition.clone(),
+        rule: new_rule(condition, 0, 0),
+        state: TriggerState::Armed,
+        subscribers: Vec::new(),
+        is_due: false,
+        is_held: false,
+        foreign: None,
+    };
+    trigger.subscribe(count_subscribers(site, event, settings), 0);
+    trigger
+}
