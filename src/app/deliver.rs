@@ -263,7 +263,8 @@ fn start_intake(
     Ok(())
 }
 
-fn client_options(app: &AppContext) -> anyhow::Result<ClientOptions> {
+/// Options of a client that calls endpoints.
+pub(super) fn client_options(app: &AppContext) -> anyhow::Result<ClientOptions> {
     let webhooks = &app.config.webhooks;
     let extra_roots_pem = match &webhooks.ca_file {
         Some(path) => Some(

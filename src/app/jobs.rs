@@ -1,5 +1,5 @@
 //! Work that calls begin and no request waits for: overlaps of secrets that end, sites that are
-//! erased.
+//! erased, deliveries that are sent again.
 //!
 //! Every process with the api role looks each second. Rows are taken with a lock, so two of them
 //! never do the same; what one leaves undone, another one takes up.
@@ -13,6 +13,7 @@ use sqlx::{Connection as _, PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::context::AppContext;
+use super::recovery;
 use crate::clock;
 use crate::record::jobs::{self, JobKind, JobStatus, TakenJob};
 use crate::record::keyring::Keyring;
@@ -30,6 +31,8 @@ const ERASE_UNTIL: TimeDelta = TimeDelta::days(8);
 struct Jobs {
     pool: PgPool,
     keyring: Arc<Keyring>,
+    /// Partitions of each topic of deliveries.
+    partitions: i32,
 }
 
 /// Starts the work. A failure is logged and tried again; none of it stops the process.
@@ -37,6 +40,7 @@ pub(super) fn start(app: &AppContext, tasks: &mut Tasks) {
     let work = Jobs {
         pool: app.pool.clone(),
         keyring: Arc::clone(&app.keyring),
+        partitions: app.config.kafka.partitions,
     };
     let finished = app.lifecycle.finished.clone();
     tasks.spawn_background("jobs", async move {
@@ -74,8 +78,14 @@ impl Jobs {
         };
         match job.kind.parse() {
             Ok(JobKind::Erase) => erase(&mut connection, &job).await.context("erasing a site")?,
+            Ok(JobKind::Recover) => recovery::go_on(&mut connection, &job, self.partitions)
+                .await
+                .context("sending again what a webhook has missed")?,
+            Ok(JobKind::Withdraw) => recovery::withdraw(&mut connection, &job)
+                .await
+                .context("cancelling a recovery")?,
             // A newer version's job is left to it.
-            Ok(JobKind::Recover) | Err(_) => {
+            Err(_) => {
                 let later = clock::now() + ERASE_AGAIN_EVERY;
                 jobs::put_off(&mut connection, job.id, Some(later), clock::now()).await?;
             }

@@ -25,6 +25,7 @@ mod detect;
 mod deliver;
 mod api;
 mod jobs;
+mod recovery;
 
 pub(crate) use check::refusals;
 pub(crate) use host::Host;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use sqlx::PgPool;
 
 use super::context::AppContext;
@@ -10,7 +11,7 @@ use crate::clock;
 use crate::record::keyring::Keyring;
 use crate::record::pg_monitor::PgMonitor;
 use crate::record::retention::{self, RetentionStep};
-use crate::record::{activity, idempotency, keys, migrate, partitions, registry};
+use crate::record::{activity, idempotency, jobs, keys, migrate, partitions, registry};
 use crate::tasks::Tasks;
 use crate::telemetry::Metrics;
 
@@ -83,6 +84,7 @@ impl Upkeep {
                 }
                 registry::purge_changes(&mut connection).await?;
                 idempotency::purge(&mut connection, clock::now()).await?;
+                jobs::purge(&mut connection, clock::now() - TimeDelta::days(30)).await?;
                 activity::purge(&mut connection, clock::now()).await?;
             }
             keys::store_canary(&mut connection, &self.keyring, clock::now()).await?;

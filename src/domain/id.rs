@@ -158,6 +158,13 @@ impl JobId {
     }
 }
 
+impl JobId {
+    /// Milliseconds since the Unix epoch at which the job was begun.
+    pub(crate) fn millis(self) -> i64 {
+        millis_of(self.0)
+    }
+}
+
 impl NotificationId {
     /// Milliseconds since the Unix epoch in the first 48 bits.
     pub(crate) fn millis(self) -> i64 {
@@ -197,6 +204,25 @@ impl DeliveryId {
             webhook.0.as_bytes(),
         ];
         Self(derive_v8(notification.millis(), &facts))
+    }
+}
+
+impl DeliveryId {
+    /// The id of the delivery that sends `notification` to `webhook` again, because a job or a
+    /// request of this id asked for it at `asked_ms`: it lies in that day's partition.
+    pub(crate) fn derive_resend(
+        asked_ms: i64,
+        asked_by: Uuid,
+        notification: NotificationId,
+        webhook: WebhookId,
+    ) -> Self {
+        let facts = [
+            b"resend".as_slice(),
+            asked_by.as_bytes(),
+            notification.0.as_bytes(),
+            webhook.0.as_bytes(),
+        ];
+        Self(derive_v8(asked_ms, &facts))
     }
 }
 

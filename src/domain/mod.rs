@@ -12,6 +12,7 @@ pub mod goal;
 pub mod trigger;
 pub mod webhook;
 pub(crate) mod notification;
+pub(crate) mod sample;
 pub mod delivery;
 pub mod health;
 pub(crate) mod attempt;

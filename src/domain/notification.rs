@@ -6,6 +6,7 @@ use serde::ser::Serializer;
 
 use super::event::{EventType, Revenue};
 use super::id::NotificationId;
+use super::sample::Sample;
 use super::site::SiteId;
 use super::site_now::Baseline;
 
@@ -65,6 +66,10 @@ pub(crate) enum NotificationData<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         path: Option<&'a str>,
         visitor_count: u32,
+    },
+    Test {
+        message: &'a str,
+        sample: Sample,
     },
 }
 

@@ -29,6 +29,8 @@ pub(crate) mod erasure;
 pub mod outcomes;
 pub(crate) mod instance;
 pub(crate) mod parked;
+pub(crate) mod resends;
+pub(crate) mod test_limit;
 pub mod health;
 pub(crate) mod pg_monitor;
 pub(crate) mod deliveries_read;

@@ -175,6 +175,40 @@ pub(crate) async fn lock(
     Ok(row.is_some())
 }
 
+/// Permission of a webhook to be sent to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SendState {
+    On,
+    /// Its owner or Bellwether has switched it off.
+    Off,
+    Deleted,
+    /// The site never had it.
+    Absent,
+}
+
+/// Locks the row of a webhook until the transaction ends, so that whoever sends something again
+/// takes turns. Tells if it may be sent to.
+pub(crate) async fn lock_to_send(
+    conn: &mut PgConnection,
+    site_id: &SiteId,
+    id: WebhookId,
+) -> Result<SendState, sqlx::Error> {
+    let row = sqlx::query!(
+        r#"select deleted_at is not null as "is_deleted!", enabled and disabled_at is null as "is_on!"
+           from webhooks where site_id = $1 and id = $2 for no key update"#,
+        site_id.as_str(),
+        id.uuid()
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(match row {
+        None => SendState::Absent,
+        Some(row) if row.is_deleted => SendState::Deleted,
+        Some(row) if row.is_on => SendState::On,
+        Some(_) => SendState::Off,
+    })
+}
+
 /// Locks the row of a webhook of any site; false if there is none.
 pub(crate) async fn lock_by_id(conn: &mut PgConnection, id: WebhookId) -> Result<bool, sqlx::Error> {
     let row = sqlx::query!(

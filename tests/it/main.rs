@@ -62,3 +62,4 @@ mod commands_replay;
 mod commands_topics;
 mod snippets;
 mod stopping;
+mod sending_again;
