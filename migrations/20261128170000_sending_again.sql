@@ -21,5 +21,5 @@ alter table jobs drop column sent;
 alter table jobs add column resends integer not null default 0;
 alter table jobs add column withdrawn integer not null default 0;
 alter table jobs drop constraint jobs_kind;
-alter table jobs add constraint jobs_kind check (kind in ('erase', 'recover', 'withdraw'));
+alter table jobs add constraint jobs_kind check (kind in ('erase', 'recover', 'withdraw', 'cancel'));
 create index jobs_ended on jobs (ended_at) where ended_at is not null;

@@ -10,9 +10,7 @@ create table health_notices (
     since      timestamptz not null,
     -- When the change was; with the webhook and the event type it names the notification.
     changed_at timestamptz not null,
-    constraint health_notices_pkey primary key (id),
-    constraint health_notices_event_type
-        check (event_type in ('webhook_failing', 'webhook_recovered', 'webhook_disabled'))
+    constraint health_notices_pkey primary key (id)
 );
 
 create function note_health_change() returns trigger language plpgsql as $$

@@ -50,6 +50,6 @@ pub use call::{Access, Call, Method};
 pub use calls::CALLS;
 pub use problem_type::ProblemType;
 pub use router::router;
-pub(crate) use test_sender::{TestRequest, TestSender};
 pub use state::{AnsweredRequest, ApiConfig, ApiState};
+pub(crate) use test_sender::{TestRequest, TestSender};
 pub use webhook_input::WebhookRules;

@@ -19,7 +19,8 @@ use super::state::{AnsweredRequest, ApiState};
 /// Longest a request may take: a database that has stopped answering holds nothing for longer.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Answers within [`REQUEST_TIMEOUT`] and the time that a request to an endpoint may take, inside a span `api.request`, and tells the observer.
+/// Answers within [`REQUEST_TIMEOUT`], a test within the time that its endpoint may take besides.
+/// Runs inside a span `api.request`, and tells the observer.
 ///
 /// Adds the headers that every answer has: no cache may keep it and no browser guess its type.
 pub(super) async fn observe(State(state): State<ApiState>, request: Request, next: Next) -> Response {

@@ -107,7 +107,11 @@ async fn begin_once(
 fn read_span(body: &BodyObject<'_>, now: DateTime<Utc>) -> Result<(DateTime<Utc>, DateTime<Utc>), Problem> {
     let mut errors = FieldErrors::default();
     body.refuse_unknown(&["since", "until"], &mut errors);
-    body.require("since", "the time from which on notifications are sent again", &mut errors);
+    body.require(
+        "since",
+        "the time from which on notifications are sent again",
+        &mut errors,
+    );
     let since = body.time("since", &mut errors);
     let until = body.time("until", &mut errors).unwrap_or(now);
     if let Some(since) = since
@@ -180,8 +184,14 @@ mod tests {
             (json!({"since": "2026-02-25T11:00:00Z"}), true),
             (json!({"since": "2026-02-25T12:00:00Z", "until": null}), true),
             (json!({"since": "2026-02-25T13:00:00Z"}), false),
-            (json!({"since": "2026-02-25T11:00:00Z", "until": "2026-02-25T10:00:00Z"}), false),
-            (json!({"since": "2026-02-25T11:00:00Z", "until": "2027-01-01T00:00:00Z"}), true),
+            (
+                json!({"since": "2026-02-25T11:00:00Z", "until": "2026-02-25T10:00:00Z"}),
+                false,
+            ),
+            (
+                json!({"since": "2026-02-25T11:00:00Z", "until": "2027-01-01T00:00:00Z"}),
+                true,
+            ),
             (json!({"until": "2026-02-25T11:00:00Z"}), false),
             (json!({"since": "yesterday"}), false),
         ] {

@@ -13,8 +13,7 @@ use crate::domain::id::{DeliveryId, NotificationId, WebhookId};
 use crate::kafka::murmur2::partition_of;
 use crate::record::deliveries_read::{self, StoredDelivery};
 use crate::record::parked::MAX_WAITING;
-use crate::record::resends::{self, QueuedBatch, QueuedDelivery};
-use crate::record::webhooks::{self, SendState};
+use crate::record::resends::{self, QueuedBatch, QueuedDelivery, SendState};
 use crate::{chance, clock};
 
 use super::answer;
@@ -38,9 +37,8 @@ pub(super) async fn retry(
 ) -> Result<Response, Problem> {
     let (webhook, delivery) = (ids.webhook()?, ids.delivery()?);
     let path = format!("{}/webhooks/{webhook}/deliveries/{delivery}/retry", site.path());
-    let retry = async |execution: &Execution| {
-        retry_once(&state, &site, (webhook, delivery), &body, execution).await
-    };
+    let retry =
+        async |execution: &Execution| retry_once(&state, &site, (webhook, delivery), &body, execution).await;
     key.run_once(&state, &site, &path, &body, retry).await
 }
 
@@ -117,7 +115,7 @@ pub(super) async fn check_webhook(
     site: &WritableSite,
     webhook: WebhookId,
 ) -> Result<(), Problem> {
-    match webhooks::lock_to_send(conn, site.id(), webhook).await? {
+    match resends::lock_to_send(conn, site.id(), webhook).await? {
         SendState::On => Ok(()),
         SendState::Absent => Err(Problem::not_found("webhook")),
         SendState::Deleted => Err(not_sendable("The webhook is deleted.")),

@@ -33,7 +33,8 @@ use super::test_sender::{TestRequest, TestSender};
 use super::validate::BodyObject;
 use super::webhooks::find;
 
-const MESSAGE: &str = "This is a test from Bellwether. Nothing has happened; the sample shows what would come.";
+const MESSAGE: &str =
+    "This is a test from Bellwether. Nothing has happened; the sample shows what would come.";
 
 /// `POST /api/sites/{site_id}/webhooks/{webhook_id}/test`
 pub(super) async fn send(
@@ -56,15 +57,17 @@ async fn send_once(
     body: &Map<String, Value>,
     execution: &Execution,
 ) -> Result<Response, Problem> {
+    let now = clock::now();
+    let mut tx = state.write(site).await?;
+    let (webhook, sample) = prepare(state, &mut tx, (site, id), body).await?;
     let sender = state.tests.clone().ok_or_else(|| {
         Problem::new(
             ProblemType::Unavailable,
             "This process sends nothing to endpoints.",
         )
     })?;
-    let now = clock::now();
-    let mut tx = state.write(site).await?;
-    let request = prepare(state, &sender, &mut tx, (site, id), body, now).await?;
+    let name = sites::get(&mut tx, site.id()).await?.and_then(|site| site.name);
+    let request = make_request(&sender, webhook, sample, name.as_deref(), now);
     if let Err(next) = test_limit::count(&mut tx, id, now).await? {
         return Err(too_many(next, now));
     }
@@ -87,22 +90,19 @@ async fn send_once(
     })
 }
 
-/// Reads the webhook as it is sent to, and makes the notification.
+/// Reads the webhook as it is sent to, and the event type of the sample.
 async fn prepare(
     state: &ApiState,
-    sender: &TestSender,
     conn: &mut PgConnection,
     (site, id): (&WritableSite, WebhookId),
     body: &Map<String, Value>,
-    now: DateTime<Utc>,
-) -> Result<TestRequest, Problem> {
+) -> Result<(Webhook, EventType), Problem> {
     let stored = find(conn, &state.keyring, site.id(), id).await?;
     let event = read_event(&BodyObject::root(body), &stored.settings.events)?;
     let secrets = secrets::read(conn, &state.keyring, id).await?;
     let next = secrets.next.map(|next| next.secret);
     let webhook = registry::to_webhook(stored, site.id().clone(), secrets.current, next);
-    let name = sites::get(conn, site.id()).await?.and_then(|site| site.name);
-    Ok(make_request(sender, webhook, event, name.as_deref(), now))
+    Ok((webhook, event))
 }
 
 fn make_request(

@@ -66,7 +66,7 @@ fn test_sender(app: &AppContext) -> anyhow::Result<TestSender> {
             let facts = AttemptFacts {
                 delivery_id: request.delivery_id,
                 notification_id: request.notification_id,
-                event: EventType::Test,
+                event: EventType::Test.as_str(),
                 attempt: 1,
                 now_ms: clock::now_ms(),
                 body: request.body,

@@ -2,9 +2,9 @@
 //! then waited for.
 //!
 //! Each step is one transaction that also writes how far the job has come. So a process that dies
-//! leaves nothing half done, and the next one goes on behind the last step. A step holds the rows of
-//! the job and of its webhook: recoveries of one webhook take turns, and a notification that one of
-//! them has queued is on its way for the others.
+//! leaves nothing half done, and the next one goes on behind the last step. A step holds the rows
+//! of the job and of its webhook: recoveries of one webhook take turns, and a notification that one
+//! of them has queued is on its way for the others.
 
 use std::collections::HashSet;
 
@@ -20,10 +20,10 @@ use crate::domain::id::{DeliveryId, JobId, NotificationId, WebhookId};
 use crate::domain::site::SiteId;
 use crate::kafka::murmur2::partition_of;
 use crate::record::jobs::{self, JobStatus, RecoveryCounts, RecoveryProgress, TakenJob};
-use crate::record::resends::{self, MissedDelivery, MissedSpan, QueuedBatch, QueuedDelivery};
-use crate::record::webhooks::{self, SendState};
+use crate::record::resends::{self, MissedDelivery, MissedSpan, QueuedBatch, QueuedDelivery, SendState};
 
-/// Rows of a webhook in `parked` up to which a recovery adds more: what happens now needs room, too.
+/// Rows of a webhook in `parked` up to which a recovery adds more: what happens now needs room,
+/// too.
 const MOST_WAITING: i64 = 10_000;
 /// Pause before a job is looked at again that waits for deliveries to end.
 const LOOK_AGAIN: TimeDelta = TimeDelta::seconds(1);
@@ -44,7 +44,7 @@ pub(super) async fn go_on(
     };
     let mut tx = connection.begin().await?;
     // First the webhook, then the job: the order of everybody who takes both.
-    let state = webhooks::lock_to_send(&mut tx, &site, webhook).await?;
+    let state = resends::lock_to_send(&mut tx, &site, webhook).await?;
     if !jobs::lock_running(&mut tx, job.id).await? {
         return Ok(());
     }

@@ -127,6 +127,8 @@ words! {
         Count = "count",
         /// A minute's notifications in one.
         Summary = "summary",
+        /// The health of a webhook changed.
+        Health = "health",
     }
 }
 

@@ -12,7 +12,7 @@ const SCHEMA: &str = include_str!("../../docs/notification.schema.json");
 
 /// The data of a notification as it might come.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct Sample {
+pub(crate) struct EventSample {
     pub(crate) event: EventType,
     pub(crate) data: Map<String, Value>,
 }
@@ -26,10 +26,10 @@ static EXAMPLES: LazyLock<Vec<Value>> = LazyLock::new(|| {
 });
 
 /// The sample of an event type.
-pub(crate) fn of(event: EventType) -> Sample {
+pub(crate) fn of(event: EventType) -> EventSample {
     let example = EXAMPLES.iter().find(|one| one["event"] == event.as_str());
     let data = example.and_then(|one| one["data"].as_object()).cloned();
-    Sample {
+    EventSample {
         event,
         data: data.unwrap_or_default(),
     }

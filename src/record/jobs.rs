@@ -26,6 +26,8 @@ words! {
         Recover = "recover",
         /// Cancels what a recovery has queued and not sent, after it was cancelled itself.
         Withdraw = "withdraw",
+        /// Cancels what is open of a webhook that was switched off or deleted.
+        Cancel = "cancel",
     }
 }
 
@@ -61,15 +63,15 @@ pub(crate) struct RecoveryRecord {
     pub(crate) until: Option<DateTime<Utc>>,
     /// Deliveries of the span that the webhook did not get.
     pub(crate) total: i32,
-    /// Those of them that were sent again, and whose resend has ended.
+    /// Of these, the ones whose resend has ended.
     pub(crate) sent: i64,
-    /// Those of them that it got since, or will get otherwise.
+    /// Of these, the ones that it got since or will get otherwise.
     pub(crate) skipped: i32,
     pub(crate) inserted_at: DateTime<Utc>,
     pub(crate) ended_at: Option<DateTime<Utc>>,
 }
 
-/// How far a recovery has come, as `jobs.progress` has it.
+/// Progress of a recovery, as `jobs.progress` has it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct RecoveryProgress {

@@ -30,6 +30,8 @@ pub mod outcomes;
 pub(crate) mod instance;
 pub(crate) mod parked;
 pub(crate) mod resends;
+pub(crate) mod notices;
+pub(crate) mod cancelling;
 pub(crate) mod test_limit;
 pub mod health;
 pub(crate) mod pg_monitor;

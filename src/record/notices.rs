@@ -7,13 +7,16 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use crate::domain::event::EventType;
 use crate::domain::id::{NotificationId, WebhookId};
+
+use super::outcomes::word;
 
 /// A change of a webhook's health, with the webhook as it is now.
 #[derive(Debug, Clone)]
 pub(crate) struct HealthNotice {
     pub(crate) webhook_id: WebhookId,
-    pub(crate) event_type: String,
+    pub(crate) event: EventType,
     pub(crate) reason: Option<String>,
     pub(crate) since: DateTime<Utc>,
     pub(crate) changed_at: DateTime<Utc>,
@@ -33,22 +36,28 @@ pub(crate) struct NoticedWebhook {
 /// Takes the oldest notice that nobody else has taken. It is gone once the transaction is
 /// committed.
 pub(crate) async fn take(conn: &mut PgConnection) -> Result<Option<HealthNotice>, sqlx::Error> {
+    let known: Vec<String> = EventType::WORDS.iter().map(|word| (*word).to_owned()).collect();
     let row = sqlx::query!(
         r#"with taken as (
              delete from health_notices
-             where id = (select id from health_notices order by id limit 1 for update skip locked)
+             where id = (
+                 -- A newer version's notice is left to it.
+                 select id from health_notices where event_type = any($1) order by id limit 1 for update skip locked
+             )
              returning webhook_id, event_type, reason, since, changed_at
          )
          select t.webhook_id as "webhook_id!", t.event_type as "event_type!", t.reason, t.since as "since!",
              t.changed_at as "changed_at!", w.site_id as "site_id?", w.name as "name?", h.waiting as "waiting?"
          from taken t left join webhooks w on w.id = t.webhook_id
-         left join webhook_health h on h.webhook_id = t.webhook_id"#
+         left join webhook_health h on h.webhook_id = t.webhook_id"#,
+        &known
     )
     .fetch_optional(conn)
     .await?;
-    Ok(row.map(|row| HealthNotice {
+    let Some(row) = row else { return Ok(None) };
+    Ok(Some(HealthNotice {
         webhook_id: WebhookId::from_uuid(row.webhook_id),
-        event_type: row.event_type,
+        event: word(&row.event_type)?,
         reason: row.reason,
         since: row.since,
         changed_at: row.changed_at,

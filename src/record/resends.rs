@@ -12,11 +12,49 @@ use uuid::Uuid;
 use crate::domain::delivery::Origin;
 use crate::domain::health::ParkReason;
 use crate::domain::id::{DeliveryId, JobId, NotificationId, WebhookId, uuid_floor};
+use crate::domain::site::SiteId;
 
 /// Deliveries that one step of a recovery looks at.
 pub(crate) const STEP: i64 = 500;
 /// Deliveries that one step counts.
 const COUNT_STEP: i64 = 20_000;
+
+/// Permission of a webhook to be sent to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SendState {
+    On,
+    /// Its owner or Bellwether has switched it off.
+    Off,
+    Deleted,
+    /// The site never had it.
+    Absent,
+}
+
+/// Locks the row of a webhook until the transaction ends, so that whoever sends something again
+/// takes turns. Tells if it may be sent to.
+pub(crate) async fn lock_to_send(
+    conn: &mut PgConnection,
+    site_id: &SiteId,
+    id: WebhookId,
+) -> Result<SendState, sqlx::Error> {
+    let row = sqlx::query!(
+        r#"select deleted_at is not null as "is_deleted!", enabled and disabled_at is null as "is_on!"
+           from webhooks where site_id = $1 and id = $2 for no key update"#,
+        site_id.as_str(),
+        id.uuid()
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(match row {
+        None => SendState::Absent,
+        Some(row) if row.is_deleted => SendState::Deleted,
+        Some(row) if row.is_on => SendState::On,
+        Some(_) => SendState::Off,
+    })
+}
+
+/// Channel on which new rows are announced.
+pub(crate) const CHANNEL: &str = "bellwether_parked";
 
 /// A delivery to be queued.
 #[derive(Debug, Clone)]
@@ -66,7 +104,7 @@ pub(crate) async fn queue(
             due_at
         })
         .collect();
-    sqlx::query_scalar!(
+    let made = sqlx::query_scalar!(
         r#"with new as (
              select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::bytea[], $5::timestamptz[], $6::uuid[],
                  $7::timestamptz[]) as n (id, notification_id, event_type, payload, created_at, resend_of, due_at)
@@ -98,8 +136,13 @@ pub(crate) async fn queue(
         batch.job.map(JobId::uuid),
         batch.now,
     )
-    .fetch_one(conn)
-    .await
+    .fetch_one(&mut *conn)
+    .await?;
+    // A hint: the owner of the partition would look within a second anyway.
+    sqlx::query!("select pg_notify($1, '')", CHANNEL)
+        .execute(conn)
+        .await?;
+    Ok(made)
 }
 
 /// Span of notification times, both ends in it, and the webhook that missed something.

@@ -63,3 +63,4 @@ mod commands_topics;
 mod snippets;
 mod stopping;
 mod sending_again;
+mod health_notices;
