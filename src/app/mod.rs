@@ -26,11 +26,12 @@ mod deliver;
 mod api;
 mod jobs;
 
+pub(crate) use crate::telemetry::words::ProcessRole;
 pub(crate) use check::refusals;
 pub(crate) use host::Host;
 pub(crate) use lifecycle::{Lifecycle, SecondSignal};
 pub(crate) use reach::{reach_kafka, reach_postgres};
-pub(crate) use roles::{ProcessRole, Roles};
+pub(crate) use roles::Roles;
 pub(crate) use settings::{keyring, open_pool, pool_settings, schedules};
 
 use std::sync::Arc;
