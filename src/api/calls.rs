@@ -5,7 +5,7 @@ use axum::routing::{MethodRouter, delete, get, patch, post, put};
 
 use super::call::{Access, Call, Method};
 use super::state::ApiState;
-use super::{activity, alerts, deliveries, goals, secrets, sites, tokens, webhooks};
+use super::{activity, alerts, deliveries, goals, portal_links, secrets, sites, tokens, webhooks};
 
 const SITES: &str = "/api/sites";
 const SITE: &str = "/api/sites/{site_id}";
@@ -20,6 +20,7 @@ const GOAL: &str = "/api/sites/{site_id}/goals/{goal_id}";
 const STATUS: &str = "/api/sites/{site_id}/status";
 const ALERTS: &str = "/api/sites/{site_id}/alerts";
 const ACTIVITY: &str = "/api/sites/{site_id}/activity";
+const PORTAL_LINKS: &str = "/api/sites/{site_id}/portal-links";
 const TOKENS: &str = "/api/tokens";
 const TOKEN: &str = "/api/tokens/{token_id}";
 
@@ -36,7 +37,7 @@ const fn call(method: Method, path: &'static str, access: Access, success: u16, 
 }
 
 /// Every call that needs a token.
-pub const CALLS: [Call; 24] = {
+pub const CALLS: [Call; 25] = {
     use Access::{Admin, Editor, Scoped, Viewer};
     use Method::{Delete, Get, Patch, Post, Put};
     [
@@ -61,6 +62,7 @@ pub const CALLS: [Call; 24] = {
         call(Get, STATUS, Viewer, 200, || get(activity::status)),
         call(Get, ALERTS, Viewer, 200, || get(alerts::list)),
         call(Get, ACTIVITY, Viewer, 200, || get(activity::read)),
+        call(Post, PORTAL_LINKS, Editor, 201, || post(portal_links::create)),
         call(Get, TOKENS, Admin, 200, || get(tokens::list)),
         call(Post, TOKENS, Admin, 201, || post(tokens::create)),
         call(Delete, TOKEN, Admin, 204, || delete(tokens::revoke)),

@@ -24,6 +24,7 @@ mod trigger_input;
 mod webhook_answer;
 mod secrets;
 mod merge;
+mod portal_links;
 mod tokens;
 mod token_input;
 mod goals;

@@ -10,7 +10,7 @@ use crate::clock;
 use crate::record::keyring::Keyring;
 use crate::record::pg_monitor::PgMonitor;
 use crate::record::retention::{self, RetentionStep};
-use crate::record::{activity, idempotency, keys, migrate, partitions, registry};
+use crate::record::{activity, idempotency, keys, migrate, partitions, registry, sessions};
 use crate::tasks::Tasks;
 use crate::telemetry::Metrics;
 
@@ -84,6 +84,7 @@ impl Upkeep {
                 registry::purge_changes(&mut connection).await?;
                 idempotency::purge(&mut connection, clock::now()).await?;
                 activity::purge(&mut connection, clock::now()).await?;
+                sessions::purge(&mut connection, clock::now()).await?;
             }
             keys::store_canary(&mut connection, &self.keyring, clock::now()).await?;
             let horizon = partitions::partition_horizon_seconds(&mut connection, now_ms).await?;
