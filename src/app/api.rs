@@ -13,6 +13,7 @@ use super::deliver;
 use crate::api::{self, ApiConfig, ApiState, ProblemType, WebhookRules};
 use crate::domain::target::TargetRules;
 use crate::tasks::Tasks;
+use crate::ui::{self, UiConfig, UiState};
 
 /// Serves the API on `listener`, and for `close_delay` after the process was told to stop.
 pub(super) fn start(
@@ -22,7 +23,14 @@ pub(super) fn start(
     tasks: &mut Tasks,
 ) -> anyhow::Result<()> {
     tracing::info!(address = %listener.local_addr()?, "the API is open");
-    let router = api::router(api_state(app)?);
+    let api = api::router(api_state(app)?);
+    let pages = UiState::new(
+        api,
+        app.api_pool.clone(),
+        Arc::clone(&app.keyring),
+        ui_config(app),
+    );
+    let router = ui::router(pages);
     let (stop, give_up) = (app.lifecycle.stop.clone(), app.lifecycle.give_up.clone());
     tasks.spawn("api", async move {
         let service = router.into_make_service_with_connect_info::<SocketAddr>();
@@ -40,6 +48,17 @@ pub(super) fn start(
     Ok(())
 }
 
+/// Settings of the pages.
+fn ui_config(app: &AppContext) -> UiConfig {
+    let (http, webhooks) = (&app.config.http, &app.config.webhooks);
+    UiConfig {
+        public_url: http.public_url.clone(),
+        allow_http: webhooks.allow_http,
+        max_per_site: webhooks.max_per_site,
+        retry_schedules: app.schedules.names().into_iter().collect(),
+    }
+}
+
 /// Settings of the API, and the observer that counts its requests.
 fn api_state(app: &AppContext) -> anyhow::Result<ApiState> {
     let (http, webhooks) = (&app.config.http, &app.config.webhooks);
@@ -55,6 +74,7 @@ fn api_state(app: &AppContext) -> anyhow::Result<ApiState> {
         requests_per_second: NonZeroU32::new(http.requests_per_second).context("http.requests_per_second")?,
         burst: NonZeroU32::new(http.burst).context("http.burst")?,
         trusted_proxies: http.trusted_proxies.clone(),
+        public_url: http.public_url.clone(),
     };
     // Statuses of a success and of what goes wrong most often.
     for call in api::CALLS {
