@@ -23,6 +23,36 @@ for (const button of all('button[data-copy]')) {
   });
 }
 
+// A test is sent and its result shown in place.
+const test = one('#test');
+if (test) {
+  const shown = one('#tested');
+  const [words, answer] = [one('p', shown), one('pre', shown)];
+  const button = one('button', test);
+  const tell = (text, kind) => {
+    shown.hidden = false;
+    shown.className = `js box ${kind}`;
+    words.textContent = text;
+    say(text);
+  };
+  test.addEventListener('submit', (event) => {
+    if (event.defaultPrevented) return;
+    event.preventDefault();
+    answer.hidden = true;
+    tell('Sending, up to 30 s', 'idle');
+    fetch(test.action, { method: 'POST', headers: { Accept: 'application/json' }, body: new URLSearchParams(new FormData(test)) })
+      .then((reply) => { if (!reply.ok) throw new Error(reply.status); return reply.json(); })
+      .then((result) => {
+        test.elements.once.value = result.once;
+        tell(result.words, result.is_ok ? 'ok' : 'bad');
+        answer.hidden = !result.response;
+        answer.textContent = result.response || '';
+      })
+      .catch(() => { tell('The test could not be sent. Load the page again and try once more.', 'bad'); })
+      .finally(() => { delete test.dataset.sent; button.focus(); });
+  });
+}
+
 const ask = (url) => fetch(url, { headers: { Accept: 'application/json' } });
 
 // How many deliveries are newer than the list: said above it, never put into it.

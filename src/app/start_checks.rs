@@ -36,13 +36,14 @@ pub(super) async fn open_database(foundation: &Foundation) -> anyhow::Result<Dat
     let keyring = Arc::new(settings::keyring(config)?);
     let epoch = ConnectionEpoch::default();
     let (pool, api_pool) = settings::open_pools(config, &foundation.roles, &epoch)?;
+    let options = pool::connect_options(&settings::pool_settings(config))?;
     let monitor = PgMonitor::new(
+        connect::server_name(&options),
         Arc::clone(&foundation.metrics),
         Arc::clone(health),
         epoch,
         config.postgres.statement_timeout + STATEMENT_SLACK,
     );
-    let options = pool::connect_options(&settings::pool_settings(config))?;
     let mut connection = connect_patiently(&options).await?;
     health.set("postgres", Ok(()));
     check_schema(config, &pool, &mut connection).await?;

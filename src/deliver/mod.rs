@@ -25,6 +25,8 @@ pub(crate) mod resume;
 pub(crate) mod gate;
 /// One attempt, from its claim to its outcome.
 pub(crate) mod send;
+/// One attempt outside of all queues.
+pub(crate) mod single_send;
 /// The request of one attempt.
 pub(crate) mod request;
 /// The body in the form that the endpoint takes.

@@ -9,7 +9,7 @@ use tower::ServiceExt as _;
 
 use super::assets;
 use super::pages::{
-    alerts, deliveries, delivery, goals, now, secret, settings, sign_in, sites, webhook, webhook_edit,
+    again, alerts, deliveries, delivery, goals, now, secret, settings, sign_in, sites, webhook, webhook_edit,
     webhooks,
 };
 use super::respond::add_headers;
@@ -68,6 +68,10 @@ fn of_webhook() -> Router<UiState> {
         .route("/delete", get(secret::ask_delete).post(secret::delete))
         .route("/deliveries", get(deliveries::list))
         .route("/deliveries/{delivery_id}", get(delivery::show))
+        .route("/deliveries/{delivery_id}/resend", post(again::resend))
+        .route("/test", post(again::test))
+        .route("/recover", get(again::ask_recover).post(again::recover))
+        .route("/recoveries/{job_id}", get(again::progress).post(again::stop))
 }
 
 /// Hands what is the API's to the API.

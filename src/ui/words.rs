@@ -118,7 +118,7 @@ pub(super) fn waits_for(reason: &str) -> &'static str {
         "rate" => "of your limit a second",
         "queue" => "others go first",
         "far_due" => "your server asked us to come back later",
-        "resend" | "recover" => "it is about to be sent again",
+        "resend" | "recover" => "queued, to be sent again",
         _ => "it is not its turn yet",
     }
 }
@@ -132,6 +132,7 @@ pub(super) fn given_up(reason: &str) -> &'static str {
         "overflow" => "too many others waited",
         "disabled" => "the webhook was off",
         "deleted" => "the webhook was deleted",
+        "withdrawn" => "sending again was stopped",
         _ => "it was cancelled",
     }
 }

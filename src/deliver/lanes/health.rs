@@ -54,7 +54,8 @@ pub(crate) struct HealthChange {
 
 /// Attempts in a row without an answer that open the circuit.
 const UNANSWERED_TO_OPEN: u32 = 10;
-const OPEN_TOO_LONG_MS: i64 = 5 * 24 * 3_600 * 1_000;
+/// Time after which an open circuit disables the webhook.
+pub(crate) const OPEN_TOO_LONG_MS: i64 = 5 * 24 * 3_600 * 1_000;
 /// Pauses before a probe; the last one repeats.
 const PROBE_PAUSES_MS: [i64; 6] = [30_000, 60_000, 120_000, 240_000, 480_000, 900_000];
 
@@ -119,6 +120,16 @@ impl EndpointHealth {
             return self.enter(HealthState::Careful, None, now_ms);
         }
         None
+    }
+
+    /// True if the webhook's owner has switched it on since Bellwether disabled it. One that was open
+    /// for too long may have been disabled without an attempt.
+    pub(crate) fn is_over(&self, active_since_ms: i64) -> bool {
+        match self.state {
+            HealthState::Disabled => active_since_ms > self.since_ms,
+            HealthState::Open => active_since_ms.saturating_sub(self.since_ms) >= OPEN_TOO_LONG_MS,
+            _ => false,
+        }
     }
 
     /// Time of the next probe while the circuit is open, in milliseconds since the Unix epoch.

@@ -95,9 +95,7 @@ impl<J> Scheduler<J> {
             self.endpoints.insert(id, endpoint);
             return;
         };
-        let is_switched_on = endpoint.health.state == HealthState::Disabled
-            && settings.active_since_ms > endpoint.health.since_ms;
-        if is_switched_on {
+        if endpoint.health.is_over(settings.active_since_ms) {
             endpoint.health = EndpointHealth::new(now.wall_ms);
             self.health_changed(id, now);
         }

@@ -156,6 +156,7 @@ pub(in crate::ui) async fn list(
         api,
         href,
         name,
+        ..
     } = deleted_too;
     let zone = site.zone;
     if wants_json(&headers) {
@@ -212,6 +213,8 @@ pub(super) struct History {
     pub(super) api: String,
     pub(super) href: String,
     pub(super) name: String,
+    /// False for a deleted webhook, and one that is off.
+    pub(super) is_there: bool,
 }
 
 /// Finds a webhook, or one that was deleted and has a history.
@@ -221,6 +224,7 @@ pub(super) async fn history_of(visit: &Visit, ids: &WebhookIds) -> Result<Histor
             site: found.site,
             api: found.api,
             href: found.href,
+            is_there: found.webhook.health.state != "disabled",
             name: found.webhook.name,
         }),
         Err(failure) if failure.status() == StatusCode::NOT_FOUND => {
@@ -234,6 +238,7 @@ pub(super) async fn history_of(visit: &Visit, ids: &WebhookIds) -> Result<Histor
                 href: site.path.page(&end),
                 site,
                 name: "a deleted webhook".to_owned(),
+                is_there: false,
             })
         }
         Err(failure) => Err(failure),

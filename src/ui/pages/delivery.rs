@@ -34,6 +34,8 @@ struct DeliveryPage {
     /// Address and id of the delivery that this one repeats.
     resend_of: Option<(String, String)>,
     webhook_href: String,
+    /// Where a form sends it again, if it can be.
+    resend: Option<String>,
     name: String,
 }
 
@@ -78,11 +80,14 @@ pub(in crate::ui) async fn show(visit: Visit, Path(ids): Path<DeliveryIds>) -> R
         api,
         href,
         name,
+        is_there,
     } = history_of(&visit, &ids.webhook()).await?;
     let end = format!("/deliveries/{}", escape_segment(&ids.delivery_id));
     let delivery: DeliveryView = visit.api.get(&format!("{api}{end}")).await?;
     let zone = &site.zone;
     let what = words::happened(&delivery);
+    let is_finished = matches!(delivery.status.as_str(), "delivered" | "failed" | "cancelled");
+    let can_resend = visit.is_editor() && is_finished && is_there && delivery.event_type != "test";
     let shown = DeliveryPage {
         l: visit.site_layout(&site, Section::Webhooks, &what),
         mark: words::delivery_mark(&delivery),
@@ -104,6 +109,7 @@ pub(in crate::ui) async fn show(visit: Visit, Path(ids): Path<DeliveryIds>) -> R
         id: delivery.id,
         notification_id: delivery.notification_id,
         what,
+        resend: can_resend.then(|| format!("{href}{end}/resend")),
         webhook_href: href,
         name,
     };

@@ -18,6 +18,7 @@ use crate::ui::respond::{page, see_other};
 use crate::ui::session::Visit;
 use crate::ui::settings_words::{self, Setting};
 use crate::ui::webhook_visit::{WebhookIds, WebhookVisit};
+use crate::ui::words;
 
 /// Deliveries that are shown.
 const NEWEST: usize = 10;
@@ -35,6 +36,8 @@ pub(super) struct WebhookPage {
     settings: Vec<Setting>,
     newest: Vec<DeliveryLine>,
     is_on: bool,
+    /// Event types of which a sample may be sent, with their words.
+    samples: Vec<(String, String)>,
     is_paused: bool,
 }
 
@@ -61,6 +64,12 @@ pub(in crate::ui) async fn show(visit: Visit, Path(ids): Path<WebhookIds>) -> Re
         name: found.webhook.name.clone(),
         url: found.webhook.url.clone(),
         states: health::states(&facts),
+        samples: found
+            .webhook
+            .events
+            .iter()
+            .map(|event| (event.clone(), words::event(event).to_owned()))
+            .collect(),
         settings: settings_words::settings(&found.webhook),
         newest: newest.collect(),
         is_on: found.webhook.health.state != "disabled",
@@ -101,6 +110,10 @@ async fn unsent(visit: &Visit, found: &WebhookVisit) -> Result<Option<String>, P
 }
 
 impl WebhookPage {
+    fn is_recovery(remedy: &Remedy) -> bool {
+        *remedy == Remedy::Recover
+    }
+
     /// Words and address of a remedy that is a form of its own.
     fn form_of(&self, remedy: &Remedy) -> Option<(&'static str, String)> {
         let (words, end) = match remedy {
