@@ -6,7 +6,8 @@ use axum::routing::{MethodRouter, delete, get, patch, post, put};
 use super::call::{Access, Call, Method};
 use super::state::ApiState;
 use super::{
-    activity, alerts, deliveries, goals, recoveries, resend, secrets, sites, tokens, webhook_test, webhooks,
+    activity, alerts, deliveries, goals, portal_links, recoveries, resend, secrets, sites, tokens,
+    webhook_test, webhooks,
 };
 
 const SITES: &str = "/api/sites";
@@ -26,6 +27,7 @@ const GOAL: &str = "/api/sites/{site_id}/goals/{goal_id}";
 const STATUS: &str = "/api/sites/{site_id}/status";
 const ALERTS: &str = "/api/sites/{site_id}/alerts";
 const ACTIVITY: &str = "/api/sites/{site_id}/activity";
+const PORTAL_LINKS: &str = "/api/sites/{site_id}/portal-links";
 const TOKENS: &str = "/api/tokens";
 const TOKEN: &str = "/api/tokens/{token_id}";
 
@@ -42,7 +44,7 @@ const fn call(method: Method, path: &'static str, access: Access, success: u16, 
 }
 
 /// Every call that needs a token.
-pub const CALLS: [Call; 29] = {
+pub const CALLS: [Call; 30] = {
     use Access::{Admin, Editor, Scoped, Viewer};
     use Method::{Delete, Get, Patch, Post, Put};
     [
@@ -72,6 +74,7 @@ pub const CALLS: [Call; 29] = {
         call(Get, STATUS, Viewer, 200, || get(activity::status)),
         call(Get, ALERTS, Viewer, 200, || get(alerts::list)),
         call(Get, ACTIVITY, Viewer, 200, || get(activity::read)),
+        call(Post, PORTAL_LINKS, Editor, 201, || post(portal_links::create)),
         call(Get, TOKENS, Admin, 200, || get(tokens::list)),
         call(Post, TOKENS, Admin, 201, || post(tokens::create)),
         call(Delete, TOKEN, Admin, 204, || delete(tokens::revoke)),
