@@ -327,7 +327,7 @@ async fn an_owner_finds_the_way_without_script_and_by_keyboard() {
             .await;
         links.push(made["url"].clone());
     }
-    let plan = json!({"links": links, "receiver": receiver.url("hook"), "can_send": true});
+    let plan = json!({"links": links, "receiver": receiver.url("hook")});
     let folder = out("journey");
     let faults = tokio::task::spawn_blocking(move || browser.run("journey.mjs", plan, &folder));
     let faults = faults.await.expect("a browser");
