@@ -18,7 +18,7 @@ begin
     if new.state = 'open' then
         insert into health_notices (webhook_id, event_type, reason, since, changed_at)
         values (new.webhook_id, 'webhook_failing', new.reason, new.since, new.since);
-    elsif new.state in ('new', 'ok') then
+    elsif new.state <> 'disabled' then
         insert into health_notices (webhook_id, event_type, reason, since, changed_at)
         values (new.webhook_id, 'webhook_recovered', old.reason, old.since, new.since);
     end if;

@@ -31,11 +31,12 @@ mod notices;
 mod operator;
 mod source_notices;
 
+pub(crate) use crate::telemetry::words::ProcessRole;
 pub(crate) use check::refusals;
 pub(crate) use host::Host;
 pub(crate) use lifecycle::{Lifecycle, SecondSignal};
 pub(crate) use reach::{reach_kafka, reach_postgres};
-pub(crate) use roles::{ProcessRole, Roles};
+pub(crate) use roles::Roles;
 pub(crate) use settings::{keyring, open_pool, pool_settings, schedules};
 
 use std::sync::Arc;

@@ -4,8 +4,8 @@
 //! Not guaranteed: that the endpoint saw a request only once.
 //!
 //! A delivery passes `intake`, `deliverer`, `decide`, `lanes`, `send`, `rows`, `writer` and
-//! `outcome_publisher`, in this order. What may not be sent for now waits in Postgres, and comes back
-//! to the deliverer.
+//! `outcome_publisher`, in this order. What may not be sent for now waits in Postgres, and comes
+//! back to the deliverer.
 
 /// The thread that reads delivery records.
 pub(crate) mod intake;

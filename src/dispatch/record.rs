@@ -89,7 +89,8 @@ pub(crate) struct Coordinates {
     pub(crate) offset: i64,
 }
 
-/// The error of a record that is not a delivery record. What is newer is held back; the others go to the dead-letter topic as they came.
+/// The error of a record that is not a delivery record. What is newer is held back; the others go
+/// to the dead-letter topic as they came.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unreadable {
     #[error("its version is {0}, this program reads up to {VERSION}: finish the upgrade")]

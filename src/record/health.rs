@@ -111,8 +111,8 @@ pub async fn disable_gone(
     }
 }
 
-/// Disables a webhook for what its endpoint did at `at`. False if it was disabled or deleted before,
-/// or if its owner has switched it since.
+/// Disables a webhook for what its endpoint did at `at`. False if it was disabled or deleted
+/// before, or if its owner has switched it since.
 pub(crate) async fn disable(
     connection: &mut PgConnection,
     webhook: WebhookId,

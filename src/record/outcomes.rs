@@ -157,8 +157,8 @@ pub(super) fn word<T: std::str::FromStr<Err: std::error::Error + Send + Sync + '
 }
 
 /// Writes outcomes and attempts, and parks or unparks, in one statement. Returns the deliveries
-/// whose row took the outcome, with their status. The others keep their row: a later attempt or an end was recorded
-/// before.
+/// whose row took the outcome, with their status. The others keep their row: a later attempt or an
+/// end was recorded before.
 ///
 /// A delivery that was cancelled while its request was in flight takes the attempt and stays
 /// cancelled, unless the request succeeded. No delivery may occur twice. Rows are locked in the

@@ -298,8 +298,8 @@ pub(crate) async fn cancel_batch(
     Ok((cancelled, removed >= CANCEL_BATCH))
 }
 
-/// Counts rows by reason, and finds when the oldest was parked. Reads every row of these partitions:
-/// for gauges, now and then.
+/// Counts rows by reason, and finds when the oldest was parked. Reads every row of these
+/// partitions: for gauges, now and then.
 pub(crate) async fn summary(
     connection: &mut PgConnection,
     partitions: &[i32],

@@ -262,6 +262,8 @@ pub(crate) async fn withdraw(conn: &mut PgConnection, job: JobId) -> Result<(i64
         r#"with batch as (
              select delivery_id from parked
              where job_id = $1 and (claimed_until is null or claimed_until <= now())
+               -- Its dead letter may be missing: the deliverer goes on with it.
+               and not exists (select from deliveries d where d.id = parked.delivery_id and d.status = 'failed')
              order by delivery_id limit $2 for update skip locked
          ), cancelled as (
              update deliveries set status = 'cancelled', failure_reason = 'withdrawn', next_retry_at = null,

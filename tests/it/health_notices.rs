@@ -250,6 +250,25 @@ async fn five_days_open_disable_also_when_nothing_waits() {
         (page["data"].as_array().unwrap().len() == 1).then_some(())
     })
     .await;
+    stage.receiver.answer("hook", |_| Answer::status(200));
+    let before = stage.receiver.received("hook").len();
+    let on = stage.patch(json!({"enabled": true})).await;
+    assert_eq!(on["health"]["state"], "new");
+    let path = format!("/api/sites/{SITE}/webhooks/{}/recover", stage.subject);
+    let body = json!({"since": "2020-01-01T00:00:00Z"});
+    let (status, job) = stage
+        .deployment
+        .call(&stage.process, Method::POST, &path, Some(body))
+        .await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{job}");
+    let again = stage.receiver.wait_for("hook", before + 2).await;
+    let mut names: Vec<String> = again[before..]
+        .iter()
+        .map(|one| one.json()["data"]["goal_name"].to_string())
+        .collect();
+    names.sort_unstable();
+    assert_eq!(names, ["\"fails\"", "\"missed\""]);
+    stage.state_is("ok").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -30,6 +30,7 @@ mod api_history;
 mod api_sites_goals;
 mod api_idempotency;
 mod api_snapshots;
+mod api_recoveries;
 mod pages_support;
 mod pages_states;
 mod pages_browser;

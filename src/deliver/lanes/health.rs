@@ -84,7 +84,8 @@ impl EndpointHealth {
         !self.is_well() || self.failed > 0 || self.unanswered > 0
     }
 
-    /// Counts an attempt that ended at `now_ms`. `threshold` deliveries in a row that failed for good open the circuit.
+    /// Counts an attempt that ended at `now_ms`. `threshold` deliveries in a row that failed for
+    /// good open the circuit.
     pub(crate) fn record(&mut self, end: AttemptEnd, threshold: u32, now_ms: i64) -> Option<HealthChange> {
         if self.state == HealthState::Disabled {
             return None;
@@ -149,7 +150,8 @@ impl EndpointHealth {
         change
     }
 
-    /// Other requests of the endpoint may still end after it opened: only a probe moves the next one on.
+    /// Other requests of the endpoint may still end after it opened: only a probe moves the next
+    /// one on.
     fn failed_while_open(&mut self, is_probe: bool, now_ms: i64) -> Option<HealthChange> {
         if now_ms.saturating_sub(self.since_ms) >= OPEN_TOO_LONG_MS {
             return self.enter(HealthState::Disabled, Some(HealthReason::OpenTooLong), now_ms);

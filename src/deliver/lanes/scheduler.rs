@@ -265,7 +265,8 @@ impl<J> Scheduler<J> {
         (self.careful_in_flight, self.in_flight - self.careful_in_flight)
     }
 
-    /// Takes what waits in queues and satisfies `is_gone`, as when its partition went to another process.
+    /// Removes what waits in queues and satisfies `is_gone`, as when its partition went to another
+    /// process.
     pub(crate) fn remove_where(&mut self, is_gone: impl Fn(&J) -> bool) -> Vec<J> {
         let mut removed = Vec::new();
         for endpoint in self.endpoints.values_mut() {

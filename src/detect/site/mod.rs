@@ -190,8 +190,9 @@ impl SiteState {
         self.triggers.episodes()
     }
 
-    /// Moves the clock to `to`, if that is later, without a sample on the way. If `judged`, everything that falls due on the way
-    /// happens in order, at its own instant. Returns true if a trigger's state changed.
+    /// Moves the clock to `to`, if that is later, without a sample on the way. If `judged`,
+    /// everything that falls due on the way happens in order, at its own instant. Returns true if a
+    /// trigger's state changed.
     fn move_between_samples(&mut self, to: u32, judged: bool, resources: &mut PartitionResources) -> bool {
         if to <= self.window.now() {
             return false;
