@@ -292,10 +292,12 @@ async fn every_page_holds_in_every_look(pool: PgPool) {
     };
     let cookies = json!({"editor": cookie(Role::Editor).await, "viewer": cookie(Role::Viewer).await});
     let folder = out("looks");
-    let plan = json!({"base": pages.base, "cookies": cookies, "pages": shown});
+    let plan = json!({"base": pages.base, "cookies": cookies, "pages": shown,
+        "path": format!("/sites/{SITE}")});
     let where_to = folder.clone();
     let faults = tokio::task::spawn_blocking(move || {
-        let mut faults = browser.run("look.mjs", plan, &where_to);
+        let mut faults = browser.run("look.mjs", plan.clone(), &where_to);
+        faults.extend(browser.run("live.mjs", plan, &where_to));
         faults.extend(browser.check_html(&where_to));
         faults
     });

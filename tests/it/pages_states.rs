@@ -150,8 +150,8 @@ pub(crate) async fn set_now(pool: &PgPool, site: &str, webhook: &str) {
             .map(|minute| 60 + ((i64::from(minute) * 7 + ago * 13) % 40) as u8)
             .collect();
         sqlx::query(
-            "insert into site_activity (site_id, hour, minutes, covered, median, events, goals)
-             values ($1, to_timestamp($2), $3, $4, 80, 1000, '{}') on conflict do nothing",
+            "insert into site_activity (site_id, hour, minutes, covered, median, events, goals, updated_at)
+             values ($1, to_timestamp($2), $3, $4, 80, 1000, '{}', now()) on conflict do nothing",
         )
         .bind(site)
         .bind(hour(ago) as f64)
