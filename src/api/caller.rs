@@ -41,10 +41,9 @@ impl Caller {
 
     /// Refuses a site outside the token's scope as if it did not exist.
     pub(super) fn check_read(&self, site_id: &SiteId) -> Result<(), Problem> {
-        match &self.0.scope {
-            Scope::Admin => Ok(()),
-            Scope::Sites(sites) if sites.iter().any(|site| site == site_id.as_str()) => Ok(()),
-            Scope::Sites(_) => Err(Problem::not_found("site")),
+        match self.0.covers(site_id.as_str()) {
+            true => Ok(()),
+            false => Err(Problem::not_found("site")),
         }
     }
 
@@ -78,6 +77,11 @@ impl Caller {
 
     pub(super) fn token_id(&self) -> uuid::Uuid {
         self.0.id.uuid()
+    }
+
+    /// Name of the token's owner in the audit log.
+    pub(super) fn subject(&self) -> &str {
+        &self.0.subject
     }
 
     /// The sites in the token's scope, or `None` if it covers all.

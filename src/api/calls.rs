@@ -5,21 +5,29 @@ use axum::routing::{MethodRouter, delete, get, patch, post, put};
 
 use super::call::{Access, Call, Method};
 use super::state::ApiState;
-use super::{activity, alerts, deliveries, goals, secrets, sites, tokens, webhooks};
+use super::{
+    activity, alerts, deliveries, goals, portal_links, recoveries, resend, secrets, sites, tokens,
+    webhook_test, webhooks,
+};
 
 const SITES: &str = "/api/sites";
 const SITE: &str = "/api/sites/{site_id}";
 const WEBHOOKS: &str = "/api/sites/{site_id}/webhooks";
 const WEBHOOK: &str = "/api/sites/{site_id}/webhooks/{webhook_id}";
 const ROTATE_SECRET: &str = "/api/sites/{site_id}/webhooks/{webhook_id}/rotate-secret";
+pub(super) const WEBHOOK_TEST: &str = "/api/sites/{site_id}/webhooks/{webhook_id}/test";
+const RECOVER: &str = "/api/sites/{site_id}/webhooks/{webhook_id}/recover";
+const RECOVERY: &str = "/api/sites/{site_id}/webhooks/{webhook_id}/recoveries/{job_id}";
 const SECRET: &str = "/api/sites/{site_id}/webhooks/{webhook_id}/secret";
 const DELIVERIES: &str = "/api/sites/{site_id}/webhooks/{webhook_id}/deliveries";
 const DELIVERY: &str = "/api/sites/{site_id}/webhooks/{webhook_id}/deliveries/{delivery_id}";
+const RETRY: &str = "/api/sites/{site_id}/webhooks/{webhook_id}/deliveries/{delivery_id}/retry";
 const GOALS: &str = "/api/sites/{site_id}/goals";
 const GOAL: &str = "/api/sites/{site_id}/goals/{goal_id}";
 const STATUS: &str = "/api/sites/{site_id}/status";
 const ALERTS: &str = "/api/sites/{site_id}/alerts";
 const ACTIVITY: &str = "/api/sites/{site_id}/activity";
+const PORTAL_LINKS: &str = "/api/sites/{site_id}/portal-links";
 const TOKENS: &str = "/api/tokens";
 const TOKEN: &str = "/api/tokens/{token_id}";
 
@@ -36,7 +44,7 @@ const fn call(method: Method, path: &'static str, access: Access, success: u16, 
 }
 
 /// Every call that needs a token.
-pub const CALLS: [Call; 24] = {
+pub const CALLS: [Call; 30] = {
     use Access::{Admin, Editor, Scoped, Viewer};
     use Method::{Delete, Get, Patch, Post, Put};
     [
@@ -51,8 +59,13 @@ pub const CALLS: [Call; 24] = {
         call(Delete, WEBHOOK, Editor, 204, || delete(webhooks::delete)),
         call(Post, ROTATE_SECRET, Editor, 200, || post(secrets::rotate)),
         call(Get, SECRET, Editor, 200, || get(secrets::reveal)),
+        call(Post, WEBHOOK_TEST, Editor, 200, || post(webhook_test::send)),
+        call(Post, RECOVER, Editor, 202, || post(recoveries::begin)),
+        call(Get, RECOVERY, Viewer, 200, || get(recoveries::get)),
+        call(Delete, RECOVERY, Editor, 204, || delete(recoveries::cancel)),
         call(Get, DELIVERIES, Viewer, 200, || get(deliveries::list)),
         call(Get, DELIVERY, Viewer, 200, || get(deliveries::get)),
+        call(Post, RETRY, Editor, 202, || post(resend::retry)),
         call(Get, GOALS, Viewer, 200, || get(goals::list)),
         call(Post, GOALS, Editor, 201, || post(goals::create)),
         call(Get, GOAL, Viewer, 200, || get(goals::get)),
@@ -61,6 +74,7 @@ pub const CALLS: [Call; 24] = {
         call(Get, STATUS, Viewer, 200, || get(activity::status)),
         call(Get, ALERTS, Viewer, 200, || get(alerts::list)),
         call(Get, ACTIVITY, Viewer, 200, || get(activity::read)),
+        call(Post, PORTAL_LINKS, Editor, 201, || post(portal_links::create)),
         call(Get, TOKENS, Admin, 200, || get(tokens::list)),
         call(Post, TOKENS, Admin, 201, || post(tokens::create)),
         call(Delete, TOKEN, Admin, 204, || delete(tokens::revoke)),

@@ -67,7 +67,7 @@ enum Admission {
 }
 
 /// A request that is carried out, with the claim on its key if it has one.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Execution(Option<KeyClaim>);
 
 impl IdempotencyKey {
@@ -160,7 +160,7 @@ impl Execution {
                 idempotency::release(&mut conn, claim).await
             };
             if let Err(error) = released.await {
-                tracing::warn!(%error, "an idempotency key could not be released; it is free again in a minute");
+                tracing::warn!(%error, "an idempotency key could not be released; it is free again in three minutes");
             }
         }
         result

@@ -13,9 +13,8 @@ use crate::domain::trigger::{EVENT_NAMES, GOAL_NAMES, Triggers};
 use super::field_errors::{FieldCode, FieldErrors, echo};
 use super::validate::BodyObject;
 
-/// Event types of a later version, which are refused as not available rather than as mistakes.
-const LATER_EVENTS: [&str; 3] = ["webhook_failing", "webhook_recovered", "webhook_disabled"];
-/// Options of triggers of a later version, which are refused in the same way.
+/// Options of triggers of a later version, which are refused as not available rather than as
+/// mistakes.
 const LATER_OPTIONS: [&str; 2] = ["change_percent", "sensitivity"];
 
 const SPIKE_OPTIONS: &[&str] = &[
@@ -96,9 +95,6 @@ pub(super) fn read_events(body: &BodyObject<'_>, errors: &mut FieldErrors) -> Op
 
 /// The reason why a webhook cannot subscribe to an event type that exists, or will.
 fn not_subscribable(name: &str) -> Option<String> {
-    if LATER_EVENTS.contains(&name) {
-        return Some(later_event(name));
-    }
     match name.parse().ok()? {
         EventType::Test => {
             Some("A test notification is sent on request; a webhook cannot subscribe to it.".to_owned())
@@ -153,6 +149,8 @@ pub(super) fn read_triggers(
             settings::read(&mut read, event, &settings, errors);
         }
     }
+    let health = events.unwrap_or_default().iter().copied();
+    read.health = health.filter(|event| event.is_health()).collect();
     read
 }
 
@@ -201,11 +199,6 @@ fn refuse_trigger(triggers: &BodyObject<'_>, name: &str, errors: &mut FieldError
     errors.add(triggers.pointer_to(name), code, detail);
 }
 
-fn later_event(name: &str) -> String {
-    let allowed = EventType::SUBSCRIBABLE.map(EventType::as_str).join(", ");
-    format!("The event type `{name}` is not available yet. The event types are {allowed}.")
-}
-
 fn unknown_event(name: &str) -> String {
     let allowed = EventType::SUBSCRIBABLE.map(EventType::as_str).join(", ");
     format!(
@@ -216,13 +209,16 @@ fn unknown_event(name: &str) -> String {
 
 fn refuse_other_options(settings: &BodyObject<'_>, allowed: &[&str], errors: &mut FieldErrors) {
     for name in settings.names().filter(|name| !allowed.contains(name)) {
-        let allowed = allowed.join(", ");
+        let allowed = match allowed {
+            [] => "It has no options.".to_owned(),
+            allowed => format!("The options are {}.", allowed.join(", ")),
+        };
         let (code, detail) = if LATER_OPTIONS.contains(&name) {
-            let detail = format!("The option `{name}` is not available yet. The options are {allowed}.");
+            let detail = format!("The option `{name}` is not available yet. {allowed}");
             (FieldCode::NotAvailable, detail)
         } else {
             let name = echo(name);
-            let detail = format!("`{name}` is not an option of this trigger. The options are {allowed}.");
+            let detail = format!("`{name}` is not an option of this trigger. {allowed}");
             (FieldCode::UnknownField, detail)
         };
         errors.add(settings.pointer_to(name), code, detail);

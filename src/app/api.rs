@@ -6,11 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use futures_util::FutureExt as _;
 use tokio::net::TcpListener;
+use tokio_util::task::TaskTracker;
 
 use super::context::AppContext;
-use super::deliver;
-use crate::api::{self, ApiConfig, ApiState, ProblemType, WebhookRules};
+use super::{deliver, pages};
+use crate::api::{self, ApiConfig, ApiState, ProblemType, TestRequest, TestSender, WebhookRules};
+use crate::clock;
+use crate::deliver::http::client::{ClientOptions, WebhookClient};
+use crate::deliver::request::AttemptFacts;
+use crate::deliver::single_send::SingleSender;
+use crate::domain::event::EventType;
 use crate::domain::target::TargetRules;
 use crate::tasks::Tasks;
 
@@ -22,7 +29,8 @@ pub(super) fn start(
     tasks: &mut Tasks,
 ) -> anyhow::Result<()> {
     tracing::info!(address = %listener.local_addr()?, "the API is open");
-    let router = api::router(api_state(app)?);
+    let api = api::router(api_state(app)?);
+    let router = pages::router(app, api);
     let (stop, give_up) = (app.lifecycle.stop.clone(), app.lifecycle.give_up.clone());
     tasks.spawn("api", async move {
         let service = router.into_make_service_with_connect_info::<SocketAddr>();
@@ -40,6 +48,41 @@ pub(super) fn start(
     Ok(())
 }
 
+/// The way of tests to endpoints, with a client of its own: no test takes a connection from
+/// deliveries.
+fn test_sender(app: &AppContext) -> anyhow::Result<TestSender> {
+    let options = deliver::client_options(app)?;
+    let max_connections = (options.max_connections / 16).clamp(8, 256);
+    let options = ClientOptions {
+        max_connections,
+        ..options
+    };
+    let client = WebhookClient::new(options).context("starting the HTTP client of tests")?;
+    let timeout = client.timeout();
+    let sender = SingleSender::new(client);
+    let send = move |request: TestRequest| {
+        let sender = sender.clone();
+        let send = async move {
+            let facts = AttemptFacts {
+                delivery_id: request.delivery_id,
+                notification_id: request.notification_id,
+                event: EventType::Test.as_str(),
+                attempt: 1,
+                now_ms: clock::now_ms(),
+                body: request.body,
+            };
+            sender.send(&request.webhook, facts).await
+        };
+        send.boxed()
+    };
+    Ok(TestSender {
+        send: Arc::new(send),
+        links: app.config.sites.link_template(),
+        timeout,
+        tasks: TaskTracker::new(),
+    })
+}
+
 /// Settings of the API, and the observer that counts its requests.
 fn api_state(app: &AppContext) -> anyhow::Result<ApiState> {
     let (http, webhooks) = (&app.config.http, &app.config.webhooks);
@@ -52,9 +95,11 @@ fn api_state(app: &AppContext) -> anyhow::Result<ApiState> {
             },
             retry_schedules: app.schedules.names().into_iter().collect(),
         },
+        partitions: app.config.kafka.partitions,
         requests_per_second: NonZeroU32::new(http.requests_per_second).context("http.requests_per_second")?,
         burst: NonZeroU32::new(http.burst).context("http.burst")?,
         trusted_proxies: http.trusted_proxies.clone(),
+        public_url: http.public_url.clone(),
     };
     // Statuses of a success and of what goes wrong most often.
     for call in api::CALLS {
@@ -85,6 +130,7 @@ fn api_state(app: &AppContext) -> anyhow::Result<ApiState> {
     };
     let metrics = Arc::clone(&app.metrics);
     let state = ApiState::new(app.api_pool.clone(), Arc::clone(&app.keyring), config, observer);
+    let state = state.sending_tests(test_sender(app)?);
     Ok(state.timed(move |op, took| {
         let seconds = took.as_secs_f64();
         metrics.postgres.with_label_values(&[op]).observe(seconds);

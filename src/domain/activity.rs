@@ -105,8 +105,8 @@ impl SiteHour {
         }
     }
 
-    /// Counts an event that completed a goal. False if the hour has no room for another name, or the
-    /// name has a NUL, which Postgres does not store.
+    /// Counts an event that completed a goal. False if the hour has no room for another name, or
+    /// the name has a NUL, which Postgres does not store.
     pub fn add_goal(&mut self, name: &str) -> bool {
         if let Some(count) = self.goals.get_mut(name) {
             *count += 1;

@@ -158,19 +158,39 @@ words! {
         CustomEvent = "custom_event",
         ErrorCondition = "error_condition",
         Test = "test",
+        WebhookFailing = "webhook_failing",
+        WebhookRecovered = "webhook_recovered",
+        WebhookDisabled = "webhook_disabled",
     }
 }
 
 impl EventType {
     /// Types of the notifications with which an episode may begin.
-    pub(crate) const WITH_EPISODES: [Self; 5] = Self::SUBSCRIBABLE;
-
-    /// Types that a webhook may list under `events`.
-    pub(crate) const SUBSCRIBABLE: [Self; 5] = [
+    pub(crate) const WITH_EPISODES: [Self; 5] = [
         Self::GoalCompletion,
         Self::VisitorSpike,
         Self::VisitorDrop,
         Self::CustomEvent,
         Self::ErrorCondition,
     ];
+
+    /// Types that a webhook may list under `events`.
+    pub(crate) const SUBSCRIBABLE: [Self; 8] = [
+        Self::GoalCompletion,
+        Self::VisitorSpike,
+        Self::VisitorDrop,
+        Self::CustomEvent,
+        Self::ErrorCondition,
+        Self::WebhookFailing,
+        Self::WebhookRecovered,
+        Self::WebhookDisabled,
+    ];
+
+    /// True if it tells of the health of another webhook of the site.
+    pub(crate) const fn is_health(self) -> bool {
+        matches!(
+            self,
+            Self::WebhookFailing | Self::WebhookRecovered | Self::WebhookDisabled
+        )
+    }
 }

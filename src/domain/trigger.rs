@@ -7,6 +7,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::event::EventType;
+
 /// Default window of current visitors, in seconds: what Plausible and Umami both call current
 /// visitors.
 pub(crate) const DEFAULT_WINDOW_SECONDS: u32 = 300;
@@ -223,6 +225,8 @@ pub struct Triggers {
     pub error_condition: Option<ErrorTrigger>,
     pub goal_completion: Option<NameTrigger>,
     pub custom_event: Option<NameTrigger>,
+    /// Event types about the health of the site's other webhooks, in the order of their owner.
+    pub health: Vec<EventType>,
 }
 
 impl Triggers {

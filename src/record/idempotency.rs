@@ -15,7 +15,7 @@ use super::keyring::{Keyring, Place};
 pub const KEEP: TimeDelta = TimeDelta::hours(24);
 /// Age from which a claim without a result belongs to a process that died. Longer than any request
 /// may take.
-pub const IN_FLIGHT: TimeDelta = TimeDelta::minutes(1);
+pub const IN_FLIGHT: TimeDelta = TimeDelta::minutes(3);
 
 /// A key of one token, for one path.
 #[derive(Debug, Clone)]
@@ -26,7 +26,7 @@ pub struct ScopedKey {
 }
 
 /// The right to do the request of a key.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct KeyClaim {
     key: ScopedKey,
     holder: Uuid,

@@ -22,6 +22,7 @@ pub(crate) mod secrets;
 pub mod registry;
 pub mod follow;
 pub mod tokens;
+pub mod sessions;
 pub mod idempotency;
 pub(crate) mod audit;
 pub mod jobs;
@@ -29,6 +30,10 @@ pub(crate) mod erasure;
 pub mod outcomes;
 pub(crate) mod instance;
 pub(crate) mod parked;
+pub(crate) mod resends;
+pub(crate) mod notices;
+pub(crate) mod cancelling;
+pub(crate) mod test_limit;
 pub mod health;
 pub(crate) mod pg_monitor;
 pub(crate) mod deliveries_read;
@@ -42,8 +47,9 @@ use crate::domain::goal::GoalKind;
 use crate::domain::health::{HealthReason, HealthState, ParkReason};
 
 /// Closed sets of words by the check constraint that repeats them.
-pub fn closed_words() -> [(&'static str, &'static [&'static str]); 12] {
+pub fn closed_words() -> [(&'static str, &'static [&'static str]); 13] {
     [
+        ("api_tokens_kind", sessions::TokenKind::WORDS),
         ("api_tokens_role", tokens::Role::WORDS),
         ("deliveries_origin", Origin::WORDS),
         ("deliveries_status", DeliveryStatus::WORDS),

@@ -42,9 +42,9 @@ struct ServerState {
 }
 
 impl PgMonitor {
-    /// Reports to `metrics` and `health` on the server of that name. An operation that takes longer than `timeout` is given
-    /// up, and so are the pool's connections if none of them answers: the server ends a statement
-    /// before that, if it is there.
+    /// Reports to `metrics` and `health` on the server of that name. An operation that takes longer
+    /// than `timeout` is given up, and so are the pool's connections if none of them answers: the
+    /// server ends a statement before that, if it is there.
     pub(crate) fn new(
         name: String,
         metrics: Arc<Metrics>,

@@ -215,6 +215,9 @@ families! {
     /// Webhooks that Bellwether disabled, by reason.
     webhooks_disabled: IntCounterVec "webhooks_disabled_total" ["reason"]
         => "Owners will ask why their webhook is off.";
+    /// Requests to the operator's webhook, by outcome.
+    operator_notices: IntCounterVec "operator_notices_total" ["outcome"]
+        => "`failed` were given up after a day: `[operator] webhook_url` does not answer.";
     /// Requests in flight, by the state of their endpoint.
     in_flight: IntGaugeVec "in_flight" ["endpoint"]
         => "Near `in_flight_limit`, requests wait for others to end.";
@@ -435,6 +438,9 @@ impl Metrics {
         }
         for reason in DisableReason::WORDS {
             self.webhooks_disabled.with_label_values(&[reason]);
+        }
+        for outcome in ["delivered", "retried", "failed"] {
+            self.operator_notices.with_label_values(&[outcome]);
         }
         for endpoint in ["ok", "careful"] {
             self.in_flight.with_label_values(&[endpoint]);

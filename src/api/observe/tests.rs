@@ -68,9 +68,11 @@ fn state() -> ApiState {
     let config = ApiConfig {
         max_per_site: 10,
         webhooks: WebhookRules::default(),
+        partitions: 1,
         requests_per_second: NonZeroU32::MIN,
         burst: NonZeroU32::MIN,
         trusted_proxies: Vec::new(),
+        public_url: None,
     };
     ApiState::new(pool, Arc::new(keyring), config, |_| {})
 }

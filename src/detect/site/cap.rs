@@ -12,7 +12,7 @@ use crate::domain::notification::NotificationData;
 use crate::domain::registry::Site;
 
 /// Most notifications of single events that a webhook gets in a minute of event time.
-pub(crate) const MAX_PER_MINUTE: u32 = 600;
+pub(crate) const MAX_PER_MINUTE: usize = 600;
 /// Most distinct visitors that a summary counts.
 const MAX_VISITORS: usize = 65_536;
 /// Most goals and names of which a webhook gets summaries for a minute; the others share one.
@@ -33,7 +33,8 @@ pub(crate) struct MinuteCaps {
 #[derive(Debug, Default)]
 struct WebhookMinute {
     minute: u32,
-    sent: u32,
+    /// Notifications that it got, each once: a second copy of an event is the same.
+    sent: HashSet<NotificationId>,
     beyond: BTreeMap<SummaryKey, Beyond>,
 }
 
@@ -59,6 +60,7 @@ impl MinuteCaps {
     pub(crate) fn admit(
         &mut self,
         webhook: WebhookId,
+        notification: NotificationId,
         now: u32,
         key: impl FnOnce() -> SummaryKey,
         visitor: Option<u64>,
@@ -67,10 +69,14 @@ impl MinuteCaps {
         let minute = now / 60;
         // A minute that is exceeded ends with its summary, by a timer.
         if own.minute != minute && own.beyond.is_empty() {
-            (own.minute, own.sent) = (minute, 0);
+            own.minute = minute;
+            own.sent.clear();
         }
-        if own.sent < MAX_PER_MINUTE {
-            own.sent += 1;
+        if own.sent.contains(&notification) {
+            return true;
+        }
+        if own.sent.len() < MAX_PER_MINUTE {
+            own.sent.insert(notification);
             return true;
         }
         self.exceeded += usize::from(own.beyond.is_empty());

@@ -226,24 +226,28 @@ impl SiteState {
             outcome.withheld.push((subject.event, SuppressReason::Stale));
             return;
         }
-        let webhooks = self.admit(subject, webhooks, occurring, outcome);
-        if !webhooks.is_empty() {
-            let decision = subject.decision(&self.site, occurring, Counting::Each, webhooks);
+        let mut decision = subject.decision(&self.site, occurring, Counting::Each, webhooks);
+        if self.admit(subject, &mut decision, occurring, outcome) {
             outcome.ready.push(decision);
         }
     }
 
-    /// Keeps the webhooks that have not had their most for this minute.
+    /// Keeps the webhooks of a notification that have not had their most for this minute. Returns
+    /// false if there are none.
     fn admit(
         &mut self,
         subject: &NamedEvent<'_>,
-        mut webhooks: Vec<WebhookId>,
+        decision: &mut Decision,
         occurring: &Occurring<'_>,
         outcome: &mut SiteOutcome,
-    ) -> Vec<WebhookId> {
+    ) -> bool {
         let (now, visitor) = (self.window.now(), occurring.counted.visitor);
+        let (id, webhooks) = (decision.id, &mut decision.webhooks);
         let before = webhooks.len();
-        webhooks.retain(|webhook| self.caps.admit(*webhook, now, || subject.summary_key(), visitor));
+        webhooks.retain(|webhook| {
+            self.caps
+                .admit(*webhook, id, now, || subject.summary_key(), visitor)
+        });
         if webhooks.len() < before {
             // A summary falls due at the minute's end.
             self.next_due = 0;
@@ -253,7 +257,7 @@ impl SiteState {
             );
             outcome.withheld.extend(summarised);
         }
-        webhooks
+        !webhooks.is_empty()
     }
 
     fn count_every(
@@ -288,16 +292,15 @@ impl SiteState {
                 outcome.withheld.push((subject.event, SuppressReason::Stale));
                 continue;
             }
-            let webhooks = self.admit(subject, webhooks, occurring, outcome);
-            if webhooks.is_empty() {
-                continue;
-            }
             let facts = [b"every".as_slice(), &every.to_be_bytes()].concat();
             let counting = Counting::Reached {
                 visitors: 1,
                 facts: &facts,
             };
             let mut decision = subject.decision(&self.site, occurring, counting, webhooks);
+            if !self.admit(subject, &mut decision, occurring, outcome) {
+                continue;
+            }
             decision.episode = Some(decision.id.uuid());
             outcome.decided += 1;
             self.unconfirmed
@@ -372,10 +375,6 @@ impl SiteState {
         outcome.withheld.extend(evaluation.withheld);
         self.add_entries(evaluation.episodes, outcome);
         for notice in evaluation.notices {
-            let webhooks = self.admit(subject, notice.webhooks, occurring, outcome);
-            if webhooks.is_empty() {
-                continue;
-            }
             let facts = condition.facts();
             let counting = Counting::Reached {
                 visitors: notice.visitors,
@@ -388,7 +387,10 @@ impl SiteState {
                 },
                 ..*occurring
             };
-            let mut decision = subject.decision(&self.site, &at_now, counting, webhooks);
+            let mut decision = subject.decision(&self.site, &at_now, counting, notice.webhooks);
+            if !self.admit(subject, &mut decision, occurring, outcome) {
+                continue;
+            }
             decision.episode = Some(notice.episode.id);
             for entry in &mut outcome.episodes {
                 if entry.id == notice.episode.id {

@@ -29,8 +29,8 @@ pub(crate) struct Position {
 pub(crate) type Positions = Vec<Option<Position>>;
 
 /// Beginning of the replay that rebuilds the windows as of a commit. Written as `<offset> <clock>
-/// <complete from>`, with `-` for an absent one, and `?` for a completeness that no record has ended
-/// yet. What cannot be read is absent. The first version wrote no third word.
+/// <complete from>`, with `-` for an absent one, and `?` for a completeness that no record has
+/// ended yet. What cannot be read is absent. The first version wrote no third word.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct ReplayPoint {
     pub(crate) offset: Option<i64>,

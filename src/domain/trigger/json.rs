@@ -57,6 +57,9 @@ impl Triggers {
                     triggers.goal_completion = Some(read_names(settings, GOAL_NAMES)?)
                 }
                 EventType::CustomEvent => triggers.custom_event = Some(read_names(settings, EVENT_NAMES)?),
+                EventType::WebhookFailing | EventType::WebhookRecovered | EventType::WebhookDisabled => {
+                    triggers.health.push(*event);
+                }
                 _ => return None,
             }
         }

@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::domain::event::EventType;
 
-const ALL: [EventType; 5] = EventType::SUBSCRIBABLE;
+const ALL: [EventType; 5] = EventType::WITH_EPISODES;
 
 fn spike() -> SpikeSettings {
     SpikeSettings {
@@ -32,6 +32,14 @@ fn triggers_are_read_as_they_were_written() {
     let errors = triggers.error_condition.expect("given");
     let kinds: Vec<_> = errors.conditions.iter().map(ErrorSettings::kind).collect();
     assert_eq!(kinds, ["error_events", "rejected_events", "silence"]);
+}
+
+#[test]
+fn health_notices_are_read_in_the_order_given() {
+    let events = [EventType::WebhookRecovered, EventType::WebhookFailing];
+    let triggers = read(&events, &json!({})).expect("readable");
+    assert_eq!(triggers.health, events);
+    assert!(triggers.to_json().is_empty());
 }
 
 #[test]

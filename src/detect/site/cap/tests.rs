@@ -9,16 +9,38 @@ fn key(name: &str) -> SummaryKey {
     }
 }
 
+/// Admits a notification that none was before.
+fn admit(
+    caps: &mut MinuteCaps,
+    hook: u128,
+    now: u32,
+    key: impl FnOnce() -> SummaryKey,
+    visitor: Option<u64>,
+) -> bool {
+    let new = NotificationId::from_uuid(uuid::Uuid::from_bytes(rand::random()));
+    caps.admit(hook_id(hook), new, now, key, visitor)
+}
+
+#[test]
+fn a_second_copy_of_an_event_counts_once() {
+    let mut caps = MinuteCaps::default();
+    for number in 0..1_200_u128 {
+        let id = NotificationId::from_uuid(uuid::Uuid::from_u128(number % 600));
+        assert!(caps.admit(hook_id(1), id, 60, || key("Signup"), None));
+    }
+    assert_eq!(caps.due(), None);
+}
+
 #[test]
 fn beyond_six_hundred_a_minute_ends_with_a_summary() {
     let mut caps = MinuteCaps::default();
     let site = site("a", []);
     for visitor in 0..1_000 {
-        let admitted = caps.admit(hook_id(1), 119, || key("Signup"), Some(visitor % 7));
+        let admitted = admit(&mut caps, 1, 119, || key("Signup"), Some(visitor % 7));
         assert_eq!(admitted, visitor < 600);
     }
     assert!(
-        caps.admit(hook_id(2), 119, || key("Signup"), None),
+        admit(&mut caps, 2, 119, || key("Signup"), None),
         "another webhook"
     );
     assert_eq!(caps.due(), Some(120));
@@ -33,20 +55,17 @@ fn beyond_six_hundred_a_minute_ends_with_a_summary() {
         serde_json::json!({"goal_name": "Signup", "visitor_count": 7, "count": 400})
     );
     assert_eq!(caps.due(), None);
-    assert!(
-        caps.admit(hook_id(1), 120, || key("Signup"), None),
-        "a new minute"
-    );
+    assert!(admit(&mut caps, 1, 120, || key("Signup"), None), "a new minute");
 }
 
 #[test]
 fn each_goal_beyond_the_bound_has_a_summary_of_its_own() {
     let mut caps = MinuteCaps::default();
     for _ in 0..600 {
-        caps.admit(hook_id(1), 60, || key("Signup"), None);
+        admit(&mut caps, 1, 60, || key("Signup"), None);
     }
     for name in ["Order", "Signup", "Order"] {
-        assert!(!caps.admit(hook_id(1), 61, || key(name), None));
+        assert!(!admit(&mut caps, 1, 61, || key(name), None));
     }
     let summaries = caps.pass(500, &site("a", []), 5);
     let mut counts: Vec<_> = summaries
@@ -69,7 +88,7 @@ fn a_summarys_id_is_that_of_webhook_goal_and_minute() {
     let ids = |second: u32| {
         let mut caps = MinuteCaps::default();
         for _ in 0..601 {
-            caps.admit(hook_id(1), second, || key("Signup"), None);
+            admit(&mut caps, 1, second, || key("Signup"), None);
         }
         caps.pass(second + 60, &site("a", []), 5)[0].id
     };
