@@ -78,10 +78,11 @@ pub enum Part {
     Flow,
     Latency,
     Lateness,
+    Pages,
 }
 
 impl Part {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Detector,
         Self::Machinery,
         Self::Memory,
@@ -89,6 +90,7 @@ impl Part {
         Self::Flow,
         Self::Latency,
         Self::Lateness,
+        Self::Pages,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -100,6 +102,7 @@ impl Part {
             Self::Flow => "flow",
             Self::Latency => "latency",
             Self::Lateness => "lateness",
+            Self::Pages => "pages",
         }
     }
 
@@ -112,6 +115,7 @@ impl Part {
             Self::Flow => "flow: from event to recorded delivery, as fast as it goes",
             Self::Latency => "latency: from when an event should be published to its request",
             Self::Lateness => "lateness: from when a retry is due to its request, 1 s tier, idle",
+            Self::Pages => "pages: 100 a second, 10,000 deliveries, 100,000 that wait",
         }
     }
 }
