@@ -12,6 +12,8 @@ use super::validate::{BodyObject, text, wrong_type};
 
 const FIELDS: [&str; 6] = ["name", "kind", "event", "path", "scroll_threshold", "props"];
 pub(super) const READ_ONLY: [&str; 4] = ["id", "site_id", "inserted_at", "updated_at"];
+/// Percent of a page.
+pub(super) const SCROLL_THRESHOLD: std::ops::RangeInclusive<u32> = 0..=100;
 /// The fields that belong to the rule: each kind of goal has some of them.
 const RULE_FIELDS: [&str; 3] = ["event", "path", "scroll_threshold"];
 
@@ -73,7 +75,7 @@ fn read_rule(body: &BodyObject<'_>, errors: &mut FieldErrors) -> Option<GoalRule
     let event = wanted_text("event", MAX_NAME_CHARS);
     let path = wanted_text("path", MAX_PATH_CHARS);
     let threshold = if wanted.contains(&"scroll_threshold") {
-        body.integer("scroll_threshold", 0..=100, errors)
+        body.integer("scroll_threshold", SCROLL_THRESHOLD, errors)
     } else {
         None
     };
