@@ -74,6 +74,9 @@ fn read_rule(body: &BodyObject<'_>, errors: &mut FieldErrors) -> Option<GoalRule
     };
     let event = wanted_text("event", MAX_NAME_CHARS);
     let path = wanted_text("path", MAX_PATH_CHARS);
+    if let Some(problem) = path.as_deref().and_then(never_matches) {
+        errors.add(body.pointer_to("path"), FieldCode::Invalid, problem);
+    }
     let threshold = if wanted.contains(&"scroll_threshold") {
         body.integer("scroll_threshold", SCROLL_THRESHOLD, errors)
     } else {
@@ -87,6 +90,26 @@ fn read_rule(body: &BodyObject<'_>, errors: &mut FieldErrors) -> Option<GoalRule
             scroll_threshold: u8::try_from(threshold?).ok()?,
         }),
     }
+}
+
+/// The reason why no path of an event has this form, if there is one.
+fn never_matches(pattern: &str) -> Option<&'static str> {
+    if pattern.trim() != pattern {
+        Some("The path has blanks at its ends, which no path of an event has.")
+    } else if pattern.contains(['?', '#']) {
+        Some("Paths of events have neither a query nor a fragment: leave out everything from `?` or `#` on.")
+    } else if is_url(pattern) {
+        Some("This is a URL. Give its path alone, such as /blog/*.")
+    } else {
+        None
+    }
+}
+
+/// True for a text that begins with the scheme of a URL (RFC 3986 §3.1).
+fn is_url(text: &str) -> bool {
+    let scheme = text.split_once("://").map_or("", |(scheme, _)| scheme);
+    let is_of_schemes = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+    scheme.starts_with(|first: char| first.is_ascii_alphabetic()) && scheme.bytes().all(is_of_schemes)
 }
 
 fn read_props(body: &BodyObject<'_>, errors: &mut FieldErrors) -> Vec<(String, String)> {

@@ -82,7 +82,15 @@ fn of_kind(kind: GoalKind, wanted: &[&'static str], repeated: &[&str]) -> Value 
 }
 
 fn path() -> Value {
-    about(text(MAX_PATH_CHARS), "`*` and `**` match any run of characters.")
+    let schema = json!({
+        "type": "string", "minLength": 1, "maxLength": MAX_PATH_CHARS,
+        "pattern": r"^[^\s?#\x00-\x1f\x7f-\x9f](?:[^?#\x00-\x1f\x7f-\x9f]*[^\s?#\x00-\x1f\x7f-\x9f])?$",
+        "not": {"pattern": "^[A-Za-z][A-Za-z0-9+.-]*://"},
+    });
+    about(
+        schema,
+        "Without query and fragment; `*` and `**` match any run of characters.",
+    )
 }
 
 fn props() -> Value {

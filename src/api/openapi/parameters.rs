@@ -85,6 +85,8 @@ fn in_query(parameter: Parameter) -> Value {
             "One or more statuses; `undelivered` is `failed` and `cancelled`.",
         ),
     };
+    // A parameter without a value, as a form sends it for "any", counts as absent.
+    let schema = json!({"anyOf": [schema, {"type": "string", "maxLength": 0}]});
     let mut all = json!({"name": parameter.name(), "in": "query", "required": false, "description": description,
                          "schema": schema});
     if matches!(parameter, Parameter::Events | Parameter::Statuses) {

@@ -239,6 +239,22 @@ fn secrets() -> Vec<Value> {
     all
 }
 
+/// Paths of goals, of which some can never match.
+fn paths() -> [Value; 9] {
+    [
+        "/a?b",
+        "/a#b",
+        " /a",
+        "/a ",
+        "https://example.com/a",
+        "a+b.c-1://",
+        "/a b",
+        "/a://b",
+        "*",
+    ]
+    .map(|text| json!(text))
+}
+
 /// Each field of an object schema, at any depth, with the path to it.
 fn fields_of(schema: &Value, path: &[String], found: &mut Vec<(Vec<String>, Value)>) {
     for (name, field) in schema["properties"].as_object().into_iter().flatten() {
@@ -296,6 +312,9 @@ fn each_validator_takes_what_its_schema_takes_and_no_more() {
                 let mut values: Vec<Option<Value>> = values_of(field).into_iter().map(Some).collect();
                 if path.last().is_some_and(|last| last == "secret") {
                     values.extend(secrets().into_iter().map(Some));
+                }
+                if path.last().is_some_and(|last| last == "path") {
+                    values.extend(paths().into_iter().map(Some));
                 }
                 values.push(None);
                 for value in values {
