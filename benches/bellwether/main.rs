@@ -58,6 +58,8 @@ mod flow;
 mod latency;
 /// Part `lateness`: of retries.
 mod lateness;
+/// Part `api`: calls over a long history, beside deliveries.
+mod api;
 
 use anyhow::Context as _;
 use clap::Parser as _;
@@ -95,5 +97,6 @@ fn run(part: Part, options: &Options) -> anyhow::Result<Vec<report::Figure>> {
         Part::Flow => flow::run(options),
         Part::Latency => latency::run(options),
         Part::Lateness => lateness::run(options),
+        Part::Api => api::run(options),
     }
 }

@@ -48,6 +48,9 @@ pub struct Options {
     /// latency: seconds that count; three more come first.
     #[arg(long, default_value_t = 20)]
     pub seconds: u64,
+    /// api: deliveries in the history of the webhook; 600 bytes of disk each.
+    #[arg(long, default_value_t = 2_000_000)]
+    pub history: u64,
     /// lateness: deliveries whose first attempt fails, 50 a second.
     #[arg(long, default_value_t = 500)]
     pub retries: u64,
@@ -78,10 +81,11 @@ pub enum Part {
     Flow,
     Latency,
     Lateness,
+    Api,
 }
 
 impl Part {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Detector,
         Self::Machinery,
         Self::Memory,
@@ -89,6 +93,7 @@ impl Part {
         Self::Flow,
         Self::Latency,
         Self::Lateness,
+        Self::Api,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -100,6 +105,7 @@ impl Part {
             Self::Flow => "flow",
             Self::Latency => "latency",
             Self::Lateness => "lateness",
+            Self::Api => "api",
         }
     }
 
@@ -112,6 +118,7 @@ impl Part {
             Self::Flow => "flow: from event to recorded delivery, as fast as it goes",
             Self::Latency => "latency: from when an event should be published to its request",
             Self::Lateness => "lateness: from when a retry is due to its request, 1 s tier, idle",
+            Self::Api => "api: calls over a webhook with a long history, beside deliveries",
         }
     }
 }

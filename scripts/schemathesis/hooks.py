@@ -61,7 +61,11 @@ def token_id():
     return (made or {}).get("id")
 
 
-FOUND = {"webhook_id": webhook_id, "goal_id": goal_id, "token_id": token_id}
+def delivery_id():
+    return first(f"/api/sites/{SITE}/webhooks/{os.environ['FUZZ_WEBHOOK']}/deliveries")
+
+
+FOUND = {"delivery_id": delivery_id, "webhook_id": webhook_id, "goal_id": goal_id, "token_id": token_id}
 
 
 def is_good(case, location):
@@ -101,6 +105,8 @@ def before_call(context, case, kwargs):
                 case.path_parameters[name] = SITE
             elif name in FOUND and (found := FOUND[name]()):
                 case.path_parameters[name] = found
+        if "/deliveries" in case.path:
+            case.path_parameters["webhook_id"] = os.environ["FUZZ_WEBHOOK"]
     if is_good(case, ParameterLocation.QUERY) and case.query:
         if case.path in ("/api/sites/{site_id}/activity",):
             case.query = {name: later(-2 if name == "from" else -1) for name in case.query}

@@ -108,6 +108,18 @@ pub(crate) fn judge(method: &str, path: &str, answer: &Answer) {
     }
 }
 
+/// The first example of the body that a call takes; `None` for a call without a body.
+pub(crate) fn described_body(call: &Call) -> Option<Value> {
+    let document = api::openapi();
+    let method = call.method.as_str().to_ascii_lowercase();
+    let content = &document["paths"][call.path][method]["requestBody"]["content"];
+    let schema = content["application/json"]["schema"]["$ref"].as_str()?;
+    let schema = document
+        .pointer(schema.trim_start_matches('#'))
+        .expect("a schema");
+    Some(schema["examples"][0].clone())
+}
+
 #[sqlx::test]
 async fn the_document_and_its_page_need_no_token(pool: PgPool) {
     let api = Api::start(pool).await;
