@@ -62,7 +62,7 @@ def token_id():
 
 
 def delivery_id():
-    return first(f"/api/sites/{SITE}/webhooks/{os.environ['FUZZ_WEBHOOK']}/deliveries")
+    return first(f"/api/sites/history.example/webhooks/{os.environ['FUZZ_WEBHOOK']}/deliveries")
 
 
 FOUND = {"delivery_id": delivery_id, "webhook_id": webhook_id, "goal_id": goal_id, "token_id": token_id}
@@ -106,6 +106,7 @@ def before_call(context, case, kwargs):
             elif name in FOUND and (found := FOUND[name]()):
                 case.path_parameters[name] = found
         if "/deliveries" in case.path:
+            case.path_parameters["site_id"] = "history.example"
             case.path_parameters["webhook_id"] = os.environ["FUZZ_WEBHOOK"]
     if is_good(case, ParameterLocation.QUERY) and case.query:
         if case.path in ("/api/sites/{site_id}/activity",):
