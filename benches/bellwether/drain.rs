@@ -103,6 +103,7 @@ fn fill(deployment: &Deployment, webhooks: &[WebhookId], deliveries: u64) -> any
             event_type: event,
             created_at_ms: now_ms,
             origin: Origin::Event,
+            resend_of: None,
             step: 0,
             attempt: 1,
             due_at_ms: None,

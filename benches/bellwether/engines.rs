@@ -101,7 +101,7 @@ pub fn registry(sites: u64) -> anyhow::Result<Registry> {
                     window_seconds: 300,
                 }),
                 goal_completion: Some(NameFilter::All),
-                custom_event: None,
+                ..Triggers::default()
             },
             enabled: true,
             disabled: false,

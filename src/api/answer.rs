@@ -17,6 +17,13 @@ pub(super) fn created<T: Serialize>(location: &str, body: &T) -> Response {
     response
 }
 
+/// 202 with `Location` and `body` as JSON.
+pub(super) fn accepted<T: Serialize>(location: &str, body: &T) -> Response {
+    let mut response = json(StatusCode::ACCEPTED, body);
+    add_location(&mut response, location);
+    response
+}
+
 /// 204 without a body.
 pub(super) fn no_content() -> Response {
     StatusCode::NO_CONTENT.into_response()

@@ -6,16 +6,22 @@ use axum::routing::{MethodRouter, delete, get, patch, post, put};
 use super::call::{Access, Call, Method, Parameter};
 use super::problem_type::ProblemType;
 use super::state::ApiState;
-use super::{activity, alerts, deliveries, goals, secrets, sites, tokens, webhooks};
+use super::{
+    activity, alerts, deliveries, goals, recoveries, resend, secrets, sites, tokens, webhook_test, webhooks,
+};
 
 const SITES: &str = "/api/sites";
 const SITE: &str = "/api/sites/{site_id}";
 const WEBHOOKS: &str = "/api/sites/{site_id}/webhooks";
 const WEBHOOK: &str = "/api/sites/{site_id}/webhooks/{webhook_id}";
 const ROTATE_SECRET: &str = "/api/sites/{site_id}/webhooks/{webhook_id}/rotate-secret";
+pub(super) const WEBHOOK_TEST: &str = "/api/sites/{site_id}/webhooks/{webhook_id}/test";
+const RECOVER: &str = "/api/sites/{site_id}/webhooks/{webhook_id}/recover";
+const RECOVERY: &str = "/api/sites/{site_id}/webhooks/{webhook_id}/recoveries/{job_id}";
 const SECRET: &str = "/api/sites/{site_id}/webhooks/{webhook_id}/secret";
 const DELIVERIES: &str = "/api/sites/{site_id}/webhooks/{webhook_id}/deliveries";
 const DELIVERY: &str = "/api/sites/{site_id}/webhooks/{webhook_id}/deliveries/{delivery_id}";
+const RETRY: &str = "/api/sites/{site_id}/webhooks/{webhook_id}/deliveries/{delivery_id}/retry";
 const GOALS: &str = "/api/sites/{site_id}/goals";
 const GOAL: &str = "/api/sites/{site_id}/goals/{goal_id}";
 const STATUS: &str = "/api/sites/{site_id}/status";
@@ -35,11 +41,13 @@ const fn call(
 }
 
 /// Every call that needs a token.
-pub const CALLS: [Call; 24] = {
+pub const CALLS: [Call; 29] = {
     use Access::{Admin, Editor, Scoped, Viewer};
     use Method::{Delete, Get, Patch, Post, Put};
     use Parameter::{After, Event, Events, From, Limit, Since, Statuses, To};
-    use ProblemType::{DuplicateGoal, ExternalIdTaken, GoalLimit, SiteIsAlias, WebhookLimit};
+    use ProblemType::{
+        DuplicateGoal, ExternalIdTaken, GoalLimit, NotSendable, SiteIsAlias, TooManyTests, WebhookLimit,
+    };
     [
         call(Get, SITES, Scoped, 200, || get(sites::list))
             .does("List the sites in the token's scope, ordered by id")
@@ -81,6 +89,21 @@ pub const CALLS: [Call; 24] = {
         call(Get, SECRET, Editor, 200, || get(secrets::reveal))
             .does("Show the secret of a webhook, which the audit log records")
             .answers("ShownSecret"),
+        call(Post, WEBHOOK_TEST, Editor, 200, || post(webhook_test::send))
+            .does("Send a sample to the endpoint now, and answer with the outcome")
+            .may_take("TestRequest")
+            .answers("TestOutcome")
+            .refuses(&[TooManyTests]),
+        call(Post, RECOVER, Editor, 202, || post(recoveries::begin))
+            .does("Send everything again that failed or was cancelled in a span of time, by a job")
+            .takes("RecoveryRequest")
+            .answers("Recovery")
+            .refuses(&[NotSendable]),
+        call(Get, RECOVERY, Viewer, 200, || get(recoveries::get))
+            .does("Show how far a recovery has come")
+            .answers("Recovery"),
+        call(Delete, RECOVERY, Editor, 204, || delete(recoveries::cancel))
+            .does("Cancel a recovery: what it has not sent is cancelled"),
         call(Get, DELIVERIES, Viewer, 200, || get(deliveries::list))
             .does("List the deliveries of a webhook, also of a deleted one, newest first")
             .asks(&[Statuses, Events, Since, Limit, After])
@@ -88,6 +111,11 @@ pub const CALLS: [Call; 24] = {
         call(Get, DELIVERY, Viewer, 200, || get(deliveries::get))
             .does("Read a delivery with every request to the endpoint")
             .answers("DeliveryWithAttempts"),
+        call(Post, RETRY, Editor, 202, || post(resend::retry))
+            .does("Send a delivery again now, as a new delivery of the same notification")
+            .may_take("RetryRequest")
+            .answers("Delivery")
+            .refuses(&[NotSendable]),
         call(Get, GOALS, Viewer, 200, || get(goals::list))
             .does("List the goals of a site")
             .answers("Goals"),

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use sqlx::PgConnection;
 
 use crate::clock;
-use crate::domain::id::{DeliveryId, GoalId, TokenId, WebhookId};
+use crate::domain::id::{DeliveryId, GoalId, JobId, TokenId, WebhookId};
 use crate::domain::site::{SiteId, escape_segment};
 
 use super::caller::{Caller, Change};
@@ -39,7 +39,7 @@ impl<S: Send + Sync> FromRequestParts<S> for ReadableSite {
 }
 
 /// A site that the caller may change, with the caller.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct WritableSite {
     id: SiteId,
     caller: Caller,
@@ -185,6 +185,10 @@ impl PathIds {
 
     pub(super) fn delivery(&self) -> Result<DeliveryId, Problem> {
         self.parse("delivery_id", "delivery")
+    }
+
+    pub(super) fn job(&self) -> Result<JobId, Problem> {
+        self.parse("job_id", "recovery")
     }
 
     /// The site. It stays private here: handlers get a site with the proof that the caller may use

@@ -67,7 +67,7 @@ enum Admission {
 }
 
 /// A request that is carried out, with the claim on its key if it has one.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Execution(Option<KeyClaim>);
 
 impl IdempotencyKey {

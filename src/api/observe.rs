@@ -11,6 +11,7 @@ use tracing::field::Empty;
 
 use crate::clock;
 
+use super::calls::WEBHOOK_TEST;
 use super::problem::Problem;
 use super::problem_type::ProblemType;
 use super::state::{AnsweredRequest, ApiState};
@@ -18,7 +19,8 @@ use super::state::{AnsweredRequest, ApiState};
 /// Longest a request may take: a database that has stopped answering holds nothing for longer.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Answers within [`REQUEST_TIMEOUT`], inside a span `api.request`, and tells the observer.
+/// Answers within [`REQUEST_TIMEOUT`], a test within the time that its endpoint may take besides.
+/// Runs inside a span `api.request`, and tells the observer.
 ///
 /// Adds the headers that every answer has: no cache may keep it and no browser guess its type.
 pub(super) async fn observe(State(state): State<ApiState>, request: Request, next: Next) -> Response {
@@ -30,11 +32,14 @@ pub(super) async fn observe(State(state): State<ApiState>, request: Request, nex
     // `site.id` is recorded by the extractor that reads it from the path.
     let span = tracing::info_span!("api.request", route, method, status = Empty, site.id = Empty);
 
+    // A test takes as long as its endpoint may.
+    let sending = state.tests.as_ref().filter(|_| route == WEBHOOK_TEST);
+    let limit = REQUEST_TIMEOUT + sending.map_or(Duration::ZERO, |tests| tests.timeout);
     let answer = next.run(request).instrument(span.clone());
-    let mut response = match tokio::time::timeout(REQUEST_TIMEOUT, answer).await {
+    let mut response = match tokio::time::timeout(limit, answer).await {
         Ok(response) => response,
         Err(_) => {
-            let seconds = REQUEST_TIMEOUT.as_secs();
+            let seconds = limit.as_secs();
             let detail = format!("The request took longer than {seconds} seconds and was given up.");
             Problem::new(ProblemType::Unavailable, detail).into_response()
         }

@@ -67,6 +67,10 @@ impl Problem {
         self
     }
 
+    pub(super) fn is_not_found(&self) -> bool {
+        self.problem_type == ProblemType::NotFound
+    }
+
     #[cfg(test)]
     pub(super) fn problem_type(&self) -> ProblemType {
         self.problem_type

@@ -18,6 +18,7 @@ words! {
         DuplicateGoal = "duplicate-goal",
         SiteIsAlias = "site-is-alias",
         ExternalIdTaken = "external-id-taken",
+        NotSendable = "not-sendable",
         IdempotencyKeyInFlight = "idempotency-key-in-flight",
         RequestTimeout = "request-timeout",
         BodyTooLarge = "body-too-large",
@@ -26,6 +27,7 @@ words! {
         IdempotencyKeyReused = "idempotency-key-reused",
         RateLimited = "rate-limited",
         TooManyFailedLogins = "too-many-failed-logins",
+        TooManyTests = "too-many-tests",
         Internal = "internal",
         Unavailable = "unavailable",
     }
@@ -50,12 +52,15 @@ impl ProblemType {
             | Self::DuplicateGoal
             | Self::SiteIsAlias
             | Self::ExternalIdTaken
+            | Self::NotSendable
             | Self::IdempotencyKeyInFlight => StatusCode::CONFLICT,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::InvalidFields | Self::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::RateLimited | Self::TooManyFailedLogins => StatusCode::TOO_MANY_REQUESTS,
+            Self::RateLimited | Self::TooManyFailedLogins | Self::TooManyTests => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -75,6 +80,7 @@ impl ProblemType {
             Self::DuplicateGoal => "The site already has a goal with this name",
             Self::SiteIsAlias => "The site id is an alias of another site",
             Self::ExternalIdTaken => "Another webhook of the site has this external_id",
+            Self::NotSendable => "Nothing can be sent again here for now",
             Self::IdempotencyKeyInFlight => "A request with this Idempotency-Key is still in progress",
             Self::RequestTimeout => "The request body took too long to arrive",
             Self::BodyTooLarge => "The request body is too large",
@@ -82,6 +88,7 @@ impl ProblemType {
             Self::InvalidFields => "Some fields are not valid",
             Self::IdempotencyKeyReused => "The Idempotency-Key was already used for another request",
             Self::RateLimited => "The token has made too many requests",
+            Self::TooManyTests => "The webhook was tested too often",
             Self::TooManyFailedLogins => "Too many failed logins came from this address",
             Self::Internal => "An internal error occurred",
             Self::Unavailable => "The service is temporarily unavailable",

@@ -14,6 +14,7 @@ use crate::record::keyring::Keyring;
 use super::extract::MayWrite;
 use super::limits::{FailedLogins, TokenRate};
 use super::problem_type::ProblemType;
+use super::test_sender::TestSender;
 use super::timed::{Stopwatch, Timed, Timer};
 use super::webhook_input::WebhookRules;
 
@@ -23,6 +24,8 @@ pub struct ApiConfig {
     /// Most webhooks of a site.
     pub max_per_site: u32,
     pub webhooks: WebhookRules,
+    /// Partitions of each topic of deliveries.
+    pub partitions: i32,
     /// Requests a second each token may make on average.
     pub requests_per_second: NonZeroU32,
     /// Requests a token may make at once.
@@ -58,6 +61,8 @@ pub struct ApiState {
     pub(super) token_rate: Arc<TokenRate>,
     pub(super) failed_logins: Arc<FailedLogins>,
     pub(super) observer: Arc<Observer>,
+    /// Without it tests are refused.
+    pub(super) tests: Option<TestSender>,
 }
 
 impl ApiState {
@@ -76,6 +81,7 @@ impl ApiState {
             failed_logins: Arc::default(),
             config: Arc::new(config),
             observer: Arc::new(observer),
+            tests: None,
         }
     }
 
@@ -87,6 +93,13 @@ impl ApiState {
         stopwatch: impl Fn(&'static str, Duration) + Send + Sync + 'static,
     ) -> Self {
         self.stopwatch = Arc::new(stopwatch);
+        self
+    }
+
+    /// Sends tests by `sender`.
+    #[must_use]
+    pub(crate) fn sending_tests(mut self, sender: TestSender) -> Self {
+        self.tests = Some(sender);
         self
     }
 

@@ -14,12 +14,11 @@ use super::field_errors::{FieldCode, FieldErrors, echo};
 use super::validate::BodyObject;
 
 /// Event types of a later version, which are refused as not available rather than as mistakes.
-const LATER_EVENTS: [&str; 5] = [
+const LATER_EVENTS: [&str; 4] = [
     "visitor_drop",
     "visitor_spike_resolved",
     "visitor_drop_resolved",
     "error_condition",
-    "webhook_disabled",
 ];
 /// Options of triggers of a later version, which are refused in the same way.
 const LATER_OPTIONS: [&str; 13] = [
@@ -50,7 +49,7 @@ pub(super) fn options_of(event: EventType) -> &'static [&'static str] {
         EventType::VisitorSpike => &SPIKE_OPTIONS,
         EventType::GoalCompletion => &[GOAL_NAMES],
         EventType::CustomEvent => &[EVENT_NAMES],
-        EventType::Test => &[],
+        _ => &[],
     }
 }
 
@@ -137,6 +136,16 @@ pub(super) fn read_triggers(
     read.goal_completion = is_subscribed(EventType::GoalCompletion).then_some(goals);
     let custom = read_filter(custom, EVENT_NAMES, errors);
     read.custom_event = is_subscribed(EventType::CustomEvent).then_some(custom);
+    for event in EventType::SUBSCRIBABLE
+        .into_iter()
+        .filter(|event| event.is_health())
+    {
+        if let Some(options) = settings(event, errors) {
+            refuse_other_options(&options, &[], errors);
+        }
+    }
+    let health = events.unwrap_or_default().iter().copied();
+    read.health = health.filter(|event| event.is_health()).collect();
     read
 }
 
@@ -173,6 +182,7 @@ pub(super) fn refuse_unknown_null_triggers(triggers: &BodyObject<'_>, errors: &m
             Some(EventType::VisitorSpike) => SPIKE_OPTIONS.as_slice(),
             Some(EventType::GoalCompletion) => &[GOAL_NAMES],
             Some(EventType::CustomEvent) => &[EVENT_NAMES],
+            Some(event) if event.is_health() => &[],
             _ if triggers.is_null(name) => {
                 refuse_trigger(triggers, name, errors);
                 continue;
@@ -234,13 +244,16 @@ fn unknown_event(name: &str) -> String {
 
 fn refuse_other_options(settings: &BodyObject<'_>, allowed: &[&str], errors: &mut FieldErrors) {
     for name in settings.names().filter(|name| !allowed.contains(name)) {
-        let allowed = allowed.join(", ");
+        let allowed = match allowed {
+            [] => "It has no options.".to_owned(),
+            allowed => format!("The options are {}.", allowed.join(", ")),
+        };
         let (code, detail) = if LATER_OPTIONS.contains(&name) {
-            let detail = format!("The option `{name}` is not available yet. The options are {allowed}.");
+            let detail = format!("The option `{name}` is not available yet. {allowed}");
             (FieldCode::NotAvailable, detail)
         } else {
             let name = echo(name);
-            let detail = format!("`{name}` is not an option of this trigger. The options are {allowed}.");
+            let detail = format!("`{name}` is not an option of this trigger. {allowed}");
             (FieldCode::UnknownField, detail)
         };
         errors.add(settings.pointer_to(name), code, detail);

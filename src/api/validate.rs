@@ -145,6 +145,23 @@ impl<'a> BodyObject<'a> {
         read
     }
 
+    /// One of these `words`, which are some of a closed set.
+    pub(super) fn listed_word<T: std::str::FromStr>(
+        &self,
+        name: &str,
+        words: &[&str],
+        errors: &mut FieldErrors,
+    ) -> Option<T> {
+        if let Some(Value::String(text)) = self.get(name)
+            && !words.contains(&text.as_str())
+        {
+            let detail = format!("`{}` is not one of {}.", echo(text), words.join(", "));
+            errors.add(self.pointer_to(name), FieldCode::Unknown, detail);
+            return None;
+        }
+        self.word(name, words, errors)
+    }
+
     /// An RFC 3339 time.
     pub(super) fn time(&self, name: &str, errors: &mut FieldErrors) -> Option<DateTime<Utc>> {
         let allowed = "an RFC 3339 time such as 2026-02-25T12:00:00Z";

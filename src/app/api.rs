@@ -6,11 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use futures_util::FutureExt as _;
 use tokio::net::TcpListener;
+use tokio_util::task::TaskTracker;
 
 use super::context::AppContext;
 use super::deliver;
-use crate::api::{self, ApiConfig, ApiState, ProblemType, WebhookRules};
+use crate::api::{self, ApiConfig, ApiState, ProblemType, TestRequest, TestSender, WebhookRules};
+use crate::clock;
+use crate::deliver::http::client::{ClientOptions, WebhookClient};
+use crate::deliver::request::AttemptFacts;
+use crate::deliver::single_send::SingleSender;
+use crate::domain::event::EventType;
 use crate::domain::target::TargetRules;
 use crate::tasks::Tasks;
 
@@ -40,6 +47,42 @@ pub(super) fn start(
     Ok(())
 }
 
+/// Most connections of tests, under way and idle.
+const TEST_CONNECTIONS: usize = 64;
+
+/// The way of tests to endpoints, with a client of its own: no test takes a connection from
+/// deliveries.
+fn test_sender(app: &AppContext) -> anyhow::Result<TestSender> {
+    let options = ClientOptions {
+        max_connections: TEST_CONNECTIONS,
+        ..deliver::client_options(app)?
+    };
+    let client = WebhookClient::new(options).context("starting the HTTP client of tests")?;
+    let timeout = client.timeout();
+    let sender = SingleSender::new(client);
+    let send = move |request: TestRequest| {
+        let sender = sender.clone();
+        let send = async move {
+            let facts = AttemptFacts {
+                delivery_id: request.delivery_id,
+                notification_id: request.notification_id,
+                event: EventType::Test.as_str(),
+                attempt: 1,
+                now_ms: clock::now_ms(),
+                body: request.body,
+            };
+            sender.send(&request.webhook, facts).await
+        };
+        send.boxed()
+    };
+    Ok(TestSender {
+        send: Arc::new(send),
+        links: app.config.sites.link_template(),
+        timeout,
+        tasks: TaskTracker::new(),
+    })
+}
+
 /// Settings of the API, and the observer that counts its requests.
 fn api_state(app: &AppContext) -> anyhow::Result<ApiState> {
     let (http, webhooks) = (&app.config.http, &app.config.webhooks);
@@ -52,6 +95,7 @@ fn api_state(app: &AppContext) -> anyhow::Result<ApiState> {
             },
             retry_schedules: app.schedules.names().into_iter().collect(),
         },
+        partitions: app.config.kafka.partitions,
         requests_per_second: NonZeroU32::new(http.requests_per_second).context("http.requests_per_second")?,
         burst: NonZeroU32::new(http.burst).context("http.burst")?,
         trusted_proxies: http.trusted_proxies.clone(),
@@ -85,6 +129,7 @@ fn api_state(app: &AppContext) -> anyhow::Result<ApiState> {
     };
     let metrics = Arc::clone(&app.metrics);
     let state = ApiState::new(app.api_pool.clone(), Arc::clone(&app.keyring), config, observer);
+    let state = state.sending_tests(test_sender(app)?);
     Ok(state.timed(move |op, took| {
         let seconds = took.as_secs_f64();
         metrics.postgres.with_label_values(&[op]).observe(seconds);

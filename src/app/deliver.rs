@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -32,6 +32,7 @@ use crate::domain::address::AddressRules;
 use crate::kafka::member::{GroupMember, SecondReaderSettings};
 use crate::kafka::producer::Publisher;
 use crate::kafka::settings;
+use crate::record::{follow, resends};
 use crate::tasks::Tasks;
 
 /// Most records that were read and wait for the deliverer.
@@ -43,6 +44,7 @@ struct Shared {
     own_retries: Arc<OwnRetries>,
     owned: Arc<OwnedPartitions>,
     health_book: Arc<HealthBook>,
+    parked_hint: Arc<Notify>,
     events: mpsc::UnboundedSender<LaneEvent>,
 }
 
@@ -63,6 +65,7 @@ pub(super) fn start(
         own_retries: Arc::default(),
         owned: Arc::default(),
         health_book: Arc::default(),
+        parked_hint: Arc::default(),
         events,
     };
     let outcome_publisher = outcome_publisher(app, publisher, &shared);
@@ -72,6 +75,7 @@ pub(super) fn start(
         publisher: Arc::clone(&outcome_publisher),
         metrics: Arc::clone(&app.metrics),
     };
+    listen_for_parked(app, &shared.parked_hint, tasks);
     let deliverer = deliverer(app, &shared, outcome_publisher, outcomes)?;
     start_intake(
         app,
@@ -101,6 +105,17 @@ pub(super) fn start(
         delivered.and(wrote).and(noted)
     });
     Ok(())
+}
+
+/// Passes hints of newly queued rows on.
+fn listen_for_parked(app: &AppContext, hint: &Arc<Notify>, tasks: &mut Tasks) {
+    let (pool, hint) = (app.pool.clone(), Arc::clone(hint));
+    let finished = app.lifecycle.finished.clone();
+    tasks.spawn_background("parked hints", async move {
+        let listening = follow::listen(&pool, resends::CHANNEL, &hint);
+        finished.run_until_cancelled(listening).await;
+        Ok(())
+    });
 }
 
 fn progress_reader(app: &AppContext) -> ProgressReader {
@@ -157,6 +172,7 @@ fn deliverer(
         outcomes,
         events: shared.events.clone(),
         health_book: Arc::clone(&shared.health_book),
+        parked_hint: Arc::clone(&shared.parked_hint),
         metrics: Arc::clone(&app.metrics),
         tasks,
         give_up: app.lifecycle.give_up.clone(),
@@ -263,7 +279,8 @@ fn start_intake(
     Ok(())
 }
 
-fn client_options(app: &AppContext) -> anyhow::Result<ClientOptions> {
+/// Options of a client that calls endpoints.
+pub(super) fn client_options(app: &AppContext) -> anyhow::Result<ClientOptions> {
     let webhooks = &app.config.webhooks;
     let extra_roots_pem = match &webhooks.ca_file {
         Some(path) => Some(

@@ -2,12 +2,13 @@
 
 use rdkafka::util::get_rdkafka_version;
 
-use super::roles::{ProcessRole, Roles};
+use super::roles::Roles;
 use crate::config::{Config, Source};
 use crate::dispatch::schedule::Schedules;
 use crate::kafka::producer::PRODUCED;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::Labels;
+use crate::telemetry::words::ProcessRole;
 
 /// The label values that depend on the configuration.
 pub(super) fn labels(config: &Config, schedules: &Schedules) -> Labels {
@@ -71,12 +72,12 @@ pub(super) fn describe(config: &Config, roles: &Roles, metrics: &Metrics) {
         (ProcessRole::Deliver, config.deliver.threads),
     ] {
         let threads = if roles.has(role) { i64::from(threads) } else { 0 };
-        metrics.threads.with_label_values(&[role.name()]).set(threads);
+        metrics.threads.with_label_values(&[role.as_str()]).set(threads);
     }
     for role in [ProcessRole::Detect, ProcessRole::Deliver] {
         metrics
             .consumer_partitions_expected
-            .with_label_values(&[role.name()])
+            .with_label_values(&[role.as_str()])
             .set(i64::from(config.kafka.partitions));
     }
     metrics

@@ -36,7 +36,7 @@ impl Host {
     }
 }
 
-/// Takes the socket that the host gave, or listens on `address`; `key` is its configuration key.
+/// Listens on the socket that the host gave, or on `address`; `key` is its configuration key.
 pub(super) async fn listen(
     key: &str,
     address: SocketAddr,

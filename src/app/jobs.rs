@@ -1,5 +1,5 @@
 //! Work that calls begin and no request waits for: overlaps of secrets that end, sites that are
-//! erased.
+//! erased, deliveries that are sent again.
 //!
 //! Every process with the api role looks each second. Rows are taken with a lock, so two of them
 //! never do the same; what one leaves undone, another one takes up.
@@ -13,11 +13,14 @@ use sqlx::{Connection as _, PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::context::AppContext;
+use super::recovery;
 use crate::clock;
+use crate::domain::delivery::{DeliveryStatus, FailureReason};
 use crate::record::jobs::{self, JobKind, JobStatus, TakenJob};
 use crate::record::keyring::Keyring;
-use crate::record::{erasure, secrets, webhooks};
+use crate::record::{cancelling, erasure, secrets, webhooks};
 use crate::tasks::Tasks;
+use crate::telemetry::Metrics;
 
 /// Time between two looks.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -27,9 +30,15 @@ const ERASE_AGAIN_EVERY: TimeDelta = TimeDelta::hours(1);
 /// days, and a day more.
 const ERASE_UNTIL: TimeDelta = TimeDelta::days(8);
 
+/// Pause before rows are looked at again that somebody held.
+const HELD_PAUSE: TimeDelta = TimeDelta::milliseconds(500);
+
 struct Jobs {
     pool: PgPool,
     keyring: Arc<Keyring>,
+    metrics: Arc<Metrics>,
+    /// Partitions of each topic of deliveries.
+    partitions: i32,
 }
 
 /// Starts the work. A failure is logged and tried again; none of it stops the process.
@@ -37,6 +46,8 @@ pub(super) fn start(app: &AppContext, tasks: &mut Tasks) {
     let work = Jobs {
         pool: app.pool.clone(),
         keyring: Arc::clone(&app.keyring),
+        metrics: Arc::clone(&app.metrics),
+        partitions: app.config.kafka.partitions,
     };
     let finished = app.lifecycle.finished.clone();
     tasks.spawn_background("jobs", async move {
@@ -74,8 +85,17 @@ impl Jobs {
         };
         match job.kind.parse() {
             Ok(JobKind::Erase) => erase(&mut connection, &job).await.context("erasing a site")?,
+            Ok(JobKind::Recover) => recovery::go_on(&mut connection, &job, self.partitions)
+                .await
+                .context("sending again what a webhook has missed")?,
+            Ok(JobKind::Withdraw) => recovery::withdraw(&mut connection, &job)
+                .await
+                .context("cancelling a recovery")?,
+            Ok(JobKind::Cancel) => cancel(&mut connection, &job, &self.metrics)
+                .await
+                .context("cancelling what is open of a webhook")?,
             // A newer version's job is left to it.
-            Ok(JobKind::Recover) | Err(_) => {
+            Err(_) => {
                 let later = clock::now() + ERASE_AGAIN_EVERY;
                 jobs::put_off(&mut connection, job.id, Some(later), clock::now()).await?;
             }
@@ -98,6 +118,33 @@ impl Jobs {
         }
         Ok(())
     }
+}
+
+/// Cancels the next part of what is open of a webhook, and counts it.
+async fn cancel(connection: &mut PgConnection, job: &TakenJob, metrics: &Metrics) -> anyhow::Result<()> {
+    let webhook = job.webhook.context("the webhook")?;
+    let reason = job.progress.get("reason").cloned().unwrap_or_default();
+    let reason: FailureReason = serde_json::from_value(reason).context("the reason")?;
+    let batch = cancelling::cancel_batch(connection, webhook, reason, job.inserted_at).await?;
+    for (event, count) in &batch.events {
+        let labels = [event.as_str(), DeliveryStatus::Cancelled.as_str()];
+        metrics.deliveries.with_label_values(&labels).inc_by(*count);
+        let failures = metrics.delivery_failures.with_label_values(&[reason.as_str()]);
+        failures.inc_by(*count);
+    }
+    let now = clock::now();
+    if !batch.has_more {
+        jobs::end(connection, job.id, JobStatus::Finished, now).await?;
+    } else {
+        // What somebody holds is looked at again after a while.
+        let pause = if batch.events.is_empty() {
+            HELD_PAUSE
+        } else {
+            TimeDelta::zero()
+        };
+        jobs::put_off(connection, job.id, Some(now + pause), now).await?;
+    }
+    Ok(())
 }
 
 /// Erases what is there of a site now, and looks again later: records of it that lie in Kafka may

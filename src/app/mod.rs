@@ -25,12 +25,17 @@ mod detect;
 mod deliver;
 mod api;
 mod jobs;
+mod recovery;
+mod notices;
+mod operator;
+mod source_notices;
 
+pub(crate) use crate::telemetry::words::ProcessRole;
 pub(crate) use check::refusals;
 pub(crate) use host::Host;
 pub(crate) use lifecycle::{Lifecycle, SecondSignal};
 pub(crate) use reach::{reach_kafka, reach_postgres};
-pub(crate) use roles::{ProcessRole, Roles};
+pub(crate) use roles::Roles;
 pub(crate) use settings::{keyring, open_pool, pool_settings, schedules};
 
 use std::sync::Arc;
@@ -112,9 +117,12 @@ async fn start_roles(foundation: &Foundation, mut host: Host, tasks: &mut Tasks)
             Publisher::new(&config.kafka, app.client_events.clone()).context("starting the producer")?;
         if roles.has(ProcessRole::Detect) {
             detect::start(&app, &publisher, tasks).await?;
+            source_notices::start(&app, tasks);
         }
         if roles.has(ProcessRole::Deliver) {
             deliver::start(&app, &publisher, &retry_topics, tasks)?;
+            notices::start(&app, tasks);
+            operator::start(&app, tasks)?;
         }
         // The last one: it joins its group quickly, and by then the others are waited for.
         if roles.has(ProcessRole::Route) {

@@ -2,34 +2,8 @@
 
 use std::fmt;
 
-use clap::ValueEnum;
-
 use crate::kafka::topics::{TopicPlan, TopicUser};
-
-/// Part of the service that a process can run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
-pub(crate) enum ProcessRole {
-    /// Sources that are not keyed by site, keyed anew.
-    Route,
-    /// Windows, goals and triggers.
-    Detect,
-    /// Signed requests and their outcomes.
-    Deliver,
-    /// The REST API.
-    Api,
-}
-
-impl ProcessRole {
-    /// Name of the role, and of its group after the prefix of the topics.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Route => "route",
-            Self::Detect => "detect",
-            Self::Deliver => "deliver",
-            Self::Api => "api",
-        }
-    }
-}
+use crate::telemetry::words::ProcessRole;
 
 /// The roles of a process, at least one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +13,7 @@ impl Roles {
     /// These roles, each once; all of them when none is named.
     pub(crate) fn new(named: &[ProcessRole]) -> Self {
         let mut roles = if named.is_empty() {
-            ProcessRole::value_variants().to_vec()
+            ProcessRole::ALL.to_vec()
         } else {
             named.to_vec()
         };
@@ -71,7 +45,7 @@ impl Roles {
 
     /// Names of the roles.
     pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {
-        self.0.iter().map(|role| role.name())
+        self.0.iter().map(|role| role.as_str())
     }
 }
 

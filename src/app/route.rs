@@ -7,7 +7,7 @@ use tokio::runtime::Handle;
 
 use super::context::AppContext;
 use super::detect;
-use super::roles::{ProcessRole, Roles};
+use super::roles::Roles;
 use crate::config::{Clock, Config};
 use crate::domain::event::RoutedClock;
 use crate::ingest::formats::RecordReader;
@@ -16,6 +16,7 @@ use crate::kafka::member::GroupMember;
 use crate::kafka::producer::Publisher;
 use crate::kafka::settings;
 use crate::tasks::Tasks;
+use crate::telemetry::words::ProcessRole;
 
 /// Starts everything the role needs, if there is a source that is not keyed by site.
 pub(super) async fn start(

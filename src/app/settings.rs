@@ -5,11 +5,12 @@ use std::time::Duration;
 use anyhow::Context as _;
 use sqlx::PgPool;
 
-use super::roles::{ProcessRole, Roles};
+use super::roles::Roles;
 use crate::config::Config;
 use crate::dispatch::schedule::Schedules;
 use crate::record::keyring::Keyring;
 use crate::record::pool::{self, ConnectionEpoch, PoolSettings};
+use crate::telemetry::words::ProcessRole;
 
 /// Retry schedules of the configuration.
 pub(crate) fn schedules(config: &Config) -> anyhow::Result<Schedules> {

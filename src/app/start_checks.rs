@@ -10,7 +10,6 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{PgConnection, PgPool};
 
 use super::context::{Database, Foundation};
-use super::roles::ProcessRole;
 use super::{route, settings};
 use crate::clock;
 use crate::config::Config;
@@ -22,6 +21,7 @@ use crate::record::pg_monitor::PgMonitor;
 use crate::record::pool::ConnectionEpoch;
 use crate::record::{connect, keys, pool};
 use crate::telemetry::connection::ConnectionError;
+use crate::telemetry::words::ProcessRole;
 
 /// Longest time that a start waits for Postgres or Kafka before it fails.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
@@ -36,13 +36,14 @@ pub(super) async fn open_database(foundation: &Foundation) -> anyhow::Result<Dat
     let keyring = Arc::new(settings::keyring(config)?);
     let epoch = ConnectionEpoch::default();
     let (pool, api_pool) = settings::open_pools(config, &foundation.roles, &epoch)?;
+    let options = pool::connect_options(&settings::pool_settings(config))?;
     let monitor = PgMonitor::new(
+        connect::server_name(&options),
         Arc::clone(&foundation.metrics),
         Arc::clone(health),
         epoch,
         config.postgres.statement_timeout + STATEMENT_SLACK,
     );
-    let options = pool::connect_options(&settings::pool_settings(config))?;
     let mut connection = connect_patiently(&options).await?;
     health.set("postgres", Ok(()));
     check_schema(config, &pool, &mut connection).await?;
@@ -137,7 +138,7 @@ pub(super) async fn check_topics(
     let existing = topics.existing().await?;
     let expected = &foundation.metrics.consumer_partitions_expected;
     expected
-        .with_label_values(&[ProcessRole::Route.name()])
+        .with_label_values(&[ProcessRole::Route.as_str()])
         .set(route::expected_partitions(config, &existing));
     Ok(existing
         .into_iter()
@@ -172,7 +173,7 @@ async fn check_groups(foundation: &Foundation) -> anyhow::Result<()> {
     for role in [ProcessRole::Route, ProcessRole::Detect, ProcessRole::Deliver] {
         let has_work = role != ProcessRole::Route || config.sources.unkeyed().next().is_some();
         if foundation.roles.has(role) && has_work {
-            let (group, topic) = (kafka.topic(role.name()), kafka.topic("deliveries"));
+            let (group, topic) = (kafka.topic(role.as_str()), kafka.topic("deliveries"));
             let missing = find_missing_right(kafka, &foundation.client_events, "Read", &group, &topic);
             if let Some(right) = missing.await.context("starting a Kafka client")? {
                 anyhow::bail!(right);

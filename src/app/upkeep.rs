@@ -3,14 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::PgPool;
+use chrono::TimeDelta;
+use sqlx::{PgConnection, PgPool};
 
 use super::context::AppContext;
 use crate::clock;
+use crate::deliver::lanes::health::OPEN_TOO_LONG_MS;
+use crate::domain::webhook::DisableReason;
 use crate::record::keyring::Keyring;
 use crate::record::pg_monitor::PgMonitor;
 use crate::record::retention::{self, RetentionStep};
-use crate::record::{activity, idempotency, keys, migrate, partitions, registry};
+use crate::record::{activity, health, idempotency, jobs, keys, migrate, partitions, registry};
 use crate::tasks::Tasks;
 use crate::telemetry::Metrics;
 
@@ -83,8 +86,10 @@ impl Upkeep {
                 }
                 registry::purge_changes(&mut connection).await?;
                 idempotency::purge(&mut connection, clock::now()).await?;
+                jobs::purge(&mut connection, clock::now() - TimeDelta::days(30)).await?;
                 activity::purge(&mut connection, clock::now()).await?;
             }
+            self.disable_failing(&mut connection).await?;
             keys::store_canary(&mut connection, &self.keyring, clock::now()).await?;
             let horizon = partitions::partition_horizon_seconds(&mut connection, now_ms).await?;
             let theirs_ms: i64 = sqlx::query_scalar!("select (extract(epoch from clock_timestamp()) * 1000)::bigint as \"now_ms!\"")
@@ -105,6 +110,17 @@ impl Upkeep {
 }
 
 impl Upkeep {
+    /// Disables webhooks whose circuit has been open for too long.
+    async fn disable_failing(&self, connection: &mut PgConnection) -> sqlx::Result<()> {
+        let before = clock::now() - TimeDelta::milliseconds(OPEN_TOO_LONG_MS);
+        let reason = DisableReason::OpenTooLong.as_str();
+        for webhook in health::disable_open_too_long(connection, before).await? {
+            self.metrics.webhooks_disabled.with_label_values(&[reason]).inc();
+            tracing::warn!(webhook.id = %webhook, "the endpoint failed for five days; the webhook was disabled");
+        }
+        Ok(())
+    }
+
     /// Drops one day of old history at most: a round is short, however much there is to drop.
     async fn drop_old_history(&self) {
         let before_ms = clock::now_ms().saturating_sub(self.retention_ms);

@@ -13,7 +13,7 @@ use sqlx::postgres::PgConnectOptions;
 use tokio_util::sync::CancellationToken;
 
 use super::context::AppContext;
-use super::roles::{ProcessRole, Roles};
+use super::roles::Roles;
 use super::settings::pool_settings;
 use crate::kafka::cluster::{Cluster, TopicLookup};
 use crate::record::pg_monitor::PgMonitor;
@@ -21,6 +21,7 @@ use crate::record::{connect, pool};
 use crate::tasks::Tasks;
 use crate::telemetry::Health;
 use crate::telemetry::connection::ConnectionError;
+use crate::telemetry::words::ProcessRole;
 
 /// Longest time that an answer may take. With the pause it stays well below the five seconds within
 /// which an outage is to be seen.

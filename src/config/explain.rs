@@ -90,7 +90,7 @@ fn problem_of(error: &Error) -> String {
 /// True for the sections whose values no error shows.
 fn holds_secrets(path: &[String]) -> bool {
     match path.first().map(String::as_str) {
-        Some("postgres" | "encryption") => true,
+        Some("postgres" | "encryption" | "operator") => true,
         Some("kafka") => path.get(1).is_some_and(|key| key == "properties"),
         _ => false,
     }

@@ -3,8 +3,8 @@
 //!
 //! In comes text from three places; out goes a `Config` in which every value is known to be usable.
 //! A wrong key or value is refused with its name, its value and the allowed ones, and all problems
-//! are named at once. Guaranteed: no error shows a value of `postgres`, `encryption` or
-//! `kafka.properties`, which hold secrets.
+//! are named at once. Guaranteed: no error shows a value of `postgres`, `encryption`,
+//! `operator` or `kafka.properties`, which hold secrets.
 
 mod load;
 mod explain;
@@ -21,11 +21,13 @@ mod postgres;
 mod http;
 mod encryption;
 mod webhooks;
+mod operator;
 mod stages;
 mod telemetry;
 
 pub use kafka::KafkaConfig;
 pub(crate) use load::{ConfigError, ConfigSources, load, load_judged};
+pub(crate) use operator::OperatorWebhook;
 pub use root::Config;
 pub use sources::{Clock, Source, SourceFormat, SourceMapping, Sources};
 pub(crate) use telemetry::{LogFormat, TelemetryConfig};

@@ -6,6 +6,7 @@ use super::encryption::EncryptionConfig;
 use super::file::ConfigFile;
 use super::http::{self, AdminConfig, HttpConfig};
 use super::kafka::KafkaConfig;
+use super::operator::OperatorConfig;
 use super::postgres::PostgresConfig;
 use super::problems::Problems;
 use super::sites::SitesConfig;
@@ -26,6 +27,7 @@ pub struct Config {
     pub encryption: EncryptionConfig,
     pub sites: SitesConfig,
     pub webhooks: WebhooksConfig,
+    pub operator: OperatorConfig,
     pub detect: DetectConfig,
     pub deliver: DeliverConfig,
     pub shutdown: ShutdownConfig,
@@ -51,6 +53,9 @@ impl Config {
         self.encryption.validate(problems);
         self.sites.validate(problems);
         self.webhooks.validate(problems);
+        if is_read("webhooks") {
+            self.operator.validate(&self.webhooks, problems);
+        }
         self.detect.validate(problems);
         self.deliver.validate(problems);
         if is_read("webhooks") && is_read("shutdown") {

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use sqlx::PgPool;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -74,6 +74,8 @@ pub(crate) struct DelivererLinks {
     pub(crate) outcomes: mpsc::Sender<Outcome>,
     pub(crate) events: mpsc::UnboundedSender<LaneEvent>,
     pub(crate) health_book: Arc<HealthBook>,
+    /// Somebody has queued rows of `parked`.
+    pub(crate) parked_hint: Arc<Notify>,
     pub(crate) metrics: Arc<Metrics>,
     /// Attempts, republications, look-ups and waiting records.
     pub(crate) tasks: TaskTracker,
@@ -137,6 +139,7 @@ impl Deliverer {
     ) -> anyhow::Result<()> {
         let mut registry = self.links.registry.clone();
         let (owned, outcomes) = (Arc::clone(&self.links.owned), self.links.outcomes.clone());
+        let parked_hint = Arc::clone(&self.links.parked_hint);
         let mut batch = Vec::with_capacity(BATCH);
         loop {
             let wake = self.turn();
@@ -157,6 +160,7 @@ impl Deliverer {
                 }
                 Ok(()) = registry.changed() => self.apply_settings(),
                 () = owned.changed() => {}
+                () = parked_hint.notified() => self.looks.look_now(clock::monotonic()),
                 Ok(permit) = outcomes.reserve(), if !self.unsent.is_empty() => {
                     if let Some(outcome) = self.unsent.pop_front() {
                         permit.send(outcome);
@@ -293,6 +297,7 @@ impl Deliverer {
             return;
         }
         let stored = self.stored_health.remove(&webhook.id);
+        let stored = stored.filter(|health| !health.is_over(webhook.active_since_ms));
         let health = stored.unwrap_or_else(|| EndpointHealth::new(now.wall_ms));
         self.scheduler
             .set_up(webhook.id, settings_of(webhook), health, now);

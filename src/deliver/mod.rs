@@ -4,8 +4,8 @@
 //! Not guaranteed: that the endpoint saw a request only once.
 //!
 //! A delivery passes `intake`, `deliverer`, `decide`, `lanes`, `send`, `rows`, `writer` and
-//! `outcome_publisher`, in this order. What may not be sent for now waits in Postgres, and comes back
-//! to the deliverer.
+//! `outcome_publisher`, in this order. What may not be sent for now waits in Postgres, and comes
+//! back to the deliverer.
 
 /// The thread that reads delivery records.
 pub(crate) mod intake;
@@ -25,6 +25,8 @@ pub(crate) mod resume;
 pub(crate) mod gate;
 /// One attempt, from its claim to its outcome.
 pub(crate) mod send;
+/// One attempt outside of all queues.
+pub(crate) mod single_send;
 /// The request of one attempt.
 pub(crate) mod request;
 /// The body in the form that the endpoint takes.

@@ -25,7 +25,7 @@ impl OwnRetries {
         }
     }
 
-    /// Takes a retry that was read. False if it was not noted, or was read before.
+    /// Removes a retry that was read. False if it was not noted, or was read before.
     pub(crate) fn take(&self, delivery: DeliveryId, attempt: u32) -> bool {
         self.lock().remove(&(delivery, attempt))
     }

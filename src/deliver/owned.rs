@@ -55,7 +55,7 @@ impl OwnedPartitions {
         self.lock().by_number.get(&number).cloned()
     }
 
-    /// Takes the partitions whose owner before died, so that their claims can be ended.
+    /// Returns, once, the partitions whose owner before died, so that their claims can be ended.
     pub(crate) fn take_orphaned(&self) -> Vec<i32> {
         std::mem::take(&mut self.lock().orphaned)
     }

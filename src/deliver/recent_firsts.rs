@@ -1,9 +1,9 @@
 //! First attempts that nobody has to be asked about.
 //!
 //! A record on `deliveries` may be a copy: a detector that was killed decides again what it had
-//! published, with the same ids. So it is not enough that the record itself is new. Its notification
-//! must have been made since this process owns the partition, so that no other owner had a copy, and
-//! this process must not have had one either.
+//! published, with the same ids. So it is not enough that the record itself is new. Its
+//! notification must have been made since this process owns the partition, so that no other owner
+//! had a copy, and this process must not have had one either.
 
 use std::collections::HashSet;
 
@@ -27,8 +27,8 @@ pub(crate) struct RecentFirsts {
 
 impl RecentFirsts {
     /// True if the first attempt of a delivery, whose notification was made at `created_at_ms`, is
-    /// surely nobody else's, and no copy of it was read here. `owned_since_ms` is when the assignment
-    /// began. Times are milliseconds since the Unix epoch.
+    /// surely nobody else's, and no copy of it was read here. `owned_since_ms` is when the
+    /// assignment began. Times are milliseconds since the Unix epoch.
     pub(crate) fn is_first(
         &mut self,
         delivery: DeliveryId,

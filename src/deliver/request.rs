@@ -8,7 +8,6 @@ use bytes::Bytes;
 use super::formats;
 use super::signature;
 use crate::dispatch::record::DeliveryRecord;
-use crate::domain::event::EventType;
 use crate::domain::id::{DeliveryId, NotificationId};
 use crate::domain::secret::{Hidden, Secret};
 use crate::domain::site::SiteId;
@@ -40,7 +39,7 @@ pub(crate) const STANDARD_SIGNATURE: &str = "webhook-signature";
 pub(crate) struct AttemptFacts {
     pub(crate) delivery_id: DeliveryId,
     pub(crate) notification_id: NotificationId,
-    pub(crate) event: EventType,
+    pub(crate) event: &'static str,
     /// From 1.
     pub(crate) attempt: u32,
     /// Start of the attempt in milliseconds since the Unix epoch.
@@ -55,7 +54,7 @@ impl AttemptFacts {
         Self {
             delivery_id: record.delivery_id,
             notification_id: record.notification_id,
-            event: record.event_type,
+            event: record.event_type.as_str(),
             attempt: record.attempt,
             now_ms,
             body: record.body.clone(),
@@ -101,7 +100,7 @@ impl WebhookRequest {
         add(STANDARD_ID, id);
         add(STANDARD_TIMESTAMP, timestamp.to_string());
         add(STANDARD_SIGNATURE, standard);
-        add(EVENT, facts.event.to_string());
+        add(EVENT, facts.event.to_owned());
         add(DELIVERY, facts.delivery_id.to_string());
         add(ATTEMPT, facts.attempt.to_string());
         // Checked when they were stored (`own_headers`); none can stand for one of the above.

@@ -66,8 +66,8 @@ pub(crate) enum NextRecord {
 }
 
 /// Decides how to go on with a record for attempt `attempt` (from 1) of a delivery that stands at
-/// `progress` in Postgres; `None` when Postgres does not know it. `is_parked_row`: the record is the
-/// row of `parked` itself.
+/// `progress` in Postgres; `None` when Postgres does not know it. `is_parked_row`: the record is
+/// the row of `parked` itself.
 pub(crate) fn resume(
     attempt: u32,
     is_parked_row: bool,

@@ -13,7 +13,7 @@ use crate::clock;
 use crate::dispatch::record::{DeliveryRecord, NextAttempt};
 use crate::domain::delivery::{DeliveryStatus, FailureReason};
 use crate::domain::health::ParkReason;
-use crate::domain::id::NotificationId;
+use crate::domain::id::{DeliveryId, NotificationId};
 use crate::domain::time::from_ms;
 use crate::record::outcomes::{AttemptRow, Claim, DeliveryFacts, KnownDelivery, OutcomeRow, ParkedRow};
 use crate::record::parked::ClaimedRow;
@@ -69,7 +69,7 @@ pub(crate) fn attempted(
         next_retry_at,
         first_attempt_at: Some(work.record.first_attempt_at_ms.map_or(started_at, from_ms)),
         step: to_int(step),
-        attempt: Some(attempt(&work, url, exchange, possible_repeat)),
+        attempt: Some(attempt(work.due_at_ms, url, exchange, possible_repeat)),
         parked,
     };
     Outcome {
@@ -79,11 +79,12 @@ pub(crate) fn attempted(
     }
 }
 
-fn attempt(work: &Work, url: String, exchange: Exchange, possible_repeat: bool) -> AttemptRow {
+/// Makes the row of an attempt that was due at `due_at_ms` (milliseconds since the Unix epoch).
+pub(super) fn attempt(due_at_ms: i64, url: String, exchange: Exchange, possible_repeat: bool) -> AttemptRow {
     let millis =
         |duration: Option<Duration>| duration.map(|one| i32::try_from(one.as_millis()).unwrap_or(i32::MAX));
     AttemptRow {
-        due_at: from_ms(work.due_at_ms),
+        due_at: from_ms(due_at_ms),
         started_at: from_ms(exchange.started_at_ms),
         headers_at: exchange.headers_at_ms.map(from_ms),
         ended_at: from_ms(exchange.ended_at_ms),
@@ -225,6 +226,7 @@ pub(crate) fn work_of(
         event_type: delivery.event_type,
         created_at_ms: delivery.created_at.timestamp_millis(),
         origin: delivery.origin,
+        resend_of: delivery.resend_of.map(DeliveryId::from_uuid),
         attempt: u32::try_from(row.attempt).unwrap_or(1),
         step: progress.step,
         due_at_ms: Some(row.due_at.timestamp_millis()),
@@ -270,6 +272,7 @@ fn facts(record: &DeliveryRecord) -> DeliveryFacts {
         site_id: record.site_id.to_string(),
         event_type: record.event_type,
         origin: record.origin,
+        resend_of: record.resend_of,
         payload: record.body.to_vec(),
         created_at: from_ms(record.created_at_ms),
     }

@@ -113,6 +113,7 @@ pub(crate) fn record(delivery: u128, attempt: u32) -> DeliveryRecord {
         event_type: EventType::GoalCompletion,
         created_at_ms: PUBLISHED_MS - 1,
         origin: Origin::Event,
+        resend_of: None,
         attempt,
         step: attempt - 1,
         due_at_ms: None,

@@ -167,16 +167,27 @@ impl Completeness {
     }
 
     /// True if a record may be handled now. One beyond its source's commit must wait until the
-    /// others have rebuilt their windows: it would be judged without them.
+    /// others have rebuilt their windows, and one beyond what loaded states account for until the
+    /// others have come so far too: it would be judged without them.
     pub(crate) fn admits(&self, source: usize, offset: i64) -> bool {
-        self.is_replayed(source, offset) || !self.is_rebuilding()
+        if self.is_replayed(source, offset) {
+            return true;
+        }
+        let is_covered = self.sources[source].is_some_and(|progress| offset < progress.covered);
+        !self.is_rebuilding() && (is_covered || !self.is_behind_states())
+    }
+
+    /// True until every source has passed what loaded states account for.
+    fn is_behind_states(&self) -> bool {
+        let mut sources = self.sources.iter().flatten();
+        sources.any(|progress| progress.next < progress.covered)
     }
 
     /// First whole second from which every record has been seen; 0 if none was ever missed, the
     /// greatest number while windows are not rebuilt.
     pub(crate) fn complete_from(&self) -> u32 {
         let mut sources = self.sources.iter().flatten();
-        if sources.any(|one| one.has_gap || one.next < one.committed.max(one.covered)) {
+        if sources.any(|one| one.has_gap || one.next < one.committed) {
             return u32::MAX;
         }
         match self.complete_from {

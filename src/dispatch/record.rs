@@ -25,6 +25,7 @@ pub(crate) mod header {
     pub(crate) const EVENT_TYPE: &str = "bw-event-type";
     pub(crate) const CREATED_AT_MS: &str = "bw-created-at-ms";
     pub(crate) const ORIGIN: &str = "bw-origin";
+    pub(crate) const RESEND_OF: &str = "bw-resend-of";
     pub(crate) const ATTEMPT: &str = "bw-attempt";
     pub(crate) const STEP: &str = "bw-step";
     pub(crate) const DUE_AT_MS: &str = "bw-due-at-ms";
@@ -53,6 +54,8 @@ pub struct DeliveryRecord {
     /// Time of the notification's decision; its age counts from here.
     pub created_at_ms: i64,
     pub origin: Origin,
+    /// The delivery that this one sends again.
+    pub resend_of: Option<DeliveryId>,
     /// The attempt that this record asks for, from 1. On a dead letter the last one made: 0 when it
     /// failed unsent.
     pub attempt: u32,
@@ -86,7 +89,8 @@ pub(crate) struct Coordinates {
     pub(crate) offset: i64,
 }
 
-/// The error of a record that is not a delivery record. What is newer is held back; the others go to the dead-letter topic as they came.
+/// The error of a record that is not a delivery record. What is newer is held back; the others go
+/// to the dead-letter topic as they came.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unreadable {
     #[error("its version is {0}, this program reads up to {VERSION}: finish the upgrade")]
@@ -143,6 +147,7 @@ impl DeliveryRecord {
             (header::STEP, self.step.to_string()),
         ];
         let mut add = |name, value: Option<String>| headers.extend(value.map(|value| (name, value)));
+        add(header::RESEND_OF, self.resend_of.map(|id| id.to_string()));
         add(header::DUE_AT_MS, self.due_at_ms.map(|ms| ms.to_string()));
         add(
             header::FIRST_ATTEMPT_AT_MS,
@@ -195,6 +200,7 @@ impl DeliveryRecord {
             event_type,
             created_at_ms: headers.required(header::CREATED_AT_MS, ms)?,
             origin: headers.required(header::ORIGIN, |text| text.parse().ok())?,
+            resend_of: headers.optional(header::RESEND_OF, |text| text.parse().ok())?,
             attempt,
             step: step.unwrap_or(attempt.saturating_sub(1)),
             due_at_ms: headers.optional(header::DUE_AT_MS, ms)?,

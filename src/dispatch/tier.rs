@@ -144,8 +144,8 @@ impl Tiers {
     }
 }
 
-/// Returns when a record published at `published_at_ms` is to be tried: its due time, unless that is
-/// absurd.
+/// Returns when a record published at `published_at_ms` is to be tried: its due time, unless that
+/// is absurd.
 ///
 /// Absurd is more than 1.2 × [`MAX_DELAY`] after the record was published, because nothing is due
 /// later. It counts from the publication and not from now, so that reading a record again after a

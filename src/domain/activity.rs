@@ -95,8 +95,8 @@ impl SiteHour {
         Some(((f64::from(lower) + f64::from(upper)) / 2.0) as f32)
     }
 
-    /// Counts an event that completed a goal. False if the hour has no room for another name, or the
-    /// name has a NUL, which Postgres does not store.
+    /// Counts an event that completed a goal. False if the hour has no room for another name, or
+    /// the name has a NUL, which Postgres does not store.
     pub fn add_goal(&mut self, name: &str) -> bool {
         if let Some(count) = self.goals.get_mut(name) {
             *count += 1;

@@ -35,6 +35,8 @@ words! {
         Disabled = "disabled",
         /// The webhook is deleted.
         Deleted = "deleted",
+        /// The recovery that asked for it was cancelled.
+        Withdrawn = "withdrawn",
     }
 }
 

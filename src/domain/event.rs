@@ -154,10 +154,28 @@ words! {
         VisitorSpike = "visitor_spike",
         CustomEvent = "custom_event",
         Test = "test",
+        WebhookFailing = "webhook_failing",
+        WebhookRecovered = "webhook_recovered",
+        WebhookDisabled = "webhook_disabled",
     }
 }
 
 impl EventType {
     /// Types that a webhook may list under `events`.
-    pub(crate) const SUBSCRIBABLE: [Self; 3] = [Self::GoalCompletion, Self::VisitorSpike, Self::CustomEvent];
+    pub(crate) const SUBSCRIBABLE: [Self; 6] = [
+        Self::GoalCompletion,
+        Self::VisitorSpike,
+        Self::CustomEvent,
+        Self::WebhookFailing,
+        Self::WebhookRecovered,
+        Self::WebhookDisabled,
+    ];
+
+    /// True if it tells of the health of another webhook of the site.
+    pub(crate) const fn is_health(self) -> bool {
+        matches!(
+            self,
+            Self::WebhookFailing | Self::WebhookRecovered | Self::WebhookDisabled
+        )
+    }
 }

@@ -127,6 +127,8 @@ words! {
         Count = "count",
         /// A minute's notifications in one.
         Summary = "summary",
+        /// The health of a webhook changed.
+        Health = "health",
     }
 }
 
@@ -155,6 +157,13 @@ impl JobId {
     /// A new id for a job begun at `now_ms` with 80 bits of chance.
     pub(crate) fn new_v7(now_ms: i64, random: [u8; 10]) -> Self {
         Self(new_v7(now_ms, random))
+    }
+}
+
+impl JobId {
+    /// Milliseconds since the Unix epoch at which the job was begun.
+    pub(crate) fn millis(self) -> i64 {
+        millis_of(self.0)
     }
 }
 
@@ -197,6 +206,25 @@ impl DeliveryId {
             webhook.0.as_bytes(),
         ];
         Self(derive_v8(notification.millis(), &facts))
+    }
+}
+
+impl DeliveryId {
+    /// The id of the delivery that sends `notification` to `webhook` again, because a job or a
+    /// request of this id asked for it at `asked_ms`: it lies in that day's partition.
+    pub(crate) fn derive_resend(
+        asked_ms: i64,
+        asked_by: Uuid,
+        notification: NotificationId,
+        webhook: WebhookId,
+    ) -> Self {
+        let facts = [
+            b"resend".as_slice(),
+            asked_by.as_bytes(),
+            notification.0.as_bytes(),
+            webhook.0.as_bytes(),
+        ];
+        Self(derive_v8(asked_ms, &facts))
     }
 }
 

@@ -12,6 +12,8 @@ pub mod goal;
 pub mod trigger;
 pub mod webhook;
 pub(crate) mod notification;
+pub(crate) mod sample;
+pub(crate) mod operator;
 pub mod delivery;
 pub mod health;
 pub(crate) mod attempt;

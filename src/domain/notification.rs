@@ -5,7 +5,8 @@ use serde::Serialize;
 use serde::ser::Serializer;
 
 use super::event::{EventType, Revenue};
-use super::id::NotificationId;
+use super::id::{NotificationId, WebhookId};
+use super::sample::EventSample;
 use super::site::SiteId;
 use super::site_now::Baseline;
 
@@ -65,6 +66,20 @@ pub(crate) enum NotificationData<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         path: Option<&'a str>,
         visitor_count: u32,
+    },
+    /// Of `webhook_failing`, `webhook_recovered` and `webhook_disabled`.
+    WebhookHealth {
+        webhook_id: WebhookId,
+        name: &'a str,
+        reason: Option<&'a str>,
+        #[serde(serialize_with = "rfc3339_seconds")]
+        since: DateTime<Utc>,
+        /// Deliveries that wait for the webhook.
+        waiting: i64,
+    },
+    Test {
+        message: &'a str,
+        sample: EventSample,
     },
 }
 

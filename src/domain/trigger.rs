@@ -57,6 +57,8 @@ pub struct Triggers {
     pub visitor_spike: Option<SpikeSettings>,
     pub goal_completion: Option<NameFilter>,
     pub custom_event: Option<NameFilter>,
+    /// Event types about the health of the site's other webhooks, in the order of their owner.
+    pub health: Vec<EventType>,
 }
 
 impl Triggers {
@@ -92,6 +94,9 @@ impl Triggers {
                 }
                 EventType::GoalCompletion => triggers.goal_completion = Some(names_in(settings, GOAL_NAMES)?),
                 EventType::CustomEvent => triggers.custom_event = Some(names_in(settings, EVENT_NAMES)?),
+                EventType::WebhookFailing | EventType::WebhookRecovered | EventType::WebhookDisabled => {
+                    triggers.health.push(*event);
+                }
                 EventType::Test => return None,
             }
         }
@@ -136,6 +141,11 @@ mod tests {
                     visitor_spike: Some(spike),
                     goal_completion: only("Signup"),
                     custom_event: only("404"),
+                    health: vec![
+                        EventType::WebhookFailing,
+                        EventType::WebhookRecovered,
+                        EventType::WebhookDisabled,
+                    ],
                 },
             ),
             (

@@ -163,7 +163,12 @@ impl Webhook {
     pub(crate) fn max_age_seconds(&self, event: EventType) -> Option<u32> {
         self.max_age_seconds.or(match event {
             EventType::VisitorSpike => Some(6 * 3_600),
-            EventType::GoalCompletion | EventType::CustomEvent | EventType::Test => None,
+            EventType::GoalCompletion
+            | EventType::CustomEvent
+            | EventType::Test
+            | EventType::WebhookFailing
+            | EventType::WebhookRecovered
+            | EventType::WebhookDisabled => None,
         })
     }
 }

@@ -39,8 +39,8 @@ pub(crate) struct Outgoing<'a> {
 }
 
 impl Outgoing<'_> {
-    /// The record without what may be too large: its value cut to [`CUT_BYTES`], and no headers that
-    /// are only passed on. `mark` is the header that says so.
+    /// The record without what may be too large: its value cut to [`CUT_BYTES`], and no headers
+    /// that are only passed on. `mark` is the header that says so.
     pub(crate) fn cut<'a>(
         &'a self,
         mark: &'static str,

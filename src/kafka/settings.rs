@@ -104,8 +104,8 @@ fn member(config: &KafkaConfig, group: &str) -> ClientConfig {
     client
 }
 
-/// Names a member for the group, if the process has a name: its successor then takes over from it at
-/// once, and not when its session has timed out.
+/// Names a member for the group, if the process has a name: its successor then takes over from it
+/// at once, and not when its session has timed out.
 pub(crate) fn name_member(client: &mut ClientConfig, config: &KafkaConfig, thread: &str) {
     if let Some(instance_id) = &config.instance_id {
         client.set("group.instance.id", format!("{instance_id}-{thread}"));
@@ -135,8 +135,8 @@ pub fn detect_member(config: &KafkaConfig, group: &str) -> ClientConfig {
 /// number.
 pub(crate) fn deliver_member(config: &KafkaConfig, group: &str, queues: usize) -> ClientConfig {
     let mut client = deliver_client(config, group, queues);
-    // A new record waits for no company: sending goes before recording, and so the bound on how late
-    // it comes.
+    // A new record waits for no company: sending goes before recording, and so the bound on how
+    // late it comes.
     client.set("fetch.min.bytes", "1");
     set_configured(&mut client, config, CONSUMER_ONLY);
     client

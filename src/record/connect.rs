@@ -39,11 +39,20 @@ pub(crate) async fn ping_within(
     }
 }
 
-fn failure(options: &PgConnectOptions, cause: ConnectionCause) -> ConnectionError {
+/// Name of the server in texts, with its host or socket and its port.
+pub(crate) fn server_name(options: &PgConnectOptions) -> String {
+    format!("Postgres at {}:{}", host(options), options.get_port())
+}
+
+fn host(options: &PgConnectOptions) -> String {
     let socket = options.get_socket().map(|path| path.display().to_string());
+    socket.unwrap_or_else(|| options.get_host().to_owned())
+}
+
+fn failure(options: &PgConnectOptions, cause: ConnectionCause) -> ConnectionError {
     ConnectionError {
         server: Server::Postgres,
-        host: socket.unwrap_or_else(|| options.get_host().to_owned()),
+        host: host(options),
         port: options.get_port(),
         cause,
     }

@@ -33,8 +33,8 @@ pub(crate) async fn erase_history(conn: &mut PgConnection, webhooks: &[Uuid]) ->
     Ok(erased > 0)
 }
 
-/// Removes the other rows about a site that were written before it was deleted: answers kept for
-/// idempotency keys, whose paths name the site as the API writes them.
+/// Removes the other rows about a site that were written before it was deleted: jobs, and answers
+/// kept for idempotency keys, whose paths name the site as the API writes them.
 pub(crate) async fn erase_site_rows(
     conn: &mut PgConnection,
     site_id: &str,
@@ -44,6 +44,13 @@ pub(crate) async fn erase_site_rows(
     sqlx::query!(
         "delete from idempotency_keys where starts_with(path, $1) and claimed_at <= $2",
         path,
+        before
+    )
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query!(
+        "delete from jobs where site_id = $1 and kind <> 'erase' and inserted_at <= $2",
+        site_id,
         before
     )
     .execute(conn)

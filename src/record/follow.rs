@@ -37,7 +37,7 @@ pub async fn follow(
     // One `select!` for the whole time: to receive an announcement is not safe to cancel.
     tokio::select! {
         () = stop.cancelled() => {}
-        () = listen(&pool, &hint) => {}
+        () = listen(&pool, CHANNEL, &hint) => {}
         () = keep_looking(&pool, &mut reader, &publish, looked, &hint) => {}
     }
 }
@@ -88,20 +88,20 @@ async fn look(pool: &PgPool, reader: &mut RegistryReader) -> Result<Option<Arc<R
     })
 }
 
-/// Passes announcements of the database on. A failure is no error: without them a change takes up
-/// to a second longer.
-async fn listen(pool: &PgPool, hint: &Notify) {
+/// Passes announcements of the database on `channel` on. A failure is no error: without them a
+/// change takes up to a second longer.
+pub(crate) async fn listen(pool: &PgPool, channel: &str, hint: &Notify) {
     loop {
-        if let Err(error) = pass_hints_on(pool, hint).await {
-            tracing::debug!(%error, "no hints of changed configuration for now");
+        if let Err(error) = pass_hints_on(pool, channel, hint).await {
+            tracing::debug!(%error, channel, "no hints of changes for now");
         }
         tokio::time::sleep(LISTEN_AGAIN_AFTER).await;
     }
 }
 
-async fn pass_hints_on(pool: &PgPool, hint: &Notify) -> Result<(), sqlx::Error> {
+async fn pass_hints_on(pool: &PgPool, channel: &str, hint: &Notify) -> Result<(), sqlx::Error> {
     let mut listener = PgListener::connect_with(pool).await?;
-    listener.listen(CHANNEL).await?;
+    listener.listen(channel).await?;
     // A change may have come before the listener was there.
     hint.notify_one();
     while listener.try_recv().await?.is_some() {

@@ -111,8 +111,8 @@ pub async fn disable_gone(
     }
 }
 
-/// Disables a webhook for what its endpoint did at `at`. False if it was disabled or deleted before,
-/// or if its owner has switched it since.
+/// Disables a webhook for what its endpoint did at `at`. False if it was disabled or deleted
+/// before, or if its owner has switched it since.
 pub(crate) async fn disable(
     connection: &mut PgConnection,
     webhook: WebhookId,
@@ -129,6 +129,32 @@ pub(crate) async fn disable(
     .execute(connection)
     .await?;
     Ok(done.rows_affected() == 1)
+}
+
+/// Disables the webhooks whose circuit opened before `before`: also those for which nothing waits,
+/// so that no probe fails. Returns those that were not disabled yet.
+pub(crate) async fn disable_open_too_long(
+    connection: &mut PgConnection,
+    before: DateTime<Utc>,
+) -> sqlx::Result<Vec<WebhookId>> {
+    let disabled = sqlx::query_scalar!(
+        "with disabled as (
+             update webhooks set disabled_at = now(), disabled_reason = 'open_too_long', updated_at = now()
+             from webhook_health h
+             where h.webhook_id = webhooks.id and h.state = 'open' and h.since <= $1
+               and deleted_at is null and enabled and disabled_at is null
+             returning webhooks.id
+         ), changed as (
+             update webhook_health set state = 'disabled', reason = 'open_too_long', since = now(),
+                 next_probe_at = null
+             from disabled where webhook_id = disabled.id
+         )
+         select id from disabled",
+        before
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(disabled.into_iter().map(WebhookId::from_uuid).collect())
 }
 
 /// Ends the state `disabled` of a webhook that its owner switched on again.

@@ -26,7 +26,7 @@ pub struct ScopedKey {
 }
 
 /// The right to do the request of a key.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct KeyClaim {
     key: ScopedKey,
     holder: Uuid,

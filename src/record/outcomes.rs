@@ -39,6 +39,8 @@ pub(crate) struct DeliveryFacts {
     pub(crate) site_id: String,
     pub(crate) event_type: EventType,
     pub(crate) origin: Origin,
+    /// The delivery that this one sends again.
+    pub(crate) resend_of: Option<DeliveryId>,
     pub(crate) payload: Vec<u8>,
     pub(crate) created_at: DateTime<Utc>,
 }
@@ -155,8 +157,8 @@ pub(super) fn word<T: std::str::FromStr<Err: std::error::Error + Send + Sync + '
 }
 
 /// Writes outcomes and attempts, and parks or unparks, in one statement. Returns the deliveries
-/// whose row took the outcome, with their status. The others keep their row: a later attempt or an end was recorded
-/// before.
+/// whose row took the outcome, with their status. The others keep their row: a later attempt or an
+/// end was recorded before.
 ///
 /// A delivery that was cancelled while its request was in flight takes the attempt and stays
 /// cancelled, unless the request succeeded. No delivery may occur twice. Rows are locked in the
@@ -224,6 +226,7 @@ pub(crate) async fn write(
         &parked_column!(|one| Some(one.attempt)) as &[Option<i32>],
         &parked_column!(|one| Some(one.paused_ms)) as &[Option<i64>],
         &parked_column!(|one| one.claimed_until) as &[Option<DateTime<Utc>>],
+        &column!(|one| one.facts.resend_of.map(DeliveryId::uuid)) as &[Option<Uuid>],
     )
     .fetch_all(connection)
     .await?;
@@ -244,13 +247,13 @@ pub(crate) async fn claim(connection: &mut PgConnection, claims: &[Claim]) -> sq
     sqlx::query!(
         "insert into deliveries as d (
              id, notification_id, webhook_id, site_id, event_type, origin, payload, created_at,
-             status, attempts, claimed_attempt, claimed_until, inserted_at, updated_at
+             resend_of, status, attempts, claimed_attempt, claimed_until, inserted_at, updated_at
          )
          select id, notification_id, webhook_id, site_id, event_type, origin, payload, created_at,
-                'pending', attempt - 1, attempt, until, now(), now()
+                resend_of, 'pending', attempt - 1, attempt, until, now(), now()
          from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::bytea[], $8::timestamptz[],
-                     $9::int[], $10::timestamptz[])
-              as c (id, notification_id, webhook_id, site_id, event_type, origin, payload, created_at, attempt, until)
+                     $9::int[], $10::timestamptz[], $11::uuid[])
+              as c (id, notification_id, webhook_id, site_id, event_type, origin, payload, created_at, attempt, until, resend_of)
          order by id
          on conflict (id) do update set
              claimed_attempt = excluded.claimed_attempt, claimed_until = excluded.claimed_until, updated_at = now()
@@ -265,6 +268,7 @@ pub(crate) async fn claim(connection: &mut PgConnection, claims: &[Claim]) -> sq
         &column!(|one| one.facts.created_at),
         &column!(|one| one.attempt),
         &column!(|one| one.until),
+        &column!(|one| one.facts.resend_of.map(DeliveryId::uuid)) as &[Option<Uuid>],
     )
     .execute(connection)
     .await?;

@@ -57,6 +57,7 @@ pub(crate) struct ParkedDelivery {
     pub(crate) site_id: String,
     pub(crate) event_type: EventType,
     pub(crate) origin: Origin,
+    pub(crate) resend_of: Option<Uuid>,
     pub(crate) status: DeliveryStatus,
     pub(crate) attempts: i32,
     pub(crate) response_code: Option<i32>,
@@ -134,7 +135,7 @@ pub(crate) async fn take(
              t.due_at as "due_at!", t.reason as "reason!", t.attempt as "attempt!", t.step as "step!",
              t.paused_ms as "paused_ms!", t.parked_at as "parked_at!", t.was_claimed as "was_claimed!",
              d.notification_id as "notification_id?", d.site_id as "site_id?", d.event_type as "event_type?",
-             d.origin as "origin?", d.status as "status?", d.attempts as "attempts?", d.response_code as "response_code?",
+             d.origin as "origin?", d.resend_of as "resend_of?", d.status as "status?", d.attempts as "attempts?", d.response_code as "response_code?",
              d.failure_reason as "failure_reason?", d.payload as "payload?", d.created_at as "created_at?", d.first_attempt_at as "first_attempt_at?",
              d.claimed_attempt as "claimed_attempt?", d.claimed_until as "claimed_until?"
          from taken t left join deliveries d on d.id = t.delivery_id
@@ -165,6 +166,7 @@ struct TakenRow {
     site_id: Option<String>,
     event_type: Option<String>,
     origin: Option<String>,
+    resend_of: Option<Uuid>,
     status: Option<String>,
     attempts: Option<i32>,
     response_code: Option<i32>,
@@ -207,6 +209,7 @@ impl TakenRow {
             site_id,
             event_type: word(&event_type)?,
             origin: word(self.origin.as_deref().unwrap_or_default())?,
+            resend_of: self.resend_of,
             status: word(self.status.as_deref().unwrap_or_default())?,
             attempts: self.attempts.unwrap_or(0),
             response_code: self.response_code,
@@ -295,8 +298,8 @@ pub(crate) async fn cancel_batch(
     Ok((cancelled, removed >= CANCEL_BATCH))
 }
 
-/// Counts rows by reason, and finds when the oldest was parked. Reads every row of these partitions:
-/// for gauges, now and then.
+/// Counts rows by reason, and finds when the oldest was parked. Reads every row of these
+/// partitions: for gauges, now and then.
 pub(crate) async fn summary(
     connection: &mut PgConnection,
     partitions: &[i32],

@@ -27,6 +27,8 @@ pub(crate) struct PgMonitor {
     throttle: Arc<Mutex<Throttle>>,
     epoch: ConnectionEpoch,
     timeout: Duration,
+    /// The server's name in texts: `Postgres at host:port`.
+    name: Arc<str>,
     server: Arc<Mutex<ServerState>>,
 }
 
@@ -40,10 +42,11 @@ struct ServerState {
 }
 
 impl PgMonitor {
-    /// Reports to `metrics` and `health`. An operation that takes longer than `timeout` is given
-    /// up, and so are the pool's connections if none of them answers: the server ends a statement
-    /// before that, if it is there.
+    /// Reports to `metrics` and `health` on the server of that name. An operation that takes longer
+    /// than `timeout` is given up, and so are the pool's connections if none of them answers: the
+    /// server ends a statement before that, if it is there.
     pub(crate) fn new(
+        name: String,
         metrics: Arc<Metrics>,
         health: Arc<Health>,
         epoch: ConnectionEpoch,
@@ -55,6 +58,7 @@ impl PgMonitor {
             throttle: Arc::default(),
             epoch,
             timeout,
+            name: name.into(),
             server: Arc::default(),
         }
     }
@@ -167,12 +171,12 @@ impl PgMonitor {
         let server = lock(&self.server);
         let text = match (&server.failure, error) {
             (Some(failure), sqlx::Error::PoolTimedOut) => failure.to_string(),
-            _ => error.to_string(),
+            _ => format!("{}: {op}: {error}", self.name),
         };
         // One that began before the last answer says nothing about the server as it is now.
         if kind != "other" && server.answered.is_none_or(|answered| answered <= begun) {
             self.metrics.postgres_up.set(0);
-            self.health.set("postgres", Err(format!("{op}: {text}")));
+            self.health.set("postgres", Err(text.clone()));
         }
         drop(server);
         if let Some(suppressed) = lock(&self.throttle).admit(clock::monotonic()) {

@@ -350,7 +350,8 @@ fn open_secret(
         .map(Secret::from_stored)
 }
 
-fn to_webhook(
+/// Makes the webhook as the stages need it.
+pub(crate) fn to_webhook(
     record: WebhookRecord,
     site_id: SiteId,
     secret: Secret,

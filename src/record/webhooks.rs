@@ -11,7 +11,7 @@ use crate::domain::webhook::WebhookSettings;
 
 use super::keyring::Keyring;
 use super::webhook_row::{SecretRole, WebhookRow, seal_columns, secret_place, secret_row};
-use super::{health, sites};
+use super::{cancelling, health, sites};
 
 pub(crate) use super::webhook_row::{UnreadableWebhook, WebhookRecord};
 
@@ -226,7 +226,7 @@ pub async fn update(
 }
 
 /// Switches a webhook on or off for its owner. On: events count from `now`, and its health begins
-/// anew. Off: open deliveries are cancelled. Needs a transaction.
+/// anew. Off: a job cancels open deliveries. Needs a transaction.
 pub(crate) async fn switch(
     conn: &mut PgConnection,
     id: WebhookId,
@@ -248,13 +248,13 @@ pub(crate) async fn switch(
         health::enable(conn, id.uuid(), now).await?;
     }
     if !enabled && updated.rows_affected() == 1 {
-        cancel_open(conn, id, FailureReason::Disabled, now).await?;
+        cancelling::begin(conn, id, FailureReason::Disabled, now).await?;
     }
     Ok(changed(updated.rows_affected()))
 }
 
-/// Deletes a webhook. The row stays for its history, secrets are wiped at once, and open deliveries
-/// are cancelled. Needs a transaction.
+/// Deletes a webhook. The row stays for its history, secrets are wiped at once, and a job cancels
+/// open deliveries. Needs a transaction.
 pub async fn delete(
     conn: &mut PgConnection,
     site_id: &SiteId,
@@ -274,35 +274,9 @@ pub async fn delete(
         sqlx::query!("delete from webhook_secrets where webhook_id = $1", id.uuid())
             .execute(&mut *conn)
             .await?;
-        cancel_open(conn, id, FailureReason::Deleted, now).await?;
+        cancelling::begin(conn, id, FailureReason::Deleted, now).await?;
     }
     Ok(changed(deleted.rows_affected()))
-}
-
-/// Cancels the open deliveries of a webhook and returns their number. Rows are locked in the order
-/// of their ids, the order of all writers of several, so none of them deadlock.
-pub(crate) async fn cancel_open(
-    conn: &mut PgConnection,
-    id: WebhookId,
-    reason: FailureReason,
-    now: DateTime<Utc>,
-) -> Result<u64, sqlx::Error> {
-    let cancelled = sqlx::query!(
-        "with open as (
-             select id from deliveries where webhook_id = $1 and status in ('pending', 'retrying')
-             order by id for no key update
-         )
-         update deliveries
-         set status = 'cancelled', failure_reason = $2, next_retry_at = null, parked_until = null,
-             parked_reason = null, updated_at = $3
-         from open where deliveries.id = open.id and status in ('pending', 'retrying')",
-        id.uuid(),
-        reason.as_str(),
-        now
-    )
-    .execute(conn)
-    .await?;
-    Ok(cancelled.rows_affected())
 }
 
 /// Reads the rows of webhooks that are not deleted: those of some sites or of all, or one by its

@@ -88,6 +88,9 @@ families! {
     /// than 24 hours older.
     clock_skew: IntCounterVec "clock_skew_total" ["source"]
         => "Above zero, a producer sends wrong or very late timestamps.";
+    /// 1 while a source delivers no record though it should; drops and silences wait then.
+    source_silent: IntGaugeVec "source_silent" ["source"]
+        => "At 1, the producer seems dead: no record of any site, where at least 14 were expected.";
     /// Registered sites with state in this process.
     sites: IntGauge "sites"
         => "With `visitors`, how much the detector holds.";
@@ -212,6 +215,9 @@ families! {
     /// Webhooks that Bellwether disabled, by reason.
     webhooks_disabled: IntCounterVec "webhooks_disabled_total" ["reason"]
         => "Owners will ask why their webhook is off.";
+    /// Requests to the operator's webhook, by outcome.
+    operator_notices: IntCounterVec "operator_notices_total" ["outcome"]
+        => "`failed` were given up after a day: `[operator] webhook_url` does not answer.";
     /// Requests in flight, by the state of their endpoint.
     in_flight: IntGaugeVec "in_flight" ["endpoint"]
         => "Near `in_flight_limit`, requests wait for others to end.";
@@ -353,6 +359,7 @@ impl Metrics {
             }
             self.miskeyed_records.with_label_values(&[source]);
             self.clock_skew.with_label_values(&[source]);
+            self.source_silent.with_label_values(&[source]);
             self.records_missed.with_label_values(&[source]);
             self.topic_retention.with_label_values(&[source]);
         }
@@ -430,6 +437,9 @@ impl Metrics {
         }
         for reason in DisableReason::WORDS {
             self.webhooks_disabled.with_label_values(&[reason]);
+        }
+        for outcome in ["delivered", "retried", "failed"] {
+            self.operator_notices.with_label_values(&[outcome]);
         }
         for endpoint in ["ok", "careful"] {
             self.in_flight.with_label_values(&[endpoint]);

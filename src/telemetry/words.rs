@@ -124,9 +124,10 @@ words! {
 }
 
 words! {
-    /// Role of a process.
+    /// Part of the service that a process can run.
+    #[derive(clap::ValueEnum)]
     pub(crate) enum ProcessRole {
-        /// Re-keying of sources that are not keyed by site.
+        /// Sources that are not keyed by site, keyed anew.
         Route = "route",
         /// Windows, goals and triggers.
         Detect = "detect",

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bellwether::api::{CALLS, Method};
 use bellwether::clock;
 use bellwether::record::idempotency::{self, Claimed, Retained, ScopedKey};
 use bellwether::record::tokens::{Role, Scope};
@@ -301,4 +302,20 @@ async fn answers_older_than_a_day_are_purged(pool: PgPool) {
         .await
         .expect("one");
     assert_eq!(left, "young");
+}
+
+#[sqlx::test]
+async fn every_post_of_the_table_takes_a_key(pool: PgPool) {
+    let api = Api::start(pool).await;
+    let webhook = api.post(WEBHOOKS, body()).await.body["id"].clone();
+    for call in CALLS.iter().filter(|call| call.method == Method::Post) {
+        let path = call
+            .path
+            .replace("{site_id}", "example.com")
+            .replace("{webhook_id}", webhook.as_str().expect("an id"))
+            .replace("{delivery_id}", "dlv_00000000000000000000000000");
+        let answer = post(&api, &api.token, &path, "not a key", &json!({})).await;
+        assert_eq!(answer.status, 400, "{}: {}", call.path, answer.body);
+        answer.problem("invalid-idempotency-key");
+    }
 }

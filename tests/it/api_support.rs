@@ -44,6 +44,7 @@ pub(crate) fn config() -> ApiConfig {
             target: TargetRules::default(),
             retry_schedules: ["default", "patient"].map(str::to_owned).into_iter().collect(),
         },
+        partitions: 4,
         requests_per_second: NonZeroU32::new(1_000).expect("not zero"),
         burst: NonZeroU32::new(1_000).expect("not zero"),
         trusted_proxies: Vec::new(),

@@ -239,6 +239,91 @@ async fn delivery_list_follow_prints_deliveries_as_they_come() {
     assert_eq!(follow.wait().unwrap().code(), Some(0));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tests_retries_and_recoveries_are_asked_for_by_commands() {
+    let deployment = Deployment::create(&[("webhooks.retry_schedules", "{default=[\"1s\"]}")]).await;
+    let process = deployment.serve(&[]).await;
+    let receiver = Receiver::start().await;
+    receiver.answer("hook", |_| crate::support::receiver::Answer::status(500));
+    let webhook = deployment
+        .goal_webhook(&process, "a.example", &receiver.url("hook"))
+        .await;
+    deployment.registry_is_read(&process).await;
+    let id = webhook["id"].as_str().unwrap();
+    let at = ["--site", "a.example"];
+    let test = [&["webhook", "test", id][..], &at].concat();
+    let (code, out, err) = over_api(&deployment, &process, &[&test[..], &["--json"]].concat());
+    let outcome: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &outcome["response_code"]), (1, &json!(500)), "{err}");
+    assert!(err.contains("the test failed"), "{err}");
+
+    for name in ["one", "two"] {
+        let goal = json!({"site_id": "a.example", "type": "goal", "name": name});
+        deployment.publish(goal).await;
+    }
+    let list = [
+        "delivery",
+        "list",
+        "--webhook",
+        id,
+        "--status",
+        "failed",
+        "--event",
+        "goal_completion",
+    ];
+    let failed = eventually("both have failed", Duration::from_secs(60), || async {
+        let page = json_of(&deployment, &process, &[&list[..], &at].concat());
+        let data = page["data"].as_array().unwrap().clone();
+        (data.len() == 2).then_some(data)
+    })
+    .await;
+    receiver.answer("hook", |_| crate::support::receiver::Answer::status(200));
+    let sample = json_of(
+        &deployment,
+        &process,
+        &[&test[..], &["--event", "visitor_spike"]].concat(),
+    );
+    assert_eq!(sample["status"], "delivered");
+
+    let one = failed[0]["id"].as_str().unwrap();
+    let retry = [&["delivery", "retry", one, "--webhook", id][..], &at].concat();
+    let again = json_of(&deployment, &process, &retry);
+    assert_eq!(again["resend_of"], one);
+    let (code, _, err) = over_api(
+        &deployment,
+        &process,
+        &["delivery", "retry", one, "--webhook", id, "--site", "b.example"],
+    );
+    assert_eq!(code, 1, "{err}");
+    receiver.wait_for("hook", 7).await;
+
+    let since = ["--since", "2020-01-01T00:00:00Z"];
+    let recover = [&["webhook", "recover", id][..], &at, &since].concat();
+    let waited = json_of(&deployment, &process, &[&recover[..], &["--wait"]].concat());
+    assert_eq!(
+        (
+            &waited["status"],
+            &waited["total"],
+            &waited["sent"],
+            &waited["skipped"]
+        ),
+        (&json!("finished"), &json!(2), &json!(1), &json!(1))
+    );
+    let begun = json_of(&deployment, &process, &recover);
+    let job = begun["id"].as_str().unwrap();
+    let recovery = [&["webhook", "recovery", id, job][..], &at].concat();
+    assert_eq!(json_of(&deployment, &process, &recovery)["id"], job);
+    let (code, out, err) = over_api(&deployment, &process, &[&recovery[..], &["--cancel"]].concat());
+    assert_eq!((code, out.as_str()), (0, ""), "{err}");
+    let (code, _, err) = over_api(
+        &deployment,
+        &process,
+        &["webhook", "recover", id, "--site", "a.example", "--since", "soon"],
+    );
+    assert_eq!(code, 1);
+    assert!(err.contains("/since"), "{err}");
+}
+
 #[tokio::test]
 async fn listen_site_makes_a_webhook_and_removes_it_at_the_end() {
     let deployment = Deployment::create(&[]).await;

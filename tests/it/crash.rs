@@ -145,15 +145,14 @@ async fn kill_9_loses_nothing_and_repeats_only_what_was_in_flight() {
     let expected = expected.into_inner().unwrap();
     let wanted = expected.deliveries();
     let pool = &deployment.database.pool;
-    let open = || async {
-        let (ended,): (i64,) =
-            sqlx::query_as("select count(*) from deliveries where status in ('delivered', 'failed')")
-                .fetch_one(pool)
-                .await
-                .unwrap();
-        (ended >= wanted.len() as i64).then_some(())
-    };
-    eventually("every delivery comes to its end", Duration::from_secs(180), open).await;
+    if tokio::time::timeout(Duration::from_secs(180), until_ended(pool, wanted.len()))
+        .await
+        .is_err()
+    {
+        let evidence = Evidence::gather(&deployment, receiver.all()).await;
+        let missing = evidence.without_row(&wanted);
+        panic!("no row: {missing:?}; still open: {}", still_open(pool).await);
+    }
     process.terminate();
     assert!(process.ended(Duration::from_secs(60)).await.success());
 
@@ -161,6 +160,31 @@ async fn kill_9_loses_nothing_and_repeats_only_what_was_in_flight() {
     let report = Report::make(&evidence, &wanted, &recorded_at_kill);
     println!("{kills} kills, {threads} threads a role: {report}");
     assert_eq!(report.broken, Vec::<String>::new());
+}
+
+async fn until_ended(pool: &PgPool, wanted: usize) {
+    loop {
+        let (ended,): (i64,) =
+            sqlx::query_as("select count(*) from deliveries where status in ('delivered', 'failed')")
+                .fetch_one(pool)
+                .await
+                .unwrap();
+        if ended >= wanted as i64 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// The deliveries that have not ended, and what waits for their endpoints.
+async fn still_open(pool: &PgPool) -> String {
+    let text = "select jsonb_build_object(
+          'parked', (select jsonb_object_agg(reason, n)
+                     from (select reason, count(*) n from parked group by 1) p),
+          'deliveries', (select jsonb_agg(to_jsonb(d) - 'payload')
+                   from (select * from deliveries where status not in ('delivered', 'failed') limit 5) d))::text";
+    let (open,): (String,) = sqlx::query_as(text).fetch_one(pool).await.unwrap();
+    open
 }
 
 async fn set_up(deployment: &Deployment, process: &Process, receiver: &Receiver) {
@@ -316,6 +340,16 @@ impl Evidence {
             due,
             dead_letters,
         }
+    }
+
+    /// The wanted deliveries that no row tells of.
+    fn without_row<'a>(&self, wanted: &'a BTreeMap<Wanted, &'static Kind>) -> Vec<&'a Wanted> {
+        let found: BTreeSet<Wanted> = self
+            .deliveries
+            .iter()
+            .map(|row| (row.path.clone(), what_of(&row.payload)))
+            .collect();
+        wanted.keys().filter(|one| !found.contains(one)).collect()
     }
 }
 

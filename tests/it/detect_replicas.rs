@@ -1,5 +1,5 @@
-//! Replicas that come and go while two sources are read: every notification of an undisturbed run is
-//! given, and none twice.
+//! Replicas that come and go while two sources are read: every notification of an undisturbed run
+//! is given, and none twice.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;

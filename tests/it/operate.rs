@@ -143,7 +143,9 @@ const FAMILIES: &str = "
     dead_letters_total webhooks_disabled_total{reason} in_flight{endpoint} in_flight_limit queued
     queue_wait_seconds{cause} outcomes_unwritten outcomes_unwritten_seconds postgres_seconds{op}
     postgres_errors_total{kind,op} postgres_up postgres_connections{state} postgres_connections_max
-    postgres_partition_horizon_seconds config_age_seconds clock_offset_seconds http_requests_total{method,route,status}
+    postgres_partition_horizon_seconds postgres_retention_lag_seconds{table} parked{reason}
+    parked_oldest_seconds endpoints{state} rejects_dropped_total partitions_incomplete partitions_unrestored
+    config_age_seconds clock_offset_seconds http_requests_total{method,route,status}
     http_request_seconds{class} auth_failures_total rate_limited_total{kind} log_events_total{level} ready{check}
     roles{role} memory_limit_bytes build_info{librdkafka,revision,version} config_info{hash}";
 

@@ -13,10 +13,11 @@ use crate::support::app::Deployment;
 use crate::support::receiver::Receiver;
 
 /// Columns of bytes that are no ciphertext.
-const PLAIN_COLUMNS: [&str; 4] = [
+const PLAIN_COLUMNS: [&str; 5] = [
     "api_tokens.token_hash",
     "deliveries.payload",
     "delivery_attempts.response",
+    "operator_notices.body",
     "site_activity.minutes",
 ];
 

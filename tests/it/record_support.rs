@@ -43,7 +43,7 @@ pub(crate) fn settings(name: &str) -> WebhookSettings {
                 window_seconds: 300,
             }),
             goal_completion: Some(NameFilter::All),
-            custom_event: None,
+            ..Triggers::default()
         },
         enabled: true,
         failure_threshold: 3,

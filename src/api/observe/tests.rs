@@ -68,6 +68,7 @@ fn state() -> ApiState {
     let config = ApiConfig {
         max_per_site: 10,
         webhooks: WebhookRules::default(),
+        partitions: 1,
         requests_per_second: NonZeroU32::MIN,
         burst: NonZeroU32::MIN,
         trusted_proxies: Vec::new(),

@@ -15,6 +15,7 @@ mod triggers;
 mod goals;
 mod deliveries;
 mod tokens;
+mod sending;
 mod schema;
 
 use std::sync::LazyLock;
@@ -45,6 +46,7 @@ fn build() -> Value {
         goals::schemas(),
         deliveries::schemas(),
         tokens::schemas(),
+        sending::schemas(),
         vec![("FieldError", problems::field_error())],
     ]
     .into_iter()
@@ -92,7 +94,7 @@ const TAGS: [(&str, &str); 7] = [
 /// The tag of a call.
 fn tag(call: &Call) -> &'static str {
     let has = |word: &str| call.path.contains(word);
-    if has("/deliveries") || has("/recover") {
+    if has("/deliveries") || has("/recover") || has("/recoveries") {
         "Deliveries"
     } else if has("/webhooks") {
         "Webhooks"

@@ -116,7 +116,7 @@ pub(super) fn headers() -> Value {
 /// The headers of a success.
 pub(super) fn success_headers(call: &Call, status: u16) -> Map<String, Value> {
     let mut names = vec!["RateLimit", "RateLimit-Policy"];
-    if status == 201 {
+    if matches!(status, 201 | 202) {
         names.push("Location");
     }
     if call.method == Method::Post && call.is_idempotent {

@@ -116,7 +116,10 @@ fn response(types: &[ProblemType]) -> Value {
 
 fn headers_of(one: ProblemType) -> &'static [&'static str] {
     match one {
-        ProblemType::RateLimited | ProblemType::TooManyFailedLogins | ProblemType::IdempotencyKeyInFlight => {
+        ProblemType::RateLimited
+        | ProblemType::TooManyFailedLogins
+        | ProblemType::TooManyTests
+        | ProblemType::IdempotencyKeyInFlight => {
             &["Retry-After"]
         }
         ProblemType::Unauthenticated => &["WWW-Authenticate"],

@@ -73,7 +73,7 @@ pub(super) async fn run(command: SourcesCommand, config: &Config) -> anyhow::Res
         } else {
             ProcessRole::Route
         };
-        let group = kafka.topic(reader.name());
+        let group = kafka.topic(reader.as_str());
         let sampling = move || fetch::take_sample(&kafka, &topic, last, &group);
         let sample = tokio::task::spawn_blocking(sampling).await??;
         samples.push((source, is_source, sample));

@@ -1,8 +1,9 @@
 //! A message of Slack's incoming webhooks, within the limits of Block Kit
 //! (<https://docs.slack.dev/reference/block-kit/blocks>).
 //!
-//! Values stand in `plain_text`, which formats nothing; `&`, `<` and `>` are written as entities, so
-//! that nothing is a mention or a link (<https://docs.slack.dev/messaging/formatting-message-text>).
+//! Values stand in `plain_text`, which formats nothing; `&`, `<` and `>` are written as entities,
+//! so that nothing is a mention or a link
+//! (<https://docs.slack.dev/messaging/formatting-message-text>).
 
 use serde_json::{Value, json};
 

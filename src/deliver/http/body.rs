@@ -108,8 +108,8 @@ impl BodyReader {
     }
 }
 
-/// Hands on what is left of a stretch of content, or all of `rest`. Returns how much that was, and if
-/// the stretch ended.
+/// Hands on what is left of a stretch of content, or all of `rest`. Returns how much that was, and
+/// if the stretch ended.
 fn take_up_to(left: &mut u64, rest: &[u8], take: &mut impl FnMut(&[u8])) -> (usize, bool) {
     let length = usize::try_from(*left).unwrap_or(usize::MAX).min(rest.len());
     take(&rest[..length]);

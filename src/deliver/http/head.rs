@@ -2,9 +2,9 @@
 //!
 //! Of a head only the status and five header fields matter, so an untidy line is passed over: a
 //! blank before the colon or in a name, a folded line, a control character in a value, a line
-//! without a colon. Each byte is looked at once, however small the pieces it comes in; a parser that
-//! starts over with every piece costs a slow sender's head squared. Bounds: [`MAX_HEAD_BYTES`],
-//! [`MAX_HEAD_LINES`] and [`MAX_INTERIM`] for all heads of an answer together.
+//! without a colon. Each byte is looked at once, however small the pieces it comes in; a parser
+//! that starts over with every piece costs a slow sender's head squared. Bounds:
+//! [`MAX_HEAD_BYTES`], [`MAX_HEAD_LINES`] and [`MAX_INTERIM`] for all heads of an answer together.
 
 use memchr::memchr;
 

@@ -22,8 +22,8 @@ use crate::deliver::request::WebhookRequest;
 use crate::domain::attempt::AttemptResult;
 use std::sync::Arc;
 
-/// Bytes that a response's body may be ahead of us. We read 16 KiB of it: there is no use in letting
-/// endpoints send by megabytes.
+/// Bytes that a response's body may be ahead of us. We read 16 KiB of it: there is no use in
+/// letting endpoints send by megabytes.
 const STREAM_WINDOW: u32 = 64 * 1_024;
 const CONNECTION_WINDOW: u32 = 1_024 * 1_024;
 

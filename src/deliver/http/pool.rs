@@ -249,8 +249,8 @@ impl Pool {
         });
     }
 
-    /// Closes what was idle too long, or is idle while somebody waits for a handle. Returns false if
-    /// nothing is left.
+    /// Closes what was idle too long, or is idle while somebody waits for a handle. Returns false
+    /// if nothing is left.
     fn sweep(&self, now: Instant) -> bool {
         let mut shelves = self.lock();
         let is_awaited = self.waiting.load(Ordering::Acquire) > 0;

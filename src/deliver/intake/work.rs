@@ -22,7 +22,8 @@ pub(crate) struct Work {
     pub(crate) origin: WorkOrigin,
     /// Number of the partition that the webhook's records lie in.
     pub(crate) partition: i32,
-    /// Kafka's time of the record, or when the row was parked, in milliseconds since the Unix epoch.
+    /// Kafka's time of the record, or when the row was parked, in milliseconds since the Unix
+    /// epoch.
     pub(crate) record_ms: i64,
     /// Time at which the attempt is due, after clamping; the record's own time when it has no due
     /// time.

@@ -138,7 +138,8 @@ impl<J> Endpoint<J> {
         }
     }
 
-    /// The next delivery: first attempts before retries, and in turn with what comes back from `parked`.
+    /// The next delivery: first attempts before retries, and in turn with what comes back from
+    /// `parked`.
     pub(super) fn pop(&mut self) -> Option<Queued<J>> {
         let is_parked_next = !self.parked.is_empty()
             && (!self.took_parked || (self.first.is_empty() && self.retries.is_empty()));
@@ -243,7 +244,8 @@ impl<J> Endpoint<J> {
     }
 }
 
-/// The time, by both clocks: the monotonic one for waits and rates, the wall clock for what is stored.
+/// The time, by both clocks: the monotonic one for waits and rates, the wall clock for what is
+/// stored.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Now {
     pub(crate) instant: Instant,

@@ -54,7 +54,8 @@ pub(crate) struct HealthChange {
 
 /// Attempts in a row without an answer that open the circuit.
 const UNANSWERED_TO_OPEN: u32 = 10;
-const OPEN_TOO_LONG_MS: i64 = 5 * 24 * 3_600 * 1_000;
+/// Time after which an open circuit disables the webhook.
+pub(crate) const OPEN_TOO_LONG_MS: i64 = 5 * 24 * 3_600 * 1_000;
 /// Pauses before a probe; the last one repeats.
 const PROBE_PAUSES_MS: [i64; 6] = [30_000, 60_000, 120_000, 240_000, 480_000, 900_000];
 
@@ -83,7 +84,8 @@ impl EndpointHealth {
         !self.is_well() || self.failed > 0 || self.unanswered > 0
     }
 
-    /// Counts an attempt that ended at `now_ms`. `threshold` deliveries in a row that failed for good open the circuit.
+    /// Counts an attempt that ended at `now_ms`. `threshold` deliveries in a row that failed for
+    /// good open the circuit.
     pub(crate) fn record(&mut self, end: AttemptEnd, threshold: u32, now_ms: i64) -> Option<HealthChange> {
         if self.state == HealthState::Disabled {
             return None;
@@ -121,6 +123,16 @@ impl EndpointHealth {
         None
     }
 
+    /// True if the webhook's owner has switched it on since Bellwether disabled it. One that was open
+    /// for too long may have been disabled without an attempt.
+    pub(crate) fn is_over(&self, active_since_ms: i64) -> bool {
+        match self.state {
+            HealthState::Disabled => active_since_ms > self.since_ms,
+            HealthState::Open => active_since_ms.saturating_sub(self.since_ms) >= OPEN_TOO_LONG_MS,
+            _ => false,
+        }
+    }
+
     /// Time of the next probe while the circuit is open, in milliseconds since the Unix epoch.
     pub(crate) fn next_probe_ms(&self) -> Option<i64> {
         (self.state == HealthState::Open).then_some(self.probe_at_ms)
@@ -138,7 +150,8 @@ impl EndpointHealth {
         change
     }
 
-    /// Other requests of the endpoint may still end after it opened: only a probe moves the next one on.
+    /// Other requests of the endpoint may still end after it opened: only a probe moves the next
+    /// one on.
     fn failed_while_open(&mut self, is_probe: bool, now_ms: i64) -> Option<HealthChange> {
         if now_ms.saturating_sub(self.since_ms) >= OPEN_TOO_LONG_MS {
             return self.enter(HealthState::Disabled, Some(HealthReason::OpenTooLong), now_ms);

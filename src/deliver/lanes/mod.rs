@@ -1,11 +1,11 @@
-//! Chooses the next delivery to send: a queue, limits and health for each endpoint, shares for sites,
-//! hosts and the process.
+//! Chooses the next delivery to send: a queue, limits and health for each endpoint, shares for
+//! sites, hosts and the process.
 //!
 //! In: deliveries that may be sent, outcomes, settings, the time. Out: deliveries to start, and
 //! deliveries to park with the reason and the time at which to look again. Guaranteed: while the
 //! process has room, an endpoint that is well and has nothing in flight starts at once, whatever
-//! others do; nothing waits here longer than [`LaneLimits::longest_wait`]. Not here: waiting itself,
-//! Postgres, HTTP.
+//! others do; nothing waits here longer than [`LaneLimits::longest_wait`]. Not here: waiting
+//! itself, Postgres, HTTP.
 
 /// The ladder an endpoint climbs down when it fails.
 pub(crate) mod health;

@@ -53,7 +53,7 @@ impl TokenBucket {
         self.per_second.is_none_or(|rate| self.tokens >= rate.max(1.0))
     }
 
-    /// Takes a token that is there.
+    /// Uses a token that is there.
     pub(super) fn take(&mut self) {
         if self.per_second.is_some() {
             self.tokens -= 1.0;

@@ -95,9 +95,7 @@ impl<J> Scheduler<J> {
             self.endpoints.insert(id, endpoint);
             return;
         };
-        let is_switched_on = endpoint.health.state == HealthState::Disabled
-            && settings.active_since_ms > endpoint.health.since_ms;
-        if is_switched_on {
+        if endpoint.health.is_over(settings.active_since_ms) {
             endpoint.health = EndpointHealth::new(now.wall_ms);
             self.health_changed(id, now);
         }
@@ -267,7 +265,8 @@ impl<J> Scheduler<J> {
         (self.careful_in_flight, self.in_flight - self.careful_in_flight)
     }
 
-    /// Takes what waits in queues and satisfies `is_gone`, as when its partition went to another process.
+    /// Removes what waits in queues and satisfies `is_gone`, as when its partition went to another
+    /// process.
     pub(crate) fn remove_where(&mut self, is_gone: impl Fn(&J) -> bool) -> Vec<J> {
         let mut removed = Vec::new();
         for endpoint in self.endpoints.values_mut() {

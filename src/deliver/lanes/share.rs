@@ -14,7 +14,8 @@ struct Share {
     in_flight: u32,
     /// Endpoints that wait for a place within the share.
     waiting: VecDeque<WebhookId>,
-    /// Endpoints with nothing in flight, which need no place within the share, and wait for the site's upper bound.
+    /// Endpoints with nothing in flight, which need no place within the share, and wait for the
+    /// site's upper bound.
     first_waiting: VecDeque<WebhookId>,
 }
 
@@ -49,7 +50,7 @@ impl<K: Hash + Eq + Clone> Shares<K> {
         }
     }
 
-    /// Takes the endpoint that has waited longest. `is_first`: among those with nothing in flight.
+    /// Removes the endpoint that has waited longest. `is_first`: among those with nothing in flight.
     pub(super) fn next_waiting(&mut self, key: &K, is_first: bool) -> Option<WebhookId> {
         let next = self.0.get_mut(key)?.waiting(is_first).pop_front();
         self.drop_unused(key);

@@ -33,7 +33,7 @@ pub(crate) fn facts(body: &'static str) -> AttemptFacts {
     AttemptFacts {
         delivery_id: DeliveryId::derive(notification_id, WebhookId::new_v7(1, [1; 10])),
         notification_id,
-        event: EventType::GoalCompletion,
+        event: "goal_completion",
         attempt: 1,
         now_ms: 1_614_265_330_999,
         body: Bytes::from_static(body.as_bytes()),

@@ -96,14 +96,16 @@ fn completeness_survives_in_a_commit() {
 }
 
 #[test]
-fn counts_are_lower_bounds_until_states_are_caught_up_with() {
-    let mut completeness = assigned(&[(5, 5)]);
+fn what_follows_the_states_waits_until_all_sources_reach_them() {
+    let mut completeness = assigned(&[(5, 5), (3, 3)]);
     completeness.cover(0, 7);
-    assert!(!completeness.is_rebuilding() && !completeness.is_exact(1_000, 60));
-    completeness.pass(0, 6);
-    assert!(!completeness.is_exact(1_000, 60));
+    completeness.cover(1, 3);
+    assert!(completeness.admits(0, 5) && completeness.admits(1, 3));
+    assert!(!completeness.admits(0, 8) && !completeness.admits(1, 4));
+    completeness.pass(1, 3);
+    assert!(!completeness.admits(1, 4), "the other source is behind");
     completeness.pass(0, 7);
-    assert!(completeness.is_exact(1_000, 60));
+    assert!(completeness.admits(0, 8) && completeness.admits(1, 4));
 }
 
 /// A step of a reader of one source, whose broker is asked now and then.

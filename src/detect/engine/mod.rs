@@ -211,9 +211,11 @@ impl Engine {
 
     /// True if the windows of some site hold less than all records since their beginning.
     pub(crate) fn has_incomplete_windows(&self) -> bool {
-        let windows = || self.sites.iter().map(|state| &state.window);
-        self.completeness.complete_from() > 0
-            && windows().any(|window| !self.completeness.is_exact(window.now(), window.longest()))
+        self.sites.iter().any(|state| {
+            let window = &state.window;
+            !self.completeness.is_exact(window.now(), window.longest())
+                || state.is_behind(&self.resources.segments)
+        })
     }
 
     /// The second up to which the clock of a silent site is moved on.

@@ -92,6 +92,7 @@ impl Engine {
         let state = &mut self.sites[index];
         state.live |= clock == SourceClock::Live;
         state.heard |= !record.replaying;
+        state.note_source(record.source);
         // A record below the commit, or below what a loaded state covers, only rebuilds the window.
         // The partition's clock waits for the first record after those: until then the window is
         // incomplete, and the clock would remove visitors on whom triggers are still to be judged.
@@ -100,7 +101,8 @@ impl Engine {
         let to = if rebuilds { second } else { second.max(floor) };
         let is_exact = self
             .completeness
-            .is_exact(state.window.now(), state.window.longest());
+            .is_exact(state.window.now(), state.window.longest())
+            && !state.is_behind(&self.resources.segments);
         let mut changed = state.move_to(to, !rebuilds && is_exact, &mut self.resources);
         self.count_visit(index, event, &lookahead, second, segment);
 

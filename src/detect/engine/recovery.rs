@@ -179,10 +179,13 @@ impl Engine {
         }
     }
 
-    /// For each source topic, the last offset for which a site's state, written now, accounts.
+    /// For each source topic in which a site had events, the last offset for which its state,
+    /// written now, accounts. A source without events of the site is left out: waiting for its
+    /// records would hold back a trigger that they do not concern.
     fn covered(&self, state: &SiteState) -> BTreeMap<String, i64> {
         let sources = self.config.sources.iter().enumerate();
         sources
+            .filter(|(source, _)| state.has_source(*source))
             .filter_map(|(source, topic)| {
                 let read = self.resources.segments.next_offset(source);
                 let loaded = state.covered.as_ref().map(|covered| covered[source]);

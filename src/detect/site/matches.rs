@@ -81,7 +81,11 @@ pub(crate) fn subscribes(triggers: &Triggers, event: EventType, name: &str) -> b
     let filter = match event {
         EventType::GoalCompletion => &triggers.goal_completion,
         EventType::CustomEvent => &triggers.custom_event,
-        EventType::VisitorSpike | EventType::Test => &None,
+        EventType::VisitorSpike
+        | EventType::Test
+        | EventType::WebhookFailing
+        | EventType::WebhookRecovered
+        | EventType::WebhookDisabled => &None,
     };
     filter.as_ref().is_some_and(|filter| filter.takes(name))
 }

@@ -88,6 +88,8 @@ pub(crate) struct SiteState {
     /// For each source, the offset up to which episodes were already decided; `None` if no state
     /// was loaded.
     pub(crate) covered: Option<Box<[i64]>>,
+    /// Sources in which the site had events, a bit each: only their records can be missing.
+    sources: u64,
     pub(crate) site: Arc<Site>,
     /// Goals to which some webhook subscribes.
     goals: Box<GoalIndex>,
@@ -104,6 +106,11 @@ pub(crate) struct EvaluationCounts {
     pub(crate) decided: usize,
     /// Notifications withheld because they lie too far in the past.
     pub(crate) stale: u32,
+}
+
+/// Bit of a source; the last one stands for all that follow it.
+fn source_bit(source: usize) -> u64 {
+    1 << source.min(63)
 }
 
 impl SiteState {
@@ -124,6 +131,7 @@ impl SiteState {
             dirty: false,
             stored: false,
             covered: None,
+            sources: 0,
             goals: Box::default(),
             page_heads: PathHeads::default(),
             unconfirmed: Unconfirmed::default(),
@@ -140,6 +148,11 @@ impl SiteState {
         state.triggers = SiteTriggers::restore(stored.firing);
         state.adopt_settings(false);
         state.unconfirmed = Unconfirmed::restore(stored.unconfirmed, &state.id);
+        for (source, last) in covered.iter().enumerate() {
+            if *last >= 0 {
+                state.note_source(source);
+            }
+        }
         state.covered = Some(covered);
         state.stored = true;
         state
@@ -177,8 +190,9 @@ impl SiteState {
         self.triggers.episodes()
     }
 
-    /// Moves the clock to `to`, if that is later, without a sample on the way. If `judged`, everything that falls due on the way
-    /// happens in order, at its own instant. Returns true if a trigger's state changed.
+    /// Moves the clock to `to`, if that is later, without a sample on the way. If `judged`,
+    /// everything that falls due on the way happens in order, at its own instant. Returns true if a
+    /// trigger's state changed.
     fn move_between_samples(&mut self, to: u32, judged: bool, resources: &mut PartitionResources) -> bool {
         if to <= self.window.now() {
             return false;
@@ -300,6 +314,16 @@ impl SiteState {
             goal_completion: self.has_goal_subscribers,
             custom_event: self.has_custom_event_subscribers,
         }
+    }
+
+    /// Notes that the site had an event in a source.
+    pub(crate) fn note_source(&mut self, source: usize) {
+        self.sources |= source_bit(source);
+    }
+
+    /// True if the site may have had an event in a source.
+    pub(crate) fn has_source(&self, source: usize) -> bool {
+        self.sources & source_bit(source) != 0
     }
 
     /// True if the loaded state accounts for a record.

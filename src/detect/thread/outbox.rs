@@ -285,6 +285,7 @@ impl Outbox {
                 event_type: decision.event,
                 created_at_ms: decision.created_at_ms,
                 origin: Origin::Event,
+                resend_of: None,
                 attempt: 1,
                 step: 0,
                 due_at_ms: None,

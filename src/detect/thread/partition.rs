@@ -140,12 +140,12 @@ impl OwnedPartition {
     /// Offsets to which the client is to be moved: where records that were held back can be handled
     /// now, and everywhere if it reads elsewhere.
     pub(crate) fn reread_from(&self) -> Vec<(TopicPartition, i64)> {
-        let is_rebuilt = !self.completeness().is_rebuilding();
         let starts = self.starts().into_iter();
         starts
-            .filter(|(at, _)| {
+            .filter(|(at, next)| {
                 let source = self.sources[at.topic].as_ref();
-                self.is_elsewhere || is_rebuilt && source.is_some_and(|source| source.holds_back)
+                let holds_back = source.is_some_and(|source| source.holds_back);
+                self.is_elsewhere || holds_back && self.completeness().admits(at.topic, *next)
             })
             .collect()
     }

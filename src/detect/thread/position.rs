@@ -29,8 +29,8 @@ pub(crate) struct Position {
 pub(crate) type Positions = Vec<Option<Position>>;
 
 /// Beginning of the replay that rebuilds the windows as of a commit. Written as `<offset> <clock>
-/// <complete from>`, with `-` for an absent one, and `?` for a completeness that no record has ended
-/// yet. What cannot be read is absent. The first version wrote no third word.
+/// <complete from>`, with `-` for an absent one, and `?` for a completeness that no record has
+/// ended yet. What cannot be read is absent. The first version wrote no third word.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct ReplayPoint {
     pub(crate) offset: Option<i64>,
@@ -44,10 +44,13 @@ impl FromStr for ReplayPoint {
 
     fn from_str(text: &str) -> Result<Self, Infallible> {
         let mut words = text.split(' ');
-        let mut number = || words.next().and_then(|word| word.parse().ok());
-        let (offset, clock_ms) = (number(), number());
+        let first = words.next();
+        let offset = first.and_then(|word| word.parse().ok());
+        let clock_ms = words.next().and_then(|word| word.parse().ok());
         let complete_from = match words.next() {
             Some("?") => CompleteFrom::Unknown,
+            // An offset was written, and it is not known which.
+            _ if offset.is_none() && first != Some("-") => CompleteFrom::Unknown,
             Some(word) => word.parse().map_or(CompleteFrom::Ever, CompleteFrom::At),
             None => CompleteFrom::Ever,
         };
@@ -203,10 +206,12 @@ mod tests {
             assert_eq!(CommitMetadata::parse(text), metadata);
         }
         let partly_readable = CommitMetadata::<ReplayPoint>::parse("v1 5f3a x 12").addition;
-        assert_eq!(
-            (partly_readable.offset, partly_readable.clock_ms),
-            (None, Some(12))
+        let point = (
+            partly_readable.offset,
+            partly_readable.clock_ms,
+            partly_readable.complete_from,
         );
+        assert_eq!(point, (None, Some(12), CompleteFrom::Unknown));
     }
 
     #[test]

@@ -210,11 +210,12 @@ fn first_position(start: i64, complete_from: CompleteFrom) -> Position {
     }
 }
 
-/// Position of a commit in a partition that begins at `low`.
+/// Position of a commit in a partition that begins at `low`. Without an offset to replay from, no
+/// window held a record of the source.
 fn position_at(offset: i64, metadata: CommitMetadata<ReplayPoint>, low: i64) -> Position {
     let committed = offset.max(low);
     let replay_from = metadata.addition.offset;
-    let is_whole = offset >= low && replay_from.is_some_and(|from| from >= low);
+    let is_whole = offset >= low && replay_from.is_none_or(|from| from >= low);
     Position {
         committed,
         start: replay_from.unwrap_or(committed).clamp(low, committed),
@@ -328,4 +329,26 @@ fn build(
         owned.engine.forget_covered_beyond(at.topic, *end);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Completeness and start of a commit of 10, in a partition that begins at `low`.
+    fn placed(metadata: &str, low: i64) -> (CompleteFrom, i64) {
+        let position = position_at(10, CommitMetadata::parse(metadata), low);
+        (position.complete_from, position.start)
+    }
+
+    #[test]
+    fn only_removed_records_make_a_commit_incomplete() {
+        assert_eq!(placed("v1 5f3a 7 - -", 7), (CompleteFrom::Ever, 7));
+        assert_eq!(placed("v1 5f3a 7 - 99", 7), (CompleteFrom::At(99), 7));
+        assert_eq!(placed("v1 5f3a 7 - -", 8), (CompleteFrom::Unknown, 8));
+        // No window held a record of the source.
+        assert_eq!(placed("v1 5f3a - - -", 0), (CompleteFrom::Ever, 10));
+        assert_eq!(placed("v1 5f3a - - -", 11), (CompleteFrom::Unknown, 11));
+        assert_eq!(placed("v1 5f3a x - -", 0), (CompleteFrom::Unknown, 10));
+    }
 }

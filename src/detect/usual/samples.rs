@@ -55,8 +55,8 @@ impl Samples {
     }
 
     /// Takes the sample of a minute, and the events since the one before. Minutes come in their
-    /// order, each followed by [`end`](Self::end). `None` stands for a count that may lack visitors:
-    /// the minute is not covered.
+    /// order, each followed by [`end`](Self::end). `None` stands for a count that may lack
+    /// visitors: the minute is not covered.
     pub(crate) fn take(&mut self, minute: u32, visitors: Option<u32>, events: u32) {
         debug_assert_eq!(minute / HOUR_MINUTES, self.hour, "gaps are skipped");
         self.add_events(events);
@@ -108,8 +108,8 @@ impl Samples {
         }
     }
 
-    /// Adds the counts that an earlier owner left in an hour, if that is the first one; `None` if it
-    /// left none.
+    /// Adds the counts that an earlier owner left in an hour, if that is the first one; `None` if
+    /// it left none.
     pub(crate) fn set_earlier(&mut self, hour: u32, earlier: Option<&HourSummary>) {
         let Some(first) = self.first.take_if(|first| *first == hour) else {
             return;
@@ -127,8 +127,8 @@ impl Samples {
         self.first
     }
 
-    /// Returns what changed since the last call, as it is to be kept. The first hour waits until the
-    /// counts of an earlier owner are known, unless this is the last call.
+    /// Returns what changed since the last call, as it is to be kept. The first hour waits until
+    /// the counts of an earlier owner are known, unless this is the last call.
     pub(crate) fn hand_over(&mut self, is_last: bool) -> Vec<(u32, SiteHour)> {
         let waiting = self.first.filter(|_| !is_last);
         let (kept, mut handed_over) = std::mem::take(&mut self.ended)

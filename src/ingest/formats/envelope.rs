@@ -68,8 +68,8 @@ impl<'de> Entries<'de> for StructuredValue<'de> {
 }
 
 impl<'a> Envelope<'a> {
-    /// Finds the envelope of a record. Without a header that announces one, `expected` looks for one
-    /// in the value.
+    /// Finds the envelope of a record. Without a header that announces one, `expected` looks for
+    /// one in the value.
     pub(super) fn find(
         headers: &[HeaderRef<'a>],
         text: &str,

@@ -9,8 +9,8 @@
 //! - Control characters (NUL among them: Postgres cannot store it) are refused wherever a text is
 //!   kept or sent: site id, name, path, event id, source, revenue. A visitor id is hashed and a
 //!   property only compared, so those may hold anything but NUL.
-//! - A timestamp is a text near RFC 3339, between 1970 and 9999, or a number of milliseconds. A number
-//!   of another unit is told by its size; the event then counts at its record's time.
+//! - A timestamp is a text near RFC 3339, between 1970 and 9999, or a number of milliseconds. A
+//!   number of another unit is told by its size; the event then counts at its record's time.
 //! - A limit holds for a field on every type of event; only `scroll_depth` is ignored on all types
 //!   but `engagement`.
 

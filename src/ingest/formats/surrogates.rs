@@ -1,7 +1,7 @@
 //! Halves of surrogate pairs in JSON texts.
 //!
-//! JavaScript cuts text by UTF-16 units, so a name that is shortened there may end in half an emoji.
-//! It is written as an escape that stands for no character, over which a parser gives up.
+//! JavaScript cuts text by UTF-16 units, so a name that is shortened there may end in half an
+//! emoji. It is written as an escape that stands for no character, over which a parser gives up.
 
 /// Bytes of an escape such as `\ud83d`.
 const ESCAPE: usize = 6;

@@ -50,8 +50,8 @@ pub(super) fn judge_float(number: f64) -> NumberTime {
 }
 
 /// Reads milliseconds since the Unix epoch from a time in the form of RFC 3339, or in one of those
-/// near it: a blank or a small `t` as separator, a small `z`, a comma before the fraction, an offset
-/// without colon or minutes. Anything finer than a millisecond is cut off.
+/// near it: a blank or a small `t` as separator, a small `z`, a comma before the fraction, an
+/// offset without colon or minutes. Anything finer than a millisecond is cut off.
 pub(super) fn parse(text: &str, no_offset: NoOffset) -> Option<i64> {
     let text = text.trim_ascii();
     if text.len() > MAX_BYTES {

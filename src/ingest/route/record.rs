@@ -1,5 +1,5 @@
-//! The form of an event on `bellwether.events`: native JSON under the site's id, and in headers what
-//! its original record was.
+//! The form of an event on `bellwether.events`: native JSON under the site's id, and in headers
+//! what its original record was.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

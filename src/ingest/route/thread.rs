@@ -366,8 +366,8 @@ impl Router {
             };
             let answered = move |result: Result<(), PublishError>| match result {
                 Ok(()) => acknowledge(),
-                // Refused, not lost: it is offered again until it is accepted, and no later position
-                // is committed before.
+                // Refused, not lost: it is offered again until it is accepted, and no later
+                // position is committed before.
                 Err(error) => {
                     error.log(publisher.client_events());
                     refused.spawn_on(

@@ -141,7 +141,8 @@ impl GroupMember {
         self.next_event()
     }
 
-    /// Serves the group, and leaves its next event for [`Self::poll`]. Returns true if there is one.
+    /// Serves the group, and leaves its next event for [`Self::poll`]. Returns true if there is
+    /// one.
     pub(crate) fn serve(&self) -> bool {
         self.commits.receive_answers();
         serve(&self.consumer, Duration::ZERO);

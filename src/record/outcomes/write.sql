@@ -8,26 +8,27 @@ with outcome as (
         $21::text[], $22::text[], $23::bytea[], $24::text[], $25::text[], $26::bool[],
         $27::int[], $28::int[], $29::int[], $30::int[], $31::int[],
         $32::int[], $33::int[], $34::timestamptz[], $35::timestamptz[], $36::text[], $37::int[], $38::bigint[],
-        $39::timestamptz[]
+        $39::timestamptz[], $40::uuid[]
     ) as o (
         id, notification_id, webhook_id, site_id, event_type, origin, payload, created_at,
         status, attempts, response_code, failure_reason, next_retry_at, first_attempt_at,
         due_at, started_at, headers_at, ended_at, status_code, result,
         fault, error, response, remote_address, url_masked, possible_repeat,
         dns_ms, connect_ms, tls_ms, response_ms, total_ms,
-        step, partition, park_due_at, park_shown_until, park_reason, park_attempt, paused_ms, park_claimed_until
+        step, partition, park_due_at, park_shown_until, park_reason, park_attempt, paused_ms, park_claimed_until,
+        resend_of
     )
 ), taken as (
     insert into deliveries as d (
         id, notification_id, webhook_id, site_id, event_type, origin, payload, created_at,
         status, attempts, response_code, failure_reason, next_retry_at, first_attempt_at, step,
-        parked_until, parked_reason, inserted_at, updated_at
+        parked_until, parked_reason, resend_of, inserted_at, updated_at
     )
     select id, notification_id, webhook_id, site_id, event_type, origin, payload, created_at,
            status, attempts, response_code, failure_reason, next_retry_at, first_attempt_at, step,
            -- A failed delivery keeps its row of `parked` until its dead letter is published: it waits for nothing.
            case when status in ('pending', 'retrying') then park_shown_until end,
-           case when status in ('pending', 'retrying') then park_reason end, now(), now()
+           case when status in ('pending', 'retrying') then park_reason end, resend_of, now(), now()
     from outcome
     order by id
     on conflict (id) do update set

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{body, create, refused};
+use crate::domain::event::EventType;
 use crate::domain::trigger::{NameFilter, SpikeSettings};
 
 #[test]
@@ -27,13 +28,33 @@ fn only_known_events_are_accepted() {
     }
 }
 
-const LATER_EVENT_NAMES: [&str; 5] = [
+const LATER_EVENT_NAMES: [&str; 4] = [
     "visitor_drop",
     "visitor_spike_resolved",
     "visitor_drop_resolved",
     "error_condition",
-    "webhook_disabled",
 ];
+
+#[test]
+fn health_notices_are_subscribed_to_without_settings() {
+    let events = json!(["webhook_failing", "webhook_disabled"]);
+    let read = |triggers: Value| {
+        let body = json!({"events": events, "triggers": triggers});
+        create(&super::body(body)).expect("valid")
+    };
+    let health = vec![EventType::WebhookFailing, EventType::WebhookDisabled];
+    for triggers in [json!({}), json!({"webhook_failing": {}})] {
+        assert_eq!(read(triggers).triggers.health, health);
+    }
+    refused(
+        json!({"events": events, "triggers": {"webhook_failing": {"threshold": 1}}}),
+        &[("/triggers/webhook_failing/threshold", "unknown_field")],
+    );
+    refused(
+        json!({"events": events, "triggers": {"webhook_recovered": {}}}),
+        &[("/triggers/webhook_recovered", "not_subscribed")],
+    );
+}
 
 #[test]
 fn a_spike_needs_its_threshold() {

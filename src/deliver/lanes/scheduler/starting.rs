@@ -213,7 +213,7 @@ impl<J> Scheduler<J> {
         }
     }
 
-    /// Takes an endpoint away from what it waits for.
+    /// Removes an endpoint from what it waits for.
     pub(super) fn stop_waiting(&mut self, id: WebhookId) {
         let Some(endpoint) = self.endpoints.get_mut(&id) else {
             return;
