@@ -14,6 +14,8 @@ pub mod deliver;
 pub mod record;
 /// The REST API.
 pub mod api;
+/// The pages that site owners see.
+pub mod ui;
 /// The configuration: file, environment, flags.
 pub mod config;
 /// Metrics, logs, health and the admin listener.

@@ -17,6 +17,11 @@ pub(super) fn created<T: Serialize>(location: &str, body: &T) -> Response {
     response
 }
 
+/// 201 with `body` as JSON, for what has no address of its own.
+pub(super) fn created_without_location<T: Serialize>(body: &T) -> Response {
+    json(StatusCode::CREATED, body)
+}
+
 /// 202 with `Location` and `body` as JSON.
 pub(super) fn accepted<T: Serialize>(location: &str, body: &T) -> Response {
     let mut response = json(StatusCode::ACCEPTED, body);

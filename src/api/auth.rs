@@ -9,6 +9,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
 use crate::clock;
+use crate::record::sessions::SignedIn;
 use crate::record::tokens::{self, TOKEN_PREFIX, TokenRecord};
 
 use super::caller::Caller;
@@ -21,21 +22,39 @@ use super::state::ApiState;
 const MAX_TOKEN_BYTES: usize = 128;
 
 /// Lets requests with a valid token through, within the rate of the token, and adds the `RateLimit`
-/// headers to their answers.
+/// headers to their answers. A page that calls from inside the process says itself who is signed
+/// in: no request from outside has that extension.
 pub(super) async fn authenticate(
     State(state): State<ApiState>,
     mut request: Request,
     next: Next,
 ) -> Response {
+    if let Some(signed_in) = request.extensions_mut().remove::<SignedIn>() {
+        return let_through(&state, signed_in, request, next).await;
+    }
     let address = client_address(&request, &state.config.trusted_proxies);
     let token = match find_token(&state, bearer(request.headers()), address).await {
         Ok(token) => token,
         Err(problem) => return problem.into_response(),
     };
-    let taken = state.token_rate.take(token.id.uuid());
+    let signed_in = SignedIn {
+        token,
+        is_counted: true,
+    };
+    let_through(&state, signed_in, request, next).await
+}
+
+/// Lets the request of a known caller through, within the rate of the caller.
+async fn let_through(state: &ApiState, caller: SignedIn, mut request: Request, next: Next) -> Response {
+    let SignedIn { token, is_counted } = caller;
+    let id = token.id.uuid();
+    request.extensions_mut().insert(Caller::new(token));
+    if !is_counted {
+        return next.run(request).await;
+    }
+    let taken = state.token_rate.take(id);
     let allowance = taken.unwrap_or_else(|refused| refused);
     let mut response = if taken.is_ok() {
-        request.extensions_mut().insert(Caller::new(token));
         next.run(request).await
     } else {
         let detail = "Send fewer requests. The RateLimit-Policy header gives the number of requests that a token may make.";

@@ -34,6 +34,8 @@ words! {
 words! {
     /// A parameter in the query of a call.
     pub(super) enum Parameter {
+        /// A part of an id or name.
+        Part = "q",
         Limit = "limit",
         After = "after",
         Since = "since",

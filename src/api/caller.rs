@@ -80,6 +80,11 @@ impl Caller {
         self.0.id.uuid()
     }
 
+    /// Name of the token's owner in the audit log.
+    pub(super) fn subject(&self) -> &str {
+        &self.0.subject
+    }
+
     /// The sites in the token's scope, or `None` if it covers all.
     pub(super) fn sites(&self) -> Option<&[String]> {
         match &self.0.scope {

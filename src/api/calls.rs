@@ -7,7 +7,8 @@ use super::call::{Access, Call, Method, Parameter};
 use super::problem_type::ProblemType;
 use super::state::ApiState;
 use super::{
-    activity, alerts, deliveries, goals, recoveries, resend, secrets, sites, tokens, webhook_test, webhooks,
+    activity, alerts, deliveries, goals, portal_links, recoveries, resend, secrets, sites, tokens,
+    webhook_test, webhooks,
 };
 
 const SITES: &str = "/api/sites";
@@ -27,6 +28,7 @@ const GOAL: &str = "/api/sites/{site_id}/goals/{goal_id}";
 const STATUS: &str = "/api/sites/{site_id}/status";
 const ALERTS: &str = "/api/sites/{site_id}/alerts";
 const ACTIVITY: &str = "/api/sites/{site_id}/activity";
+const PORTAL_LINKS: &str = "/api/sites/{site_id}/portal-links";
 const TOKENS: &str = "/api/tokens";
 const TOKEN: &str = "/api/tokens/{token_id}";
 
@@ -41,17 +43,17 @@ const fn call(
 }
 
 /// Every call that needs a token.
-pub const CALLS: [Call; 29] = {
+pub const CALLS: [Call; 30] = {
     use Access::{Admin, Editor, Scoped, Viewer};
     use Method::{Delete, Get, Patch, Post, Put};
-    use Parameter::{After, Event, Events, From, Limit, Since, Statuses, To};
+    use Parameter::{After, Event, Events, From, Limit, Part, Since, Statuses, To};
     use ProblemType::{
         DuplicateGoal, ExternalIdTaken, GoalLimit, NotSendable, SiteIsAlias, TooManyTests, WebhookLimit,
     };
     [
         call(Get, SITES, Scoped, 200, || get(sites::list))
             .does("List the sites in the token's scope, ordered by id")
-            .asks(Parameter::PAGE)
+            .asks(&[Part, Limit, After])
             .answers("Sites"),
         call(Get, SITE, Viewer, 200, || get(sites::get))
             .does("Read a site")
@@ -144,6 +146,10 @@ pub const CALLS: [Call; 29] = {
             .does("Read the visitors over time, by the minute or by the hour")
             .asks(&[From, To])
             .answers("Activity"),
+        call(Post, PORTAL_LINKS, Editor, 201, || post(portal_links::create))
+            .does("Make a link, to be used once, that opens the pages of a site")
+            .may_take("PortalLinkRequest")
+            .answers("PortalLink"),
         call(Get, TOKENS, Admin, 200, || get(tokens::list))
             .does("List the tokens that are not revoked, newest first")
             .asks(Parameter::PAGE)

@@ -1,14 +1,16 @@
 //! The calls that read the history of a webhook.
 
+use std::collections::HashMap;
 use std::str::FromStr;
 
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
+use uuid::Uuid;
 
 use crate::domain::delivery::DeliveryStatus;
 use crate::domain::event::EventType;
 use crate::domain::words::UnknownWord;
-use crate::record::deliveries_read::{self, HistoryQuery};
+use crate::record::deliveries_read::{self, HistoryQuery, LastAttempt};
 use crate::record::webhooks;
 
 use super::answer::{self, Page};
@@ -38,9 +40,15 @@ pub(super) async fn list(
         return Err(Problem::not_found("webhook"));
     }
     let (deliveries, next) = deliveries_read::history(&mut conn, webhook, &query).await?;
+    let ids: Vec<Uuid> = deliveries.iter().map(|delivery| delivery.id).collect();
+    let last = deliveries_read::last_attempts(&mut conn, &ids).await?;
+    let mut last: HashMap<Uuid, LastAttempt> = last.into_iter().map(|one| (one.delivery_id, one)).collect();
     let data = deliveries
         .into_iter()
-        .map(|delivery| DeliveryAnswer::new(delivery, None))
+        .map(|delivery| {
+            let last = last.remove(&delivery.id);
+            DeliveryAnswer::new(delivery, last, None)
+        })
         .collect();
     let next = next.map(|id| id.to_string());
     Ok(answer::ok(&Page { data, next }))
@@ -59,7 +67,12 @@ pub(super) async fn get(
     }
     let found = deliveries_read::one(&mut conn, webhook, ids.delivery()?).await?;
     let (delivery, attempts) = found.ok_or_else(|| Problem::not_found("delivery"))?;
-    Ok(answer::ok(&DeliveryAnswer::new(delivery, Some(attempts))))
+    let last = attempts.last().map(|attempt| LastAttempt {
+        delivery_id: delivery.id,
+        result: attempt.result.clone(),
+        total_ms: attempt.total_ms,
+    });
+    Ok(answer::ok(&DeliveryAnswer::new(delivery, last, Some(attempts))))
 }
 
 fn read_query(query: &Query, errors: &mut FieldErrors) -> HistoryQuery {

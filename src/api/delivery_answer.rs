@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::domain::id::{DeliveryId, NotificationId, WebhookId};
-use crate::record::deliveries_read::{AttemptRecord, StoredDelivery};
+use crate::record::deliveries_read::{AttemptRecord, LastAttempt, StoredDelivery};
 
 use super::answer::{optional_time, time};
 
@@ -21,6 +21,10 @@ pub(super) struct DeliveryAnswer {
     status: String,
     response_code: Option<i32>,
     attempts: i32,
+    /// Result of the last attempt.
+    result: Option<String>,
+    /// Time that the last attempt took.
+    latency_ms: Option<i32>,
     failure_reason: Option<String>,
     next_retry_at: Option<String>,
     parked_until: Option<String>,
@@ -37,8 +41,15 @@ pub(super) struct DeliveryAnswer {
 }
 
 impl DeliveryAnswer {
-    pub(super) fn new(delivery: StoredDelivery, attempts: Option<Vec<AttemptRecord>>) -> Self {
+    pub(super) fn new(
+        delivery: StoredDelivery,
+        last: Option<LastAttempt>,
+        attempts: Option<Vec<AttemptRecord>>,
+    ) -> Self {
+        let latency_ms = last.as_ref().and_then(|last| last.total_ms);
         Self {
+            result: last.map(|last| last.result),
+            latency_ms,
             id: DeliveryId::from_uuid(delivery.id),
             notification_id: NotificationId::from_uuid(delivery.notification_id),
             webhook_id: WebhookId::from_uuid(delivery.webhook_id),

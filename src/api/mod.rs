@@ -28,6 +28,7 @@ mod test_sender;
 mod resend;
 mod recoveries;
 mod merge;
+mod portal_links;
 mod tokens;
 mod token_input;
 mod goals;

@@ -91,7 +91,7 @@ async fn retry_once(
         .await?;
     let made = deliveries_read::one(&mut tx, webhook, id).await?;
     let (made, _) = made.ok_or_else(|| Problem::not_found("delivery"))?;
-    let answered = serde_json::to_value(DeliveryAnswer::new(made, None)).unwrap_or_default();
+    let answered = serde_json::to_value(DeliveryAnswer::new(made, None, None)).unwrap_or_default();
     let location = format!("{}/webhooks/{webhook}/deliveries/{id}", site.path());
     execution
         .store_answer(&mut tx, StatusCode::ACCEPTED, Some(&location), &answered)

@@ -82,17 +82,32 @@ pub(super) async fn get(State(state): State<ApiState>, site: ReadableSite) -> Re
     Ok(answer::ok(&to_answer(&stored)))
 }
 
-/// `GET /api/sites?limit=&after=`: the sites in the caller's scope, by id.
+/// `GET /api/sites?q=&limit=&after=`: the sites in the caller's scope, by id.
 pub(super) async fn list(
     State(state): State<ApiState>,
     caller: Caller,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
-    let (limit, after) = Query::parse(query.as_deref()).page::<SiteId>()?;
+    let query = Query::parse(query.as_deref());
+    let mut errors = FieldErrors::default();
+    query.refuse_unknown(&["q", "limit", "after"], &mut errors);
+    let part: Option<String> = query.one("q", "a part of an id or name", &mut errors);
+    let limit = query.limit(&mut errors);
+    let after: Option<SiteId> = query.one("after", "the `next` of an earlier page", &mut errors);
+    if !errors.is_empty() {
+        return Err(Problem::invalid(errors));
+    }
     let mut conn = state.read().await?;
     let after = after.as_ref().map(SiteId::as_str);
     // One more than a page holds shows that there is another page.
-    let found = sites::list(&mut conn, caller.sites(), after, i64::from(limit) + 1).await?;
+    let found = sites::list(
+        &mut conn,
+        caller.sites(),
+        part.as_deref(),
+        after,
+        i64::from(limit) + 1,
+    )
+    .await?;
     let (found, has_more) = answer::cut(found, limit);
     let next = found.last().filter(|_| has_more).map(|site| site.site_id.clone());
     let data: Vec<Value> = found.iter().map(to_answer).collect();

@@ -32,6 +32,8 @@ pub struct ApiConfig {
     pub burst: NonZeroU32,
     /// Proxies whose `X-Forwarded-For` header is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// URL at which users reach the service.
+    pub public_url: Option<String>,
 }
 
 /// A request that was answered, as the observer of [`ApiState::new`] sees it.

@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
 use super::context::AppContext;
-use super::deliver;
+use super::{deliver, pages};
 use crate::api::{self, ApiConfig, ApiState, ProblemType, TestRequest, TestSender, WebhookRules};
 use crate::clock;
 use crate::deliver::http::client::{ClientOptions, WebhookClient};
@@ -29,7 +29,8 @@ pub(super) fn start(
     tasks: &mut Tasks,
 ) -> anyhow::Result<()> {
     tracing::info!(address = %listener.local_addr()?, "the API is open");
-    let router = api::router(api_state(app)?);
+    let api = api::router(api_state(app)?);
+    let router = pages::router(app, api);
     let (stop, give_up) = (app.lifecycle.stop.clone(), app.lifecycle.give_up.clone());
     tasks.spawn("api", async move {
         let service = router.into_make_service_with_connect_info::<SocketAddr>();
@@ -99,6 +100,7 @@ fn api_state(app: &AppContext) -> anyhow::Result<ApiState> {
         requests_per_second: NonZeroU32::new(http.requests_per_second).context("http.requests_per_second")?,
         burst: NonZeroU32::new(http.burst).context("http.burst")?,
         trusted_proxies: http.trusted_proxies.clone(),
+        public_url: http.public_url.clone(),
     };
     // Statuses of a success and of what goes wrong most often.
     for call in api::CALLS {

@@ -23,6 +23,7 @@ mod upkeep;
 mod route;
 mod detect;
 mod deliver;
+mod pages;
 mod api;
 mod jobs;
 mod recovery;

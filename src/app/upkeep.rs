@@ -13,7 +13,7 @@ use crate::domain::webhook::DisableReason;
 use crate::record::keyring::Keyring;
 use crate::record::pg_monitor::PgMonitor;
 use crate::record::retention::{self, RetentionStep};
-use crate::record::{activity, health, idempotency, jobs, keys, migrate, partitions, registry};
+use crate::record::{activity, health, idempotency, jobs, keys, migrate, partitions, registry, sessions};
 use crate::tasks::Tasks;
 use crate::telemetry::Metrics;
 
@@ -88,6 +88,7 @@ impl Upkeep {
                 idempotency::purge(&mut connection, clock::now()).await?;
                 jobs::purge(&mut connection, clock::now() - TimeDelta::days(30)).await?;
                 activity::purge(&mut connection, clock::now()).await?;
+                sessions::purge(&mut connection, clock::now()).await?;
             }
             self.disable_failing(&mut connection).await?;
             keys::store_canary(&mut connection, &self.keyring, clock::now()).await?;

@@ -61,6 +61,14 @@ pub(crate) struct AttemptRecord {
     pub(crate) total_ms: Option<i32>,
 }
 
+/// The last attempt of a delivery, in short.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LastAttempt {
+    pub(crate) delivery_id: Uuid,
+    pub(crate) result: String,
+    pub(crate) total_ms: Option<i32>,
+}
+
 /// Selection from the deliveries of a webhook.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HistoryQuery {
@@ -191,6 +199,29 @@ fn words_or_all<T: Copy>(wanted: &[T], all: &[&str], word: fn(T) -> &'static str
         true => all.iter().map(|word| (*word).to_owned()).collect(),
         false => wanted.into_iter().map(str::to_owned).collect(),
     }
+}
+
+/// Reads the last attempt of each of these deliveries that had one.
+pub(crate) async fn last_attempts(
+    conn: &mut PgConnection,
+    deliveries: &[Uuid],
+) -> Result<Vec<LastAttempt>, sqlx::Error> {
+    let (Some(first), Some(last)) = (deliveries.iter().min(), deliveries.iter().max()) else {
+        return Ok(Vec::new());
+    };
+    // The bounds tell which partitions hold them.
+    sqlx::query_as!(
+        LastAttempt,
+        "select distinct on (delivery_id) delivery_id, result, total_ms
+         from delivery_attempts
+         where delivery_id = any($1) and delivery_id between $2 and $3
+         order by delivery_id, attempt desc",
+        deliveries,
+        *first,
+        *last
+    )
+    .fetch_all(conn)
+    .await
 }
 
 /// Reads one delivery of a webhook with its attempts in order.

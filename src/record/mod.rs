@@ -22,6 +22,7 @@ pub(crate) mod secrets;
 pub mod registry;
 pub mod follow;
 pub mod tokens;
+pub mod sessions;
 pub mod idempotency;
 pub(crate) mod audit;
 pub mod jobs;
@@ -46,8 +47,9 @@ use crate::domain::goal::GoalKind;
 use crate::domain::health::{HealthReason, HealthState, ParkReason};
 
 /// Closed sets of words by the check constraint that repeats them.
-pub fn closed_words() -> [(&'static str, &'static [&'static str]); 12] {
+pub fn closed_words() -> [(&'static str, &'static [&'static str]); 13] {
     [
+        ("api_tokens_kind", sessions::TokenKind::WORDS),
         ("api_tokens_role", tokens::Role::WORDS),
         ("deliveries_origin", Origin::WORDS),
         ("deliveries_status", DeliveryStatus::WORDS),

@@ -64,10 +64,11 @@ pub(crate) async fn get(
 }
 
 /// Lists sites in the order of their ids: at most `limit`, after the id `after`, in `scope` if
-/// given.
+/// given, with `part` in their id or name in whatever case.
 pub(crate) async fn list(
     conn: &mut PgConnection,
     scope: Option<&[String]>,
+    part: Option<&str>,
     after: Option<&str>,
     limit: i64,
 ) -> Result<Vec<SiteRecord>, sqlx::Error> {
@@ -76,10 +77,13 @@ pub(crate) async fn list(
         "select site_id, name, time_zone, aliases, include_paths, first_event_at, last_event_at, inserted_at, updated_at
          from sites
          where ($1::text[] is null or site_id = any($1)) and ($2::text is null or site_id > $2)
+           and ($4::text is null or position(lower($4) in lower(site_id)) > 0
+                or position(lower($4) in lower(name)) > 0)
          order by site_id limit $3",
         scope,
         after,
-        limit
+        limit,
+        part
     )
     .fetch_all(conn)
     .await

@@ -132,7 +132,7 @@ pub(crate) async fn list(
     let rows = sqlx::query_as!(
         TokenRow,
         "select id, subject, admin, sites, role, prefix, inserted_at, expires_at, last_used_at
-         from api_tokens where revoked_at is null and ($1::uuid is null or id < $1)
+         from api_tokens where revoked_at is null and kind = 'token' and ($1::uuid is null or id < $1)
          order by id desc limit $2",
         after.map(TokenId::uuid),
         limit
@@ -147,7 +147,7 @@ pub(crate) async fn get(conn: &mut PgConnection, id: TokenId) -> Result<Option<T
     let row = sqlx::query_as!(
         TokenRow,
         "select id, subject, admin, sites, role, prefix, inserted_at, expires_at, last_used_at
-         from api_tokens where id = $1 and revoked_at is null",
+         from api_tokens where id = $1 and revoked_at is null and kind = 'token'",
         id.uuid()
     )
     .fetch_optional(conn)
@@ -165,7 +165,7 @@ pub(crate) async fn find(
         TokenRow,
         "select id, subject, admin, sites, role, prefix, inserted_at, expires_at, last_used_at
          from api_tokens
-         where token_hash = $1 and revoked_at is null and (expires_at is null or expires_at > $2)",
+         where token_hash = $1 and kind = 'token' and revoked_at is null and (expires_at is null or expires_at > $2)",
         &hash(token),
         now
     )
@@ -191,7 +191,7 @@ pub(crate) async fn find(
 /// Revokes a token, at once and for good; false if it was not valid.
 pub async fn revoke(conn: &mut PgConnection, id: TokenId, now: DateTime<Utc>) -> Result<bool, sqlx::Error> {
     let revoked = sqlx::query!(
-        "update api_tokens set revoked_at = $2 where id = $1 and revoked_at is null",
+        "update api_tokens set revoked_at = $2 where id = $1 and revoked_at is null and kind = 'token'",
         id.uuid(),
         now
     )

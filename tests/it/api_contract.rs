@@ -10,10 +10,18 @@ use sqlx::PgPool;
 
 use crate::api_support::{Answer, Api};
 
-/// Validators of answers by operation, status and media type.
-static JUDGE: LazyLock<HashMap<(String, u16), (String, Option<Validator>)>> = LazyLock::new(validators);
+/// Answers that are described, by operation and status.
+static JUDGE: LazyLock<Described> = LazyLock::new(described);
 
-fn validators() -> HashMap<(String, u16), (String, Option<Validator>)> {
+type Described = HashMap<(String, u16), DescribedAnswer>;
+
+struct DescribedAnswer {
+    /// Media type; empty without a body.
+    media: String,
+    validator: Option<Validator>,
+}
+
+fn described() -> Described {
     let mut document = api::openapi().clone();
     close(&mut document["components"]);
     let mut all = HashMap::new();
@@ -34,7 +42,7 @@ fn validators() -> HashMap<(String, u16), (String, Option<Validator>)> {
                 None => (String::new(), None),
             };
             let status = status.parse().expect("a status");
-            all.insert((name(&call), status), (media, validator));
+            all.insert((name(&call), status), DescribedAnswer { media, validator });
         }
     }
     all
@@ -87,7 +95,7 @@ pub(crate) fn judge(method: &str, path: &str, answer: &Answer) {
     };
     let name = name(&call);
     let described = JUDGE.get(&(name.clone(), answer.status));
-    let (media, validator) =
+    let DescribedAnswer { media, validator } =
         described.unwrap_or_else(|| panic!("{name} answers {}, undocumented", answer.status));
     let given = answer
         .headers

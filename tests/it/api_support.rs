@@ -48,6 +48,7 @@ pub(crate) fn config() -> ApiConfig {
         requests_per_second: NonZeroU32::new(1_000).expect("not zero"),
         burst: NonZeroU32::new(1_000).expect("not zero"),
         trusted_proxies: Vec::new(),
+        public_url: None,
     }
 }
 

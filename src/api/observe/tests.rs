@@ -72,6 +72,7 @@ fn state() -> ApiState {
         requests_per_second: NonZeroU32::MIN,
         burst: NonZeroU32::MIN,
         trusted_proxies: Vec::new(),
+        public_url: None,
     };
     ApiState::new(pool, Arc::new(keyring), config, |_| {})
 }

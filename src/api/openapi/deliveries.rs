@@ -40,6 +40,17 @@ fn delivery() -> Fields {
             about(nullable(count()), "HTTP status of the last attempt."),
         ),
         ("attempts", count()),
+        (
+            "result",
+            about(
+                nullable(word(AttemptResult::WORDS)),
+                "Result of the last attempt.",
+            ),
+        ),
+        (
+            "latency_ms",
+            about(nullable(count()), "Time that the last attempt took."),
+        ),
         ("failure_reason", nullable(word(FailureReason::WORDS))),
         ("next_retry_at", nullable(time())),
         ("parked_until", nullable(time())),
@@ -100,7 +111,7 @@ fn example() -> Value {
     json!({
         "id": "dlv_01jz0000000000000000000000", "notification_id": "evt_01jz0000000000000000000000",
         "webhook_id": "wh_01jz0000000000000000000000", "site_id": "example.com", "event_type": "goal_completion",
-        "origin": "event", "status": "delivered", "response_code": 200, "attempts": 1, "failure_reason": null,
+        "origin": "event", "status": "delivered", "response_code": 200, "attempts": 1, "result": "2xx", "latency_ms": 92, "failure_reason": null,
         "next_retry_at": null, "parked_until": null, "parked_reason": null, "resend_of": null,
         "payload": {"id": "evt_01jz0000000000000000000000", "event": "goal_completion", "site_id": "example.com",
                     "timestamp": "2026-02-25T12:00:00Z",

@@ -87,7 +87,7 @@ const TAGS: [(&str, &str); 7] = [
     ("Deliveries", "The history of a webhook."),
     ("Goals", "What a site counts as a success."),
     ("Visitors and alerts", "The present and the past of a site."),
-    ("Tokens", "Who may call this API."),
+    ("Tokens", "Who may call this API, and open the pages."),
     ("Outgoing events", "Requests that webhooks get."),
 ];
 
@@ -100,7 +100,7 @@ fn tag(call: &Call) -> &'static str {
         "Webhooks"
     } else if has("/goals") {
         "Goals"
-    } else if has("/tokens") {
+    } else if has("/tokens") || has("/portal-links") {
         "Tokens"
     } else if call.path.ends_with("/{site_id}") || call.path.ends_with("/sites") {
         "Sites"

@@ -72,6 +72,7 @@ fn in_query(parameter: Parameter) -> Value {
             json!({"type": "string", "format": "cursor"}),
             "The `next` of the page before.",
         ),
+        Parameter::Part => (json!({"type": "string"}), "A part of the id or the name."),
         Parameter::Since => (time(), "The earliest time."),
         Parameter::From => (time(), "The beginning; by default 24 hours before the end."),
         Parameter::To => (
@@ -104,7 +105,7 @@ fn words(words: &[&str]) -> Value {
 pub(super) fn headers() -> Value {
     let text = |description: &str| json!({"description": description, "schema": {"type": "string"}});
     json!({
-        "Location": text("Path of what was made."),
+        "Location": text("Path of what was made, if it has one."),
         "Idempotent-Replayed": text("`true` if the same request was answered before."),
         "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 0}},
         "WWW-Authenticate": text("`Bearer`."),

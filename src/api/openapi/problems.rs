@@ -119,9 +119,7 @@ fn headers_of(one: ProblemType) -> &'static [&'static str] {
         ProblemType::RateLimited
         | ProblemType::TooManyFailedLogins
         | ProblemType::TooManyTests
-        | ProblemType::IdempotencyKeyInFlight => {
-            &["Retry-After"]
-        }
+        | ProblemType::IdempotencyKeyInFlight => &["Retry-After"],
         ProblemType::Unauthenticated => &["WWW-Authenticate"],
         _ => &[],
     }

@@ -14,6 +14,7 @@ pub(super) struct Introduction<'a> {
     pub(super) api: SocketAddr,
     pub(super) admin: SocketAddr,
     pub(super) token: &'a str,
+    pub(super) link: &'a str,
     pub(super) site_id: &'a str,
     /// A webhook of that site.
     pub(super) webhook: &'a str,
@@ -31,6 +32,7 @@ impl Introduction<'_> {
             api,
             admin,
             token,
+            link,
             site_id,
             webhook,
             ..
@@ -51,6 +53,10 @@ impl Introduction<'_> {
   PostgreSQL  {folder}
   API         http://{api}
   metrics     http://{admin}/metrics
+
+The pages of these sites, in a browser (the link works once):
+
+  http://{api}/p/{link}
 
 To try in another terminal: the webhooks of a site, the latest deliveries of
 one, and a lower threshold, which is a spike at once.

@@ -155,6 +155,7 @@ impl Performance {
             api: self.config.http.listen,
             admin: self.config.admin.listen,
             token: &set_up.token,
+            link: &set_up.link,
             site_id: set_up.site_id,
             webhook: &set_up.webhook,
             is_narrow,

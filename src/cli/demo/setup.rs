@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
+use chrono::TimeDelta;
 use reqwest::{Client, Method, StatusCode};
 use serde_json::Value;
 use sqlx::PgPool;
@@ -17,6 +18,7 @@ use crate::domain::secret::Secret;
 use crate::kafka::embedded::EmbeddedKafka;
 use crate::record::keyring;
 use crate::record::known;
+use crate::record::sessions::{self, NewLink};
 use crate::record::tokens::{self, NewToken, Role, Scope};
 use crate::{chance, clock};
 
@@ -29,6 +31,8 @@ const READY_TIMEOUT: Duration = Duration::from_secs(60);
 /// The parts of the set-up that are shown.
 pub(super) struct SetUp {
     pub(super) token: String,
+    /// Text of a link that opens the pages of all sites.
+    pub(super) link: String,
     pub(super) site_id: &'static str,
     /// A webhook of that site.
     pub(super) webhook: String,
@@ -58,6 +62,7 @@ pub(super) fn config(
     config.postgres.url = database.url();
     config.postgres.migrate_on_start = true;
     config.http.listen = api;
+    config.http.public_url = Some(format!("http://{api}"));
     config.admin.listen = admin;
     if let Ok(key) = keyring::generate_key("demo", chance::bytes()) {
         config.encryption.keys = vec![key];
@@ -102,6 +107,18 @@ pub(super) async fn set_up(
     let (_, token) = tokens::create(&mut connection, new, clock::now())
         .await
         .context("making a token")?;
+    let sites = SITES.map(|site| site.id.to_owned());
+    let link = NewLink {
+        parent: None,
+        subject: "demo",
+        sites: &sites,
+        role: Role::Editor,
+        // Until somebody looks at the terminal again.
+        expires_at: clock::now() + TimeDelta::days(7),
+    };
+    let link = sessions::create_link(&mut connection, link, clock::now())
+        .await
+        .context("making a link")?;
     drop(connection);
     let api = Api {
         client: &client,
@@ -117,6 +134,7 @@ pub(super) async fn set_up(
     }
     Ok(SetUp {
         token,
+        link,
         site_id: SHOWN_SITE,
         webhook: shown,
     })

@@ -13,7 +13,10 @@ use super::{judge, schemas};
 use crate::api::field_errors::FieldErrors;
 use crate::api::validate::BodyObject;
 use crate::api::webhook_input::WebhookRules;
-use crate::api::{goal_input, secrets, site_input, token_input, webhook_input};
+use crate::api::{
+    goal_input, portal_links, recoveries, secrets, site_input, token_input, webhook_input, webhook_test,
+};
+use crate::domain::event::EventType;
 use crate::domain::site::SiteId;
 
 /// A validator: true if it takes the body.
@@ -46,6 +49,18 @@ fn takes_rotation(body: &Map<String, Value>) -> bool {
     secrets::read_rotation(&BodyObject::root(body)).is_ok()
 }
 
+fn takes_portal_link(body: &Map<String, Value>) -> bool {
+    portal_links::read(&BodyObject::root(body)).is_ok()
+}
+
+fn takes_test(body: &Map<String, Value>) -> bool {
+    webhook_test::read_event(&BodyObject::root(body), &[EventType::GoalCompletion]).is_ok()
+}
+
+fn takes_recovery(body: &Map<String, Value>) -> bool {
+    recoveries::read_span(&BodyObject::root(body), now()).is_ok()
+}
+
 fn takes_webhook(body: &Map<String, Value>) -> bool {
     let object = BodyObject::root(body);
     let rules = WebhookRules {
@@ -63,7 +78,7 @@ fn takes_webhook(body: &Map<String, Value>) -> bool {
 fn bases() -> Vec<(&'static str, Takes, Vec<Value>)> {
     let mut webhooks = vec![json!({
         "name": "n", "url": "https://example.com/x", "format": "json", "headers": {"X-Key": "v"},
-        "events": crate::domain::event::EventType::SUBSCRIBABLE, "triggers": triggers(), "enabled": true,
+        "events": EventType::SUBSCRIBABLE, "triggers": triggers(), "enabled": true,
         "failure_threshold": 3, "rate_limit_per_second": 1, "max_concurrency": 8, "retry_schedule": "default",
         "max_age_seconds": 60, "external_id": "e", "paused_until": "2026-02-26T12:00:00Z",
         "secret": "a-secret-of-mine",
@@ -103,6 +118,21 @@ fn bases() -> Vec<(&'static str, Takes, Vec<Value>)> {
                 json!({"secret": "a-secret-of-mine", "overlap_seconds": 5}),
                 json!({"finish": true}),
             ],
+        ),
+        (
+            "PortalLinkRequest",
+            takes_portal_link,
+            vec![json!({}), json!({"role": "viewer", "expires_in_seconds": 5})],
+        ),
+        (
+            "TestRequest",
+            takes_test,
+            vec![json!({}), json!({"event": "visitor_spike"})],
+        ),
+        (
+            "RecoveryRequest",
+            takes_recovery,
+            vec![json!({"since": "2026-02-24T12:00:00Z", "until": "2026-02-25T12:00:00Z"})],
         ),
         ("NewWebhook", takes_webhook, webhooks),
     ]

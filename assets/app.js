@@ -1,0 +1,123 @@
+'use strict';
+(() => {
+const one = (css, from) => (from || document).querySelector(css);
+const all = (css) => [...document.querySelectorAll(css)];
+const say = (text) => { one('#said').textContent = text; };
+document.documentElement.classList.add('on');
+
+// One send a form: a second click finds it under way.
+for (const form of all('form[method=post]')) {
+  form.addEventListener('submit', (event) => {
+    if (form.dataset.sent) event.preventDefault();
+    else form.dataset.sent = '1';
+  });
+}
+// A page that comes back from the history may be sent again.
+addEventListener('pageshow', () => { for (const form of all('form')) delete form.dataset.sent; });
+
+for (const button of all('button[data-copy]')) {
+  button.hidden = !navigator.clipboard;
+  button.addEventListener('click', () => {
+    navigator.clipboard.writeText(one(button.dataset.copy).textContent.trim())
+      .then(() => say('Copied.'), () => say('Copying is not allowed here. Select the text instead.'));
+  });
+}
+
+// A test is sent and its result shown in place.
+const test = one('#test');
+if (test) {
+  const shown = one('#tested');
+  const [words, answer] = [one('p', shown), one('pre', shown)];
+  const button = one('button', test);
+  const tell = (text, kind) => {
+    shown.hidden = false;
+    shown.className = `js box ${kind}`;
+    words.textContent = text;
+    say(text);
+  };
+  test.addEventListener('submit', (event) => {
+    if (event.defaultPrevented) return;
+    event.preventDefault();
+    answer.hidden = true;
+    tell('Sending, up to 30 s', 'idle');
+    fetch(test.action, { method: 'POST', headers: { Accept: 'application/json' }, body: new URLSearchParams(new FormData(test)) })
+      .then((reply) => { if (!reply.ok) throw new Error(reply.status); return reply.json(); })
+      .then((result) => {
+        test.elements.once.value = result.once;
+        tell(result.words, result.is_ok ? 'ok' : 'bad');
+        answer.hidden = !result.response;
+        answer.textContent = result.response || '';
+      })
+      .catch(() => { tell('The test could not be sent. Load the page again and try once more.', 'bad'); })
+      .finally(() => { delete test.dataset.sent; button.focus(); });
+  });
+}
+
+const ask = (url) => fetch(url, { headers: { Accept: 'application/json' } });
+
+// How many deliveries are newer than the list: said above it, never put into it.
+const newer = one('#newer');
+if (newer) {
+  newer.hidden = true;
+  const look = () => {
+    if (document.hidden) return;
+    const url = new URL(location);
+    url.searchParams.set('newer_than', newer.dataset.newest);
+    ask(url).then((answer) => answer.json()).then(({ newer: count }) => {
+      if (!count) return;
+      one('span', newer).textContent = `${count < 50 ? count : '50 or more'} newer.`;
+      one('a', newer).href = location.href;
+      newer.hidden = false;
+    }).catch(() => {});
+  };
+  setInterval(look, 10000);
+}
+
+// The present of a site: asked for every 5 s, not while the page is hidden or held.
+const live = one('#live');
+if (live) {
+  const pause = one('#pause');
+  const state = one('#live-state');
+  let held = false;
+  let failures = 0;
+  let tag = '';
+  let spoken = one('[data-live=state]').textContent;
+  const show = (now) => {
+    for (const place of all('[data-live]')) {
+      const text = now[place.dataset.live];
+      if (text !== null && text !== undefined) place.textContent = text;
+    }
+    const time = one('[data-live=as_of]');
+    if (time && now.as_of_utc) time.dateTime = now.as_of_utc;
+    const list = one('#triggers');
+    list.replaceChildren(...now.triggers.map((line) => {
+      const item = document.createElement('li');
+      item.appendChild(document.createElement('bdi')).textContent = line;
+      return item;
+    }));
+    if (now.state !== spoken) { spoken = now.state; say(now.state); }
+  };
+  const look = () => {
+    if (held || document.hidden) return;
+    const headers = { Accept: 'application/json' };
+    if (tag) headers['If-None-Match'] = tag;
+    fetch(live.dataset.poll, { headers, redirect: 'error' }).then((answer) => {
+      if (answer.status !== 304 && !answer.ok) throw new Error(answer.status);
+      tag = answer.headers.get('ETag') || '';
+      failures = 0;
+      if (!held) state.textContent = 'Live.';
+      return answer.status === 304 ? null : answer.json();
+    }).then((now) => { if (now && !held) show(now); }).catch(() => {
+      failures += 1;
+      if (failures === 3) { state.textContent = 'Connection lost. Trying again.'; say(state.textContent); }
+    });
+  };
+  pause.addEventListener('click', () => {
+    held = !held;
+    pause.textContent = held ? 'Go on' : 'Pause';
+    state.textContent = held ? 'Paused.' : 'Live.';
+    look();
+  });
+  setInterval(look, 5000);
+}
+})();

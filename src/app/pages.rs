@@ -1,0 +1,21 @@
+//! The pages, before the API on its listener.
+
+use std::sync::Arc;
+
+use axum::Router;
+
+use super::context::AppContext;
+use crate::ui::{self, UiConfig, UiState};
+
+/// The pages with the API behind them: what they do goes through its router.
+pub(super) fn router(app: &AppContext, api: Router) -> Router {
+    let (http, webhooks) = (&app.config.http, &app.config.webhooks);
+    let config = UiConfig {
+        public_url: http.public_url.clone(),
+        allow_http: webhooks.allow_http,
+        max_per_site: webhooks.max_per_site,
+        retry_schedules: app.schedules.names().into_iter().collect(),
+    };
+    let state = UiState::new(api, app.api_pool.clone(), Arc::clone(&app.keyring), config);
+    ui::router(state)
+}

@@ -1,0 +1,291 @@
+//! Sessions of the pages and the links that open them: rows of `api_tokens` beside the tokens. Each
+//! has a parent and ends with it.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::tokens::{Role, Scope, TokenRecord, hash};
+use crate::chance;
+use crate::domain::id::TokenId;
+use crate::domain::words::words;
+
+/// Life of a session after its last use, if it was opened with a token.
+pub(crate) const TOKEN_SESSION: TimeDelta = TimeDelta::hours(12);
+/// Life of a session that was opened with a link, however much it is used.
+pub(crate) const LINK_SESSION: TimeDelta = TimeDelta::hours(4);
+/// Time after its end for which a row is kept.
+const KEEP: TimeDelta = TimeDelta::days(1);
+/// Least time between two notes of a use.
+const TOUCH_EVERY: TimeDelta = TimeDelta::minutes(1);
+
+const SESSION_PREFIX: &str = "bws_";
+const LINK_PREFIX: &str = "bwl_";
+/// Characters that are stored and shown.
+const SHOWN_CHARS: usize = 10;
+
+words! {
+    /// Kind of a row of `api_tokens`.
+    pub(crate) enum TokenKind {
+        Token = "token",
+        Session = "session",
+        PortalLink = "portal_link",
+    }
+}
+
+/// A valid session.
+#[derive(Debug, Clone)]
+pub(crate) struct SessionRecord {
+    /// The rights of the session.
+    pub(crate) token: TokenRecord,
+    /// True if its end was moved just now.
+    pub(crate) is_extended: bool,
+}
+
+/// The caller of a request inside the process, who is known already.
+#[derive(Debug, Clone)]
+pub(crate) struct SignedIn {
+    pub(crate) token: TokenRecord,
+    /// True if the request counts against the rate of the session: one of each page.
+    pub(crate) is_counted: bool,
+}
+
+/// A link to be made.
+#[derive(Debug, Clone)]
+pub struct NewLink<'a> {
+    /// The token that it is made with; `None` for the command line.
+    pub parent: Option<Uuid>,
+    pub subject: &'a str,
+    pub sites: &'a [String],
+    pub role: Role,
+    pub expires_at: DateTime<Utc>,
+}
+
+/// State of a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LinkState {
+    Open,
+    /// Spent, expired, or revoked with its parent.
+    Over,
+    Unknown,
+}
+
+/// Makes a link and returns its text, which cannot be read again.
+pub async fn create_link(
+    conn: &mut PgConnection,
+    link: NewLink<'_>,
+    now: DateTime<Utc>,
+) -> Result<String, sqlx::Error> {
+    let row = NewRow {
+        kind: TokenKind::PortalLink,
+        parent: link.parent,
+        subject: link.subject,
+        admin: false,
+        sites: link.sites,
+        role: link.role,
+        expires_at: link.expires_at,
+    };
+    insert(conn, LINK_PREFIX, row, now).await
+}
+
+/// Tells if a link can be spent.
+pub(crate) async fn link_state(
+    conn: &mut PgConnection,
+    link: &str,
+    now: DateTime<Utc>,
+) -> Result<LinkState, sqlx::Error> {
+    let open = sqlx::query_scalar!(
+        r#"select link.spent_at is null and link.revoked_at is null and link.expires_at > $2
+              and (parent.id is null or parent.revoked_at is null
+                   and (parent.expires_at is null or parent.expires_at > $2)) as "open!"
+           from api_tokens link left join api_tokens parent on parent.id = link.parent
+           where link.token_hash = $1 and link.kind = 'portal_link'"#,
+        &hash(link),
+        now
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(match open {
+        Some(true) => LinkState::Open,
+        Some(false) => LinkState::Over,
+        None => LinkState::Unknown,
+    })
+}
+
+/// Spends a link and opens a session with its rights: the first caller gets the session's text,
+/// every other one `None`. Needs a transaction.
+pub(crate) async fn spend_link(
+    conn: &mut PgConnection,
+    link: &str,
+    now: DateTime<Utc>,
+) -> Result<Option<String>, sqlx::Error> {
+    if link_state(conn, link, now).await? != LinkState::Open {
+        return Ok(None);
+    }
+    let spent = sqlx::query!(
+        "update api_tokens set spent_at = $2
+         where token_hash = $1 and kind = 'portal_link' and spent_at is null
+         returning id, subject, sites, role",
+        &hash(link),
+        now
+    )
+    .fetch_optional(&mut *conn)
+    .await?;
+    let Some(link) = spent else { return Ok(None) };
+    let row = NewRow {
+        kind: TokenKind::Session,
+        parent: Some(link.id),
+        subject: &link.subject,
+        admin: false,
+        sites: &link.sites,
+        role: link.role.parse().unwrap_or(Role::Viewer),
+        expires_at: now + LINK_SESSION,
+    };
+    insert(conn, SESSION_PREFIX, row, now).await.map(Some)
+}
+
+/// Opens a session with the rights of a token and returns its text.
+pub(crate) async fn open(
+    conn: &mut PgConnection,
+    token: &TokenRecord,
+    now: DateTime<Utc>,
+) -> Result<String, sqlx::Error> {
+    let (admin, sites) = match &token.scope {
+        Scope::Admin => (true, [].as_slice()),
+        Scope::Sites(sites) => (false, sites.as_slice()),
+    };
+    let row = NewRow {
+        kind: TokenKind::Session,
+        parent: Some(token.id.uuid()),
+        subject: &token.subject,
+        admin,
+        sites,
+        role: token.role,
+        expires_at: now + TOKEN_SESSION,
+    };
+    insert(conn, SESSION_PREFIX, row, now).await
+}
+
+struct NewRow<'a> {
+    kind: TokenKind,
+    parent: Option<Uuid>,
+    subject: &'a str,
+    admin: bool,
+    sites: &'a [String],
+    role: Role,
+    expires_at: DateTime<Utc>,
+}
+
+async fn insert(
+    conn: &mut PgConnection,
+    prefix: &str,
+    row: NewRow<'_>,
+    now: DateTime<Utc>,
+) -> Result<String, sqlx::Error> {
+    let text = format!("{prefix}{}", URL_SAFE_NO_PAD.encode(chance::bytes::<32>()));
+    let id = TokenId::new_v7(now.timestamp_millis(), chance::bytes());
+    sqlx::query!(
+        "insert into api_tokens
+             (id, kind, parent, token_hash, prefix, subject, admin, sites, role, inserted_at, expires_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+        id.uuid(),
+        row.kind.as_str(),
+        row.parent,
+        &hash(&text),
+        &text[..SHOWN_CHARS],
+        row.subject,
+        row.admin,
+        row.sites,
+        row.role.as_str(),
+        now,
+        row.expires_at
+    )
+    .execute(conn)
+    .await?;
+    Ok(text)
+}
+
+/// Finds the session that is valid at `now`, records its use, and moves its end.
+///
+/// A session ends with the token or link that it was opened with, one of a link also with the token
+/// that made the link.
+pub(crate) async fn find(
+    conn: &mut PgConnection,
+    session: &str,
+    now: DateTime<Utc>,
+) -> Result<Option<SessionRecord>, sqlx::Error> {
+    let row = sqlx::query!(
+        r#"select own.id, own.subject, own.admin, own.sites, own.role, own.prefix, own.inserted_at,
+               own.expires_at as "expires_at!", own.last_used_at, parent.kind = 'portal_link' as "is_of_link!"
+           from api_tokens own
+           join api_tokens parent on parent.id = own.parent
+           left join api_tokens maker on maker.id = parent.parent
+           where own.token_hash = $1 and own.kind = 'session' and own.revoked_at is null and own.expires_at > $2
+             and parent.revoked_at is null
+             and (parent.kind = 'portal_link' or parent.expires_at is null or parent.expires_at > $2)
+             and (maker.id is null or maker.revoked_at is null
+                  and (maker.expires_at is null or maker.expires_at > $2))"#,
+        &hash(session),
+        now
+    )
+    .fetch_optional(&mut *conn)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let is_due = row.last_used_at.is_none_or(|at| now - at >= TOUCH_EVERY);
+    let expires_at = match row.is_of_link {
+        true => row.expires_at,
+        false => row.expires_at.max(now + TOKEN_SESSION),
+    };
+    if is_due {
+        sqlx::query!(
+            "update api_tokens set last_used_at = $2, expires_at = $3 where id = $1",
+            row.id,
+            now,
+            expires_at
+        )
+        .execute(conn)
+        .await?;
+    }
+    let token = TokenRecord {
+        id: TokenId::from_uuid(row.id),
+        subject: row.subject,
+        scope: match row.admin {
+            true => Scope::Admin,
+            false => Scope::Sites(row.sites),
+        },
+        role: row.role.parse().unwrap_or(Role::Viewer),
+        prefix: row.prefix,
+        inserted_at: row.inserted_at,
+        expires_at: Some(expires_at),
+        last_used_at: row.last_used_at,
+    };
+    Ok(Some(SessionRecord {
+        token,
+        is_extended: is_due && !row.is_of_link,
+    }))
+}
+
+/// Ends a session at once.
+pub(crate) async fn end(conn: &mut PgConnection, id: TokenId, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "update api_tokens set revoked_at = $2 where id = $1 and kind = 'session' and revoked_at is null",
+        id.uuid(),
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Deletes sessions and links that ended a day ago.
+pub(crate) async fn purge(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<u64, sqlx::Error> {
+    let purged = sqlx::query!(
+        "delete from api_tokens where kind <> 'token' and expires_at <= $1",
+        now - KEEP
+    )
+    .execute(conn)
+    .await?;
+    Ok(purged.rows_affected())
+}

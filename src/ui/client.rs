@@ -1,0 +1,108 @@
+//! Calls of the API inside the process.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::body::Body;
+use axum::http::{HeaderValue, Method, Request, header};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tower::ServiceExt as _;
+
+use super::failure::PageFailure;
+use super::reply::Reply;
+use super::state::UiState;
+use crate::record::sessions::SignedIn;
+use crate::record::tokens::TokenRecord;
+
+/// Most bytes of an answer: a page of deliveries with their payloads and more.
+const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
+
+/// The API with the rights of a session. Of all calls for one page the first counts against the
+/// session's rate.
+#[derive(Debug)]
+pub(super) struct PageApi {
+    state: UiState,
+    token: TokenRecord,
+    is_counted: AtomicBool,
+}
+
+impl PageApi {
+    pub(super) fn new(state: UiState, token: TokenRecord) -> Self {
+        Self {
+            state,
+            token,
+            is_counted: AtomicBool::new(false),
+        }
+    }
+
+    /// Reads something; anything but a success is a failure of the page.
+    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, PageFailure> {
+        let reply = self.call(Method::GET, path, None, None).await?;
+        if !reply.status.is_success() {
+            return Err(PageFailure::of_reply(&reply));
+        }
+        read(reply)
+    }
+
+    /// Calls for a change. The caller looks at the status.
+    pub(super) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        once: Option<&str>,
+    ) -> Result<Reply, PageFailure> {
+        self.call(method, path, body, once).await
+    }
+
+    async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        once: Option<&str>,
+    ) -> Result<Reply, PageFailure> {
+        let mut request = Request::builder().method(method).uri(path);
+        if let Some(once) = once {
+            request = request.header("idempotency-key", once);
+        }
+        let body = match body {
+            Some(body) => {
+                request = request.header(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+                Body::from(body.to_string())
+            }
+            None => Body::empty(),
+        };
+        let mut request = request
+            .body(body)
+            .map_err(|error| PageFailure::internal(&error))?;
+        request.extensions_mut().insert(SignedIn {
+            token: self.token.clone(),
+            is_counted: !self.is_counted.swap(true, Ordering::Relaxed),
+        });
+        send(&self.state, request).await
+    }
+}
+
+/// Sends a request to the API and reads its answer.
+pub(super) async fn send(state: &UiState, request: Request<Body>) -> Result<Reply, PageFailure> {
+    let Ok(response) = state.api().oneshot(request).await;
+    let (parts, body) = response.into_parts();
+    let bytes = axum::body::to_bytes(body, MAX_ANSWER_BYTES)
+        .await
+        .map_err(|error| PageFailure::internal(&error))?;
+    let body = match bytes.is_empty() {
+        true => Value::Null,
+        false => serde_json::from_slice(&bytes).map_err(|error| PageFailure::internal(&error))?,
+    };
+    Ok(Reply {
+        status: parts.status,
+        headers: parts.headers,
+        body,
+    })
+}
+
+/// Reads the body of a success.
+pub(super) fn read<T: DeserializeOwned>(reply: Reply) -> Result<T, PageFailure> {
+    serde_json::from_value(reply.body).map_err(|error| PageFailure::internal(&error))
+}

@@ -1,0 +1,138 @@
+//! Pages that say why there is nothing else to show.
+
+use std::fmt;
+
+use askama::Template;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use super::layout::Layout;
+use super::reply::Reply;
+use super::respond::page;
+use crate::chance;
+
+/// A request that cannot be answered with its page.
+#[derive(Debug)]
+pub(super) struct PageFailure {
+    status: StatusCode,
+    heading: &'static str,
+    text: String,
+    retry_after: Option<HeaderValue>,
+}
+
+#[derive(Template)]
+#[template(path = "failure.html")]
+struct FailureTemplate<'a> {
+    l: Layout,
+    heading: &'a str,
+    text: &'a str,
+    request_id: &'a str,
+    is_signed_out: bool,
+}
+
+impl PageFailure {
+    pub(super) fn new(status: StatusCode, heading: &'static str, text: impl Into<String>) -> Self {
+        Self {
+            status,
+            heading,
+            text: text.into(),
+            retry_after: None,
+        }
+    }
+
+    /// Nothing of this name, or nothing that the visitor may know of.
+    pub(super) fn not_found() -> Self {
+        let text = "There is no such page. What it showed may have been deleted.";
+        Self::new(StatusCode::NOT_FOUND, "Not found", text)
+    }
+
+    /// A viewer who wants to change something.
+    pub(super) fn look_only() -> Self {
+        let text = "You can look but not change.";
+        Self::new(StatusCode::FORBIDDEN, "Not allowed", text)
+    }
+
+    /// A form that was not sent from one of our pages, or for something else.
+    pub(super) fn foreign_form() -> Self {
+        let text = "This form did not come from the page it belongs to, or was used for something else. \
+                    Nothing was changed. Open the page again and send it from there.";
+        Self::new(StatusCode::FORBIDDEN, "Not allowed", text)
+    }
+
+    /// A form without a session.
+    pub(super) fn signed_out() -> Self {
+        let text = "Your session has ended. Nothing was changed. Sign in and send the form again.";
+        Self::new(StatusCode::UNAUTHORIZED, "Signed out", text)
+    }
+
+    pub(super) fn too_large() -> Self {
+        let text = "The form is too large. Nothing was changed.";
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "Too large", text)
+    }
+
+    /// A fault of our own, logged here.
+    pub(super) fn internal(error: &dyn fmt::Display) -> Self {
+        tracing::error!(%error, "a page could not be made");
+        let text = "Something went wrong on our side. Try again.";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong", text)
+    }
+
+    /// A refusal of the API's.
+    pub(super) fn of_reply(reply: &Reply) -> Self {
+        let mut failure = match reply.status {
+            StatusCode::NOT_FOUND => Self::not_found(),
+            StatusCode::FORBIDDEN => Self::look_only(),
+            StatusCode::SERVICE_UNAVAILABLE => Self::unavailable(),
+            StatusCode::TOO_MANY_REQUESTS => {
+                let text = "That was more than we answer at a time. Wait a moment and load the page again.";
+                Self::new(reply.status, "Too many requests", text)
+            }
+            status if status.is_client_error() => Self::new(status, "Not possible", reply.detail()),
+            status => {
+                let text = "Something went wrong on our side. Try again.";
+                Self::new(status, "Something went wrong", text)
+            }
+        };
+        failure.retry_after = reply.headers.get(header::RETRY_AFTER).cloned();
+        failure
+    }
+
+    fn unavailable() -> Self {
+        let text = "We cannot reach our database. Nothing is lost. Load the page again in a moment.";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "Back in a moment", text)
+    }
+
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+}
+
+impl From<sqlx::Error> for PageFailure {
+    fn from(error: sqlx::Error) -> Self {
+        tracing::warn!(%error, "the database is unavailable to a page");
+        Self::unavailable()
+    }
+}
+
+impl IntoResponse for PageFailure {
+    fn into_response(self) -> Response {
+        let request_id = hex::encode(chance::bytes::<6>());
+        tracing::info!(
+            request.id = request_id,
+            status = self.status.as_u16(),
+            "a page was refused"
+        );
+        let shown = FailureTemplate {
+            l: Layout::bare(self.heading),
+            heading: self.heading,
+            text: &self.text,
+            request_id: &request_id,
+            is_signed_out: self.status == StatusCode::UNAUTHORIZED,
+        };
+        let mut response = page(self.status, &shown);
+        if let Some(after) = self.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, after);
+        }
+        response
+    }
+}

@@ -1,0 +1,336 @@
+//! The state of a webhook in sentences: what is wrong, since when, what happens next, what to do.
+
+use chrono::TimeDelta;
+
+use super::html::Html;
+use super::model::{DeliveryView, TriggerState, WebhookView};
+use super::times::{Zone, ago, count, counted, span_words, took};
+use super::words;
+
+/// Time open after which a webhook is switched off.
+const OPEN_AT_MOST: TimeDelta = TimeDelta::days(5);
+/// Most deliveries that wait for a webhook.
+const MAX_WAITING: u64 = 100_000;
+
+/// Something that an editor can do about a state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Remedy {
+    Resume,
+    Enable,
+    Recover,
+    FinishRotation,
+}
+
+/// One state, of which a webhook may have several.
+#[derive(Debug)]
+pub(super) struct StateBox {
+    pub(super) shape: &'static str,
+    pub(super) class: &'static str,
+    pub(super) words: Html,
+    pub(super) remedies: Vec<Remedy>,
+}
+
+/// The facts from which states are told.
+#[derive(Debug)]
+pub(super) struct HealthFacts<'a> {
+    pub(super) webhook: &'a WebhookView,
+    /// The newest deliveries, newest first.
+    pub(super) newest: &'a [DeliveryView],
+    pub(super) triggers: &'a [TriggerState],
+    pub(super) zone: &'a Zone,
+    /// Deliveries not sent because the webhook was off; `None` if there are none, and a plus for
+    /// more than were counted.
+    pub(super) unsent: Option<String>,
+}
+
+fn state(shape: &'static str, class: &'static str, words: Html) -> StateBox {
+    StateBox {
+        shape,
+        class,
+        words,
+        remedies: Vec::new(),
+    }
+}
+
+impl StateBox {
+    fn with(mut self, remedy: Remedy) -> Self {
+        self.remedies.push(remedy);
+        self
+    }
+}
+
+/// The states of a webhook in the order in which they are shown.
+pub(super) fn states(facts: &HealthFacts<'_>) -> Vec<StateBox> {
+    let health = &facts.webhook.health;
+    let is_off = health.state == "disabled";
+    let mut found = Vec::new();
+    if !is_off {
+        found.extend(new(facts));
+        found.extend(failing(facts));
+        found.extend(careful(facts));
+        found.extend(paused(facts));
+        found.extend(open(facts));
+        found.extend(waiting(facts));
+    } else {
+        found.push(off(facts));
+    }
+    found.extend(overlap(facts));
+    if found.is_empty() {
+        found.push(working(facts));
+    }
+    if !is_off {
+        found.extend(facts.triggers.iter().filter_map(|trigger| alert(facts, trigger)));
+    }
+    found
+}
+
+/// The one line of a list: the first state, without the rest.
+pub(super) fn line(facts: &HealthFacts<'_>) -> StateBox {
+    states(facts).swap_remove(0)
+}
+
+fn is_real(delivery: &&DeliveryView) -> bool {
+    delivery.event_type != "test"
+}
+
+/// The last delivery with a try.
+fn last_tried<'a>(facts: &HealthFacts<'a>) -> Option<&'a DeliveryView> {
+    facts.newest.iter().filter(is_real).find(|one| one.attempts > 0)
+}
+
+fn working(facts: &HealthFacts<'_>) -> StateBox {
+    let health = &facts.webhook.health;
+    let mut words = Html::default().strong("Working");
+    if let Some(at) = health.last_success_at {
+        words = words.and(format!("  last delivered {}", ago(facts.zone.now() - at)));
+    }
+    let last = last_tried(facts).filter(|one| one.status == "delivered");
+    if let Some(code) = last.and_then(|last| last.response_code) {
+        words = words.and(format!(", HTTP {code}"));
+    }
+    if let Some(ms) = last.and_then(|last| last.latency_ms) {
+        words = words.and(format!(", {}", took(ms)));
+    }
+    state("●", "ok", words)
+}
+
+fn new(facts: &HealthFacts<'_>) -> Option<StateBox> {
+    let health = &facts.webhook.health;
+    let is_new =
+        health.state == "new" && health.consecutive_failures == 0 && facts.webhook.paused_until.is_none();
+    is_new.then(|| {
+        let words = Html::default()
+            .strong("Nothing sent yet.")
+            .and(" Send a test to see that it arrives.");
+        state("○", "idle", words)
+    })
+}
+
+fn failing(facts: &HealthFacts<'_>) -> Option<StateBox> {
+    let (webhook, health) = (facts.webhook, &facts.webhook.health);
+    if health.consecutive_failures == 0 || health.state == "open" {
+        return None;
+    }
+    let lead = match health.consecutive_failures {
+        1 => "The last delivery failed".to_owned(),
+        many => format!("The last {} deliveries failed", count(many)),
+    };
+    let failed = facts
+        .newest
+        .iter()
+        .filter(is_real)
+        .find(|one| one.status == "failed");
+    let cause = failed.and_then(|one| words::answer(one.result.as_deref(), one.response_code));
+    let words = Html::default()
+        .strong(lead)
+        .and(cause.map_or_else(|| ". ".to_owned(), |cause| format!(": {cause}. ")))
+        .and(format!(
+            "After {} we hold back and try once in a while.",
+            webhook.failure_threshold
+        ));
+    Some(state("▲", "warn", words))
+}
+
+fn careful(facts: &HealthFacts<'_>) -> Option<StateBox> {
+    let health = &facts.webhook.health;
+    if health.state != "careful" {
+        return None;
+    }
+    let words = match health.since {
+        Some(since) => Html::default()
+            .strong("Your server did not answer at ")
+            .time(&facts.zone.minute(since))
+            .and(". "),
+        None => Html::default().strong("Your server did not answer. "),
+    };
+    Some(state(
+        "▲",
+        "warn",
+        words.and("We try with one request at a time."),
+    ))
+}
+
+fn paused(facts: &HealthFacts<'_>) -> Option<StateBox> {
+    let until = facts.webhook.paused_until?;
+    let words = Html::default()
+        .strong("Paused until ")
+        .time(&facts.zone.minute(until))
+        .and(".");
+    let words = match facts.webhook.health.waiting {
+        0 => words.and(" What comes until then goes out afterwards."),
+        1 => words.and(" 1 waits and goes out then."),
+        waiting => words.and(format!(" {} wait and go out then.", count(waiting))),
+    };
+    Some(state("○", "idle", words).with(Remedy::Resume))
+}
+
+fn open(facts: &HealthFacts<'_>) -> Option<StateBox> {
+    let health = &facts.webhook.health;
+    if health.state != "open" {
+        return None;
+    }
+    let last = last_tried(facts);
+    let code = last.and_then(|last| last.response_code);
+    let lead = match code {
+        Some(code) => format!("Your server has answered HTTP {code}"),
+        None => "Your server has not answered".to_owned(),
+    };
+    let mut words = Html::default().strong(lead);
+    if let Some(since) = health.since {
+        words = words.and(" since ").time(&facts.zone.minute(since));
+    }
+    if let (None, Some(last)) = (code, last) {
+        let cause = words::answer(last.result.as_deref(), None);
+        words = match (cause, last.latency_ms) {
+            (Some(cause), Some(ms)) if last.result.as_deref() == Some("timeout") => {
+                words.and(format!(" ({cause} in {})", took(ms)))
+            }
+            (Some(cause), _) => words.and(format!(" ({cause})")),
+            (None, _) => words,
+        };
+    }
+    words = words.and(". ");
+    if let Some(at) = health.next_probe_at {
+        words = match at > facts.zone.now() {
+            true => words.and("Next try at ").time(&facts.zone.minute(at)).and(". "),
+            false => words.and("The next try is due now. "),
+        };
+    }
+    words = match health.waiting {
+        0 => words.and("What comes meanwhile waits and goes out oldest first. "),
+        waiting => words.and(format!(
+            "{} wait{} and go{} out oldest first once it answers. ",
+            counted(waiting, "notification"),
+            if waiting == 1 { "s" } else { "" },
+            if waiting == 1 { "es" } else { "" },
+        )),
+    };
+    if let Some(since) = health.since {
+        words = words
+            .and("On ")
+            .time(&facts.zone.minute(since + OPEN_AT_MOST))
+            .and(" we switch this webhook off; you can still send what waited.");
+    }
+    Some(state("▲", "bad", words))
+}
+
+/// Deliveries that wait for their turn: they drain, or the owner's limit holds them.
+fn waiting(facts: &HealthFacts<'_>) -> Option<StateBox> {
+    let (webhook, health) = (facts.webhook, &facts.webhook.health);
+    if health.waiting == 0 || health.state == "open" || webhook.paused_until.is_some() {
+        return None;
+    }
+    let rate = webhook.rate_limit_per_second;
+    let reason = |wanted: &str| {
+        let parked = facts.newest.iter().filter_map(|one| one.parked_reason.as_deref());
+        parked.into_iter().any(|one| one == wanted)
+    };
+    if health.waiting >= MAX_WAITING {
+        let words = Html::default().strong("No room.").and(format!(
+            " {} wait. Newer ones fail; send them later.",
+            count(health.waiting)
+        ));
+        return Some(state("■", "bad", words).with(Remedy::Recover));
+    }
+    if let (Some(rate), true) = (rate, reason("rate")) {
+        let words = Html::default().strong(format!(
+            "{} wait because of your limit of {} a second.",
+            count(health.waiting),
+            count(rate.into())
+        ));
+        return Some(state("●", "ok", words));
+    }
+    let mut words = Html::default();
+    words = match health.since.filter(|_| health.state == "ok") {
+        Some(since) => words
+            .strong("Answering again since ")
+            .time(&facts.zone.minute(since)),
+        None => words.strong("Catching up"),
+    };
+    words = words.and(format!(". {} still to go", count(health.waiting)));
+    words = match rate.filter(|_| health.state == "ok") {
+        Some(rate) => {
+            let seconds = health.waiting.div_ceil(u64::from(rate.max(1)));
+            let seconds = i64::try_from(seconds).unwrap_or(i64::MAX / 1_000);
+            words.and(format!(", about {}.", span_words(TimeDelta::seconds(seconds))))
+        }
+        None => words.and("."),
+    };
+    Some(state("●", "ok", words))
+}
+
+fn off(facts: &HealthFacts<'_>) -> StateBox {
+    let health = &facts.webhook.health;
+    let reason = health.reason.as_deref();
+    if !matches!(reason, Some("gone" | "open_too_long")) {
+        let words = Html::default()
+            .strong("Off.")
+            .and(" Nothing is sent and nothing is kept for later.");
+        return state("–", "idle", words).with(Remedy::Enable);
+    }
+    let mut words = Html::default().strong("Switched off");
+    if let Some(since) = health.since {
+        words = words.and(" on ").time(&facts.zone.minute(since));
+    }
+    words = words.and(match reason {
+        Some("gone") => ": your server answered 410 Gone.",
+        _ => ": your server had not answered for five days.",
+    });
+    if let Some(unsent) = &facts.unsent {
+        words = words.and(format!(" {unsent} not sent."));
+    }
+    state("■", "bad", words)
+        .with(Remedy::Enable)
+        .with(Remedy::Recover)
+}
+
+fn overlap(facts: &HealthFacts<'_>) -> Option<StateBox> {
+    let until = facts.webhook.secret_overlap_until?;
+    let left = span_words(until - facts.zone.now());
+    let words = Html::default()
+        .strong("Two secrets are valid until ")
+        .time(&facts.zone.minute(until))
+        .and(format!(" ({left} left). Requests carry a signature of each."));
+    Some(state("○", "idle", words).with(Remedy::FinishRotation))
+}
+
+fn alert(facts: &HealthFacts<'_>, trigger: &TriggerState) -> Option<StateBox> {
+    if trigger.webhook_id != facts.webhook.id || trigger.state != "firing" {
+        return None;
+    }
+    let mut words = Html::default().strong(words::event(&trigger.event));
+    if let Some(since) = trigger.since {
+        words = words.strong(" since ").time(&facts.zone.minute(since));
+    }
+    if let Some(threshold) = trigger.threshold {
+        words = words.and(format!(": fires at {}.", count(threshold)));
+        if trigger.event == "visitor_spike" {
+            let rearm = (threshold * 4 / 5).min(threshold.saturating_sub(1));
+            words = words.and(format!(" It re-arms at {}.", count(rearm)));
+        }
+    }
+    Some(state("●", "warn", words))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,40 @@
+//! The pages that site owners see.
+//!
+//! In: requests of browsers with a session. Out: HTML, made from answers of the API, which is
+//! called inside the process: what it validates, allows, limits and writes to the audit log holds
+//! for pages. Guaranteed: everything works without the script; a form takes effect once, and only
+//! if it was sent from one of our own pages; no secret stands in an address, a form or an error.
+//! Not here: any rule of its own about sites, webhooks, goals or deliveries.
+
+mod router;
+mod pages;
+mod posted;
+mod shown_before;
+mod session;
+mod session_cookie;
+mod failure;
+mod client;
+mod reply;
+mod webhook_visit;
+mod layout;
+mod respond;
+mod assets;
+mod origin;
+mod form_errors;
+mod webhook_form;
+mod form;
+mod state;
+mod health;
+mod settings_words;
+mod test_words;
+mod delivery_line;
+mod words;
+mod model;
+mod chart;
+mod html;
+mod times;
+mod paths;
+mod escape;
+
+pub use router::router;
+pub use state::{UiConfig, UiState};

@@ -1,0 +1,386 @@
+//! Trying a webhook, sending one delivery again, sending everything that was missed.
+
+use askama::Template;
+use axum::Json;
+use axum::extract::Path;
+use axum::http::{HeaderMap, Method, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::deliveries::{wants_json, with_vary};
+use super::delivery::DeliveryIds;
+use crate::domain::site::escape_segment;
+use crate::ui::client::read;
+use crate::ui::failure::PageFailure;
+use crate::ui::form_errors::FormErrors;
+use crate::ui::layout::{Layout, Section, once};
+use crate::ui::model::{DeliveryView, Listed, RecoveryView, TestOutcome};
+use crate::ui::posted::Posted;
+use crate::ui::reply::Reply;
+use crate::ui::respond::{page, see_other};
+use crate::ui::session::Visit;
+use crate::ui::test_words::test_words;
+use crate::ui::times::{Stamp, count};
+use crate::ui::webhook_visit::{WebhookIds, WebhookVisit};
+
+/// Deliveries that are counted at most.
+const COUNTED: usize = 250;
+/// Start of a recovery if nothing tells a better one.
+const DEFAULT_SPAN: TimeDelta = TimeDelta::hours(24);
+
+#[derive(Template)]
+#[template(path = "test.html")]
+struct TestPage {
+    l: Layout,
+    name: String,
+    href: String,
+    result: TestResult,
+    /// Address of the delivery that records the test.
+    delivery: Option<String>,
+}
+
+/// The outcome of a test in words.
+#[derive(Debug, serde::Serialize)]
+struct TestResult {
+    is_ok: bool,
+    words: String,
+    /// The start of the answer.
+    response: Option<String>,
+    /// Number of the form's next showing.
+    once: String,
+}
+
+/// `POST …/test`: the answer is shown in place, as JSON to the script.
+pub(in crate::ui) async fn test(
+    Path(ids): Path<WebhookIds>,
+    headers: HeaderMap,
+    posted: Posted,
+) -> Result<Response, PageFailure> {
+    let visit = &posted.visit;
+    let found = WebhookVisit::find(visit, &ids).await?;
+    let mut body = Map::new();
+    if let Some(event) = posted.form.given("event") {
+        body.insert("event".to_owned(), event.into());
+    }
+    let path = format!("{}/test", found.api);
+    // The API remembers the answer: sent again, it is the same, and nothing is sent.
+    let reply = visit
+        .api
+        .send(
+            Method::POST,
+            &path,
+            Some(&Value::Object(body)),
+            Some(posted.once()),
+        )
+        .await?;
+    let (result, delivery) = test_result(reply, &found)?;
+    if wants_json(&headers) {
+        return Ok(with_vary(Json(result).into_response()));
+    }
+    let name = found.webhook.name;
+    let shown = TestPage {
+        l: visit.site_layout(&found.site, Section::Webhooks, &format!("Test of {name}")),
+        name,
+        href: found.href,
+        result,
+        delivery,
+    };
+    Ok(with_vary(page(StatusCode::OK, &shown)))
+}
+
+fn test_result(reply: Reply, found: &WebhookVisit) -> Result<(TestResult, Option<String>), PageFailure> {
+    let not_sent = |words: &str| TestResult {
+        is_ok: false,
+        words: words.to_owned(),
+        response: None,
+        once: once(),
+    };
+    match reply.problem_type() {
+        "too-many-tests" => {
+            let words = "That was the tenth test within a minute. Nothing was sent; wait a minute.";
+            return Ok((not_sent(words), None));
+        }
+        "idempotency-key-reused" => return Err(PageFailure::foreign_form()),
+        _ if !reply.status.is_success() => return Err(PageFailure::of_reply(&reply)),
+        _ => {}
+    }
+    let outcome: TestOutcome = read(reply)?;
+    let result = TestResult {
+        is_ok: outcome.status == "delivered",
+        words: test_words(&outcome, host_of(&found.webhook.url)),
+        response: outcome.response.filter(|text| !text.is_empty()),
+        once: once(),
+    };
+    Ok((
+        result,
+        Some(format!("{}/deliveries/{}", found.href, outcome.delivery_id)),
+    ))
+}
+
+/// The host of a masked URL.
+fn host_of(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split('/').next().unwrap_or(rest)
+}
+
+/// `POST …/deliveries/{delivery_id}/resend`
+pub(in crate::ui) async fn resend(
+    Path(ids): Path<DeliveryIds>,
+    posted: Posted,
+) -> Result<Response, PageFailure> {
+    let run = async {
+        let visit = &posted.visit;
+        let found = WebhookVisit::find(visit, &ids.webhook()).await?;
+        let path = format!(
+            "{}/deliveries/{}/retry",
+            found.api,
+            escape_segment(&ids.delivery_id)
+        );
+        let reply = visit
+            .api
+            .send(Method::POST, &path, None, Some(posted.once()))
+            .await?;
+        if !reply.status.is_success() {
+            return Err(PageFailure::of_reply(&reply));
+        }
+        let queued: DeliveryView = read(reply)?;
+        Ok(see_other(&format!("{}/deliveries/{}", found.href, queued.id)))
+    };
+    posted.run_once(run).await
+}
+
+#[derive(Template)]
+#[template(path = "recover.html")]
+struct RecoverPage {
+    l: Layout,
+    name: String,
+    href: String,
+    since: String,
+    until: String,
+    /// Deliveries that failed or were cancelled since then, in words.
+    missed: String,
+    zone: String,
+    errors: FormErrors,
+}
+
+/// `GET …/recover`
+pub(in crate::ui) async fn ask_recover(
+    visit: Visit,
+    Path(ids): Path<WebhookIds>,
+) -> Result<Response, PageFailure> {
+    visit.check_editor()?;
+    let found = WebhookVisit::find(&visit, &ids).await?;
+    let zone = found.site.zone;
+    let health = &found.webhook.health;
+    let earliest = zone.now() - DEFAULT_SPAN;
+    let since = health.last_success_at.or(health.since).unwrap_or(earliest);
+    let fields = (zone.field(since), String::new());
+    let shown = recover_page(&visit, &found, since, fields, FormErrors::default()).await?;
+    Ok(page(StatusCode::OK, &shown))
+}
+
+async fn recover_page(
+    visit: &Visit,
+    found: &WebhookVisit,
+    since: DateTime<Utc>,
+    (since_field, until_field): (String, String),
+    errors: FormErrors,
+) -> Result<RecoverPage, PageFailure> {
+    let from = since.to_rfc3339_opts(SecondsFormat::Secs, true);
+    let path = format!(
+        "{}/deliveries?status=undelivered&since={from}&limit={COUNTED}",
+        found.api
+    );
+    let listed: Listed<DeliveryView> = visit.api.get(&path).await?;
+    let missed = match (listed.data.len(), listed.next) {
+        (0, _) => "Nothing was missed since then.".to_owned(),
+        (_, Some(_)) => format!("More than {COUNTED} were not delivered since then."),
+        (1, None) => "1 was not delivered since then.".to_owned(),
+        (number, None) => format!("{number} were not delivered since then."),
+    };
+    let name = found.webhook.name.clone();
+    Ok(RecoverPage {
+        l: visit
+            .site_layout(
+                &found.site,
+                Section::Webhooks,
+                &format!("Send what {name} missed"),
+            )
+            .with_error(!errors.is_empty()),
+        name,
+        href: found.href.clone(),
+        since: since_field,
+        until: until_field,
+        missed,
+        zone: found.site.zone.label(),
+        errors,
+    })
+}
+
+/// `POST …/recover`
+pub(in crate::ui) async fn recover(
+    Path(ids): Path<WebhookIds>,
+    posted: Posted,
+) -> Result<Response, PageFailure> {
+    let run = async {
+        let visit = &posted.visit;
+        let found = WebhookVisit::find(visit, &ids).await?;
+        let zone = found.site.zone;
+        let (since_text, until_text) = (posted.form.text("since"), posted.form.text("until"));
+        let mut errors = FormErrors::default();
+        let since = zone.read_field(since_text);
+        if since.is_none() {
+            errors.add(
+                "since".to_owned(),
+                "Enter the time from which on to send again".to_owned(),
+            );
+        }
+        let until = match until_text {
+            "" => None,
+            text => {
+                let read = zone.read_field(text);
+                if read.is_none() {
+                    errors.add(
+                        "until".to_owned(),
+                        "Enter a time, or leave it empty for now".to_owned(),
+                    );
+                }
+                read
+            }
+        };
+        let mut status = StatusCode::UNPROCESSABLE_ENTITY;
+        if errors.is_empty() {
+            let mut body = json!({"since": since});
+            if let Some(until) = until {
+                body["until"] = json!(until);
+            }
+            let path = format!("{}/recover", found.api);
+            let reply = visit
+                .api
+                .send(Method::POST, &path, Some(&body), Some(posted.once()))
+                .await?;
+            if reply.status.is_success() {
+                let job: RecoveryView = read(reply)?;
+                return Ok(see_other(&format!("{}/recoveries/{}", found.href, job.id)));
+            }
+            if reply.problem_type() != "invalid-fields" {
+                return Err(PageFailure::of_reply(&reply));
+            }
+            status = reply.status;
+            for problem in reply.fields() {
+                let field = if problem.pointer == "/until" {
+                    "until"
+                } else {
+                    "since"
+                };
+                errors.add(field.to_owned(), problem.detail.trim_end_matches('.').to_owned());
+            }
+        }
+        let since = since.unwrap_or(zone.now() - DEFAULT_SPAN);
+        let fields = (since_text.to_owned(), until_text.to_owned());
+        let shown = recover_page(visit, &found, since, fields, errors).await?;
+        Ok(page(status, &shown))
+    };
+    posted.run_once(run).await
+}
+
+#[derive(Template)]
+#[template(path = "recovery.html")]
+struct RecoveryPage {
+    l: Layout,
+    name: String,
+    webhook_href: String,
+    href: String,
+    words: String,
+    since: Option<Stamp>,
+    until: Option<Stamp>,
+    is_running: bool,
+    total: i64,
+    sent: i64,
+}
+
+#[derive(Debug, Deserialize)]
+pub(in crate::ui) struct RecoveryIds {
+    site_id: String,
+    webhook_id: String,
+    job_id: String,
+}
+
+impl RecoveryIds {
+    fn webhook(&self) -> WebhookIds {
+        WebhookIds {
+            site_id: self.site_id.clone(),
+            webhook_id: self.webhook_id.clone(),
+        }
+    }
+
+    fn end(&self) -> String {
+        format!("/recoveries/{}", escape_segment(&self.job_id))
+    }
+}
+
+/// `GET …/recoveries/{job_id}`
+pub(in crate::ui) async fn progress(
+    visit: Visit,
+    Path(ids): Path<RecoveryIds>,
+) -> Result<Response, PageFailure> {
+    let found = WebhookVisit::find(&visit, &ids.webhook()).await?;
+    let job: RecoveryView = visit.api.get(&format!("{}{}", found.api, ids.end())).await?;
+    let zone = &found.site.zone;
+    let name = found.webhook.name;
+    let shown = RecoveryPage {
+        l: visit.site_layout(
+            &found.site,
+            Section::Webhooks,
+            &format!("Sending what {name} missed"),
+        ),
+        name,
+        href: format!("{}{}", found.href, ids.end()),
+        webhook_href: found.href,
+        words: progress_words(&job),
+        since: job.since.map(|at| zone.minute(at)),
+        until: job.until.map(|at| zone.minute(at)),
+        is_running: job.status == "running",
+        total: job.total.max(1),
+        sent: job.sent + job.skipped,
+    };
+    Ok(page(StatusCode::OK, &shown))
+}
+
+fn progress_words(job: &RecoveryView) -> String {
+    let number = |number: i64| count(u64::try_from(number).unwrap_or(0));
+    let (sent, total, skipped) = (number(job.sent), number(job.total), number(job.skipped));
+    let passed = match job.skipped {
+        0 => String::new(),
+        _ => format!(" {skipped} needed no sending: they arrived since, or are on their way."),
+    };
+    match job.status.as_str() {
+        "running" => format!("Sent {sent} of {total}.{passed}"),
+        "finished" if job.total == 0 => "Nothing was missed in this time.".to_owned(),
+        "finished" => format!("Done: sent {sent} of {total}.{passed}"),
+        "cancelled" => format!("Stopped: sent {sent} of {total}. A later one takes up the rest.{passed}"),
+        _ => format!(
+            "Ended early: sent {sent} of {total}, then the webhook was switched off or deleted.{passed}"
+        ),
+    }
+}
+
+/// `POST …/recoveries/{job_id}`: stops it.
+pub(in crate::ui) async fn stop(
+    Path(ids): Path<RecoveryIds>,
+    posted: Posted,
+) -> Result<Response, PageFailure> {
+    let run = async {
+        let visit = &posted.visit;
+        let found = WebhookVisit::find(visit, &ids.webhook()).await?;
+        let path = format!("{}{}", found.api, ids.end());
+        let reply = visit.api.send(Method::DELETE, &path, None, None).await?;
+        match reply.status.is_success() {
+            true => Ok(see_other(&format!("{}{}", found.href, ids.end()))),
+            false => Err(PageFailure::of_reply(&reply)),
+        }
+    };
+    posted.run_once(run).await
+}

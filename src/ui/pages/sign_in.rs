@@ -1,0 +1,250 @@
+//! Signing in with a token, signing out, and arriving by a link.
+
+use std::net::SocketAddr;
+
+use askama::Template;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Path, Query, Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use serde::Deserialize;
+
+use crate::clock;
+use crate::record::sessions::{self, LinkState};
+use crate::record::tokens;
+use crate::ui::client;
+use crate::ui::failure::PageFailure;
+use crate::ui::form::Form;
+use crate::ui::layout::Layout;
+use crate::ui::origin;
+use crate::ui::posted::{MAX_FORM_BYTES, Posted};
+use crate::ui::respond::{page, see_other};
+use crate::ui::session::{Visit, new_cookie, no_cookie};
+use crate::ui::state::UiState;
+
+/// Longer than any token or link.
+const MAX_TEXT_BYTES: usize = 128;
+
+#[derive(Template)]
+#[template(path = "sign_in.html")]
+struct SignInPage {
+    l: Layout,
+    /// The page to go to.
+    next: String,
+    error: Option<&'static str>,
+}
+
+#[derive(Template)]
+#[template(path = "portal.html")]
+struct PortalPage {
+    l: Layout,
+    /// False if it was used or is over.
+    is_open: bool,
+}
+
+/// The page that sign-in leads to.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(in crate::ui) struct NextPage {
+    next: String,
+}
+
+/// `GET /sign-in`
+pub(in crate::ui) async fn show(visit: Option<Visit>, Query(query): Query<NextPage>) -> Response {
+    if visit.is_some() {
+        return see_other(&own_path(&query.next));
+    }
+    page(StatusCode::OK, &sign_in_page(&query.next, None))
+}
+
+fn sign_in_page(next: &str, error: Option<&'static str>) -> SignInPage {
+    SignInPage {
+        l: Layout::bare("Sign in").with_error(error.is_some()),
+        next: own_path(next),
+        error,
+    }
+}
+
+/// `next` if it is a path of this site, else the list of sites.
+fn own_path(next: &str) -> String {
+    let is_own = next.starts_with('/')
+        && !next.starts_with("//")
+        && next.bytes().all(|one| one.is_ascii_graphic() && one != b'\\');
+    if is_own {
+        next.to_owned()
+    } else {
+        "/sites".to_owned()
+    }
+}
+
+/// `POST /sign-in`: the token is checked by the API, which also counts failures by address.
+pub(in crate::ui) async fn sign_in(
+    State(state): State<UiState>,
+    request: Request,
+) -> Result<Response, PageFailure> {
+    let (form, parts) = read_form(&state, request).await?;
+    let (text, next) = (form.text("secret_token"), form.text("next"));
+    if text.is_empty() {
+        return Ok(page(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            &sign_in_page(next, Some("Enter your token")),
+        ));
+    }
+    let refused = |status, error| Ok(page(status, &sign_in_page(next, Some(error))));
+    let Some(probe) = probe(text, &parts) else {
+        return refused(StatusCode::UNAUTHORIZED, NOT_VALID);
+    };
+    let reply = client::send(&state, probe).await?;
+    match reply.status {
+        StatusCode::OK => {}
+        StatusCode::UNAUTHORIZED => return refused(StatusCode::UNAUTHORIZED, NOT_VALID),
+        _ => return Err(PageFailure::of_reply(&reply)),
+    }
+    let mut conn = state.connection().await?;
+    let now = clock::now();
+    let Some(token) = tokens::find(&mut conn, text, now).await? else {
+        return refused(StatusCode::UNAUTHORIZED, NOT_VALID);
+    };
+    let session = sessions::open(&mut conn, &token, now).await?;
+    Ok(with_cookie(
+        see_other(&own_path(next)),
+        new_cookie(&state, &session, false),
+    ))
+}
+
+const NOT_VALID: &str = "This token is not valid: it may be mistyped, revoked or expired";
+
+/// A form that needs no session: only its origin is checked.
+async fn read_form(state: &UiState, request: Request) -> Result<(Form, Sender), PageFailure> {
+    if !origin::is_own(request.headers(), state.config().public_url.as_deref()) {
+        return Err(PageFailure::foreign_form());
+    }
+    let sender = Sender {
+        address: request.extensions().get::<ConnectInfo<SocketAddr>>().copied(),
+        forwarded: request
+            .headers()
+            .get_all("x-forwarded-for")
+            .iter()
+            .cloned()
+            .collect(),
+    };
+    let body = axum::body::to_bytes(request.into_body(), MAX_FORM_BYTES)
+        .await
+        .map_err(|_| PageFailure::too_large())?;
+    Ok((Form::parse(&body), sender))
+}
+
+/// The address that a form came from.
+struct Sender {
+    address: Option<ConnectInfo<SocketAddr>>,
+    forwarded: Vec<HeaderValue>,
+}
+
+/// A request to the API that shows if the token is valid. `None` if it cannot be one.
+fn probe(token: &str, sender: &Sender) -> Option<Request> {
+    let bearer = HeaderValue::try_from(format!("Bearer {token}")).ok()?;
+    let mut request = Request::builder()
+        .uri("/api/sites?limit=1")
+        .header(header::AUTHORIZATION, bearer)
+        .body(Body::empty())
+        .ok()?;
+    for forwarded in &sender.forwarded {
+        request.headers_mut().append("x-forwarded-for", forwarded.clone());
+    }
+    if let Some(address) = sender.address {
+        request.extensions_mut().insert(address);
+    }
+    Some(request)
+}
+
+/// `POST /sign-out`
+pub(in crate::ui) async fn sign_out(posted: Posted) -> Result<Response, PageFailure> {
+    let state = &posted.visit.state;
+    let mut conn = state.connection().await?;
+    sessions::end(&mut conn, posted.visit.token.id, clock::now()).await?;
+    Ok(with_cookie(see_other("/sign-in"), no_cookie(state)))
+}
+
+/// `GET /p/{link}`: shows a button. Scanners of mails read links, too, and spend none.
+pub(in crate::ui) async fn portal(
+    State(state): State<UiState>,
+    Path(link): Path<String>,
+) -> Result<Response, PageFailure> {
+    let link_state = match link.len() <= MAX_TEXT_BYTES {
+        true => {
+            let mut conn = state.connection().await?;
+            sessions::link_state(&mut conn, &link, clock::now()).await?
+        }
+        false => LinkState::Unknown,
+    };
+    Ok(portal_page(link_state))
+}
+
+fn portal_page(link_state: LinkState) -> Response {
+    let (status, is_open) = match link_state {
+        LinkState::Open => (StatusCode::OK, true),
+        LinkState::Over => (StatusCode::GONE, false),
+        LinkState::Unknown => (StatusCode::NOT_FOUND, false),
+    };
+    let title = if is_open {
+        "Open your webhooks"
+    } else {
+        "This link is over"
+    };
+    let l = Layout::bare(title);
+    let mut response = page(status, &PortalPage { l, is_open });
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// `POST /p/{link}`: spends the link.
+pub(in crate::ui) async fn open_portal(
+    State(state): State<UiState>,
+    Path(link): Path<String>,
+    visit: Option<Visit>,
+    request: Request,
+) -> Result<Response, PageFailure> {
+    read_form(&state, request).await?;
+    let now = clock::now();
+    let mut tx = state.pool().begin().await?;
+    let session = match link.len() <= MAX_TEXT_BYTES {
+        true => sessions::spend_link(&mut tx, &link, now).await?,
+        false => None,
+    };
+    tx.commit().await?;
+    match session {
+        Some(session) => Ok(with_cookie(
+            see_other("/sites"),
+            new_cookie(&state, &session, true),
+        )),
+        // The second of two clicks: the first has opened the session.
+        None if visit.is_some() => Ok(see_other("/sites")),
+        None => {
+            let mut conn = state.connection().await?;
+            let state = sessions::link_state(&mut conn, &link, now).await?;
+            Ok(portal_page(match state {
+                LinkState::Open => LinkState::Over,
+                other => other,
+            }))
+        }
+    }
+}
+
+fn with_cookie(mut response: Response, cookie: Option<HeaderValue>) -> Response {
+    if let Some(cookie) = cookie {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+    response
+}
+
+/// `GET /`
+pub(in crate::ui) async fn root() -> Response {
+    see_other("/sites")
+}
+
+/// Everything that has no page.
+pub(in crate::ui) async fn not_found(_headers: HeaderMap) -> Response {
+    PageFailure::not_found().into_response()
+}

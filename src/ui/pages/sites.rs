@@ -1,0 +1,89 @@
+//! The list of a visitor's sites.
+
+use askama::Template;
+use axum::extract::Query;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::clock;
+use crate::ui::failure::PageFailure;
+use crate::ui::layout::Layout;
+use crate::ui::model::{Listed, SiteView};
+use crate::ui::paths::{SitePath, query};
+use crate::ui::respond::{page, see_other};
+use crate::ui::session::Visit;
+use crate::ui::times::{Stamp, Zone, counted};
+
+#[derive(Template)]
+#[template(path = "sites.html")]
+struct SitesPage {
+    l: Layout,
+    sites: Vec<SiteLine>,
+    q: String,
+    older: Option<String>,
+}
+
+/// One site.
+struct SiteLine {
+    title: String,
+    site_id: String,
+    href: String,
+    last_event: Option<Stamp>,
+    /// Its webhooks by their health, in words.
+    webhooks: String,
+    open_alerts: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(in crate::ui) struct Wanted {
+    q: String,
+    after: String,
+}
+
+/// `GET /sites?q=&after=`
+pub(in crate::ui) async fn list(visit: Visit, Query(wanted): Query<Wanted>) -> Result<Response, PageFailure> {
+    let asked = query(&[("q", wanted.q.trim()), ("after", &wanted.after)]);
+    let found: Listed<SiteView> = visit.api.get(&format!("/api/sites?{asked}")).await?;
+    let is_whole = wanted.q.is_empty() && wanted.after.is_empty() && found.next.is_none();
+    if let ([only], true) = (&found.data[..], is_whole) {
+        return Ok(see_other(&SitePath::new(&only.site_id).page("/webhooks")));
+    }
+    let older = found
+        .next
+        .map(|after| format!("/sites?{}", query(&[("q", &wanted.q), ("after", &after)])));
+    let sites = found.data.iter().map(line).collect();
+    let l = visit.layout("Sites");
+    let q = wanted.q;
+    Ok(page(StatusCode::OK, &SitesPage { l, sites, q, older }))
+}
+
+fn line(site: &SiteView) -> SiteLine {
+    let zone = Zone::new(&site.time_zone, clock::now());
+    let words = [
+        ("ok", "working"),
+        ("new", "new"),
+        ("careful", "careful"),
+        ("open", "not answering"),
+        ("paused", "paused"),
+        ("disabled", "off"),
+    ];
+    let counts = words.iter().filter_map(|(state, word)| {
+        let number = site
+            .webhooks
+            .get(*state)
+            .and_then(Value::as_u64)
+            .filter(|number| *number > 0)?;
+        Some(format!("{number} {word}"))
+    });
+    SiteLine {
+        title: site.title().to_owned(),
+        site_id: site.site_id.clone(),
+        href: SitePath::new(&site.site_id).page("/webhooks"),
+        last_event: site.last_event_at.map(|at| zone.minute(at)),
+        webhooks: counts.collect::<Vec<_>>().join(", "),
+        open_alerts: (site.open_episodes > 0).then(|| counted(site.open_episodes, "open alert")),
+    }
+}

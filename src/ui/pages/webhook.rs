@@ -1,0 +1,191 @@
+//! One webhook: its states, its settings, its newest deliveries, and what can be done.
+
+use askama::Template;
+use axum::extract::Path;
+use axum::http::{Method, StatusCode};
+use axum::response::Response;
+use chrono::TimeDelta;
+use serde_json::{Value, json};
+
+use crate::clock;
+use crate::ui::delivery_line::{self, DeliveryLine};
+use crate::ui::failure::PageFailure;
+use crate::ui::health::{self, HealthFacts, Remedy, StateBox};
+use crate::ui::layout::{Layout, Section};
+use crate::ui::model::{DeliveryView, Listed, Status, TriggerState};
+use crate::ui::posted::Posted;
+use crate::ui::respond::{page, see_other};
+use crate::ui::session::Visit;
+use crate::ui::settings_words::{self, Setting};
+use crate::ui::webhook_visit::{WebhookIds, WebhookVisit};
+use crate::ui::words;
+
+/// Deliveries that are shown.
+const NEWEST: usize = 10;
+/// Deliveries that are counted at most.
+const COUNTED: usize = 250;
+
+#[derive(Template)]
+#[template(path = "webhook.html")]
+pub(super) struct WebhookPage {
+    l: Layout,
+    name: String,
+    url: String,
+    href: String,
+    states: Vec<StateBox>,
+    settings: Vec<Setting>,
+    newest: Vec<DeliveryLine>,
+    is_on: bool,
+    /// Event types of which a sample may be sent, with their words.
+    samples: Vec<(String, String)>,
+    is_paused: bool,
+}
+
+/// `GET /sites/{site_id}/webhooks/{webhook_id}`
+pub(in crate::ui) async fn show(visit: Visit, Path(ids): Path<WebhookIds>) -> Result<Response, PageFailure> {
+    let found = WebhookVisit::find(&visit, &ids).await?;
+    let listed: Listed<DeliveryView> = visit
+        .api
+        .get(&format!("{}/deliveries?limit={NEWEST}", found.api))
+        .await?;
+    let triggers = triggers(&visit, &found).await?;
+    let unsent = unsent(&visit, &found).await?;
+    let facts = HealthFacts {
+        webhook: &found.webhook,
+        newest: &listed.data,
+        triggers: &triggers,
+        zone: &found.site.zone,
+        unsent,
+    };
+    let newest = listed.data.iter();
+    let newest = newest.map(|one| delivery_line::line(one, &found.site.zone, &found.href));
+    let shown = WebhookPage {
+        l: visit.site_layout(&found.site, Section::Webhooks, &found.webhook.name),
+        name: found.webhook.name.clone(),
+        url: found.webhook.url.clone(),
+        states: health::states(&facts),
+        samples: found
+            .webhook
+            .events
+            .iter()
+            .map(|event| (event.clone(), words::event(event).to_owned()))
+            .collect(),
+        settings: settings_words::settings(&found.webhook),
+        newest: newest.collect(),
+        is_on: found.webhook.health.state != "disabled",
+        is_paused: found.webhook.paused_until.is_some(),
+        href: found.href,
+    };
+    Ok(page(StatusCode::OK, &shown))
+}
+
+/// The triggers' states, if any of the webhook's events has one.
+async fn triggers(visit: &Visit, found: &WebhookVisit) -> Result<Vec<TriggerState>, PageFailure> {
+    let has_triggers = found
+        .webhook
+        .events
+        .iter()
+        .any(|event| event.starts_with("visitor_"));
+    if !has_triggers {
+        return Ok(Vec::new());
+    }
+    let status: Status = visit.api.get(&found.site.path.api("/status")).await?;
+    Ok(status.triggers)
+}
+
+/// The number of deliveries that were not sent because we had switched the webhook off.
+async fn unsent(visit: &Visit, found: &WebhookVisit) -> Result<Option<String>, PageFailure> {
+    let health = &found.webhook.health;
+    let is_off_by_us = health.state == "disabled" && health.reason.as_deref() != Some("owner");
+    if !is_off_by_us {
+        return Ok(None);
+    }
+    let path = format!("{}/deliveries?status=cancelled&limit={COUNTED}", found.api);
+    let listed: Listed<DeliveryView> = visit.api.get(&path).await?;
+    Ok(match (listed.data.len(), listed.next) {
+        (0, _) => None,
+        (_, Some(_)) => Some(format!("More than {COUNTED}")),
+        (number, None) => Some(number.to_string()),
+    })
+}
+
+impl WebhookPage {
+    fn is_recovery(remedy: &Remedy) -> bool {
+        *remedy == Remedy::Recover
+    }
+
+    /// Words and address of a remedy that is a form of its own.
+    fn form_of(&self, remedy: &Remedy) -> Option<(&'static str, String)> {
+        let (words, end) = match remedy {
+            Remedy::Resume => ("Go on now", "resume"),
+            Remedy::Enable => ("Switch on", "enable"),
+            Remedy::FinishRotation => ("End the old one now", "finish-rotation"),
+            Remedy::Recover => return None,
+        };
+        Some((words, format!("{}/{end}", self.href)))
+    }
+}
+
+/// `POST …/enable`
+pub(in crate::ui) async fn enable(ids: Path<WebhookIds>, posted: Posted) -> Result<Response, PageFailure> {
+    change(ids, posted, json!({"enabled": true})).await
+}
+
+/// `POST …/disable`
+pub(in crate::ui) async fn disable(ids: Path<WebhookIds>, posted: Posted) -> Result<Response, PageFailure> {
+    change(ids, posted, json!({"enabled": false})).await
+}
+
+/// `POST …/resume`
+pub(in crate::ui) async fn resume(ids: Path<WebhookIds>, posted: Posted) -> Result<Response, PageFailure> {
+    change(ids, posted, json!({"paused_until": null})).await
+}
+
+/// `POST …/pause`, for some hours.
+pub(in crate::ui) async fn pause(ids: Path<WebhookIds>, posted: Posted) -> Result<Response, PageFailure> {
+    let hours = match posted.form.text("hours") {
+        "8" => 8,
+        "24" => 24,
+        "168" => 168,
+        _ => 1,
+    };
+    let until = clock::now() + TimeDelta::hours(hours);
+    change(ids, posted, json!({"paused_until": until})).await
+}
+
+async fn change(Path(ids): Path<WebhookIds>, posted: Posted, patch: Value) -> Result<Response, PageFailure> {
+    posted
+        .run_once(async {
+            let found = WebhookVisit::find(&posted.visit, &ids).await?;
+            let api = &posted.visit.api;
+            let reply = api.send(Method::PATCH, &found.api, Some(&patch), None).await?;
+            match reply.status.is_success() {
+                true => Ok(see_other(&found.href)),
+                false => Err(PageFailure::of_reply(&reply)),
+            }
+        })
+        .await
+}
+
+/// `POST …/finish-rotation`
+pub(in crate::ui) async fn finish_rotation(
+    Path(ids): Path<WebhookIds>,
+    posted: Posted,
+) -> Result<Response, PageFailure> {
+    posted
+        .run_once(async {
+            let found = WebhookVisit::find(&posted.visit, &ids).await?;
+            let path = format!("{}/rotate-secret", found.api);
+            let body = json!({"finish": true});
+            let reply = posted
+                .visit
+                .api
+                .send(Method::POST, &path, Some(&body), Some(posted.once()))
+                .await?;
+            match reply.status.is_success() {
+                true => Ok(see_other(&found.href)),
+                false => Err(PageFailure::of_reply(&reply)),
+            }
+        })
+        .await
+}

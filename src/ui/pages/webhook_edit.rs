@@ -1,0 +1,211 @@
+//! Creating and changing a webhook: one page, one form.
+
+use askama::Template;
+use axum::extract::Path;
+use axum::http::{Method, StatusCode};
+use axum::response::Response;
+
+use super::secret::{SecretPage, ShownFor};
+use crate::domain::webhook::Format;
+use crate::ui::client::read;
+use crate::ui::escape::field_value;
+use crate::ui::failure::PageFailure;
+use crate::ui::form_errors::FormErrors;
+use crate::ui::layout::{Layout, Section};
+use crate::ui::model::{GoalView, Listed, ShownSecret, Status, WebhookView};
+use crate::ui::posted::Posted;
+use crate::ui::respond::{page, secret_page, see_other};
+use crate::ui::session::{SiteVisit, Visit};
+use crate::ui::times::count;
+use crate::ui::webhook_form::{self, Options, WebhookForm};
+use crate::ui::webhook_visit::{WebhookIds, WebhookVisit};
+
+#[derive(Template)]
+#[template(path = "webhook_edit.html")]
+struct EditPage {
+    l: Layout,
+    heading: String,
+    action: String,
+    cancel: String,
+    form: WebhookForm,
+    errors: FormErrors,
+    goals: Vec<String>,
+    formats: Vec<&'static str>,
+    schedules: Vec<String>,
+    allow_http: bool,
+    is_new: bool,
+    visitors_now: Option<String>,
+    /// True if one of the rarer fields has a problem.
+    is_more_open: bool,
+}
+
+impl EditPage {
+    fn value(text: &str) -> String {
+        field_value(text)
+    }
+}
+
+/// `GET …/webhooks/new`
+pub(in crate::ui) async fn new(visit: Visit, Path(site_id): Path<String>) -> Result<Response, PageFailure> {
+    visit.check_editor()?;
+    let site = visit.site(&site_id).await?;
+    let shown = edit_page(&visit, &site, WebhookForm::new(), FormErrors::default(), None).await?;
+    Ok(page(StatusCode::OK, &shown))
+}
+
+/// `GET …/{webhook_id}/edit`
+pub(in crate::ui) async fn edit(visit: Visit, Path(ids): Path<WebhookIds>) -> Result<Response, PageFailure> {
+    visit.check_editor()?;
+    let found = WebhookVisit::find(&visit, &ids).await?;
+    let form = WebhookForm::of(&found.webhook);
+    let shown = edit_page(
+        &visit,
+        &found.site,
+        form,
+        FormErrors::default(),
+        Some(&found.webhook),
+    )
+    .await?;
+    Ok(page(StatusCode::OK, &shown))
+}
+
+async fn edit_page(
+    visit: &Visit,
+    site: &SiteVisit,
+    form: WebhookForm,
+    errors: FormErrors,
+    webhook: Option<&WebhookView>,
+) -> Result<EditPage, PageFailure> {
+    let goals: Listed<GoalView> = visit.api.get(&site.path.api("/goals")).await?;
+    let status: Status = visit.api.get(&site.path.api("/status")).await?;
+    let config = visit.state.config();
+    let (heading, action, cancel) = match webhook {
+        None => (
+            "Add a webhook".to_owned(),
+            site.path.page("/webhooks/new"),
+            site.path.page("/webhooks"),
+        ),
+        Some(webhook) => {
+            let href = site.path.page(&format!("/webhooks/{}", webhook.id));
+            (format!("Change {}", webhook.name), format!("{href}/edit"), href)
+        }
+    };
+    let rare = [
+        "secret",
+        "header_",
+        "rate_limit",
+        "max_",
+        "failure_threshold",
+        "retry_",
+        "format",
+    ];
+    let is_more_open = errors.all().iter().any(|error| {
+        rare.iter()
+            .any(|start| error.field.starts_with(start) && error.field != "secret")
+    });
+    Ok(EditPage {
+        l: visit
+            .site_layout(site, Section::Webhooks, &heading)
+            .with_error(!errors.is_empty()),
+        heading,
+        action,
+        cancel,
+        form,
+        errors,
+        goals: goals.data.into_iter().map(|goal| goal.name).collect(),
+        formats: Format::WORDS.to_vec(),
+        schedules: config.retry_schedules.clone(),
+        allow_http: config.allow_http,
+        is_new: webhook.is_none(),
+        visitors_now: status.as_of.map(|_| count(status.current_visitors)),
+        is_more_open,
+    })
+}
+
+/// `POST …/webhooks/new`: answers with the secret.
+pub(in crate::ui) async fn create(
+    Path(site_id): Path<String>,
+    posted: Posted,
+) -> Result<Response, PageFailure> {
+    posted
+        .run_once(async {
+            let visit = &posted.visit;
+            let site = visit.site(&site_id).await?;
+            let body = webhook_form::body(&posted.form, None);
+            let path = site.path.api("/webhooks");
+            let reply = visit
+                .api
+                .send(Method::POST, &path, Some(&body), Some(posted.once()))
+                .await?;
+            if reply.status != StatusCode::CREATED {
+                let errors = refusal(visit, &reply, &posted)?;
+                let form = WebhookForm::sent(&posted.form, None);
+                let shown = edit_page(visit, &site, form, errors, None).await?;
+                return Ok(page(reply.status, &shown));
+            }
+            let created: WebhookView =
+                serde_json::from_value(reply.body.clone()).map_err(|error| PageFailure::internal(&error))?;
+            let secret: ShownSecret = read(reply)?;
+            let href = site.path.page(&format!("/webhooks/{}", created.id));
+            // A repetition was answered without the secret.
+            if secret.is_masked() {
+                return Ok(see_other(&href));
+            }
+            let warnings = created
+                .warnings
+                .into_iter()
+                .map(|warning| warning.detail)
+                .collect();
+            let l = visit.site_layout(&site, Section::Webhooks, &format!("Secret of {}", created.name));
+            let shown = SecretPage::new(l, ShownFor::New, created.name, href, secret, &site.zone, warnings);
+            Ok(secret_page(&shown))
+        })
+        .await
+}
+
+/// `POST …/{webhook_id}/edit`
+pub(in crate::ui) async fn change(
+    Path(ids): Path<WebhookIds>,
+    posted: Posted,
+) -> Result<Response, PageFailure> {
+    posted
+        .run_once(async {
+            let visit = &posted.visit;
+            let found = WebhookVisit::find(visit, &ids).await?;
+            let body = webhook_form::body(&posted.form, Some(&found.webhook));
+            let reply = visit
+                .api
+                .send(Method::PATCH, &found.api, Some(&body), None)
+                .await?;
+            if reply.status.is_success() {
+                return Ok(see_other(&found.href));
+            }
+            let errors = refusal(visit, &reply, &posted)?;
+            let form = WebhookForm::sent(&posted.form, Some(&found.webhook));
+            let shown = edit_page(visit, &found.site, form, errors, Some(&found.webhook)).await?;
+            Ok(page(reply.status, &shown))
+        })
+        .await
+}
+
+/// The objections of the API that a form can show; anything else is a failure of the page.
+fn refusal(
+    visit: &Visit,
+    reply: &crate::ui::reply::Reply,
+    posted: &Posted,
+) -> Result<FormErrors, PageFailure> {
+    match reply.problem_type() {
+        "invalid-fields" => Ok(webhook_form::errors(
+            &reply.fields(),
+            &posted.form,
+            visit.state.config().allow_http,
+        )),
+        "webhook-limit" => {
+            let max = visit.state.config().max_per_site;
+            let words = format!("{max} of {max} webhooks are used. Delete one to add another");
+            Ok(FormErrors::one("name", words))
+        }
+        "body-too-large" => Ok(FormErrors::one("name", "All of this together is too long")),
+        _ => Err(PageFailure::of_reply(reply)),
+    }
+}

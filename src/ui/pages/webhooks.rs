@@ -1,0 +1,97 @@
+//! The webhooks of a site.
+
+use askama::Template;
+use axum::extract::Path;
+use axum::http::StatusCode;
+use axum::response::Response;
+use chrono::TimeDelta;
+
+use crate::ui::failure::PageFailure;
+use crate::ui::health::{self, HealthFacts, StateBox};
+use crate::ui::html::Html;
+use crate::ui::layout::{Layout, Section};
+use crate::ui::model::{DeliveryView, Listed, WebhookView};
+use crate::ui::respond::page;
+use crate::ui::session::{SiteVisit, Visit};
+use crate::ui::words;
+
+/// Time without events after which a site is said to be silent.
+const SILENT_AFTER: TimeDelta = TimeDelta::hours(24);
+
+#[derive(Template)]
+#[template(path = "webhooks.html")]
+struct WebhooksPage {
+    l: Layout,
+    new_href: String,
+    webhooks: Vec<WebhookLine>,
+    used: String,
+    is_full: bool,
+    /// Said if no event came for a day.
+    silence: Option<Html>,
+}
+
+/// One webhook.
+struct WebhookLine {
+    name: String,
+    href: String,
+    state: StateBox,
+    url: String,
+    about: String,
+}
+
+/// `GET /sites/{site_id}/webhooks`
+pub(in crate::ui) async fn list(visit: Visit, Path(site_id): Path<String>) -> Result<Response, PageFailure> {
+    let site = visit.site(&site_id).await?;
+    let found: Listed<WebhookView> = visit.api.get(&site.path.api("/webhooks")).await?;
+    let mut webhooks = Vec::with_capacity(found.data.len());
+    for webhook in &found.data {
+        webhooks.push(line(&site, webhook, &[]));
+    }
+    let max = visit.state.config().max_per_site as usize;
+    let count = found.data.len();
+    let shown = WebhooksPage {
+        l: visit.site_layout(&site, Section::Webhooks, "Webhooks"),
+        new_href: site.path.page("/webhooks/new"),
+        webhooks,
+        used: format!("{count} of {max} used"),
+        is_full: count >= max,
+        silence: silence(&site),
+    };
+    Ok(page(StatusCode::OK, &shown))
+}
+
+fn line(site: &SiteVisit, webhook: &WebhookView, newest: &[DeliveryView]) -> WebhookLine {
+    let facts = HealthFacts {
+        webhook,
+        newest,
+        triggers: &[],
+        zone: &site.zone,
+        unsent: None,
+    };
+    let about = webhook
+        .events
+        .iter()
+        .map(|event| words::event(event).to_lowercase());
+    WebhookLine {
+        name: webhook.name.clone(),
+        href: site.path.page(&format!("/webhooks/{}", webhook.id)),
+        state: health::line(&facts),
+        url: webhook.url.clone(),
+        about: about.collect::<Vec<_>>().join(", "),
+    }
+}
+
+/// Says since when no event of the site came, if that is a day or more.
+pub(super) fn silence(site: &SiteVisit) -> Option<Html> {
+    let words = Html::text("No events from ").foreign(site.site.title());
+    match site.site.last_event_at {
+        Some(at) if site.zone.now() - at <= SILENT_AFTER => None,
+        Some(at) => Some(
+            words
+                .and(" since ")
+                .time(&site.zone.minute(at))
+                .and(". Webhooks have nothing to report."),
+        ),
+        None => Some(words.and(" yet. Webhooks have nothing to report.")),
+    }
+}

@@ -1,0 +1,165 @@
+//! A form that was sent: from one of our pages, by a visitor who may change things, once.
+
+use std::time::Duration;
+
+use axum::body::to_bytes;
+use axum::extract::{FromRequest, Request};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use sha2::{Digest as _, Sha256};
+
+use super::failure::PageFailure;
+use super::form::Form;
+use super::origin;
+use super::respond::{page, see_other};
+use super::session::{Visit, original_uri};
+use super::shown_before::ShownBefore;
+use super::state::UiState;
+use crate::record::idempotency::{self, Claimed, KeyClaim, Retained, ScopedKey};
+use crate::{chance, clock};
+
+/// Most bytes of a form: a body of the API's size with every byte escaped, and more.
+pub(super) const MAX_FORM_BYTES: usize = 256 * 1024;
+/// Time between two looks at the first of two same forms.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// Looks until a second form is told to come back.
+const LOOKS: u32 = 600;
+
+/// A form of a visitor who may change things.
+#[derive(Debug)]
+pub(super) struct Posted {
+    pub(super) visit: Visit,
+    pub(super) form: Form,
+    path: String,
+    hash: [u8; 32],
+}
+
+impl FromRequest<UiState> for Posted {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, state: &UiState) -> Result<Self, Response> {
+        let public_url = state.config().public_url.as_deref();
+        if !origin::is_own(request.headers(), public_url) {
+            return Err(PageFailure::foreign_form().into_response());
+        }
+        let (mut parts, body) = request.into_parts();
+        let visit =
+            <Visit as axum::extract::FromRequestParts<UiState>>::from_request_parts(&mut parts, state)
+                .await?;
+        let path = original_uri(&parts).path().to_owned();
+        if !visit.is_editor() && path != SIGN_OUT {
+            return Err(PageFailure::look_only().into_response());
+        }
+        let body = to_bytes(body, MAX_FORM_BYTES)
+            .await
+            .map_err(|_| PageFailure::too_large().into_response())?;
+        let form = Form::parse(&body);
+        let is_once_valid = |once: &str| once.len() == 32 && once.bytes().all(|one| one.is_ascii_hexdigit());
+        if !visit.is_own_token(form.text("token")) || !is_once_valid(form.text("once")) {
+            return Err(PageFailure::foreign_form().into_response());
+        }
+        Ok(Self {
+            visit,
+            form,
+            path,
+            hash: Sha256::digest(&body).into(),
+        })
+    }
+}
+
+/// The one form that a viewer may send.
+pub(super) const SIGN_OUT: &str = "/sign-out";
+
+impl Posted {
+    /// The number of the form's showing, as an `Idempotency-Key`.
+    pub(super) fn once(&self) -> &str {
+        self.form.text("once")
+    }
+
+    /// Carries the form out once. The same form sent again gets the same answer, without what was
+    /// secret in it; another form under the same number is refused. A form that was refused may be
+    /// corrected.
+    pub(super) async fn run_once(
+        &self,
+        run: impl Future<Output = Result<Response, PageFailure>>,
+    ) -> Result<Response, PageFailure> {
+        let state = &self.visit.state;
+        let mut looks = 0;
+        let claim = loop {
+            let mut conn = state.connection().await?;
+            match self.claim(&mut conn).await? {
+                Claimed::Ours(claim) => break claim,
+                Claimed::OtherRequest => return Err(PageFailure::foreign_form()),
+                Claimed::Answered(answer) => return Ok(self.replay(answer)),
+                Claimed::InFlight if looks >= LOOKS => {
+                    return Err(PageFailure::new(
+                        StatusCode::CONFLICT,
+                        "Still at work",
+                        "This form was sent twice, and the first one is still being worked on.",
+                    ));
+                }
+                Claimed::InFlight => {}
+            }
+            drop(conn);
+            looks += 1;
+            tokio::time::sleep(LOOK_EVERY).await;
+        };
+        let result = run.await;
+        let answer = result.as_ref().ok().and_then(retained);
+        self.settle(&claim, answer).await;
+        result
+    }
+
+    async fn claim(&self, conn: &mut sqlx::PgConnection) -> Result<Claimed, sqlx::Error> {
+        let key = ScopedKey {
+            token_id: self.visit.token.id.uuid(),
+            path: self.path.clone(),
+            key: self.once().to_owned(),
+        };
+        let holder = uuid::Builder::from_random_bytes(chance::bytes()).into_uuid();
+        let state = &self.visit.state;
+        idempotency::claim(conn, state.keyring(), key, &self.hash, holder, clock::now()).await
+    }
+
+    /// Keeps the answer of a form that was carried out, and releases the number of one that was
+    /// not.
+    async fn settle(&self, claim: &KeyClaim, answer: Option<Retained>) {
+        let settled = async {
+            let mut conn = self.visit.state.connection().await?;
+            match answer {
+                Some(answer) => idempotency::keep(&mut conn, claim, &answer).await.map(drop),
+                None => idempotency::release(&mut conn, claim).await,
+            }
+        };
+        if let Err(error) = settled.await {
+            tracing::warn!(%error, "the answer to a form could not be kept: sent again, it is worked on again");
+        }
+    }
+
+    fn replay(&self, answer: Retained) -> Response {
+        match answer.location {
+            Some(path) => see_other(&path),
+            None => {
+                let back = self.path.rsplit_once('/').map_or("/sites", |(back, _)| back);
+                page(
+                    StatusCode::OK,
+                    &ShownBefore::new(self.visit.layout("Shown before"), back),
+                )
+            }
+        }
+    }
+}
+
+/// The answer of a form that was carried out, without its page.
+fn retained(response: &Response) -> Option<Retained> {
+    let status = response.status();
+    if status != StatusCode::SEE_OTHER && status != StatusCode::OK {
+        return None;
+    }
+    let location = response.headers().get(header::LOCATION);
+    Some(Retained {
+        status: status.as_u16(),
+        location: location.and_then(|path| path.to_str().ok()).map(str::to_owned),
+        body: "{}".to_owned(),
+    })
+}

@@ -1,0 +1,85 @@
+//! The addresses of the pages.
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware;
+use axum::response::Response;
+use axum::routing::{get, post};
+use tower::ServiceExt as _;
+
+use super::assets;
+use super::pages::{
+    again, alerts, deliveries, delivery, goals, now, secret, settings, sign_in, sites, webhook, webhook_edit,
+    webhooks,
+};
+use super::respond::add_headers;
+use super::state::UiState;
+
+/// The pages, and under `/api` the API. Serve it with
+/// `into_make_service_with_connect_info::<SocketAddr>()`.
+pub fn router(state: UiState) -> Router {
+    Router::new()
+        .route("/", get(sign_in::root))
+        .route("/sign-in", get(sign_in::show).post(sign_in::sign_in))
+        .route("/sign-out", post(sign_in::sign_out))
+        .route("/p/{link}", get(sign_in::portal).post(sign_in::open_portal))
+        .route("/sites", get(sites::list))
+        .nest("/sites/{site_id}", of_site())
+        .route("/assets/{name}", get(assets::get))
+        .fallback(sign_in::not_found)
+        .layer(middleware::from_fn_with_state(state.clone(), add_headers))
+        // Outside of that layer: the API has headers of its own.
+        .layer(middleware::from_fn_with_state(state.clone(), to_api))
+        .with_state(state)
+}
+
+/// The pages of one site.
+fn of_site() -> Router<UiState> {
+    Router::new()
+        .route("/", get(now::show))
+        .route("/now", get(now::poll))
+        .route("/alerts", get(alerts::list))
+        .route("/goals", get(goals::list))
+        .route("/goals/new", get(goals::new).post(goals::create))
+        .route("/goals/{goal_id}/edit", get(goals::edit).post(goals::change))
+        .route(
+            "/goals/{goal_id}/delete",
+            get(goals::ask_delete).post(goals::delete),
+        )
+        .route("/settings", get(settings::show).post(settings::save))
+        .route("/settings/erase", get(settings::ask_erase).post(settings::erase))
+        .route("/webhooks", get(webhooks::list))
+        .route("/webhooks/new", get(webhook_edit::new).post(webhook_edit::create))
+        .nest("/webhooks/{webhook_id}", of_webhook())
+}
+
+/// The pages of one webhook.
+fn of_webhook() -> Router<UiState> {
+    Router::new()
+        .route("/", get(webhook::show))
+        .route("/enable", post(webhook::enable))
+        .route("/disable", post(webhook::disable))
+        .route("/pause", post(webhook::pause))
+        .route("/resume", post(webhook::resume))
+        .route("/finish-rotation", post(webhook::finish_rotation))
+        .route("/edit", get(webhook_edit::edit).post(webhook_edit::change))
+        .route("/secret", post(secret::show))
+        .route("/rotate", get(secret::ask_rotate).post(secret::rotate))
+        .route("/delete", get(secret::ask_delete).post(secret::delete))
+        .route("/deliveries", get(deliveries::list))
+        .route("/deliveries/{delivery_id}", get(delivery::show))
+        .route("/deliveries/{delivery_id}/resend", post(again::resend))
+        .route("/test", post(again::test))
+        .route("/recover", get(again::ask_recover).post(again::recover))
+        .route("/recoveries/{job_id}", get(again::progress).post(again::stop))
+}
+
+/// Hands what is the API's to the API.
+async fn to_api(State(state): State<UiState>, request: Request, next: middleware::Next) -> Response {
+    let path = request.uri().path();
+    if path == "/api" || path.starts_with("/api/") {
+        let Ok(response) = state.api().oneshot(request).await;
+        return response;
+    }
+    next.run(request).await
+}

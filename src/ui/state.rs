@@ -1,0 +1,96 @@
+//! The state that all pages share.
+
+use std::fmt;
+use std::sync::Arc;
+
+use axum::Router;
+use sqlx::PgPool;
+use sqlx::Postgres;
+use sqlx::pool::PoolConnection;
+
+use crate::record::keyring::Keyring;
+
+/// The part of the configuration that the pages follow.
+#[derive(Debug, Clone, Default)]
+pub struct UiConfig {
+    /// URL at which users reach the pages.
+    pub public_url: Option<String>,
+    /// True if webhooks may have `http` URLs.
+    pub allow_http: bool,
+    /// Most webhooks of a site.
+    pub max_per_site: u32,
+    /// Names of the retry schedules that a webhook may choose.
+    pub retry_schedules: Vec<String>,
+}
+
+impl UiConfig {
+    /// True unless users reach the pages by plain `http`.
+    pub(super) fn is_secure(&self) -> bool {
+        !self.has_scheme("http://")
+    }
+
+    /// True if users reach the pages by `https`.
+    pub(super) fn is_https(&self) -> bool {
+        self.has_scheme("https://")
+    }
+
+    fn has_scheme(&self, scheme: &str) -> bool {
+        let url = self.public_url.as_deref().unwrap_or_default();
+        url.get(..scheme.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+    }
+}
+
+/// The state that all pages share. Cheap to clone.
+#[derive(Clone)]
+pub struct UiState(Arc<Shared>);
+
+struct Shared {
+    /// The API, called inside the process.
+    api: Router,
+    pool: PgPool,
+    keyring: Arc<Keyring>,
+    config: UiConfig,
+}
+
+impl UiState {
+    /// The state of a process's pages. `api` is the router that requests from outside go through,
+    /// too: what it decides holds for pages.
+    pub fn new(api: Router, pool: PgPool, keyring: Arc<Keyring>, config: UiConfig) -> Self {
+        Self(Arc::new(Shared {
+            api,
+            pool,
+            keyring,
+            config,
+        }))
+    }
+
+    /// A connection for sessions, links and forms that were sent twice.
+    pub(super) async fn connection(&self) -> sqlx::Result<PoolConnection<Postgres>> {
+        self.0.pool.acquire().await
+    }
+
+    pub(super) fn api(&self) -> Router {
+        self.0.api.clone()
+    }
+
+    pub(super) fn keyring(&self) -> &Keyring {
+        &self.0.keyring
+    }
+
+    pub(super) fn config(&self) -> &UiConfig {
+        &self.0.config
+    }
+
+    pub(super) fn pool(&self) -> &PgPool {
+        &self.0.pool
+    }
+}
+
+impl fmt::Debug for UiState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UiState")
+            .field("config", &self.0.config)
+            .finish_non_exhaustive()
+    }
+}

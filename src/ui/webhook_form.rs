@@ -1,0 +1,414 @@
+//! The form of a webhook: its fields, the body of the API that it means, and the places of errors.
+
+use serde_json::{Map, Value, json};
+
+use super::form::Form;
+use super::form_errors::FormErrors;
+use super::model::WebhookView;
+use super::reply::FieldProblem;
+use super::words::event_question;
+use crate::domain::event::EventType;
+
+/// Rows for headers that a form shows.
+const HEADER_ROWS: usize = 3;
+
+/// Kinds of options that an event type has in the form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Options {
+    /// A number of visitors.
+    Threshold,
+    /// Names, one a line.
+    Names {
+        /// The key in the API.
+        key: &'static str,
+    },
+    Nothing,
+}
+
+/// An event type in the form.
+#[derive(Debug)]
+pub(super) struct EventField {
+    pub(super) word: &'static str,
+    pub(super) question: &'static str,
+    pub(super) options: Options,
+    pub(super) is_ticked: bool,
+    pub(super) threshold: String,
+    /// Seconds over which visitors are counted.
+    pub(super) window: String,
+    pub(super) names: String,
+}
+
+/// A header of the owner's.
+#[derive(Debug, Clone, Default)]
+pub(super) struct HeaderField {
+    pub(super) name: String,
+    pub(super) value: String,
+}
+
+/// The fields of the form with their values.
+#[derive(Debug)]
+pub(super) struct WebhookForm {
+    pub(super) name: String,
+    pub(super) url: String,
+    /// The masked URL of a webhook that exists.
+    pub(super) url_now: Option<String>,
+    pub(super) events: Vec<EventField>,
+    /// Secret of the owner's own; `None` lets us make one.
+    pub(super) is_own_secret: bool,
+    pub(super) format: String,
+    /// Names of headers that are set, which a box removes.
+    pub(super) headers_now: Vec<String>,
+    pub(super) headers: Vec<HeaderField>,
+    pub(super) rate_limit: String,
+    pub(super) max_concurrency: String,
+    pub(super) failure_threshold: String,
+    pub(super) retry_schedule: String,
+    pub(super) max_age: String,
+}
+
+fn options_of(event: EventType) -> Options {
+    match event.as_str() {
+        "visitor_spike" | "visitor_drop" => Options::Threshold,
+        "goal_completion" => Options::Names { key: "goals" },
+        "custom_event" => Options::Names { key: "names" },
+        _ => Options::Nothing,
+    }
+}
+
+/// The event types that a webhook may subscribe to, without values.
+fn event_fields() -> Vec<EventField> {
+    let field = |event: EventType| EventField {
+        word: event.as_str(),
+        question: event_question(event.as_str()),
+        options: options_of(event),
+        is_ticked: false,
+        threshold: String::new(),
+        window: "300".to_owned(),
+        names: String::new(),
+    };
+    EventType::SUBSCRIBABLE.into_iter().map(field).collect()
+}
+
+impl WebhookForm {
+    /// An empty form.
+    pub(super) fn new() -> Self {
+        Self {
+            name: String::new(),
+            url: String::new(),
+            url_now: None,
+            events: event_fields(),
+            is_own_secret: false,
+            format: "json".to_owned(),
+            headers_now: Vec::new(),
+            headers: vec![HeaderField::default(); HEADER_ROWS],
+            rate_limit: "50".to_owned(),
+            max_concurrency: "8".to_owned(),
+            failure_threshold: "3".to_owned(),
+            retry_schedule: "default".to_owned(),
+            max_age: String::new(),
+        }
+    }
+
+    /// The form of a webhook that exists. Nothing masked is a value of it.
+    pub(super) fn of(webhook: &WebhookView) -> Self {
+        let mut events = event_fields();
+        for field in &mut events {
+            field.is_ticked = webhook.events.iter().any(|event| event == field.word);
+            let Some(options) = webhook.triggers.get(field.word) else {
+                continue;
+            };
+            let number = |key: &str| {
+                options
+                    .get(key)
+                    .and_then(Value::as_u64)
+                    .map(|number| number.to_string())
+            };
+            field.threshold = number("threshold").unwrap_or_default();
+            field.window = number("window_seconds").unwrap_or_else(|| "300".to_owned());
+            if let Options::Names { key } = field.options {
+                let names = options.get(key).and_then(Value::as_array);
+                let names = names.into_iter().flatten().filter_map(Value::as_str);
+                field.names = names.collect::<Vec<_>>().join("\n");
+            }
+        }
+        let number = |number: Option<u32>| number.map_or_else(String::new, |number| number.to_string());
+        Self {
+            name: webhook.name.clone(),
+            url: String::new(),
+            url_now: Some(webhook.url.clone()),
+            events,
+            is_own_secret: false,
+            format: webhook.format.clone(),
+            headers_now: webhook.headers.keys().cloned().collect(),
+            headers: vec![HeaderField::default(); HEADER_ROWS],
+            rate_limit: number(webhook.rate_limit_per_second),
+            max_concurrency: webhook.max_concurrency.to_string(),
+            failure_threshold: webhook.failure_threshold.to_string(),
+            retry_schedule: webhook.retry_schedule.clone(),
+            max_age: number(webhook.max_age_seconds),
+        }
+    }
+
+    /// The form as it was sent, to be shown again. A secret is not shown again, nor the value of a
+    /// header.
+    pub(super) fn sent(form: &Form, webhook: Option<&WebhookView>) -> Self {
+        let mut events = event_fields();
+        for field in &mut events {
+            let word = field.word;
+            field.is_ticked = form.is_ticked(word);
+            field.threshold = form.text(&format!("{word}_threshold")).to_owned();
+            field.window = form.text(&format!("{word}_window")).to_owned();
+            field.names = form.raw(&format!("{word}_names")).to_owned();
+        }
+        let text = |name: &str| form.text(name).to_owned();
+        let header = |row: usize| HeaderField {
+            name: text(&format!("header_name_{row}")),
+            value: String::new(),
+        };
+        Self {
+            name: form.raw("name").to_owned(),
+            url: form.raw("url").to_owned(),
+            url_now: webhook.map(|webhook| webhook.url.clone()),
+            events,
+            is_own_secret: form.text("secret_choice") == "own",
+            format: text("format"),
+            headers_now: webhook
+                .map(|one| one.headers.keys().cloned().collect())
+                .unwrap_or_default(),
+            headers: (0..HEADER_ROWS).map(header).collect(),
+            rate_limit: text("rate_limit"),
+            max_concurrency: text("max_concurrency"),
+            failure_threshold: text("failure_threshold"),
+            retry_schedule: text("retry_schedule"),
+            max_age: text("max_age"),
+        }
+    }
+}
+
+/// The body of the API that a form means: of a new webhook, or a patch of `before`.
+pub(super) fn body(form: &Form, before: Option<&WebhookView>) -> Value {
+    let mut body = Map::new();
+    let is_new = before.is_none();
+    let mut put = |name: &str, value: Value| {
+        body.insert(name.to_owned(), value);
+    };
+    match form.given("name") {
+        Some(name) => put("name", name.into()),
+        None if is_new => {}
+        None => put("name", Value::Null),
+    }
+    match form.given("url") {
+        Some(url) => put("url", url.into()),
+        None if is_new => put("url", "".into()),
+        None => {}
+    }
+    let (events, triggers) = events(form, before);
+    put("events", json!(events));
+    put("triggers", Value::Object(triggers));
+    if is_new && form.text("secret_choice") == "own" {
+        put("secret", form.raw("secret").into());
+    }
+    if let Some(format) = form.given("format") {
+        put("format", format.into());
+    }
+    let headers = headers(form);
+    if !headers.is_empty() {
+        put("headers", Value::Object(headers));
+    }
+    let format_before = before.map_or("json", |webhook| webhook.format.as_str());
+    let rate = form.text("rate_limit");
+    let rate_before = before.map_or(Some(50), |webhook| webhook.rate_limit_per_second);
+    let is_rate_kept = rate == rate_before.map_or_else(String::new, |rate| rate.to_string());
+    // The default is the format's: what was not touched follows the format.
+    let is_changed = !is_rate_kept || form.text("format") == format_before && !is_new;
+    if form.is_ticked("rate_limit") && is_changed {
+        put("rate_limit_per_second", number_or_null(rate));
+    }
+    for (field, name) in [
+        ("max_concurrency", "max_concurrency"),
+        ("failure_threshold", "failure_threshold"),
+        ("max_age", "max_age_seconds"),
+    ] {
+        match form.given(field) {
+            Some(text) => put(name, number(text)),
+            None if is_new => {}
+            None => put(name, Value::Null),
+        }
+    }
+    if let Some(schedule) = form.given("retry_schedule") {
+        put("retry_schedule", schedule.into());
+    }
+    Value::Object(body)
+}
+
+/// The events of a form and their options. Events that the form does not know stay as they are.
+fn events(form: &Form, before: Option<&WebhookView>) -> (Vec<String>, Map<String, Value>) {
+    let mut events = Vec::new();
+    let mut triggers = Map::new();
+    let known = event_fields();
+    for field in &known {
+        let word = field.word;
+        let was_set = before.is_some_and(|webhook| webhook.triggers.contains_key(word));
+        if !form.is_ticked(word) {
+            if was_set {
+                triggers.insert(word.to_owned(), Value::Null);
+            }
+            continue;
+        }
+        events.push(word.to_owned());
+        let options = match field.options {
+            Options::Threshold => {
+                let mut options = Map::new();
+                if let Some(text) = form.given(&format!("{word}_threshold")) {
+                    options.insert("threshold".to_owned(), number(text));
+                }
+                if let Some(text) = form.given(&format!("{word}_window")) {
+                    options.insert("window_seconds".to_owned(), number(text));
+                }
+                Value::Object(options)
+            }
+            Options::Names { key } => {
+                let names: Vec<&str> = names(form, word);
+                match names.is_empty() {
+                    true if was_set => Value::Null,
+                    true => continue,
+                    false => json!({key: names}),
+                }
+            }
+            Options::Nothing => continue,
+        };
+        triggers.insert(word.to_owned(), options);
+    }
+    let others = before.into_iter().flat_map(|webhook| &webhook.events);
+    let others = others.filter(|event| !known.iter().any(|field| field.word == *event));
+    events.extend(others.cloned());
+    (events, triggers)
+}
+
+/// Names, one a line.
+fn names<'a>(form: &'a Form, word: &str) -> Vec<&'a str> {
+    let text = form.raw(&format!("{word}_names"));
+    text.lines()
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+        .collect()
+}
+
+/// New headers, and null for those that are to go.
+fn headers(form: &Form) -> Map<String, Value> {
+    let removed = form
+        .all("header_remove")
+        .map(|name| (name.to_owned(), Value::Null));
+    let added = (0..HEADER_ROWS).filter_map(|row| {
+        let name = form.given(&format!("header_name_{row}"))?;
+        Some((name.to_owned(), form.text(&format!("header_value_{row}")).into()))
+    });
+    removed.chain(added).collect()
+}
+
+/// A number if it is one, else the text, which the API refuses with its reasons.
+pub(super) fn number(text: &str) -> Value {
+    text.parse::<u64>().map_or_else(|_| text.into(), Into::into)
+}
+
+fn number_or_null(text: &str) -> Value {
+    match text {
+        "" => Value::Null,
+        text => number(text),
+    }
+}
+
+/// Puts the API's objections to the places of the form, in words for people.
+pub(super) fn errors(problems: &[FieldProblem], form: &Form, allow_http: bool) -> FormErrors {
+    let mut errors = FormErrors::default();
+    for problem in problems {
+        let (field, words) = place(problem, form, allow_http);
+        errors.add(field, words);
+    }
+    errors
+}
+
+fn place(problem: &FieldProblem, form: &Form, allow_http: bool) -> (String, String) {
+    let parts: Vec<&str> = problem.pointer.split('/').skip(1).collect();
+    let detail = problem.detail.trim_end_matches('.').to_owned();
+    match parts[..] {
+        ["url"] => ("url".to_owned(), url_words(problem, form, allow_http)),
+        ["events", ..] => {
+            let first = event_fields().first().map_or("events", |field| field.word);
+            (
+                first.to_owned(),
+                "Tick at least one thing to be told about".to_owned(),
+            )
+        }
+        ["triggers", event, ref rest @ ..] => {
+            let question = event_question(event);
+            match rest.first().copied() {
+                None | Some("threshold") if problem.code == "required" => (
+                    format!("{event}_threshold"),
+                    format!("You ticked {}: enter a number", short_question(question)),
+                ),
+                Some("threshold") => (
+                    format!("{event}_threshold"),
+                    "Enter a whole number of visitors, 1 or more".to_owned(),
+                ),
+                Some("window_seconds") => (
+                    format!("{event}_window"),
+                    "Enter a number of seconds from 60 to 3600".to_owned(),
+                ),
+                Some("goals" | "names") => (format!("{event}_names"), format!("{question}: {detail}")),
+                _ => (event.to_owned(), format!("{question}: {detail}")),
+            }
+        }
+        ["secret"] => ("secret".to_owned(), format!("Your secret: {detail}")),
+        ["headers"] => ("header_name_0".to_owned(), format!("Headers: {detail}")),
+        ["headers", name] => {
+            let row = (0..HEADER_ROWS).find(|row| form.text(&format!("header_name_{row}")) == name);
+            let part = match problem.code.as_str() {
+                "empty" => "value",
+                _ => "name",
+            };
+            let field = format!("header_{part}_{}", row.unwrap_or(0));
+            (field, format!("Header {name}: {detail}"))
+        }
+        ["rate_limit_per_second"] => (
+            "rate_limit".to_owned(),
+            "Enter a number from 1 to 10000, or leave it empty for no limit".to_owned(),
+        ),
+        ["max_concurrency"] => (
+            "max_concurrency".to_owned(),
+            "Enter a number of requests from 1 to 100".to_owned(),
+        ),
+        ["failure_threshold"] => (
+            "failure_threshold".to_owned(),
+            "Enter a number of deliveries from 1 to 100".to_owned(),
+        ),
+        ["max_age_seconds"] => (
+            "max_age".to_owned(),
+            "Enter a number of seconds from 1 to 2592000, or leave it empty".to_owned(),
+        ),
+        [name] => (name.to_owned(), detail),
+        _ => ("name".to_owned(), detail),
+    }
+}
+
+/// `More visitors` of `More visitors than usual`.
+fn short_question(question: &str) -> &str {
+    question.strip_suffix(" than usual").unwrap_or(question)
+}
+
+fn url_words(problem: &FieldProblem, form: &Form, allow_http: bool) -> String {
+    let url = form.text("url");
+    let is_https = url
+        .get(..8)
+        .is_some_and(|start| start.eq_ignore_ascii_case("https://"));
+    let is_http = url
+        .get(..7)
+        .is_some_and(|start| start.eq_ignore_ascii_case("http://"));
+    if !is_https && !(is_http && allow_http) {
+        return match allow_http {
+            true => "Enter an address that starts with https:// or http://".to_owned(),
+            false => "Enter an address that starts with https://".to_owned(),
+        };
+    }
+    format!("Address: {}", problem.detail.trim_end_matches('.'))
+}

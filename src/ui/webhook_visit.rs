@@ -1,0 +1,44 @@
+//! A webhook as its pages find it.
+
+use serde::Deserialize;
+
+use super::failure::PageFailure;
+use super::model::WebhookView;
+use super::session::{SiteVisit, Visit};
+use crate::domain::site::escape_segment;
+
+/// The ids in a webhook's address.
+#[derive(Debug, Deserialize)]
+pub(super) struct WebhookIds {
+    pub(super) site_id: String,
+    pub(super) webhook_id: String,
+}
+
+/// A webhook with its site.
+pub(super) struct WebhookVisit {
+    pub(super) site: SiteVisit,
+    pub(super) webhook: WebhookView,
+    /// Address of its page.
+    pub(super) href: String,
+    /// Path of it in the API.
+    pub(super) api: String,
+}
+
+impl WebhookVisit {
+    pub(super) async fn find(visit: &Visit, ids: &WebhookIds) -> Result<Self, PageFailure> {
+        let site = visit.site(&ids.site_id).await?;
+        let end = webhook_end(&ids.webhook_id);
+        let api = site.path.api(&end);
+        let webhook: WebhookView = visit.api.get(&api).await?;
+        Ok(Self {
+            href: site.path.page(&end),
+            api,
+            site,
+            webhook,
+        })
+    }
+}
+
+fn webhook_end(webhook_id: &str) -> String {
+    format!("/webhooks/{}", escape_segment(webhook_id))
+}

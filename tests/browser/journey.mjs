@@ -1,0 +1,135 @@
+// Walks through the pages as a new owner does: link, goal, webhook, error, fix, rotate, finish, delete. Once without
+// the script and once by keyboard alone.
+//
+//   node journey.mjs PLAN     PLAN: {base, links: [link, link], out, chromium, modules, can_send}
+import { readFileSync, mkdirSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+
+const plan = JSON.parse(readFileSync(process.argv[2], 'utf8'));
+const require = createRequire(join(plan.modules, 'package.json'));
+const { chromium } = require('playwright-core');
+mkdirSync(plan.out, { recursive: true });
+const browser = await chromium.launch({ executablePath: plan.chromium, args: ['--no-sandbox'] });
+
+// With a mouse, or by Tab, Space and Enter until the named thing has the focus.
+function hands(tab, byKeyboard) {
+  const focused = () => tab.evaluate(() => {
+    const one = document.activeElement;
+    const label = one.labels && one.labels[0] ? one.labels[0].textContent : one.textContent;
+    return { tag: one.tagName, name: (label || one.value || '').trim(), type: one.type || '' };
+  });
+  const reach = async (name, tags) => {
+    for (let step = 0; step < 120; step += 1) {
+      const { tag, name: found } = await focused();
+      if (tags.includes(tag) && found === name) return;
+      await tab.keyboard.press('Tab');
+    }
+    throw new Error(`Tab does not reach ${name}`);
+  };
+  const enter = async () => {
+    await Promise.all([tab.waitForNavigation(), tab.keyboard.press('Enter')]);
+  };
+  return {
+    async follow(name) {
+      if (!byKeyboard) return Promise.all([tab.waitForNavigation(), tab.getByRole('link', { name, exact: true }).first().click()]);
+      await reach(name, ['A']);
+      return enter();
+    },
+    async press(name) {
+      if (!byKeyboard) return Promise.all([tab.waitForNavigation(), tab.getByRole('button', { name, exact: true }).first().click()]);
+      await reach(name, ['BUTTON']);
+      return enter();
+    },
+    async tick(name) {
+      if (!byKeyboard) return tab.getByLabel(name, { exact: true }).check();
+      await reach(name, ['INPUT']);
+      return tab.keyboard.press('Space');
+    },
+    async fill(name, text) {
+      if (!byKeyboard) return tab.getByLabel(name, { exact: true }).fill(text);
+      await reach(name, ['INPUT', 'TEXTAREA']);
+      await tab.keyboard.press('Control+A');
+      return tab.keyboard.type(text);
+    },
+  };
+}
+
+async function journey(name, link, options, byKeyboard) {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
+  const tab = await context.newPage();
+  const { follow, press, tick, fill } = hands(tab, byKeyboard);
+  const sees = async (text) => {
+    const body = await tab.textContent('body');
+    if (!body.replace(/\s+/g, ' ').includes(text)) throw new Error(`${name}: no "${text}" on ${tab.url()}: ${body.slice(0, 600)}`);
+  };
+  let step = 0;
+  const picture = () => { step += 1; return tab.screenshot({ path: join(plan.out, `${name}.${step}.png`), fullPage: true }); };
+
+  await tab.goto(link);
+  await press('Open the pages');
+  await sees('Nothing is sent yet.');
+  await follow('Goals');
+  await follow('Add a goal');
+  await fill('Name', `Signup ${name}`);
+  await fill('Event', 'signup');
+  await press('Save');
+  await sees(`Signup ${name}`);
+  await follow('Webhooks');
+  await follow('Add a webhook');
+  await fill('Name', name);
+  await fill('Address', 'ftp://wrong');
+  await tick('A goal is completed');
+  await picture();
+  await press('Add webhook');
+  await sees('There is a problem');
+  await sees('Enter an address that starts with https://');
+  const focus = await tab.evaluate(() => document.activeElement.className);
+  if (focus !== 'problem') throw new Error(`${name}: the focus is not on the problem`);
+  await picture();
+  await fill('Address', plan.receiver);
+  await press('Add webhook');
+  await sees('Copy your secret.');
+  await picture();
+  await follow(`Go on to ${name}`);
+  await sees('Nothing sent yet.');
+  await picture();
+  if (plan.can_send) {
+    await press('Send a test');
+    await sees('Arrived: HTTP 200');
+    await picture();
+    await follow(`Back to ${name}`);
+  }
+  await follow('Rotate the secret');
+  await press('Rotate the secret');
+  await sees('The secret is rotated');
+  await follow(`Go on to ${name}`);
+  await sees('Two secrets are valid until');
+  await picture();
+  await press('End the old one now');
+  await press('Pause');
+  await sees('Paused until');
+  await press('Go on now');
+  await press('Switch off');
+  await sees('Nothing is sent and nothing is kept for later.');
+  await picture();
+  await press('Switch on');
+  await follow('Delete');
+  await picture();
+  await press(`Delete ${name}`);
+  await sees('Nothing is sent yet.');
+  await press('Sign out');
+  await tab.goBack();
+  const body = await tab.textContent('body');
+  if (body.includes('whsec_')) throw new Error(`${name}: a secret after signing out`);
+  await context.close();
+}
+
+try {
+  await journey('Plain', plan.links[0], { javaScriptEnabled: false }, false);
+  await journey('Keys', plan.links[1], {}, true);
+} catch (error) {
+  console.log(JSON.stringify({ page: 'journey', look: '', what: String(error) }));
+} finally {
+  await browser.close();
+}

@@ -1,0 +1,76 @@
+// Opens each page of a plan in Chromium, in every look, and reports what is wrong with it.
+//
+//   node look.mjs PLAN
+//
+// PLAN is a JSON file: {base, cookies: {name: value}, out, chromium, pages: [{name, path, as?, signed_out?}]}. One
+// line of JSON a fault goes to standard output; screenshots and the HTML go to `out`.
+import { readFileSync, writeFileSync, mkdirSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+
+const plan = JSON.parse(readFileSync(process.argv[2], 'utf8'));
+const require = createRequire(join(plan.modules, 'package.json'));
+const { chromium } = require('playwright-core');
+const axe = readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8');
+const TAGS = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'];
+const LOOKS = [
+  { look: 'light', colorScheme: 'light', width: 1280 },
+  { look: 'dark', colorScheme: 'dark', width: 1280 },
+  { look: 'narrow', colorScheme: 'light', width: 320 },
+  { look: 'narrow-dark', colorScheme: 'dark', width: 320 },
+];
+
+mkdirSync(plan.out, { recursive: true });
+const fault = (page, look, what) => console.log(JSON.stringify({ page, look, what }));
+const browser = await chromium.launch({ executablePath: plan.chromium, args: ['--no-sandbox'] });
+
+async function visit(page, { look, colorScheme, width }, heights) {
+  const context = await browser.newContext({ colorScheme, viewport: { width, height: 900 } });
+  if (!page.signed_out) {
+    const { hostname } = new URL(plan.base);
+    await context.addCookies([{ name: 'bw', value: plan.cookies[page.as || 'editor'], domain: hostname, path: '/' }]);
+  }
+  const tab = await context.newPage();
+  const requests = [];
+  tab.on('console', (message) => {
+    const expected = page.status && message.text().includes(`status of ${page.status}`);
+    if (message.type() === 'error' && !expected) fault(page.name, look, `console: ${message.text()}`);
+  });
+  tab.on('pageerror', (error) => fault(page.name, look, `error: ${error}`));
+  tab.on('dialog', (dialog) => { fault(page.name, look, 'a dialog opened'); dialog.dismiss(); });
+  tab.on('request', (request) => {
+    requests.push(request.url());
+    if (!request.url().startsWith(plan.base)) fault(page.name, look, `left the origin: ${request.url()}`);
+  });
+  const answer = await tab.goto(plan.base + page.path, { waitUntil: 'load' });
+  if (answer.status() !== (page.status || 200)) fault(page.name, look, `status ${answer.status()}`);
+  if (requests.length > 4) fault(page.name, look, `${requests.length} requests`);
+  if (look === 'light') writeFileSync(join(plan.out, `${page.name}.html`), await answer.text());
+  await tab.screenshot({ path: join(plan.out, `${page.name}.${look}.png`), fullPage: true });
+  await tab.evaluate(() => { for (const one of document.querySelectorAll('details')) one.open = true; });
+  await tab.evaluate(axe);
+  const { violations } = await tab.evaluate((tags) => window.axe.run(document, { runOnly: tags }), TAGS);
+  for (const { id, nodes } of violations) fault(page.name, look, `axe ${id}: ${nodes.map((node) => node.html).join(' ').slice(0, 300)}`);
+  const shape = await tab.evaluate(() => {
+    const thin = [];
+    for (const one of document.querySelectorAll('main *')) {
+      const own = [...one.childNodes].filter((node) => node.nodeType === 3).map((node) => node.data.trim()).join('');
+      if (own.length > 8 && one.clientWidth > 1 && one.clientWidth < 64 && one.offsetParent) thin.push(own.slice(0, 40));
+    }
+    return { sideways: document.documentElement.scrollWidth - innerWidth, height: document.documentElement.scrollHeight, thin };
+  });
+  if (shape.sideways > 0) fault(page.name, look, `scrolls sideways by ${shape.sideways} px`);
+  if (width === 320) {
+    for (const text of shape.thin) fault(page.name, look, `under 64 px wide: ${text}`);
+    if (shape.height > 4 * Math.max(heights[page.name], 900)) fault(page.name, look, `${shape.height} px high, ${heights[page.name]} at 1280`);
+  } else {
+    heights[page.name] = shape.height;
+  }
+  await context.close();
+}
+
+const heights = {};
+for (const page of plan.pages) {
+  for (const look of LOOKS) await visit(page, look, heights);
+}
+await browser.close();

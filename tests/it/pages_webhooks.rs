@@ -1,0 +1,288 @@
+//! Webhooks in pages: forms, errors at their fields, secrets, states.
+
+use bellwether::record::tokens::Role;
+use serde_json::{Value, json};
+use sqlx::PgPool;
+
+use crate::pages_support::{Pages, Visitor};
+
+const SITE: &str = "/sites/shop.example";
+
+async fn shop(pool: PgPool) -> Pages {
+    let pages = Pages::start(pool).await;
+    let zone = json!({"name": "Shop", "time_zone": "Europe/Berlin"});
+    pages.api("PUT", "/api/sites/shop.example", zone).await;
+    pages
+}
+
+/// Sends the form of a new webhook.
+async fn add(visitor: &Visitor<'_>, fields: &[(&str, &str)]) -> crate::pages_support::Shown {
+    let path = format!("{SITE}/webhooks/new");
+    visitor.submit(&path, &path, fields).await
+}
+
+const GOOD: [(&str, &str); 5] = [
+    ("name", "Production"),
+    ("url", "https://hooks.example.com/in/abcd9f2c"),
+    ("goal_completion", "on"),
+    ("visitor_spike", "on"),
+    ("visitor_spike_threshold", "300"),
+];
+
+async fn only_webhook(pages: &Pages) -> Value {
+    let listed = pages
+        .api("GET", "/api/sites/shop.example/webhooks", json!({}))
+        .await;
+    listed["data"][0].clone()
+}
+
+#[sqlx::test]
+async fn a_webhook_is_added_and_its_secret_shown(pool: PgPool) {
+    let pages = shop(pool).await;
+    let visitor = pages.visitor(&["shop.example"], Role::Editor).await;
+    visitor
+        .get(&format!("{SITE}/webhooks"))
+        .await
+        .has("Nothing is sent yet. A webhook tells your server");
+    let page = visitor.get(&format!("{SITE}/webhooks/new")).await;
+    let hidden = page.hidden();
+    let path = format!("{SITE}/webhooks/new");
+    let added = visitor.send(&path, &hidden, &GOOD).await;
+    assert_eq!(
+        (added.status, added.headers["cache-control"].as_bytes()),
+        (200, &b"no-store"[..])
+    );
+    added.has("Copy your secret.");
+    added.has("whsec_");
+    assert!(!added.headers.contains_key("content-encoding"));
+    let again = visitor.send(&path, &hidden, &GOOD).await;
+    assert_eq!(again.status, 200);
+    again.lacks("whsec_");
+    let webhook = only_webhook(&pages).await;
+    assert_eq!(
+        webhook["triggers"]["visitor_spike"],
+        json!({"threshold": 300, "window_seconds": 300})
+    );
+    assert_eq!(webhook["rate_limit_per_second"], 50);
+    let list = visitor.get(&format!("{SITE}/webhooks")).await;
+    for text in [
+        "1 of 10 used",
+        "Production",
+        "https://hooks.example.com/…9f2c",
+        "Nothing sent yet.",
+    ] {
+        list.has(text);
+    }
+    list.lacks("abcd9f2c");
+    let one = visitor
+        .get(&format!(
+            "{SITE}/webhooks/{}",
+            webhook["id"].as_str().expect("an id")
+        ))
+        .await;
+    one.has("Spike at 300 visitors");
+    one.lacks("abcd9f2c");
+    one.lacks("whsec_");
+}
+
+#[sqlx::test]
+async fn errors_stand_at_their_fields_and_keep_the_input(pool: PgPool) {
+    let pages = shop(pool).await;
+    let visitor = pages.visitor(&["shop.example"], Role::Editor).await;
+    let fields = [
+        ("name", "Mine \"<b>\u{202E}"),
+        ("url", "ftp://x"),
+        ("visitor_spike", "on"),
+        ("secret_choice", "own"),
+        ("secret", "too-short"),
+        ("rate_limit", "many"),
+    ];
+    let refused = add(&visitor, &fields).await;
+    assert_eq!(refused.status, 422);
+    for text in [
+        "<title>Error: Add a webhook",
+        "There is a problem",
+        "tabindex=\"-1\" autofocus",
+        "<a href=\"#url\">Enter an address that starts with https://</a>",
+        "<a href=\"#visitor_spike_threshold\">You ticked More visitors: enter a number</a>",
+        "aria-describedby=\"url-hint url-error\"",
+        "value=\"ftp://x\"",
+        "value=\"Mine &quot;&lt;b&gt;\u{202E}\"",
+        "href=\"#secret\"",
+        "href=\"#rate_limit\"",
+        "<details open>",
+    ] {
+        refused.has(text);
+    }
+    refused.lacks("too-short");
+    let nothing = add(&visitor, &[("url", "https://hooks.example.com/x")]).await;
+    nothing.has("Tick at least one thing to be told about");
+}
+
+#[sqlx::test]
+async fn a_masked_address_is_kept_by_an_empty_field(pool: PgPool) {
+    let pages = shop(pool).await;
+    let visitor = pages.visitor(&["shop.example"], Role::Editor).await;
+    assert_eq!(add(&visitor, &GOOD).await.status, 200);
+    let webhook = only_webhook(&pages).await;
+    let href = format!("{SITE}/webhooks/{}", webhook["id"].as_str().expect("an id"));
+    let edit = format!("{href}/edit");
+    let form = visitor.get(&edit).await;
+    form.has("Now <bdi>https://hooks.example.com/…9f2c</bdi>. Leave empty to keep it.");
+    form.has(
+        "name=\"url\" type=\"text\" inputmode=\"url\" autocomplete=\"off\" spellcheck=\"false\" value=\"\"",
+    );
+    let fields = [
+        ("name", "Renamed"),
+        ("url", ""),
+        ("goal_completion", "on"),
+        ("goal_completion_names", "Signup\r\nPaid"),
+        ("format", "json"),
+        ("header_name_0", "X-Key"),
+        ("header_value_0", "hidden-value"),
+        ("rate_limit", ""),
+        ("max_concurrency", "4"),
+        ("failure_threshold", "3"),
+        ("retry_schedule", "patient"),
+        ("max_age", ""),
+    ];
+    assert_eq!(visitor.submit(&edit, &edit, &fields).await.location(), href);
+    let webhook = only_webhook(&pages).await;
+    assert_eq!(webhook["name"], "Renamed");
+    assert_eq!(webhook["url"], "https://hooks.example.com/…9f2c");
+    assert_eq!(webhook["events"], json!(["goal_completion"]));
+    assert_eq!(
+        webhook["triggers"],
+        json!({"goal_completion": {"goals": ["Signup", "Paid"]}})
+    );
+    assert_eq!(webhook["rate_limit_per_second"], Value::Null);
+    assert_eq!(webhook["headers"], json!({"X-Key": "********"}));
+    assert_eq!(webhook["retry_schedule"], "patient");
+    let form = visitor.get(&edit).await;
+    form.has("Remove <bdi>X-Key</bdi>, whose value is not shown");
+    form.lacks("hidden-value");
+    form.lacks("********");
+}
+
+#[sqlx::test]
+async fn secrets_are_rotated_and_shown_on_purpose(pool: PgPool) {
+    let pages = shop(pool).await;
+    let visitor = pages.visitor(&["shop.example"], Role::Editor).await;
+    assert_eq!(add(&visitor, &GOOD).await.status, 200);
+    let id = only_webhook(&pages).await["id"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
+    let href = format!("{SITE}/webhooks/{id}");
+    let rotate = format!("{href}/rotate");
+    let rotated = visitor.submit(&rotate, &rotate, &[("overlap", "86400")]).await;
+    assert_eq!(rotated.status, 200);
+    rotated.has("whsec_");
+    let page = visitor.get(&href).await;
+    page.has("Two secrets are valid until");
+    let shown = visitor.submit(&href, &format!("{href}/secret"), &[]).await;
+    assert_eq!(shown.headers["cache-control"], "no-store");
+    assert_eq!(shown.text.matches("whsec_").count(), 2);
+    let finished = visitor
+        .submit(&href, &format!("{href}/finish-rotation"), &[])
+        .await;
+    assert_eq!(finished.location(), href);
+    visitor.get(&href).await.lacks("Two secrets are valid");
+    let wrong = visitor
+        .submit(
+            &rotate,
+            &rotate,
+            &[("overlap", "0"), ("secret_choice", "own"), ("secret", "short")],
+        )
+        .await;
+    assert_eq!(wrong.status, 422);
+    wrong.has("href=\"#secret\"");
+    let audited: i64 =
+        sqlx::query_scalar("select count(*) from audit_log where action = 'webhook.reveal_secret'")
+            .fetch_one(&pages.pool)
+            .await
+            .expect("a count");
+    assert_eq!(audited, 1);
+}
+
+#[sqlx::test]
+async fn a_webhook_is_paused_switched_off_and_deleted(pool: PgPool) {
+    let pages = shop(pool).await;
+    let visitor = pages.visitor(&["shop.example"], Role::Editor).await;
+    assert_eq!(add(&visitor, &GOOD).await.status, 200);
+    let id = only_webhook(&pages).await["id"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
+    let href = format!("{SITE}/webhooks/{id}");
+    let act = async |action: &str, fields: &[(&str, &str)]| {
+        let done = visitor.submit(&href, &format!("{href}/{action}"), fields).await;
+        assert_eq!(done.location(), href);
+        visitor.get(&href).await
+    };
+    act("pause", &[("hours", "8")]).await.has("Paused until");
+    act("resume", &[]).await.lacks("Paused until");
+    let off = act("disable", &[]).await;
+    off.has("<strong>Off.</strong> Nothing is sent and nothing is kept for later.");
+    off.has("Switch on");
+    act("enable", &[]).await.lacks("Nothing is kept for later");
+    let delete = format!("{href}/delete");
+    visitor.get(&delete).await.has("This cannot be undone.");
+    assert_eq!(
+        visitor.submit(&delete, &delete, &[]).await.location(),
+        "/sites/shop.example/webhooks"
+    );
+    assert_eq!(visitor.get(&href).await.status, 404);
+    assert_eq!(visitor.get(&format!("{href}/deliveries")).await.status, 200);
+}
+
+#[sqlx::test]
+async fn names_of_others_are_shown_and_never_markup(pool: PgPool) {
+    let pages = shop(pool).await;
+    let visitor = pages.visitor(&["shop.example"], Role::Editor).await;
+    let name = "<script>alert(1)</script>\u{202E}🦌 שלום \"'&";
+    let webhook = json!({"name": name, "url": "https://hooks.example.com/x", "events": ["goal_completion"]});
+    pages
+        .api("POST", "/api/sites/shop.example/webhooks", webhook)
+        .await;
+    let goal = json!({"name": name, "kind": "event", "event": name});
+    pages.api("POST", "/api/sites/shop.example/goals", goal).await;
+    let settings = json!({"name": name, "time_zone": "UTC"});
+    pages.api("PUT", "/api/sites/shop.example", settings).await;
+    let id = only_webhook(&pages).await["id"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
+    for path in [
+        format!("{SITE}/webhooks"),
+        format!("{SITE}/webhooks/{id}"),
+        format!("{SITE}/webhooks/{id}/edit"),
+        format!("{SITE}/webhooks/{id}/rotate"),
+        format!("{SITE}/webhooks/{id}/delete"),
+        format!("{SITE}/webhooks/{id}/deliveries"),
+        format!("{SITE}/goals"),
+        format!("{SITE}/settings"),
+        format!("{SITE}/alerts"),
+        SITE.to_owned(),
+    ] {
+        let page = visitor.get(&path).await;
+        assert_eq!(page.status, 200, "{path}");
+        page.lacks("<script>alert");
+        page.has("&lt;script&gt;alert(1)&lt;/script&gt;⟦U+202E⟧🦌 שלום");
+    }
+}
+
+#[sqlx::test]
+async fn a_full_site_says_how_to_go_on(pool: PgPool) {
+    let pages = Pages::start_with(pool, |config| config.max_per_site = 1).await;
+    pages.api("PUT", "/api/sites/shop.example", json!({})).await;
+    let webhook = json!({"url": "https://hooks.example.com/x", "events": ["goal_completion"]});
+    pages
+        .api("POST", "/api/sites/shop.example/webhooks", webhook)
+        .await;
+    let visitor = pages.visitor(&["shop.example"], Role::Editor).await;
+    let list = visitor.get(&format!("{SITE}/webhooks")).await;
+    list.has("1 of 1 used. Delete one to add another.");
+    list.lacks("Add a webhook");
+    list.has("No events from <bdi>shop.example</bdi> yet. Webhooks have nothing to report.");
+}
