@@ -35,6 +35,7 @@ mod api_snapshots;
 mod api_recoveries;
 mod pages_support;
 mod pages_states;
+mod pages_again;
 mod pages_browser;
 mod pages_sessions;
 mod pages_sites;
