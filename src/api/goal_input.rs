@@ -13,6 +13,8 @@ use super::validate::{BodyObject, text, wrong_type};
 
 const FIELDS: [&str; 6] = ["name", "kind", "event", "path", "scroll_threshold", "props"];
 pub(super) const READ_ONLY: [&str; 4] = ["id", "site_id", "inserted_at", "updated_at"];
+/// Percent of a page.
+pub(super) const SCROLL_THRESHOLD: std::ops::RangeInclusive<u32> = 0..=100;
 /// The fields that belong to the rule: each kind of goal has some of them.
 const RULE_FIELDS: [&str; 3] = ["event", "path", "scroll_threshold"];
 
@@ -72,9 +74,19 @@ fn read_rule(body: &BodyObject<'_>, errors: &mut FieldErrors) -> Option<GoalRule
         }
     };
     let event = wanted_text("event", MAX_NAME_CHARS);
-    let path = wanted_text("path", MAX_PATH_CHARS).filter(|path| check_path(path, errors));
+    let path = wanted_text("path", MAX_PATH_CHARS);
+    if let Some(problem) = path.as_deref().and_then(never_matches) {
+        errors.add(body.pointer_to("path"), FieldCode::Invalid, problem);
+    }
+    if path
+        .as_deref()
+        .is_some_and(|path| path.matches('*').count() > MAX_STARS)
+    {
+        let detail = format!("A path may have at most {MAX_STARS} `*`; `**` counts as two.");
+        errors.add(body.pointer_to("path"), FieldCode::Invalid, detail);
+    }
     let threshold = if wanted.contains(&"scroll_threshold") {
-        body.integer("scroll_threshold", 0..=100, errors)
+        body.integer("scroll_threshold", SCROLL_THRESHOLD, errors)
     } else {
         None
     };
@@ -88,22 +100,24 @@ fn read_rule(body: &BodyObject<'_>, errors: &mut FieldErrors) -> Option<GoalRule
     }
 }
 
-/// Refuses paths that no event can have, and patterns that are dear to match.
-fn check_path(path: &str, errors: &mut FieldErrors) -> bool {
-    let never = |reason: &str| format!("No event can complete this goal: {reason}.");
-    let detail = if path.trim() != path {
-        never("the path begins or ends with a blank")
-    } else if path.contains("://") {
-        never("this is a whole URL, and events have the path alone, such as `/thanks`")
-    } else if path.contains(['?', '#']) {
-        never("the query and the fragment of a URL are cut off before the path is compared")
-    } else if path.matches('*').count() > MAX_STARS {
-        format!("A path may have at most {MAX_STARS} `*`; `**` counts as two.")
+/// The reason why no path of an event has this form, if there is one.
+fn never_matches(pattern: &str) -> Option<&'static str> {
+    if pattern.trim() != pattern {
+        Some("The path has blanks at its ends, which no path of an event has.")
+    } else if pattern.contains(['?', '#']) {
+        Some("Paths of events have neither a query nor a fragment: leave out everything from `?` or `#` on.")
+    } else if is_url(pattern) {
+        Some("This is a URL. Give its path alone, such as /blog/*.")
     } else {
-        return true;
-    };
-    errors.add("/path", FieldCode::Invalid, detail);
-    false
+        None
+    }
+}
+
+/// True for a text that begins with the scheme of a URL (RFC 3986 §3.1).
+fn is_url(text: &str) -> bool {
+    let scheme = text.split_once("://").map_or("", |(scheme, _)| scheme);
+    let is_of_schemes = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+    scheme.starts_with(|first: char| first.is_ascii_alphabetic()) && scheme.bytes().all(is_of_schemes)
 }
 
 fn read_props(body: &BodyObject<'_>, errors: &mut FieldErrors) -> Vec<(String, String)> {

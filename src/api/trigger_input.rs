@@ -12,6 +12,7 @@ use crate::domain::trigger::{EVENT_NAMES, GOAL_NAMES, Triggers};
 
 use super::field_errors::{FieldCode, FieldErrors, echo};
 use super::validate::BodyObject;
+pub(super) use settings::MAX_NAMES;
 
 /// Options of triggers of a later version, which are refused as not available rather than as
 /// mistakes.
@@ -45,7 +46,7 @@ const GOAL_OPTIONS: &[&str] = &[GOAL_NAMES, "at_least", "within_seconds", "every
 const CUSTOM_OPTIONS: &[&str] = &[EVENT_NAMES, "at_least", "within_seconds", "every"];
 
 /// The options of a subscribable event type.
-fn options_of(event: EventType) -> &'static [&'static str] {
+pub(super) fn options_of(event: EventType) -> &'static [&'static str] {
     match event {
         EventType::VisitorSpike => SPIKE_OPTIONS,
         EventType::VisitorDrop => DROP_OPTIONS,

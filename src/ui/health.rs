@@ -74,10 +74,10 @@ pub(super) fn states(facts: &HealthFacts<'_>) -> Vec<StateBox> {
     } else {
         found.push(off(facts));
     }
-    found.extend(overlap(facts));
     if found.is_empty() {
         found.push(working(facts));
     }
+    found.extend(overlap(facts));
     if !is_off {
         found.extend(facts.triggers.iter().filter_map(|trigger| alert(facts, trigger)));
     }
@@ -93,9 +93,13 @@ fn is_real(delivery: &&DeliveryView) -> bool {
     delivery.event_type != "test"
 }
 
-/// The last delivery with a try.
-fn last_tried<'a>(facts: &HealthFacts<'a>) -> Option<&'a DeliveryView> {
-    facts.newest.iter().filter(is_real).find(|one| one.attempts > 0)
+/// The last delivery with a try of this outcome.
+fn last_tried<'a>(
+    facts: &HealthFacts<'a>,
+    is_wanted: impl Fn(&DeliveryView) -> bool,
+) -> Option<&'a DeliveryView> {
+    let tried = facts.newest.iter().filter(is_real).filter(|one| one.attempts > 0);
+    tried.into_iter().find(|one| is_wanted(one))
 }
 
 fn working(facts: &HealthFacts<'_>) -> StateBox {
@@ -104,7 +108,7 @@ fn working(facts: &HealthFacts<'_>) -> StateBox {
     if let Some(at) = health.last_success_at {
         words = words.and(format!("  last delivered {}", ago(facts.zone.now() - at)));
     }
-    let last = last_tried(facts).filter(|one| one.status == "delivered");
+    let last = last_tried(facts, |one| one.status == "delivered");
     if let Some(code) = last.and_then(|last| last.response_code) {
         words = words.and(format!(", HTTP {code}"));
     }
@@ -189,7 +193,7 @@ fn open(facts: &HealthFacts<'_>) -> Option<StateBox> {
     if health.state != "open" {
         return None;
     }
-    let last = last_tried(facts);
+    let last = last_tried(facts, |one| one.status != "delivered");
     let code = last.and_then(|last| last.response_code);
     let lead = match code {
         Some(code) => format!("Your server has answered HTTP {code}"),

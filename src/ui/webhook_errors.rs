@@ -92,7 +92,8 @@ fn url_words(problem: &FieldProblem, form: &Form, allow_http: bool) -> String {
     let is_http = url
         .get(..7)
         .is_some_and(|start| start.eq_ignore_ascii_case("http://"));
-    if !is_https && !(is_http && allow_http) {
+    let is_allowed = is_https || is_http && allow_http;
+    if !is_allowed {
         return match allow_http {
             true => "Enter an address that starts with https:// or http://".to_owned(),
             false => "Enter an address that starts with https://".to_owned(),

@@ -29,7 +29,7 @@ const AT_LEAST: RangeInclusive<u32> = 1..=10_000;
 const WITHIN_SECONDS: RangeInclusive<u32> = 1..=3_600;
 const EVERY: RangeInclusive<u32> = 1..=1_000_000_000;
 /// Most names in one filter.
-const MAX_NAMES: usize = 1_000;
+pub(in crate::api) const MAX_NAMES: usize = 1_000;
 
 /// Reads the settings of `event` into `triggers`.
 pub(super) fn read(

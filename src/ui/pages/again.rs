@@ -357,6 +357,7 @@ fn progress_words(job: &RecoveryView) -> String {
         _ => format!(" {skipped} needed no sending: they arrived since, or are on their way."),
     };
     match job.status.as_str() {
+        "running" if job.total == 0 => "Looking for what was missed.".to_owned(),
         "running" => format!("Sent {sent} of {total}.{passed}"),
         "finished" if job.total == 0 => "Nothing was missed in this time.".to_owned(),
         "finished" => format!("Done: sent {sent} of {total}.{passed}"),

@@ -196,7 +196,10 @@ pub(in crate::ui) async fn list(
         shows: SHOWS.iter().map(choice).collect(),
         events: event_choices(&filters.event),
         sinces: since_choices(since),
-        nothing: format!("{what} in {since_words}."),
+        nothing: match older {
+            Some(_) => format!("{what} among these; older ones may be."),
+            None => format!("{what} in {since_words}."),
+        },
         may_widen: since != "30d" && older.is_none(),
         wider: format!("{href}/deliveries?{}", filters.page_query("30d", "")),
         lines,

@@ -193,7 +193,7 @@ fn usual(status: &Status, site: &SiteVisit) -> String {
     let hour = site.zone.hour_of_week();
     match &status.baseline {
         Some(usual) if usual.status == "ready" => {
-            format!("UsualView for {hour}: {}.", count(usual.expected.round() as u64))
+            format!("Usual for {hour}: {}.", count(usual.expected.round() as u64))
         }
         Some(usual) => format!(
             "Learning what is usual here: about {} so far.",

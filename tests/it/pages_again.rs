@@ -1,0 +1,159 @@
+//! Sending again from pages: one delivery, and everything that was missed.
+
+use bellwether::domain::id::WebhookId;
+use bellwether::record::tokens::Role;
+use chrono::{TimeDelta, Utc};
+use serde_json::json;
+use sqlx::PgPool;
+
+use crate::pages_states::Written;
+use crate::pages_support::Pages;
+
+const SITE: &str = "shop.example";
+
+/// A site with a webhook and a delivery of it that failed, both by their ids.
+async fn missed(pages: &Pages) -> (String, String) {
+    let body = json!({"name": "Team", "url": "https://hooks.example.com/x", "events": ["goal_completion"]});
+    let made = pages
+        .api("POST", &format!("/api/sites/{SITE}/webhooks"), body)
+        .await;
+    let id = made["id"].as_str().expect("an id").to_owned();
+    let written = Written {
+        webhook: id.parse::<WebhookId>().expect("an id").uuid(),
+        site: SITE,
+        event: "goal_completion",
+        data: json!({"goal_name": "Signup", "z": 1, "a": 2}),
+        status: "failed",
+        result: Some("5xx"),
+        code: Some(500),
+        parked: None,
+        attempts: 4,
+        response: "sorry\u{202E}",
+        at: Utc::now() - TimeDelta::minutes(30),
+    };
+    let delivery = written.write(&pages.pool, 1).await;
+    (id, delivery)
+}
+
+#[sqlx::test]
+async fn a_delivery_is_shown_with_its_tries_and_sent_again(pool: PgPool) {
+    let pages = Pages::start(pool).await;
+    let (webhook, delivery) = missed(&pages).await;
+    let visitor = pages.visitor(&[SITE], Role::Editor).await;
+    let list = format!("/sites/{SITE}/webhooks/{webhook}/deliveries");
+    let history = visitor.get(&format!("{list}?show=undelivered&since=1h")).await;
+    for text in ["Goal: Signup", "Failed", "HTTP 500, 4 tries", "84 ms"] {
+        history.has(text);
+    }
+    visitor
+        .get(&format!("{list}?show=delivered"))
+        .await
+        .has("None delivered in 24 hours. <a href=");
+    let href = format!("{list}/{delivery}");
+    let one = visitor.get(&href).await;
+    for text in [
+        "It did not arrive: every try failed: HTTP 500.",
+        "Try 4: Your server failed: HTTP 500.",
+        "We were late by",
+        "Your server took",
+        "name 1 ms, connection 12 ms, encryption 20 ms, reply 51 ms",
+        "sorry⟦U+202E⟧",
+        "&quot;goal_name&quot;: &quot;Signup&quot;",
+    ] {
+        one.has(text);
+    }
+    let (hidden, resend) = (one.hidden(), format!("{href}/resend"));
+    let again = visitor.send(&resend, &hidden, &[]).await.location().to_owned();
+    assert_ne!(again, href);
+    assert_eq!(
+        visitor.send(&resend, &hidden, &[]).await.location(),
+        again,
+        "sent twice, done once"
+    );
+    let queued = visitor.get(&again).await;
+    queued.has("queued, to be sent again");
+    queued.has(&delivery);
+    let rows: i64 = sqlx::query_scalar("select count(*) from deliveries")
+        .fetch_one(&pages.pool)
+        .await
+        .expect("a count");
+    assert_eq!(rows, 2);
+    let viewer = pages.visitor(&[SITE], Role::Viewer).await;
+    viewer.get(&href).await.lacks("Send again");
+}
+
+#[sqlx::test]
+async fn what_was_missed_is_sent_and_can_be_stopped(pool: PgPool) {
+    let pages = Pages::start(pool).await;
+    let (webhook, _) = missed(&pages).await;
+    let visitor = pages.visitor(&[SITE], Role::Editor).await;
+    let href = format!("/sites/{SITE}/webhooks/{webhook}");
+    let recover = format!("{href}/recover");
+    visitor.get(&recover).await.has("1 was not delivered since then.");
+    let wrong = visitor
+        .submit(&recover, &recover, &[("since", ""), ("until", "soon")])
+        .await;
+    assert_eq!(wrong.status, 422);
+    wrong.has("<a href=\"#since\">Enter the time from which on to send again</a>");
+    wrong.has("<a href=\"#until\">Enter a time, or leave it empty for now</a>");
+    let since = (Utc::now() - TimeDelta::hours(1))
+        .format("%Y-%m-%dT%H:%M")
+        .to_string();
+    let begun = visitor
+        .submit(&recover, &recover, &[("since", since.as_str()), ("until", "")])
+        .await;
+    let job = begun.location().to_owned();
+    assert!(job.starts_with(&format!("{href}/recoveries/job_")), "{job}");
+    let progress = visitor.get(&job).await;
+    progress.has("Stop");
+    assert_eq!(visitor.send(&job, &progress.hidden(), &[]).await.location(), job);
+    visitor.get(&job).await.has("Stopped");
+    pages
+        .api(
+            "PATCH",
+            &format!("/api/sites/{SITE}/webhooks/{webhook}"),
+            json!({"enabled": false}),
+        )
+        .await;
+    let off = visitor
+        .submit(&recover, &recover, &[("since", since.as_str()), ("until", "")])
+        .await;
+    assert_eq!(off.status, 409);
+}
+
+#[sqlx::test]
+async fn the_present_is_told_against_what_is_usual(pool: PgPool) {
+    let pages = Pages::start(pool).await;
+    pages
+        .api(
+            "PUT",
+            &format!("/api/sites/{SITE}"),
+            json!({"time_zone": "Europe/Berlin"}),
+        )
+        .await;
+    let (webhook, _) = missed(&pages).await;
+    crate::pages_states::set_now(&pages.pool, SITE, &webhook).await;
+    let visitor = pages.visitor(&[SITE], Role::Viewer).await;
+    let now = visitor.get(&format!("/sites/{SITE}")).await;
+    for text in [
+        ">512</span>",
+        "Spike now. A spike begins at 300.",
+        "Usual for ",
+        ":00: 80.",
+        "Spike (Team) firing since ",
+        "<svg class=\"chart\" ",
+        "At most 99 visitors at once, 2 alerts. A spike begins at 300.",
+        "no data",
+    ] {
+        now.has(text);
+    }
+    let alerts = visitor.get(&format!("/sites/{SITE}/alerts")).await;
+    for text in [
+        "up to 512, fires at 300",
+        "still on after 4 min",
+        ", 41 min",
+        "told Team",
+    ] {
+        alerts.has(text);
+    }
+}
