@@ -73,12 +73,12 @@ fn trigger(event: EventType) -> Value {
 
 /// An object in which the option is given.
 fn given(option: &str) -> Value {
-    json!({"properties": {option: {"not": {"type": "null"}}}, "required": [option]})
+    json!({"type": "object", "properties": {option: {"not": {"type": "null"}}}, "required": [option]})
 }
 
 /// An object in which the option is given, and not false.
 fn asked(option: &str) -> Value {
-    json!({"properties": {option: {"not": {"enum": [null, false]}}}, "required": [option]})
+    json!({"type": "object", "properties": {option: {"not": {"enum": [null, false]}}}, "required": [option]})
 }
 
 /// `at_least` and `within_seconds` go together, and exclude `every`.
@@ -93,7 +93,7 @@ fn pace_conditions() -> Value {
 /// One kind of error at least, and a name only of events that are counted.
 fn error_conditions() -> Value {
     json!([
-        {"anyOf": [asked("error_events"), asked("rejected_events"), asked("silence")]},
+        {"anyOf": [{"type": "null"}, asked("error_events"), asked("rejected_events"), asked("silence")]},
         {"if": given("error_event"), "then": asked("error_events")},
     ])
 }

@@ -162,7 +162,7 @@ fn plain_value(name: &str, schema: &Value) -> Value {
         Some("boolean") => json!(true),
         Some("string") => json!("a text"),
         Some("array") => json!(["a text"]),
-        _ if name == "silence" => json!(true),
+        _ if ["silence", "error_events", "rejected_events"].contains(&name) => json!(true),
         _ => panic!("the option {name} has no schema"),
     }
 }
