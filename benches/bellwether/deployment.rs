@@ -42,6 +42,13 @@ pub struct Process {
     log: PathBuf,
 }
 
+impl Process {
+    /// The URL of its API.
+    pub fn api(&self) -> &str {
+        &self.api
+    }
+}
+
 impl Deployment {
     pub async fn create(options: &Options) -> anyhow::Result<Self> {
         let prefix = kafka::unique("bench");
@@ -80,6 +87,21 @@ impl Deployment {
         this.run(&["topics", "create"])?;
         this.token = this.run(&["token", "create", "--admin"])?.trim().to_owned();
         Ok(this)
+    }
+
+    /// Makes something by the API and returns the answer.
+    pub async fn call(&self, process: &Process, path: &str, body: &Value) -> anyhow::Result<Value> {
+        let response = self
+            .http
+            .post(format!("{}{path}", process.api))
+            .bearer_auth(&self.token)
+            .header("content-type", "application/json")
+            .body(body.to_string())
+            .send()
+            .await?;
+        let (status, text) = (response.status(), response.text().await?);
+        anyhow::ensure!(status.is_success(), "{path}: {status} {text}");
+        Ok(serde_json::from_str(&text)?)
     }
 
     /// The name of one of this deployment's topics.

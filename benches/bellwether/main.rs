@@ -60,6 +60,8 @@ mod latency;
 mod lateness;
 /// Part `api`: calls over a long history, beside deliveries.
 mod api;
+/// Part `pages`: of the web pages, their time and their weight.
+mod pages;
 
 use anyhow::Context as _;
 use clap::Parser as _;
@@ -98,5 +100,6 @@ fn run(part: Part, options: &Options) -> anyhow::Result<Vec<report::Figure>> {
         Part::Latency => latency::run(options),
         Part::Lateness => lateness::run(options),
         Part::Api => api::run(options),
+        Part::Pages => pages::run(options),
     }
 }

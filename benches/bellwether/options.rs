@@ -82,10 +82,11 @@ pub enum Part {
     Latency,
     Lateness,
     Api,
+    Pages,
 }
 
 impl Part {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Detector,
         Self::Machinery,
         Self::Memory,
@@ -94,6 +95,7 @@ impl Part {
         Self::Latency,
         Self::Lateness,
         Self::Api,
+        Self::Pages,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -106,6 +108,7 @@ impl Part {
             Self::Latency => "latency",
             Self::Lateness => "lateness",
             Self::Api => "api",
+            Self::Pages => "pages",
         }
     }
 
@@ -119,6 +122,7 @@ impl Part {
             Self::Latency => "latency: from when an event should be published to its request",
             Self::Lateness => "lateness: from when a retry is due to its request, 1 s tier, idle",
             Self::Api => "api: calls over a webhook with a long history, beside deliveries",
+            Self::Pages => "pages: 100 a second, 10,000 deliveries, 100,000 that wait",
         }
     }
 }

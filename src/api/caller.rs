@@ -41,10 +41,9 @@ impl Caller {
 
     /// Refuses a site outside the token's scope as if it did not exist.
     pub(super) fn check_read(&self, site_id: &SiteId) -> Result<(), Problem> {
-        match &self.0.scope {
-            Scope::Admin => Ok(()),
-            Scope::Sites(sites) if sites.iter().any(|site| site == site_id.as_str()) => Ok(()),
-            Scope::Sites(_) => Err(Problem::not_found("site")),
+        match self.0.covers(site_id.as_str()) {
+            true => Ok(()),
+            false => Err(Problem::not_found("site")),
         }
     }
 

@@ -160,7 +160,7 @@ impl Execution {
                 idempotency::release(&mut conn, claim).await
             };
             if let Err(error) = released.await {
-                tracing::warn!(%error, "an idempotency key could not be released; it is free again in a minute");
+                tracing::warn!(%error, "an idempotency key could not be released; it is free again in three minutes");
             }
         }
         result

@@ -48,15 +48,14 @@ pub(super) fn start(
     Ok(())
 }
 
-/// Most connections of tests, under way and idle.
-const TEST_CONNECTIONS: usize = 64;
-
 /// The way of tests to endpoints, with a client of its own: no test takes a connection from
 /// deliveries.
 fn test_sender(app: &AppContext) -> anyhow::Result<TestSender> {
+    let options = deliver::client_options(app)?;
+    let max_connections = (options.max_connections / 16).clamp(8, 256);
     let options = ClientOptions {
-        max_connections: TEST_CONNECTIONS,
-        ..deliver::client_options(app)?
+        max_connections,
+        ..options
     };
     let client = WebhookClient::new(options).context("starting the HTTP client of tests")?;
     let timeout = client.timeout();

@@ -16,7 +16,7 @@ pub struct HttpConfig {
     pub(crate) requests_per_second: u32,
     /// Requests a token may make at once.
     pub(crate) burst: u32,
-    /// URL at which users reach this service. Checked, and kept for links: no answer has one yet.
+    /// URL at which users reach this service: the base of links, and the origin of forms.
     pub(crate) public_url: Option<String>,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub(crate) trusted_proxies: Vec<IpNet>,

@@ -312,9 +312,25 @@ impl Deliverer {
             if let Some(webhook) = registry.webhooks.get(&id) {
                 let health = EndpointHealth::new(now.wall_ms);
                 self.scheduler.set_up(id, settings_of(webhook), health, now);
+                if webhook.disabled {
+                    self.note_disabled(id, now);
+                }
             }
         }
         self.looks.want_refill();
+    }
+
+    /// Notes that an endpoint was disabled without an attempt, because it was open for too long.
+    fn note_disabled(&mut self, id: WebhookId, now: Now) {
+        let health = self.scheduler.health(id).copied();
+        if let Some(health) = health.filter(|health| health.state == HealthState::Open) {
+            let disabled = EndpointHealth {
+                state: HealthState::Disabled,
+                reason: Some(HealthReason::OpenTooLong),
+                ..health
+            };
+            self.scheduler.set_health(id, disabled, now);
+        }
     }
 
     fn decide(&self, work: &Work) -> Action {

@@ -11,8 +11,9 @@ use crate::clock;
 use crate::domain::webhook::Webhook;
 use crate::record::outcomes::AttemptRow;
 
-/// Requests under way at a time; further ones wait.
-const MOST_REQUESTS: usize = 32;
+/// Requests under way at a time; further ones wait. Endpoints of one site that hang, each tested as
+/// often as it may be, take up a fifth.
+const MOST_REQUESTS: usize = 256;
 
 /// Sends single requests.
 #[derive(Debug, Clone)]

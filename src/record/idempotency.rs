@@ -15,7 +15,7 @@ use super::keyring::{Keyring, Place};
 pub const KEEP: TimeDelta = TimeDelta::hours(24);
 /// Age from which a claim without a result belongs to a process that died. Longer than any request
 /// may take.
-pub const IN_FLIGHT: TimeDelta = TimeDelta::minutes(1);
+pub const IN_FLIGHT: TimeDelta = TimeDelta::minutes(3);
 
 /// A key of one token, for one path.
 #[derive(Debug, Clone)]

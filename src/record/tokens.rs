@@ -51,6 +51,16 @@ pub(crate) struct TokenRecord {
     pub(crate) last_used_at: Option<DateTime<Utc>>,
 }
 
+impl TokenRecord {
+    /// True if the site lies in the scope.
+    pub(crate) fn covers(&self, site_id: &str) -> bool {
+        match &self.scope {
+            Scope::Admin => true,
+            Scope::Sites(sites) => sites.iter().any(|site| site == site_id),
+        }
+    }
+}
+
 /// A token to be made.
 #[derive(Debug, Clone)]
 pub struct NewToken<'a> {

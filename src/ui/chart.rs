@@ -8,11 +8,12 @@ use super::escape::escaped;
 use super::times::{Zone, count};
 
 const WIDTH: f64 = 720.0;
-const HEIGHT: f64 = 220.0;
-const LEFT: f64 = 44.0;
+const HEIGHT: f64 = 260.0;
+/// Room for three digits of the size that small screens have.
+const LEFT: f64 = 64.0;
 const RIGHT: f64 = 8.0;
-const TOP: f64 = 10.0;
-const BOTTOM: f64 = 24.0;
+const TOP: f64 = 20.0;
+const BOTTOM: f64 = 34.0;
 
 /// The facts of a picture.
 #[derive(Debug)]
@@ -93,7 +94,7 @@ impl Chart<'_> {
                 out,
                 "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\">{}</text>",
                 self.x(at),
-                HEIGHT - 6.0,
+                HEIGHT - 8.0,
                 self.zone.clock(at)
             );
         }

@@ -3,7 +3,9 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::body::Body;
+use axum::http::response::Parts;
 use axum::http::{HeaderValue, Method, Request, header};
+use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tower::ServiceExt as _;
@@ -37,11 +39,13 @@ impl PageApi {
 
     /// Reads something; anything but a success is a failure of the page.
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, PageFailure> {
-        let reply = self.call(Method::GET, path, None, None).await?;
-        if !reply.status.is_success() {
-            return Err(PageFailure::of_reply(&reply));
+        let request = self.request(Method::GET, path, None, None)?;
+        let (parts, bytes) = answer(&self.state, request).await?;
+        if !parts.status.is_success() {
+            return Err(PageFailure::of_reply(&to_reply(parts, &bytes)?));
         }
-        read(reply)
+        // From the text: a payload is shown as it is.
+        serde_json::from_slice(&bytes).map_err(|error| PageFailure::internal(&error))
     }
 
     /// Calls for a change. The caller looks at the status.
@@ -52,16 +56,16 @@ impl PageApi {
         body: Option<&Value>,
         once: Option<&str>,
     ) -> Result<Reply, PageFailure> {
-        self.call(method, path, body, once).await
+        send(&self.state, self.request(method, path, body, once)?).await
     }
 
-    async fn call(
+    fn request(
         &self,
         method: Method,
         path: &str,
         body: Option<&Value>,
         once: Option<&str>,
-    ) -> Result<Reply, PageFailure> {
+    ) -> Result<Request<Body>, PageFailure> {
         let mut request = Request::builder().method(method).uri(path);
         if let Some(once) = once {
             request = request.header("idempotency-key", once);
@@ -80,20 +84,29 @@ impl PageApi {
             token: self.token.clone(),
             is_counted: !self.is_counted.swap(true, Ordering::Relaxed),
         });
-        send(&self.state, request).await
+        Ok(request)
     }
 }
 
 /// Sends a request to the API and reads its answer.
 pub(super) async fn send(state: &UiState, request: Request<Body>) -> Result<Reply, PageFailure> {
+    let (parts, bytes) = answer(state, request).await?;
+    to_reply(parts, &bytes)
+}
+
+async fn answer(state: &UiState, request: Request<Body>) -> Result<(Parts, Bytes), PageFailure> {
     let Ok(response) = state.api().oneshot(request).await;
     let (parts, body) = response.into_parts();
     let bytes = axum::body::to_bytes(body, MAX_ANSWER_BYTES)
         .await
         .map_err(|error| PageFailure::internal(&error))?;
+    Ok((parts, bytes))
+}
+
+fn to_reply(parts: Parts, bytes: &[u8]) -> Result<Reply, PageFailure> {
     let body = match bytes.is_empty() {
         true => Value::Null,
-        false => serde_json::from_slice(&bytes).map_err(|error| PageFailure::internal(&error))?,
+        false => serde_json::from_slice(bytes).map_err(|error| PageFailure::internal(&error))?,
     };
     Ok(Reply {
         status: parts.status,

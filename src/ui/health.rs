@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 
 use super::html::Html;
-use super::model::{DeliveryView, TriggerState, WebhookView};
+use super::model::{DeliveryView, TriggerView, WebhookView};
 use super::times::{Zone, ago, count, counted, span_words, took};
 use super::words;
 
@@ -36,7 +36,7 @@ pub(super) struct HealthFacts<'a> {
     pub(super) webhook: &'a WebhookView,
     /// The newest deliveries, newest first.
     pub(super) newest: &'a [DeliveryView],
-    pub(super) triggers: &'a [TriggerState],
+    pub(super) triggers: &'a [TriggerView],
     pub(super) zone: &'a Zone,
     /// Deliveries not sent because the webhook was off; `None` if there are none, and a plus for
     /// more than were counted.
@@ -314,7 +314,7 @@ fn overlap(facts: &HealthFacts<'_>) -> Option<StateBox> {
     Some(state("○", "idle", words).with(Remedy::FinishRotation))
 }
 
-fn alert(facts: &HealthFacts<'_>, trigger: &TriggerState) -> Option<StateBox> {
+fn alert(facts: &HealthFacts<'_>, trigger: &TriggerView) -> Option<StateBox> {
     if trigger.webhook_id != facts.webhook.id || trigger.state != "firing" {
         return None;
     }

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 /// A page of a list.
@@ -92,7 +93,8 @@ pub(super) struct DeliveryView {
     pub(super) parked_until: Option<DateTime<Utc>>,
     pub(super) parked_reason: Option<String>,
     pub(super) resend_of: Option<String>,
-    pub(super) payload: Option<Value>,
+    /// As it was signed.
+    pub(super) payload: Option<Box<RawValue>>,
     pub(super) created_at: DateTime<Utc>,
     #[serde(default)]
     pub(super) attempt_log: Vec<AttemptView>,
@@ -148,21 +150,21 @@ pub(super) struct AlertView {
 pub(super) struct Status {
     pub(super) current_visitors: u64,
     pub(super) as_of: Option<DateTime<Utc>>,
-    pub(super) baseline: Option<Usual>,
+    pub(super) baseline: Option<UsualView>,
     pub(super) last_event_at: Option<DateTime<Utc>>,
     #[serde(default)]
-    pub(super) triggers: Vec<TriggerState>,
+    pub(super) triggers: Vec<TriggerView>,
 }
 
 /// The usual number of visitors at this hour.
 #[derive(Debug, Clone, Deserialize)]
-pub(super) struct Usual {
+pub(super) struct UsualView {
     pub(super) status: String,
     pub(super) expected: f64,
 }
 
 #[derive(Debug, Clone, Deserialize)]
-pub(super) struct TriggerState {
+pub(super) struct TriggerView {
     pub(super) webhook_id: String,
     pub(super) event: String,
     pub(super) state: String,

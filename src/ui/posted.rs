@@ -12,7 +12,7 @@ use super::failure::PageFailure;
 use super::form::Form;
 use super::origin;
 use super::respond::{page, see_other};
-use super::session::{Visit, original_uri};
+use super::session::{PageVisit, original_uri};
 use super::shown_before::ShownBefore;
 use super::state::UiState;
 use crate::record::idempotency::{self, Claimed, KeyClaim, Retained, ScopedKey};
@@ -28,7 +28,7 @@ const LOOKS: u32 = 600;
 /// A form of a visitor who may change things.
 #[derive(Debug)]
 pub(super) struct Posted {
-    pub(super) visit: Visit,
+    pub(super) visit: PageVisit,
     pub(super) form: Form,
     path: String,
     hash: [u8; 32],
@@ -44,7 +44,7 @@ impl FromRequest<UiState> for Posted {
         }
         let (mut parts, body) = request.into_parts();
         let visit =
-            <Visit as axum::extract::FromRequestParts<UiState>>::from_request_parts(&mut parts, state)
+            <PageVisit as axum::extract::FromRequestParts<UiState>>::from_request_parts(&mut parts, state)
                 .await?;
         let path = original_uri(&parts).path().to_owned();
         if !visit.is_editor() && path != SIGN_OUT {

@@ -29,7 +29,7 @@ const PLAIN_COOKIE: &str = "bw";
 const MAX_TEXT_BYTES: usize = 128;
 
 /// Somebody with a valid session, and the page that they asked for.
-pub(super) struct Visit {
+pub(super) struct PageVisit {
     pub(super) state: UiState,
     pub(super) token: TokenRecord,
     pub(super) api: PageApi,
@@ -39,9 +39,9 @@ pub(super) struct Visit {
     is_utc: bool,
 }
 
-impl fmt::Debug for Visit {
+impl fmt::Debug for PageVisit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Visit")
+        f.debug_struct("PageVisit")
             .field("here", &self.here)
             .finish_non_exhaustive()
     }
@@ -55,7 +55,7 @@ pub(super) struct SiteVisit {
     pub(super) zone: Zone,
 }
 
-impl Visit {
+impl PageVisit {
     pub(super) fn is_editor(&self) -> bool {
         self.token.role == Role::Editor
     }
@@ -106,6 +106,19 @@ impl Visit {
         }
     }
 
+    /// The address in the zone of the page.
+    pub(super) fn in_zone(&self, path: String) -> String {
+        match self.is_utc {
+            true => format!("{path}?tz=utc"),
+            false => path,
+        }
+    }
+
+    /// The key of the site's present in the zone of the page.
+    pub(super) fn live_key(&self, site_id: &str) -> String {
+        format!("{}/{site_id}", self.is_utc)
+    }
+
     fn has_sites(&self) -> bool {
         match &self.token.scope {
             Scope::Admin => true,
@@ -115,7 +128,10 @@ impl Visit {
 }
 
 /// Finds the session of a request. The second value is a cookie that extends it.
-async fn find(state: &UiState, parts: &Parts) -> Result<Option<(Visit, Option<HeaderValue>)>, PageFailure> {
+async fn find(
+    state: &UiState,
+    parts: &Parts,
+) -> Result<Option<(PageVisit, Option<HeaderValue>)>, PageFailure> {
     let Some(text) = cookie(&parts.headers, state) else {
         return Ok(None);
     };
@@ -129,7 +145,7 @@ async fn find(state: &UiState, parts: &Parts) -> Result<Option<(Visit, Option<He
         .flatten();
     let query = original_uri(parts).query().unwrap_or_default();
     let is_utc = form_urlencoded::parse(query.as_bytes()).any(|(name, value)| name == "tz" && value == "utc");
-    let visit = Visit {
+    let visit = PageVisit {
         api: PageApi::new(state.clone(), found.token.clone()),
         state: state.clone(),
         token: found.token,
@@ -140,7 +156,7 @@ async fn find(state: &UiState, parts: &Parts) -> Result<Option<(Visit, Option<He
     Ok(Some((visit, extended)))
 }
 
-impl FromRequestParts<UiState> for Visit {
+impl FromRequestParts<UiState> for PageVisit {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, state: &UiState) -> Result<Self, Response> {
@@ -158,7 +174,7 @@ impl FromRequestParts<UiState> for Visit {
     }
 }
 
-impl OptionalFromRequestParts<UiState> for Visit {
+impl OptionalFromRequestParts<UiState> for PageVisit {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, state: &UiState) -> Result<Option<Self>, Response> {

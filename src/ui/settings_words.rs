@@ -9,15 +9,15 @@ use super::words;
 
 /// A setting and its value.
 #[derive(Debug)]
-pub(super) struct Setting {
+pub(super) struct SettingWords {
     pub(super) name: &'static str,
     pub(super) value: String,
 }
 
 /// The settings that an owner looks for.
-pub(super) fn settings(webhook: &WebhookView) -> Vec<Setting> {
+pub(super) fn settings(webhook: &WebhookView) -> Vec<SettingWords> {
     let mut settings = Vec::new();
-    let mut add = |name: &'static str, value: String| settings.push(Setting { name, value });
+    let mut add = |name: &'static str, value: String| settings.push(SettingWords { name, value });
     let events: Vec<String> = webhook
         .events
         .iter()

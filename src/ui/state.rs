@@ -8,6 +8,7 @@ use sqlx::PgPool;
 use sqlx::Postgres;
 use sqlx::pool::PoolConnection;
 
+use super::live_cache::LiveCache;
 use crate::record::keyring::Keyring;
 
 /// The part of the configuration that the pages follow.
@@ -43,25 +44,27 @@ impl UiConfig {
 
 /// The state that all pages share. Cheap to clone.
 #[derive(Clone)]
-pub struct UiState(Arc<Shared>);
+pub struct UiState(Arc<PagesShared>);
 
-struct Shared {
+struct PagesShared {
     /// The API, called inside the process.
     api: Router,
     pool: PgPool,
     keyring: Arc<Keyring>,
     config: UiConfig,
+    live: LiveCache,
 }
 
 impl UiState {
     /// The state of a process's pages. `api` is the router that requests from outside go through,
     /// too: what it decides holds for pages.
     pub fn new(api: Router, pool: PgPool, keyring: Arc<Keyring>, config: UiConfig) -> Self {
-        Self(Arc::new(Shared {
+        Self(Arc::new(PagesShared {
             api,
             pool,
             keyring,
             config,
+            live: LiveCache::default(),
         }))
     }
 
@@ -80,6 +83,10 @@ impl UiState {
 
     pub(super) fn config(&self) -> &UiConfig {
         &self.0.config
+    }
+
+    pub(super) fn live(&self) -> &LiveCache {
+        &self.0.live
     }
 
     pub(super) fn pool(&self) -> &PgPool {

@@ -144,10 +144,11 @@ pub(super) fn span_words(span: TimeDelta) -> String {
     }
 }
 
-/// `84 ms`, `1.2 s`, `30 s`
+/// `under 1 ms`, `84 ms`, `1.2 s`, `30 s`
 pub(super) fn took(ms: i64) -> String {
     match ms.max(0) {
-        ms @ 0..1_000 => format!("{ms} ms"),
+        0 => "under 1 ms".to_owned(),
+        ms @ 1..1_000 => format!("{ms} ms"),
         ms @ 1_000..10_000 => {
             let tenths = ms / 100;
             match tenths % 10 {

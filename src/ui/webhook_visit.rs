@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::failure::PageFailure;
 use super::model::WebhookView;
-use super::session::{SiteVisit, Visit};
+use super::session::{PageVisit, SiteVisit};
 use crate::domain::site::escape_segment;
 
 /// The ids in a webhook's address.
@@ -25,7 +25,7 @@ pub(super) struct WebhookVisit {
 }
 
 impl WebhookVisit {
-    pub(super) async fn find(visit: &Visit, ids: &WebhookIds) -> Result<Self, PageFailure> {
+    pub(super) async fn find(visit: &PageVisit, ids: &WebhookIds) -> Result<Self, PageFailure> {
         let site = visit.site(&ids.site_id).await?;
         let end = webhook_end(&ids.webhook_id);
         let api = site.path.api(&end);

@@ -47,7 +47,11 @@ pub(super) fn event_question(word: &str) -> &str {
 /// The event behind a delivery, from its payload: `Spike: 512 of 300`.
 pub(super) fn happened(delivery: &DeliveryView) -> String {
     let title = event(&delivery.event_type);
-    let data = delivery.payload.as_ref().and_then(|payload| payload.get("data"));
+    let payload: Option<Value> = delivery
+        .payload
+        .as_ref()
+        .and_then(|payload| serde_json::from_str(payload.get()).ok());
+    let data = payload.as_ref().and_then(|payload| payload.get("data"));
     let Some(data) = data else { return title.to_owned() };
     let number = |key: &str| {
         data.get(key)

@@ -1,7 +1,7 @@
 // Walks through the pages as a new owner does: link, goal, webhook, error, fix, rotate, finish, delete. Once without
 // the script and once by keyboard alone.
 //
-//   node journey.mjs PLAN     PLAN: {base, links: [link, link], out, chromium, modules, can_send}
+//   node journey.mjs PLAN     PLAN: {links: [link, link], receiver, out, chromium, modules}
 import { readFileSync, mkdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
@@ -13,6 +13,8 @@ mkdirSync(plan.out, { recursive: true });
 const browser = await chromium.launch({ executablePath: plan.chromium, args: ['--no-sandbox'] });
 
 // With a mouse, or by Tab, Space and Enter until the named thing has the focus.
+let at = '';
+
 function hands(tab, byKeyboard) {
   const focused = () => tab.evaluate(() => {
     const one = document.activeElement;
@@ -28,6 +30,7 @@ function hands(tab, byKeyboard) {
     throw new Error(`Tab does not reach ${name}`);
   };
   const enter = async () => {
+    at = (await focused()).name;
     await Promise.all([tab.waitForNavigation(), tab.keyboard.press('Enter')]);
   };
   return {
@@ -40,6 +43,12 @@ function hands(tab, byKeyboard) {
       if (!byKeyboard) return Promise.all([tab.waitForNavigation(), tab.getByRole('button', { name, exact: true }).first().click()]);
       await reach(name, ['BUTTON']);
       return enter();
+    },
+    // The script answers in place: no other page comes.
+    async stay(name) {
+      await reach(name, ['BUTTON']);
+      at = name;
+      return tab.keyboard.press('Enter');
     },
     async tick(name) {
       if (!byKeyboard) return tab.getByLabel(name, { exact: true }).check();
@@ -58,7 +67,7 @@ function hands(tab, byKeyboard) {
 async function journey(name, link, options, byKeyboard) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
   const tab = await context.newPage();
-  const { follow, press, tick, fill } = hands(tab, byKeyboard);
+  const { follow, press, stay, tick, fill } = hands(tab, byKeyboard);
   const sees = async (text) => {
     const body = await tab.textContent('body');
     if (!body.replace(/\s+/g, ' ').includes(text)) throw new Error(`${name}: no "${text}" on ${tab.url()}: ${body.slice(0, 600)}`);
@@ -94,7 +103,13 @@ async function journey(name, link, options, byKeyboard) {
   await follow(`Go on to ${name}`);
   await sees('Nothing sent yet.');
   await picture();
-  if (plan.can_send) {
+  if (byKeyboard) {
+    await stay('Send a test');
+    await tab.getByText('Arrived: HTTP 200').first().waitFor();
+    const said = await tab.textContent('#said');
+    if (!said.includes('Arrived: HTTP 200')) throw new Error(`${name}: the result of the test is not said`);
+    await picture();
+  } else {
     await press('Send a test');
     await sees('Arrived: HTTP 200');
     await picture();
@@ -129,7 +144,7 @@ try {
   await journey('Plain', plan.links[0], { javaScriptEnabled: false }, false);
   await journey('Keys', plan.links[1], {}, true);
 } catch (error) {
-  console.log(JSON.stringify({ page: 'journey', look: '', what: String(error) }));
+  console.log(JSON.stringify({ page: 'journey', look: '', what: `${at}: ${error}` }));
 } finally {
   await browser.close();
 }

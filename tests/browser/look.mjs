@@ -18,14 +18,15 @@ const LOOKS = [
   { look: 'dark', colorScheme: 'dark', width: 1280 },
   { look: 'narrow', colorScheme: 'light', width: 320 },
   { look: 'narrow-dark', colorScheme: 'dark', width: 320 },
+  { look: 'forced', colorScheme: 'dark', forcedColors: 'active', width: 1280 },
 ];
 
 mkdirSync(plan.out, { recursive: true });
 const fault = (page, look, what) => console.log(JSON.stringify({ page, look, what }));
 const browser = await chromium.launch({ executablePath: plan.chromium, args: ['--no-sandbox'] });
 
-async function visit(page, { look, colorScheme, width }, heights) {
-  const context = await browser.newContext({ colorScheme, viewport: { width, height: 900 } });
+async function visit(page, { look, colorScheme, forcedColors, width }, heights) {
+  const context = await browser.newContext({ colorScheme, forcedColors, viewport: { width, height: 900 } });
   if (!page.signed_out) {
     const { hostname } = new URL(plan.base);
     await context.addCookies([{ name: 'bw', value: plan.cookies[page.as || 'editor'], domain: hostname, path: '/' }]);
@@ -66,7 +67,30 @@ async function visit(page, { look, colorScheme, width }, heights) {
   } else {
     heights[page.name] = shape.height;
   }
+  if (look === 'light') await onPaper(page, tab);
+  if (width === 320) await widelySpaced(page, look, tab);
   await context.close();
+}
+
+// Doubled spaces between letters, words and lines: nothing may be cut off or need sideways scrolling.
+async function widelySpaced(page, look, tab) {
+  const sideways = await tab.evaluate(() => {
+    const { style } = document.documentElement;
+    for (const [name, value] of [['letter-spacing', '.12em'], ['word-spacing', '.16em'], ['line-height', '2']]) style.setProperty(name, value);
+    return document.documentElement.scrollWidth - innerWidth;
+  });
+  if (sideways > 0) fault(page.name, look, `scrolls sideways by ${sideways} px when widely spaced`);
+}
+
+// On paper there are no forms and no navigation, and the heading is there.
+async function onPaper(page, tab) {
+  await tab.emulateMedia({ media: 'print' });
+  const seen = await tab.evaluate(() => {
+    const shown = (css) => [...document.querySelectorAll(css)].filter((one) => one.offsetParent || one.getClientRects().length).length;
+    return { forms: shown('form'), nav: shown('nav'), heading: shown('h1') };
+  });
+  if (seen.forms || seen.nav || seen.heading !== 1) fault(page.name, 'print', JSON.stringify(seen));
+  await tab.pdf({ path: join(plan.out, `${page.name}.pdf`) });
 }
 
 const heights = {};

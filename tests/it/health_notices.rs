@@ -236,6 +236,10 @@ async fn five_days_open_disable_also_when_nothing_waits() {
             1.0,
         )
         .await;
+    stage
+        .process
+        .metric_is("bellwether_endpoints{state=\"disabled\"}", 1.0)
+        .await;
     // What it misses is recorded, and can be recovered.
     stage.goal("missed").await;
     eventually("it is cancelled", TIMEOUT, || async {

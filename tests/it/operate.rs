@@ -130,7 +130,7 @@ async fn a_process_without_a_partition_is_ready_and_a_standby() {
 /// Every family whose stage there is, with the names of its labels.
 const FAMILIES: &str = "
     events_total{result,source} rejected_records_total{reason,source} miskeyed_records_total{source}
-    clock_skew_total{source} sites visitors episodes{event} evictions_total{map} notifications_total{event}
+    clock_skew_total{source} source_silent{source} sites visitors episodes{event} evictions_total{map} notifications_total{event}
     suppressed_total{event,reason} detect_latency_seconds consumer_behind_seconds{group,topic}
     consumer_lag_records{group,topic} consumer_partitions{group} consumer_partitions_expected{group}
     open_offsets{group} commit_errors_total{group} rebalances_total{event,group} rebalance_pause_seconds{group}
@@ -140,7 +140,7 @@ const FAMILIES: &str = "
     newer_records_held{topic} deliveries_total{event,status} delivery_failures_total{reason}
     attempts_total{fault,kind,result} attempt_seconds{phase} delivery_start_seconds{waited}
     retry_lateness_seconds{tier} retries_published_total{tier} due_clamped_total possible_repeats_total
-    dead_letters_total webhooks_disabled_total{reason} in_flight{endpoint} in_flight_limit queued
+    dead_letters_total webhooks_disabled_total{reason} operator_notices_total{outcome} in_flight{endpoint} in_flight_limit queued
     queue_wait_seconds{cause} outcomes_unwritten outcomes_unwritten_seconds postgres_seconds{op}
     postgres_errors_total{kind,op} postgres_up postgres_connections{state} postgres_connections_max
     postgres_partition_horizon_seconds postgres_retention_lag_seconds{table} parked{reason}

@@ -292,10 +292,12 @@ async fn every_page_holds_in_every_look(pool: PgPool) {
     };
     let cookies = json!({"editor": cookie(Role::Editor).await, "viewer": cookie(Role::Viewer).await});
     let folder = out("looks");
-    let plan = json!({"base": pages.base, "cookies": cookies, "pages": shown});
+    let plan = json!({"base": pages.base, "cookies": cookies, "pages": shown,
+        "path": format!("/sites/{SITE}")});
     let where_to = folder.clone();
     let faults = tokio::task::spawn_blocking(move || {
-        let mut faults = browser.run("look.mjs", plan, &where_to);
+        let mut faults = browser.run("look.mjs", plan.clone(), &where_to);
+        faults.extend(browser.run("live.mjs", plan, &where_to));
         faults.extend(browser.check_html(&where_to));
         faults
     });
@@ -327,7 +329,7 @@ async fn an_owner_finds_the_way_without_script_and_by_keyboard() {
             .await;
         links.push(made["url"].clone());
     }
-    let plan = json!({"links": links, "receiver": receiver.url("hook"), "can_send": true});
+    let plan = json!({"links": links, "receiver": receiver.url("hook")});
     let folder = out("journey");
     let faults = tokio::task::spawn_blocking(move || browser.run("journey.mjs", plan, &folder));
     let faults = faults.await.expect("a browser");

@@ -25,11 +25,8 @@ impl Written<'_> {
     /// Writes it with its attempts and returns its id.
     pub(crate) async fn write(&self, pool: &PgPool, number: u64) -> String {
         let ms = u64::try_from(self.at.timestamp_millis()).expect("after 1970");
-        let id = Uuid::new_v8(
-            (u128::from(ms) << 80
-                | u128::from(number).wrapping_mul(0x9E37_79B9_7F4A_7C15) & 0xFFFF_FFFF_FFFF_FFFF)
-                .to_be_bytes(),
-        );
+        let rest = number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let id = Uuid::new_v8((u128::from(ms) << 80 | u128::from(rest)).to_be_bytes());
         let body = json!({"id": "evt_x", "event": self.event, "site_id": self.site, "data": self.data});
         let retry = (self.status == "retrying").then(|| Utc::now() + TimeDelta::minutes(2));
         let reason = match self.status {
@@ -150,11 +147,11 @@ pub(crate) async fn set_now(pool: &PgPool, site: &str, webhook: &str) {
     for ago in 0..4_i64 {
         // A wave between 60 and 100 visitors: each minute one byte.
         let minutes: Vec<u8> = (0..60_u8)
-            .map(|minute| 60 + (minute * 7 + ago as u8 * 13) % 40)
+            .map(|minute| 60 + ((i64::from(minute) * 7 + ago * 13) % 40) as u8)
             .collect();
         sqlx::query(
-            "insert into site_activity (site_id, hour, minutes, covered, median, events, goals)
-             values ($1, to_timestamp($2), $3, $4, 80, 1000, '{}') on conflict do nothing",
+            "insert into site_activity (site_id, hour, minutes, covered, median, events, goals, updated_at)
+             values ($1, to_timestamp($2), $3, $4, 80, 1000, '{}', now()) on conflict do nothing",
         )
         .bind(site)
         .bind(hour(ago) as f64)

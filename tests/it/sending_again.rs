@@ -128,6 +128,22 @@ impl Stage {
         failed.into_iter().rev().collect()
     }
 
+    /// Adds failed deliveries to the one that there is, each as that one.
+    async fn multiply_failed(&self, count: i32) {
+        sqlx::query(
+            "insert into deliveries (id, notification_id, webhook_id, site_id, event_type, origin, status, attempts,
+                 failure_reason, payload, created_at, inserted_at, updated_at)
+             select overlay(id::text placing lpad(n::text, 12, '0') from 25)::uuid,
+                 overlay(notification_id::text placing lpad(n::text, 12, '0') from 25)::uuid, webhook_id, site_id, event_type,
+                 origin, status, attempts, failure_reason, payload, created_at, inserted_at, updated_at
+             from deliveries, generate_series(1, $1) n",
+        )
+        .bind(count)
+        .execute(self.pool())
+        .await
+        .unwrap();
+    }
+
     async fn recover(&self, body: Value) -> String {
         let job = self.post("/recover", body, StatusCode::ACCEPTED).await;
         assert_eq!(job["status"], "running", "{job}");
@@ -345,7 +361,9 @@ async fn a_retry_is_a_new_delivery_of_the_same_notification() {
     assert!(replayed);
     assert_eq!(same, made);
 
+    let asked = std::time::Instant::now();
     let again = stage.receiver.wait_for("hook", sent.len() + 1).await;
+    println!("sent again within {:?}", asked.elapsed());
     let last = again.last().unwrap();
     assert_eq!((last.header("x-webhook-delivery"), last.attempt()), (new, 1));
     assert_eq!(last.body, sent[0].body);
@@ -543,23 +561,49 @@ async fn a_cancelled_recovery_is_taken_up_once_by_a_later_one() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_recovery_killed_while_it_queues_makes_nothing_twice() {
+    let mut stage = stage(&ONE_RETRY, json!({"failure_threshold": 100})).await;
+    stage.failed(1).await;
+    stage.multiply_failed(7_999).await;
+    stage
+        .patch(json!({"paused_until": chrono::Utc::now() + chrono::TimeDelta::hours(1)}))
+        .await;
+    let job = stage.recover(json!({"since": ALL})).await;
+    let queued = "select count(*) from deliveries where origin = 'recover'";
+    for least in [500, 3_000] {
+        eventually("some are queued", TIMEOUT, || async {
+            (stage.count(queued).await >= least).then_some(())
+        })
+        .await;
+        let killed = std::mem::replace(&mut stage.process, stage.deployment.spawn(&[]));
+        killed.kill();
+        println!("killed at {}", stage.count(queued).await);
+        stage.process.ready().await;
+    }
+    stage.count_is(queued, 8_000).await;
+    stage
+        .job_is(
+            &job,
+            json!({"status": "running", "total": 8_000, "sent": 0, "skipped": 0}),
+        )
+        .await;
+    let distinct = "select count(distinct notification_id) from deliveries where origin = 'recover'";
+    assert_eq!(stage.count(distinct).await, 8_000);
+    assert_eq!(
+        stage
+            .count("select count(*) from parked where job_id is not null")
+            .await,
+        8_000
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_recovery_goes_on_after_a_kill_within_the_rate() {
     let mut stage = stage(&ONE_RETRY, json!({"failure_threshold": 100})).await;
     stage.failed(1).await;
     let sent = stage.receiver.received("hook").len();
     stage.receiver.answer("hook", |_| Answer::status(200));
-    // A long history of failures, as that one.
-    sqlx::query(
-        "insert into deliveries (id, notification_id, webhook_id, site_id, event_type, origin, status, attempts,
-             failure_reason, payload, created_at, inserted_at, updated_at)
-         select overlay(id::text placing lpad(n::text, 12, '0') from 25)::uuid,
-             overlay(notification_id::text placing lpad(n::text, 12, '0') from 25)::uuid, webhook_id, site_id, event_type,
-             origin, status, attempts, failure_reason, payload, created_at, inserted_at, updated_at
-         from deliveries, generate_series(1, 1199) n",
-    )
-    .execute(stage.pool())
-    .await
-    .unwrap();
+    stage.multiply_failed(1_199).await;
     stage.patch(json!({"rate_limit_per_second": 200})).await;
     let begun = std::time::Instant::now();
     let job = stage.recover(json!({"since": ALL})).await;

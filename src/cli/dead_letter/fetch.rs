@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::{Message as _, Offset, TopicPartitionList};
 
@@ -16,6 +16,8 @@ use crate::kafka::{headers, settings};
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest time without a record while some are still to come.
 const SILENCE: Duration = Duration::from_secs(10);
+/// Pause before a partition without a leader is asked again.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 /// A record without its value.
 pub(super) struct DeadRecord {
@@ -89,15 +91,34 @@ fn later(deadline: Instant) -> Instant {
     deadline.max(clock::monotonic() + SILENCE)
 }
 
-/// The first and the next offset of a partition.
+/// The first and the next offset of a partition. One that has no leader yet, as right after its
+/// topic was made, is asked again.
 #[expect(
     clippy::disallowed_methods,
     reason = "a record of a transaction that is not committed yet is none"
 )]
 fn ends(reader: &BaseConsumer, topic: &str, partition: i32) -> anyhow::Result<(i64, i64)> {
-    reader
-        .fetch_watermarks(topic, partition, TIMEOUT)
-        .with_context(|| format!("{topic}: partition {partition} cannot be asked for its ends"))
+    let deadline = clock::monotonic() + TIMEOUT;
+    loop {
+        match reader.fetch_watermarks(topic, partition, TIMEOUT) {
+            Err(error) if waits_for_leader(&error) && clock::monotonic() < deadline => {
+                std::thread::park_timeout(ASK_AGAIN);
+            }
+            ends => {
+                return ends
+                    .with_context(|| format!("{topic}: partition {partition} cannot be asked for its ends"));
+            }
+        }
+    }
+}
+
+fn waits_for_leader(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{LeaderNotAvailable, NotLeaderForPartition};
+
+    matches!(
+        error.rdkafka_error_code(),
+        Some(LeaderNotAvailable | NotLeaderForPartition)
+    )
 }
 
 fn read(message: &BorrowedMessage<'_>) -> DeadRecord {

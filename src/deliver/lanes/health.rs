@@ -123,8 +123,8 @@ impl EndpointHealth {
         None
     }
 
-    /// True if the webhook's owner has switched it on since Bellwether disabled it. One that was open
-    /// for too long may have been disabled without an attempt.
+    /// True if the webhook's owner has switched it on since Bellwether disabled it. One that was
+    /// open for too long may have been disabled without an attempt.
     pub(crate) fn is_over(&self, active_since_ms: i64) -> bool {
         match self.state {
             HealthState::Disabled => active_since_ms > self.since_ms,

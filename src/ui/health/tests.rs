@@ -38,7 +38,7 @@ fn delivery(fields: Value) -> DeliveryView {
 }
 
 /// The states in plain text, each with its shape.
-fn told(webhook: &WebhookView, newest: &[DeliveryView], triggers: &[TriggerState]) -> Vec<String> {
+fn told(webhook: &WebhookView, newest: &[DeliveryView], triggers: &[TriggerView]) -> Vec<String> {
     let zone = zone();
     let facts = HealthFacts {
         webhook,
@@ -151,7 +151,7 @@ fn each_state_has_the_words_of_the_design() {
 
 #[test]
 fn an_alert_that_is_on_is_told_beside_the_rest() {
-    let trigger = |state: &str, webhook: &str| TriggerState {
+    let trigger = |state: &str, webhook: &str| TriggerView {
         webhook_id: webhook.to_owned(),
         event: "visitor_spike".to_owned(),
         state: state.to_owned(),

@@ -20,9 +20,9 @@ use crate::ui::model::{DeliveryView, Listed, RecoveryView, TestOutcome};
 use crate::ui::posted::Posted;
 use crate::ui::reply::Reply;
 use crate::ui::respond::{page, see_other};
-use crate::ui::session::Visit;
+use crate::ui::session::PageVisit;
 use crate::ui::test_words::test_words;
-use crate::ui::times::{Stamp, count};
+use crate::ui::times::{Stamp, Zone, count};
 use crate::ui::webhook_visit::{WebhookIds, WebhookVisit};
 
 /// Deliveries that are counted at most.
@@ -145,8 +145,8 @@ pub(in crate::ui) async fn resend(
         if !reply.status.is_success() {
             return Err(PageFailure::of_reply(&reply));
         }
-        let queued: DeliveryView = read(reply)?;
-        Ok(see_other(&format!("{}/deliveries/{}", found.href, queued.id)))
+        let queued = reply.body["id"].as_str().unwrap_or_default();
+        Ok(see_other(&format!("{}/deliveries/{queued}", found.href)))
     };
     posted.run_once(run).await
 }
@@ -167,7 +167,7 @@ struct RecoverPage {
 
 /// `GET …/recover`
 pub(in crate::ui) async fn ask_recover(
-    visit: Visit,
+    visit: PageVisit,
     Path(ids): Path<WebhookIds>,
 ) -> Result<Response, PageFailure> {
     visit.check_editor()?;
@@ -182,7 +182,7 @@ pub(in crate::ui) async fn ask_recover(
 }
 
 async fn recover_page(
-    visit: &Visit,
+    visit: &PageVisit,
     found: &WebhookVisit,
     since: DateTime<Utc>,
     (since_field, until_field): (String, String),
@@ -219,6 +219,25 @@ async fn recover_page(
     })
 }
 
+/// Reads the two times of the form; the second one may be left out.
+fn read_span(
+    zone: &Zone,
+    since: &str,
+    until: &str,
+    errors: &mut FormErrors,
+) -> (Option<DateTime<Utc>>, Option<DateTime<Utc>>) {
+    let (since, end) = (zone.read_field(since), zone.read_field(until));
+    if since.is_none() {
+        let words = "Enter the time from which on to send again";
+        errors.add("since".to_owned(), words.to_owned());
+    }
+    if end.is_none() && !until.is_empty() {
+        let words = "Enter a time, or leave it empty for now";
+        errors.add("until".to_owned(), words.to_owned());
+    }
+    (since, end)
+}
+
 /// `POST …/recover`
 pub(in crate::ui) async fn recover(
     Path(ids): Path<WebhookIds>,
@@ -230,26 +249,7 @@ pub(in crate::ui) async fn recover(
         let zone = found.site.zone;
         let (since_text, until_text) = (posted.form.text("since"), posted.form.text("until"));
         let mut errors = FormErrors::default();
-        let since = zone.read_field(since_text);
-        if since.is_none() {
-            errors.add(
-                "since".to_owned(),
-                "Enter the time from which on to send again".to_owned(),
-            );
-        }
-        let until = match until_text {
-            "" => None,
-            text => {
-                let read = zone.read_field(text);
-                if read.is_none() {
-                    errors.add(
-                        "until".to_owned(),
-                        "Enter a time, or leave it empty for now".to_owned(),
-                    );
-                }
-                read
-            }
-        };
+        let (since, until) = read_span(&zone, since_text, until_text, &mut errors);
         let mut status = StatusCode::UNPROCESSABLE_ENTITY;
         if errors.is_empty() {
             let mut body = json!({"since": since});
@@ -323,7 +323,7 @@ impl RecoveryIds {
 
 /// `GET …/recoveries/{job_id}`
 pub(in crate::ui) async fn progress(
-    visit: Visit,
+    visit: PageVisit,
     Path(ids): Path<RecoveryIds>,
 ) -> Result<Response, PageFailure> {
     let found = WebhookVisit::find(&visit, &ids.webhook()).await?;

@@ -15,7 +15,7 @@ use crate::ui::layout::{Layout, Section};
 use crate::ui::model::{AlertView, Listed, WebhookView};
 use crate::ui::paths::query;
 use crate::ui::respond::page;
-use crate::ui::session::Visit;
+use crate::ui::session::PageVisit;
 use crate::ui::times::{Stamp, Zone, count, span_words};
 use crate::ui::words;
 
@@ -54,7 +54,7 @@ pub(in crate::ui) struct AlertFilters {
 
 /// `GET /sites/{site_id}/alerts?event=&since=&after=`: the last 30 days unless asked otherwise.
 pub(in crate::ui) async fn list(
-    visit: Visit,
+    visit: PageVisit,
     Path(site_id): Path<String>,
     Query(filters): Query<AlertFilters>,
 ) -> Result<Response, PageFailure> {

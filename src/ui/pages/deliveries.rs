@@ -16,7 +16,7 @@ use crate::ui::layout::{Layout, Section};
 use crate::ui::model::{DeliveryView, Listed};
 use crate::ui::paths::query;
 use crate::ui::respond::page;
-use crate::ui::session::Visit;
+use crate::ui::session::PageVisit;
 use crate::ui::times::Zone;
 use crate::ui::webhook_visit::{WebhookIds, WebhookVisit};
 use crate::ui::words;
@@ -145,7 +145,7 @@ impl DeliveryFilters {
 
 /// `GET …/deliveries?show=&event=&since=&after=`, also as JSON: how many are newer than one.
 pub(in crate::ui) async fn list(
-    visit: Visit,
+    visit: PageVisit,
     Path(ids): Path<WebhookIds>,
     Query(filters): Query<DeliveryFilters>,
     headers: HeaderMap,
@@ -218,7 +218,7 @@ pub(super) struct History {
 }
 
 /// Finds a webhook, or one that was deleted and has a history.
-pub(super) async fn history_of(visit: &Visit, ids: &WebhookIds) -> Result<History, PageFailure> {
+pub(super) async fn history_of(visit: &PageVisit, ids: &WebhookIds) -> Result<History, PageFailure> {
     match WebhookVisit::find(visit, ids).await {
         Ok(found) => Ok(History {
             site: found.site,

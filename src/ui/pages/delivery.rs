@@ -11,10 +11,11 @@ use super::deliveries::{History, history_of};
 use crate::domain::site::escape_segment;
 use crate::ui::failure::PageFailure;
 use crate::ui::html::Html;
+use crate::ui::json_text::in_lines;
 use crate::ui::layout::{Layout, Section};
 use crate::ui::model::{AttemptView, DeliveryView};
 use crate::ui::respond::page;
-use crate::ui::session::Visit;
+use crate::ui::session::PageVisit;
 use crate::ui::times::{Stamp, Zone, counted, took};
 use crate::ui::webhook_visit::WebhookIds;
 use crate::ui::words::{self, StatusMark};
@@ -34,7 +35,7 @@ struct DeliveryPage {
     /// Address and id of the delivery that this one repeats.
     resend_of: Option<(String, String)>,
     webhook_href: String,
-    /// Where a form sends it again, if it can be.
+    /// Address of the form that sends it again, if it can be.
     resend: Option<String>,
     name: String,
 }
@@ -74,7 +75,10 @@ impl DeliveryIds {
 }
 
 /// `GET …/deliveries/{delivery_id}`
-pub(in crate::ui) async fn show(visit: Visit, Path(ids): Path<DeliveryIds>) -> Result<Response, PageFailure> {
+pub(in crate::ui) async fn show(
+    visit: PageVisit,
+    Path(ids): Path<DeliveryIds>,
+) -> Result<Response, PageFailure> {
     let History {
         site,
         api,
@@ -98,10 +102,7 @@ pub(in crate::ui) async fn show(visit: Visit, Path(ids): Path<DeliveryIds>) -> R
             .iter()
             .map(|one| one_try(one, zone))
             .collect(),
-        payload: delivery
-            .payload
-            .as_ref()
-            .map(|payload| serde_json::to_string_pretty(payload).unwrap_or_default()),
+        payload: delivery.payload.as_ref().map(|payload| in_lines(payload.get())),
         resend_of: delivery
             .resend_of
             .as_ref()

@@ -17,7 +17,7 @@ use crate::ui::model::{GoalView, Listed, WebhookView};
 use crate::ui::posted::Posted;
 use crate::ui::reply::Reply;
 use crate::ui::respond::{page, see_other};
-use crate::ui::session::{SiteVisit, Visit};
+use crate::ui::session::{PageVisit, SiteVisit};
 use crate::ui::webhook_form::number;
 use crate::ui::words;
 
@@ -42,12 +42,12 @@ struct GoalPage {
     heading: String,
     action: String,
     cancel: String,
-    fields: GoalFields,
+    fields: GoalInputs,
     errors: FormErrors,
 }
 
 /// The values of the form.
-struct GoalFields {
+struct GoalInputs {
     name: String,
     kind: String,
     event: String,
@@ -81,7 +81,7 @@ struct GoalVisit {
 }
 
 impl GoalVisit {
-    async fn find(visit: &Visit, ids: &GoalIds) -> Result<Self, PageFailure> {
+    async fn find(visit: &PageVisit, ids: &GoalIds) -> Result<Self, PageFailure> {
         let site = visit.site(&ids.site_id).await?;
         let api = site.path.api(&format!("/goals/{}", escape_segment(&ids.goal_id)));
         let goal: GoalView = visit.api.get(&api).await?;
@@ -102,7 +102,10 @@ impl GoalPage {
 }
 
 /// `GET /sites/{site_id}/goals`
-pub(in crate::ui) async fn list(visit: Visit, Path(site_id): Path<String>) -> Result<Response, PageFailure> {
+pub(in crate::ui) async fn list(
+    visit: PageVisit,
+    Path(site_id): Path<String>,
+) -> Result<Response, PageFailure> {
     let site = visit.site(&site_id).await?;
     let goals: Listed<GoalView> = visit.api.get(&site.path.api("/goals")).await?;
     let line = |goal: GoalView| GoalLine {
@@ -119,10 +122,13 @@ pub(in crate::ui) async fn list(visit: Visit, Path(site_id): Path<String>) -> Re
 }
 
 /// `GET …/goals/new`
-pub(in crate::ui) async fn new(visit: Visit, Path(site_id): Path<String>) -> Result<Response, PageFailure> {
+pub(in crate::ui) async fn new(
+    visit: PageVisit,
+    Path(site_id): Path<String>,
+) -> Result<Response, PageFailure> {
     visit.check_editor()?;
     let site = visit.site(&site_id).await?;
-    let fields = GoalFields {
+    let fields = GoalInputs {
         name: String::new(),
         kind: "event".to_owned(),
         event: String::new(),
@@ -135,7 +141,7 @@ pub(in crate::ui) async fn new(visit: Visit, Path(site_id): Path<String>) -> Res
 }
 
 /// `GET …/goals/{goal_id}/edit`
-pub(in crate::ui) async fn edit(visit: Visit, Path(ids): Path<GoalIds>) -> Result<Response, PageFailure> {
+pub(in crate::ui) async fn edit(visit: PageVisit, Path(ids): Path<GoalIds>) -> Result<Response, PageFailure> {
     visit.check_editor()?;
     let found = GoalVisit::find(&visit, &ids).await?;
     let goal = &found.goal;
@@ -143,7 +149,7 @@ pub(in crate::ui) async fn edit(visit: Visit, Path(ids): Path<GoalIds>) -> Resul
         .props
         .iter()
         .map(|(name, value)| format!("{name}={}", value.as_str().unwrap_or_default()));
-    let fields = GoalFields {
+    let fields = GoalInputs {
         name: goal.name.clone(),
         kind: goal.kind.clone(),
         event: goal.event.clone().unwrap_or_default(),
@@ -156,10 +162,10 @@ pub(in crate::ui) async fn edit(visit: Visit, Path(ids): Path<GoalIds>) -> Resul
 }
 
 fn goal_page(
-    visit: &Visit,
+    visit: &PageVisit,
     site: &SiteVisit,
     goal: Option<&GoalView>,
-    fields: GoalFields,
+    fields: GoalInputs,
     errors: FormErrors,
 ) -> GoalPage {
     let base = site.path.page("/goals");
@@ -182,8 +188,8 @@ fn goal_page(
     }
 }
 
-fn sent(form: &Form) -> GoalFields {
-    GoalFields {
+fn sent(form: &Form) -> GoalInputs {
+    GoalInputs {
         name: form.raw("name").to_owned(),
         kind: form.text("kind").to_owned(),
         event: form.raw("event").to_owned(),
@@ -304,7 +310,7 @@ pub(in crate::ui) async fn change(Path(ids): Path<GoalIds>, posted: Posted) -> R
 
 /// `GET …/goals/{goal_id}/delete`
 pub(in crate::ui) async fn ask_delete(
-    visit: Visit,
+    visit: PageVisit,
     Path(ids): Path<GoalIds>,
 ) -> Result<Response, PageFailure> {
     visit.check_editor()?;

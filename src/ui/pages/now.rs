@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 
 use askama::Template;
-use axum::Json;
 use axum::extract::Path;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
 use chrono::{SecondsFormat, TimeDelta};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
@@ -16,7 +16,7 @@ use crate::ui::failure::PageFailure;
 use crate::ui::layout::{Layout, Section};
 use crate::ui::model::{Activity, AlertView, Listed, Status, WebhookView};
 use crate::ui::respond::page;
-use crate::ui::session::{SiteVisit, Visit};
+use crate::ui::session::{PageVisit, SiteVisit};
 use crate::ui::times::{Stamp, count};
 use crate::ui::words;
 
@@ -57,10 +57,14 @@ struct LiveNow {
 }
 
 /// `GET /sites/{site_id}`
-pub(in crate::ui) async fn show(visit: Visit, Path(site_id): Path<String>) -> Result<Response, PageFailure> {
+pub(in crate::ui) async fn show(
+    visit: PageVisit,
+    Path(site_id): Path<String>,
+) -> Result<Response, PageFailure> {
     let site = visit.site(&site_id).await?;
     let (now, status) = live(&visit, &site).await?;
-    let to = site.zone.now();
+    // The site's own clock: that of a log that is read again is not ours.
+    let to = status.as_of.unwrap_or(site.zone.now());
     let from = to - SPAN;
     let rfc = |at: chrono::DateTime<chrono::Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
     let path = format!("{}?from={}&to={}", site.path.api("/activity"), rfc(from), rfc(to));
@@ -102,7 +106,7 @@ pub(in crate::ui) async fn show(visit: Visit, Path(site_id): Path<String>) -> Re
     });
     let shown = NowPage {
         l: visit.site_layout(&site, Section::Now, "Now"),
-        poll: site.path.page("/now"),
+        poll: visit.in_zone(site.path.page("/now")),
         as_of: status.as_of.map(|at| site.zone.second(at)),
         chart: chart.svg(),
         rows: rows.collect(),
@@ -135,7 +139,7 @@ fn fires_at(status: &Status) -> Option<u64> {
     spikes.filter_map(|trigger| trigger.threshold).min()
 }
 
-async fn live(visit: &Visit, site: &SiteVisit) -> Result<(LiveNow, Status), PageFailure> {
+async fn live(visit: &PageVisit, site: &SiteVisit) -> Result<(LiveNow, Status), PageFailure> {
     let status: Status = visit.api.get(&site.path.api("/status")).await?;
     let webhooks: Listed<WebhookView> = visit.api.get(&site.path.api("/webhooks")).await?;
     let names: HashMap<&str, &str> = webhooks
@@ -189,7 +193,7 @@ fn usual(status: &Status, site: &SiteVisit) -> String {
     let hour = site.zone.hour_of_week();
     match &status.baseline {
         Some(usual) if usual.status == "ready" => {
-            format!("Usual for {hour}: {}.", count(usual.expected.round() as u64))
+            format!("UsualView for {hour}: {}.", count(usual.expected.round() as u64))
         }
         Some(usual) => format!(
             "Learning what is usual here: about {} so far.",
@@ -213,20 +217,31 @@ fn last_event(status: &Status, site: &SiteVisit) -> String {
 
 /// `GET /sites/{site_id}/now`: what the script asks for every 5 s.
 pub(in crate::ui) async fn poll(
-    visit: Visit,
+    visit: PageVisit,
     Path(site_id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, PageFailure> {
-    let site = visit.site(&site_id).await?;
-    let (now, _) = live(&visit, &site).await?;
-    let text = serde_json::to_vec(&now).map_err(|error| PageFailure::internal(&error))?;
+    let read = async {
+        let site = visit.site(&site_id).await?;
+        let (now, _) = live(&visit, &site).await?;
+        let text = serde_json::to_vec(&now).map_err(|error| PageFailure::internal(&error))?;
+        Ok::<_, PageFailure>(Bytes::from(text))
+    };
+    // The answer is the same for everybody who may read the site.
+    let text = match visit.token.covers(&site_id) {
+        true => visit.state.live().get(visit.live_key(&site_id), read).await?,
+        false => read.await?,
+    };
     let tag = format!("\"{}\"", hex::encode(&Sha256::digest(&text)[..8]));
     let is_known = headers
         .get(header::IF_NONE_MATCH)
         .is_some_and(|known| known.as_bytes() == tag.as_bytes());
     let mut response = match is_known {
         true => StatusCode::NOT_MODIFIED.into_response(),
-        false => Json(now).into_response(),
+        false => {
+            let json = (header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            ([json], text).into_response()
+        }
     };
     if let Ok(tag) = HeaderValue::try_from(tag) {
         response.headers_mut().insert(header::ETAG, tag);

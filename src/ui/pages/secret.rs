@@ -13,7 +13,7 @@ use crate::ui::layout::{Layout, Section};
 use crate::ui::model::ShownSecret;
 use crate::ui::posted::Posted;
 use crate::ui::respond::{page, secret_page, see_other};
-use crate::ui::session::Visit;
+use crate::ui::session::PageVisit;
 use crate::ui::times::{Stamp, Zone};
 use crate::ui::webhook_visit::{WebhookIds, WebhookVisit};
 
@@ -120,7 +120,7 @@ struct RotatePage {
 
 /// `GET …/rotate`
 pub(in crate::ui) async fn ask_rotate(
-    visit: Visit,
+    visit: PageVisit,
     Path(ids): Path<WebhookIds>,
 ) -> Result<Response, PageFailure> {
     visit.check_editor()?;
@@ -131,7 +131,7 @@ pub(in crate::ui) async fn ask_rotate(
     ))
 }
 
-fn rotate_page(visit: &Visit, found: WebhookVisit, errors: FormErrors, is_own: bool) -> RotatePage {
+fn rotate_page(visit: &PageVisit, found: WebhookVisit, errors: FormErrors, is_own: bool) -> RotatePage {
     let title = format!("Rotate the secret of {}", found.webhook.name);
     RotatePage {
         l: visit
@@ -210,7 +210,7 @@ struct DeletePage {
 
 /// `GET …/delete`
 pub(in crate::ui) async fn ask_delete(
-    visit: Visit,
+    visit: PageVisit,
     Path(ids): Path<WebhookIds>,
 ) -> Result<Response, PageFailure> {
     visit.check_editor()?;

@@ -15,7 +15,7 @@ use crate::ui::model::SiteView;
 use crate::ui::posted::Posted;
 use crate::ui::reply::Reply;
 use crate::ui::respond::{page, see_other};
-use crate::ui::session::{SiteVisit, Visit};
+use crate::ui::session::{PageVisit, SiteVisit};
 
 #[derive(Template)]
 #[template(path = "settings.html")]
@@ -51,7 +51,10 @@ impl SettingsPage {
 }
 
 /// `GET /sites/{site_id}/settings`
-pub(in crate::ui) async fn show(visit: Visit, Path(site_id): Path<String>) -> Result<Response, PageFailure> {
+pub(in crate::ui) async fn show(
+    visit: PageVisit,
+    Path(site_id): Path<String>,
+) -> Result<Response, PageFailure> {
     let site = visit.site(&site_id).await?;
     let fields = fields(&site.site);
     let shown = settings_page(&visit, &site, fields, FormErrors::default());
@@ -76,7 +79,12 @@ fn sent(form: &Form) -> SiteFields {
     }
 }
 
-fn settings_page(visit: &Visit, site: &SiteVisit, fields: SiteFields, errors: FormErrors) -> SettingsPage {
+fn settings_page(
+    visit: &PageVisit,
+    site: &SiteVisit,
+    fields: SiteFields,
+    errors: FormErrors,
+) -> SettingsPage {
     SettingsPage {
         l: visit
             .site_layout(site, Section::Settings, "Settings")
@@ -141,7 +149,7 @@ fn errors(reply: &Reply) -> Result<FormErrors, PageFailure> {
 
 /// `GET /sites/{site_id}/settings/erase`
 pub(in crate::ui) async fn ask_erase(
-    visit: Visit,
+    visit: PageVisit,
     Path(site_id): Path<String>,
 ) -> Result<Response, PageFailure> {
     visit.check_editor()?;
@@ -152,7 +160,7 @@ pub(in crate::ui) async fn ask_erase(
     ))
 }
 
-fn erase_page(visit: &Visit, site: &SiteVisit, errors: FormErrors) -> ErasePage {
+fn erase_page(visit: &PageVisit, site: &SiteVisit, errors: FormErrors) -> ErasePage {
     ErasePage {
         l: visit
             .site_layout(site, Section::Settings, "Erase this site")

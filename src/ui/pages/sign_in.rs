@@ -19,7 +19,7 @@ use crate::ui::layout::Layout;
 use crate::ui::origin;
 use crate::ui::posted::{MAX_FORM_BYTES, Posted};
 use crate::ui::respond::{page, see_other};
-use crate::ui::session::{Visit, new_cookie, no_cookie};
+use crate::ui::session::{PageVisit, new_cookie, no_cookie};
 use crate::ui::state::UiState;
 
 /// Longer than any token or link.
@@ -50,7 +50,7 @@ pub(in crate::ui) struct NextPage {
 }
 
 /// `GET /sign-in`
-pub(in crate::ui) async fn show(visit: Option<Visit>, Query(query): Query<NextPage>) -> Response {
+pub(in crate::ui) async fn show(visit: Option<PageVisit>, Query(query): Query<NextPage>) -> Response {
     if visit.is_some() {
         return see_other(&own_path(&query.next));
     }
@@ -203,7 +203,7 @@ fn portal_page(link_state: LinkState) -> Response {
 pub(in crate::ui) async fn open_portal(
     State(state): State<UiState>,
     Path(link): Path<String>,
-    visit: Option<Visit>,
+    visit: Option<PageVisit>,
     request: Request,
 ) -> Result<Response, PageFailure> {
     read_form(&state, request).await?;

@@ -13,7 +13,7 @@ use crate::ui::layout::Layout;
 use crate::ui::model::{Listed, SiteView};
 use crate::ui::paths::{SitePath, query};
 use crate::ui::respond::{page, see_other};
-use crate::ui::session::Visit;
+use crate::ui::session::PageVisit;
 use crate::ui::times::{Stamp, Zone, counted};
 
 #[derive(Template)]
@@ -38,13 +38,16 @@ struct SiteLine {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(in crate::ui) struct Wanted {
+pub(in crate::ui) struct SiteSearch {
     q: String,
     after: String,
 }
 
 /// `GET /sites?q=&after=`
-pub(in crate::ui) async fn list(visit: Visit, Query(wanted): Query<Wanted>) -> Result<Response, PageFailure> {
+pub(in crate::ui) async fn list(
+    visit: PageVisit,
+    Query(wanted): Query<SiteSearch>,
+) -> Result<Response, PageFailure> {
     let asked = query(&[("q", wanted.q.trim()), ("after", &wanted.after)]);
     let found: Listed<SiteView> = visit.api.get(&format!("/api/sites?{asked}")).await?;
     let is_whole = wanted.q.is_empty() && wanted.after.is_empty() && found.next.is_none();

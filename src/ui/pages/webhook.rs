@@ -12,11 +12,11 @@ use crate::ui::delivery_line::{self, DeliveryLine};
 use crate::ui::failure::PageFailure;
 use crate::ui::health::{self, HealthFacts, Remedy, StateBox};
 use crate::ui::layout::{Layout, Section};
-use crate::ui::model::{DeliveryView, Listed, Status, TriggerState};
+use crate::ui::model::{DeliveryView, Listed, Status, TriggerView};
 use crate::ui::posted::Posted;
 use crate::ui::respond::{page, see_other};
-use crate::ui::session::Visit;
-use crate::ui::settings_words::{self, Setting};
+use crate::ui::session::PageVisit;
+use crate::ui::settings_words::{self, SettingWords};
 use crate::ui::webhook_visit::{WebhookIds, WebhookVisit};
 use crate::ui::words;
 
@@ -33,7 +33,7 @@ pub(super) struct WebhookPage {
     url: String,
     href: String,
     states: Vec<StateBox>,
-    settings: Vec<Setting>,
+    settings: Vec<SettingWords>,
     newest: Vec<DeliveryLine>,
     is_on: bool,
     /// Event types of which a sample may be sent, with their words.
@@ -42,7 +42,10 @@ pub(super) struct WebhookPage {
 }
 
 /// `GET /sites/{site_id}/webhooks/{webhook_id}`
-pub(in crate::ui) async fn show(visit: Visit, Path(ids): Path<WebhookIds>) -> Result<Response, PageFailure> {
+pub(in crate::ui) async fn show(
+    visit: PageVisit,
+    Path(ids): Path<WebhookIds>,
+) -> Result<Response, PageFailure> {
     let found = WebhookVisit::find(&visit, &ids).await?;
     let listed: Listed<DeliveryView> = visit
         .api
@@ -80,7 +83,7 @@ pub(in crate::ui) async fn show(visit: Visit, Path(ids): Path<WebhookIds>) -> Re
 }
 
 /// The triggers' states, if any of the webhook's events has one.
-async fn triggers(visit: &Visit, found: &WebhookVisit) -> Result<Vec<TriggerState>, PageFailure> {
+async fn triggers(visit: &PageVisit, found: &WebhookVisit) -> Result<Vec<TriggerView>, PageFailure> {
     let has_triggers = found
         .webhook
         .events
@@ -94,7 +97,7 @@ async fn triggers(visit: &Visit, found: &WebhookVisit) -> Result<Vec<TriggerStat
 }
 
 /// The number of deliveries that were not sent because we had switched the webhook off.
-async fn unsent(visit: &Visit, found: &WebhookVisit) -> Result<Option<String>, PageFailure> {
+async fn unsent(visit: &PageVisit, found: &WebhookVisit) -> Result<Option<String>, PageFailure> {
     let health = &found.webhook.health;
     let is_off_by_us = health.state == "disabled" && health.reason.as_deref() != Some("owner");
     if !is_off_by_us {

@@ -15,8 +15,9 @@ use crate::ui::layout::{Layout, Section};
 use crate::ui::model::{GoalView, Listed, ShownSecret, Status, WebhookView};
 use crate::ui::posted::Posted;
 use crate::ui::respond::{page, secret_page, see_other};
-use crate::ui::session::{SiteVisit, Visit};
+use crate::ui::session::{PageVisit, SiteVisit};
 use crate::ui::times::count;
+use crate::ui::webhook_errors;
 use crate::ui::webhook_form::{self, Options, WebhookForm};
 use crate::ui::webhook_visit::{WebhookIds, WebhookVisit};
 
@@ -46,7 +47,10 @@ impl EditPage {
 }
 
 /// `GET …/webhooks/new`
-pub(in crate::ui) async fn new(visit: Visit, Path(site_id): Path<String>) -> Result<Response, PageFailure> {
+pub(in crate::ui) async fn new(
+    visit: PageVisit,
+    Path(site_id): Path<String>,
+) -> Result<Response, PageFailure> {
     visit.check_editor()?;
     let site = visit.site(&site_id).await?;
     let shown = edit_page(&visit, &site, WebhookForm::new(), FormErrors::default(), None).await?;
@@ -54,7 +58,10 @@ pub(in crate::ui) async fn new(visit: Visit, Path(site_id): Path<String>) -> Res
 }
 
 /// `GET …/{webhook_id}/edit`
-pub(in crate::ui) async fn edit(visit: Visit, Path(ids): Path<WebhookIds>) -> Result<Response, PageFailure> {
+pub(in crate::ui) async fn edit(
+    visit: PageVisit,
+    Path(ids): Path<WebhookIds>,
+) -> Result<Response, PageFailure> {
     visit.check_editor()?;
     let found = WebhookVisit::find(&visit, &ids).await?;
     let form = WebhookForm::of(&found.webhook);
@@ -70,7 +77,7 @@ pub(in crate::ui) async fn edit(visit: Visit, Path(ids): Path<WebhookIds>) -> Re
 }
 
 async fn edit_page(
-    visit: &Visit,
+    visit: &PageVisit,
     site: &SiteVisit,
     form: WebhookForm,
     errors: FormErrors,
@@ -190,12 +197,12 @@ pub(in crate::ui) async fn change(
 
 /// The objections of the API that a form can show; anything else is a failure of the page.
 fn refusal(
-    visit: &Visit,
+    visit: &PageVisit,
     reply: &crate::ui::reply::Reply,
     posted: &Posted,
 ) -> Result<FormErrors, PageFailure> {
     match reply.problem_type() {
-        "invalid-fields" => Ok(webhook_form::errors(
+        "invalid-fields" => Ok(webhook_errors::errors(
             &reply.fields(),
             &posted.form,
             visit.state.config().allow_http,

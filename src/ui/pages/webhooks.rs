@@ -12,7 +12,7 @@ use crate::ui::html::Html;
 use crate::ui::layout::{Layout, Section};
 use crate::ui::model::{DeliveryView, Listed, WebhookView};
 use crate::ui::respond::page;
-use crate::ui::session::{SiteVisit, Visit};
+use crate::ui::session::{PageVisit, SiteVisit};
 use crate::ui::words;
 
 /// Time without events after which a site is said to be silent.
@@ -40,7 +40,10 @@ struct WebhookLine {
 }
 
 /// `GET /sites/{site_id}/webhooks`
-pub(in crate::ui) async fn list(visit: Visit, Path(site_id): Path<String>) -> Result<Response, PageFailure> {
+pub(in crate::ui) async fn list(
+    visit: PageVisit,
+    Path(site_id): Path<String>,
+) -> Result<Response, PageFailure> {
     let site = visit.site(&site_id).await?;
     let found: Listed<WebhookView> = visit.api.get(&site.path.api("/webhooks")).await?;
     let mut webhooks = Vec::with_capacity(found.data.len());

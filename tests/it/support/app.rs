@@ -169,6 +169,7 @@ impl Deployment {
         let child = self
             .command(&[["serve"].as_slice(), arguments].concat())
             .env("BELLWETHER_HTTP__LISTEN", format!("127.0.0.1:{api}"))
+            .env("BELLWETHER_HTTP__PUBLIC_URL", format!("http://127.0.0.1:{api}"))
             .env("BELLWETHER_ADMIN__LISTEN", format!("127.0.0.1:{admin}"))
             .stdout(Stdio::null())
             .stderr(File::create(&log).unwrap())

@@ -1,0 +1,102 @@
+//! Objections of the API to a webhook, at the fields of its form and in words for people.
+
+use super::form::Form;
+use super::form_errors::FormErrors;
+use super::reply::FieldProblem;
+use super::webhook_form::{HEADER_ROWS, event_fields};
+use super::words::event_question;
+
+/// Puts the API's objections to the places of the form, in words for people.
+pub(super) fn errors(problems: &[FieldProblem], form: &Form, allow_http: bool) -> FormErrors {
+    let mut errors = FormErrors::default();
+    for problem in problems {
+        let (field, words) = place(problem, form, allow_http);
+        errors.add(field, words);
+    }
+    errors
+}
+
+fn place(problem: &FieldProblem, form: &Form, allow_http: bool) -> (String, String) {
+    let parts: Vec<&str> = problem.pointer.split('/').skip(1).collect();
+    let detail = problem.detail.trim_end_matches('.').to_owned();
+    match parts[..] {
+        ["url"] => ("url".to_owned(), url_words(problem, form, allow_http)),
+        ["events", ..] => {
+            let first = event_fields().first().map_or("events", |field| field.word);
+            (
+                first.to_owned(),
+                "Tick at least one thing to be told about".to_owned(),
+            )
+        }
+        ["triggers", event, ref rest @ ..] => {
+            let question = event_question(event);
+            match rest.first().copied() {
+                None | Some("threshold") if problem.code == "required" => (
+                    format!("{event}_threshold"),
+                    format!("You ticked {}: enter a number", short_question(question)),
+                ),
+                Some("threshold") => (
+                    format!("{event}_threshold"),
+                    "Enter a whole number of visitors, 1 or more".to_owned(),
+                ),
+                Some("window_seconds") => (
+                    format!("{event}_window"),
+                    "Enter a number of seconds from 60 to 3600".to_owned(),
+                ),
+                Some("goals" | "names") => (format!("{event}_names"), format!("{question}: {detail}")),
+                _ => (event.to_owned(), format!("{question}: {detail}")),
+            }
+        }
+        ["secret"] => ("secret".to_owned(), format!("Your secret: {detail}")),
+        ["headers"] => ("header_name_0".to_owned(), format!("Headers: {detail}")),
+        ["headers", name] => {
+            let row = (0..HEADER_ROWS).find(|row| form.text(&format!("header_name_{row}")) == name);
+            let part = match problem.code.as_str() {
+                "empty" => "value",
+                _ => "name",
+            };
+            let field = format!("header_{part}_{}", row.unwrap_or(0));
+            (field, format!("Header {name}: {detail}"))
+        }
+        ["rate_limit_per_second"] => (
+            "rate_limit".to_owned(),
+            "Enter a number from 1 to 10000, or leave it empty for no limit".to_owned(),
+        ),
+        ["max_concurrency"] => (
+            "max_concurrency".to_owned(),
+            "Enter a number of requests from 1 to 100".to_owned(),
+        ),
+        ["failure_threshold"] => (
+            "failure_threshold".to_owned(),
+            "Enter a number of deliveries from 1 to 100".to_owned(),
+        ),
+        ["max_age_seconds"] => (
+            "max_age".to_owned(),
+            "Enter a number of seconds from 1 to 2592000, or leave it empty".to_owned(),
+        ),
+        [name] => (name.to_owned(), detail),
+        _ => ("name".to_owned(), detail),
+    }
+}
+
+/// `More visitors` of `More visitors than usual`.
+fn short_question(question: &str) -> &str {
+    question.strip_suffix(" than usual").unwrap_or(question)
+}
+
+fn url_words(problem: &FieldProblem, form: &Form, allow_http: bool) -> String {
+    let url = form.text("url");
+    let is_https = url
+        .get(..8)
+        .is_some_and(|start| start.eq_ignore_ascii_case("https://"));
+    let is_http = url
+        .get(..7)
+        .is_some_and(|start| start.eq_ignore_ascii_case("http://"));
+    if !(is_https || is_http && allow_http) {
+        return match allow_http {
+            true => "Enter an address that starts with https:// or http://".to_owned(),
+            false => "Enter an address that starts with https://".to_owned(),
+        };
+    }
+    format!("Address: {}", problem.detail.trim_end_matches('.'))
+}

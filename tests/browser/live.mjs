@@ -1,0 +1,76 @@
+// Watches the present of a site while its answers change: a state is said once, Pause holds, a hidden page asks for
+// nothing, and after three failures the page says so.
+//
+//   node live.mjs PLAN     PLAN: {base, cookies: {editor}, path, chromium, modules}
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+
+const plan = JSON.parse(readFileSync(process.argv[2], 'utf8'));
+const require = createRequire(join(plan.modules, 'package.json'));
+const { chromium } = require('playwright-core');
+const fault = (what) => console.log(JSON.stringify({ page: 'live', look: '', what }));
+const browser = await chromium.launch({ executablePath: plan.chromium, args: ['--no-sandbox'] });
+const context = await browser.newContext();
+await context.addCookies([{ name: 'bw', value: plan.cookies.editor, domain: new URL(plan.base).hostname, path: '/' }]);
+const tab = await context.newPage();
+await tab.clock.install();
+
+let asked = 0;
+let answer = { status: 200 };
+const now = (visitors, state) => ({
+  status: 200,
+  contentType: 'application/json',
+  body: JSON.stringify({ visitors, state, usual: 'Usual: 80.', as_of: '14:03:07', as_of_utc: '2026-11-22T13:03:07Z', triggers: ['Spike (<b>Team</b>) armed'], last_event: 'Last event 14:03:06.' }),
+});
+await tab.route(`${plan.base}${plan.path}/now`, (route) => {
+  asked += 1;
+  return answer ? route.fulfill(answer) : route.abort();
+});
+await tab.goto(plan.base + plan.path);
+const turn = async () => {
+  await tab.clock.runFor(5000);
+  await new Promise((done) => { setTimeout(done, 150); });
+};
+const text = (css) => tab.textContent(css);
+const expect = (is, what) => { if (!is) fault(what); };
+
+answer = now('88', 'Normal.');
+await turn();
+expect(await text('[data-live=visitors]') === '88', 'the number does not follow');
+expect(await text('#triggers') === 'Spike (<b>Team</b>) armed', 'a trigger is not shown as text');
+await tab.evaluate(() => { document.querySelector('#said').textContent = ''; });
+answer = now('90', 'Normal.');
+await turn();
+expect(await text('#said') === '', 'a number is said');
+answer = now('512', 'Spike now.');
+await turn();
+expect(await text('#said') === 'Spike now.', 'a change of state is not said');
+await tab.evaluate(() => { document.querySelector('#said').textContent = ''; });
+await turn();
+expect(await text('#said') === '', 'a state is said twice');
+
+await tab.click('#pause');
+const before = asked;
+answer = now('7', 'Normal.');
+await turn();
+expect(asked === before && await text('[data-live=visitors]') === '512', 'Pause does not hold');
+expect(await text('#pause') === 'Go on' && await text('#live-state') === 'Paused.', 'Pause is not shown');
+await tab.click('#pause');
+await turn();
+expect(await text('[data-live=visitors]') === '7', 'it does not go on');
+
+await tab.evaluate(() => Object.defineProperty(document, 'hidden', { value: true, configurable: true }));
+const hidden = asked;
+await turn();
+expect(asked === hidden, 'a hidden page asks');
+await tab.evaluate(() => Object.defineProperty(document, 'hidden', { value: false, configurable: true }));
+
+answer = null;
+for (let round = 0; round < 3; round += 1) await turn();
+expect(await text('#live-state') === 'Connection lost. Trying again.', 'a lost connection is not shown');
+expect(await text('#said') === 'Connection lost. Trying again.', 'a lost connection is not said');
+answer = now('9', 'Normal.');
+await turn();
+expect(await text('#live-state') === 'Live.', 'it does not come back');
+await browser.close();
