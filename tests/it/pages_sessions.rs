@@ -212,11 +212,7 @@ async fn a_viewer_looks_and_changes_nothing(pool: PgPool) {
     let visitor = pages.visitor(&["a.example", "b.example"], Role::Viewer).await;
     for path in ["webhooks", "goals", "settings", "alerts", ""] {
         let page = visitor
-            .get(
-                &format!("/sites/a.example/{path}")
-                    .trim_end_matches('/')
-                    .to_owned(),
-            )
+            .get(format!("/sites/a.example/{path}").trim_end_matches('/'))
             .await;
         assert_eq!(page.status, 200, "{path}");
         assert_eq!(
