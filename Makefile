@@ -14,10 +14,10 @@ export SQLX_OFFLINE := true
 
 SHELL_SCRIPTS = $(shell grep -rlE '^\#!.*\bbash$$' scripts .ci)
 
-.PHONY: help demo build check test bench up down symbols audit fmt clippy doc deny unused-deps sqlx shell docs commits check-deps
+.PHONY: help demo build check test bench fuzz-api up down symbols audit fmt clippy doc deny unused-deps sqlx shell docs commits check-deps
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## everything in one process, with made-up traffic: watch webhooks arrive; DEMO_ARGS="--for 60s" ends it
 	@scripts/install-deps build postgres
@@ -38,6 +38,9 @@ test: ## all tests, with a Kafka and a PostgreSQL of their own; ARGS="name" runs
 
 bench: ## measure the speed against the design's targets; ARGS="--only drain --runs 1" runs some, ARGS=--help explains
 	@scripts/bench $(ARGS)
+
+fuzz-api: ## drive the API from its OpenAPI document with Schemathesis; ARGS="--max-examples 200" tries more
+	@scripts/fuzz-api $(ARGS)
 
 up: ## start Kafka (127.0.0.1:19092) and PostgreSQL (127.0.0.1:15432) for development
 	@scripts/install-deps services

@@ -229,8 +229,7 @@ impl Deployment {
         .await
     }
 
-    /// Checks that Postgres holds each delivery once, as delivered. Then removes everything, so
-    /// that the next run has the machine for itself.
+    /// Checks that Postgres holds each delivery once, as delivered. Then removes everything.
     pub async fn finish(self, process: Process, deliveries: u64) -> anyhow::Result<()> {
         let (rows, delivered): (i64, i64) =
             sqlx::query_as("select count(*), count(*) filter (where status = 'delivered') from deliveries")
@@ -240,6 +239,21 @@ impl Deployment {
             u64::try_from(rows) == Ok(deliveries) && rows == delivered,
             "{deliveries} deliveries were made, {rows} are recorded, {delivered} as delivered"
         );
+        self.remove(process).await
+    }
+
+    /// Answer of a GET of the API: status and body.
+    pub async fn get(&self, process: &Process, path: &str) -> anyhow::Result<(u16, String)> {
+        let request = self
+            .http
+            .get(format!("{}{path}", process.api))
+            .bearer_auth(&self.token);
+        let response = request.send().await?;
+        Ok((response.status().as_u16(), response.text().await?))
+    }
+
+    /// Removes everything, so that the next run has the machine for itself.
+    pub async fn remove(self, process: Process) -> anyhow::Result<()> {
         drop(process);
         kafka::delete_topics(&self.prefix).await?;
         self.pool.close().await;

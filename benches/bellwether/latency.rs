@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::deployment::{CostsEach, Deployment};
+use super::deployment::{CostsEach, Deployment, Process};
 use super::drain::cost_figures;
 use super::options::Options;
 use super::receiver::Receiver;
@@ -49,48 +49,21 @@ async fn measure(options: &Options) -> anyhow::Result<Vec<Run>> {
     let cold = COLD_SECONDS * options.rate;
     let each = warm_up + options.seconds * options.rate;
     let total = cold + each * options.runs as u64;
-    let clock = Instant::now();
-    let arrivals: Arc<[AtomicU64]> = (0..total).map(|_| AtomicU64::new(0)).collect();
-    let slots = Arc::clone(&arrivals);
-    let receiver = Receiver::start(move |request| {
-        let number = request.number().and_then(|number| usize::try_from(number).ok());
-        if let Some(slot) = number.and_then(|number| slots.get(number)) {
-            let now = u64::try_from(clock.elapsed().as_nanos()).unwrap_or(u64::MAX);
-            // The first arrival counts, also when a request is repeated.
-            let _ = slot.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
-        }
-        true
-    })?;
+    let arrivals = Arrivals::start(total)?;
     let deployment = Deployment::create(options).await?;
     let process = deployment.serve("detect,deliver,api").await?;
-    deployment.register(&process, &receiver, options.webhooks).await?;
-    let run = async |first: u64, count: u64| {
-        let publisher = {
-            let (options, source) = (options.clone(), deployment.source.clone());
-            std::thread::spawn(move || publish(&options, &source, first, count, clock))
-        };
-        deployment
-            .all_recorded(&process, &receiver, first + count, first + count)
-            .await?;
-        match publisher.join() {
-            Ok(begun) => begun,
-            Err(_) => anyhow::bail!("the publisher panicked"),
-        }
-    };
-    run(0, cold).await?;
+    deployment
+        .register(&process, &arrivals.receiver, options.webhooks)
+        .await?;
+    arrivals.run(options, &deployment, &process, 0, cold, 0).await?;
     let mut runs = Vec::new();
     for number in 0..options.runs as u64 {
         let first = cold + number * each;
         let before = deployment.costs(&process);
-        let begun = run(first, each).await?;
+        let latencies = arrivals
+            .run(options, &deployment, &process, first, each, warm_up)
+            .await?;
         let costs = deployment.costs(&process).each_since(before, each);
-        let latencies: Vec<f64> = (first + warm_up..first + each)
-            .map(|number| {
-                let due = begun + (number - first) * 1_000_000_000 / options.rate;
-                let arrival = arrivals[number as usize].load(Ordering::Relaxed);
-                (arrival as f64 - due as f64) / 1e6
-            })
-            .collect();
         eprintln!(
             "  run {}: p50 {:.1} ms, p99 {:.1} ms, p99.9 {:.1} ms",
             number + 1,
@@ -102,6 +75,64 @@ async fn measure(options: &Options) -> anyhow::Result<Vec<Run>> {
     }
     deployment.finish(process, total).await?;
     Ok(runs)
+}
+
+/// A receiver that notes when the request of each numbered event came.
+pub struct Arrivals {
+    pub receiver: Receiver,
+    clock: Instant,
+    /// Nanoseconds of the clock; 0 before the arrival.
+    at: Arc<[AtomicU64]>,
+}
+
+impl Arrivals {
+    /// Waits for the events 0 to `total` − 1.
+    pub fn start(total: u64) -> anyhow::Result<Self> {
+        let clock = Instant::now();
+        let at: Arc<[AtomicU64]> = (0..total).map(|_| AtomicU64::new(0)).collect();
+        let slots = Arc::clone(&at);
+        let receiver = Receiver::start(move |request| {
+            let number = request.number().and_then(|number| usize::try_from(number).ok());
+            if let Some(slot) = number.and_then(|number| slots.get(number)) {
+                let now = u64::try_from(clock.elapsed().as_nanos()).unwrap_or(u64::MAX);
+                // The first arrival counts, also when a request is repeated.
+                let _ = slot.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
+            }
+            true
+        })?;
+        Ok(Self { receiver, clock, at })
+    }
+
+    /// Publishes `count` events from number `first` on at the rate of the options, waits until all
+    /// are recorded, and returns the milliseconds from schedule to arrival of all but the first
+    /// `warm_up`.
+    pub async fn run(
+        &self,
+        options: &Options,
+        deployment: &Deployment,
+        process: &Process,
+        first: u64,
+        count: u64,
+        warm_up: u64,
+    ) -> anyhow::Result<Vec<f64>> {
+        let publisher = {
+            let (options, source, clock) = (options.clone(), deployment.source.clone(), self.clock);
+            std::thread::spawn(move || publish(&options, &source, first, count, clock))
+        };
+        deployment
+            .all_recorded(process, &self.receiver, first + count, first + count)
+            .await?;
+        let begun = match publisher.join() {
+            Ok(begun) => begun?,
+            Err(_) => anyhow::bail!("the publisher panicked"),
+        };
+        let latency = |number: u64| {
+            let due = begun + (number - first) * 1_000_000_000 / options.rate;
+            let arrival = self.at[number as usize].load(Ordering::Relaxed);
+            (arrival as f64 - due as f64) / 1e6
+        };
+        Ok((first + warm_up..first + count).map(latency).collect())
+    }
 }
 
 /// Publishes on schedule; returns the beginning of the schedule in nanoseconds of `clock`.

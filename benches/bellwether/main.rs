@@ -60,6 +60,8 @@ mod latency;
 mod lateness;
 /// Part `pages`: of the web pages, their time and their weight.
 mod pages;
+/// Part `api`: calls over a long history, beside deliveries.
+mod api;
 
 use anyhow::Context as _;
 use clap::Parser as _;
@@ -98,5 +100,6 @@ fn run(part: Part, options: &Options) -> anyhow::Result<Vec<report::Figure>> {
         Part::Latency => latency::run(options),
         Part::Lateness => lateness::run(options),
         Part::Pages => pages::run(options),
+        Part::Api => api::run(options),
     }
 }

@@ -48,6 +48,9 @@ pub struct Options {
     /// latency: seconds that count; three more come first.
     #[arg(long, default_value_t = 20)]
     pub seconds: u64,
+    /// api: deliveries in the history of the webhook; 600 bytes of disk each.
+    #[arg(long, default_value_t = 2_000_000)]
+    pub history: u64,
     /// lateness: deliveries whose first attempt fails, 50 a second.
     #[arg(long, default_value_t = 500)]
     pub retries: u64,
@@ -79,6 +82,7 @@ pub enum Part {
     Latency,
     Lateness,
     Pages,
+    Api,
 }
 
 impl Part {
@@ -91,6 +95,7 @@ impl Part {
         Self::Latency,
         Self::Lateness,
         Self::Pages,
+        Self::Api,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -103,6 +108,7 @@ impl Part {
             Self::Latency => "latency",
             Self::Lateness => "lateness",
             Self::Pages => "pages",
+            Self::Api => "api",
         }
     }
 
@@ -116,6 +122,7 @@ impl Part {
             Self::Latency => "latency: from when an event should be published to its request",
             Self::Lateness => "lateness: from when a retry is due to its request, 1 s tier, idle",
             Self::Pages => "pages: 100 a second, 10,000 deliveries, 100,000 that wait",
+            Self::Api => "api: calls over a webhook with a long history, beside deliveries",
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use axum::routing::MethodRouter;
 
+use super::problem_type::ProblemType;
 use super::state::ApiState;
 use crate::domain::words::words;
 
@@ -30,6 +31,46 @@ words! {
     }
 }
 
+words! {
+    /// A parameter in the query of a call.
+    pub(super) enum Parameter {
+        /// A part of an id or name.
+        Part = "q",
+        Limit = "limit",
+        After = "after",
+        Since = "since",
+        Event = "event",
+        Events = "events",
+        Statuses = "status",
+        From = "from",
+        To = "to",
+    }
+}
+
+impl Parameter {
+    /// The parameters of a list that is read in pages.
+    pub(super) const PAGE: &'static [Self] = &[Self::Limit, Self::After];
+
+    /// Name in the query.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Events => "event",
+            other => other.as_str(),
+        }
+    }
+}
+
+words! {
+    /// Body that a call takes.
+    pub(super) enum BodyRule {
+        None = "none",
+        /// A JSON object.
+        Required = "required",
+        /// A JSON object, or nothing at all, which counts as an empty object.
+        Optional = "optional",
+    }
+}
+
 /// A call of the API.
 #[derive(Debug, Clone, Copy)]
 pub struct Call {
@@ -41,4 +82,84 @@ pub struct Call {
     pub success: u16,
     /// Makes the handler.
     pub(super) handler: fn() -> MethodRouter<ApiState>,
+    /// One line for people.
+    pub(super) summary: &'static str,
+    /// Parameters in the query.
+    pub(super) query: &'static [Parameter],
+    pub(super) body: BodyRule,
+    /// Schema of the body, by its name in the document.
+    pub(super) input: &'static str,
+    /// Schema of the answer, by its name in the document; empty for an answer without a body.
+    pub(super) output: &'static str,
+    /// True if the call may also register what it changes, which is answered by 201.
+    pub(super) may_create: bool,
+    /// True if a repetition with the same `Idempotency-Key` takes effect once.
+    pub(super) is_idempotent: bool,
+    /// Problems of this call beyond those that its kind of call has.
+    pub(super) problems: &'static [ProblemType],
+}
+
+impl Call {
+    /// A call without query, body and problems of its own.
+    pub(super) const fn new(
+        method: Method,
+        path: &'static str,
+        access: Access,
+        success: u16,
+        handler: fn() -> MethodRouter<ApiState>,
+    ) -> Self {
+        Self {
+            method,
+            path,
+            access,
+            success,
+            handler,
+            summary: "",
+            query: &[],
+            body: BodyRule::None,
+            input: "",
+            output: "",
+            may_create: false,
+            is_idempotent: matches!(method, Method::Post),
+            problems: &[],
+        }
+    }
+
+    /// Says in one line what the call does.
+    pub(super) const fn does(self, summary: &'static str) -> Self {
+        Self { summary, ..self }
+    }
+
+    /// Adds parameters in the query.
+    pub(super) const fn asks(self, query: &'static [Parameter]) -> Self {
+        Self { query, ..self }
+    }
+
+    /// Adds a body of the schema `input`.
+    pub(super) const fn takes(self, input: &'static str) -> Self {
+        let body = BodyRule::Required;
+        Self { body, input, ..self }
+    }
+
+    /// Adds a body of the schema `input`, which may be left out.
+    pub(super) const fn may_take(self, input: &'static str) -> Self {
+        let body = BodyRule::Optional;
+        Self { body, input, ..self }
+    }
+
+    /// Answers with the schema `output`.
+    pub(super) const fn answers(self, output: &'static str) -> Self {
+        Self { output, ..self }
+    }
+
+    /// Answers 201 if it has registered what it changes.
+    pub(super) const fn may_create(self) -> Self {
+        let may_create = true;
+        Self { may_create, ..self }
+    }
+
+    /// Adds problems of its own.
+    pub(super) const fn refuses(self, problems: &'static [ProblemType]) -> Self {
+        Self { problems, ..self }
+    }
 }

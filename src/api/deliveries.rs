@@ -106,7 +106,7 @@ fn read_statuses(query: &Query, errors: &mut FieldErrors) -> Vec<DeliveryStatus>
 }
 
 /// Both statuses of a delivery that never arrived.
-const UNDELIVERED: &str = "undelivered";
+pub(super) const UNDELIVERED: &str = "undelivered";
 
 #[derive(PartialEq)]
 enum StatusWord {

@@ -12,6 +12,8 @@ use super::validate::{BodyObject, text, wrong_type};
 
 const FIELDS: [&str; 6] = ["name", "kind", "event", "path", "scroll_threshold", "props"];
 pub(super) const READ_ONLY: [&str; 4] = ["id", "site_id", "inserted_at", "updated_at"];
+/// Percent of a page.
+pub(super) const SCROLL_THRESHOLD: std::ops::RangeInclusive<u32> = 0..=100;
 /// The fields that belong to the rule: each kind of goal has some of them.
 const RULE_FIELDS: [&str; 3] = ["event", "path", "scroll_threshold"];
 
@@ -72,8 +74,11 @@ fn read_rule(body: &BodyObject<'_>, errors: &mut FieldErrors) -> Option<GoalRule
     };
     let event = wanted_text("event", MAX_NAME_CHARS);
     let path = wanted_text("path", MAX_PATH_CHARS);
+    if let Some(problem) = path.as_deref().and_then(never_matches) {
+        errors.add(body.pointer_to("path"), FieldCode::Invalid, problem);
+    }
     let threshold = if wanted.contains(&"scroll_threshold") {
-        body.integer("scroll_threshold", 0..=100, errors)
+        body.integer("scroll_threshold", SCROLL_THRESHOLD, errors)
     } else {
         None
     };
@@ -85,6 +90,26 @@ fn read_rule(body: &BodyObject<'_>, errors: &mut FieldErrors) -> Option<GoalRule
             scroll_threshold: u8::try_from(threshold?).ok()?,
         }),
     }
+}
+
+/// The reason why no path of an event has this form, if there is one.
+fn never_matches(pattern: &str) -> Option<&'static str> {
+    if pattern.trim() != pattern {
+        Some("The path has blanks at its ends, which no path of an event has.")
+    } else if pattern.contains(['?', '#']) {
+        Some("Paths of events have neither a query nor a fragment: leave out everything from `?` or `#` on.")
+    } else if is_url(pattern) {
+        Some("This is a URL. Give its path alone, such as /blog/*.")
+    } else {
+        None
+    }
+}
+
+/// True for a text that begins with the scheme of a URL (RFC 3986 §3.1).
+fn is_url(text: &str) -> bool {
+    let scheme = text.split_once("://").map_or("", |(scheme, _)| scheme);
+    let is_of_schemes = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+    scheme.starts_with(|first: char| first.is_ascii_alphabetic()) && scheme.bytes().all(is_of_schemes)
 }
 
 fn read_props(body: &BodyObject<'_>, errors: &mut FieldErrors) -> Vec<(String, String)> {

@@ -20,7 +20,7 @@ use super::state::ApiState;
 const HEADER: &str = "idempotency-key";
 /// Marks an answer that was given before.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
-const MAX_KEY_BYTES: usize = 255;
+pub(super) const MAX_KEY_BYTES: usize = 255;
 
 /// The request's key, if it has one.
 #[derive(Debug)]

@@ -44,11 +44,14 @@ mod validate;
 mod answer;
 mod problem;
 mod problem_type;
+mod openapi;
+mod reference;
 mod field_errors;
 mod timed;
 
 pub use call::{Access, Call, Method};
 pub use calls::CALLS;
+pub use openapi::openapi;
 pub use problem_type::ProblemType;
 pub use router::router;
 pub use state::{AnsweredRequest, ApiConfig, ApiState};

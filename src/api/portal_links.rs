@@ -22,9 +22,9 @@ use super::state::ApiState;
 use super::validate::BodyObject;
 
 const FIELDS: [&str; 2] = ["role", "expires_in_seconds"];
-const EXPIRES_IN_SECONDS: std::ops::RangeInclusive<u32> = 1..=3_600;
+pub(super) const EXPIRES_IN_SECONDS: std::ops::RangeInclusive<u32> = 1..=3_600;
 /// Fifteen minutes: time to send a mail and to open it.
-const DEFAULT_EXPIRES_IN_SECONDS: u32 = 900;
+pub(super) const DEFAULT_EXPIRES_IN_SECONDS: u32 = 900;
 
 /// `POST /api/sites/{site_id}/portal-links`
 pub(super) async fn create(
@@ -47,15 +47,7 @@ async fn create_once(
     body: &Map<String, Value>,
     execution: &Execution,
 ) -> Result<Response, Problem> {
-    let mut errors = FieldErrors::default();
-    let object = BodyObject::root(body);
-    object.refuse_unknown(&FIELDS, &mut errors);
-    // Only editors get here, so no role is above the caller's.
-    let role: Option<Role> = object.word("role", Role::WORDS, &mut errors);
-    let seconds = object.integer("expires_in_seconds", EXPIRES_IN_SECONDS, &mut errors);
-    if !errors.is_empty() {
-        return Err(Problem::invalid(errors));
-    }
+    let (role, seconds) = read(&BodyObject::root(body))?;
     let now = clock::now();
     let mut tx = state.write(site).await?;
     if sites::get(&mut tx, site.id()).await?.is_none() {
@@ -80,6 +72,19 @@ async fn create_once(
     tx.commit().await?;
     answered["url"] = format!("{base}/p/{link}").into();
     Ok(answer::created_without_location(&answered))
+}
+
+/// Reads the role and the seconds of validity, both of which may be left out.
+pub(super) fn read(body: &BodyObject<'_>) -> Result<(Option<Role>, Option<u32>), Problem> {
+    let mut errors = FieldErrors::default();
+    body.refuse_unknown(&FIELDS, &mut errors);
+    // Only editors get here, so no role is above the caller's.
+    let role = body.word("role", Role::WORDS, &mut errors);
+    let seconds = body.integer("expires_in_seconds", EXPIRES_IN_SECONDS, &mut errors);
+    match errors.is_empty() {
+        true => Ok((role, seconds)),
+        false => Err(Problem::invalid(errors)),
+    }
 }
 
 /// The address at which users reach the pages: `http.public_url`, or the one that the caller used.

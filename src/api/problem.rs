@@ -91,7 +91,7 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = self.problem_type.status();
         let body = ProblemBody {
-            r#type: format!("urn:bellwether:error:{}", self.problem_type),
+            r#type: self.problem_type.urn(),
             title: self.problem_type.title(),
             status: status.as_u16(),
             detail: &self.detail,

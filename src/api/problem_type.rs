@@ -34,6 +34,11 @@ words! {
 }
 
 impl ProblemType {
+    /// The `type` of the problem document.
+    pub(super) fn urn(self) -> String {
+        format!("urn:bellwether:error:{self}")
+    }
+
     /// The status of the answer.
     pub(super) const fn status(self) -> StatusCode {
         match self {

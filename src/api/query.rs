@@ -9,9 +9,9 @@ use super::field_errors::{FieldCode, FieldErrors, echo, escape};
 use super::problem::Problem;
 
 /// Entries of a page if `limit` is absent.
-const DEFAULT_LIMIT: u32 = 50;
+pub(super) const DEFAULT_LIMIT: u32 = 50;
 /// Most entries of a page.
-const MAX_LIMIT: u32 = 250;
+pub(super) const MAX_LIMIT: u32 = 250;
 
 /// The parameters that have a value. `?status=`, as a form sends it for "any", counts as absent.
 #[derive(Debug)]

@@ -104,7 +104,10 @@ async fn begin_once(
 }
 
 /// Reads the span, of which the end may be left out.
-fn read_span(body: &BodyObject<'_>, now: DateTime<Utc>) -> Result<(DateTime<Utc>, DateTime<Utc>), Problem> {
+pub(super) fn read_span(
+    body: &BodyObject<'_>,
+    now: DateTime<Utc>,
+) -> Result<(DateTime<Utc>, DateTime<Utc>), Problem> {
     let mut errors = FieldErrors::default();
     body.refuse_unknown(&["since", "until"], &mut errors);
     body.require(

@@ -3,12 +3,15 @@
 use axum::Router;
 use axum::extract::Request;
 use axum::middleware;
+use axum::routing::get;
 
 use super::auth;
 use super::calls::CALLS;
 use super::observe::observe;
+use super::openapi;
 use super::problem::Problem;
 use super::problem_type::ProblemType;
+use super::reference;
 use super::state::ApiState;
 
 /// The API under `/api`. Serve it with `into_make_service_with_connect_info::<SocketAddr>()`:
@@ -20,6 +23,9 @@ pub fn router(state: ApiState) -> Router {
     }
     router
         .route_layer(middleware::from_fn_with_state(state.clone(), auth::authenticate))
+        .route(openapi::PATH, get(reference::document))
+        .route(openapi::PAGE_PATH, get(reference::page))
+        .route(reference::STYLE_PATH, get(reference::style))
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
         .layer(middleware::from_fn_with_state(state.clone(), observe))

@@ -27,11 +27,11 @@ use super::webhooks::find;
 
 const FIELDS: [&str; 3] = ["secret", "overlap_seconds", "finish"];
 /// Up to a week.
-const OVERLAP_SECONDS: std::ops::RangeInclusive<u32> = 0..=604_800;
-const DEFAULT_OVERLAP_SECONDS: u32 = 86_400;
+pub(super) const OVERLAP_SECONDS: std::ops::RangeInclusive<u32> = 0..=604_800;
+pub(super) const DEFAULT_OVERLAP_SECONDS: u32 = 86_400;
 
 /// A change of the secret as it was asked for.
-enum Rotation {
+pub(super) enum Rotation {
     /// Ends an overlap.
     Finish,
     Start {
@@ -126,7 +126,7 @@ fn overlap_end(seconds: u32, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     (seconds > 0).then(|| now + TimeDelta::seconds(seconds.into()))
 }
 
-fn read_rotation(body: &BodyObject<'_>) -> Result<Rotation, Problem> {
+pub(super) fn read_rotation(body: &BodyObject<'_>) -> Result<Rotation, Problem> {
     let mut errors = FieldErrors::default();
     body.refuse_unknown(&FIELDS, &mut errors);
     let finish = body.boolean("finish", &mut errors).unwrap_or(false);

@@ -18,8 +18,8 @@ pub(super) const MOVING: [&str; 5] = [
     "webhooks",
     "open_episodes",
 ];
-const MAX_NAME_CHARS: usize = 100;
-const MAX_TIME_ZONE_CHARS: usize = 100;
+pub(super) const MAX_NAME_CHARS: usize = 100;
+pub(super) const MAX_TIME_ZONE_CHARS: usize = 100;
 const DEFAULT_TIME_ZONE: &str = "UTC";
 const FIELDS: [&str; 4] = ["name", "time_zone", "aliases", "include_paths"];
 pub(super) const READ_ONLY: [&str; 7] = [

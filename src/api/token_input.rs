@@ -12,9 +12,9 @@ use super::validate::BodyObject;
 const FIELDS: [&str; 5] = ["admin", "sites", "role", "subject", "expires_at"];
 const READ_ONLY: [&str; 5] = ["id", "token", "prefix", "inserted_at", "last_used_at"];
 /// Most sites of one token.
-const MAX_SITES: usize = 1_000;
+pub(super) const MAX_SITES: usize = 1_000;
 const MAX_SITE_ID_CHARS: usize = 255;
-const MAX_SUBJECT_CHARS: usize = 100;
+pub(super) const MAX_SUBJECT_CHARS: usize = 100;
 
 /// A token as it was asked for.
 #[derive(Debug)]

@@ -41,7 +41,17 @@ const SPIKE_OPTIONS: [&str; 2] = ["threshold", "window_seconds"];
 const MAX_THRESHOLD: u32 = 1_000_000_000;
 const WINDOW_SECONDS: std::ops::RangeInclusive<u32> = 60..=3_600;
 /// Most names in one filter.
-const MAX_NAMES: usize = 1_000;
+pub(super) const MAX_NAMES: usize = 1_000;
+
+/// The options of a subscribable event type.
+pub(super) fn options_of(event: EventType) -> &'static [&'static str] {
+    match event {
+        EventType::VisitorSpike => &SPIKE_OPTIONS,
+        EventType::GoalCompletion => &[GOAL_NAMES],
+        EventType::CustomEvent => &[EVENT_NAMES],
+        _ => &[],
+    }
+}
 
 /// Reads the event types that a webhook subscribes to, in the order given.
 pub(super) fn read_events(body: &BodyObject<'_>, errors: &mut FieldErrors) -> Option<Vec<EventType>> {

@@ -21,7 +21,7 @@ const SILENT_AFTER: TimeDelta = TimeDelta::hours(24);
 
 words! {
     /// The kind of a warning, for programs.
-    enum WarningCode {
+    pub(super) enum WarningCode {
         ShortSecret = "short_secret",
         ChatFormat = "chat_format",
         UnknownGoal = "unknown_goal",

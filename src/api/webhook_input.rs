@@ -51,14 +51,14 @@ pub(super) const READ_ONLY: [&str; 8] = [
 /// Read-only fields that change without their owner.
 pub(super) const MOVING: [&str; 4] = ["health", "updated_at", "warnings", "secret_overlap_until"];
 
-const FAILURE_THRESHOLD: std::ops::RangeInclusive<u32> = 1..=100;
-const RATE_LIMIT_PER_SECOND: std::ops::RangeInclusive<u32> = 1..=10_000;
-const MAX_CONCURRENCY: std::ops::RangeInclusive<u32> = 1..=100;
-const MAX_EXTERNAL_ID_CHARS: usize = 255;
+pub(super) const FAILURE_THRESHOLD: std::ops::RangeInclusive<u32> = 1..=100;
+pub(super) const RATE_LIMIT_PER_SECOND: std::ops::RangeInclusive<u32> = 1..=10_000;
+pub(super) const MAX_CONCURRENCY: std::ops::RangeInclusive<u32> = 1..=100;
+pub(super) const MAX_EXTERNAL_ID_CHARS: usize = 255;
 /// Longest pause.
 const MAX_PAUSE: TimeDelta = TimeDelta::days(30);
 /// Up to 30 days: no topic holds anything older.
-const MAX_AGE_SECONDS: std::ops::RangeInclusive<u32> = 1..=30 * 86_400;
+pub(super) const MAX_AGE_SECONDS: std::ops::RangeInclusive<u32> = 1..=30 * 86_400;
 
 /// The part of the configuration that decides which settings a webhook may have.
 #[derive(Debug, Clone, Default)]
@@ -159,7 +159,7 @@ pub(super) fn read_secret(body: &BodyObject<'_>, errors: &mut FieldErrors) -> Op
             let code = match error {
                 InvalidSecret::Length(0) => FieldCode::Empty,
                 InvalidSecret::Length(_) | InvalidSecret::KeyLength(_) => FieldCode::WrongLength,
-                InvalidSecret::NotBase64 => FieldCode::Invalid,
+                InvalidSecret::NotBase64 | InvalidSecret::BlankEnd => FieldCode::Invalid,
                 InvalidSecret::ControlCharacter => FieldCode::ControlCharacter,
             };
             errors.add("/secret", code, error.to_string());

@@ -143,7 +143,7 @@ fn make_request(
 }
 
 /// Reads the event type of the sample: by default the first that the webhook subscribes to.
-fn read_event(body: &BodyObject<'_>, subscribed: &[EventType]) -> Result<EventType, Problem> {
+pub(super) fn read_event(body: &BodyObject<'_>, subscribed: &[EventType]) -> Result<EventType, Problem> {
     let mut errors = FieldErrors::default();
     body.refuse_unknown(&["event"], &mut errors);
     let samples: Vec<&str> = EventType::ALL

@@ -130,7 +130,7 @@ pub(super) async fn check_topics(
             let retention = &foundation.metrics.topic_retention;
             retention.with_label_values(&[&topic]).set(seconds);
             if topic == config.kafka.topic("deliveries") || topic.starts_with(&retry_prefix) {
-                check_retention(config, &topic, seconds)?;
+                check_retention(config.postgres.retention, &topic, seconds)?;
             }
         }
     }
@@ -148,9 +148,9 @@ pub(super) async fn check_topics(
 
 /// Refuses to forget deliveries before the topic does, which may hand them out once more. A topic
 /// that keeps records for ever (0 seconds) cannot be outlived, and is only named.
-fn check_retention(config: &Config, topic: &str, seconds: f64) -> anyhow::Result<()> {
+fn check_retention(ours: Duration, topic: &str, seconds: f64) -> anyhow::Result<()> {
     const DAY_SECONDS: f64 = 86_400.0;
-    let ours = config.postgres.retention.as_secs_f64();
+    let ours = ours.as_secs_f64();
     if seconds == 0.0 {
         tracing::warn!(
             topic,
@@ -221,4 +221,32 @@ fn refuse(problems: &[TopicProblem]) -> anyhow::Result<()> {
     };
     let lines: Vec<String> = problems.iter().map(|problem| format!("\n  {problem}")).collect();
     anyhow::bail!("the topics are not as they must be:{}{hint}", lines.concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn history_is_kept_a_day_longer_than_any_topic() {
+        const DAY: f64 = 86_400.0;
+        let ours = 30.0 * DAY;
+        let check =
+            |seconds| check_retention(Duration::from_secs_f64(ours), "bellwether.deliveries", seconds);
+        for (seconds, is_taken) in [
+            (7.0 * DAY, true),
+            (ours - DAY, true),
+            (ours - DAY + 1.0, false),
+            (ours, false),
+            // For ever.
+            (0.0, true),
+        ] {
+            assert_eq!(check(seconds).is_ok(), is_taken, "{seconds}");
+        }
+        let refused = check(ours).expect_err("refused").to_string();
+        assert!(
+            refused.contains("postgres.retention") && refused.contains("bellwether.deliveries"),
+            "{refused}"
+        );
+    }
 }

@@ -309,6 +309,7 @@ const ENDINGS: &[Ending] = &[
             "tail -n 1000 access.log | bellwether replay - --site example.com --speed 0",
         ],
     ),
+    ("openapi", FAILED, &["bellwether openapi > openapi.json"]),
     (
         "completions",
         FAILED,

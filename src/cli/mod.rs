@@ -89,6 +89,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Publish a file of events to Kafka at a chosen speed
     Replay(Configured<replay::ReplayArgs>),
+    /// Print the OpenAPI document of the API
+    Openapi,
     /// Print what lets a shell complete the commands and their arguments
     Completions(shell::CompletionsArgs),
     /// Print the manual page, or write a page for each command
@@ -142,6 +144,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Listen(options) => return listen::run(options).await,
         Command::Demo(args) => return demo::run(args).await,
         Command::Replay(replay) => replay::run(replay.args, replay.config.load()?).await?,
+        Command::Openapi => output::print(&format!("{:#}", crate::api::openapi()))?,
         Command::Completions(args) => shell::completions(&args, command_line())?,
         Command::Man(args) => shell::man(&args, command_line())?,
     }

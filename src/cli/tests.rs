@@ -70,7 +70,14 @@ fn help_texts_are_these() {
 
 #[test]
 fn configuration_flags_are_refused_where_they_do_nothing() {
-    for words in ["keys generate", "demo", "listen", "completions bash", "man"] {
+    for words in [
+        "keys generate",
+        "demo",
+        "listen",
+        "openapi",
+        "completions bash",
+        "man",
+    ] {
         for flag in [["--config", "x.toml"], ["--set", "a=b"]] {
             let arguments = ["bellwether"].into_iter().chain(words.split(' ')).chain(flag);
             assert!(

@@ -44,6 +44,21 @@ const RESERVED: &[&str] = &[
 /// Whole families of such names.
 const RESERVED_PREFIXES: &[&str] = &["content-", "proxy-", "webhook-", "x-webhook-"];
 
+/// A regular expression (ECMA-262) for the names that are refused, in any case and with `_` for `-`.
+pub(crate) fn reserved_pattern() -> String {
+    let of_word = |word: &str| -> String {
+        let chars = word.chars().map(|char| match char {
+            '-' => "[-_]".to_owned(),
+            char if char.is_ascii_alphabetic() => format!("[{}{char}]", char.to_ascii_uppercase()),
+            char => char.to_string(),
+        });
+        chars.collect()
+    };
+    let whole = RESERVED.iter().map(|word| format!("{}$", of_word(word)));
+    let begun = RESERVED_PREFIXES.iter().map(|prefix| of_word(prefix));
+    format!("^(?:{})", whole.chain(begun).collect::<Vec<_>>().join("|"))
+}
+
 /// Checks one header of a webhook's own.
 pub(crate) fn check_own_header(name: &str, value: &str) -> Result<(), InvalidHeader> {
     // A token, RFC 9110 §5.6.2.

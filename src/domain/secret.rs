@@ -25,6 +25,8 @@ pub enum InvalidSecret {
     KeyLength(usize),
     #[error("a secret has no control characters")]
     ControlCharacter,
+    #[error("a secret has no blanks at its ends: they are easily lost when it is copied")]
+    BlankEnd,
 }
 
 impl Secret {
@@ -42,6 +44,9 @@ impl Secret {
             }
             if has_control(text) {
                 return Err(InvalidSecret::ControlCharacter);
+            }
+            if text.trim() != text {
+                return Err(InvalidSecret::BlankEnd);
             }
         }
         Ok(Self(text.to_owned()))
@@ -129,6 +134,10 @@ mod tests {
             ("twelve-chars", true),
             (&"x".repeat(64) as &str, true),
             (&"x".repeat(65), false),
+            (" twelve-chars", false),
+            ("twelve-chars ", false),
+            ("\u{a0}twelve-chars", false),
+            ("twelve chars", true),
             ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", true),
             ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaS", false),
             ("whsec_not base64 at all!!", false),

@@ -26,6 +26,8 @@ pub enum InvalidSiteId {
     TooLong(usize),
     #[error("a site id has no control characters")]
     ControlCharacter,
+    #[error("`.` and `..` are no site ids: in a path they mean another place")]
+    Dots,
 }
 
 impl SiteId {
@@ -40,6 +42,8 @@ pub(crate) fn check_site_id(text: &str) -> Result<(), InvalidSiteId> {
     match text.len() {
         0 => Err(InvalidSiteId::Empty),
         n if n > MAX_SITE_ID_BYTES => Err(InvalidSiteId::TooLong(n)),
+        // Every client takes them out of a path before it sends it (RFC 3986 §5.2.4).
+        _ if matches!(text, "." | "..") => Err(InvalidSiteId::Dots),
         // A NUL cannot be stored in Postgres, and the others would make logs and pages lie.
         _ if has_control(text) => Err(InvalidSiteId::ControlCharacter),
         _ => Ok(()),

@@ -14,6 +14,7 @@ use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
+use crate::api_contract::judge;
 use crate::record_support::keyring;
 
 /// Route, status and problem type of each request.
@@ -154,7 +155,10 @@ async fn token(pool: &PgPool, scope: &Scope, role: Role) -> String {
 }
 
 pub(crate) async fn read(request: reqwest::RequestBuilder) -> Answer {
-    let response = request.send().await.expect("an answer");
+    let (client, request) = request.build_split();
+    let request = request.expect("a request");
+    let (method, path) = (request.method().clone(), request.url().path().to_owned());
+    let response = client.execute(request).await.expect("an answer");
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
     let bytes = response.bytes().await.expect("a body");
     let body = if bytes.is_empty() {
@@ -162,11 +166,13 @@ pub(crate) async fn read(request: reqwest::RequestBuilder) -> Answer {
     } else {
         serde_json::from_slice(&bytes).expect("JSON")
     };
-    Answer {
+    let answer = Answer {
         status,
         headers,
         body,
-    }
+    };
+    judge(method.as_str(), &path, &answer);
+    answer
 }
 
 impl Answer {

@@ -26,6 +26,7 @@ fn unread(mut command: impl FnMut() -> Command) -> [(i32, String); 2] {
 fn a_closed_or_full_stdout_ends_a_command_quietly_with_1() {
     for arguments in [
         ["keys", "generate"].as_slice(),
+        &["openapi"],
         &["completions", "bash"],
         &["man"],
         &["--help"],

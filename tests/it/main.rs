@@ -20,6 +20,8 @@ mod record_rotate;
 mod activity_rows;
 mod activity_live;
 mod api_support;
+mod api_contract;
+mod api_contract_audit;
 mod api_webhooks;
 mod api_webhook_changes;
 mod api_access;

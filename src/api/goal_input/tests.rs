@@ -57,6 +57,25 @@ fn each_kind_of_goal_is_read() {
 }
 
 #[test]
+fn a_path_that_can_never_match_is_refused() {
+    let goal = |path: &str| json!({"name": "n", "kind": "page", "path": path});
+    for path in [
+        "/a?b=1",
+        "/a#top",
+        "?",
+        " /a",
+        "/a\u{a0}",
+        "https://example.com/a",
+        "HTTP://x",
+    ] {
+        refused(goal(path), &[("/path", "invalid")]);
+    }
+    for path in ["/a b", "/**", "*", "/redirect/https://example.com", "://"] {
+        assert!(read(&goal(path)).is_ok(), "{path}");
+    }
+}
+
+#[test]
 fn each_kind_of_goal_has_its_own_fields() {
     refused(json!({"name": "n", "kind": "event"}), &[("/event", "required")]);
     refused(

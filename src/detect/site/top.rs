@@ -51,3 +51,46 @@ fn top(used: impl Iterator<Item = u16>, labels: &SiteLabels) -> impl Iterator<It
         .collect::<Vec<_>>()
         .into_iter()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detect::site::labels::LabelBudget;
+
+    /// The list of pages that so many visitors each are on.
+    fn pages(visitors: &[(&str, usize)]) -> Vec<(String, u32)> {
+        let (mut labels, mut budget) = (
+            SiteLabels::default(),
+            LabelBudget {
+                per_site: 100,
+                bytes: 1 << 20,
+                spent: 0,
+            },
+        );
+        let label = |(name, count): &(&str, usize)| {
+            let hash = name.bytes().fold(7, |hash: u64, byte| {
+                hash.wrapping_mul(1_000_003) + u64::from(byte)
+            }) << 20;
+            let label = labels.label(hash, name, 1, 1_000, &mut budget).expect("room");
+            std::iter::repeat_n(label, *count)
+        };
+        let used: Vec<u16> = visitors.iter().flat_map(label).collect();
+        top(used.into_iter(), &labels).collect()
+    }
+
+    #[test]
+    fn a_page_or_source_of_fewer_than_three_visitors_is_not_named() {
+        assert_eq!(pages(&[("/a", 2), ("/b", 1)]), []);
+        assert_eq!(pages(&[("/a", 2), ("/b", 3)]), [("/b".to_owned(), 3)]);
+    }
+
+    #[test]
+    fn the_three_with_the_most_visitors_are_named() {
+        let named = pages(&[("/d", 3), ("/c", 4), ("/b", 3), ("/a", 9), ("/e", 2)]);
+        let named: Vec<(&str, u32)> = named
+            .iter()
+            .map(|(name, count)| (name.as_str(), *count))
+            .collect();
+        assert_eq!(named, [("/a", 9), ("/c", 4), ("/b", 3)]);
+    }
+}

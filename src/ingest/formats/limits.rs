@@ -173,7 +173,7 @@ pub(super) fn site_id<'a>(value: Loose<'a>, default: Option<&str>) -> Result<Cow
         Err(why @ InvalidSiteId::TooLong(_)) => {
             Err(InvalidField::over(FIELD, format_args!("is too long: {why}")))
         }
-        Err(why @ InvalidSiteId::ControlCharacter) => {
+        Err(why @ (InvalidSiteId::ControlCharacter | InvalidSiteId::Dots)) => {
             Err(InvalidField::bad(FIELD, format_args!("is unusable: {why}")))
         }
     }
