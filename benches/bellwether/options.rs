@@ -86,7 +86,7 @@ pub enum Part {
 }
 
 impl Part {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Detector,
         Self::Machinery,
         Self::Memory,

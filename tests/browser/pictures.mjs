@@ -11,7 +11,7 @@ const { chromium } = require('playwright-core');
 const executablePath = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(existsSync);
 mkdirSync(folder, { recursive: true });
 const browser = await chromium.launch({ executablePath, args: ['--no-sandbox'] });
-const tab = await browser.newPage({ viewport: { width: 760, height: 560 } });
+const tab = await browser.newPage({ viewport: { width: 900, height: 700 } });
 const base = new URL(link).origin;
 const picture = (name) => tab.screenshot({ path: join(folder, `${name}.png`) });
 

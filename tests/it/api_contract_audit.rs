@@ -54,8 +54,9 @@ async fn each_change_of_the_table_leaves_one_entry_without_values(pool: PgPool) 
     };
     let mut seen = 0;
     for (number, call) in CALLS.iter().enumerate() {
-        // They need a delivery or a job, and have tests of their own.
-        if call.path.contains("{delivery_id}") || call.path.contains("{job_id}") {
+        // They need a delivery, a job or an endpoint, and have tests of their own.
+        let needs_more = ["{delivery_id}", "{job_id}", "/test"];
+        if needs_more.iter().any(|part| call.path.contains(part)) {
             continue;
         }
         let path = path_of(&api, call, number).await;
@@ -68,7 +69,6 @@ async fn each_change_of_the_table_leaves_one_entry_without_values(pool: PgPool) 
             assert!(new.is_empty(), "{name}: {new:?}");
             continue;
         }
-        // A test is recorded when it is sent, and a recovery may find nothing to do.
         assert!(
             (200..300).contains(&answer.status),
             "{name}: {} {}",

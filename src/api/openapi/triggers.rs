@@ -21,7 +21,7 @@ pub(super) fn triggers() -> Value {
     json!({"type": "object", "properties": properties, "additionalProperties": false})
 }
 
-/// What `events` asks of `triggers`, as the conditions of an object that has both.
+/// Conditions that `events` sets to `triggers`, for an object that has both.
 pub(super) fn conditions() -> Value {
     let mut conditions = Vec::new();
     for event in EventType::SUBSCRIBABLE {
@@ -122,6 +122,13 @@ fn option_schema(event: EventType, option: &str) -> Value {
             names(),
             "Names of events; without it, every custom event triggers.",
         ),
+        _ => shared_option_schema(option),
+    }
+}
+
+/// The schema of an option that means the same to every event type.
+fn shared_option_schema(option: &str) -> Value {
+    match option {
         "repeat_after_seconds" => about(
             integer(60..=MONTH_SECONDS),
             "The time between reminders while it lasts.",

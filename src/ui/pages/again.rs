@@ -175,7 +175,9 @@ pub(in crate::ui) async fn ask_recover(
     let zone = found.site.zone;
     let health = &found.webhook.health;
     let earliest = zone.now() - DEFAULT_SPAN;
-    let since = health.last_success_at.or(health.since).unwrap_or(earliest);
+    // One that never worked has missed everything since it was made, or a day at least.
+    let begun = health.since.map_or(earliest, |since| since.min(earliest));
+    let since = health.last_success_at.unwrap_or(begun);
     let fields = (zone.field(since), String::new());
     let shown = recover_page(&visit, &found, since, fields, FormErrors::default()).await?;
     Ok(page(StatusCode::OK, &shown))

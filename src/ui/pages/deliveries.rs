@@ -133,6 +133,17 @@ impl DeliveryFilters {
         ])
     }
 
+    /// The words for an empty list.
+    fn nothing(&self) -> &'static str {
+        match self.show().0 {
+            "" => "Nothing",
+            "delivered" => "None delivered",
+            "undelivered" => "None not delivered",
+            "moving" => "None on its way",
+            _ => "None waiting",
+        }
+    }
+
     /// True if the delivery is in what the visitor asked for beyond its status.
     fn takes(&self, delivery: &DeliveryView) -> bool {
         match self.show().0 {
@@ -183,13 +194,7 @@ pub(in crate::ui) async fn list(
         words,
         is_chosen: *value == filters.show().0,
     };
-    let what = match filters.show().0 {
-        "" => "Nothing",
-        "delivered" => "None delivered",
-        "undelivered" => "None not delivered",
-        "moving" => "None on its way",
-        _ => "None waiting",
-    };
+    let what = filters.nothing();
     let shown = DeliveriesPage {
         l: visit.site_layout(&site, Section::Webhooks, &format!("Deliveries of {name}")),
         name,

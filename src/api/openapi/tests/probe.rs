@@ -19,7 +19,7 @@ use crate::api::{
 use crate::domain::event::EventType;
 use crate::domain::site::SiteId;
 
-/// A validator: true if it takes the body.
+/// Validator of a body; true if it takes it.
 type Takes = fn(&Map<String, Value>) -> bool;
 
 /// Fields whose rule no schema can say, so that a validator may refuse more than the schema does.
