@@ -12,7 +12,8 @@ use crate::domain::trigger::{DropSettings, EVENT_NAMES, ErrorSettings, GOAL_NAME
 pub(crate) enum Condition {
     VisitorSpike(SpikeSettings),
     VisitorDrop(DropSettings),
-    ErrorCondition(ErrorSettings),
+    #[serde(rename = "error_condition")]
+    Errors(ErrorSettings),
     /// So many completions of a goal.
     GoalCompletion(CountSettings),
     /// So many custom events of a name.
@@ -39,7 +40,7 @@ impl Condition {
         match self {
             Self::VisitorSpike(_) => EventType::VisitorSpike,
             Self::VisitorDrop(_) => EventType::VisitorDrop,
-            Self::ErrorCondition(_) => EventType::ErrorCondition,
+            Self::Errors(_) => EventType::ErrorCondition,
             Self::GoalCompletion(_) => EventType::GoalCompletion,
             Self::CustomEvent(_) => EventType::CustomEvent,
         }
@@ -50,7 +51,7 @@ impl Condition {
         match self {
             Self::VisitorSpike(_) => Some(EventType::VisitorSpikeResolved),
             Self::VisitorDrop(_) => Some(EventType::VisitorDropResolved),
-            Self::ErrorCondition(_) | Self::GoalCompletion(_) | Self::CustomEvent(_) => None,
+            Self::Errors(_) | Self::GoalCompletion(_) | Self::CustomEvent(_) => None,
         }
     }
 
@@ -59,7 +60,7 @@ impl Condition {
         match self {
             Self::VisitorSpike(spike) => Some(spike.threshold),
             Self::VisitorDrop(drop) => Some(drop.threshold),
-            Self::ErrorCondition(errors) => errors.count(),
+            Self::Errors(errors) => errors.count(),
             Self::GoalCompletion(settings) | Self::CustomEvent(settings) => Some(settings.at_least),
         }
     }
@@ -69,7 +70,7 @@ impl Condition {
         match self {
             Self::VisitorSpike(spike) => json!(spike),
             Self::VisitorDrop(drop) => json!(drop),
-            Self::ErrorCondition(errors) => Value::Object(errors.to_json()),
+            Self::Errors(errors) => Value::Object(errors.to_json()),
             Self::GoalCompletion(settings) => settings.to_json(GOAL_NAMES),
             Self::CustomEvent(settings) => settings.to_json(EVENT_NAMES),
         }
@@ -84,7 +85,7 @@ impl Condition {
                 facts.push(u8::from(drop.require_history));
                 facts
             }
-            Self::ErrorCondition(_) | Self::GoalCompletion(_) | Self::CustomEvent(_) => {
+            Self::Errors(_) | Self::GoalCompletion(_) | Self::CustomEvent(_) => {
                 serde_json::to_vec(self).expect("plain data always becomes JSON")
             }
         }
@@ -94,7 +95,7 @@ impl Condition {
     /// same slot.
     pub(crate) fn is_edit_of(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::ErrorCondition(one), Self::ErrorCondition(other)) => one.kind() == other.kind(),
+            (Self::Errors(one), Self::Errors(other)) => one.kind() == other.kind(),
             (Self::GoalCompletion(one), Self::GoalCompletion(other))
             | (Self::CustomEvent(one), Self::CustomEvent(other)) => one.name == other.name,
             _ => self.event() == other.event(),

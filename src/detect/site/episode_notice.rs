@@ -38,11 +38,11 @@ pub(crate) fn episode_notification(
     let (threshold, window_seconds) = match &notice.condition {
         Condition::VisitorSpike(spike) => (spike.threshold, spike.window_seconds),
         Condition::VisitorDrop(drop) => (drop.threshold, drop.window_seconds),
-        Condition::ErrorCondition(_) => (0, 0),
+        Condition::Errors(_) => (0, 0),
         Condition::GoalCompletion(_) | Condition::CustomEvent(_) => return None,
     };
     let data = match &notice.condition {
-        Condition::ErrorCondition(errors) => error_data(errors, &notice),
+        Condition::Errors(errors) => error_data(errors, &notice),
         _ => NotificationData::Visitors(visitors_data(view, &notice, threshold, window_seconds)),
     };
     let (kind, event) = match notice.news {

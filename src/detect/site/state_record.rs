@@ -236,12 +236,9 @@ impl StoredState {
         state.kept_from = take_optional(&mut map, "kept_from")?;
         state.latest = take_optional(&mut map, "latest")?;
         // Of a type that only a newer build knows, the counters are passed on.
-        match map.get("every").map(|every| serde_json::from_str(every.get())) {
-            Some(Ok(every)) => {
-                map.remove("every");
-                state.every = every;
-            }
-            Some(Err(_)) | None => {}
+        if let Some(Ok(every)) = map.get("every").map(|every| serde_json::from_str(every.get())) {
+            map.remove("every");
+            state.every = every;
         }
         state.foreign = map;
         Ok(state)

@@ -292,8 +292,7 @@ impl SiteTriggers {
     ) -> bool {
         let mut is_counted = false;
         for trigger in &mut self.list {
-            let Condition::ErrorCondition(ErrorSettings::ErrorEvents { event: wanted, .. }) =
-                &trigger.condition
+            let Condition::Errors(ErrorSettings::ErrorEvents { event: wanted, .. }) = &trigger.condition
             else {
                 continue;
             };
@@ -310,8 +309,7 @@ impl SiteTriggers {
     /// times of the records.
     pub(crate) fn advance_rejects(&mut self, now: u32, segments: &mut Segments) {
         for trigger in &mut self.list {
-            if let (Condition::ErrorCondition(errors), Rule::Count(rule)) =
-                (&trigger.condition, &mut trigger.rule)
+            if let (Condition::Errors(errors), Rule::Count(rule)) = (&trigger.condition, &mut trigger.rule)
                 && errors.is_of_rejects()
             {
                 rule.window.advance(now, segments);
@@ -323,8 +321,7 @@ impl SiteTriggers {
     pub(crate) fn add_reject(&mut self, counted: CountedEvent, segments: &mut Segments) -> bool {
         let mut is_counted = false;
         for trigger in &mut self.list {
-            let is_wanted =
-                matches!(&trigger.condition, Condition::ErrorCondition(errors) if errors.is_of_rejects());
+            let is_wanted = matches!(&trigger.condition, Condition::Errors(errors) if errors.is_of_rejects());
             if is_wanted {
                 is_counted |= trigger.add(counted, segments);
             }

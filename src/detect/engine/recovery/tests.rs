@@ -364,10 +364,10 @@ fn of_parts_of_two_times_the_earlier_covers() {
         (key.to_owned(), serde_json::to_vec(&stored).expect("JSON"))
     };
     let mut engine = Engine::new(log_config(), registry([spiking(2)]));
-    for (key, bytes) in [part(2, 7, "a"), part(2, 3, "a\0001")] {
+    for (key, bytes) in [part(2, 7, "a"), part(2, 3, "a\u{0}001")] {
         engine.load_state(&key, Some(&bytes)).expect("readable");
     }
-    engine.rewrite_state("a\0001");
+    engine.rewrite_state("a\u{0}001");
     let states = engine.take_dirty_states();
     let again: serde_json::Value =
         serde_json::from_slice(states[0].bytes.as_deref().expect("a state")).expect("JSON");

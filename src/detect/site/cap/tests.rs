@@ -17,7 +17,7 @@ fn admit(
     key: impl FnOnce() -> SummaryKey,
     visitor: Option<u64>,
 ) -> bool {
-    let new = NotificationId::from_uuid(uuid::Uuid::from_bytes(rand::random()));
+    let new = NotificationId::from_uuid(uuid::Uuid::from_bytes(crate::chance::bytes()));
     caps.admit(hook_id(hook), new, now, key, visitor)
 }
 

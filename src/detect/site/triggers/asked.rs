@@ -49,7 +49,7 @@ pub(crate) fn conditions(site: &Site) -> BTreeMap<Condition, Vec<Subscriber>> {
         }
         if let Some(errors) = &triggers.error_condition {
             for condition in &errors.conditions {
-                add(Condition::ErrorCondition(condition.clone()), errors.options);
+                add(Condition::Errors(condition.clone()), errors.options);
             }
         }
     }
@@ -106,16 +106,16 @@ pub(super) fn new_rule(condition: &Condition, now: u32, active_ms: i64) -> Rule 
             known_since: now,
             active_since: u32::try_from(active_ms.div_euclid(1_000)).unwrap_or(0),
         }),
-        Condition::ErrorCondition(ErrorSettings::ErrorEvents {
+        Condition::Errors(ErrorSettings::ErrorEvents {
             count,
             window_seconds,
             ..
         }) => Rule::Count(CountRule::arming_below_half(*count, *window_seconds)),
-        Condition::ErrorCondition(ErrorSettings::RejectedEvents {
+        Condition::Errors(ErrorSettings::RejectedEvents {
             count,
             window_seconds,
         }) => Rule::Count(CountRule::arming_when_empty(*count, *window_seconds)),
-        Condition::ErrorCondition(ErrorSettings::Silence { goal }) => Rule::Silence(SilenceRule {
+        Condition::Errors(ErrorSettings::Silence { goal }) => Rule::Silence(SilenceRule {
             goal: goal.clone(),
             last: None,
         }),

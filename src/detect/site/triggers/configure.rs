@@ -109,7 +109,7 @@ impl SiteTriggers {
                     }
                     needs.without_events |= !drop.require_history;
                 }
-                (Condition::ErrorCondition(errors), _) => match errors {
+                (Condition::Errors(errors), _) => match errors {
                     ErrorSettings::ErrorEvents { .. } => needs.errors = true,
                     ErrorSettings::RejectedEvents { .. } => needs.rejects = true,
                     ErrorSettings::Silence { .. } => {
@@ -179,7 +179,7 @@ impl Trigger {
                 continue;
             }
             match (&mut trigger.rule, &old.condition) {
-                (Rule::Silence(new), Condition::ErrorCondition(ErrorSettings::Silence { goal })) => {
+                (Rule::Silence(new), Condition::Errors(ErrorSettings::Silence { goal })) => {
                     new.last = new.last.max(old.last.filter(|_| new.goal == *goal));
                 }
                 (Rule::Drop(new), Condition::VisitorDrop(drop))

@@ -43,7 +43,7 @@ impl SiteTriggers {
             Condition::GoalCompletion(_) | Condition::CustomEvent(_) => {
                 self.named.insert(trigger.condition.clone(), trigger);
             }
-            Condition::VisitorSpike(_) | Condition::VisitorDrop(_) | Condition::ErrorCondition(_) => {
+            Condition::VisitorSpike(_) | Condition::VisitorDrop(_) | Condition::Errors(_) => {
                 self.list.push(trigger);
             }
         }
