@@ -151,6 +151,7 @@ pub fn registry(sites: u64) -> anyhow::Result<Registry> {
             id: id.clone(),
             name: None,
             link: None,
+            include_paths: true,
             aliases: Vec::new(),
             time_zone: chrono_tz::Tz::UTC,
             goals,

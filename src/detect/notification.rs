@@ -1,5 +1,7 @@
 //! Notifications that are due, ready to become deliveries.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use serde_json::{Map, Value};
 use uuid::Uuid;
@@ -106,7 +108,7 @@ impl SingleEvent<'_> {
                 vec![event_id.as_bytes(), b"published", name.as_bytes()],
             ),
         };
-        let path = self.event.path.as_deref().map(redact);
+        let path = self.path();
         let data = NotificationData::GoalCompletion {
             goal_name: name,
             visitor_count: self.visitors(),
@@ -121,7 +123,7 @@ impl SingleEvent<'_> {
 
     /// Builds the notification of a custom event.
     pub(crate) fn custom_event(&self, name: &str, webhooks: Vec<WebhookId>) -> Decision {
-        let path = self.event.path.as_deref().map(redact);
+        let path = self.path();
         let data = NotificationData::CustomEvent {
             name,
             path: path.as_deref(),
@@ -132,6 +134,12 @@ impl SingleEvent<'_> {
         let mut keys = vec![event_id.as_bytes()];
         self.add_keys(&mut keys);
         self.decision(EventType::CustomEvent, data, &keys, webhooks)
+    }
+
+    /// The event's path, unless the site keeps paths to itself.
+    fn path(&self) -> Option<Cow<'_, str>> {
+        let path = self.event.path.as_deref().filter(|_| self.site.include_paths);
+        path.map(redact)
     }
 
     fn visitors(&self) -> u32 {

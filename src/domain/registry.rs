@@ -20,6 +20,8 @@ pub struct Site {
     pub name: Option<String>,
     /// The operator's page of the site, to which notifications link.
     pub link: Option<String>,
+    /// True if notifications may name paths of pages.
+    pub include_paths: bool,
     /// Other ids that mean the site, on sources that are keyed by `route`.
     pub aliases: Vec<String>,
     /// The zone of its hours and days.

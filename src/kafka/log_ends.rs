@@ -6,29 +6,31 @@
 //! watermark that a client caches proves nothing: after a suspension or with a silent broker it is
 //! as old as the last fetch.
 
-#![expect(
-    unsafe_code,
-    reason = "librdkafka's C functions; each block says why it is sound"
-)]
+//!
+//! librdkafka's asynchronous request is not used: in version 2.12 it frees its state twice if
+//! metadata arrive while it looks for a leader that is not known. The waiting one is called in
+//! threads of its own instead: one for partitions whose leaders are known, and one for the others,
+//! so that these delay nobody.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::{CStr, c_void};
 use std::fmt;
-use std::ptr;
 use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rdkafka::error::{IsError as _, KafkaResult, RDKafkaErrorCode};
+use rdkafka::consumer::Consumer as _;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
-use rdkafka_sys as sys;
 
 use super::member::MemberConsumer;
-use super::queue::OwnQueue;
 use super::topic_partition::TopicPartition;
 use crate::clock;
 
 /// Longest time that a request for ends may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest time for one that is asked by itself, since the others of its kind wait for it.
+const ALONE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Most requests that may be unanswered; above them nothing more is asked.
 const MAX_UNANSWERED: usize = 512;
 
@@ -66,7 +68,7 @@ pub(crate) struct EndAnswer {
 }
 
 /// A request that is not answered.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Request {
     partitions: Vec<TopicPartition>,
     spec: OffsetSpec,
@@ -76,10 +78,16 @@ struct Request {
     is_waited_for: bool,
 }
 
+/// Answer to a request: the offset of each partition, or the error of the whole request.
+type RequestAnswer = Result<Vec<(TopicPartition, OffsetAnswer)>, RDKafkaErrorCode>;
+
 /// Asker for ends of partitions. It belongs to one thread.
 pub(crate) struct LogEnds {
-    answers: OwnQueue,
-    topics: Vec<Arc<str>>,
+    /// Asks for all partitions but those in `apart`.
+    together: Asker,
+    /// Asks for each of those in `apart`.
+    alone: Asker,
+    answers: Receiver<(usize, RequestAnswer)>,
     unanswered: BTreeMap<usize, Request>,
     last_id: usize,
     /// Partitions that made a request for many fail, as one without a leader does: each is asked
@@ -101,9 +109,13 @@ impl fmt::Debug for LogEnds {
 impl LogEnds {
     /// Makes an asker through a member's client for these topics.
     pub(super) fn new(consumer: Arc<MemberConsumer>, topics: Vec<Arc<str>>) -> Self {
+        let (sender, answers) = mpsc::channel();
+        let topics: Arc<[Arc<str>]> = topics.into();
+        let asker = |name| Asker::start(name, Arc::clone(&consumer), Arc::clone(&topics), sender.clone());
         Self {
-            answers: OwnQueue::new(consumer),
-            topics,
+            together: asker("log-ends"),
+            alone: asker("log-ends-alone"),
+            answers,
             unanswered: BTreeMap::new(),
             last_id: 0,
             apart: BTreeSet::new(),
@@ -182,63 +194,26 @@ impl LogEnds {
         found
     }
 
-    fn send(&mut self, request: Request) {
+    fn send(&mut self, mut request: Request) {
         if request.partitions.is_empty() || self.unanswered.len() >= MAX_UNANSWERED {
             return;
         }
         self.last_id = self.last_id.wrapping_add(1);
-        // Fails only on an invalid list, which is ours.
-        if let Err(error) = self.request(&request) {
-            tracing::error!(error = %error, "offsets of partitions cannot be asked for");
-            return;
+        let is_alone = request.partitions.iter().any(|at| self.apart.contains(at));
+        let asker = if is_alone { &self.alone } else { &self.together };
+        if is_alone {
+            request.timeout = request.timeout.min(ALONE_TIMEOUT);
         }
-        self.unanswered.insert(self.last_id, request);
-    }
-
-    fn request(&self, request: &Request) -> KafkaResult<()> {
-        let mut list = TopicPartitionList::with_capacity(request.partitions.len());
-        for at in &request.partitions {
-            list.add_partition_offset(&self.topics[at.topic], at.partition, request.spec.offset())?;
+        // One that finds no room is asked again in a second, or counts as not answered.
+        if asker.ask(self.last_id, request.clone()) {
+            self.unanswered.insert(self.last_id, request);
         }
-        // SAFETY: client, list and queue are alive; librdkafka copies list and options. The number
-        // given as opaque is never used as a pointer.
-        unsafe {
-            let options = sys::rd_kafka_AdminOptions_new(
-                self.answers.client(),
-                sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTOFFSETS,
-            );
-            let timeout_ms = i32::try_from(request.timeout.as_millis()).unwrap_or(i32::MAX);
-            sys::rd_kafka_AdminOptions_set_request_timeout(options, timeout_ms, ptr::null_mut(), 0);
-            let refused = sys::rd_kafka_AdminOptions_set_isolation_level(
-                options,
-                sys::rd_kafka_IsolationLevel_t::RD_KAFKA_ISOLATION_LEVEL_READ_COMMITTED,
-            );
-            if !refused.is_null() {
-                sys::rd_kafka_error_destroy(refused);
-            }
-            sys::rd_kafka_AdminOptions_set_opaque(
-                options,
-                ptr::without_provenance_mut::<c_void>(self.last_id),
-            );
-            sys::rd_kafka_ListOffsets(self.answers.client(), list.ptr(), options, self.answers.as_ptr());
-            sys::rd_kafka_AdminOptions_destroy(options);
-        }
-        Ok(())
     }
 
     /// Receives one answer; `false` if none came within `timeout`.
     fn receive_answer(&mut self, timeout: Duration) -> bool {
-        let timeout_ms = i32::try_from(timeout.as_micros().div_ceil(1_000)).unwrap_or(i32::MAX);
-        // SAFETY: the queue is alive; the event is ours, and is destroyed once, below.
-        let (id, answer) = unsafe {
-            let event = sys::rd_kafka_queue_poll(self.answers.as_ptr(), timeout_ms);
-            if event.is_null() {
-                return false;
-            }
-            let id = sys::rd_kafka_event_opaque(event).addr();
-            let answer = self.read(event);
-            sys::rd_kafka_event_destroy(event);
-            (id, answer)
+        let Ok((id, answer)) = self.answers.recv_timeout(timeout) else {
+            return false;
         };
         if let Some(request) = self.unanswered.remove(&id) {
             self.take_up(request, answer);
@@ -246,11 +221,7 @@ impl LogEnds {
         true
     }
 
-    fn take_up(
-        &mut self,
-        request: Request,
-        answer: Result<Vec<(TopicPartition, OffsetAnswer)>, RDKafkaErrorCode>,
-    ) {
+    fn take_up(&mut self, request: Request, answer: RequestAnswer) {
         let answers = match answer {
             Ok(answers) => answers,
             Err(code) if request.partitions.len() == 1 => vec![(request.partitions[0], Err(code))],
@@ -282,46 +253,77 @@ impl LogEnds {
             }
         }
     }
+}
 
-    /// Reads an answer: the offset of each partition, or the error of the whole request.
-    ///
-    /// # Safety
-    /// `event` is alive.
-    unsafe fn read(
-        &self,
-        event: *mut sys::rd_kafka_event_t,
-    ) -> Result<Vec<(TopicPartition, OffsetAnswer)>, RDKafkaErrorCode> {
-        // SAFETY: as the caller promises. The results belong to the event, as many as it says, and
-        // each has a partition with a name.
-        unsafe {
-            let error = sys::rd_kafka_event_error(event);
-            if error.is_error() {
-                return Err(error.into());
+/// A thread that asks, one request after the other.
+struct Asker {
+    /// Absent once the thread is to end.
+    requests: Option<SyncSender<(usize, Request)>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Asker {
+    fn start(
+        name: &str,
+        consumer: Arc<MemberConsumer>,
+        topics: Arc<[Arc<str>]>,
+        answers: Sender<(usize, RequestAnswer)>,
+    ) -> Self {
+        let (requests, incoming) = mpsc::sync_channel::<(usize, Request)>(MAX_UNANSWERED);
+        let work = move || {
+            for (id, request) in incoming {
+                let answer = offsets(&consumer, &topics, &request);
+                if answers.send((id, answer)).is_err() {
+                    break;
+                }
             }
-            let result = sys::rd_kafka_event_ListOffsets_result(event);
-            if result.is_null() {
-                return Err(RDKafkaErrorCode::InvalidArgument);
-            }
-            let mut count = 0;
-            let infos = sys::rd_kafka_ListOffsets_result_infos(result, &raw mut count);
-            let mut answers = Vec::with_capacity(count);
-            for index in 0..count {
-                let info = sys::rd_kafka_ListOffsetsResultInfo_topic_partition(*infos.add(index));
-                let Some(one) = info.as_ref() else { continue };
-                let name = CStr::from_ptr(one.topic).to_bytes();
-                let Some(topic) = self.topics.iter().position(|topic| topic.as_bytes() == name) else {
-                    continue;
-                };
-                let answer = match one.err.is_error() {
-                    true => Err(one.err.into()),
-                    false => Ok((one.offset >= 0).then_some(one.offset)),
-                };
-                let partition = one.partition;
-                answers.push((TopicPartition { topic, partition }, answer));
-            }
-            Ok(answers)
+        };
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(work);
+        Self {
+            requests: Some(requests),
+            thread: thread.ok(),
         }
     }
+
+    /// Hands a request over; false if there is no room.
+    fn ask(&self, id: usize, request: Request) -> bool {
+        let requests = self.requests.as_ref();
+        requests.is_some_and(|requests| requests.try_send((id, request)).is_ok())
+    }
+}
+
+impl Drop for Asker {
+    /// Waits for the request that is under way, since the thread uses the member's client.
+    fn drop(&mut self) {
+        self.requests = None;
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+    }
+}
+
+/// Asks the brokers and waits.
+fn offsets(consumer: &MemberConsumer, topics: &[Arc<str>], request: &Request) -> RequestAnswer {
+    let mut list = TopicPartitionList::with_capacity(request.partitions.len());
+    let code = |error: &KafkaError| error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
+    for at in &request.partitions {
+        let offset = request.spec.offset();
+        list.add_partition_offset(&topics[at.topic], at.partition, offset)
+            .map_err(|error| code(&error))?;
+    }
+    let found = consumer
+        .offsets_for_times(list, request.timeout)
+        .map_err(|error| code(&error))?;
+    let answer_for = |at: &TopicPartition| {
+        let one = found.find_partition(&topics[at.topic], at.partition)?;
+        let answer = match (one.error(), one.offset()) {
+            (Err(error), _) => Err(code(&error)),
+            (Ok(()), Offset::Offset(offset)) => Ok(Some(offset)),
+            (Ok(()), _) => Ok(None),
+        };
+        Some((*at, answer))
+    };
+    Ok(request.partitions.iter().filter_map(answer_for).collect())
 }
 
 #[cfg(test)]

@@ -209,6 +209,7 @@ struct SiteRow {
     name: Option<String>,
     time_zone: String,
     aliases: Vec<String>,
+    include_paths: bool,
 }
 
 struct SecretRow {
@@ -224,7 +225,7 @@ async fn read_sites(conn: &mut PgConnection, site_ids: Option<&[String]>) -> Res
         .await?;
     let sites = sqlx::query_as!(
         SiteRow,
-        "select site_id, name, time_zone, aliases from sites where $1::text[] is null or site_id = any($1)",
+        "select site_id, name, time_zone, aliases, include_paths from sites where $1::text[] is null or site_id = any($1)",
         site_ids
     )
     .fetch_all(&mut *tx)
@@ -263,6 +264,7 @@ impl Rows {
             name,
             time_zone,
             aliases,
+            include_paths,
         } in self.sites
         {
             match site_id.parse::<SiteId>() {
@@ -272,6 +274,7 @@ impl Rows {
                         name,
                         time_zone: zone_of(&site_id, &time_zone),
                         link: links.map(|template| template.link_to(&id)),
+                        include_paths,
                         aliases,
                         goals: Vec::new(),
                         webhooks: Vec::new(),

@@ -18,8 +18,9 @@ use crate::clock;
 const BURST: u32 = 64;
 /// Reads that become possible in each millisecond: at some 3 µs each, under 1 % of a core.
 const READS_PER_MS: u32 = 2;
-/// Shortest time that the runtime's clock measures.
-const PAUSE: Duration = Duration::from_millis(1);
+/// Pause of a connection without credit. Packets that do not fit into the socket's buffer meanwhile
+/// hold their sender back.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// A TCP connection that is read at a bounded rate. While it waits, the sender fills the socket's
 /// buffer, and the next read takes more at once.

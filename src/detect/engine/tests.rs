@@ -2,12 +2,13 @@ use super::*;
 use crate::detect::tests::fixtures::*;
 use crate::domain::event::{EventKind, EventResult};
 use crate::domain::registry::Site;
+use crate::domain::trigger::NameFilter;
 
 fn spiking(threshold: u32) -> Site {
     site("a", [spike(threshold, 300)])
 }
 
-// Time (detection.md, 1)
+// Time
 
 #[test]
 fn a_late_event_is_judged_at_the_sites_own_clock_and_may_fire() {
@@ -392,4 +393,24 @@ fn top_lists_count_each_visitors_latest_redacted_page() {
         json(&decided[0])["data"]["top_pages"],
         serde_json::json!([{"path": "/u/:redacted", "visitors": 3}])
     );
+}
+
+#[test]
+fn a_site_that_keeps_its_paths_names_no_page() {
+    let quiet = |site: Site| Site {
+        include_paths: false,
+        ..site
+    };
+    let mut fed = Fed::log([quiet(spiking(3)), quiet(site("b", [custom(NameFilter::All)]))]);
+    let mut decided = Vec::new();
+    for visitor in ["1", "2", "3"] {
+        decided.extend(fed.feed(&view("a", visitor, 1_000)));
+    }
+    let mut event = event("b", EventKind::Custom, 1_000);
+    event.name = Some("Download".into());
+    event.path = Some("/private".into());
+    decided.extend(fed.feed(&event));
+    assert_eq!(decided.len(), 2);
+    assert_eq!(json(&decided[0])["data"]["top_pages"], serde_json::json!([]));
+    assert_eq!(json(&decided[1])["data"].get("path"), None);
 }

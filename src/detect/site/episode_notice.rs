@@ -20,7 +20,7 @@ use crate::domain::trigger::ErrorSettings;
 
 /// The parts of a site's state that its notifications show.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct SiteView<'a> {
+pub(crate) struct EpisodeView<'a> {
     pub(crate) site: &'a Site,
     pub(crate) window: &'a SlidingWindow,
     pub(crate) labels: &'a SiteLabels,
@@ -30,7 +30,7 @@ pub(crate) struct SiteView<'a> {
 /// Builds the notification of an episode of visitors or errors; `None` for an episode of single
 /// events, whose notification shows the event. `record` is the deciding record's source and offset.
 pub(crate) fn episode_notification(
-    view: SiteView<'_>,
+    view: EpisodeView<'_>,
     notice: EpisodeNotice,
     record: Option<(usize, i64)>,
 ) -> Option<Decision> {
@@ -127,7 +127,7 @@ fn to_tenth(number: f64) -> f64 {
 }
 
 fn visitors_data(
-    view: SiteView<'_>,
+    view: EpisodeView<'_>,
     notice: &EpisodeNotice,
     threshold: u32,
     window_seconds: u32,
@@ -140,7 +140,10 @@ fn visitors_data(
         window_seconds,
         baseline: view.baseline,
         top_sources: top_sources(visitors(), view.labels),
-        top_pages: top_pages(visitors(), view.labels),
+        top_pages: match view.site.include_paths {
+            true => top_pages(visitors(), view.labels),
+            false => Vec::new(),
+        },
         started_at: from_ms(i64::from(notice.episode.started_at) * 1_000),
         reminder: reminder(notice.news),
         ended_at: has_ended.then(|| from_ms(i64::from(notice.at) * 1_000)),

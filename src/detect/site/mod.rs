@@ -70,7 +70,7 @@ use crate::domain::registry::Site;
 use crate::domain::site::SiteId;
 use crate::prefetch::prefetch;
 use cap::MinuteCaps;
-use episode_notice::{SiteView, episode_notification, history_entry};
+use episode_notice::{EpisodeView, episode_notification, history_entry};
 use every::EveryCounters;
 use goals::GoalIndex;
 use labels::{LabelBudget, OTHER, SiteLabels};
@@ -323,7 +323,7 @@ impl SiteState {
         }
         for notice in evaluation.notices {
             let baseline = self.baseline();
-            let view = SiteView {
+            let view = EpisodeView {
                 site: &self.site,
                 window: &self.window,
                 labels: &self.labels,

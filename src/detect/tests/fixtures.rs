@@ -103,6 +103,7 @@ pub(crate) fn site(id: &str, triggers: impl IntoIterator<Item = Triggers>) -> Si
         id: id.parse().expect("a site id"),
         name: None,
         link: None,
+        include_paths: true,
         aliases: Vec::new(),
         time_zone: chrono_tz::Tz::UTC,
         goals: Vec::new(),

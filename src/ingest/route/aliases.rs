@@ -53,6 +53,7 @@ mod tests {
             id: id.parse().expect("a site id"),
             name: None,
             link: None,
+            include_paths: true,
             time_zone: chrono_tz::Tz::UTC,
             unreadable: Vec::new(),
             aliases: aliases.iter().map(|alias| (*alias).to_owned()).collect(),

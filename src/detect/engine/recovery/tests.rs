@@ -1,4 +1,4 @@
-//! The handover between engines, rule by rule (detection.md, 4 and 7).
+//! The handover between engines, rule by rule.
 
 use super::*;
 use crate::detect::engine::config::EngineConfig;

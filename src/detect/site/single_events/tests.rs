@@ -1,4 +1,4 @@
-//! Goals and custom events, through the engine (detection.md, 5).
+//! Goals and custom events, through the engine.
 
 use std::sync::Arc;
 
