@@ -299,7 +299,7 @@ impl Source {
         source
     }
 
-    /// Takes up the paths that stand in code outside `use` lines.
+    /// Collects the paths that stand in code outside `use` lines.
     fn note_paths(&mut self, code: &str) {
         let is_word = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
         for word in code.split(|c: char| !is_word(c)) {

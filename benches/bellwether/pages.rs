@@ -1,5 +1,6 @@
-//! Part `pages`: how long the server takes for a page, and how much a page weighs, with 10,000 deliveries and 100,000
-//! that wait. With a browser at hand also the time until the largest part is shown, beside a blank page.
+//! Part `pages`: how long the server takes for a page, and how much a page weighs, with 10,000
+//! deliveries and 100,000 that wait. With a browser at hand also the time until the largest part is
+//! shown, beside a blank page.
 
 use std::path::Path;
 use std::process::Command;
@@ -199,7 +200,8 @@ impl Visitor {
     }
 }
 
-/// The time until the largest part is shown, as a multiple of a blank page with the same style sheet, and the shift.
+/// The time until the largest part is shown, as a multiple of a blank page with the same style
+/// sheet, and the shift.
 fn in_browser(visitor: &Visitor, path: &str) -> anyhow::Result<Vec<Figure>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let modules = root.join(".local/browser");

@@ -30,7 +30,7 @@ impl SourceSilence {
         }
     }
 
-    /// Takes up records that came by now.
+    /// Notes records that came by now.
     pub(crate) fn add(&mut self, records: usize, now_ms: i64) {
         self.move_to(now_ms);
         self.last_ms = self.last_ms.max(now_ms);

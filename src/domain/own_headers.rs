@@ -44,7 +44,8 @@ const RESERVED: &[&str] = &[
 /// Whole families of such names.
 const RESERVED_PREFIXES: &[&str] = &["content-", "proxy-", "webhook-", "x-webhook-"];
 
-/// A regular expression (ECMA-262) for the names that are refused, in any case and with `_` for `-`.
+/// A regular expression (ECMA-262) for the names that are refused, in any case and with `_` for
+/// `-`.
 pub(crate) fn reserved_pattern() -> String {
     let of_word = |word: &str| -> String {
         let chars = word.chars().map(|char| match char {

@@ -33,7 +33,7 @@ pub(crate) struct NoticedWebhook {
     pub(crate) waiting: i64,
 }
 
-/// Takes the oldest notice that nobody else has taken. It is gone once the transaction is
+/// Removes the oldest notice that nobody else has taken. It is gone once the transaction is
 /// committed.
 pub(crate) async fn take(conn: &mut PgConnection) -> Result<Option<HealthNotice>, sqlx::Error> {
     let known: Vec<String> = EventType::WORDS.iter().map(|word| (*word).to_owned()).collect();

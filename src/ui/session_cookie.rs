@@ -13,7 +13,7 @@ impl CookieSlot {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(cookie);
     }
 
-    /// Takes the cookie out.
+    /// Removes the cookie.
     pub(super) fn take(&self) -> Option<HeaderValue> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }

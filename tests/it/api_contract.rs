@@ -87,7 +87,8 @@ fn find_call(method: &str, path: &str) -> Option<Call> {
     })
 }
 
-/// Fails if the document does not describe the answer. What is no call of the table has no contract.
+/// Fails if the document does not describe the answer. What is no call of the table has no
+/// contract.
 #[track_caller]
 pub(crate) fn judge(method: &str, path: &str, answer: &Answer) {
     let Some(call) = find_call(method, path) else {

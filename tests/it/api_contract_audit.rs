@@ -95,7 +95,8 @@ async fn a_token_is_stored_as_its_hash_alone(pool: PgPool) {
         )
         .await;
     let token = text(&made.body["token"]);
-    // A row is found by the hash: no comparison sees the token, so none takes a time that depends on it.
+    // A row is found by the hash: no comparison sees the token, so none takes a time that depends
+    // on it.
     let found: i64 =
         sqlx::query_scalar("select count(*) from api_tokens where token_hash = sha256($1::bytea)")
             .bind(token.as_bytes())

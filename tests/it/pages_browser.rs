@@ -1,7 +1,7 @@
 //! The pages in a browser: every page and state in every look, and the way of a new owner.
 //!
-//! Chromium, playwright-core, axe-core and the Nu HTML checker come by `scripts/install-deps browser`. Without a
-//! browser the tests say so loudly and check nothing; in CI that is a failure.
+//! Chromium, playwright-core, axe-core and the Nu HTML checker come by `scripts/install-deps
+//! browser`. Without a browser the tests say so loudly and check nothing; in CI that is a failure.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

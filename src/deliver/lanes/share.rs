@@ -50,7 +50,8 @@ impl<K: Hash + Eq + Clone> Shares<K> {
         }
     }
 
-    /// Removes the endpoint that has waited longest. `is_first`: among those with nothing in flight.
+    /// Removes the endpoint that has waited longest. `is_first`: among those with nothing in
+    /// flight.
     pub(super) fn next_waiting(&mut self, key: &K, is_first: bool) -> Option<WebhookId> {
         let next = self.0.get_mut(key)?.waiting(is_first).pop_front();
         self.drop_unused(key);

@@ -134,7 +134,7 @@ proptest! {
         let mut completeness = assigned(&[(0, 0), (0, 0)]);
         let mut stored: [Vec<i64>; 2] = Default::default();
         let mut read = [0_usize; 2];
-        let mut under_way = std::collections::VecDeque::new();
+        let mut asked = std::collections::VecDeque::new();
         for (now_ms, (source, step)) in (1..).zip(steps) {
             match step {
                 Step::Append => stored[source].push(now_ms),
@@ -144,9 +144,9 @@ proptest! {
                 }
                 Step::Read => {}
                 // The broker may answer with any later end than that of the instant of asking.
-                Step::Ask => under_way.push_back((source, now_ms)),
+                Step::Ask => asked.push_back((source, now_ms)),
                 Step::Answer => {
-                    if let Some((source, asked_ms)) = under_way.pop_front() {
+                    if let Some((source, asked_ms)) = asked.pop_front() {
                         completeness.prove_end(source, stored[source].len() as i64, asked_ms);
                     }
                 }

@@ -278,7 +278,7 @@ impl Engine {
         }
     }
 
-    /// Takes up what happened to a site: its state may have to be written.
+    /// Notes what happened to a site: its state may have to be written.
     fn take_up(&mut self, index: usize, outcome: SiteOutcome) {
         let state = &self.sites[index];
         self.wants_flush |= outcome.decided > 0 && state.unconfirmed_count() >= MAX_UNCONFIRMED;

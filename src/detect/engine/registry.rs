@@ -68,8 +68,8 @@ impl Engine {
         self.add(state);
     }
 
-    /// True if something may fire on a site of this partition that never had an event. The events of
-    /// logs alone tell the time there, so only live sources count.
+    /// True if something may fire on a site of this partition that never had an event. The events
+    /// of logs alone tell the time there, so only live sources count.
     fn is_wanted_silent(&self, site: &Site) -> bool {
         let sources = &self.config.sources;
         let is_wanted = site.webhooks.iter().any(|webhook| {

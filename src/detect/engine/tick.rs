@@ -11,8 +11,8 @@ const HELD_BACK_SECONDS: u32 = 900;
 const SAVE_INTERVAL_MS: i64 = 60_000;
 
 impl Engine {
-    /// Sets for each source if it delivers nothing though it should. Drops and silences of its sites
-    /// wait for it, for a while.
+    /// Sets for each source if it delivers nothing though it should. Drops and silences of its
+    /// sites wait for it, for a while.
     pub(crate) fn set_silent_sources(&mut self, silent: &[bool]) {
         self.silent_sources.copy_from_slice(silent);
     }
@@ -164,8 +164,8 @@ impl Engine {
                 continue;
             }
             if state.saved_at_ms == 0 {
-                // Sites begin at different times within the minute, so that they are not all written
-                // at once.
+                // Sites begin at different times within the minute, so that they are not all
+                // written at once.
                 state.saved_at_ms = now_ms - (index as i64).wrapping_mul(7_919).rem_euclid(SAVE_INTERVAL_MS);
             }
             if now_ms - state.saved_at_ms >= SAVE_INTERVAL_MS {

@@ -30,7 +30,7 @@ impl Timers {
         self.heap.peek().is_some_and(|Reverse((at, _))| *at <= floor)
     }
 
-    /// Takes the first site that is to be looked at by `floor`.
+    /// Removes the first site that is to be looked at by `floor`.
     pub(super) fn take(&mut self, floor: u32) -> Option<SiteId> {
         if !self.is_due(floor) {
             return None;

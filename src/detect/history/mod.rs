@@ -133,7 +133,8 @@ impl HistoryQueue {
         self.report(refused);
     }
 
-    /// Adds changes of episodes. One that waits already takes its end, its notification and its peak.
+    /// Adds changes of episodes. One that waits already takes its end, its notification and its
+    /// peak.
     pub(crate) fn add_episodes(&self, episodes: Vec<EpisodeEntry>) {
         if episodes.is_empty() {
             return;

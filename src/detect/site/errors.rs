@@ -60,8 +60,8 @@ impl SiteState {
         resources: &mut PartitionResources,
     ) -> SiteOutcome {
         let mut outcome = SiteOutcome::default();
-        // On a log no timer tells that there was none for long enough, since these records have times
-        // of their own: the next one does.
+        // On a log no timer tells that there was none for long enough, since these records have
+        // times of their own: the next one does.
         self.triggers
             .advance_rejects(counted.second, &mut resources.segments);
         if let Some((origin, passing)) = judged {

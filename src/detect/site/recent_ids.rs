@@ -26,7 +26,7 @@ pub(crate) enum IdResult {
 }
 
 impl RecentIds {
-    /// Takes up the id of an event at `now`, the site's second.
+    /// Notes the id of an event at `now`, the site's second.
     pub(crate) fn add(&mut self, id: u64, now: u32) -> IdResult {
         while let Some((second, oldest)) = self.order.front()
             && second.saturating_add(REMEMBERED_SECONDS) < now

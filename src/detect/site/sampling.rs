@@ -17,8 +17,8 @@ const LONGEST_GAP: u32 = 28 * 86_400;
 const CURRENT: usize = 0;
 
 impl SiteState {
-    /// Moves the clock to `to`, if that is later, and samples the minutes that end on the way. With a
-    /// `passing`, everything that falls due happens in order, at its own instant.
+    /// Moves the clock to `to`, if that is later, and samples the minutes that end on the way. With
+    /// a `passing`, everything that falls due happens in order, at its own instant.
     pub(crate) fn move_to(
         &mut self,
         to: u32,
@@ -101,7 +101,7 @@ impl SiteState {
         self.activity.shows(&present).then_some(present)
     }
 
-    /// Takes the sample of the minute that ends. Returns true if an hour was learned.
+    /// Adds the sample of the minute that ends. Returns true if an hour was learned.
     fn take_sample(&mut self) -> bool {
         let minute = minute_of(self.next_sample - 1);
         self.next_sample = end_of(minute + 1);

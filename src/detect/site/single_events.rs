@@ -1,5 +1,5 @@
-//! Notifications of single events: completed goals and custom events, each of them, those that reach
-//! a number, and each k-th.
+//! Notifications of single events: completed goals and custom events, each of them, those that
+//! reach a number, and each k-th.
 //!
 //! Those of each event need no state: when an uncommitted record is read again they are decided
 //! again, with the same ids.
@@ -130,8 +130,8 @@ impl NamedEvent<'_> {
 }
 
 impl SiteState {
-    /// Decides the notifications of a single event. `found` is scratch space; `refused` counts names
-    /// that found no room.
+    /// Decides the notifications of a single event. `found` is scratch space; `refused` counts
+    /// names that found no room.
     pub(crate) fn decide_single(
         &mut self,
         occurring: &Occurring<'_>,
@@ -187,7 +187,7 @@ impl SiteState {
         outcome
     }
 
-    /// Takes up an event that completed a goal.
+    /// Notes an event that completed a goal.
     fn note_goal(&mut self, name: &str, occurring: &Occurring<'_>) {
         if !occurring.is_replayed && !occurring.is_covered {
             self.activity.add_goal(name);

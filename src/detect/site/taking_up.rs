@@ -4,7 +4,7 @@ use super::SiteState;
 use crate::detect::window::segments::{Segment, Segments};
 
 impl SiteState {
-    /// Takes up an event's time and visitor for the rules that look back further than the windows.
+    /// Notes an event's time and visitor for the rules that look back further than the windows.
     pub(crate) fn note_event(
         &mut self,
         second: u32,
@@ -37,7 +37,7 @@ impl SiteState {
         }
     }
 
-    /// Takes up a visitor among the latest ones. While the table of visitors holds twice as many as
+    /// Notes a visitor among the latest ones. While the table of visitors holds twice as many as
     /// are kept, the latest are all in it, and nothing is done.
     fn note_latest(&mut self, visitor: u64, second: u32) {
         let kept = self.latest.kept();
@@ -56,7 +56,7 @@ impl SiteState {
         }
     }
 
-    /// Takes up the visitors of the table among the latest ones.
+    /// Notes the visitors of the table among the latest ones.
     pub(super) fn sync_latest(&mut self) {
         if std::mem::take(&mut self.latest_is_behind) {
             for visitor in self.window.everyone() {

@@ -137,8 +137,8 @@ impl SiteTriggers {
     }
 
     /// Marks the triggers that are to be judged at `at`, before the clock is moved there.
-    /// `includes_overdue` is false between two records of a batch: what only a timer decides and was
-    /// due before waits, because the next record may hold what is missing.
+    /// `includes_overdue` is false between two records of a batch: what only a timer decides and
+    /// was due before waits, because the next record may hold what is missing.
     pub(crate) fn mark_due(&mut self, at: u32, includes_overdue: bool, reading: SiteReading<'_>) {
         for trigger in self.all_mut() {
             let waits = !includes_overdue && trigger.waits_for_timer();
@@ -339,7 +339,7 @@ impl SiteTriggers {
         self.settle(evaluation);
     }
 
-    /// Takes up an event of the site, or of one of its goals, for the rules that wait for silence.
+    /// Notes an event of the site, or of one of its goals, for the rules that wait for silence.
     /// Returns true if something may fall due sooner by it: mostly it only falls due later.
     pub(crate) fn note_event(&mut self, goal: Option<&str>, second: u32) -> bool {
         let mut is_sooner = false;

@@ -44,7 +44,8 @@ fn dropping(options: NoticeOptions) -> Fed {
     fed
 }
 
-/// Ticks once a second of the wall clock up to a second after `START`, and returns what was decided.
+/// Ticks once a second of the wall clock up to a second after `START`, and returns what was
+/// decided.
 fn wait(fed: &mut Fed, until: i64) -> Vec<Decision> {
     let from = fed.now_ms / 1_000;
     (from + 1..=START + until)

@@ -247,7 +247,7 @@ impl Detector {
         self.counts.add_engine_counters(owned.engine.take_counters());
     }
 
-    /// Takes over restored partitions.
+    /// Adopts restored partitions.
     fn own(&mut self, restored: Vec<Restored>) -> anyhow::Result<()> {
         for one in restored {
             let owned = match one {

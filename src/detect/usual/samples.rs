@@ -54,7 +54,7 @@ impl Samples {
         }
     }
 
-    /// Takes the sample of a minute, and the events since the one before. Minutes come in their
+    /// Adds the sample of a minute, and the events since the one before. Minutes come in their
     /// order, each followed by [`end`](Self::end). `None` stands for a count that may lack
     /// visitors: the minute is not covered.
     pub(crate) fn take(&mut self, minute: u32, visitors: Option<u32>, events: u32) {

@@ -58,7 +58,7 @@ impl LatestVisitors {
         self.table.len() >= count as usize
     }
 
-    /// Takes up an event of a visitor. Returns true if it changed anything.
+    /// Notes an event of a visitor. Returns true if it changed anything.
     pub(crate) fn visit(&mut self, hash: u64, second: u32) -> bool {
         let hash = hash.max(1);
         if let Some(known) = self.table.get_mut(hash) {
@@ -105,7 +105,7 @@ impl LatestVisitors {
         BASE64.encode(bytes)
     }
 
-    /// Takes up the visitors of [`Self::to_text`]. A text that is none of the kind holds nobody.
+    /// Notes the visitors of [`Self::to_text`]. A text that is none of the kind holds nobody.
     pub(crate) fn read_text(&mut self, text: &str) {
         let bytes = BASE64.decode(text).unwrap_or_default();
         for visitor in bytes.chunks_exact(STORED_BYTES) {

@@ -20,7 +20,7 @@ use crate::domain::event::EventType;
 use crate::domain::site::SiteId;
 
 /// Validator of a body; true if it takes it.
-type Takes = fn(&Map<String, Value>) -> bool;
+type Accepts = fn(&Map<String, Value>) -> bool;
 
 /// Fields whose rule no schema can say, so that a validator may refuse more than the schema does.
 const BEYOND_SCHEMAS: [&str; 5] = ["url", "time_zone", "retry_schedule", "paused_until", "expires_at"];
@@ -75,7 +75,7 @@ fn takes_webhook(body: &Map<String, Value>) -> bool {
 }
 
 /// Bodies that each validator takes, from which the probes depart.
-fn bases() -> Vec<(&'static str, Takes, Vec<Value>)> {
+fn bases() -> Vec<(&'static str, Accepts, Vec<Value>)> {
     let mut webhooks = vec![json!({
         "name": "n", "url": "https://example.com/x", "format": "json", "headers": {"X-Key": "v"},
         "events": EventType::SUBSCRIBABLE, "triggers": triggers(), "enabled": true,

@@ -38,8 +38,8 @@ impl Rule {
         }
     }
 
-    /// The distance of the site from a breach. `started_at` is the second at which the episode began, if
-    /// one is going on.
+    /// The distance of the site from a breach. `started_at` is the second at which the episode
+    /// began, if one is going on.
     pub(crate) fn level(&self, started_at: Option<u32>, reading: SiteReading<'_>) -> Level {
         match self {
             Self::Spike(rule) => rule.level(reading),

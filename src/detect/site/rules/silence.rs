@@ -28,7 +28,7 @@ pub(crate) struct SilenceRule {
 }
 
 impl SilenceRule {
-    /// Takes up an event.
+    /// Notes an event.
     pub(crate) fn note(&mut self, second: u32) {
         self.last = self.last.max(Some(second));
     }

@@ -147,8 +147,8 @@ impl Trigger {
         }
     }
 
-    /// Makes a trigger that was not there before. If it replaces one, an episode of that goes on, to
-    /// be judged by the new settings without a second notification.
+    /// Makes a trigger that was not there before. If it replaces one, an episode of that goes on,
+    /// to be judged by the new settings without a second notification.
     fn succeeding(before: &[Before], condition: Condition, subscribers: Vec<Subscriber>, now: u32) -> Self {
         let active_ms = subscribers.iter().map(|one| one.since_ms).min().unwrap_or(0);
         let mut trigger = Self {
