@@ -4,6 +4,8 @@
 //! record was handled; a count is called exact only if no record of its window is missing. Every
 //! part that counts, judges, moves time or reports lag asks here.
 
+use super::engine::event_time::SourceClock;
+
 /// End of a source's partition, and the wall instant before the broker was asked for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct ProvenEnd {
@@ -26,6 +28,8 @@ pub(crate) enum CompleteFrom {
 /// Progress in one source's partition.
 #[derive(Debug, Clone, Copy)]
 struct SourceProgress {
+    /// Time from which every record of the source has been seen, by its own clock.
+    complete_from: CompleteFrom,
     /// Offset committed by the group; records below it only rebuild windows.
     committed: i64,
     /// Offset below which loaded states account for records.
@@ -58,17 +62,18 @@ impl SourceProgress {
 /// Completeness of one partition number.
 #[derive(Debug, Clone)]
 pub(crate) struct Completeness {
+    clocks: Box<[SourceClock]>,
     /// Absent for a source without this partition.
     sources: Box<[Option<SourceProgress>]>,
-    complete_from: CompleteFrom,
 }
 
 impl Completeness {
     /// Completeness before any source is assigned.
-    pub(crate) fn new(sources: usize) -> Self {
+    pub(crate) fn new(clocks: impl IntoIterator<Item = SourceClock>) -> Self {
+        let clocks: Box<[SourceClock]> = clocks.into_iter().collect();
         Self {
-            sources: vec![None; sources].into_boxed_slice(),
-            complete_from: CompleteFrom::Ever,
+            sources: vec![None; clocks.len()].into_boxed_slice(),
+            clocks,
         }
     }
 
@@ -76,6 +81,10 @@ impl Completeness {
     /// as complete as the group's commit says.
     pub(crate) fn begin(&mut self, source: usize, committed: i64, start: i64, complete_from: CompleteFrom) {
         self.sources[source] = Some(SourceProgress {
+            complete_from: match complete_from {
+                CompleteFrom::Unknown => CompleteFrom::Ever,
+                known => known,
+            },
             committed,
             covered: 0,
             next: start,
@@ -84,9 +93,6 @@ impl Completeness {
             last_end: None,
             proven_until_ms: None,
         });
-        if complete_from != CompleteFrom::Unknown {
-            self.complete_from = self.complete_from.max(complete_from);
-        }
     }
 
     /// Notes that a loaded state accounts for the records of a source up to an offset.
@@ -125,7 +131,10 @@ impl Completeness {
         if let Some(progress) = &mut self.sources[source] {
             progress.advance(offset);
         }
-        self.close_gap(source, now_ms);
+        // A log's gap ends with the next record: only that has a time of its clock.
+        if self.clocks[source] == SourceClock::Live {
+            self.close_gap(source, now_ms);
+        }
     }
 
     /// Notes that records of a source were missed.
@@ -140,7 +149,7 @@ impl Completeness {
         if let Some(progress) = &mut self.sources[source]
             && std::mem::take(&mut progress.has_gap)
         {
-            self.complete_from = self.complete_from.max(CompleteFrom::At(at_ms));
+            progress.complete_from = progress.complete_from.max(CompleteFrom::At(at_ms));
         }
     }
 
@@ -183,34 +192,41 @@ impl Completeness {
         sources.any(|progress| progress.next < progress.covered)
     }
 
-    /// First whole second from which every record has been seen; 0 if none was ever missed, the
-    /// greatest number while windows are not rebuilt.
-    pub(crate) fn complete_from(&self) -> u32 {
-        let mut sources = self.sources.iter().flatten();
-        if sources.any(|one| one.has_gap || one.next < one.committed) {
+    /// First whole second from which every record of the sources with a clock has been seen; 0 if
+    /// none was ever missed, the greatest number while windows are not rebuilt. The times of two
+    /// clocks cannot be compared: a gap in a live source says nothing of a log of last year.
+    pub(crate) fn complete_from(&self, clock: SourceClock) -> u32 {
+        if self.is_rebuilding() {
             return u32::MAX;
         }
-        match self.complete_from {
-            CompleteFrom::Ever => 0,
-            CompleteFrom::At(ms) => second_from(ms),
-            CompleteFrom::Unknown => u32::MAX,
-        }
+        let sources = self.sources.iter().zip(&self.clocks);
+        let of_clock = sources.filter(|(_, its)| **its == clock);
+        let seconds = of_clock
+            .filter_map(|(progress, _)| progress.as_ref())
+            .map(|progress| match progress.complete_from {
+                _ if progress.has_gap => u32::MAX,
+                CompleteFrom::Ever => 0,
+                CompleteFrom::At(ms) => second_from(ms),
+                CompleteFrom::Unknown => u32::MAX,
+            });
+        seconds.max().unwrap_or(0)
     }
 
-    /// True if the count of `window_seconds` at the second `now` is exact, and not a lower bound.
-    pub(crate) fn is_exact(&self, now: u32, window_seconds: u32) -> bool {
-        match self.complete_from() {
+    /// True if the count of `window_seconds` at the second `now` of a clock is exact, and not a
+    /// lower bound.
+    pub(crate) fn is_exact(&self, clock: SourceClock, now: u32, window_seconds: u32) -> bool {
+        match self.complete_from(clock) {
             0 => true,
             from => now.saturating_sub(window_seconds) >= from,
         }
     }
 
-    /// Completeness to write beside the commit.
-    pub(crate) fn to_commit(&self) -> CompleteFrom {
-        match self.sources.iter().flatten().any(|one| one.has_gap) {
+    /// Completeness of a source to write beside its commit.
+    pub(crate) fn to_commit(&self, source: usize) -> CompleteFrom {
+        self.sources[source].map_or(CompleteFrom::Ever, |progress| match progress.has_gap {
             true => CompleteFrom::Unknown,
-            false => self.complete_from,
-        }
+            false => progress.complete_from,
+        })
     }
 
     /// Wall instant up to which silent sites may be moved: all records stored before it have been

@@ -2,8 +2,10 @@ use proptest::prelude::*;
 
 use super::*;
 
+const LIVE: SourceClock = SourceClock::Live;
+
 fn assigned(commits: &[(i64, i64)]) -> Completeness {
-    let mut completeness = Completeness::new(commits.len());
+    let mut completeness = Completeness::new(vec![LIVE; commits.len()]);
     for (source, (committed, start)) in commits.iter().enumerate() {
         completeness.begin(source, *committed, *start, CompleteFrom::Ever);
     }
@@ -21,10 +23,10 @@ fn windows_are_rebuilt_when_every_source_passed_its_commit() {
         !completeness.admits(0, 10) && completeness.admits(1, 4),
         "one source waits for the other"
     );
-    assert_eq!(completeness.complete_from(), u32::MAX);
+    assert_eq!(completeness.complete_from(LIVE), u32::MAX);
     completeness.pass(1, 4);
     assert!(!completeness.is_rebuilding() && completeness.admits(0, 10));
-    assert_eq!(completeness.complete_from(), 0);
+    assert_eq!(completeness.complete_from(LIVE), 0);
 }
 
 #[test]
@@ -33,7 +35,7 @@ fn an_end_reached_counts_like_the_records_before_it() {
     completeness.reach_end(0, 10, 99_000);
     assert!(!completeness.is_rebuilding());
     assert_eq!(
-        (completeness.next(0), completeness.complete_from()),
+        (completeness.next(0), completeness.complete_from(LIVE)),
         (Some(10), 0)
     );
 }
@@ -75,23 +77,35 @@ fn a_reader_that_is_always_behind_still_proves_instants() {
 #[test]
 fn a_gap_makes_counts_lower_bounds_for_a_window() {
     let mut completeness = assigned(&[(0, 0)]);
-    assert!(completeness.is_exact(100, 300));
+    assert!(completeness.is_exact(LIVE, 100, 300));
     completeness.open_gap(0);
-    assert_eq!(completeness.to_commit(), CompleteFrom::Unknown);
-    assert!(!completeness.is_exact(10_000, 300));
+    assert_eq!(completeness.to_commit(0), CompleteFrom::Unknown);
+    assert!(!completeness.is_exact(LIVE, 10_000, 300));
     completeness.close_gap(0, 10_000_001);
-    assert_eq!(completeness.to_commit(), CompleteFrom::At(10_000_001));
-    assert!(!completeness.is_exact(10_300, 300) && completeness.is_exact(10_301, 300));
+    assert_eq!(completeness.to_commit(0), CompleteFrom::At(10_000_001));
+    assert!(!completeness.is_exact(LIVE, 10_300, 300) && completeness.is_exact(LIVE, 10_301, 300));
     completeness.close_gap(0, 20_000_000);
-    assert!(completeness.is_exact(10_301, 300), "only a gap is closed");
+    assert!(completeness.is_exact(LIVE, 10_301, 300), "only a gap is closed");
+}
+
+#[test]
+fn a_gap_in_a_live_source_says_nothing_of_a_log() {
+    let mut completeness = Completeness::new([LIVE, SourceClock::Log]);
+    completeness.begin(0, 0, 0, CompleteFrom::At(1_790_000_000_000));
+    completeness.begin(1, 0, 0, CompleteFrom::Ever);
+    assert!(!completeness.is_exact(LIVE, 1_790_000_000, 300));
+    assert!(completeness.is_exact(SourceClock::Log, 1_767_225_600, 300));
+    assert_eq!(completeness.to_commit(1), CompleteFrom::Ever);
+    completeness.open_gap(1);
+    assert_eq!(completeness.complete_from(SourceClock::Log), u32::MAX);
 }
 
 #[test]
 fn completeness_survives_in_a_commit() {
     for before in [CompleteFrom::Ever, CompleteFrom::At(7_000), CompleteFrom::Unknown] {
-        let mut completeness = Completeness::new(1);
+        let mut completeness = Completeness::new([LIVE]);
         completeness.begin(0, 5, 5, before);
-        assert_eq!(completeness.to_commit(), before);
+        assert_eq!(completeness.to_commit(0), before);
     }
 }
 

@@ -140,7 +140,7 @@ impl Engine {
             log_clock_ms: None,
             log_record_ms: 0,
             live_floor: 0,
-            completeness: Completeness::new(sources),
+            completeness: Completeness::new(config.sources.iter().map(|source| source.clock)),
             dirty: Vec::new(),
             gone: Vec::new(),
             wants_flush: false,
@@ -223,8 +223,10 @@ impl Engine {
     pub(crate) fn has_incomplete_windows(&self) -> bool {
         self.sites.iter().any(|state| {
             let window = &state.window;
-            !self.completeness.is_exact(window.now(), window.longest())
-                || state.is_behind(&self.resources.segments)
+            let is_exact = self
+                .completeness
+                .is_exact(state.clock(), window.now(), window.longest());
+            !is_exact || state.is_behind(&self.resources.segments)
         })
     }
 

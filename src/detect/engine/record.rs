@@ -282,6 +282,11 @@ impl Engine {
             }
             SourceClock::Live => record.record_ms.min(now_ms),
         };
+        // A live source may hold events of a log that was routed; its gap ends by its own clock.
+        let seen_ms = match self.config.sources[record.source].clock {
+            SourceClock::Log => seen_ms,
+            SourceClock::Live => record.record_ms.min(now_ms),
+        };
         self.completeness.close_gap(record.source, seen_ms);
         time
     }

@@ -23,8 +23,8 @@ pub(crate) struct Checkpoint {
     /// The partition's clock in milliseconds since the Unix epoch, for [`Engine::resume`]; `None`
     /// as long as no log source was read.
     pub(crate) clock_ms: Option<i64>,
-    /// Time from which every record has been seen.
-    pub(crate) complete_from: CompleteFrom,
+    /// For each source, the time from which every record has been seen.
+    pub(crate) complete_from: Vec<CompleteFrom>,
 }
 
 impl Engine {
@@ -224,9 +224,14 @@ impl Engine {
                 .clone()
                 .map(|source| segments.next_offset(source))
                 .collect(),
-            replay_from: sources.map(|source| segments.replay_from(source)).collect(),
+            replay_from: sources
+                .clone()
+                .map(|source| segments.replay_from(source))
+                .collect(),
             clock_ms: self.log_clock_ms,
-            complete_from: self.completeness.to_commit(),
+            complete_from: sources
+                .map(|source| self.completeness.to_commit(source))
+                .collect(),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::SiteState;
 use crate::detect::completeness::Completeness;
+use crate::detect::engine::event_time::SourceClock;
 use crate::detect::window::segments::Segments;
 
 /// Bit of a source; the last one stands for all that follow it.
@@ -34,12 +35,20 @@ impl SiteState {
         })
     }
 
+    /// Clock by which the site goes.
+    pub(crate) fn clock(&self) -> SourceClock {
+        match self.live {
+            true => SourceClock::Live,
+            false => SourceClock::Log,
+        }
+    }
+
     /// Second from which on every record of the site has been seen; the greatest number while
     /// records that its loaded state accounts for are still to be read again.
     pub(crate) fn complete_from(&self, completeness: &Completeness, segments: &Segments) -> u32 {
         match self.is_behind(segments) {
             true => u32::MAX,
-            false => completeness.complete_from(),
+            false => completeness.complete_from(self.clock()),
         }
     }
 }

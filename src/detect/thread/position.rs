@@ -178,6 +178,7 @@ pub(crate) struct Missed {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::detect::engine::event_time::SourceClock;
 
     #[test]
     fn a_commit_says_where_to_replay_from() {
@@ -242,7 +243,7 @@ mod tests {
 
     #[test]
     fn a_trailing_marker_of_a_transaction_is_no_lag() {
-        let mut completeness = Completeness::new(1);
+        let mut completeness = Completeness::new([SourceClock::Live]);
         completeness.begin(0, 10, 10, CompleteFrom::Ever);
         let mut state = SourceState::new(Position {
             committed: 10,

@@ -57,7 +57,7 @@ impl OwnedPartition {
             let replay_point = ReplayPoint {
                 offset: replay_offset,
                 clock_ms: checkpoint.clock_ms,
-                complete_from: checkpoint.complete_from,
+                complete_from: checkpoint.complete_from[topic],
             };
             source.set_commit(offset, &CommitMetadata::new(nonce, replay_point));
         }

@@ -83,10 +83,13 @@ fn removed_records_are_counted_and_leave_a_gap() {
     let mut owned = owned(engine_ahead());
     let missed = || metrics.records_missed.with_label_values(&["events"]).get();
     owned.end_reached(0, 12, RECORD_MS, |_| Some(3), &mut counts);
-    assert_eq!((missed(), owned.completeness().complete_from()), (0, 0));
+    assert_eq!(
+        (missed(), owned.completeness().complete_from(SourceClock::Live)),
+        (0, 0)
+    );
     owned.end_reached(0, 30, RECORD_MS, |_| Some(20), &mut counts);
     assert_eq!(missed(), 8);
-    assert!(i64::from(owned.completeness().complete_from()) >= RECORD_MS / 1_000);
+    assert!(i64::from(owned.completeness().complete_from(SourceClock::Live)) >= RECORD_MS / 1_000);
 }
 
 #[test]
