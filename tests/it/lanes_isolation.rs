@@ -105,9 +105,13 @@ async fn a_retry_after_of_an_hour_delays_nobodys_retry() {
         Answer::status(if attempt == 1 { 500 } else { 200 })
     });
     let busy = webhook(&deployment, &process, "busy.example", &receiver.url("busy")).await;
-    // So many that more than one partition's read-ahead would be filled by them.
+    for _ in 1..5 {
+        webhook(&deployment, &process, "busy.example", &receiver.url("busy")).await;
+    }
+    // So many that more than one partition's read-ahead would be filled by them, and fewer for each
+    // webhook than the cap of a minute.
     deployment.registry_is_read(&process).await;
-    for number in 0..2_600 {
+    for number in 0..520 {
         goal(&deployment, "busy.example", &format!("busy {number}")).await;
     }
     eventually("all are told to come back in an hour", 4 * TIMEOUT, || async {

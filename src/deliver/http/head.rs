@@ -4,7 +4,7 @@
 //! blank before the colon or in a name, a folded line, a control character in a value, a line
 //! without a colon. Each byte is looked at once, however small the pieces it comes in; a parser
 //! that starts over with every piece costs a slow sender's head squared. Bounds:
-//! [`MAX_HEAD_BYTES`], [`MAX_HEAD_LINES`] and [`MAX_INTERIM`] for all heads of an answer together.
+//! `MAX_HEAD_BYTES`, `MAX_HEAD_LINES` and `MAX_INTERIM` for all heads of an answer together.
 
 use memchr::memchr;
 

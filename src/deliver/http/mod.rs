@@ -1,6 +1,6 @@
 //! One HTTP exchange: names resolved and judged, a request sent, the answer read and classified.
 //!
-//! A request comes in, an exchange comes out ([`client::WebhookClient::exchange`]); nothing else of
+//! A request comes in, an exchange comes out (`client::WebhookClient::exchange`); nothing else of
 //! this room is used outside of it.
 
 /// The client.

@@ -7,7 +7,7 @@
 //! The resolver is asynchronous, so a name server that never answers holds no thread. It reads
 //! `/etc/hosts` and `/etc/resolv.conf` (with its search list) at the start, and keeps answers for
 //! as long as their records say. A site looks a name up once at a time, and at most
-//! [`NAMES_PER_SITE`] names at once: so the names of one site never stand in another's way.
+//! `NAMES_PER_SITE` names at once: so the names of one site never stand in another's way.
 
 use std::collections::HashMap;
 use std::fmt;

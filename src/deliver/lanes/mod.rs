@@ -4,7 +4,7 @@
 //! In: deliveries that may be sent, outcomes, settings, the time. Out: deliveries to start, and
 //! deliveries to park with the reason and the time at which to look again. Guaranteed: while the
 //! process has room, an endpoint that is well and has nothing in flight starts at once, whatever
-//! others do; nothing waits here longer than [`LaneLimits::longest_wait`]. Not here: waiting
+//! others do; nothing waits here longer than `LaneLimits::longest_wait`. Not here: waiting
 //! itself, Postgres, HTTP.
 
 /// The ladder an endpoint climbs down when it fails.
