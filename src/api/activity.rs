@@ -7,13 +7,14 @@ use serde_json::{Value, json};
 
 use crate::clock;
 use crate::domain::activity::SiteHour;
-use crate::record::{activity, site_now, sites};
+use crate::record::{activity, site_now};
 
 use super::answer::{self, optional_time, time};
 use super::extract::ReadableSite;
 use super::field_errors::{FieldCode, FieldErrors};
 use super::problem::Problem;
 use super::query::{Instant, Query};
+use super::sites::find as find_site;
 use super::state::ApiState;
 
 /// Span that is read if none is given.
@@ -26,9 +27,7 @@ const MAX_BY_HOUR: TimeDelta = TimeDelta::days(400);
 /// `GET /api/sites/{site_id}/status`
 pub(super) async fn status(State(state): State<ApiState>, site: ReadableSite) -> Result<Response, Problem> {
     let mut conn = state.read().await?;
-    let known = sites::get(&mut conn, site.id())
-        .await?
-        .ok_or_else(|| Problem::not_found("site"))?;
+    let known = find_site(&mut conn, site.id()).await?;
     let now = site_now::get(&mut conn, site.id()).await?;
     let last_event_at = optional_time(known.last_event_at);
     Ok(answer::ok(&match now {
@@ -58,9 +57,7 @@ pub(super) async fn read(
 ) -> Result<Response, Problem> {
     let span = AskedHours::read(&Query::parse(query.as_deref()), clock::now())?;
     let mut conn = state.read().await?;
-    if sites::get(&mut conn, site.id()).await?.is_none() {
-        return Err(Problem::not_found("site"));
-    }
+    find_site(&mut conn, site.id()).await?;
     let first_hour = truncate(span.from, TimeDelta::hours(1));
     let hours = activity::read_span(&mut conn, site.id(), first_hour, span.to).await?;
     let data: Vec<Value> = span
@@ -99,9 +96,7 @@ impl AskedHours {
             let detail = "At most 31 days are answered by the minute, and 400 days by the hour.";
             errors.add("/from", FieldCode::OutOfRange, detail);
         }
-        if !errors.is_empty() {
-            return Err(Problem::invalid(errors));
-        }
+        Problem::check(errors)?;
         let by_minute = length <= MAX_BY_MINUTE;
         Ok(Self {
             from: truncate(from, step(by_minute)),

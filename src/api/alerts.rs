@@ -12,13 +12,13 @@ use crate::domain::episode::EpisodeEntry;
 use crate::domain::event::EventType;
 use crate::domain::id::AlertId;
 use crate::record::episodes::{self, EpisodeCursor};
-use crate::record::sites;
 
 use super::answer::{self, Page, optional_time, time};
 use super::extract::ReadableSite;
 use super::field_errors::FieldErrors;
 use super::problem::Problem;
 use super::query::{Instant, Query};
+use super::sites::find as find_site;
 use super::state::ApiState;
 
 /// `GET /api/sites/{site_id}/alerts?event=&since=&limit=&after=`: newest first.
@@ -33,15 +33,11 @@ pub(super) async fn list(
     let events = format!("one of {}", EventType::WORDS.join(", "));
     let event: Option<EventType> = query.one("event", &events, &mut errors);
     let since: Option<Instant> = query.one("since", Instant::ALLOWED, &mut errors);
-    let after: Option<Cursor> = query.one("after", "the `next` of an earlier page", &mut errors);
+    let after: Option<Cursor> = query.after(&mut errors);
     let limit = query.limit(&mut errors);
-    if !errors.is_empty() {
-        return Err(Problem::invalid(errors));
-    }
+    Problem::check(errors)?;
     let mut conn = state.read().await?;
-    if sites::get(&mut conn, site.id()).await?.is_none() {
-        return Err(Problem::not_found("site"));
-    }
+    find_site(&mut conn, site.id()).await?;
     let (since, after) = (since.map(|at| at.0), after.map(|cursor| cursor.0));
     let rows = i64::from(limit) + 1;
     let found = episodes::list(&mut conn, site.id(), event, since, after, rows).await?;

@@ -11,7 +11,6 @@ use crate::domain::delivery::DeliveryStatus;
 use crate::domain::event::EventType;
 use crate::domain::words::UnknownWord;
 use crate::record::deliveries_read::{self, HistoryQuery, LastAttempt};
-use crate::record::webhooks;
 
 use super::answer::{self, Page};
 use super::delivery_answer::DeliveryAnswer;
@@ -20,6 +19,7 @@ use super::field_errors::FieldErrors;
 use super::problem::Problem;
 use super::query::{Instant, Query};
 use super::state::ApiState;
+use super::webhooks::check_existed;
 
 /// `GET /api/sites/{site_id}/webhooks/{webhook_id}/deliveries?status=&event=&since=&limit=&after=`
 pub(super) async fn list(
@@ -31,14 +31,10 @@ pub(super) async fn list(
     let webhook = ids.webhook()?;
     let mut errors = FieldErrors::default();
     let query = read_query(&Query::parse(query.as_deref()), &mut errors);
-    if !errors.is_empty() {
-        return Err(Problem::invalid(errors));
-    }
+    Problem::check(errors)?;
     let mut conn = state.read().await?;
     // The history of a deleted webhook stays readable until retention removes it.
-    if !webhooks::existed(&mut conn, site.id(), webhook).await? {
-        return Err(Problem::not_found("webhook"));
-    }
+    check_existed(&mut conn, site.id(), webhook).await?;
     let (deliveries, next) = deliveries_read::history(&mut conn, webhook, &query).await?;
     let ids: Vec<Uuid> = deliveries.iter().map(|delivery| delivery.id).collect();
     let last = deliveries_read::last_attempts(&mut conn, &ids).await?;
@@ -62,9 +58,7 @@ pub(super) async fn get(
 ) -> Result<Response, Problem> {
     let webhook = ids.webhook()?;
     let mut conn = state.read().await?;
-    if !webhooks::existed(&mut conn, site.id(), webhook).await? {
-        return Err(Problem::not_found("webhook"));
-    }
+    check_existed(&mut conn, site.id(), webhook).await?;
     let found = deliveries_read::one(&mut conn, webhook, ids.delivery()?).await?;
     let (delivery, attempts) = found.ok_or_else(|| Problem::not_found("delivery"))?;
     let last = attempts.last().map(|attempt| LastAttempt {
@@ -82,7 +76,7 @@ fn read_query(query: &Query, errors: &mut FieldErrors) -> HistoryQuery {
         statuses: read_statuses(query, errors),
         events: query.many("event", EventType::WORDS, errors),
         since_ms: since.map(|since| since.0.timestamp_millis()),
-        after: query.one("after", "the `next` of an earlier page", errors),
+        after: query.after(errors),
         limit: query.limit(errors),
     }
 }

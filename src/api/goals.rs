@@ -10,7 +10,6 @@ use crate::domain::goal::GoalRule;
 use crate::domain::id::GoalId;
 use crate::domain::site::SiteId;
 use crate::record::goals::{self, GoalError, GoalRecord};
-use crate::record::sites;
 use crate::{chance, clock};
 
 use super::answer::{self, Page, time};
@@ -22,6 +21,7 @@ use super::idempotency::{Execution, IdempotencyKey};
 use super::merge;
 use super::problem::Problem;
 use super::problem_type::ProblemType;
+use super::sites::find as find_site;
 use super::state::ApiState;
 use super::validate::BodyObject;
 
@@ -64,9 +64,7 @@ async fn create_once(
 /// `GET /api/sites/{site_id}/goals`
 pub(super) async fn list(State(state): State<ApiState>, site: ReadableSite) -> Result<Response, Problem> {
     let mut conn = state.read().await?;
-    if sites::get(&mut conn, site.id()).await?.is_none() {
-        return Err(Problem::not_found("site"));
-    }
+    find_site(&mut conn, site.id()).await?;
     // The limit of goals a site may have keeps them on one page.
     let goals = goals::list(&mut conn, Some(&[site.id().as_str().to_owned()])).await?;
     Ok(answer::ok(&Page::only(goals.iter().map(to_answer).collect())))

@@ -9,7 +9,6 @@ use serde_json::{Map, Value, json};
 
 use crate::clock;
 use crate::record::sessions::{self, NewLink};
-use crate::record::sites;
 use crate::record::tokens::Role;
 
 use super::answer::{self, time};
@@ -18,6 +17,7 @@ use super::extract::{MayWrite as _, WritableSite};
 use super::field_errors::FieldErrors;
 use super::idempotency::{Execution, IdempotencyKey};
 use super::problem::Problem;
+use super::sites::find as find_site;
 use super::state::ApiState;
 use super::validate::BodyObject;
 
@@ -50,9 +50,7 @@ async fn create_once(
     let (role, seconds) = read(&BodyObject::root(body))?;
     let now = clock::now();
     let mut tx = state.write(site).await?;
-    if sites::get(&mut tx, site.id()).await?.is_none() {
-        return Err(Problem::not_found("site"));
-    }
+    find_site(&mut tx, site.id()).await?;
     let expires_at = now + TimeDelta::seconds(seconds.unwrap_or(DEFAULT_EXPIRES_IN_SECONDS).into());
     let caller = site.caller();
     let link = NewLink {
@@ -81,10 +79,8 @@ pub(super) fn read(body: &BodyObject<'_>) -> Result<(Option<Role>, Option<u32>),
     // Only editors get here, so no role is above the caller's.
     let role = body.word("role", Role::WORDS, &mut errors);
     let seconds = body.integer("expires_in_seconds", EXPIRES_IN_SECONDS, &mut errors);
-    match errors.is_empty() {
-        true => Ok((role, seconds)),
-        false => Err(Problem::invalid(errors)),
-    }
+    Problem::check(errors)?;
+    Ok((role, seconds))
 }
 
 /// The address at which users reach the pages: `http.public_url`, or the one that the caller used.

@@ -41,6 +41,14 @@ impl Problem {
         .with_header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
     }
 
+    /// Refuses a request with every bad field at once, if there is one.
+    pub(super) fn check(errors: FieldErrors) -> Result<(), Self> {
+        match errors.is_empty() {
+            true => Ok(()),
+            false => Err(Self::invalid(errors)),
+        }
+    }
+
     /// Every bad field at once.
     pub(super) fn invalid(errors: FieldErrors) -> Self {
         let detail = match (errors.list(), errors.count()) {

@@ -6,7 +6,6 @@ use chrono::{DateTime, Utc};
 use url::form_urlencoded;
 
 use super::field_errors::{FieldCode, FieldErrors, echo, escape};
-use super::problem::Problem;
 
 /// Entries of a page if `limit` is absent.
 pub(super) const DEFAULT_LIMIT: u32 = 50;
@@ -42,16 +41,9 @@ impl Query {
         }
     }
 
-    /// The size and the beginning of a page, for a call that takes nothing else.
-    pub(super) fn page<C: FromStr>(&self) -> Result<(u32, Option<C>), Problem> {
-        let mut errors = FieldErrors::default();
-        self.refuse_unknown(&["limit", "after"], &mut errors);
-        let limit = self.limit(&mut errors);
-        let after = self.one("after", "the `next` of an earlier page", &mut errors);
-        if !errors.is_empty() {
-            return Err(Problem::invalid(errors));
-        }
-        Ok((limit, after))
+    /// The beginning of the page: the `next` of the one before.
+    pub(super) fn after<C: FromStr>(&self, errors: &mut FieldErrors) -> Option<C> {
+        self.one("after", "the `next` of an earlier page", errors)
     }
 
     /// The size of the page.

@@ -9,7 +9,6 @@ use serde_json::{Map, Value};
 
 use crate::domain::id::{JobId, WebhookId};
 use crate::record::jobs::{self, NewRecovery, RecoveryRecord};
-use crate::record::webhooks;
 use crate::{chance, clock};
 
 use super::answer::{self, optional_time, time};
@@ -21,6 +20,7 @@ use super::problem::Problem;
 use super::resend::check_webhook;
 use super::state::ApiState;
 use super::validate::BodyObject;
+use super::webhooks::check_existed;
 
 /// A recovery in answers.
 #[derive(Debug, Serialize)]
@@ -137,9 +137,7 @@ pub(super) async fn get(
 ) -> Result<Response, Problem> {
     let webhook = ids.webhook()?;
     let mut conn = state.read().await?;
-    if !webhooks::existed(&mut conn, site.id(), webhook).await? {
-        return Err(Problem::not_found("webhook"));
-    }
+    check_existed(&mut conn, site.id(), webhook).await?;
     let found = jobs::recovery(&mut conn, webhook, ids.job()?).await?;
     let found = found.ok_or_else(|| Problem::not_found("recovery"))?;
     Ok(answer::ok(&RecoveryAnswer::from(found)))
@@ -154,9 +152,7 @@ pub(super) async fn cancel(
     let webhook = ids.webhook()?;
     let now = clock::now();
     let mut tx = state.write(&site).await?;
-    if !webhooks::existed(&mut tx, site.id(), webhook).await? {
-        return Err(Problem::not_found("webhook"));
-    }
+    check_existed(&mut tx, site.id(), webhook).await?;
     let id = ids.job()?;
     if jobs::recovery(&mut tx, webhook, id).await?.is_none() {
         return Err(Problem::not_found("recovery"));

@@ -103,10 +103,8 @@ async fn retry_once(
 fn refuse_fields(body: &Map<String, Value>) -> Result<(), Problem> {
     let mut errors = FieldErrors::default();
     BodyObject::root(body).refuse_unknown(&[], &mut errors);
-    match errors.is_empty() {
-        true => Ok(()),
-        false => Err(Problem::invalid(errors)),
-    }
+    Problem::check(errors)?;
+    Ok(())
 }
 
 /// Locks the webhook's row, and refuses one that is off or deleted.

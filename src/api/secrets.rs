@@ -140,9 +140,7 @@ pub(super) fn read_rotation(body: &BodyObject<'_>) -> Result<Rotation, Problem> 
             }
         }
     }
-    if !errors.is_empty() {
-        return Err(Problem::invalid(errors));
-    }
+    Problem::check(errors)?;
     Ok(match finish {
         true => Rotation::Finish,
         false => Rotation::Start {

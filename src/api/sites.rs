@@ -93,10 +93,8 @@ pub(super) async fn list(
     query.refuse_unknown(&["q", "limit", "after"], &mut errors);
     let part: Option<String> = query.one("q", "a part of an id or name", &mut errors);
     let limit = query.limit(&mut errors);
-    let after: Option<SiteId> = query.one("after", "the `next` of an earlier page", &mut errors);
-    if !errors.is_empty() {
-        return Err(Problem::invalid(errors));
-    }
+    let after: Option<SiteId> = query.after(&mut errors);
+    Problem::check(errors)?;
     let mut conn = state.read().await?;
     let after = after.as_ref().map(SiteId::as_str);
     // One more than a page holds shows that there is another page.
@@ -114,7 +112,7 @@ pub(super) async fn list(
     Ok(answer::ok(&Page { data, next }))
 }
 
-async fn find(conn: &mut PgConnection, site_id: &SiteId) -> Result<SiteRecord, Problem> {
+pub(super) async fn find(conn: &mut PgConnection, site_id: &SiteId) -> Result<SiteRecord, Problem> {
     sites::get(conn, site_id)
         .await?
         .ok_or_else(|| Problem::not_found("site"))

@@ -13,6 +13,7 @@ use super::answer::{self, Page, optional_time, time};
 use super::body::JsonBody;
 use super::caller::Change;
 use super::extract::{Admin, AdminEditor, MayWrite as _, PathIds};
+use super::field_errors::FieldErrors;
 use super::idempotency::{Execution, IdempotencyKey};
 use super::problem::Problem;
 use super::query::Query;
@@ -28,7 +29,11 @@ pub(super) async fn list(
     _: Admin,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
-    let (limit, after) = Query::parse(query.as_deref()).page::<TokenId>()?;
+    let query = Query::parse(query.as_deref());
+    let mut errors = FieldErrors::default();
+    query.refuse_unknown(&["limit", "after"], &mut errors);
+    let (limit, after) = (query.limit(&mut errors), query.after::<TokenId>(&mut errors));
+    Problem::check(errors)?;
     let mut conn = state.read().await?;
     let found = tokens::list(&mut conn, after, i64::from(limit) + 1).await?;
     let (found, has_more) = answer::cut(found, limit);

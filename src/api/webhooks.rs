@@ -25,6 +25,7 @@ use super::idempotency::{Execution, IdempotencyKey};
 use super::merge;
 use super::problem::Problem;
 use super::problem_type::ProblemType;
+use super::sites::find as find_site;
 use super::state::ApiState;
 use super::validate::BodyObject;
 use super::webhook_answer::{is_silent, masked, warnings, with_secret, with_warnings};
@@ -129,9 +130,7 @@ fn external_id_taken() -> Problem {
 /// `GET /api/sites/{site_id}/webhooks`
 pub(super) async fn list(State(state): State<ApiState>, site: ReadableSite) -> Result<Response, Problem> {
     let mut conn = state.read().await?;
-    if sites::get(&mut conn, site.id()).await?.is_none() {
-        return Err(Problem::not_found("site"));
-    }
+    find_site(&mut conn, site.id()).await?;
     // The limit of webhooks a site may have keeps them on one page.
     let webhooks = webhooks::list(&mut conn, &state.keyring, site.id()).await?;
     Ok(answer::ok(&Page::only(webhooks.iter().map(masked).collect())))
@@ -235,6 +234,18 @@ pub(super) async fn delete(
         .await?;
     tx.commit().await?;
     Ok(answer::no_content())
+}
+
+/// Refuses a webhook that the site never had; the history of a deleted one can still be read.
+pub(super) async fn check_existed(
+    conn: &mut PgConnection,
+    site_id: &SiteId,
+    id: WebhookId,
+) -> Result<(), Problem> {
+    match webhooks::existed(conn, site_id, id).await? {
+        true => Ok(()),
+        false => Err(Problem::not_found("webhook")),
+    }
 }
 
 pub(super) async fn find(

@@ -30,6 +30,16 @@ struct FailureTemplate<'a> {
     is_signed_out: bool,
 }
 
+impl Reply {
+    /// The answer, unless the API refused: then nothing is left to show but its reason.
+    pub(super) fn or_failure(self) -> Result<Self, PageFailure> {
+        match self.status.is_success() {
+            true => Ok(self),
+            false => Err(PageFailure::of_reply(&self)),
+        }
+    }
+}
+
 impl PageFailure {
     pub(super) fn new(status: StatusCode, heading: &'static str, text: impl Into<String>) -> Self {
         Self {

@@ -141,10 +141,8 @@ pub(in crate::ui) async fn resend(
         let reply = visit
             .api
             .send(Method::POST, &path, None, Some(posted.once()))
-            .await?;
-        if !reply.status.is_success() {
-            return Err(PageFailure::of_reply(&reply));
-        }
+            .await?
+            .or_failure()?;
         let queued = reply.body["id"].as_str().unwrap_or_default();
         Ok(see_other(&format!("{}/deliveries/{queued}", found.href)))
     };
@@ -380,10 +378,8 @@ pub(in crate::ui) async fn stop(
         let found = WebhookVisit::find(visit, &ids.webhook()).await?;
         let path = format!("{}{}", found.api, ids.end());
         let reply = visit.api.send(Method::DELETE, &path, None, None).await?;
-        match reply.status.is_success() {
-            true => Ok(see_other(&format!("{}{}", found.href, ids.end()))),
-            false => Err(PageFailure::of_reply(&reply)),
-        }
+        reply.or_failure()?;
+        Ok(see_other(&format!("{}{}", found.href, ids.end())))
     };
     posted.run_once(run).await
 }

@@ -345,10 +345,8 @@ pub(in crate::ui) async fn delete(Path(ids): Path<GoalIds>, posted: Posted) -> R
         let visit = &posted.visit;
         let found = GoalVisit::find(visit, &ids).await?;
         let reply = visit.api.send(Method::DELETE, &found.api, None, None).await?;
-        match reply.status.is_success() {
-            true => Ok(see_other(&found.base)),
-            false => Err(PageFailure::of_reply(&reply)),
-        }
+        reply.or_failure()?;
+        Ok(see_other(&found.base))
     };
     posted.run_once(run).await
 }

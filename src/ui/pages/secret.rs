@@ -15,6 +15,7 @@ use crate::ui::posted::Posted;
 use crate::ui::respond::{page, secret_page, see_other};
 use crate::ui::session::PageVisit;
 use crate::ui::times::{Stamp, Zone};
+use crate::ui::webhook_form::number;
 use crate::ui::webhook_visit::{WebhookIds, WebhookVisit};
 
 /// The occasion on which a secret is shown.
@@ -90,20 +91,22 @@ pub(in crate::ui) async fn show(
             let visit = &posted.visit;
             let found = WebhookVisit::find(visit, &ids).await?;
             let secret: ShownSecret = visit.api.get(&format!("{}/secret", found.api)).await?;
-            let name = found.webhook.name;
-            let l = visit.site_layout(&found.site, Section::Webhooks, &format!("Secret of {name}"));
-            let shown = SecretPage::new(
-                l,
-                ShownFor::Asked,
-                name,
-                found.href,
-                secret,
-                &found.site.zone,
-                Vec::new(),
-            );
-            Ok(secret_page(&shown))
+            Ok(shown_page(visit, found, ShownFor::Asked, secret))
         })
         .await
+}
+
+/// The page that shows the secret of a webhook that was there before.
+fn shown_page(visit: &PageVisit, found: WebhookVisit, occasion: ShownFor, secret: ShownSecret) -> Response {
+    let name = found.webhook.name;
+    let title = match occasion {
+        ShownFor::Rotated => format!("New secret of {name}"),
+        ShownFor::New | ShownFor::Asked => format!("Secret of {name}"),
+    };
+    let l = visit.site_layout(&found.site, Section::Webhooks, &title);
+    let zone = &found.site.zone;
+    let shown = SecretPage::new(l, occasion, name, found.href, secret, zone, Vec::new());
+    secret_page(&shown)
 }
 
 #[derive(Template)]
@@ -155,8 +158,7 @@ pub(in crate::ui) async fn rotate(
             let visit = &posted.visit;
             let found = WebhookVisit::find(visit, &ids).await?;
             let is_own = posted.form.text("secret_choice") == "own";
-            let mut body =
-                json!({"overlap_seconds": super::super::webhook_form::number(posted.form.text("overlap"))});
+            let mut body = json!({"overlap_seconds": number(posted.form.text("overlap"))});
             if is_own {
                 body["secret"] = Value::from(posted.form.raw("secret"));
             }
@@ -176,25 +178,11 @@ pub(in crate::ui) async fn rotate(
                 }
                 return Ok(page(reply.status, &rotate_page(visit, found, errors, is_own)));
             }
-            if !reply.status.is_success() {
-                return Err(PageFailure::of_reply(&reply));
-            }
-            let secret: ShownSecret = read(reply)?;
+            let secret: ShownSecret = read(reply.or_failure()?)?;
             if secret.is_masked() {
                 return Ok(see_other(&found.href));
             }
-            let name = found.webhook.name;
-            let l = visit.site_layout(&found.site, Section::Webhooks, &format!("New secret of {name}"));
-            let shown = SecretPage::new(
-                l,
-                ShownFor::Rotated,
-                name,
-                found.href,
-                secret,
-                &found.site.zone,
-                Vec::new(),
-            );
-            Ok(secret_page(&shown))
+            Ok(shown_page(visit, found, ShownFor::Rotated, secret))
         })
         .await
 }
@@ -240,10 +228,8 @@ pub(in crate::ui) async fn delete(
             let visit = &posted.visit;
             let found = WebhookVisit::find(visit, &ids).await?;
             let reply = visit.api.send(Method::DELETE, &found.api, None, None).await?;
-            match reply.status.is_success() {
-                true => Ok(see_other(&found.site.path.page("/webhooks"))),
-                false => Err(PageFailure::of_reply(&reply)),
-            }
+            reply.or_failure()?;
+            Ok(see_other(&found.site.path.page("/webhooks")))
         })
         .await
 }

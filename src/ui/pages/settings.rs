@@ -191,10 +191,8 @@ pub(in crate::ui) async fn erase(
             .api
             .send(Method::DELETE, &site.path.api(""), None, None)
             .await?;
-        match reply.status.is_success() {
-            true => Ok(see_other("/sites")),
-            false => Err(PageFailure::of_reply(&reply)),
-        }
+        reply.or_failure()?;
+        Ok(see_other("/sites"))
     };
     posted.run_once(run).await
 }

@@ -162,10 +162,8 @@ async fn change(Path(ids): Path<WebhookIds>, posted: Posted, patch: Value) -> Re
             let found = WebhookVisit::find(&posted.visit, &ids).await?;
             let api = &posted.visit.api;
             let reply = api.send(Method::PATCH, &found.api, Some(&patch), None).await?;
-            match reply.status.is_success() {
-                true => Ok(see_other(&found.href)),
-                false => Err(PageFailure::of_reply(&reply)),
-            }
+            reply.or_failure()?;
+            Ok(see_other(&found.href))
         })
         .await
 }
@@ -185,10 +183,8 @@ pub(in crate::ui) async fn finish_rotation(
                 .api
                 .send(Method::POST, &path, Some(&body), Some(posted.once()))
                 .await?;
-            match reply.status.is_success() {
-                true => Ok(see_other(&found.href)),
-                false => Err(PageFailure::of_reply(&reply)),
-            }
+            reply.or_failure()?;
+            Ok(see_other(&found.href))
         })
         .await
 }
