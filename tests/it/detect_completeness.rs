@@ -64,13 +64,19 @@ pub(crate) async fn two_sources(settings: &[(&str, &str)]) -> (Deployment, Strin
     (deployment, more)
 }
 
-async fn spike_webhook(deployment: &Deployment, process: &Process, receiver: &Receiver, threshold: u32) {
+async fn spike_webhook(
+    deployment: &Deployment,
+    process: &Process,
+    receiver: &Receiver,
+    threshold: u32,
+    window_seconds: u32,
+) {
     deployment
         .create_webhook(
             process,
             SITE,
             json!({"name": "spike", "url": receiver.url("spike"), "events": ["visitor_spike"],
-                   "triggers": {"visitor_spike": {"threshold": threshold, "window_seconds": 300}}}),
+                   "triggers": {"visitor_spike": {"threshold": threshold, "window_seconds": window_seconds}}}),
         )
         .await;
     deployment.registry_is_read(process).await;
@@ -117,7 +123,7 @@ async fn killed_inside_an_episode(while_down: &[bool; 2]) {
     let (deployment, more) = two_sources(&[]).await;
     let receiver = Receiver::start().await;
     let process = deployment.serve(&[]).await;
-    spike_webhook(&deployment, &process, &receiver, 10).await;
+    spike_webhook(&deployment, &process, &receiver, 10, 300).await;
     visit(&deployment, &deployment.source, 0..6).await;
     visit(&deployment, &more, 4..12).await;
     receiver.wait_for("spike", 1).await;
@@ -161,7 +167,7 @@ async fn offsets_reset_by_an_operator_notify_nothing_twice() {
     let (deployment, more) = two_sources(&[]).await;
     let receiver = Receiver::start().await;
     let mut process = deployment.serve(&[]).await;
-    spike_webhook(&deployment, &process, &receiver, 10).await;
+    spike_webhook(&deployment, &process, &receiver, 10, 300).await;
     visit(&deployment, &deployment.source, 0..6).await;
     visit(&deployment, &more, 4..12).await;
     receiver.wait_for("spike", 1).await;
@@ -198,7 +204,7 @@ async fn a_source_made_anew_is_read_from_its_beginning() {
     let (deployment, more) = two_sources(&[]).await;
     let receiver = Receiver::start().await;
     let process = deployment.serve(&[]).await;
-    spike_webhook(&deployment, &process, &receiver, 1_000).await;
+    spike_webhook(&deployment, &process, &receiver, 1_000, 300).await;
     deployment
         .goal_webhook(&process, SITE, &receiver.url("goal"))
         .await;
@@ -249,15 +255,7 @@ async fn a_suspended_process_arms_and_notifies_nothing_again() {
     let (deployment, more) = two_sources(&[]).await;
     let receiver = Receiver::start().await;
     let process = deployment.serve(&[]).await;
-    deployment
-        .create_webhook(
-            &process,
-            SITE,
-            json!({"name": "spike", "url": receiver.url("spike"), "events": ["visitor_spike"],
-                   "triggers": {"visitor_spike": {"threshold": 10, "window_seconds": 60}}}),
-        )
-        .await;
-    deployment.registry_is_read(&process).await;
+    spike_webhook(&deployment, &process, &receiver, 10, 60).await;
     visit(&deployment, &deployment.source, 0..12).await;
     receiver.wait_for("spike", 1).await;
     process.signal("STOP");
@@ -279,15 +277,7 @@ async fn behind_a_silent_broker_nothing_is_armed_again() {
     deployment.set("kafka.brokers", &wire.address());
     let receiver = Receiver::start().await;
     let process = deployment.serve(&[]).await;
-    deployment
-        .create_webhook(
-            &process,
-            SITE,
-            json!({"name": "spike", "url": receiver.url("spike"), "events": ["visitor_spike"],
-                   "triggers": {"visitor_spike": {"threshold": 10, "window_seconds": 60}}}),
-        )
-        .await;
-    deployment.registry_is_read(&process).await;
+    spike_webhook(&deployment, &process, &receiver, 10, 60).await;
     visit(&deployment, &deployment.source, 0..12).await;
     receiver.wait_for("spike", 1).await;
     wire.silence();
@@ -305,15 +295,7 @@ async fn silent_sites_move_beside_ever_open_transactions() {
     let (deployment, _) = two_sources(&[]).await;
     let receiver = Receiver::start().await;
     let process = deployment.serve(&[]).await;
-    deployment
-        .create_webhook(
-            &process,
-            SITE,
-            json!({"name": "spike", "url": receiver.url("spike"), "events": ["visitor_spike"],
-                   "triggers": {"visitor_spike": {"threshold": 3, "window_seconds": 60}}}),
-        )
-        .await;
-    deployment.registry_is_read(&process).await;
+    spike_webhook(&deployment, &process, &receiver, 3, 60).await;
     let source = deployment.source.clone();
     let producer: BaseProducer = ClientConfig::new()
         .set("bootstrap.servers", kafka::brokers())

@@ -4,51 +4,14 @@ use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use sqlx::PgPool;
 
-use crate::support::app::{Deployment, Process};
 use crate::support::eventually;
-use crate::support::receiver::{Answer, Receiver};
+use crate::support::goal_stage::{GoalStage, SITE};
+use crate::support::receiver::Answer;
 
 const TIMEOUT: Duration = Duration::from_secs(60);
-const SITE: &str = "example.com";
 
-struct Stage {
-    deployment: Deployment,
-    process: Process,
-    receiver: Receiver,
-    webhook: String,
-}
-
-/// A process, and a webhook for goals at `/hook` with `extra` fields.
-async fn stage(settings: &[(&str, &str)], extra: Value) -> Stage {
-    let deployment = Deployment::create(settings).await;
-    let process = deployment.serve(&[]).await;
-    let receiver = Receiver::start().await;
-    let mut body = json!({"name": "goals", "url": receiver.url("hook"), "events": ["goal_completion"]});
-    body.as_object_mut()
-        .unwrap()
-        .extend(extra.as_object().unwrap().clone());
-    let webhook = deployment.create_webhook(&process, SITE, body).await;
-    deployment.registry_is_read(&process).await;
-    Stage {
-        webhook: webhook["id"].as_str().unwrap().to_owned(),
-        deployment,
-        process,
-        receiver,
-    }
-}
-
-impl Stage {
-    async fn goal(&self, name: &str) {
-        let goal = json!({"site_id": SITE, "type": "goal", "name": name});
-        self.deployment.publish(goal).await;
-    }
-
-    fn pool(&self) -> &PgPool {
-        &self.deployment.database.pool
-    }
-
+impl GoalStage {
     async fn health(&self) -> Value {
         let path = format!("/api/sites/{SITE}/webhooks/{}", self.webhook);
         let (status, answer) = self
@@ -67,17 +30,6 @@ impl Stage {
         .await
     }
 
-    async fn count(&self, query: &'static str) -> i64 {
-        sqlx::query_scalar(query).fetch_one(self.pool()).await.unwrap()
-    }
-
-    async fn count_is(&self, query: &'static str, wanted: i64) {
-        eventually(&format!("{wanted} for {query}"), TIMEOUT, || async {
-            (self.count(query).await == wanted).then_some(())
-        })
-        .await;
-    }
-
     /// Brings the next probe forward, as if its time had come.
     async fn probe_now(&self) {
         // The owner keeps it in memory: a new one reads it.
@@ -92,7 +44,7 @@ const WAITING: &str = "select count(*) from parked where reason = 'circuit'";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_open_circuit_parks_then_probes_and_drains() {
-    let mut stage = stage(
+    let mut stage = GoalStage::start(
         &[("webhooks.retry_schedules", "{default=[\"1s\"]}")],
         json!({"failure_threshold": 2}),
     )
@@ -164,7 +116,7 @@ async fn an_open_circuit_parks_then_probes_and_drains() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pause_holds_back_and_its_end_delivers() {
-    let stage = stage(&[], json!({})).await;
+    let stage = GoalStage::start(&[], json!({})).await;
     let pause = |until: &'static str| {
         let sql = format!("update webhooks set paused_until = {until}, updated_at = now()");
         async {
@@ -192,7 +144,7 @@ async fn a_pause_holds_back_and_its_end_delivers() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_timeouts_open_the_circuit() {
-    let stage = stage(&[("webhooks.timeout", "1s")], json!({"failure_threshold": 100})).await;
+    let stage = GoalStage::start(&[("webhooks.timeout", "1s")], json!({"failure_threshold": 100})).await;
     stage
         .receiver
         .answer("hook", |_| Answer::status(200).after(Duration::from_secs(60)));
@@ -211,7 +163,7 @@ async fn ten_timeouts_open_the_circuit() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn gone_cancels_what_is_parked_in_batches() {
-    let stage = stage(&[], json!({"rate_limit_per_second": 1})).await;
+    let stage = GoalStage::start(&[], json!({"rate_limit_per_second": 1})).await;
     for number in 0..30 {
         stage.goal(&format!("goal {number}")).await;
     }
@@ -241,7 +193,7 @@ async fn gone_cancels_what_is_parked_in_batches() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_webhook_cannot_hold_overflows_and_fails() {
-    let stage = stage(&[], json!({})).await;
+    let stage = GoalStage::start(&[], json!({})).await;
     let webhook: bellwether::domain::id::WebhookId = stage.webhook.parse().unwrap();
     // All but three of its places are taken, by rows that are due in a year.
     sqlx::query(

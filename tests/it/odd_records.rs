@@ -7,43 +7,15 @@ use std::time::Duration;
 use rdkafka::producer::{BaseProducer, Producer as _};
 use rdkafka::{ClientConfig, Message as _};
 use rdkafka_sys as sys;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::support::app::{Deployment, Process};
 use crate::support::eventually;
+use crate::support::goal_stage::{GoalStage, SITE};
 use crate::support::kafka::{self, Raw};
-use crate::support::receiver::Receiver;
 
 const TIMEOUT: Duration = Duration::from_secs(60);
-const SITE: &str = "example.com";
 
-struct Stage {
-    deployment: Deployment,
-    process: Process,
-    receiver: Receiver,
-    webhook: String,
-}
-
-/// A process and a webhook for goals at `/hook`, created with `extra` fields.
-async fn stage(extra: Value) -> Stage {
-    let deployment = Deployment::create(&[]).await;
-    let process = deployment.serve(&[]).await;
-    let receiver = Receiver::start().await;
-    let mut body = json!({"name": "goals", "url": receiver.url("hook"), "events": ["goal_completion"]});
-    body.as_object_mut()
-        .unwrap()
-        .extend(extra.as_object().unwrap().clone());
-    let webhook = deployment.create_webhook(&process, SITE, body).await;
-    deployment.registry_is_read(&process).await;
-    Stage {
-        webhook: webhook["id"].as_str().unwrap().to_owned(),
-        deployment,
-        process,
-        receiver,
-    }
-}
-
-impl Stage {
+impl GoalStage {
     /// A good record on `deliveries`, decided now.
     fn record(&self) -> Raw {
         let topic = self.deployment.topic("deliveries");
@@ -77,7 +49,7 @@ fn now_ms() -> i64 {
 
 #[tokio::test]
 async fn an_unreadable_record_is_a_dead_letter_and_stops_nothing() {
-    let stage = stage(json!({})).await;
+    let stage = GoalStage::start(&[], json!({})).await;
     let good = || stage.record();
     let without = |name: &str| {
         let mut record = good();
@@ -186,7 +158,7 @@ fn publish_with_odd_header(record: Raw) {
 
 #[tokio::test]
 async fn a_newer_record_is_held_back_and_what_follows_it_too() {
-    let mut stage = stage(json!({})).await;
+    let mut stage = GoalStage::start(&[], json!({})).await;
     stage.publish(stage.record()).await;
     stage.receiver.wait_for("hook", 1).await;
     stage.lag_is(0.0).await;
@@ -232,7 +204,7 @@ async fn a_newer_record_is_held_back_and_what_follows_it_too() {
 
 #[tokio::test]
 async fn an_outcome_refused_by_postgres_holds_up_no_other() {
-    let stage = stage(json!({})).await;
+    let stage = GoalStage::start(&[], json!({})).await;
     // A rule of tomorrow's schema, say: one webhook's rows are refused.
     let poison = stage
         .deployment
@@ -279,7 +251,7 @@ async fn an_outcome_refused_by_postgres_holds_up_no_other() {
 
 #[tokio::test]
 async fn what_is_too_old_is_failed_unsent_as_expired() {
-    let mut stage = stage(json!({"max_age_seconds": 60})).await;
+    let mut stage = GoalStage::start(&[], json!({"max_age_seconds": 60})).await;
     // It was there when they were decided.
     sqlx::query("update webhooks set active_since = now() - interval '1 day'")
         .execute(&stage.deployment.database.pool)
@@ -316,7 +288,7 @@ async fn what_is_too_old_is_failed_unsent_as_expired() {
 
 #[tokio::test]
 async fn what_was_removed_before_it_was_read_is_counted() {
-    let mut stage = stage(json!({})).await;
+    let mut stage = GoalStage::start(&[], json!({})).await;
     stage.publish(stage.record()).await;
     stage.receiver.wait_for("hook", 1).await;
     stage.lag_is(0.0).await;
@@ -336,7 +308,7 @@ async fn what_was_removed_before_it_was_read_is_counted() {
 
 #[tokio::test]
 async fn an_absurd_due_time_is_clamped_and_counted() {
-    let stage = stage(json!({})).await;
+    let stage = GoalStage::start(&[], json!({})).await;
     let tier = stage.deployment.topic("retry.1s");
     let in_a_week = (now_ms() + 7 * 86_400_000).to_string();
     let record = Raw::delivery(&tier, &stage.webhook, SITE, now_ms())
@@ -360,7 +332,7 @@ async fn an_absurd_due_time_is_clamped_and_counted() {
 
 #[tokio::test]
 async fn a_record_too_large_for_a_dead_letter_is_cut_there() {
-    let stage = stage(json!({})).await;
+    let stage = GoalStage::start(&[], json!({})).await;
     let topic = stage.deployment.topic("deliveries");
     // The broker takes it, and not with the headers of a dead letter.
     let producer: rdkafka::producer::FutureProducer = ClientConfig::new()

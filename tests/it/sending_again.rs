@@ -4,47 +4,21 @@ use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use sqlx::PgPool;
 
-use crate::support::app::{Deployment, Process};
-use crate::support::receiver::{Answer, Receiver};
+use crate::support::goal_stage::{GoalStage, SITE};
+use crate::support::receiver::Answer;
 use crate::support::{eventually, http};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
-const SITE: &str = "example.com";
 const SECRET: &str = "a-rather-plain-secret-of-mine";
 
-struct Stage {
-    deployment: Deployment,
-    process: Process,
-    receiver: Receiver,
-    webhook: String,
+/// A process, and a webhook for goals at `/hook` with a known secret and `extra` fields.
+async fn stage(settings: &[(&str, &str)], mut extra: Value) -> GoalStage {
+    extra["secret"] = SECRET.into();
+    GoalStage::start(settings, extra).await
 }
 
-/// A process, and a webhook for goals at `/hook` with `extra` fields.
-async fn stage(settings: &[(&str, &str)], extra: Value) -> Stage {
-    let deployment = Deployment::create(settings).await;
-    let process = deployment.serve(&[]).await;
-    let receiver = Receiver::start().await;
-    let mut body = json!({"name": "goals", "url": receiver.url("hook"), "events": ["goal_completion"], "secret": SECRET});
-    body.as_object_mut()
-        .unwrap()
-        .extend(extra.as_object().unwrap().clone());
-    let webhook = deployment.create_webhook(&process, SITE, body).await;
-    deployment.registry_is_read(&process).await;
-    Stage {
-        webhook: webhook["id"].as_str().unwrap().to_owned(),
-        deployment,
-        process,
-        receiver,
-    }
-}
-
-impl Stage {
-    fn pool(&self) -> &PgPool {
-        &self.deployment.database.pool
-    }
-
+impl GoalStage {
     fn path(&self, rest: &str) -> String {
         format!("/api/sites/{SITE}/webhooks/{}{rest}", self.webhook)
     }
@@ -95,22 +69,6 @@ impl Stage {
         let (status, answer) = self.call(Method::PATCH, "", Some(body)).await;
         assert_eq!(status, StatusCode::OK, "{answer}");
         self.deployment.registry_is_read(&self.process).await;
-    }
-
-    async fn goal(&self, name: &str) {
-        let goal = json!({"site_id": SITE, "type": "goal", "name": name});
-        self.deployment.publish(goal).await;
-    }
-
-    async fn count(&self, query: &'static str) -> i64 {
-        sqlx::query_scalar(query).fetch_one(self.pool()).await.unwrap()
-    }
-
-    async fn count_is(&self, query: &'static str, wanted: i64) {
-        eventually(&format!("{wanted} for {query}"), TIMEOUT, || async {
-            (self.count(query).await == wanted).then_some(())
-        })
-        .await;
     }
 
     /// Lets `count` goals fail for good, and returns their deliveries, oldest first.

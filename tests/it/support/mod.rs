@@ -6,6 +6,7 @@ pub(crate) mod acls;
 pub(crate) mod app;
 pub(crate) mod database;
 pub(crate) mod faults;
+pub(crate) mod goal_stage;
 pub(crate) mod kafka;
 pub(crate) mod receiver;
 
