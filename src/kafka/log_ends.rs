@@ -5,11 +5,10 @@
 //! offset: an open transaction holds no reader back, so it must not hold the proof back either. The
 //! watermark that a client caches proves nothing: after a suspension or with a silent broker it is
 //! as old as the last fetch.
-
 //!
 //! librdkafka's asynchronous request is not used: in version 2.12 it frees its state twice if
 //! metadata arrive while it looks for a leader that is not known. The waiting one is called in
-//! threads of its own instead: one for partitions whose leaders are known, and one for the others,
+//! threads of its own instead: one for partitions whose leaders are known, and others for the rest,
 //! so that these delay nobody.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +16,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -74,8 +73,22 @@ struct Request {
     spec: OffsetSpec,
     asked_ms: i64,
     timeout: Duration,
-    /// True for one whose answer is waited for.
-    is_waited_for: bool,
+    purpose: Purpose,
+}
+
+/// Use of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// It is received some time.
+    End,
+    /// It is waited for until then; afterwards it only tells if the partition answers.
+    Wait { until: Instant },
+}
+
+impl Purpose {
+    fn is_waited_for(self, now: Instant) -> bool {
+        matches!(self, Self::Wait { until } if now < until)
+    }
 }
 
 /// Answer to a request: the offset of each partition, or the error of the whole request.
@@ -83,11 +96,14 @@ type RequestAnswer = Result<Vec<(TopicPartition, OffsetAnswer)>, RDKafkaErrorCod
 
 /// Asker for ends of partitions. It belongs to one thread.
 pub(crate) struct LogEnds {
+    /// Dropped before the threads, so that each ends after the request that is under way.
+    answers: Receiver<(usize, RequestAnswer)>,
     /// Asks for all partitions but those in `apart`.
     together: Asker,
-    /// Asks for each of those in `apart`.
+    /// Asks for the end of each of those in `apart`.
     alone: Asker,
-    answers: Receiver<(usize, RequestAnswer)>,
+    /// Asks for what is waited for, of each of those in `apart`.
+    alone_awaited: Asker,
     unanswered: BTreeMap<usize, Request>,
     last_id: usize,
     /// Partitions that made a request for many fail, as one without a leader does: each is asked
@@ -113,9 +129,10 @@ impl LogEnds {
         let topics: Arc<[Arc<str>]> = topics.into();
         let asker = |name| Asker::start(name, Arc::clone(&consumer), Arc::clone(&topics), sender.clone());
         Self {
+            answers,
             together: asker("log-ends"),
             alone: asker("log-ends-alone"),
-            answers,
+            alone_awaited: asker("log-ends-wait"),
             unanswered: BTreeMap::new(),
             last_id: 0,
             apart: BTreeSet::new(),
@@ -129,22 +146,40 @@ impl LogEnds {
     pub(crate) fn ask(&mut self, partitions: impl IntoIterator<Item = TopicPartition>, now_ms: i64) {
         let asked: BTreeSet<TopicPartition> = self.asked_for_ends().collect();
         let wanted = partitions.into_iter().filter(|at| !asked.contains(at));
-        let (apart, together): (Vec<_>, Vec<_>) = wanted.partition(|at| self.apart.contains(at));
-        let mut requests: Vec<Vec<TopicPartition>> = apart.into_iter().map(|at| vec![at]).collect();
-        requests.push(together);
-        for partitions in requests {
+        self.send_all(
+            wanted.collect(),
+            OffsetSpec::End,
+            now_ms,
+            REQUEST_TIMEOUT,
+            Purpose::End,
+        );
+    }
+
+    /// Asks for those in `apart` each by itself, and for the others together.
+    fn send_all(
+        &mut self,
+        partitions: Vec<TopicPartition>,
+        spec: OffsetSpec,
+        asked_ms: i64,
+        timeout: Duration,
+        purpose: Purpose,
+    ) {
+        let (apart, together): (Vec<_>, Vec<_>) =
+            partitions.into_iter().partition(|at| self.apart.contains(at));
+        for partitions in apart.into_iter().map(|at| vec![at]).chain([together]) {
             self.send(Request {
                 partitions,
-                spec: OffsetSpec::End,
-                asked_ms: now_ms,
-                timeout: REQUEST_TIMEOUT,
-                is_waited_for: false,
+                spec,
+                asked_ms,
+                timeout,
+                purpose,
             });
         }
     }
 
     fn asked_for_ends(&self) -> impl Iterator<Item = TopicPartition> {
-        let requests = self.unanswered.values().filter(|request| !request.is_waited_for);
+        let requests = self.unanswered.values();
+        let requests = requests.filter(|request| request.purpose == Purpose::End);
         requests.flat_map(|request| request.partitions.iter().copied())
     }
 
@@ -163,30 +198,18 @@ impl LogEnds {
         timeout: Duration,
     ) -> BTreeMap<TopicPartition, OffsetAnswer> {
         self.found.clear();
-        let now_ms = clock::now_ms();
-        let deadline = clock::monotonic() + timeout;
-        let (apart, together): (Vec<_>, Vec<_>) =
-            partitions.iter().copied().partition(|at| self.apart.contains(at));
-        let mut requests: Vec<Vec<TopicPartition>> = apart.into_iter().map(|at| vec![at]).collect();
-        requests.push(together);
-        for partitions in requests {
-            self.send(Request {
-                partitions,
-                spec,
-                asked_ms: now_ms,
-                // If it fails for one partition, there is time to ask for each by itself.
-                timeout: timeout / 2,
-                is_waited_for: true,
-            });
-        }
-        while self.unanswered.values().any(|request| request.is_waited_for) {
-            let left = deadline.saturating_duration_since(clock::monotonic());
-            if left.is_zero() {
+        let until = clock::monotonic() + timeout;
+        let purpose = Purpose::Wait { until };
+        // If it fails for one partition, there is time to ask for each by itself.
+        self.send_all(partitions.to_vec(), spec, clock::now_ms(), timeout / 2, purpose);
+        loop {
+            let now = clock::monotonic();
+            let mut requests = self.unanswered.values();
+            if !requests.any(|request| request.purpose.is_waited_for(now)) {
                 break;
             }
-            self.receive_answer(left);
+            self.receive_answer(until.saturating_duration_since(now));
         }
-        self.unanswered.retain(|_, request| !request.is_waited_for);
         let mut found = std::mem::take(&mut self.found);
         for at in partitions {
             found.entry(*at).or_insert(Err(RDKafkaErrorCode::RequestTimedOut));
@@ -200,7 +223,11 @@ impl LogEnds {
         }
         self.last_id = self.last_id.wrapping_add(1);
         let is_alone = request.partitions.iter().any(|at| self.apart.contains(at));
-        let asker = if is_alone { &self.alone } else { &self.together };
+        let asker = match (is_alone, request.purpose) {
+            (false, _) => &self.together,
+            (true, Purpose::End) => &self.alone,
+            (true, Purpose::Wait { .. }) => &self.alone_awaited,
+        };
         if is_alone {
             request.timeout = request.timeout.min(ALONE_TIMEOUT);
         }
@@ -225,6 +252,12 @@ impl LogEnds {
         let answers = match answer {
             Ok(answers) => answers,
             Err(code) if request.partitions.len() == 1 => vec![(request.partitions[0], Err(code))],
+            // Too late to ask each for itself.
+            Err(_)
+                if request.purpose != Purpose::End && !request.purpose.is_waited_for(clock::monotonic()) =>
+            {
+                return;
+            }
             Err(_) => {
                 // It is not said which of them cannot be answered.
                 for at in request.partitions {
@@ -242,14 +275,16 @@ impl LogEnds {
                 Ok(_) => self.apart.remove(&at),
                 Err(_) => self.apart.insert(at),
             };
-            if request.is_waited_for {
-                self.found.insert(at, answer);
-            } else {
-                self.received.push(EndAnswer {
+            match request.purpose {
+                Purpose::Wait { until } if clock::monotonic() < until => {
+                    self.found.insert(at, answer);
+                }
+                Purpose::Wait { .. } => {}
+                Purpose::End => self.received.push(EndAnswer {
                     at,
                     asked_ms: request.asked_ms,
                     end: answer.and_then(|end| end.ok_or(RDKafkaErrorCode::OffsetNotAvailable)),
-                });
+                }),
             }
         }
     }
@@ -272,7 +307,14 @@ impl Asker {
         let (requests, incoming) = mpsc::sync_channel::<(usize, Request)>(MAX_UNANSWERED);
         let work = move || {
             for (id, request) in incoming {
-                let answer = offsets(&consumer, &topics, &request);
+                let is_over = match request.purpose {
+                    Purpose::Wait { until } => until <= clock::monotonic(),
+                    Purpose::End => false,
+                };
+                let answer = match is_over {
+                    true => Err(RDKafkaErrorCode::RequestTimedOut),
+                    false => offsets(&consumer, &topics, &request),
+                };
                 if answers.send((id, answer)).is_err() {
                     break;
                 }
@@ -281,7 +323,9 @@ impl Asker {
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(work);
         Self {
             requests: Some(requests),
-            thread: thread.ok(),
+            thread: thread
+                .inspect_err(|error| tracing::error!(thread = name, %error, "no thread asks for ends"))
+                .ok(),
         }
     }
 

@@ -94,8 +94,8 @@ impl Engine {
         let segment = self.resources.segments.begin_record(record.source, record.offset);
         self.note_rebuilt();
         self.completeness.pass(record.source, record.offset);
-        let time = self.time_of(event, record, now_ms);
         let source = self.clock_of(event.routed, record);
+        let time = self.time_of(event, source, record, now_ms);
         let Some(index) = self.find_or_add(&lookahead, &event.site_id) else {
             self.pass_log_timers_after(source, record);
             return EventResult::Unregistered;
@@ -264,8 +264,13 @@ impl Engine {
 
     /// Decides the event's time; counts a wrong clock, and moves the partition's clock of log
     /// sources.
-    fn time_of(&mut self, event: &Event<'_>, record: &RecordFacts, now_ms: i64) -> EventTime {
-        let clock = self.clock_of(event.routed, record);
+    fn time_of(
+        &mut self,
+        event: &Event<'_>,
+        clock: SourceClock,
+        record: &RecordFacts,
+        now_ms: i64,
+    ) -> EventTime {
         let time = event_time(clock, event.timestamp_ms, record.record_ms, now_ms);
         if time.skewed && !record.replaying {
             self.counters.clock_skew[record.source] += 1;

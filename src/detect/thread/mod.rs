@@ -262,9 +262,9 @@ impl Detector {
     }
 
     fn handle_records(&mut self, partition: i32, mut records: &[(usize, BatchRecord<'_>)], now_ms: i64) {
-        for (source, _) in records {
-            if let Some(silence) = self.silences.get_mut(*source) {
-                silence.add(1, now_ms);
+        for run in records.chunk_by(|one, next| one.0 == next.0) {
+            if let Some(silence) = self.silences.get_mut(run[0].0) {
+                silence.add(run.len(), now_ms);
             }
         }
         while !records.is_empty() {
@@ -284,8 +284,22 @@ impl Detector {
     /// Hands the ends that brokers have answered to the partitions.
     fn receive_ends(&mut self) {
         for answer in self.log_ends.receive() {
-            if let (Ok(end), Some(owned)) = (answer.end, owned_mut(&mut self.owned, answer.at.partition)) {
-                owned.prove_end(answer.at.topic, end, answer.asked_ms);
+            let at = answer.at;
+            match (answer.end, owned_mut(&mut self.owned, at.partition)) {
+                (Ok(end), Some(owned)) => owned.prove_end(at.topic, end, answer.asked_ms),
+                (Err(code), Some(_)) => {
+                    self.links.client_events.note(Some(code));
+                    if let Some(suppressed) = self.links.client_events.admit(Some(code)) {
+                        tracing::warn!(
+                            topic = self.counts.source(at.topic),
+                            partition = at.partition,
+                            error = %code,
+                            suppressed,
+                            "the end of a partition is not known, and its silent sites wait"
+                        );
+                    }
+                }
+                (_, None) => {}
             }
         }
     }

@@ -48,8 +48,6 @@ pub(crate) struct OwnedPartition {
     went_back: Option<WentBack>,
     /// True until the client reads it from where it was restored.
     is_elsewhere: bool,
-    /// Answers in a row with an end before what was read.
-    short_ends: u32,
     /// Decisions of the record being handled.
     decisions: Vec<Decision>,
 }
@@ -95,7 +93,6 @@ impl OwnedPartition {
             batch_end: None,
             went_back: None,
             is_elsewhere: false,
-            short_ends: 0,
             decisions: Vec::new(),
         }
     }
@@ -169,10 +166,13 @@ impl OwnedPartition {
     /// Notes the end of a source's partition, as it was answered to a request of `asked_ms`.
     pub(crate) fn prove_end(&mut self, source: usize, end: i64, asked_ms: i64) {
         let is_short = self.completeness().next(source).is_some_and(|next| end < next);
-        self.short_ends = if is_short { self.short_ends + 1 } else { 0 };
+        let Some(state) = self.sources.get_mut(source).and_then(Option::as_mut) else {
+            return;
+        };
+        state.short_ends = if is_short { state.short_ends + 1 } else { 0 };
         if !is_short {
             self.engine.completeness_mut().prove_end(source, end, asked_ms);
-        } else if self.short_ends >= SHORT_ENDS {
+        } else if state.short_ends >= SHORT_ENDS {
             self.is_back(source, end);
         }
     }

@@ -84,6 +84,8 @@ pub(crate) struct SourceState {
     pub(crate) last_record_ms: i64,
     /// True if records were held back, to be read again once all sources have rebuilt windows.
     pub(crate) holds_back: bool,
+    /// Answers in a row with an end before what was read.
+    pub(crate) short_ends: u32,
     /// Offset of the last commit that was sent.
     sent_offset: i64,
     /// Metadata of the last commit that was sent.
@@ -97,6 +99,7 @@ impl SourceState {
             after_record: position.start,
             last_record_ms: 0,
             holds_back: false,
+            short_ends: 0,
             sent_offset: position.committed,
             sent_metadata: position.metadata.to_string(),
             position,

@@ -54,7 +54,7 @@ pub(crate) struct Session<K, S> {
     member: GroupMember,
     /// Name of the thread in health checks and gauges.
     thread: String,
-    /// Random name of this session, by which it recognises its own commits.
+    /// Random name by which the thread recognises its own commits.
     nonce: String,
     pub(crate) retained: RetainedStates<K, S>,
     client_events: ClientEvents,
@@ -106,7 +106,7 @@ impl<K: Eq + Hash, S> Session<K, S> {
         &self.member
     }
 
-    /// Random name of this session in its commits.
+    /// Random name that the thread's commits carry.
     pub(crate) fn nonce(&self) -> &str {
         &self.nonce
     }
