@@ -8,8 +8,9 @@ use anyhow::Context as _;
 use bellwether::domain::id::WebhookId;
 use serde_json::Value;
 
+use super::arrivals::Arrivals;
 use super::deployment::{Deployment, Process};
-use super::latency::Arrivals;
+use super::latency::Stage;
 use super::options::Options;
 use super::report::{Figure, across};
 use super::stats::percentile;
@@ -77,34 +78,34 @@ pub fn run(options: &Options) -> anyhow::Result<Vec<Figure>> {
 }
 
 async fn measure(options: &Options) -> anyhow::Result<Vec<Run>> {
-    let options = &Options {
-        rate: RATE,
-        ..options.clone()
-    };
     let each = (WARM_UP_SECONDS + options.seconds) * RATE;
     let cold = COLD_SECONDS * RATE;
     let total = cold + 2 * each * options.runs as u64;
-    let arrivals = Arrivals::start(total)?;
+    let arrivals = Arrivals::of(total);
+    let receiver = arrivals.receiver()?;
     let deployment = Deployment::create(options).await?;
     let process = deployment.serve("detect,deliver,api").await?;
-    let webhooks = deployment
-        .register(&process, &arrivals.receiver, options.webhooks)
-        .await?;
+    let webhooks = deployment.register(&process, &receiver, options.webhooks).await?;
     let webhook = *webhooks.first().context("a webhook")?;
     fill(&deployment, webhook, options.history).await?;
     let calls = calls_over(&deployment, &process, webhook).await?;
-    arrivals.run(options, &deployment, &process, 0, cold, 0).await?;
+    let stage = Stage {
+        deployment: &deployment,
+        process: &process,
+        receiver: &receiver,
+        arrivals: &arrivals,
+        sites: options.webhooks.into(),
+    };
+    stage.run(RATE, 0, cold, 0).await?;
     let mut runs = Vec::new();
     for number in 0..options.runs as u64 {
         let first = cold + 2 * number * each;
         let warm_up = WARM_UP_SECONDS * RATE;
-        let alone = arrivals
-            .run(options, &deployment, &process, first, each, warm_up)
-            .await?;
+        let alone = stage.run(RATE, first, each, warm_up).await?;
         let count = CALLS_PER_SECOND / CLIENTS * (WARM_UP_SECONDS + options.seconds);
         let clients = (0..CLIENTS).map(|client| client_of(&deployment, &process, &calls, client, count));
         let (beside, answers) = tokio::join!(
-            arrivals.run(options, &deployment, &process, first + each, each, warm_up),
+            stage.run(RATE, first + each, each, warm_up),
             futures_util::future::try_join_all(clients),
         );
         let run = Run {

@@ -89,6 +89,12 @@ impl Deployment {
         Ok(this)
     }
 
+    /// Changes a setting of the processes that are started from now on.
+    pub fn with(mut self, key: &'static str, value: impl ToString) -> Self {
+        self.settings.push((key, value.to_string()));
+        self
+    }
+
     /// Makes something by the API and returns the answer.
     pub async fn call(&self, process: &Process, path: &str, body: &Value) -> anyhow::Result<Value> {
         let response = self
@@ -172,32 +178,40 @@ impl Deployment {
     ) -> anyhow::Result<Vec<WebhookId>> {
         let mut ids = Vec::new();
         for number in 0..webhooks {
-            let site = events::site_id(number.into());
-            let request = json!({
-                "name": "bench", "url": receiver.url(number), "events": ["goal_completion"],
-                // A limit of the rate would be measured instead of the speed.
-                "rate_limit_per_second": null,
-            });
-            let response = self
-                .http
-                .post(format!("{}/api/sites/{site}/webhooks", process.api))
-                .bearer_auth(&self.token)
-                .header("content-type", "application/json")
-                .body(request.to_string())
-                .send()
+            let id = self
+                .webhook_for_goals(process, number.into(), &receiver.url(number))
                 .await?;
-            let (status, text) = (response.status(), response.text().await?);
-            anyhow::ensure!(status.is_success(), "creating a webhook: {status} {text}");
-            let answer: Value = serde_json::from_str(&text)?;
-            ids.push(answer["id"].as_str().context("a webhook's id")?.parse()?);
+            ids.push(id);
         }
+        self.follows(process).await?;
+        Ok(ids)
+    }
+
+    /// Makes a webhook for the goals of a site.
+    pub async fn webhook_for_goals(
+        &self,
+        process: &Process,
+        site: u64,
+        url: &str,
+    ) -> anyhow::Result<WebhookId> {
+        let request = json!({
+            "name": "bench", "url": url, "events": ["goal_completion"],
+            // A limit of the rate would be measured instead of the speed.
+            "rate_limit_per_second": null,
+        });
+        let path = format!("/api/sites/{}/webhooks", events::site_id(site));
+        let answer = self.call(process, &path, &request).await?;
+        Ok(answer["id"].as_str().context("a webhook's id")?.parse()?)
+    }
+
+    /// Waits until the process knows everything that is in Postgres now.
+    pub async fn follows(&self, process: &Process) -> anyhow::Result<()> {
         let written = Instant::now();
         eventually(process, async || {
             let age = self.metric(process, "bellwether_config_age_seconds").await.ok()?;
             (age < written.elapsed().as_secs_f64()).then_some(())
         })
-        .await?;
-        Ok(ids)
+        .await
     }
 
     /// The value of a metric's series, which is given as its line begins.

@@ -106,7 +106,7 @@ pub fn run(options: &Options) -> anyhow::Result<Vec<Figure>> {
     }
     kafka::runtime()?.block_on(kafka::delete_topics(&name))?;
     Ok(vec![
-        Figure::new("detector", "events/s", across(&runs, |run| run.detector.by_clock)).at_least(400_000.0),
+        Figure::new("detector", "events/s", across(&runs, |run| run.detector.by_clock)).at_least(600_000.0),
         Figure::new(
             "poll that only counts",
             "events/s",
@@ -122,7 +122,7 @@ pub fn run(options: &Options) -> anyhow::Result<Vec<Figure>> {
             "ratio",
             across(&runs, |run| run.detector.by_clock / run.poll.by_clock),
         )
-        .at_least(0.5),
+        .at_least(0.55),
         Figure::new(
             "detector to batch call",
             "ratio",

@@ -100,6 +100,14 @@ pub fn write_goal(out: &mut String, site: u64, number: u64) {
     );
 }
 
+/// The number that [`write_goal`] put into the path, as it comes back in a notification's body.
+pub fn number(body: &[u8]) -> Option<u64> {
+    const BEFORE: &[u8] = b"\"/n/";
+    let from = body.windows(BEFORE.len()).position(|window| window == BEFORE)? + BEFORE.len();
+    let digits = body[from..].iter().take_while(|byte| byte.is_ascii_digit());
+    Some(digits.fold(0, |number, digit| number * 10 + u64::from(digit - b'0')))
+}
+
 /// Spreads numbers over all 64 bits (the finalizer of SplitMix64).
 fn mix(number: u64) -> u64 {
     let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);

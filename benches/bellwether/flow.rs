@@ -21,7 +21,7 @@ pub fn run(options: &Options) -> anyhow::Result<Vec<Figure>> {
         eprintln!("  run {}: {:.0} deliveries/s", number + 1, run.per_second);
         runs.push(run);
     }
-    Ok(figures(&runs, 3_000.0))
+    Ok(figures(&runs, 4_500.0).into())
 }
 
 async fn flow(options: &Options) -> anyhow::Result<Run> {

@@ -54,6 +54,14 @@ mod memory;
 mod drain;
 /// Part `flow`: from event to recorded delivery, at full speed.
 mod flow;
+/// Goals on a schedule, and when each arrived.
+mod arrivals;
+/// Part `records`: from event to delivery record.
+mod records;
+/// Part `fanout`: one notification for 1,000 webhooks.
+mod fanout;
+/// Part `neighbours`: healthy endpoints beside others.
+mod neighbours;
 /// Part `latency`: from event to request at a fixed rate.
 mod latency;
 /// Part `lateness`: of retries.
@@ -97,6 +105,9 @@ fn run(part: Part, options: &Options) -> anyhow::Result<Vec<report::Figure>> {
         Part::Memory => memory::run(options),
         Part::Drain => drain::run(options),
         Part::Flow => flow::run(options),
+        Part::Records => records::run(options),
+        Part::Fanout => fanout::run(options),
+        Part::Neighbours => neighbours::run(options),
         Part::Latency => latency::run(options),
         Part::Lateness => lateness::run(options),
         Part::Pages => pages::run(options),

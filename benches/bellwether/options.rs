@@ -31,7 +31,7 @@ pub struct Options {
     #[arg(long, default_value_t = 0)]
     pub core: u32,
     /// drain, flow: webhooks, each of a site of its own and at an address of its own.
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 200)]
     pub webhooks: u32,
     /// drain: deliveries on the topic.
     #[arg(long, default_value_t = 60_000)]
@@ -42,10 +42,10 @@ pub struct Options {
     /// flow: events published and not yet received, at most.
     #[arg(long, default_value_t = 5_000)]
     pub window: u64,
-    /// latency: events a second.
-    #[arg(long, default_value_t = 1_000)]
-    pub rate: u64,
-    /// latency: seconds that count; three more come first.
+    /// latency, records: events a second, one run after another.
+    #[arg(long, value_delimiter = ',', default_values_t = [150, 1_000])]
+    pub rates: Vec<u64>,
+    /// latency, records, neighbours: seconds that count; three more come first.
     #[arg(long, default_value_t = 20)]
     pub seconds: u64,
     /// api: deliveries in the history of the webhook; 600 bytes of disk each.
@@ -79,20 +79,26 @@ pub enum Part {
     Memory,
     Drain,
     Flow,
+    Records,
     Latency,
+    Fanout,
+    Neighbours,
     Lateness,
     Pages,
     Api,
 }
 
 impl Part {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::Detector,
         Self::Machinery,
         Self::Memory,
         Self::Drain,
         Self::Flow,
+        Self::Records,
         Self::Latency,
+        Self::Fanout,
+        Self::Neighbours,
         Self::Lateness,
         Self::Pages,
         Self::Api,
@@ -105,7 +111,10 @@ impl Part {
             Self::Memory => "memory",
             Self::Drain => "drain",
             Self::Flow => "flow",
+            Self::Records => "records",
             Self::Latency => "latency",
+            Self::Fanout => "fanout",
+            Self::Neighbours => "neighbours",
             Self::Lateness => "lateness",
             Self::Pages => "pages",
             Self::Api => "api",
@@ -119,6 +128,9 @@ impl Part {
             Self::Memory => "memory: what is held of visitors and sites",
             Self::Drain => "drain: a filled topic of deliveries, sent and recorded",
             Self::Flow => "flow: from event to recorded delivery, as fast as it goes",
+            Self::Records => "records: from event to delivery record, nothing is sent",
+            Self::Fanout => "fanout: from an event to the last of 1,000 requests",
+            Self::Neighbours => "neighbours: healthy endpoints alone and beside bad ones",
             Self::Latency => "latency: from when an event should be published to its request",
             Self::Lateness => "lateness: from when a retry is due to its request, 1 s tier, idle",
             Self::Pages => "pages: 100 a second, 10,000 deliveries, 100,000 that wait",

@@ -30,14 +30,6 @@ impl<'a> Request<'a> {
             key.eq_ignore_ascii_case(name).then_some(value.trim())
         })
     }
-
-    /// The number that [`super::events::write_goal`] put into the path.
-    pub fn number(&self) -> Option<u64> {
-        const BEFORE: &[u8] = b"\"/n/";
-        let from = find(self.body, BEFORE)? + BEFORE.len();
-        let digits = self.body[from..].iter().take_while(|byte| byte.is_ascii_digit());
-        Some(digits.fold(0, |number, digit| number * 10 + u64::from(digit - b'0')))
-    }
 }
 
 /// Listens until it is dropped.
