@@ -3,12 +3,13 @@
 //! HTTP/1.1 with persistent connections, reduced to requests that carry a `Content-Length`, on one
 //! thread. It listens on every address, so that 127.0.0.1 … 127.0.0.100 are a hundred hosts.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Context as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
@@ -42,17 +43,17 @@ pub struct Receiver {
 impl Receiver {
     /// Starts a receiver. `answer` gets every request and returns true if it succeeds.
     pub fn start(answer: impl Fn(Request<'_>) -> bool + Send + Sync + 'static) -> anyhow::Result<Self> {
-        let listener = std::net::TcpListener::bind("0.0.0.0:0").context("opening the receiver")?;
-        listener.set_nonblocking(true)?;
-        let port = listener.local_addr()?.port();
         let received = Arc::<AtomicU64>::default();
         let stop = CancellationToken::new();
         let runtime = super::kafka::runtime()?;
+        let entered = runtime.enter();
+        let listener = listen().context("opening the receiver")?;
+        drop(entered);
+        let port = listener.local_addr()?.port();
         let (count, until) = (Arc::clone(&received), stop.clone());
         let answer = Arc::new(answer);
         std::thread::spawn(move || {
             runtime.block_on(until.run_until_cancelled(async move {
-                let listener = TcpListener::from_std(listener).expect("a listener that does not block");
                 while let Ok((stream, _)) = listener.accept().await {
                     tokio::spawn(serve(stream, Arc::clone(&answer), Arc::clone(&count)));
                 }
@@ -81,6 +82,13 @@ impl Drop for Receiver {
     fn drop(&mut self) {
         self.stop.cancel();
     }
+}
+
+/// Listens on every address. A thousand connections may come at once.
+fn listen() -> std::io::Result<TcpListener> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(SocketAddr::from(([0, 0, 0, 0], 0)))?;
+    socket.listen(4_096)
 }
 
 /// Answers a connection's requests, one after another, until the client closes it.

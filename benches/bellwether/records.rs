@@ -124,7 +124,7 @@ async fn spikes(options: &Options) -> anyhow::Result<Vec<f64>> {
 struct Watch(Arc<AtomicBool>);
 
 impl Watch {
-    /// Hands over the body of every record that is published from now on.
+    /// Hands over the body of every record of a topic.
     fn start(topic: &str, partitions: i32, note: impl Fn(&[u8]) + Send + 'static) -> anyhow::Result<Self> {
         let consumer: BaseConsumer = ClientConfig::new()
             .set("bootstrap.servers", kafka::brokers()?)
@@ -134,8 +134,7 @@ impl Watch {
             .create()?;
         let mut assignment = TopicPartitionList::new();
         for partition in 0..partitions {
-            let (_, end) = consumer.fetch_watermarks(topic, partition, Duration::from_secs(10))?;
-            assignment.add_partition_offset(topic, partition, Offset::Offset(end))?;
+            assignment.add_partition_offset(topic, partition, Offset::Beginning)?;
         }
         consumer.assign(&assignment).context("watching a topic")?;
         let ended = Arc::new(AtomicBool::new(false));
