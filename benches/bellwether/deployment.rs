@@ -275,9 +275,7 @@ impl Deployment {
         // worker, which `with (force)` may not do for a role that is no superuser. The name
         // consists of letters and digits.
         let statement = format!("drop database {}", self.prefix);
-        sqlx::raw_sql(sqlx::AssertSqlSafe(statement))
-            .execute(&server().await?)
-            .await?;
+        sqlx::raw_sql(&statement).execute(&server().await?).await?;
         Ok(())
     }
 
@@ -363,7 +361,7 @@ async fn server() -> anyhow::Result<PgPool> {
 
 async fn create_database(name: &str) -> anyhow::Result<(String, PgPool)> {
     // The name consists of letters and digits.
-    sqlx::raw_sql(sqlx::AssertSqlSafe(format!("create database {name}")))
+    sqlx::raw_sql(&format!("create database {name}"))
         .execute(&server().await?)
         .await?;
     let mut url = url::Url::parse(&server_url()?)?;

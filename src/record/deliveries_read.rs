@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
-use sqlx::{Connection as _, PgConnection, Postgres, QueryBuilder};
+use sqlx::{Connection as _, Executor as _, PgConnection, Postgres, QueryBuilder};
 use uuid::Uuid;
 
 use crate::domain::delivery::DeliveryStatus;
@@ -97,8 +97,7 @@ pub(crate) async fn history(
 ) -> Result<(Vec<StoredDelivery>, Option<DeliveryId>), sqlx::Error> {
     let mut tx = conn.begin().await?;
     // A generic plan would use neither the partial indexes nor the bounds on the partitions.
-    sqlx::raw_sql("set local plan_cache_mode = force_custom_plan")
-        .execute(&mut *tx)
+    tx.execute("set local plan_cache_mode = force_custom_plan")
         .await?;
     let mut rows = if query.statuses.is_empty() && query.events.is_empty() {
         all_rows(&mut tx, webhook, query).await?

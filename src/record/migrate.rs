@@ -1,10 +1,11 @@
 //! The schema: applying migrations, and telling if they are applied.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::{Connection as _, PgConnection, PgPool};
+use sqlx::{Connection as _, Executor as _, PgConnection, PgPool};
 
 use super::partitions;
 
@@ -50,24 +51,24 @@ pub async fn migrate(pool: &PgPool, now_ms: i64) -> Result<Vec<i64>, MigrationEr
 async fn migrate_on(conn: &mut PgConnection, now_ms: i64) -> Result<Vec<i64>, MigrationError> {
     // A migration waits for another one without a limit. Its statements wait for a table for two
     // seconds only, because the running system would queue behind them.
-    sqlx::raw_sql("set statement_timeout = 0; set lock_timeout = 0")
-        .execute(&mut *conn)
+    conn.execute("set statement_timeout = 0; set lock_timeout = 0")
         .await?;
     sqlx::query!("select pg_advisory_lock($1, $2)", LOCK.0, LOCK.1)
         .execute(&mut *conn)
         .await?;
-    sqlx::raw_sql("set lock_timeout = '2s'")
-        .execute(&mut *conn)
-        .await?;
+    conn.execute("set lock_timeout = '2s'").await?;
     let missing = match schema(conn).await? {
         Schema::Current => Vec::new(),
         Schema::Behind { missing } => missing,
     };
-    let mut migrator = Migrator::with_migrations(MIGRATOR.iter().cloned().collect());
-    migrator.set_locking(false);
-    // An older process runs on a newer schema, so migrations unknown to it are no error.
-    migrator.set_ignore_missing(true);
-    migrator.run_direct(None, conn, false).await?;
+    let migrator = Migrator {
+        migrations: Cow::Borrowed(&MIGRATOR.migrations),
+        // An older process runs on a newer schema, so migrations unknown to it are no error.
+        ignore_missing: true,
+        locking: false,
+        ..Migrator::DEFAULT
+    };
+    migrator.run_direct(conn).await?;
     ensure_partitions_around(conn, now_ms).await?;
     Ok(missing)
 }

@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 
 use chrono::{NaiveDate, NaiveTime};
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use sqlx::{Connection as _, Executor as _, PgConnection};
 
 use crate::domain::id::uuid_floor;
 use crate::domain::time;
@@ -64,9 +64,7 @@ async fn make_day(conn: &mut PgConnection, day: i64) -> Result<bool, sqlx::Error
     sqlx::query!("select pg_advisory_xact_lock($1, $2)", LOCK.0, LOCK.1)
         .execute(&mut *tx)
         .await?;
-    sqlx::raw_sql("set local lock_timeout = '2s'")
-        .execute(&mut *tx)
-        .await?;
+    tx.execute("set local lock_timeout = '2s'").await?;
     let existing = existing_partitions(&mut tx).await?;
     let mut made = false;
     for (table, column) in TABLES {
@@ -83,7 +81,7 @@ async fn make_day(conn: &mut PgConnection, day: i64) -> Result<bool, sqlx::Error
                  insert into {name} select * from moved;
              alter table {table} attach partition {name} for values from ('{low}') to ('{high}');"
         );
-        sqlx::raw_sql(AssertSqlSafe(statements)).execute(&mut *tx).await?;
+        tx.execute(statements.as_str()).await?;
         made = true;
     }
     tx.commit().await?;

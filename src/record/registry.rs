@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono_tz::Tz;
-use sqlx::{Connection as _, PgConnection};
+use sqlx::{Connection as _, Executor as _, PgConnection};
 
 use crate::domain::goal::Goal;
 use crate::domain::id::WebhookId;
@@ -220,8 +220,7 @@ struct SecretRow {
 
 async fn read_sites(conn: &mut PgConnection, site_ids: Option<&[String]>) -> Result<Rows, sqlx::Error> {
     let mut tx = conn.begin().await?;
-    sqlx::raw_sql("set transaction isolation level repeatable read, read only")
-        .execute(&mut *tx)
+    tx.execute("set transaction isolation level repeatable read, read only")
         .await?;
     let sites = sqlx::query_as!(
         SiteRow,

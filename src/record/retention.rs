@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use sqlx::{Connection as _, Executor as _, PgConnection};
 
 use super::partitions::{self, DAY_MS, TABLES};
 use crate::domain::id::uuid_floor;
@@ -46,9 +46,7 @@ pub async fn drop_expired(conn: &mut PgConnection, before_ms: i64) -> Result<Ret
         for (table, _) in TABLES {
             let statement = format!("drop table if exists {}", partitions::partition_name(table, *day));
             // No part comes from outside: a table name and a date.
-            sqlx::raw_sql(AssertSqlSafe(statement))
-                .execute(&mut *conn)
-                .await?;
+            conn.execute(statement.as_str()).await?;
         }
     }
     if !detached.is_empty() {
@@ -85,16 +83,14 @@ async fn detach_day(conn: &mut PgConnection, day: i64) -> Result<RetentionStep, 
     if !is_ours {
         return Ok(RetentionStep::Busy);
     }
-    sqlx::raw_sql("set local lock_timeout = '100ms'")
-        .execute(&mut *tx)
-        .await?;
+    tx.execute("set local lock_timeout = '100ms'").await?;
     let attached = partitions::existing_partitions(&mut tx).await?;
     for (table, _) in TABLES {
         let name = partitions::partition_name(table, day);
         if attached.contains(&name) {
             // No part comes from outside: two table names and a date.
             let statement = format!("alter table {table} detach partition {name}");
-            sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut *tx).await?;
+            tx.execute(statement.as_str()).await?;
         }
     }
     tx.commit().await?;

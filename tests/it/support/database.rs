@@ -22,7 +22,7 @@ impl Database {
             .await
             .unwrap();
         // The name is made of letters and digits.
-        sqlx::raw_sql(sqlx::AssertSqlSafe(format!("create database {name}")))
+        sqlx::raw_sql(&format!("create database {name}"))
             .execute(&admin)
             .await
             .unwrap();
