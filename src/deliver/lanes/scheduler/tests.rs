@@ -514,8 +514,11 @@ fn check(stepped: &mut Stepped, finished: usize) -> Result<(), TestCaseError> {
                 || endpoint.is_probing
                 || endpoint.health.is_probe_due(now.wall_ms)
         );
-        // Work is conserved: with room in the process, whoever waits could not start.
-        if scheduler.in_flight < scheduler.limits.in_flight {
+        // Work is conserved: with room in the process, whoever waits could not start. A token is
+        // awaited a microsecond longer than it takes to come.
+        let waits_for_token = endpoint.waits_for == Some(Wait::Rate)
+            && endpoint.token_at <= now.instant + Duration::from_micros(1);
+        if scheduler.in_flight < scheduler.limits.in_flight && !waits_for_token {
             prop_assert!(scheduler.must_wait(id, now).is_some(), "{:?} could start", id);
         }
     }
