@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Engine;
 use super::config::EngineConfig;
-use super::event_time::{EventTime, SourceClock, event_time, is_fresh, whole_second};
+use super::event_time::{EventTime, SourceClock, event_time, is_fresh, is_too_far_ahead, whole_second};
 use super::lookahead::Lookahead;
 use crate::detect::notification::{Decision, RecordOrigin};
 use crate::detect::site::SiteState;
@@ -45,6 +45,19 @@ impl RecordFacts {
             event_ms,
         }
     }
+}
+
+/// An event with all that is known of it before its site is looked at.
+#[derive(Debug, Clone, Copy)]
+struct HandledEvent<'a> {
+    event: &'a Event<'a>,
+    lookahead: &'a Lookahead<'a>,
+    record: &'a RecordFacts,
+    segment: Segment,
+    clock: SourceClock,
+    /// Time at which it counts, in milliseconds since the Unix epoch.
+    time_ms: i64,
+    now_ms: i64,
 }
 
 /// Greatest distance in milliseconds of an event's own time from its record's, at which it becomes
@@ -100,7 +113,43 @@ impl Engine {
             self.pass_log_timers_after(source, record);
             return EventResult::Unregistered;
         };
-        let floor = self.floor(source);
+        let handled = HandledEvent {
+            event,
+            lookahead: &lookahead,
+            record,
+            segment,
+            clock: source,
+            time_ms: time.ms,
+            now_ms,
+        };
+        let outcome = self.handle_of_site(index, &handled, out);
+        self.take_up(index, outcome);
+        self.pass_log_timers_after(source, record);
+        let fresh = is_fresh(source, time.ms, now_ms, self.config.stale_after_ms);
+        match (record.replaying, fresh) {
+            (true, _) => EventResult::Replayed,
+            (false, true) => EventResult::Counted,
+            (false, false) => EventResult::Stale,
+        }
+    }
+
+    /// Handles an event of a site that is registered.
+    fn handle_of_site(
+        &mut self,
+        index: usize,
+        handled: &HandledEvent<'_>,
+        out: &mut Vec<Decision>,
+    ) -> SiteOutcome {
+        let HandledEvent {
+            event,
+            lookahead,
+            record,
+            segment,
+            clock: source,
+            time_ms,
+            now_ms,
+        } = *handled;
+        let floor = self.floor(source, record.source);
         let clock = self.passing_clock(source, record, now_ms);
 
         let state = &mut self.sites[index];
@@ -114,7 +163,7 @@ impl Engine {
         // incomplete, and the clock would remove visitors on whom triggers are still to be judged.
         let is_covered = state.covers(record.source, record.offset);
         let rebuilds = record.replaying || is_covered;
-        let second = whole_second(time.ms);
+        let second = whole_second(time_ms);
         let to = if rebuilds { second } else { second.max(floor) };
         let passing = Passing {
             clock,
@@ -129,16 +178,15 @@ impl Engine {
             state.schedule(passing);
         }
         let mut outcome = state.move_to(to, judging, &mut self.resources);
-        self.count_visit(index, event, &lookahead, second, segment);
+        self.count_visit(index, event, lookahead, second, segment);
 
         let state = &mut self.sites[index];
-        let fresh = is_fresh(source, time.ms, now_ms, self.config.stale_after_ms);
         let visitor = lookahead.hashes.visitor;
         let own_id = event.event_id.as_deref().filter(|_| state.counts_names);
         state.note_event(second, visitor, segment, &mut self.resources.segments);
         let occurring = Occurring {
             event,
-            origin: record.origin(&self.config, time.ms, id_ms(event, record.record_ms)),
+            origin: record.origin(&self.config, time_ms, id_ms(event, record.record_ms)),
             counted: CountedEvent {
                 second,
                 visitor,
@@ -147,7 +195,7 @@ impl Engine {
             event_id: own_id.map(|id| self.hasher.event_id(id)),
             is_replayed: record.replaying,
             is_covered,
-            is_fresh: fresh,
+            is_fresh: is_fresh(source, time_ms, now_ms, self.config.stale_after_ms),
         };
         state.events += u32::from(!rebuilds && !event.historical);
         // A back-dated event counts where it still matters, and is no reason for a notification.
@@ -165,13 +213,16 @@ impl Engine {
             }
         }
         out.append(&mut outcome.ready);
-        self.take_up(index, outcome);
-        self.pass_log_timers_after(source, record);
-        match (record.replaying, fresh) {
-            (true, _) => EventResult::Replayed,
-            (false, true) => EventResult::Counted,
-            (false, false) => EventResult::Stale,
-        }
+        outcome
+    }
+
+    /// True if an event of a log lies so far after what was read before that its record is to be
+    /// rejected.
+    pub(crate) fn is_too_far_ahead(&self, event: &Event<'_>, record: &RecordFacts) -> bool {
+        let at_ms = event.timestamp_ms.unwrap_or(record.record_ms);
+        self.log_clock_ms
+            .is_some_and(|latest_ms| is_too_far_ahead(at_ms, latest_ms))
+            && self.clock_of(event.routed, record) == SourceClock::Log
     }
 
     /// Handles a record that was rejected. `site_id` is the site's, if that could be told.
@@ -238,7 +289,7 @@ impl Engine {
             SourceClock::Live => PassingClock::Live {
                 now_ms,
                 stale_after_ms: self.config.stale_after_ms,
-                is_source_silent: false,
+                silent_until: self.silent_sources.until(record.source),
             },
             SourceClock::Log => PassingClock::Log {
                 record_ms: record.record_ms,
