@@ -8,10 +8,13 @@ use std::collections::BinaryHeap;
 
 use crate::domain::site::SiteId;
 
+/// A site behind the offset that it waits for; the least offset comes first.
+type WaitingSite = Reverse<(i64, SiteId)>;
+
 /// Sites by the offset that they wait for, a heap for each source.
 #[derive(Debug)]
 pub(super) struct BehindSites {
-    by_source: Box<[BinaryHeap<Reverse<(i64, SiteId)>>]>,
+    by_source: Box<[BinaryHeap<WaitingSite>]>,
 }
 
 impl BehindSites {

@@ -179,11 +179,11 @@ impl Trigger {
                 continue;
             }
             match (&mut trigger.rule, &old.condition) {
-                (Rule::Silence(new), Condition::Errors(ErrorSettings::Silence { goal })) => {
-                    if new.goal == *goal {
-                        new.last = new.last.max(old.last);
-                        new.watched_from = new.watched_from.or(old.known_since);
-                    }
+                (Rule::Silence(new), Condition::Errors(ErrorSettings::Silence { goal }))
+                    if new.goal == *goal =>
+                {
+                    new.last = new.last.max(old.last);
+                    new.watched_from = new.watched_from.or(old.known_since);
                 }
                 (Rule::Drop(new), Condition::VisitorDrop(drop))
                     if new.settings.threshold <= drop.threshold =>
