@@ -13,6 +13,8 @@
 
 /// Handling of one record.
 pub mod record;
+/// Records that are rejected.
+mod rejects;
 /// A look ahead at events, to ask memory for what they need.
 pub mod lookahead;
 /// The handover from one engine to the next: states, checkpoints, confirmations.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Engine;
 use super::config::EngineConfig;
-use super::event_time::{EventTime, SourceClock, event_time, is_fresh, is_too_far_ahead, whole_second};
+use super::event_time::{EventTime, SourceClock, event_time, is_fresh, whole_second};
 use super::lookahead::Lookahead;
 use crate::detect::notification::{Decision, RecordOrigin};
 use crate::detect::site::SiteState;
@@ -34,7 +34,7 @@ pub struct RecordFacts {
 
 impl RecordFacts {
     /// The origin of an event of this record, which happened at `event_ms`.
-    fn origin<'c>(&self, config: &'c EngineConfig, event_ms: i64, id_ms: i64) -> RecordOrigin<'c> {
+    pub(super) fn origin<'c>(&self, config: &'c EngineConfig, event_ms: i64, id_ms: i64) -> RecordOrigin<'c> {
         RecordOrigin {
             topic: &config.sources[self.source].topic,
             partition: config.partition,
@@ -216,65 +216,6 @@ impl Engine {
         outcome
     }
 
-    /// True if an event of a log lies so far after what was read before that its record is to be
-    /// rejected.
-    pub(crate) fn is_too_far_ahead(&self, event: &Event<'_>, record: &RecordFacts) -> bool {
-        let at_ms = event.timestamp_ms.unwrap_or(record.record_ms);
-        self.log_clock_ms
-            .is_some_and(|latest_ms| is_too_far_ahead(at_ms, latest_ms))
-            && self.clock_of(event.routed, record) == SourceClock::Log
-    }
-
-    /// Handles a record that was rejected. `site_id` is the site's, if that could be told.
-    pub(crate) fn handle_reject(&mut self, site_id: Option<&str>, record: &RecordFacts, now_ms: i64) {
-        let segment = self.resources.segments.begin_record(record.source, record.offset);
-        self.note_rebuilt();
-        self.completeness.pass(record.source, record.offset);
-        let is_registered = |site_id: &&str| self.registry.sites.contains_key(*site_id);
-        let Some(site_id) = site_id.filter(is_registered) else {
-            return;
-        };
-        let Some(index) = self.find(site_id).or_else(|| self.add_registered(site_id)) else {
-            return;
-        };
-        if !self.sites[index].counts_rejects() {
-            return;
-        }
-        let source = self.config.sources[record.source].clock;
-        let state = &self.sites[index];
-        let passing = Passing {
-            clock: self.passing_clock(source, record, now_ms),
-            complete_from: state.complete_from(&self.completeness, &self.resources.segments),
-            record: Some((record.source, record.offset)),
-            includes_overdue: false,
-        };
-        let at_ms = match source {
-            SourceClock::Live => record.record_ms.min(now_ms),
-            SourceClock::Log => record.record_ms,
-        };
-        let second = whole_second(at_ms);
-        let state = &mut self.sites[index];
-        state.note_source(record.source);
-        let is_covered = state.covers(record.source, record.offset);
-        let mut outcome = SiteOutcome::default();
-        let rebuilds = record.replaying || is_covered;
-        if source == SourceClock::Live {
-            outcome = state.move_to(second, (!rebuilds).then_some(&passing), &mut self.resources);
-        }
-        let counted = CountedEvent {
-            second,
-            visitor: None,
-            segment,
-        };
-        let origin = record.origin(&self.config, at_ms, record.record_ms);
-        let judged = (!rebuilds).then_some((origin, &passing));
-        outcome.add(state.count_reject(counted, judged, &mut self.resources));
-        if !rebuilds && state.next_due == 0 {
-            state.schedule(&passing);
-        }
-        self.take_up(index, outcome);
-    }
-
     /// Finds out if the windows of every source are rebuilt, and what falls due then.
     pub(super) fn note_rebuilt(&mut self) {
         if self.was_rebuilding && !self.completeness.is_rebuilding() {
@@ -284,7 +225,12 @@ impl Engine {
         }
     }
 
-    fn passing_clock(&self, clock: SourceClock, record: &RecordFacts, now_ms: i64) -> PassingClock {
+    pub(super) fn passing_clock(
+        &self,
+        clock: SourceClock,
+        record: &RecordFacts,
+        now_ms: i64,
+    ) -> PassingClock {
         match clock {
             SourceClock::Live => PassingClock::Live {
                 now_ms,
@@ -305,7 +251,7 @@ impl Engine {
     }
 
     /// The clock that an event goes by: that of its source, of which `route` tells.
-    fn clock_of(&self, routed: Option<RoutedFacts>, record: &RecordFacts) -> SourceClock {
+    pub(super) fn clock_of(&self, routed: Option<RoutedFacts>, record: &RecordFacts) -> SourceClock {
         match routed.map(|routed| routed.clock) {
             Some(RoutedClock::Live) => SourceClock::Live,
             Some(RoutedClock::Log) => SourceClock::Log,
@@ -356,7 +302,7 @@ impl Engine {
     }
 
     /// Adds the state of a registered site that has none.
-    fn add_registered(&mut self, site_id: &str) -> Option<usize> {
+    pub(super) fn add_registered(&mut self, site_id: &str) -> Option<usize> {
         let site = Arc::clone(self.registry.sites.get(site_id)?);
         let is_live = self.starts_live();
         let state = SiteState::new(site, is_live, 0, &mut self.resources.segments);

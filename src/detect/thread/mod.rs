@@ -61,7 +61,7 @@ pub(crate) mod counts;
 mod history;
 /// Confirmations of episodes.
 mod confirmations;
-/// What is done once a second.
+/// Work of each second.
 mod tick;
 /// Gauges of a thread.
 mod gauges;

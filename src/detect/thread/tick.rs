@@ -1,4 +1,4 @@
-//! What a thread does once a second, and the answers to what it asked then.
+//! A thread's work of each second, and the answers to the questions it asks then.
 
 use std::time::Duration;
 
