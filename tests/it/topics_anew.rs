@@ -104,7 +104,7 @@ async fn a_tier_made_anew_is_read_from_its_beginning() {
     is_told(&stage.process, &topic).await;
     all_is_done(&stage.process, "deliver", &topic).await;
     stage
-        .count_is("select count(*) from deliveries where status = 'success'", 5)
+        .count_is("select count(*) from deliveries where status = 'delivered'", 5)
         .await;
 }
 
