@@ -49,7 +49,7 @@ SETTINGS
     output_format_json_quote_64bit_integers = 1,
     date_time_output_format = 'simple';
 
--- A dictionary that does not answer must not cost an event, so a site that it does not know keeps its number.
+-- A site that is too new for the dictionary keeps its number.
 CREATE MATERIALIZED VIEW IF NOT EXISTS bellwether_events TO bellwether_out AS
 SELECT
     dictGetOrDefault('bellwether_sites', 'domain', toUInt64(site_id), toString(site_id)) AS site_id,
@@ -67,5 +67,5 @@ SELECT
     revenue_reporting_amount AS revenue_amount,
     revenue_reporting_currency AS revenue_currency
 FROM events_v2
--- Whatever happens to the copy, the event itself is stored. Keep this line.
+-- Whatever happens to the copy, the event itself is stored. Newer versions obey this only on the insert itself: README.md.
 SETTINGS materialized_views_ignore_errors = 1;

@@ -40,8 +40,9 @@ impl SourceSilence {
     }
 
     /// True if so many records were expected since the last one, in the last hour, that their
-    /// absence is no chance. `sites` is the number of sites with events of the source in that hour.
-    pub(crate) fn is_silent(&mut self, sites: usize, now_ms: i64) -> bool {
+    /// absence is no chance. `sites` gives the number of sites with events of the source in that
+    /// hour, and is asked only where the rest is met.
+    pub(crate) fn is_silent(&mut self, sites: impl FnOnce() -> usize, now_ms: i64) -> bool {
         self.move_to(now_ms);
         let hour: i64 = self
             .counts
@@ -50,9 +51,9 @@ impl SourceSilence {
         let silent_ms = now_ms - self.last_ms;
         // Of the hour, the records came in the time before the silence.
         let heard_ms = (MINUTES as i64 * MINUTE_MS - silent_ms).max(1);
-        sites >= MIN_SITES
-            && silent_ms >= MIN_SILENCE_MS
+        silent_ms >= MIN_SILENCE_MS
             && hour.saturating_mul(silent_ms) >= MIN_RECORDS.saturating_mul(heard_ms)
+            && sites() >= MIN_SITES
     }
 
     /// Forgets the minutes that are over an hour old.
@@ -89,29 +90,32 @@ mod tests {
     #[test]
     fn a_busy_source_is_silent_after_a_minute() {
         let mut source = steady(1_000);
-        assert!(!source.is_silent(20, NOW + 59_999));
-        assert!(source.is_silent(20, NOW + 60_000));
-        assert!(!source.is_silent(19, NOW + 60_000), "too few sites");
+        assert!(!source.is_silent(|| 20, NOW + 59_999));
+        assert!(source.is_silent(|| 20, NOW + 60_000));
+        assert!(!source.is_silent(|| 19, NOW + 60_000), "too few sites");
         source.add(1, NOW + 61_000);
-        assert!(!source.is_silent(20, NOW + 62_000));
+        assert!(!source.is_silent(|| 20, NOW + 62_000));
     }
 
     #[test]
     fn a_quiet_source_is_silent_when_fourteen_were_expected() {
         let mut source = steady(1);
-        assert!(!source.is_silent(20, NOW + 10 * MINUTE_MS));
-        assert!(source.is_silent(20, NOW + 14 * MINUTE_MS));
+        assert!(!source.is_silent(|| 20, NOW + 10 * MINUTE_MS));
+        assert!(source.is_silent(|| 20, NOW + 14 * MINUTE_MS));
     }
 
     #[test]
     fn an_hour_of_nothing_is_no_silence_any_more() {
         let mut source = steady(1_000);
-        assert!(!source.is_silent(20, NOW + 61 * MINUTE_MS), "nothing is expected");
+        assert!(
+            !source.is_silent(|| 20, NOW + 61 * MINUTE_MS),
+            "nothing is expected"
+        );
     }
 
     #[test]
     fn a_source_that_never_had_records_is_not_silent() {
         let mut source = SourceSilence::new(NOW);
-        assert!(!source.is_silent(1_000, NOW + 10 * MINUTE_MS));
+        assert!(!source.is_silent(|| 1_000, NOW + 10 * MINUTE_MS));
     }
 }

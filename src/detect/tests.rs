@@ -6,5 +6,6 @@ mod activity;
 mod drops;
 mod episodes;
 mod silences;
+mod source_silences;
 mod two_sources;
 mod oracle;

@@ -208,6 +208,19 @@ pub struct NameTrigger {
     pub pace: NoticePace,
 }
 
+impl fmt::Display for NoticePace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Each => f.write_str("of each"),
+            Self::AtLeast {
+                at_least,
+                within_seconds,
+            } => write!(f, "at {at_least} of a name within {within_seconds} s"),
+            Self::Every(every) => write!(f, "of one in {every} of a name"),
+        }
+    }
+}
+
 impl From<NameFilter> for NameTrigger {
     fn from(names: NameFilter) -> Self {
         Self {

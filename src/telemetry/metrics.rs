@@ -146,6 +146,10 @@ families! {
     /// Partitions that cannot be restored, and whose events wait.
     partitions_unrestored: IntGauge "partitions_unrestored"
         => "Events of these partitions are not read; `/readyz` names them with the reason.";
+    /// Time since the instant up to which every stored record is proven to have been handled, of
+    /// the partition where it lies furthest back.
+    proven_end_age: Gauge "proven_end_age_seconds"
+        => "Above a minute, brokers do not say where a partition ends, or it is not read up to there: silent sites are not moved on, and their drops wait.";
     /// Partitions in which some window does not hold all records.
     partitions_incomplete: IntGauge "partitions_incomplete"
         => "After a gap: counts are lower bounds, on which no drop fires and no spike arms again.";

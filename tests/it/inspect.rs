@@ -369,3 +369,33 @@ async fn inspect_reads_a_source_as_its_format_and_route_do() {
     assert_eq!(problems(&source), ["never_detected"], "{text}");
     assert_eq!(source["keyed"], false);
 }
+
+#[tokio::test]
+async fn inspect_says_at_what_count_a_webhook_is_notified() {
+    let deployment = Deployment::create(&[]).await;
+    let process = deployment.serve(&["--roles", "api"]).await;
+    for (name, pace) in [
+        ("counting", json!({"at_least": 3, "within_seconds": 600})),
+        ("every", json!({"every": 5})),
+    ] {
+        let webhook = json!({"name": name, "url": "http://127.0.0.1:8099/hook", "events": ["goal_completion"],
+                             "triggers": {"goal_completion": pace}});
+        deployment.create_webhook(&process, "a.example", webhook).await;
+    }
+    deployment
+        .publish(json!({"site_id": "a.example", "type": "goal", "name": "Signup"}))
+        .await;
+    let (source, _) = inspect(&deployment, &[]);
+    let record = &source["records"][0];
+    assert_eq!(record["notifies"], 0, "by itself it notifies nobody");
+    let counts_as = record["counts_as"].to_string();
+    let text = text(&deployment, &[]);
+    for words in ["at 3 of a name within 600 s", "of one in 5 of a name"] {
+        assert!(counts_as.contains(words), "{counts_as}");
+        assert!(text.contains(words), "{text}");
+    }
+    assert!(
+        text.contains("any goal, notified at 3"),
+        "what the webhooks wait for: {text}"
+    );
+}

@@ -262,7 +262,9 @@ fn counts_as(
     matches(goals, event, record_ms, &mut Vec::new(), |meaning| {
         counts_as.push(in_words(meaning));
         if let (Some(site), Some((event, name))) = (site, meaning.subscription()) {
-            notifies += site.subscribers(event, name, record_ms);
+            let concerned = site.concerned(event, name, record_ms);
+            notifies += concerned.notified;
+            counts_as.extend(concerned.counting);
         }
     });
     if event.kind == EventKind::Error {

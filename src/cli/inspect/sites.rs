@@ -1,11 +1,12 @@
 //! The registered sites that the records are of. Pure.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::detect::site::goals::GoalIndex;
-use crate::detect::site::matches::subscribes;
+use crate::detect::site::matches::subscription;
 use crate::domain::event::EventType;
+use crate::domain::trigger::NoticePace;
 use crate::record::known::KnownSite;
 
 /// Sites by their ids and aliases.
@@ -45,15 +46,34 @@ impl IndexedSites {
     }
 }
 
+/// The webhooks that a single event concerns.
+#[derive(Debug, Default)]
+pub(super) struct ConcernedWebhooks {
+    /// Number of those that are notified of it.
+    pub(super) notified: usize,
+    /// Paces of those that only count it, in words.
+    pub(super) counting: BTreeSet<String>,
+}
+
 impl IndexedSite {
-    /// Number of webhooks that are notified of a single event of this type and name, whose record
-    /// was written at `record_ms`.
-    pub(super) fn subscribers(&self, event: EventType, name: &str, record_ms: i64) -> usize {
-        self.site
-            .webhooks
-            .iter()
-            .filter(|webhook| webhook.enabled && webhook.active_since.timestamp_millis() <= record_ms)
-            .filter(|webhook| subscribes(&webhook.triggers, event, name))
-            .count()
+    /// The webhooks that a single event of this type and name concerns, whose record was written at
+    /// `record_ms`.
+    pub(super) fn concerned(&self, event: EventType, name: &str, record_ms: i64) -> ConcernedWebhooks {
+        let mut concerned = ConcernedWebhooks::default();
+        for webhook in &self.site.webhooks {
+            let is_active = webhook.enabled && webhook.active_since.timestamp_millis() <= record_ms;
+            let Some(trigger) = subscription(&webhook.triggers, event, name).filter(|_| is_active) else {
+                continue;
+            };
+            match trigger.pace {
+                NoticePace::Each => concerned.notified += 1,
+                pace => {
+                    concerned
+                        .counting
+                        .insert(format!("one that a webhook counts: it is notified {pace}"));
+                }
+            }
+        }
+        concerned
     }
 }

@@ -202,6 +202,16 @@ impl IntakePartition {
                     "records were removed before they were read"
                 );
             }
+            if offset < expected {
+                tracing::warn!(
+                    topic,
+                    partition = at.partition,
+                    expected,
+                    found = offset,
+                    "offsets went back, as when a topic is made anew; the partition is read from there"
+                );
+                self.tracker.restart();
+            }
             if self.tracker.is_complete(offset) {
                 continue;
             }

@@ -7,6 +7,9 @@ use crate::detect::window::LAST_SECOND;
 /// Greatest age of a live event's own time, in milliseconds before its record's: a day.
 const MAX_AGE_MS: i64 = 24 * 3_600 * 1_000;
 
+/// Greatest distance of a log's event after everything read before it, in milliseconds: 400 days.
+const MAX_AHEAD_MS: i64 = 400 * 24 * 3_600 * 1_000;
+
 /// The clock that a source's events go by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -58,6 +61,12 @@ pub(crate) fn event_time(
 /// True if an event of `at_ms` is recent enough for a notification, as every event of a log is.
 pub(crate) fn is_fresh(clock: SourceClock, at_ms: i64, now_ms: i64, stale_after_ms: i64) -> bool {
     clock == SourceClock::Log || now_ms.saturating_sub(at_ms) <= stale_after_ms
+}
+
+/// True if a time lies so far after the latest of a log that it must be wrong: it would end the
+/// windows of every site of the partition.
+pub(crate) fn is_too_far_ahead(at_ms: i64, latest_ms: i64) -> bool {
+    at_ms.saturating_sub(latest_ms) > MAX_AHEAD_MS
 }
 
 /// Returns the whole second of a time, held between 1970 and 2106.

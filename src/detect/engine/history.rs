@@ -41,7 +41,7 @@ impl Engine {
             if !is_turn && !looks_at_all {
                 continue;
             }
-            let passing = self.passing_without_record(index, 0, false);
+            let passing = self.passing_without_record(index, 0);
             let state = &mut self.sites[index];
             for (hour, row) in state.hand_over_hours(is_last) {
                 handed_over.hours.push(((state.id.clone(), hour), row));

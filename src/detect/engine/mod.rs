@@ -13,6 +13,8 @@
 
 /// Handling of one record.
 pub mod record;
+/// Records that are rejected.
+mod rejects;
 /// A look ahead at events, to ask memory for what they need.
 pub mod lookahead;
 /// The handover from one engine to the next: states, checkpoints, confirmations.
@@ -31,6 +33,10 @@ pub(crate) mod site_index;
 mod registry;
 /// Instants at which something falls due.
 mod timers;
+/// Sites that wait for records their loaded states account for.
+mod behind;
+/// Sources that deliver nothing though they should.
+mod silent_sources;
 /// The passing of time.
 mod tick;
 
@@ -50,8 +56,10 @@ use crate::domain::event::EventType;
 use crate::domain::registry::Registry;
 use crate::domain::site::SiteId;
 use crate::telemetry::words::SuppressReason;
+use behind::BehindSites;
 use config::EngineConfig;
 use event_time::{SourceClock, whole_second};
+use silent_sources::{HELD_BACK_SECONDS, SilentSources};
 use site_index::SiteIndex;
 use stats::{Counters, Stats};
 use timers::Timers;
@@ -100,12 +108,12 @@ pub struct Engine {
     foreign_states: u64,
     /// True until the windows of every source were rebuilt.
     was_rebuilding: bool,
-    /// For each source, true while it delivers nothing though it should.
-    silent_sources: Box<[bool]>,
+    /// Sources that deliver nothing though they should.
+    silent_sources: SilentSources,
     /// Sites of logs by the instant of their next look.
     timers: Timers,
     /// Sites whose look has to wait until their loaded state is caught up with.
-    behind: Vec<SiteId>,
+    behind: BehindSites,
     /// Notifications that fell due without a record, and depend on no state.
     ready: Vec<Decision>,
     /// Notifications decided and not sent.
@@ -148,9 +156,9 @@ impl Engine {
             loaded_parts: HashMap::new(),
             foreign_states: 0,
             was_rebuilding: true,
-            silent_sources: vec![false; sources].into_boxed_slice(),
+            silent_sources: SilentSources::new(sources),
             timers: Timers::default(),
-            behind: Vec::new(),
+            behind: BehindSites::new(sources),
             ready: Vec::new(),
             withheld: Vec::new(),
             episodes: Vec::new(),
@@ -171,6 +179,12 @@ impl Engine {
     /// Completeness, to note what becomes known besides records.
     pub(crate) fn completeness_mut(&mut self) -> &mut Completeness {
         &mut self.completeness
+    }
+
+    /// Sets for each source if it delivers nothing though it should. Drops and silences of its
+    /// sites wait for it, for a while.
+    pub(crate) fn set_silent_sources(&mut self, silent: &[bool]) {
+        self.silent_sources.set(silent);
     }
 
     /// Returns the sites that had an event since the last call.
@@ -198,6 +212,9 @@ impl Engine {
         for state in &self.sites {
             stats.visitors += u64::from(state.window.live());
             state.add_episodes(&mut stats.episodes);
+            if stats.incomplete_partitions == 0 && self.is_incomplete(state) {
+                stats.incomplete_partitions = 1;
+            }
         }
         stats
     }
@@ -219,20 +236,21 @@ impl Engine {
         std::mem::take(&mut self.withheld)
     }
 
-    /// True if the windows of some site hold less than all records since their beginning.
-    pub(crate) fn has_incomplete_windows(&self) -> bool {
-        self.sites.iter().any(|state| {
-            let window = &state.window;
-            let is_exact = self
-                .completeness
-                .is_exact(state.clock(), window.now(), window.longest());
-            !is_exact || state.is_behind(&self.resources.segments)
-        })
+    /// True if a site's windows hold less than all records since their beginning.
+    fn is_incomplete(&self, state: &SiteState) -> bool {
+        let window = &state.window;
+        let is_exact = self
+            .completeness
+            .is_exact(state.clock(), window.now(), window.longest());
+        !is_exact || state.is_behind(&self.resources.segments)
     }
 
-    /// The second up to which the clock of a silent site is moved on.
-    fn floor(&self, clock: SourceClock) -> u32 {
+    /// The second up to which the clock of a site is moved on that a source's clock moves.
+    fn floor(&self, clock: SourceClock, source: usize) -> u32 {
         match (clock, self.log_clock_ms) {
+            (SourceClock::Live, _) if self.silent_sources.is_silent(source) => {
+                self.live_floor.saturating_sub(HELD_BACK_SECONDS)
+            }
             (SourceClock::Live, _) => self.live_floor,
             (SourceClock::Log, None) => 0,
             (SourceClock::Log, Some(ms)) => whole_second(ms.saturating_sub(self.config.out_of_order_ms)),

@@ -34,7 +34,7 @@ pub struct RecordFacts {
 
 impl RecordFacts {
     /// The origin of an event of this record, which happened at `event_ms`.
-    fn origin<'c>(&self, config: &'c EngineConfig, event_ms: i64, id_ms: i64) -> RecordOrigin<'c> {
+    pub(super) fn origin<'c>(&self, config: &'c EngineConfig, event_ms: i64, id_ms: i64) -> RecordOrigin<'c> {
         RecordOrigin {
             topic: &config.sources[self.source].topic,
             partition: config.partition,
@@ -45,6 +45,19 @@ impl RecordFacts {
             event_ms,
         }
     }
+}
+
+/// An event with all that is known of it before its site is looked at.
+#[derive(Debug, Clone, Copy)]
+struct HandledEvent<'a> {
+    event: &'a Event<'a>,
+    lookahead: &'a Lookahead<'a>,
+    record: &'a RecordFacts,
+    segment: Segment,
+    clock: SourceClock,
+    /// Time at which it counts, in milliseconds since the Unix epoch.
+    time_ms: i64,
+    now_ms: i64,
 }
 
 /// Greatest distance in milliseconds of an event's own time from its record's, at which it becomes
@@ -100,7 +113,43 @@ impl Engine {
             self.pass_log_timers_after(source, record);
             return EventResult::Unregistered;
         };
-        let floor = self.floor(source);
+        let handled = HandledEvent {
+            event,
+            lookahead: &lookahead,
+            record,
+            segment,
+            clock: source,
+            time_ms: time.ms,
+            now_ms,
+        };
+        let outcome = self.handle_of_site(index, &handled, out);
+        self.take_up(index, outcome);
+        self.pass_log_timers_after(source, record);
+        let fresh = is_fresh(source, time.ms, now_ms, self.config.stale_after_ms);
+        match (record.replaying, fresh) {
+            (true, _) => EventResult::Replayed,
+            (false, true) => EventResult::Counted,
+            (false, false) => EventResult::Stale,
+        }
+    }
+
+    /// Handles an event of a site that is registered.
+    fn handle_of_site(
+        &mut self,
+        index: usize,
+        handled: &HandledEvent<'_>,
+        out: &mut Vec<Decision>,
+    ) -> SiteOutcome {
+        let HandledEvent {
+            event,
+            lookahead,
+            record,
+            segment,
+            clock: source,
+            time_ms,
+            now_ms,
+        } = *handled;
+        let floor = self.floor(source, record.source);
         let clock = self.passing_clock(source, record, now_ms);
 
         let state = &mut self.sites[index];
@@ -114,7 +163,7 @@ impl Engine {
         // incomplete, and the clock would remove visitors on whom triggers are still to be judged.
         let is_covered = state.covers(record.source, record.offset);
         let rebuilds = record.replaying || is_covered;
-        let second = whole_second(time.ms);
+        let second = whole_second(time_ms);
         let to = if rebuilds { second } else { second.max(floor) };
         let passing = Passing {
             clock,
@@ -129,16 +178,15 @@ impl Engine {
             state.schedule(passing);
         }
         let mut outcome = state.move_to(to, judging, &mut self.resources);
-        self.count_visit(index, event, &lookahead, second, segment);
+        self.count_visit(index, event, lookahead, second, segment);
 
         let state = &mut self.sites[index];
-        let fresh = is_fresh(source, time.ms, now_ms, self.config.stale_after_ms);
         let visitor = lookahead.hashes.visitor;
         let own_id = event.event_id.as_deref().filter(|_| state.counts_names);
         state.note_event(second, visitor, segment, &mut self.resources.segments);
         let occurring = Occurring {
             event,
-            origin: record.origin(&self.config, time.ms, id_ms(event, record.record_ms)),
+            origin: record.origin(&self.config, time_ms, id_ms(event, record.record_ms)),
             counted: CountedEvent {
                 second,
                 visitor,
@@ -147,7 +195,7 @@ impl Engine {
             event_id: own_id.map(|id| self.hasher.event_id(id)),
             is_replayed: record.replaying,
             is_covered,
-            is_fresh: fresh,
+            is_fresh: is_fresh(source, time_ms, now_ms, self.config.stale_after_ms),
         };
         state.events += u32::from(!rebuilds && !event.historical);
         // A back-dated event counts where it still matters, and is no reason for a notification.
@@ -165,63 +213,7 @@ impl Engine {
             }
         }
         out.append(&mut outcome.ready);
-        self.take_up(index, outcome);
-        self.pass_log_timers_after(source, record);
-        match (record.replaying, fresh) {
-            (true, _) => EventResult::Replayed,
-            (false, true) => EventResult::Counted,
-            (false, false) => EventResult::Stale,
-        }
-    }
-
-    /// Handles a record that was rejected. `site_id` is the site's, if that could be told.
-    pub(crate) fn handle_reject(&mut self, site_id: Option<&str>, record: &RecordFacts, now_ms: i64) {
-        let segment = self.resources.segments.begin_record(record.source, record.offset);
-        self.note_rebuilt();
-        self.completeness.pass(record.source, record.offset);
-        let is_registered = |site_id: &&str| self.registry.sites.contains_key(*site_id);
-        let Some(site_id) = site_id.filter(is_registered) else {
-            return;
-        };
-        let Some(index) = self.find(site_id).or_else(|| self.add_registered(site_id)) else {
-            return;
-        };
-        if !self.sites[index].counts_rejects() {
-            return;
-        }
-        let source = self.config.sources[record.source].clock;
-        let state = &self.sites[index];
-        let passing = Passing {
-            clock: self.passing_clock(source, record, now_ms),
-            complete_from: state.complete_from(&self.completeness, &self.resources.segments),
-            record: Some((record.source, record.offset)),
-            includes_overdue: false,
-        };
-        let at_ms = match source {
-            SourceClock::Live => record.record_ms.min(now_ms),
-            SourceClock::Log => record.record_ms,
-        };
-        let second = whole_second(at_ms);
-        let state = &mut self.sites[index];
-        state.note_source(record.source);
-        let is_covered = state.covers(record.source, record.offset);
-        let mut outcome = SiteOutcome::default();
-        let rebuilds = record.replaying || is_covered;
-        if source == SourceClock::Live {
-            outcome = state.move_to(second, (!rebuilds).then_some(&passing), &mut self.resources);
-        }
-        let counted = CountedEvent {
-            second,
-            visitor: None,
-            segment,
-        };
-        let origin = record.origin(&self.config, at_ms, record.record_ms);
-        let judged = (!rebuilds).then_some((origin, &passing));
-        outcome.add(state.count_reject(counted, judged, &mut self.resources));
-        if !rebuilds && state.next_due == 0 {
-            state.schedule(&passing);
-        }
-        self.take_up(index, outcome);
+        outcome
     }
 
     /// Finds out if the windows of every source are rebuilt, and what falls due then.
@@ -233,12 +225,17 @@ impl Engine {
         }
     }
 
-    fn passing_clock(&self, clock: SourceClock, record: &RecordFacts, now_ms: i64) -> PassingClock {
+    pub(super) fn passing_clock(
+        &self,
+        clock: SourceClock,
+        record: &RecordFacts,
+        now_ms: i64,
+    ) -> PassingClock {
         match clock {
             SourceClock::Live => PassingClock::Live {
                 now_ms,
                 stale_after_ms: self.config.stale_after_ms,
-                is_source_silent: false,
+                silent_until: self.silent_sources.until(record.source),
             },
             SourceClock::Log => PassingClock::Log {
                 record_ms: record.record_ms,
@@ -254,7 +251,7 @@ impl Engine {
     }
 
     /// The clock that an event goes by: that of its source, of which `route` tells.
-    fn clock_of(&self, routed: Option<RoutedFacts>, record: &RecordFacts) -> SourceClock {
+    pub(super) fn clock_of(&self, routed: Option<RoutedFacts>, record: &RecordFacts) -> SourceClock {
         match routed.map(|routed| routed.clock) {
             Some(RoutedClock::Live) => SourceClock::Live,
             Some(RoutedClock::Log) => SourceClock::Log,
@@ -305,7 +302,7 @@ impl Engine {
     }
 
     /// Adds the state of a registered site that has none.
-    fn add_registered(&mut self, site_id: &str) -> Option<usize> {
+    pub(super) fn add_registered(&mut self, site_id: &str) -> Option<usize> {
         let site = Arc::clone(self.registry.sites.get(site_id)?);
         let is_live = self.starts_live();
         let state = SiteState::new(site, is_live, 0, &mut self.resources.segments);

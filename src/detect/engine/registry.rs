@@ -7,6 +7,7 @@ use super::event_time::SourceClock;
 use crate::detect::site::SiteState;
 use crate::domain::registry::{Registry, Site};
 use crate::domain::site::SiteId;
+use crate::domain::trigger::ErrorSettings;
 use crate::kafka::murmur2;
 
 impl Engine {
@@ -73,8 +74,13 @@ impl Engine {
     fn is_wanted_silent(&self, site: &Site) -> bool {
         let sources = &self.config.sources;
         let is_wanted = site.webhooks.iter().any(|webhook| {
-            let drop = webhook.triggers.visitor_drop;
-            webhook.enabled && drop.is_some_and(|drop| !drop.condition.require_history)
+            let (drop, errors) = (&webhook.triggers.visitor_drop, &webhook.triggers.error_condition);
+            let is_silence = |one: &ErrorSettings| matches!(one, ErrorSettings::Silence { .. });
+            let waits = drop.is_some_and(|drop| !drop.condition.require_history)
+                || errors
+                    .as_ref()
+                    .is_some_and(|errors| errors.conditions.iter().any(is_silence));
+            webhook.enabled && waits
         });
         is_wanted
             && sources.iter().all(|source| source.clock == SourceClock::Live)
@@ -83,3 +89,6 @@ impl Engine {
                 == self.config.partition
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,12 +14,15 @@ pub struct Stats {
     pub visitors: u64,
     /// Episodes going on, by the type of their notification.
     pub(crate) episodes: BTreeMap<EventType, u64>,
+    /// Partitions with a site whose windows hold less than all records since their beginning.
+    pub(crate) incomplete_partitions: u64,
 }
 
 impl AddAssign for Stats {
     fn add_assign(&mut self, other: Self) {
         self.sites += other.sites;
         self.visitors += other.visitors;
+        self.incomplete_partitions += other.incomplete_partitions;
         for (event, episodes) in other.episodes {
             *self.episodes.entry(event).or_default() += episodes;
         }

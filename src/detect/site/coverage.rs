@@ -29,10 +29,16 @@ impl SiteState {
 
     /// True if records that the loaded state accounts for are still to be read again.
     pub(crate) fn is_behind(&self, segments: &Segments) -> bool {
-        self.covered.as_ref().is_some_and(|covered| {
-            let mut covered = covered.iter().enumerate();
-            covered.any(|(source, last)| *last >= segments.next_offset(source).unwrap_or_default())
-        })
+        self.waits_for(segments).is_some()
+    }
+
+    /// Source and offset of a record that is still to be read before all are that the loaded state
+    /// accounts for.
+    pub(crate) fn waits_for(&self, segments: &Segments) -> Option<(usize, i64)> {
+        let covered = self.covered.as_ref()?.iter().copied().enumerate();
+        let mut unread =
+            covered.filter(|(source, last)| *last >= segments.next_offset(*source).unwrap_or_default());
+        unread.next()
     }
 
     /// Clock by which the site goes.

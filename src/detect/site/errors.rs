@@ -21,13 +21,13 @@ impl SiteState {
             return SiteOutcome::default();
         }
         let segments = &mut resources.segments;
-        if !self
+        let due = self
             .triggers
-            .add_error(occurring.event, occurring.counted, segments)
-        {
+            .add_error(occurring.event, occurring.counted, segments);
+        if due.is_none() {
             return SiteOutcome::default();
         }
-        self.next_due = 0;
+        self.look_by(due);
         match occurring.is_replayed || occurring.is_covered {
             true => SiteOutcome::default(),
             false => self.judge_errors(occurring.origin, passing),
@@ -67,8 +67,9 @@ impl SiteState {
         if let Some((origin, passing)) = judged {
             outcome.add(self.judge_errors(origin, passing));
         }
-        if self.triggers.add_reject(counted, &mut resources.segments) {
-            self.next_due = 0;
+        let due = self.triggers.add_reject(counted, &mut resources.segments);
+        if due.is_some() {
+            self.look_by(due);
             if let Some((origin, passing)) = judged {
                 outcome.add(self.judge_errors(origin, passing));
             }

@@ -6,7 +6,7 @@
 use super::goals::GoalIndex;
 use crate::domain::event::{Event, EventKind, EventType};
 use crate::domain::goal::Goal;
-use crate::domain::trigger::Triggers;
+use crate::domain::trigger::{NameTrigger, Triggers};
 
 /// One thing that a single event is on its site.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,12 +62,16 @@ pub(crate) fn matches(
     }
 }
 
-/// True if `triggers` ask for single events of this type and name.
-pub(crate) fn subscribes(triggers: &Triggers, event: EventType, name: &str) -> bool {
+/// The trigger that asks for single events of this type and name.
+pub(crate) fn subscription<'t>(
+    triggers: &'t Triggers,
+    event: EventType,
+    name: &str,
+) -> Option<&'t NameTrigger> {
     let trigger = match event {
-        EventType::GoalCompletion => &triggers.goal_completion,
-        EventType::CustomEvent => &triggers.custom_event,
-        _ => &None,
+        EventType::GoalCompletion => triggers.goal_completion.as_ref(),
+        EventType::CustomEvent => triggers.custom_event.as_ref(),
+        _ => None,
     };
-    trigger.as_ref().is_some_and(|trigger| trigger.names.takes(name))
+    trigger.filter(|trigger| trigger.names.takes(name))
 }

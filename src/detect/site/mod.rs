@@ -74,7 +74,7 @@ use episode_notice::{EpisodeView, episode_notification, history_entry};
 use every::EveryCounters;
 use goals::GoalIndex;
 use labels::{LabelBudget, OTHER, SiteLabels};
-use matches::subscribes;
+use matches::subscription;
 use passing::Passing;
 use path_index::PathHeads;
 use recent_ids::RecentIds;
@@ -223,7 +223,8 @@ impl SiteState {
         self.next_due = 0;
         let enabled = || site.webhooks.iter().filter(|webhook| webhook.enabled);
         let is_subscribed = |name: &str| {
-            let by_webhook = enabled().any(|one| subscribes(&one.triggers, EventType::GoalCompletion, name));
+            let by_webhook =
+                enabled().any(|one| subscription(&one.triggers, EventType::GoalCompletion, name).is_some());
             by_webhook || self.triggers.waits_for_goal(name)
         };
         let goals = site.goals.iter().filter(|goal| is_subscribed(&goal.name));
@@ -232,6 +233,9 @@ impl SiteState {
         self.has_goal_subscribers = enabled().any(|webhook| webhook.triggers.goal_completion.is_some())
             || self.triggers.waits_for_goals();
         self.counts_names = enabled().any(|webhook| webhook.triggers.count_names());
+        if !self.counts_names {
+            self.recent_ids.clear(segments);
+        }
         self.has_custom_event_subscribers = enabled().any(|webhook| webhook.triggers.custom_event.is_some());
     }
 
@@ -357,7 +361,11 @@ impl SiteState {
 
     /// True if there is nothing that time could change until `floor`.
     pub(crate) fn is_idle(&self, floor: u32) -> bool {
-        self.window.is_empty() && self.next_due == u32::MAX && !self.is_overdue && floor < self.next_sample
+        self.window.is_empty()
+            && self.recent_ids.is_empty()
+            && self.next_due == u32::MAX
+            && !self.is_overdue
+            && floor < self.next_sample
     }
 
     /// Number of decisions whose deliveries are not known to be published.
@@ -381,6 +389,7 @@ impl SiteState {
         self.window.clear(&mut resources.segments);
         self.labels.clear(&mut resources.labels);
         self.triggers.release(&mut resources.segments);
+        self.recent_ids.clear(&mut resources.segments);
         if let Some(unsaved) = self.unsaved.take() {
             resources.segments.release(unsaved);
         }

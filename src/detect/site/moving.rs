@@ -89,7 +89,7 @@ impl SiteState {
                 outcome.withheld.extend(skipped);
             }
             let summaries = self.caps.pass(at, &self.site, passing.timer_ms(at));
-            if passing.is_fresh(at) {
+            if passing.is_due_fresh(at) {
                 outcome.ready.extend(summaries);
             }
         }
@@ -108,7 +108,7 @@ impl SiteState {
                 self.activity.rates(),
             ),
             cause: passing.cause(now),
-            is_fresh: passing.is_fresh(now),
+            is_fresh: passing.is_due_fresh(now),
         };
         self.triggers.pass(&judgement, &mut evaluation);
         let taken_up = self.take_up(evaluation, passing.record);
@@ -132,7 +132,7 @@ impl SiteState {
         if self.triggers.note_peaks(reading) {
             self.note_unsaved(resources.segments.current(), &mut resources.segments);
         }
-        if passing.is_fresh(self.window.now()) && self.triggers.mark_withheld() {
+        if passing.is_due_fresh(self.window.now()) && self.triggers.mark_withheld() {
             self.judge_marked(passing, outcome);
         }
     }
@@ -151,6 +151,15 @@ impl SiteState {
         self.is_overdue = look.is_overdue;
     }
 
+    /// Notes that something may fall due at an instant, if it is not before what does anyway.
+    pub(super) fn look_by(&mut self, due: Option<u32>) {
+        if let Some(due) = due
+            && due < self.next_due
+        {
+            self.next_due = due.max(1);
+        }
+    }
+
     /// Moves the windows' end.
     fn advance(&mut self, to: u32, resources: &mut PartitionResources) {
         if to <= self.window.now() {
@@ -160,6 +169,7 @@ impl SiteState {
             self.sync_latest();
         }
         self.window.advance(to, &mut resources.segments);
+        self.recent_ids.advance(to, &mut resources.segments);
         if self.window.is_empty() && self.labels.len() > 0 {
             self.labels.clear(&mut resources.labels);
         }

@@ -25,8 +25,9 @@ pub(crate) enum PassingClock {
         now_ms: i64,
         /// Greatest age of what is notified, in milliseconds.
         stale_after_ms: i64,
-        /// True if the site's source has fallen silent, for which its sites were held back.
-        is_source_silent: bool,
+        /// Last second at which the site's source was found silent, for which its sites are held
+        /// back; 0 if it never was.
+        silent_until: u32,
     },
     /// Nothing is too old.
     Log {
@@ -44,17 +45,28 @@ impl Passing {
             PassingClock::Live {
                 now_ms,
                 stale_after_ms,
-                is_source_silent,
-            } => is_source_silent || now_ms.saturating_sub(i64::from(at) * 1_000) <= stale_after_ms,
+                ..
+            } => now_ms.saturating_sub(i64::from(at) * 1_000) <= stale_after_ms,
         }
+    }
+
+    /// True if what falls due at an instant is to be notified: it is recent, or was held back for a
+    /// silent source.
+    pub(super) fn is_due_fresh(&self, at: u32) -> bool {
+        self.is_held_back(at) || self.is_fresh(at)
+    }
+
+    /// True if the site's source was silent at an instant that its sites had not reached.
+    fn is_held_back(&self, at: u32) -> bool {
+        matches!(self.clock, PassingClock::Live { silent_until, .. } if (1..=silent_until).contains(&at))
     }
 
     /// The cause of what falls due at an instant.
     pub(super) fn cause(&self, at: u32) -> Cause<'static> {
         match self.clock {
-            PassingClock::Live { is_source_silent, .. } => Cause::Timer {
+            PassingClock::Live { .. } => Cause::Timer {
                 at_ms: i64::from(at) * 1_000,
-                is_source_silent,
+                is_source_silent: self.is_held_back(at),
             },
             PassingClock::Log { record_ms } => Cause::Timer {
                 at_ms: record_ms,

@@ -12,16 +12,19 @@ use super::passing::Passing;
 use super::recent_ids::IdResult;
 use super::site_outcome::SiteOutcome;
 use super::triggers::CountedEvent;
-use super::triggers::asked::name_trigger;
 use super::triggers::evaluation::Evaluation;
+use super::triggers::named::CountResult;
 use super::triggers::trigger::{Cause, Judgement};
 use super::{PartitionResources, SiteState};
 use crate::detect::notification::{CompletedGoal, Counting, Decision, RecordOrigin, SingleEvent};
 use crate::domain::event::{Event, EventType};
 use crate::domain::id::{GoalId, WebhookId};
 use crate::domain::registry::Site;
-use crate::domain::trigger::NoticePace;
 use crate::telemetry::words::SuppressReason;
+use paced::PacedSubscribers;
+
+/// Webhooks by the pace at which they are notified.
+mod paced;
 
 /// A record whose event is looked at, and what it may lead to.
 #[derive(Debug, Clone, Copy)]
@@ -37,49 +40,6 @@ pub(crate) struct Occurring<'a> {
     pub(crate) is_covered: bool,
     /// True if the event is recent enough for a notification.
     pub(crate) is_fresh: bool,
-}
-
-/// The webhooks that ask for an event of a type and name.
-#[derive(Debug, Default)]
-struct PacedSubscribers {
-    each: Vec<WebhookId>,
-    every: Vec<(WebhookId, u32)>,
-    /// Numbers of events, each with its seconds.
-    at_least: Vec<(u32, u32)>,
-}
-
-impl PacedSubscribers {
-    /// Finds the webhooks that are enabled, subscribed, and active since before the record.
-    fn find(site: &Site, event: EventType, name: &str, record_ms: i64) -> Self {
-        let mut wanted = Self::default();
-        for webhook in &site.webhooks {
-            if !webhook.enabled || webhook.active_since_ms > record_ms {
-                continue;
-            }
-            let Some(trigger) = name_trigger(webhook, event).filter(|trigger| trigger.names.takes(name))
-            else {
-                continue;
-            };
-            match trigger.pace {
-                NoticePace::Each => wanted.each.push(webhook.id),
-                NoticePace::Every(every) => wanted.every.push((webhook.id, every)),
-                NoticePace::AtLeast {
-                    at_least,
-                    within_seconds,
-                } => {
-                    let settings = (at_least, within_seconds);
-                    if !wanted.at_least.contains(&settings) {
-                        wanted.at_least.push(settings);
-                    }
-                }
-            }
-        }
-        wanted
-    }
-
-    fn is_counting(&self) -> bool {
-        !self.every.is_empty() || !self.at_least.is_empty()
-    }
 }
 
 /// A name of which an event is one more.
@@ -160,15 +120,16 @@ impl SiteState {
                     self.note_goal(name, occurring);
                 }
                 let subject = NamedEvent { event, name, meaning };
-                let wanted = PacedSubscribers::find(&self.site, event, name, occurring.origin.record_ms);
+                let mut wanted = PacedSubscribers::find(&self.site, event, name, occurring.origin.record_ms);
                 if !occurring.is_replayed {
-                    self.notify_each(&subject, wanted.each.clone(), occurring, &mut outcome);
+                    let webhooks = std::mem::take(&mut wanted.each);
+                    self.notify_each(&subject, webhooks, occurring, &mut outcome);
                 }
                 if !wanted.is_counting() {
                     return;
                 }
                 let is_second_copy =
-                    *is_second_copy.get_or_insert_with(|| self.is_second_copy(occurring, refused));
+                    *is_second_copy.get_or_insert_with(|| self.is_second_copy(occurring, resources, refused));
                 if !is_second_copy {
                     self.count_every(&subject, &wanted, occurring, resources, &mut outcome, refused);
                     self.count_at_least(
@@ -198,11 +159,17 @@ impl SiteState {
     }
 
     /// True if an event of this id was counted in the latest minutes.
-    fn is_second_copy(&mut self, occurring: &Occurring<'_>, refused: &mut u64) -> bool {
+    fn is_second_copy(
+        &mut self,
+        occurring: &Occurring<'_>,
+        resources: &mut PartitionResources,
+        refused: &mut u64,
+    ) -> bool {
         let Some(id) = occurring.event_id else {
             return false;
         };
-        match self.recent_ids.add(id, self.window.now()) {
+        let (now, segment) = (self.window.now(), occurring.counted.segment);
+        match self.recent_ids.add(id, now, segment, &mut resources.segments) {
             IdResult::New => false,
             IdResult::NewForAnother => {
                 *refused += 1;
@@ -250,7 +217,7 @@ impl SiteState {
         });
         if webhooks.len() < before {
             // A summary falls due at the minute's end.
-            self.next_due = 0;
+            self.look_by(self.caps.due());
             let summarised = std::iter::repeat_n(
                 (subject.event, SuppressReason::Summarised),
                 before - webhooks.len(),
@@ -335,14 +302,16 @@ impl SiteState {
             };
             let site = &self.site;
             let segments = &mut resources.segments;
-            if !self
+            match self
                 .triggers
                 .count_named(site, &condition, occurring.counted, segments)
             {
-                *refused += 1;
-                continue;
+                CountResult::Counted { due } => self.look_by(due),
+                CountResult::Refused => {
+                    *refused += 1;
+                    continue;
+                }
             }
-            self.next_due = 0;
             if !occurring.is_replayed && !occurring.is_covered {
                 self.judge_named(subject, &condition, occurring, passing, outcome);
             }
@@ -371,7 +340,10 @@ impl SiteState {
             is_fresh: passing.is_fresh(now),
         };
         self.triggers.judge_named(condition, &judgement, &mut evaluation);
-        outcome.changed |= evaluation.changed;
+        if evaluation.changed {
+            outcome.changed = true;
+            self.next_due = 0;
+        }
         outcome.withheld.extend(evaluation.withheld);
         self.add_entries(evaluation.episodes, outcome);
         for notice in evaluation.notices {

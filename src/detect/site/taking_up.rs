@@ -37,6 +37,19 @@ impl SiteState {
         }
     }
 
+    /// Begins to watch for silence where no event came yet, from `floor` on, up to which the wall
+    /// clock moves sites. Returns true if the state is to be written. On a log nothing but events
+    /// tells the time.
+    pub(crate) fn watch_silence(&mut self, floor: u32) -> bool {
+        let from = floor.max(self.window.now());
+        let is_wanted = self.live && from > 0 && self.triggers.watches_silence();
+        let begins = is_wanted && self.triggers.watch_from(from);
+        if begins {
+            self.next_due = 0;
+        }
+        begins
+    }
+
     /// Notes a visitor among the latest ones. While the table of visitors holds twice as many as
     /// are kept, the latest are all in it, and nothing is done.
     fn note_latest(&mut self, visitor: u64, second: u32) {

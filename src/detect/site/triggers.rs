@@ -10,8 +10,10 @@ pub(crate) mod evaluation;
 pub(crate) mod asked;
 /// Adopting them.
 mod configure;
+/// Triggers that count errors and rejected records.
+mod counting;
 /// Triggers that count names.
-mod named;
+pub(super) mod named;
 /// Triggers as they are stored.
 mod stored;
 
@@ -23,9 +25,8 @@ use super::condition::Condition;
 use super::rules::Rule;
 use super::rules::reading::{Occasion, SiteReading};
 use crate::detect::window::segments::{Segment, Segments};
-use crate::domain::event::{Event, EventKind, EventType};
+use crate::domain::event::EventType;
 use crate::domain::site_now::TriggerNow;
-use crate::domain::trigger::ErrorSettings;
 use crate::telemetry::words::SuppressReason;
 use evaluation::Evaluation;
 use trigger::{Judgement, Trigger};
@@ -246,16 +247,6 @@ impl SiteTriggers {
         skipped
     }
 
-    /// True if an event of this kind, or its record's rejection, is counted by a rule of its own.
-    pub(crate) fn counts_errors(&self, event: &Event<'_>) -> bool {
-        self.needs.errors && matches!(event.kind, EventKind::Error | EventKind::Custom)
-    }
-
-    /// True if rejected records are counted.
-    pub(crate) fn counts_rejects(&self) -> bool {
-        self.needs.rejects
-    }
-
     /// True if the time of the latest event matters.
     pub(crate) fn watches_silence(&self) -> bool {
         self.needs.silence
@@ -283,62 +274,6 @@ impl SiteTriggers {
             .any(|trigger| matches!(&trigger.rule, Rule::Silence(rule) if rule.goal.is_some()))
     }
 
-    /// Counts an event as an error, where it is one. Returns true if it was counted.
-    pub(crate) fn add_error(
-        &mut self,
-        event: &Event<'_>,
-        counted: CountedEvent,
-        segments: &mut Segments,
-    ) -> bool {
-        let mut is_counted = false;
-        for trigger in &mut self.list {
-            let Condition::Errors(ErrorSettings::ErrorEvents { event: wanted, .. }) = &trigger.condition
-            else {
-                continue;
-            };
-            let is_wanted = match wanted {
-                None => event.kind == EventKind::Error,
-                Some(name) => event.kind == EventKind::Custom && event.name.as_deref() == Some(name),
-            };
-            is_counted |= is_wanted && trigger.add(counted, segments);
-        }
-        is_counted
-    }
-
-    /// Forgets what has left the windows of the rules that count rejected records, which go by the
-    /// times of the records.
-    pub(crate) fn advance_rejects(&mut self, now: u32, segments: &mut Segments) {
-        for trigger in &mut self.list {
-            if let (Condition::Errors(errors), Rule::Count(rule)) = (&trigger.condition, &mut trigger.rule)
-                && errors.is_of_rejects()
-            {
-                rule.window.advance(now, segments);
-            }
-        }
-    }
-
-    /// Counts a rejected record. Returns true if it was counted.
-    pub(crate) fn add_reject(&mut self, counted: CountedEvent, segments: &mut Segments) -> bool {
-        let mut is_counted = false;
-        for trigger in &mut self.list {
-            let is_wanted = matches!(&trigger.condition, Condition::Errors(errors) if errors.is_of_rejects());
-            if is_wanted {
-                is_counted |= trigger.add(counted, segments);
-            }
-        }
-        is_counted
-    }
-
-    /// Judges the rules that count errors and rejected records, after one was counted.
-    pub(crate) fn judge_errors(&mut self, judgement: &Judgement<'_>, evaluation: &mut Evaluation) {
-        for trigger in &mut self.list {
-            if matches!(trigger.rule, Rule::Count(_)) {
-                trigger.judge(judgement, evaluation);
-            }
-        }
-        self.settle(evaluation);
-    }
-
     /// Notes an event of the site, or of one of its goals, for the rules that wait for silence.
     /// Returns true if something may fall due sooner by it: mostly it only falls due later.
     pub(crate) fn note_event(&mut self, goal: Option<&str>, second: u32) -> bool {
@@ -354,30 +289,23 @@ impl SiteTriggers {
         is_sooner
     }
 
+    /// Lets the rules that wait for silence, and have seen no event, begin to watch at a second.
+    /// Returns true if one begins.
+    pub(crate) fn watch_from(&mut self, second: u32) -> bool {
+        let rules = self
+            .list
+            .iter_mut()
+            .filter_map(|trigger| match &mut trigger.rule {
+                Rule::Silence(rule) => Some(rule),
+                Rule::Spike(_) | Rule::Drop(_) | Rule::Count(_) => None,
+            });
+        rules.fold(false, |begins, rule| begins | rule.watch_from(second))
+    }
+
     /// Gives back what the rules hold.
     pub(crate) fn release(&mut self, segments: &mut Segments) {
         for trigger in self.all_mut() {
             trigger.forget(segments);
         }
-    }
-}
-
-impl Trigger {
-    /// Counts an event. Returns true, since the rule is to be judged then.
-    fn add(&mut self, counted: CountedEvent, segments: &mut Segments) -> bool {
-        if let Rule::Count(rule) = &mut self.rule {
-            rule.window
-                .add(counted.second, counted.visitor, counted.segment, segments);
-        }
-        true
-    }
-
-    /// True if it holds nothing that a new one would not.
-    fn is_idle(&self) -> bool {
-        let is_empty = match &self.rule {
-            Rule::Count(rule) => rule.window.is_empty(),
-            Rule::Spike(_) | Rule::Drop(_) | Rule::Silence(_) => false,
-        };
-        is_empty && !self.state.is_firing() && self.foreign.is_none()
     }
 }

@@ -152,3 +152,64 @@ fn a_silence_waits_while_no_rate_is_known() {
     answer(&mut fed.engine, 36, 0);
     assert_eq!(phase(&mut fed), TriggerPhase::Armed);
 }
+
+/// An engine that knows its partition's sites before their first event.
+fn watching(site: Site) -> Fed {
+    let mut engine_config = config(SourceClock::Live);
+    (engine_config.partition_count, engine_config.partition) = (1, 0);
+    let mut fed = Fed::new(SourceClock::Live, []);
+    fed.engine = Engine::new(engine_config, registry([site]));
+    fed
+}
+
+#[test]
+fn a_silence_is_told_of_a_site_that_had_no_event_since_it_was_watched() {
+    let mut fed = watching(silent(None));
+    assert_eq!(wait(&mut fed, 1), [], "its clock begins");
+    assert!(answer(&mut fed.engine, 36, 0));
+    // 13.8 events at 36 an hour take 1,380 s; the watch begins with the first tick.
+    assert_eq!(wait(&mut fed, 1_380), []);
+    let decided = wait(&mut fed, 1_381);
+    assert_eq!(decided.len(), 1);
+    let data = json(&decided[0].1)["data"].clone();
+    assert_eq!(
+        (&data["kind"], &data["window_seconds"]),
+        (&"silence".into(), &1_380.into())
+    );
+}
+
+#[test]
+fn a_silence_without_any_event_goes_on_after_a_restart() {
+    let mut fed = watching(silent(Some("Signup")));
+    let mut states = Vec::new();
+    for second in 1..100 {
+        answer(&mut fed.engine, 3_600, 36);
+        fed.engine.tick((START + second) * 1_000, true);
+        states.extend(fed.engine.take_dirty_states());
+    }
+    let mut again = watching(silent(Some("Signup")));
+    let state = states.last().expect("it is written when the watch begins");
+    again
+        .engine
+        .load_state("a", state.bytes.as_deref())
+        .expect("readable");
+    again.now_ms = (START + 100) * 1_000;
+    wait(&mut again, 101);
+    answer(&mut again.engine, 3_600, 36);
+    let decided = wait(&mut again, 1_500);
+    assert_eq!(decided.len(), 1);
+    assert_eq!(decided[0].0, 1_381, "as without the restart");
+}
+
+#[test]
+fn a_trigger_that_is_added_late_counts_no_time_before_it() {
+    let mut fed = Fed::new(SourceClock::Live, [site("a", [spike(1_000, 300)])]);
+    feed(&mut fed, &view("a", "1", START));
+    wait(&mut fed, 5_000);
+    // The webhook is as old as the site; its silence is new.
+    let with_silence = changed(&silent(None), |site| site.version = 2);
+    fed.configure([with_silence]);
+    answer(&mut fed.engine, 36, 0);
+    assert_eq!(wait(&mut fed, 5_000 + 1_380), []);
+    assert_eq!(wait(&mut fed, 5_000 + 1_382).len(), 1);
+}

@@ -51,11 +51,13 @@ impl Detector {
     pub(super) fn show_gauges(&self, now_ms: i64) {
         let sources = &self.settings.engine.sources;
         let mut stats = Stats::default();
-        let (mut open_batches, mut replay_remaining, mut incomplete) = (0, 0, 0);
+        let (mut open_batches, mut replay_remaining) = (0, 0);
+        let mut proven_until_ms = now_ms;
         let mut lags = vec![ConsumerLag::default(); sources.len()];
         for owned in self.owned.iter().flatten() {
             stats += owned.engine.stats();
-            incomplete += i64::from(owned.engine.has_incomplete_windows());
+            let proven = owned.proven_until_ms().unwrap_or(now_ms);
+            proven_until_ms = proven_until_ms.min(proven);
             open_batches += owned.open_batch_count();
             replay_remaining += owned.completeness().replay_remaining();
             for (topic, lag) in lags.iter_mut().enumerate() {
@@ -73,7 +75,11 @@ impl Detector {
         session.show_open_offsets(open_batches);
         session.show_sum(&metrics.replay_remaining, replay_remaining);
         session.show_sum(&metrics.partitions_unrestored, self.unrestored.len() as i64);
-        session.show_sum(&metrics.partitions_incomplete, incomplete);
+        session.show_sum(&metrics.partitions_incomplete, stats.incomplete_partitions as i64);
+        session.show_largest(
+            &metrics.proven_end_age,
+            (now_ms - proven_until_ms) as f64 / 1_000.0,
+        );
         for (source, lag) in sources.iter().zip(lags) {
             session.show_lag(&source.topic, lag);
         }

@@ -59,6 +59,10 @@ pub(crate) mod open_batches;
 pub(crate) mod counts;
 /// The sites' past.
 mod history;
+/// Confirmations of episodes.
+mod confirmations;
+/// Work of each second.
+mod tick;
 /// Gauges of a thread.
 mod gauges;
 /// Silence of sources.
@@ -66,7 +70,6 @@ mod silent_sources;
 
 /// Longest wait for a record, and so for noticing a rebalance.
 const READ_TIMEOUT: Duration = Duration::from_millis(10);
-const TICK_INTERVAL: Duration = Duration::from_secs(1);
 /// Longest wait until a partition is read from elsewhere.
 const SEEK_TIMEOUT: Duration = Duration::from_secs(1);
 /// Longest time, in all, that a batch waits for its episodes' deliveries to be acknowledged.
@@ -281,29 +284,6 @@ impl Detector {
         }
     }
 
-    /// Hands the ends that brokers have answered to the partitions.
-    fn receive_ends(&mut self) {
-        for answer in self.log_ends.receive() {
-            let at = answer.at;
-            match (answer.end, owned_mut(&mut self.owned, at.partition)) {
-                (Ok(end), Some(owned)) => owned.prove_end(at.topic, end, answer.asked_ms),
-                (Err(code), Some(_)) => {
-                    self.links.client_events.note(Some(code));
-                    if let Some(suppressed) = self.links.client_events.admit(Some(code)) {
-                        tracing::warn!(
-                            topic = self.counts.source(at.topic),
-                            partition = at.partition,
-                            error = %code,
-                            suppressed,
-                            "the end of a partition is not known, and its silent sites wait"
-                        );
-                    }
-                }
-                (_, None) => {}
-            }
-        }
-    }
-
     /// Lets partitions go on that stopped: those whose sources have rebuilt their windows, and
     /// those whose offsets went back.
     fn settle(&mut self) {
@@ -352,76 +332,6 @@ impl Detector {
                 owned.engine.set_registry(Arc::clone(&registry));
             }
             self.flush();
-        }
-    }
-
-    fn receive_confirmations(&mut self) {
-        while let Ok(confirmed) = self.confirmed.try_recv() {
-            self.confirm(&confirmed);
-        }
-    }
-
-    fn confirm(&mut self, confirmed: &Confirmed) {
-        let partition = confirmed.partition;
-        let owned = owned_mut(&mut self.owned, partition);
-        if let Some(owned) = owned.or_else(|| self.session.retained.get_mut(&partition)) {
-            owned
-                .engine
-                .confirm(confirmed.site_id.as_str(), confirmed.notification);
-        }
-    }
-
-    /// Waits until a partition's episodes are confirmed. A site has reached the most decisions that
-    /// its state holds, because records are read faster than episodes can be confirmed.
-    fn wait_for_confirmations(&mut self, partition: i32) {
-        while owned_mut(&mut self.owned, partition)
-            .is_some_and(|owned| !owned.engine.unconfirmed().is_empty())
-        {
-            let left = self.confirm_until.saturating_duration_since(clock::monotonic());
-            match self.confirmed.recv_timeout(left) {
-                Ok(confirmed) => self.confirm(&confirmed),
-                // Kafka is slow or unavailable, and the group must be served. Unconfirmed episodes
-                // stay in the state, which grows.
-                Err(_) => break,
-            }
-        }
-    }
-
-    /// Advances silent sites, asks for ends and shows gauges, once a second.
-    fn tick(&mut self) {
-        let now = clock::monotonic();
-        if now.duration_since(self.last_tick) < TICK_INTERVAL {
-            return;
-        }
-        self.last_tick = now;
-        self.session.retained.drop_expired(now);
-        let now_ms = clock::now_ms();
-        self.watch_sources(now_ms);
-        for owned in self.owned.iter_mut().flatten() {
-            owned.tick(now_ms);
-        }
-        let partitions = self.owned.iter().flatten().flat_map(|owned| owned.partitions());
-        let partitions: Vec<TopicPartition> = partitions.collect();
-        self.log_ends.ask(partitions, now_ms);
-        self.retry_unrestored();
-        self.flush();
-        self.hand_over_history(false);
-        self.report_engine_counters();
-        self.session.show_last_poll(now_ms);
-        self.show_gauges(now_ms);
-        self.report_replay(now);
-        self.report_active_sites(now);
-        for (topic, text) in self.counts.take_notices() {
-            self.links.health.notice(topic, text, now_ms);
-        }
-        for (topic, text) in self.counts.take_stale_notices() {
-            let key = format!("{topic} stale");
-            self.links.health.notice(&key, text, now_ms);
-        }
-        for (partition, unrestored) in &self.unrestored {
-            let text = format!("partition {partition} waits: {}", unrestored.reason);
-            let key = format!("unrestored {partition}");
-            self.links.health.notice(&key, text, now_ms);
         }
     }
 

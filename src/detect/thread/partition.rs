@@ -48,6 +48,8 @@ pub(crate) struct OwnedPartition {
     went_back: Option<WentBack>,
     /// True until the client reads it from where it was restored.
     is_elsewhere: bool,
+    /// Wall instant of the first tick.
+    first_tick_ms: Option<i64>,
     /// Decisions of the record being handled.
     decisions: Vec<Decision>,
 }
@@ -93,6 +95,7 @@ impl OwnedPartition {
             batch_end: None,
             went_back: None,
             is_elsewhere: false,
+            first_tick_ms: None,
             decisions: Vec::new(),
         }
     }
@@ -288,10 +291,17 @@ impl OwnedPartition {
 
     /// Advances silent sites, as far as it is proven that their records have been read.
     pub(crate) fn tick(&mut self, now_ms: i64) {
+        self.first_tick_ms.get_or_insert(now_ms);
         match self.completeness().proven_until_ms() {
             Some(until_ms) => self.engine.tick(until_ms, true),
             None => self.engine.tick(now_ms, false),
         }
+    }
+
+    /// Wall instant before which every stored record is proven to have been handled, or at which the
+    /// partition was taken while nothing is proven; `None` before the first tick.
+    pub(crate) fn proven_until_ms(&self) -> Option<i64> {
+        self.completeness().proven_until_ms().or(self.first_tick_ms)
     }
 
     /// Partitions of the sources.

@@ -12,11 +12,14 @@ use anyhow::Context as _;
 
 use super::Detector;
 use super::partition::OwnedPartition;
+use super::position::Positions;
 use super::restore;
 use super::restore::{Restored, Wanted};
 use super::unrestored::Unrestored;
 use crate::clock;
 use crate::detect::engine::Engine;
+use crate::detect::engine::config::EngineConfig;
+use crate::domain::registry::Registry;
 use crate::kafka::batch_reader::BatchReader;
 use crate::kafka::commits::Commit;
 use crate::kafka::member::MemberEvent;
@@ -163,13 +166,7 @@ impl Detector {
                     restored.push(Restored::Retained(owned));
                 }
                 None => {
-                    let mut config = self.settings.engine.clone();
-                    config.partition = partition;
-                    config.partition_count = self.settings.kafka.partitions;
-                    let engine = Engine::new(config, Arc::clone(&registry));
-                    let partition_count = self.settings.kafka.partitions;
-                    let readers = Arc::clone(&self.settings.readers);
-                    let owned = OwnedPartition::new(partition, engine, positions, partition_count, readers);
+                    let owned = self.new_partition(partition, positions, Arc::clone(&registry));
                     restored.push(Restored::New(owned));
                 }
             }
@@ -196,6 +193,19 @@ impl Detector {
             self.note_unrestored(partition, reason);
         }
         Ok(())
+    }
+
+    /// A partition without any state, from these positions on.
+    fn new_partition(&self, partition: i32, positions: Positions, registry: Arc<Registry>) -> OwnedPartition {
+        let partition_count = self.settings.kafka.partitions;
+        let config = EngineConfig {
+            partition,
+            partition_count,
+            ..self.settings.engine.clone()
+        };
+        let engine = Engine::new(config, registry);
+        let readers = Arc::clone(&self.settings.readers);
+        OwnedPartition::new(partition, engine, positions, partition_count, readers)
     }
 
     fn note_unrestored(&mut self, partition: i32, reason: String) {

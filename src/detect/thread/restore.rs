@@ -127,14 +127,7 @@ pub(crate) fn look_up(
     lookup.state_beginnings = states
         .filter_map(|(at, answer)| Some((at.partition, (*answer).ok()??)))
         .collect();
-    let Lookup {
-        positions,
-        state_beginnings,
-        unrestorable,
-        ..
-    } = &mut lookup;
-    positions.retain(|partition, _| !unrestorable.contains_key(partition));
-    state_beginnings.retain(|partition, _| !unrestorable.contains_key(partition));
+    lookup.remove_unrestorable();
     Ok(lookup)
 }
 
@@ -148,6 +141,18 @@ struct Unusable {
 }
 
 impl Lookup {
+    /// Leaves out the partitions that cannot be restored now.
+    fn remove_unrestorable(&mut self) {
+        let Self {
+            positions,
+            state_beginnings,
+            unrestorable,
+            ..
+        } = self;
+        positions.retain(|partition, _| !unrestorable.contains_key(partition));
+        state_beginnings.retain(|partition, _| !unrestorable.contains_key(partition));
+    }
+
     /// Notes a partition whose offsets are not known.
     fn note_answer(&mut self, at: TopicPartition, answer: &OffsetAnswer, settings: &DetectSettings) {
         if !matches!(answer, Ok(Some(_))) {

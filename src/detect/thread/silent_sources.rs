@@ -14,16 +14,12 @@ impl Detector {
     pub(super) fn watch_sources(&mut self, now_ms: i64) {
         let since = u32::try_from(now_ms / 1_000 - ACTIVE_SECONDS).unwrap_or(0);
         let sources = &self.settings.engine.sources;
-        let mut sites = vec![0; sources.len()];
-        for owned in self.owned.iter().flatten() {
-            for (sum, count) in sites.iter_mut().zip(owned.engine.active_sites(since)) {
-                *sum += count;
-            }
-        }
         let mut silent = vec![false; sources.len()];
         for (index, source) in sources.iter().enumerate() {
             let is_live = source.clock == SourceClock::Live;
-            silent[index] = is_live && self.silences[index].is_silent(sites[index], now_ms);
+            let owned = self.owned.iter().flatten();
+            let active_sites = || owned.map(|owned| owned.engine.active_sites(index, since)).sum();
+            silent[index] = is_live && self.silences[index].is_silent(active_sites, now_ms);
             let topic = &*source.topic;
             let gauge = self.links.metrics.source_silent.with_label_values(&[topic]);
             self.session.show_sum(&gauge, i64::from(silent[index]));
@@ -34,7 +30,7 @@ impl Detector {
                      dead? Drops and silences of its sites are held back for up to 15 minutes"
                 );
                 if !was_silent {
-                    tracing::warn!(topic, sites = sites[index], "{text}");
+                    tracing::warn!(topic, "{text}");
                 }
                 self.links.health.notice(&format!("silent {topic}"), text, now_ms);
             } else if was_silent {

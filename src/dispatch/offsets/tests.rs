@@ -92,3 +92,18 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn offsets_of_a_topic_made_anew_are_open_again() {
+    let mut tracker = OffsetTracker::new(Epoch(1), Some(500));
+    assert!(tracker.open(500) && tracker.open(501));
+    tracker.complete(Epoch(1), 501);
+    let old = tracker.epoch();
+    tracker.restart();
+    assert_ne!(tracker.epoch(), old);
+    assert!(!tracker.is_complete(0) && tracker.open(0) && tracker.open(1));
+    assert_eq!(tracker.complete(old, 0), Completion::OtherEpoch);
+    assert_eq!(tracker.to_commit(), Some(0), "less than before");
+    tracker.complete(tracker.epoch(), 0);
+    assert_eq!(tracker.to_commit(), Some(1));
+}

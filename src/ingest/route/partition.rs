@@ -81,6 +81,24 @@ impl RoutedPartition {
         })
     }
 
+    /// Notes that a record is read; false if it was read before. An offset before the one expected
+    /// is of a topic that was made anew.
+    pub(super) fn begin(&mut self, offset: i64, topic: &str) -> bool {
+        if offset < self.next {
+            tracing::warn!(
+                topic,
+                partition = self.at.partition,
+                expected = self.next,
+                found = offset,
+                "offsets went back, as when a topic is made anew; the partition is read from there"
+            );
+            self.offsets.restart();
+            (self.start, self.committed, self.is_first) = (offset, offset, true);
+        }
+        self.next = offset + 1;
+        self.offsets.open(offset)
+    }
+
     /// Notes the current end of the partition, which was reached: markers of transactions have
     /// offsets, too.
     pub(super) fn reach_end(&mut self, offset: i64) {
@@ -210,6 +228,22 @@ mod tests {
         assert!(partition.offsets.open(13));
         partition.offsets.complete(Epoch(0), 13);
         assert!(partition.commit("n", false).is_none());
+    }
+
+    #[test]
+    fn what_a_topic_made_anew_holds_is_read_and_committed() {
+        let mut partition = RoutedPartition::new(AT, Epoch(1), 500, false);
+        assert!(partition.begin(500, "t"));
+        for offset in [0, 1] {
+            assert!(partition.begin(offset, "t"));
+        }
+        let epoch = partition.offsets.epoch();
+        // An acknowledgement of the topic that is gone changes nothing.
+        partition.offsets.complete(Epoch(1), 0);
+        assert_eq!(partition.commit("n", false).map(|commit| commit.offset), Some(0));
+        partition.offsets.complete(epoch, 0);
+        partition.offsets.complete(epoch, 1);
+        assert_eq!(partition.commit("n", false).map(|commit| commit.offset), Some(2));
     }
 
     #[test]

@@ -6,49 +6,45 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::aliases::SiteAliases;
-use super::partition::{FirstStart, RoutedPartition, take};
-use super::record::{Original, RoutedRecord, reject_note, routed_record};
+use super::partition::RoutedPartition;
 use crate::clock;
 use crate::config::KafkaConfig;
 use crate::dispatch::offsets::Epoch;
-use crate::dispatch::record::Coordinates;
-use crate::domain::event::{Event, EventResult, RoutedClock};
+use crate::domain::event::{EventResult, RoutedClock};
 use crate::domain::registry::Registry;
-use crate::domain::reject::{NotAnEvent, Reject};
+use crate::domain::reject::NotAnEvent;
 use crate::ingest::formats::RecordReader;
-use crate::ingest::reject_record::reject_record;
 use crate::ingest::visitor_hash::VisitorHasher;
-use crate::kafka::backlog::Portion;
 use crate::kafka::batch_reader::{Batch, BatchItem, BatchReader};
 use crate::kafka::batch_record::BatchRecord;
 use crate::kafka::client::ClientEvents;
 use crate::kafka::commits::Commit;
-use crate::kafka::member::{GroupMember, MemberEvent};
-use crate::kafka::producer::{Outgoing, PublishError, Publisher};
+use crate::kafka::member::GroupMember;
+use crate::kafka::producer::Publisher;
 use crate::kafka::session::lag::ConsumerLag;
 use crate::kafka::session::{CommitScope, Session};
 use crate::kafka::topic_partition::TopicPartition;
 use crate::telemetry::throttle::Throttle;
 use crate::telemetry::{Health, Metrics};
 
+/// Records that are published for a source's records.
+mod outgoing;
+/// Taking partitions and giving them back.
+mod rebalance;
+
 /// Longest wait for a record, and so for noticing a rebalance.
 const READ_TIMEOUT: Duration = Duration::from_millis(10);
 const TICK_INTERVAL: Duration = Duration::from_secs(1);
-/// Longest wait for acknowledgements before partitions are given back.
-const ACKNOWLEDGE_TIMEOUT: Duration = Duration::from_secs(1);
-/// Pause before a record is offered to a full queue again.
-const FULL_QUEUE_PAUSE: Duration = Duration::from_millis(1);
 
 /// A source that is not keyed by site.
 #[derive(Debug, Clone)]
@@ -84,27 +80,6 @@ pub(crate) struct RouteLinks {
 
 /// A record whose successor is acknowledged.
 type Done = (TopicPartition, Epoch, i64);
-
-/// A record on its way to a topic of ours.
-struct OutgoingRecord {
-    topic: Arc<str>,
-    key: Option<Vec<u8>>,
-    value: Vec<u8>,
-    headers: Vec<(&'static str, String)>,
-}
-
-impl OutgoingRecord {
-    fn as_outgoing(&self) -> Outgoing<'_> {
-        Outgoing {
-            topic: &self.topic,
-            partition: None,
-            key: self.key.as_deref(),
-            value: Some(&self.value),
-            headers: &self.headers,
-            passed_on: &[],
-        }
-    }
-}
 
 struct Router {
     session: Session<TopicPartition, ()>,
@@ -224,10 +199,9 @@ impl Router {
         let Some(partition) = self.partitions.get_mut(&at) else {
             return;
         };
-        if !partition.offsets.open(offset) {
+        if !partition.begin(offset, &self.settings.sources[at.topic].topic) {
             return;
         }
-        partition.next = offset + 1;
         partition.last_record_ms = record.timestamp_ms().unwrap_or(0);
         let done = (at, partition.offsets.epoch(), offset);
         let source = &self.settings.sources[at.topic];
@@ -249,143 +223,6 @@ impl Router {
         }
     }
 
-    fn read_from(&self, at: TopicPartition, record: &BatchRecord<'_>) -> Coordinates {
-        Coordinates {
-            topic: self.settings.sources[at.topic].topic.clone(),
-            partition: at.partition,
-            offset: record.offset(),
-        }
-    }
-
-    /// The event under its site's id.
-    fn forward(
-        &mut self,
-        at: TopicPartition,
-        record: &BatchRecord<'_>,
-        event: &Event<'_>,
-    ) -> (EventResult, Vec<OutgoingRecord>) {
-        let read_from = self.read_from(at, record);
-        let site = self.aliases.resolve(&event.site_id);
-        let original = self.original(at, record, &read_from);
-        let routed = match routed_record(event, site.id, original, &self.hasher) {
-            Ok(routed) => routed,
-            Err(error) => {
-                let reject = Reject::unwritable(&event.site_id, &error);
-                return (EventResult::Rejected, self.reject(at, record, &reject));
-            }
-        };
-        let result = match site.is_registered {
-            true => EventResult::Counted,
-            false => EventResult::Unregistered,
-        };
-        (result, vec![self.keyed(routed)])
-    }
-
-    fn original<'a>(
-        &self,
-        at: TopicPartition,
-        record: &BatchRecord<'_>,
-        read_from: &'a Coordinates,
-    ) -> Original<'a> {
-        Original {
-            read_from,
-            record_ms: record.timestamp_ms(),
-            clock: self.settings.sources[at.topic].clock,
-        }
-    }
-
-    fn keyed(&self, routed: RoutedRecord) -> OutgoingRecord {
-        OutgoingRecord {
-            topic: Arc::clone(&self.events_topic),
-            key: Some(routed.key),
-            value: routed.value,
-            headers: routed.headers,
-        }
-    }
-
-    /// The record as it goes to the rejected topic, and a note of it for the detector of its site,
-    /// which reads only what is keyed.
-    fn reject(
-        &mut self,
-        at: TopicPartition,
-        record: &BatchRecord<'_>,
-        reject: &Reject,
-    ) -> Vec<OutgoingRecord> {
-        let read_from = self.read_from(at, record);
-        let labels = [read_from.topic.as_str(), reject.reason.as_str()];
-        self.links
-            .metrics
-            .rejected_records
-            .with_label_values(&labels)
-            .inc();
-        if let Some(suppressed) = self.rejects.admit(clock::monotonic()) {
-            tracing::warn!(
-                topic = read_from.topic,
-                partition = read_from.partition,
-                offset = read_from.offset,
-                outcome = reject.reason.as_str(),
-                error = reject.detail,
-                suppressed,
-                "a source record was rejected"
-            );
-        }
-        let rejected = reject_record(reject, &read_from, record.key(), record.value());
-        let mut outgoing = vec![OutgoingRecord {
-            topic: Arc::clone(&self.rejected_topic),
-            key: rejected.key,
-            value: rejected.value.into(),
-            headers: rejected.headers,
-        }];
-        let site = reject.site_id.as_deref().map(|id| self.aliases.resolve(id));
-        if let Some(site) = site.filter(|site| site.is_registered) {
-            let original = self.original(at, record, &read_from);
-            outgoing.push(self.keyed(reject_note(reject.reason, site.id, original)));
-        }
-        outgoing
-    }
-
-    /// Publishes a record; its original is done when all that it led to, of which so many are
-    /// `left`, is acknowledged.
-    fn publish(&self, record: OutgoingRecord, done: Done, left: &Arc<AtomicUsize>) {
-        let portion: Portion = self
-            .links
-            .publisher
-            .backlog()
-            .add(1, record.as_outgoing().bytes());
-        // Shared by the attempts to hand it over, of which one succeeds.
-        let record = Arc::new((record, portion));
-        loop {
-            let (again, publisher) = (Arc::clone(&record), self.links.publisher.clone());
-            let (refused, runtime) = (self.refused.clone(), self.links.runtime.clone());
-            let (sender, left) = (self.done.clone(), Arc::clone(left));
-            let acknowledge = move || {
-                if left.fetch_sub(1, Ordering::AcqRel) == 1 {
-                    // Fails when the thread has ended, and then nobody commits.
-                    _ = sender.send(done);
-                }
-            };
-            let answered = move |result: Result<(), PublishError>| match result {
-                Ok(()) => acknowledge(),
-                // Refused, not lost: it is offered again until it is accepted, and no later
-                // position is committed before.
-                Err(error) => {
-                    error.log(publisher.client_events());
-                    refused.spawn_on(
-                        async move {
-                            publisher.publish(again.0.as_outgoing()).await;
-                            acknowledge();
-                        },
-                        &runtime,
-                    );
-                }
-            };
-            if self.links.publisher.try_publish(record.0.as_outgoing(), answered) {
-                return;
-            }
-            std::thread::sleep(FULL_QUEUE_PAUSE);
-        }
-    }
-
     fn receive_acknowledgements(&mut self) {
         while let Ok(done) = self.acknowledged.try_recv() {
             self.complete(done);
@@ -396,75 +233,6 @@ impl Router {
         if let Some(partition) = self.partitions.get_mut(&at) {
             // One of an earlier assignment changes nothing.
             partition.offsets.complete(epoch, offset);
-        }
-    }
-
-    fn serve_group(&mut self, batch_reader: &BatchReader) -> anyhow::Result<()> {
-        while let Some(event) = self.session.next_event() {
-            match event {
-                MemberEvent::Assigned(list) => {
-                    if let Err(error) = self.take_partitions(&list, batch_reader) {
-                        self.partitions.clear();
-                        self.session.retry_assignment(list, &error);
-                    }
-                }
-                MemberEvent::Revoked { lost } => {
-                    self.give_up_partitions(lost);
-                    self.session.answer_revocation(lost)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn take_partitions(&mut self, list: &[TopicPartition], batch_reader: &BatchReader) -> anyhow::Result<()> {
-        let begun = clock::monotonic();
-        self.epoch += 1;
-        let sources = &self.settings.sources;
-        let back = self.settings.first_start_back;
-        let first = |topic: usize| match sources[topic].clock {
-            RoutedClock::Live => FirstStart::Back(back),
-            RoutedClock::Log => FirstStart::AtBeginning,
-        };
-        let (member, metrics) = (self.session.member(), &self.links.metrics);
-        let taken = take(member, list, Epoch(self.epoch), first, metrics)?;
-        let starts: Vec<(TopicPartition, i64)> = taken.iter().map(|one| (one.at, one.start)).collect();
-        member
-            .assign_to_batch_reader(&starts, batch_reader)
-            .context("taking partitions of the route group")?;
-        self.partitions = taken.into_iter().map(|one| (one.at, one)).collect();
-        // The beginnings that were chosen, so that the next owner does not choose other ones.
-        let commits = self.commits(CommitScope::Moved);
-        self.session.commit(&commits);
-        let took = clock::monotonic().duration_since(begun);
-        self.session.report_assigned(list.len(), took);
-        Ok(())
-    }
-
-    /// Commits what is acknowledged, and lets go of all partitions.
-    fn give_up_partitions(&mut self, lost: bool) {
-        let count = self.partitions.len();
-        if count == 0 {
-            return;
-        }
-        if !lost {
-            self.wait_for_acknowledgements();
-            let commits = self.commits(CommitScope::All);
-            self.session.commit_and_wait(&commits);
-        }
-        self.flush_counts();
-        self.partitions.clear();
-        self.session.report_given_back(count, lost);
-    }
-
-    fn wait_for_acknowledgements(&mut self) {
-        let deadline = clock::monotonic() + ACKNOWLEDGE_TIMEOUT;
-        while self.partitions.values().any(|one| one.offsets.open_count() > 0) {
-            let left = deadline.saturating_duration_since(clock::monotonic());
-            match self.acknowledged.recv_timeout(left) {
-                Ok(done) => self.complete(done),
-                Err(_) => break,
-            }
         }
     }
 

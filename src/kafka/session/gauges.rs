@@ -2,7 +2,7 @@
 
 use std::hash::Hash;
 
-use prometheus::IntGauge;
+use prometheus::{Gauge, IntGauge};
 
 use super::Session;
 use super::lag::ConsumerLag;
@@ -11,6 +11,11 @@ impl<K: Eq + Hash, S> Session<K, S> {
     /// Sets this thread's part of a gauge that shows the sum over threads.
     pub(crate) fn show_sum(&self, gauge: &IntGauge, value: i64) {
         self.metrics().thread_gauges.sum(&self.thread, gauge, value);
+    }
+
+    /// Shows the greatest of all threads' values.
+    pub(crate) fn show_largest(&self, gauge: &Gauge, value: f64) {
+        self.metrics().thread_gauges.largest(&self.thread, gauge, value);
     }
 
     /// Shows when this thread last polled.
@@ -29,8 +34,7 @@ impl<K: Eq + Hash, S> Session<K, S> {
             lag.records,
         );
         let behind = self.metrics().consumer_behind.with_label_values(&labels);
-        let gauges = &self.metrics().thread_gauges;
-        gauges.largest(&self.thread, &behind, lag.behind_ms as f64 / 1_000.0);
+        self.show_largest(&behind, lag.behind_ms as f64 / 1_000.0);
     }
 
     /// Shows how many offsets this thread has read that are not complete.

@@ -6,7 +6,7 @@ use super::facts::Facts;
 use super::list::FindingList;
 use crate::cli::inspect::record::Registration;
 use crate::cli::inspect::words::{are, by_frequency, names, variants};
-use crate::domain::trigger::{NameFilter, Triggers};
+use crate::domain::trigger::{NameFilter, NameTrigger, NoticePace, Triggers};
 
 /// Judges whether the sites that are seen are registered.
 pub(super) fn judge_registration(facts: &Facts<'_>, list: &mut FindingList) {
@@ -128,20 +128,26 @@ struct SiteRecords {
 
 /// Descriptions of the events that a webhook with these triggers waits for.
 fn waits_for(triggers: &Triggers) -> Vec<String> {
-    let named = |what: &str, filter: &NameFilter| match filter {
-        NameFilter::All => format!("any {what}"),
-        NameFilter::Only(names) => format!("{what} {}", self::names(names)),
+    let named = |what: &str, trigger: &NameTrigger| {
+        let wanted = match &trigger.names {
+            NameFilter::All => format!("any {what}"),
+            NameFilter::Only(names) => format!("{what} {}", self::names(names)),
+        };
+        match trigger.pace {
+            NoticePace::Each => wanted,
+            pace => format!("{wanted}, notified {pace}"),
+        }
     };
     let spike = triggers.visitor_spike.map(|spike| spike.condition.to_string());
     let drop = triggers.visitor_drop.map(|drop| drop.condition.to_string());
     let goals = triggers
         .goal_completion
         .as_ref()
-        .map(|trigger| named("goal", &trigger.names));
+        .map(|trigger| named("goal", trigger));
     let custom = triggers
         .custom_event
         .as_ref()
-        .map(|trigger| named("custom event", &trigger.names));
+        .map(|trigger| named("custom event", trigger));
     let errors = triggers.error_condition.as_ref().map(|_| "errors".to_owned());
     let all = spike.into_iter().chain(drop).chain(goals).chain(custom);
     all.chain(errors).collect()

@@ -25,6 +25,8 @@ pub(crate) struct SilenceRule {
     pub(crate) goal: Option<String>,
     /// Second of the latest event.
     pub(crate) last: Option<u32>,
+    /// The site's second from which on events are watched for, where none came yet.
+    pub(crate) watched_from: Option<u32>,
 }
 
 impl SilenceRule {
@@ -33,10 +35,26 @@ impl SilenceRule {
         self.last = self.last.max(Some(second));
     }
 
-    /// Events expected from the last one until now; `None` if no rate is known.
+    /// Begins to watch at a second, unless it did or events came. Returns true if it did not.
+    pub(crate) fn watch_from(&mut self, second: u32) -> bool {
+        let begins = self.last.is_none() && self.watched_from.is_none();
+        if begins {
+            self.watched_from = Some(second);
+        }
+        begins
+    }
+
+    /// The second from which on it is known that no event came.
+    pub(crate) fn silent_from(&self, reading: SiteReading<'_>) -> Option<u32> {
+        // Before that, records that were not seen may have held events.
+        let from = self.last.or(self.watched_from)?.max(reading.complete_from);
+        (from < u32::MAX).then_some(from)
+    }
+
+    /// Events expected since the last one until now; `None` if no rate is known.
     pub(crate) fn expected(&self, reading: SiteReading<'_>) -> Option<f64> {
         let goal = self.goal.as_deref();
-        let (mut from, now) = (self.last?, reading.now());
+        let (mut from, now) = (self.silent_from(reading)?, reading.now());
         let mut expected = 0.0;
         while from < now {
             let rate = reading.rates.in_hour_of(goal, from)?;
@@ -72,15 +90,13 @@ impl SilenceRule {
         if is_firing {
             return None;
         }
-        // Records that were not seen may have held events.
-        let seen = self.last? >= reading.complete_from;
-        self.silent_at(reading).filter(|_| seen)
+        self.silent_at(reading)
     }
 
     /// The instant at which there is a silence if no event comes.
     fn silent_at(&self, reading: SiteReading<'_>) -> Option<u32> {
         let goal = self.goal.as_deref();
-        let last = self.last.filter(|last| *last >= reading.complete_from)?;
+        let last = self.silent_from(reading)?;
         let (mut from, mut expected) = (last, 0.0);
         for _ in 0..MAX_HOURS {
             let rate = reading.rates.in_hour_of(goal, from)?;

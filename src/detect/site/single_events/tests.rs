@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
+use crate::detect::completeness::CompleteFrom;
 use crate::detect::engine::event_time::SourceClock;
+use crate::detect::engine::record::RecordFacts;
 use crate::detect::tests::fixtures::*;
 use crate::domain::event::{Event, EventKind, EventType, Revenue};
 use crate::domain::goal::{Goal, GoalRule};
 use crate::domain::id::{NotificationId, NotificationKind};
 use crate::domain::registry::Site;
 use crate::domain::texts::Texts;
-use crate::domain::trigger::NameFilter;
+use crate::domain::trigger::{NameFilter, NoticePace};
 
 fn event_goal(number: u128, name: &str, event: &str) -> Goal {
     let event = event.to_owned();
@@ -203,4 +205,56 @@ fn a_webhook_that_is_switched_off_is_not_notified() {
     site.webhooks = vec![Arc::new(off)];
     let mut fed = Fed::log([site]);
     assert_eq!(fed.feed(&named(EventKind::Goal, "x")), []);
+}
+
+/// A custom event with an id of its own.
+fn play(id: &'static str, second: i64) -> Event<'static> {
+    Event {
+        name: Some("Play".into()),
+        event_id: Some(id.into()),
+        ..event("a", EventKind::Custom, second * 1_000)
+    }
+}
+
+#[test]
+fn a_second_copy_is_known_after_a_restart_too() {
+    let counting = || {
+        let pace = NoticePace::AtLeast {
+            at_least: 2,
+            within_seconds: 60,
+        };
+        site("a", [paced(pace)])
+    };
+    let mut records = vec![play("x", 1_000)];
+    // No window holds the first record any more.
+    records.extend((1..30).map(|step| view("b", "1", 1_000 + step * 19)));
+    let mut fed = Fed::log([counting()]);
+    for record in &records {
+        assert_eq!(fed.feed(record), []);
+    }
+    let from = fed.engine.checkpoint().replay_from[0].expect("read");
+    assert_eq!(from, 0);
+
+    let mut again = Fed::log([counting()]);
+    let completeness = again.engine.completeness_mut();
+    completeness.begin(0, fed.offset, from, CompleteFrom::Ever);
+    for record in &records {
+        let facts = RecordFacts {
+            source: 0,
+            offset: again.offset,
+            record_ms: RECORD_MS,
+            replaying: true,
+        };
+        again.offset += 1;
+        again.engine.handle(record, &facts, 0, &mut Vec::new());
+    }
+    assert_eq!(again.feed(&play("x", 1_590)), [], "a second copy");
+    assert_eq!(again.feed(&play("y", 1_591)), [], "the first of two");
+    assert_eq!(again.feed(&play("z", 1_592)).len(), 1);
+
+    // Nothing is held for the ids of a site that fell silent.
+    fed.feed(&view("b", "1", 1_700));
+    fed.engine.tick(0, false);
+    let checkpoint = fed.engine.checkpoint();
+    assert_eq!(checkpoint.replay_from, checkpoint.next);
 }

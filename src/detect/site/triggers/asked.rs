@@ -118,6 +118,7 @@ pub(super) fn new_rule(condition: &Condition, now: u32, active_ms: i64) -> Rule 
         Condition::Errors(ErrorSettings::Silence { goal }) => Rule::Silence(SilenceRule {
             goal: goal.clone(),
             last: None,
+            watched_from: None,
         }),
         Condition::GoalCompletion(settings) | Condition::CustomEvent(settings) => Rule::Count(
             CountRule::arming_below_half(settings.at_least, settings.within_seconds),

@@ -179,8 +179,11 @@ impl Trigger {
                 continue;
             }
             match (&mut trigger.rule, &old.condition) {
-                (Rule::Silence(new), Condition::Errors(ErrorSettings::Silence { goal })) => {
-                    new.last = new.last.max(old.last.filter(|_| new.goal == *goal));
+                (Rule::Silence(new), Condition::Errors(ErrorSettings::Silence { goal }))
+                    if new.goal == *goal =>
+                {
+                    new.last = new.last.max(old.last);
+                    new.watched_from = new.watched_from.or(old.known_since);
                 }
                 (Rule::Drop(new), Condition::VisitorDrop(drop))
                     if new.settings.threshold <= drop.threshold =>
@@ -212,7 +215,7 @@ impl Trigger {
 impl Before {
     fn of(trigger: &Trigger) -> Self {
         let (last, known_since) = match &trigger.rule {
-            Rule::Silence(rule) => (rule.last, None),
+            Rule::Silence(rule) => (rule.last, rule.watched_from),
             Rule::Drop(rule) => (None, Some(rule.known_since)),
             Rule::Spike(_) | Rule::Count(_) => (None, None),
         };

@@ -13,31 +13,43 @@ use crate::domain::registry::Site;
 /// Most names of goals and custom events that a site counts at one time.
 const MAX_NAMED: usize = 1_000;
 
+/// The result of counting an event of a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CountResult {
+    Counted {
+        /// The next instant at which something may fall due by it.
+        due: Option<u32>,
+    },
+    /// There is no room for the name.
+    Refused,
+}
+
 impl SiteTriggers {
-    /// Counts a single event of a name, and judges the trigger that counts it if there is a
-    /// judgement. Returns false if there is no room for the name.
+    /// Counts a single event of a name.
     pub(crate) fn count_named(
         &mut self,
         site: &Site,
         condition: &Condition,
         counted: CountedEvent,
         segments: &mut Segments,
-    ) -> bool {
+    ) -> CountResult {
         let (event, settings) = match condition {
             Condition::GoalCompletion(settings) => (EventType::GoalCompletion, settings),
             Condition::CustomEvent(settings) => (EventType::CustomEvent, settings),
-            _ => return false,
+            _ => return CountResult::Refused,
         };
         if !self.named.contains_key(condition) {
             if self.named.len() >= MAX_NAMED {
-                return false;
+                return CountResult::Refused;
             }
             let trigger = named_trigger(site, event, condition, settings);
             self.named.insert(condition.clone(), trigger);
             self.hold_foreign();
         }
         let trigger = self.named.get_mut(condition);
-        trigger.is_some_and(|trigger| trigger.add(counted, segments))
+        CountResult::Counted {
+            due: trigger.and_then(|trigger| trigger.add(counted, segments)),
+        }
     }
 
     /// Judges the trigger that counts a name, after an event of it was counted.

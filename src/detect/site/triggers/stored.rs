@@ -81,7 +81,7 @@ fn to_stored(trigger: &Trigger, now: u32) -> Option<StoredTrigger> {
     };
     let (known_since, last) = match &trigger.rule {
         Rule::Drop(rule) if rule.length.is_none() => (Some(rule.known_since), None),
-        Rule::Silence(rule) => (None, rule.last),
+        Rule::Silence(rule) => (rule.watched_from.filter(|_| rule.last.is_none()), rule.last),
         Rule::Spike(_) | Rule::Drop(_) | Rule::Count(_) => (None, None),
     };
     let subscribers: Vec<StoredSubscriber> = trigger
@@ -123,7 +123,7 @@ fn store_episode(episode: Episode) -> StoredEpisode {
 fn from_stored(stored: StoredTrigger, now: u32) -> Trigger {
     let mut rule = new_rule(&stored.condition, stored.known_since.unwrap_or(now), 0);
     if let Rule::Silence(rule) = &mut rule {
-        rule.last = stored.last;
+        (rule.last, rule.watched_from) = (stored.last, stored.known_since);
     }
     let state = stored
         .episode

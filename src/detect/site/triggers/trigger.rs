@@ -270,7 +270,9 @@ impl Trigger {
         let (expected, silent_seconds, visitors) = match &self.rule {
             Rule::Silence(rule) => (
                 rule.expected(reading),
-                rule.last.map(|last| reading.now().saturating_sub(last)),
+                rule.last
+                    .or_else(|| rule.silent_from(reading))
+                    .map(|last| reading.now().saturating_sub(last)),
                 0,
             ),
             Rule::Count(rule) => (None, None, rule.window.visitors()),

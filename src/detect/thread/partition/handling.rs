@@ -79,10 +79,10 @@ impl OwnedPartition {
         counts: &mut Counts,
     ) {
         let offset = record.offset();
-        let routed = event.as_ref().ok().and_then(|(event, _)| event.routed);
-        let record_time = routed.map_or(record.timestamp_ms(), |routed| routed.record_ms);
+        let known = event.as_ref().ok().map(|(event, _)| *event);
+        let record_time = time_of(record, known);
         let overlong = record_time.filter(|ms| *ms > LAST_MS).map(overlong_time);
-        let own_ms = event.as_ref().ok().and_then(|(event, _)| event.timestamp_ms);
+        let own_ms = known.and_then(|event| event.timestamp_ms);
         let facts = RecordFacts {
             source,
             offset,
@@ -113,6 +113,10 @@ impl OwnedPartition {
                 return Self::count_passed(&facts, EventResult::Ignored, counts);
             }
         };
+        if self.engine.is_too_far_ahead(event, &facts) {
+            let reject = too_far_ahead(&event.site_id);
+            return self.reject(&facts, record, &reject, now_ms, outbox, counts);
+        }
         let handled = self
             .engine
             .handle_ahead(event, lookahead, &facts, now_ms, &mut self.decisions);
@@ -129,10 +133,15 @@ impl OwnedPartition {
         {
             counts.miskeyed(source, self.partition, offset, record.key(), event);
         }
+        self.publish_decisions(now_ms - facts.record_ms, outbox, counts);
+    }
+
+    /// Publishes what a record led to, `latency_ms` after it was written.
+    fn publish_decisions(&mut self, latency_ms: i64, outbox: &Outbox, counts: &mut Counts) {
         for decision in self.decisions.drain(..) {
             counts.decided(decision.event);
             if self.engine.completeness().is_caught_up() {
-                counts.latency(now_ms - facts.record_ms);
+                counts.latency(latency_ms);
             }
             match decision.episode {
                 Some(_) => outbox.publish_unconfirmed(self.partition, vec![decision], &self.batch),
@@ -191,6 +200,24 @@ impl OwnedPartition {
         let site_id = by_key.or(reject.site_id.as_deref());
         self.engine.handle_reject(site_id, facts, now_ms);
         self.count_withheld(counts);
+    }
+}
+
+/// Time of a record, or of the one it was routed from, if it has one.
+fn time_of(record: &BatchRecord<'_>, event: Option<&Event<'_>>) -> Option<i64> {
+    let routed = event.and_then(|event| event.routed);
+    routed.map_or(record.timestamp_ms(), |routed| routed.record_ms)
+}
+
+/// Reason to reject an event of a log that lies too far after what was read before.
+fn too_far_ahead(site_id: &str) -> Reject {
+    Reject {
+        reason: RejectReason::BadField,
+        field: Some("timestamp"),
+        detail: "`timestamp` is more than 400 days after the latest of its partition, and would end the windows of \
+                 every site"
+            .to_owned(),
+        site_id: Some(site_id.to_owned()),
     }
 }
 

@@ -32,6 +32,7 @@ fn rule(last: u32) -> SilenceRule {
     SilenceRule {
         goal: None,
         last: Some(last),
+        watched_from: None,
     }
 }
 

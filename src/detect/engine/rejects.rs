@@ -1,0 +1,70 @@
+//! Records that are rejected.
+
+use super::Engine;
+use super::event_time::{SourceClock, is_too_far_ahead, whole_second};
+use super::record::RecordFacts;
+use crate::detect::site::passing::Passing;
+use crate::detect::site::site_outcome::SiteOutcome;
+use crate::detect::site::triggers::CountedEvent;
+use crate::domain::event::Event;
+
+impl Engine {
+    /// True if an event of a log lies so far after what was read before that its record is to be
+    /// rejected.
+    pub(crate) fn is_too_far_ahead(&self, event: &Event<'_>, record: &RecordFacts) -> bool {
+        let at_ms = event.timestamp_ms.unwrap_or(record.record_ms);
+        self.log_clock_ms
+            .is_some_and(|latest_ms| is_too_far_ahead(at_ms, latest_ms))
+            && self.clock_of(event.routed, record) == SourceClock::Log
+    }
+
+    /// Handles a record that was rejected. `site_id` is the site's, if that could be told.
+    pub(crate) fn handle_reject(&mut self, site_id: Option<&str>, record: &RecordFacts, now_ms: i64) {
+        let segment = self.resources.segments.begin_record(record.source, record.offset);
+        self.note_rebuilt();
+        self.completeness.pass(record.source, record.offset);
+        let is_registered = |site_id: &&str| self.registry.sites.contains_key(*site_id);
+        let Some(site_id) = site_id.filter(is_registered) else {
+            return;
+        };
+        let Some(index) = self.find(site_id).or_else(|| self.add_registered(site_id)) else {
+            return;
+        };
+        if !self.sites[index].counts_rejects() {
+            return;
+        }
+        let source = self.config.sources[record.source].clock;
+        let state = &self.sites[index];
+        let passing = Passing {
+            clock: self.passing_clock(source, record, now_ms),
+            complete_from: state.complete_from(&self.completeness, &self.resources.segments),
+            record: Some((record.source, record.offset)),
+            includes_overdue: false,
+        };
+        let at_ms = match source {
+            SourceClock::Live => record.record_ms.min(now_ms),
+            SourceClock::Log => record.record_ms,
+        };
+        let second = whole_second(at_ms);
+        let state = &mut self.sites[index];
+        state.note_source(record.source);
+        let is_covered = state.covers(record.source, record.offset);
+        let mut outcome = SiteOutcome::default();
+        let rebuilds = record.replaying || is_covered;
+        if source == SourceClock::Live {
+            outcome = state.move_to(second, (!rebuilds).then_some(&passing), &mut self.resources);
+        }
+        let counted = CountedEvent {
+            second,
+            visitor: None,
+            segment,
+        };
+        let origin = record.origin(&self.config, at_ms, record.record_ms);
+        let judged = (!rebuilds).then_some((origin, &passing));
+        outcome.add(state.count_reject(counted, judged, &mut self.resources));
+        if !rebuilds && state.next_due == 0 {
+            state.schedule(&passing);
+        }
+        self.take_up(index, outcome);
+    }
+}

@@ -1,0 +1,109 @@
+//! Triggers that count errors and rejected records, and the counting of all that count.
+
+use super::evaluation::Evaluation;
+use super::trigger::{Judgement, Trigger};
+use super::{CountedEvent, SiteTriggers};
+use crate::detect::site::condition::Condition;
+use crate::detect::site::rules::Rule;
+use crate::detect::window::segments::Segments;
+use crate::domain::event::{Event, EventKind};
+use crate::domain::trigger::ErrorSettings;
+
+impl SiteTriggers {
+    /// True if an event of this kind, or its record's rejection, is counted by a rule of its own.
+    pub(crate) fn counts_errors(&self, event: &Event<'_>) -> bool {
+        self.needs.errors && matches!(event.kind, EventKind::Error | EventKind::Custom)
+    }
+
+    /// True if rejected records are counted.
+    pub(crate) fn counts_rejects(&self) -> bool {
+        self.needs.rejects
+    }
+
+    /// Counts an event as an error, where it is one. Returns the next instant at which something
+    /// may fall due by it, if it was counted.
+    pub(crate) fn add_error(
+        &mut self,
+        event: &Event<'_>,
+        counted: CountedEvent,
+        segments: &mut Segments,
+    ) -> Option<u32> {
+        let mut due = None;
+        for trigger in &mut self.list {
+            let Condition::Errors(ErrorSettings::ErrorEvents { event: wanted, .. }) = &trigger.condition
+            else {
+                continue;
+            };
+            let is_wanted = match wanted {
+                None => event.kind == EventKind::Error,
+                Some(name) => event.kind == EventKind::Custom && event.name.as_deref() == Some(name),
+            };
+            if is_wanted {
+                due = earlier(due, trigger.add(counted, segments));
+            }
+        }
+        due
+    }
+
+    /// Forgets what has left the windows of the rules that count rejected records, which go by the
+    /// times of the records.
+    pub(crate) fn advance_rejects(&mut self, now: u32, segments: &mut Segments) {
+        for trigger in &mut self.list {
+            if let (Condition::Errors(errors), Rule::Count(rule)) = (&trigger.condition, &mut trigger.rule)
+                && errors.is_of_rejects()
+            {
+                rule.window.advance(now, segments);
+            }
+        }
+    }
+
+    /// Counts a rejected record. Returns the next instant at which something may fall due by it, if
+    /// it was counted.
+    pub(crate) fn add_reject(&mut self, counted: CountedEvent, segments: &mut Segments) -> Option<u32> {
+        let mut due = None;
+        for trigger in &mut self.list {
+            let is_wanted = matches!(&trigger.condition, Condition::Errors(errors) if errors.is_of_rejects());
+            if is_wanted {
+                due = earlier(due, trigger.add(counted, segments));
+            }
+        }
+        due
+    }
+
+    /// Judges the rules that count errors and rejected records, after one was counted.
+    pub(crate) fn judge_errors(&mut self, judgement: &Judgement<'_>, evaluation: &mut Evaluation) {
+        for trigger in &mut self.list {
+            if matches!(trigger.rule, Rule::Count(_)) {
+                trigger.judge(judgement, evaluation);
+            }
+        }
+        self.settle(evaluation);
+    }
+}
+
+/// The earlier of two instants, where there are any.
+fn earlier(one: Option<u32>, other: Option<u32>) -> Option<u32> {
+    [one, other].into_iter().flatten().min()
+}
+
+impl Trigger {
+    /// Counts an event. Returns the instant at which the first of those counted leaves the window:
+    /// before that nothing falls due by them. `None` if it was too old to be counted.
+    pub(super) fn add(&mut self, counted: CountedEvent, segments: &mut Segments) -> Option<u32> {
+        let Rule::Count(rule) = &mut self.rule else {
+            return None;
+        };
+        rule.window
+            .add(counted.second, counted.visitor, counted.segment, segments);
+        rule.window.next_expiry()
+    }
+
+    /// True if it holds nothing that a new one would not.
+    pub(super) fn is_idle(&self) -> bool {
+        let is_empty = match &self.rule {
+            Rule::Count(rule) => rule.window.is_empty(),
+            Rule::Spike(_) | Rule::Drop(_) | Rule::Silence(_) => false,
+        };
+        is_empty && !self.state.is_firing() && self.foreign.is_none()
+    }
+}

@@ -1,0 +1,72 @@
+//! A thread's work of each second, and the answers to the questions it asks then.
+
+use std::time::Duration;
+
+use super::{Detector, owned_mut};
+use crate::clock;
+use crate::kafka::topic_partition::TopicPartition;
+
+const TICK_INTERVAL: Duration = Duration::from_secs(1);
+
+impl Detector {
+    /// Advances silent sites, asks for ends and shows gauges, once a second.
+    pub(super) fn tick(&mut self) {
+        let now = clock::monotonic();
+        if now.duration_since(self.last_tick) < TICK_INTERVAL {
+            return;
+        }
+        self.last_tick = now;
+        self.session.retained.drop_expired(now);
+        let now_ms = clock::now_ms();
+        self.watch_sources(now_ms);
+        for owned in self.owned.iter_mut().flatten() {
+            owned.tick(now_ms);
+        }
+        let partitions = self.owned.iter().flatten().flat_map(|owned| owned.partitions());
+        let partitions: Vec<TopicPartition> = partitions.collect();
+        self.log_ends.ask(partitions, now_ms);
+        self.retry_unrestored();
+        self.flush();
+        self.hand_over_history(false);
+        self.report_engine_counters();
+        self.session.show_last_poll(now_ms);
+        self.show_gauges(now_ms);
+        self.report_replay(now);
+        self.report_active_sites(now);
+        for (topic, text) in self.counts.take_notices() {
+            self.links.health.notice(topic, text, now_ms);
+        }
+        for (topic, text) in self.counts.take_stale_notices() {
+            let key = format!("{topic} stale");
+            self.links.health.notice(&key, text, now_ms);
+        }
+        for (partition, unrestored) in &self.unrestored {
+            let text = format!("partition {partition} waits: {}", unrestored.reason);
+            let key = format!("unrestored {partition}");
+            self.links.health.notice(&key, text, now_ms);
+        }
+    }
+
+    /// Hands the ends that brokers have answered to the partitions.
+    pub(super) fn receive_ends(&mut self) {
+        for answer in self.log_ends.receive() {
+            let at = answer.at;
+            match (answer.end, owned_mut(&mut self.owned, at.partition)) {
+                (Ok(end), Some(owned)) => owned.prove_end(at.topic, end, answer.asked_ms),
+                (Err(code), Some(_)) => {
+                    self.links.client_events.note(Some(code));
+                    if let Some(suppressed) = self.links.client_events.admit(Some(code)) {
+                        tracing::warn!(
+                            topic = self.counts.source(at.topic),
+                            partition = at.partition,
+                            error = %code,
+                            suppressed,
+                            "the end of a partition is not known, and its silent sites wait"
+                        );
+                    }
+                }
+                (_, None) => {}
+            }
+        }
+    }
+}
