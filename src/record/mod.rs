@@ -37,6 +37,7 @@ pub(crate) mod test_limit;
 pub mod health;
 pub(crate) mod pg_monitor;
 pub(crate) mod deliveries_read;
+pub(crate) mod delivery_pages;
 pub mod activity;
 pub mod episodes;
 pub mod site_now;
