@@ -19,6 +19,7 @@ pub mod goals;
 mod webhook_row;
 pub mod webhooks;
 pub(crate) mod secrets;
+mod registry_rows;
 pub mod registry;
 pub mod follow;
 pub mod tokens;
