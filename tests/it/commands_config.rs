@@ -2,11 +2,13 @@
 //! logs look.
 
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::commands::{bellwether, run, said};
 use crate::support::app::{Deployment, KEY};
+use crate::support::eventually;
 
 /// What `check-config` says of a file: exit code, stdout and stderr.
 pub(crate) fn check_config(toml: &str) -> (i32, String, String) {
@@ -261,6 +263,9 @@ async fn a_retry_schedule_that_vanished_is_warned_of_at_start() {
         .await
         .unwrap();
     let process = deployment.serve(&["--roles", "api"]).await;
-    let log = process.log_text();
-    assert!(log.contains(said) && log.contains("patient"), "{log}");
+    eventually("the start says so", Duration::from_secs(20), || async {
+        let log = process.log_text();
+        (log.contains(said) && log.contains("patient")).then_some(())
+    })
+    .await;
 }
