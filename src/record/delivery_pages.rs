@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use sqlx::{Connection as _, PgConnection};
+use sqlx::{Connection as _, PgConnection, Postgres, QueryBuilder};
 use uuid::Uuid;
 
 use crate::domain::delivery::DeliveryStatus;
@@ -133,10 +133,8 @@ async fn find_open(conn: &mut PgConnection, bounds: PageBounds) -> Result<Vec<Uu
 /// Finds a page of each pair of a status and an event type, and merges them: every pair is a run of
 /// `deliveries_by_kind` in the order of the ids.
 ///
-/// The words are compared three times, though once would do. The planner does not know them, and
-/// where its statistics have one kind only, it would take any other for as common, and read the
-/// whole history by another index. It takes a range for rare, and Postgres drops it beside the
-/// equality.
+/// Each pair is a part of its own with its words as parameters. Joined to a list of pairs, the
+/// planner would not know the words, and would take a kind that is absent for one that is common.
 async fn find_kinds(
     conn: &mut PgConnection,
     bounds: PageBounds,
@@ -144,29 +142,29 @@ async fn find_kinds(
 ) -> Result<Vec<Uuid>, sqlx::Error> {
     let statuses = words_or_all(&query.statuses, DeliveryStatus::WORDS, DeliveryStatus::as_str);
     let events = words_or_all(&query.events, EventType::WORDS, EventType::as_str);
-    sqlx::query_scalar!(
-        r#"select page.id as "id!"
-           from unnest($2::text[]) as of_status (word) cross join unnest($3::text[]) as of_event (word)
-               cross join lateral (
-                   select id from deliveries
-                   where webhook_id = $1
-                     and event_type = of_event.word
-                     and event_type >= of_event.word and event_type <= of_event.word
-                     and status = of_status.word
-                     and status >= of_status.word and status <= of_status.word
-                     and id >= $4 and id < $5
-                   order by id desc limit $6
-               ) page
-           order by page.id desc limit $6"#,
-        bounds.webhook.uuid(),
-        &statuses,
-        &events,
-        bounds.from,
-        bounds.below,
-        bounds.limit
-    )
-    .fetch_all(conn)
-    .await
+    let mut sql = QueryBuilder::<Postgres>::new("select id from (");
+    let mut parts = sql.separated(" union all ");
+    for (status, event) in statuses
+        .iter()
+        .flat_map(|status| events.iter().map(move |event| (status, event)))
+    {
+        parts.push("(select id from deliveries where webhook_id = ");
+        parts.push_bind_unseparated(bounds.webhook.uuid());
+        parts.push_unseparated(" and event_type = ");
+        parts.push_bind_unseparated(event);
+        parts.push_unseparated(" and status = ");
+        parts.push_bind_unseparated(status);
+        parts.push_unseparated(" and id >= ");
+        parts.push_bind_unseparated(bounds.from);
+        parts.push_unseparated(" and id < ");
+        parts.push_bind_unseparated(bounds.below);
+        parts.push_unseparated(" order by id desc limit ");
+        parts.push_bind_unseparated(bounds.limit);
+        parts.push_unseparated(")");
+    }
+    sql.push(") wanted order by id desc limit ");
+    sql.push_bind(bounds.limit);
+    sql.build_query_scalar().fetch_all(conn).await
 }
 
 /// The words of these, or all of the set if there are none.
