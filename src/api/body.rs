@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::body::{Body, HttpBody as _};
+use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use axum::http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, Method};
@@ -39,32 +39,33 @@ impl<S: Send + Sync> FromRequest<S> for JsonBody {
     async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
         let is_patch = request.method() == Method::PATCH;
         check_content_type(request.headers(), is_patch)?;
-        let declared = content_length(request.headers());
-        let bytes = tokio::time::timeout(READ_TIMEOUT, read_bounded(request.into_body(), declared))
-            .await
-            .map_err(|_| timed_out())??;
-        read_object(&bytes).map(Self)
+        read_object(&read_body(request).await?).map(Self)
     }
 }
 
-/// A body that is a JSON object, or no body at all, which counts as an empty object.
+async fn read_body(request: Request) -> Result<Vec<u8>, Problem> {
+    let declared = content_length(request.headers());
+    tokio::time::timeout(READ_TIMEOUT, read_bounded(request.into_body(), declared))
+        .await
+        .map_err(|_| timed_out())?
+}
+
+/// A body that is a JSON object, or no body at all, which counts as an empty object, whatever the
+/// content type.
 #[derive(Debug)]
 pub(super) struct OptionalJsonBody(pub(super) Map<String, Value>);
 
 impl<S: Send + Sync> FromRequest<S> for OptionalJsonBody {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let has_type = request.headers().contains_key(CONTENT_TYPE);
-        if has_type || !request.body().is_end_stream() {
-            let length = content_length(request.headers());
-            if length != Some(0) {
-                return JsonBody::from_request(request, state)
-                    .await
-                    .map(|body| Self(body.0));
-            }
+    async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
+        let checked = check_content_type(request.headers(), false);
+        let bytes = read_body(request).await?;
+        if bytes.is_empty() {
+            return Ok(Self(Map::new()));
         }
-        Ok(Self(Map::new()))
+        checked?;
+        read_object(&bytes).map(Self)
     }
 }
 

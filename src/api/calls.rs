@@ -48,7 +48,8 @@ pub const CALLS: [Call; 30] = {
     use Method::{Delete, Get, Patch, Post, Put};
     use Parameter::{After, Event, Events, From, Limit, Part, Since, Statuses, To};
     use ProblemType::{
-        DuplicateGoal, ExternalIdTaken, GoalLimit, NotSendable, SiteIsAlias, TooManyTests, WebhookLimit,
+        DuplicateGoal, ExternalIdTaken, GoalLimit, NotSendable, RecoveryLimit, SiteIsAlias, TooManyTests,
+        WebhookLimit,
     };
     [
         call(Get, SITES, Scoped, 200, || get(sites::list))
@@ -100,7 +101,7 @@ pub const CALLS: [Call; 30] = {
             .does("Send everything again that failed or was cancelled in a span of time, by a job")
             .takes("RecoveryRequest")
             .answers("Recovery")
-            .refuses(&[NotSendable]),
+            .refuses(&[NotSendable, RecoveryLimit]),
         call(Get, RECOVERY, Viewer, 200, || get(recoveries::get))
             .does("Show how far a recovery has come")
             .answers("Recovery"),

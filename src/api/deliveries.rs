@@ -1,6 +1,6 @@
 //! The calls that read the history of a webhook.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::str::FromStr;
 
 use axum::extract::{RawQuery, State};
@@ -10,7 +10,8 @@ use uuid::Uuid;
 use crate::domain::delivery::DeliveryStatus;
 use crate::domain::event::EventType;
 use crate::domain::words::UnknownWord;
-use crate::record::deliveries_read::{self, HistoryQuery, LastAttempt};
+use crate::record::deliveries_read::{self, LastAttempt};
+use crate::record::delivery_pages::{self, HistoryQuery};
 
 use super::answer::{self, Page};
 use super::delivery_answer::DeliveryAnswer;
@@ -35,7 +36,7 @@ pub(super) async fn list(
     let mut conn = state.read().await?;
     // The history of a deleted webhook stays readable until retention removes it.
     check_existed(&mut conn, site.id(), webhook).await?;
-    let (deliveries, next) = deliveries_read::history(&mut conn, webhook, &query).await?;
+    let (deliveries, next) = delivery_pages::read(&mut conn, webhook, &query).await?;
     let ids: Vec<Uuid> = deliveries.iter().map(|delivery| delivery.id).collect();
     let last = deliveries_read::last_attempts(&mut conn, &ids).await?;
     let mut last: HashMap<Uuid, LastAttempt> = last.into_iter().map(|one| (one.delivery_id, one)).collect();
@@ -74,7 +75,10 @@ fn read_query(query: &Query, errors: &mut FieldErrors) -> HistoryQuery {
     let since: Option<Instant> = query.one("since", Instant::ALLOWED, errors);
     HistoryQuery {
         statuses: read_statuses(query, errors),
-        events: query.many("event", EventType::WORDS, errors),
+        events: query
+            .many("event", EventType::WORDS, errors)
+            .into_iter()
+            .collect(),
         since_ms: since.map(|since| since.0.timestamp_millis()),
         after: query.after(errors),
         limit: query.limit(errors),
@@ -82,17 +86,17 @@ fn read_query(query: &Query, errors: &mut FieldErrors) -> HistoryQuery {
 }
 
 /// Reads the statuses; `undelivered` stands for those that end without success.
-fn read_statuses(query: &Query, errors: &mut FieldErrors) -> Vec<DeliveryStatus> {
+fn read_statuses(query: &Query, errors: &mut FieldErrors) -> BTreeSet<DeliveryStatus> {
     let words: Vec<&str> = DeliveryStatus::WORDS
         .iter()
         .copied()
         .chain([UNDELIVERED])
         .collect();
     let read: Vec<StatusWord> = query.many("status", &words, errors);
-    let mut statuses = Vec::new();
+    let mut statuses = BTreeSet::new();
     for word in read {
         match word {
-            StatusWord::One(status) => statuses.push(status),
+            StatusWord::One(status) => statuses.extend([status]),
             StatusWord::Undelivered => statuses.extend([DeliveryStatus::Failed, DeliveryStatus::Cancelled]),
         }
     }

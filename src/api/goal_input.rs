@@ -36,18 +36,7 @@ pub(super) fn read_settings(body: &BodyObject<'_>, errors: &mut FieldErrors) -> 
 }
 
 fn read_rule(body: &BodyObject<'_>, errors: &mut FieldErrors) -> Option<GoalRule> {
-    body.require("kind", "event, page or scroll", errors);
-    let kind = body.text("kind", 100, errors).and_then(|word| {
-        let kind: Option<GoalKind> = word.parse().ok();
-        if kind.is_none() {
-            let detail = format!(
-                "`{}` is not a kind of goal. The kinds are event, page and scroll.",
-                echo(word)
-            );
-            errors.add("/kind", FieldCode::Unknown, detail);
-        }
-        kind
-    });
+    let kind = read_kind(body, errors);
     let wanted: &[&str] = match kind {
         Some(GoalKind::Event) => &["event"],
         Some(GoalKind::Page) => &["path"],
@@ -55,16 +44,7 @@ fn read_rule(body: &BodyObject<'_>, errors: &mut FieldErrors) -> Option<GoalRule
         None => &RULE_FIELDS,
     };
     if let Some(kind) = kind {
-        for name in RULE_FIELDS {
-            let is_given = body.get(name).is_some();
-            if wanted.contains(&name) && !is_given {
-                let detail = format!("This field is required for a goal of the kind {kind}.");
-                errors.add(body.pointer_to(name), FieldCode::Required, detail);
-            } else if !wanted.contains(&name) && is_given {
-                let detail = format!("This field does not apply to a goal of the kind {kind}.");
-                errors.add(body.pointer_to(name), FieldCode::NotApplicable, detail);
-            }
-        }
+        check_fields_of(kind, wanted, body, errors);
     }
     let mut wanted_text = |name: &str, max_chars| {
         if wanted.contains(&name) {
@@ -75,15 +55,8 @@ fn read_rule(body: &BodyObject<'_>, errors: &mut FieldErrors) -> Option<GoalRule
     };
     let event = wanted_text("event", MAX_NAME_CHARS);
     let path = wanted_text("path", MAX_PATH_CHARS);
-    if let Some(problem) = path.as_deref().and_then(never_matches) {
-        errors.add(body.pointer_to("path"), FieldCode::Invalid, problem);
-    }
-    if path
-        .as_deref()
-        .is_some_and(|path| path.matches('*').count() > MAX_STARS)
-    {
-        let detail = format!("A path may have at most {MAX_STARS} `*`; `**` counts as two.");
-        errors.add(body.pointer_to("path"), FieldCode::Invalid, detail);
+    if let Some(path) = &path {
+        check_path(path, body.pointer_to("path"), errors);
     }
     let threshold = if wanted.contains(&"scroll_threshold") {
         body.integer("scroll_threshold", SCROLL_THRESHOLD, errors)
@@ -97,6 +70,44 @@ fn read_rule(body: &BodyObject<'_>, errors: &mut FieldErrors) -> Option<GoalRule
             path: path?,
             scroll_threshold: u8::try_from(threshold?).ok()?,
         }),
+    }
+}
+
+fn read_kind(body: &BodyObject<'_>, errors: &mut FieldErrors) -> Option<GoalKind> {
+    body.require("kind", "event, page or scroll", errors);
+    let word = body.text("kind", 100, errors)?;
+    let kind: Option<GoalKind> = word.parse().ok();
+    if kind.is_none() {
+        let detail = format!(
+            "`{}` is not a kind of goal. The kinds are event, page and scroll.",
+            echo(word)
+        );
+        errors.add("/kind", FieldCode::Unknown, detail);
+    }
+    kind
+}
+
+/// Names the fields that a goal of this kind lacks, and those that do not apply to it.
+fn check_fields_of(kind: GoalKind, wanted: &[&str], body: &BodyObject<'_>, errors: &mut FieldErrors) {
+    for name in RULE_FIELDS {
+        let is_given = body.get(name).is_some();
+        if wanted.contains(&name) && !is_given {
+            let detail = format!("This field is required for a goal of the kind {kind}.");
+            errors.add(body.pointer_to(name), FieldCode::Required, detail);
+        } else if !wanted.contains(&name) && is_given {
+            let detail = format!("This field does not apply to a goal of the kind {kind}.");
+            errors.add(body.pointer_to(name), FieldCode::NotApplicable, detail);
+        }
+    }
+}
+
+fn check_path(path: &str, pointer: String, errors: &mut FieldErrors) {
+    if let Some(problem) = never_matches(path) {
+        errors.add(pointer.clone(), FieldCode::Invalid, problem);
+    }
+    if path.matches('*').count() > MAX_STARS {
+        let detail = format!("A path may have at most {MAX_STARS} `*`; `**` counts as two.");
+        errors.add(pointer, FieldCode::Invalid, detail);
     }
 }
 

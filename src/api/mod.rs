@@ -18,6 +18,7 @@ mod limits;
 mod idempotency;
 mod sites;
 mod site_input;
+mod site_answer;
 mod webhooks;
 mod webhook_input;
 mod trigger_input;

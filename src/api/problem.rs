@@ -52,6 +52,8 @@ impl Problem {
     /// Every bad field at once.
     pub(super) fn invalid(errors: FieldErrors) -> Self {
         let detail = match (errors.list(), errors.count()) {
+            // The body as a whole has an empty pointer.
+            ([one], _) if one.pointer.is_empty() => one.detail.clone(),
             ([one], _) => format!("{}: {}", one.pointer, one.detail),
             (list, count) if list.len() < count => format!(
                 "{count} fields are not valid; `errors` names the first {}.",

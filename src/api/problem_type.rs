@@ -19,6 +19,7 @@ words! {
         SiteIsAlias = "site-is-alias",
         ExternalIdTaken = "external-id-taken",
         NotSendable = "not-sendable",
+        RecoveryLimit = "recovery-limit",
         IdempotencyKeyInFlight = "idempotency-key-in-flight",
         RequestTimeout = "request-timeout",
         BodyTooLarge = "body-too-large",
@@ -53,6 +54,7 @@ impl ProblemType {
             | Self::SiteIsAlias
             | Self::ExternalIdTaken
             | Self::NotSendable
+            | Self::RecoveryLimit
             | Self::IdempotencyKeyInFlight => StatusCode::CONFLICT,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -81,6 +83,7 @@ impl ProblemType {
             Self::SiteIsAlias => "The site id is an alias of another site",
             Self::ExternalIdTaken => "Another webhook of the site has this external_id",
             Self::NotSendable => "Nothing can be sent again here for now",
+            Self::RecoveryLimit => "The webhook has reached its limit of running recoveries",
             Self::IdempotencyKeyInFlight => "A request with this Idempotency-Key is still in progress",
             Self::RequestTimeout => "The request body took too long to arrive",
             Self::BodyTooLarge => "The request body is too large",

@@ -6,6 +6,7 @@ use axum::response::Response;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Map, Value};
+use sqlx::PgConnection;
 
 use crate::domain::id::{JobId, WebhookId};
 use crate::record::jobs::{self, NewRecovery, RecoveryRecord};
@@ -17,10 +18,14 @@ use super::extract::{PathIds, ReadableSite, WritableSite};
 use super::field_errors::{FieldCode, FieldErrors};
 use super::idempotency::{Execution, IdempotencyKey};
 use super::problem::Problem;
+use super::problem_type::ProblemType;
 use super::resend::check_webhook;
 use super::state::ApiState;
 use super::validate::BodyObject;
 use super::webhooks::check_existed;
+
+/// Most recoveries of a webhook that run at the same time.
+const MAX_RUNNING: i64 = 10;
 
 /// A recovery in answers.
 #[derive(Debug, Serialize)]
@@ -81,6 +86,7 @@ async fn begin_once(
     }
     let (since, until) = read_span(&BodyObject::root(body), now)?;
     sendable?;
+    check_running(&mut tx, webhook).await?;
     let id = JobId::new_v7(now.timestamp_millis(), chance::bytes());
     let new = NewRecovery {
         id,
@@ -101,6 +107,17 @@ async fn begin_once(
         .await?;
     tx.commit().await?;
     Ok(answer::accepted(&location, &answered))
+}
+
+/// Refuses another recovery of a webhook that has many running. Its row is locked.
+async fn check_running(conn: &mut PgConnection, webhook: WebhookId) -> Result<(), Problem> {
+    if jobs::running_recoveries(conn, webhook).await? < MAX_RUNNING {
+        return Ok(());
+    }
+    let detail = format!(
+        "{MAX_RUNNING} recoveries of this webhook are running. Wait until one has ended, or cancel one."
+    );
+    Err(Problem::new(ProblemType::RecoveryLimit, detail))
 }
 
 /// Reads the span, of which the end may be left out.

@@ -21,7 +21,7 @@ use super::problem::Problem;
 use super::problem_type::ProblemType;
 use super::state::ApiState;
 use super::validate::BodyObject;
-use super::webhook_answer::{insert_secret, masked, short_secret_warning, with_warnings};
+use super::webhook_answer::{insert_secret, masked, schedule_warning, short_secret_warning, with_warnings};
 use super::webhook_input::read_secret;
 use super::webhooks::find;
 
@@ -107,10 +107,11 @@ async fn rotate_once(
             .await?;
     }
     let webhook = find(&mut tx, &state.keyring, site.id(), id).await?;
-    let mut answered = masked(&webhook);
+    let mut warnings = schedule_warning(&webhook.settings, &state.config.webhooks);
     if let Rotation::Start { secret, .. } = &rotation {
-        answered = with_warnings(answered, &short_secret_warning(secret));
+        warnings.extend(short_secret_warning(secret));
     }
+    let mut answered = with_warnings(masked(&webhook), &warnings);
     execution
         .store_answer(&mut tx, StatusCode::OK, None, &Value::Object(answered.clone()))
         .await?;

@@ -2,7 +2,7 @@
 
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use sqlx::PgConnection;
 
 use crate::domain::id::JobId;
@@ -11,7 +11,7 @@ use crate::record::jobs;
 use crate::record::sites::{self, MAX_ALIASES, SiteError, SiteRecord};
 use crate::{chance, clock};
 
-use super::answer::{self, Page, optional_time, time};
+use super::answer::{self, Page};
 use super::body::JsonBody;
 use super::caller::Caller;
 use super::extract::{MayWrite as _, ReadableSite, RegistrableSite, WritableSite};
@@ -20,6 +20,7 @@ use super::merge;
 use super::problem::Problem;
 use super::problem_type::ProblemType;
 use super::query::Query;
+use super::site_answer::{SiteCounts, own_fields};
 use super::site_input::{MOVING, READ_ONLY, SiteInput, read_settings};
 use super::state::ApiState;
 use super::validate::BodyObject;
@@ -34,7 +35,7 @@ pub(super) async fn put(
     let now = clock::now();
     let mut tx = state.write(&site).await?;
     let before = match sites::get(&mut tx, site.id()).await? {
-        Some(before) => to_answer(&before).as_object().cloned().unwrap_or_default(),
+        Some(before) => own_fields(&before),
         None => Map::new(),
     };
     let settings = merge::without_read_only(&body, &before, &READ_ONLY, &MOVING);
@@ -52,12 +53,12 @@ pub(super) async fn put(
         other => other?,
     };
     site.write_audit(&mut tx, "site.put", None, Some(&body)).await?;
-    let stored = find(&mut tx, site.id()).await?;
+    let stored = answer_of(&mut tx, site.id()).await?;
     tx.commit().await?;
     Ok(if is_new {
-        answer::created(&site.path(), &to_answer(&stored))
+        answer::created(&site.path(), &stored)
     } else {
-        answer::ok(&to_answer(&stored))
+        answer::ok(&stored)
     })
 }
 
@@ -78,8 +79,7 @@ pub(super) async fn delete(State(state): State<ApiState>, site: WritableSite) ->
 /// `GET /api/sites/{site_id}`
 pub(super) async fn get(State(state): State<ApiState>, site: ReadableSite) -> Result<Response, Problem> {
     let mut conn = state.read().await?;
-    let stored = find(&mut conn, site.id()).await?;
-    Ok(answer::ok(&to_answer(&stored)))
+    Ok(answer::ok(&answer_of(&mut conn, site.id()).await?))
 }
 
 /// `GET /api/sites?q=&limit=&after=`: the sites in the caller's scope, by id.
@@ -108,7 +108,8 @@ pub(super) async fn list(
     .await?;
     let (found, has_more) = answer::cut(found, limit);
     let next = found.last().filter(|_| has_more).map(|site| site.site_id.clone());
-    let data: Vec<Value> = found.iter().map(to_answer).collect();
+    let counts = SiteCounts::read(&mut conn, &found, clock::now()).await?;
+    let data: Vec<Value> = found.iter().map(|site| counts.answer(site)).collect();
     Ok(answer::ok(&Page { data, next }))
 }
 
@@ -118,18 +119,10 @@ pub(super) async fn find(conn: &mut PgConnection, site_id: &SiteId) -> Result<Si
         .ok_or_else(|| Problem::not_found("site"))
 }
 
-fn to_answer(site: &SiteRecord) -> Value {
-    json!({
-        "site_id": site.site_id,
-        "name": site.name,
-        "time_zone": site.time_zone,
-        "aliases": site.aliases,
-        "include_paths": site.include_paths,
-        "first_event_at": optional_time(site.first_event_at),
-        "last_event_at": optional_time(site.last_event_at),
-        "inserted_at": time(site.inserted_at),
-        "updated_at": time(site.updated_at),
-    })
+async fn answer_of(conn: &mut PgConnection, site_id: &SiteId) -> Result<Value, Problem> {
+    let site = find(conn, site_id).await?;
+    let counts = SiteCounts::read(conn, std::slice::from_ref(&site), clock::now()).await?;
+    Ok(counts.answer(&site))
 }
 
 /// Refuses new aliases outside the caller's scope: an alias decides the meaning of an id, which

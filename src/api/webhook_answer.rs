@@ -8,13 +8,13 @@ use crate::clock;
 use crate::domain::health::{HealthReason, HealthState};
 use crate::domain::secret::Secret;
 use crate::domain::trigger::{NameFilter, NameTrigger};
-use crate::domain::webhook::{Format, WebhookSettings};
+use crate::domain::webhook::{DEFAULT_RETRY_SCHEDULE, Format, WebhookSettings};
 use crate::domain::words::words;
 use crate::record::sites::SiteRecord;
 use crate::record::webhooks::WebhookRecord;
 
 use super::answer::{optional_time, time};
-use super::webhook_input::MASK;
+use super::webhook_input::{MASK, WebhookRules};
 
 /// Time without events after which a site is silent.
 const SILENT_AFTER: TimeDelta = TimeDelta::hours(24);
@@ -26,6 +26,7 @@ words! {
         ChatFormat = "chat_format",
         UnknownGoal = "unknown_goal",
         NoRecentEvents = "no_recent_events",
+        UnknownRetrySchedule = "unknown_retry_schedule",
     }
 }
 
@@ -85,6 +86,25 @@ pub(super) fn masked(webhook: &WebhookRecord) -> Map<String, Value> {
     }
 }
 
+/// The webhook as answers show it, with the warning that holds as long as its schedule is missing.
+pub(super) fn shown(webhook: &WebhookRecord, rules: &WebhookRules) -> Map<String, Value> {
+    with_warnings(masked(webhook), &schedule_warning(&webhook.settings, rules))
+}
+
+/// The warning about a retry schedule that is not configured any more, if it is.
+pub(super) fn schedule_warning(settings: &WebhookSettings, rules: &WebhookRules) -> Vec<Warning> {
+    let name = &settings.retry_schedule;
+    let warning = || Warning {
+        code: WarningCode::UnknownRetrySchedule,
+        pointer: Some("/retry_schedule".to_owned()),
+        detail: format!(
+            "The schedule `{name}` is not configured any more. Deliveries follow `{DEFAULT_RETRY_SCHEDULE}`."
+        ),
+    };
+    let is_known = rules.retry_schedules.contains(name);
+    (!is_known).then(warning).into_iter().collect()
+}
+
 /// The webhook with its secret, for the answer to the create.
 pub(super) fn with_secret(webhook: &WebhookRecord, secret: &Secret) -> Map<String, Value> {
     let mut answer = masked(webhook);
@@ -138,11 +158,13 @@ fn health(webhook: &WebhookRecord) -> (HealthState, Option<&str>, Option<DateTim
 /// Warnings about settings that are valid but may not do what their owner expects.
 pub(super) fn warnings(
     settings: &WebhookSettings,
+    rules: &WebhookRules,
     new_secret: Option<&Secret>,
     unknown_goals: &[String],
     is_silent: bool,
 ) -> Vec<Warning> {
     let mut warnings: Vec<Warning> = new_secret.map(short_secret_warning).unwrap_or_default();
+    warnings.extend(schedule_warning(settings, rules));
     let mut warn = |code: WarningCode, pointer: Option<String>, detail: String| {
         warnings.push(Warning {
             code,

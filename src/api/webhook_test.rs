@@ -18,7 +18,7 @@ use crate::domain::sample;
 use crate::domain::time::from_ms;
 use crate::domain::webhook::Webhook;
 use crate::record::outcomes::{self, AttemptRow, DeliveryFacts, OutcomeRow};
-use crate::record::{registry, secrets, sites, test_limit};
+use crate::record::{secrets, sites, test_limit};
 use crate::{chance, clock};
 
 use super::answer;
@@ -101,7 +101,7 @@ async fn prepare(
     let event = read_event(&BodyObject::root(body), &stored.settings.events)?;
     let secrets = secrets::read(conn, &state.keyring, id).await?;
     let next = secrets.next.map(|next| next.secret);
-    let webhook = registry::to_webhook(stored, site.id().clone(), secrets.current, next);
+    let webhook = stored.into_webhook(site.id().clone(), secrets.current, next);
     Ok((webhook, event))
 }
 

@@ -28,7 +28,7 @@ use super::problem_type::ProblemType;
 use super::sites::find as find_site;
 use super::state::ApiState;
 use super::validate::BodyObject;
-use super::webhook_answer::{is_silent, masked, warnings, with_secret, with_warnings};
+use super::webhook_answer::{is_silent, masked, shown, warnings, with_secret, with_warnings};
 use super::webhook_input::{
     MASK, MOVING, READ_ONLY, read_secret, read_settings, refuse_other_fields, refuse_unknown_nulls, to_body,
 };
@@ -73,7 +73,8 @@ async fn create_once(
     site.write_audit(&mut tx, "webhook.create", Some(id.to_string()), Some(body))
         .await?;
     let created = find(&mut tx, &state.keyring, site.id(), id).await?;
-    let warnings = warnings(&settings, Some(&secret), &unknown_goals, is_silent);
+    let rules = &state.config.webhooks;
+    let warnings = warnings(&settings, rules, Some(&secret), &unknown_goals, is_silent);
     let location = format!("{}/webhooks/{id}", site.path());
     let without_secret = Value::Object(with_warnings(masked(&created), &warnings));
     execution
@@ -133,7 +134,9 @@ pub(super) async fn list(State(state): State<ApiState>, site: ReadableSite) -> R
     find_site(&mut conn, site.id()).await?;
     // The limit of webhooks a site may have keeps them on one page.
     let webhooks = webhooks::list(&mut conn, &state.keyring, site.id()).await?;
-    Ok(answer::ok(&Page::only(webhooks.iter().map(masked).collect())))
+    let rules = &state.config.webhooks;
+    let data = webhooks.iter().map(|webhook| shown(webhook, rules)).collect();
+    Ok(answer::ok(&Page::only(data)))
 }
 
 /// `GET /api/sites/{site_id}/webhooks/{webhook_id}`
@@ -144,7 +147,7 @@ pub(super) async fn get(
 ) -> Result<Response, Problem> {
     let mut conn = state.read().await?;
     let webhook = find(&mut conn, &state.keyring, site.id(), ids.webhook()?).await?;
-    Ok(answer::ok(&masked(&webhook)))
+    Ok(answer::ok(&shown(&webhook, &state.config.webhooks)))
 }
 
 /// `PATCH /api/sites/{site_id}/webhooks/{webhook_id}`
@@ -179,7 +182,7 @@ pub(super) async fn change(
     let after = find(&mut tx, &state.keyring, site.id(), id).await?;
     tx.commit().await?;
 
-    let warnings = warnings(&settings, None, &unknown_goals, false);
+    let warnings = warnings(&settings, &state.config.webhooks, None, &unknown_goals, false);
     Ok(answer::ok(&with_warnings(masked(&after), &warnings)))
 }
 

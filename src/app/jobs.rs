@@ -26,6 +26,10 @@ use crate::telemetry::Metrics;
 const PAUSE: Duration = Duration::from_secs(1);
 /// Time between two looks for what records in Kafka have brought of an erased site.
 const ERASE_AGAIN_EVERY: TimeDelta = TimeDelta::hours(1);
+/// Time in which requests under way when a site was erased end.
+const FIRST_LOOKS: TimeDelta = TimeDelta::minutes(2);
+/// Time between two looks for what they have brought.
+const FIRST_LOOKS_EVERY: TimeDelta = TimeDelta::seconds(10);
 /// Age of an erased site from which no record of it is left in a topic: their retention of seven
 /// days, and a day more.
 const ERASE_UNTIL: TimeDelta = TimeDelta::days(8);
@@ -155,12 +159,22 @@ async fn erase(connection: &mut PgConnection, job: &TakenJob) -> anyhow::Result<
     while erasure::erase_history(connection, &webhooks).await? {
         jobs::put_off(connection, job.id, None, clock::now()).await?;
     }
+    while erasure::erase_past(connection, &job.site_id, job.inserted_at).await? {
+        jobs::put_off(connection, job.id, None, clock::now()).await?;
+    }
+    erasure::erase_health(connection, &webhooks).await?;
     erasure::erase_site_rows(connection, &job.site_id, job.inserted_at).await?;
     let now = clock::now();
-    if now - job.inserted_at >= ERASE_UNTIL {
+    let age = now - job.inserted_at;
+    if age >= ERASE_UNTIL {
         jobs::end(connection, job.id, JobStatus::Finished, now).await?;
     } else {
-        jobs::put_off(connection, job.id, Some(now + ERASE_AGAIN_EVERY), now).await?;
+        let pause = if age < FIRST_LOOKS {
+            FIRST_LOOKS_EVERY
+        } else {
+            ERASE_AGAIN_EVERY
+        };
+        jobs::put_off(connection, job.id, Some(now + pause), now).await?;
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! The registry of sites, goals and webhooks, read at the start and followed from then on.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -8,6 +9,7 @@ use tokio::sync::watch;
 
 use super::context::{Database, Foundation};
 use crate::clock;
+use crate::dispatch::schedule::Schedules;
 use crate::domain::registry::Registry;
 use crate::record::follow;
 use crate::record::registry::RegistryReader;
@@ -25,6 +27,7 @@ pub(super) async fn start(
     read(&mut reader, database, read_at_ms)
         .await
         .context("reading the configuration of sites and webhooks")?;
+    warn_of_unknown_schedules(&reader.current(), &foundation.schedules);
     let registry_read_at = Arc::clone(&foundation.registry_read_at);
     registry_read_at.store(read_at_ms, Ordering::Relaxed);
     let (publish, registry) = watch::channel(reader.current());
@@ -35,6 +38,28 @@ pub(super) async fn start(
         Ok(())
     });
     Ok(registry)
+}
+
+/// Says which webhooks follow `default` because their schedule is not configured any more, a line a
+/// schedule.
+fn warn_of_unknown_schedules(registry: &Registry, schedules: &Schedules) {
+    let mut unknown: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for (id, webhook) in &registry.webhooks {
+        if !schedules.has(&webhook.retry_schedule) {
+            unknown
+                .entry(&webhook.retry_schedule)
+                .or_default()
+                .push(id.to_string());
+        }
+    }
+    for (schedule, webhooks) in unknown {
+        tracing::warn!(
+            schedule,
+            webhooks = webhooks.len(),
+            webhook.id = webhooks[0],
+            "a retry schedule that webhooks name is not configured; they follow `default`"
+        );
+    }
 }
 
 async fn read(reader: &mut RegistryReader, database: &Database, now_ms: i64) -> anyhow::Result<()> {

@@ -41,6 +41,58 @@ struct WatchedSource {
     is_silent: bool,
 }
 
+impl WatchedSource {
+    fn new(topic: &str) -> Self {
+        Self {
+            topic: topic.to_owned(),
+            records: RecordWindow::default(),
+            is_rejecting: false,
+            is_silent: false,
+        }
+    }
+
+    /// Returns what begins with this look, by the counts since the start and the silence of the
+    /// source.
+    fn news(&mut self, counts: RecordCounts, is_silent: bool, now_ms: i64) -> Vec<SourceNews> {
+        let window = self.records.add(now_ms, counts);
+        let began_rejecting = window.is_bad() && !self.is_rejecting;
+        let fell_silent = is_silent && !self.is_silent;
+        self.is_rejecting = window.is_bad();
+        self.is_silent = is_silent;
+        let rejecting = began_rejecting.then_some(SourceNews::Rejecting(window));
+        let silent = fell_silent.then_some(SourceNews::Silent);
+        rejecting.into_iter().chain(silent).collect()
+    }
+}
+
+/// State of a source that has begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SourceNews {
+    Rejecting(RecordCounts),
+    Silent,
+}
+
+impl SourceNews {
+    fn event(self) -> OperatorEvent {
+        match self {
+            Self::Rejecting(_) => OperatorEvent::SourceRejecting,
+            Self::Silent => OperatorEvent::SourceSilent,
+        }
+    }
+
+    fn data(self, source: &str) -> SourceData<'_> {
+        match self {
+            Self::Rejecting(window) => SourceData::Rejecting {
+                source,
+                records: window.all,
+                rejected: window.rejected,
+                window_seconds: WINDOW_MS.unsigned_abs() / 1_000,
+            },
+            Self::Silent => SourceData::Silent { source },
+        }
+    }
+}
+
 /// Counts of the records of a source over the last minutes.
 #[derive(Debug, Default)]
 struct RecordWindow {
@@ -83,12 +135,12 @@ pub(super) fn start(app: &AppContext, tasks: &mut Tasks) {
     if app.config.operator.webhook(&app.config.webhooks).is_none() {
         return;
     }
-    let sources = app.config.sources.0.iter().map(|source| WatchedSource {
-        topic: source.topic.clone(),
-        records: RecordWindow::default(),
-        is_rejecting: false,
-        is_silent: false,
-    });
+    let sources = app
+        .config
+        .sources
+        .0
+        .iter()
+        .map(|source| WatchedSource::new(&source.topic));
     let work = SourceWatch {
         pool: app.pool.clone(),
         monitor: app.pg_monitor.clone(),
@@ -115,25 +167,9 @@ impl SourceWatch {
             let topic = self.sources[index].topic.clone();
             let counts = self.counts(&topic);
             let is_silent = self.metrics.source_silent.with_label_values(&[&topic]).get() > 0;
-            let source = &mut self.sources[index];
-            let window = source.records.add(now_ms, counts);
-            let began_rejecting = window.is_bad() && !source.is_rejecting;
-            let fell_silent = is_silent && !source.is_silent;
-            source.is_rejecting = window.is_bad();
-            source.is_silent = is_silent;
-            if began_rejecting {
-                let data = SourceData::Rejecting {
-                    source: &topic,
-                    records: window.all,
-                    rejected: window.rejected,
-                    window_seconds: WINDOW_MS.unsigned_abs() / 1_000,
-                };
-                self.tell(OperatorEvent::SourceRejecting, &topic, data, now_ms)
-                    .await;
-            }
-            if fell_silent {
-                let data = SourceData::Silent { source: &topic };
-                self.tell(OperatorEvent::SourceSilent, &topic, data, now_ms).await;
+            let news = self.sources[index].news(counts, is_silent, now_ms);
+            for one in news {
+                self.tell(one, &topic, now_ms).await;
             }
         }
     }
@@ -149,15 +185,10 @@ impl SourceWatch {
         }
     }
 
-    async fn tell(&self, event: OperatorEvent, topic: &str, data: SourceData<'_>, now_ms: i64) {
-        let id = source_notification_id(event, topic, now_ms, SPAN_MS);
-        let body = SourceNotification {
-            id,
-            event,
-            timestamp: from_ms(now_ms),
-            data,
-        }
-        .to_body();
+    async fn tell(&self, news: SourceNews, topic: &str, now_ms: i64) {
+        let event = news.event();
+        let notification = notification_of(news, topic, now_ms);
+        let (id, body) = (notification.id, notification.to_body());
         tracing::warn!(topic, event = event.as_str(), "the operator is told of a source");
         self.monitor
             .until_done("circuits", || async {
@@ -168,9 +199,59 @@ impl SourceWatch {
     }
 }
 
+fn notification_of(news: SourceNews, topic: &str, now_ms: i64) -> SourceNotification<'_> {
+    SourceNotification {
+        id: source_notification_id(news.event(), topic, now_ms, SPAN_MS),
+        event: news.event(),
+        timestamp: from_ms(now_ms),
+        data: news.data(topic),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_operator_hears_of_each_silence_of_a_source_once() {
+        let mut source = WatchedSource::new("analytics.events");
+        let none = RecordCounts::default();
+        for (minute, is_silent, wanted) in [
+            (0, false, vec![]),
+            (1, true, vec![SourceNews::Silent]),
+            (2, true, vec![]),
+            (3, false, vec![]),
+            (4, true, vec![SourceNews::Silent]),
+        ] {
+            let news = source.news(none, is_silent, minute * 60_000);
+            assert_eq!(news, wanted, "minute {minute}");
+        }
+    }
+
+    #[test]
+    fn what_the_operator_hears_of_sources_fits_its_schema() {
+        let schema = include_str!("../../docs/operator-notification.schema.json");
+        let schema: serde_json::Value = serde_json::from_str(schema).expect("JSON");
+        let validator = jsonschema::validator_for(&schema).expect("a schema");
+        let window = RecordCounts {
+            all: 1_200,
+            rejected: 40,
+        };
+        for news in [SourceNews::Silent, SourceNews::Rejecting(window)] {
+            let body = notification_of(news, "analytics.events", 1_771_970_400_000).to_body();
+            let body: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+            assert!(validator.is_valid(&body), "{body}");
+            let shown = schema["examples"].as_array().expect("examples");
+            assert!(
+                shown
+                    .iter()
+                    .any(|one| one["event"] == body["event"] && one["data"] == body["data"])
+            );
+        }
+        for example in schema["examples"].as_array().expect("examples") {
+            assert!(validator.is_valid(example), "{example}");
+        }
+    }
 
     #[test]
     fn a_source_is_rejecting_over_a_hundredth_of_a_quarter_of_an_hour() {

@@ -83,6 +83,11 @@ impl Schedules {
             .unwrap_or_else(|| &self.by_name[DEFAULT_SCHEDULE])
     }
 
+    /// True if a schedule has this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.by_name.contains_key(name)
+    }
+
     /// Returns the names that a webhook may choose from.
     pub(crate) fn names(&self) -> Vec<String> {
         self.by_name.keys().cloned().collect()

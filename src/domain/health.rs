@@ -19,6 +19,18 @@ words! {
 }
 
 words! {
+    /// State of a webhook as its site counts it. One that is paused or off counts as that, and a
+    /// new one as `ok`.
+    pub enum CountedState {
+        Ok = "ok",
+        Careful = "careful",
+        Open = "open",
+        Disabled = "disabled",
+        Paused = "paused",
+    }
+}
+
+words! {
     /// Cause of a state that holds deliveries back.
     pub enum HealthReason {
         /// Deliveries in a row failed for good.

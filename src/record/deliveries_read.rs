@@ -1,15 +1,10 @@
-//! Reading of deliveries: the history of a webhook page by page, and one delivery with its
-//! attempts.
-
-use std::collections::BTreeSet;
+//! Reading of deliveries: some by their ids, and one with its attempts.
 
 use chrono::{DateTime, Utc};
-use sqlx::{Connection as _, Executor as _, PgConnection, Postgres, QueryBuilder};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::domain::delivery::DeliveryStatus;
-use crate::domain::event::EventType;
-use crate::domain::id::{DeliveryId, WebhookId, uuid_floor};
+use crate::domain::id::{DeliveryId, WebhookId};
 
 /// A delivery as its row has it. Statuses and reasons are text: they were checked when they were
 /// written, and those of a newer version are shown as they are.
@@ -69,135 +64,24 @@ pub(crate) struct LastAttempt {
     pub(crate) total_ms: Option<i32>,
 }
 
-/// Selection from the deliveries of a webhook.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct HistoryQuery {
-    /// Empty means any.
-    pub(crate) statuses: Vec<DeliveryStatus>,
-    /// Empty means any.
-    pub(crate) events: Vec<EventType>,
-    /// Only notifications made at or after this time, in milliseconds since the Unix epoch.
-    pub(crate) since_ms: Option<i64>,
-    /// Only deliveries older than this one.
-    pub(crate) after: Option<DeliveryId>,
-    pub(crate) limit: u32,
-}
-
-/// Reads a page of a webhook's history, newest first, and the cursor of the next page if there is
-/// one.
-///
-/// The order is that of the ids, which start with the notification's time. A page begins after the
-/// last row of the page before, so no delivery comes twice and none is left out, whatever is added
-/// meanwhile. No query reads more rows than a page from each run of an index that it needs, however
-/// long the history and however rare what is asked for.
-pub(crate) async fn history(
-    conn: &mut PgConnection,
-    webhook: WebhookId,
-    query: &HistoryQuery,
-) -> Result<(Vec<StoredDelivery>, Option<DeliveryId>), sqlx::Error> {
-    let mut tx = conn.begin().await?;
-    // A generic plan would use neither the partial indexes nor the bounds on the partitions.
-    tx.execute("set local plan_cache_mode = force_custom_plan")
-        .await?;
-    let mut rows = if query.statuses.is_empty() && query.events.is_empty() {
-        all_rows(&mut tx, webhook, query).await?
-    } else {
-        wanted_rows(&mut tx, webhook, query).await?
+/// Reads these deliveries, newest first.
+pub(super) async fn some(conn: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<StoredDelivery>, sqlx::Error> {
+    let (Some(first), Some(last)) = (ids.iter().min(), ids.iter().max()) else {
+        return Ok(Vec::new());
     };
-    tx.commit().await?;
-    let limit = query.limit as usize;
-    let next = if rows.len() > limit {
-        rows.truncate(limit);
-        rows.last().map(|row| DeliveryId::from_uuid(row.id))
-    } else {
-        None
-    };
-    Ok((rows, next))
-}
-
-/// One more than asked for tells that there is a next page.
-fn limit_of(query: &HistoryQuery) -> i64 {
-    i64::from(query.limit) + 1
-}
-
-async fn all_rows(
-    conn: &mut PgConnection,
-    webhook: WebhookId,
-    query: &HistoryQuery,
-) -> Result<Vec<StoredDelivery>, sqlx::Error> {
+    // The bounds tell which partitions hold them.
     sqlx::query_as!(
         StoredDelivery,
         "select id, notification_id, webhook_id, site_id, event_type, origin, status, attempts, response_code,
              failure_reason, next_retry_at, parked_until, parked_reason, resend_of, payload, created_at,
              first_attempt_at, inserted_at, updated_at
-         from deliveries
-         where webhook_id = $1
-           and ($2::uuid is null or id >= $2)
-           and ($3::uuid is null or id < $3)
-         order by id desc limit $4",
-        webhook.uuid(),
-        query.since_ms.map(uuid_floor),
-        query.after.map(DeliveryId::uuid),
-        limit_of(query)
+         from deliveries where id = any($1) and id between $2 and $3 order by id desc",
+        ids,
+        *first,
+        *last
     )
     .fetch_all(conn)
     .await
-}
-
-/// Reads a page of each pair of a status and an event type, and merges them: every pair is a run of
-/// `deliveries_by_kind` in the order of the ids.
-///
-/// Each pair is a part of its own with its words as parameters. Joined to a list of pairs, the
-/// planner would not know the words, and would take a kind that is absent for one that is common.
-async fn wanted_rows(
-    conn: &mut PgConnection,
-    webhook: WebhookId,
-    query: &HistoryQuery,
-) -> Result<Vec<StoredDelivery>, sqlx::Error> {
-    let statuses = words_or_all(&query.statuses, DeliveryStatus::WORDS, DeliveryStatus::as_str);
-    let events = words_or_all(&query.events, EventType::WORDS, EventType::as_str);
-    let mut sql = QueryBuilder::<Postgres>::new("select * from (");
-    let mut parts = sql.separated(" union all ");
-    for (status, event) in statuses
-        .iter()
-        .flat_map(|status| events.iter().map(move |event| (status, event)))
-    {
-        parts.push("(");
-        parts.push_unseparated(
-            "select id, notification_id, webhook_id, site_id, event_type, origin, status, attempts, response_code,
-                 failure_reason, next_retry_at, parked_until, parked_reason, resend_of, payload, created_at,
-                 first_attempt_at, inserted_at, updated_at
-             from deliveries where webhook_id = ",
-        );
-        parts.push_bind_unseparated(webhook.uuid());
-        parts.push_unseparated(" and event_type = ");
-        parts.push_bind_unseparated(event);
-        parts.push_unseparated(" and status = ");
-        parts.push_bind_unseparated(status);
-        if let Some(since_ms) = query.since_ms {
-            parts.push_unseparated(" and id >= ");
-            parts.push_bind_unseparated(uuid_floor(since_ms));
-        }
-        if let Some(after) = query.after {
-            parts.push_unseparated(" and id < ");
-            parts.push_bind_unseparated(after.uuid());
-        }
-        parts.push_unseparated(" order by id desc limit ");
-        parts.push_bind_unseparated(limit_of(query));
-        parts.push_unseparated(")");
-    }
-    sql.push(") wanted order by id desc limit ");
-    sql.push_bind(limit_of(query));
-    sql.build_query_as().fetch_all(conn).await
-}
-
-/// The words of these, each once, or all of the set if there are none.
-fn words_or_all<T: Copy>(wanted: &[T], all: &[&str], word: fn(T) -> &'static str) -> Vec<String> {
-    let wanted: BTreeSet<&str> = wanted.iter().map(|one| word(*one)).collect();
-    match wanted.is_empty() {
-        true => all.iter().map(|word| (*word).to_owned()).collect(),
-        false => wanted.into_iter().map(str::to_owned).collect(),
-    }
 }
 
 /// Reads the last attempt of each of these deliveries that had one.

@@ -1,7 +1,8 @@
 //! Erasing of what a deleted site leaves behind.
 //!
 //! Configuration goes with the row of the site, in the transaction of the call. The history goes
-//! here, in batches, each short enough to hold up nobody.
+//! here, in batches, each short enough to hold up nobody. All of it may be repeated, since records
+//! in Kafka and requests under way may bring more for a while.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
@@ -11,8 +12,11 @@ use crate::domain::site::escape_segment;
 
 /// Deliveries that one statement removes.
 const BATCH: i64 = 1_000;
+/// Rows of a site that one statement removes.
+const SITE_BATCH: i64 = 5_000;
 
-/// Removes a batch of the history of these webhooks; false once nothing is left.
+/// Removes a batch of the history of these webhooks, with what waits for them; false once nothing
+/// is left.
 pub(crate) async fn erase_history(conn: &mut PgConnection, webhooks: &[Uuid]) -> Result<bool, sqlx::Error> {
     let erased = sqlx::query_scalar!(
         r#"with batch as (
@@ -28,18 +32,89 @@ pub(crate) async fn erase_history(conn: &mut PgConnection, webhooks: &[Uuid]) ->
         webhooks,
         BATCH
     )
-    .fetch_one(conn)
+    .fetch_one(&mut *conn)
     .await?;
-    Ok(erased > 0)
+    let waited = sqlx::query!(
+        "delete from parked where delivery_id = any(array(
+             select delivery_id from parked where webhook_id = any($1) order by delivery_id limit $2
+         ))",
+        webhooks,
+        BATCH
+    )
+    .execute(conn)
+    .await?;
+    Ok(erased > 0 || waited.rows_affected() > 0)
 }
 
-/// Removes the other rows about a site that were written before it was deleted: jobs, and answers
-/// kept for idempotency keys, whose paths name the site as the API writes them.
+/// Removes the health of these webhooks, and the news of it.
+pub(crate) async fn erase_health(conn: &mut PgConnection, webhooks: &[Uuid]) -> Result<(), sqlx::Error> {
+    sqlx::query!("delete from health_notices where webhook_id = any($1)", webhooks)
+        .execute(&mut *conn)
+        .await?;
+    sqlx::query!("delete from webhook_health where webhook_id = any($1)", webhooks)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Removes a batch of the site's visitors and alerts; false once nothing is left. A site of the
+/// same id that was registered after `before` keeps its own.
+pub(crate) async fn erase_past(
+    conn: &mut PgConnection,
+    site_id: &str,
+    before: DateTime<Utc>,
+) -> Result<bool, sqlx::Error> {
+    let activity = sqlx::query!(
+        "delete from site_activity where site_id = $1 and hour = any(array(
+             select hour from site_activity
+             where site_id = $1 and (updated_at <= $2 or not exists (select from sites where site_id = $1))
+             limit $3
+         ))",
+        site_id,
+        before,
+        SITE_BATCH
+    )
+    .execute(&mut *conn)
+    .await?;
+    let episodes = sqlx::query!(
+        "delete from episodes where id = any(array(
+             select id from episodes
+             where site_id = $1 and (updated_at <= $2 or not exists (select from sites where site_id = $1))
+             limit $3
+         ))",
+        site_id,
+        before,
+        SITE_BATCH
+    )
+    .execute(conn)
+    .await?;
+    Ok(activity.rows_affected() + episodes.rows_affected() > 0)
+}
+
+/// Removes the other rows about a site that were written before it was deleted: its present, jobs,
+/// notifications that wait for the operator, and answers kept for idempotency keys, whose paths
+/// name the site as the API writes them.
 pub(crate) async fn erase_site_rows(
     conn: &mut PgConnection,
     site_id: &str,
     before: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "delete from site_now
+         where site_id = $1 and (updated_at <= $2 or not exists (select from sites where site_id = $1))",
+        site_id,
+        before
+    )
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query!(
+        "delete from operator_notices
+         where inserted_at <= $2 and convert_from(body, 'UTF8')::jsonb ->> 'site_id' = $1",
+        site_id,
+        before
+    )
+    .execute(&mut *conn)
+    .await?;
     let path = format!("/api/sites/{}/", escape_segment(site_id));
     sqlx::query!(
         "delete from idempotency_keys where starts_with(path, $1) and claimed_at <= $2",

@@ -150,6 +150,20 @@ pub(crate) async fn recovery(
     }))
 }
 
+/// Counts the recoveries of a webhook that are running.
+pub(crate) async fn running_recoveries(
+    conn: &mut PgConnection,
+    webhook: WebhookId,
+) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select count(*) as "running!" from jobs
+           where webhook_id = $1 and kind = 'recover' and status = 'running'"#,
+        webhook.uuid()
+    )
+    .fetch_one(conn)
+    .await
+}
+
 /// Locks a recovery that is running until the transaction ends; false if it is not any more.
 pub(crate) async fn lock_running(conn: &mut PgConnection, id: JobId) -> Result<bool, sqlx::Error> {
     let row = sqlx::query!(

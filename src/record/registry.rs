@@ -8,20 +8,16 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use chrono_tz::Tz;
-use sqlx::{Connection as _, Executor as _, PgConnection};
+use sqlx::PgConnection;
 
 use crate::domain::goal::Goal;
-use crate::domain::id::WebhookId;
 use crate::domain::link_template::LinkTemplate;
 use crate::domain::registry::{Registry, Site};
-use crate::domain::secret::Secret;
 use crate::domain::site::SiteId;
-use crate::domain::webhook::{SendLimits, Webhook};
+use crate::domain::webhook::Webhook;
 
 use super::keyring::Keyring;
-use super::webhook_row::{SecretRole, WebhookRecord, secret_place, secret_row};
-use super::{goals, webhooks};
+use super::registry_rows::Rows;
 
 /// Time after which everything is read again, whatever the change feed has.
 pub const FULL_READ_EVERY_MS: i64 = 15 * 60_000;
@@ -88,7 +84,7 @@ impl RegistryReader {
         let changed = if feed.sites.is_empty() {
             None
         } else {
-            let rows = read_sites(conn, Some(&feed.sites)).await?;
+            let rows = Rows::read(conn, Some(&feed.sites)).await?;
             self.replace(rows, Some(&feed.sites))
         };
         self.mark = Some(Mark {
@@ -106,7 +102,7 @@ impl RegistryReader {
         // The mark comes first: a change that is committed in between is read now and again at the
         // next look.
         let feed = read_feed(conn, u64::MAX >> 1).await?;
-        let rows = read_sites(conn, None).await?;
+        let rows = Rows::read(conn, None).await?;
         let first = self.mark.is_none();
         let changed = self.replace(rows, None);
         self.mark = Some(Mark {
@@ -196,192 +192,6 @@ async fn read_feed(conn: &mut PgConnection, since_xid: u64) -> Result<Feed, sqlx
     })
 }
 
-/// Rows of some sites, all of one snapshot.
-struct Rows {
-    sites: Vec<SiteRow>,
-    goals: Vec<goals::GoalRecord>,
-    webhooks: Vec<super::webhook_row::WebhookRow>,
-    secrets: Vec<SecretRow>,
-}
-
-struct SiteRow {
-    site_id: String,
-    name: Option<String>,
-    time_zone: String,
-    aliases: Vec<String>,
-    include_paths: bool,
-}
-
-struct SecretRow {
-    webhook_id: uuid::Uuid,
-    role: String,
-    secret: Vec<u8>,
-}
-
-async fn read_sites(conn: &mut PgConnection, site_ids: Option<&[String]>) -> Result<Rows, sqlx::Error> {
-    let mut tx = conn.begin().await?;
-    tx.execute("set transaction isolation level repeatable read, read only")
-        .await?;
-    let sites = sqlx::query_as!(
-        SiteRow,
-        "select site_id, name, time_zone, aliases, include_paths from sites where $1::text[] is null or site_id = any($1)",
-        site_ids
-    )
-    .fetch_all(&mut *tx)
-    .await?;
-    let goals = goals::list(&mut tx, site_ids).await?;
-    let webhooks = webhooks::select(&mut tx, site_ids, None).await?;
-    let secrets = sqlx::query_as!(
-        SecretRow,
-        "select s.webhook_id, s.role, s.secret
-         from webhook_secrets s join webhooks w on w.id = s.webhook_id
-         where w.deleted_at is null and ($1::text[] is null or w.site_id = any($1))",
-        site_ids
-    )
-    .fetch_all(&mut *tx)
-    .await?;
-    tx.commit().await?;
-    Ok(Rows {
-        sites,
-        goals,
-        webhooks,
-        secrets,
-    })
-}
-
-impl Rows {
-    /// Decrypts and groups by site. A row that cannot be read is logged and left out.
-    fn into_sites(self, keyring: &Keyring, links: Option<&LinkTemplate>) -> HashMap<SiteId, Site> {
-        let mut secrets: HashMap<(uuid::Uuid, String), Vec<u8>> = self
-            .secrets
-            .into_iter()
-            .map(|row| ((row.webhook_id, row.role), row.secret))
-            .collect();
-        let mut sites = HashMap::with_capacity(self.sites.len());
-        for SiteRow {
-            site_id,
-            name,
-            time_zone,
-            aliases,
-            include_paths,
-        } in self.sites
-        {
-            match site_id.parse::<SiteId>() {
-                Ok(id) => {
-                    let site = Site {
-                        id: id.clone(),
-                        name,
-                        time_zone: zone_of(&site_id, &time_zone),
-                        link: links.map(|template| template.link_to(&id)),
-                        include_paths,
-                        aliases,
-                        goals: Vec::new(),
-                        webhooks: Vec::new(),
-                        unreadable: Vec::new(),
-                        version: 0,
-                    };
-                    sites.insert(id, site);
-                }
-                Err(error) => tracing::error!(site.id = site_id, %error, "a stored site cannot be read"),
-            }
-        }
-        for record in self.goals {
-            if let Some(site) = sites.get_mut(record.site_id.as_str()) {
-                site.goals.push(Arc::new(record.goal));
-            }
-        }
-        for row in self.webhooks {
-            let Some(site) = sites.get_mut(row.site_id.as_str()) else {
-                continue;
-            };
-            let record = match row.into_record(keyring) {
-                Ok(record) => record,
-                Err(unreadable) => {
-                    tracing::error!(webhook.id = %unreadable.id, error = %unreadable, "a stored webhook cannot be read");
-                    site.unreadable.push(unreadable.id);
-                    continue;
-                }
-            };
-            let mut secret = |role: SecretRole| {
-                let sealed = secrets.remove(&(record.id.uuid(), role.to_string()))?;
-                Some(open_secret(keyring, record.id, role, &sealed))
-            };
-            let (current, next) = (secret(SecretRole::Current), secret(SecretRole::Next));
-            match (current, next.transpose()) {
-                (Some(Ok(current)), Ok(next)) => {
-                    site.webhooks
-                        .push(Arc::new(to_webhook(record, site.id.clone(), current, next)));
-                }
-                (None, _) => {
-                    tracing::error!(webhook.id = %record.id, "a stored webhook has no secret");
-                    site.unreadable.push(record.id);
-                }
-                (Some(Err(error)), _) | (_, Err(error)) => {
-                    site.unreadable.push(record.id);
-                    tracing::error!(webhook.id = %record.id, %error, "the secret of a stored webhook cannot be read");
-                }
-            }
-        }
-        sites
-    }
-}
-
-/// The zone of this name; UTC if this build does not know it.
-fn zone_of(site_id: &str, name: &str) -> Tz {
-    name.parse().unwrap_or_else(|_| {
-        tracing::warn!(
-            site.id = site_id,
-            name,
-            "a stored time zone is unknown; UTC is used"
-        );
-        Tz::UTC
-    })
-}
-
-fn open_secret(
-    keyring: &Keyring,
-    id: WebhookId,
-    role: SecretRole,
-    sealed: &[u8],
-) -> Result<Secret, super::keyring::OpenError> {
-    keyring
-        .open_text(secret_place(&secret_row(id.uuid(), role)), sealed)
-        .map(Secret::from_stored)
-}
-
-/// Makes the webhook as the stages need it.
-pub(crate) fn to_webhook(
-    record: WebhookRecord,
-    site_id: SiteId,
-    secret: Secret,
-    next_secret: Option<Secret>,
-) -> Webhook {
-    let disabled = record.disabled.is_some();
-    let settings = record.settings;
-    Webhook {
-        id: record.id,
-        site_id,
-        url: settings.url,
-        secret,
-        next_secret,
-        headers: settings.headers,
-        triggers: settings.triggers,
-        enabled: settings.enabled,
-        disabled,
-        active_since_ms: record.active_since.timestamp_millis(),
-        format: settings.format,
-        retry_schedule: settings.retry_schedule,
-        max_age_seconds: settings.max_age_seconds,
-        limits: SendLimits {
-            max_concurrency: settings.max_concurrency,
-            rate_per_second: settings.rate_limit_per_second,
-            failure_threshold: settings.failure_threshold,
-            paused_until_ms: settings.paused_until.map(|at| at.timestamp_millis()),
-        },
-        updated_at: record.updated_at,
-    }
-}
-
 /// Takes unchanged goals and webhooks from `old` in the place of their equals.
 fn share(mut new: Site, old: Option<&Arc<Site>>) -> Site {
     let Some(old) = old else { return new };
@@ -405,8 +215,11 @@ fn is_same(old: &Site, new: &Site) -> bool {
     fn all_same<T>(old: &[Arc<T>], new: &[Arc<T>]) -> bool {
         old.len() == new.len() && old.iter().zip(new).all(|(old, new)| Arc::ptr_eq(old, new))
     }
-    let named_alike = (&old.name, &old.aliases, old.time_zone) == (&new.name, &new.aliases, new.time_zone);
-    named_alike
+    let settings = |site: &Site| {
+        let named = (site.name.clone(), site.aliases.clone(), site.link.clone());
+        (named, site.time_zone, site.include_paths)
+    };
+    settings(old) == settings(new)
         && old.unreadable == new.unreadable
         && all_same(&old.goals, &new.goals)
         && all_same(&old.webhooks, &new.webhooks)

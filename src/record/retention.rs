@@ -12,7 +12,7 @@ use super::partitions::{self, DAY_MS, TABLES};
 use crate::domain::id::uuid_floor;
 
 /// Advisory lock of dropping: `bell` in ASCII, and a number of its own.
-const LOCK: (i32, i32) = (0x6265_6c6c, 3);
+const LOCK: (i32, i32) = (0x6265_6c6c, 4);
 /// Rows deleted at once from the partitions for days without one of their own.
 const BATCH: i64 = 5_000;
 

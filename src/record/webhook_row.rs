@@ -7,10 +7,11 @@ use uuid::Uuid;
 use crate::domain::event::EventType;
 use crate::domain::health::{HealthReason, HealthState};
 use crate::domain::id::WebhookId;
-use crate::domain::secret::Hidden;
+use crate::domain::secret::{Hidden, Secret};
+use crate::domain::site::SiteId;
 use crate::domain::target::TargetUrl;
 use crate::domain::trigger::Triggers;
-use crate::domain::webhook::WebhookSettings;
+use crate::domain::webhook::{SendLimits, Webhook, WebhookSettings};
 use crate::domain::words::words;
 
 use super::keyring::{Keyring, OpenError, Place};
@@ -30,6 +31,40 @@ pub struct WebhookRecord {
     pub(crate) secret_overlap_until: Option<DateTime<Utc>>,
     pub(crate) inserted_at: DateTime<Utc>,
     pub(crate) updated_at: DateTime<Utc>,
+}
+
+impl WebhookRecord {
+    /// Makes the webhook as the stages need it.
+    pub(crate) fn into_webhook(
+        self,
+        site_id: SiteId,
+        secret: Secret,
+        next_secret: Option<Secret>,
+    ) -> Webhook {
+        let settings = self.settings;
+        Webhook {
+            id: self.id,
+            site_id,
+            url: settings.url,
+            secret,
+            next_secret,
+            headers: settings.headers,
+            triggers: settings.triggers,
+            enabled: settings.enabled,
+            disabled: self.disabled.is_some(),
+            active_since_ms: self.active_since.timestamp_millis(),
+            format: settings.format,
+            retry_schedule: settings.retry_schedule,
+            max_age_seconds: settings.max_age_seconds,
+            limits: SendLimits {
+                max_concurrency: settings.max_concurrency,
+                rate_per_second: settings.rate_limit_per_second,
+                failure_threshold: settings.failure_threshold,
+                paused_until_ms: settings.paused_until.map(|at| at.timestamp_millis()),
+            },
+            updated_at: self.updated_at,
+        }
+    }
 }
 
 words! {

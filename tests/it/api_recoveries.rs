@@ -38,6 +38,27 @@ async fn a_span_names_every_bad_field(pool: PgPool) {
 }
 
 #[sqlx::test]
+async fn ten_recoveries_of_a_webhook_run_at_a_time(pool: PgPool) {
+    let api = Api::start(pool).await;
+    let (mine, other) = (webhook(&api).await, webhook(&api).await);
+    let recover = format!("{mine}/recover");
+    let body = json!({"since": "2026-02-25T12:00:00Z"});
+    let asked = (0..15).map(|_| api.post(&recover, body.clone()));
+    let answers = futures_util::future::join_all(asked).await;
+    let (begun, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == 202);
+    assert_eq!((begun.len(), refused.len()), (10, 5));
+    for answer in refused {
+        assert_eq!(answer.status, 409, "{}", answer.body);
+        answer.problem("recovery-limit");
+    }
+    let of_other = api.post(&format!("{other}/recover"), body.clone()).await;
+    assert_eq!(of_other.status, 202, "each webhook has its own");
+    let running = format!("{mine}/recoveries/{}", text(&begun[0].body["id"]));
+    assert_eq!(api.send("DELETE", &running, None).await.status, 204);
+    assert_eq!(api.post(&recover, body).await.status, 202, "one has ended");
+}
+
+#[sqlx::test]
 async fn a_job_belongs_to_its_webhook_and_is_cancelled_once(pool: PgPool) {
     let api = Api::start(pool.clone()).await;
     let (mine, other) = (webhook(&api).await, webhook(&api).await);

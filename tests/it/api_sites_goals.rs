@@ -43,6 +43,77 @@ async fn a_put_registers_a_site_and_then_replaces_its_settings(pool: PgPool) {
 }
 
 #[sqlx::test]
+async fn a_site_counts_webhooks_by_state_and_open_episodes(pool: PgPool) {
+    let api = Api::start(pool.clone()).await;
+    let none = json!({"ok": 0, "careful": 0, "open": 0, "disabled": 0, "paused": 0});
+    let new = put(&api, SITE, json!({})).await;
+    assert_eq!(
+        (&new.body["webhooks"], &new.body["open_episodes"]),
+        (&none, &json!(0))
+    );
+    put(&api, "/api/sites/other.example", json!({})).await;
+    let until = bellwether::clock::now() + chrono::TimeDelta::days(1);
+    for (name, extra, state, is_ours) in [
+        ("new", json!({}), "new", false),
+        ("well", json!({}), "ok", false),
+        ("careful", json!({}), "careful", false),
+        ("open", json!({}), "open", false),
+        ("off", json!({"enabled": false}), "open", false),
+        ("gone", json!({"paused_until": until}), "disabled", true),
+        ("paused", json!({"paused_until": until}), "open", false),
+        ("deleted", json!({}), "open", false),
+    ] {
+        let mut body = json!({"name": name, "url": "https://example.com/x", "events": ["goal_completion"]});
+        body.as_object_mut()
+            .expect("an object")
+            .extend(extra.as_object().expect("an object").clone());
+        let made = api.post(&format!("{SITE}/webhooks"), body).await;
+        assert_eq!(made.status, 201, "{}", made.body);
+        let id: bellwether::domain::id::WebhookId = text(&made.body["id"]).parse().expect("an id");
+        sqlx::query("insert into webhook_health (webhook_id, state) values ($1, $2)")
+            .bind(id.uuid())
+            .bind(state)
+            .execute(&pool)
+            .await
+            .expect("inserted");
+        if is_ours {
+            sqlx::query("update webhooks set disabled_at = now(), disabled_reason = 'gone' where id = $1")
+                .bind(id.uuid())
+                .execute(&pool)
+                .await
+                .expect("updated");
+        }
+        if name == "deleted" {
+            let path = format!("{SITE}/webhooks/{id}");
+            assert_eq!(api.send("DELETE", &path, None).await.status, 204);
+        }
+    }
+    sqlx::query(
+        "insert into episodes (id, site_id, event_type, trigger, webhook_ids, started_at, ended_at, peak, updated_at)
+         select gen_random_uuid(), 'example.com', 'visitor_spike', '{}', '{}', now(), ended_at, 5, now()
+         from unnest(array[null, null, now()]) as ended_at",
+    )
+    .execute(&pool)
+    .await
+    .expect("inserted");
+    let wanted = json!({"ok": 2, "careful": 1, "open": 1, "disabled": 2, "paused": 1});
+    let listed = api.get("/api/sites").await.body["data"].clone();
+    for site in [api.get(SITE).await.body, listed[0].clone()] {
+        assert_eq!(
+            (&site["webhooks"], &site["open_episodes"]),
+            (&wanted, &json!(2)),
+            "{site}"
+        );
+    }
+    assert_eq!(
+        (&listed[1]["webhooks"], &listed[1]["open_episodes"]),
+        (&none, &json!(0))
+    );
+    let sent_back = put(&api, SITE, api.get(SITE).await.body).await;
+    assert_eq!(sent_back.status, 200, "{}", sent_back.body);
+}
+
+#[sqlx::test]
 async fn every_bad_field_of_a_site_is_named_at_once(pool: PgPool) {
     let api = Api::start(pool).await;
     let answer = put(

@@ -21,6 +21,43 @@ async fn a_key_given_twice_is_refused_by_its_pointer(pool: PgPool) {
 }
 
 #[sqlx::test]
+async fn a_body_may_be_left_out_whatever_the_content_type(pool: PgPool) {
+    let api = Api::start(pool).await;
+    let webhooks = "/api/sites/a/webhooks";
+    let made = api
+        .post(
+            webhooks,
+            json!({"url": "https://example.com/x", "events": ["goal_completion"]}),
+        )
+        .await;
+    let path = format!(
+        "{webhooks}/{}/rotate-secret",
+        made.body["id"].as_str().expect("an id")
+    );
+    let chunked =
+        || reqwest::Body::wrap_stream(futures_util::stream::empty::<Result<Vec<u8>, std::io::Error>>());
+    for (content_type, body) in [
+        (None, None),
+        (Some("application/json"), None),
+        (Some("text/plain"), None),
+        (Some("application/json"), Some(chunked())),
+    ] {
+        let mut request = api.request("POST", &path).bearer_auth(&api.token);
+        if let Some(content_type) = content_type {
+            request = request.header("content-type", content_type);
+        }
+        if let Some(body) = body {
+            request = request.body(body);
+        }
+        let status = request.send().await.expect("an answer").status();
+        assert_eq!(status, 200, "{content_type:?}");
+    }
+    let request = api.request("POST", &path).bearer_auth(&api.token);
+    let text = request.header("content-type", "text/plain").body("{}");
+    assert_eq!(text.send().await.expect("an answer").status(), 415);
+}
+
+#[sqlx::test]
 async fn a_byte_order_mark_is_named(pool: PgPool) {
     let api = Api::start(pool).await;
     let answer = read(

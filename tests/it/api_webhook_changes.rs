@@ -7,6 +7,29 @@ use crate::api_support::Api;
 use crate::api_webhooks::{WEBHOOKS, body, create};
 
 #[sqlx::test]
+async fn a_webhook_says_that_its_retry_schedule_vanished(pool: PgPool) {
+    let api = Api::start(pool.clone()).await;
+    let path = create(&api, body()).await;
+    assert_eq!(api.get(&path).await.body["warnings"], json!([]));
+    sqlx::query("update webhooks set retry_schedule = 'gone'")
+        .execute(&pool)
+        .await
+        .expect("updated");
+    let changed = api.patch(&path, json!({"name": "Other"})).await;
+    assert_eq!(changed.status, 200, "it stays as it is: {}", changed.body);
+    let listed = api.get(WEBHOOKS).await.body["data"][0].clone();
+    for webhook in [changed.body, api.get(&path).await.body, listed] {
+        assert_eq!(webhook["retry_schedule"], "gone");
+        let warning = &webhook["warnings"][0];
+        assert_eq!(
+            (&warning["code"], &warning["pointer"]),
+            (&json!("unknown_retry_schedule"), &json!("/retry_schedule")),
+            "{webhook}"
+        );
+    }
+}
+
+#[sqlx::test]
 async fn a_patch_changes_named_fields_and_null_resets_them(pool: PgPool) {
     let api = Api::start(pool).await;
     let path = create(&api, body()).await;

@@ -164,6 +164,23 @@ fn an_api_that_is_away_is_named_with_its_cause() {
 }
 
 #[tokio::test]
+async fn site_list_shows_ids_and_open_episodes() {
+    let deployment = Deployment::create(&[]).await;
+    let process = deployment.serve(&["--roles", "api"]).await;
+    let variables = [
+        ("BELLWETHER_API_URL", process.api.as_str()),
+        ("BELLWETHER_API_TOKEN", deployment.token.as_str()),
+    ];
+    let (code, _, err) = run(&["site", "create", "a.example", "--name", "A"], &variables);
+    assert_eq!(code, 0, "{err}");
+    let (code, out, err) = run(&["site", "list"], &variables);
+    assert_eq!(code, 0, "{err}");
+    let columns = |line: &str| -> Vec<String> { line.split_whitespace().map(str::to_owned).collect() };
+    let lines: Vec<Vec<String>> = out.lines().map(columns).collect();
+    assert_eq!(lines[1], ["a.example", "A", "UTC", "-", "0"], "{out}");
+}
+
+#[tokio::test]
 async fn a_wrong_token_fails_and_is_not_printed() {
     let deployment = Deployment::create(&[]).await;
     let process = deployment.serve(&["--roles", "api"]).await;

@@ -2,11 +2,13 @@
 //! logs look.
 
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::commands::{bellwether, run, said};
-use crate::support::app::KEY;
+use crate::support::app::{Deployment, KEY};
+use crate::support::eventually;
 
 /// What `check-config` says of a file: exit code, stdout and stderr.
 pub(crate) fn check_config(toml: &str) -> (i32, String, String) {
@@ -245,4 +247,25 @@ fn on_a_terminal(arguments: &[&str], variables: &[(&str, &str)]) -> std::io::Res
         };
     }
     script.output()
+}
+
+#[tokio::test]
+async fn a_retry_schedule_that_vanished_is_warned_of_at_start() {
+    let deployment = Deployment::create(&[]).await;
+    let process = deployment.serve(&["--roles", "api"]).await;
+    let said = "a retry schedule that webhooks name is not configured";
+    let body = json!({"url": "https://example.com/x", "events": ["goal_completion"]});
+    deployment.create_webhook(&process, "a.example", body).await;
+    assert!(!process.log_text().contains(said));
+    drop(process);
+    sqlx::query("update webhooks set retry_schedule = 'patient'")
+        .execute(&deployment.database.pool)
+        .await
+        .unwrap();
+    let process = deployment.serve(&["--roles", "api"]).await;
+    eventually("the start says so", Duration::from_secs(20), || async {
+        let log = process.log_text();
+        (log.contains(said) && log.contains("patient")).then_some(())
+    })
+    .await;
 }

@@ -76,4 +76,6 @@ mod commands_topics;
 mod snippets;
 mod stopping;
 mod sending_again;
+mod erasure;
+mod retention_live;
 mod health_notices;

@@ -111,6 +111,33 @@ async fn what_did_not_change_is_shared_and_keeps_its_version(pool: PgPool) {
 }
 
 #[sqlx::test]
+async fn every_setting_of_a_site_reaches_its_readers(pool: PgPool) {
+    let mut conn = pool.acquire().await.expect("connection");
+    sites::register(&mut conn, &site("a.example"), clock::now())
+        .await
+        .expect("registered");
+    let mut reader = reader();
+    reader.look(&mut conn, NOON_MS).await.expect("looked");
+    for change in [
+        "include_paths = false",
+        "name = 'A'",
+        "time_zone = 'Europe/Berlin'",
+        "aliases = array['b.example']",
+    ] {
+        let statement = format!("update sites set {change}");
+        sqlx::query(&statement)
+            .execute(&mut *conn)
+            .await
+            .expect("updated");
+        let seen = reader.look(&mut conn, NOON_MS).await.expect("looked");
+        assert!(seen.is_some(), "{change}");
+    }
+    let current = reader.current();
+    let site = &current.sites["a.example"];
+    assert_eq!((site.include_paths, site.name.as_deref()), (false, Some("A")));
+}
+
+#[sqlx::test]
 async fn deletions_are_seen(pool: PgPool) {
     let mut conn = pool.acquire().await.expect("connection");
     let keys = keyring(&[("a", 1)]);

@@ -8,6 +8,7 @@ use super::schema::{
 };
 use crate::api::site_input::{MAX_NAME_CHARS, MAX_TIME_ZONE_CHARS, MOVING, READ_ONLY};
 use crate::domain::event::EventType;
+use crate::domain::health::CountedState;
 use crate::domain::site::MAX_SITE_ID_BYTES;
 use crate::record::sites::MAX_ALIASES;
 
@@ -82,13 +83,27 @@ fn site() -> Value {
         ("include_paths", boolean()),
         ("first_event_at", nullable(time())),
         ("last_event_at", nullable(time())),
+        (
+            "webhooks",
+            about(
+                answer(
+                    CountedState::WORDS
+                        .iter()
+                        .map(|state| (*state, count()))
+                        .collect(),
+                ),
+                "Number of webhooks by state; a new one is `ok`.",
+            ),
+        ),
+        ("open_episodes", about(count(), "Alerts that last.")),
         ("inserted_at", time()),
         ("updated_at", time()),
     ]);
     schema["examples"] = json!([{
         "site_id": "example.com", "name": "Example", "time_zone": "Europe/Berlin", "aliases": ["www.example.com"],
         "include_paths": true, "first_event_at": "2026-02-01T08:00:00.000Z",
-        "last_event_at": "2026-02-25T12:00:00.000Z", "inserted_at": "2026-02-01T07:59:00.000Z",
+        "last_event_at": "2026-02-25T12:00:00.000Z",
+        "webhooks": {"ok": 2, "careful": 0, "open": 1, "disabled": 0, "paused": 0}, "open_episodes": 1, "inserted_at": "2026-02-01T07:59:00.000Z",
         "updated_at": "2026-02-01T07:59:00.000Z"
     }]);
     schema

@@ -22,13 +22,9 @@ use crate::domain::webhook::{
 };
 
 pub(super) fn schemas() -> Vec<(&'static str, Value)> {
-    let warnings = ("warnings", list(warning()));
-    let mut with_warnings = answered();
-    with_warnings.push(warnings.clone());
-    let mut with_secret = with_warnings.clone();
+    let mut with_secret = answered();
+    let always: Vec<&str> = with_secret.iter().map(|(name, _)| *name).collect();
     with_secret.push(("standard_webhooks_secret", standard_secret()));
-    let always: Vec<&str> = answered().iter().map(|(name, _)| *name).collect();
-    let created: Vec<&str> = always.iter().copied().chain(["warnings"]).collect();
     vec![
         ("NewWebhook", new_webhook()),
         ("WebhookPatch", patch()),
@@ -36,11 +32,11 @@ pub(super) fn schemas() -> Vec<(&'static str, Value)> {
         ("Webhooks", page("Webhook")),
         (
             "WebhookWithWarnings",
-            shown(answer(with_warnings), example_with_warnings()),
+            shown(answer(answered()), example_with_warnings()),
         ),
         (
             "WebhookWithSecret",
-            shown(partial(&created, with_secret.clone()), example_with_secret()),
+            shown(partial(&always, with_secret.clone()), example_with_secret()),
         ),
         ("SecretRotation", rotation()),
         (
@@ -277,6 +273,7 @@ fn answered() -> Fields {
         ("health", health()),
         ("inserted_at", time()),
         ("updated_at", time()),
+        ("warnings", list(warning())),
     ]
 }
 
@@ -345,7 +342,8 @@ fn example() -> Value {
         "secret_overlap_until": null,
         "health": {"state": "ok", "reason": null, "since": "2026-02-01T08:00:00.000Z", "next_probe_at": null,
                    "waiting": 0, "last_success_at": "2026-02-25T12:00:00.000Z", "consecutive_failures": 0},
-        "inserted_at": "2026-02-01T08:00:00.000Z", "updated_at": "2026-02-01T08:00:00.000Z"
+        "inserted_at": "2026-02-01T08:00:00.000Z", "updated_at": "2026-02-01T08:00:00.000Z",
+        "warnings": []
     })
 }
 
@@ -359,6 +357,5 @@ fn example_with_warnings() -> Value {
 fn example_with_secret() -> Value {
     let mut example = example();
     example["secret"] = json!(EXAMPLE_SECRET);
-    example["warnings"] = json!([]);
     example
 }

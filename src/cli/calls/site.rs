@@ -72,7 +72,7 @@ pub(in crate::cli) struct ChangedSite {
 }
 
 const COLUMNS: [Column; 5] = [
-    ("ID", "/id"),
+    ("ID", "/site_id"),
     ("NAME", "/name"),
     ("TIME ZONE", "/time_zone"),
     ("LAST EVENT", "/last_event_at"),
@@ -80,8 +80,7 @@ const COLUMNS: [Column; 5] = [
 ];
 
 /// Fields of a site's answer that a PUT does not take.
-const READ_ONLY: [&str; 8] = [
-    "id",
+const READ_ONLY: [&str; 7] = [
     "site_id",
     "webhooks",
     "open_episodes",

@@ -188,14 +188,7 @@ fn understood(
 ) -> UnderstoodEvent {
     let ReadSettings { clock, now_ms, .. } = settings;
     let record_ms = record.record_ms.unwrap_or(now_ms);
-    let time = match (record.record_ms, event.timestamp_ms) {
-        // A record without a time says nothing about how old its event is.
-        (None, Some(own)) if clock == SourceClock::Live => EventTime {
-            ms: own.min(now_ms),
-            skewed: false,
-        },
-        (_, own) => event_time(clock, own, record_ms, now_ms),
-    };
+    let time = time_of(event, record, clock, now_ms);
     let stale = !is_fresh(clock, time.ms, now_ms, settings.stale_after_ms);
     let known = sites.and_then(|sites| sites.find(&event.site_id));
     let registration = match (sites, known) {
@@ -241,6 +234,18 @@ fn understood(
             .as_deref()
             .map(|visitor| hasher.hash_one((&event.site_id, visitor))),
         site_id: event.site_id.clone().into_owned(),
+    }
+}
+
+/// Time of an event as the detector takes it.
+fn time_of(event: &Event<'_>, record: &SampledRecord, clock: SourceClock, now_ms: i64) -> EventTime {
+    match (record.record_ms, event.timestamp_ms) {
+        // A record without a time says nothing about how old its event is.
+        (None, Some(own)) if clock == SourceClock::Live => EventTime {
+            ms: own.min(now_ms),
+            skewed: false,
+        },
+        (record_ms, own) => event_time(clock, own, record_ms.unwrap_or(now_ms), now_ms),
     }
 }
 

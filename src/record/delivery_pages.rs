@@ -1,0 +1,175 @@
+//! The history of a webhook, page by page.
+//!
+//! A page is found in an index that holds all that the filter asks for, and in the order of the
+//! page, so that no more entries are read than it shows, however long the history and however rare
+//! what is asked for. Then its rows are read by their ids, in the same snapshot.
+
+use std::collections::BTreeSet;
+
+use sqlx::{Connection as _, Executor as _, PgConnection, Postgres, QueryBuilder};
+use uuid::Uuid;
+
+use crate::domain::delivery::DeliveryStatus;
+use crate::domain::event::EventType;
+use crate::domain::id::{DeliveryId, WebhookId, uuid_floor};
+
+use super::deliveries_read::{self, StoredDelivery};
+
+/// Selection from the deliveries of a webhook.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HistoryQuery {
+    /// Empty means any.
+    pub(crate) statuses: BTreeSet<DeliveryStatus>,
+    /// Empty means any.
+    pub(crate) events: BTreeSet<EventType>,
+    /// Only notifications made at or after this time, in milliseconds since the Unix epoch.
+    pub(crate) since_ms: Option<i64>,
+    /// Only deliveries older than this one.
+    pub(crate) after: Option<DeliveryId>,
+    pub(crate) limit: u32,
+}
+
+/// Reads a page of a webhook's history, newest first, and the cursor of the next page if there is
+/// one.
+///
+/// The order is that of the ids, which start with the notification's time. A page begins after the
+/// last row of the page before, so no delivery comes twice and none is left out, whatever is added
+/// meanwhile.
+pub(crate) async fn read(
+    conn: &mut PgConnection,
+    webhook: WebhookId,
+    query: &HistoryQuery,
+) -> Result<(Vec<StoredDelivery>, Option<DeliveryId>), sqlx::Error> {
+    // One snapshot: a delivery that ends between the two queries still fits the filter.
+    let mut tx = conn
+        .begin_with("begin isolation level repeatable read read only")
+        .await?;
+    // A generic plan would not know the size of the newest partition.
+    tx.execute("set local plan_cache_mode = force_custom_plan")
+        .await?;
+    let mut ids = find(&mut tx, webhook, query).await?;
+    let limit = query.limit as usize;
+    let has_more = ids.len() > limit;
+    ids.truncate(limit);
+    let rows = deliveries_read::some(&mut tx, &ids).await?;
+    tx.commit().await?;
+    let next = ids.last().filter(|_| has_more).copied();
+    Ok((rows, next.map(DeliveryId::from_uuid)))
+}
+
+/// Bounds of the ids of a page, the upper one excluded, and its size.
+#[derive(Clone, Copy)]
+struct PageBounds {
+    webhook: WebhookId,
+    from: Uuid,
+    below: Uuid,
+    /// One more than is shown tells that there is a next page.
+    limit: i64,
+}
+
+/// Finds the ids of a page in the index that fits the filter.
+async fn find(
+    conn: &mut PgConnection,
+    webhook: WebhookId,
+    query: &HistoryQuery,
+) -> Result<Vec<Uuid>, sqlx::Error> {
+    use DeliveryStatus::{Cancelled, Failed, Pending, Retrying};
+    let bounds = PageBounds {
+        webhook,
+        from: query.since_ms.map_or(Uuid::nil(), uuid_floor),
+        below: query.after.map_or(Uuid::max(), DeliveryId::uuid),
+        limit: i64::from(query.limit) + 1,
+    };
+    let statuses: Vec<DeliveryStatus> = query.statuses.iter().copied().collect();
+    match (statuses.as_slice(), query.events.is_empty()) {
+        ([], true) => find_any(conn, bounds).await,
+        ([Failed, Cancelled], true) => find_missed(conn, bounds).await,
+        ([Pending, Retrying], true) => find_open(conn, bounds).await,
+        _ => find_kinds(conn, bounds, query).await,
+    }
+}
+
+async fn find_any(conn: &mut PgConnection, bounds: PageBounds) -> Result<Vec<Uuid>, sqlx::Error> {
+    sqlx::query_scalar!(
+        "select id from deliveries where webhook_id = $1 and id >= $2 and id < $3 order by id desc limit $4",
+        bounds.webhook.uuid(),
+        bounds.from,
+        bounds.below,
+        bounds.limit
+    )
+    .fetch_all(conn)
+    .await
+}
+
+async fn find_missed(conn: &mut PgConnection, bounds: PageBounds) -> Result<Vec<Uuid>, sqlx::Error> {
+    sqlx::query_scalar!(
+        "select id from deliveries
+         where webhook_id = $1 and id >= $2 and id < $3 and status in ('failed', 'cancelled')
+         order by id desc limit $4",
+        bounds.webhook.uuid(),
+        bounds.from,
+        bounds.below,
+        bounds.limit
+    )
+    .fetch_all(conn)
+    .await
+}
+
+async fn find_open(conn: &mut PgConnection, bounds: PageBounds) -> Result<Vec<Uuid>, sqlx::Error> {
+    sqlx::query_scalar!(
+        "select id from deliveries
+         where webhook_id = $1 and id >= $2 and id < $3 and status in ('pending', 'retrying')
+         order by id desc limit $4",
+        bounds.webhook.uuid(),
+        bounds.from,
+        bounds.below,
+        bounds.limit
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Finds a page of each pair of a status and an event type, and merges them: every pair is a run of
+/// `deliveries_by_kind` in the order of the ids.
+///
+/// Each pair is a part of its own with its words as parameters. Joined to a list of pairs, the
+/// planner would not know the words, and would take a kind that is absent for one that is common.
+async fn find_kinds(
+    conn: &mut PgConnection,
+    bounds: PageBounds,
+    query: &HistoryQuery,
+) -> Result<Vec<Uuid>, sqlx::Error> {
+    let statuses = words_or_all(&query.statuses, DeliveryStatus::WORDS, DeliveryStatus::as_str);
+    let events = words_or_all(&query.events, EventType::WORDS, EventType::as_str);
+    let mut sql = QueryBuilder::<Postgres>::new("select id from (");
+    let mut parts = sql.separated(" union all ");
+    for (status, event) in statuses
+        .iter()
+        .flat_map(|status| events.iter().map(move |event| (status, event)))
+    {
+        parts.push("(select id from deliveries where webhook_id = ");
+        parts.push_bind_unseparated(bounds.webhook.uuid());
+        parts.push_unseparated(" and event_type = ");
+        parts.push_bind_unseparated(event);
+        parts.push_unseparated(" and status = ");
+        parts.push_bind_unseparated(status);
+        parts.push_unseparated(" and id >= ");
+        parts.push_bind_unseparated(bounds.from);
+        parts.push_unseparated(" and id < ");
+        parts.push_bind_unseparated(bounds.below);
+        parts.push_unseparated(" order by id desc limit ");
+        parts.push_bind_unseparated(bounds.limit);
+        parts.push_unseparated(")");
+    }
+    sql.push(") wanted order by id desc limit ");
+    sql.push_bind(bounds.limit);
+    sql.build_query_scalar().fetch_all(conn).await
+}
+
+/// The words of these, or all of the set if there are none.
+fn words_or_all<T: Copy>(wanted: &BTreeSet<T>, all: &[&str], word: fn(T) -> &'static str) -> Vec<String> {
+    match wanted.is_empty() {
+        true => all.iter().map(|word| (*word).to_owned()).collect(),
+        false => wanted.iter().map(|one| word(*one).to_owned()).collect(),
+    }
+}
