@@ -45,6 +45,7 @@ const PURE: &[&str] = &[
     "detect::keyed_hash",
     "deliver::lanes",
     "deliver::backlog",
+    "deliver::intake::hand_over",
     "deliver::recent_firsts",
     "deliver::decide",
     "deliver::resume",

@@ -5,7 +5,7 @@
 //! never do the same; what one leaves undone, another one takes up.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use chrono::TimeDelta;
@@ -18,9 +18,11 @@ use crate::clock;
 use crate::domain::delivery::{DeliveryStatus, FailureReason};
 use crate::record::jobs::{self, JobKind, JobStatus, TakenJob};
 use crate::record::keyring::Keyring;
+use crate::record::pg_monitor::PgMonitor;
 use crate::record::{cancelling, erasure, secrets, webhooks};
 use crate::tasks::Tasks;
 use crate::telemetry::Metrics;
+use crate::telemetry::throttle::Throttle;
 
 /// Time between two looks.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -39,6 +41,7 @@ const HELD_PAUSE: TimeDelta = TimeDelta::milliseconds(500);
 
 struct Jobs {
     pool: PgPool,
+    monitor: PgMonitor,
     keyring: Arc<Keyring>,
     metrics: Arc<Metrics>,
     /// Partitions of each topic of deliveries.
@@ -49,6 +52,7 @@ struct Jobs {
 pub(super) fn start(app: &AppContext, tasks: &mut Tasks) {
     let work = Jobs {
         pool: app.pool.clone(),
+        monitor: app.pg_monitor.clone(),
         keyring: Arc::clone(&app.keyring),
         metrics: Arc::clone(&app.metrics),
         partitions: app.config.kafka.partitions,
@@ -62,19 +66,35 @@ pub(super) fn start(app: &AppContext, tasks: &mut Tasks) {
 
 impl Jobs {
     async fn run(&self) {
+        let mut failures = Throttle::default();
         loop {
+            let begun = clock::monotonic();
             match self.look().await {
                 // More may be due.
                 Ok(true) => {}
                 Ok(false) => tokio::time::sleep(PAUSE).await,
                 Err(error) => {
-                    tracing::warn!(
-                        error = format!("{error:#}"),
-                        "a job could not go on; it is tried again"
-                    );
+                    self.report(&error, begun, &mut failures);
                     tokio::time::sleep(PAUSE).await;
                 }
             }
+        }
+    }
+
+    /// Counts a failure as one of Postgres, and logs it: as the monitor does if Postgres is away.
+    fn report(&self, error: &anyhow::Error, begun: Instant, failures: &mut Throttle) {
+        if let Some(cause) = error.downcast_ref::<sqlx::Error>() {
+            self.monitor.failed("jobs", begun, cause);
+        }
+        let now = clock::monotonic();
+        if self.monitor.is_answering(now)
+            && let Some(suppressed) = failures.admit(now)
+        {
+            tracing::warn!(
+                error = format!("{error:#}"),
+                suppressed,
+                "a job could not go on; it is tried again"
+            );
         }
     }
 

@@ -14,6 +14,11 @@ pub(super) fn router(app: &AppContext, api: Router) -> Router {
         public_url: http.public_url.clone(),
         allow_http: webhooks.allow_http,
         max_per_site: webhooks.max_per_site,
+        outbound_addresses: webhooks
+            .outbound_addresses
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
         retry_schedules: app.schedules.names().into_iter().collect(),
     };
     let state = UiState::new(api, app.api_pool.clone(), Arc::clone(&app.keyring), config);

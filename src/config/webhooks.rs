@@ -1,6 +1,8 @@
 //! `[webhooks]`
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -31,6 +33,8 @@ pub struct WebhooksConfig {
     pub(crate) deny_networks: Vec<IpNet>,
     /// Certificates (PEM) trusted besides the system's.
     pub(crate) ca_file: Option<PathBuf>,
+    /// Addresses and networks that requests come from, as owners are told for their firewalls.
+    pub(crate) outbound_addresses: Vec<AddressOrNetwork>,
     /// Named lists of delays; `default` always exists.
     pub(crate) retry_schedules: BTreeMap<String, Vec<String>>,
 }
@@ -46,6 +50,7 @@ impl Default for WebhooksConfig {
             allow_networks: Vec::new(),
             deny_networks: Vec::new(),
             ca_file: None,
+            outbound_addresses: Vec::new(),
             retry_schedules: default_schedules(),
         }
     }
@@ -56,6 +61,29 @@ fn default_schedules() -> BTreeMap<String, Vec<String>> {
         DEFAULT_SCHEDULE.to_owned(),
         ["1s", "2s", "4s"].map(str::to_owned).to_vec(),
     )])
+}
+
+/// An address or a network, as it was written.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct AddressOrNetwork(String);
+
+impl TryFrom<String> for AddressOrNetwork {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let is_one = text.parse::<IpAddr>().is_ok() || text.parse::<IpNet>().is_ok();
+        match is_one {
+            true => Ok(Self(text)),
+            false => Err("allowed: IP addresses such as \"192.0.2.7\", networks such as \"2001:db8::/48\""),
+        }
+    }
+}
+
+impl fmt::Display for AddressOrNetwork {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 /// The schedule of webhooks that choose none.

@@ -6,7 +6,7 @@
 //! answer nothing is taken and nothing is started, so that nothing is sent that could not be
 //! recorded. Every wait is bounded by `give_up`, which ends the grace period.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
@@ -22,10 +22,10 @@ use super::events::{LaneEvent, Question};
 use super::health_book::HealthBook;
 use super::in_flight::InFlight;
 use super::intake::work::{Work, WorkOrigin};
-use super::lanes::flow::FlowLimit;
+use super::lanes::flow::{FlowLimit, RequestNumber};
 use super::lanes::health::{AttemptEnd, EndpointHealth};
 use super::lanes::scheduler::{Now, Scheduler};
-use super::lanes::{EndpointSettings, Lane, LaneLimits};
+use super::lanes::{Lane, LaneLimits};
 use super::outcome_publisher::OutcomePublisher;
 use super::owned::OwnedPartitions;
 use super::progress::ProgressReader;
@@ -33,7 +33,7 @@ use super::rows::Outcome;
 use super::send::AttemptSender;
 use crate::clock;
 use crate::domain::health::{HealthReason, HealthState};
-use crate::domain::id::WebhookId;
+use crate::domain::id::{DeliveryId, WebhookId};
 use crate::domain::registry::Registry;
 use crate::domain::webhook::Webhook;
 use crate::record::pg_monitor::PgMonitor;
@@ -47,6 +47,8 @@ mod acting;
 mod parked_rows;
 /// Health in Postgres, and gauges.
 mod upkeep;
+/// Endpoints as the scheduler knows them.
+mod endpoints;
 
 /// Times and states of looking at `parked`.
 mod looks;
@@ -55,6 +57,8 @@ mod gauge_times;
 
 /// Reports and records handled in one turn.
 const BATCH: usize = 256;
+/// Records waiting to be published beyond which nothing is taken: while the brokers refuse them.
+const MOST_UNPUBLISHED: usize = 8_192;
 /// Pause before Postgres is looked at again while it does not answer.
 const DOWN_POLL: Duration = Duration::from_millis(100);
 
@@ -98,6 +102,10 @@ pub(crate) struct Deliverer {
     questions: Vec<Question>,
     /// Outcomes without a request that the writer has no room for yet.
     unsent: VecDeque<Outcome>,
+    /// Deliveries that owners which died had noted as being sent, and not recorded.
+    maybe_sent: HashSet<DeliveryId>,
+    /// Requests of noted sends that are not recorded.
+    noted: BTreeSet<RequestNumber>,
     /// Health that other owners have stored, of endpoints that are not set up yet.
     stored_health: HashMap<WebhookId, EndpointHealth>,
     /// The assignment whose health is read, and the one whose health is being read.
@@ -120,6 +128,8 @@ impl Deliverer {
             arrivals: VecDeque::new(),
             questions: Vec::new(),
             unsent: VecDeque::new(),
+            maybe_sent: HashSet::new(),
+            noted: BTreeSet::new(),
             stored_health: HashMap::new(),
             health_read: 0,
             health_asked: 0,
@@ -213,7 +223,9 @@ impl Deliverer {
             while let Some(work) = self.arrivals.pop_front() {
                 self.arrive(work);
             }
-            self.look_after_parked(now);
+            if self.can_publish() {
+                self.look_after_parked(now);
+            }
         }
         let room = self.flow.room(now, self.scheduler.queued());
         for action in self.scheduler.run(now_of(now), room) {
@@ -222,8 +234,12 @@ impl Deliverer {
         self.ask();
         self.hand_on_outcomes();
         let lanes = self.scheduler.next_wake();
+        let looks = match self.has_health() && self.can_publish() {
+            true => self.looks_wake(now),
+            false => Some(now + DOWN_POLL),
+        };
         let flow = self.flow.next_room().filter(|_| self.scheduler.queued() > 0);
-        [lanes, flow, self.looks_wake(now), Some(self.gauges.next())]
+        [lanes, flow, looks, Some(self.gauges.next())]
             .into_iter()
             .flatten()
             .min()
@@ -237,11 +253,17 @@ impl Deliverer {
     /// True if more records may be taken from the intake threads.
     fn has_room(&self) -> bool {
         !self.was_down
+            && self.can_publish()
             && self.arrivals.is_empty()
             && self.unsent.len() < BATCH
             && self
                 .scheduler
                 .has_room(self.gauges.ended_per_second(), self.flow.next_room().is_some())
+    }
+
+    /// True unless so much waits to be published that nothing more is begun.
+    fn can_publish(&self) -> bool {
+        self.links.publisher.tasks.len() < MOST_UNPUBLISHED
     }
 
     fn handle(&mut self, event: LaneEvent) {
@@ -258,11 +280,18 @@ impl Deliverer {
                     self.answer(question, progress);
                 }
             }
-            LaneEvent::Recorded(request) => self.flow.recorded(request, clock::monotonic()),
+            LaneEvent::Recorded(request) => self.request_is_over(request),
             LaneEvent::Parked(webhook) => self.backlog.parked(webhook),
             LaneEvent::NotParked(webhook) => self.backlog.not_parked(webhook),
             LaneEvent::Unparked(webhook) => self.backlog.unparked(webhook),
-            LaneEvent::HealthRead { generation, rows } => self.take_health(generation, &rows),
+            LaneEvent::HealthRead {
+                generation,
+                rows,
+                noted,
+            } => {
+                self.maybe_sent.extend(noted);
+                self.take_health(generation, &rows);
+            }
             LaneEvent::Waiting(found) => self.looked(found),
             LaneEvent::Taken { asked, rows } => self.taken(&asked, rows),
             LaneEvent::Cancelled => self.looks.cancelled(),
@@ -270,7 +299,11 @@ impl Deliverer {
     }
 
     /// Lets a record wait for its turn, or does what its webhook demands.
-    fn arrive(&mut self, work: Work) {
+    fn arrive(&mut self, mut work: Work) {
+        // Kept with the work from now on, wherever it waits.
+        if std::mem::take(&mut work.is_suspect_if_noted) {
+            work.suspect = self.maybe_sent.remove(&work.record.delivery_id);
+        }
         let Some(work) = self.links.in_flight.admit(Box::new(work)) else {
             return;
         };
@@ -290,47 +323,6 @@ impl Deliverer {
             WorkOrigin::Record { .. } => Lane::Retry,
         };
         self.scheduler.arrive(webhook.id, source, work, now);
-    }
-
-    fn set_up(&mut self, webhook: &Webhook, now: Now) {
-        if self.scheduler.knows(webhook.id) {
-            return;
-        }
-        let stored = self.stored_health.remove(&webhook.id);
-        let stored = stored.filter(|health| !health.is_over(webhook.active_since_ms));
-        let health = stored.unwrap_or_else(|| EndpointHealth::new(now.wall_ms));
-        self.scheduler
-            .set_up(webhook.id, settings_of(webhook), health, now);
-    }
-
-    /// Brings changed settings into force.
-    fn apply_settings(&mut self) {
-        let now = now_of(clock::monotonic());
-        let registry = Arc::clone(&self.links.registry.borrow());
-        let known: Vec<WebhookId> = self.scheduler.known().collect();
-        for id in known {
-            if let Some(webhook) = registry.webhooks.get(&id) {
-                let health = EndpointHealth::new(now.wall_ms);
-                self.scheduler.set_up(id, settings_of(webhook), health, now);
-                if webhook.disabled {
-                    self.note_disabled(id, now);
-                }
-            }
-        }
-        self.looks.want_refill();
-    }
-
-    /// Notes that an endpoint was disabled without an attempt, because it was open for too long.
-    fn note_disabled(&mut self, id: WebhookId, now: Now) {
-        let health = self.scheduler.health(id).copied();
-        if let Some(health) = health.filter(|health| health.state == HealthState::Open) {
-            let disabled = EndpointHealth {
-                state: HealthState::Disabled,
-                reason: Some(HealthReason::OpenTooLong),
-                ..health
-            };
-            self.scheduler.set_health(id, disabled, now);
-        }
     }
 
     fn decide(&self, work: &Work) -> Action {
@@ -386,14 +378,5 @@ fn now_of(instant: Instant) -> Now {
     Now {
         instant,
         wall_ms: clock::now_ms(),
-    }
-}
-
-fn settings_of(webhook: &Webhook) -> EndpointSettings {
-    EndpointSettings {
-        site_id: webhook.site_id.clone(),
-        host: webhook.url.reveal().host_str().unwrap_or_default().into(),
-        limits: webhook.limits.clone(),
-        active_since_ms: webhook.active_since_ms,
     }
 }

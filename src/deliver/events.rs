@@ -31,8 +31,13 @@ pub(crate) enum LaneEvent {
     NotParked(WebhookId),
     /// A row of `parked` was removed.
     Unparked(WebhookId),
-    /// Health as it was stored by other owners, read for a new assignment.
-    HealthRead { generation: u64, rows: Vec<HealthRow> },
+    /// Health as it was stored by other owners, read for a new assignment, and the sends that owners
+    /// had noted which died.
+    HealthRead {
+        generation: u64,
+        rows: Vec<HealthRow>,
+        noted: Vec<DeliveryId>,
+    },
     /// Webhooks for which rows wait; `None` after an error.
     Waiting(Option<Vec<WaitingWebhook>>),
     /// Rows were claimed, of webhooks for which so many were asked for.

@@ -1,7 +1,7 @@
 //! The health of webhooks on its way to Postgres: at once when a state changes, else once a second,
 //! because a row that is written with every delivery would be a hot spot.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::lanes::health::EndpointHealth;
 use crate::clock;
+use crate::domain::health::HealthState;
 use crate::domain::id::WebhookId;
 use crate::domain::time::from_ms;
 use crate::record::health::{self, HealthRow};
@@ -22,7 +23,7 @@ const WRITE_EVERY: Duration = Duration::from_secs(1);
 /// Health that is not written yet.
 #[derive(Debug, Default)]
 pub(crate) struct HealthBook {
-    unwritten: Mutex<HashMap<WebhookId, HealthRow>>,
+    unwritten: Mutex<HashMap<WebhookId, UnwrittenHealth>>,
     hurry: Notify,
 }
 
@@ -30,7 +31,7 @@ impl HealthBook {
     /// Notes the health of a webhook. `is_urgent`: its state has changed.
     pub(crate) fn note(&self, webhook: WebhookId, health: &EndpointHealth, is_urgent: bool) {
         let row = row_of(webhook, health, clock::now());
-        self.lock().insert(webhook, row);
+        self.lock().entry(webhook).or_default().note(row);
         if is_urgent {
             self.hurry.notify_one();
         }
@@ -54,35 +55,77 @@ impl HealthBook {
                 () = self.hurry.notified() => false,
                 () = stop.cancelled() => true,
             };
-            self.write(&pool, &monitor).await;
+            while self.write(&pool, &monitor).await {}
             if stopping {
                 return Ok(());
             }
         }
     }
 
-    async fn write(&self, pool: &PgPool, monitor: &PgMonitor) {
-        let rows: Vec<HealthRow> = self.lock().values().cloned().collect();
+    /// Writes the next row of each webhook; false if no more are left, or Postgres did not take
+    /// them.
+    async fn write(&self, pool: &PgPool, monitor: &PgMonitor) -> bool {
+        let rows: Vec<HealthRow> = self.lock().values().filter_map(UnwrittenHealth::next).collect();
         if rows.is_empty() {
-            return;
+            return false;
         }
         let written = monitor.once("circuits", async {
             let mut connection = pool.acquire().await?;
             health::write(&mut connection, &rows).await
         });
         // After an error all is kept for the next time.
-        if written.await.is_ok() {
-            let mut unwritten = self.lock();
-            for row in rows {
-                if unwritten.get(&row.webhook_id) == Some(&row) {
-                    unwritten.remove(&row.webhook_id);
+        if written.await.is_err() {
+            return false;
+        }
+        self.take_written(&rows)
+    }
+
+    /// Removes rows that were written. True if a webhook has rows that have waited for them.
+    fn take_written(&self, rows: &[HealthRow]) -> bool {
+        let mut unwritten = self.lock();
+        let mut has_more = false;
+        for row in rows {
+            if let Some(one) = unwritten.get_mut(&row.webhook_id) {
+                one.take_written(row);
+                match one.0.len() {
+                    0 => drop(unwritten.remove(&row.webhook_id)),
+                    more => has_more |= more > 1,
                 }
             }
         }
+        has_more
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<WebhookId, HealthRow>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<WebhookId, UnwrittenHealth>> {
         self.unwritten.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Rows of one webhook, oldest first. The database tells of every opening and closing of a circuit
+/// that it sees, so each has a row of its own; what lies between two of them has none.
+#[derive(Debug, Default)]
+struct UnwrittenHealth(VecDeque<HealthRow>);
+
+impl UnwrittenHealth {
+    fn note(&mut self, row: HealthRow) {
+        let is_open = |row: &HealthRow| row.state == HealthState::Open;
+        // An opening after another one, with or without the success in between.
+        let is_same = |last: &HealthRow| is_open(last) == is_open(&row);
+        if self.0.back().is_some_and(is_same) {
+            self.0.pop_back();
+        }
+        self.0.push_back(row);
+    }
+
+    fn next(&self) -> Option<HealthRow> {
+        self.0.front().cloned()
+    }
+
+    /// Removes a row that was written, unless it was replaced meanwhile.
+    fn take_written(&mut self, row: &HealthRow) {
+        if self.0.front() == Some(row) {
+            self.0.pop_front();
+        }
     }
 }
 
@@ -122,6 +165,36 @@ mod tests {
 
     use super::*;
     use crate::deliver::lanes::health::{AttemptEnd, Ending};
+
+    #[test]
+    fn each_opening_and_closing_is_written_between_two_writes() {
+        let (webhook, mut health) = (WebhookId::from_uuid(Uuid::from_u128(1)), EndpointHealth::new(0));
+        let book = HealthBook::default();
+        let written = |book: &HealthBook| {
+            let rows: Vec<HealthRow> = book.lock().values().filter_map(UnwrittenHealth::next).collect();
+            let states: Vec<HealthState> = rows.iter().map(|row| row.state).collect();
+            (states, book.take_written(&rows))
+        };
+        // Opened twice, with a success in between; careful and back is no news.
+        for (state, since_ms) in [
+            (HealthState::Careful, 1),
+            (HealthState::Open, 2),
+            (HealthState::Open, 2),
+            (HealthState::Ok, 3),
+            (HealthState::Careful, 4),
+            (HealthState::Open, 5),
+        ] {
+            health.state = state;
+            health.since_ms = since_ms;
+            book.note(webhook, &health, true);
+        }
+        assert_eq!(written(&book), (vec![HealthState::Careful], true));
+        assert_eq!(written(&book), (vec![HealthState::Open], true));
+        assert_eq!(written(&book), (vec![HealthState::Careful], true));
+        assert!(book.has(webhook));
+        assert_eq!(written(&book), (vec![HealthState::Open], false));
+        assert!(!book.has(webhook));
+    }
 
     #[test]
     fn health_is_read_back_as_it_was_written() {

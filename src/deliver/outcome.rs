@@ -23,10 +23,8 @@ pub(crate) struct EndedAttempt<'a> {
     /// Delays of the schedule that lie behind.
     pub(crate) step: u32,
     pub(crate) result: AttemptResult,
-    /// The response's `Retry-After`, as it came.
+    /// The response's `Retry-After`; a date is read by our clock.
     pub(crate) retry_after: Option<&'a str>,
-    /// The response's `Date`, as it came.
-    pub(crate) date: Option<&'a str>,
     /// Milliseconds since the Unix epoch, cut and not rounded; delays count from here.
     pub(crate) ended_at_ms: i64,
     /// The one request that an open circuit allowed.
@@ -85,7 +83,7 @@ pub(crate) fn next(ended: &EndedAttempt<'_>, schedule: &RetrySchedule, tiers: &T
     };
     let asked_ms = ended
         .retry_after
-        .and_then(|text| retry_after_ms(text, ended.date, ended.ended_at_ms))
+        .and_then(|text| retry_after_ms(text, ended.ended_at_ms))
         .unwrap_or(0);
     let wait_ms = delay_ms.max(asked_ms);
     // The end was cut to whole milliseconds: one more, so that nothing is early.
@@ -120,15 +118,14 @@ fn with_jitter(delay: Duration, chance: f64) -> i64 {
 
 /// Reads `Retry-After` (RFC 9110 §10.2.3: seconds or an HTTP date) as milliseconds to wait, at most
 /// [`MAX_DELAY`]; none when it cannot be read. Fractions of a second, which some servers send, are
-/// rounded up. A date is read by the answer's own `Date`, because the endpoint's clock may differ
-/// from ours, and by our clock without one.
-fn retry_after_ms(text: &str, date: Option<&str>, now_ms: i64) -> Option<i64> {
+/// rounded up. Of an answer with a `Date` the client has made seconds of the date.
+fn retry_after_ms(text: &str, now_ms: i64) -> Option<i64> {
     let text = text.trim();
     let wait_ms = match seconds_ms(text) {
         Some(ms) => ms,
         None => {
             let at_ms = http_date_ms(text)?;
-            at_ms.saturating_sub(date.and_then(http_date_ms).unwrap_or(now_ms))
+            at_ms.saturating_sub(now_ms)
         }
     };
     Some(wait_ms.clamp(0, to_millis(MAX_DELAY)))

@@ -154,6 +154,7 @@ impl OutcomePublisher {
     /// the stream for the dead-letter topic, where it can be seen, and is not sent again at
     /// every restart.
     pub(crate) fn refused(self: &Arc<Self>, outcome: Outcome, error: sqlx::Error) {
+        self.report_request(&outcome.work);
         let this = Arc::clone(self);
         self.tasks.spawn(async move {
             let Outcome { work, row, .. } = outcome;

@@ -1,11 +1,33 @@
 //! The partitions that this process owns, and under which assignment: whose parked rows it sends.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
 use super::intake::work::Assignment;
+
+/// Owners that died, without a word to the next one.
+#[derive(Debug, Default)]
+pub(crate) struct DeadOwners {
+    /// Their partitions. Their claims are not worth anything.
+    pub(crate) partitions: BTreeSet<i32>,
+    /// Their nonces, each with the nonce of the thread that follows.
+    pub(crate) nonces: BTreeSet<(String, String)>,
+}
+
+impl DeadOwners {
+    /// Notes the owner of a partition that died, and the thread that follows it.
+    pub(crate) fn add(&mut self, partition: i32, dead: &str, next: &str) {
+        self.partitions.insert(partition);
+        self.nonces.insert((dead.to_owned(), next.to_owned()));
+    }
+
+    fn extend(&mut self, more: Self) {
+        self.partitions.extend(more.partitions);
+        self.nonces.extend(more.nonces);
+    }
+}
 
 /// The owned partitions, by number. Shared by the intake threads and the deliverer.
 #[derive(Debug, Default)]
@@ -17,20 +39,19 @@ pub(crate) struct OwnedPartitions {
 #[derive(Debug, Default)]
 struct OwnedState {
     by_number: HashMap<i32, Arc<Assignment>>,
-    /// Partitions whose owner before died: its claims are not worth anything.
-    orphaned: Vec<i32>,
+    dead: DeadOwners,
     /// Grows with every assignment and every revocation.
     generation: u64,
 }
 
 impl OwnedPartitions {
-    /// Notes that partitions were assigned; those `orphaned` had an owner that died.
-    pub(crate) fn add(&self, numbers: &[i32], orphaned: &[i32], assignment: &Arc<Assignment>) {
+    /// Notes that partitions were assigned, some of which had owners that died.
+    pub(crate) fn add(&self, numbers: &[i32], dead: DeadOwners, assignment: &Arc<Assignment>) {
         let mut state = self.lock();
         for number in numbers {
             state.by_number.insert(*number, Arc::clone(assignment));
         }
-        state.orphaned.extend_from_slice(orphaned);
+        state.dead.extend(dead);
         state.generation += 1;
         drop(state);
         self.changed.notify_one();
@@ -55,9 +76,9 @@ impl OwnedPartitions {
         self.lock().by_number.get(&number).cloned()
     }
 
-    /// Returns, once, the partitions whose owner before died, so that their claims can be ended.
-    pub(crate) fn take_orphaned(&self) -> Vec<i32> {
-        std::mem::take(&mut self.lock().orphaned)
+    /// Returns, once, the owners before that died.
+    pub(crate) fn take_dead(&self) -> DeadOwners {
+        std::mem::take(&mut self.lock().dead)
     }
 
     /// Returns a number that grows with every assignment and every revocation.

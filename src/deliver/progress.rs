@@ -1,4 +1,4 @@
-//! Reads the state of deliveries from Postgres.
+//! Reads the state of deliveries from Postgres, and notes what is about to be sent.
 
 use std::collections::HashMap;
 
@@ -9,8 +9,9 @@ use super::rows;
 use crate::domain::id::DeliveryId;
 use crate::record::outcomes;
 use crate::record::pg_monitor::PgMonitor;
+use crate::record::send_notes::{self, SendNote};
 
-/// Reads the state of deliveries. Cheap to clone.
+/// Reads the state of deliveries, and writes notes. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct ProgressReader {
     pub(crate) pool: PgPool,
@@ -27,5 +28,17 @@ impl ProgressReader {
         });
         let known = known.await;
         known.iter().map(|row| (row.id, rows::progress_of(row))).collect()
+    }
+
+    /// Writes notes of what is about to be sent. Waits for as long as Postgres is away.
+    pub(crate) async fn note(&self, notes: &[SendNote]) {
+        if notes.is_empty() {
+            return;
+        }
+        let noted = self.monitor.until_done("known", || async {
+            let mut connection = self.pool.acquire().await?;
+            send_notes::write(&mut connection, notes).await
+        });
+        noted.await;
     }
 }

@@ -56,6 +56,9 @@ impl AttemptSender {
     ) {
         if !self.in_flight.begin_sending(&work.record, self.deadline_ms()) {
             let (webhook, is_probe) = (webhook.id, turn.is_probe);
+            if let Some(request) = work.request {
+                self.report(LaneEvent::Recorded(request));
+            }
             self.report(LaneEvent::GivenUp { webhook, is_probe });
             return self.in_flight.requeue(*work);
         }
@@ -132,7 +135,6 @@ impl AttemptSender {
             step: work.record.step,
             result: exchange.result,
             retry_after: exchange.retry_after.as_deref(),
-            date: exchange.date.as_deref(),
             ended_at_ms: exchange.ended_at_ms,
             is_probe,
             due_at_ms: work.due_at_ms,

@@ -145,6 +145,11 @@ impl Commits {
         tracing::warn!(group = context.group(), error = %error, "an offset commit failed; the next one covers it");
     }
 
+    /// True if all commits were answered, and none has failed since [`Self::take_failed`].
+    pub(super) fn are_answered(&self) -> bool {
+        self.unanswered.get() == 0 && !self.failed.get()
+    }
+
     /// True if a commit has failed since the last call.
     pub(super) fn take_failed(&self) -> bool {
         self.failed.take()

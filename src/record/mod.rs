@@ -31,6 +31,7 @@ pub(crate) mod erasure;
 pub mod outcomes;
 pub(crate) mod instance;
 pub(crate) mod parked;
+pub(crate) mod send_notes;
 pub(crate) mod resends;
 pub(crate) mod notices;
 pub(crate) mod cancelling;

@@ -165,7 +165,8 @@ impl PgMonitor {
         }
     }
 
-    fn failed(&self, op: &'static str, begun: Instant, error: &sqlx::Error) {
+    /// Counts and logs an operation that has failed, which began at `begun`.
+    pub(crate) fn failed(&self, op: &'static str, begun: Instant, error: &sqlx::Error) {
         let kind = kind_of(error);
         self.metrics.postgres_errors.with_label_values(&[op, kind]).inc();
         let server = lock(&self.server);

@@ -4,6 +4,7 @@ use chrono::TimeDelta;
 use serde_json::Value;
 
 use super::model::WebhookView;
+use super::state::UiConfig;
 use super::times::{count, span_words};
 use super::words;
 
@@ -15,7 +16,7 @@ pub(super) struct SettingWords {
 }
 
 /// The settings that an owner looks for.
-pub(super) fn settings(webhook: &WebhookView) -> Vec<SettingWords> {
+pub(super) fn settings(webhook: &WebhookView, config: &UiConfig) -> Vec<SettingWords> {
     let mut settings = Vec::new();
     let mut add = |name: &'static str, value: String| settings.push(SettingWords { name, value });
     let events: Vec<String> = webhook
@@ -51,6 +52,9 @@ pub(super) fn settings(webhook: &WebhookView) -> Vec<SettingWords> {
             "Not sent when older than",
             span_words(TimeDelta::seconds(seconds.into())),
         );
+    }
+    if !config.outbound_addresses.is_empty() {
+        add("Requests come from", config.outbound_addresses.join(", "));
     }
     settings
 }

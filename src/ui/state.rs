@@ -20,6 +20,8 @@ pub struct UiConfig {
     pub allow_http: bool,
     /// Most webhooks of a site.
     pub max_per_site: u32,
+    /// Addresses and networks that requests come from.
+    pub outbound_addresses: Vec<String>,
     /// Names of the retry schedules that a webhook may choose.
     pub retry_schedules: Vec<String>,
 }

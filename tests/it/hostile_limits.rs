@@ -10,8 +10,12 @@ use crate::support::app::Deployment;
 use crate::support::eventually;
 
 const TIMEOUT: Duration = Duration::from_secs(90);
-const ORIGINS: usize = 400;
-const ROUNDS: usize = 2;
+
+/// Number in a variable of the environment, for the long run:
+/// `LIMITS_ORIGINS=1000 LIMITS_FILES=1024 LIMITS_ROUNDS=3 make test ARGS="--test it more_origins"`.
+fn number(name: &str, otherwise: usize) -> usize {
+    std::env::var(name).map_or(otherwise, |text| text.parse().unwrap())
+}
 
 /// Answers every request with 200 and keeps each connection open.
 async fn keep_alive(listener: TcpListener) {
@@ -35,6 +39,7 @@ async fn answer_all(mut stream: TcpStream) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn more_origins_than_file_handles_fail_no_delivery() {
+    let (origins, rounds) = (number("LIMITS_ORIGINS", 400), number("LIMITS_ROUNDS", 2));
     let mut deployment = Deployment::create(&[
         ("webhooks.max_per_site", "1000"),
         ("http.requests_per_second", "1000"),
@@ -42,22 +47,22 @@ async fn more_origins_than_file_handles_fail_no_delivery() {
     ])
     .await;
     // Half of it is for connections to endpoints: a third of the origins at a time.
-    deployment.set_open_files(256);
+    deployment.set_open_files(number("LIMITS_FILES", 256) as u32);
     let process = deployment.serve(&[]).await;
-    for _ in 0..ORIGINS {
+    for _ in 0..origins {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/hook", listener.local_addr().unwrap());
         tokio::spawn(keep_alive(listener));
         deployment.goal_webhook(&process, "example.com", &url).await;
     }
     deployment.registry_is_read(&process).await;
-    for round in 0..ROUNDS {
+    for round in 0..rounds {
         let name = format!("Signup {round}");
         deployment
             .publish(json!({"site_id": "example.com", "type": "goal", "name": name}))
             .await;
     }
-    let all = i64::try_from(ORIGINS * ROUNDS).unwrap();
+    let all = i64::try_from(origins * rounds).unwrap();
     eventually("every delivery has ended", TIMEOUT, || async {
         let delivered: i64 = sqlx::query_scalar("select count(*) from deliveries where status = 'delivered'")
             .fetch_one(&deployment.database.pool)
@@ -71,5 +76,6 @@ async fn more_origins_than_file_handles_fail_no_delivery() {
             .fetch_all(&deployment.database.pool)
             .await
             .unwrap();
+    println!("{origins} origins, {rounds} rounds: {attempts:?}");
     assert_eq!(attempts, [("2xx".to_owned(), all)]);
 }

@@ -52,6 +52,7 @@ impl Pages {
             public_url: Some(base.clone()),
             allow_http: false,
             max_per_site: 10,
+            outbound_addresses: Vec::new(),
             retry_schedules: vec!["default".to_owned(), "patient".to_owned()],
         };
         change(&mut pages);

@@ -286,3 +286,19 @@ async fn a_full_site_says_how_to_go_on(pool: PgPool) {
     list.lacks("Add a webhook");
     list.has("No events from <bdi>shop.example</bdi> yet. Webhooks have nothing to report.");
 }
+
+#[sqlx::test]
+async fn owners_are_told_the_addresses_that_requests_come_from(pool: PgPool) {
+    let pages = Pages::start_with(pool, |config| {
+        config.outbound_addresses = vec!["192.0.2.7".to_owned(), "2001:db8::/48".to_owned()];
+    })
+    .await;
+    let site = json!({"name": "Shop"});
+    pages.api("PUT", "/api/sites/shop.example", site).await;
+    let visitor = pages.visitor(&["shop.example"], Role::Editor).await;
+    assert_eq!(add(&visitor, &GOOD).await.status, 200);
+    let id = only_webhook(&pages).await["id"].as_str().unwrap().to_owned();
+    let page = visitor.get(&format!("{SITE}/webhooks/{id}")).await;
+    page.has("Requests come from");
+    page.has("192.0.2.7, 2001:db8::/48");
+}

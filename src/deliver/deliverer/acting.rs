@@ -9,11 +9,13 @@ use crate::deliver::decide::{Action, Settlement};
 use crate::deliver::events::{LaneEvent, Purpose, Question, Turn};
 use crate::deliver::intake::work::Work;
 use crate::deliver::lanes::action::LaneAction;
+use crate::deliver::lanes::flow::RequestNumber;
 use crate::deliver::lanes::scheduler::Wait;
 use crate::deliver::resume::{DeliveryProgress, Resume, resume};
 use crate::deliver::rows;
 use crate::domain::delivery::{DeliveryStatus, FailureReason};
 use crate::domain::health::ParkReason;
+use crate::record::send_notes::SendNote;
 
 /// Pause before a held record is looked at again, to see if the former owner's outcome is there.
 const HOLD_POLL: Duration = Duration::from_millis(200);
@@ -74,10 +76,13 @@ impl Deliverer {
             return self.links.in_flight.requeue(*work);
         }
         let now = clock::monotonic();
+        let Some((work, purpose)) = self.hold_if_unowned(work, purpose) else {
+            return;
+        };
         // Under load outcomes are written all the time. When nothing was for a while, the question
         // is also how we know that the outcome can be recorded.
         let is_there = self.links.monitor.has_answered_within(ANSWER_AGE, now);
-        if !is_there || work.must_be_looked_up(now, clock::now_ms()) {
+        if !is_there || work.noted_by.is_some() || work.must_be_looked_up(now, clock::now_ms()) {
             self.questions.push(Question { work, purpose });
         } else {
             let possible_repeat = work.suspect;
@@ -90,12 +95,14 @@ impl Deliverer {
         while !self.questions.is_empty() {
             let rest = self.questions.split_off(self.questions.len().min(BATCH));
             let asked = std::mem::replace(&mut self.questions, rest);
+            let notes = self.notes(&asked);
             let (progress, events) = (self.links.progress.clone(), self.links.events.clone());
             let give_up = self.links.give_up.clone();
             self.links.tasks.spawn(async move {
                 let ids: Vec<_> = asked.iter().map(|one| one.work.record.delivery_id).collect();
+                let answer = async { tokio::join!(progress.read(&ids), progress.note(&notes)) };
                 tokio::select! {
-                    known = progress.read(&ids) => {
+                    (known, ()) = answer => {
                         drop(events.send(LaneEvent::LookedUp { asked, known }));
                     }
                     () = give_up.cancelled() => {}
@@ -104,12 +111,59 @@ impl Deliverer {
         }
     }
 
+    /// Makes the notes of what is about to be sent, by intake thread.
+    fn notes(&mut self, asked: &[Question]) -> Vec<SendNote> {
+        let mut notes: Vec<SendNote> = Vec::new();
+        for Question { work, purpose } in asked {
+            let (Purpose::Send(_), Some(owner), Some(request)) = (purpose, &work.noted_by, work.request)
+            else {
+                continue;
+            };
+            self.noted.insert(request);
+            let note = match notes.iter_mut().find(|note| note.owner == *owner) {
+                Some(note) => note,
+                None => notes.push_mut(SendNote::new(owner)),
+            };
+            note.add(work.record.delivery_id, request.number());
+        }
+        let lowest = self.noted.first().map_or(0, |request| request.number());
+        for note in &mut notes {
+            note.done_before = lowest;
+        }
+        notes
+    }
+
+    /// Holds a delivery back whose send would have to be noted, for as long as it is not sure that
+    /// its partition is still owned: the next owner has read the notes already.
+    fn hold_if_unowned(&mut self, work: Box<Work>, purpose: Purpose) -> Option<(Box<Work>, Purpose)> {
+        let is_owned = work.assignment().is_unbroken(clock::monotonic(), clock::now_ms());
+        let Purpose::Send(turn) = purpose else {
+            return Some((work, purpose));
+        };
+        if is_owned || work.noted_by.is_none() {
+            return Some((work, purpose));
+        }
+        self.end_turn(&work, turn);
+        self.requeue_after(work, HOLD_POLL);
+        None
+    }
+
+    /// Notes that the outcome of a request is recorded, or that it is not made.
+    pub(super) fn request_is_over(&mut self, request: RequestNumber) {
+        self.noted.remove(&request);
+        self.flow.recorded(request, clock::monotonic());
+    }
+
     /// Goes on with a delivery by what Postgres knows of it.
     pub(super) fn answer(&mut self, question: Question, progress: Option<DeliveryProgress>) {
         let Question { mut work, purpose } = question;
         let (attempt, is_row) = (work.record.attempt, work.parked().is_some());
         let decision = resume(attempt, is_row, progress.as_ref(), clock::now_ms());
         if let Resume::Send { possible_repeat } = decision {
+            let Some((held, purpose)) = self.hold_if_unowned(work, purpose) else {
+                return;
+            };
+            work = held;
             work.needs_look_up = false;
             work.read_at = clock::monotonic();
             let possible_repeat = possible_repeat || work.suspect;
@@ -170,7 +224,7 @@ impl Deliverer {
     /// Ends the turn of a delivery that is not sent after all.
     fn end_turn(&mut self, work: &Work, turn: Turn) {
         if let Some(request) = work.request {
-            self.flow.recorded(request, clock::monotonic());
+            self.request_is_over(request);
         }
         self.give_up_turn(work.record.webhook_id, turn.is_probe);
     }

@@ -13,7 +13,7 @@ use crate::domain::id::WebhookId;
 use crate::domain::time::from_ms;
 use crate::domain::webhook::DisableReason;
 use crate::record::health::{self, HealthRow};
-use crate::record::parked;
+use crate::record::{parked, send_notes};
 
 const GAUGES_EVERY: Duration = Duration::from_secs(1);
 /// Seconds between two counts of what is parked.
@@ -32,17 +32,26 @@ impl Deliverer {
         self.drop_revoked();
         let (pool, monitor) = (self.links.pool.clone(), self.links.monitor.clone());
         let (events, give_up) = (self.links.events.clone(), self.links.give_up.clone());
-        let orphaned = self.links.owned.take_orphaned();
+        let dead = self.links.owned.take_dead();
         self.links.tasks.spawn(async move {
             let read = monitor.until_done("circuits", || async {
                 let mut connection = pool.acquire().await?;
-                if !orphaned.is_empty() {
-                    parked::end_claims(&mut connection, &orphaned).await?;
-                }
-                health::notable(&mut connection).await
+                let noted = match dead.partitions.is_empty() {
+                    true => Vec::new(),
+                    false => {
+                        let partitions: Vec<i32> = dead.partitions.iter().copied().collect();
+                        parked::end_claims(&mut connection, &partitions).await?;
+                        send_notes::adopt(&mut connection, &dead.nonces).await?
+                    }
+                };
+                Ok((health::notable(&mut connection).await?, noted))
             });
-            if let Some(rows) = give_up.run_until_cancelled(Box::pin(read)).await {
-                drop(events.send(LaneEvent::HealthRead { generation, rows }));
+            if let Some((rows, noted)) = give_up.run_until_cancelled(Box::pin(read)).await {
+                drop(events.send(LaneEvent::HealthRead {
+                    generation,
+                    rows,
+                    noted,
+                }));
             }
         });
     }

@@ -145,7 +145,6 @@ impl WebhookClient {
             phases,
             remote: answer.remote,
             retry_after: answer.retry_after,
-            date: answer.date,
         }
     }
 

@@ -37,8 +37,6 @@ pub(crate) struct Exchange {
     /// The response's `Retry-After`: as it came, but a date as the seconds from the response's own
     /// `Date`.
     pub(crate) retry_after: Option<String>,
-    /// The response's `Date`, as it came.
-    pub(crate) date: Option<String>,
 }
 
 impl Exchange {
@@ -55,7 +53,6 @@ impl Exchange {
             phases: Phases::default(),
             remote: None,
             retry_after: None,
-            date: None,
         }
     }
 
@@ -71,7 +68,6 @@ pub(super) struct Answer {
     pub(super) head_at: Option<Instant>,
     pub(super) status: Option<u16>,
     pub(super) retry_after: Option<String>,
-    pub(super) date: Option<String>,
     pub(super) remote: Option<SocketAddr>,
     pub(super) body: Vec<u8>,
     pub(super) failure: Option<Failure>,

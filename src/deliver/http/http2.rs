@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
@@ -20,7 +21,6 @@ use super::pool::{NewShared, Origin, Pool, StreamLease};
 use crate::clock;
 use crate::deliver::request::WebhookRequest;
 use crate::domain::attempt::AttemptResult;
-use std::sync::Arc;
 
 /// Bytes that a response's body may be ahead of us. We read 16 KiB of it: there is no use in
 /// letting endpoints send by megabytes.

@@ -32,6 +32,7 @@ impl Intake {
         );
         let publisher = self.links.publisher.clone();
         let dead_letter_topic = self.settings.dead_letter_topic.clone();
+        let unpublished = Arc::clone(&self.unpublished);
         // Not supervised: it ends with the acknowledgement, and if it is dropped the offset stays
         // open.
         self.links.runtime.spawn(async move {
@@ -47,6 +48,7 @@ impl Intake {
             };
             publish_dead_letter(&publisher, record).await;
             metrics.dead_letters.inc();
+            drop(unpublished);
             token.complete();
         });
     }

@@ -24,14 +24,13 @@ use crate::dispatch::offsets::{Completion, OffsetTracker};
 use crate::dispatch::read_ahead::ReadAhead;
 use crate::dispatch::record::{Coordinates, DeliveryRecord};
 use crate::dispatch::tier::{self, Tier};
-use crate::kafka::commits::Commit;
 use crate::kafka::member::GroupMember;
 use crate::kafka::producer::Publisher;
-use crate::kafka::session::commit_metadata::CommitMetadata;
-use crate::kafka::session::{CommitScope, Session};
+use crate::kafka::session::Session;
 use crate::kafka::topic_partition::TopicPartition;
 use crate::telemetry::{Health, Metrics};
-use partition::{HandOver, IntakePartition};
+use hand_over::{Suspicion, UnaskedSends};
+use partition::IntakePartition;
 use raw::IntakeRecord;
 use work::{Assignment, Completed, Completions, OffsetToken, Work, WorkOrigin};
 
@@ -39,8 +38,12 @@ use work::{Assignment, Completed, Completions, OffsetToken, Work, WorkOrigin};
 pub(crate) mod work;
 /// A partition that a thread owns.
 mod partition;
+/// The note by which the next owner knows what may have been sent.
+mod hand_over;
 /// Taking partitions and giving them back.
 mod rebalance;
+/// Commits of a thread.
+mod committing;
 /// Records as they were read.
 mod raw;
 /// Records that leave the stream for the dead-letter topic.
@@ -57,6 +60,8 @@ const FULL_QUEUE_PARK_TIMEOUT: Duration = Duration::from_millis(1);
 /// Most records that are due and wait for the deliverer. Others stay in the heap, which is bounded
 /// for each partition.
 const OUTBOX_SIZE: usize = 1_024;
+/// Unreadable records on their way to the dead-letter topic beyond which nothing is read.
+const MOST_UNPUBLISHED: usize = 64;
 /// Approximate bytes of a record in the heap besides its body.
 const RECORD_OVERHEAD_BYTES: usize = 300;
 
@@ -97,7 +102,13 @@ struct Intake {
     /// Work that is due and not yet handed out.
     outbox: VecDeque<Work>,
     assignment: Arc<Assignment>,
+    /// Name under which this thread's sends are noted.
+    nonce: Arc<str>,
     recent_firsts: RecentFirsts,
+    /// A range of unasked sends was committed, and not answered yet.
+    has_announced: bool,
+    /// Held by each unreadable record whose dead letter is not acknowledged.
+    unpublished: Arc<()>,
     epochs: u64,
     last_gauges: Instant,
 }
@@ -109,8 +120,10 @@ pub(crate) fn run(member: GroupMember, settings: IntakeSettings, links: IntakeLi
     completions.wake_me();
     let now = clock::monotonic();
     let assignment = Arc::new(Assignment::new(settings.max_gap, now, clock::now_ms()));
+    let session = Session::begin(member, &settings.name, Arc::clone(&links.health));
     let mut intake = Intake {
-        session: Session::begin(member, &settings.name, Arc::clone(&links.health)),
+        nonce: session.nonce().into(),
+        session,
         settings,
         links,
         completed,
@@ -120,6 +133,8 @@ pub(crate) fn run(member: GroupMember, settings: IntakeSettings, links: IntakeLi
         outbox: VecDeque::new(),
         assignment,
         recent_firsts: RecentFirsts::default(),
+        has_announced: false,
+        unpublished: Arc::default(),
         epochs: 0,
         last_gauges: now,
     };
@@ -137,6 +152,7 @@ impl Intake {
             self.session.begin_turn(clock::now_ms())?;
             self.assignment.note_poll(begun, clock::now_ms());
             self.serve_group()?;
+            self.confirm_assignment();
             self.receive_completions();
             let has_more = self.read_partitions();
             self.release_due();
@@ -181,6 +197,10 @@ impl Intake {
         let mut has_more = false;
         let mut read = Vec::new();
         let outbox_is_full = !self.outbox.is_empty();
+        // Nothing is read meanwhile, of any partition: what is not acknowledged stays in memory.
+        if Arc::strong_count(&self.unpublished) > MOST_UNPUBLISHED {
+            return false;
+        }
         for (at, partition) in &mut self.partitions {
             let is_full = partition.tracker.is_full()
                 || if self.settings.tier_of_topic[at.topic].is_some() {
@@ -260,14 +280,17 @@ impl Intake {
         let tier = self.settings.tier_of_topic[at.topic];
         let due_at_ms = self.due_at_ms(&record, &read_from, tier, record_ms, now_ms);
         // A record that was not yet due when the predecessor stopped cannot have been sent by it.
-        let suspect = record_ms.max(due_at_ms) < partition.suspect_before_ms;
+        let suspicion = partition.suspicion(read_from.offset, record_ms.max(due_at_ms));
+        let is_unasked = |unasked: &UnaskedSends| unasked.contains(read_from.offset);
+        let must_be_noted = partition
+            .unasked
+            .as_ref()
+            .is_some_and(|unasked| !is_unasked(unasked));
         let is_own = match tier {
             // Written since the assignment began, so nobody else has read it; and no copy of what
             // was decided before.
             None => {
-                partition
-                    .own_from
-                    .is_some_and(|own_from| read_from.offset >= own_from)
+                !must_be_noted
                     && self.recent_firsts.is_first(
                         record.delivery_id,
                         record.created_at_ms,
@@ -290,8 +313,10 @@ impl Intake {
             partition: at.partition,
             record_ms,
             due_at_ms,
-            suspect,
+            suspect: suspicion == Suspicion::Sent,
+            is_suspect_if_noted: suspicion == Suspicion::IfNoted,
             needs_look_up: !is_own,
+            noted_by: must_be_noted.then(|| Arc::clone(&self.nonce)),
             read_at: clock::monotonic(),
             paused_ms: 0,
             request: None,
@@ -347,33 +372,5 @@ impl Intake {
                 break;
             }
         }
-    }
-
-    fn commit(&mut self) {
-        if let Some(scope) = self.session.due_commit(clock::monotonic()) {
-            let commits = self.commits(scope, HandOver::Open);
-            self.session.commit(&commits);
-        }
-    }
-
-    fn commits(&mut self, scope: CommitScope, hand_over: HandOver) -> Vec<Commit> {
-        let metadata = CommitMetadata::new(self.session.nonce(), hand_over).to_string();
-        let mut commits = Vec::new();
-        for (at, partition) in &mut self.partitions {
-            let offset = match partition.tracker.to_commit() {
-                Some(offset) => offset,
-                None if scope == CommitScope::All => {
-                    partition.tracker.low_water().unwrap_or(partition.position.next)
-                }
-                None => continue,
-            };
-            partition.tracker.committed(offset);
-            commits.push(Commit {
-                at: *at,
-                offset,
-                metadata: metadata.clone(),
-            });
-        }
-        commits
     }
 }

@@ -1,8 +1,5 @@
 //! A partition that an intake thread owns: its queue, its position, its open offsets.
 
-use std::convert::Infallible;
-use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -11,6 +8,7 @@ use rdkafka::Message as _;
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::error::KafkaError;
 
+use super::hand_over::{HandOver, Suspicion, UnaskedSends};
 use super::raw::IntakeRecord;
 use crate::dispatch::offsets::OffsetTracker;
 use crate::kafka::member::MemberContext;
@@ -20,36 +18,6 @@ use crate::telemetry::Metrics;
 
 /// Most records read from one partition before the next partition has its turn.
 const TURN_SIZE: usize = 64;
-
-/// State of a partition as its owner writes it beside each commit.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) enum HandOver {
-    /// The owner may have sent records beyond the committed offset.
-    #[default]
-    Open,
-    /// The owner has claimed its requests under way, so that the next owner knows of them.
-    HandedOver,
-}
-
-impl FromStr for HandOver {
-    type Err = Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Infallible> {
-        Ok(match text.split(' ').next() {
-            Some("handed-over") => Self::HandedOver,
-            _ => Self::Open,
-        })
-    }
-}
-
-impl fmt::Display for HandOver {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Open => "open",
-            Self::HandedOver => "handed-over",
-        })
-    }
-}
 
 /// Position up to which a partition was read.
 #[derive(Debug)]
@@ -118,9 +86,8 @@ pub(super) struct IntakePartition {
     /// Time before which a predecessor that did not hand over may have sent records, in
     /// milliseconds since the Unix epoch.
     pub(super) suspect_before_ms: i64,
-    /// Offset from which on records were written since the assignment began; none if that is not
-    /// known.
-    pub(super) own_from: Option<i64>,
+    /// Range that may be sent without asking; none for a tier.
+    pub(super) unasked: Option<UnaskedSends>,
     pub(super) position: ReadPosition,
     /// True if a record of a newer version was read: nothing after it is read.
     pub(super) is_held: bool,
@@ -134,7 +101,7 @@ impl IntakePartition {
         tracker: OffsetTracker,
         position: ReadPosition,
         suspect_before_ms: i64,
-        own_from: Option<i64>,
+        unasked: Option<UnaskedSends>,
     ) -> Self {
         let ready = Arc::new(AtomicBool::new(true));
         let (flag, thread) = (Arc::clone(&ready), std::thread::current());
@@ -147,10 +114,34 @@ impl IntakePartition {
             ready,
             tracker,
             suspect_before_ms,
-            own_from,
+            unasked,
             position,
             is_held: false,
         }
+    }
+
+    /// Position up to which all is complete.
+    pub(super) fn low_water(&self) -> i64 {
+        self.tracker.low_water().unwrap_or(self.position.next)
+    }
+
+    /// State to commit beside [`Self::low_water`].
+    pub(super) fn state(&self, is_claimed: bool) -> HandOver {
+        match (&self.unasked, is_claimed) {
+            (Some(unasked), _) => unasked.state(self.low_water(), is_claimed),
+            (None, true) => HandOver::HandedOver,
+            (None, false) => HandOver::Unknown,
+        }
+    }
+
+    /// Tells what an owner that died may have done with a record, which was ready to be sent at
+    /// `ready_ms` (milliseconds since the Unix epoch).
+    pub(super) fn suspicion(&self, offset: i64, ready_ms: i64) -> Suspicion {
+        if ready_ms >= self.suspect_before_ms {
+            return Suspicion::None;
+        }
+        let unasked = self.unasked.as_ref();
+        unasked.map_or(Suspicion::Sent, |unasked| unasked.suspicion(offset))
     }
 
     /// Lets the next turn look into the queue.
@@ -231,20 +222,6 @@ impl IntakePartition {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kafka::session::commit_metadata::CommitMetadata;
-
-    #[test]
-    fn a_commit_says_if_the_partition_was_handed_over() {
-        for (text, addition) in [
-            ("v1 5f3a open", HandOver::Open),
-            ("v1 5f3a handed-over", HandOver::HandedOver),
-        ] {
-            let metadata = CommitMetadata::new("5f3a", addition);
-            assert_eq!(metadata.to_string(), text);
-            assert_eq!(CommitMetadata::parse(text), metadata);
-        }
-        assert_eq!(CommitMetadata::<HandOver>::parse("").addition, HandOver::Open);
-    }
 
     #[test]
     fn only_the_first_record_of_an_assignment_shows_missed_ones() {

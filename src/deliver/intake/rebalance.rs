@@ -11,12 +11,15 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use super::Intake;
-use super::partition::{HandOver, IntakePartition, ReadPosition};
+use super::hand_over::{HandOver, UnaskedSends};
+use super::partition::{IntakePartition, ReadPosition};
 use super::work::Assignment;
 use crate::clock;
+use crate::deliver::owned::DeadOwners;
 use crate::dispatch::offsets::{Epoch, OffsetTracker};
 use crate::dispatch::read_ahead::ReadAhead;
-use crate::kafka::member::MemberEvent;
+use crate::kafka::member::offsets::Committed;
+use crate::kafka::member::{GroupMember, MemberEvent};
 use crate::kafka::session::CommitScope;
 use crate::kafka::session::commit_metadata::CommitMetadata;
 use crate::kafka::topic_partition::{TopicPartition, partition_numbers};
@@ -50,19 +53,7 @@ impl Intake {
         let committed = member
             .committed(list, REQUEST_TIMEOUT)
             .context("reading the committed offsets of the deliver group")?;
-        let mut starts = Vec::with_capacity(list.len());
-        for (at, committed) in list.iter().zip(&committed) {
-            let start = match committed.offset {
-                Some(offset) => offset,
-                None => {
-                    member
-                        .watermarks(*at, REQUEST_TIMEOUT)
-                        .context("reading the beginning of a partition")?
-                        .0
-                }
-            };
-            starts.push((*at, start));
-        }
+        let starts = starts(member, list, &committed)?;
         let queues = member
             .assign(&starts)
             .context("taking partitions of the deliver group")?;
@@ -76,20 +67,29 @@ impl Intake {
         self.links.own_retries.forget();
         self.session.retained.drop_expired(clock::monotonic());
         let now_ms = clock::now_ms();
-        let mut orphaned = Vec::new();
+        let mut dead = DeadOwners::default();
         for (((at, start), committed), queue) in starts.into_iter().zip(committed).zip(queues) {
             let metadata = CommitMetadata::<HandOver>::parse(&committed.metadata);
             let is_own = metadata.nonce == self.session.nonce();
             let tracker = self.tracker(at, is_own, committed.offset);
-            let is_suspect =
-                committed.offset.is_some() && !is_own && metadata.addition != HandOver::HandedOver;
+            let is_unclaimed = match metadata.addition {
+                HandOver::HandedOver => false,
+                HandOver::Open {
+                    is_inherited: true, ..
+                } => true,
+                HandOver::Open { .. } | HandOver::Unknown => !is_own,
+            };
+            let is_suspect = committed.offset.is_some() && is_unclaimed;
             if is_suspect {
-                orphaned.push(at.partition);
+                dead.add(at.partition, &metadata.nonce, &self.nonce);
             }
             let suspect_before_ms = if is_suspect { now_ms } else { i64::MIN };
             let position = ReadPosition::new(start, now_ms);
-            let own_from = ends.get(&at).copied();
-            let partition = IntakePartition::new(queue, tracker, position, suspect_before_ms, own_from);
+            let unasked = self.settings.tier_of_topic[at.topic].is_none().then(|| {
+                let former = is_suspect.then_some(metadata.addition);
+                UnaskedSends::new(ends.get(&at).copied(), former)
+            });
+            let partition = IntakePartition::new(queue, tracker, position, suspect_before_ms, unasked);
             self.partitions.insert(at, partition);
         }
         let count = partition_numbers(self.partitions.keys()).len();
@@ -97,12 +97,26 @@ impl Intake {
         self.session.report_assigned(count, took);
         // Committed before anything is sent: should this process die before its next commit, the
         // metadata shows the next owner that it was at work.
-        let commits = self.commits(CommitScope::All, HandOver::Open);
+        let commits = self.commits(CommitScope::All, false);
         self.session.commit_and_wait(&commits);
         let numbers = partition_numbers(self.partitions.keys());
         let numbers: Vec<i32> = numbers.into_iter().collect();
-        self.links.owned.add(&numbers, &orphaned, &self.assignment);
+        self.links.owned.add(&numbers, dead, &self.assignment);
         Ok(())
+    }
+
+    /// Asks the group, after a poll that came too late, if the partitions are still owned. Until
+    /// then nothing is sent that the next owner would not know of.
+    pub(super) fn confirm_assignment(&mut self) {
+        let now = clock::monotonic();
+        if self.partitions.is_empty() || !self.assignment.is_broken() || !self.session.is_commit_due(now) {
+            return;
+        }
+        let commits = self.commits(CommitScope::All, false);
+        self.session.commit_and_wait(&commits);
+        if self.session.are_commits_answered() {
+            self.assignment.confirm();
+        }
     }
 
     /// Reads where the partitions of `deliveries` end. Of one whose end is not known, everything is
@@ -142,13 +156,9 @@ impl Intake {
         self.links.owned.remove(&self.assignment);
         self.links.own_retries.forget();
         if !lost && !self.partitions.is_empty() {
-            let hand_over = if self.links.in_flight.claim(&self.links.runtime) {
-                HandOver::HandedOver
-            } else {
-                HandOver::Open
-            };
+            let is_claimed = self.links.in_flight.claim(&self.links.runtime);
             self.receive_completions();
-            let commits = self.commits(CommitScope::All, hand_over);
+            let commits = self.commits(CommitScope::All, is_claimed);
             self.session.commit_and_wait(&commits);
         }
         self.outbox.clear();
@@ -161,4 +171,26 @@ impl Intake {
         self.show_held_records();
         self.session.report_given_back(count, lost);
     }
+}
+
+/// Lists where to begin to read: at the committed offsets, and else at the beginning.
+fn starts(
+    member: &GroupMember,
+    list: &[TopicPartition],
+    committed: &[Committed],
+) -> anyhow::Result<Vec<(TopicPartition, i64)>> {
+    let mut starts = Vec::with_capacity(list.len());
+    for (at, committed) in list.iter().zip(committed) {
+        let start = match committed.offset {
+            Some(offset) => offset,
+            None => {
+                member
+                    .watermarks(*at, REQUEST_TIMEOUT)
+                    .context("reading the beginning of a partition")?
+                    .0
+            }
+        };
+        starts.push((*at, start));
+    }
+    Ok(starts)
 }

@@ -30,8 +30,12 @@ pub(crate) struct Work {
     pub(crate) due_at_ms: i64,
     /// True if a predecessor that did not hand over may have sent it.
     pub(crate) suspect: bool,
+    /// True if it may have for the case that it has noted so in Postgres.
+    pub(crate) is_suspect_if_noted: bool,
     /// True if somebody else may have worked on it, so that Postgres has to be asked.
     pub(crate) needs_look_up: bool,
+    /// Name of the intake thread for which its send is to be noted in Postgres; none: no need.
+    pub(crate) noted_by: Option<Arc<str>>,
     /// When it was read, or became due.
     pub(crate) read_at: Instant,
     /// Milliseconds for which it has been paused.
@@ -154,6 +158,16 @@ impl Assignment {
         let after_ms = now.saturating_duration_since(self.begun).as_millis() as u64;
         self.polled_after_ms.store(after_ms, Ordering::SeqCst);
         self.polled_at_ms.store(now_ms, Ordering::SeqCst);
+    }
+
+    /// True if a poll came too late, and nothing has shown since that nobody else came in between.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.is_broken.load(Ordering::SeqCst)
+    }
+
+    /// Notes that a commit was accepted, and so that nobody else has owned the partitions.
+    pub(crate) fn confirm(&self) {
+        self.is_broken.store(false, Ordering::SeqCst);
     }
 
     /// True if nobody else can have owned the partitions since the assignment began.

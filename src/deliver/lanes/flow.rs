@@ -39,6 +39,13 @@ const BURST_PAUSE: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct RequestNumber(u64);
 
+impl RequestNumber {
+    /// Returns it as Postgres keeps it.
+    pub(crate) fn number(self) -> i64 {
+        i64::try_from(self.0).unwrap_or(i64::MAX)
+    }
+}
+
 /// The limit, and the young requests.
 #[derive(Debug)]
 pub(crate) struct FlowLimit {

@@ -11,7 +11,6 @@ fn ended(step: u32, result: AttemptResult, retry_after: Option<&str>) -> EndedAt
         step,
         result,
         retry_after,
-        date: None,
         ended_at_ms: NOW,
         is_probe: false,
         due_at_ms: NOW - 5_000,
@@ -143,27 +142,6 @@ fn retry_after_on_any_failure_postpones_and_never_hastens() {
         after(&["30s", "1m"], 1, ServerError, Some("60"), 0.9),
         retry(2, 60_000, "1m")
     );
-}
-
-#[test]
-fn a_date_is_read_by_the_answers_own_clock() {
-    let asked = |date| EndedAttempt {
-        date,
-        ..ended(
-            0,
-            AttemptResult::ServerError,
-            Some("Tue, 24 Feb 2026 22:00:30 GMT"),
-        )
-    };
-    // The endpoint's clock is 28 s ahead of ours, or nobody knows.
-    for (date, wait_ms, tier) in [
-        (Some("Tue, 24 Feb 2026 22:00:28 GMT"), 2_000, "2s"),
-        (Some("yesterday"), 30_000, "30s"),
-        (None, 30_000, "30s"),
-    ] {
-        let next = after_end(&["1s", "2s", "30s"], &asked(date), 0.0);
-        assert_eq!(next, retry(2, wait_ms, tier), "{date:?}");
-    }
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! The delivery protocol as a model, run with crashes between any two steps, overlapping owners,
-//! repeated records and planned hand-overs.
+//! repeated records, planned hand-overs, and deliveries that wait in Postgres.
 
 use proptest::prelude::*;
 
@@ -8,9 +8,12 @@ use crate::deliver::outcome::{EndedAttempt, Next, next};
 use crate::dispatch::schedule::RetrySchedule;
 use crate::dispatch::tier::Tiers;
 use crate::domain::attempt::AttemptResult;
+use crate::domain::health::ParkReason;
 
 /// Longest time that a request takes, in milliseconds.
 const DEADLINE_MS: i64 = 30_000;
+/// Time for which a row is claimed.
+const CLAIM_MS: i64 = DEADLINE_MS + 60_000;
 
 /// A record in Kafka, on whatever topic.
 #[derive(Debug, Clone, Copy)]
@@ -20,12 +23,34 @@ struct ModelRecord {
     complete: bool,
 }
 
+/// A row of `parked`.
+#[derive(Debug, Clone, Copy)]
+struct ModelRow {
+    attempt: u32,
+    due_at_ms: i64,
+    claimed_until_ms: Option<i64>,
+}
+
+/// Origin of an owner's work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum WorkSource {
+    Record(usize),
+    /// The row, which asked for this attempt when it was claimed.
+    Row {
+        attempt: u32,
+    },
+}
+
 /// The step that an owner makes next for a record.
 #[derive(Debug, Clone, Copy)]
 enum ModelStep {
     Ask,
     Send,
-    Write { result: AttemptResult },
+    /// Park it unsent.
+    Park,
+    Write {
+        result: AttemptResult,
+    },
     Publish(NextRecord),
     Complete,
 }
@@ -33,7 +58,7 @@ enum ModelStep {
 #[derive(Debug, Clone, Copy)]
 struct ModelWork {
     owner: u8,
-    record: usize,
+    source: WorkSource,
     step: ModelStep,
 }
 
@@ -44,6 +69,7 @@ struct World {
     kafka: Vec<ModelRecord>,
     dead_letters: usize,
     postgres: Option<DeliveryProgress>,
+    row: Option<ModelRow>,
     /// Attempts as the table has them.
     recorded: Vec<u32>,
     /// Attempts as the endpoint saw them.
@@ -65,6 +91,7 @@ impl World {
             }],
             dead_letters: 0,
             postgres: None,
+            row: None,
             recorded: vec![],
             sent: vec![],
             work: vec![],
@@ -82,9 +109,41 @@ impl World {
         if !ready.is_empty() && self.work.iter().all(|one| one.owner != owner) {
             self.work.push(ModelWork {
                 owner,
-                record: ready[pick % ready.len()],
+                source: WorkSource::Record(ready[pick % ready.len()]),
                 step: ModelStep::Ask,
             });
+        }
+    }
+
+    /// Lets `owner` claim the row, if it is due and nobody has claimed it.
+    fn claim_row(&mut self, owner: u8) {
+        if self.work.iter().any(|one| one.owner == owner) {
+            return;
+        }
+        if let Some(row) = &mut self.row
+            && row.due_at_ms <= self.now_ms
+            && row
+                .claimed_until_ms
+                .is_none_or(|until_ms| until_ms <= self.now_ms)
+        {
+            row.claimed_until_ms = Some(self.now_ms + CLAIM_MS);
+            let source = WorkSource::Row { attempt: row.attempt };
+            let step = ModelStep::Ask;
+            self.work.push(ModelWork { owner, source, step });
+        }
+    }
+
+    /// Ends the claim of the row, as who follows an owner does that seems dead.
+    fn end_claim(&mut self) {
+        if let Some(row) = &mut self.row {
+            row.claimed_until_ms = row.claimed_until_ms.map(|_| self.now_ms);
+        }
+    }
+
+    fn attempt_of(&self, source: WorkSource) -> u32 {
+        match source {
+            WorkSource::Record(record) => self.kafka[record].attempt,
+            WorkSource::Row { attempt } => attempt,
         }
     }
 
@@ -94,11 +153,11 @@ impl World {
         let Some(index) = self.work.iter().position(|one| one.owner == owner) else {
             return;
         };
-        let ModelWork { record, step, .. } = self.work[index];
-        let attempt = self.kafka[record].attempt;
+        let ModelWork { source, step, .. } = self.work[index];
+        let (attempt, is_row) = (self.attempt_of(source), matches!(source, WorkSource::Row { .. }));
         self.work[index].step = match step {
             ModelStep::Ask => {
-                let decision = resume(attempt, false, self.postgres.as_ref(), self.now_ms);
+                let decision = resume(attempt, is_row, self.postgres.as_ref(), self.now_ms);
                 if matches!(decision, Resume::Send { .. }) {
                     assert!(self.recorded.iter().all(|one| *one < attempt), "{self:?}");
                 }
@@ -106,6 +165,8 @@ impl World {
                     Resume::Complete => ModelStep::Complete,
                     Resume::Republish(following) => ModelStep::Publish(following),
                     Resume::Hold { .. } => ModelStep::Ask,
+                    // What may not be sent now is parked: a circuit is open, a queue is full.
+                    Resume::Send { .. } if chance > 0.8 => ModelStep::Park,
                     Resume::Send { .. } => ModelStep::Send,
                 }
             }
@@ -113,7 +174,8 @@ impl World {
                 self.sent.push(attempt);
                 ModelStep::Write { result: answer }
             }
-            ModelStep::Write { result } => self.write(attempt, result, chance),
+            ModelStep::Park => self.park(attempt, chance),
+            ModelStep::Write { result } => self.write(attempt, is_row, result, chance),
             ModelStep::Publish(NextRecord::Retry(following)) => {
                 self.publish(following.attempt, following.due_at_ms);
                 ModelStep::Complete
@@ -123,11 +185,51 @@ impl World {
                 ModelStep::Complete
             }
             ModelStep::Complete => {
-                self.kafka[record].complete = true;
+                self.complete(source);
                 self.work.remove(index);
                 return;
             }
         };
+    }
+
+    /// Completes a record. A row of a delivery that has ended is removed.
+    fn complete(&mut self, source: WorkSource) {
+        match source {
+            WorkSource::Record(record) => self.kafka[record].complete = true,
+            WorkSource::Row { .. } if self.postgres.is_some_and(|known| known.status.is_finished()) => {
+                self.row = None;
+            }
+            WorkSource::Row { .. } => {}
+        }
+    }
+
+    /// Parks a delivery unsent, as the guarded statement does.
+    fn park(&mut self, attempt: u32, chance: f64) -> ModelStep {
+        let before = attempt - 1;
+        let refused = self
+            .postgres
+            .is_some_and(|progress| progress.attempts > before || progress.status.is_finished());
+        if refused {
+            return ModelStep::Ask;
+        }
+        let due_at_ms = self.now_ms + (chance * 3_000.0) as i64;
+        self.row = Some(ModelRow {
+            attempt,
+            due_at_ms,
+            claimed_until_ms: None,
+        });
+        let claim = self.postgres.and_then(|progress| progress.claim);
+        self.postgres = Some(DeliveryProgress {
+            status: match before {
+                0 => DeliveryStatus::Pending,
+                _ => DeliveryStatus::Retrying,
+            },
+            next_retry_at_ms: Some(due_at_ms),
+            is_parked: true,
+            claim,
+            ..progress_at(before)
+        });
+        ModelStep::Complete
     }
 
     fn publish(&mut self, attempt: u32, due_at_ms: i64) {
@@ -140,7 +242,7 @@ impl World {
 
     /// Writes an outcome as the guarded statement does: an attempt once, and nothing over a later
     /// attempt or an end.
-    fn write(&mut self, attempt: u32, result: AttemptResult, chance: f64) -> ModelStep {
+    fn write(&mut self, attempt: u32, is_row: bool, result: AttemptResult, chance: f64) -> ModelStep {
         let refused = self
             .postgres
             .is_some_and(|progress| progress.attempts >= attempt || progress.status.is_finished());
@@ -151,24 +253,18 @@ impl World {
             attempt,
             step: attempt - 1,
             result,
-            retry_after: None,
-            date: None,
+            // Longer than any tier holds.
+            retry_after: (chance > 0.7).then_some("60"),
             ended_at_ms: self.now_ms,
             is_probe: false,
             due_at_ms: self.now_ms,
-            parked: None,
+            parked: is_row.then_some(ParkReason::Circuit),
         };
         let mut progress = DeliveryProgress {
             status: DeliveryStatus::Delivered,
-            attempts: attempt,
-            next_retry_at_ms: None,
-            step: 1,
-            is_parked: false,
-            failure_reason: None,
-            last_status: None,
-            first_attempt_at_ms: None,
-            claim: None,
+            ..progress_at(attempt)
         };
+        let mut row = None;
         let step = match next(&ended, &self.schedule, &self.tiers, chance) {
             Next::Delivered => ModelStep::Complete,
             Next::Retry(following, _) => {
@@ -183,14 +279,31 @@ impl World {
                     ..following
                 }))
             }
-            Next::Park(..) => unreachable!("the default schedule parks nothing"),
+            Next::Park(following, _) => {
+                progress.status = DeliveryStatus::Retrying;
+                progress.next_retry_at_ms = Some(following.due_at_ms);
+                progress.step = following.step;
+                progress.is_parked = true;
+                row = Some(ModelRow {
+                    attempt: following.attempt,
+                    due_at_ms: following.due_at_ms,
+                    claimed_until_ms: None,
+                });
+                ModelStep::Complete
+            }
             Next::Failed { reason } => {
                 progress.status = DeliveryStatus::Failed;
                 progress.failure_reason = Some(reason);
+                // Kept, claimed, until the dead letter is published.
+                row = self.row.filter(|_| is_row).map(|kept| ModelRow {
+                    claimed_until_ms: Some(self.now_ms + CLAIM_MS),
+                    ..kept
+                });
                 ModelStep::Publish(NextRecord::DeadLetter { reason })
             }
         };
         self.postgres = Some(progress);
+        self.row = row;
         self.recorded.push(attempt);
         step
     }
@@ -199,10 +312,19 @@ impl World {
     /// finish under another name.
     fn hand_over(&mut self, owner: u8) {
         for one in self.work.iter_mut().filter(|one| one.owner == owner) {
-            let attempt = self.kafka[one.record].attempt;
+            let attempt = match one.source {
+                WorkSource::Record(record) => self.kafka[record].attempt,
+                WorkSource::Row { attempt } => attempt,
+            };
             match one.step {
                 // Nothing was sent: the record is forgotten, and read again by the next owner.
-                ModelStep::Ask => one.owner = u8::MAX,
+                ModelStep::Ask | ModelStep::Park => {
+                    one.owner = u8::MAX;
+                    // A claimed row is given back.
+                    if let (WorkSource::Row { .. }, Some(row)) = (one.source, &mut self.row) {
+                        row.claimed_until_ms = None;
+                    }
+                }
                 ModelStep::Send | ModelStep::Write { .. } => {
                     let claim = Some(ClaimedAttempt {
                         attempt,
@@ -210,14 +332,8 @@ impl World {
                     });
                     let progress = self.postgres.get_or_insert(DeliveryProgress {
                         status: DeliveryStatus::Pending,
-                        attempts: 0,
-                        next_retry_at_ms: None,
-                        step: 1,
-                        is_parked: false,
-                        failure_reason: None,
-                        last_status: None,
-                        first_attempt_at_ms: None,
                         claim,
+                        ..progress_at(0)
                     });
                     progress.claim = claim;
                     one.owner = 100 + owner;
@@ -230,17 +346,20 @@ impl World {
 
     fn crash(&mut self, owner: u8) {
         self.work.retain(|one| one.owner != owner);
+        self.end_claim();
     }
 
     /// Lets one owner work without further faults until nothing is left.
     fn finish(&mut self) {
         self.work.clear();
+        self.end_claim();
         for _ in 0..10_000 {
-            if self.kafka.iter().all(|record| record.complete) {
+            if self.kafka.iter().all(|record| record.complete) && self.row.is_none() {
                 return;
             }
             self.now_ms += 1_000;
             self.take(0, 0);
+            self.claim_row(0);
             self.step(0, AttemptResult::ServerError, 0.3);
         }
         panic!("it never ends: {self:?}");
@@ -276,6 +395,21 @@ impl World {
     }
 }
 
+/// State of a delivery after so many attempts.
+fn progress_at(attempts: u32) -> DeliveryProgress {
+    DeliveryProgress {
+        status: DeliveryStatus::Retrying,
+        attempts,
+        next_retry_at_ms: None,
+        step: attempts,
+        is_parked: false,
+        failure_reason: None,
+        last_status: None,
+        first_attempt_at_ms: None,
+        claim: None,
+    }
+}
+
 fn answers() -> impl Strategy<Value = AttemptResult> {
     prop_oneof![
         6 => Just(AttemptResult::ServerError),
@@ -289,7 +423,7 @@ proptest! {
 
     #[test]
     fn crashes_overlaps_and_repeats_lose_nothing_and_fork_no_chain(
-        actions in proptest::collection::vec((0..16_u8, 0..2_u8, answers(), 0.0..1.0_f64, 0..8_usize), 0..120),
+        actions in proptest::collection::vec((0..20_u8, 0..2_u8, answers(), 0.0..1.0_f64, 0..8_usize), 0..120),
     ) {
         let mut world = World::new();
         for (kind, owner, answer, chance, pick) in actions {
@@ -305,6 +439,9 @@ proptest! {
                 13 => world.hand_over(owner),
                 // A former owner goes on with what it handed over.
                 14 => world.step(100 + owner, answer, chance),
+                15..=16 => world.claim_row(owner),
+                // An owner seems dead and is not.
+                17 => world.end_claim(),
                 _ => world.now_ms += 500 * (1 + pick as i64),
             }
             world.check();
@@ -321,7 +458,8 @@ proptest! {
         let mut owner = 0;
         for (kind, answer, chance, pick) in actions {
             match kind {
-                0..=1 => world.take(owner, pick),
+                0 => world.take(owner, pick),
+                1 => world.claim_row(owner),
                 2..=7 => world.step(owner, answer, chance),
                 8..=9 => (100..100 + owner).for_each(|former| world.step(former, answer, chance)),
                 // Within the deadline: claims hold because requests end in time.

@@ -277,6 +277,11 @@ impl GroupMember {
         self.commits.wait(timeout);
     }
 
+    /// True if all commits were answered, and none has failed since [`Self::take_failed_commit`].
+    pub(crate) fn are_commits_answered(&self) -> bool {
+        self.commits.are_answered()
+    }
+
     /// True if a commit has failed since the last call.
     pub(crate) fn take_failed_commit(&self) -> bool {
         self.commits.take_failed()

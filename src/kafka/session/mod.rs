@@ -204,11 +204,21 @@ impl<K: Eq + Hash, S> Session<K, S> {
 
     /// Which positions to commit now; `None` if the last commit is less than `COMMIT_INTERVAL` ago.
     pub(crate) fn due_commit(&mut self, now: Instant) -> Option<CommitScope> {
-        if now.duration_since(self.last_commit) < COMMIT_INTERVAL {
+        if !self.is_commit_due(now) {
             return None;
         }
         self.last_commit = now;
         Some(self.commit_scope())
+    }
+
+    /// True if it is time to commit.
+    pub(crate) fn is_commit_due(&self, now: Instant) -> bool {
+        now.duration_since(self.last_commit) >= COMMIT_INTERVAL
+    }
+
+    /// True if all commits were answered, and none has failed since the last due one.
+    pub(crate) fn are_commits_answered(&self) -> bool {
+        self.member.are_commits_answered()
     }
 
     /// Positions that the next commit must cover. Clears the note of a failed commit.

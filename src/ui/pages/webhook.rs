@@ -73,7 +73,7 @@ pub(in crate::ui) async fn show(
             .iter()
             .map(|event| (event.clone(), words::event(event).to_owned()))
             .collect(),
-        settings: settings_words::settings(&found.webhook),
+        settings: settings_words::settings(&found.webhook, visit.state.config()),
         newest: newest.collect(),
         is_on: found.webhook.health.state != "disabled",
         is_paused: found.webhook.paused_until.is_some(),

@@ -1,6 +1,8 @@
 //! Faults: chance that can be had again, and a wire that can be cut.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -56,6 +58,7 @@ enum State {
 pub(crate) struct Wire {
     port: u16,
     state: watch::Sender<State>,
+    held_back: HeldBack,
     /// Ends with the wire.
     _carrying: JoinSet<()>,
 }
@@ -82,17 +85,20 @@ impl Wire {
         let port = listener.local_addr().unwrap().port();
         let (sender, state) = watch::channel(State::Whole);
         let mut carrying = JoinSet::new();
+        let held_back = HeldBack::default();
+        let held = Arc::clone(&held_back);
         carrying.spawn(async move {
             let mut connections = JoinSet::new();
             loop {
                 let near = listener.accept().await.unwrap().0;
                 let moved = is_kafka.then(|| Moved::new(server.port(), port));
-                connections.spawn(carry(near, server, moved, state.clone()));
+                connections.spawn(carry(near, server, moved, state.clone(), Arc::clone(&held)));
             }
         });
         Self {
             port,
             state: sender,
+            held_back,
             _carrying: carrying,
         }
     }
@@ -109,6 +115,12 @@ impl Wire {
         url.into()
     }
 
+    /// From now on a server's answers stay here on every connection that has asked for something in
+    /// which `text` occurs. What is asked for passes.
+    pub(crate) fn hold_answers_to(&self, text: &str) {
+        *self.held_back.lock().unwrap() = Some(text.to_owned());
+    }
+
     pub(crate) fn cut(&self) {
         self.state.send_replace(State::Cut);
     }
@@ -122,6 +134,9 @@ impl Wire {
         self.state.send_replace(State::Whole);
     }
 }
+
+/// A text in requests, whose answers are held back.
+type HeldBack = Arc<Mutex<Option<String>>>;
 
 /// A broker's address in its answers, and the one to put in its place: as long, so no length
 /// changes.
@@ -160,6 +175,7 @@ async fn carry(
     server: SocketAddr,
     moved: Option<Moved>,
     mut state: watch::Receiver<State>,
+    held_back: HeldBack,
 ) {
     let now = *state.borrow();
     match now {
@@ -173,9 +189,10 @@ async fn carry(
             far.set_nodelay(true).unwrap();
             let (mut from_near, mut to_near) = near.split();
             let (mut from_far, mut to_far) = far.split();
+            let is_held = AtomicBool::new(false);
             let fallen = tokio::select! {
-                _ = tokio::io::copy(&mut from_near, &mut to_far) => None,
-                () = answer(&mut from_far, &mut to_near, moved) => None,
+                () = ask(&mut from_near, &mut to_far, &held_back, &is_held) => None,
+                () = answer(&mut from_far, &mut to_near, moved, &is_held) => None,
                 fallen = state.wait_for(|state| *state != State::Whole) => fallen.ok().map(|state| *state),
             };
             if fallen != Some(State::Silent) {
@@ -189,25 +206,62 @@ async fn carry(
     drop(state.wait_for(|state| *state == State::Cut).await);
 }
 
+/// Carries what a client says, and marks the connection once it has asked for what is held back.
+async fn ask(
+    from: &mut (impl AsyncRead + Unpin),
+    to: &mut (impl AsyncWrite + Unpin),
+    held_back: &Mutex<Option<String>>,
+    is_held: &AtomicBool,
+) {
+    let mut buffer = vec![0; 256 * 1024];
+    while let Ok(length @ 1..) = from.read(&mut buffer).await {
+        let text = held_back.lock().unwrap().clone();
+        let is_asked = |text: String| {
+            buffer[..length]
+                .windows(text.len())
+                .any(|part| part == text.as_bytes())
+        };
+        if text.is_some_and(is_asked) {
+            is_held.store(true, Ordering::SeqCst);
+        }
+        if to.write_all(&buffer[..length]).await.is_err() {
+            return;
+        }
+    }
+}
+
 /// Carries what a server says: as it comes, or by Kafka's frames.
 async fn answer(
     from: &mut (impl AsyncRead + Unpin),
     to: &mut (impl AsyncWrite + Unpin),
     moved: Option<Moved>,
+    is_held: &AtomicBool,
 ) {
-    let Some(moved) = moved else {
-        drop(tokio::io::copy(from, to).await);
-        return;
-    };
+    let mut buffer = vec![0; 256 * 1024];
     loop {
-        let Ok(length) = from.read_u32().await else { return };
-        let mut frame = vec![0; length as usize];
-        if from.read_exact(&mut frame).await.is_err() {
-            return;
+        let carried = match moved {
+            None => from
+                .read(&mut buffer)
+                .await
+                .map(|length| buffer[..length].to_vec()),
+            Some(moved) => frame(from, moved).await,
+        };
+        let Ok(bytes) = carried else { return };
+        if is_held.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
         }
-        moved.apply(&mut frame);
-        if to.write_u32(length).await.is_err() || to.write_all(&frame).await.is_err() {
+        if bytes.is_empty() || to.write_all(&bytes).await.is_err() {
             return;
         }
     }
+}
+
+/// Reads a frame of Kafka's, its length included.
+async fn frame(from: &mut (impl AsyncRead + Unpin), moved: Moved) -> std::io::Result<Vec<u8>> {
+    let length = from.read_u32().await?;
+    let mut bytes = length.to_be_bytes().to_vec();
+    bytes.resize(4 + length as usize, 0);
+    from.read_exact(&mut bytes[4..]).await?;
+    moved.apply(&mut bytes[4..]);
+    Ok(bytes)
 }
