@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::schema::{
     Fields, about, answer, any_text, boolean, by_default, count, id, ignored, input, integer, list, nullable,
-    page, partial, read_only, text, time, word,
+    page, partial, read_only, reference, text, time, word,
 };
 use super::triggers;
 use crate::api::secrets::{DEFAULT_OVERLAP_SECONDS, OVERLAP_SECONDS};
@@ -28,12 +28,21 @@ pub(super) fn schemas() -> Vec<(&'static str, Value)> {
     let mut with_secret = with_warnings.clone();
     with_secret.push(("standard_webhooks_secret", standard_secret()));
     let always: Vec<&str> = answered().iter().map(|(name, _)| *name).collect();
+    let mut listed = answered();
+    listed.push((
+        "recent",
+        about(
+            list(reference("Delivery")),
+            "With `include=recent`: the newest deliveries but tests, at most 20, without payloads.",
+        ),
+    ));
     let created: Vec<&str> = always.iter().copied().chain(["warnings"]).collect();
     vec![
         ("NewWebhook", new_webhook()),
         ("WebhookPatch", patch()),
         ("Webhook", shown(answer(answered()), example())),
-        ("Webhooks", page("Webhook")),
+        ("ListedWebhook", partial(&always, listed)),
+        ("Webhooks", page("ListedWebhook")),
         (
             "WebhookWithWarnings",
             shown(answer(with_warnings), example_with_warnings()),
