@@ -32,7 +32,7 @@ struct Statements(Arc<Mutex<Vec<String>>>);
 
 impl Subscriber for Statements {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.is_event() && metadata.target() == "sqlx::query"
+        metadata.target() == "sqlx::query"
     }
 
     fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
