@@ -89,7 +89,7 @@ async fn fill(deployment: &Deployment, process: &Process) -> anyhow::Result<[Str
              case when n > 10000 then 0 else 1 end, case when n > 10000 then null else 200 end,
              case when n > 10000 then at end, case when n > 10000 then 'circuit' end,
              '{\"data\":{\"current_visitors\":512,\"threshold\":300}}', at, at, at, at
-         from (select n, now() - n * interval '2 seconds' at,
+         from (select n, now() - n * interval '2 seconds' as at,
                    (lpad(to_hex((extract(epoch from now() - n * interval '2 seconds') * 1000)::bigint), 12, '0')
                     || '8000' || '8' || lpad(to_hex(n), 15, '0'))::uuid id
                from generate_series(1, 110000) n) made",
@@ -136,7 +136,19 @@ impl Visitor {
         let policy = reqwest::redirect::Policy::none();
         let http = reqwest::Client::builder().redirect(policy).build()?;
         let base = process.api().to_owned();
-        let opened = http.post(link).header(ORIGIN, &base).send().await?;
+        let shown = http.get(link).send().await?;
+        let browser = shown.headers().get(SET_COOKIE).context("a cookie")?.clone();
+        let page = shown.text().await?;
+        let token = page.split("name=\"token\" value=\"").nth(1);
+        let token = token.and_then(|rest| rest.split('"').next()).context("a token")?;
+        let opened = http
+            .post(link)
+            .header(ORIGIN, &base)
+            .header(COOKIE, browser)
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(format!("token={token}"))
+            .send()
+            .await?;
         let cookie = opened.headers().get(SET_COOKIE).context("a cookie")?.to_str()?;
         let cookie = cookie.split(';').next().unwrap_or_default().to_owned();
         Ok(Self { http, base, cookie })

@@ -44,6 +44,7 @@ words! {
         Statuses = "status",
         From = "from",
         To = "to",
+        Include = "include",
     }
 }
 

@@ -46,7 +46,7 @@ const fn call(
 pub const CALLS: [Call; 30] = {
     use Access::{Admin, Editor, Scoped, Viewer};
     use Method::{Delete, Get, Patch, Post, Put};
-    use Parameter::{After, Event, Events, From, Limit, Part, Since, Statuses, To};
+    use Parameter::{After, Event, Events, From, Include, Limit, Part, Since, Statuses, To};
     use ProblemType::{
         DuplicateGoal, ExternalIdTaken, GoalLimit, NotSendable, RecoveryLimit, SiteIsAlias, TooManyTests,
         WebhookLimit,
@@ -69,6 +69,7 @@ pub const CALLS: [Call; 30] = {
             .does("Delete a site: it is gone at once, and its history is erased soon after"),
         call(Get, WEBHOOKS, Viewer, 200, || get(webhooks::list))
             .does("List the webhooks of a site; secrets are masked")
+            .asks(&[Include])
             .answers("Webhooks"),
         call(Post, WEBHOOKS, Editor, 201, || post(webhooks::create))
             .does("Create a webhook; this answer alone shows its secret")

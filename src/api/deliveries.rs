@@ -59,15 +59,20 @@ pub(super) async fn get(
 ) -> Result<Response, Problem> {
     let webhook = ids.webhook()?;
     let mut conn = state.read().await?;
-    check_existed(&mut conn, site.id(), webhook).await?;
-    let found = deliveries_read::one(&mut conn, webhook, ids.delivery()?).await?;
-    let (delivery, attempts) = found.ok_or_else(|| Problem::not_found("delivery"))?;
+    let Some((delivery, attempts)) =
+        deliveries_read::one(&mut conn, site.id(), webhook, ids.delivery()?).await?
+    else {
+        check_existed(&mut conn, site.id(), webhook).await?;
+        return Err(Problem::not_found("delivery"));
+    };
     let last = attempts.last().map(|attempt| LastAttempt {
         delivery_id: delivery.id,
         result: attempt.result.clone(),
         total_ms: attempt.total_ms,
     });
-    Ok(answer::ok(&DeliveryAnswer::new(delivery, last, Some(attempts))))
+    let resends = deliveries_read::resends(&mut conn, &delivery).await?;
+    let answered = DeliveryAnswer::new(delivery, last, Some(attempts)).with_resends(resends);
+    Ok(answer::ok(&answered))
 }
 
 fn read_query(query: &Query, errors: &mut FieldErrors) -> HistoryQuery {

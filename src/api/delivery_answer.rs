@@ -36,6 +36,9 @@ pub(super) struct DeliveryAnswer {
     first_attempt_at: Option<String>,
     inserted_at: String,
     updated_at: String,
+    /// The deliveries by which this one was sent again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resends: Option<Vec<DeliveryId>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     attempt_log: Option<Vec<AttemptAnswer>>,
 }
@@ -69,8 +72,15 @@ impl DeliveryAnswer {
             first_attempt_at: optional_time(delivery.first_attempt_at),
             inserted_at: time(delivery.inserted_at),
             updated_at: time(delivery.updated_at),
+            resends: None,
             attempt_log: attempts.map(|attempts| attempts.into_iter().map(AttemptAnswer::from).collect()),
         }
+    }
+
+    /// Adds the deliveries by which it was sent again.
+    pub(super) fn with_resends(mut self, resends: Vec<Uuid>) -> Self {
+        self.resends = Some(resends.into_iter().map(DeliveryId::from_uuid).collect());
+        self
     }
 }
 

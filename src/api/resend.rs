@@ -57,7 +57,7 @@ async fn retry_once(
     {
         return sendable.map(|()| answer::no_content());
     }
-    let found = deliveries_read::one(&mut tx, webhook, delivery).await?;
+    let found = deliveries_read::one(&mut tx, site.id(), webhook, delivery).await?;
     let (asked, _) = found.ok_or_else(|| Problem::not_found("delivery"))?;
     refuse_fields(body)?;
     sendable?;
@@ -89,7 +89,7 @@ async fn retry_once(
     resends::queue(&mut tx, batch, &[queued]).await?;
     site.write_audit(&mut tx, "delivery.retry", Some(delivery.to_string()), None)
         .await?;
-    let made = deliveries_read::one(&mut tx, webhook, id).await?;
+    let made = deliveries_read::one(&mut tx, site.id(), webhook, id).await?;
     let (made, _) = made.ok_or_else(|| Problem::not_found("delivery"))?;
     let answered = serde_json::to_value(DeliveryAnswer::new(made, None, None)).unwrap_or_default();
     let location = format!("{}/webhooks/{webhook}/deliveries/{id}", site.path());

@@ -1,30 +1,36 @@
 //! The calls that create, read, change and delete webhooks.
 
-use axum::extract::State;
+use std::collections::HashMap;
+
+use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 use crate::domain::id::WebhookId;
 use crate::domain::secret::Secret;
 use crate::domain::site::SiteId;
 use crate::domain::trigger::NameFilter;
 use crate::domain::webhook::WebhookSettings;
+use crate::domain::words::words;
 use crate::record::keyring::Keyring;
 use crate::record::webhooks::{self, Changed, CreateError, NewWebhook, WebhookRecord};
-use crate::record::{goals, sites};
+use crate::record::{deliveries_read, goals, sites};
 use crate::{chance, clock};
 
 use super::answer::{self, Page};
 use super::body::JsonBody;
+use super::delivery_answer::DeliveryAnswer;
 use super::extract::{PathIds, ReadableSite, RegistrableSite, WritableSite};
 use super::field_errors::{FieldCode, FieldErrors};
 use super::idempotency::{Execution, IdempotencyKey};
 use super::merge;
 use super::problem::Problem;
 use super::problem_type::ProblemType;
+use super::query::Query;
 use super::sites::find as find_site;
 use super::state::ApiState;
 use super::validate::BodyObject;
@@ -129,14 +135,63 @@ fn external_id_taken() -> Problem {
 }
 
 /// `GET /api/sites/{site_id}/webhooks`
-pub(super) async fn list(State(state): State<ApiState>, site: ReadableSite) -> Result<Response, Problem> {
+///
+/// `?include=recent` adds the newest deliveries of each.
+pub(super) async fn list(
+    State(state): State<ApiState>,
+    site: ReadableSite,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    let mut errors = FieldErrors::default();
+    let included: Vec<Included> =
+        Query::parse(query.as_deref()).many("include", Included::WORDS, &mut errors);
+    Problem::check(errors)?;
     let mut conn = state.read().await?;
-    find_site(&mut conn, site.id()).await?;
     // The limit of webhooks a site may have keeps them on one page.
     let webhooks = webhooks::list(&mut conn, &state.keyring, site.id()).await?;
-    let rules = &state.config.webhooks;
-    let data = webhooks.iter().map(|webhook| shown(webhook, rules)).collect();
-    Ok(answer::ok(&Page::only(data)))
+    if webhooks.is_empty() {
+        find_site(&mut conn, site.id()).await?;
+    }
+    let mut answers: Vec<Map<String, Value>> = webhooks
+        .iter()
+        .map(|webhook| shown(webhook, &state.config.webhooks))
+        .collect();
+    if included.contains(&Included::Recent) {
+        add_recent(&mut conn, &webhooks, &mut answers).await?;
+    }
+    Ok(answer::ok(&Page::only(answers)))
+}
+
+words! {
+    /// An addition to the list of webhooks, by the name of its field.
+    pub(super) enum Included {
+        /// The newest deliveries of each, without tests and payloads.
+        Recent = "recent",
+    }
+}
+
+/// Most deliveries that are added to a webhook.
+const RECENT_DELIVERIES: i64 = 20;
+
+/// Adds to each answer the newest deliveries of its webhook.
+async fn add_recent(
+    conn: &mut PgConnection,
+    webhooks: &[WebhookRecord],
+    answers: &mut [Map<String, Value>],
+) -> Result<(), Problem> {
+    let ids: Vec<Uuid> = webhooks.iter().map(|webhook| webhook.id.uuid()).collect();
+    let mut recent: HashMap<Uuid, Vec<Value>> = HashMap::new();
+    for (delivery, last) in deliveries_read::newest(conn, &ids, RECENT_DELIVERIES).await? {
+        let of = recent.entry(delivery.webhook_id).or_default();
+        of.push(json!(DeliveryAnswer::new(delivery, last, None)));
+    }
+    for (answer, id) in answers.iter_mut().zip(&ids) {
+        answer.insert(
+            Included::Recent.as_str().to_owned(),
+            recent.remove(id).unwrap_or_default().into(),
+        );
+    }
+    Ok(())
 }
 
 /// `GET /api/sites/{site_id}/webhooks/{webhook_id}`

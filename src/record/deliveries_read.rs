@@ -5,6 +5,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::domain::id::{DeliveryId, WebhookId};
+use crate::domain::site::SiteId;
 
 /// A delivery as its row has it. Statuses and reasons are text: they were checked when they were
 /// written, and those of a newer version are shown as they are.
@@ -84,6 +85,87 @@ pub(super) async fn some(conn: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<St
     .await
 }
 
+/// Reads the newest deliveries of each of these webhooks, tests left out and without payloads: at
+/// most `limit` of each, newest first.
+pub(crate) async fn newest(
+    conn: &mut PgConnection,
+    webhooks: &[Uuid],
+    limit: i64,
+) -> Result<Vec<(StoredDelivery, Option<LastAttempt>)>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"select d.id, d.notification_id, d.webhook_id, d.site_id, d.event_type, d.origin, d.status, d.attempts,
+               d.response_code, d.failure_reason, d.next_retry_at, d.parked_until, d.parked_reason, d.resend_of,
+               d.created_at, d.first_attempt_at, d.inserted_at, d.updated_at,
+               last.result as "result?", last.total_ms as "total_ms?"
+           from unnest($1::uuid[]) as wanted (webhook_id)
+           cross join lateral (
+               select * from deliveries
+               where deliveries.webhook_id = wanted.webhook_id and event_type <> 'test'
+               order by id desc limit $2
+           ) d
+           left join lateral (
+               select result, total_ms from delivery_attempts
+               where delivery_id = d.id order by attempt desc limit 1
+           ) last on true
+           order by d.id desc"#,
+        webhooks,
+        limit
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| {
+            let last = row.result.map(|result| LastAttempt {
+                delivery_id: row.id,
+                result,
+                total_ms: row.total_ms,
+            });
+            let delivery = StoredDelivery {
+                id: row.id,
+                notification_id: row.notification_id,
+                webhook_id: row.webhook_id,
+                site_id: row.site_id,
+                event_type: row.event_type,
+                origin: row.origin,
+                status: row.status,
+                attempts: row.attempts,
+                response_code: row.response_code,
+                failure_reason: row.failure_reason,
+                next_retry_at: row.next_retry_at,
+                parked_until: row.parked_until,
+                parked_reason: row.parked_reason,
+                resend_of: row.resend_of,
+                payload: None,
+                created_at: row.created_at,
+                first_attempt_at: row.first_attempt_at,
+                inserted_at: row.inserted_at,
+                updated_at: row.updated_at,
+            };
+            (delivery, last)
+        })
+        .collect())
+}
+
+/// Reads the ids of the deliveries by which this one was sent again, oldest first.
+///
+/// A resend is younger than what it repeats, which tells in which partitions it can lie.
+pub(crate) async fn resends(
+    conn: &mut PgConnection,
+    delivery: &StoredDelivery,
+) -> Result<Vec<Uuid>, sqlx::Error> {
+    sqlx::query_scalar!(
+        "select id from deliveries
+         where notification_id = $1 and resend_of = $2 and webhook_id = $3 and id > $2
+         order by id limit 250",
+        delivery.notification_id,
+        delivery.id,
+        delivery.webhook_id
+    )
+    .fetch_all(conn)
+    .await
+}
+
 /// Reads the last attempt of each of these deliveries that had one.
 pub(crate) async fn last_attempts(
     conn: &mut PgConnection,
@@ -107,9 +189,10 @@ pub(crate) async fn last_attempts(
     .await
 }
 
-/// Reads one delivery of a webhook with its attempts in order.
+/// Reads one delivery of a webhook that the site has or had, with its attempts in order.
 pub(crate) async fn one(
     conn: &mut PgConnection,
+    site_id: &SiteId,
     webhook: WebhookId,
     id: DeliveryId,
 ) -> Result<Option<(StoredDelivery, Vec<AttemptRecord>)>, sqlx::Error> {
@@ -118,9 +201,12 @@ pub(crate) async fn one(
         "select id, notification_id, webhook_id, site_id, event_type, origin, status, attempts, response_code,
              failure_reason, next_retry_at, parked_until, parked_reason, resend_of, payload, created_at,
              first_attempt_at, inserted_at, updated_at
-         from deliveries where id = $1 and webhook_id = $2",
+         from deliveries
+         where id = $1 and webhook_id = $2
+           and exists (select from webhooks where webhooks.id = $2 and webhooks.site_id = $3)",
         id.uuid(),
-        webhook.uuid()
+        webhook.uuid(),
+        site_id.as_str()
     )
     .fetch_optional(&mut *conn)
     .await?;

@@ -20,7 +20,7 @@ pub(super) struct DeliveryLine {
 pub(super) fn line(delivery: &DeliveryView, zone: &Zone, webhook_href: &str) -> DeliveryLine {
     DeliveryLine {
         id: delivery.id.clone(),
-        href: format!("{webhook_href}/deliveries/{}", delivery.id),
+        href: zone.link(format!("{webhook_href}/deliveries/{}", delivery.id)),
         at: zone.listed(delivery.created_at),
         what: words::happened(delivery),
         mark: words::delivery_mark(delivery),
@@ -51,5 +51,8 @@ fn more(delivery: &DeliveryView, zone: &Zone) -> Html {
         }
         _ => {}
     }
-    html
+    match delivery.resend_of {
+        Some(_) => html.and(" (sent again)"),
+        None => html,
+    }
 }

@@ -37,6 +37,8 @@ pub(super) struct HealthFacts<'a> {
     /// The newest deliveries, newest first.
     pub(super) newest: &'a [DeliveryView],
     pub(super) triggers: &'a [TriggerView],
+    /// Visitors of the site now, if they were counted.
+    pub(super) visitors: Option<u64>,
     pub(super) zone: &'a Zone,
     /// Deliveries not sent because the webhook was off; `None` if there are none, and a plus for
     /// more than were counted.
@@ -163,7 +165,7 @@ fn careful(facts: &HealthFacts<'_>) -> Option<StateBox> {
     let words = match health.since {
         Some(since) => Html::default()
             .strong("Your server did not answer at ")
-            .time(&facts.zone.minute(since))
+            .strong_time(&facts.zone.minute(since))
             .and(". "),
         None => Html::default().strong("Your server did not answer. "),
     };
@@ -178,7 +180,7 @@ fn paused(facts: &HealthFacts<'_>) -> Option<StateBox> {
     let until = facts.webhook.paused_until?;
     let words = Html::default()
         .strong("Paused until ")
-        .time(&facts.zone.minute(until))
+        .strong_time(&facts.zone.minute(until))
         .and(".");
     let words = match facts.webhook.health.waiting {
         0 => words.and(" What comes until then goes out afterwards."),
@@ -201,7 +203,7 @@ fn open(facts: &HealthFacts<'_>) -> Option<StateBox> {
     };
     let mut words = Html::default().strong(lead);
     if let Some(since) = health.since {
-        words = words.and(" since ").time(&facts.zone.minute(since));
+        words = words.strong(" since ").strong_time(&facts.zone.minute(since));
     }
     if let (None, Some(last)) = (code, last) {
         let cause = words::answer(last.result.as_deref(), None);
@@ -268,14 +270,15 @@ fn waiting(facts: &HealthFacts<'_>) -> Option<StateBox> {
     words = match health.since.filter(|_| health.state == "ok") {
         Some(since) => words
             .strong("Answering again since ")
-            .time(&facts.zone.minute(since)),
+            .strong_time(&facts.zone.minute(since)),
         None => words.strong("Catching up"),
     };
     words = words.and(format!(". {} still to go", count(health.waiting)));
     words = match rate.filter(|_| health.state == "ok") {
         Some(rate) => {
-            let seconds = health.waiting.div_ceil(u64::from(rate.max(1)));
-            let seconds = i64::try_from(seconds).unwrap_or(i64::MAX / 1_000);
+            let rate = u64::from(rate.max(1));
+            let seconds = health.waiting.saturating_add(rate / 2) / rate;
+            let seconds = i64::try_from(seconds.max(1)).unwrap_or(i64::MAX / 1_000);
             words.and(format!(", about {}.", span_words(TimeDelta::seconds(seconds))))
         }
         None => words.and("."),
@@ -294,9 +297,9 @@ fn off(facts: &HealthFacts<'_>) -> StateBox {
     }
     let mut words = Html::default().strong("Switched off");
     if let Some(since) = health.since {
-        words = words.and(" on ").time(&facts.zone.minute(since));
+        words = words.strong(" on ").strong_time(&facts.zone.dated(since));
     }
-    words = words.and(match reason {
+    words = words.strong(match reason {
         Some("gone") => ": your server answered 410 Gone.",
         _ => ": your server had not answered for five days.",
     });
@@ -313,7 +316,7 @@ fn overlap(facts: &HealthFacts<'_>) -> Option<StateBox> {
     let left = span_words(until - facts.zone.now());
     let words = Html::default()
         .strong("Two secrets are valid until ")
-        .time(&facts.zone.minute(until))
+        .strong_time(&facts.zone.minute(until))
         .and(format!(" ({left} left). Requests carry a signature of each."));
     Some(state("○", "idle", words).with(Remedy::FinishRotation))
 }
@@ -324,10 +327,13 @@ fn alert(facts: &HealthFacts<'_>, trigger: &TriggerView) -> Option<StateBox> {
     }
     let mut words = Html::default().strong(words::event(&trigger.event));
     if let Some(since) = trigger.since {
-        words = words.strong(" since ").time(&facts.zone.minute(since));
+        words = words.strong(" since ").strong_time(&facts.zone.minute(since));
     }
+    let visitors = facts.visitors.map_or_else(String::new, |visitors| {
+        format!(" {},", counted(visitors, "visitor"))
+    });
     if let Some(threshold) = trigger.threshold {
-        words = words.and(format!(": fires at {}.", count(threshold)));
+        words = words.and(format!(":{visitors} fires at {}.", count(threshold)));
         if trigger.event == "visitor_spike" {
             let rearm = (threshold * 4 / 5).min(threshold.saturating_sub(1));
             words = words.and(format!(" It re-arms at {}.", count(rearm)));

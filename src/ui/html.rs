@@ -35,6 +35,11 @@ impl Html {
         self
     }
 
+    pub(super) fn strong_time(mut self, at: &Stamp) -> Self {
+        self.0.push_str(&format!("<strong>{at}</strong>"));
+        self
+    }
+
     pub(super) fn time(mut self, at: &Stamp) -> Self {
         self.0.push_str(&at.to_string());
         self

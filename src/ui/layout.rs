@@ -105,24 +105,17 @@ pub(super) fn once() -> String {
 }
 
 impl SiteFrame {
-    /// `here` is the path of the page without its query.
-    pub(super) fn new(
-        site: &SiteView,
-        path: &SitePath,
-        zone: &Zone,
-        is_utc: bool,
-        section: Section,
-        here: &str,
-    ) -> Self {
+    /// `here` is the address of the page without the switch of the zone.
+    pub(super) fn new(site: &SiteView, path: &SitePath, zone: &Zone, section: Section, here: &str) -> Self {
         let nav = Section::ALL.map(|(one, words, end)| NavLink {
             words,
-            href: path.page(end),
+            href: zone.link(path.page(end)),
             is_current: one == section,
         });
-        let zone_switch = match (is_utc, site.time_zone.as_str()) {
+        let zone_switch = match (zone.is_switched(), site.time_zone.as_str()) {
             (true, _) => Some(("show the site’s time", here.to_owned())),
             (false, "UTC") => None,
-            (false, _) => Some(("show UTC", format!("{here}?tz=utc"))),
+            (false, _) => Some(("show UTC", Zone::switched(zone.now()).link(here.to_owned()))),
         };
         Self {
             title: site.title().to_owned(),

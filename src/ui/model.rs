@@ -18,6 +18,8 @@ pub(super) struct SiteView {
     pub(super) name: Option<String>,
     pub(super) time_zone: String,
     #[serde(default)]
+    pub(super) first_event_at: Option<DateTime<Utc>>,
+    #[serde(default)]
     pub(super) aliases: Vec<String>,
     #[serde(default)]
     pub(super) include_paths: bool,
@@ -58,6 +60,9 @@ pub(super) struct WebhookView {
     pub(super) health: HealthView,
     #[serde(default)]
     pub(super) warnings: Vec<Warned>,
+    /// The newest deliveries, if they were asked for.
+    #[serde(default)]
+    pub(super) recent: Vec<DeliveryView>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -75,6 +80,7 @@ pub(super) struct HealthView {
 
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Warned {
+    pub(super) code: String,
     pub(super) detail: String,
 }
 
@@ -96,6 +102,9 @@ pub(super) struct DeliveryView {
     /// As it was signed.
     pub(super) payload: Option<Box<RawValue>>,
     pub(super) created_at: DateTime<Utc>,
+    /// Deliveries by which it was sent again.
+    #[serde(default)]
+    pub(super) resends: Vec<String>,
     #[serde(default)]
     pub(super) attempt_log: Vec<AttemptView>,
 }

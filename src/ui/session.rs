@@ -4,7 +4,7 @@ use std::fmt;
 
 use axum::extract::{FromRequestParts, OptionalFromRequestParts, OriginalUri};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, Method, Uri, header};
+use axum::http::{HeaderValue, Method, Uri};
 use axum::response::{IntoResponse as _, Response};
 use chrono::TimeDelta;
 use url::form_urlencoded;
@@ -16,7 +16,7 @@ use super::model::SiteView;
 use super::origin::form_token;
 use super::paths::SitePath;
 use super::respond::see_other;
-use super::session_cookie::CookieSlot;
+use super::session_cookie::{CookieSlot, cookie_of, set_cookie};
 use super::state::UiState;
 use super::times::Zone;
 use crate::clock;
@@ -25,8 +25,6 @@ use crate::record::tokens::{Role, Scope, TokenRecord};
 
 const SECURE_COOKIE: &str = "__Host-bw";
 const PLAIN_COOKIE: &str = "bw";
-/// Longer than any session's text.
-const MAX_TEXT_BYTES: usize = 128;
 
 /// Somebody with a valid session, and the page that they asked for.
 pub(super) struct PageVisit {
@@ -34,7 +32,7 @@ pub(super) struct PageVisit {
     pub(super) token: TokenRecord,
     pub(super) api: PageApi,
     form_token: String,
-    /// Path of the page.
+    /// Address of the page, without the switch of the zone.
     here: String,
     is_utc: bool,
 }
@@ -77,8 +75,10 @@ impl PageVisit {
     pub(super) async fn site(&self, site_id: &str) -> Result<SiteVisit, PageFailure> {
         let path = SitePath::new(site_id);
         let site: SiteView = self.api.get(&path.api("")).await?;
-        let zone_name = if self.is_utc { "UTC" } else { &site.time_zone };
-        let zone = Zone::new(zone_name, clock::now());
+        let zone = match self.is_utc {
+            true => Zone::switched(clock::now()),
+            false => Zone::new(&site.time_zone, clock::now()),
+        };
         Ok(SiteVisit { site, path, zone })
     }
 
@@ -98,19 +98,11 @@ impl PageVisit {
     /// The frame of a page of a site.
     pub(super) fn site_layout(&self, visit: &SiteVisit, section: Section, title: &str) -> Layout {
         let SiteVisit { site, path, zone } = visit;
-        let frame = SiteFrame::new(site, path, zone, self.is_utc, section, &self.here);
+        let frame = SiteFrame::new(site, path, zone, section, &self.here);
         Layout {
             title: format!("{title} – {}", site.title()),
             site: Some(frame),
             ..self.layout(title)
-        }
-    }
-
-    /// The address in the zone of the page.
-    pub(super) fn in_zone(&self, path: String) -> String {
-        match self.is_utc {
-            true => format!("{path}?tz=utc"),
-            false => path,
         }
     }
 
@@ -132,7 +124,8 @@ async fn find(
     state: &UiState,
     parts: &Parts,
 ) -> Result<Option<(PageVisit, Option<HeaderValue>)>, PageFailure> {
-    let Some(text) = cookie(&parts.headers, state) else {
+    // Only one of the two names counts.
+    let Some(text) = cookie_of(&parts.headers, cookie_name(state)) else {
         return Ok(None);
     };
     let mut conn = state.connection().await?;
@@ -141,19 +134,34 @@ async fn find(
     };
     let extended = found
         .is_extended
-        .then(|| set_cookie(state, text, TOKEN_SESSION))
+        .then(|| set_cookie(state, cookie_name(state), text, TOKEN_SESSION))
         .flatten();
-    let query = original_uri(parts).query().unwrap_or_default();
-    let is_utc = form_urlencoded::parse(query.as_bytes()).any(|(name, value)| name == "tz" && value == "utc");
+    let (here, is_utc) = without_switch(original_uri(parts));
     let visit = PageVisit {
         api: PageApi::new(state.clone(), found.token.clone()),
         state: state.clone(),
         token: found.token,
         form_token: form_token(text),
-        here: original_uri(parts).path().to_owned(),
+        here,
         is_utc,
     };
     Ok(Some((visit, extended)))
+}
+
+/// The address without the switch of the zone, and true if that asks for UTC.
+fn without_switch(uri: &Uri) -> (String, bool) {
+    let pairs = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
+    let (switches, others): (Vec<_>, Vec<_>) = pairs.partition(|(name, _)| name == "tz");
+    let mut here = uri.path().to_owned();
+    if !others.is_empty() {
+        here.push('?');
+        here.push_str(
+            &form_urlencoded::Serializer::new(String::new())
+                .extend_pairs(others)
+                .finish(),
+        );
+    }
+    (here, switches.iter().any(|(_, value)| value == "utc"))
 }
 
 impl FromRequestParts<UiState> for PageVisit {
@@ -205,20 +213,6 @@ fn sign_in_path(parts: &Parts) -> String {
     format!("/sign-in?next={next}")
 }
 
-/// The text of the session's cookie. Only one of the two names counts.
-fn cookie<'a>(headers: &'a HeaderMap, state: &UiState) -> Option<&'a str> {
-    let name = cookie_name(state);
-    headers
-        .get_all(header::COOKIE)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='))
-        .find(|(key, _)| *key == name)
-        .map(|(_, text)| text)
-        .filter(|text| text.len() <= MAX_TEXT_BYTES)
-}
-
 fn cookie_name(state: &UiState) -> &'static str {
     match state.config().is_secure() {
         true => SECURE_COOKIE,
@@ -229,23 +223,10 @@ fn cookie_name(state: &UiState) -> &'static str {
 /// The cookie of a session that was opened with a token, or with a link.
 pub(super) fn new_cookie(state: &UiState, session: &str, is_of_link: bool) -> Option<HeaderValue> {
     let life = if is_of_link { LINK_SESSION } else { TOKEN_SESSION };
-    set_cookie(state, session, life)
+    set_cookie(state, cookie_name(state), session, life)
 }
 
 /// The cookie that ends a session in the browser.
 pub(super) fn no_cookie(state: &UiState) -> Option<HeaderValue> {
-    set_cookie(state, "", TimeDelta::zero())
-}
-
-fn set_cookie(state: &UiState, text: &str, life: TimeDelta) -> Option<HeaderValue> {
-    let secure = if state.config().is_secure() {
-        "; Secure"
-    } else {
-        ""
-    };
-    let (name, seconds) = (cookie_name(state), life.num_seconds());
-    HeaderValue::try_from(format!(
-        "{name}={text}; Path=/; HttpOnly; SameSite=Lax; Max-Age={seconds}{secure}"
-    ))
-    .ok()
+    set_cookie(state, cookie_name(state), "", TimeDelta::zero())
 }

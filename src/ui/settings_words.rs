@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::model::WebhookView;
 use super::state::UiConfig;
-use super::times::{count, span_words};
+use super::times::{count, counted, span_words};
 use super::words;
 
 /// A setting and its value.
@@ -66,7 +66,7 @@ fn event_words(webhook: &WebhookView, event: &str) -> String {
         return title.to_owned();
     };
     if let Some(threshold) = options.get("threshold").and_then(Value::as_u64) {
-        return format!("{title} at {} visitors", count(threshold));
+        return format!("{title} at {}", counted(threshold, "visitor"));
     }
     let names = options.get("goals").or_else(|| options.get("names"));
     match names.and_then(Value::as_array) {

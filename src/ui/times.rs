@@ -26,13 +26,39 @@ impl fmt::Display for Stamp {
 pub(super) struct Zone {
     tz: Tz,
     now: DateTime<Utc>,
+    /// True if the visitor has switched from the site's zone to UTC.
+    is_switched: bool,
 }
 
 impl Zone {
     /// The zone of this name; UTC if there is none.
     pub(super) fn new(name: &str, now: DateTime<Utc>) -> Self {
         let tz = name.parse().unwrap_or(Tz::UTC);
-        Self { tz, now }
+        let is_switched = false;
+        Self { tz, now, is_switched }
+    }
+
+    /// UTC, to which the visitor has switched.
+    pub(super) fn switched(now: DateTime<Utc>) -> Self {
+        let is_switched = true;
+        Self {
+            tz: Tz::UTC,
+            now,
+            is_switched,
+        }
+    }
+
+    pub(super) fn is_switched(&self) -> bool {
+        self.is_switched
+    }
+
+    /// The address of another page, whose times are shown as on this one.
+    pub(super) fn link(&self, path: String) -> String {
+        match (self.is_switched, path.contains('?')) {
+            (false, _) => path,
+            (true, false) => format!("{path}?tz=utc"),
+            (true, true) => format!("{path}&tz=utc"),
+        }
     }
 
     pub(super) fn now(&self) -> DateTime<Utc> {
@@ -58,6 +84,11 @@ impl Zone {
     pub(super) fn minute(&self, at: DateTime<Utc>) -> Stamp {
         let is_today = self.date(at) == self.date(self.now);
         self.stamp(at, if is_today { "%H:%M" } else { "%-d %b, %H:%M" })
+    }
+
+    /// `23 Nov, 09:00`
+    pub(super) fn dated(&self, at: DateTime<Utc>) -> Stamp {
+        self.stamp(at, "%-d %b, %H:%M")
     }
 
     /// `14:02:51` today, else `23 Nov, 09:00:12`.

@@ -3,7 +3,7 @@
 use super::form::Form;
 use super::form_errors::FormErrors;
 use super::reply::FieldProblem;
-use super::webhook_form::{HEADER_ROWS, event_fields};
+use super::webhook_form::{HEADER_ROWS, event_fields, threshold_words, window_words};
 use super::words::event_question;
 
 /// Puts the API's objections to the places of the form, in words for people.
@@ -37,11 +37,11 @@ fn place(problem: &FieldProblem, form: &Form, allow_http: bool) -> (String, Stri
                 ),
                 Some("threshold") => (
                     format!("{event}_threshold"),
-                    "Enter a whole number of visitors, 1 or more".to_owned(),
+                    format!("Enter a whole number of visitors, {}", threshold_words(event)),
                 ),
                 Some("window_seconds") => (
                     format!("{event}_window"),
-                    "Enter a number of seconds from 60 to 3600".to_owned(),
+                    format!("Enter a number of seconds {}", window_words(event)),
                 ),
                 Some("goals" | "names") => (format!("{event}_names"), format!("{question}: {detail}")),
                 _ => (event.to_owned(), format!("{question}: {detail}")),

@@ -6,9 +6,13 @@ use super::form::Form;
 use super::model::WebhookView;
 use super::words::event_question;
 use crate::domain::event::EventType;
+use crate::domain::trigger::{DEFAULT_DROP_WINDOW_SECONDS, DEFAULT_WINDOW_SECONDS};
 
 /// Rows for headers that a form shows.
 pub(super) const HEADER_ROWS: usize = 3;
+
+/// Field of the boxes by which goals are chosen.
+const GOAL_TICKED: &str = "goal";
 
 /// Kinds of options that an event type has in the form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +37,9 @@ pub(super) struct EventField {
     pub(super) threshold: String,
     /// Seconds over which visitors are counted.
     pub(super) window: String,
+    /// The site's goals, each with true if it is chosen.
+    pub(super) goals: Vec<(String, bool)>,
+    /// Other names, one a line.
     pub(super) names: String,
 }
 
@@ -73,6 +80,32 @@ fn options_of(event: EventType) -> Options {
     }
 }
 
+/// Seconds over which visitors are counted for an event if nothing else is said.
+fn default_window(word: &str) -> u32 {
+    match word {
+        DROP => DEFAULT_DROP_WINDOW_SECONDS,
+        _ => DEFAULT_WINDOW_SECONDS,
+    }
+}
+
+const DROP: &str = EventType::VisitorDrop.as_str();
+
+/// Seconds over which visitors may be counted for an event, in words.
+pub(super) fn window_words(word: &str) -> &'static str {
+    match word {
+        DROP => "from 300 to 86400",
+        _ => "from 60 to 3600",
+    }
+}
+
+/// Visitors that an event may have as its threshold, in words.
+pub(super) fn threshold_words(word: &str) -> &'static str {
+    match word {
+        DROP => "from 1 to 4000",
+        _ => "1 or more",
+    }
+}
+
 /// The event types that a webhook may subscribe to, without values.
 pub(super) fn event_fields() -> Vec<EventField> {
     let field = |event: EventType| EventField {
@@ -81,7 +114,8 @@ pub(super) fn event_fields() -> Vec<EventField> {
         options: options_of(event),
         is_ticked: false,
         threshold: String::new(),
-        window: "300".to_owned(),
+        window: default_window(event.as_str()).to_string(),
+        goals: Vec::new(),
         names: String::new(),
     };
     EventType::SUBSCRIBABLE.into_iter().map(field).collect()
@@ -122,7 +156,7 @@ impl WebhookForm {
                     .map(|number| number.to_string())
             };
             field.threshold = number("threshold").unwrap_or_default();
-            field.window = number("window_seconds").unwrap_or_else(|| "300".to_owned());
+            field.window = number("window_seconds").unwrap_or_else(|| default_window(field.word).to_string());
             if let Options::Names { key } = field.options {
                 let names = options.get(key).and_then(Value::as_array);
                 let names = names.into_iter().flatten().filter_map(Value::as_str);
@@ -147,6 +181,25 @@ impl WebhookForm {
         }
     }
 
+    /// Makes boxes of the site's goals; names of others stay lines of text.
+    pub(super) fn offer_goals(&mut self, goals: Vec<String>) {
+        let wanted = EventType::GoalCompletion.as_str();
+        let Some(field) = self.events.iter_mut().find(|field| field.word == wanted) else {
+            return;
+        };
+        let chosen: Vec<&str> = field.names.lines().map(str::trim).collect();
+        let others = chosen
+            .iter()
+            .filter(|name| !goals.iter().any(|goal| goal == *name));
+        let others = others.copied().collect::<Vec<_>>().join("\n");
+        let boxes = goals.into_iter().map(|goal| {
+            let is_ticked = chosen.contains(&goal.as_str());
+            (goal, is_ticked)
+        });
+        field.goals = boxes.collect();
+        field.names = others;
+    }
+
     /// The form as it was sent, to be shown again. A secret is not shown again, nor the value of a
     /// header.
     pub(super) fn sent(form: &Form, webhook: Option<&WebhookView>) -> Self {
@@ -156,7 +209,7 @@ impl WebhookForm {
             field.is_ticked = form.is_ticked(word);
             field.threshold = form.text(&format!("{word}_threshold")).to_owned();
             field.window = form.text(&format!("{word}_window")).to_owned();
-            field.names = form.raw(&format!("{word}_names")).to_owned();
+            field.names = names(form, word).join("\n");
         }
         let text = |name: &str| form.text(name).to_owned();
         let header = |row: usize| HeaderField {
@@ -256,19 +309,13 @@ fn events(form: &Form, before: Option<&WebhookView>) -> (Vec<String>, Map<String
         events.push(word.to_owned());
         let options = match field.options {
             Options::Threshold => {
-                let mut options = Map::new();
-                if let Some(text) = form.given(&format!("{word}_threshold")) {
-                    options.insert("threshold".to_owned(), number(text));
-                }
-                if let Some(text) = form.given(&format!("{word}_window")) {
-                    options.insert("window_seconds".to_owned(), number(text));
-                }
-                Value::Object(options)
+                let options = before.and_then(|webhook| webhook.triggers.get(word));
+                Value::Object(threshold_options(form, word, options))
             }
             Options::Names { key } => {
-                let names: Vec<&str> = names(form, word);
+                let names = names(form, word);
                 match names.is_empty() {
-                    true if was_set => Value::Null,
+                    true if was_set => json!({key: Value::Null}),
                     true => continue,
                     false => json!({key: names}),
                 }
@@ -283,11 +330,32 @@ fn events(form: &Form, before: Option<&WebhookView>) -> (Vec<String>, Map<String
     (events, triggers)
 }
 
-/// Names, one a line.
+/// The options of a number of visitors. Of a trigger that exists only what was changed is sent: one
+/// that follows what is usual has neither, and keeps what it has.
+fn threshold_options(form: &Form, word: &str, before: Option<&Value>) -> Map<String, Value> {
+    let mut options = Map::new();
+    for (field, key, default) in [
+        ("threshold", "threshold", Value::Null),
+        ("window", "window_seconds", default_window(word).into()),
+    ] {
+        let text = form.text(&format!("{word}_{field}"));
+        let old = before.map(|before| before.get(key).unwrap_or(&default));
+        let new = number_or_null(text);
+        if old != Some(&new) && (old.is_some() || !new.is_null()) {
+            options.insert(key.to_owned(), new);
+        }
+    }
+    options
+}
+
+/// The names that are ticked, and those that are written, one a line.
 fn names<'a>(form: &'a Form, word: &str) -> Vec<&'a str> {
-    let text = form.raw(&format!("{word}_names"));
-    text.lines()
-        .map(str::trim)
+    let written = form.raw(&format!("{word}_names"));
+    let ticked = form
+        .all(GOAL_TICKED)
+        .filter(|_| word == EventType::GoalCompletion.as_str());
+    ticked
+        .chain(written.lines().map(str::trim))
         .filter(|name| !name.is_empty())
         .collect()
 }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::escape::cut;
-use super::model::{AttemptView, DeliveryView, GoalView};
+use super::model::{AttemptView, DeliveryView, GoalView, Warned};
 use super::times::{count, counted};
 
 /// Most characters of a name in a line.
@@ -24,6 +24,16 @@ pub(super) fn event(word: &str) -> &str {
         "webhook_disabled" => "Webhook switched off",
         "test" => "Test",
         other => other,
+    }
+}
+
+/// Event types in the words of an enumeration: `goals, spike`.
+pub(super) fn events(word: &str) -> String {
+    match word {
+        "goal_completion" => "goals".to_owned(),
+        "custom_event" => "events".to_owned(),
+        "error_condition" => "tracking problems".to_owned(),
+        other => event(other).to_lowercase(),
     }
 }
 
@@ -169,6 +179,17 @@ pub(super) fn outcome(attempt: &AttemptView) -> String {
     match said {
         Some(said) if attempt.response_code.is_none() => format!("{sentence} ({})", cut(said, 300)),
         _ => sentence,
+    }
+}
+
+/// A warning about a webhook in words.
+pub(super) fn warning(warning: Warned) -> String {
+    match warning.code.as_str() {
+        "no_recent_events" => {
+            "No event of this site came within 24 hours. Until one does, there is nothing to tell about."
+                .to_owned()
+        }
+        _ => warning.detail,
     }
 }
 

@@ -1,8 +1,12 @@
-// Walks through the pages as a new owner does: link, goal, webhook, error, fix, rotate, finish, delete. Once without
-// the script and once by keyboard alone.
+// Walks through the pages as a new owner does: link, goal, webhook, error, fix, test, rotate, finish, failing endpoint,
+// send again, recover, delete. Once without the script and once by keyboard alone.
 //
-//   node journey.mjs PLAN     PLAN: {links: [link, link], receiver, out, chromium, modules}
-import { readFileSync, mkdirSync } from 'node:fs';
+//   node journey.mjs PLAN     PLAN: {links: [link, link], receiver, stage, out, chromium, modules}
+//
+// `stage` is where the endpoint is broken (`break`), mended (`mend`), and a goal reached (`reach-0`, `reach-1`). What is
+// secret goes to `secrets.json` in `out`, so that the log can be searched for it; the headers that a delivery shows go
+// to `headers.json`.
+import { readFileSync, writeFileSync, mkdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 
@@ -64,13 +68,38 @@ function hands(tab, byKeyboard) {
   };
 }
 
-async function journey(name, link, options, byKeyboard) {
+const secrets = [];
+const headers = new Set();
+
+async function journey(name, number, options, byKeyboard) {
+  const link = plan.links[number];
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
   const tab = await context.newPage();
   const { follow, press, stay, tick, fill } = hands(tab, byKeyboard);
   const sees = async (text) => {
     const body = await tab.textContent('body');
     if (!body.replace(/\s+/g, ' ').includes(text)) throw new Error(`${name}: no "${text}" on ${tab.url()}: ${body.slice(0, 600)}`);
+  };
+  const read = [];
+  tab.on('response', (answer) => {
+    const isPage = (answer.headers()['content-type'] || '').startsWith('text/html');
+    if (answer.request().method() === 'GET' && isPage) read.push(answer.text().then((text) => [answer.url(), text], () => ['', '']));
+  });
+  // Loads the page again until it says so.
+  const until = async (text) => {
+    for (let look = 0; look < 150; look += 1) {
+      if ((await tab.textContent('body')).replace(/\s+/g, ' ').includes(text)) return;
+      await tab.waitForTimeout(100);
+      await tab.reload();
+    }
+    await sees(text);
+  };
+  const stage = (what) => fetch(`${plan.stage}${what}`, { method: 'POST' });
+  // The newest delivery fails.
+  const fail = async () => {
+    await stage('break');
+    await stage(`reach-${number}`);
+    await until('The last delivery failed: HTTP 500.');
   };
   let step = 0;
   const picture = () => { step += 1; return tab.screenshot({ path: join(plan.out, `${name}.${step}.png`), fullPage: true }); };
@@ -99,6 +128,14 @@ async function journey(name, link, options, byKeyboard) {
   await fill('Address', plan.receiver);
   await press('Add webhook');
   await sees('Copy your secret.');
+  secrets.push((await tab.textContent('#secret')).trim());
+  if (byKeyboard) {
+    await context.grantPermissions(['clipboard-read', 'clipboard-write']);
+    await stay('Copy');
+    await tab.waitForFunction(() => document.querySelector('#said').textContent === 'Copied.');
+    const copied = await tab.evaluate(() => navigator.clipboard.readText());
+    if (copied !== secrets.at(-1)) throw new Error(`${name}: something else was copied`);
+  }
   await picture();
   await follow(`Go on to ${name}`);
   await sees('Nothing sent yet.');
@@ -118,10 +155,32 @@ async function journey(name, link, options, byKeyboard) {
   await follow('Rotate the secret');
   await press('Rotate the secret');
   await sees('The secret is rotated');
+  for (const secret of await tab.locator('.secret').allTextContents()) secrets.push(secret.trim());
   await follow(`Go on to ${name}`);
   await sees('Two secrets are valid until');
   await picture();
   await press('End the old one now');
+  await fail();
+  await picture();
+  await follow(await tab.locator('tbody tr').filter({ hasText: 'Failed' }).locator('a').first().textContent());
+  await sees('It did not arrive: every try failed: HTTP 500.');
+  for (const header of await tab.locator('[aria-labelledby=headers] dt').allTextContents()) headers.add(header.toLowerCase());
+  await picture();
+  await stage('mend');
+  await press('Send again');
+  await until('Your server took it after 1 try');
+  await picture();
+  await follow(name);
+  await until('Working');
+  await fail();
+  await stage('mend');
+  await follow('Send what was missed');
+  await picture();
+  await press('Send what was missed');
+  await until('Done: sent 1 of');
+  await picture();
+  await follow(`Back to ${name}`);
+  await until('Working');
   await press('Pause');
   await sees('Paused until');
   await press('Go on now');
@@ -137,12 +196,17 @@ async function journey(name, link, options, byKeyboard) {
   await tab.goBack();
   const body = await tab.textContent('body');
   if (body.includes('whsec_')) throw new Error(`${name}: a secret after signing out`);
+  for (const [url, text] of await Promise.all(read)) {
+    if (secrets.some((secret) => text.includes(secret))) throw new Error(`${name}: a secret in ${url}`);
+  }
   await context.close();
 }
 
 try {
-  await journey('Plain', plan.links[0], { javaScriptEnabled: false }, false);
-  await journey('Keys', plan.links[1], {}, true);
+  await journey('Plain', 0, { javaScriptEnabled: false }, false);
+  await journey('Keys', 1, {}, true);
+  writeFileSync(join(plan.out, 'secrets.json'), JSON.stringify(secrets));
+  writeFileSync(join(plan.out, 'headers.json'), JSON.stringify([...headers].sort()));
 } catch (error) {
   console.log(JSON.stringify({ page: 'journey', look: '', what: `${at}: ${error}` }));
 } finally {

@@ -1,7 +1,7 @@
 // Watches the present of a site while its answers change: a state is said once, Pause holds, a hidden page asks for
 // nothing, and after three failures the page says so.
 //
-//   node live.mjs PLAN     PLAN: {base, cookies: {editor}, path, chromium, modules}
+//   node live.mjs PLAN     PLAN: {base, cookies: {editor}, path, list, chromium, modules}
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
@@ -66,6 +66,23 @@ await turn();
 expect(asked === hidden, 'a hidden page asks');
 await tab.evaluate(() => Object.defineProperty(document, 'hidden', { value: false, configurable: true }));
 
+// What the policy forbids fails, even on our own page.
+const forbidden = await tab.evaluate(() => {
+  const fails = (run) => { try { run(); return false; } catch { return true; } };
+  const script = document.createElement('script');
+  const text = fails(() => { script.text = 'window.ran = 1'; });
+  const markup = fails(() => { document.createElement('p').innerHTML = '<b>x</b>'; });
+  const policy = fails(() => { trustedTypes.createPolicy('mine', { createHTML: (html) => html }); });
+  const code = fails(() => { setTimeout('window.ran = 1'); });
+  const style = document.createElement('p');
+  style.setAttribute('style', 'color: rgb(1, 2, 3)');
+  document.body.append(style);
+  const styled = getComputedStyle(style).color === 'rgb(1, 2, 3)';
+  style.remove();
+  return { text, markup, policy, code, unstyled: !styled };
+});
+for (const [what, isHeld] of Object.entries(forbidden)) expect(isHeld, `the policy lets pass: ${what}`);
+
 answer = null;
 for (let round = 0; round < 3; round += 1) await turn();
 expect(await text('#live-state') === 'Connection lost. Trying again.', 'a lost connection is not shown');
@@ -73,4 +90,19 @@ expect(await text('#said') === 'Connection lost. Trying again.', 'a lost connect
 answer = now('9', 'Normal.');
 await turn();
 expect(await text('#live-state') === 'Live.', 'it does not come back');
+
+// What is newer than the list is said above it, never put into it.
+const list = await context.newPage();
+await list.clock.install();
+await list.goto(plan.base + plan.list);
+const rows = await list.locator('tbody tr').count();
+let newer = 0;
+await list.route('**/deliveries?*newer_than=*', (route) => route.fulfill({ contentType: 'application/json', body: JSON.stringify({ newer }) }));
+await list.clock.runFor(10000);
+await new Promise((done) => { setTimeout(done, 150); });
+expect(!(await list.isVisible('#newer')), 'nothing newer is said');
+newer = 3;
+await list.clock.runFor(10000);
+await list.getByText('3 newer.').waitFor({ timeout: 5000 }).catch(() => fault('3 newer are not said'));
+expect(await list.locator('tbody tr').count() === rows, 'the list moves under its reader');
 await browser.close();

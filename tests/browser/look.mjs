@@ -2,8 +2,8 @@
 //
 //   node look.mjs PLAN
 //
-// PLAN is a JSON file: {base, cookies: {name: value}, out, chromium, pages: [{name, path, as?, signed_out?}]}. One
-// line of JSON a fault goes to standard output; screenshots and the HTML go to `out`.
+// PLAN is a JSON file: {base, cookies: {name: value}, out, chromium, pages: [{name, path, as?, signed_out?, press?}]}.
+// `press` names the button whose answer is the page. One line of JSON a fault goes to standard output; screenshots and the HTML go to `out`.
 import { readFileSync, writeFileSync, mkdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
@@ -43,9 +43,15 @@ async function visit(page, { look, colorScheme, forcedColors, width }, heights) 
     requests.push(request.url());
     if (!request.url().startsWith(plan.base)) fault(page.name, look, `left the origin: ${request.url()}`);
   });
-  const answer = await tab.goto(plan.base + page.path, { waitUntil: 'load' });
+  let answer = await tab.goto(plan.base + page.path, { waitUntil: 'load' });
+  if (page.press) {
+    const button = tab.getByRole('button', { name: page.press, exact: true }).first();
+    [answer] = await Promise.all([tab.waitForNavigation(), button.click()]);
+    requests.splice(0, requests.length - 1);
+  }
   if (answer.status() !== (page.status || 200)) fault(page.name, look, `status ${answer.status()}`);
   if (requests.length > 4) fault(page.name, look, `${requests.length} requests`);
+  if (look === 'light') await weigh(page, answer);
   if (look === 'light') writeFileSync(join(plan.out, `${page.name}.html`), await answer.text());
   await tab.screenshot({ path: join(plan.out, `${page.name}.${look}.png`), fullPage: true });
   await tab.evaluate(() => { for (const one of document.querySelectorAll('details')) one.open = true; });
@@ -70,6 +76,12 @@ async function visit(page, { look, colorScheme, forcedColors, width }, heights) 
   if (look === 'light') await onPaper(page, tab);
   if (width === 320) await widelySpaced(page, look, tab);
   await context.close();
+}
+
+// At most 12 KB of HTML come over the wire.
+async function weigh(page, answer) {
+  const { responseBodySize } = await answer.request().sizes();
+  if (responseBodySize > 12 * 1024) fault(page.name, 'light', `${responseBodySize} bytes of HTML`);
 }
 
 // Doubled spaces between letters, words and lines: nothing may be cut off or need sideways scrolling.

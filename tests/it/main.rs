@@ -37,6 +37,7 @@ mod pages_support;
 mod pages_states;
 mod pages_again;
 mod pages_browser;
+mod pages_costs;
 mod pages_sessions;
 mod pages_sites;
 mod pages_webhooks;

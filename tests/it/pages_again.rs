@@ -71,8 +71,9 @@ async fn a_delivery_is_shown_with_its_tries_and_sent_again(pool: PgPool) {
         "sent twice, done once"
     );
     let queued = visitor.get(&again).await;
-    queued.has("queued, to be sent again");
+    queued.has("Queued. It goes out beside what is new.");
     queued.has(&delivery);
+    visitor.get(&href).await.has(&again);
     let rows: i64 = sqlx::query_scalar("select count(*) from deliveries")
         .fetch_one(&pages.pool)
         .await
@@ -145,6 +146,21 @@ async fn the_present_is_told_against_what_is_usual(pool: PgPool) {
         "At most 99 visitors at once, 2 alerts. A spike begins at 300.",
     ] {
         now.has(text);
+    }
+    // The switch of the zone keeps what was asked for, and holds for the pages that follow.
+    let list = format!("/sites/{SITE}/webhooks/{webhook}/deliveries?show=undelivered&since=1h");
+    let switch = list.replace('&', "&amp;");
+    let here = visitor.get(&list).await;
+    here.has(&format!("href=\"{switch}&amp;tz=utc\">show UTC"));
+    here.lacks("?tz=utc\"><time");
+    let utc = visitor.get(&format!("{list}&tz=utc")).await;
+    utc.has(&format!("href=\"{switch}\">show the site’s time"));
+    for kept in [
+        "?tz=utc\"><time",
+        "/webhooks?tz=utc\"",
+        "name=\"tz\" value=\"utc\"",
+    ] {
+        utc.has(kept);
     }
     let alerts = visitor.get(&format!("/sites/{SITE}/alerts")).await;
     for text in [

@@ -3,8 +3,11 @@
 //! Chromium, playwright-core, axe-core and the Nu HTML checker come by `scripts/install-deps
 //! browser`. Without a browser the tests say so loudly and check nothing; in CI that is a failure.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bellwether::domain::id::WebhookId;
 use bellwether::record::tokens::Role;
@@ -16,7 +19,7 @@ use uuid::Uuid;
 use crate::pages_states::{Written, set_health, set_now};
 use crate::pages_support::Pages;
 use crate::support::app::Deployment;
-use crate::support::receiver::Receiver;
+use crate::support::receiver::{Answer, Receiver};
 
 /// A browser and the modules that drive it.
 struct Browser {
@@ -117,6 +120,8 @@ async fn deliveries(pool: &PgPool, webhook: Uuid) -> Vec<(&'static str, String)>
     let spike = json!({"current_visitors": 512, "threshold": 300, "window_seconds": 300});
     let hostile = json!({"goal_name": "<img src=x onerror=alert(1)>\u{202E}\"' 🦌 שלום", "path": "/x"});
     let long = "long ".repeat(3_000);
+    let huge = format!("\0{}", "<b>\u{202E}\"🦌 ".repeat(64 * 1024 / 13));
+    let huge = json!({"goal_name": huge, "path": format!("/{}", "a".repeat(2_000))});
     let kinds = [
         ("delivered", "delivered", Some("2xx"), Some(200), None, 1, "ok"),
         (
@@ -132,21 +137,22 @@ async fn deliveries(pool: &PgPool, webhook: Uuid) -> Vec<(&'static str, String)>
         ("waiting", "pending", None, None, Some("circuit"), 0, ""),
         ("cancelled", "cancelled", None, None, None, 0, ""),
         ("long", "failed", Some("4xx"), Some(401), None, 1, long.as_str()),
+        ("huge", "delivered", Some("2xx"), Some(200), None, 2, "\0ok\u{7}"),
     ];
     let mut ids = Vec::new();
     for (number, (name, status, result, code, parked, attempts, response)) in kinds.into_iter().enumerate() {
         let written = Written {
             webhook,
             site: SITE,
-            event: if number % 2 == 0 {
+            event: if number % 2 == 0 && name != "huge" {
                 "visitor_spike"
             } else {
                 "goal_completion"
             },
-            data: if number % 2 == 0 {
-                spike.clone()
-            } else {
-                hostile.clone()
+            data: match (name, number % 2) {
+                ("huge", _) => huge.clone(),
+                (_, 0) => spike.clone(),
+                _ => hostile.clone(),
             },
             status,
             result,
@@ -213,6 +219,15 @@ async fn every_page(pages: &Pages) -> Vec<Value> {
                 for page in ["edit", "rotate", "delete", "recover", "deliveries"] {
                     add(page, format!("{site}/webhooks/{id}/{page}"));
                 }
+                let job = pages
+                    .api(
+                        "POST",
+                        &format!("{api}/recover"),
+                        json!({"since": Utc::now() - TimeDelta::hours(3)}),
+                    )
+                    .await;
+                let job = job["id"].as_str().expect("an id");
+                add("recovery", format!("{site}/webhooks/{id}/recoveries/{job}"));
                 add(
                     "deliveries-none",
                     format!("{site}/webhooks/{id}/deliveries?event=custom_event"),
@@ -241,6 +256,9 @@ async fn every_page(pages: &Pages) -> Vec<Value> {
             }
             _ => {}
         }
+        if name == "open" {
+            add("delete-waiting", format!("{site}/webhooks/{id}/delete"));
+        }
         add(&format!("webhook-{name}"), format!("{site}/webhooks/{id}"));
     }
     for (name, path) in [
@@ -267,6 +285,33 @@ async fn every_page(pages: &Pages) -> Vec<Value> {
     add("goal-edit", format!("{site}/goals/{goal}/edit"));
     add("sites", "/sites".to_owned());
     add("sites-none", "/sites?q=nothing".to_owned());
+    let working = shown.iter().find(|page| page["name"] == "webhook-working");
+    let working = working.expect("a webhook")["path"]
+        .as_str()
+        .expect("a path")
+        .to_owned();
+    for (name, path, press, status) in [
+        ("secret", working.clone(), "Show the secret", 200),
+        (
+            "webhook-error",
+            "/sites/empty.example/webhooks/new".to_owned(),
+            "Add webhook",
+            422,
+        ),
+        ("goal-error", format!("{site}/goals/new"), "Save", 422),
+        (
+            "erase-error",
+            format!("{site}/settings/erase"),
+            "Erase this site",
+            422,
+        ),
+        ("sign-in-error", "/sign-in".to_owned(), "Sign in", 422),
+    ] {
+        let is_out = name == "sign-in-error";
+        shown.push(
+            json!({"name": name, "path": path, "press": press, "status": status, "signed_out": is_out}),
+        );
+    }
     shown.push(json!({"name": "webhook-viewer", "path": format!("{site}/webhooks"), "as": "viewer"}));
     shown.push(json!({"name": "settings-viewer", "path": format!("{site}/settings"), "as": "viewer"}));
     shown.push(
@@ -292,7 +337,9 @@ async fn every_page_holds_in_every_look(pool: PgPool) {
     };
     let cookies = json!({"editor": cookie(Role::Editor).await, "viewer": cookie(Role::Viewer).await});
     let folder = out("looks");
-    let plan = json!({"base": pages.base, "cookies": cookies, "pages": shown,
+    let list = shown.iter().find(|page| page["name"] == "deliveries");
+    let list = list.expect("a list")["path"].clone();
+    let plan = json!({"base": pages.base, "cookies": cookies, "pages": shown, "list": list,
         "path": format!("/sites/{SITE}")});
     let where_to = folder.clone();
     let faults = tokio::task::spawn_blocking(move || {
@@ -311,14 +358,47 @@ async fn every_page_holds_in_every_look(pool: PgPool) {
     );
 }
 
+/// Lets a journey break and mend the endpoint at `hook`, and reach a goal of its site.
+fn stage(deployment: &Arc<Deployment>, receiver: &Receiver, sites: [&'static str; 2]) {
+    let is_broken = Arc::new(AtomicBool::new(false));
+    for (path, breaks) in [("break", true), ("mend", false)] {
+        let is_broken = Arc::clone(&is_broken);
+        receiver.answer(path, move |_| {
+            is_broken.store(breaks, Ordering::SeqCst);
+            Answer::status(204)
+        });
+    }
+    receiver.answer("hook", move |_| {
+        Answer::status(if is_broken.load(Ordering::SeqCst) {
+            500
+        } else {
+            200
+        })
+    });
+    for (number, site) in sites.into_iter().enumerate() {
+        let (deployment, runtime) = (Arc::clone(deployment), tokio::runtime::Handle::current());
+        receiver.answer(&format!("reach-{number}"), move |_| {
+            let deployment = Arc::clone(&deployment);
+            runtime.spawn(async move {
+                let event = json!({"site_id": site, "type": "custom", "name": "signup", "visitor_id": "v"});
+                deployment.publish(event).await;
+            });
+            Answer::status(204)
+        });
+    }
+}
+
 #[tokio::test]
 async fn an_owner_finds_the_way_without_script_and_by_keyboard() {
     let Some(browser) = Browser::find() else { return };
-    let deployment = Deployment::create(&[]).await;
-    let process = deployment.serve(&["--roles", "api"]).await;
+    let schedule = [("webhooks.retry_schedules", "{default=[\"1s\"]}")];
+    let deployment = Arc::new(Deployment::create(&schedule).await);
+    let process = deployment.serve(&["--roles", "detect,deliver,api"]).await;
     let receiver = Receiver::start().await;
+    let sites = ["plain.example", "keys.example"];
+    stage(&deployment, &receiver, sites);
     let mut links = Vec::new();
-    for site in ["plain.example", "keys.example"] {
+    for site in sites {
         let path = format!("/api/sites/{site}");
         deployment
             .call(&process, reqwest::Method::PUT, &path, Some(json!({})))
@@ -329,11 +409,34 @@ async fn an_owner_finds_the_way_without_script_and_by_keyboard() {
             .await;
         links.push(made["url"].clone());
     }
-    let plan = json!({"links": links, "receiver": receiver.url("hook")});
+    let plan = json!({"links": links, "receiver": receiver.url("hook"), "stage": receiver.url("")});
     let folder = out("journey");
-    let faults = tokio::task::spawn_blocking(move || browser.run("journey.mjs", plan, &folder));
+    let where_to = folder.clone();
+    let faults = tokio::task::spawn_blocking(move || browser.run("journey.mjs", plan, &where_to));
     let faults = faults.await.expect("a browser");
     assert!(faults.is_empty(), "{}", faults.join("\n"));
-    let tests = receiver.received("hook");
-    assert_eq!(tests.len(), 2, "one test of each journey");
+    let requests = receiver.received("hook");
+    let tests = requests
+        .iter()
+        .filter(|request| request.header("x-webhook-event") == "test");
+    assert_eq!(tests.count(), 2, "one test of each journey");
+    let written = |name: &str| -> Vec<String> {
+        let text = std::fs::read(folder.join(name)).expect("a file");
+        serde_json::from_slice(&text).expect("JSON")
+    };
+    let of_connection = ["accept", "content-length", "host"];
+    let sent: BTreeSet<&str> = requests
+        .iter()
+        .flat_map(|request| request.headers.keys())
+        .map(reqwest::header::HeaderName::as_str)
+        .filter(|name| !of_connection.contains(name) && *name != "x-webhook-signature-next")
+        .collect();
+    assert_eq!(written("headers.json"), sent.into_iter().collect::<Vec<_>>());
+    let secrets = written("secrets.json");
+    assert!(secrets.len() >= 4, "{}", secrets.len());
+    let log = process.log_text();
+    let links = links.iter().filter_map(|link| link.as_str()?.split("/p/").nth(1));
+    for secret in secrets.iter().map(String::as_str).chain(links) {
+        assert!(!log.contains(secret), "the log has a secret");
+    }
 }

@@ -24,9 +24,7 @@ async fn a_token_signs_in_and_signing_out_ends_the_session(pool: PgPool) {
     let (_, token) = pages.token(&Scope::Admin, Role::Editor).await;
     let page = pages.get(None, "/sites/a.example/webhooks").await;
     assert_eq!(page.location(), "/sign-in?next=%2Fsites%2Fa.example%2Fwebhooks");
-    let refused = pages
-        .post(None, "/sign-in", &[("secret_token", "bw_wrong")])
-        .await;
+    let refused = pages.enter("/sign-in", &[("secret_token", "bw_wrong")]).await;
     assert_eq!(refused.status, 401);
     refused.has("<title>Error: Sign in");
     refused.lacks("bw_wrong");
@@ -34,7 +32,7 @@ async fn a_token_signs_in_and_signing_out_ends_the_session(pool: PgPool) {
         ("secret_token", token.as_str()),
         ("next", "/sites/a.example/webhooks"),
     ];
-    let signed_in = pages.post(None, "/sign-in", &form).await;
+    let signed_in = pages.enter("/sign-in", &form).await;
     assert_eq!(signed_in.location(), "/sites/a.example/webhooks");
     let cookie = signed_in.headers["set-cookie"].to_str().expect("a text");
     for part in ["bw=", "HttpOnly", "SameSite=Lax", "Path=/", "Max-Age=43200"] {
@@ -60,7 +58,7 @@ async fn sign_in_leads_to_no_foreign_page(pool: PgPool) {
     let (_, token) = pages.token(&Scope::Admin, Role::Viewer).await;
     for next in ["//evil.example", "https://evil.example", "/\\evil.example", ""] {
         let form = [("secret_token", token.as_str()), ("next", next)];
-        assert_eq!(pages.post(None, "/sign-in", &form).await.location(), "/sites");
+        assert_eq!(pages.enter("/sign-in", &form).await.location(), "/sites");
     }
 }
 
@@ -79,7 +77,7 @@ async fn a_link_is_spent_by_its_button_alone(pool: PgPool) {
         );
         page.has("Open the pages");
     }
-    let opened = pages.post(None, &path, &[]).await;
+    let opened = pages.enter(&path, &[]).await;
     assert_eq!(opened.location(), "/sites");
     assert!(
         opened.headers["set-cookie"]
@@ -96,15 +94,56 @@ async fn a_link_is_spent_by_its_button_alone(pool: PgPool) {
         pages.get(Some(&cookie), "/sites/b.example/webhooks").await.status,
         404
     );
-    let again = pages.post(None, &path, &[]).await;
+    let again = pages.enter(&path, &[]).await;
     assert_eq!(again.status, 410);
     again.has("This link is over");
     let late = pages
         .link(&["a.example"], Role::Editor, TimeDelta::seconds(-1))
         .await;
     assert_eq!(pages.get(None, &format!("/p/{late}")).await.status, 410);
-    assert_eq!(pages.post(None, &format!("/p/{late}"), &[]).await.status, 410);
+    assert_eq!(pages.enter(&format!("/p/{late}"), &[]).await.status, 410);
     assert_eq!(pages.get(None, "/p/bwl_unknown").await.status, 404);
+}
+
+#[sqlx::test]
+async fn a_form_without_session_needs_its_cookie_and_token(pool: PgPool) {
+    let pages = two_sites(pool).await;
+    let (_, secret) = pages.token(&Scope::Admin, Role::Editor).await;
+    let link = pages
+        .link(&["a.example"], Role::Editor, TimeDelta::minutes(5))
+        .await;
+    let path = format!("/p/{link}");
+    for path in ["/sign-in", path.as_str()] {
+        let (shown, other) = (pages.get(None, path).await, pages.get(None, path).await);
+        let set = shown.headers["set-cookie"].to_str().expect("a text");
+        for part in ["bw-form=", "HttpOnly", "SameSite=Lax", "Path=/", "Max-Age=3600"] {
+            assert!(set.contains(part), "{set}");
+        }
+        let (cookie, token) = (shown.cookie(), shown.value_of("token"));
+        // The form of a second tab is of the same browser; that of another browser is not.
+        let tab = pages.get(Some(&cookie), path).await;
+        assert_eq!(tab.value_of("token"), token);
+        let foreign = other.value_of("token");
+        let cases = [
+            (None, Some(token.as_str())),
+            (Some(cookie.as_str()), None),
+            (Some(cookie.as_str()), Some(foreign.as_str())),
+            (Some("bw-form=short"), Some(token.as_str())),
+        ];
+        for (cookie, token) in cases {
+            let mut form = vec![("secret_token", secret.as_str())];
+            form.extend(token.map(|token| ("token", token)));
+            let refused = pages.post(cookie, path, &form).await;
+            assert_eq!(refused.status, 403, "{path} {cookie:?}");
+            assert!(!refused.headers.contains_key("set-cookie"));
+        }
+        let form = [("secret_token", secret.as_str()), ("token", token.as_str())];
+        let from_elsewhere = pages
+            .form(Some(&cookie), path, &form)
+            .header("origin", "https://evil.example");
+        assert_eq!(Shown::read(from_elsewhere).await.status, 403);
+        pages.post(Some(&cookie), path, &form).await.location();
+    }
 }
 
 #[sqlx::test]
@@ -122,7 +161,7 @@ async fn a_session_ends_with_the_token_of_its_link(pool: PgPool) {
     let url: serde_json::Value = serde_json::from_str(&made.text).expect("JSON");
     let url = url["url"].as_str().expect("a text");
     let path = &url[url.find("/p/").expect("a link")..];
-    let cookie = pages.post(None, path, &[]).await.cookie();
+    let cookie = pages.enter(path, &[]).await.cookie();
     let page = pages.get(Some(&cookie), "/sites/a.example/webhooks").await;
     page.has("Nothing is sent yet.");
     page.lacks("Add a webhook");
@@ -270,8 +309,18 @@ async fn every_page_has_the_headers_of_the_design(pool: PgPool) {
         "public, max-age=31536000, immutable"
     );
     let (_, token) = pages.token(&Scope::Admin, Role::Viewer).await;
+    let shown = pages.get(None, "/sign-in").await;
+    let set = shown.headers["set-cookie"].to_str().expect("a text");
+    assert!(
+        set.starts_with("__Host-bw-form=") && set.ends_with("; Secure"),
+        "{set}"
+    );
+    let form = [
+        ("token", &*shown.value_of("token")),
+        ("secret_token", token.as_str()),
+    ];
     let request = pages
-        .form(None, "/sign-in", &[("secret_token", token.as_str())])
+        .form(Some(&shown.cookie()), "/sign-in", &form)
         .header("origin", "https://hooks.example");
     let signed_in = Shown::read(request).await;
     let cookie = signed_in.headers["set-cookie"].to_str().expect("a text");

@@ -132,7 +132,16 @@ async fn empty_pages_say_what_is_missing_and_what_to_do(pool: PgPool) {
         .has("Nothing fired in 24 hours. <a href=");
     let now = visitor.get(site).await;
     now.has("Nothing has been counted yet.");
-    now.has("Learning what is usual here.");
+    now.has("Learning what is usual here: 0 of 21 days.");
+    now.has("Nothing was counted in these hours.");
+    sqlx::query("update sites set first_event_at = now() - interval '9 days'")
+        .execute(&pages.pool)
+        .await
+        .expect("a site");
+    visitor
+        .get(site)
+        .await
+        .has("Learning what is usual here: 9 of 21 days.");
     now.has("No webhook watches the number of visitors.");
     let poll = visitor.get(&format!("{site}/now")).await;
     assert_eq!(poll.status, 200);

@@ -90,7 +90,7 @@ impl Pages {
     /// Somebody who arrived by a link to these sites.
     pub(crate) async fn visitor(&self, sites: &[&str], role: Role) -> Visitor<'_> {
         let link = self.link(sites, role, TimeDelta::minutes(5)).await;
-        let opened = self.post(None, &format!("/p/{link}"), &[]).await;
+        let opened = self.enter(&format!("/p/{link}"), &[]).await;
         assert_eq!(opened.status, 303, "{}", opened.text);
         Visitor {
             pages: self,
@@ -140,6 +140,14 @@ impl Pages {
 
     pub(crate) async fn post(&self, cookie: Option<&str>, path: &str, form: &[(&str, &str)]) -> Shown {
         Shown::read(self.form(cookie, path, form).header("origin", &self.base)).await
+    }
+
+    /// Sends a form that needs no session, as a browser does that was shown it.
+    pub(crate) async fn enter(&self, path: &str, form: &[(&str, &str)]) -> Shown {
+        let shown = self.get(None, "/sign-in").await;
+        let token = shown.value_of("token");
+        let form = [&[("token", token.as_str())], form].concat();
+        self.post(Some(&shown.cookie()), path, &form).await
     }
 
     /// A form without the header that names its origin.
@@ -213,14 +221,17 @@ impl Shown {
     /// The form token and the number of the showing.
     #[track_caller]
     pub(crate) fn hidden(&self) -> (String, String) {
-        let value = |name: &str| {
-            let (_, rest) = self
-                .text
-                .split_once(&format!("name=\"{name}\" value=\""))
-                .unwrap_or_else(|| panic!("no {name} in {} {}", self.status, self.text));
-            rest.split('"').next().unwrap_or_default().to_owned()
-        };
-        (value("token"), value("once"))
+        (self.value_of("token"), self.value_of("once"))
+    }
+
+    /// The value of a hidden field.
+    #[track_caller]
+    pub(crate) fn value_of(&self, name: &str) -> String {
+        let (_, rest) = self
+            .text
+            .split_once(&format!("name=\"{name}\" value=\""))
+            .unwrap_or_else(|| panic!("no {name} in {} {}", self.status, self.text));
+        rest.split('"').next().unwrap_or_default().to_owned()
     }
 
     #[track_caller]

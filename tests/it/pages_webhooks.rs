@@ -1,9 +1,12 @@
 //! Webhooks in pages: forms, errors at their fields, secrets, states.
 
+use bellwether::domain::id::WebhookId;
 use bellwether::record::tokens::Role;
+use chrono::{TimeDelta, Utc};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
+use crate::pages_states::{Written, set_health};
 use crate::pages_support::{Pages, Visitor};
 
 const SITE: &str = "/sites/shop.example";
@@ -162,6 +165,129 @@ async fn a_masked_address_is_kept_by_an_empty_field(pool: PgPool) {
     form.has("Remove <bdi>X-Key</bdi>, whose value is not shown");
     form.lacks("hidden-value");
     form.lacks("********");
+}
+
+#[sqlx::test]
+async fn the_list_tells_the_newest_outcomes_but_tests(pool: PgPool) {
+    let pages = shop(pool).await;
+    let visitor = pages.visitor(&["shop.example"], Role::Viewer).await;
+    let list = format!("{SITE}/webhooks");
+    let body = json!({"url": "https://hooks.example.com/in/abcd9f2c", "events": ["goal_completion"]});
+    let made = pages.api("POST", "/api/sites/shop.example/webhooks", body).await;
+    visitor.get(&list).await.lacks("last ");
+    let webhook = made["id"].as_str().expect("an id");
+    let webhook = webhook.parse::<WebhookId>().expect("an id").uuid();
+    let statuses = [
+        ("delivered", Some("2xx"), Some(200)),
+        ("failed", Some("5xx"), Some(500)),
+        ("retrying", Some("timeout"), None),
+    ];
+    for number in 0..25 {
+        let (status, result, code) = statuses[if number < 3 { number } else { 0 }];
+        let event = if (3..6).contains(&number) {
+            "test"
+        } else {
+            "goal_completion"
+        };
+        let written = Written {
+            webhook,
+            site: "shop.example",
+            event,
+            data: json!({"goal_name": "Signup"}),
+            status,
+            result,
+            code,
+            parked: None,
+            attempts: 1,
+            response: "",
+            at: Utc::now() - TimeDelta::minutes(number as i64),
+        };
+        written.write(&pages.pool, number as u64).await;
+    }
+    set_health(&pages.pool, webhook, "ok", 0, 0, TimeDelta::minutes(9)).await;
+    let page = visitor.get(&list).await;
+    page.has("last 20: 18 delivered, 1 not delivered, 1 on the way");
+    page.has("last delivered 2 min ago, HTTP 200, 84 ms");
+    page.has("…9f2c</bdi> · goals · last 20");
+    let path = "/api/sites/shop.example/webhooks";
+    let plain = pages.api("GET", path, json!({})).await;
+    assert_eq!(plain["data"][0]["recent"], Value::Null);
+    let told = pages
+        .api("GET", &format!("{path}?include=recent"), json!({}))
+        .await;
+    let recent = told["data"][0]["recent"].as_array().expect("a list");
+    assert_eq!(recent.len(), 20);
+    assert!(
+        recent
+            .iter()
+            .all(|one| one["payload"].is_null() && one["event_type"] != "test")
+    );
+    assert_eq!(recent[1]["response_code"], 500);
+    assert!(recent.is_sorted_by(|one, next| one["id"].as_str() > next["id"].as_str()));
+}
+
+#[sqlx::test]
+async fn goals_are_chosen_by_boxes_and_others_by_name(pool: PgPool) {
+    let pages = shop(pool).await;
+    let visitor = pages.visitor(&["shop.example"], Role::Editor).await;
+    for name in ["Signup", "Paid & \"more\""] {
+        let goal = json!({"name": name, "kind": "event", "event": "x"});
+        pages.api("POST", "/api/sites/shop.example/goals", goal).await;
+    }
+    let fields = [
+        GOOD.as_slice(),
+        &[
+            ("goal", "Paid & \"more\""),
+            ("goal_completion_names", "Elsewhere"),
+        ],
+    ];
+    assert_eq!(add(&visitor, &fields.concat()).await.status, 200);
+    let webhook = only_webhook(&pages).await;
+    assert_eq!(
+        webhook["triggers"]["goal_completion"]["goals"],
+        json!(["Paid & \"more\"", "Elsewhere"])
+    );
+    let href = format!("{SITE}/webhooks/{}", webhook["id"].as_str().expect("an id"));
+    let form = visitor.get(&format!("{href}/edit")).await;
+    form.has("value=\"Paid &amp; &quot;more&quot;\" checked>");
+    form.has("value=\"Signup\"><label");
+    form.has(">\nElsewhere</textarea>");
+}
+
+#[sqlx::test]
+async fn options_that_the_form_cannot_show_stay(pool: PgPool) {
+    let pages = shop(pool).await;
+    let visitor = pages.visitor(&["shop.example"], Role::Editor).await;
+    let body = json!({"url": "https://hooks.example.com/in/abcd9f2c", 
+        "events": ["goal_completion", "visitor_spike", "visitor_drop"],
+        "triggers": {"goal_completion": {"every": 10}, "visitor_spike": {"threshold": 300, "repeat_after_seconds": 3600},
+            "visitor_drop": {"threshold": 10}}});
+    pages.api("POST", "/api/sites/shop.example/webhooks", body).await;
+    let before = only_webhook(&pages).await;
+    let href = format!("{SITE}/webhooks/{}", before["id"].as_str().expect("an id"));
+    let edit = format!("{href}/edit");
+    let fields = [
+        ("name", "Renamed"),
+        ("visitor_drop", "on"),
+        ("visitor_drop_threshold", "10"),
+        ("visitor_drop_window", "43200"),
+        ("goal_completion", "on"),
+        ("goal_completion_names", ""),
+        ("visitor_spike", "on"),
+        ("visitor_spike_threshold", "300"),
+        ("visitor_spike_window", "300"),
+    ];
+    assert_eq!(visitor.submit(&edit, &edit, &fields).await.location(), href);
+    let after = only_webhook(&pages).await;
+    assert_eq!(
+        (&after["name"], &after["triggers"]),
+        (&json!("Renamed"), &before["triggers"])
+    );
+    let mut emptied = fields;
+    emptied[2].1 = "";
+    let refused = visitor.submit(&edit, &edit, &emptied).await;
+    assert_eq!(refused.status, 422);
+    refused.has("You ticked Fewer visitors: enter a number");
 }
 
 #[sqlx::test]

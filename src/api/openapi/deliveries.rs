@@ -10,10 +10,18 @@ use crate::domain::health::ParkReason;
 
 pub(super) fn schemas() -> Vec<(&'static str, Value)> {
     let mut with_attempts = delivery();
+    with_attempts.push((
+        "resends",
+        about(
+            list(id("dlv")),
+            "The deliveries by which this one was sent again.",
+        ),
+    ));
     with_attempts.push(("attempt_log", list(attempt())));
     let (mut one, mut with_attempts) = (answer(delivery()), answer(with_attempts));
     one["examples"] = json!([example()]);
     let mut shown = example();
+    shown["resends"] = json!([]);
     shown["attempt_log"] = json!([example_attempt()]);
     with_attempts["examples"] = json!([shown]);
     vec![

@@ -8,6 +8,7 @@ use crate::api::call::{Access, Call, Method, Parameter};
 use crate::api::deliveries::UNDELIVERED;
 use crate::api::idempotency::MAX_KEY_BYTES;
 use crate::api::query::{DEFAULT_LIMIT, MAX_LIMIT};
+use crate::api::webhooks::Included;
 use crate::domain::delivery::DeliveryStatus;
 use crate::domain::event::EventType;
 
@@ -81,6 +82,10 @@ fn in_query(parameter: Parameter) -> Value {
         ),
         Parameter::Event => (word(EventType::WORDS), "One event type."),
         Parameter::Events => (words(EventType::WORDS), "One or more event types."),
+        Parameter::Include => (
+            words(Included::WORDS),
+            "`recent` adds to each webhook its newest deliveries but tests, without payloads.",
+        ),
         Parameter::Statuses => (
             words(&statuses),
             "One or more statuses; `undelivered` is `failed` and `cancelled`.",
@@ -90,7 +95,10 @@ fn in_query(parameter: Parameter) -> Value {
     let schema = json!({"anyOf": [schema, {"type": "string", "maxLength": 0}]});
     let mut all = json!({"name": parameter.name(), "in": "query", "required": false, "description": description,
                          "schema": schema});
-    if matches!(parameter, Parameter::Events | Parameter::Statuses) {
+    if matches!(
+        parameter,
+        Parameter::Events | Parameter::Statuses | Parameter::Include
+    ) {
         all["style"] = json!("form");
         all["explode"] = json!(false);
     }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::schema::{
     Fields, about, answer, any_text, boolean, by_default, count, id, ignored, input, integer, list, nullable,
-    page, partial, read_only, text, time, word,
+    page, partial, read_only, reference, text, time, word,
 };
 use super::triggers;
 use crate::api::secrets::{DEFAULT_OVERLAP_SECONDS, OVERLAP_SECONDS};
@@ -25,11 +25,20 @@ pub(super) fn schemas() -> Vec<(&'static str, Value)> {
     let mut with_secret = answered();
     let always: Vec<&str> = with_secret.iter().map(|(name, _)| *name).collect();
     with_secret.push(("standard_webhooks_secret", standard_secret()));
+    let mut listed = answered();
+    listed.push((
+        "recent",
+        about(
+            list(reference("Delivery")),
+            "With `include=recent`: the newest deliveries but tests, at most 20, without payloads.",
+        ),
+    ));
     vec![
         ("NewWebhook", new_webhook()),
         ("WebhookPatch", patch()),
         ("Webhook", shown(answer(answered()), example())),
-        ("Webhooks", page("Webhook")),
+        ("ListedWebhook", partial(&always, listed)),
+        ("Webhooks", page("ListedWebhook")),
         (
             "WebhookWithWarnings",
             shown(answer(answered()), example_with_warnings()),

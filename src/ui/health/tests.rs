@@ -44,6 +44,7 @@ fn told(webhook: &WebhookView, newest: &[DeliveryView], triggers: &[TriggerView]
         webhook,
         newest,
         triggers,
+        visitors: Some(512),
         zone: &zone,
         unsent: Some("12".to_owned()),
     };
@@ -111,7 +112,7 @@ fn each_state_has_the_words_of_the_design() {
             json!({"since": "2026-11-22T13:03:00Z", "waiting": 1_204}),
             json!({}),
             &none,
-            "● Answering again since 14:03. 1,204 still to go, about 25 s.",
+            "● Answering again since 14:03. 1,204 still to go, about 24 s.",
         ),
         (
             json!({"waiting": 312}),
@@ -175,7 +176,7 @@ fn an_alert_that_is_on_is_told_beside_the_rest() {
         states,
         [
             "● Working",
-            "● Spike since 14:03: fires at 300. It re-arms at 240."
+            "● Spike since 14:03: 512 visitors, fires at 300. It re-arms at 240."
         ]
     );
 }

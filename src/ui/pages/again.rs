@@ -13,10 +13,11 @@ use super::deliveries::{wants_json, with_vary};
 use super::delivery::DeliveryIds;
 use crate::domain::site::escape_segment;
 use crate::ui::client::read;
+use crate::ui::counted_up_to::CountedUpTo;
 use crate::ui::failure::PageFailure;
 use crate::ui::form_errors::FormErrors;
 use crate::ui::layout::{Layout, Section, once};
-use crate::ui::model::{DeliveryView, Listed, RecoveryView, TestOutcome};
+use crate::ui::model::{RecoveryView, TestOutcome};
 use crate::ui::posted::Posted;
 use crate::ui::reply::Reply;
 use crate::ui::respond::{page, see_other};
@@ -25,8 +26,6 @@ use crate::ui::test_words::test_words;
 use crate::ui::times::{Stamp, Zone, count};
 use crate::ui::webhook_visit::{WebhookIds, WebhookVisit};
 
-/// Deliveries that are counted at most.
-const COUNTED: usize = 250;
 /// Start of a recovery if nothing tells a better one.
 const DEFAULT_SPAN: TimeDelta = TimeDelta::hours(24);
 
@@ -189,16 +188,11 @@ async fn recover_page(
     errors: FormErrors,
 ) -> Result<RecoverPage, PageFailure> {
     let from = since.to_rfc3339_opts(SecondsFormat::Secs, true);
-    let path = format!(
-        "{}/deliveries?status=undelivered&since={from}&limit={COUNTED}",
-        found.api
-    );
-    let listed: Listed<DeliveryView> = visit.api.get(&path).await?;
-    let missed = match (listed.data.len(), listed.next) {
-        (0, _) => "Nothing was missed since then.".to_owned(),
-        (_, Some(_)) => format!("More than {COUNTED} were not delivered since then."),
-        (1, None) => "1 was not delivered since then.".to_owned(),
-        (number, None) => format!("{number} were not delivered since then."),
+    let missed = CountedUpTo::read(visit, &found.api, &format!("status=undelivered&since={from}")).await?;
+    let missed = match (missed.is_none(), missed.is_one()) {
+        (true, _) => "Nothing was missed since then.".to_owned(),
+        (_, true) => "1 was not delivered since then.".to_owned(),
+        _ => format!("{} were not delivered since then.", missed.words()),
     };
     let name = found.webhook.name.clone();
     Ok(RecoverPage {
@@ -244,46 +238,51 @@ pub(in crate::ui) async fn recover(
     posted: Posted,
 ) -> Result<Response, PageFailure> {
     let run = async {
-        let visit = &posted.visit;
-        let found = WebhookVisit::find(visit, &ids).await?;
+        let found = WebhookVisit::find(&posted.visit, &ids).await?;
         let zone = found.site.zone;
-        let (since_text, until_text) = (posted.form.text("since"), posted.form.text("until"));
+        let fields = (posted.form.text("since"), posted.form.text("until"));
         let mut errors = FormErrors::default();
-        let (since, until) = read_span(&zone, since_text, until_text, &mut errors);
+        let (since, until) = read_span(&zone, fields.0, fields.1, &mut errors);
         let mut status = StatusCode::UNPROCESSABLE_ENTITY;
         if errors.is_empty() {
             let mut body = json!({"since": since});
             if let Some(until) = until {
                 body["until"] = json!(until);
             }
-            let path = format!("{}/recover", found.api);
-            let reply = visit
-                .api
-                .send(Method::POST, &path, Some(&body), Some(posted.once()))
-                .await?;
-            if reply.status.is_success() {
-                let job: RecoveryView = read(reply)?;
-                return Ok(see_other(&format!("{}/recoveries/{}", found.href, job.id)));
-            }
-            if reply.problem_type() != "invalid-fields" {
-                return Err(PageFailure::of_reply(&reply));
-            }
-            status = reply.status;
-            for problem in reply.fields() {
-                let field = if problem.pointer == "/until" {
-                    "until"
-                } else {
-                    "since"
-                };
-                errors.add(field.to_owned(), problem.detail.trim_end_matches('.').to_owned());
+            match begin_recovery(&posted, &found, &body).await? {
+                Ok(job) => return Ok(see_other(&format!("{}/recoveries/{}", found.href, job.id))),
+                Err((refused, why)) => (status, errors) = (refused, why),
             }
         }
         let since = since.unwrap_or(zone.now() - DEFAULT_SPAN);
-        let fields = (since_text.to_owned(), until_text.to_owned());
-        let shown = recover_page(visit, &found, since, fields, errors).await?;
+        let fields = (fields.0.to_owned(), fields.1.to_owned());
+        let shown = recover_page(&posted.visit, &found, since, fields, errors).await?;
         Ok(page(status, &shown))
     };
     posted.run_once(run).await
+}
+
+/// Begins a recovery, or tells which fields of the form the API refuses.
+async fn begin_recovery(
+    posted: &Posted,
+    found: &WebhookVisit,
+    body: &Value,
+) -> Result<Result<RecoveryView, (StatusCode, FormErrors)>, PageFailure> {
+    let path = format!("{}/recover", found.api);
+    let api = &posted.visit.api;
+    let reply = api
+        .send(Method::POST, &path, Some(body), Some(posted.once()))
+        .await?;
+    if reply.problem_type() != "invalid-fields" {
+        return read(reply.or_failure()?).map(Ok);
+    }
+    let mut errors = FormErrors::default();
+    for problem in reply.fields() {
+        let is_until = problem.pointer == "/until";
+        let field = if is_until { "until" } else { "since" };
+        errors.add(field.to_owned(), problem.detail.trim_end_matches('.').to_owned());
+    }
+    Ok(Err((reply.status, errors)))
 }
 
 #[derive(Template)]
@@ -354,6 +353,7 @@ fn progress_words(job: &RecoveryView) -> String {
     let (sent, total, skipped) = (number(job.sent), number(job.total), number(job.skipped));
     let passed = match job.skipped {
         0 => String::new(),
+        1 => " 1 needed no sending: it arrived since, or is on its way.".to_owned(),
         _ => format!(" {skipped} needed no sending: they arrived since, or are on their way."),
     };
     match job.status.as_str() {

@@ -31,6 +31,7 @@ struct AlertsPage {
     nothing: String,
     may_widen: bool,
     wider: String,
+    is_utc: bool,
 }
 
 /// One alert.
@@ -87,7 +88,7 @@ pub(in crate::ui) async fn list(
             ("since", since),
             ("after", after),
         ];
-        format!("{action}?{}", query(&asked))
+        site.zone.link(format!("{action}?{}", query(&asked)))
     };
     let shown = AlertsPage {
         l: visit.site_layout(&site, Section::Alerts, "Alerts"),
@@ -102,6 +103,7 @@ pub(in crate::ui) async fn list(
         nothing: format!("Nothing fired in {since_words}."),
         may_widen: since != "30d",
         wider: link("30d", ""),
+        is_utc: site.zone.is_switched(),
         action,
     };
     Ok(page(StatusCode::OK, &shown))

@@ -13,7 +13,7 @@ use crate::domain::event::EventType;
 use crate::ui::delivery_line::{DeliveryLine, line};
 use crate::ui::failure::PageFailure;
 use crate::ui::layout::{Layout, Section};
-use crate::ui::model::{DeliveryView, Listed};
+use crate::ui::model::{DeliveryView, Listed, WebhookView};
 use crate::ui::paths::query;
 use crate::ui::respond::page;
 use crate::ui::session::PageVisit;
@@ -37,6 +37,7 @@ struct DeliveriesPage {
     /// True if a longer time may show something.
     may_widen: bool,
     wider: String,
+    is_utc: bool,
     is_newest: bool,
 }
 
@@ -182,7 +183,7 @@ pub(in crate::ui) async fn list(
     let (since, since_words, _) = since_hours(&filters.since);
     let older = found
         .next
-        .map(|after| format!("{href}/deliveries?{}", filters.page_query(since, &after)));
+        .map(|after| zone.link(format!("{href}/deliveries?{}", filters.page_query(since, &after))));
     let lines: Vec<DeliveryLine> = found
         .data
         .iter()
@@ -206,7 +207,8 @@ pub(in crate::ui) async fn list(
             None => format!("{what} in {since_words}."),
         },
         may_widen: since != "30d" && older.is_none(),
-        wider: format!("{href}/deliveries?{}", filters.page_query("30d", "")),
+        wider: zone.link(format!("{href}/deliveries?{}", filters.page_query("30d", ""))),
+        is_utc: zone.is_switched(),
         lines,
         older,
         is_newest: filters.after.is_empty(),
@@ -221,8 +223,8 @@ pub(super) struct History {
     pub(super) api: String,
     pub(super) href: String,
     pub(super) name: String,
-    /// False for a deleted webhook, and one that is off.
-    pub(super) is_there: bool,
+    /// `None` if it was deleted.
+    pub(super) webhook: Option<WebhookView>,
 }
 
 /// Finds a webhook, or one that was deleted and has a history.
@@ -232,8 +234,8 @@ pub(super) async fn history_of(visit: &PageVisit, ids: &WebhookIds) -> Result<Hi
             site: found.site,
             api: found.api,
             href: found.href,
-            is_there: found.webhook.health.state != "disabled",
-            name: found.webhook.name,
+            name: found.webhook.name.clone(),
+            webhook: Some(found.webhook),
         }),
         Err(failure) if failure.status() == StatusCode::NOT_FOUND => {
             let site = visit.site(&ids.site_id).await?;
@@ -246,7 +248,7 @@ pub(super) async fn history_of(visit: &PageVisit, ids: &WebhookIds) -> Result<Hi
                 href: site.path.page(&end),
                 site,
                 name: "a deleted webhook".to_owned(),
-                is_there: false,
+                webhook: None,
             })
         }
         Err(failure) => Err(failure),

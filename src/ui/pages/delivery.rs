@@ -14,6 +14,7 @@ use crate::ui::html::Html;
 use crate::ui::json_text::in_lines;
 use crate::ui::layout::{Layout, Section};
 use crate::ui::model::{AttemptView, DeliveryView};
+use crate::ui::request_headers::{RequestHeader, request_headers};
 use crate::ui::respond::page;
 use crate::ui::session::PageVisit;
 use crate::ui::times::{Stamp, Zone, counted, took};
@@ -34,6 +35,10 @@ struct DeliveryPage {
     notification_id: String,
     /// Address and id of the delivery that this one repeats.
     resend_of: Option<(String, String)>,
+    /// Addresses and ids of the deliveries that repeat this one.
+    resends: Vec<(String, String)>,
+    /// The headers of the last request.
+    headers: Vec<RequestHeader>,
     webhook_href: String,
     /// Address of the form that sends it again, if it can be.
     resend: Option<String>,
@@ -84,14 +89,16 @@ pub(in crate::ui) async fn show(
         api,
         href,
         name,
-        is_there,
+        webhook,
     } = history_of(&visit, &ids.webhook()).await?;
     let end = format!("/deliveries/{}", escape_segment(&ids.delivery_id));
     let delivery: DeliveryView = visit.api.get(&format!("{api}{end}")).await?;
     let zone = &site.zone;
     let what = words::happened(&delivery);
     let is_finished = matches!(delivery.status.as_str(), "delivered" | "failed" | "cancelled");
-    let can_resend = visit.is_editor() && is_finished && is_there && delivery.event_type != "test";
+    let is_on = webhook.as_ref().is_some_and(|one| one.health.state != "disabled");
+    let can_resend = visit.is_editor() && is_finished && is_on && delivery.event_type != "test";
+    let link = |other: &String| (format!("{href}/deliveries/{other}"), other.clone());
     let shown = DeliveryPage {
         l: visit.site_layout(&site, Section::Webhooks, &what),
         mark: words::delivery_mark(&delivery),
@@ -103,10 +110,9 @@ pub(in crate::ui) async fn show(
             .map(|one| one_try(one, zone))
             .collect(),
         payload: delivery.payload.as_ref().map(|payload| in_lines(payload.get())),
-        resend_of: delivery
-            .resend_of
-            .as_ref()
-            .map(|other| (format!("{href}/deliveries/{other}"), other.clone())),
+        headers: request_headers(&delivery, webhook.as_ref()),
+        resend_of: delivery.resend_of.as_ref().map(link),
+        resends: delivery.resends.iter().map(link).collect(),
         id: delivery.id,
         notification_id: delivery.notification_id,
         what,
@@ -123,6 +129,9 @@ fn sentence(delivery: &DeliveryView, zone: &Zone) -> Html {
     let tries = counted(delivery.attempts, "try").replace("trys", "tries");
     let answer = words::answer(delivery.result.as_deref(), delivery.response_code);
     let answer = answer.map_or_else(String::new, |answer| format!(": {answer}"));
+    if delivery.attempts == 0 && matches!(delivery.parked_reason.as_deref(), Some("resend" | "recover")) {
+        return Html::text("Queued. It goes out beside what is new.");
+    }
     if let Some(reason) = &delivery.parked_reason {
         let words = Html::text(format!("It waits: {}", words::waits_for(reason)));
         return match delivery.parked_until {

@@ -24,8 +24,8 @@ use crate::ui::words;
 const SPAN: TimeDelta = TimeDelta::hours(3);
 /// Minutes between two rows of the table.
 const TABLE_STEP: usize = 15;
-/// Days until everything about a week is known.
-const DAYS_TO_LEARN: u64 = 21;
+/// Days until everything about a week is known: three of each hour.
+const DAYS_TO_LEARN: i64 = 21;
 /// Age of the newest event from which a site is said to be quiet.
 const QUIET_AFTER: TimeDelta = TimeDelta::hours(24);
 
@@ -37,6 +37,7 @@ struct NowPage {
     poll: String,
     as_of: Option<Stamp>,
     chart: String,
+    /// Empty if nothing was counted.
     rows: Vec<(Stamp, String)>,
     usual: Option<String>,
     fires_at: Option<String>,
@@ -100,13 +101,18 @@ pub(in crate::ui) async fn show(
         finding: finding(most, spans.len(), fires_at),
         zone: &site.zone,
     };
-    let rows = points.iter().step_by(TABLE_STEP).map(|(at, visitors)| {
-        let visitors = visitors.map_or_else(|| "no data".to_owned(), count);
-        (site.zone.minute(*at), visitors)
-    });
+    let is_known = most.is_some();
+    let rows = points
+        .iter()
+        .step_by(TABLE_STEP)
+        .filter(|_| is_known)
+        .map(|(at, visitors)| {
+            let visitors = visitors.map_or_else(|| "no data".to_owned(), count);
+            (site.zone.minute(*at), visitors)
+        });
     let shown = NowPage {
         l: visit.site_layout(&site, Section::Now, "Now"),
-        poll: visit.in_zone(site.path.page("/now")),
+        poll: site.zone.link(site.path.page("/now")),
         as_of: status.as_of.map(|at| site.zone.second(at)),
         chart: chart.svg(),
         rows: rows.collect(),
@@ -195,12 +201,11 @@ fn usual(status: &Status, site: &SiteVisit) -> String {
         Some(usual) if usual.status == "ready" => {
             format!("Usual for {hour}: {}.", count(usual.expected.round() as u64))
         }
-        Some(usual) => format!(
-            "Learning what is usual here: about {} so far.",
-            count(usual.expected.round() as u64)
-        ),
-        None => {
-            format!("Learning what is usual here. After {DAYS_TO_LEARN} days we know each hour of the week.")
+        _ => {
+            let begun = site.site.first_event_at;
+            let days = begun.map_or(0, |at| (site.zone.now() - at).num_days());
+            let days = days.clamp(0, DAYS_TO_LEARN);
+            format!("Learning what is usual here: {days} of {DAYS_TO_LEARN} days.")
         }
     }
 }

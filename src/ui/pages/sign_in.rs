@@ -18,8 +18,10 @@ use crate::ui::form::Form;
 use crate::ui::layout::Layout;
 use crate::ui::origin;
 use crate::ui::posted::{MAX_FORM_BYTES, Posted};
+use crate::ui::pre_session::PreSession;
 use crate::ui::respond::{page, see_other};
 use crate::ui::session::{PageVisit, new_cookie, no_cookie};
+use crate::ui::session_cookie::with_cookie;
 use crate::ui::state::UiState;
 
 /// Longer than any token or link.
@@ -29,6 +31,8 @@ const MAX_TEXT_BYTES: usize = 128;
 #[template(path = "sign_in.html")]
 struct SignInPage {
     l: Layout,
+    /// The token of the form.
+    token: String,
     /// The page to go to.
     next: String,
     error: Option<&'static str>,
@@ -38,6 +42,8 @@ struct SignInPage {
 #[template(path = "portal.html")]
 struct PortalPage {
     l: Layout,
+    /// The token of the form.
+    token: String,
     /// False if it was used or is over.
     is_open: bool,
 }
@@ -50,16 +56,24 @@ pub(in crate::ui) struct NextPage {
 }
 
 /// `GET /sign-in`
-pub(in crate::ui) async fn show(visit: Option<PageVisit>, Query(query): Query<NextPage>) -> Response {
+pub(in crate::ui) async fn show(
+    State(state): State<UiState>,
+    visit: Option<PageVisit>,
+    Query(query): Query<NextPage>,
+    headers: HeaderMap,
+) -> Response {
     if visit.is_some() {
         return see_other(&own_path(&query.next));
     }
-    page(StatusCode::OK, &sign_in_page(&query.next, None))
+    let browser = PreSession::of(&headers, &state);
+    let shown = sign_in_page(&browser, &query.next, None);
+    browser.keep(page(StatusCode::OK, &shown), &state)
 }
 
-fn sign_in_page(next: &str, error: Option<&'static str>) -> SignInPage {
+fn sign_in_page(browser: &PreSession, next: &str, error: Option<&'static str>) -> SignInPage {
     SignInPage {
         l: Layout::bare("Sign in").with_error(error.is_some()),
+        token: browser.token(),
         next: own_path(next),
         error,
     }
@@ -82,16 +96,14 @@ pub(in crate::ui) async fn sign_in(
     State(state): State<UiState>,
     request: Request,
 ) -> Result<Response, PageFailure> {
-    let (form, parts) = read_form(&state, request).await?;
+    let browser = PreSession::of(request.headers(), &state);
+    let (form, sender) = read_form(&state, request).await?;
     let (text, next) = (form.text("secret_token"), form.text("next"));
+    let refused = |status, error| Ok(page(status, &sign_in_page(&browser, next, Some(error))));
     if text.is_empty() {
-        return Ok(page(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            &sign_in_page(next, Some("Enter your token")),
-        ));
+        return refused(StatusCode::UNPROCESSABLE_ENTITY, "Enter your token");
     }
-    let refused = |status, error| Ok(page(status, &sign_in_page(next, Some(error))));
-    let Some(probe) = probe(text, &parts) else {
+    let Some(probe) = probe(text, &sender) else {
         return refused(StatusCode::UNAUTHORIZED, NOT_VALID);
     };
     let reply = client::send(&state, probe).await?;
@@ -114,7 +126,7 @@ pub(in crate::ui) async fn sign_in(
 
 const NOT_VALID: &str = "This token is not valid: it may be mistyped, revoked or expired";
 
-/// A form that needs no session: only its origin is checked.
+/// A form that needs no session: it has to come from a page that we showed to this browser.
 async fn read_form(state: &UiState, request: Request) -> Result<(Form, Sender), PageFailure> {
     if !origin::is_own(request.headers(), state.config().public_url.as_deref()) {
         return Err(PageFailure::foreign_form());
@@ -128,10 +140,15 @@ async fn read_form(state: &UiState, request: Request) -> Result<(Form, Sender), 
             .cloned()
             .collect(),
     };
-    let body = axum::body::to_bytes(request.into_body(), MAX_FORM_BYTES)
+    let (parts, body) = request.into_parts();
+    let body = axum::body::to_bytes(body, MAX_FORM_BYTES)
         .await
         .map_err(|_| PageFailure::too_large())?;
-    Ok((Form::parse(&body), sender))
+    let form = Form::parse(&body);
+    match PreSession::is_own_token(&parts.headers, state, form.text("token")) {
+        true => Ok((form, sender)),
+        false => Err(PageFailure::foreign_form()),
+    }
 }
 
 /// The address that a form came from.
@@ -169,6 +186,7 @@ pub(in crate::ui) async fn sign_out(posted: Posted) -> Result<Response, PageFail
 pub(in crate::ui) async fn portal(
     State(state): State<UiState>,
     Path(link): Path<String>,
+    headers: HeaderMap,
 ) -> Result<Response, PageFailure> {
     let link_state = match link.len() <= MAX_TEXT_BYTES {
         true => {
@@ -177,10 +195,15 @@ pub(in crate::ui) async fn portal(
         }
         false => LinkState::Unknown,
     };
-    Ok(portal_page(link_state))
+    let browser = PreSession::of(&headers, &state);
+    let shown = portal_page(link_state, browser.token());
+    Ok(match link_state {
+        LinkState::Open => browser.keep(shown, &state),
+        LinkState::Over | LinkState::Unknown => shown,
+    })
 }
 
-fn portal_page(link_state: LinkState) -> Response {
+fn portal_page(link_state: LinkState, token: String) -> Response {
     let (status, is_open) = match link_state {
         LinkState::Open => (StatusCode::OK, true),
         LinkState::Over => (StatusCode::GONE, false),
@@ -192,7 +215,7 @@ fn portal_page(link_state: LinkState) -> Response {
         "This link is over"
     };
     let l = Layout::bare(title);
-    let mut response = page(status, &PortalPage { l, is_open });
+    let mut response = page(status, &PortalPage { l, token, is_open });
     response
         .headers_mut()
         .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -224,19 +247,13 @@ pub(in crate::ui) async fn open_portal(
         None => {
             let mut conn = state.connection().await?;
             let state = sessions::link_state(&mut conn, &link, now).await?;
-            Ok(portal_page(match state {
+            let state = match state {
                 LinkState::Open => LinkState::Over,
                 other => other,
-            }))
+            };
+            Ok(portal_page(state, String::new()))
         }
     }
-}
-
-fn with_cookie(mut response: Response, cookie: Option<HeaderValue>) -> Response {
-    if let Some(cookie) = cookie {
-        response.headers_mut().append(header::SET_COOKIE, cookie);
-    }
-    response
 }
 
 /// `GET /`

@@ -8,11 +8,12 @@ use chrono::TimeDelta;
 use serde_json::{Value, json};
 
 use crate::clock;
+use crate::ui::counted_up_to::CountedUpTo;
 use crate::ui::delivery_line::{self, DeliveryLine};
 use crate::ui::failure::PageFailure;
 use crate::ui::health::{self, HealthFacts, Remedy, StateBox};
 use crate::ui::layout::{Layout, Section};
-use crate::ui::model::{DeliveryView, Listed, Status, TriggerView};
+use crate::ui::model::{DeliveryView, Listed, Status};
 use crate::ui::posted::Posted;
 use crate::ui::respond::{page, see_other};
 use crate::ui::session::PageVisit;
@@ -22,8 +23,6 @@ use crate::ui::words;
 
 /// Deliveries that are shown.
 const NEWEST: usize = 10;
-/// Deliveries that are counted at most.
-const COUNTED: usize = 250;
 
 #[derive(Template)]
 #[template(path = "webhook.html")]
@@ -51,12 +50,13 @@ pub(in crate::ui) async fn show(
         .api
         .get(&format!("{}/deliveries?limit={NEWEST}", found.api))
         .await?;
-    let triggers = triggers(&visit, &found).await?;
+    let status = status(&visit, &found).await?;
     let unsent = unsent(&visit, &found).await?;
     let facts = HealthFacts {
         webhook: &found.webhook,
         newest: &listed.data,
-        triggers: &triggers,
+        triggers: status.as_ref().map_or(&[], |status| &status.triggers),
+        visitors: status.as_ref().map(|status| status.current_visitors),
         zone: &found.site.zone,
         unsent,
     };
@@ -82,18 +82,17 @@ pub(in crate::ui) async fn show(
     Ok(page(StatusCode::OK, &shown))
 }
 
-/// The triggers' states, if any of the webhook's events has one.
-async fn triggers(visit: &PageVisit, found: &WebhookVisit) -> Result<Vec<TriggerView>, PageFailure> {
+/// The present of the site, if any of the webhook's events depends on it.
+async fn status(visit: &PageVisit, found: &WebhookVisit) -> Result<Option<Status>, PageFailure> {
     let has_triggers = found
         .webhook
         .events
         .iter()
         .any(|event| event.starts_with("visitor_"));
     if !has_triggers {
-        return Ok(Vec::new());
+        return Ok(None);
     }
-    let status: Status = visit.api.get(&found.site.path.api("/status")).await?;
-    Ok(status.triggers)
+    visit.api.get(&found.site.path.api("/status")).await.map(Some)
 }
 
 /// The number of deliveries that were not sent because we had switched the webhook off.
@@ -103,13 +102,8 @@ async fn unsent(visit: &PageVisit, found: &WebhookVisit) -> Result<Option<String
     if !is_off_by_us {
         return Ok(None);
     }
-    let path = format!("{}/deliveries?status=cancelled&limit={COUNTED}", found.api);
-    let listed: Listed<DeliveryView> = visit.api.get(&path).await?;
-    Ok(match (listed.data.len(), listed.next) {
-        (0, _) => None,
-        (_, Some(_)) => Some(format!("More than {COUNTED}")),
-        (number, None) => Some(number.to_string()),
-    })
+    let unsent = CountedUpTo::read(visit, &found.api, "status=cancelled").await?;
+    Ok((!unsent.is_none()).then(|| unsent.words()))
 }
 
 impl WebhookPage {

@@ -20,6 +20,7 @@ use crate::ui::times::count;
 use crate::ui::webhook_errors;
 use crate::ui::webhook_form::{self, Options, WebhookForm};
 use crate::ui::webhook_visit::{WebhookIds, WebhookVisit};
+use crate::ui::words;
 
 #[derive(Template)]
 #[template(path = "webhook_edit.html")]
@@ -30,7 +31,6 @@ struct EditPage {
     cancel: String,
     form: WebhookForm,
     errors: FormErrors,
-    goals: Vec<String>,
     formats: Vec<&'static str>,
     schedules: Vec<String>,
     allow_http: bool,
@@ -79,11 +79,12 @@ pub(in crate::ui) async fn edit(
 async fn edit_page(
     visit: &PageVisit,
     site: &SiteVisit,
-    form: WebhookForm,
+    mut form: WebhookForm,
     errors: FormErrors,
     webhook: Option<&WebhookView>,
 ) -> Result<EditPage, PageFailure> {
     let goals: Listed<GoalView> = visit.api.get(&site.path.api("/goals")).await?;
+    form.offer_goals(goals.data.into_iter().map(|goal| goal.name).collect());
     let status: Status = visit.api.get(&site.path.api("/status")).await?;
     let config = visit.state.config();
     let (heading, action, cancel) = match webhook {
@@ -119,7 +120,6 @@ async fn edit_page(
         cancel,
         form,
         errors,
-        goals: goals.data.into_iter().map(|goal| goal.name).collect(),
         formats: Format::WORDS.to_vec(),
         schedules: config.retry_schedules.clone(),
         allow_http: config.allow_http,
@@ -158,11 +158,7 @@ pub(in crate::ui) async fn create(
             if secret.is_masked() {
                 return Ok(see_other(&href));
             }
-            let warnings = created
-                .warnings
-                .into_iter()
-                .map(|warning| warning.detail)
-                .collect();
+            let warnings = created.warnings.into_iter().map(words::warning).collect();
             let l = visit.site_layout(&site, Section::Webhooks, &format!("Secret of {}", created.name));
             let shown = SecretPage::new(l, ShownFor::New, created.name, href, secret, &site.zone, warnings);
             Ok(secret_page(&shown))

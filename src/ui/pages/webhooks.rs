@@ -37,6 +37,8 @@ struct WebhookLine {
     state: StateBox,
     url: String,
     about: String,
+    /// The outcomes of its newest deliveries.
+    recent: Option<String>,
 }
 
 /// `GET /sites/{site_id}/webhooks`
@@ -45,11 +47,8 @@ pub(in crate::ui) async fn list(
     Path(site_id): Path<String>,
 ) -> Result<Response, PageFailure> {
     let site = visit.site(&site_id).await?;
-    let found: Listed<WebhookView> = visit.api.get(&site.path.api("/webhooks")).await?;
-    let mut webhooks = Vec::with_capacity(found.data.len());
-    for webhook in &found.data {
-        webhooks.push(line(&site, webhook, &[]));
-    }
+    let found: Listed<WebhookView> = visit.api.get(&site.path.api("/webhooks?include=recent")).await?;
+    let webhooks = found.data.iter().map(|webhook| line(&site, webhook)).collect();
     let max = visit.state.config().max_per_site as usize;
     let count = found.data.len();
     let shown = WebhooksPage {
@@ -63,25 +62,40 @@ pub(in crate::ui) async fn list(
     Ok(page(StatusCode::OK, &shown))
 }
 
-fn line(site: &SiteVisit, webhook: &WebhookView, newest: &[DeliveryView]) -> WebhookLine {
+fn line(site: &SiteVisit, webhook: &WebhookView) -> WebhookLine {
     let facts = HealthFacts {
         webhook,
-        newest,
+        newest: &webhook.recent,
         triggers: &[],
+        visitors: None,
         zone: &site.zone,
         unsent: None,
     };
-    let about = webhook
-        .events
-        .iter()
-        .map(|event| words::event(event).to_lowercase());
+    let about = webhook.events.iter().map(|event| words::events(event));
     WebhookLine {
         name: webhook.name.clone(),
         href: site.path.page(&format!("/webhooks/{}", webhook.id)),
         state: health::line(&facts),
         url: webhook.url.clone(),
         about: about.collect::<Vec<_>>().join(", "),
+        recent: recent(&webhook.recent),
     }
+}
+
+/// `last 20: 18 delivered, 2 not delivered`; `None` before the first delivery.
+fn recent(newest: &[DeliveryView]) -> Option<String> {
+    let number = |wanted: &[&str]| {
+        let with = newest.iter().filter(|one| wanted.contains(&one.status.as_str()));
+        with.count()
+    };
+    let parts = [
+        (number(&["delivered"]), "delivered"),
+        (number(&["failed", "cancelled"]), "not delivered"),
+        (number(&["pending", "retrying"]), "on the way"),
+    ];
+    let parts = parts.iter().filter(|(number, _)| *number > 0);
+    let parts: Vec<String> = parts.map(|(number, word)| format!("{number} {word}")).collect();
+    (!newest.is_empty()).then(|| format!("last {}: {}", newest.len(), parts.join(", ")))
 }
 
 /// Says since when no event of the site came, if that is a day or more.

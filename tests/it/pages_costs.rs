@@ -1,0 +1,230 @@
+//! What pages cost: queries, bytes, and a history that grows while it is read.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+use bellwether::domain::id::WebhookId;
+use bellwether::record::tokens::Role;
+use chrono::{TimeDelta, Utc};
+use reqwest::header::{ACCEPT_ENCODING, COOKIE};
+use serde_json::json;
+use sqlx::PgPool;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Metadata, Subscriber, span};
+use uuid::Uuid;
+
+use crate::pages_states::{Written, set_health, set_now};
+use crate::pages_support::{Pages, Visitor};
+
+const SITE: &str = "shop.example";
+/// Deliveries that have arrived.
+const DELIVERED: i64 = 10_000;
+/// Deliveries that wait.
+const WAITING: i64 = 100_000;
+/// Most queries of a page that lists, shows or changes something, besides those for the session and
+/// the site, which every page needs.
+const FEW: usize = 4;
+
+/// Collects the statements that sqlx reports.
+#[derive(Clone, Default)]
+struct Statements(Arc<Mutex<Vec<String>>>);
+
+impl Subscriber for Statements {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target() == "sqlx::query"
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        event.record(&mut Summary(self));
+    }
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
+
+struct Summary<'a>(&'a Statements);
+
+impl Visit for Summary<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "summary" {
+            self.record_str(field, &format!("{value:?}"));
+        }
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        let words = ["BEGIN", "COMMIT", "ROLLBACK", "set local"];
+        if field.name() == "summary" && !words.iter().any(|word| value.starts_with(word)) {
+            self.0.0.lock().expect("a list").push(value.to_owned());
+        }
+    }
+}
+
+/// Writes deliveries of a webhook, two seconds apart: the newest have arrived, the rest waits.
+async fn fill(pool: &PgPool, webhook: Uuid, delivered: i64, waiting: i64) {
+    sqlx::query(
+        "insert into deliveries (id, notification_id, webhook_id, site_id, event_type, origin, status, attempts,
+             response_code, parked_until, parked_reason, payload, created_at, inserted_at, updated_at)
+         select id, id, $1, $2, 'visitor_spike', 'event', case when n > $3::bigint then 'pending' else 'delivered' end,
+             case when n > $3 then 0 else 1 end, case when n > $3 then null else 200 end,
+             case when n > $3 then at end, case when n > $3 then 'circuit' end,
+             '{\"data\":{\"current_visitors\":512,\"threshold\":300}}', at, at, at
+         from (select n, now() - n * interval '2 seconds' as at,
+                   (lpad(to_hex((extract(epoch from now() - n * interval '2 seconds') * 1000)::bigint), 12, '0')
+                    || '8000' || '8' || lpad(to_hex(n), 15, '0'))::uuid id
+               from generate_series(1, $3::bigint + $4::bigint) n) made",
+    )
+    .bind(webhook)
+    .bind(SITE)
+    .bind(delivered)
+    .bind(waiting)
+    .execute(pool)
+    .await
+    .expect("deliveries");
+    sqlx::query("analyze deliveries")
+        .execute(pool)
+        .await
+        .expect("counted");
+}
+
+/// A webhook of the site that has all of its options.
+async fn webhook(pages: &Pages) -> (String, Uuid) {
+    let body = json!({"name": "Production", "url": "https://hooks.example.com/in/abcd9f2c",
+        "events": ["goal_completion", "visitor_spike"], "triggers": {"visitor_spike": {"threshold": 300}}});
+    let made = pages
+        .api("POST", &format!("/api/sites/{SITE}/webhooks"), body)
+        .await;
+    let id = made["id"].as_str().expect("an id").to_owned();
+    let uuid = id.parse::<WebhookId>().expect("an id").uuid();
+    (id, uuid)
+}
+
+/// The newest of the webhook's deliveries, which has arrived with one try.
+async fn newest(pages: &Pages, webhook: Uuid) -> String {
+    let written = Written {
+        webhook,
+        site: SITE,
+        event: "visitor_spike",
+        data: json!({"current_visitors": 512, "threshold": 300}),
+        status: "delivered",
+        result: Some("2xx"),
+        code: Some(200),
+        parked: None,
+        attempts: 1,
+        response: "ok",
+        at: Utc::now(),
+    };
+    written.write(&pages.pool, 1).await
+}
+
+#[sqlx::test]
+async fn a_page_asks_four_queries_of_a_long_history(pool: PgPool) {
+    let pages = Pages::start(pool).await;
+    let (id, uuid) = webhook(&pages).await;
+    let goal = json!({"name": "Signup", "kind": "event", "event": "signup"});
+    pages.api("POST", &format!("/api/sites/{SITE}/goals"), goal).await;
+    fill(&pages.pool, uuid, DELIVERED, WAITING).await;
+    let delivery = newest(&pages, uuid).await;
+    set_now(&pages.pool, SITE, &id).await;
+    set_health(&pages.pool, uuid, "open", 3, WAITING, TimeDelta::minutes(15)).await;
+    let visitor = pages.visitor(&[SITE], Role::Editor).await;
+    let webhook = format!("/sites/{SITE}/webhooks/{id}");
+    // The session notes its use once a minute.
+    visitor.get("/sites").await;
+    for (path, shows, most) in [
+        (
+            format!("/sites/{SITE}/webhooks"),
+            "100,000 notifications wait",
+            FEW,
+        ),
+        (format!("{webhook}/deliveries"), "HTTP 200", FEW),
+        (
+            format!("{webhook}/deliveries?show=waiting&since=30d"),
+            "your server does not answer",
+            FEW,
+        ),
+        (
+            format!("{webhook}/deliveries/{delivery}"),
+            "Arrived: HTTP 200.",
+            FEW,
+        ),
+        (format!("{webhook}/edit"), "Now: 512.", FEW),
+        // Several things at once: the states, the newest deliveries; the chart, the alerts.
+        (webhook.clone(), "100,000 notifications wait", 6),
+        (format!("/sites/{SITE}"), "512", 7),
+    ] {
+        let statements = Statements::default();
+        let guard = tracing::subscriber::set_default(statements.clone());
+        let page = visitor.get(&path).await;
+        drop(guard);
+        page.has(shows);
+        let asked = statements.0.lock().expect("a list").clone();
+        let about = |word: &str| asked.iter().filter(|one| one.contains(word)).count();
+        assert!(
+            about("select own.id") == 1 && about("select site_id, name, time_zone") >= 1,
+            "{path}: {asked:#?}"
+        );
+        let of_page = asked.len() - 2;
+        assert!(of_page <= most, "{of_page} for {path}: {asked:#?}");
+        weigh(&visitor, &pages, &path).await;
+    }
+}
+
+/// Checks that a page is at most 12 KB compressed.
+async fn weigh(visitor: &Visitor<'_>, pages: &Pages, path: &str) {
+    let request = pages
+        .client
+        .get(format!("{}{path}", pages.base))
+        .header(COOKIE, &visitor.cookie)
+        .header(ACCEPT_ENCODING, "gzip");
+    let response = request.send().await.expect("an answer");
+    assert_eq!(response.headers()["content-encoding"], "gzip");
+    let bytes = response.bytes().await.expect("a body").len();
+    assert!(bytes <= 12 * 1024, "{path}: {bytes} bytes");
+}
+
+#[sqlx::test]
+async fn paging_shows_each_delivery_once_while_new_ones_come(pool: PgPool) {
+    let pages = Pages::start(pool).await;
+    let (id, uuid) = webhook(&pages).await;
+    fill(&pages.pool, uuid, DELIVERED, 0).await;
+    let visitor = pages.visitor(&[SITE], Role::Viewer).await;
+    let list = format!("/sites/{SITE}/webhooks/{id}/deliveries");
+    let mut path = format!("{list}?since=7d");
+    let mut seen = HashSet::new();
+    loop {
+        let page = visitor.get(&path).await;
+        let rows: Vec<&str> = page
+            .text
+            .split("<tr id=\"")
+            .skip(1)
+            .filter_map(|row| row.split('"').next())
+            .collect();
+        assert!(rows.len() <= 50, "{}", rows.len());
+        for row in rows {
+            assert!(seen.insert(row.to_owned()), "{row} is shown twice");
+        }
+        if seen.len() % 1_000 == 0 {
+            newest(&pages, uuid).await;
+        }
+        let Some((before, _)) = page.text.split_once("\">Older</a>") else {
+            break;
+        };
+        let (_, older) = before.rsplit_once("href=\"").expect("an address");
+        path = older.replace("&amp;", "&");
+    }
+    assert_eq!(
+        seen.len() as i64,
+        DELIVERED,
+        "what came later is on no older page"
+    );
+}
