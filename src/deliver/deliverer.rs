@@ -98,8 +98,9 @@ pub(crate) struct Deliverer {
     backlog: ParkedBacklog,
     /// Records that were read and not yet looked at.
     arrivals: VecDeque<Work>,
-    /// Deliveries to be asked about at the end of the turn.
+    /// Deliveries to be asked about, and queries under way.
     questions: Vec<Question>,
+    asking: u32,
     /// Outcomes without a request that the writer has no room for yet.
     unsent: VecDeque<Outcome>,
     /// Deliveries that owners which died had noted as being sent, and not recorded.
@@ -127,6 +128,7 @@ impl Deliverer {
             backlog: ParkedBacklog::default(),
             arrivals: VecDeque::new(),
             questions: Vec::new(),
+            asking: 0,
             unsent: VecDeque::new(),
             maybe_sent: HashSet::new(),
             noted: BTreeSet::new(),
@@ -275,6 +277,7 @@ impl Deliverer {
             }
             LaneEvent::GivenUp { webhook, is_probe } => self.give_up_turn(webhook, is_probe),
             LaneEvent::LookedUp { asked, known } => {
+                self.asking -= 1;
                 for question in asked {
                     let progress = known.get(&question.work.record.delivery_id).copied();
                     self.answer(question, progress);

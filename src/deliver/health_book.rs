@@ -86,10 +86,10 @@ impl HealthBook {
         let mut has_more = false;
         for row in rows {
             if let Some(one) = unwritten.get_mut(&row.webhook_id) {
-                one.take_written(row);
-                match one.0.len() {
-                    0 => drop(unwritten.remove(&row.webhook_id)),
-                    more => has_more |= more > 1,
+                let was_removed = one.take_written(row);
+                match one.0.is_empty() {
+                    true => drop(unwritten.remove(&row.webhook_id)),
+                    false => has_more |= was_removed,
                 }
             }
         }
@@ -121,11 +121,13 @@ impl UnwrittenHealth {
         self.0.front().cloned()
     }
 
-    /// Removes a row that was written, unless it was replaced meanwhile.
-    fn take_written(&mut self, row: &HealthRow) {
-        if self.0.front() == Some(row) {
+    /// Removes a row that was written. False if it was replaced meanwhile.
+    fn take_written(&mut self, row: &HealthRow) -> bool {
+        let is_there = self.0.front() == Some(row);
+        if is_there {
             self.0.pop_front();
         }
+        is_there
     }
 }
 

@@ -21,6 +21,8 @@ use crate::record::send_notes::SendNote;
 const HOLD_POLL: Duration = Duration::from_millis(200);
 /// Age of an answer of Postgres up to which something is sent without asking it.
 const ANSWER_AGE: Duration = Duration::from_millis(50);
+/// Queries about deliveries at a time: one is on its way while the answer to another is acted upon.
+const ASK_AT_ONCE: u32 = 2;
 
 impl Deliverer {
     /// Does what the scheduler says.
@@ -90,9 +92,11 @@ impl Deliverer {
         }
     }
 
-    /// Asks Postgres about the deliveries of this turn.
+    /// Asks Postgres about deliveries, unless it is being asked already: the more there are, the
+    /// more one query asks about.
     pub(super) fn ask(&mut self) {
-        while !self.questions.is_empty() {
+        while !self.questions.is_empty() && self.asking < ASK_AT_ONCE {
+            self.asking += 1;
             let rest = self.questions.split_off(self.questions.len().min(BATCH));
             let asked = std::mem::replace(&mut self.questions, rest);
             let notes = self.notes(&asked);

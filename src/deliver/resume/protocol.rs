@@ -265,6 +265,8 @@ impl World {
             ..progress_at(attempt)
         };
         let mut row = None;
+        // What another owner has parked meanwhile stays: its record is complete.
+        let parked_by_another = self.row.filter(|_| !is_row);
         let step = match next(&ended, &self.schedule, &self.tiers, chance) {
             Next::Delivered => ModelStep::Complete,
             Next::Retry(following, _) => {
@@ -274,6 +276,14 @@ impl World {
                 progress.status = DeliveryStatus::Retrying;
                 progress.next_retry_at_ms = Some(due_at_ms);
                 progress.step = following.step;
+                if parked_by_another.is_some() {
+                    progress.is_parked = true;
+                    row = Some(ModelRow {
+                        attempt: following.attempt,
+                        due_at_ms,
+                        claimed_until_ms: None,
+                    });
+                }
                 ModelStep::Publish(NextRecord::Retry(NextAttempt {
                     due_at_ms,
                     ..following
@@ -295,8 +305,8 @@ impl World {
                 progress.status = DeliveryStatus::Failed;
                 progress.failure_reason = Some(reason);
                 // Kept, claimed, until the dead letter is published.
-                row = self.row.filter(|_| is_row).map(|kept| ModelRow {
-                    claimed_until_ms: Some(self.now_ms + CLAIM_MS),
+                row = self.row.map(|kept| ModelRow {
+                    claimed_until_ms: is_row.then_some(self.now_ms + CLAIM_MS),
                     ..kept
                 });
                 ModelStep::Publish(NextRecord::DeadLetter { reason })

@@ -46,8 +46,17 @@ with outcome as (
         -- Parked without an attempt, it may still be claimed by the owner before.
         claimed_until = case when d.attempts < excluded.attempts then null else d.claimed_until end,
         claimed_attempt = case when d.attempts < excluded.attempts then null else d.claimed_attempt end,
-        parked_until = case when d.status <> 'cancelled' then excluded.parked_until end,
-        parked_reason = case when d.status <> 'cancelled' then excluded.parked_reason end,
+        -- A record's retry leaves the row that another owner has parked meanwhile: its record is complete, and what
+        -- this owner is about to publish may never come.
+        parked_until = case
+            when d.status = 'cancelled' then null
+            when excluded.status = 'retrying' and excluded.parked_reason is null and d.parked_reason is not null
+                then excluded.next_retry_at
+            else excluded.parked_until end,
+        parked_reason = case
+            when d.status = 'cancelled' then null
+            when excluded.status = 'retrying' then coalesce(excluded.parked_reason, d.parked_reason)
+            else excluded.parked_reason end,
         updated_at = now()
     where d.status in ('pending', 'retrying', 'cancelled')
       and (d.attempts < excluded.attempts
@@ -66,9 +75,17 @@ with outcome as (
     on conflict (delivery_id) do update set
         due_at = excluded.due_at, reason = excluded.reason, attempt = excluded.attempt, step = excluded.step,
         paused_ms = excluded.paused_ms, claimed_until = excluded.claimed_until, parked_at = now()
+), kept as (
+    -- It goes on with the next attempt, or with the dead letter.
+    update parked set
+        due_at = coalesce(o.next_retry_at, now()), step = o.step, claimed_until = null,
+        attempt = case when o.status = 'retrying' then o.attempts + 1 else parked.attempt end
+    from outcome o join taken on taken.id = o.id
+    where parked.delivery_id = o.id and o.park_due_at is null and taken.status in ('retrying', 'failed')
 ), unparked as (
     delete from parked using outcome o join taken on taken.id = o.id
-    where parked.delivery_id = o.id and (park_due_at is null or taken.status = 'cancelled')
+    where parked.delivery_id = o.id
+      and (taken.status = 'cancelled' or (park_due_at is null and taken.status not in ('retrying', 'failed')))
 ), attempted as (
     insert into delivery_attempts (
         delivery_id, attempt, due_at, started_at, headers_at, ended_at, status_code, result, fault, error, response,
