@@ -31,8 +31,8 @@ pub(crate) enum LaneEvent {
     NotParked(WebhookId),
     /// A row of `parked` was removed.
     Unparked(WebhookId),
-    /// Health as it was stored by other owners, read for a new assignment, and the sends that owners
-    /// had noted which died.
+    /// Health as other owners have stored it, read for a new assignment, and the sends that dead
+    /// owners had noted.
     HealthRead {
         generation: u64,
         rows: Vec<HealthRow>,

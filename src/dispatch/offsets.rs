@@ -53,8 +53,8 @@ impl OffsetTracker {
         self.epoch
     }
 
-    /// Begins again within the assignment, because the topic was made anew: its offsets begin again,
-    /// and those of the earlier topic mean nothing any more.
+    /// Begins again within the assignment, because the topic was made anew: its offsets begin
+    /// again, and those of the earlier topic mean nothing any more.
     pub(crate) fn restart(&mut self) {
         // Numbers of assignments are below 2³², so this one is new.
         *self = Self::new(Epoch(self.epoch.0.wrapping_add(1 << 32)), None);

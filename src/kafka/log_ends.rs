@@ -73,19 +73,19 @@ struct Request {
     spec: OffsetSpec,
     asked_ms: i64,
     timeout: Duration,
-    purpose: Purpose,
+    purpose: AskedFor,
 }
 
 /// Use of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Purpose {
+enum AskedFor {
     /// It is received some time.
     End,
     /// It is waited for until then; afterwards it only tells if the partition answers.
     Wait { until: Instant },
 }
 
-impl Purpose {
+impl AskedFor {
     fn is_waited_for(self, now: Instant) -> bool {
         matches!(self, Self::Wait { until } if now < until)
     }
@@ -151,7 +151,7 @@ impl LogEnds {
             OffsetSpec::End,
             now_ms,
             REQUEST_TIMEOUT,
-            Purpose::End,
+            AskedFor::End,
         );
     }
 
@@ -162,7 +162,7 @@ impl LogEnds {
         spec: OffsetSpec,
         asked_ms: i64,
         timeout: Duration,
-        purpose: Purpose,
+        purpose: AskedFor,
     ) {
         let (apart, together): (Vec<_>, Vec<_>) =
             partitions.into_iter().partition(|at| self.apart.contains(at));
@@ -179,7 +179,7 @@ impl LogEnds {
 
     fn asked_for_ends(&self) -> impl Iterator<Item = TopicPartition> {
         let requests = self.unanswered.values();
-        let requests = requests.filter(|request| request.purpose == Purpose::End);
+        let requests = requests.filter(|request| request.purpose == AskedFor::End);
         requests.flat_map(|request| request.partitions.iter().copied())
     }
 
@@ -199,7 +199,7 @@ impl LogEnds {
     ) -> BTreeMap<TopicPartition, OffsetAnswer> {
         self.found.clear();
         let until = clock::monotonic() + timeout;
-        let purpose = Purpose::Wait { until };
+        let purpose = AskedFor::Wait { until };
         // If it fails for one partition, there is time to ask for each by itself.
         self.send_all(partitions.to_vec(), spec, clock::now_ms(), timeout / 2, purpose);
         loop {
@@ -225,8 +225,8 @@ impl LogEnds {
         let is_alone = request.partitions.iter().any(|at| self.apart.contains(at));
         let asker = match (is_alone, request.purpose) {
             (false, _) => &self.together,
-            (true, Purpose::End) => &self.alone,
-            (true, Purpose::Wait { .. }) => &self.alone_awaited,
+            (true, AskedFor::End) => &self.alone,
+            (true, AskedFor::Wait { .. }) => &self.alone_awaited,
         };
         if is_alone {
             request.timeout = request.timeout.min(ALONE_TIMEOUT);
@@ -254,7 +254,7 @@ impl LogEnds {
             Err(code) if request.partitions.len() == 1 => vec![(request.partitions[0], Err(code))],
             // Too late to ask each for itself.
             Err(_)
-                if request.purpose != Purpose::End && !request.purpose.is_waited_for(clock::monotonic()) =>
+                if request.purpose != AskedFor::End && !request.purpose.is_waited_for(clock::monotonic()) =>
             {
                 return;
             }
@@ -276,11 +276,11 @@ impl LogEnds {
                 Err(_) => self.apart.insert(at),
             };
             match request.purpose {
-                Purpose::Wait { until } if clock::monotonic() < until => {
+                AskedFor::Wait { until } if clock::monotonic() < until => {
                     self.found.insert(at, answer);
                 }
-                Purpose::Wait { .. } => {}
-                Purpose::End => self.received.push(EndAnswer {
+                AskedFor::Wait { .. } => {}
+                AskedFor::End => self.received.push(EndAnswer {
                     at,
                     asked_ms: request.asked_ms,
                     end: answer.and_then(|end| end.ok_or(RDKafkaErrorCode::OffsetNotAvailable)),
@@ -308,8 +308,8 @@ impl Asker {
         let work = move || {
             for (id, request) in incoming {
                 let is_over = match request.purpose {
-                    Purpose::Wait { until } => until <= clock::monotonic(),
-                    Purpose::End => false,
+                    AskedFor::Wait { until } => until <= clock::monotonic(),
+                    AskedFor::End => false,
                 };
                 let answer = match is_over {
                     true => Err(RDKafkaErrorCode::RequestTimedOut),

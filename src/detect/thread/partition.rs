@@ -298,8 +298,8 @@ impl OwnedPartition {
         }
     }
 
-    /// Wall instant before which every stored record is proven to have been handled, or at which the
-    /// partition was taken while nothing is proven; `None` before the first tick.
+    /// Wall instant before which every stored record is proven to have been handled; while nothing
+    /// is proven, the instant at which the partition was taken; `None` before the first tick.
     pub(crate) fn proven_until_ms(&self) -> Option<i64> {
         self.completeness().proven_until_ms().or(self.first_tick_ms)
     }
