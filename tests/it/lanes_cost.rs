@@ -7,9 +7,9 @@ use serde_json::json;
 
 use crate::support::goal_stage::GoalStage;
 
-/// Rows put there, and those that the process parks itself.
-const ROWS: i64 = 98_000;
-const PARKED_HERE: i64 = 2_000;
+/// Rows put there, and those that the process parks itself: fewer than a webhook may get in a minute.
+const ROWS: i64 = 99_500;
+const PARKED_HERE: i64 = 500;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hundred_thousand_parked_cost_the_process_under_10_mb() {
