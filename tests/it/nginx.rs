@@ -99,13 +99,17 @@ async fn nginx_that_goes_away_after_100_requests_fails_none() {
     let deployment = Deployment::create(&[("webhooks.ca_file", certificate.to_str().unwrap())]).await;
     let process = deployment.serve(&[]).await;
     let url = format!("https://127.0.0.1:{}/hook", nginx.port);
-    let body =
-        json!({"name": "goals", "url": url, "events": ["goal_completion"], "rate_limit_per_second": null});
-    deployment.create_webhook(&process, "example.com", body).await;
+    // A webhook gets at most 600 goals a minute one by one.
+    let sites = count.div_ceil(500);
+    let site = |number: usize| format!("site-{}.example", number % sites);
+    for number in 0..sites {
+        let body = json!({"name": "goals", "url": url, "events": ["goal_completion"], "rate_limit_per_second": null});
+        deployment.create_webhook(&process, &site(number), body).await;
+    }
     deployment.registry_is_read(&process).await;
     for number in 0..count {
         deployment
-            .publish(json!({"site_id": "example.com", "type": "goal", "name": format!("goal {number}")}))
+            .publish(json!({"site_id": site(number), "type": "goal", "name": format!("goal {number}")}))
             .await;
     }
     eventually("every delivery has ended", TIMEOUT, || async {
