@@ -215,7 +215,7 @@ impl Deliverer {
             }
             self.look_after_parked(now);
         }
-        let room = self.flow.room(now, self.scheduler.queued());
+        let room = self.flow.room(now);
         for action in self.scheduler.run(now_of(now), room) {
             self.act(action);
         }

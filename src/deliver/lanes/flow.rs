@@ -5,9 +5,6 @@
 //! long as that time stays near the shortest that was seen, and shrinks when it does not: then more
 //! requests only wait for each other. Requests that are not recorded soon do not count: they wait
 //! for a slow endpoint, and fewer others would make nothing quicker.
-//!
-//! A burst goes beyond the limit: a notification for a thousand webhooks is sent at once. What it
-//! may add comes back while nothing waits, so a long queue is sent within the limit.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -30,10 +27,6 @@ const PROBE_WINDOWS: u32 = 2;
 /// times vary more.
 const TOLERANCE: f64 = 1.6;
 const TOLERANCE_CONSTANT: Duration = Duration::from_millis(4);
-/// Requests of a burst, for each that may be in flight at most.
-const BURST_PER_MOST: usize = 2;
-/// Time without waiting deliveries after which the next burst may be whole.
-const BURST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Number of a request, by which its record is reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,11 +50,6 @@ pub(crate) struct FlowLimit {
     /// Windows left of measuring it.
     probing: u32,
     limit_before: f64,
-    /// Requests that may start beyond the limit.
-    burst: f64,
-    /// When `burst` was looked at last, and whether nothing waited then.
-    burst_at: Instant,
-    was_idle: bool,
 }
 
 impl FlowLimit {
@@ -80,9 +68,6 @@ impl FlowLimit {
             windows: PROBE_AFTER - 10,
             probing: 0,
             limit_before: LEAST.min(most) as f64,
-            burst: (most * BURST_PER_MOST) as f64,
-            burst_at: now,
-            was_idle: true,
         }
     }
 
@@ -90,9 +75,6 @@ impl FlowLimit {
     pub(crate) fn started(&mut self, now: Instant) -> RequestNumber {
         let number = RequestNumber(self.next);
         self.next += 1;
-        if self.young.len() >= self.limit as usize {
-            self.burst = (self.burst - 1.0).max(0.0);
-        }
         self.young.insert(number, now);
         number
     }
@@ -105,9 +87,8 @@ impl FlowLimit {
         }
     }
 
-    /// Requests that may start now. `waiting`: deliveries in queues.
-    pub(crate) fn room(&mut self, now: Instant, waiting: usize) -> usize {
-        self.refill(now, waiting == 0);
+    /// Requests that may start now.
+    pub(crate) fn room(&mut self, now: Instant) -> usize {
         while let Some(oldest) = self.young.first_entry()
             && now.saturating_duration_since(*oldest.get()) > OLD
         {
@@ -119,23 +100,12 @@ impl FlowLimit {
         }
         let room = (self.limit as usize).saturating_sub(self.young.len());
         self.was_reached |= room == 0;
-        room + self.burst as usize
-    }
-
-    /// Gives back of the burst what the time since the last look has earned.
-    fn refill(&mut self, now: Instant, is_idle: bool) {
-        let past = now.saturating_duration_since(self.burst_at);
-        self.burst_at = now;
-        if std::mem::replace(&mut self.was_idle, is_idle) {
-            let whole = (self.most * BURST_PER_MOST) as f64;
-            let earned = whole * past.as_secs_f64() / BURST_PAUSE.as_secs_f64();
-            self.burst = (self.burst + earned).min(whole);
-        }
+        room
     }
 
     /// When there is room again at the latest, if there is none now.
     pub(crate) fn next_room(&self) -> Option<Instant> {
-        let is_full = self.young.len() >= self.limit as usize && self.burst < 1.0;
+        let is_full = self.young.len() >= self.limit as usize;
         let oldest = self.young.first_key_value().filter(|_| is_full);
         oldest.map(|(_, start)| *start + OLD + Duration::from_millis(1))
     }
@@ -196,7 +166,7 @@ mod tests {
                 }
                 !is_done
             });
-            for _ in 0..flow.room(now, usize::MAX) {
+            for _ in 0..flow.room(now) {
                 waiting.push(flow.started(now));
             }
             while serving.len() < width && !waiting.is_empty() {
@@ -225,46 +195,12 @@ mod tests {
     fn what_is_not_recorded_soon_keeps_nobody_waiting() {
         let start = clock::monotonic();
         let mut flow = FlowLimit::new(512, start);
-        for _ in 0..flow.room(start, 10_000) {
+        for _ in 0..flow.room(start) {
             flow.started(start);
         }
-        assert_eq!(flow.room(start, 10_000), 0);
+        assert_eq!(flow.room(start), 0);
         let room_at = flow.next_room().expect("none now");
-        assert!(flow.room(room_at, 10_000) >= LEAST, "they hang and do not count");
+        assert!(flow.room(room_at) >= LEAST, "they hang and do not count");
         assert_eq!(flow.next_room(), None);
-    }
-
-    #[test]
-    fn a_burst_goes_out_at_once_and_the_next_after_a_pause() {
-        let start = clock::monotonic();
-        let mut flow = FlowLimit::new(512, start);
-        let mut burst = |now: Instant| {
-            let room = flow.room(now, 0);
-            let numbers: Vec<_> = (0..room).map(|_| flow.started(now)).collect();
-            for number in numbers {
-                flow.recorded(number, now);
-            }
-            room
-        };
-        assert_eq!(burst(start), LEAST + 1_024);
-        let soon = burst(start + Duration::from_millis(100));
-        assert!(
-            (LEAST..=LEAST + 103).contains(&soon),
-            "a tenth of a second's: {soon}"
-        );
-        assert_eq!(burst(start + Duration::from_millis(1_200)), LEAST + 1_024);
-    }
-
-    #[test]
-    fn while_something_waits_a_burst_does_not_come_back() {
-        let start = clock::monotonic();
-        let mut flow = FlowLimit::new(512, start);
-        for _ in 0..flow.room(start, 5_000) {
-            flow.started(start);
-        }
-        // What is old does not count any more; the limit alone says what may start.
-        let later = start + Duration::from_secs(3);
-        assert_eq!(flow.room(start, 4_000), 0);
-        assert_eq!(flow.room(later, 4_000), LEAST);
     }
 }
