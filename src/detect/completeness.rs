@@ -158,7 +158,8 @@ impl Completeness {
         if let Some(progress) = &mut self.sources[source] {
             let end = ProvenEnd { offset, asked_ms };
             progress.last_end = Some(end);
-            // A later answer with a smaller end, as of a log made anew, proves as much and is reached.
+            // A later answer with a smaller end, as of a log made anew, proves as much, and is
+            // reached.
             let open = progress.open_end.filter(|open| open.offset < end.offset);
             progress.open_end = Some(open.unwrap_or(end));
             progress.check_ends();
