@@ -32,19 +32,12 @@ impl Load {
     fn publish_all(&self, numbers: Range<u64>, clock: Instant) -> anyhow::Result<Schedule> {
         let producer = kafka::Producer::new(Duration::ZERO)?;
         let begun = clock.elapsed() + Duration::from_millis(50);
-        let mut value = String::new();
         for number in numbers.clone() {
             let due = begun + Duration::from_nanos((number - numbers.start) * 1_000_000_000 / self.rate);
             // Behind the schedule it does not sleep.
             std::thread::sleep(due.saturating_sub(clock.elapsed()));
             let site = self.sites.start + number % (self.sites.end - self.sites.start);
-            events::write_goal(&mut value, site, number);
-            producer.send(
-                &self.source,
-                events::site_id(site).as_bytes(),
-                value.as_bytes(),
-                None,
-            )?;
+            producer.send_goal(&self.source, site, number)?;
         }
         producer.flush()?;
         Ok(Schedule {

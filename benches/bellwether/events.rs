@@ -88,19 +88,17 @@ pub fn write_pageview(out: &mut String, number: u64, visit: &Visit) {
     out.push_str(r#","props":{"browser":"Firefox","os":"Linux","country":"DE"},"screen":"1920x1080"}"#);
 }
 
-/// Writes a completed goal; `number` comes back in the notification's path.
-pub fn write_goal(out: &mut String, site: u64, number: u64) {
-    out.clear();
-    let _ = write!(
-        out,
+/// A completed goal; `number` comes back in the notification's path.
+pub fn goal(site: u64, number: u64) -> String {
+    format!(
         r#"{{"site_id":"{}","type":"goal","name":"Signup","visitor_id":"{}","path":"/n/{number}","event_id":"{:032x}"}}"#,
         site_id(site),
         visitor_id(number),
         u128::from(number) << 64 | u128::from(mix(number)),
-    );
+    )
 }
 
-/// The number that [`write_goal`] put into the path, as it comes back in a notification's body.
+/// The number that [`goal`] put into the path, as it comes back in a notification's body.
 pub fn number(body: &[u8]) -> Option<u64> {
     const BEFORE: &[u8] = b"\"/n/";
     let from = body.windows(BEFORE.len()).position(|window| window == BEFORE)? + BEFORE.len();

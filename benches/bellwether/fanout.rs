@@ -1,7 +1,7 @@
 //! Part `fanout`: time from an event to the last request of one notification for 1,000 webhooks of
 //! a site, each at a host of its own.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -91,11 +91,7 @@ pub async fn measure(
     let key = events::site_id(site);
     let mut values = Vec::new();
     match subject {
-        Subject::Goal => {
-            let mut value = String::new();
-            events::write_goal(&mut value, site, 0);
-            values.push(value);
-        }
+        Subject::Goal => values.push(events::goal(site, 0)),
         Subject::Spike => values.extend((1..=THRESHOLD).map(|visitor| {
             let visitor = events::visitor_id(visitor);
             json!({"site_id": key, "type": "pageview", "visitor_id": visitor, "path": "/n/0"}).to_string()
@@ -115,7 +111,7 @@ pub async fn measure(
 #[derive(Debug, Default)]
 pub struct Counted {
     count: AtomicU64,
-    spikes: std::sync::atomic::AtomicBool,
+    spikes: AtomicBool,
     last: Mutex<Option<Instant>>,
 }
 

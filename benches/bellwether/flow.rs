@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use super::deployment::Deployment;
 use super::drain::{Run, figures};
+use super::kafka;
 use super::options::Options;
 use super::receiver::Receiver;
 use super::report::Figure;
-use super::{events, kafka};
 
 pub fn run(options: &Options) -> anyhow::Result<Vec<Figure>> {
     let runtime = kafka::runtime()?;
@@ -47,14 +47,12 @@ async fn flow(options: &Options) -> anyhow::Result<Run> {
 
 fn publish(options: &Options, receiver: &Receiver, source: &str) -> anyhow::Result<()> {
     let producer = kafka::Producer::new(Duration::from_millis(1))?;
-    let mut value = String::new();
     for number in 0..options.goals {
         while number >= receiver.received() + options.window {
             std::thread::sleep(Duration::from_millis(1));
         }
         let site = number % u64::from(options.webhooks);
-        events::write_goal(&mut value, site, number);
-        producer.send(source, events::site_id(site).as_bytes(), value.as_bytes(), None)?;
+        producer.send_goal(source, site, number)?;
     }
     producer.flush()
 }

@@ -19,6 +19,8 @@ use bellwether::kafka::topics::{Topics, plan};
 use bellwether::telemetry::Metrics;
 use bellwether::telemetry::metrics::Labels;
 
+use super::events;
+
 /// Addresses of the brokers.
 pub fn brokers() -> anyhow::Result<String> {
     std::env::var("BELLWETHER_KAFKA__BROKERS")
@@ -124,6 +126,12 @@ impl Producer {
                 Err((error, _)) => return Err(error).with_context(|| format!("publishing to {topic}")),
             }
         }
+    }
+
+    /// Queues a completed goal of a site.
+    pub fn send_goal(&self, topic: &str, site: u64, number: u64) -> anyhow::Result<()> {
+        let (key, value) = (events::site_id(site), events::goal(site, number));
+        self.send(topic, key.as_bytes(), value.as_bytes(), None)
     }
 
     /// Waits until everything is acknowledged.

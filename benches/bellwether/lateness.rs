@@ -12,11 +12,11 @@ use bellwether::domain::id::DeliveryId;
 use chrono::{DateTime, Utc};
 
 use super::deployment::Deployment;
+use super::kafka;
 use super::options::Options;
 use super::receiver::Receiver;
 use super::report::{Figure, across};
 use super::stats::percentile;
-use super::{events, kafka};
 
 /// Deliveries a second: few enough to leave the system idle.
 const RATE: u32 = 50;
@@ -59,17 +59,10 @@ async fn measure(options: &Options) -> anyhow::Result<Vec<Vec<f64>>> {
     for run in 0..options.runs as u64 {
         let first = run * options.retries;
         let mut ticks = tokio::time::interval(Duration::from_secs(1) / RATE);
-        let mut value = String::new();
         for number in first..first + options.retries {
             ticks.tick().await;
             let site = number % u64::from(options.webhooks);
-            events::write_goal(&mut value, site, number);
-            producer.send(
-                &deployment.source,
-                events::site_id(site).as_bytes(),
-                value.as_bytes(),
-                None,
-            )?;
+            producer.send_goal(&deployment.source, site, number)?;
         }
         let so_far = first + options.retries;
         deployment

@@ -5,6 +5,7 @@
 //! while the healthy ones are measured alone.
 
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt as _;
@@ -135,7 +136,7 @@ async fn measure(options: &Options, mix: Mix) -> anyhow::Result<Run> {
     }
     deployment.follows(&process).await?;
 
-    let healthy = |numbers: std::ops::Range<u64>| {
+    let healthy = |numbers: Range<u64>| {
         Load {
             source: deployment.source.clone(),
             sites: 0..mix.healthy,
@@ -171,11 +172,7 @@ async fn measure(options: &Options, mix: Mix) -> anyhow::Result<Run> {
 }
 
 /// Waits until all these events have arrived.
-async fn arrived(
-    process: &Process,
-    arrivals: &Arrivals,
-    numbers: std::ops::Range<u64>,
-) -> anyhow::Result<()> {
+async fn arrived(process: &Process, arrivals: &Arrivals, numbers: Range<u64>) -> anyhow::Result<()> {
     eventually(process, async || arrivals.have_all(numbers.clone()).then_some(())).await
 }
 

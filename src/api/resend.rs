@@ -103,8 +103,7 @@ async fn retry_once(
 fn refuse_fields(body: &Map<String, Value>) -> Result<(), Problem> {
     let mut errors = FieldErrors::default();
     BodyObject::root(body).refuse_unknown(&[], &mut errors);
-    Problem::check(errors)?;
-    Ok(())
+    Problem::check(errors)
 }
 
 /// Locks the webhook's row, and refuses one that is off or deleted.

@@ -73,21 +73,26 @@ struct Request {
     spec: OffsetSpec,
     asked_ms: i64,
     timeout: Duration,
-    purpose: AskedFor,
+    answer_use: AnswerUse,
 }
 
 /// Use of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum AskedFor {
+enum AnswerUse {
     /// It is received some time.
     End,
     /// It is waited for until then; afterwards it only tells if the partition answers.
     Wait { until: Instant },
 }
 
-impl AskedFor {
+impl AnswerUse {
+    /// True if the answer was waited for until now.
+    fn is_over(self, now: Instant) -> bool {
+        matches!(self, Self::Wait { until } if until <= now)
+    }
+
     fn is_waited_for(self, now: Instant) -> bool {
-        matches!(self, Self::Wait { until } if now < until)
+        matches!(self, Self::Wait { .. }) && !self.is_over(now)
     }
 }
 
@@ -151,7 +156,7 @@ impl LogEnds {
             OffsetSpec::End,
             now_ms,
             REQUEST_TIMEOUT,
-            AskedFor::End,
+            AnswerUse::End,
         );
     }
 
@@ -162,7 +167,7 @@ impl LogEnds {
         spec: OffsetSpec,
         asked_ms: i64,
         timeout: Duration,
-        purpose: AskedFor,
+        answer_use: AnswerUse,
     ) {
         let (apart, together): (Vec<_>, Vec<_>) =
             partitions.into_iter().partition(|at| self.apart.contains(at));
@@ -172,14 +177,14 @@ impl LogEnds {
                 spec,
                 asked_ms,
                 timeout,
-                purpose,
+                answer_use,
             });
         }
     }
 
     fn asked_for_ends(&self) -> impl Iterator<Item = TopicPartition> {
         let requests = self.unanswered.values();
-        let requests = requests.filter(|request| request.purpose == AskedFor::End);
+        let requests = requests.filter(|request| request.answer_use == AnswerUse::End);
         requests.flat_map(|request| request.partitions.iter().copied())
     }
 
@@ -199,13 +204,19 @@ impl LogEnds {
     ) -> BTreeMap<TopicPartition, OffsetAnswer> {
         self.found.clear();
         let until = clock::monotonic() + timeout;
-        let purpose = AskedFor::Wait { until };
+        let answer_use = AnswerUse::Wait { until };
         // If it fails for one partition, there is time to ask for each by itself.
-        self.send_all(partitions.to_vec(), spec, clock::now_ms(), timeout / 2, purpose);
+        self.send_all(
+            partitions.to_vec(),
+            spec,
+            clock::now_ms(),
+            timeout / 2,
+            answer_use,
+        );
         loop {
             let now = clock::monotonic();
             let mut requests = self.unanswered.values();
-            if !requests.any(|request| request.purpose.is_waited_for(now)) {
+            if !requests.any(|request| request.answer_use.is_waited_for(now)) {
                 break;
             }
             self.receive_answer(until.saturating_duration_since(now));
@@ -223,10 +234,10 @@ impl LogEnds {
         }
         self.last_id = self.last_id.wrapping_add(1);
         let is_alone = request.partitions.iter().any(|at| self.apart.contains(at));
-        let asker = match (is_alone, request.purpose) {
+        let asker = match (is_alone, request.answer_use) {
             (false, _) => &self.together,
-            (true, AskedFor::End) => &self.alone,
-            (true, AskedFor::Wait { .. }) => &self.alone_awaited,
+            (true, AnswerUse::End) => &self.alone,
+            (true, AnswerUse::Wait { .. }) => &self.alone_awaited,
         };
         if is_alone {
             request.timeout = request.timeout.min(ALONE_TIMEOUT);
@@ -249,15 +260,12 @@ impl LogEnds {
     }
 
     fn take_up(&mut self, request: Request, answer: RequestAnswer) {
+        let is_over = request.answer_use.is_over(clock::monotonic());
         let answers = match answer {
             Ok(answers) => answers,
             Err(code) if request.partitions.len() == 1 => vec![(request.partitions[0], Err(code))],
             // Too late to ask each for itself.
-            Err(_)
-                if request.purpose != AskedFor::End && !request.purpose.is_waited_for(clock::monotonic()) =>
-            {
-                return;
-            }
+            Err(_) if is_over => return,
             Err(_) => {
                 // It is not said which of them cannot be answered.
                 for at in request.partitions {
@@ -275,12 +283,12 @@ impl LogEnds {
                 Ok(_) => self.apart.remove(&at),
                 Err(_) => self.apart.insert(at),
             };
-            match request.purpose {
-                AskedFor::Wait { until } if clock::monotonic() < until => {
+            match request.answer_use {
+                AnswerUse::Wait { .. } if is_over => {}
+                AnswerUse::Wait { .. } => {
                     self.found.insert(at, answer);
                 }
-                AskedFor::Wait { .. } => {}
-                AskedFor::End => self.received.push(EndAnswer {
+                AnswerUse::End => self.received.push(EndAnswer {
                     at,
                     asked_ms: request.asked_ms,
                     end: answer.and_then(|end| end.ok_or(RDKafkaErrorCode::OffsetNotAvailable)),
@@ -307,11 +315,7 @@ impl Asker {
         let (requests, incoming) = mpsc::sync_channel::<(usize, Request)>(MAX_UNANSWERED);
         let work = move || {
             for (id, request) in incoming {
-                let is_over = match request.purpose {
-                    AskedFor::Wait { until } => until <= clock::monotonic(),
-                    AskedFor::End => false,
-                };
-                let answer = match is_over {
+                let answer = match request.answer_use.is_over(clock::monotonic()) {
                     true => Err(RDKafkaErrorCode::RequestTimedOut),
                     false => offsets(&consumer, &topics, &request),
                 };
