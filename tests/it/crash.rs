@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bellwether::domain::id::DeliveryId;
 use chrono::{DateTime, SecondsFormat};
-use rdkafka::message::OwnedMessage;
+use rdkafka::message::{Message as _, OwnedMessage};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -151,7 +151,8 @@ async fn kill_9_loses_nothing_and_repeats_only_what_was_in_flight() {
     {
         let evidence = Evidence::gather(&deployment, receiver.all()).await;
         let missing = evidence.without_row(&wanted);
-        panic!("no row: {missing:?}; still open: {}", still_open(pool).await);
+        let places = places(&deployment, &missing);
+        panic!("no row: {places:#?}; still open: {}", still_open(pool).await);
     }
     process.terminate();
     assert!(process.ended(Duration::from_secs(60)).await.success());
@@ -174,6 +175,32 @@ async fn until_ended(pool: &PgPool, wanted: usize) {
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+/// The records that tell of missing deliveries, in the source and in `deliveries`.
+fn places(deployment: &Deployment, missing: &[&Wanted]) -> Vec<String> {
+    let topics = [deployment.source.clone(), deployment.topic("deliveries")];
+    let records: Vec<OwnedMessage> = topics.iter().flat_map(|topic| kafka::read_all(topic)).collect();
+    let names: BTreeSet<&String> = missing.iter().map(|(_, what)| what).collect();
+    let found = names.into_iter().map(|name| {
+        let quoted = format!("\"{name}\"");
+        let tells = |record: &&OwnedMessage| {
+            record
+                .payload()
+                .is_some_and(|text| String::from_utf8_lossy(text).contains(&quoted))
+        };
+        let at = records.iter().filter(tells).map(|record| {
+            format!(
+                "{} {}@{} at {:?}",
+                record.topic(),
+                record.partition(),
+                record.offset(),
+                record.timestamp()
+            )
+        });
+        format!("{name}: {}", at.collect::<Vec<_>>().join(", "))
+    });
+    found.collect()
 }
 
 /// The deliveries that have not ended, and what waits for their endpoints.

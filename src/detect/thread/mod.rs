@@ -301,7 +301,7 @@ impl Detector {
                 continue;
             }
             match self.session.member().seek(&from, SEEK_TIMEOUT) {
-                Ok(()) => owned.read_again(),
+                Ok(()) => owned.read_again(&from),
                 Err(error) => {
                     if let Some(suppressed) = self.failed_seeks.admit(clock::monotonic()) {
                         tracing::warn!(

@@ -158,11 +158,15 @@ impl OwnedPartition {
             .collect()
     }
 
-    /// Notes that the client was moved to [`Self::reread_from`].
-    pub(crate) fn read_again(&mut self) {
+    /// Notes that the client was moved to these offsets, which [`Self::reread_from`] or
+    /// [`Self::starts`] gave. A source that is not among them still holds records back: its end is
+    /// not reached, though the client has read it that far.
+    pub(crate) fn read_again(&mut self, from: &[(TopicPartition, i64)]) {
         self.is_elsewhere = false;
-        for source in self.sources.iter_mut().flatten() {
-            source.holds_back = false;
+        for (at, _) in from {
+            if let Some(source) = self.sources.get_mut(at.topic).and_then(Option::as_mut) {
+                source.holds_back = false;
+            }
         }
     }
 

@@ -120,7 +120,8 @@ impl Detector {
             .assign_some(&starts, &waiting, batch_reader)
             .context("taking partitions of the detect group")?;
         for owned in self.owned.iter_mut().flatten() {
-            owned.read_again();
+            let starts = owned.starts();
+            owned.read_again(&starts);
         }
         self.commit_beginnings();
         Ok(())

@@ -123,9 +123,9 @@ fn a_shorter_end_is_believed_when_it_stays() {
     }
 }
 
-#[test]
-fn a_record_beyond_the_commit_waits_for_the_other_source() {
-    let position = |committed, start| {
+/// Partition 7 of two sources, each with its committed offset and the one where reading begins.
+fn owned_of_two(positions: [(i64, i64); 2]) -> OwnedPartition {
+    let positions = positions.map(|(committed, start)| {
         Some(Position {
             committed,
             start,
@@ -133,13 +133,17 @@ fn a_record_beyond_the_commit_waits_for_the_other_source() {
             is_first: false,
             complete_from: CompleteFrom::Ever,
         })
-    };
+    });
     let mut engine = config(SourceClock::Live);
     engine.sources.push(engine.sources[0].clone());
     let engine = Engine::new(engine, registry([]));
     let readers = Arc::new([RecordReader::default(), RecordReader::default()]);
-    let positions = vec![position(10, 9), position(5, 3)];
-    let mut owned = OwnedPartition::new(7, engine, positions, 48, readers);
+    OwnedPartition::new(7, engine, positions.to_vec(), 48, readers)
+}
+
+#[test]
+fn a_record_beyond_the_commit_waits_for_the_other_source() {
+    let mut owned = owned_of_two([(10, 9), (5, 3)]);
     assert!(owned.is_due(0, 9));
     owned.engine.skip_record(0, 9);
     assert!(!owned.is_due(0, 10) && !owned.is_due(0, 11));
@@ -150,9 +154,32 @@ fn a_record_beyond_the_commit_waits_for_the_other_source() {
     }
     assert!(!owned.is_due(0, 12));
     assert_eq!(owned.reread_from(), [(owned.at(0), 10)]);
-    owned.read_again();
+    owned.read_again(&[(owned.at(0), 10)]);
     assert!(owned.is_due(0, 10));
     assert_eq!(owned.reread_from(), []);
+}
+
+#[test]
+fn an_end_is_not_reached_by_records_that_are_held_back() {
+    let (mut counts, _) = counts();
+    let mut owned = owned_of_two([(10, 9), (3, 3)]);
+    // A state accounts for the second source up to 6.
+    owned.engine.completeness_mut().cover(1, 6);
+    assert!(!owned.is_due(1, 3), "the first source rebuilds its windows");
+    assert!(owned.is_due(0, 9));
+    owned.engine.skip_record(0, 9);
+    assert!(!owned.is_due(0, 10), "the second source is behind the state");
+    // The second source is read again, the first one still waits.
+    let from = owned.reread_from();
+    assert_eq!(from, [(owned.at(1), 3)]);
+    owned.read_again(&from);
+    owned.end_reached(0, 11, RECORD_MS, |_| None, &mut counts);
+    assert_eq!(owned.completeness().next(0), Some(10));
+    for offset in 3..=6 {
+        assert!(owned.is_due(1, offset));
+        owned.engine.skip_record(1, offset);
+    }
+    assert_eq!(owned.reread_from(), [(owned.at(0), 10)]);
 }
 
 #[tokio::test]
