@@ -79,12 +79,14 @@ pub(crate) fn resume(
             possible_repeat: false,
         };
     };
-    // A later attempt's own record carries the chain on.
-    if progress.attempts > attempt {
+    // A later attempt's own record carries the chain on. The row does so itself: another owner may have
+    // ended the delivery meanwhile, and died before its dead letter was published.
+    let is_ended_row = is_parked_row && progress.status == DeliveryStatus::Failed;
+    if progress.attempts > attempt && !is_ended_row {
         return Resume::Complete;
     }
-    // Its row carries the chain on.
-    if progress.is_parked && !is_parked_row {
+    // Its row carries the chain on; if this attempt was recorded meanwhile, with a later one.
+    if progress.is_parked && (!is_parked_row || progress.attempts == attempt) {
         return Resume::Complete;
     }
     match progress.status {

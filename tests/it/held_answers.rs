@@ -158,11 +158,13 @@ async fn a_retry_published_and_not_acknowledged_makes_one_chain() {
     stage.goal().await;
     stage.is_published("retry.1s", 1).await;
     stage.kill_and_go_on(process, "delivered", 3).await;
-    assert_eq!(
-        kafka::read_all(&stage.deployment.topic("retry.1s")).len(),
-        2,
-        "published again"
-    );
+    // It is published again, unless the retry was read before the record it follows.
+    let retries = kafka::read_all(&stage.deployment.topic("retry.1s"));
+    let due_times: HashSet<_> = retries
+        .iter()
+        .map(|retry| kafka::header(retry, "bw-due-at-ms").unwrap())
+        .collect();
+    assert_eq!(due_times.len(), 1, "{due_times:?}");
 }
 
 #[tokio::test]

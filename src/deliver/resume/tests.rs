@@ -128,3 +128,30 @@ fn a_record_of_a_parked_delivery_is_complete_and_its_row_goes_on() {
     };
     assert_eq!(resume(2, true, Some(&parked), NOW), send);
 }
+
+#[test]
+fn a_row_that_another_owner_has_worked_on_ends_or_goes_on_itself() {
+    let row = |status, attempts, is_parked| {
+        let progress = DeliveryProgress {
+            is_parked,
+            ..progress(status, attempts)
+        };
+        resume(2, true, Some(&progress), NOW)
+    };
+    let send = Resume::Send {
+        possible_repeat: false,
+    };
+    assert_eq!(row(DeliveryStatus::Retrying, 1, true), send);
+    // Its attempt was recorded: the row is for a later one now.
+    for attempts in [2, 3] {
+        assert_eq!(row(DeliveryStatus::Retrying, attempts, true), Resume::Complete);
+    }
+    // Who recorded the end may have died before its dead letter was published.
+    for attempts in [1, 2, 3] {
+        let letter = Resume::Republish(NextRecord::DeadLetter {
+            reason: FailureReason::Gone,
+        });
+        assert_eq!(row(DeliveryStatus::Failed, attempts, false), letter);
+        assert_eq!(row(DeliveryStatus::Delivered, attempts, false), Resume::Complete);
+    }
+}
