@@ -13,16 +13,18 @@ use crate::domain::id::DeliveryId;
 const FRESH_MS: i64 = 20_000;
 /// Difference that is allowed between the clocks of producers and of this process.
 const CLOCK_SLACK_MS: i64 = 2_000;
-/// Most ids remembered in each of two spans; with more, questions are asked.
+/// Most ids remembered in each of two spans; with more, questions are asked for a span.
 const MOST: usize = 150_000;
 
 /// Ids of the first attempts that were read a short time ago.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct RecentFirsts {
     current: HashSet<DeliveryId>,
     before: HashSet<DeliveryId>,
     /// When the current span began, in milliseconds since the Unix epoch.
     since_ms: i64,
+    /// Until then a copy may come of an id that found no room.
+    unsure_until_ms: i64,
 }
 
 impl RecentFirsts {
@@ -37,12 +39,18 @@ impl RecentFirsts {
         now_ms: i64,
     ) -> bool {
         let age_ms = now_ms.saturating_sub(created_at_ms);
-        let is_fresh = (-CLOCK_SLACK_MS..=FRESH_MS).contains(&age_ms);
         let is_since_owned = created_at_ms >= owned_since_ms.saturating_add(CLOCK_SLACK_MS);
-        if !is_fresh || !is_since_owned {
+        if age_ms > FRESH_MS || !is_since_owned {
             return false;
         }
-        // An id is remembered for a span at least, and a copy that comes later is not fresh.
+        // An id is remembered for a span at least, and a copy that comes later is not fresh. So is
+        // one from a clock that is ahead: its copy may come when the time is right.
+        let is_new = self.remember(delivery, now_ms);
+        is_new && age_ms >= -CLOCK_SLACK_MS && now_ms >= self.unsure_until_ms
+    }
+
+    /// Remembers an id. Returns false if it was known.
+    fn remember(&mut self, delivery: DeliveryId, now_ms: i64) -> bool {
         let span_ms = FRESH_MS + CLOCK_SLACK_MS;
         if now_ms.saturating_sub(self.since_ms) > span_ms {
             let is_old = now_ms.saturating_sub(self.since_ms) > 2 * span_ms;
@@ -50,7 +58,12 @@ impl RecentFirsts {
             self.before = if is_old { HashSet::new() } else { last };
             self.since_ms = now_ms;
         }
-        self.current.len() < MOST && !self.before.contains(&delivery) && self.current.insert(delivery)
+        if self.current.len() >= MOST {
+            // A copy of it would not be known.
+            self.unsure_until_ms = now_ms.saturating_add(span_ms);
+            return false;
+        }
+        !self.before.contains(&delivery) && self.current.insert(delivery)
     }
 }
 
@@ -97,16 +110,37 @@ mod tests {
                 assert!(recent.is_first(id(number), now_ms, OWNED, now_ms));
                 for late_ms in [1, FRESH_MS / 2, FRESH_MS] {
                     // Other records move the spans on meanwhile.
-                    let mut later = RecentFirsts {
-                        current: recent.current.clone(),
-                        before: recent.before.clone(),
-                        since_ms: recent.since_ms,
-                    };
+                    let mut later = recent.clone();
                     later.is_first(id(1_000), now_ms + late_ms, OWNED, now_ms + late_ms);
                     assert!(!later.is_first(id(number), now_ms, OWNED, now_ms + late_ms));
                 }
                 now_ms += step;
             }
         }
+    }
+    #[test]
+    fn an_id_from_a_clock_ahead_is_known_when_its_copy_comes() {
+        let mut recent = RecentFirsts::default();
+        let created = OWNED + 10_000;
+        assert!(!recent.is_first(id(1), created, OWNED, created - 5_000));
+        assert!(!recent.is_first(id(1), created, OWNED, created + 5));
+    }
+
+    #[test]
+    fn without_room_for_an_id_questions_are_asked_for_a_span() {
+        let mut recent = RecentFirsts::default();
+        let now = OWNED + 10_000;
+        for number in 0..MOST as u128 {
+            assert!(recent.is_first(id(number), now, OWNED, now));
+        }
+        let forgotten = u128::MAX;
+        assert!(!recent.is_first(id(forgotten), now, OWNED, now));
+        for later_ms in [1, FRESH_MS] {
+            let at = now + later_ms;
+            assert!(!recent.is_first(id(forgotten), now, OWNED, at));
+            assert!(!recent.is_first(id(forgotten - at as u128), at, OWNED, at));
+        }
+        let at = now + 3 * (FRESH_MS + CLOCK_SLACK_MS);
+        assert!(recent.is_first(id(7), at, OWNED, at));
     }
 }

@@ -31,7 +31,7 @@ async fn a_hundred_thousand_parked_cost_the_process_under_10_mb() {
         "update webhook_health set state = 'open', reason = 'failures', since = now() - interval '4 days',
              next_probe_at = now() + interval '1 hour', updated_at = now() + interval '1 minute'";
     let partition = bellwether::kafka::murmur2::partition_of(stage.webhook.as_bytes(), 4);
-    assert_eq!(stage.count("select count(*) from webhook_health").await, 1);
+    stage.count_is("select count(*) from webhook_health", 1).await;
     sqlx::query(delivery)
         .bind(ROWS)
         .execute(stage.pool())

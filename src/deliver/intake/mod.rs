@@ -288,15 +288,16 @@ impl Intake {
             .is_some_and(|unasked| !is_unasked(unasked));
         let is_own = match tier {
             // Written since the assignment began, so nobody else has read it; and no copy of what
-            // was decided before.
+            // was decided before. One that must be noted is remembered too: its copy may not have to
+            // be.
             None => {
-                !must_be_noted
-                    && self.recent_firsts.is_first(
-                        record.delivery_id,
-                        record.created_at_ms,
-                        self.assignment.begun_ms(),
-                        now_ms,
-                    )
+                let is_first = self.recent_firsts.is_first(
+                    record.delivery_id,
+                    record.created_at_ms,
+                    self.assignment.begun_ms(),
+                    now_ms,
+                );
+                is_first && !must_be_noted
             }
             Some(_) => self.links.own_retries.take(record.delivery_id, record.attempt),
         };
