@@ -208,8 +208,10 @@ impl Deployment {
     pub async fn follows(&self, process: &Process) -> anyhow::Result<()> {
         let written = Instant::now();
         eventually(process, async || {
+            // Before the question: its answer takes a while, and the age is as of within it.
+            let since_written = written.elapsed().as_secs_f64();
             let age = self.metric(process, "bellwether_config_age_seconds").await.ok()?;
-            (age < written.elapsed().as_secs_f64()).then_some(())
+            (age < since_written).then_some(())
         })
         .await
     }
