@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use sqlx::{Connection as _, Executor as _, PgConnection, Postgres, QueryBuilder};
+use sqlx::{Connection as _, Executor as _, PgConnection};
 use uuid::Uuid;
 
 use crate::domain::delivery::DeliveryStatus;
@@ -14,6 +14,7 @@ use crate::domain::event::EventType;
 use crate::domain::id::{DeliveryId, WebhookId, uuid_floor};
 
 use super::deliveries_read::{self, StoredDelivery};
+use super::partitions::DAY_MS;
 
 /// Selection from the deliveries of a webhook.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,8 +133,10 @@ async fn find_open(conn: &mut PgConnection, bounds: PageBounds) -> Result<Vec<Uu
 /// Finds a page of each pair of a status and an event type, and merges them: every pair is a run of
 /// `deliveries_by_kind` in the order of the ids.
 ///
-/// Each pair is a part of its own with its words as parameters. Joined to a list of pairs, the
-/// planner would not know the words, and would take a kind that is absent for one that is common.
+/// One part that is planned once, whatever the number of pairs. The planner knows neither their
+/// words nor how often they come, so it is left no choice: only that index has this order, in which
+/// the status is not a constant. Reading begins at the row and ends with the status; within the
+/// oldest day, rows before `from` are left out afterwards, or else all of that day would be read.
 async fn find_kinds(
     conn: &mut PgConnection,
     bounds: PageBounds,
@@ -141,29 +144,31 @@ async fn find_kinds(
 ) -> Result<Vec<Uuid>, sqlx::Error> {
     let statuses = words_or_all(&query.statuses, DeliveryStatus::WORDS, DeliveryStatus::as_str);
     let events = words_or_all(&query.events, EventType::WORDS, EventType::as_str);
-    let mut sql = QueryBuilder::<Postgres>::new("select id from (");
-    let mut parts = sql.separated(" union all ");
-    for (status, event) in statuses
-        .iter()
-        .flat_map(|status| events.iter().map(move |event| (status, event)))
-    {
-        parts.push("(select id from deliveries where webhook_id = ");
-        parts.push_bind_unseparated(bounds.webhook.uuid());
-        parts.push_unseparated(" and event_type = ");
-        parts.push_bind_unseparated(event);
-        parts.push_unseparated(" and status = ");
-        parts.push_bind_unseparated(status);
-        parts.push_unseparated(" and id >= ");
-        parts.push_bind_unseparated(bounds.from);
-        parts.push_unseparated(" and id < ");
-        parts.push_bind_unseparated(bounds.below);
-        parts.push_unseparated(" order by id desc limit ");
-        parts.push_bind_unseparated(bounds.limit);
-        parts.push_unseparated(")");
-    }
-    sql.push(") wanted order by id desc limit ");
-    sql.push_bind(bounds.limit);
-    sql.build_query_scalar().fetch_all(conn).await
+    let oldest_day = query.since_ms.map_or(Uuid::nil(), |since_ms| {
+        uuid_floor(since_ms.div_euclid(DAY_MS) * DAY_MS)
+    });
+    sqlx::query_scalar!(
+        r#"select found.id as "id!"
+           from unnest($1::text[]) wanted_event (event_type)
+           cross join unnest($2::text[]) wanted_status (status)
+           cross join lateral (
+               select id from deliveries d
+               where d.webhook_id = $3 and d.event_type = wanted_event.event_type
+                 and d.status >= wanted_status.status and (d.status, d.id) < (wanted_status.status, $4::uuid)
+                 and d.id >= $5 and d.id < $4
+               order by d.status desc, d.id desc limit $6
+           ) found
+           where found.id >= $7 order by found.id desc limit $6"#,
+        &events,
+        &statuses,
+        bounds.webhook.uuid(),
+        bounds.below,
+        oldest_day,
+        bounds.limit,
+        bounds.from
+    )
+    .fetch_all(conn)
+    .await
 }
 
 /// The words of these, or all of the set if there are none.

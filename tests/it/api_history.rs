@@ -385,6 +385,127 @@ async fn a_rare_kind_is_found_without_reading_the_history(pool: PgPool) {
     assert!(read < 1_000, "{read} rows were read");
 }
 
+/// Every pair of a kind that is common and a status that is common, but of three pairs alone; a
+/// delivery each tenth of a second, the newest at noon.
+async fn insert_mixed(pool: &PgPool, webhook: WebhookId) {
+    sqlx::query(
+        "insert into deliveries (id, notification_id, webhook_id, site_id, event_type, origin, status, payload, created_at,
+             inserted_at, updated_at)
+         select (lpad(to_hex($2::bigint - n * 100), 12, '0') || '80008' || lpad(to_hex(n), 15, '0'))::uuid,
+             gen_random_uuid(), $1, 'example.com', (array['visitor_spike', 'goal_completion', 'custom_event'])[1 + n % 3],
+             'event', (array['delivered', 'cancelled', 'failed'])[1 + n % 3], '{}', now(), now(), now()
+         from generate_series(0, $3::bigint - 1) n",
+    )
+    .bind(webhook.uuid())
+    .bind(NOON_MS)
+    .bind(MIXED)
+    .execute(pool)
+    .await
+    .expect("inserted");
+    sqlx::query("analyze deliveries")
+        .execute(pool)
+        .await
+        .expect("analyzed");
+}
+
+const MIXED: i64 = 120_000;
+
+#[sqlx::test]
+async fn a_page_of_a_kind_is_read_from_its_first_row_to_its_last(pool: PgPool) {
+    let (api, webhook, path) = api_with_webhook(&pool).await;
+    insert_mixed(&pool, webhook).await;
+    // A second after the oldest row.
+    let ms = NOON_MS - (MIXED - 1) * 100 + 1_000;
+    let cursor = u128::from(ms.unsigned_abs()) << 80 | 0x8000_8000_0000_0000_0000;
+    let before_oldest = DeliveryId::from_uuid(uuid::Uuid::from_u128(cursor));
+    let since = DateTime::<Utc>::from_timestamp_millis(NOON_MS + 1).expect("a time");
+    let since = since.to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
+    let read_before = index_blocks_read(&pool).await;
+    for (filter, wanted) in [
+        ("status=cancelled&event=visitor_spike".to_owned(), 0),
+        ("status=failed&event=goal_completion,visitor_spike".to_owned(), 0),
+        ("status=retrying&event=custom_event".to_owned(), 0),
+        (format!("status=delivered&event=visitor_spike&since={since}"), 0),
+        (format!("status=cancelled&event=goal_completion&since={since}"), 0),
+        (
+            format!("status=delivered&event=visitor_spike&after={before_oldest}"),
+            3,
+        ),
+    ] {
+        let page = api.get(&format!("{path}?{filter}")).await;
+        assert_eq!(ids(&page.body).len(), wanted, "{filter}: {}", page.body);
+    }
+    eventually("the reads are counted", Duration::from_secs(20), || async {
+        (index_blocks_read(&pool).await > read_before).then_some(())
+    })
+    .await;
+    let read = index_blocks_read(&pool).await - read_before;
+    assert!(read < MOST_BLOCKS, "{read} blocks of indexes were read");
+}
+
+/// A way down to each of seven runs in every partition; one run has some 400 blocks.
+const MOST_BLOCKS: i64 = 350;
+
+#[sqlx::test]
+async fn pages_of_several_kinds_are_one_order_without_gaps(pool: PgPool) {
+    let (api, webhook, path) = api_with_webhook(&pool).await;
+    let statuses = ["delivered", "failed", "cancelled", "retrying", "pending"];
+    let events = ["visitor_spike", "custom_event", "goal_completion"];
+    let mut all = Vec::new();
+    for key in 0..120_u32 {
+        // Three days, several in one millisecond, kinds in no regular order.
+        let at_ms = NOON_MS - i64::from(key / 3) * 5_000_000;
+        let mixed = usize::try_from(key.wrapping_mul(2_654_435_761) >> 8).expect("an index");
+        let (status, event) = (statuses[mixed % 5], events[mixed / 5 % 3]);
+        let new = NewDelivery {
+            at_ms,
+            key,
+            status,
+            event,
+        };
+        all.push((insert(&pool, webhook, new).await, at_ms, status, event));
+    }
+    all.sort_by_key(|one| std::cmp::Reverse(one.0));
+    let since_ms = NOON_MS - 100_000_000;
+    let since = DateTime::<Utc>::from_timestamp_millis(since_ms)
+        .expect("a time")
+        .to_rfc3339()
+        .replace('+', "%2B");
+    for (wanted_statuses, wanted_events) in [
+        (&statuses[1..2], &events[..]),
+        (&statuses[..], &events[1..2]),
+        (&statuses[1..4], &events[..2]),
+        (&statuses[3..5], &events[1..]),
+    ] {
+        let filter = format!(
+            "status={}&event={}&since={since}",
+            wanted_statuses.join(","),
+            wanted_events.join(",")
+        );
+        let wanted: Vec<String> = all
+            .iter()
+            .filter(|(_, at_ms, status, event)| {
+                *at_ms >= since_ms && wanted_statuses.contains(status) && wanted_events.contains(event)
+            })
+            .map(|one| one.0.to_string())
+            .collect();
+        let mut found = Vec::new();
+        let mut after = String::new();
+        loop {
+            let page = api.get(&format!("{path}?{filter}&limit=2&after={after}")).await;
+            found.extend(ids(&page.body));
+            match page.body["next"].as_str() {
+                Some(next) => next.clone_into(&mut after),
+                None => break,
+            }
+        }
+        assert!(
+            !wanted.is_empty() && found == wanted,
+            "{filter}: {found:#?} and not {wanted:#?}"
+        );
+    }
+}
+
 /// Rows and entries of indexes of deliveries that were read so far.
 async fn rows_read(pool: &PgPool) -> i64 {
     sqlx::query_scalar(
@@ -393,6 +514,17 @@ async fn rows_read(pool: &PgPool) -> i64 {
              union all select idx_tup_fetch from pg_stat_user_tables where relname like 'deliveries%'
              union all select idx_tup_read from pg_stat_user_indexes where relname like 'deliveries%'
          ) reads",
+    )
+    .fetch_one(pool)
+    .await
+    .expect("statistics")
+}
+
+/// Blocks of indexes of deliveries that were read so far, from the cache or not.
+async fn index_blocks_read(pool: &PgPool) -> i64 {
+    sqlx::query_scalar(
+        "select coalesce(sum(idx_blks_hit + idx_blks_read), 0)::bigint from pg_statio_user_indexes
+         where relname like 'deliveries%'",
     )
     .fetch_one(pool)
     .await
