@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
-use axum::http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, Method};
 use futures_util::StreamExt as _;
 use serde_json::{Map, Value};
@@ -23,8 +23,8 @@ const MAX_DRAINED_BYTES: usize = 1024 * 1024;
 /// Longest a body may take to arrive.
 const READ_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// U+FEFF in UTF-8.
-const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+/// U+FEFF in UTF-8, and in UTF-16 of either order.
+const BYTE_ORDER_MARKS: [&[u8]; 3] = [b"\xEF\xBB\xBF", b"\xFE\xFF", b"\xFF\xFE"];
 
 const JSON: &str = "application/json";
 const MERGE_PATCH: &str = "application/merge-patch+json";
@@ -71,9 +71,9 @@ impl<S: Send + Sync> FromRequest<S> for OptionalJsonBody {
 
 /// Reads an object in which no key is given twice.
 fn read_object(bytes: &[u8]) -> Result<Map<String, Value>, Problem> {
-    if bytes.starts_with(BYTE_ORDER_MARK) {
+    if BYTE_ORDER_MARKS.iter().any(|mark| bytes.starts_with(mark)) {
         return Err(malformed(
-            "The request body begins with a byte order mark (U+FEFF). Send it without.",
+            "The request body begins with a byte order mark (U+FEFF). Send UTF-8 without it.",
         ));
     }
     let read = strict_json::read(bytes)
@@ -91,8 +91,19 @@ fn read_object(bytes: &[u8]) -> Result<Map<String, Value>, Problem> {
 }
 
 /// Accepts `application/json` with any parameters, and for a PATCH the type of merge patches (RFC
-/// 7396).
+/// 7396), uncompressed.
 fn check_content_type(headers: &HeaderMap, is_patch: bool) -> Result<(), Problem> {
+    // RFC 9110, section 15.5.16: the answer says which encodings it would have taken.
+    let is_plain = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
+    if headers
+        .get_all(CONTENT_ENCODING)
+        .iter()
+        .any(|value| !is_plain(value))
+    {
+        let detail = "The request body is compressed. Send it without a Content-Encoding.";
+        return Err(Problem::new(ProblemType::UnsupportedMediaType, detail)
+            .with_header(ACCEPT_ENCODING, HeaderValue::from_static("identity")));
+    }
     let given = headers
         .get(CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
@@ -177,5 +188,24 @@ mod tests {
             assert_eq!(check_content_type(&headers, true).is_ok(), patch, "{text}");
         }
         assert!(check_content_type(&HeaderMap::new(), false).is_err());
+    }
+
+    #[test]
+    fn a_compressed_body_is_refused_as_such() {
+        for (encoding, is_taken) in [("gzip", false), ("br", false), ("Identity", true), ("", false)] {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static(encoding));
+            let checked = check_content_type(&headers, false);
+            assert_eq!(checked.is_ok(), is_taken, "{encoding}");
+        }
+    }
+
+    #[test]
+    fn a_byte_order_mark_of_any_encoding_is_named() {
+        for body in [b"\xEF\xBB\xBF{}".as_slice(), b"\xFF\xFE{\0}\0", b"\xFE\xFF\0{\0}"] {
+            let refused = read_object(body).expect_err("a refusal");
+            assert!(format!("{refused:?}").contains("byte order mark"), "{refused:?}");
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! The calls that register, change and read sites.
 
+use std::str::FromStr;
+
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use serde_json::{Map, Value};
@@ -91,7 +93,7 @@ pub(super) async fn list(
     let query = Query::parse(query.as_deref());
     let mut errors = FieldErrors::default();
     query.refuse_unknown(&["q", "limit", "after"], &mut errors);
-    let part: Option<String> = query.one("q", "a part of an id or name", &mut errors);
+    let part: Option<SearchText> = query.one("q", "a part of an id or name", &mut errors);
     let limit = query.limit(&mut errors);
     let after: Option<SiteId> = query.after(&mut errors);
     Problem::check(errors)?;
@@ -101,7 +103,7 @@ pub(super) async fn list(
     let found = sites::list(
         &mut conn,
         caller.sites(),
-        part.as_deref(),
+        part.as_ref().map(|part| part.0.as_str()),
         after,
         i64::from(limit) + 1,
     )
@@ -111,6 +113,20 @@ pub(super) async fn list(
     let counts = SiteCounts::read(&mut conn, &found, clock::now()).await?;
     let data: Vec<Value> = found.iter().map(|site| counts.answer(site)).collect();
     Ok(answer::ok(&Page { data, next }))
+}
+
+/// A part of an id or name. Neither has control characters, and Postgres takes no NUL.
+struct SearchText(String);
+
+impl FromStr for SearchText {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text.chars().any(char::is_control) {
+            true => Err(()),
+            false => Ok(Self(text.to_owned())),
+        }
+    }
 }
 
 pub(super) async fn find(conn: &mut PgConnection, site_id: &SiteId) -> Result<SiteRecord, Problem> {

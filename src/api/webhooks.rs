@@ -143,8 +143,9 @@ pub(super) async fn list(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let mut errors = FieldErrors::default();
-    let included: Vec<Included> =
-        Query::parse(query.as_deref()).many("include", Included::WORDS, &mut errors);
+    let query = Query::parse(query.as_deref());
+    query.refuse_unknown(&["include"], &mut errors);
+    let included: Vec<Included> = query.many("include", Included::WORDS, &mut errors);
     Problem::check(errors)?;
     let mut conn = state.read().await?;
     // The limit of webhooks a site may have keeps them on one page.

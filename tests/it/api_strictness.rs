@@ -3,6 +3,7 @@
 use serde_json::json;
 use sqlx::PgPool;
 
+use crate::api_history::api_with_webhook;
 use crate::api_support::{Api, read, text};
 
 #[sqlx::test]
@@ -74,6 +75,19 @@ async fn a_byte_order_mark_is_named(pool: PgPool) {
         "{}",
         answer.body
     );
+}
+
+#[sqlx::test]
+async fn a_control_character_in_a_query_is_refused(pool: PgPool) {
+    let (api, _, deliveries) = api_with_webhook(&pool).await;
+    let webhooks = "/api/sites/example.com/webhooks";
+    for path in ["/api/sites", "/api/tokens", webhooks, &deliveries] {
+        for name in ["q", "after", "limit", "include", "status", "event", "since"] {
+            let answer = api.get(&format!("{path}?{name}=a%00")).await;
+            let pointers: Vec<&str> = answer.errors().iter().map(|(pointer, _)| *pointer).collect();
+            assert_eq!(pointers, [format!("/{name}")], "{path}");
+        }
+    }
 }
 
 #[sqlx::test]

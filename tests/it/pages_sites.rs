@@ -45,6 +45,17 @@ async fn sites_are_found_by_a_part_of_their_name(pool: PgPool) {
         .get("/sites?q=%3Cb%3E")
         .await
         .has("No site has “<bdi>&lt;b&gt;</bdi>” in its name.");
+    let found = visitor.get("/sites?q=%00number%0051%00").await;
+    assert_eq!(found.text.matches("<li><h2>").count(), 0);
+    assert_eq!(
+        visitor
+            .get("/sites?q=%0051%00")
+            .await
+            .text
+            .matches("<li><h2>")
+            .count(),
+        1
+    );
 }
 
 #[sqlx::test]

@@ -73,7 +73,10 @@ fn in_query(parameter: Parameter) -> Value {
             json!({"type": "string", "format": "cursor"}),
             "The `next` of the page before.",
         ),
-        Parameter::Part => (json!({"type": "string"}), "A part of the id or the name."),
+        Parameter::Part => (
+            json!({"type": "string", "pattern": r"^[^\x00-\x1f\x7f-\x9f]*$"}),
+            "A part of the id or the name.",
+        ),
         Parameter::Since => (time(), "The earliest time."),
         Parameter::From => (time(), "The beginning; by default 24 hours before the end."),
         Parameter::To => (

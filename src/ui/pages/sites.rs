@@ -48,18 +48,19 @@ pub(in crate::ui) async fn list(
     visit: PageVisit,
     Query(wanted): Query<SiteSearch>,
 ) -> Result<Response, PageFailure> {
-    let asked = query(&[("q", wanted.q.trim()), ("after", &wanted.after)]);
+    // No id or name has control characters, which the API refuses to look for.
+    let q: String = wanted.q.trim().replace(char::is_control, "");
+    let asked = query(&[("q", &q), ("after", &wanted.after)]);
     let found: Listed<SiteView> = visit.api.get(&format!("/api/sites?{asked}")).await?;
-    let is_whole = wanted.q.is_empty() && wanted.after.is_empty() && found.next.is_none();
+    let is_whole = q.is_empty() && wanted.after.is_empty() && found.next.is_none();
     if let ([only], true) = (&found.data[..], is_whole) {
         return Ok(see_other(&SitePath::new(&only.site_id).page("/webhooks")));
     }
     let older = found
         .next
-        .map(|after| format!("/sites?{}", query(&[("q", &wanted.q), ("after", &after)])));
+        .map(|after| format!("/sites?{}", query(&[("q", &q), ("after", &after)])));
     let sites = found.data.iter().map(line).collect();
     let l = visit.layout("Sites");
-    let q = wanted.q;
     Ok(page(StatusCode::OK, &SitesPage { l, sites, q, older }))
 }
 
