@@ -37,10 +37,12 @@ pub(super) async fn list(
     let limit = query.limit(&mut errors);
     Problem::check(errors)?;
     let mut conn = state.read().await?;
-    find_site(&mut conn, site.id()).await?;
     let (since, after) = (since.map(|at| at.0), after.map(|cursor| cursor.0));
     let rows = i64::from(limit) + 1;
     let found = episodes::list(&mut conn, site.id(), event, since, after, rows).await?;
+    if found.is_empty() {
+        find_site(&mut conn, site.id()).await?;
+    }
     let (found, has_more) = answer::cut(found, limit);
     let next = found
         .last()

@@ -1,11 +1,10 @@
 //! The calls that read the history of a webhook.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::str::FromStr;
 
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
-use uuid::Uuid;
 
 use crate::domain::delivery::DeliveryStatus;
 use crate::domain::event::EventType;
@@ -35,17 +34,13 @@ pub(super) async fn list(
     Problem::check(errors)?;
     let mut conn = state.read().await?;
     // The history of a deleted webhook stays readable until retention removes it.
-    check_existed(&mut conn, site.id(), webhook).await?;
-    let (deliveries, next) = delivery_pages::read(&mut conn, webhook, &query).await?;
-    let ids: Vec<Uuid> = deliveries.iter().map(|delivery| delivery.id).collect();
-    let last = deliveries_read::last_attempts(&mut conn, &ids).await?;
-    let mut last: HashMap<Uuid, LastAttempt> = last.into_iter().map(|one| (one.delivery_id, one)).collect();
+    let (deliveries, next) = delivery_pages::read(&mut conn, site.id(), webhook, &query).await?;
+    if deliveries.is_empty() {
+        check_existed(&mut conn, site.id(), webhook).await?;
+    }
     let data = deliveries
         .into_iter()
-        .map(|delivery| {
-            let last = last.remove(&delivery.id);
-            DeliveryAnswer::new(delivery, last, None)
-        })
+        .map(|(delivery, last)| DeliveryAnswer::new(delivery, last, None))
         .collect();
     let next = next.map(|id| id.to_string());
     Ok(answer::ok(&Page { data, next }))
@@ -66,7 +61,6 @@ pub(super) async fn get(
         return Err(Problem::not_found("delivery"));
     };
     let last = attempts.last().map(|attempt| LastAttempt {
-        delivery_id: delivery.id,
         result: attempt.result.clone(),
         total_ms: attempt.total_ms,
     });

@@ -1,57 +1,25 @@
 //! A site in answers.
 
-use std::collections::HashMap;
-
-use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
-use sqlx::PgConnection;
 
 use crate::domain::health::CountedState;
-use crate::record::sites::SiteRecord;
-use crate::record::{episodes, health};
+use crate::record::sites::{CountedSite, SiteRecord};
 
 use super::answer::{optional_time, time};
 
-/// Webhooks and open episodes of some sites.
-pub(super) struct SiteCounts {
-    webhooks: HashMap<(String, CountedState), i64>,
-    open_episodes: HashMap<String, i64>,
-}
-
-impl SiteCounts {
-    pub(super) async fn read(
-        conn: &mut PgConnection,
-        sites: &[SiteRecord],
-        now: DateTime<Utc>,
-    ) -> Result<Self, sqlx::Error> {
-        let ids: Vec<String> = sites.iter().map(|site| site.site_id.clone()).collect();
-        let webhooks = health::count_by_site(conn, &ids, now).await?;
-        let open_episodes = episodes::count_open(conn, &ids).await?;
-        Ok(Self {
-            webhooks: webhooks
-                .into_iter()
-                .map(|(site, state, count)| ((site, state), count))
-                .collect(),
-            open_episodes: open_episodes.into_iter().collect(),
+/// The answer about a site.
+pub(super) fn shown(counted: &CountedSite) -> Value {
+    let webhooks: Map<String, Value> = CountedState::ALL
+        .into_iter()
+        .map(|state| {
+            let number = counted.webhooks.get(state.as_str()).and_then(Value::as_i64);
+            (state.to_string(), number.unwrap_or(0).into())
         })
-    }
-
-    /// The answer about one of these sites.
-    pub(super) fn answer(&self, site: &SiteRecord) -> Value {
-        let count = |state: CountedState| {
-            let key = (site.site_id.clone(), state);
-            self.webhooks.get(&key).copied().unwrap_or(0)
-        };
-        let webhooks: Map<String, Value> = CountedState::ALL
-            .into_iter()
-            .map(|state| (state.to_string(), count(state).into()))
-            .collect();
-        let mut answer = own_fields(site);
-        answer.insert("webhooks".to_owned(), webhooks.into());
-        let open_episodes = self.open_episodes.get(&site.site_id).copied().unwrap_or(0);
-        answer.insert("open_episodes".to_owned(), open_episodes.into());
-        Value::Object(answer)
-    }
+        .collect();
+    let mut answer = own_fields(&counted.site);
+    answer.insert("webhooks".to_owned(), webhooks.into());
+    answer.insert("open_episodes".to_owned(), counted.open_episodes.into());
+    Value::Object(answer)
 }
 
 /// Fields of the site's own row.

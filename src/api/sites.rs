@@ -22,7 +22,7 @@ use super::merge;
 use super::problem::Problem;
 use super::problem_type::ProblemType;
 use super::query::Query;
-use super::site_answer::{SiteCounts, own_fields};
+use super::site_answer::{self, own_fields};
 use super::site_input::{MOVING, READ_ONLY, SiteInput, read_settings};
 use super::state::ApiState;
 use super::validate::BodyObject;
@@ -109,9 +109,9 @@ pub(super) async fn list(
     )
     .await?;
     let (found, has_more) = answer::cut(found, limit);
-    let next = found.last().filter(|_| has_more).map(|site| site.site_id.clone());
-    let counts = SiteCounts::read(&mut conn, &found, clock::now()).await?;
-    let data: Vec<Value> = found.iter().map(|site| counts.answer(site)).collect();
+    let next = found.last().filter(|_| has_more).cloned();
+    let counted = sites::counted(&mut conn, &found, clock::now()).await?;
+    let data: Vec<Value> = counted.iter().map(site_answer::shown).collect();
     Ok(answer::ok(&Page { data, next }))
 }
 
@@ -136,9 +136,11 @@ pub(super) async fn find(conn: &mut PgConnection, site_id: &SiteId) -> Result<Si
 }
 
 async fn answer_of(conn: &mut PgConnection, site_id: &SiteId) -> Result<Value, Problem> {
-    let site = find(conn, site_id).await?;
-    let counts = SiteCounts::read(conn, std::slice::from_ref(&site), clock::now()).await?;
-    Ok(counts.answer(&site))
+    let counted = sites::counted(conn, &[site_id.to_string()], clock::now()).await?;
+    counted
+        .first()
+        .map(site_answer::shown)
+        .ok_or_else(|| Problem::not_found("site"))
 }
 
 /// Refuses new aliases outside the caller's scope: an alias decides the meaning of an id, which

@@ -96,7 +96,9 @@ pub async fn read_span(
     let rows = sqlx::query_as!(
         ActivityRow,
         "select site_id, hour, minutes, covered, events, goals, peak_z
-         from site_activity where site_id = $1 and hour >= $2 and hour < $3 order by hour",
+         from site_activity where site_id = $1 and hour >= $2 and hour < $3
+           and exists (select from sites where sites.site_id = $1)
+         order by hour",
         site.as_str(),
         from,
         until

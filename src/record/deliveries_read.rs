@@ -60,29 +60,98 @@ pub(crate) struct AttemptRecord {
 /// The last attempt of a delivery, in short.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LastAttempt {
-    pub(crate) delivery_id: Uuid,
     pub(crate) result: String,
     pub(crate) total_ms: Option<i32>,
 }
 
-/// Reads these deliveries, newest first.
-pub(super) async fn some(conn: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<StoredDelivery>, sqlx::Error> {
+/// A row of [`StoredDelivery`] beside its last attempt.
+struct ListedRow {
+    id: Uuid,
+    notification_id: Uuid,
+    webhook_id: Uuid,
+    site_id: String,
+    event_type: String,
+    origin: String,
+    status: String,
+    attempts: i32,
+    response_code: Option<i32>,
+    failure_reason: Option<String>,
+    next_retry_at: Option<DateTime<Utc>>,
+    parked_until: Option<DateTime<Utc>>,
+    parked_reason: Option<String>,
+    resend_of: Option<Uuid>,
+    payload: Option<Vec<u8>>,
+    created_at: DateTime<Utc>,
+    first_attempt_at: Option<DateTime<Utc>>,
+    inserted_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+    result: Option<String>,
+    total_ms: Option<i32>,
+}
+
+impl From<ListedRow> for (StoredDelivery, Option<LastAttempt>) {
+    fn from(row: ListedRow) -> Self {
+        let last = row.result.map(|result| LastAttempt {
+            result,
+            total_ms: row.total_ms,
+        });
+        let delivery = StoredDelivery {
+            id: row.id,
+            notification_id: row.notification_id,
+            webhook_id: row.webhook_id,
+            site_id: row.site_id,
+            event_type: row.event_type,
+            origin: row.origin,
+            status: row.status,
+            attempts: row.attempts,
+            response_code: row.response_code,
+            failure_reason: row.failure_reason,
+            next_retry_at: row.next_retry_at,
+            parked_until: row.parked_until,
+            parked_reason: row.parked_reason,
+            resend_of: row.resend_of,
+            payload: row.payload,
+            created_at: row.created_at,
+            first_attempt_at: row.first_attempt_at,
+            inserted_at: row.inserted_at,
+            updated_at: row.updated_at,
+        };
+        (delivery, last)
+    }
+}
+
+/// Reads these deliveries, newest first, each with its last attempt if it had one.
+pub(super) async fn some(
+    conn: &mut PgConnection,
+    ids: &[Uuid],
+) -> Result<Vec<(StoredDelivery, Option<LastAttempt>)>, sqlx::Error> {
     let (Some(first), Some(last)) = (ids.iter().min(), ids.iter().max()) else {
         return Ok(Vec::new());
     };
-    // The bounds tell which partitions hold them.
-    sqlx::query_as!(
-        StoredDelivery,
-        "select id, notification_id, webhook_id, site_id, event_type, origin, status, attempts, response_code,
-             failure_reason, next_retry_at, parked_until, parked_reason, resend_of, payload, created_at,
-             first_attempt_at, inserted_at, updated_at
-         from deliveries where id = any($1) and id between $2 and $3 order by id desc",
+    // The bounds tell which partitions hold them. One by one: between rare rows of a large day the
+    // planner would read all that lies there.
+    let rows = sqlx::query_as!(
+        ListedRow,
+        r#"select d.id, d.notification_id, d.webhook_id, d.site_id, d.event_type, d.origin, d.status, d.attempts,
+               d.response_code, d.failure_reason, d.next_retry_at, d.parked_until, d.parked_reason, d.resend_of,
+               d.payload, d.created_at, d.first_attempt_at, d.inserted_at, d.updated_at,
+               last.result as "result?", last.total_ms
+           from unnest($1::uuid[]) wanted (id)
+           cross join lateral (
+               select * from deliveries where deliveries.id = wanted.id and deliveries.id between $2 and $3 limit 1
+           ) d
+           left join lateral (
+               select result, total_ms from delivery_attempts
+               where delivery_id = wanted.id and delivery_id between $2 and $3 order by attempt desc limit 1
+           ) last on true
+           order by d.id desc"#,
         ids,
         *first,
         *last
     )
     .fetch_all(conn)
-    .await
+    .await?;
+    Ok(rows.into_iter().map(Into::into).collect())
 }
 
 /// Reads the newest deliveries of each of these webhooks, tests left out and without payloads: at
@@ -92,11 +161,12 @@ pub(crate) async fn newest(
     webhooks: &[Uuid],
     limit: i64,
 ) -> Result<Vec<(StoredDelivery, Option<LastAttempt>)>, sqlx::Error> {
-    let rows = sqlx::query!(
+    let rows = sqlx::query_as!(
+        ListedRow,
         r#"select d.id, d.notification_id, d.webhook_id, d.site_id, d.event_type, d.origin, d.status, d.attempts,
                d.response_code, d.failure_reason, d.next_retry_at, d.parked_until, d.parked_reason, d.resend_of,
-               d.created_at, d.first_attempt_at, d.inserted_at, d.updated_at,
-               last.result as "result?", last.total_ms as "total_ms?"
+               null::bytea as payload, d.created_at, d.first_attempt_at, d.inserted_at, d.updated_at,
+               last.result as "result?", last.total_ms
            from unnest($1::uuid[]) as wanted (webhook_id)
            cross join lateral (
                select * from deliveries
@@ -113,38 +183,7 @@ pub(crate) async fn newest(
     )
     .fetch_all(conn)
     .await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| {
-            let last = row.result.map(|result| LastAttempt {
-                delivery_id: row.id,
-                result,
-                total_ms: row.total_ms,
-            });
-            let delivery = StoredDelivery {
-                id: row.id,
-                notification_id: row.notification_id,
-                webhook_id: row.webhook_id,
-                site_id: row.site_id,
-                event_type: row.event_type,
-                origin: row.origin,
-                status: row.status,
-                attempts: row.attempts,
-                response_code: row.response_code,
-                failure_reason: row.failure_reason,
-                next_retry_at: row.next_retry_at,
-                parked_until: row.parked_until,
-                parked_reason: row.parked_reason,
-                resend_of: row.resend_of,
-                payload: None,
-                created_at: row.created_at,
-                first_attempt_at: row.first_attempt_at,
-                inserted_at: row.inserted_at,
-                updated_at: row.updated_at,
-            };
-            (delivery, last)
-        })
-        .collect())
+    Ok(rows.into_iter().map(Into::into).collect())
 }
 
 /// Reads the ids of the deliveries by which this one was sent again, oldest first.
@@ -161,29 +200,6 @@ pub(crate) async fn resends(
         delivery.notification_id,
         delivery.id,
         delivery.webhook_id
-    )
-    .fetch_all(conn)
-    .await
-}
-
-/// Reads the last attempt of each of these deliveries that had one.
-pub(crate) async fn last_attempts(
-    conn: &mut PgConnection,
-    deliveries: &[Uuid],
-) -> Result<Vec<LastAttempt>, sqlx::Error> {
-    let (Some(first), Some(last)) = (deliveries.iter().min(), deliveries.iter().max()) else {
-        return Ok(Vec::new());
-    };
-    // The bounds tell which partitions hold them.
-    sqlx::query_as!(
-        LastAttempt,
-        "select distinct on (delivery_id) delivery_id, result, total_ms
-         from delivery_attempts
-         where delivery_id = any($1) and delivery_id between $2 and $3
-         order by delivery_id, attempt desc",
-        deliveries,
-        *first,
-        *last
     )
     .fetch_all(conn)
     .await

@@ -12,8 +12,9 @@ use uuid::Uuid;
 use crate::domain::delivery::DeliveryStatus;
 use crate::domain::event::EventType;
 use crate::domain::id::{DeliveryId, WebhookId, uuid_floor};
+use crate::domain::site::SiteId;
 
-use super::deliveries_read::{self, StoredDelivery};
+use super::deliveries_read::{self, LastAttempt, StoredDelivery};
 use super::partitions::DAY_MS;
 
 /// Selection from the deliveries of a webhook.
@@ -30,17 +31,18 @@ pub(crate) struct HistoryQuery {
     pub(crate) limit: u32,
 }
 
-/// Reads a page of a webhook's history, newest first, and the cursor of the next page if there is
-/// one.
+/// Reads a page of the history of a webhook that the site has or had, newest first and each with
+/// its last attempt, and the cursor of the next page if there is one.
 ///
 /// The order is that of the ids, which start with the notification's time. A page begins after the
 /// last row of the page before, so no delivery comes twice and none is left out, whatever is added
 /// meanwhile.
 pub(crate) async fn read(
     conn: &mut PgConnection,
+    site_id: &SiteId,
     webhook: WebhookId,
     query: &HistoryQuery,
-) -> Result<(Vec<StoredDelivery>, Option<DeliveryId>), sqlx::Error> {
+) -> Result<(Vec<(StoredDelivery, Option<LastAttempt>)>, Option<DeliveryId>), sqlx::Error> {
     // One snapshot: a delivery that ends between the two queries still fits the filter.
     let mut tx = conn
         .begin_with("begin isolation level repeatable read read only")
@@ -48,7 +50,7 @@ pub(crate) async fn read(
     // A generic plan would not know the size of the newest partition.
     tx.execute("set local plan_cache_mode = force_custom_plan")
         .await?;
-    let mut ids = find(&mut tx, webhook, query).await?;
+    let mut ids = find(&mut tx, site_id, webhook, query).await?;
     let limit = query.limit as usize;
     let has_more = ids.len() > limit;
     ids.truncate(limit);
@@ -60,7 +62,8 @@ pub(crate) async fn read(
 
 /// Bounds of the ids of a page, the upper one excluded, and its size.
 #[derive(Clone, Copy)]
-struct PageBounds {
+struct PageBounds<'a> {
+    site_id: &'a SiteId,
     webhook: WebhookId,
     from: Uuid,
     below: Uuid,
@@ -71,11 +74,13 @@ struct PageBounds {
 /// Finds the ids of a page in the index that fits the filter.
 async fn find(
     conn: &mut PgConnection,
+    site_id: &SiteId,
     webhook: WebhookId,
     query: &HistoryQuery,
 ) -> Result<Vec<Uuid>, sqlx::Error> {
     use DeliveryStatus::{Cancelled, Failed, Pending, Retrying};
     let bounds = PageBounds {
+        site_id,
         webhook,
         from: query.since_ms.map_or(Uuid::nil(), uuid_floor),
         below: query.after.map_or(Uuid::max(), DeliveryId::uuid),
@@ -90,41 +95,49 @@ async fn find(
     }
 }
 
-async fn find_any(conn: &mut PgConnection, bounds: PageBounds) -> Result<Vec<Uuid>, sqlx::Error> {
+async fn find_any(conn: &mut PgConnection, bounds: PageBounds<'_>) -> Result<Vec<Uuid>, sqlx::Error> {
     sqlx::query_scalar!(
-        "select id from deliveries where webhook_id = $1 and id >= $2 and id < $3 order by id desc limit $4",
+        "select id from deliveries
+         where webhook_id = $1 and id >= $2 and id < $3
+           and exists (select from webhooks where webhooks.id = $1 and webhooks.site_id = $5)
+         order by id desc limit $4",
         bounds.webhook.uuid(),
         bounds.from,
         bounds.below,
-        bounds.limit
+        bounds.limit,
+        bounds.site_id.as_str()
     )
     .fetch_all(conn)
     .await
 }
 
-async fn find_missed(conn: &mut PgConnection, bounds: PageBounds) -> Result<Vec<Uuid>, sqlx::Error> {
+async fn find_missed(conn: &mut PgConnection, bounds: PageBounds<'_>) -> Result<Vec<Uuid>, sqlx::Error> {
     sqlx::query_scalar!(
         "select id from deliveries
          where webhook_id = $1 and id >= $2 and id < $3 and status in ('failed', 'cancelled')
+           and exists (select from webhooks where webhooks.id = $1 and webhooks.site_id = $5)
          order by id desc limit $4",
         bounds.webhook.uuid(),
         bounds.from,
         bounds.below,
-        bounds.limit
+        bounds.limit,
+        bounds.site_id.as_str()
     )
     .fetch_all(conn)
     .await
 }
 
-async fn find_open(conn: &mut PgConnection, bounds: PageBounds) -> Result<Vec<Uuid>, sqlx::Error> {
+async fn find_open(conn: &mut PgConnection, bounds: PageBounds<'_>) -> Result<Vec<Uuid>, sqlx::Error> {
     sqlx::query_scalar!(
         "select id from deliveries
          where webhook_id = $1 and id >= $2 and id < $3 and status in ('pending', 'retrying')
+           and exists (select from webhooks where webhooks.id = $1 and webhooks.site_id = $5)
          order by id desc limit $4",
         bounds.webhook.uuid(),
         bounds.from,
         bounds.below,
-        bounds.limit
+        bounds.limit,
+        bounds.site_id.as_str()
     )
     .fetch_all(conn)
     .await
@@ -139,7 +152,7 @@ async fn find_open(conn: &mut PgConnection, bounds: PageBounds) -> Result<Vec<Uu
 /// oldest day, rows before `from` are left out afterwards, or else all of that day would be read.
 async fn find_kinds(
     conn: &mut PgConnection,
-    bounds: PageBounds,
+    bounds: PageBounds<'_>,
     query: &HistoryQuery,
 ) -> Result<Vec<Uuid>, sqlx::Error> {
     let statuses = words_or_all(&query.statuses, DeliveryStatus::WORDS, DeliveryStatus::as_str);
@@ -158,14 +171,17 @@ async fn find_kinds(
                  and d.id >= $5 and d.id < $4
                order by d.status desc, d.id desc limit $6
            ) found
-           where found.id >= $7 order by found.id desc limit $6"#,
+           where found.id >= $7
+             and exists (select from webhooks where webhooks.id = $3 and webhooks.site_id = $8)
+           order by found.id desc limit $6"#,
         &events,
         &statuses,
         bounds.webhook.uuid(),
         bounds.below,
         oldest_day,
         bounds.limit,
-        bounds.from
+        bounds.from,
+        bounds.site_id.as_str()
     )
     .fetch_all(conn)
     .await

@@ -104,6 +104,7 @@ pub async fn list(
          from episodes
          where site_id = $1 and ($2::text is null or event_type = $2) and ($3::timestamptz is null or started_at >= $3)
            and ($4::timestamptz is null or (started_at, id) < ($4, $5::uuid))
+           and exists (select from sites where sites.site_id = $1)
          order by started_at desc, id desc limit $6",
         site.as_str(),
         event.map(EventType::as_str),
@@ -115,21 +116,6 @@ pub async fn list(
     .fetch_all(conn)
     .await?;
     rows.into_iter().map(TryInto::try_into).collect()
-}
-
-/// Counts the episodes of sites that last, for the sites that have some.
-pub async fn count_open(
-    conn: &mut PgConnection,
-    sites: &[String],
-) -> Result<Vec<(String, i64)>, sqlx::Error> {
-    let rows = sqlx::query!(
-        r#"select site_id, count(*) as "open!" from episodes
-           where site_id = any($1) and ended_at is null group by site_id"#,
-        sites
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(rows.into_iter().map(|row| (row.site_id, row.open)).collect())
 }
 
 impl TryFrom<EpisodeRow> for EpisodeEntry {

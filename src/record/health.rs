@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::domain::health::{CountedState, HealthReason, HealthState};
+use crate::domain::health::{HealthReason, HealthState};
 use crate::domain::id::{DeliveryId, WebhookId};
 use crate::domain::webhook::DisableReason;
 
@@ -50,31 +50,6 @@ pub(crate) async fn notable(connection: &mut PgConnection) -> sqlx::Result<Vec<H
                 updated_at: row.updated_at,
             })
         })
-        .collect()
-}
-
-/// Counts the webhooks of sites by their state, for the sites and states that have some.
-pub(crate) async fn count_by_site(
-    connection: &mut PgConnection,
-    sites: &[String],
-    now: DateTime<Utc>,
-) -> sqlx::Result<Vec<(String, CountedState, i64)>> {
-    let rows = sqlx::query!(
-        r#"select w.site_id, count(*) as "webhooks!",
-               case when not w.enabled or w.disabled_at is not null then 'disabled'
-                    when w.paused_until > $2 then 'paused'
-                    when h.state in ('careful', 'open') then h.state
-                    else 'ok' end as "state!"
-           from webhooks w left join webhook_health h on h.webhook_id = w.id
-           where w.site_id = any($1) and w.deleted_at is null
-           group by 1, 3"#,
-        sites,
-        now
-    )
-    .fetch_all(connection)
-    .await?;
-    rows.into_iter()
-        .map(|row| Ok((row.site_id, word(&row.state)?, row.webhooks)))
         .collect()
 }
 

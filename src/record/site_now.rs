@@ -55,15 +55,36 @@ pub async fn write(
     Ok(())
 }
 
-/// Reads the present of a site; `None` if no detector has written it.
-pub async fn get(conn: &mut PgConnection, site: &SiteId) -> Result<Option<SiteNowRecord>, sqlx::Error> {
-    sqlx::query_as!(
-        SiteNowRecord,
-        "select current_visitors, as_of, baseline, triggers from site_now where site_id = $1",
+/// A registered site's present, and the time of its last event.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SitePresent {
+    pub last_event_at: Option<DateTime<Utc>>,
+    /// `None` if no detector has written it.
+    pub now: Option<SiteNowRecord>,
+}
+
+/// Reads the present of a site; `None` if it is not registered.
+pub async fn get(conn: &mut PgConnection, site: &SiteId) -> Result<Option<SitePresent>, sqlx::Error> {
+    let row = sqlx::query!(
+        r#"select s.last_event_at, n.current_visitors as "current_visitors?", n.as_of as "as_of?", n.baseline,
+               n.triggers as "triggers?"
+           from sites s left join site_now n on n.site_id = s.site_id where s.site_id = $1"#,
         site.as_str()
     )
     .fetch_optional(conn)
-    .await
+    .await?;
+    Ok(row.map(|row| SitePresent {
+        last_event_at: row.last_event_at,
+        now: match (row.current_visitors, row.as_of, row.triggers) {
+            (Some(current_visitors), Some(as_of), Some(triggers)) => Some(SiteNowRecord {
+                current_visitors,
+                as_of,
+                baseline: row.baseline,
+                triggers,
+            }),
+            _ => None,
+        },
+    }))
 }
 
 fn json(value: &impl serde::Serialize) -> Value {

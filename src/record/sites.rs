@@ -1,6 +1,7 @@
 //! Sites: registering them, their settings, their aliases.
 
 use chrono::{DateTime, Utc};
+use serde_json::Value;
 use sqlx::PgConnection;
 
 use crate::domain::id::WebhookId;
@@ -63,19 +64,76 @@ pub(crate) async fn get(
     .await
 }
 
-/// Lists sites in the order of their ids: at most `limit`, after the id `after`, in `scope` if
-/// given, with `part` in their id or name in whatever case.
+/// A site with what its answer counts.
+#[derive(Debug)]
+pub(crate) struct CountedSite {
+    pub(crate) site: SiteRecord,
+    /// Numbers of its webhooks by the words of [`CountedState`](crate::domain::health::CountedState), for those
+    /// that some are in.
+    pub(crate) webhooks: Value,
+    /// Episodes that last.
+    pub(crate) open_episodes: i64,
+}
+
+/// Reads those of these sites that are registered, in the order of their ids.
+pub(crate) async fn counted(
+    conn: &mut PgConnection,
+    ids: &[String],
+    now: DateTime<Utc>,
+) -> Result<Vec<CountedSite>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"select s.site_id, s.name, s.time_zone, s.aliases, s.include_paths, s.first_event_at, s.last_event_at,
+               s.inserted_at, s.updated_at, counted.webhooks as "webhooks!",
+               (select count(*) from episodes e where e.site_id = s.site_id and e.ended_at is null) as "open_episodes!"
+           from sites s
+           cross join lateral (
+               select coalesce(jsonb_object_agg(state, webhooks), '{}') as webhooks
+               from (select count(*) as webhooks,
+                         case when not w.enabled or w.disabled_at is not null then 'disabled'
+                              when w.paused_until > $2 then 'paused'
+                              when h.state in ('careful', 'open') then h.state
+                              else 'ok' end as state
+                     from webhooks w left join webhook_health h on h.webhook_id = w.id
+                     where w.site_id = s.site_id and w.deleted_at is null
+                     group by 2) states
+           ) counted
+           where s.site_id = any($1) order by s.site_id"#,
+        ids,
+        now
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| CountedSite {
+            site: SiteRecord {
+                site_id: row.site_id,
+                name: row.name,
+                time_zone: row.time_zone,
+                aliases: row.aliases,
+                include_paths: row.include_paths,
+                first_event_at: row.first_event_at,
+                last_event_at: row.last_event_at,
+                inserted_at: row.inserted_at,
+                updated_at: row.updated_at,
+            },
+            webhooks: row.webhooks,
+            open_episodes: row.open_episodes,
+        })
+        .collect())
+}
+
+/// Lists ids of sites in their order: at most `limit`, after the id `after`, in `scope` if given,
+/// with `part` in their id or name in whatever case.
 pub(crate) async fn list(
     conn: &mut PgConnection,
     scope: Option<&[String]>,
     part: Option<&str>,
     after: Option<&str>,
     limit: i64,
-) -> Result<Vec<SiteRecord>, sqlx::Error> {
-    sqlx::query_as!(
-        SiteRecord,
-        "select site_id, name, time_zone, aliases, include_paths, first_event_at, last_event_at, inserted_at, updated_at
-         from sites
+) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar!(
+        "select site_id from sites
          where ($1::text[] is null or site_id = any($1)) and ($2::text is null or site_id > $2)
            and ($4::text is null or position(lower($4) in lower(site_id)) > 0
                 or position(lower($4) in lower(name)) > 0)

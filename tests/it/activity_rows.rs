@@ -207,12 +207,7 @@ async fn an_episode_is_one_row_however_often_it_is_written(pool: PgPool) {
             .expect("a row");
         assert_eq!(suppressed, wanted.notification.is_none());
     }
-    assert!(
-        episodes::count_open(&mut conn, &["s".to_owned()])
-            .await
-            .expect("counted")
-            .is_empty()
-    );
+    assert_eq!(count_open(&mut conn).await, 0);
 }
 
 #[sqlx::test]
@@ -245,10 +240,14 @@ async fn episodes_are_listed_newest_first_by_cursor(pool: PgPool) {
             .expect("listed")
             .is_empty()
     );
-    let open = episodes::count_open(&mut conn, &["s".to_owned()])
+    assert_eq!(count_open(&mut conn).await, 5);
+}
+
+async fn count_open(conn: &mut PgConnection) -> i64 {
+    sqlx::query_scalar("select count(*) from episodes where ended_at is null")
+        .fetch_one(conn)
         .await
-        .expect("counted");
-    assert_eq!(open, [("s".to_owned(), 5)]);
+        .expect("counted")
 }
 
 #[sqlx::test]
@@ -284,6 +283,7 @@ async fn the_present_of_a_site_is_the_latest_written(pool: PgPool) {
     let read = site_now::get(&mut conn, &site("s"))
         .await
         .expect("read")
+        .and_then(|present| present.now)
         .expect("a row");
     assert_eq!(read.current_visitors, 211);
     assert_eq!(

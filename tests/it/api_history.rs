@@ -408,11 +408,22 @@ async fn insert_mixed(pool: &PgPool, webhook: WebhookId) {
         .expect("analyzed");
 }
 
-const MIXED: i64 = 120_000;
+const MIXED: i64 = 240_000;
 
 #[sqlx::test]
 async fn a_page_of_a_kind_is_read_from_its_first_row_to_its_last(pool: PgPool) {
     let (api, webhook, path) = api_with_webhook(&pool).await;
+    // Nobody else reads the indexes.
+    sqlx::raw_sql(
+        "do $$ declare part regclass; begin
+             for part in select inhrelid::regclass from pg_inherits where inhparent = 'deliveries'::regclass loop
+                 execute format('alter table %s set (autovacuum_enabled = off)', part);
+             end loop;
+         end $$",
+    )
+    .execute(&pool)
+    .await
+    .expect("switched off");
     insert_mixed(&pool, webhook).await;
     // A second after the oldest row.
     let ms = NOON_MS - (MIXED - 1) * 100 + 1_000;
@@ -443,8 +454,9 @@ async fn a_page_of_a_kind_is_read_from_its_first_row_to_its_last(pool: PgPool) {
     assert!(read < MOST_BLOCKS, "{read} blocks of indexes were read");
 }
 
-/// A way down to each of seven runs in every partition; one run has some 400 blocks.
-const MOST_BLOCKS: i64 = 350;
+/// A way down to each of seven runs in every partition, by the planner, too; one run has over 800
+/// blocks.
+const MOST_BLOCKS: i64 = 750;
 
 #[sqlx::test]
 async fn pages_of_several_kinds_are_one_order_without_gaps(pool: PgPool) {
