@@ -25,7 +25,12 @@ pub(super) fn line(delivery: &DeliveryView, zone: &Zone, webhook_href: &str) -> 
         what: words::happened(delivery),
         mark: words::delivery_mark(delivery),
         more: more(delivery, zone),
-        took: delivery.latency_ms.map_or_else(|| "–".to_owned(), took),
+        took: match delivery.latency_ms {
+            None => "–".to_owned(),
+            // Its column is narrow.
+            Some(0) => "<1 ms".to_owned(),
+            Some(ms) => took(ms),
+        },
     }
 }
 

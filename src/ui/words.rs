@@ -129,7 +129,7 @@ pub(super) fn waits_for(reason: &str) -> &'static str {
     match reason {
         "circuit" => "your server does not answer",
         "paused" => "this webhook is paused",
-        "rate" => "of your limit a second",
+        "rate" => "your limit a second is reached",
         "queue" => "others go first",
         "far_due" => "your server asked us to come back later",
         "resend" | "recover" => "queued, to be sent again",

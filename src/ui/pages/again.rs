@@ -180,6 +180,9 @@ pub(in crate::ui) async fn ask_recover(
     Ok(page(StatusCode::OK, &shown))
 }
 
+const HOW_IT_GOES: &str =
+    "is sent once more, beside what is new; what arrived since, or is on its way, is passed over.";
+
 async fn recover_page(
     visit: &PageVisit,
     found: &WebhookVisit,
@@ -191,8 +194,11 @@ async fn recover_page(
     let missed = CountedUpTo::read(visit, &found.api, &format!("status=undelivered&since={from}")).await?;
     let missed = match (missed.is_none(), missed.is_one()) {
         (true, _) => "Nothing was missed since then.".to_owned(),
-        (_, true) => "1 was not delivered since then.".to_owned(),
-        _ => format!("{} were not delivered since then.", missed.words()),
+        (_, true) => format!("1 was not delivered since then. It {HOW_IT_GOES}"),
+        _ => format!(
+            "{} were not delivered since then. Each {HOW_IT_GOES}",
+            missed.words()
+        ),
     };
     let name = found.webhook.name.clone();
     Ok(RecoverPage {

@@ -133,11 +133,11 @@ fn sentence(delivery: &DeliveryView, zone: &Zone) -> Html {
         return Html::text("Queued. It goes out beside what is new.");
     }
     if let Some(reason) = &delivery.parked_reason {
-        let words = Html::text(format!("It waits: {}", words::waits_for(reason)));
-        return match delivery.parked_until {
-            Some(until) if until > zone.now() => words.and(", until ").time(&zone.minute(until)).and("."),
-            _ => words.and("."),
+        let words = match delivery.parked_until {
+            Some(until) if until > zone.now() => Html::text("It waits until ").time(&zone.minute(until)),
+            _ => Html::text("It waits"),
         };
+        return words.and(": ").and(words::waits_for(reason)).and(".");
     }
     match delivery.status.as_str() {
         "delivered" => {
