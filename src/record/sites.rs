@@ -68,8 +68,7 @@ pub(crate) async fn get(
 #[derive(Debug)]
 pub(crate) struct CountedSite {
     pub(crate) site: SiteRecord,
-    /// Numbers of its webhooks by the words of [`CountedState`](crate::domain::health::CountedState), for those
-    /// that some are in.
+    /// Numbers of its webhooks by the word of their state, for those that some are in.
     pub(crate) webhooks: Value,
     /// Episodes that last.
     pub(crate) open_episodes: i64,

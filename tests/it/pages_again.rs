@@ -36,6 +36,32 @@ async fn missed(pages: &Pages) -> (String, String) {
 }
 
 #[sqlx::test]
+async fn what_waits_says_until_when_and_why(pool: PgPool) {
+    let pages = Pages::start(pool).await;
+    let (webhook, _) = missed(&pages).await;
+    let written = Written {
+        webhook: webhook.parse::<WebhookId>().expect("an id").uuid(),
+        site: SITE,
+        event: "goal_completion",
+        data: json!({"goal_name": "Signup"}),
+        status: "pending",
+        result: None,
+        code: None,
+        parked: Some("rate"),
+        attempts: 0,
+        response: "",
+        at: Utc::now(),
+    };
+    let delivery = written.write(&pages.pool, 2).await;
+    let visitor = pages.visitor(&[SITE], Role::Viewer).await;
+    let href = format!("/sites/{SITE}/webhooks/{webhook}/deliveries");
+    let one = visitor.get(&format!("{href}/{delivery}")).await;
+    one.has("It waits until <time ");
+    one.has("</time>: your limit a second is reached.");
+    visitor.get(&href).await.has("your limit a second is reached");
+}
+
+#[sqlx::test]
 async fn a_delivery_is_shown_with_its_tries_and_sent_again(pool: PgPool) {
     let pages = Pages::start(pool).await;
     let (webhook, delivery) = missed(&pages).await;
@@ -90,7 +116,8 @@ async fn what_was_missed_is_sent_and_can_be_stopped(pool: PgPool) {
     let visitor = pages.visitor(&[SITE], Role::Editor).await;
     let href = format!("/sites/{SITE}/webhooks/{webhook}");
     let recover = format!("{href}/recover");
-    visitor.get(&recover).await.has("1 was not delivered since then.");
+    let asked = visitor.get(&recover).await;
+    asked.has("1 was not delivered since then. It is sent once more, beside what is new;");
     let wrong = visitor
         .submit(&recover, &recover, &[("since", ""), ("until", "soon")])
         .await;

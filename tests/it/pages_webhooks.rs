@@ -119,7 +119,15 @@ async fn errors_stand_at_their_fields_and_keep_the_input(pool: PgPool) {
     }
     refused.lacks("too-short");
     let nothing = add(&visitor, &[("url", "https://hooks.example.com/x")]).await;
-    nothing.has("Tick at least one thing to be told about");
+    // Below the question and above the boxes, not at the one for goals.
+    let (_, question) = nothing
+        .text
+        .split_once("What should we tell you about?")
+        .expect("a question");
+    let (_, objection) = question
+        .split_once("Tick at least one thing to be told about")
+        .expect("an objection");
+    assert!(objection.contains("id=\"goal_completion\""), "{objection}");
 }
 
 #[sqlx::test]
