@@ -8,7 +8,7 @@ use super::settings::{key_lines, pool_settings};
 use crate::config::Config;
 use crate::deliver::http::client::{ClientOptions, WebhookClient};
 use crate::dispatch::schedule::RetrySchedule;
-use crate::kafka::settings;
+use crate::kafka::{client_check, settings};
 use crate::record::keyring::Keyring;
 use crate::record::pool;
 
@@ -28,16 +28,25 @@ const KAFKA_FILES: &[&str] = &[
 /// Finds everything with which `serve` would refuse to start, a line each: the key, its value
 /// unless that is secret, and the allowed values. Reads the files that the configuration names.
 pub(crate) fn refusals(config: &Config) -> Vec<String> {
-    let mut refusals = Vec::new();
-    check_kafka(config, &mut refusals);
-    check_kafka_files(config, &mut refusals);
+    let mut refusals = kafka_refusals(config);
     if let Err(wrong) = pool::connect_options(&pool_settings(config)) {
-        refusals.push(format!("postgres.url = \"…\": {wrong}"));
+        refusals.push(wrong.to_string());
     }
     check_keys(config, &mut refusals);
     check_schedules(config, &mut refusals);
     if let Some(path) = &config.webhooks.ca_file {
         check_ca_file(path, &mut refusals);
+    }
+    refusals
+}
+
+/// Finds everything with which no client of Kafka could be made, a line each.
+pub(crate) fn kafka_refusals(config: &Config) -> Vec<String> {
+    let mut refusals = Vec::new();
+    check_kafka(config, &mut refusals);
+    check_kafka_files(config, &mut refusals);
+    if refusals.is_empty() {
+        refusals.extend(client_check::refusal(&config.kafka));
     }
     refusals
 }

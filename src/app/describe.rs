@@ -6,6 +6,7 @@ use super::roles::Roles;
 use crate::config::{Config, Source};
 use crate::dispatch::schedule::Schedules;
 use crate::kafka::producer::PRODUCED;
+use crate::record::postgres_url;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::Labels;
 use crate::telemetry::words::ProcessRole;
@@ -97,6 +98,9 @@ pub(super) fn describe(config: &Config, roles: &Roles, metrics: &Metrics) {
         librdkafka,
         "starting"
     );
+    for parameter in postgres_url::ignored_parameters(&config.postgres.url) {
+        tracing::warn!("the parameter `{parameter}` in postgres.url has no effect");
+    }
     for warning in config.sources.0.iter().filter_map(Source::warning) {
         tracing::warn!("{warning}");
     }

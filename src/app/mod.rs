@@ -32,7 +32,7 @@ mod operator;
 mod source_notices;
 
 pub(crate) use crate::telemetry::words::ProcessRole;
-pub(crate) use check::refusals;
+pub(crate) use check::{kafka_refusals, refusals};
 pub(crate) use host::Host;
 pub(crate) use lifecycle::{Lifecycle, SecondSignal};
 pub(crate) use reach::{reach_kafka, reach_postgres};

@@ -56,6 +56,11 @@ impl ConfigArgs {
         config::load_judged(&self.sources(), app::refusals).map_err(with_exit_code)
     }
 
+    /// Reads the configuration for a command that connects to Kafka.
+    pub(super) fn load_for_kafka(&self) -> anyhow::Result<Config> {
+        config::load_judged(&self.sources(), app::kafka_refusals).map_err(with_exit_code)
+    }
+
     /// The file that is read, or that there is none, in words.
     pub(super) fn summary(&self) -> String {
         self.sources().summary()

@@ -126,8 +126,12 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Serve(serve) => return serve::run(serve.args, serve.config.load_to_serve()?).await,
         Command::Migrate(config) => serve::migrate(&config.load()?).await?,
-        Command::Topics(topics) => return topics::run(topics.command, &topics.config.load()?).await,
-        Command::Sources(sources) => return inspect::run(sources.command, &sources.config.load()?).await,
+        Command::Topics(topics) => {
+            return topics::run(topics.command, &topics.config.load_for_kafka()?).await;
+        }
+        Command::Sources(sources) => {
+            return inspect::run(sources.command, &sources.config.load_for_kafka()?).await;
+        }
         Command::Health(health) => return health::run(health.args, &health.config.load()?).await,
         Command::Token(token) => token::run(token.command, &token.config.load()?).await?,
         Command::Keys(command) => return keys::run(&command).await,
@@ -139,11 +143,13 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Delivery(group) => calls::delivery(group.command, &ApiClient::new(&group.api)?).await?,
         Command::Alert(group) => calls::alert(group.command, &ApiClient::new(&group.api)?).await?,
         Command::Signature(command) => return signature::run(&command),
-        Command::DeadLetter(group) => return dead_letter::run(group.command, &group.config.load()?).await,
+        Command::DeadLetter(group) => {
+            return dead_letter::run(group.command, &group.config.load_for_kafka()?).await;
+        }
         Command::CheckConfig(config) => check::run(&config)?,
         Command::Listen(options) => return listen::run(options).await,
         Command::Demo(args) => return demo::run(args).await,
-        Command::Replay(replay) => replay::run(replay.args, replay.config.load()?).await?,
+        Command::Replay(replay) => replay::run(replay.args, replay.config.load_for_kafka()?).await?,
         Command::Openapi => output::print(&format!("{:#}", crate::api::openapi()))?,
         Command::Completions(args) => shell::completions(&args, command_line())?,
         Command::Man(args) => shell::man(&args, command_line())?,

@@ -8,6 +8,7 @@ pub mod settings;
 pub mod topics;
 pub(crate) mod diagnosis;
 pub mod client;
+pub(crate) mod client_check;
 pub(crate) mod session;
 pub(crate) mod cluster;
 pub(crate) mod rights;

@@ -96,7 +96,7 @@ fn cause_of_io(error: &io::Error) -> ConnectionCause {
         | io::ErrorKind::BrokenPipe
         | io::ErrorKind::UnexpectedEof => Cause::Closed,
         // The kind of rustls' errors.
-        io::ErrorKind::InvalidData => Cause::Tls(error.to_string()),
+        io::ErrorKind::InvalidData => Cause::Tls(tls_text(error)),
         // The resolver's errors have no kind of their own; the text is the standard library's.
         _ if error
             .to_string()
@@ -105,6 +105,16 @@ fn cause_of_io(error: &io::Error) -> ConnectionCause {
             Cause::UnknownHost
         }
         _ => Cause::Unreachable(error.to_string()),
+    }
+}
+
+/// The text of rustls, which gives this one cause in debug form.
+fn tls_text(error: &io::Error) -> String {
+    match error.get_ref().and_then(|inner| inner.downcast_ref()) {
+        Some(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer)) => {
+            "the server's certificate could not be verified".to_owned()
+        }
+        _ => error.to_string(),
     }
 }
 

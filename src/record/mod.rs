@@ -7,6 +7,7 @@
 
 pub mod keyring;
 pub(crate) mod connect;
+pub(crate) mod postgres_url;
 pub(crate) mod pool;
 pub mod migrate;
 pub mod partitions;

@@ -1,12 +1,12 @@
 //! Connections to Postgres.
 
-use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection as _, PgConnection, PgPool};
 
+use super::postgres_url::{self, InvalidPostgresUrl};
 use crate::clock;
 
 /// Longest time that a connection may take to answer a ping.
@@ -24,13 +24,6 @@ pub(crate) struct PoolSettings {
     /// Longest time that a statement may wait for a lock, and a caller for a connection.
     pub(crate) lock_timeout: Duration,
 }
-
-/// Refusal of a `postgres.url` that cannot be read. Its text is left out: it may hold a password.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "postgres.url cannot be read; it looks like postgres://user:password@host:port/database?sslmode=require"
-)]
-pub(crate) struct InvalidPostgresUrl;
 
 /// Time from which on connections can be trusted. One that a router or a failover forgot looks
 /// alive and never answers: TCP takes a quarter of an hour to notice. An operation that waited in
@@ -114,7 +107,7 @@ pub(crate) fn open(settings: &PoolSettings, epoch: &ConnectionEpoch) -> Result<P
 
 /// The options of every connection; each statement has a bound, whoever runs it.
 pub(crate) fn connect_options(settings: &PoolSettings) -> Result<PgConnectOptions, InvalidPostgresUrl> {
-    let options = PgConnectOptions::from_str(&settings.url).map_err(|_| InvalidPostgresUrl)?;
+    let options = postgres_url::parse(&settings.url)?;
     Ok(options.application_name("bellwether").options([
         (
             "statement_timeout",

@@ -15,6 +15,7 @@ fn the_defaults_and_what_the_example_names_are_taken() {
         for (key, value) in [
             ("security.protocol", "SASL_SSL"),
             ("sasl.mechanism", "SCRAM-SHA-512"),
+            ("sasl.username", "bellwether"),
             ("sasl.password", "hunter2"),
             ("compression.type", "zstd"),
             ("session.timeout.ms", "6000"),
@@ -67,7 +68,7 @@ fn every_refusal_has_its_key_and_what_is_allowed_and_no_secret() {
         "kafka.properties.\"sasl.pasword\" = ",
         "kafka.properties.\"security.protocol\" = ",
         "kafka.properties.\"ssl.ca.location\" = \"…\": cannot be read: ",
-        "postgres.url = \"…\": postgres.url cannot be read",
+        "postgres.url = \"…\": cannot be read (invalid port number)",
         "encryption.keys[0] = \"…\": allowed: <id>:<base64",
         "encryption.keys[1] = \"…\": allowed",
         "encryption.keys[2] = \"…\": allowed",

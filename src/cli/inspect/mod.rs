@@ -17,7 +17,6 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use sqlx::{Connection as _, PgConnection};
 
 use self::findings::{Facts, Severity, find};
 use self::record::{ReadSettings, inspect, site_of};
@@ -32,7 +31,7 @@ use crate::clock;
 use crate::config::{Clock, Config, Source};
 use crate::detect::engine::event_time::SourceClock;
 use crate::ingest::formats::RecordReader;
-use crate::record::{known, pool};
+use crate::record::{connect, known, pool};
 use crate::telemetry::logs;
 
 #[derive(Debug, Subcommand)]
@@ -136,11 +135,9 @@ async fn registered_sites(
     let ids: Vec<String> = ids.into_iter().collect();
     // One connection and not a pool, which would hide why it gets none.
     let options = pool::connect_options(&app::pool_settings(config)).map_err(|error| error.to_string())?;
-    let asked = async {
-        let mut connection = PgConnection::connect_with(&options).await?;
-        known::sites(&mut connection, &ids).await
-    };
-    match tokio::time::timeout(POSTGRES_TIMEOUT, asked).await {
+    let connected = connect::connect(&options).await;
+    let mut connection = connected.map_err(|error| error.to_string())?;
+    match tokio::time::timeout(POSTGRES_TIMEOUT, known::sites(&mut connection, &ids)).await {
         Ok(Ok(sites)) => Ok(IndexedSites::new(sites)),
         Ok(Err(error))
             if error

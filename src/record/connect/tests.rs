@@ -9,11 +9,15 @@ fn every_error_of_a_connection_has_its_cause() {
         (sqlx::Error::Io(io::Error::from_raw_os_error(111)), Cause::Refused),
         (io(io::ErrorKind::Other, unknown), Cause::UnknownHost),
         (
-            io(
+            sqlx::Error::Io(io::Error::new(
                 io::ErrorKind::InvalidData,
-                "invalid peer certificate: UnknownIssuer",
-            ),
-            Cause::Tls("invalid peer certificate: UnknownIssuer".to_owned()),
+                rustls::Error::from(rustls::CertificateError::UnknownIssuer),
+            )),
+            Cause::Tls("the server's certificate could not be verified".to_owned()),
+        ),
+        (
+            io(io::ErrorKind::InvalidData, "peer is incompatible"),
+            Cause::Tls("peer is incompatible".to_owned()),
         ),
         (
             sqlx::Error::Tls("server does not support TLS".into()),

@@ -1,0 +1,52 @@
+use super::*;
+
+fn refusal(rest: &str) -> String {
+    let url = format!("postgres://user:hunter2@{rest}");
+    let text = parse(&url).expect_err(rest).to_string();
+    assert!(!text.contains("hunter"), "{rest}: {text}");
+    text
+}
+
+#[test]
+fn a_wrong_part_of_the_url_is_named_without_its_value() {
+    for (rest, wanted) in [
+        ("host:notaport/db", "cannot be read (invalid port number)"),
+        ("host:99999/db", "cannot be read (invalid port number)"),
+        ("/db", "cannot be read (empty host)"),
+        ("host/db?sslmode=hunter3", "`sslmode` is wrong; allowed: disable"),
+        ("host/db?port=hunter3", "`port` is wrong"),
+        ("host/db?hostaddr=hunter3", "`hostaddr` is wrong"),
+        ("host/db?passwrd=hunter3", "did you mean `password`?"),
+        ("host/db?ssl_mode=require", "did you mean `sslmode`?"),
+        ("host/db?hunter3@=x", "a parameter of it is unknown; allowed: "),
+        (
+            "host/db?sslrootcert=/nowhere/hunter3",
+            "`sslrootcert` names cannot be read: No such file",
+        ),
+        (
+            "host/db?sslcert=/nowhere/hunter3",
+            "`sslcert` names cannot be read: No such file",
+        ),
+    ] {
+        let text = refusal(rest);
+        assert!(text.contains(wanted), "{rest}: {text}");
+    }
+}
+
+#[test]
+fn a_password_with_a_question_mark_is_not_shown() {
+    let text = parse("postgres://user:12?hunter3@host/db")
+        .expect_err("no URL")
+        .to_string();
+    assert!(!text.contains("hunter"), "{text}");
+}
+
+#[test]
+fn parameters_of_other_clients_are_left_out_and_named() {
+    let url = "postgres://u:p@h/db?sslmode=require&channel_binding=require&options[a]=b&connect_timeout=5";
+    let options = parse(url).expect("a URL");
+    assert_eq!(options.get_database(), Some("db"));
+    assert!(matches!(options.get_ssl_mode(), PgSslMode::Require));
+    assert_eq!(options.get_options(), Some("-c a=b"));
+    assert_eq!(ignored_parameters(url), ["channel_binding", "connect_timeout"]);
+}
