@@ -6,7 +6,7 @@ use std::path::Path;
 use figment::Metadata;
 use figment::error::{Error, Kind};
 
-/// Explains an error in one line: `kafka.partitions: found string "x", expected i32 (in
+/// Explains an error in one line: `kafka.partitions: found string "x"; allowed: a whole number (in
 /// bellwether.toml)`.
 pub(super) fn explain(error: &Error, place: Option<&Metadata>, file: Option<&Path>) -> String {
     let key = key_of(&error.path);
@@ -49,15 +49,7 @@ fn key_of(path: &[String]) -> String {
 fn problem_of(error: &Error) -> String {
     let section = error.path.first().map_or("", String::as_str);
     match &error.kind {
-        // All keys of the first level are sections.
-        Kind::UnknownField(field, sections) if error.path.len() <= 1 => match section_before(field, sections)
-        {
-            Some((section, key)) => format!(
-                "unknown field; it is `{key}` of [{section}], and as an environment variable, with two underscores, {}",
-                variable(section, key)
-            ),
-            None => error.kind.to_string(),
-        },
+        Kind::UnknownField(field, allowed) => unknown_key(field, allowed, error.path.len() <= 1),
         Kind::InvalidType(..) if section == "sources" && error.path.len() == 1 => {
             "this is a list: a [[sources]] block for each topic".to_owned()
         }
@@ -69,9 +61,30 @@ fn problem_of(error: &Error) -> String {
             if expected.starts_with("allowed:") {
                 expected.clone()
             } else {
-                format!("the value, which is not shown, is none of this kind: {expected}")
+                format!(
+                    "the value, which is not shown, is of another kind; allowed: {}",
+                    kind_in_words(expected)
+                )
             }
         }
+        Kind::InvalidType(found, expected) | Kind::InvalidValue(found, expected) => {
+            format!("found {found}; allowed: {}", kind_in_words(expected))
+        }
+        Kind::UnknownVariant(_, allowed) if holds_secrets(&error.path) => {
+            format!(
+                "the value, which is not shown, cannot be used; allowed: {}",
+                allowed.join(", ")
+            )
+        }
+        Kind::UnknownVariant(found, allowed) => {
+            format!(
+                "`{found}` is none of its values{} allowed: {}",
+                did_you_mean(found, allowed),
+                allowed.join(", ")
+            )
+        }
+        Kind::MissingField(field) => format!("`{field}` is missing"),
+        Kind::DuplicateField(field) => format!("`{field}` is there twice"),
         Kind::Message(text) if holds_secrets(&error.path) => {
             let allowed = text.find("allowed:").map_or("", |at| &text[at..]);
             format!("the value, which is not shown, cannot be used; {allowed}")
@@ -84,6 +97,51 @@ fn problem_of(error: &Error) -> String {
             lines.collect::<Vec<_>>().join(": ")
         }
         kind => kind.to_string(),
+    }
+}
+
+/// Says what may be meant by a key that is unknown. All keys of the first level are sections.
+fn unknown_key(key: &str, allowed: &[&str], is_section: bool) -> String {
+    if is_section && let Some((section, key)) = section_before(key, allowed) {
+        return format!(
+            "unknown key; it is `{key}` of [{section}], and as an environment variable, with two underscores, {}",
+            variable(section, key)
+        );
+    }
+    format!(
+        "unknown key{} allowed: {}",
+        did_you_mean(key, allowed),
+        allowed.join(", ")
+    )
+}
+
+/// Similarity from which on a word is taken for a misspelling of another one.
+const NEAR: f64 = 0.8;
+
+fn did_you_mean(word: &str, allowed: &[&str]) -> String {
+    let word = word.to_lowercase();
+    allowed
+        .iter()
+        .map(|known| (strsim::jaro_winkler(known, &word), known))
+        .filter(|(likeness, _)| *likeness >= NEAR)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map_or_else(
+            || ";".to_owned(),
+            |(_, known)| format!(", did you mean `{known}`?"),
+        )
+}
+
+/// A kind of values as people call it.
+fn kind_in_words(kind: &str) -> &str {
+    match kind {
+        "u16" | "u32" | "u64" | "usize" => "a whole number from 0 on",
+        "i16" | "i32" | "i64" => "a whole number",
+        "f32" | "f64" => "a number",
+        "a string" => "a text",
+        "a boolean" => "true or false",
+        "a map" => "a section, with keys of its own",
+        "a sequence" => "a list",
+        other => other,
     }
 }
 

@@ -78,9 +78,16 @@ const OWN_PROPERTIES: &[&str] = &[
     "client.rack",
 ];
 
-/// True for `host:port`, with a protocol before it or not.
+/// Protocols that librdkafka takes before a broker's address.
+const PROTOCOLS: &[&str] = &["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"];
+
+/// True for `host:port`, with a protocol of Kafka before it or not.
 fn has_host_and_port(broker: &str) -> bool {
-    let address = broker.split_once("://").map_or(broker, |(_, address)| address);
+    let address = match broker.split_once("://") {
+        Some((protocol, address)) if PROTOCOLS.contains(&protocol.to_uppercase().as_str()) => address,
+        Some(_) => return false,
+        None => broker,
+    };
     address.rsplit_once(':').is_some_and(|(host, port)| {
         let host_ok =
             !host.is_empty() && (!host.contains(':') || (host.starts_with('[') && host.ends_with(']')));

@@ -65,7 +65,7 @@ fn check_config_refuses_what_serve_would() {
         ),
         (
             "[kafka]\npartitions = \"many\"".into(),
-            vec!["kafka.partitions", "many", "i32"],
+            vec!["kafka.partitions", "many", "whole number"],
         ),
         (
             "[kafka.properties]\n\"sasl.pasword\" = \"hunter2\"".into(),
