@@ -2,6 +2,11 @@
 //! optimisations asks git otherwise. (Debug builds do not: each commit would compile everything
 //! anew.)
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "cargo speaks to a build script by its environment"
+)]
+
 use std::path::Path;
 use std::process::Command;
 

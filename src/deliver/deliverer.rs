@@ -258,9 +258,7 @@ impl Deliverer {
             && self.can_publish()
             && self.arrivals.is_empty()
             && self.unsent.len() < BATCH
-            && self
-                .scheduler
-                .has_room(self.gauges.ended_per_second(), self.flow.next_room().is_some())
+            && self.scheduler.has_room(self.gauges.ended_per_second())
     }
 
     /// True unless so much waits to be published that nothing more is begun.

@@ -39,6 +39,8 @@ pub(crate) struct Scheduler<J> {
     in_flight: u32,
     careful_in_flight: u32,
     queued: usize,
+    /// True if the last run left something that might have started, for want of room.
+    is_saturated: bool,
     /// Endpoints with first attempts that may start.
     first: VecDeque<WebhookId>,
     /// Endpoints with other deliveries that may start.
@@ -62,6 +64,7 @@ impl<J> Scheduler<J> {
             in_flight: 0,
             careful_in_flight: 0,
             queued: 0,
+            is_saturated: false,
             first: VecDeque::new(),
             rest: VecDeque::new(),
             careful_waiting: VecDeque::new(),
@@ -187,12 +190,11 @@ impl<J> Scheduler<J> {
     }
 
     /// True if more deliveries may come. While the process sends as much as it may, only as many
-    /// are taken as are sent within a second or two, so that nothing has to be parked for it.
-    /// `is_held`: the process may not start another one for now.
-    pub(crate) fn has_room(&self, ended_per_second: usize, is_held: bool) -> bool {
-        let is_saturated = is_held || self.in_flight >= self.limits.in_flight;
-        let most = if is_saturated {
-            (2 * ended_per_second).clamp(SHORT_QUEUE, self.limits.queued)
+    /// are taken as are sent within a second or two, and never so many that some would be parked
+    /// for want of room.
+    pub(crate) fn has_room(&self, ended_per_second: usize) -> bool {
+        let most = if self.is_saturated {
+            (2 * ended_per_second).clamp(SHORT_QUEUE, self.limits.queued / 2)
         } else {
             usize::MAX
         };
@@ -238,8 +240,17 @@ impl<J> Scheduler<J> {
         self.take_tokens_that_came(now);
         self.park_overdue(now);
         let before = self.in_flight;
-        while self.in_flight < self.limits.in_flight && ((self.in_flight - before) as usize) < room {
-            let Some(id) = self.next_listed() else { break };
+        loop {
+            let has_room =
+                self.in_flight < self.limits.in_flight && ((self.in_flight - before) as usize) < room;
+            if !has_room {
+                self.is_saturated = !self.first.is_empty() || !self.rest.is_empty();
+                break;
+            }
+            let Some(id) = self.next_listed() else {
+                self.is_saturated = false;
+                break;
+            };
             self.start_one(id, now);
         }
         std::mem::take(&mut self.actions)

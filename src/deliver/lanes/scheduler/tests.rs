@@ -524,3 +524,38 @@ fn check(stepped: &mut Stepped, finished: usize) -> Result<(), TestCaseError> {
     }
     Ok(())
 }
+
+#[test]
+fn a_backlog_is_taken_only_as_fast_as_it_is_sent() {
+    let mut stepped = Stepped::new(LaneLimits::new(512));
+    for number in 0..200 {
+        stepped.set_up(number, settings(number, number));
+    }
+    let (per_turn, mut taken) = (96, 0_u32);
+    for _ in 0..2_000 {
+        // In each turn some requests end before it is seen how much may come.
+        for _ in 0..per_turn.min(stepped.in_flight.len()) {
+            let (ended, _, _) = stepped.in_flight.remove(0);
+            stepped.scheduler.ended(ended, end(Ending::Success), stepped.now);
+        }
+        if stepped.scheduler.has_room(4_000) {
+            for _ in 0..256 {
+                let number = u16::try_from(taken % 200).expect("a small number");
+                stepped
+                    .scheduler
+                    .arrive(id(number), Lane::First, taken, stepped.now);
+                taken += 1;
+            }
+        }
+        let room = per_turn - stepped.in_flight.len();
+        for action in stepped.scheduler.run(stepped.now, room) {
+            match action {
+                LaneAction::Start { endpoint, job, .. } => stepped.in_flight.push((endpoint, job, false)),
+                LaneAction::Park { reason, .. } => panic!("parked: {reason:?} after {taken}"),
+                LaneAction::Refuse { .. } => panic!("refused"),
+            }
+        }
+        assert_eq!(stepped.in_flight.len(), per_turn, "the flow is full");
+    }
+    assert!(taken > 190_000 && stepped.scheduler.queued() < 4_096 + 256);
+}
