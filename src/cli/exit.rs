@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue};
+
 use super::output::{StdoutLost, complain};
 
 /// The code of a command that was used wrongly, as by the parser of the command line.
@@ -28,6 +30,25 @@ pub(super) fn code_of(result: anyhow::Result<ExitCode>) -> ExitCode {
     } else {
         ExitCode::FAILURE
     }
+}
+
+/// Flags whose values no error shows: secrets, and URLs that may hold one.
+const SECRET_FLAGS: &[&str] = &["--secret", "--token", "--url"];
+
+/// Hides a refused value that may be secret.
+pub(super) fn without_secrets(mut answer: clap::Error) -> clap::Error {
+    // `--url <URL>`
+    let is_secret = match answer.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(flag)) => {
+            let name = flag.split_whitespace().next().unwrap_or(flag);
+            SECRET_FLAGS.contains(&name)
+        }
+        _ => false,
+    };
+    if is_secret {
+        answer.insert(ContextKind::InvalidValue, ContextValue::String("…".to_owned()));
+    }
+    answer
 }
 
 /// The exit code of a command line that the parser answers itself: help, version, or an error.

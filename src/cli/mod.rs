@@ -110,7 +110,10 @@ pub fn main() -> ExitCode {
         .and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed {
         Ok(cli) => cli,
-        Err(answer) => return exit::code_of_parser(&answer.format(&mut command_line)),
+        Err(answer) => {
+            let answer = exit::without_secrets(answer);
+            return exit::code_of_parser(&answer.format(&mut command_line));
+        }
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

@@ -101,3 +101,24 @@ fn configuration_flags_are_refused_where_they_do_nothing() {
         assert!(command_line().try_get_matches_from(arguments).is_ok(), "{words}");
     }
 }
+
+#[test]
+fn no_usage_error_prints_a_value_that_may_be_secret() {
+    for words in [
+        "bellwether site list --url http://user:hunter2@api.example",
+        "bellwether signature sign --secret hunter2 body.json",
+        "bellwether listen --secret hunter2",
+    ] {
+        let mut command_line = command_line();
+        let answer = command_line
+            .try_get_matches_from_mut(words.split_whitespace())
+            .expect_err(words);
+        let text = exit::without_secrets(answer)
+            .format(&mut command_line)
+            .to_string();
+        assert!(
+            text.contains("invalid value '…'") && !text.contains("hunter2"),
+            "{text}"
+        );
+    }
+}

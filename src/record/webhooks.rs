@@ -98,6 +98,18 @@ pub async fn create(
         true => CreateError::ExternalIdTaken,
         false => error.into(),
     })?;
+    add_secret(conn, keyring, id, secret, now).await?;
+    Ok(())
+}
+
+/// Adds the first secret of a webhook.
+async fn add_secret(
+    conn: &mut PgConnection,
+    keyring: &Keyring,
+    id: WebhookId,
+    secret: &Secret,
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "insert into webhook_secrets (webhook_id, role, secret, inserted_at) values ($1, $2, $3, $4)",
         id.uuid(),

@@ -28,25 +28,7 @@ fn place(problem: &FieldProblem, form: &Form, allow_http: bool) -> (String, Stri
                 "Tick at least one thing to be told about".to_owned(),
             )
         }
-        ["triggers", event, ref rest @ ..] => {
-            let question = event_question(event);
-            match rest.first().copied() {
-                None | Some("threshold") if problem.code == "required" => (
-                    format!("{event}_threshold"),
-                    format!("You ticked {}: enter a number", short_question(question)),
-                ),
-                Some("threshold") => (
-                    format!("{event}_threshold"),
-                    format!("Enter a whole number of visitors, {}", threshold_words(event)),
-                ),
-                Some("window_seconds") => (
-                    format!("{event}_window"),
-                    format!("Enter a number of seconds {}", window_words(event)),
-                ),
-                Some("goals" | "names") => (format!("{event}_names"), format!("{question}: {detail}")),
-                _ => (event.to_owned(), format!("{question}: {detail}")),
-            }
-        }
+        ["triggers", event, ref rest @ ..] => trigger_place(problem, event, rest, &detail),
         ["secret"] => ("secret".to_owned(), format!("Your secret: {detail}")),
         ["headers"] => ("header_name_0".to_owned(), format!("Headers: {detail}")),
         ["headers", name] => {
@@ -76,6 +58,26 @@ fn place(problem: &FieldProblem, form: &Form, allow_http: bool) -> (String, Stri
         ),
         [name] => (name.to_owned(), detail),
         _ => ("name".to_owned(), detail),
+    }
+}
+
+fn trigger_place(problem: &FieldProblem, event: &str, rest: &[&str], detail: &str) -> (String, String) {
+    let question = event_question(event);
+    match rest.first().copied() {
+        None | Some("threshold") if problem.code == "required" => (
+            format!("{event}_threshold"),
+            format!("You ticked {}: enter a number", short_question(question)),
+        ),
+        Some("threshold") => (
+            format!("{event}_threshold"),
+            format!("Enter a whole number of visitors, {}", threshold_words(event)),
+        ),
+        Some("window_seconds") => (
+            format!("{event}_window"),
+            format!("Enter a number of seconds {}", window_words(event)),
+        ),
+        Some("goals" | "names") => (format!("{event}_names"), format!("{question}: {detail}")),
+        _ => (event.to_owned(), format!("{question}: {detail}")),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::io;
 
+use rustls::CertificateError;
 use serde::Deserialize;
 
 use crate::telemetry::connection::ConnectionCause;
@@ -59,7 +60,13 @@ impl std::fmt::Display for CallRefusal {
 pub(super) fn cause_of(error: &reqwest::Error) -> ConnectionCause {
     let chain = || std::iter::successors(Some(error as &(dyn Error + 'static)), |one| (*one).source());
     if let Some(tls) = chain().find_map(tls_error) {
-        return ConnectionCause::Tls(tls.to_string());
+        return match tls {
+            rustls::Error::InvalidMessage(_) => ConnectionCause::TlsUnsupported,
+            rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+                ConnectionCause::Tls("the server's certificate could not be verified".to_owned())
+            }
+            other => ConnectionCause::Tls(other.to_string()),
+        };
     }
     if error.is_timeout() {
         return ConnectionCause::NoAnswer;

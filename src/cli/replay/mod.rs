@@ -2,8 +2,8 @@
 //!
 //! In comes a file, plain or gzip, or stdin; out go records keyed by site, in the order of the
 //! lines. Timestamps stay as they are unless `--now` moves them. Kafka's own record time is the
-//! present, so a source with `clock = "live"` gets no events of the past: it would count them at
-//! the wrong time, or notify nobody.
+//! present, so a source with `clock = "live"` gets no events of another time: it would count them
+//! at the wrong time, or notify nobody.
 
 mod input;
 mod pace;
@@ -184,6 +184,10 @@ fn target(args: &ReplayArgs, config: &Config) -> anyhow::Result<(String, Option<
         Some(topic) => {
             let source = sources.iter().find(|source| source.topic == *topic);
             source.map_or(Ok(()), check_format)?;
+            anyhow::ensure!(
+                source.is_some() || !topic.starts_with(&config.kafka.topic("")),
+                "{topic} is one of Bellwether's own topics: `replay` publishes to the topic of a source"
+            );
             Ok((topic.clone(), source.map(|source| source.clock)))
         }
         None => {

@@ -14,19 +14,20 @@ use crate::domain::time::from_ms;
 pub(super) struct Times {
     is_moved: bool,
     speed: f64,
-    /// Age from which on a live source counts an event at the wrong time or notifies nobody.
+    /// Distance from the present from which on a live source counts an event at the wrong time or
+    /// notifies nobody.
     stale_after_ms: Option<i64>,
     /// The first event's own time and the present then.
     first: Option<(i64, i64)>,
 }
 
-/// An event of the past for a source that reads the present.
+/// An event of another time for a source that reads the present.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "an event of {at} would be counted as of now, or nobody would be notified of it: set clock = \"log\" on the source, \
      or publish the events as if they happened now with --now"
 )]
-pub(super) struct TooOld {
+pub(super) struct NotPresent {
     at: String,
 }
 
@@ -45,7 +46,7 @@ impl Times {
 
     /// The time for an event that happened at `at_ms` and is published at `now_ms`, both in
     /// milliseconds since the Unix epoch.
-    pub(super) fn at(&mut self, at_ms: i64, now_ms: i64) -> Result<i64, TooOld> {
+    pub(super) fn at(&mut self, at_ms: i64, now_ms: i64) -> Result<i64, NotPresent> {
         let (first_ms, started_ms) = *self.first.get_or_insert((at_ms, now_ms));
         if self.is_moved {
             // At full speed all happen when they are published.
@@ -56,9 +57,11 @@ impl Times {
             return Ok(started_ms.saturating_add(ahead_ms as i64));
         }
         match self.stale_after_ms {
-            Some(stale_after_ms) if now_ms.saturating_sub(at_ms) > stale_after_ms => Err(TooOld {
-                at: from_ms(at_ms).to_rfc3339_opts(SecondsFormat::Secs, true),
-            }),
+            Some(stale_after_ms) if now_ms.abs_diff(at_ms) > stale_after_ms.unsigned_abs() => {
+                Err(NotPresent {
+                    at: from_ms(at_ms).to_rfc3339_opts(SecondsFormat::Secs, true),
+                })
+            }
             _ => Ok(at_ms),
         }
     }
@@ -83,7 +86,7 @@ mod tests {
     const NOW: i64 = 1_771_970_400_000;
 
     #[test]
-    fn a_live_source_refuses_events_of_the_past() {
+    fn a_live_source_refuses_events_of_another_time() {
         let stale_after = Some(Duration::from_secs(15 * 60));
         let mut times = Times::new(false, 1.0, stale_after);
         assert_eq!(times.at(NOW - 15 * MINUTE, NOW), Ok(NOW - 15 * MINUTE));
@@ -94,6 +97,8 @@ mod tests {
             "{refused}"
         );
         assert!(times.at(NOW - 15 * MINUTE - 1, NOW).is_err());
+        // A live source would count it as of now.
+        assert!(times.at(NOW + 15 * MINUTE + 1, NOW).is_err());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::io;
 
-use rustls::CertificateError;
+use rustls::{AlertDescription, CertificateError};
 
 use super::phases::Stage;
 use crate::domain::address::Refusal;
@@ -136,11 +136,29 @@ fn tls_text(error: &rustls::Error) -> String {
         E::InvalidCertificate(why) => {
             format!("the certificate is not accepted: {}", certificate_text(why))
         }
-        E::AlertReceived(alert) => format!("the endpoint refused the TLS handshake: {alert:?}"),
+        E::AlertReceived(alert) => format!("the endpoint refused the TLS handshake: {}", alert_text(*alert)),
         E::InvalidMessage(_) => "the endpoint does not speak TLS on this port".to_owned(),
         E::PeerIncompatible(_) => "the endpoint offers no TLS version or cipher of ours".to_owned(),
         _ => "the TLS handshake failed".to_owned(),
     }
+}
+
+/// The name of an alert as RFC 8446 writes it, with spaces: `handshake failure`.
+fn alert_text(alert: AlertDescription) -> String {
+    if let AlertDescription::Unknown(code) = alert {
+        return format!("alert {code}");
+    }
+    let mut words = String::new();
+    let mut before = 'A';
+    for one in format!("{alert:?}").chars() {
+        // No space within `CA`.
+        if one.is_ascii_uppercase() && !before.is_ascii_uppercase() {
+            words.push(' ');
+        }
+        words.push(one.to_ascii_lowercase());
+        before = one;
+    }
+    words
 }
 
 fn certificate_text(why: &CertificateError) -> &'static str {

@@ -7,7 +7,7 @@ use axum::extract::Path;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
-use chrono::{SecondsFormat, TimeDelta};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
@@ -67,7 +67,7 @@ pub(in crate::ui) async fn show(
     // The site's own clock: that of a log that is read again is not ours.
     let to = status.as_of.unwrap_or(site.zone.now());
     let from = to - SPAN;
-    let rfc = |at: chrono::DateTime<chrono::Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
+    let rfc = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
     let path = format!("{}?from={}&to={}", site.path.api("/activity"), rfc(from), rfc(to));
     let activity: Activity = visit.api.get(&path).await?;
     let path = format!(
@@ -101,26 +101,32 @@ pub(in crate::ui) async fn show(
         finding: finding(most, spans.len(), fires_at),
         zone: &site.zone,
     };
-    let is_known = most.is_some();
-    let rows = points
-        .iter()
-        .step_by(TABLE_STEP)
-        .filter(|_| is_known)
-        .map(|(at, visitors)| {
-            let visitors = visitors.map_or_else(|| "no data".to_owned(), count);
-            (site.zone.minute(*at), visitors)
-        });
+    let rows = match most {
+        Some(_) => table_rows(&site, &points),
+        None => Vec::new(),
+    };
     let shown = NowPage {
         l: visit.site_layout(&site, Section::Now, "Now"),
         poll: site.zone.link(site.path.page("/now")),
         as_of: status.as_of.map(|at| site.zone.second(at)),
         chart: chart.svg(),
-        rows: rows.collect(),
+        rows,
         usual: usual.map(|usual| count(usual.round() as u64)),
         fires_at: fires_at.map(count),
         now,
     };
     Ok(page(StatusCode::OK, &shown))
+}
+
+/// The points of the chart as rows of a table, one of several.
+fn table_rows(site: &SiteVisit, points: &[(DateTime<Utc>, Option<u64>)]) -> Vec<(Stamp, String)> {
+    let shown = points.iter().step_by(TABLE_STEP);
+    shown
+        .map(|(at, visitors)| {
+            let visitors = visitors.map_or_else(|| "no data".to_owned(), count);
+            (site.zone.minute(*at), visitors)
+        })
+        .collect()
 }
 
 fn finding(most: Option<u64>, alerts: usize, fires_at: Option<u64>) -> String {

@@ -18,3 +18,15 @@ fn tls_errors_are_found_inside_io_errors() {
     assert_eq!(tls_text(found), "the certificate is not accepted: it has expired");
     assert!(tls_error(&io::Error::other("something else")).is_none());
 }
+
+#[test]
+fn an_alert_of_tls_is_told_in_words() {
+    for (alert, words) in [
+        (AlertDescription::HandshakeFailure, "handshake failure"),
+        (AlertDescription::UnknownCA, "unknown ca"),
+        (AlertDescription::Unknown(200), "alert 200"),
+    ] {
+        let told = tls_text(&rustls::Error::AlertReceived(alert));
+        assert_eq!(told, format!("the endpoint refused the TLS handshake: {words}"));
+    }
+}
