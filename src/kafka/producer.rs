@@ -310,18 +310,16 @@ impl Publisher {
 
     /// Name of a topic in metrics: one of [`PRODUCED`], or `source`.
     fn label(&self, topic: &str) -> &'static str {
-        let own = topic
-            .strip_prefix(&*self.prefix)
-            .and_then(|rest| rest.strip_prefix('.'));
-        match own {
-            Some(name) if name.starts_with("retry.") => "retry",
-            Some(name) => PRODUCED
-                .into_iter()
-                .find(|known| *known == name)
-                .unwrap_or("source"),
-            None => "source",
-        }
+        own_name(&self.prefix, topic).unwrap_or("source")
     }
+}
+
+/// Name of one of Bellwether's own topics without its prefix, of which `retry` is all tiers; `None`
+/// for other topics.
+pub(crate) fn own_name(prefix: &str, topic: &str) -> Option<&'static str> {
+    let name = topic.strip_prefix(prefix)?.strip_prefix('.')?;
+    let name = if name.starts_with("retry.") { "retry" } else { name };
+    PRODUCED.into_iter().find(|known| *known == name)
 }
 
 /// Names of Bellwether's topics in the producer's metrics.

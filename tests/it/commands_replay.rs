@@ -120,7 +120,8 @@ async fn replay_publishes_json_lines_at_the_pace_it_is_told() {
     assert_eq!(names, ["goal 0", "goal 1", "goal 2"]);
 
     let begun = Instant::now();
-    let topic = deployment.topic("rejected");
+    // A topic that is no source here.
+    let topic = Deployment::create(&[]).await.source;
     let (code, out, _) = said(deployment.run(&["replay", path, "--speed", "0", "--topic", &topic]));
     assert_eq!(code, 0);
     assert!(out.contains(&format!("3 events to {topic}")), "{out}");
@@ -149,9 +150,29 @@ async fn replay_refuses_events_of_the_past_for_a_live_source() {
     }
     assert_eq!(values(&deployment.source), [json!(null); 0]);
     // A topic that is no source has no clock.
-    let topic = deployment.topic("rejected");
+    let topic = Deployment::create(&[]).await.source;
     let (code, _, err) = replay(&deployment, &path, &["--site", "a.example", "--topic", &topic]);
     assert_eq!(code, 0, "{err}");
+}
+
+#[tokio::test]
+async fn replay_refuses_bellwethers_own_topics() {
+    let deployment = Deployment::create(&[]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = file(&folder, ACCESS_LOG);
+    for name in [
+        "deliveries",
+        "rejected",
+        "dead-letter",
+        "detector-state",
+        "retry.1s",
+    ] {
+        let topic = deployment.topic(name);
+        let (code, out, err) = replay(&deployment, &path, &["--site", "a.example", "--topic", &topic]);
+        assert_eq!((code, out.as_str()), (1, ""), "{topic}");
+        assert!(err.contains("one of Bellwether's own topics"), "{err}");
+        assert_eq!(kafka::read_all(&topic).len(), 0, "{topic}");
+    }
 }
 
 #[tokio::test]

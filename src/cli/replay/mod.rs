@@ -29,6 +29,7 @@ use crate::config::{Clock, Config, Source, SourceFormat};
 use crate::domain::site::SiteId;
 use crate::ingest::replay_file::{Parsed, ReplayLineReader, Skips};
 use crate::kafka::client::ClientEvents;
+use crate::kafka::producer::own_name;
 use crate::telemetry::logs;
 use crate::telemetry::metrics::{Labels, Metrics};
 
@@ -185,7 +186,7 @@ fn target(args: &ReplayArgs, config: &Config) -> anyhow::Result<(String, Option<
             let source = sources.iter().find(|source| source.topic == *topic);
             source.map_or(Ok(()), check_format)?;
             anyhow::ensure!(
-                source.is_some() || !topic.starts_with(&config.kafka.topic("")),
+                source.is_some() || own_name(&config.kafka.topic_prefix, topic).is_none(),
                 "{topic} is one of Bellwether's own topics: `replay` publishes to the topic of a source"
             );
             Ok((topic.clone(), source.map(|source| source.clock)))
