@@ -6,6 +6,8 @@ use std::path::Path;
 use figment::Metadata;
 use figment::error::{Error, Kind};
 
+use crate::domain::near_words::nearest;
+
 /// Explains an error in one line: `kafka.partitions: found string "x"; allowed: a whole number (in
 /// bellwether.toml)`.
 pub(super) fn explain(error: &Error, place: Option<&Metadata>, file: Option<&Path>) -> String {
@@ -119,16 +121,10 @@ fn unknown_key(key: &str, allowed: &[&str], is_section: bool) -> String {
 const NEAR: f64 = 0.8;
 
 fn did_you_mean(word: &str, allowed: &[&str]) -> String {
-    let word = word.to_lowercase();
-    allowed
-        .iter()
-        .map(|known| (strsim::jaro_winkler(known, &word), known))
-        .filter(|(likeness, _)| *likeness >= NEAR)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map_or_else(
-            || ";".to_owned(),
-            |(_, known)| format!(", did you mean `{known}`?"),
-        )
+    match nearest(word, allowed.iter().copied(), NEAR) {
+        Some(known) => format!(", did you mean `{known}`?"),
+        None => ";".to_owned(),
+    }
 }
 
 /// A kind of values as people call it.

@@ -118,6 +118,7 @@ mod tests {
             }
         }
     }
+
     #[test]
     fn an_id_from_a_clock_ahead_is_known_when_its_copy_comes() {
         let mut recent = RecentFirsts::default();

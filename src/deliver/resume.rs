@@ -79,8 +79,8 @@ pub(crate) fn resume(
             possible_repeat: false,
         };
     };
-    // A later attempt's own record carries the chain on. The row does so itself: another owner may have
-    // ended the delivery meanwhile, and died before its dead letter was published.
+    // A later attempt's own record carries the chain on. The row does so itself: another owner may
+    // have ended the delivery meanwhile, and died before its dead letter was published.
     let is_ended_row = is_parked_row && progress.status == DeliveryStatus::Failed;
     if progress.attempts > attempt && !is_ended_row {
         return Resume::Complete;

@@ -3,6 +3,8 @@
 
 /// Closed sets of words.
 pub(crate) mod words;
+/// Words that are meant by misspelled ones.
+pub(crate) mod near_words;
 pub mod time;
 pub mod id;
 pub mod event;

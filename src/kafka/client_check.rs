@@ -18,7 +18,7 @@ impl ClientContext for Silent {
 
 impl ConsumerContext for Silent {}
 
-/// Settings of the two ways to authenticate that work without a library of the system.
+/// Mechanisms that need no library of the system.
 const MECHANISMS: &str = "allowed: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512";
 
 /// Finds the reason for which no client can be made, in a line without a value. Contacts nothing.

@@ -96,7 +96,7 @@ fn cause_of_io(error: &io::Error) -> ConnectionCause {
         | io::ErrorKind::BrokenPipe
         | io::ErrorKind::UnexpectedEof => Cause::Closed,
         // The kind of rustls' errors.
-        io::ErrorKind::InvalidData => Cause::Tls(tls_text(error)),
+        io::ErrorKind::InvalidData => tls_cause(error),
         // The resolver's errors have no kind of their own; the text is the standard library's.
         _ if error
             .to_string()
@@ -108,13 +108,10 @@ fn cause_of_io(error: &io::Error) -> ConnectionCause {
     }
 }
 
-/// The text of rustls, which gives this one cause in debug form.
-fn tls_text(error: &io::Error) -> String {
+fn tls_cause(error: &io::Error) -> ConnectionCause {
     match error.get_ref().and_then(|inner| inner.downcast_ref()) {
-        Some(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer)) => {
-            "the server's certificate could not be verified".to_owned()
-        }
-        _ => error.to_string(),
+        Some(tls) => ConnectionCause::of_tls(tls),
+        None => ConnectionCause::Tls(error.to_string()),
     }
 }
 

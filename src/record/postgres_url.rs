@@ -6,6 +6,8 @@ use std::str::FromStr as _;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use url::Url;
 
+use crate::domain::near_words::nearest;
+
 /// Parameters that the client uses.
 const USED: &[&str] = &[
     "application_name",
@@ -140,14 +142,8 @@ fn check(name: &str, value: &str) -> Result<(), InvalidPostgresUrl> {
     }
     let known = USED.iter().chain(IGNORED);
     let Some(name) = known.clone().find(|known| **known == name).copied() else {
-        let nearest = known
-            .map(|known| (strsim::jaro_winkler(known, &name.to_lowercase()), *known))
-            .filter(|(likeness, _)| *likeness >= NEAR)
-            .max_by(|a, b| a.0.total_cmp(&b.0));
-        return Err(match nearest {
-            Some((_, meant)) => InvalidPostgresUrl::Misspelled(meant),
-            None => InvalidPostgresUrl::Unknown,
-        });
+        let meant = nearest(name, known.copied(), NEAR);
+        return Err(meant.map_or(InvalidPostgresUrl::Unknown, InvalidPostgresUrl::Misspelled));
     };
     let wrong = |allowed| Err(InvalidPostgresUrl::Parameter(name, allowed));
     match name {

@@ -52,6 +52,18 @@ pub(crate) enum ConnectionCause {
     Other(String),
 }
 
+impl ConnectionCause {
+    /// The cause of a failed handshake. The library gives this one in debug form.
+    pub(crate) fn of_tls(error: &rustls::Error) -> Self {
+        Self::Tls(match error {
+            rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer) => {
+                "the server's certificate could not be verified".to_owned()
+            }
+            other => other.to_string(),
+        })
+    }
+}
+
 impl ConnectionError {
     /// True if another try must fail in the same way: credentials or certificates have to change.
     pub(crate) fn is_final(&self) -> bool {

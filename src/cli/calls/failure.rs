@@ -3,7 +3,6 @@
 use std::error::Error;
 use std::io;
 
-use rustls::CertificateError;
 use serde::Deserialize;
 
 use crate::telemetry::connection::ConnectionCause;
@@ -62,10 +61,7 @@ pub(super) fn cause_of(error: &reqwest::Error) -> ConnectionCause {
     if let Some(tls) = chain().find_map(tls_error) {
         return match tls {
             rustls::Error::InvalidMessage(_) => ConnectionCause::TlsUnsupported,
-            rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
-                ConnectionCause::Tls("the server's certificate could not be verified".to_owned())
-            }
-            other => ConnectionCause::Tls(other.to_string()),
+            other => ConnectionCause::of_tls(other),
         };
     }
     if error.is_timeout() {

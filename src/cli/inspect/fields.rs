@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::detect::redact::redact;
+use crate::domain::near_words::nearest;
 
 /// Fields of the native format, each of which may be misspelt.
 const FIELDS: [&str; 12] = [
@@ -137,11 +138,7 @@ impl GivenFields {
     /// The event type that is meant by the record's, which is none.
     pub(super) fn near_miss_of_type(&self) -> Option<NearMiss> {
         let found = self.0.get("type")?.as_str()?;
-        let similarity = |known: &&str| strsim::jaro_winkler(&normal(found), known);
-        let meant = TYPES
-            .into_iter()
-            .filter(|known| similarity(known) >= MIN_SIMILARITY)
-            .max_by(|a, b| similarity(a).total_cmp(&similarity(b)))?;
+        let meant = nearest(&normal(found), TYPES, MIN_SIMILARITY)?;
         (found != meant).then(|| NearMiss {
             found: cut(found),
             meant,

@@ -288,8 +288,7 @@ impl Intake {
             .is_some_and(|unasked| !is_unasked(unasked));
         let is_own = match tier {
             // Written since the assignment began, so nobody else has read it; and no copy of what
-            // was decided before. One that must be noted is remembered too: its copy may not have to
-            // be.
+            // was decided before. One that must be noted is remembered too, for its copies.
             None => {
                 let is_first = self.recent_firsts.is_first(
                     record.delivery_id,
