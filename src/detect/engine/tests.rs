@@ -20,6 +20,21 @@ fn a_late_event_is_judged_at_the_sites_own_clock_and_may_fire() {
 }
 
 #[test]
+fn an_event_of_a_busy_site_does_not_pass_through_its_visitors() {
+    let mut fed = Fed::log([site("a", [drop(2, 43_200)])]);
+    let mut has_latest = |visitor: i64| {
+        fed.feed(&view("a", &visitor.to_string(), 1_000 + visitor));
+        fed.engine.sites[0].has_latest()
+    };
+    assert!(has_latest(0), "few are listed one by one");
+    for visitor in 1..100 {
+        has_latest(visitor);
+    }
+    // Filling the list from the table would cost each event as much as there are visitors.
+    assert!((100..200).all(|visitor| !has_latest(visitor)));
+}
+
+#[test]
 fn one_site_in_the_future_harms_no_other() {
     let mut fed = Fed::new(SourceClock::Live, [spiking(2), site("b", [spike(2, 300)])]);
     let now = RECORD_MS / 1_000;

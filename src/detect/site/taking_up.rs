@@ -55,8 +55,10 @@ impl SiteState {
     fn note_latest(&mut self, visitor: u64, second: u32) {
         let kept = self.latest.kept();
         if self.window.live() as usize >= 2 * kept {
-            if !self.latest_is_behind {
-                self.latest_is_behind = true;
+            let was_behind = std::mem::replace(&mut self.latest_is_behind, true);
+            // A list that was not full may be judged sooner, once it is filled from the table. What
+            // falls due by a full one is only put off by an event.
+            if !was_behind && !self.latest.has(self.triggers.needs.latest) {
                 self.next_due = 0;
             }
             return;
@@ -76,6 +78,12 @@ impl SiteState {
                 self.latest.visit(visitor.hash, visitor.second);
             }
         }
+    }
+
+    /// True if the latest visitors are those of the table of visitors by now.
+    #[cfg(test)]
+    pub(crate) fn has_latest(&self) -> bool {
+        !self.latest_is_behind
     }
 
     /// Holds the segment of a change that is written later.

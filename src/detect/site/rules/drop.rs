@@ -30,12 +30,18 @@ impl DropRule {
             Some(length) => reading.window.count(length),
             None => {
                 let oldest = reading.now().saturating_sub(self.settings.window_seconds);
-                reading.latest.since(oldest)
+                // Everyone in the table counts too: its window is shorter. While it holds enough,
+                // the latest visitors are not kept up.
+                reading.latest.since(oldest).max(reading.window.live())
             }
         }
     }
 
     pub(super) fn level(&self, reading: SiteReading<'_>) -> Level {
+        // Nobody else needs to be counted where the table holds enough, as at nearly every event.
+        if self.length.is_none() && reading.window.live() >= self.settings.rearm_level() {
+            return Level::Calm { seconds: 0 };
+        }
         let count = self.count(reading);
         if count >= self.settings.rearm_level() {
             Level::Calm { seconds: 0 }
