@@ -56,6 +56,14 @@ pub(crate) fn load_judged(
 ) -> Result<Config, ConfigError> {
     let figment = merge(sources)?;
     let mut problems = Problems::default();
+    if sources.environment {
+        let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+        for name in names.filter(|name| has_nameless_level(name)) {
+            problems.add_line(format!(
+                "{name} names no setting: `__` stands between the levels of a key, as in BELLWETHER_KAFKA__BROKERS"
+            ));
+        }
+    }
     let (mut config, unread) = read_all(&figment, sources.file.as_deref(), &mut problems)?;
     config.file = ConfigFile(sources.file.clone());
     config.webhooks.add_default_schedule();
@@ -145,6 +153,16 @@ fn is_service_link(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     // Two underscores separate the levels of a key, and are in no link's name.
     !name.contains("__") && (name == "port" || name.starts_with("port_") || name.starts_with("service_"))
+}
+
+/// True for a variable of ours in whose name a level has no name. It would be read as nothing.
+fn has_nameless_level(variable: &str) -> bool {
+    const PREFIX: &str = "BELLWETHER_";
+    let levels = variable
+        .split_at_checked(PREFIX.len())
+        .filter(|(prefix, _)| prefix.eq_ignore_ascii_case(PREFIX))
+        .map(|(_, levels)| levels);
+    levels.is_some_and(|levels| levels.split("__").any(str::is_empty))
 }
 
 /// Values that were read already.

@@ -132,6 +132,23 @@ fn variables_of_kubernetes_service_links_are_no_settings() {
 }
 
 #[test]
+fn a_variable_whose_level_has_no_name_is_no_setting() {
+    for (variable, is_nameless) in [
+        ("BELLWETHER_KAFKA__BROKERS", false),
+        ("bellwether_kafka__brokers", false),
+        ("BELLWETHER_CONFIG", false),
+        ("BELLWETHER_KAFKA__BROKERS__", true),
+        ("BELLWETHER___KAFKA__BROKERS", true),
+        ("BELLWETHER___", true),
+        ("BELLWETHER_KAFKA____BROKERS", true),
+        ("BELLWETHER_", true),
+        ("OTHER_KAFKA____BROKERS", false),
+    ] {
+        assert_eq!(has_nameless_level(variable), is_nameless, "{variable}");
+    }
+}
+
+#[test]
 fn librdkafka_properties_may_be_dotted_or_quoted() {
     let config = from_toml("[kafka.properties]\nsecurity.protocol = \"SSL\"\n\"ssl.ca.location\" = \"/ca\"\nssl.cipher.suites = \"x\"").expect("valid");
     assert_eq!(config.kafka.properties["security.protocol"], "SSL");
