@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::commands::said;
 use crate::support::app::Deployment;
-use crate::support::{eventually, kafka};
+use crate::support::{eventually, kafka, send_signal};
 
 /// Two lines of an access log of long ago: a page, and a part of it.
 const ACCESS_LOG: &str = "\
@@ -295,4 +295,47 @@ async fn a_clock_that_is_wrong_is_a_log_line() {
         (line["topic"] == json!(deployment.source) && line["level"] == "warn").then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_replay_that_a_signal_stops_says_how_far_it_came() {
+    let deployment = log_deployment().await;
+    let event = |at: &str| {
+        let event = json!({"site_id": "a.example", "type": "goal", "name": "x", "timestamp": at});
+        format!("{event}\n")
+    };
+    let an_hour_apart = event("2026-02-25T12:00:00Z") + &event("2026-02-25T13:00:00Z");
+    // Waiting for the time of an event, and for a line of a pipe that stays open.
+    for (input, speed, told) in [
+        (
+            &an_hour_apart,
+            "1",
+            "stopped by a signal after line 1 of stdin: 1 event published to",
+        ),
+        (
+            &event("2026-02-25T12:00:00Z"),
+            "0",
+            "stopped by a signal; events acknowledged by then: ",
+        ),
+    ] {
+        let before = kafka::read_all(&deployment.source).len();
+        let mut child = deployment
+            .command(&["replay", "-", "--speed", speed])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(input.as_bytes()).unwrap();
+        eventually("the first event is there", Duration::from_secs(30), || async {
+            (kafka::read_all(&deployment.source).len() > before).then_some(())
+        })
+        .await;
+        send_signal(&child, "TERM");
+        let (code, out, err) = said(child.wait_with_output().unwrap());
+        assert_eq!((code, out.as_str()), (1, ""), "{err}");
+        assert!(err.contains(told), "{err}");
+        drop(stdin);
+    }
 }

@@ -13,17 +13,20 @@ mod times;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
+use tokio_util::sync::CancellationToken;
 
 use self::input::{FirstLines, Input};
 use self::pace::Pace;
 use self::progress::Progress;
-use self::publish::EventPublisher;
+use self::publish::{Answers, EventPublisher};
 use self::times::Times;
 use super::exit::UsageError;
 use super::output::print;
+use crate::app::{Lifecycle, SecondSignal};
 use crate::clock;
 use crate::config::{Clock, Config, Source, SourceFormat};
 use crate::domain::site::SiteId;
@@ -32,6 +35,9 @@ use crate::kafka::client::ClientEvents;
 use crate::kafka::producer::own_name;
 use crate::telemetry::logs;
 use crate::telemetry::metrics::{Labels, Metrics};
+
+/// Time in which a replay that was stopped should have ended.
+const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Args)]
 pub(super) struct ReplayArgs {
@@ -75,30 +81,61 @@ fn speed(text: &str) -> Result<f64, String> {
 
 pub(super) async fn run(args: ReplayArgs, config: Config) -> anyhow::Result<()> {
     logs::start(&config.telemetry, "replay", None);
+    let lifecycle = Lifecycle::default();
+    let (stop, answers) = (lifecycle.stop.clone(), Arc::<Answers>::default());
+    let noted = Arc::clone(&answers);
     // The file is read and the pace is kept on a thread that may block.
-    let published = tokio::task::spawn_blocking(move || replay(&args, &config)).await??;
+    let replayed = tokio::task::spawn_blocking(move || replay(&args, &config, &stop, noted));
+    let published = tokio::select! {
+        replayed = replayed => replayed??,
+        watched = lifecycle.clone().watch_signals(SecondSignal::Exits) => return watched,
+        () = overdue(&lifecycle.stop) => bail!(
+            "stopped by a signal; events acknowledged by then: {}",
+            answers.acknowledged()
+        ),
+    };
     Ok(print(&published)?)
 }
 
-/// Publishes the file; returns the sentence about it.
-fn replay(args: &ReplayArgs, config: &Config) -> anyhow::Result<String> {
+/// Returns when a replay that was stopped should have ended: its input or the brokers keep it
+/// waiting.
+async fn overdue(stop: &CancellationToken) {
+    stop.cancelled().await;
+    tokio::time::sleep(STOP_TIMEOUT).await;
+}
+
+/// Publishes the file, until `stop` is cancelled; returns the sentence about it.
+fn replay(
+    args: &ReplayArgs,
+    config: &Config,
+    stop: &CancellationToken,
+    answers: Arc<Answers>,
+) -> anyhow::Result<String> {
     let mut input = Input::open(&args.file)?;
     let reader = line_reader(args, &mut input)?;
     let (topic, clock) = target(args, config)?;
     let stale_after = (clock == Some(Clock::Live)).then_some(config.detect.stale_after);
     let metrics = Arc::new(Metrics::new(&Labels::default()));
-    let publisher = EventPublisher::connect(config, &topic, ClientEvents::new(metrics))?;
+    let publisher = EventPublisher::connect(config, &topic, ClientEvents::new(metrics), answers)?;
     let mut replay = Replay {
         pace: Pace::new(args.speed),
         times: Times::new(args.now, args.speed, stale_after),
         progress: Progress::new(input.size()),
         skips: Skips::default(),
         publisher,
+        stop,
     };
-    let published = replay.run(&mut input, &reader);
+    let read = replay.run(&mut input, &reader);
     replay.progress.finish();
-    published?;
+    let lines = read?;
     let (published, skipped) = (replay.publisher.published(), replay.skips.summary());
+    if stop.is_cancelled() {
+        bail!(
+            "stopped by a signal after line {lines} of {}: {} published to {topic}{skipped}",
+            input.name(),
+            count_of(published)
+        );
+    }
     if published == 0 {
         let wanted = match reader {
             ReplayLineReader::Events => "an event",
@@ -109,24 +146,33 @@ fn replay(args: &ReplayArgs, config: &Config) -> anyhow::Result<String> {
             input.name()
         );
     }
-    let events = if published == 1 { "event" } else { "events" };
-    Ok(format!("published {published} {events} to {topic}{skipped}"))
+    Ok(format!("published {} to {topic}{skipped}", count_of(published)))
+}
+
+fn count_of(events: u64) -> String {
+    match events {
+        1 => "1 event".to_owned(),
+        _ => format!("{events} events"),
+    }
 }
 
 /// A replay under way.
-struct Replay {
+struct Replay<'a> {
     pace: Pace,
     times: Times,
     progress: Progress,
     skips: Skips,
     publisher: EventPublisher,
+    stop: &'a CancellationToken,
 }
 
-impl Replay {
-    fn run(&mut self, input: &mut Input, reader: &ReplayLineReader) -> anyhow::Result<()> {
+impl Replay<'_> {
+    /// Publishes the events of all lines, or of those read until the replay is stopped. Returns the
+    /// number of lines read.
+    fn run(&mut self, input: &mut Input, reader: &ReplayLineReader) -> anyhow::Result<u64> {
         let mut line = Vec::new();
         let mut number = 0_u64;
-        while input.read_line(&mut line)? {
+        while !self.stop.is_cancelled() && input.read_line(&mut line)? {
             number += 1;
             self.progress
                 .set(input.consumed(), self.publisher.published(), clock::monotonic());
@@ -137,21 +183,29 @@ impl Replay {
                         self.progress.say(&text);
                     }
                 }
-                Parsed::Event { key, value, at_ms } => self
-                    .event(&key, value, at_ms)
-                    .with_context(|| format!("line {number} of {}", input.name()))?,
+                Parsed::Event { key, value, at_ms } => {
+                    let event = self.event(&key, value, at_ms);
+                    if !event.with_context(|| format!("line {number} of {}", input.name()))? {
+                        number -= 1;
+                    }
+                }
             }
         }
         let progress = &self.progress;
         self.publisher.finish(|waiting| {
             progress.say(&format!("waiting for {waiting} acknowledgements"));
-        })
+        })?;
+        Ok(number)
     }
 
-    fn event(&mut self, key: &str, mut value: Vec<u8>, at_ms: Option<i64>) -> anyhow::Result<()> {
+    /// Publishes an event when it is due. Returns false if the replay was stopped before.
+    fn event(&mut self, key: &str, mut value: Vec<u8>, at_ms: Option<i64>) -> anyhow::Result<bool> {
         // An event without a time happens when it is published.
         if let Some(at_ms) = at_ms {
-            self.pace.wait_for(at_ms, || self.progress.tick());
+            self.pace.wait_for(at_ms, self.stop, || self.progress.tick());
+            if self.stop.is_cancelled() {
+                return Ok(false);
+            }
             let moved_ms = self.times.at(at_ms, clock::now_ms()).map_err(|old| {
                 let (topic, published) = (self.publisher.topic(), self.publisher.published());
                 anyhow::anyhow!(
@@ -162,7 +216,8 @@ impl Replay {
                 value = times::with_timestamp(&value, moved_ms)?;
             }
         }
-        self.publisher.publish(key, &value)
+        self.publisher.publish(key, &value)?;
+        Ok(true)
     }
 }
 

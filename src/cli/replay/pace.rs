@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use tokio_util::sync::CancellationToken;
+
 use crate::clock;
 
 /// Longest sleep before the progress is shown again.
@@ -19,8 +21,9 @@ impl Pace {
         Self { speed, start: None }
     }
 
-    /// Waits until an event that happened at `at_ms` is due, and calls `meanwhile` now and then.
-    pub(super) fn wait_for(&mut self, at_ms: i64, mut meanwhile: impl FnMut()) {
+    /// Waits until an event that happened at `at_ms` is due, or until `stop` is cancelled, and calls
+    /// `meanwhile` now and then.
+    pub(super) fn wait_for(&mut self, at_ms: i64, stop: &CancellationToken, mut meanwhile: impl FnMut()) {
         if self.speed == 0.0 {
             return;
         }
@@ -28,7 +31,7 @@ impl Pace {
         let (first_ms, started) = *self.start.get_or_insert((at_ms, now));
         let ahead_ms = at_ms.saturating_sub(first_ms).max(0);
         let due = started + Duration::from_secs_f64((ahead_ms as f64 / 1_000.0 / self.speed).min(1e9));
-        while now < due {
+        while now < due && !stop.is_cancelled() {
             meanwhile();
             std::thread::sleep((due - now).min(TICK));
             now = clock::monotonic();

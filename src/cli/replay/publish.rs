@@ -32,7 +32,7 @@ pub(super) struct EventPublisher {
 
 /// The brokers' answers so far.
 #[derive(Debug, Default)]
-struct Answers {
+pub(super) struct Answers {
     count: AtomicU64,
     refused: AtomicU64,
     first_refusal: OnceLock<String>,
@@ -40,7 +40,12 @@ struct Answers {
 
 impl EventPublisher {
     /// Connects to the brokers and sees that the topic is there. Blocks, for a bounded time.
-    pub(super) fn connect(config: &Config, topic: &str, client_events: ClientEvents) -> anyhow::Result<Self> {
+    pub(super) fn connect(
+        config: &Config,
+        topic: &str,
+        client_events: ClientEvents,
+        answers: Arc<Answers>,
+    ) -> anyhow::Result<Self> {
         let brokers = &config.kafka.brokers;
         let topics = Topics::new(config, client_events.clone())?;
         let existing = Handle::current().block_on(topics.existing())?;
@@ -53,7 +58,7 @@ impl EventPublisher {
             topic: topic.to_owned(),
             brokers: brokers.clone(),
             published: 0,
-            answers: Arc::default(),
+            answers,
             progress: (0, clock::monotonic()),
         })
     }
@@ -132,6 +137,11 @@ impl EventPublisher {
 }
 
 impl Answers {
+    /// Events that the brokers have acknowledged.
+    pub(super) fn acknowledged(&self) -> u64 {
+        self.count.load(Ordering::Acquire) - self.refused.load(Ordering::Acquire)
+    }
+
     fn note(&self, result: Result<(), impl std::fmt::Display>) {
         if let Err(error) = result {
             self.refused.fetch_add(1, Ordering::AcqRel);
