@@ -303,6 +303,12 @@ pub struct Costs {
 }
 
 impl Costs {
+    /// Processor time of all processes together since `before`.
+    pub fn all_since(self, before: Self) -> Duration {
+        let sum = |one: Self| one.service + one.kafka + one.postgres + one.receiver;
+        sum(self).saturating_sub(sum(before))
+    }
+
     /// Microseconds for each of `count` since `before`.
     pub fn each_since(self, before: Self, count: u64) -> CostsEach {
         let each =

@@ -111,9 +111,9 @@ async fn spikes(options: &Options) -> anyhow::Result<Vec<f64>> {
     for site in 0..=options.runs as u64 {
         fanout::register(&deployment, &process, &receiver, site).await?;
         let spike = fanout::Subject::Spike;
-        let took = fanout::measure(&deployment, &process, &counted, site, spike).await?;
-        eprintln!("  spike {site}: 1,000 records after {took:.1} ms");
-        times.push(took);
+        let round = fanout::measure(&deployment, &process, &counted, site, spike).await?;
+        eprintln!("  spike {site}: 1,000 records after {:.1} ms", round.last_ms);
+        times.push(round.last_ms);
     }
     drop(watch);
     deployment.remove(process).await?;
