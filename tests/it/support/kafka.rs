@@ -1,7 +1,7 @@
 //! Writing to and reading from the test's broker, without the service's own code.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bellwether::domain::id::{DeliveryId, NotificationId};
 use rdkafka::ClientConfig;
@@ -9,6 +9,7 @@ use rdkafka::Message as _;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, Headers as _, OwnedHeaders, OwnedMessage};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::{Offset, TopicPartitionList};
@@ -122,9 +123,7 @@ pub(crate) fn read_all(topic: &str) -> Vec<OwnedMessage> {
     let mut list = TopicPartitionList::new();
     let mut missing = 0;
     for partition in metadata.topics()[0].partitions() {
-        let (low, high) = consumer
-            .fetch_watermarks(topic, partition.id(), Duration::from_secs(10))
-            .unwrap();
+        let (low, high) = watermarks(&consumer, topic, partition.id());
         missing += high - low;
         list.add_partition_offset(topic, partition.id(), Offset::Offset(low))
             .unwrap();
@@ -140,6 +139,21 @@ pub(crate) fn read_all(topic: &str) -> Vec<OwnedMessage> {
         missing -= 1;
     }
     records
+}
+
+/// Beginning and end of a partition. A broker does not lead the partitions of a topic that was just
+/// made for a moment: it is asked until it does.
+fn watermarks(consumer: &BaseConsumer, topic: &str, partition: i32) -> (i64, i64) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        match consumer.fetch_watermarks(topic, partition, Duration::from_secs(10)) {
+            Ok(found) => return found,
+            Err(KafkaError::MetadataFetch(
+                RDKafkaErrorCode::NotLeaderForPartition | RDKafkaErrorCode::LeaderNotAvailable,
+            )) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(20)),
+            Err(error) => panic!("{topic}/{partition}: {error}"),
+        }
+    }
 }
 
 /// Removes what lies before an offset, as retention does.
