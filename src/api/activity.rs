@@ -38,6 +38,7 @@ pub(super) async fn status(State(state): State<ApiState>, site: ReadableSite) ->
             "baseline": now.baseline,
             "last_event_at": last_event_at,
             "triggers": now.triggers,
+            "source_silent_since": optional_time(now.source_silent_since),
         }),
         // No detector has reported yet.
         None => json!({
@@ -46,6 +47,7 @@ pub(super) async fn status(State(state): State<ApiState>, site: ReadableSite) ->
             "baseline": null,
             "last_event_at": last_event_at,
             "triggers": [],
+            "source_silent_since": null,
         }),
     }))
 }

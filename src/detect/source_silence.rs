@@ -56,6 +56,11 @@ impl SourceSilence {
             && sites() >= MIN_SITES
     }
 
+    /// Time of the latest record, or of the beginning, in milliseconds since the Unix epoch.
+    pub(crate) fn last_ms(&self) -> i64 {
+        self.last_ms
+    }
+
     /// Forgets the minutes that are over an hour old.
     fn move_to(&mut self, now_ms: i64) {
         let minute = now_ms.div_euclid(MINUTE_MS);

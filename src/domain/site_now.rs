@@ -66,4 +66,7 @@ pub struct SiteNow {
     pub as_of: DateTime<Utc>,
     pub baseline: Option<Baseline>,
     pub triggers: Vec<TriggerNow>,
+    /// Time of the last record of any site from its source, while that delivers nothing though it
+    /// should.
+    pub source_silent_since: Option<DateTime<Utc>>,
 }

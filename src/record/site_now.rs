@@ -18,6 +18,8 @@ pub struct SiteNowRecord {
     pub baseline: Option<Value>,
     /// As the API shows them.
     pub triggers: Value,
+    /// Time of the last record of any site from its source, while that is silent.
+    pub source_silent_since: Option<DateTime<Utc>>,
 }
 
 /// Writes the present of sites, each at most once a call. What another detector wrote later stays.
@@ -33,21 +35,22 @@ pub async fn write(
         };
     }
     sqlx::query!(
-        "insert into site_now as s (site_id, current_visitors, as_of, baseline, triggers, updated_at)
-         select n.site_id, n.current_visitors, n.as_of, n.baseline, n.triggers, $6
-         from unnest($1::text[], $2::bigint[], $3::timestamptz[], $4::jsonb[], $5::jsonb[])
-              as n (site_id, current_visitors, as_of, baseline, triggers)
+        "insert into site_now as s (site_id, current_visitors, as_of, baseline, triggers, source_silent_since, updated_at)
+         select n.site_id, n.current_visitors, n.as_of, n.baseline, n.triggers, n.source_silent_since, $7
+         from unnest($1::text[], $2::bigint[], $3::timestamptz[], $4::jsonb[], $5::jsonb[], $6::timestamptz[])
+              as n (site_id, current_visitors, as_of, baseline, triggers, source_silent_since)
          join sites on sites.site_id = n.site_id
          order by n.site_id
          on conflict on constraint site_now_pkey do update set
              current_visitors = excluded.current_visitors, as_of = excluded.as_of, baseline = excluded.baseline,
-             triggers = excluded.triggers, updated_at = excluded.updated_at
+             triggers = excluded.triggers, source_silent_since = excluded.source_silent_since, updated_at = excluded.updated_at
          where s.updated_at <= excluded.updated_at",
         &column!(|one| one.site_id.as_str().to_owned()),
         &column!(|one| i64::from(one.current_visitors)),
         &column!(|one| one.as_of),
         &column!(|one| one.baseline.map(|baseline| json(&baseline))) as &[Option<Value>],
         &column!(|one| json(&one.triggers)),
+        &column!(|one| one.source_silent_since) as &[Option<DateTime<Utc>>],
         now,
     )
     .execute(conn)
@@ -67,7 +70,7 @@ pub struct SitePresent {
 pub async fn get(conn: &mut PgConnection, site: &SiteId) -> Result<Option<SitePresent>, sqlx::Error> {
     let row = sqlx::query!(
         r#"select s.last_event_at, n.current_visitors as "current_visitors?", n.as_of as "as_of?", n.baseline,
-               n.triggers as "triggers?"
+               n.triggers as "triggers?", n.source_silent_since as "source_silent_since?"
            from sites s left join site_now n on n.site_id = s.site_id where s.site_id = $1"#,
         site.as_str()
     )
@@ -81,6 +84,7 @@ pub async fn get(conn: &mut PgConnection, site: &SiteId) -> Result<Option<SitePr
                 as_of,
                 baseline: row.baseline,
                 triggers,
+                source_silent_since: row.source_silent_since,
             }),
             _ => None,
         },

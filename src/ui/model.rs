@@ -163,6 +163,8 @@ pub(super) struct Status {
     pub(super) last_event_at: Option<DateTime<Utc>>,
     #[serde(default)]
     pub(super) triggers: Vec<TriggerView>,
+    #[serde(default)]
+    pub(super) source_silent_since: Option<DateTime<Utc>>,
 }
 
 /// The usual number of visitors at this hour.

@@ -274,6 +274,7 @@ async fn the_present_of_a_site_is_the_latest_written(pool: PgPool) {
             since: Some(from_ms(NOON_MS)),
             threshold: Some(500),
         }],
+        source_silent_since: (current_visitors > 1).then(|| from_ms(NOON_MS - 60_000)),
     };
     for (visitors, sent_ms) in [(1, NOON_MS), (211, NOON_MS + 10), (3, NOON_MS + 5)] {
         site_now::write(&mut conn, &[now(visitors)], from_ms(sent_ms))
@@ -286,6 +287,7 @@ async fn the_present_of_a_site_is_the_latest_written(pool: PgPool) {
         .and_then(|present| present.now)
         .expect("a row");
     assert_eq!(read.current_visitors, 211);
+    assert_eq!(read.source_silent_since, Some(from_ms(NOON_MS - 60_000)));
     assert_eq!(
         read.baseline,
         Some(

@@ -154,6 +154,16 @@ async fn empty_pages_say_what_is_missing_and_what_to_do(pool: PgPool) {
         .await
         .has("Learning what is usual here: 9 of 21 days.");
     now.has("No webhook watches the number of visitors.");
+    sqlx::query(
+        "insert into site_now (site_id, current_visitors, as_of, triggers, source_silent_since, updated_at)
+         values ('shop.example', 3, now(), '[]', '2026-02-25T12:00:00Z', now())",
+    )
+    .execute(&pages.pool)
+    .await
+    .expect("the present");
+    let silent = visitor.get(site).await;
+    silent.has("No events from any site since");
+    silent.has("Drops wait.");
     let poll = visitor.get(&format!("{site}/now")).await;
     assert_eq!(poll.status, 200);
     let tag = poll.headers["etag"].to_str().expect("a tag").to_owned();

@@ -135,10 +135,18 @@ fn status() -> Value {
         ),
         ("last_event_at", nullable(time())),
         ("triggers", list(trigger)),
+        (
+            "source_silent_since",
+            about(
+                nullable(time()),
+                "Time of the last event of any site from the site's source, while that delivers nothing though it \
+                 should: drops and silences wait. Null otherwise.",
+            ),
+        ),
     ]);
     schema["examples"] = json!([{
         "current_visitors": 512, "as_of": "2026-02-25T12:00:00.000Z", "baseline": null,
-        "last_event_at": "2026-02-25T12:00:00.000Z", "triggers": []
+        "last_event_at": "2026-02-25T12:00:00.000Z", "triggers": [], "source_silent_since": null
     }]);
     schema
 }

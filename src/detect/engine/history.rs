@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Engine;
 use crate::detect::history::HistoryAnswer;
+use crate::detect::site::passing::PassingClock;
 use crate::domain::activity::{HourKey, SiteHour};
 use crate::domain::episode::EpisodeEntry;
 use crate::domain::registry::Site;
@@ -43,11 +44,17 @@ impl Engine {
             }
             let passing = self.passing_without_record(index, 0);
             let state = &mut self.sites[index];
+            let silent_since_ms = match passing.clock {
+                PassingClock::Live { .. } => self.silent_sources.since_ms(usize::from(state.source)),
+                PassingClock::Log { .. } => None,
+            };
             for (hour, row) in state.hand_over_hours(is_last) {
                 handed_over.hours.push(((state.id.clone(), hour), row));
             }
             if (is_turn || is_last) && !is_rebuilding {
-                handed_over.presents.extend(state.take_present(&passing));
+                handed_over
+                    .presents
+                    .extend(state.take_present(&passing, silent_since_ms));
             }
         }
         handed_over

@@ -9,7 +9,8 @@ pub(super) struct SilentSources(Box<[SilentSource]>);
 
 #[derive(Debug, Clone, Copy, Default)]
 struct SilentSource {
-    is_silent: bool,
+    /// Time of its last record, in milliseconds since the Unix epoch, while it is silent.
+    since_ms: Option<i64>,
     /// Last second at which it was silent.
     until: u32,
 }
@@ -19,19 +20,24 @@ impl SilentSources {
         Self(vec![SilentSource::default(); sources].into_boxed_slice())
     }
 
-    pub(super) fn set(&mut self, silent: &[bool]) {
-        for (source, is_silent) in self.0.iter_mut().zip(silent) {
-            source.is_silent = *is_silent;
+    pub(super) fn set(&mut self, silent_since_ms: &[Option<i64>]) {
+        for (source, since_ms) in self.0.iter_mut().zip(silent_since_ms) {
+            source.since_ms = *since_ms;
         }
     }
 
     pub(super) fn is_silent(&self, source: usize) -> bool {
-        self.0.get(source).is_some_and(|source| source.is_silent)
+        self.since_ms(source).is_some()
+    }
+
+    /// Time of a source's last record, in milliseconds since the Unix epoch, while it is silent.
+    pub(super) fn since_ms(&self, source: usize) -> Option<i64> {
+        self.0.get(source)?.since_ms
     }
 
     /// Notes the second up to which the wall clock moves the sites of other sources.
     pub(super) fn note_floor(&mut self, floor: u32) {
-        for source in self.0.iter_mut().filter(|source| source.is_silent) {
+        for source in self.0.iter_mut().filter(|source| source.since_ms.is_some()) {
             source.until = source.until.max(floor);
         }
     }

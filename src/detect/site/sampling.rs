@@ -78,8 +78,13 @@ impl SiteState {
         self.activity.compare(self.window.now(), current)
     }
 
-    /// The present, if it changed since the last call.
-    pub(crate) fn take_present(&mut self, passing: &Passing) -> Option<SiteNow> {
+    /// The present, if it changed since the last call. `silent_since_ms` is the time of the last
+    /// record of the site's source, while that is silent.
+    pub(crate) fn take_present(
+        &mut self,
+        passing: &Passing,
+        silent_since_ms: Option<i64>,
+    ) -> Option<SiteNow> {
         if self.next_sample == 0 {
             // Nothing was counted yet.
             return None;
@@ -97,6 +102,7 @@ impl SiteState {
             as_of: from_ms(i64::from(self.window.now()) * 1_000),
             baseline: self.baseline(),
             triggers,
+            source_silent_since: silent_since_ms.map(from_ms),
         };
         self.activity.shows(&present).then_some(present)
     }

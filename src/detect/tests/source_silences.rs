@@ -4,8 +4,11 @@ use super::fixtures::*;
 use crate::detect::engine::event_time::SourceClock;
 use crate::detect::notification::Decision;
 use crate::domain::event::EventType;
+use crate::domain::time::from_ms;
 
 const START: i64 = RECORD_MS / 1_000;
+/// Time of the latest record of the source that falls silent.
+const LAST_MS: i64 = START * 1_000;
 /// Second after the start at which the visitor of the site leaves its window.
 const FALLS: i64 = 301;
 
@@ -29,7 +32,7 @@ fn visit(fed: &mut Fed, second: i64, at: i64) -> Vec<Decision> {
 fn wait(fed: &mut Fed, until: i64, is_silent: bool) -> Vec<(i64, Decision)> {
     let from = fed.now_ms / 1_000 - START;
     let ticks = (from + 1..=until).flat_map(|second| {
-        fed.engine.set_silent_sources(&[is_silent]);
+        fed.engine.set_silent_sources(&[is_silent.then_some(LAST_MS)]);
         let decided = fed.tick((START + second) * 1_000);
         decided.into_iter().map(move |decision| (second, decision))
     });
@@ -101,4 +104,18 @@ fn an_event_as_old_as_the_silence_is_stale_all_the_same() {
     (fed.now_ms, fed.record_ms) = ((START + 2_000) * 1_000, (START + 2_000) * 1_000);
     assert_eq!(fed.feed(&view("b", "1", START + 1_000)), []);
     assert_eq!(fed.engine.take_withheld().len(), 1);
+}
+
+#[test]
+fn the_present_of_a_site_says_since_when_its_source_is_silent() {
+    let mut fed = visited();
+    let present = |fed: &mut Fed| {
+        let rounds = (0..10).flat_map(|_| fed.engine.hand_over(false).presents);
+        rounds.last().map(|present| present.source_silent_since)
+    };
+    assert_eq!(present(&mut fed), Some(None));
+    assert_eq!(wait(&mut fed, 60, true), []);
+    assert_eq!(present(&mut fed), Some(Some(from_ms(LAST_MS))));
+    assert_eq!(wait(&mut fed, 61, false), []);
+    assert_eq!(present(&mut fed), Some(None));
 }

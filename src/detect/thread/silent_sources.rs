@@ -37,8 +37,13 @@ impl Detector {
                 tracing::info!(topic, "the source delivers records again");
             }
         }
+        let since_ms: Vec<Option<i64>> = silent
+            .iter()
+            .zip(&self.silences)
+            .map(|(is_silent, source)| is_silent.then(|| source.last_ms()))
+            .collect();
         for owned in self.owned.iter_mut().flatten() {
-            owned.engine.set_silent_sources(&silent);
+            owned.engine.set_silent_sources(&since_ms);
         }
         self.silent = silent;
     }

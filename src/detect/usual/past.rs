@@ -128,7 +128,7 @@ impl SiteActivity {
     /// True if the present is another one than at the last call, whatever its clock.
     pub(crate) fn shows(&mut self, present: &SiteNow) -> bool {
         let is_same = self.shown.as_ref().is_some_and(|shown| {
-            let unlike = |one: &SiteNow| (one.current_visitors, one.baseline);
+            let unlike = |one: &SiteNow| (one.current_visitors, one.baseline, one.source_silent_since);
             unlike(shown) == unlike(present) && shown.triggers == present.triggers
         });
         if !is_same {

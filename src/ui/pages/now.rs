@@ -217,6 +217,10 @@ fn usual(status: &Status, site: &SiteVisit) -> String {
 }
 
 fn last_event(status: &Status, site: &SiteVisit) -> String {
+    if let Some(at) = status.source_silent_since {
+        let since = site.zone.minute(at).text;
+        return format!("No events from any site since {since}. Drops wait.");
+    }
     match status.last_event_at {
         None => "No event yet.".to_owned(),
         Some(at) if site.zone.now() - at > QUIET_AFTER => {
