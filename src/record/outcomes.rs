@@ -156,6 +156,25 @@ pub(super) fn word<T: std::str::FromStr<Err: std::error::Error + Send + Sync + '
     text.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))
 }
 
+/// One column of several rows.
+macro_rules! column {
+    ($rows:expr, $of:expr) => {
+        $rows.iter().map($of).collect::<Vec<_>>()
+    };
+}
+/// One column of the rows' attempts, null where there is none.
+macro_rules! attempt_column {
+    ($rows:expr, $of:expr) => {
+        column!($rows, |one| one.attempt.as_ref().and_then($of))
+    };
+}
+/// One column of what is parked, null where nothing is.
+macro_rules! parked_column {
+    ($rows:expr, $of:expr) => {
+        column!($rows, |one| one.parked.as_ref().and_then($of))
+    };
+}
+
 /// Writes outcomes and attempts, and parks or unparks, in one statement. Returns the deliveries
 /// whose row took the outcome, with their status. The others keep their row: a later attempt or an
 /// end was recorded before.
@@ -167,66 +186,53 @@ pub(crate) async fn write(
     connection: &mut PgConnection,
     outcomes: &[OutcomeRow],
 ) -> sqlx::Result<Vec<(DeliveryId, DeliveryStatus)>> {
-    macro_rules! column {
-        ($of:expr) => {
-            outcomes.iter().map($of).collect::<Vec<_>>()
-        };
-    }
-    macro_rules! parked_column {
-        ($of:expr) => {
-            column!(|one| one.parked.as_ref().and_then($of))
-        };
-    }
-    macro_rules! attempt_column {
-        ($of:expr) => {
-            column!(|one| one.attempt.as_ref().and_then($of))
-        };
-    }
     let taken = sqlx::query_file!(
         "src/record/outcomes/write.sql",
-        &column!(|one| one.facts.id.uuid()),
-        &column!(|one| one.facts.notification_id),
-        &column!(|one| one.facts.webhook_id.uuid()),
-        &column!(|one| one.facts.site_id.clone()),
-        &column!(|one| one.facts.event_type.to_string()),
-        &column!(|one| one.facts.origin.to_string()),
-        &column!(|one| one.facts.payload.clone()),
-        &column!(|one| one.facts.created_at),
-        &column!(|one| one.status.to_string()),
-        &column!(|one| one.attempts),
-        &column!(|one| one.response_code) as &[Option<i32>],
-        &column!(|one| one.failure_reason.map(|reason| reason.to_string())) as &[Option<String>],
-        &column!(|one| one.next_retry_at) as &[Option<DateTime<Utc>>],
-        &column!(|one| one.first_attempt_at) as &[Option<DateTime<Utc>>],
-        &attempt_column!(|one| Some(one.due_at)) as &[Option<DateTime<Utc>>],
-        &attempt_column!(|one| Some(one.started_at)) as &[Option<DateTime<Utc>>],
-        &attempt_column!(|one| one.headers_at) as &[Option<DateTime<Utc>>],
-        &attempt_column!(|one| Some(one.ended_at)) as &[Option<DateTime<Utc>>],
-        &attempt_column!(|one| one.status_code) as &[Option<i32>],
-        &attempt_column!(|one| Some(one.result.to_string())) as &[Option<String>],
-        &attempt_column!(|one| Some(one.fault.to_string())) as &[Option<String>],
-        &attempt_column!(|one| one.error.clone()) as &[Option<String>],
-        &attempt_column!(|one| one.response.clone()) as &[Option<Vec<u8>>],
-        &attempt_column!(|one| one.remote_address.clone()) as &[Option<String>],
-        &attempt_column!(|one| Some(one.url_masked.clone())) as &[Option<String>],
-        &column!(|one| one
+        &column!(outcomes, |one| one.facts.id.uuid()),
+        &column!(outcomes, |one| one.facts.notification_id),
+        &column!(outcomes, |one| one.facts.webhook_id.uuid()),
+        &column!(outcomes, |one| one.facts.site_id.clone()),
+        &column!(outcomes, |one| one.facts.event_type.to_string()),
+        &column!(outcomes, |one| one.facts.origin.to_string()),
+        &column!(outcomes, |one| one.facts.payload.clone()),
+        &column!(outcomes, |one| one.facts.created_at),
+        &column!(outcomes, |one| one.status.to_string()),
+        &column!(outcomes, |one| one.attempts),
+        &column!(outcomes, |one| one.response_code) as &[Option<i32>],
+        &column!(outcomes, |one| one
+            .failure_reason
+            .map(|reason| reason.to_string())) as &[Option<String>],
+        &column!(outcomes, |one| one.next_retry_at) as &[Option<DateTime<Utc>>],
+        &column!(outcomes, |one| one.first_attempt_at) as &[Option<DateTime<Utc>>],
+        &attempt_column!(outcomes, |one| Some(one.due_at)) as &[Option<DateTime<Utc>>],
+        &attempt_column!(outcomes, |one| Some(one.started_at)) as &[Option<DateTime<Utc>>],
+        &attempt_column!(outcomes, |one| one.headers_at) as &[Option<DateTime<Utc>>],
+        &attempt_column!(outcomes, |one| Some(one.ended_at)) as &[Option<DateTime<Utc>>],
+        &attempt_column!(outcomes, |one| one.status_code) as &[Option<i32>],
+        &attempt_column!(outcomes, |one| Some(one.result.to_string())) as &[Option<String>],
+        &attempt_column!(outcomes, |one| Some(one.fault.to_string())) as &[Option<String>],
+        &attempt_column!(outcomes, |one| one.error.clone()) as &[Option<String>],
+        &attempt_column!(outcomes, |one| one.response.clone()) as &[Option<Vec<u8>>],
+        &attempt_column!(outcomes, |one| one.remote_address.clone()) as &[Option<String>],
+        &attempt_column!(outcomes, |one| Some(one.url_masked.clone())) as &[Option<String>],
+        &column!(outcomes, |one| one
             .attempt
             .as_ref()
             .is_some_and(|attempt| attempt.possible_repeat)),
-        &attempt_column!(|one| one.dns_ms) as &[Option<i32>],
-        &attempt_column!(|one| one.connect_ms) as &[Option<i32>],
-        &attempt_column!(|one| one.tls_ms) as &[Option<i32>],
-        &attempt_column!(|one| one.response_ms) as &[Option<i32>],
-        &attempt_column!(|one| one.total_ms) as &[Option<i32>],
-        &column!(|one| one.step),
-        &parked_column!(|one| Some(one.partition)) as &[Option<i32>],
-        &parked_column!(|one| Some(one.due_at)) as &[Option<DateTime<Utc>>],
-        &parked_column!(|one| Some(one.shown_until)) as &[Option<DateTime<Utc>>],
-        &parked_column!(|one| Some(one.reason.to_string())) as &[Option<String>],
-        &parked_column!(|one| Some(one.attempt)) as &[Option<i32>],
-        &parked_column!(|one| Some(one.paused_ms)) as &[Option<i64>],
-        &parked_column!(|one| one.claimed_until) as &[Option<DateTime<Utc>>],
-        &column!(|one| one.facts.resend_of.map(DeliveryId::uuid)) as &[Option<Uuid>],
+        &attempt_column!(outcomes, |one| one.dns_ms) as &[Option<i32>],
+        &attempt_column!(outcomes, |one| one.connect_ms) as &[Option<i32>],
+        &attempt_column!(outcomes, |one| one.tls_ms) as &[Option<i32>],
+        &attempt_column!(outcomes, |one| one.response_ms) as &[Option<i32>],
+        &attempt_column!(outcomes, |one| one.total_ms) as &[Option<i32>],
+        &column!(outcomes, |one| one.step),
+        &parked_column!(outcomes, |one| Some(one.partition)) as &[Option<i32>],
+        &parked_column!(outcomes, |one| Some(one.due_at)) as &[Option<DateTime<Utc>>],
+        &parked_column!(outcomes, |one| Some(one.shown_until)) as &[Option<DateTime<Utc>>],
+        &parked_column!(outcomes, |one| Some(one.reason.to_string())) as &[Option<String>],
+        &parked_column!(outcomes, |one| Some(one.attempt)) as &[Option<i32>],
+        &parked_column!(outcomes, |one| Some(one.paused_ms)) as &[Option<i64>],
+        &parked_column!(outcomes, |one| one.claimed_until) as &[Option<DateTime<Utc>>],
+        &column!(outcomes, |one| one.facts.resend_of.map(DeliveryId::uuid)) as &[Option<Uuid>],
     )
     .fetch_all(connection)
     .await?;
@@ -239,11 +245,6 @@ pub(crate) async fn write(
 /// Records the attempts in flight with their deadlines, in one statement, before partitions are
 /// handed over: the next owner then waits for their outcome and does not send again.
 pub(crate) async fn claim(connection: &mut PgConnection, claims: &[Claim]) -> sqlx::Result<()> {
-    macro_rules! column {
-        ($of:expr) => {
-            claims.iter().map($of).collect::<Vec<_>>()
-        };
-    }
     sqlx::query!(
         "insert into deliveries as d (
              id, notification_id, webhook_id, site_id, event_type, origin, payload, created_at,
@@ -258,17 +259,17 @@ pub(crate) async fn claim(connection: &mut PgConnection, claims: &[Claim]) -> sq
          on conflict (id) do update set
              claimed_attempt = excluded.claimed_attempt, claimed_until = excluded.claimed_until, updated_at = now()
          where d.status in ('pending', 'retrying') and d.attempts < excluded.claimed_attempt",
-        &column!(|one| one.facts.id.uuid()),
-        &column!(|one| one.facts.notification_id),
-        &column!(|one| one.facts.webhook_id.uuid()),
-        &column!(|one| one.facts.site_id.clone()),
-        &column!(|one| one.facts.event_type.to_string()),
-        &column!(|one| one.facts.origin.to_string()),
-        &column!(|one| one.facts.payload.clone()),
-        &column!(|one| one.facts.created_at),
-        &column!(|one| one.attempt),
-        &column!(|one| one.until),
-        &column!(|one| one.facts.resend_of.map(DeliveryId::uuid)) as &[Option<Uuid>],
+        &column!(claims, |one| one.facts.id.uuid()),
+        &column!(claims, |one| one.facts.notification_id),
+        &column!(claims, |one| one.facts.webhook_id.uuid()),
+        &column!(claims, |one| one.facts.site_id.clone()),
+        &column!(claims, |one| one.facts.event_type.to_string()),
+        &column!(claims, |one| one.facts.origin.to_string()),
+        &column!(claims, |one| one.facts.payload.clone()),
+        &column!(claims, |one| one.facts.created_at),
+        &column!(claims, |one| one.attempt),
+        &column!(claims, |one| one.until),
+        &column!(claims, |one| one.facts.resend_of.map(DeliveryId::uuid)) as &[Option<Uuid>],
     )
     .execute(connection)
     .await?;

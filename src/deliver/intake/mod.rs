@@ -287,17 +287,7 @@ impl Intake {
             .as_ref()
             .is_some_and(|unasked| !is_unasked(unasked));
         let is_own = match tier {
-            // Written since the assignment began, so nobody else has read it; and no copy of what
-            // was decided before. One that must be noted is remembered too, for its copies.
-            None => {
-                let is_first = self.recent_firsts.is_first(
-                    record.delivery_id,
-                    record.created_at_ms,
-                    self.assignment.begun_ms(),
-                    now_ms,
-                );
-                is_first && !must_be_noted
-            }
+            None => self.is_own_first(&record, now_ms) && !must_be_noted,
             Some(_) => self.links.own_retries.take(record.delivery_id, record.attempt),
         };
         let is_far_due = tier.is_some_and(|tier| !tier.may_hold(due_at_ms - now_ms));
@@ -326,6 +316,15 @@ impl Intake {
         } else {
             self.outbox.push_back(work);
         }
+    }
+
+    /// True if nobody else has read a record of `deliveries`: it was written since the assignment
+    /// began, and is no copy of what was decided before. One that must be noted is remembered too,
+    /// for its copies.
+    fn is_own_first(&mut self, record: &DeliveryRecord, now_ms: i64) -> bool {
+        let begun_ms = self.assignment.begun_ms();
+        self.recent_firsts
+            .is_first(record.delivery_id, record.created_at_ms, begun_ms, now_ms)
     }
 
     /// Time at which a record's attempt is due.

@@ -8,12 +8,12 @@ use super::config::EngineConfig;
 use super::event_time::{EventTime, SourceClock, event_time, is_fresh, whole_second};
 use super::lookahead::Lookahead;
 use crate::detect::notification::{Decision, RecordOrigin};
-use crate::detect::site::SiteState;
 use crate::detect::site::labels::OTHER;
 use crate::detect::site::passing::{Passing, PassingClock};
 use crate::detect::site::single_events::Occurring;
 use crate::detect::site::site_outcome::SiteOutcome;
 use crate::detect::site::triggers::CountedEvent;
+use crate::detect::site::{PartitionResources, SiteState};
 use crate::detect::window::segments::Segment;
 use crate::detect::window::visitors::NO_LABEL;
 use crate::detect::window::{Visit, VisitResult};
@@ -150,14 +150,10 @@ impl Engine {
             now_ms,
         } = *handled;
         let floor = self.floor(source, record.source);
-        let clock = self.passing_clock(source, record, now_ms);
+        self.note_arrival(index, source, record);
+        let passing = self.passing_by(index, source, record, now_ms);
 
         let state = &mut self.sites[index];
-        state.live |= source == SourceClock::Live;
-        state.heard |= !record.replaying;
-        // There are few sources.
-        state.source = record.source as u16;
-        state.note_source(record.source);
         // A record below the commit, or below what a loaded state covers, only rebuilds the window.
         // The partition's clock waits for the first record after those: until then the window is
         // incomplete, and the clock would remove visitors on whom triggers are still to be judged.
@@ -165,17 +161,9 @@ impl Engine {
         let rebuilds = record.replaying || is_covered;
         let second = whole_second(time_ms);
         let to = if rebuilds { second } else { second.max(floor) };
-        let passing = Passing {
-            clock,
-            complete_from: state.complete_from(&self.completeness, &self.resources.segments),
-            record: Some((record.source, record.offset)),
-            includes_overdue: false,
-        };
         let judging = (!rebuilds).then_some(&passing);
-        if let Some(passing) = judging
-            && state.next_due == 0
-        {
-            state.schedule(passing);
+        if !rebuilds && state.next_due == 0 {
+            state.schedule(&passing);
         }
         let mut outcome = state.move_to(to, judging, &mut self.resources);
         self.count_visit(index, event, lookahead, second, segment);
@@ -197,23 +185,33 @@ impl Engine {
             is_covered,
             is_fresh: is_fresh(source, time_ms, now_ms, self.config.stale_after_ms),
         };
-        state.events += u32::from(!rebuilds && !event.historical);
-        // A back-dated event counts where it still matters, and is no reason for a notification.
-        if !event.historical {
-            let (found, refused) = (&mut self.found, &mut self.counters.evicted_names);
-            outcome.add(state.decide_single(&occurring, &passing, &mut self.resources, found, refused));
-            outcome.add(state.count_error(&occurring, &passing, &mut self.resources));
-        }
-        if !rebuilds {
-            if !event.historical {
-                outcome.add(state.judge(occurring.origin, &passing));
-            }
-            if state.next_due == 0 {
-                state.schedule(&passing);
-            }
-        }
+        let (resources, found) = (&mut self.resources, &mut self.found);
+        let refused = &mut self.counters.evicted_names;
+        outcome.add(decide(
+            state, &occurring, &passing, rebuilds, resources, found, refused,
+        ));
         out.append(&mut outcome.ready);
         outcome
+    }
+
+    /// Notes on a site the source of its record.
+    fn note_arrival(&mut self, index: usize, source: SourceClock, record: &RecordFacts) {
+        let state = &mut self.sites[index];
+        state.live |= source == SourceClock::Live;
+        state.heard |= !record.replaying;
+        // There are few sources.
+        state.source = record.source as u16;
+        state.note_source(record.source);
+    }
+
+    /// The facts by which the passing of time is judged that a record brings.
+    fn passing_by(&self, index: usize, source: SourceClock, record: &RecordFacts, now_ms: i64) -> Passing {
+        Passing {
+            clock: self.passing_clock(source, record, now_ms),
+            complete_from: self.sites[index].complete_from(&self.completeness, &self.resources.segments),
+            record: Some((record.source, record.offset)),
+            includes_overdue: false,
+        }
     }
 
     /// Finds out if the windows of every source are rebuilt, and what falls due then.
@@ -349,4 +347,33 @@ impl Engine {
             state.window.mark(second, segment, &mut self.resources.segments);
         }
     }
+}
+
+/// Decides what a counted event leads to. One that `rebuilds` the window leads to nothing anew.
+fn decide(
+    state: &mut SiteState,
+    occurring: &Occurring<'_>,
+    passing: &Passing,
+    rebuilds: bool,
+    resources: &mut PartitionResources,
+    found: &mut Vec<u32>,
+    refused: &mut u64,
+) -> SiteOutcome {
+    let mut outcome = SiteOutcome::default();
+    let is_historical = occurring.event.historical;
+    state.events += u32::from(!rebuilds && !is_historical);
+    // A back-dated event counts where it still matters, and is no reason for a notification.
+    if !is_historical {
+        outcome.add(state.decide_single(occurring, passing, resources, found, refused));
+        outcome.add(state.count_error(occurring, passing, resources));
+    }
+    if !rebuilds {
+        if !is_historical {
+            outcome.add(state.judge(occurring.origin, passing));
+        }
+        if state.next_due == 0 {
+            state.schedule(passing);
+        }
+    }
+    outcome
 }

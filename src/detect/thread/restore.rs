@@ -76,13 +76,7 @@ pub(crate) fn look_up(
     let committed = member
         .committed(list, COMMITTED_TIMEOUT)
         .context("reading the committed offsets of the detect group")?;
-    let states = partition_numbers(list)
-        .into_iter()
-        .map(|partition| TopicPartition {
-            topic: state_topic,
-            partition,
-        });
-    let all: Vec<TopicPartition> = list.iter().copied().chain(states).collect();
+    let all = with_states(list, state_topic);
     let beginnings = log_ends.find(&all, OffsetSpec::Beginning, wanted.timeout);
     let ends = log_ends.find(list, OffsetSpec::End, wanted.timeout);
     let mut lookup = Lookup::default();
@@ -129,6 +123,17 @@ pub(crate) fn look_up(
         .collect();
     lookup.remove_unrestorable();
     Ok(lookup)
+}
+
+/// Adds the same partitions of the state topic.
+fn with_states(list: &[TopicPartition], state_topic: usize) -> Vec<TopicPartition> {
+    let states = partition_numbers(list)
+        .into_iter()
+        .map(|partition| TopicPartition {
+            topic: state_topic,
+            partition,
+        });
+    list.iter().copied().chain(states).collect()
 }
 
 /// A partition of a source without a commit that can be used.
@@ -243,13 +248,7 @@ pub(crate) fn load_states(
     goes_on: impl FnMut(u64) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let topic = settings.kafka.topic("detector-state");
-    let mut latest: BTreeMap<i32, LatestStates> = restored
-        .iter()
-        .filter_map(|one| match one {
-            Restored::New(owned) => Some((owned.partition, LatestStates::default())),
-            Restored::Retained(_) => None,
-        })
-        .collect();
+    let mut latest = without_states(restored);
     let beginnings: BTreeMap<i32, i64> = lookup
         .state_beginnings
         .iter()
@@ -296,6 +295,16 @@ pub(crate) fn load_states(
         Restored::Retained(_) => true,
     });
     Ok(())
+}
+
+/// The partitions that are new here, without a state yet.
+fn without_states(restored: &[Restored]) -> BTreeMap<i32, LatestStates> {
+    let new = restored.iter().filter_map(|one| match one {
+        Restored::New(owned) => Some(owned.partition),
+        Restored::Retained(_) => None,
+    });
+    new.map(|partition| (partition, LatestStates::default()))
+        .collect()
 }
 
 /// Gives an engine its states. Fails on one of a newer version: a detector without that state would

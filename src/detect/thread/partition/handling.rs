@@ -82,15 +82,7 @@ impl OwnedPartition {
         let known = event.as_ref().ok().map(|(event, _)| *event);
         let record_time = time_of(record, known);
         let overlong = record_time.filter(|ms| *ms > LAST_MS).map(overlong_time);
-        let own_ms = known.and_then(|event| event.timestamp_ms);
-        let facts = RecordFacts {
-            source,
-            offset,
-            // A record without a time takes the event's: one that is the same whenever the record
-            // is read.
-            record_ms: record_time.unwrap_or_else(|| own_ms.unwrap_or(now_ms).min(now_ms)),
-            replaying: self.completeness().is_replayed(source, offset),
-        };
+        let facts = self.facts(source, offset, record_time, known, now_ms);
         if let Some(state) = self.sources.get_mut(source).and_then(Option::as_mut) {
             state.after_record = offset + 1;
             state.last_record_ms = facts.record_ms;
@@ -134,6 +126,26 @@ impl OwnedPartition {
             counts.miskeyed(source, self.partition, offset, record.key(), event);
         }
         self.publish_decisions(now_ms - facts.record_ms, outbox, counts);
+    }
+
+    /// The position and the time of a record.
+    fn facts(
+        &self,
+        source: usize,
+        offset: i64,
+        record_time: Option<i64>,
+        event: Option<&Event<'_>>,
+        now_ms: i64,
+    ) -> RecordFacts {
+        let own_ms = event.and_then(|event| event.timestamp_ms);
+        RecordFacts {
+            source,
+            offset,
+            // A record without a time takes the event's: one that is the same whenever the record
+            // is read.
+            record_ms: record_time.unwrap_or_else(|| own_ms.unwrap_or(now_ms).min(now_ms)),
+            replaying: self.completeness().is_replayed(source, offset),
+        }
     }
 
     /// Publishes what a record led to, `latency_ms` after it was written.

@@ -1,0 +1,370 @@
+//! One delivery in a world of Kafka, Postgres and processes, and the steps of its owners.
+
+use crate::deliver::outcome::{EndedAttempt, Next, next};
+use crate::deliver::resume::{DeliveryProgress, NextRecord, Resume, resume};
+use crate::dispatch::record::NextAttempt;
+use crate::dispatch::schedule::RetrySchedule;
+use crate::dispatch::tier::Tiers;
+use crate::domain::attempt::AttemptResult;
+use crate::domain::delivery::{DeliveryStatus, FailureReason};
+use crate::domain::health::ParkReason;
+
+/// Hand-overs, crashes, and the end.
+mod faults;
+
+/// Longest time that a request takes, in milliseconds.
+const DEADLINE_MS: i64 = 30_000;
+/// Time for which a row is claimed.
+const CLAIM_MS: i64 = DEADLINE_MS + 60_000;
+
+/// A record in Kafka, on whatever topic.
+#[derive(Debug, Clone, Copy)]
+struct ModelRecord {
+    attempt: u32,
+    due_at_ms: i64,
+    complete: bool,
+}
+
+/// A row of `parked`.
+#[derive(Debug, Clone, Copy)]
+struct ModelRow {
+    attempt: u32,
+    due_at_ms: i64,
+    claimed_until_ms: Option<i64>,
+}
+
+/// Origin of an owner's work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum WorkSource {
+    Record(usize),
+    /// The row, which asked for this attempt when it was claimed.
+    Row {
+        attempt: u32,
+    },
+}
+
+/// The step that an owner makes next for a record.
+#[derive(Debug, Clone, Copy)]
+enum ModelStep {
+    Ask,
+    Send,
+    /// Park it unsent.
+    Park,
+    Write {
+        result: AttemptResult,
+    },
+    Publish(NextRecord),
+    Complete,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ModelWork {
+    pub(super) owner: u8,
+    source: WorkSource,
+    step: ModelStep,
+}
+
+/// State, row and next step after an outcome is written.
+type Written = (DeliveryProgress, Option<ModelRow>, ModelStep);
+
+/// One delivery in a world of Kafka, Postgres and processes.
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) now_ms: i64,
+    kafka: Vec<ModelRecord>,
+    dead_letters: usize,
+    postgres: Option<DeliveryProgress>,
+    row: Option<ModelRow>,
+    /// Attempts as the table has them.
+    recorded: Vec<u32>,
+    /// Attempts as the endpoint saw them.
+    pub(super) sent: Vec<u32>,
+    pub(super) work: Vec<ModelWork>,
+    schedule: RetrySchedule,
+    tiers: Tiers,
+}
+
+impl World {
+    pub(super) fn new() -> Self {
+        let schedule = RetrySchedule::default();
+        Self {
+            now_ms: 0,
+            kafka: vec![ModelRecord {
+                attempt: 1,
+                due_at_ms: 0,
+                complete: false,
+            }],
+            dead_letters: 0,
+            postgres: None,
+            row: None,
+            recorded: vec![],
+            sent: vec![],
+            work: vec![],
+            tiers: schedule.tiers().collect(),
+            schedule,
+        }
+    }
+
+    /// Gives `owner` the `pick`-th record that is due and not complete, unless it works on one of
+    /// this delivery.
+    pub(super) fn take(&mut self, owner: u8, pick: usize) {
+        let ready: Vec<usize> = (0..self.kafka.len())
+            .filter(|at| !self.kafka[*at].complete && self.kafka[*at].due_at_ms <= self.now_ms)
+            .collect();
+        if !ready.is_empty() && self.work.iter().all(|one| one.owner != owner) {
+            self.work.push(ModelWork {
+                owner,
+                source: WorkSource::Record(ready[pick % ready.len()]),
+                step: ModelStep::Ask,
+            });
+        }
+    }
+
+    /// Lets `owner` claim the row, if it is due and nobody has claimed it.
+    pub(super) fn claim_row(&mut self, owner: u8) {
+        if self.work.iter().any(|one| one.owner == owner) {
+            return;
+        }
+        if let Some(row) = &mut self.row
+            && row.due_at_ms <= self.now_ms
+            && row
+                .claimed_until_ms
+                .is_none_or(|until_ms| until_ms <= self.now_ms)
+        {
+            row.claimed_until_ms = Some(self.now_ms + CLAIM_MS);
+            let source = WorkSource::Row { attempt: row.attempt };
+            let step = ModelStep::Ask;
+            self.work.push(ModelWork { owner, source, step });
+        }
+    }
+
+    /// Ends the claim of the row, as who follows an owner does that seems dead.
+    pub(super) fn end_claim(&mut self) {
+        if let Some(row) = &mut self.row {
+            row.claimed_until_ms = row.claimed_until_ms.map(|_| self.now_ms);
+        }
+    }
+
+    fn attempt_of(&self, source: WorkSource) -> u32 {
+        match source {
+            WorkSource::Record(record) => self.kafka[record].attempt,
+            WorkSource::Row { attempt } => attempt,
+        }
+    }
+
+    /// Lets `owner` make one step. `answer` is the endpoint's answer, should it be asked, `chance`
+    /// the owner's jitter.
+    pub(super) fn step(&mut self, owner: u8, answer: AttemptResult, chance: f64) {
+        let Some(index) = self.work.iter().position(|one| one.owner == owner) else {
+            return;
+        };
+        let ModelWork { source, step, .. } = self.work[index];
+        let (attempt, is_row) = (self.attempt_of(source), matches!(source, WorkSource::Row { .. }));
+        self.work[index].step = match step {
+            ModelStep::Ask => {
+                let decision = resume(attempt, is_row, self.postgres.as_ref(), self.now_ms);
+                if matches!(decision, Resume::Send { .. }) {
+                    assert!(self.recorded.iter().all(|one| *one < attempt), "{self:?}");
+                }
+                match decision {
+                    Resume::Complete => ModelStep::Complete,
+                    Resume::Republish(following) => ModelStep::Publish(following),
+                    Resume::Hold { .. } => ModelStep::Ask,
+                    // What may not be sent now is parked: a circuit is open, a queue is full.
+                    Resume::Send { .. } if chance > 0.8 => ModelStep::Park,
+                    Resume::Send { .. } => ModelStep::Send,
+                }
+            }
+            ModelStep::Send => {
+                self.sent.push(attempt);
+                ModelStep::Write { result: answer }
+            }
+            ModelStep::Park => self.park(attempt, chance),
+            ModelStep::Write { result } => self.write(attempt, is_row, result, chance),
+            ModelStep::Publish(NextRecord::Retry(following)) => {
+                self.publish(following.attempt, following.due_at_ms);
+                ModelStep::Complete
+            }
+            ModelStep::Publish(NextRecord::DeadLetter { .. }) => {
+                self.dead_letters += 1;
+                ModelStep::Complete
+            }
+            ModelStep::Complete => {
+                self.complete(source);
+                self.work.remove(index);
+                return;
+            }
+        };
+    }
+
+    /// Completes a record. A row of a delivery that has ended is removed.
+    fn complete(&mut self, source: WorkSource) {
+        match source {
+            WorkSource::Record(record) => self.kafka[record].complete = true,
+            WorkSource::Row { .. } if self.postgres.is_some_and(|known| known.status.is_finished()) => {
+                self.row = None;
+            }
+            WorkSource::Row { .. } => {}
+        }
+    }
+
+    /// Parks a delivery unsent, as the guarded statement does.
+    fn park(&mut self, attempt: u32, chance: f64) -> ModelStep {
+        let before = attempt - 1;
+        let refused = self
+            .postgres
+            .is_some_and(|progress| progress.attempts > before || progress.status.is_finished());
+        if refused {
+            return ModelStep::Ask;
+        }
+        let due_at_ms = self.now_ms + (chance * 3_000.0) as i64;
+        self.row = Some(ModelRow {
+            attempt,
+            due_at_ms,
+            claimed_until_ms: None,
+        });
+        let claim = self.postgres.and_then(|progress| progress.claim);
+        self.postgres = Some(DeliveryProgress {
+            status: match before {
+                0 => DeliveryStatus::Pending,
+                _ => DeliveryStatus::Retrying,
+            },
+            next_retry_at_ms: Some(due_at_ms),
+            is_parked: true,
+            claim,
+            ..progress_at(before)
+        });
+        ModelStep::Complete
+    }
+
+    /// Publishes the `pick`-th record once more.
+    pub(super) fn repeat(&mut self, pick: usize) {
+        let record = self.kafka[pick % self.kafka.len()];
+        self.publish(record.attempt, record.due_at_ms);
+    }
+
+    fn publish(&mut self, attempt: u32, due_at_ms: i64) {
+        self.kafka.push(ModelRecord {
+            attempt,
+            due_at_ms,
+            complete: false,
+        });
+    }
+
+    /// Writes an outcome as the guarded statement does: an attempt once, and nothing over a later
+    /// attempt or an end.
+    fn write(&mut self, attempt: u32, is_row: bool, result: AttemptResult, chance: f64) -> ModelStep {
+        let refused = self
+            .postgres
+            .is_some_and(|progress| progress.attempts >= attempt || progress.status.is_finished());
+        if refused {
+            return ModelStep::Ask;
+        }
+        let ended = EndedAttempt {
+            attempt,
+            step: attempt - 1,
+            result,
+            // Longer than any tier holds.
+            retry_after: (chance > 0.7).then_some("60"),
+            ended_at_ms: self.now_ms,
+            is_probe: false,
+            due_at_ms: self.now_ms,
+            parked: is_row.then_some(ParkReason::Circuit),
+        };
+        let (progress, row, step) = match next(&ended, &self.schedule, &self.tiers, chance) {
+            Next::Delivered => {
+                let status = DeliveryStatus::Delivered;
+                let progress = DeliveryProgress {
+                    status,
+                    ..progress_at(attempt)
+                };
+                (progress, None, ModelStep::Complete)
+            }
+            Next::Retry(following, _) => {
+                // Jitter on top, though the default schedule has none: two owners would never agree
+                // by accident.
+                let due_at_ms = following.due_at_ms + (chance * 100.0) as i64;
+                self.retried(
+                    attempt,
+                    is_row,
+                    NextAttempt {
+                        due_at_ms,
+                        ..following
+                    },
+                )
+            }
+            Next::Park(following, _) => (
+                waiting(attempt, following, true),
+                Some(unclaimed(following)),
+                ModelStep::Complete,
+            ),
+            Next::Failed { reason } => self.failed(attempt, is_row, reason),
+        };
+        self.postgres = Some(progress);
+        self.row = row;
+        self.recorded.push(attempt);
+        step
+    }
+
+    /// What another owner has parked meanwhile stays: its record is complete.
+    fn retried(&self, attempt: u32, is_row: bool, following: NextAttempt) -> Written {
+        let is_parked = self.row.is_some() && !is_row;
+        (
+            waiting(attempt, following, is_parked),
+            is_parked.then(|| unclaimed(following)),
+            ModelStep::Publish(NextRecord::Retry(following)),
+        )
+    }
+
+    /// The row is kept, claimed, until the dead letter is published.
+    fn failed(&self, attempt: u32, is_row: bool, reason: FailureReason) -> Written {
+        let progress = DeliveryProgress {
+            status: DeliveryStatus::Failed,
+            failure_reason: Some(reason),
+            ..progress_at(attempt)
+        };
+        let row = self.row.map(|kept| ModelRow {
+            claimed_until_ms: is_row.then_some(self.now_ms + CLAIM_MS),
+            ..kept
+        });
+        (
+            progress,
+            row,
+            ModelStep::Publish(NextRecord::DeadLetter { reason }),
+        )
+    }
+}
+
+/// State of a delivery after so many attempts.
+fn progress_at(attempts: u32) -> DeliveryProgress {
+    DeliveryProgress {
+        status: DeliveryStatus::Retrying,
+        attempts,
+        next_retry_at_ms: None,
+        step: attempts,
+        is_parked: false,
+        failure_reason: None,
+        last_status: None,
+        first_attempt_at_ms: None,
+        claim: None,
+    }
+}
+
+/// State of a delivery whose next attempt waits.
+fn waiting(attempt: u32, following: NextAttempt, is_parked: bool) -> DeliveryProgress {
+    DeliveryProgress {
+        next_retry_at_ms: Some(following.due_at_ms),
+        step: following.step,
+        is_parked,
+        ..progress_at(attempt)
+    }
+}
+
+/// The row of an attempt that waits, which nobody has claimed.
+fn unclaimed(following: NextAttempt) -> ModelRow {
+    ModelRow {
+        attempt: following.attempt,
+        due_at_ms: following.due_at_ms,
+        claimed_until_ms: None,
+    }
+}
