@@ -181,8 +181,9 @@ impl Engine {
         &mut self.completeness
     }
 
-    /// Sets for each source the time of its last record, in milliseconds since the Unix epoch, if it
-    /// delivers nothing though it should. Drops and silences of its sites wait for it, for a while.
+    /// Sets for each source the time of its last record, in milliseconds since the Unix epoch, if
+    /// it delivers nothing though it should. Drops and silences of its sites wait for it, for a
+    /// while.
     pub(crate) fn set_silent_sources(&mut self, silent_since_ms: &[Option<i64>]) {
         self.silent_sources.set(silent_since_ms);
     }
