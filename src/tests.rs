@@ -119,6 +119,28 @@ fn no_files_import_each_other_in_a_circle() {
 }
 
 #[test]
+fn names_of_tests_have_at_most_60_characters() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    for folder in ["src", "tests/it"] {
+        collect(&root.join(folder), &mut files);
+    }
+    let mut names = Vec::new();
+    for file in &files {
+        let text = fs::read_to_string(file).expect("a readable source");
+        let after = text.split("#[test]").skip(1);
+        let others = ["#[tokio::test", "#[sqlx::test"].map(|mark| text.split(mark).skip(1));
+        for part in after.chain(others.into_iter().flatten()) {
+            let name = part.split("fn ").nth(1).and_then(|rest| rest.split('(').next());
+            names.extend(name.map(str::to_owned));
+        }
+    }
+    assert!(names.len() > 1_000, "{} tests were found", names.len());
+    names.retain(|name| name.chars().count() > 60);
+    assert_eq!(names, Vec::<String>::new());
+}
+
+#[test]
 fn pure_modules_neither_wait_nor_reach_outside() {
     let house = House::read();
     let mut found = Vec::new();

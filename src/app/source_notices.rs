@@ -16,6 +16,7 @@ use crate::record::notices;
 use crate::record::pg_monitor::PgMonitor;
 use crate::tasks::Tasks;
 use crate::telemetry::Metrics;
+use crate::telemetry::words::PostgresOp;
 
 /// Time between two looks.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -191,7 +192,7 @@ impl SourceWatch {
         let (id, body) = (notification.id, notification.to_body());
         tracing::warn!(topic, event = event.as_str(), "the operator is told of a source");
         self.monitor
-            .until_done("circuits", || async {
+            .until_done(PostgresOp::Circuits, || async {
                 let mut connection = self.pool.acquire().await?;
                 notices::queue_for_operator(&mut connection, id, event.as_str(), &body, from_ms(now_ms)).await
             })
@@ -254,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_source_is_rejecting_over_a_hundredth_of_a_quarter_of_an_hour() {
+    fn a_source_is_rejecting_over_a_hundredth_of_15_minutes() {
         let counts = |all, rejected| RecordCounts { all, rejected };
         for (all, rejected, wanted) in [
             (0, 0, false),

@@ -74,7 +74,7 @@ async fn fill(conn: &mut PgConnection, first: usize, keys: &Keyring) {
 
 #[tokio::test]
 #[ignore = "measures; takes minutes"]
-async fn a_hundred_thousand_webhooks_load_in_seconds_and_are_followed_in_one() {
+async fn a_fleet_of_webhooks_load_in_seconds() {
     let deployment = Deployment::create(&[]).await;
     let keys = Keyring::parse(&[KEY.to_owned()]).unwrap();
     let mut conn = deployment.database.pool.acquire().await.unwrap();

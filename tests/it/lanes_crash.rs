@@ -120,7 +120,7 @@ async fn unflagged_repeats(deployment: &Deployment, receiver: &Receiver) -> usiz
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_came_after_a_kill_is_not_flagged_and_two_kills_hide_nothing() {
+async fn only_what_came_before_a_kill_is_flagged_also_of_two() {
     let deployment = Deployment::create(&[]).await;
     let receiver = Receiver::start().await;
     let process = deployment.serve(&[]).await;

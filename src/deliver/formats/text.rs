@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_is_cut_between_escapes_and_never_longer_than_its_limit() {
+    fn a_text_is_cut_between_escapes_and_within_its_limit() {
         let double = |one: char, out: &mut String| {
             if one == '&' {
                 out.push_str("&amp;");

@@ -115,7 +115,7 @@ fn a_claimed_attempt_is_held_until_its_deadline_then_flagged() {
 }
 
 #[test]
-fn a_record_of_a_parked_delivery_is_complete_and_its_row_goes_on() {
+fn a_record_of_a_parked_delivery_is_complete_its_row_goes_on() {
     let parked = DeliveryProgress {
         is_parked: true,
         ..progress(DeliveryStatus::Retrying, 1)
@@ -130,7 +130,7 @@ fn a_record_of_a_parked_delivery_is_complete_and_its_row_goes_on() {
 }
 
 #[test]
-fn a_row_that_another_owner_has_worked_on_ends_or_goes_on_itself() {
+fn a_row_that_another_owner_worked_on_ends_or_goes_on_itself() {
     let row = |status, attempts, is_parked| {
         let progress = DeliveryProgress {
             is_parked,

@@ -118,7 +118,7 @@ fn a_site_without_a_history_is_not_judged() {
 }
 
 #[test]
-fn a_silent_site_without_required_history_drops_after_its_creation() {
+fn a_silent_site_without_required_history_drops_once_made() {
     let mut triggers = drop(5, 300);
     if let Some(drop) = &mut triggers.visitor_drop {
         drop.condition.require_history = false;
@@ -487,7 +487,7 @@ fn back_dated_imports_notify_nobody() {
 }
 
 #[test]
-fn an_event_that_is_older_than_its_webhook_notifies_it_by_its_record() {
+fn an_event_older_than_its_webhook_notifies_it_by_its_record() {
     let mut with = site("a", [spike(1, 300)]);
     let mut webhook = (*with.webhooks[0]).clone();
     webhook.active_since_ms = RECORD_MS - 1;

@@ -163,7 +163,7 @@ fn watching(site: Site) -> Fed {
 }
 
 #[test]
-fn a_silence_is_told_of_a_site_that_had_no_event_since_it_was_watched() {
+fn a_silence_is_told_of_a_watched_site_without_any_event() {
     let mut fed = watching(silent(None));
     assert_eq!(wait(&mut fed, 1), [], "its clock begins");
     assert!(answer(&mut fed.engine, 36, 0));

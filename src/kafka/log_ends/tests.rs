@@ -56,7 +56,7 @@ fn receive(member: &GroupMember, ends: &mut LogEnds, count: usize) -> Vec<EndAns
 }
 
 #[test]
-fn ends_of_all_partitions_are_answered_with_the_instant_of_asking() {
+fn ends_of_all_partitions_come_with_the_instant_of_asking() {
     let cluster = MockCluster::new(1).unwrap();
     cluster.create_topic("events", 2, 1).unwrap();
     publish(&cluster, 1, 3);
