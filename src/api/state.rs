@@ -10,6 +10,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::{PgPool, Postgres, Transaction};
 
 use crate::record::keyring::Keyring;
+use crate::telemetry::words::PostgresOp;
 
 use super::extract::MayWrite;
 use super::limits::{FailedLogins, TokenRate};
@@ -90,10 +91,7 @@ impl ApiState {
     /// Calls `stopwatch` after every use of Postgres with its operation, `api_read` or `api_write`,
     /// and the time that it took.
     #[must_use]
-    pub(crate) fn timed(
-        mut self,
-        stopwatch: impl Fn(&'static str, Duration) + Send + Sync + 'static,
-    ) -> Self {
+    pub(crate) fn timed(mut self, stopwatch: impl Fn(PostgresOp, Duration) + Send + Sync + 'static) -> Self {
         self.stopwatch = Arc::new(stopwatch);
         self
     }
@@ -107,7 +105,7 @@ impl ApiState {
 
     /// A connection to read with.
     pub(super) async fn read(&self) -> sqlx::Result<Timed<PoolConnection<Postgres>>> {
-        let timer = Timer::start("api_read", &self.stopwatch);
+        let timer = Timer::start(PostgresOp::ApiRead, &self.stopwatch);
         Ok(timer.hold(self.pool.acquire().await?))
     }
 
@@ -119,7 +117,7 @@ impl ApiState {
         &self,
         _proof: &impl MayWrite,
     ) -> sqlx::Result<Timed<Transaction<'static, Postgres>>> {
-        let timer = Timer::start("api_write", &self.stopwatch);
+        let timer = Timer::start(PostgresOp::ApiWrite, &self.stopwatch);
         Ok(timer.hold(self.pool.begin().await?))
     }
 

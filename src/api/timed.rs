@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use sqlx::{Postgres, Transaction};
 
 use crate::clock;
+use crate::telemetry::words::PostgresOp;
 
 /// Receives the operation and the time of each connection or transaction that was given back.
-pub(super) type Stopwatch = dyn Fn(&'static str, Duration) + Send + Sync;
+pub(super) type Stopwatch = dyn Fn(PostgresOp, Duration) + Send + Sync;
 
 /// A connection or a transaction, measured from before it was acquired until it is dropped.
 pub(super) struct Timed<C> {
@@ -19,14 +20,14 @@ pub(super) struct Timed<C> {
 
 /// A running measurement, which ends when it is dropped.
 pub(super) struct Timer {
-    op: &'static str,
+    op: PostgresOp,
     started: Instant,
     stopwatch: Arc<Stopwatch>,
 }
 
 impl Timer {
     /// Starts to measure the operation `op`.
-    pub(super) fn start(op: &'static str, stopwatch: &Arc<Stopwatch>) -> Self {
+    pub(super) fn start(op: PostgresOp, stopwatch: &Arc<Stopwatch>) -> Self {
         Self {
             op,
             started: clock::monotonic(),

@@ -20,6 +20,7 @@ use crate::deliver::single_send::SingleSender;
 use crate::domain::event::EventType;
 use crate::domain::target::TargetRules;
 use crate::tasks::Tasks;
+use crate::telemetry::words::{RateLimit, RequestClass};
 
 /// Serves the API on `listener`, and for `close_delay` after the process was told to stop.
 pub(super) fn start(
@@ -114,17 +115,25 @@ fn api_state(app: &AppContext) -> anyhow::Result<ApiState> {
             .http_requests
             .with_label_values(&[answered.route, answered.method, &answered.status.to_string()])
             .inc();
-        let class = if answered.is_read { "read" } else { "write" };
+        let class = if answered.is_read {
+            RequestClass::Read
+        } else {
+            RequestClass::Write
+        };
         metrics
             .http_request_duration
-            .with_label_values(&[class])
+            .with_label_values(&[class.as_str()])
             .observe(answered.took.as_secs_f64());
         match answered.problem {
             Some(ProblemType::Unauthenticated) => metrics.auth_failures.inc(),
-            Some(ProblemType::RateLimited) => metrics.rate_limited.with_label_values(&["token"]).inc(),
-            Some(ProblemType::TooManyFailedLogins) => {
-                metrics.rate_limited.with_label_values(&["login"]).inc()
-            }
+            Some(ProblemType::RateLimited) => metrics
+                .rate_limited
+                .with_label_values(&[RateLimit::Token.as_str()])
+                .inc(),
+            Some(ProblemType::TooManyFailedLogins) => metrics
+                .rate_limited
+                .with_label_values(&[RateLimit::Login.as_str()])
+                .inc(),
             _ => {}
         }
     };
@@ -133,6 +142,9 @@ fn api_state(app: &AppContext) -> anyhow::Result<ApiState> {
     let state = state.sending_tests(test_sender(app)?);
     Ok(state.timed(move |op, took| {
         let seconds = took.as_secs_f64();
-        metrics.postgres.with_label_values(&[op]).observe(seconds);
+        metrics
+            .postgres
+            .with_label_values(&[op.as_str()])
+            .observe(seconds);
     }))
 }

@@ -10,6 +10,7 @@ use crate::record::postgres_url;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::Labels;
 use crate::telemetry::words::ProcessRole;
+use crate::telemetry::words::{Group, ReadyCheck};
 
 /// The label values that depend on the configuration.
 pub(super) fn labels(config: &Config, schedules: &Schedules) -> Labels {
@@ -17,22 +18,22 @@ pub(super) fn labels(config: &Config, schedules: &Schedules) -> Labels {
     let has_unkeyed = config.sources.unkeyed().next().is_some();
     let routed = has_unkeyed.then(|| config.kafka.topic("events"));
     let tiers = schedules.tier_names();
-    let read_by = |group: &str, topic: &str| (group.to_owned(), topic.to_owned());
+    let read_by = |group: Group, topic: &str| (group.to_string(), topic.to_owned());
     let unkeyed = config
         .sources
         .unkeyed()
-        .map(|source| read_by("route", &source.topic));
+        .map(|source| read_by(Group::Route, &source.topic));
     let keyed = config
         .sources
         .keyed()
-        .map(|source| read_by("detect", &source.topic));
+        .map(|source| read_by(Group::Detect, &source.topic));
     let mut consumed: Vec<(String, String)> = unkeyed.chain(keyed).collect();
-    consumed.extend(routed.iter().map(|topic| read_by("detect", topic)));
-    consumed.push(("deliver".to_owned(), config.kafka.topic("deliveries")));
+    consumed.extend(routed.iter().map(|topic| read_by(Group::Detect, topic)));
+    consumed.push(read_by(Group::Deliver, &config.kafka.topic("deliveries")));
     consumed.extend(
         tiers
             .iter()
-            .map(|tier| ("deliver".to_owned(), config.kafka.topic(&format!("retry.{tier}")))),
+            .map(|tier| read_by(Group::Deliver, &config.kafka.topic(&format!("retry.{tier}")))),
     );
     Labels {
         sources: sources.chain(routed).collect(),
@@ -43,11 +44,12 @@ pub(super) fn labels(config: &Config, schedules: &Schedules) -> Labels {
 }
 
 /// The conditions of readiness that apply to a process with these roles.
-pub(super) fn checks(roles: &Roles) -> &'static [&'static str] {
+pub(super) fn checks(roles: &Roles) -> &'static [ReadyCheck] {
+    use ReadyCheck::{Assignment, Kafka, Keys, Postgres, Schema};
     if roles.reads_kafka() {
-        &["postgres", "kafka", "assignment", "schema", "keys"]
+        &[Postgres, Kafka, Assignment, Schema, Keys]
     } else {
-        &["postgres", "schema", "keys"]
+        &[Postgres, Schema, Keys]
     }
 }
 

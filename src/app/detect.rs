@@ -26,6 +26,7 @@ use crate::kafka::settings;
 use crate::record::pg_monitor::PgMonitor;
 use crate::record::{keys, sites};
 use crate::tasks::Tasks;
+use crate::telemetry::words::PostgresOp;
 
 /// Lists of active sites that wait to be recorded.
 const ACTIVITY_QUEUE: usize = 4;
@@ -173,7 +174,7 @@ async fn record_activity(
         for part in heard.chunks(ACTIVITY_BATCH) {
             let seen: Vec<_> = part.iter().map(|site_id| (site_id.clone(), now)).collect();
             // A failure is not tried again: seconds later there is a newer time to record.
-            let recorded = monitor.once("activity", async {
+            let recorded = monitor.once(PostgresOp::Activity, async {
                 let mut connection = pool.acquire().await?;
                 sites::note_events(&mut connection, &seen).await
             });

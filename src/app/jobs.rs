@@ -23,6 +23,7 @@ use crate::record::{cancelling, erasure, secrets, webhooks};
 use crate::tasks::Tasks;
 use crate::telemetry::Metrics;
 use crate::telemetry::throttle::Throttle;
+use crate::telemetry::words::PostgresOp;
 
 /// Time between two looks.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -84,7 +85,7 @@ impl Jobs {
     /// Counts a failure as one of Postgres, and logs it: as the monitor does if Postgres is away.
     fn report(&self, error: &anyhow::Error, begun: Instant, failures: &mut Throttle) {
         if let Some(cause) = error.downcast_ref::<sqlx::Error>() {
-            self.monitor.failed("jobs", begun, cause);
+            self.monitor.failed(PostgresOp::Jobs, begun, cause);
         }
         let now = clock::monotonic();
         if self.monitor.is_answering(now)

@@ -25,6 +25,7 @@ use crate::record::pg_monitor::PgMonitor;
 use crate::record::resends::{self, QueuedBatch, QueuedDelivery};
 use crate::tasks::Tasks;
 use crate::telemetry::Metrics;
+use crate::telemetry::words::PostgresOp;
 
 /// Time between two looks.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -58,7 +59,7 @@ pub(super) fn start(app: &AppContext, tasks: &mut Tasks) {
 impl Notices {
     async fn run(&self) {
         loop {
-            let looked = self.monitor.once("circuits", async {
+            let looked = self.monitor.once(PostgresOp::Circuits, async {
                 let mut connection = self.pool.acquire().await?;
                 self.pass_on(&mut connection).await
             });

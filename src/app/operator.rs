@@ -25,6 +25,8 @@ use crate::record::notices::{self, OperatorNotice};
 use crate::record::pg_monitor::PgMonitor;
 use crate::tasks::Tasks;
 use crate::telemetry::Metrics;
+use crate::telemetry::words::NoticeOutcome;
+use crate::telemetry::words::PostgresOp;
 
 /// Time between two looks.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -99,7 +101,7 @@ impl OperatorSender {
         loop {
             let now = clock::now();
             let until = now + TimeDelta::from_std(self.timeout).unwrap_or(SLACK) + SLACK;
-            let taken = self.monitor.once("circuits", async {
+            let taken = self.monitor.once(PostgresOp::Circuits, async {
                 let mut connection = self.pool.acquire().await?;
                 notices::take_for_operator(&mut connection, now, until).await
             });
@@ -130,17 +132,20 @@ impl OperatorSender {
             _ => next_attempt(&notice, now),
         };
         let outcome = match (attempt.result, next) {
-            (AttemptResult::Success, _) => "delivered",
-            (_, Some(_)) => "retried",
-            (_, None) => "failed",
+            (AttemptResult::Success, _) => NoticeOutcome::Delivered,
+            (_, Some(_)) => NoticeOutcome::Retried,
+            (_, None) => NoticeOutcome::Failed,
         };
-        self.metrics.operator_notices.with_label_values(&[outcome]).inc();
+        self.metrics
+            .operator_notices
+            .with_label_values(&[outcome.as_str()])
+            .inc();
         if attempt.result != AttemptResult::Success {
             let (result, error) = (attempt.result.as_str(), attempt.error.as_deref());
             tracing::warn!(notification.id = %notice.id, outcome = result, error, "the operator's webhook did not take a notification");
         }
         self.monitor
-            .until_done("circuits", || async {
+            .until_done(PostgresOp::Circuits, || async {
                 let mut connection = self.pool.acquire().await?;
                 match next {
                     Some(due_at) => {

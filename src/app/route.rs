@@ -17,6 +17,7 @@ use crate::kafka::producer::Publisher;
 use crate::kafka::settings;
 use crate::tasks::Tasks;
 use crate::telemetry::words::ProcessRole;
+use crate::telemetry::words::ReadyCheck;
 
 /// Starts everything the role needs, if there is a source that is not keyed by site.
 pub(super) async fn start(
@@ -30,7 +31,7 @@ pub(super) async fn start(
     if sources.is_empty() {
         // Nobody joins a group, so nobody would say that it has.
         if !roles.has(ProcessRole::Detect) && !roles.has(ProcessRole::Deliver) {
-            app.health.set("assignment", Ok(()));
+            app.health.set(ReadyCheck::Assignment, Ok(()));
         }
         return Ok(());
     }

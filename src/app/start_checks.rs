@@ -22,6 +22,7 @@ use crate::record::pool::ConnectionEpoch;
 use crate::record::{connect, keys, pool};
 use crate::telemetry::connection::ConnectionError;
 use crate::telemetry::words::ProcessRole;
+use crate::telemetry::words::ReadyCheck;
 
 /// Longest time that a start waits for Postgres or Kafka before it fails.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
@@ -45,11 +46,11 @@ pub(super) async fn open_database(foundation: &Foundation) -> anyhow::Result<Dat
         config.postgres.statement_timeout + STATEMENT_SLACK,
     );
     let mut connection = connect_patiently(&options).await?;
-    health.set("postgres", Ok(()));
+    health.set(ReadyCheck::Postgres, Ok(()));
     check_schema(config, &pool, &mut connection).await?;
-    health.set("schema", Ok(()));
+    health.set(ReadyCheck::Schema, Ok(()));
     check_keys(&mut connection, &keyring).await?;
-    health.set("keys", Ok(()));
+    health.set(ReadyCheck::Keys, Ok(()));
     Ok(Database {
         pool,
         api_pool,
@@ -134,7 +135,7 @@ pub(super) async fn check_topics(
             }
         }
     }
-    foundation.health.set("kafka", Ok(()));
+    foundation.health.set(ReadyCheck::Kafka, Ok(()));
     let existing = topics.existing().await?;
     let expected = &foundation.metrics.consumer_partitions_expected;
     expected

@@ -16,6 +16,8 @@ use crate::record::retention::{self, RetentionStep};
 use crate::record::{activity, health, idempotency, jobs, keys, migrate, partitions, registry, sessions};
 use crate::tasks::Tasks;
 use crate::telemetry::Metrics;
+use crate::telemetry::words::ConnectionState;
+use crate::telemetry::words::PostgresOp;
 
 /// Time between two rounds.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -66,17 +68,17 @@ impl Upkeep {
         let idle = i64::try_from(idle).unwrap_or(0);
         self.metrics
             .postgres_connections
-            .with_label_values(&["idle"])
+            .with_label_values(&[ConnectionState::Idle.as_str()])
             .set(idle);
         self.metrics
             .postgres_connections
-            .with_label_values(&["used"])
+            .with_label_values(&[ConnectionState::Used.as_str()])
             .set((size - idle).max(0));
     }
 
     async fn ask_postgres(&self, round: u64) {
         let now_ms = clock::now_ms();
-        let asked = self.monitor.once("config", async {
+        let asked = self.monitor.once(PostgresOp::Config, async {
             let mut connection = self.pool.acquire().await?;
             if round.is_multiple_of(PARTITIONS_ROUNDS) {
                 // Without the right to make tables this is left to `bellwether migrate`; the
@@ -125,7 +127,7 @@ impl Upkeep {
     /// Drops one day of old history at most: a round is short, however much there is to drop.
     async fn drop_old_history(&self) {
         let before_ms = clock::now_ms().saturating_sub(self.retention_ms);
-        let dropped = self.monitor.once("retention", async {
+        let dropped = self.monitor.once(PostgresOp::Retention, async {
             let mut connection = self.pool.acquire().await?;
             let step = retention::drop_expired(&mut connection, before_ms).await;
             for table in ["deliveries", "delivery_attempts"] {

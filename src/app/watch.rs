@@ -22,6 +22,7 @@ use crate::tasks::Tasks;
 use crate::telemetry::Health;
 use crate::telemetry::connection::ConnectionError;
 use crate::telemetry::words::ProcessRole;
+use crate::telemetry::words::ReadyCheck;
 
 /// Longest time that an answer may take. With the pause it stays well below the five seconds within
 /// which an outage is to be seen.
@@ -110,7 +111,7 @@ impl KafkaWatch {
     async fn run(self, finished: CancellationToken) -> anyhow::Result<()> {
         let watch = async {
             loop {
-                self.health.set("kafka", self.ask().await);
+                self.health.set(ReadyCheck::Kafka, self.ask().await);
                 tokio::time::sleep(PAUSE).await;
             }
         };

@@ -230,16 +230,6 @@ impl Source {
 }
 
 impl SourceMapping {
-    /// A mapping of the three fields that most records have.
-    pub fn with_pointers(site_id: &str, visitor_id: &str, kind: &str) -> Self {
-        Self {
-            site_id: Some(site_id.to_owned()),
-            visitor_id: Some(visitor_id.to_owned()),
-            kind: Some(kind.to_owned()),
-            ..Self::default()
-        }
-    }
-
     /// Every place by its key.
     fn pointers(&self) -> [(&'static str, &Option<String>); 8] {
         [

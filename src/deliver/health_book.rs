@@ -17,6 +17,7 @@ use crate::domain::id::WebhookId;
 use crate::domain::time::from_ms;
 use crate::record::health::{self, HealthRow};
 use crate::record::pg_monitor::PgMonitor;
+use crate::telemetry::words::PostgresOp;
 
 const WRITE_EVERY: Duration = Duration::from_secs(1);
 
@@ -69,7 +70,7 @@ impl HealthBook {
         if rows.is_empty() {
             return false;
         }
-        let written = monitor.once("circuits", async {
+        let written = monitor.once(PostgresOp::Circuits, async {
             let mut connection = pool.acquire().await?;
             health::write(&mut connection, &rows).await
         });

@@ -24,11 +24,13 @@ use crate::dispatch::record::{Coordinates, DeliveryRecord};
 use crate::dispatch::schedule::Schedules;
 use crate::dispatch::tier::Tier;
 use crate::domain::delivery::{DeliveryStatus, FailureReason};
+use crate::domain::webhook::DisableReason;
 use crate::kafka::producer::{Outgoing, Publisher};
 use crate::record::outcomes::OutcomeRow;
 use crate::record::pg_monitor::PgMonitor;
 use crate::record::{health, parked};
 use crate::telemetry::Metrics;
+use crate::telemetry::words::PostgresOp;
 
 /// The reason of a dead letter whose outcome Postgres refuses.
 const UNRECORDABLE: &str = "unrecordable";
@@ -87,7 +89,7 @@ impl OutcomePublisher {
     async fn finish_failed(&self, work: Work) {
         if work.parked().is_some() {
             let id = work.record.delivery_id;
-            let removed = self.monitor.until_done("unpark", || async {
+            let removed = self.monitor.until_done(PostgresOp::Unpark, || async {
                 let mut connection = self.pool.acquire().await?;
                 parked::remove(&mut connection, &[id]).await
             });
@@ -254,12 +256,15 @@ impl OutcomePublisher {
     /// is redone together with the dead letter.
     async fn disable_webhook(&self, work: &Work) {
         let (webhook, delivery) = (work.record.webhook_id, work.record.delivery_id);
-        let disabled = self.monitor.until_done("outcomes", || async {
+        let disabled = self.monitor.until_done(PostgresOp::Outcomes, || async {
             let mut connection = self.pool.acquire().await?;
             health::disable_gone(&mut connection, webhook, delivery).await
         });
         if disabled.await {
-            self.metrics.webhooks_disabled.with_label_values(&["gone"]).inc();
+            self.metrics
+                .webhooks_disabled
+                .with_label_values(&[DisableReason::Gone.as_str()])
+                .inc();
             tracing::warn!(
                 site.id = %work.record.site_id, webhook.id = %webhook, delivery.id = %delivery,
                 "the endpoint answered 410 Gone; the webhook was disabled"

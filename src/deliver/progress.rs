@@ -10,6 +10,7 @@ use crate::domain::id::DeliveryId;
 use crate::record::outcomes;
 use crate::record::pg_monitor::PgMonitor;
 use crate::record::send_notes::{self, SendNote};
+use crate::telemetry::words::PostgresOp;
 
 /// Reads the state of deliveries, and writes notes. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -22,7 +23,7 @@ impl ProgressReader {
     /// Reads the state of these deliveries; those that Postgres does not know are absent. Waits for
     /// as long as Postgres is away.
     pub(crate) async fn read(&self, ids: &[DeliveryId]) -> HashMap<DeliveryId, DeliveryProgress> {
-        let known = self.monitor.until_done("known", || async {
+        let known = self.monitor.until_done(PostgresOp::Known, || async {
             let mut connection = self.pool.acquire().await?;
             outcomes::known(&mut connection, ids).await
         });
@@ -35,7 +36,7 @@ impl ProgressReader {
         if notes.is_empty() {
             return;
         }
-        let noted = self.monitor.until_done("known", || async {
+        let noted = self.monitor.until_done(PostgresOp::Known, || async {
             let mut connection = self.pool.acquire().await?;
             send_notes::write(&mut connection, notes).await
         });

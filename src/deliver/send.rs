@@ -23,8 +23,10 @@ use crate::chance;
 use crate::clock;
 use crate::dispatch::schedule::Schedules;
 use crate::domain::attempt::{AttemptResult, Fault};
+use crate::domain::delivery::FailureReason;
 use crate::domain::webhook::Webhook;
 use crate::telemetry::Metrics;
+use crate::telemetry::words::{AttemptKind, Phase, WaitedFor};
 
 /// Time beyond a request's own deadline until its outcome is surely written or given up.
 const CLAIM_SLACK_MS: i64 = 5_000;
@@ -147,38 +149,38 @@ impl AttemptSender {
     fn count(&self, work: &Work, exchange: &Exchange, started_ms: i64, turn: Turn) {
         let metrics = &self.metrics;
         let kind = if work.record.attempt == 1 {
-            "first"
+            AttemptKind::First
         } else {
-            "retry"
+            AttemptKind::Retry
         };
         metrics
             .attempts
-            .with_label_values(&[exchange.result.as_str(), exchange.fault().as_str(), kind])
+            .with_label_values(&[exchange.result.as_str(), exchange.fault().as_str(), kind.as_str()])
             .inc();
         let phases = &exchange.phases;
         for (phase, duration) in [
-            ("dns", phases.dns),
-            ("connect", phases.connect),
-            ("tls", phases.tls),
-            ("response", phases.response),
-            ("total", phases.total),
+            (Phase::Dns, phases.dns),
+            (Phase::Connect, phases.connect),
+            (Phase::Tls, phases.tls),
+            (Phase::Response, phases.response),
+            (Phase::Total, phases.total),
         ] {
             if let Some(duration) = duration {
                 metrics
                     .attempt_phases
-                    .with_label_values(&[phase])
+                    .with_label_values(&[phase.as_str()])
                     .observe(duration.as_secs_f64());
             }
         }
         let seconds_since = |from_ms: i64| (started_ms - from_ms).max(0) as f64 / 1_000.0;
         if work.record.attempt == 1 {
             let waited = match turn.waited_for_endpoint || work.parked().is_some() {
-                true => "endpoint",
-                false => "no",
+                true => WaitedFor::Endpoint,
+                false => WaitedFor::Nothing,
             };
             metrics
                 .delivery_start
-                .with_label_values(&[waited])
+                .with_label_values(&[waited.as_str()])
                 .observe(seconds_since(work.record_ms));
         }
         if let WorkOrigin::Record { tier: Some(tier), .. } = &work.origin {
@@ -203,7 +205,12 @@ fn end_of(exchange: &Exchange, next: &Next, is_probe: bool) -> AttemptEnd {
     };
     AttemptEnd {
         ending,
-        is_gone: exchange.result == AttemptResult::Gone,
+        is_gone: matches!(
+            next,
+            Next::Failed {
+                reason: FailureReason::Gone
+            }
+        ),
         is_final_failure: matches!(next, Next::Failed { .. }) && fault == Fault::Endpoint,
         is_probe,
     }

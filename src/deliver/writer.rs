@@ -18,6 +18,7 @@ use crate::domain::id::DeliveryId;
 use crate::record::outcomes::{self, OutcomeRow};
 use crate::record::pg_monitor::PgMonitor;
 use crate::telemetry::Metrics;
+use crate::telemetry::words::PostgresOp;
 
 /// Outcomes written in one statement.
 const BATCH: usize = 500;
@@ -72,7 +73,7 @@ impl Writer {
         while let Some(mut part) = parts.pop() {
             let others = waiting + parts.iter().map(Vec::len).sum::<usize>();
             let rows: Vec<OutcomeRow> = part.iter().map(|one| one.row.clone()).collect();
-            let written = self.monitor.until_answered("outcomes", || {
+            let written = self.monitor.until_answered(PostgresOp::Outcomes, || {
                 self.show_unwritten(rows.len() + others, since);
                 async {
                     let mut connection = self.pool.acquire().await?;

@@ -16,6 +16,7 @@ use crate::config::KafkaConfig;
 use crate::telemetry::Metrics;
 use crate::telemetry::connection::{ConnectionCause, ConnectionError};
 use crate::telemetry::throttle::Throttle;
+use crate::telemetry::words::KafkaErrorKind;
 
 /// Most causes that are kept; a cluster has far fewer.
 const MAX_CAUSES: usize = 1_000;
@@ -37,7 +38,7 @@ pub struct ClientEvents {
 /// Causes that share a throttle.
 #[derive(Debug, PartialEq, Eq, Hash)]
 enum LogCause {
-    Kind(&'static str),
+    Kind(KafkaErrorKind),
     Connection(ConnectionError),
     /// Facility of librdkafka that wrote the line.
     Facility(String),
@@ -113,8 +114,11 @@ impl ClientEvents {
     /// Counts an error, and remembers a fatal one.
     pub(crate) fn note(&self, code: Option<RDKafkaErrorCode>) {
         let kind = kind_of(code);
-        self.metrics.kafka_errors.with_label_values(&[kind]).inc();
-        if kind == "fatal" {
+        self.metrics
+            .kafka_errors
+            .with_label_values(&[kind.as_str()])
+            .inc();
+        if kind == KafkaErrorKind::Fatal {
             self.fatal.store(true, Ordering::Relaxed);
         }
     }
@@ -184,7 +188,7 @@ impl ClientContext for ClientEvents {
             return;
         }
         self.note(code);
-        if kind_of(code) == "fatal" {
+        if kind_of(code) == KafkaErrorKind::Fatal {
             tracing::error!(target: "librdkafka", error = %error, "a Kafka client failed for good: {reason}");
         } else if diagnose(reason).is_none()
             && let Some(suppressed) = self.admit(code)
@@ -215,12 +219,12 @@ fn is_connection(code: Option<RDKafkaErrorCode>) -> bool {
 }
 
 /// Kind by which `kafka_errors_total` counts an error, one of a closed set.
-fn kind_of(code: Option<RDKafkaErrorCode>) -> &'static str {
+fn kind_of(code: Option<RDKafkaErrorCode>) -> KafkaErrorKind {
     use RDKafkaErrorCode as Code;
     match code {
         Some(
             Code::BrokerTransportFailure | Code::AllBrokersDown | Code::Resolve | Code::NetworkException,
-        ) => "transport",
+        ) => KafkaErrorKind::Transport,
         Some(
             Code::Authentication
             | Code::SaslAuthenticationFailed
@@ -228,18 +232,18 @@ fn kind_of(code: Option<RDKafkaErrorCode>) -> &'static str {
             | Code::GroupAuthorizationFailed
             | Code::ClusterAuthorizationFailed
             | Code::SSL,
-        ) => "auth",
+        ) => KafkaErrorKind::Auth,
         Some(
             Code::OperationTimedOut | Code::MessageTimedOut | Code::RequestTimedOut | Code::TimedOutQueue,
-        ) => "timeout",
+        ) => KafkaErrorKind::Timeout,
         Some(
             Code::WaitingForCoordinator
             | Code::CoordinatorLoadInProgress
             | Code::CoordinatorNotAvailable
             | Code::NotCoordinator,
-        ) => "coordinator",
-        Some(Code::Fatal | Code::Fenced) => "fatal",
-        _ => "other",
+        ) => KafkaErrorKind::Coordinator,
+        Some(Code::Fatal | Code::Fenced) => KafkaErrorKind::Fatal,
+        _ => KafkaErrorKind::Other,
     }
 }
 

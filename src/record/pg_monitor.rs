@@ -10,6 +10,7 @@ use super::pool::ConnectionEpoch;
 use crate::clock;
 use crate::telemetry::connection::ConnectionError;
 use crate::telemetry::throttle::Throttle;
+use crate::telemetry::words::{PostgresErrorKind, PostgresOp, ReadyCheck};
 use crate::telemetry::{Health, Metrics};
 
 /// First and longest pause between tries. Short: work must go on within seconds of Postgres'
@@ -83,7 +84,7 @@ impl PgMonitor {
         server.failure = None;
         self.metrics.postgres_up.set(1);
         // Still locked, so that of an answer and a failure the later has the last word.
-        self.health.set("postgres", Ok(()));
+        self.health.set(ReadyCheck::Postgres, Ok(()));
     }
 
     /// Records that no connection could be made. Operations that fail for want of one have this
@@ -93,7 +94,7 @@ impl PgMonitor {
         let mut server = lock(&self.server);
         server.failure = Some(error);
         self.metrics.postgres_up.set(0);
-        self.health.set("postgres", Err(text.clone()));
+        self.health.set(ReadyCheck::Postgres, Err(text.clone()));
         drop(server);
         if let Some(suppressed) = lock(&self.throttle).admit(clock::monotonic()) {
             tracing::warn!(suppressed, "{text}");
@@ -103,7 +104,7 @@ impl PgMonitor {
     /// Runs an operation once and reports it.
     pub(crate) async fn once<T>(
         &self,
-        op: &'static str,
+        op: PostgresOp,
         operation: impl Future<Output = sqlx::Result<T>>,
     ) -> sqlx::Result<T> {
         let begun = clock::monotonic();
@@ -120,7 +121,7 @@ impl PgMonitor {
             Ok(_) => {
                 self.metrics
                     .postgres
-                    .with_label_values(&[op])
+                    .with_label_values(&[op.as_str()])
                     .observe(clock::monotonic().duration_since(begun).as_secs_f64());
                 self.epoch.answered(clock::monotonic());
                 self.answered();
@@ -133,7 +134,7 @@ impl PgMonitor {
     /// Repeats an operation until it succeeds: for work that must not be given up.
     pub(crate) async fn until_done<T, F: Future<Output = sqlx::Result<T>>>(
         &self,
-        op: &'static str,
+        op: PostgresOp,
         mut operation: impl FnMut() -> F,
     ) -> T {
         let mut pause = FIRST_PAUSE;
@@ -150,7 +151,7 @@ impl PgMonitor {
     /// that again would be refused for ever.
     pub(crate) async fn until_answered<T, F: Future<Output = sqlx::Result<T>>>(
         &self,
-        op: &'static str,
+        op: PostgresOp,
         mut operation: impl FnMut() -> F,
     ) -> sqlx::Result<T> {
         let mut pause = FIRST_PAUSE;
@@ -166,22 +167,30 @@ impl PgMonitor {
     }
 
     /// Counts and logs an operation that has failed, which began at `begun`.
-    pub(crate) fn failed(&self, op: &'static str, begun: Instant, error: &sqlx::Error) {
+    pub(crate) fn failed(&self, op: PostgresOp, begun: Instant, error: &sqlx::Error) {
         let kind = kind_of(error);
-        self.metrics.postgres_errors.with_label_values(&[op, kind]).inc();
+        self.metrics
+            .postgres_errors
+            .with_label_values(&[op.as_str(), kind.as_str()])
+            .inc();
         let server = lock(&self.server);
         let text = match (&server.failure, error) {
             (Some(failure), sqlx::Error::PoolTimedOut) => failure.to_string(),
             _ => format!("{}: {op}: {error}", self.name),
         };
         // One that began before the last answer says nothing about the server as it is now.
-        if kind != "other" && server.answered.is_none_or(|answered| answered <= begun) {
+        if kind != PostgresErrorKind::Other && server.answered.is_none_or(|answered| answered <= begun) {
             self.metrics.postgres_up.set(0);
-            self.health.set("postgres", Err(text.clone()));
+            self.health.set(ReadyCheck::Postgres, Err(text.clone()));
         }
         drop(server);
         if let Some(suppressed) = lock(&self.throttle).admit(clock::monotonic()) {
-            tracing::warn!(op, error = text, suppressed, "an operation on Postgres failed");
+            tracing::warn!(
+                op = op.as_str(),
+                error = text,
+                suppressed,
+                "an operation on Postgres failed"
+            );
         }
     }
 }
@@ -199,13 +208,13 @@ fn is_refusal(error: &sqlx::Error) -> bool {
 }
 
 /// Kind by which `postgres_errors_total` counts an error, one of a closed set.
-fn kind_of(error: &sqlx::Error) -> &'static str {
+fn kind_of(error: &sqlx::Error) -> PostgresErrorKind {
     match error {
-        sqlx::Error::PoolTimedOut => "timeout",
-        sqlx::Error::Io(error) if error.kind() == io::ErrorKind::TimedOut => "timeout",
+        sqlx::Error::PoolTimedOut => PostgresErrorKind::Timeout,
+        sqlx::Error::Io(error) if error.kind() == io::ErrorKind::TimedOut => PostgresErrorKind::Timeout,
         // 57014: the statement's own timeout; 55P03: the lock's.
         sqlx::Error::Database(database) if matches!(database.code().as_deref(), Some("57014" | "55P03")) => {
-            "timeout"
+            PostgresErrorKind::Timeout
         }
         // 57P0x: the server is stopping, crashed, or starting.
         sqlx::Error::Database(database)
@@ -213,14 +222,14 @@ fn kind_of(error: &sqlx::Error) -> &'static str {
                 .code()
                 .is_some_and(|code| code.starts_with("57P") || code.starts_with("08")) =>
         {
-            "connection"
+            PostgresErrorKind::Connection
         }
         sqlx::Error::Io(_)
         | sqlx::Error::Tls(_)
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed
-        | sqlx::Error::Protocol(_) => "connection",
-        _ => "other",
+        | sqlx::Error::Protocol(_) => PostgresErrorKind::Connection,
+        _ => PostgresErrorKind::Other,
     }
 }
 

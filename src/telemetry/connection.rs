@@ -1,6 +1,8 @@
 //! Connections to Kafka and Postgres that cannot be used, as an operator reads of them.
 
+use std::error::Error;
 use std::fmt;
+use std::io;
 
 /// Servers that the service connects to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -62,6 +64,15 @@ impl ConnectionCause {
             other => other.to_string(),
         })
     }
+}
+
+/// Finds an error of rustls: they travel inside `io::Error`s, whose `source` skips them.
+pub(crate) fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    if let Some(found) = error.downcast_ref() {
+        return Some(found);
+    }
+    let inner: &'a (dyn Error + Send + Sync + 'static) = error.downcast_ref::<io::Error>()?.get_ref()?;
+    tls_error(inner)
 }
 
 impl ConnectionError {

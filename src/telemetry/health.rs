@@ -30,7 +30,7 @@ pub(crate) struct Readiness {
 #[derive(Debug)]
 pub struct Health {
     metrics: Arc<Metrics>,
-    checks: Mutex<BTreeMap<&'static str, Result<(), String>>>,
+    checks: Mutex<BTreeMap<ReadyCheck, Result<(), String>>>,
     /// By key: what was said last, and when.
     notices: Mutex<BTreeMap<String, (String, i64)>>,
     ticks: Mutex<BTreeMap<String, Arc<AtomicI64>>>,
@@ -42,11 +42,10 @@ pub struct Health {
 
 impl Health {
     /// All checks of `wanted` start as not yet done; the others do not apply to this process.
-    pub fn new(metrics: Arc<Metrics>, wanted: &[&'static str]) -> Self {
-        let checks = ReadyCheck::WORDS
+    pub fn new(metrics: Arc<Metrics>, wanted: &[ReadyCheck]) -> Self {
+        let checks = wanted
             .iter()
             .copied()
-            .filter(|check| wanted.contains(check))
             .map(|check| (check, Err("starting".to_owned())))
             .collect();
         Self {
@@ -60,11 +59,11 @@ impl Health {
     }
 
     /// Sets a check; unknown ones do not apply to this process and are left out.
-    pub(crate) fn set(&self, check: &'static str, state: Result<(), String>) {
-        if let Some(slot) = lock(&self.checks).get_mut(check) {
+    pub(crate) fn set(&self, check: ReadyCheck, state: Result<(), String>) {
+        if let Some(slot) = lock(&self.checks).get_mut(&check) {
             self.metrics
                 .ready
-                .with_label_values(&[check])
+                .with_label_values(&[check.as_str()])
                 .set(i64::from(state.is_ok()));
             *slot = state;
         }
@@ -121,7 +120,7 @@ impl Health {
         partitions.insert(member.to_owned(), state);
         let reason = partitions.values().find_map(|state| state.as_ref().err());
         // Still locked, so that of two members the later has the last word.
-        self.set("assignment", reason.cloned().map_or(Ok(()), Err));
+        self.set(ReadyCheck::Assignment, reason.cloned().map_or(Ok(()), Err));
     }
 
     /// From now on `/readyz` says no.
@@ -144,7 +143,7 @@ impl Health {
             .iter()
             .map(|(check, state)| {
                 (
-                    *check,
+                    check.as_str(),
                     state.as_ref().map_or_else(Clone::clone, |()| "ok".to_owned()),
                 )
             })
@@ -180,18 +179,21 @@ mod tests {
     use crate::telemetry::metrics::Labels;
 
     fn health() -> Health {
-        Health::new(Arc::new(Metrics::new(&Labels::default())), &["postgres", "kafka"])
+        Health::new(
+            Arc::new(Metrics::new(&Labels::default())),
+            &[ReadyCheck::Postgres, ReadyCheck::Kafka],
+        )
     }
 
     #[test]
     fn ready_only_when_every_check_that_applies_is_ok() {
         let health = health();
         assert!(!health.readiness(0).ready);
-        health.set("postgres", Ok(()));
-        health.set("kafka", Err("no broker answers".into()));
-        health.set("keys", Err("does not apply here".into()));
+        health.set(ReadyCheck::Postgres, Ok(()));
+        health.set(ReadyCheck::Kafka, Err("no broker answers".into()));
+        health.set(ReadyCheck::Keys, Err("does not apply here".into()));
         assert_eq!(health.readiness(0).checks["kafka"], "no broker answers");
-        health.set("kafka", Ok(()));
+        health.set(ReadyCheck::Kafka, Ok(()));
         assert!(health.readiness(0).ready);
         health.stop();
         assert!(!health.readiness(0).ready);
@@ -219,7 +221,10 @@ mod tests {
 
     #[test]
     fn ready_only_when_every_member_was_assigned_its_partitions() {
-        let health = Health::new(Arc::new(Metrics::new(&Labels::default())), &["assignment"]);
+        let health = Health::new(
+            Arc::new(Metrics::new(&Labels::default())),
+            &[ReadyCheck::Assignment],
+        );
         health.member_joins("detect-0");
         health.member_joins("deliver-0");
         health.set_partitions("deliver-0", 4);
@@ -233,7 +238,10 @@ mod tests {
 
     #[test]
     fn a_member_without_its_partitions_is_named_with_the_reason() {
-        let health = Health::new(Arc::new(Metrics::new(&Labels::default())), &["assignment"]);
+        let health = Health::new(
+            Arc::new(Metrics::new(&Labels::default())),
+            &[ReadyCheck::Assignment],
+        );
         health.set_partitions("detect-0", 4);
         health.set_partitions("detect-1", 4);
         assert!(health.readiness(0).ready);

@@ -13,6 +13,7 @@ use tracing_subscriber::{Layer, fmt as subscriber_fmt};
 use super::Metrics;
 use super::json_line::{JsonLine, SpanFields};
 use crate::config::{LogFormat, TelemetryConfig};
+use crate::telemetry::words::LoudLevel;
 
 /// Starts logging. `roles` is said in every JSON line. Doing it twice keeps the first.
 pub(crate) fn start(config: &TelemetryConfig, roles: &str, metrics: Option<Arc<Metrics>>) {
@@ -80,10 +81,10 @@ struct Counted(Arc<Metrics>);
 impl<S: Subscriber> Layer<S> for Counted {
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
         let level = match *event.metadata().level() {
-            Level::ERROR => "error",
-            Level::WARN => "warn",
+            Level::ERROR => LoudLevel::Error,
+            Level::WARN => LoudLevel::Warn,
             _ => return,
         };
-        self.0.log_events.with_label_values(&[level]).inc();
+        self.0.log_events.with_label_values(&[level.as_str()]).inc();
     }
 }

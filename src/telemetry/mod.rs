@@ -5,7 +5,7 @@
 //! means to a stage.
 
 /// Words of metric labels.
-pub(crate) mod words;
+pub mod words;
 pub mod metrics;
 pub(crate) mod thread_gauges;
 pub(crate) mod health;

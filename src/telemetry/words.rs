@@ -105,6 +105,8 @@ words! {
         ApiWrite = "api_write",
         /// Dropping old history.
         Retention = "retention",
+        /// Work on the whole database that a session lock keeps to one process.
+        Jobs = "jobs",
     }
 }
 
@@ -119,7 +121,7 @@ words! {
 
 words! {
     /// Condition of readiness.
-    pub(crate) enum ReadyCheck {
+    pub enum ReadyCheck {
         Postgres = "postgres",
         Kafka = "kafka",
         /// Partitions were assigned to every member.
@@ -141,5 +143,57 @@ words! {
         Deliver = "deliver",
         /// The REST API.
         Api = "api",
+    }
+}
+
+words! {
+    /// Limit for which the first request of a delivery waited, if any.
+    pub(crate) enum WaitedFor {
+        Nothing = "no",
+        /// The endpoint's, or that of its site or host.
+        Endpoint = "endpoint",
+    }
+}
+
+words! {
+    /// Outcome of one try to notify the operator.
+    pub(crate) enum NoticeOutcome {
+        Delivered = "delivered",
+        Retried = "retried",
+        Failed = "failed",
+    }
+}
+
+words! {
+    /// State of a pooled connection to Postgres.
+    pub(crate) enum ConnectionState {
+        Idle = "idle",
+        Used = "used",
+    }
+}
+
+words! {
+    /// Class of a request to the API.
+    pub(crate) enum RequestClass {
+        Read = "read",
+        Write = "write",
+    }
+}
+
+words! {
+    /// Limit on the rate of requests to the API.
+    pub(crate) enum RateLimit {
+        /// Of one token.
+        Token = "token",
+        /// On failed logins.
+        Login = "login",
+    }
+}
+
+words! {
+    /// Level of log lines that are counted.
+    pub(crate) enum LoudLevel {
+        Warn = "warn",
+        Error = "error",
     }
 }

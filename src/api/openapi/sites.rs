@@ -10,6 +10,7 @@ use crate::api::site_input::{MAX_NAME_CHARS, MAX_TIME_ZONE_CHARS, MOVING, READ_O
 use crate::domain::event::EventType;
 use crate::domain::health::CountedState;
 use crate::domain::site::MAX_SITE_ID_BYTES;
+use crate::domain::site_now::TriggerPhase;
 use crate::record::sites::MAX_ALIASES;
 
 /// A site id in a body.
@@ -113,7 +114,7 @@ fn status() -> Value {
     let trigger = answer(vec![
         ("webhook_id", id("wh")),
         ("event", word(EventType::WORDS)),
-        ("state", word(&["armed", "firing", "waiting"])),
+        ("state", word(TriggerPhase::WORDS)),
         ("since", nullable(time())),
         ("threshold", nullable(number())),
     ]);

@@ -5,7 +5,7 @@ use std::io;
 
 use serde::Deserialize;
 
-use crate::telemetry::connection::ConnectionCause;
+use crate::telemetry::connection::{ConnectionCause, tls_error};
 
 /// The reason why a call has no usable answer.
 #[derive(Debug, thiserror::Error)]
@@ -87,15 +87,6 @@ pub(super) fn cause_of(error: &reqwest::Error) -> ConnectionCause {
             ConnectionCause::Other(last.unwrap_or_default())
         }
     }
-}
-
-/// Finds an error of rustls: they travel inside `io::Error`s, whose `source` skips them.
-fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
-    if let Some(found) = error.downcast_ref() {
-        return Some(found);
-    }
-    let inner: &'a (dyn Error + Send + Sync + 'static) = error.downcast_ref::<io::Error>()?.get_ref()?;
-    tls_error(inner)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::detect::redact::redact;
+use crate::domain::event::EventKind;
 use crate::domain::near_words::nearest;
 
 /// Fields of the native format, each of which may be misspelt.
@@ -37,7 +38,7 @@ const SHOWN: [&str; 9] = [
     "revenue.currency",
 ];
 /// Values of `type`.
-const TYPES: [&str; 5] = ["pageview", "goal", "custom", "engagement", "error"];
+const TYPES: &[&str] = EventKind::WORDS;
 /// Most characters of a value or a key that are shown.
 const MAX_CHARS: usize = 60;
 /// Similarity (Jaro-Winkler, 0 to 1) from which on a word is taken for a misspelt one.
@@ -138,7 +139,7 @@ impl GivenFields {
     /// The event type that is meant by the record's, which is none.
     pub(super) fn near_miss_of_type(&self) -> Option<NearMiss> {
         let found = self.0.get("type")?.as_str()?;
-        let meant = nearest(&normal(found), TYPES, MIN_SIMILARITY)?;
+        let meant = nearest(&normal(found), TYPES.iter().copied(), MIN_SIMILARITY)?;
         (found != meant).then(|| NearMiss {
             found: cut(found),
             meant,

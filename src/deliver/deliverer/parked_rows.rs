@@ -10,6 +10,7 @@ use crate::deliver::decide::WebhookState;
 use crate::deliver::events::LaneEvent;
 use crate::deliver::resume::{Resume, resume};
 use crate::deliver::rows;
+use crate::domain::delivery::DeliveryStatus;
 use crate::domain::delivery::FailureReason;
 use crate::domain::event::EventType;
 use crate::domain::id::{DeliveryId, WebhookId};
@@ -17,6 +18,7 @@ use crate::domain::time::from_ms;
 use crate::record::parked::{self, ClaimedRow, WaitingWebhook};
 use crate::record::pg_monitor::PgMonitor;
 use crate::telemetry::Metrics;
+use crate::telemetry::words::PostgresOp;
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Pause between two claims, so that each finds room for many rows.
@@ -63,7 +65,7 @@ impl Deliverer {
         let (pool, monitor) = (self.links.pool.clone(), self.links.monitor.clone());
         let (events, give_up) = (self.links.events.clone(), self.links.give_up.clone());
         self.links.tasks.spawn(async move {
-            let look = monitor.once("unpark", async {
+            let look = monitor.once(PostgresOp::Unpark, async {
                 let mut connection = pool.acquire().await?;
                 parked::waiting_webhooks(&mut connection, &numbers).await
             });
@@ -135,7 +137,7 @@ impl Deliverer {
         let claim = self.links.timeout + CLAIM_SLACK;
         self.links.tasks.spawn(async move {
             let now = from_ms(clock::now_ms());
-            let take = monitor.once("unpark", async {
+            let take = monitor.once(PostgresOp::Unpark, async {
                 let mut connection = pool.acquire().await?;
                 parked::take(&mut connection, &asked, now, claim).await
             });
@@ -192,7 +194,7 @@ impl Deliverer {
             // After an error their claims end by themselves.
             drop(
                 monitor
-                    .once("unpark", async {
+                    .once(PostgresOp::Unpark, async {
                         let mut connection = pool.acquire().await?;
                         parked::release(&mut connection, &given_back).await?;
                         parked::remove(&mut connection, &orphans).await
@@ -236,12 +238,12 @@ async fn cancel_all<F>(
 ) where
     F: Future<Output = sqlx::Result<(Vec<(EventType, i64)>, bool)>>,
 {
-    while let Ok((cancelled, has_more)) = monitor.once("unpark", cancel_batch()).await {
+    while let Ok((cancelled, has_more)) = monitor.once(PostgresOp::Unpark, cancel_batch()).await {
         for (event, count) in cancelled {
             let count = count.unsigned_abs();
             metrics
                 .deliveries
-                .with_label_values(&[event.as_str(), "cancelled"])
+                .with_label_values(&[event.as_str(), DeliveryStatus::Cancelled.as_str()])
                 .inc_by(count);
             metrics
                 .delivery_failures

@@ -8,12 +8,15 @@ use crate::deliver::events::LaneEvent;
 use crate::deliver::health_book::health_of;
 use crate::deliver::lanes::health::EndpointHealth;
 use crate::deliver::lanes::scheduler::Wait;
+use crate::domain::health::HealthState;
 use crate::domain::health::ParkReason;
 use crate::domain::id::WebhookId;
 use crate::domain::time::from_ms;
 use crate::domain::webhook::DisableReason;
 use crate::record::health::{self, HealthRow};
 use crate::record::{parked, send_notes};
+use crate::telemetry::words::PostgresOp;
+use crate::telemetry::words::WaitCause;
 
 const GAUGES_EVERY: Duration = Duration::from_secs(1);
 /// Seconds between two counts of what is parked.
@@ -34,7 +37,7 @@ impl Deliverer {
         let (events, give_up) = (self.links.events.clone(), self.links.give_up.clone());
         let dead = self.links.owned.take_dead();
         self.links.tasks.spawn(async move {
-            let read = monitor.until_done("circuits", || async {
+            let read = monitor.until_done(PostgresOp::Circuits, || async {
                 let mut connection = pool.acquire().await?;
                 let noted = match dead.partitions.is_empty() {
                     true => Vec::new(),
@@ -89,7 +92,7 @@ impl Deliverer {
         let metrics = self.links.metrics.clone();
         self.links.tasks.spawn(async move {
             let reason = DisableReason::OpenTooLong;
-            let disabled = monitor.until_done("circuits", || async {
+            let disabled = monitor.until_done(PostgresOp::Circuits, || async {
                 let mut connection = pool.acquire().await?;
                 health::disable(&mut connection, webhook, reason, from_ms(since_ms)).await
             });
@@ -104,11 +107,11 @@ impl Deliverer {
     }
 
     pub(super) fn observe_wait(&self, waited: Duration, cause: Option<Wait>) {
-        let cause = cause.map_or("process", Wait::label);
+        let cause = cause.map_or(WaitCause::Process, Wait::cause);
         self.links
             .metrics
             .queue_wait
-            .with_label_values(&[cause])
+            .with_label_values(&[cause.as_str()])
             .observe(waited.as_secs_f64());
     }
 
@@ -122,10 +125,10 @@ impl Deliverer {
         self.gauges.round += 1;
         let metrics = &self.links.metrics;
         let (careful, ok) = self.scheduler.in_flight();
-        for (label, count) in [("careful", careful), ("ok", ok)] {
+        for (state, count) in [(HealthState::Careful, careful), (HealthState::Ok, ok)] {
             metrics
                 .in_flight
-                .with_label_values(&[label])
+                .with_label_values(&[state.as_str()])
                 .set(i64::from(count));
         }
         let queued = i64::try_from(self.scheduler.queued() + self.arrivals.len()).unwrap_or(i64::MAX);
@@ -147,7 +150,7 @@ impl Deliverer {
         let metrics = self.links.metrics.clone();
         let numbers = self.links.owned.numbers();
         self.links.tasks.spawn(async move {
-            let counted = monitor.once("unpark", async {
+            let counted = monitor.once(PostgresOp::Unpark, async {
                 let mut connection = pool.acquire().await?;
                 parked::summary(&mut connection, &numbers).await
             });

@@ -1,6 +1,5 @@
 //! Results and short texts of what goes wrong, which show neither URL nor secret.
 
-use std::error::Error;
 use std::io;
 
 use rustls::{AlertDescription, CertificateError};
@@ -8,6 +7,7 @@ use rustls::{AlertDescription, CertificateError};
 use super::phases::Stage;
 use crate::domain::address::Refusal;
 use crate::domain::attempt::AttemptResult;
+use crate::telemetry::connection::tls_error;
 
 /// A failure without a usable response.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,15 +117,6 @@ fn own_fault(error: &io::Error, only_v4: bool) -> Option<&'static str> {
         (_, io::ErrorKind::AddrNotAvailable) if only_v4 => Some("we have no local port left"),
         _ => None,
     }
-}
-
-/// Finds an error of rustls: they travel inside `io::Error`s, whose `source` skips them.
-fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
-    if let Some(found) = error.downcast_ref() {
-        return Some(found);
-    }
-    let inner: &'a (dyn Error + Send + Sync + 'static) = error.downcast_ref::<io::Error>()?.get_ref()?;
-    tls_error(inner)
 }
 
 /// Words an error of TLS by hand: the text of rustls holds names from the certificate, which an

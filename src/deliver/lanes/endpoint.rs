@@ -9,6 +9,7 @@ use super::rate::TokenBucket;
 use crate::domain::health::HealthState;
 use crate::domain::site::SiteId;
 use crate::domain::webhook::SendLimits;
+use crate::telemetry::words::WaitCause;
 
 /// Settings of an endpoint that decide when it is sent to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,13 +92,13 @@ impl Wait {
         !matches!(self, Self::Process)
     }
 
-    /// Label of `queue_wait_seconds`.
-    pub(crate) const fn label(self) -> &'static str {
+    /// The limit as `queue_wait_seconds` counts it.
+    pub(crate) const fn cause(self) -> WaitCause {
         match self {
-            Self::Endpoint | Self::Rate => "endpoint",
-            Self::Site => "site",
-            Self::Host => "host",
-            Self::Careful | Self::Process => "process",
+            Self::Endpoint | Self::Rate => WaitCause::Endpoint,
+            Self::Site => WaitCause::Site,
+            Self::Host => WaitCause::Host,
+            Self::Careful | Self::Process => WaitCause::Process,
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::domain::activity::HourSummary;
 use crate::domain::time::from_ms;
 use crate::record::pg_monitor::PgMonitor;
 use crate::record::{activity, episodes, site_now};
+use crate::telemetry::words::PostgresOp;
 
 /// Time for the last rows after all work has ended.
 const LAST_WRITES_TIMEOUT: Duration = Duration::from_secs(3);
@@ -64,21 +65,21 @@ impl HistoryWriter {
     async fn work(&self, batch: HistoryBatch) {
         let now = clock::now();
         if !batch.hours.is_empty() {
-            let written = self.monitor.until_answered("activity", || async {
+            let written = self.monitor.until_answered(PostgresOp::Activity, || async {
                 let mut connection = self.pool.acquire().await?;
                 activity::merge(&mut connection, &batch.hours, now).await
             });
             log_refusal(written.await, "site_activity");
         }
         if !batch.presents.is_empty() {
-            let written = self.monitor.until_answered("activity", || async {
+            let written = self.monitor.until_answered(PostgresOp::Activity, || async {
                 let mut connection = self.pool.acquire().await?;
                 site_now::write(&mut connection, &batch.presents, now).await
             });
             log_refusal(written.await, "site_now");
         }
         if !batch.episodes.is_empty() {
-            let written = self.monitor.until_answered("activity", || async {
+            let written = self.monitor.until_answered(PostgresOp::Activity, || async {
                 let mut connection = self.pool.acquire().await?;
                 episodes::write(&mut connection, &batch.episodes, now).await
             });
@@ -94,7 +95,7 @@ impl HistoryWriter {
         let hours = batch.questions.iter().map(|question| question.hour);
         let first = hours.min().unwrap_or_default().saturating_sub(KEPT_HOURS);
         let since = from_hour(first);
-        let read = self.monitor.until_done("activity", || async {
+        let read = self.monitor.until_done(PostgresOp::Activity, || async {
             let mut connection = self.pool.acquire().await?;
             activity::read_summaries(&mut connection, &sites, since).await
         });

@@ -14,6 +14,7 @@ use crate::domain::reject::Reject;
 use crate::domain::time::from_ms;
 use crate::telemetry::Metrics;
 use crate::telemetry::throttle::Throttle;
+use crate::telemetry::words::BoundedMap;
 use crate::telemetry::words::SuppressReason;
 
 /// Counters and throttled log lines of one thread.
@@ -235,13 +236,16 @@ impl Counts {
     /// Adds an engine's counters to the metrics.
     pub(crate) fn add_engine_counters(&mut self, counters: Counters) {
         for (map, count) in [
-            ("visitors", counters.evicted_visitors),
-            ("sources", counters.evicted_sources),
-            ("pages", counters.evicted_pages),
-            ("names", counters.evicted_names),
-            ("history", counters.evicted_history),
+            (BoundedMap::Visitors, counters.evicted_visitors),
+            (BoundedMap::Sources, counters.evicted_sources),
+            (BoundedMap::Pages, counters.evicted_pages),
+            (BoundedMap::Names, counters.evicted_names),
+            (BoundedMap::History, counters.evicted_history),
         ] {
-            self.metrics.evictions.with_label_values(&[map]).inc_by(count);
+            self.metrics
+                .evictions
+                .with_label_values(&[map.as_str()])
+                .inc_by(count);
         }
         for (source, count) in self.sources.iter().zip(counters.clock_skew) {
             self.metrics.clock_skew.with_label_values(&[source]).inc_by(count);
@@ -302,9 +306,9 @@ mod tests {
         counts.add_engine_counters(counters.clone());
         counts.add_engine_counters(counters);
         let metrics = &counts.metrics;
-        let evicted = |map| metrics.evictions.with_label_values(&[map]).get();
+        let evicted = |map: BoundedMap| metrics.evictions.with_label_values(&[map.as_str()]).get();
         assert_eq!(
-            ["visitors", "sources", "pages"].map(evicted),
+            [BoundedMap::Visitors, BoundedMap::Sources, BoundedMap::Pages].map(evicted),
             [2, 4, 6],
             "each time the counts since the last"
         );

@@ -143,17 +143,10 @@ fn flag(field: &'static str, value: &Loose<'_>) -> Result<bool, InvalidField> {
 
 fn kind(value: Loose<'_>) -> Result<EventKind, InvalidField> {
     let text = limits::text("type", value)?.ok_or_else(|| InvalidField::missing("type"))?;
-    match &*text {
-        "pageview" => Ok(EventKind::Pageview),
-        "goal" => Ok(EventKind::Goal),
-        "custom" => Ok(EventKind::Custom),
-        "engagement" => Ok(EventKind::Engagement),
-        "error" => Ok(EventKind::Error),
-        _ => Err(InvalidField::bad(
-            "type",
-            "is one of `pageview`, `goal`, `custom`, `engagement`, `error`",
-        )),
-    }
+    text.parse().map_err(|_| {
+        let words = EventKind::WORDS.join("`, `");
+        InvalidField::bad("type", format!("is one of `{words}`"))
+    })
 }
 
 /// A time in milliseconds, or the unit that it was written in instead.

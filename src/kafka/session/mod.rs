@@ -21,6 +21,7 @@ use super::member::{GroupMember, MemberEvent};
 use super::topic_partition::TopicPartition;
 use crate::clock;
 use crate::telemetry::throttle::Throttle;
+use crate::telemetry::words::Rebalance;
 use crate::telemetry::{Health, Metrics};
 use retained::RetainedStates;
 
@@ -142,7 +143,7 @@ impl<K: Eq + Hash, S> Session<K, S> {
     /// Reports that the thread has taken its partitions. `count` is the number of different
     /// partition numbers among them.
     pub(crate) fn report_assigned(&self, count: usize, took: Duration) {
-        self.count_rebalance("assigned");
+        self.count_rebalance(Rebalance::Assigned);
         tracing::info!(
             group = self.member.group(),
             partitions = count,
@@ -182,7 +183,7 @@ impl<K: Eq + Hash, S> Session<K, S> {
 
     /// Answers a revocation, after the thread has let go of its partitions.
     pub(crate) fn answer_revocation(&mut self, lost: bool) -> anyhow::Result<()> {
-        self.count_rebalance(if lost { "lost" } else { "revoked" });
+        self.count_rebalance(if lost { Rebalance::Lost } else { Rebalance::Revoked });
         self.revoked_at = Some(clock::monotonic());
         let group = self.member.group();
         self.member
@@ -256,10 +257,10 @@ impl<K: Eq + Hash, S> Session<K, S> {
         self.client_events.metrics()
     }
 
-    fn count_rebalance(&self, event: &str) {
+    fn count_rebalance(&self, event: Rebalance) {
         self.metrics()
             .rebalances
-            .with_label_values(&[self.member.group(), event])
+            .with_label_values(&[self.member.group(), event.as_str()])
             .inc();
     }
 }

@@ -8,8 +8,9 @@ use crate::domain::health::{HealthState, ParkReason};
 use crate::domain::reject::RejectReason;
 use crate::domain::webhook::DisableReason;
 use crate::telemetry::words::{
-    AttemptKind, BoundedMap, Group, KafkaErrorKind, Phase, PostgresErrorKind, PostgresOp, ProcessRole,
-    ReadyCheck, Rebalance, SuppressReason, WaitCause,
+    AttemptKind, BoundedMap, ConnectionState, Group, KafkaErrorKind, LoudLevel, NoticeOutcome, Phase,
+    PostgresErrorKind, PostgresOp, ProcessRole, RateLimit, ReadyCheck, Rebalance, RequestClass,
+    SuppressReason, WaitCause, WaitedFor,
 };
 
 impl Metrics {
@@ -101,7 +102,7 @@ impl Metrics {
         for phase in Phase::WORDS {
             self.attempt_phases.with_label_values(&[phase]);
         }
-        for waited in ["no", "endpoint"] {
+        for waited in WaitedFor::WORDS {
             self.delivery_start.with_label_values(&[waited]);
         }
         for tier in &labels.tiers {
@@ -111,17 +112,20 @@ impl Metrics {
         for reason in DisableReason::WORDS {
             self.webhooks_disabled.with_label_values(&[reason]);
         }
-        for outcome in ["delivered", "retried", "failed"] {
+        for outcome in NoticeOutcome::WORDS {
             self.operator_notices.with_label_values(&[outcome]);
         }
-        for endpoint in ["ok", "careful"] {
+        for endpoint in [HealthState::Ok, HealthState::Careful].map(HealthState::as_str) {
             self.in_flight.with_label_values(&[endpoint]);
         }
         for cause in WaitCause::WORDS {
             self.queue_wait.with_label_values(&[cause]);
         }
-        for state in HealthState::WORDS.iter().filter(|state| **state != "new") {
-            self.endpoints.with_label_values(&[state]);
+        for state in HealthState::ALL
+            .iter()
+            .filter(|state| **state != HealthState::New)
+        {
+            self.endpoints.with_label_values(&[state.as_str()]);
         }
         for reason in ParkReason::WORDS {
             self.parked.with_label_values(&[reason]);
@@ -138,19 +142,19 @@ impl Metrics {
                 self.postgres_errors.with_label_values(&[op, kind]);
             }
         }
-        for state in ["idle", "used"] {
+        for state in ConnectionState::WORDS {
             self.postgres_connections.with_label_values(&[state]);
         }
         for table in ["deliveries", "delivery_attempts"] {
             self.postgres_retention_lag.with_label_values(&[table]);
         }
-        for class in ["read", "write"] {
+        for class in RequestClass::WORDS {
             self.http_request_duration.with_label_values(&[class]);
         }
-        for kind in ["token", "login"] {
+        for kind in RateLimit::WORDS {
             self.rate_limited.with_label_values(&[kind]);
         }
-        for level in ["warn", "error"] {
+        for level in LoudLevel::WORDS {
             self.log_events.with_label_values(&[level]);
         }
         for check in ReadyCheck::WORDS {
