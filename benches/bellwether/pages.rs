@@ -114,7 +114,7 @@ async fn fill(deployment: &Deployment, process: &Process) -> anyhow::Result<[Str
     sqlx::query("analyze deliveries, delivery_attempts, parked")
         .execute(&deployment.pool)
         .await?;
-    let newest: uuid::Uuid = sqlx::query_scalar("select max(id) from deliveries")
+    let newest: uuid::Uuid = sqlx::query_scalar("select id from deliveries order by id desc limit 1")
         .fetch_one(&deployment.pool)
         .await?;
     let newest = bellwether::domain::id::DeliveryId::from_uuid(newest);

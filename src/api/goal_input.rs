@@ -2,11 +2,11 @@
 
 use serde_json::Value;
 
+use crate::domain::goal::GoalSettings;
 use crate::domain::goal::{
     GoalKind, GoalRule, MAX_NAME_CHARS, MAX_PATH_CHARS, MAX_PROP_NAME_CHARS, MAX_PROP_VALUE_CHARS, MAX_PROPS,
     MAX_STARS,
 };
-use crate::record::goals::GoalSettings;
 
 use super::field_errors::{FieldCode, FieldErrors, echo};
 use super::validate::{BodyObject, text, wrong_type};

@@ -58,7 +58,6 @@ pub(super) async fn start(
         registry: app.registry.clone(),
         metrics: app.metrics.clone(),
         health: app.health.clone(),
-        client_events: app.client_events.clone(),
         runtime: Handle::current(),
         stop: app.lifecycle.stop.clone(),
     };

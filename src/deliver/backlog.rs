@@ -3,8 +3,8 @@
 
 use std::collections::HashMap;
 
+use crate::domain::health::{MAX_WAITING, WaitingWebhook};
 use crate::domain::id::WebhookId;
-use crate::record::parked::{MAX_WAITING, WaitingWebhook};
 
 /// Rows that wait, by webhook. A webhook is here for as long as rows wait for it.
 #[derive(Debug, Default)]

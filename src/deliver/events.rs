@@ -7,9 +7,10 @@ use super::intake::work::Work;
 use super::lanes::flow::RequestNumber;
 use super::lanes::health::AttemptEnd;
 use super::resume::DeliveryProgress;
+use crate::domain::health::WaitingWebhook;
 use crate::domain::id::{DeliveryId, WebhookId};
 use crate::record::health::HealthRow;
-use crate::record::parked::{ClaimedRow, WaitingWebhook};
+use crate::record::parked::ClaimedRow;
 
 /// A report to the deliverer's loop.
 #[derive(Debug)]

@@ -7,7 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::intake::work::{Assignment, Completed, Completions, OffsetToken, Work, WorkOrigin};
+use super::intake::completions::{Completed, Completions};
+use super::intake::work::{Assignment, OffsetToken, Work, WorkOrigin};
 use crate::clock;
 use crate::dispatch::offsets::Epoch;
 use crate::dispatch::record::{Coordinates, DeliveryRecord};

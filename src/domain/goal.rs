@@ -50,6 +50,14 @@ words! {
     }
 }
 
+/// Settings of a goal by its owner, within every limit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GoalSettings {
+    pub name: String,
+    pub rule: GoalRule,
+    pub props: Vec<(String, String)>,
+}
+
 impl GoalRule {
     /// The rule's kind.
     pub(crate) fn kind(&self) -> GoalKind {

@@ -1,5 +1,8 @@
 //! The words of a webhook's health, and of deliveries that wait in Postgres.
 
+use chrono::{DateTime, Utc};
+
+use super::id::WebhookId;
 use super::words::words;
 
 words! {
@@ -64,4 +67,17 @@ words! {
         /// A person asked for everything that was missed.
         Recover = "recover",
     }
+}
+
+/// Most rows of one webhook.
+pub(crate) const MAX_WAITING: i64 = 100_000;
+
+/// A webhook for which deliveries wait.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct WaitingWebhook {
+    pub(crate) webhook_id: WebhookId,
+    /// When the row that has been due longest is due.
+    pub(crate) due_at: DateTime<Utc>,
+    /// Rows of the webhook.
+    pub(crate) waiting: i64,
 }

@@ -44,6 +44,18 @@ impl Reject {
             site_id: Some(site_id.to_owned()),
         }
     }
+
+    /// An event that is to be passed on, to a topic whose messages must be smaller.
+    pub(crate) fn too_large_for(topic: &str, bytes: usize, site_id: &str) -> Self {
+        Self {
+            reason: RejectReason::TooLarge,
+            field: None,
+            detail: format!(
+                "the event has {bytes} bytes, more than the topic {topic} takes; raise its max.message.bytes"
+            ),
+            site_id: Some(site_id.to_owned()),
+        }
+    }
 }
 
 /// A record of which no event comes.

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::texts::has_control;
 
+/// Most aliases of a site.
+pub(crate) const MAX_ALIASES: usize = 100;
 /// Longest site id, in bytes.
 pub(crate) const MAX_SITE_ID_BYTES: usize = 255;
 
@@ -95,4 +97,13 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
 /// A site id as one segment of a URL's path.
 pub(crate) fn escape_segment(site_id: &str) -> String {
     utf8_percent_encode(site_id, SEGMENT).to_string()
+}
+
+/// Settings of a site by its owner, within every limit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SiteSettings {
+    pub(crate) name: Option<String>,
+    pub(crate) time_zone: String,
+    pub(crate) aliases: Vec<String>,
+    pub(crate) include_paths: bool,
 }

@@ -7,6 +7,8 @@
 pub(crate) mod route;
 /// Records for the rejected topic.
 pub(crate) mod reject_record;
+/// Publishing to the rejected topic.
+pub(crate) mod reject_publisher;
 /// Hashes of visitors, keyed by the deployment.
 pub(crate) mod visitor_hash;
 /// Formats of records: each record becomes one event or one reject.

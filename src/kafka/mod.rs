@@ -22,6 +22,7 @@ mod queue;
 pub(crate) mod log_ends;
 pub(crate) mod headers;
 pub mod producer;
+pub(crate) mod retrying_publisher;
 pub(crate) mod backlog;
 pub(crate) mod table;
 pub mod murmur2;

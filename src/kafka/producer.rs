@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::client::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
 use rdkafka::util::Timeout;
+use tokio::sync::OnceCell;
 use tokio::sync::oneshot::Receiver;
 
 use super::backlog::Backlog;
@@ -18,59 +19,10 @@ use super::client::ClientEvents;
 use super::settings;
 use crate::clock;
 use crate::config::KafkaConfig;
+use outgoing::Outgoing;
 
-/// Most bytes kept of the value and the key of a record that is too large.
-const CUT_BYTES: usize = 64 * 1_024;
-const CUT_KEY_BYTES: usize = 1_024;
-
-/// A record to publish.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Outgoing<'a> {
-    pub(crate) topic: &'a str,
-    /// `None` lets the hash of the key choose.
-    pub(crate) partition: Option<i32>,
-    pub(crate) key: Option<&'a [u8]>,
-    /// `None` makes a tombstone.
-    pub(crate) value: Option<&'a [u8]>,
-    pub(crate) headers: &'a [(&'static str, String)],
-    /// Headers of a record that is passed on unchanged. They come before `headers`, which override
-    /// them.
-    pub(crate) passed_on: &'a [RawHeader],
-}
-
-impl Outgoing<'_> {
-    /// The record without what may be too large: its value cut to [`CUT_BYTES`], and no headers
-    /// that are only passed on. `mark` is the header that says so.
-    pub(crate) fn cut<'a>(
-        &'a self,
-        mark: &'static str,
-        headers: &'a mut Vec<(&'static str, String)>,
-    ) -> Outgoing<'a> {
-        headers.extend_from_slice(self.headers);
-        headers.push((mark, self.value.map_or(0, <[u8]>::len).to_string()));
-        Outgoing {
-            key: self.key.map(|key| &key[..key.len().min(CUT_KEY_BYTES)]),
-            value: self.value.map(|value| &value[..value.len().min(CUT_BYTES)]),
-            headers,
-            passed_on: &[],
-            ..*self
-        }
-    }
-
-    /// Approximate bytes in the producer's queue.
-    pub(crate) fn bytes(&self) -> usize {
-        let own = self.headers.iter().map(|(name, value)| name.len() + value.len());
-        let passed_on = self
-            .passed_on
-            .iter()
-            .map(|(name, value)| name.len() + value.as_ref().map_or(0, Vec::len));
-        let headers: usize = own.chain(passed_on).sum();
-        self.key.map_or(0, <[u8]>::len) + self.value.map_or(0, <[u8]>::len) + headers
-    }
-}
-
-/// Name and value of a header of any record.
-pub(crate) type RawHeader = (String, Option<Vec<u8>>);
+/// Records to publish.
+pub(crate) mod outgoing;
 
 /// A record was not published.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -161,9 +113,17 @@ impl ProducerContext for PublisherContext {
 #[derive(Clone)]
 pub struct Publisher {
     producer: Arc<ThreadedProducer<PublisherContext>>,
+    /// Created when it is first needed, which is hardly ever.
+    unbatched: Arc<Unbatched>,
     prefix: Arc<str>,
     client_events: ClientEvents,
     backlog: Backlog,
+}
+
+/// A second producer, which sends each record in a batch of its own.
+struct Unbatched {
+    config: ClientConfig,
+    producer: OnceCell<Arc<ThreadedProducer<PublisherContext>>>,
 }
 
 impl fmt::Debug for Publisher {
@@ -173,17 +133,22 @@ impl fmt::Debug for Publisher {
 }
 
 /// Pause before a record is offered to a full queue again.
-const FULL_QUEUE_PAUSE: Duration = Duration::from_millis(5);
+const FULL_QUEUE_PAUSE: Duration = Duration::from_millis(2);
 /// Pause before a record that a broker refused is published again.
 const REFUSED_PAUSE: Duration = Duration::from_millis(500);
 
 impl Publisher {
     /// Creates a producer with connections and a thread of its own.
     pub fn new(config: &KafkaConfig, client_events: ClientEvents) -> rdkafka::error::KafkaResult<Self> {
-        let producer =
-            settings::producer(config).create_with_context(PublisherContext(client_events.clone()))?;
+        let mut config_of_client = settings::producer(config);
+        let producer = config_of_client.create_with_context(PublisherContext(client_events.clone()))?;
+        config_of_client.set("batch.num.messages", "1");
         Ok(Self {
             producer: Arc::new(producer),
+            unbatched: Arc::new(Unbatched {
+                config: config_of_client,
+                producer: OnceCell::new(),
+            }),
             prefix: config.topic_prefix.as_str().into(),
             client_events,
             backlog: Backlog::default(),
@@ -197,13 +162,39 @@ impl Publisher {
         record: Outgoing<'_>,
         done: impl FnOnce(Result<(), PublishError>) + Send + Sync + 'static,
     ) -> bool {
-        let bytes = i64::try_from(record.bytes()).unwrap_or(i64::MAX);
-        let receipt = Box::new(Receipt {
+        self.offer(&record, self.receipt(&record, done)).is_ok()
+    }
+
+    /// Hands a record over as [`try_publish`](Self::try_publish) does, and waits on the calling
+    /// thread while the queue is full.
+    pub(crate) fn publish_when_room(
+        &self,
+        record: Outgoing<'_>,
+        done: impl FnOnce(Result<(), PublishError>) + Send + Sync + 'static,
+    ) {
+        let mut receipt = self.receipt(&record, done);
+        while let Err(back) = self.offer(&record, receipt) {
+            receipt = back;
+            std::thread::sleep(FULL_QUEUE_PAUSE);
+        }
+    }
+
+    fn receipt(
+        &self,
+        record: &Outgoing<'_>,
+        done: impl FnOnce(Result<(), PublishError>) + Send + Sync + 'static,
+    ) -> Box<Receipt> {
+        Box::new(Receipt {
             label: self.label(record.topic),
             handed_over: clock::monotonic(),
-            bytes,
+            bytes: i64::try_from(record.bytes()).unwrap_or(i64::MAX),
             done: Box::new(done),
-        });
+        })
+    }
+
+    /// Hands a record to the client, which gives the receipt back if its queue is full.
+    fn offer(&self, record: &Outgoing<'_>, receipt: Box<Receipt>) -> Result<(), Box<Receipt>> {
+        let bytes = receipt.bytes;
         let mut headers = OwnedHeaders::new_with_capacity(record.passed_on.len() + record.headers.len());
         for (key, value) in record.passed_on {
             headers = headers.insert(Header {
@@ -225,12 +216,12 @@ impl Publisher {
         let queued = &self.client_events.metrics().produce_queue_bytes;
         queued.add(bytes);
         match self.producer.send(out) {
-            Ok(()) => true,
+            Ok(()) => Ok(()),
             Err((error, back)) => {
                 queued.sub(bytes);
                 let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
                 if code == RDKafkaErrorCode::QueueFull {
-                    return false;
+                    return Err(back.delivery_opaque);
                 }
                 self.client_events
                     .metrics()
@@ -242,7 +233,7 @@ impl Publisher {
                     topic: record.topic.to_owned(),
                     code,
                 }));
-                true
+                Ok(())
             }
         }
     }
@@ -268,20 +259,53 @@ impl Publisher {
     }
 
     /// Publishes a record as [`publish`](Self::publish) does. False if it is too large for the
-    /// client or the broker.
+    /// client or its topic.
+    ///
+    /// A broker measures whole batches, and refuses a small record because of its neighbours. So a
+    /// record is too large only if it is so in a batch of its own.
     pub(crate) async fn publish_if_it_fits(&self, record: Outgoing<'_>) -> bool {
+        let mut unbatched = None;
         loop {
-            match self.hand_over(record).await.await {
+            let publisher = unbatched.as_ref().unwrap_or(self);
+            match publisher.hand_over(record).await.await {
                 Ok(Ok(())) => return true,
-                Ok(Err(error)) => {
-                    error.log(&self.client_events);
-                    if error.is_too_large() {
+                Ok(Err(error)) if error.is_too_large() => {
+                    if unbatched.is_some() {
                         return false;
                     }
+                    unbatched = Some(self.unbatched().await);
+                }
+                Ok(Err(error)) => {
+                    error.log(&self.client_events);
                     tokio::time::sleep(REFUSED_PAUSE).await;
                 }
                 // The producer goes away only when the process ends.
                 Err(_) => std::future::pending().await,
+            }
+        }
+    }
+
+    /// The publisher that sends each record in a batch of its own.
+    async fn unbatched(&self) -> Self {
+        loop {
+            let Unbatched { config, producer } = &*self.unbatched;
+            let create = async || {
+                let context = PublisherContext(self.client_events.clone());
+                config.create_with_context(context).map(Arc::new)
+            };
+            match producer.get_or_try_init(create).await {
+                Ok(producer) => {
+                    return Self {
+                        producer: Arc::clone(producer),
+                        ..self.clone()
+                    };
+                }
+                Err(error) => {
+                    if let Some(suppressed) = self.client_events.admit(error.rdkafka_error_code()) {
+                        tracing::error!(%error, suppressed, "a producer cannot be created; trying again");
+                    }
+                    tokio::time::sleep(REFUSED_PAUSE).await;
+                }
             }
         }
     }
@@ -296,6 +320,17 @@ impl Publisher {
     /// another try.
     pub(crate) fn backlog(&self) -> &Backlog {
         &self.backlog
+    }
+
+    /// Sleeps for `pause` if the brokers acknowledge more slowly than is published, and says if it
+    /// did. A thread reads nothing meanwhile, so that it hardly ever waits for room in the queue
+    /// and can serve its group.
+    pub(crate) fn pause_if_crowded(&self, pause: Duration) -> bool {
+        let is_crowded = self.backlog.is_crowded();
+        if is_crowded {
+            std::thread::sleep(pause);
+        }
+        is_crowded
     }
 
     /// Receiver of the client's errors.

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::domain::goal::{Goal, GoalKind, GoalRule};
+use crate::domain::goal::{Goal, GoalKind, GoalRule, GoalSettings};
 use crate::domain::id::GoalId;
 use crate::domain::site::SiteId;
 
@@ -21,14 +21,6 @@ pub(crate) struct GoalRecord {
     pub(crate) site_id: String,
     pub(crate) inserted_at: DateTime<Utc>,
     pub(crate) updated_at: DateTime<Utc>,
-}
-
-/// Settings of a goal by its owner, within every limit.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GoalSettings {
-    pub name: String,
-    pub rule: GoalRule,
-    pub props: Vec<(String, String)>,
 }
 
 /// Reason why a goal cannot be made or changed.

@@ -12,25 +12,13 @@ use uuid::Uuid;
 
 use crate::domain::delivery::{DeliveryStatus, FailureReason, Origin};
 use crate::domain::event::EventType;
-use crate::domain::health::ParkReason;
+use crate::domain::health::{ParkReason, WaitingWebhook};
 use crate::domain::id::{DeliveryId, WebhookId};
 
 use super::outcomes::word;
 
-/// Most rows of one webhook.
-pub(crate) const MAX_WAITING: i64 = 100_000;
 /// Rows cancelled in one statement.
 const CANCEL_BATCH: i64 = 500;
-
-/// A webhook for which deliveries wait.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct WaitingWebhook {
-    pub(crate) webhook_id: WebhookId,
-    /// When the row that has been due longest is due.
-    pub(crate) due_at: DateTime<Utc>,
-    /// Rows of the webhook.
-    pub(crate) waiting: i64,
-}
 
 /// A claimed row, with the delivery's own row.
 #[derive(Debug, Clone)]

@@ -5,10 +5,7 @@ use serde_json::Value;
 use sqlx::PgConnection;
 
 use crate::domain::id::WebhookId;
-use crate::domain::site::SiteId;
-
-/// Most aliases of a site.
-pub(crate) const MAX_ALIASES: usize = 100;
+use crate::domain::site::{SiteId, SiteSettings};
 
 /// Advisory lock of giving an id a meaning: `bell` in ASCII, and a number of its own.
 const LOCK: (i32, i32) = (0x6265_6c6c, 3);
@@ -27,15 +24,6 @@ pub(crate) struct SiteRecord {
     pub(crate) last_event_at: Option<DateTime<Utc>>,
     pub(crate) inserted_at: DateTime<Utc>,
     pub(crate) updated_at: DateTime<Utc>,
-}
-
-/// Settings of a site by its owner, within every limit.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct SiteSettings {
-    pub(crate) name: Option<String>,
-    pub(crate) time_zone: String,
-    pub(crate) aliases: Vec<String>,
-    pub(crate) include_paths: bool,
 }
 
 /// Reason why a site cannot be registered or changed.

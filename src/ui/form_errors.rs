@@ -1,5 +1,15 @@
 //! Objections to a form, each at its field.
 
+use serde::Deserialize;
+
+/// One bad field, as the API names it.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct FieldProblem {
+    pub(super) pointer: String,
+    pub(super) code: String,
+    pub(super) detail: String,
+}
+
 /// One objection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct FormError {

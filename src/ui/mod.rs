@@ -26,6 +26,7 @@ mod webhook_errors;
 mod webhook_form;
 mod form;
 mod live_cache;
+mod config;
 mod state;
 mod health;
 mod settings_words;
@@ -42,5 +43,6 @@ mod times;
 mod paths;
 mod escape;
 
+pub use config::UiConfig;
 pub use router::router;
-pub use state::{UiConfig, UiState};
+pub use state::UiState;

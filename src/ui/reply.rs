@@ -1,8 +1,9 @@
 //! Answers of the API to pages.
 
 use axum::http::{HeaderMap, StatusCode};
-use serde::Deserialize;
 use serde_json::Value;
+
+use super::form_errors::FieldProblem;
 
 /// An answer of the API.
 #[derive(Debug)]
@@ -10,14 +11,6 @@ pub(super) struct Reply {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Value,
-}
-
-/// One bad field, as the API names it.
-#[derive(Debug, Clone, Deserialize)]
-pub(super) struct FieldProblem {
-    pub(super) pointer: String,
-    pub(super) code: String,
-    pub(super) detail: String,
 }
 
 impl Reply {

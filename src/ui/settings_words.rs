@@ -3,8 +3,8 @@
 use chrono::TimeDelta;
 use serde_json::Value;
 
+use super::config::UiConfig;
 use super::model::WebhookView;
-use super::state::UiConfig;
 use super::times::{count, counted, span_words};
 use super::words;
 

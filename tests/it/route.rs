@@ -7,13 +7,14 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
-use rdkafka::message::Message as _;
+use rdkafka::message::{Message as _, OwnedMessage};
 use rdkafka::producer::FutureRecord;
 use rdkafka::{Offset, TopicPartitionList};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::support::app::{Deployment, Process};
+use crate::support::faults::Dice;
 use crate::support::receiver::Receiver;
 use crate::support::{eventually, kafka};
 
@@ -163,6 +164,70 @@ async fn events_of_unregistered_sites_are_forwarded_and_rejects_kept() {
     process
         .metric_is("bellwether_consumer_partitions_expected{group=\"route\"}", 4.0)
         .await;
+}
+
+#[tokio::test]
+async fn what_a_topic_never_takes_holds_up_no_source() {
+    let deployment = deployment().await;
+    let process = deployment.serve(&[]).await;
+    let receiver = set_up(&deployment, &process).await;
+    let (events, rejected) = (deployment.topic("events"), deployment.topic("rejected"));
+    kafka::set_max_message_bytes(&events, 1_500).await;
+    kafka::set_max_message_bytes(&rejected, 20_000).await;
+    let mut dice = Dice::from_env("NOISE_SEED");
+    let mut noise = |length: usize| -> String {
+        (0..length)
+            .map(|_| char::from(b'a' + dice.below(26) as u8))
+            .collect()
+    };
+    // All in one partition: what comes later waits for what came before.
+    let long_path = umami(1, "s-1", "e-1").replace("/checkout/thanks", &format!("/{}", noise(1_900)));
+    for value in [noise(70_000), long_path, umami(2, "s-2", "e-2")] {
+        let record = FutureRecord::<[u8], [u8]>::to(&deployment.source)
+            .partition(1)
+            .payload(value.as_bytes());
+        deployment.producer.send(record, TIMEOUT).await.unwrap();
+    }
+    let goal = receiver.wait_for("hook", 1).await.remove(0).json();
+    assert_eq!(goal["event"], "goal_completion");
+    let lag = format!(
+        "bellwether_consumer_lag_records{{group=\"route\",topic=\"{}\"}}",
+        deployment.source
+    );
+    process.metric_is(&lag, 0.0).await;
+    let mut rejects = eventually("both rejects are there", TIMEOUT, || async {
+        Some(kafka::read_all(&rejected)).filter(|rejects| rejects.len() >= 2)
+    })
+    .await;
+    rejects.sort_by_key(|record| kafka::header(record, "bw-original-offset").map(str::to_owned));
+    let header = |n: usize, name| kafka::header(&rejects[n], name);
+    assert_eq!(rejects.len(), 2);
+    assert_eq!(
+        (header(0, "bw-reason"), header(0, "bw-truncated")),
+        (Some("not_json"), Some("70000"))
+    );
+    assert_eq!(
+        (header(1, "bw-reason"), header(1, "bw-original-offset")),
+        (Some("too_large"), Some("1"))
+    );
+    assert!(
+        header(1, "bw-detail")
+            .unwrap()
+            .contains("raise its max.message.bytes")
+    );
+    for reason in ["not_json", "too_large"] {
+        let series = format!(
+            "bellwether_rejected_records_total{{reason=\"{reason}\",source=\"{}\"}}",
+            deployment.source
+        );
+        process.metric_is(&series, 1.0).await;
+    }
+    eventually("the detector of the site is told", TIMEOUT, || async {
+        let records = kafka::read_all(&events);
+        let is_note = |record: &&OwnedMessage| kafka::header(record, "bw-rejected") == Some("too_large");
+        (records.iter().filter(is_note).count() == 1).then_some(())
+    })
+    .await;
 }
 
 /// Waits until everything on the topic of keyed events was decided and delivered.

@@ -9,9 +9,9 @@ use super::schema::{
 use crate::api::site_input::{MAX_NAME_CHARS, MAX_TIME_ZONE_CHARS, MOVING, READ_ONLY};
 use crate::domain::event::EventType;
 use crate::domain::health::CountedState;
+use crate::domain::site::MAX_ALIASES;
 use crate::domain::site::MAX_SITE_ID_BYTES;
 use crate::domain::site_now::TriggerPhase;
-use crate::record::sites::MAX_ALIASES;
 
 /// A site id in a body.
 pub(super) fn site_id() -> Value {

@@ -13,7 +13,8 @@ use super::traffic::{Published, Traffic};
 use crate::clock;
 use crate::config::Config;
 use crate::kafka::client::ClientEvents;
-use crate::kafka::producer::{Outgoing, Publisher};
+use crate::kafka::producer::Publisher;
+use crate::kafka::producer::outgoing::Outgoing;
 
 /// Time between two batches: few of them, since the embedded broker walks through all it holds at
 /// every fetch.

@@ -11,7 +11,8 @@ use tokio::runtime::Handle;
 use crate::clock;
 use crate::config::Config;
 use crate::kafka::client::ClientEvents;
-use crate::kafka::producer::{Outgoing, Publisher};
+use crate::kafka::producer::Publisher;
+use crate::kafka::producer::outgoing::Outgoing;
 use crate::kafka::topics::Topics;
 
 /// Longest time without any acknowledgement, while events wait for theirs.

@@ -6,7 +6,8 @@ use super::Intake;
 use super::raw::OriginalRecord;
 use super::work::OffsetToken;
 use crate::dispatch::record::{Coordinates, Unreadable, header};
-use crate::kafka::producer::{Outgoing, Publisher};
+use crate::kafka::producer::Publisher;
+use crate::kafka::producer::outgoing::Outgoing;
 
 impl Intake {
     /// Publishes a record that cannot be read to the dead-letter topic, unchanged; the stream

@@ -1,21 +1,15 @@
 //! Gauges that an intake thread shows, once a second.
 
-use std::time::Duration;
-
 use super::Intake;
 use crate::clock;
 use crate::kafka::session::lag::ConsumerLag;
 
-const GAUGE_INTERVAL: Duration = Duration::from_secs(1);
-
 impl Intake {
     pub(super) fn show_gauges(&mut self) {
         let now = clock::monotonic();
-        if now.duration_since(self.last_gauges) < GAUGE_INTERVAL {
+        if !self.session.is_tick_due(now) {
             return;
         }
-        self.last_gauges = now;
-        self.session.retained.drop_expired(now);
         let now_ms = clock::now_ms();
         self.session.show_last_poll(now_ms);
         let mut open_offsets = 0;

@@ -8,7 +8,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, mpsc as thread_mpsc};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -27,15 +27,19 @@ use crate::dispatch::tier::{self, Tier};
 use crate::kafka::member::GroupMember;
 use crate::kafka::producer::Publisher;
 use crate::kafka::session::Session;
+use crate::kafka::session::group_thread::GroupThread as _;
 use crate::kafka::topic_partition::TopicPartition;
 use crate::telemetry::{Health, Metrics};
+use completions::{Completed, Completions};
 use hand_over::{Suspicion, UnaskedSends};
 use partition::IntakePartition;
 use raw::IntakeRecord;
-use work::{Assignment, Completed, Completions, OffsetToken, Work, WorkOrigin};
+use work::{Assignment, OffsetToken, Work, WorkOrigin};
 
 /// A delivery record on its way through the deliverer.
 pub(crate) mod work;
+/// Completed offsets.
+pub(crate) mod completions;
 /// A partition that a thread owns.
 mod partition;
 /// The note by which the next owner knows what may have been sent.
@@ -110,14 +114,14 @@ struct Intake {
     /// Held by each unreadable record whose dead letter is not acknowledged.
     unpublished: Arc<()>,
     epochs: u64,
-    last_gauges: Instant,
 }
 
 /// Runs an intake thread until it is to stop.
 pub(crate) fn run(member: GroupMember, settings: IntakeSettings, links: IntakeLinks) -> anyhow::Result<()> {
     let (sender, completed) = thread_mpsc::channel();
     let completions = Completions::new(sender);
-    completions.wake_me();
+    let thread = std::thread::current();
+    completions.wake_with(move || thread.unpark());
     let now = clock::monotonic();
     let assignment = Arc::new(Assignment::new(settings.max_gap, now, clock::now_ms()));
     let session = Session::begin(member, &settings.name, Arc::clone(&links.health));
@@ -136,12 +140,9 @@ pub(crate) fn run(member: GroupMember, settings: IntakeSettings, links: IntakeLi
         has_announced: false,
         unpublished: Arc::default(),
         epochs: 0,
-        last_gauges: now,
     };
     let result = intake.run_loop();
-    intake.session.end_heartbeat();
-    intake.give_up_partitions(false);
-    intake.session.leave();
+    intake.leave_group(());
     result
 }
 
@@ -151,7 +152,7 @@ impl Intake {
             let begun = clock::monotonic();
             self.session.begin_turn(clock::now_ms())?;
             self.assignment.note_poll(begun, clock::now_ms());
-            self.serve_group()?;
+            self.serve_group(&())?;
             self.confirm_assignment();
             self.receive_completions();
             let has_more = self.read_partitions();

@@ -6,7 +6,7 @@ use rdkafka::message::BorrowedMessage;
 
 use crate::dispatch::record::{DeliveryRecord, Unreadable, header};
 use crate::kafka::headers;
-use crate::kafka::producer::RawHeader;
+use crate::kafka::producer::outgoing::RawHeader;
 
 /// A record copied out of librdkafka's memory.
 pub(super) struct IntakeRecord {

@@ -18,10 +18,11 @@ use crate::clock;
 use crate::deliver::owned::DeadOwners;
 use crate::dispatch::offsets::{Epoch, OffsetTracker};
 use crate::dispatch::read_ahead::ReadAhead;
+use crate::kafka::member::GroupMember;
 use crate::kafka::member::offsets::Committed;
-use crate::kafka::member::{GroupMember, MemberEvent};
-use crate::kafka::session::CommitScope;
 use crate::kafka::session::commit_metadata::CommitMetadata;
+use crate::kafka::session::group_thread::GroupThread;
+use crate::kafka::session::{CommitScope, Session};
 use crate::kafka::topic_partition::{TopicPartition, partition_numbers};
 
 /// Longest time a broker may take to answer during a rebalance.
@@ -29,25 +30,20 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest time a broker may take to say where a partition ends.
 const END_TIMEOUT: Duration = Duration::from_secs(2);
 
-impl Intake {
-    pub(super) fn serve_group(&mut self) -> anyhow::Result<()> {
-        while let Some(event) = self.session.next_event() {
-            match event {
-                MemberEvent::Assigned(partitions) => {
-                    if let Err(error) = self.take_partitions(&partitions) {
-                        self.session.retry_assignment(partitions, &error);
-                    }
-                }
-                MemberEvent::Revoked { lost } => {
-                    self.give_up_partitions(lost);
-                    self.session.answer_revocation(lost)?;
-                }
-            }
-        }
-        Ok(())
+impl GroupThread for Intake {
+    type Partition = TopicPartition;
+    type State = OffsetTracker;
+    type Queue = ();
+
+    fn session(&mut self) -> &mut Session<TopicPartition, OffsetTracker> {
+        &mut self.session
     }
 
-    fn take_partitions(&mut self, list: &[TopicPartition]) -> anyhow::Result<()> {
+    fn into_session(self) -> Session<TopicPartition, OffsetTracker> {
+        self.session
+    }
+
+    fn take_partitions(&mut self, list: &[TopicPartition], _: &()) -> anyhow::Result<()> {
         let begun = clock::monotonic();
         let member = self.session.member();
         let committed = member
@@ -105,6 +101,34 @@ impl Intake {
         Ok(())
     }
 
+    fn forget_partitions(&mut self) {}
+
+    /// Claims the requests under way, commits what is complete, and forgets what is not begun.
+    /// Never waits for a request.
+    fn give_up_partitions(&mut self, lost: bool) {
+        let count = partition_numbers(self.partitions.keys()).len();
+        self.assignment.revoke();
+        self.links.owned.remove(&self.assignment);
+        self.links.own_retries.forget();
+        if !lost && !self.partitions.is_empty() {
+            let is_claimed = self.links.in_flight.claim(&self.links.runtime);
+            self.receive_completions();
+            let commits = self.commits(CommitScope::All, is_claimed);
+            self.session.commit_and_wait(&commits);
+        }
+        self.outbox.clear();
+        self.read_ahead = ReadAhead::new();
+        let now = clock::monotonic();
+        for (at, partition) in self.partitions.drain() {
+            self.session.retained.insert(at, partition.tracker, now);
+        }
+        // The next owner shows them.
+        self.show_held_records();
+        self.session.report_given_back(count, lost);
+    }
+}
+
+impl Intake {
     /// Asks the group, after a poll that came too late, if the partitions are still owned. Until
     /// then nothing is sent that the next owner would not know of.
     pub(super) fn confirm_assignment(&mut self) {
@@ -146,30 +170,6 @@ impl Intake {
         let retained = self.session.retained.remove(&at).filter(|_| is_own);
         self.epochs += 1;
         retained.unwrap_or_else(|| OffsetTracker::new(Epoch(self.epochs), committed))
-    }
-
-    /// Claims the requests under way, commits what is complete, and forgets what is not begun.
-    /// Never waits for a request.
-    pub(super) fn give_up_partitions(&mut self, lost: bool) {
-        let count = partition_numbers(self.partitions.keys()).len();
-        self.assignment.revoke();
-        self.links.owned.remove(&self.assignment);
-        self.links.own_retries.forget();
-        if !lost && !self.partitions.is_empty() {
-            let is_claimed = self.links.in_flight.claim(&self.links.runtime);
-            self.receive_completions();
-            let commits = self.commits(CommitScope::All, is_claimed);
-            self.session.commit_and_wait(&commits);
-        }
-        self.outbox.clear();
-        self.read_ahead = ReadAhead::new();
-        let now = clock::monotonic();
-        for (at, partition) in self.partitions.drain() {
-            self.session.retained.insert(at, partition.tracker, now);
-        }
-        // The next owner shows them.
-        self.show_held_records();
-        self.session.report_given_back(count, lost);
     }
 }
 

@@ -1,13 +1,11 @@
 //! A delivery record or a parked row on its way through the deliverer, and the report that it is
 //! complete.
 
-use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::mpsc::Sender;
-use std::sync::{Arc, OnceLock};
-use std::thread::Thread;
 use std::time::{Duration, Instant};
 
+use super::completions::{Completed, Completions};
 use crate::deliver::lanes::flow::RequestNumber;
 use crate::dispatch::offsets::Epoch;
 use crate::dispatch::record::{Coordinates, DeliveryRecord};
@@ -227,49 +225,5 @@ impl OffsetToken {
             epoch: self.epoch,
             offset: self.offset,
         });
-    }
-}
-
-/// A completed offset.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Completed {
-    pub(crate) at: TopicPartition,
-    pub(crate) epoch: Epoch,
-    pub(crate) offset: i64,
-}
-
-/// Channel back to the thread that reads the records.
-#[derive(Clone)]
-pub(crate) struct Completions {
-    sender: Sender<Completed>,
-    thread: Arc<OnceLock<Thread>>,
-}
-
-impl fmt::Debug for Completions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Completions").finish_non_exhaustive()
-    }
-}
-
-impl Completions {
-    pub(crate) fn new(sender: Sender<Completed>) -> Self {
-        Self {
-            sender,
-            thread: Arc::default(),
-        }
-    }
-
-    /// Lets each report wake the calling thread.
-    pub(crate) fn wake_me(&self) {
-        drop(self.thread.set(std::thread::current()));
-    }
-
-    fn report(&self, completed: Completed) {
-        // Fails when the thread has left its group and needs no reports.
-        if self.sender.send(completed).is_ok()
-            && let Some(thread) = self.thread.get()
-        {
-            thread.unpark();
-        }
     }
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::Engine;
-use crate::detect::history::HistoryAnswer;
 use crate::detect::site::passing::PassingClock;
+use crate::detect::usual::past::HistoryAnswer;
 use crate::domain::activity::{HourKey, SiteHour};
 use crate::domain::episode::EpisodeEntry;
 use crate::domain::registry::Site;

@@ -16,7 +16,7 @@ use chrono_tz::Tz;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use super::usual::past::LearnedPast;
+use super::usual::past::HistoryAnswer;
 use crate::domain::activity::{HourKey, SiteHour};
 use crate::domain::episode::EpisodeEntry;
 use crate::domain::site::SiteId;
@@ -49,14 +49,6 @@ pub(crate) struct HistoryQuestion {
     /// True if rates of events are to be learned too.
     pub(crate) wants_rates: bool,
     pub(crate) answer_to: Sender<HistoryAnswer>,
-}
-
-/// The answer: hours learned before.
-#[derive(Debug)]
-pub(crate) struct HistoryAnswer {
-    pub(crate) partition: i32,
-    pub(crate) site: SiteId,
-    pub(crate) past: LearnedPast,
 }
 
 /// Rows on their way to Postgres.

@@ -8,9 +8,10 @@ use chrono::Utc;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
-use super::{HistoryAnswer, HistoryBatch, HistoryQuestion, HistoryQueue};
+use super::{HistoryBatch, HistoryQuestion, HistoryQueue};
 use crate::clock;
 use crate::detect::usual::baseline::{KEPT_HOURS, Usual};
+use crate::detect::usual::past::HistoryAnswer;
 use crate::detect::usual::past::LearnedPast;
 use crate::domain::activity::HourSummary;
 use crate::domain::time::from_ms;

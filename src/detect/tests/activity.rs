@@ -6,8 +6,8 @@ use chrono_tz::Tz;
 
 use super::fixtures::*;
 use crate::detect::engine::event_time::SourceClock;
-use crate::detect::history::HistoryAnswer;
 use crate::detect::usual::baseline::Usual;
+use crate::detect::usual::past::HistoryAnswer;
 use crate::detect::usual::past::LearnedPast;
 use crate::domain::activity::{HourSummary, SiteHour};
 use crate::domain::event::Event;

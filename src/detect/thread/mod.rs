@@ -13,16 +13,17 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::engine::config::EngineConfig;
-use super::history::{HistoryAnswer, HistoryQueue};
+use super::history::HistoryQueue;
 use super::source_silence::SourceSilence;
+use super::usual::past::HistoryAnswer;
 use crate::clock;
 use crate::config::KafkaConfig;
 use crate::domain::registry::Registry;
 use crate::domain::site::SiteId;
 use crate::ingest::formats::RecordReader;
+use crate::ingest::reject_publisher::RejectPublisher;
 use crate::kafka::batch_reader::{Batch, BatchItem, BatchReader};
 use crate::kafka::batch_record::BatchRecord;
 use crate::kafka::client::ClientEvents;
@@ -30,6 +31,8 @@ use crate::kafka::commits::Commit;
 use crate::kafka::log_ends::LogEnds;
 use crate::kafka::member::GroupMember;
 use crate::kafka::producer::Publisher;
+use crate::kafka::retrying_publisher::RetryingPublisher;
+use crate::kafka::session::group_thread::GroupThread as _;
 use crate::kafka::session::{CommitScope, Session};
 use crate::kafka::topic_partition::TopicPartition;
 use crate::telemetry::throttle::Throttle;
@@ -127,7 +130,6 @@ struct Detector {
     silent: Vec<bool>,
     /// End of the time that the current batch may wait for confirmations.
     confirm_until: Instant,
-    last_tick: Instant,
     last_activity_report: Instant,
 }
 
@@ -136,15 +138,14 @@ pub fn run(member: GroupMember, settings: DetectSettings, links: DetectLinks) ->
     let (sender, confirmed) = channel();
     let (answer_to, answers) = channel();
     let kafka = &settings.kafka;
+    let (publisher, runtime) = (links.publisher.clone(), links.runtime.clone());
     let outbox = Outbox {
-        publisher: links.publisher.clone(),
+        rejects: RejectPublisher::new(publisher.clone(), runtime.clone(), &kafka.topic("rejected")),
+        records: RetryingPublisher { publisher, runtime },
         topics: OutboxTopics {
             deliveries: kafka.topic("deliveries").into(),
             detector_state: kafka.topic("detector-state").into(),
-            rejected: kafka.topic("rejected").into(),
         },
-        runtime: links.runtime.clone(),
-        tasks: TaskTracker::new(),
         confirmed: sender,
     };
     let state_topic = kafka.topic("detector-state");
@@ -173,17 +174,12 @@ pub fn run(member: GroupMember, settings: DetectSettings, links: DetectLinks) ->
         failed_seeks: Throttle::default(),
         counts: Counts::new(sources, Arc::clone(&links.metrics)),
         confirm_until: now,
-        last_tick: now,
         last_activity_report: now,
         settings,
         links,
     };
     let result = detector.run_loop(&mut batch_reader);
-    detector.session.end_heartbeat();
-    detector.give_up_partitions(false);
-    drop(batch_reader);
-    drop(detector.log_ends);
-    detector.session.leave();
+    detector.leave_group(batch_reader);
     result
 }
 
@@ -198,11 +194,7 @@ impl Detector {
             self.receive_confirmations();
             self.receive_history();
             let mut busy_since = None;
-            if self.links.publisher.backlog().is_crowded() {
-                // Nothing is read for now, so that the thread hardly ever waits for room in the
-                // producer's queue and can serve the group.
-                std::thread::sleep(READ_TIMEOUT);
-            } else {
+            if !self.links.publisher.pause_if_crowded(READ_TIMEOUT) {
                 let batch = batch_reader.read(timeout);
                 if !batch.is_empty() {
                     let now = clock::monotonic();
@@ -250,17 +242,7 @@ impl Detector {
                     owned.end_reached(at.topic, offset, now_ms, beginning_of, &mut self.counts);
                 }
             }
-            BatchItem::Error(code) => {
-                self.links.client_events.note(Some(code));
-                if let Some(suppressed) = self.links.client_events.admit(Some(code)) {
-                    tracing::warn!(
-                        group = "detect",
-                        error = %code,
-                        suppressed,
-                        "reading failed; it is tried again"
-                    );
-                }
-            }
+            BatchItem::Error(code) => self.session.report_read_error(code),
         }
     }
 

@@ -6,11 +6,8 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
-use std::time::Duration;
 
-use rdkafka::error::RDKafkaErrorCode;
-use tokio::runtime::Handle;
-use tokio_util::task::TaskTracker;
+use tokio::sync::oneshot;
 
 use super::open_batches::Unacknowledged;
 use crate::detect::notification::Decision;
@@ -19,19 +16,18 @@ use crate::dispatch::record::DeliveryRecord;
 use crate::domain::delivery::Origin;
 use crate::domain::id::{DeliveryId, NotificationId};
 use crate::domain::site::SiteId;
+use crate::ingest::reject_publisher::RejectPublisher;
 use crate::ingest::reject_record::RejectRecord;
 use crate::kafka::backlog::Portion;
-use crate::kafka::producer::{Outgoing, PublishError, Publisher};
-
-/// Pause before a record is offered to a full queue again.
-const FULL_QUEUE_PAUSE: Duration = Duration::from_millis(1);
+use crate::kafka::producer::outgoing::OwnedRecord;
+use crate::kafka::producer::{PublishError, Publisher};
+use crate::kafka::retrying_publisher::RetryingPublisher;
 
 /// Topics that a detector writes to.
 #[derive(Debug, Clone)]
 pub(crate) struct OutboxTopics {
     pub(crate) deliveries: Arc<str>,
     pub(crate) detector_state: Arc<str>,
-    pub(crate) rejected: Arc<str>,
 }
 
 /// An episode's notification whose deliveries are acknowledged.
@@ -45,121 +41,25 @@ pub(crate) struct Confirmed {
 /// Publisher of a detector thread. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Outbox {
-    pub(crate) publisher: Publisher,
+    pub(crate) records: RetryingPublisher,
+    pub(crate) rejects: RejectPublisher,
     pub(crate) topics: OutboxTopics,
-    pub(crate) runtime: Handle,
-    pub(crate) tasks: TaskTracker,
     pub(crate) confirmed: Sender<Confirmed>,
-}
-
-/// A record that owns its bytes.
-#[derive(Debug, Clone)]
-pub(crate) struct OwnedRecord {
-    pub(crate) topic: Arc<str>,
-    pub(crate) partition: Option<i32>,
-    pub(crate) key: Option<Vec<u8>>,
-    pub(crate) value: Option<bytes::Bytes>,
-    pub(crate) headers: Vec<(&'static str, String)>,
-}
-
-impl OwnedRecord {
-    fn as_outgoing(&self) -> Outgoing<'_> {
-        Outgoing {
-            topic: &self.topic,
-            partition: self.partition,
-            key: self.key.as_deref(),
-            value: self.value.as_deref(),
-            headers: &self.headers,
-            passed_on: &[],
-        }
-    }
 }
 
 impl Outbox {
     /// Publishes a record of a batch.
     pub(crate) fn publish(&self, record: OwnedRecord, batch: &Unacknowledged) {
         batch.add();
-        let portion = self.publisher.backlog().add(1, record.as_outgoing().bytes());
-        // Shared by the attempts to hand it over, of which one succeeds.
-        let record = Arc::new((record, portion));
-        loop {
-            let (again, outbox, batch) = (Arc::clone(&record), self.clone(), batch.clone());
-            let done = move |result: Result<(), PublishError>| match result {
-                Ok(()) => batch.remove(),
-                // Refused, not lost: it is offered again until it is accepted, and no later
-                // position is committed before.
-                Err(error) => {
-                    let publisher = outbox.publisher.clone();
-                    error.log(publisher.client_events());
-                    outbox.tasks.spawn_on(
-                        async move {
-                            publisher.publish(again.0.as_outgoing()).await;
-                            batch.remove();
-                        },
-                        &outbox.runtime,
-                    );
-                }
-            };
-            if self.publisher.try_publish(record.0.as_outgoing(), done) {
-                return;
-            }
-            std::thread::sleep(FULL_QUEUE_PAUSE);
-        }
+        let batch = batch.clone();
+        self.records.publish(record, move || batch.remove());
     }
 
-    /// Publishes a record to the rejected topic. One that the topic will never take, since its
-    /// messages must be smaller, is cut further, and dropped if nothing is left to cut: it must not
-    /// hold up the commit.
+    /// Publishes a record to the rejected topic.
     pub(crate) fn publish_reject(&self, rejected: RejectRecord, batch: &Unacknowledged) {
         batch.add();
-        let bytes = rejected.value.len();
-        let portion = self.publisher.backlog().add(1, bytes);
-        let record = self.rejected_record(&rejected);
-        let handed_over = self.hand_over(&record);
-        let (outbox, batch) = (self.clone(), batch.clone());
-        self.tasks.spawn_on(
-            async move {
-                let _until_done = portion;
-                match handed_over.await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(error)) if error.is_too_large() => outbox.publish_cut(rejected).await,
-                    _ => outbox.publisher.publish(record.as_outgoing()).await,
-                }
-                batch.remove();
-            },
-            &self.runtime,
-        );
-    }
-
-    /// Publishes a reject that is too large, with ever less of it.
-    async fn publish_cut(&self, mut rejected: RejectRecord) {
-        while rejected.cut() {
-            let record = self.rejected_record(&rejected);
-            match self.publisher.hand_over(record.as_outgoing()).await.await {
-                Ok(Ok(())) => return,
-                Ok(Err(error)) if error.is_too_large() => {}
-                _ => return self.publisher.publish(record.as_outgoing()).await,
-            }
-        }
-        let client_events = self.publisher.client_events();
-        client_events.metrics().rejects_dropped.inc();
-        if let Some(suppressed) = client_events.admit(Some(RDKafkaErrorCode::MessageSizeTooLarge)) {
-            tracing::error!(
-                topic = &*self.topics.rejected,
-                suppressed,
-                "a rejected record is dropped: the topic takes not even its headers; raise its max.message.bytes"
-            );
-        }
-    }
-
-    fn rejected_record(&self, rejected: &RejectRecord) -> OwnedRecord {
-        OwnedRecord {
-            topic: Arc::clone(&self.topics.rejected),
-            partition: None,
-            key: rejected.key.clone(),
-            value: Some(rejected.value.clone()),
-            headers: rejected.headers.clone(),
-        }
+        let batch = batch.clone();
+        self.rejects.publish(rejected, move || batch.remove());
     }
 
     /// Publishes the deliveries of a decision that depends on no state.
@@ -183,17 +83,14 @@ impl Outbox {
         let portion = self.add_to_backlog(&state.decisions, Some(&record));
         let acknowledged = self.hand_over(&record);
         let (outbox, batch) = (self.clone(), batch.clone());
-        self.tasks.spawn_on(
-            async move {
-                let _until_done = portion;
-                if !matches!(acknowledged.await, Ok(Ok(()))) {
-                    outbox.publisher.publish(record.as_outgoing()).await;
-                }
-                outbox.publish_episodes(partition, state.decisions).await;
-                batch.remove();
-            },
-            &self.runtime,
-        );
+        self.records.runtime.spawn(async move {
+            let _until_done = portion;
+            if !matches!(acknowledged.await, Ok(Ok(()))) {
+                outbox.publisher().publish(record.as_outgoing()).await;
+            }
+            outbox.publish_episodes(partition, state.decisions).await;
+            batch.remove();
+        });
     }
 
     /// Publishes the deliveries of decisions that an earlier owner stored and did not confirm.
@@ -209,14 +106,11 @@ impl Outbox {
         batch.add();
         let portion = self.add_to_backlog(&decisions, None);
         let (outbox, batch) = (self.clone(), batch.clone());
-        self.tasks.spawn_on(
-            async move {
-                let _until_done = portion;
-                outbox.publish_episodes(partition, decisions).await;
-                batch.remove();
-            },
-            &self.runtime,
-        );
+        self.records.runtime.spawn(async move {
+            let _until_done = portion;
+            outbox.publish_episodes(partition, decisions).await;
+            batch.remove();
+        });
     }
 
     /// Adds a state and the deliveries that will follow it to the backlog.
@@ -226,7 +120,7 @@ impl Outbox {
             .iter()
             .map(|decision| decision.webhooks.len() * decision.body.len());
         let bytes = bodies.sum::<usize>() + state.map_or(0, |state| state.as_outgoing().bytes());
-        self.publisher
+        self.publisher()
             .backlog()
             .add(deliveries + usize::from(state.is_some()), bytes)
     }
@@ -238,14 +132,14 @@ impl Outbox {
         for decision in &decisions {
             let mut answers = Vec::with_capacity(decision.webhooks.len());
             for record in self.deliveries(decision) {
-                answers.push((self.publisher.hand_over(record.as_outgoing()).await, record));
+                answers.push((self.publisher().hand_over(record.as_outgoing()).await, record));
             }
             handed_over.push(answers);
         }
         for (decision, answers) in decisions.into_iter().zip(handed_over) {
             for (answer, record) in answers {
                 if !matches!(answer.await, Ok(Ok(()))) {
-                    self.publisher.publish(record.as_outgoing()).await;
+                    self.publisher().publish(record.as_outgoing()).await;
                 }
             }
             if decision.episode.is_some() {
@@ -260,17 +154,15 @@ impl Outbox {
     }
 
     /// Hands a record over; records keep the order of the calls.
-    fn hand_over(&self, record: &OwnedRecord) -> tokio::sync::oneshot::Receiver<Result<(), PublishError>> {
-        loop {
-            let (done, acknowledged) = tokio::sync::oneshot::channel();
-            if self
-                .publisher
-                .try_publish(record.as_outgoing(), move |result| drop(done.send(result)))
-            {
-                return acknowledged;
-            }
-            std::thread::sleep(FULL_QUEUE_PAUSE);
-        }
+    fn hand_over(&self, record: &OwnedRecord) -> oneshot::Receiver<Result<(), PublishError>> {
+        let (done, acknowledged) = oneshot::channel();
+        let done = move |result| drop(done.send(result));
+        self.publisher().publish_when_room(record.as_outgoing(), done);
+        acknowledged
+    }
+
+    pub(crate) fn publisher(&self) -> &Publisher {
+        &self.records.publisher
     }
 
     /// Delivery records of a decision, one for each webhook.

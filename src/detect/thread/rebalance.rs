@@ -22,7 +22,8 @@ use crate::detect::engine::config::EngineConfig;
 use crate::domain::registry::Registry;
 use crate::kafka::batch_reader::BatchReader;
 use crate::kafka::commits::Commit;
-use crate::kafka::member::MemberEvent;
+use crate::kafka::session::group_thread::GroupThread;
+use crate::kafka::session::{ACKNOWLEDGE_TIMEOUT, Session};
 use crate::kafka::topic_partition::{TopicPartition, partition_numbers};
 
 /// Longest wait for partitions' leaders when partitions are assigned.
@@ -31,30 +32,20 @@ const LOOKUP_TIMEOUT: Duration = Duration::from_secs(3);
 const RETRY_LOOKUP_TIMEOUT: Duration = Duration::from_millis(300);
 /// Time between two log lines about a long restoring.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
-/// Longest wait for acknowledgements before partitions are given back.
-const ACKNOWLEDGE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Pause between two looks at acknowledgements.
 const ACKNOWLEDGE_PAUSE: Duration = Duration::from_millis(2);
 
-impl Detector {
-    pub(super) fn serve_group(&mut self, batch_reader: &BatchReader) -> anyhow::Result<()> {
-        while let Some(event) = self.session.next_event() {
-            match event {
-                MemberEvent::Assigned(partitions) => {
-                    if let Err(error) = self.take_partitions(&partitions, batch_reader) {
-                        self.owned.clear();
-                        self.unrestored.clear();
-                        self.session.retry_assignment(partitions, &error);
-                    }
-                }
-                MemberEvent::Revoked { lost } => {
-                    self.unrestored.clear();
-                    self.give_up_partitions(lost);
-                    self.session.answer_revocation(lost)?;
-                }
-            }
-        }
-        Ok(())
+impl GroupThread for Detector {
+    type Partition = i32;
+    type State = OwnedPartition;
+    type Queue = BatchReader;
+
+    fn session(&mut self) -> &mut Session<i32, OwnedPartition> {
+        &mut self.session
+    }
+
+    fn into_session(self) -> Session<i32, OwnedPartition> {
+        self.session
     }
 
     fn take_partitions(&mut self, list: &[TopicPartition], batch_reader: &BatchReader) -> anyhow::Result<()> {
@@ -76,6 +67,35 @@ impl Detector {
         Ok(())
     }
 
+    fn forget_partitions(&mut self) {
+        self.owned.clear();
+        self.unrestored.clear();
+    }
+
+    /// Commits what is acknowledged and retains the partitions, should they come back.
+    fn give_up_partitions(&mut self, lost: bool) {
+        let count = self.owned.iter().flatten().count();
+        if count == 0 {
+            return;
+        }
+        if !lost {
+            self.flush();
+            self.wait_for_acknowledgements();
+            let scope = self.session.commit_scope();
+            let commits = self.commits(scope);
+            self.session.commit_and_wait(&commits);
+        }
+        self.hand_over_history(true);
+        self.report_engine_counters();
+        let now = clock::monotonic();
+        for owned in self.owned.drain(..).flatten() {
+            self.session.retained.insert(owned.partition, *owned, now);
+        }
+        self.session.report_given_back(count, lost);
+    }
+}
+
+impl Detector {
     /// Tries again to restore partitions that could not be restored.
     pub(super) fn retry_unrestored(&mut self) {
         let now = clock::monotonic();
@@ -276,28 +296,6 @@ impl Detector {
             self.owned[index] = Some(Box::new(owned));
         }
         Ok(())
-    }
-
-    /// Commits what is acknowledged and retains the partitions, should they come back.
-    pub(super) fn give_up_partitions(&mut self, lost: bool) {
-        let count = self.owned.iter().flatten().count();
-        if count == 0 {
-            return;
-        }
-        if !lost {
-            self.flush();
-            self.wait_for_acknowledgements();
-            let scope = self.session.commit_scope();
-            let commits = self.commits(scope);
-            self.session.commit_and_wait(&commits);
-        }
-        self.hand_over_history(true);
-        self.report_engine_counters();
-        let now = clock::monotonic();
-        for owned in self.owned.drain(..).flatten() {
-            self.session.retained.insert(owned.partition, *owned, now);
-        }
-        self.session.report_given_back(count, lost);
     }
 
     fn wait_for_acknowledgements(&self) {

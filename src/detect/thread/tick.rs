@@ -1,22 +1,16 @@
 //! A thread's work of each second, and the answers to the questions it asks then.
 
-use std::time::Duration;
-
 use super::{Detector, owned_mut};
 use crate::clock;
 use crate::kafka::topic_partition::TopicPartition;
-
-const TICK_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Detector {
     /// Advances silent sites, asks for ends and shows gauges, once a second.
     pub(super) fn tick(&mut self) {
         let now = clock::monotonic();
-        if now.duration_since(self.last_tick) < TICK_INTERVAL {
+        if !self.session.is_tick_due(now) {
             return;
         }
-        self.last_tick = now;
-        self.session.retained.drop_expired(now);
         let now_ms = clock::now_ms();
         self.watch_sources(now_ms);
         for owned in self.owned.iter_mut().flatten() {

@@ -6,6 +6,7 @@ use super::rates::Rates;
 use super::samples::Samples;
 use crate::domain::activity::{HourSummary, SiteHour};
 use crate::domain::registry::Site;
+use crate::domain::site::SiteId;
 use crate::domain::site_now::{Baseline, SiteNow};
 
 /// Minutes after which the spread of a site is found out anew.
@@ -21,6 +22,14 @@ pub(crate) struct LearnedPast {
     pub(crate) earlier: Option<HourSummary>,
     /// The hours of which enough was covered, if rates are asked for.
     pub(crate) counted: Vec<(u32, HourSummary)>,
+}
+
+/// The answer to what was learned of a site before: hours.
+#[derive(Debug)]
+pub(crate) struct HistoryAnswer {
+    pub(crate) partition: i32,
+    pub(crate) site: SiteId,
+    pub(crate) past: LearnedPast,
 }
 
 /// The past of a site.

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -13,6 +14,7 @@ use crate::ingest::formats::routed::{
     CLOCK, EVENT_ID, HASHED, RECORD_MS, REJECTED, VERSION, VISITOR, WRONG_UNIT,
 };
 use crate::ingest::visitor_hash::VisitorHasher;
+use crate::kafka::producer::outgoing::OwnedRecord;
 
 /// Longest name and value of a property that a goal may ask for, in characters.
 const MAX_PROP_NAME_CHARS: usize = 300;
@@ -33,6 +35,18 @@ pub(crate) struct RoutedRecord {
     pub(crate) key: Vec<u8>,
     pub(crate) value: Vec<u8>,
     pub(crate) headers: Vec<(&'static str, String)>,
+}
+
+impl RoutedRecord {
+    pub(crate) fn into_record(self, topic: Arc<str>) -> OwnedRecord {
+        OwnedRecord {
+            topic,
+            partition: None,
+            key: Some(self.key),
+            value: Some(self.value.into()),
+            headers: self.headers,
+        }
+    }
 }
 
 /// The native form of an event, without its id.

@@ -8,12 +8,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::aliases::SiteAliases;
 use super::partition::RoutedPartition;
@@ -24,13 +23,15 @@ use crate::domain::event::{EventResult, RoutedClock};
 use crate::domain::registry::Registry;
 use crate::domain::reject::NotAnEvent;
 use crate::ingest::formats::RecordReader;
+use crate::ingest::reject_publisher::RejectPublisher;
 use crate::ingest::visitor_hash::VisitorHasher;
 use crate::kafka::batch_reader::{Batch, BatchItem, BatchReader};
 use crate::kafka::batch_record::BatchRecord;
-use crate::kafka::client::ClientEvents;
 use crate::kafka::commits::Commit;
 use crate::kafka::member::GroupMember;
 use crate::kafka::producer::Publisher;
+use crate::kafka::retrying_publisher::RetryingPublisher;
+use crate::kafka::session::group_thread::GroupThread as _;
 use crate::kafka::session::lag::ConsumerLag;
 use crate::kafka::session::{CommitScope, Session};
 use crate::kafka::topic_partition::TopicPartition;
@@ -44,7 +45,6 @@ mod rebalance;
 
 /// Longest wait for a record, and so for noticing a rebalance.
 const READ_TIMEOUT: Duration = Duration::from_millis(10);
-const TICK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A source that is not keyed by site.
 #[derive(Debug, Clone)]
@@ -73,7 +73,6 @@ pub(crate) struct RouteLinks {
     pub(crate) registry: watch::Receiver<Arc<Registry>>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) health: Arc<Health>,
-    pub(crate) client_events: ClientEvents,
     pub(crate) runtime: Handle,
     pub(crate) stop: CancellationToken,
 }
@@ -86,19 +85,17 @@ struct Router {
     settings: RouteSettings,
     links: RouteLinks,
     events_topic: Arc<str>,
-    rejected_topic: Arc<str>,
     hasher: VisitorHasher,
     aliases: SiteAliases,
     partitions: HashMap<TopicPartition, RoutedPartition>,
     epoch: u64,
     done: Sender<Done>,
     acknowledged: Receiver<Done>,
-    /// Records that a broker refused, offered again.
-    refused: TaskTracker,
+    records: RetryingPublisher,
+    rejects: RejectPublisher,
     /// By source and result, since the last flush.
     handled: Vec<[u64; EventResult::ALL.len()]>,
-    rejects: Throttle,
-    last_tick: Instant,
+    rejects_logged: Throttle,
 }
 
 /// Runs a thread until it is to stop.
@@ -106,28 +103,29 @@ pub(crate) fn run(member: GroupMember, settings: RouteSettings, mut links: Route
     let (done, acknowledged) = channel();
     let mut batch_reader = member.batch_reader();
     let registry = Arc::clone(&links.registry.borrow_and_update());
+    let (publisher, runtime) = (links.publisher.clone(), links.runtime.clone());
     let mut router = Router {
         session: Session::begin(member, &settings.name, Arc::clone(&links.health)),
         events_topic: settings.kafka.topic("events").into(),
-        rejected_topic: settings.kafka.topic("rejected").into(),
         hasher: VisitorHasher::new(&settings.hash_key),
         aliases: SiteAliases::of(registry),
         partitions: HashMap::new(),
         epoch: 0,
         done,
         acknowledged,
-        refused: TaskTracker::new(),
+        rejects: RejectPublisher::new(
+            publisher.clone(),
+            runtime.clone(),
+            &settings.kafka.topic("rejected"),
+        ),
+        records: RetryingPublisher { publisher, runtime },
         handled: vec![[0; EventResult::ALL.len()]; settings.sources.len()],
-        rejects: Throttle::default(),
-        last_tick: clock::monotonic(),
+        rejects_logged: Throttle::default(),
         settings,
         links,
     };
     let result = router.run_loop(&mut batch_reader);
-    router.session.end_heartbeat();
-    router.give_up_partitions(false);
-    drop(batch_reader);
-    router.session.leave();
+    router.leave_group(batch_reader);
     result
 }
 
@@ -137,11 +135,7 @@ impl Router {
             self.session.begin_turn(clock::now_ms())?;
             self.serve_group(batch_reader)?;
             self.receive_acknowledgements();
-            if self.links.publisher.backlog().is_crowded() {
-                // Nothing is read for now, so that the thread hardly ever waits for room in the
-                // producer's queue and can serve the group.
-                std::thread::sleep(READ_TIMEOUT);
-            } else {
+            if !self.links.publisher.pause_if_crowded(READ_TIMEOUT) {
                 let batch = batch_reader.read(READ_TIMEOUT);
                 if !batch.is_empty() {
                     let begun = clock::monotonic();
@@ -181,12 +175,7 @@ impl Router {
                     partition.reach_end(offset);
                 }
             }
-            BatchItem::Error(code) => {
-                self.links.client_events.note(Some(code));
-                if let Some(suppressed) = self.links.client_events.admit(Some(code)) {
-                    tracing::warn!(group = "route", error = %code, suppressed, "reading failed; it is tried again");
-                }
-            }
+            BatchItem::Error(code) => self.session.report_read_error(code),
         });
         self.flush_counts();
         if has_records {
@@ -256,11 +245,9 @@ impl Router {
 
     /// Shows gauges, once a second.
     fn tick(&mut self) {
-        let now = clock::monotonic();
-        if now.duration_since(self.last_tick) < TICK_INTERVAL {
+        if !self.session.is_tick_due(clock::monotonic()) {
             return;
         }
-        self.last_tick = now;
         let now_ms = clock::now_ms();
         let member = self.session.member();
         let mut lags = vec![ConsumerLag::default(); self.settings.sources.len()];

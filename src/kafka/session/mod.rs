@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use prometheus::Counter;
+use rdkafka::error::RDKafkaErrorCode;
 
 use super::client::ClientEvents;
 use super::commits::Commit;
@@ -29,6 +30,8 @@ use retained::RetainedStates;
 pub(crate) mod commit_metadata;
 /// Gauges of a consumer thread.
 mod gauges;
+/// Answers to the group.
+pub(crate) mod group_thread;
 /// Distance from the end of a topic.
 pub(crate) mod lag;
 /// States of partitions that were given back.
@@ -38,6 +41,11 @@ const COMMIT_INTERVAL: Duration = Duration::from_millis(500);
 /// Longest wait for the answer to a commit, after partitions were taken and before they are given
 /// back: the whole group waits meanwhile.
 const LAST_COMMIT_TIMEOUT: Duration = Duration::from_secs(1);
+/// Longest wait of a thread, before it gives partitions back, until the brokers acknowledge what it
+/// published for them.
+pub(crate) const ACKNOWLEDGE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Time between two looks of a thread at its gauges and at what is late.
+const TICK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Positions that a commit covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +74,7 @@ pub(crate) struct Session<K, S> {
     /// When partitions were last revoked, until the next record comes.
     revoked_at: Option<Instant>,
     last_commit: Instant,
+    last_tick: Instant,
 }
 
 impl<K, S> fmt::Debug for Session<K, S> {
@@ -81,7 +90,7 @@ impl<K: Eq + Hash, S> Session<K, S> {
     /// Begins the session of the calling thread.
     pub(crate) fn begin(member: GroupMember, thread: &str, health: Arc<Health>) -> Self {
         let client_events = member.client_events().clone();
-        let now_ms = clock::now_ms();
+        let (now, now_ms) = (clock::monotonic(), clock::now_ms());
         let session = Self {
             thread: thread.to_owned(),
             nonce: hex::encode(crate::chance::bytes::<8>()),
@@ -93,7 +102,8 @@ impl<K: Eq + Hash, S> Session<K, S> {
                 .with_label_values(&[member.group()]),
             failed_assignments: Throttle::default(),
             revoked_at: None,
-            last_commit: clock::monotonic(),
+            last_commit: now,
+            last_tick: now,
             client_events,
             health,
             member,
@@ -200,6 +210,29 @@ impl<K: Eq + Hash, S> Session<K, S> {
                 .rebalance_pause
                 .with_label_values(&[self.member.group()])
                 .observe(pause.as_secs_f64());
+        }
+    }
+
+    /// True once a second: the thread's gauges are due. Drops the states that nobody has taken back.
+    pub(crate) fn is_tick_due(&mut self, now: Instant) -> bool {
+        let is_due = now.duration_since(self.last_tick) >= TICK_INTERVAL;
+        if is_due {
+            self.last_tick = now;
+            self.retained.drop_expired(now);
+        }
+        is_due
+    }
+
+    /// Reports a partition that could not be read.
+    pub(crate) fn report_read_error(&self, code: RDKafkaErrorCode) {
+        self.client_events.note(Some(code));
+        if let Some(suppressed) = self.client_events.admit(Some(code)) {
+            tracing::warn!(
+                group = self.member.group(),
+                error = %code,
+                suppressed,
+                "reading failed; it is tried again"
+            );
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bellwether::domain::id::{DeliveryId, NotificationId};
 use rdkafka::ClientConfig;
 use rdkafka::Message as _;
-use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -166,6 +166,21 @@ pub(crate) async fn delete_before(topic: &str, partition: i32, offset: i64) {
     list.add_partition_offset(topic, partition, Offset::Offset(offset))
         .unwrap();
     admin.delete_records(&list, &AdminOptions::new()).await.unwrap();
+}
+
+/// Makes a topic take no messages of more than `bytes`.
+pub(crate) async fn set_max_message_bytes(topic: &str, bytes: usize) {
+    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
+        .set("bootstrap.servers", brokers())
+        .create()
+        .unwrap();
+    let bytes = bytes.to_string();
+    let smaller = AlterConfig::new(ResourceSpecifier::Topic(topic)).set("max.message.bytes", &bytes);
+    let altered = admin
+        .alter_configs([&smaller], &AdminOptions::new())
+        .await
+        .unwrap();
+    assert!(altered[0].is_ok(), "{altered:?}");
 }
 
 /// A header's value as text.

@@ -1,3 +1,5 @@
+use tokio::runtime::Handle;
+
 use super::*;
 use crate::config::KafkaConfig;
 use crate::kafka::client::ClientEvents;
@@ -10,15 +12,15 @@ pub(crate) fn outbox() -> Outbox {
         ..KafkaConfig::default()
     };
     let client_events = ClientEvents::new(Arc::new(Metrics::new(&Default::default())));
+    let publisher = Publisher::new(&config, client_events).expect("a producer connects later");
+    let runtime = Handle::current();
     Outbox {
-        publisher: Publisher::new(&config, client_events).expect("a producer connects later"),
+        rejects: RejectPublisher::new(publisher.clone(), runtime.clone(), "rejected"),
+        records: RetryingPublisher { publisher, runtime },
         topics: OutboxTopics {
             deliveries: "deliveries".into(),
             detector_state: "detector-state".into(),
-            rejected: "rejected".into(),
         },
-        runtime: Handle::current(),
-        tasks: TaskTracker::new(),
         confirmed: std::sync::mpsc::channel().0,
     }
 }
@@ -41,9 +43,9 @@ async fn refused_records_that_wait_crowd_the_backlog() {
         outbox.publish(record(2 << 20), &batch);
     }
     // The client's queue holds none of them; it may hold a few reports that no broker answers.
-    assert!(outbox.publisher.unacknowledged() < 17);
-    assert_eq!(outbox.publisher.backlog().records(), 17);
-    assert!(outbox.publisher.backlog().is_crowded());
+    assert!(outbox.publisher().unacknowledged() < 17);
+    assert_eq!(outbox.publisher().backlog().records(), 17);
+    assert!(outbox.publisher().backlog().is_crowded());
     assert!(!batch.is_zero());
 }
 
@@ -53,5 +55,5 @@ async fn large_records_crowd_before_the_queue_is_full() {
     for _ in 0..600 {
         outbox.publish(record(64 << 10), &batch);
     }
-    assert!(outbox.publisher.backlog().is_crowded());
+    assert!(outbox.publisher().backlog().is_crowded());
 }

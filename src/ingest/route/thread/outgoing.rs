@@ -2,42 +2,37 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use super::{Done, Router};
 use crate::clock;
 use crate::dispatch::record::Coordinates;
-use crate::domain::event::{Event, EventResult};
+use crate::domain::event::{Event, EventResult, RoutedClock};
 use crate::domain::reject::Reject;
-use crate::ingest::reject_record::reject_record;
+use crate::ingest::reject_publisher::RejectPublisher;
+use crate::ingest::reject_record::{RejectRecord, reject_record};
 use crate::ingest::route::record::{Original, RoutedRecord, reject_note, routed_record};
-use crate::kafka::backlog::Portion;
 use crate::kafka::batch_record::BatchRecord;
-use crate::kafka::producer::{Outgoing, PublishError};
+use crate::kafka::producer::Publisher;
+use crate::kafka::producer::outgoing::OwnedRecord;
 use crate::kafka::topic_partition::TopicPartition;
 
-/// Pause before a record is offered to a full queue again.
-const FULL_QUEUE_PAUSE: Duration = Duration::from_millis(1);
-
-/// A record on its way to a topic of ours.
-pub(super) struct OutgoingRecord {
-    topic: Arc<str>,
-    key: Option<Vec<u8>>,
-    value: Vec<u8>,
-    headers: Vec<(&'static str, String)>,
+/// A record that another one leads to.
+pub(super) enum OutgoingRecord {
+    /// The event under its site's id.
+    Event(Box<PassedOn>),
+    /// The record as it goes to the rejected topic.
+    Reject(RejectRecord),
+    /// Note of a reject, for the detector of its site.
+    Note(RoutedRecord),
 }
 
-impl OutgoingRecord {
-    fn as_outgoing(&self) -> Outgoing<'_> {
-        Outgoing {
-            topic: &self.topic,
-            partition: None,
-            key: self.key.as_deref(),
-            value: Some(&self.value),
-            headers: &self.headers,
-            passed_on: &[],
-        }
-    }
+/// An event that is passed on.
+pub(super) struct PassedOn {
+    routed: RoutedRecord,
+    read_from: Coordinates,
+    record_ms: Option<i64>,
+    clock: RoutedClock,
+    is_registered: bool,
 }
 
 impl Router {
@@ -59,6 +54,7 @@ impl Router {
         let read_from = self.read_from(at, record);
         let site = self.aliases.resolve(&event.site_id);
         let original = self.original(at, record, &read_from);
+        let (record_ms, clock) = (original.record_ms, original.clock);
         let routed = match routed_record(event, site.id, original, &self.hasher) {
             Ok(routed) => routed,
             Err(error) => {
@@ -70,7 +66,14 @@ impl Router {
             true => EventResult::Counted,
             false => EventResult::Unregistered,
         };
-        (result, vec![self.keyed(routed)])
+        let passed_on = PassedOn {
+            routed,
+            read_from,
+            record_ms,
+            clock,
+            is_registered: site.is_registered,
+        };
+        (result, vec![OutgoingRecord::Event(Box::new(passed_on))])
     }
 
     fn original<'a>(
@@ -83,15 +86,6 @@ impl Router {
             read_from,
             record_ms: record.timestamp_ms(),
             clock: self.settings.sources[at.topic].clock,
-        }
-    }
-
-    fn keyed(&self, routed: RoutedRecord) -> OutgoingRecord {
-        OutgoingRecord {
-            topic: Arc::clone(&self.events_topic),
-            key: Some(routed.key),
-            value: routed.value,
-            headers: routed.headers,
         }
     }
 
@@ -110,7 +104,7 @@ impl Router {
             .rejected_records
             .with_label_values(&labels)
             .inc();
-        if let Some(suppressed) = self.rejects.admit(clock::monotonic()) {
+        if let Some(suppressed) = self.rejects_logged.admit(clock::monotonic()) {
             tracing::warn!(
                 topic = read_from.topic,
                 partition = read_from.partition,
@@ -122,16 +116,12 @@ impl Router {
             );
         }
         let rejected = reject_record(reject, &read_from, record.key(), record.value());
-        let mut outgoing = vec![OutgoingRecord {
-            topic: Arc::clone(&self.rejected_topic),
-            key: rejected.key,
-            value: rejected.value.into(),
-            headers: rejected.headers,
-        }];
+        let mut outgoing = vec![OutgoingRecord::Reject(rejected)];
         let site = reject.site_id.as_deref().map(|id| self.aliases.resolve(id));
         if let Some(site) = site.filter(|site| site.is_registered) {
             let original = self.original(at, record, &read_from);
-            outgoing.push(self.keyed(reject_note(reject.reason, site.id, original)));
+            let note = reject_note(reject.reason, site.id, original);
+            outgoing.push(OutgoingRecord::Note(note));
         }
         outgoing
     }
@@ -139,42 +129,62 @@ impl Router {
     /// Publishes a record; its original is done when all that it led to, of which so many are
     /// `left`, is acknowledged.
     pub(super) fn publish(&self, record: OutgoingRecord, done: Done, left: &Arc<AtomicUsize>) {
-        let portion: Portion = self
-            .links
-            .publisher
-            .backlog()
-            .add(1, record.as_outgoing().bytes());
-        // Shared by the attempts to hand it over, of which one succeeds.
-        let record = Arc::new((record, portion));
-        loop {
-            let (again, publisher) = (Arc::clone(&record), self.links.publisher.clone());
-            let (refused, runtime) = (self.refused.clone(), self.links.runtime.clone());
-            let (sender, left) = (self.done.clone(), Arc::clone(left));
-            let acknowledge = move || {
-                if left.fetch_sub(1, Ordering::AcqRel) == 1 {
-                    // Fails when the thread has ended, and then nobody commits.
-                    _ = sender.send(done);
-                }
-            };
-            let answered = move |result: Result<(), PublishError>| match result {
-                Ok(()) => acknowledge(),
-                // Refused, not lost: it is offered again until it is accepted, and no later
-                // position is committed before.
-                Err(error) => {
-                    error.log(publisher.client_events());
-                    refused.spawn_on(
-                        async move {
-                            publisher.publish(again.0.as_outgoing()).await;
-                            acknowledge();
-                        },
-                        &runtime,
-                    );
-                }
-            };
-            if self.links.publisher.try_publish(record.0.as_outgoing(), answered) {
-                return;
+        let (sender, left) = (self.done.clone(), Arc::clone(left));
+        let acknowledged = move || {
+            if left.fetch_sub(1, Ordering::AcqRel) == 1 {
+                // Fails when the thread has ended, and then nobody commits.
+                _ = sender.send(done);
             }
-            std::thread::sleep(FULL_QUEUE_PAUSE);
+        };
+        let events_topic = Arc::clone(&self.events_topic);
+        match record {
+            OutgoingRecord::Reject(rejected) => self.rejects.publish(rejected, acknowledged),
+            OutgoingRecord::Note(note) => {
+                self.records.publish(note.into_record(events_topic), acknowledged);
+            }
+            OutgoingRecord::Event(passed_on) => {
+                let PassedOn {
+                    routed,
+                    read_from,
+                    record_ms,
+                    clock,
+                    is_registered,
+                } = *passed_on;
+                let (rejects, publisher) = (self.rejects.clone(), self.records.publisher.clone());
+                let reject = move |record: Arc<OwnedRecord>| async move {
+                    let original = Original {
+                        read_from: &read_from,
+                        record_ms,
+                        clock,
+                    };
+                    let note = reject_too_large(&rejects, &publisher, &record, original).await;
+                    if is_registered {
+                        let note = note.into_record(Arc::clone(&record.topic));
+                        publisher.publish(note.as_outgoing()).await;
+                    }
+                };
+                self.records
+                    .publish_or_else(routed.into_record(events_topic), acknowledged, reject);
+            }
         }
     }
+}
+
+/// Publishes an event that its topic never takes to the rejected topic, so that it does not hold up
+/// the events of others, and returns the note of that.
+async fn reject_too_large(
+    rejects: &RejectPublisher,
+    publisher: &Publisher,
+    record: &OwnedRecord,
+    original: Original<'_>,
+) -> RoutedRecord {
+    let site_id = String::from_utf8_lossy(record.key.as_deref().unwrap_or_default());
+    let value = record.value.as_deref().unwrap_or_default();
+    let reject = Reject::too_large_for(&record.topic, value.len(), &site_id);
+    let labels = [original.read_from.topic.as_str(), reject.reason.as_str()];
+    let metrics = publisher.client_events().metrics();
+    metrics.rejected_records.with_label_values(&labels).inc();
+    let rejected = reject_record(&reject, original.read_from, record.key.as_deref(), value);
+    rejects.publish_what_fits(rejected).await;
+    reject_note(reject.reason, &site_id, original)
 }

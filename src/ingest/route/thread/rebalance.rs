@@ -1,7 +1,5 @@
 //! Taking partitions and giving them back.
 
-use std::time::Duration;
-
 use anyhow::Context as _;
 
 use super::Router;
@@ -10,30 +8,21 @@ use crate::dispatch::offsets::Epoch;
 use crate::domain::event::RoutedClock;
 use crate::ingest::route::partition::{FirstStart, take};
 use crate::kafka::batch_reader::BatchReader;
-use crate::kafka::member::MemberEvent;
-use crate::kafka::session::CommitScope;
+use crate::kafka::session::group_thread::GroupThread;
+use crate::kafka::session::{ACKNOWLEDGE_TIMEOUT, CommitScope, Session};
 use crate::kafka::topic_partition::TopicPartition;
 
-/// Longest wait for acknowledgements before partitions are given back.
-const ACKNOWLEDGE_TIMEOUT: Duration = Duration::from_secs(1);
+impl GroupThread for Router {
+    type Partition = TopicPartition;
+    type State = ();
+    type Queue = BatchReader;
 
-impl Router {
-    pub(super) fn serve_group(&mut self, batch_reader: &BatchReader) -> anyhow::Result<()> {
-        while let Some(event) = self.session.next_event() {
-            match event {
-                MemberEvent::Assigned(list) => {
-                    if let Err(error) = self.take_partitions(&list, batch_reader) {
-                        self.partitions.clear();
-                        self.session.retry_assignment(list, &error);
-                    }
-                }
-                MemberEvent::Revoked { lost } => {
-                    self.give_up_partitions(lost);
-                    self.session.answer_revocation(lost)?;
-                }
-            }
-        }
-        Ok(())
+    fn session(&mut self) -> &mut Session<TopicPartition, ()> {
+        &mut self.session
+    }
+
+    fn into_session(self) -> Session<TopicPartition, ()> {
+        self.session
     }
 
     fn take_partitions(&mut self, list: &[TopicPartition], batch_reader: &BatchReader) -> anyhow::Result<()> {
@@ -60,8 +49,12 @@ impl Router {
         Ok(())
     }
 
+    fn forget_partitions(&mut self) {
+        self.partitions.clear();
+    }
+
     /// Commits what is acknowledged, and lets go of all partitions.
-    pub(super) fn give_up_partitions(&mut self, lost: bool) {
+    fn give_up_partitions(&mut self, lost: bool) {
         let count = self.partitions.len();
         if count == 0 {
             return;
@@ -75,7 +68,9 @@ impl Router {
         self.partitions.clear();
         self.session.report_given_back(count, lost);
     }
+}
 
+impl Router {
     fn wait_for_acknowledgements(&mut self) {
         let deadline = clock::monotonic() + ACKNOWLEDGE_TIMEOUT;
         while self.partitions.values().any(|one| one.offsets.open_count() > 0) {
