@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
 
 use crate::domain::attempt::AttemptResult;
-use crate::domain::delivery::{DeliveryStatus, FailureReason, Origin};
+use crate::domain::delivery::{DeliveryStatus, Origin};
 use crate::domain::event::EventType;
 use crate::domain::id::{DeliveryId, NotificationId, NotificationKind, WebhookId};
 use crate::domain::notification::{Notification, NotificationData};
@@ -201,10 +201,10 @@ async fn record(
 }
 
 fn outcome(facts: DeliveryFacts, attempt: AttemptRow) -> OutcomeRow {
+    // A test has one attempt.
     let (status, failure_reason) = match attempt.result {
         AttemptResult::Success => (DeliveryStatus::Delivered, None),
-        AttemptResult::Gone => (DeliveryStatus::Failed, Some(FailureReason::Gone)),
-        _ => (DeliveryStatus::Failed, Some(FailureReason::Exhausted)),
+        failed => (DeliveryStatus::Failed, Some(failed.failure_reason())),
     };
     OutcomeRow {
         facts,

@@ -170,7 +170,7 @@ impl SourceWatch {
             let is_silent = self.metrics.source_silent.with_label_values(&[&topic]).get() > 0;
             let news = self.sources[index].news(counts, is_silent, now_ms);
             for one in news {
-                self.tell(one, &topic, now_ms).await;
+                self.notify_operator(one, &topic, now_ms).await;
             }
         }
     }
@@ -186,7 +186,7 @@ impl SourceWatch {
         }
     }
 
-    async fn tell(&self, news: SourceNews, topic: &str, now_ms: i64) {
+    async fn notify_operator(&self, news: SourceNews, topic: &str, now_ms: i64) {
         let event = news.event();
         let notification = notification_of(news, topic, now_ms);
         let (id, body) = (notification.id, notification.to_body());

@@ -57,14 +57,14 @@ pub(crate) enum Next {
 ///
 /// A fault of our own and a failed probe leave the step as it is, so that they use nothing up.
 pub(crate) fn next(ended: &EndedAttempt<'_>, schedule: &RetrySchedule, tiers: &Tiers, chance: f64) -> Next {
-    match ended.result {
-        AttemptResult::Success => return Next::Delivered,
-        AttemptResult::Gone => {
-            return Next::Failed {
-                reason: FailureReason::Gone,
-            };
-        }
-        _ => {}
+    let failed = Next::Failed {
+        reason: ended.result.failure_reason(),
+    };
+    if ended.result.is_final() {
+        return match ended.result {
+            AttemptResult::Success => Next::Delivered,
+            _ => failed,
+        };
     }
     let is_own_fault = ended.result.fault() == Fault::Own;
     let (delay_ms, step) = if is_own_fault {
@@ -77,9 +77,7 @@ pub(crate) fn next(ended: &EndedAttempt<'_>, schedule: &RetrySchedule, tiers: &T
     } else if let Some(tier) = schedule.delay_at(ended.step) {
         (with_jitter(tier.delay(), chance), ended.step.saturating_add(1))
     } else {
-        return Next::Failed {
-            reason: FailureReason::Exhausted,
-        };
+        return failed;
     };
     let asked_ms = ended
         .retry_after

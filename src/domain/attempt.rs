@@ -1,5 +1,6 @@
 //! The words of an attempt: one HTTP request of a delivery.
 
+use super::delivery::FailureReason;
 use super::words::words;
 
 words! {
@@ -49,6 +50,19 @@ impl AttemptResult {
             429 => Self::TooManyRequests,
             400..=499 => Self::ClientError,
             _ => Self::ServerError,
+        }
+    }
+
+    /// True if no attempt follows, whatever is left of the schedule.
+    pub(crate) const fn is_final(self) -> bool {
+        matches!(self, Self::Success | Self::Gone)
+    }
+
+    /// Why a delivery has failed whose last attempt this was.
+    pub(crate) const fn failure_reason(self) -> FailureReason {
+        match self {
+            Self::Gone => FailureReason::Gone,
+            _ => FailureReason::Exhausted,
         }
     }
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::metrics::Metrics;
 use super::words::ReadyCheck;
 
-/// A thread of ours must have gone round within this many milliseconds.
+/// Longest time between two turns of a thread's loop, in milliseconds, before it counts as stuck.
 const TICK_LIMIT_MS: i64 = 45_000;
 /// Time after which a notice goes that was not repeated.
 const NOTICE_MS: i64 = 10 * 60_000;
@@ -128,7 +128,7 @@ impl Health {
         self.stopping.store(true, Ordering::Relaxed);
     }
 
-    /// The threads that have not gone round in time; none means alive.
+    /// The threads whose loops have taken no turn in time; none means alive.
     pub(crate) fn stuck_threads(&self, now_ms: i64) -> Vec<String> {
         lock(&self.ticks)
             .iter()

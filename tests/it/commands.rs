@@ -261,7 +261,7 @@ async fn a_change_is_in_force_in_every_process_within_a_second() {
         let webhook = deployment
             .goal_webhook(&api, &site, &receiver.url(&format!("hook-{n}")))
             .await;
-        // Until then an event of this site is one that nobody registered.
+        // The second is the claim: until then an event of this site is one that nobody registered.
         tokio::time::sleep(Duration::from_secs(1)).await;
         let age = worker.metric("bellwether_config_age_seconds").await;
         assert!(age < 2.0, "the other process last looked {age} s ago");
@@ -275,6 +275,7 @@ async fn a_change_is_in_force_in_every_process_within_a_second() {
             .call(&api, Method::PATCH, &path, Some(json!({"enabled": false})))
             .await;
         assert_eq!(off.0, StatusCode::OK);
+        // Again the second is the claim.
         tokio::time::sleep(Duration::from_secs(1)).await;
         deployment
             .publish(json!({"site_id": site, "type": "goal", "name": "After"}))

@@ -259,6 +259,7 @@ async fn a_suspended_process_arms_and_notifies_nothing_again() {
     process.signal("STOP");
     // The visitors stay: their events are on the topic while nobody reads.
     for _ in 0..14 {
+        // Time has to pass: windows end by the clock of the machine.
         tokio::time::sleep(Duration::from_secs(10)).await;
         visit(&deployment, &deployment.source, 0..12).await;
     }
@@ -280,6 +281,7 @@ async fn behind_a_silent_broker_nothing_is_armed_again() {
     receiver.wait_for("spike", 1).await;
     wire.silence();
     for _ in 0..14 {
+        // Time has to pass: windows end by the clock of the machine.
         tokio::time::sleep(Duration::from_secs(10)).await;
         visit(&deployment, &deployment.source, 0..12).await;
     }
@@ -316,6 +318,7 @@ async fn silent_sites_move_beside_ever_open_transactions() {
                 producer.send(record).map_err(|(error, _)| error).unwrap();
             }
             producer.flush(TIMEOUT).unwrap();
+            // So long the transaction stays open.
             std::thread::sleep(Duration::from_millis(300));
             producer.commit_transaction(TIMEOUT).unwrap();
         }

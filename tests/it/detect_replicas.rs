@@ -26,6 +26,7 @@ async fn publish(deployment: &Deployment, topics: [&str; 2], published: &AtomicU
         deployment
             .publish_to(topics[(n / SITES % 2) as usize], goal)
             .await;
+        // The pace of the load.
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

@@ -40,6 +40,7 @@ async fn publish(deployment: &Deployment, published: &AtomicU32, stop: &AtomicBo
         deployment
             .publish(json!({"site_id": site, "type": "goal", "name": format!("goal {n}")}))
             .await;
+        // The pace of the load.
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

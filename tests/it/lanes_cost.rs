@@ -65,7 +65,8 @@ async fn a_hundred_thousand_parked_cost_the_process_under_10_mb() {
     stage
         .count_is("select count(*) from parked", ROWS + PARKED_HERE)
         .await;
-    // Ten looks at what waits.
+    // The process looks once a second at what waits, and nothing outside shows a look: so long that
+    // ten have been.
     tokio::time::sleep(Duration::from_secs(10)).await;
     let after = stage.process.metric("process_resident_memory_bytes").await as i64;
     for tier in ["deliveries", "retry.1s", "retry.2s", "retry.4s"] {

@@ -394,8 +394,8 @@ async fn source_records_that_go_while_it_reads_are_counted_as_missed() {
     };
     publish(0).await;
     receiver.wait_for("hook", 1).await;
-    // It stands still for a moment, after its last fetch was answered.
     process.signal("STOP");
+    // Its last fetch, which waits at the broker for up to 100 ms, must be answered with nothing.
     tokio::time::sleep(Duration::from_millis(300)).await;
     for n in 1..6 {
         publish(n).await;

@@ -5,7 +5,7 @@ use super::single_events::Occurring;
 use super::site_outcome::SiteOutcome;
 use super::triggers::CountedEvent;
 use super::triggers::evaluation::Evaluation;
-use super::triggers::trigger::{Cause, Judgement};
+use super::triggers::trigger::{Cause, TriggerInput};
 use super::{PartitionResources, SiteState};
 use crate::detect::notification::RecordOrigin;
 
@@ -37,7 +37,7 @@ impl SiteState {
     /// Judges the rules that count errors and rejected records, after one from `origin`.
     pub(crate) fn judge_errors(&mut self, origin: RecordOrigin<'_>, passing: &Passing) -> SiteOutcome {
         let mut evaluation = Evaluation::default();
-        let judgement = Judgement {
+        let input = TriggerInput {
             site_id: self.id.as_str(),
             reading: passing.reading(
                 &self.window,
@@ -48,7 +48,7 @@ impl SiteState {
             cause: Cause::Record(origin),
             is_fresh: passing.is_fresh(self.window.now()),
         };
-        self.triggers.judge_errors(&judgement, &mut evaluation);
+        self.triggers.judge_errors(&input, &mut evaluation);
         self.take_up(evaluation, passing.record)
     }
 

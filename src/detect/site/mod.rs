@@ -83,7 +83,7 @@ use subscriptions::Subscriptions;
 use triggers::SiteTriggers;
 use triggers::asked::window_lengths;
 use triggers::evaluation::{EpisodeChange, Evaluation};
-use triggers::trigger::{Cause, Judgement};
+use triggers::trigger::{Cause, TriggerInput};
 use unconfirmed::Unconfirmed;
 
 /// Resources that the sites of a partition share.
@@ -304,13 +304,13 @@ impl SiteState {
             self.first_event,
             self.activity.rates(),
         );
-        let judgement = Judgement {
+        let input = TriggerInput {
             site_id: self.id.as_str(),
             reading,
             cause: Cause::Record(origin),
             is_fresh: passing.is_fresh(self.window.now()),
         };
-        self.triggers.judge(&judgement, &mut evaluation);
+        self.triggers.judge(&input, &mut evaluation);
         self.take_up(evaluation, passing.record)
     }
 

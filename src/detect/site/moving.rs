@@ -4,7 +4,7 @@
 use super::passing::Passing;
 use super::site_outcome::SiteOutcome;
 use super::triggers::evaluation::Evaluation;
-use super::triggers::trigger::Judgement;
+use super::triggers::trigger::TriggerInput;
 use super::{PartitionResources, SiteState};
 
 /// Most notifications of episodes that a step of a site's clock gives before reminders are passed
@@ -99,7 +99,7 @@ impl SiteState {
     fn judge_marked(&mut self, passing: &Passing, outcome: &mut SiteOutcome) {
         let mut evaluation = Evaluation::default();
         let now = self.window.now();
-        let judgement = Judgement {
+        let input = TriggerInput {
             site_id: self.id.as_str(),
             reading: passing.reading(
                 &self.window,
@@ -110,7 +110,7 @@ impl SiteState {
             cause: passing.cause(now),
             is_fresh: passing.is_due_fresh(now),
         };
-        self.triggers.pass(&judgement, &mut evaluation);
+        self.triggers.pass(&input, &mut evaluation);
         let taken_up = self.take_up(evaluation, passing.record);
         outcome.add(taken_up);
     }

@@ -14,7 +14,7 @@ use super::site_outcome::SiteOutcome;
 use super::triggers::CountedEvent;
 use super::triggers::evaluation::Evaluation;
 use super::triggers::named::CountResult;
-use super::triggers::trigger::{Cause, Judgement};
+use super::triggers::trigger::{Cause, TriggerInput};
 use super::{PartitionResources, SiteState};
 use crate::detect::notification::{CompletedGoal, Counting, Decision, RecordOrigin, SingleEvent};
 use crate::domain::event::{Event, EventType};
@@ -328,7 +328,7 @@ impl SiteState {
     ) {
         let mut evaluation = Evaluation::default();
         let now = self.window.now();
-        let judgement = Judgement {
+        let input = TriggerInput {
             site_id: self.id.as_str(),
             reading: passing.reading(
                 &self.window,
@@ -339,7 +339,7 @@ impl SiteState {
             cause: Cause::Record(occurring.origin),
             is_fresh: passing.is_fresh(now),
         };
-        self.triggers.judge_named(condition, &judgement, &mut evaluation);
+        self.triggers.judge_named(condition, &input, &mut evaluation);
         if evaluation.changed {
             outcome.changed = true;
             self.next_due = 0;

@@ -4,7 +4,7 @@
 pub(crate) mod trigger;
 /// One webhook of a trigger.
 pub(crate) mod subscriber;
-/// Effects of a judgement.
+/// Effects of an evaluation.
 pub(crate) mod evaluation;
 /// The conditions that webhooks ask for.
 pub(crate) mod asked;
@@ -29,7 +29,7 @@ use crate::domain::event::EventType;
 use crate::domain::site_now::TriggerNow;
 use crate::telemetry::words::SuppressReason;
 use evaluation::Evaluation;
-use trigger::{Judgement, Trigger};
+use trigger::{Trigger, TriggerInput};
 
 /// Most reminders passed over that a trigger counts at one time.
 const MAX_SKIPPED: u32 = 1_000;
@@ -160,11 +160,11 @@ impl SiteTriggers {
     }
 
     /// Judges the triggers that were marked, at the instant for which they were.
-    pub(crate) fn pass(&mut self, judgement: &Judgement<'_>, evaluation: &mut Evaluation) {
+    pub(crate) fn pass(&mut self, input: &TriggerInput<'_>, evaluation: &mut Evaluation) {
         for trigger in self.all_mut() {
             if std::mem::take(&mut trigger.is_due) {
-                trigger.judge(judgement, evaluation);
-                trigger.remind(judgement, evaluation);
+                trigger.judge(input, evaluation);
+                trigger.remind(input, evaluation);
             }
         }
         self.settle(evaluation);
@@ -183,15 +183,15 @@ impl SiteTriggers {
     }
 
     /// Judges the triggers on an event that is counted in the windows.
-    pub(crate) fn judge(&mut self, judgement: &Judgement<'_>, evaluation: &mut Evaluation) {
+    pub(crate) fn judge(&mut self, input: &TriggerInput<'_>, evaluation: &mut Evaluation) {
         // No length counts more than the longest one: at nearly every event nothing more is looked
         // at.
-        if self.firing == 0 && judgement.reading.window.live() < self.lowest_threshold {
+        if self.firing == 0 && input.reading.window.live() < self.lowest_threshold {
             return;
         }
         for trigger in &mut self.list {
             if !matches!(trigger.rule, Rule::Count(_)) {
-                trigger.judge(judgement, evaluation);
+                trigger.judge(input, evaluation);
             }
         }
         self.settle(evaluation);

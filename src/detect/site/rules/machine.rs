@@ -59,7 +59,7 @@ pub(crate) struct Evidence {
     pub(crate) is_fresh: bool,
 }
 
-/// The effect of a judgement.
+/// The effect of an evaluation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Transition {
     /// The state is the same.

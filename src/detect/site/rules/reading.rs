@@ -57,7 +57,7 @@ pub(crate) enum Level {
     Unknown,
 }
 
-/// The cause of a judgement.
+/// The cause of an evaluation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Occasion {
     /// An event that was just counted.

@@ -1,7 +1,7 @@
 //! Triggers that count errors and rejected records, and the counting of all that count.
 
 use super::evaluation::Evaluation;
-use super::trigger::{Judgement, Trigger};
+use super::trigger::{Trigger, TriggerInput};
 use super::{CountedEvent, SiteTriggers};
 use crate::detect::site::condition::Condition;
 use crate::detect::site::rules::Rule;
@@ -71,10 +71,10 @@ impl SiteTriggers {
     }
 
     /// Judges the rules that count errors and rejected records, after one was counted.
-    pub(crate) fn judge_errors(&mut self, judgement: &Judgement<'_>, evaluation: &mut Evaluation) {
+    pub(crate) fn judge_errors(&mut self, input: &TriggerInput<'_>, evaluation: &mut Evaluation) {
         for trigger in &mut self.list {
             if matches!(trigger.rule, Rule::Count(_)) {
-                trigger.judge(judgement, evaluation);
+                trigger.judge(input, evaluation);
             }
         }
         self.settle(evaluation);

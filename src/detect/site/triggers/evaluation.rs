@@ -1,4 +1,4 @@
-//! The effects of a judgement on triggers.
+//! The effects of an evaluation on triggers.
 
 use crate::detect::site::condition::Condition;
 use crate::detect::site::rules::machine::Episode;
@@ -38,7 +38,7 @@ pub(crate) struct EpisodeNotice {
     pub(crate) webhooks: Vec<WebhookId>,
 }
 
-/// The effect of a judgement.
+/// The effect of an evaluation.
 #[derive(Debug, Default)]
 pub(crate) struct Evaluation {
     /// The state is to be written.

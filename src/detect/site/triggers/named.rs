@@ -2,7 +2,7 @@
 
 use super::asked::{count_subscribers, new_rule};
 use super::evaluation::Evaluation;
-use super::trigger::{Judgement, Trigger};
+use super::trigger::{Trigger, TriggerInput};
 use super::{CountedEvent, SiteTriggers};
 use crate::detect::site::condition::{Condition, CountSettings};
 use crate::detect::site::rules::machine::TriggerState;
@@ -56,11 +56,11 @@ impl SiteTriggers {
     pub(crate) fn judge_named(
         &mut self,
         condition: &Condition,
-        judgement: &Judgement<'_>,
+        input: &TriggerInput<'_>,
         evaluation: &mut Evaluation,
     ) {
         if let Some(trigger) = self.named.get_mut(condition) {
-            trigger.judge(judgement, evaluation);
+            trigger.judge(input, evaluation);
         }
         self.settle(evaluation);
     }

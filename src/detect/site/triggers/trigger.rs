@@ -31,7 +31,7 @@ pub(crate) struct Trigger {
     pub(super) foreign: Option<Box<RawValue>>,
 }
 
-/// The cause of a judgement, with the facts that name what it decides.
+/// The cause of an evaluation, with the facts that name what it decides.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Cause<'a> {
     Record(RecordOrigin<'a>),
@@ -69,9 +69,9 @@ impl Cause<'_> {
     }
 }
 
-/// A judgement of a site's triggers.
+/// The input of an evaluation of a site's triggers.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Judgement<'a> {
+pub(crate) struct TriggerInput<'a> {
     pub(crate) site_id: &'a str,
     pub(crate) reading: SiteReading<'a>,
     pub(crate) cause: Cause<'a>,
@@ -81,19 +81,19 @@ pub(crate) struct Judgement<'a> {
 
 impl Trigger {
     /// Judges the trigger.
-    pub(super) fn judge(&mut self, judgement: &Judgement<'_>, evaluation: &mut Evaluation) {
-        let occasion = judgement.cause.occasion();
+    pub(super) fn judge(&mut self, input: &TriggerInput<'_>, evaluation: &mut Evaluation) {
+        let occasion = input.cause.occasion();
         let is_firing = self.state.is_firing();
         if self.is_passed_on() || (!is_firing && self.rule.fires_on() != occasion) {
             return;
         }
-        let active_ms = judgement.cause.active_ms();
+        let active_ms = input.cause.active_ms();
         let has_active = self.subscribers.iter().any(|one| one.since_ms <= active_ms);
         // A trigger acts on what comes from its creation on.
         if !has_active && !is_firing {
             return;
         }
-        let reading = judgement.reading;
+        let reading = input.reading;
         let count = self.rule.count(reading);
         let started_at = self.state.episode().map(|episode| episode.started_at);
         if let Some(episode) = self.state.episode_mut() {
@@ -104,37 +104,37 @@ impl Trigger {
             now: reading.now(),
             count,
             may_fire: self.rule.fires_on() == occasion,
-            is_fresh: judgement.is_fresh && has_active,
+            is_fresh: input.is_fresh && has_active,
         };
         let condition = &self.condition;
-        match self.state.judge(evidence, || episode_id(condition, judgement)) {
+        match self.state.judge(evidence, || episode_id(condition, input)) {
             Transition::Same => return,
             Transition::Changed => {}
             Transition::Withheld => {
                 let withheld = (self.condition.event(), SuppressReason::Stale);
                 evaluation.withheld.push(withheld);
-                self.add_change(judgement, evaluation);
+                self.add_change(input, evaluation);
             }
             Transition::Fires => {
-                self.notify_beginning(judgement, evaluation);
-                self.add_change(judgement, evaluation);
+                self.notify_beginning(input, evaluation);
+                self.add_change(input, evaluation);
             }
-            Transition::Arms(episode) => self.notify_end(episode, judgement, evaluation),
+            Transition::Arms(episode) => self.notify_end(episode, input, evaluation),
         }
         evaluation.changed = true;
     }
 
     /// Adds the episode going on to the history of alerts.
-    fn add_change(&self, judgement: &Judgement<'_>, evaluation: &mut Evaluation) {
+    fn add_change(&self, input: &TriggerInput<'_>, evaluation: &mut Evaluation) {
         if let Some(episode) = self.state.episode() {
-            let change = self.change(*episode, None, judgement);
+            let change = self.change(*episode, None, input);
             evaluation.episodes.push(change);
         }
     }
 
-    fn change(&self, episode: Episode, ended_at: Option<u32>, judgement: &Judgement<'_>) -> EpisodeChange {
+    fn change(&self, episode: Episode, ended_at: Option<u32>, input: &TriggerInput<'_>) -> EpisodeChange {
         let expected = match &self.rule {
-            Rule::Silence(rule) if ended_at.is_none() => rule.expected(judgement.reading),
+            Rule::Silence(rule) if ended_at.is_none() => rule.expected(input.reading),
             _ => None,
         };
         EpisodeChange {
@@ -147,8 +147,8 @@ impl Trigger {
     }
 
     /// Decides who is notified of the episode's beginning.
-    fn notify_beginning(&mut self, judgement: &Judgement<'_>, evaluation: &mut Evaluation) {
-        let (now, active_ms) = (judgement.reading.now(), judgement.cause.active_ms());
+    fn notify_beginning(&mut self, input: &TriggerInput<'_>, evaluation: &mut Evaluation) {
+        let (now, active_ms) = (input.reading.now(), input.cause.active_ms());
         let Some(episode) = self.state.episode_mut() else {
             return;
         };
@@ -172,18 +172,18 @@ impl Trigger {
             return;
         }
         episode.notice = Notice::Decided {
-            at_ms: judgement.cause.at_ms(),
+            at_ms: input.cause.at_ms(),
             at: now,
         };
         let episode = *episode;
-        let notice = self.notice(EpisodeNews::Begins, episode, webhooks, judgement);
+        let notice = self.notice(EpisodeNews::Begins, episode, webhooks, input);
         evaluation.notices.push(notice);
     }
 
     /// Notifies those who want to know of the end of an episode whose beginning they know of.
-    fn notify_end(&mut self, mut episode: Episode, judgement: &Judgement<'_>, evaluation: &mut Evaluation) {
-        episode.peak = self.rule.peak(episode.peak, self.rule.count(judgement.reading));
-        let change = self.change(episode, Some(judgement.reading.now()), judgement);
+    fn notify_end(&mut self, mut episode: Episode, input: &TriggerInput<'_>, evaluation: &mut Evaluation) {
+        episode.peak = self.rule.peak(episode.peak, self.rule.count(input.reading));
+        let change = self.change(episode, Some(input.reading.now()), input);
         evaluation.episodes.push(change);
         let resolved = self.condition.resolved_event();
         let mut webhooks = Vec::new();
@@ -196,21 +196,21 @@ impl Trigger {
         let Some(event) = resolved.filter(|_| !webhooks.is_empty()) else {
             return;
         };
-        if !judgement.is_fresh {
+        if !input.is_fresh {
             evaluation.withheld.push((event, SuppressReason::Stale));
             return;
         }
-        let notice = self.notice(EpisodeNews::Ends, episode, webhooks, judgement);
+        let notice = self.notice(EpisodeNews::Ends, episode, webhooks, input);
         evaluation.notices.push(notice);
     }
 
     /// Reminds those for whom a reminder fell due.
-    pub(super) fn remind(&mut self, judgement: &Judgement<'_>, evaluation: &mut Evaluation) {
-        let now = judgement.reading.now();
+    pub(super) fn remind(&mut self, input: &TriggerInput<'_>, evaluation: &mut Evaluation) {
+        let now = input.reading.now();
         let Some((episode, at)) = self.notified_episode() else {
             return;
         };
-        if self.is_passed_on() || now < self.rule.exact_from(judgement.reading) {
+        if self.is_passed_on() || now < self.rule.exact_from(input.reading) {
             return;
         }
         let mut due: Vec<(u32, Vec<WebhookId>)> = Vec::new();
@@ -226,8 +226,8 @@ impl Trigger {
         }
         for (number, webhooks) in due {
             evaluation.changed = true;
-            if judgement.is_fresh {
-                let notice = self.notice(EpisodeNews::Lasts(number), episode, webhooks, judgement);
+            if input.is_fresh {
+                let notice = self.notice(EpisodeNews::Lasts(number), episode, webhooks, input);
                 evaluation.notices.push(notice);
             } else {
                 let withheld = (self.condition.event(), SuppressReason::Stale);
@@ -264,9 +264,9 @@ impl Trigger {
         news: EpisodeNews,
         episode: Episode,
         webhooks: Vec<WebhookId>,
-        judgement: &Judgement<'_>,
+        input: &TriggerInput<'_>,
     ) -> EpisodeNotice {
-        let reading = judgement.reading;
+        let reading = input.reading;
         let (expected, silent_seconds, visitors) = match &self.rule {
             Rule::Silence(rule) => (
                 rule.expected(reading),
@@ -278,7 +278,7 @@ impl Trigger {
             Rule::Count(rule) => (None, None, rule.window.visitors()),
             Rule::Spike(_) | Rule::Drop(_) => (None, None, 0),
         };
-        let is_source_silent = match judgement.cause {
+        let is_source_silent = match input.cause {
             Cause::Record(_) => false,
             Cause::Timer { is_source_silent, .. } => is_source_silent,
         };
@@ -291,8 +291,8 @@ impl Trigger {
             expected,
             silent_seconds,
             visitors,
-            at_ms: judgement.cause.at_ms(),
-            created_at_ms: judgement.cause.active_ms(),
+            at_ms: input.cause.at_ms(),
+            created_at_ms: input.cause.active_ms(),
             is_source_silent: is_source_silent && news == EpisodeNews::Begins,
             webhooks,
         }
@@ -348,20 +348,20 @@ impl Trigger {
 
 /// Derives an episode's id from the facts of its decision, so that the same decision made twice has
 /// the same id.
-fn episode_id(condition: &Condition, judgement: &Judgement<'_>) -> Uuid {
+fn episode_id(condition: &Condition, input: &TriggerInput<'_>) -> Uuid {
     let (event, facts) = (condition.event(), condition.facts());
-    let mut all: Vec<&[u8]> = vec![event.as_str().as_bytes(), judgement.site_id.as_bytes(), &facts];
+    let mut all: Vec<&[u8]> = vec![event.as_str().as_bytes(), input.site_id.as_bytes(), &facts];
     let (partition, offset, at);
-    match judgement.cause {
+    match input.cause {
         Cause::Record(origin) => {
             partition = origin.partition.to_be_bytes();
             offset = origin.offset.to_be_bytes();
             all.extend([origin.topic.as_bytes(), &partition, &offset]);
         }
         Cause::Timer { .. } => {
-            at = judgement.reading.now().to_be_bytes();
+            at = input.reading.now().to_be_bytes();
             all.extend([b"timer".as_slice(), &at]);
         }
     }
-    derive_episode(judgement.cause.at_ms(), &all)
+    derive_episode(input.cause.at_ms(), &all)
 }
