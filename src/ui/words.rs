@@ -5,25 +5,29 @@ use serde_json::Value;
 use super::escape::cut;
 use super::model::{AttemptView, DeliveryView, GoalView, Warned};
 use super::times::{count, counted};
+use crate::domain::attempt::AttemptResult;
+use crate::domain::delivery::FailureReason;
+use crate::domain::event::EventType;
+use crate::domain::health::ParkReason;
 
 /// Most characters of a name in a line.
 const MAX_NAME_CHARS: usize = 80;
 
 /// Event types in the words of a list: `Spike`.
 pub(super) fn event(word: &str) -> &str {
-    match word {
-        "goal_completion" => "Goal",
-        "visitor_spike" => "Spike",
-        "visitor_drop" => "Drop",
-        "visitor_spike_resolved" => "Spike over",
-        "visitor_drop_resolved" => "Drop over",
-        "custom_event" => "Event",
-        "error_condition" => "Tracking problem",
-        "webhook_failing" => "Webhook failing",
-        "webhook_recovered" => "Webhook recovered",
-        "webhook_disabled" => "Webhook switched off",
-        "test" => "Test",
-        other => other,
+    match word.parse() {
+        Ok(EventType::GoalCompletion) => "Goal",
+        Ok(EventType::VisitorSpike) => "Spike",
+        Ok(EventType::VisitorDrop) => "Drop",
+        Ok(EventType::VisitorSpikeResolved) => "Spike over",
+        Ok(EventType::VisitorDropResolved) => "Drop over",
+        Ok(EventType::CustomEvent) => "Event",
+        Ok(EventType::ErrorCondition) => "Tracking problem",
+        Ok(EventType::WebhookFailing) => "Webhook failing",
+        Ok(EventType::WebhookRecovered) => "Webhook recovered",
+        Ok(EventType::WebhookDisabled) => "Webhook switched off",
+        Ok(EventType::Test) => "Test",
+        Err(_) => word,
     }
 }
 
@@ -107,47 +111,50 @@ pub(super) fn answer(result: Option<&str>, code: Option<u16>) -> Option<String> 
     if let Some(code) = code {
         return Some(format!("HTTP {code}"));
     }
-    Some(
-        match result? {
-            "timeout" => "no reply",
-            "dns" => "unknown host",
-            "connect" => "no connection",
-            "tls" => "no secure connection",
-            "reset" => "connection broken off",
-            "body" => "answer broken off",
-            "protocol" => "not an HTTP answer",
-            "address_refused" => "address not allowed",
-            "internal" => "a fault of ours",
-            _ => return None,
-        }
-        .to_owned(),
-    )
+    let words = match result?.parse().ok()? {
+        AttemptResult::Timeout => "no reply",
+        AttemptResult::Dns => "unknown host",
+        AttemptResult::Connect => "no connection",
+        AttemptResult::Tls => "no secure connection",
+        AttemptResult::Reset => "connection broken off",
+        AttemptResult::Body => "answer broken off",
+        AttemptResult::Protocol => "not an HTTP answer",
+        AttemptResult::AddressRefused => "address not allowed",
+        AttemptResult::Internal => "a fault of ours",
+        AttemptResult::Success
+        | AttemptResult::Redirect
+        | AttemptResult::ClientError
+        | AttemptResult::Gone
+        | AttemptResult::TooManyRequests
+        | AttemptResult::ServerError => return None,
+    };
+    Some(words.to_owned())
 }
 
 /// The reason for which a delivery waits.
 pub(super) fn waits_for(reason: &str) -> &'static str {
-    match reason {
-        "circuit" => "your server does not answer",
-        "paused" => "this webhook is paused",
-        "rate" => "your limit a second is reached",
-        "queue" => "others go first",
-        "far_due" => "your server asked us to come back later",
-        "resend" | "recover" => "queued, to be sent again",
-        _ => "it is not its turn yet",
+    match reason.parse() {
+        Ok(ParkReason::Circuit) => "your server does not answer",
+        Ok(ParkReason::Paused) => "this webhook is paused",
+        Ok(ParkReason::Rate) => "your limit a second is reached",
+        Ok(ParkReason::Queue) => "others go first",
+        Ok(ParkReason::FarDue) => "your server asked us to come back later",
+        Ok(ParkReason::Resend | ParkReason::Recover) => "queued, to be sent again",
+        Err(_) => "it is not its turn yet",
     }
 }
 
 /// The reason for which a delivery was given up.
 pub(super) fn given_up(reason: &str) -> &'static str {
-    match reason {
-        "exhausted" => "every try failed",
-        "gone" => "your server answered 410 Gone",
-        "expired" => "it was too old to be sent",
-        "overflow" => "too many others waited",
-        "disabled" => "the webhook was off",
-        "deleted" => "the webhook was deleted",
-        "withdrawn" => "sending again was stopped",
-        _ => "it was cancelled",
+    match reason.parse() {
+        Ok(FailureReason::Exhausted) => "every try failed",
+        Ok(FailureReason::Gone) => "your server answered 410 Gone",
+        Ok(FailureReason::Expired) => "it was too old to be sent",
+        Ok(FailureReason::Overflow) => "too many others waited",
+        Ok(FailureReason::Disabled) => "the webhook was off",
+        Ok(FailureReason::Deleted) => "the webhook was deleted",
+        Ok(FailureReason::Withdrawn) => "sending again was stopped",
+        Err(_) => "it was cancelled",
     }
 }
 

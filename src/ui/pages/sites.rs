@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::clock;
+use crate::domain::health::CountedState;
 use crate::ui::failure::PageFailure;
 use crate::ui::layout::Layout;
 use crate::ui::model::{Listed, SiteView};
@@ -64,23 +65,26 @@ pub(in crate::ui) async fn list(
     Ok(page(StatusCode::OK, &SitesPage { l, sites, q, older }))
 }
 
+/// The state of a webhook in a list of sites.
+fn state_word(state: CountedState) -> &'static str {
+    match state {
+        CountedState::Ok => "working",
+        CountedState::Careful => "careful",
+        CountedState::Open => "not answering",
+        CountedState::Paused => "paused",
+        CountedState::Disabled => "off",
+    }
+}
+
 fn line(site: &SiteView) -> SiteLine {
     let zone = Zone::new(&site.time_zone, clock::now());
-    let words = [
-        ("ok", "working"),
-        ("new", "new"),
-        ("careful", "careful"),
-        ("open", "not answering"),
-        ("paused", "paused"),
-        ("disabled", "off"),
-    ];
-    let counts = words.iter().filter_map(|(state, word)| {
+    let counts = CountedState::ALL.iter().filter_map(|state| {
         let number = site
             .webhooks
-            .get(*state)
+            .get(state.as_str())
             .and_then(Value::as_u64)
             .filter(|number| *number > 0)?;
-        Some(format!("{number} {word}"))
+        Some(format!("{number} {}", state_word(*state)))
     });
     SiteLine {
         title: site.title().to_owned(),
