@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::domain::event::{EventKind, EventType};
+use crate::domain::health::{HealthReason, HealthState, ParkReason};
 use crate::ingest::formats::RecordReader;
 
 fn document(name: &str) -> Value {
@@ -63,4 +64,35 @@ fn the_asyncapi_document_has_the_same_source_event() {
         document["components"]["messages"]["event"]["payload"]["schema"],
         schema
     );
+}
+
+/// The words of the first column of a table of docs/api.md, which is found by its head.
+fn table<'a>(reference: &'a str, head: &str) -> Vec<&'a str> {
+    let (_, table) = reference.split_once(head).expect("a table of this head");
+    let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+    rows.map(|row| row.split('`').nth(1).expect("a word")).collect()
+}
+
+#[test]
+fn the_reference_has_the_words_of_a_webhooks_health() {
+    let reference = include_str!("../../docs/api.md");
+    assert_eq!(table(reference, "| state | meaning |"), HealthState::WORDS);
+    assert_eq!(
+        table(reference, "| reason | state | meaning |"),
+        HealthReason::WORDS
+    );
+    let is_health = |event: &EventType| event.is_health();
+    let events: Vec<_> = EventType::ALL
+        .into_iter()
+        .filter(is_health)
+        .map(EventType::as_str)
+        .collect();
+    assert_eq!(table(reference, "| event type | when |"), events);
+    let (_, reasons) = reference.split_once("`parked_reason`: ").expect("the reasons");
+    let (reasons, _) = reasons.split_once(". ").expect("their end");
+    let named: Vec<&str> = reasons.split('`').skip(1).step_by(2).collect();
+    assert_eq!(named.len(), ParkReason::WORDS.len());
+    for word in ParkReason::WORDS {
+        assert!(named.contains(word), "{word}");
+    }
 }
