@@ -10,13 +10,13 @@ use tokio::sync::mpsc;
 
 use super::context::AppContext;
 use crate::clock;
-use crate::config::{Clock, Config};
+use crate::config::Config;
 use crate::detect::engine::config::{EngineConfig, Limits, SourceTopic};
-use crate::detect::engine::event_time::SourceClock;
 use crate::detect::history::HistoryQueue;
 use crate::detect::history::writer::HistoryWriter;
 use crate::detect::thread;
 use crate::detect::thread::{DetectLinks, DetectSettings};
+use crate::domain::event::SourceClock;
 use crate::domain::registry::Registry;
 use crate::domain::site::SiteId;
 use crate::ingest::formats::RecordReader;
@@ -89,22 +89,22 @@ pub(super) async fn hash_key(app: &AppContext) -> anyhow::Result<[u8; 16]> {
 /// The topics that a detector reads, in the order of [`readers`]: the keyed sources, and the events
 /// of the others as `route` has keyed them.
 fn source_topics(config: &Config) -> Vec<SourceTopic> {
-    let clock = |clock| match clock {
-        Clock::Live => SourceClock::Live,
-        Clock::Log => SourceClock::Log,
-    };
     let keyed = config.sources.keyed().map(|source| SourceTopic {
         topic: source.topic.clone(),
-        clock: clock(source.clock),
+        clock: source.clock,
     });
     let mut topics: Vec<SourceTopic> = keyed.collect();
     let mut unkeyed = config.sources.unkeyed().peekable();
     if unkeyed.peek().is_some() {
         // Each event brings its clock. This is the clock of sites of which none was read yet.
-        let all_log = unkeyed.all(|source| source.clock == Clock::Log);
+        let all_log = unkeyed.all(|source| source.clock == SourceClock::Log);
         topics.push(SourceTopic {
             topic: config.kafka.topic("events"),
-            clock: clock(if all_log { Clock::Log } else { Clock::Live }),
+            clock: if all_log {
+                SourceClock::Log
+            } else {
+                SourceClock::Live
+            },
         });
     }
     topics

@@ -8,8 +8,7 @@ use tokio::runtime::Handle;
 use super::context::AppContext;
 use super::detect;
 use super::roles::Roles;
-use crate::config::{Clock, Config};
-use crate::domain::event::RoutedClock;
+use crate::config::Config;
 use crate::ingest::formats::RecordReader;
 use crate::ingest::route::thread::{self, RouteLinks, RouteSettings, UnkeyedSource};
 use crate::kafka::member::GroupMember;
@@ -67,10 +66,7 @@ pub(super) async fn start(
 fn unkeyed_sources(config: &Config) -> Vec<UnkeyedSource> {
     let sources = config.sources.unkeyed().map(|source| UnkeyedSource {
         topic: source.topic.clone(),
-        clock: match source.clock {
-            Clock::Live => RoutedClock::Live,
-            Clock::Log => RoutedClock::Log,
-        },
+        clock: source.clock,
         reader: RecordReader::of(source),
     });
     sources.collect()

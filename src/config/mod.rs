@@ -29,6 +29,6 @@ pub use kafka::KafkaConfig;
 pub(crate) use load::{ConfigError, ConfigSources, load, load_judged};
 pub(crate) use operator::OperatorWebhook;
 pub use root::Config;
-pub use sources::{Clock, Source, SourceFormat, SourceMapping, Sources};
+pub use sources::{Source, SourceFormat, SourceMapping, Sources};
 pub(crate) use telemetry::{LogFormat, TelemetryConfig};
 pub(crate) use webhooks::DEFAULT_SCHEDULE;

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::problems::{Problems, quoted};
 use super::topic_name::is_topic_name;
-use crate::domain::event::EventKind;
+use crate::domain::event::{EventKind, SourceClock};
 use crate::domain::site::check_site_id;
 use crate::domain::words::words;
 
@@ -27,7 +27,7 @@ impl Default for Sources {
 pub struct Source {
     pub topic: String,
     pub format: SourceFormat,
-    pub clock: Clock,
+    pub clock: SourceClock,
     /// True if records have their site's id as key. By default those of the native format do.
     pub keyed: Option<bool>,
     /// The site of records that name none.
@@ -41,7 +41,7 @@ impl Default for Source {
         Self {
             topic: "analytics.events".into(),
             format: SourceFormat::Native,
-            clock: Clock::Live,
+            clock: SourceClock::Live,
             keyed: None,
             site: None,
             mapping: None,
@@ -83,16 +83,6 @@ words! {
         Cloudevents = "cloudevents",
         /// JSON whose fields are found by `[sources.mapping]`.
         Mapped = "mapped",
-    }
-}
-
-words! {
-    /// Clock that tells a source's time.
-    pub enum Clock {
-        /// Events happen now; the wall clock moves silent sites on.
-        Live = "live",
-        /// Replays of files: only the events' own timestamps count.
-        Log = "log",
     }
 }
 

@@ -4,7 +4,7 @@
 //! record was handled; a count is called exact only if no record of its window is missing. Every
 //! part that counts, judges, moves time or reports lag asks here.
 
-use super::engine::event_time::SourceClock;
+use crate::domain::event::SourceClock;
 
 /// End of a source's partition, and the wall instant before the broker was asked for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -74,9 +74,15 @@ pub struct Event<'a> {
 }
 
 words! {
-    /// Clock of the source that `route` read an event from.
-    pub enum RoutedClock {
+    /// The clock that a source's events go by.
+    #[derive(Default)]
+    pub enum SourceClock {
+        /// Events of the present: never later than the record or the wall clock, and stale after a
+        /// while. The wall clock moves silent sites on.
+        #[default]
         Live = "live",
+        /// Events of any time, as in replays, tests and demonstrations: their own time counts, and
+        /// the wall clock is never read.
         Log = "log",
     }
 }
@@ -84,7 +90,8 @@ words! {
 /// Facts about the record that `route` read an event from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RoutedFacts {
-    pub clock: RoutedClock,
+    /// Clock of the source that `route` read it from.
+    pub clock: SourceClock,
     /// The record's time in milliseconds since the Unix epoch, if it had one.
     pub record_ms: Option<i64>,
     /// Keyed hash of the visitor's id, which is not known any more.

@@ -13,7 +13,8 @@ use super::postgres::PrivatePostgres;
 use super::receiver::DemoReceiver;
 use super::sites::{DemoSite, SITES, Thresholds};
 use crate::cli::local_http;
-use crate::config::{Clock, Config, Source};
+use crate::config::{Config, Source};
+use crate::domain::event::SourceClock;
 use crate::domain::secret::Secret;
 use crate::kafka::embedded::EmbeddedKafka;
 use crate::record::keyring;
@@ -56,7 +57,7 @@ pub(super) fn config(
         config.kafka.properties.insert(key.into(), value.into());
     }
     config.sources.0 = vec![Source {
-        clock: Clock::Log,
+        clock: SourceClock::Log,
         ..Source::default()
     }];
     config.postgres.url = database.url();

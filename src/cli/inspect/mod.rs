@@ -28,8 +28,7 @@ use self::words::variants;
 use super::output::print;
 use crate::app::{self, ProcessRole};
 use crate::clock;
-use crate::config::{Clock, Config, Source};
-use crate::detect::engine::event_time::SourceClock;
+use crate::config::{Config, Source};
 use crate::ingest::formats::RecordReader;
 use crate::record::{connect, known, pool};
 use crate::telemetry::logs;
@@ -168,10 +167,7 @@ fn inspected(
     let settings = ReadSettings {
         reader: &reader,
         is_keyed: source.is_keyed(),
-        clock: match source.clock {
-            Clock::Live => SourceClock::Live,
-            Clock::Log => SourceClock::Log,
-        },
+        clock: source.clock,
         partitions: i32::try_from(sample.offsets.len()).unwrap_or(i32::MAX),
         now_ms,
         stale_after_ms: i64::try_from(config.detect.stale_after.as_millis()).unwrap_or(i64::MAX),

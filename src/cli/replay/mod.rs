@@ -28,7 +28,8 @@ use super::exit::UsageError;
 use super::output::print;
 use crate::app::{Lifecycle, SecondSignal};
 use crate::clock;
-use crate::config::{Clock, Config, Source, SourceFormat};
+use crate::config::{Config, Source, SourceFormat};
+use crate::domain::event::SourceClock;
 use crate::domain::site::SiteId;
 use crate::ingest::replay_file::{Parsed, ReplayLineReader, Skips};
 use crate::kafka::client::ClientEvents;
@@ -114,7 +115,7 @@ fn replay(
     let mut input = Input::open(&args.file)?;
     let reader = line_reader(args, &mut input)?;
     let (topic, clock) = target(args, config)?;
-    let stale_after = (clock == Some(Clock::Live)).then_some(config.detect.stale_after);
+    let stale_after = (clock == Some(SourceClock::Live)).then_some(config.detect.stale_after);
     let metrics = Arc::new(Metrics::new(&Labels::default()));
     let publisher = EventPublisher::connect(config, &topic, ClientEvents::new(metrics), answers)?;
     let mut replay = Replay {
@@ -234,7 +235,7 @@ fn check_format(source: &Source) -> anyhow::Result<()> {
 }
 
 /// The topic to publish to, and the clock of its source if it is one.
-fn target(args: &ReplayArgs, config: &Config) -> anyhow::Result<(String, Option<Clock>)> {
+fn target(args: &ReplayArgs, config: &Config) -> anyhow::Result<(String, Option<SourceClock>)> {
     let sources = &config.sources.0;
     match &args.topic {
         Some(topic) => {

@@ -1,6 +1,6 @@
 //! Settings of an engine.
 
-use super::event_time::SourceClock;
+use crate::domain::event::SourceClock;
 
 /// A source topic of the engine's partition.
 #[derive(Debug, Clone, PartialEq, Eq)]

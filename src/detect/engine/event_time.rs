@@ -1,27 +1,13 @@
 //! The time of an event, and its whole second.
 
-use serde::{Deserialize, Serialize};
-
 use crate::detect::window::LAST_SECOND;
+use crate::domain::event::SourceClock;
 
 /// Greatest age of a live event's own time, in milliseconds before its record's: a day.
 const MAX_AGE_MS: i64 = 24 * 3_600 * 1_000;
 
 /// Greatest distance of a log's event after everything read before it, in milliseconds: 400 days.
 const MAX_AHEAD_MS: i64 = 400 * 24 * 3_600 * 1_000;
-
-/// The clock that a source's events go by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SourceClock {
-    /// Events of the present: never later than the record or the wall clock, and stale after a
-    /// while.
-    #[default]
-    Live,
-    /// Events of any time, as in replays, tests and demonstrations: their own time counts, and the
-    /// wall clock is never read.
-    Log,
-}
 
 /// An event's time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Engine;
 use super::config::EngineConfig;
-use super::event_time::{EventTime, SourceClock, event_time, is_fresh, whole_second};
+use super::event_time::{EventTime, event_time, is_fresh, whole_second};
 use super::lookahead::Lookahead;
 use crate::detect::notification::{Decision, RecordOrigin};
 use crate::detect::site::labels::OTHER;
@@ -17,7 +17,7 @@ use crate::detect::site::{PartitionResources, SiteState};
 use crate::detect::window::segments::Segment;
 use crate::detect::window::visitors::NO_LABEL;
 use crate::detect::window::{Visit, VisitResult};
-use crate::domain::event::{Event, EventResult, RoutedClock, RoutedFacts};
+use crate::domain::event::{Event, EventResult, RoutedFacts, SourceClock};
 
 /// The position of a record in Kafka.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -250,11 +250,7 @@ impl Engine {
 
     /// The clock that an event goes by: that of its source, of which `route` tells.
     pub(super) fn clock_of(&self, routed: Option<RoutedFacts>, record: &RecordFacts) -> SourceClock {
-        match routed.map(|routed| routed.clock) {
-            Some(RoutedClock::Live) => SourceClock::Live,
-            Some(RoutedClock::Log) => SourceClock::Log,
-            None => self.config.sources[record.source].clock,
-        }
+        routed.map_or(self.config.sources[record.source].clock, |routed| routed.clock)
     }
 
     /// Decides the event's time; counts a wrong clock, and moves the partition's clock of log

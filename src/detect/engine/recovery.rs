@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::Engine;
-use super::event_time::SourceClock;
 use crate::detect::completeness::CompleteFrom;
 use crate::detect::notification::Decision;
 use crate::detect::site::SiteState;
 use crate::detect::site::state_record::{StateError, StateRecord, StoredState, split_key};
+use crate::domain::event::SourceClock;
 use crate::domain::id::NotificationId;
 
 /// The content of a commit besides its offset. It is taken right after a record and belongs to the

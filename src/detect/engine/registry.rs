@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::Engine;
-use super::event_time::SourceClock;
 use crate::detect::site::SiteState;
+use crate::domain::event::SourceClock;
 use crate::domain::registry::{Registry, Site};
 use crate::domain::site::SiteId;
 use crate::domain::trigger::ErrorSettings;

@@ -1,12 +1,13 @@
 //! Records that are rejected.
 
 use super::Engine;
-use super::event_time::{SourceClock, is_too_far_ahead, whole_second};
+use super::event_time::{is_too_far_ahead, whole_second};
 use super::record::RecordFacts;
 use crate::detect::site::passing::Passing;
 use crate::detect::site::site_outcome::SiteOutcome;
 use crate::detect::site::triggers::CountedEvent;
 use crate::domain::event::Event;
+use crate::domain::event::SourceClock;
 
 impl Engine {
     /// True if an event of a log lies so far after what was read before that its record is to be

@@ -1,8 +1,9 @@
 //! The passing of time without a record.
 
 use super::Engine;
-use super::event_time::{SourceClock, whole_second};
+use super::event_time::whole_second;
 use crate::detect::site::passing::{Passing, PassingClock};
+use crate::domain::event::SourceClock;
 
 /// Time in milliseconds between two writes of a site's state for its minor changes.
 const SAVE_INTERVAL_MS: i64 = 60_000;

@@ -2,8 +2,8 @@
 
 use super::SiteState;
 use crate::detect::completeness::Completeness;
-use crate::detect::engine::event_time::SourceClock;
 use crate::detect::window::segments::Segments;
+use crate::domain::event::SourceClock;
 
 /// Bit of a source; the last one stands for all that follow it.
 fn source_bit(source: usize) -> u64 {

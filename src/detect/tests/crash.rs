@@ -8,7 +8,6 @@ use proptest::sample::Index;
 
 use crate::detect::completeness::CompleteFrom;
 use crate::detect::engine::Engine;
-use crate::detect::engine::event_time::SourceClock;
 use crate::detect::engine::record::RecordFacts;
 use crate::detect::engine::recovery::Checkpoint;
 use crate::detect::notification::Decision;
@@ -16,6 +15,7 @@ use crate::detect::site::state_record::StateRecord;
 use crate::detect::tests::fixtures::{
     RECORD_MS, config, custom, drop, event, goals, paced, registry, site, spike,
 };
+use crate::domain::event::SourceClock;
 use crate::domain::event::{Event, EventKind};
 use crate::domain::registry::Site;
 use crate::domain::trigger::{NameFilter, NoticePace};

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::detect::engine::Engine;
-use crate::detect::engine::event_time::SourceClock;
 use crate::detect::engine::record::RecordFacts;
 use crate::detect::notification::Decision;
 use crate::detect::tests::fixtures::*;
+use crate::domain::event::SourceClock;
 use crate::domain::event::{Event, EventKind, EventType};
 use crate::domain::registry::Site;
 use crate::domain::trigger::{

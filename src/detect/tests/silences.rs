@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use super::fixtures::*;
 use crate::detect::engine::Engine;
-use crate::detect::engine::event_time::SourceClock;
 use crate::detect::notification::Decision;
 use crate::detect::usual::baseline::Usual;
 use crate::detect::usual::past::HistoryAnswer;
 use crate::detect::usual::past::LearnedPast;
 use crate::domain::activity::HourSummary;
+use crate::domain::event::SourceClock;
 use crate::domain::event::{Event, EventKind, EventType};
 use crate::domain::registry::Site;
 use crate::domain::site_now::TriggerPhase;

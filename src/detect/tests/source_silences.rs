@@ -1,9 +1,9 @@
 //! Silences of whole sources: drops and silences wait for a while, and are never lost.
 
 use super::fixtures::*;
-use crate::detect::engine::event_time::SourceClock;
 use crate::detect::notification::Decision;
 use crate::domain::event::EventType;
+use crate::domain::event::SourceClock;
 use crate::domain::time::from_ms;
 
 const START: i64 = RECORD_MS / 1_000;

@@ -181,7 +181,7 @@ pub(crate) struct Missed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::detect::engine::event_time::SourceClock;
+    use crate::domain::event::SourceClock;
 
     #[test]
     fn a_commit_says_where_to_replay_from() {

@@ -1,8 +1,8 @@
 //! Sources that deliver nothing though they should.
 
 use super::Detector;
-use crate::detect::engine::event_time::SourceClock;
 use crate::detect::source_silence::SourceSilence;
+use crate::domain::event::SourceClock;
 
 /// Seconds for which a site's latest event speaks for its source.
 const ACTIVE_SECONDS: i64 = 3_600;

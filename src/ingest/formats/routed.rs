@@ -8,7 +8,7 @@ use super::envelope::HeaderRef;
 use super::limits::InvalidField;
 use super::native;
 use crate::dispatch::record::header;
-use crate::domain::event::{Event, RoutedClock, RoutedFacts, WrongTimeUnit};
+use crate::domain::event::{Event, RoutedFacts, SourceClock, WrongTimeUnit};
 use crate::domain::reject::{NotAnEvent, Reject};
 use crate::domain::time::LAST_MS;
 
@@ -84,7 +84,7 @@ impl<'a> RoutedHeaders<'_, 'a> {
             }
         };
         event.routed = Some(RoutedFacts {
-            clock: self.required(CLOCK, |text| text.parse::<RoutedClock>().ok())?,
+            clock: self.required(CLOCK, |text| text.parse::<SourceClock>().ok())?,
             record_ms: self.optional(RECORD_MS, ms)?,
             visitor_hash,
         });

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::dispatch::record::{Coordinates, header};
-use crate::domain::event::{Event, EventKind, Revenue, RoutedClock};
+use crate::domain::event::{Event, EventKind, Revenue, SourceClock};
 use crate::domain::reject::RejectReason;
 use crate::ingest::formats::routed::{
     CLOCK, EVENT_ID, HASHED, RECORD_MS, REJECTED, VERSION, VISITOR, WRONG_UNIT,
@@ -26,7 +26,7 @@ pub(crate) struct Original<'a> {
     pub(crate) read_from: &'a Coordinates,
     /// The record's time in milliseconds since the Unix epoch, if it has one.
     pub(crate) record_ms: Option<i64>,
-    pub(crate) clock: RoutedClock,
+    pub(crate) clock: SourceClock,
 }
 
 /// Key, value and headers of a keyed event.

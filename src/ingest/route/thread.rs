@@ -19,7 +19,7 @@ use super::partition::RoutedPartition;
 use crate::clock;
 use crate::config::KafkaConfig;
 use crate::dispatch::offsets::Epoch;
-use crate::domain::event::{EventResult, RoutedClock};
+use crate::domain::event::{EventResult, SourceClock};
 use crate::domain::registry::Registry;
 use crate::domain::reject::NotAnEvent;
 use crate::ingest::formats::RecordReader;
@@ -50,7 +50,7 @@ const READ_TIMEOUT: Duration = Duration::from_millis(10);
 #[derive(Debug, Clone)]
 pub(crate) struct UnkeyedSource {
     pub(crate) topic: String,
-    pub(crate) clock: RoutedClock,
+    pub(crate) clock: SourceClock,
     pub(crate) reader: RecordReader,
 }
 

@@ -6,7 +6,7 @@ use super::*;
 use crate::cli::inspect::record::{InspectedRecord, ReadSettings, inspect};
 use crate::cli::inspect::sample::{PartitionOffsets, Sample, SampledRecord};
 use crate::cli::inspect::sites::IndexedSites;
-use crate::detect::engine::event_time::SourceClock;
+use crate::domain::event::SourceClock;
 use crate::ingest::formats::RecordReader;
 use crate::record::known::KnownSite;
 

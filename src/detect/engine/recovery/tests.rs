@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::detect::engine::config::EngineConfig;
-use crate::detect::engine::event_time::SourceClock;
 use crate::detect::engine::record::RecordFacts;
 use crate::detect::tests::fixtures::*;
+use crate::domain::event::SourceClock;
 use crate::domain::registry::Site;
 
 fn spiking(threshold: u32) -> Site {

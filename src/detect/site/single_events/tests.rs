@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use crate::detect::completeness::CompleteFrom;
-use crate::detect::engine::event_time::SourceClock;
 use crate::detect::engine::record::RecordFacts;
 use crate::detect::tests::fixtures::*;
+use crate::domain::event::SourceClock;
 use crate::domain::event::{Event, EventKind, EventType, Revenue};
 use crate::domain::goal::{Goal, GoalRule};
 use crate::domain::id::{NotificationId, NotificationKind};

@@ -1,10 +1,10 @@
 use super::*;
 use crate::detect::completeness::CompleteFrom;
-use crate::detect::engine::event_time::SourceClock;
 use crate::detect::engine::record::RecordFacts;
 use crate::detect::tests::fixtures::{Fed, RECORD_MS, config, registry, site, spike, view};
 use crate::detect::thread::outbox::tests::outbox;
 use crate::detect::thread::position::Position;
+use crate::domain::event::SourceClock;
 use crate::kafka::session::commit_metadata::CommitMetadata;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::Labels;

@@ -14,7 +14,7 @@ fn coordinates() -> Coordinates {
     }
 }
 
-fn routed(event: &Event<'_>, record_ms: Option<i64>, clock: RoutedClock) -> RoutedRecord {
+fn routed(event: &Event<'_>, record_ms: Option<i64>, clock: SourceClock) -> RoutedRecord {
     let original = Original {
         read_from: &coordinates(),
         record_ms,
@@ -54,13 +54,13 @@ fn full() -> Event<'static> {
 #[test]
 fn an_event_is_read_as_it_was_written() {
     let event = full();
-    let record = routed(&event, Some(1_772_020_801_000), RoutedClock::Log);
+    let record = routed(&event, Some(1_772_020_801_000), SourceClock::Log);
     assert_eq!(record.key, b"site");
     let expected = Event {
         site_id: "site".into(),
         visitor_id: None,
         routed: Some(RoutedFacts {
-            clock: RoutedClock::Log,
+            clock: SourceClock::Log,
             record_ms: Some(1_772_020_801_000),
             visitor_hash: Some(VisitorHasher::new(&KEY).hash("jane")),
         }),
@@ -71,7 +71,7 @@ fn an_event_is_read_as_it_was_written() {
 
 #[test]
 fn no_visitors_id_is_written() {
-    let record = routed(&full(), None, RoutedClock::Live);
+    let record = routed(&full(), None, SourceClock::Live);
     let text = String::from_utf8(record.value).expect("UTF-8");
     assert!(!text.contains("jane"), "{text}");
     assert!(record.headers.iter().all(|(_, value)| !value.contains("jane")));
@@ -81,7 +81,7 @@ fn no_visitors_id_is_written() {
 fn an_event_without_id_has_its_first_coordinates_as_id() {
     let mut event = full();
     event.event_id = None;
-    let read = read(&routed(&event, None, RoutedClock::Live)).expect("an event");
+    let read = read(&routed(&event, None, SourceClock::Live)).expect("an event");
     assert_eq!(read.event_id.as_deref(), Some("events/3/17"));
     assert_eq!(read.routed.and_then(|routed| routed.record_ms), None);
 }
@@ -100,7 +100,7 @@ fn early_and_wrong_times_come_through() {
             wrong_unit,
             ..full()
         };
-        let read = read(&routed(&event, Some(0), RoutedClock::Live)).expect("an event");
+        let read = read(&routed(&event, Some(0), SourceClock::Live)).expect("an event");
         assert_eq!((read.timestamp_ms, read.wrong_unit), (timestamp_ms, wrong_unit));
     }
 }
@@ -124,14 +124,14 @@ fn the_largest_event_fits_the_topic() {
         props: Texts::Read(props),
         ..full()
     };
-    let record = routed(&event, Some(0), RoutedClock::Live);
+    let record = routed(&event, Some(0), SourceClock::Live);
     assert!(record.value.len() < 500_000, "{}", record.value.len());
     assert_eq!(read(&record).expect("an event").props.by_name().len(), 30);
 }
 
 #[test]
 fn unreadable_headers_are_named() {
-    let record = routed(&full(), Some(0), RoutedClock::Live);
+    let record = routed(&full(), Some(0), SourceClock::Live);
     for (name, value) in [
         ("bw-clock", "sundial"),
         ("bw-original-offset", "x"),
@@ -161,7 +161,7 @@ fn a_reject_is_told_with_its_site_and_reason() {
     let original = Original {
         read_from: &coordinates(),
         record_ms: Some(7),
-        clock: RoutedClock::Live,
+        clock: SourceClock::Live,
     };
     let note = reject_note(RejectReason::BadField, "site", original);
     assert_eq!(note.key, b"site");

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::{Done, Router};
 use crate::clock;
 use crate::dispatch::record::Coordinates;
-use crate::domain::event::{Event, EventResult, RoutedClock};
+use crate::domain::event::{Event, EventResult, SourceClock};
 use crate::domain::reject::Reject;
 use crate::ingest::reject_publisher::RejectPublisher;
 use crate::ingest::reject_record::{RejectRecord, reject_record};
@@ -31,7 +31,7 @@ pub(super) struct PassedOn {
     routed: RoutedRecord,
     read_from: Coordinates,
     record_ms: Option<i64>,
-    clock: RoutedClock,
+    clock: SourceClock,
     is_registered: bool,
 }
 

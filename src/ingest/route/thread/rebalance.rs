@@ -5,7 +5,7 @@ use anyhow::Context as _;
 use super::Router;
 use crate::clock;
 use crate::dispatch::offsets::Epoch;
-use crate::domain::event::RoutedClock;
+use crate::domain::event::SourceClock;
 use crate::ingest::route::partition::{FirstStart, take};
 use crate::kafka::batch_reader::BatchReader;
 use crate::kafka::session::group_thread::GroupThread;
@@ -31,8 +31,8 @@ impl GroupThread for Router {
         let sources = &self.settings.sources;
         let back = self.settings.first_start_back;
         let first = |topic: usize| match sources[topic].clock {
-            RoutedClock::Live => FirstStart::Back(back),
-            RoutedClock::Log => FirstStart::AtBeginning,
+            SourceClock::Live => FirstStart::Back(back),
+            SourceClock::Log => FirstStart::AtBeginning,
         };
         let (member, metrics) = (self.session.member(), &self.links.metrics);
         let taken = take(member, list, Epoch(self.epoch), first, metrics)?;
