@@ -38,6 +38,7 @@ use crate::domain::registry::Registry;
 use crate::domain::webhook::Webhook;
 use crate::record::pg_monitor::PgMonitor;
 use crate::telemetry::Metrics;
+use crate::telemetry::throttle::Throttle;
 use gauge_times::GaugeTimes;
 use looks::Looks;
 
@@ -101,6 +102,8 @@ pub(crate) struct Deliverer {
     /// Deliveries to be asked about, and queries under way.
     questions: Vec<Question>,
     asking: u32,
+    /// Bound of the log lines about what a newer version wrote.
+    newer_logged: Throttle,
     /// Outcomes without a request that the writer has no room for yet.
     unsent: VecDeque<Outcome>,
     /// Deliveries that owners which died had noted as being sent, and not recorded.
@@ -129,6 +132,7 @@ impl Deliverer {
             arrivals: VecDeque::new(),
             questions: Vec::new(),
             asking: 0,
+            newer_logged: Throttle::default(),
             unsent: VecDeque::new(),
             maybe_sent: HashSet::new(),
             noted: BTreeSet::new(),
@@ -277,8 +281,11 @@ impl Deliverer {
             LaneEvent::LookedUp { asked, known } => {
                 self.asking -= 1;
                 for question in asked {
-                    let progress = known.get(&question.work.record.delivery_id).copied();
-                    self.answer(question, progress);
+                    let id = question.work.record.delivery_id;
+                    match known.newer.contains(&id) {
+                        true => self.hold_newer(question),
+                        false => self.answer(question, known.by_delivery.get(&id).copied()),
+                    }
                 }
             }
             LaneEvent::Recorded(request) => self.request_is_over(request),

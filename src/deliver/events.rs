@@ -1,16 +1,14 @@
 //! Reports to the deliverer's loop, from the tasks that it has started.
 
-use std::collections::HashMap;
-
 use super::decide::Settlement;
 use super::intake::work::Work;
 use super::lanes::flow::RequestNumber;
 use super::lanes::health::AttemptEnd;
-use super::resume::DeliveryProgress;
+use super::progress::KnownProgress;
 use crate::domain::health::WaitingWebhook;
 use crate::domain::id::{DeliveryId, WebhookId};
 use crate::record::health::HealthRow;
-use crate::record::parked::ClaimedRow;
+use crate::record::parked::TakenRows;
 
 /// A report to the deliverer's loop.
 #[derive(Debug)]
@@ -22,7 +20,7 @@ pub(crate) enum LaneEvent {
     /// Postgres has said what it knows of these deliveries.
     LookedUp {
         asked: Vec<Question>,
-        known: HashMap<DeliveryId, DeliveryProgress>,
+        known: KnownProgress,
     },
     /// The outcome of a request is in Postgres.
     Recorded(RequestNumber),
@@ -44,7 +42,7 @@ pub(crate) enum LaneEvent {
     /// Rows were claimed, of webhooks for which so many were asked for.
     Taken {
         asked: Vec<(WebhookId, i32)>,
-        rows: Vec<ClaimedRow>,
+        rows: TakenRows,
     },
     /// A round of cancelling is over.
     Cancelled,

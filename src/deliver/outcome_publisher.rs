@@ -134,7 +134,11 @@ impl OutcomePublisher {
         self.tasks.spawn(async move {
             let id = work.record.delivery_id;
             let known = this.progress.read(&[id]).await;
-            let progress = known.get(&id);
+            let progress = known.by_delivery.get(&id);
+            if known.newer.contains(&id) {
+                // It is looked up again, and held back there.
+                return this.in_flight.requeue(work);
+            }
             let is_row = work.parked().is_some();
             match resume(work.record.attempt, is_row, progress, clock::now_ms()) {
                 Resume::Republish(next) => this.republish(work, next, progress).await,

@@ -1,6 +1,6 @@
 //! Reads the state of deliveries from Postgres, and notes what is about to be sent.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use sqlx::PgPool;
 
@@ -12,6 +12,14 @@ use crate::record::pg_monitor::PgMonitor;
 use crate::record::send_notes::{self, SendNote};
 use crate::telemetry::words::PostgresOp;
 
+/// What Postgres knows of deliveries.
+#[derive(Debug, Default)]
+pub(crate) struct KnownProgress {
+    pub(crate) by_delivery: HashMap<DeliveryId, DeliveryProgress>,
+    /// Deliveries of which a newer version wrote more than this one understands.
+    pub(crate) newer: HashSet<DeliveryId>,
+}
+
 /// Reads the state of deliveries, and writes notes. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct ProgressReader {
@@ -22,13 +30,17 @@ pub(crate) struct ProgressReader {
 impl ProgressReader {
     /// Reads the state of these deliveries; those that Postgres does not know are absent. Waits for
     /// as long as Postgres is away.
-    pub(crate) async fn read(&self, ids: &[DeliveryId]) -> HashMap<DeliveryId, DeliveryProgress> {
+    pub(crate) async fn read(&self, ids: &[DeliveryId]) -> KnownProgress {
         let known = self.monitor.until_done(PostgresOp::Known, || async {
             let mut connection = self.pool.acquire().await?;
             outcomes::known(&mut connection, ids).await
         });
         let known = known.await;
-        known.iter().map(|row| (row.id, rows::progress_of(row))).collect()
+        let rows = known.readable.iter();
+        KnownProgress {
+            by_delivery: rows.map(|row| (row.id, rows::progress_of(row))).collect(),
+            newer: known.newer.into_iter().collect(),
+        }
     }
 
     /// Writes notes of what is about to be sent. Waits for as long as Postgres is away.

@@ -30,6 +30,14 @@ pub(crate) struct KnownDelivery {
     pub(crate) claim: Option<(i32, DateTime<Utc>)>,
 }
 
+/// What Postgres knows of some deliveries.
+#[derive(Debug, Default)]
+pub(crate) struct KnownDeliveries {
+    pub(crate) readable: Vec<KnownDelivery>,
+    /// Those with words of a newer version, which must not be taken for unknown.
+    pub(crate) newer: Vec<DeliveryId>,
+}
+
 /// Facts of a delivery that never change.
 #[derive(Debug, Clone)]
 pub(crate) struct DeliveryFacts {
@@ -111,16 +119,16 @@ pub(crate) struct Claim {
     pub(crate) until: DateTime<Utc>,
 }
 
-/// Reads the known ones of these deliveries.
+/// Reads the recorded ones among `ids`; the others have no row yet.
 ///
-/// The bounds let Postgres skip the partitions of other days, which `= any` alone does not.
+/// `between` lets Postgres skip the partitions of other days, which `= any` alone does not.
 pub(crate) async fn known(
     connection: &mut PgConnection,
     ids: &[DeliveryId],
-) -> sqlx::Result<Vec<KnownDelivery>> {
+) -> sqlx::Result<KnownDeliveries> {
     let ids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
     let (Some(lowest), Some(highest)) = (ids.iter().min(), ids.iter().max()) else {
-        return Ok(Vec::new());
+        return Ok(KnownDeliveries::default());
     };
     let rows = sqlx::query!(
         "select id, status, attempts, response_code, failure_reason, next_retry_at, first_attempt_at, step, parked_reason, claimed_until,
@@ -132,22 +140,28 @@ pub(crate) async fn known(
     )
     .fetch_all(connection)
     .await?;
-    rows.into_iter()
-        .map(|row| {
-            Ok(KnownDelivery {
-                id: DeliveryId::from_uuid(row.id),
-                status: word(&row.status)?,
-                attempts: row.attempts,
-                response_code: row.response_code,
-                failure_reason: row.failure_reason.as_deref().map(word).transpose()?,
-                next_retry_at: row.next_retry_at,
-                first_attempt_at: row.first_attempt_at,
-                step: row.step,
-                is_parked: row.parked_reason.is_some(),
-                claim: row.claimed_attempt.zip(row.claimed_until),
-            })
-        })
-        .collect()
+    let mut known = KnownDeliveries::default();
+    for row in rows {
+        let id = DeliveryId::from_uuid(row.id);
+        let reason = row.failure_reason.as_deref().map(word).transpose();
+        let (Ok(status), Ok(failure_reason)) = (word(&row.status), reason) else {
+            known.newer.push(id);
+            continue;
+        };
+        known.readable.push(KnownDelivery {
+            id,
+            status,
+            attempts: row.attempts,
+            response_code: row.response_code,
+            failure_reason,
+            next_retry_at: row.next_retry_at,
+            first_attempt_at: row.first_attempt_at,
+            step: row.step,
+            is_parked: row.parked_reason.is_some(),
+            claim: row.claimed_attempt.zip(row.claimed_until),
+        });
+    }
+    Ok(known)
 }
 
 pub(super) fn word<T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>>(

@@ -93,13 +93,22 @@ pub(crate) async fn waiting_webhooks(
         .collect())
 }
 
+/// Rows that were claimed.
+#[derive(Debug, Default)]
+pub(crate) struct TakenRows {
+    pub(crate) readable: Vec<ClaimedRow>,
+    /// Deliveries with words of a newer version, and their webhooks. They stay claimed, so that
+    /// they are in nobody's way; once the claim ends they are looked at again.
+    pub(crate) newer: Vec<(DeliveryId, WebhookId)>,
+}
+
 /// Claims rows that are due at `now`, of each webhook at most so many, oldest first, for `claim`.
 pub(crate) async fn take(
     connection: &mut PgConnection,
     wanted: &[(WebhookId, i32)],
     now: DateTime<Utc>,
     claim: Duration,
-) -> sqlx::Result<Vec<ClaimedRow>> {
+) -> sqlx::Result<TakenRows> {
     let webhooks: Vec<Uuid> = wanted.iter().map(|(webhook, _)| webhook.uuid()).collect();
     let rooms: Vec<i32> = wanted.iter().map(|(_, room)| *room).collect();
     let rows = sqlx::query_as!(
@@ -135,7 +144,18 @@ pub(crate) async fn take(
     )
     .fetch_all(connection)
     .await?;
-    rows.into_iter().map(TakenRow::into_claimed).collect()
+    let mut taken = TakenRows::default();
+    for row in rows {
+        let ids = (
+            DeliveryId::from_uuid(row.delivery_id),
+            WebhookId::from_uuid(row.webhook_id),
+        );
+        match row.into_claimed() {
+            Ok(row) => taken.readable.push(row),
+            Err(_) => taken.newer.push(ids),
+        }
+    }
+    Ok(taken)
 }
 
 /// Columns of a claimed row and of its delivery.

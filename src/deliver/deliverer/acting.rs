@@ -19,6 +19,8 @@ use crate::record::send_notes::SendNote;
 
 /// Pause before a held record is looked at again, to see if the former owner's outcome is there.
 const HOLD_POLL: Duration = Duration::from_millis(200);
+/// Pause before a delivery that a newer version has worked on is looked at again.
+const NEWER_POLL: Duration = Duration::from_secs(5);
 /// Age of an answer of Postgres up to which something is sent without asking it.
 const ANSWER_AGE: Duration = Duration::from_millis(50);
 /// Queries about deliveries at a time: one is on its way while the answer to another is acted upon.
@@ -156,6 +158,23 @@ impl Deliverer {
     pub(super) fn request_is_over(&mut self, request: RequestNumber) {
         self.noted.remove(&request);
         self.flow.recorded(request, clock::monotonic());
+    }
+
+    /// Holds a delivery back whose history a newer version wrote.
+    pub(super) fn hold_newer(&mut self, question: Question) {
+        let Question { work, purpose } = question;
+        if let Some(suppressed) = self.newer_logged.admit(clock::monotonic()) {
+            tracing::error!(
+                delivery.id = %work.record.delivery_id,
+                webhook.id = %work.record.webhook_id,
+                suppressed,
+                "a delivery with the history of a newer version is held back: finish the upgrade"
+            );
+        }
+        if let Purpose::Send(turn) = purpose {
+            self.end_turn(&work, turn);
+        }
+        self.requeue_after(work, NEWER_POLL);
     }
 
     /// Goes on with a delivery by what Postgres knows of it.

@@ -16,7 +16,7 @@ use crate::domain::event::EventType;
 use crate::domain::health::WaitingWebhook;
 use crate::domain::id::{DeliveryId, WebhookId};
 use crate::domain::time::from_ms;
-use crate::record::parked::{self, ClaimedRow};
+use crate::record::parked::{self, TakenRows};
 use crate::record::pg_monitor::PgMonitor;
 use crate::telemetry::Metrics;
 use crate::telemetry::words::PostgresOp;
@@ -151,19 +151,32 @@ impl Deliverer {
     }
 
     /// Lets claimed rows wait for their turn.
-    pub(super) fn taken(&mut self, asked: &[(WebhookId, i32)], rows: Vec<ClaimedRow>) {
+    pub(super) fn taken(&mut self, asked: &[(WebhookId, i32)], rows: TakenRows) {
         self.looks.is_taking = false;
         self.looks.want_refill();
         let (now, now_ms) = (clock::monotonic(), clock::now_ms());
         for (id, room) in asked {
-            let came = rows.iter().filter(|row| row.webhook_id == *id).count();
+            let readable = rows.readable.iter().map(|row| row.webhook_id);
+            let newer = rows.newer.iter().map(|(_, webhook)| *webhook);
+            let came = readable.chain(newer).filter(|webhook| webhook == id).count();
             if came < usize::try_from(*room).unwrap_or(0) {
                 self.backlog.taken_all(*id);
                 self.scheduler.note_parked(*id, false);
             }
         }
+        if let Some((delivery, webhook)) = rows.newer.first()
+            && let Some(suppressed) = self.newer_logged.admit(now)
+        {
+            tracing::error!(
+                delivery.id = %delivery,
+                webhook.id = %webhook,
+                deliveries = rows.newer.len(),
+                suppressed,
+                "parked deliveries of a newer version are held back: finish the upgrade"
+            );
+        }
         let (mut given_back, mut orphans) = (Vec::new(), Vec::new());
-        for row in rows {
+        for row in rows.readable {
             let id = row.delivery_id;
             match self.links.owned.assignment(row.partition) {
                 None => given_back.push(id),

@@ -55,12 +55,26 @@ impl Intake {
     }
 }
 
-/// Publishes a dead letter, cut if it is too large as it is: it must not stop the stream.
+/// Bytes kept of the value of a dead letter that its topic does not take whole, from the first cut
+/// to the last.
+const CUTS: [usize; 4] = [64 << 10, 8 << 10, 1 << 10, 0];
+
+/// Publishes a dead letter, cut further and further while its topic does not take it. One whose
+/// headers alone are too large is dropped: it must not stop the stream.
 pub(in crate::deliver) async fn publish_dead_letter(publisher: &Publisher, record: Outgoing<'_>) {
-    if !publisher.publish_if_it_fits(record).await {
-        let mut headers = Vec::new();
-        publisher
-            .publish(record.cut(header::TRUNCATED, &mut headers))
-            .await;
+    if publisher.publish_if_it_fits(record).await {
+        return;
     }
+    for bytes in CUTS {
+        let mut headers = Vec::new();
+        let cut = record.cut(bytes, header::TRUNCATED, &mut headers);
+        if publisher.publish_if_it_fits(cut).await {
+            return;
+        }
+    }
+    tracing::error!(
+        topic = record.topic,
+        key = record.key.map(String::from_utf8_lossy).as_deref(),
+        "a dead letter is dropped: the topic takes not even its headers; raise its max.message.bytes"
+    );
 }

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-/// Most bytes kept of the value and the key of a record that is too large.
-const CUT_BYTES: usize = 64 * 1_024;
+/// Most bytes kept of the key of a record that is cut.
 const CUT_KEY_BYTES: usize = 1_024;
 
 /// A record to publish.
@@ -22,10 +21,11 @@ pub(crate) struct Outgoing<'a> {
 }
 
 impl Outgoing<'_> {
-    /// The record without what may be too large: its value cut to [`CUT_BYTES`], and no headers
-    /// that are only passed on. `mark` is the header that says so.
+    /// The record without what may be too large: its value cut to `bytes`, and no headers that are
+    /// only passed on. `mark` is the header that says so.
     pub(crate) fn cut<'a>(
         &'a self,
+        bytes: usize,
         mark: &'static str,
         headers: &'a mut Vec<(&'static str, String)>,
     ) -> Outgoing<'a> {
@@ -33,7 +33,7 @@ impl Outgoing<'_> {
         headers.push((mark, self.value.map_or(0, <[u8]>::len).to_string()));
         Outgoing {
             key: self.key.map(|key| &key[..key.len().min(CUT_KEY_BYTES)]),
-            value: self.value.map(|value| &value[..value.len().min(CUT_BYTES)]),
+            value: self.value.map(|value| &value[..value.len().min(bytes)]),
             headers,
             passed_on: &[],
             ..*self
