@@ -67,6 +67,13 @@ pub enum NotAnEvent {
     /// `route` could not read it, and has kept it already.
     #[error("{0}")]
     RejectedBefore(Reject),
+    /// A newer version of Bellwether wrote it. It is held back until that version reads it.
+    #[error("`{field}` is {version}, this program reads up to {known}")]
+    Newer {
+        field: &'static str,
+        version: u32,
+        known: u32,
+    },
     /// It is of a type that says nothing about visitors, as its format's producer sends them.
     #[error("a record of a type that is ignored")]
     Ignored,

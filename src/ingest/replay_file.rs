@@ -72,6 +72,7 @@ impl ReplayLineReader {
                 Err(NotAnEvent::Rejected(reject) | NotAnEvent::RejectedBefore(reject)) => {
                     Skipped::Bad(reject.to_string())
                 }
+                Err(newer @ NotAnEvent::Newer { .. }) => Skipped::Bad(newer.to_string()),
                 Err(NotAnEvent::Ignored) => Skipped::Expected("of types that are ignored"),
             },
             Self::AccessLog { site, lines } => match std::str::from_utf8(line).map(|line| lines.read(line)) {

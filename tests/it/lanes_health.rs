@@ -117,12 +117,7 @@ async fn an_open_circuit_parks_then_probes_and_drains() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pause_holds_back_and_its_end_delivers() {
     let stage = GoalStage::start(&[], json!({})).await;
-    let pause = async |until: &'static str| {
-        let sql = format!("update webhooks set paused_until = {until}, updated_at = now()");
-        sqlx::query(&sql).execute(stage.pool()).await.unwrap();
-        stage.deployment.registry_is_read(&stage.process).await;
-    };
-    pause("now() + interval '1 hour'").await;
+    pause(&stage, "now() + interval '1 hour'").await;
     for number in 0..5 {
         stage.goal(&format!("goal {number}")).await;
     }
@@ -132,7 +127,7 @@ async fn a_pause_holds_back_and_its_end_delivers() {
     assert!(stage.receiver.received("hook").is_empty());
     assert_eq!(stage.health().await["waiting"], 5);
     // Ended early: what waits goes at once.
-    pause("null").await;
+    pause(&stage, "null").await;
     stage.receiver.wait_for("hook", 5).await;
     stage.count_is("select count(*) from parked", 0).await;
 }
@@ -231,4 +226,39 @@ async fn what_a_webhook_cannot_hold_overflows_and_fails() {
         .process
         .metric_is("bellwether_delivery_failures_total{reason=\"overflow\"}", 5.0)
         .await;
+}
+
+#[tokio::test]
+async fn a_parked_row_of_a_newer_version_holds_back_no_other() {
+    let stage = GoalStage::start(&[], json!({})).await;
+    pause(&stage, "now() + interval '1 hour'").await;
+    for number in 0..5 {
+        stage.goal(&format!("goal {number}")).await;
+    }
+    stage.count_is("select count(*) from parked", 5).await;
+    // The oldest, so that it comes first whenever rows are claimed.
+    sqlx::query(
+        "update deliveries set event_type = 'event_of_tomorrow'
+         where id = (select delivery_id from parked order by due_at, delivery_id limit 1)",
+    )
+    .execute(stage.pool())
+    .await
+    .unwrap();
+    pause(&stage, "null").await;
+    stage.receiver.wait_for("hook", 4).await;
+    stage.count_is("select count(*) from parked", 1).await;
+    assert_eq!(
+        stage
+            .count("select count(*) from deliveries where status = 'delivered'")
+            .await,
+        4
+    );
+    assert!(stage.process.log_text().contains("finish the upgrade"));
+}
+
+/// Pauses every webhook until an instant of Postgres, and waits until the process knows.
+async fn pause(stage: &GoalStage, until: &str) {
+    let sql = format!("update webhooks set paused_until = {until}, updated_at = now()");
+    sqlx::query(&sql).execute(stage.pool()).await.unwrap();
+    stage.deployment.registry_is_read(&stage.process).await;
 }

@@ -7,11 +7,13 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
-use rdkafka::message::{Message as _, OwnedMessage};
+use rdkafka::message::{Header, Message as _, OwnedHeaders, OwnedMessage};
 use rdkafka::producer::FutureRecord;
 use rdkafka::{Offset, TopicPartitionList};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+
+use bellwether::kafka::murmur2;
 
 use crate::support::app::{Deployment, Process};
 use crate::support::faults::Dice;
@@ -228,6 +230,51 @@ async fn what_a_topic_never_takes_holds_up_no_source() {
         (records.iter().filter(is_note).count() == 1).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_keyed_event_of_a_newer_version_is_held_back() {
+    let deployment = deployment().await;
+    let process = deployment.serve(&[]).await;
+    let receiver = set_up(&deployment, &process).await;
+    publish(&deployment, umami(2, "s-1", "e-1")).await;
+    receiver.wait_for("hook", 1).await;
+    let events = deployment.topic("events");
+    let partition = kafka::read_all(&events)[0].partition();
+    let headers = OwnedHeaders::new().insert(Header {
+        key: "bw-version",
+        value: Some("2"),
+    });
+    let newer = FutureRecord::<[u8], [u8]>::to(&events)
+        .partition(partition)
+        .key(SITE.as_bytes())
+        .payload(b"\xff in a form of its own")
+        .headers(headers);
+    deployment.producer.send(newer, TIMEOUT).await.unwrap();
+    let held = format!("bellwether_newer_records_held{{topic=\"{events}\"}}");
+    process.metric_is(&held, 1.0).await;
+    publish(&deployment, umami(2, "s-2", "e-2")).await;
+    // What follows it waits; other partitions go on.
+    let is_elsewhere = |site: &String| murmur2::partition_of(site.as_bytes(), 4) != partition;
+    let other = (0..)
+        .map(|n| format!("other-{n}.example"))
+        .find(is_elsewhere)
+        .unwrap();
+    let goal = json!({"name": "Purchase", "kind": "event", "event": "purchase"});
+    let beside = deployment.goal_receiver(&process, &other).await;
+    let path = format!("/api/sites/{other}/goals");
+    let (status, _) = deployment.call(&process, Method::POST, &path, Some(goal)).await;
+    assert_eq!(status, StatusCode::CREATED);
+    deployment.registry_is_read(&process).await;
+    publish(&deployment, umami(2, "s-3", "e-3").replace(WEBSITE, &other)).await;
+    beside.wait_for("hook", 1).await;
+    let lag = format!("bellwether_consumer_lag_records{{group=\"detect\",topic=\"{events}\"}}");
+    process.metric_is(&lag, 2.0).await;
+    let (_, answer) = process.readyz().await.unwrap();
+    let notices = answer["notices"].to_string();
+    assert!(notices.contains("a record of a newer version"), "{notices}");
+    assert_eq!(receiver.received("hook").len(), 1);
+    assert!(kafka::read_all(&deployment.topic("rejected")).is_empty());
 }
 
 /// Waits until everything on the topic of keyed events was decided and delivered.

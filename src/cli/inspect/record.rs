@@ -153,6 +153,15 @@ pub(super) fn inspect(
                 .then(|| GivenFields::read(&record.value));
             Interpretation::Rejected(rejected(reject, fields.flatten().as_ref()))
         }
+        Err(newer @ NotAnEvent::Newer { .. }) => {
+            let reject = Reject {
+                reason: RejectReason::BadField,
+                field: None,
+                detail: format!("{newer}: it is held back until the upgrade is finished"),
+                site_id: None,
+            };
+            Interpretation::Rejected(rejected(reject, None))
+        }
         Err(NotAnEvent::Ignored) => Interpretation::Ignored,
     };
     InspectedRecord {

@@ -49,6 +49,9 @@ impl EveryCounters {
                 }));
             }
         }
+        // A webhook that is stored and cannot be read here is not deleted.
+        old.retain(|counter| site.unreadable.contains(&counter.webhook));
+        self.list.append(&mut old);
     }
 
     /// Adopts stored counters; [`Self::configure`] must follow.

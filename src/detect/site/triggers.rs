@@ -209,7 +209,7 @@ impl SiteTriggers {
             return false;
         }
         let mut changed = false;
-        for trigger in self.all_mut() {
+        for trigger in self.all_mut().filter(|trigger| !trigger.is_passed_on()) {
             let count = trigger.rule.count(reading);
             if let Some(episode) = trigger.state.episode_mut() {
                 let peak = trigger.rule.peak(episode.peak, count);

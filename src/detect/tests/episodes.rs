@@ -499,3 +499,37 @@ fn an_event_older_than_its_webhook_notifies_it_by_its_record() {
     assert_eq!(decided[0].id.millis(), RECORD_MS - 3_000);
     assert_eq!(decided[0].created_at_ms, RECORD_MS, "the deliverer asks by it");
 }
+
+#[test]
+fn an_unreadable_webhook_keeps_its_episode() {
+    let readable = site("a", [spike(2, 300)]);
+    let unreadable = changed(&readable, |site| {
+        site.unreadable = site.webhooks.drain(..).map(|webhook| webhook.id).collect();
+    });
+    let mut fed = Fed::log([readable.clone()]);
+    assert!(!fed.fires("a", "v1", 0));
+    assert!(fed.fires("a", "v2", 1));
+    // A key is missing for a while, say; visitors come and go meanwhile, and a state is stored.
+    fed.configure([unreadable.clone()]);
+    assert!(fed.feed(&view("a", "v3", 2)).is_empty());
+    fed.engine.rewrite_state("a");
+    let stored = fed.states();
+    assert_eq!(stored.len(), 1);
+    fed.configure([readable.clone()]);
+    assert!(
+        fed.feed(&view("a", "v4", 3)).is_empty(),
+        "the same episode goes on"
+    );
+    // The same after a restart, with what is stored.
+    let mut again = Fed::log([unreadable]);
+    for state in stored {
+        again
+            .engine
+            .load_state("a", state.bytes.as_deref())
+            .expect("a state");
+    }
+    assert!(again.feed(&view("a", "v1", 4)).is_empty());
+    again.configure([readable]);
+    assert!(again.feed(&view("a", "v2", 5)).is_empty());
+    assert!(again.feed(&view("a", "v3", 6)).is_empty());
+}

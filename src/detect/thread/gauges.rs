@@ -80,8 +80,13 @@ impl Detector {
             &metrics.proven_end_age,
             (now_ms - proven_until_ms) as f64 / 1_000.0,
         );
-        for (source, lag) in sources.iter().zip(lags) {
+        for (topic, (source, lag)) in sources.iter().zip(lags).enumerate() {
             session.show_lag(&source.topic, lag);
+            let owned = self.owned.iter().flatten();
+            let newer = owned.flat_map(|owned| owned.newer_records());
+            let held = newer.filter(|(held, _)| *held == topic).count();
+            let gauge = metrics.newer_records_held.with_label_values(&[&source.topic]);
+            session.show_sum(&gauge, held as i64);
         }
     }
 

@@ -145,6 +145,12 @@ impl OwnedPartition {
         self.is_elsewhere = true;
     }
 
+    /// Sources with a record of a newer version that is held back, and its offset.
+    pub(crate) fn newer_records(&self) -> impl Iterator<Item = (usize, i64)> {
+        let sources = self.sources.iter().enumerate();
+        sources.filter_map(|(topic, source)| Some((topic, source.as_ref()?.newer_at?)))
+    }
+
     /// Offsets to which the client is to be moved: where records that were held back can be handled
     /// now, and everywhere if it reads elsewhere.
     pub(crate) fn reread_from(&self) -> Vec<(TopicPartition, i64)> {
@@ -152,7 +158,7 @@ impl OwnedPartition {
         starts
             .filter(|(at, next)| {
                 let source = self.sources[at.topic].as_ref();
-                let holds_back = source.is_some_and(|source| source.holds_back);
+                let holds_back = source.is_some_and(|source| source.holds_back && source.newer_at.is_none());
                 self.is_elsewhere || holds_back && self.completeness().admits(at.topic, *next)
             })
             .collect()
@@ -166,6 +172,7 @@ impl OwnedPartition {
         for (at, _) in from {
             if let Some(source) = self.sources.get_mut(at.topic).and_then(Option::as_mut) {
                 source.holds_back = false;
+                source.newer_at = None;
             }
         }
     }

@@ -84,6 +84,8 @@ pub(crate) struct SourceState {
     pub(crate) last_record_ms: i64,
     /// True if records were held back, to be read again once all sources have rebuilt windows.
     pub(crate) holds_back: bool,
+    /// Offset of a record of a newer version, which is held back until this process ends.
+    pub(crate) newer_at: Option<i64>,
     /// Answers in a row with an end before what was read.
     pub(crate) short_ends: u32,
     /// Offset of the last commit that was sent.
@@ -99,6 +101,7 @@ impl SourceState {
             after_record: position.start,
             last_record_ms: 0,
             holds_back: false,
+            newer_at: None,
             short_ends: 0,
             sent_offset: position.committed,
             sent_metadata: position.metadata.to_string(),

@@ -34,6 +34,17 @@ impl Detector {
             let key = format!("{topic} stale");
             self.links.health.notice(&key, text, now_ms);
         }
+        for owned in self.owned.iter().flatten() {
+            for (topic, offset) in owned.newer_records() {
+                let (topic, partition) = (self.counts.source(topic), owned.partition);
+                let text = format!(
+                    "{topic}/{partition} waits at offset {offset}, a record of a newer version: finish the upgrade"
+                );
+                self.links
+                    .health
+                    .notice(&format!("newer {topic}/{partition}"), text, now_ms);
+            }
+        }
         for (partition, unrestored) in &self.unrestored {
             let text = format!("partition {partition} waits: {}", unrestored.reason);
             let key = format!("unrestored {partition}");

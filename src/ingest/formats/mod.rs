@@ -83,6 +83,9 @@ impl RecordReader {
     /// Reads one record. Pure and total over every byte string, which also makes it the entry for a
     /// fuzzer.
     pub fn read<'a>(&self, value: &'a [u8], headers: &[HeaderRef<'a>]) -> Result<Event<'a>, NotAnEvent> {
+        if self.is_routed {
+            routed::check_version(headers)?;
+        }
         if value.len() > MAX_RECORD_BYTES {
             return Err(too_large(value.len()).into());
         }

@@ -30,6 +30,19 @@ pub(crate) const HASHED: &str = "hashed";
 /// a record only tells that the site has a reject; its value is empty.
 pub(crate) const REJECTED: &str = "bw-rejected";
 
+/// Refuses a record of a newer version, whatever else is in it.
+pub(super) fn check_version(headers: &[HeaderRef<'_>]) -> Result<(), NotAnEvent> {
+    let version = RoutedHeaders(headers).text(header::VERSION).ok().flatten();
+    match version.and_then(|text| text.parse().ok()) {
+        Some(version) if version > VERSION => Err(NotAnEvent::Newer {
+            field: header::VERSION,
+            version,
+            known: VERSION,
+        }),
+        _ => Ok(()),
+    }
+}
+
 /// Reads an event with the facts about its original.
 pub(super) fn read<'a>(text: &'a str, headers: &[HeaderRef<'a>]) -> Result<Event<'a>, NotAnEvent> {
     let headers = RoutedHeaders(headers);
@@ -62,13 +75,7 @@ impl<'a> RoutedHeaders<'_, 'a> {
     }
 
     fn apply(&self, event: &mut Event<'a>) -> Result<(), InvalidField> {
-        let version = self.required(header::VERSION, |text| text.parse::<u32>().ok())?;
-        if version > VERSION {
-            return Err(InvalidField::bad(
-                header::VERSION,
-                format_args!("is {version}, this program reads up to {VERSION}: finish the upgrade"),
-            ));
-        }
+        self.required(header::VERSION, |text| text.parse::<u32>().ok())?;
         let ms = |text: &str| text.parse().ok().filter(|ms| (0..=LAST_MS).contains(ms));
         let is_hashed = self
             .optional(VISITOR, |text| (text == HASHED).then_some(()))?

@@ -200,7 +200,8 @@ impl Router {
             Err(NotAnEvent::Rejected(reject) | NotAnEvent::RejectedBefore(reject)) => {
                 (EventResult::Rejected, self.reject(at, record, &reject))
             }
-            Err(NotAnEvent::Ignored) => (EventResult::Ignored, Vec::new()),
+            // Only keyed events have versions, and they are not read here.
+            Err(NotAnEvent::Ignored | NotAnEvent::Newer { .. }) => (EventResult::Ignored, Vec::new()),
         };
         self.handled[at.topic][result as usize] += 1;
         if outgoing.is_empty() {

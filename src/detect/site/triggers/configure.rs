@@ -11,6 +11,7 @@ use crate::detect::site::rules::Rule;
 use crate::detect::site::rules::machine::{Notice, TriggerState};
 use crate::detect::window::segments::Segments;
 use crate::domain::event::EventType;
+use crate::domain::id::WebhookId;
 use crate::domain::registry::Site;
 use crate::domain::trigger::ErrorSettings;
 
@@ -36,6 +37,7 @@ impl SiteTriggers {
             let mut trigger = match same.map(|place| old.swap_remove(place)) {
                 Some(mut kept) => {
                     kept.subscribe(subscribers, now);
+                    kept.is_held = false;
                     kept
                 }
                 None => Trigger::succeeding(&before, condition, subscribers, now),
@@ -52,7 +54,17 @@ impl SiteTriggers {
             self.list.push(trigger);
         }
         for mut gone in old {
-            gone.forget(segments);
+            if gone.hold_for(&site.unreadable) {
+                // No window of its length is kept meanwhile.
+                match &mut gone.rule {
+                    Rule::Spike(rule) => rule.length = 0,
+                    Rule::Drop(rule) if rule.length.is_some() => rule.length = Some(0),
+                    Rule::Drop(_) | Rule::Count(_) | Rule::Silence(_) => {}
+                }
+                self.list.push(gone);
+            } else {
+                gone.forget(segments);
+            }
         }
         self.configure_named(site, now, segments);
         self.hold_foreign();
@@ -68,7 +80,11 @@ impl SiteTriggers {
                 Condition::CustomEvent(settings) => (EventType::CustomEvent, settings),
                 _ => continue,
             };
-            trigger.subscribe(count_subscribers(site, event, settings), now);
+            let subscribers = count_subscribers(site, event, settings);
+            trigger.is_held = subscribers.is_empty() && trigger.hold_for(&site.unreadable);
+            if !trigger.is_held {
+                trigger.subscribe(subscribers, now);
+            }
         }
         let mut kept = BTreeMap::new();
         for (condition, mut trigger) in std::mem::take(&mut self.named) {
@@ -89,7 +105,7 @@ impl SiteTriggers {
         }
         let foreign: Vec<EventType> = self.foreign.iter().filter_map(|(event, _)| *event).collect();
         for trigger in self.all_mut() {
-            trigger.is_held = foreign.contains(&trigger.condition.event());
+            trigger.is_held |= foreign.contains(&trigger.condition.event());
         }
     }
 
@@ -202,6 +218,18 @@ impl Trigger {
             }
         }
         trigger
+    }
+
+    /// Holds a trigger that no readable webhook asks for, as it is, for those of its webhooks that
+    /// are stored and cannot be read here: they are not deleted. False if there is none.
+    fn hold_for(&mut self, unreadable: &[WebhookId]) -> bool {
+        let is_unreadable = |one: &Subscriber| unreadable.contains(&one.webhook);
+        if !self.subscribers.iter().any(is_unreadable) {
+            return false;
+        }
+        self.subscribers.retain(is_unreadable);
+        self.is_held = true;
+        true
     }
 
     /// Gives back what it holds.

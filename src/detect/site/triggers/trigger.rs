@@ -324,7 +324,7 @@ impl Trigger {
     }
 
     /// True if it is not judged here, as only a newer build knows all of it.
-    fn is_passed_on(&self) -> bool {
+    pub(super) fn is_passed_on(&self) -> bool {
         self.foreign.is_some() || self.is_held
     }
 

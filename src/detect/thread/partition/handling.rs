@@ -43,6 +43,10 @@ impl OwnedPartition {
             if !self.is_due(*source, record.offset()) {
                 continue;
             }
+            if let Err(newer @ NotAnEvent::Newer { .. }) = event {
+                self.hold_newer(*source, record.offset(), newer, counts);
+                continue;
+            }
             self.count_missed(*source, record.offset(), &beginning_of, counts);
             self.handle(*source, record, event, now_ms, outbox, counts);
             if self.engine.wants_flush() {
@@ -50,6 +54,21 @@ impl OwnedPartition {
             }
         }
         &[]
+    }
+
+    /// Holds a record of a newer version back, and what follows it in its source's partition.
+    fn hold_newer(&mut self, source: usize, offset: i64, newer: &NotAnEvent, counts: &Counts) {
+        if let Some(state) = self.sources.get_mut(source).and_then(Option::as_mut) {
+            state.holds_back = true;
+            state.newer_at = Some(offset);
+        }
+        tracing::error!(
+            topic = counts.source(source),
+            partition = self.partition,
+            offset,
+            error = %newer,
+            "a record of a newer version is held back, and what follows it: finish the upgrade"
+        );
     }
 
     /// True if a record is to be handled now.
@@ -100,7 +119,8 @@ impl OwnedPartition {
                 self.count_reject(&facts, record, reject, now_ms, counts);
                 return Self::count_passed(&facts, EventResult::Rejected, counts);
             }
-            Err(NotAnEvent::Ignored) => {
+            // Those of newer versions were held back before.
+            Err(NotAnEvent::Ignored | NotAnEvent::Newer { .. }) => {
                 self.engine.skip_record(source, offset);
                 return Self::count_passed(&facts, EventResult::Ignored, counts);
             }

@@ -135,7 +135,6 @@ fn unreadable_headers_are_named() {
     for (name, value) in [
         ("bw-clock", "sundial"),
         ("bw-original-offset", "x"),
-        ("bw-version", "2"),
         ("bw-version", ""),
     ] {
         let mut changed = record.clone();
@@ -145,6 +144,28 @@ fn unreadable_headers_are_named() {
             Err(NotAnEvent::Rejected(reject)) => assert_eq!(reject.field, Some(name), "{reject:?}"),
             other => panic!("{other:?}"),
         }
+    }
+}
+
+#[test]
+fn a_newer_version_is_told_from_what_is_bad() {
+    let record = routed(&full(), Some(0), SourceClock::Live);
+    let coordinates = coordinates();
+    let original = Original {
+        read_from: &coordinates,
+        record_ms: Some(7),
+        clock: SourceClock::Live,
+    };
+    let note = reject_note(RejectReason::BadField, "s", original);
+    for mut newer in [record, note] {
+        newer.headers.retain(|(name, _)| *name != "bw-version");
+        newer.headers.push(("bw-version", "2".to_owned()));
+        newer.value = vec![0xff; 2 << 20];
+        let read = read(&newer);
+        assert!(
+            matches!(read, Err(NotAnEvent::Newer { version: 2, .. })),
+            "{read:?}"
+        );
     }
 }
 
