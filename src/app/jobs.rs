@@ -172,16 +172,18 @@ async fn cancel(connection: &mut PgConnection, job: &TakenJob, metrics: &Metrics
     Ok(())
 }
 
-/// Erases what is there of a site now, and looks again later: records of it that lie in Kafka may
+/// Erases the next part of what is there of a site now, and in the end looks again later: records of it that lie in Kafka may
 /// still become rows.
 async fn erase(connection: &mut PgConnection, job: &TakenJob) -> anyhow::Result<()> {
     let listed = job.progress.get("webhooks").cloned().unwrap_or_default();
     let webhooks: Vec<Uuid> = serde_json::from_value(listed).context("the list of webhooks")?;
-    while erasure::erase_history(connection, &webhooks).await? {
-        jobs::put_off(connection, job.id, None, clock::now()).await?;
-    }
-    while erasure::erase_past(connection, &job.site_id, job.inserted_at).await? {
-        jobs::put_off(connection, job.id, None, clock::now()).await?;
+    // One part at a time: jobs of others have their turn in between.
+    if erasure::erase_history(connection, &webhooks).await?
+        || erasure::erase_past(connection, &job.site_id, job.inserted_at).await?
+    {
+        let now = clock::now();
+        jobs::put_off(connection, job.id, Some(now), now).await?;
+        return Ok(());
     }
     erasure::erase_health(connection, &webhooks).await?;
     erasure::erase_site_rows(connection, &job.site_id, job.inserted_at).await?;

@@ -35,15 +35,11 @@ pub(super) async fn start(
         return Ok(());
     }
     let topics: Vec<String> = sources.iter().map(|source| source.topic.clone()).collect();
-    let member = GroupMember::join(
-        &settings::detect_member(&config.kafka, &config.kafka.topic("route")),
-        "route",
-        &topics,
-        None,
-        app.client_events.clone(),
-    )
-    .context("joining the route group")?;
     let name = "route-0".to_owned();
+    let mut member_config = settings::detect_member(&config.kafka, &config.kafka.topic("route"));
+    settings::name_member(&mut member_config, &config.kafka, &name);
+    let member = GroupMember::join(&member_config, "route", &topics, None, app.client_events.clone())
+        .context("joining the route group")?;
     app.health.member_joins(&name);
     let settings = RouteSettings {
         name: name.clone(),

@@ -45,6 +45,18 @@ impl Reject {
         }
     }
 
+    /// A record whose time is in another unit than milliseconds.
+    pub(crate) fn overlong_time(number: i64) -> Self {
+        Self {
+            reason: RejectReason::BadField,
+            field: Some("record time"),
+            detail: format!(
+                "the record's time {number} lies after the year 9999: the producer must set it in milliseconds"
+            ),
+            site_id: None,
+        }
+    }
+
     /// An event that is to be passed on, to a topic whose messages must be smaller.
     pub(crate) fn too_large_for(topic: &str, bytes: usize, site_id: &str) -> Self {
         Self {

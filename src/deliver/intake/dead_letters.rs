@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::Intake;
 use super::raw::OriginalRecord;
 use super::work::OffsetToken;
+use crate::clock;
 use crate::dispatch::record::{Coordinates, Unreadable, header};
 use crate::kafka::producer::Publisher;
 use crate::kafka::producer::outgoing::Outgoing;
@@ -13,7 +14,7 @@ impl Intake {
     /// Publishes a record that cannot be read to the dead-letter topic, unchanged; the stream
     /// continues.
     pub(super) fn publish_unreadable(
-        &self,
+        &mut self,
         token: OffsetToken,
         read_from: Coordinates,
         error: Unreadable,
@@ -24,13 +25,16 @@ impl Intake {
             .unreadable_records
             .with_label_values(&[&read_from.topic])
             .inc();
-        tracing::error!(
-            topic = read_from.topic,
-            partition = read_from.partition,
-            offset = read_from.offset,
-            error = %error,
-            "an unreadable record goes to the dead-letter topic"
-        );
+        if let Some(suppressed) = self.unreadable_logged.admit(clock::monotonic()) {
+            tracing::error!(
+                topic = read_from.topic,
+                partition = read_from.partition,
+                offset = read_from.offset,
+                error = %error,
+                suppressed,
+                "an unreadable record goes to the dead-letter topic"
+            );
+        }
         let publisher = self.links.publisher.clone();
         let dead_letter_topic = self.settings.dead_letter_topic.clone();
         let unpublished = Arc::clone(&self.unpublished);

@@ -10,6 +10,7 @@ use std::sync::mpsc::Receiver;
 use std::sync::{Arc, mpsc as thread_mpsc};
 use std::time::Duration;
 
+use rdkafka::error::RDKafkaErrorCode;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
@@ -29,6 +30,7 @@ use crate::kafka::producer::Publisher;
 use crate::kafka::session::Session;
 use crate::kafka::session::group_thread::GroupThread as _;
 use crate::kafka::topic_partition::TopicPartition;
+use crate::telemetry::throttle::Throttle;
 use crate::telemetry::{Health, Metrics};
 use completions::{Completed, Completions};
 use hand_over::{Suspicion, UnaskedSends};
@@ -114,6 +116,8 @@ struct Intake {
     /// Held by each unreadable record whose dead letter is not acknowledged.
     unpublished: Arc<()>,
     epochs: u64,
+    unreadable_logged: Throttle,
+    clamped_logged: Throttle,
 }
 
 /// Runs an intake thread until it is to stop.
@@ -140,6 +144,8 @@ pub(crate) fn run(member: GroupMember, settings: IntakeSettings, links: IntakeLi
         has_announced: false,
         unpublished: Arc::default(),
         epochs: 0,
+        unreadable_logged: Throttle::default(),
+        clamped_logged: Throttle::default(),
     };
     let result = intake.run_loop();
     intake.leave_group(());
@@ -214,9 +220,14 @@ impl Intake {
             if is_full || partition.is_held || !partition.take_ready() {
                 continue;
             }
-            let topic = self.session.member().topic(at.topic);
             let each = |record| read.push((*at, record));
-            has_more |= partition.read_turn(*at, topic, &self.links.metrics, each);
+            match partition.read_turn(*at, self.session.member(), &self.links.metrics, each) {
+                Ok(more) => has_more |= more,
+                Err(error) => {
+                    let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
+                    self.session.report_read_error(code, Some(*at));
+                }
+            }
         }
         if !read.is_empty() {
             self.session.end_pause();
@@ -275,11 +286,11 @@ impl Intake {
         now_ms: i64,
     ) {
         let at = token.at();
+        let tier = self.settings.tier_of_topic[at.topic];
+        let due_at_ms = self.due_at_ms(&record, &read_from, tier, record_ms, now_ms);
         let Some(partition) = self.partitions.get(&at) else {
             return;
         };
-        let tier = self.settings.tier_of_topic[at.topic];
-        let due_at_ms = self.due_at_ms(&record, &read_from, tier, record_ms, now_ms);
         // A record that was not yet due when the predecessor stopped cannot have been sent by it.
         let suspicion = partition.suspicion(read_from.offset, record_ms.max(due_at_ms));
         let is_unasked = |unasked: &UnaskedSends| unasked.contains(read_from.offset);
@@ -330,7 +341,7 @@ impl Intake {
 
     /// Time at which a record's attempt is due.
     fn due_at_ms(
-        &self,
+        &mut self,
         record: &DeliveryRecord,
         read_from: &Coordinates,
         tier: Option<Tier>,
@@ -343,13 +354,16 @@ impl Intake {
         let time = tier::due_time(due_at_ms, record_ms, now_ms);
         if time.clamped {
             self.links.metrics.due_clamped.inc();
-            tracing::warn!(
-                topic = read_from.topic,
-                partition = read_from.partition,
-                offset = read_from.offset,
-                due_at_ms,
-                "an absurd due time was clamped"
-            );
+            if let Some(suppressed) = self.clamped_logged.admit(clock::monotonic()) {
+                tracing::warn!(
+                    topic = read_from.topic,
+                    partition = read_from.partition,
+                    offset = read_from.offset,
+                    due_at_ms,
+                    suppressed,
+                    "an absurd due time was clamped"
+                );
+            }
         }
         time.at_ms
     }

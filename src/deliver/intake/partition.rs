@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use rdkafka::Message as _;
 use rdkafka::consumer::base_consumer::PartitionQueue;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, KafkaResult};
 
 use super::hand_over::{HandOver, Suspicion, UnaskedSends};
 use super::raw::IntakeRecord;
 use crate::dispatch::offsets::OffsetTracker;
-use crate::kafka::member::MemberContext;
+use crate::kafka::member::{GroupMember, MemberContext};
 use crate::kafka::session::lag::ConsumerLag;
+use crate::kafka::session::removed::{removed_between, report_removed};
 use crate::kafka::topic_partition::TopicPartition;
 use crate::telemetry::Metrics;
 
@@ -26,8 +27,6 @@ pub(super) struct ReadPosition {
     pub(super) next: i64,
     /// Kafka's time of the last record read, in milliseconds since the Unix epoch.
     last_record_ms: i64,
-    /// True if a record was read since the assignment.
-    has_read: bool,
 }
 
 impl ReadPosition {
@@ -35,22 +34,13 @@ impl ReadPosition {
         Self {
             next: start,
             last_record_ms: now_ms,
-            has_read: false,
         }
     }
 
-    /// Moves past a record that was read. Returns how many records before it were missed.
-    fn advance(&mut self, offset: i64, timestamp_ms: Option<i64>) -> u64 {
-        // These topics are not compacted and have no transactions, so a first record beyond the
-        // expected offset means that records were removed.
-        let missed = if std::mem::replace(&mut self.has_read, true) {
-            0
-        } else {
-            u64::try_from(offset - self.next).unwrap_or(0)
-        };
+    /// Moves past a record that was read.
+    fn advance(&mut self, offset: i64, timestamp_ms: Option<i64>) {
         self.next = offset + 1;
         self.last_record_ms = timestamp_ms.unwrap_or(self.last_record_ms);
-        missed
     }
 
     /// Lag behind the partition's `end`, from the offset that may be committed and in time. Records
@@ -154,45 +144,32 @@ impl IntakePartition {
         self.ready.swap(false, Ordering::Acquire)
     }
 
-    /// Reads the records of a turn from the partition `at`, whose topic is named `topic`. Returns
-    /// `true` if there may be more at once.
+    /// Reads the records of a turn from the partition `at`. Returns `true` if there may be more at
+    /// once.
     pub(super) fn read_turn(
         &mut self,
         at: TopicPartition,
-        topic: &str,
+        member: &GroupMember,
         metrics: &Metrics,
         mut each: impl FnMut(IntakeRecord),
-    ) -> bool {
+    ) -> KafkaResult<bool> {
+        let topic = &**member.topic(at.topic);
         for _ in 0..TURN_SIZE {
             let message = match self.queue.poll(Duration::ZERO) {
-                None => return false,
+                None => return Ok(false),
                 Some(Err(KafkaError::PartitionEOF(_))) => continue,
                 Some(Err(error)) => {
-                    tracing::warn!(
-                        topic,
-                        partition = at.partition,
-                        error = %error,
-                        "reading a partition failed; it is tried again"
-                    );
                     // Records that are in the queue already do not set the mark again.
                     self.set_ready();
-                    return false;
+                    return Err(error);
                 }
                 Some(Ok(message)) => message,
             };
             let offset = message.offset();
             let expected = self.position.next;
-            let missed = self.position.advance(offset, message.timestamp().to_millis());
-            if missed > 0 {
-                metrics.records_missed.with_label_values(&[topic]).inc_by(missed);
-                tracing::error!(
-                    topic,
-                    partition = at.partition,
-                    offset = expected,
-                    missed,
-                    "records were removed before they were read"
-                );
-            }
+            let removed = removed_between(expected, offset, || member.cached_beginning(at));
+            report_removed(metrics, topic, at, expected, removed);
+            self.position.advance(offset, message.timestamp().to_millis());
             if offset < expected {
                 tracing::warn!(
                     topic,
@@ -211,11 +188,11 @@ impl IntakePartition {
             self.is_held = record.is_newer();
             each(record);
             if self.is_held {
-                return false;
+                return Ok(false);
             }
         }
         self.set_ready();
-        true
+        Ok(true)
     }
 }
 
@@ -224,10 +201,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_first_record_of_an_assignment_shows_missed_ones() {
+    fn a_record_without_a_time_keeps_the_last_one() {
         let mut position = ReadPosition::new(10, 0);
-        assert_eq!(position.advance(13, Some(1)), 3);
-        assert_eq!(position.advance(17, None), 0);
+        position.advance(13, Some(1));
+        position.advance(17, None);
         assert_eq!((position.next, position.last_record_ms), (18, 1));
     }
 

@@ -242,7 +242,7 @@ impl Detector {
                     owned.end_reached(at.topic, offset, now_ms, beginning_of, &mut self.counts);
                 }
             }
-            BatchItem::Error(code) => self.session.report_read_error(code),
+            BatchItem::Error(code) => self.session.report_read_error(code, None),
         }
     }
 

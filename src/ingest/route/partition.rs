@@ -12,6 +12,7 @@ use crate::kafka::member::GroupMember;
 use crate::kafka::member::offsets::Committed;
 use crate::kafka::session::commit_metadata::CommitMetadata;
 use crate::kafka::session::lag::ConsumerLag;
+use crate::kafka::session::removed::report_removed;
 use crate::kafka::topic_partition::TopicPartition;
 use crate::telemetry::Metrics;
 
@@ -81,6 +82,11 @@ impl RoutedPartition {
         })
     }
 
+    /// Offset of the record that is expected next.
+    pub(super) fn next(&self) -> i64 {
+        self.next
+    }
+
     /// Notes that a record is read; false if it was read before. An offset before the one expected
     /// is of a topic that was made anew.
     pub(super) fn begin(&mut self, offset: i64, topic: &str) -> bool {
@@ -125,6 +131,11 @@ impl RoutedPartition {
     }
 }
 
+/// Longest time a broker may take to say where a partition begins and ends.
+const ENDS_TIMEOUT: Duration = Duration::from_secs(3);
+/// The same, once one has not answered: the group waits.
+const FURTHER_TIMEOUT: Duration = Duration::from_millis(300);
+
 /// Rules for where a source begins that has no usable commit.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum FirstStart {
@@ -145,13 +156,30 @@ pub(super) fn take(
         .committed(list, REQUEST_TIMEOUT)
         .context("reading the committed offsets of the route group")?;
     let mut partitions = Vec::new();
+    let mut timeout = ENDS_TIMEOUT;
     for (at, committed) in list.iter().zip(&committed) {
-        let (low, high) = member
-            .watermarks(*at, REQUEST_TIMEOUT)
-            .context("reading the ends of a source's partition")?;
+        let (low, high) = match (member.watermarks(*at, timeout), committed.offset) {
+            (Ok(ends), _) => ends,
+            // A partition without a leader is not waited for: the others go on, and this one is
+            // read from its commit once it has one.
+            (Err(error), Some(offset)) => {
+                timeout = FURTHER_TIMEOUT;
+                tracing::warn!(
+                    topic = &**member.topic(at.topic),
+                    partition = at.partition,
+                    %error,
+                    "the ends of a partition are not known; it is read from its commit"
+                );
+                (offset, offset)
+            }
+            (Err(error), None) => {
+                return Err(error).context("reading the ends of a source's partition");
+            }
+        };
         partitions.push(match usable(committed, high) {
             Some(offset) => {
-                report_removed(member.topic(at.topic), *at, offset, low, metrics);
+                let removed = u64::try_from(low - offset).unwrap_or(0);
+                report_removed(metrics, member.topic(at.topic), *at, offset, removed);
                 RoutedPartition::new(*at, epoch, offset.max(low), false)
             }
             None => {
@@ -179,24 +207,6 @@ fn usable(committed: &Committed, high: i64) -> Option<i64> {
     committed
         .offset
         .filter(|offset| *offset <= high && !metadata.nonce.is_empty())
-}
-
-/// Counts and logs records that were removed since the group committed `offset`.
-fn report_removed(topic: &str, at: TopicPartition, offset: i64, low: i64, metrics: &Metrics) {
-    let missed = low - offset;
-    if missed > 0 {
-        metrics
-            .records_missed
-            .with_label_values(&[topic])
-            .inc_by(missed.unsigned_abs());
-        tracing::error!(
-            topic,
-            partition = at.partition,
-            offset,
-            missed,
-            "records were removed before they were read"
-        );
-    }
 }
 
 #[cfg(test)]

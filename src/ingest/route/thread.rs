@@ -21,7 +21,8 @@ use crate::config::KafkaConfig;
 use crate::dispatch::offsets::Epoch;
 use crate::domain::event::{EventResult, SourceClock};
 use crate::domain::registry::Registry;
-use crate::domain::reject::NotAnEvent;
+use crate::domain::reject::{NotAnEvent, Reject};
+use crate::domain::time::LAST_MS;
 use crate::ingest::formats::RecordReader;
 use crate::ingest::reject_publisher::RejectPublisher;
 use crate::ingest::visitor_hash::VisitorHasher;
@@ -33,6 +34,7 @@ use crate::kafka::producer::Publisher;
 use crate::kafka::retrying_publisher::RetryingPublisher;
 use crate::kafka::session::group_thread::GroupThread as _;
 use crate::kafka::session::lag::ConsumerLag;
+use crate::kafka::session::removed::{removed_between, report_removed};
 use crate::kafka::session::{CommitScope, Session};
 use crate::kafka::topic_partition::TopicPartition;
 use crate::telemetry::throttle::Throttle;
@@ -175,7 +177,7 @@ impl Router {
                     partition.reach_end(offset);
                 }
             }
-            BatchItem::Error(code) => self.session.report_read_error(code),
+            BatchItem::Error(code) => self.session.report_read_error(code, None),
         });
         self.flush_counts();
         if has_records {
@@ -188,14 +190,26 @@ impl Router {
         let Some(partition) = self.partitions.get_mut(&at) else {
             return;
         };
-        if !partition.begin(offset, &self.settings.sources[at.topic].topic) {
+        let topic = &self.settings.sources[at.topic].topic;
+        let member = self.session.member();
+        let removed = removed_between(partition.next(), offset, || member.cached_beginning(at));
+        report_removed(&self.links.metrics, topic, at, partition.next(), removed);
+        if !partition.begin(offset, topic) {
             return;
         }
         partition.last_record_ms = record.timestamp_ms().unwrap_or(0);
         let done = (at, partition.offsets.epoch(), offset);
         let source = &self.settings.sources[at.topic];
         let headers = record.headers();
-        let (result, outgoing) = match source.reader.read(record.value(), &headers) {
+        let overlong = record
+            .timestamp_ms()
+            .filter(|ms| *ms > LAST_MS)
+            .map(Reject::overlong_time);
+        let read = match overlong {
+            Some(reject) => Err(reject.into()),
+            None => source.reader.read(record.value(), &headers),
+        };
+        let (result, outgoing) = match read {
             Ok(event) => self.forward(at, record, &event),
             Err(NotAnEvent::Rejected(reject) | NotAnEvent::RejectedBefore(reject)) => {
                 (EventResult::Rejected, self.reject(at, record, &reject))

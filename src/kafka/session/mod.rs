@@ -34,6 +34,8 @@ mod gauges;
 pub(crate) mod group_thread;
 /// Distance from the end of a topic.
 pub(crate) mod lag;
+/// Records that were removed before they were read.
+pub(crate) mod removed;
 /// States of partitions that were given back.
 pub(crate) mod retained;
 
@@ -223,12 +225,14 @@ impl<K: Eq + Hash, S> Session<K, S> {
         is_due
     }
 
-    /// Reports a partition that could not be read.
-    pub(crate) fn report_read_error(&self, code: RDKafkaErrorCode) {
+    /// Reports that reading failed, of one partition if it is known of which.
+    pub(crate) fn report_read_error(&self, code: RDKafkaErrorCode, at: Option<TopicPartition>) {
         self.client_events.note(Some(code));
         if let Some(suppressed) = self.client_events.admit(Some(code)) {
             tracing::warn!(
                 group = self.member.group(),
+                topic = at.map(|at| &**self.member.topic(at.topic)),
+                partition = at.map(|at| at.partition),
                 error = %code,
                 suppressed,
                 "reading failed; it is tried again"

@@ -100,7 +100,7 @@ impl OwnedPartition {
         let offset = record.offset();
         let known = event.as_ref().ok().map(|(event, _)| *event);
         let record_time = time_of(record, known);
-        let overlong = record_time.filter(|ms| *ms > LAST_MS).map(overlong_time);
+        let overlong = record_time.filter(|ms| *ms > LAST_MS).map(Reject::overlong_time);
         let facts = self.facts(source, offset, record_time, known, now_ms);
         if let Some(state) = self.sources.get_mut(source).and_then(Option::as_mut) {
             state.after_record = offset + 1;
@@ -250,17 +250,5 @@ fn too_far_ahead(site_id: &str) -> Reject {
                  every site"
             .to_owned(),
         site_id: Some(site_id.to_owned()),
-    }
-}
-
-/// Reason to reject a record whose time is in another unit than milliseconds.
-fn overlong_time(number: i64) -> Reject {
-    Reject {
-        reason: RejectReason::BadField,
-        field: Some("record time"),
-        detail: format!(
-            "the record's time {number} lies after the year 9999: the producer must set it in milliseconds"
-        ),
-        site_id: None,
     }
 }

@@ -1,0 +1,50 @@
+//! Records that were removed before they were read.
+
+use crate::kafka::topic_partition::TopicPartition;
+use crate::telemetry::Metrics;
+
+/// Number of records from `next`, which was expected, to one at `offset` that were removed.
+/// `beginning` is the partition's first offset. Other gaps are no loss: transaction markers leave
+/// them.
+pub(crate) fn removed_between(next: i64, offset: i64, beginning: impl FnOnce() -> Option<i64>) -> u64 {
+    if offset <= next {
+        return 0;
+    }
+    let beginning = beginning().map_or(next, |beginning| beginning.min(offset));
+    u64::try_from(beginning - next).unwrap_or(0)
+}
+
+/// Counts and logs records that were removed, from `offset` on.
+pub(crate) fn report_removed(metrics: &Metrics, topic: &str, at: TopicPartition, offset: i64, removed: u64) {
+    if removed > 0 {
+        metrics.records_missed.with_label_values(&[topic]).inc_by(removed);
+        tracing::error!(
+            topic,
+            partition = at.partition,
+            offset,
+            missed = removed,
+            "records were removed before they were read"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gap_behind_the_beginning_is_no_loss() {
+        let removed = |offset, beginning| removed_between(10, offset, || beginning);
+        assert_eq!(removed(10, Some(0)), 0);
+        assert_eq!(removed(17, Some(0)), 0, "markers of transactions");
+        assert_eq!(removed(17, None), 0);
+        assert_eq!(removed(17, Some(14)), 4);
+        assert_eq!(removed(17, Some(17)), 7);
+        assert_eq!(
+            removed(17, Some(30)),
+            7,
+            "records that were there when they were fetched"
+        );
+        assert_eq!(removed(3, Some(0)), 0, "a topic made anew");
+    }
+}
