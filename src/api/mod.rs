@@ -56,5 +56,5 @@ pub use openapi::openapi;
 pub use problem_type::ProblemType;
 pub use router::router;
 pub use state::{AnsweredRequest, ApiConfig, ApiState};
-pub(crate) use test_sender::{TestRequest, TestSender};
+pub(crate) use test_sender::{TestRequest, TestSender, TestShares};
 pub use webhook_input::WebhookRules;

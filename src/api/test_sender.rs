@@ -1,7 +1,8 @@
 //! The way from the API to an endpoint: a test is sent by the process that answers the call.
 
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,6 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::domain::id::{DeliveryId, NotificationId};
 use crate::domain::link_template::LinkTemplate;
+use crate::domain::site::SiteId;
 use crate::domain::webhook::Webhook;
 use crate::record::outcomes::AttemptRow;
 
@@ -26,6 +28,53 @@ pub(crate) struct TestRequest {
 /// Makes one attempt, which always ends.
 pub(crate) type SendTest = dyn Fn(TestRequest) -> BoxFuture<'static, AttemptRow> + Send + Sync;
 
+/// Most tests of one site under way in a process: endpoints that hang take no place from those of
+/// others.
+const MOST_OF_SITE: usize = 8;
+
+/// Numbers of tests under way, by site. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct TestShares(Arc<Mutex<HashMap<SiteId, usize>>>);
+
+/// The place of a test under way, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct TestShare {
+    shares: TestShares,
+    site: SiteId,
+}
+
+impl TestShares {
+    /// A place for one more test of the site; none while as many are under way as may be.
+    pub(crate) fn take(&self, site: &SiteId) -> Option<TestShare> {
+        let mut numbers = self.lock();
+        let number = numbers.entry(site.clone()).or_default();
+        if *number >= MOST_OF_SITE {
+            return None;
+        }
+        *number += 1;
+        Some(TestShare {
+            shares: self.clone(),
+            site: site.clone(),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<SiteId, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for TestShare {
+    fn drop(&mut self) {
+        let mut numbers = self.shares.lock();
+        if let Some(number) = numbers.get_mut(&self.site) {
+            *number -= 1;
+            if *number == 0 {
+                numbers.remove(&self.site);
+            }
+        }
+    }
+}
+
 /// Sends tests, each in a task that goes on when its caller hangs up.
 #[derive(Clone)]
 pub(crate) struct TestSender {
@@ -34,6 +83,7 @@ pub(crate) struct TestSender {
     /// Longest time of an attempt.
     pub(crate) timeout: Duration,
     pub(crate) tasks: TaskTracker,
+    pub(crate) shares: TestShares,
 }
 
 impl fmt::Debug for TestSender {
@@ -41,5 +91,25 @@ impl fmt::Debug for TestSender {
         f.debug_struct("TestSender")
             .field("timeout", &self.timeout)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_site_has_its_share_of_tests_and_no_more() {
+        let shares = TestShares::default();
+        let (one, other): (SiteId, SiteId) = ("one".parse().expect("an id"), "other".parse().expect("an id"));
+        let mut taken: Vec<_> = (0..MOST_OF_SITE)
+            .map(|_| shares.take(&one).expect("a place"))
+            .collect();
+        assert!(shares.take(&one).is_none());
+        assert!(shares.take(&other).is_some());
+        taken.pop();
+        assert!(shares.take(&one).is_some());
+        taken.clear();
+        assert!(shares.lock().is_empty());
     }
 }

@@ -66,6 +66,7 @@ async fn send_once(
             "This process sends nothing to endpoints.",
         )
     })?;
+    let share = sender.shares.take(site.id()).ok_or_else(too_many_of_site)?;
     let name = sites::get(&mut tx, site.id()).await?.and_then(|site| site.name);
     let request = make_request(&sender, webhook, sample, name.as_deref(), now);
     if let Err(next) = test_limit::count(&mut tx, id, now).await? {
@@ -79,6 +80,7 @@ async fn send_once(
     let sent = sender.tasks.clone().spawn(async move {
         let facts = facts_of(&request, now);
         let attempt = (sender.send)(request).await;
+        drop(share);
         record(&state, &site, &execution, facts, attempt).await
     });
     // Only a panic ends the task otherwise.
@@ -163,6 +165,11 @@ fn too_many(next: DateTime<Utc>, now: DateTime<Utc>) -> Problem {
     let detail = format!("A webhook may be tested {limit} times a minute. Try again a little later.");
     let seconds = ((next - now).num_milliseconds().max(0) as u64).div_ceil(1_000);
     Problem::new(ProblemType::TooManyTests, detail).retry_after_seconds(seconds.max(1))
+}
+
+fn too_many_of_site() -> Problem {
+    let detail = "Tests of this site are still waiting for their endpoints. Try again when one has ended.";
+    Problem::new(ProblemType::TooManyTests, detail).retry_after_seconds(5)
 }
 
 fn facts_of(request: &TestRequest, now: DateTime<Utc>) -> DeliveryFacts {

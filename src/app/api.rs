@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use super::context::AppContext;
 use super::{deliver, pages};
-use crate::api::{self, ApiConfig, ApiState, ProblemType, TestRequest, TestSender, WebhookRules};
+use crate::api::{self, ApiConfig, ApiState, ProblemType, TestRequest, TestSender, TestShares, WebhookRules};
 use crate::clock;
 use crate::deliver::http::client::{ClientOptions, WebhookClient};
 use crate::deliver::request::AttemptFacts;
@@ -81,6 +81,7 @@ fn test_sender(app: &AppContext) -> anyhow::Result<TestSender> {
         links: app.config.sites.link_template(),
         timeout,
         tasks: TaskTracker::new(),
+        shares: TestShares::default(),
     })
 }
 

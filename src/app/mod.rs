@@ -15,7 +15,7 @@ mod describe;
 mod context;
 mod open_files;
 mod admin;
-mod start_checks;
+pub(crate) mod start_checks;
 mod instance;
 mod registry;
 mod watch;

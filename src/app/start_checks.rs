@@ -130,9 +130,7 @@ pub(super) async fn check_topics(
         for (topic, seconds) in topics.retentions(&plan).await? {
             let retention = &foundation.metrics.topic_retention;
             retention.with_label_values(&[&topic]).set(seconds);
-            if topic == config.kafka.topic("deliveries") || topic.starts_with(&retry_prefix) {
-                check_retention(config.postgres.retention, &topic, seconds)?;
-            }
+            check_retention(config, &topic, seconds)?;
         }
     }
     foundation.health.set(ReadyCheck::Kafka, Ok(()));
@@ -147,11 +145,14 @@ pub(super) async fn check_topics(
         .collect())
 }
 
-/// Refuses to forget deliveries before the topic does, which may hand them out once more. A topic
+/// Refuses to forget deliveries before their topic does, which may hand them out once more. A topic
 /// that keeps records for ever (0 seconds) cannot be outlived, and is only named.
-fn check_retention(ours: Duration, topic: &str, seconds: f64) -> anyhow::Result<()> {
+pub(crate) fn check_retention(config: &Config, topic: &str, seconds: f64) -> anyhow::Result<()> {
     const DAY_SECONDS: f64 = 86_400.0;
-    let ours = ours.as_secs_f64();
+    if topic != config.kafka.topic("deliveries") && !topic.starts_with(&config.kafka.topic("retry.")) {
+        return Ok(());
+    }
+    let ours = config.postgres.retention.as_secs_f64();
     if seconds == 0.0 {
         tracing::warn!(
             topic,
@@ -232,8 +233,10 @@ mod tests {
     fn history_is_kept_a_day_longer_than_any_topic() {
         const DAY: f64 = 86_400.0;
         let ours = 30.0 * DAY;
-        let check =
-            |seconds| check_retention(Duration::from_secs_f64(ours), "bellwether.deliveries", seconds);
+        let mut config = Config::default();
+        config.postgres.retention = Duration::from_secs_f64(ours);
+        let check = |seconds| check_retention(&config, "bellwether.deliveries", seconds);
+        assert!(check_retention(&config, "bellwether.dead-letter", ours).is_ok());
         for (seconds, is_taken) in [
             (7.0 * DAY, true),
             (ours - DAY, true),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use clap::Subcommand;
 
 use super::output::{complain, print};
+use crate::app::start_checks::check_retention;
 use crate::app::{self, ProcessRole, Roles};
 use crate::config::Config;
 use crate::kafka::client::ClientEvents;
@@ -70,8 +71,12 @@ async fn check(
         print(&format!("{roles} uses no topics"))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let problems = topics.check(&plan, &config.kafka.topic("retry.")).await?;
+    let retry_prefix = config.kafka.topic("retry.");
+    let problems = topics.check(&plan, &retry_prefix).await?;
     if problems.is_empty() {
+        for (topic, seconds) in topics.retentions(&plan).await? {
+            check_retention(config, &topic, seconds)?;
+        }
         print(&format!("all {} topics are as they must be", plan.len()))?;
     }
     Ok(report(&problems))

@@ -7,9 +7,10 @@ use crate::config::Config;
 const DAY_MS: i64 = 86_400_000;
 /// Bytes of the largest record on the rejected topic: a value of 64 KiB, a key, and headers.
 const REJECTED_BYTES: i64 = 128 << 10;
-/// Bytes of the largest message of deliveries and of detector states, as brokers take them by
-/// default: far more than a body with texts at their limits has, and than a state may have.
-const DEFAULT_BYTES: i64 = 1_048_588;
+/// Bytes of the largest message of deliveries and of detector states: more than a body with texts at
+/// their limits has, and than a state may have, and no more than brokers of any version take by
+/// default.
+const RECORD_BYTES: i64 = 1_000_000;
 /// Bytes of the largest event that `route` writes.
 const EVENT_BYTES: i64 = 512 << 10;
 
@@ -121,12 +122,12 @@ pub fn plan(config: &Config, tiers: &[String]) -> Vec<TopicPlan> {
     if config.sources.unkeyed().next().is_some() {
         plan.push(with_bytes(own("events", ROUTE_AND_DETECT, 7), EVENT_BYTES));
     }
-    plan.push(with_bytes(own("deliveries", BOTH, 7), DEFAULT_BYTES));
+    plan.push(with_bytes(own("deliveries", BOTH, 7), RECORD_BYTES));
     for tier in tiers {
         let name = format!("retry.{tier}");
-        plan.push(with_bytes(own(&name, DELIVER, 7), DEFAULT_BYTES));
+        plan.push(with_bytes(own(&name, DELIVER, 7), RECORD_BYTES));
     }
-    plan.push(with_bytes(own("dead-letter", DELIVER, 30), DEFAULT_BYTES));
+    plan.push(with_bytes(own("dead-letter", DELIVER, 30), RECORD_BYTES));
     plan.push(with_bytes(own("rejected", ROUTE_AND_DETECT, 7), REJECTED_BYTES));
     plan.push(TopicPlan {
         name: config.kafka.topic("detector-state"),
@@ -140,7 +141,7 @@ pub fn plan(config: &Config, tiers: &[String]) -> Vec<TopicPlan> {
             Setting::new("segment.bytes", Bound::AtMost, 32 << 20),
             Setting::new("min.cleanable.dirty.ratio", Bound::AtMost, 0.1),
             Setting::new("max.compaction.lag.ms", Bound::AtMost, 600_000),
-            Setting::new("max.message.bytes", Bound::AtLeast, DEFAULT_BYTES),
+            Setting::new("max.message.bytes", Bound::AtLeast, RECORD_BYTES),
             in_sync,
         ],
     });
