@@ -74,7 +74,8 @@ async fn check(
     let retry_prefix = config.kafka.topic("retry.");
     let problems = topics.check(&plan, &retry_prefix).await?;
     if problems.is_empty() {
-        for (topic, seconds) in topics.retentions(&plan).await? {
+        let own: Vec<TopicPlan> = plan.iter().filter(|topic| !topic.is_source).cloned().collect();
+        for (topic, seconds) in topics.retentions(&own).await? {
             check_retention(config, &topic, seconds)?;
         }
         print(&format!("all {} topics are as they must be", plan.len()))?;

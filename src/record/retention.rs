@@ -32,9 +32,12 @@ pub enum RetentionStep {
 pub async fn drop_expired(conn: &mut PgConnection, before_ms: i64) -> Result<RetentionStep, sqlx::Error> {
     let last_day = before_ms.div_euclid(DAY_MS) - 1;
     let attached = expired(partitions::existing_partitions(conn).await?, last_day);
-    if let Some(day) = attached.first() {
-        match detach_day(conn, *day).await {
-            Ok(RetentionStep::Dropped) => {}
+    for day in attached {
+        if has_paused(conn, day).await? {
+            continue;
+        }
+        match detach_day(conn, day).await {
+            Ok(RetentionStep::Dropped) => break,
             Ok(step) => return Ok(step),
             Err(error) if is_lock_timeout(&error) => return Ok(RetentionStep::Busy),
             Err(error) => return Err(error),
@@ -53,6 +56,21 @@ pub async fn drop_expired(conn: &mut PgConnection, before_ms: i64) -> Result<Ret
         return Ok(RetentionStep::Dropped);
     }
     delete_stray_rows(conn, before_ms).await
+}
+
+/// True if deliveries of a day wait for the end of a pause. A pause lasts 30 days at most, and what
+/// waits is delivered after it: the day stays until then, and not longer.
+async fn has_paused(conn: &mut PgConnection, day: i64) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select exists (
+             select from parked where delivery_id >= $1 and delivery_id < $2 and reason = 'paused'
+                 and parked_at > now() - interval '31 days'
+           ) as "has_paused!""#,
+        uuid_floor(day * DAY_MS),
+        uuid_floor((day + 1) * DAY_MS)
+    )
+    .fetch_one(conn)
+    .await
 }
 
 /// Seconds since the oldest day should have been dropped; 0 if none is due.

@@ -131,3 +131,25 @@ async fn days_are_dropped_while_rows_are_written(pool: PgPool) {
     tokio::join!(writer, dropper);
     assert_eq!(count(&mut conn, "deliveries").await, 502);
 }
+
+#[sqlx::test]
+async fn a_day_stays_while_deliveries_of_it_are_paused(pool: PgPool) {
+    let mut conn = pool.acquire().await.expect("connection");
+    fill(&mut conn).await;
+    sqlx::query(
+        "insert into parked (delivery_id, webhook_id, partition, due_at, reason, attempt, step)
+         select id, webhook_id, 0, now(), 'paused', 1, 0 from deliveries order by id limit 1",
+    )
+    .execute(&mut *conn)
+    .await
+    .expect("parked");
+    assert_eq!(drop_all(&mut conn).await, 1, "the other day goes");
+    assert_eq!(count(&mut conn, "deliveries").await, 3);
+    // No pause lasts longer.
+    sqlx::query("update parked set parked_at = now() - interval '32 days'")
+        .execute(&mut *conn)
+        .await
+        .expect("aged");
+    assert_eq!(drop_all(&mut conn).await, 1);
+    assert_eq!(count(&mut conn, "deliveries").await, 2);
+}

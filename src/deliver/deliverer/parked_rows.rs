@@ -195,6 +195,13 @@ impl Deliverer {
                 },
             }
         }
+        if !orphans.is_empty() {
+            tracing::warn!(
+                deliveries = orphans.len(),
+                "deliveries that waited are not sent: their history is gone, as they waited longer than \
+                 postgres.retention or their site was erased"
+            );
+        }
         self.clean_up(given_back, orphans);
     }
 
