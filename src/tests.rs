@@ -49,7 +49,7 @@ const PURE: &[&str] = &[
     "deliver::recent_firsts",
     "deliver::decide",
     "deliver::resume",
-    "deliver::gate",
+    "deliver::admission",
     "deliver::outcome",
     "deliver::request",
     "deliver::formats",

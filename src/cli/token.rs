@@ -22,7 +22,7 @@ pub(super) enum TokenCommand {
     Create(CreateArgs),
     /// List the tokens that are not revoked, newest first
     List(ListedTokensArgs),
-    /// Revoke a token: within a second it opens nothing any more
+    /// Revoke a token: it is refused from the next request on
     Revoke {
         /// Id of the token, as `token list` shows it
         id: TokenId,

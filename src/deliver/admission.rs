@@ -7,41 +7,40 @@ use crate::domain::delivery::{FailureReason, Origin};
 use crate::domain::event::EventType;
 use crate::domain::webhook::Webhook;
 
-/// Answer to a delivery that asks to be sent.
+/// Verdict on a delivery that is about to be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Gate {
-    /// Send it.
-    Open,
-    /// The delivery fails unsent, and gets a dead letter.
+pub(crate) enum Admission {
+    Send,
+    /// It ends as `failed`, unsent, with a dead letter.
     Fail(FailureReason),
-    /// The delivery is cancelled unsent; `recover` can send it.
+    /// It ends as `cancelled`, unsent, without a dead letter.
     Cancel(FailureReason),
 }
 
-/// Judges by the webhook as it is now and by the notification's age, which counts from its
-/// decision. `now_ms` is less by the time for which the delivery was paused.
-pub(crate) fn gate(
+/// Checks the webhook's present state and the notification's age. Age counts from `created_at_ms`,
+/// when the notification was decided; the time for which the delivery was paused is subtracted from
+/// `now_ms`.
+pub(crate) fn admit(
     webhook: &Webhook,
     event: EventType,
     origin: Origin,
     created_at_ms: i64,
     now_ms: i64,
-) -> Gate {
+) -> Admission {
     if !webhook.enabled || webhook.disabled {
-        return Gate::Cancel(FailureReason::Disabled);
+        return Admission::Cancel(FailureReason::Disabled);
     }
-    // A notification from before the webhook was switched on again missed nothing: detection draws
-    // the same line. A delivery that somebody asked for again is allowed to be old.
+    // What was decided before the webhook was last switched on is not sent; detection draws the same
+    // line. A delivery that a person asked for again is exempt, and may be old.
     if origin == Origin::Event && created_at_ms < webhook.active_since_ms {
-        return Gate::Cancel(FailureReason::Disabled);
+        return Admission::Cancel(FailureReason::Disabled);
     }
-    // A person who asks for an old delivery wants it.
     let is_asked_for = matches!(origin, Origin::Resend | Origin::Recover);
     match webhook.max_age_seconds(event).filter(|_| !is_asked_for) {
         Some(seconds) if now_ms.saturating_sub(created_at_ms) > i64::from(seconds) * 1_000 => {
-            Gate::Fail(FailureReason::Expired)
+            Admission::Fail(FailureReason::Expired)
         }
-        _ => Gate::Open,
+        _ => Admission::Send,
     }
 }
 

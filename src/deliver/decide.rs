@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::gate::{Gate, gate};
+use super::admission::{Admission, admit};
 use super::intake::work::{Work, WorkOrigin};
 use crate::domain::delivery::{DeliveryStatus, FailureReason};
 use crate::domain::health::ParkReason;
@@ -84,19 +84,19 @@ pub(crate) fn decide(work: &Work, snapshot: &WebhookSnapshot, now_ms: i64) -> Ac
         WebhookState::Absent => return cancel(FailureReason::Deleted),
     };
     let record = &work.record;
-    match gate(
+    match admit(
         webhook,
         record.event_type,
         record.origin,
         record.created_at_ms,
         now_ms - work.paused_ms,
     ) {
-        Gate::Cancel(reason) => cancel(reason),
-        Gate::Fail(reason) => Action::Settle(Settlement::End {
+        Admission::Cancel(reason) => cancel(reason),
+        Admission::Fail(reason) => Action::Settle(Settlement::End {
             status: DeliveryStatus::Failed,
             reason,
         }),
-        Gate::Open => match &work.origin {
+        Admission::Send => match &work.origin {
             WorkOrigin::Record { is_far_due: true, .. } => park(ParkReason::FarDue, work.due_at_ms),
             _ => Action::Queue {
                 webhook: Arc::clone(webhook),

@@ -9,7 +9,7 @@
 
 /// The thread that reads delivery records.
 pub(crate) mod intake;
-/// The loop between reading and sending.
+/// The loop between reading and sending; it also takes parked deliveries up again.
 pub(crate) mod deliverer;
 /// Reports to that loop.
 pub(crate) mod events;
@@ -21,8 +21,8 @@ pub(crate) mod progress;
 pub(crate) mod decide;
 /// The part of it that crashes demand: a recorded attempt redoes its publish, never its send.
 pub(crate) mod resume;
-/// The part of it that the webhook demands: nothing unwanted is sent.
-pub(crate) mod gate;
+/// The part of it that the webhook's settings demand: nothing unwanted is sent.
+pub(crate) mod admission;
 /// One attempt, from its claim to its outcome.
 pub(crate) mod send;
 /// One attempt outside of all queues.
@@ -37,13 +37,13 @@ pub(crate) mod signature;
 pub(crate) mod http;
 /// Queues, limits and health of endpoints: who is sent next.
 pub(crate) mod lanes;
-/// The step that follows an attempt.
+/// The step that follows an attempt: when the next one is due, by the schedule and `Retry-After`.
 pub(crate) mod outcome;
 /// Conversions between a record at work, an exchange and rows of Postgres.
 pub(crate) mod rows;
 /// Outcomes on their way to Postgres, in batches.
 pub(crate) mod writer;
-/// The record that follows a recorded outcome.
+/// The record that follows a recorded outcome, and the switch-off after 410 Gone.
 pub(crate) mod outcome_publisher;
 /// The deliveries that this process works on.
 pub(crate) mod in_flight;

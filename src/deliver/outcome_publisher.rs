@@ -65,7 +65,7 @@ impl OutcomePublisher {
         match next {
             None | Some(Next::Delivered | Next::Park(..)) => self.complete(work),
             Some(Next::Retry(following, tier)) => {
-                let retry = rows::retry_after(&work.record, &row, following);
+                let retry = rows::retry_record(&work.record, &row, following);
                 self.own_retries
                     .note(retry.delivery_id, retry.attempt, work.assignment());
                 let this = Arc::clone(self);
@@ -75,7 +75,7 @@ impl OutcomePublisher {
                 });
             }
             Some(Next::Failed { reason }) => {
-                let letter = rows::dead_letter_after(&work.record, &row, reason.as_str());
+                let letter = rows::dead_letter_record(&work.record, &row, reason.as_str());
                 let this = Arc::clone(self);
                 self.tasks.spawn(async move {
                     this.publish_final_failure(&work, reason, &letter).await;
@@ -172,7 +172,7 @@ impl OutcomePublisher {
                 partition = work.partition, offset = work.read_from().map(|place| place.offset), error = %error,
                 "Postgres refuses an outcome; the delivery goes to the dead-letter topic and is not recorded"
             );
-            let letter = rows::dead_letter_after(record, &row, UNRECORDABLE);
+            let letter = rows::dead_letter_record(record, &row, UNRECORDABLE);
             this.publish_dead_letter(&work, &letter).await;
             this.finish_failed(work).await;
         });

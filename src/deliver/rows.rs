@@ -303,7 +303,7 @@ fn claimed_attempt((attempt, until): (i32, DateTime<Utc>)) -> ClaimedAttempt {
 }
 
 /// Makes the record of the attempt `following`, which follows the outcome `row`.
-pub(crate) fn retry_after(
+pub(crate) fn retry_record(
     record: &DeliveryRecord,
     row: &OutcomeRow,
     following: NextAttempt,
@@ -312,7 +312,7 @@ pub(crate) fn retry_after(
 }
 
 /// Makes the dead letter of a delivery of which `row` is the last outcome.
-pub(crate) fn dead_letter_after(record: &DeliveryRecord, row: &OutcomeRow, reason: &str) -> DeliveryRecord {
+pub(crate) fn dead_letter_record(record: &DeliveryRecord, row: &OutcomeRow, reason: &str) -> DeliveryRecord {
     let attempts = u32::try_from(row.attempts).unwrap_or(0);
     record.dead_letter(reason, attempts, first_attempt_at_ms(row), last_status(row))
 }

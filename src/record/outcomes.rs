@@ -22,7 +22,8 @@ pub(crate) struct KnownDelivery {
     pub(crate) failure_reason: Option<FailureReason>,
     pub(crate) next_retry_at: Option<DateTime<Utc>>,
     pub(crate) first_attempt_at: Option<DateTime<Utc>>,
-    /// Step of the attempt after the last one recorded.
+    /// Delays of the retry schedule that are used up before the attempt after the last one
+    /// recorded.
     pub(crate) step: i32,
     /// True if it waits in `parked`.
     pub(crate) is_parked: bool,
@@ -65,11 +66,11 @@ pub(crate) struct OutcomeRow {
     pub(crate) failure_reason: Option<FailureReason>,
     pub(crate) next_retry_at: Option<DateTime<Utc>>,
     pub(crate) first_attempt_at: Option<DateTime<Utc>>,
-    /// Step of the next attempt.
+    /// Delays of the retry schedule that are used up before the next attempt.
     pub(crate) step: i32,
     /// Absent if no attempt was made.
     pub(crate) attempt: Option<AttemptRow>,
-    /// The row of `parked` that the delivery has from now on. Absent: it has none.
+    /// Its row of `parked`, if it is to wait there.
     pub(crate) parked: Option<ParkedRow>,
 }
 
@@ -84,7 +85,7 @@ pub(crate) struct ParkedRow {
     /// The attempt to be made.
     pub(crate) attempt: i32,
     pub(crate) paused_ms: i64,
-    /// Until then the writer itself works on it.
+    /// Until then this process works on it, and no other may claim it.
     pub(crate) claimed_until: Option<DateTime<Utc>>,
 }
 

@@ -301,7 +301,7 @@ fn off(facts: &HealthFacts<'_>) -> StateBox {
     }
     words = words.strong(match reason {
         Some("gone") => ": your server answered 410 Gone.",
-        _ => ": your server had not answered for five days.",
+        _ => ": your server had accepted nothing for five days.",
     });
     if let Some(unsent) = &facts.unsent {
         words = words.and(format!(" {unsent} not sent."));

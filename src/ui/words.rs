@@ -1,4 +1,4 @@
-//! The words of pages for the words of the API.
+//! Words of the API, as pages show them.
 
 use serde_json::Value;
 
@@ -134,10 +134,10 @@ pub(super) fn answer(result: Option<&str>, code: Option<u16>) -> Option<String> 
 /// The reason for which a delivery waits.
 pub(super) fn waits_for(reason: &str) -> &'static str {
     match reason.parse() {
-        Ok(ParkReason::Circuit) => "your server does not answer",
+        Ok(ParkReason::Circuit) => "your server is failing; we try now and then",
         Ok(ParkReason::Paused) => "this webhook is paused",
-        Ok(ParkReason::Rate) => "your limit a second is reached",
-        Ok(ParkReason::Queue) => "others go first",
+        Ok(ParkReason::Rate) => "your limit of requests a second is reached",
+        Ok(ParkReason::Queue) => "other deliveries of this webhook go first",
         Ok(ParkReason::FarDue) => "your server asked us to come back later",
         Ok(ParkReason::Resend | ParkReason::Recover) => "queued, to be sent again",
         Err(_) => "it is not its turn yet",
@@ -176,7 +176,7 @@ pub(super) fn outcome(attempt: &AttemptView) -> String {
         (_, Some(code)) => format!("Your server failed: HTTP {code}."),
         ("dns", None) => "Looking up your server’s name failed.".to_owned(),
         ("connect", None) => "Your server took no connection.".to_owned(),
-        ("tls", None) => "Your server offered no secure connection.".to_owned(),
+        ("tls", None) => "Your server offered no valid secure connection.".to_owned(),
         ("timeout", None) => "Your server did not reply in time.".to_owned(),
         ("reset", None) => "Your server broke the connection off.".to_owned(),
         ("protocol", None) => "Your server’s answer was not HTTP.".to_owned(),
@@ -193,8 +193,7 @@ pub(super) fn outcome(attempt: &AttemptView) -> String {
 pub(super) fn warning(warning: Warned) -> String {
     match warning.code.as_str() {
         "no_recent_events" => {
-            "No event of this site came within 24 hours. Until one does, there is nothing to tell about."
-                .to_owned()
+            "No event of this site came within 24 hours. Until one does, nothing can be sent.".to_owned()
         }
         _ => warning.detail,
     }

@@ -57,8 +57,11 @@ async fn what_waits_says_until_when_and_why(pool: PgPool) {
     let href = format!("/sites/{SITE}/webhooks/{webhook}/deliveries");
     let one = visitor.get(&format!("{href}/{delivery}")).await;
     one.has("It waits until <time ");
-    one.has("</time>: your limit a second is reached.");
-    visitor.get(&href).await.has("your limit a second is reached");
+    one.has("</time>: your limit of requests a second is reached.");
+    visitor
+        .get(&href)
+        .await
+        .has("your limit of requests a second is reached");
 }
 
 #[sqlx::test]

@@ -3,8 +3,8 @@ use crate::deliver::request::tests::webhook;
 
 const NOW: i64 = 1_771_970_400_000;
 
-fn asked(hook: &Webhook, event: EventType, created_at_ms: i64, now_ms: i64) -> Gate {
-    gate(hook, event, Origin::Event, created_at_ms, now_ms)
+fn asked(hook: &Webhook, event: EventType, created_at_ms: i64, now_ms: i64) -> Admission {
+    admit(hook, event, Origin::Event, created_at_ms, now_ms)
 }
 
 #[test]
@@ -12,22 +12,22 @@ fn a_record_is_sent_only_in_time() {
     let mut hook = webhook("https://example.com/");
     let (spike, goal) = (EventType::VisitorSpike, EventType::GoalCompletion);
     let six_hours = 6 * 3_600_000;
-    assert_eq!(asked(&hook, spike, NOW - six_hours, NOW), Gate::Open);
+    assert_eq!(asked(&hook, spike, NOW - six_hours, NOW), Admission::Send);
     assert_eq!(
         asked(&hook, spike, NOW - six_hours - 1, NOW),
-        Gate::Fail(FailureReason::Expired)
+        Admission::Fail(FailureReason::Expired)
     );
-    assert_eq!(asked(&hook, goal, 0, NOW), Gate::Open);
+    assert_eq!(asked(&hook, goal, 0, NOW), Admission::Send);
     hook.max_age_seconds = Some(60);
     assert_eq!(
         asked(&hook, goal, NOW - 60_001, NOW),
-        Gate::Fail(FailureReason::Expired)
+        Admission::Fail(FailureReason::Expired)
     );
-    assert_eq!(asked(&hook, goal, NOW + 60_001, NOW), Gate::Open);
+    assert_eq!(asked(&hook, goal, NOW + 60_001, NOW), Admission::Send);
     hook.active_since_ms = i64::MIN;
     assert_eq!(
         asked(&hook, goal, i64::MIN, i64::MAX),
-        Gate::Fail(FailureReason::Expired)
+        Admission::Fail(FailureReason::Expired)
     );
 }
 
@@ -35,10 +35,10 @@ fn a_record_is_sent_only_in_time() {
 fn a_webhook_that_is_off_gets_nothing_whoever_switched_it() {
     let goal = EventType::GoalCompletion;
     for (enabled, disabled, wanted) in [
-        (true, false, Gate::Open),
-        (true, true, Gate::Cancel(FailureReason::Disabled)),
-        (false, false, Gate::Cancel(FailureReason::Disabled)),
-        (false, true, Gate::Cancel(FailureReason::Disabled)),
+        (true, false, Admission::Send),
+        (true, true, Admission::Cancel(FailureReason::Disabled)),
+        (false, false, Admission::Cancel(FailureReason::Disabled)),
+        (false, true, Admission::Cancel(FailureReason::Disabled)),
     ] {
         let mut hook = webhook("https://example.com/");
         (hook.enabled, hook.disabled) = (enabled, disabled);
@@ -52,17 +52,21 @@ fn what_is_older_than_the_activation_is_sent_only_on_request() {
     hook.active_since_ms = NOW;
     hook.max_age_seconds = Some(60);
     for (origin, created_at_ms, wanted) in [
-        (Origin::Event, NOW - 1, Gate::Cancel(FailureReason::Disabled)),
-        (Origin::Event, NOW, Gate::Open),
-        (Origin::Resend, NOW - 1, Gate::Open),
-        (Origin::Recover, NOW - 1, Gate::Open),
-        (Origin::Replay, NOW - 1, Gate::Open),
+        (Origin::Event, NOW - 1, Admission::Cancel(FailureReason::Disabled)),
+        (Origin::Event, NOW, Admission::Send),
+        (Origin::Resend, NOW - 1, Admission::Send),
+        (Origin::Recover, NOW - 1, Admission::Send),
+        (Origin::Replay, NOW - 1, Admission::Send),
         // It missed nothing, so nothing has failed either.
-        (Origin::Event, NOW - 61_000, Gate::Cancel(FailureReason::Disabled)),
+        (
+            Origin::Event,
+            NOW - 61_000,
+            Admission::Cancel(FailureReason::Disabled),
+        ),
     ] {
         let event = EventType::GoalCompletion;
         assert_eq!(
-            gate(&hook, event, origin, created_at_ms, NOW),
+            admit(&hook, event, origin, created_at_ms, NOW),
             wanted,
             "{origin:?} {created_at_ms}"
         );

@@ -158,7 +158,7 @@ impl Intake {
             let begun = clock::monotonic();
             self.session.begin_turn(clock::now_ms())?;
             self.assignment.note_poll(begun, clock::now_ms());
-            self.serve_group(&())?;
+            self.handle_rebalances(&())?;
             self.confirm_assignment();
             self.receive_completions();
             let has_more = self.read_partitions();

@@ -105,7 +105,7 @@ impl GroupThread for Intake {
 
     /// Claims the requests under way, commits what is complete, and forgets what is not begun.
     /// Never waits for a request.
-    fn give_up_partitions(&mut self, lost: bool) {
+    fn give_back_partitions(&mut self, lost: bool) {
         let count = partition_numbers(self.partitions.keys()).len();
         self.assignment.revoke();
         self.links.owned.remove(&self.assignment);

@@ -47,7 +47,7 @@ fn a_retry_is_the_same_when_it_is_published_again() {
         let progress = progress_of(&known(&outcome));
         assert_eq!(progress.next_retry_at_ms, Some(due_at_ms));
         let record = &outcome.work.record;
-        let retry = retry_after(record, &outcome.row, following);
+        let retry = retry_record(record, &outcome.row, following);
         assert_eq!((retry.attempt, retry.step, retry.last_status), (3, 2, status));
         assert_eq!(
             retry.first_attempt_at_ms,
@@ -72,7 +72,7 @@ fn a_dead_letter_is_the_same_when_it_is_published_again() {
     for (outcome, attempts) in [(made, 4), (unmade, 0)] {
         assert_eq!(outcome.next, Some(next));
         let record = &outcome.work.record;
-        let letter = dead_letter_after(record, &outcome.row, reason.as_str());
+        let letter = dead_letter_record(record, &outcome.row, reason.as_str());
         assert_eq!(
             (letter.attempt, letter.reason.as_deref()),
             (attempts, Some("exhausted"))

@@ -7,16 +7,17 @@ use super::triggers::evaluation::Evaluation;
 use super::triggers::trigger::TriggerInput;
 use super::{PartitionResources, SiteState};
 
-/// Most notifications of episodes that a step of a site's clock gives before reminders are passed
-/// over: an hour of a log may follow the one a year before it.
+/// Most notifications of episodes that one step of a site's clock gives; after that, reminders are
+/// skipped. A log may have a gap of a year, with a reminder due in each hour of it.
 const MAX_NOTICES: usize = 100;
 
-/// Most looks at one instant: each changes something, so a few are enough.
+/// Most evaluations at one instant. Each changes something, so a few suffice; more would be an
+/// endless loop.
 const MAX_LOOKS: u32 = 8;
 
 impl SiteState {
-    /// Moves the clock to `to`, if that is later, without a sample on the way. With a `passing`,
-    /// everything that falls due happens.
+    /// Moves the clock to `to`, if that is later. The caller makes sure that no sample of visitors
+    /// (one a minute) is due on the way. With a `passing`, what falls due on the way happens.
     pub(super) fn move_between_samples(
         &mut self,
         to: u32,
@@ -37,7 +38,7 @@ impl SiteState {
                     self.look_at_episodes(passing, &mut outcome, resources);
                 }
             }
-            // What is due is found out when the windows are complete.
+            // Windows are still being rebuilt: what is due is found out when they are complete.
             None => {
                 self.next_due = 0;
                 self.advance(to, resources);
@@ -95,7 +96,7 @@ impl SiteState {
         }
     }
 
-    /// Judges the triggers that were marked, now.
+    /// Evaluates the marked triggers at the site's present second.
     fn judge_marked(&mut self, passing: &Passing, outcome: &mut SiteOutcome) {
         let mut evaluation = Evaluation::default();
         let now = self.window.now();
@@ -115,8 +116,8 @@ impl SiteState {
         outcome.add(taken_up);
     }
 
-    /// Notes the extremes of the episodes going on, and notifies of those that were too far in the
-    /// past and are not any more.
+    /// Updates the peak of each episode going on. Notifies of episodes that were withheld because
+    /// they lay too far in the past, if they are recent by now.
     fn look_at_episodes(
         &mut self,
         passing: &Passing,

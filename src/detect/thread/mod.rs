@@ -189,7 +189,7 @@ impl Detector {
         let mut timeout = Duration::ZERO;
         while !self.links.stop.is_cancelled() {
             self.session.begin_turn(clock::now_ms())?;
-            self.serve_group(batch_reader)?;
+            self.handle_rebalances(batch_reader)?;
             self.update_registry();
             self.receive_confirmations();
             self.receive_history();

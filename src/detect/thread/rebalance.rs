@@ -73,7 +73,7 @@ impl GroupThread for Detector {
     }
 
     /// Commits what is acknowledged and retains the partitions, should they come back.
-    fn give_up_partitions(&mut self, lost: bool) {
+    fn give_back_partitions(&mut self, lost: bool) {
         let count = self.owned.iter().flatten().count();
         if count == 0 {
             return;

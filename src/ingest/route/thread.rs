@@ -135,7 +135,7 @@ impl Router {
     fn run_loop(&mut self, batch_reader: &mut BatchReader) -> anyhow::Result<()> {
         while !self.links.stop.is_cancelled() {
             self.session.begin_turn(clock::now_ms())?;
-            self.serve_group(batch_reader)?;
+            self.handle_rebalances(batch_reader)?;
             self.receive_acknowledgements();
             if !self.links.publisher.pause_if_crowded(READ_TIMEOUT) {
                 let batch = batch_reader.read(READ_TIMEOUT);

@@ -1,8 +1,8 @@
-//! The part of a consumer thread that answers its group, the same for every thread.
+//! Handling of rebalances, the same for every consumer thread.
 //!
-//! Guaranteed: partitions that could not all be taken are let go of and offered again; a revocation
-//! is answered after its partitions were given back; a thread that ends gives its partitions back
-//! before it leaves.
+//! Guaranteed: if taking an assignment fails, its partitions are forgotten and offered again; a
+//! revocation is answered only after its partitions were given back; a thread that ends gives its
+//! partitions back before it leaves the group.
 
 use std::hash::Hash;
 
@@ -12,11 +12,11 @@ use crate::kafka::topic_partition::TopicPartition;
 
 /// A consumer thread that takes partitions from its group and gives them back.
 pub(crate) trait GroupThread: Sized {
-    /// What the session keeps states by.
+    /// Key of a partition's retained state.
     type Partition: Eq + Hash;
-    /// What the session keeps of a partition that was given back.
+    /// State retained when a partition is given back.
     type State;
-    /// The queue that all partitions are read from, if there is one.
+    /// The queue that all partitions are read from; `()` if the thread has none.
     type Queue;
 
     fn session(&mut self) -> &mut Session<Self::Partition, Self::State>;
@@ -26,15 +26,16 @@ pub(crate) trait GroupThread: Sized {
     /// Begins to own these partitions.
     fn take_partitions(&mut self, list: &[TopicPartition], queue: &Self::Queue) -> anyhow::Result<()>;
 
-    /// Forgets the partitions of an assignment that failed halfway.
+    /// Undoes a [`Self::take_partitions`] that failed halfway. Empty if nothing is kept before it
+    /// succeeds.
     fn forget_partitions(&mut self);
 
-    /// Commits what is complete unless the partitions are `lost` to others already, and lets go of
-    /// all partitions.
-    fn give_up_partitions(&mut self, lost: bool);
+    /// Gives all partitions back. Commits what is complete first, unless the partitions are `lost`:
+    /// another member may own them already.
+    fn give_back_partitions(&mut self, lost: bool);
 
-    /// Handles the events of the group.
-    fn serve_group(&mut self, queue: &Self::Queue) -> anyhow::Result<()> {
+    /// Handles the group's assignments and revocations.
+    fn handle_rebalances(&mut self, queue: &Self::Queue) -> anyhow::Result<()> {
         while let Some(event) = self.session().next_event() {
             match event {
                 MemberEvent::Assigned(partitions) => {
@@ -44,7 +45,7 @@ pub(crate) trait GroupThread: Sized {
                     }
                 }
                 MemberEvent::Revoked { lost } => {
-                    self.give_up_partitions(lost);
+                    self.give_back_partitions(lost);
                     self.session().answer_revocation(lost)?;
                 }
             }
@@ -55,7 +56,7 @@ pub(crate) trait GroupThread: Sized {
     /// Gives all partitions back, and leaves the group.
     fn leave_group(mut self, queue: Self::Queue) {
         self.session().end_heartbeat();
-        self.give_up_partitions(false);
+        self.give_back_partitions(false);
         // What reads from the member must be gone before the member is.
         drop(queue);
         self.into_session().leave();

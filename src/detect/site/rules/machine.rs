@@ -1,4 +1,4 @@
-//! The state machine of every trigger: armed, firing, armed again.
+//! The state machine of every trigger, with hysteresis: armed, firing, armed again once calm.
 //!
 //! While armed it fires on a breach. While firing it waits until its rule has been calm for long
 //! enough, in the site's own time. The time between is an episode, with exactly one notification of

@@ -54,7 +54,7 @@ impl GroupThread for Router {
     }
 
     /// Commits what is acknowledged, and lets go of all partitions.
-    fn give_up_partitions(&mut self, lost: bool) {
+    fn give_back_partitions(&mut self, lost: bool) {
         let count = self.partitions.len();
         if count == 0 {
             return;
