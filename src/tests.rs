@@ -218,7 +218,7 @@ impl House {
         Self { modules }
     }
 
-    /// What a module names that waits, reaches outside, or reads a clock or chance.
+    /// Names in a module that wait, reach outside, or read a clock or chance.
     fn impure_names(&self, module: &str) -> Vec<String> {
         let paths = self.modules[module].paths.iter();
         let names = paths.map(|path| match self.absolute(module, path) {

@@ -20,6 +20,7 @@ use crate::deliver::single_send::SingleSender;
 use crate::domain::event::EventType;
 use crate::domain::target::TargetRules;
 use crate::tasks::Tasks;
+use crate::telemetry::Metrics;
 use crate::telemetry::words::{RateLimit, RequestClass};
 
 /// Serves the API on `listener`, and for `close_delay` after the process was told to stop.
@@ -85,6 +86,16 @@ fn test_sender(app: &AppContext) -> anyhow::Result<TestSender> {
     })
 }
 
+/// Shows the series of all calls, with the statuses of a success and of what goes wrong most often.
+fn show_calls_at_zero(metrics: &Metrics) {
+    for call in api::CALLS {
+        for status in [call.success, 401, 404, 422, 429, 500] {
+            let labels = [call.path, call.method.as_str(), &status.to_string()];
+            metrics.http_requests.with_label_values(&labels);
+        }
+    }
+}
+
 /// Settings of the API, and the observer that counts its requests.
 fn api_state(app: &AppContext) -> anyhow::Result<ApiState> {
     let (http, webhooks) = (&app.config.http, &app.config.webhooks);
@@ -103,13 +114,7 @@ fn api_state(app: &AppContext) -> anyhow::Result<ApiState> {
         trusted_proxies: http.trusted_proxies.clone(),
         public_url: http.public_url.clone(),
     };
-    // Statuses of a success and of what goes wrong most often.
-    for call in api::CALLS {
-        for status in [call.success, 401, 404, 422, 429, 500] {
-            let labels = [call.path, call.method.as_str(), &status.to_string()];
-            app.metrics.http_requests.with_label_values(&labels);
-        }
-    }
+    show_calls_at_zero(&app.metrics);
     let metrics = Arc::clone(&app.metrics);
     let observer = move |answered: api::AnsweredRequest<'_>| {
         metrics

@@ -172,8 +172,8 @@ async fn cancel(connection: &mut PgConnection, job: &TakenJob, metrics: &Metrics
     Ok(())
 }
 
-/// Erases the next part of what is there of a site now, and in the end looks again later: records of it that lie in Kafka may
-/// still become rows.
+/// Erases the next part of what is there of a site now, and in the end looks again later: records
+/// of it that lie in Kafka may still become rows.
 async fn erase(connection: &mut PgConnection, job: &TakenJob) -> anyhow::Result<()> {
     let listed = job.progress.get("webhooks").cloned().unwrap_or_default();
     let webhooks: Vec<Uuid> = serde_json::from_value(listed).context("the list of webhooks")?;

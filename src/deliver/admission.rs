@@ -7,9 +7,9 @@ use crate::domain::delivery::{FailureReason, Origin};
 use crate::domain::event::EventType;
 use crate::domain::webhook::Webhook;
 
-/// Verdict on a delivery that is about to be sent.
+/// SendVerdict on a delivery that is about to be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Admission {
+pub(crate) enum SendVerdict {
     Send,
     /// It ends as `failed`, unsent, with a dead letter.
     Fail(FailureReason),
@@ -26,21 +26,21 @@ pub(crate) fn admit(
     origin: Origin,
     created_at_ms: i64,
     now_ms: i64,
-) -> Admission {
+) -> SendVerdict {
     if !webhook.enabled || webhook.disabled {
-        return Admission::Cancel(FailureReason::Disabled);
+        return SendVerdict::Cancel(FailureReason::Disabled);
     }
-    // What was decided before the webhook was last switched on is not sent; detection draws the same
-    // line. A delivery that a person asked for again is exempt, and may be old.
+    // What was decided before the webhook was last switched on is not sent; detection draws the
+    // same line. A delivery that a person asked for again is exempt, and may be old.
     if origin == Origin::Event && created_at_ms < webhook.active_since_ms {
-        return Admission::Cancel(FailureReason::Disabled);
+        return SendVerdict::Cancel(FailureReason::Disabled);
     }
     let is_asked_for = matches!(origin, Origin::Resend | Origin::Recover);
     match webhook.max_age_seconds(event).filter(|_| !is_asked_for) {
         Some(seconds) if now_ms.saturating_sub(created_at_ms) > i64::from(seconds) * 1_000 => {
-            Admission::Fail(FailureReason::Expired)
+            SendVerdict::Fail(FailureReason::Expired)
         }
-        _ => Admission::Send,
+        _ => SendVerdict::Send,
     }
 }
 

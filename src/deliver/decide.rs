@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::admission::{Admission, admit};
+use super::admission::{SendVerdict, admit};
 use super::intake::work::{Work, WorkOrigin};
 use crate::domain::delivery::{DeliveryStatus, FailureReason};
 use crate::domain::health::ParkReason;
@@ -91,12 +91,12 @@ pub(crate) fn decide(work: &Work, snapshot: &WebhookSnapshot, now_ms: i64) -> Ac
         record.created_at_ms,
         now_ms - work.paused_ms,
     ) {
-        Admission::Cancel(reason) => cancel(reason),
-        Admission::Fail(reason) => Action::Settle(Settlement::End {
+        SendVerdict::Cancel(reason) => cancel(reason),
+        SendVerdict::Fail(reason) => Action::Settle(Settlement::End {
             status: DeliveryStatus::Failed,
             reason,
         }),
-        Admission::Send => match &work.origin {
+        SendVerdict::Send => match &work.origin {
             WorkOrigin::Record { is_far_due: true, .. } => park(ParkReason::FarDue, work.due_at_ms),
             _ => Action::Queue {
                 webhook: Arc::clone(webhook),

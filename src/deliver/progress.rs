@@ -12,7 +12,7 @@ use crate::record::pg_monitor::PgMonitor;
 use crate::record::send_notes::{self, SendNote};
 use crate::telemetry::words::PostgresOp;
 
-/// What Postgres knows of deliveries.
+/// State of deliveries as Postgres knows it.
 #[derive(Debug, Default)]
 pub(crate) struct KnownProgress {
     pub(crate) by_delivery: HashMap<DeliveryId, DeliveryProgress>,

@@ -58,7 +58,7 @@ impl AttemptResult {
         matches!(self, Self::Success | Self::Gone)
     }
 
-    /// Why a delivery has failed whose last attempt this was.
+    /// Reason for which a delivery has failed whose last attempt this was.
     pub(crate) const fn failure_reason(self) -> FailureReason {
         match self {
             Self::Gone => FailureReason::Gone,

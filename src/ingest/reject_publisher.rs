@@ -34,8 +34,8 @@ impl RejectPublisher {
         self.records.publish_or_else(record, done, if_too_large);
     }
 
-    /// Publishes a reject with ever less of it while it is too large for its topic. It is dropped if
-    /// nothing is left to cut: it must not hold up what comes after it.
+    /// Publishes a reject with ever less of it while it is too large for its topic. It is dropped
+    /// if nothing is left to cut: it must not hold up what comes after it.
     pub(crate) async fn publish_what_fits(&self, mut rejected: RejectRecord) {
         let publisher = &self.records.publisher;
         while !publisher

@@ -31,11 +31,11 @@ pub(crate) struct KnownDelivery {
     pub(crate) claim: Option<(i32, DateTime<Utc>)>,
 }
 
-/// What Postgres knows of some deliveries.
+/// State of some deliveries as Postgres knows it.
 #[derive(Debug, Default)]
 pub(crate) struct KnownDeliveries {
     pub(crate) readable: Vec<KnownDelivery>,
-    /// Those with words of a newer version, which must not be taken for unknown.
+    /// Deliveries with words of a newer version, which must not be taken for unrecorded.
     pub(crate) newer: Vec<DeliveryId>,
 }
 

@@ -3,7 +3,7 @@ use crate::deliver::request::tests::webhook;
 
 const NOW: i64 = 1_771_970_400_000;
 
-fn asked(hook: &Webhook, event: EventType, created_at_ms: i64, now_ms: i64) -> Admission {
+fn asked(hook: &Webhook, event: EventType, created_at_ms: i64, now_ms: i64) -> SendVerdict {
     admit(hook, event, Origin::Event, created_at_ms, now_ms)
 }
 
@@ -12,22 +12,22 @@ fn a_record_is_sent_only_in_time() {
     let mut hook = webhook("https://example.com/");
     let (spike, goal) = (EventType::VisitorSpike, EventType::GoalCompletion);
     let six_hours = 6 * 3_600_000;
-    assert_eq!(asked(&hook, spike, NOW - six_hours, NOW), Admission::Send);
+    assert_eq!(asked(&hook, spike, NOW - six_hours, NOW), SendVerdict::Send);
     assert_eq!(
         asked(&hook, spike, NOW - six_hours - 1, NOW),
-        Admission::Fail(FailureReason::Expired)
+        SendVerdict::Fail(FailureReason::Expired)
     );
-    assert_eq!(asked(&hook, goal, 0, NOW), Admission::Send);
+    assert_eq!(asked(&hook, goal, 0, NOW), SendVerdict::Send);
     hook.max_age_seconds = Some(60);
     assert_eq!(
         asked(&hook, goal, NOW - 60_001, NOW),
-        Admission::Fail(FailureReason::Expired)
+        SendVerdict::Fail(FailureReason::Expired)
     );
-    assert_eq!(asked(&hook, goal, NOW + 60_001, NOW), Admission::Send);
+    assert_eq!(asked(&hook, goal, NOW + 60_001, NOW), SendVerdict::Send);
     hook.active_since_ms = i64::MIN;
     assert_eq!(
         asked(&hook, goal, i64::MIN, i64::MAX),
-        Admission::Fail(FailureReason::Expired)
+        SendVerdict::Fail(FailureReason::Expired)
     );
 }
 
@@ -35,10 +35,10 @@ fn a_record_is_sent_only_in_time() {
 fn a_webhook_that_is_off_gets_nothing_whoever_switched_it() {
     let goal = EventType::GoalCompletion;
     for (enabled, disabled, wanted) in [
-        (true, false, Admission::Send),
-        (true, true, Admission::Cancel(FailureReason::Disabled)),
-        (false, false, Admission::Cancel(FailureReason::Disabled)),
-        (false, true, Admission::Cancel(FailureReason::Disabled)),
+        (true, false, SendVerdict::Send),
+        (true, true, SendVerdict::Cancel(FailureReason::Disabled)),
+        (false, false, SendVerdict::Cancel(FailureReason::Disabled)),
+        (false, true, SendVerdict::Cancel(FailureReason::Disabled)),
     ] {
         let mut hook = webhook("https://example.com/");
         (hook.enabled, hook.disabled) = (enabled, disabled);
@@ -52,16 +52,20 @@ fn what_is_older_than_the_activation_is_sent_only_on_request() {
     hook.active_since_ms = NOW;
     hook.max_age_seconds = Some(60);
     for (origin, created_at_ms, wanted) in [
-        (Origin::Event, NOW - 1, Admission::Cancel(FailureReason::Disabled)),
-        (Origin::Event, NOW, Admission::Send),
-        (Origin::Resend, NOW - 1, Admission::Send),
-        (Origin::Recover, NOW - 1, Admission::Send),
-        (Origin::Replay, NOW - 1, Admission::Send),
+        (
+            Origin::Event,
+            NOW - 1,
+            SendVerdict::Cancel(FailureReason::Disabled),
+        ),
+        (Origin::Event, NOW, SendVerdict::Send),
+        (Origin::Resend, NOW - 1, SendVerdict::Send),
+        (Origin::Recover, NOW - 1, SendVerdict::Send),
+        (Origin::Replay, NOW - 1, SendVerdict::Send),
         // It missed nothing, so nothing has failed either.
         (
             Origin::Event,
             NOW - 61_000,
-            Admission::Cancel(FailureReason::Disabled),
+            SendVerdict::Cancel(FailureReason::Disabled),
         ),
     ] {
         let event = EventType::GoalCompletion;

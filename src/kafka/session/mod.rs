@@ -215,7 +215,8 @@ impl<K: Eq + Hash, S> Session<K, S> {
         }
     }
 
-    /// True once a second: the thread's gauges are due. Drops the states that nobody has taken back.
+    /// True once a second: the thread's gauges are due. Drops the states that nobody has taken
+    /// back.
     pub(crate) fn is_tick_due(&mut self, now: Instant) -> bool {
         let is_due = now.duration_since(self.last_tick) >= TICK_INTERVAL;
         if is_due {

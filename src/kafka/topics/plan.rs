@@ -7,8 +7,8 @@ use crate::config::Config;
 const DAY_MS: i64 = 86_400_000;
 /// Bytes of the largest record on the rejected topic: a value of 64 KiB, a key, and headers.
 const REJECTED_BYTES: i64 = 128 << 10;
-/// Bytes of the largest message of deliveries and of detector states: more than a body with texts at
-/// their limits has, and than a state may have, and no more than brokers of any version take by
+/// Bytes of the largest message of deliveries and of detector states: more than a body with texts
+/// at their limits has, and than a state may have, and no more than brokers of any version take by
 /// default.
 const RECORD_BYTES: i64 = 1_000_000;
 /// Bytes of the largest event that `route` writes.
@@ -88,7 +88,7 @@ pub fn plan(config: &Config, tiers: &[String]) -> Vec<TopicPlan> {
     let in_sync = (config.kafka.replication_factor - 1).max(1);
     // A higher number is safer still, and a topic cannot have a higher one than copies.
     let in_sync = Setting::new("min.insync.replicas", Bound::AtLeast, in_sync);
-    let own = |name: &str, users, retention_days: i64| TopicPlan {
+    let own = |name: &str, users, retention_days: i64, bytes: i64| TopicPlan {
         name: config.kafka.topic(name),
         partitions,
         takes_any_count: false,
@@ -98,6 +98,7 @@ pub fn plan(config: &Config, tiers: &[String]) -> Vec<TopicPlan> {
             Setting::new("cleanup.policy", Bound::Exactly, "delete"),
             Setting::new("retention.ms", Bound::AtLeast, retention_days * DAY_MS),
             in_sync.clone(),
+            Setting::new("max.message.bytes", Bound::AtLeast, bytes),
         ],
     };
     let mut plan: Vec<TopicPlan> = config
@@ -113,22 +114,16 @@ pub fn plan(config: &Config, tiers: &[String]) -> Vec<TopicPlan> {
             settings: vec![in_sync.clone()],
         })
         .collect();
-    let with_bytes = |mut topic: TopicPlan, bytes: i64| {
-        topic
-            .settings
-            .push(Setting::new("max.message.bytes", Bound::AtLeast, bytes));
-        topic
-    };
     if config.sources.unkeyed().next().is_some() {
-        plan.push(with_bytes(own("events", ROUTE_AND_DETECT, 7), EVENT_BYTES));
+        plan.push(own("events", ROUTE_AND_DETECT, 7, EVENT_BYTES));
     }
-    plan.push(with_bytes(own("deliveries", BOTH, 7), RECORD_BYTES));
+    plan.push(own("deliveries", BOTH, 7, RECORD_BYTES));
     for tier in tiers {
         let name = format!("retry.{tier}");
-        plan.push(with_bytes(own(&name, DELIVER, 7), RECORD_BYTES));
+        plan.push(own(&name, DELIVER, 7, RECORD_BYTES));
     }
-    plan.push(with_bytes(own("dead-letter", DELIVER, 30), RECORD_BYTES));
-    plan.push(with_bytes(own("rejected", ROUTE_AND_DETECT, 7), REJECTED_BYTES));
+    plan.push(own("dead-letter", DELIVER, 30, RECORD_BYTES));
+    plan.push(own("rejected", ROUTE_AND_DETECT, 7, REJECTED_BYTES));
     plan.push(TopicPlan {
         name: config.kafka.topic("detector-state"),
         partitions,

@@ -306,7 +306,7 @@ impl World {
         step
     }
 
-    /// What another owner has parked meanwhile stays: its record is complete.
+    /// A row that another owner has parked meanwhile stays: its record is complete.
     fn retried(&self, attempt: u32, is_row: bool, following: NextAttempt) -> Written {
         let is_parked = self.row.is_some() && !is_row;
         (
