@@ -4,6 +4,7 @@
 //! Every process with the api role looks each second. Rows are taken with a lock, so two of them
 //! never do the same; what one leaves undone, another one takes up.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,9 +17,11 @@ use super::context::AppContext;
 use super::recovery;
 use crate::clock;
 use crate::domain::delivery::{DeliveryStatus, FailureReason};
+use crate::domain::id::WebhookId;
 use crate::record::jobs::{self, JobKind, JobStatus, TakenJob};
 use crate::record::keyring::Keyring;
 use crate::record::pg_monitor::PgMonitor;
+use crate::record::secrets::SecretError;
 use crate::record::{cancelling, erasure, secrets, webhooks};
 use crate::tasks::Tasks;
 use crate::telemetry::Metrics;
@@ -40,6 +43,9 @@ const ERASE_UNTIL: TimeDelta = TimeDelta::days(8);
 /// Pause before rows are looked at again that somebody held.
 const HELD_PAUSE: TimeDelta = TimeDelta::milliseconds(500);
 
+/// Time after which an overlap that could not be ended is tried again.
+const OVERLAP_AGAIN: Duration = Duration::from_secs(60);
+
 struct Jobs {
     pool: PgPool,
     monitor: PgMonitor,
@@ -47,16 +53,24 @@ struct Jobs {
     metrics: Arc<Metrics>,
     /// Partitions of each topic of deliveries.
     partitions: i32,
+    /// Webhooks whose overlap cannot be ended, as a key is missing. They are passed over for a
+    /// while, so that they are in nobody's way.
+    unendable: BTreeSet<WebhookId>,
+    unendable_since: Instant,
+    overlap_failures: Throttle,
 }
 
 /// Starts the work. A failure is logged and tried again; none of it stops the process.
 pub(super) fn start(app: &AppContext, tasks: &mut Tasks) {
-    let work = Jobs {
+    let mut work = Jobs {
         pool: app.pool.clone(),
         monitor: app.pg_monitor.clone(),
         keyring: Arc::clone(&app.keyring),
         metrics: Arc::clone(&app.metrics),
         partitions: app.config.kafka.partitions,
+        unendable: BTreeSet::new(),
+        unendable_since: clock::monotonic(),
+        overlap_failures: Throttle::default(),
     };
     let finished = app.lifecycle.finished.clone();
     tasks.spawn_background("jobs", async move {
@@ -66,7 +80,7 @@ pub(super) fn start(app: &AppContext, tasks: &mut Tasks) {
 }
 
 impl Jobs {
-    async fn run(&self) {
+    async fn run(&mut self) {
         let mut failures = Throttle::default();
         loop {
             let begun = clock::monotonic();
@@ -100,7 +114,7 @@ impl Jobs {
     }
 
     /// Does what is due; false if nothing was.
-    async fn look(&self) -> anyhow::Result<bool> {
+    async fn look(&mut self) -> anyhow::Result<bool> {
         let mut connection = self.pool.acquire().await?;
         self.end_overlaps(&mut connection)
             .await
@@ -128,15 +142,26 @@ impl Jobs {
         Ok(true)
     }
 
-    async fn end_overlaps(&self, connection: &mut PgConnection) -> anyhow::Result<()> {
-        let now = clock::now();
-        for id in secrets::ended_overlaps(connection, now).await? {
+    async fn end_overlaps(&mut self, connection: &mut PgConnection) -> anyhow::Result<()> {
+        let instant = clock::monotonic();
+        if instant.duration_since(self.unendable_since) >= OVERLAP_AGAIN {
+            self.unendable.clear();
+            self.unendable_since = instant;
+        }
+        for id in secrets::ended_overlaps(connection, clock::now(), &self.unendable).await? {
             let mut tx = connection.begin().await?;
             if webhooks::lock_by_id(&mut tx, id).await? {
                 match secrets::finish(&mut tx, &self.keyring, id).await {
                     Ok(_) => tx.commit().await?,
+                    Err(SecretError::Postgres(error)) => return Err(error.into()),
                     Err(error) => {
-                        tracing::error!(webhook.id = %id, %error, "the overlap of a secret cannot be ended");
+                        self.unendable.insert(id);
+                        if let Some(suppressed) = self.overlap_failures.admit(instant) {
+                            tracing::error!(
+                                webhook.id = %id, %error, suppressed,
+                                "the overlap of a secret cannot be ended; it is tried again in a minute"
+                            );
+                        }
                     }
                 }
             }

@@ -3,6 +3,8 @@
 //! During an overlap two secrets sign. The old one has the role `current`, the new one `next`; when
 //! the overlap ends, the new one takes the place of the old.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -117,16 +119,20 @@ pub(crate) async fn finish(
     Ok(true)
 }
 
-/// Lists webhooks whose overlap has ended at `now`.
+/// Lists webhooks whose overlap has ended at `now`, without those that are passed over.
 pub(crate) async fn ended_overlaps(
     conn: &mut PgConnection,
     now: DateTime<Utc>,
+    passed_over: &BTreeSet<WebhookId>,
 ) -> Result<Vec<WebhookId>, sqlx::Error> {
+    let passed_over: Vec<Uuid> = passed_over.iter().map(|id| id.uuid()).collect();
     let ids = sqlx::query_scalar!(
-        "select webhook_id from webhook_secrets where role = 'next' and overlap_until <= $1
+        "select webhook_id from webhook_secrets
+         where role = 'next' and overlap_until <= $1 and webhook_id <> all($3)
          order by overlap_until limit $2",
         now,
-        ENDED_AT_ONCE
+        ENDED_AT_ONCE,
+        &passed_over
     )
     .fetch_all(conn)
     .await?;
