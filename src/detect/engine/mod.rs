@@ -36,7 +36,7 @@ mod timers;
 /// Sites that wait for records their loaded states account for.
 mod behind;
 /// Sources that deliver nothing though they should.
-mod silent_sources;
+mod held_back;
 /// The passing of time.
 mod tick;
 
@@ -59,7 +59,7 @@ use crate::telemetry::words::SuppressReason;
 use behind::BehindSites;
 use config::EngineConfig;
 use event_time::whole_second;
-use silent_sources::{HELD_BACK_SECONDS, SilentSources};
+use held_back::{HELD_BACK_SECONDS, SilentSources};
 use site_index::SiteIndex;
 use stats::{Counters, Stats};
 use timers::Timers;
@@ -104,7 +104,7 @@ pub struct Engine {
     counters: Counters,
     /// Records of loaded states that have several, by site and number.
     loaded_parts: HashMap<String, BTreeMap<u32, Vec<u8>>>,
-    /// Loaded states with something that only a newer build knows.
+    /// Loaded states with something that only a newer version knows.
     foreign_states: u64,
     /// True until the windows of every source were rebuilt.
     was_rebuilding: bool,
@@ -246,8 +246,9 @@ impl Engine {
         !is_exact || state.is_behind(&self.resources.segments)
     }
 
-    /// The second up to which the clock of a site is moved on that a source's clock moves.
-    fn floor(&self, clock: SourceClock, source: usize) -> u32 {
+    /// The second to which the clock of a site moves on without events, by its source's clock. If the
+    /// source is silent, 15 minutes less: so long drops wait.
+    fn moves_on_to(&self, clock: SourceClock, source: usize) -> u32 {
         match (clock, self.log_clock_ms) {
             (SourceClock::Live, _) if self.silent_sources.is_silent(source) => {
                 self.live_floor.saturating_sub(HELD_BACK_SECONDS)

@@ -149,7 +149,7 @@ impl Engine {
             time_ms,
             now_ms,
         } = *handled;
-        let floor = self.floor(source, record.source);
+        let floor = self.moves_on_to(source, record.source);
         self.note_arrival(index, source, record);
         let passing = self.passing_by(index, source, record, now_ms);
 

@@ -127,7 +127,7 @@ impl Engine {
         }
     }
 
-    /// Number of loaded states that hold something only a newer build knows. Their triggers are not
+    /// Number of loaded states that hold something only a newer version knows. Their triggers are not
     /// judged.
     pub(crate) fn foreign_states(&self) -> u64 {
         self.foreign_states
@@ -142,7 +142,7 @@ impl Engine {
             // What cannot be read was reported when it was loaded, and is none of these.
             _ = self.load_state(&key, Some(&bytes));
             let (site_id, _) = split_key(&key);
-            let floor = self.live_floor.max(self.floor(SourceClock::Log, 0));
+            let floor = self.live_floor.max(self.moves_on_to(SourceClock::Log, 0));
             if let Some(index) = self.find(site_id) {
                 // Events of an unknown site were not counted.
                 self.sites[index].window.set_kept_from(floor);

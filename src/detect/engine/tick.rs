@@ -36,7 +36,7 @@ impl Engine {
                 continue;
             }
             let (clock, source) = (state.clock(), usize::from(state.source));
-            self.move_silent(index, self.floor(clock, source), now_ms);
+            self.move_silent(index, self.moves_on_to(clock, source), now_ms);
             self.save(index, now_ms);
         }
     }
@@ -101,7 +101,7 @@ impl Engine {
                 }
             }
         }
-        let floor = self.floor(SourceClock::Log, record.0);
+        let floor = self.moves_on_to(SourceClock::Log, record.0);
         while let Some(site_id) = self.timers.take(floor) {
             let Some(index) = self.find(site_id.as_str()) else {
                 continue;

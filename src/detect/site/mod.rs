@@ -153,7 +153,7 @@ pub(crate) struct SiteState {
     every: EveryCounters,
     caps: MinuteCaps,
     recent_ids: RecentIds,
-    /// Fields of the stored state that only a newer build knows.
+    /// Fields of the stored state that only a newer version knows.
     foreign: BTreeMap<String, Box<RawValue>>,
     pub(crate) activity: Box<SiteActivity>,
 }

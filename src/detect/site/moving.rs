@@ -69,7 +69,7 @@ impl SiteState {
             };
             looks = if at == last { looks + 1 } else { 0 };
             last = at;
-            if looks > MAX_LOOKS {
+            if looks >= MAX_LOOKS {
                 // Something is due that no look settles: it waits for the next second.
                 self.next_due = at.saturating_add(1);
                 break;

@@ -13,8 +13,8 @@
 //! ```
 //!
 //! A trigger of which nothing is stored is armed. A record in which nothing fires still matters for
-//! its `covered`: up to there nothing is decided again. What only a newer build knows is kept as it
-//! is and written again.
+//! its `covered`: up to there nothing is decided again. What only a newer version knows is kept as
+//! it is and written again.
 
 /// One trigger.
 pub(crate) mod trigger;
@@ -115,7 +115,7 @@ pub(crate) struct StoredState {
     pub(crate) triggers: Vec<AnyTrigger>,
     /// Each a [`StoredDecision`], if this build knows it.
     pub(crate) unconfirmed: Vec<Box<RawValue>>,
-    /// Fields that only a newer build knows.
+    /// Fields that only a newer version knows.
     pub(crate) foreign: BTreeMap<String, Box<RawValue>>,
 }
 
@@ -235,7 +235,7 @@ impl StoredState {
         state.first_event = take_optional(&mut map, "first_event")?;
         state.kept_from = take_optional(&mut map, "kept_from")?;
         state.latest = take_optional(&mut map, "latest")?;
-        // Of a type that only a newer build knows, the counters are passed on.
+        // Of a type that only a newer version knows, the counters are passed on.
         if let Some(Ok(every)) = map.get("every").map(|every| serde_json::from_str(every.get())) {
             map.remove("every");
             state.every = every;
@@ -255,7 +255,7 @@ impl StoredState {
         self.unconfirmed.extend(part.unconfirmed);
     }
 
-    /// True if it holds something that only a newer build knows.
+    /// True if it holds something that only a newer version knows.
     pub(crate) fn has_foreign(&self) -> bool {
         !self.foreign.is_empty()
             || self.triggers.iter().any(AnyTrigger::is_foreign)
@@ -325,7 +325,7 @@ impl StoredDecision {
         }
     }
 
-    /// Reads a notification; `None` if only a newer build knows it.
+    /// Reads a notification; `None` if only a newer version knows it.
     pub(crate) fn read(raw: &RawValue) -> Option<Self> {
         serde_json::from_str(raw.get()).ok()
     }

@@ -45,7 +45,7 @@ pub(crate) struct SiteTriggers {
     pub(super) needs: TriggerNeeds,
     /// Triggers that count single events, one a name, while there are any to count.
     named: BTreeMap<Condition, Trigger>,
-    /// States of conditions that only a newer build knows, with their types if they are known.
+    /// States of conditions that only a newer version knows, with their types if they are known.
     foreign: Vec<(Option<EventType>, Box<RawValue>)>,
 }
 

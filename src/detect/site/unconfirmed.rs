@@ -13,7 +13,7 @@ use crate::domain::site::SiteId;
 #[derive(Debug, Default)]
 pub(crate) struct Unconfirmed {
     list: Vec<UnconfirmedDecision>,
-    /// Notifications of a newer build, passed on as they are.
+    /// Notifications of a newer version, passed on as they are.
     foreign: Vec<Box<RawValue>>,
 }
 

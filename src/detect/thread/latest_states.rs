@@ -23,7 +23,7 @@ pub(crate) struct LatestState {
     /// True if an older state was written after it.
     pub(crate) is_overwritten: bool,
     /// Version, and offsets covered of all sources together: the greatest is chosen. A state of a
-    /// newer version was written by an owner that only a newer program can follow.
+    /// newer version was written by an owner that this one cannot follow.
     rank: (u32, i64),
 }
 

@@ -69,7 +69,7 @@ mod tick;
 /// Gauges of a thread.
 mod gauges;
 /// Silence of sources.
-mod silent_sources;
+mod watch_sources;
 
 /// Longest wait for a record, and so for noticing a rebalance.
 const READ_TIMEOUT: Duration = Duration::from_millis(10);

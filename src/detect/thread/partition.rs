@@ -108,7 +108,7 @@ impl OwnedPartition {
             tracing::warn!(
                 partition = self.partition,
                 sites = foreign,
-                "a newer build wrote triggers that this one does not know: they are kept and not judged"
+                "a newer version wrote triggers that this one does not know: they are kept and not judged"
             );
         }
         let unconfirmed = self.engine.unconfirmed();

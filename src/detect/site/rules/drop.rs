@@ -4,7 +4,9 @@
 //!
 //! Windows of up to an hour are counted by the table of visitors, longer ones by the latest
 //! visitors. A drop is never seen in a count that may be too low: of a site or a trigger that is
-//! too young, or of a partition whose records were not all read.
+//! too young, or of a partition whose records were not all read. While the site's source is
+//! silent, the site's clock is held back (`Engine::moves_on_to`): a drop waits by that, and by
+//! nothing here.
 
 use super::reading::{Level, SiteReading};
 use crate::domain::trigger::DropSettings;

@@ -90,7 +90,7 @@ impl StoredTrigger {
 }
 
 impl AnyTrigger {
-    /// Reads a trigger's state; what only a newer build knows is kept as it is.
+    /// Reads a trigger's state; what only a newer version knows is kept as it is.
     pub(super) fn read(raw: Box<RawValue>) -> Self {
         #[derive(Deserialize)]
         struct Identity {
@@ -119,7 +119,7 @@ impl AnyTrigger {
         }
     }
 
-    /// True for the state of a newer build.
+    /// True for the state of a newer version.
     pub(crate) fn is_foreign(&self) -> bool {
         matches!(self, Self::Foreign { .. })
     }

@@ -97,7 +97,7 @@ impl SiteTriggers {
         self.named = kept;
     }
 
-    /// Holds the triggers of the types of which a newer build has stored a condition that is not
+    /// Holds the triggers of the types of which a newer version has stored a condition that is not
     /// known here: it may be theirs.
     pub(super) fn hold_foreign(&mut self) {
         if self.foreign.is_empty() {

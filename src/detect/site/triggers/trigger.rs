@@ -25,9 +25,9 @@ pub(crate) struct Trigger {
     pub(super) subscribers: Vec<Subscriber>,
     /// Marked to be judged at the next instant.
     pub(super) is_due: bool,
-    /// True if a newer build has stored a condition of its type that is not known here.
+    /// True if a newer version has stored a condition of its type that is not known here.
     pub(super) is_held: bool,
-    /// A state that a newer build wrote: it is passed on as it is, and the trigger is not judged.
+    /// A state that a newer version wrote: it is passed on as it is, and the trigger is not judged.
     pub(super) foreign: Option<Box<RawValue>>,
 }
 
@@ -323,7 +323,7 @@ impl Trigger {
         [change, arms, reminder].into_iter().flatten().min()
     }
 
-    /// True if it is not judged here, as only a newer build knows all of it.
+    /// True if it is not judged here, as only a newer version knows all of it.
     pub(super) fn is_passed_on(&self) -> bool {
         self.foreign.is_some() || self.is_held
     }

@@ -1,4 +1,4 @@
-//! Sources that deliver nothing though they should.
+//! The watch over sources, once a second: which deliver nothing though they should.
 
 use super::Detector;
 use crate::detect::source_silence::SourceSilence;

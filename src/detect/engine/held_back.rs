@@ -1,4 +1,5 @@
-//! Sources that deliver nothing though they should: their sites are held back for a while.
+//! Sites whose source delivers nothing though it should: their clocks are held back for a while, so
+//! that no drop is decided by the silence of a whole source.
 
 /// Longest time in seconds for which the sites of a silent source are held back.
 pub(super) const HELD_BACK_SECONDS: u32 = 900;
