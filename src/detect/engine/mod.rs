@@ -246,8 +246,8 @@ impl Engine {
         !is_exact || state.is_behind(&self.resources.segments)
     }
 
-    /// The second to which the clock of a site moves on without events, by its source's clock. If the
-    /// source is silent, 15 minutes less: so long drops wait.
+    /// The second to which the clock of a site moves on without events, by its source's clock. If
+    /// the source is silent, 15 minutes less: so long drops wait.
     fn moves_on_to(&self, clock: SourceClock, source: usize) -> u32 {
         match (clock, self.log_clock_ms) {
             (SourceClock::Live, _) if self.silent_sources.is_silent(source) => {

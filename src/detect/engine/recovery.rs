@@ -127,8 +127,8 @@ impl Engine {
         }
     }
 
-    /// Number of loaded states that hold something only a newer version knows. Their triggers are not
-    /// judged.
+    /// Number of loaded states that hold something only a newer version knows. Their triggers are
+    /// not judged.
     pub(crate) fn foreign_states(&self) -> u64 {
         self.foreign_states
     }
