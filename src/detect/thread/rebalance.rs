@@ -74,6 +74,7 @@ impl GroupThread for Detector {
 
     /// Commits what is acknowledged and retains the partitions, should they come back.
     fn give_back_partitions(&mut self, lost: bool) {
+        self.unrestored.clear();
         let count = self.owned.iter().flatten().count();
         if count == 0 {
             return;
