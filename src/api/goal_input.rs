@@ -2,10 +2,9 @@
 
 use serde_json::Value;
 
-use crate::domain::goal::GoalSettings;
 use crate::domain::goal::{
-    GoalKind, GoalRule, MAX_NAME_CHARS, MAX_PATH_CHARS, MAX_PROP_NAME_CHARS, MAX_PROP_VALUE_CHARS, MAX_PROPS,
-    MAX_STARS,
+    GoalKind, GoalRule, GoalSettings, MAX_NAME_CHARS, MAX_PATH_CHARS, MAX_PROP_NAME_CHARS,
+    MAX_PROP_VALUE_CHARS, MAX_PROPS, MAX_STARS,
 };
 
 use super::field_errors::{FieldCode, FieldErrors, echo};

@@ -8,8 +8,7 @@ use sqlx::PgConnection;
 
 use crate::domain::delivery::{DeliveryStatus, Origin};
 use crate::domain::event::EventType;
-use crate::domain::health::MAX_WAITING;
-use crate::domain::health::ParkReason;
+use crate::domain::health::{MAX_WAITING, ParkReason};
 use crate::domain::id::{DeliveryId, NotificationId, WebhookId};
 use crate::kafka::murmur2::partition_of;
 use crate::record::deliveries_read::{self, StoredDelivery};

@@ -4,8 +4,7 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
-use crate::domain::site::{MAX_ALIASES, SiteSettings};
-use crate::domain::site::{MAX_SITE_ID_BYTES, SiteId};
+use crate::domain::site::{MAX_ALIASES, MAX_SITE_ID_BYTES, SiteId, SiteSettings};
 
 use super::field_errors::{FieldCode, FieldErrors};
 use super::validate::BodyObject;

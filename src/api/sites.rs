@@ -8,8 +8,7 @@ use serde_json::{Map, Value};
 use sqlx::PgConnection;
 
 use crate::domain::id::JobId;
-use crate::domain::site::MAX_ALIASES;
-use crate::domain::site::SiteId;
+use crate::domain::site::{MAX_ALIASES, SiteId};
 use crate::record::jobs;
 use crate::record::sites::{self, SiteError, SiteRecord};
 use crate::{chance, clock};

@@ -75,7 +75,8 @@ impl Drop for TestShare {
     }
 }
 
-/// Sends tests, each in a task that goes on when its caller hangs up.
+/// Needs of a test: `webhook_test` sends each in a task of `tasks`, which goes on when its caller
+/// hangs up.
 #[derive(Clone)]
 pub(crate) struct TestSender {
     pub(crate) send: Arc<SendTest>,

@@ -15,7 +15,7 @@ mod describe;
 mod context;
 mod open_files;
 mod admin;
-pub(crate) mod start_checks;
+mod start_checks;
 mod instance;
 mod registry;
 mod watch;
@@ -38,6 +38,7 @@ pub(crate) use lifecycle::{Lifecycle, SecondSignal};
 pub(crate) use reach::{reach_kafka, reach_postgres};
 pub(crate) use roles::Roles;
 pub(crate) use settings::{keyring, open_pool, pool_settings, schedules};
+pub(crate) use start_checks::check_retention;
 
 use std::sync::Arc;
 use std::time::Duration;

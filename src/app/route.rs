@@ -15,8 +15,7 @@ use crate::kafka::member::GroupMember;
 use crate::kafka::producer::Publisher;
 use crate::kafka::settings;
 use crate::tasks::Tasks;
-use crate::telemetry::words::ProcessRole;
-use crate::telemetry::words::ReadyCheck;
+use crate::telemetry::words::{ProcessRole, ReadyCheck};
 
 /// Starts everything the role needs, if there is a source that is not keyed by site.
 pub(super) async fn start(

@@ -21,8 +21,7 @@ use crate::record::pg_monitor::PgMonitor;
 use crate::record::pool::ConnectionEpoch;
 use crate::record::{connect, keys, pool};
 use crate::telemetry::connection::ConnectionError;
-use crate::telemetry::words::ProcessRole;
-use crate::telemetry::words::ReadyCheck;
+use crate::telemetry::words::{ProcessRole, ReadyCheck};
 
 /// Longest time that a start waits for Postgres or Kafka before it fails.
 const START_TIMEOUT: Duration = Duration::from_secs(30);

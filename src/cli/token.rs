@@ -8,13 +8,12 @@ use sqlx::{Connection as _, PgConnection};
 
 use super::output::print;
 use super::text::printable;
-use crate::app;
-use crate::clock;
 use crate::config::Config;
 use crate::domain::id::TokenId;
 use crate::domain::site::SiteId;
 use crate::record::audit;
 use crate::record::tokens::{self, NewToken, Role, Scope, TokenRecord};
+use crate::{app, clock};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum TokenCommand {

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use clap::Subcommand;
 
 use super::output::{complain, print};
-use crate::app::start_checks::check_retention;
-use crate::app::{self, ProcessRole, Roles};
+use crate::app::{self, ProcessRole, Roles, check_retention};
 use crate::config::Config;
 use crate::kafka::client::ClientEvents;
 use crate::kafka::topics::{TopicPlan, TopicProblem, Topics, plan};
@@ -71,14 +70,14 @@ async fn check(
         print(&format!("{roles} uses no topics"))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let retry_prefix = config.kafka.topic("retry.");
-    let problems = topics.check(&plan, &retry_prefix).await?;
+    let problems = topics.check(&plan, &config.kafka.topic("retry.")).await?;
     if problems.is_empty() {
-        let own: Vec<TopicPlan> = plan.iter().filter(|topic| !topic.is_source).cloned().collect();
-        for (topic, seconds) in topics.retentions(&own).await? {
+        let count = plan.len();
+        plan.retain(|topic| !topic.is_source);
+        for (topic, seconds) in topics.retentions(&plan).await? {
             check_retention(config, &topic, seconds)?;
         }
-        print(&format!("all {} topics are as they must be", plan.len()))?;
+        print(&format!("all {count} topics are as they must be"))?;
     }
     Ok(report(&problems))
 }

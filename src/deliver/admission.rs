@@ -1,25 +1,26 @@
-//! Decides if a webhook still wants a delivery, before anything is sent.
+//! Decides by a webhook's state and a notification's age if a delivery may be sent.
 //!
-//! Asked after `super::resume`, because what is recorded is not judged anew, and before the request
-//! is built.
+//! Asked by `super::decide` when a delivery arrives, and again just before its request is built, as
+//! the webhook may have changed. A verdict is acted on only after `super::resume` was asked, where
+//! somebody else may have worked on the record: what is recorded is not judged anew.
 
 use crate::domain::delivery::{FailureReason, Origin};
 use crate::domain::event::EventType;
 use crate::domain::webhook::Webhook;
 
-/// SendVerdict on a delivery that is about to be sent.
+/// Verdict on a delivery that is about to be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SendVerdict {
     Send,
-    /// It ends as `failed`, unsent, with a dead letter.
+    /// It ends as `failed` without a further attempt, with a dead letter.
     Fail(FailureReason),
-    /// It ends as `cancelled`, unsent, without a dead letter.
+    /// It ends as `cancelled` without a further attempt and without a dead letter.
     Cancel(FailureReason),
 }
 
 /// Checks the webhook's present state and the notification's age. Age counts from `created_at_ms`,
-/// when the notification was decided; the time for which the delivery was paused is subtracted from
-/// `now_ms`.
+/// when the notification was decided. The caller subtracts the time for which the delivery was
+/// paused from `now_ms`.
 pub(crate) fn admit(
     webhook: &Webhook,
     event: EventType,
@@ -31,7 +32,8 @@ pub(crate) fn admit(
         return SendVerdict::Cancel(FailureReason::Disabled);
     }
     // What was decided before the webhook was last switched on is not sent; detection draws the
-    // same line. A delivery that a person asked for again is exempt, and may be old.
+    // same line. Only deliveries of events are judged by it. One that a person asked for again may
+    // also be of any age.
     if origin == Origin::Event && created_at_ms < webhook.active_since_ms {
         return SendVerdict::Cancel(FailureReason::Disabled);
     }

@@ -60,11 +60,10 @@ pub(crate) fn next(ended: &EndedAttempt<'_>, schedule: &RetrySchedule, tiers: &T
     let failed = Next::Failed {
         reason: ended.result.failure_reason(),
     };
-    if ended.result.is_final() {
-        return match ended.result {
-            AttemptResult::Success => Next::Delivered,
-            _ => failed,
-        };
+    match ended.result {
+        AttemptResult::Success => return Next::Delivered,
+        AttemptResult::Gone => return failed,
+        _ => {}
     }
     let is_own_fault = ended.result.fault() == Fault::Own;
     let (delay_ms, step) = if is_own_fault {

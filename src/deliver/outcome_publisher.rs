@@ -282,8 +282,9 @@ impl OutcomePublisher {
         headers.extend(work.read_from().into_iter().flat_map(Coordinates::headers));
         let key = letter.key();
         let out = outgoing(&self.dead_letter_topic, &key, letter, &headers);
-        publish_dead_letter(&self.publisher, out).await;
-        self.metrics.dead_letters.inc();
+        if publish_dead_letter(&self.publisher, out).await {
+            self.metrics.dead_letters.inc();
+        }
     }
 
     async fn publish(&self, topic: &str, record: &DeliveryRecord, headers: Vec<(&'static str, String)>) {

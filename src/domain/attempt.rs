@@ -53,11 +53,6 @@ impl AttemptResult {
         }
     }
 
-    /// True if no attempt follows, whatever is left of the schedule.
-    pub(crate) const fn is_final(self) -> bool {
-        matches!(self, Self::Success | Self::Gone)
-    }
-
     /// Reason for which a delivery has failed whose last attempt this was.
     pub(crate) const fn failure_reason(self) -> FailureReason {
         match self {

@@ -69,7 +69,8 @@ words! {
     }
 }
 
-/// Most rows of one webhook.
+/// Most deliveries of one webhook that wait in `parked`. One more fails as `overflow`, a resend is
+/// refused, and a recovery keeps to a lower limit of its own.
 pub(crate) const MAX_WAITING: i64 = 100_000;
 
 /// A webhook for which deliveries wait.

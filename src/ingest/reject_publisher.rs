@@ -13,44 +13,56 @@ use crate::kafka::retrying_publisher::RetryingPublisher;
 /// Publisher of a consumer thread's rejects. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct RejectPublisher {
-    records: RetryingPublisher,
+    retrying: RetryingPublisher,
     topic: Arc<str>,
 }
 
 impl RejectPublisher {
-    /// `topic` is the rejected topic. What is refused waits in tasks of `runtime`.
+    /// `topic` is the rejected topic. Rejects that the brokers refuse are offered again by tasks of
+    /// `runtime`.
     pub(crate) fn new(publisher: Publisher, runtime: Handle, topic: &str) -> Self {
         Self {
-            records: RetryingPublisher { publisher, runtime },
+            retrying: RetryingPublisher { publisher, runtime },
             topic: topic.into(),
         }
     }
 
-    /// Publishes a reject, or what its topic takes of it, and then calls `done`.
+    /// Publishes a reject, shortened if its topic does not take all of it. Calls `done` once it is
+    /// published or dropped: a commit must not wait for it for ever.
     pub(crate) fn publish(&self, rejected: RejectRecord, done: impl FnOnce() + Send + Sync + 'static) {
         let record = self.record(&rejected);
         let this = self.clone();
-        let if_too_large = |_| async move { this.publish_what_fits(rejected).await };
-        self.records.publish_or_else(record, done, if_too_large);
+        let if_too_large = |_whole| async move { this.publish_cut(rejected).await };
+        self.retrying.publish_or_else(record, done, if_too_large);
     }
 
-    /// Publishes a reject with ever less of it while it is too large for its topic. It is dropped
-    /// if nothing is left to cut: it must not hold up what comes after it.
-    pub(crate) async fn publish_what_fits(&self, mut rejected: RejectRecord) {
-        let publisher = &self.records.publisher;
-        while !publisher
-            .publish_if_it_fits(self.record(&rejected).as_outgoing())
-            .await
-        {
-            if !rejected.cut() {
-                self.report_dropped();
-                return;
-            }
+    /// Publishes a reject, shortened until its topic takes it.
+    pub(crate) async fn publish_what_fits(&self, rejected: RejectRecord) {
+        if !self.fits(&rejected).await {
+            self.publish_cut(rejected).await;
         }
     }
 
+    /// Shortens a reject that is too large until its topic takes it. If it does not fit even
+    /// without key and value, it is dropped: it must not hold up what comes after it.
+    async fn publish_cut(&self, mut rejected: RejectRecord) {
+        while rejected.cut() {
+            if self.fits(&rejected).await {
+                return;
+            }
+        }
+        self.report_dropped();
+    }
+
+    /// Publishes a reject; false if it is too large.
+    async fn fits(&self, rejected: &RejectRecord) -> bool {
+        let record = self.record(rejected);
+        let published = self.retrying.publisher.publish_if_it_fits(record.as_outgoing());
+        published.await.is_ok()
+    }
+
     fn report_dropped(&self) {
-        let client_events = self.records.publisher.client_events();
+        let client_events = self.retrying.publisher.client_events();
         client_events.metrics().rejects_dropped.inc();
         if let Some(suppressed) = client_events.admit(Some(RDKafkaErrorCode::MessageSizeTooLarge)) {
             tracing::error!(

@@ -140,13 +140,13 @@ const REFUSED_PAUSE: Duration = Duration::from_millis(500);
 impl Publisher {
     /// Creates a producer with connections and a thread of its own.
     pub fn new(config: &KafkaConfig, client_events: ClientEvents) -> rdkafka::error::KafkaResult<Self> {
-        let mut config_of_client = settings::producer(config);
-        let producer = config_of_client.create_with_context(PublisherContext(client_events.clone()))?;
-        config_of_client.set("batch.num.messages", "1");
+        let mut settings = settings::producer(config);
+        let producer = settings.create_with_context(PublisherContext(client_events.clone()))?;
+        settings.set("batch.num.messages", "1");
         Ok(Self {
             producer: Arc::new(producer),
             unbatched: Arc::new(Unbatched {
-                config: config_of_client,
+                config: settings,
                 producer: OnceCell::new(),
             }),
             prefix: config.topic_prefix.as_str().into(),
@@ -253,25 +253,26 @@ impl Publisher {
     /// Publishes a record and waits for its acknowledgement, however long that takes, because the
     /// caller relies on it. Refusals (no such topic, no permission) are logged and tried again.
     pub(crate) async fn publish(&self, record: Outgoing<'_>) {
-        while !self.publish_if_it_fits(record).await {
+        while let Err(error) = self.publish_if_it_fits(record).await {
+            error.log(&self.client_events);
             tokio::time::sleep(REFUSED_PAUSE).await;
         }
     }
 
-    /// Publishes a record as [`publish`](Self::publish) does. False if it is too large for the
-    /// client or its topic.
+    /// Publishes a record as [`publish`](Self::publish) does. An error means that it is too large
+    /// for the client or its topic.
     ///
     /// A broker measures whole batches, and refuses a small record because of its neighbours. So a
     /// record is too large only if it is so in a batch of its own.
-    pub(crate) async fn publish_if_it_fits(&self, record: Outgoing<'_>) -> bool {
+    pub(crate) async fn publish_if_it_fits(&self, record: Outgoing<'_>) -> Result<(), PublishError> {
         let mut unbatched = None;
         loop {
             let publisher = unbatched.as_ref().unwrap_or(self);
             match publisher.hand_over(record).await.await {
-                Ok(Ok(())) => return true,
+                Ok(Ok(())) => return Ok(()),
                 Ok(Err(error)) if error.is_too_large() => {
                     if unbatched.is_some() {
-                        return false;
+                        return Err(error);
                     }
                     unbatched = Some(self.unbatched().await);
                 }

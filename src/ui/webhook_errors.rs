@@ -1,8 +1,7 @@
 //! Objections of the API to a webhook, at the fields of its form and in words for people.
 
 use super::form::Form;
-use super::form_errors::FieldProblem;
-use super::form_errors::FormErrors;
+use super::form_errors::{FieldProblem, FormErrors};
 use super::webhook_form::{HEADER_ROWS, event_fields, threshold_words, window_words};
 use super::words::event_question;
 

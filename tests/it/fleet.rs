@@ -3,16 +3,14 @@
 use std::time::Instant;
 
 use bellwether::domain::event::EventType;
-use bellwether::domain::goal::GoalRule;
-use bellwether::domain::goal::GoalSettings;
+use bellwether::domain::goal::{GoalRule, GoalSettings};
 use bellwether::domain::id::{GoalId, WebhookId};
 use bellwether::domain::secret::Secret;
 use bellwether::domain::trigger::DropSettings;
 use bellwether::domain::webhook::WebhookSettings;
-use bellwether::record::goals;
 use bellwether::record::keyring::Keyring;
 use bellwether::record::webhooks::NewWebhook;
-use bellwether::record::{sites, webhooks};
+use bellwether::record::{goals, sites, webhooks};
 use bellwether::{chance, clock};
 use reqwest::Method;
 use serde_json::json;

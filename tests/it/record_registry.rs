@@ -3,13 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bellwether::domain::goal::GoalRule;
-use bellwether::domain::goal::GoalSettings;
+use bellwether::domain::goal::{GoalRule, GoalSettings};
 use bellwether::domain::id::{DeliveryId, GoalId, uuid_floor};
 use bellwether::domain::registry::Registry;
-use bellwether::record::goals;
 use bellwether::record::registry::{self, FULL_READ_EVERY_MS, RegistryReader};
-use bellwether::record::{follow, health, sites, webhooks};
+use bellwether::record::{follow, goals, health, sites, webhooks};
 use bellwether::{chance, clock};
 use sqlx::{Connection as _, PgConnection, PgPool};
 use tokio::sync::watch;

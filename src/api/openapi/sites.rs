@@ -9,8 +9,7 @@ use super::schema::{
 use crate::api::site_input::{MAX_NAME_CHARS, MAX_TIME_ZONE_CHARS, MOVING, READ_ONLY};
 use crate::domain::event::EventType;
 use crate::domain::health::CountedState;
-use crate::domain::site::MAX_ALIASES;
-use crate::domain::site::MAX_SITE_ID_BYTES;
+use crate::domain::site::{MAX_ALIASES, MAX_SITE_ID_BYTES};
 use crate::domain::site_now::TriggerPhase;
 
 /// A site id in a body.

@@ -17,10 +17,9 @@ use crate::config::{Config, Source};
 use crate::domain::event::SourceClock;
 use crate::domain::secret::Secret;
 use crate::kafka::embedded::EmbeddedKafka;
-use crate::record::keyring;
-use crate::record::known;
 use crate::record::sessions::{self, NewLink};
 use crate::record::tokens::{self, NewToken, Role, Scope};
+use crate::record::{keyring, known};
 use crate::{chance, clock};
 
 /// Partitions of every topic. Few: the embedded broker looks through all batches of a partition at

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use rdkafka::error::RDKafkaErrorCode;
+
 use super::Intake;
 use super::raw::OriginalRecord;
 use super::work::OffsetToken;
@@ -51,8 +53,9 @@ impl Intake {
                 headers: &headers,
                 passed_on: &original.headers,
             };
-            publish_dead_letter(&publisher, record).await;
-            metrics.dead_letters.inc();
+            if publish_dead_letter(&publisher, record).await {
+                metrics.dead_letters.inc();
+            }
             drop(unpublished);
             token.complete();
         });
@@ -64,21 +67,26 @@ impl Intake {
 const CUTS: [usize; 4] = [64 << 10, 8 << 10, 1 << 10, 0];
 
 /// Publishes a dead letter, cut further and further while its topic does not take it. One whose
-/// headers alone are too large is dropped: it must not stop the stream.
-pub(in crate::deliver) async fn publish_dead_letter(publisher: &Publisher, record: Outgoing<'_>) {
-    if publisher.publish_if_it_fits(record).await {
-        return;
+/// headers alone are too large is dropped: it must not stop the stream. False if it was.
+pub(in crate::deliver) async fn publish_dead_letter(publisher: &Publisher, record: Outgoing<'_>) -> bool {
+    if publisher.publish_if_it_fits(record).await.is_ok() {
+        return true;
     }
     for bytes in CUTS {
         let mut headers = Vec::new();
         let cut = record.cut(bytes, header::TRUNCATED, &mut headers);
-        if publisher.publish_if_it_fits(cut).await {
-            return;
+        if publisher.publish_if_it_fits(cut).await.is_ok() {
+            return true;
         }
     }
-    tracing::error!(
-        topic = record.topic,
-        key = record.key.map(String::from_utf8_lossy).as_deref(),
-        "a dead letter is dropped: the topic takes not even its headers; raise its max.message.bytes"
-    );
+    let cause = Some(RDKafkaErrorCode::MessageSizeTooLarge);
+    if let Some(suppressed) = publisher.client_events().admit(cause) {
+        tracing::error!(
+            topic = record.topic,
+            key = record.key.map(String::from_utf8_lossy).as_deref(),
+            suppressed,
+            "a dead letter is dropped: the topic takes not even its headers; raise its max.message.bytes"
+        );
+    }
+    false
 }

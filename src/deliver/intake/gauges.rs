@@ -7,7 +7,7 @@ use crate::kafka::session::lag::ConsumerLag;
 impl Intake {
     pub(super) fn show_gauges(&mut self) {
         let now = clock::monotonic();
-        if !self.session.is_tick_due(now) {
+        if !self.session.due_tick(now) {
             return;
         }
         let now_ms = clock::now_ms();

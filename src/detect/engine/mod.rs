@@ -35,7 +35,7 @@ mod registry;
 mod timers;
 /// Sites that wait for records their loaded states account for.
 mod behind;
-/// Sources that deliver nothing though they should.
+/// Sites whose clocks are held back, since their source delivers nothing.
 mod held_back;
 /// The passing of time.
 mod tick;

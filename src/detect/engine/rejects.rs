@@ -6,8 +6,7 @@ use super::record::RecordFacts;
 use crate::detect::site::passing::Passing;
 use crate::detect::site::site_outcome::SiteOutcome;
 use crate::detect::site::triggers::CountedEvent;
-use crate::domain::event::Event;
-use crate::domain::event::SourceClock;
+use crate::domain::event::{Event, SourceClock};
 
 impl Engine {
     /// True if an event of a log lies so far after what was read before that its record is to be

@@ -6,11 +6,9 @@ use chrono_tz::Tz;
 
 use super::fixtures::*;
 use crate::detect::usual::baseline::Usual;
-use crate::detect::usual::past::HistoryAnswer;
-use crate::detect::usual::past::LearnedPast;
+use crate::detect::usual::past::{HistoryAnswer, LearnedPast};
 use crate::domain::activity::{HourSummary, SiteHour};
-use crate::domain::event::Event;
-use crate::domain::event::SourceClock;
+use crate::domain::event::{Event, SourceClock};
 use crate::domain::site_now::TriggerPhase;
 
 /// A full hour, in seconds since the Unix epoch.

@@ -15,8 +15,7 @@ use crate::detect::site::state_record::StateRecord;
 use crate::detect::tests::fixtures::{
     RECORD_MS, config, custom, drop, event, goals, paced, registry, site, spike,
 };
-use crate::domain::event::SourceClock;
-use crate::domain::event::{Event, EventKind};
+use crate::domain::event::{Event, EventKind, SourceClock};
 use crate::domain::registry::Site;
 use crate::domain::trigger::{NameFilter, NoticePace};
 

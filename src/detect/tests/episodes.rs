@@ -9,8 +9,7 @@ use crate::detect::engine::Engine;
 use crate::detect::engine::record::RecordFacts;
 use crate::detect::notification::Decision;
 use crate::detect::tests::fixtures::*;
-use crate::domain::event::SourceClock;
-use crate::domain::event::{Event, EventKind, EventType};
+use crate::domain::event::{Event, EventKind, EventType, SourceClock};
 use crate::domain::registry::Site;
 use crate::domain::trigger::{
     EpisodeTrigger, ErrorSettings, ErrorTrigger, NameFilter, NoticeOptions, NoticePace, Triggers,

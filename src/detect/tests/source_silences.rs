@@ -2,8 +2,7 @@
 
 use super::fixtures::*;
 use crate::detect::notification::Decision;
-use crate::domain::event::EventType;
-use crate::domain::event::SourceClock;
+use crate::domain::event::{EventType, SourceClock};
 use crate::domain::time::from_ms;
 
 const START: i64 = RECORD_MS / 1_000;

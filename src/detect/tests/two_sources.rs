@@ -11,8 +11,7 @@ use crate::detect::engine::record::RecordFacts;
 use crate::detect::engine::recovery::Checkpoint;
 use crate::detect::notification::Decision;
 use crate::detect::tests::fixtures::{RECORD_MS, config, drop, registry, site, spike, view};
-use crate::domain::event::EventType;
-use crate::domain::event::SourceClock;
+use crate::domain::event::{EventType, SourceClock};
 
 /// Records of each source: whole seconds after the first, and visitors.
 type Logs = [Vec<(i64, u8)>; 2];

@@ -68,7 +68,7 @@ mod confirmations;
 mod tick;
 /// Gauges of a thread.
 mod gauges;
-/// Silence of sources.
+/// The watch over sources.
 mod watch_sources;
 
 /// Longest wait for a record, and so for noticing a rebalance.

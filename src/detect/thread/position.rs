@@ -8,6 +8,7 @@ use crate::detect::completeness::{CompleteFrom, Completeness};
 use crate::kafka::commits::Commit;
 use crate::kafka::session::commit_metadata::CommitMetadata;
 use crate::kafka::session::lag::ConsumerLag;
+use crate::kafka::session::removed::removed_between;
 use crate::kafka::topic_partition::TopicPartition;
 
 /// Position in a partition of a source when it is assigned.
@@ -163,12 +164,11 @@ pub(crate) fn missed(
     if offset <= next {
         return Missed::default();
     }
-    let Some(beginning) = beginning().map(|beginning| beginning.min(offset)) else {
-        return Missed::default();
-    };
+    let beginning = beginning();
+    let removed_from = |from| removed_between(from, offset, || beginning);
     Missed {
-        has_gap: beginning > next,
-        records: u64::try_from(beginning - next.max(committed)).unwrap_or(0),
+        has_gap: removed_from(next) > 0,
+        records: removed_from(next.max(committed)),
     }
 }
 

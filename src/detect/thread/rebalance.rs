@@ -10,12 +10,11 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use super::Detector;
 use super::partition::OwnedPartition;
 use super::position::Positions;
-use super::restore;
 use super::restore::{Restored, Wanted};
 use super::unrestored::Unrestored;
+use super::{Detector, restore};
 use crate::clock;
 use crate::detect::engine::Engine;
 use crate::detect::engine::config::EngineConfig;

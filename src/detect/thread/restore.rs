@@ -20,10 +20,11 @@ use crate::kafka::client::ClientEvents;
 use crate::kafka::log_ends::{LogEnds, OffsetAnswer, OffsetSpec};
 use crate::kafka::member::GroupMember;
 use crate::kafka::session::commit_metadata::CommitMetadata;
+use crate::kafka::session::removed::report_removed;
 use crate::kafka::table;
 use crate::kafka::topic_partition::{TopicPartition, partition_numbers};
 use crate::telemetry::Metrics;
-use reports::{report_removed, report_unreadable, report_unusable, unanswered};
+use reports::{report_unreadable, report_unusable, unanswered};
 
 /// Words for what is found.
 mod reports;
@@ -101,7 +102,8 @@ pub(crate) fn look_up(
         let position = if wanted.anew.contains(at) {
             Some(first_position(low, CompleteFrom::Unknown))
         } else if let Some(offset) = commit.offset.filter(is_usable) {
-            report_removed(topic, at.partition, offset, low, metrics);
+            let removed = u64::try_from(low - offset).unwrap_or(0);
+            report_removed(metrics, topic, *at, offset, removed);
             Some(position_at(offset, metadata, low))
         } else {
             report_unusable(topic, at.partition, commit.offset, high);

@@ -8,7 +8,7 @@ impl Detector {
     /// Advances silent sites, asks for ends and shows gauges, once a second.
     pub(super) fn tick(&mut self) {
         let now = clock::monotonic();
-        if !self.session.is_tick_due(now) {
+        if !self.session.due_tick(now) {
             return;
         }
         let now_ms = clock::now_ms();

@@ -21,9 +21,9 @@ const MAX_PROP_NAME_CHARS: usize = 300;
 const MAX_PROP_VALUE_CHARS: usize = 2_000;
 
 /// The record that an event was read from.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Original<'a> {
-    pub(crate) read_from: &'a Coordinates,
+#[derive(Debug, Clone)]
+pub(crate) struct Original {
+    pub(crate) read_from: Coordinates,
     /// The record's time in milliseconds since the Unix epoch, if it has one.
     pub(crate) record_ms: Option<i64>,
     pub(crate) clock: SourceClock,
@@ -79,7 +79,7 @@ struct NativeEvent<'e> {
 pub(crate) fn routed_record(
     event: &Event<'_>,
     site_id: &str,
-    original: Original<'_>,
+    original: &Original,
     hasher: &VisitorHasher,
 ) -> serde_json::Result<RoutedRecord> {
     let mut props = event.props.by_name();
@@ -109,7 +109,7 @@ pub(crate) fn routed_record(
 }
 
 /// Makes the record by which a detector knows that a record of `site_id` was rejected.
-pub(crate) fn reject_note(reason: RejectReason, site_id: &str, original: Original<'_>) -> RoutedRecord {
+pub(crate) fn reject_note(reason: RejectReason, site_id: &str, original: &Original) -> RoutedRecord {
     let mut headers = original_headers(original);
     headers.push((header::SITE_ID, site_id.to_owned()));
     headers.push((REJECTED, reason.to_string()));
@@ -120,7 +120,7 @@ pub(crate) fn reject_note(reason: RejectReason, site_id: &str, original: Origina
     }
 }
 
-fn original_headers(original: Original<'_>) -> Vec<(&'static str, String)> {
+fn original_headers(original: &Original) -> Vec<(&'static str, String)> {
     let mut headers = vec![
         (header::VERSION, VERSION.to_string()),
         (CLOCK, original.clock.to_string()),
@@ -130,7 +130,7 @@ fn original_headers(original: Original<'_>) -> Vec<(&'static str, String)> {
     headers
 }
 
-fn headers(event: &Event<'_>, original: Original<'_>, is_hashed: bool) -> Vec<(&'static str, String)> {
+fn headers(event: &Event<'_>, original: &Original, is_hashed: bool) -> Vec<(&'static str, String)> {
     let mut headers = original_headers(original);
     let mut add = |name, value: Option<String>| headers.extend(value.map(|value| (name, value)));
     add(EVENT_ID, event.event_id.as_deref().map(str::to_owned));

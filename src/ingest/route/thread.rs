@@ -260,7 +260,7 @@ impl Router {
 
     /// Shows gauges, once a second.
     fn tick(&mut self) {
-        if !self.session.is_tick_due(clock::monotonic()) {
+        if !self.session.due_tick(clock::monotonic()) {
             return;
         }
         let now_ms = clock::now_ms();

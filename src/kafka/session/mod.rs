@@ -30,7 +30,7 @@ use retained::RetainedStates;
 pub(crate) mod commit_metadata;
 /// Gauges of a consumer thread.
 mod gauges;
-/// Answers to the group.
+/// Handling of rebalances.
 pub(crate) mod group_thread;
 /// Distance from the end of a topic.
 pub(crate) mod lag;
@@ -215,9 +215,9 @@ impl<K: Eq + Hash, S> Session<K, S> {
         }
     }
 
-    /// True once a second: the thread's gauges are due. Drops the states that nobody has taken
+    /// True once a second, when the thread's gauges are due. Drops the states that nobody has taken
     /// back.
-    pub(crate) fn is_tick_due(&mut self, now: Instant) -> bool {
+    pub(crate) fn due_tick(&mut self, now: Instant) -> bool {
         let is_due = now.duration_since(self.last_tick) >= TICK_INTERVAL;
         if is_due {
             self.last_tick = now;

@@ -1,11 +1,12 @@
-//! Records that were removed before they were read.
+//! Records that Kafka removed, by retention or a deletion, before they were read.
 
 use crate::kafka::topic_partition::TopicPartition;
 use crate::telemetry::Metrics;
 
-/// Number of records from `next`, which was expected, to one at `offset` that were removed.
-/// `beginning` is the partition's first offset. Other gaps are no loss: transaction markers leave
-/// them.
+/// Counts the records that were removed between `next`, the offset that was expected, and `offset`,
+/// which came instead. Only what lies below `beginning`, the partition's first offset, was removed;
+/// a gap above it is no loss, as transaction markers take offsets. The beginning may have moved
+/// past `offset` since that was fetched. If it is not known, nothing is counted.
 pub(crate) fn removed_between(next: i64, offset: i64, beginning: impl FnOnce() -> Option<i64>) -> u64 {
     if offset <= next {
         return 0;
@@ -14,7 +15,7 @@ pub(crate) fn removed_between(next: i64, offset: i64, beginning: impl FnOnce() -
     u64::try_from(beginning - next).unwrap_or(0)
 }
 
-/// Counts and logs records that were removed, from `offset` on.
+/// Counts and logs that so many records were `removed`, the first of them at `offset`.
 pub(crate) fn report_removed(metrics: &Metrics, topic: &str, at: TopicPartition, offset: i64, removed: u64) {
     if removed > 0 {
         metrics.records_missed.with_label_values(&[topic]).inc_by(removed);
@@ -33,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_gap_behind_the_beginning_is_no_loss() {
+    fn a_gap_above_the_beginning_is_no_loss() {
         let removed = |offset, beginning| removed_between(10, offset, || beginning);
         assert_eq!(removed(10, Some(0)), 0);
         assert_eq!(removed(17, Some(0)), 0, "markers of transactions");
@@ -43,8 +44,12 @@ mod tests {
         assert_eq!(
             removed(17, Some(30)),
             7,
-            "records that were there when they were fetched"
+            "the beginning moved past it after the fetch"
         );
-        assert_eq!(removed(3, Some(0)), 0, "a topic made anew");
+        assert_eq!(
+            removed(3, Some(0)),
+            0,
+            "offsets went back: the topic was made anew"
+        );
     }
 }

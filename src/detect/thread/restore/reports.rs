@@ -8,7 +8,6 @@ use crate::detect::thread::DetectSettings;
 use crate::kafka::client::ClientEvents;
 use crate::kafka::log_ends::OffsetAnswer;
 use crate::kafka::topic_partition::TopicPartition;
-use crate::telemetry::Metrics;
 
 /// Explains why a partition's offsets are not known.
 pub(super) fn unanswered(at: TopicPartition, answer: &OffsetAnswer, settings: &DetectSettings) -> String {
@@ -29,25 +28,6 @@ pub(super) fn unanswered(at: TopicPartition, answer: &OffsetAnswer, settings: &D
             let topic = source.map_or(state_topic.as_str(), |source| source.topic.as_str());
             format!("{topic}/{partition}: its offsets cannot be looked up ({error}); trying again")
         }
-    }
-}
-
-/// Counts and logs records that were removed since the group committed `offset`.
-pub(super) fn report_removed(topic: &str, partition: i32, offset: i64, low: i64, metrics: &Metrics) {
-    if offset < low {
-        let missed = low - offset;
-        metrics
-            .records_missed
-            .with_label_values(&[topic])
-            .inc_by(missed.unsigned_abs());
-        tracing::error!(
-            topic,
-            partition,
-            offset,
-            beginning = low,
-            missed,
-            "records were removed before they were read"
-        );
     }
 }
 

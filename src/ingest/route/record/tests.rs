@@ -16,11 +16,11 @@ fn coordinates() -> Coordinates {
 
 fn routed(event: &Event<'_>, record_ms: Option<i64>, clock: SourceClock) -> RoutedRecord {
     let original = Original {
-        read_from: &coordinates(),
+        read_from: coordinates(),
         record_ms,
         clock,
     };
-    routed_record(event, "site", original, &VisitorHasher::new(&KEY)).expect("JSON")
+    routed_record(event, "site", &original, &VisitorHasher::new(&KEY)).expect("JSON")
 }
 
 fn read(record: &RoutedRecord) -> Result<Event<'static>, NotAnEvent> {
@@ -150,13 +150,12 @@ fn unreadable_headers_are_named() {
 #[test]
 fn a_newer_version_is_told_from_what_is_bad() {
     let record = routed(&full(), Some(0), SourceClock::Live);
-    let coordinates = coordinates();
     let original = Original {
-        read_from: &coordinates,
+        read_from: coordinates(),
         record_ms: Some(7),
         clock: SourceClock::Live,
     };
-    let note = reject_note(RejectReason::BadField, "s", original);
+    let note = reject_note(RejectReason::BadField, "s", &original);
     for mut newer in [record, note] {
         newer.headers.retain(|(name, _)| *name != "bw-version");
         newer.headers.push(("bw-version", "2".to_owned()));
@@ -180,11 +179,11 @@ fn a_native_record_of_somebody_else_is_read_as_any() {
 #[test]
 fn a_reject_is_told_with_its_site_and_reason() {
     let original = Original {
-        read_from: &coordinates(),
+        read_from: coordinates(),
         record_ms: Some(7),
         clock: SourceClock::Live,
     };
-    let note = reject_note(RejectReason::BadField, "site", original);
+    let note = reject_note(RejectReason::BadField, "site", &original);
     assert_eq!(note.key, b"site");
     match read(&note) {
         Err(NotAnEvent::RejectedBefore(reject)) => {

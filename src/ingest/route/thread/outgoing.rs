@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use rdkafka::error::RDKafkaErrorCode;
+
 use super::{Done, Router};
 use crate::clock;
 use crate::dispatch::record::Coordinates;
-use crate::domain::event::{Event, EventResult, SourceClock};
+use crate::domain::event::{Event, EventResult};
 use crate::domain::reject::Reject;
 use crate::ingest::reject_publisher::RejectPublisher;
 use crate::ingest::reject_record::{RejectRecord, reject_record};
@@ -29,18 +31,21 @@ pub(super) enum OutgoingRecord {
 /// An event that is passed on.
 pub(super) struct PassedOn {
     routed: RoutedRecord,
-    read_from: Coordinates,
-    record_ms: Option<i64>,
-    clock: SourceClock,
+    original: Original,
     is_registered: bool,
 }
 
 impl Router {
-    fn read_from(&self, at: TopicPartition, record: &BatchRecord<'_>) -> Coordinates {
-        Coordinates {
-            topic: self.settings.sources[at.topic].topic.clone(),
-            partition: at.partition,
-            offset: record.offset(),
+    fn original(&self, at: TopicPartition, record: &BatchRecord<'_>) -> Original {
+        let source = &self.settings.sources[at.topic];
+        Original {
+            read_from: Coordinates {
+                topic: source.topic.clone(),
+                partition: at.partition,
+                offset: record.offset(),
+            },
+            record_ms: record.timestamp_ms(),
+            clock: source.clock,
         }
     }
 
@@ -51,11 +56,9 @@ impl Router {
         record: &BatchRecord<'_>,
         event: &Event<'_>,
     ) -> (EventResult, Vec<OutgoingRecord>) {
-        let read_from = self.read_from(at, record);
+        let original = self.original(at, record);
         let site = self.aliases.resolve(&event.site_id);
-        let original = self.original(at, record, &read_from);
-        let (record_ms, clock) = (original.record_ms, original.clock);
-        let routed = match routed_record(event, site.id, original, &self.hasher) {
+        let routed = match routed_record(event, site.id, &original, &self.hasher) {
             Ok(routed) => routed,
             Err(error) => {
                 let reject = Reject::unwritable(&event.site_id, &error);
@@ -68,25 +71,10 @@ impl Router {
         };
         let passed_on = PassedOn {
             routed,
-            read_from,
-            record_ms,
-            clock,
+            original,
             is_registered: site.is_registered,
         };
         (result, vec![OutgoingRecord::Event(Box::new(passed_on))])
-    }
-
-    fn original<'a>(
-        &self,
-        at: TopicPartition,
-        record: &BatchRecord<'_>,
-        read_from: &'a Coordinates,
-    ) -> Original<'a> {
-        Original {
-            read_from,
-            record_ms: record.timestamp_ms(),
-            clock: self.settings.sources[at.topic].clock,
-        }
     }
 
     /// The record as it goes to the rejected topic, and a note of it for the detector of its site,
@@ -97,7 +85,8 @@ impl Router {
         record: &BatchRecord<'_>,
         reject: &Reject,
     ) -> Vec<OutgoingRecord> {
-        let read_from = self.read_from(at, record);
+        let original = self.original(at, record);
+        let read_from = &original.read_from;
         let labels = [read_from.topic.as_str(), reject.reason.as_str()];
         self.links
             .metrics
@@ -105,22 +94,13 @@ impl Router {
             .with_label_values(&labels)
             .inc();
         if let Some(suppressed) = self.rejects_logged.admit(clock::monotonic()) {
-            tracing::warn!(
-                topic = read_from.topic,
-                partition = read_from.partition,
-                offset = read_from.offset,
-                outcome = reject.reason.as_str(),
-                error = reject.detail,
-                suppressed,
-                "a source record was rejected"
-            );
+            log_reject(reject, read_from, suppressed);
         }
-        let rejected = reject_record(reject, &read_from, record.key(), record.value());
+        let rejected = reject_record(reject, read_from, record.key(), record.value());
         let mut outgoing = vec![OutgoingRecord::Reject(rejected)];
         let site = reject.site_id.as_deref().map(|id| self.aliases.resolve(id));
         if let Some(site) = site.filter(|site| site.is_registered) {
-            let original = self.original(at, record, &read_from);
-            let note = reject_note(reject.reason, site.id, original);
+            let note = reject_note(reject.reason, site.id, &original);
             outgoing.push(OutgoingRecord::Note(note));
         }
         outgoing
@@ -145,19 +125,12 @@ impl Router {
             OutgoingRecord::Event(passed_on) => {
                 let PassedOn {
                     routed,
-                    read_from,
-                    record_ms,
-                    clock,
+                    original,
                     is_registered,
                 } = *passed_on;
                 let (rejects, publisher) = (self.rejects.clone(), self.records.publisher.clone());
                 let reject = move |record: Arc<OwnedRecord>| async move {
-                    let original = Original {
-                        read_from: &read_from,
-                        record_ms,
-                        clock,
-                    };
-                    let note = reject_too_large(&rejects, &publisher, &record, original).await;
+                    let note = reject_too_large(&rejects, &publisher, &record, &original).await;
                     if is_registered {
                         let note = note.into_record(Arc::clone(&record.topic));
                         publisher.publish(note.as_outgoing()).await;
@@ -176,15 +149,32 @@ async fn reject_too_large(
     rejects: &RejectPublisher,
     publisher: &Publisher,
     record: &OwnedRecord,
-    original: Original<'_>,
+    original: &Original,
 ) -> RoutedRecord {
     let site_id = String::from_utf8_lossy(record.key.as_deref().unwrap_or_default());
     let value = record.value.as_deref().unwrap_or_default();
     let reject = Reject::too_large_for(&record.topic, value.len(), &site_id);
-    let labels = [original.read_from.topic.as_str(), reject.reason.as_str()];
-    let metrics = publisher.client_events().metrics();
-    metrics.rejected_records.with_label_values(&labels).inc();
-    let rejected = reject_record(&reject, original.read_from, record.key.as_deref(), value);
+    let read_from = &original.read_from;
+    let labels = [read_from.topic.as_str(), reject.reason.as_str()];
+    let client_events = publisher.client_events();
+    let rejected_records = &client_events.metrics().rejected_records;
+    rejected_records.with_label_values(&labels).inc();
+    if let Some(suppressed) = client_events.admit(Some(RDKafkaErrorCode::MessageSizeTooLarge)) {
+        log_reject(&reject, read_from, suppressed);
+    }
+    let rejected = reject_record(&reject, read_from, record.key.as_deref(), value);
     rejects.publish_what_fits(rejected).await;
     reject_note(reject.reason, &site_id, original)
+}
+
+fn log_reject(reject: &Reject, read_from: &Coordinates, suppressed: u64) {
+    tracing::warn!(
+        topic = read_from.topic,
+        partition = read_from.partition,
+        offset = read_from.offset,
+        outcome = reject.reason.as_str(),
+        error = reject.detail,
+        suppressed,
+        "a source record was rejected"
+    );
 }
