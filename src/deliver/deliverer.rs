@@ -201,8 +201,13 @@ impl Deliverer {
         let (tasks, give_up) = (self.links.tasks.clone(), self.links.give_up.clone());
         loop {
             tokio::select! {
-                Some(event) = events.recv() => if let LaneEvent::Ended { webhook, end } = event {
-                    self.ended(webhook, end);
+                // Before the end of the tasks, of which the last may have sent one.
+                biased;
+                Some(event) = events.recv() => match event {
+                    LaneEvent::Ended { webhook, end } => self.ended(webhook, end),
+                    // Claimed too late to be sent: the next owner need not wait for the claim's end.
+                    LaneEvent::Taken { rows, .. } => self.clean_up(rows.ids(), Vec::new()),
+                    _ => {}
                 },
                 () = tasks.wait() => break tracing::info!("every request has ended"),
                 () = give_up.cancelled() => break tracing::warn!(

@@ -198,7 +198,10 @@ impl InFlight {
             }
             Some(claim)
         });
-        let rows = revoked().filter(|(_, one)| one.is_row && one.claim.is_none());
+        let is_row = |one: &InFlightDelivery| one.is_row && one.claim.is_none();
+        // A row may also wait behind a record of its delivery.
+        let has_row = |one: &InFlightDelivery| one.waiting.iter().any(|work| work.parked().is_some());
+        let rows = revoked().filter(|(_, one)| is_row(one) || has_row(one));
         (claims.collect(), rows.map(|(id, _)| *id).collect())
     }
 

@@ -102,6 +102,18 @@ pub(crate) struct TakenRows {
     pub(crate) newer: Vec<(DeliveryId, WebhookId)>,
 }
 
+impl TakenRows {
+    /// All deliveries.
+    pub(crate) fn ids(&self) -> Vec<DeliveryId> {
+        let newer = self.newer.iter().map(|(id, _)| *id);
+        self.readable
+            .iter()
+            .map(|row| row.delivery_id)
+            .chain(newer)
+            .collect()
+    }
+}
+
 /// Claims rows that are due at `now`, of each webhook at most so many, oldest first, for `claim`.
 pub(crate) async fn take(
     connection: &mut PgConnection,

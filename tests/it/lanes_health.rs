@@ -256,6 +256,45 @@ async fn a_parked_row_of_a_newer_version_holds_back_no_other() {
     assert!(stage.process.log_text().contains("finish the upgrade"));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_claimed_while_it_stops_are_given_back() {
+    let mut stage = GoalStage::start(&[], json!({})).await;
+    pause(&stage, "now() + interval '1 hour'").await;
+    for number in 0..3 {
+        stage.goal(&format!("goal {number}")).await;
+    }
+    stage.count_is("select count(*) from parked", 3).await;
+    // The claim waits for the table, until the process has left its group.
+    let mut lock = stage.pool().begin().await.unwrap();
+    sqlx::query("lock table parked in exclusive mode")
+        .execute(&mut *lock)
+        .await
+        .unwrap();
+    pause(&stage, "null").await;
+    let claiming = "select count(*) from pg_stat_activity
+        where datname = current_database() and wait_event_type = 'Lock' and query like '%update parked set claimed_until%'";
+    stage.count_is(claiming, 1).await;
+    stage.process.terminate();
+    eventually("it has left its group", TIMEOUT, || async {
+        let log = stage.process.log_text();
+        log.lines()
+            .any(|line| line.contains("left the group") && line.contains("\"deliver\""))
+            .then_some(())
+    })
+    .await;
+    assert_eq!(stage.count(claiming).await, 1);
+    lock.rollback().await.unwrap();
+    assert!(stage.process.ended(TIMEOUT).await.success());
+    assert_eq!(
+        stage
+            .count("select count(*) from parked where claimed_until is not null")
+            .await,
+        0
+    );
+    let _next = stage.deployment.serve(&[]).await;
+    stage.receiver.wait_for("hook", 3).await;
+}
+
 /// Pauses every webhook until an instant of Postgres, and waits until the process knows.
 async fn pause(stage: &GoalStage, until: &str) {
     let sql = format!("update webhooks set paused_until = {until}, updated_at = now()");

@@ -179,6 +179,7 @@ impl Deliverer {
             let id = row.delivery_id;
             match self.links.owned.assignment(row.partition) {
                 None => given_back.push(id),
+                Some(assignment) if assignment.is_revoked() => given_back.push(id),
                 Some(assignment) => match rows::work_of(row, assignment, now, now_ms) {
                     None => orphans.push(id),
                     Some((work, progress)) => {
@@ -205,7 +206,7 @@ impl Deliverer {
     }
 
     /// Gives rows of other owners back, and removes those whose delivery's history is gone.
-    fn clean_up(&self, given_back: Vec<DeliveryId>, orphans: Vec<DeliveryId>) {
+    pub(super) fn clean_up(&self, given_back: Vec<DeliveryId>, orphans: Vec<DeliveryId>) {
         if given_back.is_empty() && orphans.is_empty() {
             return;
         }

@@ -104,3 +104,15 @@ async fn a_row_is_looked_at_again_when_a_record_of_it_is_complete() {
     let row = requeued.try_recv().expect("the row");
     assert!(row.parked().is_some() && row.needs_look_up);
 }
+
+#[tokio::test]
+async fn a_row_behind_a_record_is_given_back_at_a_hand_over() {
+    let (in_flight, _requeued) = in_flight();
+    let mut source = Source::new();
+    let record = in_flight.admit(Box::new(source.read(1, 1))).expect("admitted");
+    assert!(in_flight.begin_sending(&record.record, PUBLISHED_MS + 30_000));
+    assert!(in_flight.admit(Box::new(source.claim(1, 1))).is_none());
+    source.assignment.revoke();
+    let (claims, rows) = in_flight.claims(PUBLISHED_MS);
+    assert_eq!((claims.len(), rows), (1, vec![record.record.delivery_id]));
+}
