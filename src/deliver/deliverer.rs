@@ -20,7 +20,7 @@ use super::backlog::ParkedBacklog;
 use super::decide::{Action, WebhookSnapshot, WebhookState, decide};
 use super::events::{LaneEvent, Question};
 use super::health_book::HealthBook;
-use super::in_flight::InFlight;
+use super::in_flight::{InFlight, NotAdmitted};
 use super::intake::work::{Work, WorkOrigin};
 use super::lanes::flow::{FlowLimit, RequestNumber};
 use super::lanes::health::{AttemptEnd, EndpointHealth};
@@ -317,13 +317,25 @@ impl Deliverer {
         if std::mem::take(&mut work.is_suspect_if_noted) {
             work.suspect = self.maybe_sent.remove(&work.record.delivery_id);
         }
-        let Some(work) = self.links.in_flight.admit(Box::new(work)) else {
-            return;
-        };
+        let Some(work) = self.admit(work) else { return };
         match self.decide(&work) {
             Action::Queue { webhook } => self.queue(work, &webhook),
             Action::RequeueAfter(pause) => self.requeue_after(work, pause),
             Action::Settle(settlement) => self.settle(work, settlement),
+        }
+    }
+
+    /// Reserves a record's delivery for it. `None`: the record waits, or is not this process's any
+    /// more.
+    fn admit(&self, work: Work) -> Option<Box<Work>> {
+        let id = work.record.delivery_id;
+        match self.links.in_flight.admit(Box::new(work)) {
+            Ok(work) => Some(work),
+            Err(NotAdmitted::Waits | NotAdmitted::Revoked) => None,
+            Err(NotAdmitted::ClaimedInVain) => {
+                self.clean_up(vec![id], Vec::new());
+                None
+            }
         }
     }
 

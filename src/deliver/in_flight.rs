@@ -33,7 +33,14 @@ pub(crate) struct InFlight {
     pool: PgPool,
     /// The way back to the deliverer, for records that are to be looked at again.
     requeued: mpsc::UnboundedSender<Work>,
-    deliveries: Mutex<HashMap<DeliveryId, InFlightDelivery>>,
+    deliveries: Mutex<Deliveries>,
+}
+
+#[derive(Debug, Default)]
+struct Deliveries {
+    at_work: HashMap<DeliveryId, InFlightDelivery>,
+    /// Rows of `parked` that are on their way back to the deliverer: claimed, and not at work.
+    returning: HashMap<DeliveryId, Arc<Assignment>>,
 }
 
 #[derive(Debug)]
@@ -50,6 +57,17 @@ struct InFlightDelivery {
     waiting: Vec<Work>,
 }
 
+/// The reason for which a record is not worked on now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotAdmitted {
+    /// It waits for another record of its delivery.
+    Waits,
+    /// It is forgotten: its partition was given back.
+    Revoked,
+    /// The same, of a row of `parked` that is still claimed by this process.
+    ClaimedInVain,
+}
+
 impl InFlight {
     /// Holds nothing yet. Claims are written through `pool`; records that are to be looked at again
     /// go to `requeued`.
@@ -61,14 +79,19 @@ impl InFlight {
         }
     }
 
-    /// Reserves a record's delivery for it, before Postgres is asked about it. `None`: the record
-    /// waits for another one of its delivery, or is forgotten because its partition was given back.
-    pub(crate) fn admit(&self, work: Box<Work>) -> Option<Box<Work>> {
+    /// Reserves a record's delivery for it, before Postgres is asked about it.
+    pub(crate) fn admit(&self, work: Box<Work>) -> Result<Box<Work>, NotAdmitted> {
         let mut deliveries = self.lock();
+        let id = work.record.delivery_id;
+        let was_returning = work.parked().is_some() && deliveries.returning.remove(&id).is_some();
         if work.assignment().is_revoked() {
-            return None;
+            // The hand-over has given back the rows that it found here.
+            return Err(match work.parked().is_some() && !was_returning {
+                true => NotAdmitted::ClaimedInVain,
+                false => NotAdmitted::Revoked,
+            });
         }
-        match deliveries.entry(work.record.delivery_id) {
+        match deliveries.at_work.entry(id) {
             Entry::Vacant(slot) => {
                 slot.insert(InFlightDelivery {
                     attempt: work.record.attempt,
@@ -78,11 +101,11 @@ impl InFlight {
                     is_row: work.parked().is_some(),
                     waiting: Vec::new(),
                 });
-                Some(work)
+                Ok(work)
             }
             Entry::Occupied(mut slot) => {
                 slot.get_mut().waiting.push(*work);
-                None
+                Err(NotAdmitted::Waits)
             }
         }
     }
@@ -92,7 +115,7 @@ impl InFlight {
     /// begin.
     pub(crate) fn begin_sending(&self, record: &DeliveryRecord, deadline_ms: i64) -> bool {
         let mut deliveries = self.lock();
-        match deliveries.get_mut(&record.delivery_id) {
+        match deliveries.at_work.get_mut(&record.delivery_id) {
             Some(one) if !one.assignment.is_revoked() => {
                 one.claim = Some(rows::claim(record, one.attempt, deadline_ms));
                 true
@@ -103,7 +126,7 @@ impl InFlight {
 
     /// Notes that the request of a delivery has ended: its outcome is not yet written.
     pub(crate) fn end_sending(&self, id: DeliveryId) {
-        if let Some(one) = self.lock().get_mut(&id) {
+        if let Some(one) = self.lock().at_work.get_mut(&id) {
             one.has_ended = true;
         }
     }
@@ -111,33 +134,37 @@ impl InFlight {
     /// Completes a record, for which nothing remains to be done, and the waiting records of the
     /// same attempt; those of other attempts are looked at again.
     pub(crate) fn complete(&self, work: Work) {
-        let mut others = Vec::new();
-        if let Some(one) = self.remove(work.record.delivery_id) {
-            for waiting in one.waiting {
-                // A row is on its own: a record that was complete says nothing of it.
-                if waiting.record.attempt == one.attempt && waiting.parked().is_none() {
-                    waiting.complete();
-                } else {
-                    others.push(waiting);
-                }
-            }
+        let mut deliveries = self.lock();
+        let mut copies = Vec::new();
+        if let Some(one) = deliveries.at_work.remove(&work.record.delivery_id) {
+            // A row is on its own: a record that was complete says nothing of it.
+            let is_copy = |other: &Work| other.record.attempt == one.attempt && other.parked().is_none();
+            let others;
+            (copies, others) = one.waiting.into_iter().partition(is_copy);
+            self.send_back(&mut deliveries, others);
         }
-        work.complete();
-        self.send_back(others);
+        drop(deliveries);
+        copies.into_iter().chain([work]).for_each(Work::complete);
     }
 
     /// Hands a record back to the deliverer, behind the records that waited for it.
     pub(crate) fn requeue(&self, work: Work) {
-        let waiting = self
-            .remove(work.record.delivery_id)
-            .map_or_else(Vec::new, |one| one.waiting);
-        self.send_back(waiting.into_iter().chain([work]));
+        let mut deliveries = self.lock();
+        let one = deliveries.at_work.remove(&work.record.delivery_id);
+        let waiting = one.map_or_else(Vec::new, |one| one.waiting);
+        self.send_back(&mut deliveries, waiting.into_iter().chain([work]).collect());
     }
 
-    fn send_back(&self, works: impl IntoIterator<Item = Work>) {
+    /// Sends records to the deliverer, in the same breath in which they leave what is at work: a
+    /// hand-over finds a row here or there.
+    fn send_back(&self, deliveries: &mut Deliveries, works: Vec<Work>) {
         for mut work in works {
             // What became of the other record is not known here.
             work.needs_look_up = true;
+            if work.parked().is_some() {
+                let assignment = Arc::clone(work.assignment());
+                deliveries.returning.insert(work.record.delivery_id, assignment);
+            }
             // The deliverer is gone once the process is stopping; the next owner reads the record
             // again.
             drop(self.requeued.send(work));
@@ -190,7 +217,8 @@ impl InFlight {
     /// Lists the claims of requests under way, and the rows that wait, of revoked assignments.
     fn claims(&self, now_ms: i64) -> (Vec<Claim>, Vec<DeliveryId>) {
         let deliveries = self.lock();
-        let revoked = || deliveries.iter().filter(|(_, one)| one.assignment.is_revoked());
+        let at_work = &deliveries.at_work;
+        let revoked = || at_work.iter().filter(|(_, one)| one.assignment.is_revoked());
         let claims = revoked().filter_map(|(_, one)| {
             let mut claim = one.claim.clone()?;
             if one.has_ended {
@@ -202,14 +230,13 @@ impl InFlight {
         // A row may also wait behind a record of its delivery.
         let has_row = |one: &InFlightDelivery| one.waiting.iter().any(|work| work.parked().is_some());
         let rows = revoked().filter(|(_, one)| is_row(one) || has_row(one));
-        (claims.collect(), rows.map(|(id, _)| *id).collect())
+        let returning = deliveries.returning.iter();
+        let returning = returning.filter(|(_, assignment)| assignment.is_revoked());
+        let rows = rows.map(|(id, _)| *id).chain(returning.map(|(id, _)| *id));
+        (claims.collect(), rows.collect())
     }
 
-    fn remove(&self, id: DeliveryId) -> Option<InFlightDelivery> {
-        self.lock().remove(&id)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<DeliveryId, InFlightDelivery>> {
+    fn lock(&self) -> MutexGuard<'_, Deliveries> {
         self.deliveries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -3,10 +3,11 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::StatusCode;
 use serde_json::json;
+use sqlx::PgPool;
 
 use crate::support::app::{Deployment, Process};
 use crate::support::eventually;
@@ -64,19 +65,31 @@ async fn under_load(published: &AtomicU32, receiver: &Receiver) {
 }
 
 async fn all_delivered(deployment: &Deployment, goals: u32) {
-    eventually(
-        &format!("{goals} goals are delivered to three webhooks each"),
-        TIMEOUT,
-        || async {
-            let (ended,): (i64,) =
-                sqlx::query_as("select count(*) from deliveries where status = 'delivered'")
-                    .fetch_one(&deployment.database.pool)
-                    .await
-                    .unwrap();
-            (ended == i64::from(goals) * 3).then_some(())
-        },
-    )
-    .await;
+    let deadline = Instant::now() + TIMEOUT;
+    let pool = &deployment.database.pool;
+    loop {
+        let (ended,): (i64,) = sqlx::query_as("select count(*) from deliveries where status = 'delivered'")
+            .fetch_one(pool)
+            .await
+            .unwrap();
+        if ended == i64::from(goals) * 3 {
+            return;
+        }
+        if Instant::now() > deadline {
+            let left = not_delivered(pool).await;
+            panic!("{ended} deliveries of {goals} goals to three webhooks each; recorded: {left:#?}");
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Describes some of what is recorded and not delivered.
+async fn not_delivered(pool: &PgPool) -> Vec<(String,)> {
+    let query = "select jsonb_build_object('now', now(), 'delivery', to_jsonb(d) - 'payload',
+            'parked', to_jsonb(p))::text
+         from deliveries d left join parked p on p.delivery_id = d.id
+         where d.status <> 'delivered' limit 5";
+    sqlx::query_as(query).fetch_all(pool).await.unwrap()
 }
 
 /// Attempts that were received more than once.

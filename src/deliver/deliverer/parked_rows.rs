@@ -188,7 +188,7 @@ impl Deliverer {
                             let mut work = work;
                             work.suspect |= possible_repeat;
                             self.arrive(work);
-                        } else if let Some(work) = self.links.in_flight.admit(Box::new(work)) {
+                        } else if let Some(work) = self.admit(work) {
                             self.resume_unsent(work, decision, Some(progress));
                         }
                     }
