@@ -206,7 +206,7 @@ impl Deliverer {
                 Some(event) = events.recv() => match event {
                     LaneEvent::Ended { webhook, end } => self.ended(webhook, end),
                     // Claimed too late to be sent: the next owner need not wait for the claim's end.
-                    LaneEvent::Taken { rows, .. } => self.clean_up(rows.ids(), Vec::new()),
+                    LaneEvent::Taken { rows, .. } | LaneEvent::Cancelled(rows) => self.clean_up(rows.ids(), Vec::new()),
                     _ => {}
                 },
                 () = tasks.wait() => break tracing::info!("every request has ended"),
@@ -307,7 +307,7 @@ impl Deliverer {
             }
             LaneEvent::Waiting(found) => self.looked(found),
             LaneEvent::Taken { asked, rows } => self.taken(&asked, rows),
-            LaneEvent::Cancelled => self.looks.cancelled(),
+            LaneEvent::Cancelled(rows) => self.cancelled(rows),
         }
     }
 

@@ -44,8 +44,8 @@ pub(crate) enum LaneEvent {
         asked: Vec<(WebhookId, i32)>,
         rows: TakenRows,
     },
-    /// A round of cancelling is over.
-    Cancelled,
+    /// A round of cancelling is over. The rows, now claimed, are those that could not be cancelled.
+    Cancelled(TakenRows),
 }
 
 /// A delivery about which Postgres is asked, and what is to be done with it if it may be.

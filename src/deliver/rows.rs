@@ -212,7 +212,7 @@ pub(crate) fn work_of(
         attempts: u32::try_from(delivery.attempts).unwrap_or(0),
         next_retry_at_ms: None,
         step: u32::try_from(row.step).unwrap_or(0),
-        is_parked: true,
+        is_parked: delivery.waits,
         failure_reason: delivery.failure_reason,
         last_status: delivery.response_code.and_then(|code| u16::try_from(code).ok()),
         first_attempt_at_ms: delivery.first_attempt_at.map(|at| at.timestamp_millis()),

@@ -55,6 +55,8 @@ pub(crate) struct ParkedDelivery {
     pub(crate) first_attempt_at: Option<DateTime<Utc>>,
     /// Number and deadline of an attempt that another owner may still be making.
     pub(crate) claim: Option<(i32, DateTime<Utc>)>,
+    /// False once it has failed: its row is there for its dead letter.
+    pub(crate) waits: bool,
 }
 
 /// Lists the webhooks of these partitions for which deliveries wait. Reads one row a webhook.
@@ -146,7 +148,7 @@ pub(crate) async fn take(
              d.notification_id as "notification_id?", d.site_id as "site_id?", d.event_type as "event_type?",
              d.origin as "origin?", d.resend_of as "resend_of?", d.status as "status?", d.attempts as "attempts?", d.response_code as "response_code?",
              d.failure_reason as "failure_reason?", d.payload as "payload?", d.created_at as "created_at?", d.first_attempt_at as "first_attempt_at?",
-             d.claimed_attempt as "claimed_attempt?", d.claimed_until as "claimed_until?"
+             d.claimed_attempt as "claimed_attempt?", d.claimed_until as "claimed_until?", d.parked_reason is not null as "waits!"
          from taken t left join deliveries d on d.id = t.delivery_id
          order by t.due_at, t.delivery_id"#,
         &webhooks,
@@ -196,6 +198,7 @@ struct TakenRow {
     first_attempt_at: Option<DateTime<Utc>>,
     claimed_attempt: Option<i32>,
     claimed_until: Option<DateTime<Utc>>,
+    waits: bool,
 }
 
 impl TakenRow {
@@ -238,6 +241,7 @@ impl TakenRow {
             created_at,
             first_attempt_at: self.first_attempt_at,
             claim: self.claimed_attempt.zip(self.claimed_until),
+            waits: self.waits,
         }))
     }
 }
@@ -280,7 +284,8 @@ pub(crate) async fn remove(connection: &mut PgConnection, ids: &[DeliveryId]) ->
 }
 
 /// Cancels a batch of what waits for a webhook that is off or deleted. Returns how many deliveries
-/// of each event type were cancelled, and if more rows may be left.
+/// of each event type were cancelled, and if more rows may be left to cancel. Rows of failed
+/// deliveries stay.
 pub(crate) async fn cancel_batch(
     connection: &mut PgConnection,
     webhook: WebhookId,
@@ -290,6 +295,8 @@ pub(crate) async fn cancel_batch(
         r#"with batch as (
              select delivery_id from parked
              where webhook_id = $1 and (claimed_until is null or claimed_until <= now())
+               -- Its dead letter may be missing: the deliverer goes on with it.
+               and not exists (select from deliveries d where d.id = parked.delivery_id and d.status = 'failed')
              order by due_at, delivery_id limit $3 for update skip locked
          ), cancelled as (
              update deliveries set status = 'cancelled', failure_reason = $2, next_retry_at = null,

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use bellwether::domain::id::DeliveryId;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::support::eventually;
 use crate::support::goal_stage::{GoalStage, SITE};
+use crate::support::kafka;
 use crate::support::receiver::Answer;
 
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -293,6 +295,71 @@ async fn rows_claimed_while_it_stops_are_given_back() {
     );
     let _next = stage.deployment.serve(&[]).await;
     stage.receiver.wait_for("hook", 3).await;
+}
+
+/// Leaves three rows of a process that stopped. The attempt of one failed for good, and its dead
+/// letter was not published. Returns the one.
+async fn rows_without_a_dead_letter(stage: &mut GoalStage, reason: &str) -> DeliveryId {
+    pause(stage, "now() + interval '1 hour'").await;
+    for number in 0..3 {
+        stage.goal(&format!("goal {number}")).await;
+    }
+    stage.count_is("select count(*) from parked", 3).await;
+    stage.process.terminate();
+    assert!(stage.process.ended(TIMEOUT).await.success());
+    // As the statement that writes outcomes leaves it.
+    let (failed,): (sqlx::types::Uuid,) = sqlx::query_as(
+        "with failed as (
+             update deliveries set status = 'failed', failure_reason = $1, attempts = 1, response_code = 410,
+                 parked_reason = null, parked_until = null
+             where id = (select delivery_id from parked order by delivery_id limit 1) returning id
+         )
+         update parked set due_at = now() from failed where delivery_id = failed.id returning delivery_id",
+    )
+    .bind(reason)
+    .fetch_one(stage.pool())
+    .await
+    .unwrap();
+    DeliveryId::from_uuid(failed)
+}
+
+/// Waits until no row is left. Exactly one dead letter is published then, of this delivery.
+async fn one_letter_is_there(stage: &GoalStage, delivery: DeliveryId, reason: &str) {
+    stage.count_is("select count(*) from parked", 0).await;
+    let letters = kafka::read_all(&stage.deployment.topic("dead-letter"));
+    let of = |letter, name| kafka::header(letter, name).map(str::to_owned);
+    let found: Vec<_> = letters
+        .iter()
+        .map(|letter| (of(letter, "bw-delivery-id"), of(letter, "bw-reason")))
+        .collect();
+    assert_eq!(found, [(Some(delivery.to_string()), Some(reason.to_owned()))]);
+}
+
+#[tokio::test]
+async fn a_pending_dead_letter_of_a_row_is_published() {
+    let mut stage = GoalStage::start(&[], json!({})).await;
+    let failed = rows_without_a_dead_letter(&mut stage, "exhausted").await;
+    sqlx::query("update webhooks set paused_until = null, updated_at = now()")
+        .execute(stage.pool())
+        .await
+        .unwrap();
+    let _next = stage.deployment.serve(&[]).await;
+    one_letter_is_there(&stage, failed, "exhausted").await;
+    assert_eq!(stage.receiver.all().len(), 2);
+}
+
+#[tokio::test]
+async fn a_pending_dead_letter_outlives_its_webhooks_end() {
+    let mut stage = GoalStage::start(&[], json!({})).await;
+    let failed = rows_without_a_dead_letter(&mut stage, "gone").await;
+    sqlx::query("update webhooks set disabled_at = now(), disabled_reason = 'gone', updated_at = now()")
+        .execute(stage.pool())
+        .await
+        .unwrap();
+    let _next = stage.deployment.serve(&[]).await;
+    one_letter_is_there(&stage, failed, "gone").await;
+    let cancelled = "select count(*) from deliveries where status = 'cancelled'";
+    assert_eq!(stage.count(cancelled).await, 2);
 }
 
 /// Pauses every webhook until an instant of Postgres, and waits until the process knows.

@@ -35,8 +35,4 @@ impl Looks {
     pub(super) fn look_now(&mut self, now: Instant) {
         self.look_at = now;
     }
-
-    pub(super) fn cancelled(&mut self) {
-        self.is_cancelling = false;
-    }
 }

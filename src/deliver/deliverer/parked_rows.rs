@@ -153,7 +153,6 @@ impl Deliverer {
     pub(super) fn taken(&mut self, asked: &[(WebhookId, i32)], rows: TakenRows) {
         self.looks.is_taking = false;
         self.looks.want_refill();
-        let (now, now_ms) = (clock::monotonic(), clock::now_ms());
         for (id, room) in asked {
             let readable = rows.readable.iter().map(|row| row.webhook_id);
             let newer = rows.newer.iter().map(|(_, webhook)| *webhook);
@@ -163,6 +162,12 @@ impl Deliverer {
                 self.scheduler.note_parked(*id, false);
             }
         }
+        self.arrange(rows);
+    }
+
+    /// Goes on with claimed rows, each by what is recorded of its delivery.
+    fn arrange(&mut self, rows: TakenRows) {
+        let (now, now_ms) = (clock::monotonic(), clock::now_ms());
         if let Some((delivery, webhook)) = rows.newer.first()
             && let Some(suppressed) = self.newer_logged.admit(now)
         {
@@ -230,11 +235,12 @@ impl Deliverer {
         self.looks.is_cancelling = true;
         let (pool, monitor) = (self.links.pool.clone(), self.links.monitor.clone());
         let (events, give_up) = (self.links.events.clone(), self.links.give_up.clone());
-        let metrics = self.links.metrics.clone();
+        let (metrics, claim) = (self.links.metrics.clone(), self.links.timeout + CLAIM_SLACK);
         for (id, _) in &webhooks {
             self.backlog.taken_all(*id);
         }
         self.links.tasks.spawn(async move {
+            let left: Vec<_> = webhooks.iter().map(|(id, _)| (*id, MOST_ROWS)).collect();
             let cancel = async {
                 for (id, reason) in webhooks {
                     let cancel = || async {
@@ -243,10 +249,23 @@ impl Deliverer {
                     };
                     cancel_all(&monitor, &metrics, reason, cancel).await;
                 }
+                // What failed for good may still need its dead letter.
+                let now = from_ms(clock::now_ms());
+                let take = monitor.once(PostgresOp::Unpark, async {
+                    let mut connection = pool.acquire().await?;
+                    parked::take(&mut connection, &left, now, claim).await
+                });
+                take.await.unwrap_or_default()
             };
-            give_up.run_until_cancelled(Box::pin(cancel)).await;
-            drop(events.send(LaneEvent::Cancelled));
+            let rows = give_up.run_until_cancelled(Box::pin(cancel)).await;
+            drop(events.send(LaneEvent::Cancelled(rows.unwrap_or_default())));
         });
+    }
+
+    /// Notes that a round of cancelling is over, and goes on with what it left.
+    pub(super) fn cancelled(&mut self, rows: TakenRows) {
+        self.looks.is_cancelling = false;
+        self.arrange(rows);
     }
 }
 
