@@ -1,6 +1,6 @@
 //! The calls that read how many visitors a site has: now, and in the past.
 
-use axum::extract::{RawQuery, State};
+use axum::extract::State;
 use axum::response::Response;
 use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use crate::record::{activity, site_now};
 
 use super::answer::{self, optional_time, time};
 use super::extract::ReadableSite;
-use super::field_errors::{FieldCode, FieldErrors};
+use super::field_errors::FieldCode;
 use super::problem::Problem;
 use super::query::{Instant, Query};
 use super::sites::find as find_site;
@@ -56,9 +56,9 @@ pub(super) async fn status(State(state): State<ApiState>, site: ReadableSite) ->
 pub(super) async fn read(
     State(state): State<ApiState>,
     site: ReadableSite,
-    RawQuery(query): RawQuery,
+    query: Query,
 ) -> Result<Response, Problem> {
-    let span = AskedHours::read(&Query::parse(query.as_deref()), clock::now())?;
+    let span = AskedHours::read(&query, clock::now())?;
     let mut conn = state.read().await?;
     let first_hour = truncate(span.from, TimeDelta::hours(1));
     let hours = activity::read_span(&mut conn, site.id(), first_hour, span.to).await?;
@@ -84,8 +84,7 @@ struct AskedHours {
 
 impl AskedHours {
     fn read(query: &Query, now: DateTime<Utc>) -> Result<Self, Problem> {
-        let mut errors = FieldErrors::default();
-        query.refuse_unknown(&["from", "to"], &mut errors);
+        let mut errors = query.refuse_unknown();
         let from: Option<Instant> = query.one("from", Instant::ALLOWED, &mut errors);
         let to: Option<Instant> = query.one("to", Instant::ALLOWED, &mut errors);
         let to = to.map_or(now, |to| to.0);
@@ -146,13 +145,15 @@ fn truncate(at: DateTime<Utc>, step: TimeDelta) -> DateTime<Utc> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::parameter::Parameter;
 
     fn at(text: &str) -> DateTime<Utc> {
         text.parse().expect("a time")
     }
 
     fn span(query: &str) -> Result<AskedHours, Problem> {
-        AskedHours::read(&Query::parse(Some(query)), at("2026-03-02T12:00:30Z"))
+        let query = Query::parse(Some(query), &[Parameter::From, Parameter::To]);
+        AskedHours::read(&query, at("2026-03-02T12:00:30Z"))
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use axum::extract::{RawQuery, State};
+use axum::extract::State;
 use axum::response::Response;
 use chrono::DateTime;
 use serde_json::{Value, json};
@@ -15,7 +15,6 @@ use crate::record::episodes::{self, EpisodeCursor};
 
 use super::answer::{self, Page, optional_time, time};
 use super::extract::ReadableSite;
-use super::field_errors::FieldErrors;
 use super::problem::Problem;
 use super::query::{Instant, Query};
 use super::sites::find as find_site;
@@ -25,11 +24,9 @@ use super::state::ApiState;
 pub(super) async fn list(
     State(state): State<ApiState>,
     site: ReadableSite,
-    RawQuery(query): RawQuery,
+    query: Query,
 ) -> Result<Response, Problem> {
-    let query = Query::parse(query.as_deref());
-    let mut errors = FieldErrors::default();
-    query.refuse_unknown(&["event", "since", "limit", "after"], &mut errors);
+    let mut errors = query.refuse_unknown();
     let events = format!("one of {}", EventType::WORDS.join(", "));
     let event: Option<EventType> = query.one("event", &events, &mut errors);
     let since: Option<Instant> = query.one("since", Instant::ALLOWED, &mut errors);

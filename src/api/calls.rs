@@ -3,7 +3,8 @@
 
 use axum::routing::{MethodRouter, delete, get, patch, post, put};
 
-use super::call::{Access, Call, Method, Parameter};
+use super::call::{Access, Call, Method};
+use super::parameter::Parameter;
 use super::problem_type::ProblemType;
 use super::state::ApiState;
 use super::{

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::str::FromStr;
 
-use axum::extract::{RawQuery, State};
+use axum::extract::State;
 use axum::response::Response;
 
 use crate::domain::delivery::DeliveryStatus;
@@ -26,11 +26,11 @@ pub(super) async fn list(
     State(state): State<ApiState>,
     site: ReadableSite,
     ids: PathIds,
-    RawQuery(query): RawQuery,
+    query: Query,
 ) -> Result<Response, Problem> {
     let webhook = ids.webhook()?;
-    let mut errors = FieldErrors::default();
-    let query = read_query(&Query::parse(query.as_deref()), &mut errors);
+    let mut errors = query.refuse_unknown();
+    let query = read_query(&query, &mut errors);
     Problem::check(errors)?;
     let mut conn = state.read().await?;
     // The history of a deleted webhook stays readable until retention removes it.
@@ -70,7 +70,6 @@ pub(super) async fn get(
 }
 
 fn read_query(query: &Query, errors: &mut FieldErrors) -> HistoryQuery {
-    query.refuse_unknown(&["status", "event", "since", "limit", "after"], errors);
     let since: Option<Instant> = query.one("since", Instant::ALLOWED, errors);
     HistoryQuery {
         statuses: read_statuses(query, errors),

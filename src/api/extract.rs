@@ -16,6 +16,7 @@ use super::caller::{Caller, Change};
 use super::field_errors::{FieldCode, FieldErrors};
 use super::problem::Problem;
 use super::problem_type::ProblemType;
+use super::query;
 
 /// A site that the caller may read.
 #[derive(Debug)]
@@ -34,6 +35,7 @@ impl<S: Send + Sync> FromRequestParts<S> for ReadableSite {
         let caller = Caller::from_request_parts(parts, state).await?;
         let site_id = PathIds::from_request_parts(parts, state).await?.site()?;
         caller.check_read(&site_id)?;
+        query::refuse_needless(parts)?;
         Ok(Self(site_id))
     }
 }
@@ -46,8 +48,9 @@ pub(super) struct WritableSite {
 }
 
 impl WritableSite {
-    fn new(id: SiteId, caller: Caller) -> Result<Self, Problem> {
+    fn new(id: SiteId, caller: Caller, parts: &Parts) -> Result<Self, Problem> {
         caller.check_write(&id)?;
+        query::refuse_needless(parts)?;
         Ok(Self { id, caller })
     }
 
@@ -84,7 +87,7 @@ impl<S: Send + Sync> FromRequestParts<S> for WritableSite {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let caller = Caller::from_request_parts(parts, state).await?;
         let site_id = PathIds::from_request_parts(parts, state).await?.site()?;
-        Self::new(site_id, caller)
+        Self::new(site_id, caller, parts)
     }
 }
 
@@ -99,7 +102,7 @@ impl<S: Send + Sync> FromRequestParts<S> for RegistrableSite {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let caller = Caller::from_request_parts(parts, state).await?;
         let site_id = PathIds::from_request_parts(parts, state).await?.new_site()?;
-        WritableSite::new(site_id, caller).map(Self)
+        WritableSite::new(site_id, caller, parts).map(Self)
     }
 }
 
@@ -113,6 +116,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Admin {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let caller = Caller::from_request_parts(parts, state).await?;
         caller.check_admin()?;
+        query::refuse_needless(parts)?;
         Ok(Self)
     }
 }
@@ -128,6 +132,7 @@ impl<S: Send + Sync> FromRequestParts<S> for AdminEditor {
         let caller = Caller::from_request_parts(parts, state).await?;
         caller.check_admin()?;
         caller.check_editor()?;
+        query::refuse_needless(parts)?;
         Ok(Self(caller))
     }
 }

@@ -43,6 +43,8 @@ mod body;
 mod strict_json;
 mod validate;
 mod answer;
+/// The parameters in the queries of calls.
+mod parameter;
 mod problem;
 mod problem_type;
 mod openapi;

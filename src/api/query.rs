@@ -2,43 +2,72 @@
 
 use std::str::FromStr;
 
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
 use chrono::{DateTime, Utc};
 use url::form_urlencoded;
 
 use super::field_errors::{FieldCode, FieldErrors, echo, escape};
+use super::parameter::Parameter;
+use super::problem::Problem;
 
 /// Entries of a page if `limit` is absent.
 pub(super) const DEFAULT_LIMIT: u32 = 50;
 /// Most entries of a page.
 pub(super) const MAX_LIMIT: u32 = 250;
 
-/// The parameters that have a value. `?status=`, as a form sends it for "any", counts as absent.
+/// The parameters of a route's call, as the router adds them to each request.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AllowedParameters(pub(super) &'static [Parameter]);
+
+/// The parameters of a request that have a value. `?status=`, as a form sends it for "any", counts
+/// as absent.
 #[derive(Debug)]
-pub(super) struct Query(Vec<(String, String)>);
+pub(super) struct Query {
+    /// Names and values.
+    given: Vec<(String, String)>,
+    allowed: &'static [Parameter],
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Query {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        Ok(Self::of(parts))
+    }
+}
 
 impl Query {
-    pub(super) fn parse(query: Option<&str>) -> Self {
-        let pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
-        Self(
-            pairs
-                .filter(|(_, value)| !value.is_empty())
-                .map(|(name, value)| (name.into(), value.into()))
-                .collect(),
-        )
+    fn of(parts: &Parts) -> Self {
+        let allowed = parts.extensions.get::<AllowedParameters>();
+        Self::parse(parts.uri.query(), allowed.map_or(&[], |allowed| allowed.0))
     }
 
-    /// Refuses each parameter that is none of `allowed`.
-    pub(super) fn refuse_unknown(&self, allowed: &[&str], errors: &mut FieldErrors) {
-        for (name, _) in self
-            .0
-            .iter()
-            .filter(|(name, _)| !allowed.contains(&name.as_str()))
-        {
-            let (name_shown, allowed) = (echo(name), allowed.join(", "));
-            let detail =
-                format!("`{name_shown}` is not a parameter of this call. The parameters are {allowed}.");
+    pub(super) fn parse(query: Option<&str>, allowed: &'static [Parameter]) -> Self {
+        let pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+        let given = pairs
+            .filter(|(_, value)| !value.is_empty())
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect();
+        Self { given, allowed }
+    }
+
+    /// Refuses each parameter that the call does not have.
+    pub(super) fn refuse_unknown(&self) -> FieldErrors {
+        let mut errors = FieldErrors::default();
+        let names: Vec<&str> = self.allowed.iter().map(|one| one.name()).collect();
+        for (name, _) in &self.given {
+            if names.contains(&name.as_str()) {
+                continue;
+            }
+            let allowed = match names.as_slice() {
+                [] => "It has none".to_owned(),
+                names => format!("The parameters are {}", names.join(", ")),
+            };
+            let detail = format!("`{}` is not a parameter of this call. {allowed}.", echo(name));
             errors.add(pointer_to(name), FieldCode::UnknownField, detail);
         }
+        errors
     }
 
     /// The beginning of the page: the `next` of the one before.
@@ -103,10 +132,19 @@ impl Query {
     }
 
     fn values(&self, name: &str) -> impl Iterator<Item = &str> {
-        self.0
+        self.given
             .iter()
             .filter(move |(key, _)| key == name)
             .map(|(_, value)| value.as_str())
+    }
+}
+
+/// Refuses every parameter of a call that has none. What has some reads its [`Query`].
+pub(super) fn refuse_needless(parts: &Parts) -> Result<(), Problem> {
+    let query = Query::of(parts);
+    match query.allowed {
+        [] => Problem::check(query.refuse_unknown()),
+        _ => Ok(()),
     }
 }
 
@@ -139,7 +177,7 @@ mod tests {
 
     fn limit(query: &str) -> Result<u32, &'static str> {
         let mut errors = FieldErrors::default();
-        let limit = Query::parse(Some(query)).limit(&mut errors);
+        let limit = Query::parse(Some(query), &[]).limit(&mut errors);
         errors
             .list()
             .first()
@@ -167,7 +205,7 @@ mod tests {
     fn a_parameter_takes_several_values() {
         let read = |query: &str| {
             let mut errors = FieldErrors::default();
-            let all = Query::parse(Some(query)).many::<DeliveryStatus>("status", &[], &mut errors);
+            let all = Query::parse(Some(query), &[]).many::<DeliveryStatus>("status", &[], &mut errors);
             (all, errors.list().len())
         };
         let both = vec![DeliveryStatus::Failed, DeliveryStatus::Cancelled];

@@ -1,9 +1,9 @@
 //! The router, made of the table of calls.
 
-use axum::Router;
 use axum::extract::Request;
 use axum::middleware;
 use axum::routing::get;
+use axum::{Extension, Router};
 
 use super::auth;
 use super::calls::CALLS;
@@ -11,6 +11,7 @@ use super::observe::observe;
 use super::openapi;
 use super::problem::Problem;
 use super::problem_type::ProblemType;
+use super::query::AllowedParameters;
 use super::reference;
 use super::state::ApiState;
 
@@ -19,7 +20,8 @@ use super::state::ApiState;
 pub fn router(state: ApiState) -> Router {
     let mut router = Router::new();
     for call in CALLS {
-        router = router.route(call.path, (call.handler)());
+        let handler = (call.handler)().route_layer(Extension(AllowedParameters(call.query)));
+        router = router.route(call.path, handler);
     }
     router
         .route_layer(middleware::from_fn_with_state(state.clone(), auth::authenticate))

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use axum::extract::{RawQuery, State};
+use axum::extract::State;
 use axum::response::Response;
 use serde_json::{Map, Value};
 use sqlx::PgConnection;
@@ -88,11 +88,9 @@ pub(super) async fn get(State(state): State<ApiState>, site: ReadableSite) -> Re
 pub(super) async fn list(
     State(state): State<ApiState>,
     caller: Caller,
-    RawQuery(query): RawQuery,
+    query: Query,
 ) -> Result<Response, Problem> {
-    let query = Query::parse(query.as_deref());
-    let mut errors = FieldErrors::default();
-    query.refuse_unknown(&["q", "limit", "after"], &mut errors);
+    let mut errors = query.refuse_unknown();
     let part: Option<SearchText> = query.one("q", "a part of an id or name", &mut errors);
     let limit = query.limit(&mut errors);
     let after: Option<SiteId> = query.after(&mut errors);

@@ -1,6 +1,6 @@
 //! The calls that make, list and revoke tokens.
 
-use axum::extract::{RawQuery, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
@@ -13,7 +13,6 @@ use super::answer::{self, Page, optional_time, time};
 use super::body::JsonBody;
 use super::caller::Change;
 use super::extract::{Admin, AdminEditor, MayWrite as _, PathIds};
-use super::field_errors::FieldErrors;
 use super::idempotency::{Execution, IdempotencyKey};
 use super::problem::Problem;
 use super::query::Query;
@@ -24,14 +23,8 @@ use super::validate::BodyObject;
 const PATH: &str = "/api/tokens";
 
 /// `GET /api/tokens?limit=&after=`: tokens that are not revoked, newest first.
-pub(super) async fn list(
-    State(state): State<ApiState>,
-    _: Admin,
-    RawQuery(query): RawQuery,
-) -> Result<Response, Problem> {
-    let query = Query::parse(query.as_deref());
-    let mut errors = FieldErrors::default();
-    query.refuse_unknown(&["limit", "after"], &mut errors);
+pub(super) async fn list(State(state): State<ApiState>, _: Admin, query: Query) -> Result<Response, Problem> {
+    let mut errors = query.refuse_unknown();
     let (limit, after) = (query.limit(&mut errors), query.after::<TokenId>(&mut errors));
     Problem::check(errors)?;
     let mut conn = state.read().await?;

@@ -9,8 +9,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
 
-use crate::domain::attempt::AttemptResult;
-use crate::domain::delivery::{DeliveryStatus, Origin};
+use crate::domain::delivery::Origin;
 use crate::domain::event::EventType;
 use crate::domain::id::{DeliveryId, NotificationId, NotificationKind, WebhookId};
 use crate::domain::notification::{Notification, NotificationData};
@@ -194,7 +193,7 @@ async fn record(
     facts: DeliveryFacts,
     attempt: AttemptRow,
 ) -> Result<Response, Problem> {
-    let row = outcome(facts, attempt);
+    let row = OutcomeRow::of_only_attempt(facts, attempt);
     let answered = answer_of(&row);
     let mut tx = state.write(site).await?;
     outcomes::write(&mut tx, std::slice::from_ref(&row)).await?;
@@ -205,26 +204,6 @@ async fn record(
     tx.commit().await?;
     stored?;
     Ok(answer::ok(&answered))
-}
-
-fn outcome(facts: DeliveryFacts, attempt: AttemptRow) -> OutcomeRow {
-    // A test has one attempt.
-    let (status, failure_reason) = match attempt.result {
-        AttemptResult::Success => (DeliveryStatus::Delivered, None),
-        failed => (DeliveryStatus::Failed, Some(failed.failure_reason())),
-    };
-    OutcomeRow {
-        facts,
-        status,
-        attempts: 1,
-        response_code: attempt.status_code,
-        failure_reason,
-        next_retry_at: None,
-        first_attempt_at: Some(attempt.started_at),
-        step: 0,
-        attempt: Some(attempt),
-        parked: None,
-    }
 }
 
 fn answer_of(row: &OutcomeRow) -> Value {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use axum::extract::{RawQuery, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
@@ -140,11 +140,9 @@ fn external_id_taken() -> Problem {
 pub(super) async fn list(
     State(state): State<ApiState>,
     site: ReadableSite,
-    RawQuery(query): RawQuery,
+    query: Query,
 ) -> Result<Response, Problem> {
-    let mut errors = FieldErrors::default();
-    let query = Query::parse(query.as_deref());
-    query.refuse_unknown(&["include"], &mut errors);
+    let mut errors = query.refuse_unknown();
     let included: Vec<Included> = query.many("include", Included::WORDS, &mut errors);
     Problem::check(errors)?;
     let mut conn = state.read().await?;

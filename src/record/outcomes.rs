@@ -74,6 +74,28 @@ pub(crate) struct OutcomeRow {
     pub(crate) parked: Option<ParkedRow>,
 }
 
+impl OutcomeRow {
+    /// Makes the row of a delivery that ends with its first attempt, whatever the result.
+    pub(crate) fn of_only_attempt(facts: DeliveryFacts, attempt: AttemptRow) -> Self {
+        let (status, failure_reason) = match attempt.result {
+            AttemptResult::Success => (DeliveryStatus::Delivered, None),
+            failed => (DeliveryStatus::Failed, Some(failed.failure_reason())),
+        };
+        Self {
+            facts,
+            status,
+            attempts: 1,
+            response_code: attempt.status_code,
+            failure_reason,
+            next_retry_at: None,
+            first_attempt_at: Some(attempt.started_at),
+            step: 0,
+            attempt: Some(attempt),
+            parked: None,
+        }
+    }
+}
+
 /// A row of `parked`, as it is written with an outcome.
 #[derive(Debug, Clone)]
 pub(crate) struct ParkedRow {

@@ -97,6 +97,28 @@ async fn every_call_asks_for_the_rights_of_its_row(pool: PgPool) {
 }
 
 #[sqlx::test]
+async fn every_call_names_a_parameter_it_does_not_have(pool: PgPool) {
+    let api = Api::start(pool).await;
+    let mine = things(&api, "mine.example").await;
+    let admin = api.as_token(&Scope::Admin, Role::Editor).await;
+    let stranger = Scope::Sites(vec!["other.example".to_owned()]);
+    let stranger = api.as_token(&stranger, Role::Editor).await;
+    for row in &CALLS {
+        let path = format!("{}?limt=5", mine.path(row));
+        let answer = call(&admin, row, &path).await;
+        let name = format!("{} {}: {}", row.method, row.path, answer.body);
+        assert_eq!(answer.status, 422, "{name}");
+        assert_eq!(answer.body["errors"][0]["pointer"], "/limt", "{name}");
+        assert_eq!(answer.body["errors"][0]["code"], "unknown_field", "{name}");
+        if row.access != Access::Scoped {
+            // What they may not use is not explained to them.
+            let status = call(&stranger, row, &path).await.status;
+            assert!([403, 404].contains(&status), "{name}: {status}");
+        }
+    }
+}
+
+#[sqlx::test]
 async fn ids_of_another_site_are_not_found(pool: PgPool) {
     let api = Api::start(pool).await;
     let (mine, other) = (

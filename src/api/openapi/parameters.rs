@@ -4,9 +4,10 @@ use serde_json::{Map, Value, json};
 
 use super::schema::{about, id, integer, time, word};
 use super::sites::site_id;
-use crate::api::call::{Access, Call, Method, Parameter};
+use crate::api::call::{Access, Call, Method};
 use crate::api::deliveries::UNDELIVERED;
 use crate::api::idempotency::MAX_KEY_BYTES;
+use crate::api::parameter::Parameter;
 use crate::api::query::{DEFAULT_LIMIT, MAX_LIMIT};
 use crate::api::webhooks::Included;
 use crate::domain::delivery::DeliveryStatus;

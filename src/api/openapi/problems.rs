@@ -20,6 +20,8 @@ pub(super) fn problems_of(call: &Call) -> Vec<ProblemType> {
         TooManyFailedLogins,
         Internal,
         Unavailable,
+        // Also a call without parameters refuses those that it is given.
+        InvalidFields,
     ];
     if matches!(call.access, Access::Editor | Access::Admin) {
         all.push(Forbidden);
@@ -28,15 +30,7 @@ pub(super) fn problems_of(call: &Call) -> Vec<ProblemType> {
         all.push(NotFound);
     }
     if call.body != BodyRule::None {
-        all.extend([
-            MalformedJson,
-            RequestTimeout,
-            BodyTooLarge,
-            UnsupportedMediaType,
-            InvalidFields,
-        ]);
-    } else if !call.query.is_empty() {
-        all.push(InvalidFields);
+        all.extend([MalformedJson, RequestTimeout, BodyTooLarge, UnsupportedMediaType]);
     }
     if call.method == Method::Post && call.is_idempotent {
         all.extend([
