@@ -3,10 +3,12 @@
 use crate::detect::window::LAST_SECOND;
 use crate::domain::event::SourceClock;
 
-/// Greatest age of a live event's own time, in milliseconds before its record's: a day.
+/// Greatest age of a live event's own time, in milliseconds before its record's: a day. An older
+/// time is replaced by the record's.
 const MAX_AGE_MS: i64 = 24 * 3_600 * 1_000;
 
-/// Greatest distance of a log's event after everything read before it, in milliseconds: 400 days.
+/// Greatest distance of a log's event after the latest one read before it in its partition, in
+/// milliseconds: 400 days. What lies further ahead is rejected, with the reason `bad_field`.
 const MAX_AHEAD_MS: i64 = 400 * 24 * 3_600 * 1_000;
 
 /// An event's time.

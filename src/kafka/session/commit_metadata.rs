@@ -1,5 +1,6 @@
-//! Text beside a committed offset: `v1 <nonce> <addition>`, where the addition belongs to the
-//! group.
+//! Text beside a committed offset: `v1 <nonce> <addition>`. Each group has its own addition: of
+//! `detect` it is a `ReplayPoint`, from which windows are rebuilt; of `deliver` a `HandOver`, which
+//! says what the owner may have sent.
 //!
 //! During a rolling upgrade processes of two versions read each other's commits, so this form stays
 //! readable.

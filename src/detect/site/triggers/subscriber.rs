@@ -1,4 +1,5 @@
-//! A webhook that asks for a trigger, and its share in the episodes.
+//! A webhook that asks for a trigger, and its share in the episodes: when it is notified of a
+//! beginning, and of the reminders after it, one each `repeat_after_seconds` while it lasts.
 
 use crate::domain::id::WebhookId;
 use crate::domain::trigger::NoticeOptions;
@@ -12,7 +13,7 @@ pub(crate) struct Subscriber {
     pub(crate) options: NoticeOptions,
     /// True if it was notified of the beginning of the episode going on.
     pub(crate) is_notified: bool,
-    /// Number of the latest reminder of that episode.
+    /// Number of the latest reminder of that episode, from 1; 0 before the first.
     pub(crate) reminders: u32,
     /// Beginning of the latest episode of which it was notified.
     pub(crate) notified_at: Option<u32>,

@@ -204,7 +204,8 @@ impl Trigger {
         evaluation.notices.push(notice);
     }
 
-    /// Reminds those for whom a reminder fell due.
+    /// Sends the reminders that have fallen due, one notification for all webhooks with the same
+    /// number. Of several that a webhook has missed it gets the last.
     pub(super) fn remind(&mut self, input: &TriggerInput<'_>, evaluation: &mut Evaluation) {
         let now = input.reading.now();
         let Some((episode, at)) = self.notified_episode() else {
