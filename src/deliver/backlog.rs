@@ -27,7 +27,7 @@ struct WaitingRows {
 }
 
 impl ParkedBacklog {
-    /// True if the webhook has as many rows as it may have.
+    /// True if the webhook has as many rows as it may have, [`MAX_WAITING`].
     pub(crate) fn is_full(&self, webhook: WebhookId) -> bool {
         self.webhooks
             .get(&webhook)

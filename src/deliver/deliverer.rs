@@ -20,12 +20,12 @@ use super::backlog::ParkedBacklog;
 use super::decide::{Action, WebhookSnapshot, WebhookState, decide};
 use super::events::{LaneEvent, Question};
 use super::health_book::HealthBook;
-use super::in_flight::{InFlight, NotAdmitted};
-use super::intake::work::{Work, WorkOrigin};
+use super::in_flight::InFlight;
+use super::intake::work::Work;
+use super::lanes::LaneLimits;
 use super::lanes::flow::{FlowLimit, RequestNumber};
 use super::lanes::health::{AttemptEnd, EndpointHealth};
 use super::lanes::scheduler::{Now, Scheduler};
-use super::lanes::{Lane, LaneLimits};
 use super::outcome_publisher::OutcomePublisher;
 use super::owned::OwnedPartitions;
 use super::progress::ProgressReader;
@@ -35,17 +35,21 @@ use crate::clock;
 use crate::domain::health::{HealthReason, HealthState};
 use crate::domain::id::{DeliveryId, WebhookId};
 use crate::domain::registry::Registry;
-use crate::domain::webhook::Webhook;
+use crate::domain::webhook::DisableReason;
 use crate::record::pg_monitor::PgMonitor;
 use crate::telemetry::Metrics;
 use crate::telemetry::throttle::Throttle;
 use gauge_times::GaugeTimes;
 use looks::Looks;
 
+/// Records that were read, and rows that were claimed, on their way to the scheduler.
+mod arriving;
 /// Acting on what the scheduler says: look-ups, sending, settling.
 mod acting;
 /// Taking rows of `parked` back, and cancelling them.
 mod parked_rows;
+/// Rows of `parked` whose webhooks are paused.
+mod pauses;
 /// Health in Postgres, and gauges.
 mod upkeep;
 /// Endpoints as the scheduler knows them.
@@ -205,8 +209,10 @@ impl Deliverer {
                 biased;
                 Some(event) = events.recv() => match event {
                     LaneEvent::Ended { webhook, end } => self.ended(webhook, end),
-                    // Claimed too late to be sent: the next owner need not wait for the claim's end.
-                    LaneEvent::Taken { rows, .. } | LaneEvent::Cancelled(rows) => self.clean_up(rows.ids(), Vec::new()),
+                    // Claimed too late: the next owner need not wait for the claim's end.
+                    LaneEvent::Taken { rows, .. } | LaneEvent::Cancelled(rows) => {
+                        self.clean_up(rows.given_back(), Vec::new());
+                    }
                     _ => {}
                 },
                 () = tasks.wait() => break tracing::info!("every request has ended"),
@@ -307,47 +313,9 @@ impl Deliverer {
             }
             LaneEvent::Waiting(found) => self.looked(found),
             LaneEvent::Taken { asked, rows } => self.taken(&asked, rows),
+            LaneEvent::Paused(marked) => self.looks.paused(marked),
             LaneEvent::Cancelled(rows) => self.cancelled(rows),
         }
-    }
-
-    /// Lets a record wait for its turn, or does what its webhook demands.
-    fn arrive(&mut self, mut work: Work) {
-        // Kept with the work from now on, wherever it waits.
-        if std::mem::take(&mut work.is_suspect_if_noted) {
-            work.suspect = self.maybe_sent.remove(&work.record.delivery_id);
-        }
-        let Some(work) = self.admit(work) else { return };
-        match self.decide(&work) {
-            Action::Queue { webhook } => self.queue(work, &webhook),
-            Action::RequeueAfter(pause) => self.requeue_after(work, pause),
-            Action::Settle(settlement) => self.settle(work, settlement),
-        }
-    }
-
-    /// Reserves a record's delivery for it. `None`: the record waits, or is not this process's any
-    /// more.
-    fn admit(&self, work: Work) -> Option<Box<Work>> {
-        let id = work.record.delivery_id;
-        match self.links.in_flight.admit(Box::new(work)) {
-            Ok(work) => Some(work),
-            Err(NotAdmitted::Waits | NotAdmitted::Revoked) => None,
-            Err(NotAdmitted::ClaimedInVain) => {
-                self.clean_up(vec![id], Vec::new());
-                None
-            }
-        }
-    }
-
-    fn queue(&mut self, work: Box<Work>, webhook: &Webhook) {
-        let now = now_of(clock::monotonic());
-        self.set_up(webhook, now);
-        let source = match &work.origin {
-            WorkOrigin::Row { .. } => Lane::Parked,
-            WorkOrigin::Record { .. } if work.record.attempt == 1 => Lane::First,
-            WorkOrigin::Record { .. } => Lane::Retry,
-        };
-        self.scheduler.arrive(webhook.id, source, work, now);
     }
 
     fn decide(&self, work: &Work) -> Action {
@@ -380,7 +348,7 @@ impl Deliverer {
                 reason = health.reason.map(HealthReason::as_str), "the health of an endpoint has changed");
         }
         if health.state == HealthState::Disabled && health.reason == Some(HealthReason::OpenTooLong) {
-            self.disable(webhook, health.since_ms);
+            self.disable(webhook, DisableReason::OpenTooLong, health.since_ms);
         }
     }
 

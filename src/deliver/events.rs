@@ -44,6 +44,9 @@ pub(crate) enum LaneEvent {
         asked: Vec<(WebhookId, i32)>,
         rows: TakenRows,
     },
+    /// The rows of webhooks that are paused, until an instant in milliseconds since the Unix epoch,
+    /// are marked so.
+    Paused(Vec<(WebhookId, i64)>),
     /// A round of cancelling is over. The rows, now claimed, are those that could not be cancelled.
     Cancelled(TakenRows),
 }
@@ -68,4 +71,6 @@ pub(crate) struct Turn {
     pub(crate) is_probe: bool,
     /// It waited for its endpoint, and not for us.
     pub(crate) waited_for_endpoint: bool,
+    /// As much waits in `parked` for the endpoint as may: no further delivery is parked.
+    pub(crate) is_backlog_full: bool,
 }

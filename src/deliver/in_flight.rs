@@ -20,7 +20,7 @@ use crate::dispatch::record::DeliveryRecord;
 use crate::domain::id::DeliveryId;
 use crate::domain::time::from_ms;
 use crate::record::outcomes::{self, Claim};
-use crate::record::parked;
+use crate::record::parked::{self, GivenBackRow};
 
 /// Longest wait for Postgres during a hand-over: the whole group waits meanwhile.
 const CLAIM_TIMEOUT: Duration = Duration::from_secs(2);
@@ -40,7 +40,13 @@ pub(crate) struct InFlight {
 struct Deliveries {
     at_work: HashMap<DeliveryId, InFlightDelivery>,
     /// Rows of `parked` that are on their way back to the deliverer: claimed, and not at work.
-    returning: HashMap<DeliveryId, Arc<Assignment>>,
+    returning: HashMap<DeliveryId, ReturningRow>,
+}
+
+#[derive(Debug)]
+struct ReturningRow {
+    assignment: Arc<Assignment>,
+    suspect: bool,
 }
 
 #[derive(Debug)]
@@ -53,6 +59,8 @@ struct InFlightDelivery {
     has_ended: bool,
     /// It is a row of `parked`, claimed by this process.
     is_row: bool,
+    /// An earlier owner may have made its attempt.
+    suspect: bool,
     /// Other records of the delivery.
     waiting: Vec<Work>,
 }
@@ -83,14 +91,14 @@ impl InFlight {
     pub(crate) fn admit(&self, work: Box<Work>) -> Result<Box<Work>, NotAdmitted> {
         let mut deliveries = self.lock();
         let id = work.record.delivery_id;
-        let was_returning = work.parked().is_some() && deliveries.returning.remove(&id).is_some();
         if work.assignment().is_revoked() {
-            // The hand-over has given back the rows that it found here.
-            return Err(match work.parked().is_some() && !was_returning {
+            // The hand-over gives back the rows that were here.
+            return Err(match work.parked().is_some() && !work.needs_look_up {
                 true => NotAdmitted::ClaimedInVain,
                 false => NotAdmitted::Revoked,
             });
         }
+        deliveries.returning.remove(&id);
         match deliveries.at_work.entry(id) {
             Entry::Vacant(slot) => {
                 slot.insert(InFlightDelivery {
@@ -99,6 +107,7 @@ impl InFlight {
                     claim: None,
                     has_ended: false,
                     is_row: work.parked().is_some(),
+                    suspect: work.suspect,
                     waiting: Vec::new(),
                 });
                 Ok(work)
@@ -162,8 +171,11 @@ impl InFlight {
             // What became of the other record is not known here.
             work.needs_look_up = true;
             if work.parked().is_some() {
-                let assignment = Arc::clone(work.assignment());
-                deliveries.returning.insert(work.record.delivery_id, assignment);
+                let row = ReturningRow {
+                    assignment: Arc::clone(work.assignment()),
+                    suspect: work.suspect,
+                };
+                deliveries.returning.insert(work.record.delivery_id, row);
             }
             // The deliverer is gone once the process is stopping; the next owner reads the record
             // again.
@@ -214,10 +226,18 @@ impl InFlight {
         false
     }
 
-    /// Lists the claims of requests under way, and the rows that wait, of revoked assignments.
-    fn claims(&self, now_ms: i64) -> (Vec<Claim>, Vec<DeliveryId>) {
-        let deliveries = self.lock();
-        let at_work = &deliveries.at_work;
+    /// Forgets the rows on their way back of revoked assignments: others may own them by now.
+    pub(crate) fn forget_returning(&self) {
+        let returning = &mut self.lock().returning;
+        returning.retain(|_, row| !row.assignment.is_revoked());
+    }
+
+    /// Lists the claims of requests under way, and the rows that wait, of revoked assignments. Each
+    /// row is listed at one hand-over.
+    fn claims(&self, now_ms: i64) -> (Vec<Claim>, Vec<GivenBackRow>) {
+        let mut deliveries = self.lock();
+        let Deliveries { at_work, returning } = &mut *deliveries;
+        let at_work = &*at_work;
         let revoked = || at_work.iter().filter(|(_, one)| one.assignment.is_revoked());
         let claims = revoked().filter_map(|(_, one)| {
             let mut claim = one.claim.clone()?;
@@ -226,14 +246,18 @@ impl InFlight {
             }
             Some(claim)
         });
-        let is_row = |one: &InFlightDelivery| one.is_row && one.claim.is_none();
         // A row may also wait behind a record of its delivery.
-        let has_row = |one: &InFlightDelivery| one.waiting.iter().any(|work| work.parked().is_some());
-        let rows = revoked().filter(|(_, one)| is_row(one) || has_row(one));
-        let returning = deliveries.returning.iter();
-        let returning = returning.filter(|(_, assignment)| assignment.is_revoked());
-        let rows = rows.map(|(id, _)| *id).chain(returning.map(|(id, _)| *id));
-        (claims.collect(), rows.collect())
+        let rows = revoked().filter_map(|(id, one)| {
+            let waiting = one.waiting.iter().find(|work| work.parked().is_some());
+            let suspect = match waiting {
+                _ if one.is_row && one.claim.is_none() => one.suspect,
+                waiting => waiting?.suspect,
+            };
+            Some(GivenBackRow::new(*id, suspect))
+        });
+        let returned = returning.extract_if(|_, row| row.assignment.is_revoked());
+        let returned = returned.map(|(id, row)| GivenBackRow::new(id, row.suspect));
+        (claims.collect(), rows.chain(returned).collect())
     }
 
     fn lock(&self) -> MutexGuard<'_, Deliveries> {

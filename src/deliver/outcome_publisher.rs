@@ -126,6 +126,7 @@ impl OutcomePublisher {
     /// attempt, or a later one: what is recorded holds, and its publish is redone.
     pub(crate) fn superseded(self: &Arc<Self>, outcome: Outcome) {
         let Outcome { work, row, .. } = outcome;
+        let is_erased = row.failure_reason == Some(FailureReason::Deleted);
         if work.parked().is_none() && row.parked.is_some() {
             self.report(LaneEvent::NotParked(work.record.webhook_id));
         }
@@ -143,6 +144,8 @@ impl OutcomePublisher {
             match resume(work.record.attempt, is_row, progress, clock::now_ms()) {
                 Resume::Republish(next) => this.republish(work, next, progress).await,
                 Resume::Complete => this.finish_superseded(work, progress).await,
+                // Its site is erased, and leaves no row behind: to look again would find the same.
+                Resume::Hold { .. } | Resume::Send { .. } if is_erased => this.finish_failed(work).await,
                 Resume::Hold { .. } | Resume::Send { .. } => this.in_flight.requeue(work),
             }
         });

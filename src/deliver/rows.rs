@@ -55,7 +55,12 @@ pub(crate) fn attempted(
                 due_at_ms: following.due_at_ms,
                 shown_until_ms: following.due_at_ms,
             };
-            (following.step, Some(parked_row(&work, place)))
+            // Nobody can have made the attempt that follows.
+            let row = ParkedRow {
+                claimed_until: None,
+                ..parked_row(&work, place)
+            };
+            (following.step, Some(row))
         }
         Next::Failed { .. } => (work.record.step, kept_row(&work)),
         Next::Delivered => (work.record.step, None),

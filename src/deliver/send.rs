@@ -111,7 +111,7 @@ impl AttemptSender {
             self.metrics.possible_repeats.inc();
         }
         note_end(&span, &work, &exchange);
-        let next = self.next(&work, webhook, &exchange, turn.is_probe);
+        let next = self.next(&work, webhook, &exchange, turn);
         let end = end_of(&exchange, &next, turn.is_probe);
         let outcome = rows::attempted(*work, webhook.url.masked(), exchange, next, possible_repeat);
         (outcome, end)
@@ -131,19 +131,24 @@ impl AttemptSender {
             .unwrap_or_else(|_| Exchange::failed_by_us(started_ms, clock::now_ms()))
     }
 
-    fn next(&self, work: &Work, webhook: &Webhook, exchange: &Exchange, is_probe: bool) -> Next {
+    fn next(&self, work: &Work, webhook: &Webhook, exchange: &Exchange, turn: Turn) -> Next {
         let ended = EndedAttempt {
             attempt: work.record.attempt,
             step: work.record.step,
             result: exchange.result,
             retry_after: exchange.retry_after.as_deref(),
             ended_at_ms: exchange.ended_at_ms,
-            is_probe,
+            is_probe: turn.is_probe,
             due_at_ms: work.due_at_ms,
             parked: work.parked(),
         };
         let schedule = self.schedules.get(&webhook.retry_schedule);
-        outcome::next(&ended, schedule, self.schedules.tiers(), chance::fraction())
+        match outcome::next(&ended, schedule, self.schedules.tiers(), chance::fraction()) {
+            Next::Park(..) if turn.is_backlog_full && work.parked().is_none() => Next::Failed {
+                reason: FailureReason::Overflow,
+            },
+            next => next,
+        }
     }
 
     fn count(&self, work: &Work, exchange: &Exchange, started_ms: i64, turn: Turn) {

@@ -32,6 +32,8 @@ pub(crate) mod erasure;
 pub mod outcomes;
 pub(crate) mod instance;
 pub(crate) mod parked;
+/// Rows of `parked` whose webhooks are paused.
+pub(crate) mod pauses;
 pub(crate) mod send_notes;
 pub(crate) mod resends;
 pub(crate) mod notices;

@@ -105,14 +105,34 @@ pub(crate) struct TakenRows {
 }
 
 impl TakenRows {
-    /// All deliveries.
-    pub(crate) fn ids(&self) -> Vec<DeliveryId> {
-        let newer = self.newer.iter().map(|(id, _)| *id);
+    /// All rows, to be given back.
+    pub(crate) fn given_back(&self) -> Vec<GivenBackRow> {
+        let newer = self.newer.iter().map(|(id, _)| GivenBackRow::new(*id, true));
         self.readable
             .iter()
-            .map(|row| row.delivery_id)
+            .map(ClaimedRow::given_back)
             .chain(newer)
             .collect()
+    }
+}
+
+/// A claimed row that is given back without an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct GivenBackRow {
+    pub(crate) id: DeliveryId,
+    /// An earlier owner may have made its attempt.
+    pub(crate) suspect: bool,
+}
+
+impl GivenBackRow {
+    pub(crate) fn new(id: DeliveryId, suspect: bool) -> Self {
+        Self { id, suspect }
+    }
+}
+
+impl ClaimedRow {
+    pub(crate) fn given_back(&self) -> GivenBackRow {
+        GivenBackRow::new(self.delivery_id, self.was_claimed)
     }
 }
 
@@ -246,14 +266,20 @@ impl TakenRow {
     }
 }
 
-/// Gives claimed rows back that were not worked on.
-pub(crate) async fn release(connection: &mut PgConnection, ids: &[DeliveryId]) -> sqlx::Result<()> {
-    let ids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
+/// Gives claimed rows back that were not worked on. Those of which an earlier owner may have made
+/// the attempt keep a claim that has ended.
+pub(crate) async fn release(connection: &mut PgConnection, rows: &[GivenBackRow]) -> sqlx::Result<()> {
+    let ids: Vec<Uuid> = rows.iter().map(|row| row.id.uuid()).collect();
+    let suspects = rows.iter().filter(|row| row.suspect);
+    let suspects: Vec<Uuid> = suspects.map(|row| row.id.uuid()).collect();
     sqlx::query!(
-        "update parked set claimed_until = null from (
+        "update parked
+         set claimed_until = case when given.delivery_id = any($2) then 'epoch'::timestamptz end
+         from (
              select delivery_id from parked where delivery_id = any($1) order by delivery_id for no key update
          ) as given where parked.delivery_id = given.delivery_id",
-        &ids
+        &ids,
+        &suspects
     )
     .execute(connection)
     .await?;

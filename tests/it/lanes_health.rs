@@ -230,6 +230,92 @@ async fn what_a_webhook_cannot_hold_overflows_and_fails() {
         .await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_webhook_parks_no_attempt_either() {
+    let stage = GoalStage::start(&[], json!({})).await;
+    let webhook: bellwether::domain::id::WebhookId = stage.webhook.parse().unwrap();
+    sqlx::query(
+        "insert into parked (delivery_id, webhook_id, partition, due_at, reason, attempt, step)
+         select gen_random_uuid(), $1, p, now() + interval '1 year', 'far_due', 1, 0
+         from generate_series(1, 100000), (select $2::int as p) as place",
+    )
+    .bind(webhook.uuid())
+    .bind(bellwether::kafka::murmur2::partition_of(
+        stage.webhook.as_bytes(),
+        4,
+    ))
+    .execute(stage.pool())
+    .await
+    .unwrap();
+    // Counted less often than the owner looks.
+    let series = "bellwether_parked{reason=\"far_due\"}";
+    stage.process.metric_is(series, 100_000.0).await;
+    // Later than any tier holds.
+    stage
+        .receiver
+        .answer("hook", |_| Answer::status(429).with("retry-after", "86000"));
+    stage.goal("one").await;
+    let failed = "select count(*) from deliveries
+        where status = 'failed' and failure_reason = 'overflow' and attempts = 1 and response_code = 429";
+    stage.count_is(failed, 1).await;
+    assert_eq!(stage.count("select count(*) from parked").await, 100_000);
+}
+
+#[tokio::test]
+async fn an_endpoint_known_as_gone_is_switched_off_in_sight() {
+    let mut stage = GoalStage::start(&[], json!({})).await;
+    stage.process.terminate();
+    assert!(stage.process.ended(TIMEOUT).await.success());
+    // Left by an owner that died between the two: it had not disabled the webhook yet.
+    sqlx::query(
+        "insert into webhook_health (webhook_id, state, reason, since, updated_at)
+         select id, 'disabled', 'gone', now(), now() from webhooks
+         on conflict (webhook_id) do update set state = 'disabled', reason = 'gone', since = now()",
+    )
+    .execute(stage.pool())
+    .await
+    .unwrap();
+    stage.process = stage.deployment.serve(&[]).await;
+    stage.goal("one").await;
+    let disabled = "select count(*) from webhooks where disabled_at is not null and disabled_reason = 'gone'";
+    stage.count_is(disabled, 1).await;
+    let health = stage.state_is("disabled").await;
+    assert_eq!(health["reason"], "gone");
+}
+
+#[tokio::test]
+async fn a_row_that_may_have_been_sent_stays_so_at_a_hand_over() {
+    let mut stage = GoalStage::start(&[], json!({"max_concurrency": 1})).await;
+    pause(&stage, "now() + interval '1 hour'").await;
+    for number in 0..3 {
+        stage.goal(&format!("goal {number}")).await;
+    }
+    stage.count_is("select count(*) from parked", 3).await;
+    // As after an owner that was killed: a claim that has ended.
+    sqlx::query("update parked set claimed_until = 'epoch'")
+        .execute(stage.pool())
+        .await
+        .unwrap();
+    // One is sent and hangs; the others are claimed and wait behind it.
+    stage
+        .receiver
+        .answer("hook", |_| Answer::status(200).after(Duration::from_secs(5)));
+    pause(&stage, "null").await;
+    stage
+        .count_is("select count(*) from parked where claimed_until > now()", 3)
+        .await;
+    stage.receiver.wait_for("hook", 1).await;
+    stage.process.terminate();
+    assert!(stage.process.ended(TIMEOUT).await.success());
+    stage.receiver.answer("hook", |_| Answer::status(200));
+    let _next = stage.deployment.serve(&[]).await;
+    stage
+        .count_is("select count(*) from deliveries where status = 'delivered'", 3)
+        .await;
+    let flagged = "select count(*) from delivery_attempts where possible_repeat";
+    assert_eq!(stage.count(flagged).await, 3);
+}
+
 #[tokio::test]
 async fn a_parked_row_of_a_newer_version_holds_back_no_other() {
     let stage = GoalStage::start(&[], json!({})).await;
@@ -294,6 +380,42 @@ async fn rows_claimed_while_it_stops_are_given_back() {
         0
     );
     let _next = stage.deployment.serve(&[]).await;
+    stage.receiver.wait_for("hook", 3).await;
+}
+
+#[tokio::test]
+async fn a_pause_holds_back_also_what_waited_before_it() {
+    let mut stage = GoalStage::start(&[], json!({"max_age_seconds": 3_600})).await;
+    pause(&stage, "now() + interval '1 hour'").await;
+    for number in 0..3 {
+        stage.goal(&format!("goal {number}")).await;
+    }
+    stage.count_is("select count(*) from parked", 3).await;
+    stage.process.terminate();
+    assert!(stage.process.ended(TIMEOUT).await.success());
+    // As if it had waited for the circuit when the owner paused it.
+    for sql in [
+        "update parked set reason = 'circuit'",
+        "update deliveries set parked_reason = 'circuit', parked_until = now()",
+    ] {
+        sqlx::query(sql).execute(stage.pool()).await.unwrap();
+    }
+    stage.process = stage.deployment.serve(&[]).await;
+    stage
+        .count_is("select count(*) from parked where reason = 'paused'", 3)
+        .await;
+    let shown = "select count(*) from deliveries d join webhooks w on w.id = d.webhook_id
+        where d.parked_reason = 'paused' and d.parked_until = date_trunc('milliseconds', w.paused_until)";
+    assert_eq!(stage.count(shown).await, 3);
+    // Two hours pass, all of them in the pause.
+    for sql in [
+        "update parked set parked_at = parked_at - interval '2 hours'",
+        "update deliveries set created_at = created_at - interval '2 hours'",
+        "update webhooks set active_since = active_since - interval '3 hours'",
+    ] {
+        sqlx::query(sql).execute(stage.pool()).await.unwrap();
+    }
+    pause(&stage, "null").await;
     stage.receiver.wait_for("hook", 3).await;
 }
 

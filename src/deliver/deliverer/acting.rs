@@ -42,6 +42,7 @@ impl Deliverer {
                 let turn = Turn {
                     is_probe,
                     waited_for_endpoint: cause.is_some_and(Wait::is_for_endpoint),
+                    is_backlog_full: self.backlog.is_full(job.record.webhook_id),
                 };
                 self.begin(job, turn);
             }

@@ -1,6 +1,9 @@
 //! Times and states of looking at `parked`.
 
+use std::collections::HashMap;
 use std::time::Instant;
+
+use crate::domain::id::WebhookId;
 
 /// Times and states of looking at `parked`.
 #[derive(Debug)]
@@ -12,6 +15,9 @@ pub(super) struct Looks {
     pub(super) looking_since: Option<Instant>,
     pub(super) is_taking: bool,
     pub(super) is_cancelling: bool,
+    pub(super) is_marking: bool,
+    /// Ends of the pauses whose waiting rows are marked, in milliseconds since the Unix epoch.
+    pub(super) marked: HashMap<WebhookId, i64>,
 }
 
 impl Looks {
@@ -23,6 +29,8 @@ impl Looks {
             looking_since: None,
             is_taking: false,
             is_cancelling: false,
+            is_marking: false,
+            marked: HashMap::new(),
         }
     }
 
@@ -34,5 +42,11 @@ impl Looks {
     /// Asks for a look now: the partitions have changed.
     pub(super) fn look_now(&mut self, now: Instant) {
         self.look_at = now;
+    }
+
+    /// Notes the pauses whose rows are marked.
+    pub(super) fn paused(&mut self, marked: Vec<(WebhookId, i64)>) {
+        self.is_marking = false;
+        self.marked.extend(marked);
     }
 }

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Deliverer, now_of};
+use super::{BATCH, Deliverer, now_of};
 use crate::clock;
 use crate::deliver::decide::WebhookState;
 use crate::deliver::events::LaneEvent;
@@ -15,7 +15,7 @@ use crate::domain::event::EventType;
 use crate::domain::health::WaitingWebhook;
 use crate::domain::id::{DeliveryId, WebhookId};
 use crate::domain::time::from_ms;
-use crate::record::parked::{self, TakenRows};
+use crate::record::parked::{self, GivenBackRow, TakenRows};
 use crate::record::pg_monitor::PgMonitor;
 use crate::telemetry::Metrics;
 use crate::telemetry::words::PostgresOp;
@@ -35,7 +35,9 @@ impl Deliverer {
             self.look(now);
         }
         let is_due = self.looks.wants_refill || self.backlog.next_due_ms(i64::MIN).is_some();
-        if is_due && !self.looks.is_taking && now >= self.looks.refill_at {
+        // Not while outcomes wait for the writer, which would also have to write those of the rows.
+        let may_take = !self.looks.is_taking && self.unsent.len() < BATCH;
+        if is_due && may_take && now >= self.looks.refill_at {
             self.looks.refill_at = now + REFILL_EVERY;
             self.refill(now);
         }
@@ -95,6 +97,7 @@ impl Deliverer {
                 self.scheduler.note_parked(one.webhook_id, true);
             }
         }
+        self.mark_paused(&found);
         self.looks.want_refill();
     }
 
@@ -108,7 +111,8 @@ impl Deliverer {
             let reason = match self.snapshot(id).webhook {
                 WebhookState::There(webhook) if webhook.enabled && !webhook.disabled => {
                     self.set_up(&webhook, now_of(now));
-                    let room = self.scheduler.room_for_parked(id, now_of(now));
+                    let claimed = usize::try_from(MOST_ROWS - left).unwrap_or(0);
+                    let room = self.scheduler.room_for_parked(id, claimed, now_of(now));
                     let room = i32::try_from(room).unwrap_or(i32::MAX).min(left);
                     if room > 0 {
                         left -= room;
@@ -183,8 +187,8 @@ impl Deliverer {
         for row in rows.readable {
             let id = row.delivery_id;
             match self.links.owned.assignment(row.partition) {
-                None => given_back.push(id),
-                Some(assignment) if assignment.is_revoked() => given_back.push(id),
+                None => given_back.push(row.given_back()),
+                Some(assignment) if assignment.is_revoked() => given_back.push(row.given_back()),
                 Some(assignment) => match rows::work_of(row, assignment, now, now_ms) {
                     None => orphans.push(id),
                     Some((work, progress)) => {
@@ -211,7 +215,7 @@ impl Deliverer {
     }
 
     /// Gives rows of other owners back, and removes those whose delivery's history is gone.
-    pub(super) fn clean_up(&self, given_back: Vec<DeliveryId>, orphans: Vec<DeliveryId>) {
+    pub(super) fn clean_up(&self, given_back: Vec<GivenBackRow>, orphans: Vec<DeliveryId>) {
         if given_back.is_empty() && orphans.is_empty() {
             return;
         }

@@ -8,8 +8,7 @@ use crate::deliver::events::LaneEvent;
 use crate::deliver::health_book::health_of;
 use crate::deliver::lanes::health::EndpointHealth;
 use crate::deliver::lanes::scheduler::Wait;
-use crate::domain::health::HealthState;
-use crate::domain::health::ParkReason;
+use crate::domain::health::{HealthReason, HealthState, ParkReason};
 use crate::domain::id::WebhookId;
 use crate::domain::time::from_ms;
 use crate::domain::webhook::DisableReason;
@@ -21,6 +20,12 @@ use crate::telemetry::words::WaitCause;
 const GAUGES_EVERY: Duration = Duration::from_secs(1);
 /// Seconds between two counts of what is parked.
 const COUNT_EVERY: u32 = 15;
+/// Seconds between two looks for webhooks that should be disabled.
+const DISABLE_EVERY: u32 = 5;
+/// Time in which an endpoint's webhook is disabled in the ordinary way, in milliseconds.
+const FORGOTTEN_AFTER_MS: i64 = 5_000;
+/// Most of them at a look.
+const MOST_FORGOTTEN: usize = 16;
 /// Seconds between two rounds of forgetting endpoints that are idle.
 const FORGET_EVERY: u32 = 600;
 
@@ -28,7 +33,9 @@ impl Deliverer {
     /// Reads the health that other owners have stored, once for each assignment.
     pub(super) fn read_health(&mut self) {
         let generation = self.links.owned.generation();
-        if self.health_asked == generation {
+        // One after the other: an answer without the sends that a dead owner had noted must not
+        // overtake the one that has them.
+        if self.health_asked == generation || self.health_asked != self.health_read {
             return;
         }
         self.health_asked = generation;
@@ -83,15 +90,39 @@ impl Deliverer {
             }
         }
         self.backlog.clear();
+        self.looks.marked.clear();
         self.looks.look_now(now);
     }
 
-    /// Disables a webhook whose circuit was open for too long, which it was at `since_ms`.
-    pub(super) fn disable(&self, webhook: WebhookId, since_ms: i64) {
+    /// Disables webhooks that are on though their endpoints are known as disabled for a while: the
+    /// process died between the two, or what was to disable them was cancelled. Else every delivery
+    /// would be cancelled, and nothing would say why.
+    fn disable_the_forgotten(&self) {
+        let before_ms = clock::now_ms() - FORGOTTEN_AFTER_MS;
+        let registry = self.links.registry.borrow();
+        let is_on = |id: &WebhookId| {
+            let webhook = registry.webhooks.get(id);
+            webhook.is_some_and(|webhook| webhook.enabled && !webhook.disabled)
+        };
+        let forgotten = self
+            .scheduler
+            .disabled()
+            .filter(|(id, health)| health.since_ms < before_ms && is_on(id));
+        for (id, health) in forgotten.take(MOST_FORGOTTEN) {
+            let reason = match health.reason {
+                Some(HealthReason::Gone) => DisableReason::Gone,
+                Some(HealthReason::OpenTooLong) => DisableReason::OpenTooLong,
+                _ => continue,
+            };
+            self.disable(id, reason, health.since_ms);
+        }
+    }
+
+    /// Disables a webhook for what its endpoint did at `since_ms`.
+    pub(super) fn disable(&self, webhook: WebhookId, reason: DisableReason, since_ms: i64) {
         let (pool, monitor) = (self.links.pool.clone(), self.links.monitor.clone());
         let metrics = self.links.metrics.clone();
         self.links.tasks.spawn(async move {
-            let reason = DisableReason::OpenTooLong;
             let disabled = monitor.until_done(PostgresOp::Circuits, || async {
                 let mut connection = pool.acquire().await?;
                 health::disable(&mut connection, webhook, reason, from_ms(since_ms)).await
@@ -101,7 +132,7 @@ impl Deliverer {
                     .webhooks_disabled
                     .with_label_values(&[reason.as_str()])
                     .inc();
-                tracing::warn!(webhook.id = %webhook, "the endpoint failed for five days; the webhook was disabled");
+                tracing::warn!(webhook.id = %webhook, reason = reason.as_str(), "the webhook was disabled");
             }
         });
     }
@@ -139,6 +170,10 @@ impl Deliverer {
         }
         if self.gauges.round % COUNT_EVERY == 1 {
             self.count_parked();
+        }
+        let is_answering = self.links.monitor.is_answering(now);
+        if is_answering && self.gauges.round.is_multiple_of(DISABLE_EVERY) {
+            self.disable_the_forgotten();
         }
         if self.gauges.round.is_multiple_of(FORGET_EVERY) {
             self.scheduler.forget_idle(now_of(now));

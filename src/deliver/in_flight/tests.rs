@@ -91,7 +91,7 @@ async fn a_hand_over_claims_what_runs_and_gives_rows_back() {
         .collect();
     // What has ended is written within minutes, and not by its deadline.
     assert_eq!(until, [(ids[0], 30_000), (ids[1], 300_000)]);
-    assert_eq!(rows, [ids[2]]);
+    assert_eq!(rows, [GivenBackRow::new(ids[2], false)]);
 }
 
 #[tokio::test]
@@ -114,7 +114,10 @@ async fn a_row_behind_a_record_is_given_back_at_a_hand_over() {
     assert!(in_flight.admit(Box::new(source.claim(1, 1))).is_err());
     source.assignment.revoke();
     let (claims, rows) = in_flight.claims(PUBLISHED_MS);
-    assert_eq!((claims.len(), rows), (1, vec![record.record.delivery_id]));
+    assert_eq!(
+        (claims.len(), rows),
+        (1, vec![GivenBackRow::new(record.record.delivery_id, false)])
+    );
 }
 
 #[tokio::test]
@@ -126,7 +129,7 @@ async fn a_row_on_its_way_back_is_given_back_at_a_hand_over_once() {
     in_flight.requeue(*row);
     assert_eq!(in_flight.claims(PUBLISHED_MS).1, [], "nothing is handed over");
     source.assignment.revoke();
-    assert_eq!(in_flight.claims(PUBLISHED_MS).1, [id]);
+    assert_eq!(in_flight.claims(PUBLISHED_MS).1, [GivenBackRow::new(id, false)]);
     let row = requeued.try_recv().expect("the row");
     assert_eq!(in_flight.admit(Box::new(row)).err(), Some(NotAdmitted::Revoked));
     // The next owner may have it by now.
@@ -143,7 +146,11 @@ async fn a_row_on_its_way_back_comes_back() {
     let row = requeued.try_recv().expect("the row");
     assert!(in_flight.admit(Box::new(row)).is_ok());
     source.assignment.revoke();
-    assert_eq!(in_flight.claims(PUBLISHED_MS).1, [id], "once");
+    assert_eq!(
+        in_flight.claims(PUBLISHED_MS).1,
+        [GivenBackRow::new(id, false)],
+        "once"
+    );
 }
 
 #[tokio::test]

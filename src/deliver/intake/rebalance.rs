@@ -27,6 +27,8 @@ use crate::kafka::topic_partition::{TopicPartition, partition_numbers};
 
 /// Longest time a broker may take to answer during a rebalance.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// The same, once one has not answered.
+const FURTHER_TIMEOUT: Duration = Duration::from_millis(300);
 /// Longest time a broker may take to say where a partition ends.
 const END_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -49,7 +51,7 @@ impl GroupThread for Intake {
         let committed = member
             .committed(list, REQUEST_TIMEOUT)
             .context("reading the committed offsets of the deliver group")?;
-        let starts = starts(member, list, &committed)?;
+        let starts = starts(member, list, &committed);
         let queues = member
             .assign(&starts)
             .context("taking partitions of the deliver group")?;
@@ -116,6 +118,7 @@ impl GroupThread for Intake {
             let commits = self.commits(CommitScope::All, is_claimed);
             self.session.commit_and_wait(&commits);
         }
+        self.links.in_flight.forget_returning();
         self.outbox.clear();
         self.read_ahead = ReadAhead::new();
         let now = clock::monotonic();
@@ -174,23 +177,34 @@ impl Intake {
 }
 
 /// Lists where to begin to read: at the committed offsets, and else at the beginning.
+///
+/// A partition whose beginning is not known, because it has no leader, is waited for by nobody: it
+/// is read from offset 0, or from where it begins by then.
 fn starts(
     member: &GroupMember,
     list: &[TopicPartition],
     committed: &[Committed],
-) -> anyhow::Result<Vec<(TopicPartition, i64)>> {
-    let mut starts = Vec::with_capacity(list.len());
-    for (at, committed) in list.iter().zip(committed) {
-        let start = match committed.offset {
-            Some(offset) => offset,
-            None => {
-                member
-                    .watermarks(*at, REQUEST_TIMEOUT)
-                    .context("reading the beginning of a partition")?
-                    .0
-            }
-        };
-        starts.push((*at, start));
-    }
-    Ok(starts)
+) -> Vec<(TopicPartition, i64)> {
+    let mut timeout = REQUEST_TIMEOUT;
+    let mut beginning = |at: TopicPartition| match member.watermarks(at, timeout) {
+        Ok((low, _)) => low,
+        Err(error) => {
+            // The others would not answer any sooner, and the group waits.
+            timeout = FURTHER_TIMEOUT;
+            tracing::warn!(
+                topic = &**member.topic(at.topic),
+                partition = at.partition,
+                %error,
+                "the beginning of a partition is not known; it is read from its first record on"
+            );
+            0
+        }
+    };
+    list.iter()
+        .zip(committed)
+        .map(|(at, committed)| (*at, committed.offset.unwrap_or_else(|| beginning(*at))))
+        .collect()
 }
+
+#[cfg(test)]
+mod tests;

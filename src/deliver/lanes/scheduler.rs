@@ -222,17 +222,29 @@ impl<J> Scheduler<J> {
         ]
     }
 
+    /// The endpoints that are disabled, with their health.
+    pub(crate) fn disabled(&self) -> impl Iterator<Item = (WebhookId, &EndpointHealth)> {
+        let all = self.endpoints.iter();
+        all.filter(|(_, endpoint)| endpoint.health.state == HealthState::Disabled)
+            .map(|(id, endpoint)| (*id, &endpoint.health))
+    }
+
     /// Health of an endpoint, if it is known here.
     pub(crate) fn health(&self, id: WebhookId) -> Option<&EndpointHealth> {
         Some(&self.endpoints.get(&id)?.health)
     }
 
-    /// Rows of `parked` that find room at an endpoint now.
-    pub(crate) fn room_for_parked(&self, id: WebhookId, now: Now) -> usize {
+    /// Rows of `parked` that find room at an endpoint now, if `claimed` others have been claimed
+    /// before them. What finds none in the queues would only be parked again; an endpoint for which
+    /// nothing waits there has room for one in any case.
+    pub(crate) fn room_for_parked(&self, id: WebhookId, claimed: usize, now: Now) -> usize {
+        let Some(endpoint) = self.endpoints.get(&id) else {
+            return 0;
+        };
+        let free = self.limits.queued.saturating_sub(self.queued + claimed);
+        let free = free.max(usize::from(endpoint.queued() == 0));
         let most = self.limits.queue_per_endpoint / 2;
-        self.endpoints
-            .get(&id)
-            .map_or(0, |endpoint| endpoint.room_for_parked(most, now))
+        endpoint.room_for_parked(most, now).min(free)
     }
 
     /// Starts what may start, at most `room` deliveries, and parks what has waited too long.

@@ -57,6 +57,7 @@ fn sender(lookup: Lookup) -> Sender {
 const TURN: Turn = Turn {
     is_probe: false,
     waited_for_endpoint: false,
+    is_backlog_full: false,
 };
 
 /// Makes one attempt for a name that `lookup` fails to resolve, and returns its outcome.

@@ -141,6 +141,30 @@ pub(crate) fn read_all(topic: &str) -> Vec<OwnedMessage> {
     records
 }
 
+/// Counts the records of a topic that a group has not committed.
+pub(crate) fn uncommitted(group: &str, topic: &str) -> i64 {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", brokers())
+        .set("group.id", group)
+        .create()
+        .unwrap();
+    let timeout = Duration::from_secs(10);
+    let metadata = consumer.fetch_metadata(Some(topic), timeout).unwrap();
+    let mut list = TopicPartitionList::new();
+    for partition in metadata.topics()[0].partitions() {
+        list.add_partition(topic, partition.id());
+    }
+    let committed = consumer.committed_offsets(list, timeout).unwrap();
+    let of = |one: &rdkafka::topic_partition_list::TopicPartitionListElem<'_>| {
+        let (low, high) = watermarks(&consumer, topic, one.partition());
+        match one.offset() {
+            Offset::Offset(offset) => high - offset,
+            _ => high - low,
+        }
+    };
+    committed.elements().iter().map(of).sum()
+}
+
 /// Beginning and end of a partition. A broker does not lead the partitions of a topic that was just
 /// made for a moment: it is asked until it does.
 fn watermarks(consumer: &BaseConsumer, topic: &str, partition: i32) -> (i64, i64) {

@@ -221,6 +221,17 @@ fn first_attempts_go_before_retries() {
 }
 
 #[test]
+fn rows_that_would_only_be_parked_again_are_not_claimed() {
+    let limits = LaneLimits::new(512);
+    let mut stepped = Stepped::new(limits);
+    stepped.set_up(0, settings(0, 0));
+    let room = |claimed| stepped.scheduler.room_for_parked(id(0), claimed, stepped.now);
+    assert_eq!(room(0), limits.queue_per_endpoint / 2);
+    assert_eq!(room(limits.queued - 3), 3);
+    assert_eq!(room(limits.queued), 1, "nothing of it waits yet");
+}
+
+#[test]
 fn a_rate_is_kept_and_what_waits_5_s_for_it_is_parked() {
     let mut stepped = Stepped::new(LaneLimits::new(512));
     let mut slow = settings(0, 0);
@@ -312,12 +323,12 @@ fn an_open_circuit_parks_everything_but_a_probe() {
     let parked = stepped.arrive(0, Lane::First);
     let probe_at = stepped.now.wall_ms + 30_000;
     assert_eq!(stepped.parked, [(parked, ParkReason::Circuit, probe_at)]);
-    assert_eq!(stepped.scheduler.room_for_parked(id(0), stepped.now), 0);
+    assert_eq!(stepped.scheduler.room_for_parked(id(0), 0, stepped.now), 0);
     stepped.pass(Duration::from_secs(30));
-    assert_eq!(stepped.scheduler.room_for_parked(id(0), stepped.now), 1);
+    assert_eq!(stepped.scheduler.room_for_parked(id(0), 0, stepped.now), 1);
     let probe = stepped.arrive(0, Lane::Parked);
     assert_eq!(stepped.in_flight, [(id(0), probe, true)]);
-    assert_eq!(stepped.scheduler.room_for_parked(id(0), stepped.now), 0);
+    assert_eq!(stepped.scheduler.room_for_parked(id(0), 0, stepped.now), 0);
     let beside = stepped.arrive(0, Lane::First);
     assert!(!stepped.started(beside), "one probe at a time");
     assert_eq!(stepped.end(probe, end(Ending::Unanswered)), None);
@@ -336,7 +347,7 @@ fn an_open_circuit_parks_everything_but_a_probe() {
     let closed = stepped.end(next, end(Ending::Success)).expect("a change");
     assert_eq!((closed.from, closed.to), (HealthState::Open, HealthState::Ok));
     assert_eq!(
-        stepped.scheduler.room_for_parked(id(0), stepped.now),
+        stepped.scheduler.room_for_parked(id(0), 0, stepped.now),
         128,
         "what waits drains"
     );
@@ -359,13 +370,13 @@ fn what_is_paused_is_parked_until_the_pause_ends() {
     assert_eq!(stepped.parked[1], (job, ParkReason::Paused, until));
     stepped.pass(Duration::from_secs(60));
     assert_eq!(
-        stepped.scheduler.room_for_parked(id(0), stepped.now),
+        stepped.scheduler.room_for_parked(id(0), 0, stepped.now),
         0,
         "all of them hang"
     );
     let (_, hung, _) = stepped.in_flight[0];
     stepped.end(hung, end(Ending::Success));
-    assert!(stepped.scheduler.room_for_parked(id(0), stepped.now) > 0);
+    assert!(stepped.scheduler.room_for_parked(id(0), 0, stepped.now) > 0);
 }
 
 #[test]

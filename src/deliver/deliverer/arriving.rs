@@ -1,0 +1,51 @@
+//! Records that were read, and rows that were claimed, on their way to the scheduler.
+
+use super::{Deliverer, now_of};
+use crate::clock;
+use crate::deliver::decide::Action;
+use crate::deliver::in_flight::NotAdmitted;
+use crate::deliver::intake::work::{Work, WorkOrigin};
+use crate::deliver::lanes::Lane;
+use crate::domain::webhook::Webhook;
+use crate::record::parked::GivenBackRow;
+
+impl Deliverer {
+    /// Lets a record wait for its turn, or does what its webhook demands.
+    pub(super) fn arrive(&mut self, mut work: Work) {
+        // Kept with the work from now on, wherever it waits.
+        if std::mem::take(&mut work.is_suspect_if_noted) {
+            work.suspect = self.maybe_sent.remove(&work.record.delivery_id);
+        }
+        let Some(work) = self.admit(work) else { return };
+        match self.decide(&work) {
+            Action::Queue { webhook } => self.queue(work, &webhook),
+            Action::RequeueAfter(pause) => self.requeue_after(work, pause),
+            Action::Settle(settlement) => self.settle(work, settlement),
+        }
+    }
+
+    /// Reserves a record's delivery for it. `None`: the record waits, or is not this process's any
+    /// more.
+    pub(super) fn admit(&self, work: Work) -> Option<Box<Work>> {
+        let row = GivenBackRow::new(work.record.delivery_id, work.suspect);
+        match self.links.in_flight.admit(Box::new(work)) {
+            Ok(work) => Some(work),
+            Err(NotAdmitted::Waits | NotAdmitted::Revoked) => None,
+            Err(NotAdmitted::ClaimedInVain) => {
+                self.clean_up(vec![row], Vec::new());
+                None
+            }
+        }
+    }
+
+    fn queue(&mut self, work: Box<Work>, webhook: &Webhook) {
+        let now = now_of(clock::monotonic());
+        self.set_up(webhook, now);
+        let source = match &work.origin {
+            WorkOrigin::Row { .. } => Lane::Parked,
+            WorkOrigin::Record { .. } if work.record.attempt == 1 => Lane::First,
+            WorkOrigin::Record { .. } => Lane::Retry,
+        };
+        self.scheduler.arrive(webhook.id, source, work, now);
+    }
+}

@@ -1,0 +1,66 @@
+//! Marking what waits for a paused webhook, whatever it waited for before: the time of a pause does
+//! not count as its age, and retention keeps it until the pause has ended.
+
+use std::collections::HashSet;
+
+use super::Deliverer;
+use crate::clock;
+use crate::deliver::decide::WebhookState;
+use crate::deliver::events::LaneEvent;
+use crate::domain::health::WaitingWebhook;
+use crate::domain::id::WebhookId;
+use crate::domain::time::from_ms;
+use crate::record::pauses;
+use crate::telemetry::words::PostgresOp;
+
+impl Deliverer {
+    /// Marks the rows of the webhooks that a look has found, once for each pause. What is parked
+    /// later is marked when it is parked.
+    pub(super) fn mark_paused(&mut self, found: &[WaitingWebhook]) {
+        if self.looks.is_marking {
+            return;
+        }
+        let waiting: HashSet<WebhookId> = found.iter().map(|one| one.webhook_id).collect();
+        self.looks.marked.retain(|id, _| waiting.contains(id));
+        let now_ms = clock::now_ms();
+        let unmarked = |id: WebhookId| {
+            let WebhookState::There(webhook) = self.snapshot(id).webhook else {
+                return None;
+            };
+            let until_ms = webhook
+                .limits
+                .paused_until_ms
+                .filter(|until_ms| *until_ms > now_ms)?;
+            (self.looks.marked.get(&id) != Some(&until_ms)).then_some((id, until_ms))
+        };
+        let paused: Vec<_> = waiting.into_iter().filter_map(unmarked).collect();
+        if paused.is_empty() {
+            return;
+        }
+        self.looks.is_marking = true;
+        let (pool, monitor) = (self.links.pool.clone(), self.links.monitor.clone());
+        let (events, give_up) = (self.links.events.clone(), self.links.give_up.clone());
+        self.links.tasks.spawn(async move {
+            let mut marked = Vec::new();
+            let mark = async {
+                for (id, until_ms) in paused {
+                    let mark = || async {
+                        let mut connection = pool.acquire().await?;
+                        pauses::mark_paused(&mut connection, id, from_ms(until_ms)).await
+                    };
+                    let mut has_more = true;
+                    while has_more {
+                        // After an error the next look tries again.
+                        let Ok(more) = monitor.once(PostgresOp::Unpark, mark()).await else {
+                            return;
+                        };
+                        has_more = more;
+                    }
+                    marked.push((id, until_ms));
+                }
+            };
+            give_up.run_until_cancelled(Box::pin(mark)).await;
+            drop(events.send(LaneEvent::Paused(marked)));
+        });
+    }
+}
