@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use axum::extract::State;
 use axum::response::Response;
-use chrono::DateTime;
+use chrono::{DateTime, Datelike as _};
 use serde_json::{Value, json};
 
 use crate::domain::episode::EpisodeEntry;
@@ -93,6 +93,10 @@ impl FromStr for Cursor {
         let id: AlertId = id.parse().map_err(|_| ())?;
         let micros = micros.parse().map_err(|_| ())?;
         let started_at = DateTime::from_timestamp_micros(micros).ok_or(())?;
+        // Postgres does not know all the times that chrono does.
+        if !(1970..=9999).contains(&started_at.year()) {
+            return Err(());
+        }
         Ok(Self((started_at, id.uuid())))
     }
 }
@@ -115,6 +119,9 @@ mod tests {
             "alr_00000000000000000000000007",
             "x.1",
             "alr_00000000000000000000000007.x",
+            // Before the times of Postgres, and after those of the API.
+            "alr_00000000000000000000000007.-300000000000000000",
+            "alr_00000000000000000000000007.253402300800000000",
         ] {
             assert!(bad.parse::<Cursor>().is_err(), "{bad}");
         }

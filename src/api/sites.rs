@@ -156,6 +156,7 @@ async fn refuse_foreign_aliases(
     if !aliases.iter().any(|(_, alias)| is_foreign(alias)) {
         return Ok(());
     }
+    sites::lock_meanings(conn).await?;
     // Locked until the end: an alias that the site has now must still be there when it is written.
     sites::lock(conn, site.id()).await?;
     let known = sites::get(conn, site.id())

@@ -30,7 +30,7 @@ pub(crate) type SendTest = dyn Fn(TestRequest) -> BoxFuture<'static, AttemptRow>
 
 /// Most tests of one site under way in a process: endpoints that hang take no place from those of
 /// others.
-const MOST_OF_SITE: usize = 8;
+const MOST_OF_SITE: usize = 32;
 
 /// Numbers of tests under way, by site. Cheap to clone.
 #[derive(Debug, Clone, Default)]

@@ -172,6 +172,14 @@ pub(super) fn refuse_unknown_null_triggers(triggers: &BodyObject<'_>, errors: &m
         let nulls = settings.iter().filter(|(_, value)| value.is_null());
         let nulls = nulls.map(|(name, value)| (name.clone(), value.clone())).collect();
         refuse_other_options(&triggers.nested(name, &nulls), options_of(event), errors);
+        if let Some(Value::Object(silence)) = settings.get("silence") {
+            let nulls = silence.iter().filter(|(_, value)| value.is_null());
+            let nulls = nulls.map(|(name, value)| (name.clone(), value.clone())).collect();
+            let settings = triggers.nested(name, settings);
+            settings
+                .nested("silence", &nulls)
+                .refuse_unknown(&["goal"], errors);
+        }
     }
 }
 

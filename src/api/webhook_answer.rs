@@ -14,7 +14,7 @@ use crate::record::sites::SiteRecord;
 use crate::record::webhooks::WebhookRecord;
 
 use super::answer::{optional_time, time};
-use super::webhook_input::{MASK, WebhookRules};
+use super::webhook_input::{MASK, STANDARD_SECRET, WebhookRules};
 
 /// Time without events after which a site is silent.
 const SILENT_AFTER: TimeDelta = TimeDelta::hours(24);
@@ -117,7 +117,7 @@ pub(super) fn with_secret(webhook: &WebhookRecord, secret: &Secret) -> Map<Strin
 pub(super) fn insert_secret(answer: &mut Map<String, Value>, secret: &Secret) {
     answer.insert("secret".to_owned(), secret.reveal().into());
     if let Some(standard) = secret.standard_form() {
-        answer.insert("standard_webhooks_secret".to_owned(), standard.into());
+        answer.insert(STANDARD_SECRET.to_owned(), standard.into());
     }
 }
 

@@ -45,9 +45,11 @@ pub(super) const READ_ONLY: [&str; 8] = [
     "inserted_at",
     "updated_at",
     "warnings",
-    "standard_webhooks_secret",
+    STANDARD_SECRET,
     "secret_overlap_until",
 ];
+/// The secret in the form that Standard Webhooks libraries take, where it has another one.
+pub(super) const STANDARD_SECRET: &str = "standard_webhooks_secret";
 /// Read-only fields that change without their owner.
 pub(super) const MOVING: [&str; 4] = ["health", "updated_at", "warnings", "secret_overlap_until"];
 

@@ -18,7 +18,7 @@ use crate::domain::webhook::WebhookSettings;
 use crate::domain::words::words;
 use crate::record::keyring::Keyring;
 use crate::record::webhooks::{self, Changed, CreateError, NewWebhook, WebhookRecord};
-use crate::record::{deliveries_read, goals, sites};
+use crate::record::{deliveries_read, goals, secrets, sites};
 use crate::{chance, clock};
 
 use super::answer::{self, Page};
@@ -34,9 +34,10 @@ use super::query::Query;
 use super::sites::find as find_site;
 use super::state::ApiState;
 use super::validate::BodyObject;
-use super::webhook_answer::{is_silent, masked, shown, warnings, with_secret, with_warnings};
+use super::webhook_answer::{insert_secret, is_silent, masked, shown, warnings, with_secret, with_warnings};
 use super::webhook_input::{
-    MASK, MOVING, READ_ONLY, read_secret, read_settings, refuse_other_fields, refuse_unknown_nulls, to_body,
+    MASK, MOVING, READ_ONLY, STANDARD_SECRET, read_secret, read_settings, refuse_other_fields,
+    refuse_unknown_nulls, to_body,
 };
 
 /// `POST /api/sites/{site_id}/webhooks`
@@ -219,7 +220,14 @@ pub(super) async fn change(
         return Err(Problem::not_found("webhook"));
     }
     let before = find(&mut tx, &state.keyring, site.id(), id).await?;
-    let settings = read_patched(&state, &before, &patch, now)?;
+    let mut answered = masked(&before);
+    if patch.contains_key(STANDARD_SECRET) {
+        insert_secret(
+            &mut answered,
+            &secrets::read(&mut tx, &state.keyring, id).await?.current,
+        );
+    }
+    let settings = read_patched(&state, &before, &answered, &patch, now)?;
 
     let mut changed = webhooks::update(&mut tx, &state.keyring, id, &settings, now).await?;
     if changed == Changed::Yes && is_switched(&before, &patch, settings.enabled) {
@@ -247,15 +255,16 @@ fn is_switched(before: &WebhookRecord, patch: &Map<String, Value>, enabled: bool
     is_given && (enabled != before.settings.enabled || enabled && before.disabled.is_some())
 }
 
-/// Reads the settings that `patch` makes of the webhook.
+/// Reads the settings that `patch` makes of the webhook, which was `answered` before.
 fn read_patched(
     state: &ApiState,
     before: &WebhookRecord,
+    answered: &Map<String, Value>,
     patch: &Map<String, Value>,
     now: DateTime<Utc>,
 ) -> Result<WebhookSettings, Problem> {
     let mut errors = FieldErrors::default();
-    let patch = &merge::without_read_only(patch, &masked(before), &READ_ONLY, &MOVING);
+    let patch = &merge::without_read_only(patch, answered, &READ_ONLY, &MOVING);
     let object = BodyObject::root(patch);
     refuse_other_fields(&object, &mut errors);
     refuse_secret(&object, &mut errors);

@@ -271,12 +271,19 @@ pub async fn note_events(
     Ok(())
 }
 
-/// Refuses an id that is an alias: an id means one site. Aliases are an array and have no unique
-/// index, so the lock is held until the transaction ends, by all that give an id a meaning.
-async fn refuse_alias(conn: &mut PgConnection, site_id: &SiteId) -> Result<(), SiteError> {
+/// Takes the lock of all that give an id a meaning, until the transaction ends. Whoever also locks
+/// a site takes this lock first.
+pub(crate) async fn lock_meanings(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
     sqlx::query!("select pg_advisory_xact_lock($1, $2)", LOCK.0, LOCK.1)
-        .execute(&mut *conn)
+        .execute(conn)
         .await?;
+    Ok(())
+}
+
+/// Refuses an id that is an alias: an id means one site. Aliases are an array and have no unique
+/// index, so this holds a lock until the transaction ends.
+async fn refuse_alias(conn: &mut PgConnection, site_id: &SiteId) -> Result<(), SiteError> {
+    lock_meanings(conn).await?;
     let is_alias = sqlx::query_scalar!(
         r#"select exists (select from sites where aliases @> array[$1::text] and site_id <> $1) as "is_alias!""#,
         site_id.as_str()

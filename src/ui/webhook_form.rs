@@ -320,6 +320,10 @@ fn events(form: &Form, before: Option<&WebhookView>) -> (Vec<String>, Map<String
                     false => json!({key: names}),
                 }
             }
+            // The form has no fields for it: everything is watched, at the numbers of the defaults.
+            Options::Nothing if word == EventType::ErrorCondition.as_str() && !was_set => {
+                json!({"error_events": true, "rejected_events": true, "silence": true})
+            }
             Options::Nothing => continue,
         };
         triggers.insert(word.to_owned(), options);

@@ -61,6 +61,22 @@ async fn a_create_answers_201_with_location_secret_and_defaults(pool: PgPool) {
 }
 
 #[sqlx::test]
+async fn a_null_of_an_unknown_option_is_named_at_any_depth(pool: PgPool) {
+    let api = Api::start(pool).await;
+    let mut watching = body();
+    watching["events"] = json!(["error_condition"]);
+    watching["triggers"] = json!({"error_condition": {"silence": {"goal": "Signup"}}});
+    let created = api.post(WEBHOOKS, watching).await;
+    assert_eq!(created.status, 201, "{}", created.body);
+    let href = format!("{WEBHOOKS}/{}", text(&created.body["id"]));
+    let patch = json!({"triggers": {"error_condition": {"silence": {"bogus": null}}}});
+    let refused = api.patch(&href, patch).await;
+    assert_eq!(refused.status, 422, "{}", refused.body);
+    let pointer = "/triggers/error_condition/silence/bogus";
+    assert_eq!(refused.body["errors"][0]["pointer"], pointer);
+}
+
+#[sqlx::test]
 async fn a_short_secret_of_the_owner_brings_a_warning(pool: PgPool) {
     let api = Api::start(pool).await;
     let mut chosen = body();
@@ -84,6 +100,15 @@ async fn a_short_secret_of_the_owner_brings_a_warning(pool: PgPool) {
         ("no_recent_events", None),
     ];
     assert_eq!(warnings, wanted);
+
+    // Sent back as it was answered; another one comes by the rotation alone.
+    let href = format!("{WEBHOOKS}/{}", text(&created.body["id"]));
+    let standard = json!({"standard_webhooks_secret": created.body["standard_webhooks_secret"]});
+    assert_eq!(api.patch(&href, standard).await.status, 200);
+    let another = json!({"standard_webhooks_secret": "whsec_dGhpcnRlZW4tY2hhcnM="});
+    let refused = api.patch(&href, another).await;
+    assert_eq!(refused.status, 422);
+    assert_eq!(refused.body["errors"][0]["code"], "read_only", "{}", refused.body);
 
     let mut chosen = body();
     chosen["secret"] = json!("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");

@@ -263,6 +263,37 @@ async fn goals_are_chosen_by_boxes_and_others_by_name(pool: PgPool) {
 }
 
 #[sqlx::test]
+async fn a_tracking_problem_is_watched_for_by_its_box(pool: PgPool) {
+    let pages = shop(pool).await;
+    let visitor = pages.visitor(&["shop.example"], Role::Editor).await;
+    let new = format!("{SITE}/webhooks/new");
+    let fields = [
+        ("name", "Watcher"),
+        ("url", "https://hooks.example.com/in/abcd9f2c"),
+        ("error_condition", "on"),
+    ];
+    assert_eq!(visitor.submit(&new, &new, &fields).await.status, 200);
+    let made = only_webhook(&pages).await;
+    assert_eq!(made["events"], json!(["error_condition"]));
+    let all = json!({"error_events": true, "rejected_events": true, "silence": true});
+    let triggers = &made["triggers"]["error_condition"];
+    for (option, wanted) in all.as_object().expect("options") {
+        assert_eq!(&triggers[option], wanted, "{triggers}");
+    }
+    // What another way has set stays when the form is saved.
+    let href = format!(
+        "/api/sites/shop.example/webhooks/{}",
+        made["id"].as_str().expect("an id")
+    );
+    let only = json!({"triggers": {"error_condition": {"rejected_events": null, "silence": null}}});
+    pages.api("PATCH", &href, only).await;
+    let before = only_webhook(&pages).await;
+    let edit = format!("{SITE}/webhooks/{}/edit", made["id"].as_str().expect("an id"));
+    visitor.submit(&edit, &edit, &[fields[0], fields[2]]).await;
+    assert_eq!(only_webhook(&pages).await["triggers"], before["triggers"]);
+}
+
+#[sqlx::test]
 async fn options_that_the_form_cannot_show_stay(pool: PgPool) {
     let pages = shop(pool).await;
     let visitor = pages.visitor(&["shop.example"], Role::Editor).await;

@@ -102,10 +102,13 @@ impl Engine {
             }
         }
         let floor = self.moves_on_to(SourceClock::Log, record.0);
-        while let Some(site_id) = self.timers.take(floor) {
+        while let Some((at, site_id)) = self.timers.take(floor) {
             let Some(index) = self.find(site_id.as_str()) else {
                 continue;
             };
+            if self.sites[index].queued_at != at {
+                continue;
+            }
             let passing = Passing {
                 clock: PassingClock::Log { record_ms },
                 record: Some(record),

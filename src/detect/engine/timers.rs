@@ -30,11 +30,49 @@ impl Timers {
         self.heap.peek().is_some_and(|Reverse((at, _))| *at <= floor)
     }
 
-    /// Removes the first site that is to be looked at by `floor`.
-    pub(super) fn take(&mut self, floor: u32) -> Option<SiteId> {
+    /// Removes the first site that is to be looked at by `floor`, with the instant for which it was
+    /// put in. It is in for that look only if its state still says so: one that was put in again
+    /// for an earlier look has an entry left over.
+    pub(super) fn take(&mut self, floor: u32) -> Option<(u32, SiteId)> {
         if !self.is_due(floor) {
             return None;
         }
-        self.heap.pop().map(|Reverse((_, site_id))| site_id)
+        self.heap.pop().map(|Reverse(entry)| entry)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::detect::tests::fixtures::site;
+    use crate::detect::window::segments::Segments;
+
+    #[test]
+    fn an_entry_left_over_starts_no_look() {
+        let mut segments = Segments::new(1);
+        let mut state = SiteState::new(Arc::new(site("a", [])), false, 0, &mut segments);
+        let mut timers = Timers::default();
+        let put = |timers: &mut Timers, state: &mut SiteState, due| {
+            state.next_due = due;
+            timers.put(state);
+        };
+        put(&mut timers, &mut state, 1_000);
+        for round in 0..100 {
+            let due = 1_000 + round * 10;
+            put(&mut timers, &mut state, due - 5);
+            let (at, _) = timers.take(due - 5).expect("the earlier look");
+            assert_eq!(at, state.queued_at);
+            state.queued_at = u32::MAX;
+            put(&mut timers, &mut state, due);
+            while let Some((at, _)) = timers.take(due) {
+                if state.queued_at == at {
+                    state.queued_at = u32::MAX;
+                    put(&mut timers, &mut state, due + 10);
+                }
+            }
+            assert_eq!(timers.heap.len(), 1);
+        }
     }
 }

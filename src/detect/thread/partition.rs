@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::counts::Counts;
 use super::open_batches::{OpenBatches, Unacknowledged};
 use super::outbox::Outbox;
-use super::position::{Positions, SourceState, missed};
+use super::position::{EndQuestion, Positions, SourceState, missed};
 use crate::detect::completeness::Completeness;
 use crate::detect::engine::Engine;
 use crate::detect::engine::recovery::Checkpoint;
@@ -177,12 +177,37 @@ impl OwnedPartition {
         }
     }
 
+    /// Notes that the ends of all sources are asked for. A question that is still open is not asked
+    /// again.
+    pub(crate) fn note_questions(&mut self, asked_ms: i64) {
+        for source in 0..self.sources.len() {
+            let next = self.completeness().next(source);
+            if let (Some(state), Some(next)) = (&mut self.sources[source], next) {
+                state.asked.get_or_insert(EndQuestion { asked_ms, next });
+            }
+        }
+    }
+
+    /// Notes that the question for a source's end has failed.
+    pub(crate) fn forget_question(&mut self, source: usize) {
+        if let Some(state) = self.sources.get_mut(source).and_then(Option::as_mut) {
+            state.asked = None;
+        }
+    }
+
     /// Notes the end of a source's partition, as it was answered to a request of `asked_ms`.
+    ///
+    /// An end before what had been read by then is short. What was read since says nothing: the
+    /// answer is older.
     pub(crate) fn prove_end(&mut self, source: usize, end: i64, asked_ms: i64) {
-        let is_short = self.completeness().next(source).is_some_and(|next| end < next);
         let Some(state) = self.sources.get_mut(source).and_then(Option::as_mut) else {
             return;
         };
+        let question = state
+            .asked
+            .take()
+            .filter(|question| question.asked_ms == asked_ms);
+        let is_short = question.is_some_and(|question| end < question.next);
         state.short_ends = if is_short { state.short_ends + 1 } else { 0 };
         if !is_short {
             self.engine.completeness_mut().prove_end(source, end, asked_ms);

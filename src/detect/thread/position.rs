@@ -75,6 +75,15 @@ impl fmt::Display for ReplayPoint {
     }
 }
 
+/// A question for the end of a source's partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct EndQuestion {
+    /// Milliseconds since the Unix epoch.
+    pub(crate) asked_ms: i64,
+    /// Offset after what had been read by then.
+    pub(crate) next: i64,
+}
+
 /// Knowledge of an owner about a partition of a source, besides how far it was read.
 #[derive(Debug)]
 pub(crate) struct SourceState {
@@ -87,7 +96,9 @@ pub(crate) struct SourceState {
     pub(crate) holds_back: bool,
     /// Offset of a record of a newer version, which is held back until this process ends.
     pub(crate) newer_at: Option<i64>,
-    /// Answers in a row with an end before what was read.
+    /// The question for the partition's end that is not answered yet.
+    pub(crate) asked: Option<EndQuestion>,
+    /// Answers in a row with an end before what had been read when it was asked for.
     pub(crate) short_ends: u32,
     /// Offset of the last commit that was sent.
     sent_offset: i64,
@@ -103,6 +114,7 @@ impl SourceState {
             last_record_ms: 0,
             holds_back: false,
             newer_at: None,
+            asked: None,
             short_ends: 0,
             sent_offset: position.committed,
             sent_metadata: position.metadata.to_string(),

@@ -15,6 +15,7 @@ impl Detector {
         self.watch_sources(now_ms);
         for owned in self.owned.iter_mut().flatten() {
             owned.tick(now_ms);
+            owned.note_questions(now_ms);
         }
         let partitions = self.owned.iter().flatten().flat_map(|owned| owned.partitions());
         let partitions: Vec<TopicPartition> = partitions.collect();
@@ -58,7 +59,8 @@ impl Detector {
             let at = answer.at;
             match (answer.end, owned_mut(&mut self.owned, at.partition)) {
                 (Ok(end), Some(owned)) => owned.prove_end(at.topic, end, answer.asked_ms),
-                (Err(code), Some(_)) => {
+                (Err(code), Some(owned)) => {
+                    owned.forget_question(at.topic);
                     self.links.client_events.note(Some(code));
                     if let Some(suppressed) = self.links.client_events.admit(Some(code)) {
                         tracing::warn!(

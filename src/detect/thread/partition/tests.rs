@@ -118,8 +118,27 @@ fn a_shorter_end_is_believed_when_it_stays() {
         (9, false),
         (9, true),
     ] {
+        owned.note_questions(RECORD_MS);
         owned.prove_end(0, end, RECORD_MS);
         assert_eq!(owned.went_back().is_some(), is_back);
+    }
+}
+
+#[test]
+fn what_is_read_while_an_end_is_asked_for_makes_it_no_shorter() {
+    let mut owned = owned(engine_ahead());
+    for tick in 0..10 {
+        let (asked_ms, end) = (RECORD_MS + tick * 1_000, 10 + tick * 20);
+        owned.note_questions(asked_ms);
+        for offset in end..end + 20 {
+            owned.engine.skip_record(0, offset);
+        }
+        owned.prove_end(0, end, asked_ms);
+        assert_eq!(owned.went_back(), None);
+        // Asked for again, and the answer to the first question is lost.
+        owned.note_questions(asked_ms);
+        owned.note_questions(asked_ms + 500);
+        owned.forget_question(0);
     }
 }
 
