@@ -9,7 +9,8 @@ use crate::domain::id::WebhookId;
 const BATCH: i64 = 500;
 
 /// Marks a batch of what waits for a webhook as paused until `until`, from now on. Returns true if
-/// more rows may be left. What a person asked for does not grow too old, and stays as it is.
+/// more rows may be left. What a person asked for does not grow too old, and stays as it is; so does
+/// what is due far away.
 pub(crate) async fn mark_paused(
     connection: &mut PgConnection,
     webhook: WebhookId,
@@ -18,7 +19,7 @@ pub(crate) async fn mark_paused(
     let marked = sqlx::query_scalar!(
         r#"with batch as (
              select delivery_id from parked
-             where webhook_id = $1 and reason in ('queue', 'rate', 'circuit', 'far_due')
+             where webhook_id = $1 and reason in ('queue', 'rate', 'circuit')
                and (claimed_until is null or claimed_until <= now())
                and not exists (select from deliveries d where d.id = parked.delivery_id and d.status = 'failed')
              order by due_at, delivery_id limit $3 for update skip locked

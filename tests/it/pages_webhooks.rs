@@ -275,7 +275,7 @@ async fn a_tracking_problem_is_watched_for_by_its_box(pool: PgPool) {
     assert_eq!(visitor.submit(&new, &new, &fields).await.status, 200);
     let made = only_webhook(&pages).await;
     assert_eq!(made["events"], json!(["error_condition"]));
-    let all = json!({"error_events": true, "rejected_events": true, "silence": true});
+    let all = json!({"error_events": 50, "rejected_events": 100, "silence": true});
     let triggers = &made["triggers"]["error_condition"];
     for (option, wanted) in all.as_object().expect("options") {
         assert_eq!(&triggers[option], wanted, "{triggers}");
