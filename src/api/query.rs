@@ -20,6 +20,12 @@ pub(super) const MAX_LIMIT: u32 = 250;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct AllowedParameters(pub(super) &'static [Parameter]);
 
+impl AllowedParameters {
+    fn of(parts: &Parts) -> &'static [Parameter] {
+        parts.extensions.get::<Self>().map_or(&[], |allowed| allowed.0)
+    }
+}
+
 /// The parameters of a request that have a value. `?status=`, as a form sends it for "any", counts
 /// as absent.
 #[derive(Debug)]
@@ -33,16 +39,11 @@ impl<S: Send + Sync> FromRequestParts<S> for Query {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        Ok(Self::of(parts))
+        Ok(Self::parse(parts.uri.query(), AllowedParameters::of(parts)))
     }
 }
 
 impl Query {
-    fn of(parts: &Parts) -> Self {
-        let allowed = parts.extensions.get::<AllowedParameters>();
-        Self::parse(parts.uri.query(), allowed.map_or(&[], |allowed| allowed.0))
-    }
-
     pub(super) fn parse(query: Option<&str>, allowed: &'static [Parameter]) -> Self {
         let pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
         let given = pairs
@@ -141,9 +142,8 @@ impl Query {
 
 /// Refuses every parameter of a call that has none. What has some reads its [`Query`].
 pub(super) fn refuse_needless(parts: &Parts) -> Result<(), Problem> {
-    let query = Query::of(parts);
-    match query.allowed {
-        [] => Problem::check(query.refuse_unknown()),
+    match AllowedParameters::of(parts) {
+        [] => Problem::check(Query::parse(parts.uri.query(), &[]).refuse_unknown()),
         _ => Ok(()),
     }
 }

@@ -169,18 +169,21 @@ pub(super) fn refuse_unknown_null_triggers(triggers: &BodyObject<'_>, errors: &m
             continue;
         };
         // Options with a value are refused once they are merged.
-        let nulls = settings.iter().filter(|(_, value)| value.is_null());
-        let nulls = nulls.map(|(name, value)| (name.clone(), value.clone())).collect();
+        let nulls = nulls_of(settings);
         refuse_other_options(&triggers.nested(name, &nulls), options_of(event), errors);
         if let Some(Value::Object(silence)) = settings.get("silence") {
-            let nulls = silence.iter().filter(|(_, value)| value.is_null());
-            let nulls = nulls.map(|(name, value)| (name.clone(), value.clone())).collect();
-            let settings = triggers.nested(name, settings);
+            let (settings, nulls) = (triggers.nested(name, settings), nulls_of(silence));
             settings
                 .nested("silence", &nulls)
                 .refuse_unknown(&["goal"], errors);
         }
     }
+}
+
+/// The fields that are `null`.
+fn nulls_of(fields: &Map<String, Value>) -> Map<String, Value> {
+    let nulls = fields.iter().filter(|(_, value)| value.is_null());
+    nulls.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 /// Refuses triggers of event types that the webhook does not subscribe to, or that do not exist.

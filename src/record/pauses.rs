@@ -9,8 +9,8 @@ use crate::domain::id::WebhookId;
 const BATCH: i64 = 500;
 
 /// Marks a batch of what waits for a webhook as paused until `until`, from now on. Returns true if
-/// more rows may be left. What a person asked for does not grow too old, and stays as it is; so does
-/// what is due far away.
+/// more rows may be left. What a person asked for does not grow too old, and stays as it is; so
+/// does what is due far away.
 pub(crate) async fn mark_paused(
     connection: &mut PgConnection,
     webhook: WebhookId,

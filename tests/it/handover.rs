@@ -3,15 +3,15 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use reqwest::StatusCode;
 use serde_json::json;
 use sqlx::PgPool;
 
 use crate::support::app::{Deployment, Process};
-use crate::support::eventually;
 use crate::support::receiver::{Answer, Receiver};
+use crate::support::{eventually, within};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 const SITES: u32 = 8;
@@ -65,21 +65,17 @@ async fn under_load(published: &AtomicU32, receiver: &Receiver) {
 }
 
 async fn all_delivered(deployment: &Deployment, goals: u32) {
-    let deadline = Instant::now() + TIMEOUT;
     let pool = &deployment.database.pool;
-    loop {
+    let all = within(TIMEOUT, || async {
         let (ended,): (i64,) = sqlx::query_as("select count(*) from deliveries where status = 'delivered'")
             .fetch_one(pool)
             .await
             .unwrap();
-        if ended == i64::from(goals) * 3 {
-            return;
-        }
-        if Instant::now() > deadline {
-            let left = not_delivered(pool).await;
-            panic!("{ended} deliveries of {goals} goals to three webhooks each; recorded: {left:#?}");
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        (ended == i64::from(goals) * 3).then_some(())
+    });
+    if all.await.is_none() {
+        let left = not_delivered(pool).await;
+        panic!("{goals} goals are not delivered to three webhooks each; recorded: {left:#?}");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bellwether::domain::id::DeliveryId;
+use bellwether::domain::id::{DeliveryId, WebhookId};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -183,24 +183,30 @@ async fn gone_cancels_what_is_parked_in_batches() {
     assert_eq!(rows, "disabled");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_webhook_cannot_hold_overflows_and_fails() {
-    let stage = GoalStage::start(&[], json!({})).await;
-    let webhook: bellwether::domain::id::WebhookId = stage.webhook.parse().unwrap();
-    // All but three of its places are taken, by rows that are due in a year.
+/// Parks so many rows of the webhook, which are due in a year.
+async fn fill_with_far_due(stage: &GoalStage, rows: i32) {
+    let webhook: WebhookId = stage.webhook.parse().unwrap();
     sqlx::query(
         "insert into parked (delivery_id, webhook_id, partition, due_at, reason, attempt, step)
          select gen_random_uuid(), $1, p, now() + interval '1 year', 'far_due', 1, 0
-         from generate_series(1, 99997), (select $2::int as p) as place",
+         from generate_series(1, $3), (select $2::int as p) as place",
     )
     .bind(webhook.uuid())
     .bind(bellwether::kafka::murmur2::partition_of(
         stage.webhook.as_bytes(),
         4,
     ))
+    .bind(rows)
     .execute(stage.pool())
     .await
     .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_webhook_cannot_hold_overflows_and_fails() {
+    let stage = GoalStage::start(&[], json!({})).await;
+    // All but three of its places are taken.
+    fill_with_far_due(&stage, 99_997).await;
     sqlx::query("update webhooks set paused_until = now() + interval '1 hour', updated_at = now()")
         .execute(stage.pool())
         .await
@@ -233,20 +239,7 @@ async fn what_a_webhook_cannot_hold_overflows_and_fails() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_webhook_parks_no_attempt_either() {
     let stage = GoalStage::start(&[], json!({})).await;
-    let webhook: bellwether::domain::id::WebhookId = stage.webhook.parse().unwrap();
-    sqlx::query(
-        "insert into parked (delivery_id, webhook_id, partition, due_at, reason, attempt, step)
-         select gen_random_uuid(), $1, p, now() + interval '1 year', 'far_due', 1, 0
-         from generate_series(1, 100000), (select $2::int as p) as place",
-    )
-    .bind(webhook.uuid())
-    .bind(bellwether::kafka::murmur2::partition_of(
-        stage.webhook.as_bytes(),
-        4,
-    ))
-    .execute(stage.pool())
-    .await
-    .unwrap();
+    fill_with_far_due(&stage, 100_000).await;
     // Counted less often than the owner looks.
     let series = "bellwether_parked{reason=\"far_due\"}";
     stage.process.metric_is(series, 100_000.0).await;

@@ -4,6 +4,8 @@
 
 use std::time::{Duration, Instant};
 
+use sqlx::PgPool;
+
 use super::{BATCH, Deliverer, now_of};
 use crate::clock;
 use crate::deliver::decide::WebhookState;
@@ -140,14 +142,8 @@ impl Deliverer {
         let (events, give_up) = (self.links.events.clone(), self.links.give_up.clone());
         let claim = self.links.timeout + CLAIM_SLACK;
         self.links.tasks.spawn(async move {
-            let now = from_ms(clock::now_ms());
-            let take = monitor.once(PostgresOp::Unpark, async {
-                let mut connection = pool.acquire().await?;
-                parked::take(&mut connection, &asked, now, claim).await
-            });
+            let take = take_rows(&pool, &monitor, &asked, claim);
             if let Some(rows) = give_up.run_until_cancelled(Box::pin(take)).await {
-                // After an error the next look finds them again.
-                let rows = rows.unwrap_or_default();
                 drop(events.send(LaneEvent::Taken { asked, rows }));
             }
         });
@@ -254,12 +250,7 @@ impl Deliverer {
                     cancel_all(&monitor, &metrics, reason, cancel).await;
                 }
                 // What failed for good may still need its dead letter.
-                let now = from_ms(clock::now_ms());
-                let take = monitor.once(PostgresOp::Unpark, async {
-                    let mut connection = pool.acquire().await?;
-                    parked::take(&mut connection, &left, now, claim).await
-                });
-                take.await.unwrap_or_default()
+                take_rows(&pool, &monitor, &left, claim).await
             };
             let rows = give_up.run_until_cancelled(Box::pin(cancel)).await;
             drop(events.send(LaneEvent::Cancelled(rows.unwrap_or_default())));
@@ -271,6 +262,21 @@ impl Deliverer {
         self.looks.is_cancelling = false;
         self.arrange(rows);
     }
+}
+
+/// Claims rows that are due, for `claim`. After an error there are none: the next look finds them.
+async fn take_rows(
+    pool: &PgPool,
+    monitor: &PgMonitor,
+    asked: &[(WebhookId, i32)],
+    claim: Duration,
+) -> TakenRows {
+    let now = from_ms(clock::now_ms());
+    let take = monitor.once(PostgresOp::Unpark, async {
+        let mut connection = pool.acquire().await?;
+        parked::take(&mut connection, asked, now, claim).await
+    });
+    take.await.unwrap_or_default()
 }
 
 /// Cancels batch after batch until none is left or Postgres refuses, and counts.

@@ -100,21 +100,18 @@ impl Deliverer {
     fn disable_the_forgotten(&self) {
         let before_ms = clock::now_ms() - FORGOTTEN_AFTER_MS;
         let registry = self.links.registry.borrow();
-        let is_on = |id: &WebhookId| {
-            let webhook = registry.webhooks.get(id);
-            webhook.is_some_and(|webhook| webhook.enabled && !webhook.disabled)
-        };
-        let forgotten = self
-            .scheduler
-            .disabled()
-            .filter(|(id, health)| health.since_ms < before_ms && is_on(id));
-        for (id, health) in forgotten.take(MOST_FORGOTTEN) {
-            let reason = match health.reason {
-                Some(HealthReason::Gone) => DisableReason::Gone,
-                Some(HealthReason::OpenTooLong) => DisableReason::OpenTooLong,
-                _ => continue,
+        let forgotten = self.scheduler.disabled().filter_map(|(id, health)| {
+            let webhook = registry.webhooks.get(&id)?;
+            let is_forgotten = webhook.enabled && !webhook.disabled && health.since_ms < before_ms;
+            let reason = match health.reason? {
+                HealthReason::Gone => DisableReason::Gone,
+                HealthReason::OpenTooLong => DisableReason::OpenTooLong,
+                _ => return None,
             };
-            self.disable(id, reason, health.since_ms);
+            is_forgotten.then_some((id, reason, health.since_ms))
+        });
+        for (id, reason, since_ms) in forgotten.take(MOST_FORGOTTEN) {
+            self.disable(id, reason, since_ms);
         }
     }
 

@@ -18,14 +18,23 @@ use std::time::{Duration, Instant};
 pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(
     what: &str,
     patience: Duration,
-    mut ask: impl FnMut() -> F,
+    ask: impl FnMut() -> F,
 ) -> T {
+    let answer = within(patience, ask).await;
+    answer.unwrap_or_else(|| panic!("waited {patience:?} in vain: {what}"))
+}
+
+/// Asks until there is an answer; none after `patience`.
+pub(crate) async fn within<T, F: Future<Output = Option<T>>>(
+    patience: Duration,
+    mut ask: impl FnMut() -> F,
+) -> Option<T> {
     let deadline = Instant::now() + patience;
     loop {
-        if let Some(answer) = ask().await {
+        let answer = ask().await;
+        if answer.is_some() || Instant::now() >= deadline {
             return answer;
         }
-        assert!(Instant::now() < deadline, "waited {patience:?} in vain: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
