@@ -124,7 +124,8 @@ impl RegistryReader {
             let old = self.current.sites.get(&site_id);
             let new = fresh.remove(&site_id).map(|site| share(site, old));
             let same = match (old, &new) {
-                (None, None) => true,
+                // Deleted before it was known here: its state may wait for it.
+                (None, None) => false,
                 (Some(old), Some(new)) => is_same(old, new),
                 _ => false,
             };

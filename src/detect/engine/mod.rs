@@ -124,6 +124,8 @@ pub struct Engine {
     round: usize,
     /// Loaded states by key, of sites that the registry does not know.
     unclaimed: BTreeMap<String, Vec<u8>>,
+    /// Sites whose states were claimed by the registry after the others were loaded.
+    claimed: Vec<SiteId>,
     /// Numbers of goals, kept to spare an allocation for each event.
     found: Vec<u32>,
 }
@@ -164,6 +166,7 @@ impl Engine {
             episodes: Vec::new(),
             round: 0,
             unclaimed: BTreeMap::new(),
+            claimed: Vec::new(),
             found: Vec::new(),
             config,
         };

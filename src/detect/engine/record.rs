@@ -299,7 +299,10 @@ impl Engine {
     pub(super) fn add_registered(&mut self, site_id: &str) -> Option<usize> {
         let site = Arc::clone(self.registry.sites.get(site_id)?);
         let is_live = self.starts_live();
-        let state = SiteState::new(site, is_live, 0, &mut self.resources.segments);
+        let mut state = SiteState::new(site, is_live, 0, &mut self.resources.segments);
+        if self.was_rebuilding {
+            state.begin_by_replay();
+        }
         self.add(state);
         Some(self.sites.len() - 1)
     }

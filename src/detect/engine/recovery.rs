@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Engine;
+use super::event_time::whole_second;
 use crate::detect::completeness::CompleteFrom;
 use crate::detect::notification::Decision;
 use crate::detect::site::SiteState;
@@ -26,6 +27,9 @@ pub(crate) struct Checkpoint {
     /// For each source, the time from which every record has been seen.
     pub(crate) complete_from: Vec<CompleteFrom>,
 }
+
+/// Seconds after the clock until which a record may have been handled before it.
+const LACK_MARGIN_SECONDS: u32 = 2;
 
 impl Engine {
     /// Goes on with the clock of a commit's checkpoint: the record that set it may not be read
@@ -120,9 +124,13 @@ impl Engine {
             self.foreign_states += 1;
         }
         let (is_live, segments) = (self.starts_live(), &mut self.resources.segments);
-        let state = SiteState::load(site, is_live, stored, covered, segments);
+        let mut state = SiteState::load(site, is_live, stored, covered, segments);
         match index {
-            Some(index) => self.sites[index] = state,
+            Some(index) => {
+                // It may be listed to be written already, by an earlier part.
+                state.dirty = self.sites[index].dirty;
+                self.sites[index] = state;
+            }
             None => self.add(state),
         }
     }
@@ -141,13 +149,44 @@ impl Engine {
         for (key, bytes) in std::mem::take(&mut self.unclaimed) {
             // What cannot be read was reported when it was loaded, and is none of these.
             _ = self.load_state(&key, Some(&bytes));
-            let (site_id, _) = split_key(&key);
-            let floor = self.live_floor.max(self.moves_on_to(SourceClock::Log, 0));
+            let (site_id, part) = split_key(&key);
             if let Some(index) = self.find(site_id) {
                 // Events of an unknown site were not counted.
-                self.sites[index].window.set_kept_from(floor);
+                self.sites[index].miss_events();
+                self.end_lack(index);
+                if part == 0 {
+                    self.claimed.push(self.sites[index].id.clone());
+                }
             }
         }
+    }
+
+    /// The decisions of states that were claimed since the last call, which were loaded without a
+    /// confirmation.
+    pub(crate) fn take_claimed(&mut self) -> Vec<Decision> {
+        let claimed = std::mem::take(&mut self.claimed);
+        let sites = claimed.iter().filter_map(|site_id| self.find(site_id.as_str()));
+        let decisions = sites.flat_map(|index| self.sites[index].unconfirmed());
+        decisions.cloned().collect()
+    }
+
+    /// Notes from when on no visitor of a site is missing, if that was not known and is now.
+    pub(super) fn end_lack(&mut self, index: usize) {
+        let state = &self.sites[index];
+        if !state.lacks_visitors {
+            return;
+        }
+        let clock_ms = match state.clock() {
+            SourceClock::Live => i64::from(self.live_floor) * 1_000 + self.config.out_of_order_ms,
+            SourceClock::Log => self.log_clock_ms.unwrap_or(0),
+        };
+        if clock_ms <= self.config.out_of_order_ms {
+            // The clock has not begun.
+            return;
+        }
+        let from = whole_second(clock_ms).saturating_add(LACK_MARGIN_SECONDS);
+        self.sites[index].end_lack(from);
+        self.mark_dirty(index);
     }
 
     /// Lists a loaded state to be written again, since an older one lies after it.
@@ -169,6 +208,21 @@ impl Engine {
             }
         }
         self.completeness.forget_covered_beyond(source, end);
+    }
+
+    /// Forgets that loaded states account for a source's records: those were of an earlier topic of
+    /// the same name. The states are written again after tombstones: their successors, which cover
+    /// less, would be passed over.
+    pub(crate) fn forget_covered(&mut self, source: usize) {
+        for index in 0..self.sites.len() {
+            let state = &mut self.sites[index];
+            let covered = state.covered.as_mut().and_then(|covered| covered.get_mut(source));
+            if covered.is_some_and(|last| std::mem::replace(last, -1) >= 0) {
+                self.gone.extend(state.tombstones());
+                self.mark_dirty(index);
+            }
+        }
+        self.completeness.forget_covered_beyond(source, -1);
     }
 
     /// The decisions that were loaded without a confirmation: they are to be published again, and

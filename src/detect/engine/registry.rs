@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Engine;
 use crate::detect::site::SiteState;
+use crate::detect::site::state_record::{StateRecord, split_key};
 use crate::domain::event::SourceClock;
 use crate::domain::registry::{Registry, Site};
 use crate::domain::site::SiteId;
@@ -50,7 +51,21 @@ impl Engine {
                 self.schedule(index);
             }
             (None, Some(site)) if self.is_wanted_silent(site) => self.add_silent(site),
+            (None, None) => self.bury_unclaimed(site_id),
             _ => {}
+        }
+    }
+
+    /// Writes tombstones for the stored state of a site that was deleted before it was known here.
+    fn bury_unclaimed(&mut self, site_id: &SiteId) {
+        let keys = self
+            .unclaimed
+            .keys()
+            .filter(|key| split_key(key).0 == site_id.as_str());
+        for key in keys.cloned().collect::<Vec<_>>() {
+            self.unclaimed.remove(&key);
+            self.gone
+                .push(StateRecord::tombstone(site_id.clone(), split_key(&key).1));
         }
     }
 

@@ -36,6 +36,7 @@ impl Engine {
                 continue;
             }
             let (clock, source) = (state.clock(), usize::from(state.source));
+            self.end_lack(index);
             self.move_silent(index, self.moves_on_to(clock, source), now_ms);
             self.save(index, now_ms);
         }
@@ -77,6 +78,7 @@ impl Engine {
     /// Finds out when something falls due next on every site, once their windows are complete.
     pub(super) fn schedule_all(&mut self) {
         for index in 0..self.sites.len() {
+            self.end_lack(index);
             self.schedule_or_wait(index);
         }
     }

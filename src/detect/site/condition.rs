@@ -95,6 +95,11 @@ impl Condition {
     /// same slot.
     pub(crate) fn is_edit_of(&self, other: &Self) -> bool {
         match (self, other) {
+            // Another goal's silence is another condition.
+            (
+                Self::Errors(ErrorSettings::Silence { goal: one }),
+                Self::Errors(ErrorSettings::Silence { goal: other }),
+            ) => one == other,
             (Self::Errors(one), Self::Errors(other)) => one.kind() == other.kind(),
             (Self::GoalCompletion(one), Self::GoalCompletion(other))
             | (Self::CustomEvent(one), Self::CustomEvent(other)) => one.name == other.name,

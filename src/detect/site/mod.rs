@@ -122,6 +122,8 @@ pub(crate) struct SiteState {
     has_custom_event_subscribers: bool,
     /// True if some webhook counts single events.
     pub(crate) counts_names: bool,
+    /// True if visitors may be missing, until a second that is not known yet.
+    pub(crate) lacks_visitors: bool,
     /// True if an event came since this was last asked.
     pub(crate) heard: bool,
     /// Listed to be written.
@@ -177,6 +179,7 @@ impl SiteState {
             has_goal_subscribers: false,
             has_custom_event_subscribers: false,
             counts_names: false,
+            lacks_visitors: false,
             heard: false,
             dirty: false,
             source: 0,
@@ -197,25 +200,27 @@ impl SiteState {
             foreign: BTreeMap::new(),
             site,
         };
-        state.adopt_settings(segments);
+        state.adopt_settings(now, segments);
         state
     }
 
     /// Adopts a changed configuration. Returns true if the state is to be written.
     pub(crate) fn configure(&mut self, site: Arc<Site>, segments: &mut Segments) -> bool {
         let now = self.window.now();
-        let before = (self.triggers.episodes_stored(now), self.window.kept_from());
+        let before = (self.triggers.lasting_stored(now), self.window.kept_from());
         self.window.set_lengths(&window_lengths(&site), segments);
         self.site = site;
-        self.adopt_settings(segments);
-        before != (self.triggers.episodes_stored(now), self.window.kept_from())
+        self.adopt_settings(now, segments);
+        before != (self.triggers.lasting_stored(now), self.window.kept_from())
     }
 
-    /// Derives everything that follows from the configuration.
-    fn adopt_settings(&mut self, segments: &mut Segments) {
+    /// Derives everything that follows from the configuration. The latest visitors of triggers that
+    /// were not there before are known from the second `known_since` on.
+    fn adopt_settings(&mut self, known_since: u32, segments: &mut Segments) {
         let site = Arc::clone(&self.site);
         self.activity.configure(&site);
-        self.triggers.configure(&site, self.window.now(), segments);
+        self.triggers
+            .configure(&site, self.window.now(), known_since, segments);
         self.activity.watch(self.triggers.silences());
         self.sync_latest();
         self.latest.set_kept(self.triggers.needs.latest as usize);

@@ -166,6 +166,9 @@ impl SiteState {
         if to <= self.window.now() {
             return;
         }
+        if self.window.now() == 0 {
+            self.triggers.begin_clock(to, self.live);
+        }
         if self.latest_is_behind && (self.window.left_at(to) as usize) < self.latest.kept() {
             self.sync_latest();
         }

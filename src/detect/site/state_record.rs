@@ -107,6 +107,8 @@ pub(crate) struct StoredState {
     pub(crate) covered: BTreeMap<String, i64>,
     /// Second of the site's earliest event.
     pub(crate) first_event: Option<u32>,
+    /// Longest window of the table of visitors, in seconds; absent in what earlier builds wrote.
+    pub(crate) window_seconds: Option<u32>,
     /// Second from which on the table of visitors lacks nobody.
     pub(crate) kept_from: Option<u32>,
     /// The latest visitors.
@@ -148,6 +150,7 @@ impl StoredState {
             clock,
             covered,
             first_event: None,
+            window_seconds: None,
             kept_from: None,
             latest: None,
             every: Vec::new(),
@@ -196,6 +199,10 @@ impl StoredState {
 
     fn write_head<'a>(&'a self, map: &mut BTreeMap<&'a str, Box<RawValue>>) {
         map.extend(self.first_event.map(|second| ("first_event", raw(&second))));
+        map.extend(
+            self.window_seconds
+                .map(|seconds| ("window_seconds", raw(&seconds))),
+        );
         map.extend(self.kept_from.map(|second| ("kept_from", raw(&second))));
         map.extend(self.latest.as_ref().map(|text| ("latest", raw(text))));
         if !self.every.is_empty() {
@@ -233,6 +240,7 @@ impl StoredState {
         state.triggers = triggers.into_iter().map(AnyTrigger::read).collect();
         state.parts = take_optional(&mut map, "parts")?.unwrap_or(1);
         state.first_event = take_optional(&mut map, "first_event")?;
+        state.window_seconds = take_optional(&mut map, "window_seconds")?;
         state.kept_from = take_optional(&mut map, "kept_from")?;
         state.latest = take_optional(&mut map, "latest")?;
         // Of a type that only a newer version knows, the counters are passed on.

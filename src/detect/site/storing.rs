@@ -6,9 +6,12 @@ use std::sync::Arc;
 use super::SiteState;
 use super::state_record::{StateRecord, StoredState};
 use super::triggers::SiteTriggers;
+use super::triggers::lacking::NOT_KNOWN;
 use super::unconfirmed::Unconfirmed;
+use crate::detect::window::latest::LatestVisitors;
 use crate::detect::window::segments::Segments;
 use crate::domain::registry::Site;
+use crate::domain::trigger::DEFAULT_WINDOW_SECONDS;
 
 impl SiteState {
     /// Makes the state of a site as it was stored. The window is empty until the stream is read
@@ -23,12 +26,20 @@ impl SiteState {
         let mut state = Self::new(Arc::clone(&site), live, stored.clock, segments);
         state.triggers = SiteTriggers::restore(stored.triggers, stored.clock);
         state.every.restore(stored.every);
-        state.adopt_settings(segments);
+        // Which visitors came before, a trigger that was made meanwhile does not know.
+        state.adopt_settings(NOT_KNOWN, segments);
         state.first_event = stored.first_event;
         state.window.set_kept_from(stored.kept_from.unwrap_or(0));
+        if stored
+            .window_seconds
+            .is_some_and(|seconds| seconds < state.window.longest())
+        {
+            state.window.set_kept_from(NOT_KNOWN);
+        }
         if let Some(latest) = &stored.latest {
             state.latest.read_text(latest);
         }
+        state.lacks_visitors = state.window.kept_from() == NOT_KNOWN || state.triggers.lack_latest();
         state.unconfirmed = Unconfirmed::restore(stored.unconfirmed, &state.id);
         for (source, last) in covered.iter().enumerate() {
             if *last >= 0 {
@@ -39,6 +50,35 @@ impl SiteState {
         state.stored_parts = stored.parts;
         state.foreign = stored.foreign;
         state
+    }
+
+    /// Notes that the site is known only by records that are read again: they are those of the
+    /// windows that it had. A longer one lacks what lies before them.
+    pub(crate) fn begin_by_replay(&mut self) {
+        if self.triggers.needs.without_events && self.window.longest() > DEFAULT_WINDOW_SECONDS {
+            self.window.set_kept_from(NOT_KNOWN);
+            self.lacks_visitors = true;
+        }
+    }
+
+    /// Notes that events were missed until now: nothing that is known of visitors and of the latest
+    /// event holds.
+    pub(crate) fn miss_events(&mut self) {
+        self.window.set_kept_from(NOT_KNOWN);
+        self.latest = LatestVisitors::default();
+        self.latest.set_kept(self.triggers.needs.latest as usize);
+        self.triggers.miss_events();
+        self.lacks_visitors = true;
+    }
+
+    /// Notes that from a second on no visitor is missing. Asked only where some may be.
+    pub(crate) fn end_lack(&mut self, from: u32) {
+        self.lacks_visitors = false;
+        self.next_due = 0;
+        if self.window.kept_from() == NOT_KNOWN {
+            self.window.set_kept_from(from);
+        }
+        self.triggers.end_lack(from);
     }
 
     /// Returns the records to be written. The last one has the decisions that are in the state for
@@ -52,6 +92,7 @@ impl SiteState {
         let now = self.window.now();
         let mut stored = StoredState::new(self.id.clone(), now, covered);
         stored.triggers = self.triggers.stored(now);
+        stored.window_seconds = Some(self.window.longest());
         if self.triggers.needs.timers {
             stored.first_event = self.first_event;
             stored.kept_from = Some(self.window.kept_from()).filter(|from| *from > 0);

@@ -10,6 +10,8 @@ pub(crate) mod evaluation;
 pub(crate) mod asked;
 /// Adopting them.
 mod configure;
+/// Rules whose visitors or events are not known from some second on.
+pub(crate) mod lacking;
 /// Triggers that count errors and rejected records.
 mod counting;
 /// Triggers that count names.

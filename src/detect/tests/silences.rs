@@ -211,3 +211,23 @@ fn a_trigger_that_is_added_late_counts_no_time_before_it() {
     assert_eq!(wait(&mut fed, 5_000 + 1_380), []);
     assert_eq!(wait(&mut fed, 5_000 + 1_382).len(), 1);
 }
+
+#[test]
+fn the_silence_of_another_goal_is_another_episode() {
+    let mut fed = Fed::new(SourceClock::Live, [silent(Some("Signup"))]);
+    let signup = |second| Event {
+        name: Some("Signup".into()),
+        ..event("a", EventKind::Goal, second * 1_000)
+    };
+    feed(&mut fed, &signup(START));
+    answer(&mut fed.engine, 0, 100);
+    let told = (1..3_600).find(|second| !fed.tick((START + second) * 1_000).is_empty());
+    assert!(told.is_some(), "a hundred an hour were expected");
+    let other = changed(&silent(Some("Purchase")), |site| site.version = 2);
+    fed.configure([other]);
+    let states = fed.states();
+    let bytes = states[0].bytes.as_deref().expect("a state");
+    let stored: serde_json::Value = serde_json::from_slice(bytes).expect("JSON");
+    assert_eq!(stored["triggers"], serde_json::json!([]));
+    assert_eq!(fed.engine.stats().episodes.values().sum::<u64>(), 0);
+}

@@ -303,6 +303,8 @@ impl OwnedPartition {
             counts.decided(decision.event);
             outbox.publish_decision(&decision, &self.batch);
         }
+        let claimed = self.engine.take_claimed();
+        outbox.publish_unconfirmed(self.partition, claimed, &self.batch);
         for state in self.engine.take_dirty_states() {
             for decision in &state.decisions {
                 counts.decided(decision.event);

@@ -49,6 +49,9 @@ pub(crate) struct Lookup {
     pub(crate) positions: BTreeMap<i32, Positions>,
     /// Ends of the sources' partitions.
     pub(crate) ends: BTreeMap<TopicPartition, i64>,
+    /// Partitions of the sources that were made anew: nothing that was known of their offsets
+    /// holds.
+    pub(crate) made_anew: BTreeSet<TopicPartition>,
     /// First offsets of the state topic's partitions.
     pub(crate) state_beginnings: BTreeMap<i32, i64>,
     pub(crate) unrestorable: Unrestorable,
@@ -80,7 +83,10 @@ pub(crate) fn look_up(
     let all = with_states(list, state_topic);
     let beginnings = log_ends.find(&all, OffsetSpec::Beginning, wanted.timeout);
     let ends = log_ends.find(list, OffsetSpec::End, wanted.timeout);
-    let mut lookup = Lookup::default();
+    let mut lookup = Lookup {
+        made_anew: wanted.anew.clone(),
+        ..Lookup::default()
+    };
     for (at, answer) in beginnings.iter().chain(&ends) {
         lookup.note_answer(*at, answer, settings);
     }
@@ -106,6 +112,9 @@ pub(crate) fn look_up(
             report_removed(metrics, topic, *at, offset, removed);
             Some(position_at(offset, metadata, low))
         } else {
+            if commit.offset.is_some_and(|offset| offset > high) {
+                lookup.made_anew.insert(*at);
+            }
             report_unusable(topic, at.partition, commit.offset, high);
             unusable.push(Unusable {
                 at: *at,
@@ -258,7 +267,7 @@ pub(crate) fn load_states(
         .map(|(partition, beginning)| (*partition, *beginning))
         .collect();
     let sources = &settings.engine.sources;
-    let ends = &lookup.ends;
+    let (ends, made_anew) = (&lookup.ends, &lookup.made_anew);
     let unread = table::read(
         &settings.kafka,
         client_events,
@@ -269,7 +278,11 @@ pub(crate) fn load_states(
             let partition = record.partition;
             let end_of = |name: &str| {
                 let topic = sources.iter().position(|source| source.topic == name)?;
-                ends.get(&TopicPartition { topic, partition }).copied()
+                let at = TopicPartition { topic, partition };
+                match made_anew.contains(&at) {
+                    true => Some(0),
+                    false => ends.get(&at).copied(),
+                }
             };
             if let Some(latest) = latest.get_mut(&partition)
                 && let Err(error) = latest.add(record.key, record.offset, record.value, end_of)
@@ -342,7 +355,10 @@ fn build(
     }
     let ends = lookup.ends.iter().filter(|(at, _)| at.partition == partition);
     for (at, end) in ends {
-        owned.engine.forget_covered_beyond(at.topic, *end);
+        match lookup.made_anew.contains(at) {
+            true => owned.engine.forget_covered(at.topic),
+            false => owned.engine.forget_covered_beyond(at.topic, *end),
+        }
     }
     Ok(())
 }

@@ -138,6 +138,21 @@ fn a_registry_that_is_behind_deletes_no_state() {
 }
 
 #[test]
+fn a_site_deleted_before_it_was_known_is_buried() {
+    let (_, state) = fired(2);
+    let mut engine = loaded(&state, []);
+    let mut behind = (*registry([])).clone();
+    behind.note_change("b".parse().expect("a site id"));
+    engine.set_registry(std::sync::Arc::new(behind.clone()));
+    assert_eq!(engine.take_dirty_states(), []);
+    behind.note_change("a".parse().expect("a site id"));
+    engine.set_registry(std::sync::Arc::new(behind));
+    let buried = engine.take_dirty_states();
+    assert_eq!(buried.len(), 1);
+    assert_eq!((buried[0].key().as_str(), &buried[0].bytes), ("a", &None));
+}
+
+#[test]
 fn a_threshold_edited_before_a_restart_does_not_fire_again() {
     let (_, state) = fired(3);
     let mut engine = loaded(&state, [spiking(2)]);

@@ -94,7 +94,7 @@ fn subscriber(webhook: &Webhook, options: NoticeOptions) -> Subscriber {
 }
 
 /// Makes the rule of a condition that nobody asked for before.
-pub(super) fn new_rule(condition: &Condition, now: u32, active_ms: i64) -> Rule {
+pub(super) fn new_rule(condition: &Condition, known_since: u32, active_ms: i64) -> Rule {
     match condition {
         Condition::VisitorSpike(settings) => Rule::Spike(SpikeRule {
             settings: *settings,
@@ -103,7 +103,7 @@ pub(super) fn new_rule(condition: &Condition, now: u32, active_ms: i64) -> Rule 
         Condition::VisitorDrop(settings) => Rule::Drop(DropRule {
             settings: *settings,
             length: None,
-            known_since: now,
+            known_since,
             active_since: u32::try_from(active_ms.div_euclid(1_000)).unwrap_or(0),
         }),
         Condition::Errors(ErrorSettings::ErrorEvents {

@@ -26,8 +26,9 @@ struct Before {
 }
 
 impl SiteTriggers {
-    /// Adopts the settings that the site's webhooks ask for. `now` is the site's second.
-    pub(crate) fn configure(&mut self, site: &Site, now: u32, segments: &mut Segments) {
+    /// Adopts the settings that the site's webhooks ask for. `now` is the site's second, and
+    /// `known_since` that from which on the latest visitors are known for triggers that are new.
+    pub(crate) fn configure(&mut self, site: &Site, now: u32, known_since: u32, segments: &mut Segments) {
         let mut old = std::mem::take(&mut self.list);
         let before: Vec<Before> = old.iter().map(Before::of).collect();
         let lengths = window_lengths(site);
@@ -40,7 +41,7 @@ impl SiteTriggers {
                     kept.is_held = false;
                     kept
                 }
-                None => Trigger::succeeding(&before, condition, subscribers, now),
+                None => Trigger::succeeding(&before, condition, subscribers, known_since),
             };
             match &mut trigger.rule {
                 Rule::Spike(rule) => {
@@ -165,10 +166,15 @@ impl Trigger {
 
     /// Makes a trigger that was not there before. If it replaces one, an episode of that goes on,
     /// to be judged by the new settings without a second notification.
-    fn succeeding(before: &[Before], condition: Condition, subscribers: Vec<Subscriber>, now: u32) -> Self {
+    fn succeeding(
+        before: &[Before],
+        condition: Condition,
+        subscribers: Vec<Subscriber>,
+        known_since: u32,
+    ) -> Self {
         let active_ms = subscribers.iter().map(|one| one.since_ms).min().unwrap_or(0);
         let mut trigger = Self {
-            rule: new_rule(&condition, now, active_ms),
+            rule: new_rule(&condition, known_since, active_ms),
             condition,
             state: TriggerState::Armed,
             subscribers,

@@ -68,9 +68,10 @@ impl SiteTriggers {
     }
 
     /// The states by which a change of the configuration is noticed.
-    pub(crate) fn episodes_stored(&self, now: u32) -> Vec<StoredTrigger> {
+    pub(crate) fn lasting_stored(&self, now: u32) -> Vec<StoredTrigger> {
         let all = self.all().filter_map(|trigger| to_stored(trigger, now));
-        all.filter(|stored| stored.episode.is_some()).collect()
+        all.filter(|stored| stored.episode.is_some() || stored.known_since.is_some())
+            .collect()
     }
 }
 
