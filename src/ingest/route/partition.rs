@@ -52,6 +52,15 @@ pub(super) struct RoutedPartition {
     pub(super) next: i64,
     /// Time of the record read last, in milliseconds since the Unix epoch.
     pub(super) last_record_ms: i64,
+    /// Set while it is not known where reading begins.
+    unplaced: Option<Unplaced>,
+}
+
+/// A partition without a usable commit whose ends were not known when it was taken.
+#[derive(Debug, Clone, Copy)]
+struct Unplaced {
+    /// Time in milliseconds since the Unix epoch before which records are passed over.
+    since_ms: Option<i64>,
 }
 
 impl RoutedPartition {
@@ -64,7 +73,27 @@ impl RoutedPartition {
             is_first,
             next: start,
             last_record_ms: 0,
+            unplaced: None,
         }
+    }
+
+    /// True if a record lies before the time from which a new source is read. The first one, at
+    /// `offset`, is where the partition begins.
+    pub(super) fn is_before_start(&mut self, offset: i64, record_ms: Option<i64>) -> bool {
+        let Some(unplaced) = self.unplaced else {
+            return false;
+        };
+        if self.last_record_ms == 0 {
+            self.next = offset;
+        }
+        let is_before = unplaced
+            .since_ms
+            .zip(record_ms)
+            .is_some_and(|(since, ms)| ms < since);
+        if !is_before {
+            self.unplaced = None;
+        }
+        is_before
     }
 
     /// The commit that is possible now: of what has moved, or of all.
@@ -155,50 +184,68 @@ pub(super) fn take(
     let committed = member
         .committed(list, REQUEST_TIMEOUT)
         .context("reading the committed offsets of the route group")?;
-    let mut partitions = Vec::new();
     let mut timeout = ENDS_TIMEOUT;
+    let mut partitions = Vec::with_capacity(list.len());
     for (at, committed) in list.iter().zip(&committed) {
-        let (low, high) = match (member.watermarks(*at, timeout), committed.offset) {
-            (Ok(ends), _) => ends,
-            // A partition without a leader is not waited for: the others go on, and this one is
-            // read from its commit once it has one.
-            (Err(error), Some(offset)) => {
-                timeout = FURTHER_TIMEOUT;
-                tracing::warn!(
-                    topic = &**member.topic(at.topic),
-                    partition = at.partition,
-                    %error,
-                    "the ends of a partition are not known; it is read from its commit"
-                );
-                (offset, offset)
-            }
-            (Err(error), None) => {
-                return Err(error).context("reading the ends of a source's partition");
-            }
-        };
-        partitions.push(match usable(committed, high) {
+        // A partition without a leader is not waited for: the others go on, and this one is read
+        // once it has one.
+        let ends = member.watermarks(*at, timeout).inspect_err(|error| {
+            timeout = FURTHER_TIMEOUT;
+            tracing::warn!(
+                topic = &**member.topic(at.topic),
+                partition = at.partition,
+                %error,
+                "the ends of a partition are not known; it is read from its commit, or from its first record on"
+            );
+        });
+        let ends = ends.ok();
+        let taken = match usable(committed, ends.map_or(i64::MAX, |(_, high)| high)) {
             Some(offset) => {
+                let low = ends.map_or(offset, |(low, _)| low);
                 let removed = u64::try_from(low - offset).unwrap_or(0);
                 report_removed(metrics, member.topic(at.topic), *at, offset, removed);
                 RoutedPartition::new(*at, epoch, offset.max(low), false)
             }
-            None => {
-                let start = match first(at.topic) {
-                    FirstStart::AtBeginning => low,
-                    FirstStart::Back(back) => {
-                        let back_ms = i64::try_from(back.as_millis()).unwrap_or(i64::MAX);
-                        let from_ms = clock::now_ms().saturating_sub(back_ms);
-                        let found = member
-                            .offsets_at(&[*at], from_ms, REQUEST_TIMEOUT)
-                            .context("looking up where a new source begins")?;
-                        found.first().copied().flatten().unwrap_or(high)
-                    }
-                };
-                RoutedPartition::new(*at, epoch, start.clamp(low, high.max(low)), true)
-            }
-        });
+            None => take_first(member, *at, ends, epoch, first(at.topic)),
+        };
+        partitions.push(taken);
     }
     Ok(partitions)
+}
+
+/// Takes a partition without a usable commit, whose ends are `None` if they are not known.
+fn take_first(
+    member: &GroupMember,
+    at: TopicPartition,
+    ends: Option<(i64, i64)>,
+    epoch: Epoch,
+    first: FirstStart,
+) -> RoutedPartition {
+    let (low, high) = ends.unwrap_or((0, 0));
+    let since_ms = match first {
+        FirstStart::AtBeginning => None,
+        FirstStart::Back(back) => {
+            let back_ms = i64::try_from(back.as_millis()).unwrap_or(i64::MAX);
+            Some(clock::now_ms().saturating_sub(back_ms))
+        }
+    };
+    let found = match (ends, since_ms) {
+        (None, _) => None,
+        (Some(_), None) => Some(low),
+        (Some(_), Some(since_ms)) => {
+            let found = member.offsets_at(&[at], since_ms, ENDS_TIMEOUT);
+            found
+                .ok()
+                .map(|found| found.first().copied().flatten().unwrap_or(high))
+        }
+    };
+    match found {
+        Some(start) => RoutedPartition::new(at, epoch, start.clamp(low, high.max(low)), true),
+        None => RoutedPartition {
+            unplaced: Some(Unplaced { since_ms }),
+            ..RoutedPartition::new(at, epoch, low, true)
+        },
+    }
 }
 
 /// The committed offset, if it is ours and within the partition.
@@ -210,61 +257,4 @@ fn usable(committed: &Committed, high: i64) -> Option<i64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const AT: TopicPartition = TopicPartition {
-        topic: 0,
-        partition: 3,
-    };
-
-    #[test]
-    fn a_commit_never_passes_a_record_that_is_not_acknowledged() {
-        let epoch = Epoch(1);
-        let mut partition = RoutedPartition::new(AT, epoch, 10, true);
-        let first = partition.commit("n", false).expect("the chosen beginning");
-        assert_eq!((first.offset, first.metadata.as_str()), (10, "v1 n -"));
-        assert!(partition.commit("n", false).is_none());
-        for offset in [10, 11, 12] {
-            assert!(partition.offsets.open(offset));
-        }
-        partition.offsets.complete(epoch, 11);
-        partition.offsets.complete(epoch, 12);
-        assert!(partition.commit("n", false).is_none());
-        assert_eq!(partition.commit("n", true).map(|commit| commit.offset), Some(10));
-        partition.offsets.complete(epoch, 10);
-        assert_eq!(partition.commit("n", false).map(|commit| commit.offset), Some(13));
-        // An acknowledgement that comes after the partition was given back and taken again.
-        assert!(partition.offsets.open(13));
-        partition.offsets.complete(Epoch(0), 13);
-        assert!(partition.commit("n", false).is_none());
-    }
-
-    #[test]
-    fn what_a_topic_made_anew_holds_is_read_and_committed() {
-        let mut partition = RoutedPartition::new(AT, Epoch(1), 500, false);
-        assert!(partition.begin(500, "t"));
-        for offset in [0, 1] {
-            assert!(partition.begin(offset, "t"));
-        }
-        let epoch = partition.offsets.epoch();
-        // An acknowledgement of the topic that is gone changes nothing.
-        partition.offsets.complete(Epoch(1), 0);
-        assert_eq!(partition.commit("n", false).map(|commit| commit.offset), Some(0));
-        partition.offsets.complete(epoch, 0);
-        partition.offsets.complete(epoch, 1);
-        assert_eq!(partition.commit("n", false).map(|commit| commit.offset), Some(2));
-    }
-
-    #[test]
-    fn only_an_own_commit_within_the_partition_is_used() {
-        let committed = |offset, metadata: &str| Committed {
-            offset,
-            metadata: metadata.to_owned(),
-        };
-        assert_eq!(usable(&committed(Some(5), "v1 n -"), 5), Some(5));
-        assert_eq!(usable(&committed(Some(6), "v1 n -"), 5), None, "beyond the end");
-        assert_eq!(usable(&committed(Some(5), ""), 5), None, "of another program");
-        assert_eq!(usable(&committed(None, ""), 5), None);
-    }
-}
+mod tests;

@@ -191,6 +191,7 @@ impl Router {
             return;
         };
         let topic = &self.settings.sources[at.topic].topic;
+        let is_before_start = partition.is_before_start(offset, record.timestamp_ms());
         let member = self.session.member();
         let removed = removed_between(partition.next(), offset, || member.cached_beginning(at));
         report_removed(&self.links.metrics, topic, at, partition.next(), removed);
@@ -199,6 +200,9 @@ impl Router {
         }
         partition.last_record_ms = record.timestamp_ms().unwrap_or(0);
         let done = (at, partition.offsets.epoch(), offset);
+        if is_before_start {
+            return self.complete(done);
+        }
         let source = &self.settings.sources[at.topic];
         let headers = record.headers();
         let overlong = record
