@@ -249,6 +249,12 @@ impl Completeness {
         sources.all(|one| one.last_end.is_some_and(|end| one.next >= end.offset))
     }
 
+    /// True if a source was read up to the end that was last answered for it, or has no such
+    /// partition.
+    pub(crate) fn is_read_to_end(&self, source: usize) -> bool {
+        self.sources[source].is_none_or(|one| one.last_end.is_some_and(|end| one.next >= end.offset))
+    }
+
     /// Offset at which the next record of a source is expected.
     pub(crate) fn next(&self, source: usize) -> Option<i64> {
         self.sources[source].map(|progress| progress.next)

@@ -10,6 +10,10 @@ const MIN_RECORDS: i64 = 14;
 const MINUTE_MS: i64 = 60_000;
 const MINUTES: usize = 60;
 
+/// Longest time in milliseconds without any partition, as in a rebalance, after which the records of
+/// before still tell what is to be expected.
+const MAX_GAP_MS: i64 = 60_000;
+
 /// The records of one source in the last hour, by minute of the wall clock.
 #[derive(Debug, Clone)]
 pub(crate) struct SourceSilence {
@@ -18,6 +22,17 @@ pub(crate) struct SourceSilence {
     minute: i64,
     /// Time of the latest record, or of the beginning.
     last_ms: i64,
+    /// Partitions of the source that are read, or were before they were given back.
+    partitions: usize,
+    /// When they were given back.
+    given_back_ms: Option<i64>,
+}
+
+/// What the brokers hold of a source.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct HeldRecords {
+    pub(crate) last_hour: i64,
+    pub(crate) last_minute: i64,
 }
 
 impl SourceSilence {
@@ -27,7 +42,45 @@ impl SourceSilence {
             counts: [0; MINUTES],
             minute: now_ms.div_euclid(MINUTE_MS),
             last_ms: now_ms,
+            partitions: 0,
+            given_back_ms: None,
         }
+    }
+
+    /// True if nothing is known from watching of what is to be expected.
+    pub(crate) fn is_new(&self, now_ms: i64) -> bool {
+        let is_old = |at: i64| now_ms - at > MAX_GAP_MS;
+        self.partitions == 0 || self.given_back_ms.is_some_and(is_old)
+    }
+
+    /// Begins to watch partitions of which the brokers hold so many records.
+    pub(crate) fn begin(&mut self, partitions: usize, held: HeldRecords, now_ms: i64) {
+        *self = Self::new(now_ms);
+        self.partitions = partitions;
+        self.counts = [held.last_hour / MINUTES as i64; MINUTES];
+        self.counts[place_of(self.minute)] += held.last_hour % MINUTES as i64;
+        if held.last_minute == 0 {
+            self.last_ms = now_ms - MINUTE_MS;
+        }
+    }
+
+    /// Goes on with another number of partitions: a silence under way is not over by it, and as
+    /// many times more records are to be expected.
+    pub(crate) fn go_on(&mut self, partitions: usize) {
+        self.given_back_ms = None;
+        if partitions == 0 {
+            return;
+        }
+        let (new, old) = (partitions as i64, self.partitions.max(1) as i64);
+        for count in &mut self.counts {
+            *count = count.saturating_mul(new) / old;
+        }
+        self.partitions = partitions;
+    }
+
+    /// Notes that the partitions are given back.
+    pub(crate) fn give_back(&mut self, now_ms: i64) {
+        self.given_back_ms.get_or_insert(now_ms);
     }
 
     /// Notes records that came by now.
@@ -37,6 +90,11 @@ impl SourceSilence {
         if let Some(count) = self.counts.get_mut(place_of(self.minute)) {
             *count = count.saturating_add(i64::try_from(records).unwrap_or(i64::MAX));
         }
+    }
+
+    /// Notes a record that is read again, and was written at `at_ms`: it counted before.
+    pub(crate) fn note_replayed(&mut self, at_ms: i64, now_ms: i64) {
+        self.last_ms = self.last_ms.max(at_ms.min(now_ms));
     }
 
     /// True if so many records were expected since the last one, in the last hour, that their
@@ -116,6 +174,47 @@ mod tests {
             !source.is_silent(|| 20, NOW + 61 * MINUTE_MS),
             "nothing is expected"
         );
+    }
+
+    #[test]
+    fn a_rebalance_ends_no_silence() {
+        let mut source = SourceSilence::new(NOW);
+        source.begin(12, HeldRecords::default(), NOW);
+        for second in 0..60 {
+            source.add(12, NOW + second * 1_000);
+        }
+        let silent = NOW + 200_000;
+        assert!(source.is_silent(|| 20, silent));
+        source.give_back(silent);
+        assert!(!source.is_new(silent + 5_000));
+        // Two thirds of them are left, so two thirds of the records are to be expected.
+        source.go_on(8);
+        assert!(source.is_silent(|| 20, silent + 5_000));
+        assert_eq!(source.counts.iter().sum::<i64>(), 480);
+        source.give_back(silent + 6_000);
+        assert!(source.is_new(silent + 70_000), "others had them for long");
+    }
+
+    #[test]
+    fn a_process_that_starts_in_a_silence_knows_what_to_expect() {
+        let held = |last_hour, last_minute| HeldRecords {
+            last_hour,
+            last_minute,
+        };
+        let begun = |held| {
+            let mut source = SourceSilence::new(NOW);
+            source.begin(4, held, NOW);
+            source
+        };
+        assert!(begun(held(3_000, 0)).is_silent(|| 20, NOW));
+        assert!(!begun(held(3_000, 1)).is_silent(|| 20, NOW));
+        assert!(!begun(held(0, 0)).is_silent(|| 20, NOW + 59_000));
+        // What is read again tells when the last one came.
+        let mut late = begun(held(60, 0));
+        assert!(!late.is_silent(|| 20, NOW));
+        assert!(late.is_silent(|| 20, NOW + 14 * MINUTE_MS));
+        late.note_replayed(NOW + 5 * MINUTE_MS, NOW + 14 * MINUTE_MS);
+        assert!(!late.is_silent(|| 20, NOW + 14 * MINUTE_MS));
     }
 
     #[test]

@@ -44,8 +44,11 @@ impl SiteState {
         for (source, last) in covered.iter().enumerate() {
             if *last >= 0 {
                 state.note_source(source);
+                // There are few sources.
+                state.source = source as u16;
             }
         }
+        state.last_event = state.latest.newest().unwrap_or(0);
         state.covered = Some(covered);
         state.stored_parts = stored.parts;
         state.foreign = stored.foreign;

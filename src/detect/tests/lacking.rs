@@ -198,7 +198,7 @@ fn a_state_claimed_late_lacks_what_came_meanwhile() {
 
 #[test]
 fn the_notifications_of_a_state_claimed_late_are_published() {
-    let (mut life, _) = five_left(&[300]);
+    let (life, _) = five_left(&[300]);
     let unconfirmed: Vec<_> = life.engine.unconfirmed().iter().map(|one| one.id).collect();
     assert!(!unconfirmed.is_empty());
     let mut engine = Engine::new(config(SourceClock::Log), registry([]));

@@ -247,11 +247,7 @@ impl Detector {
     }
 
     fn handle_records(&mut self, partition: i32, mut records: &[(usize, BatchRecord<'_>)], now_ms: i64) {
-        for run in records.chunk_by(|one, next| one.0 == next.0) {
-            if let Some(silence) = self.silences.get_mut(run[0].0) {
-                silence.add(run.len(), now_ms);
-            }
-        }
+        self.note_records(partition, records, now_ms);
         while !records.is_empty() {
             let member = self.session.member();
             let beginning_of = |topic| member.cached_beginning(TopicPartition { topic, partition });

@@ -60,7 +60,7 @@ impl GroupThread for Detector {
         }
         self.restore(&partition_numbers(list), LOOKUP_TIMEOUT)?;
         self.begin_reading(batch_reader)?;
-        self.restart_watch(clock::now_ms());
+        self.watch_assigned(list, clock::now_ms());
         let took = clock::monotonic().duration_since(begun);
         self.session.report_assigned(partition_numbers(list).len(), took);
         Ok(())
@@ -74,6 +74,10 @@ impl GroupThread for Detector {
     /// Commits what is acknowledged and retains the partitions, should they come back.
     fn give_back_partitions(&mut self, lost: bool) {
         self.unrestored.clear();
+        let now_ms = clock::now_ms();
+        self.silences
+            .iter_mut()
+            .for_each(|silence| silence.give_back(now_ms));
         let count = self.owned.iter().flatten().count();
         if count == 0 {
             return;

@@ -95,6 +95,11 @@ impl LatestVisitors {
         Some(*second)
     }
 
+    /// The second of the latest visitor.
+    pub(crate) fn newest(&self) -> Option<u32> {
+        self.table.iter().map(|visitor| visitor.second).max()
+    }
+
     /// The visitors that are kept, as text.
     pub(crate) fn to_text(&self) -> String {
         let mut bytes = Vec::with_capacity(self.table.len() * STORED_BYTES);
