@@ -16,12 +16,21 @@ use crate::config::KafkaConfig;
 
 impl ConsumerContext for ClientEvents {}
 
-/// Longest time without a record after which the partitions that are not at their end are given up.
-const STALL_TIMEOUT: Duration = Duration::from_secs(15);
 /// Longest wait for a record.
 const POLL_TIMEOUT: Duration = Duration::from_millis(200);
 /// Records after which the caller is asked if it wants to go on.
 const RECORDS_PER_CHECK: u64 = 1_000;
+
+/// A table to read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Table<'t> {
+    pub(crate) topic: &'t str,
+    /// First offset of each partition to read.
+    pub(crate) beginnings: &'t BTreeMap<i32, i64>,
+    /// Longest time without a record, after which the partitions that are not at their end are
+    /// given up.
+    pub(crate) stall_timeout: Duration,
+}
 
 /// A record of a table.
 #[derive(Debug, Clone, Copy)]
@@ -33,7 +42,7 @@ pub(crate) struct TableRecord<'r> {
     pub(crate) value: Option<&'r [u8]>,
 }
 
-/// Reads partitions of a topic, each from its given first offset. `each` receives the records; a
+/// Reads partitions of a topic. `each` receives the records; a
 /// key that occurs several times comes several times, oldest first.
 ///
 /// Blocks until the end of each partition is reached, and returns the partitions of which it was
@@ -42,11 +51,13 @@ pub(crate) struct TableRecord<'r> {
 pub(crate) fn read(
     config: &KafkaConfig,
     client_events: &ClientEvents,
-    topic: &str,
-    beginnings: &BTreeMap<i32, i64>,
+    table: Table<'_>,
     mut goes_on: impl FnMut(u64) -> anyhow::Result<()>,
     mut each: impl FnMut(TableRecord<'_>),
 ) -> anyhow::Result<BTreeSet<i32>> {
+    let Table {
+        topic, beginnings, ..
+    } = table;
     let mut unfinished: BTreeSet<i32> = beginnings.keys().copied().collect();
     if unfinished.is_empty() {
         return Ok(unfinished);
@@ -91,9 +102,57 @@ pub(crate) fn read(
             None => {}
         }
         goes_on(records)?;
-        if clock::monotonic().duration_since(last_read) > STALL_TIMEOUT {
+        if clock::monotonic().duration_since(last_read) > table.stall_timeout {
             break;
         }
     }
     Ok(unfinished)
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::ClientConfig;
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+
+    use super::*;
+    use crate::telemetry::Metrics;
+    use crate::telemetry::metrics::Labels;
+
+    #[test]
+    fn a_partition_that_gives_nothing_is_given_up_and_the_others_read() {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic("states", 2, 1).unwrap();
+        let brokers = cluster.bootstrap_servers();
+        let producer: BaseProducer = ClientConfig::new()
+            .set("bootstrap.servers", &brokers)
+            .create()
+            .unwrap();
+        let record = BaseRecord::to("states").partition(0).key("a").payload("x");
+        producer.send(record).map_err(|(error, _)| error).unwrap();
+        producer.flush(Duration::from_secs(30)).unwrap();
+        cluster.partition_leader("states", 1, None).unwrap();
+        let config = KafkaConfig {
+            brokers,
+            ..KafkaConfig::default()
+        };
+        let client_events = ClientEvents::new(Arc::new(Metrics::new(&Labels::default())));
+        let table = Table {
+            topic: "states",
+            beginnings: &BTreeMap::from([(0, 0), (1, 0)]),
+            stall_timeout: Duration::from_secs(2),
+        };
+        let (mut read_keys, mut asked) = (Vec::new(), 0);
+        let goes_on = |_| {
+            asked += 1;
+            // Each question comes after a wait of 200 ms at most: ten seconds of them are too many.
+            anyhow::ensure!(asked < 50, "it waits on");
+            Ok(())
+        };
+        let unfinished = read(&config, &client_events, table, goes_on, |record| {
+            read_keys.push(record.key.to_vec());
+        });
+        assert_eq!(unfinished.unwrap(), BTreeSet::from([1]));
+        assert_eq!(read_keys, [b"a"]);
+    }
 }

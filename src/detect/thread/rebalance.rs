@@ -25,10 +25,25 @@ use crate::kafka::session::group_thread::GroupThread;
 use crate::kafka::session::{ACKNOWLEDGE_TIMEOUT, Session};
 use crate::kafka::topic_partition::{TopicPartition, partition_numbers};
 
-/// Longest wait for partitions' leaders when partitions are assigned.
-const LOOKUP_TIMEOUT: Duration = Duration::from_secs(3);
-/// Longest such wait while other partitions are read.
-const RETRY_LOOKUP_TIMEOUT: Duration = Duration::from_millis(300);
+/// Longest waits when partitions are restored.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    /// For partitions' leaders.
+    lookup: Duration,
+    /// For the next stored state.
+    stall: Duration,
+}
+
+/// Patience when partitions are assigned.
+const PATIENT: Patience = Patience {
+    lookup: Duration::from_secs(3),
+    stall: Duration::from_secs(5),
+};
+/// Patience while other partitions are read, which wait meanwhile.
+const BRIEF: Patience = Patience {
+    lookup: Duration::from_millis(300),
+    stall: Duration::from_secs(2),
+};
 /// Time between two log lines about a long restoring.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 /// Pause between two looks at acknowledgements.
@@ -58,7 +73,7 @@ impl GroupThread for Detector {
                 .list
                 .push(*at);
         }
-        self.restore(&partition_numbers(list), LOOKUP_TIMEOUT)?;
+        self.restore(&partition_numbers(list), PATIENT)?;
         self.begin_reading(batch_reader)?;
         self.watch_assigned(list, clock::now_ms());
         let took = clock::monotonic().duration_since(begun);
@@ -112,7 +127,7 @@ impl Detector {
         if due.is_empty() {
             return;
         }
-        if let Err(error) = self.restore(&due, RETRY_LOOKUP_TIMEOUT) {
+        if let Err(error) = self.restore(&due, BRIEF) {
             let reason = format!("{error:#}");
             for partition in &due {
                 self.note_unrestored(*partition, reason.clone());
@@ -161,7 +176,7 @@ impl Detector {
 
     /// Restores partition numbers from what was retained, or from the group's commits and the state
     /// topic. Those that cannot be restored stay in `unrestored`, with the reason.
-    fn restore(&mut self, partitions: &BTreeSet<i32>, timeout: Duration) -> anyhow::Result<()> {
+    fn restore(&mut self, partitions: &BTreeSet<i32>, patience: Patience) -> anyhow::Result<()> {
         let registry = Arc::clone(&self.links.registry.borrow_and_update());
         let wanted = || {
             partitions
@@ -173,7 +188,7 @@ impl Detector {
         let wanted = Wanted {
             list: &list,
             anew: &anew,
-            timeout,
+            timeout: patience.lookup,
         };
         let mut lookup = restore::look_up(
             self.session.member(),
@@ -203,6 +218,7 @@ impl Detector {
             &mut lookup,
             &self.settings,
             &self.links.client_events,
+            patience.stall,
             |records| {
                 let now = clock::monotonic();
                 if now.duration_since(last_line) >= PROGRESS_INTERVAL {

@@ -250,12 +250,14 @@ fn position_at(offset: i64, metadata: CommitMetadata<ReplayPoint>, low: i64) -> 
 }
 
 /// Loads the stored states of the partitions that are new here, and takes out those whose states
-/// cannot be used. `goes_on` is asked while states are read.
+/// cannot be used. `goes_on` is asked while states are read, which ends when none came for the
+/// `stall_timeout`.
 pub(crate) fn load_states(
     restored: &mut Vec<Restored>,
     lookup: &mut Lookup,
     settings: &DetectSettings,
     client_events: &ClientEvents,
+    stall_timeout: Duration,
     goes_on: impl FnMut(u64) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let topic = settings.kafka.topic("detector-state");
@@ -271,8 +273,11 @@ pub(crate) fn load_states(
     let unread = table::read(
         &settings.kafka,
         client_events,
-        &topic,
-        &beginnings,
+        table::Table {
+            topic: &topic,
+            beginnings: &beginnings,
+            stall_timeout,
+        },
         goes_on,
         |record| {
             let partition = record.partition;
