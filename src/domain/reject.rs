@@ -1,5 +1,6 @@
 //! Rejects: records that could not be read, with the reason.
 
+use super::event::SourceClock;
 use super::words::words;
 
 words! {
@@ -70,6 +71,17 @@ impl Reject {
     }
 }
 
+/// The record that was rejected before, as far as it is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OriginalRecord {
+    /// Clock of its source.
+    pub clock: Option<SourceClock>,
+    /// Its time in milliseconds since the Unix epoch, if it had one.
+    pub record_ms: Option<i64>,
+    /// Topic, partition and offset.
+    pub coordinates: Option<String>,
+}
+
 /// A record of which no event comes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotAnEvent {
@@ -78,7 +90,7 @@ pub enum NotAnEvent {
     Rejected(#[from] Reject),
     /// `route` could not read it, and has kept it already.
     #[error("{0}")]
-    RejectedBefore(Reject),
+    RejectedBefore(Reject, OriginalRecord),
     /// A newer version of Bellwether wrote it. It is held back until that version reads it.
     #[error("`{field}` is {version}, this program reads up to {known}")]
     Newer {

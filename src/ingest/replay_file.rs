@@ -69,7 +69,7 @@ impl ReplayLineReader {
                         value: line.to_vec(),
                     };
                 }
-                Err(NotAnEvent::Rejected(reject) | NotAnEvent::RejectedBefore(reject)) => {
+                Err(NotAnEvent::Rejected(reject) | NotAnEvent::RejectedBefore(reject, _)) => {
                     Skipped::Bad(reject.to_string())
                 }
                 Err(newer @ NotAnEvent::Newer { .. }) => Skipped::Bad(newer.to_string()),

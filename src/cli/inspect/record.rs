@@ -145,7 +145,7 @@ pub(super) fn inspect(
 ) -> InspectedRecord {
     let meaning = match settings.reader.read(&record.value, &record.headers()) {
         Ok(event) => Interpretation::Understood(understood(&event, record, settings, sites, hasher)),
-        Err(NotAnEvent::Rejected(reject) | NotAnEvent::RejectedBefore(reject)) => {
+        Err(NotAnEvent::Rejected(reject) | NotAnEvent::RejectedBefore(reject, _)) => {
             let fields = settings
                 .reader
                 .is_native()

@@ -10,7 +10,7 @@ use super::lookahead::Lookahead;
 use crate::detect::notification::{Decision, RecordOrigin};
 use crate::detect::site::labels::OTHER;
 use crate::detect::site::passing::{Passing, PassingClock};
-use crate::detect::site::single_events::Occurring;
+use crate::detect::site::single_events::{Occurring, SecondCopy};
 use crate::detect::site::site_outcome::SiteOutcome;
 use crate::detect::site::triggers::CountedEvent;
 use crate::detect::site::{PartitionResources, SiteState};
@@ -170,7 +170,7 @@ impl Engine {
 
         let state = &mut self.sites[index];
         let visitor = lookahead.hashes.visitor;
-        let own_id = event.event_id.as_deref().filter(|_| state.counts_names);
+        let own_id = event.event_id.as_deref().filter(|_| state.remembers_ids);
         state.note_event(second, visitor, segment, &mut self.resources.segments);
         let occurring = Occurring {
             event,
@@ -363,8 +363,9 @@ fn decide(
     state.events += u32::from(!rebuilds && !is_historical);
     // A back-dated event counts where it still matters, and is no reason for a notification.
     if !is_historical {
-        outcome.add(state.decide_single(occurring, passing, resources, found, refused));
-        outcome.add(state.count_error(occurring, passing, resources));
+        let mut copy = SecondCopy::default();
+        outcome.add(state.decide_single(occurring, passing, resources, found, refused, &mut copy));
+        outcome.add(state.count_error(occurring, passing, resources, refused, &mut copy));
     }
     if !rebuilds {
         if !is_historical {

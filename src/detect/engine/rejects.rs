@@ -7,6 +7,7 @@ use crate::detect::site::passing::Passing;
 use crate::detect::site::site_outcome::SiteOutcome;
 use crate::detect::site::triggers::CountedEvent;
 use crate::domain::event::{Event, SourceClock};
+use crate::domain::reject::OriginalRecord;
 
 impl Engine {
     /// True if an event of a log lies so far after what was read before that its record is to be
@@ -18,8 +19,15 @@ impl Engine {
             && self.clock_of(event.routed, record) == SourceClock::Log
     }
 
-    /// Handles a record that was rejected. `site_id` is the site's, if that could be told.
-    pub(crate) fn handle_reject(&mut self, site_id: Option<&str>, record: &RecordFacts, now_ms: i64) {
+    /// Handles a record that was rejected. `site_id` is the site's, if that could be told;
+    /// `original` is the record that `route` rejected, whose note may come twice.
+    pub(crate) fn handle_reject(
+        &mut self,
+        site_id: Option<&str>,
+        record: &RecordFacts,
+        original: Option<&OriginalRecord>,
+        now_ms: i64,
+    ) {
         let segment = self.resources.segments.begin_record(record.source, record.offset);
         self.note_rebuilt();
         self.completeness.pass(record.source, record.offset);
@@ -33,7 +41,8 @@ impl Engine {
         if !self.sites[index].counts_rejects() {
             return;
         }
-        let source = self.config.sources[record.source].clock;
+        let clock = original.and_then(|original| original.clock);
+        let source = clock.unwrap_or(self.config.sources[record.source].clock);
         let state = &self.sites[index];
         let passing = Passing {
             clock: self.passing_clock(source, record, now_ms),
@@ -54,6 +63,16 @@ impl Engine {
         if source == SourceClock::Live {
             outcome = state.move_to(second, (!rebuilds).then_some(&passing), &mut self.resources);
         }
+        let coordinates = original.and_then(|original| original.coordinates.as_deref());
+        let id = coordinates.map(|text| self.hasher.event_id(text));
+        let is_second_copy = id.is_some_and(|id| {
+            let state = &mut self.sites[index];
+            state.is_second_copy(id, segment, &mut self.resources, &mut self.counters.evicted_names)
+        });
+        if is_second_copy {
+            return self.take_up(index, outcome);
+        }
+        let state = &mut self.sites[index];
         let counted = CountedEvent {
             second,
             visitor: None,

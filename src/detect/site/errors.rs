@@ -1,7 +1,7 @@
 //! Errors of a site: `error` events, and records that could not be read.
 
 use super::passing::Passing;
-use super::single_events::Occurring;
+use super::single_events::{Occurring, SecondCopy};
 use super::site_outcome::SiteOutcome;
 use super::triggers::CountedEvent;
 use super::triggers::evaluation::Evaluation;
@@ -16,8 +16,11 @@ impl SiteState {
         occurring: &Occurring<'_>,
         passing: &Passing,
         resources: &mut PartitionResources,
+        refused: &mut u64,
+        copy: &mut SecondCopy,
     ) -> SiteOutcome {
-        if !self.triggers.counts_errors(occurring.event) {
+        if !self.triggers.counts_errors(occurring.event) || self.is_known(occurring, resources, refused, copy)
+        {
             return SiteOutcome::default();
         }
         let segments = &mut resources.segments;

@@ -52,13 +52,14 @@ mod errors;
 mod subscriptions;
 /// Storing a site's state, and loading it.
 mod storing;
+/// Prefetching for an event.
+mod prefetching;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
-use super::keyed_hash::EventHashes;
 use super::notification::{Decision, RecordOrigin};
 use super::usual::past::SiteActivity;
 use super::window::SlidingWindow;
@@ -68,7 +69,6 @@ use crate::domain::event::EventType;
 use crate::domain::id::NotificationId;
 use crate::domain::registry::Site;
 use crate::domain::site::SiteId;
-use crate::prefetch::prefetch;
 use cap::MinuteCaps;
 use episode_notice::{EpisodeView, episode_notification, history_entry};
 use every::EveryCounters;
@@ -120,8 +120,8 @@ pub(crate) struct SiteState {
     has_goal_subscribers: bool,
     /// True if some webhook subscribes to custom events.
     has_custom_event_subscribers: bool,
-    /// True if some webhook counts single events.
-    pub(crate) counts_names: bool,
+    /// True if some webhook counts single events, errors or rejects: each is counted once.
+    pub(crate) remembers_ids: bool,
     /// True if visitors may be missing, until a second that is not known yet.
     pub(crate) lacks_visitors: bool,
     /// True if an event came since this was last asked.
@@ -178,7 +178,7 @@ impl SiteState {
             id: site.id.clone(),
             has_goal_subscribers: false,
             has_custom_event_subscribers: false,
-            counts_names: false,
+            remembers_ids: false,
             lacks_visitors: false,
             heard: false,
             dirty: false,
@@ -237,8 +237,9 @@ impl SiteState {
         self.page_heads = self.goals.page_heads();
         self.has_goal_subscribers = enabled().any(|webhook| webhook.triggers.goal_completion.is_some())
             || self.triggers.waits_for_goals();
-        self.counts_names = enabled().any(|webhook| webhook.triggers.count_names());
-        if !self.counts_names {
+        self.remembers_ids =
+            self.triggers.counts_single() || enabled().any(|webhook| webhook.triggers.count_names());
+        if !self.remembers_ids {
             self.recent_ids.clear(segments);
         }
         self.has_custom_event_subscribers = enabled().any(|webhook| webhook.triggers.custom_event.is_some());
@@ -252,37 +253,6 @@ impl SiteState {
     /// Adds the number of episodes going on of each type.
     pub(crate) fn add_episodes(&self, counts: &mut BTreeMap<EventType, u64>) {
         self.triggers.add_episodes(counts);
-    }
-
-    /// Asks memory for the parts of the state that an event needs.
-    pub(crate) fn prefetch(&self) {
-        prefetch(&self.window);
-        prefetch(&self.labels);
-        prefetch(&self.triggers);
-        prefetch(&self.id);
-    }
-
-    /// Asks memory for the visitor's slot, the labels and the ends of the window, once the state is
-    /// there.
-    pub(crate) fn prefetch_tables(&self, hashes: &EventHashes) {
-        if let Some(first) = self.id.as_str().as_bytes().first() {
-            prefetch(first);
-        }
-        if let Some(visitor) = hashes.visitor {
-            self.window.prefetch(visitor);
-            self.labels.prefetch(hashes.source);
-            self.labels.prefetch(hashes.page);
-            if self.triggers.needs.latest > 0 && !self.latest_is_behind {
-                self.latest.prefetch(visitor);
-            }
-        }
-    }
-
-    /// Asks memory for the second of the visitor's latest event, once the visitor's slot is there.
-    pub(crate) fn prefetch_second(&self, hashes: &EventHashes) {
-        if let Some(visitor) = hashes.visitor {
-            self.window.prefetch_second(visitor);
-        }
     }
 
     /// The label of a name of this site.

@@ -17,6 +17,7 @@ use super::triggers::named::CountResult;
 use super::triggers::trigger::{Cause, TriggerInput};
 use super::{PartitionResources, SiteState};
 use crate::detect::notification::{CompletedGoal, Counting, Decision, RecordOrigin, SingleEvent};
+use crate::detect::window::segments::Segment;
 use crate::domain::event::{Event, EventType};
 use crate::domain::id::{GoalId, WebhookId};
 use crate::domain::registry::Site;
@@ -41,6 +42,10 @@ pub(crate) struct Occurring<'a> {
     /// True if the event is recent enough for a notification.
     pub(crate) is_fresh: bool,
 }
+
+/// The answer if an event is a second copy, once it was asked for: its id is taken up only once.
+#[derive(Debug, Default)]
+pub(crate) struct SecondCopy(Option<bool>);
 
 /// A name of which an event is one more.
 #[derive(Debug, Clone, Copy)]
@@ -99,6 +104,7 @@ impl SiteState {
         resources: &mut PartitionResources,
         found: &mut Vec<u32>,
         refused: &mut u64,
+        copy: &mut SecondCopy,
     ) -> SiteOutcome {
         let mut outcome = SiteOutcome::default();
         if !self.subscriptions().may_match(occurring.event) {
@@ -106,7 +112,6 @@ impl SiteState {
         }
         // The goals are put back: while they are asked, the rest of the state changes.
         let goals = std::mem::take(&mut self.goals);
-        let mut is_second_copy = None;
         matches(
             &goals,
             occurring.event,
@@ -128,9 +133,7 @@ impl SiteState {
                 if !wanted.is_counting() {
                     return;
                 }
-                let is_second_copy =
-                    *is_second_copy.get_or_insert_with(|| self.is_second_copy(occurring, resources, refused));
-                if !is_second_copy {
+                if !self.is_known(occurring, resources, refused, copy) {
                     self.count_every(&subject, &wanted, occurring, resources, &mut outcome, refused);
                     self.count_at_least(
                         &subject,
@@ -159,16 +162,31 @@ impl SiteState {
     }
 
     /// True if an event of this id was counted in the latest minutes.
-    fn is_second_copy(
+    pub(super) fn is_known(
         &mut self,
         occurring: &Occurring<'_>,
         resources: &mut PartitionResources,
         refused: &mut u64,
+        copy: &mut SecondCopy,
     ) -> bool {
         let Some(id) = occurring.event_id else {
             return false;
         };
-        let (now, segment) = (self.window.now(), occurring.counted.segment);
+        let segment = occurring.counted.segment;
+        *copy
+            .0
+            .get_or_insert_with(|| self.is_second_copy(id, segment, resources, refused))
+    }
+
+    /// Remembers an id; true if it was counted in the latest minutes.
+    pub(crate) fn is_second_copy(
+        &mut self,
+        id: u64,
+        segment: Segment,
+        resources: &mut PartitionResources,
+        refused: &mut u64,
+    ) -> bool {
+        let now = self.window.now();
         match self.recent_ids.add(id, now, segment, &mut resources.segments) {
             IdResult::New => false,
             IdResult::NewForAnother => {

@@ -11,6 +11,7 @@ use crate::detect::notification::Decision;
 use crate::detect::tests::fixtures::*;
 use crate::domain::event::{Event, EventKind, EventType, SourceClock};
 use crate::domain::registry::Site;
+use crate::domain::reject::OriginalRecord;
 use crate::domain::trigger::{
     EpisodeTrigger, ErrorSettings, ErrorTrigger, NameFilter, NoticeOptions, NoticePace, Triggers,
 };
@@ -435,6 +436,58 @@ fn the_history_has_suppressed_episodes_and_their_ends() {
 }
 
 #[test]
+fn a_second_copy_of_an_error_is_not_counted() {
+    let condition = ErrorSettings::ErrorEvents {
+        event: None,
+        count: 3,
+        window_seconds: 60,
+    };
+    let mut fed = Fed::new(SourceClock::Live, [errors(vec![condition])]);
+    let mut error = |second: i64, id: &str| {
+        let mut error = event("a", EventKind::Error, at(START + second));
+        error.event_id = Some(id.into());
+        (fed.now_ms, fed.record_ms) = (at(START + second), at(START + second));
+        fed.feed(&error).len()
+    };
+    for (second, id) in [(0, "1"), (1, "2"), (2, "2"), (3, "1")] {
+        assert_eq!(error(second, id), 0, "{second}");
+    }
+    assert_eq!(error(4, "3"), 1);
+}
+
+#[test]
+fn a_note_of_a_reject_counts_once_and_at_the_time_of_its_record() {
+    let condition = ErrorSettings::RejectedEvents {
+        count: 3,
+        window_seconds: 60,
+    };
+    let mut fed = Fed::new(SourceClock::Live, [errors(vec![condition])]);
+    let mut note = |second: i64, offset: i64| {
+        let facts = RecordFacts {
+            source: 0,
+            offset: fed.offset,
+            record_ms: at(START + second),
+            replaying: false,
+        };
+        fed.offset += 1;
+        let original = OriginalRecord {
+            clock: Some(SourceClock::Live),
+            record_ms: Some(facts.record_ms),
+            coordinates: Some(format!("views/0/{offset}")),
+        };
+        let now_ms = at(START + 500);
+        fed.engine
+            .handle_reject(Some("a"), &facts, Some(&original), now_ms);
+        let decisions = fed.states().into_iter().flat_map(|state| state.decisions);
+        decisions.count()
+    };
+    for (second, offset) in [(0, 1), (1, 2), (1, 2), (0, 1), (61, 3)] {
+        assert_eq!(note(second, offset), 0, "{second} {offset}");
+    }
+    assert_eq!(note(61, 4), 1);
+}
+
+#[test]
 fn rejected_records_of_a_site_fire_at_their_number() {
     let condition = ErrorSettings::RejectedEvents {
         count: 3,
@@ -450,7 +503,7 @@ fn rejected_records_of_a_site_fire_at_their_number() {
         };
         fed.offset += 1;
         fed.engine
-            .handle_reject(Some(site_id), &facts, at(START + second));
+            .handle_reject(Some(site_id), &facts, None, at(START + second));
         fed.states()
             .into_iter()
             .flat_map(|state| state.decisions)

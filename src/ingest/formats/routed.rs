@@ -9,7 +9,7 @@ use super::limits::InvalidField;
 use super::native;
 use crate::dispatch::record::header;
 use crate::domain::event::{Event, RoutedFacts, SourceClock, WrongTimeUnit};
-use crate::domain::reject::{NotAnEvent, Reject};
+use crate::domain::reject::{NotAnEvent, OriginalRecord, Reject};
 use crate::domain::time::LAST_MS;
 
 /// Version of the form that is written here, and the newest that is read.
@@ -47,7 +47,7 @@ pub(super) fn check_version(headers: &[HeaderRef<'_>]) -> Result<(), NotAnEvent>
 pub(super) fn read<'a>(text: &'a str, headers: &[HeaderRef<'a>]) -> Result<Event<'a>, NotAnEvent> {
     let headers = RoutedHeaders(headers);
     if let Some(reject) = headers.reject() {
-        return Err(NotAnEvent::RejectedBefore(reject));
+        return Err(NotAnEvent::RejectedBefore(reject, headers.original()));
     }
     let mut event = native::read(text, None)?;
     if headers.text(header::VERSION)?.is_none() {
@@ -57,6 +57,11 @@ pub(super) fn read<'a>(text: &'a str, headers: &[HeaderRef<'a>]) -> Result<Event
         .apply(&mut event)
         .map_err(|error| error.into_reject(Some(&event.site_id)))?;
     Ok(event)
+}
+
+/// Reads the time of an original record.
+fn original_ms(text: &str) -> Option<i64> {
+    text.parse().ok().filter(|ms| (0..=LAST_MS).contains(ms))
 }
 
 struct RoutedHeaders<'h, 'a>(&'h [HeaderRef<'a>]);
@@ -74,9 +79,27 @@ impl<'a> RoutedHeaders<'_, 'a> {
         })
     }
 
+    /// The record that was rejected. Headers that cannot be read are absent.
+    fn original(&self) -> OriginalRecord {
+        OriginalRecord {
+            clock: self.optional(CLOCK, |text| text.parse().ok()).ok().flatten(),
+            record_ms: self.optional(RECORD_MS, original_ms).ok().flatten(),
+            coordinates: self.coordinates().ok(),
+        }
+    }
+
+    /// Topic, partition and offset of the original record.
+    fn coordinates(&self) -> Result<String, InvalidField> {
+        Ok(format!(
+            "{}/{}/{}",
+            self.required(header::ORIGINAL_TOPIC, |text| Some(text.to_owned()))?,
+            self.required(header::ORIGINAL_PARTITION, |text| text.parse::<i32>().ok())?,
+            self.required(header::ORIGINAL_OFFSET, |text| text.parse::<i64>().ok())?,
+        ))
+    }
+
     fn apply(&self, event: &mut Event<'a>) -> Result<(), InvalidField> {
         self.required(header::VERSION, |text| text.parse::<u32>().ok())?;
-        let ms = |text: &str| text.parse().ok().filter(|ms| (0..=LAST_MS).contains(ms));
         let is_hashed = self
             .optional(VISITOR, |text| (text == HASHED).then_some(()))?
             .is_some();
@@ -92,16 +115,11 @@ impl<'a> RoutedHeaders<'_, 'a> {
         };
         event.routed = Some(RoutedFacts {
             clock: self.required(CLOCK, |text| text.parse::<SourceClock>().ok())?,
-            record_ms: self.optional(RECORD_MS, ms)?,
+            record_ms: self.optional(RECORD_MS, original_ms)?,
             visitor_hash,
         });
         event.wrong_unit = self.optional(WRONG_UNIT, |text| text.parse::<WrongTimeUnit>().ok())?;
-        let coordinates = format!(
-            "{}/{}/{}",
-            self.required(header::ORIGINAL_TOPIC, |text| Some(text.to_owned()))?,
-            self.required(header::ORIGINAL_PARTITION, |text| text.parse::<i32>().ok())?,
-            self.required(header::ORIGINAL_OFFSET, |text| text.parse::<i64>().ok())?,
-        );
+        let coordinates = self.coordinates()?;
         // The id of an event without one is where it came from, not where it lies now: only so a
         // second copy is the same event.
         let own_id = self.optional(EVENT_ID, |text| Some(text.to_owned()))?;

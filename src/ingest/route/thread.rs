@@ -215,7 +215,7 @@ impl Router {
         };
         let (result, outgoing) = match read {
             Ok(event) => self.forward(at, record, &event),
-            Err(NotAnEvent::Rejected(reject) | NotAnEvent::RejectedBefore(reject)) => {
+            Err(NotAnEvent::Rejected(reject) | NotAnEvent::RejectedBefore(reject, _)) => {
                 (EventResult::Rejected, self.reject(at, record, &reject))
             }
             // Only keyed events have versions, and they are not read here.

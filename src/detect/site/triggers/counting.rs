@@ -12,7 +12,12 @@ use crate::domain::trigger::ErrorSettings;
 impl SiteTriggers {
     /// True if an event of this kind, or its record's rejection, is counted by a rule of its own.
     pub(crate) fn counts_errors(&self, event: &Event<'_>) -> bool {
-        self.needs.errors && matches!(event.kind, EventKind::Error | EventKind::Custom)
+        self.needs.errors && self.list.iter().any(|trigger| trigger.counts_error(event))
+    }
+
+    /// True if errors or rejected records are counted.
+    pub(crate) fn counts_single(&self) -> bool {
+        self.needs.errors || self.needs.rejects
     }
 
     /// True if rejected records are counted.
@@ -30,15 +35,7 @@ impl SiteTriggers {
     ) -> Option<u32> {
         let mut due = None;
         for trigger in &mut self.list {
-            let Condition::Errors(ErrorSettings::ErrorEvents { event: wanted, .. }) = &trigger.condition
-            else {
-                continue;
-            };
-            let is_wanted = match wanted {
-                None => event.kind == EventKind::Error,
-                Some(name) => event.kind == EventKind::Custom && event.name.as_deref() == Some(name),
-            };
-            if is_wanted {
+            if trigger.counts_error(event) {
                 due = earlier(due, trigger.add(counted, segments));
             }
         }
@@ -87,6 +84,19 @@ fn earlier(one: Option<u32>, other: Option<u32>) -> Option<u32> {
 }
 
 impl Trigger {
+    /// True if an event is an error that it counts.
+    fn counts_error(&self, event: &Event<'_>) -> bool {
+        match &self.condition {
+            Condition::Errors(ErrorSettings::ErrorEvents { event: None, .. }) => {
+                event.kind == EventKind::Error
+            }
+            Condition::Errors(ErrorSettings::ErrorEvents {
+                event: Some(name), ..
+            }) => event.kind == EventKind::Custom && event.name.as_deref() == Some(name),
+            _ => false,
+        }
+    }
+
     /// Counts an event. Returns the instant at which the first of those counted leaves the window:
     /// before that nothing falls due by them. `None` if it was too old to be counted.
     pub(super) fn add(&mut self, counted: CountedEvent, segments: &mut Segments) -> Option<u32> {

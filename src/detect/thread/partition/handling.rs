@@ -9,7 +9,7 @@ use crate::detect::thread::counts::Counts;
 use crate::detect::thread::outbox::Outbox;
 use crate::dispatch::record::Coordinates;
 use crate::domain::event::{Event, EventResult};
-use crate::domain::reject::{NotAnEvent, Reject, RejectReason};
+use crate::domain::reject::{NotAnEvent, OriginalRecord, Reject, RejectReason};
 use crate::domain::time::LAST_MS;
 use crate::ingest::reject_record::reject_record;
 use crate::kafka::batch_record::BatchRecord;
@@ -99,7 +99,14 @@ impl OwnedPartition {
     ) {
         let offset = record.offset();
         let known = event.as_ref().ok().map(|(event, _)| *event);
-        let record_time = time_of(record, known);
+        let before = match &event {
+            Err(NotAnEvent::RejectedBefore(_, original)) => Some(original),
+            _ => None,
+        };
+        let record_time = match before {
+            Some(original) => original.record_ms.or(record.timestamp_ms()),
+            None => time_of(record, known),
+        };
         let overlong = record_time.filter(|ms| *ms > LAST_MS).map(Reject::overlong_time);
         let facts = self.facts(source, offset, record_time, known, now_ms);
         if let Some(state) = self.sources.get_mut(source).and_then(Option::as_mut) {
@@ -115,8 +122,8 @@ impl OwnedPartition {
             Err(NotAnEvent::Rejected(reject)) => {
                 return self.reject(&facts, record, reject, now_ms, outbox, counts);
             }
-            Err(NotAnEvent::RejectedBefore(reject)) => {
-                self.count_reject(&facts, record, reject, now_ms, counts);
+            Err(NotAnEvent::RejectedBefore(reject, original)) => {
+                self.count_reject(&facts, record, reject, Some(original), now_ms, counts);
                 return Self::count_passed(&facts, EventResult::Rejected, counts);
             }
             // Those of newer versions were held back before.
@@ -202,7 +209,7 @@ impl OwnedPartition {
         outbox: &Outbox,
         counts: &mut Counts,
     ) {
-        self.count_reject(facts, record, reject, now_ms, counts);
+        self.count_reject(facts, record, reject, None, now_ms, counts);
         if facts.replaying {
             counts.handled(facts.source, EventResult::Replayed);
             return;
@@ -224,13 +231,14 @@ impl OwnedPartition {
         facts: &RecordFacts,
         record: &BatchRecord<'_>,
         reject: &Reject,
+        original: Option<&OriginalRecord>,
         now_ms: i64,
         counts: &mut Counts,
     ) {
         let key = record.key().and_then(|key| std::str::from_utf8(key).ok());
         let by_key = key.filter(|key| self.engine.is_registered(key));
         let site_id = by_key.or(reject.site_id.as_deref());
-        self.engine.handle_reject(site_id, facts, now_ms);
+        self.engine.handle_reject(site_id, facts, original, now_ms);
         self.count_withheld(counts);
     }
 }

@@ -186,11 +186,18 @@ fn a_reject_is_told_with_its_site_and_reason() {
     let note = reject_note(RejectReason::BadField, "site", &original);
     assert_eq!(note.key, b"site");
     match read(&note) {
-        Err(NotAnEvent::RejectedBefore(reject)) => {
+        Err(NotAnEvent::RejectedBefore(reject, original)) => {
             assert_eq!(
                 (reject.reason, reject.site_id.as_deref()),
                 (RejectReason::BadField, Some("site"))
             );
+            assert_eq!(
+                (original.record_ms, original.clock),
+                (Some(7), Some(SourceClock::Live))
+            );
+            let at = coordinates();
+            let at = format!("{}/{}/{}", at.topic, at.partition, at.offset);
+            assert_eq!(original.coordinates, Some(at));
         }
         other => panic!("{other:?}"),
     }
