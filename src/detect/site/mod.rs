@@ -207,6 +207,8 @@ impl SiteState {
     /// Adopts a changed configuration. Returns true if the state is to be written.
     pub(crate) fn configure(&mut self, site: Arc<Site>, segments: &mut Segments) -> bool {
         let now = self.window.now();
+        // While the table has everyone: shorter windows may not.
+        self.sync_latest();
         let before = (self.triggers.lasting_stored(now), self.window.kept_from());
         self.window.set_lengths(&window_lengths(&site), segments);
         self.site = site;

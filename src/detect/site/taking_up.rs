@@ -51,15 +51,17 @@ impl SiteState {
     }
 
     /// Notes a visitor among the latest ones. While the table of visitors holds twice as many as
-    /// are kept, the latest are all in it, and nothing is done.
+    /// are kept, the latest are all in it, and no list is kept.
     fn note_latest(&mut self, visitor: u64, second: u32) {
         let kept = self.latest.kept();
         if self.window.live() as usize >= 2 * kept {
-            let was_behind = std::mem::replace(&mut self.latest_is_behind, true);
-            // A list that was not full may be judged sooner, once it is filled from the table. What
-            // falls due by a full one is only put off by an event.
-            if !was_behind && !self.latest.has(self.triggers.needs.latest) {
-                self.next_due = 0;
+            if !std::mem::replace(&mut self.latest_is_behind, true) {
+                // A list that was not full may be judged sooner, once it is filled from the table.
+                // What falls due by a full one is only put off by an event.
+                if !self.latest.has(self.triggers.needs.latest) {
+                    self.next_due = 0;
+                }
+                self.latest.clear();
             }
             return;
         }

@@ -53,6 +53,11 @@ impl LatestVisitors {
         }
     }
 
+    /// Forgets everyone, and gives the memory back.
+    pub(crate) fn clear(&mut self) {
+        self.table = Table::default();
+    }
+
     /// True if so many visitors are known that an older one changes no count up to it.
     pub(crate) fn has(&self, count: u32) -> bool {
         self.table.len() >= count as usize

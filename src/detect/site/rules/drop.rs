@@ -96,12 +96,18 @@ impl DropRule {
         Some(history.max(self.exact_from(reading)))
     }
 
+    /// True if so many visitors are known that an older one changes no count up to the re-arm level.
+    fn knows_latest(&self, reading: SiteReading<'_>) -> bool {
+        let level = self.settings.rearm_level();
+        reading.window.live() >= level || reading.latest.has(level)
+    }
+
     /// The instant from which on the count is exact as far as records and visitors are known.
     pub(super) fn exact_from(&self, reading: SiteReading<'_>) -> u32 {
         let window = self.settings.window_seconds;
         match self.length {
             Some(_) => reading.table_complete_at(window),
-            None if reading.latest.has(self.settings.rearm_level()) => reading.complete_at(window),
+            None if self.knows_latest(reading) => reading.complete_at(window),
             None => reading
                 .complete_at(window)
                 .max(self.known_since.saturating_add(window)),
