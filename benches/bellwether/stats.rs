@@ -26,7 +26,14 @@ pub fn trimmed_mean(values: &[f64]) -> f64 {
     sorted.iter().sum::<f64>() / sorted.len() as f64
 }
 
-/// The middle value; the lower one of two.
+/// The middle value, or the mean of the two in the middle. NaN of nothing.
 pub fn median(values: &[f64]) -> f64 {
-    percentile(values, 0.5)
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let middle = |place: usize| sorted.get(place).copied().unwrap_or(f64::NAN);
+    let upper = sorted.len() / 2;
+    match sorted.len().is_multiple_of(2) {
+        true => f64::midpoint(middle(upper.wrapping_sub(1)), middle(upper)),
+        false => middle(upper),
+    }
 }
