@@ -67,10 +67,10 @@ impl SourceSilence {
     /// Goes on with another number of partitions: a silence under way is not over by it, and as
     /// many times more records are to be expected.
     pub(crate) fn go_on(&mut self, partitions: usize) {
-        self.given_back_ms = None;
         if partitions == 0 {
             return;
         }
+        self.given_back_ms = None;
         let (new, old) = (partitions as i64, self.partitions.max(1) as i64);
         for count in &mut self.counts {
             *count = count.saturating_mul(new) / old;

@@ -46,6 +46,15 @@ pub(crate) fn event_time(
     }
 }
 
+/// The time of a back-dated event of a live source: its own, however old, so that it counts only
+/// where it still matters.
+pub(crate) fn historical_time(timestamp_ms: Option<i64>, record_ms: i64, now_ms: i64) -> EventTime {
+    EventTime {
+        ms: timestamp_ms.unwrap_or(record_ms).min(record_ms).min(now_ms),
+        skewed: false,
+    }
+}
+
 /// True if an event of `at_ms` is recent enough for a notification, as every event of a log is.
 pub(crate) fn is_fresh(clock: SourceClock, at_ms: i64, now_ms: i64, stale_after_ms: i64) -> bool {
     clock == SourceClock::Log || now_ms.saturating_sub(at_ms) <= stale_after_ms

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Engine;
 use super::config::EngineConfig;
-use super::event_time::{EventTime, event_time, is_fresh, whole_second};
+use super::event_time::{EventTime, event_time, historical_time, is_fresh, whole_second};
 use super::lookahead::Lookahead;
 use crate::detect::notification::{Decision, RecordOrigin};
 use crate::detect::site::labels::OTHER;
@@ -177,6 +177,7 @@ impl Engine {
             origin: record.origin(&self.config, time_ms, id_ms(event, record.record_ms)),
             counted: CountedEvent {
                 second,
+                now: state.window.now(),
                 visitor,
                 segment,
             },
@@ -262,7 +263,10 @@ impl Engine {
         record: &RecordFacts,
         now_ms: i64,
     ) -> EventTime {
-        let time = event_time(clock, event.timestamp_ms, record.record_ms, now_ms);
+        let time = match (clock, event.historical) {
+            (SourceClock::Live, true) => historical_time(event.timestamp_ms, record.record_ms, now_ms),
+            _ => event_time(clock, event.timestamp_ms, record.record_ms, now_ms),
+        };
         if time.skewed && !record.replaying {
             self.counters.clock_skew[record.source] += 1;
         }

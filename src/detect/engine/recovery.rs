@@ -125,14 +125,20 @@ impl Engine {
         }
         let (is_live, segments) = (self.starts_live(), &mut self.resources.segments);
         let mut state = SiteState::load(site, is_live, stored, covered, segments);
-        match index {
+        let index = match index {
             Some(index) => {
                 // It may be listed to be written already, by an earlier part.
                 state.dirty = self.sites[index].dirty;
                 self.sites[index] = state;
+                index
             }
-            None => self.add(state),
-        }
+            None => {
+                self.add(state);
+                self.sites.len() - 1
+            }
+        };
+        let ended = self.sites[index].take_ended();
+        self.take_up(index, ended);
     }
 
     /// Number of loaded states that hold something only a newer version knows. Their triggers are

@@ -45,9 +45,12 @@ impl Engine {
             }
             (Some(index), Some(site)) if site.version != self.sites[index].site.version => {
                 let state = &mut self.sites[index];
-                if state.configure(Arc::clone(site), &mut self.resources.segments) {
+                let is_changed = state.configure(Arc::clone(site), &mut self.resources.segments);
+                let ended = state.take_ended();
+                if is_changed {
                     self.mark_dirty(index);
                 }
+                self.take_up(index, ended);
                 self.schedule(index);
             }
             (None, Some(site)) if self.is_wanted_silent(site) => self.add_silent(site),

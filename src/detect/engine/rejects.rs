@@ -75,6 +75,11 @@ impl Engine {
         let state = &mut self.sites[index];
         let counted = CountedEvent {
             second,
+            now: if source == SourceClock::Live {
+                state.window.now()
+            } else {
+                second
+            },
             visitor: None,
             segment,
         };

@@ -95,10 +95,14 @@ impl Condition {
     /// same slot.
     pub(crate) fn is_edit_of(&self, other: &Self) -> bool {
         match (self, other) {
-            // Another goal's silence is another condition.
+            // Another goal's silence, or the number of other errors, is another condition.
             (
                 Self::Errors(ErrorSettings::Silence { goal: one }),
                 Self::Errors(ErrorSettings::Silence { goal: other }),
+            ) => one == other,
+            (
+                Self::Errors(ErrorSettings::ErrorEvents { event: one, .. }),
+                Self::Errors(ErrorSettings::ErrorEvents { event: other, .. }),
             ) => one == other,
             (Self::Errors(one), Self::Errors(other)) => one.kind() == other.kind(),
             (Self::GoalCompletion(one), Self::GoalCompletion(other))

@@ -55,12 +55,17 @@ pub(crate) fn episode_notification(
         reminder(notice.news).unwrap_or(0).to_be_bytes(),
     );
     let episode = notice.episode.id;
-    let keys: &[&[u8]] = match notice.news {
-        EpisodeNews::Begins => &[episode.as_bytes()],
-        EpisodeNews::Lasts(_) => &[episode.as_bytes(), &number, &at],
-        EpisodeNews::Ends => &[episode.as_bytes(), &at],
+    let mut keys: Vec<&[u8]> = match notice.news {
+        EpisodeNews::Begins => vec![episode.as_bytes()],
+        EpisodeNews::Lasts(_) => vec![episode.as_bytes(), &number, &at],
+        EpisodeNews::Ends => vec![episode.as_bytes(), &at],
     };
-    let id = NotificationId::derive(notice.at_ms, site.id.as_str(), event.as_str(), kind, keys);
+    // It goes on under several settings, and each tells its own.
+    let facts = notice.condition.facts();
+    if notice.episode.is_shared {
+        keys.push(&facts);
+    }
+    let id = NotificationId::derive(notice.at_ms, site.id.as_str(), event.as_str(), kind, &keys);
     Some(Decision {
         id,
         event,

@@ -247,6 +247,15 @@ impl SiteState {
         self.has_custom_event_subscribers = enabled().any(|webhook| webhook.triggers.custom_event.is_some());
     }
 
+    /// Takes the episodes that ended because nobody asks for their trigger any more.
+    pub(crate) fn take_ended(&mut self) -> SiteOutcome {
+        let mut outcome = SiteOutcome::default();
+        let ended = self.triggers.take_ended();
+        outcome.changed = !ended.is_empty();
+        self.add_entries(ended, &mut outcome);
+        outcome
+    }
+
     /// Number of episodes going on.
     pub(crate) fn episodes(&self) -> u32 {
         self.triggers.episodes()

@@ -30,7 +30,7 @@ use crate::detect::window::segments::{Segment, Segments};
 use crate::domain::event::EventType;
 use crate::domain::site_now::TriggerNow;
 use crate::telemetry::words::SuppressReason;
-use evaluation::Evaluation;
+use evaluation::{EpisodeChange, Evaluation};
 use trigger::{Trigger, TriggerInput};
 
 /// Most reminders passed over that a trigger counts at one time.
@@ -49,6 +49,8 @@ pub(crate) struct SiteTriggers {
     named: BTreeMap<Condition, Trigger>,
     /// States of conditions that only a newer version knows, with their types if they are known.
     foreign: Vec<(Option<EventType>, Box<RawValue>)>,
+    /// Episodes that ended because nobody asks for their trigger any more, until they are taken.
+    ended: Vec<EpisodeChange>,
 }
 
 /// The parts of an event and of time that a site's triggers ask for.
@@ -69,6 +71,8 @@ pub(crate) struct TriggerNeeds {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CountedEvent {
     pub(crate) second: u32,
+    /// The site's second, by which it is judged if the event is too old.
+    pub(crate) now: u32,
     pub(crate) visitor: Option<u64>,
     pub(crate) segment: Segment,
 }
@@ -92,6 +96,7 @@ impl SiteTriggers {
             needs: TriggerNeeds::default(),
             named: BTreeMap::new(),
             foreign: Vec::new(),
+            ended: Vec::new(),
         }
     }
 

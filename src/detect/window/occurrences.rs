@@ -8,11 +8,16 @@ use super::segments::{Segment, Segments};
 #[derive(Debug, Clone)]
 pub(crate) struct Occurrences {
     window_seconds: u32,
-    /// Events beyond this number are not kept: the earliest go first.
+    /// Number of the latest events whose visitors are kept; of those before, only their seconds.
     max: u32,
-    /// In the order of their seconds.
+    /// Events before those in `list`, by second: no more entries than the window has seconds.
+    early: VecDeque<Occurrence>,
+    /// The latest events, in the order of their seconds.
     list: VecDeque<Occurrence>,
+    /// Events in `early` and in `list`.
     total: u32,
+    /// Events in `list`.
+    listed: u32,
     /// ⌊τ⌋ of the latest look.
     now: u32,
 }
@@ -28,28 +33,40 @@ struct Occurrence {
 }
 
 impl Occurrences {
-    /// Makes an empty window that keeps up to `max` events.
+    /// Makes an empty window that keeps the visitors of up to `max` events.
     pub(crate) fn new(window_seconds: u32, max: u32) -> Self {
         Self {
             window_seconds,
             max: max.max(1),
+            early: VecDeque::new(),
             list: VecDeque::new(),
             total: 0,
+            listed: 0,
             now: 0,
         }
     }
 
-    /// Number of events within the window, up to the greatest number kept.
+    /// Makes a window of other settings with the same events, as far as they are within it.
+    pub(crate) fn adapted(&self, window_seconds: u32, max: u32, segments: &mut Segments) -> Self {
+        let mut adapted = Self::new(window_seconds, max);
+        adapted.now = self.now;
+        for one in self.early.iter().chain(&self.list) {
+            adapted.insert(*one, segments);
+        }
+        adapted
+    }
+
+    /// Number of events within the window.
     pub(crate) fn count(&self) -> u32 {
-        self.total.min(self.max)
+        self.total
     }
 
     /// True if nothing is held.
     pub(crate) fn is_empty(&self) -> bool {
-        self.list.is_empty()
+        self.total == 0
     }
 
-    /// Distinct visitors of the events kept; events without a visitor are not among them.
+    /// Distinct visitors of the latest events; events without a visitor are not among them.
     pub(crate) fn visitors(&self) -> u32 {
         let visitors: HashSet<u64> = self.list.iter().filter_map(|one| one.visitor).collect();
         // No more than are kept.
@@ -65,29 +82,34 @@ impl Occurrences {
         segments: &mut Segments,
     ) {
         self.advance(second, segments);
-        if second < self.oldest() {
+        let one = Occurrence {
+            second,
+            count: 1,
+            visitor,
+            segment,
+        };
+        self.insert(one, segments);
+    }
+
+    /// Adds events of one second, unless they are too old.
+    fn insert(&mut self, one: Occurrence, segments: &mut Segments) {
+        if one.second < self.oldest() {
             return;
         }
-        let place = self.list.partition_point(|one| one.second <= second);
-        self.total += 1;
-        let before = place.checked_sub(1).and_then(|place| self.list.get_mut(place));
-        match before.filter(|before| before.second == second && before.visitor == visitor) {
-            Some(same) => same.count += 1,
-            None => {
-                segments.hold(segment);
-                let one = Occurrence {
-                    second,
-                    count: 1,
-                    visitor,
-                    segment,
-                };
-                self.list.insert(place, one);
-            }
-        }
-        while let Some(first) = self.list.front()
-            && self.total - first.count >= self.max
+        self.total = self.total.saturating_add(one.count);
+        self.listed = self.listed.saturating_add(one.count);
+        put(&mut self.list, one, segments);
+        while let Some(first) = self.list.front().copied()
+            && self.listed - first.count >= self.max
         {
-            self.remove_first(segments);
+            let before = Occurrence {
+                visitor: None,
+                ..first
+            };
+            put(&mut self.early, before, segments);
+            segments.release(first.segment);
+            self.listed -= first.count;
+            self.list.pop_front();
         }
     }
 
@@ -95,8 +117,16 @@ impl Occurrences {
     pub(crate) fn advance(&mut self, now: u32, segments: &mut Segments) {
         self.now = self.now.max(now);
         let oldest = self.oldest();
-        while self.list.front().is_some_and(|first| first.second < oldest) {
-            self.remove_first(segments);
+        while let Some(first) = self.early.front().filter(|first| first.second < oldest) {
+            self.total -= first.count;
+            segments.release(first.segment);
+            self.early.pop_front();
+        }
+        while let Some(first) = self.list.front().filter(|first| first.second < oldest) {
+            self.total -= first.count;
+            self.listed -= first.count;
+            segments.release(first.segment);
+            self.list.pop_front();
         }
     }
 
@@ -104,7 +134,7 @@ impl Occurrences {
     /// comes; now, if there are fewer already.
     pub(crate) fn falls_below(&self, count: u32) -> Option<u32> {
         let mut left = count.checked_sub(1)?;
-        for one in self.list.iter().rev() {
+        for one in self.list.iter().rev().chain(self.early.iter().rev()) {
             if one.count > left {
                 return Some(one.second + self.window_seconds + 1);
             }
@@ -115,25 +145,32 @@ impl Occurrences {
 
     /// The instant at which the first event leaves the window.
     pub(crate) fn next_expiry(&self) -> Option<u32> {
-        let first = self.list.front()?;
+        let first = self.early.front().or(self.list.front())?;
         Some(first.second + self.window_seconds + 1)
     }
 
     /// Removes everything.
     pub(crate) fn clear(&mut self, segments: &mut Segments) {
-        while !self.list.is_empty() {
-            self.remove_first(segments);
+        for one in self.early.drain(..).chain(self.list.drain(..)) {
+            segments.release(one.segment);
         }
+        (self.total, self.listed) = (0, 0);
     }
 
     fn oldest(&self) -> u32 {
         self.now.saturating_sub(self.window_seconds)
     }
+}
 
-    fn remove_first(&mut self, segments: &mut Segments) {
-        if let Some(first) = self.list.pop_front() {
-            self.total -= first.count;
-            segments.release(first.segment);
+/// Adds events to a list in its order, and holds their segment where they make a new entry.
+fn put(list: &mut VecDeque<Occurrence>, one: Occurrence, segments: &mut Segments) {
+    let place = list.partition_point(|other| other.second <= one.second);
+    let before = place.checked_sub(1).and_then(|place| list.get_mut(place));
+    match before.filter(|before| before.second == one.second && before.visitor == one.visitor) {
+        Some(same) => same.count = same.count.saturating_add(one.count),
+        None => {
+            segments.hold(one.segment);
+            list.insert(place, one);
         }
     }
 }
@@ -162,8 +199,8 @@ mod tests {
                 all.push((now - late, visitor));
                 let mut within: Vec<_> = all.iter().filter(|(second, _)| now - second <= WINDOW).collect();
                 within.sort_by_key(|(second, _)| std::cmp::Reverse(*second));
-                prop_assert_eq!(window.count(), max.min(within.len() as u32));
-                for below in 1..=max {
+                prop_assert_eq!(window.count(), within.len() as u32);
+                for below in 1..=2 * max {
                     let expected = match within.get(below as usize - 1) {
                         Some((second, _)) => second + WINDOW + 1,
                         None => now,
@@ -175,6 +212,10 @@ mod tests {
                     prop_assert_eq!(window.visitors() as usize, visitors.len());
                 }
             }
+            let mut adapted = window.adapted(WINDOW / 2, max, &mut segments);
+            let recent = all.iter().filter(|(second, _)| now - second <= WINDOW / 2);
+            prop_assert_eq!(adapted.count() as usize, recent.count());
+            adapted.clear(&mut segments);
             window.advance(now + WINDOW + 1, &mut segments);
             prop_assert!(window.is_empty());
             prop_assert_eq!(segments.replay_from(0), segments.next_offset(0));

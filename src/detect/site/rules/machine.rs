@@ -17,6 +17,9 @@ pub(crate) struct Episode {
     /// The most extreme count so far.
     pub(crate) peak: u32,
     pub(crate) notice: Notice,
+    /// True if it goes on under the settings of an edited webhook beside the trigger in which it
+    /// began: that one tells the history of its end.
+    pub(crate) is_shared: bool,
 }
 
 /// The notification of an episode's beginning.
@@ -116,6 +119,7 @@ impl TriggerState {
                         started_at: evidence.now,
                         peak: evidence.count,
                         notice: Notice::Withheld,
+                        is_shared: false,
                     },
                     calm_since: None,
                 };

@@ -51,6 +51,8 @@ pub(crate) struct StoredEpisode {
     pub(crate) started_at: u32,
     pub(crate) peak: u32,
     pub(crate) notice: StoredNotice,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) is_shared: bool,
 }
 
 /// The notification of an episode's beginning.
@@ -175,6 +177,7 @@ impl From<FirstTrigger> for StoredTrigger {
                 started_at: episode.started_at,
                 peak: first.threshold,
                 notice,
+                is_shared: false,
             }),
             calm_since: first.calm_since,
             known_since: None,

@@ -1,19 +1,23 @@
 //! Adopting the triggers that a site's webhooks ask for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
 
-use super::asked::{conditions, count_subscribers, new_rule, window_lengths};
+use super::asked::{conditions, count_subscribers, name_trigger, new_rule, window_lengths};
+use super::evaluation::EpisodeChange;
 use super::subscriber::Subscriber;
 use super::trigger::Trigger;
 use super::{SiteTriggers, TriggerNeeds};
-use crate::detect::site::condition::Condition;
+use crate::detect::site::condition::{Condition, CountSettings};
 use crate::detect::site::rules::Rule;
-use crate::detect::site::rules::machine::{Notice, TriggerState};
+use crate::detect::site::rules::machine::{Episode, Notice, TriggerState};
+use crate::detect::window::occurrences::Occurrences;
 use crate::detect::window::segments::Segments;
 use crate::domain::event::EventType;
 use crate::domain::id::WebhookId;
 use crate::domain::registry::Site;
-use crate::domain::trigger::ErrorSettings;
+use crate::domain::trigger::{ErrorSettings, NoticePace};
+use crate::domain::webhook::Webhook;
 
 /// A trigger as it was before a change of the configuration.
 #[derive(Debug)]
@@ -23,6 +27,10 @@ struct Before {
     subscribers: Vec<Subscriber>,
     last: Option<u32>,
     known_since: Option<u32>,
+    /// The events that it counted.
+    counted: Option<Occurrences>,
+    /// True if somebody asks for the same condition still.
+    is_kept: bool,
 }
 
 impl SiteTriggers {
@@ -30,18 +38,23 @@ impl SiteTriggers {
     /// `known_since` that from which on the latest visitors are known for triggers that are new.
     pub(crate) fn configure(&mut self, site: &Site, now: u32, known_since: u32, segments: &mut Segments) {
         let mut old = std::mem::take(&mut self.list);
-        let before: Vec<Before> = old.iter().map(Before::of).collect();
+        let wanted = conditions(site);
+        let before: Vec<Before> = old
+            .iter()
+            .map(|old| Before::of(old, wanted.contains_key(&old.condition)))
+            .collect();
         let lengths = window_lengths(site);
         let length_of = |seconds: u32| lengths.iter().position(|length| *length == seconds);
-        for (condition, subscribers) in conditions(site) {
+        for (condition, subscribers) in wanted {
             let same = old.iter().position(|old| old.condition == condition);
             let mut trigger = match same.map(|place| old.swap_remove(place)) {
                 Some(mut kept) => {
                     kept.subscribe(subscribers, now);
+                    kept.note_earlier(&before);
                     kept.is_held = false;
                     kept
                 }
-                None => Trigger::succeeding(&before, condition, subscribers, known_since),
+                None => Trigger::succeeding(&before, condition, subscribers, known_since, segments),
             };
             match &mut trigger.rule {
                 Rule::Spike(rule) => {
@@ -54,6 +67,7 @@ impl SiteTriggers {
             }
             self.list.push(trigger);
         }
+        share_episodes(&mut self.list);
         for mut gone in old {
             if gone.hold_for(&site.unreadable) {
                 // No window of its length is kept meanwhile.
@@ -64,7 +78,7 @@ impl SiteTriggers {
                 }
                 self.list.push(gone);
             } else {
-                gone.forget(segments);
+                self.end(gone, now, segments);
             }
         }
         self.configure_named(site, now, segments);
@@ -73,29 +87,67 @@ impl SiteTriggers {
         self.count_firing();
     }
 
+    /// Lets go of a trigger for which nobody asks any more. Its episode ends, unless it goes on
+    /// under other settings.
+    fn end(&mut self, mut gone: Trigger, now: u32, segments: &mut Segments) {
+        gone.forget(segments);
+        let Some(episode) = gone.state.episode().copied() else {
+            return;
+        };
+        let goes_on = |one: &Trigger| one.state.episode().is_some_and(|other| other.id == episode.id);
+        if episode.is_shared || self.all().any(goes_on) {
+            return;
+        }
+        self.ended.push(EpisodeChange {
+            condition: gone.condition,
+            episode,
+            webhooks: gone.subscribers.iter().map(|one| one.webhook).collect(),
+            ended_at: Some(now.max(episode.started_at)),
+            expected: None,
+        });
+    }
+
+    /// Takes the episodes that ended because nobody asks for their trigger any more.
+    pub(crate) fn take_ended(&mut self) -> Vec<EpisodeChange> {
+        std::mem::take(&mut self.ended)
+    }
+
     /// Adopts the webhooks of the conditions that count names.
     fn configure_named(&mut self, site: &Site, now: u32, segments: &mut Segments) {
-        for (condition, trigger) in &mut self.named {
-            let (event, settings) = match condition {
+        let mut gone = Vec::new();
+        for (condition, mut trigger) in std::mem::take(&mut self.named) {
+            let (event, settings) = match &condition {
                 Condition::GoalCompletion(settings) => (EventType::GoalCompletion, settings),
                 Condition::CustomEvent(settings) => (EventType::CustomEvent, settings),
                 _ => continue,
             };
             let subscribers = count_subscribers(site, event, settings);
-            trigger.is_held = subscribers.is_empty() && trigger.hold_for(&site.unreadable);
+            if subscribers.is_empty() && !trigger.hold_for(&site.unreadable) {
+                gone.push(trigger);
+                continue;
+            }
+            trigger.is_held = subscribers.is_empty();
             if !trigger.is_held {
                 trigger.subscribe(subscribers, now);
             }
+            self.named.insert(condition, trigger);
         }
-        let mut kept = BTreeMap::new();
-        for (condition, mut trigger) in std::mem::take(&mut self.named) {
-            if trigger.subscribers.is_empty() {
-                trigger.forget(segments);
-            } else {
-                kept.insert(condition, trigger);
+        for old in gone {
+            let before = [Before::of(&old, false)];
+            for condition in edited(site, &old) {
+                let (Condition::GoalCompletion(settings) | Condition::CustomEvent(settings)) = &condition
+                else {
+                    continue;
+                };
+                if self.named.contains_key(&condition) {
+                    continue;
+                }
+                let subscribers = count_subscribers(site, condition.event(), settings);
+                let trigger = Trigger::succeeding(&before, condition.clone(), subscribers, 0, segments);
+                self.named.insert(condition, trigger);
             }
+            self.end(old, now, segments);
         }
-        self.named = kept;
     }
 
     /// Holds the triggers of the types of which a newer version has stored a condition that is not
@@ -164,6 +216,19 @@ impl Trigger {
         }
     }
 
+    /// Notes what its webhooks were notified of by a trigger that they had before.
+    fn note_earlier(&mut self, before: &[Before]) {
+        let others = before
+            .iter()
+            .filter(|old| old.condition != self.condition && self.condition.is_edit_of(&old.condition));
+        let told: Vec<&Subscriber> = others.flat_map(|old| &old.subscribers).collect();
+        for subscriber in &mut self.subscribers {
+            let same = told.iter().filter(|old| old.webhook == subscriber.webhook);
+            let notified_at = same.filter_map(|old| old.notified_at).max();
+            subscriber.notified_at = subscriber.notified_at.max(notified_at);
+        }
+    }
+
     /// Makes a trigger that was not there before. If it replaces one, an episode of that goes on,
     /// to be judged by the new settings without a second notification.
     fn succeeding(
@@ -171,6 +236,7 @@ impl Trigger {
         condition: Condition,
         subscribers: Vec<Subscriber>,
         known_since: u32,
+        segments: &mut Segments,
     ) -> Self {
         let active_ms = subscribers.iter().map(|one| one.since_ms).min().unwrap_or(0);
         let mut trigger = Self {
@@ -208,17 +274,25 @@ impl Trigger {
                     new.watched_from = new.watched_from.or(old.known_since);
                 }
                 (Rule::Drop(new), Condition::VisitorDrop(drop))
-                    if new.settings.threshold <= drop.threshold =>
+                    if new.settings.threshold <= drop.threshold && drop.is_long() =>
                 {
                     new.known_since = old
                         .known_since
                         .map_or(new.known_since, |since| since.min(new.known_since));
                 }
+                (Rule::Count(new), _) if new.window.is_empty() => {
+                    if let Some(counted) = &old.counted {
+                        new.window = counted.adapted(new.window_seconds, new.count, segments);
+                    }
+                }
                 _ => {}
             }
             if let (false, Some(episode)) = (trigger.state.is_firing(), old.state.episode()) {
                 trigger.state = TriggerState::Firing {
-                    episode: *episode,
+                    episode: Episode {
+                        is_shared: episode.is_shared || old.is_kept,
+                        ..*episode
+                    },
                     calm_since: None,
                 };
             }
@@ -247,7 +321,11 @@ impl Trigger {
 }
 
 impl Before {
-    fn of(trigger: &Trigger) -> Self {
+    fn of(trigger: &Trigger, is_kept: bool) -> Self {
+        let counted = match &trigger.rule {
+            Rule::Count(rule) => Some(rule.window.clone()),
+            Rule::Spike(_) | Rule::Drop(_) | Rule::Silence(_) => None,
+        };
         let (last, known_since) = match &trigger.rule {
             Rule::Silence(rule) => (rule.last, rule.watched_from),
             Rule::Drop(rule) => (None, Some(rule.known_since)),
@@ -259,6 +337,52 @@ impl Before {
             subscribers: trigger.subscribers.clone(),
             last,
             known_since,
+            counted,
+            is_kept,
         }
     }
+}
+
+/// Marks all but one of the triggers under which an episode goes on.
+fn share_episodes(list: &mut [Trigger]) {
+    let mut known = HashSet::new();
+    let episodes = list.iter_mut().filter_map(|trigger| trigger.state.episode_mut());
+    for episode in episodes.filter(|episode| !episode.is_shared) {
+        episode.is_shared = !known.insert(episode.id);
+    }
+}
+
+/// The conditions for which the webhooks of a trigger that counts a name ask now.
+fn edited(site: &Site, old: &Trigger) -> BTreeSet<Condition> {
+    let (event, name) = match &old.condition {
+        Condition::GoalCompletion(settings) => (EventType::GoalCompletion, &settings.name),
+        Condition::CustomEvent(settings) => (EventType::CustomEvent, &settings.name),
+        _ => return BTreeSet::new(),
+    };
+    let is_subscribed = |webhook: &&Arc<Webhook>| {
+        let mut subscribers = old.subscribers.iter();
+        webhook.enabled && subscribers.any(|one| one.webhook == webhook.id)
+    };
+    let webhooks = site.webhooks.iter().filter(is_subscribed);
+    let triggers = webhooks.filter_map(|webhook| name_trigger(webhook, event));
+    triggers
+        .filter(|trigger| trigger.names.takes(name))
+        .filter_map(|trigger| match trigger.pace {
+            NoticePace::AtLeast {
+                at_least,
+                within_seconds,
+            } => {
+                let settings = CountSettings {
+                    name: name.clone(),
+                    at_least,
+                    within_seconds,
+                };
+                Some(match event {
+                    EventType::GoalCompletion => Condition::GoalCompletion(settings),
+                    _ => Condition::CustomEvent(settings),
+                })
+            }
+            _ => None,
+        })
+        .collect()
 }

@@ -103,6 +103,7 @@ impl Trigger {
         let Rule::Count(rule) = &mut self.rule else {
             return None;
         };
+        rule.window.advance(counted.now, segments);
         rule.window
             .add(counted.second, counted.visitor, counted.segment, segments);
         rule.window.next_expiry()

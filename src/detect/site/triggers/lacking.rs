@@ -25,7 +25,9 @@ impl SiteTriggers {
     /// True if the latest visitors are not known of some trigger.
     pub(crate) fn lack_latest(&self) -> bool {
         let mut rules = self.list.iter().map(|trigger| &trigger.rule);
-        rules.any(|rule| matches!(rule, Rule::Drop(drop) if drop.known_since == NOT_KNOWN))
+        rules.any(
+            |rule| matches!(rule, Rule::Drop(drop) if drop.length.is_none() && drop.known_since == NOT_KNOWN),
+        )
     }
 
     /// Notes that the events until now were missed.

@@ -113,6 +113,7 @@ fn store_episode(episode: Episode) -> StoredEpisode {
         id: episode.id,
         started_at: episode.started_at,
         peak: episode.peak,
+        is_shared: episode.is_shared,
         notice: match episode.notice {
             Notice::Withheld => StoredNotice::Withheld,
             Notice::Suppressed => StoredNotice::Suppressed,
@@ -133,6 +134,7 @@ fn from_stored(stored: StoredTrigger, now: u32) -> Trigger {
                 id: episode.id,
                 started_at: episode.started_at,
                 peak: episode.peak,
+                is_shared: episode.is_shared,
                 notice: match episode.notice {
                     StoredNotice::Withheld => Notice::Withheld,
                     StoredNotice::Suppressed => Notice::Suppressed,

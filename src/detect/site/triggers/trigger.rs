@@ -183,8 +183,10 @@ impl Trigger {
     /// Notifies those who want to know of the end of an episode whose beginning they know of.
     fn notify_end(&mut self, mut episode: Episode, input: &TriggerInput<'_>, evaluation: &mut Evaluation) {
         episode.peak = self.rule.peak(episode.peak, self.rule.count(input.reading));
-        let change = self.change(episode, Some(input.reading.now()), input);
-        evaluation.episodes.push(change);
+        if !episode.is_shared {
+            let change = self.change(episode, Some(input.reading.now()), input);
+            evaluation.episodes.push(change);
+        }
         let resolved = self.condition.resolved_event();
         let mut webhooks = Vec::new();
         for subscriber in &mut self.subscribers {
