@@ -4,6 +4,7 @@ pub(crate) mod fixtures;
 mod crash;
 mod activity;
 mod drops;
+mod edits;
 mod lacking;
 mod episodes;
 mod silences;

@@ -109,7 +109,7 @@ impl Engine {
         self.completeness.pass(record.source, record.offset);
         let source = self.clock_of(event.routed, record);
         let time = self.time_of(event, source, record, now_ms);
-        let Some(index) = self.find_or_add(&lookahead, &event.site_id) else {
+        let Some(index) = self.find_or_add(&lookahead, &event.site_id, source) else {
             self.pass_log_timers_after(source, record);
             return EventResult::Unregistered;
         };
@@ -150,6 +150,9 @@ impl Engine {
             now_ms,
         } = *handled;
         let floor = self.moves_on_to(source, record.source);
+        if source == SourceClock::Log && self.sites[index].is_live_by_default() {
+            self.sites[index].go_by_log(&mut self.resources);
+        }
         self.note_arrival(index, source, record);
         let passing = self.passing_by(index, source, record, now_ms);
 
@@ -170,11 +173,17 @@ impl Engine {
 
         let state = &mut self.sites[index];
         let visitor = lookahead.hashes.visitor;
-        let own_id = event.event_id.as_deref().filter(|_| state.remembers_ids);
+        let id_ms = id_ms(event, record.record_ms);
+        // Where the record's time is part of ids, a second copy has another id.
+        let is_other_id = event.timestamp_ms.is_some_and(|own| own != id_ms);
+        let own_id = event
+            .event_id
+            .as_deref()
+            .filter(|_| state.remembers_ids || is_other_id);
         state.note_event(second, visitor, segment, &mut self.resources.segments);
         let occurring = Occurring {
             event,
-            origin: record.origin(&self.config, time_ms, id_ms(event, record.record_ms)),
+            origin: record.origin(&self.config, time_ms, id_ms),
             counted: CountedEvent {
                 second,
                 now: state.window.now(),
@@ -182,6 +191,7 @@ impl Engine {
                 segment,
             },
             event_id: own_id.map(|id| self.hasher.event_id(id)),
+            is_copy_another: is_other_id,
             is_replayed: record.replaying,
             is_covered,
             is_fresh: is_fresh(source, time_ms, now_ms, self.config.stale_after_ms),
@@ -292,20 +302,22 @@ impl Engine {
     }
 
     /// The index of a site's state, which is added for a registered site that has none.
-    fn find_or_add(&mut self, lookahead: &Lookahead<'_>, site_id: &str) -> Option<usize> {
+    fn find_or_add(&mut self, lookahead: &Lookahead<'_>, site_id: &str, clock: SourceClock) -> Option<usize> {
         let likely = lookahead.index.filter(|index| self.is_at(*index, site_id));
         likely
             .or_else(|| self.find(site_id))
-            .or_else(|| self.add_registered(site_id))
+            .or_else(|| self.add_registered(site_id, clock))
     }
 
-    /// Adds the state of a registered site that has none.
-    pub(super) fn add_registered(&mut self, site_id: &str) -> Option<usize> {
+    /// Adds the state of a registered site that has none, for a record of a source with a clock.
+    pub(super) fn add_registered(&mut self, site_id: &str, clock: SourceClock) -> Option<usize> {
         let site = Arc::clone(self.registry.sites.get(site_id)?);
         let is_live = self.starts_live();
         let mut state = SiteState::new(site, is_live, 0, &mut self.resources.segments);
         if self.was_rebuilding {
             state.begin_by_replay();
+        } else if clock == SourceClock::Live {
+            state.begin_with_webhooks();
         }
         self.add(state);
         Some(self.sites.len() - 1)

@@ -83,12 +83,13 @@ impl Engine {
     }
 
     fn add_silent(&mut self, site: &Arc<Site>) {
-        let state = SiteState::new(Arc::clone(site), true, 0, &mut self.resources.segments);
+        let mut state = SiteState::new(Arc::clone(site), true, 0, &mut self.resources.segments);
+        state.begin_with_webhooks();
         self.add(state);
     }
 
     /// True if something may fire on a site of this partition that never had an event. The events
-    /// of logs alone tell the time there, so only live sources count.
+    /// of logs alone tell the time there, so a live source is needed.
     fn is_wanted_silent(&self, site: &Site) -> bool {
         let sources = &self.config.sources;
         let is_wanted = site.webhooks.iter().any(|webhook| {
@@ -101,7 +102,7 @@ impl Engine {
             webhook.enabled && waits
         });
         is_wanted
-            && sources.iter().all(|source| source.clock == SourceClock::Live)
+            && sources.iter().any(|source| source.clock == SourceClock::Live)
             && self.config.partition_count > 0
             && murmur2::partition_of(site.id.as_str().as_bytes(), self.config.partition_count)
                 == self.config.partition

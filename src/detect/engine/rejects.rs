@@ -31,18 +31,21 @@ impl Engine {
         let segment = self.resources.segments.begin_record(record.source, record.offset);
         self.note_rebuilt();
         self.completeness.pass(record.source, record.offset);
+        let clock = original.and_then(|original| original.clock);
+        let source = clock.unwrap_or(self.config.sources[record.source].clock);
         let is_registered = |site_id: &&str| self.registry.sites.contains_key(*site_id);
         let Some(site_id) = site_id.filter(is_registered) else {
             return;
         };
-        let Some(index) = self.find(site_id).or_else(|| self.add_registered(site_id)) else {
+        let Some(index) = self
+            .find(site_id)
+            .or_else(|| self.add_registered(site_id, source))
+        else {
             return;
         };
         if !self.sites[index].counts_rejects() {
             return;
         }
-        let clock = original.and_then(|original| original.clock);
-        let source = clock.unwrap_or(self.config.sources[record.source].clock);
         let state = &self.sites[index];
         let passing = Passing {
             clock: self.passing_clock(source, record, now_ms),
@@ -57,6 +60,7 @@ impl Engine {
         let second = whole_second(at_ms);
         let state = &mut self.sites[index];
         state.note_source(record.source);
+        state.live |= source == SourceClock::Live;
         let is_covered = state.covers(record.source, record.offset);
         let mut outcome = SiteOutcome::default();
         let rebuilds = record.replaying || is_covered;

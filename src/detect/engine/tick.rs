@@ -37,6 +37,10 @@ impl Engine {
             }
             let (clock, source) = (state.clock(), usize::from(state.source));
             self.end_lack(index);
+            if clock == SourceClock::Log {
+                let second = whole_second(self.log_record_ms);
+                self.sites[index].forget_rejects(second, &mut self.resources.segments);
+            }
             self.move_silent(index, self.moves_on_to(clock, source), now_ms);
             self.save(index, now_ms);
         }

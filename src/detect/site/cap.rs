@@ -15,6 +15,8 @@ use crate::domain::registry::Site;
 pub(crate) const MAX_PER_MINUTE: usize = 600;
 /// Most distinct visitors that a summary counts.
 const MAX_VISITORS: usize = 65_536;
+/// Most notifications beyond the bound of which a second copy is known.
+const MAX_BEYOND_IDS: usize = 65_536;
 /// Most goals and names of which a webhook gets summaries for a minute; the others share one.
 const MAX_SUMMARIES: usize = 1_000;
 
@@ -36,6 +38,8 @@ struct WebhookMinute {
     /// Notifications that it got, each once: a second copy of an event is the same.
     sent: HashSet<NotificationId>,
     beyond: BTreeMap<SummaryKey, Beyond>,
+    /// The notifications beyond the bound, as far as there is room.
+    beyond_ids: HashSet<NotificationId>,
 }
 
 /// One goal or name.
@@ -71,6 +75,7 @@ impl MinuteCaps {
         if own.minute != minute && own.beyond.is_empty() {
             own.minute = minute;
             own.sent.clear();
+            own.beyond_ids.clear();
         }
         if own.sent.contains(&notification) {
             return true;
@@ -78,6 +83,12 @@ impl MinuteCaps {
         if own.sent.len() < MAX_PER_MINUTE {
             own.sent.insert(notification);
             return true;
+        }
+        if own.beyond_ids.contains(&notification) {
+            return false;
+        }
+        if own.beyond_ids.len() < MAX_BEYOND_IDS {
+            own.beyond_ids.insert(notification);
         }
         self.exceeded += usize::from(own.beyond.is_empty());
         let mut key = key();
@@ -90,6 +101,14 @@ impl MinuteCaps {
             beyond.visitors.insert(visitor);
         }
         false
+    }
+
+    /// Forgets the webhooks that the site does not have any more, and what they had beyond the bound.
+    pub(crate) fn configure(&mut self, site: &Site) {
+        self.minutes
+            .retain(|webhook, _| site.webhooks.iter().any(|one| one.id == *webhook));
+        let exceeded = self.minutes.values().filter(|one| !one.beyond.is_empty());
+        self.exceeded = exceeded.count();
     }
 
     /// The second at which the first exceeded minute ends.
@@ -113,6 +132,7 @@ impl MinuteCaps {
             }
             self.exceeded -= 1;
             let end = own.end();
+            own.beyond_ids.clear();
             for (key, beyond) in std::mem::take(&mut own.beyond) {
                 summaries.push(summary(site, *webhook, own.minute, end, &key, &beyond, at_ms));
             }

@@ -91,6 +91,11 @@ impl Condition {
         }
     }
 
+    /// True if it counts rejected records.
+    pub(crate) fn is_of_rejects(&self) -> bool {
+        matches!(self, Self::Errors(errors) if errors.is_of_rejects())
+    }
+
     /// The settings that an edit of this condition keeps: an episode goes on under others of the
     /// same slot.
     pub(crate) fn is_edit_of(&self, other: &Self) -> bool {

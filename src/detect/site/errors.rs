@@ -8,6 +8,7 @@ use super::triggers::evaluation::Evaluation;
 use super::triggers::trigger::{Cause, TriggerInput};
 use super::{PartitionResources, SiteState};
 use crate::detect::notification::RecordOrigin;
+use crate::detect::window::segments::Segments;
 
 impl SiteState {
     /// Counts an event as an error where a trigger asks for it, and judges.
@@ -33,26 +34,46 @@ impl SiteState {
         self.look_by(due);
         match occurring.is_replayed || occurring.is_covered {
             true => SiteOutcome::default(),
-            false => self.judge_errors(occurring.origin, passing),
+            false => self.judge_errors(None, occurring.origin, passing),
         }
     }
 
-    /// Judges the rules that count errors and rejected records, after one from `origin`.
-    pub(crate) fn judge_errors(&mut self, origin: RecordOrigin<'_>, passing: &Passing) -> SiteOutcome {
+    /// Judges the rules that count errors after one from `origin`, or those that count rejected
+    /// records after one of the second `rejected_at`.
+    fn judge_errors(
+        &mut self,
+        rejected_at: Option<u32>,
+        origin: RecordOrigin<'_>,
+        passing: &Passing,
+    ) -> SiteOutcome {
         let mut evaluation = Evaluation::default();
+        let mut reading = passing.reading(
+            &self.window,
+            &self.latest,
+            self.first_event,
+            self.activity.rates(),
+        );
+        // The times of records cannot be compared with those of a log's events.
+        if let Some(second) = rejected_at.filter(|_| reading.is_log) {
+            reading.now = second;
+        }
         let input = TriggerInput {
             site_id: self.id.as_str(),
-            reading: passing.reading(
-                &self.window,
-                &self.latest,
-                self.first_event,
-                self.activity.rates(),
-            ),
+            reading,
             cause: Cause::Record(origin),
             is_fresh: passing.is_fresh(self.window.now()),
         };
-        self.triggers.judge_errors(&input, &mut evaluation);
+        self.triggers
+            .judge_errors(rejected_at.is_some(), &input, &mut evaluation);
         self.take_up(evaluation, passing.record)
+    }
+
+    /// Forgets the rejected records that were written too long before `second`, so that their
+    /// segments are not held for ever. Only the next one tells if there was none for long enough.
+    pub(crate) fn forget_rejects(&mut self, second: u32, segments: &mut Segments) {
+        if self.triggers.counts_rejects() {
+            self.triggers.advance_rejects(second, segments);
+        }
     }
 
     /// Counts a rejected record of the site where a trigger asks for it, and judges.
@@ -68,13 +89,13 @@ impl SiteState {
         self.triggers
             .advance_rejects(counted.second, &mut resources.segments);
         if let Some((origin, passing)) = judged {
-            outcome.add(self.judge_errors(origin, passing));
+            outcome.add(self.judge_errors(Some(counted.second), origin, passing));
         }
         let due = self.triggers.add_reject(counted, &mut resources.segments);
         if due.is_some() {
             self.look_by(due);
             if let Some((origin, passing)) = judged {
-                outcome.add(self.judge_errors(origin, passing));
+                outcome.add(self.judge_errors(Some(counted.second), origin, passing));
             }
         }
         outcome

@@ -9,7 +9,7 @@ use crate::domain::id::WebhookId;
 use crate::domain::registry::Site;
 use crate::domain::trigger::NoticePace;
 
-/// Most names that a webhook counts.
+/// Most names that a webhook counts: beyond them, the count of another one is forgotten.
 const MAX_NAMES: usize = 1_000;
 
 /// The counters of a site.
@@ -24,7 +24,9 @@ pub(crate) enum EveryResult {
     Counted,
     /// It was the k-th.
     Reached,
-    /// There is no room for its name.
+    /// Counted, and the count of another name was forgotten for it.
+    CountedForAnother,
+    /// No webhook counts it.
     Refused,
 }
 
@@ -74,17 +76,24 @@ impl EveryCounters {
         else {
             return EveryResult::Refused;
         };
-        let has_room = counter.counts.len() < MAX_NAMES;
-        let count = match counter.counts.get_mut(name) {
-            Some(count) => count,
-            None if has_room => counter.counts.entry(name.to_owned()).or_default(),
-            None => return EveryResult::Refused,
-        };
+        let counts = &mut counter.counts;
+        let is_evicting = !counts.contains_key(name) && counts.len() >= MAX_NAMES;
+        if is_evicting {
+            // The one that lacks most until its notification.
+            let least = counts.iter().min_by_key(|(_, count)| **count);
+            if let Some(least) = least.map(|(name, _)| name.clone()) {
+                counts.remove(&least);
+            }
+        }
+        let count = counts.entry(name.to_owned()).or_default();
         *count += 1;
         if *count >= counter.every {
-            *count = 0;
+            counts.remove(name);
             return EveryResult::Reached;
         }
-        EveryResult::Counted
+        match is_evicting {
+            true => EveryResult::CountedForAnother,
+            false => EveryResult::Counted,
+        }
     }
 }

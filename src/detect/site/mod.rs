@@ -227,6 +227,7 @@ impl SiteState {
         self.sync_latest();
         self.latest.set_kept(self.triggers.needs.latest as usize);
         self.every.configure(&site);
+        self.caps.configure(&site);
         self.next_due = 0;
         let enabled = || site.webhooks.iter().filter(|webhook| webhook.enabled);
         let is_subscribed = |name: &str| {

@@ -6,6 +6,7 @@ use super::site_outcome::SiteOutcome;
 use super::triggers::evaluation::Evaluation;
 use super::triggers::trigger::TriggerInput;
 use super::{PartitionResources, SiteState};
+use crate::telemetry::words::SuppressReason;
 
 /// Most notifications of episodes that one step of a site's clock gives; after that, reminders are
 /// skipped. A log may have a gap of a year, with a reminder due in each hour of it.
@@ -83,7 +84,7 @@ impl SiteState {
             self.triggers.mark_due(at, includes_overdue, reading);
             includes_overdue &= at > now;
             self.advance(at, resources);
-            self.triggers.advance(at, &mut resources.segments);
+            self.triggers.advance(at, self.live, &mut resources.segments);
             self.judge_marked(passing, outcome);
             if outcome.decided > MAX_NOTICES {
                 let skipped = self.triggers.skip_reminders(to);
@@ -92,6 +93,9 @@ impl SiteState {
             let summaries = self.caps.pass(at, &self.site, passing.timer_ms(at));
             if passing.is_due_fresh(at) {
                 outcome.ready.extend(summaries);
+            } else {
+                let stale = summaries.iter().map(|one| (one.event, SuppressReason::Stale));
+                outcome.withheld.extend(stale);
             }
         }
     }

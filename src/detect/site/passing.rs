@@ -94,6 +94,8 @@ impl Passing {
             first_event,
             complete_from: self.complete_from,
             rates,
+            now: window.now(),
+            is_log: matches!(self.clock, PassingClock::Log { .. }),
         }
     }
 }

@@ -35,6 +35,8 @@ pub(crate) struct Occurring<'a> {
     pub(crate) counted: CountedEvent,
     /// Hash of the event's id, if it has one of its own.
     pub(crate) event_id: Option<u64>,
+    /// True if a second copy of the event has ids of its own.
+    pub(crate) is_copy_another: bool,
     /// True below the committed offset: windows are rebuilt, and nothing is notified.
     pub(crate) is_replayed: bool,
     /// True if the loaded state accounts for the record.
@@ -126,6 +128,9 @@ impl SiteState {
                 }
                 let subject = NamedEvent { event, name, meaning };
                 let mut wanted = PacedSubscribers::find(&self.site, event, name, occurring.origin.record_ms);
+                if occurring.is_copy_another && self.is_known(occurring, resources, refused, copy) {
+                    return;
+                }
                 if !occurring.is_replayed {
                     let webhooks = std::mem::take(&mut wanted.each);
                     self.notify_each(&subject, webhooks, occurring, &mut outcome);
@@ -262,7 +267,7 @@ impl SiteState {
         for (webhook, every) in &wanted.every {
             match self.every.count(*webhook, subject.event, subject.name) {
                 EveryResult::Counted => {}
-                EveryResult::Refused => *refused += 1,
+                EveryResult::CountedForAnother | EveryResult::Refused => *refused += 1,
                 EveryResult::Reached => match reached.iter_mut().find(|(known, _)| known == every) {
                     Some((_, webhooks)) => webhooks.push(*webhook),
                     None => reached.push((*every, vec![*webhook])),

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::SiteState;
 use super::state_record::{StateRecord, StoredState};
 use super::triggers::SiteTriggers;
 use super::triggers::lacking::NOT_KNOWN;
 use super::unconfirmed::Unconfirmed;
+use super::{PartitionResources, SiteState};
 use crate::detect::window::latest::LatestVisitors;
 use crate::detect::window::segments::Segments;
 use crate::domain::registry::Site;
@@ -62,6 +62,32 @@ impl SiteState {
             self.window.set_kept_from(NOT_KNOWN);
             self.lacks_visitors = true;
         }
+    }
+
+    /// Notes that the site is known from its first webhook on: earlier events were passed over.
+    pub(crate) fn begin_with_webhooks(&mut self) {
+        let since_ms = self
+            .site
+            .webhooks
+            .iter()
+            .map(|webhook| webhook.active_since_ms)
+            .min();
+        let since = since_ms.unwrap_or(0).div_euclid(1_000);
+        self.window.set_kept_from(u32::try_from(since).unwrap_or(0));
+    }
+
+    /// True if the wall clock moves it only because it never had an event that told.
+    pub(crate) fn is_live_by_default(&self) -> bool {
+        self.live && self.first_event.is_none()
+    }
+
+    /// Begins anew by the clock of a log, from which its first event came.
+    pub(crate) fn go_by_log(&mut self, resources: &mut PartitionResources) {
+        self.release(resources);
+        let (stored_parts, dirty) = (self.stored_parts, self.dirty);
+        let unconfirmed = std::mem::take(&mut self.unconfirmed);
+        *self = Self::new(Arc::clone(&self.site), false, 0, &mut resources.segments);
+        (self.stored_parts, self.dirty, self.unconfirmed) = (stored_parts, dirty, unconfirmed);
     }
 
     /// Notes that events were missed until now: nothing that is known of visitors and of the latest

@@ -177,11 +177,14 @@ impl SiteTriggers {
         self.settle(evaluation);
     }
 
-    /// Forgets what has left the windows of the rules that count events by themselves.
-    pub(crate) fn advance(&mut self, now: u32, segments: &mut Segments) {
+    /// Forgets what has left the windows of the rules that count events by themselves. On a log
+    /// those of rejected records go by other times.
+    pub(crate) fn advance(&mut self, now: u32, is_live: bool, segments: &mut Segments) {
         if self.needs.errors || self.needs.rejects || !self.named.is_empty() {
             for trigger in self.all_mut() {
-                if let Rule::Count(rule) = &mut trigger.rule {
+                if let Rule::Count(rule) = &mut trigger.rule
+                    && (is_live || !trigger.condition.is_of_rejects())
+                {
                     rule.window.advance(now, segments);
                 }
             }

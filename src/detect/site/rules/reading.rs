@@ -15,12 +15,16 @@ pub(crate) struct SiteReading<'a> {
     /// further back is a lower bound.
     pub(crate) complete_from: u32,
     pub(crate) rates: &'a dyn ExpectedRate,
+    /// ⌊τ⌋ of the site; of a reject on a log, the second of its record.
+    pub(crate) now: u32,
+    /// True if the site goes by the clock of a log. Its rejects have times of their own.
+    pub(crate) is_log: bool,
 }
 
 impl SiteReading<'_> {
     /// ⌊τ⌋ of the site.
     pub(crate) fn now(&self) -> u32 {
-        self.window.now()
+        self.now
     }
 
     /// The instant from which on a count over so many seconds is exact.

@@ -46,8 +46,8 @@ impl SiteTriggers {
     /// times of the records.
     pub(crate) fn advance_rejects(&mut self, now: u32, segments: &mut Segments) {
         for trigger in &mut self.list {
-            if let (Condition::Errors(errors), Rule::Count(rule)) = (&trigger.condition, &mut trigger.rule)
-                && errors.is_of_rejects()
+            if trigger.condition.is_of_rejects()
+                && let Rule::Count(rule) = &mut trigger.rule
             {
                 rule.window.advance(now, segments);
             }
@@ -59,18 +59,23 @@ impl SiteTriggers {
     pub(crate) fn add_reject(&mut self, counted: CountedEvent, segments: &mut Segments) -> Option<u32> {
         let mut due = None;
         for trigger in &mut self.list {
-            let is_wanted = matches!(&trigger.condition, Condition::Errors(errors) if errors.is_of_rejects());
-            if is_wanted {
+            if trigger.condition.is_of_rejects() {
                 due = earlier(due, trigger.add(counted, segments));
             }
         }
         due
     }
 
-    /// Judges the rules that count errors and rejected records, after one was counted.
-    pub(crate) fn judge_errors(&mut self, input: &TriggerInput<'_>, evaluation: &mut Evaluation) {
+    /// Judges the rules that count errors, or those that count rejected records, after one was
+    /// counted.
+    pub(crate) fn judge_errors(
+        &mut self,
+        are_rejects: bool,
+        input: &TriggerInput<'_>,
+        evaluation: &mut Evaluation,
+    ) {
         for trigger in &mut self.list {
-            if matches!(trigger.rule, Rule::Count(_)) {
+            if matches!(trigger.rule, Rule::Count(_)) && trigger.condition.is_of_rejects() == are_rejects {
                 trigger.judge(input, evaluation);
             }
         }

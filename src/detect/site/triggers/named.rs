@@ -10,7 +10,7 @@ use crate::detect::window::segments::Segments;
 use crate::domain::event::EventType;
 use crate::domain::registry::Site;
 
-/// Most names of goals and custom events that a site counts at one time.
+/// Most names of goals that a site counts at one time, and of custom events.
 const MAX_NAMED: usize = 1_000;
 
 /// The result of counting an event of a name.
@@ -39,7 +39,7 @@ impl SiteTriggers {
             _ => return CountResult::Refused,
         };
         if !self.named.contains_key(condition) {
-            if self.named.len() >= MAX_NAMED {
+            if self.named.len() >= MAX_NAMED && self.count_names(event) >= MAX_NAMED {
                 return CountResult::Refused;
             }
             let trigger = named_trigger(site, event, condition, settings);
@@ -50,6 +50,13 @@ impl SiteTriggers {
         CountResult::Counted {
             due: trigger.and_then(|trigger| trigger.add(counted, segments)),
         }
+    }
+
+    /// Number of the names of a type that are counted: whoever sends custom events by the thousand
+    /// must not keep a goal from being counted.
+    fn count_names(&self, event: EventType) -> usize {
+        let of_type = self.named.keys().filter(|condition| condition.event() == event);
+        of_type.count()
     }
 
     /// Judges the trigger that counts a name, after an event of it was counted.

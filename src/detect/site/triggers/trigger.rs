@@ -303,7 +303,7 @@ impl Trigger {
 
     /// The next instant at which the trigger is to be looked at without an event.
     pub(super) fn due(&self, reading: SiteReading<'_>) -> Option<u32> {
-        if self.is_passed_on() {
+        if self.is_passed_on() || (reading.is_log && self.condition.is_of_rejects()) {
             return None;
         }
         let is_firing = self.state.is_firing();

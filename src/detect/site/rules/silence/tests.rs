@@ -45,6 +45,8 @@ fn judge(rates: &dyn ExpectedRate, last: u32, now: u32, started_at: Option<u32>)
         first_event: Some(0),
         complete_from: 0,
         rates,
+        now,
+        is_log: false,
     };
     let rule = rule(last);
     let change = rule.next_change(started_at.is_some(), reading);
@@ -104,6 +106,8 @@ fn what_was_expected_is_summed_over_the_hours() {
         first_event: Some(0),
         complete_from: 0,
         rates: &rates,
+        now: window.now(),
+        is_log: false,
     };
     let expected = rule(10_000).expected(reading).expect("a rate");
     assert!((expected - 72.0).abs() < 1e-9, "{expected}");

@@ -1,0 +1,292 @@
+//! Edits of webhooks while something is counted or goes on, and events that must not count.
+
+use std::sync::Arc;
+
+use super::fixtures::*;
+use crate::detect::engine::record::RecordFacts;
+use crate::domain::episode::EpisodeEntry;
+use crate::domain::event::{EventKind, EventType, SourceClock};
+use crate::domain::registry::Site;
+use crate::domain::trigger::{ErrorSettings, ErrorTrigger, NoticeOptions, NoticePace, Triggers};
+
+const START: i64 = RECORD_MS / 1_000;
+
+/// A site whose webhook asks for so many errors within 300 s.
+fn erring(count: u32) -> Site {
+    site("a", [failing(count)])
+}
+
+fn failing(count: u32) -> Triggers {
+    let condition = ErrorSettings::ErrorEvents {
+        event: None,
+        count,
+        window_seconds: 300,
+    };
+    Triggers {
+        error_condition: Some(ErrorTrigger {
+            conditions: vec![condition],
+            options: NoticeOptions::default(),
+        }),
+        ..Triggers::default()
+    }
+}
+
+/// Feeds an error of a second; returns the number of notifications.
+fn fail(fed: &mut Fed, second: i64) -> usize {
+    fed.feed(&event("a", EventKind::Error, (START + second) * 1_000))
+        .len()
+}
+
+fn edit(fed: &mut Fed, site: Site) {
+    fed.configure([changed(&site, |site| site.version = fed_version(site))]);
+}
+
+fn fed_version(site: &Site) -> u64 {
+    site.version + 1
+}
+
+fn history(fed: &mut Fed) -> Vec<EpisodeEntry> {
+    fed.engine.hand_over(false).episodes
+}
+
+#[test]
+fn an_edit_of_a_number_of_errors_keeps_what_was_counted() {
+    let mut fed = Fed::log([erring(3)]);
+    assert_eq!((0..3).map(|second| fail(&mut fed, second)).sum::<usize>(), 1);
+    edit(&mut fed, erring(4));
+    assert_eq!((3..8).map(|second| fail(&mut fed, second)).sum::<usize>(), 0);
+
+    let mut fed = Fed::log([erring(50)]);
+    assert_eq!((0..39).map(|second| fail(&mut fed, second)).sum::<usize>(), 0);
+    edit(&mut fed, erring(40));
+    assert_eq!(fail(&mut fed, 39), 1, "the fortieth");
+}
+
+#[test]
+fn an_edit_of_a_number_of_goals_does_not_fire_again() {
+    let at_least = |at_least| {
+        let pace = NoticePace::AtLeast {
+            at_least,
+            within_seconds: 300,
+        };
+        let mut counted = site("a", [paced(pace)]);
+        counted.goals.clear();
+        counted
+    };
+    let mut signup = event("a", EventKind::Goal, START * 1_000);
+    signup.name = Some("Signup".into());
+    let mut fed = Fed::log([at_least(3)]);
+    let fired: usize = (0..3).map(|_| fed.feed(&signup).len()).sum();
+    assert_eq!(fired, 1);
+    edit(&mut fed, at_least(2));
+    let again: usize = (0..4).map(|_| fed.feed(&signup).len()).sum();
+    assert_eq!(again, 0);
+    assert!(history(&mut fed).iter().all(|entry| entry.ended_at.is_none()));
+}
+
+#[test]
+fn an_event_older_than_the_window_counts_for_no_number() {
+    let mut fed = Fed::log([erring(2)]);
+    assert_eq!(fail(&mut fed, 0), 0);
+    fed.feed(&view("a", "1", START + 250));
+    assert_eq!(fail(&mut fed, -60), 0, "310 s before the site's present");
+    assert_eq!(fail(&mut fed, -50), 1, "300 s before");
+}
+
+#[test]
+fn the_peak_goes_beyond_the_number() {
+    let mut fed = Fed::log([erring(5)]);
+    for second in 0..40 {
+        fail(&mut fed, second);
+    }
+    fed.feed(&view("a", "1", START + 4_000));
+    let last = history(&mut fed).pop().expect("an episode");
+    assert_eq!((last.peak, last.ended_at.is_some()), (40, true));
+}
+
+#[test]
+fn an_episode_whose_webhook_goes_away_ends_in_the_history() {
+    for without in [
+        |site: &mut Site| site.webhooks.clear(),
+        |site: &mut Site| {
+            let mut off = (*site.webhooks[0]).clone();
+            off.enabled = false;
+            site.webhooks[0] = Arc::new(off);
+        },
+    ] {
+        let mut fed = Fed::log([site("a", [spike(1, 300)])]);
+        assert!(fed.fires("a", "1", START));
+        assert_eq!(history(&mut fed).len(), 1);
+        fed.configure([changed(&site("a", [spike(1, 300)]), without)]);
+        let ended = history(&mut fed);
+        assert_eq!(ended.len(), 1);
+        assert_eq!(ended[0].ended_at.map(|at| at.timestamp()), Some(START));
+        assert_eq!(fed.engine.spikes(), 0);
+    }
+}
+
+#[test]
+fn an_edit_of_one_of_two_webhooks_ends_no_episode_of_the_other() {
+    let mut fed = Fed::log([site("a", [spike(100, 300), spike(100, 300)])]);
+    for visitor in 0..150 {
+        fed.fires("a", &visitor.to_string(), START);
+    }
+    assert_eq!(history(&mut fed).len(), 1);
+    let edited = changed(&site("a", [spike(200, 300), spike(100, 300)]), |_| {});
+    fed.configure([edited]);
+    for second in 1..200 {
+        fed.fires("a", "0", START + second);
+    }
+    assert_eq!(fed.engine.spikes(), 1, "that of 200 is over");
+    assert!(history(&mut fed).is_empty(), "its row is the other's");
+    fed.fires("a", "0", START + 400);
+    fed.fires("a", "0", START + 500);
+    let ended = history(&mut fed);
+    assert_eq!(ended.iter().filter(|entry| entry.ended_at.is_some()).count(), 1);
+}
+
+#[test]
+fn an_old_import_counts_no_visitor_of_now() {
+    let mut fed = Fed::new(SourceClock::Live, [site("a", [spike(50, 300)])]);
+    let visitors: Vec<String> = (0..60).map(|number| number.to_string()).collect();
+    for visitor in &visitors {
+        let mut old = view("a", visitor, START - 3 * 86_400);
+        old.historical = true;
+        assert_eq!(fed.feed(&old), []);
+    }
+    assert!(!fed.fires("a", "now", START));
+    assert_eq!(fed.engine.take_counters().clock_skew, [0]);
+}
+
+#[test]
+fn a_drop_made_long_from_short_waits_for_its_window() {
+    let mut fed = Fed::log([site("a", [drop(3, 3_600)])]);
+    fed.fires("a", "1", START - 20_000);
+    for visitor in ["1", "2", "3", "4", "5"] {
+        fed.fires("a", visitor, START);
+    }
+    fed.fires("a", "1", START + 3_000);
+    edit(&mut fed, site("a", [drop(3, 7_200)]));
+    for second in (3_001..6_000).step_by(60) {
+        let fires = fed.fires("a", "1", START + second) || !fed.tick(RECORD_MS).is_empty();
+        assert!(!fires, "{second}");
+    }
+}
+
+#[test]
+fn rejects_of_a_log_go_by_the_times_of_their_records() {
+    let condition = ErrorSettings::RejectedEvents {
+        count: 3,
+        window_seconds: 60,
+    };
+    let triggers = Triggers {
+        error_condition: Some(ErrorTrigger {
+            conditions: vec![condition],
+            options: NoticeOptions::default(),
+        }),
+        ..Triggers::default()
+    };
+    // Without any event, and with events that lie far ahead of the records.
+    for ahead in [None, Some(START + 1_000_000)] {
+        let mut fed = Fed::log([site("a", [triggers.clone()])]);
+        let mut decided = Vec::new();
+        for second in 0..3 {
+            if let Some(ahead) = ahead {
+                fed.feed(&view("a", "1", ahead + second));
+            }
+            let facts = RecordFacts {
+                source: 0,
+                offset: fed.offset,
+                record_ms: (START + second) * 1_000,
+                replaying: false,
+            };
+            fed.offset += 1;
+            fed.engine.handle_reject(Some("a"), &facts, None, RECORD_MS);
+            decided.extend(fed.states().into_iter().flat_map(|state| state.decisions));
+        }
+        assert_eq!(decided.len(), 1, "{ahead:?}");
+        assert_eq!(decided[0].event, EventType::ErrorCondition);
+        assert_eq!(json(&decided[0])["timestamp"], "2026-02-25T12:00:02Z");
+        // The segments are not held for ever.
+        fed.record_ms = (START + 3_600) * 1_000;
+        let later = ahead.unwrap_or(START) + 3_600;
+        fed.feed(&view("b", "1", later));
+        fed.engine.tick(RECORD_MS, false);
+        fed.states();
+        let checkpoint = fed.engine.checkpoint();
+        let held = fed.offset - checkpoint.replay_from[0].expect("read");
+        assert!(held <= 8, "{held}");
+    }
+}
+
+#[test]
+fn a_second_copy_of_an_old_event_is_not_notified_again() {
+    let mut fed = Fed::log([site("a", [goals(crate::domain::trigger::NameFilter::All)])]);
+    let mut signup = event("a", EventKind::Goal, (START - 90 * 86_400) * 1_000);
+    signup.name = Some("Signup".into());
+    signup.event_id = Some("one".into());
+    assert_eq!(fed.feed(&signup).len(), 1);
+    fed.record_ms += 5;
+    assert_eq!(fed.feed(&signup).len(), 0);
+    signup.event_id = Some("two".into());
+    assert_eq!(fed.feed(&signup).len(), 1);
+}
+
+#[test]
+fn a_site_registered_in_the_middle_waits_for_its_window() {
+    let mut young = site("a", [drop(50, 300)]);
+    for webhook in &mut young.webhooks {
+        let mut own = (**webhook).clone();
+        own.active_since_ms = START * 1_000;
+        if let Some(drop) = &mut own.triggers.visitor_drop {
+            drop.condition.require_history = false;
+        }
+        *webhook = Arc::new(own);
+    }
+    let mut fed = Fed::new(SourceClock::Live, []);
+    // Five hundred visitors whom nobody counted.
+    for visitor in 0..500 {
+        fed.feed(&view("a", &visitor.to_string(), START));
+    }
+    fed.configure([young]);
+    let mut first = None;
+    for second in 1..400 {
+        (fed.now_ms, fed.record_ms) = ((START + second) * 1_000, (START + second) * 1_000);
+        let fires = fed.fires("a", "1", START + second) || !fed.tick((START + second) * 1_000).is_empty();
+        first = first.or(fires.then_some(second));
+    }
+    let first = first.expect("one visitor is fewer than fifty");
+    assert!((300..=311).contains(&first), "{first}");
+}
+
+#[test]
+fn a_silent_site_is_judged_beside_a_source_of_logs() {
+    let mut waiting = site("a", [drop(1, 300)]);
+    let mut own = (*waiting.webhooks[0]).clone();
+    own.active_since_ms = START * 1_000;
+    if let Some(drop) = &mut own.triggers.visitor_drop {
+        drop.condition.require_history = false;
+    }
+    waiting.webhooks[0] = Arc::new(own);
+    let mut config = config(SourceClock::Live);
+    config.partition_count = 1;
+    config.partition = 0;
+    let mut log = config.sources[0].clone();
+    (log.topic, log.clock) = ("log".to_owned(), SourceClock::Log);
+    config.sources.push(log);
+    let mut fed = Fed::new(SourceClock::Live, []);
+    fed.engine = crate::detect::engine::Engine::new(config, registry([waiting]));
+    let fired = (1..400).find(|second| !fed.tick((START + second) * 1_000).is_empty());
+    assert_eq!(fired, Some(310), "300 s, and ten in which events may still come");
+    // Its first event comes from the log: from then on that tells the time.
+    let facts = RecordFacts {
+        source: 1,
+        offset: 0,
+        record_ms: RECORD_MS,
+        replaying: false,
+    };
+    let mut out = Vec::new();
+    fed.engine
+        .handle(&view("a", "1", START - 86_400), &facts, fed.now_ms, &mut out);
+    assert_eq!(fed.engine.stats().visitors, 1);
+}
