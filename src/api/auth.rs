@@ -14,6 +14,7 @@ use crate::record::tokens::{self, TOKEN_PREFIX, TokenRecord};
 
 use super::caller::Caller;
 use super::client_address::client_address;
+use super::connection_share::with_share;
 use super::problem::Problem;
 use super::problem_type::ProblemType;
 use super::state::ApiState;
@@ -49,13 +50,14 @@ async fn let_through(state: &ApiState, caller: SignedIn, mut request: Request, n
     let SignedIn { token, is_counted } = caller;
     let id = token.id.uuid();
     request.extensions_mut().insert(Caller::new(token));
+    let answer = with_share(state.shares.of_caller(id), next.run(request));
     if !is_counted {
-        return next.run(request).await;
+        return answer.await;
     }
     let taken = state.token_rate.take(id);
     let allowance = taken.unwrap_or_else(|refused| refused);
     let mut response = if taken.is_ok() {
-        next.run(request).await
+        answer.await
     } else {
         let detail = "Send fewer requests. The RateLimit-Policy header gives the number of requests that a token may make.";
         Problem::new(ProblemType::RateLimited, detail)
@@ -66,23 +68,40 @@ async fn let_through(state: &ApiState, caller: SignedIn, mut request: Request, n
     response
 }
 
-/// Looks the token up. A failure counts against `address`.
+/// Looks the token up. A failure counts against `address`; once too many have failed, tokens that
+/// were never valid here are looked up one at a time, and refused if another one is.
 async fn find_token(state: &ApiState, token: Option<&str>, address: IpAddr) -> Result<TokenRecord, Problem> {
     let token = token.ok_or_else(Problem::unauthenticated)?;
     // A text that cannot be a token costs no query.
     let found = if token.starts_with(TOKEN_PREFIX) && token.len() <= MAX_TOKEN_BYTES {
-        let mut conn = state.read().await?;
-        tokens::find(&mut conn, token, clock::now()).await?
+        let suspect = state.failed_logins.wait(address, clock::monotonic());
+        let hash = tokens::hash(token);
+        let Some(permit) = state.shares.for_look_up(&hash, suspect.is_some()).await else {
+            return Err(suspect.map_or_else(too_many_look_ups, too_many_failed));
+        };
+        let mut conn = state.look_up(permit).await?;
+        let found = tokens::find(&mut conn, token, clock::now()).await?;
+        let id = found.as_ref().map(|token| token.id.uuid());
+        state.shares.looked_up(hash, id);
+        found
     } else {
         None
     };
     found.ok_or_else(|| match state.failed_logins.count(address, clock::monotonic()) {
         Ok(()) => Problem::unauthenticated(),
-        Err(seconds) => {
-            let detail = "Wait for the time in the Retry-After header before the next attempt.";
-            Problem::new(ProblemType::TooManyFailedLogins, detail).retry_after_seconds(seconds)
-        }
+        Err(seconds) => too_many_failed(seconds),
     })
+}
+
+fn too_many_failed(seconds: u64) -> Problem {
+    let detail = "Wait for the time in the Retry-After header before the next attempt.";
+    Problem::new(ProblemType::TooManyFailedLogins, detail).retry_after_seconds(seconds)
+}
+
+/// Too many look-ups wait, or the caller's own requests hold its share of connections.
+fn too_many_look_ups() -> Problem {
+    let detail = "The token could not be looked up in time. Try again.";
+    Problem::new(ProblemType::Unavailable, detail).retry_after_seconds(1)
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {

@@ -33,8 +33,16 @@ pub(super) async fn create(
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
     let path = format!("{}/goals", site.path());
-    let create = async |execution: &Execution| create_once(&state, &site, &body, execution).await;
-    key.run_once(&state, &site, &path, &body, create).await
+    key.run_once(
+        state,
+        site,
+        path,
+        body,
+        move |state: ApiState, site, body, execution: Execution| async move {
+            create_once(&state, &site, &body, &execution).await
+        },
+    )
+    .await
 }
 
 async fn create_once(

@@ -7,11 +7,13 @@ use axum::response::Response;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 use sqlx::PgConnection;
+use tracing::Instrument as _;
 
 use crate::record::idempotency::{self, Claimed, KeyClaim, Retained, ScopedKey};
 use crate::{chance, clock};
 
 use super::answer::{add_location, json_text};
+use super::connection_share::with_own_share;
 use super::extract::MayWrite;
 use super::problem::Problem;
 use super::problem_type::ProblemType;
@@ -74,29 +76,45 @@ impl IdempotencyKey {
     /// Carries out a request once: a repetition gets the answer of the first.
     ///
     /// `path` is the path of the call, escaped by us rather than as the caller wrote it. `execute`
-    /// stores its answer by [`Execution::store_answer`], in its own transaction.
-    pub(super) async fn run_once(
+    /// stores its answer by [`Execution::store_answer`], in its own transaction. A request with a
+    /// key is carried out in a task of its own, so that it ends and stores its answer although its
+    /// caller hangs up.
+    pub(super) async fn run_once<P, F>(
         self,
-        state: &ApiState,
-        proof: &impl MayWrite,
-        path: &str,
-        body: &Map<String, Value>,
-        execute: impl AsyncFnOnce(&Execution) -> Result<Response, Problem>,
-    ) -> Result<Response, Problem> {
-        match self.admit(state, proof, path, body).await? {
-            Admission::Replay(response) => Ok(response),
-            Admission::Execute(execution) => {
-                let result = execute(&execution).await;
-                execution.release_on_failure(state, result).await
-            }
+        state: ApiState,
+        proof: P,
+        path: String,
+        body: Map<String, Value>,
+        execute: impl FnOnce(ApiState, P, Map<String, Value>, Execution) -> F,
+    ) -> Result<Response, Problem>
+    where
+        P: MayWrite,
+        F: Future<Output = Result<Response, Problem>> + Send + 'static,
+    {
+        let execution = match self.admit(&state, &proof, path, &body).await? {
+            Admission::Replay(response) => return Ok(response),
+            Admission::Execute(execution) => execution,
+        };
+        let work = execute(state.clone(), proof, body, execution.clone());
+        if execution.0.is_none() {
+            return work.await;
         }
+        let (tasks, limit) = (state.tasks.clone(), state.longest_request());
+        let work = async move {
+            let result = tokio::time::timeout(limit, work).await;
+            let result = result.unwrap_or_else(|_| Err(Problem::given_up(limit)));
+            execution.release_on_failure(&state, result).await
+        };
+        let task = tasks.spawn(with_own_share(work).in_current_span());
+        // Only a panic ends the task otherwise.
+        task.await.unwrap_or_else(|_| Err(Problem::internal()))
     }
 
     async fn admit(
         self,
         state: &ApiState,
         proof: &impl MayWrite,
-        path: &str,
+        path: String,
         body: &Map<String, Value>,
     ) -> Result<Admission, Problem> {
         let Some(key) = self.0 else {
@@ -104,7 +122,7 @@ impl IdempotencyKey {
         };
         let key = ScopedKey {
             token_id: proof.caller().token_id(),
-            path: path.to_owned(),
+            path,
             key,
         };
         // The parsed body is hashed: spaces and the order of fields make no difference.
@@ -157,10 +175,10 @@ impl Execution {
         if let (Err(_), Some(claim)) = (&result, &self.0) {
             let released = async {
                 let mut conn = state.claims().await?;
-                idempotency::release(&mut conn, claim).await
+                Ok::<_, Problem>(idempotency::release(&mut conn, claim).await?)
             };
-            if let Err(error) = released.await {
-                tracing::warn!(%error, "an idempotency key could not be released; it is free again in three minutes");
+            if released.await.is_err() {
+                tracing::warn!("an idempotency key could not be released; it is free again in three minutes");
             }
         }
         result

@@ -111,6 +111,14 @@ struct FailureCount {
 }
 
 impl FailedLogins {
+    /// The seconds for which the address has to wait, if too many of its logins have failed.
+    pub(super) fn wait(&self, address: IpAddr, now: Instant) -> Option<u64> {
+        let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.get(&network_of(address))?;
+        let left = LOGIN_SPAN.checked_sub(now.saturating_duration_since(count.began))?;
+        (count.failures >= MAX_FAILED_LOGINS && !left.is_zero()).then(|| whole_seconds(left))
+    }
+
     /// Counts a failed login at `now`. `Err` holds the seconds to wait once there are too many.
     pub(super) fn count(&self, address: IpAddr, now: Instant) -> Result<(), u64> {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -178,6 +186,9 @@ mod tests {
                 Ok(())
             );
         }
+        let wait = |seconds| logins.wait(address("192.0.2.1"), start + Duration::from_secs(seconds));
+        assert_eq!((wait(20), wait(60)), (Some(40), None));
+        assert_eq!(logins.wait(address("192.0.2.2"), start), None);
         assert_eq!(
             logins.count(address("192.0.2.1"), start + Duration::from_secs(30)),
             Err(30)

@@ -15,6 +15,7 @@ mod extract;
 mod caller;
 mod client_address;
 mod limits;
+mod connection_share;
 mod idempotency;
 mod sites;
 mod site_input;

@@ -1,7 +1,5 @@
 //! The outermost layer of a request: its time limit, its span, its report to the observer.
 
-use std::time::Duration;
-
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderValue, Method, header};
 use axum::middleware::Next;
@@ -14,10 +12,7 @@ use crate::clock;
 use super::calls::WEBHOOK_TEST;
 use super::problem::Problem;
 use super::problem_type::ProblemType;
-use super::state::{AnsweredRequest, ApiState};
-
-/// Longest a request may take: a database that has stopped answering holds nothing for longer.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+use super::state::{AnsweredRequest, ApiState, REQUEST_TIMEOUT};
 
 /// Answers within [`REQUEST_TIMEOUT`], a test within the time that its endpoint may take besides.
 /// Runs inside a span `api.request`, and tells the observer.
@@ -33,16 +28,14 @@ pub(super) async fn observe(State(state): State<ApiState>, request: Request, nex
     let span = tracing::info_span!("api.request", route, method, status = Empty, site.id = Empty);
 
     // A test takes as long as its endpoint may.
-    let sending = state.tests.as_ref().filter(|_| route == WEBHOOK_TEST);
-    let limit = REQUEST_TIMEOUT + sending.map_or(Duration::ZERO, |tests| tests.timeout);
+    let limit = match route == WEBHOOK_TEST {
+        true => state.longest_request(),
+        false => REQUEST_TIMEOUT,
+    };
     let answer = next.run(request).instrument(span.clone());
     let mut response = match tokio::time::timeout(limit, answer).await {
         Ok(response) => response,
-        Err(_) => {
-            let seconds = limit.as_secs();
-            let detail = format!("The request took longer than {seconds} seconds and was given up.");
-            Problem::new(ProblemType::Unavailable, detail).into_response()
-        }
+        Err(_) => Problem::given_up(limit).into_response(),
     };
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

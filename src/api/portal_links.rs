@@ -36,8 +36,16 @@ pub(super) async fn create(
 ) -> Result<Response, Problem> {
     let path = format!("{}/portal-links", site.path());
     let base = base_url(&state, &headers);
-    let create = async |execution: &Execution| create_once(&state, &site, &base, &body, execution).await;
-    key.run_once(&state, &site, &path, &body, create).await
+    key.run_once(
+        state,
+        site,
+        path,
+        body,
+        move |state: ApiState, site, body, execution: Execution| async move {
+            create_once(&state, &site, &base, &body, &execution).await
+        },
+    )
+    .await
 }
 
 async fn create_once(

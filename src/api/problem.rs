@@ -1,5 +1,7 @@
 //! Errors as problem details (RFC 9457).
 
+use std::time::Duration;
+
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -39,6 +41,19 @@ impl Problem {
             "Send the header `Authorization: Bearer bw_…` with a token that is valid.",
         )
         .with_header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+    }
+
+    /// A fault of the service itself, which its log names.
+    pub(super) fn internal() -> Self {
+        let detail = "The log of the server names the cause of this error.";
+        Self::new(ProblemType::Internal, detail)
+    }
+
+    /// The request took longer than `limit`.
+    pub(super) fn given_up(limit: Duration) -> Self {
+        let seconds = limit.as_secs();
+        let detail = format!("The request took longer than {seconds} seconds and was given up.");
+        Self::new(ProblemType::Unavailable, detail)
     }
 
     /// Refuses a request with every bad field at once, if there is one.
@@ -134,10 +149,7 @@ impl From<sqlx::Error> for Problem {
             .retry_after_seconds(1)
         } else {
             tracing::error!(%error, "a request to the API failed");
-            Self::new(
-                ProblemType::Internal,
-                "The log of the server names the cause of this error.",
-            )
+            Self::internal()
         }
     }
 }

@@ -67,8 +67,16 @@ pub(super) async fn begin(
 ) -> Result<Response, Problem> {
     let webhook = ids.webhook()?;
     let path = format!("{}/webhooks/{webhook}/recover", site.path());
-    let begin = async |execution: &Execution| begin_once(&state, &site, webhook, &body, execution).await;
-    key.run_once(&state, &site, &path, &body, begin).await
+    key.run_once(
+        state,
+        site,
+        path,
+        body,
+        move |state: ApiState, site, body, execution: Execution| async move {
+            begin_once(&state, &site, webhook, &body, &execution).await
+        },
+    )
+    .await
 }
 
 async fn begin_once(

@@ -36,9 +36,16 @@ pub(super) async fn retry(
 ) -> Result<Response, Problem> {
     let (webhook, delivery) = (ids.webhook()?, ids.delivery()?);
     let path = format!("{}/webhooks/{webhook}/deliveries/{delivery}/retry", site.path());
-    let retry =
-        async |execution: &Execution| retry_once(&state, &site, (webhook, delivery), &body, execution).await;
-    key.run_once(&state, &site, &path, &body, retry).await
+    key.run_once(
+        state,
+        site,
+        path,
+        body,
+        move |state: ApiState, site, body, execution: Execution| async move {
+            retry_once(&state, &site, (webhook, delivery), &body, &execution).await
+        },
+    )
+    .await
 }
 
 async fn retry_once(

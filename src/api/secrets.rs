@@ -74,8 +74,16 @@ pub(super) async fn rotate(
 ) -> Result<Response, Problem> {
     let id = ids.webhook()?;
     let path = format!("{}/webhooks/{id}/rotate-secret", site.path());
-    let rotate = async |execution: &Execution| rotate_once(&state, &site, id, &body, execution).await;
-    key.run_once(&state, &site, &path, &body, rotate).await
+    key.run_once(
+        state,
+        site,
+        path,
+        body,
+        move |state: ApiState, site, body, execution: Execution| async move {
+            rotate_once(&state, &site, id, &body, &execution).await
+        },
+    )
+    .await
 }
 
 async fn rotate_once(

@@ -8,12 +8,16 @@ use std::time::Duration;
 use ipnet::IpNet;
 use sqlx::pool::PoolConnection;
 use sqlx::{PgPool, Postgres, Transaction};
+use tokio_util::task::TaskTracker;
 
 use crate::record::keyring::Keyring;
+use crate::record::pool_shares::{PoolShares, SharePermit};
 use crate::telemetry::words::PostgresOp;
 
+use super::connection_share;
 use super::extract::MayWrite;
 use super::limits::{FailedLogins, TokenRate};
+use super::problem::Problem;
 use super::problem_type::ProblemType;
 use super::test_sender::TestSender;
 use super::timed::{Stopwatch, Timed, Timer};
@@ -52,12 +56,16 @@ pub struct AnsweredRequest<'a> {
     pub problem: Option<ProblemType>,
 }
 
+/// Longest a request may take: a database that has stopped answering holds nothing for longer.
+pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
 type Observer = dyn Fn(AnsweredRequest<'_>) + Send + Sync;
 
 /// The state that all requests share. Cheap to clone.
 #[derive(Clone)]
 pub struct ApiState {
     pool: PgPool,
+    pub(super) shares: PoolShares,
     stopwatch: Arc<Stopwatch>,
     pub(super) keyring: Arc<Keyring>,
     pub(super) config: Arc<ApiConfig>,
@@ -66,6 +74,8 @@ pub struct ApiState {
     pub(super) observer: Arc<Observer>,
     /// Without it tests are refused.
     pub(super) tests: Option<TestSender>,
+    /// Requests with a key, which go on when their callers hang up.
+    pub(super) tasks: TaskTracker,
 }
 
 impl ApiState {
@@ -77,6 +87,7 @@ impl ApiState {
         observer: impl Fn(AnsweredRequest<'_>) + Send + Sync + 'static,
     ) -> Self {
         Self {
+            shares: PoolShares::of(&pool),
             pool,
             stopwatch: Arc::new(|_, _| {}),
             keyring,
@@ -85,6 +96,7 @@ impl ApiState {
             config: Arc::new(config),
             observer: Arc::new(observer),
             tests: None,
+            tasks: TaskTracker::new(),
         }
     }
 
@@ -103,10 +115,28 @@ impl ApiState {
         self
     }
 
+    /// Longest time of any request: a test takes as long as its endpoint may, besides.
+    pub(super) fn longest_request(&self) -> Duration {
+        let test = self.tests.as_ref().map(|tests| tests.timeout);
+        REQUEST_TIMEOUT + test.unwrap_or_default()
+    }
+
+    /// The shares of the pool, for whoever else uses it.
+    pub fn shares(&self) -> PoolShares {
+        self.shares.clone()
+    }
+
     /// A connection to read with.
-    pub(super) async fn read(&self) -> sqlx::Result<Timed<PoolConnection<Postgres>>> {
+    pub(super) async fn read(&self) -> Result<Timed<PoolConnection<Postgres>>, Problem> {
         let timer = Timer::start(PostgresOp::ApiRead, &self.stopwatch);
-        Ok(timer.hold(self.pool.acquire().await?))
+        let permit = connection_share::take().await?;
+        Ok(timer.hold(self.pool.acquire().await?, permit))
+    }
+
+    /// A connection to look a token up with, within the permit for it.
+    pub(super) async fn look_up(&self, permit: SharePermit) -> sqlx::Result<Timed<PoolConnection<Postgres>>> {
+        let timer = Timer::start(PostgresOp::ApiRead, &self.stopwatch);
+        Ok(timer.hold(self.pool.acquire().await?, Some(permit)))
     }
 
     /// A transaction that changes something. Without `commit` it changes nothing.
@@ -116,14 +146,18 @@ impl ApiState {
     pub(super) async fn write(
         &self,
         _proof: &impl MayWrite,
-    ) -> sqlx::Result<Timed<Transaction<'static, Postgres>>> {
+    ) -> Result<Timed<Transaction<'static, Postgres>>, Problem> {
         let timer = Timer::start(PostgresOp::ApiWrite, &self.stopwatch);
-        Ok(timer.hold(self.pool.begin().await?))
+        let permit = connection_share::take().await?;
+        Ok(timer.hold(self.pool.begin().await?, permit))
     }
 
     /// A connection for idempotency keys, which neither `api_read` nor `api_write` counts.
-    pub(super) async fn claims(&self) -> sqlx::Result<PoolConnection<Postgres>> {
-        self.pool.acquire().await
+    pub(super) async fn claims(&self) -> Result<Timed<PoolConnection<Postgres>>, Problem> {
+        let uncounted: Arc<Stopwatch> = Arc::new(|_, _| {});
+        let timer = Timer::start(PostgresOp::ApiWrite, &uncounted);
+        let permit = connection_share::take().await?;
+        Ok(timer.hold(self.pool.acquire().await?, permit))
     }
 }
 

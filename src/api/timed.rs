@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use sqlx::{Postgres, Transaction};
 
 use crate::clock;
+use crate::record::pool_shares::SharePermit;
 use crate::telemetry::words::PostgresOp;
 
 /// Receives the operation and the time of each connection or transaction that was given back.
@@ -15,6 +16,8 @@ pub(super) type Stopwatch = dyn Fn(PostgresOp, Duration) + Send + Sync;
 /// A connection or a transaction, measured from before it was acquired until it is dropped.
 pub(super) struct Timed<C> {
     inner: C,
+    /// Given back after the connection.
+    _permit: Option<SharePermit>,
     _timer: Timer,
 }
 
@@ -35,9 +38,13 @@ impl Timer {
         }
     }
 
-    /// Keeps measuring as long as `inner` is in use.
-    pub(super) fn hold<C>(self, inner: C) -> Timed<C> {
-        Timed { inner, _timer: self }
+    /// Keeps measuring, and keeps the permit, as long as `inner` is in use.
+    pub(super) fn hold<C>(self, inner: C, permit: Option<SharePermit>) -> Timed<C> {
+        Timed {
+            inner,
+            _permit: permit,
+            _timer: self,
+        }
     }
 }
 

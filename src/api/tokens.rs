@@ -45,8 +45,17 @@ pub(super) async fn create(
     key: IdempotencyKey,
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
-    let create = async |execution: &Execution| create_once(&state, &admin, &body, execution).await;
-    key.run_once(&state, &admin, PATH, &body, create).await
+    let path = PATH.to_owned();
+    key.run_once(
+        state,
+        admin,
+        path,
+        body,
+        move |state: ApiState, admin, body, execution: Execution| async move {
+            create_once(&state, &admin, &body, &execution).await
+        },
+    )
+    .await
 }
 
 async fn create_once(

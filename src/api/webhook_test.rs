@@ -22,6 +22,7 @@ use crate::{chance, clock};
 
 use super::answer;
 use super::body::OptionalJsonBody;
+use super::connection_share::with_own_share;
 use super::extract::{PathIds, WritableSite};
 use super::field_errors::FieldErrors;
 use super::idempotency::{Execution, IdempotencyKey};
@@ -45,8 +46,16 @@ pub(super) async fn send(
 ) -> Result<Response, Problem> {
     let id = ids.webhook()?;
     let path = format!("{}/webhooks/{id}/test", site.path());
-    let send = async |execution: &Execution| send_once(&state, &site, id, &body, execution).await;
-    key.run_once(&state, &site, &path, &body, send).await
+    key.run_once(
+        state,
+        site,
+        path,
+        body,
+        move |state: ApiState, site, body, execution: Execution| async move {
+            send_once(&state, &site, id, &body, &execution).await
+        },
+    )
+    .await
 }
 
 async fn send_once(
@@ -76,19 +85,14 @@ async fn send_once(
     tx.commit().await?;
 
     let (state, site, execution) = (state.clone(), site.clone(), execution.clone());
-    let sent = sender.tasks.clone().spawn(async move {
+    let sent = sender.tasks.clone().spawn(with_own_share(async move {
         let facts = facts_of(&request, now);
         let attempt = (sender.send)(request).await;
         drop(share);
         record(&state, &site, &execution, facts, attempt).await
-    });
+    }));
     // Only a panic ends the task otherwise.
-    sent.await.unwrap_or_else(|_| {
-        Err(Problem::new(
-            ProblemType::Internal,
-            "The log of the server names the cause of this error.",
-        ))
-    })
+    sent.await.unwrap_or_else(|_| Err(Problem::internal()))
 }
 
 /// Reads the webhook as it is sent to, and the event type of the sample.

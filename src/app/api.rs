@@ -31,8 +31,9 @@ pub(super) fn start(
     tasks: &mut Tasks,
 ) -> anyhow::Result<()> {
     tracing::info!(address = %listener.local_addr()?, "the API is open");
-    let api = api::router(api_state(app)?);
-    let router = pages::router(app, api);
+    let state = api_state(app)?;
+    let shares = state.shares();
+    let router = pages::router(app, api::router(state), shares);
     let (stop, give_up) = (app.lifecycle.stop.clone(), app.lifecycle.give_up.clone());
     tasks.spawn("api", async move {
         let service = router.into_make_service_with_connect_info::<SocketAddr>();

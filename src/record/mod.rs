@@ -9,6 +9,7 @@ pub mod keyring;
 pub(crate) mod connect;
 pub(crate) mod postgres_url;
 pub(crate) mod pool;
+pub mod pool_shares;
 pub mod migrate;
 pub mod partitions;
 pub mod retention;

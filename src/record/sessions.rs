@@ -23,6 +23,8 @@ const TOUCH_EVERY: TimeDelta = TimeDelta::minutes(1);
 
 const SESSION_PREFIX: &str = "bws_";
 const LINK_PREFIX: &str = "bwl_";
+/// More than the text of a session has.
+const MAX_TEXT_BYTES: usize = 128;
 /// Characters that are stored and shown.
 const SHOWN_CHARS: usize = 10;
 
@@ -205,6 +207,11 @@ async fn insert(
     .execute(conn)
     .await?;
     Ok(text)
+}
+
+/// True if the text has the form of a session's.
+pub(crate) fn may_be_session(text: &str) -> bool {
+    text.starts_with(SESSION_PREFIX) && text.len() <= MAX_TEXT_BYTES
 }
 
 /// Finds the session that is valid at `now`, records its use, and moves its end.

@@ -107,6 +107,12 @@ impl PageFailure {
         failure
     }
 
+    /// The first of two same forms has not ended.
+    pub(super) fn still_at_work() -> Self {
+        let text = "This form was sent twice, and the first one is still being worked on.";
+        Self::new(StatusCode::CONFLICT, "Still at work", text)
+    }
+
     fn unavailable() -> Self {
         let text = "We cannot reach our database. Nothing is lost. Load the page again in a moment.";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "Back in a moment", text)

@@ -1,16 +1,19 @@
 //! A form that was sent: from one of our pages, by a visitor who may change things, once.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::to_bytes;
 use axum::extract::{FromRequest, Request};
-use axum::http::{StatusCode, header};
+use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::failure::PageFailure;
 use super::form::Form;
 use super::origin;
+use super::reply::Reply;
 use super::respond::{page, see_other};
 use super::session::{PageVisit, original_uri};
 use super::shown_before::ShownBefore;
@@ -24,6 +27,12 @@ pub(super) const MAX_FORM_BYTES: usize = 256 * 1024;
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Looks until a second form is told to come back.
 const LOOKS: u32 = 600;
+/// Time between two looks at the first of two same calls of the API, and their number: longer than
+/// a test usually takes.
+const API_LOOK_EVERY: Duration = Duration::from_millis(200);
+const API_LOOKS: u32 = 200;
+/// Longest that a form may be worked on: each of its calls of the API has a bound of its own.
+const LONGEST_WORK: Duration = Duration::from_secs(120);
 
 /// A form of a visitor who may change things.
 #[derive(Debug)]
@@ -79,35 +88,55 @@ impl Posted {
     /// Carries the form out once. The same form sent again gets the same answer, without what was
     /// secret in it; another form under the same number is refused. A form that was refused may be
     /// corrected.
-    pub(super) async fn run_once(
-        &self,
-        run: impl Future<Output = Result<Response, PageFailure>>,
-    ) -> Result<Response, PageFailure> {
-        let state = &self.visit.state;
+    ///
+    /// It is carried out in a task of its own, which ends and keeps its answer although the browser
+    /// goes away.
+    pub(super) async fn run_once<F>(self, run: impl FnOnce(Arc<Self>) -> F) -> Result<Response, PageFailure>
+    where
+        F: Future<Output = Result<Response, PageFailure>> + Send + 'static,
+    {
+        let state = self.visit.state.clone();
         let mut looks = 0;
         let claim = loop {
-            let mut conn = state.connection().await?;
+            let mut conn = state.connection_of(&self.visit.token).await?;
             match self.claim(&mut conn).await? {
                 Claimed::Ours(claim) => break claim,
                 Claimed::OtherRequest => return Err(PageFailure::foreign_form()),
                 Claimed::Answered(answer) => return Ok(self.replay(answer)),
-                Claimed::InFlight if looks >= LOOKS => {
-                    return Err(PageFailure::new(
-                        StatusCode::CONFLICT,
-                        "Still at work",
-                        "This form was sent twice, and the first one is still being worked on.",
-                    ));
-                }
+                Claimed::InFlight if looks >= LOOKS => return Err(PageFailure::still_at_work()),
                 Claimed::InFlight => {}
             }
             drop(conn);
             looks += 1;
             tokio::time::sleep(LOOK_EVERY).await;
         };
-        let result = run.await;
-        let answer = result.as_ref().ok().and_then(retained);
-        self.settle(&claim, answer).await;
-        result
+        let posted = Arc::new(self);
+        let work = run(Arc::clone(&posted));
+        let task = state.tasks().spawn(async move {
+            let result = tokio::time::timeout(LONGEST_WORK, work).await;
+            let result = result.unwrap_or_else(|_| Err(PageFailure::still_at_work()));
+            let answer = result.as_ref().ok().and_then(retained);
+            posted.settle(&claim, answer).await;
+            result
+        });
+        task.await
+            .unwrap_or_else(|error| Err(PageFailure::internal(&error)))
+    }
+
+    /// Calls the API under the number of the form, and waits while the same form is being worked
+    /// on: the second of two has the outcome of the first.
+    pub(super) async fn send_once(&self, path: &str, body: &Value) -> Result<Reply, PageFailure> {
+        for _ in 0..API_LOOKS {
+            let api = &self.visit.api;
+            let reply = api
+                .send(Method::POST, path, Some(body), Some(self.once()))
+                .await?;
+            if reply.problem_type() != "idempotency-key-in-flight" {
+                return Ok(reply);
+            }
+            tokio::time::sleep(API_LOOK_EVERY).await;
+        }
+        Err(PageFailure::still_at_work())
     }
 
     async fn claim(&self, conn: &mut sqlx::PgConnection) -> Result<Claimed, sqlx::Error> {
@@ -125,7 +154,7 @@ impl Posted {
     /// not.
     async fn settle(&self, claim: &KeyClaim, answer: Option<Retained>) {
         let settled = async {
-            let mut conn = self.visit.state.connection().await?;
+            let mut conn = self.visit.state.connection_of(&self.visit.token).await?;
             match answer {
                 Some(answer) => idempotency::keep(&mut conn, claim, &answer).await.map(drop),
                 None => idempotency::release(&mut conn, claim).await,

@@ -20,7 +20,7 @@ use super::session_cookie::{CookieSlot, cookie_of, set_cookie};
 use super::state::UiState;
 use super::times::Zone;
 use crate::clock;
-use crate::record::sessions::{self, LINK_SESSION, TOKEN_SESSION};
+use crate::record::sessions::{LINK_SESSION, TOKEN_SESSION};
 use crate::record::tokens::{Role, Scope, TokenRecord};
 
 const SECURE_COOKIE: &str = "__Host-bw";
@@ -128,8 +128,7 @@ async fn find(
     let Some(text) = cookie_of(&parts.headers, cookie_name(state)) else {
         return Ok(None);
     };
-    let mut conn = state.connection().await?;
-    let Some(found) = sessions::find(&mut conn, text, clock::now()).await? else {
+    let Some(found) = state.find_session(text).await? else {
         return Ok(None);
     };
     let extended = found

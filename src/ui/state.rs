@@ -4,13 +4,20 @@ use std::fmt;
 use std::sync::Arc;
 
 use axum::Router;
-use sqlx::PgPool;
-use sqlx::Postgres;
 use sqlx::pool::PoolConnection;
+use sqlx::{PgPool, Postgres};
+use tokio_util::task::TaskTracker;
 
 use super::config::UiConfig;
 use super::live_cache::LiveCache;
+use crate::clock;
 use crate::record::keyring::Keyring;
+use crate::record::pool_shares::{PoolShares, SharePermit, Shared};
+use crate::record::sessions::{self, SessionRecord};
+use crate::record::tokens::{self, TokenRecord};
+
+/// A connection within a share.
+type SharedConnection = Shared<PoolConnection<Postgres>>;
 
 /// The state that all pages share. Cheap to clone.
 #[derive(Clone)]
@@ -23,24 +30,65 @@ struct PagesShared {
     keyring: Arc<Keyring>,
     config: UiConfig,
     live: LiveCache,
+    shares: PoolShares,
+    /// Forms that are carried out, which go on when their browsers go away.
+    tasks: TaskTracker,
 }
 
 impl UiState {
     /// The state of a process's pages. `api` is the router that requests from outside go through,
-    /// too: what it decides holds for pages.
-    pub fn new(api: Router, pool: PgPool, keyring: Arc<Keyring>, config: UiConfig) -> Self {
+    /// too: what it decides holds for pages. `shares` are those of `pool`, which the API goes by.
+    pub fn new(
+        api: Router,
+        (pool, shares): (PgPool, PoolShares),
+        keyring: Arc<Keyring>,
+        config: UiConfig,
+    ) -> Self {
         Self(Arc::new(PagesShared {
             api,
             pool,
+            shares,
+            tasks: TaskTracker::new(),
             keyring,
             config,
             live: LiveCache::default(),
         }))
     }
 
-    /// A connection for sessions, links and forms that were sent twice.
-    pub(super) async fn connection(&self) -> sqlx::Result<PoolConnection<Postgres>> {
-        self.0.pool.acquire().await
+    /// A connection of the caller's share, for forms that were sent twice and the end of a session.
+    pub(super) async fn connection_of(&self, caller: &TokenRecord) -> sqlx::Result<SharedConnection> {
+        let permit = self.0.shares.of_caller(caller.id.uuid()).take().await;
+        self.connection(permit).await
+    }
+
+    /// A connection to look something up for a browser that is not known.
+    pub(super) async fn connection_of_stranger(&self) -> sqlx::Result<SharedConnection> {
+        self.connection(self.0.shares.for_stranger().await).await
+    }
+
+    /// Finds the session with this text.
+    pub(super) async fn find_session(&self, text: &str) -> sqlx::Result<Option<SessionRecord>> {
+        // Any other text costs no query.
+        if !sessions::may_be_session(text) {
+            return Ok(None);
+        }
+        let hash = tokens::hash(text);
+        let permit = self.0.shares.for_look_up(&hash, false).await;
+        let mut conn = self.connection(permit).await?;
+        let found = sessions::find(&mut conn, text, clock::now()).await?;
+        let id = found.as_ref().map(|session| session.token.id.uuid());
+        self.0.shares.looked_up(hash, id);
+        Ok(found)
+    }
+
+    /// A connection within the permit. One whose turn did not come is as good as none.
+    async fn connection(&self, permit: Option<SharePermit>) -> sqlx::Result<SharedConnection> {
+        let permit = permit.ok_or(sqlx::Error::PoolTimedOut)?;
+        Ok(permit.hold(self.0.pool.acquire().await?))
+    }
+
+    pub(super) fn tasks(&self) -> &TaskTracker {
+        &self.0.tasks
     }
 
     pub(super) fn api(&self) -> Router {
@@ -57,10 +105,6 @@ impl UiState {
 
     pub(super) fn live(&self) -> &LiveCache {
         &self.0.live
-    }
-
-    pub(super) fn pool(&self) -> &PgPool {
-        &self.0.pool
     }
 }
 

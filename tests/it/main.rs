@@ -33,6 +33,7 @@ mod api_sites_goals;
 mod api_idempotency;
 mod api_snapshots;
 mod api_recoveries;
+mod api_shares;
 mod pages_support;
 mod pages_states;
 mod pages_again;

@@ -1,13 +1,20 @@
 //! Sending again from pages: one delivery, and everything that was missed.
 
+use std::time::Duration;
+
+use bellwether::clock;
 use bellwether::domain::id::WebhookId;
+use bellwether::record::idempotency::{self, Claimed, Retained, ScopedKey};
 use bellwether::record::tokens::Role;
 use chrono::{TimeDelta, Utc};
 use serde_json::json;
+use sha2::{Digest as _, Sha256};
 use sqlx::PgPool;
 
 use crate::pages_states::Written;
 use crate::pages_support::Pages;
+use crate::record_support::keyring;
+use crate::support::eventually;
 
 const SITE: &str = "shop.example";
 
@@ -201,4 +208,59 @@ async fn the_present_is_told_against_what_is_usual(pool: PgPool) {
     ] {
         alerts.has(text);
     }
+}
+
+#[sqlx::test]
+async fn a_test_sent_twice_waits_for_the_first(pool: PgPool) {
+    let pages = Pages::start(pool.clone()).await;
+    let (webhook, _) = missed(&pages).await;
+    let visitor = pages.visitor(&[SITE], Role::Editor).await;
+    let href = format!("/sites/{SITE}/webhooks/{webhook}");
+    let hidden = visitor.get(&href).await.hidden();
+    let token_id = sqlx::query_scalar("select id from api_tokens where kind = 'session'")
+        .fetch_one(&pool)
+        .await
+        .expect("the session");
+    let key = ScopedKey {
+        token_id,
+        path: format!("/api{href}/test"),
+        key: hidden.1.clone(),
+    };
+    // The first of the two is being worked on.
+    let mut conn = pool.acquire().await.expect("a connection");
+    let hash: [u8; 32] = Sha256::digest(b"{}").into();
+    let keys = keyring(&[("a", 1)]);
+    let claimed = idempotency::claim(&mut conn, &keys, key, &hash, token_id, clock::now())
+        .await
+        .expect("claimed");
+    let Claimed::Ours(claim) = claimed else {
+        panic!("{claimed:?}")
+    };
+    let path = format!("{href}/test");
+    let second = visitor.send(&path, &hidden, &[]);
+    let first = async {
+        // The second has found the claim of the first.
+        let looked = "select count(*) from pg_stat_activity
+            where datname = current_database() and query like '%from idempotency_keys%' and pid <> pg_backend_pid()
+                and query not like '%pg_stat_activity%'";
+        eventually("a look", Duration::from_secs(20), async || {
+            let looks: i64 = sqlx::query_scalar(looked)
+                .fetch_one(&pool)
+                .await
+                .expect("a count");
+            (looks > 0).then_some(())
+        })
+        .await;
+        let outcome = json!({"delivery_id": "dlv_01h455vb4pex5vsknk084sn02q", "status": "delivered",
+            "response_code": 200, "result": "2xx", "error": null, "latency_ms": 84, "response": "fine"});
+        let result = Retained {
+            status: 200,
+            location: None,
+            body: outcome.to_string(),
+        };
+        assert!(idempotency::keep(&mut conn, &claim, &result).await.expect("kept"));
+    };
+    let (second, ()) = tokio::join!(second, first);
+    assert_eq!(second.status, 200, "{}", second.text);
+    second.has("Arrived: HTTP 200 after 84 ms.");
 }

@@ -56,7 +56,8 @@ impl Pages {
             retry_schedules: vec!["default".to_owned(), "patient".to_owned()],
         };
         change(&mut pages);
-        let state = UiState::new(api::router(state), pool.clone(), keyring, pages);
+        let shared = (pool.clone(), state.shares());
+        let state = UiState::new(api::router(state), shared, keyring, pages);
         let service = ui::router(state).into_make_service_with_connect_info::<SocketAddr>();
         let mut server = JoinSet::new();
         server.spawn(async move { axum::serve(listener, service).await.expect("served") });

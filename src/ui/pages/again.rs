@@ -1,5 +1,7 @@
 //! Trying a webhook, sending one delivery again, sending everything that was missed.
 
+use std::sync::Arc;
+
 use askama::Template;
 use axum::Json;
 use axum::extract::Path;
@@ -65,15 +67,7 @@ pub(in crate::ui) async fn test(
     }
     let path = format!("{}/test", found.api);
     // The API remembers the answer: sent again, it is the same, and nothing is sent.
-    let reply = visit
-        .api
-        .send(
-            Method::POST,
-            &path,
-            Some(&Value::Object(body)),
-            Some(posted.once()),
-        )
-        .await?;
+    let reply = posted.send_once(&path, &Value::Object(body)).await?;
     let (result, delivery) = test_result(reply, &found)?;
     if wants_json(&headers) {
         return Ok(with_vary(Json(result).into_response()));
@@ -129,7 +123,7 @@ pub(in crate::ui) async fn resend(
     Path(ids): Path<DeliveryIds>,
     posted: Posted,
 ) -> Result<Response, PageFailure> {
-    let run = async {
+    let run = |posted: Arc<Posted>| async move {
         let visit = &posted.visit;
         let found = WebhookVisit::find(visit, &ids.webhook()).await?;
         let path = format!(
@@ -243,7 +237,7 @@ pub(in crate::ui) async fn recover(
     Path(ids): Path<WebhookIds>,
     posted: Posted,
 ) -> Result<Response, PageFailure> {
-    let run = async {
+    let run = |posted: Arc<Posted>| async move {
         let found = WebhookVisit::find(&posted.visit, &ids).await?;
         let zone = found.site.zone;
         let fields = (posted.form.text("since"), posted.form.text("until"));
@@ -379,7 +373,7 @@ pub(in crate::ui) async fn stop(
     Path(ids): Path<RecoveryIds>,
     posted: Posted,
 ) -> Result<Response, PageFailure> {
-    let run = async {
+    let run = |posted: Arc<Posted>| async move {
         let visit = &posted.visit;
         let found = WebhookVisit::find(visit, &ids.webhook()).await?;
         let path = format!("{}{}", found.api, ids.end());

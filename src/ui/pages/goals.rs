@@ -1,5 +1,7 @@
 //! The goals of a site.
 
+use std::sync::Arc;
+
 use askama::Template;
 use axum::extract::Path;
 use axum::http::{Method, StatusCode};
@@ -272,7 +274,7 @@ pub(in crate::ui) async fn create(
     Path(site_id): Path<String>,
     posted: Posted,
 ) -> Result<Response, PageFailure> {
-    let run = async {
+    let run = |posted: Arc<Posted>| async move {
         let visit = &posted.visit;
         let site = visit.site(&site_id).await?;
         let path = site.path.api("/goals");
@@ -293,7 +295,7 @@ pub(in crate::ui) async fn create(
 
 /// `POST …/goals/{goal_id}/edit`
 pub(in crate::ui) async fn change(Path(ids): Path<GoalIds>, posted: Posted) -> Result<Response, PageFailure> {
-    let run = async {
+    let run = |posted: Arc<Posted>| async move {
         let visit = &posted.visit;
         let found = GoalVisit::find(visit, &ids).await?;
         let body = body(&posted.form);
@@ -341,7 +343,7 @@ pub(in crate::ui) async fn ask_delete(
 
 /// `POST …/goals/{goal_id}/delete`
 pub(in crate::ui) async fn delete(Path(ids): Path<GoalIds>, posted: Posted) -> Result<Response, PageFailure> {
-    let run = async {
+    let run = |posted: Arc<Posted>| async move {
         let visit = &posted.visit;
         let found = GoalVisit::find(visit, &ids).await?;
         let reply = visit.api.send(Method::DELETE, &found.api, None, None).await?;

@@ -87,7 +87,7 @@ pub(in crate::ui) async fn show(
     posted: Posted,
 ) -> Result<Response, PageFailure> {
     posted
-        .run_once(async {
+        .run_once(|posted| async move {
             let visit = &posted.visit;
             let found = WebhookVisit::find(visit, &ids).await?;
             let secret: ShownSecret = visit.api.get(&format!("{}/secret", found.api)).await?;
@@ -154,7 +154,7 @@ pub(in crate::ui) async fn rotate(
     posted: Posted,
 ) -> Result<Response, PageFailure> {
     posted
-        .run_once(async {
+        .run_once(|posted| async move {
             let visit = &posted.visit;
             let found = WebhookVisit::find(visit, &ids).await?;
             let is_own = posted.form.text("secret_choice") == "own";
@@ -224,7 +224,7 @@ pub(in crate::ui) async fn delete(
     posted: Posted,
 ) -> Result<Response, PageFailure> {
     posted
-        .run_once(async {
+        .run_once(|posted| async move {
             let visit = &posted.visit;
             let found = WebhookVisit::find(visit, &ids).await?;
             let reply = visit.api.send(Method::DELETE, &found.api, None, None).await?;

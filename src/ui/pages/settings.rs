@@ -1,5 +1,7 @@
 //! The settings of a site, and its end.
 
+use std::sync::Arc;
+
 use askama::Template;
 use axum::extract::Path;
 use axum::http::{Method, StatusCode};
@@ -101,7 +103,7 @@ pub(in crate::ui) async fn save(
     Path(site_id): Path<String>,
     posted: Posted,
 ) -> Result<Response, PageFailure> {
-    let run = async {
+    let run = |posted: Arc<Posted>| async move {
         let visit = &posted.visit;
         let site = visit.site(&site_id).await?;
         let form = &posted.form;
@@ -177,7 +179,7 @@ pub(in crate::ui) async fn erase(
     Path(site_id): Path<String>,
     posted: Posted,
 ) -> Result<Response, PageFailure> {
-    let run = async {
+    let run = |posted: Arc<Posted>| async move {
         let visit = &posted.visit;
         let site = visit.site(&site_id).await?;
         if posted.form.text("confirm") != site.site.site_id {

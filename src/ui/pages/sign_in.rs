@@ -9,6 +9,8 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 
+use sqlx::Connection as _;
+
 use crate::clock;
 use crate::record::sessions::{self, LinkState};
 use crate::record::tokens;
@@ -112,7 +114,7 @@ pub(in crate::ui) async fn sign_in(
         StatusCode::UNAUTHORIZED => return refused(StatusCode::UNAUTHORIZED, NOT_VALID),
         _ => return Err(PageFailure::of_reply(&reply)),
     }
-    let mut conn = state.connection().await?;
+    let mut conn = state.connection_of_stranger().await?;
     let now = clock::now();
     let Some(token) = tokens::find(&mut conn, text, now).await? else {
         return refused(StatusCode::UNAUTHORIZED, NOT_VALID);
@@ -176,9 +178,9 @@ fn probe(token: &str, sender: &Sender) -> Option<Request> {
 
 /// `POST /sign-out`
 pub(in crate::ui) async fn sign_out(posted: Posted) -> Result<Response, PageFailure> {
-    let state = &posted.visit.state;
-    let mut conn = state.connection().await?;
-    sessions::end(&mut conn, posted.visit.token.id, clock::now()).await?;
+    let (state, token) = (&posted.visit.state, &posted.visit.token);
+    let mut conn = state.connection_of(token).await?;
+    sessions::end(&mut conn, token.id, clock::now()).await?;
     Ok(with_cookie(see_other("/sign-in"), no_cookie(state)))
 }
 
@@ -190,7 +192,7 @@ pub(in crate::ui) async fn portal(
 ) -> Result<Response, PageFailure> {
     let link_state = match link.len() <= MAX_TEXT_BYTES {
         true => {
-            let mut conn = state.connection().await?;
+            let mut conn = state.connection_of_stranger().await?;
             sessions::link_state(&mut conn, &link, clock::now()).await?
         }
         false => LinkState::Unknown,
@@ -231,7 +233,8 @@ pub(in crate::ui) async fn open_portal(
 ) -> Result<Response, PageFailure> {
     read_form(&state, request).await?;
     let now = clock::now();
-    let mut tx = state.pool().begin().await?;
+    let mut conn = state.connection_of_stranger().await?;
+    let mut tx = conn.begin().await?;
     let session = match link.len() <= MAX_TEXT_BYTES {
         true => sessions::spend_link(&mut tx, &link, now).await?,
         false => None,
@@ -245,7 +248,6 @@ pub(in crate::ui) async fn open_portal(
         // The second of two clicks: the first has opened the session.
         None if visit.is_some() => Ok(see_other("/sites")),
         None => {
-            let mut conn = state.connection().await?;
             let state = sessions::link_state(&mut conn, &link, now).await?;
             let state = match state {
                 LinkState::Open => LinkState::Over,

@@ -152,7 +152,7 @@ pub(in crate::ui) async fn pause(ids: Path<WebhookIds>, posted: Posted) -> Resul
 
 async fn change(Path(ids): Path<WebhookIds>, posted: Posted, patch: Value) -> Result<Response, PageFailure> {
     posted
-        .run_once(async {
+        .run_once(|posted| async move {
             let found = WebhookVisit::find(&posted.visit, &ids).await?;
             let api = &posted.visit.api;
             let reply = api.send(Method::PATCH, &found.api, Some(&patch), None).await?;
@@ -168,7 +168,7 @@ pub(in crate::ui) async fn finish_rotation(
     posted: Posted,
 ) -> Result<Response, PageFailure> {
     posted
-        .run_once(async {
+        .run_once(|posted| async move {
             let found = WebhookVisit::find(&posted.visit, &ids).await?;
             let path = format!("{}/rotate-secret", found.api);
             let body = json!({"finish": true});

@@ -135,7 +135,7 @@ pub(in crate::ui) async fn create(
     posted: Posted,
 ) -> Result<Response, PageFailure> {
     posted
-        .run_once(async {
+        .run_once(|posted| async move {
             let visit = &posted.visit;
             let site = visit.site(&site_id).await?;
             let body = webhook_form::body(&posted.form, None);
@@ -172,7 +172,7 @@ pub(in crate::ui) async fn change(
     posted: Posted,
 ) -> Result<Response, PageFailure> {
     posted
-        .run_once(async {
+        .run_once(|posted| async move {
             let visit = &posted.visit;
             let found = WebhookVisit::find(visit, &ids).await?;
             let body = webhook_form::body(&posted.form, Some(&found.webhook));
