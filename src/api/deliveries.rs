@@ -3,14 +3,16 @@
 use std::collections::BTreeSet;
 use std::str::FromStr;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
+use serde_json::json;
 
 use crate::domain::delivery::DeliveryStatus;
 use crate::domain::event::EventType;
 use crate::domain::words::UnknownWord;
 use crate::record::deliveries_read::{self, LastAttempt};
-use crate::record::delivery_pages::{self, HistoryQuery};
+use crate::record::delivery_pages::{self, CountUpTo, HistoryQuery};
 
 use super::answer::{self, Page};
 use super::delivery_answer::DeliveryAnswer;
@@ -27,12 +29,18 @@ pub(super) async fn list(
     site: ReadableSite,
     ids: PathIds,
     query: Query,
+    count: Option<Extension<CountUpTo>>,
 ) -> Result<Response, Problem> {
     let webhook = ids.webhook()?;
     let mut errors = query.refuse_unknown();
-    let query = read_query(&query, &mut errors);
+    let mut query = read_query(&query, &mut errors);
     Problem::check(errors)?;
     let mut conn = state.read().await?;
+    if let Some(Extension(CountUpTo(limit))) = count {
+        query.limit = limit;
+        let count = delivery_pages::count(&mut conn, site.id(), webhook, &query).await?;
+        return Ok(answer::ok(&json!({"count": count})));
+    }
     // The history of a deleted webhook stays readable until retention removes it.
     let (deliveries, next) = delivery_pages::read(&mut conn, site.id(), webhook, &query).await?;
     if deliveries.is_empty() {

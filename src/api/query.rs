@@ -26,8 +26,7 @@ impl AllowedParameters {
     }
 }
 
-/// The parameters of a request that have a value. `?status=`, as a form sends it for "any", counts
-/// as absent.
+/// The parameters of a request. `?status=`, as a form sends it for "any", counts as absent.
 #[derive(Debug)]
 pub(super) struct Query {
     /// Names and values.
@@ -46,10 +45,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Query {
 impl Query {
     pub(super) fn parse(query: Option<&str>, allowed: &'static [Parameter]) -> Self {
         let pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
-        let given = pairs
-            .filter(|(_, value)| !value.is_empty())
-            .map(|(name, value)| (name.into(), value.into()))
-            .collect();
+        let given = pairs.map(|(name, value)| (name.into(), value.into())).collect();
         Self { given, allowed }
     }
 
@@ -135,7 +131,7 @@ impl Query {
     fn values(&self, name: &str) -> impl Iterator<Item = &str> {
         self.given
             .iter()
-            .filter(move |(key, _)| key == name)
+            .filter(move |(key, value)| key == name && !value.is_empty())
             .map(|(_, value)| value.as_str())
     }
 }
@@ -198,6 +194,22 @@ mod tests {
             ("limit=1&limit=2", Err("duplicate")),
         ] {
             assert_eq!(limit(query), wanted, "{query}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_parameter_is_named_even_without_a_value() {
+        for (query, wanted) in [
+            ("", vec![]),
+            ("status=", vec![]),
+            ("colour=", vec!["/colour"]),
+            ("a&b=1&status", vec!["/a", "/b"]),
+            ("=", vec!["/"]),
+        ] {
+            let query = Query::parse(Some(query), &[Parameter::Statuses]);
+            let errors = query.refuse_unknown();
+            let named: Vec<&str> = errors.list().iter().map(|one| one.pointer.as_str()).collect();
+            assert_eq!(named, wanted);
         }
     }
 

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike as _, Utc};
 use serde_json::{Map, Value};
 
 use crate::domain::texts::has_control;
@@ -170,6 +170,8 @@ impl<'a> BodyObject<'a> {
             other => return wrong_type(&self.pointer_to(name), other, allowed, errors),
         };
         let read = DateTime::parse_from_rfc3339(text).ok().map(|at| at.to_utc());
+        // An offset leads beyond the years that RFC 3339 can write, and answers could not show it.
+        let read = read.filter(|at| (0..=9_999).contains(&at.year()));
         if read.is_none() {
             let detail = format!("The value must be {allowed}, not `{}`.", echo(text));
             errors.add(self.pointer_to(name), FieldCode::Invalid, detail);

@@ -144,7 +144,7 @@ fn health(webhook: &WebhookRecord) -> (HealthState, Option<&str>, Option<DateTim
         Some((at, reason)) => (HealthState::Disabled, Some(reason), Some(*at)),
         None if !webhook.settings.enabled => {
             let owner = Some(HealthReason::Owner.as_str());
-            (HealthState::Disabled, owner, Some(webhook.updated_at))
+            (HealthState::Disabled, owner, Some(webhook.switched_off_at))
         }
         // Switched on again, and the deliverer does not know it yet.
         None if health.state == HealthState::Disabled => (HealthState::New, None, Some(webhook.active_since)),

@@ -38,7 +38,7 @@ const FIELDS: [&str; 15] = [
     "external_id",
     "paused_until",
 ];
-pub(super) const READ_ONLY: [&str; 8] = [
+pub(super) const READ_ONLY: [&str; 9] = [
     "id",
     "site_id",
     "health",
@@ -47,11 +47,18 @@ pub(super) const READ_ONLY: [&str; 8] = [
     "warnings",
     STANDARD_SECRET,
     "secret_overlap_until",
+    "recent",
 ];
 /// The secret in the form that Standard Webhooks libraries take, where it has another one.
 pub(super) const STANDARD_SECRET: &str = "standard_webhooks_secret";
 /// Read-only fields that change without their owner.
-pub(super) const MOVING: [&str; 4] = ["health", "updated_at", "warnings", "secret_overlap_until"];
+pub(super) const MOVING: [&str; 5] = [
+    "health",
+    "updated_at",
+    "warnings",
+    "secret_overlap_until",
+    "recent",
+];
 
 pub(super) const FAILURE_THRESHOLD: std::ops::RangeInclusive<u32> = 1..=100;
 pub(super) const RATE_LIMIT_PER_SECOND: std::ops::RangeInclusive<u32> = 1..=10_000;

@@ -18,7 +18,7 @@ use crate::domain::webhook::WebhookSettings;
 use crate::domain::words::words;
 use crate::record::keyring::Keyring;
 use crate::record::webhooks::{self, Changed, CreateError, NewWebhook, WebhookRecord};
-use crate::record::{deliveries_read, goals, secrets, sites};
+use crate::record::{delivery_pages, goals, secrets, sites};
 use crate::{chance, clock};
 
 use super::answer::{self, Page};
@@ -165,7 +165,7 @@ pub(super) async fn list(
         .map(|webhook| shown(webhook, &state.config.webhooks))
         .collect();
     if included.contains(&Included::Recent) {
-        add_recent(&mut conn, &webhooks, &mut answers).await?;
+        add_recent(&mut conn, site.id(), &webhooks, &mut answers).await?;
     }
     Ok(answer::ok(&Page::only(answers)))
 }
@@ -179,17 +179,18 @@ words! {
 }
 
 /// Most deliveries that are added to a webhook.
-const RECENT_DELIVERIES: i64 = 20;
+const RECENT_DELIVERIES: u32 = 20;
 
 /// Adds to each answer the newest deliveries of its webhook.
 async fn add_recent(
     conn: &mut PgConnection,
+    site_id: &SiteId,
     webhooks: &[WebhookRecord],
     answers: &mut [Map<String, Value>],
 ) -> Result<(), Problem> {
     let ids: Vec<Uuid> = webhooks.iter().map(|webhook| webhook.id.uuid()).collect();
     let mut recent: HashMap<Uuid, Vec<Value>> = HashMap::new();
-    for (delivery, last) in deliveries_read::newest(conn, &ids, RECENT_DELIVERIES).await? {
+    for (delivery, last) in delivery_pages::newest(conn, site_id, &ids, RECENT_DELIVERIES).await? {
         let of = recent.entry(delivery.webhook_id).or_default();
         of.push(json!(DeliveryAnswer::new(delivery, last, None)));
     }

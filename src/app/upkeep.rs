@@ -119,7 +119,7 @@ impl Upkeep {
         let reason = DisableReason::OpenTooLong.as_str();
         for webhook in health::disable_open_too_long(connection, before).await? {
             self.metrics.webhooks_disabled.with_label_values(&[reason]).inc();
-            tracing::warn!(webhook.id = %webhook, "the endpoint failed for five days; the webhook was disabled");
+            tracing::warn!(webhook.id = %webhook, reason, "the webhook was disabled");
         }
         Ok(())
     }

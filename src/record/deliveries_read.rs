@@ -154,9 +154,12 @@ pub(super) async fn some(
     Ok(rows.into_iter().map(Into::into).collect())
 }
 
-/// Reads the newest deliveries of each of these webhooks, tests left out and without payloads: at
-/// most `limit` of each, newest first.
-pub(crate) async fn newest(
+/// Deliveries of a webhook of which [`newest`] looks for those that are no tests.
+const NEWEST_READ: i64 = 400;
+
+/// Reads the newest deliveries of each of these webhooks, without payloads: of its last 400 those
+/// that are no tests, at most `limit`, newest first.
+pub(super) async fn newest(
     conn: &mut PgConnection,
     webhooks: &[Uuid],
     limit: i64,
@@ -169,8 +172,11 @@ pub(crate) async fn newest(
                last.result as "result?", last.total_ms
            from unnest($1::uuid[]) as wanted (webhook_id)
            cross join lateral (
-               select * from deliveries
-               where deliveries.webhook_id = wanted.webhook_id and event_type <> 'test'
+               select * from (
+                   select * from deliveries where deliveries.webhook_id = wanted.webhook_id
+                   order by id desc limit $3
+               ) read
+               where event_type <> 'test'
                order by id desc limit $2
            ) d
            left join lateral (
@@ -179,11 +185,30 @@ pub(crate) async fn newest(
            ) last on true
            order by d.id desc"#,
         webhooks,
-        limit
+        limit,
+        NEWEST_READ
     )
     .fetch_all(conn)
     .await?;
     Ok(rows.into_iter().map(Into::into).collect())
+}
+
+/// Finds those of these webhooks that have more deliveries than [`newest`] reads.
+pub(super) async fn not_read_whole(
+    conn: &mut PgConnection,
+    webhooks: &[Uuid],
+) -> Result<Vec<Uuid>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select webhook_id as "webhook_id!" from unnest($1::uuid[]) as wanted (webhook_id)
+           where exists (
+               select from deliveries where deliveries.webhook_id = wanted.webhook_id
+               order by id desc offset $2 limit 1
+           )"#,
+        webhooks,
+        NEWEST_READ
+    )
+    .fetch_all(conn)
+    .await
 }
 
 /// Reads the ids of the deliveries by which this one was sent again, oldest first.

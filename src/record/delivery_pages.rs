@@ -31,6 +31,68 @@ pub(crate) struct HistoryQuery {
     pub(crate) limit: u32,
 }
 
+/// Reads the newest deliveries of each of these webhooks of a site, tests left out and without
+/// payloads: at most `limit` of each, newest first. However many tests lie before them, none is
+/// read but those among the last few hundred deliveries.
+pub(crate) async fn newest(
+    conn: &mut PgConnection,
+    site_id: &SiteId,
+    webhooks: &[Uuid],
+    limit: u32,
+) -> Result<Vec<(StoredDelivery, Option<LastAttempt>)>, sqlx::Error> {
+    let mut found = deliveries_read::newest(conn, webhooks, i64::from(limit)).await?;
+    let is_short = |webhook: &Uuid| {
+        let of = found.iter().filter(|(one, _)| one.webhook_id == *webhook);
+        of.count() < limit as usize
+    };
+    let short: Vec<Uuid> = webhooks.iter().copied().filter(is_short).collect();
+    if short.is_empty() {
+        return Ok(found);
+    }
+    let by_kind = HistoryQuery {
+        statuses: BTreeSet::new(),
+        events: EventType::ALL
+            .into_iter()
+            .filter(|event| *event != EventType::Test)
+            .collect(),
+        since_ms: None,
+        after: None,
+        limit,
+    };
+    for webhook in deliveries_read::not_read_whole(conn, &short).await? {
+        let (rows, _) = read(conn, site_id, WebhookId::from_uuid(webhook), &by_kind).await?;
+        found.retain(|(one, _)| one.webhook_id != webhook);
+        found.extend(rows.into_iter().map(|(delivery, last)| {
+            let payload = None;
+            (StoredDelivery { payload, ..delivery }, last)
+        }));
+    }
+    Ok(found)
+}
+
+/// Counts deliveries of the history, without their rows: up to the limit of the query, and one more
+/// if there are more.
+pub(crate) async fn count(
+    conn: &mut PgConnection,
+    site_id: &SiteId,
+    webhook: WebhookId,
+    query: &HistoryQuery,
+) -> Result<usize, sqlx::Error> {
+    let mut tx = conn
+        .begin_with("begin isolation level repeatable read read only")
+        .await?;
+    tx.execute("set local plan_cache_mode = force_custom_plan")
+        .await?;
+    let ids = find(&mut tx, site_id, webhook, query).await?;
+    tx.commit().await?;
+    Ok(ids.len())
+}
+
+/// Asks the list of deliveries for their number up to this one, instead. A page that calls from
+/// inside the process asks so: no request from outside has the extension.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CountUpTo(pub(crate) u32);
+
 /// Reads a page of the history of a webhook that the site has or had, newest first and each with
 /// its last attempt, and the cursor of the next page if there is one.
 ///

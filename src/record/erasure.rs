@@ -91,6 +91,24 @@ pub(crate) async fn erase_past(
     Ok(activity.rows_affected() + episodes.rows_affected() > 0)
 }
 
+/// Removes what is left of an erased site whose id is being registered again, so that the new site
+/// has no past. Its own rows in the audit log stay.
+pub(super) async fn finish_before_new_site(
+    conn: &mut PgConnection,
+    site_id: &str,
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    let erased_at = sqlx::query_scalar!(
+        "select max(inserted_at) from jobs where site_id = $1 and kind = 'erase' and status = 'running'",
+        site_id
+    )
+    .fetch_one(&mut *conn)
+    .await?;
+    let Some(erased_at) = erased_at else { return Ok(()) };
+    while erase_past(conn, site_id, now).await? {}
+    erase_site_rows(conn, site_id, erased_at).await
+}
+
 /// Removes the other rows about a site that were written before it was deleted: its present, jobs,
 /// notifications that wait for the operator, and answers kept for idempotency keys, whose paths
 /// name the site as the API writes them.
@@ -115,10 +133,13 @@ pub(crate) async fn erase_site_rows(
     )
     .execute(&mut *conn)
     .await?;
-    let path = format!("/api/sites/{}/", escape_segment(site_id));
+    let escaped = escape_segment(site_id);
+    // Calls of the API, and forms of the pages.
     sqlx::query!(
-        "delete from idempotency_keys where starts_with(path, $1) and claimed_at <= $2",
-        path,
+        "delete from idempotency_keys
+         where (starts_with(path, $1) or starts_with(path, $2)) and claimed_at <= $3",
+        format!("/api/sites/{escaped}/"),
+        format!("/sites/{escaped}/"),
         before
     )
     .execute(&mut *conn)

@@ -1,4 +1,4 @@
-//! Shares of a pool's connections: neither one caller nor all strangers together hold the pool.
+//! ShareTable of a pool's connections: neither one caller nor all strangers together hold the pool.
 
 use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
@@ -14,10 +14,10 @@ const MAX_CALLERS: usize = 10_000;
 
 /// The shares of a pool. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct PoolShares(Arc<Shares>);
+pub struct PoolShares(Arc<ShareTable>);
 
 #[derive(Debug)]
-struct Shares {
+struct ShareTable {
     /// Connections that one caller may hold: half of them.
     of_caller: usize,
     /// Longest wait for a share.
@@ -49,7 +49,7 @@ pub(crate) struct SharePermit {
 
 /// A connection with the permit for it.
 #[derive(Debug)]
-pub(crate) struct Shared<C> {
+pub(crate) struct WithinShare<C> {
     inner: C,
     /// Given back after the connection.
     _permit: SharePermit,
@@ -57,12 +57,12 @@ pub(crate) struct Shared<C> {
 
 impl SharePermit {
     /// Keeps the permit as long as `inner` is in use.
-    pub(crate) fn hold<C>(self, inner: C) -> Shared<C> {
-        Shared { inner, _permit: self }
+    pub(crate) fn hold<C>(self, inner: C) -> WithinShare<C> {
+        WithinShare { inner, _permit: self }
     }
 }
 
-impl<C> Deref for Shared<C> {
+impl<C> Deref for WithinShare<C> {
     type Target = C;
 
     fn deref(&self) -> &C {
@@ -70,7 +70,7 @@ impl<C> Deref for Shared<C> {
     }
 }
 
-impl<C> DerefMut for Shared<C> {
+impl<C> DerefMut for WithinShare<C> {
     fn deref_mut(&mut self) -> &mut C {
         &mut self.inner
     }
@@ -87,7 +87,7 @@ impl PoolShares {
     /// The shares of `pool`. Whoever uses the same pool needs the same shares.
     pub fn of(pool: &PgPool) -> Self {
         let size = usize::try_from(pool.options().get_max_connections()).unwrap_or(usize::MAX);
-        Self(Arc::new(Shares {
+        Self(Arc::new(ShareTable {
             of_caller: (size / 2).clamp(1, Semaphore::MAX_PERMITS),
             timeout: pool.options().get_acquire_timeout(),
             strangers: Arc::new(Semaphore::new(1)),
@@ -170,7 +170,7 @@ mod tests {
         PoolShares::of(&options.connect_lazy("postgres://nowhere").expect("a pool"))
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_caller_holds_at_most_half_of_the_pool() {
         let shares = shares(4);
         let (one, other) = (shares.of_caller(Uuid::nil()), shares.of_caller(Uuid::max()));
@@ -183,12 +183,12 @@ mod tests {
         assert!(one.take().await.is_some());
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_pool_of_one_connection_is_still_of_use() {
         assert!(shares(1).of_caller(Uuid::nil()).take().await.is_some());
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn strangers_take_turns_and_the_known_do_not_wait() {
         let shares = shares(4);
         let (stranger, known) = ([1; 32], [2; 32]);

@@ -7,6 +7,8 @@ use sqlx::PgConnection;
 use crate::domain::id::WebhookId;
 use crate::domain::site::{SiteId, SiteSettings};
 
+use super::erasure;
+
 /// Advisory lock of giving an id a meaning: `bell` in ASCII, and a number of its own.
 const LOCK: (i32, i32) = (0x6265_6c6c, 3);
 
@@ -156,9 +158,13 @@ pub async fn register(
         site_id.as_str(),
         now
     )
-    .execute(conn)
+    .execute(&mut *conn)
     .await?;
-    Ok(inserted.rows_affected() == 1)
+    let is_new = inserted.rows_affected() == 1;
+    if is_new {
+        erasure::finish_before_new_site(conn, site_id.as_str(), now).await?;
+    }
+    Ok(is_new)
 }
 
 /// Registers a site, or replaces its settings; true if it is new. Needs a transaction.
@@ -188,8 +194,11 @@ pub(crate) async fn put(
         now,
         settings.include_paths
     )
-    .fetch_one(conn)
+    .fetch_one(&mut *conn)
     .await?;
+    if new {
+        erasure::finish_before_new_site(conn, site_id.as_str(), now).await?;
+    }
     Ok(new)
 }
 

@@ -23,6 +23,8 @@ pub struct WebhookRecord {
     pub(crate) site_id: String,
     /// Settings by the owner. Nothing is sent while the webhook is `disabled`.
     pub(crate) settings: WebhookSettings,
+    /// When its owner switched it off, if it is not enabled.
+    pub(crate) switched_off_at: DateTime<Utc>,
     /// Time and reason of being disabled by Bellwether itself.
     pub disabled: Option<(DateTime<Utc>, String)>,
     pub(crate) health: HealthColumns,
@@ -109,6 +111,7 @@ pub(super) struct WebhookRow {
     pub(super) events: Vec<String>,
     pub(super) triggers: Value,
     pub(super) enabled: bool,
+    pub(super) switched_off_at: DateTime<Utc>,
     pub(super) disabled_at: Option<DateTime<Utc>>,
     pub(super) disabled_reason: Option<String>,
     pub(super) failure_threshold: i32,
@@ -168,6 +171,7 @@ impl WebhookRow {
                 paused_until: self.paused_until,
             },
             secret_overlap_until: self.overlap_until,
+            switched_off_at: self.switched_off_at,
             disabled: self.disabled_at.zip(self.disabled_reason),
             health: HealthColumns {
                 state,

@@ -72,8 +72,8 @@ pub async fn create(
     sqlx::query!(
         "insert into webhooks (id, site_id, name, url, headers, format, events, triggers, enabled, failure_threshold,
              rate_limit_per_second, max_concurrency, retry_schedule, max_age_seconds, external_id, paused_until, active_since,
-             inserted_at, updated_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $16, $17, $15, $15, $15)",
+             inserted_at, updated_at, switched_off_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $16, $17, $15, $15, $15, $18)",
         id.uuid(),
         site_id.as_str(),
         settings.name,
@@ -90,7 +90,8 @@ pub async fn create(
         settings.max_age_seconds.map(to_column),
         now,
         settings.external_id,
-        settings.paused_until
+        settings.paused_until,
+        (!settings.enabled).then_some(now)
     )
     .execute(&mut *conn)
     .await
@@ -248,7 +249,8 @@ pub(crate) async fn switch(
     let updated = sqlx::query!(
         "update webhooks
          set enabled = $2, disabled_at = null, disabled_reason = null, updated_at = $3,
-             active_since = case when $2 then $3 else active_since end
+             active_since = case when $2 then $3 else active_since end,
+             switched_off_at = case when $2 then null when enabled then $3 else coalesce(switched_off_at, updated_at) end
          where id = $1 and deleted_at is null",
         id.uuid(),
         enabled,
@@ -300,7 +302,8 @@ pub(super) async fn select(
 ) -> Result<Vec<WebhookRow>, sqlx::Error> {
     sqlx::query_as!(
         WebhookRow,
-        r#"select id, site_id, name, url, headers, format, events, triggers, enabled, disabled_at, disabled_reason,
+        r#"select id, site_id, name, url, headers, format, events, triggers, enabled,
+             coalesce(switched_off_at, w.updated_at) as "switched_off_at!", disabled_at, disabled_reason,
              failure_threshold, rate_limit_per_second, max_concurrency, retry_schedule, max_age_seconds, active_since,
              external_id, paused_until,
              (select overlap_until from webhook_secrets s where s.webhook_id = w.id and s.role = 'next') as overlap_until,

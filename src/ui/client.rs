@@ -13,6 +13,7 @@ use tower::ServiceExt as _;
 use super::failure::PageFailure;
 use super::reply::Reply;
 use super::state::UiState;
+use crate::record::delivery_pages::CountUpTo;
 use crate::record::sessions::SignedIn;
 use crate::record::tokens::TokenRecord;
 
@@ -46,6 +47,15 @@ impl PageApi {
         }
         // From the text: a payload is shown as it is.
         serde_json::from_slice(&bytes).map_err(|error| PageFailure::internal(&error))
+    }
+
+    /// Counts deliveries: up to `limit`, and one more if there are more.
+    pub(super) async fn count(&self, path: &str, limit: u32) -> Result<usize, PageFailure> {
+        let mut request = self.request(Method::GET, path, None, None)?;
+        request.extensions_mut().insert(CountUpTo(limit));
+        let reply = send(&self.state, request).await?.or_failure()?;
+        let count = reply.body["count"].as_u64().unwrap_or_default();
+        Ok(usize::try_from(count).unwrap_or(usize::MAX))
     }
 
     /// Calls for a change. The caller looks at the status.

@@ -56,6 +56,18 @@ impl PageFailure {
         Self::new(StatusCode::NOT_FOUND, "Not found", text)
     }
 
+    /// The query of the address cannot be read: a filter is given twice, say.
+    pub(super) fn unreadable_query() -> Self {
+        let text = "What follows the question mark in this address cannot be read.";
+        Self::new(StatusCode::BAD_REQUEST, "Not an address of ours", text)
+    }
+
+    /// An address that only takes forms was opened, or one that takes none was sent a form.
+    pub(super) fn wrong_method() -> Self {
+        let text = "This address works only by a button of its page. Go back, and use the button.";
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "Not a page", text)
+    }
+
     /// A viewer who wants to change something.
     pub(super) fn look_only() -> Self {
         let text = "You can look but not change.";

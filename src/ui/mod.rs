@@ -41,6 +41,7 @@ mod json_text;
 mod html;
 mod times;
 mod paths;
+mod address;
 mod escape;
 
 pub use config::UiConfig;

@@ -27,6 +27,7 @@ pub fn router(state: UiState) -> Router {
         .nest("/sites/{site_id}", of_site())
         .route("/assets/{name}", get(assets::get))
         .fallback(sign_in::not_found)
+        .method_not_allowed_fallback(sign_in::wrong_method)
         .layer(middleware::from_fn_with_state(state.clone(), add_headers))
         // Outside of that layer: the API has headers of its own.
         .layer(middleware::from_fn_with_state(state.clone(), to_api))

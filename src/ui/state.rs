@@ -12,12 +12,12 @@ use super::config::UiConfig;
 use super::live_cache::LiveCache;
 use crate::clock;
 use crate::record::keyring::Keyring;
-use crate::record::pool_shares::{PoolShares, SharePermit, Shared};
+use crate::record::pool_shares::{PoolShares, SharePermit, WithinShare};
 use crate::record::sessions::{self, SessionRecord};
 use crate::record::tokens::{self, TokenRecord};
 
 /// A connection within a share.
-type SharedConnection = Shared<PoolConnection<Postgres>>;
+type SharedConnection = WithinShare<PoolConnection<Postgres>>;
 
 /// The state that all pages share. Cheap to clone.
 #[derive(Clone)]

@@ -90,6 +90,10 @@ fn default_window(word: &str) -> u32 {
 
 const DROP: &str = EventType::VisitorDrop.as_str();
 
+/// Conditions that "A problem with tracking" watches, at the numbers of the defaults.
+pub(super) const TRACKING_HINT: &str = "No event for longer than is plausible; and within 5 minutes 50 errors that your pages \
+     report, or 100 records that cannot be read, unless other numbers were set by the API.";
+
 /// Seconds over which visitors may be counted for an event, in words.
 pub(super) fn window_words(word: &str) -> &'static str {
     match word {

@@ -39,6 +39,7 @@ impl WebhookVisit {
     }
 }
 
-fn webhook_end(webhook_id: &str) -> String {
+/// End of the paths of a webhook.
+pub(super) fn webhook_end(webhook_id: &str) -> String {
     format!("/webhooks/{}", escape_segment(webhook_id))
 }

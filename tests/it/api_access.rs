@@ -425,3 +425,20 @@ async fn every_answer_forbids_caching(pool: PgPool) {
     assert!(text(&created.body["secret"]).starts_with("whsec_"));
     assert_eq!(created.headers["cache-control"], "no-store");
 }
+
+#[sqlx::test]
+async fn answers_are_json_whatever_is_accepted(pool: PgPool) {
+    let api = Api::start(pool).await;
+    for accept in [
+        "text/html",
+        "application/xml;q=0.9",
+        "image/*",
+        "*/*;q=0",
+        "nonsense",
+    ] {
+        let request = api.request("GET", "/api/sites").bearer_auth(&api.token);
+        let answer = read(request.header("accept", accept)).await;
+        assert_eq!(answer.status, 200, "{accept}");
+        assert_eq!(answer.headers["content-type"], "application/json", "{accept}");
+    }
+}

@@ -360,3 +360,48 @@ async fn every_change_is_in_the_audit_log(pool: PgPool) {
         .collect();
     assert_eq!(log, wanted);
 }
+
+#[sqlx::test]
+async fn a_site_that_is_registered_again_has_no_past(pool: PgPool) {
+    let api = Api::start(pool.clone()).await;
+    put(&api, SITE, json!({})).await;
+    for statement in [
+        "insert into site_activity (site_id, hour, minutes, covered, events, goals, updated_at)
+         values ('example.com', date_trunc('hour', now(), 'UTC') - interval '2 hours', '\\x05', 1, 1, '{}', now())",
+        "insert into site_now (site_id, current_visitors, as_of, triggers, updated_at)
+         values ('example.com', 7, now(), '[]', now())",
+        "insert into episodes (id, site_id, event_type, trigger, webhook_ids, started_at, peak, updated_at)
+         values (gen_random_uuid(), 'example.com', 'visitor_spike', '{}', '{}', now(), 5, now())",
+        "insert into idempotency_keys (token_id, path, key, request_hash, holder, claimed_at)
+         select gen_random_uuid(), path, 'one', '', gen_random_uuid(), now()
+         from unnest(array['/sites/example.com/settings', '/api/sites/example.com/goals',
+             '/sites/example.com.au/settings']) as path",
+    ] {
+        sqlx::query(statement).execute(&pool).await.expect("inserted");
+    }
+    let alerts = format!("{SITE}/alerts");
+    assert_eq!(
+        api.get(&alerts).await.body["data"].as_array().map(Vec::len),
+        Some(1)
+    );
+    let keys = async || -> Vec<String> {
+        sqlx::query_scalar("select path from idempotency_keys order by path")
+            .fetch_all(&pool)
+            .await
+            .expect("keys")
+    };
+    assert_eq!(keys().await.len(), 3);
+    assert_eq!(api.send("DELETE", SITE, None).await.status, 204);
+    let again = put(&api, SITE, json!({})).await;
+    assert_eq!((again.status, &again.body["open_episodes"]), (201, &json!(0)));
+    assert_eq!(api.get(&alerts).await.body["data"], json!([]));
+    let status = api.get(&format!("{SITE}/status")).await.body;
+    assert_eq!(
+        (&status["as_of"], &status["current_visitors"]),
+        (&Value::Null, &json!(0))
+    );
+    let activity = api.get(&format!("{SITE}/activity")).await.body;
+    let data = activity["data"].as_array().expect("a list");
+    assert!(data.iter().all(|one| one["visitors"].is_null()), "{activity}");
+    assert_eq!(keys().await, ["/sites/example.com.au/settings"]);
+}

@@ -348,3 +348,44 @@ async fn an_external_id_is_of_one_webhook_until_it_is_deleted(pool: PgPool) {
     let free = api.patch(&other, json!({"external_id": "mine-1"})).await;
     assert_eq!((free.status, &free.body["external_id"]), (200, &json!("mine-1")));
 }
+
+#[sqlx::test]
+async fn off_since_is_when_its_owner_switched_it(pool: PgPool) {
+    let api = Api::start(pool).await;
+    let path = create(&api, body()).await;
+    let off = api.patch(&path, json!({"enabled": false})).await;
+    let since = off.body["health"]["since"].clone();
+    assert!(since.is_string(), "{}", off.body);
+    for patch in [json!({"name": "renamed"}), json!({"enabled": false})] {
+        let edited = api.patch(&path, patch).await;
+        assert_ne!(edited.body["updated_at"], off.body["updated_at"]);
+        assert_eq!(edited.body["health"]["since"], since, "{}", edited.body);
+    }
+    api.patch(&path, json!({"enabled": true})).await;
+    let again = api.patch(&path, json!({"enabled": false})).await;
+    assert_ne!(again.body["health"]["since"], since);
+    let mut created_off = body();
+    created_off["enabled"] = json!(false);
+    let path = create(&api, created_off).await;
+    let renamed = api.patch(&path, json!({"name": "renamed"})).await;
+    assert_eq!(renamed.body["health"]["since"], renamed.body["inserted_at"]);
+}
+
+#[sqlx::test]
+async fn a_webhook_of_a_list_may_be_sent_back(pool: PgPool) {
+    let api = Api::start(pool.clone()).await;
+    let path = create(&api, body()).await;
+    insert_delivery(&pool, webhook_uuid(&pool).await, "delivered").await;
+    let listed = api.get(&format!("{WEBHOOKS}?include=recent")).await;
+    let mut one = listed.body["data"][0].clone();
+    assert_eq!(one["recent"].as_array().map(Vec::len), Some(1), "{one}");
+    one["name"] = json!("edited and sent back");
+    let edited = api.patch(&path, one.clone()).await;
+    assert_eq!(edited.status, 200, "{}", edited.body);
+    assert_eq!(edited.body["name"], "edited and sent back");
+    let made = api.post(
+        WEBHOOKS,
+        json!({"url": "https://example.com/x", "events": ["goal_completion"], "recent": []}),
+    );
+    assert_eq!(made.await.errors(), [("/recent", "read_only")]);
+}

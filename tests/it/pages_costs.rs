@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Once;
+use std::time::Duration;
 
 use bellwether::domain::id::WebhookId;
 use bellwether::record::tokens::Role;
@@ -17,6 +18,7 @@ use uuid::Uuid;
 
 use crate::pages_states::{Written, set_health, set_now};
 use crate::pages_support::{Pages, Visitor};
+use crate::support::eventually;
 
 const SITE: &str = "shop.example";
 /// Deliveries that have arrived.
@@ -240,4 +242,106 @@ async fn paging_shows_each_delivery_once_while_new_ones_come(pool: PgPool) {
         DELIVERED,
         "what came later is on no older page"
     );
+}
+
+#[sqlx::test]
+async fn what_scripts_ask_for_takes_four_statements_at_most(pool: PgPool) {
+    let pages = Pages::start(pool).await;
+    let (id, uuid) = webhook(&pages).await;
+    fill(&pages.pool, uuid, 100, 0).await;
+    set_now(&pages.pool, SITE, &id).await;
+    let visitor = pages.visitor(&[SITE], Role::Editor).await;
+    // The session notes its use once a minute.
+    visitor.get("/sites").await;
+    for path in [
+        format!("/sites/{SITE}/now"),
+        format!("/sites/{SITE}/webhooks/{id}/deliveries?newer_than=&since=24h"),
+    ] {
+        let request = pages
+            .client
+            .get(format!("{}{path}", pages.base))
+            .header(COOKIE, &visitor.cookie)
+            .header("accept", "application/json");
+        let (answer, asked) = Statements::of(request.send()).await;
+        let answer = answer.expect("an answer");
+        assert_eq!(answer.status(), 200, "{path}");
+        assert_eq!(answer.headers()["content-type"], "application/json", "{path}");
+        assert!((1..=FEW).contains(&asked.len()), "{path}: {asked:#?}");
+    }
+}
+
+#[sqlx::test]
+async fn deliveries_are_counted_by_one_statement(pool: PgPool) {
+    let pages = Pages::start(pool).await;
+    let (id, uuid) = webhook(&pages).await;
+    fill(&pages.pool, uuid, 1_500, 0).await;
+    let off = "update webhooks set disabled_at = now(), disabled_reason = 'gone'";
+    let visitor = pages.visitor(&[SITE], Role::Editor).await;
+    visitor.get("/sites").await;
+    for (cancelled, words) in [
+        (1_500, "More than 1,000"),
+        (1_000, "1,000 not sent"),
+        (0, "410 Gone"),
+    ] {
+        let some = "update deliveries set status = case when id in
+            (select id from deliveries order by id limit $1) then 'cancelled' else 'delivered' end";
+        sqlx::query(some)
+            .bind(i64::from(cancelled))
+            .execute(&pages.pool)
+            .await
+            .expect("changed");
+        sqlx::query(off).execute(&pages.pool).await.expect("off");
+        let path = format!("/sites/{SITE}/webhooks/{id}");
+        let (page, asked) = Statements::of(visitor.get(&path)).await;
+        page.has(words);
+        assert!(asked.len() <= FEW + 2, "{asked:#?}");
+    }
+}
+
+#[sqlx::test]
+async fn tests_of_a_webhook_are_no_burden_to_the_list(pool: PgPool) {
+    let pages = Pages::start(pool).await;
+    let (id, uuid) = webhook(&pages).await;
+    fill(&pages.pool, uuid, 20_000, 0).await;
+    // All are tests but the oldest five.
+    sqlx::query(
+        "update deliveries set event_type = 'test'
+         where id not in (select id from deliveries order by id limit 5)",
+    )
+    .execute(&pages.pool)
+    .await
+    .expect("tests");
+    sqlx::query("vacuum analyze deliveries")
+        .execute(&pages.pool)
+        .await
+        .expect("counted");
+    let rows_read = async || -> i64 {
+        sqlx::query("select pg_stat_force_next_flush()")
+            .execute(&pages.pool)
+            .await
+            .expect("flushed");
+        let read = "select sum(coalesce(idx_tup_fetch, 0) + coalesce(seq_tup_read, 0))::bigint
+            from pg_stat_user_tables where relname like 'deliveries%'";
+        sqlx::query_scalar(read)
+            .fetch_one(&pages.pool)
+            .await
+            .expect("a number")
+    };
+    let listed = async || {
+        let path = format!("/api/sites/{SITE}/webhooks?include=recent");
+        pages.api("GET", &path, json!(null)).await
+    };
+    let before = rows_read().await;
+    let found = listed().await;
+    assert_eq!(
+        found["data"][0]["recent"].as_array().map(Vec::len),
+        Some(5),
+        "{found} {id}"
+    );
+    let read = eventually("the reads are counted", Duration::from_secs(20), async || {
+        let read = rows_read().await - before;
+        (read > 0).then_some(read)
+    })
+    .await;
+    assert!(read < 2_000, "{read} rows were read");
 }

@@ -178,3 +178,34 @@ async fn empty_pages_say_what_is_missing_and_what_to_do(pool: PgPool) {
     assert_eq!(lost.status, 404);
     lost.has("name this request: <code>");
 }
+
+#[sqlx::test]
+async fn every_refusal_of_an_address_is_a_page(pool: PgPool) {
+    let pages = Pages::start(pool).await;
+    pages.api("PUT", "/api/sites/shop.example", json!({})).await;
+    let visitor = pages.visitor(&["shop.example"], Role::Editor).await;
+    let webhook = "/sites/shop.example/webhooks/wh_01h455vb4pex5vsknk084sn02q";
+    for (path, status, words) in [
+        (format!("{webhook}/secret"), 405, "use the button"),
+        (format!("{webhook}/test"), 405, "use the button"),
+        ("/sign-out".to_owned(), 405, "use the button"),
+        ("/sites/%ff/webhooks".to_owned(), 404, "There is no such page"),
+        ("/sites/shop.example/".to_owned(), 404, "There is no such page"),
+        ("/sites?q=a&q=b".to_owned(), 400, "cannot be read"),
+        (
+            format!("{webhook}/deliveries?show=&show=moving"),
+            400,
+            "cannot be read",
+        ),
+    ] {
+        let shown = visitor.get(&path).await;
+        assert_eq!(shown.status, status, "{path}");
+        assert_eq!(
+            shown.headers["content-type"], "text/html; charset=utf-8",
+            "{path}"
+        );
+        assert!(shown.headers.contains_key("content-security-policy"), "{path}");
+        shown.has(words);
+        assert_eq!(status == 405, shown.headers.contains_key("allow"), "{path}");
+    }
+}

@@ -272,6 +272,11 @@ async fn a_tracking_problem_is_watched_for_by_its_box(pool: PgPool) {
         ("url", "https://hooks.example.com/in/abcd9f2c"),
         ("error_condition", "on"),
     ];
+    let form = visitor.get(&new).await;
+    form.has("aria-describedby=\"error_condition-hint\"");
+    form.has(
+        "id=\"error_condition-hint\">No event for longer than is plausible; and within 5 minutes 50 errors",
+    );
     assert_eq!(visitor.submit(&new, &new, &fields).await.status, 200);
     let made = only_webhook(&pages).await;
     assert_eq!(made["events"], json!(["error_condition"]));

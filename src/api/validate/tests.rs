@@ -97,3 +97,20 @@ fn a_body_of_mistakes_gets_a_bounded_answer() {
             .all(|error| error.detail.chars().count() < 200)
     );
 }
+
+#[test]
+fn a_time_lies_in_the_years_that_answers_can_show() {
+    for (text, wanted) in [
+        ("2026-02-25T12:00:00Z", vec![]),
+        ("0000-01-01T00:00:00Z", vec![]),
+        ("9999-12-31T23:59:59Z", vec![]),
+        ("9999-12-31T23:59:59-00:01", vec![("/t".to_owned(), "invalid")]),
+        ("0000-01-01T00:00:00+00:01", vec![("/t".to_owned(), "invalid")]),
+        ("+10000-01-01T00:00:00Z", vec![("/t".to_owned(), "invalid")]),
+    ] {
+        let found = codes(&json!({"t": text}), |object, errors| {
+            object.time("t", errors);
+        });
+        assert_eq!(found, wanted, "{text}");
+    }
+}

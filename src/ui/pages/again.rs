@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::Json;
-use axum::extract::Path;
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
@@ -14,6 +13,7 @@ use serde_json::{Map, Value, json};
 use super::deliveries::{wants_json, with_vary};
 use super::delivery::DeliveryIds;
 use crate::domain::site::escape_segment;
+use crate::ui::address::Path;
 use crate::ui::client::read;
 use crate::ui::counted_up_to::CountedUpTo;
 use crate::ui::failure::PageFailure;
@@ -84,15 +84,16 @@ pub(in crate::ui) async fn test(
 }
 
 fn test_result(reply: Reply, found: &WebhookVisit) -> Result<(TestResult, Option<String>), PageFailure> {
-    let not_sent = |words: &str| TestResult {
+    let not_sent = |words: String| TestResult {
         is_ok: false,
-        words: words.to_owned(),
+        words,
         response: None,
         once: once(),
     };
     match reply.problem_type() {
         "too-many-tests" => {
-            let words = "That was the tenth test within a minute. Nothing was sent; wait a minute.";
+            // A webhook has ten tests a minute; of a site, so many may be under way.
+            let words = format!("Nothing was sent. {}", reply.detail());
             return Ok((not_sent(words), None));
         }
         "idempotency-key-reused" => return Err(PageFailure::foreign_form()),

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 
 use askama::Template;
-use axum::extract::{Path, Query};
 use axum::http::StatusCode;
 use axum::response::Response;
 use chrono::{SecondsFormat, TimeDelta};
 use serde::Deserialize;
 
 use super::deliveries::{Choice, event_choices, since_choices, since_hours};
+use crate::ui::address::{PageQuery, Path};
 use crate::ui::failure::PageFailure;
 use crate::ui::layout::{Layout, Section};
 use crate::ui::model::{AlertView, Listed, WebhookView};
@@ -57,7 +57,7 @@ pub(in crate::ui) struct AlertFilters {
 pub(in crate::ui) async fn list(
     visit: PageVisit,
     Path(site_id): Path<String>,
-    Query(filters): Query<AlertFilters>,
+    PageQuery(filters): PageQuery<AlertFilters>,
 ) -> Result<Response, PageFailure> {
     let site = visit.site(&site_id).await?;
     let wanted = if filters.since.is_empty() {

@@ -2,23 +2,24 @@
 
 use askama::Template;
 use axum::Json;
-use axum::extract::{Path, Query};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use chrono::{SecondsFormat, TimeDelta};
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::clock;
 use crate::domain::event::EventType;
+use crate::ui::address::{PageQuery, Path};
 use crate::ui::delivery_line::{DeliveryLine, line};
 use crate::ui::failure::PageFailure;
 use crate::ui::layout::{Layout, Section};
 use crate::ui::model::{DeliveryView, Listed, WebhookView};
-use crate::ui::paths::query;
+use crate::ui::paths::{SitePath, query};
 use crate::ui::respond::page;
 use crate::ui::session::PageVisit;
 use crate::ui::times::Zone;
-use crate::ui::webhook_visit::{WebhookIds, WebhookVisit};
+use crate::ui::webhook_visit::{WebhookIds, WebhookVisit, webhook_end};
 use crate::ui::words;
 
 #[derive(Template)]
@@ -159,9 +160,12 @@ impl DeliveryFilters {
 pub(in crate::ui) async fn list(
     visit: PageVisit,
     Path(ids): Path<WebhookIds>,
-    Query(filters): Query<DeliveryFilters>,
+    PageQuery(filters): PageQuery<DeliveryFilters>,
     headers: HeaderMap,
 ) -> Result<Response, PageFailure> {
+    if wants_json(&headers) {
+        return newer(&visit, &ids, &filters).await;
+    }
     let deleted_too = history_of(&visit, &ids).await?;
     let History {
         site,
@@ -171,13 +175,6 @@ pub(in crate::ui) async fn list(
         ..
     } = deleted_too;
     let zone = site.zone;
-    if wants_json(&headers) {
-        let query = filters.api_query(&zone, "", 50);
-        let newest: Listed<DeliveryView> = visit.api.get(&format!("{api}/deliveries?{query}")).await?;
-        let newer = newest.data.iter().filter(|one| filters.takes(one));
-        let newer = newer.take_while(|one| one.id > filters.newer_than).count();
-        return Ok(with_vary(Json(json!({"newer": newer})).into_response()));
-    }
     let query = filters.api_query(&zone, &filters.after, 50);
     let found: Listed<DeliveryView> = visit.api.get(&format!("{api}/deliveries?{query}")).await?;
     let (since, since_words, _) = since_hours(&filters.since);
@@ -217,6 +214,21 @@ pub(in crate::ui) async fn list(
     Ok(with_vary(page(StatusCode::OK, &shown)))
 }
 
+/// Counts the deliveries that are newer than one, for the script: that needs no more of the site
+/// than its path.
+async fn newer(
+    visit: &PageVisit,
+    ids: &WebhookIds,
+    filters: &DeliveryFilters,
+) -> Result<Response, PageFailure> {
+    let api = SitePath::new(&ids.site_id).api(&webhook_end(&ids.webhook_id));
+    let query = filters.api_query(&Zone::switched(clock::now()), "", 50);
+    let newest: Listed<DeliveryView> = visit.api.get(&format!("{api}/deliveries?{query}")).await?;
+    let newer = newest.data.iter().filter(|one| filters.takes(one));
+    let newer = newer.take_while(|one| one.id > filters.newer_than).count();
+    Ok(with_vary(Json(json!({"newer": newer})).into_response()))
+}
+
 /// A webhook's history, which outlives the webhook.
 pub(super) struct History {
     pub(super) site: crate::ui::session::SiteVisit,
@@ -239,10 +251,7 @@ pub(super) async fn history_of(visit: &PageVisit, ids: &WebhookIds) -> Result<Hi
         }),
         Err(failure) if failure.status() == StatusCode::NOT_FOUND => {
             let site = visit.site(&ids.site_id).await?;
-            let end = format!(
-                "/webhooks/{}",
-                crate::domain::site::escape_segment(&ids.webhook_id)
-            );
+            let end = webhook_end(&ids.webhook_id);
             Ok(History {
                 api: site.path.api(&end),
                 href: site.path.page(&end),

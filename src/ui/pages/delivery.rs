@@ -1,7 +1,6 @@
 //! One delivery: what happened, every try, what was sent and what came back.
 
 use askama::Template;
-use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::response::Response;
 use chrono::TimeDelta;
@@ -9,6 +8,7 @@ use serde::Deserialize;
 
 use super::deliveries::{History, history_of};
 use crate::domain::site::escape_segment;
+use crate::ui::address::Path;
 use crate::ui::failure::PageFailure;
 use crate::ui::html::Html;
 use crate::ui::json_text::in_lines;

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::Path;
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::domain::site::escape_segment;
+use crate::ui::address::Path;
 use crate::ui::escape::field_value;
 use crate::ui::failure::PageFailure;
 use crate::ui::form::Form;

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use askama::Template;
-use axum::extract::Path;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
@@ -11,6 +10,7 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
+use crate::ui::address::Path;
 use crate::ui::chart::Chart;
 use crate::ui::failure::PageFailure;
 use crate::ui::layout::{Layout, Section};

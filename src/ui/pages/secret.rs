@@ -1,11 +1,11 @@
 //! Pages that show a secret, and the one that asks before it is rotated.
 
 use askama::Template;
-use axum::extract::Path;
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use serde_json::{Value, json};
 
+use crate::ui::address::Path;
 use crate::ui::client::read;
 use crate::ui::failure::PageFailure;
 use crate::ui::form_errors::FormErrors;

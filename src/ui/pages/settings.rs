@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::Path;
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use serde_json::json;
 
+use crate::ui::address::Path;
 use crate::ui::escape::field_value;
 use crate::ui::failure::PageFailure;
 use crate::ui::form::Form;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use askama::Template;
 use axum::body::Body;
-use axum::extract::{ConnectInfo, Path, Query, Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
@@ -14,6 +14,7 @@ use sqlx::Connection as _;
 use crate::clock;
 use crate::record::sessions::{self, LinkState};
 use crate::record::tokens;
+use crate::ui::address::{PageQuery, Path};
 use crate::ui::client;
 use crate::ui::failure::PageFailure;
 use crate::ui::form::Form;
@@ -61,7 +62,7 @@ pub(in crate::ui) struct NextPage {
 pub(in crate::ui) async fn show(
     State(state): State<UiState>,
     visit: Option<PageVisit>,
-    Query(query): Query<NextPage>,
+    PageQuery(query): PageQuery<NextPage>,
     headers: HeaderMap,
 ) -> Response {
     if visit.is_some() {
@@ -261,6 +262,11 @@ pub(in crate::ui) async fn open_portal(
 /// `GET /`
 pub(in crate::ui) async fn root() -> Response {
     see_other("/sites")
+}
+
+/// Everything that has a page or takes a form, asked for in another way.
+pub(in crate::ui) async fn wrong_method(_headers: HeaderMap) -> Response {
+    PageFailure::wrong_method().into_response()
 }
 
 /// Everything that has no page.

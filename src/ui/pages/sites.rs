@@ -1,7 +1,6 @@
 //! The list of a visitor's sites.
 
 use askama::Template;
-use axum::extract::Query;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
@@ -9,6 +8,7 @@ use serde_json::Value;
 
 use crate::clock;
 use crate::domain::health::CountedState;
+use crate::ui::address::PageQuery;
 use crate::ui::failure::PageFailure;
 use crate::ui::layout::Layout;
 use crate::ui::model::{Listed, SiteView};
@@ -47,7 +47,7 @@ pub(in crate::ui) struct SiteSearch {
 /// `GET /sites?q=&after=`
 pub(in crate::ui) async fn list(
     visit: PageVisit,
-    Query(wanted): Query<SiteSearch>,
+    PageQuery(wanted): PageQuery<SiteSearch>,
 ) -> Result<Response, PageFailure> {
     // No id or name has control characters, which the API refuses to look for.
     let q: String = wanted.q.trim().replace(char::is_control, "");

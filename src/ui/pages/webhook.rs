@@ -1,13 +1,13 @@
 //! One webhook: its states, its settings, its newest deliveries, and what can be done.
 
 use askama::Template;
-use axum::extract::Path;
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
 use crate::clock;
+use crate::ui::address::Path;
 use crate::ui::counted_up_to::CountedUpTo;
 use crate::ui::delivery_line::{self, DeliveryLine};
 use crate::ui::failure::PageFailure;
@@ -89,7 +89,8 @@ async fn status(visit: &PageVisit, found: &WebhookVisit) -> Result<Option<Status
         .events
         .iter()
         .any(|event| event.starts_with("visitor_"));
-    if !has_triggers {
+    // Nothing fires for one that is off.
+    if !has_triggers || found.webhook.health.state == "disabled" {
         return Ok(None);
     }
     visit.api.get(&found.site.path.api("/status")).await.map(Some)

@@ -1,12 +1,12 @@
 //! Creating and changing a webhook: one page, one form.
 
 use askama::Template;
-use axum::extract::Path;
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
 
 use super::secret::{SecretPage, ShownFor};
 use crate::domain::webhook::Format;
+use crate::ui::address::Path;
 use crate::ui::client::read;
 use crate::ui::escape::field_value;
 use crate::ui::failure::PageFailure;

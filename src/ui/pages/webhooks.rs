@@ -1,11 +1,11 @@
 //! The webhooks of a site.
 
 use askama::Template;
-use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::response::Response;
 use chrono::TimeDelta;
 
+use crate::ui::address::Path;
 use crate::ui::failure::PageFailure;
 use crate::ui::health::{self, HealthFacts, StateBox};
 use crate::ui::html::Html;
