@@ -46,7 +46,7 @@ struct Deliveries {
 #[derive(Debug)]
 struct ReturningRow {
     assignment: Arc<Assignment>,
-    suspect: bool,
+    row: GivenBackRow,
 }
 
 #[derive(Debug)]
@@ -57,10 +57,8 @@ struct InFlightDelivery {
     claim: Option<Claim>,
     /// The request has ended, and its outcome is on its way to Postgres.
     has_ended: bool,
-    /// It is a row of `parked`, claimed by this process.
-    is_row: bool,
-    /// An earlier owner may have made its attempt.
-    suspect: bool,
+    /// Its row of `parked`, if it is one, claimed by this process.
+    row: Option<GivenBackRow>,
     /// Other records of the delivery.
     waiting: Vec<Work>,
 }
@@ -106,8 +104,7 @@ impl InFlight {
                     assignment: Arc::clone(work.assignment()),
                     claim: None,
                     has_ended: false,
-                    is_row: work.parked().is_some(),
-                    suspect: work.suspect,
+                    row: work.given_back(),
                     waiting: Vec::new(),
                 });
                 Ok(work)
@@ -170,12 +167,10 @@ impl InFlight {
         for mut work in works {
             // What became of the other record is not known here.
             work.needs_look_up = true;
-            if work.parked().is_some() {
-                let row = ReturningRow {
-                    assignment: Arc::clone(work.assignment()),
-                    suspect: work.suspect,
-                };
-                deliveries.returning.insert(work.record.delivery_id, row);
+            if let Some(row) = work.given_back() {
+                let assignment = Arc::clone(work.assignment());
+                let returning = ReturningRow { assignment, row };
+                deliveries.returning.insert(work.record.delivery_id, returning);
             }
             // The deliverer is gone once the process is stopping; the next owner reads the record
             // again.
@@ -226,6 +221,28 @@ impl InFlight {
         false
     }
 
+    /// Gives back the rows of `parked` that were not begun, of assignments that were lost: their
+    /// owner may be this process once more. Does not wait for Postgres; a row that the next owner
+    /// has claimed meanwhile is left to it.
+    pub(crate) fn give_back_lost(&self, runtime: &Handle) {
+        let (_, rows) = self.claims(clock::now_ms());
+        if rows.is_empty() {
+            return;
+        }
+        let pool = self.pool.clone();
+        runtime.spawn(async move {
+            let released = async { parked::release(&mut *pool.acquire().await?, &rows).await };
+            match released.await {
+                Ok(()) => tracing::info!(rows = rows.len(), "rows of lost partitions were given back"),
+                Err(error) => tracing::warn!(
+                    rows = rows.len(),
+                    %error,
+                    "giving back rows of lost partitions failed; their claims end by themselves"
+                ),
+            }
+        });
+    }
+
     /// Forgets the rows on their way back of revoked assignments: others may own them by now.
     pub(crate) fn forget_returning(&self) {
         let returning = &mut self.lock().returning;
@@ -247,16 +264,12 @@ impl InFlight {
             Some(claim)
         });
         // A row may also wait behind a record of its delivery.
-        let rows = revoked().filter_map(|(id, one)| {
-            let waiting = one.waiting.iter().find(|work| work.parked().is_some());
-            let suspect = match waiting {
-                _ if one.is_row && one.claim.is_none() => one.suspect,
-                waiting => waiting?.suspect,
-            };
-            Some(GivenBackRow::new(*id, suspect))
+        let rows = revoked().filter_map(|(_, one)| {
+            let waiting = || one.waiting.iter().find_map(Work::given_back);
+            one.row.filter(|_| one.claim.is_none()).or_else(waiting)
         });
         let returned = returning.extract_if(|_, row| row.assignment.is_revoked());
-        let returned = returned.map(|(id, row)| GivenBackRow::new(id, row.suspect));
+        let returned = returned.map(|(_, returning)| returning.row);
         (claims.collect(), rows.chain(returned).collect())
     }
 

@@ -28,6 +28,7 @@ use crate::domain::webhook::DisableReason;
 use crate::kafka::producer::Publisher;
 use crate::kafka::producer::outgoing::Outgoing;
 use crate::record::outcomes::OutcomeRow;
+use crate::record::parked::GivenBackRow;
 use crate::record::pg_monitor::PgMonitor;
 use crate::record::{health, parked};
 use crate::telemetry::Metrics;
@@ -156,7 +157,21 @@ impl OutcomePublisher {
     pub(crate) async fn finish_superseded(&self, work: Work, progress: Option<&DeliveryProgress>) {
         match progress {
             Some(known) if known.status.is_finished() => self.finish_failed(work).await,
-            _ => self.complete(work),
+            _ => {
+                // The row is for a later attempt by now, and nobody has to wait for this claim.
+                if let Some(row) = work.given_back() {
+                    let row = GivenBackRow {
+                        suspect: false,
+                        ..row
+                    };
+                    let released = self.monitor.until_done(PostgresOp::Unpark, || async {
+                        let mut connection = self.pool.acquire().await?;
+                        parked::release(&mut connection, &[row]).await
+                    });
+                    released.await;
+                }
+                self.complete(work);
+            }
         }
     }
 

@@ -181,6 +181,7 @@ fn parked_row(work: &Work, place: ParkedPlace) -> ParkedRow {
         paused_ms: work.paused_ms,
         // A claim that has ended is how a row says that its attempt may have been made.
         claimed_until: work.suspect.then_some(DateTime::UNIX_EPOCH),
+        held_until: work.claimed_until(),
     }
 }
 
@@ -245,6 +246,7 @@ pub(crate) fn work_of(
         origin: WorkOrigin::Row {
             assignment,
             reason: row.reason,
+            claimed_until: row.claimed_until,
         },
         partition: row.partition,
         record_ms: row.parked_at.timestamp_millis(),

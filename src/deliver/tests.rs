@@ -5,6 +5,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::intake::completions::{Completed, Completions};
@@ -16,6 +17,7 @@ use crate::domain::delivery::Origin;
 use crate::domain::event::EventType;
 use crate::domain::health::ParkReason;
 use crate::domain::id::{DeliveryId, NotificationId, WebhookId};
+use crate::domain::time::from_ms;
 use crate::kafka::topic_partition::TopicPartition;
 
 /// Time at which the records of [`Source`] were published and are due, in milliseconds since the
@@ -79,6 +81,7 @@ impl Source {
         let origin = WorkOrigin::Row {
             assignment: Arc::clone(&self.assignment),
             reason: ParkReason::Circuit,
+            claimed_until: claim_of(delivery),
         };
         self.work(origin, delivery, attempt)
     }
@@ -104,6 +107,12 @@ impl Source {
     pub(crate) fn take_completed(&self) -> Vec<i64> {
         self.completed.try_iter().map(|one| one.offset).collect()
     }
+}
+
+/// End of the claim of this delivery's row, as [`Source::claim`] makes it.
+pub(crate) fn claim_of(delivery: u128) -> DateTime<Utc> {
+    let number = i64::try_from(delivery).expect("a small number");
+    from_ms(PUBLISHED_MS + 90_000 + number)
 }
 
 /// Makes a record for attempt `attempt` of the delivery with this number.

@@ -109,6 +109,9 @@ pub(crate) struct ParkedRow {
     pub(crate) paused_ms: i64,
     /// Until then this process works on it, and no other may claim it.
     pub(crate) claimed_until: Option<DateTime<Utc>>,
+    /// End of the claim under which this process has worked on the row; none: it had no row. A
+    /// claim of anybody else stays.
+    pub(crate) held_until: Option<DateTime<Utc>>,
 }
 
 /// An HTTP request and its outcome.
@@ -270,6 +273,7 @@ pub(crate) async fn write(
         &parked_column!(outcomes, |one| Some(one.paused_ms)) as &[Option<i64>],
         &parked_column!(outcomes, |one| one.claimed_until) as &[Option<DateTime<Utc>>],
         &column!(outcomes, |one| one.facts.resend_of.map(DeliveryId::uuid)) as &[Option<Uuid>],
+        &parked_column!(outcomes, |one| one.held_until) as &[Option<DateTime<Utc>>],
     )
     .fetch_all(connection)
     .await?;
@@ -312,3 +316,6 @@ pub(crate) async fn claim(connection: &mut PgConnection, claims: &[Claim]) -> sq
     .await?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

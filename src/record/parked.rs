@@ -32,6 +32,8 @@ pub(crate) struct ClaimedRow {
     pub(crate) step: i32,
     pub(crate) paused_ms: i64,
     pub(crate) parked_at: DateTime<Utc>,
+    /// End of this owner's claim, which also names it: two claims never end at the same instant.
+    pub(crate) claimed_until: DateTime<Utc>,
     /// An earlier claim was never resolved: the attempt may have been made.
     pub(crate) was_claimed: bool,
     /// Absent if the history of that day is gone.
@@ -99,15 +101,26 @@ pub(crate) async fn waiting_webhooks(
 #[derive(Debug, Default)]
 pub(crate) struct TakenRows {
     pub(crate) readable: Vec<ClaimedRow>,
-    /// Deliveries with words of a newer version, and their webhooks. They stay claimed, so that
-    /// they are in nobody's way; once the claim ends they are looked at again.
-    pub(crate) newer: Vec<(DeliveryId, WebhookId)>,
+    /// Deliveries with words of a newer version. They stay claimed, so that they are in nobody's
+    /// way; once the claim ends they are looked at again.
+    pub(crate) newer: Vec<NewerRow>,
+}
+
+/// A claimed row that only a newer version can read.
+#[derive(Debug)]
+pub(crate) struct NewerRow {
+    pub(crate) delivery_id: DeliveryId,
+    pub(crate) webhook_id: WebhookId,
+    claimed_until: DateTime<Utc>,
 }
 
 impl TakenRows {
     /// All rows, to be given back.
     pub(crate) fn given_back(&self) -> Vec<GivenBackRow> {
-        let newer = self.newer.iter().map(|(id, _)| GivenBackRow::new(*id, true));
+        let newer = self
+            .newer
+            .iter()
+            .map(|row| GivenBackRow::new(row.delivery_id, row.claimed_until, true));
         self.readable
             .iter()
             .map(ClaimedRow::given_back)
@@ -120,19 +133,25 @@ impl TakenRows {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct GivenBackRow {
     pub(crate) id: DeliveryId,
+    /// End of the claim that is given back; a claim that somebody else has made since stays.
+    pub(crate) claimed_until: DateTime<Utc>,
     /// An earlier owner may have made its attempt.
     pub(crate) suspect: bool,
 }
 
 impl GivenBackRow {
-    pub(crate) fn new(id: DeliveryId, suspect: bool) -> Self {
-        Self { id, suspect }
+    pub(crate) fn new(id: DeliveryId, claimed_until: DateTime<Utc>, suspect: bool) -> Self {
+        Self {
+            id,
+            claimed_until,
+            suspect,
+        }
     }
 }
 
 impl ClaimedRow {
     pub(crate) fn given_back(&self) -> GivenBackRow {
-        GivenBackRow::new(self.delivery_id, self.was_claimed)
+        GivenBackRow::new(self.delivery_id, self.claimed_until, self.was_claimed)
     }
 }
 
@@ -159,12 +178,13 @@ pub(crate) async fn take(
              update parked set claimed_until = now() + make_interval(secs => $4)
              from picked where parked.delivery_id = picked.delivery_id
              returning parked.delivery_id, parked.webhook_id, parked.partition, parked.due_at, parked.reason,
-                 parked.attempt, parked.step, parked.paused_ms, parked.parked_at,
+                 parked.attempt, parked.step, parked.paused_ms, parked.parked_at, parked.claimed_until as held_until,
                  picked.claimed_until is not null as was_claimed
          )
          select t.delivery_id as "delivery_id!", t.webhook_id as "webhook_id!", t.partition as "partition!",
              t.due_at as "due_at!", t.reason as "reason!", t.attempt as "attempt!", t.step as "step!",
-             t.paused_ms as "paused_ms!", t.parked_at as "parked_at!", t.was_claimed as "was_claimed!",
+             t.paused_ms as "paused_ms!", t.parked_at as "parked_at!", t.held_until as "held_until!",
+             t.was_claimed as "was_claimed!",
              d.notification_id as "notification_id?", d.site_id as "site_id?", d.event_type as "event_type?",
              d.origin as "origin?", d.resend_of as "resend_of?", d.status as "status?", d.attempts as "attempts?", d.response_code as "response_code?",
              d.failure_reason as "failure_reason?", d.payload as "payload?", d.created_at as "created_at?", d.first_attempt_at as "first_attempt_at?",
@@ -180,13 +200,14 @@ pub(crate) async fn take(
     .await?;
     let mut taken = TakenRows::default();
     for row in rows {
-        let ids = (
-            DeliveryId::from_uuid(row.delivery_id),
-            WebhookId::from_uuid(row.webhook_id),
-        );
+        let newer = NewerRow {
+            delivery_id: DeliveryId::from_uuid(row.delivery_id),
+            webhook_id: WebhookId::from_uuid(row.webhook_id),
+            claimed_until: row.held_until,
+        };
         match row.into_claimed() {
             Ok(row) => taken.readable.push(row),
-            Err(_) => taken.newer.push(ids),
+            Err(_) => taken.newer.push(newer),
         }
     }
     Ok(taken)
@@ -203,6 +224,7 @@ struct TakenRow {
     step: i32,
     paused_ms: i64,
     parked_at: DateTime<Utc>,
+    held_until: DateTime<Utc>,
     was_claimed: bool,
     notification_id: Option<Uuid>,
     site_id: Option<String>,
@@ -234,6 +256,7 @@ impl TakenRow {
             step: self.step,
             paused_ms: self.paused_ms,
             parked_at: self.parked_at,
+            claimed_until: self.held_until,
             was_claimed: self.was_claimed,
         })
     }
@@ -267,18 +290,22 @@ impl TakenRow {
 }
 
 /// Gives claimed rows back that were not worked on. Those of which an earlier owner may have made
-/// the attempt keep a claim that has ended.
+/// the attempt keep a claim that has ended. A row that somebody else has claimed since is left
+/// alone.
 pub(crate) async fn release(connection: &mut PgConnection, rows: &[GivenBackRow]) -> sqlx::Result<()> {
     let ids: Vec<Uuid> = rows.iter().map(|row| row.id.uuid()).collect();
-    let suspects = rows.iter().filter(|row| row.suspect);
-    let suspects: Vec<Uuid> = suspects.map(|row| row.id.uuid()).collect();
+    let claims: Vec<DateTime<Utc>> = rows.iter().map(|row| row.claimed_until).collect();
+    let suspects: Vec<bool> = rows.iter().map(|row| row.suspect).collect();
     sqlx::query!(
-        "update parked
-         set claimed_until = case when given.delivery_id = any($2) then 'epoch'::timestamptz end
+        "update parked set claimed_until = case when given.suspect then 'epoch'::timestamptz end
          from (
-             select delivery_id from parked where delivery_id = any($1) order by delivery_id for no key update
+             select parked.delivery_id, back.suspect
+             from unnest($1::uuid[], $2::timestamptz[], $3::bool[]) as back (delivery_id, claimed_until, suspect)
+             join parked on parked.delivery_id = back.delivery_id and parked.claimed_until = back.claimed_until
+             order by parked.delivery_id for no key update of parked
          ) as given where parked.delivery_id = given.delivery_id",
         &ids,
+        &claims,
         &suspects
     )
     .execute(connection)

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::support::app::{Deployment, Process};
 use crate::support::eventually;
+use crate::support::goal_stage::GoalStage;
 use crate::support::receiver::{Answer, Receiver};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -231,4 +232,37 @@ async fn rows_that_a_dead_owner_had_claimed_are_sent() {
         .await
         .unwrap();
     assert_eq!(flagged, 4, "each may have been sent");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_of_lost_partitions_that_come_back_are_sent_soon() {
+    let stage = GoalStage::start(&[], json!({"max_concurrency": 1})).await;
+    stage.pause("now() + interval '1 hour'").await;
+    for number in 0..3 {
+        stage.goal(&format!("goal {number}")).await;
+    }
+    stage.count_is("select count(*) from parked", 3).await;
+    // One is sent and ends after the loss; the others are claimed and wait behind it.
+    stage
+        .receiver
+        .answer("hook", |_| Answer::status(200).after(Duration::from_secs(14)));
+    stage.pause("null").await;
+    stage
+        .count_is("select count(*) from parked where claimed_until > now()", 3)
+        .await;
+    stage.receiver.wait_for("hook", 1).await;
+    stage.process.signal("STOP");
+    // Time has to pass: the brokers believe it dead after six seconds.
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    stage.receiver.answer("hook", |_| Answer::status(200));
+    stage.process.signal("CONT");
+    let begun = Instant::now();
+    stage.receiver.wait_for("hook", 3).await;
+    stage.count_is("select count(*) from parked", 0).await;
+    let lost = "bellwether_rebalances_total{event=\"lost\",group=\"deliver\"}";
+    assert!(stage.process.metric(lost).await >= 1.0, "nothing was lost");
+    // A claim lasts for a request's deadline and a minute.
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(30), "{took:?}");
+    assert_eq!(repeats(&stage.receiver), 0);
 }

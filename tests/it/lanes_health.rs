@@ -119,7 +119,7 @@ async fn an_open_circuit_parks_then_probes_and_drains() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pause_holds_back_and_its_end_delivers() {
     let stage = GoalStage::start(&[], json!({})).await;
-    pause(&stage, "now() + interval '1 hour'").await;
+    stage.pause("now() + interval '1 hour'").await;
     for number in 0..5 {
         stage.goal(&format!("goal {number}")).await;
     }
@@ -129,7 +129,7 @@ async fn a_pause_holds_back_and_its_end_delivers() {
     assert!(stage.receiver.received("hook").is_empty());
     assert_eq!(stage.health().await["waiting"], 5);
     // Ended early: what waits goes at once.
-    pause(&stage, "null").await;
+    stage.pause("null").await;
     stage.receiver.wait_for("hook", 5).await;
     stage.count_is("select count(*) from parked", 0).await;
 }
@@ -279,7 +279,7 @@ async fn an_endpoint_known_as_gone_is_switched_off_in_sight() {
 #[tokio::test]
 async fn a_row_that_may_have_been_sent_stays_so_at_a_hand_over() {
     let mut stage = GoalStage::start(&[], json!({"max_concurrency": 1})).await;
-    pause(&stage, "now() + interval '1 hour'").await;
+    stage.pause("now() + interval '1 hour'").await;
     for number in 0..3 {
         stage.goal(&format!("goal {number}")).await;
     }
@@ -293,7 +293,7 @@ async fn a_row_that_may_have_been_sent_stays_so_at_a_hand_over() {
     stage
         .receiver
         .answer("hook", |_| Answer::status(200).after(Duration::from_secs(5)));
-    pause(&stage, "null").await;
+    stage.pause("null").await;
     stage
         .count_is("select count(*) from parked where claimed_until > now()", 3)
         .await;
@@ -312,7 +312,7 @@ async fn a_row_that_may_have_been_sent_stays_so_at_a_hand_over() {
 #[tokio::test]
 async fn a_parked_row_of_a_newer_version_holds_back_no_other() {
     let stage = GoalStage::start(&[], json!({})).await;
-    pause(&stage, "now() + interval '1 hour'").await;
+    stage.pause("now() + interval '1 hour'").await;
     for number in 0..5 {
         stage.goal(&format!("goal {number}")).await;
     }
@@ -325,7 +325,7 @@ async fn a_parked_row_of_a_newer_version_holds_back_no_other() {
     .execute(stage.pool())
     .await
     .unwrap();
-    pause(&stage, "null").await;
+    stage.pause("null").await;
     stage.receiver.wait_for("hook", 4).await;
     stage.count_is("select count(*) from parked", 1).await;
     assert_eq!(
@@ -340,7 +340,7 @@ async fn a_parked_row_of_a_newer_version_holds_back_no_other() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rows_claimed_while_it_stops_are_given_back() {
     let mut stage = GoalStage::start(&[], json!({})).await;
-    pause(&stage, "now() + interval '1 hour'").await;
+    stage.pause("now() + interval '1 hour'").await;
     for number in 0..3 {
         stage.goal(&format!("goal {number}")).await;
     }
@@ -351,7 +351,7 @@ async fn rows_claimed_while_it_stops_are_given_back() {
         .execute(&mut *lock)
         .await
         .unwrap();
-    pause(&stage, "null").await;
+    stage.pause("null").await;
     let claiming = "select count(*) from pg_stat_activity
         where datname = current_database() and wait_event_type = 'Lock' and query like '%update parked set claimed_until%'";
     stage.count_is(claiming, 1).await;
@@ -379,7 +379,7 @@ async fn rows_claimed_while_it_stops_are_given_back() {
 #[tokio::test]
 async fn a_pause_holds_back_also_what_waited_before_it() {
     let mut stage = GoalStage::start(&[], json!({"max_age_seconds": 3_600})).await;
-    pause(&stage, "now() + interval '1 hour'").await;
+    stage.pause("now() + interval '1 hour'").await;
     for number in 0..3 {
         stage.goal(&format!("goal {number}")).await;
     }
@@ -408,14 +408,14 @@ async fn a_pause_holds_back_also_what_waited_before_it() {
     ] {
         sqlx::query(sql).execute(stage.pool()).await.unwrap();
     }
-    pause(&stage, "null").await;
+    stage.pause("null").await;
     stage.receiver.wait_for("hook", 3).await;
 }
 
 /// Leaves three rows of a process that stopped. The attempt of one failed for good, and its dead
 /// letter was not published. Returns the one.
 async fn rows_without_a_dead_letter(stage: &mut GoalStage, reason: &str) -> DeliveryId {
-    pause(stage, "now() + interval '1 hour'").await;
+    stage.pause("now() + interval '1 hour'").await;
     for number in 0..3 {
         stage.goal(&format!("goal {number}")).await;
     }
@@ -475,11 +475,4 @@ async fn a_pending_dead_letter_outlives_its_webhooks_end() {
     one_letter_is_there(&stage, failed, "gone").await;
     let cancelled = "select count(*) from deliveries where status = 'cancelled'";
     assert_eq!(stage.count(cancelled).await, 2);
-}
-
-/// Pauses every webhook until an instant of Postgres, and waits until the process knows.
-async fn pause(stage: &GoalStage, until: &str) {
-    let sql = format!("update webhooks set paused_until = {until}, updated_at = now()");
-    sqlx::query(&sql).execute(stage.pool()).await.unwrap();
-    stage.deployment.registry_is_read(&stage.process).await;
 }

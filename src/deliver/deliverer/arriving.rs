@@ -7,7 +7,6 @@ use crate::deliver::in_flight::NotAdmitted;
 use crate::deliver::intake::work::{Work, WorkOrigin};
 use crate::deliver::lanes::Lane;
 use crate::domain::webhook::Webhook;
-use crate::record::parked::GivenBackRow;
 
 impl Deliverer {
     /// Lets a record wait for its turn, or does what its webhook demands.
@@ -27,12 +26,12 @@ impl Deliverer {
     /// Reserves a record's delivery for it. `None`: the record waits, or is not this process's any
     /// more.
     pub(super) fn admit(&self, work: Work) -> Option<Box<Work>> {
-        let row = GivenBackRow::new(work.record.delivery_id, work.suspect);
+        let row = work.given_back();
         match self.links.in_flight.admit(Box::new(work)) {
             Ok(work) => Some(work),
             Err(NotAdmitted::Waits | NotAdmitted::Revoked) => None,
             Err(NotAdmitted::ClaimedInVain) => {
-                self.clean_up(vec![row], Vec::new());
+                self.clean_up(row.into_iter().collect(), Vec::new());
                 None
             }
         }

@@ -155,7 +155,7 @@ impl Deliverer {
         self.looks.want_refill();
         for (id, room) in asked {
             let readable = rows.readable.iter().map(|row| row.webhook_id);
-            let newer = rows.newer.iter().map(|(_, webhook)| *webhook);
+            let newer = rows.newer.iter().map(|row| row.webhook_id);
             let came = readable.chain(newer).filter(|webhook| webhook == id).count();
             if came < usize::try_from(*room).unwrap_or(0) {
                 self.backlog.taken_all(*id);
@@ -168,12 +168,12 @@ impl Deliverer {
     /// Goes on with claimed rows, each by what is recorded of its delivery.
     fn arrange(&mut self, rows: TakenRows) {
         let (now, now_ms) = (clock::monotonic(), clock::now_ms());
-        if let Some((delivery, webhook)) = rows.newer.first()
+        if let Some(newer) = rows.newer.first()
             && let Some(suppressed) = self.newer_logged.admit(now)
         {
             tracing::error!(
-                delivery.id = %delivery,
-                webhook.id = %webhook,
+                delivery.id = %newer.delivery_id,
+                webhook.id = %newer.webhook_id,
                 deliveries = rows.newer.len(),
                 suppressed,
                 "parked deliveries of a newer version are held back: finish the upgrade"

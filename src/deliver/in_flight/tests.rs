@@ -1,7 +1,7 @@
 use sqlx::postgres::PgPoolOptions;
 
 use super::*;
-use crate::deliver::tests::{PUBLISHED_MS, Source, offset_of};
+use crate::deliver::tests::{PUBLISHED_MS, Source, claim_of, offset_of};
 
 /// Deliveries at work, and the records handed back to the deliverer. The pool never connects.
 fn in_flight() -> (InFlight, mpsc::UnboundedReceiver<Work>) {
@@ -91,7 +91,7 @@ async fn a_hand_over_claims_what_runs_and_gives_rows_back() {
         .collect();
     // What has ended is written within minutes, and not by its deadline.
     assert_eq!(until, [(ids[0], 30_000), (ids[1], 300_000)]);
-    assert_eq!(rows, [GivenBackRow::new(ids[2], false)]);
+    assert_eq!(rows, [GivenBackRow::new(ids[2], claim_of(3), false)]);
 }
 
 #[tokio::test]
@@ -116,7 +116,10 @@ async fn a_row_behind_a_record_is_given_back_at_a_hand_over() {
     let (claims, rows) = in_flight.claims(PUBLISHED_MS);
     assert_eq!(
         (claims.len(), rows),
-        (1, vec![GivenBackRow::new(record.record.delivery_id, false)])
+        (
+            1,
+            vec![GivenBackRow::new(record.record.delivery_id, claim_of(1), false)]
+        )
     );
 }
 
@@ -129,7 +132,10 @@ async fn a_row_on_its_way_back_is_given_back_at_a_hand_over_once() {
     in_flight.requeue(*row);
     assert_eq!(in_flight.claims(PUBLISHED_MS).1, [], "nothing is handed over");
     source.assignment.revoke();
-    assert_eq!(in_flight.claims(PUBLISHED_MS).1, [GivenBackRow::new(id, false)]);
+    assert_eq!(
+        in_flight.claims(PUBLISHED_MS).1,
+        [GivenBackRow::new(id, claim_of(1), false)]
+    );
     let row = requeued.try_recv().expect("the row");
     assert_eq!(in_flight.admit(Box::new(row)).err(), Some(NotAdmitted::Revoked));
     // The next owner may have it by now.
@@ -148,7 +154,7 @@ async fn a_row_on_its_way_back_comes_back() {
     source.assignment.revoke();
     assert_eq!(
         in_flight.claims(PUBLISHED_MS).1,
-        [GivenBackRow::new(id, false)],
+        [GivenBackRow::new(id, claim_of(1), false)],
         "once"
     );
 }

@@ -112,7 +112,9 @@ impl GroupThread for Intake {
         self.assignment.revoke();
         self.links.owned.remove(&self.assignment);
         self.links.own_retries.forget();
-        if !lost && !self.partitions.is_empty() {
+        if lost {
+            self.links.in_flight.give_back_lost(&self.links.runtime);
+        } else if !self.partitions.is_empty() {
             let is_claimed = self.links.in_flight.claim(&self.links.runtime);
             self.receive_completions();
             let commits = self.commits(CommitScope::All, is_claimed);

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
+
 use super::completions::{Completed, Completions};
 use crate::deliver::lanes::flow::RequestNumber;
 use crate::dispatch::offsets::Epoch;
@@ -12,6 +14,7 @@ use crate::dispatch::record::{Coordinates, DeliveryRecord};
 use crate::dispatch::tier::Tier;
 use crate::domain::health::ParkReason;
 use crate::kafka::topic_partition::TopicPartition;
+use crate::record::parked::GivenBackRow;
 
 /// An attempt that is to be brought to an outcome.
 #[derive(Debug)]
@@ -58,6 +61,8 @@ pub(crate) enum WorkOrigin {
     Row {
         assignment: Arc<Assignment>,
         reason: ParkReason,
+        /// End of this process' claim, which names it.
+        claimed_until: DateTime<Utc>,
     },
 }
 
@@ -92,6 +97,24 @@ impl Work {
             WorkOrigin::Record { .. } => None,
             WorkOrigin::Row { reason, .. } => Some(*reason),
         }
+    }
+
+    /// End of the claim of its row in `parked`; none for a record.
+    pub(crate) fn claimed_until(&self) -> Option<DateTime<Utc>> {
+        match &self.origin {
+            WorkOrigin::Record { .. } => None,
+            WorkOrigin::Row { claimed_until, .. } => Some(*claimed_until),
+        }
+    }
+
+    /// Its row of `parked`, to be given back without an attempt; none for a record.
+    pub(crate) fn given_back(&self) -> Option<GivenBackRow> {
+        let claimed_until = self.claimed_until()?;
+        Some(GivenBackRow::new(
+            self.record.delivery_id,
+            claimed_until,
+            self.suspect,
+        ))
     }
 
     /// True if Postgres has to be asked about it before anything is done.

@@ -74,11 +74,23 @@ with outcome as (
     order by o.id
     on conflict (delivery_id) do update set
         due_at = excluded.due_at, reason = excluded.reason, attempt = excluded.attempt, step = excluded.step,
-        paused_ms = excluded.paused_ms, claimed_until = excluded.claimed_until, parked_at = now()
+        paused_ms = excluded.paused_ms, parked_at = now(),
+        claimed_until = case
+            when p.claimed_until > now() and p.claimed_until is distinct from
+                ($41::timestamptz[])[array_position($1::uuid[], excluded.delivery_id)]
+                then p.claimed_until
+            else excluded.claimed_until end
+    -- Another owner has claimed the row and works on it: it stays as it is, unless its attempt is made.
+    where p.attempt < excluded.attempt
+       or (select status = 'failed' from taken where taken.id = excluded.delivery_id)
+       or (p.claimed_until > now() and p.claimed_until is distinct from
+               ($41::timestamptz[])[array_position($1::uuid[], excluded.delivery_id)]) is not true
 ), kept as (
     -- It goes on with the next attempt, or with the dead letter.
     update parked set
-        due_at = coalesce(o.next_retry_at, now()), step = o.step, claimed_until = null,
+        due_at = coalesce(o.next_retry_at, now()), step = o.step,
+        -- Another owner works on it, and will find that it has gone on.
+        claimed_until = case when parked.claimed_until > now() then parked.claimed_until end,
         attempt = case when o.status = 'retrying' then o.attempts + 1 else parked.attempt end
     from outcome o join taken on taken.id = o.id
     where parked.delivery_id = o.id and o.park_due_at is null and taken.status in ('retrying', 'failed')

@@ -48,6 +48,13 @@ impl GoalStage {
         &self.deployment.database.pool
     }
 
+    /// Pauses every webhook until an instant of Postgres, and waits until the process knows.
+    pub(crate) async fn pause(&self, until: &str) {
+        let sql = format!("update webhooks set paused_until = {until}, updated_at = now()");
+        sqlx::query(&sql).execute(self.pool()).await.unwrap();
+        self.deployment.registry_is_read(&self.process).await;
+    }
+
     pub(crate) async fn count(&self, query: &'static str) -> i64 {
         sqlx::query_scalar(query).fetch_one(self.pool()).await.unwrap()
     }

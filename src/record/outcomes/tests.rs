@@ -1,0 +1,118 @@
+use std::time::Duration;
+
+use sqlx::PgPool;
+
+use super::*;
+use crate::domain::time::from_ms;
+use crate::record::parked::{self, GivenBackRow};
+
+/// A day in 2026, in milliseconds since the Unix epoch.
+const CREATED_MS: i64 = 1_790_000_000_000;
+const CLAIM: Duration = Duration::from_secs(90);
+
+fn webhook() -> WebhookId {
+    WebhookId::from_uuid(Uuid::from_u128(3))
+}
+
+/// An outcome of the delivery with this number: parked without an attempt, before attempt
+/// `attempt`.
+fn unsent(delivery: u128, attempt: i32) -> OutcomeRow {
+    OutcomeRow {
+        facts: DeliveryFacts {
+            id: DeliveryId::from_uuid(Uuid::from_u128(delivery)),
+            notification_id: Uuid::from_u128(2),
+            webhook_id: webhook(),
+            site_id: "example.com".to_owned(),
+            event_type: EventType::GoalCompletion,
+            origin: Origin::Event,
+            resend_of: None,
+            payload: b"{}".to_vec(),
+            created_at: from_ms(CREATED_MS),
+        },
+        status: match attempt {
+            1 => DeliveryStatus::Pending,
+            _ => DeliveryStatus::Retrying,
+        },
+        attempts: attempt - 1,
+        response_code: None,
+        failure_reason: None,
+        next_retry_at: (attempt > 1).then(|| from_ms(CREATED_MS)),
+        first_attempt_at: None,
+        step: attempt - 1,
+        attempt: None,
+        parked: Some(ParkedRow {
+            partition: 0,
+            due_at: from_ms(CREATED_MS),
+            shown_until: from_ms(CREATED_MS),
+            reason: ParkReason::Queue,
+            attempt,
+            paused_ms: 0,
+            claimed_until: None,
+            held_until: None,
+        }),
+    }
+}
+
+async fn claimed_until(conn: &mut PgConnection) -> Option<DateTime<Utc>> {
+    sqlx::query_scalar("select claimed_until from parked")
+        .fetch_one(conn)
+        .await
+        .expect("the row")
+}
+
+/// Claims the row, and returns the claim.
+async fn take(conn: &mut PgConnection) -> GivenBackRow {
+    let taken = parked::take(conn, &[(webhook(), 5)], Utc::now(), CLAIM).await;
+    let taken = taken.expect("taken").readable;
+    assert_eq!(taken.len(), 1);
+    taken[0].given_back()
+}
+
+#[sqlx::test]
+async fn parking_again_leaves_the_claim_of_another_owner(pool: PgPool) {
+    let mut conn = pool.acquire().await.expect("a connection");
+    write(&mut conn, &[unsent(1, 1)]).await.expect("parked");
+    let other = take(&mut conn).await;
+    // A record of the delivery was read before that, and is parked now.
+    let mut again = unsent(1, 1);
+    write(&mut conn, &[again.clone()]).await.expect("parked");
+    assert_eq!(claimed_until(&mut conn).await, Some(other.claimed_until));
+    // Who has claimed the row may park it again.
+    again.parked.as_mut().expect("a row").held_until = Some(other.claimed_until);
+    write(&mut conn, &[again]).await.expect("parked");
+    assert_eq!(claimed_until(&mut conn).await, None);
+}
+
+#[sqlx::test]
+async fn an_attempt_moves_a_row_on_and_leaves_the_others_claim(pool: PgPool) {
+    let mut conn = pool.acquire().await.expect("a connection");
+    let numbers = "select attempt from parked";
+    write(&mut conn, &[unsent(1, 1)]).await.expect("parked");
+    let other = take(&mut conn).await;
+    // The outcome of attempt 1, which waits here; and of attempt 2, which goes to a tier.
+    write(&mut conn, &[unsent(1, 2)]).await.expect("written");
+    assert_eq!(claimed_until(&mut conn).await, Some(other.claimed_until));
+    let mut retried = unsent(1, 3);
+    retried.parked = None;
+    write(&mut conn, &[retried]).await.expect("written");
+    assert_eq!(claimed_until(&mut conn).await, Some(other.claimed_until));
+    let attempt: i32 = sqlx::query_scalar(numbers)
+        .fetch_one(&mut *conn)
+        .await
+        .expect("the row");
+    assert_eq!(attempt, 3);
+}
+
+#[sqlx::test]
+async fn a_row_is_given_back_by_who_has_claimed_it_alone(pool: PgPool) {
+    let mut conn = pool.acquire().await.expect("a connection");
+    write(&mut conn, &[unsent(1, 1)]).await.expect("parked");
+    let first = take(&mut conn).await;
+    parked::end_claims(&mut conn, &[0]).await.expect("ended");
+    let second = take(&mut conn).await;
+    assert!(second.suspect);
+    parked::release(&mut conn, &[first]).await.expect("released");
+    assert_eq!(claimed_until(&mut conn).await, Some(second.claimed_until));
+    parked::release(&mut conn, &[second]).await.expect("released");
+    assert_eq!(claimed_until(&mut conn).await, Some(DateTime::UNIX_EPOCH));
+}
