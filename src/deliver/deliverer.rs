@@ -210,7 +210,9 @@ impl Deliverer {
                 Some(event) = events.recv() => match event {
                     LaneEvent::Ended { webhook, end } => self.ended(webhook, end),
                     // Claimed too late: the next owner need not wait for the claim's end.
-                    LaneEvent::Taken { rows, .. } | LaneEvent::Cancelled(rows) => {
+                    LaneEvent::Taken { rows, .. }
+                    | LaneEvent::Cancelled(rows)
+                    | LaneEvent::Waiting { ended: rows, .. } => {
                         self.clean_up(rows.given_back(), Vec::new());
                     }
                     _ => {}
@@ -311,7 +313,7 @@ impl Deliverer {
                 self.maybe_sent.extend(noted);
                 self.take_health(generation, &rows);
             }
-            LaneEvent::Waiting(found) => self.looked(found),
+            LaneEvent::Waiting { found, ended } => self.looked(found, ended),
             LaneEvent::Taken { asked, rows } => self.taken(&asked, rows),
             LaneEvent::Paused(marked) => self.looks.paused(marked),
             LaneEvent::Cancelled(rows) => self.cancelled(rows),

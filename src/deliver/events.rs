@@ -37,8 +37,12 @@ pub(crate) enum LaneEvent {
         rows: Vec<HealthRow>,
         noted: Vec<DeliveryId>,
     },
-    /// Webhooks for which rows wait; `None` after an error.
-    Waiting(Option<Vec<WaitingWebhook>>),
+    /// A look is over: webhooks for which rows wait, `None` after an error, and claimed rows of
+    /// deliveries that have ended.
+    Waiting {
+        found: Option<Vec<WaitingWebhook>>,
+        ended: TakenRows,
+    },
     /// Rows were claimed, of webhooks for which so many were asked for.
     Taken {
         asked: Vec<(WebhookId, i32)>,

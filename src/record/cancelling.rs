@@ -45,8 +45,8 @@ pub(crate) struct CancelledBatch {
 }
 
 /// Cancels a batch of what was open of a webhook at `before`. Rows are locked in the order of their
-/// ids, the order of all writers of several; one that somebody holds is left to the next batch. The
-/// rows of `parked` are removed by the deliverer, who finds their deliveries cancelled.
+/// ids, the order of all writers of several; one that somebody holds is left to the next batch.
+/// Their rows of `parked` go too; one that is worked on is marked, and its owner removes it.
 pub(crate) async fn cancel_batch(
     conn: &mut PgConnection,
     webhook: WebhookId,
@@ -63,7 +63,15 @@ pub(crate) async fn cancel_batch(
              set status = 'cancelled', failure_reason = $2, next_retry_at = null, parked_until = null,
                  parked_reason = null, updated_at = now()
              from open where deliveries.id = open.id and status in ('pending', 'retrying')
-             returning event_type
+             returning deliveries.id, event_type
+         ), waiting as (
+             select delivery_id, claimed_until > now() as is_claimed from parked
+             where delivery_id in (select id from cancelled) order by delivery_id for update
+         ), removed as (
+             delete from parked using waiting
+             where parked.delivery_id = waiting.delivery_id and (waiting.is_claimed is not true)
+         ), marked as (
+             update parked set has_ended = true from waiting where parked.delivery_id = waiting.delivery_id and waiting.is_claimed
          )
          select event_type as "event_type!", count(*) as "rows!" from cancelled group by event_type"#,
         webhook.uuid(),

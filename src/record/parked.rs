@@ -10,56 +10,21 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::domain::delivery::{DeliveryStatus, FailureReason, Origin};
+use crate::domain::delivery::FailureReason;
 use crate::domain::event::EventType;
 use crate::domain::health::{ParkReason, WaitingWebhook};
 use crate::domain::id::{DeliveryId, WebhookId};
 
 use super::outcomes::word;
+use claimed::{TakenRow, sorted_out};
+
+pub(crate) use claimed::{ClaimedRow, GivenBackRow, TakenRows};
+
+/// Claimed rows, with their deliveries.
+mod claimed;
 
 /// Rows cancelled in one statement.
 const CANCEL_BATCH: i64 = 500;
-
-/// A claimed row, with the delivery's own row.
-#[derive(Debug, Clone)]
-pub(crate) struct ClaimedRow {
-    pub(crate) delivery_id: DeliveryId,
-    pub(crate) webhook_id: WebhookId,
-    pub(crate) partition: i32,
-    pub(crate) due_at: DateTime<Utc>,
-    pub(crate) reason: ParkReason,
-    pub(crate) attempt: i32,
-    pub(crate) step: i32,
-    pub(crate) paused_ms: i64,
-    pub(crate) parked_at: DateTime<Utc>,
-    /// End of this owner's claim, which also names it: two claims never end at the same instant.
-    pub(crate) claimed_until: DateTime<Utc>,
-    /// An earlier claim was never resolved: the attempt may have been made.
-    pub(crate) was_claimed: bool,
-    /// Absent if the history of that day is gone.
-    pub(crate) delivery: Option<ParkedDelivery>,
-}
-
-/// The delivery of a parked row.
-#[derive(Debug, Clone)]
-pub(crate) struct ParkedDelivery {
-    pub(crate) notification_id: Uuid,
-    pub(crate) site_id: String,
-    pub(crate) event_type: EventType,
-    pub(crate) origin: Origin,
-    pub(crate) resend_of: Option<Uuid>,
-    pub(crate) status: DeliveryStatus,
-    pub(crate) attempts: i32,
-    pub(crate) response_code: Option<i32>,
-    pub(crate) failure_reason: Option<FailureReason>,
-    pub(crate) payload: Vec<u8>,
-    pub(crate) created_at: DateTime<Utc>,
-    pub(crate) first_attempt_at: Option<DateTime<Utc>>,
-    /// Number and deadline of an attempt that another owner may still be making.
-    pub(crate) claim: Option<(i32, DateTime<Utc>)>,
-    /// False once it has failed: its row is there for its dead letter.
-    pub(crate) waits: bool,
-}
 
 /// Lists the webhooks of these partitions for which deliveries wait. Reads one row a webhook.
 pub(crate) async fn waiting_webhooks(
@@ -95,64 +60,6 @@ pub(crate) async fn waiting_webhooks(
             waiting: row.waiting,
         })
         .collect())
-}
-
-/// Rows that were claimed.
-#[derive(Debug, Default)]
-pub(crate) struct TakenRows {
-    pub(crate) readable: Vec<ClaimedRow>,
-    /// Deliveries with words of a newer version. They stay claimed, so that they are in nobody's
-    /// way; once the claim ends they are looked at again.
-    pub(crate) newer: Vec<NewerRow>,
-}
-
-/// A claimed row that only a newer version can read.
-#[derive(Debug)]
-pub(crate) struct NewerRow {
-    pub(crate) delivery_id: DeliveryId,
-    pub(crate) webhook_id: WebhookId,
-    claimed_until: DateTime<Utc>,
-}
-
-impl TakenRows {
-    /// All rows, to be given back.
-    pub(crate) fn given_back(&self) -> Vec<GivenBackRow> {
-        let newer = self
-            .newer
-            .iter()
-            .map(|row| GivenBackRow::new(row.delivery_id, row.claimed_until, true));
-        self.readable
-            .iter()
-            .map(ClaimedRow::given_back)
-            .chain(newer)
-            .collect()
-    }
-}
-
-/// A claimed row that is given back without an attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct GivenBackRow {
-    pub(crate) id: DeliveryId,
-    /// End of the claim that is given back; a claim that somebody else has made since stays.
-    pub(crate) claimed_until: DateTime<Utc>,
-    /// An earlier owner may have made its attempt.
-    pub(crate) suspect: bool,
-}
-
-impl GivenBackRow {
-    pub(crate) fn new(id: DeliveryId, claimed_until: DateTime<Utc>, suspect: bool) -> Self {
-        Self {
-            id,
-            claimed_until,
-            suspect,
-        }
-    }
-}
-
-impl ClaimedRow {
-    pub(crate) fn given_back(&self) -> GivenBackRow {
-        GivenBackRow::new(self.delivery_id, self.claimed_until, self.was_claimed)
-    }
 }
 
 /// Claims rows that are due at `now`, of each webhook at most so many, oldest first, for `claim`.
@@ -198,95 +105,46 @@ pub(crate) async fn take(
     )
     .fetch_all(connection)
     .await?;
-    let mut taken = TakenRows::default();
-    for row in rows {
-        let newer = NewerRow {
-            delivery_id: DeliveryId::from_uuid(row.delivery_id),
-            webhook_id: WebhookId::from_uuid(row.webhook_id),
-            claimed_until: row.held_until,
-        };
-        match row.into_claimed() {
-            Ok(row) => taken.readable.push(row),
-            Err(_) => taken.newer.push(newer),
-        }
-    }
-    Ok(taken)
+    Ok(sorted_out(rows))
 }
 
-/// Columns of a claimed row and of its delivery.
-struct TakenRow {
-    delivery_id: Uuid,
-    webhook_id: Uuid,
-    partition: i32,
-    due_at: DateTime<Utc>,
-    reason: String,
-    attempt: i32,
-    step: i32,
-    paused_ms: i64,
-    parked_at: DateTime<Utc>,
-    held_until: DateTime<Utc>,
-    was_claimed: bool,
-    notification_id: Option<Uuid>,
-    site_id: Option<String>,
-    event_type: Option<String>,
-    origin: Option<String>,
-    resend_of: Option<Uuid>,
-    status: Option<String>,
-    attempts: Option<i32>,
-    response_code: Option<i32>,
-    failure_reason: Option<String>,
-    payload: Option<Vec<u8>>,
-    created_at: Option<DateTime<Utc>>,
-    first_attempt_at: Option<DateTime<Utc>>,
-    claimed_attempt: Option<i32>,
-    claimed_until: Option<DateTime<Utc>>,
-    waits: bool,
-}
-
-impl TakenRow {
-    fn into_claimed(mut self) -> sqlx::Result<ClaimedRow> {
-        Ok(ClaimedRow {
-            delivery: self.take_delivery()?,
-            delivery_id: DeliveryId::from_uuid(self.delivery_id),
-            webhook_id: WebhookId::from_uuid(self.webhook_id),
-            partition: self.partition,
-            due_at: self.due_at,
-            reason: word(&self.reason)?,
-            attempt: self.attempt,
-            step: self.step,
-            paused_ms: self.paused_ms,
-            parked_at: self.parked_at,
-            claimed_until: self.held_until,
-            was_claimed: self.was_claimed,
-        })
-    }
-
-    fn take_delivery(&mut self) -> sqlx::Result<Option<ParkedDelivery>> {
-        let (Some(notification_id), Some(site_id), Some(event_type), Some(created_at)) = (
-            self.notification_id,
-            self.site_id.take(),
-            self.event_type.take(),
-            self.created_at,
-        ) else {
-            return Ok(None);
-        };
-        Ok(Some(ParkedDelivery {
-            notification_id,
-            site_id,
-            event_type: word(&event_type)?,
-            origin: word(self.origin.as_deref().unwrap_or_default())?,
-            resend_of: self.resend_of,
-            status: word(self.status.as_deref().unwrap_or_default())?,
-            attempts: self.attempts.unwrap_or(0),
-            response_code: self.response_code,
-            failure_reason: self.failure_reason.as_deref().map(word).transpose()?,
-            payload: self.payload.take().unwrap_or_default(),
-            created_at,
-            first_attempt_at: self.first_attempt_at,
-            claim: self.claimed_attempt.zip(self.claimed_until),
-            waits: self.waits,
-        }))
-    }
+/// Claims rows of these partitions whose deliveries have ended, at most `most`, for `claim`. They
+/// need no request, and so no room at their endpoint.
+pub(crate) async fn take_ended(
+    connection: &mut PgConnection,
+    partitions: &[i32],
+    most: i32,
+    claim: Duration,
+) -> sqlx::Result<TakenRows> {
+    let rows = sqlx::query_as!(
+        TakenRow,
+        r#"with picked as (
+             select delivery_id, claimed_until from parked
+             where partition = any($1) and has_ended and (claimed_until is null or claimed_until <= now())
+             limit $2 for no key update skip locked
+         ), taken as (
+             update parked set claimed_until = now() + make_interval(secs => $3)
+             from picked where parked.delivery_id = picked.delivery_id
+             returning parked.delivery_id, parked.webhook_id, parked.partition, parked.due_at, parked.reason,
+                 parked.attempt, parked.step, parked.paused_ms, parked.parked_at, parked.claimed_until as held_until,
+                 picked.claimed_until is not null as was_claimed
+         )
+         select t.delivery_id as "delivery_id!", t.webhook_id as "webhook_id!", t.partition as "partition!",
+             t.due_at as "due_at!", t.reason as "reason!", t.attempt as "attempt!", t.step as "step!",
+             t.paused_ms as "paused_ms!", t.parked_at as "parked_at!", t.held_until as "held_until!",
+             t.was_claimed as "was_claimed!",
+             d.notification_id as "notification_id?", d.site_id as "site_id?", d.event_type as "event_type?",
+             d.origin as "origin?", d.resend_of as "resend_of?", d.status as "status?", d.attempts as "attempts?", d.response_code as "response_code?",
+             d.failure_reason as "failure_reason?", d.payload as "payload?", d.created_at as "created_at?", d.first_attempt_at as "first_attempt_at?",
+             d.claimed_attempt as "claimed_attempt?", d.claimed_until as "claimed_until?", d.parked_reason is not null as "waits!"
+         from taken t left join deliveries d on d.id = t.delivery_id"#,
+        partitions,
+        i64::from(most),
+        claim.as_secs_f64(),
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(sorted_out(rows))
 }
 
 /// Gives claimed rows back that were not worked on. Those of which an earlier owner may have made

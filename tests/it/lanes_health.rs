@@ -429,7 +429,7 @@ async fn rows_without_a_dead_letter(stage: &mut GoalStage, reason: &str) -> Deli
                  parked_reason = null, parked_until = null
              where id = (select delivery_id from parked order by delivery_id limit 1) returning id
          )
-         update parked set due_at = now() from failed where delivery_id = failed.id returning delivery_id",
+         update parked set due_at = now(), has_ended = true from failed where delivery_id = failed.id returning delivery_id",
     )
     .bind(reason)
     .fetch_one(stage.pool())
@@ -438,9 +438,9 @@ async fn rows_without_a_dead_letter(stage: &mut GoalStage, reason: &str) -> Deli
     DeliveryId::from_uuid(failed)
 }
 
-/// Waits until no row is left. Exactly one dead letter is published then, of this delivery.
-async fn one_letter_is_there(stage: &GoalStage, delivery: DeliveryId, reason: &str) {
-    stage.count_is("select count(*) from parked", 0).await;
+/// Waits until so many rows are left. Exactly one dead letter is published then, of this delivery.
+async fn one_letter_is_there(stage: &GoalStage, delivery: DeliveryId, reason: &str, left: i64) {
+    stage.count_is("select count(*) from parked", left).await;
     let letters = kafka::read_all(&stage.deployment.topic("dead-letter"));
     let of = |letter, name| kafka::header(letter, name).map(str::to_owned);
     let found: Vec<_> = letters
@@ -459,8 +459,26 @@ async fn a_pending_dead_letter_of_a_row_is_published() {
         .await
         .unwrap();
     let _next = stage.deployment.serve(&[]).await;
-    one_letter_is_there(&stage, failed, "exhausted").await;
+    one_letter_is_there(&stage, failed, "exhausted", 0).await;
     assert_eq!(stage.receiver.all().len(), 2);
+}
+
+#[tokio::test]
+async fn a_pending_dead_letter_waits_for_no_pause_or_circuit() {
+    let mut stage = GoalStage::start(&[], json!({})).await;
+    let failed = rows_without_a_dead_letter(&mut stage, "exhausted").await;
+    sqlx::query(
+        "insert into webhook_health (webhook_id, state, reason, since, next_probe_at, updated_at)
+         select id, 'open', 'failures', now(), now() + interval '1 hour', now() from webhooks
+         on conflict (webhook_id) do update
+             set state = 'open', reason = 'failures', next_probe_at = now() + interval '1 hour', updated_at = now()",
+    )
+    .execute(stage.pool())
+    .await
+    .unwrap();
+    let _next = stage.deployment.serve(&[]).await;
+    one_letter_is_there(&stage, failed, "exhausted", 2).await;
+    assert!(stage.receiver.all().is_empty());
 }
 
 #[tokio::test]
@@ -472,7 +490,7 @@ async fn a_pending_dead_letter_outlives_its_webhooks_end() {
         .await
         .unwrap();
     let _next = stage.deployment.serve(&[]).await;
-    one_letter_is_there(&stage, failed, "gone").await;
+    one_letter_is_there(&stage, failed, "gone", 0).await;
     let cancelled = "select count(*) from deliveries where status = 'cancelled'";
     assert_eq!(stage.count(cancelled).await, 2);
 }

@@ -68,19 +68,26 @@ impl Deliverer {
         self.backlog.begin_look();
         let (pool, monitor) = (self.links.pool.clone(), self.links.monitor.clone());
         let (events, give_up) = (self.links.events.clone(), self.links.give_up.clone());
+        let claim = self.links.timeout + CLAIM_SLACK;
         self.links.tasks.spawn(async move {
             let look = monitor.once(PostgresOp::Unpark, async {
                 let mut connection = pool.acquire().await?;
-                parked::waiting_webhooks(&mut connection, &numbers).await
+                let ended = parked::take_ended(&mut connection, &numbers, MOST_ROWS, claim).await?;
+                // An error ends the claims in their own time.
+                Ok((parked::waiting_webhooks(&mut connection, &numbers).await?, ended))
             });
-            if let Some(found) = give_up.run_until_cancelled(Box::pin(look)).await {
-                drop(events.send(LaneEvent::Waiting(found.ok())));
+            if let Some(looked) = give_up.run_until_cancelled(Box::pin(look)).await {
+                let (found, ended) =
+                    looked.map_or_else(|_| Default::default(), |(found, ended)| (Some(found), ended));
+                drop(events.send(LaneEvent::Waiting { found, ended }));
             }
         });
     }
 
     /// Handles what a look has found.
-    pub(super) fn looked(&mut self, found: Option<Vec<WaitingWebhook>>) {
+    pub(super) fn looked(&mut self, found: Option<Vec<WaitingWebhook>>, ended: TakenRows) {
+        // Neither its endpoint's health nor a pause nor its rate holds back what needs no request.
+        self.arrange(ended);
         let now = clock::monotonic();
         let took = self
             .looks

@@ -4,6 +4,7 @@ use sqlx::PgPool;
 
 use super::*;
 use crate::domain::time::from_ms;
+use crate::record::cancelling;
 use crate::record::parked::{self, GivenBackRow};
 
 /// A day in 2026, in milliseconds since the Unix epoch.
@@ -115,4 +116,69 @@ async fn a_row_is_given_back_by_who_has_claimed_it_alone(pool: PgPool) {
     assert_eq!(claimed_until(&mut conn).await, Some(second.claimed_until));
     parked::release(&mut conn, &[second]).await.expect("released");
     assert_eq!(claimed_until(&mut conn).await, Some(DateTime::UNIX_EPOCH));
+}
+
+/// The same delivery, failed with the attempt before; its row is kept, claimed as `held`.
+fn failed(delivery: u128, attempt: i32, held: &GivenBackRow) -> OutcomeRow {
+    let mut row = unsent(delivery, attempt);
+    row.status = DeliveryStatus::Failed;
+    row.failure_reason = Some(FailureReason::Exhausted);
+    row.next_retry_at = None;
+    let parked = row.parked.as_mut().expect("a row");
+    (parked.attempt, parked.held_until) = (attempt - 1, Some(held.claimed_until));
+    row
+}
+
+async fn take_ended(conn: &mut PgConnection) -> Vec<DeliveryId> {
+    let taken = parked::take_ended(conn, &[0, 1], 5, CLAIM).await;
+    let taken = taken.expect("taken").readable;
+    taken.iter().map(|row| row.delivery_id).collect()
+}
+
+#[sqlx::test]
+async fn what_has_failed_is_claimed_without_its_webhook(pool: PgPool) {
+    let mut conn = pool.acquire().await.expect("a connection");
+    write(&mut conn, &[unsent(1, 1)]).await.expect("parked");
+    let held = take(&mut conn).await;
+    write(&mut conn, &[unsent(2, 1)]).await.expect("parked");
+    assert_eq!(take_ended(&mut conn).await, []);
+    let row = failed(1, 2, &held);
+    let id = row.facts.id;
+    write(&mut conn, &[row]).await.expect("written");
+    assert_eq!(take_ended(&mut conn).await, [id]);
+    assert_eq!(take_ended(&mut conn).await, [], "it is claimed");
+}
+
+#[sqlx::test]
+async fn a_record_that_fails_ends_the_row_of_another_owner(pool: PgPool) {
+    let mut conn = pool.acquire().await.expect("a connection");
+    write(&mut conn, &[unsent(1, 1)]).await.expect("parked");
+    let held = take(&mut conn).await;
+    let mut row = failed(1, 2, &held);
+    (row.parked, row.attempts) = (None, 1);
+    let id = row.facts.id;
+    write(&mut conn, &[row]).await.expect("written");
+    assert_eq!(claimed_until(&mut conn).await, Some(held.claimed_until));
+    assert_eq!(take_ended(&mut conn).await, []);
+    parked::release(&mut conn, &[held]).await.expect("released");
+    assert_eq!(take_ended(&mut conn).await, [id]);
+}
+
+#[sqlx::test]
+async fn cancelling_removes_rows_and_marks_what_is_claimed(pool: PgPool) {
+    let mut conn = pool.acquire().await.expect("a connection");
+    write(&mut conn, &[unsent(1, 1)]).await.expect("parked");
+    let held = take(&mut conn).await;
+    write(&mut conn, &[unsent(2, 1)]).await.expect("parked");
+    let reason = FailureReason::Disabled;
+    let before = Utc::now() + chrono::TimeDelta::minutes(1);
+    let cancelled = cancelling::cancel_batch(&mut conn, webhook(), reason, before).await;
+    assert_eq!(
+        cancelled.expect("cancelled").events,
+        [(EventType::GoalCompletion, 2)]
+    );
+    // The row that nobody works on is gone.
+    assert_eq!(claimed_until(&mut conn).await, Some(held.claimed_until));
+    parked::release(&mut conn, &[held]).await.expect("released");
+    assert_eq!(take_ended(&mut conn).await, [held.id]);
 }

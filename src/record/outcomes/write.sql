@@ -67,14 +67,17 @@ with outcome as (
                     or excluded.parked_reason is not null)))
     returning d.id, d.status, d.next_retry_at as retry_at
 ), parked_now as (
-    insert into parked as p (delivery_id, webhook_id, partition, due_at, reason, attempt, step, paused_ms, claimed_until)
-    select o.id, webhook_id, partition, park_due_at, park_reason, park_attempt, step, paused_ms, park_claimed_until
+    insert into parked as p (
+        delivery_id, webhook_id, partition, due_at, reason, attempt, step, paused_ms, claimed_until, has_ended
+    )
+    select o.id, webhook_id, partition, park_due_at, park_reason, park_attempt, step, paused_ms, park_claimed_until,
+           taken.status = 'failed'
     from outcome o join taken on taken.id = o.id
     where park_due_at is not null and taken.status <> 'cancelled'
     order by o.id
     on conflict (delivery_id) do update set
         due_at = excluded.due_at, reason = excluded.reason, attempt = excluded.attempt, step = excluded.step,
-        paused_ms = excluded.paused_ms, parked_at = now(),
+        paused_ms = excluded.paused_ms, parked_at = now(), has_ended = excluded.has_ended,
         claimed_until = case
             when p.claimed_until > now() and p.claimed_until is distinct from
                 ($41::timestamptz[])[array_position($1::uuid[], excluded.delivery_id)]
@@ -82,13 +85,13 @@ with outcome as (
             else excluded.claimed_until end
     -- Another owner has claimed the row and works on it: it stays as it is, unless its attempt is made.
     where p.attempt < excluded.attempt
-       or (select status = 'failed' from taken where taken.id = excluded.delivery_id)
+       or excluded.has_ended
        or (p.claimed_until > now() and p.claimed_until is distinct from
                ($41::timestamptz[])[array_position($1::uuid[], excluded.delivery_id)]) is not true
 ), kept as (
     -- It goes on with the next attempt, or with the dead letter.
     update parked set
-        due_at = coalesce(o.next_retry_at, now()), step = o.step,
+        due_at = coalesce(o.next_retry_at, now()), step = o.step, has_ended = taken.status = 'failed',
         -- Another owner works on it, and will find that it has gone on.
         claimed_until = case when parked.claimed_until > now() then parked.claimed_until end,
         attempt = case when o.status = 'retrying' then o.attempts + 1 else parked.attempt end
