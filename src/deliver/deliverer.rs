@@ -40,6 +40,7 @@ use crate::record::pg_monitor::PgMonitor;
 use crate::telemetry::Metrics;
 use crate::telemetry::throttle::Throttle;
 use gauge_times::GaugeTimes;
+use health_reads::HealthReads;
 use looks::Looks;
 
 /// Records that were read, and rows that were claimed, on their way to the scheduler.
@@ -59,6 +60,8 @@ mod endpoints;
 mod looks;
 /// Times of the gauges.
 mod gauge_times;
+/// Reads of stored health, one for each assignment.
+mod health_reads;
 
 /// Reports and records handled in one turn.
 const BATCH: usize = 256;
@@ -116,9 +119,7 @@ pub(crate) struct Deliverer {
     noted: BTreeSet<RequestNumber>,
     /// Health that other owners have stored, of endpoints that are not set up yet.
     stored_health: HashMap<WebhookId, EndpointHealth>,
-    /// The assignment whose health is read, and the one whose health is being read.
-    health_read: u64,
-    health_asked: u64,
+    health_reads: HealthReads,
     /// Postgres did not answer at the last turn.
     was_down: bool,
     looks: Looks,
@@ -141,8 +142,7 @@ impl Deliverer {
             maybe_sent: HashSet::new(),
             noted: BTreeSet::new(),
             stored_health: HashMap::new(),
-            health_read: 0,
-            health_asked: 0,
+            health_reads: HealthReads::default(),
             was_down: false,
             looks: Looks::new(now),
             gauges: GaugeTimes::new(now),
@@ -266,7 +266,7 @@ impl Deliverer {
     }
 
     fn has_health(&self) -> bool {
-        self.health_read == self.links.owned.generation()
+        self.health_reads.has(self.links.owned.generation())
     }
 
     /// True if more records may be taken from the intake threads.
@@ -302,7 +302,16 @@ impl Deliverer {
                 }
             }
             LaneEvent::Recorded(request) => self.request_is_over(request),
-            LaneEvent::Parked(webhook) => self.backlog.parked(webhook),
+            LaneEvent::Parked {
+                webhook,
+                reason,
+                is_new,
+            } => {
+                self.looks.parked(webhook, reason);
+                if is_new {
+                    self.backlog.parked(webhook);
+                }
+            }
             LaneEvent::NotParked(webhook) => self.backlog.not_parked(webhook),
             LaneEvent::Unparked(webhook) => self.backlog.unparked(webhook),
             LaneEvent::HealthRead {

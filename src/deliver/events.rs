@@ -5,7 +5,7 @@ use super::intake::work::Work;
 use super::lanes::flow::RequestNumber;
 use super::lanes::health::AttemptEnd;
 use super::progress::KnownProgress;
-use crate::domain::health::WaitingWebhook;
+use crate::domain::health::{ParkReason, WaitingWebhook};
 use crate::domain::id::{DeliveryId, WebhookId};
 use crate::record::health::HealthRow;
 use crate::record::parked::TakenRows;
@@ -24,8 +24,13 @@ pub(crate) enum LaneEvent {
     },
     /// The outcome of a request is in Postgres.
     Recorded(RequestNumber),
-    /// A row of `parked` was written.
-    Parked(WebhookId),
+    /// A row of `parked` was written, for this reason.
+    Parked {
+        webhook: WebhookId,
+        reason: ParkReason,
+        /// There was none before.
+        is_new: bool,
+    },
     /// A row of `parked` was not written, because its delivery had gone on.
     NotParked(WebhookId),
     /// A row of `parked` was removed.

@@ -31,8 +31,8 @@ pub(crate) struct EndedAttempt<'a> {
     pub(crate) is_probe: bool,
     /// When the attempt was due.
     pub(crate) due_at_ms: i64,
-    /// Reason of its row in `parked`, if it has one.
-    pub(crate) parked: Option<ParkReason>,
+    /// It came from a row of `parked`.
+    pub(crate) is_row: bool,
 }
 
 /// Continuation of a delivery after an attempt.
@@ -97,11 +97,10 @@ pub(crate) fn next(ended: &EndedAttempt<'_>, schedule: &RetrySchedule, tiers: &T
     match tiers.fitting(wait_ms) {
         None => Next::Park(following, ParkReason::FarDue),
         Some(_) if ended.is_probe => Next::Park(following, ParkReason::Circuit),
-        Some(tier) => match ended.parked {
-            // Nothing may lie between its row and a publication, so the row gets the new due time.
-            Some(reason) => Next::Park(following, reason),
-            None => Next::Retry(following, tier),
-        },
+        // Nothing may lie between its row and a publication, so the row gets the new due time. That
+        // is what it waits for now, whatever it waited for before.
+        Some(_) if ended.is_row => Next::Park(following, ParkReason::FarDue),
+        Some(tier) => Next::Retry(following, tier),
     }
 }
 

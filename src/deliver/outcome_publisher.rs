@@ -111,10 +111,14 @@ impl OutcomePublisher {
     /// Reports that the outcome has added or removed a row of `parked`.
     fn report_row(&self, Outcome { work, row, .. }: &Outcome) {
         let webhook = work.record.webhook_id;
-        match (work.parked().is_some(), row.parked.is_some()) {
-            (false, true) => self.report(LaneEvent::Parked(webhook)),
-            (true, false) => self.report(LaneEvent::Unparked(webhook)),
-            _ => {}
+        match (work.parked().is_some(), &row.parked) {
+            (was_row, Some(parked)) => self.report(LaneEvent::Parked {
+                webhook,
+                reason: parked.reason,
+                is_new: !was_row,
+            }),
+            (true, None) => self.report(LaneEvent::Unparked(webhook)),
+            (false, None) => {}
         }
     }
 

@@ -140,7 +140,7 @@ impl AttemptSender {
             ended_at_ms: exchange.ended_at_ms,
             is_probe: turn.is_probe,
             due_at_ms: work.due_at_ms,
-            parked: work.parked(),
+            is_row: work.parked().is_some(),
         };
         let schedule = self.schedules.get(&webhook.retry_schedule);
         match outcome::next(&ended, schedule, self.schedules.tiers(), chance::fraction()) {

@@ -60,7 +60,8 @@ words! {
         Circuit = "circuit",
         /// The owner paused the webhook.
         Paused = "paused",
-        /// The next attempt is due later than the longest delay of a tier.
+        /// The next attempt is not due yet: it is later than the longest delay of a tier, or its
+        /// delivery waited here before.
         FarDue = "far_due",
         /// A person asked for the delivery again.
         Resend = "resend",

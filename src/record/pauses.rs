@@ -2,41 +2,76 @@
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 use crate::domain::id::WebhookId;
 
-/// Rows marked in one statement.
-const BATCH: i64 = 500;
+/// Rows read in one statement.
+const PAGE: i64 = 500;
 
-/// Marks a batch of what waits for a webhook as paused until `until`, from now on. Returns true if
-/// more rows may be left. What a person asked for does not grow too old, and stays as it is; so
-/// does what is due far away.
+/// Place in the rows of a webhook: they are read in the order of their due times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RowPlace {
+    due_at: DateTime<Utc>,
+    delivery_id: Uuid,
+}
+
+/// Reads the page of a webhook's rows after `after`, and marks what waits there as paused until
+/// `until`, from now on. Returns where the next page begins; `None`: this was the last one.
+///
+/// Each row is read once, so that a pause costs what its rows are. What a person asked for does not
+/// grow too old, and stays as it is; so does what is due after the pause. What is due in it counts
+/// as paused from then on. What somebody works on is left to him.
 pub(crate) async fn mark_paused(
     connection: &mut PgConnection,
     webhook: WebhookId,
     until: DateTime<Utc>,
-) -> sqlx::Result<bool> {
-    let marked = sqlx::query_scalar!(
-        r#"with batch as (
-             select delivery_id from parked
-             where webhook_id = $1 and reason in ('queue', 'rate', 'circuit')
-               and (claimed_until is null or claimed_until <= now())
-               and not exists (select from deliveries d where d.id = parked.delivery_id and d.status = 'failed')
-             order by due_at, delivery_id limit $3 for update skip locked
+    after: Option<RowPlace>,
+) -> sqlx::Result<Option<RowPlace>> {
+    let page = sqlx::query!(
+        // The lists of ids make Postgres look each row up, however many others there are.
+        r#"with page as (
+             select delivery_id, due_at from parked
+             where webhook_id = $1 and (due_at, delivery_id) > (
+                 coalesce($4, '-infinity'::timestamptz), coalesce($5, '00000000-0000-0000-0000-000000000000'::uuid)
+             )
+             order by due_at, delivery_id limit $3
+         ), locked as (
+             select delivery_id, due_at, reason from parked
+             where delivery_id = any(array(select delivery_id from page))
+               and (reason in ('queue', 'rate', 'circuit', 'paused') or reason = 'far_due' and due_at < $2)
+               and (claimed_until is null or claimed_until <= now()) and not has_ended
+             order by delivery_id for no key update skip locked
          ), shown as (
-             update deliveries set parked_reason = 'paused', parked_until = greatest(parked_until, $2), updated_at = now()
-             from (select delivery_id from batch order by delivery_id) b
-             where deliveries.id = b.delivery_id and status in ('pending', 'retrying')
+             update deliveries set
+                 parked_reason = 'paused', parked_until = greatest(locked.due_at, $2), updated_at = now()
+             from locked
+             where deliveries.id = locked.delivery_id and status in ('pending', 'retrying')
+               and id = any(array(select delivery_id from locked))
+               -- Of other days' partitions nothing is read.
+               and id between (select delivery_id from locked order by 1 limit 1)
+                   and (select delivery_id from locked order by 1 desc limit 1)
+               -- The pause may have been made longer or shorter.
+               and (parked_reason, parked_until) is distinct from ('paused', greatest(locked.due_at, $2))
          ), marked as (
-             update parked set reason = 'paused', parked_at = now()
-             from batch where parked.delivery_id = batch.delivery_id returning 1
+             update parked set reason = 'paused', parked_at = greatest(now(), due_at)
+             where delivery_id = any(array(select delivery_id from locked where reason <> 'paused'))
          )
-         select count(*) as "marked!" from marked"#,
+         select count(*) as "read!", (array_agg(due_at order by due_at desc, delivery_id desc))[1] as due_at,
+             (array_agg(delivery_id order by due_at desc, delivery_id desc))[1] as delivery_id
+         from page"#,
         webhook.uuid(),
         until,
-        BATCH,
+        PAGE,
+        after.map(|place| place.due_at),
+        after.map(|place| place.delivery_id),
     )
     .fetch_one(connection)
     .await?;
-    Ok(marked >= BATCH)
+    let last = page.due_at.zip(page.delivery_id);
+    let last = last.map(|(due_at, delivery_id)| RowPlace { due_at, delivery_id });
+    Ok(last.filter(|_| page.read >= PAGE))
 }
+
+#[cfg(test)]
+mod tests;

@@ -138,7 +138,7 @@ pub(super) fn waits_for(reason: &str) -> &'static str {
         Ok(ParkReason::Paused) => "this webhook is paused",
         Ok(ParkReason::Rate) => "your limit of requests a second is reached",
         Ok(ParkReason::Queue) => "other deliveries of this webhook go first",
-        Ok(ParkReason::FarDue) => "your server asked us to come back later",
+        Ok(ParkReason::FarDue) => "its next try is due later",
         Ok(ParkReason::Resend | ParkReason::Recover) => "queued, to be sent again",
         Err(_) => "it is not its turn yet",
     }

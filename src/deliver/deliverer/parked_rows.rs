@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use sqlx::PgPool;
 
-use super::{BATCH, Deliverer, now_of};
+use super::{Deliverer, now_of};
 use crate::clock;
 use crate::deliver::decide::WebhookState;
 use crate::deliver::events::LaneEvent;
@@ -37,9 +37,7 @@ impl Deliverer {
             self.look(now);
         }
         let is_due = self.looks.wants_refill || self.backlog.next_due_ms(i64::MIN).is_some();
-        // Not while outcomes wait for the writer, which would also have to write those of the rows.
-        let may_take = !self.looks.is_taking && self.unsent.len() < BATCH;
-        if is_due && may_take && now >= self.looks.refill_at {
+        if is_due && self.looks.may_refill(self.unsent.len(), now) {
             self.looks.refill_at = now + REFILL_EVERY;
             self.refill(now);
         }

@@ -15,7 +15,8 @@ use crate::telemetry::words::PostgresOp;
 
 impl Deliverer {
     /// Marks the rows of the webhooks that a look has found, once for each pause. What is parked
-    /// later is marked when it is parked.
+    /// later is marked when it is parked; if it is not, because its attempt began before the pause,
+    /// the webhook's rows are looked at once more.
     pub(super) fn mark_paused(&mut self, found: &[WaitingWebhook]) {
         if self.looks.is_marking {
             return;
@@ -37,24 +38,25 @@ impl Deliverer {
         if paused.is_empty() {
             return;
         }
-        self.looks.is_marking = true;
+        self.looks.begin_marking();
         let (pool, monitor) = (self.links.pool.clone(), self.links.monitor.clone());
         let (events, give_up) = (self.links.events.clone(), self.links.give_up.clone());
         self.links.tasks.spawn(async move {
             let mut marked = Vec::new();
             let mark = async {
                 for (id, until_ms) in paused {
-                    let mark = || async {
-                        let mut connection = pool.acquire().await?;
-                        pauses::mark_paused(&mut connection, id, from_ms(until_ms)).await
-                    };
-                    let mut has_more = true;
-                    while has_more {
+                    let mut after = None;
+                    loop {
+                        let page = monitor.once(PostgresOp::Unpark, async {
+                            let mut connection = pool.acquire().await?;
+                            pauses::mark_paused(&mut connection, id, from_ms(until_ms), after).await
+                        });
                         // After an error the next look tries again.
-                        let Ok(more) = monitor.once(PostgresOp::Unpark, mark()).await else {
-                            return;
-                        };
-                        has_more = more;
+                        let Ok(next) = page.await else { return };
+                        after = next;
+                        if after.is_none() {
+                            break;
+                        }
                     }
                     marked.push((id, until_ms));
                 }

@@ -33,12 +33,9 @@ impl Deliverer {
     /// Reads the health that other owners have stored, once for each assignment.
     pub(super) fn read_health(&mut self) {
         let generation = self.links.owned.generation();
-        // One after the other: an answer without the sends that a dead owner had noted must not
-        // overtake the one that has them.
-        if self.health_asked == generation || self.health_asked != self.health_read {
+        if !self.health_reads.begin(generation) {
             return;
         }
-        self.health_asked = generation;
         self.drop_revoked();
         let (pool, monitor) = (self.links.pool.clone(), self.links.monitor.clone());
         let (events, give_up) = (self.links.events.clone(), self.links.give_up.clone());
@@ -78,7 +75,7 @@ impl Deliverer {
     /// Adopts the health that other owners have stored.
     pub(super) fn take_health(&mut self, generation: u64, rows: &[HealthRow]) {
         let now = clock::monotonic();
-        self.health_read = self.health_read.max(generation);
+        self.health_reads.answered(generation);
         self.stored_health = rows.iter().map(|row| (row.webhook_id, health_of(row))).collect();
         let known: Vec<WebhookId> = self.scheduler.known().collect();
         for id in known {

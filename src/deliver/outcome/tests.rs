@@ -14,7 +14,7 @@ fn ended(step: u32, result: AttemptResult, retry_after: Option<&str>) -> EndedAt
         ended_at_ms: NOW,
         is_probe: false,
         due_at_ms: NOW - 5_000,
-        parked: None,
+        is_row: false,
     }
 }
 
@@ -191,14 +191,14 @@ fn a_failed_probe_waits_on_and_uses_nothing_up() {
 }
 
 #[test]
-fn a_parked_delivery_stays_a_row() {
+fn a_parked_delivery_stays_a_row_and_waits_for_its_due_time() {
     let parked = EndedAttempt {
-        parked: Some(ParkReason::Resend),
+        is_row: true,
         ..ended(0, AttemptResult::ServerError, None)
     };
     assert_eq!(
         after_end(DEFAULT, &parked, 0.0),
-        Next::Park(following(2, 1_000), ParkReason::Resend)
+        Next::Park(following(2, 1_000), ParkReason::FarDue)
     );
 }
 

@@ -161,3 +161,25 @@ fn a_failed_row_is_kept_until_its_dead_letter_is_there() {
     );
     assert!(done.row.parked.is_none());
 }
+
+#[test]
+fn the_next_attempt_of_a_row_inherits_no_suspicion() {
+    let mut work = Source::new().claim(1, 2);
+    work.suspect = true;
+    let following = NextAttempt {
+        attempt: 3,
+        step: 2,
+        due_at_ms: PUBLISHED_MS + 2_000,
+    };
+    let next = Next::Park(following, ParkReason::FarDue);
+    let row = attempted(work, String::new(), exchange(Some(503)), next, true).row;
+    assert!(row.attempt.expect("an attempt").possible_repeat);
+    assert_eq!(row.parked.expect("a row").claimed_until, None);
+
+    // Parked again without an attempt, it may still have been sent.
+    let mut unsent = Source::new().claim(1, 2);
+    unsent.suspect = true;
+    let row = parked(unsent, ParkReason::Queue, PUBLISHED_MS).row;
+    let claim = row.parked.expect("a row").claimed_until;
+    assert_eq!(claim, Some(DateTime::UNIX_EPOCH));
+}

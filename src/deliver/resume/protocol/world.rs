@@ -7,7 +7,6 @@ use crate::dispatch::schedule::RetrySchedule;
 use crate::dispatch::tier::Tiers;
 use crate::domain::attempt::AttemptResult;
 use crate::domain::delivery::{DeliveryStatus, FailureReason};
-use crate::domain::health::ParkReason;
 
 /// Hand-overs, crashes, and the end.
 mod faults;
@@ -269,7 +268,7 @@ impl World {
             ended_at_ms: self.now_ms,
             is_probe: false,
             due_at_ms: self.now_ms,
-            parked: is_row.then_some(ParkReason::Circuit),
+            is_row,
         };
         let (progress, row, step) = match next(&ended, &self.schedule, &self.tiers, chance) {
             Next::Delivered => {
