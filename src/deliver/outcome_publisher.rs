@@ -34,9 +34,6 @@ use crate::record::{health, parked};
 use crate::telemetry::Metrics;
 use crate::telemetry::words::PostgresOp;
 
-/// The reason of a dead letter whose outcome Postgres refuses.
-const UNRECORDABLE: &str = "unrecordable";
-
 /// Does what follows a recorded outcome.
 #[derive(Debug)]
 pub(crate) struct OutcomePublisher {
@@ -179,23 +176,37 @@ impl OutcomePublisher {
         }
     }
 
-    /// Puts a delivery aside whose outcome Postgres refuses, whatever is tried. Its record leaves
-    /// the stream for the dead-letter topic, where it can be seen, and is not sent again at
-    /// every restart.
-    pub(crate) fn refused(self: &Arc<Self>, outcome: Outcome, error: sqlx::Error) {
+    /// Ends a delivery whose outcome Postgres refuses, whatever is tried; `is_recorded` tells if it
+    /// took at least the end. Its record leaves the stream, and is not sent again at every restart.
+    /// Unless the delivery has arrived and that is recorded, it goes to the dead-letter topic, where
+    /// it can be seen.
+    pub(crate) fn refused(self: &Arc<Self>, outcome: Outcome, error: &sqlx::Error, is_recorded: bool) {
         self.report_request(&outcome.work);
+        let record = &outcome.work.record;
+        let place = outcome.work.read_from();
+        tracing::error!(
+            site.id = %record.site_id, webhook.id = %record.webhook_id, delivery.id = %record.delivery_id,
+            attempt = record.attempt, topic = place.map(|place| place.topic.as_str()),
+            partition = outcome.work.partition, offset = place.map(|place| place.offset), %error, is_recorded,
+            status = outcome.row.status.as_str(), "Postgres refuses an outcome; its delivery ends here"
+        );
+        if is_recorded {
+            self.count(&outcome);
+        } else {
+            let reason = FailureReason::Unrecordable.as_str();
+            self.metrics.delivery_failures.with_label_values(&[reason]).inc();
+        }
+        if outcome.work.parked().is_none() && outcome.row.parked.is_some() {
+            self.report(LaneEvent::NotParked(record.webhook_id));
+        }
         let this = Arc::clone(self);
         self.tasks.spawn(async move {
             let Outcome { work, row, .. } = outcome;
-            let record = &work.record;
-            tracing::error!(
-                site.id = %record.site_id, webhook.id = %record.webhook_id, delivery.id = %record.delivery_id,
-                attempt = record.attempt, topic = work.read_from().map(|place| place.topic.as_str()),
-                partition = work.partition, offset = work.read_from().map(|place| place.offset), error = %error,
-                "Postgres refuses an outcome; the delivery goes to the dead-letter topic and is not recorded"
-            );
-            let letter = rows::dead_letter_record(record, &row, UNRECORDABLE);
-            this.publish_dead_letter(&work, &letter).await;
+            if !is_recorded || row.status == DeliveryStatus::Failed {
+                let letter =
+                    rows::dead_letter_record(&work.record, &row, FailureReason::Unrecordable.as_str());
+                this.publish_dead_letter(&work, &letter).await;
+            }
             this.finish_failed(work).await;
         });
     }

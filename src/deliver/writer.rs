@@ -82,7 +82,7 @@ impl Writer {
             });
             match written.await {
                 Ok(taken) => self.pass_on(part, &taken.into_iter().collect()),
-                Err(error) if part.len() == 1 => self.publisher.refused(part.remove(0), error),
+                Err(error) if part.len() == 1 => self.write_less(part.remove(0), error).await,
                 Err(_) => {
                     let second = part.split_off(part.len() / 2);
                     parts.extend([second, part]);
@@ -91,6 +91,36 @@ impl Writer {
         }
         self.metrics.outcomes_unwritten.set(waiting as i64);
         self.metrics.outcomes_unwritten_seconds.set(0.0);
+    }
+
+    /// Writes an outcome that Postgres has refused without what the endpoint said; and if that is
+    /// refused too, that its delivery has ended.
+    async fn write_less(&self, mut outcome: Outcome, error: sqlx::Error) {
+        outcome.row.strip_answer();
+        let rows = [outcome.row.clone()];
+        let written = self.monitor.until_answered(PostgresOp::Outcomes, || async {
+            let mut connection = self.pool.acquire().await?;
+            outcomes::write(&mut connection, &rows).await
+        });
+        if let Ok(taken) = written.await {
+            tracing::warn!(
+                webhook.id = %outcome.row.facts.webhook_id, delivery.id = %outcome.row.facts.id,
+                attempt = outcome.row.attempts, %error,
+                "Postgres refuses what an endpoint answered; the attempt is recorded without it"
+            );
+            return self.pass_on(vec![outcome], &taken.into_iter().collect());
+        }
+        outcome.row.end_unrecordable();
+        let row = outcome.row.clone();
+        let ended = self.monitor.until_answered(PostgresOp::Outcomes, || async {
+            let mut connection = self.pool.acquire().await?;
+            outcomes::end_unrecordable(&mut connection, &row).await
+        });
+        match ended.await {
+            // Another owner has ended it.
+            Ok(false) => self.publisher.superseded(outcome),
+            ended => self.publisher.refused(outcome, &error, ended.is_ok()),
+        }
     }
 
     /// Passes written outcomes on to the publisher; `taken` are the rows that took theirs, and

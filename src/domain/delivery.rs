@@ -37,6 +37,8 @@ words! {
         Deleted = "deleted",
         /// The recovery that asked for it was cancelled.
         Withdrawn = "withdrawn",
+        /// Postgres refused what became of it.
+        Unrecordable = "unrecordable",
     }
 }
 

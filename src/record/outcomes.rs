@@ -96,6 +96,28 @@ impl OutcomeRow {
     }
 }
 
+impl OutcomeRow {
+    /// Removes what an endpoint said, the part of an outcome that nobody here has made.
+    pub(crate) fn strip_answer(&mut self) {
+        if let Some(attempt) = &mut self.attempt {
+            attempt.error = None;
+            attempt.response = None;
+            attempt.remote_address = None;
+        }
+    }
+
+    /// Ends the delivery without its attempt. One that has arrived or was cancelled stays so;
+    /// anything else has failed as `unrecordable`.
+    pub(crate) fn end_unrecordable(&mut self) {
+        self.attempt = None;
+        self.next_retry_at = None;
+        if !matches!(self.status, DeliveryStatus::Delivered | DeliveryStatus::Cancelled) {
+            self.status = DeliveryStatus::Failed;
+            self.failure_reason = Some(FailureReason::Unrecordable);
+        }
+    }
+}
+
 /// A row of `parked`, as it is written with an outcome.
 #[derive(Debug, Clone)]
 pub(crate) struct ParkedRow {
@@ -281,6 +303,44 @@ pub(crate) async fn write(
         .into_iter()
         .map(|row| Ok((DeliveryId::from_uuid(row.id), word(&row.status)?)))
         .collect()
+}
+
+/// Ends a delivery of which Postgres has refused the outcome, with as little as can be written. A
+/// row of it in `parked` has ended too. Returns false if it had an end before.
+pub(crate) async fn end_unrecordable(
+    connection: &mut PgConnection,
+    outcome: &OutcomeRow,
+) -> sqlx::Result<bool> {
+    let facts = &outcome.facts;
+    let ended = sqlx::query_scalar!(
+        r#"with ended as (
+             insert into deliveries as d (id, notification_id, webhook_id, site_id, event_type, origin, status,
+                 failure_reason, attempts, payload, created_at, resend_of, inserted_at, updated_at)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, now(), now())
+             on conflict (id) do update set
+                 status = excluded.status, failure_reason = excluded.failure_reason,
+                 attempts = greatest(d.attempts, excluded.attempts), next_retry_at = null, parked_until = null,
+                 parked_reason = null, claimed_until = null, claimed_attempt = null, updated_at = now()
+             where d.status in ('pending', 'retrying')
+             returning id
+         ), waiting as (
+             update parked set has_ended = true from ended where parked.delivery_id = ended.id
+         )
+         select count(*) > 0 as "ended!" from ended"#,
+        facts.id.uuid(),
+        facts.notification_id,
+        facts.webhook_id.uuid(),
+        facts.site_id,
+        facts.event_type.as_str(),
+        facts.origin.as_str(),
+        outcome.status.as_str(),
+        outcome.failure_reason.map(FailureReason::as_str),
+        outcome.attempts,
+        facts.payload,
+        facts.created_at,
+        facts.resend_of.map(DeliveryId::uuid),
+    );
+    ended.fetch_one(connection).await
 }
 
 /// Records the attempts in flight with their deadlines, in one statement, before partitions are

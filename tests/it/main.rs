@@ -64,6 +64,7 @@ mod lanes_isolation;
 mod lanes_health;
 mod lanes_crash;
 mod lanes_cost;
+mod unrecordable;
 mod held_answers;
 mod encrypted;
 mod acls;

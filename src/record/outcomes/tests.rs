@@ -182,3 +182,27 @@ async fn cancelling_removes_rows_and_marks_what_is_claimed(pool: PgPool) {
     parked::release(&mut conn, &[held]).await.expect("released");
     assert_eq!(take_ended(&mut conn).await, [held.id]);
 }
+
+#[sqlx::test]
+async fn an_unrecordable_delivery_ends_and_an_end_stays(pool: PgPool) {
+    let mut conn = pool.acquire().await.expect("a connection");
+    write(&mut conn, &[unsent(1, 1)]).await.expect("parked");
+    let mut row = unsent(1, 2);
+    row.end_unrecordable();
+    assert!(end_unrecordable(&mut conn, &row).await.expect("ended"));
+    assert_eq!(take_ended(&mut conn).await, [row.facts.id]);
+    let state = "select status, failure_reason, attempts, parked_reason from deliveries";
+    let known: (String, String, i32, Option<String>) =
+        sqlx::query_as(state).fetch_one(&mut *conn).await.expect("a row");
+    assert_eq!(known, ("failed".to_owned(), "unrecordable".to_owned(), 1, None));
+    // An end that is recorded stays, and so does one that arrived.
+    row.status = DeliveryStatus::Delivered;
+    assert!(!end_unrecordable(&mut conn, &row).await.expect("asked"));
+    let mut arrived = unsent(2, 2);
+    arrived.status = DeliveryStatus::Delivered;
+    arrived.end_unrecordable();
+    assert_eq!(
+        (arrived.status, arrived.failure_reason),
+        (DeliveryStatus::Delivered, None)
+    );
+}

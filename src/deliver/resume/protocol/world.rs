@@ -8,6 +8,8 @@ use crate::dispatch::tier::Tiers;
 use crate::domain::attempt::AttemptResult;
 use crate::domain::delivery::{DeliveryStatus, FailureReason};
 
+/// Claims of the row.
+mod claims;
 /// Hand-overs, crashes, and the end.
 mod faults;
 
@@ -29,7 +31,14 @@ struct ModelRecord {
 struct ModelRow {
     attempt: u32,
     due_at_ms: i64,
-    claimed_until_ms: Option<i64>,
+    claim: Option<ModelClaim>,
+}
+
+/// A claim of the row. In Postgres its end names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct ModelClaim {
+    number: u32,
+    until_ms: i64,
 }
 
 /// Origin of an owner's work.
@@ -39,6 +48,7 @@ enum WorkSource {
     /// The row, which asked for this attempt when it was claimed.
     Row {
         attempt: u32,
+        claim: ModelClaim,
     },
 }
 
@@ -74,6 +84,8 @@ pub(super) struct World {
     dead_letters: usize,
     postgres: Option<DeliveryProgress>,
     row: Option<ModelRow>,
+    /// Claims that were made.
+    claims: u32,
     /// Attempts as the table has them.
     recorded: Vec<u32>,
     /// Attempts as the endpoint saw them.
@@ -96,6 +108,7 @@ impl World {
             dead_letters: 0,
             postgres: None,
             row: None,
+            claims: 0,
             recorded: vec![],
             sent: vec![],
             work: vec![],
@@ -119,35 +132,10 @@ impl World {
         }
     }
 
-    /// Lets `owner` claim the row, if it is due and nobody has claimed it.
-    pub(super) fn claim_row(&mut self, owner: u8) {
-        if self.work.iter().any(|one| one.owner == owner) {
-            return;
-        }
-        if let Some(row) = &mut self.row
-            && row.due_at_ms <= self.now_ms
-            && row
-                .claimed_until_ms
-                .is_none_or(|until_ms| until_ms <= self.now_ms)
-        {
-            row.claimed_until_ms = Some(self.now_ms + CLAIM_MS);
-            let source = WorkSource::Row { attempt: row.attempt };
-            let step = ModelStep::Ask;
-            self.work.push(ModelWork { owner, source, step });
-        }
-    }
-
-    /// Ends the claim of the row, as who follows an owner does that seems dead.
-    pub(super) fn end_claim(&mut self) {
-        if let Some(row) = &mut self.row {
-            row.claimed_until_ms = row.claimed_until_ms.map(|_| self.now_ms);
-        }
-    }
-
     fn attempt_of(&self, source: WorkSource) -> u32 {
         match source {
             WorkSource::Record(record) => self.kafka[record].attempt,
-            WorkSource::Row { attempt } => attempt,
+            WorkSource::Row { attempt, .. } => attempt,
         }
     }
 
@@ -178,8 +166,8 @@ impl World {
                 self.sent.push(attempt);
                 ModelStep::Write { result: answer }
             }
-            ModelStep::Park => self.park(attempt, chance),
-            ModelStep::Write { result } => self.write(attempt, is_row, result, chance),
+            ModelStep::Park => self.park(attempt, source, chance),
+            ModelStep::Write { result } => self.write(attempt, source, result, chance),
             ModelStep::Publish(NextRecord::Retry(following)) => {
                 self.publish(following.attempt, following.due_at_ms);
                 ModelStep::Complete
@@ -203,12 +191,13 @@ impl World {
             WorkSource::Row { .. } if self.postgres.is_some_and(|known| known.status.is_finished()) => {
                 self.row = None;
             }
-            WorkSource::Row { .. } => {}
+            // It is for a later attempt by now.
+            WorkSource::Row { .. } => self.release(source),
         }
     }
 
     /// Parks a delivery unsent, as the guarded statement does.
-    fn park(&mut self, attempt: u32, chance: f64) -> ModelStep {
+    fn park(&mut self, attempt: u32, source: WorkSource, chance: f64) -> ModelStep {
         let before = attempt - 1;
         let refused = self
             .postgres
@@ -217,11 +206,14 @@ impl World {
             return ModelStep::Ask;
         }
         let due_at_ms = self.now_ms + (chance * 3_000.0) as i64;
-        self.row = Some(ModelRow {
-            attempt,
-            due_at_ms,
-            claimed_until_ms: None,
-        });
+        let claim = self.claim_of_others(source);
+        if claim.is_none() || self.row.is_none_or(|row| row.attempt < attempt) {
+            self.row = Some(ModelRow {
+                attempt,
+                due_at_ms,
+                claim,
+            });
+        }
         let claim = self.postgres.and_then(|progress| progress.claim);
         self.postgres = Some(DeliveryProgress {
             status: match before {
@@ -252,7 +244,8 @@ impl World {
 
     /// Writes an outcome as the guarded statement does: an attempt once, and nothing over a later
     /// attempt or an end.
-    fn write(&mut self, attempt: u32, is_row: bool, result: AttemptResult, chance: f64) -> ModelStep {
+    fn write(&mut self, attempt: u32, source: WorkSource, result: AttemptResult, chance: f64) -> ModelStep {
+        let is_row = matches!(source, WorkSource::Row { .. });
         let refused = self
             .postgres
             .is_some_and(|progress| progress.attempts >= attempt || progress.status.is_finished());
@@ -285,7 +278,7 @@ impl World {
                 let due_at_ms = following.due_at_ms + (chance * 100.0) as i64;
                 self.retried(
                     attempt,
-                    is_row,
+                    source,
                     NextAttempt {
                         due_at_ms,
                         ..following
@@ -294,10 +287,10 @@ impl World {
             }
             Next::Park(following, _) => (
                 waiting(attempt, following, true),
-                Some(unclaimed(following)),
+                Some(self.moved_on(following, source)),
                 ModelStep::Complete,
             ),
-            Next::Failed { reason } => self.failed(attempt, is_row, reason),
+            Next::Failed { reason } => self.failed(attempt, source, reason),
         };
         self.postgres = Some(progress);
         self.row = row;
@@ -306,24 +299,30 @@ impl World {
     }
 
     /// A row that another owner has parked meanwhile stays: its record is complete.
-    fn retried(&self, attempt: u32, is_row: bool, following: NextAttempt) -> Written {
-        let is_parked = self.row.is_some() && !is_row;
+    fn retried(&self, attempt: u32, source: WorkSource, following: NextAttempt) -> Written {
+        let is_parked = self.row.is_some() && matches!(source, WorkSource::Record(_));
         (
             waiting(attempt, following, is_parked),
-            is_parked.then(|| unclaimed(following)),
+            is_parked.then(|| self.moved_on(following, source)),
             ModelStep::Publish(NextRecord::Retry(following)),
         )
     }
 
     /// The row is kept, claimed, until the dead letter is published.
-    fn failed(&self, attempt: u32, is_row: bool, reason: FailureReason) -> Written {
+    fn failed(&self, attempt: u32, source: WorkSource, reason: FailureReason) -> Written {
         let progress = DeliveryProgress {
             status: DeliveryStatus::Failed,
             failure_reason: Some(reason),
             ..progress_at(attempt)
         };
         let row = self.row.map(|kept| ModelRow {
-            claimed_until_ms: is_row.then_some(self.now_ms + CLAIM_MS),
+            claim: self.claim_of_others(source).or(match source {
+                WorkSource::Row { claim, .. } => Some(ModelClaim {
+                    until_ms: self.now_ms + CLAIM_MS,
+                    ..claim
+                }),
+                WorkSource::Record(_) => None,
+            }),
             ..kept
         });
         (
@@ -356,14 +355,5 @@ fn waiting(attempt: u32, following: NextAttempt, is_parked: bool) -> DeliveryPro
         step: following.step,
         is_parked,
         ..progress_at(attempt)
-    }
-}
-
-/// The row of an attempt that waits, which nobody has claimed.
-fn unclaimed(following: NextAttempt) -> ModelRow {
-    ModelRow {
-        attempt: following.attempt,
-        due_at_ms: following.due_at_ms,
-        claimed_until_ms: None,
     }
 }

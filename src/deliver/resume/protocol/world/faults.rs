@@ -12,15 +12,17 @@ impl World {
         for one in self.work.iter_mut().filter(|one| one.owner == owner) {
             let attempt = match one.source {
                 WorkSource::Record(record) => self.kafka[record].attempt,
-                WorkSource::Row { attempt } => attempt,
+                WorkSource::Row { attempt, .. } => attempt,
             };
             match one.step {
                 // Nothing was sent: the record is forgotten, and read again by the next owner.
                 ModelStep::Ask | ModelStep::Park => {
                     one.owner = u8::MAX;
                     // A claimed row is given back.
-                    if let (WorkSource::Row { .. }, Some(row)) = (one.source, &mut self.row) {
-                        row.claimed_until_ms = None;
+                    if let (WorkSource::Row { claim, .. }, Some(row)) = (one.source, &mut self.row)
+                        && row.claim.is_some_and(|held| held.number == claim.number)
+                    {
+                        row.claim = None;
                     }
                 }
                 ModelStep::Send | ModelStep::Write { .. } => {
