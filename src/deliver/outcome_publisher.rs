@@ -178,7 +178,7 @@ impl OutcomePublisher {
 
     /// Ends a delivery whose outcome Postgres refuses, whatever is tried; `is_recorded` tells if it
     /// took at least the end. Its record leaves the stream, and is not sent again at every restart.
-    /// Unless the delivery has arrived and that is recorded, it goes to the dead-letter topic, where
+    /// Unless it has arrived and that is recorded, it goes to the dead-letter topic, where
     /// it can be seen.
     pub(crate) fn refused(self: &Arc<Self>, outcome: Outcome, error: &sqlx::Error, is_recorded: bool) {
         self.report_request(&outcome.work);
@@ -187,8 +187,9 @@ impl OutcomePublisher {
         tracing::error!(
             site.id = %record.site_id, webhook.id = %record.webhook_id, delivery.id = %record.delivery_id,
             attempt = record.attempt, topic = place.map(|place| place.topic.as_str()),
-            partition = outcome.work.partition, offset = place.map(|place| place.offset), %error, is_recorded,
-            status = outcome.row.status.as_str(), "Postgres refuses an outcome; its delivery ends here"
+            partition = outcome.work.partition, offset = place.map(|place| place.offset), %error,
+            is_recorded, status = outcome.row.status.as_str(),
+            "Postgres refuses an outcome; its delivery ends here"
         );
         if is_recorded {
             self.count(&outcome);

@@ -82,3 +82,29 @@ proptest! {
         prop_assert_eq!(once.len(), world.sent.len(), "{:?}", world);
     }
 }
+
+#[test]
+fn a_record_that_is_parked_late_ends_no_claim() {
+    let mut world = World::new();
+    let step = |world: &mut World, owner| world.step(owner, AttemptResult::ServerError, 0.9);
+    world.repeat(0);
+    for owner in 0..2 {
+        world.take(owner, usize::from(owner));
+        // It asks, and has to park its record.
+        step(&mut world, owner);
+    }
+    // One parks, completes its record, and claims the row.
+    step(&mut world, 1);
+    step(&mut world, 1);
+    world.now_ms += 3_000;
+    world.claim_row(1);
+    // The other one parks after that.
+    step(&mut world, 0);
+    step(&mut world, 0);
+    world.now_ms += 3_000;
+    world.claim_row(0);
+    let owners: Vec<u8> = world.work.iter().map(|work| work.owner).collect();
+    assert_eq!(owners, [1]);
+    world.finish();
+    world.check_end();
+}

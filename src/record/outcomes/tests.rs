@@ -3,6 +3,7 @@ use std::time::Duration;
 use sqlx::PgPool;
 
 use super::*;
+use crate::clock;
 use crate::domain::time::from_ms;
 use crate::record::cancelling;
 use crate::record::parked::{self, GivenBackRow};
@@ -63,7 +64,7 @@ async fn claimed_until(conn: &mut PgConnection) -> Option<DateTime<Utc>> {
 
 /// Claims the row, and returns the claim.
 async fn take(conn: &mut PgConnection) -> GivenBackRow {
-    let taken = parked::take(conn, &[(webhook(), 5)], Utc::now(), CLAIM).await;
+    let taken = parked::take(conn, &[(webhook(), 5)], clock::now(), CLAIM).await;
     let taken = taken.expect("taken").readable;
     assert_eq!(taken.len(), 1);
     taken[0].given_back()
@@ -171,7 +172,7 @@ async fn cancelling_removes_rows_and_marks_what_is_claimed(pool: PgPool) {
     let held = take(&mut conn).await;
     write(&mut conn, &[unsent(2, 1)]).await.expect("parked");
     let reason = FailureReason::Disabled;
-    let before = Utc::now() + chrono::TimeDelta::minutes(1);
+    let before = clock::now() + chrono::TimeDelta::minutes(1);
     let cancelled = cancelling::cancel_batch(&mut conn, webhook(), reason, before).await;
     assert_eq!(
         cancelled.expect("cancelled").events,

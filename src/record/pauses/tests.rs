@@ -4,6 +4,7 @@ use chrono::TimeDelta;
 use sqlx::PgPool;
 
 use super::*;
+use crate::clock;
 use crate::record::parked;
 
 fn webhook() -> WebhookId {
@@ -59,7 +60,7 @@ async fn row(conn: &mut PgConnection, id: Uuid) -> (String, String, bool) {
 #[sqlx::test]
 async fn a_pause_marks_what_it_holds_back_and_nothing_else(pool: PgPool) {
     let mut conn = pool.acquire().await.expect("a connection");
-    let until = Utc::now() + TimeDelta::hours(1);
+    let until = clock::now() + TimeDelta::hours(1);
     for (number, reason, due_in_s, marked) in [
         (1, "queue", -5.0, Some(false)),
         (2, "rate", -5.0, Some(false)),
@@ -107,10 +108,10 @@ async fn what_is_worked_on_is_not_marked(pool: PgPool) {
     let mut conn = pool.acquire().await.expect("a connection");
     let id = park(&mut conn, 1, "queue", -5.0).await;
     let claim = Duration::from_secs(90);
-    parked::take(&mut conn, &[(webhook(), 1)], Utc::now(), claim)
+    parked::take(&mut conn, &[(webhook(), 1)], clock::now(), claim)
         .await
         .expect("claimed");
-    mark(&mut conn, Utc::now() + TimeDelta::hours(1)).await;
+    mark(&mut conn, clock::now() + TimeDelta::hours(1)).await;
     assert_eq!(row(&mut conn, id).await.0, "queue");
 }
 
@@ -121,7 +122,7 @@ async fn rows_that_come_and_go_between_pages_hide_no_other(pool: PgPool) {
         // Many are due at the same instant: their ids say which comes first.
         park(&mut conn, number, "queue", -((number % 3) as f64)).await;
     }
-    let until = Utc::now() + TimeDelta::hours(1);
+    let until = clock::now() + TimeDelta::hours(1);
     let first = mark_paused(&mut conn, webhook(), until, None)
         .await
         .expect("marked");
@@ -169,7 +170,7 @@ async fn read_for(pool: &PgPool, rows: i64) -> i64 {
         .fetch_one(&mut *transaction)
         .await
         .expect("counted");
-    let pages = mark(&mut transaction, Utc::now() + TimeDelta::hours(1)).await;
+    let pages = mark(&mut transaction, clock::now() + TimeDelta::hours(1)).await;
     assert_eq!(pages as i64, rows / PAGE + 1);
     let after: i64 = sqlx::query_scalar(read)
         .fetch_one(&mut *transaction)
