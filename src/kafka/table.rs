@@ -120,7 +120,7 @@ mod tests {
     use crate::telemetry::metrics::Labels;
 
     #[test]
-    fn a_partition_that_gives_nothing_is_given_up_and_the_others_read() {
+    fn a_partition_that_gives_nothing_is_given_up_alone() {
         let cluster = MockCluster::new(1).unwrap();
         cluster.create_topic("states", 2, 1).unwrap();
         let brokers = cluster.bootstrap_servers();

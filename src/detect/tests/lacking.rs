@@ -244,7 +244,7 @@ fn a_long_drop_of_a_new_site_waits_for_its_window() {
 }
 
 #[test]
-fn a_topic_made_anew_is_covered_by_no_state_also_when_it_is_long() {
+fn no_state_covers_a_topic_made_anew_however_long_it_is() {
     let mut fed = Fed::log([site("a", [spike(2, 300)])]);
     assert!(!fed.fires("a", "1", FIRST));
     fed.fires("a", "2", FIRST);

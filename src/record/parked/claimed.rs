@@ -7,7 +7,6 @@ use crate::domain::delivery::{DeliveryStatus, FailureReason, Origin};
 use crate::domain::event::EventType;
 use crate::domain::health::ParkReason;
 use crate::domain::id::{DeliveryId, WebhookId};
-use crate::record::outcomes::word;
 
 /// A claimed row, with the delivery's own row.
 #[derive(Debug, Clone)]
@@ -118,8 +117,8 @@ pub(super) fn sorted_out(rows: Vec<TakenRow>) -> TakenRows {
             claimed_until: row.held_until,
         };
         match row.into_claimed() {
-            Ok(row) => taken.readable.push(row),
-            Err(_) => taken.newer.push(newer),
+            Some(row) => taken.readable.push(row),
+            None => taken.newer.push(newer),
         }
     }
     taken
@@ -156,14 +155,15 @@ pub(super) struct TakenRow {
 }
 
 impl TakenRow {
-    fn into_claimed(mut self) -> sqlx::Result<ClaimedRow> {
-        Ok(ClaimedRow {
+    /// Reads the row; `None` if it has words of a newer version.
+    fn into_claimed(mut self) -> Option<ClaimedRow> {
+        Some(ClaimedRow {
             delivery: self.take_delivery()?,
             delivery_id: DeliveryId::from_uuid(self.delivery_id),
             webhook_id: WebhookId::from_uuid(self.webhook_id),
             partition: self.partition,
             due_at: self.due_at,
-            reason: word(&self.reason)?,
+            reason: self.reason.parse().ok()?,
             attempt: self.attempt,
             step: self.step,
             paused_ms: self.paused_ms,
@@ -173,25 +173,30 @@ impl TakenRow {
         })
     }
 
-    fn take_delivery(&mut self) -> sqlx::Result<Option<ParkedDelivery>> {
+    /// Reads the delivery, which is absent if the history of its day is gone; `None` if it has words
+    /// of a newer version.
+    fn take_delivery(&mut self) -> Option<Option<ParkedDelivery>> {
         let (Some(notification_id), Some(site_id), Some(event_type), Some(created_at)) = (
             self.notification_id,
             self.site_id.take(),
             self.event_type.take(),
             self.created_at,
         ) else {
-            return Ok(None);
+            return Some(None);
         };
-        Ok(Some(ParkedDelivery {
+        Some(Some(ParkedDelivery {
             notification_id,
             site_id,
-            event_type: word(&event_type)?,
-            origin: word(self.origin.as_deref().unwrap_or_default())?,
+            event_type: event_type.parse().ok()?,
+            origin: self.origin.as_deref().unwrap_or_default().parse().ok()?,
             resend_of: self.resend_of,
-            status: word(self.status.as_deref().unwrap_or_default())?,
+            status: self.status.as_deref().unwrap_or_default().parse().ok()?,
             attempts: self.attempts.unwrap_or(0),
             response_code: self.response_code,
-            failure_reason: self.failure_reason.as_deref().map(word).transpose()?,
+            failure_reason: match self.failure_reason.as_deref() {
+                Some(reason) => Some(reason.parse().ok()?),
+                None => None,
+            },
             payload: self.payload.take().unwrap_or_default(),
             created_at,
             first_attempt_at: self.first_attempt_at,

@@ -108,7 +108,7 @@ fn a_partition_without_commit_and_leader_stops_no_other() {
 }
 
 #[test]
-fn a_partition_whose_ends_were_not_known_begins_where_a_new_source_does() {
+fn a_partition_without_known_ends_begins_as_a_new_source() {
     let since_ms = Some(1_000);
     let mut partition = RoutedPartition {
         unplaced: Some(Unplaced { since_ms }),
