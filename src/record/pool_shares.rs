@@ -1,4 +1,4 @@
-//! ShareTable of a pool's connections: neither one caller nor all strangers together hold the pool.
+//! Shares of a pool's connections: neither one caller nor all strangers together hold the pool.
 
 use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};

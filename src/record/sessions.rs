@@ -1,13 +1,15 @@
 //! Sessions of the pages and the links that open them: rows of `api_tokens` beside the tokens. Each
 //! has a parent and ends with it.
 
+use std::collections::HashSet;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::tokens::{Role, Scope, TokenRecord, hash};
+use super::tokens::{Role, Scope, TokenHash, TokenRecord, hash};
 use crate::chance;
 use crate::domain::id::TokenId;
 use crate::domain::words::words;
@@ -44,6 +46,8 @@ pub(crate) struct SessionRecord {
     pub(crate) token: TokenRecord,
     /// True if its end was moved just now.
     pub(crate) is_extended: bool,
+    /// True if it was opened with a link: its end never moves.
+    pub(crate) is_of_link: bool,
 }
 
 /// The caller of a request inside the process, who is known already.
@@ -271,7 +275,48 @@ pub(crate) async fn find(
     Ok(Some(SessionRecord {
         token,
         is_extended: is_due && !row.is_of_link,
+        is_of_link: row.is_of_link,
     }))
+}
+
+/// Finds those of several sessions that are valid at `now`, records their use, and moves their
+/// ends, all by the rules of [`find`].
+pub(crate) async fn still_valid(
+    conn: &mut PgConnection,
+    sessions: &[TokenHash],
+    now: DateTime<Utc>,
+) -> Result<HashSet<TokenHash>, sqlx::Error> {
+    let hashes: Vec<Vec<u8>> = sessions.iter().map(|hash| hash.to_vec()).collect();
+    let valid = sqlx::query_scalar!(
+        r#"with valid as (
+               select own.id, own.token_hash, own.last_used_at, parent.kind = 'portal_link' as is_of_link
+               from api_tokens own
+               join api_tokens parent on parent.id = own.parent
+               left join api_tokens maker on maker.id = parent.parent
+               where own.token_hash = any($1) and own.kind = 'session' and own.revoked_at is null
+                 and own.expires_at > $2 and parent.revoked_at is null
+                 and (parent.kind = 'portal_link' or parent.expires_at is null or parent.expires_at > $2)
+                 and (maker.id is null or maker.revoked_at is null
+                      and (maker.expires_at is null or maker.expires_at > $2))
+           ), used as (
+               update api_tokens set last_used_at = $2,
+                   expires_at = case when valid.is_of_link then api_tokens.expires_at
+                       else greatest(api_tokens.expires_at, $3) end
+               from valid
+               where api_tokens.id = valid.id and (valid.last_used_at is null or valid.last_used_at <= $4)
+           )
+           select token_hash as "token_hash!" from valid"#,
+        &hashes,
+        now,
+        now + TOKEN_SESSION,
+        now - TOUCH_EVERY
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(valid
+        .into_iter()
+        .filter_map(|hash| hash.try_into().ok())
+        .collect())
 }
 
 /// Ends a session at once.
@@ -296,3 +341,6 @@ pub(crate) async fn purge(conn: &mut PgConnection, now: DateTime<Utc>) -> Result
     .await?;
     Ok(purged.rows_affected())
 }
+
+#[cfg(test)]
+mod tests;

@@ -210,7 +210,10 @@ pub async fn revoke(conn: &mut PgConnection, id: TokenId, now: DateTime<Utc>) ->
     Ok(revoked.rows_affected() == 1)
 }
 
+/// The hash of a token.
+pub(crate) type TokenHash = [u8; 32];
+
 /// Hashes a token, as it is stored.
-pub(crate) fn hash(token: &str) -> [u8; 32] {
+pub(crate) fn hash(token: &str) -> TokenHash {
     Sha256::digest(token).into()
 }

@@ -26,6 +26,7 @@ mod webhook_errors;
 mod webhook_form;
 mod form;
 mod live_cache;
+mod watchers;
 mod config;
 mod state;
 mod health;

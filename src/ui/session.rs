@@ -128,7 +128,11 @@ async fn find(
     let Some(text) = cookie_of(&parts.headers, cookie_name(state)) else {
         return Ok(None);
     };
-    let Some(found) = state.find_session(text).await? else {
+    let found = match is_poll(parts) {
+        true => state.find_watching_session(text).await?,
+        false => state.find_session(text).await?,
+    };
+    let Some(found) = found else {
         return Ok(None);
     };
     let extended = found
@@ -145,6 +149,13 @@ async fn find(
         is_utc,
     };
     Ok(Some((visit, extended)))
+}
+
+/// True if a page's script asks what is new, as it does every few seconds.
+fn is_poll(parts: &Parts) -> bool {
+    let uri = original_uri(parts);
+    let asks_for_newer = || uri.query().is_some_and(|query| query.contains("newer_than="));
+    parts.method == Method::GET && (uri.path().ends_with("/now") || asks_for_newer())
 }
 
 /// The address without the switch of the zone, and true if that asks for UTC.

@@ -10,11 +10,12 @@ use tokio_util::task::TaskTracker;
 
 use super::config::UiConfig;
 use super::live_cache::LiveCache;
+use super::watchers::Watchers;
 use crate::clock;
 use crate::record::keyring::Keyring;
 use crate::record::pool_shares::{PoolShares, SharePermit, WithinShare};
 use crate::record::sessions::{self, SessionRecord};
-use crate::record::tokens::{self, TokenRecord};
+use crate::record::tokens::{self, TokenHash, TokenRecord};
 
 /// A connection within a share.
 type SharedConnection = WithinShare<PoolConnection<Postgres>>;
@@ -30,6 +31,7 @@ struct PagesShared {
     keyring: Arc<Keyring>,
     config: UiConfig,
     live: LiveCache,
+    watchers: Watchers,
     shares: PoolShares,
     /// Forms that are carried out, which go on when their browsers go away.
     tasks: TaskTracker,
@@ -52,6 +54,7 @@ impl UiState {
             keyring,
             config,
             live: LiveCache::default(),
+            watchers: Watchers::default(),
         }))
     }
 
@@ -78,6 +81,28 @@ impl UiState {
         let found = sessions::find(&mut conn, text, clock::now()).await?;
         let id = found.as_ref().map(|session| session.token.id.uuid());
         self.0.shares.looked_up(hash, id);
+        Ok(found)
+    }
+
+    /// Finds the session with this text of somebody whose page asks every few seconds: those who do
+    /// are checked together, once a second.
+    pub(super) async fn find_watching_session(&self, text: &str) -> sqlx::Result<Option<SessionRecord>> {
+        if !sessions::may_be_session(text) {
+            return Ok(None);
+        }
+        let (hash, now) = (tokens::hash(text), clock::monotonic());
+        let check = async |all: Vec<TokenHash>| {
+            let permit = self.0.shares.for_look_up(&hash, false).await;
+            let mut conn = self.connection(permit).await?;
+            sessions::still_valid(&mut conn, &all, clock::now()).await
+        };
+        if let Some(known) = self.0.watchers.find(&hash, now, check).await? {
+            return Ok(Some(known));
+        }
+        let found = self.find_session(text).await?;
+        if let Some(session) = &found {
+            self.0.watchers.note(hash, session.clone(), now).await;
+        }
         Ok(found)
     }
 
