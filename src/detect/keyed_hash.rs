@@ -34,7 +34,7 @@ impl EventHasher {
         self.hasher.hash(id)
     }
 
-    /// Hashes an event's texts; `page` is its redacted path.
+    /// Hashes an event's texts; `page` is its redacted path, in canonical form.
     pub(crate) fn hash_event(&self, event: &Event<'_>, page: Option<&str>) -> EventHashes {
         let hash = |text: &str| self.hasher.hash(text);
         let routed = event.routed.and_then(|routed| routed.visitor_hash);

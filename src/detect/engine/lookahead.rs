@@ -10,6 +10,7 @@ use std::borrow::Cow;
 use super::Engine;
 use crate::detect::keyed_hash::EventHashes;
 use crate::detect::redact::redact;
+use crate::detect::site::canonical_path::canonical;
 use crate::domain::event::Event;
 
 /// Facts about an event that are found before it is handled.
@@ -30,9 +31,11 @@ impl Engine {
             state.prefetch();
         }
         let page = event.path.as_deref().map(redact);
+        // Spellings of one page have one label, whose name is the first of them.
+        let compared = page.as_deref().map(canonical);
         Lookahead {
             index,
-            hashes: self.hasher.hash_event(event, page.as_deref()),
+            hashes: self.hasher.hash_event(event, compared.as_deref()),
             page,
         }
     }
@@ -50,5 +53,30 @@ impl Engine {
         for (state, hashes) in states() {
             state.prefetch_second(hashes);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::detect::tests::fixtures::*;
+    use crate::domain::event::Event;
+
+    #[test]
+    fn spellings_of_a_page_are_one_named_by_the_first() {
+        let mut fed = Fed::log([site("a", [spike(6, 300)])]);
+        let mut decided = Vec::new();
+        let paths = ["/%D8%B3", "/س", "/%d8%b3", "/caf%E9", "/caf%e9", "/caf%E9"];
+        for (visitor, path) in paths.into_iter().enumerate() {
+            decided.extend(fed.feed(&Event {
+                path: Some(path.into()),
+                ..view("a", &format!("v{visitor}"), 472_222 * 3_600)
+            }));
+        }
+        let pages = &json(&decided[0])["data"]["top_pages"];
+        let counts = serde_json::json!([
+            {"path": "/%D8%B3", "visitors": 3},
+            {"path": "/caf%E9", "visitors": 3},
+        ]);
+        assert_eq!(pages, &counts);
     }
 }

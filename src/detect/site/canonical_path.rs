@@ -1,27 +1,28 @@
 //! The form in which paths are compared: decoded, and composed as Unicode's NFC.
 //!
 //! An encoded slash is no slash, since it does not separate segments: it becomes a character of its
-//! own.
+//! own. Escapes of bytes that are no UTF-8 stay, in one spelling.
 
 use std::borrow::Cow;
 
 use icu_normalizer::ComposingNormalizerBorrowed;
 use memchr::memchr;
+use percent_encoding::percent_encode_byte;
 
 /// Stands for an encoded slash; a character that no text may contain.
 const ENCODED_SLASH: char = '\u{fdd0}';
 
 /// The form of a path, or of a piece of a pattern, by which it is compared. Borrows it if it has
 /// that form already, as nearly always.
-pub(super) fn canonical(path: &str) -> Cow<'_, str> {
+pub(in crate::detect) fn canonical(path: &str) -> Cow<'_, str> {
     let has_escapes = memchr(b'%', path.as_bytes()).is_some();
     if !has_escapes && path.is_ascii() {
         return Cow::Borrowed(path);
     }
     let composed = ComposingNormalizerBorrowed::new_nfc();
-    match has_escapes.then(|| decode(path)).flatten() {
-        Some(decoded) => Cow::Owned(composed.normalize(&decoded).into_owned()),
-        None => composed.normalize(path),
+    match has_escapes {
+        true => Cow::Owned(composed.normalize(&decode(path)).into_owned()),
+        false => composed.normalize(path),
     }
 }
 
@@ -30,8 +31,8 @@ pub(super) fn may_begin_otherwise(path: &str) -> bool {
     path.bytes().take(3).any(|byte| byte == b'%' || !byte.is_ascii())
 }
 
-/// Decodes escapes; `None` if the result is no text.
-fn decode(path: &str) -> Option<String> {
+/// Decodes escapes. Bytes that are no text, such as Latin-1, are left as escapes in capitals.
+fn decode(path: &str) -> String {
     let mut bytes = Vec::with_capacity(path.len());
     let mut rest = path.as_bytes();
     while let Some((first, tail)) = rest.split_first() {
@@ -47,7 +48,17 @@ fn decode(path: &str) -> Option<String> {
         }
         rest = &tail[2..];
     }
-    String::from_utf8(bytes).ok()
+    String::from_utf8(bytes).unwrap_or_else(|error| escape_invalid(error.as_bytes()))
+}
+
+/// Writes the bytes that belong to no character as escapes.
+fn escape_invalid(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|byte| percent_encode_byte(*byte)));
+    }
+    text
 }
 
 /// The byte that two hexadecimal digits stand for.
@@ -77,6 +88,11 @@ mod tests {
             ("/a%252Fb", "/a%2Fb"),
             ("/%2A", "/*"),
             ("/%C3", "/%C3"),
+            ("/%c3", "/%C3"),
+            ("/caf%e9", "/caf%E9"),
+            ("/caf%C3%A9/x%FF", "/café/x%FF"),
+            ("/cafe\u{301}/%ff%fe", "/café/%FF%FE"),
+            ("/%e2%82/%41", "/%E2%82/A"),
             ("", ""),
         ] {
             assert_eq!(canonical(path), form, "{path}");

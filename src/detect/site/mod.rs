@@ -23,7 +23,7 @@ pub(crate) mod goals;
 /// An index of paths and patterns.
 pub(crate) mod path_index;
 /// The form in which paths are compared.
-mod canonical_path;
+pub(super) mod canonical_path;
 /// Page patterns with stars.
 pub(crate) mod pattern;
 /// Names of sources and pages as small numbers.
