@@ -12,8 +12,9 @@ use serde::de::{IgnoredAny, MapAccess};
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
-use super::limits::{InvalidField, MAX_EVENT_ID_CHARS};
+use super::limits::{self, InvalidField, MAX_EVENT_ID_CHARS};
 use super::loose::{Entries, Loose, LooseObject};
+use super::repair;
 use super::time::{self, NoOffset};
 use crate::domain::event::Event;
 use crate::domain::reject::{NotAnEvent, Reject, RejectReason};
@@ -33,6 +34,13 @@ pub type HeaderRef<'a> = (&'a [u8], Option<&'a [u8]>);
 pub(super) enum Envelope<'a> {
     Structured,
     Binary(Attributes<'a>),
+}
+
+/// Fields that an envelope gives, and that are not looked at in the event inside.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct EnvelopeFields {
+    pub(super) time: bool,
+    pub(super) id: bool,
 }
 
 /// The attributes that are looked at.
@@ -107,7 +115,7 @@ impl<'a> Envelope<'a> {
         }
         match attributes {
             Some(attributes) => Ok(Some(Self::Binary(attributes))),
-            None if expected && text.contains("\"specversion\"") => Ok(Some(Self::Structured)),
+            None if expected && has_specversion(text) => Ok(Some(Self::Structured)),
             None => Ok(None),
         }
     }
@@ -116,54 +124,91 @@ impl<'a> Envelope<'a> {
     pub(super) fn open(
         self,
         text: &'a str,
-        read_data: impl Fn(&str) -> Result<Event<'_>, NotAnEvent>,
+        read_data: impl Fn(&str, EnvelopeFields) -> Result<Event<'_>, NotAnEvent>,
     ) -> Result<Event<'a>, NotAnEvent> {
         let (attributes, event) = match self {
-            Self::Binary(attributes) => (attributes, borrow(text, &read_data)?),
+            Self::Binary(attributes) => {
+                let attributes = attributes.check();
+                let event = borrow(text, attributes.fields(), &read_data)?;
+                (attributes, event)
+            }
             Self::Structured => {
                 let value = structured(text)?;
+                let attributes = value.attributes.check();
+                let given = attributes.fields();
                 let event = match (value.data, value.data_base64) {
                     (Some(data), _) if data.get().starts_with('"') => {
                         let data: String =
                             serde_json::from_str(data.get()).map_err(|error| not_json(&error))?;
-                        read_data(&data)?.into_owned()
+                        read_inner(&data, given, &read_data)?
                     }
-                    (Some(data), _) => borrow(data.get(), &read_data)?,
-                    (None, Loose::Text(text)) => read_data(&decoded(&text)?)?.into_owned(),
+                    (Some(data), _) => borrow(data.get(), given, &read_data)?,
+                    (None, Loose::Text(text)) => read_inner(&decoded(&text)?, given, &read_data)?,
                     (None, _) => return Err(InvalidField::missing("data").into_reject(None).into()),
                 };
-                (value.attributes, event)
+                (attributes, event)
             }
         };
-        attributes
-            .apply(event)
-            .map_err(|(error, site_id)| error.into_reject(Some(&site_id)).into())
+        Ok(attributes.apply(event)?)
     }
 }
 
 /// Reads a text whose event may borrow from it.
 fn borrow<'a>(
     text: &'a str,
-    read_data: &impl Fn(&str) -> Result<Event<'_>, NotAnEvent>,
+    given: EnvelopeFields,
+    read_data: &impl Fn(&str, EnvelopeFields) -> Result<Event<'_>, NotAnEvent>,
 ) -> Result<Event<'a>, NotAnEvent> {
-    read_data(text)
+    read_data(text, given)
 }
 
-impl<'a> Attributes<'a> {
-    fn apply(self, mut event: Event<'a>) -> Result<Event<'a>, (InvalidField, String)> {
-        let wrong = |error: InvalidField, event: &Event<'_>| (error, event.site_id.clone().into_owned());
-        match time_ms(&self.time) {
-            Ok(Some(ms)) => {
-                event.timestamp_ms = Some(ms);
-                event.wrong_unit = None;
-            }
-            Ok(None) => {}
-            Err(error) => return Err(wrong(error, &event)),
+/// Reads an event that stands as a text within another text.
+fn read_inner(
+    text: &str,
+    given: EnvelopeFields,
+    read_data: &impl Fn(&str, EnvelopeFields) -> Result<Event<'_>, NotAnEvent>,
+) -> Result<Event<'static>, NotAnEvent> {
+    let text = repair::without_mark(text);
+    match read_data(text, given) {
+        Err(NotAnEvent::Rejected(reject)) if reject.reason == RejectReason::NotJson => {
+            let repaired = repair::repair(text).ok_or(reject)?;
+            read_data(&repaired, given).map(Event::into_owned)
         }
-        match event_id(self.source, self.id) {
-            Ok(Some(id)) => event.event_id = Some(id.into()),
-            Ok(None) => {}
-            Err(error) => return Err(wrong(error, &event)),
+        read => read.map(Event::into_owned),
+    }
+}
+
+/// Time and id of an envelope, each of which it may lack or have wrong.
+struct CheckedAttributes {
+    time_ms: Result<Option<i64>, InvalidField>,
+    event_id: Result<Option<String>, InvalidField>,
+}
+
+impl Attributes<'_> {
+    fn check(self) -> CheckedAttributes {
+        CheckedAttributes {
+            time_ms: time_ms(&self.time),
+            event_id: event_id(self.source, self.id),
+        }
+    }
+}
+
+impl CheckedAttributes {
+    fn fields(&self) -> EnvelopeFields {
+        EnvelopeFields {
+            time: matches!(self.time_ms, Ok(Some(_))),
+            id: matches!(self.event_id, Ok(Some(_))),
+        }
+    }
+
+    fn apply(self, mut event: Event<'_>) -> Result<Event<'_>, Reject> {
+        let checked = self.time_ms.and_then(|ms| Ok((ms, self.event_id?)));
+        let (ms, id) = checked.map_err(|error| error.into_reject(Some(&event.site_id)))?;
+        if let Some(ms) = ms {
+            event.timestamp_ms = Some(ms);
+        }
+        if let Some(id) = id {
+            event.event_id = Some(id.into());
         }
         Ok(event)
     }
@@ -184,15 +229,7 @@ fn time_ms(value: &Loose<'_>) -> Result<Option<i64>, InvalidField> {
 /// The id that no other event has: source and id together. A URI has no blank, so they do not run
 /// into each other.
 fn event_id(source: Loose<'_>, id: Loose<'_>) -> Result<Option<String>, InvalidField> {
-    let text = |field, value| match value {
-        Loose::Absent => Ok(None),
-        Loose::Text(text) if text.is_empty() => Ok(None),
-        Loose::Text(text) => Ok(Some(text)),
-        other => Err(InvalidField::bad(
-            field,
-            format_args!("is a string, not {}", other.type_name()),
-        )),
-    };
+    let text = |field, value| limits::opaque(field, value, usize::MAX);
     let (source, Some(id)) = (text("ce_source", source)?, text("ce_id", id)?) else {
         return Ok(None);
     };
@@ -201,6 +238,28 @@ fn event_id(source: Loose<'_>, id: Loose<'_>) -> Result<Option<String>, InvalidF
         return Ok(Some(whole));
     }
     Ok(Some(hex::encode(Sha256::digest(whole))))
+}
+
+/// True if a record has the attribute that every CloudEvent has.
+fn has_specversion(text: &str) -> bool {
+    #[derive(Default)]
+    struct Found(bool);
+
+    impl<'de> Entries<'de> for Found {
+        fn entry<A: MapAccess<'de>>(&mut self, key: Cow<'de, str>, entries: &mut A) -> Result<(), A::Error> {
+            self.0 |= key == "specversion";
+            entries.next_value::<IgnoredAny>().map(|_| ())
+        }
+    }
+
+    let found = |text: &str| match serde_json::from_str(text) {
+        Ok(LooseObject::Object(Found(found))) => Some(found),
+        Ok(_) => Some(false),
+        Err(_) => None,
+    };
+    found(text)
+        .or_else(|| found(&repair::repair(text)?))
+        .unwrap_or(false)
 }
 
 fn structured(text: &str) -> Result<StructuredValue<'_>, Reject> {

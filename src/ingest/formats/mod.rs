@@ -5,8 +5,8 @@ use std::sync::Arc;
 use crate::config::{Source, SourceFormat};
 use crate::domain::event::Event;
 use crate::domain::reject::{NotAnEvent, Reject, RejectReason};
-use envelope::Envelope;
 pub use envelope::HeaderRef;
+use envelope::{Envelope, EnvelopeFields};
 use mapping::Mapping;
 
 /// Formats of other producers, by tables of places.
@@ -29,6 +29,8 @@ mod loose;
 mod limits;
 /// Times as producers write them.
 mod time;
+/// JSON that the parser refuses although the grammar allows it.
+pub(crate) mod repair;
 /// Halves of surrogate pairs.
 mod surrogates;
 
@@ -99,15 +101,15 @@ impl RecordReader {
         if self.is_routed {
             return routed::read(text, headers);
         }
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let text = repair::without_mark(text);
         let envelope = match (headers, self.is_cloudevents) {
             ([], false) => None,
             _ => Envelope::find(headers, text, self.is_cloudevents)?,
         };
         match self.read_text(text, envelope.clone()) {
             Err(NotAnEvent::Rejected(reject)) if reject.reason == RejectReason::NotJson => {
-                let whole = surrogates::replace_halves(text).ok_or(reject)?;
-                self.read_text(&whole, envelope).map(Event::into_owned)
+                let repaired = repair::repair(text).ok_or(reject)?;
+                self.read_text(&repaired, envelope).map(Event::into_owned)
             }
             read => read,
         }
@@ -115,16 +117,16 @@ impl RecordReader {
 
     fn read_text<'a>(&self, text: &'a str, envelope: Option<Envelope<'a>>) -> Result<Event<'a>, NotAnEvent> {
         match envelope {
-            None => self.read_data(text),
-            Some(envelope) => envelope.open(text, |data| self.read_data(data)),
+            None => self.read_data(text, EnvelopeFields::default()),
+            Some(envelope) => envelope.open(text, |data, given| self.read_data(data, given)),
         }
     }
 
-    fn read_data<'a>(&self, text: &'a str) -> Result<Event<'a>, NotAnEvent> {
+    fn read_data<'a>(&self, text: &'a str, given: EnvelopeFields) -> Result<Event<'a>, NotAnEvent> {
         let site = self.site.as_deref();
         match &self.mapping {
-            None => Ok(native::read(text, site)?),
-            Some(mapping) => mapping.read(text, site).map(|event: Event<'static>| event),
+            None => Ok(native::read(text, site, given)?),
+            Some(mapping) => mapping.read(text, site, given).map(|event: Event<'static>| event),
         }
     }
 }

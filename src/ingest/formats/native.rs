@@ -17,6 +17,7 @@
 use std::borrow::Cow;
 use std::mem::take;
 
+use super::envelope::EnvelopeFields;
 use super::fields::{Money, Props, RecordFields};
 use super::limits::{self, InvalidField};
 use super::loose::{Loose, LooseObject};
@@ -28,11 +29,21 @@ use crate::domain::texts::Texts;
 use crate::domain::time::LAST_MS;
 
 /// Reads one record; borrows every text that has no escapes. A record that names no site is of
-/// `site`.
-pub(super) fn read<'a>(text: &'a str, site: Option<&str>) -> Result<Event<'a>, Reject> {
+/// `site`. Fields that an envelope has `given` are passed over.
+pub(super) fn read<'a>(
+    text: &'a str,
+    site: Option<&str>,
+    given: EnvelopeFields,
+) -> Result<Event<'a>, Reject> {
     let mut fields = RecordFields::default();
     if scan_fields(text, &mut fields).is_none() {
         fields = parse_fields(text)?;
+    }
+    if given.time {
+        fields.timestamp = Loose::Absent;
+    }
+    if given.id {
+        fields.event_id = Loose::Absent;
     }
     check_fields(&mut fields, site)
 }

@@ -4,7 +4,7 @@
 //! Visitors are hashed already. A record without our version is one that somebody else wrote to the
 //! topic, and is read as any native one.
 
-use super::envelope::HeaderRef;
+use super::envelope::{EnvelopeFields, HeaderRef};
 use super::limits::InvalidField;
 use super::native;
 use crate::dispatch::record::header;
@@ -49,7 +49,7 @@ pub(super) fn read<'a>(text: &'a str, headers: &[HeaderRef<'a>]) -> Result<Event
     if let Some(reject) = headers.reject() {
         return Err(NotAnEvent::RejectedBefore(reject, headers.original()));
     }
-    let mut event = native::read(text, None)?;
+    let mut event = native::read(text, None, EnvelopeFields::default())?;
     if headers.text(header::VERSION)?.is_none() {
         return Ok(event);
     }

@@ -26,7 +26,8 @@ pub(super) enum ScannedValue<'a> {
 /// Calls `each` with every key and value of an object, in order. `None` if the text is something
 /// else or of a form that the scanner does not know; the calls made before that are void.
 pub(super) fn scan<'a>(text: &'a str, mut each: impl FnMut(&'a str, ScannedValue<'a>)) -> Option<()> {
-    let text = text.trim_ascii();
+    // A form feed is a blank to Rust and none to JSON.
+    let text = text.trim_matches([' ', '\n', '\r', '\t']);
     let mut bits = QuoteBits::default();
     let mut scanner = Scanner {
         text,

@@ -194,3 +194,147 @@ fn a_record_that_names_no_site_is_the_sources() {
         );
     }
 }
+
+#[test]
+fn what_an_envelope_gives_is_not_checked_inside() {
+    let given: [HeaderRef<'_>; 3] = [
+        (b"ce_id", Some(b"e-1")),
+        (b"ce_source", Some(b"/producer")),
+        (b"ce_time", Some(b"2026-02-25T13:00:00Z")),
+    ];
+    for (name, wrong) in [
+        ("timestamp", json!("noon")),
+        ("timestamp", json!([])),
+        ("timestamp", json!(1_772_020_800)),
+        ("event_id", json!(7)),
+        ("event_id", json!("x".repeat(129))),
+    ] {
+        let mut data = native();
+        data[name] = wrong;
+        let text = data.to_string();
+        assert_enveloped(RecordReader::default().read(text.as_bytes(), &given), &text);
+        let text = envelope(json!({"data": data}));
+        assert_enveloped(
+            RecordReader::default().read(text.as_bytes(), &[STRUCTURED]),
+            &text,
+        );
+    }
+    let mut data = native();
+    data["event_id"] = json!(7);
+    let text = data.to_string();
+    let read = RecordReader::default().read(text.as_bytes(), &given[2..]);
+    assert!(read.is_err(), "the envelope gives no id");
+    let umami = json!({"website_id": "s", "session_id": "v", "event_type": 2, "event_name": "n", "created_at": {}, "event_id": []});
+    let text = umami.to_string();
+    assert_enveloped(reader(SourceFormat::Umami).read(text.as_bytes(), &given), "umami");
+}
+
+#[test]
+fn inner_texts_are_read_as_kindly_as_records() {
+    use base64::Engine as _;
+    let strange = format!("\u{feff}{}", NATIVE.replace("\"n\"", "\"n\\ud83d\""));
+    let base64 = base64::prelude::BASE64_STANDARD.encode(&strange);
+    for data in [json!({"data": strange}), json!({"data_base64": base64})] {
+        let text = envelope(data);
+        let event = RecordReader::default()
+            .read(text.as_bytes(), &[STRUCTURED])
+            .unwrap_or_else(|error| panic!("{error}: {text}"));
+        assert_eq!(event.name.as_deref(), Some("n\u{fffd}"));
+    }
+}
+
+#[test]
+fn an_envelope_is_told_by_its_key_and_by_nothing_inside() {
+    let reader = reader(SourceFormat::Cloudevents);
+    let plain = [
+        NATIVE.replace("\"v\"", "\"v\",\"props\":{\"specversion\":\"1\"}"),
+        NATIVE.replace("\"v\"", "\"v\",\"x\":\"\\\"specversion\\\"\""),
+        NATIVE.replace("\"n\"", "\"specversion\""),
+    ];
+    for text in plain {
+        let event = reader
+            .read(text.as_bytes(), &[])
+            .unwrap_or_else(|error| panic!("{error}: {text}"));
+        assert_eq!(event.event_id.as_deref(), Some("inner"), "{text}");
+    }
+    let escaped = envelope(json!({"data": native()})).replace("specversion", "\\u0073pecversion");
+    assert_enveloped(reader.read(escaped.as_bytes(), &[]), "an escaped key");
+    let half = escaped.replace("\"type\":\"com.example.event\"", "\"ty\\ud83d\":1");
+    assert_enveloped(reader.read(half.as_bytes(), &[]), "half a character in a key");
+}
+
+#[test]
+fn nul_in_an_envelopes_id_is_refused() {
+    for (name, field) in [("ce_id", "ce_id"), ("ce_source", "ce_source")] {
+        let headers: [HeaderRef<'_>; 3] = [
+            (b"ce_id", Some(b"1")),
+            (b"ce_source", Some(b"/p")),
+            (name.as_bytes(), Some(b"a\0b")),
+        ];
+        match RecordReader::default().read(NATIVE.as_bytes(), &headers) {
+            Err(NotAnEvent::Rejected(reject)) => {
+                assert_eq!(
+                    (reject.reason, reject.field),
+                    (RejectReason::BadField, Some(field))
+                );
+                assert_eq!(reject.site_id.as_deref(), Some("s"));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    let text = envelope(json!({"data": native(), "id": "a\u{0}b"}));
+    assert!(
+        RecordReader::default()
+            .read(text.as_bytes(), &[STRUCTURED])
+            .is_err()
+    );
+}
+
+#[test]
+fn a_number_beyond_doubles_is_no_broken_json() {
+    let read = |text: &str| match RecordReader::default().read(text.as_bytes(), &[]) {
+        Err(NotAnEvent::Rejected(reject)) => Err((reject.reason, reject.field, reject.site_id)),
+        other => Ok(other.expect("an event").into_owned()),
+    };
+    let time = read(&NATIVE.replace("1772020800000", "1e400")).expect("it counts at its record's time");
+    assert_eq!((time.timestamp_ms, time.wrong_unit.is_some()), (None, true));
+    let name = read(&NATIVE.replace("\"n\"", "-1e400"));
+    let site = Some("s".to_owned());
+    assert_eq!(name, Err((RejectReason::BadField, Some("name"), site)));
+}
+
+#[test]
+fn only_jsons_blanks_stand_around_a_record() {
+    for blank in [" ", "\t", "\r\n"] {
+        let text = format!("{blank}{NATIVE}{blank}");
+        assert!(
+            RecordReader::default().read(text.as_bytes(), &[]).is_ok(),
+            "{blank:?}"
+        );
+    }
+    for other in ["\u{c}", "\u{b}", "\u{a0}"] {
+        for text in [format!("{other}{NATIVE}"), format!("{NATIVE}{other}")] {
+            assert!(
+                RecordReader::default().read(text.as_bytes(), &[]).is_err(),
+                "{other:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn blanks_before_a_path_are_cut() {
+    for (path, cut) in [
+        ("  https://shop.example/a?b", Some("/a")),
+        (" https://shop.example", Some("/")),
+        (" /a b", Some("/a b")),
+        ("  ", None),
+        (" ?a", None),
+    ] {
+        let text = NATIVE.replace("\"v\"", &format!("\"v\",\"path\":\"{path}\""));
+        let event = RecordReader::default()
+            .read(text.as_bytes(), &[])
+            .expect("an event");
+        assert_eq!(event.path.as_deref(), cut, "{path}");
+    }
+}

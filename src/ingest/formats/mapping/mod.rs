@@ -3,15 +3,17 @@
 //!
 //! Decided for all of them: a text may be written as a whole number, an id never as one with a
 //! fraction; of several places the first that holds something counts; the name of a pageview is
-//! passed over; of more than 30 properties the first 30 are kept, and those whose name begins with
-//! `$` are the producer's own.
+//! passed over; of more than 30 properties the first 30 by the order of their names are kept, and
+//! those whose name begins with `$` are PostHog's own.
 
 use std::borrow::Cow;
 
 use serde_json::Value;
 
+use super::envelope::EnvelopeFields;
 use super::limits::{self, InvalidField};
 use super::loose::Loose;
+use super::repair;
 use super::time::{self, NoOffset, NumberTime};
 use crate::config::SourceMapping;
 use crate::domain::event::{Event, EventKind, Revenue, WrongTimeUnit};
@@ -128,12 +130,16 @@ impl Mapping {
         }
     }
 
-    /// Reads one record. One that names no site is of `site`.
-    pub(super) fn read(&self, text: &str, site: Option<&str>) -> Result<Event<'static>, NotAnEvent> {
+    /// Reads one record. One that names no site is of `site`. Fields that an envelope has `given`
+    /// are passed over.
+    pub(super) fn read(
+        &self,
+        text: &str,
+        site: Option<&str>,
+        given: EnvelopeFields,
+    ) -> Result<Event<'static>, NotAnEvent> {
         let mut record = parse_object(text)?;
-        self.oddity
-            .prepare(&mut record)
-            .map_err(|error| error.into_reject(None))?;
+        let prepared = self.oddity.prepare(&mut record);
         let kind = self.kind(&record);
         if kind == Ok(MappedKind::Ignored) {
             return Err(NotAnEvent::Ignored);
@@ -141,7 +147,8 @@ impl Mapping {
         let site_id = self
             .site_id(&record, site)
             .map_err(|error| error.into_reject(None))?;
-        let event = kind.and_then(|kind| self.event(&record, kind, site_id.clone()));
+        let kind = prepared.and(kind);
+        let event = kind.and_then(|kind| self.event(&record, kind, site_id.clone(), given));
         Ok(event.map_err(|error| error.into_reject(Some(&site_id)))?)
     }
 
@@ -150,6 +157,7 @@ impl Mapping {
         record: &Value,
         kind: MappedKind,
         site_id: String,
+        given: EnvelopeFields,
     ) -> Result<Event<'static>, InvalidField> {
         let kind = match kind {
             MappedKind::Event(kind) => kind,
@@ -168,16 +176,24 @@ impl Mapping {
             return Err(self.visitor_id.missing("visitor_id"));
         }
         event.path = limits::path(self.path.text("path", record)?)?;
-        (event.timestamp_ms, event.wrong_unit) = self.timestamp(record)?;
-        let event_id = self.event_id.text("event_id", record)?;
-        event.event_id = limits::printable("event_id", event_id, limits::MAX_EVENT_ID_CHARS)?;
+        if !given.time {
+            (event.timestamp_ms, event.wrong_unit) = self.timestamp(record)?;
+        }
+        if !given.id {
+            let event_id = self.event_id.text("event_id", record)?;
+            event.event_id = limits::printable("event_id", event_id, limits::MAX_EVENT_ID_CHARS)?;
+        }
         event.source = limits::printable("source", self.source(record)?, limits::MAX_SOURCE_CHARS)?;
         event.props = self.props(record)?;
-        event.revenue = self.revenue(record)?;
+        event.revenue = match self.revenue(record) {
+            // Its properties are anybody's: one of this name need not be an amount.
+            Err(_) if self.oddity == Oddity::Segment => None,
+            revenue => revenue?,
+        };
         if kind == EventKind::Engagement {
             event.scroll_depth = self.scroll_depth(record)?;
         }
-        event.historical = self.historical.first(record) == Some(&Value::Bool(true));
+        event.historical = self.historical(record)?;
         self.oddity.finish(record, &mut event);
         Ok(event)
     }
@@ -219,7 +235,7 @@ impl Mapping {
                 Some(ms) if (0..=LAST_MS).contains(&ms) => Some(NumberTime::Ms(ms)),
                 Some(_) => return Err(InvalidField::bad(FIELD, "lies between the years 1970 and 9999")),
                 // Databases write numbers as texts.
-                None => text.trim().parse().ok().map(time::judge_float),
+                None => number(&text).map(time::judge_float),
             },
             Loose::Flag(_) | Loose::Other(_) => None,
         };
@@ -249,7 +265,8 @@ impl Mapping {
             return Ok(Texts::default());
         };
         let mut props: Vec<(Cow<'_, str>, Cow<'_, str>)> = Vec::new();
-        for (name, value) in entries.iter().filter(|(name, _)| !name.starts_with('$')) {
+        let is_own = |name: &str| self.oddity == Oddity::Posthog && name.starts_with('$');
+        for (name, value) in entries.iter().filter(|(name, _)| !is_own(name)) {
             let text = match value {
                 Value::String(text) => text.clone(),
                 Value::Number(number) => number.to_string(),
@@ -269,6 +286,10 @@ impl Mapping {
 
     fn revenue(&self, record: &Value) -> Result<Option<Revenue<'static>>, InvalidField> {
         let amount = match self.amount.first(record) {
+            // Larger ones are no more known.
+            Some(Value::Number(number)) if number.as_f64().is_some_and(|n| n.abs() >= repair::LARGEST) => {
+                Loose::Absent
+            }
             Some(Value::Number(number)) => Loose::Text(number.to_string().into()),
             _ => self.amount.text("revenue.amount", record)?,
         };
@@ -285,6 +306,18 @@ impl Mapping {
         Ok(Some(Revenue { amount, currency }))
     }
 
+    fn historical(&self, record: &Value) -> Result<bool, InvalidField> {
+        match self.historical.loose(record) {
+            Loose::Absent => Ok(false),
+            Loose::Flag(flag) => Ok(flag),
+            Loose::Integer(0) => Ok(false),
+            Loose::Integer(1) => Ok(true),
+            Loose::Text(text) if text.eq_ignore_ascii_case("true") || text == "1" => Ok(true),
+            Loose::Text(text) if text.eq_ignore_ascii_case("false") || text == "0" => Ok(false),
+            _ => Err(InvalidField::bad("historical", "is true or false")),
+        }
+    }
+
     fn scroll_depth(&self, record: &Value) -> Result<Option<u8>, InvalidField> {
         let depth = match self.scroll_depth.loose(record) {
             Loose::Absent => return Ok(None),
@@ -298,6 +331,11 @@ impl Mapping {
             _ => Err(InvalidField::bad("scroll_depth", "lies between 0 and 100")),
         }
     }
+}
+
+/// Reads a number from a text; `NaN` and `inf` are none.
+fn number(text: &str) -> Option<f64> {
+    text.trim().parse().ok().filter(|number: &f64| number.is_finite())
 }
 
 /// Parses a record that is one JSON object.

@@ -3,15 +3,18 @@
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
-use super::tables::Oddity;
+use super::places::{Places, host_of, is_given};
+use super::tables::{Oddity, SEGMENT};
 use crate::domain::event::Event;
 use crate::domain::time::LAST_MS;
 use crate::ingest::formats::limits::InvalidField;
-use crate::ingest::formats::surrogates;
+use crate::ingest::formats::repair;
 use crate::ingest::formats::time::{self, NoOffset};
 
 /// ClickHouse's value of a scroll depth that was not measured.
 const NO_SCROLL_DEPTH: u64 = 255;
+/// Plausible's columns of a fixed length, which ClickHouse fills up with NULs.
+const FIXED: [&str; 2] = ["revenue_currency", "revenue_source_currency"];
 /// PostHog's word for a visit that came from nowhere.
 const DIRECT: &str = "$direct";
 
@@ -39,12 +42,12 @@ impl Oddity {
     }
 }
 
-/// Makes an object of the parallel arrays of properties, cuts the NULs that ClickHouse pads texts
+/// Makes an object of the parallel arrays of properties, cuts the NULs that ClickHouse pads columns
 /// with, and takes out the values that stand for none.
 fn prepare_plausible(record: &mut Value) {
     let Value::Object(fields) = record else { return };
-    for value in fields.values_mut() {
-        if let Value::String(text) = value {
+    for name in FIXED {
+        if let Some(Value::String(text)) = fields.get_mut(name) {
             text.truncate(text.trim_end_matches('\0').len());
         }
     }
@@ -91,17 +94,11 @@ fn prepare_posthog(record: &mut Value) -> Result<(), InvalidField> {
         *properties = match text.as_str() {
             "" => Value::Null,
             text => {
-                parse_inner(text).ok_or_else(|| InvalidField::bad("properties", "is JSON in a string"))?
+                repair::parse(text).map_err(|_| InvalidField::bad("properties", "is JSON in a string"))?
             }
         };
     }
     Ok(())
-}
-
-/// Parses JSON that a producer wrote as a text.
-fn parse_inner(text: &str) -> Option<Value> {
-    let whole = || serde_json::from_str(&surrogates::replace_halves(text)?).ok();
-    serde_json::from_str(text).ok().or_else(whole)
 }
 
 /// Takes the call out of Jitsu's wrapper. What the call lacks is taken from the wrapper.
@@ -110,14 +107,20 @@ fn unwrap_jitsu(record: &mut Value) {
         return;
     };
     for name in ["messageId", "writeKey", "type"] {
-        if let (false, Some(value)) = (call.contains_key(name), record.get_mut(name)) {
+        if let (None, Some(value)) = (call.get(name).filter(is_given), record.get_mut(name)) {
             call.insert(name.to_owned(), value.take());
         }
     }
     let domain = record.pointer_mut("/origin/domain").map(Value::take);
     *record = Value::Object(call);
-    let named = ["/writeKey", "/context/page/host", "/context/page/url"];
-    if let (Some(domain), true) = (domain, named.iter().all(|place| record.pointer(place).is_none())) {
+    let has_host = || {
+        Places::of(SEGMENT.site_url)
+            .first(record)
+            .and_then(host_of)
+            .is_some()
+    };
+    let has_site = Places::of(SEGMENT.site_id).first(record).is_some() || has_host();
+    if let (Some(domain), false) = (domain, has_site) {
         record["writeKey"] = domain;
     }
 }
@@ -135,3 +138,6 @@ fn correct_clock(record: &Value, event: &mut Event<'static>) {
         event.timestamp_ms = Some(corrected);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,11 +26,7 @@ impl Places {
     /// The first value that is neither `null` nor the empty text.
     pub(super) fn first<'v>(&self, record: &'v Value) -> Option<&'v Value> {
         let mut values = self.0.iter().filter_map(|pointer| record.pointer(pointer));
-        values.find(|value| match value {
-            Value::Null => false,
-            Value::String(text) => !text.is_empty(),
-            _ => true,
-        })
+        values.find(is_given)
     }
 
     /// The first value that is there, of whatever type.
@@ -71,6 +67,15 @@ impl Places {
             error.detail = format!("`{field}` is required, and nothing is at {}", self.0.join(" or "));
         }
         error
+    }
+}
+
+/// True for a value that is neither `null` nor the empty text.
+pub(super) fn is_given(value: &&Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::String(text) => !text.is_empty(),
+        _ => true,
     }
 }
 

@@ -9,12 +9,12 @@ use crate::ingest::formats::RecordReader;
 const AT: i64 = 1_778_796_334_000;
 
 const UMAMI: &str = r#"{"website_id":"5e9c0f1e-0000-4000-8000-000000000001","session_id":"c1a70000-0000-5000-8000-000000000002","visit_id":"9b200000-0000-5000-8000-000000000003","event_id":"0c440000-0000-4000-8000-000000000004","country":"DE","url_path":"/checkout/thanks","url_query":"","utm_source":null,"referrer_domain":"news.ycombinator.com","referrer_path":"/item","event_type":2,"event_name":"purchase","created_at":"2026-05-14 22:05:34","browser":"firefox","os":"Linux","device":"desktop","hostname":"shop.example"}"#;
-const PLAUSIBLE: &str = r#"{"site_id":"42","name":"pageview","hostname":"shop.example","pathname":"/blog/a","user_id":"1234567890123456789","session_id":"987","timestamp":"2026-05-14 22:05:34","meta_key":["author"],"meta_value":["uku"],"scroll_depth":255,"referrer_source":"Hacker News","country_code":"DE","revenue_amount":null,"revenue_currency":"\u0000\u0000\u0000"}"#;
-const POSTHOG: &str = r#"{"uuid":"01900000-0000-7000-8000-000000000000","team_id":2,"event":"$pageview","distinct_id":"anon-1","person_id":"01900000-0000-7000-8000-000000000001","timestamp":"2026-05-14 22:05:34.123000","created_at":"2026-05-14 22:05:34.900000","properties":"{\"$current_url\":\"https://shop.example/blog/a\",\"$pathname\":\"/blog/a\",\"$host\":\"shop.example\",\"$referring_domain\":\"t.co\"}","person_mode":"full"}"#;
-const PAGE: &str = r#"{"type":"page","messageId":"m-1","anonymousId":"a-1","userId":null,"originalTimestamp":"2026-05-14T22:05:34.123Z","receivedAt":"2026-05-14T22:05:35.001Z","context":{"page":{"path":"/blog/a","url":"https://shop.example/blog/a","referrer":"https://t.co/x"}},"properties":{"path":"/blog/a"}}"#;
-const TRACK: &str = r#"{"type":"track","event":"Order Completed","messageId":"m-2","anonymousId":"a-1","properties":{"revenue":25.0,"currency":"USD"},"originalTimestamp":"2026-05-14T22:06:00.000Z","context":{"page":{"path":"/checkout"}}}"#;
+pub(super) const PLAUSIBLE: &str = r#"{"site_id":"42","name":"pageview","hostname":"shop.example","pathname":"/blog/a","user_id":"1234567890123456789","session_id":"987","timestamp":"2026-05-14 22:05:34","meta_key":["author"],"meta_value":["uku"],"scroll_depth":255,"referrer_source":"Hacker News","country_code":"DE","revenue_amount":null,"revenue_currency":"\u0000\u0000\u0000"}"#;
+pub(super) const POSTHOG: &str = r#"{"uuid":"01900000-0000-7000-8000-000000000000","team_id":2,"event":"$pageview","distinct_id":"anon-1","person_id":"01900000-0000-7000-8000-000000000001","timestamp":"2026-05-14 22:05:34.123000","created_at":"2026-05-14 22:05:34.900000","properties":"{\"$current_url\":\"https://shop.example/blog/a\",\"$pathname\":\"/blog/a\",\"$host\":\"shop.example\",\"$referring_domain\":\"t.co\"}","person_mode":"full"}"#;
+pub(super) const PAGE: &str = r#"{"type":"page","messageId":"m-1","anonymousId":"a-1","userId":null,"originalTimestamp":"2026-05-14T22:05:34.123Z","receivedAt":"2026-05-14T22:05:35.001Z","context":{"page":{"path":"/blog/a","url":"https://shop.example/blog/a","referrer":"https://t.co/x"}},"properties":{"path":"/blog/a"}}"#;
+pub(super) const TRACK: &str = r#"{"type":"track","event":"Order Completed","messageId":"m-2","anonymousId":"a-1","properties":{"revenue":25.0,"currency":"USD"},"originalTimestamp":"2026-05-14T22:06:00.000Z","context":{"page":{"path":"/checkout"}}}"#;
 
-fn reader(format: SourceFormat, site: Option<&str>) -> RecordReader {
+pub(super) fn reader(format: SourceFormat, site: Option<&str>) -> RecordReader {
     RecordReader::of(&Source {
         format,
         site: site.map(str::to_owned),
@@ -22,14 +22,14 @@ fn reader(format: SourceFormat, site: Option<&str>) -> RecordReader {
     })
 }
 
-fn read(format: SourceFormat, record: &str) -> Event<'static> {
+pub(super) fn read(format: SourceFormat, record: &str) -> Event<'static> {
     let read = reader(format, None).read(record.as_bytes(), &[]);
     read.map(Event::into_owned)
         .unwrap_or_else(|error| panic!("{error}: {record}"))
 }
 
 /// A record with some of its top-level fields changed.
-fn with(record: &str, changes: Value) -> String {
+pub(super) fn with(record: &str, changes: Value) -> String {
     let mut record: Value = serde_json::from_str(record).expect("JSON");
     for (name, value) in changes.as_object().expect("an object") {
         record[name] = value.clone();
@@ -37,14 +37,14 @@ fn with(record: &str, changes: Value) -> String {
     record.to_string()
 }
 
-fn refused(reader: &RecordReader, record: &str) -> (RejectReason, Option<&'static str>, String) {
+pub(super) fn refused(reader: &RecordReader, record: &str) -> (RejectReason, Option<&'static str>, String) {
     match reader.read(record.as_bytes(), &[]) {
         Err(NotAnEvent::Rejected(reject)) => (reject.reason, reject.field, reject.detail),
         other => panic!("{other:?}: {record}"),
     }
 }
 
-fn texts(pairs: &[(&'static str, &'static str)]) -> Texts<'static> {
+pub(super) fn texts(pairs: &[(&'static str, &'static str)]) -> Texts<'static> {
     Texts::Read(
         pairs
             .iter()
@@ -479,6 +479,49 @@ fn times_in_other_units_are_the_records_in_every_format() {
             (RejectReason::BadField, Some("timestamp")),
             "{format}"
         );
+    }
+}
+
+#[test]
+fn what_is_not_looked_at_may_be_any_json() {
+    let deep = format!("{}{}", "[".repeat(300), "]".repeat(300));
+    for odd in ["1e999", "-1E+400", deep.as_str()] {
+        let page = PAGE.replace(
+            "\"properties\":{",
+            &format!("\"x\":{odd},\"properties\":{{\"x\":{odd},"),
+        );
+        assert_eq!(
+            read(SourceFormat::Segment, &page).path.as_deref(),
+            Some("/blog/a")
+        );
+        let properties = format!(r#"{{"$pathname":"/b","x":{odd}}}"#);
+        let event = read(
+            SourceFormat::Posthog,
+            &with(POSTHOG, json!({"properties": properties})),
+        );
+        assert_eq!(event.path.as_deref(), Some("/b"));
+    }
+    let page = with(PAGE, json!({"anonymousId": 7})).replace("\"anonymousId\":7", "\"anonymousId\":1e999");
+    let wrong = refused(&reader(SourceFormat::Segment, None), &page);
+    assert_eq!((wrong.0, wrong.1), (RejectReason::BadField, Some("visitor_id")));
+}
+
+#[test]
+fn no_number_is_no_time_in_any_format() {
+    for (format, record, name) in [
+        (SourceFormat::Umami, UMAMI, "created_at"),
+        (SourceFormat::Plausible, PLAUSIBLE, "timestamp"),
+        (SourceFormat::Posthog, POSTHOG, "timestamp"),
+        (SourceFormat::Segment, PAGE, "originalTimestamp"),
+    ] {
+        for time in ["NaN", "inf", " nan ", "-Infinity", "infinity", "1e999"] {
+            let wrong = refused(&reader(format, None), &with(record, json!({name: time})));
+            assert_eq!(
+                (wrong.0, wrong.1),
+                (RejectReason::BadField, Some("timestamp")),
+                "{format} {time}"
+            );
+        }
     }
 }
 
