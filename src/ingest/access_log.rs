@@ -86,8 +86,10 @@ impl AccessLogReader {
         }
     }
 
-    /// Reads one line, with or without its line break. Pure and total.
+    /// Reads one line, with or without its line break, and the byte order mark before a first one.
+    /// Pure and total.
     pub(crate) fn read<'a>(&self, line: &'a str) -> Result<LogPageview<'a>, Skip> {
+        let line = line.strip_prefix('\u{feff}').unwrap_or(line);
         let line = split_line(line.trim_end_matches(['\n', '\r'])).ok_or(Skip::Unreadable)?;
         let timestamp_ms = time_ms(line.time).ok_or(Skip::Unreadable)?;
         // `-` stands for a connection that sent no request.

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::access_log::{AccessLogReader, LogPageview, Skip};
-use super::formats::RecordReader;
+use super::formats::{RecordReader, retimed};
+use crate::domain::event::Event;
 use crate::domain::reject::NotAnEvent;
 use crate::domain::site::SiteId;
 
@@ -15,7 +16,7 @@ const SHOWN: u64 = 10;
 /// Reads the lines of a file of one kind.
 #[derive(Debug)]
 pub(crate) enum ReplayLineReader {
-    Events,
+    Events(RecordReader),
     AccessLog { site: SiteId, lines: AccessLogReader },
 }
 
@@ -43,9 +44,10 @@ pub(crate) enum Skipped {
 }
 
 impl ReplayLineReader {
-    /// Makes a reader of native events, one JSON object a line.
-    pub(crate) fn events() -> Self {
-        Self::Events
+    /// Makes a reader of native events, one JSON object a line. One that names no site is of
+    /// `site`, as on its source.
+    pub(crate) fn events(site: Option<&str>) -> Self {
+        Self::Events(RecordReader::native(site))
     }
 
     /// Makes a reader of one site's access log, in common or combined format; `salt` hides who the
@@ -61,14 +63,8 @@ impl ReplayLineReader {
             return Parsed::Blank;
         }
         let skipped = match self {
-            Self::Events => match RecordReader::default().read(line, &[]) {
-                Ok(event) => {
-                    return Parsed::Event {
-                        key: event.site_id.into_owned(),
-                        at_ms: event.timestamp_ms,
-                        value: line.to_vec(),
-                    };
-                }
+            Self::Events(reader) => match reader.read(line, &[]) {
+                Ok(event) => return native(&event, line),
                 Err(NotAnEvent::Rejected(reject) | NotAnEvent::RejectedBefore(reject, _)) => {
                     Skipped::Bad(reject.to_string())
                 }
@@ -85,6 +81,31 @@ impl ReplayLineReader {
             },
         };
         Parsed::Skipped(skipped)
+    }
+}
+
+/// Takes a native event as it is written, but for a time in another unit: a detector would count it
+/// as of its publication.
+fn native(event: &Event<'_>, line: &[u8]) -> Parsed {
+    let key = event.site_id.clone().into_owned();
+    let Some(unit) = event.wrong_unit else {
+        return Parsed::Event {
+            key,
+            value: line.to_vec(),
+            at_ms: event.timestamp_ms,
+        };
+    };
+    let converted = retimed::converted_ms(line)
+        .and_then(|at_ms| Some((at_ms, retimed::with_timestamp(line, at_ms).ok()?)));
+    match converted {
+        Some((at_ms, value)) => Parsed::Event {
+            key,
+            value,
+            at_ms: Some(at_ms),
+        },
+        None => Parsed::Skipped(Skipped::Bad(format!(
+            "`timestamp` is in {unit}, and as such lies outside of the years 1970 to 9999"
+        ))),
     }
 }
 
@@ -144,5 +165,55 @@ impl Skips {
         } else {
             format!("; not published: {}", parts.join(", "))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(reader: &ReplayLineReader, line: &str) -> (String, String, Option<i64>) {
+        match reader.read(line.as_bytes()) {
+            Parsed::Event { key, value, at_ms } => (key, String::from_utf8(value).expect("UTF-8"), at_ms),
+            other => panic!("{other:?}: {line}"),
+        }
+    }
+
+    #[test]
+    fn a_time_in_another_unit_is_published_in_milliseconds() {
+        let reader = ReplayLineReader::events(None);
+        for time in ["1431857103", "1431857103000000", "1431857103000000000"] {
+            let line = format!(r#"{{"site_id":"s","type":"error","timestamp":{time}}}"#);
+            let (key, value, at_ms) = event(&reader, &line);
+            assert_eq!((&*key, at_ms), ("s", Some(1_431_857_103_000)), "{time}");
+            assert_eq!(
+                value,
+                r#"{"site_id":"s","timestamp":1431857103000,"type":"error"}"#
+            );
+        }
+        let negative = reader.read(br#"{"site_id":"s","type":"error","timestamp":-5}"#);
+        assert!(
+            matches!(&negative, Parsed::Skipped(Skipped::Bad(why)) if why.contains("seconds")),
+            "{negative:?}"
+        );
+    }
+
+    #[test]
+    fn a_line_that_names_no_site_is_of_the_sources() {
+        let line = r#"{"type":"error"}"#;
+        let (key, value, _) = event(&ReplayLineReader::events(Some("configured")), line);
+        assert_eq!((&*key, &*value), ("configured", line));
+        assert!(matches!(
+            ReplayLineReader::events(None).read(line.as_bytes()),
+            Parsed::Skipped(Skipped::Bad(_))
+        ));
+    }
+
+    #[test]
+    fn a_mark_before_an_access_log_makes_no_second_visitor() {
+        let site = "s".parse().expect("a site id");
+        let reader = ReplayLineReader::access_log(site, [7; 16]);
+        let line = r#"1.2.3.4 - - [17/May/2015:10:05:03 +0000] "GET /a HTTP/1.1" 200 1 "-" "UA""#;
+        assert_eq!(event(&reader, &format!("\u{feff}{line}")), event(&reader, line));
     }
 }

@@ -121,8 +121,9 @@ fn cannot_be_read(name: &str) -> String {
 
 fn kind_of(start: &[u8]) -> FirstLines {
     let log = AccessLogReader::new([0; 16], None);
+    let events = ReplayLineReader::events(None);
     for line in start.split(|byte| *byte == b'\n').take(FIRST_LINES) {
-        if matches!(ReplayLineReader::events().read(line), Parsed::Event { .. }) {
+        if matches!(events.read(line), Parsed::Event { .. }) {
             return FirstLines::Events;
         }
         let is_log =

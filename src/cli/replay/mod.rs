@@ -1,9 +1,10 @@
 //! `replay`: publishes a file of events to a source topic, at their original pace or faster.
 //!
 //! In comes a file, plain or gzip, or stdin; out go records keyed by site, in the order of the
-//! lines. Timestamps stay as they are unless `--now` moves them. Kafka's own record time is the
-//! present, so a source with `clock = "live"` gets no events of another time: it would count them
-//! at the wrong time, or notify nobody.
+//! lines. Timestamps stay as they are unless `--now` moves them, but for those in another unit,
+//! which become milliseconds. Kafka's own record time is the present, so a source with
+//! `clock = "live"` gets no events of another time: it would count them at the wrong time, or
+//! notify nobody.
 
 mod input;
 mod pace;
@@ -31,6 +32,7 @@ use crate::clock;
 use crate::config::{Config, Source, SourceFormat};
 use crate::domain::event::SourceClock;
 use crate::domain::site::SiteId;
+use crate::ingest::formats::retimed;
 use crate::ingest::replay_file::{Parsed, ReplayLineReader, Skips};
 use crate::kafka::client::ClientEvents;
 use crate::kafka::producer::own_name;
@@ -113,9 +115,10 @@ fn replay(
     answers: Arc<Answers>,
 ) -> anyhow::Result<String> {
     let mut input = Input::open(&args.file)?;
-    let reader = line_reader(args, &mut input)?;
-    let (topic, clock) = target(args, config)?;
-    let stale_after = (clock == Some(SourceClock::Live)).then_some(config.detect.stale_after);
+    let (topic, source) = target(args, config)?;
+    let reader = line_reader(args, &mut input, source.and_then(|source| source.site.as_deref()))?;
+    let is_live = source.is_some_and(|source| source.clock == SourceClock::Live);
+    let stale_after = is_live.then_some(config.detect.stale_after);
     let metrics = Arc::new(Metrics::new(&Labels::default()));
     let publisher = EventPublisher::connect(config, &topic, ClientEvents::new(metrics), answers)?;
     let mut replay = Replay {
@@ -139,7 +142,7 @@ fn replay(
     }
     if published == 0 {
         let wanted = match reader {
-            ReplayLineReader::Events => "an event",
+            ReplayLineReader::Events(_) => "an event",
             ReplayLineReader::AccessLog { .. } => "a page view of an access log",
         };
         bail!(
@@ -214,7 +217,7 @@ impl Replay<'_> {
                 )
             })?;
             if moved_ms != at_ms {
-                value = times::with_timestamp(&value, moved_ms)?;
+                value = retimed::with_timestamp(&value, moved_ms)?;
             }
         }
         self.publisher.publish(key, &value)?;
@@ -234,8 +237,8 @@ fn check_format(source: &Source) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The topic to publish to, and the clock of its source if it is one.
-fn target(args: &ReplayArgs, config: &Config) -> anyhow::Result<(String, Option<SourceClock>)> {
+/// The topic to publish to, and its source if it is one's.
+fn target<'c>(args: &ReplayArgs, config: &'c Config) -> anyhow::Result<(String, Option<&'c Source>)> {
     let sources = &config.sources.0;
     match &args.topic {
         Some(topic) => {
@@ -245,17 +248,22 @@ fn target(args: &ReplayArgs, config: &Config) -> anyhow::Result<(String, Option<
                 source.is_some() || own_name(&config.kafka.topic_prefix, topic).is_none(),
                 "{topic} is one of Bellwether's own topics: `replay` publishes to the topic of a source"
             );
-            Ok((topic.clone(), source.map(|source| source.clock)))
+            Ok((topic.clone(), source))
         }
         None => {
             let source = sources.first().context("no source is configured")?;
             check_format(source)?;
-            Ok((source.topic.clone(), Some(source.clock)))
+            Ok((source.topic.clone(), Some(source)))
         }
     }
 }
 
-fn line_reader(args: &ReplayArgs, input: &mut Input) -> anyhow::Result<ReplayLineReader> {
+/// The reader of the file's lines. An event that names no site is of `default_site`.
+fn line_reader(
+    args: &ReplayArgs,
+    input: &mut Input,
+    default_site: Option<&str>,
+) -> anyhow::Result<ReplayLineReader> {
     let is_access_log = match args.format {
         FileFormat::Auto => args.site.is_some(),
         FileFormat::Events => false,
@@ -272,7 +280,7 @@ fn line_reader(args: &ReplayArgs, input: &mut Input) -> anyhow::Result<ReplayLin
                 "{} is an access log: say with --site SITE_ID which site its lines belong to",
                 input.name()
             ))),
-            _ => Ok(ReplayLineReader::events()),
+            _ => Ok(ReplayLineReader::events(default_site)),
         },
     }
 }

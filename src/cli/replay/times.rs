@@ -1,11 +1,8 @@
 //! The times that published events carry. Pure.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use chrono::SecondsFormat;
-use serde_json::value::RawValue;
 
 use crate::domain::time::from_ms;
 
@@ -67,15 +64,6 @@ impl Times {
     }
 }
 
-/// A native event with another timestamp; every other value stays byte for byte.
-pub(super) fn with_timestamp(event: &[u8], at_ms: i64) -> anyhow::Result<Vec<u8>> {
-    let mut fields: BTreeMap<String, &RawValue> =
-        serde_json::from_slice(event).context("an event is one JSON object")?;
-    let timestamp = serde_json::value::to_raw_value(&at_ms)?;
-    fields.insert("timestamp".to_owned(), &timestamp);
-    Ok(serde_json::to_vec(&fields)?)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,16 +104,5 @@ mod tests {
         let mut times = Times::new(true, 0.0, None);
         assert_eq!(times.at(LONG_AGO, NOW), Ok(NOW));
         assert_eq!(times.at(LONG_AGO + MINUTE, NOW + 3), Ok(NOW + 3));
-    }
-
-    #[test]
-    fn another_timestamp_leaves_the_rest_of_an_event_alone() {
-        let event =
-            br#"{"timestamp":"2015-05-17T10:05:03Z","site_id":"a","revenue":{"amount":"1.50","x":1.0e2}}"#;
-        let moved = with_timestamp(event, 7).expect("an object");
-        assert_eq!(
-            String::from_utf8(moved).expect("UTF-8"),
-            r#"{"revenue":{"amount":"1.50","x":1.0e2},"site_id":"a","timestamp":7}"#
-        );
     }
 }

@@ -33,6 +33,8 @@ mod time;
 pub(crate) mod repair;
 /// Halves of surrogate pairs.
 mod surrogates;
+/// Native records that are published anew, with another time.
+pub(crate) mod retimed;
 
 /// Largest record that is read, in bytes: 1 MiB.
 pub(crate) const MAX_RECORD_BYTES: usize = 1 << 20;
@@ -66,6 +68,14 @@ impl RecordReader {
             site: source.site.as_deref().map(Into::into),
             is_cloudevents: source.format == SourceFormat::Cloudevents,
             is_routed: false,
+        }
+    }
+
+    /// The reader of native records. One that names no site is of `site`.
+    pub(crate) fn native(site: Option<&str>) -> Self {
+        Self {
+            site: site.map(Into::into),
+            ..Self::default()
         }
     }
 
