@@ -173,11 +173,7 @@ fn inspected(
         stale_after_ms: i64::try_from(config.detect.stale_after.as_millis()).unwrap_or(i64::MAX),
     };
     let hasher = RandomState::new();
-    let records = sample
-        .records
-        .iter()
-        .map(|record| inspect(record, settings, sites.as_ref().ok(), &hasher))
-        .collect::<Vec<_>>();
+    let records = inspect(&sample.records, settings, sites.as_ref().ok(), &hasher);
     let findings = find(&Facts {
         topic: &source.topic,
         is_source,

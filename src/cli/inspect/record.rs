@@ -1,5 +1,6 @@
 //! The meaning of one record, by the detector's own functions. Pure.
 
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, RandomState};
 
 use serde::{Serialize, Serializer};
@@ -7,12 +8,13 @@ use serde::{Serialize, Serializer};
 use super::fields::{GivenFields, NearMiss};
 use super::sample::SampledRecord;
 use super::sites::{IndexedSite, IndexedSites};
-use crate::detect::engine::event_time::{EventTime, event_time, is_fresh};
+use crate::detect::engine::event_time::{EventTime, event_time, is_fresh, is_too_far_ahead};
 use crate::detect::redact::redact;
 use crate::detect::site::goals::GoalIndex;
 use crate::detect::site::matches::{Meaning, matches};
 use crate::domain::event::{Event, EventKind, SourceClock, WrongTimeUnit};
 use crate::domain::reject::{NotAnEvent, Reject, RejectReason};
+use crate::domain::time::LAST_MS;
 use crate::ingest::formats::RecordReader;
 use crate::kafka::murmur2;
 
@@ -135,15 +137,37 @@ pub(super) fn site_of(record: &SampledRecord, reader: &RecordReader) -> Option<S
     Some(event.site_id.into_owned())
 }
 
-/// The meaning of a record. `sites` are known unless Postgres could not be asked; `hasher` keys the
-/// visitors.
+/// The meanings of records, given in the order of their offsets. `sites` are known unless Postgres
+/// could not be asked; `hasher` keys the visitors.
 pub(super) fn inspect(
+    records: &[SampledRecord],
+    settings: ReadSettings<'_>,
+    sites: Option<&IndexedSites>,
+    hasher: &RandomState,
+) -> Vec<InspectedRecord> {
+    // Time of the latest event of a log, by partition.
+    let mut latest_ms = BTreeMap::new();
+    let inspected = records.iter().map(|record| {
+        let latest_ms = latest_ms.entry(record.partition).or_insert(None);
+        inspect_record(record, settings, sites, hasher, latest_ms)
+    });
+    inspected.collect()
+}
+
+fn inspect_record(
     record: &SampledRecord,
     settings: ReadSettings<'_>,
     sites: Option<&IndexedSites>,
     hasher: &RandomState,
+    latest_ms: &mut Option<i64>,
 ) -> InspectedRecord {
-    let meaning = match settings.reader.read(&record.value, &record.headers()) {
+    let headers = record.headers();
+    let read = match record.record_ms.filter(|ms| *ms > LAST_MS) {
+        Some(ms) => Err(Reject::overlong_time(ms).into()),
+        None => settings.reader.read(&record.value, &headers),
+    };
+    let read = read.and_then(|event| check_log_time(event, record, settings, latest_ms));
+    let meaning = match read {
         Ok(event) => Interpretation::Understood(understood(&event, record, settings, sites, hasher)),
         Err(NotAnEvent::Rejected(reject) | NotAnEvent::RejectedBefore(reject, _)) => {
             let fields = settings
@@ -169,6 +193,31 @@ pub(super) fn inspect(
         record_ms: record.record_ms,
         meaning,
     }
+}
+
+/// Refuses an event of a log that lies too far after the latest before it, as the detector does.
+/// What `route` keys lies in other partitions then.
+fn check_log_time<'e>(
+    event: Event<'e>,
+    record: &SampledRecord,
+    settings: ReadSettings<'_>,
+    latest_ms: &mut Option<i64>,
+) -> Result<Event<'e>, NotAnEvent> {
+    if settings.clock != SourceClock::Log || !settings.is_keyed {
+        return Ok(event);
+    }
+    let at_ms = event.timestamp_ms.or(record.record_ms).unwrap_or(settings.now_ms);
+    if latest_ms.is_some_and(|latest_ms| is_too_far_ahead(at_ms, latest_ms)) {
+        let reject = Reject {
+            reason: RejectReason::BadField,
+            field: Some("timestamp"),
+            detail: "`timestamp` is more than 400 days after the latest of its partition".to_owned(),
+            site_id: Some(event.site_id.into_owned()),
+        };
+        return Err(reject.into());
+    }
+    *latest_ms = (*latest_ms).max(Some(at_ms));
+    Ok(event)
 }
 
 fn rejected(reject: Reject, fields: Option<&GivenFields>) -> RejectedRecord {
@@ -248,13 +297,16 @@ fn understood(
 
 /// Time of an event as the detector takes it.
 fn time_of(event: &Event<'_>, record: &SampledRecord, clock: SourceClock, now_ms: i64) -> EventTime {
-    match (record.record_ms, event.timestamp_ms) {
-        // A record without a time says nothing about how old its event is.
-        (None, Some(own)) if clock == SourceClock::Live => EventTime {
-            ms: own.min(now_ms),
+    let record_ms = record.record_ms.unwrap_or(now_ms);
+    // A record without a time says nothing about how old its event is, and a back-dated one is of
+    // any age.
+    let has_any_age = record.record_ms.is_none() || event.historical;
+    match event.timestamp_ms {
+        Some(own) if clock == SourceClock::Live && has_any_age => EventTime {
+            ms: own.min(record_ms).min(now_ms),
             skewed: false,
         },
-        (record_ms, own) => event_time(clock, own, record_ms.unwrap_or(now_ms), now_ms),
+        own => event_time(clock, own, record_ms, now_ms),
     }
 }
 

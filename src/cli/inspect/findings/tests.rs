@@ -3,7 +3,7 @@ use std::hash::RandomState;
 use serde_json::json;
 
 use super::*;
-use crate::cli::inspect::record::{InspectedRecord, ReadSettings, inspect};
+use crate::cli::inspect::record::{InspectedRecord, Interpretation, ReadSettings, inspect};
 use crate::cli::inspect::sample::{PartitionOffsets, Sample, SampledRecord};
 use crate::cli::inspect::sites::IndexedSites;
 use crate::domain::event::SourceClock;
@@ -13,23 +13,31 @@ use crate::record::known::KnownSite;
 const NOW_MS: i64 = 1_771_970_400_000;
 
 fn inspected(records: &[serde_json::Value]) -> (Sample, Vec<InspectedRecord>) {
+    let records = records.iter().map(|record| (NOW_MS, record.clone()));
+    inspected_by(SourceClock::Live, &records.collect::<Vec<_>>())
+}
+
+/// Inspects records of these times on a source with this clock.
+fn inspected_by(clock: SourceClock, records: &[(i64, serde_json::Value)]) -> (Sample, Vec<InspectedRecord>) {
     let reader = RecordReader::default();
     let settings = ReadSettings {
         reader: &reader,
         is_keyed: true,
-        clock: SourceClock::Live,
+        clock,
         partitions: 1,
         now_ms: NOW_MS,
         stale_after_ms: 900_000,
     };
-    let sampled = (0..).zip(records).map(|(offset, record)| SampledRecord {
-        partition: 0,
-        offset,
-        record_ms: Some(NOW_MS),
-        key: Some(b"a".to_vec()),
-        value: record.to_string().into_bytes(),
-        headers: Vec::new(),
-    });
+    let sampled = (0..)
+        .zip(records)
+        .map(|(offset, (record_ms, record))| SampledRecord {
+            partition: 0,
+            offset,
+            record_ms: Some(*record_ms),
+            key: Some(b"a".to_vec()),
+            value: record.to_string().into_bytes(),
+            headers: Vec::new(),
+        });
     let sites = IndexedSites::new(vec![KnownSite {
         site_id: "a".to_owned(),
         aliases: vec![],
@@ -37,9 +45,8 @@ fn inspected(records: &[serde_json::Value]) -> (Sample, Vec<InspectedRecord>) {
         webhooks: vec![],
     }]);
     let hasher = RandomState::new();
-    let records: Vec<InspectedRecord> = sampled
-        .map(|record| inspect(&record, settings, Some(&sites), &hasher))
-        .collect();
+    let sampled: Vec<SampledRecord> = sampled.collect();
+    let records = inspect(&sampled, settings, Some(&sites), &hasher);
     let sample = Sample {
         offsets: vec![PartitionOffsets {
             low: 0,
@@ -153,4 +160,49 @@ fn back_dated_events_are_a_reason_for_silence() {
         finding(&[event, pageview(json!(NOW_MS))], "some_historical").severity,
         Severity::Note
     );
+}
+
+const DAY_MS: i64 = 86_400_000;
+
+fn event_at(timestamp: i64) -> serde_json::Value {
+    json!({"site_id": "a", "type": "pageview", "visitor_id": "v", "timestamp": timestamp})
+}
+
+/// The fields for which records were refused; `None` for each that is understood.
+fn refused(records: &[InspectedRecord]) -> Vec<Option<&str>> {
+    let refused = records.iter().map(|record| match &record.meaning {
+        Interpretation::Rejected(reject) => reject.field,
+        _ => None,
+    });
+    refused.collect()
+}
+
+#[test]
+fn what_the_detector_refuses_by_its_time_is_refused() {
+    let (_, records) = inspected_by(
+        SourceClock::Live,
+        &[(NOW_MS, event_at(NOW_MS)), (NOW_MS * 1_000, event_at(NOW_MS))],
+    );
+    assert_eq!(refused(&records), [None, Some("record time")]);
+    let far = [NOW_MS, NOW_MS + 401 * DAY_MS, NOW_MS + 399 * DAY_MS];
+    let far = far.map(|at_ms| (NOW_MS, event_at(at_ms)));
+    let (_, records) = inspected_by(SourceClock::Log, &far);
+    assert_eq!(refused(&records), [None, Some("timestamp"), None]);
+    let (_, records) = inspected_by(SourceClock::Live, &far);
+    assert_eq!(refused(&records), [None, None, None], "a live one is capped");
+}
+
+#[test]
+fn a_historical_event_keeps_its_own_time() {
+    let mut old = event_at(NOW_MS - 300 * DAY_MS);
+    old["historical"] = json!(true);
+    let mut ahead = event_at(NOW_MS + DAY_MS);
+    ahead["historical"] = json!(true);
+    let (_, records) = inspected(&[old, ahead, event_at(NOW_MS - 300 * DAY_MS)]);
+    let times = records.iter().map(|record| match &record.meaning {
+        Interpretation::Understood(event) => (event.event_ms, event.skewed),
+        other => panic!("{other:?}"),
+    });
+    let expected = [(NOW_MS - 300 * DAY_MS, false), (NOW_MS, false), (NOW_MS, true)];
+    assert_eq!(times.collect::<Vec<_>>(), expected);
 }
