@@ -1,12 +1,13 @@
 //! The contract files under `docs/`, compared with the code that they describe.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde_json::Value;
 
 use crate::domain::event::{EventKind, EventType};
 use crate::domain::health::{HealthReason, HealthState, ParkReason};
-use crate::ingest::formats::RecordReader;
+use crate::ingest::formats::{FIELDS, RecordReader};
 
 fn document(name: &str) -> Value {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(name);
@@ -37,6 +38,19 @@ fn the_examples_of_the_source_events_schema_are_read() {
 fn the_source_events_schema_has_the_kinds_of_the_code() {
     let schema = document("source-event.schema.json");
     assert_eq!(words(&schema["properties"]["type"]["enum"]), EventKind::WORDS);
+}
+
+#[test]
+fn the_source_events_schema_has_the_fields_of_the_code() {
+    let schema = document("source-event.schema.json");
+    let fields = schema["properties"].as_object().expect("fields");
+    let fields: BTreeSet<&str> = fields.keys().map(String::as_str).collect();
+    assert_eq!(fields, FIELDS.into_iter().collect());
+    let historical = schema["properties"]["historical"]["anyOf"]
+        .as_array()
+        .expect("forms");
+    let types = historical.iter().filter_map(|form| form["type"].as_str());
+    assert_eq!(types.collect::<Vec<_>>(), ["boolean", "null"]);
 }
 
 #[test]

@@ -9,22 +9,8 @@ use serde_json::Value;
 use crate::detect::redact::redact;
 use crate::domain::event::EventKind;
 use crate::domain::near_words::nearest;
+use crate::ingest::formats::{FIELDS, repair};
 
-/// Fields of the native format, each of which may be misspelt.
-const FIELDS: [&str; 12] = [
-    "site_id",
-    "type",
-    "name",
-    "visitor_id",
-    "path",
-    "timestamp",
-    "event_id",
-    "props",
-    "source",
-    "revenue",
-    "scroll_depth",
-    "historical",
-];
 /// Fields whose refused value is shown; the others may hold a visitor's id.
 const SHOWN: [&str; 9] = [
     "site_id",
@@ -60,7 +46,8 @@ pub(super) struct GivenFields(BTreeMap<String, Value>);
 impl GivenFields {
     /// Reads a record; `None` if it is no JSON object.
     pub(super) fn read(record: &[u8]) -> Option<Self> {
-        serde_json::from_slice(record).ok().map(Self)
+        let text = std::str::from_utf8(record).ok()?;
+        repair::parse(text).ok().map(Self)
     }
 
     /// A field's value as it is shown: cut, and only if it names nobody.
@@ -208,6 +195,19 @@ mod tests {
         assert_eq!(meant(json!({"domain": "x", "url": "y"}), "site_id"), None);
         // A field of the format is not meant for another one.
         assert_eq!(meant(json!({"visitor_id": "x"}), "site_id"), None);
+    }
+
+    #[test]
+    fn a_strange_record_has_the_same_hints() {
+        for record in [
+            "\u{feff}{\"siteId\":\"x\"}",
+            r#"{"siteId":"x\ud83d"}"#,
+            r#"{"siteId":"x","y":1e999}"#,
+        ] {
+            let fields = GivenFields::read(record.as_bytes()).expect(record);
+            let miss = fields.near_miss_of("site_id").expect(record);
+            assert_eq!(miss.found, "siteId");
+        }
     }
 
     #[test]

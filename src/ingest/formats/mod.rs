@@ -36,6 +36,22 @@ mod surrogates;
 /// Native records that are published anew, with another time.
 pub(crate) mod retimed;
 
+/// Fields of the native format.
+pub(crate) const FIELDS: [&str; 12] = [
+    "site_id",
+    "type",
+    "name",
+    "visitor_id",
+    "path",
+    "timestamp",
+    "event_id",
+    "props",
+    "source",
+    "revenue",
+    "scroll_depth",
+    "historical",
+];
+
 /// Largest record that is read, in bytes: 1 MiB.
 pub(crate) const MAX_RECORD_BYTES: usize = 1 << 20;
 
