@@ -10,7 +10,7 @@ const MIN_RECORDS: i64 = 14;
 const MINUTE_MS: i64 = 60_000;
 const MINUTES: usize = 60;
 
-/// Longest time in milliseconds without any partition, as in a rebalance, after which the records of
+/// Longest time in milliseconds without any partition, as in a rebalance, after which records of
 /// before still tell what is to be expected.
 const MAX_GAP_MS: i64 = 60_000;
 

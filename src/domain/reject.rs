@@ -73,7 +73,7 @@ impl Reject {
 
 /// The record that was rejected before, as far as it is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OriginalRecord {
+pub struct RejectedOriginal {
     /// Clock of its source.
     pub clock: Option<SourceClock>,
     /// Its time in milliseconds since the Unix epoch, if it had one.
@@ -90,7 +90,7 @@ pub enum NotAnEvent {
     Rejected(#[from] Reject),
     /// `route` could not read it, and has kept it already.
     #[error("{0}")]
-    RejectedBefore(Reject, OriginalRecord),
+    RejectedBefore(Reject, RejectedOriginal),
     /// A newer version of Bellwether wrote it. It is held back until that version reads it.
     #[error("`{field}` is {version}, this program reads up to {known}")]
     Newer {

@@ -23,7 +23,7 @@ const RECORDS_PER_CHECK: u64 = 1_000;
 
 /// A table to read.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Table<'t> {
+pub(crate) struct TableRequest<'t> {
     pub(crate) topic: &'t str,
     /// First offset of each partition to read.
     pub(crate) beginnings: &'t BTreeMap<i32, i64>,
@@ -51,11 +51,11 @@ pub(crate) struct TableRecord<'r> {
 pub(crate) fn read(
     config: &KafkaConfig,
     client_events: &ClientEvents,
-    table: Table<'_>,
+    table: TableRequest<'_>,
     mut goes_on: impl FnMut(u64) -> anyhow::Result<()>,
     mut each: impl FnMut(TableRecord<'_>),
 ) -> anyhow::Result<BTreeSet<i32>> {
-    let Table {
+    let TableRequest {
         topic, beginnings, ..
     } = table;
     let mut unfinished: BTreeSet<i32> = beginnings.keys().copied().collect();
@@ -137,7 +137,7 @@ mod tests {
             ..KafkaConfig::default()
         };
         let client_events = ClientEvents::new(Arc::new(Metrics::new(&Labels::default())));
-        let table = Table {
+        let table = TableRequest {
             topic: "states",
             beginnings: &BTreeMap::from([(0, 0), (1, 0)]),
             stall_timeout: Duration::from_secs(2),

@@ -25,6 +25,8 @@ pub mod config;
 pub mod stats;
 /// The time of an event.
 pub mod event_time;
+/// The part of an event in ids.
+mod event_ids;
 /// The sites' past and present, to be kept.
 mod history;
 /// An index of the sites.

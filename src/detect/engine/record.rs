@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use super::Engine;
 use super::config::EngineConfig;
+use super::event_ids::EventIds;
 use super::event_time::{EventTime, event_time, historical_time, is_fresh, whole_second};
 use super::lookahead::Lookahead;
 use crate::detect::notification::{Decision, RecordOrigin};
 use crate::detect::site::labels::OTHER;
 use crate::detect::site::passing::{Passing, PassingClock};
-use crate::detect::site::single_events::{Occurring, SecondCopy};
+use crate::detect::site::second_copies::SecondCopy;
+use crate::detect::site::single_events::Occurring;
 use crate::detect::site::site_outcome::SiteOutcome;
 use crate::detect::site::triggers::CountedEvent;
 use crate::detect::site::{PartitionResources, SiteState};
@@ -58,18 +60,6 @@ struct HandledEvent<'a> {
     /// Time at which it counts, in milliseconds since the Unix epoch.
     time_ms: i64,
     now_ms: i64,
-}
-
-/// Greatest distance in milliseconds of an event's own time from its record's, at which it becomes
-/// part of ids: rows of ids that lie further back would be removed at once.
-const MAX_ID_DISTANCE_MS: i64 = 24 * 3_600 * 1_000;
-
-/// The time that becomes part of the ids of an event's notifications: its own if it has an id, so
-/// that a second copy that its producer writes later is known by it.
-fn id_ms(event: &Event<'_>, record_ms: i64) -> i64 {
-    let own = event.timestamp_ms.filter(|_| event.event_id.is_some());
-    own.filter(|own| own.abs_diff(record_ms) <= MAX_ID_DISTANCE_MS.unsigned_abs())
-        .unwrap_or(record_ms)
 }
 
 impl Engine {
@@ -150,12 +140,8 @@ impl Engine {
             now_ms,
         } = *handled;
         let floor = self.moves_on_to(source, record.source);
-        if source == SourceClock::Log && self.sites[index].is_live_by_default() {
-            self.sites[index].go_by_log(&mut self.resources);
-        }
         self.note_arrival(index, source, record);
         let passing = self.passing_by(index, source, record, now_ms);
-
         let state = &mut self.sites[index];
         // A record below the commit, or below what a loaded state covers, only rebuilds the window.
         // The partition's clock waits for the first record after those: until then the window is
@@ -164,26 +150,21 @@ impl Engine {
         let rebuilds = record.replaying || is_covered;
         let second = whole_second(time_ms);
         let to = if rebuilds { second } else { second.max(floor) };
-        let judging = (!rebuilds).then_some(&passing);
         if !rebuilds && state.next_due == 0 {
             state.schedule(&passing);
         }
+        let judging = (!rebuilds).then_some(&passing);
         let mut outcome = state.move_to(to, judging, &mut self.resources);
         self.count_visit(index, event, lookahead, second, segment);
 
-        let state = &mut self.sites[index];
-        let visitor = lookahead.hashes.visitor;
-        let id_ms = id_ms(event, record.record_ms);
-        // Where the record's time is part of ids, a second copy has another id.
-        let is_other_id = event.timestamp_ms.is_some_and(|own| own != id_ms);
-        let own_id = event
-            .event_id
-            .as_deref()
-            .filter(|_| state.remembers_ids || is_other_id);
+        let (state, visitor) = (&mut self.sites[index], lookahead.hashes.visitor);
         state.note_event(second, visitor, segment, &mut self.resources.segments);
+        let ids = EventIds::of(event, record.record_ms);
+        let is_remembered = state.remembers_ids || ids.is_copy_another;
+        let own_id = event.event_id.as_deref().filter(|_| is_remembered);
         let occurring = Occurring {
             event,
-            origin: record.origin(&self.config, time_ms, id_ms),
+            origin: record.origin(&self.config, time_ms, ids.ms),
             counted: CountedEvent {
                 second,
                 now: state.window.now(),
@@ -191,7 +172,7 @@ impl Engine {
                 segment,
             },
             event_id: own_id.map(|id| self.hasher.event_id(id)),
-            is_copy_another: is_other_id,
+            is_copy_another: ids.is_copy_another,
             is_replayed: record.replaying,
             is_covered,
             is_fresh: is_fresh(source, time_ms, now_ms, self.config.stale_after_ms),
@@ -208,6 +189,9 @@ impl Engine {
     /// Notes on a site the source of its record.
     fn note_arrival(&mut self, index: usize, source: SourceClock, record: &RecordFacts) {
         let state = &mut self.sites[index];
+        if source == SourceClock::Log && state.is_live_by_default() {
+            state.go_by_log(&mut self.resources);
+        }
         state.live |= source == SourceClock::Live;
         state.heard |= !record.replaying;
         // There are few sources.

@@ -6,8 +6,9 @@ use super::record::RecordFacts;
 use crate::detect::site::passing::Passing;
 use crate::detect::site::site_outcome::SiteOutcome;
 use crate::detect::site::triggers::CountedEvent;
+use crate::detect::window::segments::Segment;
 use crate::domain::event::{Event, SourceClock};
-use crate::domain::reject::OriginalRecord;
+use crate::domain::reject::RejectedOriginal;
 
 impl Engine {
     /// True if an event of a log lies so far after what was read before that its record is to be
@@ -25,7 +26,7 @@ impl Engine {
         &mut self,
         site_id: Option<&str>,
         record: &RecordFacts,
-        original: Option<&OriginalRecord>,
+        original: Option<&RejectedOriginal>,
         now_ms: i64,
     ) {
         let segment = self.resources.segments.begin_record(record.source, record.offset);
@@ -33,19 +34,30 @@ impl Engine {
         self.completeness.pass(record.source, record.offset);
         let clock = original.and_then(|original| original.clock);
         let source = clock.unwrap_or(self.config.sources[record.source].clock);
-        let is_registered = |site_id: &&str| self.registry.sites.contains_key(*site_id);
-        let Some(site_id) = site_id.filter(is_registered) else {
-            return;
-        };
-        let Some(index) = self
-            .find(site_id)
-            .or_else(|| self.add_registered(site_id, source))
-        else {
-            return;
-        };
-        if !self.sites[index].counts_rejects() {
-            return;
+        if let Some(index) = self.counting_rejects(site_id, source) {
+            self.count_reject(index, record, original, segment, source, now_ms);
         }
+    }
+
+    /// The index of a registered site that counts rejected records.
+    fn counting_rejects(&mut self, site_id: Option<&str>, source: SourceClock) -> Option<usize> {
+        let is_registered = |site_id: &&str| self.registry.sites.contains_key(*site_id);
+        let site_id = site_id.filter(is_registered)?;
+        let index = self
+            .find(site_id)
+            .or_else(|| self.add_registered(site_id, source))?;
+        self.sites[index].counts_rejects().then_some(index)
+    }
+
+    fn count_reject(
+        &mut self,
+        index: usize,
+        record: &RecordFacts,
+        original: Option<&RejectedOriginal>,
+        segment: Segment,
+        source: SourceClock,
+        now_ms: i64,
+    ) {
         let state = &self.sites[index];
         let passing = Passing {
             clock: self.passing_clock(source, record, now_ms),
@@ -79,10 +91,9 @@ impl Engine {
         let state = &mut self.sites[index];
         let counted = CountedEvent {
             second,
-            now: if source == SourceClock::Live {
-                state.window.now()
-            } else {
-                second
+            now: match source {
+                SourceClock::Live => state.window.now(),
+                SourceClock::Log => second,
             },
             visitor: None,
             segment,

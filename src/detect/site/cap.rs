@@ -103,7 +103,7 @@ impl MinuteCaps {
         false
     }
 
-    /// Forgets the webhooks that the site does not have any more, and what they had beyond the bound.
+    /// Forgets the webhooks that the site does not have any more.
     pub(crate) fn configure(&mut self, site: &Site) {
         self.minutes
             .retain(|webhook, _| site.webhooks.iter().any(|one| one.id == *webhook));

@@ -1,7 +1,8 @@
 //! Errors of a site: `error` events, and records that could not be read.
 
 use super::passing::Passing;
-use super::single_events::{Occurring, SecondCopy};
+use super::second_copies::SecondCopy;
+use super::single_events::Occurring;
 use super::site_outcome::SiteOutcome;
 use super::triggers::CountedEvent;
 use super::triggers::evaluation::Evaluation;
@@ -20,7 +21,7 @@ impl SiteState {
         refused: &mut u64,
         copy: &mut SecondCopy,
     ) -> SiteOutcome {
-        if !self.triggers.counts_errors(occurring.event) || self.is_known(occurring, resources, refused, copy)
+        if !self.triggers.counts_errors(occurring.event) || self.is_copy(occurring, resources, refused, copy)
         {
             return SiteOutcome::default();
         }

@@ -16,6 +16,8 @@ pub(crate) mod every;
 pub(crate) mod cap;
 /// Event ids that were seen.
 pub(crate) mod recent_ids;
+/// Second copies of events.
+pub(crate) mod second_copies;
 /// Meanings of a single event.
 pub(crate) mod matches;
 /// Goals that an event completes.

@@ -9,7 +9,7 @@ use super::condition::{Condition, CountSettings};
 use super::every::EveryResult;
 use super::matches::{Meaning, matches};
 use super::passing::Passing;
-use super::recent_ids::IdResult;
+use super::second_copies::SecondCopy;
 use super::site_outcome::SiteOutcome;
 use super::triggers::CountedEvent;
 use super::triggers::evaluation::Evaluation;
@@ -17,7 +17,6 @@ use super::triggers::named::CountResult;
 use super::triggers::trigger::{Cause, TriggerInput};
 use super::{PartitionResources, SiteState};
 use crate::detect::notification::{CompletedGoal, Counting, Decision, RecordOrigin, SingleEvent};
-use crate::detect::window::segments::Segment;
 use crate::domain::event::{Event, EventType};
 use crate::domain::id::{GoalId, WebhookId};
 use crate::domain::registry::Site;
@@ -44,10 +43,6 @@ pub(crate) struct Occurring<'a> {
     /// True if the event is recent enough for a notification.
     pub(crate) is_fresh: bool,
 }
-
-/// The answer if an event is a second copy, once it was asked for: its id is taken up only once.
-#[derive(Debug, Default)]
-pub(crate) struct SecondCopy(Option<bool>);
 
 /// A name of which an event is one more.
 #[derive(Debug, Clone, Copy)]
@@ -128,7 +123,7 @@ impl SiteState {
                 }
                 let subject = NamedEvent { event, name, meaning };
                 let mut wanted = PacedSubscribers::find(&self.site, event, name, occurring.origin.record_ms);
-                if occurring.is_copy_another && self.is_known(occurring, resources, refused, copy) {
+                if occurring.is_copy_another && self.is_copy(occurring, resources, refused, copy) {
                     return;
                 }
                 if !occurring.is_replayed {
@@ -138,7 +133,7 @@ impl SiteState {
                 if !wanted.is_counting() {
                     return;
                 }
-                if !self.is_known(occurring, resources, refused, copy) {
+                if !self.is_copy(occurring, resources, refused, copy) {
                     self.count_every(&subject, &wanted, occurring, resources, &mut outcome, refused);
                     self.count_at_least(
                         &subject,
@@ -166,40 +161,16 @@ impl SiteState {
         }
     }
 
-    /// True if an event of this id was counted in the latest minutes.
-    pub(super) fn is_known(
+    /// True if the event is a second copy of one that was counted in the latest minutes.
+    pub(super) fn is_copy(
         &mut self,
         occurring: &Occurring<'_>,
         resources: &mut PartitionResources,
         refused: &mut u64,
         copy: &mut SecondCopy,
     ) -> bool {
-        let Some(id) = occurring.event_id else {
-            return false;
-        };
         let segment = occurring.counted.segment;
-        *copy
-            .0
-            .get_or_insert_with(|| self.is_second_copy(id, segment, resources, refused))
-    }
-
-    /// Remembers an id; true if it was counted in the latest minutes.
-    pub(crate) fn is_second_copy(
-        &mut self,
-        id: u64,
-        segment: Segment,
-        resources: &mut PartitionResources,
-        refused: &mut u64,
-    ) -> bool {
-        let now = self.window.now();
-        match self.recent_ids.add(id, now, segment, &mut resources.segments) {
-            IdResult::New => false,
-            IdResult::NewForAnother => {
-                *refused += 1;
-                false
-            }
-            IdResult::Known => true,
-        }
+        self.is_known(occurring.event_id, segment, resources, refused, copy)
     }
 
     fn notify_each(

@@ -11,7 +11,7 @@ use crate::detect::notification::Decision;
 use crate::detect::tests::fixtures::*;
 use crate::domain::event::{Event, EventKind, EventType, SourceClock};
 use crate::domain::registry::Site;
-use crate::domain::reject::OriginalRecord;
+use crate::domain::reject::RejectedOriginal;
 use crate::domain::trigger::{
     EpisodeTrigger, ErrorSettings, ErrorTrigger, NameFilter, NoticeOptions, NoticePace, Triggers,
 };
@@ -470,7 +470,7 @@ fn a_note_of_a_reject_counts_once_and_at_the_time_of_its_record() {
             replaying: false,
         };
         fed.offset += 1;
-        let original = OriginalRecord {
+        let original = RejectedOriginal {
             clock: Some(SourceClock::Live),
             record_ms: Some(facts.record_ms),
             coordinates: Some(format!("views/0/{offset}")),

@@ -90,12 +90,7 @@ pub(crate) fn look_up(
     for (at, answer) in beginnings.iter().chain(&ends) {
         lookup.note_answer(*at, answer, settings);
     }
-    let is_unrestorable = |at: &TopicPartition| lookup.unrestorable.contains_key(&at.partition);
-    if list.iter().all(is_unrestorable)
-        && let Some(reason) = lookup.unrestorable.values().next()
-    {
-        anyhow::bail!("{reason}");
-    }
+    lookup.check_any_restorable(list)?;
     let mut unusable = Vec::new();
     for (at, commit) in list.iter().zip(committed) {
         let (Some(low), Some(high)) = (found(&beginnings, at), found(&ends, at)) else {
@@ -103,6 +98,9 @@ pub(crate) fn look_up(
         };
         lookup.ends.insert(*at, high);
         let topic = member.topic(at.topic);
+        if commit.offset.is_some_and(|offset| offset > high) {
+            lookup.made_anew.insert(*at);
+        }
         let metadata = CommitMetadata::<ReplayPoint>::parse(&commit.metadata);
         let is_usable = |offset: &i64| !metadata.nonce.is_empty() && *offset <= high;
         let position = if wanted.anew.contains(at) {
@@ -112,9 +110,6 @@ pub(crate) fn look_up(
             report_removed(metrics, topic, *at, offset, removed);
             Some(position_at(offset, metadata, low))
         } else {
-            if commit.offset.is_some_and(|offset| offset > high) {
-                lookup.made_anew.insert(*at);
-            }
             report_unusable(topic, at.partition, commit.offset, high);
             unusable.push(Unusable {
                 at: *at,
@@ -128,12 +123,16 @@ pub(crate) fn look_up(
         positions.or_insert_with(|| vec![None; state_topic])[at.topic] = position;
     }
     lookup.start_first(log_ends, &unusable, wanted.timeout, settings);
-    let states = beginnings.iter().filter(|(at, _)| at.topic == state_topic);
-    lookup.state_beginnings = states
-        .filter_map(|(at, answer)| Some((at.partition, (*answer).ok()??)))
-        .collect();
+    lookup.state_beginnings = beginnings_of(&beginnings, state_topic);
     lookup.remove_unrestorable();
     Ok(lookup)
+}
+
+/// First offsets of a topic's partitions, as far as they are known.
+fn beginnings_of(answers: &BTreeMap<TopicPartition, OffsetAnswer>, topic: usize) -> BTreeMap<i32, i64> {
+    let of_topic = answers.iter().filter(|(at, _)| at.topic == topic);
+    let known = of_topic.filter_map(|(at, answer)| Some((at.partition, (*answer).ok()??)));
+    known.collect()
 }
 
 /// Adds the same partitions of the state topic.
@@ -167,6 +166,26 @@ impl Lookup {
         } = self;
         positions.retain(|partition, _| !unrestorable.contains_key(partition));
         state_beginnings.retain(|partition, _| !unrestorable.contains_key(partition));
+    }
+
+    /// End of a source's partition, up to which a stored state can account for records.
+    fn end_of(&self, source: &str, partition: i32, settings: &DetectSettings) -> Option<i64> {
+        let mut sources = settings.engine.sources.iter();
+        let topic = sources.position(|one| one.topic == source)?;
+        let at = TopicPartition { topic, partition };
+        match self.made_anew.contains(&at) {
+            true => Some(0),
+            false => self.ends.get(&at).copied(),
+        }
+    }
+
+    /// Fails if no partition of the list can be restored.
+    fn check_any_restorable(&self, list: &[TopicPartition]) -> anyhow::Result<()> {
+        let is_unrestorable = |at: &TopicPartition| self.unrestorable.contains_key(&at.partition);
+        match self.unrestorable.values().next() {
+            Some(reason) if list.iter().all(is_unrestorable) => anyhow::bail!("{reason}"),
+            _ => Ok(()),
+        }
     }
 
     /// Notes a partition whose offsets are not known.
@@ -268,12 +287,10 @@ pub(crate) fn load_states(
         .filter(|(partition, _)| latest.contains_key(partition))
         .map(|(partition, beginning)| (*partition, *beginning))
         .collect();
-    let sources = &settings.engine.sources;
-    let (ends, made_anew) = (&lookup.ends, &lookup.made_anew);
     let unread = table::read(
         &settings.kafka,
         client_events,
-        table::Table {
+        table::TableRequest {
             topic: &topic,
             beginnings: &beginnings,
             stall_timeout,
@@ -281,14 +298,7 @@ pub(crate) fn load_states(
         goes_on,
         |record| {
             let partition = record.partition;
-            let end_of = |name: &str| {
-                let topic = sources.iter().position(|source| source.topic == name)?;
-                let at = TopicPartition { topic, partition };
-                match made_anew.contains(&at) {
-                    true => Some(0),
-                    false => ends.get(&at).copied(),
-                }
-            };
+            let end_of = |name: &str| lookup.end_of(name, partition, settings);
             if let Some(latest) = latest.get_mut(&partition)
                 && let Err(error) = latest.add(record.key, record.offset, record.value, end_of)
             {
@@ -369,23 +379,4 @@ fn build(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Completeness and start of a commit of 10, in a partition that begins at `low`.
-    fn placed(metadata: &str, low: i64) -> (CompleteFrom, i64) {
-        let position = position_at(10, CommitMetadata::parse(metadata), low);
-        (position.complete_from, position.start)
-    }
-
-    #[test]
-    fn only_removed_records_make_a_commit_incomplete() {
-        assert_eq!(placed("v1 5f3a 7 - -", 7), (CompleteFrom::Ever, 7));
-        assert_eq!(placed("v1 5f3a 7 - 99", 7), (CompleteFrom::At(99), 7));
-        assert_eq!(placed("v1 5f3a 7 - -", 8), (CompleteFrom::Unknown, 8));
-        // No window held a record of the source.
-        assert_eq!(placed("v1 5f3a - - -", 0), (CompleteFrom::Ever, 10));
-        assert_eq!(placed("v1 5f3a - - -", 11), (CompleteFrom::Unknown, 11));
-        assert_eq!(placed("v1 5f3a x - -", 0), (CompleteFrom::Unknown, 10));
-    }
-}
+mod tests;

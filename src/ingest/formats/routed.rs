@@ -9,7 +9,7 @@ use super::limits::InvalidField;
 use super::native;
 use crate::dispatch::record::header;
 use crate::domain::event::{Event, RoutedFacts, SourceClock, WrongTimeUnit};
-use crate::domain::reject::{NotAnEvent, OriginalRecord, Reject};
+use crate::domain::reject::{NotAnEvent, Reject, RejectedOriginal};
 use crate::domain::time::LAST_MS;
 
 /// Version of the form that is written here, and the newest that is read.
@@ -80,8 +80,8 @@ impl<'a> RoutedHeaders<'_, 'a> {
     }
 
     /// The record that was rejected. Headers that cannot be read are absent.
-    fn original(&self) -> OriginalRecord {
-        OriginalRecord {
+    fn original(&self) -> RejectedOriginal {
+        RejectedOriginal {
             clock: self.optional(CLOCK, |text| text.parse().ok()).ok().flatten(),
             record_ms: self.optional(RECORD_MS, original_ms).ok().flatten(),
             coordinates: self.coordinates().ok(),

@@ -173,8 +173,8 @@ impl TakenRow {
         })
     }
 
-    /// Reads the delivery, which is absent if the history of its day is gone; `None` if it has words
-    /// of a newer version.
+    /// Reads the delivery, which is absent if the history of its day is gone; `None` if it has
+    /// words of a newer version.
     fn take_delivery(&mut self) -> Option<Option<ParkedDelivery>> {
         let (Some(notification_id), Some(site_id), Some(event_type), Some(created_at)) = (
             self.notification_id,

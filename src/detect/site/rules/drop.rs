@@ -96,7 +96,8 @@ impl DropRule {
         Some(history.max(self.exact_from(reading)))
     }
 
-    /// True if so many visitors are known that an older one changes no count up to the re-arm level.
+    /// True if so many visitors are known that an older one changes no count up to the re-arm
+    /// level.
     fn knows_latest(&self, reading: SiteReading<'_>) -> bool {
         let level = self.settings.rearm_level();
         reading.window.live() >= level || reading.latest.has(level)

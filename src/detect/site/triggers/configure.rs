@@ -249,55 +249,59 @@ impl Trigger {
             foreign: None,
         };
         for old in before {
-            let mut is_edit = false;
-            for subscriber in &mut trigger.subscribers {
-                let same = old
-                    .subscribers
-                    .iter()
-                    .find(|old| old.webhook == subscriber.webhook);
-                let Some(same) = same.filter(|_| trigger.condition.is_edit_of(&old.condition)) else {
-                    continue;
-                };
-                is_edit = true;
-                subscriber.is_notified |= same.is_notified;
-                subscriber.notified_at = subscriber.notified_at.max(same.notified_at);
-                subscriber.reminders = subscriber.reminders.max(same.reminders);
-            }
-            if !is_edit {
-                continue;
-            }
-            match (&mut trigger.rule, &old.condition) {
-                (Rule::Silence(new), Condition::Errors(ErrorSettings::Silence { goal }))
-                    if new.goal == *goal =>
-                {
-                    new.last = new.last.max(old.last);
-                    new.watched_from = new.watched_from.or(old.known_since);
-                }
-                (Rule::Drop(new), Condition::VisitorDrop(drop))
-                    if new.settings.threshold <= drop.threshold && drop.is_long() =>
-                {
-                    new.known_since = old
-                        .known_since
-                        .map_or(new.known_since, |since| since.min(new.known_since));
-                }
-                (Rule::Count(new), _) if new.window.is_empty() => {
-                    if let Some(counted) = &old.counted {
-                        new.window = counted.adapted(new.window_seconds, new.count, segments);
-                    }
-                }
-                _ => {}
-            }
-            if let (false, Some(episode)) = (trigger.state.is_firing(), old.state.episode()) {
-                trigger.state = TriggerState::Firing {
-                    episode: Episode {
-                        is_shared: episode.is_shared || old.is_kept,
-                        ..*episode
-                    },
-                    calm_since: None,
-                };
-            }
+            trigger.inherit(old, segments);
         }
         trigger
+    }
+
+    /// Takes over from a trigger what its webhooks were notified of, and what it knew and counted,
+    /// if this one is an edit of it.
+    fn inherit(&mut self, old: &Before, segments: &mut Segments) {
+        let mut is_edit = false;
+        for subscriber in &mut self.subscribers {
+            let same = old
+                .subscribers
+                .iter()
+                .find(|old| old.webhook == subscriber.webhook);
+            let Some(same) = same.filter(|_| self.condition.is_edit_of(&old.condition)) else {
+                continue;
+            };
+            is_edit = true;
+            subscriber.is_notified |= same.is_notified;
+            subscriber.notified_at = subscriber.notified_at.max(same.notified_at);
+            subscriber.reminders = subscriber.reminders.max(same.reminders);
+        }
+        if !is_edit {
+            return;
+        }
+        match (&mut self.rule, &old.condition) {
+            (Rule::Silence(new), Condition::Errors(ErrorSettings::Silence { goal })) if new.goal == *goal => {
+                new.last = new.last.max(old.last);
+                new.watched_from = new.watched_from.or(old.known_since);
+            }
+            (Rule::Drop(new), Condition::VisitorDrop(drop))
+                if new.settings.threshold <= drop.threshold && drop.is_long() =>
+            {
+                new.known_since = old
+                    .known_since
+                    .map_or(new.known_since, |since| since.min(new.known_since));
+            }
+            (Rule::Count(new), _) if new.window.is_empty() => {
+                if let Some(counted) = &old.counted {
+                    new.window = counted.adapted(new.window_seconds, new.count, segments);
+                }
+            }
+            _ => {}
+        }
+        if let (false, Some(episode)) = (self.state.is_firing(), old.state.episode()) {
+            self.state = TriggerState::Firing {
+                episode: Episode {
+                    is_shared: episode.is_shared || old.is_kept,
+                    ..*episode
+                },
+                calm_since: None,
+            };
+        }
     }
 
     /// Holds a trigger that no readable webhook asks for, as it is, for those of its webhooks that

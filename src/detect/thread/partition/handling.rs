@@ -9,7 +9,7 @@ use crate::detect::thread::counts::Counts;
 use crate::detect::thread::outbox::Outbox;
 use crate::dispatch::record::Coordinates;
 use crate::domain::event::{Event, EventResult};
-use crate::domain::reject::{NotAnEvent, OriginalRecord, Reject, RejectReason};
+use crate::domain::reject::{NotAnEvent, Reject, RejectReason, RejectedOriginal};
 use crate::domain::time::LAST_MS;
 use crate::ingest::reject_record::reject_record;
 use crate::kafka::batch_record::BatchRecord;
@@ -99,14 +99,7 @@ impl OwnedPartition {
     ) {
         let offset = record.offset();
         let known = event.as_ref().ok().map(|(event, _)| *event);
-        let before = match &event {
-            Err(NotAnEvent::RejectedBefore(_, original)) => Some(original),
-            _ => None,
-        };
-        let record_time = match before {
-            Some(original) => original.record_ms.or(record.timestamp_ms()),
-            None => time_of(record, known),
-        };
+        let record_time = rejected_at(&event).or_else(|| time_of(record, known));
         let overlong = record_time.filter(|ms| *ms > LAST_MS).map(Reject::overlong_time);
         let facts = self.facts(source, offset, record_time, known, now_ms);
         if let Some(state) = self.sources.get_mut(source).and_then(Option::as_mut) {
@@ -231,7 +224,7 @@ impl OwnedPartition {
         facts: &RecordFacts,
         record: &BatchRecord<'_>,
         reject: &Reject,
-        original: Option<&OriginalRecord>,
+        original: Option<&RejectedOriginal>,
         now_ms: i64,
         counts: &mut Counts,
     ) {
@@ -240,6 +233,14 @@ impl OwnedPartition {
         let site_id = by_key.or(reject.site_id.as_deref());
         self.engine.handle_reject(site_id, facts, original, now_ms);
         self.count_withheld(counts);
+    }
+}
+
+/// Time of the record that `route` rejected, if it had one.
+fn rejected_at<T>(event: &Result<T, &NotAnEvent>) -> Option<i64> {
+    match event {
+        Err(NotAnEvent::RejectedBefore(_, original)) => original.record_ms,
+        _ => None,
     }
 }
 
