@@ -37,7 +37,7 @@ async fn two_hundred_viewers_are_checked_by_one_statement_a_second() {
     for tenth in 1..=1_250 {
         // Each asks every five seconds.
         let now = begun + Duration::from_millis(100 * tenth);
-        for viewer in (0..200_u8).filter(|viewer| u64::from(*viewer) % 50 == tenth as u64 % 50) {
+        for viewer in (0..200_u8).filter(|viewer| u64::from(*viewer) % 50 == tenth % 50) {
             let check = async |all: Vec<TokenHash>| {
                 checks.fetch_add(1, Ordering::Relaxed);
                 Ok::<_, ()>(all.into_iter().collect())
