@@ -45,8 +45,8 @@ pub(super) struct DemoSite {
 /// Thresholds of the sites' spikes, as they are now; `None` for a site without one.
 pub(super) type Thresholds = [Option<u32>; SITES.len()];
 
-/// Visitors within 300 s below which the shop is quiet, as it is every night.
-const QUIET_VISITORS: u32 = 12;
+/// Visitors within 300 s below which the shop is quiet: every night, and in its outage.
+pub(super) const QUIET_VISITORS: u32 = 12;
 
 /// All made-up sites.
 pub(super) const SITES: [DemoSite; 3] = [
@@ -78,7 +78,7 @@ pub(super) const SITES: [DemoSite; 3] = [
             },
             DemoWebhook {
                 slug: "shop-alerts",
-                name: "spikes and quiet nights, to the team's chat",
+                name: "spikes and quiet times, to the team's chat",
                 events: &["visitor_spike", "visitor_drop"],
             },
         ],

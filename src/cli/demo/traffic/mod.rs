@@ -32,6 +32,10 @@ mod pace {
     pub(super) const GROWS: f64 = 1.0;
     pub(super) const HOLDS: f64 = 5.0;
     pub(super) const GOES: f64 = 2.0;
+    /// Time from the start to the outage of the first site, which nobody reaches meanwhile, and how
+    /// long it lasts.
+    pub(super) const OUTAGE: f64 = 20.0;
+    pub(super) const OUTAGE_LASTS: f64 = 12.0;
     /// Each site has a success for certain by then, one after the other.
     pub(super) const CERTAIN_SUCCESS: f64 = 3.0;
 }
@@ -128,7 +132,10 @@ impl SiteTraffic {
         // Whole milliseconds are what counts, so the last one is taken whole.
         while self.next_ms < (to_ms + 1) as f64 {
             let at_ms = self.next_ms;
-            let usual = self.site.rate(at_ms.rem_euclid(24.0 * HOUR_MS) / HOUR_MS);
+            let usual = match self.is_out(at_ms) {
+                true => 0.0,
+                false => self.site.rate(at_ms.rem_euclid(24.0 * HOUR_MS) / HOUR_MS),
+            };
             let surge = self.surge_height() * self.surge_share(at_ms);
             let drawn = self.rng.random::<f64>() * highest;
             if drawn < usual {
@@ -154,6 +161,14 @@ impl SiteTraffic {
             }
         }
         events
+    }
+
+    /// True during the outage of the first site: it lasts until the last visitors have left the
+    /// window, so that a drop is seen soon after the start.
+    fn is_out(&self, at_ms: f64) -> bool {
+        let since = (at_ms - self.start_ms as f64) / 1_000.0 / self.speed - pace::OUTAGE;
+        let lasts = pace::OUTAGE_LASTS.max(2.0 * WINDOW_SECONDS / self.speed);
+        self.place == 0 && (0.0..lasts).contains(&since)
     }
 
     /// Extra visits a second at the height of a surge: what it takes to pass the threshold well

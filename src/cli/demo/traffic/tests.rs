@@ -1,6 +1,7 @@
 use std::collections::HashSet;
 
 use super::*;
+use crate::cli::demo::sites::QUIET_VISITORS;
 use crate::ingest::formats::RecordReader;
 
 const START_MS: i64 = 1_771_833_600_000;
@@ -81,5 +82,22 @@ fn between_surges_no_site_is_near_its_threshold() {
         for (site, count) in SITES.iter().zip(second) {
             assert!(*count * 10 < site.threshold as usize * 8, "{}: {count}", site.id);
         }
+    }
+}
+
+#[test]
+fn the_first_minute_has_a_drop_that_ends() {
+    let quiet = QUIET_VISITORS as usize;
+    for speed in [20.0, 60.0, 240.0] {
+        let shop: Vec<usize> = visitors(speed, 75).iter().map(|counts| counts[0]).collect();
+        let before = shop[15..20].iter().min().expect("some");
+        assert!(*before >= quiet + 3, "at {speed}: {shop:?}");
+        let drop = shop.iter().skip(20).position(|count| *count < quiet);
+        let drop = 20 + drop.unwrap_or_else(|| panic!("no drop at {speed}: {shop:?}"));
+        assert!(drop < 45, "at {speed}: {drop}");
+        assert!(
+            shop[drop..].iter().any(|count| *count >= quiet + 3),
+            "at {speed}: {shop:?}"
+        );
     }
 }
