@@ -67,8 +67,11 @@ impl<'a> BodyObject<'a> {
                 let detail = format!("`{name}` appears in answers only and cannot be set.");
                 errors.add(self.pointer_to(name), FieldCode::ReadOnly, detail);
             } else {
-                let (name_shown, allowed) = (echo(name), allowed.join(", "));
-                let detail = format!("`{name_shown}` is not a field here. The fields are {allowed}.");
+                let (name_shown, fields) = (echo(name), allowed.join(", "));
+                let detail = match allowed.is_empty() {
+                    true => format!("`{name_shown}` is not a field here. There are none."),
+                    false => format!("`{name_shown}` is not a field here. The fields are {fields}."),
+                };
                 errors.add(self.pointer_to(name), FieldCode::UnknownField, detail);
             }
         }

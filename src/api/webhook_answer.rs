@@ -178,6 +178,15 @@ pub(super) fn warnings(
             format!("This host takes messages, not events as JSON. Set `format` to `{chat_format}`.");
         warn(WarningCode::ChatFormat, Some("/format".to_owned()), detail);
     }
+    let silent_goal = settings.triggers.silent_goal();
+    if let Some(name) = silent_goal.filter(|name| unknown_goals.iter().any(|unknown| unknown == name)) {
+        let pointer = "/triggers/error_condition/silence/goal".to_owned();
+        let detail = format!(
+            "The site has no goal `{name}` yet, and so its silence is never noticed. A goal of that name that your \
+             producer publishes counts all the same."
+        );
+        warn(WarningCode::UnknownGoal, Some(pointer), detail);
+    }
     if let Some(NameTrigger {
         names: NameFilter::Only(names),
         ..

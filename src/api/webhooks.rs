@@ -342,20 +342,21 @@ pub(super) async fn find(
     }
 }
 
-/// The goals in the webhook's filter that the site does not have.
+/// The goals that the webhook's triggers name and that the site does not have.
 async fn unknown_goals(
     conn: &mut PgConnection,
     site_id: &SiteId,
     settings: &WebhookSettings,
 ) -> Result<Vec<String>, sqlx::Error> {
-    match settings
-        .triggers
-        .goal_completion
-        .as_ref()
-        .map(|goals| &goals.names)
-    {
-        Some(NameFilter::Only(names)) => goals::unknown_names(conn, site_id, names).await,
-        _ => Ok(Vec::new()),
+    let triggers = &settings.triggers;
+    let mut names = match triggers.goal_completion.as_ref().map(|goals| &goals.names) {
+        Some(NameFilter::Only(names)) => names.clone(),
+        _ => Vec::new(),
+    };
+    names.extend(triggers.silent_goal().map(str::to_owned));
+    match names.is_empty() {
+        true => Ok(Vec::new()),
+        false => goals::unknown_names(conn, site_id, &names).await,
     }
 }
 

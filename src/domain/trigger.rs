@@ -250,6 +250,15 @@ impl Triggers {
         paces.any(|pace| pace != NoticePace::Each)
     }
 
+    /// The goal whose silence is waited for.
+    pub(crate) fn silent_goal(&self) -> Option<&str> {
+        let conditions = &self.error_condition.as_ref()?.conditions;
+        conditions.iter().find_map(|condition| match condition {
+            ErrorSettings::Silence { goal } => goal.as_deref(),
+            _ => None,
+        })
+    }
+
     /// The longest window that is counted from every event in it, in seconds.
     pub(crate) fn longest_window_seconds(&self) -> u32 {
         let spike = self.visitor_spike.map(|spike| spike.condition.window_seconds);

@@ -100,6 +100,21 @@ async fn a_short_secret_of_the_owner_brings_a_warning(pool: PgPool) {
         ("no_recent_events", None),
     ];
     assert_eq!(warnings, wanted);
+    let silence = json!({"events": ["error_condition"],
+                         "triggers": {"error_condition": {"silence": {"goal": "Signup"}}}});
+    let href = format!("{WEBHOOKS}/{}", text(&created.body["id"]));
+    let edited = api.patch(&href, silence).await;
+    let unknown = edited.body["warnings"].as_array().expect("warnings").iter();
+    let pointers: Vec<_> = unknown
+        .filter(|warning| warning["code"] == "unknown_goal")
+        .map(|warning| &warning["pointer"])
+        .collect();
+    assert_eq!(
+        pointers,
+        ["/triggers/error_condition/silence/goal"],
+        "{}",
+        edited.body
+    );
 
     // Sent back as it was answered; another one comes by the rotation alone.
     let href = format!("{WEBHOOKS}/{}", text(&created.body["id"]));
