@@ -189,7 +189,7 @@ impl Engine {
     /// Notes on a site the source of its record.
     fn note_arrival(&mut self, index: usize, source: SourceClock, record: &RecordFacts) {
         let state = &mut self.sites[index];
-        if source == SourceClock::Log && state.is_live_by_default() {
+        if std::mem::take(&mut state.is_live_by_default) && source == SourceClock::Log {
             state.go_by_log(&mut self.resources);
         }
         state.live |= source == SourceClock::Live;

@@ -85,6 +85,7 @@ impl Engine {
     fn add_silent(&mut self, site: &Arc<Site>) {
         let mut state = SiteState::new(Arc::clone(site), true, 0, &mut self.resources.segments);
         state.begin_with_webhooks();
+        state.is_live_by_default = true;
         self.add(state);
     }
 

@@ -126,6 +126,9 @@ pub(crate) struct SiteState {
     pub(crate) remembers_ids: bool,
     /// True if visitors may be missing, until a second that is not known yet.
     pub(crate) lacks_visitors: bool,
+    /// True until the first event of a site that was added without any: no source has told by which
+    /// clock it goes.
+    pub(crate) is_live_by_default: bool,
     /// True if an event came since this was last asked.
     pub(crate) heard: bool,
     /// Listed to be written.
@@ -182,6 +185,7 @@ impl SiteState {
             has_custom_event_subscribers: false,
             remembers_ids: false,
             lacks_visitors: false,
+            is_live_by_default: false,
             heard: false,
             dirty: false,
             source: 0,

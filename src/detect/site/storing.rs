@@ -76,11 +76,6 @@ impl SiteState {
         self.window.set_kept_from(u32::try_from(since).unwrap_or(0));
     }
 
-    /// True if the wall clock moves it only because it never had an event that told.
-    pub(crate) fn is_live_by_default(&self) -> bool {
-        self.live && self.first_event.is_none()
-    }
-
     /// Begins anew by the clock of a log, from which its first event came.
     pub(crate) fn go_by_log(&mut self, resources: &mut PartitionResources) {
         self.release(resources);

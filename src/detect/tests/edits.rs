@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::fixtures::*;
+use crate::detect::engine::Engine;
 use crate::detect::engine::record::RecordFacts;
 use crate::domain::episode::EpisodeEntry;
-use crate::domain::event::{EventKind, EventType, SourceClock};
+use crate::domain::event::{EventKind, EventType, RoutedFacts, SourceClock};
 use crate::domain::registry::Site;
 use crate::domain::trigger::{ErrorSettings, ErrorTrigger, NoticeOptions, NoticePace, Triggers};
 
@@ -275,7 +276,7 @@ fn a_silent_site_is_judged_beside_a_source_of_logs() {
     (log.topic, log.clock) = ("log".to_owned(), SourceClock::Log);
     config.sources.push(log);
     let mut fed = Fed::new(SourceClock::Live, []);
-    fed.engine = crate::detect::engine::Engine::new(config, registry([waiting]));
+    fed.engine = Engine::new(config, registry([waiting]));
     let fired = (1..400).find(|second| !fed.tick((START + second) * 1_000).is_empty());
     assert_eq!(fired, Some(310), "300 s, and ten in which events may still come");
     // Its first event comes from the log: from then on that tells the time.
@@ -289,4 +290,36 @@ fn a_silent_site_is_judged_beside_a_source_of_logs() {
     fed.engine
         .handle(&view("a", "1", START - 86_400), &facts, fed.now_ms, &mut out);
     assert_eq!(fed.engine.stats().visitors, 1);
+}
+
+#[test]
+fn an_event_of_a_routed_log_leaves_a_loaded_state_as_it_is() {
+    let routed = |visitor: &'static str| {
+        let mut event = view("a", visitor, START - 86_400);
+        event.routed = Some(RoutedFacts {
+            clock: SourceClock::Log,
+            record_ms: Some(RECORD_MS),
+            visitor_hash: None,
+        });
+        event
+    };
+    let mut fed = Fed::new(SourceClock::Live, [site("a", [spike(2, 300)])]);
+    assert_eq!(fed.feed(&routed("1")), []);
+    let record = RecordFacts {
+        source: 0,
+        offset: fed.offset,
+        record_ms: RECORD_MS,
+        replaying: false,
+    };
+    fed.engine
+        .handle(&routed("2"), &record, RECORD_MS, &mut Vec::new());
+    let states = fed.states();
+    assert_eq!(states[0].decisions.len(), 1);
+    let mut engine = Engine::new(config(SourceClock::Live), registry([site("a", [spike(2, 300)])]));
+    let bytes = states[0].bytes.as_deref();
+    engine.load_state("a", bytes).expect("readable");
+    fed.engine = engine;
+    fed.offset += 1;
+    assert_eq!(fed.feed(&routed("3")), [], "the spike goes on");
+    assert_eq!(fed.engine.spikes(), 1);
 }
