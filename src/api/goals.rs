@@ -3,6 +3,7 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
+use futures_util::FutureExt as _;
 use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
 
@@ -33,15 +34,9 @@ pub(super) async fn create(
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
     let path = format!("{}/goals", site.path());
-    key.run_once(
-        state,
-        site,
-        path,
-        body,
-        move |state: ApiState, site, body, execution: Execution| async move {
-            create_once(&state, &site, &body, &execution).await
-        },
-    )
+    key.run_once(state, site, path, body, move |state, site, body, execution| {
+        create_once(state, site, body, execution).boxed()
+    })
     .await
 }
 

@@ -4,6 +4,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
+use futures_util::future::BoxFuture;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 use sqlx::PgConnection;
@@ -79,28 +80,31 @@ impl IdempotencyKey {
     /// stores its answer by [`Execution::store_answer`], in its own transaction. A request with a
     /// key is carried out in a task of its own, so that it ends and stores its answer although its
     /// caller hangs up.
-    pub(super) async fn run_once<P, F>(
+    pub(super) async fn run_once<P: MayWrite + Send + Sync + 'static>(
         self,
         state: ApiState,
         proof: P,
         path: String,
         body: Map<String, Value>,
-        execute: impl FnOnce(ApiState, P, Map<String, Value>, Execution) -> F,
-    ) -> Result<Response, Problem>
-    where
-        P: MayWrite,
-        F: Future<Output = Result<Response, Problem>> + Send + 'static,
-    {
+        execute: impl for<'a> FnOnce(
+            &'a ApiState,
+            &'a P,
+            &'a Map<String, Value>,
+            &'a Execution,
+        ) -> BoxFuture<'a, Result<Response, Problem>>
+        + Send
+        + 'static,
+    ) -> Result<Response, Problem> {
         let execution = match self.admit(&state, &proof, path, &body).await? {
             Admission::Replay(response) => return Ok(response),
             Admission::Execute(execution) => execution,
         };
-        let work = execute(state.clone(), proof, body, execution.clone());
         if execution.0.is_none() {
-            return work.await;
+            return execute(&state, &proof, &body, &execution).await;
         }
         let (tasks, limit) = (state.tasks.clone(), state.longest_request());
         let work = async move {
+            let work = execute(&state, &proof, &body, &execution);
             let result = tokio::time::timeout(limit, work).await;
             let result = result.unwrap_or_else(|_| Err(Problem::given_up(limit)));
             execution.release_on_failure(&state, result).await

@@ -5,6 +5,7 @@ use axum::http::header::HOST;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use chrono::TimeDelta;
+use futures_util::FutureExt as _;
 use serde_json::{Map, Value, json};
 
 use crate::clock;
@@ -36,15 +37,9 @@ pub(super) async fn create(
 ) -> Result<Response, Problem> {
     let path = format!("{}/portal-links", site.path());
     let base = base_url(&state, &headers);
-    key.run_once(
-        state,
-        site,
-        path,
-        body,
-        move |state: ApiState, site, body, execution: Execution| async move {
-            create_once(&state, &site, &base, &body, &execution).await
-        },
-    )
+    key.run_once(state, site, path, body, move |state, site, body, execution| {
+        async move { create_once(state, site, &base, body, execution).await }.boxed()
+    })
     .await
 }
 

@@ -4,6 +4,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
+use futures_util::FutureExt as _;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use sqlx::PgConnection;
@@ -67,15 +68,9 @@ pub(super) async fn begin(
 ) -> Result<Response, Problem> {
     let webhook = ids.webhook()?;
     let path = format!("{}/webhooks/{webhook}/recover", site.path());
-    key.run_once(
-        state,
-        site,
-        path,
-        body,
-        move |state: ApiState, site, body, execution: Execution| async move {
-            begin_once(&state, &site, webhook, &body, &execution).await
-        },
-    )
+    key.run_once(state, site, path, body, move |state, site, body, execution| {
+        begin_once(state, site, webhook, body, execution).boxed()
+    })
     .await
 }
 

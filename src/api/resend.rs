@@ -3,6 +3,7 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
+use futures_util::FutureExt as _;
 use serde_json::{Map, Value};
 use sqlx::PgConnection;
 
@@ -36,15 +37,9 @@ pub(super) async fn retry(
 ) -> Result<Response, Problem> {
     let (webhook, delivery) = (ids.webhook()?, ids.delivery()?);
     let path = format!("{}/webhooks/{webhook}/deliveries/{delivery}/retry", site.path());
-    key.run_once(
-        state,
-        site,
-        path,
-        body,
-        move |state: ApiState, site, body, execution: Execution| async move {
-            retry_once(&state, &site, (webhook, delivery), &body, &execution).await
-        },
-    )
+    key.run_once(state, site, path, body, move |state, site, body, execution| {
+        retry_once(state, site, (webhook, delivery), body, execution).boxed()
+    })
     .await
 }
 

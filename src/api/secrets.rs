@@ -4,6 +4,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::FutureExt as _;
 use serde_json::{Map, Value};
 
 use crate::domain::id::WebhookId;
@@ -74,15 +75,9 @@ pub(super) async fn rotate(
 ) -> Result<Response, Problem> {
     let id = ids.webhook()?;
     let path = format!("{}/webhooks/{id}/rotate-secret", site.path());
-    key.run_once(
-        state,
-        site,
-        path,
-        body,
-        move |state: ApiState, site, body, execution: Execution| async move {
-            rotate_once(&state, &site, id, &body, &execution).await
-        },
-    )
+    key.run_once(state, site, path, body, move |state, site, body, execution| {
+        rotate_once(state, site, id, body, execution).boxed()
+    })
     .await
 }
 

@@ -3,6 +3,7 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
+use futures_util::FutureExt as _;
 use serde_json::{Map, Value, json};
 
 use crate::clock;
@@ -46,15 +47,9 @@ pub(super) async fn create(
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
     let path = PATH.to_owned();
-    key.run_once(
-        state,
-        admin,
-        path,
-        body,
-        move |state: ApiState, admin, body, execution: Execution| async move {
-            create_once(&state, &admin, &body, &execution).await
-        },
-    )
+    key.run_once(state, admin, path, body, move |state, admin, body, execution| {
+        create_once(state, admin, body, execution).boxed()
+    })
     .await
 }
 

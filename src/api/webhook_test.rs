@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
+use futures_util::FutureExt as _;
 use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
 
@@ -46,15 +47,9 @@ pub(super) async fn send(
 ) -> Result<Response, Problem> {
     let id = ids.webhook()?;
     let path = format!("{}/webhooks/{id}/test", site.path());
-    key.run_once(
-        state,
-        site,
-        path,
-        body,
-        move |state: ApiState, site, body, execution: Execution| async move {
-            send_once(&state, &site, id, &body, &execution).await
-        },
-    )
+    key.run_once(state, site, path, body, move |state, site, body, execution| {
+        send_once(state, site, id, body, execution).boxed()
+    })
     .await
 }
 

@@ -1,5 +1,6 @@
 //! The calls that create, read, change and delete webhooks.
 
+use futures_util::FutureExt as _;
 use std::collections::HashMap;
 
 use axum::extract::State;
@@ -48,15 +49,9 @@ pub(super) async fn create(
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
     let path = format!("{}/webhooks", site.path());
-    key.run_once(
-        state,
-        site,
-        path,
-        body,
-        move |state: ApiState, site, body, execution: Execution| async move {
-            create_once(&state, &site, &body, &execution).await
-        },
-    )
+    key.run_once(state, site, path, body, move |state, site, body, execution| {
+        create_once(state, site, body, execution).boxed()
+    })
     .await
 }
 

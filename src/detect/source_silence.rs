@@ -28,7 +28,7 @@ pub(crate) struct SourceSilence {
     given_back_ms: Option<i64>,
 }
 
-/// What the brokers hold of a source.
+/// Records that the brokers hold of a source.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct HeldRecords {
     pub(crate) last_hour: i64,
