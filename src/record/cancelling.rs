@@ -56,8 +56,8 @@ pub(crate) async fn cancel_batch(
     let rows = sqlx::query!(
         r#"with open as (
              select id from deliveries
-             where webhook_id = $1 and status in ('pending', 'retrying') and inserted_at <= $3
-             order by id limit $4 for no key update skip locked
+             where webhook_id = any(array[$1::uuid]) and status in ('pending', 'retrying') and inserted_at <= $3
+             order by webhook_id desc, id limit $4 for no key update skip locked
          ), cancelled as (
              update deliveries
              set status = 'cancelled', failure_reason = $2, next_retry_at = null, parked_until = null,
@@ -84,7 +84,8 @@ pub(crate) async fn cancel_batch(
     let has_more = sqlx::query_scalar!(
         r#"select exists (
              select from deliveries
-             where webhook_id = $1 and status in ('pending', 'retrying') and inserted_at <= $2
+             where webhook_id = any(array[$1::uuid]) and status in ('pending', 'retrying') and inserted_at <= $2
+             order by webhook_id, id desc limit 1
          ) as "open!""#,
         webhook.uuid(),
         before

@@ -1,4 +1,9 @@
 //! Reading of deliveries: some by their ids, and one with its attempts.
+//!
+//! What asks for the deliveries of one webhook, here and elsewhere, names it as `any(array[…])` and
+//! orders by it. Only an index that begins with the webhook has that order. Ordered by the id alone,
+//! and where one webhook has all that the planner's statistics know of, it takes the primary key
+//! instead, and for every other webhook reads the whole day in vain.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
@@ -164,6 +169,7 @@ pub(super) async fn newest(
     webhooks: &[Uuid],
     limit: i64,
 ) -> Result<Vec<(StoredDelivery, Option<LastAttempt>)>, sqlx::Error> {
+    // Ordered by the webhook too: see the module.
     let rows = sqlx::query_as!(
         ListedRow,
         r#"select d.id, d.notification_id, d.webhook_id, d.site_id, d.event_type, d.origin, d.status, d.attempts,
@@ -173,11 +179,11 @@ pub(super) async fn newest(
            from unnest($1::uuid[]) as wanted (webhook_id)
            cross join lateral (
                select * from (
-                   select * from deliveries where deliveries.webhook_id = wanted.webhook_id
-                   order by id desc limit $3
+                   select * from deliveries where deliveries.webhook_id = any(array[wanted.webhook_id])
+                   order by webhook_id, id desc limit $3
                ) read
                where event_type <> 'test'
-               order by id desc limit $2
+               order by read.webhook_id, read.id desc limit $2
            ) d
            left join lateral (
                select result, total_ms from delivery_attempts
@@ -201,8 +207,8 @@ pub(super) async fn not_read_whole(
     sqlx::query_scalar!(
         r#"select webhook_id as "webhook_id!" from unnest($1::uuid[]) as wanted (webhook_id)
            where exists (
-               select from deliveries where deliveries.webhook_id = wanted.webhook_id
-               order by id desc offset $2 limit 1
+               select from deliveries where deliveries.webhook_id = any(array[wanted.webhook_id])
+               order by webhook_id, id desc offset $2 limit 1
            )"#,
         webhooks,
         NEWEST_READ

@@ -160,9 +160,9 @@ async fn find(
 async fn find_any(conn: &mut PgConnection, bounds: PageBounds<'_>) -> Result<Vec<Uuid>, sqlx::Error> {
     sqlx::query_scalar!(
         "select id from deliveries
-         where webhook_id = $1 and id >= $2 and id < $3
+         where webhook_id = any(array[$1::uuid]) and id >= $2 and id < $3
            and exists (select from webhooks where webhooks.id = $1 and webhooks.site_id = $5)
-         order by id desc limit $4",
+         order by webhook_id, id desc limit $4",
         bounds.webhook.uuid(),
         bounds.from,
         bounds.below,
@@ -176,9 +176,9 @@ async fn find_any(conn: &mut PgConnection, bounds: PageBounds<'_>) -> Result<Vec
 async fn find_missed(conn: &mut PgConnection, bounds: PageBounds<'_>) -> Result<Vec<Uuid>, sqlx::Error> {
     sqlx::query_scalar!(
         "select id from deliveries
-         where webhook_id = $1 and id >= $2 and id < $3 and status in ('failed', 'cancelled')
+         where webhook_id = any(array[$1::uuid]) and id >= $2 and id < $3 and status in ('failed', 'cancelled')
            and exists (select from webhooks where webhooks.id = $1 and webhooks.site_id = $5)
-         order by id desc limit $4",
+         order by webhook_id, id desc limit $4",
         bounds.webhook.uuid(),
         bounds.from,
         bounds.below,
@@ -192,9 +192,9 @@ async fn find_missed(conn: &mut PgConnection, bounds: PageBounds<'_>) -> Result<
 async fn find_open(conn: &mut PgConnection, bounds: PageBounds<'_>) -> Result<Vec<Uuid>, sqlx::Error> {
     sqlx::query_scalar!(
         "select id from deliveries
-         where webhook_id = $1 and id >= $2 and id < $3 and status in ('pending', 'retrying')
+         where webhook_id = any(array[$1::uuid]) and id >= $2 and id < $3 and status in ('pending', 'retrying')
            and exists (select from webhooks where webhooks.id = $1 and webhooks.site_id = $5)
-         order by id desc limit $4",
+         order by webhook_id, id desc limit $4",
         bounds.webhook.uuid(),
         bounds.from,
         bounds.below,

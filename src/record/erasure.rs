@@ -21,7 +21,7 @@ pub(crate) async fn erase_history(conn: &mut PgConnection, webhooks: &[Uuid]) ->
     let erased = sqlx::query_scalar!(
         r#"with batch as (
              select d.id from unnest($1::uuid[]) as w (id) cross join lateral (
-                 select id from deliveries where webhook_id = w.id order by id desc limit $2
+                 select id from deliveries where webhook_id = any(array[w.id]) order by webhook_id, id desc limit $2
              ) d limit $2
          ), attempts as (
              delete from delivery_attempts a using batch where a.delivery_id = batch.id

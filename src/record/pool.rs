@@ -116,6 +116,8 @@ pub(crate) fn connect_options(settings: &PoolSettings) -> Result<PgConnectOption
         ("lock_timeout", settings.lock_timeout.as_millis().to_string()),
         // Notices such as "relation already exists, skipping" tell nobody anything.
         ("client_min_messages", "warning".to_owned()),
+        // To compile one of these statements takes a hundred times as long as to run it.
+        ("jit", "off".to_owned()),
         // A transaction whose owner stopped must not hold its locks, nor the change feed, for long.
         ("idle_in_transaction_session_timeout", "30000".to_owned()),
     ]))

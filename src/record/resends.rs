@@ -186,9 +186,9 @@ pub(crate) async fn missed(
     sqlx::query_as!(
         MissedDelivery,
         "select id, notification_id, event_type, payload, created_at from deliveries
-         where webhook_id = $1 and status in ('failed', 'cancelled') and id >= $2 and id < $3
+         where webhook_id = any(array[$1::uuid]) and status in ('failed', 'cancelled') and id >= $2 and id < $3
            and ($4::uuid is null or id > $4) and resend_of is null and event_type <> 'test'
-         order by id limit $5",
+         order by webhook_id desc, id limit $5",
         span.webhook.uuid(),
         span.first(),
         span.end(),
@@ -211,9 +211,9 @@ pub(crate) async fn count_missed(
                (array_agg(id order by id desc))[1] as last
            from (
                select id, resend_of, event_type from deliveries
-               where webhook_id = $1 and status in ('failed', 'cancelled') and id >= $2 and id < $3
+               where webhook_id = any(array[$1::uuid]) and status in ('failed', 'cancelled') and id >= $2 and id < $3
                  and ($4::uuid is null or id > $4)
-               order by id limit $5
+               order by webhook_id desc, id limit $5
            ) part"#,
         span.webhook.uuid(),
         span.first(),
