@@ -31,6 +31,14 @@ pub(super) fn may_begin_otherwise(path: &str) -> bool {
     path.bytes().take(3).any(|byte| byte == b'%' || !byte.is_ascii())
 }
 
+/// True if a path's last byte may not be that of its canonical form.
+pub(super) fn may_end_otherwise(path: &str) -> bool {
+    path.bytes()
+        .rev()
+        .take(3)
+        .any(|byte| byte == b'%' || !byte.is_ascii())
+}
+
 /// Decodes escapes. Bytes that are no text, such as Latin-1, are left as escapes in capitals.
 fn decode(path: &str) -> String {
     let mut bytes = Vec::with_capacity(path.len());

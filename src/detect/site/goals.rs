@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use super::path_index::{PathHeads, PathIndex};
+use super::path_index::{PathEnds, PathIndex};
 use super::pattern::Pattern;
 use crate::domain::event::{Event, EventKind};
 use crate::domain::goal::{Goal, GoalRule};
@@ -48,9 +48,9 @@ impl GoalIndex {
         index
     }
 
-    /// The beginnings of the paths that may complete a page goal.
-    pub(crate) fn page_heads(&self) -> PathHeads {
-        self.pages.heads()
+    /// The ends of the paths that may complete a page goal.
+    pub(crate) fn page_ends(&self) -> PathEnds {
+        self.pages.ends()
     }
 
     /// A goal by its number.

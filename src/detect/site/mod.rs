@@ -78,7 +78,7 @@ use goals::GoalIndex;
 use labels::{LabelBudget, OTHER, SiteLabels};
 use matches::subscription;
 use passing::Passing;
-use path_index::PathHeads;
+use path_index::PathEnds;
 use recent_ids::RecentIds;
 use site_outcome::SiteOutcome;
 use subscriptions::Subscriptions;
@@ -102,8 +102,8 @@ pub(crate) struct PartitionResources {
 pub(crate) struct SiteState {
     pub(crate) window: SlidingWindow,
     labels: SiteLabels,
-    /// Beginnings of the paths that may complete a page goal.
-    page_heads: PathHeads,
+    /// Ends of the paths that may complete a page goal.
+    page_ends: PathEnds,
     /// The next instant at which something falls due; 0 if that is to be found out.
     pub(crate) next_due: u32,
     /// Second of the site's earliest event.
@@ -198,7 +198,7 @@ impl SiteState {
             latest: LatestVisitors::default(),
             sources: 0,
             goals: Box::default(),
-            page_heads: PathHeads::default(),
+            page_ends: PathEnds::default(),
             unconfirmed: Unconfirmed::default(),
             every: EveryCounters::default(),
             caps: MinuteCaps::default(),
@@ -243,7 +243,7 @@ impl SiteState {
         };
         let goals = site.goals.iter().filter(|goal| is_subscribed(&goal.name));
         *self.goals = GoalIndex::new(goals.cloned());
-        self.page_heads = self.goals.page_heads();
+        self.page_ends = self.goals.page_ends();
         self.has_goal_subscribers = enabled().any(|webhook| webhook.triggers.goal_completion.is_some())
             || self.triggers.waits_for_goals();
         self.remembers_ids =
@@ -346,7 +346,7 @@ impl SiteState {
     /// The part of the configuration by which single events are decided.
     fn subscriptions(&self) -> Subscriptions {
         Subscriptions {
-            page_heads: self.page_heads,
+            page_ends: self.page_ends,
             goal_completion: self.has_goal_subscribers,
             custom_event: self.has_custom_event_subscribers,
         }

@@ -6,7 +6,7 @@
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use hashbrown::HashMap;
 
-use super::canonical_path::{canonical, may_begin_otherwise};
+use super::canonical_path::{canonical, may_begin_otherwise, may_end_otherwise};
 use super::pattern::Pattern;
 
 /// Longest key in bytes. It bounds the automaton, and the keys that can end at one place.
@@ -68,11 +68,10 @@ impl PathIndex {
         index
     }
 
-    /// The beginnings of the paths that may match.
-    pub(super) fn heads(&self) -> PathHeads {
+    /// The ends of the paths that may match.
+    pub(super) fn ends(&self) -> PathEnds {
         let literal = self.literal.keys().map(|path| &**path);
-        let starred = self.patterns.iter().map(|(_, pattern)| pattern.prefix());
-        PathHeads::new(literal, starred)
+        PathEnds::new(literal, self.patterns.iter().map(|(_, pattern)| pattern))
     }
 
     /// Adds the numbers of the goals that `path` matches to `found`.
@@ -103,31 +102,46 @@ impl PathIndex {
     }
 }
 
-/// The second bytes of all paths that may match (the first is nearly always `/`), as a set of 64
-/// classes of bytes. It is small enough to lie in the site's state, where every event finds it.
+/// The bytes at which all paths that may match begin and end, as sets of 64 classes of bytes: the
+/// second byte (the first is nearly always `/`), or the last one where a pattern begins with a
+/// star. They are small enough to lie in the site's state, where every event finds them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct PathHeads(u64);
+pub(crate) struct PathEnds {
+    heads: u64,
+    tails: u64,
+}
 
-impl PathHeads {
-    fn new<'a>(literal: impl Iterator<Item = &'a str>, prefixes: impl Iterator<Item = &'a str>) -> Self {
-        let literal = literal.map(Self::class_of);
-        // A prefix without a second byte allows every one.
-        let prefixes = prefixes.map(|prefix| {
-            if prefix.len() < 2 {
-                u64::MAX
-            } else {
-                Self::class_of(prefix)
+impl PathEnds {
+    fn new<'a>(literal: impl Iterator<Item = &'a str>, patterns: impl Iterator<Item = &'a Pattern>) -> Self {
+        let mut ends = Self::default();
+        for path in literal {
+            ends.heads |= class(path.as_bytes().get(1));
+        }
+        for pattern in patterns {
+            match (
+                pattern.prefix().as_bytes().get(1),
+                pattern.suffix().as_bytes().last(),
+            ) {
+                (Some(second), _) => ends.heads |= class(Some(second)),
+                (None, Some(last)) => ends.tails |= class(Some(last)),
+                // Any path may match.
+                (None, None) => ends.heads = u64::MAX,
             }
-        });
-        Self(literal.chain(prefixes).fold(0, |all, one| all | one))
-    }
-
-    fn class_of(path: &str) -> u64 {
-        1 << (path.as_bytes().get(1).copied().unwrap_or_default() & 63)
+        }
+        ends
     }
 
     /// False if nothing can match the path.
     pub(crate) fn may_match(self, path: &str) -> bool {
-        self.0 & Self::class_of(path) != 0 || (self.0 != 0 && may_begin_otherwise(path))
+        let bytes = path.as_bytes();
+        self.heads & class(bytes.get(1)) != 0
+            || self.tails & class(bytes.last()) != 0
+            || (self.heads != 0 && may_begin_otherwise(path))
+            || (self.tails != 0 && may_end_otherwise(path))
     }
+}
+
+/// The class of a byte; an absent one is taken for zero.
+fn class(byte: Option<&u8>) -> u64 {
+    1 << (byte.copied().unwrap_or_default() & 63)
 }

@@ -64,6 +64,11 @@ impl Pattern {
         &self.prefix
     }
 
+    /// The literal text that every matching path ends with, behind the last star.
+    pub(crate) fn suffix(&self) -> &str {
+        self.suffix.as_deref().unwrap_or_default()
+    }
+
     /// True if the pattern has no star and matches one path only.
     pub(crate) fn is_literal(&self) -> bool {
         self.suffix.is_none()

@@ -1,14 +1,14 @@
 //! A first look at an event: most concern no subscriber.
 
-use super::path_index::PathHeads;
+use super::path_index::PathEnds;
 use crate::domain::event::{Event, EventKind};
 
 /// The part of a site's configuration that tells if an event needs a closer look.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Subscriptions {
-    /// Beginnings of the paths that may complete a page goal: they spare most pageviews the
+    /// Ends of the paths that may complete a page goal: they spare most pageviews the
     /// look-up.
-    pub(crate) page_heads: PathHeads,
+    pub(crate) page_ends: PathEnds,
     /// True if some webhook subscribes to goals.
     pub(crate) goal_completion: bool,
     /// True if some webhook subscribes to custom events.
@@ -22,7 +22,7 @@ impl Subscriptions {
             || event
                 .path
                 .as_deref()
-                .is_some_and(|path| self.page_heads.may_match(path));
+                .is_some_and(|path| self.page_ends.may_match(path));
         (self.goal_completion && may_complete) || (self.custom_event && event.kind == EventKind::Custom)
     }
 }

@@ -42,9 +42,18 @@ impl Seconds {
                 visitors: 0,
                 segment,
             };
+            self.make_room();
             self.list.insert(index, second);
         }
         &mut self.list[index]
+    }
+
+    /// Makes room for one more. A small site has a second for nearly every visitor, so that a list
+    /// that doubles would weigh as much as they do.
+    fn make_room(&mut self) {
+        if self.list.len() == self.list.capacity() {
+            self.list.reserve_exact(self.list.len() / 4 + 4);
+        }
     }
 
     /// Returns a second if it is there.
