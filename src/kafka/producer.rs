@@ -340,6 +340,7 @@ impl Publisher {
     }
 
     /// Number of records handed over and not yet acknowledged.
+    #[cfg(test)]
     pub(crate) fn unacknowledged(&self) -> i32 {
         self.producer.in_flight_count()
     }

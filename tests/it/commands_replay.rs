@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 
 use crate::commands::said;
 use crate::support::app::Deployment;
-use crate::support::{eventually, kafka, send_signal};
+use crate::support::faults::Wire;
+use crate::support::{eventually, kafka, send_signal, within};
 
 /// Two lines of an access log of long ago: a page, and a part of it.
 const ACCESS_LOG: &str = "\
@@ -295,6 +296,66 @@ async fn a_clock_that_is_wrong_is_a_log_line() {
         (line["topic"] == json!(deployment.source) && line["level"] == "warn").then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_paced_replay_ends_when_its_brokers_go_away() {
+    let mut deployment = log_deployment().await;
+    let wire = Wire::to_kafka().await;
+    deployment.set("kafka.brokers", &wire.address());
+    deployment.set("telemetry.log", "info");
+    let folder = tempfile::tempdir().unwrap();
+    let path = file(&folder, "");
+    write_events(
+        &path,
+        &[
+            "2026-02-25T12:00:00Z",
+            "2026-02-25T12:00:10Z",
+            "2026-02-25T13:00:00Z",
+        ],
+    );
+    let log = folder.path().join("err");
+    let mut child = deployment
+        .command(&["replay", path.to_str().unwrap(), "--speed", "2"])
+        .stdout(Stdio::piped())
+        .stderr(std::fs::File::create(&log).unwrap())
+        .spawn()
+        .unwrap();
+    eventually("the first event is there", Duration::from_secs(30), || async {
+        (kafka::read_all(&deployment.source).len() == 1).then_some(())
+    })
+    .await;
+    wire.cut();
+    let cut = Instant::now();
+    let told = within(Duration::from_secs(60), || async {
+        let err = std::fs::read_to_string(&log).unwrap();
+        err.contains("acknowledged nothing").then_some(())
+    })
+    .await;
+    if told.is_none() {
+        child.kill().unwrap();
+    }
+    let status = child.wait().unwrap();
+    assert!(cut.elapsed() > Duration::from_secs(30), "{:?}", cut.elapsed());
+    let err = std::fs::read_to_string(&log).unwrap();
+    assert_eq!(status.code(), Some(1), "{err}");
+    assert!(
+        err.contains("acknowledged nothing for 30 s") && err.contains("acknowledged before: 1, waiting: 1"),
+        "{err}"
+    );
+    // And until then it does not call published what it has only handed over.
+    let lines: Vec<Value> = err
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .filter(|line: &Value| line["msg"] == "replaying")
+        .collect();
+    let last = lines.last().expect("a line about the progress");
+    assert_eq!(
+        (&last["published"], &last["waiting"]),
+        (&json!(1), &json!(1)),
+        "{last}"
+    );
+    assert!(last["percent"].as_u64().unwrap() < 80, "{last}");
 }
 
 #[tokio::test]

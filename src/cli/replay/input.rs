@@ -26,7 +26,10 @@ pub(super) struct Input {
     name: String,
     /// Bytes of the file; unknown for stdin.
     size: Option<u64>,
+    /// Bytes of the file that were taken, ahead of the lines.
     consumed: Rc<Cell<u64>>,
+    /// Bytes of the lines that were returned, as they are unpacked.
+    returned: u64,
     lines: BufReader<Box<dyn Read>>,
     line: u64,
 }
@@ -53,10 +56,10 @@ impl Input {
 
     fn new(name: String, size: Option<u64>, from: impl Read + 'static) -> anyhow::Result<Self> {
         let consumed = Rc::new(Cell::new(0));
-        let mut raw = BufReader::new(CountingReader {
-            from,
+        let mut raw = CountingReader {
+            from: BufReader::new(from),
             count: Rc::clone(&consumed),
-        });
+        };
         let start = raw.fill_buf().with_context(|| cannot_be_read(&name))?;
         let text: Box<dyn Read> = if start.starts_with(&GZIP_MAGIC) {
             Box::new(MultiGzDecoder::new(raw))
@@ -67,6 +70,7 @@ impl Input {
             name,
             size,
             consumed,
+            returned: 0,
             lines: BufReader::with_capacity(BUFFER_BYTES, text),
             line: 0,
         })
@@ -82,9 +86,15 @@ impl Input {
         self.size
     }
 
-    /// Bytes of the file that were read, a little ahead of the lines.
-    pub(super) fn consumed(&self) -> u64 {
-        self.consumed.get()
+    /// Bytes of the file in which the lines lie that were returned. Inside gzip it is as exact as
+    /// the file is packed evenly.
+    pub(super) fn position(&self) -> u64 {
+        let ahead = self.lines.buffer().len() as u64;
+        let unpacked = self.returned + ahead;
+        match u128::from(self.consumed.get()) * u128::from(self.returned) / u128::from(unpacked.max(1)) {
+            position if ahead > 0 => u64::try_from(position).unwrap_or(u64::MAX),
+            _ => self.consumed.get(),
+        }
     }
 
     /// The kind of the file, without taking any line.
@@ -104,6 +114,7 @@ impl Input {
             .read_until(b'\n', line)
             .with_context(|| cannot_be_read(&self.name))?;
         self.line += 1;
+        self.returned += read as u64;
         if read as u64 == MAX_LINE_BYTES && !line.ends_with(b"\n") {
             bail!(
                 "line {} of {} is longer than {MAX_LINE_BYTES} bytes",
@@ -135,17 +146,34 @@ fn kind_of(start: &[u8]) -> FirstLines {
     FirstLines::Unknown
 }
 
-/// Counts the bytes that are read.
+/// Counts the bytes that are taken out of a buffer.
 struct CountingReader<R> {
     from: R,
     count: Rc<Cell<u64>>,
 }
 
+impl<R> CountingReader<R> {
+    fn add(&self, bytes: usize) {
+        self.count.set(self.count.get() + bytes as u64);
+    }
+}
+
 impl<R: Read> Read for CountingReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.from.read(buffer)?;
-        self.count.set(self.count.get() + read as u64);
+        self.add(read);
         Ok(read)
+    }
+}
+
+impl<R: BufRead> BufRead for CountingReader<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.from.fill_buf()
+    }
+
+    fn consume(&mut self, bytes: usize) {
+        self.from.consume(bytes);
+        self.add(bytes);
     }
 }
 
@@ -180,6 +208,31 @@ mod tests {
         assert_eq!(lines_of(b"a\nb".to_vec()).expect("readable"), ["a\n", "b"]);
         assert!(lines_of(gzip("a\nb")[..15].to_vec()).is_err());
         assert_eq!(lines_of(Vec::new()).expect("readable"), [""; 0]);
+    }
+
+    #[test]
+    fn the_position_is_that_of_the_lines_and_not_of_what_is_read_ahead() {
+        let text: String = (0..10_000_u64)
+            .map(|n| format!("{:020}\n", n * 7_919 * 104_729 % 1_000_003))
+            .collect();
+        for (bytes, tolerance) in [(text.clone().into_bytes(), 0), (gzip(&text), 3)] {
+            let size = bytes.len() as u64;
+            let tolerance = size * tolerance / 100;
+            let mut input = Input::new("x".to_owned(), Some(size), Cursor::new(bytes)).expect("readable");
+            let mut line = Vec::new();
+            assert_eq!(input.position() * 100 / size, 0);
+            for quarter in 1..=4 {
+                for _ in 0..2_500 {
+                    assert!(input.read_line(&mut line).expect("readable"));
+                }
+                let wanted = size * quarter / 4;
+                assert!(
+                    input.position().abs_diff(wanted) <= tolerance,
+                    "{} {wanted}",
+                    input.position()
+                );
+            }
+        }
     }
 
     #[test]

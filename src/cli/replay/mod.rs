@@ -6,6 +6,7 @@
 //! `clock = "live"` gets no events of another time: it would count them at the wrong time, or
 //! notify nobody.
 
+mod answers;
 mod input;
 mod pace;
 mod progress;
@@ -16,14 +17,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use clap::{Args, ValueEnum};
 use tokio_util::sync::CancellationToken;
 
+use self::answers::Answers;
 use self::input::{FirstLines, Input};
 use self::pace::Pace;
-use self::progress::Progress;
-use self::publish::{Answers, EventPublisher};
+use self::progress::{Progress, count_of};
+use self::publish::EventPublisher;
 use self::times::Times;
 use super::exit::UsageError;
 use super::output::print;
@@ -86,16 +88,25 @@ pub(super) async fn run(args: ReplayArgs, config: Config) -> anyhow::Result<()> 
     logs::start(&config.telemetry, "replay", None);
     let lifecycle = Lifecycle::default();
     let (stop, answers) = (lifecycle.stop.clone(), Arc::<Answers>::default());
-    let noted = Arc::clone(&answers);
+    let (noted, brokers) = (Arc::clone(&answers), config.kafka.brokers.clone());
     // The file is read and the pace is kept on a thread that may block.
     let replayed = tokio::task::spawn_blocking(move || replay(&args, &config, &stop, noted));
+    let stalled = async {
+        answers.stall(&brokers).await;
+        lifecycle.stop.cancel();
+        std::future::pending::<()>().await;
+    };
     let published = tokio::select! {
         replayed = replayed => replayed??,
         watched = lifecycle.clone().watch_signals(SecondSignal::Exits) => return watched,
-        () = overdue(&lifecycle.stop) => bail!(
-            "stopped by a signal; events acknowledged by then: {}",
-            answers.acknowledged()
-        ),
+        () = stalled => return Ok(()),
+        () = overdue(&lifecycle.stop) => {
+            answers.check_stalled()?;
+            bail!(
+                "stopped by a signal; events acknowledged by then: {}",
+                answers.acknowledged()
+            )
+        }
     };
     Ok(print(&published)?)
 }
@@ -127,12 +138,17 @@ fn replay(
         progress: Progress::new(input.size()),
         skips: Skips::default(),
         publisher,
+        handed_over: 0,
         stop,
     };
     let read = replay.run(&mut input, &reader);
     replay.progress.finish();
-    let lines = read?;
-    let (published, skipped) = (replay.publisher.published(), replay.skips.summary());
+    let answers = replay.publisher.answers();
+    // It says itself how many were.
+    answers.check_stalled()?;
+    let published = answers.acknowledged();
+    let lines = read.map_err(|error| anyhow!("{error:#} (events published before: {published})"))?;
+    let skipped = replay.skips.summary();
     if stop.is_cancelled() {
         bail!(
             "stopped by a signal after line {lines} of {}: {} published to {topic}{skipped}",
@@ -153,13 +169,6 @@ fn replay(
     Ok(format!("published {} to {topic}{skipped}", count_of(published)))
 }
 
-fn count_of(events: u64) -> String {
-    match events {
-        1 => "1 event".to_owned(),
-        _ => format!("{events} events"),
-    }
-}
-
 /// A replay under way.
 struct Replay<'a> {
     pace: Pace,
@@ -167,6 +176,8 @@ struct Replay<'a> {
     progress: Progress,
     skips: Skips,
     publisher: EventPublisher,
+    /// Bytes of the file whose events were handed over.
+    handed_over: u64,
     stop: &'a CancellationToken,
 }
 
@@ -174,12 +185,27 @@ impl Replay<'_> {
     /// Publishes the events of all lines, or of those read until the replay is stopped. Returns the
     /// number of lines read.
     fn run(&mut self, input: &mut Input, reader: &ReplayLineReader) -> anyhow::Result<u64> {
+        let read = self.publish_lines(input, reader);
+        // After an error, too: what was handed over is published, and counted.
+        let progress = &self.progress;
+        let finished = self.publisher.finish(|waiting| {
+            progress.say(&match waiting {
+                1 => "waiting for 1 acknowledgement".to_owned(),
+                _ => format!("waiting for {waiting} acknowledgements"),
+            });
+        });
+        let lines = read?;
+        finished?;
+        Ok(lines)
+    }
+
+    fn publish_lines(&mut self, input: &mut Input, reader: &ReplayLineReader) -> anyhow::Result<u64> {
         let mut line = Vec::new();
         let mut number = 0_u64;
         while !self.stop.is_cancelled() && input.read_line(&mut line)? {
             number += 1;
             self.progress
-                .set(input.consumed(), self.publisher.published(), clock::monotonic());
+                .set(self.handed_over, self.publisher.answers(), clock::monotonic());
             match reader.read(line.trim_ascii_end()) {
                 Parsed::Blank => {}
                 Parsed::Skipped(reason) => {
@@ -194,11 +220,8 @@ impl Replay<'_> {
                     }
                 }
             }
+            self.handed_over = input.position();
         }
-        let progress = &self.progress;
-        self.publisher.finish(|waiting| {
-            progress.say(&format!("waiting for {waiting} acknowledgements"));
-        })?;
         Ok(number)
     }
 
@@ -206,15 +229,16 @@ impl Replay<'_> {
     fn event(&mut self, key: &str, mut value: Vec<u8>, at_ms: Option<i64>) -> anyhow::Result<bool> {
         // An event without a time happens when it is published.
         if let Some(at_ms) = at_ms {
-            self.pace.wait_for(at_ms, self.stop, || self.progress.tick());
+            self.pace.wait_for(at_ms, self.stop, || {
+                let answers = self.publisher.answers();
+                self.progress.set(self.handed_over, answers, clock::monotonic());
+            });
             if self.stop.is_cancelled() {
                 return Ok(false);
             }
             let moved_ms = self.times.at(at_ms, clock::now_ms()).map_err(|old| {
-                let (topic, published) = (self.publisher.topic(), self.publisher.published());
-                anyhow::anyhow!(
-                    "{topic} has clock = \"live\", and {old} (events published before: {published})"
-                )
+                let topic = self.publisher.topic();
+                anyhow!("{topic} has clock = \"live\", and {old}")
             })?;
             if moved_ms != at_ms {
                 value = retimed::with_timestamp(&value, moved_ms)?;

@@ -22,7 +22,7 @@ impl Pace {
     }
 
     /// Waits until an event that happened at `at_ms` is due, or until `stop` is cancelled, and
-    /// calls `meanwhile` now and then.
+    /// calls `meanwhile` ten times a second.
     pub(super) fn wait_for(&mut self, at_ms: i64, stop: &CancellationToken, mut meanwhile: impl FnMut()) {
         if self.speed == 0.0 {
             return;

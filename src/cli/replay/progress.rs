@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::answers::Answers;
 use crate::clock;
 
 /// Time between two log lines where there is no terminal.
@@ -36,21 +37,25 @@ impl Progress {
         }
     }
 
-    /// So many bytes were read and so many events published.
-    pub(super) fn set(&mut self, bytes: u64, published: u64, now: Instant) {
+    /// Events of the file's first `bytes` were handed over: published are those that the brokers
+    /// have acknowledged.
+    pub(super) fn set(&mut self, bytes: u64, answers: &Answers, now: Instant) {
         if self.is_on_terminal {
             self.bar.set_position(bytes);
-            self.bar.set_message(format!("{published} events"));
+            let (published, waiting) = (count_of(answers.acknowledged()), answers.waiting());
+            self.bar.set_message(match waiting {
+                0 => published,
+                _ => format!("{published}, {waiting} waiting"),
+            });
+            // The time goes on while nothing else changes.
+            self.bar.tick();
         } else if now.duration_since(self.logged_at) >= LOG_INTERVAL {
             self.logged_at = now;
-            let percent = self.size.map(|size| bytes * 100 / size.max(1));
-            tracing::info!(published, percent, "replaying");
+            let percent = self.size.map(|size| bytes.min(size) * 100 / size.max(1));
+            let (published, waiting) = (answers.acknowledged(), answers.waiting());
+            let refused = answers.refusals().map(|(count, _)| count);
+            tracing::info!(published, waiting, refused, percent, "replaying");
         }
-    }
-
-    /// Draws again while nothing is read.
-    pub(super) fn tick(&self) {
-        self.bar.tick();
     }
 
     /// Says something above the bar, or logs it.
@@ -65,5 +70,13 @@ impl Progress {
     /// Removes the bar.
     pub(super) fn finish(&self) {
         self.bar.finish_and_clear();
+    }
+}
+
+/// `1 event`, `2 events`
+pub(super) fn count_of(events: u64) -> String {
+    match events {
+        1 => "1 event".to_owned(),
+        _ => format!("{events} events"),
     }
 }
