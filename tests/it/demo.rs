@@ -178,6 +178,8 @@ fn commands_work(commands: &str) -> bool {
     for wanted in ["docs.example", "\"data\":[", "\"threshold\":10"] {
         assert!(answer.contains(wanted), "{commands}: {answer}");
     }
+    // Each answer ends its line, so that the prompt begins one.
+    assert!(answer.ends_with('\n') && answer.lines().count() == 3, "{answer}");
     true
 }
 

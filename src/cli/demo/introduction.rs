@@ -54,7 +54,7 @@ impl Introduction<'_> {
   API         http://{api}
   metrics     http://{admin}/metrics
 
-The pages of these sites, in a browser (the link works once):
+The sites' pages as their owner sees them, in a browser (the link works once):
 
   http://{api}/p/{link}
 
@@ -64,10 +64,10 @@ one, and a lower threshold, which is a spike at once.
   AUTH='Authorization: Bearer {token}'
   SITE=http://{api}/api/sites/{site_id}
   HOOK=$SITE/webhooks/{webhook}
-  curl -s -H \"$AUTH\" $SITE/webhooks
-  curl -s -H \"$AUTH\" \"$HOOK/deliveries?limit=3\"
+  curl -s -H \"$AUTH\" $SITE/webhooks; echo
+  curl -s -H \"$AUTH\" \"$HOOK/deliveries?limit=3\"; echo
   curl -s -H \"$AUTH\" -H 'Content-Type: application/json' -X PATCH $HOOK \\
-    -d '{{\"triggers\":{{\"visitor_spike\":{{\"threshold\":10}}}}}}'
+    -d '{{\"triggers\":{{\"visitor_spike\":{{\"threshold\":10}}}}}}'; echo
 
 What arrives, by the sites' clock; the milliseconds are those from the event
 in Kafka to the request here.{key}
