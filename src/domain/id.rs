@@ -15,14 +15,15 @@ use super::words::words;
 
 /// A text that is not an id of the wanted kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not a {wanted} id (`{wanted}_` and 26 base-32 characters)")]
+#[error("`{text}` is not the id of {noun} ({prefix}_ and 26 letters and digits)")]
 pub struct InvalidId {
     text: String,
-    wanted: &'static str,
+    noun: &'static str,
+    prefix: &'static str,
 }
 
 macro_rules! typed_id {
-    ($(#[$doc:meta])* $name:ident, $tag:ident, $prefix:literal) => {
+    ($(#[$doc:meta])* $name:ident, $tag:ident, $prefix:literal, $noun:literal) => {
         #[derive(Default)]
         struct $tag;
 
@@ -64,7 +65,8 @@ macro_rules! typed_id {
             fn from_str(text: &str) -> Result<Self, InvalidId> {
                 TypeSafeId::<$tag>::from_str(text).map(|id| Self(id.uuid())).map_err(|_| InvalidId {
                     text: text.chars().take(64).collect(),
-                    wanted: $prefix,
+                    noun: $noun,
+                    prefix: $prefix,
                 })
             }
         }
@@ -86,31 +88,31 @@ macro_rules! typed_id {
 
 typed_id!(
     /// A webhook, `wh_…`, UUIDv7.
-    WebhookId, WebhookTag, "wh"
+    WebhookId, WebhookTag, "wh", "a webhook"
 );
 typed_id!(
     /// A goal, `goal_…`, UUIDv7.
-    GoalId, GoalTag, "goal"
+    GoalId, GoalTag, "goal", "a goal"
 );
 typed_id!(
     /// A token of the API, `tok_…`, UUIDv7.
-    TokenId, TokenTag, "tok"
+    TokenId, TokenTag, "tok", "a token"
 );
 typed_id!(
     /// A piece of long work, `job_…`, UUIDv7.
-    JobId, JobTag, "job"
+    JobId, JobTag, "job", "a job"
 );
 typed_id!(
     /// An episode in the history of alerts, `alr_…`.
-    AlertId, AlertTag, "alr"
+    AlertId, AlertTag, "alr", "an alert"
 );
 typed_id!(
     /// A notification, `evt_…`, UUIDv8 by hash.
-    NotificationId, NotificationTag, "evt"
+    NotificationId, NotificationTag, "evt", "a notification"
 );
 typed_id!(
     /// A delivery, `dlv_…`, UUIDv8 by hash.
-    DeliveryId, DeliveryTag, "dlv"
+    DeliveryId, DeliveryTag, "dlv", "a delivery"
 );
 words! {
     /// Kind of a notification's cause; a part of its id.
