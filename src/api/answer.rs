@@ -2,8 +2,10 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use serde::Serialize;
+
+use crate::domain::time::rfc3339;
 
 /// 200 with `body` as JSON.
 pub(super) fn ok<T: Serialize>(body: &T) -> Response {
@@ -79,7 +81,7 @@ pub(super) fn cut<T>(mut found: Vec<T>, limit: u32) -> (Vec<T>, bool) {
 
 /// RFC 3339 in UTC with milliseconds.
 pub(super) fn time(at: DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(SecondsFormat::Millis, true)
+    rfc3339(at)
 }
 
 /// [`time`] of an event that may not have happened.

@@ -14,7 +14,7 @@ const READ_ONLY: [&str; 5] = ["id", "token", "prefix", "inserted_at", "last_used
 /// Most sites of one token.
 pub(super) const MAX_SITES: usize = 1_000;
 const MAX_SITE_ID_CHARS: usize = 255;
-pub(super) const MAX_SUBJECT_CHARS: usize = 100;
+pub(super) use crate::record::tokens::MAX_SUBJECT_CHARS;
 
 /// A token as it was asked for.
 #[derive(Debug)]

@@ -2,9 +2,10 @@
 
 use std::process::ExitCode;
 
+use clap::Command;
 use clap::error::{ContextKind, ContextValue};
 
-use super::output::{StdoutLost, complain};
+use super::output::{StdoutLost, check_open, complain};
 
 /// The code of a command that was used wrongly, as by the parser of the command line.
 const USED_WRONGLY: u8 = 2;
@@ -20,8 +21,7 @@ pub(super) fn code_of(result: anyhow::Result<ExitCode>) -> ExitCode {
         Ok(code) => return code,
         Err(error) => error,
     };
-    // A command whose reader has gone ends quietly.
-    if error.is::<StdoutLost>() {
+    if error.downcast_ref().is_some_and(StdoutLost::is_quiet) {
         return ExitCode::FAILURE;
     }
     complain(&format!("{error:#}"));
@@ -51,12 +51,35 @@ pub(super) fn without_secrets(mut answer: clap::Error) -> clap::Error {
     answer
 }
 
+/// Shows the usage of the command as its help does. By itself the parser also shows the options
+/// whose values come from the environment, as if they had to be given.
+pub(super) fn with_whole_usage(mut answer: clap::Error, command_line: &mut Command) -> clap::Error {
+    let Some(ContextValue::StyledStr(usage)) = answer.get(ContextKind::Usage) else {
+        return answer;
+    };
+    // `Usage: bellwether webhook get --site <SITE_ID> <ID>`
+    let usage = usage.to_string();
+    let mut command = command_line;
+    for word in usage.split_whitespace().skip(2) {
+        if command.find_subcommand(word).is_none() {
+            break;
+        }
+        command = match command.find_subcommand_mut(word) {
+            Some(below) => below,
+            None => return answer,
+        };
+    }
+    let whole = command.render_usage();
+    answer.insert(ContextKind::Usage, ContextValue::StyledStr(whole));
+    answer
+}
+
 /// The exit code of a command line that the parser answers itself: help, version, or an error.
 pub(super) fn code_of_parser(answer: &clap::Error) -> ExitCode {
-    let is_shown = answer.print().is_ok();
-    match (answer.use_stderr(), is_shown) {
-        (true, _) => ExitCode::from(USED_WRONGLY),
-        (false, true) => ExitCode::SUCCESS,
-        (false, false) => ExitCode::FAILURE,
+    if answer.use_stderr() {
+        drop(answer.print());
+        return ExitCode::from(USED_WRONGLY);
     }
+    let shown = check_open().and_then(|()| answer.print().map_err(StdoutLost::from));
+    code_of(shown.map(|()| ExitCode::SUCCESS).map_err(anyhow::Error::from))
 }

@@ -10,6 +10,7 @@ use reqwest::{Client, StatusCode};
 
 use super::local_http;
 use super::output::{complain, print};
+use super::values::duration;
 use crate::clock;
 use crate::config::Config;
 
@@ -19,7 +20,7 @@ pub(super) struct HealthArgs {
     #[arg(long)]
     ready: bool,
     /// Ask again until it is, at most this long
-    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration)]
     wait: Duration,
 }
 

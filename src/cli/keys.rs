@@ -8,12 +8,11 @@ use clap::Subcommand;
 use sqlx::PgConnection;
 
 use super::config_args::ConfigArgs;
-use super::exit::UsageError;
 use super::output::{complain, note, print};
 use crate::app;
 use crate::clock;
 use crate::config::Config;
-use crate::record::keyring::{self, Keyring};
+use crate::record::keyring::{self, Keyring, MAX_KEY_ID_BYTES};
 use crate::record::{keys, rotate};
 
 /// Most times that all values are gone over: each time but the first finds only the values that
@@ -28,7 +27,7 @@ pub(super) enum KeysCommand {
     /// Print a new encryption key, for `encryption.keys` or a key file
     Generate {
         /// Name of the key: letters, digits, `.`, `_` and `-`; by default today's date
-        #[arg(long)]
+        #[arg(long, value_parser = key_id)]
         id: Option<String>,
     },
     /// Encrypt everything stored with the first key, while the service runs
@@ -37,6 +36,15 @@ pub(super) enum KeysCommand {
     /// (put it last in encryption.keys, restart all), and then write with it (put it first, restart
     /// all again). A process that still writes with another key is noticed, and that key stays.
     Rotate(ConfigArgs),
+}
+
+fn key_id(text: &str) -> Result<String, String> {
+    if !keyring::is_key_id(text) {
+        return Err(format!(
+            "allowed: 1 to {MAX_KEY_ID_BYTES} letters, digits, `.`, `_` or `-`"
+        ));
+    }
+    Ok(text.to_owned())
 }
 
 pub(super) async fn run(command: &KeysCommand) -> anyhow::Result<ExitCode> {
@@ -51,9 +59,7 @@ fn generate(id: Option<&str>) -> anyhow::Result<ExitCode> {
         Some(id) => id.to_owned(),
         None => clock::now().format("k%Y%m%d").to_string(),
     };
-    let key = keyring::generate_key(&id, crate::chance::bytes())
-        .map_err(|wrong| UsageError(format!("--id: {wrong}")))?;
-    print(&key)?;
+    print(&keyring::generate_key(&id, crate::chance::bytes())?)?;
     Ok(ExitCode::SUCCESS)
 }
 

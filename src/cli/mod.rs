@@ -3,9 +3,11 @@
 //! In come arguments; out goes what was asked for on stdout, and everything else on stderr. A
 //! command that prints a token or a key prints nothing else.
 
+mod closed_stdout;
 mod exit;
 mod output;
 mod text;
+mod values;
 mod request_text;
 mod help;
 mod config_args;
@@ -99,7 +101,16 @@ enum Command {
 
 /// The command line, with examples and exit codes in every help.
 fn command_line() -> clap::Command {
-    help::with_examples(Cli::command())
+    with_negative_numbers(help::with_examples(Cli::command()))
+}
+
+/// Lets each option judge a number below zero, which would otherwise be taken for another option.
+fn with_negative_numbers(command: clap::Command) -> clap::Command {
+    let command = command.mut_args(|arg| {
+        let is_option = arg.get_long().is_some() && arg.get_action().takes_values();
+        arg.allow_negative_numbers(is_option)
+    });
+    command.mut_subcommands(with_negative_numbers)
 }
 
 /// Runs the command on the process's arguments.
@@ -112,6 +123,7 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(answer) => {
             let answer = exit::without_secrets(answer);
+            let answer = exit::with_whole_usage(answer, &mut command_line);
             return exit::code_of_parser(&answer.format(&mut command_line));
         }
     };

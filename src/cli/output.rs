@@ -1,19 +1,93 @@
 //! The two streams of a command: stdout has what was asked for, stderr everything else.
 
+use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _};
+
+use super::closed_stdout;
 
 /// Stdout is closed or full: whoever asked does not read the answer.
 #[derive(Debug, thiserror::Error)]
-#[error("stdout cannot be written: {0}")]
-pub(super) struct StdoutLost(#[from] io::Error);
+pub(super) struct StdoutLost {
+    /// `None` for a stdout that was closed from the start.
+    cause: Option<io::Error>,
+    /// Fate of the things whose answer was lost.
+    remark: Option<String>,
+    /// True if something was made that nobody has heard of.
+    has_left: bool,
+}
+
+impl StdoutLost {
+    /// The same, when something stays that nobody has heard of.
+    pub(super) fn leaving(self, remark: String) -> Self {
+        Self {
+            remark: Some(remark),
+            has_left: true,
+            ..self
+        }
+    }
+
+    /// The same, when what was made for the answer is undone.
+    pub(super) fn undone(self, remark: String) -> Self {
+        Self {
+            remark: Some(remark),
+            ..self
+        }
+    }
+
+    /// True if it needs no word: the reader went because it had enough, and nothing is left.
+    pub(super) fn is_quiet(&self) -> bool {
+        let cause = self.cause.as_ref().map(io::Error::kind);
+        cause == Some(io::ErrorKind::BrokenPipe) && !self.has_left
+    }
+}
+
+impl fmt::Display for StdoutLost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.cause {
+            None => f.write_str("stdout: it is closed")?,
+            Some(cause) => {
+                let text = cause.to_string();
+                let (words, _) = text.split_once(" (os error").unwrap_or((&text, ""));
+                write!(f, "stdout: {words}")?;
+            }
+        }
+        match &self.remark {
+            Some(remark) => write!(f, "; {remark}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl From<io::Error> for StdoutLost {
+    fn from(cause: io::Error) -> Self {
+        Self {
+            cause: Some(cause),
+            remark: None,
+            has_left: false,
+        }
+    }
+}
 
 /// Prints what was asked for, and a line end.
 pub(super) fn print(text: &str) -> Result<(), StdoutLost> {
     write(format!("{text}\n").as_bytes())
 }
 
+/// Refuses a stdout that was closed from the start.
+pub(super) fn check_open() -> Result<(), StdoutLost> {
+    if closed_stdout::is_closed() {
+        return Err(StdoutLost {
+            cause: None,
+            remark: None,
+            has_left: false,
+        });
+    }
+    Ok(())
+}
+
 /// Writes what was asked for, as it is.
 pub(super) fn write(bytes: &[u8]) -> Result<(), StdoutLost> {
+    check_open()?;
     let mut out = io::stdout().lock();
     out.write_all(bytes)?;
     out.flush()?;

@@ -10,9 +10,10 @@ use clap::{Args, Subcommand};
 
 use super::exit::UsageError;
 use super::output::{complain, print};
+use super::values::{secret, whole};
 use crate::clock;
 use crate::deliver::{request, signature};
-use crate::domain::secret::{InvalidSecret, Secret};
+use crate::domain::secret::Secret;
 
 /// Largest body read; Bellwether's own are far smaller.
 const MAX_BODY_BYTES: u64 = 16 << 20;
@@ -59,15 +60,11 @@ struct SignedArgs {
     #[arg(long, value_name = "ID")]
     id: Option<String>,
     /// Value of the header webhook-timestamp: seconds since 1970
-    #[arg(long, value_name = "SECONDS", requires = "id")]
+    #[arg(long, value_name = "SECONDS", requires = "id", value_parser = whole(0_i64..))]
     timestamp: Option<i64>,
     /// File with the body; `-` is stdin
     #[arg(value_name = "FILE", default_value = "-")]
     body: PathBuf,
-}
-
-fn secret(text: &str) -> Result<Secret, InvalidSecret> {
-    Secret::parse(text)
 }
 
 /// Signs or verifies.

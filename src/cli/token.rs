@@ -1,18 +1,20 @@
 //! `token create|list|revoke`
 
 use anyhow::Context as _;
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use serde::Serialize;
 use sqlx::{Connection as _, PgConnection};
 
-use super::output::print;
+use super::output::{check_open, print};
 use super::text::printable;
 use crate::config::Config;
 use crate::domain::id::TokenId;
 use crate::domain::site::SiteId;
+use crate::domain::texts::has_control;
+use crate::domain::time::rfc3339;
 use crate::record::audit;
-use crate::record::tokens::{self, NewToken, Role, Scope, TokenRecord};
+use crate::record::tokens::{self, MAX_SUBJECT_CHARS, NewToken, Role, Scope, TokenRecord};
 use crate::{app, clock};
 
 #[derive(Debug, Subcommand)]
@@ -48,8 +50,19 @@ pub(super) struct CreateArgs {
     #[arg(long, value_enum, default_value_t = RoleArg::Editor)]
     role: RoleArg,
     /// Name in the audit log for everything done with it
-    #[arg(long, default_value = "command line")]
+    #[arg(long, default_value = "command line", value_parser = subject)]
     subject: String,
+}
+
+/// Reads a subject, by the rule of the API.
+fn subject(text: &str) -> Result<String, String> {
+    let is_length_right = (1..=MAX_SUBJECT_CHARS).contains(&text.chars().count());
+    if !is_length_right || has_control(text) {
+        return Err(format!(
+            "allowed: 1 to {MAX_SUBJECT_CHARS} characters, none of them a control character"
+        ));
+    }
+    Ok(text.to_owned())
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -86,10 +99,21 @@ async fn create(connection: &mut PgConnection, args: &CreateArgs) -> anyhow::Res
         },
         expires_at: None,
     };
-    let token = store(connection, new)
+    check_open()?;
+    let (id, token) = store(connection, new)
         .await
         .context("storing the token (has `bellwether migrate` been run?)")?;
-    Ok(print(&token)?)
+    let Err(lost) = print(&token) else {
+        return Ok(());
+    };
+    // A right that nobody can use, and that somebody may find, is better gone.
+    let lost = match revoke(connection, id).await {
+        Ok(()) => lost.undone(format!("nobody has seen the token {id}, so it was revoked")),
+        Err(error) => lost.leaving(format!(
+            "nobody has seen the token {id}, and revoking it failed ({error:#}): `bellwether token revoke {id}`"
+        )),
+    };
+    Err(lost.into())
 }
 
 /// Tokens read at once.
@@ -99,14 +123,14 @@ const BATCH: i64 = 500;
 #[derive(Serialize)]
 struct ListedToken {
     id: TokenId,
-    prefix: String,
     subject: String,
     admin: bool,
     sites: Vec<String>,
     role: &'static str,
-    inserted_at: DateTime<Utc>,
-    expires_at: Option<DateTime<Utc>>,
-    last_used_at: Option<DateTime<Utc>>,
+    prefix: String,
+    expires_at: Option<String>,
+    last_used_at: Option<String>,
+    inserted_at: String,
 }
 
 #[derive(Serialize)]
@@ -131,19 +155,16 @@ async fn list(connection: &mut PgConnection, args: &ListedTokensArgs) -> anyhow:
         return Ok(print(&serde_json::to_string(&TokenList { data })?)?);
     }
     let mut lines = vec![format!(
-        "{:30}  {:9}  {:6}  {:20}  SUBJECT",
+        "{:30}  {:9}  {:6}  {:24}  SUBJECT",
         "ID", "PREFIX", "ROLE", "LAST USED"
     )];
     for token in &data {
-        let used = token
-            .last_used_at
-            .map(|at| at.to_rfc3339_opts(SecondsFormat::Secs, true));
         lines.push(format!(
-            "{:30}  {:9}  {:6}  {:20}  {}",
+            "{:30}  {:9}  {:6}  {:24}  {}",
             token.id.to_string(),
             token.prefix,
             token.role,
-            used.as_deref().unwrap_or("-"),
+            token.last_used_at.as_deref().unwrap_or("-"),
             printable(&token.subject)
         ));
     }
@@ -163,9 +184,9 @@ impl From<TokenRecord> for ListedToken {
             admin,
             sites,
             role: token.role.as_str(),
-            inserted_at: token.inserted_at,
-            expires_at: token.expires_at,
-            last_used_at: token.last_used_at,
+            expires_at: token.expires_at.map(rfc3339),
+            last_used_at: token.last_used_at.map(rfc3339),
+            inserted_at: rfc3339(token.inserted_at),
         }
     }
 }
@@ -183,13 +204,13 @@ async fn revoke(connection: &mut PgConnection, id: TokenId) -> anyhow::Result<()
 }
 
 /// Stores a token with its entry in the audit log; neither exists without the other.
-async fn store(connection: &mut PgConnection, token: NewToken<'_>) -> sqlx::Result<String> {
+async fn store(connection: &mut PgConnection, token: NewToken<'_>) -> sqlx::Result<(TokenId, String)> {
     let now = clock::now();
     let mut tx = connection.begin().await?;
     let (id, text) = tokens::create(&mut tx, token, now).await?;
     write_audit(&mut tx, "token.create", id, now).await?;
     tx.commit().await?;
-    Ok(text)
+    Ok((id, text))
 }
 
 async fn write_audit(

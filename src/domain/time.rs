@@ -1,6 +1,6 @@
 //! Times as milliseconds since the Unix epoch, and as `chrono` has them.
 
-use chrono::{DateTime, TimeZone, Utc};
+use chrono::{DateTime, SecondsFormat, TimeZone, Utc};
 
 /// Last millisecond of the year 9999: the last time that RFC 3339 can write and that Bellwether
 /// stores.
@@ -13,4 +13,9 @@ pub fn from_ms(ms: i64) -> DateTime<Utc> {
     } else {
         DateTime::<Utc>::MAX_UTC
     })
+}
+
+/// RFC 3339 in UTC with milliseconds: the form of times in every answer.
+pub(crate) fn rfc3339(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Millis, true)
 }

@@ -17,7 +17,7 @@ use crate::chance;
 const VERSION: u8 = 1;
 const NONCE_BYTES: usize = 24;
 const KEY_BYTES: usize = 32;
-const MAX_KEY_ID_BYTES: usize = 64;
+pub(crate) const MAX_KEY_ID_BYTES: usize = 64;
 
 /// Table, column and row of a sealed value, which opens nowhere else.
 #[derive(Debug, Clone, Copy)]
@@ -191,7 +191,8 @@ pub(crate) fn generate_key(id: &str, random: [u8; KEY_BYTES]) -> Result<String, 
     Ok(format!("{id}:{}", STANDARD.encode(random)))
 }
 
-fn is_key_id(id: &str) -> bool {
+/// True if a key may have this id.
+pub(crate) fn is_key_id(id: &str) -> bool {
     (1..=MAX_KEY_ID_BYTES).contains(&id.len())
         && id
             .bytes()

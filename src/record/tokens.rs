@@ -12,6 +12,8 @@ use crate::chance;
 use crate::domain::id::TokenId;
 use crate::domain::words::words;
 
+/// Longest name of an owner in the audit log, in characters.
+pub(crate) const MAX_SUBJECT_CHARS: usize = 100;
 /// Prefix of every token.
 pub(crate) const TOKEN_PREFIX: &str = "bw_";
 /// Characters of a token that are stored and shown, to tell tokens apart.

@@ -77,6 +77,9 @@ fn a_wrong_command_line_ends_with_2_and_says_what_there_is() {
         (&["health", "--wait", "soon"], "--wait"),
         (&["listen", "--status", "99"], "--status"),
         (&["replay", "x", "--speed=-1"], "0 or a positive number"),
+        (&["replay", "x", "--speed", "-1"], "0 or a positive number"),
+        (&["dead-letter", "list", "--last", "-1"], "from 1 to 100000"),
+        (&["keys", "generate", "--id", ""], "allowed: 1 to 64 letters"),
         (&["replay", "x", "--format", "access-log"], "--site"),
     ] {
         let (code, out, err) = run(arguments, &[]);
@@ -142,6 +145,21 @@ async fn token_create_prints_a_token_and_nothing_else() {
         let written = ask(Method::PUT, "a.example").await;
         assert_eq!(written, if may_write { 200 } else { 403 }, "{arguments:?}");
     }
+}
+
+#[tokio::test]
+async fn token_list_has_the_same_json_as_the_api() {
+    let deployment = Deployment::create(&[]).await;
+    let process = deployment.serve(&["--roles", "api"]).await;
+    let (_, own) = deployment.call(&process, Method::GET, "/api/tokens", None).await;
+    let (code, out, err) = said(deployment.run(&["token", "list", "--json"]));
+    assert_eq!(code, 0, "{err}");
+    let listed: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(listed["data"], own["data"]);
+    let used = listed["data"][0]["last_used_at"].as_str().unwrap();
+    assert_eq!("2026-11-29T15:43:59.172Z".len(), used.len(), "{used}");
+    let (_, out, _) = said(deployment.run(&["token", "list"]));
+    assert!(out.contains(used), "{out}");
 }
 
 #[tokio::test]

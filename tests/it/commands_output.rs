@@ -6,24 +6,46 @@ use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::commands::{bellwether, run, said};
 use crate::support::app::Deployment;
 use crate::support::eventually;
 
-/// Exit code and stderr of a command whose stdout is closed, and of one whose stdout is full.
-fn unread(mut command: impl FnMut() -> Command) -> [(i32, String); 2] {
-    let (reader, closed) = std::io::pipe().unwrap();
+/// The line about a stdout that has no room.
+const FULL: &str = "stdout: No space left on device";
+/// The line about one that was closed from the start.
+const CLOSED: &str = "stdout: it is closed";
+
+/// Exit code and stderr of a command whose reader has gone, of one whose stdout is full, and of one
+/// whose stdout is closed from the start.
+fn unread(mut command: impl FnMut() -> Command) -> [(i32, String); 3] {
+    let (reader, gone) = std::io::pipe().unwrap();
     drop(reader);
     let full = File::options().write(true).open("/dev/full").unwrap();
-    [Stdio::from(closed), Stdio::from(full)].map(|stdout| {
-        let child = command().stdout(stdout).stderr(Stdio::piped()).spawn().unwrap();
-        let (code, _, err) = said(child.wait_with_output().unwrap());
-        (code, err)
-    })
+    let mut into = |stdout| ended(command().stdout(stdout));
+    let (gone, full) = (into(Stdio::from(gone)), into(Stdio::from(full)));
+    let closed = command();
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "exec \"$@\" >&-", "sh"]);
+    shell.arg(closed.get_program()).args(closed.get_args());
+    for (name, value) in closed.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    [gone, full, ended(shell.stdin(Stdio::null()))]
+}
+
+fn ended(command: &mut Command) -> (i32, String) {
+    let child = command.stderr(Stdio::piped()).spawn().unwrap();
+    let (code, _, err) = said(child.wait_with_output().unwrap());
+    (code, err)
 }
 
 #[test]
-fn a_closed_or_full_stdout_ends_a_command_quietly_with_1() {
+fn an_unread_stdout_ends_a_command_with_1_and_one_line() {
     for arguments in [
         ["keys", "generate"].as_slice(),
         &["openapi"],
@@ -34,12 +56,93 @@ fn a_closed_or_full_stdout_ends_a_command_quietly_with_1() {
         &["--version"],
     ] {
         let ended = unread(|| bellwether(arguments, &[]));
-        assert_eq!(ended, [(1, String::new()), (1, String::new())], "{arguments:?}");
+        // Whoever closes a pipe has read enough, and needs no word.
+        let wanted = ["".to_owned(), line(FULL), line(CLOSED)].map(|err| (1, err));
+        assert_eq!(ended, wanted, "{arguments:?}");
     }
-    // It says a note on stderr before, and nothing after.
-    for (code, err) in unread(|| bellwether(&["check-config"], &[])) {
-        assert_eq!((code, err.lines().count()), (1, 1), "{err}");
+    // It says a note on stderr before.
+    let [gone, full, closed] = unread(|| bellwether(&["check-config"], &[]));
+    for ((code, err), lines) in [(gone, 1), (full, 2), (closed, 2)] {
+        assert_eq!((code, err.lines().count()), (1, lines), "{err}");
         assert!(err.contains("no encryption key"), "{err}");
+    }
+}
+
+fn line(text: &str) -> String {
+    format!("bellwether: {text}\n")
+}
+
+#[tokio::test]
+async fn a_token_that_nobody_has_seen_is_revoked() {
+    let deployment = Deployment::create(&[]).await;
+    let before = tokens(&deployment);
+    let [gone, full, closed] = unread(|| deployment.command(&["token", "create", "--admin"]));
+    assert_eq!((gone.0, gone.1.as_str()), (1, ""));
+    assert!(
+        full.0 == 1 && full.1.starts_with(&format!("bellwether: {FULL}; ")),
+        "{full:?}"
+    );
+    assert!(
+        full.1.contains("tok_") && full.1.contains("was revoked"),
+        "{full:?}"
+    );
+    assert_eq!(closed, (1, line(CLOSED)));
+    assert_eq!(tokens(&deployment), before);
+}
+
+/// The ids of the tokens that are not revoked.
+fn tokens(deployment: &Deployment) -> Vec<String> {
+    let (_, out, _) = said(deployment.run(&["token", "list", "--json"]));
+    let list: Value = serde_json::from_str(&out).unwrap();
+    let ids = list["data"].as_array().unwrap().iter();
+    ids.map(|token| token["id"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[tokio::test]
+async fn what_is_made_and_not_shown_is_named_by_its_id() {
+    let deployment = Deployment::create(&[]).await;
+    let process = deployment.serve(&["--roles", "api"]).await;
+    let variables = [
+        ("BELLWETHER_API_URL", process.api.as_str()),
+        ("BELLWETHER_API_TOKEN", deployment.token.as_str()),
+    ];
+    let create = [
+        "webhook",
+        "create",
+        "--site",
+        "a.example",
+        "--endpoint",
+        "https://hooks.example.com/x",
+        "--events",
+        "goal_completion",
+    ];
+    let [gone, full, closed] = unread(|| bellwether(&create, &variables));
+    assert_eq!(closed, (1, line(CLOSED)), "nothing is made that cannot be shown");
+    let list = ["webhook", "list", "--site", "a.example", "--json"];
+    let (_, out, _) = run(&list, &variables);
+    let list: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(list["data"].as_array().unwrap().len(), 2);
+    for webhook in list["data"].as_array().unwrap() {
+        let id = webhook["id"].as_str().unwrap();
+        let command = format!("bellwether webhook secret {id} --site a.example");
+        let is_named = |(code, err): &(i32, String)| *code == 1 && err.contains(&command);
+        assert!(is_named(&gone) || is_named(&full), "{gone:?} {full:?}");
+    }
+    let id = list["data"][0]["id"].as_str().unwrap();
+    let rotate = ["webhook", "rotate-secret", id, "--site", "a.example"];
+    let [gone, full, closed] = unread(|| bellwether(&rotate, &variables));
+    assert_eq!(closed, (1, line(CLOSED)));
+    for (code, err) in [gone, full] {
+        assert!(
+            code == 1 && err.contains(&format!("webhook secret {id}")),
+            "{err}"
+        );
+    }
+    let register = ["site", "update", "a.example", "--name", "A"];
+    let [gone, full, _] = unread(|| bellwether(&register, &variables));
+    for (code, err) in [gone, full] {
+        assert!(code == 1 && err.contains("a.example is stored"), "{err}");
     }
 }
 
@@ -53,7 +156,6 @@ async fn commands_with_services_end_with_1_when_nobody_reads() {
         ["migrate"].as_slice(),
         &["topics", "create"],
         &["topics", "check"],
-        &["token", "create", "--admin"],
         &["sources", "inspect"],
         &["replay", file.to_str().unwrap()],
     ] {

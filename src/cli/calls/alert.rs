@@ -1,5 +1,6 @@
 //! `alert list`
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 
 use super::arguments::SiteArgs;
@@ -7,6 +8,8 @@ use super::client::ApiClient;
 use super::list::{self, PageArgs};
 use super::show::OutputArgs;
 use super::table::Column;
+use crate::cli::values::time;
+use crate::domain::event::EventType;
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum AlertCommand {
@@ -18,11 +21,11 @@ pub(in crate::cli) enum AlertCommand {
 pub(in crate::cli) struct ListedAlerts {
     #[command(flatten)]
     site: SiteArgs,
-    /// Event types, with commas between them
-    #[arg(long, value_name = "TYPES")]
+    /// Event type
+    #[arg(long, value_name = "TYPE", value_parser = PossibleValuesParser::new(EventType::WORDS))]
     event: Option<String>,
     /// Earliest time, such as 2026-02-25T12:00:00Z
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = time)]
     since: Option<String>,
     #[command(flatten)]
     page: PageArgs,

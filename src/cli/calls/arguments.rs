@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand};
 use url::Url;
 
+use crate::cli::values::http_url;
 use crate::domain::secret::Hidden;
 use crate::domain::site::SiteId;
 
@@ -57,10 +58,7 @@ fn hidden(text: &str) -> Result<Hidden, std::convert::Infallible> {
 
 /// Reads the URL of a server. An end of `/api` is left out.
 fn server_url(text: &str) -> Result<Url, String> {
-    let mut url = Url::parse(text).map_err(|error| error.to_string())?;
-    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
-        return Err("allowed: an http or https URL, such as https://bellwether.example.com".to_owned());
-    }
+    let mut url = http_url(text)?;
     if !url.username().is_empty() || url.password().is_some() {
         return Err("a URL of the API has no user; the token is BELLWETHER_API_TOKEN".to_owned());
     }

@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use clap::Args;
 use serde_json::{Map, Value};
 
+use super::origin::Origins;
 use crate::cli::exit::UsageError;
 
 /// Largest body read; the API takes no more.
@@ -36,16 +37,56 @@ fn json_or_text(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|_| text.into())
 }
 
+/// The body of a call, and the arguments that its fields came from.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(in crate::cli) struct CallBody {
+    pub(in crate::cli) fields: Map<String, Value>,
+    pub(super) origins: Origins,
+}
+
+/// A field with a flag of its own: its name, the flag, and the value if it is given.
+type OwnField<'a> = (&'a str, &'a str, Option<Value>);
+
+impl CallBody {
+    /// The fields that are given.
+    pub(super) fn of<const N: usize>(own: [OwnField<'_>; N]) -> Self {
+        let mut body = Self::default();
+        body.add(own);
+        body
+    }
+
+    /// Refuses a change of nothing.
+    pub(super) fn or_nothing_to_change(self) -> Result<Self, UsageError> {
+        if self.fields.is_empty() && !self.origins.has_file() {
+            return Err(UsageError(
+                "nothing to change is given: name a setting by its flag, or by --field or --body".to_owned(),
+            ));
+        }
+        Ok(self)
+    }
+
+    fn add<const N: usize>(&mut self, own: [OwnField<'_>; N]) {
+        for (name, flag, value) in own {
+            self.origins.add_flag(name, flag, value.is_some());
+            if let Some(value) = value {
+                self.fields.insert(name.to_owned(), value);
+            }
+        }
+    }
+}
+
 impl BodyArgs {
-    /// The body of these arguments: the file, then `given`, then the single fields.
-    pub(in crate::cli) fn build(&self, given: Map<String, Value>) -> anyhow::Result<Map<String, Value>> {
-        let mut body = match &self.body {
-            Some(path) => read(path)?,
-            None => Map::new(),
-        };
-        body.extend(given);
+    /// The body of these arguments: the file, then `own`, then the single fields.
+    pub(in crate::cli) fn build<const N: usize>(&self, own: [OwnField<'_>; N]) -> anyhow::Result<CallBody> {
+        let mut body = CallBody::default();
+        if let Some(path) = &self.body {
+            body.fields = read(path)?;
+            body.origins.add_file();
+        }
+        body.add(own);
         for (key, value) in &self.fields {
-            set_field(&mut body, key, value.clone())?;
+            set_field(&mut body.fields, key, value.clone())?;
+            body.origins.add_key(key);
         }
         Ok(body)
     }
@@ -62,23 +103,16 @@ fn set_field(body: &mut Map<String, Value>, key: &str, value: Value) -> Result<(
         let next = object.entry(level).or_insert_with(|| Value::Object(Map::new()));
         object = next
             .as_object_mut()
-            .ok_or_else(|| UsageError(format!("--field {key}: `{level}` is no object")))?;
+            .ok_or_else(|| UsageError(format!("--field {key}: `{level}` is not an object")))?;
     }
     object.insert(name.to_owned(), value);
     Ok(())
 }
 
-/// The fields among `pairs` that are given.
-pub(super) fn given<const N: usize>(pairs: [(&str, Option<Value>); N]) -> Map<String, Value> {
-    pairs
-        .into_iter()
-        .filter_map(|(name, value)| Some((name.to_owned(), value?)))
-        .collect()
-}
-
 /// A list as a field, if it has any entry.
-pub(super) fn unless_empty(list: &[String]) -> Option<Value> {
-    (!list.is_empty()).then(|| list.into())
+pub(super) fn unless_empty<T: ToString>(list: &[T]) -> Option<Value> {
+    let texts = || list.iter().map(ToString::to_string).collect();
+    (!list.is_empty()).then(texts)
 }
 
 fn read(path: &Path) -> anyhow::Result<Map<String, Value>> {
@@ -99,7 +133,7 @@ fn read(path: &Path) -> anyhow::Result<Map<String, Value>> {
         path.display(),
         MAX_BODY_BYTES >> 10
     );
-    serde_json::from_str(&text).with_context(|| format!("{} is no JSON object", path.display()))
+    serde_json::from_str(&text).with_context(|| format!("{} is not a JSON object", path.display()))
 }
 
 #[cfg(test)]
@@ -123,12 +157,12 @@ mod tests {
         ] {
             args.fields.push(field(text).expect(text));
         }
-        let body = args.build(given([
-            ("url", Some("https://a.example".into())),
-            ("enabled", None),
-        ]));
+        let body = args.build([
+            ("url", "--endpoint", Some("https://a.example".into())),
+            ("enabled", "--enabled", None),
+        ]);
         assert_eq!(
-            Value::Object(body.expect("a body")),
+            Value::Object(body.expect("a body").fields),
             json!({
                 "url": "https://a.example",
                 "triggers": {"visitor_spike": {"threshold": 500}, "goal_completion": {"goals": ["Signup"]}},
@@ -144,7 +178,7 @@ mod tests {
         for text in ["", "a", "=1", "a..b=1", ".a=1"] {
             assert!(field(text).is_err(), "{text}");
         }
-        let mut body = given([("name", Some("x".into()))]);
-        assert!(set_field(&mut body, "name.first", 1.into()).is_err());
+        let mut body = CallBody::of([("name", "--name", Some("x".into()))]);
+        assert!(set_field(&mut body.fields, "name.first", 1.into()).is_err());
     }
 }

@@ -8,11 +8,13 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use rustls::crypto::ring;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use url::Url;
 
 use super::arguments::ApiArgs;
+use super::body::CallBody;
 use super::failure::{CallError, CallRefusal, cause_of};
+use super::origin::Origins;
 use crate::cli::exit::UsageError;
 use crate::cli::output::note;
 use crate::domain::secret::Hidden;
@@ -83,7 +85,8 @@ impl ApiClient {
         path: &[&str],
         query: &[(&str, String)],
     ) -> anyhow::Result<ApiAnswer> {
-        self.call(Method::GET, path, query, None).await
+        let answer = self.call(Method::GET, path, query, None).await;
+        answer.map_err(|error| Origins::of_query(query).explain(error))
     }
 
     /// Changes what lies at `path`.
@@ -91,10 +94,11 @@ impl ApiClient {
         &self,
         method: Method,
         path: &[&str],
-        body: &Map<String, Value>,
+        body: &CallBody,
     ) -> anyhow::Result<ApiAnswer> {
-        let body = serde_json::to_string(body)?;
-        self.call(method, path, &[], Some(body)).await
+        let text = serde_json::to_string(&body.fields)?;
+        let answer = self.call(method, path, &[], Some(text)).await;
+        answer.map_err(|error| body.origins.explain(error))
     }
 
     /// Deletes what lies at `path`.

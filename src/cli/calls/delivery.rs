@@ -1,18 +1,23 @@
 //! `delivery list|get|retry`
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use reqwest::Method;
+use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
 
 use super::arguments::SiteArgs;
+use super::body::CallBody;
 use super::client::ApiClient;
 use super::follow::{DeliveryFollower, LOOK_EVERY};
 use super::list::{self, PageArgs};
-use super::show::OutputArgs;
+use super::show::{OutputArgs, send_and_print};
 use super::table::{self, Column};
 use crate::app::{Lifecycle, SecondSignal};
 use crate::cli::output::print;
+use crate::cli::values::time;
+use crate::domain::delivery::DeliveryStatus;
+use crate::domain::event::EventType;
 use crate::domain::id::{DeliveryId, WebhookId};
 
 #[derive(Debug, Subcommand)]
@@ -30,13 +35,18 @@ pub(in crate::cli) struct ListedDeliveries {
     #[command(flatten)]
     of: WebhookArgs,
     /// Statuses, with commas between them; `undelivered` is failed and cancelled
-    #[arg(long, value_name = "STATUSES")]
-    status: Option<String>,
+    #[arg(long, value_name = "STATUSES", value_delimiter = ',', value_parser = statuses())]
+    status: Vec<String>,
     /// Event types, with commas between them
-    #[arg(long, value_name = "TYPES")]
-    event: Option<String>,
+    #[arg(
+        long,
+        value_name = "TYPES",
+        value_delimiter = ',',
+        value_parser = PossibleValuesParser::new(EventType::WORDS)
+    )]
+    event: Vec<String>,
     /// Earliest time of the notification, such as 2026-02-25T12:00:00Z
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = time)]
     since: Option<String>,
     /// Then print new ones as they come, until Ctrl-C; the list is oldest first
     #[arg(long, conflicts_with = "after")]
@@ -65,6 +75,11 @@ pub(in crate::cli) struct WebhookArgs {
     /// Id of the webhook
     #[arg(long, value_name = "WEBHOOK_ID")]
     webhook: WebhookId,
+}
+
+/// The statuses by which a list may be asked for.
+fn statuses() -> PossibleValuesParser {
+    PossibleValuesParser::new(DeliveryStatus::WORDS.iter().copied().chain(["undelivered"]))
 }
 
 const COLUMNS: [Column; 7] = [
@@ -96,8 +111,7 @@ pub(in crate::cli) async fn run(command: DeliveryCommand, api: &ApiClient) -> an
         DeliveryCommand::Retry(one) => {
             let (webhook, id) = (one.of.webhook.to_string(), one.id.to_string());
             let path = one.of.path(&webhook, &[&id, "retry"]);
-            one.output
-                .print(&api.send(Method::POST, &path, &Map::new()).await?)
+            send_and_print(api, Method::POST, &path, &CallBody::default(), one.output).await
         }
     }
 }
@@ -143,14 +157,15 @@ fn line(row: &RawValue, output: OutputArgs) -> anyhow::Result<String> {
 
 impl ListedDeliveries {
     fn filters(&self) -> Vec<(&'static str, String)> {
+        let listed = |list: &[String]| (!list.is_empty()).then(|| list.join(","));
         let filters = [
-            ("status", &self.status),
-            ("event", &self.event),
-            ("since", &self.since),
+            ("status", listed(&self.status)),
+            ("event", listed(&self.event)),
+            ("since", self.since.clone()),
         ];
         filters
             .into_iter()
-            .filter_map(|(name, text)| Some((name, text.clone()?)))
+            .filter_map(|(name, text)| Some((name, text?)))
             .collect()
     }
 }

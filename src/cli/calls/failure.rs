@@ -28,13 +28,29 @@ pub(super) struct CallRefusal {
     pub(super) status: u16,
     detail: String,
     #[serde(default)]
-    errors: Vec<RefusedField>,
+    pub(super) errors: Vec<RefusedField>,
 }
 
+/// A field that was refused.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-struct RefusedField {
-    pointer: String,
+pub(super) struct RefusedField {
+    pub(super) pointer: String,
+    #[serde(default)]
+    pub(super) code: String,
     detail: String,
+    /// The argument that it came from, for the user of a command, who does not see the body.
+    #[serde(skip)]
+    pub(super) argument: Option<String>,
+}
+
+impl std::fmt::Display for RefusedField {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let place = self.argument.as_deref().unwrap_or(&self.pointer);
+        if !place.is_empty() {
+            write!(f, "{place}: ")?;
+        }
+        f.write_str(&self.detail)
+    }
 }
 
 impl std::fmt::Display for CallRefusal {
@@ -44,14 +60,15 @@ impl std::fmt::Display for CallRefusal {
             403 => f.write_str("not allowed: ")?,
             _ => {}
         }
-        f.write_str(&self.detail)?;
-        // One field stands in the detail already.
-        if self.errors.len() > 1 {
-            for field in &self.errors {
-                write!(f, "\n  {}: {}", field.pointer, field.detail)?;
+        // The detail of a refused body says that `errors` has more, which is shown here.
+        match self.errors.as_slice() {
+            [] => f.write_str(&self.detail),
+            [one] => one.fmt(f),
+            several => {
+                f.write_str("several values are refused:")?;
+                several.iter().try_for_each(|field| write!(f, "\n  {field}"))
             }
         }
-        Ok(())
     }
 }
 
@@ -108,7 +125,7 @@ mod tests {
             "errors": [{"pointer": "/url", "detail": "Required."}, {"pointer": "/name", "detail": "Too long."}]}"#;
         assert_eq!(
             refusal(two),
-            "2 fields are not valid; `errors` names each.\n  /url: Required.\n  /name: Too long."
+            "several values are refused:\n  /url: Required.\n  /name: Too long."
         );
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -11,6 +11,7 @@ use super::arguments::SiteArgs;
 use super::client::ApiClient;
 use super::list::{self, PAGE, PageArgs};
 use crate::domain::id::WebhookId;
+use crate::domain::time::rfc3339;
 
 /// Time between two looks.
 pub(in crate::cli) const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -76,7 +77,7 @@ impl DeliveryFollower {
         let mut query = self.filters.clone();
         if let Some(at) = since {
             query.retain(|(name, _)| *name != "since");
-            query.push(("since", at.to_rfc3339_opts(SecondsFormat::Millis, true)));
+            query.push(("since", rfc3339(at)));
         }
         let list = list::read(&self.api, &path, &query, &PageArgs::newest(limit)).await?;
         let mut seen = BTreeSet::new();

@@ -1,15 +1,18 @@
 //! `goal list|get|create|update|delete`
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::{Map, Value};
 
 use super::arguments::SiteArgs;
-use super::body::{BodyArgs, given};
+use super::body::{BodyArgs, CallBody};
 use super::client::ApiClient;
 use super::list::{self, PageArgs};
 use super::show::{OutputArgs, send_and_print};
 use super::table::Column;
+use crate::cli::values::whole;
+use crate::domain::goal::GoalKind;
 use crate::domain::id::GoalId;
 
 #[derive(Debug, Subcommand)]
@@ -64,8 +67,8 @@ pub(in crate::cli) struct GoalFields {
     /// Name that notifications show, unique within the site
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
-    /// Kind of the goal: event, page or scroll
-    #[arg(long, value_name = "KIND")]
+    /// Kind of the goal
+    #[arg(long, value_name = "KIND", value_parser = PossibleValuesParser::new(GoalKind::WORDS))]
     kind: Option<String>,
     /// Name of the event, for the kind `event`
     #[arg(long, value_name = "NAME")]
@@ -74,7 +77,7 @@ pub(in crate::cli) struct GoalFields {
     #[arg(long, value_name = "PATH")]
     path: Option<String>,
     /// Depth in percent, for the kind `scroll`
-    #[arg(long, value_name = "PERCENT")]
+    #[arg(long, value_name = "PERCENT", value_parser = whole(0..=100_u8))]
     scroll_threshold: Option<u8>,
     #[command(flatten)]
     body: BodyArgs,
@@ -113,10 +116,11 @@ pub(in crate::cli) async fn run(command: GoalCommand, api: &ApiClient) -> anyhow
             fields,
             output,
         } => {
+            let mut body = fields.build()?.or_nothing_to_change()?;
             let id = id.to_string();
             let path = ["sites", site.site.as_str(), "goals", &id];
             let before: Map<String, Value> = serde_json::from_str(&api.get(&path, &[]).await?.text)?;
-            let body = merged(before, fields.build()?);
+            body.fields = merged(before, body.fields);
             send_and_print(api, Method::PUT, &path, &body, output).await
         }
         GoalCommand::Delete { id, site } => {
@@ -127,14 +131,18 @@ pub(in crate::cli) async fn run(command: GoalCommand, api: &ApiClient) -> anyhow
 }
 
 impl GoalFields {
-    fn build(&self) -> anyhow::Result<Map<String, Value>> {
-        self.body.build(given([
-            ("name", self.name.clone().map(Value::from)),
-            ("kind", self.kind.clone().map(Value::from)),
-            ("event", self.event.clone().map(Value::from)),
-            ("path", self.path.clone().map(Value::from)),
-            ("scroll_threshold", self.scroll_threshold.map(Value::from)),
-        ]))
+    fn build(&self) -> anyhow::Result<CallBody> {
+        self.body.build([
+            ("name", "--name", self.name.clone().map(Value::from)),
+            ("kind", "--kind", self.kind.clone().map(Value::from)),
+            ("event", "--event", self.event.clone().map(Value::from)),
+            ("path", "--path", self.path.clone().map(Value::from)),
+            (
+                "scroll_threshold",
+                "--scroll-threshold",
+                self.scroll_threshold.map(Value::from),
+            ),
+        ])
     }
 }
 

@@ -9,6 +9,7 @@ use super::client::ApiClient;
 use super::show::OutputArgs;
 use super::table::{self, Column};
 use crate::cli::output::{note, print};
+use crate::cli::values::whole;
 
 /// Most entries of a page.
 pub(super) const PAGE: u32 = 250;
@@ -17,7 +18,7 @@ pub(super) const PAGE: u32 = 250;
 #[derive(Debug, Args)]
 pub(in crate::cli) struct PageArgs {
     /// Most entries that are listed
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = whole(1_u32..))]
     limit: u32,
     /// Go on where an earlier list ended: its `next`
     #[arg(long, value_name = "CURSOR")]

@@ -2,10 +2,11 @@
 //!
 //! In: arguments, and the API of a running service. Out: its answers, as JSON or as a table.
 //! Guaranteed: an answer that is no success ends a command with an error. Not here: any rule about
-//! fields, all of which the API judges.
+//! fields, all of which the API judges, but that a flag takes words of a closed set only.
 
 mod arguments;
 mod failure;
+mod origin;
 mod client;
 mod show;
 mod body;
@@ -22,7 +23,7 @@ mod alert;
 pub(super) use alert::{AlertCommand, run as alert};
 
 pub(super) use arguments::{ApiArgs, ApiGroup, SiteArgs};
-pub(super) use body::BodyArgs;
+pub(super) use body::{BodyArgs, CallBody};
 pub(super) use client::ApiClient;
 pub(super) use delivery::{DeliveryCommand, run as delivery};
 pub(super) use follow::{DeliveryFollower, LOOK_EVERY};

@@ -9,12 +9,13 @@ use reqwest::Method;
 use serde_json::Value;
 
 use super::arguments::SiteArgs;
-use super::body::given;
+use super::body::CallBody;
 use super::client::{ApiAnswer, ApiClient};
-use super::show::OutputArgs;
+use super::show::{OutputArgs, send_and_print};
 use crate::cli::output::{complain, note};
+use crate::cli::values::time;
 use crate::clock;
-use crate::domain::id::WebhookId;
+use crate::domain::id::{JobId, WebhookId};
 
 /// Time between two looks at a job.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -29,10 +30,10 @@ pub(in crate::cli) struct RecoverArgs {
     #[command(flatten)]
     site: SiteArgs,
     /// Start of the span, such as 2026-02-25T12:00:00Z
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = time)]
     since: String,
     /// End of the span; by default now
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = time)]
     until: Option<String>,
     /// Wait until everything is sent, and show how far it has come
     #[arg(long)]
@@ -46,7 +47,7 @@ pub(in crate::cli) struct RecoveryArgs {
     /// Id of the webhook
     id: WebhookId,
     /// Id of the job, as `webhook recover` prints it
-    job: String,
+    job: JobId,
     #[command(flatten)]
     site: SiteArgs,
     /// Send no more of it
@@ -59,16 +60,16 @@ pub(in crate::cli) struct RecoveryArgs {
 /// Starts a job, and waits for its end if that is wanted.
 pub(super) async fn start(api: &ApiClient, args: &RecoverArgs) -> anyhow::Result<ExitCode> {
     let id = args.id.to_string();
-    let body = given([
-        ("since", Some(args.since.clone().into())),
-        ("until", args.until.clone().map(Value::from)),
+    let body = CallBody::of([
+        ("since", "--since", Some(args.since.clone().into())),
+        ("until", "--until", args.until.clone().map(Value::from)),
     ]);
     let path = ["sites", args.site.site.as_str(), "webhooks", &id, "recover"];
-    let started = api.send(Method::POST, &path, &body).await?;
     if !args.wait {
-        args.output.print(&started)?;
+        send_and_print(api, Method::POST, &path, &body, args.output).await?;
         return Ok(ExitCode::SUCCESS);
     }
+    let started = api.send(Method::POST, &path, &body).await?;
     let job = started.json()?["id"].as_str().unwrap_or_default().to_owned();
     let path = [
         "sites",
@@ -90,14 +91,14 @@ pub(super) async fn start(api: &ApiClient, args: &RecoverArgs) -> anyhow::Result
 
 /// Shows a job, or cancels it.
 pub(super) async fn show(api: &ApiClient, args: &RecoveryArgs) -> anyhow::Result<()> {
-    let id = args.id.to_string();
+    let (id, job) = (args.id.to_string(), args.job.to_string());
     let path = [
         "sites",
         args.site.site.as_str(),
         "webhooks",
         &id,
         "recoveries",
-        &args.job,
+        &job,
     ];
     if args.cancel {
         return api.delete(&path).await;

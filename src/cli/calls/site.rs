@@ -4,11 +4,12 @@ use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::{Map, Value};
 
-use super::body::{BodyArgs, given, unless_empty};
+use super::body::{BodyArgs, CallBody, unless_empty};
 use super::client::{ApiClient, is_not_found};
 use super::list::{self, PageArgs};
 use super::show::{OutputArgs, send_and_print};
 use super::table::Column;
+use crate::cli::values::{time, time_zone};
 use crate::domain::site::SiteId;
 
 #[derive(Debug, Subcommand)]
@@ -38,10 +39,10 @@ pub(in crate::cli) enum SiteCommand {
         #[command(flatten)]
         site: OneSite,
         /// Start, such as 2026-02-25T12:00:00Z
-        #[arg(long, value_name = "TIME")]
+        #[arg(long, value_name = "TIME", value_parser = time)]
         from: Option<String>,
         /// End
-        #[arg(long, value_name = "TIME")]
+        #[arg(long, value_name = "TIME", value_parser = time)]
         to: Option<String>,
     },
 }
@@ -62,11 +63,11 @@ pub(in crate::cli) struct ChangedSite {
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
     /// IANA time zone, such as Europe/Berlin
-    #[arg(long, value_name = "ZONE")]
+    #[arg(long, value_name = "ZONE", value_parser = time_zone)]
     time_zone: Option<String>,
     /// Another id that means this site; may be repeated
     #[arg(long = "alias", value_name = "SITE_ID")]
-    aliases: Vec<String>,
+    aliases: Vec<SiteId>,
     #[command(flatten)]
     body: BodyArgs,
 }
@@ -121,6 +122,7 @@ async fn show(
 }
 
 async fn create(api: &ApiClient, changed: &ChangedSite) -> anyhow::Result<()> {
+    let body = changed.body()?;
     let path = ["sites", changed.one.site.as_str()];
     match api.get(&path, &[]).await {
         Ok(_) => anyhow::bail!(
@@ -130,23 +132,31 @@ async fn create(api: &ApiClient, changed: &ChangedSite) -> anyhow::Result<()> {
         Err(error) if is_not_found(&error) => {}
         Err(error) => return Err(error),
     }
-    put(api, changed, Map::new()).await
+    send_and_print(api, Method::PUT, &path, &body, changed.one.output).await
 }
 
 /// A PUT replaces everything, so what is not given is sent as it was.
 async fn update(api: &ApiClient, changed: &ChangedSite) -> anyhow::Result<()> {
-    let before = api.get(&["sites", changed.one.site.as_str()], &[]).await?;
+    let mut body = changed.body()?.or_nothing_to_change()?;
+    let path = ["sites", changed.one.site.as_str()];
+    let before = api.get(&path, &[]).await?;
     let mut fields: Map<String, Value> = serde_json::from_str(&before.text)?;
     fields.retain(|name, _| !READ_ONLY.contains(&name.as_str()));
-    put(api, changed, fields).await
+    fields.append(&mut body.fields);
+    body.fields = fields;
+    send_and_print(api, Method::PUT, &path, &body, changed.one.output).await
 }
 
-async fn put(api: &ApiClient, changed: &ChangedSite, mut fields: Map<String, Value>) -> anyhow::Result<()> {
-    fields.extend(changed.body.build(given([
-        ("name", changed.name.clone().map(Value::from)),
-        ("time_zone", changed.time_zone.clone().map(Value::from)),
-        ("aliases", unless_empty(&changed.aliases)),
-    ]))?);
-    let path = ["sites", changed.one.site.as_str()];
-    send_and_print(api, Method::PUT, &path, &fields, changed.one.output).await
+impl ChangedSite {
+    fn body(&self) -> anyhow::Result<CallBody> {
+        self.body.build([
+            ("name", "--name", self.name.clone().map(Value::from)),
+            (
+                "time_zone",
+                "--time-zone",
+                self.time_zone.clone().map(Value::from),
+            ),
+            ("aliases", "--alias", unless_empty(&self.aliases)),
+        ])
+    }
 }

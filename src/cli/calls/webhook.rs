@@ -2,19 +2,24 @@
 
 use std::process::ExitCode;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use reqwest::Method;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::arguments::SiteArgs;
-use super::body::{BodyArgs, given, unless_empty};
+use super::body::{BodyArgs, CallBody, unless_empty};
 use super::client::{ApiAnswer, ApiClient};
 use super::list::{self, PageArgs};
 use super::recover::{self, RecoverArgs, RecoveryArgs};
 use super::show::{OutputArgs, send_and_print};
 use super::table::Column;
-use crate::cli::output::{complain, print};
+use crate::cli::output::{check_open, complain, print};
+use crate::cli::values::{secret, whole};
+use crate::domain::event::EventType;
 use crate::domain::id::WebhookId;
+use crate::domain::secret::Secret;
+use crate::domain::webhook::Format;
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum WebhookCommand {
@@ -68,8 +73,8 @@ pub(in crate::cli) struct WebhookFields {
     /// Name of the webhook
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
-    /// Form of the notifications, such as json or slack
-    #[arg(long, value_name = "FORMAT")]
+    /// Form of the notifications
+    #[arg(long, value_name = "FORMAT", value_parser = PossibleValuesParser::new(Format::WORDS))]
     format: Option<String>,
     /// Send notifications, or none
     #[arg(long, value_name = "true|false")]
@@ -103,7 +108,7 @@ pub(in crate::cli) struct TestedWebhook {
     #[command(flatten)]
     one: OneWebhook,
     /// Event type of the sample; by default the first one that the webhook subscribes to
-    #[arg(long, value_name = "TYPE")]
+    #[arg(long, value_name = "TYPE", value_parser = sample_types())]
     event: Option<String>,
 }
 
@@ -113,14 +118,20 @@ pub(in crate::cli) struct RotatedWebhook {
     #[command(flatten)]
     one: OneWebhook,
     /// Seconds for which the old secret stays valid: 0 if it leaked, by default a day
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = whole(0_u32..))]
     overlap_seconds: Option<u32>,
     /// New secret; by default a random one
-    #[arg(long, value_name = "SECRET")]
-    secret: Option<String>,
+    #[arg(long, value_name = "SECRET", value_parser = secret)]
+    secret: Option<Secret>,
     /// End the overlap now, and make no new secret
     #[arg(long, conflicts_with_all = ["overlap_seconds", "secret"])]
     finish: bool,
+}
+
+/// The types of which there are samples.
+fn sample_types() -> PossibleValuesParser {
+    let types = EventType::ALL.into_iter().filter(|one| *one != EventType::Test);
+    PossibleValuesParser::new(types.map(EventType::as_str))
 }
 
 const COLUMNS: [Column; 5] = [
@@ -140,13 +151,12 @@ pub(in crate::cli) async fn run(command: WebhookCommand, api: &ApiClient) -> any
         }
         WebhookCommand::Get(one) => one.output.print(&one.read(api, &[]).await?)?,
         WebhookCommand::Create(args) => {
-            let path = ["sites", args.site.site.as_str(), "webhooks"];
-            send_and_print(api, Method::POST, &path, &args.fields.build()?, args.output).await?;
+            create(api, &args).await?;
         }
         WebhookCommand::Update(args) => {
             let id = args.one.id.to_string();
             let path = args.one.path(&id, &[]);
-            let body = args.fields.build()?;
+            let body = args.fields.build()?.or_nothing_to_change()?;
             send_and_print(api, Method::PATCH, &path, &body, args.one.output).await?;
         }
         WebhookCommand::Delete { id, site } => {
@@ -162,9 +172,24 @@ pub(in crate::cli) async fn run(command: WebhookCommand, api: &ApiClient) -> any
     Ok(ExitCode::SUCCESS)
 }
 
+async fn create(api: &ApiClient, args: &CreatedWebhook) -> anyhow::Result<()> {
+    check_open()?;
+    let site = args.site.site.as_str();
+    let path = ["sites", site, "webhooks"];
+    let made = api.send(Method::POST, &path, &args.fields.build()?).await?;
+    made.note_warnings()?;
+    args.output.print_or(&made, |made| {
+        let id = made["id"].as_str().unwrap_or_default();
+        format!(
+            "webhook {id} was made, and nobody has seen its secret: `bellwether webhook secret {id} --site {site}` \
+             prints it"
+        )
+    })
+}
+
 async fn test(api: &ApiClient, args: &TestedWebhook) -> anyhow::Result<ExitCode> {
     let id = args.one.id.to_string();
-    let body = given([("event", args.event.clone().map(Value::from))]);
+    let body = CallBody::of([("event", "--event", args.event.clone().map(Value::from))]);
     let path = args.one.path(&id, &["test"]);
     let answer = api.send(Method::POST, &path, &body).await?;
     args.one.output.print(&answer)?;
@@ -182,13 +207,27 @@ async fn test(api: &ApiClient, args: &TestedWebhook) -> anyhow::Result<ExitCode>
 
 async fn rotate_secret(api: &ApiClient, args: &RotatedWebhook) -> anyhow::Result<()> {
     let id = args.one.id.to_string();
-    let body = given([
-        ("overlap_seconds", args.overlap_seconds.map(Value::from)),
-        ("secret", args.secret.clone().map(Value::from)),
-        ("finish", args.finish.then(|| true.into())),
+    let secret = args.secret.as_ref().map(|secret| secret.reveal().into());
+    let body = CallBody::of([
+        (
+            "overlap_seconds",
+            "--overlap-seconds",
+            args.overlap_seconds.map(Value::from),
+        ),
+        ("secret", "--secret", secret),
+        ("finish", "--finish", args.finish.then(|| true.into())),
     ]);
     let path = args.one.path(&id, &["rotate-secret"]);
-    send_and_print(api, Method::POST, &path, &body, args.one.output).await
+    check_open()?;
+    let rotated = api.send(Method::POST, &path, &body).await?;
+    rotated.note_warnings()?;
+    args.one.output.print_or(&rotated, |_| {
+        let site = &args.one.site.site;
+        format!(
+            "the secret of {id} was rotated, and the answer was not shown: `bellwether webhook secret {id} --site \
+             {site} --json` prints the secrets"
+        )
+    })
 }
 
 async fn show_secret(api: &ApiClient, one: &OneWebhook) -> anyhow::Result<()> {
@@ -212,13 +251,13 @@ impl OneWebhook {
 }
 
 impl WebhookFields {
-    fn build(&self) -> anyhow::Result<Map<String, Value>> {
-        self.body.build(given([
-            ("url", self.endpoint.clone().map(Value::from)),
-            ("events", unless_empty(&self.events)),
-            ("name", self.name.clone().map(Value::from)),
-            ("format", self.format.clone().map(Value::from)),
-            ("enabled", self.enabled.map(Value::from)),
-        ]))
+    fn build(&self) -> anyhow::Result<CallBody> {
+        self.body.build([
+            ("url", "--endpoint", self.endpoint.clone().map(Value::from)),
+            ("events", "--events", unless_empty(&self.events)),
+            ("name", "--name", self.name.clone().map(Value::from)),
+            ("format", "--format", self.format.clone().map(Value::from)),
+            ("enabled", "--enabled", self.enabled.map(Value::from)),
+        ])
     }
 }

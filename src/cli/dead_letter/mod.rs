@@ -5,19 +5,19 @@ mod fetch;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use chrono::SecondsFormat;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use self::fetch::{DeadRecord, FetchedRecords};
 use super::output::{complain, print};
 use super::text::printable;
+use super::values::whole;
 use crate::app;
 use crate::config::Config;
 use crate::dispatch::record::header;
 use crate::domain::id::WebhookId;
 use crate::domain::site::SiteId;
-use crate::domain::time::from_ms;
+use crate::domain::time::{from_ms, rfc3339};
 use crate::telemetry::logs;
 
 #[derive(Debug, Subcommand)]
@@ -33,7 +33,7 @@ pub(super) enum DeadLetterCommand {
 #[derive(Debug, Args)]
 pub(super) struct ListArgs {
     /// Most records that are listed, and records to read of each partition
-    #[arg(long, default_value_t = 50, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(long, default_value_t = 50, value_name = "N", value_parser = whole(1..=100_000_u32))]
     last: u32,
     /// List those of this site only
     #[arg(long, value_name = "SITE_ID")]
@@ -115,9 +115,7 @@ impl From<DeadRecord> for DeadLetter {
         ];
         let original: Option<Vec<String>> = original.into_iter().map(text).collect();
         Self {
-            at: record
-                .at_ms
-                .map(|ms| from_ms(ms).to_rfc3339_opts(SecondsFormat::Millis, true)),
+            at: record.at_ms.map(|ms| rfc3339(from_ms(ms))),
             partition: record.partition,
             offset: record.offset,
             delivery_id: text(header::DELIVERY_ID),

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use clap::Args;
 
+use crate::cli::values::{duration, whole};
+
 /// Run everything in one process, with made-up traffic, and watch webhooks arrive.
 ///
 /// Starts an embedded Kafka broker, a private PostgreSQL, the whole of Bellwether with three
@@ -17,10 +19,10 @@ pub(in crate::cli) struct DemoArgs {
     #[arg(long, default_value_t = 60.0, value_parser = speed, value_name = "TIMES")]
     pub(super) speed: f64,
     /// The same number gives the same visitors
-    #[arg(long, default_value_t = 1, value_name = "NUMBER")]
+    #[arg(long, default_value_t = 1, value_name = "NUMBER", value_parser = whole(0_u64..))]
     pub(super) seed: u64,
     /// End after so long, as in 40s or 10m, when all that is under way has arrived
-    #[arg(long = "for", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
     pub(super) lasting: Option<Duration>,
     /// Folder of PostgreSQL's programs; by default the newest under /usr/lib/postgresql, else PATH
     #[arg(long, value_name = "FOLDER")]

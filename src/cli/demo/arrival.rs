@@ -64,12 +64,14 @@ impl fmt::Display for ArrivalTally {
             failed,
             bad_signatures,
         } = self;
+        let noun = if *requests == 1 { "request" } else { "requests" };
         write!(
             f,
-            "{requests} requests, {failed} failed on purpose, {retries} retried, "
+            "{requests} {noun}, {failed} failed on purpose, {retries} retried, "
         )?;
         match bad_signatures {
             0 => f.write_str("every signature ok"),
+            1 => f.write_str("1 BAD SIGNATURE"),
             bad => write!(f, "{bad} BAD SIGNATURES"),
         }
     }

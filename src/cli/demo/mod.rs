@@ -40,7 +40,10 @@ pub(super) async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     let result = with_database(&args, &mut screen, stop).await;
     finished.cancel();
     tasks.join().await?;
-    result
+    match (result, screen.into_lost()) {
+        (Ok(_), Some(lost)) => Err(lost.into()),
+        (result, _) => result,
+    }
 }
 
 async fn with_database(
@@ -63,7 +66,7 @@ async fn with_database(
         return Ok(ExitCode::SUCCESS);
     };
     screen.say(&format!("\nthe demo is over, and nothing of it is left\n{tally}"));
-    Ok(if tally.bad_signatures > 0 || screen.is_unread() {
+    Ok(if tally.bad_signatures > 0 {
         ExitCode::FAILURE
     } else {
         ExitCode::SUCCESS

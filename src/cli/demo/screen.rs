@@ -2,14 +2,14 @@
 //! visitors of each site below them.
 
 use std::io::{self, IsTerminal as _};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::OnceLock;
 
 use super::arrival::{Arrival, ArrivalTally};
 use super::frame::Frame;
 use super::layout::{self, PICTURE, Style};
 use super::sites::{SITES, Thresholds};
 use super::stream::TrafficSnapshot;
-use crate::cli::output::{wants_colours, write};
+use crate::cli::output::{StdoutLost, wants_colours, write};
 
 /// Columns of a terminal that does not say how many it has.
 const USUAL_COLUMNS: usize = 80;
@@ -20,8 +20,8 @@ pub(super) struct Screen {
     live: Option<Live>,
     is_terminal: bool,
     colours: bool,
-    /// Stdout is closed or full.
-    unread: AtomicBool,
+    /// The first failure to write.
+    lost: OnceLock<StdoutLost>,
     has_shown_whole: bool,
 }
 
@@ -41,14 +41,19 @@ impl Screen {
             live: None,
             is_terminal: io::stdout().is_terminal(),
             colours: wants_colours(),
-            unread: AtomicBool::new(false),
+            lost: OnceLock::new(),
             has_shown_whole: false,
         }
     }
 
     /// True if whoever read the lines has gone.
     pub(super) fn is_unread(&self) -> bool {
-        self.unread.load(Ordering::Relaxed)
+        self.lost.get().is_some()
+    }
+
+    /// The failure to write, if there was one.
+    pub(super) fn into_lost(self) -> Option<StdoutLost> {
+        self.lost.into_inner()
     }
 
     /// True if an arrival's line is short, and so needs the key to it.
@@ -121,8 +126,9 @@ impl Screen {
     }
 
     fn put(&self, text: &str) {
-        if write(text.as_bytes()).is_err() {
-            self.unread.store(true, Ordering::Relaxed);
+        if let Err(lost) = write(text.as_bytes()) {
+            // Later ones have the same cause.
+            drop(self.lost.set(lost));
         }
     }
 

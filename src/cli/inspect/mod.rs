@@ -26,6 +26,7 @@ use self::sites::IndexedSites;
 use self::text::text_of;
 use self::words::variants;
 use super::output::print;
+use super::values::whole;
 use crate::app::{self, ProcessRole};
 use crate::clock;
 use crate::config::{Config, Source};
@@ -49,7 +50,7 @@ pub(super) struct InspectArgs {
     /// A topic; by default every source of the configuration
     topic: Option<String>,
     /// Records to read of each partition
-    #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(long, default_value_t = 100, value_name = "N", value_parser = whole(1..=100_000_u32))]
     last: u32,
     /// Print every record that was read, not only the newest
     #[arg(long)]

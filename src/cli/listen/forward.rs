@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use chrono::SecondsFormat;
 use reqwest::Client;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -22,7 +21,7 @@ use crate::clock;
 use crate::deliver::{request, signature};
 use crate::domain::id::WebhookId;
 use crate::domain::secret::Secret;
-use crate::domain::time::from_ms;
+use crate::domain::time::{from_ms, rfc3339};
 
 /// Time within which the server has to answer, as for an endpoint.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -150,7 +149,7 @@ impl Forwarder {
                 latency_ms,
             })?);
         }
-        let at = from_ms(now_ms).to_rfc3339_opts(SecondsFormat::Millis, true);
+        let at = rfc3339(from_ms(now_ms));
         let colour = if status.is_some_and(|status| status < 300) {
             "32"
         } else {

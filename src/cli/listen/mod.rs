@@ -23,12 +23,12 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify};
 
 use self::print::{block, json_line};
 use self::receiver::{Incoming, ListenReceiver};
 use self::temporary::TemporaryWebhook;
-use super::output::{note, wants_colours, write};
+use super::output::{StdoutLost, check_open, note, wants_colours, write};
 use crate::app::{Lifecycle, SecondSignal};
 use crate::clock;
 
@@ -41,13 +41,16 @@ const MAX_BODY_BYTES: usize = 4 << 20;
 struct Listener {
     receiver: ListenReceiver,
     colours: bool,
-    /// Told when stdout is lost: nobody reads the output any more.
+    /// The first failure to write: nobody reads the output any more.
+    lost: Mutex<Option<StdoutLost>>,
+    /// Told of it.
     unread: Notify,
 }
 
 /// Listens until a signal says to stop, or until nobody reads the output, and prints a summary on
 /// stderr.
 pub(super) async fn run(mut options: ListenOptions) -> anyhow::Result<ExitCode> {
+    check_open()?;
     if options.forward.forward.is_some() {
         return forward::run(&options, &options.forward).await;
     }
@@ -86,7 +89,10 @@ async fn receive(socket: TcpListener, options: ListenOptions) -> anyhow::Result<
         served = serve(socket, Arc::clone(&listener)) => served?,
         watched = lifecycle.watch_signals(SecondSignal::IsIgnored) => watched?,
         () = stop.cancelled() => {}
-        () = listener.unread.notified() => return Ok(ExitCode::FAILURE),
+        () = listener.unread.notified() => {
+            let lost = listener.lost.lock().await.take();
+            return lost.map_or(Ok(ExitCode::FAILURE), |lost| Err(lost.into()));
+        }
     }
     note(&listener.receiver.summary());
     Ok(ExitCode::SUCCESS)
@@ -120,7 +126,8 @@ async fn answer(
     } else {
         block(&received, listener.colours)
     };
-    if write(text.as_bytes()).is_err() {
+    if let Err(lost) = write(text.as_bytes()) {
+        listener.lost.lock().await.get_or_insert(lost);
         listener.unread.notify_one();
     }
     tokio::time::sleep(options.delay).await;
@@ -137,6 +144,7 @@ impl Listener {
         Self {
             receiver: ListenReceiver::new(options),
             colours: wants_colours(),
+            lost: Mutex::default(),
             unread: Notify::new(),
         }
     }

@@ -7,8 +7,9 @@ use axum::http::HeaderValue;
 use url::Url;
 
 use crate::cli::calls::{ApiArgs, BodyArgs};
+use crate::cli::values::{duration, secret, whole};
 use crate::domain::id::WebhookId;
-use crate::domain::secret::{InvalidSecret, Secret};
+use crate::domain::secret::Secret;
 use crate::domain::site::SiteId;
 
 /// A local receiver that verifies and prints webhooks.
@@ -18,25 +19,25 @@ pub(in crate::cli) struct ListenOptions {
     #[arg(long = "secret", value_name = "SECRET", value_parser = secret)]
     pub(super) secrets: Vec<Secret>,
     /// Address to listen on
-    #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
+    #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS", value_parser = address)]
     pub(super) host: IpAddr,
     /// Port to listen on; 0 takes a free one and names it on stderr
-    #[arg(long, default_value_t = 9000)]
+    #[arg(long, default_value_t = 9000, value_parser = whole(0..=u16::MAX))]
     pub(super) port: u16,
     /// Fail the first N attempts of every delivery (with --status, else 500) and accept later ones
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole(0_u32..))]
     pub(super) fail: Option<u32>,
     /// Fail the first N requests of all, and accept later ones
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole(0_u64..))]
     pub(super) fail_first: Option<u64>,
     /// Answer with this status: failed requests with --fail or --fail-first, every request without
-    #[arg(long, value_name = "CODE", value_parser = clap::value_parser!(u16).range(200..=599))]
+    #[arg(long, value_name = "CODE", value_parser = whole(200..=599_u16))]
     pub(super) status: Option<u16>,
     /// Add this Retry-After header to answers that are not 2xx
     #[arg(long, value_name = "VALUE")]
     pub(super) retry_after: Option<HeaderValue>,
     /// Wait this long before every answer, as in 250ms or 40s
-    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration)]
     pub(super) delay: Duration,
     /// Print one JSON object a line for scripts
     #[arg(long)]
@@ -90,6 +91,7 @@ fn plain_url(text: &str) -> Result<Url, String> {
     }
 }
 
-fn secret(text: &str) -> Result<Secret, InvalidSecret> {
-    Secret::parse(text)
+fn address(text: &str) -> Result<IpAddr, String> {
+    text.parse()
+        .map_err(|_| "allowed: an IP address, such as 127.0.0.1, or 0.0.0.0 for every one".to_owned())
 }

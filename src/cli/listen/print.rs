@@ -4,14 +4,13 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use chrono::SecondsFormat;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::received::{ReceivedRequest, SignatureCheck};
 use crate::cli::request_text::{body_lines, joined};
 use crate::cli::text::{paint, printable};
-use crate::domain::time::from_ms;
+use crate::domain::time::{from_ms, rfc3339};
 
 /// A request as one line of JSON. Keys are stable; `null` is unknown, and for `…_ok` that there was
 /// no secret.
@@ -75,7 +74,7 @@ pub(super) fn json_line(received: &ReceivedRequest) -> String {
 
 /// A block of lines for people, with its line ends.
 pub(super) fn block(received: &ReceivedRequest, colours: bool) -> String {
-    let at = from_ms(received.at_ms).to_rfc3339_opts(SecondsFormat::Millis, true);
+    let at = rfc3339(from_ms(received.at_ms));
     let event = printable(received.event.as_deref().unwrap_or("unknown event"));
     let status_colour = if received.status < 300 { "32" } else { "31" };
     let mut text = format!(

@@ -4,10 +4,9 @@ use std::net::SocketAddr;
 
 use anyhow::Context as _;
 use reqwest::Method;
-use serde_json::{Map, Value};
 
 use super::options::{ListenOptions, TemporaryArgs};
-use crate::cli::calls::ApiClient;
+use crate::cli::calls::{ApiClient, CallBody};
 use crate::cli::output::{complain, note};
 use crate::domain::secret::Secret;
 use crate::domain::site::SiteId;
@@ -60,19 +59,17 @@ impl TemporaryWebhook {
     }
 }
 
-fn fields(options: &ListenOptions, address: SocketAddr) -> anyhow::Result<Map<String, Value>> {
+fn fields(options: &ListenOptions, address: SocketAddr) -> anyhow::Result<CallBody> {
     let args = &options.temporary;
     let url = args
         .public_url
         .clone()
         .unwrap_or_else(|| format!("http://{address}/"));
-    let mut fields = Map::from_iter([
-        ("name".to_owned(), Value::from("bellwether listen")),
-        ("url".to_owned(), url.into()),
-        ("events".to_owned(), args.events.clone().into()),
-    ]);
-    if let Some(secret) = options.secrets.first() {
-        fields.insert("secret".to_owned(), secret.reveal().into());
-    }
-    args.fields.build(fields)
+    let secret = options.secrets.first();
+    args.fields.build([
+        ("name", "--field name", Some("bellwether listen".into())),
+        ("url", "--public-url", Some(url.into())),
+        ("events", "--events", Some(args.events.clone().into())),
+        ("secret", "--secret", secret.map(|secret| secret.reveal().into())),
+    ])
 }
