@@ -2,6 +2,7 @@
 //! files, and pure modules neither wait nor reach outside.
 
 mod contracts;
+mod log_lines;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -1,5 +1,6 @@
 //! Errors as problem details (RFC 9457).
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::http::{HeaderName, HeaderValue, header};
@@ -8,6 +9,9 @@ use serde::Serialize;
 
 use super::field_errors::{FieldError, FieldErrors};
 use super::problem_type::ProblemType;
+use crate::clock;
+use crate::record::pg_monitor::in_words;
+use crate::telemetry::throttle::Throttle;
 
 /// An answer that reports an error.
 #[derive(Debug)]
@@ -137,18 +141,38 @@ impl IntoResponse for Problem {
     }
 }
 
+/// Log lines of the kinds that every request may cause, one a second of each.
+static UNAVAILABLE: Mutex<Throttle> = Mutex::new(Throttle::new());
+static FAILED: Mutex<Throttle> = Mutex::new(Throttle::new());
+
+/// The number of lines left out before, if this one is to be written.
+pub(super) fn admit(throttle: &Mutex<Throttle>) -> Option<u64> {
+    let mut throttle = throttle.lock().unwrap_or_else(PoisonError::into_inner);
+    throttle.admit(clock::monotonic())
+}
+
 /// The error is logged here, where it is handled. The caller learns only if another try may help.
 impl From<sqlx::Error> for Problem {
     fn from(error: sqlx::Error) -> Self {
         if is_transient(&error) {
-            tracing::warn!(%error, "the database is unavailable to a request to the API");
+            if let Some(suppressed) = admit(&UNAVAILABLE) {
+                let error = in_words(&error);
+                tracing::warn!(
+                    error,
+                    suppressed,
+                    "the database is unavailable to a request to the API"
+                );
+            }
             Self::new(
                 ProblemType::Unavailable,
                 "The database is temporarily unavailable. Try again.",
             )
             .retry_after_seconds(1)
         } else {
-            tracing::error!(%error, "a request to the API failed");
+            if let Some(suppressed) = admit(&FAILED) {
+                let error = in_words(&error);
+                tracing::error!(error, suppressed, "a request to the API failed");
+            }
             Self::internal()
         }
     }

@@ -14,6 +14,7 @@ use sqlx::{Connection as _, PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::context::AppContext;
+use super::error_words::in_words;
 use super::recovery;
 use crate::clock;
 use crate::domain::delivery::{DeliveryStatus, FailureReason};
@@ -106,7 +107,7 @@ impl Jobs {
             && let Some(suppressed) = failures.admit(now)
         {
             tracing::warn!(
-                error = format!("{error:#}"),
+                error = in_words(error),
                 suppressed,
                 "a job could not go on; it is tried again"
             );

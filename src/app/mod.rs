@@ -5,6 +5,7 @@
 //! logs, the admin listener and the signals start first, so that a slow start can be watched and
 //! stopped.) Not here: the work of any stage.
 
+mod error_words;
 mod roles;
 mod host;
 mod lifecycle;
@@ -33,6 +34,7 @@ mod source_notices;
 
 pub(crate) use crate::telemetry::words::ProcessRole;
 pub(crate) use check::{kafka_refusals, refusals};
+pub(crate) use error_words::in_words;
 pub(crate) use host::Host;
 pub(crate) use lifecycle::{Lifecycle, SecondSignal};
 pub(crate) use reach::{reach_kafka, reach_postgres};

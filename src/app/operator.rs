@@ -25,6 +25,7 @@ use crate::record::notices::{self, OperatorNotice};
 use crate::record::pg_monitor::PgMonitor;
 use crate::tasks::Tasks;
 use crate::telemetry::Metrics;
+use crate::telemetry::throttle::Throttle;
 use crate::telemetry::words::NoticeOutcome;
 use crate::telemetry::words::PostgresOp;
 
@@ -45,6 +46,7 @@ struct OperatorSender {
     sender: SingleSender,
     webhook: Webhook,
     timeout: Duration,
+    failures: Throttle,
 }
 
 /// Starts the work, if the operator has a webhook.
@@ -57,13 +59,14 @@ pub(super) fn start(app: &AppContext, tasks: &mut Tasks) -> anyhow::Result<()> {
         ..deliver::client_options(app)?
     };
     let client = WebhookClient::new(options).context("starting the HTTP client of the operator's webhook")?;
-    let work = OperatorSender {
+    let mut work = OperatorSender {
         pool: app.pool.clone(),
         monitor: app.pg_monitor.clone(),
         metrics: Arc::clone(&app.metrics),
         timeout: client.timeout(),
         sender: SingleSender::new(client),
         webhook: webhook_of(configured)?,
+        failures: Throttle::new(),
     };
     let finished = app.lifecycle.finished.clone();
     tasks.spawn_background("operator", async move {
@@ -97,7 +100,7 @@ fn webhook_of(configured: OperatorWebhook) -> anyhow::Result<Webhook> {
 }
 
 impl OperatorSender {
-    async fn run(&self) {
+    async fn run(&mut self) {
         loop {
             let now = clock::now();
             let until = now + TimeDelta::from_std(self.timeout).unwrap_or(SLACK) + SLACK;
@@ -112,7 +115,7 @@ impl OperatorSender {
         }
     }
 
-    async fn send(&self, notice: OperatorNotice) {
+    async fn send(&mut self, notice: OperatorNotice) {
         let Ok(event) = notice.event_type.parse::<OperatorEvent>() else {
             // A newer version's is left to it; it is due again later.
             return;
@@ -140,9 +143,17 @@ impl OperatorSender {
             .operator_notices
             .with_label_values(&[outcome.as_str()])
             .inc();
-        if attempt.result != AttemptResult::Success {
+        if attempt.result != AttemptResult::Success
+            && let Some(suppressed) = self.failures.admit(clock::monotonic())
+        {
             let (result, error) = (attempt.result.as_str(), attempt.error.as_deref());
-            tracing::warn!(notification.id = %notice.id, outcome = result, error, "the operator's webhook did not take a notification");
+            tracing::warn!(
+                notification.id = %notice.id,
+                outcome = result,
+                error,
+                suppressed,
+                "the operator's webhook did not take a notification"
+            );
         }
         self.monitor
             .until_done(PostgresOp::Circuits, || async {

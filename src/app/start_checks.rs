@@ -21,6 +21,7 @@ use crate::record::pg_monitor::PgMonitor;
 use crate::record::pool::ConnectionEpoch;
 use crate::record::{connect, keys, pool};
 use crate::telemetry::connection::ConnectionError;
+use crate::telemetry::throttle::Throttle;
 use crate::telemetry::words::{ProcessRole, ReadyCheck};
 
 /// Longest time that a start waits for Postgres or Kafka before it fails.
@@ -61,11 +62,14 @@ pub(super) async fn open_database(foundation: &Foundation) -> anyhow::Result<Dat
 /// Connects, and tries again for as long as the server may still be starting.
 async fn connect_patiently(options: &PgConnectOptions) -> anyhow::Result<PgConnection> {
     let deadline = clock::monotonic() + START_TIMEOUT;
+    let mut tries = Throttle::new();
     loop {
         match connect::connect(options).await {
             Ok(connection) => return Ok(connection),
             Err(error) if clock::monotonic() < deadline && !error.is_final() => {
-                tracing::warn!("{error}; trying again");
+                if let Some(suppressed) = tries.admit(clock::monotonic()) {
+                    tracing::warn!(suppressed, "{error}; trying again");
+                }
                 tokio::time::sleep(RETRY_EVERY).await;
             }
             Err(error) => return Err(error.into()),
@@ -191,12 +195,15 @@ async fn find_problems(
     retry_prefix: &str,
 ) -> anyhow::Result<Vec<TopicProblem>> {
     let deadline = clock::monotonic() + START_TIMEOUT;
+    let mut tries = Throttle::new();
     loop {
         let begun = clock::monotonic();
         match topics.check(plan, retry_prefix).await {
             Ok(problems) => return Ok(problems),
             Err(error) if clock::monotonic() < deadline && !is_final(&error) => {
-                tracing::warn!("{error:#}; trying again");
+                if let Some(suppressed) = tries.admit(clock::monotonic()) {
+                    tracing::warn!(suppressed, "{error:#}; trying again");
+                }
                 // The question has taken a part of the time already.
                 let took = clock::monotonic().duration_since(begun);
                 tokio::time::sleep(RETRY_EVERY.saturating_sub(took)).await;

@@ -11,7 +11,7 @@ use crate::clock;
 use crate::deliver::lanes::health::OPEN_TOO_LONG_MS;
 use crate::domain::webhook::DisableReason;
 use crate::record::keyring::Keyring;
-use crate::record::pg_monitor::PgMonitor;
+use crate::record::pg_monitor::{PgMonitor, in_words};
 use crate::record::retention::{self, RetentionStep};
 use crate::record::{activity, health, idempotency, jobs, keys, migrate, partitions, registry, sessions};
 use crate::tasks::Tasks;
@@ -84,7 +84,11 @@ impl Upkeep {
                 // Without the right to make tables this is left to `bellwether migrate`; the
                 // horizon shows when it is due.
                 if let Err(error) = migrate::ensure_partitions_around(&mut connection, now_ms).await {
-                    tracing::warn!(error = %error, "partitions could not be made ahead of time; `bellwether migrate` makes them");
+                    let error = in_words(&error);
+                    tracing::warn!(
+                        error,
+                        "partitions could not be made ahead of time; `bellwether migrate` makes them"
+                    );
                 }
                 registry::purge_changes(&mut connection).await?;
                 idempotency::purge(&mut connection, clock::now()).await?;
@@ -95,9 +99,11 @@ impl Upkeep {
             self.disable_failing(&mut connection).await?;
             keys::store_canary(&mut connection, &self.keyring, clock::now()).await?;
             let horizon = partitions::partition_horizon_seconds(&mut connection, now_ms).await?;
-            let theirs_ms: i64 = sqlx::query_scalar!("select (extract(epoch from clock_timestamp()) * 1000)::bigint as \"now_ms!\"")
-                .fetch_one(&mut *connection)
-                .await?;
+            let theirs_ms: i64 = sqlx::query_scalar!(
+                "select (extract(epoch from clock_timestamp()) * 1000)::bigint as \"now_ms!\""
+            )
+            .fetch_one(&mut *connection)
+            .await?;
             Ok((horizon, theirs_ms))
         });
         let begun = clock::monotonic();
@@ -141,7 +147,7 @@ impl Upkeep {
             Ok(Ok(RetentionStep::Dropped)) => tracing::info!("a day of old deliveries was dropped"),
             // A table in use shows in the gauge, if it lasts.
             Ok(Ok(RetentionStep::Done | RetentionStep::Busy)) | Err(_) => {}
-            Ok(Err(error)) => tracing::warn!(error = %error, "old deliveries could not be dropped"),
+            Ok(Err(error)) => tracing::warn!(error = in_words(&error), "old deliveries could not be dropped"),
         }
     }
 }

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::diagnosis::diagnose;
+use super::error_words::{in_words, without_jargon};
 use super::rights::{MissingRight, principal};
 use crate::clock;
 use crate::config::KafkaConfig;
@@ -21,6 +22,14 @@ use crate::telemetry::words::KafkaErrorKind;
 /// Most causes that are kept; a cluster has far fewer.
 const MAX_CAUSES: usize = 1_000;
 
+/// Facility of the lines that tell of a producer waiting for the id by which brokers know its
+/// records apart.
+const PRODUCER_ID: &str = "GETPID";
+/// Time for which a cluster may take to hand such an id out, before that is worth a warning.
+const PRODUCER_ID_LATE: Duration = Duration::from_secs(15);
+/// Time between two such lines after which the later one tells of another wait.
+const PRODUCER_ID_GAP: Duration = Duration::from_secs(10);
+
 /// Receives the events of all clients of a process: counts errors, remembers failed connections and
 /// writes at most one log line a second for a cause.
 #[derive(Debug, Clone)]
@@ -30,6 +39,8 @@ pub struct ClientEvents {
     throttles: Arc<Mutex<HashMap<LogCause, Throttle>>>,
     /// Latest failure by host and port, since a broker last answered.
     failures: Arc<Mutex<BTreeMap<(String, u16), ConnectionError>>>,
+    /// First and last line about a producer that waits for its id.
+    producer_id: Arc<Mutex<Option<(Instant, Instant)>>>,
     is_apart: bool,
     /// Name of these clients in messages about rights.
     principal: Arc<str>,
@@ -52,6 +63,7 @@ impl ClientEvents {
             fatal: Arc::default(),
             throttles: Arc::default(),
             failures: Arc::default(),
+            producer_id: Arc::default(),
             is_apart: false,
             principal: "this client".into(),
         }
@@ -158,6 +170,17 @@ impl ClientEvents {
         }
     }
 
+    /// True if a producer has waited for its id for long. Each line about it is noted.
+    fn producer_id_is_late(&self, now: Instant) -> bool {
+        let mut noted = lock(&self.producer_id);
+        let first = match *noted {
+            Some((first, last)) if now.saturating_duration_since(last) < PRODUCER_ID_GAP => first,
+            _ => now,
+        };
+        *noted = Some((first, now));
+        now.saturating_duration_since(first) >= PRODUCER_ID_LATE
+    }
+
     fn admit_cause(&self, cause: LogCause, now: Instant) -> Option<u64> {
         let mut throttles = lock(&self.throttles);
         if throttles.len() >= MAX_CAUSES {
@@ -173,11 +196,15 @@ impl ClientContext for ClientEvents {
             self.connection_failed(level, error);
         } else if !is_warning(level) {
             tracing::debug!(target: "librdkafka", facility = fac, "{log_message}");
+        } else if fac == PRODUCER_ID && !self.producer_id_is_late(clock::monotonic()) {
+            // A cluster that has just started takes a moment to hand out the first ids.
+            tracing::debug!(target: "librdkafka", facility = fac, "{log_message}");
         } else if let Some(suppressed) =
             self.admit_cause(LogCause::Facility(fac.to_owned()), clock::monotonic())
         {
             // Errors come through `error` too, with a code; these lines add the broker's words.
-            tracing::warn!(target: "librdkafka", facility = fac, suppressed, "{log_message}");
+            let text = without_jargon(log_message);
+            tracing::warn!(target: "librdkafka", facility = fac, suppressed, "{text}");
         }
     }
 
@@ -188,12 +215,12 @@ impl ClientContext for ClientEvents {
             return;
         }
         self.note(code);
+        let is_connection = diagnose(reason).is_some();
+        let (error, reason) = (in_words(&error), without_jargon(reason));
         if kind_of(code) == KafkaErrorKind::Fatal {
-            tracing::error!(target: "librdkafka", error = %error, "a Kafka client failed for good: {reason}");
-        } else if diagnose(reason).is_none()
-            && let Some(suppressed) = self.admit(code)
-        {
-            tracing::warn!(target: "librdkafka", error = %error, suppressed, "{reason}");
+            tracing::error!(target: "librdkafka", error, "a Kafka client failed for good: {reason}");
+        } else if !is_connection && let Some(suppressed) = self.admit(code) {
+            tracing::warn!(target: "librdkafka", error, suppressed, "{reason}");
         }
     }
 }

@@ -5,6 +5,7 @@ use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::{ClientContext, config::RDKafkaLogLevel};
 
+use super::error_words::in_words;
 use super::settings;
 use crate::config::KafkaConfig;
 
@@ -46,7 +47,7 @@ pub(crate) fn refusal(config: &KafkaConfig) -> Option<String> {
     match made {
         Ok(_) => None,
         Err(KafkaError::ClientCreation(text)) => Some(explain(config, &text)),
-        Err(error) => Some(explain(config, &error.to_string())),
+        Err(error) => Some(explain(config, &in_words(&error))),
     }
 }
 

@@ -12,6 +12,7 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::metadata::{Metadata, MetadataTopic};
 
 use super::client::ClientEvents;
+use super::error_words::in_words;
 use super::settings;
 use crate::clock;
 use crate::config::KafkaConfig;
@@ -175,7 +176,7 @@ impl Cluster {
                 Some(RDKafkaErrorCode::OperationTimedOut | RDKafkaErrorCode::BrokerTransportFailure) => {
                     ConnectionCause::NoAnswer
                 }
-                _ => ConnectionCause::Other(error.to_string()),
+                _ => ConnectionCause::Other(in_words(error)),
             };
             ConnectionError {
                 server: Server::Kafka,

@@ -20,6 +20,7 @@ use rdkafka::error::{IsError as _, KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 use rdkafka_sys as sys;
 
+use super::error_words::in_words;
 use super::member::MemberConsumer;
 use super::queue::OwnQueue;
 use super::topic_partition::TopicPartition;
@@ -142,7 +143,14 @@ impl Commits {
         let context = self.answers.consumer().context();
         self.failed.set(true);
         context.count_failed_commit();
-        tracing::warn!(group = context.group(), error = %error, "an offset commit failed; the next one covers it");
+        if let Some(suppressed) = context.client_events().admit(error.rdkafka_error_code()) {
+            tracing::warn!(
+                group = context.group(),
+                error = in_words(error),
+                suppressed,
+                "an offset commit failed; the next one covers it"
+            );
+        }
     }
 
     /// True if all commits were answered, and none has failed since [`Self::take_failed`].

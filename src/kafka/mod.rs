@@ -7,6 +7,7 @@
 pub mod settings;
 pub mod topics;
 pub(crate) mod diagnosis;
+pub(crate) mod error_words;
 pub mod client;
 pub(crate) mod client_check;
 pub(crate) mod session;

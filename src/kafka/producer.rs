@@ -16,6 +16,7 @@ use tokio::sync::oneshot::Receiver;
 
 use super::backlog::Backlog;
 use super::client::ClientEvents;
+use super::error_words::{code_in_words, in_words};
 use super::settings;
 use crate::clock;
 use crate::config::KafkaConfig;
@@ -26,7 +27,7 @@ pub(crate) mod outgoing;
 
 /// A record was not published.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a record for {topic} was not published: {code}")]
+#[error("a record for {topic} was not published: {}", code_in_words(*.code))]
 pub(crate) struct PublishError {
     topic: String,
     code: RDKafkaErrorCode,
@@ -303,7 +304,8 @@ impl Publisher {
                 }
                 Err(error) => {
                     if let Some(suppressed) = self.client_events.admit(error.rdkafka_error_code()) {
-                        tracing::error!(%error, suppressed, "a producer cannot be created; trying again");
+                        let error = in_words(&error);
+                        tracing::error!(error, suppressed, "a producer cannot be created; trying again");
                     }
                     tokio::time::sleep(REFUSED_PAUSE).await;
                 }

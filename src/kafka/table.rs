@@ -10,6 +10,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::{Message as _, Offset, TopicPartitionList};
 
 use super::client::ClientEvents;
+use super::error_words::in_words;
 use super::settings;
 use crate::clock;
 use crate::config::KafkaConfig;
@@ -96,7 +97,8 @@ pub(crate) fn read(
             Some(Err(error)) => {
                 let code = error.rdkafka_error_code();
                 if let Some(suppressed) = client_events.admit(code) {
-                    tracing::warn!(topic, error = %error, suppressed, "reading a table failed; trying again");
+                    let error = in_words(&error);
+                    tracing::warn!(topic, error, suppressed, "reading a table failed; trying again");
                 }
             }
             None => {}

@@ -10,7 +10,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::domain::registry::Registry;
+use crate::telemetry::throttle::Throttle;
 
+use super::pg_monitor::in_words;
 use super::registry::RegistryReader;
 
 /// Channel on which the database announces changes.
@@ -49,7 +51,7 @@ async fn keep_looking(
     looked: impl Fn(i64),
     hint: &Notify,
 ) {
-    let mut failing = false;
+    let (mut failing, mut failures) = (false, Throttle::new());
     loop {
         let begun_ms = clock::now_ms();
         match look(pool, reader).await {
@@ -64,8 +66,13 @@ async fn keep_looking(
                 failing = false;
             }
             Err(error) => {
-                if !failing {
-                    tracing::warn!(%error, "the configuration cannot be read; the last one stays in force");
+                if let Some(suppressed) = failures.admit(clock::monotonic()) {
+                    let error = in_words(&error);
+                    tracing::warn!(
+                        error,
+                        suppressed,
+                        "the configuration cannot be read; the last one stays in force"
+                    );
                 }
                 failing = true;
             }
@@ -93,7 +100,7 @@ async fn look(pool: &PgPool, reader: &mut RegistryReader) -> Result<Option<Arc<R
 pub(crate) async fn listen(pool: &PgPool, channel: &str, hint: &Notify) {
     loop {
         if let Err(error) = pass_hints_on(pool, channel, hint).await {
-            tracing::debug!(%error, channel, "no hints of changes for now");
+            tracing::debug!(error = in_words(&error), channel, "no hints of changes for now");
         }
         tokio::time::sleep(LISTEN_AGAIN_AFTER).await;
     }

@@ -176,7 +176,7 @@ impl PgMonitor {
         let server = lock(&self.server);
         let text = match (&server.failure, error) {
             (Some(failure), sqlx::Error::PoolTimedOut) => failure.to_string(),
-            _ => format!("{}: {op}: {error}", self.name),
+            _ => format!("{}: {op}: {}", self.name, in_words(error)),
         };
         // One that began before the last answer says nothing about the server as it is now.
         if kind != PostgresErrorKind::Other && server.answered.is_none_or(|answered| answered <= begun) {
@@ -204,6 +204,19 @@ fn is_refusal(error: &sqlx::Error) -> bool {
             .code()
             .is_some_and(|code| code.starts_with("22") || code.starts_with("23")),
         _ => false,
+    }
+}
+
+/// An error as an operator reads of it. The library's own words name its pool, which nobody knows.
+pub(crate) fn in_words(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::PoolTimedOut => {
+            "no connection was free in time: all of them are in use, or the server does not answer".to_owned()
+        }
+        sqlx::Error::PoolClosed => "the connections are closed, as the process is stopping".to_owned(),
+        sqlx::Error::Io(error) => format!("the connection failed: {error}"),
+        sqlx::Error::Database(error) => error.message().to_owned(),
+        other => other.to_string(),
     }
 }
 

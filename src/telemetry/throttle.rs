@@ -10,6 +10,13 @@ pub(crate) struct Throttle {
 }
 
 impl Throttle {
+    pub(crate) const fn new() -> Self {
+        Self {
+            last: None,
+            suppressed: 0,
+        }
+    }
+
     /// `Some(n)`: write it, and say that `n` were left out before; `None`: leave it out.
     pub(crate) fn admit(&mut self, now: Instant) -> Option<u64> {
         if self

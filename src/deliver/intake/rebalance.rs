@@ -18,6 +18,7 @@ use crate::clock;
 use crate::deliver::owned::DeadOwners;
 use crate::dispatch::offsets::{Epoch, OffsetTracker};
 use crate::dispatch::read_ahead::ReadAhead;
+use crate::kafka::error_words::in_words;
 use crate::kafka::member::GroupMember;
 use crate::kafka::member::offsets::Committed;
 use crate::kafka::session::commit_metadata::CommitMetadata;
@@ -161,7 +162,12 @@ impl Intake {
                 }
                 Err(error) => {
                     // The others would not answer any sooner, and the group waits.
-                    tracing::warn!(error = %error, "the end of a partition is not known; what is read is looked up");
+                    tracing::warn!(
+                        topic = &**member.topic(at.topic),
+                        partition = at.partition,
+                        error = in_words(&error),
+                        "the end of a partition is not known; what is read is looked up"
+                    );
                     break;
                 }
             }
@@ -196,7 +202,7 @@ fn starts(
             tracing::warn!(
                 topic = &**member.topic(at.topic),
                 partition = at.partition,
-                %error,
+                error = in_words(&error),
                 "the beginning of a partition is not known; it is read from its first record on"
             );
             0

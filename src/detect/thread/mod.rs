@@ -28,6 +28,7 @@ use crate::kafka::batch_reader::{Batch, BatchItem, BatchReader};
 use crate::kafka::batch_record::BatchRecord;
 use crate::kafka::client::ClientEvents;
 use crate::kafka::commits::Commit;
+use crate::kafka::error_words::in_words;
 use crate::kafka::log_ends::LogEnds;
 use crate::kafka::member::GroupMember;
 use crate::kafka::producer::Publisher;
@@ -284,7 +285,7 @@ impl Detector {
                     if let Some(suppressed) = self.failed_seeks.admit(clock::monotonic()) {
                         tracing::warn!(
                             partition = owned.partition,
-                            error = %error,
+                            error = in_words(&error),
                             suppressed,
                             "a partition cannot be read from where it stands; trying again"
                         );

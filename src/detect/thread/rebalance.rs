@@ -128,7 +128,7 @@ impl Detector {
             return;
         }
         if let Err(error) = self.restore(&due, BRIEF) {
-            let reason = format!("{error:#}");
+            let reason = crate::kafka::error_words::chain_in_words(&error, |_| None);
             for partition in &due {
                 self.note_unrestored(*partition, reason.clone());
             }

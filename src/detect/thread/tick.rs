@@ -2,6 +2,7 @@
 
 use super::{Detector, owned_mut};
 use crate::clock;
+use crate::kafka::error_words::code_in_words;
 use crate::kafka::topic_partition::TopicPartition;
 
 impl Detector {
@@ -66,7 +67,7 @@ impl Detector {
                         tracing::warn!(
                             topic = self.counts.source(at.topic),
                             partition = at.partition,
-                            error = %code,
+                            error = code_in_words(code),
                             suppressed,
                             "the end of a partition is not known, and its silent sites wait"
                         );

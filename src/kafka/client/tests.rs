@@ -81,3 +81,14 @@ fn errors_of_connections_are_left_to_their_log_lines() {
     let right = Some(RDKafkaErrorCode::TopicAuthorizationFailed);
     assert_eq!(client_events.admit(right), Some(0));
 }
+
+#[test]
+fn a_producer_that_waits_for_its_id_is_news_only_if_it_lasts() {
+    let client_events = client_events();
+    let start = clock::monotonic();
+    let late = |seconds| client_events.producer_id_is_late(start + Duration::from_secs(seconds));
+    assert!(!(0..15).any(late));
+    assert!(late(15) && late(16));
+    // After a pause it is another wait.
+    assert!(!late(40));
+}

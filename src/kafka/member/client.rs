@@ -13,6 +13,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaRespErr;
 
 use crate::kafka::client::ClientEvents;
+use crate::kafka::error_words::in_words;
 
 /// Consumer type behind a member.
 pub(crate) type MemberConsumer = BaseConsumer<MemberContext>;
@@ -48,7 +49,7 @@ impl ConsumerContext for MemberContext {
         if self.closing.load(Ordering::Relaxed) {
             // Nobody polls for events any more, and closing waits for this answer.
             if let Err(error) = consumer.unassign() {
-                tracing::debug!(error = %error, "unassigning while leaving");
+                tracing::debug!(error = in_words(&error), "unassigning while leaving");
             }
             return;
         }
@@ -96,7 +97,7 @@ impl MemberContext {
         self.group
     }
 
-    pub(super) fn client_events(&self) -> &ClientEvents {
+    pub(in crate::kafka) fn client_events(&self) -> &ClientEvents {
         &self.client_events
     }
 

@@ -18,6 +18,7 @@ use rdkafka::error::RDKafkaErrorCode;
 
 use super::client::ClientEvents;
 use super::commits::Commit;
+use super::error_words::{chain_in_words, code_in_words};
 use super::member::{GroupMember, MemberEvent};
 use super::topic_partition::TopicPartition;
 use crate::clock;
@@ -168,7 +169,7 @@ impl<K: Eq + Hash, S> Session<K, S> {
     /// Asks the member to offer these partitions once more after a pause, because they could not be
     /// taken, and reports why.
     pub(crate) fn retry_assignment(&mut self, partitions: Vec<TopicPartition>, error: &anyhow::Error) {
-        let reason = format!("{error:#}");
+        let reason = chain_in_words(error, |_| None);
         if let Some(suppressed) = self.failed_assignments.admit(clock::monotonic()) {
             tracing::warn!(
                 group = self.member.group(),
@@ -234,7 +235,7 @@ impl<K: Eq + Hash, S> Session<K, S> {
                 group = self.member.group(),
                 topic = at.map(|at| &**self.member.topic(at.topic)),
                 partition = at.map(|at| at.partition),
-                error = %code,
+                error = code_in_words(code),
                 suppressed,
                 "reading failed; it is tried again"
             );

@@ -15,6 +15,7 @@ use crate::clock;
 use crate::config::{Config, KafkaConfig};
 use crate::kafka::client::ClientEvents;
 use crate::kafka::cluster::{Cluster, TopicLookup, TopicShape};
+use crate::kafka::error_words::code_in_words;
 use crate::kafka::rights::MissingRight;
 use crate::kafka::settings;
 
@@ -116,7 +117,7 @@ impl Topics {
                     RDKafkaErrorCode::TopicAuthorizationFailed => {
                         self.missing_right("Create", &name).to_string()
                     }
-                    code => format!("{name}: {code}"),
+                    code => format!("{name}: {}", code_in_words(code)),
                 }),
             }
         }

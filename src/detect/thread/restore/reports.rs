@@ -6,6 +6,7 @@ use rdkafka::error::RDKafkaErrorCode;
 
 use crate::detect::thread::DetectSettings;
 use crate::kafka::client::ClientEvents;
+use crate::kafka::error_words::code_in_words;
 use crate::kafka::log_ends::OffsetAnswer;
 use crate::kafka::topic_partition::TopicPartition;
 
@@ -26,7 +27,10 @@ pub(super) fn unanswered(at: TopicPartition, answer: &OffsetAnswer, settings: &D
         ),
         (source, error) => {
             let topic = source.map_or(state_topic.as_str(), |source| source.topic.as_str());
-            format!("{topic}/{partition}: its offsets cannot be looked up ({error}); trying again")
+            format!(
+                "{topic}/{partition}: its offsets cannot be looked up ({}); trying again",
+                code_in_words(error)
+            )
         }
     }
 }
