@@ -4,11 +4,13 @@
 use std::collections::HashSet;
 use std::path::Path;
 
+use rdkafka::ClientConfig;
+
 use super::settings::{key_lines, pool_settings};
 use crate::config::Config;
 use crate::deliver::http::client::{ClientOptions, WebhookClient};
 use crate::dispatch::schedule::RetrySchedule;
-use crate::kafka::{client_check, settings};
+use crate::kafka::client_check;
 use crate::record::keyring::Keyring;
 use crate::record::pool;
 
@@ -54,9 +56,7 @@ pub(crate) fn kafka_refusals(config: &Config) -> Vec<String> {
 /// librdkafka knows its settings and what each allows.
 fn check_kafka(config: &Config, refusals: &mut Vec<String>) {
     for (key, value) in &config.kafka.properties {
-        let mut alone = config.kafka.clone();
-        alone.properties.retain(|other, _| other == key);
-        let refused = settings::client(&alone).create_native_config();
+        let refused = ClientConfig::new().set(key, value).create_native_config();
         if let Err(rdkafka::error::KafkaError::ClientConfig(_, why, name, _)) = refused
             && name == *key
         {
@@ -65,6 +65,10 @@ fn check_kafka(config: &Config, refusals: &mut Vec<String>) {
                 why
             } else {
                 why.replace(value, "…")
+            };
+            let why = match why.starts_with("No such configuration property") {
+                true => "librdkafka has no such setting".to_owned(),
+                false => why,
             };
             refusals.push(format!("kafka.properties.\"{key}\" = \"…\": {why}"));
         }

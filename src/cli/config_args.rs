@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 
 use super::exit::UsageError;
 use crate::app;
-use crate::config::{self, Config, ConfigError, ConfigSources};
+use crate::config::{self, Config, ConfigError, ConfigSources, LogFormat};
 
 /// Source of the configuration.
 #[derive(Debug, Args)]
@@ -54,6 +54,11 @@ impl ConfigArgs {
     /// is refused too.
     pub(super) fn load_to_serve(&self) -> anyhow::Result<Config> {
         config::load_judged(&self.sources(), app::refusals).map_err(with_exit_code)
+    }
+
+    /// The form of log lines, for a command that cannot read the rest.
+    pub(super) fn log_format(&self) -> LogFormat {
+        config::log_format(&self.sources())
     }
 
     /// Reads the configuration for a command that connects to Kafka.

@@ -6,6 +6,7 @@ use clap::Command;
 use clap::error::{ContextKind, ContextValue};
 
 use super::output::{StdoutLost, check_open, complain};
+use crate::app::in_words;
 
 /// The code of a command that was used wrongly, as by the parser of the command line.
 const USED_WRONGLY: u8 = 2;
@@ -24,7 +25,12 @@ pub(super) fn code_of(result: anyhow::Result<ExitCode>) -> ExitCode {
     if error.downcast_ref().is_some_and(StdoutLost::is_quiet) {
         return ExitCode::FAILURE;
     }
-    complain(&format!("{error:#}"));
+    complain(&in_words(&error));
+    code_of_failure(&error)
+}
+
+/// The exit code of a command that failed.
+pub(super) fn code_of_failure(error: &anyhow::Error) -> ExitCode {
     if error.is::<UsageError>() {
         ExitCode::from(USED_WRONGLY)
     } else {

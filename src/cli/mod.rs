@@ -139,7 +139,7 @@ pub fn main() -> ExitCode {
 
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Serve(serve) => return serve::run(serve.args, serve.config.load_to_serve()?).await,
+        Command::Serve(serve) => return serve::run(serve.args, &serve.config).await,
         Command::Migrate(config) => serve::migrate(&config.load()?).await?,
         Command::Topics(topics) => {
             return topics::run(topics.command, &topics.config.load_for_kafka()?).await;

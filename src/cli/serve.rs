@@ -5,6 +5,8 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Args;
 
+use super::config_args::ConfigArgs;
+use super::exit;
 use super::output::print;
 use crate::app::{self, ProcessRole, Roles};
 use crate::clock;
@@ -25,11 +27,20 @@ pub(super) struct ServeArgs {
     roles: Vec<ProcessRole>,
 }
 
-/// Runs the service; the error with which it ends is a log line where the others are JSON.
-pub(super) async fn run(args: ServeArgs, config: Config) -> anyhow::Result<ExitCode> {
-    match app::serve(config, Roles::new(&args.roles)).await {
+/// Runs the service; the error with which it ends is a log line where the others are JSON. One of
+/// the configuration is, too: lines are as it says, if that can be read.
+pub(super) async fn run(args: ServeArgs, config: &ConfigArgs) -> anyhow::Result<ExitCode> {
+    let roles = Roles::new(&args.roles);
+    let names = roles.to_string();
+    let (format, ended) = match config.load_to_serve() {
+        Ok(config) => (config.telemetry.log_format, app::serve(config, roles).await),
+        Err(error) => (config.log_format(), Err(error)),
+    };
+    match ended {
         Ok(()) => Ok(ExitCode::SUCCESS),
-        Err(error) if logs::report_fatal(&error) => Ok(ExitCode::FAILURE),
+        Err(error) if logs::report_fatal(format, &names, &app::in_words(&error)) => {
+            Ok(exit::code_of_failure(&error))
+        }
         Err(error) => Err(error),
     }
 }

@@ -3,127 +3,182 @@
 
 use std::path::Path;
 
-use figment::Metadata;
+use figment::Figment;
 use figment::error::{Error, Kind};
+use figment::value::{Dict, Value};
 
+use super::forms;
+use super::origins::{Origins, key_of, shown};
+use super::problems::HIDDEN;
+use super::root::Config;
+use super::sources::SourceFormat;
+use super::telemetry::LogFormat;
+use crate::domain::event::SourceClock;
 use crate::domain::near_words::nearest;
 
-/// Explains an error in one line: `kafka.partitions: found string "x"; allowed: a whole number (in
-/// bellwether.toml)`.
-pub(super) fn explain(error: &Error, place: Option<&Metadata>, file: Option<&Path>) -> String {
+/// Explains an error in one line: `kafka.partitions = "x": allowed: a whole number from 1 to 10000
+/// (in bellwether.toml)`.
+pub(super) fn explain(error: &Error, origins: &Origins<'_>) -> String {
     let key = key_of(&error.path);
-    let problem = problem_of(error);
-    let place = place
-        .or(error.metadata.as_ref())
-        .map(|metadata| place_of(metadata.name.as_ref(), &error.path, file))
-        .unwrap_or_default();
-    if key.is_empty() {
-        format!("{problem}{place}")
-    } else {
-        format!("{key}: {problem}{place}")
-    }
+    let value = origins.value(&error.path);
+    let place = origins.place_around(&error.path);
+    let is_read = !matches!(error.kind, Kind::UnknownField(..) | Kind::MissingField(_));
+    let is_section = error.path.len() == 1 || matches!(value, Some(Value::Dict(..)));
+    let value = match value {
+        Some(_) if is_read && holds_secrets(&error.path) => format!(" = {HIDDEN}"),
+        Some(value) if is_read && !is_section => format!(" = {}", shown(value)),
+        _ => String::new(),
+    };
+    format!("{key}{value}: {}{place}", problem_of(error, &key))
 }
 
-/// Names the source that gave the value, in brackets.
-fn place_of(source: &str, path: &[String], file: Option<&Path>) -> String {
-    if source.contains("environment") {
-        let name = path.join("__").to_uppercase();
-        format!(" (in the environment variable BELLWETHER_{name})")
-    } else if source.contains("TOML") {
-        file.map(|path| format!(" (in {})", path.display()))
-            .unwrap_or_default()
-    } else {
-        " (in --set)".to_owned()
+const SOURCES: &str = "this is a list: a [[sources]] block for each topic; as an environment variable: \
+                       BELLWETHER_SOURCES='[{topic = \"events\"}]'";
+
+/// Finds lists in the place of sections, and sources that are no sections: their reader would take
+/// the elements of a list for the values of its keys, one by one.
+pub(super) fn misshapen(given: &Dict, origins: &Origins<'_>) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for section in keys_of(None) {
+        let Some(Value::Array(_, list)) = given.get(&section) else {
+            continue;
+        };
+        let is_dict = |value: &Value| matches!(value, Value::Dict(..));
+        let problem = match section.as_str() {
+            "sources" if list.iter().all(is_dict) => continue,
+            "sources" => SOURCES.to_owned(),
+            _ => format!("this is one section: write [{section}], not [[{section}]]"),
+        };
+        let place = origins.place_around(std::slice::from_ref(&section));
+        found.push((section.clone(), format!("{section}: {problem}{place}")));
     }
+    found
 }
 
-/// Writes a path as documents do: `sources[0].clock`.
-fn key_of(path: &[String]) -> String {
-    path.iter()
-        .fold(String::new(), |key, part| match part.parse::<usize>() {
-            Ok(index) => format!("{key}[{index}]"),
-            Err(_) if key.is_empty() => part.clone(),
-            Err(_) => format!("{key}.{part}"),
-        })
+/// Explains an error of a text that is no TOML. The parser shows the line beside a bar, and the
+/// line may hold a secret.
+pub(super) fn explain_text(error: &Error, file: Option<&Path>) -> String {
+    let text = error.kind.to_string();
+    let lines = text
+        .lines()
+        .filter(|line| !line.contains('|') && !line.trim().is_empty());
+    let mut parts: Vec<String> = file.iter().map(|path| path.display().to_string()).collect();
+    parts.extend(lines.map(str::to_owned));
+    if parts.len() == 1 + usize::from(file.is_some()) {
+        parts.push("a value is missing".to_owned());
+    }
+    parts.join(": ")
 }
 
 /// Says what is wrong with a value.
-fn problem_of(error: &Error) -> String {
+fn problem_of(error: &Error, key: &str) -> String {
     let section = error.path.first().map_or("", String::as_str);
     match &error.kind {
-        Kind::UnknownField(field, allowed) => unknown_key(field, allowed, error.path.len() <= 1),
-        Kind::InvalidType(..) if section == "sources" && error.path.len() == 1 => {
-            "this is a list: a [[sources]] block for each topic".to_owned()
-        }
+        Kind::UnknownField(field, allowed) => unknown_key(field, allowed, &error.path),
+        Kind::InvalidType(..) if section == "sources" && error.path.len() == 1 => SOURCES.to_owned(),
         Kind::InvalidType(..) if error.path.len() == 1 => format!(
             "this is a section, with keys of its own; as an environment variable: {}",
             variable(section, "<key>")
         ),
-        Kind::InvalidType(_, expected) | Kind::InvalidValue(_, expected) if holds_secrets(&error.path) => {
-            if expected.starts_with("allowed:") {
-                expected.clone()
-            } else {
-                format!(
-                    "the value, which is not shown, is of another kind; allowed: {}",
-                    kind_in_words(expected)
-                )
-            }
-        }
-        Kind::InvalidType(found, expected) | Kind::InvalidValue(found, expected) => {
-            format!("found {found}; allowed: {}", kind_in_words(expected))
-        }
-        Kind::UnknownVariant(_, allowed) if holds_secrets(&error.path) => {
-            format!(
-                "the value, which is not shown, cannot be used; allowed: {}",
-                allowed.join(", ")
-            )
-        }
-        Kind::UnknownVariant(found, allowed) => {
-            format!(
-                "`{found}` is none of its values{} allowed: {}",
-                did_you_mean(found, allowed),
-                allowed.join(", ")
-            )
-        }
         Kind::MissingField(field) => format!("`{field}` is missing"),
         Kind::DuplicateField(field) => format!("`{field}` is there twice"),
-        Kind::Message(text) if holds_secrets(&error.path) => {
-            let allowed = text.find("allowed:").map_or("", |at| &text[at..]);
-            format!("the value, which is not shown, cannot be used; {allowed}")
+        Kind::UnknownVariant(word, words) => {
+            let meant = match holds_secrets(&error.path) {
+                true => String::new(),
+                false => did_you_mean(word, words),
+            };
+            format!("{meant}allowed: {}", words.join(", "))
         }
-        // The parser shows the line beside a bar, and the line may hold a secret.
-        Kind::Message(text) => {
-            let lines = text
-                .lines()
-                .filter(|line| !line.contains('|') && !line.trim().is_empty());
-            lines.collect::<Vec<_>>().join(": ")
+        Kind::Message(text) => match text.find("allowed:") {
+            Some(at) if holds_secrets(&error.path) => text[at..].to_owned(),
+            Some(_) => text.clone(),
+            None => allowed(key).unwrap_or_else(|| match holds_secrets(&error.path) {
+                true => "cannot be used".to_owned(),
+                false => text.clone(),
+            }),
+        },
+        Kind::InvalidType(_, expected) | Kind::InvalidValue(_, expected) => {
+            allowed(key).unwrap_or_else(|| match expected.strip_prefix("allowed:") {
+                Some(_) => expected.clone(),
+                None => format!("allowed: {}", kind_in_words(expected)),
+            })
         }
         kind => kind.to_string(),
     }
 }
 
+/// The allowed values of a key in words, if its type does not say them.
+fn allowed(key: &str) -> Option<String> {
+    let words = match key.split_once("].") {
+        Some((_, "format")) => SourceFormat::WORDS,
+        Some((_, "clock")) => SourceClock::WORDS,
+        _ if key == "telemetry.log_format" => LogFormat::WORDS,
+        _ => return forms::allowed(key),
+    };
+    Some(format!("allowed: {}", words.join(", ")))
+}
+
 /// Says what may be meant by a key that is unknown. All keys of the first level are sections.
-fn unknown_key(key: &str, allowed: &[&str], is_section: bool) -> String {
-    if is_section && let Some((section, key)) = section_before(key, allowed) {
+fn unknown_key(key: &str, allowed: &[&str], path: &[String]) -> String {
+    if path.len() <= 1
+        && let Some((section, key)) = section_before(key, allowed)
+    {
         return format!(
             "unknown key; it is `{key}` of [{section}], and as an environment variable, with two underscores, {}",
             variable(section, key)
         );
     }
-    format!(
-        "unknown key{} allowed: {}",
-        did_you_mean(key, allowed),
-        allowed.join(", ")
-    )
+    let near = did_you_mean(key, allowed);
+    if near.is_empty()
+        && let Some(section) = section_with(key)
+    {
+        return format!(
+            "unknown key; it is `{key}` of [{section}], and as an environment variable {}",
+            variable(&section, key)
+        );
+    }
+    let near = if near.is_empty() {
+        "; ".to_owned()
+    } else {
+        format!(", {near}")
+    };
+    format!("unknown key{near}allowed: {}", allowed.join(", "))
+}
+
+/// The section that has a key of this name, if only one has.
+fn section_with(key: &str) -> Option<String> {
+    let has_key = |section: &String| keys_of(Some(section)).iter().any(|one| one == key);
+    let mut sections = keys_of(None).into_iter().filter(has_key);
+    let first = sections.next()?;
+    sections.next().is_none().then_some(first)
+}
+
+/// The keys of a section, or the sections, as their reader names them when it meets an unknown key.
+fn keys_of(section: Option<&str>) -> Vec<String> {
+    const NO_KEY: &str = "?";
+    let unknown = Dict::from([(NO_KEY.to_owned(), Value::from(0))]);
+    let figment = match section {
+        Some(section) => Figment::from((section, unknown)),
+        None => Figment::from((NO_KEY, 0)),
+    };
+    match figment.extract::<Config>().map_err(|error| error.kind) {
+        Err(Kind::UnknownField(_, allowed)) => allowed.iter().map(|&key| key.to_owned()).collect(),
+        _ => Vec::new(),
+    }
 }
 
 /// Similarity from which on a word is taken for a misspelling of another one.
 const NEAR: f64 = 0.8;
 
 fn did_you_mean(word: &str, allowed: &[&str]) -> String {
-    match nearest(word, allowed.iter().copied(), NEAR) {
-        Some(known) => format!(", did you mean `{known}`?"),
-        None => ";".to_owned(),
+    // `url` for `webhook_url`
+    let longer = allowed
+        .iter()
+        .copied()
+        .find(|known| known.strip_suffix(word).is_some_and(|start| start.ends_with('_')));
+    match longer.or_else(|| nearest(word, allowed.iter().copied(), NEAR)) {
+        Some(known) => format!("did you mean `{known}`? "),
+        None => String::new(),
     }
 }
 
@@ -133,10 +188,12 @@ fn kind_in_words(kind: &str) -> &str {
         "u16" | "u32" | "u64" | "usize" => "a whole number from 0 on",
         "i16" | "i32" | "i64" => "a whole number",
         "f32" | "f64" => "a number",
-        "a string" => "a text",
+        "a string" | "string" | "path string" => "a text",
         "a boolean" => "true or false",
         "a map" => "a section, with keys of its own",
         "a sequence" => "a list",
+        other if other.starts_with("struct ") => "a section, with keys of its own",
+        other if other.starts_with("enum ") => "one of its words",
         other => other,
     }
 }

@@ -36,18 +36,12 @@ impl Default for HttpConfig {
 
 impl HttpConfig {
     pub(super) fn validate(&self, problems: &mut Problems) {
-        problems.check(
-            (1..=1_000_000).contains(&self.requests_per_second),
+        problems.check_range(
             "http.requests_per_second",
             self.requests_per_second,
-            "allowed: 1 to 1000000",
+            self.requests_per_second,
         );
-        problems.check(
-            (1..=1_000_000).contains(&self.burst),
-            "http.burst",
-            self.burst,
-            "allowed: 1 to 1000000",
-        );
+        problems.check_range("http.burst", self.burst, self.burst);
         if let Some(text) = &self.public_url {
             let ok = url::Url::parse(text)
                 .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());

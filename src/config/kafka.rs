@@ -119,17 +119,11 @@ impl KafkaConfig {
             quoted(&self.topic_prefix),
             "allowed: 1 to 100 of the characters a-z A-Z 0-9 . _ -",
         );
-        problems.check(
-            (1..=10_000).contains(&self.partitions),
-            "kafka.partitions",
-            self.partitions,
-            "allowed: 1 to 10000",
-        );
-        problems.check(
-            (1..=100).contains(&self.replication_factor),
+        problems.check_range("kafka.partitions", self.partitions, self.partitions);
+        problems.check_range(
             "kafka.replication_factor",
             self.replication_factor,
-            "allowed: 1 to 100",
+            self.replication_factor,
         );
         if let Some(id) = &self.instance_id {
             problems.check(

@@ -1,15 +1,17 @@
 //! Reading of the configuration: from a file, the environment and flags to a `Config`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use figment::providers::{Env, Format as _, Serialized, Toml};
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
-use super::explain::explain;
+use super::explain::{explain, explain_text, misshapen};
 use super::file::ConfigFile;
+use super::origins::Origins;
 use super::problems::Problems;
 use super::root::Config;
+use super::telemetry::LogFormat;
 
 /// Sources of the configuration.
 #[derive(Debug, Clone, Default)]
@@ -64,19 +66,44 @@ pub(crate) fn load_judged(
             ));
         }
     }
-    let (mut config, unread) = read_all(&figment, sources.file.as_deref(), &mut problems)?;
+    let given: Dict = figment.extract().map_err(|error| {
+        ConfigError::Invalid(
+            error
+                .into_iter()
+                .map(|one| explain_text(&one, sources.file.as_deref()))
+                .collect(),
+        )
+    })?;
+    let origins = Origins::new(&figment, &given, sources.file.as_deref());
+    let (mut config, unread) = read_all(given.clone(), &origins, &mut problems)?;
     config.file = ConfigFile(sources.file.clone());
     config.webhooks.add_default_schedule();
     config.validate(&unread, &mut problems);
     for line in judge(&config) {
         problems.add_line_unless_known(line);
     }
-    let lines = problems.into_lines();
+    let lines = problems.into_lines(|key| origins.place_of_key(key));
     if lines.is_empty() {
         Ok(config)
     } else {
         Err(ConfigError::Invalid(lines))
     }
+}
+
+/// The form of log lines, whatever else is wrong: the usual one if it cannot be read. A file that
+/// cannot be read counts as none.
+pub(crate) fn log_format(sources: &ConfigSources) -> LogFormat {
+    let without_file = || {
+        let sources = ConfigSources {
+            file: None,
+            ..sources.clone()
+        };
+        merge(&sources)
+    };
+    let read = |figment: Figment| figment.extract_inner("telemetry.log_format").ok();
+    let found = merge(sources).ok().and_then(read);
+    let found = found.or_else(|| without_file().ok().and_then(read));
+    found.unwrap_or(LogFormat::Auto)
 }
 
 /// Merges the sources, a later one over those before it.
@@ -123,14 +150,16 @@ fn split_override(text: &str) -> Result<(&str, &str), ConfigError> {
 
 /// Reads what was merged, and names the sections in which something could not be read.
 fn read_all(
-    figment: &Figment,
-    file: Option<&Path>,
+    mut given: Dict,
+    origins: &Origins<'_>,
     problems: &mut Problems,
 ) -> Result<(Config, Vec<String>), ConfigError> {
-    let mut given: Dict = figment.extract().map_err(|error| {
-        ConfigError::Invalid(error.into_iter().map(|one| explain(&one, None, file)).collect())
-    })?;
     let mut unread = Vec::new();
+    for (section, line) in misshapen(&given, origins) {
+        problems.add_line(line);
+        given.remove(&section);
+        unread.push(section);
+    }
     // Reading stops at the first key that is unknown or holds another type. Without that key the
     // rest is read again.
     loop {
@@ -138,10 +167,11 @@ fn read_all(
             Ok(config) => return Ok((config, unread)),
             Err(error) => error,
         };
-        problems.add_line(explain(&error, source_of(figment, &error.path), file));
+        problems.add_line(explain(&error, origins));
         unread.extend(error.path.first().cloned());
         if !take_out(&mut given, &error.path) {
-            return Err(ConfigError::Invalid(std::mem::take(problems).into_lines()));
+            let lines = std::mem::take(problems).into_lines(|key| origins.place_of_key(key));
+            return Err(ConfigError::Invalid(lines));
         }
     }
 }
@@ -196,13 +226,6 @@ fn take_out(dict: &mut Dict, path: &[String]) -> bool {
     };
     let taken = inner.is_some_and(|(inner, rest)| take_out(inner, rest));
     taken || dict.remove(key).is_some()
-}
-
-/// Finds the source of the value at `path`, or of the section around it.
-fn source_of<'a>(figment: &'a Figment, path: &[String]) -> Option<&'a Metadata> {
-    (1..=path.len())
-        .rev()
-        .find_map(|length| figment.find_metadata(&path[..length].join(".")))
 }
 
 #[cfg(test)]

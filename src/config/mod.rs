@@ -8,6 +8,8 @@
 
 mod load;
 mod explain;
+mod forms;
+mod origins;
 mod file;
 mod root;
 mod summary;
@@ -26,7 +28,7 @@ mod stages;
 mod telemetry;
 
 pub use kafka::KafkaConfig;
-pub(crate) use load::{ConfigError, ConfigSources, load, load_judged};
+pub(crate) use load::{ConfigError, ConfigSources, load, load_judged, log_format};
 pub(crate) use operator::OperatorWebhook;
 pub use root::Config;
 pub use sources::{Source, SourceFormat, SourceMapping, Sources};

@@ -26,6 +26,8 @@ pub struct PostgresConfig {
     pub(crate) retention: Duration,
 }
 
+/// Port of a server whose URL names none.
+const DEFAULT_PORT: u16 = 5432;
 /// A day longer than the topics' seven: what Kafka may still hand out is still known.
 const MIN_RETENTION: Duration = Duration::from_secs(8 * 86_400);
 const MAX_RETENTION: Duration = Duration::from_secs(3_660 * 86_400);
@@ -64,12 +66,7 @@ impl PostgresConfig {
             HIDDEN,
             "allowed: postgres://user:password@host:port/database (its value is not shown, it may hold a password)",
         );
-        problems.check(
-            (2..=1_000).contains(&self.max_connections),
-            "postgres.max_connections",
-            HIDDEN,
-            "allowed: 2 to 1000",
-        );
+        problems.check_range("postgres.max_connections", self.max_connections, HIDDEN);
         problems.check(
             (Duration::from_millis(100)..=Duration::from_secs(600)).contains(&self.statement_timeout),
             "postgres.statement_timeout",
@@ -95,9 +92,9 @@ impl PostgresConfig {
             (_, Some((_, folder))) => folder.into_owned(),
             (Some(host), None) => match url.port() {
                 Some(port) => format!("{host}:{port}"),
-                None => host.to_owned(),
+                None => format!("{host}:{DEFAULT_PORT}"),
             },
-            (None, None) => "localhost".to_owned(),
+            (None, None) => format!("localhost:{DEFAULT_PORT}"),
         };
         format!("{host}/{}", url.path().trim_start_matches('/'))
     }

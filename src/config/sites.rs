@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::problems::Problems;
+use super::problems::{Problems, quoted};
 use crate::domain::link_template::LinkTemplate;
 
 /// `[sites]`
@@ -18,7 +18,7 @@ impl SitesConfig {
         if let Some(text) = &self.link_template
             && let Err(invalid) = LinkTemplate::parse(text)
         {
-            problems.add("sites.link_template", text, &invalid.to_string());
+            problems.add("sites.link_template", quoted(text), &invalid.to_string());
         }
     }
 

@@ -50,17 +50,11 @@ impl DetectConfig {
             humantime::format_duration(self.out_of_order),
             "allowed: 0s to 1h",
         );
-        problems.check(
-            (1..=64).contains(&self.threads),
-            "detect.threads",
-            self.threads,
-            "allowed: 1 to 64",
-        );
-        problems.check(
-            (1_000..=100_000_000).contains(&self.max_visitors_per_site),
+        problems.check_range("detect.threads", self.threads, self.threads);
+        problems.check_range(
             "detect.max_visitors_per_site",
             self.max_visitors_per_site,
-            "allowed: 1000 to 100000000",
+            self.max_visitors_per_site,
         );
     }
 }
@@ -81,12 +75,7 @@ impl Default for DeliverConfig {
 
 impl DeliverConfig {
     pub(super) fn validate(&self, problems: &mut Problems) {
-        problems.check(
-            (1..=64).contains(&self.threads),
-            "deliver.threads",
-            self.threads,
-            "allowed: 1 to 64",
-        );
+        problems.check_range("deliver.threads", self.threads, self.threads);
     }
 }
 

@@ -43,12 +43,12 @@ mod tests {
                 "postgres://u:hunter2@db.example:5433/hooks?password=hunter2",
                 "db.example:5433/hooks",
             ),
-            ("postgres://u:hunter2@[::1]/hooks", "[::1]/hooks"),
+            ("postgres://u:hunter2@[::1]/hooks", "[::1]:5432/hooks"),
             (
                 "postgres:///hooks?host=/run/postgresql&password=hunter2",
                 "/run/postgresql/hooks",
             ),
-            ("postgres:///hooks", "localhost/hooks"),
+            ("postgres:///hooks", "localhost:5432/hooks"),
             ("hunter2", "a database whose URL cannot be read"),
         ] {
             config.postgres.url = url.to_owned();

@@ -79,7 +79,10 @@ const MODULES: &[&str] = &[
 impl TelemetryConfig {
     pub(super) fn validate(&self, problems: &mut Problems) {
         for directive in self.log.split(',').map(str::trim) {
-            if !is_log_directive(directive) {
+            if directive.is_empty() {
+                let allowed = "one of its parts is empty: allowed: levels, with one comma between them";
+                problems.add("telemetry.log", quoted(&self.log), allowed);
+            } else if !is_log_directive(directive) {
                 problems.add(
                     "telemetry.log",
                     quoted(directive),

@@ -98,18 +98,8 @@ impl WebhooksConfig {
     }
 
     pub(super) fn validate(&self, problems: &mut Problems) {
-        problems.check(
-            (1..=1_000).contains(&self.max_per_site),
-            "webhooks.max_per_site",
-            self.max_per_site,
-            "allowed: 1 to 1000",
-        );
-        problems.check(
-            (1..=65_536).contains(&self.max_in_flight),
-            "webhooks.max_in_flight",
-            self.max_in_flight,
-            "allowed: 1 to 65536",
-        );
+        problems.check_range("webhooks.max_per_site", self.max_per_site, self.max_per_site);
+        problems.check_range("webhooks.max_in_flight", self.max_in_flight, self.max_in_flight);
         let second = Duration::from_secs(1);
         for (key, value) in [
             ("webhooks.timeout", self.timeout),

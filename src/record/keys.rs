@@ -17,11 +17,9 @@ pub(super) const HASH_KEY_PLACE: Place<'static> = Place {
 /// Reason why a process must not start with its keys.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    #[error("encryption.keys lacks key `{0}`, with which values in this database are encrypted")]
+    #[error("lacks key `{0}`, with which values in this database are encrypted")]
     Missing(String),
-    #[error(
-        "encryption.keys holds another key under the id `{0}` than the one this database was written with"
-    )]
+    #[error("holds another key under the id `{0}` than the one this database was written with")]
     Wrong(String),
     #[error("the visitor hash key cannot be read: {0}")]
     VisitorHashKey(OpenError),

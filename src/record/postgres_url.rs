@@ -105,9 +105,20 @@ fn in_brackets(why: &str) -> String {
     }
 }
 
+/// An error of the URL's parser as a reader of the URL sees it.
+fn in_words(error: url::ParseError) -> &'static str {
+    match error {
+        url::ParseError::RelativeUrlWithoutBase => "it does not begin with postgres://",
+        url::ParseError::EmptyHost => "it names no host",
+        url::ParseError::InvalidPort => "the port is no number from 1 to 65535",
+        _ => "",
+    }
+}
+
 /// Reads the URL. Parameters without an effect are left out.
 pub(super) fn parse(text: &str) -> Result<PgConnectOptions, InvalidPostgresUrl> {
-    let mut url = Url::parse(text).map_err(|error| InvalidPostgresUrl::Unreadable(error.to_string()))?;
+    let mut url =
+        Url::parse(text).map_err(|error| InvalidPostgresUrl::Unreadable(in_words(error).to_owned()))?;
     let mut kept = Vec::new();
     for (name, value) in url.query_pairs() {
         check(&name, &value)?;

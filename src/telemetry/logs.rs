@@ -2,11 +2,12 @@
 //! command prints.
 
 use std::io::IsTerminal as _;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer, fmt as subscriber_fmt};
 
@@ -18,20 +19,8 @@ use crate::telemetry::words::LoudLevel;
 /// Starts logging. `roles` is said in every JSON line. Doing it twice keeps the first.
 pub(crate) fn start(config: &TelemetryConfig, roles: &str, metrics: Option<Arc<Metrics>>) {
     let filter: Targets = config.log.parse().unwrap_or_default();
-    let json = match config.log_format {
-        LogFormat::Auto => !std::io::stderr().is_terminal(),
-        LogFormat::Human => false,
-        LogFormat::Json => true,
-    };
-    let lines = if json {
-        subscriber_fmt::layer()
-            .event_format(JsonLine {
-                roles: roles.to_owned(),
-            })
-            .with_writer(std::io::stderr)
-            .log_internal_errors(false)
-            .and_then(SpanFields)
-            .boxed()
+    let lines = if is_json(config.log_format) {
+        json_lines(roles).boxed()
     } else {
         subscriber_fmt::layer()
             .with_target(false)
@@ -48,7 +37,6 @@ pub(crate) fn start(config: &TelemetryConfig, roles: &str, metrics: Option<Arc<M
         .try_init();
     // A second start, as in tests, changes nothing.
     if started.is_ok() {
-        let _is_first = JSON_LINES.set(json);
         let default = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
             let place = panic.location().map(ToString::to_string);
@@ -62,18 +50,35 @@ pub(crate) fn start(config: &TelemetryConfig, roles: &str, metrics: Option<Arc<M
     }
 }
 
-/// Logs the error with which a process ends, where lines are JSON. False elsewhere: then it is for
-/// the command line to say.
-pub(crate) fn report_fatal(error: &anyhow::Error) -> bool {
-    let is_logged = JSON_LINES.get() == Some(&true) && tracing::enabled!(Level::ERROR);
+/// Logs the error with which a process ends, where lines are JSON: whatever levels are logged, and
+/// also before logging has started. False elsewhere: then it is for the command line to say.
+pub(crate) fn report_fatal(format: LogFormat, roles: &str, error: &str) -> bool {
+    let is_logged = is_json(format);
     if is_logged {
-        tracing::error!(error = format!("{error:#}"), "ending with an error");
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(json_lines(roles)), || {
+            tracing::error!(error, "ending with an error");
+        });
     }
     is_logged
 }
 
-/// True once logging has started, if its lines are JSON.
-static JSON_LINES: OnceLock<bool> = OnceLock::new();
+fn is_json(format: LogFormat) -> bool {
+    match format {
+        LogFormat::Auto => !std::io::stderr().is_terminal(),
+        LogFormat::Human => false,
+        LogFormat::Json => true,
+    }
+}
+
+fn json_lines<S: Subscriber + for<'a> LookupSpan<'a>>(roles: &str) -> impl Layer<S> {
+    subscriber_fmt::layer()
+        .event_format(JsonLine {
+            roles: roles.to_owned(),
+        })
+        .with_writer(std::io::stderr)
+        .log_internal_errors(false)
+        .and_then(SpanFields)
+}
 
 /// Counts warnings and errors.
 struct Counted(Arc<Metrics>);

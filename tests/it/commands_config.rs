@@ -126,7 +126,8 @@ fn check_config_refuses_what_serve_would() {
         }
         assert!(!err.contains("hunter2") && !err.contains(good), "{err}");
         // The same words from `serve`, before it has asked anybody anything.
-        assert_eq!(run(&["serve", "--config", &path], &[]).2, err);
+        let human = ("BELLWETHER_TELEMETRY__LOG_FORMAT", "human");
+        assert_eq!(run(&["serve", "--config", &path], &[human]).2, err);
     }
 }
 
@@ -140,11 +141,11 @@ fn all_that_is_wrong_is_named_at_once() {
     assert_eq!(code, 1);
     let wanted = [
         "colour: ",
-        "http.listen: ",
+        "http.listen = \"nowhere\": allowed: an IP address and a port",
         "http.burst = 0",
-        "sources[0].format: ",
+        "sources[0].format = \"xml\": ",
         "encryption.keys[0] = ",
-        "encryption.key_files: the value, which is not shown, cannot be used; allowed: a list of texts",
+        "encryption.key_files = \"…\": allowed: a list of texts",
         "webhooks.ca_file = ",
         "webhooks.retry_schedules.odd = ",
         "webhooks.retry_schedules.odder = ",
@@ -232,6 +233,57 @@ fn a_log_is_for_people_on_a_terminal_and_json_elsewhere() {
     assert_eq!(code, 1, "{shown}");
     let line = shown.lines().find(|line| line.contains("starting")).unwrap();
     assert!(line.contains("INFO") && !line.starts_with('{'), "{line}");
+}
+
+#[test]
+fn a_wrong_configuration_ends_serve_with_a_json_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("bellwether.toml");
+    let path = file.to_str().unwrap();
+    let json = "[telemetry]\nlog_format = \"json\"\nlog = \"off\"\n[http]\nburst = 0";
+    for (toml, variables, has_json) in [
+        ("[http]\nburst = 0", vec![], true),
+        ("[http]\nburst = \"x\"", vec![], true),
+        ("[http", vec![], true),
+        ("[telemetry]\nlog_format = \"xml\"", vec![], true),
+        (json, vec![], true),
+        (json, vec![("BELLWETHER_TELEMETRY__LOG_FORMAT", "human")], false),
+        (
+            "[http",
+            vec![("BELLWETHER_TELEMETRY__LOG_FORMAT", "human")],
+            false,
+        ),
+        (
+            "[telemetry]\nlog_format = \"human\"\n[http]\nburst = 0",
+            vec![],
+            false,
+        ),
+    ] {
+        std::fs::write(&file, toml).unwrap();
+        let (code, out, err) = run(&["serve", "--roles", "api", "--config", path], &variables);
+        assert_eq!((code, out.as_str()), (1, ""), "{toml}: {err}");
+        let prefix = "{\"ts\":\"";
+        assert_eq!(err.starts_with(prefix), has_json, "{toml}: {err}");
+        if has_json {
+            assert_eq!(err.lines().count(), 1, "{toml}: {err}");
+            let keys = [
+                "\"ts\":",
+                "\"level\":\"error\"",
+                "\"msg\":\"ending with an error\"",
+            ];
+            let places = keys.map(|key| err.find(key).unwrap_or_else(|| panic!("{key}: {err}")));
+            assert!(places.is_sorted() && places[2] < 100, "{err}");
+            let line: Value = serde_json::from_str(&err).unwrap();
+            assert!(line["error"].as_str().unwrap().contains("configuration"), "{err}");
+        }
+        // People read the answers of a command.
+        let (_, _, err) = run(&["check-config", "--config", path], &variables);
+        assert!(err.starts_with("bellwether: "), "{err}");
+    }
+    let (code, _, err) = run(&["serve", "--config", "/not/there.toml"], &[]);
+    assert!(code == 1 && err.starts_with("{\"ts\":"), "{err}");
+    // A flag that cannot be one is a wrong use, in whatever form that is said.
+    assert_eq!(run(&["serve", "--set", "nothing"], &[]).0, 2);
 }
 
 /// What the binary shows on a terminal.

@@ -68,7 +68,7 @@ fn every_refusal_has_its_key_and_what_is_allowed_and_no_secret() {
         "kafka.properties.\"sasl.pasword\" = ",
         "kafka.properties.\"security.protocol\" = ",
         "kafka.properties.\"ssl.ca.location\" = \"…\": cannot be read: ",
-        "postgres.url = \"…\": cannot be read (invalid port number)",
+        "postgres.url = \"…\": cannot be read (the port is no number from 1 to 65535)",
         "encryption.keys[0] = \"…\": allowed: <id>:<base64",
         "encryption.keys[1] = \"…\": allowed",
         "encryption.keys[2] = \"…\": allowed",

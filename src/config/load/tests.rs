@@ -93,11 +93,11 @@ fn unknown_keys_and_wrong_types_are_named_beside_the_rest() {
         "colour: unknown key",
         "kafka.partition: unknown key",
         "kafka.broker: unknown key",
-        "kafka.partitions: found",
+        "kafka.partitions = \"many\"",
         "kafka.topic_prefix = \"a b\"",
-        "sources[0].clock: ",
+        "sources[0].clock = \"wall\": ",
         "sources[1].topics: unknown key",
-        "webhooks.timeout: ",
+        "webhooks.timeout = \"soon\": ",
         "webhooks.allow_networks",
         "webhooks.max_per_site = 0",
     ] {
@@ -106,9 +106,9 @@ fn unknown_keys_and_wrong_types_are_named_beside_the_rest() {
     }
     assert_eq!(error.lines().count(), 1 + 10, "{error}");
     assert_eq!(
-        error.matches("(in ").count(),
-        8,
-        "each that could not be read names its source: {error}"
+        error.matches("(in /").count(),
+        10,
+        "each names its source: {error}"
     );
 }
 
@@ -287,6 +287,137 @@ fn near_misses_are_told_the_right_way_to_write() {
         from_toml(&format!("[kafka]\nbrokers = \"{good}\"")).expect(good);
     }
     from_toml("[http]\nlisten = \"127.0.0.1:0\"\n[admin]\nlisten = \"127.0.0.1:0\"").expect("free ports");
+}
+
+#[test]
+fn an_error_names_key_value_form_and_source() {
+    for (text, wanted) in [
+        (
+            "[http]\nlisten = \"nowhere\"",
+            "http.listen = \"nowhere\": allowed: an IP address and a port, such as \"127.0.0.1:8080\" or \"[::]:8080\" (in /",
+        ),
+        (
+            "[http]\nlisten = 8080",
+            "http.listen = 8080: allowed: an IP address and a port",
+        ),
+        (
+            "[admin]\nlisten = \"localhost:1\"",
+            "admin.listen = \"localhost:1\": allowed: an IP address and a port",
+        ),
+        (
+            "[http]\ntrusted_proxies = [\"x\"]",
+            "http.trusted_proxies[0] = \"x\": allowed: a list of networks",
+        ),
+        (
+            "[http]\nburst = -1",
+            "http.burst = -1: allowed: a whole number from 1 to 1000000 (in /",
+        ),
+        (
+            "[http]\nburst = 0",
+            "http.burst = 0: allowed: a whole number from 1 to 1000000 (in /",
+        ),
+        (
+            "[http]\nburst = 99999999999",
+            "http.burst = 99999999999: allowed: a whole number from 1 to 1000000 (in /",
+        ),
+        (
+            "[http]\nburst = 0.5",
+            "http.burst = 0.5: allowed: a whole number from 1 to 1000000 (in /",
+        ),
+        (
+            "[[postgres]]\nurl = \"hunter2\"",
+            "postgres: this is one section: write [postgres], not [[postgres]] (in /",
+        ),
+        (
+            "[[kafka]]",
+            "kafka: this is one section: write [kafka], not [[kafka]] (in /",
+        ),
+        (
+            "[sources]\ntopic = \"a\"",
+            "sources: this is a list: a [[sources]] block for each topic; as an environment variable: BELLWETHER_SOURCES=",
+        ),
+        (
+            "sources = [\"a\"]",
+            "this is a list: a [[sources]] block for each topic; as an environment variable: BELLWETHER_SOURCES=",
+        ),
+        (
+            "[retry_schedules]\ndefault = [\"1s\"]",
+            "retry_schedules: unknown key; it is `retry_schedules` of [webhooks], and as an environment variable \
+             BELLWETHER_WEBHOOKS__RETRY_SCHEDULES (in /",
+        ),
+        (
+            "[http]\nbrokers = \"a:1\"",
+            "http.brokers: unknown key; it is `brokers` of [kafka]",
+        ),
+        (
+            "[webhooks.retry_schedules]\nx = \"1s\"",
+            "webhooks.retry_schedules.x = \"1s\": allowed: a list of durations",
+        ),
+        (
+            "[webhooks]\nallow_http = \"yes\"",
+            "webhooks.allow_http = \"yes\": allowed: true or false (in /",
+        ),
+        (
+            "[[sources]]\nformat = \"natve\"",
+            "sources[0].format = \"natve\": did you mean `native`? allowed: native, ",
+        ),
+        (
+            "[kafka]\nbrokers = [\"a:1\"]",
+            "kafka.brokers = [\"a:1\"]: allowed: a text, host:port, ",
+        ),
+        (
+            "[[sources]]\nclock = true",
+            "sources[0].clock = true: allowed: live, log (in /",
+        ),
+        (
+            "[operator]\nurl = \"x\"",
+            "operator.url: unknown key, did you mean `webhook_url`?",
+        ),
+        (
+            "[telemetry]\nformat = \"json\"",
+            "telemetry.format: unknown key, did you mean `log_format`?",
+        ),
+        (
+            "[sites]\nlink_template = \"x\"",
+            "sites.link_template = \"x\": allowed: a URL",
+        ),
+        (
+            "[encryption]\nkeys = \"hunter2\"",
+            "encryption.keys[0] = \"…\": allowed: <id>:<base64 of 32 bytes>, as `bellwether keys generate` prints it (in /",
+        ),
+        (
+            "[kafka.properties]\n\"acks\" = \"hunter2\"",
+            "own value of this setting (in /",
+        ),
+        (
+            "[kafka.properties]\nrequest_required_acks = \"hunter2\"",
+            "own value of this setting (in /",
+        ),
+        (
+            "[http",
+            "bellwether.toml: TOML parse error at line 1, column 6: invalid table header: expected",
+        ),
+        (
+            "http.listen = ",
+            "bellwether.toml: TOML parse error at line 1, column 15: a value is missing",
+        ),
+        (
+            "[postgres]\nmax_connections = \"hunter2\"",
+            "postgres.max_connections = \"…\": allowed: a whole number from 2 to 1000 (in /",
+        ),
+    ] {
+        let error = from_toml(text).expect_err(text);
+        assert!(error.contains(wanted), "{text}: {error} lacks {wanted}");
+        assert_eq!(error.lines().count(), 2, "{text}: {error}");
+    }
+    let error = from_toml("[telemetry]\nlog = \"info,,\"").expect_err("empty parts");
+    assert_eq!(error.matches("telemetry.log").count(), 1, "{error}");
+    let sources = ConfigSources {
+        overrides: vec!["http.burst=0".into(), "http.listen=x".into()],
+        ..Default::default()
+    };
+    let error = load(&sources).expect_err("two problems").to_string();
+    assert_eq!(error.matches("(in --set)").count(), 2, "{error}");
 }
 
 #[test]

@@ -10,9 +10,15 @@ fn refusal(rest: &str) -> String {
 #[test]
 fn a_wrong_part_of_the_url_is_named_without_its_value() {
     for (rest, wanted) in [
-        ("host:notaport/db", "cannot be read (invalid port number)"),
-        ("host:99999/db", "cannot be read (invalid port number)"),
-        ("/db", "cannot be read (empty host)"),
+        (
+            "host:notaport/db",
+            "cannot be read (the port is no number from 1 to 65535)",
+        ),
+        (
+            "host:99999/db",
+            "cannot be read (the port is no number from 1 to 65535)",
+        ),
+        ("/db", "cannot be read (it names no host)"),
         ("host/db?sslmode=hunter3", "`sslmode` is wrong; allowed: disable"),
         ("host/db?port=hunter3", "`port` is wrong"),
         ("host/db?hostaddr=hunter3", "`hostaddr` is wrong"),
