@@ -8,7 +8,7 @@ use rdkafka::client::DefaultClientContext;
 use serde_json::json;
 
 use crate::commands::said;
-use crate::support::acls::{Rule, allow, rules_of};
+use crate::support::acls::{Rule, allow, rules_of, rules_of_table};
 use crate::support::app::{Deployment, Process};
 use crate::support::receiver::{Answer, Receiver};
 use crate::support::{eventually, kafka, unique};
@@ -19,9 +19,7 @@ const DOCUMENT: &str = include_str!("../../deploy/kafka/acls.md");
 /// A deployment whose source is the producer's own topic, and whose other topics nobody has made
 /// yet.
 async fn deployment() -> Deployment {
-    let mut deployment = Deployment::create(&[]).await;
-    deployment.set_prefix(&unique("acl"));
-    deployment.set_source(&unique("events"));
+    let deployment = deployment_without_topics().await;
     let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
         .set("bootstrap.servers", kafka::brokers())
         .create()
@@ -31,6 +29,14 @@ async fn deployment() -> Deployment {
         .create_topics([&source], &AdminOptions::new())
         .await
         .unwrap();
+    deployment
+}
+
+/// A deployment that has no topic yet, not even its source.
+async fn deployment_without_topics() -> Deployment {
+    let mut deployment = Deployment::create(&[]).await;
+    deployment.set_prefix(&unique("acl"));
+    deployment.set_source(&unique("events"));
     for (key, value) in [
         ("kafka.brokers", environment("DEV_KAFKA_TLS").as_str()),
         ("kafka.properties.security_protocol", "SASL_SSL"),
@@ -72,9 +78,34 @@ fn nothing_was_refused(process: &Process) {
     }
 }
 
+#[test]
+fn the_documented_commands_give_the_rights_of_the_table() {
+    let mut commands = rules_of(DOCUMENT, str::to_owned);
+    let mut table = rules_of_table(DOCUMENT);
+    assert!(!table.is_empty());
+    for rules in [&mut commands, &mut table] {
+        rules.sort();
+    }
+    assert_eq!(commands, table);
+    // Each principal of the commands is in the list of what it runs.
+    for rule in &commands {
+        let name = rule.principal.trim_start_matches("User:");
+        assert_eq!(
+            DOCUMENT.matches(&format!("\n| `{name}` | `")).count() - table_rows(name),
+            1,
+            "{name}"
+        );
+    }
+}
+
+fn table_rows(name: &str) -> usize {
+    let after = DOCUMENT.split("| operations | on |").nth(1).unwrap();
+    after.matches(&format!("\n| `{name}` | `")).count()
+}
+
 #[tokio::test]
 async fn each_role_and_command_works_with_its_documented_rights() {
-    let mut deployment = deployment().await;
+    let mut deployment = deployment_without_topics().await;
     allow(&documented(&deployment)).await;
 
     become_principal(&mut deployment, "bellwether-admin");
@@ -84,6 +115,7 @@ async fn each_role_and_command_works_with_its_documented_rights() {
     })
     .await;
     assert_eq!((code, out.lines().count(), err.as_str()), (0, 8, ""), "{out}");
+    assert!(out.contains(&deployment.source), "{out}");
     let (code, _, err) = said(deployment.run(&["topics", "check"]));
     assert_eq!((code, err.as_str()), (0, ""));
 

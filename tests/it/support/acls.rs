@@ -14,7 +14,7 @@ const VERSION: i16 = 1;
 const ALLOW: i8 = 3;
 
 /// A rule that allows an operation, in the numbers of Kafka's protocol.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Rule {
     pub(crate) principal: String,
     resource: i8,
@@ -52,6 +52,38 @@ pub(crate) fn rules_of(document: &str, rename: impl Fn(&str) -> String) -> Vec<R
     let calls = String::from_utf8(output.stdout).unwrap();
     let calls = calls.split("END\n").filter(|call| !call.is_empty());
     calls.flat_map(|call| rules_of_call(call, &rename)).collect()
+}
+
+/// The rights of a document's table, whose rows are principal, operations and resources.
+pub(crate) fn rules_of_table(document: &str) -> Vec<Rule> {
+    let rows = document
+        .lines()
+        .skip_while(|line| *line != "| principal | operations | on |")
+        .skip(2)
+        .take_while(|line| line.starts_with('|'));
+    rows.flat_map(rules_of_row).collect()
+}
+
+fn rules_of_row(row: &str) -> Vec<Rule> {
+    let cells: Vec<&str> = row.trim_matches('|').split('|').collect();
+    let words =
+        |cell: &str| -> Vec<String> { cell.split('`').skip(1).step_by(2).map(str::to_owned).collect() };
+    let kind = cells[2].trim();
+    let resource = if kind.starts_with("group") { 3 } else { 2 };
+    let pattern = if kind.contains("that begin with") { 4 } else { 3 };
+    let mut rules = Vec::new();
+    for operation_name in words(cells[1]) {
+        for name in words(cells[2]) {
+            rules.push(Rule {
+                principal: format!("User:{}", words(cells[0])[0]),
+                resource,
+                name,
+                pattern,
+                operation: operation(&operation_name),
+            });
+        }
+    }
+    rules
 }
 
 /// Every combination of the operations and resources of one call.
