@@ -90,7 +90,7 @@ fn read_object(bytes: &[u8]) -> Result<Map<String, Value>, Problem> {
     Err(Problem::invalid(errors))
 }
 
-/// Accepts `application/json` with any parameters, and for a PATCH the type of merge patches (RFC
+/// Accepts `application/json` in UTF-8, and for a PATCH the type of merge patches (RFC
 /// 7396), uncompressed.
 fn check_content_type(headers: &HeaderMap, is_patch: bool) -> Result<(), Problem> {
     // RFC 9110, section 15.5.16: the answer says which encodings it would have taken.
@@ -109,6 +109,13 @@ fn check_content_type(headers: &HeaderMap, is_patch: bool) -> Result<(), Problem
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default();
     let essence = given.split(';').next().unwrap_or_default().trim();
+    if let Some(charset) = charset(given)
+        && !charset.eq_ignore_ascii_case("utf-8")
+    {
+        let detail = "The charset of the Content-Type header must be utf-8, or left out: JSON is UTF-8.";
+        return Err(Problem::new(ProblemType::UnsupportedMediaType, detail)
+            .with_header(ACCEPT, HeaderValue::from_static(JSON)));
+    }
     if essence.eq_ignore_ascii_case(JSON) || is_patch && essence.eq_ignore_ascii_case(MERGE_PATCH) {
         return Ok(());
     }
@@ -122,6 +129,15 @@ fn check_content_type(headers: &HeaderMap, is_patch: bool) -> Result<(), Problem
     };
     Err(Problem::new(ProblemType::UnsupportedMediaType, detail)
         .with_header(ACCEPT, HeaderValue::from_static(accepted)))
+}
+
+/// The parameter `charset` of a media type, without quotes.
+fn charset(media: &str) -> Option<&str> {
+    media.split(';').skip(1).find_map(|parameter| {
+        let (name, value) = parameter.split_once('=')?;
+        let value = value.trim().trim_matches('"');
+        name.trim().eq_ignore_ascii_case("charset").then_some(value)
+    })
 }
 
 fn content_length(headers: &HeaderMap) -> Option<usize> {

@@ -55,6 +55,7 @@ mod timed;
 
 pub use call::{Access, Call, Method};
 pub use calls::CALLS;
+pub(crate) use observe::{UNMATCHED, method_word};
 pub use openapi::openapi;
 pub use problem_type::ProblemType;
 pub use router::router;

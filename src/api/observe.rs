@@ -14,6 +14,9 @@ use super::problem::Problem;
 use super::problem_type::ProblemType;
 use super::state::{AnsweredRequest, ApiState, REQUEST_TIMEOUT};
 
+/// The route of requests that match none.
+pub(crate) const UNMATCHED: &str = "unmatched";
+
 /// Answers within [`REQUEST_TIMEOUT`], a test within the time that its endpoint may take besides.
 /// Runs inside a span `api.request`, and tells the observer.
 ///
@@ -21,7 +24,7 @@ use super::state::{AnsweredRequest, ApiState, REQUEST_TIMEOUT};
 pub(super) async fn observe(State(state): State<ApiState>, request: Request, next: Next) -> Response {
     let started = clock::monotonic();
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
+    let route = route.as_ref().map_or(UNMATCHED, MatchedPath::as_str);
     let method = method_word(request.method());
     let is_read = request.method().is_safe();
     // `site.id` is recorded by the extractor that reads it from the path.
@@ -58,7 +61,7 @@ pub(super) async fn observe(State(state): State<ApiState>, request: Request, nex
 }
 
 /// The word for a method in metrics, where only the routes' own methods are told apart.
-fn method_word(method: &Method) -> &'static str {
+pub(crate) fn method_word(method: &Method) -> &'static str {
     ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"]
         .into_iter()
         .find(|word| *word == method.as_str())

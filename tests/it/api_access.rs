@@ -374,10 +374,15 @@ async fn a_body_is_json_of_the_right_type_and_size(pool: PgPool) {
         Some("text/plain"),
         Some("application/x-www-form-urlencoded"),
         Some("application/merge-patch+json"),
+        Some("application/json; charset=latin1"),
+        Some("application/json;charset=\"utf-16\""),
     ] {
         let answer = send(kind, b"{}".to_vec()).await;
         assert_eq!(answer.status, 415, "{kind:?}");
         answer.problem("unsupported-media-type");
+    }
+    for kind in ["application/json;charset=\"UTF-8\"", "application/json; v=1"] {
+        assert_eq!(send(Some(kind), b"{}".to_vec()).await.status, 422, "{kind}");
     }
     let json = Some("application/json; charset=utf-8");
     let deep = "[".repeat(10_000);

@@ -175,6 +175,46 @@ fn an_answer_that_is_not_documented_fails_a_test() {
 }
 
 #[test]
+fn every_calls_success_and_problems_are_described() {
+    for call in CALLS {
+        let described = |status: u16| {
+            let found = JUDGE.get(&(name(&call), status));
+            found.unwrap_or_else(|| panic!("{} answers {status}, undocumented", name(&call)))
+        };
+        let success = described(call.success);
+        assert_eq!(
+            success.validator.is_some(),
+            call.success != 204,
+            "{}",
+            name(&call)
+        );
+        for status in [401, 404, 429, 500, 503] {
+            let problem = described(status);
+            assert_eq!(
+                problem.media,
+                "application/problem+json",
+                "{} {status}",
+                name(&call)
+            );
+            assert!(problem.validator.is_some(), "{} {status}", name(&call));
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "is not of type")]
+fn a_writes_answer_of_another_form_fails_a_test() {
+    let headers = [("content-type", "application/json")]
+        .map(|(name, value)| (name.parse().expect("a name"), value.parse().expect("a value")));
+    let answer = Answer {
+        status: 200,
+        headers: headers.into_iter().collect(),
+        body: json!([]),
+    };
+    judge("PUT", "/api/sites/a", &answer);
+}
+
+#[test]
 #[should_panic(expected = "Additional properties")]
 fn a_field_that_is_not_documented_fails_a_test() {
     let headers = [("content-type", "application/json")]

@@ -78,6 +78,15 @@ async fn a_byte_order_mark_is_named(pool: PgPool) {
 }
 
 #[sqlx::test]
+async fn the_document_and_its_page_have_no_parameters(pool: PgPool) {
+    let api = Api::start(pool).await;
+    for path in ["/api/openapi.json", "/api/docs", "/api/docs.css"] {
+        let answer = read(api.request("GET", &format!("{path}?x=1"))).await;
+        assert_eq!(answer.errors(), [("/x", "unknown_field")], "{path}");
+    }
+}
+
+#[sqlx::test]
 async fn a_control_character_in_a_query_is_refused(pool: PgPool) {
     let (api, _, deliveries) = api_with_webhook(&pool).await;
     let webhooks = "/api/sites/example.com/webhooks";

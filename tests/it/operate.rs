@@ -150,6 +150,41 @@ const FAMILIES: &str = "
     http_request_seconds{class} auth_failures_total rate_limited_total{kind} log_events_total{level} ready{check}
     roles{role} memory_limit_bytes build_info{librdkafka,revision,version} config_info{hash}";
 
+#[tokio::test]
+async fn unknown_paths_and_refused_methods_are_counted() {
+    let deployment = Deployment::create(&[]).await;
+    let process = deployment.serve(&["--roles", "api"]).await;
+    let count = async |route: &str, method: &str, status: u16| {
+        let labels = format!("{{method=\"{method}\",route=\"{route}\",status=\"{status}\"}}");
+        let text = process.metrics().await.unwrap();
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(&format!("bellwether_http_requests_total{labels} ")));
+        line.map(|count| count.parse::<u64>().unwrap())
+    };
+    let asked = [
+        ("GET", "/api/nothing", "unmatched", 404),
+        ("POST", "/nothing", "unmatched", 404),
+        ("DELETE", "/sites", "unmatched", 405),
+        ("PATCH", "/api/sites", "/api/sites", 405),
+    ];
+    for (method, path, route, status) in asked {
+        eventually(path, TIMEOUT, || async { count(route, method, status).await }).await;
+        assert_eq!(count(route, method, status).await, Some(0), "{method} {path}");
+    }
+    for (method, path, route, status) in asked {
+        let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
+        let url = format!("{}{path}", process.api);
+        let answer = http().request(method.clone(), url).send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), status, "{method} {path}");
+        assert_eq!(
+            count(route, method.as_str(), status).await,
+            Some(1),
+            "{method} {path}"
+        );
+    }
+}
+
 /// The families of an exposition, with the names of their labels as `FAMILIES` has them, and how
 /// many series there are.
 fn families(text: &str) -> (BTreeMap<String, String>, usize) {

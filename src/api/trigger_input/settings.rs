@@ -130,7 +130,18 @@ fn read_errors(settings: &BodyObject<'_>, errors: &mut FieldErrors) -> Option<Er
             window_seconds,
         });
     }
+    let is_counted = !conditions.is_empty();
     conditions.extend(read_silence(settings, errors));
+    // Answers show the usual window beside a count: one that a PATCH leaves behind does no harm.
+    let is_usual = window_seconds == DEFAULT_WINDOW_SECONDS;
+    if !is_counted && !conditions.is_empty() && !is_usual {
+        errors.add(
+            settings.pointer_to("window_seconds"),
+            FieldCode::NotApplicable,
+            "This field is the time within which `error_events` and `rejected_events` are counted; a `silence` has none. \
+             Give one of them too, or leave it out.",
+        );
+    }
     let options = read_options(settings, errors);
     if conditions.is_empty() && errors.count() == before {
         // The field that a caller most likely forgot.

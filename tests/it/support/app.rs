@@ -10,6 +10,8 @@ use rdkafka::producer::FutureProducer;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
+use crate::api_support::read;
+
 use super::database::Database;
 use super::receiver::Receiver;
 use super::{eventually, free_port, http, kafka, send_signal, unique};
@@ -183,7 +185,7 @@ impl Deployment {
         }
     }
 
-    /// A request to the API of `process`.
+    /// A request to the API of `process`, whose answer is one that the API's document describes.
     pub(crate) async fn call(
         &self,
         process: &Process,
@@ -200,17 +202,8 @@ impl Deployment {
                 .header("content-type", "application/json")
                 .body(body.to_string());
         }
-        let response = request.send().await.unwrap();
-        let status = response.status();
-        let text = response.text().await.unwrap();
-        (
-            status,
-            if text.is_empty() {
-                Value::Null
-            } else {
-                serde_json::from_str(&text).unwrap()
-            },
-        )
+        let answer = read(request).await;
+        (StatusCode::from_u16(answer.status).unwrap(), answer.body)
     }
 
     /// Creates a webhook and returns the API's answer.

@@ -280,6 +280,16 @@ fn an_error_condition_needs_at_least_one_kind() {
                 "/error_event",
                 "not_applicable",
             ),
+            (
+                json!({"silence": true, "window_seconds": 600}),
+                "/window_seconds",
+                "not_applicable",
+            ),
+            (
+                json!({"silence": true, "error_events": false, "window_seconds": 600}),
+                "/window_seconds",
+                "not_applicable",
+            ),
             (json!({"silence": 5}), "/silence", "wrong_type"),
             (json!({"silence": {}}), "/silence/goal", "required"),
             (
