@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::deliver::http::client::{ClientOptions, WebhookClient};
 use crate::dispatch::schedule::RetrySchedule;
 use crate::kafka::client_check;
+use crate::kafka::error_words::without_value;
 use crate::record::keyring::Keyring;
 use crate::record::pool;
 
@@ -61,11 +62,7 @@ fn check_kafka(config: &Config, refusals: &mut Vec<String>) {
             && name == *key
         {
             // The value may be a password, and librdkafka repeats it.
-            let why = if value.is_empty() {
-                why
-            } else {
-                why.replace(value, "…")
-            };
+            let why = without_value(&why, value);
             let why = match why.starts_with("No such configuration property") {
                 true => "librdkafka has no such setting".to_owned(),
                 false => why,

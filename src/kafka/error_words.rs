@@ -50,11 +50,7 @@ pub(crate) fn in_words(error: &KafkaError) -> String {
         | KafkaError::ClientCreation(text) => without_jargon(text),
         // Its value may be a password.
         KafkaError::ClientConfig(_, why, key, value) => {
-            let why = match value.is_empty() {
-                true => why.clone(),
-                false => why.replace(value.as_str(), "…"),
-            };
-            format!("kafka.properties.\"{key}\": {why}")
+            format!("kafka.properties.\"{key}\": {}", without_value(why, value))
         }
         other => match other.rdkafka_error_code() {
             Some(code) => code_in_words(code),
@@ -94,6 +90,28 @@ pub(crate) fn without_jargon(line: &str) -> String {
         None => line,
     };
     text.replace("Local: ", "").replace("Broker: ", "")
+}
+
+/// A text of librdkafka about a value, which may be a password, without the value. A number that
+/// has the value's digits among others stays.
+pub(crate) fn without_value(text: &str, value: &str) -> String {
+    let text = text.trim_end();
+    if value.is_empty() {
+        return text.to_owned();
+    }
+    let is_part = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
+    let (mut shown, mut end) = (String::new(), 0);
+    for (at, _) in text.match_indices(value) {
+        let after = at + value.len();
+        let is_inside = value.len() < 4
+            && (is_part(text[..at].chars().next_back()) || is_part(text[after..].chars().next()));
+        if !is_inside {
+            shown.push_str(&text[end..at]);
+            shown.push('…');
+            end = after;
+        }
+    }
+    shown + &text[end..]
 }
 
 /// The library's description of a code, which its `Display` puts in brackets behind the constant.

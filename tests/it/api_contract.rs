@@ -188,7 +188,7 @@ fn every_calls_success_and_problems_are_described() {
             "{}",
             name(&call)
         );
-        for status in [401, 404, 429, 500, 503] {
+        for status in [401, 422, 429, 500, 503] {
             let problem = described(status);
             assert_eq!(
                 problem.media,

@@ -130,10 +130,13 @@ fn paths(problems: &[Vec<ProblemType>]) -> Value {
         let schema = if is_html(path) { "string" } else { "object" };
         let response = json!({"description": summary, "content": {media: {"schema": {"type": schema}}}});
         let operation_id = if is_html(path) { "getDocs" } else { "getOpenapi" };
+        let mut responses = Map::from_iter([("200".to_owned(), response)]);
+        // They refuse parameters too.
+        problems::add_responses(&[ProblemType::InvalidFields], &mut responses);
         paths.insert(
             path.to_owned(),
             json!({"get": {"operationId": operation_id, "summary": summary, "security": [],
-                           "responses": {"200": response}}}),
+                           "responses": responses}}),
         );
     }
     Value::Object(paths)

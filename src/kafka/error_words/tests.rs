@@ -55,3 +55,19 @@ fn a_refused_property_does_not_show_its_value() {
         "{words}"
     );
 }
+
+#[test]
+fn a_value_is_hidden_and_other_numbers_are_not() {
+    for (text, value, shown) in [
+        (
+            "property \"a\" value 0 is outside allowed range 1..3600000\n",
+            "0",
+            "property \"a\" value … is outside allowed range 1..3600000",
+        ),
+        ("Invalid value \"TLS\" for x", "TLS", "Invalid value \"…\" for x"),
+        ("xhunter2x, hunter2", "hunter2", "x…x, …"),
+        ("no value", "", "no value"),
+    ] {
+        assert_eq!(without_value(text, value), shown);
+    }
+}
