@@ -306,6 +306,7 @@ impl OutcomePublisher {
                 .inc();
             tracing::warn!(
                 site.id = %work.record.site_id, webhook.id = %webhook, delivery.id = %delivery,
+                reason = DisableReason::Gone.as_str(),
                 "the endpoint answered 410 Gone; the webhook was disabled"
             );
         }
