@@ -6,7 +6,7 @@ use super::single_events::Occurring;
 use super::site_outcome::SiteOutcome;
 use super::triggers::CountedEvent;
 use super::triggers::evaluation::Evaluation;
-use super::triggers::trigger::{Cause, TriggerInput};
+use super::triggers::trigger::Cause;
 use super::{PartitionResources, SiteState};
 use crate::detect::notification::RecordOrigin;
 use crate::detect::window::segments::Segments;
@@ -48,24 +48,12 @@ impl SiteState {
         passing: &Passing,
     ) -> SiteOutcome {
         let mut evaluation = Evaluation::default();
-        let mut reading = passing.reading(
-            &self.window,
-            &self.latest,
-            self.first_event,
-            self.activity.rates(),
-        );
+        let (triggers, mut input) = self.triggers_and_input(passing, Cause::Record(origin));
         // The times of records cannot be compared with those of a log's events.
-        if let Some(second) = rejected_at.filter(|_| reading.is_log) {
-            reading.now = second;
+        if let Some(second) = rejected_at.filter(|_| input.reading.is_log) {
+            input.reading.now = second;
         }
-        let input = TriggerInput {
-            site_id: self.id.as_str(),
-            reading,
-            cause: Cause::Record(origin),
-            is_fresh: passing.is_fresh(self.window.now()),
-        };
-        self.triggers
-            .judge_errors(rejected_at.is_some(), &input, &mut evaluation);
+        triggers.judge_errors(rejected_at.is_some(), &input, &mut evaluation);
         self.take_up(evaluation, passing.record)
     }
 

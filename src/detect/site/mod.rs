@@ -80,6 +80,7 @@ use matches::subscription;
 use passing::Passing;
 use path_index::PathEnds;
 use recent_ids::RecentIds;
+use rules::reading::SiteReading;
 use site_outcome::SiteOutcome;
 use subscriptions::Subscriptions;
 use triggers::SiteTriggers;
@@ -291,20 +292,43 @@ impl SiteState {
     /// Judges the triggers on the event that came from `origin`.
     pub(crate) fn judge(&mut self, origin: RecordOrigin<'_>, passing: &Passing) -> SiteOutcome {
         let mut evaluation = Evaluation::default();
-        let reading = passing.reading(
+        let (triggers, input) = self.triggers_and_input(passing, Cause::Record(origin));
+        triggers.judge(&input, &mut evaluation);
+        self.take_up(evaluation, passing.record)
+    }
+
+    /// The triggers, and the input of their evaluation at the site's present second.
+    fn triggers_and_input<'s>(
+        &'s mut self,
+        passing: &Passing,
+        cause: Cause<'s>,
+    ) -> (&'s mut SiteTriggers, TriggerInput<'s>) {
+        let now = self.window.now();
+        let input = TriggerInput {
+            site_id: self.id.as_str(),
+            reading: passing.reading(
+                &self.window,
+                &self.latest,
+                self.first_event,
+                self.activity.rates(),
+            ),
+            is_fresh: match cause {
+                Cause::Record(_) => passing.is_fresh(now),
+                Cause::Timer { .. } => passing.is_due_fresh(now),
+            },
+            cause,
+        };
+        (&mut self.triggers, input)
+    }
+
+    /// The facts on which the rules are judged.
+    fn reading(&self, passing: &Passing) -> SiteReading<'_> {
+        passing.reading(
             &self.window,
             &self.latest,
             self.first_event,
             self.activity.rates(),
-        );
-        let input = TriggerInput {
-            site_id: self.id.as_str(),
-            reading,
-            cause: Cause::Record(origin),
-            is_fresh: passing.is_fresh(self.window.now()),
-        };
-        self.triggers.judge(&input, &mut evaluation);
-        self.take_up(evaluation, passing.record)
+        )
     }
 
     /// Builds the notifications of an evaluation.

@@ -4,7 +4,6 @@
 use super::passing::Passing;
 use super::site_outcome::SiteOutcome;
 use super::triggers::evaluation::Evaluation;
-use super::triggers::trigger::TriggerInput;
 use super::{PartitionResources, SiteState};
 use crate::telemetry::words::SuppressReason;
 
@@ -75,13 +74,8 @@ impl SiteState {
                 self.next_due = at.saturating_add(1);
                 break;
             }
-            let reading = passing.reading(
-                &self.window,
-                &self.latest,
-                self.first_event,
-                self.activity.rates(),
-            );
-            self.triggers.mark_due(at, includes_overdue, reading);
+            let (triggers, input) = self.triggers_and_input(passing, passing.cause(now));
+            triggers.mark_due(at, includes_overdue, input.reading);
             includes_overdue &= at > now;
             self.advance(at, resources);
             self.triggers.advance(at, self.live, &mut resources.segments);
@@ -103,19 +97,9 @@ impl SiteState {
     /// Evaluates the marked triggers at the site's present second.
     fn judge_marked(&mut self, passing: &Passing, outcome: &mut SiteOutcome) {
         let mut evaluation = Evaluation::default();
-        let now = self.window.now();
-        let input = TriggerInput {
-            site_id: self.id.as_str(),
-            reading: passing.reading(
-                &self.window,
-                &self.latest,
-                self.first_event,
-                self.activity.rates(),
-            ),
-            cause: passing.cause(now),
-            is_fresh: passing.is_due_fresh(now),
-        };
-        self.triggers.pass(&input, &mut evaluation);
+        let cause = passing.cause(self.window.now());
+        let (triggers, input) = self.triggers_and_input(passing, cause);
+        triggers.pass(&input, &mut evaluation);
         let taken_up = self.take_up(evaluation, passing.record);
         outcome.add(taken_up);
     }
@@ -128,13 +112,9 @@ impl SiteState {
         outcome: &mut SiteOutcome,
         resources: &mut PartitionResources,
     ) {
-        let reading = passing.reading(
-            &self.window,
-            &self.latest,
-            self.first_event,
-            self.activity.rates(),
-        );
-        if self.triggers.note_peaks(reading) {
+        let cause = passing.cause(self.window.now());
+        let (triggers, input) = self.triggers_and_input(passing, cause);
+        if triggers.note_peaks(input.reading) {
             self.note_unsaved(resources.segments.current(), &mut resources.segments);
         }
         if passing.is_due_fresh(self.window.now()) && self.triggers.mark_withheld() {
@@ -145,12 +125,7 @@ impl SiteState {
     /// Finds out when something falls due next.
     pub(crate) fn schedule(&mut self, passing: &Passing) {
         self.sync_latest();
-        let look = self.triggers.next_look(passing.reading(
-            &self.window,
-            &self.latest,
-            self.first_event,
-            self.activity.rates(),
-        ));
+        let look = self.triggers.next_look(self.reading(passing));
         let due = [look.at, self.caps.due()].into_iter().flatten().min();
         self.next_due = due.unwrap_or(u32::MAX).max(1);
         self.is_overdue = look.is_overdue;

@@ -53,12 +53,7 @@ impl SiteState {
 
     /// True if the count of current visitors, now, lacks nobody.
     fn counts_all(&self, passing: &Passing) -> bool {
-        let reading = passing.reading(
-            &self.window,
-            &self.latest,
-            self.first_event,
-            self.activity.rates(),
-        );
+        let reading = self.reading(passing);
         reading.now() >= reading.table_complete_at(DEFAULT_WINDOW_SECONDS)
     }
 
@@ -89,12 +84,7 @@ impl SiteState {
             // Nothing was counted yet.
             return None;
         }
-        let reading = passing.reading(
-            &self.window,
-            &self.latest,
-            self.first_event,
-            self.activity.rates(),
-        );
+        let reading = self.reading(passing);
         let triggers = self.triggers.phases(reading);
         let present = SiteNow {
             site_id: self.id.clone(),

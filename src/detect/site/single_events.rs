@@ -14,7 +14,7 @@ use super::site_outcome::SiteOutcome;
 use super::triggers::CountedEvent;
 use super::triggers::evaluation::Evaluation;
 use super::triggers::named::CountResult;
-use super::triggers::trigger::{Cause, TriggerInput};
+use super::triggers::trigger::Cause;
 use super::{PartitionResources, SiteState};
 use crate::detect::notification::{CompletedGoal, Counting, Decision, RecordOrigin, SingleEvent};
 use crate::domain::event::{Event, EventType};
@@ -322,18 +322,8 @@ impl SiteState {
     ) {
         let mut evaluation = Evaluation::default();
         let now = self.window.now();
-        let input = TriggerInput {
-            site_id: self.id.as_str(),
-            reading: passing.reading(
-                &self.window,
-                &self.latest,
-                self.first_event,
-                self.activity.rates(),
-            ),
-            cause: Cause::Record(occurring.origin),
-            is_fresh: passing.is_fresh(now),
-        };
-        self.triggers.judge_named(condition, &input, &mut evaluation);
+        let (triggers, input) = self.triggers_and_input(passing, Cause::Record(occurring.origin));
+        triggers.judge_named(condition, &input, &mut evaluation);
         if evaluation.changed {
             outcome.changed = true;
             self.next_due = 0;
