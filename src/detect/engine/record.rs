@@ -158,7 +158,6 @@ impl Engine {
         self.count_visit(index, event, lookahead, second, segment);
 
         let (state, visitor) = (&mut self.sites[index], lookahead.hashes.visitor);
-        state.note_event(second, visitor, segment, &mut self.resources.segments);
         let ids = EventIds::of(event, record.record_ms);
         let is_remembered = state.remembers_ids || ids.is_copy_another;
         let own_id = event.event_id.as_deref().filter(|_| is_remembered);
@@ -348,7 +347,7 @@ impl Engine {
     }
 }
 
-/// Decides what a counted event leads to. One that `rebuilds` the window leads to nothing anew.
+/// Notes a counted event, and decides what it leads to. One that `rebuilds` the window leads to nothing anew.
 fn decide(
     state: &mut SiteState,
     occurring: &Occurring<'_>,
@@ -360,10 +359,12 @@ fn decide(
 ) -> SiteOutcome {
     let mut outcome = SiteOutcome::default();
     let is_historical = occurring.event.historical;
-    state.events += u32::from(!rebuilds && !is_historical);
+    let mut copy = SecondCopy::default();
+    let is_copy = state.is_copy_in_rates(occurring, resources, refused, &mut copy);
+    state.note_event(occurring.counted, is_copy, &mut resources.segments);
+    state.events += u32::from(!rebuilds && !is_historical && !is_copy);
     // A back-dated event counts where it still matters, and is no reason for a notification.
     if !is_historical {
-        let mut copy = SecondCopy::default();
         outcome.add(state.decide_single(occurring, passing, resources, found, refused, &mut copy));
         outcome.add(state.count_error(occurring, passing, resources, refused, &mut copy));
     }

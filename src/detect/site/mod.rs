@@ -123,7 +123,8 @@ pub(crate) struct SiteState {
     has_goal_subscribers: bool,
     /// True if some webhook subscribes to custom events.
     has_custom_event_subscribers: bool,
-    /// True if some webhook counts single events, errors or rejects: each is counted once.
+    /// True if some webhook counts single events, errors or rejects, or waits for silence: each is
+    /// counted once.
     pub(crate) remembers_ids: bool,
     /// True if visitors may be missing, until a second that is not known yet.
     pub(crate) lacks_visitors: bool,
@@ -247,8 +248,9 @@ impl SiteState {
         self.page_ends = self.goals.page_ends();
         self.has_goal_subscribers = enabled().any(|webhook| webhook.triggers.goal_completion.is_some())
             || self.triggers.waits_for_goals();
-        self.remembers_ids =
-            self.triggers.counts_single() || enabled().any(|webhook| webhook.triggers.count_names());
+        self.remembers_ids = self.triggers.counts_single()
+            || self.triggers.watches_silence()
+            || enabled().any(|webhook| webhook.triggers.count_names());
         if !self.remembers_ids {
             self.recent_ids.clear(segments);
         }

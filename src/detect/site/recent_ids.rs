@@ -63,6 +63,11 @@ impl RecentIds {
         }
     }
 
+    /// Number of ids that are known.
+    pub(crate) fn len(&self) -> usize {
+        self.order.len()
+    }
+
     /// True if none is known.
     pub(crate) fn is_empty(&self) -> bool {
         self.order.is_empty()

@@ -26,6 +26,10 @@ use paced::PacedSubscribers;
 /// Webhooks by the pace at which they are notified.
 mod paced;
 
+/// Most ids that are remembered for the sake of rates alone. Where more come in ten minutes, a
+/// silence is told by the least time that it takes, and not by the rate.
+const MAX_IDS_FOR_RATES: usize = 10_000;
+
 /// A record whose event is looked at, and what it may lead to.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Occurring<'a> {
@@ -118,7 +122,7 @@ impl SiteState {
                 let Some((event, name)) = meaning.subscription() else {
                     return;
                 };
-                if event == EventType::GoalCompletion {
+                if event == EventType::GoalCompletion && !self.is_copy(occurring, resources, refused, copy) {
                     self.note_goal(name, occurring);
                 }
                 let subject = NamedEvent { event, name, meaning };
@@ -171,6 +175,20 @@ impl SiteState {
     ) -> bool {
         let segment = occurring.counted.segment;
         self.is_known(occurring.event_id, segment, resources, refused, copy)
+    }
+
+    /// True if an event is a second copy that must not count where silences are judged by rates.
+    pub(crate) fn is_copy_in_rates(
+        &mut self,
+        occurring: &Occurring<'_>,
+        resources: &mut PartitionResources,
+        refused: &mut u64,
+        copy: &mut SecondCopy,
+    ) -> bool {
+        self.triggers.watches_silence()
+            && !occurring.event.historical
+            && self.recent_ids.len() < MAX_IDS_FOR_RATES
+            && self.is_copy(occurring, resources, refused, copy)
     }
 
     fn notify_each(

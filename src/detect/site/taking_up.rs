@@ -1,17 +1,19 @@
 //! Taking up events for the rules that look back further than the windows.
 
 use super::SiteState;
+use super::triggers::CountedEvent;
 use crate::detect::window::segments::{Segment, Segments};
 
 impl SiteState {
-    /// Notes an event's time and visitor for the rules that look back further than the windows.
-    pub(crate) fn note_event(
-        &mut self,
-        second: u32,
-        visitor: Option<u64>,
-        segment: Segment,
-        segments: &mut Segments,
-    ) {
+    /// Notes an event's time and visitor for the rules that look back further than the windows. A
+    /// second copy ends no silence.
+    pub(crate) fn note_event(&mut self, counted: CountedEvent, is_copy: bool, segments: &mut Segments) {
+        let CountedEvent {
+            second,
+            visitor,
+            segment,
+            ..
+        } = counted;
         self.last_event = self.last_event.max(second);
         let needs = self.triggers.needs;
         if !needs.timers {
@@ -29,7 +31,7 @@ impl SiteState {
                 self.note_latest(visitor, second);
             }
         }
-        if self.triggers.watches_silence() {
+        if self.triggers.watches_silence() && !is_copy {
             self.note_unsaved(segment, segments);
             if self.triggers.note_event(None, second) {
                 self.next_due = 0;

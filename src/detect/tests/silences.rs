@@ -231,3 +231,23 @@ fn the_silence_of_another_goal_is_another_episode() {
     assert_eq!(stored["triggers"], serde_json::json!([]));
     assert_eq!(fed.engine.stats().episodes.values().sum::<u64>(), 0);
 }
+
+#[test]
+fn a_second_copy_is_no_event_that_ends_a_silence() {
+    for goal in [None, Some("Signup")] {
+        let mut fed = Fed::new(SourceClock::Live, [silent(goal)]);
+        let copy = Event {
+            name: Some("Signup".into()),
+            event_id: Some("e-1".into()),
+            ..Event::new("a", EventKind::Goal)
+        };
+        assert_eq!(fed.feed(&copy), []);
+        assert!(answer(&mut fed.engine, 36, 36));
+        assert_eq!(wait(&mut fed, 500), []);
+        fed.record_ms = fed.now_ms;
+        assert_eq!(fed.feed(&copy), []);
+        let decided = wait(&mut fed, 1_400);
+        assert_eq!(decided.len(), 1, "{goal:?}");
+        assert_eq!(decided[0].0, 1_390, "13.8 events at 36 an hour take 1,380 s");
+    }
+}
