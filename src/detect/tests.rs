@@ -3,6 +3,7 @@
 pub(crate) mod fixtures;
 mod crash;
 mod activity;
+mod clocks;
 mod copies;
 mod drops;
 mod edits;

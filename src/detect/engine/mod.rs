@@ -324,12 +324,6 @@ impl Engine {
         }
         self.timers.put(&mut self.sites[index]);
     }
-
-    /// True if a site of which no record was read yet is moved by the wall clock.
-    fn starts_live(&self) -> bool {
-        let mut sources = self.config.sources.iter();
-        sources.all(|source| source.clock == SourceClock::Live)
-    }
 }
 
 #[cfg(test)]

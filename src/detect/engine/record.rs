@@ -295,7 +295,7 @@ impl Engine {
     /// Adds the state of a registered site that has none, for a record of a source with a clock.
     pub(super) fn add_registered(&mut self, site_id: &str, clock: SourceClock) -> Option<usize> {
         let site = Arc::clone(self.registry.sites.get(site_id)?);
-        let is_live = self.starts_live();
+        let is_live = clock == SourceClock::Live;
         let mut state = SiteState::new(site, is_live, 0, &mut self.resources.segments);
         if self.was_rebuilding {
             state.begin_by_replay();

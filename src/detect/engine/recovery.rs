@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::Engine;
+use super::config::SourceTopic;
 use super::event_time::whole_second;
 use crate::detect::completeness::CompleteFrom;
 use crate::detect::notification::Decision;
 use crate::detect::site::SiteState;
-use crate::detect::site::state_record::{StateError, StateRecord, StoredState, split_key};
+use crate::detect::site::state_record::{StateError, StateRecord, StoredClock, StoredState, split_key};
 use crate::domain::event::SourceClock;
 use crate::domain::id::NotificationId;
 
@@ -110,6 +111,29 @@ impl Engine {
             .collect()
     }
 
+    /// The clock by which a site goes of which a state was stored. An earlier build did not say: it
+    /// is that of the sources in which the site had events.
+    fn goes_by(&self, stored: &StoredState) -> StoredClock {
+        let is_live = |source: &&SourceTopic| source.clock == SourceClock::Live;
+        let sources = &self.config.sources;
+        let mut heard = sources
+            .iter()
+            .filter(|source| stored.covered.contains_key(&source.topic))
+            .peekable();
+        if !sources.iter().any(|source| is_live(&source)) {
+            return StoredClock::Log;
+        }
+        if let Some(known) = stored.goes_by {
+            return known;
+        }
+        match heard.peek().is_some() {
+            true if heard.any(|source| is_live(&source)) => StoredClock::Live,
+            true => StoredClock::Log,
+            false if stored.covered.is_empty() && stored.first_event.is_none() => StoredClock::Untold,
+            false => StoredClock::Live,
+        }
+    }
+
     /// Builds a site's state from what was stored.
     fn load(&mut self, stored: StoredState) {
         let covered = self.covered_by(&stored);
@@ -123,8 +147,14 @@ impl Engine {
         if stored.has_foreign() {
             self.foreign_states += 1;
         }
-        let (is_live, segments) = (self.starts_live(), &mut self.resources.segments);
-        let mut state = SiteState::load(site, is_live, stored, covered, segments);
+        let (goes_by, segments) = (self.goes_by(&stored), &mut self.resources.segments);
+        let mut state = SiteState::load(site, goes_by, stored, covered, segments);
+        let sources = self.config.sources.iter().enumerate();
+        let mut of_clock = sources.filter(|(_, source)| source.clock == state.clock());
+        if let Some((source, _)) = of_clock.rfind(|(source, _)| state.has_source(*source)) {
+            // There are few sources.
+            state.source = source as u16;
+        }
         let index = match index {
             Some(index) => {
                 // It may be listed to be written already, by an earlier part.

@@ -3,7 +3,7 @@
 //!
 //! ```json
 //! {"v":2,"site":"example.com","clock":1772020800,"covered":{"analytics.events":4711},
-//!  "first_event":1771000000,
+//!  "goes_by":"live","first_event":1771000000,
 //!  "triggers":[{"condition":{"event":"visitor_spike","threshold":500,"window_seconds":300},
 //!               "episode":{"id":"…","started_at":1772020791,"peak":512,
 //!                          "notice":{"decided":{"at_ms":1772020791240,"at":1772020791}}},
@@ -105,6 +105,8 @@ pub(crate) struct StoredState {
     pub(crate) clock: u32,
     /// For each source topic, the offset of the last record that this state accounts for.
     pub(crate) covered: BTreeMap<String, i64>,
+    /// The clock by which the site goes; absent in what earlier builds wrote.
+    pub(crate) goes_by: Option<StoredClock>,
     /// Second of the site's earliest event.
     pub(crate) first_event: Option<u32>,
     /// Longest window of the table of visitors, in seconds; absent in what earlier builds wrote.
@@ -119,6 +121,18 @@ pub(crate) struct StoredState {
     pub(crate) unconfirmed: Vec<Box<RawValue>>,
     /// Fields that only a newer version knows.
     pub(crate) foreign: BTreeMap<String, Box<RawValue>>,
+}
+
+/// The clock by which a site goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum StoredClock {
+    /// It had an event of a live source: the wall clock moves it while it is silent.
+    Live,
+    /// All its events came from logs.
+    Log,
+    /// It never had an event: the wall clock moves it until one tells.
+    Untold,
 }
 
 /// Events counted since the last k-th, by name.
@@ -149,6 +163,7 @@ impl StoredState {
             parts: 1,
             clock,
             covered,
+            goes_by: None,
             first_event: None,
             window_seconds: None,
             kept_from: None,
@@ -198,6 +213,7 @@ impl StoredState {
     }
 
     fn write_head<'a>(&'a self, map: &mut BTreeMap<&'a str, Box<RawValue>>) {
+        map.extend(self.goes_by.map(|clock| ("goes_by", raw(&clock))));
         map.extend(self.first_event.map(|second| ("first_event", raw(&second))));
         map.extend(
             self.window_seconds
@@ -247,6 +263,11 @@ impl StoredState {
         if let Some(Ok(every)) = map.get("every").map(|every| serde_json::from_str(every.get())) {
             map.remove("every");
             state.every = every;
+        }
+        // The same of a clock.
+        if let Some(Ok(clock)) = map.get("goes_by").map(|clock| serde_json::from_str(clock.get())) {
+            map.remove("goes_by");
+            state.goes_by = Some(clock);
         }
         state.foreign = map;
         Ok(state)

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::state_record::{StateRecord, StoredState};
+use super::state_record::{StateRecord, StoredClock, StoredState};
 use super::triggers::SiteTriggers;
 use super::triggers::lacking::NOT_KNOWN;
 use super::unconfirmed::Unconfirmed;
@@ -18,12 +18,14 @@ impl SiteState {
     /// again.
     pub(crate) fn load(
         site: Arc<Site>,
-        live: bool,
+        goes_by: StoredClock,
         stored: StoredState,
         covered: Box<[i64]>,
         segments: &mut Segments,
     ) -> Self {
-        let mut state = Self::new(Arc::clone(&site), live, stored.clock, segments);
+        let is_live = goes_by != StoredClock::Log;
+        let mut state = Self::new(Arc::clone(&site), is_live, stored.clock, segments);
+        state.is_live_by_default = goes_by == StoredClock::Untold;
         state.triggers = SiteTriggers::restore(stored.triggers, stored.clock);
         state.every.restore(stored.every);
         // Which visitors came before, a trigger that was made meanwhile does not know.
@@ -115,6 +117,11 @@ impl SiteState {
         self.sync_latest();
         let now = self.window.now();
         let mut stored = StoredState::new(self.id.clone(), now, covered);
+        stored.goes_by = Some(match (self.is_live_by_default, self.live) {
+            (true, _) => StoredClock::Untold,
+            (false, true) => StoredClock::Live,
+            (false, false) => StoredClock::Log,
+        });
         stored.triggers = self.triggers.stored(now);
         stored.window_seconds = Some(self.window.longest());
         if self.triggers.needs.timers {
