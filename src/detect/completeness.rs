@@ -4,6 +4,8 @@
 //! record was handled; a count is called exact only if no record of its window is missing. Every
 //! part that counts, judges, moves time or reports lag asks here.
 
+use std::ops::Range;
+
 use crate::domain::event::SourceClock;
 
 /// End of a source's partition, and the wall instant before the broker was asked for it.
@@ -258,6 +260,15 @@ impl Completeness {
     /// Offset at which the next record of a source is expected.
     pub(crate) fn next(&self, source: usize) -> Option<i64> {
         self.sources[source].map(|progress| progress.next)
+    }
+
+    /// Offsets of a source that were handled since `before` was the next one. What was held back is
+    /// not among them.
+    pub(crate) fn handled_since(&self, source: usize, before: Option<i64>) -> Range<i64> {
+        match (before, self.next(source)) {
+            (Some(before), Some(next)) => before..next,
+            _ => 0..0,
+        }
     }
 
     /// Offset that the group had committed when the source was assigned.

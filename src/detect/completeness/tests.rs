@@ -30,6 +30,20 @@ fn windows_are_rebuilt_when_every_source_passed_its_commit() {
 }
 
 #[test]
+fn what_is_held_back_is_handled_once_when_it_is_let_go() {
+    let mut completeness = assigned(&[(10, 10), (5, 4)]);
+    let before = completeness.next(0);
+    assert!(!completeness.admits(0, 10), "the other source is to be rebuilt");
+    assert!(completeness.handled_since(0, before).is_empty());
+    completeness.pass(1, 4);
+    let before = completeness.next(0);
+    completeness.pass(0, 10);
+    completeness.pass(0, 11);
+    assert_eq!(completeness.handled_since(0, before), 10..12);
+    assert!(completeness.handled_since(0, completeness.next(0)).is_empty());
+}
+
+#[test]
 fn an_end_reached_counts_like_the_records_before_it() {
     let mut completeness = assigned(&[(10, 8)]);
     completeness.reach_end(0, 10, 99_000);

@@ -247,8 +247,13 @@ impl Detector {
         }
     }
 
-    fn handle_records(&mut self, partition: i32, mut records: &[(usize, BatchRecord<'_>)], now_ms: i64) {
-        self.note_records(partition, records, now_ms);
+    fn handle_records(&mut self, partition: i32, all: &[(usize, BatchRecord<'_>)], now_ms: i64) {
+        let Some(owned) = owned_mut(&mut self.owned, partition) else {
+            return;
+        };
+        let sources = 0..self.silences.len();
+        let before: Vec<Option<i64>> = sources.map(|source| owned.completeness().next(source)).collect();
+        let mut records = all;
         while !records.is_empty() {
             let member = self.session.member();
             let beginning_of = |topic| member.cached_beginning(TopicPartition { topic, partition });
@@ -261,6 +266,7 @@ impl Detector {
                 self.wait_for_confirmations(partition);
             }
         }
+        self.note_records(partition, all, &before, now_ms);
     }
 
     /// Lets partitions go on that stopped: those whose sources have rebuilt their windows, and

@@ -64,20 +64,33 @@ impl Detector {
         self.silent = silent;
     }
 
-    /// Notes records that were read of a partition number.
-    pub(super) fn note_records(&mut self, partition: i32, records: &[(usize, BatchRecord<'_>)], now_ms: i64) {
+    /// Notes records of a partition number that were handled: those at or beyond the offsets that
+    /// were next `before`. What is held back counts when it is let go, and only then.
+    pub(super) fn note_records(
+        &mut self,
+        partition: i32,
+        records: &[(usize, BatchRecord<'_>)],
+        before: &[Option<i64>],
+        now_ms: i64,
+    ) {
         let Some(owned) = owned_mut(&mut self.owned, partition) else {
             return;
         };
         for run in records.chunk_by(|one, next| one.0 == next.0) {
-            let (source, last) = &run[run.len() - 1];
-            let Some(silence) = self.silences.get_mut(*source) else {
+            let source = run[0].0;
+            let completeness = owned.completeness();
+            let handled = completeness.handled_since(source, before.get(source).copied().flatten());
+            let handled = run
+                .iter()
+                .filter(|(_, record)| handled.contains(&record.offset()));
+            let (count, last) = handled.fold((0, None), |(count, _), (_, record)| (count + 1, Some(record)));
+            let (Some(last), Some(silence)) = (last, self.silences.get_mut(source)) else {
                 continue;
             };
-            if owned.completeness().is_replayed(*source, last.offset()) {
+            if completeness.is_replayed(source, last.offset()) {
                 silence.note_replayed(last.timestamp_ms().unwrap_or(0), now_ms);
             } else {
-                silence.add(run.len(), now_ms);
+                silence.add(count, now_ms);
             }
         }
     }
