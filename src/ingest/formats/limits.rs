@@ -180,7 +180,7 @@ pub(super) fn site_id<'a>(value: Loose<'a>, default: Option<&str>) -> Result<Cow
 }
 
 /// Reads a path without query and fragment, which are cut off before the limit is checked and never
-/// kept. A full URL is cut to its path. Blanks before either are no part of it.
+/// kept. A full URL, with its scheme or without, is cut to its path. Blanks before either are no part of it.
 pub(super) fn path<'a>(value: Loose<'a>) -> Result<Option<Cow<'a, str>>, InvalidField> {
     const FIELD: &str = "path";
     let Some(path) = text(FIELD, value)? else {
@@ -208,14 +208,31 @@ pub(super) fn path<'a>(value: Loose<'a>) -> Result<Option<Cow<'a, str>>, Invalid
 
 /// The position of the path in a text that is a path or a full URL.
 fn path_start(text: &str) -> usize {
-    if text.starts_with('/') {
-        return 0;
+    if let Some(path) = text.strip_prefix('/') {
+        return path.strip_prefix('/').map_or(0, host_end);
     }
     let Some(scheme) = text.find("://").filter(|scheme| is_scheme(&text[..*scheme])) else {
         return 0;
     };
     let host = scheme + "://".len();
     text[host..].find('/').map_or(text.len(), |path| host + path)
+}
+
+/// The position after the host of a URL without a scheme, of which `text` follows the two slashes;
+/// 0 if it is a path that begins with two slashes. A host is told by a dot before a last label of
+/// letters, and by the path after it.
+fn host_end(text: &str) -> usize {
+    let Some((host, _)) = text.split_once('/') else {
+        return 0;
+    };
+    let name = host.split_once(':').map_or(host, |(name, _)| name);
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
+    let is_top = |top: &str| top.len() > 1 && top.bytes().all(|byte| byte.is_ascii_alphabetic());
+    let is_host = name.bytes().all(is_allowed) && name.rsplit_once('.').is_some_and(|(_, top)| is_top(top));
+    match is_host {
+        true => "//".len() + host.len(),
+        false => 0,
+    }
 }
 
 /// True for the scheme of a URL (RFC 3986, section 3.1).

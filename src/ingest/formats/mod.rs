@@ -124,7 +124,7 @@ impl RecordReader {
             detail: format!("byte {} is not UTF-8", error.valid_up_to()),
             site_id: None,
         })?;
-        if self.is_routed {
+        if self.is_routed && routed::is_routed(headers) {
             return routed::read(text, headers);
         }
         let text = repair::without_mark(text);

@@ -43,6 +43,12 @@ pub(super) fn check_version(headers: &[HeaderRef<'_>]) -> Result<(), NotAnEvent>
     }
 }
 
+/// True for a record that `route` wrote. Any other is read as those of a source are.
+pub(super) fn is_routed(headers: &[HeaderRef<'_>]) -> bool {
+    let names = [header::VERSION.as_bytes(), REJECTED.as_bytes()];
+    headers.iter().any(|(name, _)| names.contains(name))
+}
+
 /// Reads an event with the facts about its original.
 pub(super) fn read<'a>(text: &'a str, headers: &[HeaderRef<'a>]) -> Result<Event<'a>, NotAnEvent> {
     let headers = RoutedHeaders(headers);

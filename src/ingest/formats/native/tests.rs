@@ -275,6 +275,14 @@ fn a_full_url_as_path_is_cut_to_its_path() {
         ("/go/https://shop.example/x", "/go/https://shop.example/x"),
         ("pricing", "pricing"),
         ("://x/y", "://x/y"),
+        ("//shop.example/pricing?plan=pro", "/pricing"),
+        (" //shop.example:8080/a//b", "/a//b"),
+        // Such a path is one that a page has which was asked for with a slash too many.
+        ("//pricing/yearly", "//pricing/yearly"),
+        ("//pricing.html", "//pricing.html"),
+        ("//v1.2/pricing", "//v1.2/pricing"),
+        ("//a b.example/pricing", "//a b.example/pricing"),
+        ("//", "//"),
     ] {
         let (plain, escaped) = (
             with("path", json!(path)),

@@ -202,3 +202,19 @@ fn a_reject_is_told_with_its_site_and_reason() {
         other => panic!("{other:?}"),
     }
 }
+
+#[test]
+fn what_others_wrote_is_read_as_kindly_as_any_record() {
+    let plain = r#"{"site_id":"s","type":"custom","name":"n"}"#;
+    let strange = format!("\u{feff}{}", plain.replace("\"n\"}", "\"n\\ud83d\"}"));
+    let event = RecordReader::routed()
+        .read(strange.as_bytes(), &[])
+        .expect("an event");
+    assert_eq!(event.name.as_deref(), Some("n\u{fffd}"));
+    let headers: [HeaderRef<'_>; 2] = [(b"ce_id", Some(b"e-1")), (b"ce_source", Some(b"/producer"))];
+    let enveloped = RecordReader::routed().read(plain.as_bytes(), &headers);
+    assert_eq!(
+        enveloped.expect("an event").event_id.as_deref(),
+        Some("/producer e-1")
+    );
+}
