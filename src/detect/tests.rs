@@ -9,6 +9,7 @@ mod drops;
 mod edits;
 mod lacking;
 mod episodes;
+mod extremes;
 mod silences;
 mod source_silences;
 mod two_sources;

@@ -71,6 +71,7 @@ use crate::domain::event::EventType;
 use crate::domain::id::NotificationId;
 use crate::domain::registry::Site;
 use crate::domain::site::SiteId;
+use crate::telemetry::words::SuppressReason;
 use cap::MinuteCaps;
 use episode_notice::{EpisodeView, episode_notification, history_entry};
 use every::EveryCounters;
@@ -335,8 +336,10 @@ impl SiteState {
 
     /// Builds the notifications of an evaluation.
     fn take_up(&mut self, evaluation: Evaluation, record: Option<(usize, i64)>) -> SiteOutcome {
+        let is_stale = |one: &&(EventType, SuppressReason)| one.1 == SuppressReason::Stale;
         let mut outcome = SiteOutcome {
             changed: evaluation.changed,
+            stale: evaluation.withheld.iter().filter(is_stale).count(),
             withheld: evaluation.withheld,
             ..SiteOutcome::default()
         };

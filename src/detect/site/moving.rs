@@ -7,7 +7,7 @@ use super::triggers::evaluation::Evaluation;
 use super::{PartitionResources, SiteState};
 use crate::telemetry::words::SuppressReason;
 
-/// Most notifications of episodes that one step of a site's clock gives; after that, reminders are
+/// Most notifications of episodes that one move of a site's clock gives; after that, reminders are
 /// skipped. A log may have a gap of a year, with a reminder due in each hour of it.
 const MAX_NOTICES: usize = 100;
 
@@ -17,25 +17,26 @@ const MAX_LOOKS: u32 = 8;
 
 impl SiteState {
     /// Moves the clock to `to`, if that is later. The caller makes sure that no sample of visitors
-    /// (one a minute) is due on the way. With a `passing`, what falls due on the way happens.
+    /// (one a minute) is due on the way. With a `passing`, what falls due on the way happens, and
+    /// is added to `outcome`, which has what happened on the way before.
     pub(super) fn move_between_samples(
         &mut self,
         to: u32,
         passing: Option<&Passing>,
         resources: &mut PartitionResources,
-    ) -> SiteOutcome {
-        let mut outcome = SiteOutcome::default();
+        outcome: &mut SiteOutcome,
+    ) {
         // After a restart something may be due that the clock has passed already.
         let to = to.max(self.window.now());
         match passing {
             Some(passing) => {
                 let decides_overdue = passing.includes_overdue && self.is_overdue;
                 if self.next_due <= to || decides_overdue {
-                    self.pass_dues(to, passing, resources, &mut outcome);
+                    self.pass_dues(to, passing, resources, outcome);
                 }
                 self.advance(to, resources);
                 if self.episodes() > 0 {
-                    self.look_at_episodes(passing, &mut outcome, resources);
+                    self.look_at_episodes(passing, outcome, resources);
                 }
             }
             // Windows are still being rebuilt: what is due is found out when they are complete.
@@ -44,7 +45,13 @@ impl SiteState {
                 self.advance(to, resources);
             }
         }
-        outcome
+    }
+
+    /// Passes over the reminders up to `to`, if there were too many notifications on the way.
+    fn skip_reminders(&mut self, to: u32, outcome: &mut SiteOutcome) {
+        if outcome.decided + outcome.stale > MAX_NOTICES {
+            outcome.withheld.extend(self.triggers.skip_reminders(to));
+        }
     }
 
     /// Lets happen what falls due up to `to`.
@@ -58,6 +65,7 @@ impl SiteState {
         let mut includes_overdue = passing.includes_overdue;
         let (mut last, mut looks) = (0, 0);
         loop {
+            self.skip_reminders(to, outcome);
             self.schedule(passing);
             let now = self.window.now();
             let at = if includes_overdue && self.is_overdue {
@@ -80,10 +88,6 @@ impl SiteState {
             self.advance(at, resources);
             self.triggers.advance(at, self.live, &mut resources.segments);
             self.judge_marked(passing, outcome);
-            if outcome.decided > MAX_NOTICES {
-                let skipped = self.triggers.skip_reminders(to);
-                outcome.withheld.extend(skipped);
-            }
             let summaries = self.caps.pass(at, &self.site, passing.timer_ms(at));
             if passing.is_due_fresh(at) {
                 outcome.ready.extend(summaries);

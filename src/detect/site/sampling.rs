@@ -32,7 +32,7 @@ impl SiteState {
                 && to - self.next_sample <= LONGEST_GAP
                 && passing.is_some_and(|passing| self.counts_all(passing));
             while is_counted && to >= self.next_sample {
-                outcome.add(self.move_between_samples(self.next_sample - 1, passing, resources));
+                self.move_between_samples(self.next_sample - 1, passing, resources, &mut outcome);
                 if self.take_sample() {
                     // What fell due before may do so at another instant.
                     self.next_due = 0;
@@ -42,7 +42,7 @@ impl SiteState {
                 self.skip_samples(to);
             }
         }
-        outcome.add(self.move_between_samples(to, passing, resources));
+        self.move_between_samples(to, passing, resources, &mut outcome);
         if let Some(passing) = passing
             && self.next_due == 0
         {

@@ -12,6 +12,8 @@ pub(crate) struct SiteOutcome {
     pub(crate) changed: bool,
     /// Notifications of episodes, which wait for the state to be written.
     pub(crate) decided: usize,
+    /// Notifications of episodes that were too far in the past.
+    pub(crate) stale: usize,
     /// Notifications that depend on no state.
     pub(crate) ready: Vec<Decision>,
     /// Notifications decided and not sent.
@@ -25,6 +27,7 @@ impl SiteOutcome {
     pub(crate) fn add(&mut self, later: Self) {
         self.changed |= later.changed;
         self.decided += later.decided;
+        self.stale += later.stale;
         self.ready.extend(later.ready);
         self.withheld.extend(later.withheld);
         self.episodes.extend(later.episodes);
