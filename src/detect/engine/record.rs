@@ -347,7 +347,8 @@ impl Engine {
     }
 }
 
-/// Notes a counted event, and decides what it leads to. One that `rebuilds` the window leads to nothing anew.
+/// Notes a counted event, and decides what it leads to. One that `rebuilds` the window leads to
+/// nothing anew.
 fn decide(
     state: &mut SiteState,
     occurring: &Occurring<'_>,

@@ -59,6 +59,11 @@ impl Engine {
         now_ms: i64,
     ) {
         let state = &self.sites[index];
+        // A rejected record moves no log's clock, and does not tell that a site is live.
+        let source = match state.clock() {
+            SourceClock::Live => source,
+            SourceClock::Log => SourceClock::Log,
+        };
         let passing = Passing {
             clock: self.passing_clock(source, record, now_ms),
             complete_from: state.complete_from(&self.completeness, &self.resources.segments),
@@ -72,7 +77,6 @@ impl Engine {
         let second = whole_second(at_ms);
         let state = &mut self.sites[index];
         state.note_source(record.source);
-        state.live |= source == SourceClock::Live;
         let is_covered = state.covers(record.source, record.offset);
         let mut outcome = SiteOutcome::default();
         let rebuilds = record.replaying || is_covered;

@@ -40,6 +40,8 @@ pub(crate) mod unconfirmed;
 pub(crate) mod state_record;
 /// Facts about the passing of time.
 pub(crate) mod passing;
+/// Evaluations of the triggers, and what they lead to.
+mod judging;
 /// The passing of time.
 mod moving;
 /// Effects of an event or of time.
@@ -62,7 +64,7 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
-use super::notification::{Decision, RecordOrigin};
+use super::notification::Decision;
 use super::usual::past::SiteActivity;
 use super::window::SlidingWindow;
 use super::window::latest::LatestVisitors;
@@ -71,23 +73,17 @@ use crate::domain::event::EventType;
 use crate::domain::id::NotificationId;
 use crate::domain::registry::Site;
 use crate::domain::site::SiteId;
-use crate::telemetry::words::SuppressReason;
 use cap::MinuteCaps;
-use episode_notice::{EpisodeView, episode_notification, history_entry};
 use every::EveryCounters;
 use goals::GoalIndex;
 use labels::{LabelBudget, OTHER, SiteLabels};
 use matches::subscription;
-use passing::Passing;
 use path_index::PathEnds;
 use recent_ids::RecentIds;
-use rules::reading::SiteReading;
 use site_outcome::SiteOutcome;
 use subscriptions::Subscriptions;
 use triggers::SiteTriggers;
 use triggers::asked::window_lengths;
-use triggers::evaluation::{EpisodeChange, Evaluation};
-use triggers::trigger::{Cause, TriggerInput};
 use unconfirmed::Unconfirmed;
 
 /// Resources that the sites of a partition share.
@@ -290,86 +286,6 @@ impl SiteState {
     /// True if rejected records are counted.
     pub(crate) fn counts_rejects(&self) -> bool {
         self.triggers.counts_rejects()
-    }
-
-    /// Judges the triggers on the event that came from `origin`.
-    pub(crate) fn judge(&mut self, origin: RecordOrigin<'_>, passing: &Passing) -> SiteOutcome {
-        let mut evaluation = Evaluation::default();
-        let (triggers, input) = self.triggers_and_input(passing, Cause::Record(origin));
-        triggers.judge(&input, &mut evaluation);
-        self.take_up(evaluation, passing.record)
-    }
-
-    /// The triggers, and the input of their evaluation at the site's present second.
-    fn triggers_and_input<'s>(
-        &'s mut self,
-        passing: &Passing,
-        cause: Cause<'s>,
-    ) -> (&'s mut SiteTriggers, TriggerInput<'s>) {
-        let now = self.window.now();
-        let input = TriggerInput {
-            site_id: self.id.as_str(),
-            reading: passing.reading(
-                &self.window,
-                &self.latest,
-                self.first_event,
-                self.activity.rates(),
-            ),
-            is_fresh: match cause {
-                Cause::Record(_) => passing.is_fresh(now),
-                Cause::Timer { .. } => passing.is_due_fresh(now),
-            },
-            cause,
-        };
-        (&mut self.triggers, input)
-    }
-
-    /// The facts on which the rules are judged.
-    fn reading(&self, passing: &Passing) -> SiteReading<'_> {
-        passing.reading(
-            &self.window,
-            &self.latest,
-            self.first_event,
-            self.activity.rates(),
-        )
-    }
-
-    /// Builds the notifications of an evaluation.
-    fn take_up(&mut self, evaluation: Evaluation, record: Option<(usize, i64)>) -> SiteOutcome {
-        let is_stale = |one: &&(EventType, SuppressReason)| one.1 == SuppressReason::Stale;
-        let mut outcome = SiteOutcome {
-            changed: evaluation.changed,
-            stale: evaluation.withheld.iter().filter(is_stale).count(),
-            withheld: evaluation.withheld,
-            ..SiteOutcome::default()
-        };
-        self.add_entries(evaluation.episodes, &mut outcome);
-        if outcome.changed {
-            self.next_due = 0;
-        }
-        for notice in evaluation.notices {
-            let baseline = self.baseline();
-            let view = EpisodeView {
-                site: &self.site,
-                window: &self.window,
-                labels: &self.labels,
-                baseline,
-            };
-            let episode = notice.episode.id;
-            if let Some(decision) = episode_notification(view, notice, record) {
-                outcome.decided += 1;
-                self.unconfirmed.push(episode, decision);
-            }
-        }
-        outcome
-    }
-
-    /// Adds changes of episodes to the history of alerts.
-    fn add_entries(&mut self, changes: Vec<EpisodeChange>, outcome: &mut SiteOutcome) {
-        for change in changes {
-            let baseline = self.baseline();
-            outcome.episodes.push(history_entry(&self.site, change, baseline));
-        }
     }
 
     /// The part of the configuration by which single events are decided.

@@ -9,6 +9,7 @@ use crate::detect::engine::record::RecordFacts;
 use crate::detect::notification::Decision;
 use crate::domain::event::{Event, RoutedFacts, SourceClock};
 use crate::domain::registry::Site;
+use crate::domain::trigger::{ErrorSettings, ErrorTrigger, NoticeOptions, Triggers};
 
 const START: i64 = RECORD_MS / 1_000;
 /// Index of the live source, and of the log beside it.
@@ -139,4 +140,42 @@ fn the_wall_clock_moves_no_site_of_a_routed_log() {
     let mut again = started(config(SourceClock::Live), &site, &states);
     assert_eq!(wait(&mut again, 100..200, &mut states), [0; 0]);
     assert_eq!(again.engine.spikes(), 1, "nor does the spike end");
+}
+
+#[test]
+fn a_rejected_record_of_a_live_source_moves_no_site_of_a_log() {
+    let rejects = Triggers {
+        error_condition: Some(ErrorTrigger {
+            conditions: vec![ErrorSettings::RejectedEvents {
+                count: 2,
+                window_seconds: 60,
+            }],
+            options: NoticeOptions::default(),
+        }),
+        ..spike(9, 300)
+    };
+    let mut fed = started(beside_a_log(), &site("a", [rejects]), &[]);
+    feed(&mut fed, LOG, 0, &view("a", "1", START - 86_400));
+    let reject = |fed: &mut Fed, offset: i64, record_ms: i64| {
+        let facts = RecordFacts {
+            source: LIVE,
+            offset,
+            record_ms,
+            replaying: false,
+        };
+        fed.engine.handle_reject(Some("a"), &facts, None, record_ms);
+        fed.states()
+            .iter()
+            .map(|state| state.decisions.len())
+            .sum::<usize>()
+    };
+    assert_eq!(reject(&mut fed, 0, RECORD_MS), 0);
+    assert_eq!(
+        reject(&mut fed, 1, RECORD_MS + 61_000),
+        0,
+        "too long after the first"
+    );
+    assert_eq!(reject(&mut fed, 2, RECORD_MS + 62_000), 1);
+    fed.tick(RECORD_MS + 100_000);
+    assert_eq!(fed.engine.stats().visitors, 1, "the log tells the time");
 }

@@ -180,7 +180,8 @@ pub(super) fn site_id<'a>(value: Loose<'a>, default: Option<&str>) -> Result<Cow
 }
 
 /// Reads a path without query and fragment, which are cut off before the limit is checked and never
-/// kept. A full URL, with its scheme or without, is cut to its path. Blanks before either are no part of it.
+/// kept. A full URL, with its scheme or without, is cut to its path. Blanks before either are no
+/// part of it.
 pub(super) fn path<'a>(value: Loose<'a>) -> Result<Option<Cow<'a, str>>, InvalidField> {
     const FIELD: &str = "path";
     let Some(path) = text(FIELD, value)? else {
