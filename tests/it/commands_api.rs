@@ -165,7 +165,7 @@ async fn every_bad_field_of_a_command_is_named() {
 }
 
 #[test]
-fn a_wrong_value_of_a_flag_is_refused_with_2_and_what_is_allowed() {
+fn a_wrong_flag_value_ends_with_2_and_names_what_is_allowed() {
     let (wh, dlv) = ("wh_01jz0000000000000000000000", "dlv_01jz0000000000000000000000");
     let deliveries = ["delivery", "list", "--site", "a", "--webhook", wh];
     let goal = ["goal", "create", "--site", "a"];

@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn the_position_is_that_of_the_lines_and_not_of_what_is_read_ahead() {
+    fn the_position_is_of_lines_taken_not_of_what_is_read_ahead() {
         let text: String = (0..10_000_u64)
             .map(|n| format!("{:020}\n", n * 7_919 * 104_729 % 1_000_003))
             .collect();
