@@ -8,7 +8,7 @@ use figment::error::{Error, Kind};
 use figment::value::{Dict, Value};
 
 use super::forms;
-use super::origins::{Origins, key_of, shown};
+use super::origins::{ValueOrigins, key_of, shown};
 use super::problems::HIDDEN;
 use super::root::Config;
 use super::sources::SourceFormat;
@@ -18,7 +18,7 @@ use crate::domain::near_words::nearest;
 
 /// Explains an error in one line: `kafka.partitions = "x": allowed: a whole number from 1 to 10000
 /// (in bellwether.toml)`.
-pub(super) fn explain(error: &Error, origins: &Origins<'_>) -> String {
+pub(super) fn explain(error: &Error, origins: &ValueOrigins<'_>) -> String {
     let key = key_of(&error.path);
     let value = origins.value(&error.path);
     let place = origins.place_around(&error.path);
@@ -37,7 +37,7 @@ const SOURCES: &str = "this is a list: a [[sources]] block for each topic; as an
 
 /// Finds lists in the place of sections, and sources that are no sections: their reader would take
 /// the elements of a list for the values of its keys, one by one.
-pub(super) fn misshapen(given: &Dict, origins: &Origins<'_>) -> Vec<(String, String)> {
+pub(super) fn misshapen(given: &Dict, origins: &ValueOrigins<'_>) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for section in keys_of(None) {
         let Some(Value::Array(_, list)) = given.get(&section) else {

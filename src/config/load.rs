@@ -8,7 +8,7 @@ use figment::{Figment, Metadata, Profile, Provider};
 
 use super::explain::{explain, explain_text, misshapen};
 use super::file::ConfigFile;
-use super::origins::Origins;
+use super::origins::ValueOrigins;
 use super::problems::Problems;
 use super::root::Config;
 use super::telemetry::LogFormat;
@@ -74,7 +74,7 @@ pub(crate) fn load_judged(
                 .collect(),
         )
     })?;
-    let origins = Origins::new(&figment, &given, sources.file.as_deref());
+    let origins = ValueOrigins::new(&figment, &given, sources.file.as_deref());
     let (mut config, unread) = read_all(given.clone(), &origins, &mut problems)?;
     config.file = ConfigFile(sources.file.clone());
     config.webhooks.add_default_schedule();
@@ -151,7 +151,7 @@ fn split_override(text: &str) -> Result<(&str, &str), ConfigError> {
 /// Reads what was merged, and names the sections in which something could not be read.
 fn read_all(
     mut given: Dict,
-    origins: &Origins<'_>,
+    origins: &ValueOrigins<'_>,
     problems: &mut Problems,
 ) -> Result<(Config, Vec<String>), ConfigError> {
     let mut unread = Vec::new();

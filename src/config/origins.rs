@@ -6,13 +6,13 @@ use figment::value::{Dict, Value};
 use figment::{Figment, Metadata};
 
 /// Values as they were given, and where.
-pub(super) struct Origins<'a> {
+pub(super) struct ValueOrigins<'a> {
     figment: &'a Figment,
     given: &'a Dict,
     file: Option<&'a Path>,
 }
 
-impl<'a> Origins<'a> {
+impl<'a> ValueOrigins<'a> {
     pub(super) fn new(figment: &'a Figment, given: &'a Dict, file: Option<&'a Path>) -> Self {
         Self { figment, given, file }
     }

@@ -1,9 +1,9 @@
 //! Reading of deliveries: some by their ids, and one with its attempts.
 //!
 //! What asks for the deliveries of one webhook, here and elsewhere, names it as `any(array[…])` and
-//! orders by it. Only an index that begins with the webhook has that order. Ordered by the id alone,
-//! and where one webhook has all that the planner's statistics know of, it takes the primary key
-//! instead, and for every other webhook reads the whole day in vain.
+//! orders by it, an order that only an index beginning with the webhook has. Ordered by the id
+//! alone, and where one webhook has all that the planner's statistics know of, Postgres takes the
+//! primary key instead, and for every other webhook reads the whole day in vain.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use clap::Args;
 use serde_json::{Map, Value};
 
-use super::origin::Origins;
+use super::origin::FieldOrigins;
 use crate::cli::exit::UsageError;
 
 /// Largest body read; the API takes no more.
@@ -41,7 +41,7 @@ fn json_or_text(text: &str) -> Value {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(in crate::cli) struct CallBody {
     pub(in crate::cli) fields: Map<String, Value>,
-    pub(super) origins: Origins,
+    pub(super) origins: FieldOrigins,
 }
 
 /// A field with a flag of its own: its name, the flag, and the value if it is given.

@@ -14,7 +14,7 @@ use url::Url;
 use super::arguments::ApiArgs;
 use super::body::CallBody;
 use super::failure::{CallError, CallRefusal, cause_of};
-use super::origin::Origins;
+use super::origin::FieldOrigins;
 use crate::cli::exit::UsageError;
 use crate::cli::output::note;
 use crate::domain::secret::Hidden;
@@ -86,7 +86,7 @@ impl ApiClient {
         query: &[(&str, String)],
     ) -> anyhow::Result<ApiAnswer> {
         let answer = self.call(Method::GET, path, query, None).await;
-        answer.map_err(|error| Origins::of_query(query).explain(error))
+        answer.map_err(|error| FieldOrigins::of_query(query).explain(error))
     }
 
     /// Changes what lies at `path`.

@@ -8,7 +8,7 @@ const BY_WHAT_IS_STORED: [&str; 2] = ["taken", "out_of_scope"];
 
 /// The arguments of a call's fields.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(in crate::cli) struct Origins {
+pub(in crate::cli) struct FieldOrigins {
     flags: Vec<OwnFlag>,
     /// Keys given with `--field`.
     keys: Vec<String>,
@@ -23,7 +23,7 @@ struct OwnFlag {
     is_given: bool,
 }
 
-impl Origins {
+impl FieldOrigins {
     /// The arguments of a query, whose parameters all have the names of their flags.
     pub(super) fn of_query(query: &[(&str, String)]) -> Self {
         let mut origins = Self::default();
@@ -115,8 +115,8 @@ mod tests {
     use super::*;
 
     /// A create with `--endpoint` and `--field triggers.visitor_spike.threshold=…`.
-    fn origins() -> Origins {
-        let mut origins = Origins::default();
+    fn origins() -> FieldOrigins {
+        let mut origins = FieldOrigins::default();
         origins.add_flag("url", "--endpoint", true);
         origins.add_flag("events", "--events", false);
         origins.add_key("triggers.visitor_spike.threshold");
@@ -124,7 +124,7 @@ mod tests {
     }
 
     /// The refusal of one field, in the words of the command line, and if the use was wrong.
-    fn refused(origins: &Origins, pointer: &str, code: &str) -> (String, bool) {
+    fn refused(origins: &FieldOrigins, pointer: &str, code: &str) -> (String, bool) {
         let errors = serde_json::json!([{"pointer": pointer, "code": code, "detail": "No."}]);
         let refusal = serde_json::json!({"status": 422, "detail": "x", "errors": errors});
         let refusal = CallError::Refused(serde_json::from_value(refusal).expect("a refusal"));
