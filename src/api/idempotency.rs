@@ -1,7 +1,5 @@
 //! `Idempotency-Key`: a POST that is sent twice takes effect once.
 
-use std::sync::Mutex;
-
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -13,18 +11,18 @@ use sqlx::PgConnection;
 use tracing::Instrument as _;
 
 use crate::record::idempotency::{self, Claimed, KeyClaim, Retained, ScopedKey};
-use crate::telemetry::throttle::Throttle;
+use crate::telemetry::throttle::SharedThrottle;
 use crate::{chance, clock};
 
 use super::answer::{add_location, json_text};
 use super::connection_share::with_own_share;
 use super::extract::MayWrite;
-use super::problem::{Problem, admit};
+use super::problem::Problem;
 use super::problem_type::ProblemType;
 use super::state::ApiState;
 
 /// Log lines about keys that could not be released.
-static UNRELEASED: Mutex<Throttle> = Mutex::new(Throttle::new());
+static UNRELEASED: SharedThrottle = SharedThrottle::new();
 
 const HEADER: &str = "idempotency-key";
 /// Marks an answer that was given before.
@@ -188,7 +186,7 @@ impl Execution {
                 Ok::<_, Problem>(idempotency::release(&mut conn, claim).await?)
             };
             if released.await.is_err()
-                && let Some(suppressed) = admit(&UNRELEASED)
+                && let Some(suppressed) = UNRELEASED.admit()
             {
                 tracing::warn!(
                     suppressed,

@@ -1,6 +1,5 @@
 //! Errors as problem details (RFC 9457).
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::http::{HeaderName, HeaderValue, header};
@@ -9,9 +8,8 @@ use serde::Serialize;
 
 use super::field_errors::{FieldError, FieldErrors};
 use super::problem_type::ProblemType;
-use crate::clock;
 use crate::record::pg_monitor::in_words;
-use crate::telemetry::throttle::Throttle;
+use crate::telemetry::throttle::SharedThrottle;
 
 /// An answer that reports an error.
 #[derive(Debug)]
@@ -142,20 +140,14 @@ impl IntoResponse for Problem {
 }
 
 /// Log lines of the kinds that every request may cause, one a second of each.
-static UNAVAILABLE: Mutex<Throttle> = Mutex::new(Throttle::new());
-static FAILED: Mutex<Throttle> = Mutex::new(Throttle::new());
-
-/// The number of lines left out before, if this one is to be written.
-pub(super) fn admit(throttle: &Mutex<Throttle>) -> Option<u64> {
-    let mut throttle = throttle.lock().unwrap_or_else(PoisonError::into_inner);
-    throttle.admit(clock::monotonic())
-}
+static UNAVAILABLE: SharedThrottle = SharedThrottle::new();
+static FAILED: SharedThrottle = SharedThrottle::new();
 
 /// The error is logged here, where it is handled. The caller learns only if another try may help.
 impl From<sqlx::Error> for Problem {
     fn from(error: sqlx::Error) -> Self {
         if is_transient(&error) {
-            if let Some(suppressed) = admit(&UNAVAILABLE) {
+            if let Some(suppressed) = UNAVAILABLE.admit() {
                 let error = in_words(&error);
                 tracing::warn!(
                     error,
@@ -169,7 +161,7 @@ impl From<sqlx::Error> for Problem {
             )
             .retry_after_seconds(1)
         } else {
-            if let Some(suppressed) = admit(&FAILED) {
+            if let Some(suppressed) = FAILED.admit() {
                 let error = in_words(&error);
                 tracing::error!(error, suppressed, "a request to the API failed");
             }

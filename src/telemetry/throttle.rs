@@ -1,6 +1,9 @@
 //! At most one log line a second for one cause, with the number of those left out.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use crate::clock;
 
 /// Decides whether a line is written now.
 #[derive(Debug, Default)]
@@ -31,10 +34,25 @@ impl Throttle {
     }
 }
 
+/// Decision for lines that every request may cause, whichever thread serves it.
+#[derive(Debug)]
+pub(crate) struct SharedThrottle(Mutex<Throttle>);
+
+impl SharedThrottle {
+    pub(crate) const fn new() -> Self {
+        Self(Mutex::new(Throttle::new()))
+    }
+
+    /// As [`Throttle::admit`], now.
+    pub(crate) fn admit(&self) -> Option<u64> {
+        let mut throttle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        throttle.admit(clock::monotonic())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock;
 
     #[test]
     fn a_second_line_within_a_second_is_counted_instead() {

@@ -10,6 +10,8 @@ use super::layout::Layout;
 use super::reply::Reply;
 use super::respond::page;
 use crate::chance;
+use crate::record::pg_monitor::in_words;
+use crate::telemetry::throttle::SharedThrottle;
 
 /// A request that cannot be answered with its page.
 #[derive(Debug)]
@@ -19,6 +21,10 @@ pub(super) struct PageFailure {
     text: String,
     retry_after: Option<HeaderValue>,
 }
+
+/// Log lines of the kinds that every request may cause, one a second of each.
+static UNAVAILABLE: SharedThrottle = SharedThrottle::new();
+static UNMADE: SharedThrottle = SharedThrottle::new();
 
 #[derive(Template)]
 #[template(path = "failure.html")]
@@ -94,7 +100,9 @@ impl PageFailure {
 
     /// A fault of our own, logged here.
     pub(super) fn internal(error: &dyn fmt::Display) -> Self {
-        tracing::error!(%error, "a page could not be made");
+        if let Some(suppressed) = UNMADE.admit() {
+            tracing::error!(%error, suppressed, "a page could not be made");
+        }
         let text = "Something went wrong on our side. Try again.";
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong", text)
     }
@@ -137,7 +145,10 @@ impl PageFailure {
 
 impl From<sqlx::Error> for PageFailure {
     fn from(error: sqlx::Error) -> Self {
-        tracing::warn!(%error, "the database is unavailable to a page");
+        if let Some(suppressed) = UNAVAILABLE.admit() {
+            let error = in_words(&error);
+            tracing::warn!(error, suppressed, "the database is unavailable to a page");
+        }
         Self::unavailable()
     }
 }

@@ -14,8 +14,9 @@ use crate::detect::usual::baseline::{KEPT_HOURS, Usual};
 use crate::detect::usual::past::{HistoryAnswer, LearnedPast};
 use crate::domain::activity::HourSummary;
 use crate::domain::time::from_ms;
-use crate::record::pg_monitor::PgMonitor;
+use crate::record::pg_monitor::{PgMonitor, in_words};
 use crate::record::{activity, episodes, site_now};
+use crate::telemetry::throttle::SharedThrottle;
 use crate::telemetry::words::PostgresOp;
 
 /// Time for the last rows after all work has ended.
@@ -137,10 +138,21 @@ fn answer(question: &HistoryQuestion, known: &[(u32, HourSummary)]) -> HistoryAn
     }
 }
 
+/// Lines about rows that were refused.
+static REFUSED: SharedThrottle = SharedThrottle::new();
+
 /// Logs rows that Postgres will never take: there is no point in keeping them.
 fn log_refusal(written: sqlx::Result<()>, table: &str) {
-    if let Err(error) = written {
-        tracing::error!(table, %error, "rows of history were refused and are lost");
+    if let Err(error) = written
+        && let Some(suppressed) = REFUSED.admit()
+    {
+        let error = in_words(&error);
+        tracing::error!(
+            table,
+            error,
+            suppressed,
+            "rows of history were refused and are lost"
+        );
     }
 }
 
