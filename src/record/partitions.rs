@@ -4,6 +4,7 @@
 //! day's own partition when that is made.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use chrono::{NaiveDate, NaiveTime};
 use sqlx::{Connection as _, Executor as _, PgConnection};
@@ -18,13 +19,18 @@ pub(super) const TABLES: [(&str, &str); 2] = [("deliveries", "id"), ("delivery_a
 
 /// Advisory lock of making partitions: `bell` in ASCII, and a number of its own.
 const LOCK: (i32, i32) = (0x6265_6c6c, 1);
+/// Tries to lock a default partition, each of a tenth of a second.
+const TRIES: u32 = 10;
+/// Pause between two tries, in which whoever has queued gets on.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Makes the missing partitions of the days between two times (milliseconds since the Unix epoch,
 /// both included). Returns the number of new days. Safe to repeat, and to call from several
 /// processes at once.
 ///
-/// To attach a day locks the default partition for a moment. A call that does not get this lock
-/// within 2 s fails and is repeated later, so that nothing queues behind it for longer.
+/// To attach a day locks the default partition for a moment, and whoever comes queues behind the
+/// wish for this lock. It is given up after a tenth of a second and tried again after as long a
+/// pause. A call that never gets it in 2 s fails, and is repeated later.
 pub async fn ensure_partitions(
     conn: &mut PgConnection,
     from_ms: i64,
@@ -58,34 +64,64 @@ pub async fn partition_horizon_seconds(conn: &mut PgConnection, now_ms: i64) -> 
     Ok(if days == 0 { 0 } else { (end_ms - now_ms) / 1_000 })
 }
 
-/// Makes the missing partitions of a day; false if there were none.
+/// Makes the missing partitions of a day; false if another process has made the last one.
 async fn make_day(conn: &mut PgConnection, day: i64) -> Result<bool, sqlx::Error> {
+    let mut is_ours = false;
+    for table in TABLES {
+        is_ours = make_partition(conn, table, day).await?;
+    }
+    Ok(is_ours)
+}
+
+/// Makes the partition of a day of one table; false if it is there.
+async fn make_partition(
+    conn: &mut PgConnection,
+    (table, column): (&str, &str),
+    day: i64,
+) -> Result<bool, sqlx::Error> {
     let mut tx = conn.begin().await?;
+    // Held between the tries too, so that two processes never try in turn, without a pause.
     sqlx::query!("select pg_advisory_xact_lock($1, $2)", LOCK.0, LOCK.1)
         .execute(&mut *tx)
         .await?;
-    tx.execute("set local lock_timeout = '2s'").await?;
-    let existing = existing_partitions(&mut tx).await?;
-    let mut made = false;
-    for (table, column) in TABLES {
-        let name = partition_name(table, day);
-        if existing.contains(&name) {
-            continue;
+    tx.execute("set local lock_timeout = '100ms'").await?;
+    let name = partition_name(table, day);
+    if existing_partitions(&mut tx).await?.contains(&name) {
+        return Ok(false);
+    }
+    let (low, high) = (uuid_floor(day * DAY_MS), uuid_floor((day + 1) * DAY_MS));
+    // No part comes from outside: two table names, a date and two UUIDs.
+    let statements = format!(
+        "create table {name} (like {table} including all);
+         lock table {table}_default in access exclusive mode;
+         with moved as (delete from {table}_default where {column} >= '{low}' and {column} < '{high}' returning *)
+             insert into {name} select * from moved;
+         alter table {table} attach partition {name} for values from ('{low}') to ('{high}');"
+    );
+    for tries_left in (0..TRIES).rev() {
+        // A try that fails gives back whatever it has locked.
+        let mut attempt = tx.begin().await?;
+        match attempt.execute(statements.as_str()).await {
+            Ok(_) => {
+                attempt.commit().await?;
+                break;
+            }
+            Err(error) if is_lock_timeout(&error) && tries_left > 0 => {
+                attempt.rollback().await?;
+                tokio::time::sleep(PAUSE).await;
+            }
+            Err(error) => return Err(error),
         }
-        let (low, high) = (uuid_floor(day * DAY_MS), uuid_floor((day + 1) * DAY_MS));
-        // No part comes from outside: two table names, a date and two UUIDs.
-        let statements = format!(
-            "create table {name} (like {table} including all);
-             lock table {table}_default in access exclusive mode;
-             with moved as (delete from {table}_default where {column} >= '{low}' and {column} < '{high}' returning *)
-                 insert into {name} select * from moved;
-             alter table {table} attach partition {name} for values from ('{low}') to ('{high}');"
-        );
-        tx.execute(statements.as_str()).await?;
-        made = true;
     }
     tx.commit().await?;
-    Ok(made)
+    Ok(true)
+}
+
+/// True if a lock was not given in time (`lock_not_available`).
+pub(super) fn is_lock_timeout(error: &sqlx::Error) -> bool {
+    error
+        .as_database_error()
+        .is_some_and(|error| error.code().as_deref() == Some("55P03"))
 }
 
 pub(super) async fn existing_partitions(conn: &mut PgConnection) -> Result<HashSet<String>, sqlx::Error> {

@@ -39,7 +39,7 @@ pub async fn drop_expired(conn: &mut PgConnection, before_ms: i64) -> Result<Ret
         match detach_day(conn, day).await {
             Ok(RetentionStep::Dropped) => break,
             Ok(step) => return Ok(step),
-            Err(error) if is_lock_timeout(&error) => return Ok(RetentionStep::Busy),
+            Err(error) if partitions::is_lock_timeout(&error) => return Ok(RetentionStep::Busy),
             Err(error) => return Err(error),
         }
     }
@@ -163,11 +163,4 @@ async fn delete_stray_rows(conn: &mut PgConnection, before_ms: i64) -> Result<Re
         0 => RetentionStep::Done,
         _ => RetentionStep::Dropped,
     })
-}
-
-/// True if a lock was not given in time (`lock_not_available`).
-fn is_lock_timeout(error: &sqlx::Error) -> bool {
-    error
-        .as_database_error()
-        .is_some_and(|error| error.code().as_deref() == Some("55P03"))
 }

@@ -1,5 +1,7 @@
 //! Migrations, partitions and keys against a real Postgres.
 
+use std::time::Duration;
+
 use bellwether::clock;
 use bellwether::domain::id::uuid_floor;
 use bellwether::domain::time::from_ms;
@@ -11,6 +13,7 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::record_support::{DAY_MS, NOON_MS, keyring};
+use crate::support::eventually;
 
 pub(crate) async fn insert_delivery(conn: &mut PgConnection, id: Uuid) {
     sqlx::query(
@@ -123,6 +126,34 @@ async fn a_wild_time_moves_from_the_default_partition_to_its_day(pool: PgPool) {
         "delivery_attempts_p20270331"
     );
     assert_eq!(partitions_of(&mut conn, absurd).await.0, "deliveries_default");
+}
+
+#[sqlx::test]
+async fn a_day_that_waits_for_a_reader_holds_no_other_up(pool: PgPool) {
+    let mut reader = pool.begin().await.expect("begun");
+    let count = "select count(*) from deliveries";
+    sqlx::query(count).execute(&mut *reader).await.expect("read");
+    let make = async {
+        let mut conn = pool.acquire().await.expect("connection");
+        ensure_partitions(&mut conn, NOON_MS, NOON_MS).await
+    };
+    let read = async {
+        eventually("the day waits", Duration::from_secs(10), || async {
+            sqlx::query_scalar::<_, bool>(
+                "select true from pg_locks where mode = 'AccessExclusiveLock' and not granted
+                     and database = (select oid from pg_database where datname = current_database())",
+            )
+            .fetch_optional(&pool)
+            .await
+            .expect("read")
+        })
+        .await;
+        // Answered beside the reader, while the day is tried again.
+        sqlx::query(count).execute(&pool).await.expect("read");
+        reader.commit().await.expect("ended");
+    };
+    let (made, ()) = tokio::join!(make, read);
+    assert_eq!(made.expect("made once the reader has ended"), 1);
 }
 
 #[sqlx::test]
