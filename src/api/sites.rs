@@ -34,8 +34,8 @@ pub(super) async fn put(
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
     let mut errors = FieldErrors::default();
+    let mut tx = state.register(&site).await?;
     let now = clock::now();
-    let mut tx = state.write(&site).await?;
     let before = match sites::get(&mut tx, site.id()).await? {
         Some(before) => own_fields(&before),
         None => Map::new(),

@@ -10,12 +10,13 @@ use sqlx::pool::PoolConnection;
 use sqlx::{PgPool, Postgres, Transaction};
 use tokio_util::task::TaskTracker;
 
+use crate::record::erasure;
 use crate::record::keyring::Keyring;
 use crate::record::pool_shares::{PoolShares, SharePermit};
 use crate::telemetry::words::PostgresOp;
 
 use super::connection_share;
-use super::extract::MayWrite;
+use super::extract::{MayWrite, WritableSite};
 use super::limits::{FailedLogins, TokenRate};
 use super::problem::Problem;
 use super::problem_type::ProblemType;
@@ -149,6 +150,20 @@ impl ApiState {
     ) -> Result<Timed<Transaction<'static, Postgres>>, Problem> {
         let timer = Timer::start(PostgresOp::ApiWrite, &self.stopwatch);
         let permit = connection_share::take().await?;
+        Ok(timer.hold(self.pool.begin().await?, permit))
+    }
+
+    /// Begins a transaction that may register the site. What is left of an erased one of its id is
+    /// removed before: a registration holds a lock that those of all other sites wait for.
+    pub(super) async fn register(
+        &self,
+        site: &WritableSite,
+    ) -> Result<Timed<Transaction<'static, Postgres>>, Problem> {
+        let timer = Timer::start(PostgresOp::ApiWrite, &self.stopwatch);
+        let permit = connection_share::take().await?;
+        let mut conn = self.pool.acquire().await?;
+        erasure::make_way_for_new_site(&mut conn, site.id().as_str()).await?;
+        drop(conn);
         Ok(timer.hold(self.pool.begin().await?, permit))
     }
 

@@ -61,10 +61,10 @@ async fn create_once(
     body: &Map<String, Value>,
     execution: &Execution,
 ) -> Result<Response, Problem> {
+    let (settings, secret) = read_new(state, body, clock::now())?;
+    let mut tx = state.register(site).await?;
     let now = clock::now();
-    let (settings, secret) = read_new(state, body, now)?;
     let id = WebhookId::new_v7(now.timestamp_millis(), chance::bytes());
-    let mut tx = state.write(site).await?;
     sites::register(&mut tx, site.id(), now).await?;
     let new = NewWebhook {
         id,

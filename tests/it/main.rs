@@ -30,6 +30,7 @@ mod api_secrets;
 mod api_strictness;
 mod api_history;
 mod api_sites_goals;
+mod api_sites_again;
 mod api_idempotency;
 mod api_snapshots;
 mod api_recoveries;
