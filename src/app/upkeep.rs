@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgPool;
 
 use super::context::AppContext;
 use crate::clock;
@@ -23,6 +23,26 @@ use crate::telemetry::words::PostgresOp;
 const PAUSE: Duration = Duration::from_secs(5);
 /// Rounds between two looks at the partitions.
 const PARTITIONS_ROUNDS: u64 = 120;
+
+/// Kinds of rows that are kept for a while only.
+#[derive(Clone, Copy)]
+enum Purged {
+    Changes,
+    Keys,
+    Jobs,
+    Activity,
+    Sessions,
+}
+
+impl Purged {
+    const ALL: [Self; 5] = [
+        Self::Changes,
+        Self::Keys,
+        Self::Jobs,
+        Self::Activity,
+        Self::Sessions,
+    ];
+}
 
 struct Upkeep {
     metrics: Arc<Metrics>,
@@ -55,7 +75,13 @@ impl Upkeep {
         self.metrics.memory_limit.set(memory_limit());
         for round in 0_u64.. {
             self.local_gauges();
-            self.ask_postgres(round).await;
+            // The monitor has told of what failed.
+            if round.is_multiple_of(PARTITIONS_ROUNDS) {
+                _ = self.make_partitions().await;
+                _ = self.purge().await;
+            }
+            _ = self.disable_failing().await;
+            self.ask_postgres().await;
             self.drop_old_history().await;
             tokio::time::sleep(PAUSE).await;
         }
@@ -76,27 +102,10 @@ impl Upkeep {
             .set((size - idle).max(0));
     }
 
-    async fn ask_postgres(&self, round: u64) {
+    async fn ask_postgres(&self) {
         let now_ms = clock::now_ms();
         let asked = self.monitor.once(PostgresOp::Config, async {
             let mut connection = self.pool.acquire().await?;
-            if round.is_multiple_of(PARTITIONS_ROUNDS) {
-                // Without the right to make tables this is left to `bellwether migrate`; the
-                // horizon shows when it is due.
-                if let Err(error) = migrate::ensure_partitions_around(&mut connection, now_ms).await {
-                    let error = in_words(&error);
-                    tracing::warn!(
-                        error,
-                        "partitions could not be made ahead of time; `bellwether migrate` makes them"
-                    );
-                }
-                registry::purge_changes(&mut connection).await?;
-                idempotency::purge(&mut connection, clock::now()).await?;
-                jobs::purge(&mut connection, clock::now() - TimeDelta::days(30)).await?;
-                activity::purge(&mut connection, clock::now()).await?;
-                sessions::purge(&mut connection, clock::now()).await?;
-            }
-            self.disable_failing(&mut connection).await?;
             keys::store_canary(&mut connection, &self.keyring, clock::now()).await?;
             let horizon = partitions::partition_horizon_seconds(&mut connection, now_ms).await?;
             let theirs_ms: i64 = sqlx::query_scalar!(
@@ -119,15 +128,66 @@ impl Upkeep {
 }
 
 impl Upkeep {
-    /// Disables webhooks whose circuit has been open for too long.
-    async fn disable_failing(&self, connection: &mut PgConnection) -> sqlx::Result<()> {
-        let before = clock::now() - TimeDelta::milliseconds(OPEN_TOO_LONG_MS);
-        let reason = DisableReason::OpenTooLong.as_str();
-        for webhook in health::disable_open_too_long(connection, before).await? {
-            self.metrics.webhooks_disabled.with_label_values(&[reason]).inc();
-            tracing::warn!(webhook.id = %webhook, reason, "the webhook was disabled");
+    async fn make_partitions(&self) -> sqlx::Result<()> {
+        let made = self.monitor.once(PostgresOp::Config, async {
+            let mut connection = self.pool.acquire().await?;
+            Ok(migrate::ensure_partitions_around(&mut connection, clock::now_ms()).await)
+        });
+        // Without the right to make tables this is left to `bellwether migrate`; the horizon shows
+        // when it is due.
+        if let Err(error) = made.await? {
+            let error = in_words(&error);
+            tracing::warn!(
+                error,
+                "partitions could not be made ahead of time; `bellwether migrate` makes them"
+            );
         }
         Ok(())
+    }
+
+    /// Deletes what is kept for a while only, in batches that are short each.
+    async fn purge(&self) -> sqlx::Result<()> {
+        for kind in Purged::ALL {
+            while self.purge_batch(kind).await? > 0 {}
+        }
+        Ok(())
+    }
+
+    async fn purge_batch(&self, kind: Purged) -> sqlx::Result<u64> {
+        let purged = self.monitor.once(PostgresOp::Config, async {
+            let mut connection = self.pool.acquire().await?;
+            let (connection, now) = (&mut *connection, clock::now());
+            match kind {
+                Purged::Changes => registry::purge_changes(connection).await,
+                Purged::Keys => idempotency::purge(connection, now).await,
+                Purged::Jobs => jobs::purge(connection, now - TimeDelta::days(30)).await,
+                Purged::Activity => activity::purge(connection, now).await,
+                Purged::Sessions => sessions::purge(connection, now).await,
+            }
+        });
+        purged.await
+    }
+
+    /// Disables webhooks whose circuit has been open for too long.
+    async fn disable_failing(&self) -> sqlx::Result<()> {
+        let before = clock::now() - TimeDelta::milliseconds(OPEN_TOO_LONG_MS);
+        let reason = DisableReason::OpenTooLong.as_str();
+        let mut after = None;
+        loop {
+            let disabled = self.monitor.once(PostgresOp::Config, async {
+                let mut connection = self.pool.acquire().await?;
+                health::disable_open_too_long(&mut connection, before, after).await
+            });
+            let disabled = disabled.await?;
+            for webhook in &disabled {
+                self.metrics.webhooks_disabled.with_label_values(&[reason]).inc();
+                tracing::warn!(webhook.id = %webhook, reason, "the webhook was disabled");
+            }
+            if disabled.len() < health::OPEN_TOO_LONG_BATCH {
+                return Ok(());
+            }
+            after = disabled.last().copied();
+        }
     }
 
     /// Drops one day of old history at most: a round is short, however much there is to drop.

@@ -131,26 +131,36 @@ pub(crate) async fn disable(
     Ok(done.rows_affected() == 1)
 }
 
-/// Disables the webhooks whose circuit opened before `before`: also those for which nothing waits,
-/// so that no probe fails. Returns those that were not disabled yet.
+/// Webhooks that one call of [`disable_open_too_long`] disables at most.
+pub(crate) const OPEN_TOO_LONG_BATCH: usize = 500;
+
+/// Disables the next webhooks after `after` whose circuit opened before `before`: also those for
+/// which nothing waits, so that no probe fails. Returns those that were not disabled yet, in their
+/// order: more may follow a full batch. One that somebody holds is left for a later round.
 pub(crate) async fn disable_open_too_long(
     connection: &mut PgConnection,
     before: DateTime<Utc>,
+    after: Option<WebhookId>,
 ) -> sqlx::Result<Vec<WebhookId>> {
     let disabled = sqlx::query_scalar!(
-        "with disabled as (
+        "with due as (
+             select w.id from webhook_health h join webhooks w on w.id = h.webhook_id
+             where h.state = 'open' and h.since <= $1 and h.webhook_id > $2
+               and w.deleted_at is null and w.enabled and w.disabled_at is null
+             order by h.webhook_id limit $3 for no key update of h, w skip locked
+         ), disabled as (
              update webhooks set disabled_at = now(), disabled_reason = 'open_too_long', updated_at = now()
-             from webhook_health h
-             where h.webhook_id = webhooks.id and h.state = 'open' and h.since <= $1
-               and deleted_at is null and enabled and disabled_at is null
+             from due where webhooks.id = due.id
              returning webhooks.id
          ), changed as (
              update webhook_health set state = 'disabled', reason = 'open_too_long', since = now(),
                  next_probe_at = null
              from disabled where webhook_id = disabled.id
          )
-         select id from disabled",
-        before
+         select id from disabled order by id",
+        before,
+        after.map_or(Uuid::nil(), |after| after.uuid()),
+        OPEN_TOO_LONG_BATCH as i64,
     )
     .fetch_all(connection)
     .await?;
@@ -175,3 +185,6 @@ pub(super) async fn enable(
     .await?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

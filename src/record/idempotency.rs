@@ -13,6 +13,8 @@ use super::keyring::{Keyring, Place};
 
 /// Time for which results are kept.
 pub const KEEP: TimeDelta = TimeDelta::hours(24);
+/// Most rows that one call of [`purge`] deletes.
+const PURGE_BATCH: i64 = 5_000;
 /// Age from which a claim without a result belongs to a process that died. Longer than any request
 /// may take.
 pub const IN_FLIGHT: TimeDelta = TimeDelta::minutes(3);
@@ -155,11 +157,19 @@ pub async fn release(conn: &mut PgConnection, claim: &KeyClaim) -> Result<(), sq
     Ok(())
 }
 
-/// Deletes expired keys. Call it every few minutes.
+/// Deletes some of the expired keys; returns how many. Call it every few minutes, until none is
+/// left.
 pub async fn purge(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<u64, sqlx::Error> {
-    let purged = sqlx::query!("delete from idempotency_keys where claimed_at <= $1", now - KEEP)
-        .execute(conn)
-        .await?;
+    // A key that is claimed again meanwhile is as old no more.
+    let purged = sqlx::query!(
+        "delete from idempotency_keys where ctid = any(array(
+             select ctid from idempotency_keys where claimed_at <= $1 order by claimed_at limit $2
+         )) and claimed_at <= $1",
+        now - KEEP,
+        PURGE_BATCH
+    )
+    .execute(conn)
+    .await?;
     Ok(purged.rows_affected())
 }
 

@@ -16,6 +16,8 @@ use crate::domain::words::words;
 
 /// Time for which a job belongs to the process that took it, unless it goes on.
 const HOLD: TimeDelta = TimeDelta::seconds(30);
+/// Most rows that one call of [`purge`] deletes.
+const PURGE_BATCH: i64 = 5_000;
 
 words! {
     /// Kind of a job.
@@ -252,11 +254,18 @@ pub(crate) async fn count_withdrawn(
     Ok(())
 }
 
-/// Deletes jobs that ended before `before`. Call it every few minutes.
+/// Deletes some of the jobs that ended before `before`; returns how many. Call it every few
+/// minutes, until none is left.
 pub(crate) async fn purge(conn: &mut PgConnection, before: DateTime<Utc>) -> Result<u64, sqlx::Error> {
-    let purged = sqlx::query!("delete from jobs where ended_at < $1", before)
-        .execute(conn)
-        .await?;
+    let purged = sqlx::query!(
+        "delete from jobs where id = any(array(
+             select id from jobs where ended_at < $1 order by ended_at limit $2
+         ))",
+        before,
+        PURGE_BATCH
+    )
+    .execute(conn)
+    .await?;
     Ok(purged.rows_affected())
 }
 

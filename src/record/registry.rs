@@ -23,6 +23,8 @@ use super::registry_rows::Rows;
 pub const FULL_READ_EVERY_MS: i64 = 15 * 60_000;
 /// Age of the rows that are deleted from the change feed: every reader has read everything since.
 const KEEP_CHANGES_SECONDS: f64 = 2.0 * 15.0 * 60.0;
+/// Most changes that one call of [`purge_changes`] deletes.
+const PURGE_BATCH: i64 = 5_000;
 
 /// Reads the registry and keeps it up to date. One for each process.
 #[derive(Debug)]
@@ -158,11 +160,16 @@ impl RegistryReader {
     }
 }
 
-/// Deletes changes that every reader has seen. Call it every few minutes.
+/// Deletes some of the changes that every reader has seen; returns how many. Call it every few
+/// minutes, until none is left.
 pub async fn purge_changes(conn: &mut PgConnection) -> Result<u64, sqlx::Error> {
+    // Rows are only ever added, so none moves to another place meanwhile.
     let purged = sqlx::query!(
-        "delete from config_changes where changed_at < now() - make_interval(secs => $1)",
-        KEEP_CHANGES_SECONDS
+        "delete from config_changes where ctid = any(array(
+             select ctid from config_changes where changed_at < now() - make_interval(secs => $1) limit $2
+         ))",
+        KEEP_CHANGES_SECONDS,
+        PURGE_BATCH
     )
     .execute(conn)
     .await?;

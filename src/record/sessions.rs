@@ -20,6 +20,8 @@ pub(crate) const TOKEN_SESSION: TimeDelta = TimeDelta::hours(12);
 pub(crate) const LINK_SESSION: TimeDelta = TimeDelta::hours(4);
 /// Time after its end for which a row is kept.
 const KEEP: TimeDelta = TimeDelta::days(1);
+/// Most rows that one call of [`purge`] deletes: each is looked up as a parent of others.
+const PURGE_BATCH: i64 = 5_000;
 /// Least time between two notes of a use.
 const TOUCH_EVERY: TimeDelta = TimeDelta::minutes(1);
 
@@ -331,11 +333,15 @@ pub(crate) async fn end(conn: &mut PgConnection, id: TokenId, now: DateTime<Utc>
     Ok(())
 }
 
-/// Deletes sessions and links that ended a day ago.
+/// Deletes some of the sessions and links that ended a day ago; returns how many.
 pub(crate) async fn purge(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<u64, sqlx::Error> {
+    // Links before their sessions, by the time in their ids.
     let purged = sqlx::query!(
-        "delete from api_tokens where kind <> 'token' and expires_at <= $1",
-        now - KEEP
+        "delete from api_tokens where id = any(array(
+             select id from api_tokens where kind <> 'token' and expires_at <= $1 order by id limit $2
+         )) and expires_at <= $1",
+        now - KEEP,
+        PURGE_BATCH
     )
     .execute(conn)
     .await?;

@@ -47,3 +47,29 @@ async fn sessions_are_checked_together_as_each_is_by_itself(pool: PgPool) {
         assert!(find(&mut conn, text, over).await.expect("read").is_none());
     }
 }
+
+#[sqlx::test]
+async fn expired_sessions_are_purged_in_batches(pool: PgPool) {
+    let mut conn = pool.acquire().await.expect("a connection");
+    sqlx::raw_sql(
+        "insert into api_tokens (id, kind, parent, token_hash, prefix, subject, admin, sites, role, inserted_at,
+             expires_at)
+         select lpad(n::text, 32, '0')::uuid, case n when 0 then 'token' else 'session' end,
+             case n when 0 then null else lpad('0', 32, '0')::uuid end, sha256(n::text::bytea), 'bws_', 'somebody', true, '{}',
+             'viewer', now() - interval '3 days', now() - make_interval(hours => case n when 12001 then 23 else 25 end)
+         from generate_series(0, 12001) n",
+    )
+    .execute(&mut *conn)
+    .await
+    .expect("sessions");
+    let mut batches = Vec::new();
+    for _ in 0..4 {
+        batches.push(purge(&mut conn, clock::now()).await.expect("purged"));
+    }
+    assert_eq!(batches, [5_000, 5_000, 2_000, 0]);
+    let left: Vec<String> = sqlx::query_scalar("select kind from api_tokens order by id")
+        .fetch_all(&mut *conn)
+        .await
+        .expect("read");
+    assert_eq!(left, ["token", "session"]);
+}

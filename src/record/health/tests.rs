@@ -1,0 +1,80 @@
+use chrono::TimeDelta;
+use sqlx::{Connection as _, PgPool};
+
+use super::*;
+use crate::clock;
+
+/// Webhooks 1 to `count`, all open for six days.
+async fn open(conn: &mut PgConnection, count: i32) {
+    sqlx::query("insert into sites (site_id, inserted_at, updated_at) values ('a.example', now(), now())")
+        .execute(&mut *conn)
+        .await
+        .expect("a site");
+    sqlx::query(
+        "with made as (
+             insert into webhooks (id, site_id, name, url, events, enabled, failure_threshold, max_concurrency,
+                 retry_schedule, active_since, inserted_at, updated_at)
+             select lpad(n::text, 32, '0')::uuid, 'a.example', 'one', '', '{}', true, 1, 1, 'default', now(), now(),
+                 now()
+             from generate_series(1, $1) n
+             returning id
+         )
+         insert into webhook_health (webhook_id, state, reason, since)
+         select id, 'open', 'failures', now() - interval '6 days' from made",
+    )
+    .bind(count)
+    .execute(conn)
+    .await
+    .expect("open webhooks");
+}
+
+/// Disables batch after batch. Returns how many each has disabled.
+async fn disable_all(conn: &mut PgConnection) -> Vec<usize> {
+    let (mut after, mut batches) = (None, Vec::new());
+    loop {
+        let before = clock::now() - TimeDelta::days(5);
+        let disabled = disable_open_too_long(conn, before, after).await.expect("done");
+        batches.push(disabled.len());
+        if disabled.len() < OPEN_TOO_LONG_BATCH {
+            return batches;
+        }
+        after = disabled.last().copied();
+    }
+}
+
+#[sqlx::test]
+async fn what_is_open_for_too_long_is_disabled_in_batches(pool: PgPool) {
+    let mut conn = pool.acquire().await.expect("a connection");
+    open(&mut conn, 1_200).await;
+    assert_eq!(disable_all(&mut conn).await, [500, 500, 200]);
+    let left: i64 = sqlx::query_scalar(
+        "select count(*) from webhooks w join webhook_health h on h.webhook_id = w.id
+         where w.disabled_reason is distinct from 'open_too_long' or h.state <> 'disabled'",
+    )
+    .fetch_one(&mut *conn)
+    .await
+    .expect("a number");
+    assert_eq!(left, 0);
+    assert_eq!(disable_all(&mut conn).await, [0], "once each");
+}
+
+#[sqlx::test]
+async fn a_webhook_that_is_held_keeps_no_other_from_being_disabled(pool: PgPool) {
+    let mut conn = pool.acquire().await.expect("a connection");
+    open(&mut conn, 600).await;
+    sqlx::query("set lock_timeout = '100ms'")
+        .execute(&mut *conn)
+        .await
+        .expect("set");
+    let mut holder = pool.acquire().await.expect("a connection");
+    let mut held = holder.begin().await.expect("begun");
+    for statement in [
+        "select id from webhooks order by id limit 1 for update",
+        "select webhook_id from webhook_health order by webhook_id desc limit 1 for update",
+    ] {
+        sqlx::query(statement).execute(&mut *held).await.expect("held");
+    }
+    assert_eq!(disable_all(&mut conn).await, [500, 98]);
+    held.rollback().await.expect("given back");
+    assert_eq!(disable_all(&mut conn).await, [2]);
+}
