@@ -2,6 +2,7 @@ use sqlx::PgPool;
 
 use super::*;
 use crate::clock;
+use crate::record::sites;
 
 /// Rows that this session has read of tables of these names, partitions too.
 async fn rows_read(conn: &mut PgConnection, tables: &str) -> i64 {
@@ -79,4 +80,28 @@ async fn history_is_erased_without_reading_that_of_others(pool: PgPool) {
         assert_eq!(left, 19_980, "{table}");
     }
     assert!(!erase_history(&mut tx, &webhook).await.expect("erased"));
+}
+
+#[sqlx::test]
+async fn a_site_is_deleted_without_reading_webhooks_of_others(pool: PgPool) {
+    let mut conn = pool.acquire().await.expect("a connection");
+    run(
+        &mut conn,
+        "insert into sites (site_id, inserted_at, updated_at)
+         select 's' || n || '.example', now(), now() from generate_series(1, 5000) n;
+         insert into webhooks (id, site_id, name, url, events, enabled, failure_threshold, max_concurrency,
+             retry_schedule, active_since, inserted_at, updated_at)
+         select gen_random_uuid(), site_id, 'one', '', '{}', true, 1, 1, 'default', now(), now(), now()
+         from sites, generate_series(1, 2);
+         analyze sites, webhooks;
+         set plan_cache_mode = force_generic_plan;",
+    )
+    .await;
+    let mut tx = sqlx::Connection::begin(&mut *conn).await.expect("begun");
+    let before = rows_read(&mut tx, "^webhooks$").await;
+    let site = "s7.example".parse().expect("a site id");
+    let gone = sites::delete(&mut tx, &site).await.expect("deleted");
+    assert_eq!(gone.map(|webhooks| webhooks.len()), Some(2));
+    let read = rows_read(&mut tx, "^webhooks$").await - before;
+    assert!(read < 100, "{read} rows were read");
 }
