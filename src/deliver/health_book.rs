@@ -1,7 +1,7 @@
 //! The health of webhooks on its way to Postgres: at once when a state changes, else once a second,
 //! because a row that is written with every delivery would be a hot spot.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +20,9 @@ use crate::record::pg_monitor::PgMonitor;
 use crate::telemetry::words::PostgresOp;
 
 const WRITE_EVERY: Duration = Duration::from_secs(1);
+/// Most tries to write at the end what somebody has locked, and the time between two.
+const LAST_TRIES: usize = 10;
+const LAST_TRY_WAIT: Duration = Duration::from_millis(50);
 
 /// Health that is not written yet.
 #[derive(Debug, Default)]
@@ -58,9 +61,21 @@ impl HealthBook {
             };
             while self.write(&pool, &monitor).await {}
             if stopping {
-                return Ok(());
+                return self.finish(&pool, &monitor).await;
             }
         }
+    }
+
+    /// Tries again what was locked, for a moment: nobody comes after the last time.
+    async fn finish(&self, pool: &PgPool, monitor: &PgMonitor) -> anyhow::Result<()> {
+        for _ in 0..LAST_TRIES {
+            if self.lock().is_empty() {
+                break;
+            }
+            tokio::time::sleep(LAST_TRY_WAIT).await;
+            while self.write(pool, monitor).await {}
+        }
+        Ok(())
     }
 
     /// Writes the next row of each webhook; false if no more are left, or Postgres did not take
@@ -74,11 +89,15 @@ impl HealthBook {
             let mut connection = pool.acquire().await?;
             health::write(&mut connection, &rows).await
         });
-        // After an error all is kept for the next time.
-        if written.await.is_err() {
-            return false;
+        // After an error all is kept for the next time; and what somebody has locked.
+        match written.await {
+            Ok(done) => {
+                let done: HashSet<WebhookId> = done.into_iter().collect();
+                let written = rows.into_iter().filter(|row| done.contains(&row.webhook_id));
+                self.take_written(&written.collect::<Vec<_>>())
+            }
+            Err(_) => false,
         }
-        self.take_written(&rows)
     }
 
     /// Removes rows that were written. True if a webhook has rows that have waited for them.

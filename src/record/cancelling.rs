@@ -66,12 +66,13 @@ pub(crate) async fn cancel_batch(
              returning deliveries.id, event_type
          ), waiting as (
              select delivery_id, claimed_until > now() as is_claimed from parked
-             where delivery_id in (select id from cancelled) order by delivery_id for update
+             where delivery_id = any(array(select id from cancelled)) order by delivery_id for update
          ), removed as (
-             delete from parked using waiting
-             where parked.delivery_id = waiting.delivery_id and (waiting.is_claimed is not true)
+             delete from parked
+             where delivery_id = any(array(select delivery_id from waiting where is_claimed is not true))
          ), marked as (
-             update parked set has_ended = true from waiting where parked.delivery_id = waiting.delivery_id and waiting.is_claimed
+             update parked set has_ended = true
+             where delivery_id = any(array(select delivery_id from waiting where is_claimed))
          )
          select event_type as "event_type!", count(*) as "rows!" from cancelled group by event_type"#,
         webhook.uuid(),

@@ -54,18 +54,29 @@ pub(crate) async fn notable(connection: &mut PgConnection) -> sqlx::Result<Vec<H
 }
 
 /// Writes the health of webhooks, each unless a later one is stored. No webhook may occur twice.
-pub(crate) async fn write(connection: &mut PgConnection, rows: &[HealthRow]) -> sqlx::Result<()> {
+/// Returns the webhooks for which this is done.
+///
+/// The others' rows are locked: they are left for another time. Whoever parks and unparks in one
+/// statement locks such rows twice, in no common order, so that waiting here could be a deadlock.
+pub(crate) async fn write(connection: &mut PgConnection, rows: &[HealthRow]) -> sqlx::Result<Vec<WebhookId>> {
     macro_rules! column {
         ($of:expr) => {
             rows.iter().map($of).collect::<Vec<_>>()
         };
     }
-    sqlx::query!(
-        "insert into webhook_health as h (webhook_id, state, reason, since, consecutive_failures, unanswered,
+    let done = sqlx::query_scalar!(
+        r#"with free as (
+             select webhook_id from webhook_health where webhook_id = any($1)
+             order by webhook_id for no key update skip locked
+         ), ready as (
+             select * from unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::int[], $6::int[],
+                 $7::timestamptz[], $8::timestamptz[], $9::int[], $10::timestamptz[]) as n (webhook_id)
+             where webhook_id = any(array(select webhook_id from free))
+                or not exists (select from webhook_health h where h.webhook_id = n.webhook_id)
+         ), written as (
+         insert into webhook_health as h (webhook_id, state, reason, since, consecutive_failures, unanswered,
              last_success_at, next_probe_at, probes_failed, updated_at)
-         select * from unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::int[], $6::int[],
-             $7::timestamptz[], $8::timestamptz[], $9::int[], $10::timestamptz[]) as n (webhook_id)
-         order by n.webhook_id
+         select * from ready order by webhook_id
          on conflict (webhook_id) do update set
              -- A process that has just begun does not know what was delivered before.
              state = case when excluded.state = 'new' and h.last_success_at is not null then 'ok' else excluded.state end,
@@ -75,7 +86,9 @@ pub(crate) async fn write(connection: &mut PgConnection, rows: &[HealthRow]) -> 
              last_success_at = greatest(h.last_success_at, excluded.last_success_at),
              next_probe_at = excluded.next_probe_at, probes_failed = excluded.probes_failed,
              updated_at = excluded.updated_at
-         where h.updated_at <= excluded.updated_at",
+         where h.updated_at <= excluded.updated_at
+         )
+         select webhook_id as "webhook_id!" from ready"#,
         &column!(|one| one.webhook_id.uuid()),
         &column!(|one| one.state.to_string()),
         &column!(|one| one.reason.map(|reason| reason.to_string())) as &[Option<String>],
@@ -87,9 +100,9 @@ pub(crate) async fn write(connection: &mut PgConnection, rows: &[HealthRow]) -> 
         &column!(|one| one.probes_failed),
         &column!(|one| one.updated_at),
     )
-    .execute(connection)
+    .fetch_all(connection)
     .await?;
-    Ok(())
+    Ok(done.into_iter().map(WebhookId::from_uuid).collect())
 }
 
 /// Disables a webhook whose endpoint answered an attempt of `delivery` with 410 Gone. False if it

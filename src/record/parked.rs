@@ -63,6 +63,9 @@ pub(crate) async fn waiting_webhooks(
 }
 
 /// Claims rows that are due at `now`, of each webhook at most so many, oldest first, for `claim`.
+///
+/// `any(array(…))` and `limit 1` make it look each row up by its key. As joins, of a size that
+/// Postgres cannot guess, they read all of both tables.
 pub(crate) async fn take(
     connection: &mut PgConnection,
     wanted: &[(WebhookId, i32)],
@@ -83,20 +86,20 @@ pub(crate) async fn take(
              ) p
          ), taken as (
              update parked set claimed_until = now() + make_interval(secs => $4)
-             from picked where parked.delivery_id = picked.delivery_id
-             returning parked.delivery_id, parked.webhook_id, parked.partition, parked.due_at, parked.reason,
-                 parked.attempt, parked.step, parked.paused_ms, parked.parked_at, parked.claimed_until as held_until,
-                 picked.claimed_until is not null as was_claimed
+             where delivery_id = any(array(select delivery_id from picked))
+             returning delivery_id, webhook_id, partition, due_at, reason, attempt, step, paused_ms, parked_at,
+                 claimed_until as held_until
          )
          select t.delivery_id as "delivery_id!", t.webhook_id as "webhook_id!", t.partition as "partition!",
              t.due_at as "due_at!", t.reason as "reason!", t.attempt as "attempt!", t.step as "step!",
              t.paused_ms as "paused_ms!", t.parked_at as "parked_at!", t.held_until as "held_until!",
-             t.was_claimed as "was_claimed!",
+             p.claimed_until is not null as "was_claimed!",
              d.notification_id as "notification_id?", d.site_id as "site_id?", d.event_type as "event_type?",
              d.origin as "origin?", d.resend_of as "resend_of?", d.status as "status?", d.attempts as "attempts?", d.response_code as "response_code?",
              d.failure_reason as "failure_reason?", d.payload as "payload?", d.created_at as "created_at?", d.first_attempt_at as "first_attempt_at?",
              d.claimed_attempt as "claimed_attempt?", d.claimed_until as "claimed_until?", d.parked_reason is not null as "waits!"
-         from taken t left join deliveries d on d.id = t.delivery_id
+         from taken t join picked p on p.delivery_id = t.delivery_id
+             left join lateral (select * from deliveries where id = t.delivery_id limit 1) d on true
          order by t.due_at, t.delivery_id"#,
         &webhooks,
         &rooms,
@@ -124,20 +127,20 @@ pub(crate) async fn take_ended(
              limit $2 for no key update skip locked
          ), taken as (
              update parked set claimed_until = now() + make_interval(secs => $3)
-             from picked where parked.delivery_id = picked.delivery_id
-             returning parked.delivery_id, parked.webhook_id, parked.partition, parked.due_at, parked.reason,
-                 parked.attempt, parked.step, parked.paused_ms, parked.parked_at, parked.claimed_until as held_until,
-                 picked.claimed_until is not null as was_claimed
+             where delivery_id = any(array(select delivery_id from picked))
+             returning delivery_id, webhook_id, partition, due_at, reason, attempt, step, paused_ms, parked_at,
+                 claimed_until as held_until
          )
          select t.delivery_id as "delivery_id!", t.webhook_id as "webhook_id!", t.partition as "partition!",
              t.due_at as "due_at!", t.reason as "reason!", t.attempt as "attempt!", t.step as "step!",
              t.paused_ms as "paused_ms!", t.parked_at as "parked_at!", t.held_until as "held_until!",
-             t.was_claimed as "was_claimed!",
+             p.claimed_until is not null as "was_claimed!",
              d.notification_id as "notification_id?", d.site_id as "site_id?", d.event_type as "event_type?",
              d.origin as "origin?", d.resend_of as "resend_of?", d.status as "status?", d.attempts as "attempts?", d.response_code as "response_code?",
              d.failure_reason as "failure_reason?", d.payload as "payload?", d.created_at as "created_at?", d.first_attempt_at as "first_attempt_at?",
              d.claimed_attempt as "claimed_attempt?", d.claimed_until as "claimed_until?", d.parked_reason is not null as "waits!"
-         from taken t left join deliveries d on d.id = t.delivery_id"#,
+         from taken t join picked p on p.delivery_id = t.delivery_id
+             left join lateral (select * from deliveries where id = t.delivery_id limit 1) d on true"#,
         partitions,
         i64::from(most),
         claim.as_secs_f64(),
@@ -216,7 +219,7 @@ pub(crate) async fn cancel_batch(
              where deliveries.id = b.delivery_id and status in ('pending', 'retrying')
              returning id, event_type
          ), removed as (
-             delete from parked using batch where parked.delivery_id = batch.delivery_id returning parked.delivery_id
+             delete from parked where delivery_id = any(array(select delivery_id from batch)) returning delivery_id
          )
          select c.event_type as "event_type?", count(*) as "rows!" from removed r left join cancelled c on c.id = r.delivery_id
          group by c.event_type"#,
@@ -253,3 +256,6 @@ pub(crate) async fn summary(
         .map(|row| Ok((word(&row.reason)?, row.rows, row.oldest)))
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -272,7 +272,7 @@ pub(crate) async fn withdraw(conn: &mut PgConnection, job: JobId) -> Result<(i64
              where deliveries.id = b.delivery_id and status in ('pending', 'retrying')
              returning id
          ), removed as (
-             delete from parked using batch where parked.delivery_id = batch.delivery_id
+             delete from parked where delivery_id = any(array(select delivery_id from batch))
          )
          select count(*) as "cancelled!" from cancelled"#,
         job.uuid(),

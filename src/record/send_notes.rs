@@ -75,7 +75,12 @@ pub(crate) async fn adopt(
              select f.dead, f.next, u.id, n.noted_at
              from unnest($1::text[], $2::text[]) as f (dead, next) join send_notes n on n.owner = f.dead
                  cross join lateral unnest(n.delivery_ids) as u (id)
-             where not exists (select from deliveries d where d.id = u.id and (d.attempts > 0 or d.status <> 'pending'))
+                 -- With a limit: one look-up a note, and no join with all deliveries.
+                 left join lateral (
+                     select true as is_recorded from deliveries d
+                     where d.id = u.id and (d.attempts > 0 or d.status <> 'pending') limit 1
+                 ) d on true
+             where d.is_recorded is null
          ), adopted as (
              -- Of a number that no request reaches: only age removes it.
              insert into send_notes (owner, highest, delivery_ids, noted_at)

@@ -78,3 +78,51 @@ async fn a_webhook_that_is_held_keeps_no_other_from_being_disabled(pool: PgPool)
     held.rollback().await.expect("given back");
     assert_eq!(disable_all(&mut conn).await, [2]);
 }
+
+/// The health of a webhook that is open.
+fn opened(webhook: u128) -> HealthRow {
+    let now = clock::now();
+    HealthRow {
+        webhook_id: WebhookId::from_uuid(Uuid::from_u128(webhook)),
+        state: HealthState::Open,
+        reason: None,
+        since: now,
+        consecutive_failures: 3,
+        unanswered: 0,
+        last_success_at: None,
+        next_probe_at: None,
+        probes_failed: 0,
+        updated_at: now,
+    }
+}
+
+#[sqlx::test]
+async fn a_locked_row_is_left_and_no_lock_waits_for_it(pool: PgPool) {
+    let mut ours = pool.acquire().await.expect("a connection");
+    // A write that waits fails.
+    sqlx::query("set lock_timeout = '2s'")
+        .execute(&mut *ours)
+        .await
+        .expect("set");
+    let (first, second) = (opened(1).webhook_id, opened(2).webhook_id);
+    let done = write(&mut ours, &[opened(1), opened(2)]).await.expect("new ones");
+    assert_eq!(done, [first, second]);
+    let count = "update webhook_health set waiting = waiting + 1 where webhook_id = $1";
+    let mut other = pool.begin().await.expect("a transaction");
+    sqlx::query(count)
+        .bind(second.uuid())
+        .execute(&mut *other)
+        .await
+        .expect("locked");
+    let done = write(&mut ours, &[opened(1), opened(2)]).await.expect("written");
+    assert_eq!(done, [first]);
+    // Against the order, as the triggers of one statement may do it.
+    sqlx::query(count)
+        .bind(first.uuid())
+        .execute(&mut *other)
+        .await
+        .expect("nobody holds it");
+    other.commit().await.expect("committed");
+    let done = write(&mut ours, &[opened(2)]).await.expect("written");
+    assert_eq!(done, [second]);
+}
