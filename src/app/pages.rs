@@ -44,7 +44,7 @@ pub(super) fn router(app: &AppContext, api: Router, shares: PoolShares) -> Route
 /// does not have. The API counts its own; requests to pages are not counted.
 async fn count_unmatched(metrics: Arc<Metrics>, request: Request, next: Next) -> Response {
     let path = request.uri().path();
-    let is_api = path == "/api" || path.starts_with("/api/");
+    let is_api = ui::is_api_path(path);
     let is_page = request.extensions().get::<MatchedPath>().is_some();
     let method = method_word(request.method());
     let response = next.run(request).await;

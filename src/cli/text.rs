@@ -1,9 +1,17 @@
 //! Text as a terminal should have it. Pure.
 
+use std::fmt;
+
 use serde_json::value::RawValue;
 
 /// Spaces by which a level of JSON is indented.
 const INDENT: usize = 2;
+
+/// `1 record`, `2 records`
+pub(super) fn counted<N: fmt::Display + PartialEq + From<u8>>(count: N, what: &str) -> String {
+    let plural = if count == N::from(1) { "" } else { "s" };
+    format!("{count} {what}{plural}")
+}
 
 /// Text that a sender wrote, without the means to drive the terminal.
 pub(super) fn printable(text: &str) -> String {
@@ -73,6 +81,14 @@ fn break_line(out: &mut String, depth: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_of_a_thing_is_no_plural() {
+        assert_eq!(
+            (counted(1, "record"), counted(0, "record")),
+            ("1 record".into(), "0 records".into())
+        );
+    }
 
     fn indented(json: &str) -> String {
         indented_json(serde_json::from_str(json).expect("JSON"))

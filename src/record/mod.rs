@@ -71,3 +71,6 @@ pub fn closed_words() -> [(&'static str, &'static [&'static str]); 13] {
         ("webhook_secrets_role", webhook_row::SecretRole::WORDS),
     ]
 }
+
+#[cfg(test)]
+mod rows_read;

@@ -46,5 +46,6 @@ mod address;
 mod escape;
 
 pub use config::UiConfig;
+pub(crate) use router::is_api_path;
 pub use router::router;
 pub use state::UiState;

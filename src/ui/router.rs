@@ -75,10 +75,15 @@ fn of_webhook() -> Router<UiState> {
         .route("/recoveries/{job_id}", get(again::progress).post(again::stop))
 }
 
+/// True if a path is the API's and not that of a page.
+pub(crate) fn is_api_path(path: &str) -> bool {
+    path == "/api" || path.starts_with("/api/")
+}
+
 /// Hands what is the API's to the API.
 async fn to_api(State(state): State<UiState>, request: Request, next: middleware::Next) -> Response {
     let path = request.uri().path();
-    if path == "/api" || path.starts_with("/api/") {
+    if is_api_path(path) {
         let Ok(response) = state.api().oneshot(request).await;
         return response;
     }

@@ -7,8 +7,8 @@ use super::findings::Severity;
 use super::record::{InspectedRecord, Interpretation, Registration};
 use super::report::{InspectedSource, RejectCount, SiteCount};
 use super::sites::IndexedSites;
-use super::words::{counted, span};
-use crate::cli::text::printable;
+use super::words::span;
+use crate::cli::text::{counted, printable};
 use crate::domain::time::from_ms;
 
 /// Records that are printed one by one, unless all are asked for.

@@ -1,7 +1,6 @@
 //! Names, numbers and lists, as sentences have them. Pure.
 
 use std::collections::{BTreeMap, HashSet};
-use std::fmt;
 
 /// Most names in one sentence.
 const NAMES: usize = 5;
@@ -82,12 +81,6 @@ pub(super) fn span(ms: i64) -> String {
     }
 }
 
-/// `1 record`, `2 records`
-pub(super) fn counted<N: fmt::Display + PartialEq + From<u8>>(count: N, what: &str) -> String {
-    let plural = if count == N::from(1) { "" } else { "s" };
-    format!("{count} {what}{plural}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,10 +128,6 @@ mod tests {
             "a, b, c, d, e and 2 more are here"
         );
         assert_eq!(by_frequency(list(&["a", "b", "b"]).into_iter()), ["b", "a"]);
-        assert_eq!(
-            (counted(1, "record"), counted(0, "record")),
-            ("1 record".into(), "0 records".into())
-        );
     }
 
     #[test]

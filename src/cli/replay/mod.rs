@@ -24,11 +24,12 @@ use tokio_util::sync::CancellationToken;
 use self::answers::Answers;
 use self::input::{FirstLines, Input};
 use self::pace::Pace;
-use self::progress::{Progress, count_of};
+use self::progress::Progress;
 use self::publish::EventPublisher;
 use self::times::Times;
 use super::exit::UsageError;
 use super::output::print;
+use super::text::counted;
 use crate::app::{Lifecycle, SecondSignal};
 use crate::clock;
 use crate::config::{Config, Source, SourceFormat};
@@ -153,7 +154,7 @@ fn replay(
         bail!(
             "stopped by a signal after line {lines} of {}: {} published to {topic}{skipped}",
             input.name(),
-            count_of(published)
+            counted(published, "event")
         );
     }
     if published == 0 {
@@ -166,7 +167,10 @@ fn replay(
             input.name()
         );
     }
-    Ok(format!("published {} to {topic}{skipped}", count_of(published)))
+    Ok(format!(
+        "published {} to {topic}{skipped}",
+        counted(published, "event")
+    ))
 }
 
 /// A replay under way.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::answers::Answers;
+use crate::cli::text::counted;
 use crate::clock;
 
 /// Time between two log lines where there is no terminal.
@@ -42,7 +43,7 @@ impl Progress {
     pub(super) fn set(&mut self, bytes: u64, answers: &Answers, now: Instant) {
         if self.is_on_terminal {
             self.bar.set_position(bytes);
-            let (published, waiting) = (count_of(answers.acknowledged()), answers.waiting());
+            let (published, waiting) = (counted(answers.acknowledged(), "event"), answers.waiting());
             self.bar.set_message(match waiting {
                 0 => published,
                 _ => format!("{published}, {waiting} waiting"),
@@ -70,13 +71,5 @@ impl Progress {
     /// Removes the bar.
     pub(super) fn finish(&self) {
         self.bar.finish_and_clear();
-    }
-}
-
-/// `1 event`, `2 events`
-pub(super) fn count_of(events: u64) -> String {
-    match events {
-        1 => "1 event".to_owned(),
-        _ => format!("{events} events"),
     }
 }

@@ -1,14 +1,11 @@
 //! Records that Kafka removed, by retention or a deletion, before they were read.
 
-use std::sync::{Mutex, PoisonError};
-
-use crate::clock;
 use crate::kafka::topic_partition::TopicPartition;
 use crate::telemetry::Metrics;
-use crate::telemetry::throttle::Throttle;
+use crate::telemetry::throttle::SharedThrottle;
 
 /// Lines about removed records: retention may overtake every partition, again and again.
-static REMOVED: Mutex<Throttle> = Mutex::new(Throttle::new());
+static REMOVED: SharedThrottle = SharedThrottle::new();
 
 /// Counts the records that were removed between `next`, the offset that was expected, and `offset`,
 /// which came instead. Only what lies below `beginning`, the partition's first offset, was removed;
@@ -26,8 +23,7 @@ pub(crate) fn removed_between(next: i64, offset: i64, beginning: impl FnOnce() -
 pub(crate) fn report_removed(metrics: &Metrics, topic: &str, at: TopicPartition, offset: i64, removed: u64) {
     if removed > 0 {
         metrics.records_missed.with_label_values(&[topic]).inc_by(removed);
-        let mut throttle = REMOVED.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(suppressed) = throttle.admit(clock::monotonic()) {
+        if let Some(suppressed) = REMOVED.admit() {
             tracing::error!(
                 topic,
                 partition = at.partition,

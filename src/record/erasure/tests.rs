@@ -2,19 +2,8 @@ use sqlx::PgPool;
 
 use super::*;
 use crate::clock;
+use crate::record::rows_read::rows_read;
 use crate::record::sites;
-
-/// Rows that this session has read of tables of these names, partitions too.
-async fn rows_read(conn: &mut PgConnection, tables: &str) -> i64 {
-    sqlx::query_scalar(
-        "select (coalesce(sum(seq_tup_read), 0) + coalesce(sum(idx_tup_fetch), 0))::bigint
-         from pg_stat_xact_user_tables where relname ~ $1",
-    )
-    .bind(tables)
-    .fetch_one(conn)
-    .await
-    .expect("a number")
-}
 
 async fn run(conn: &mut PgConnection, statements: &'static str) {
     sqlx::raw_sql(statements).execute(conn).await.expect("done");

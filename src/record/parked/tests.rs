@@ -1,7 +1,8 @@
-use sqlx::PgPool;
+use sqlx::{Connection as _, PgPool};
 
 use super::*;
 use crate::clock;
+use crate::record::rows_read::rows_read;
 
 const BUSY: Uuid = Uuid::from_u128(7);
 const QUIET: Uuid = Uuid::from_u128(8);
@@ -34,16 +35,8 @@ async fn park(conn: &mut PgConnection, webhook: Uuid, count: i64, partition: i32
     .expect("parked");
 }
 
-/// Rows of deliveries and of what waits that this database has read so far.
-async fn rows_read(conn: &mut PgConnection) -> i64 {
-    sqlx::query("select pg_stat_force_next_flush()")
-        .execute(&mut *conn)
-        .await
-        .expect("flushed");
-    let read = "select sum(coalesce(idx_tup_fetch, 0) + coalesce(seq_tup_read, 0))::bigint
-        from pg_stat_user_tables where relname like 'deliveries%' or relname = 'parked'";
-    sqlx::query_scalar(read).fetch_one(conn).await.expect("a number")
-}
+/// Names of deliveries and of what waits.
+const TABLES: &str = "^(deliveries|parked)";
 
 #[sqlx::test]
 async fn a_claim_reads_nothing_of_a_busy_webhook(pool: PgPool) {
@@ -54,12 +47,11 @@ async fn a_claim_reads_nothing_of_a_busy_webhook(pool: PgPool) {
         .await
         .expect("counted");
     park(&mut conn, QUIET, 3, 1, false).await;
-    let before = rows_read(&mut conn).await;
+    let mut tx = conn.begin().await.expect("begun");
+    let before = rows_read(&mut tx, TABLES).await;
     let wanted = [(WebhookId::from_uuid(QUIET), 8)];
-    let taken = take(&mut conn, &wanted, clock::now(), CLAIM)
-        .await
-        .expect("taken");
-    let read = rows_read(&mut conn).await - before;
+    let taken = take(&mut tx, &wanted, clock::now(), CLAIM).await.expect("taken");
+    let read = rows_read(&mut tx, TABLES).await - before;
     assert_eq!(taken.readable.len(), 3);
     assert!((3..FEW).contains(&read), "{read} rows were read");
 }
@@ -74,9 +66,10 @@ async fn ended_rows_are_claimed_without_reading_others(pool: PgPool) {
         .await
         .expect("counted");
     park(&mut conn, QUIET, 3, 1, true).await;
-    let before = rows_read(&mut conn).await;
-    let taken = take_ended(&mut conn, &[1], 1_000, CLAIM).await.expect("taken");
-    let read = rows_read(&mut conn).await - before;
+    let mut tx = conn.begin().await.expect("begun");
+    let before = rows_read(&mut tx, TABLES).await;
+    let taken = take_ended(&mut tx, &[1], 1_000, CLAIM).await.expect("taken");
+    let read = rows_read(&mut tx, TABLES).await - before;
     assert_eq!(taken.readable.len(), 3);
     assert!((3..FEW).contains(&read), "{read} rows were read");
 }

@@ -3,7 +3,8 @@
 use super::facts::Facts;
 use super::list::FindingList;
 use crate::cli::inspect::record::{KeyKind, UnderstoodEvent};
-use crate::cli::inspect::words::{by_frequency, counted};
+use crate::cli::inspect::words::by_frequency;
+use crate::cli::text::counted;
 
 /// Judges whether the records can be read.
 pub(super) fn judge_rejects(facts: &Facts<'_>, list: &mut FindingList) {

@@ -3,7 +3,8 @@
 use super::facts::Facts;
 use super::list::FindingList;
 use crate::cli::inspect::record::UnderstoodEvent;
-use crate::cli::inspect::words::{by_frequency, counted, span};
+use crate::cli::inspect::words::{by_frequency, span};
+use crate::cli::text::counted;
 
 /// Age of the last record from which on it is worth a word, and age of an event at which it came
 /// late.

@@ -2,7 +2,8 @@
 
 use super::facts::Facts;
 use super::list::FindingList;
-use crate::cli::inspect::words::{alike, counted, names};
+use crate::cli::inspect::words::{alike, names};
+use crate::cli::text::counted;
 
 /// Judges whether the topic is there and what the configuration says of it.
 pub(super) fn judge_topic(facts: &Facts<'_>, list: &mut FindingList) {
