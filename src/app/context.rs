@@ -60,6 +60,8 @@ pub(super) struct Database {
     pub(super) pool: PgPool,
     /// The API's own, so that no call takes a connection from the stages.
     pub(super) api_pool: PgPool,
+    /// The connections of the deliverer's outcomes, which wait for no other's statements.
+    pub(super) outcome_pool: PgPool,
     pub(super) monitor: PgMonitor,
     pub(super) keyring: Arc<Keyring>,
 }
@@ -73,6 +75,7 @@ pub(super) struct AppContext {
     pub(super) client_events: ClientEvents,
     pub(super) pool: PgPool,
     pub(super) api_pool: PgPool,
+    pub(super) outcome_pool: PgPool,
     pub(super) pg_monitor: PgMonitor,
     pub(super) keyring: Arc<Keyring>,
     pub(super) schedules: Arc<Schedules>,
@@ -94,6 +97,7 @@ impl AppContext {
             client_events: foundation.client_events.clone(),
             pool: database.pool.clone(),
             api_pool: database.api_pool.clone(),
+            outcome_pool: database.outcome_pool.clone(),
             pg_monitor: database.monitor.clone(),
             keyring: Arc::clone(&database.keyring),
             schedules: Arc::clone(&foundation.schedules),

@@ -69,12 +69,12 @@ pub(super) fn start(
         events,
     };
     let outcome_publisher = outcome_publisher(app, publisher, &shared);
-    let writer = Writer {
-        pool: app.pool.clone(),
-        monitor: app.pg_monitor.clone(),
-        publisher: Arc::clone(&outcome_publisher),
-        metrics: Arc::clone(&app.metrics),
-    };
+    let writer = Writer::new(
+        app.outcome_pool.clone(),
+        app.pg_monitor.clone(),
+        Arc::clone(&outcome_publisher),
+        Arc::clone(&app.metrics),
+    );
     listen_for_parked(app, &shared.parked_hint, tasks);
     let deliverer = deliverer(app, &shared, outcome_publisher, outcomes)?;
     start_intake(

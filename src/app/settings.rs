@@ -12,6 +12,9 @@ use crate::record::keyring::Keyring;
 use crate::record::pool::{self, ConnectionEpoch, PoolSettings};
 use crate::telemetry::words::ProcessRole;
 
+/// Longest time that outcomes wait for a row that another session holds before they are put aside.
+const OUTCOME_LOCK_TIMEOUT: Duration = Duration::from_millis(100);
+
 /// Retry schedules of the configuration.
 pub(crate) fn schedules(config: &Config) -> anyhow::Result<Schedules> {
     Schedules::parse(&config.webhooks.retry_schedules).context("webhooks.retry_schedules")
@@ -93,6 +96,17 @@ pub(super) fn open_pools(
     ))
 }
 
+/// The pool of whoever records outcomes. One webhook whose rows somebody holds is put aside soon,
+/// so that the others' outcomes go on; a connection that does not answer has a second beside it.
+pub(super) fn open_outcome_pool(config: &Config, epoch: &ConnectionEpoch) -> anyhow::Result<PgPool> {
+    let settings = PoolSettings {
+        max_connections: 2,
+        lock_timeout: OUTCOME_LOCK_TIMEOUT,
+        ..pool_settings(config)
+    };
+    Ok(pool::open(&settings, epoch)?)
+}
+
 /// Divides connections between the stages and the API: a quarter for the API where both are there;
 /// two for the other one's background work where only one is.
 fn pool_sizes(max_connections: u32, roles: &Roles) -> (u32, u32) {
@@ -113,6 +127,7 @@ pub(crate) fn pool_settings(config: &Config) -> PoolSettings {
         url: config.postgres.url.clone(),
         max_connections: config.postgres.max_connections,
         statement_timeout: config.postgres.statement_timeout,
+        acquire_timeout: Duration::from_secs(5),
         lock_timeout: Duration::from_secs(5),
     }
 }

@@ -37,6 +37,7 @@ pub(super) async fn open_database(foundation: &Foundation) -> anyhow::Result<Dat
     let keyring = Arc::new(settings::keyring(config)?);
     let epoch = ConnectionEpoch::default();
     let (pool, api_pool) = settings::open_pools(config, &foundation.roles, &epoch)?;
+    let outcome_pool = settings::open_outcome_pool(config, &epoch)?;
     let options = pool::connect_options(&settings::pool_settings(config))?;
     let monitor = PgMonitor::new(
         connect::server_name(&options),
@@ -54,6 +55,7 @@ pub(super) async fn open_database(foundation: &Foundation) -> anyhow::Result<Dat
     Ok(Database {
         pool,
         api_pool,
+        outcome_pool,
         monitor,
         keyring,
     })

@@ -3,7 +3,7 @@
 //! While Postgres is away the outcomes are kept; the number of requests that may run at a time
 //! bounds them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,9 +15,11 @@ use super::rows::Outcome;
 use crate::clock;
 use crate::domain::delivery::DeliveryStatus;
 use crate::domain::id::DeliveryId;
+use crate::record::outcomes::free::{Written, write_free};
 use crate::record::outcomes::{self, OutcomeRow};
-use crate::record::pg_monitor::PgMonitor;
+use crate::record::pg_monitor::{PgMonitor, is_lock_timeout};
 use crate::telemetry::Metrics;
+use crate::telemetry::throttle::Throttle;
 use crate::telemetry::words::PostgresOp;
 
 /// Outcomes written in one statement.
@@ -31,95 +33,236 @@ const ENOUGH: usize = 64;
 /// of what came in eight. Nothing else waits with it: retries are due by when they failed.
 const BATCH_WAIT: Duration = Duration::from_millis(5);
 
+/// Time for which outcomes wait for a row without a line in the log.
+const QUIET_WAIT: Duration = Duration::from_secs(1);
+
 /// Writes outcomes until there are no more senders.
+///
+/// Outcomes of which another session holds a row are set aside and tried again: nobody else's wait
+/// for it. While something is set aside, each batch is first asked which of its rows are free.
 #[derive(Debug)]
 pub(crate) struct Writer {
-    pub(crate) pool: PgPool,
-    pub(crate) monitor: PgMonitor,
-    pub(crate) publisher: Arc<OutcomePublisher>,
-    pub(crate) metrics: Arc<Metrics>,
+    /// Connections whose statements wait for a lock for a moment only.
+    pool: PgPool,
+    monitor: PgMonitor,
+    publisher: Arc<OutcomePublisher>,
+    metrics: Arc<Metrics>,
+    aside: SetAside,
+    throttle: Throttle,
+}
+
+/// Answer of Postgres to what was to be written.
+enum Answer<T> {
+    Done(T),
+    /// What was to be written would be refused for ever.
+    Refused(sqlx::Error),
+    /// Another session holds what is to be changed.
+    Locked,
+}
+
+/// Outcomes to be written in one statement.
+struct Part {
+    outcomes: Vec<Outcome>,
+    /// True if its free rows are looked for first.
+    asks_first: bool,
 }
 
 impl Writer {
+    /// Makes a writer. A statement of the pool's connections ends when it has waited for a lock for
+    /// a moment.
+    pub(crate) fn new(
+        pool: PgPool,
+        monitor: PgMonitor,
+        publisher: Arc<OutcomePublisher>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self {
+            pool,
+            monitor,
+            publisher,
+            metrics,
+            aside: SetAside::default(),
+            throttle: Throttle::new(),
+        }
+    }
+
     /// Ends when all senders are gone, everything is written, and what follows is published.
-    pub(crate) async fn run(self, mut outcomes: mpsc::Receiver<Outcome>) -> anyhow::Result<()> {
+    pub(crate) async fn run(mut self, mut outcomes: mpsc::Receiver<Outcome>) -> anyhow::Result<()> {
         let mut batch = Vec::with_capacity(BATCH);
-        while outcomes.recv_many(&mut batch, BATCH).await > 0 {
-            let more = async {
-                while batch.len() < ENOUGH {
-                    let room = BATCH - batch.len();
-                    if outcomes.recv_many(&mut batch, room).await == 0 {
-                        // All senders are gone.
-                        break;
-                    }
-                }
-            };
-            // An error means that the time is over; what has come is in the batch.
-            drop(tokio::time::timeout(BATCH_WAIT, more).await);
+        while self.receive(&mut outcomes, &mut batch).await {
+            let now = clock::monotonic();
+            let new = self.aside.take_followers(std::mem::take(&mut batch), now);
+            let asks_first = !self.aside.is_empty();
+            let due = self.aside.take_due(now);
+            let parts = split_by_delivery(new)
+                .into_iter()
+                .map(|outcomes| Part { outcomes, asks_first });
+            let again = due.into_iter().map(|outcomes| Part {
+                outcomes,
+                asks_first: true,
+            });
             let waiting = outcomes.len();
-            for part in split_by_delivery(std::mem::take(&mut batch)) {
-                self.write(part, waiting).await;
-            }
+            self.write(parts.chain(again).collect(), waiting).await;
+            self.aside.tried();
+            let unwritten = waiting + self.aside.len();
+            self.metrics.outcomes_unwritten.set(unwritten as i64);
+            self.show_oldest(self.aside.since());
+            self.show_waiting();
         }
         self.publisher.finish().await;
         Ok(())
     }
 
-    /// Writes a batch. A batch that Postgres refuses is halved until the outcome it refuses stands
-    /// alone.
-    async fn write(&self, batch: Vec<Outcome>, waiting: usize) {
-        let since = clock::monotonic();
-        let mut parts = vec![batch];
-        while let Some(mut part) = parts.pop() {
-            let others = waiting + parts.iter().map(Vec::len).sum::<usize>();
-            let rows: Vec<OutcomeRow> = part.iter().map(|one| one.row.clone()).collect();
-            let written = self.monitor.until_answered(PostgresOp::Outcomes, || {
-                self.show_unwritten(rows.len() + others, since);
-                async {
-                    let mut connection = self.pool.acquire().await?;
-                    outcomes::write(&mut connection, &rows).await
+    /// Receives outcomes, or waits until those that are set aside are due. False if there is
+    /// nothing left to write.
+    async fn receive(&self, outcomes: &mut mpsc::Receiver<Outcome>, batch: &mut Vec<Outcome>) -> bool {
+        match self.aside.next_try() {
+            None if outcomes.recv_many(batch, BATCH).await == 0 => return false,
+            None => {}
+            Some(at) if self.aside.is_full() => {
+                tokio::time::sleep_until(at.into()).await;
+                return true;
+            }
+            Some(at) => {
+                let came = tokio::time::timeout_at(at.into(), outcomes.recv_many(batch, BATCH));
+                if let Ok(0) = came.await {
+                    tokio::time::sleep_until(at.into()).await;
                 }
-            });
-            match written.await {
-                Ok(taken) => self.pass_on(part, &taken.into_iter().collect()),
-                Err(error) if part.len() == 1 => self.write_less(part.remove(0), error).await,
-                Err(_) => {
-                    let second = part.split_off(part.len() / 2);
+                if batch.is_empty() {
+                    return true;
+                }
+            }
+        }
+        let more = async {
+            while batch.len() < ENOUGH {
+                let room = BATCH - batch.len();
+                if outcomes.recv_many(batch, room).await == 0 {
+                    // All senders are gone.
+                    break;
+                }
+            }
+        };
+        // An error means that the time is over; what has come is in the batch.
+        drop(tokio::time::timeout(BATCH_WAIT, more).await);
+        true
+    }
+
+    /// Writes parts, the first one first. A part that Postgres refuses is halved until the outcome
+    /// it refuses stands alone. `waiting` more outcomes have come since.
+    async fn write(&mut self, mut parts: Vec<Part>, waiting: usize) {
+        let since = clock::monotonic();
+        parts.reverse();
+        while let Some(mut part) = parts.pop() {
+            let others = waiting + parts.iter().map(|part| part.outcomes.len()).sum::<usize>();
+            match self.write_part(&part, others, since).await {
+                Answer::Done(written) => {
+                    let (locked, free) = part
+                        .outcomes
+                        .into_iter()
+                        .partition(|outcome| written.locked.contains(&outcome.row.facts.id));
+                    self.aside.add(locked, clock::monotonic());
+                    self.pass_on(free, &written.taken.into_iter().collect());
+                }
+                Answer::Locked if part.asks_first => self.aside.add(part.outcomes, clock::monotonic()),
+                Answer::Locked => {
+                    part.asks_first = true;
+                    parts.push(part);
+                }
+                Answer::Refused(error) if part.outcomes.len() == 1 => {
+                    self.write_less(part.outcomes.remove(0), error).await;
+                }
+                Answer::Refused(_) => {
+                    let second = part.outcomes.split_off(part.outcomes.len() / 2);
+                    let second = Part {
+                        outcomes: second,
+                        ..part
+                    };
                     parts.extend([second, part]);
                 }
             }
         }
-        self.metrics.outcomes_unwritten.set(waiting as i64);
-        self.metrics.outcomes_unwritten_seconds.set(0.0);
+    }
+
+    async fn write_part(&self, part: &Part, others: usize, since: Instant) -> Answer<Written> {
+        let rows: Vec<OutcomeRow> = part.outcomes.iter().map(|one| one.row.clone()).collect();
+        let rows = &rows;
+        self.answer(|| {
+            let unwritten = rows.len() + others + self.aside.len();
+            self.metrics.outcomes_unwritten.set(unwritten as i64);
+            self.show_oldest(self.aside.since().or(Some(since)));
+            async move {
+                let mut connection = self.pool.acquire().await?;
+                if part.asks_first {
+                    return write_free(&mut connection, rows).await;
+                }
+                let taken = outcomes::write(&mut connection, rows).await?;
+                let locked = HashSet::new();
+                Ok(Written { taken, locked })
+            }
+        })
+        .await
+    }
+
+    /// Runs a statement until Postgres has answered.
+    async fn answer<T, F: Future<Output = sqlx::Result<T>>>(
+        &self,
+        mut statement: impl FnMut() -> F,
+    ) -> Answer<T> {
+        let answered = self.monitor.until_answered(PostgresOp::Outcomes, || {
+            let statement = statement();
+            async {
+                match statement.await {
+                    Ok(done) => Ok(Some(done)),
+                    Err(error) if is_lock_timeout(&error) => Ok(None),
+                    Err(error) => Err(error),
+                }
+            }
+        });
+        match answered.await {
+            Ok(Some(done)) => Answer::Done(done),
+            Ok(None) => Answer::Locked,
+            Err(error) => Answer::Refused(error),
+        }
     }
 
     /// Writes an outcome that Postgres has refused without what the endpoint said; and if that is
     /// refused too, that its delivery has ended.
-    async fn write_less(&self, mut outcome: Outcome, error: sqlx::Error) {
-        outcome.row.strip_answer();
-        let rows = [outcome.row.clone()];
-        let written = self.monitor.until_answered(PostgresOp::Outcomes, || async {
+    async fn write_less(&mut self, mut outcome: Outcome, error: sqlx::Error) {
+        let mut row = outcome.row.clone();
+        row.strip_answer();
+        let rows = std::slice::from_ref(&row);
+        let written = self.answer(|| async {
             let mut connection = self.pool.acquire().await?;
-            outcomes::write(&mut connection, &rows).await
+            outcomes::write(&mut connection, rows).await
         });
-        if let Ok(taken) = written.await {
-            tracing::warn!(
-                webhook.id = %outcome.row.facts.webhook_id, delivery.id = %outcome.row.facts.id,
-                attempt = outcome.row.attempts, %error,
-                "Postgres refuses what an endpoint answered; the attempt is recorded without it"
-            );
-            return self.pass_on(vec![outcome], &taken.into_iter().collect());
+        match written.await {
+            Answer::Done(taken) => {
+                tracing::warn!(
+                    webhook.id = %row.facts.webhook_id, delivery.id = %row.facts.id, attempt = row.attempts, %error,
+                    "Postgres refuses what an endpoint answered; the attempt is recorded without it"
+                );
+                outcome.row = row;
+                return self.pass_on(vec![outcome], &taken.into_iter().collect());
+            }
+            Answer::Locked => return self.aside.add(vec![outcome], clock::monotonic()),
+            Answer::Refused(_) => {}
         }
-        outcome.row.end_unrecordable();
-        let row = outcome.row.clone();
-        let ended = self.monitor.until_answered(PostgresOp::Outcomes, || async {
+        row.end_unrecordable();
+        let ended = self.answer(|| async {
             let mut connection = self.pool.acquire().await?;
             outcomes::end_unrecordable(&mut connection, &row).await
         });
-        match ended.await {
+        let ended = ended.await;
+        if let Answer::Locked = ended {
+            return self.aside.add(vec![outcome], clock::monotonic());
+        }
+        outcome.row = row;
+        match ended {
             // Another owner has ended it.
-            Ok(false) => self.publisher.superseded(outcome),
-            ended => self.publisher.refused(outcome, &error, ended.is_ok()),
+            Answer::Done(false) => self.publisher.superseded(outcome),
+            ended => self
+                .publisher
+                .refused(outcome, &error, matches!(ended, Answer::Done(_))),
         }
     }
 
@@ -138,29 +281,32 @@ impl Writer {
         }
     }
 
-    fn show_unwritten(&self, count: usize, since: Instant) {
-        self.metrics.outcomes_unwritten.set(count as i64);
-        self.metrics
-            .outcomes_unwritten_seconds
-            .set(clock::monotonic().duration_since(since).as_secs_f64());
+    /// Shows the age of the oldest outcome that is not written.
+    fn show_oldest(&self, since: Option<Instant>) {
+        let age = since.map_or(Duration::ZERO, |since| clock::monotonic().duration_since(since));
+        self.metrics.outcomes_unwritten_seconds.set(age.as_secs_f64());
     }
-}
 
-/// Splits a batch so that no part has two outcomes of one delivery, which one statement cannot
-/// write; the outcomes of a delivery keep their order.
-fn split_by_delivery(batch: Vec<Outcome>) -> Vec<Vec<Outcome>> {
-    let mut seen: HashMap<DeliveryId, usize> = HashMap::with_capacity(batch.len());
-    let mut parts: Vec<Vec<Outcome>> = Vec::with_capacity(1);
-    for outcome in batch {
-        let part = seen.entry(outcome.row.facts.id).or_default();
-        if parts.len() <= *part {
-            parts.push(Vec::new());
+    /// Says in the log that outcomes have waited for a row for long.
+    fn show_waiting(&mut self) {
+        let now = clock::monotonic();
+        let (Some(since), Some(first)) = (self.aside.since(), self.aside.first()) else {
+            return;
+        };
+        if now.duration_since(since) < QUIET_WAIT {
+            return;
         }
-        parts[*part].push(outcome);
-        *part += 1;
+        let facts = &first.row.facts;
+        if let Some(suppressed) = self.throttle.admit(now) {
+            tracing::warn!(
+                webhook.id = %facts.webhook_id, delivery.id = %facts.id, waiting = self.aside.len(), suppressed,
+                "outcomes of deliveries wait to be recorded: another session of Postgres holds rows that they change"
+            );
+        }
     }
-    parts
 }
 
-#[cfg(test)]
-mod tests;
+mod split;
+mod set_aside;
+use set_aside::SetAside;
+use split::split_by_delivery;

@@ -377,5 +377,6 @@ pub(crate) async fn claim(connection: &mut PgConnection, claims: &[Claim]) -> sq
     Ok(())
 }
 
+pub(crate) mod free;
 #[cfg(test)]
 mod tests;

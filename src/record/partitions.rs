@@ -9,6 +9,7 @@ use std::time::Duration;
 use chrono::{NaiveDate, NaiveTime};
 use sqlx::{Connection as _, Executor as _, PgConnection};
 
+use super::pg_monitor::is_lock_timeout;
 use crate::domain::id::uuid_floor;
 use crate::domain::time;
 
@@ -115,13 +116,6 @@ async fn make_partition(
     }
     tx.commit().await?;
     Ok(true)
-}
-
-/// True if a lock was not given in time (`lock_not_available`).
-pub(super) fn is_lock_timeout(error: &sqlx::Error) -> bool {
-    error
-        .as_database_error()
-        .is_some_and(|error| error.code().as_deref() == Some("55P03"))
 }
 
 pub(super) async fn existing_partitions(conn: &mut PgConnection) -> Result<HashSet<String>, sqlx::Error> {

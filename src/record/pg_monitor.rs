@@ -207,6 +207,13 @@ fn is_refusal(error: &sqlx::Error) -> bool {
     }
 }
 
+/// True if a lock was not given in time (`lock_not_available`).
+pub(crate) fn is_lock_timeout(error: &sqlx::Error) -> bool {
+    error
+        .as_database_error()
+        .is_some_and(|error| error.code().as_deref() == Some("55P03"))
+}
+
 /// An error as an operator reads of it. The library's own words name its pool, which nobody knows.
 pub(crate) fn in_words(error: &sqlx::Error) -> String {
     match error {

@@ -21,7 +21,9 @@ pub(crate) struct PoolSettings {
     pub(crate) max_connections: u32,
     /// Longest time that a statement may run.
     pub(crate) statement_timeout: Duration,
-    /// Longest time that a statement may wait for a lock, and a caller for a connection.
+    /// Longest time that a caller may wait for a connection.
+    pub(crate) acquire_timeout: Duration,
+    /// Longest time that a statement may wait for a lock.
     pub(crate) lock_timeout: Duration,
 }
 
@@ -83,7 +85,7 @@ pub(crate) fn open(settings: &PoolSettings, epoch: &ConnectionEpoch) -> Result<P
     let (before, after) = (epoch.clone(), epoch.clone());
     Ok(PgPoolOptions::new()
         .max_connections(settings.max_connections)
-        .acquire_timeout(settings.lock_timeout)
+        .acquire_timeout(settings.acquire_timeout)
         // The pool's own test would wait for as long as its caller.
         .test_before_acquire(false)
         .before_acquire(move |connection, facts| {
@@ -129,6 +131,7 @@ impl std::fmt::Debug for PoolSettings {
             .field("url", &"…")
             .field("max_connections", &self.max_connections)
             .field("statement_timeout", &self.statement_timeout)
+            .field("acquire_timeout", &self.acquire_timeout)
             .field("lock_timeout", &self.lock_timeout)
             .finish()
     }

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use sqlx::{Connection as _, Executor as _, PgConnection};
 
 use super::partitions::{self, DAY_MS, TABLES};
+use super::pg_monitor;
 use crate::domain::id::uuid_floor;
 
 /// Advisory lock of dropping: `bell` in ASCII, and a number of its own.
@@ -39,7 +40,7 @@ pub async fn drop_expired(conn: &mut PgConnection, before_ms: i64) -> Result<Ret
         match detach_day(conn, day).await {
             Ok(RetentionStep::Dropped) => break,
             Ok(step) => return Ok(step),
-            Err(error) if partitions::is_lock_timeout(&error) => return Ok(RetentionStep::Busy),
+            Err(error) if pg_monitor::is_lock_timeout(&error) => return Ok(RetentionStep::Busy),
             Err(error) => return Err(error),
         }
     }

@@ -70,10 +70,16 @@ pub async fn create(
     }
     let sealed = seal_columns(keyring, id, settings);
     sqlx::query!(
-        "insert into webhooks (id, site_id, name, url, headers, format, events, triggers, enabled, failure_threshold,
-             rate_limit_per_second, max_concurrency, retry_schedule, max_age_seconds, external_id, paused_until, active_since,
-             inserted_at, updated_at, switched_off_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $16, $17, $15, $15, $15, $18)",
+        "with made as (
+             insert into webhooks (id, site_id, name, url, headers, format, events, triggers, enabled, failure_threshold,
+                 rate_limit_per_second, max_concurrency, retry_schedule, max_age_seconds, external_id, paused_until, active_since,
+                 inserted_at, updated_at, switched_off_at)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $16, $17, $15, $15, $15, $18)
+             returning id
+         )
+         -- Whoever counts or writes later finds a row: two that insert the first one would wait for each other. It is
+         -- older than what any deliverer writes.
+         insert into webhook_health (webhook_id, since, updated_at) select id, $15, 'epoch' from made",
         id.uuid(),
         site_id.as_str(),
         settings.name,

@@ -235,7 +235,8 @@ families! {
         => "Many `open` at a time: suspect our own network before theirs.";
     /// Outcomes of requests that are not yet in Postgres.
     outcomes_unwritten: IntGauge "outcomes_unwritten"
-        => "Above zero for long, Postgres is slow or away. Do not restart: what is unwritten would be sent again.";
+        => "Above zero for long, Postgres is slow or away, or somebody holds rows of deliveries (the log names one). \
+            Do not restart: what is unwritten would be sent again.";
     /// Age in seconds of the oldest outcome that is not yet in Postgres.
     outcomes_unwritten_seconds: Gauge "outcomes_unwritten_seconds"
         => "See `outcomes_unwritten`.";

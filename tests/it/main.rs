@@ -66,6 +66,7 @@ mod lanes_health;
 mod lanes_crash;
 mod lanes_cost;
 mod unrecordable;
+mod locked_rows;
 mod held_answers;
 mod encrypted;
 mod acls;

@@ -18,7 +18,7 @@ fn webhook() -> WebhookId {
 
 /// An outcome of the delivery with this number: parked without an attempt, before attempt
 /// `attempt`.
-fn unsent(delivery: u128, attempt: i32) -> OutcomeRow {
+pub(super) fn unsent(delivery: u128, attempt: i32) -> OutcomeRow {
     OutcomeRow {
         facts: DeliveryFacts {
             id: DeliveryId::from_uuid(Uuid::from_u128(delivery)),
@@ -53,6 +53,16 @@ fn unsent(delivery: u128, attempt: i32) -> OutcomeRow {
             held_until: None,
         }),
     }
+}
+
+/// The outcome of an attempt that arrived.
+pub(super) fn delivered(mut row: OutcomeRow) -> OutcomeRow {
+    (row.status, row.attempts, row.parked) = (DeliveryStatus::Delivered, 1, None);
+    row
+}
+
+pub(super) fn webhook_of(row: &OutcomeRow) -> Uuid {
+    row.facts.webhook_id.uuid()
 }
 
 async fn claimed_until(conn: &mut PgConnection) -> Option<DateTime<Utc>> {
