@@ -51,8 +51,8 @@ pub(crate) struct Writer {
     throttle: Throttle,
 }
 
-/// Answer of Postgres to what was to be written.
-enum Answer<T> {
+/// WriteAnswer of Postgres to what was to be written.
+enum WriteAnswer<T> {
     Done(T),
     /// What was to be written would be refused for ever.
     Refused(sqlx::Error),
@@ -61,7 +61,7 @@ enum Answer<T> {
 }
 
 /// Outcomes to be written in one statement.
-struct Part {
+struct WritePart {
     outcomes: Vec<Outcome>,
     /// True if its free rows are looked for first.
     asks_first: bool,
@@ -96,8 +96,8 @@ impl Writer {
             let due = self.aside.take_due(now);
             let parts = split_by_delivery(new)
                 .into_iter()
-                .map(|outcomes| Part { outcomes, asks_first });
-            let again = due.into_iter().map(|outcomes| Part {
+                .map(|outcomes| WritePart { outcomes, asks_first });
+            let again = due.into_iter().map(|outcomes| WritePart {
                 outcomes,
                 asks_first: true,
             });
@@ -149,13 +149,13 @@ impl Writer {
 
     /// Writes parts, the first one first. A part that Postgres refuses is halved until the outcome
     /// it refuses stands alone. `waiting` more outcomes have come since.
-    async fn write(&mut self, mut parts: Vec<Part>, waiting: usize) {
+    async fn write(&mut self, mut parts: Vec<WritePart>, waiting: usize) {
         let since = clock::monotonic();
         parts.reverse();
         while let Some(mut part) = parts.pop() {
             let others = waiting + parts.iter().map(|part| part.outcomes.len()).sum::<usize>();
             match self.write_part(&part, others, since).await {
-                Answer::Done(written) => {
+                WriteAnswer::Done(written) => {
                     let (locked, free) = part
                         .outcomes
                         .into_iter()
@@ -163,17 +163,17 @@ impl Writer {
                     self.aside.add(locked, clock::monotonic());
                     self.pass_on(free, &written.taken.into_iter().collect());
                 }
-                Answer::Locked if part.asks_first => self.aside.add(part.outcomes, clock::monotonic()),
-                Answer::Locked => {
+                WriteAnswer::Locked if part.asks_first => self.aside.add(part.outcomes, clock::monotonic()),
+                WriteAnswer::Locked => {
                     part.asks_first = true;
                     parts.push(part);
                 }
-                Answer::Refused(error) if part.outcomes.len() == 1 => {
+                WriteAnswer::Refused(error) if part.outcomes.len() == 1 => {
                     self.write_less(part.outcomes.remove(0), error).await;
                 }
-                Answer::Refused(_) => {
+                WriteAnswer::Refused(_) => {
                     let second = part.outcomes.split_off(part.outcomes.len() / 2);
-                    let second = Part {
+                    let second = WritePart {
                         outcomes: second,
                         ..part
                     };
@@ -183,7 +183,7 @@ impl Writer {
         }
     }
 
-    async fn write_part(&self, part: &Part, others: usize, since: Instant) -> Answer<Written> {
+    async fn write_part(&self, part: &WritePart, others: usize, since: Instant) -> WriteAnswer<Written> {
         let rows: Vec<OutcomeRow> = part.outcomes.iter().map(|one| one.row.clone()).collect();
         let rows = &rows;
         self.answer(|| {
@@ -207,7 +207,7 @@ impl Writer {
     async fn answer<T, F: Future<Output = sqlx::Result<T>>>(
         &self,
         mut statement: impl FnMut() -> F,
-    ) -> Answer<T> {
+    ) -> WriteAnswer<T> {
         let answered = self.monitor.until_answered(PostgresOp::Outcomes, || {
             let statement = statement();
             async {
@@ -219,9 +219,9 @@ impl Writer {
             }
         });
         match answered.await {
-            Ok(Some(done)) => Answer::Done(done),
-            Ok(None) => Answer::Locked,
-            Err(error) => Answer::Refused(error),
+            Ok(Some(done)) => WriteAnswer::Done(done),
+            Ok(None) => WriteAnswer::Locked,
+            Err(error) => WriteAnswer::Refused(error),
         }
     }
 
@@ -236,7 +236,7 @@ impl Writer {
             outcomes::write(&mut connection, rows).await
         });
         match written.await {
-            Answer::Done(taken) => {
+            WriteAnswer::Done(taken) => {
                 tracing::warn!(
                     webhook.id = %row.facts.webhook_id, delivery.id = %row.facts.id, attempt = row.attempts, %error,
                     "Postgres refuses what an endpoint answered; the attempt is recorded without it"
@@ -244,8 +244,8 @@ impl Writer {
                 outcome.row = row;
                 return self.pass_on(vec![outcome], &taken.into_iter().collect());
             }
-            Answer::Locked => return self.aside.add(vec![outcome], clock::monotonic()),
-            Answer::Refused(_) => {}
+            WriteAnswer::Locked => return self.aside.add(vec![outcome], clock::monotonic()),
+            WriteAnswer::Refused(_) => {}
         }
         row.end_unrecordable();
         let ended = self.answer(|| async {
@@ -253,16 +253,16 @@ impl Writer {
             outcomes::end_unrecordable(&mut connection, &row).await
         });
         let ended = ended.await;
-        if let Answer::Locked = ended {
+        if let WriteAnswer::Locked = ended {
             return self.aside.add(vec![outcome], clock::monotonic());
         }
         outcome.row = row;
         match ended {
             // Another owner has ended it.
-            Answer::Done(false) => self.publisher.superseded(outcome),
+            WriteAnswer::Done(false) => self.publisher.superseded(outcome),
             ended => self
                 .publisher
-                .refused(outcome, &error, matches!(ended, Answer::Done(_))),
+                .refused(outcome, &error, matches!(ended, WriteAnswer::Done(_))),
         }
     }
 
