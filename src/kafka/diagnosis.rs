@@ -10,7 +10,7 @@ const MAX_TEXT: usize = 200;
 /// it at the first request.
 const NEW_MS: u64 = 2_000;
 
-/// A line of the form `[thrd:NAME]: NAME: TEXT (after 12ms in state STATE)`, taken apart.
+/// A line of the form `NAME: TEXT (after 12ms in state STATE)`, taken apart.
 struct Line<'a> {
     /// `plaintext`, `ssl`, `sasl_plaintext` or `sasl_ssl`.
     protocol: &'a str,
@@ -27,21 +27,40 @@ struct Line<'a> {
 
 /// Says which broker could not be used and why; `None` if the line tells of something else.
 pub(crate) fn diagnose(line: &str) -> Option<ConnectionError> {
-    let line = Line::parse(line)?;
+    let line = without_thread(line);
+    let (host, port, cause) = match unanswered(line) {
+        Some((host, port)) => (host, port, ConnectionCause::NoAnswer),
+        None => {
+            let line = Line::parse(line)?;
+            (line.host, line.port, line.cause()?)
+        }
+    };
     Some(ConnectionError {
         server: Server::Kafka,
-        host: line.host.to_owned(),
-        port: line.port,
-        cause: line.cause()?,
+        host: host.to_owned(),
+        port,
+        cause,
     })
+}
+
+fn without_thread(line: &str) -> &str {
+    match line.strip_prefix("[thrd:") {
+        Some(rest) => rest.split_once("]: ").map_or(line, |(_, line)| line),
+        None => line,
+    }
+}
+
+/// The broker of a line `NAME: Timed out 1 in-flight, … requests`, or `NAME: Timed out
+/// FetchRequest in flight (after 5003ms, timeout #0)`: these have no state of the connection.
+fn unanswered(line: &str) -> Option<(&str, u16)> {
+    let (name, _) = line.split_once(": Timed out ")?;
+    let name = name.rsplit(": ").next()?;
+    let (_, host, port) = address(name)?;
+    Some((host, port))
 }
 
 impl<'a> Line<'a> {
     fn parse(line: &'a str) -> Option<Self> {
-        let line = match line.strip_prefix("[thrd:") {
-            Some(rest) => rest.split_once("]: ")?.1,
-            None => line,
-        };
         let (text, tail) = line.rsplit_once(" (after ")?;
         let (age, state) = tail.split_once("ms in state ")?;
         let state = state.split([',', ')']).next()?;
@@ -77,7 +96,10 @@ impl<'a> Line<'a> {
         if text.starts_with("Failed to resolve ") {
             return Some(Cause::UnknownHost);
         }
-        if text.starts_with("Connection setup timed out") || text.contains("request(s) timed out") {
+        if text.starts_with("Connection setup timed out")
+            || text.contains("request(s) timed out")
+            || text.starts_with("ApiVersionRequest failed: Local: Timed out")
+        {
             return Some(Cause::NoAnswer);
         }
         if let Some(why) = text.strip_prefix("SASL authentication error: ") {

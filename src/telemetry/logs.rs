@@ -18,7 +18,7 @@ use crate::telemetry::words::LoudLevel;
 
 /// Starts logging. `roles` is said in every JSON line. Doing it twice keeps the first.
 pub(crate) fn start(config: &TelemetryConfig, roles: &str, metrics: Option<Arc<Metrics>>) {
-    let filter: Targets = config.log.parse().unwrap_or_default();
+    let filter = filter(&config.log);
     let lines = if is_json(config.log_format) {
         json_lines(roles).boxed()
     } else {
@@ -48,6 +48,16 @@ pub(crate) fn start(config: &TelemetryConfig, roles: &str, metrics: Option<Arc<M
             default(panic);
         }));
     }
+}
+
+/// The levels of `telemetry.log`. sqlx has a line for every slow statement and every wait for a
+/// connection, however many come in a second: it is heard if the levels name it.
+fn filter(levels: &str) -> Targets {
+    let filter: Targets = levels.parse().unwrap_or_default();
+    if levels.contains("sqlx") {
+        return filter;
+    }
+    filter.with_target("sqlx", Level::ERROR)
 }
 
 /// Logs the error with which a process ends, where lines are JSON: whatever levels are logged, and
@@ -91,5 +101,25 @@ impl<S: Subscriber> Layer<S> for Counted {
             _ => return,
         };
         self.0.log_events.with_label_values(&[level.as_str()]).inc();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sqlx_warns_only_if_the_levels_name_it() {
+        for (levels, warns) in [
+            ("info", false),
+            ("debug,bellwether::record=trace", false),
+            ("info,sqlx=warn", true),
+        ] {
+            let filter = filter(levels);
+            let sqlx = filter.would_enable("sqlx::pool::acquire", &Level::WARN);
+            assert_eq!(sqlx, warns, "{levels}");
+            assert!(filter.would_enable("bellwether::record", &Level::INFO));
+            assert!(filter.would_enable("sqlx::query", &Level::ERROR));
+        }
     }
 }

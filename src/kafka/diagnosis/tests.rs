@@ -56,6 +56,24 @@ fn every_line_of_a_failed_connection_has_its_cause() {
             Cause::NoAnswer,
         ),
         (
+            "[thrd:127.0.0.1:9092/bootstrap]: 127.0.0.1:9092/1: Timed out 1 in-flight, 0 retry-queued, 0 out-queue, 0 partially-sent requests",
+            "127.0.0.1",
+            9092,
+            Cause::NoAnswer,
+        ),
+        (
+            "[thrd:GroupCoordinator]: GroupCoordinator: kafka-1:9092: Timed out HeartbeatRequest in flight (after 6003ms, timeout #0)",
+            "kafka-1",
+            9092,
+            Cause::NoAnswer,
+        ),
+        (
+            "[thrd:127.0.0.1:9092/bootstrap]: 127.0.0.1:9092/bootstrap: ApiVersionRequest failed: Local: Timed out: probably due to broker version < 0.10 (see api.version.request configuration) (after 10010ms in state APIVERSION_QUERY)",
+            "127.0.0.1",
+            9092,
+            Cause::NoAnswer,
+        ),
+        (
             "[thrd:127.0.0.1:25610/bootstrap]: 127.0.0.1:25610/bootstrap: Disconnected: connection closed by peer: receive 0 after POLLIN (after 1ms in state APIVERSION_QUERY)",
             "127.0.0.1",
             25610,
