@@ -12,7 +12,7 @@ use crate::deliver::http::client::{ClientOptions, WebhookClient};
 use crate::dispatch::schedule::RetrySchedule;
 use crate::kafka::client_check;
 use crate::kafka::error_words::without_value;
-use crate::record::keyring::Keyring;
+use crate::record::keyring::{InvalidKeyring, Keyring};
 use crate::record::pool;
 
 const KEY_ALLOWED: &str =
@@ -90,7 +90,11 @@ fn check_kafka_files(config: &Config, refusals: &mut Vec<String>) {
 
 fn check_keys(config: &Config, refusals: &mut Vec<String>) {
     let mut ids = HashSet::new();
-    for given in key_lines(config) {
+    let given = key_lines(config);
+    if given.is_empty() {
+        refusals.push(format!("encryption.keys = []: {}", InvalidKeyring::Empty));
+    }
+    for given in given {
         let line = match given.line {
             Ok(line) => line,
             Err(unreadable) => {

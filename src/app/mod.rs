@@ -49,6 +49,7 @@ use anyhow::Context as _;
 
 use self::context::{AppContext, Foundation};
 use crate::config::Config;
+use crate::domain::health::HealthState;
 use crate::kafka::producer::Publisher;
 use crate::tasks::Tasks;
 
@@ -140,10 +141,22 @@ async fn start_roles(foundation: &Foundation, mut host: Host, tasks: &mut Tasks)
     Ok(())
 }
 
+/// The error of a process that could not end in time. Postgres or Kafka must be away.
 fn unwritten(foundation: &Foundation, longest: Duration) -> anyhow::Error {
-    let outcomes = foundation.metrics.outcomes_unwritten.get();
-    anyhow::anyhow!(
-        "told to stop {} s ago, and not everything could be written ({outcomes} outcomes at least): the deliveries concerned may be sent again",
-        longest.as_secs()
-    )
+    let metrics = &foundation.metrics;
+    let requests: i64 = [HealthState::Ok, HealthState::Careful]
+        .map(|state| metrics.in_flight.with_label_values(&[state.as_str()]).get())
+        .iter()
+        .sum();
+    let told = format!("told to stop {} s ago", longest.as_secs());
+    match (metrics.outcomes_unwritten.get(), requests) {
+        (0, 0) => anyhow::anyhow!(
+            "{told}, and not everything could be handed over: Postgres or Kafka does not answer. Nothing that was \
+             sent is unrecorded"
+        ),
+        (outcomes, requests) => anyhow::anyhow!(
+            "{told}, and not everything could be written ({outcomes} outcomes, and {requests} requests under way): \
+             the deliveries concerned may be sent again"
+        ),
+    }
 }

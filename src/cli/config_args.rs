@@ -80,10 +80,10 @@ impl ConfigArgs {
     }
 }
 
-/// A configuration that is wrong is a failure; a flag that cannot be one is a wrong use.
+/// A configuration that is wrong is a failure; one that a flag made wrong is a wrong use.
 fn with_exit_code(error: ConfigError) -> anyhow::Error {
     match error {
-        ConfigError::Override(_) => UsageError(error.to_string()).into(),
+        ConfigError::Override(_) | ConfigError::InvalidFlag(_) => UsageError(error.to_string()).into(),
         ConfigError::File(..) | ConfigError::Invalid(_) => error.into(),
     }
 }

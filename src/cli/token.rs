@@ -100,9 +100,7 @@ async fn create(connection: &mut PgConnection, args: &CreateArgs) -> anyhow::Res
         expires_at: None,
     };
     check_open()?;
-    let (id, token) = store(connection, new)
-        .await
-        .context("storing the token (has `bellwether migrate` been run?)")?;
+    let (id, token) = store(connection, new).await.context("storing the token")?;
     let Err(lost) = print(&token) else {
         return Ok(());
     };

@@ -122,10 +122,11 @@ fn allowed(key: &str) -> Option<String> {
 fn unknown_key(key: &str, allowed: &[&str], path: &[String]) -> String {
     if path.len() <= 1
         && let Some((section, key)) = section_before(key, allowed)
+        && let Some(key) = key_within(section, key)
     {
         return format!(
             "unknown key; it is `{key}` of [{section}], and as an environment variable, with two underscores, {}",
-            variable(section, key)
+            variable(section, &key.replace('.', "__"))
         );
     }
     let near = did_you_mean(key, allowed);
@@ -209,6 +210,20 @@ fn holds_secrets(path: &[String]) -> bool {
 
 fn variable(section: &str, key: &str) -> String {
     format!("BELLWETHER_{}__{}", section.to_uppercase(), key.to_uppercase())
+}
+
+/// The key of a section that a variable names with one underscore: `brokers`, or one of the keys
+/// that librdkafka or the owner of a schedule chose, such as `properties.sasl_password`.
+fn key_within(section: &str, name: &str) -> Option<String> {
+    let keys = keys_of(Some(section));
+    if keys.iter().any(|key| key == name) {
+        return Some(name.to_owned());
+    }
+    let free = ["properties", "retry_schedules"]
+        .into_iter()
+        .filter(|free| keys.iter().any(|key| key == free));
+    free.into_iter()
+        .find_map(|free| Some(format!("{free}.{}", name.strip_prefix(free)?.strip_prefix('_')?)))
 }
 
 /// Splits a name such as `kafka_brokers` into one of `sections` and a key of it.

@@ -8,7 +8,7 @@ use figment::{Figment, Metadata, Profile, Provider};
 
 use super::explain::{explain, explain_text, misshapen};
 use super::file::ConfigFile;
-use super::origins::ValueOrigins;
+use super::origins::{FLAG_PLACE, ValueOrigins};
 use super::problems::Problems;
 use super::root::Config;
 use super::telemetry::LogFormat;
@@ -33,6 +33,19 @@ pub(crate) enum ConfigError {
     Override(String),
     #[error("the configuration is wrong:\n  {}", .0.join("\n  "))]
     Invalid(Vec<String>),
+    /// Some of it was given by `--set`.
+    #[error("the configuration is wrong:\n  {}", .0.join("\n  "))]
+    InvalidFlag(Vec<String>),
+}
+
+impl ConfigError {
+    /// The error of these lines, each of which names the source of its value.
+    fn of_lines(lines: Vec<String>) -> Self {
+        match lines.iter().any(|line| line.ends_with(FLAG_PLACE)) {
+            true => Self::InvalidFlag(lines),
+            false => Self::Invalid(lines),
+        }
+    }
 }
 
 impl ConfigSources {
@@ -86,7 +99,7 @@ pub(crate) fn load_judged(
     if lines.is_empty() {
         Ok(config)
     } else {
-        Err(ConfigError::Invalid(lines))
+        Err(ConfigError::of_lines(lines))
     }
 }
 
@@ -117,7 +130,7 @@ fn merge(sources: &ConfigSources) -> Result<Figment, ConfigError> {
         figment = figment.merge(
             Env::prefixed("BELLWETHER_")
                 .ignore(&["config", "roles", "api_url", "api_token"])
-                .filter(|key| !is_service_link(key.as_str()))
+                .filter(|key| !is_service_link(key.as_str(), &variable(key.as_str())))
                 .split("__"),
         );
     }
@@ -171,18 +184,52 @@ fn read_all(
         unread.extend(error.path.first().cloned());
         if !take_out(&mut given, &error.path) {
             let lines = std::mem::take(problems).into_lines(|key| origins.place_of_key(key));
-            return Err(ConfigError::Invalid(lines));
+            return Err(ConfigError::of_lines(lines));
         }
     }
 }
 
-/// True for variables that Kubernetes sets in every pod beside a Service called `bellwether`,
-/// unless `enableServiceLinks` is false. They are addresses in the form of Docker's links, and no
-/// settings.
-fn is_service_link(name: &str) -> bool {
+/// The value of a variable of ours, by its name without the prefix.
+fn variable(name: &str) -> String {
+    let wanted = format!("BELLWETHER_{name}");
+    let mut variables =
+        std::env::vars_os().filter_map(|(name, value)| name.into_string().ok().zip(Some(value)));
+    let found = variables.find(|(name, _)| name.eq_ignore_ascii_case(&wanted));
+    found
+        .map(|(_, value)| value.to_string_lossy().into_owned())
+        .unwrap_or_default()
+}
+
+/// True for variables that Kubernetes sets in every pod beside a Service called `bellwether`, or
+/// `bellwether-` and more, unless `enableServiceLinks` is false. They are addresses in the form of
+/// Docker's links, and no settings.
+fn is_service_link(name: &str, value: &str) -> bool {
     let name = name.to_ascii_lowercase();
     // Two underscores separate the levels of a key, and are in no link's name.
-    !name.contains("__") && (name == "port" || name.starts_with("port_") || name.starts_with("service_"))
+    if name.contains("__") {
+        return false;
+    }
+    let is_address = value.starts_with("tcp://") || value.starts_with("udp://");
+    let names_service = |suffix: &str| name == suffix[1..] || name.ends_with(suffix);
+    name.starts_with("service_")
+        || names_service("_service_host")
+        || names_service("_service_port")
+        || name.contains("_service_port_")
+        || names_service("_port") && (name == "port" || is_address)
+        || is_link_to_port(&name)
+}
+
+/// True for `port_8080_tcp`, `postgres_port_5432_tcp_addr` and the like.
+fn is_link_to_port(name: &str) -> bool {
+    let after = match name.strip_prefix("port_") {
+        Some(after) => Some(after),
+        None => name.split_once("_port_").map(|(_, after)| after),
+    };
+    let Some((port, protocol)) = after.and_then(|after| after.split_once('_')) else {
+        return false;
+    };
+    let is_protocol = protocol.starts_with("tcp") || protocol.starts_with("udp");
+    port.parse::<u16>().is_ok() && is_protocol
 }
 
 /// True for a variable of ours in whose name a level has no name. It would be read as nothing.

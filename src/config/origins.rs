@@ -5,6 +5,9 @@ use std::path::Path;
 use figment::value::{Dict, Value};
 use figment::{Figment, Metadata};
 
+/// Place of a value that a flag gave.
+pub(super) const FLAG_PLACE: &str = " (in --set)";
+
 /// Values as they were given, and where.
 pub(super) struct ValueOrigins<'a> {
     figment: &'a Figment,
@@ -85,7 +88,7 @@ impl<'a> ValueOrigins<'a> {
                 .map(|path| format!(" (in {})", path.display()))
                 .unwrap_or_default()
         } else {
-            " (in --set)".to_owned()
+            FLAG_PLACE.to_owned()
         }
     }
 }

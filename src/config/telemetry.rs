@@ -108,7 +108,8 @@ fn is_log_directive(directive: &str) -> bool {
     };
     let mut path = target.split("::");
     let is_target = match (path.next(), path.next()) {
-        (Some("bellwether"), Some(module)) => MODULES.contains(&module),
+        // A part of a module that is no part of it would be silent.
+        (Some("bellwether"), Some(module)) => MODULES.contains(&module) && path.next().is_none(),
         (Some(name), _) => CRATES.contains(&name),
         (None, _) => false,
     };
@@ -126,7 +127,7 @@ mod tests {
             ("WARN", true),
             ("off", true),
             ("bellwether::deliver=debug", true),
-            ("bellwether::deliver::http=trace", true),
+            ("bellwether::deliver::http=trace", false),
             ("hyper::proto=trace", true),
             ("warning", false),
             ("loud", false),

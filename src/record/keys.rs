@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::keyring::{Keyring, OpenError, Place};
+use super::pg_monitor::in_words;
 use crate::chance;
 
 const CANARY: &[u8] = b"bellwether";
@@ -25,7 +26,7 @@ pub enum KeyError {
     VisitorHashKey(OpenError),
     #[error("the visitor hash key has {0} bytes instead of 16")]
     VisitorHashKeyLength(usize),
-    #[error(transparent)]
+    #[error("{}", in_words(.0))]
     Postgres(#[from] sqlx::Error),
 }
 

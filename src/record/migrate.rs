@@ -8,6 +8,7 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{Connection as _, Executor as _, PgConnection, PgPool};
 
 use super::partitions;
+use super::pg_monitor::in_words;
 
 static MIGRATOR: Migrator = sqlx::migrate!();
 
@@ -32,10 +33,30 @@ pub enum Schema {
 /// Reason why the schema could not be brought up to date.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrationError {
-    #[error(transparent)]
-    Migrate(#[from] MigrateError),
-    #[error(transparent)]
-    Postgres(#[from] sqlx::Error),
+    #[error("{}", migrate_error_in_words(.0))]
+    Migrate(MigrateError),
+    #[error("{}", in_words(.0))]
+    Postgres(sqlx::Error),
+}
+
+impl From<MigrateError> for MigrationError {
+    fn from(error: MigrateError) -> Self {
+        Self::Migrate(error)
+    }
+}
+
+impl From<sqlx::Error> for MigrationError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Postgres(error)
+    }
+}
+
+fn migrate_error_in_words(error: &MigrateError) -> String {
+    match error {
+        MigrateError::Execute(error) => in_words(error),
+        MigrateError::ExecuteMigration(error, version) => format!("migration {version}: {}", in_words(error)),
+        other => other.to_string(),
+    }
 }
 
 /// Applies the missing migrations and makes the partitions around `now_ms`. Returns the migrations

@@ -222,8 +222,22 @@ pub(crate) fn in_words(error: &sqlx::Error) -> String {
         }
         sqlx::Error::PoolClosed => "the connections are closed, as the process is stopping".to_owned(),
         sqlx::Error::Io(error) => format!("the connection failed: {error}"),
-        sqlx::Error::Database(error) => error.message().to_owned(),
+        sqlx::Error::Database(error) => {
+            let hint = hint(error.code().as_deref());
+            format!("{}{hint}", error.message())
+        }
         other => other.to_string(),
+    }
+}
+
+/// What to look at after an error of Postgres' with this code.
+fn hint(code: Option<&str>) -> &'static str {
+    match code {
+        Some("42501") => "; the user of postgres.url needs that right",
+        Some("42P01" | "42703") => "; has `bellwether migrate` been run on this database?",
+        Some("42P07") => "; is this another program's database?",
+        Some("25006") => "; this server only reads, as a standby does",
+        _ => "",
     }
 }
 

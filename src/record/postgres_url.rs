@@ -95,6 +95,7 @@ pub(crate) enum InvalidPostgresUrl {
 
 /// The key, with the value hidden.
 const PLACE: &str = "postgres.url = \"…\"";
+const UNESCAPED: &str = "a password's `@`, `/`, `?`, `#` and `%` are written %40, %2F, %3F, %23 and %25";
 const FORM: &str = "it looks like postgres://user:password@host:port/database?sslmode=require";
 
 fn in_brackets(why: &str) -> String {
@@ -119,6 +120,10 @@ fn in_words(error: url::ParseError) -> &'static str {
 pub(super) fn parse(text: &str) -> Result<PgConnectOptions, InvalidPostgresUrl> {
     let mut url =
         Url::parse(text).map_err(|error| InvalidPostgresUrl::Unreadable(in_words(error).to_owned()))?;
+    // A password with such a character in it ends early, and its rest would be taken for the host.
+    if url.path().contains('@') || url.fragment().is_some() {
+        return Err(InvalidPostgresUrl::Unreadable(UNESCAPED.to_owned()));
+    }
     let mut kept = Vec::new();
     for (name, value) in url.query_pairs() {
         check(&name, &value)?;

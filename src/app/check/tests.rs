@@ -4,6 +4,7 @@ const GOOD: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
 fn refused(change: impl FnOnce(&mut Config)) -> Vec<String> {
     let mut config = Config::default();
+    config.encryption.keys = vec![format!("a:{GOOD}")];
     change(&mut config);
     refusals(&config)
 }
@@ -11,6 +12,11 @@ fn refused(change: impl FnOnce(&mut Config)) -> Vec<String> {
 #[test]
 fn the_defaults_and_what_the_example_names_are_taken() {
     assert_eq!(refused(|_| {}), [""; 0]);
+    let no_key = refused(|config| config.encryption.keys.clear());
+    assert!(
+        no_key[0].starts_with("encryption.keys = []: no encryption key"),
+        "{no_key:?}"
+    );
     let properties = |config: &mut Config| {
         for (key, value) in [
             ("security.protocol", "SASL_SSL"),

@@ -115,6 +115,13 @@ fn unknown_keys_and_wrong_types_are_named_beside_the_rest() {
 #[test]
 fn variables_of_kubernetes_service_links_are_no_settings() {
     for (name, link) in [
+        ("POSTGRES_SERVICE_HOST", true),
+        ("POSTGRES_SERVICE_PORT", true),
+        ("POSTGRES_SERVICE_PORT_SQL", true),
+        ("POSTGRES_PORT", false),
+        ("POSTGRES_PORT_5432_TCP", true),
+        ("POSTGRES_PORT_5432_TCP_ADDR", true),
+        ("API_PORT_X_TCP", false),
         ("PORT", true),
         ("PORT_8080_TCP", true),
         ("PORT_8080_TCP_ADDR", true),
@@ -124,11 +131,12 @@ fn variables_of_kubernetes_service_links_are_no_settings() {
         ("SERVICE", false),
         ("SERVICE__HOST", false),
         ("PORT__X", false),
-        ("API_SERVICE_HOST", false),
+        ("API_SERVICE_HOST", true),
         ("KAFKA__BROKERS", false),
     ] {
-        assert_eq!(is_service_link(name), link, "{name}");
+        assert_eq!(is_service_link(name, "5433"), link, "{name}");
     }
+    assert!(is_service_link("POSTGRES_PORT", "tcp://10.0.0.1:5432"));
 }
 
 #[test]

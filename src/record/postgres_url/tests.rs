@@ -48,6 +48,18 @@ fn a_password_with_a_question_mark_is_not_shown() {
 }
 
 #[test]
+fn a_password_that_ends_early_is_no_host() {
+    for password in ["P@hunter2/1", "P@hunter2/1#x", "hunter2#x", "P@hunter2#"] {
+        let url = format!("postgres://u:{password}@127.0.0.1:5432/db");
+        let text = parse(&url).expect_err(password).to_string();
+        assert!(!text.contains("hunter"), "{text}");
+        assert!(text.contains("%40") || text.contains("port"), "{text}");
+    }
+    let escaped = parse("postgres://u:P%40ss%2F1%23x@127.0.0.1:5432/db").expect("a URL");
+    assert_eq!(escaped.get_host(), "127.0.0.1");
+}
+
+#[test]
 fn parameters_of_other_clients_are_left_out_and_named() {
     let url = "postgres://u:p@h/db?sslmode=require&channel_binding=require&options[a]=b&connect_timeout=5";
     let options = parse(url).expect("a URL");
