@@ -141,22 +141,37 @@ async fn start_roles(foundation: &Foundation, mut host: Host, tasks: &mut Tasks)
     Ok(())
 }
 
-/// The error of a process that could not end in time. Postgres or Kafka must be away.
+/// The error of a process that could not end in time.
 fn unwritten(foundation: &Foundation, longest: Duration) -> anyhow::Error {
     let metrics = &foundation.metrics;
-    let requests: i64 = [HealthState::Ok, HealthState::Careful]
-        .map(|state| metrics.in_flight.with_label_values(&[state.as_str()]).get())
-        .iter()
-        .sum();
-    let told = format!("told to stop {} s ago", longest.as_secs());
-    match (metrics.outcomes_unwritten.get(), requests) {
-        (0, 0) => anyhow::anyhow!(
-            "{told}, and not everything could be handed over: Postgres or Kafka does not answer. Nothing that was \
-             sent is unrecorded"
-        ),
-        (outcomes, requests) => anyhow::anyhow!(
-            "{told}, and not everything could be written ({outcomes} outcomes, and {requests} requests under way): \
-             the deliveries concerned may be sent again"
-        ),
+    let requests = [HealthState::Ok, HealthState::Careful]
+        .map(|state| metrics.in_flight.with_label_values(&[state.as_str()]).get());
+    let outcomes = metrics.outcomes_unwritten.get();
+    let left = left_behind(outcomes, requests.iter().sum());
+    anyhow::anyhow!("told to stop {} s ago, and {left}", longest.as_secs())
+}
+
+/// Says what a process leaves behind that could not end in time.
+fn left_behind(outcomes: i64, requests: i64) -> String {
+    if outcomes == 0 && requests == 0 {
+        return "not everything could be handed over: Postgres or Kafka does not answer. All that was sent is recorded"
+            .to_owned();
+    }
+    format!(
+        "not everything could be written ({outcomes} outcomes, and {requests} requests under way): the deliveries \
+         concerned may be sent again"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repeats_are_announced_only_where_something_was_sent() {
+        for (outcomes, requests, may_repeat) in [(0, 0, false), (1, 0, true), (0, 2, true)] {
+            let words = left_behind(outcomes, requests);
+            assert_eq!(words.contains("sent again"), may_repeat, "{words}");
+        }
     }
 }

@@ -77,7 +77,10 @@ async fn check(
         for (topic, seconds) in topics.retentions(&plan).await? {
             check_retention(config, &topic, seconds)?;
         }
-        print(&format!("all {count} topics are as they must be"))?;
+        print(&match count {
+            1 => "the topic is as it must be".to_owned(),
+            count => format!("all {count} topics are as they must be"),
+        })?;
     }
     Ok(report(&problems))
 }

@@ -23,7 +23,7 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
 
         fn visit_u64<E: Error>(self, number: u64) -> Result<Duration, E> {
             Err(E::custom(format!(
-                "a duration has a unit; allowed: for {number} seconds write \"{number}s\""
+                "a duration has a unit; allowed: for {number} seconds write \"{number}s\", for days \"{number}d\""
             )))
         }
 

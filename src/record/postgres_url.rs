@@ -1,6 +1,5 @@
 //! The URL of the database, read so that no part of it is in an error: any may be a password.
 
-use std::fs::File;
 use std::str::FromStr as _;
 
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
@@ -74,6 +73,9 @@ const FILES: &[&str] = &[
     "sslkey",
     "sslrootcert",
 ];
+
+/// Beginning of a certificate or a key.
+const PEM: &str = "-----BEGIN ";
 
 /// Similarity from which on a parameter is taken for a misspelling of another one.
 const NEAR: f64 = 0.8;
@@ -170,8 +172,12 @@ fn check(name: &str, value: &str) -> Result<(), InvalidPostgresUrl> {
         "hostaddr" if value.parse::<std::net::IpAddr>().is_err() => wrong("an IP address"),
         "statement-cache-capacity" if value.parse::<usize>().is_err() => wrong("a whole number"),
         // The text of a certificate or a key may stand there itself.
-        _ if FILES.contains(&name) && !value.starts_with("-----BEGIN") => match File::open(value) {
-            Ok(_) => Ok(()),
+        _ if FILES.contains(&name) && !value.starts_with(PEM) => match std::fs::read(value) {
+            Ok(bytes) if bytes.windows(PEM.len()).any(|part| part == PEM.as_bytes()) => Ok(()),
+            Ok(_) => Err(InvalidPostgresUrl::File(
+                name,
+                "it holds nothing in PEM".to_owned(),
+            )),
             Err(error) => Err(InvalidPostgresUrl::File(name, error.to_string())),
         },
         _ => Ok(()),

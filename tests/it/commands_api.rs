@@ -278,7 +278,12 @@ fn an_api_that_is_away_is_named_with_its_cause() {
     let port = free_port();
     let refused = format!("http://127.0.0.1:{port}");
     let unknown = "https://nobody.invalid".to_owned();
+    // Its backlog takes the connection, and nobody reads the request.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = format!("http://{}", listener.local_addr().unwrap());
+    let no_answer = format!("the API at {}: no answer", listener.local_addr().unwrap());
     for (url, wanted) in [
+        (&silent, no_answer),
         (
             &refused,
             format!("the API at 127.0.0.1:{port}: connection refused"),

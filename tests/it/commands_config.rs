@@ -183,7 +183,9 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
         ),
     ] {
         let (code, _, err) = run(&arguments, &variables);
-        assert_eq!(code, 1);
+        // A wrong flag is a wrong use.
+        let wanted = if arguments.contains(&flag[0]) { 2 } else { 1 };
+        assert_eq!(code, wanted, "{err}");
         assert!(err.contains(&format!("webhooks.max_per_site {holds}")), "{err}");
     }
     let good = [
@@ -193,18 +195,34 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
         "--set",
         "webhooks.max_per_site=7",
     ];
-    assert_eq!(run(&good, &[environment]).0, 0);
+    let keys = format!("[\"{KEY}\"]");
+    let key = ("BELLWETHER_ENCRYPTION__KEYS", keys.as_str());
+    assert_eq!(run(&good, &[environment, key]).0, 0);
     // What Kubernetes sets beside a Service of our name is nobody's setting; a misspelt one is.
     let links = [
         ("BELLWETHER_PORT", "tcp://10.0.0.1:8080"),
         ("BELLWETHER_PORT_8080_TCP_ADDR", "10.0.0.1"),
         ("BELLWETHER_SERVICE_HOST", "10.0.0.1"),
         ("BELLWETHER_SERVICE_PORT_HTTP", "8080"),
+        ("BELLWETHER_POSTGRES_SERVICE_HOST", "10.0.0.2"),
+        ("BELLWETHER_POSTGRES_PORT", "tcp://10.0.0.2:5432"),
+        key,
     ];
     assert_eq!(run(&["check-config"], &links).0, 0);
-    let (code, _, err) = run(&["check-config"], &[("BELLWETHER_KAFKA_BROKERS", "a:1")]);
-    assert_eq!(code, 1);
-    assert!(err.contains("kafka_brokers"), "{err}");
+    for (given, meant) in [
+        ("BELLWETHER_KAFKA_BROKERS", "BELLWETHER_KAFKA__BROKERS"),
+        ("BELLWETHER_POSTGRES_PORT", "allowed: "),
+        (
+            "BELLWETHER_KAFKA_PROPERTIES_SASL_PASSWORD",
+            "BELLWETHER_KAFKA__PROPERTIES__SASL_PASSWORD",
+        ),
+    ] {
+        let (code, _, err) = run(&["check-config"], &[(given, "hunter2"), key]);
+        assert_eq!(code, 1);
+        let name = given["BELLWETHER_".len()..].to_lowercase();
+        assert!(err.contains(&name) && err.contains(meant), "{err}");
+        assert!(!err.contains("hunter2"), "{err}");
+    }
 }
 
 #[test]

@@ -406,3 +406,13 @@ async fn a_deleted_source_makes_readyz_say_so() {
         "{detail}"
     );
 }
+
+#[tokio::test]
+async fn route_alone_without_a_source_waits_until_it_is_stopped() {
+    let deployment = Deployment::create(&[]).await;
+    let mut process = deployment.serve(&["--roles", "route"]).await;
+    assert!(process.log_text().contains("the role `route` has nothing to do"));
+    process.terminate();
+    let status = process.ended(Duration::from_secs(60)).await;
+    assert!(status.success(), "{}", process.log_text());
+}

@@ -18,11 +18,16 @@ use super::origin::FieldOrigins;
 use crate::cli::exit::UsageError;
 use crate::cli::output::note;
 use crate::domain::secret::Hidden;
+use crate::telemetry::connection::ConnectionCause;
 
 /// Time within which there has to be a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Time within which a whole answer has to be there. A test of a webhook takes up to 30 s.
+/// Time within which a whole answer has to be there.
 const TIMEOUT: Duration = Duration::from_secs(60);
+/// Time within which an answer has to begin.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// The same for a test of a webhook, which answers when the endpoint has, within 30 s.
+const TEST_TIMEOUT: Duration = Duration::from_secs(40);
 /// Longest answer read: a page of 250 deliveries with their payloads.
 const MAX_ANSWER_BYTES: usize = 64 << 20;
 /// Most times that a call waits for its turn.
@@ -117,15 +122,26 @@ impl ApiClient {
         let url = self.url(path, query);
         for _ in 0..MAX_WAITS {
             let request = self.request(method.clone(), url.clone(), body.clone());
-            let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+            let response = self.response(request, path).await?;
             let Some(seconds) = turn_after(&response) else {
                 return self.answer(response).await;
             };
             tokio::time::sleep(Duration::from_secs(seconds)).await;
         }
-        let response = self.request(method, url, body).send().await;
-        self.answer(response.map_err(|error| self.unreachable(&error))?)
-            .await
+        let response = self.response(self.request(method, url, body), path).await?;
+        self.answer(response).await
+    }
+
+    /// Sends a request, and waits until its answer begins.
+    async fn response(&self, request: RequestBuilder, path: &[&str]) -> Result<Response, CallError> {
+        let patience = match path.last() {
+            Some(&"test") => TEST_TIMEOUT,
+            _ => ANSWER_TIMEOUT,
+        };
+        match tokio::time::timeout(patience, request.send()).await {
+            Ok(sent) => sent.map_err(|error| self.unreachable(&error)),
+            Err(_) => Err(self.failed(ConnectionCause::NoAnswer)),
+        }
     }
 
     fn request(&self, method: Method, url: Url, body: Option<String>) -> RequestBuilder {
@@ -180,12 +196,12 @@ impl ApiClient {
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> CallError {
+        self.failed(cause_of(error))
+    }
+
+    fn failed(&self, cause: ConnectionCause) -> CallError {
         let (host, port) = self.place();
-        CallError::Unreachable {
-            host,
-            port,
-            cause: cause_of(error),
-        }
+        CallError::Unreachable { host, port, cause }
     }
 
     fn place(&self) -> (String, u16) {

@@ -40,6 +40,26 @@ fn a_wrong_part_of_the_url_is_named_without_its_value() {
 }
 
 #[test]
+fn a_file_without_a_certificate_is_refused_before_a_start() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("ca.pem");
+    let url = format!(
+        "postgres://u@h/db?sslmode=verify-full&sslrootcert={}",
+        path.display()
+    );
+    for (text, is_taken) in [
+        ("hunter2", false),
+        ("a comment\n-----BEGIN CERTIFICATE-----\n", true),
+    ] {
+        std::fs::write(&path, text).expect("written");
+        let read = parse(&url);
+        assert_eq!(read.is_ok(), is_taken, "{text}");
+        let error = read.err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(is_taken || error.contains("`sslrootcert` names cannot be read: it holds nothing in PEM"));
+    }
+}
+
+#[test]
 fn a_password_with_a_question_mark_is_not_shown() {
     let text = parse("postgres://user:12?hunter3@host/db")
         .expect_err("no URL")
