@@ -110,7 +110,7 @@ impl<'a> Envelope<'a> {
                 _ => continue,
             };
             let text = std::str::from_utf8(value.unwrap_or_default())
-                .map_err(|_| InvalidField::bad(shown, "is UTF-8").into_reject(None))?;
+                .map_err(|_| InvalidField::bad(shown, "be UTF-8").into_reject(None))?;
             *field = Loose::Text(Cow::Borrowed(text));
         }
         match attributes {
@@ -221,8 +221,8 @@ fn time_ms(value: &Loose<'_>) -> Result<Option<i64>, InvalidField> {
         Loose::Text(text) => time::parse(text, NoOffset::IsRefused)
             .filter(|ms| (0..=LAST_MS).contains(ms))
             .map(Some)
-            .ok_or_else(|| InvalidField::bad("ce_time", "is an RFC 3339 time")),
-        _ => Err(InvalidField::bad("ce_time", "is an RFC 3339 time")),
+            .ok_or_else(|| InvalidField::bad("ce_time", "be an RFC 3339 time")),
+        _ => Err(InvalidField::bad("ce_time", "be an RFC 3339 time")),
     }
 }
 
@@ -268,7 +268,7 @@ fn structured(text: &str) -> Result<StructuredValue<'_>, Reject> {
         Ok(_) => Err(Reject {
             reason: RejectReason::NotJson,
             field: None,
-            detail: "a CloudEvent in structured mode is one JSON object".to_owned(),
+            detail: "a CloudEvent in structured mode must be one JSON object".to_owned(),
             site_id: None,
         }),
         Err(error) => Err(not_json(&error)),
@@ -288,5 +288,5 @@ fn decoded(text: &str) -> Result<String, Reject> {
     let bytes = BASE64_STANDARD.decode(text).ok();
     bytes
         .and_then(|bytes| String::from_utf8(bytes).ok())
-        .ok_or_else(|| InvalidField::bad("data_base64", "is UTF-8 in base64").into_reject(None))
+        .ok_or_else(|| InvalidField::bad("data_base64", "be UTF-8 in base64").into_reject(None))
 }

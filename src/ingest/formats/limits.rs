@@ -6,7 +6,7 @@ use memchr::memchr2;
 
 use super::loose::Loose;
 use crate::domain::reject::{Reject, RejectReason};
-use crate::domain::site::{InvalidSiteId, check_site_id};
+use crate::domain::site::{InvalidSiteId, MAX_SITE_ID_BYTES, check_site_id};
 use crate::domain::texts::has_control;
 
 /// Longest event name, in characters (Unicode scalar values, as in every limit but the site id's).
@@ -25,6 +25,9 @@ pub(super) const MAX_SOURCE_CHARS: usize = 255;
 /// bounded.
 pub(super) const MAX_MONEY_CHARS: usize = 32;
 
+/// The rule for texts that are kept or sent.
+const NO_CONTROL: &str = "not contain control characters";
+
 /// The first field of a record that is missing or wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct InvalidField {
@@ -42,19 +45,22 @@ impl InvalidField {
         }
     }
 
-    pub(super) fn bad(field: &'static str, detail: impl std::fmt::Display) -> Self {
+    /// A field that breaks a rule. The rule completes the sentence "the field must …", so that
+    /// nobody takes it for a statement about the value.
+    pub(super) fn bad(field: &'static str, rule: impl std::fmt::Display) -> Self {
         Self {
             reason: RejectReason::BadField,
             field: Some(field),
-            detail: format!("`{field}` {detail}"),
+            detail: format!("`{field}` must {rule}"),
         }
     }
 
-    pub(super) fn over(field: &'static str, detail: impl std::fmt::Display) -> Self {
+    /// A field that is larger than allowed, with the rule as in [`InvalidField::bad`].
+    pub(super) fn over(field: &'static str, rule: impl std::fmt::Display) -> Self {
         Self {
             reason: RejectReason::OverLimit,
             field: Some(field),
-            detail: format!("`{field}` {detail}"),
+            detail: format!("`{field}` must {rule}"),
         }
     }
 
@@ -78,7 +84,7 @@ pub(super) fn text<'a>(field: &'static str, value: Loose<'a>) -> Result<Option<C
         Loose::Text(text) => Ok(Some(text)),
         other => Err(InvalidField::bad(
             field,
-            format_args!("is a string, not {}", other.type_name()),
+            format_args!("be a string, not {}", other.type_name()),
         )),
     }
 }
@@ -114,7 +120,7 @@ pub(super) fn opaque<'a>(
 #[inline]
 pub(super) fn check_no_nul(field: &'static str, text: &str) -> Result<(), InvalidField> {
     if text.as_bytes().contains(&0) {
-        return Err(InvalidField::bad(field, "has no NUL"));
+        return Err(InvalidField::bad(field, "not contain NUL"));
     }
     Ok(())
 }
@@ -143,7 +149,7 @@ pub(super) fn check_length(field: &'static str, text: &str, max: usize) -> Resul
         if chars > max {
             return Err(InvalidField::over(
                 field,
-                format_args!("has at most {max} characters, this one has {chars}"),
+                format_args!("have at most {max} characters; this one has {chars}"),
             ));
         }
     }
@@ -153,7 +159,7 @@ pub(super) fn check_length(field: &'static str, text: &str, max: usize) -> Resul
 #[inline]
 pub(super) fn check_printable(field: &'static str, text: &str) -> Result<(), InvalidField> {
     if has_control(text) {
-        return Err(InvalidField::bad(field, "has no control characters"));
+        return Err(InvalidField::bad(field, NO_CONTROL));
     }
     Ok(())
 }
@@ -170,12 +176,12 @@ pub(super) fn site_id<'a>(value: Loose<'a>, default: Option<&str>) -> Result<Cow
     match check_site_id(&id) {
         Ok(()) => Ok(id),
         Err(InvalidSiteId::Empty) => Err(InvalidField::missing(FIELD)),
-        Err(why @ InvalidSiteId::TooLong(_)) => {
-            Err(InvalidField::over(FIELD, format_args!("is too long: {why}")))
-        }
-        Err(why @ (InvalidSiteId::ControlCharacter | InvalidSiteId::Dots)) => {
-            Err(InvalidField::bad(FIELD, format_args!("is unusable: {why}")))
-        }
+        Err(InvalidSiteId::TooLong(bytes)) => Err(InvalidField::over(
+            FIELD,
+            format_args!("have at most {MAX_SITE_ID_BYTES} bytes; this one has {bytes}"),
+        )),
+        Err(InvalidSiteId::ControlCharacter) => Err(InvalidField::bad(FIELD, NO_CONTROL)),
+        Err(InvalidSiteId::Dots) => Err(InvalidField::bad(FIELD, "not be `.` or `..`")),
     }
 }
 

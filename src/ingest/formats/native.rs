@@ -90,7 +90,7 @@ fn not_an_object(kind: &str) -> Reject {
     Reject {
         reason: RejectReason::NotJson,
         field: None,
-        detail: format!("a record is one JSON object, not {kind}"),
+        detail: format!("a record must be one JSON object, not {kind}"),
         site_id: None,
     }
 }
@@ -147,7 +147,7 @@ fn flag(field: &'static str, value: &Loose<'_>) -> Result<bool, InvalidField> {
         Loose::Flag(flag) => Ok(*flag),
         other => Err(InvalidField::bad(
             field,
-            format_args!("is true or false, not {}", other.type_name()),
+            format_args!("be true or false, not {}", other.type_name()),
         )),
     }
 }
@@ -156,7 +156,7 @@ fn kind(value: Loose<'_>) -> Result<EventKind, InvalidField> {
     let text = limits::text("type", value)?.ok_or_else(|| InvalidField::missing("type"))?;
     text.parse().map_err(|_| {
         let words = EventKind::WORDS.join("`, `");
-        InvalidField::bad("type", format!("is one of `{words}`"))
+        InvalidField::bad("type", format!("be one of `{words}`"))
     })
 }
 
@@ -175,13 +175,13 @@ fn timestamp(value: &Loose<'_>) -> Result<Timestamp, InvalidField> {
     let ms = ms.ok_or_else(|| {
         InvalidField::bad(
             "timestamp",
-            "is an RFC 3339 time with its offset from UTC, or milliseconds since 1970",
+            "be an RFC 3339 time with its offset from UTC, or milliseconds since 1970",
         )
     })?;
     if !(0..=LAST_MS).contains(&ms) {
         return Err(InvalidField::bad(
             "timestamp",
-            "lies between the years 1970 and 9999",
+            "lie between the years 1970 and 9999",
         ));
     }
     Ok((Some(ms), None))
@@ -198,17 +198,17 @@ fn props<'a>(value: LooseObject<Props<'a>>) -> Result<Texts<'a>, InvalidField> {
     const FIELD: &str = "props";
     match value {
         LooseObject::Absent => Ok(Texts::default()),
-        LooseObject::Other(kind) => Err(InvalidField::bad(FIELD, format_args!("is an object, not {kind}"))),
+        LooseObject::Other(kind) => Err(InvalidField::bad(FIELD, format_args!("be an object, not {kind}"))),
         LooseObject::Object(Props {
             wrong_type: Some(kind),
             ..
         }) => Err(InvalidField::bad(
             FIELD,
-            format_args!("has strings as values, not {kind}"),
+            format_args!("have strings as values, not {kind}"),
         )),
         LooseObject::Object(props) if props.pairs.len() > limits::MAX_PROPS => Err(InvalidField::over(
             FIELD,
-            format_args!("has at most {} entries", limits::MAX_PROPS),
+            format_args!("have at most {} entries", limits::MAX_PROPS),
         )),
         LooseObject::Object(props) if props.pairs.is_empty() => Ok(Texts::Written(props.written)),
         LooseObject::Object(props) => {
@@ -225,7 +225,7 @@ fn revenue<'a>(value: LooseObject<Money<'a>>) -> Result<Option<Revenue<'a>>, Inv
         LooseObject::Absent => Ok(None),
         LooseObject::Other(kind) => Err(InvalidField::bad(
             "revenue",
-            format_args!("is an object, not {kind}"),
+            format_args!("be an object, not {kind}"),
         )),
         LooseObject::Object(money) => {
             let part = |field, value| {
@@ -252,13 +252,13 @@ fn scroll_depth(value: &Loose<'_>) -> Result<Option<u8>, InvalidField> {
         Loose::Text(_) | Loose::Flag(_) | Loose::Other(_) => {
             return Err(InvalidField::bad(
                 FIELD,
-                format_args!("is a number, not {}", value.type_name()),
+                format_args!("be a number, not {}", value.type_name()),
             ));
         }
     };
     match depth {
         Some(depth) if depth <= 100 => Ok(Some(depth)),
-        _ => Err(InvalidField::bad(FIELD, "lies between 0 and 100")),
+        _ => Err(InvalidField::bad(FIELD, "lie between 0 and 100")),
     }
 }
 

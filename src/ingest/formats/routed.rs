@@ -112,7 +112,7 @@ impl<'a> RoutedHeaders<'_, 'a> {
         let visitor_hash = match (is_hashed, event.visitor_id.take()) {
             (true, Some(id)) => Some(
                 u64::from_str_radix(&id, 16)
-                    .map_err(|_| InvalidField::bad("visitor_id", "is a hash of 16 hexadecimal digits"))?,
+                    .map_err(|_| InvalidField::bad("visitor_id", "be a hash of 16 hexadecimal digits"))?,
             ),
             (_, id) => {
                 event.visitor_id = id;
@@ -126,8 +126,8 @@ impl<'a> RoutedHeaders<'_, 'a> {
         });
         event.wrong_unit = self.optional(WRONG_UNIT, |text| text.parse::<WrongTimeUnit>().ok())?;
         let coordinates = self.coordinates()?;
-        // The id of an event without one is where it came from, not where it lies now: only so a
-        // second copy is the same event.
+        // The id of an event without one is where it came from, not where it lies now: only then is
+        // a second copy the same event.
         let own_id = self.optional(EVENT_ID, |text| Some(text.to_owned()))?;
         event.event_id = Some(own_id.unwrap_or(coordinates).into());
         Ok(())
@@ -140,7 +140,7 @@ impl<'a> RoutedHeaders<'_, 'a> {
         };
         match std::str::from_utf8(value.unwrap_or_default()) {
             Ok(text) => Ok(Some(text)),
-            Err(_) => Err(InvalidField::bad(name, "is UTF-8").into_reject(None)),
+            Err(_) => Err(InvalidField::bad(name, "be UTF-8").into_reject(None)),
         }
     }
 
@@ -149,7 +149,7 @@ impl<'a> RoutedHeaders<'_, 'a> {
         name: &'static str,
         read: impl FnOnce(&str) -> Option<T>,
     ) -> Result<Option<T>, InvalidField> {
-        let unreadable = || InvalidField::bad(name, "cannot be read");
+        let unreadable = || InvalidField::bad(name, "be as `route` writes it");
         let text = self.text(name).map_err(|_| unreadable())?;
         text.map(|text| read(text).ok_or_else(unreadable)).transpose()
     }

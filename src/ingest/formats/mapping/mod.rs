@@ -3,8 +3,8 @@
 //!
 //! Decided for all of them: a text may be written as a whole number, an id never as one with a
 //! fraction; of several places the first that holds something counts; the name of a pageview is
-//! passed over; of more than 30 properties the first 30 by the order of their names are kept, and
-//! those whose name begins with `$` are PostHog's own.
+//! passed over; of more than 30 properties the first 30 by the order of their names are kept. Of
+//! PostHog's properties, its own (their names begin with `$`) are left out.
 
 use std::borrow::Cow;
 
@@ -222,7 +222,7 @@ impl Mapping {
         listed
             .map(|(_, kind)| *kind)
             .or(self.other)
-            .ok_or_else(|| InvalidField::bad("type", "is none of those that the format's table maps"))
+            .ok_or_else(|| InvalidField::bad("type", "be one of those that the format's table maps"))
     }
 
     fn timestamp(&self, record: &Value) -> Result<(Option<i64>, Option<WrongTimeUnit>), InvalidField> {
@@ -233,7 +233,7 @@ impl Mapping {
             Loose::Number(number) => Some(time::judge_float(number)),
             Loose::Text(text) => match time::parse(&text, self.no_offset) {
                 Some(ms) if (0..=LAST_MS).contains(&ms) => Some(NumberTime::Ms(ms)),
-                Some(_) => return Err(InvalidField::bad(FIELD, "lies between the years 1970 and 9999")),
+                Some(_) => return Err(InvalidField::bad(FIELD, "lie between the years 1970 and 9999")),
                 // Databases write numbers as texts.
                 None => number(&text).map(time::judge_float),
             },
@@ -244,7 +244,7 @@ impl Mapping {
             Some(NumberTime::Wrong(unit)) => Ok((None, Some(unit))),
             None => Err(InvalidField::bad(
                 FIELD,
-                "is a time such as 2026-02-25T12:00:00Z, or milliseconds since 1970",
+                "be a time such as 2026-02-25T12:00:00Z, or milliseconds since 1970",
             )),
         }
     }
@@ -286,7 +286,7 @@ impl Mapping {
 
     fn revenue(&self, record: &Value) -> Result<Option<Revenue<'static>>, InvalidField> {
         let amount = match self.amount.first(record) {
-            // Larger ones are no more known.
+            // A larger number has already lost digits.
             Some(Value::Number(number)) if number.as_f64().is_some_and(|n| n.abs() >= repair::LARGEST) => {
                 Loose::Absent
             }
@@ -314,7 +314,7 @@ impl Mapping {
             Loose::Integer(1) => Ok(true),
             Loose::Text(text) if text.eq_ignore_ascii_case("true") || text == "1" => Ok(true),
             Loose::Text(text) if text.eq_ignore_ascii_case("false") || text == "0" => Ok(false),
-            _ => Err(InvalidField::bad("historical", "is true or false")),
+            _ => Err(InvalidField::bad("historical", "be true or false")),
         }
     }
 
@@ -328,7 +328,7 @@ impl Mapping {
         };
         match depth {
             Some(depth) if depth <= 100 => Ok(Some(depth)),
-            _ => Err(InvalidField::bad("scroll_depth", "lies between 0 and 100")),
+            _ => Err(InvalidField::bad("scroll_depth", "lie between 0 and 100")),
         }
     }
 }
@@ -348,7 +348,7 @@ fn parse_object(text: &str) -> Result<Value, Reject> {
     };
     match serde_json::from_str(text) {
         Ok(record @ Value::Object(_)) => Ok(record),
-        Ok(_) => Err(not_json("a record is one JSON object".to_owned())),
+        Ok(_) => Err(not_json("a record must be one JSON object".to_owned())),
         // Only errors of syntax are left, and their texts repeat nothing of the record.
         Err(error) => Err(not_json(format!("not JSON: {error}"))),
     }

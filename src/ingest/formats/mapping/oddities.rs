@@ -94,7 +94,7 @@ fn prepare_posthog(record: &mut Value) -> Result<(), InvalidField> {
         *properties = match text.as_str() {
             "" => Value::Null,
             text => {
-                repair::parse(text).map_err(|_| InvalidField::bad("properties", "is JSON in a string"))?
+                repair::parse(text).map_err(|_| InvalidField::bad("properties", "be JSON in a string"))?
             }
         };
     }

@@ -54,7 +54,7 @@ impl Places {
             }
             Some(Value::Number(_)) => Err(InvalidField::bad(
                 field,
-                "is a string or a whole number of at most 64 bits",
+                "be a string or a whole number of at most 64 bits",
             )),
             _ => Ok(self.loose(record)),
         }
@@ -79,7 +79,7 @@ pub(super) fn is_given(value: &&Value) -> bool {
     }
 }
 
-/// The host of a URL, or of a text that is no more than a host.
+/// The host of a URL. A text without a scheme, such as a host alone, has none.
 pub(super) fn host_of(value: &Value) -> Option<String> {
     let text = value.as_str()?.trim();
     match Url::parse(text) {

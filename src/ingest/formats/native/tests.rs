@@ -48,6 +48,38 @@ fn refused(bytes: &[u8]) -> (RejectReason, Option<&'static str>) {
 }
 
 #[test]
+fn a_detail_says_which_rule_the_field_must_follow() {
+    for (field, value, rule) in [
+        ("site_id", json!("a\u{7}"), "not contain control characters"),
+        ("site_id", json!(".."), "not be `.` or `..`"),
+        (
+            "site_id",
+            json!("a".repeat(256)),
+            "have at most 255 bytes; this one has 256",
+        ),
+        ("type", json!(7), "be a string, not an integer"),
+        ("visitor_id", json!("a\u{0}"), "not contain NUL"),
+        ("path", json!("/a\u{7}"), "not contain control characters"),
+        (
+            "path",
+            json!("/".repeat(2_001)),
+            "have at most 2000 characters; this one has 2001",
+        ),
+        (
+            "timestamp",
+            json!("1969-12-31T23:59:59Z"),
+            "lie between the years 1970 and 9999",
+        ),
+        ("props", json!([]), "be an object, not an array"),
+        ("props", json!({"a": 1}), "have strings as values, not an integer"),
+        ("historical", json!("yes"), "be true or false, not a string"),
+    ] {
+        let reject = read(&with(field, value)).expect_err(rule);
+        assert_eq!(reject.detail, format!("`{field}` must {rule}"));
+    }
+}
+
+#[test]
 fn every_field_is_read() {
     let bytes = full().to_string().into_bytes();
     let event = read(&bytes).expect("valid");
