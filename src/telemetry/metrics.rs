@@ -86,7 +86,7 @@ families! {
         => "With `visitors`, how much the detector holds.";
     /// Visitors held in the windows of this process.
     visitors: IntGauge "visitors"
-        => "The detector grows: this times 40 bytes is what its windows need.";
+        => "The detector grows: this times 24 to 40 bytes is what its windows need.";
     /// Episodes going on in this process, by event type.
     episodes: IntGaugeVec "episodes" ["event"]
         => "How many alerts are going on now.";

@@ -3,6 +3,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use super::*;
+use crate::telemetry::words::Group;
 
 /// The families as they are at a start, with a placeholder for each name that the configuration
 /// gives.
@@ -12,6 +13,7 @@ fn metrics() -> Metrics {
         tiers: vec!["<delay>".into()],
         produced: vec!["<topic>".into()],
         consumed: vec![
+            ("route".into(), "<source topic>".into()),
             ("detect".into(), "<source topic>".into()),
             ("deliver".into(), "<topic>".into()),
         ],
@@ -28,7 +30,12 @@ fn document() -> String {
          This file is written from the declarations in `src/telemetry/metrics.rs`:\n\
          `UPDATE_DOCS=1 make test ARGS=\"--lib docs_metrics\"` writes it anew.\n",
     );
-    let families = metrics().registry.gather();
+    let metrics = metrics();
+    for group in Group::WORDS {
+        // Not at zero from the start; its labels are known all the same.
+        metrics.last_poll.with_label_values(&[group]);
+    }
+    let families = metrics.registry.gather();
     for (name, kind, labels, help, look) in DECLARED {
         let kind = ["Counter", "Histogram", "Gauge"]
             .into_iter()
