@@ -56,7 +56,7 @@ const PURE: &[&str] = &[
     "deliver::formats",
     "deliver::http::head",
     "deliver::http::body",
-    "deliver::http::redact",
+    "deliver::http::strike",
     "deliver::signature",
     "kafka::diagnosis",
     "kafka::rights",

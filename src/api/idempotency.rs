@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use sqlx::PgConnection;
 use tracing::Instrument as _;
 
-use crate::record::idempotency::{self, Claimed, KeyClaim, Retained, ScopedKey};
+use crate::record::idempotency::{self, Claimed, KeyClaim, ScopedKey, StoredAnswer};
 use crate::telemetry::throttle::SharedThrottle;
 use crate::{chance, clock};
 
@@ -161,7 +161,7 @@ impl Execution {
         body: &Value,
     ) -> Result<(), Problem> {
         let Some(claim) = &self.0 else { return Ok(()) };
-        let result = Retained {
+        let result = StoredAnswer {
             status: status.as_u16(),
             location: location.map(str::to_owned),
             body: body.to_string(),
@@ -190,7 +190,8 @@ impl Execution {
             {
                 tracing::warn!(
                     suppressed,
-                    "an idempotency key could not be released; it is free again in three minutes"
+                    "an idempotency key could not be released; it is free again in {} minutes",
+                    idempotency::IN_FLIGHT.num_minutes()
                 );
             }
         }
@@ -206,7 +207,7 @@ fn in_flight() -> Problem {
     .retry_after_seconds(1)
 }
 
-fn replay(answer: Retained) -> Response {
+fn replay(answer: StoredAnswer) -> Response {
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
     let mut response = json_text(status, answer.body);
     if let Some(location) = &answer.location {

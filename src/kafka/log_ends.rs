@@ -254,12 +254,12 @@ impl LogEnds {
             return false;
         };
         if let Some(request) = self.unanswered.remove(&id) {
-            self.take_up(request, answer);
+            self.sort_in(request, answer);
         }
         true
     }
 
-    fn take_up(&mut self, request: Request, answer: RequestAnswer) {
+    fn sort_in(&mut self, request: Request, answer: RequestAnswer) {
         let is_over = request.answer_use.is_over(clock::monotonic());
         let answers = match answer {
             Ok(answers) => answers,

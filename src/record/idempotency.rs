@@ -36,7 +36,7 @@ pub struct KeyClaim {
 
 /// A successful answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Retained {
+pub struct StoredAnswer {
     pub status: u16,
     pub location: Option<String>,
     /// Text of JSON.
@@ -53,7 +53,7 @@ pub enum Claimed {
     /// It was used for another request.
     OtherRequest,
     /// The same request was answered.
-    Answered(Retained),
+    Answered(StoredAnswer),
 }
 
 impl ScopedKey {
@@ -114,7 +114,7 @@ pub async fn claim(
         .is_ok_and(|hash| hash == request_hash);
     Ok(match (same, known.status, known.body) {
         (false, ..) => Claimed::OtherRequest,
-        (true, Some(status), Some(body)) => Claimed::Answered(Retained {
+        (true, Some(status), Some(body)) => Claimed::Answered(StoredAnswer {
             status: u16::try_from(status).unwrap_or(200),
             location: known.location,
             body,
@@ -125,7 +125,11 @@ pub async fn claim(
 
 /// Stores the result, in the transaction of the work. False if somebody else holds the key by now:
 /// then that transaction must not be committed.
-pub async fn keep(conn: &mut PgConnection, claim: &KeyClaim, result: &Retained) -> Result<bool, sqlx::Error> {
+pub async fn keep(
+    conn: &mut PgConnection,
+    claim: &KeyClaim,
+    result: &StoredAnswer,
+) -> Result<bool, sqlx::Error> {
     let kept = sqlx::query!(
         "update idempotency_keys set status = $5, location = $6, body = $7
          where token_id = $1 and path = $2 and key = $3 and holder = $4 and status is null",

@@ -18,7 +18,7 @@ use super::respond::{page, see_other};
 use super::session::{PageVisit, original_uri};
 use super::shown_before::ShownBefore;
 use super::state::UiState;
-use crate::record::idempotency::{self, Claimed, KeyClaim, Retained, ScopedKey};
+use crate::record::idempotency::{self, Claimed, KeyClaim, ScopedKey, StoredAnswer};
 use crate::{chance, clock};
 
 /// Most bytes of a form: a body of the API's size with every byte escaped, and more.
@@ -115,7 +115,7 @@ impl Posted {
         let task = state.tasks().spawn(async move {
             let result = tokio::time::timeout(LONGEST_WORK, work).await;
             let result = result.unwrap_or_else(|_| Err(PageFailure::still_at_work()));
-            let answer = result.as_ref().ok().and_then(retained);
+            let answer = result.as_ref().ok().and_then(stored_answer);
             posted.settle(&claim, answer).await;
             result
         });
@@ -152,7 +152,7 @@ impl Posted {
 
     /// Keeps the answer of a form that was carried out, and releases the number of one that was
     /// not.
-    async fn settle(&self, claim: &KeyClaim, answer: Option<Retained>) {
+    async fn settle(&self, claim: &KeyClaim, answer: Option<StoredAnswer>) {
         let settled = async {
             let mut conn = self.visit.state.connection_of(&self.visit.token).await?;
             match answer {
@@ -165,7 +165,7 @@ impl Posted {
         }
     }
 
-    fn replay(&self, answer: Retained) -> Response {
+    fn replay(&self, answer: StoredAnswer) -> Response {
         match answer.location {
             Some(path) => see_other(&path),
             None => {
@@ -180,13 +180,13 @@ impl Posted {
 }
 
 /// The answer of a form that was carried out, without its page.
-fn retained(response: &Response) -> Option<Retained> {
+fn stored_answer(response: &Response) -> Option<StoredAnswer> {
     let status = response.status();
     if status != StatusCode::SEE_OTHER && status != StatusCode::OK {
         return None;
     }
     let location = response.headers().get(header::LOCATION);
-    Some(Retained {
+    Some(StoredAnswer {
         status: status.as_u16(),
         location: location.and_then(|path| path.to_str().ok()).map(str::to_owned),
         body: "{}".to_owned(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bellwether::api::{CALLS, Method};
 use bellwether::clock;
-use bellwether::record::idempotency::{self, Claimed, Retained, ScopedKey};
+use bellwether::record::idempotency::{self, Claimed, ScopedKey, StoredAnswer};
 use bellwether::record::tokens::{Role, Scope};
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -253,7 +253,7 @@ async fn a_claim_that_was_taken_over_stores_no_answer(pool: PgPool) {
         panic!("taken over")
     };
     let mut conn = pool.acquire().await.expect("connection");
-    let result = |body: &str| Retained {
+    let result = |body: &str| StoredAnswer {
         status: 201,
         location: None,
         body: body.into(),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bellwether::clock;
 use bellwether::domain::id::WebhookId;
-use bellwether::record::idempotency::{self, Claimed, Retained, ScopedKey};
+use bellwether::record::idempotency::{self, Claimed, ScopedKey, StoredAnswer};
 use bellwether::record::tokens::Role;
 use chrono::{TimeDelta, Utc};
 use serde_json::json;
@@ -253,7 +253,7 @@ async fn a_test_sent_twice_waits_for_the_first(pool: PgPool) {
         .await;
         let outcome = json!({"delivery_id": "dlv_01h455vb4pex5vsknk084sn02q", "status": "delivered",
             "response_code": 200, "result": "2xx", "error": null, "latency_ms": 84, "response": "fine"});
-        let result = Retained {
+        let result = StoredAnswer {
             status: 200,
             location: None,
             body: outcome.to_string(),

@@ -5,7 +5,7 @@ use crate::clock;
 use crate::deliver::decide::Action;
 use crate::deliver::in_flight::NotAdmitted;
 use crate::deliver::intake::work::{Work, WorkOrigin};
-use crate::deliver::lanes::Lane;
+use crate::deliver::lanes::QueueKind;
 use crate::domain::webhook::Webhook;
 
 impl Deliverer {
@@ -40,11 +40,11 @@ impl Deliverer {
     fn queue(&mut self, work: Box<Work>, webhook: &Webhook) {
         let now = now_of(clock::monotonic());
         self.set_up(webhook, now);
-        let source = match &work.origin {
-            WorkOrigin::Row { .. } => Lane::Parked,
-            WorkOrigin::Record { .. } if work.record.attempt == 1 => Lane::First,
-            WorkOrigin::Record { .. } => Lane::Retry,
+        let kind = match &work.origin {
+            WorkOrigin::Row { .. } => QueueKind::Parked,
+            WorkOrigin::Record { .. } if work.record.attempt == 1 => QueueKind::First,
+            WorkOrigin::Record { .. } => QueueKind::Retry,
         };
-        self.scheduler.arrive(webhook.id, source, work, now);
+        self.scheduler.arrive(webhook.id, kind, work, now);
     }
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::classify::Failure;
 use super::phases::Phases;
-use super::redact::Redactions;
+use super::strike::Redactions;
 use crate::domain::attempt::{AttemptResult, Fault};
 
 /// Most bytes of a response's body that are read, and that are stored of a failure's.

@@ -24,7 +24,7 @@ mod body;
 /// One exchange over HTTP/2.
 mod http2;
 /// Credentials struck out of an answer.
-mod redact;
+mod strike;
 /// Durations of the parts of an exchange.
 mod phases;
 /// Results and texts of failures.

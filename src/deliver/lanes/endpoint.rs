@@ -22,9 +22,9 @@ pub(crate) struct EndpointSettings {
     pub(crate) active_since_ms: i64,
 }
 
-/// Origin of a delivery in a queue.
+/// The queue of an endpoint in which a delivery waits: each endpoint has one of each kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Lane {
+pub(crate) enum QueueKind {
     /// A first attempt.
     First,
     /// A retry that is due.
@@ -131,11 +131,11 @@ impl<J> Endpoint<J> {
         self.first.len() + self.retries.len() + self.parked.len()
     }
 
-    pub(super) fn push(&mut self, source: Lane, queued: Queued<J>) {
-        match source {
-            Lane::First => self.first.push_back(queued),
-            Lane::Retry => self.retries.push_back(queued),
-            Lane::Parked => self.parked.push_back(queued),
+    pub(super) fn push(&mut self, kind: QueueKind, queued: Queued<J>) {
+        match kind {
+            QueueKind::First => self.first.push_back(queued),
+            QueueKind::Retry => self.retries.push_back(queued),
+            QueueKind::Parked => self.parked.push_back(queued),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Endpoints that are not sent to at all for now.
 
 use super::action::LaneAction;
-use super::endpoint::{Endpoint, Lane, Now};
+use super::endpoint::{Endpoint, Now, QueueKind};
 use crate::domain::health::{HealthState, ParkReason};
 use crate::domain::id::WebhookId;
 
@@ -16,8 +16,8 @@ pub(super) enum HeldBack {
 }
 
 impl HeldBack {
-    /// Finds what holds back a delivery that comes from `source`; none: it may wait for its turn.
-    pub(super) fn find<J>(endpoint: &Endpoint<J>, source: Lane, now: Now) -> Option<Self> {
+    /// Finds what holds back a delivery of this kind; none: it may wait for its turn.
+    pub(super) fn find<J>(endpoint: &Endpoint<J>, kind: QueueKind, now: Now) -> Option<Self> {
         if endpoint.health.state == HealthState::Disabled {
             return Some(Self::Disabled);
         }
@@ -35,7 +35,7 @@ impl HeldBack {
         }
         let health = &endpoint.health;
         // The probe is the oldest that waits: what is new is one only if nothing is parked.
-        let is_oldest = source == Lane::Parked || !endpoint.has_parked;
+        let is_oldest = kind == QueueKind::Parked || !endpoint.has_parked;
         let is_free = !endpoint.is_probing && endpoint.queued() == 0;
         if health.is_probe_due(now.wall_ms) && is_free && is_oldest {
             return None;

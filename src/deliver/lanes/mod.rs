@@ -3,9 +3,9 @@
 //!
 //! In: deliveries that may be sent, outcomes, settings, the time. Out: deliveries to start, and
 //! deliveries to park with the reason and the time at which to look again. Guaranteed: while the
-//! process has room, an endpoint that is well and has nothing in flight starts at once, whatever
-//! others do; nothing waits here longer than `LaneLimits::longest_wait`. Not here: waiting
-//! itself, Postgres, HTTP.
+//! process has room and the site has less than half of it, an endpoint that is well and has nothing
+//! in flight starts at once, whatever others do; nothing waits here longer than
+//! `LaneLimits::longest_wait`. Not here: waiting itself, Postgres, HTTP.
 
 /// The ladder an endpoint climbs down when it fails.
 pub(crate) mod health;
@@ -24,7 +24,7 @@ pub(crate) mod action;
 /// Arrivals, outcomes, health and time in; starts and parked deliveries out.
 pub(crate) mod scheduler;
 
-pub(crate) use endpoint::{EndpointSettings, Lane};
+pub(crate) use endpoint::{EndpointSettings, QueueKind};
 
 use std::time::Duration;
 

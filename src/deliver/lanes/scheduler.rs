@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use super::LaneLimits;
 use super::action::LaneAction;
-use super::endpoint::{Endpoint, EndpointSettings, Lane, Queued};
+use super::endpoint::{Endpoint, EndpointSettings, QueueKind, Queued};
 use super::health::{AttemptEnd, EndpointHealth, HealthChange};
 use super::held_back::HeldBack;
 use super::share::Shares;
@@ -111,9 +111,9 @@ impl<J> Scheduler<J> {
     ///
     /// # Panics
     /// When it was not.
-    pub(crate) fn arrive(&mut self, id: WebhookId, source: Lane, job: J, now: Now) {
+    pub(crate) fn arrive(&mut self, id: WebhookId, kind: QueueKind, job: J, now: Now) {
         let endpoint = self.endpoints.get_mut(&id).expect("an endpoint that was set up");
-        if let Some(held) = HeldBack::find(endpoint, source, now) {
+        if let Some(held) = HeldBack::find(endpoint, kind, now) {
             endpoint.has_parked |= matches!(held, HeldBack::Parked { .. });
             return self.actions.push(held.action(id, job));
         }
@@ -133,7 +133,7 @@ impl<J> Scheduler<J> {
             });
         }
         endpoint.push(
-            source,
+            kind,
             Queued {
                 job,
                 since: now.instant,

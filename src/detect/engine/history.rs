@@ -78,11 +78,11 @@ impl Engine {
     }
 
     /// Adopts what was learned of a site before.
-    pub(crate) fn take_up_history(&mut self, answer: HistoryAnswer) {
+    pub(crate) fn adopt_history(&mut self, answer: HistoryAnswer) {
         if let Some(index) = self.find(answer.site.as_str()) {
             let state = &mut self.sites[index];
             let site = Arc::clone(&state.site);
-            state.activity.take_up(answer.past, &site);
+            state.activity.adopt(answer.past, &site);
             // What fell due before may do so at another instant.
             self.schedule(index);
         }

@@ -305,8 +305,8 @@ impl Engine {
         }
     }
 
-    /// Notes what happened to a site: its state may have to be written.
-    fn take_up(&mut self, index: usize, outcome: SiteOutcome) {
+    /// Applies what happened to a site: its state may have to be written.
+    fn apply(&mut self, index: usize, outcome: SiteOutcome) {
         let state = &self.sites[index];
         self.wants_flush |= outcome.decided > 0 && state.unconfirmed_count() >= MAX_UNCONFIRMED;
         self.ready.extend(outcome.ready);

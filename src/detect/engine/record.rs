@@ -113,7 +113,7 @@ impl Engine {
             now_ms,
         };
         let outcome = self.handle_of_site(index, &handled, out);
-        self.take_up(index, outcome);
+        self.apply(index, outcome);
         self.pass_log_timers_after(source, record);
         let fresh = is_fresh(source, time.ms, now_ms, self.config.stale_after_ms);
         match (record.replaying, fresh) {

@@ -129,7 +129,7 @@ impl Engine {
         match heard.peek().is_some() {
             true if heard.any(|source| is_live(&source)) => StoredClock::Live,
             true => StoredClock::Log,
-            false if stored.covered.is_empty() && stored.first_event.is_none() => StoredClock::Untold,
+            false if stored.covered.is_empty() && stored.first_event.is_none() => StoredClock::Undecided,
             false => StoredClock::Live,
         }
     }
@@ -168,7 +168,7 @@ impl Engine {
             }
         };
         let ended = self.sites[index].take_ended();
-        self.take_up(index, ended);
+        self.apply(index, ended);
     }
 
     /// Number of loaded states that hold something only a newer version knows. Their triggers are

@@ -50,7 +50,7 @@ impl Engine {
                 if is_changed {
                     self.mark_dirty(index);
                 }
-                self.take_up(index, ended);
+                self.apply(index, ended);
                 self.schedule(index);
             }
             (None, Some(site)) if self.is_wanted_silent(site) => self.add_silent(site),

@@ -90,7 +90,7 @@ impl Engine {
             state.is_second_copy(id, segment, &mut self.resources, &mut self.counters.evicted_names)
         });
         if is_second_copy {
-            return self.take_up(index, outcome);
+            return self.apply(index, outcome);
         }
         let state = &mut self.sites[index];
         let counted = CountedEvent {
@@ -108,6 +108,6 @@ impl Engine {
         if !rebuilds && state.next_due == 0 {
             state.schedule(&passing);
         }
-        self.take_up(index, outcome);
+        self.apply(index, outcome);
     }
 }

@@ -63,7 +63,7 @@ impl Engine {
         if is_moved || state.is_overdue {
             let to = floor.max(state.window.now());
             let outcome = state.move_to(to, Some(&passing), &mut self.resources);
-            self.take_up(index, outcome);
+            self.apply(index, outcome);
         } else {
             self.timers.put(&mut self.sites[index]);
         }
@@ -130,7 +130,7 @@ impl Engine {
                 continue;
             }
             let outcome = state.move_to(floor, Some(&passing), &mut self.resources);
-            self.take_up(index, outcome);
+            self.apply(index, outcome);
         }
     }
 

@@ -54,7 +54,7 @@ impl SiteState {
             input.reading.now = second;
         }
         triggers.judge_errors(rejected_at.is_some(), &input, &mut evaluation);
-        self.take_up(evaluation, passing.record)
+        self.conclude(evaluation, passing.record)
     }
 
     /// Forgets the rejected records that were written too long before `second`, so that their

@@ -18,7 +18,7 @@ impl SiteState {
         let mut evaluation = Evaluation::default();
         let (triggers, input) = self.triggers_and_input(passing, Cause::Record(origin));
         triggers.judge(&input, &mut evaluation);
-        self.take_up(evaluation, passing.record)
+        self.conclude(evaluation, passing.record)
     }
 
     /// The triggers, and the input of their evaluation at the site's present second.
@@ -56,7 +56,7 @@ impl SiteState {
     }
 
     /// Builds the notifications of an evaluation.
-    pub(super) fn take_up(&mut self, evaluation: Evaluation, record: Option<(usize, i64)>) -> SiteOutcome {
+    pub(super) fn conclude(&mut self, evaluation: Evaluation, record: Option<(usize, i64)>) -> SiteOutcome {
         let is_stale = |one: &&(EventType, SuppressReason)| one.1 == SuppressReason::Stale;
         let mut outcome = SiteOutcome {
             changed: evaluation.changed,

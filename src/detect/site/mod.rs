@@ -48,11 +48,11 @@ mod moving;
 pub(crate) mod site_outcome;
 /// Records that a loaded state accounts for.
 mod coverage;
-/// Events, for the rules that look far back.
-mod taking_up;
+/// Notes of events, for the rules that look back further than the windows.
+mod noting;
 /// Errors and rejected records.
 mod errors;
-/// A first look at an event.
+/// The quick test if any subscriber can want an event.
 mod subscriptions;
 /// Storing a site's state, and loading it.
 mod storing;
@@ -112,7 +112,7 @@ pub(crate) struct SiteState {
     pub(crate) events: u32,
     /// True if the wall clock moves the site while it is silent.
     pub(crate) live: bool,
-    /// True if only the look after a batch decides something that is due.
+    /// True if something is overdue: it is decided after the batch, not before.
     pub(crate) is_overdue: bool,
     /// True if the latest visitors are to be taken from the table, because that holds enough.
     latest_is_behind: bool,
@@ -212,7 +212,7 @@ impl SiteState {
     /// Adopts a changed configuration. Returns true if the state is to be written.
     pub(crate) fn configure(&mut self, site: Arc<Site>, segments: &mut Segments) -> bool {
         let now = self.window.now();
-        // While the table has everyone: shorter windows may not.
+        // Now, while the table still holds everyone; with shorter windows it may not.
         self.sync_latest();
         let before = (self.triggers.lasting_stored(now), self.window.kept_from());
         self.window.set_lengths(&window_lengths(&site), segments);

@@ -104,8 +104,8 @@ impl SiteState {
         let cause = passing.cause(self.window.now());
         let (triggers, input) = self.triggers_and_input(passing, cause);
         triggers.pass(&input, &mut evaluation);
-        let taken_up = self.take_up(evaluation, passing.record);
-        outcome.add(taken_up);
+        let concluded = self.conclude(evaluation, passing.record);
+        outcome.add(concluded);
     }
 
     /// Updates the peak of each episode going on. Notifies of episodes that were withheld because

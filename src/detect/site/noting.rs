@@ -1,4 +1,4 @@
-//! Taking up events for the rules that look back further than the windows.
+//! Notes of events, for the rules that look back further than the windows.
 
 use super::SiteState;
 use super::triggers::CountedEvent;

@@ -131,8 +131,9 @@ pub(crate) enum StoredClock {
     Live,
     /// All its events came from logs.
     Log,
-    /// It never had an event: the wall clock moves it until one tells.
-    Untold,
+    /// It never had an event: the wall clock moves it until the first event decides.
+    #[serde(rename = "untold")]
+    Undecided,
 }
 
 /// Events counted since the last k-th, by name.

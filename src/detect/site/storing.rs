@@ -25,10 +25,10 @@ impl SiteState {
     ) -> Self {
         let is_live = goes_by != StoredClock::Log;
         let mut state = Self::new(Arc::clone(&site), is_live, stored.clock, segments);
-        state.is_live_by_default = goes_by == StoredClock::Untold;
+        state.is_live_by_default = goes_by == StoredClock::Undecided;
         state.triggers = SiteTriggers::restore(stored.triggers, stored.clock);
         state.every.restore(stored.every);
-        // Which visitors came before, a trigger that was made meanwhile does not know.
+        // A trigger that was made since does not know the visitors before it.
         state.adopt_settings(NOT_KNOWN, segments);
         state.first_event = stored.first_event;
         state.window.set_kept_from(stored.kept_from.unwrap_or(0));
@@ -57,8 +57,8 @@ impl SiteState {
         state
     }
 
-    /// Notes that the site is known only by records that are read again: they are those of the
-    /// windows that it had. A longer one lacks what lies before them.
+    /// Notes that the site is known only by records that are read again. They cover only the
+    /// windows that it had, so a longer window lacks the time before them.
     pub(crate) fn begin_by_replay(&mut self) {
         if self.triggers.needs.without_events && self.window.longest() > DEFAULT_WINDOW_SECONDS {
             self.window.set_kept_from(NOT_KNOWN);
@@ -118,7 +118,7 @@ impl SiteState {
         let now = self.window.now();
         let mut stored = StoredState::new(self.id.clone(), now, covered);
         stored.goes_by = Some(match (self.is_live_by_default, self.live) {
-            (true, _) => StoredClock::Untold,
+            (true, _) => StoredClock::Undecided,
             (false, true) => StoredClock::Live,
             (false, false) => StoredClock::Log,
         });

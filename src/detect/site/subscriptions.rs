@@ -1,4 +1,4 @@
-//! A first look at an event: most concern no subscriber.
+//! The quick test if any subscriber can want an event: most events concern none.
 
 use super::path_index::PathEnds;
 use crate::domain::event::{Event, EventKind};

@@ -31,7 +31,7 @@ fn answer_nothing(fed: &mut Fed) {
 }
 
 fn answer(fed: &mut Fed, site: &str, hour: u32, usual: Usual, earlier: Option<HourSummary>) {
-    fed.engine.take_up_history(HistoryAnswer {
+    fed.engine.adopt_history(HistoryAnswer {
         partition: 7,
         site: site.parse().expect("a site id"),
         past: LearnedPast {

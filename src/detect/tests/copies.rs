@@ -38,7 +38,7 @@ fn signup(id: &str, second: Option<i64>) -> Event<'_> {
 /// The hour as it is kept.
 fn hour(fed: &mut Fed) -> SiteHour {
     for (site, hour, _) in fed.engine.take_unknown_sites() {
-        fed.engine.take_up_history(HistoryAnswer {
+        fed.engine.adopt_history(HistoryAnswer {
             partition: 7,
             site: site.id.clone(),
             past: LearnedPast {

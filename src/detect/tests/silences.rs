@@ -41,7 +41,7 @@ fn answer(engine: &mut Engine, events: u64, signups: u64) -> bool {
             };
             (hour - ago, summary)
         });
-        engine.take_up_history(HistoryAnswer {
+        engine.adopt_history(HistoryAnswer {
             partition: 7,
             site: site.id.clone(),
             past: LearnedPast {

@@ -34,7 +34,7 @@ impl Detector {
             let partition = answer.partition;
             let owned = owned_mut(&mut self.owned, partition);
             if let Some(owned) = owned.or_else(|| self.session.retained.get_mut(&partition)) {
-                owned.engine.take_up_history(answer);
+                owned.engine.adopt_history(answer);
             }
         }
     }

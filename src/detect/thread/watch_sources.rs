@@ -1,4 +1,4 @@
-//! The watch over sources, once a second: which deliver nothing though they should.
+//! The search, once a second, for sources that deliver nothing although they should.
 
 use std::time::Duration;
 
@@ -64,8 +64,8 @@ impl Detector {
         self.silent = silent;
     }
 
-    /// Notes records of a partition number that were handled: those at or beyond the offsets that
-    /// were next `before`. What is held back counts when it is let go, and only then.
+    /// Notes records of a partition number that were handled: only those at or beyond the offsets
+    /// that were next `before` the batch. A record that is held back counts when it is released.
     pub(super) fn note_records(
         &mut self,
         partition: i32,

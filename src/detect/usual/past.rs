@@ -107,7 +107,7 @@ impl SiteActivity {
     }
 
     /// Adopts what was learned of the site before.
-    pub(crate) fn take_up(&mut self, learned: LearnedPast, site: &Site) {
+    pub(crate) fn adopt(&mut self, learned: LearnedPast, site: &Site) {
         let mut before = learned.usual;
         before.set_zone(site.time_zone);
         before.learn_all(&self.usual);

@@ -2,7 +2,7 @@
 
 use super::Scheduler;
 use crate::deliver::lanes::action::LaneAction;
-use crate::deliver::lanes::endpoint::{Lane, Now, Wait};
+use crate::deliver::lanes::endpoint::{Now, QueueKind, Wait};
 use crate::deliver::lanes::held_back::HeldBack;
 use crate::domain::health::ParkReason;
 use crate::domain::id::WebhookId;
@@ -14,7 +14,7 @@ impl<J> Scheduler<J> {
             return;
         };
         if endpoint.queued() > 0
-            && let Some(held) = HeldBack::find(endpoint, Lane::First, now)
+            && let Some(held) = HeldBack::find(endpoint, QueueKind::First, now)
         {
             let all = endpoint.take_all();
             endpoint.has_parked |= matches!(held, HeldBack::Parked { .. });

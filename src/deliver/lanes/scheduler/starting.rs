@@ -188,7 +188,7 @@ impl<J> Scheduler<J> {
                 return Some(Wait::Host);
             }
         }
-        // Asked last: what waits for a token waits for nothing else.
+        // Asked last, so that an endpoint takes no token while something else holds it back.
         endpoint.token_at = endpoint.bucket.wait_until(now.instant)?;
         Some(Wait::Rate)
     }

@@ -68,10 +68,10 @@ impl Stepped {
         self.scheduler.set_up(id(number), settings, health, self.now);
     }
 
-    fn arrive(&mut self, number: u16, source: Lane) -> u32 {
+    fn arrive(&mut self, number: u16, kind: QueueKind) -> u32 {
         let job = self.jobs;
         self.jobs += 1;
-        self.scheduler.arrive(id(number), source, job, self.now);
+        self.scheduler.arrive(id(number), kind, job, self.now);
         self.run();
         job
     }
@@ -125,7 +125,7 @@ fn healthy_sites_never_wait_for_300_hung_endpoints() {
     for number in 0..300 {
         stepped.set_up(number, settings(0, 0));
         for _ in 0..20 {
-            stepped.arrive(number, Lane::First);
+            stepped.arrive(number, QueueKind::First);
         }
     }
     assert!(stepped.in_flight.len() < 512, "one site cannot fill the process");
@@ -144,10 +144,10 @@ fn healthy_sites_never_wait_for_300_hung_endpoints() {
             }
         }
         for number in 0..300 {
-            stepped.arrive(number, Lane::First);
+            stepped.arrive(number, QueueKind::First);
         }
         for number in 300..350 {
-            let job = stepped.arrive(number, Lane::First);
+            let job = stepped.arrive(number, QueueKind::First);
             let (waited, cause) = stepped.waits[&job];
             assert_eq!((waited, cause), (Duration::ZERO, None), "at second {second}");
             stepped.end(job, end(Ending::Success));
@@ -162,7 +162,7 @@ fn a_site_and_a_host_have_their_shares() {
     for number in 0..10 {
         stepped.set_up(number, settings(0, number));
         for _ in 0..8 {
-            stepped.arrive(number, Lane::First);
+            stepped.arrive(number, QueueKind::First);
         }
     }
     assert_eq!(
@@ -174,7 +174,7 @@ fn a_site_and_a_host_have_their_shares() {
     for number in 0..10 {
         stepped.set_up(number, settings(number, 0));
         for _ in 0..8 {
-            stepped.arrive(number, Lane::First);
+            stepped.arrive(number, QueueKind::First);
         }
     }
     assert_eq!(stepped.in_flight.len(), 64 + 2);
@@ -201,10 +201,10 @@ fn first_attempts_go_before_retries() {
     for number in 0..4 {
         stepped.set_up(number, settings(number, number));
     }
-    let hung = stepped.arrive(0, Lane::First);
-    let retry = stepped.arrive(1, Lane::Retry);
-    let late = stepped.arrive(2, Lane::First);
-    let same = stepped.arrive(1, Lane::First);
+    let hung = stepped.arrive(0, QueueKind::First);
+    let retry = stepped.arrive(1, QueueKind::Retry);
+    let late = stepped.arrive(2, QueueKind::First);
+    let same = stepped.arrive(1, QueueKind::First);
     stepped.pass(Duration::from_millis(5));
     stepped.end(hung, end(Ending::Success));
     assert!(stepped.started(late) || stepped.started(same));
@@ -238,7 +238,7 @@ fn a_rate_is_kept_and_what_waits_5_s_for_it_is_parked() {
     slow.limits.rate_per_second = Some(2);
     slow.limits.max_concurrency = 100;
     stepped.set_up(0, slow);
-    let jobs: Vec<u32> = (0..20).map(|_| stepped.arrive(0, Lane::First)).collect();
+    let jobs: Vec<u32> = (0..20).map(|_| stepped.arrive(0, QueueKind::First)).collect();
     assert_eq!(stepped.in_flight.len(), 2, "a second's worth at once");
     for _ in 0..49 {
         stepped.pass(Duration::from_millis(100));
@@ -264,10 +264,10 @@ fn a_full_queue_parks_what_comes() {
     let mut stepped = Stepped::new(limits);
     stepped.set_up(0, settings(0, 0));
     for _ in 0..8 + 4 {
-        stepped.arrive(0, Lane::First);
+        stepped.arrive(0, QueueKind::First);
     }
     assert!(stepped.parked.is_empty());
-    let last = stepped.arrive(0, Lane::First);
+    let last = stepped.arrive(0, QueueKind::First);
     assert_eq!(stepped.parked, [(last, ParkReason::Queue, stepped.now.wall_ms)]);
 }
 
@@ -276,7 +276,7 @@ fn an_endpoint_that_does_not_answer_gets_one_request_at_a_time() {
     let mut stepped = Stepped::new(LaneLimits::new(512));
     stepped.set_up(0, settings(0, 0));
     for _ in 0..20 {
-        stepped.arrive(0, Lane::First);
+        stepped.arrive(0, QueueKind::First);
     }
     for (_, job, _) in stepped.in_flight.clone() {
         stepped.end(job, end(Ending::Unanswered));
@@ -292,11 +292,11 @@ fn careful_endpoints_leave_half_of_the_process_to_others() {
     let mut stepped = Stepped::new(LaneLimits::new(64));
     for number in 0..60 {
         stepped.set_up(number, settings(number, number));
-        let job = stepped.arrive(number, Lane::First);
+        let job = stepped.arrive(number, QueueKind::First);
         stepped.end(job, end(Ending::Unanswered));
     }
     for number in 0..60 {
-        stepped.arrive(number, Lane::First);
+        stepped.arrive(number, QueueKind::First);
     }
     assert_eq!(stepped.scheduler.in_flight(), (32, 0));
     let (_, job, _) = stepped.in_flight[0];
@@ -314,35 +314,35 @@ fn an_open_circuit_parks_everything_but_a_probe() {
     stepped.set_up(0, settings(0, 0));
     let mut opened = None;
     for _ in 0..3 {
-        let job = stepped.arrive(0, Lane::First);
+        let job = stepped.arrive(0, QueueKind::First);
         let mut failure = end(Ending::Answered);
         failure.is_final_failure = true;
         opened = stepped.end(job, failure);
     }
     assert_eq!(opened.map(|change| change.to), Some(HealthState::Open));
-    let parked = stepped.arrive(0, Lane::First);
+    let parked = stepped.arrive(0, QueueKind::First);
     let probe_at = stepped.now.wall_ms + 30_000;
     assert_eq!(stepped.parked, [(parked, ParkReason::Circuit, probe_at)]);
     assert_eq!(stepped.scheduler.room_for_parked(id(0), 0, stepped.now), 0);
     stepped.pass(Duration::from_secs(30));
     assert_eq!(stepped.scheduler.room_for_parked(id(0), 0, stepped.now), 1);
-    let probe = stepped.arrive(0, Lane::Parked);
+    let probe = stepped.arrive(0, QueueKind::Parked);
     assert_eq!(stepped.in_flight, [(id(0), probe, true)]);
     assert_eq!(stepped.scheduler.room_for_parked(id(0), 0, stepped.now), 0);
-    let beside = stepped.arrive(0, Lane::First);
+    let beside = stepped.arrive(0, QueueKind::First);
     assert!(!stepped.started(beside), "one probe at a time");
     assert_eq!(stepped.end(probe, end(Ending::Unanswered)), None);
     stepped.pass(Duration::from_secs(59));
-    let early = stepped.arrive(0, Lane::First);
+    let early = stepped.arrive(0, QueueKind::First);
     assert!(
         !stepped.started(early),
         "the next probe is due a minute after the first one failed"
     );
     stepped.pass(Duration::from_secs(1));
-    let passed_over = stepped.arrive(0, Lane::First);
+    let passed_over = stepped.arrive(0, QueueKind::First);
     assert!(!stepped.started(passed_over), "older ones are parked");
     stepped.scheduler.note_parked(id(0), false);
-    let next = stepped.arrive(0, Lane::First);
+    let next = stepped.arrive(0, QueueKind::First);
     assert!(stepped.started(next), "an arrival is the probe if none waits");
     let closed = stepped.end(next, end(Ending::Success)).expect("a change");
     assert_eq!((closed.from, closed.to), (HealthState::Open, HealthState::Ok));
@@ -359,14 +359,14 @@ fn what_is_paused_is_parked_until_the_pause_ends() {
     let until = stepped.now.wall_ms + 60_000;
     stepped.set_up(0, settings(0, 0));
     for _ in 0..9 {
-        stepped.arrive(0, Lane::First);
+        stepped.arrive(0, QueueKind::First);
     }
     let mut paused = settings(0, 0);
     paused.limits.paused_until_ms = Some(until);
     stepped.set_up(0, paused);
     stepped.run();
     assert_eq!(stepped.parked.len(), 1, "what waited is parked too");
-    let job = stepped.arrive(0, Lane::First);
+    let job = stepped.arrive(0, QueueKind::First);
     assert_eq!(stepped.parked[1], (job, ParkReason::Paused, until));
     stepped.pass(Duration::from_secs(60));
     assert_eq!(
@@ -384,7 +384,7 @@ fn what_waits_for_a_disabled_endpoint_is_refused() {
     let mut stepped = Stepped::new(LaneLimits::new(512));
     stepped.set_up(0, settings(0, 0));
     for _ in 0..10 {
-        stepped.arrive(0, Lane::First);
+        stepped.arrive(0, QueueKind::First);
     }
     let (_, job, _) = stepped.in_flight[0];
     let mut gone = end(Ending::Answered);
@@ -403,9 +403,9 @@ fn a_drain_alternates_with_what_is_new() {
     let mut narrow = settings(0, 0);
     narrow.limits.max_concurrency = 1;
     stepped.set_up(0, narrow);
-    let mut last = stepped.arrive(0, Lane::First);
-    let old: Vec<u32> = (0..4).map(|_| stepped.arrive(0, Lane::Parked)).collect();
-    let new: Vec<u32> = (0..4).map(|_| stepped.arrive(0, Lane::First)).collect();
+    let mut last = stepped.arrive(0, QueueKind::First);
+    let old: Vec<u32> = (0..4).map(|_| stepped.arrive(0, QueueKind::Parked)).collect();
+    let new: Vec<u32> = (0..4).map(|_| stepped.arrive(0, QueueKind::First)).collect();
     let mut order = Vec::new();
     for _ in 0..8 {
         stepped.end(last, end(Ending::Success));
@@ -427,7 +427,7 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        6 => (0..12_u16, 0..3_u8).prop_map(|(number, source)| Step::Arrive(number, source)),
+        6 => (0..12_u16, 0..3_u8).prop_map(|(number, kind)| Step::Arrive(number, kind)),
         4 => (any::<prop::sample::Index>(), 0..10_u8).prop_map(|(which, how)| Step::End(which, how)),
         1 => any::<prop::sample::Index>().prop_map(Step::GiveUp),
         2 => (0..4_000_u16).prop_map(Step::Pass),
@@ -461,9 +461,9 @@ proptest! {
         let mut finished = 0;
         for step in steps {
             match step {
-                Step::Arrive(number, source) => {
-                    let source = [Lane::First, Lane::Retry, Lane::Parked][usize::from(source)];
-                    stepped.arrive(number, source);
+                Step::Arrive(number, kind) => {
+                    let kind = [QueueKind::First, QueueKind::Retry, QueueKind::Parked][usize::from(kind)];
+                    stepped.arrive(number, kind);
                 }
                 Step::End(which, how) if !stepped.in_flight.is_empty() => {
                     let (_, job, _) = stepped.in_flight[which.index(stepped.in_flight.len())];
@@ -521,7 +521,7 @@ fn check(stepped: &mut Stepped, finished: usize) -> Result<(), TestCaseError> {
             "too long in the queue"
         );
         prop_assert!(
-            HeldBack::find(endpoint, Lane::Parked, now).is_none()
+            HeldBack::find(endpoint, QueueKind::Parked, now).is_none()
                 || endpoint.is_probing
                 || endpoint.health.is_probe_due(now.wall_ms)
         );
@@ -554,7 +554,7 @@ fn a_backlog_is_taken_only_as_fast_as_it_is_sent() {
                 let number = u16::try_from(taken % 200).expect("a small number");
                 stepped
                     .scheduler
-                    .arrive(id(number), Lane::First, taken, stepped.now);
+                    .arrive(id(number), QueueKind::First, taken, stepped.now);
                 taken += 1;
             }
         }

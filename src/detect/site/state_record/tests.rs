@@ -17,6 +17,17 @@ fn a_newer_version_differs_from_an_unreadable_record() {
 }
 
 #[test]
+fn the_words_for_a_sites_clock_are_those_of_every_version() {
+    for (clock, word) in [
+        (StoredClock::Live, "\"live\""),
+        (StoredClock::Log, "\"log\""),
+        (StoredClock::Undecided, "\"untold\""),
+    ] {
+        assert_eq!(serde_json::to_string(&clock).expect("a word"), word);
+    }
+}
+
+#[test]
 fn a_body_is_kept_byte_for_byte() {
     let body = r#"{"b":"\u00e9 é","a":1.0}"#;
     let decision = Decision {
