@@ -8,7 +8,7 @@ pub mod ingest;
 pub mod detect;
 /// Delivery records, retry schedules, tiers and the offsets that may be committed.
 pub mod dispatch;
-/// The deliverer: signs, sends and classifies, one attempt at a time.
+/// The deliverer: signs, sends and classifies, one attempt of a delivery at a time.
 pub mod deliver;
 /// Everything in Postgres.
 pub mod record;

@@ -2,7 +2,8 @@
 //!
 //! In: HTTP requests with a token. Out: JSON, and rows through `record`. Guaranteed: a body is
 //! validated as a whole and every bad field is named; a site outside the scope of the token answers
-//! as if it did not exist; a secret is shown only in the answer to the request that creates it.
+//! as if it did not exist; a secret is shown only in the answers to the requests that create or
+//! rotate it, and to editors by a call that is audited.
 //! Not here: sending. Nothing in this module talks to Kafka or to an endpoint.
 
 mod router;

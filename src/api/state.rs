@@ -116,7 +116,7 @@ impl ApiState {
         self
     }
 
-    /// Longest time of any request: a test takes as long as its endpoint may, besides.
+    /// Longest time of any request: that of a test, which includes the time of its endpoint.
     pub(super) fn longest_request(&self) -> Duration {
         let test = self.tests.as_ref().map(|tests| tests.timeout);
         REQUEST_TIMEOUT + test.unwrap_or_default()
@@ -142,8 +142,7 @@ impl ApiState {
 
     /// A transaction that changes something. Without `commit` it changes nothing.
     ///
-    /// The proof is asked for because a handler without one, such as a `WritableSite`, cannot
-    /// write.
+    /// The proof, such as a `WritableSite`, is not used: a handler that has none cannot call this.
     pub(super) async fn write(
         &self,
         _proof: &impl MayWrite,
@@ -154,7 +153,7 @@ impl ApiState {
     }
 
     /// Begins a transaction that may register the site. What is left of an erased one of its id is
-    /// removed before: a registration holds a lock that those of all other sites wait for.
+    /// removed before, because the registration holds a lock that all other registrations wait for.
     pub(super) async fn register(
         &self,
         site: &WritableSite,

@@ -1,4 +1,5 @@
-//! The work of every few seconds: partitions ahead of time, and gauges that nobody else sets.
+//! The work of every few seconds: partitions ahead of time, purging, dropping old history,
+//! switching off webhooks whose circuit stayed open for too long, and gauges that nobody else sets.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use sqlx::PgPool;
 
 use super::context::AppContext;
 use crate::clock;
-use crate::deliver::lanes::health::OPEN_TOO_LONG_MS;
+use crate::domain::health::OPEN_TOO_LONG_MS;
 use crate::domain::webhook::DisableReason;
 use crate::record::keyring::Keyring;
 use crate::record::pg_monitor::{PgMonitor, in_words};
@@ -16,8 +17,7 @@ use crate::record::retention::{self, RetentionStep};
 use crate::record::{activity, health, idempotency, jobs, keys, migrate, partitions, registry, sessions};
 use crate::tasks::Tasks;
 use crate::telemetry::Metrics;
-use crate::telemetry::words::ConnectionState;
-use crate::telemetry::words::PostgresOp;
+use crate::telemetry::words::{ConnectionState, HistoryTable, PostgresOp};
 
 /// Time between two rounds.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -196,7 +196,7 @@ impl Upkeep {
         let dropped = self.monitor.once(PostgresOp::Retention, async {
             let mut connection = self.pool.acquire().await?;
             let step = retention::drop_expired(&mut connection, before_ms).await;
-            for table in ["deliveries", "delivery_attempts"] {
+            for table in HistoryTable::WORDS {
                 let lag = retention::lag_seconds(&mut connection, table, before_ms).await?;
                 let gauge = self.metrics.postgres_retention_lag.with_label_values(&[table]);
                 gauge.set(lag as f64);

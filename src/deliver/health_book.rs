@@ -66,7 +66,7 @@ impl HealthBook {
         }
     }
 
-    /// Tries again what was locked, for a moment: nobody comes after the last time.
+    /// Tries again what was locked, for a moment: after it there is no later round.
     async fn finish(&self, pool: &PgPool, monitor: &PgMonitor) -> anyhow::Result<()> {
         for _ in 0..LAST_TRIES {
             if self.lock().is_empty() {
@@ -89,7 +89,8 @@ impl HealthBook {
             let mut connection = pool.acquire().await?;
             health::write(&mut connection, &rows).await
         });
-        // After an error all is kept for the next time; and what somebody has locked.
+        // After an error everything is kept for the next round, and so are rows that another
+        // session has locked.
         match written.await {
             Ok(done) => {
                 let done: HashSet<WebhookId> = done.into_iter().collect();
@@ -129,7 +130,7 @@ struct UnwrittenHealth(VecDeque<HealthRow>);
 impl UnwrittenHealth {
     fn note(&mut self, row: HealthRow) {
         let is_open = |row: &HealthRow| row.state == HealthState::Open;
-        // An opening after another one, with or without the success in between.
+        // An unwritten row that says the same, open or not, is replaced.
         let is_same = |last: &HealthRow| is_open(last) == is_open(&row);
         if self.0.back().is_some_and(is_same) {
             self.0.pop_back();
@@ -197,7 +198,8 @@ mod tests {
             let states: Vec<HealthState> = rows.iter().map(|row| row.state).collect();
             (states, book.take_written(&rows))
         };
-        // Opened twice, with a success in between; careful and back is no news.
+        // Opened twice, with a success in between. A change between ok and careful replaces the row
+        // before it.
         for (state, since_ms) in [
             (HealthState::Careful, 1),
             (HealthState::Open, 2),

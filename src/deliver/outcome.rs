@@ -23,7 +23,8 @@ pub(crate) struct EndedAttempt<'a> {
     /// Delays of the schedule that lie behind.
     pub(crate) step: u32,
     pub(crate) result: AttemptResult,
-    /// The response's `Retry-After`; a date is read by our clock.
+    /// The response's `Retry-After`: seconds, or the date of an answer that had no `Date`, which is
+    /// read by our clock.
     pub(crate) retry_after: Option<&'a str>,
     /// Milliseconds since the Unix epoch, cut and not rounded; delays count from here.
     pub(crate) ended_at_ms: i64,
@@ -114,7 +115,8 @@ fn with_jitter(delay: Duration, chance: f64) -> i64 {
 
 /// Reads `Retry-After` (RFC 9110 §10.2.3: seconds or an HTTP date) as milliseconds to wait, at most
 /// [`MAX_DELAY`]; none when it cannot be read. Fractions of a second, which some servers send, are
-/// rounded up. Of an answer with a `Date` the client has made seconds of the date.
+/// rounded up. If the answer had a `Date`, the HTTP client has already turned the date into
+/// seconds.
 fn retry_after_ms(text: &str, now_ms: i64) -> Option<i64> {
     let text = text.trim();
     let wait_ms = match seconds_ms(text) {

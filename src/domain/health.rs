@@ -70,6 +70,9 @@ words! {
     }
 }
 
+/// Time after which an open circuit disables the webhook, in milliseconds: five days.
+pub(crate) const OPEN_TOO_LONG_MS: i64 = 5 * 24 * 3_600 * 1_000;
+
 /// Most deliveries of one webhook that wait in `parked`. One more fails as `overflow`, a resend is
 /// refused, and a recovery keeps to a lower limit of its own.
 pub(crate) const MAX_WAITING: i64 = 100_000;

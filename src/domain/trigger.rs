@@ -34,14 +34,17 @@ pub struct SpikeSettings {
 }
 
 impl SpikeSettings {
-    /// The count at or below which the trigger may arm again: min(T − 1, ⌊0.8·T⌋).
+    /// The count at or below which the trigger may arm again.
     pub(crate) fn rearm_level(self) -> u32 {
-        // In u64, since 4·T leaves u32 for absurd thresholds.
-        let four_fifths = u64::from(self.threshold) * 4 / 5;
-        self.threshold
-            .saturating_sub(1)
-            .min(u32::try_from(four_fifths).unwrap_or(u32::MAX))
+        let level = spike_rearm_level(self.threshold.into());
+        u32::try_from(level).unwrap_or(u32::MAX)
     }
+}
+
+/// The count at or below which a spike of threshold T may arm again: min(T − 1, ⌊0.8·T⌋), which is
+/// T − ⌈T/5⌉.
+pub(crate) fn spike_rearm_level(threshold: u64) -> u64 {
+    threshold - threshold.div_ceil(5)
 }
 
 /// `visitor_drop`: fires when the visitors within the window fall below `threshold`.

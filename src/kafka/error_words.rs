@@ -1,4 +1,5 @@
-//! Errors of librdkafka in words. Its own name its threads and the constants of its code.
+//! Errors of librdkafka in words. The library's own texts name its threads and the constants of its
+//! code.
 
 use std::error::Error;
 
@@ -59,7 +60,7 @@ pub(crate) fn in_words(error: &KafkaError) -> String {
     }
 }
 
-/// An error and its causes in one line, each said once. `known` has the words for causes that are
+/// An error and its causes in one line, none repeated. `known` has the words for causes that are
 /// none of Kafka's.
 pub(crate) fn chain_in_words(
     error: &anyhow::Error,
@@ -93,7 +94,7 @@ pub(crate) fn without_jargon(line: &str) -> String {
 }
 
 /// A text of librdkafka about a value, which may be a password, without the value. A number that
-/// has the value's digits among others stays.
+/// merely contains the digits of a short value is left as it is.
 pub(crate) fn without_value(text: &str, value: &str) -> String {
     let text = text.trim_end();
     if value.is_empty() {

@@ -24,7 +24,7 @@ pub(crate) async fn erase_history(conn: &mut PgConnection, webhooks: &[Uuid]) ->
                  select id from deliveries where webhook_id = any(array[w.id]) order by webhook_id, id desc limit $2
              ) d limit $2
          ), bounds as (
-             -- They tell which partitions are of no interest.
+             -- With them Postgres skips the partitions of other days.
              select (select id from batch order by id limit 1) as low,
                     (select id from batch order by id desc limit 1) as high
          ), attempts as (
@@ -99,8 +99,8 @@ pub(crate) async fn erase_past(
 }
 
 /// Removes what is left of an erased site whose id may be registered next, so that little is left
-/// for [`finish_before_new_site`], which others wait for. Statement by statement: not in a
-/// transaction.
+/// for [`finish_before_new_site`], which others wait for. To be called outside of a
+/// transaction, so that each statement commits by itself.
 pub(crate) async fn make_way_for_new_site(conn: &mut PgConnection, site_id: &str) -> Result<(), sqlx::Error> {
     let erased_at = sqlx::query_scalar!(
         "select max(inserted_at) from jobs
@@ -116,7 +116,7 @@ pub(crate) async fn make_way_for_new_site(conn: &mut PgConnection, site_id: &str
 }
 
 /// Removes what is left of an erased site whose id is being registered again, so that the new site
-/// has no past. Its own rows in the audit log stay.
+/// has no past. The site's rows in the audit log stay.
 pub(super) async fn finish_before_new_site(
     conn: &mut PgConnection,
     site_id: &str,

@@ -1,8 +1,10 @@
-//! Deliveries that wait in Postgres for anything but their retry schedule.
+//! Deliveries that wait in Postgres instead of Kafka.
 //!
-//! In: rows parked with an outcome (`outcomes`) or by a resend. Out: claimed rows, for the owner of
-//! their partition. Guaranteed: a row is with one owner at a time, and is removed only by the
-//! statement that records what became of it. No query scans the rows of a webhook.
+//! In: rows parked with an outcome (`outcomes`) or by a resend. Out: claimed rows. Guaranteed: one
+//! caller at a time holds the claim of a row. A row is removed when its delivery ends: by the
+//! statement that records the end, by `remove` after a dead letter or for a row without history, by
+//! `cancel_batch`, or by erasure. Not here: a claim asks for no partition, so the deliverer gives
+//! back rows whose partition it does not own. Only `summary` reads all rows of a partition.
 
 use std::time::Duration;
 

@@ -22,7 +22,7 @@ use super::registry_rows::Rows;
 /// Time after which everything is read again, whatever the change feed has.
 pub const FULL_READ_EVERY_MS: i64 = 15 * 60_000;
 /// Age of the rows that are deleted from the change feed: every reader has read everything since.
-const KEEP_CHANGES_SECONDS: f64 = 2.0 * 15.0 * 60.0;
+const KEEP_CHANGES_SECONDS: f64 = 2.0 * (FULL_READ_EVERY_MS / 1_000) as f64;
 /// Most changes that one call of [`purge_changes`] deletes.
 const PURGE_BATCH: i64 = 5_000;
 
@@ -126,7 +126,8 @@ impl RegistryReader {
             let old = self.current.sites.get(&site_id);
             let new = fresh.remove(&site_id).map(|site| share(site, old));
             let same = match (old, &new) {
-                // Deleted before it was known here: its state may wait for it.
+                // The site was deleted before this process knew it. An engine may hold a state of
+                // it that was loaded, so the change is announced all the same.
                 (None, None) => false,
                 (Some(old), Some(new)) => is_same(old, new),
                 _ => false,

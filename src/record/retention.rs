@@ -165,3 +165,14 @@ async fn delete_stray_rows(conn: &mut PgConnection, before_ms: i64) -> Result<Re
         _ => RetentionStep::Dropped,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::TABLES;
+    use crate::telemetry::words::HistoryTable;
+
+    #[test]
+    fn the_metrics_name_every_table_that_is_dropped_by_days() {
+        assert_eq!(TABLES.map(|(table, _)| table), *HistoryTable::WORDS);
+    }
+}

@@ -43,7 +43,7 @@ impl SharedThrottle {
         Self(Mutex::new(Throttle::new()))
     }
 
-    /// As [`Throttle::admit`], now.
+    /// Like [`Throttle::admit`], at the present time.
     pub(crate) fn admit(&self) -> Option<u64> {
         let mut throttle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         throttle.admit(clock::monotonic())

@@ -173,6 +173,14 @@ words! {
 }
 
 words! {
+    /// Table of the history, which is dropped by whole days.
+    pub(crate) enum HistoryTable {
+        Deliveries = "deliveries",
+        DeliveryAttempts = "delivery_attempts",
+    }
+}
+
+words! {
     /// Class of a request to the API.
     pub(crate) enum RequestClass {
         Read = "read",

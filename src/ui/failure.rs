@@ -13,6 +13,9 @@ use crate::chance;
 use crate::record::pg_monitor::in_words;
 use crate::telemetry::throttle::SharedThrottle;
 
+/// The text of a page about a fault of ours.
+const OUR_FAULT: &str = "Something went wrong on our side. Try again.";
+
 /// A request that cannot be answered with its page.
 #[derive(Debug)]
 pub(super) struct PageFailure {
@@ -22,7 +25,7 @@ pub(super) struct PageFailure {
     retry_after: Option<HeaderValue>,
 }
 
-/// Log lines of the kinds that every request may cause, one a second of each.
+/// At most one log line a second of each kind, since every request may cause one.
 static UNAVAILABLE: SharedThrottle = SharedThrottle::new();
 static UNMADE: SharedThrottle = SharedThrottle::new();
 
@@ -103,8 +106,11 @@ impl PageFailure {
         if let Some(suppressed) = UNMADE.admit() {
             tracing::error!(%error, suppressed, "a page could not be made");
         }
-        let text = "Something went wrong on our side. Try again.";
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong", text)
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "Something went wrong",
+            OUR_FAULT,
+        )
     }
 
     /// A refusal of the API's.
@@ -118,10 +124,7 @@ impl PageFailure {
                 Self::new(reply.status, "Too many requests", text)
             }
             status if status.is_client_error() => Self::new(status, "Not possible", reply.detail()),
-            status => {
-                let text = "Something went wrong on our side. Try again.";
-                Self::new(status, "Something went wrong", text)
-            }
+            status => Self::new(status, "Something went wrong", OUR_FAULT),
         };
         failure.retry_after = reply.headers.get(header::RETRY_AFTER).cloned();
         failure

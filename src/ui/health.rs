@@ -6,11 +6,8 @@ use super::html::Html;
 use super::model::{DeliveryView, TriggerView, WebhookView};
 use super::times::{Zone, ago, count, counted, span_words, took};
 use super::words;
-
-/// Time open after which a webhook is switched off.
-const OPEN_AT_MOST: TimeDelta = TimeDelta::days(5);
-/// Most deliveries that wait for a webhook.
-const MAX_WAITING: u64 = 100_000;
+use crate::domain::health::{MAX_WAITING, OPEN_TOO_LONG_MS};
+use crate::domain::trigger::spike_rearm_level;
 
 /// Something that an editor can do about a state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -232,9 +229,10 @@ fn open(facts: &HealthFacts<'_>) -> Option<StateBox> {
         )),
     };
     if let Some(since) = health.since {
+        let off_at = since + TimeDelta::milliseconds(OPEN_TOO_LONG_MS);
         words = words
             .and("On ")
-            .time(&facts.zone.minute(since + OPEN_AT_MOST))
+            .time(&facts.zone.minute(off_at))
             .and(" we switch this webhook off; you can still send what waited.");
     }
     Some(state("▲", "bad", words))
@@ -251,7 +249,7 @@ fn waiting(facts: &HealthFacts<'_>) -> Option<StateBox> {
         let parked = facts.newest.iter().filter_map(|one| one.parked_reason.as_deref());
         parked.into_iter().any(|one| one == wanted)
     };
-    if health.waiting >= MAX_WAITING {
+    if health.waiting >= MAX_WAITING.unsigned_abs() {
         let words = Html::default().strong("No room.").and(format!(
             " {} wait. Newer ones fail; send them later.",
             count(health.waiting)
@@ -335,8 +333,8 @@ fn alert(facts: &HealthFacts<'_>, trigger: &TriggerView) -> Option<StateBox> {
     if let Some(threshold) = trigger.threshold {
         words = words.and(format!(":{visitors} fires at {}.", count(threshold)));
         if trigger.event == "visitor_spike" {
-            let rearm = (threshold * 4 / 5).min(threshold.saturating_sub(1));
-            words = words.and(format!(" It re-arms at {}.", count(rearm)));
+            let level = spike_rearm_level(threshold);
+            words = words.and(format!(" It re-arms at {}.", count(level)));
         }
     }
     Some(state("●", "warn", words))

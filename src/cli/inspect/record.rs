@@ -196,7 +196,7 @@ fn inspect_record(
 }
 
 /// Refuses an event of a log that lies too far after the latest before it, as the detector does.
-/// What `route` keys lies in other partitions then.
+/// Events that `route` keys lie in other partitions then.
 fn check_log_time<'e>(
     event: Event<'e>,
     record: &SampledRecord,

@@ -1,6 +1,6 @@
-//! The ladder an endpoint climbs down when it fails: ok, careful, open, disabled.
+//! The ladder an endpoint climbs down when it fails: new or ok, careful, open, disabled.
 
-use crate::domain::health::{HealthReason, HealthState};
+use crate::domain::health::{HealthReason, HealthState, OPEN_TOO_LONG_MS};
 
 /// End of an attempt, as far as health goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,8 +54,6 @@ pub(crate) struct HealthChange {
 
 /// Attempts in a row without an answer that open the circuit.
 const UNANSWERED_TO_OPEN: u32 = 10;
-/// Time after which an open circuit disables the webhook.
-pub(crate) const OPEN_TOO_LONG_MS: i64 = 5 * 24 * 3_600 * 1_000;
 /// Pauses before a probe; the last one repeats.
 const PROBE_PAUSES_MS: [i64; 6] = [30_000, 60_000, 120_000, 240_000, 480_000, 900_000];
 
@@ -123,8 +121,9 @@ impl EndpointHealth {
         None
     }
 
-    /// True if the webhook's owner has switched it on since Bellwether disabled it. One that was
-    /// open for too long may have been disabled without an attempt.
+    /// True if the webhook's owner has switched it on since Bellwether disabled it. A circuit that
+    /// was open for too long may have disabled the webhook in Postgres (`app::upkeep`) without an
+    /// attempt of this process.
     pub(crate) fn is_over(&self, active_since_ms: i64) -> bool {
         match self.state {
             HealthState::Disabled => active_since_ms > self.since_ms,

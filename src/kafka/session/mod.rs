@@ -133,8 +133,9 @@ impl<K: Eq + Hash, S> Session<K, S> {
         Ok(())
     }
 
-    /// Beats, and serves the group while the thread is long at work on its partitions. Fails if the
-    /// work is to be given up, because the assignment has changed or a client failed for good.
+    /// Updates the heartbeat, and answers the group while the thread is long at work on its
+    /// partitions. Fails if the work is to be given up, because the assignment has changed or a
+    /// client failed for good.
     pub(crate) fn keep_alive(&self, now_ms: i64) -> anyhow::Result<()> {
         self.begin_turn(now_ms)?;
         anyhow::ensure!(!self.member.serve(), "the assignment has changed");

@@ -9,8 +9,8 @@ static REMOVED: SharedThrottle = SharedThrottle::new();
 
 /// Counts the records that were removed between `next`, the offset that was expected, and `offset`,
 /// which came instead. Only what lies below `beginning`, the partition's first offset, was removed;
-/// a gap above it is no loss, as transaction markers take offsets. The beginning may have moved
-/// past `offset` since that was fetched. If it is not known, nothing is counted.
+/// a gap above it is no loss, as transaction markers take offsets. Retention may have moved the
+/// beginning past `offset` after that record was fetched. If it is not known, nothing is counted.
 pub(crate) fn removed_between(next: i64, offset: i64, beginning: impl FnOnce() -> Option<i64>) -> u64 {
     if offset <= next {
         return 0;

@@ -8,8 +8,8 @@ use crate::domain::health::{HealthState, ParkReason};
 use crate::domain::reject::RejectReason;
 use crate::domain::webhook::DisableReason;
 use crate::telemetry::words::{
-    AttemptKind, BoundedMap, ConnectionState, Group, KafkaErrorKind, LoudLevel, NoticeOutcome, Phase,
-    PostgresErrorKind, PostgresOp, ProcessRole, RateLimit, ReadyCheck, Rebalance, RequestClass,
+    AttemptKind, BoundedMap, ConnectionState, Group, HistoryTable, KafkaErrorKind, LoudLevel, NoticeOutcome,
+    Phase, PostgresErrorKind, PostgresOp, ProcessRole, RateLimit, ReadyCheck, Rebalance, RequestClass,
     SuppressReason, WaitCause, WaitedFor,
 };
 
@@ -145,7 +145,7 @@ impl Metrics {
         for state in ConnectionState::WORDS {
             self.postgres_connections.with_label_values(&[state]);
         }
-        for table in ["deliveries", "delivery_attempts"] {
+        for table in HistoryTable::WORDS {
             self.postgres_retention_lag.with_label_values(&[table]);
         }
         for class in RequestClass::WORDS {
