@@ -14,7 +14,7 @@ use super::extract::ReadableSite;
 use super::field_errors::FieldCode;
 use super::problem::Problem;
 use super::query::{Instant, Query};
-use super::sites::find as find_site;
+use super::sites::check_registered;
 use super::state::ApiState;
 
 /// Span that is read if none is given.
@@ -26,10 +26,12 @@ const MAX_BY_HOUR: TimeDelta = TimeDelta::days(400);
 
 /// `GET /api/sites/{site_id}/status`
 pub(super) async fn status(State(state): State<ApiState>, site: ReadableSite) -> Result<Response, Problem> {
-    let mut conn = state.read().await?;
-    let known = site_now::get(&mut conn, site.id())
-        .await?
-        .ok_or_else(|| Problem::not_found("site"))?;
+    let known = match site.of_page() {
+        Some(known) => known.present(),
+        None => site_now::get(&mut *state.read().await?, site.id())
+            .await?
+            .ok_or_else(|| Problem::not_found("site"))?,
+    };
     let last_event_at = optional_time(known.last_event_at);
     Ok(answer::ok(&match known.now {
         Some(now) => json!({
@@ -63,7 +65,7 @@ pub(super) async fn read(
     let first_hour = truncate(span.from, TimeDelta::hours(1));
     let hours = activity::read_span(&mut conn, site.id(), first_hour, span.to).await?;
     if hours.is_empty() {
-        find_site(&mut conn, site.id()).await?;
+        check_registered(&mut conn, &site).await?;
     }
     let data: Vec<Value> = span
         .steps()

@@ -17,7 +17,7 @@ use super::answer::{self, Page, optional_time, time};
 use super::extract::ReadableSite;
 use super::problem::Problem;
 use super::query::{Instant, Query};
-use super::sites::find as find_site;
+use super::sites::check_registered;
 use super::state::ApiState;
 
 /// `GET /api/sites/{site_id}/alerts?event=&since=&limit=&after=`: newest first.
@@ -38,7 +38,7 @@ pub(super) async fn list(
     let rows = i64::from(limit) + 1;
     let found = episodes::list(&mut conn, site.id(), event, since, after, rows).await?;
     if found.is_empty() {
-        find_site(&mut conn, site.id()).await?;
+        check_registered(&mut conn, &site).await?;
     }
     let (found, has_more) = answer::cut(found, limit);
     let next = found

@@ -3,6 +3,8 @@
 //! Handlers get the id of a site from [`ReadableSite`], [`WritableSite`] or [`RegistrableSite`]
 //! only. A handler that takes none of them has no id to ask Postgres with, and does not compile.
 
+use std::sync::Arc;
+
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
 use serde_json::{Map, Value};
@@ -11,6 +13,7 @@ use sqlx::PgConnection;
 use crate::clock;
 use crate::domain::id::{DeliveryId, GoalId, JobId, TokenId, WebhookId};
 use crate::domain::site::{SiteId, escape_segment};
+use crate::record::sessions::SiteOfPage;
 
 use super::caller::{Caller, Change};
 use super::field_errors::{FieldCode, FieldErrors};
@@ -20,11 +23,19 @@ use super::query;
 
 /// A site that the caller may read.
 #[derive(Debug)]
-pub(super) struct ReadableSite(SiteId);
+pub(super) struct ReadableSite {
+    id: SiteId,
+    of_page: Option<Arc<SiteOfPage>>,
+}
 
 impl ReadableSite {
     pub(super) fn id(&self) -> &SiteId {
-        &self.0
+        &self.id
+    }
+
+    /// The site itself, if a page has read it already: then it is registered.
+    pub(super) fn of_page(&self) -> Option<&SiteOfPage> {
+        self.of_page.as_deref()
     }
 }
 
@@ -36,7 +47,11 @@ impl<S: Send + Sync> FromRequestParts<S> for ReadableSite {
         let site_id = PathIds::from_request_parts(parts, state).await?.site()?;
         caller.check_read(&site_id)?;
         query::refuse_needless(parts)?;
-        Ok(Self(site_id))
+        let of_page = parts.extensions.get::<Arc<SiteOfPage>>();
+        let of_page = of_page
+            .filter(|page| page.site.site_id == site_id.as_str())
+            .cloned();
+        Ok(Self { id: site_id, of_page })
     }
 }
 

@@ -22,7 +22,7 @@ use super::idempotency::{Execution, IdempotencyKey};
 use super::merge;
 use super::problem::Problem;
 use super::problem_type::ProblemType;
-use super::sites::find as find_site;
+use super::sites::check_registered;
 use super::state::ApiState;
 use super::validate::BodyObject;
 
@@ -70,7 +70,7 @@ pub(super) async fn list(State(state): State<ApiState>, site: ReadableSite) -> R
     // The limit of goals a site may have keeps them on one page.
     let goals = goals::list(&mut conn, Some(&[site.id().as_str().to_owned()])).await?;
     if goals.is_empty() {
-        find_site(&mut conn, site.id()).await?;
+        check_registered(&mut conn, &site).await?;
     }
     Ok(answer::ok(&Page::only(goals.iter().map(to_answer).collect())))
 }

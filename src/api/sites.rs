@@ -80,6 +80,10 @@ pub(super) async fn delete(State(state): State<ApiState>, site: WritableSite) ->
 
 /// `GET /api/sites/{site_id}`
 pub(super) async fn get(State(state): State<ApiState>, site: ReadableSite) -> Result<Response, Problem> {
+    // No page of one site shows what is counted.
+    if let Some(known) = site.of_page() {
+        return Ok(answer::ok(&own_fields(&known.site)));
+    }
     let mut conn = state.read().await?;
     Ok(answer::ok(&answer_of(&mut conn, site.id()).await?))
 }
@@ -131,6 +135,14 @@ pub(super) async fn find(conn: &mut PgConnection, site_id: &SiteId) -> Result<Si
     sites::get(conn, site_id)
         .await?
         .ok_or_else(|| Problem::not_found("site"))
+}
+
+/// Refuses a site that is not registered, for lists whose emptiness does not tell.
+pub(super) async fn check_registered(conn: &mut PgConnection, site: &ReadableSite) -> Result<(), Problem> {
+    match site.of_page() {
+        Some(_) => Ok(()),
+        None => find(conn, site.id()).await.map(drop),
+    }
 }
 
 async fn answer_of(conn: &mut PgConnection, site_id: &SiteId) -> Result<Value, Problem> {

@@ -32,7 +32,7 @@ use super::merge;
 use super::problem::Problem;
 use super::problem_type::ProblemType;
 use super::query::Query;
-use super::sites::find as find_site;
+use super::sites::check_registered;
 use super::state::ApiState;
 use super::validate::BodyObject;
 use super::webhook_answer::{insert_secret, is_silent, masked, shown, warnings, with_secret, with_warnings};
@@ -153,7 +153,7 @@ pub(super) async fn list(
     // The limit of webhooks a site may have keeps them on one page.
     let webhooks = webhooks::list(&mut conn, &state.keyring, site.id()).await?;
     if webhooks.is_empty() {
-        find_site(&mut conn, site.id()).await?;
+        check_registered(&mut conn, &site).await?;
     }
     let mut answers: Vec<Map<String, Value>> = webhooks
         .iter()

@@ -2,16 +2,21 @@
 //! has a parent and ends with it.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
+use sqlx::types::Json;
 use uuid::Uuid;
 
+use super::site_now::{SiteNowRecord, SitePresent};
+use super::sites::SiteRecord;
 use super::tokens::{Role, Scope, TokenHash, TokenRecord, hash};
 use crate::chance;
 use crate::domain::id::TokenId;
+use crate::domain::site::SiteId;
 use crate::domain::words::words;
 
 /// Life of a session after its last use, if it was opened with a token.
@@ -50,6 +55,25 @@ pub(crate) struct SessionRecord {
     pub(crate) is_extended: bool,
     /// True if it was opened with a link: its end never moves.
     pub(crate) is_of_link: bool,
+    /// The site that was asked for with it, whether or not the session may read that.
+    pub(crate) site: Option<Arc<SiteOfPage>>,
+}
+
+/// A site that was read with the session of a page about it. A page hands it to its calls of the
+/// API, which decides whether the session may read it: no request from outside has it.
+#[derive(Debug)]
+pub(crate) struct SiteOfPage {
+    pub(crate) site: SiteRecord,
+    pub(crate) now: Option<SiteNowRecord>,
+}
+
+impl SiteOfPage {
+    pub(crate) fn present(&self) -> SitePresent {
+        SitePresent {
+            last_event_at: self.site.last_event_at,
+            now: self.now.clone(),
+        }
+    }
 }
 
 /// The caller of a request inside the process, who is known already.
@@ -220,28 +244,34 @@ pub(crate) fn may_be_session(text: &str) -> bool {
     text.starts_with(SESSION_PREFIX) && text.len() <= MAX_TEXT_BYTES
 }
 
-/// Finds the session that is valid at `now`, records its use, and moves its end.
+/// Finds the session that is valid at `now`, and the site if one is asked for, in one statement.
+/// Records the session's use, and moves its end.
 ///
 /// A session ends with the token or link that it was opened with, one of a link also with the token
 /// that made the link.
 pub(crate) async fn find(
     conn: &mut PgConnection,
     session: &str,
+    site: Option<&SiteId>,
     now: DateTime<Utc>,
 ) -> Result<Option<SessionRecord>, sqlx::Error> {
     let row = sqlx::query!(
         r#"select own.id, own.subject, own.admin, own.sites, own.role, own.prefix, own.inserted_at,
-               own.expires_at as "expires_at!", own.last_used_at, parent.kind = 'portal_link' as "is_of_link!"
+               own.expires_at as "expires_at!", own.last_used_at, parent.kind = 'portal_link' as "is_of_link!",
+               to_jsonb(s) as "site?: Json<SiteRecord>", to_jsonb(n) as "site_now?: Json<SiteNowRecord>"
            from api_tokens own
            join api_tokens parent on parent.id = own.parent
            left join api_tokens maker on maker.id = parent.parent
+           left join sites s on s.site_id = $3
+           left join site_now n on n.site_id = s.site_id
            where own.token_hash = $1 and own.kind = 'session' and own.revoked_at is null and own.expires_at > $2
              and parent.revoked_at is null
              and (parent.kind = 'portal_link' or parent.expires_at is null or parent.expires_at > $2)
              and (maker.id is null or maker.revoked_at is null
                   and (maker.expires_at is null or maker.expires_at > $2))"#,
         &hash(session),
-        now
+        now,
+        site.map(SiteId::as_str)
     )
     .fetch_optional(&mut *conn)
     .await?;
@@ -252,14 +282,7 @@ pub(crate) async fn find(
         false => row.expires_at.max(now + TOKEN_SESSION),
     };
     if is_due {
-        sqlx::query!(
-            "update api_tokens set last_used_at = $2, expires_at = $3 where id = $1",
-            row.id,
-            now,
-            expires_at
-        )
-        .execute(conn)
-        .await?;
+        note_use(conn, row.id, now, expires_at).await?;
     }
     let token = TokenRecord {
         id: TokenId::from_uuid(row.id),
@@ -278,7 +301,28 @@ pub(crate) async fn find(
         token,
         is_extended: is_due && !row.is_of_link,
         is_of_link: row.is_of_link,
+        site: row.site.map(|Json(site)| {
+            let now = row.site_now.map(|Json(now)| now);
+            Arc::new(SiteOfPage { site, now })
+        }),
     }))
+}
+
+async fn note_use(
+    conn: &mut PgConnection,
+    id: Uuid,
+    now: DateTime<Utc>,
+    expires_at: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "update api_tokens set last_used_at = $2, expires_at = $3 where id = $1",
+        id,
+        now,
+        expires_at
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// Finds those of several sessions that are valid at `now`, records their use, and moves their

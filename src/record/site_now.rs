@@ -1,6 +1,7 @@
 //! The present of sites, as their detectors see it.
 
 use chrono::{DateTime, Utc};
+use serde::Deserialize;
 use serde_json::Value;
 use sqlx::PgConnection;
 
@@ -8,7 +9,7 @@ use crate::domain::site::SiteId;
 use crate::domain::site_now::SiteNow;
 
 /// The present of a site as it was written.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct SiteNowRecord {
     /// Distinct visitors of the last 300 seconds.
     pub current_visitors: i64,

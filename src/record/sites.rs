@@ -1,6 +1,7 @@
 //! Sites: registering them, their settings, their aliases.
 
 use chrono::{DateTime, Utc};
+use serde::Deserialize;
 use serde_json::Value;
 use sqlx::PgConnection;
 
@@ -13,7 +14,7 @@ use super::erasure;
 const LOCK: (i32, i32) = (0x6265_6c6c, 3);
 
 /// A site as its row has it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct SiteRecord {
     pub(crate) site_id: String,
     pub(crate) name: Option<String>,

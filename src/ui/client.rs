@@ -1,5 +1,6 @@
 //! Calls of the API inside the process.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::body::Body;
@@ -14,7 +15,7 @@ use super::failure::PageFailure;
 use super::reply::Reply;
 use super::state::UiState;
 use crate::record::delivery_pages::CountUpTo;
-use crate::record::sessions::SignedIn;
+use crate::record::sessions::{SignedIn, SiteOfPage};
 use crate::record::tokens::TokenRecord;
 
 /// Most bytes of an answer: a page of deliveries with their payloads and more.
@@ -26,14 +27,17 @@ const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 pub(super) struct PageApi {
     state: UiState,
     token: TokenRecord,
+    /// The page's site, if it was read with the session.
+    site: Option<Arc<SiteOfPage>>,
     is_counted: AtomicBool,
 }
 
 impl PageApi {
-    pub(super) fn new(state: UiState, token: TokenRecord) -> Self {
+    pub(super) fn new(state: UiState, token: TokenRecord, site: Option<Arc<SiteOfPage>>) -> Self {
         Self {
             state,
             token,
+            site,
             is_counted: AtomicBool::new(false),
         }
     }
@@ -94,6 +98,9 @@ impl PageApi {
             token: self.token.clone(),
             is_counted: !self.is_counted.swap(true, Ordering::Relaxed),
         });
+        if let Some(site) = &self.site {
+            request.extensions_mut().insert(Arc::clone(site));
+        }
         Ok(request)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use axum::extract::{FromRequestParts, OptionalFromRequestParts, OriginalUri};
+use axum::extract::{FromRequestParts, OptionalFromRequestParts, OriginalUri, RawPathParams};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, Uri};
 use axum::response::{IntoResponse as _, Response};
@@ -20,6 +20,7 @@ use super::session_cookie::{CookieSlot, cookie_of, set_cookie};
 use super::state::UiState;
 use super::times::Zone;
 use crate::clock;
+use crate::domain::site::SiteId;
 use crate::record::sessions::{LINK_SESSION, TOKEN_SESSION};
 use crate::record::tokens::{Role, Scope, TokenRecord};
 
@@ -122,15 +123,16 @@ impl PageVisit {
 /// Finds the session of a request. The second value is a cookie that extends it.
 async fn find(
     state: &UiState,
-    parts: &Parts,
+    parts: &mut Parts,
 ) -> Result<Option<(PageVisit, Option<HeaderValue>)>, PageFailure> {
+    let site = site_to_show(parts).await;
     // Only one of the two names counts.
     let Some(text) = cookie_of(&parts.headers, cookie_name(state)) else {
         return Ok(None);
     };
     let found = match is_poll(parts) {
         true => state.find_watching_session(text).await?,
-        false => state.find_session(text).await?,
+        false => state.find_session(text, site.as_ref()).await?,
     };
     let Some(found) = found else {
         return Ok(None);
@@ -141,7 +143,7 @@ async fn find(
         .flatten();
     let (here, is_utc) = without_switch(original_uri(parts));
     let visit = PageVisit {
-        api: PageApi::new(state.clone(), found.token.clone()),
+        api: PageApi::new(state.clone(), found.token.clone(), found.site),
         state: state.clone(),
         token: found.token,
         form_token: form_token(text),
@@ -149,6 +151,16 @@ async fn find(
         is_utc,
     };
     Ok(Some((visit, extended)))
+}
+
+/// The site in the address of a page that shows something. A form reads it when its turn comes.
+async fn site_to_show(parts: &mut Parts) -> Option<SiteId> {
+    if !parts.method.is_safe() {
+        return None;
+    }
+    let params = RawPathParams::from_request_parts(parts, &()).await.ok()?;
+    let (_, id) = params.iter().find(|(name, _)| *name == "site_id")?;
+    id.parse().ok()
 }
 
 /// True if a page's script asks what is new, as it does every few seconds.

@@ -12,6 +12,7 @@ use super::config::UiConfig;
 use super::live_cache::LiveCache;
 use super::watchers::Watchers;
 use crate::clock;
+use crate::domain::site::SiteId;
 use crate::record::keyring::Keyring;
 use crate::record::pool_shares::{PoolShares, SharePermit, WithinShare};
 use crate::record::sessions::{self, SessionRecord};
@@ -69,8 +70,12 @@ impl UiState {
         self.connection(self.0.shares.for_stranger().await).await
     }
 
-    /// Finds the session with this text.
-    pub(super) async fn find_session(&self, text: &str) -> sqlx::Result<Option<SessionRecord>> {
+    /// Finds the session with this text, and with it the site if one is given.
+    pub(super) async fn find_session(
+        &self,
+        text: &str,
+        site: Option<&SiteId>,
+    ) -> sqlx::Result<Option<SessionRecord>> {
         // Any other text costs no query.
         if !sessions::may_be_session(text) {
             return Ok(None);
@@ -78,7 +83,7 @@ impl UiState {
         let hash = tokens::hash(text);
         let permit = self.0.shares.for_look_up(&hash, false).await;
         let mut conn = self.connection(permit).await?;
-        let found = sessions::find(&mut conn, text, clock::now()).await?;
+        let found = sessions::find(&mut conn, text, site, clock::now()).await?;
         let id = found.as_ref().map(|session| session.token.id.uuid());
         self.0.shares.looked_up(hash, id);
         Ok(found)
@@ -99,7 +104,7 @@ impl UiState {
         if let Some(known) = self.0.watchers.find(&hash, now, check).await? {
             return Ok(Some(known));
         }
-        let found = self.find_session(text).await?;
+        let found = self.find_session(text, None).await?;
         if let Some(session) = &found {
             self.0.watchers.note(hash, session.clone(), now).await;
         }

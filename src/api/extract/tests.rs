@@ -5,8 +5,10 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::routing::{get, post, put};
+use chrono::DateTime;
 use tower_service::Service as _;
 
+use crate::record::sites::SiteRecord;
 use crate::record::tokens::{Role, Scope};
 
 use super::*;
@@ -54,6 +56,50 @@ async fn a_site_is_handed_out_by_scope_and_role() {
             let status = status(method, &path, Some((scope.clone(), role))).await;
             assert_eq!(status.as_u16(), wanted, "{scope:?} {role:?} {path}");
         }
+    }
+}
+
+/// A site as a page has read it.
+fn of_page(site_id: &str) -> Arc<SiteOfPage> {
+    Arc::new(SiteOfPage {
+        site: SiteRecord {
+            site_id: site_id.to_owned(),
+            name: None,
+            time_zone: "UTC".to_owned(),
+            aliases: Vec::new(),
+            include_paths: false,
+            first_event_at: None,
+            last_event_at: None,
+            inserted_at: DateTime::UNIX_EPOCH,
+            updated_at: DateTime::UNIX_EPOCH,
+        },
+        now: None,
+    })
+}
+
+#[tokio::test]
+async fn what_a_page_has_read_gives_no_rights() {
+    let is_known = async |site: ReadableSite| site.of_page().is_some().to_string();
+    let mut router: Router = Router::new().route("/{site_id}", get(is_known));
+    let scope = Scope::Sites(vec!["mine".to_owned(), "other".to_owned()]);
+    for (asked, has_read, wanted) in [
+        ("mine", "mine", Some("true")),
+        ("mine", "other", Some("false")),
+        ("theirs", "theirs", None),
+        ("theirs", "mine", None),
+    ] {
+        let mut request = Request::new(Body::empty());
+        *request.uri_mut() = format!("/{asked}").parse().expect("a path");
+        let caller = Caller::of_test(scope.clone(), Role::Viewer);
+        request.extensions_mut().insert(caller);
+        request.extensions_mut().insert(of_page(has_read));
+        let response = router.call(request).await.expect("an answer");
+        let is_found = response.status() == StatusCode::OK;
+        let text = axum::body::to_bytes(response.into_body(), 1_000)
+            .await
+            .expect("a body");
+        let told = is_found.then(|| String::from_utf8_lossy(&text).into_owned());
+        assert_eq!(told.as_deref(), wanted, "{asked}, read {has_read}");
     }
 }
 

@@ -25,7 +25,7 @@ async fn sessions_are_checked_together_as_each_is_by_itself(pool: PgPool) {
         let session = spend_link(&mut conn, &link, now).await.expect("spent");
         texts.push(session.expect("a session"));
     }
-    let ended = find(&mut conn, &texts[0], now)
+    let ended = find(&mut conn, &texts[0], None, now)
         .await
         .expect("read")
         .expect("valid");
@@ -44,7 +44,7 @@ async fn sessions_are_checked_together_as_each_is_by_itself(pool: PgPool) {
     let valid = still_valid(&mut conn, &hashes, over).await.expect("checked");
     assert_eq!(valid, HashSet::new(), "the end of a link's session never moves");
     for text in &texts {
-        assert!(find(&mut conn, text, over).await.expect("read").is_none());
+        assert!(find(&mut conn, text, None, over).await.expect("read").is_none());
     }
 }
 

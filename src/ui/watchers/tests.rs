@@ -19,6 +19,7 @@ fn session(is_of_link: bool) -> SessionRecord {
         },
         is_extended: false,
         is_of_link,
+        site: None,
     }
 }
 
