@@ -6,7 +6,10 @@
 //! primary key instead, and for every other webhook reads the whole day in vain.
 
 use chrono::{DateTime, Utc};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use sqlx::PgConnection;
+use sqlx::types::Json;
 use uuid::Uuid;
 
 use crate::domain::id::{DeliveryId, WebhookId};
@@ -14,7 +17,7 @@ use crate::domain::site::SiteId;
 
 /// A delivery as its row has it. Statuses and reasons are text: they were checked when they were
 /// written, and those of a newer version are shown as they are.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StoredDelivery {
     pub(crate) id: Uuid,
     pub(crate) notification_id: Uuid,
@@ -39,7 +42,7 @@ pub(crate) struct StoredDelivery {
 }
 
 /// An attempt as its row has it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct AttemptRecord {
     pub(crate) attempt: i32,
     pub(crate) due_at: DateTime<Utc>,
@@ -50,6 +53,7 @@ pub(crate) struct AttemptRecord {
     pub(crate) result: String,
     pub(crate) fault: String,
     pub(crate) error: Option<String>,
+    #[serde(deserialize_with = "from_hex")]
     pub(crate) response: Option<Vec<u8>>,
     pub(crate) remote_address: Option<String>,
     pub(crate) url_masked: Option<String>,
@@ -243,29 +247,49 @@ pub(crate) async fn one(
     webhook: WebhookId,
     id: DeliveryId,
 ) -> Result<Option<(StoredDelivery, Vec<AttemptRecord>)>, sqlx::Error> {
-    let delivery = sqlx::query_as!(
-        StoredDelivery,
-        "select id, notification_id, webhook_id, site_id, event_type, origin, status, attempts, response_code,
-             failure_reason, next_retry_at, parked_until, parked_reason, resend_of, payload, created_at,
-             first_attempt_at, inserted_at, updated_at
-         from deliveries
-         where id = $1 and webhook_id = $2
-           and exists (select from webhooks where webhooks.id = $2 and webhooks.site_id = $3)",
+    // Of both tables, the partition is known by the id.
+    let row = sqlx::query!(
+        r#"select id, notification_id, webhook_id, site_id, event_type, origin, status, attempts, response_code,
+               failure_reason, next_retry_at, parked_until, parked_reason, resend_of, payload, created_at,
+               first_attempt_at, inserted_at, updated_at,
+               (select jsonb_agg(to_jsonb(a) || jsonb_build_object('response', encode(a.response, 'hex')) order by attempt)
+                from delivery_attempts a where a.delivery_id = $1) as "log: Json<Vec<AttemptRecord>>"
+           from deliveries
+           where id = $1 and webhook_id = $2
+             and exists (select from webhooks where webhooks.id = $2 and webhooks.site_id = $3)"#,
         id.uuid(),
         webhook.uuid(),
         site_id.as_str()
     )
-    .fetch_optional(&mut *conn)
+    .fetch_optional(conn)
     .await?;
-    let Some(delivery) = delivery else { return Ok(None) };
-    let attempts = sqlx::query_as!(
-        AttemptRecord,
-        "select attempt, due_at, started_at, headers_at, ended_at, status_code, result, fault, error, response,
-             remote_address, url_masked, possible_repeat, retry_at, dns_ms, connect_ms, tls_ms, response_ms, total_ms
-         from delivery_attempts where delivery_id = $1 order by attempt",
-        id.uuid()
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(Some((delivery, attempts)))
+    Ok(row.map(|row| {
+        let delivery = StoredDelivery {
+            id: row.id,
+            notification_id: row.notification_id,
+            webhook_id: row.webhook_id,
+            site_id: row.site_id,
+            event_type: row.event_type,
+            origin: row.origin,
+            status: row.status,
+            attempts: row.attempts,
+            response_code: row.response_code,
+            failure_reason: row.failure_reason,
+            next_retry_at: row.next_retry_at,
+            parked_until: row.parked_until,
+            parked_reason: row.parked_reason,
+            resend_of: row.resend_of,
+            payload: row.payload,
+            created_at: row.created_at,
+            first_attempt_at: row.first_attempt_at,
+            inserted_at: row.inserted_at,
+            updated_at: row.updated_at,
+        };
+        (delivery, row.log.map_or_else(Vec::new, |Json(log)| log))
+    }))
+}
+
+fn from_hex<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<u8>>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    text.map(hex::decode).transpose().map_err(D::Error::custom)
 }
