@@ -29,6 +29,14 @@ postgres_answers() {
         [ "$(PGCONNECT_TIMEOUT=3 "$postgres_bin/psql" -XAtqc 'SELECT 1' "$(postgres_url)" 2>/dev/null)" = 1 ]
 }
 
+# True if it refuses a connection only because it has as many as it takes. Its messages are in English.
+postgres_is_full() {
+    local refusal
+    "$postgres_bin/pg_isready" -q -t 2 -d "$(postgres_url)" || return 1
+    ! refusal=$(PGCONNECT_TIMEOUT=3 "$postgres_bin/psql" -XAtqc 'SELECT 1' "$(postgres_url)" 2>&1) || return 1
+    [[ $refusal =~ 'too many clients'|'too many connections'|'remaining connection slots' ]]
+}
+
 # Makes the data folder with the role and the database. Single-user mode opens no port meanwhile. The folder is made
 # under another name and renamed when it is complete, so that an interruption leaves no half of it.
 make_cluster() {
@@ -83,7 +91,7 @@ CONF
 
 postgres_wait() {
     local deadline=$((SECONDS + 30))
-    until postgres_answers; do
+    until postgres_answers || postgres_is_full; do
         if [ $SECONDS -ge $deadline ]; then
             say "postgres runs but does not answer on 127.0.0.1:$postgres_port"
             show_log postgres "$base/postgres/log"
