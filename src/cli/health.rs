@@ -9,7 +9,7 @@ use clap::Args;
 use reqwest::{Client, StatusCode};
 
 use super::local_http;
-use super::output::{complain, print};
+use super::output::{complain, print_json};
 use super::values::duration;
 use crate::clock;
 use crate::config::Config;
@@ -40,7 +40,7 @@ pub(super) async fn run(args: HealthArgs, config: &Config) -> anyhow::Result<Exi
         }
         let (status, body) = answer?;
         if status == StatusCode::OK {
-            print(&body)?;
+            print_json(&body)?;
             return Ok(ExitCode::SUCCESS);
         }
         complain(&format!("{url} answered {}: {body}", status.as_u16()));

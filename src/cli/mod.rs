@@ -165,7 +165,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Listen(options) => return listen::run(options).await,
         Command::Demo(args) => return demo::run(args).await,
         Command::Replay(replay) => replay::run(replay.args, replay.config.load_for_kafka()?).await?,
-        Command::Openapi => output::print(&format!("{:#}", crate::api::openapi()))?,
+        Command::Openapi => output::print_json(&format!("{:#}", crate::api::openapi()))?,
         Command::Completions(args) => shell::completions(&args, command_line())?,
         Command::Man(args) => shell::man(&args, command_line())?,
     }

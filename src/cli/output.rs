@@ -3,7 +3,11 @@
 use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _};
 
+use indicatif::ProgressDrawTarget;
+
 use super::closed_stdout;
+use super::text::{printable_lines, visible_json};
+use crate::telemetry::logs;
 
 /// Stdout is closed or full: whoever asked does not read the answer.
 #[derive(Debug, thiserror::Error)]
@@ -68,9 +72,17 @@ impl From<io::Error> for StdoutLost {
     }
 }
 
-/// Prints what was asked for, and a line end.
+/// Prints what was asked for, and a line end. What others wrote in it cannot drive the terminal.
 pub(super) fn print(text: &str) -> Result<(), StdoutLost> {
-    write(format!("{text}\n").as_bytes())
+    write(format!("{}\n", printable_lines(text)).as_bytes())
+}
+
+/// Prints JSON as it is, and a line end. A terminal gets escapes for hidden characters.
+pub(super) fn print_json(json: &str) -> Result<(), StdoutLost> {
+    if io::stdout().is_terminal() {
+        return write(format!("{}\n", visible_json(json)).as_bytes());
+    }
+    write(format!("{json}\n").as_bytes())
 }
 
 /// Refuses a stdout that was closed from the start.
@@ -94,14 +106,29 @@ pub(super) fn write(bytes: &[u8]) -> Result<(), StdoutLost> {
     Ok(())
 }
 
-/// Writes a line on stderr. A stderr that is closed or full is no reason to stop.
+/// Writes a line on stderr, or several. What others wrote in it cannot drive the terminal. A stderr
+/// that is closed or full is no reason to stop.
 pub(super) fn note(line: &str) {
-    drop(writeln!(io::stderr(), "{line}"));
+    drop(writeln!(io::stderr(), "{}", printable_lines(line)));
 }
 
 /// Writes a line on stderr that says who complains.
 pub(super) fn complain(line: &str) {
     note(&format!("bellwether: {line}"));
+}
+
+/// The place where bars of progress are drawn: stderr, unless its cursor cannot be moved.
+pub(super) fn progress_target() -> ProgressDrawTarget {
+    match logs::is_dumb_terminal() {
+        true => ProgressDrawTarget::hidden(),
+        false => ProgressDrawTarget::stderr_with_hz(10),
+    }
+}
+
+/// True if stdout is a terminal on which a cursor can be moved. A dumb one shows the codes for that
+/// as text.
+pub(super) fn is_drawable() -> bool {
+    io::stdout().is_terminal() && !logs::is_dumb_terminal()
 }
 
 /// True if stdout is a terminal whose user has nothing against colours (<https://no-color.org>).
@@ -110,5 +137,5 @@ pub(super) fn complain(line: &str) {
     reason = "a convention of all programs, and no setting of this one"
 )]
 pub(super) fn wants_colours() -> bool {
-    io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()
+    is_drawable() && std::env::var_os("NO_COLOR").is_none()
 }

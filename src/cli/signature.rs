@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 
 use super::exit::UsageError;
-use super::output::{complain, print};
+use super::output::{complain, print, print_json};
 use super::values::{secret, whole};
 use crate::clock;
 use crate::deliver::{request, signature};
@@ -83,7 +83,7 @@ fn sign(args: &SignArgs) -> anyhow::Result<ExitCode> {
             .into_iter()
             .map(|(name, value)| (name.to_owned(), value.into()))
             .collect();
-        print(&serde_json::to_string(&object)?)?;
+        print_json(&serde_json::to_string(&object)?)?;
     } else {
         let lines: Vec<String> = headers
             .into_iter()

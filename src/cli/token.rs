@@ -6,7 +6,7 @@ use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use serde::Serialize;
 use sqlx::{Connection as _, PgConnection};
 
-use super::output::{check_open, print};
+use super::output::{check_open, print, print_json};
 use super::text::printable;
 use crate::config::Config;
 use crate::domain::id::TokenId;
@@ -150,7 +150,7 @@ async fn list(connection: &mut PgConnection, args: &ListedTokensArgs) -> anyhow:
         }
     }
     if args.json {
-        return Ok(print(&serde_json::to_string(&TokenList { data })?)?);
+        return Ok(print_json(&serde_json::to_string(&TokenList { data })?)?);
     }
     let mut lines = vec![format!(
         "{:30}  {:9}  {:6}  {:24}  SUBJECT",

@@ -5,6 +5,7 @@
 pub(crate) mod words;
 /// Words that are meant by misspelled ones.
 pub(crate) mod near_words;
+pub(crate) mod hidden;
 pub mod time;
 pub mod id;
 pub mod event;

@@ -1,7 +1,7 @@
 //! Log lines: for people on a terminal, JSON elsewhere. They go to stderr; stdout belongs to what a
 //! command prints.
 
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _, Write};
 use std::sync::Arc;
 
 use tracing::{Event, Level, Subscriber};
@@ -14,6 +14,7 @@ use tracing_subscriber::{Layer, fmt as subscriber_fmt};
 use super::Metrics;
 use super::json_line::{JsonLine, SpanFields};
 use crate::config::{LogFormat, TelemetryConfig};
+use crate::domain::hidden::is_hidden;
 use crate::telemetry::words::LoudLevel;
 
 /// Starts logging. `roles` is said in every JSON line. Doing it twice keeps the first.
@@ -24,8 +25,8 @@ pub(crate) fn start(config: &TelemetryConfig, roles: &str, metrics: Option<Arc<M
     } else {
         subscriber_fmt::layer()
             .with_target(false)
-            .with_ansi(std::io::stderr().is_terminal())
-            .with_writer(std::io::stderr)
+            .with_ansi(std::io::stderr().is_terminal() && !is_dumb_terminal())
+            .with_writer(|| VisibleLines(std::io::stderr()))
             .log_internal_errors(false)
             .boxed()
     };
@@ -80,6 +81,32 @@ fn is_json(format: LogFormat) -> bool {
     }
 }
 
+/// True if the terminal says that it understands no codes.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a convention of all programs, and no setting of this one"
+)]
+pub(crate) fn is_dumb_terminal() -> bool {
+    std::env::var_os("TERM").is_some_and(|term| term == "dumb")
+}
+
+/// Passes lines on, but for characters that turn text or hide it. Colours stay, and other control
+/// characters have been escaped before.
+struct VisibleLines<W>(W);
+
+impl<W: Write> Write for VisibleLines<W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let turns = |one: char| is_hidden(one) && !one.is_control();
+        let text = String::from_utf8_lossy(line).replace(turns, "\u{fffd}");
+        self.0.write_all(text.as_bytes())?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
 fn json_lines<S: Subscriber + for<'a> LookupSpan<'a>>(roles: &str) -> impl Layer<S> {
     subscriber_fmt::layer()
         .event_format(JsonLine {
@@ -121,5 +148,17 @@ mod tests {
             assert!(filter.would_enable("bellwether::record", &Level::INFO));
             assert!(filter.would_enable("sqlx::query", &Level::ERROR));
         }
+    }
+
+    #[test]
+    fn a_log_line_keeps_colours_and_turns_no_text() {
+        let mut lines = VisibleLines(Vec::new());
+        lines
+            .write_all("\u{1b}[32mINFO\u{1b}[0m site=\u{202e}a\n".as_bytes())
+            .expect("a vector takes all");
+        assert_eq!(
+            String::from_utf8(lines.0).expect("UTF-8"),
+            "\u{1b}[32mINFO\u{1b}[0m site=\u{fffd}a\n"
+        );
     }
 }

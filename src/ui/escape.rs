@@ -4,8 +4,10 @@ use std::fmt::{self, Write};
 
 use askama::filters::Escaper;
 
-/// The escaper of every template. Besides the characters of HTML it writes control characters and
-/// those that turn the direction of writing as `⟦U+202E⟧`, so that no name can pose as another.
+use crate::domain::hidden::is_hidden;
+
+/// The escaper of every template. Besides the characters of HTML it writes hidden characters, such
+/// as those that turn the direction of writing, as `⟦U+202E⟧`, so that no name can pose as another.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Visible;
 
@@ -29,14 +31,7 @@ impl Escaper for Visible {
 }
 
 fn is_special(one: char) -> bool {
-    matches!(one, '<' | '>' | '&' | '"' | '\'') || is_hidden(one)
-}
-
-/// True for control characters but line breaks and tabs, and for those that change the direction
-/// of writing.
-fn is_hidden(one: char) -> bool {
-    one.is_control() && !matches!(one, '\n' | '\t')
-        || matches!(one, '\u{61C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+    matches!(one, '<' | '>' | '&' | '"' | '\'') || (is_hidden(one) && !matches!(one, '\n' | '\t'))
 }
 
 /// Escapes `text` for HTML.

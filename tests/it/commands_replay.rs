@@ -411,3 +411,40 @@ async fn a_replay_that_a_signal_stops_says_how_far_it_came() {
         drop(stdin);
     }
 }
+
+#[tokio::test]
+#[allow(clippy::print_stdout, reason = "a test that did less than it should says so")]
+async fn replay_draws_no_bar_on_a_dumb_terminal() {
+    let deployment = log_deployment().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    write_events(&path, &["2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z"]);
+    let command = deployment.command(&["replay", path.to_str().unwrap(), "--speed", "1"]);
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let words: Vec<String> = words
+        .map(|word| format!("'{}'", word.to_str().unwrap()))
+        .collect();
+    let written = |term: &str| {
+        let output = std::process::Command::new("script")
+            .args(["-qec", &words.join(" "), "/dev/null"])
+            .envs(
+                command
+                    .get_envs()
+                    .filter_map(|(name, value)| Some((name, value?))),
+            )
+            .env("TERM", term)
+            .stdin(Stdio::null())
+            .output();
+        output
+            .ok()
+            .map(|output| String::from_utf8(output.stdout).unwrap())
+    };
+    let Some(drawn) = written("xterm") else {
+        println!("skipped: script is not there (Debian: bsdutils)");
+        return;
+    };
+    assert!(drawn.contains("\u{1b}["), "{drawn:?}");
+    let plain = written("dumb").unwrap();
+    assert!(plain.contains("published 2 events"), "{plain:?}");
+    assert!(!plain.contains('\u{1b}'), "{plain:?}");
+}

@@ -183,9 +183,9 @@ fn commands_work(commands: &str) -> bool {
     true
 }
 
-/// The lines that a demo shows on a terminal, without the codes that move the cursor and colour.
-/// `setup` is said to the terminal before. `None` if there is no program that makes one.
-fn shown_on_a_terminal(setup: &str, arguments: &str) -> Option<Vec<String>> {
+/// Everything that a demo writes to a terminal. `setup` is run on the terminal before. `None` if there
+/// is no program that makes one.
+fn written_to_a_terminal(setup: &str, arguments: &str) -> Option<String> {
     let folder = tempfile::tempdir().unwrap();
     fs::set_permissions(folder.path(), Permissions::from_mode(0o1777)).unwrap();
     let line = format!(
@@ -200,6 +200,12 @@ fn shown_on_a_terminal(setup: &str, arguments: &str) -> Option<Vec<String>> {
         .ok()?;
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{text}");
+    Some(text)
+}
+
+/// The lines of it, without the codes that move the cursor and colour.
+fn shown_on_a_terminal(setup: &str, arguments: &str) -> Option<Vec<String>> {
+    let text = written_to_a_terminal(setup, arguments)?;
     let mut shown = String::new();
     let mut rest = text.as_str();
     while let Some((before, code)) = rest.split_once("\u{1b}[") {
@@ -241,6 +247,20 @@ fn demo_fits_terminals_of_80_and_120_columns() {
         let widest = widest(&lines);
         assert!(widest.chars().count() < columns, "{columns}: {widest}");
     }
+}
+
+#[test]
+#[allow(clippy::print_stdout, reason = "a test that did less than it should says so")]
+fn demo_writes_plain_lines_to_a_dumb_terminal() {
+    let Some(text) = written_to_a_terminal("export TERM=dumb", "--for 12s") else {
+        println!("skipped: script is not there (Debian: bsdutils)");
+        return;
+    };
+    assert!(
+        text.contains("attempt 1") && text.contains("the demo is over"),
+        "{text}"
+    );
+    assert!(!text.contains('\u{1b}'), "{text:?}");
 }
 
 #[test]

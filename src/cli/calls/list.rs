@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::client::ApiClient;
 use super::show::OutputArgs;
 use super::table::{self, Column};
-use crate::cli::output::{note, print};
+use crate::cli::output::{note, print, print_json};
 use crate::cli::values::whole;
 
 /// Most entries of a page.
@@ -91,7 +91,7 @@ pub(super) async fn show(
 ) -> anyhow::Result<()> {
     let list = read(api, path, query, wanted).await?;
     if output.json {
-        print(&serde_json::to_string(&list)?)?;
+        print_json(&serde_json::to_string(&list)?)?;
         return Ok(());
     }
     let rows: Vec<Value> = list

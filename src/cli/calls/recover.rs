@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressStyle};
 use reqwest::Method;
 use serde_json::Value;
 
@@ -12,7 +12,7 @@ use super::arguments::SiteArgs;
 use super::body::CallBody;
 use super::client::{ApiAnswer, ApiClient};
 use super::show::{OutputArgs, send_and_print};
-use crate::cli::output::{complain, note};
+use crate::cli::output::{complain, note, progress_target};
 use crate::cli::values::time;
 use crate::clock;
 use crate::domain::id::{JobId, WebhookId};
@@ -129,7 +129,7 @@ struct JobProgress {
 
 impl JobProgress {
     fn new(now: Instant) -> Self {
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
+        let bar = ProgressBar::with_draw_target(None, progress_target());
         let style = ProgressStyle::with_template("{bar:40} {pos} of {len}  {elapsed}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         Self { bar, noted_at: now }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::body::CallBody;
 use super::client::{ApiAnswer, ApiClient};
-use crate::cli::output::{StdoutLost, check_open, print};
+use crate::cli::output::{StdoutLost, check_open, print_json};
 use crate::cli::text::indented_json;
 
 /// Form in which an answer is printed.
@@ -21,9 +21,9 @@ impl OutputArgs {
     /// Prints an answer: on one line as it came, or indented for people.
     pub(super) fn print(self, answer: &ApiAnswer) -> anyhow::Result<()> {
         if self.json {
-            print(&answer.text)?;
+            print_json(&answer.text)?;
         } else {
-            print(&indented_json(serde_json::from_str(&answer.text)?))?;
+            print_json(&indented_json(serde_json::from_str(&answer.text)?))?;
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use self::fetch::{DeadRecord, FetchedRecords};
-use super::output::{complain, print};
+use super::output::{complain, print, print_json};
 use super::text::printable;
 use super::values::whole;
 use crate::app;
@@ -82,7 +82,7 @@ pub(super) async fn run(command: DeadLetterCommand, config: &Config) -> anyhow::
     letters.retain(|letter| args.wants(letter));
     letters.truncate(args.last as usize);
     if args.json {
-        print(&serde_json::to_string(&DeadLetterList { data: &letters })?)?;
+        print_json(&serde_json::to_string(&DeadLetterList { data: &letters })?)?;
     } else {
         print(&text(&letters))?;
     }

@@ -1,7 +1,7 @@
 //! Standard output of the demo: a line for each request that arrives, and on a terminal the
 //! visitors of each site below them.
 
-use std::io::{self, IsTerminal as _};
+use std::io;
 use std::sync::OnceLock;
 
 use super::arrival::{Arrival, ArrivalTally};
@@ -9,7 +9,7 @@ use super::frame::Frame;
 use super::layout::{self, PICTURE, Style};
 use super::sites::{SITES, Thresholds};
 use super::stream::TrafficSnapshot;
-use crate::cli::output::{StdoutLost, wants_colours, write};
+use crate::cli::output::{StdoutLost, is_drawable, wants_colours, write};
 
 /// Columns of a terminal that does not say how many it has.
 const USUAL_COLUMNS: usize = 80;
@@ -18,7 +18,8 @@ const USUAL_COLUMNS: usize = 80;
 #[derive(Debug)]
 pub(super) struct Screen {
     live: Option<Live>,
-    is_terminal: bool,
+    /// A terminal whose cursor can be moved.
+    is_drawable: bool,
     colours: bool,
     /// The first failure to write.
     lost: OnceLock<StdoutLost>,
@@ -39,7 +40,7 @@ impl Screen {
     pub(super) fn new() -> Self {
         Self {
             live: None,
-            is_terminal: io::stdout().is_terminal(),
+            is_drawable: is_drawable(),
             colours: wants_colours(),
             lost: OnceLock::new(),
             has_shown_whole: false,
@@ -63,7 +64,7 @@ impl Screen {
 
     /// Begins to draw the sites, where there is a terminal.
     pub(super) fn begin_live(&mut self) {
-        self.live = self.is_terminal.then(Live::default);
+        self.live = self.is_drawable.then(Live::default);
     }
 
     /// Stops drawing; the last picture goes.
@@ -134,7 +135,7 @@ impl Screen {
 
     fn style(&self) -> Style {
         Style {
-            width: self.is_terminal.then(|| self.columns()),
+            width: self.is_drawable.then(|| self.columns()),
             colours: self.colours,
         }
     }

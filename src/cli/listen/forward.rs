@@ -15,7 +15,7 @@ use super::options::{ForwardArgs, ListenOptions};
 use crate::app::{Lifecycle, SecondSignal};
 use crate::cli::calls::{ApiClient, DeliveryFollower, LOOK_EVERY, SiteArgs};
 use crate::cli::local_http;
-use crate::cli::output::{note, print, wants_colours};
+use crate::cli::output::{note, print_json, wants_colours, write};
 use crate::cli::text::{paint, printable};
 use crate::clock;
 use crate::deliver::{request, signature};
@@ -116,7 +116,12 @@ impl Forwarder {
                 match &delivery.payload {
                     Some(payload) => {
                         let body = Bytes::copy_from_slice(payload.get().as_bytes());
-                        print(&self.forward(&delivery, body).await?)?;
+                        let line = self.forward(&delivery, body).await?;
+                        if self.json {
+                            print_json(&line)?;
+                        } else {
+                            write(format!("{line}\n").as_bytes())?;
+                        }
                     }
                     None => note(&format!("{} has no payload any more", delivery.id)),
                 }

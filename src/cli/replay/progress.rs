@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressStyle};
 
 use super::answers::Answers;
-use crate::cli::text::counted;
+use crate::cli::output::progress_target;
+use crate::cli::text::{counted, printable_lines};
 use crate::clock;
 
 /// Time between two log lines where there is no terminal.
@@ -22,7 +23,7 @@ pub(super) struct Progress {
 impl Progress {
     /// The progress through `size` bytes, if that is known.
     pub(super) fn new(size: Option<u64>) -> Self {
-        let bar = ProgressBar::with_draw_target(size, ProgressDrawTarget::stderr_with_hz(10));
+        let bar = ProgressBar::with_draw_target(size, progress_target());
         let template = match size {
             Some(_) => "{bar:40} {percent:>3} %  {msg}  {elapsed} (about {eta} left)",
             None => "{spinner} {msg}  {elapsed}",
@@ -62,7 +63,7 @@ impl Progress {
     /// Says something above the bar, or logs it.
     pub(super) fn say(&self, text: &str) {
         if self.is_on_terminal {
-            self.bar.println(text)
+            self.bar.println(printable_lines(text))
         } else {
             tracing::warn!("{text}")
         }
