@@ -28,7 +28,7 @@ use tokio::sync::{Mutex, Notify};
 use self::print::{block, json_line};
 use self::receiver::{Incoming, ListenReceiver};
 use self::temporary::TemporaryWebhook;
-use super::output::{StdoutLost, check_open, note, wants_colours, write};
+use super::output::{StdoutLost, check_open, note, print_json, wants_colours, write};
 use crate::app::{Lifecycle, SecondSignal};
 use crate::clock;
 
@@ -121,12 +121,12 @@ async fn answer(
     };
     let received = listener.receiver.receive(incoming, clock::now_ms());
     let options = &listener.receiver.options;
-    let text = if options.json {
-        json_line(&received)
+    let shown = if options.json {
+        print_json(&json_line(&received))
     } else {
-        block(&received, listener.colours)
+        write(block(&received, listener.colours).as_bytes())
     };
-    if let Err(lost) = write(text.as_bytes()) {
+    if let Err(lost) = shown {
         listener.lost.lock().await.get_or_insert(lost);
         listener.unread.notify_one();
     }

@@ -43,7 +43,7 @@ enum BodyText<'a> {
     Text(Cow<'a, str>),
 }
 
-/// One line, with its line end.
+/// One line, without its line end.
 pub(super) fn json_line(received: &ReceivedRequest) -> String {
     let body = match serde_json::from_slice::<&RawValue>(&received.body) {
         Ok(raw) if !raw.get().contains(['\n', '\r']) => BodyText::Json(raw),
@@ -67,9 +67,7 @@ pub(super) fn json_line(received: &ReceivedRequest) -> String {
         headers: joined(&received.headers),
         body,
     };
-    let mut text = serde_json::to_string(&line).expect("plain data with string keys always becomes JSON");
-    text.push('\n');
-    text
+    serde_json::to_string(&line).expect("plain data with string keys always becomes JSON")
 }
 
 /// A block of lines for people, with its line ends.
@@ -116,12 +114,28 @@ pub(super) fn block(received: &ReceivedRequest, colours: bool) -> String {
 }
 
 fn in_words(check: SignatureCheck, colours: bool) -> String {
-    match check {
-        SignatureCheck::Ok => paint(colours, "32", "ok"),
-        SignatureCheck::Wrong => paint(colours, "1;31", "WRONG (by none of the secrets)"),
-        SignatureCheck::Missing => paint(colours, "1;31", "MISSING"),
-        SignatureCheck::NotChecked => paint(colours, "2", "not checked"),
-    }
+    let (colour, words) = match check {
+        SignatureCheck::Ok => ("32", "ok"),
+        SignatureCheck::Wrong => ("1;31", "WRONG (by none of the secrets)"),
+        SignatureCheck::Missing => ("1;31", "MISSING"),
+        SignatureCheck::MissingId => ("1;31", "cannot be verified: webhook-id is MISSING"),
+        SignatureCheck::MissingTimestamp => ("1;31", "cannot be verified: webhook-timestamp is MISSING"),
+        SignatureCheck::MissingIdAndTimestamp => (
+            "1;31",
+            "cannot be verified: webhook-id and webhook-timestamp are MISSING",
+        ),
+        SignatureCheck::BadTimestamp => ("1;31", "right, but webhook-timestamp is NO NUMBER of seconds"),
+        SignatureCheck::Old => (
+            "1;31",
+            "right, but OLD: receivers refuse a webhook-timestamp of more than 5 minutes ago",
+        ),
+        SignatureCheck::Early => (
+            "1;31",
+            "right, but EARLY: receivers refuse a webhook-timestamp of more than 5 minutes ahead",
+        ),
+        SignatureCheck::NotChecked => ("2", "not checked"),
+    };
+    paint(colours, colour, words)
 }
 
 #[cfg(test)]

@@ -4,6 +4,11 @@ use axum::http::HeaderMap;
 use bytes::Bytes;
 use serde::Serialize;
 
+use crate::deliver::request;
+
+/// Distance of `webhook-timestamp` from now that receivers accept, as docs/verify tells them.
+pub(super) const TOLERANCE_SECONDS: i64 = 300;
+
 /// One request, and the answer to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ReceivedRequest {
@@ -39,6 +44,18 @@ pub(super) enum SignatureCheck {
     Wrong,
     /// The request has no such header.
     Missing,
+    /// It cannot be verified without `webhook-id`, which the request lacks.
+    MissingId,
+    /// It cannot be verified without `webhook-timestamp`, which the request lacks.
+    MissingTimestamp,
+    /// The request lacks both.
+    MissingIdAndTimestamp,
+    /// By one of the secrets, but `webhook-timestamp` is no number of seconds.
+    BadTimestamp,
+    /// By one of the secrets, but longer ago than a receiver should accept.
+    Old,
+    /// By one of the secrets, but further ahead than a receiver should accept.
+    Early,
     /// There is no secret to verify with.
     NotChecked,
 }
@@ -54,12 +71,50 @@ impl SignatureCheck {
         }
     }
 
-    /// True or false if there was a secret to verify with.
+    /// Checks `webhook-signature`, which two other headers belong to, and which holds for a while.
+    pub(super) fn of_standard(
+        headers: &HeaderMap,
+        has_secrets: bool,
+        now_ms: i64,
+        verify: impl FnOnce() -> bool,
+    ) -> Self {
+        let has = |name: &str| headers.contains_key(name);
+        let check = Self::of(has(request::STANDARD_SIGNATURE), has_secrets, verify);
+        let timestamp = headers.get(request::STANDARD_TIMESTAMP);
+        match (check, has(request::STANDARD_ID), timestamp) {
+            (Self::Ok | Self::Wrong, false, None) => Self::MissingIdAndTimestamp,
+            (Self::Ok | Self::Wrong, false, Some(_)) => Self::MissingId,
+            (Self::Ok | Self::Wrong, true, None) => Self::MissingTimestamp,
+            (Self::Ok, true, Some(timestamp)) => {
+                let seconds = timestamp.to_str().ok().and_then(|text| text.parse::<i64>().ok());
+                match seconds.map(|seconds| now_ms.div_euclid(1_000).saturating_sub(seconds)) {
+                    None => Self::BadTimestamp,
+                    Some(age) if age > TOLERANCE_SECONDS => Self::Old,
+                    Some(age) if age < -TOLERANCE_SECONDS => Self::Early,
+                    Some(_) => Self::Ok,
+                }
+            }
+            (check, ..) => check,
+        }
+    }
+
+    /// True if it is there and cannot be verified.
+    pub(super) fn is_wrong(self) -> bool {
+        match self {
+            Self::Wrong
+            | Self::MissingId
+            | Self::MissingTimestamp
+            | Self::MissingIdAndTimestamp
+            | Self::BadTimestamp => true,
+            Self::Ok | Self::Missing | Self::Old | Self::Early | Self::NotChecked => false,
+        }
+    }
+
+    /// True if a receiver should accept it; `None` without a secret to verify with.
     pub(super) fn is_ok(self) -> Option<bool> {
         match self {
-            Self::Ok => Some(true),
-            Self::Wrong | Self::Missing => Some(false),
             Self::NotChecked => None,
+            check => Some(check == Self::Ok),
         }
     }
 }

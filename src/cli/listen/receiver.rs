@@ -1,6 +1,7 @@
 //! Verification of each request, its answer, and the count of all. Pure but for the lock.
 
 use std::collections::{BTreeMap, HashSet};
+use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
 
 use axum::http::HeaderMap;
@@ -29,6 +30,8 @@ struct RequestTally {
     requests: u64,
     wrong_signatures: u64,
     unsigned: u64,
+    /// Signed rightly, at a time that a receiver should not accept.
+    untimely: u64,
     repeated: u64,
     deliveries: HashSet<String>,
     attempts: HashSet<(String, u32)>,
@@ -71,15 +74,17 @@ impl ListenReceiver {
             header(request::STANDARD_ID).unwrap_or_default(),
             header(request::STANDARD_TIMESTAMP).unwrap_or_default(),
         );
-        let standard = header(request::STANDARD_SIGNATURE);
-        let signature = SignatureCheck::of(plain.iter().any(Option::is_some), !secrets.is_empty(), || {
+        let is_signed = [request::SIGNATURE, request::SIGNATURE_NEXT]
+            .iter()
+            .any(|name| headers.contains_key(*name));
+        let signature = SignatureCheck::of(is_signed, !secrets.is_empty(), || {
             by_any(&|secret| {
                 let mut signatures = plain.iter().flatten();
                 signatures.any(|one| signature::verify_plain(secret, &body, one))
             })
         });
-        let standard_signature = SignatureCheck::of(standard.is_some(), !secrets.is_empty(), || {
-            let list = standard.unwrap_or_default();
+        let standard_signature = SignatureCheck::of_standard(&headers, !secrets.is_empty(), now_ms, || {
+            let list = header(request::STANDARD_SIGNATURE).unwrap_or_default();
             by_any(&|secret| signature::verify_standard(secret, id, timestamp, &body, list))
         });
         let mut received = ReceivedRequest {
@@ -131,6 +136,9 @@ impl ListenReceiver {
             tally.wrong_signatures,
             tally.unsigned
         )];
+        if tally.untimely > 0 {
+            let _ = write!(lines[0], ", old or early {}", tally.untimely);
+        }
         if tally.requests > 0 {
             lines.push(format!("events: {}", list(&tally.events)));
             lines.push(format!("answers: {}", list(&tally.statuses)));
@@ -158,7 +166,9 @@ impl RequestTally {
         let event = if has_room { event } else { "others" };
         *self.events.entry(event.to_owned()).or_default() += 1;
         let checks = [received.signature, received.standard_signature];
-        self.wrong_signatures += u64::from(checks.contains(&SignatureCheck::Wrong));
+        self.wrong_signatures += u64::from(checks.iter().any(|check| check.is_wrong()));
+        let untimely = [SignatureCheck::Old, SignatureCheck::Early];
+        self.untimely += u64::from(untimely.contains(&received.standard_signature));
         self.unsigned += u64::from(checks == [SignatureCheck::Missing; 2]);
         let Some(delivery) = &received.delivery_id else {
             return false;

@@ -1,6 +1,6 @@
 use axum::http::HeaderValue;
 
-use super::received::{ReceivedRequest, SignatureCheck};
+use super::received::{ReceivedRequest, SignatureCheck, TOLERANCE_SECONDS};
 use super::*;
 use crate::deliver::http::client::{ClientOptions, WebhookClient};
 use crate::deliver::request::WebhookRequest;
@@ -26,6 +26,12 @@ fn receiver(arguments: &[&str]) -> ListenReceiver {
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 fn receive(receiver: &ListenReceiver, attempt: u32, change: impl FnOnce(&mut HeaderMap)) -> ReceivedRequest {
+    let mut incoming = incoming(attempt);
+    change(&mut incoming.headers);
+    receiver.receive(incoming, facts("").now_ms + 250)
+}
+
+fn incoming(attempt: u32) -> Incoming {
     let mut facts = facts("{\"a\":1}");
     facts.attempt = attempt;
     let request = WebhookRequest::build(&webhook("https://example.com/"), &facts);
@@ -34,14 +40,12 @@ fn receive(receiver: &ListenReceiver, attempt: u32, change: impl FnOnce(&mut Hea
         let name = axum::http::HeaderName::try_from(name).expect("a name");
         headers.insert(name, value.reveal().parse().expect("a value"));
     }
-    change(&mut headers);
-    let incoming = Incoming {
+    Incoming {
         method: "POST".to_owned(),
         path: "/hook".to_owned(),
         headers,
         body: request.body,
-    };
-    receiver.receive(incoming, facts.now_ms + 250)
+    }
 }
 
 #[test]
@@ -64,6 +68,87 @@ fn both_signatures_are_verified_with_any_of_the_secrets() {
     let unsigned: fn(&mut HeaderMap) = HeaderMap::clear;
     assert_eq!(verified(&right, unsigned), (Missing, Missing));
     assert_eq!(verified(&[], unsigned), (NotChecked, NotChecked));
+}
+
+#[test]
+fn a_signature_without_its_headers_says_which_is_missing() {
+    let checked = |without: &[&str]| {
+        let received = receive(&receiver(&["--secret", SECRET]), 1, |headers| {
+            for name in without {
+                headers.remove(*name);
+            }
+        });
+        (received.signature, received.standard_signature)
+    };
+    for (without, expected) in [
+        (&["webhook-id"][..], SignatureCheck::MissingId),
+        (&["webhook-timestamp"], SignatureCheck::MissingTimestamp),
+        (
+            &["webhook-id", "webhook-timestamp"],
+            SignatureCheck::MissingIdAndTimestamp,
+        ),
+        (&["webhook-id", "webhook-signature"], SignatureCheck::Missing),
+    ] {
+        assert_eq!(checked(without), (SignatureCheck::Ok, expected), "{without:?}");
+    }
+}
+
+#[test]
+fn a_right_signature_of_another_time_is_old_or_early() {
+    let verify = include_str!("../../../docs/verify/verify.rs");
+    let told = format!("TOLERANCE_SECONDS: u64 = {TOLERANCE_SECONDS};");
+    assert!(verify.contains(&told), "receivers are told something else");
+    let receiver = receiver(&["--secret", SECRET]);
+    let checks = [0, 300, 301, 1_000_000_000, -300, -301].map(|late| {
+        let incoming = incoming(1);
+        let received = receiver.receive(incoming, facts("{}").now_ms + late * 1_000);
+        (received.standard_signature, received.standard_signature.is_ok())
+    });
+    use SignatureCheck::{Early, Ok, Old};
+    let (right, wrong) = (Some(true), Some(false));
+    assert_eq!(
+        checks,
+        [
+            (Ok, right),
+            (Ok, right),
+            (Old, wrong),
+            (Old, wrong),
+            (Ok, right),
+            (Early, wrong)
+        ]
+    );
+    let summary = receiver.summary();
+    assert!(
+        summary.contains("wrong signatures 0, unsigned 0, old or early 3\n"),
+        "{summary}"
+    );
+}
+
+#[test]
+fn a_signed_timestamp_that_is_no_number_is_said_to_be_none() {
+    let received = receive(&receiver(&["--secret", SECRET]), 1, |headers| {
+        headers.insert("webhook-timestamp", HeaderValue::from_static("today"));
+    });
+    assert_eq!(received.standard_signature, SignatureCheck::Wrong);
+    let check = SignatureCheck::of_standard(
+        &[
+            ("webhook-id", "a"),
+            ("webhook-timestamp", "today"),
+            ("webhook-signature", "v1,"),
+        ]
+        .into_iter()
+        .map(|(name, value)| {
+            (
+                axum::http::HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            )
+        })
+        .collect(),
+        true,
+        0,
+        || true,
+    );
+    assert_eq!(check, SignatureCheck::BadTimestamp);
 }
 
 #[test]

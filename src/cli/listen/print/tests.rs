@@ -2,6 +2,7 @@ use axum::http::HeaderMap;
 use bytes::Bytes;
 
 use super::*;
+use crate::domain::hidden::is_hidden;
 
 fn received(body: &'static [u8]) -> ReceivedRequest {
     let mut headers = HeaderMap::new();
@@ -35,12 +36,11 @@ fn scripts_get_one_line_with_the_body_byte_for_byte() {
             r#""attempt":2,"signature_ok":true,"standard_signature_ok":null,"signature":"ok","standard_signature":"not_checked","#,
             r#""latency_ms":1250,"repeated":true,"status":503,"method":"POST","path":"/hook","#,
             r#""headers":{"webhook-id":"evt_1","x-own":"a, b"},"body":{"b" : 1.50, "a":"\u00e9"}}"#,
-            "\n"
         )
     );
     for body in [&b"{\n}"[..], b"not json", b"\xff\xfe", b""] {
         let line = json_line(&received(body));
-        assert_eq!(line.matches('\n').count(), 1, "{line}");
+        assert!(!line.contains('\n'), "{line}");
         let read: serde_json::Value = serde_json::from_str(&line).expect("JSON");
         assert!(read["body"].is_string());
     }
@@ -74,10 +74,42 @@ fn no_signature_is_told_from_a_wrong_one() {
 }
 
 #[test]
+fn a_missing_header_is_told_from_a_wrong_signature() {
+    for (check, words) in [
+        (SignatureCheck::MissingId, "webhook-id is MISSING"),
+        (SignatureCheck::MissingTimestamp, "webhook-timestamp is MISSING"),
+        (
+            SignatureCheck::MissingIdAndTimestamp,
+            "webhook-id and webhook-timestamp are MISSING",
+        ),
+        (SignatureCheck::Old, "right, but OLD"),
+        (SignatureCheck::Early, "right, but EARLY"),
+    ] {
+        let shown = block(
+            &ReceivedRequest {
+                standard_signature: check,
+                ..received(b"{}")
+            },
+            false,
+        );
+        assert!(shown.contains(words) && !shown.contains("WRONG"), "{shown}");
+    }
+}
+
+#[test]
 fn a_sender_cannot_drive_the_terminal() {
-    let shown = block(&received(b"\x1b]0;title\x07 \"\xc2\x9b31m\""), false);
-    assert!(
-        !shown.chars().any(|one| one.is_control() && one != '\n'),
-        "{shown:?}"
-    );
+    for body in [
+        &b"\x1b]0;title\x07 \"\xc2\x9b31m\""[..],
+        "a\u{202e}b".as_bytes(),
+        "{\"a\u{2066}\": \"b\u{202e}\"}".as_bytes(),
+    ] {
+        let mut received = received(body);
+        received.path = "/\u{202e}".to_owned();
+        received.event = Some("\u{1b}[2J\u{202e}".to_owned());
+        let value = axum::http::HeaderValue::from_bytes("x\u{202e}".as_bytes());
+        received.headers.insert("x-own", value.expect("a value"));
+        let shown = block(&received, false);
+        let drives = |one: char| is_hidden(one) && one != '\n';
+        assert!(!shown.contains(drives), "{shown:?}");
+    }
 }
