@@ -112,6 +112,12 @@ async fn inspect_shows_refused_values_and_what_may_be_meant() {
         r#"{"site_id":"a.example","type":"pageview","visitor_id":"somebody-4","timestamp":"yesterday"}"#,
         r#"{"site_id":"a.example","type":"pageview","visitor_id":"somebody-5","source":["somebody-5"]}"#,
         r#"{"site_id":"a.example","type":"pageview","visitor_id":"somebody-6","path":"https://a.example/x?y"}"#,
+        r#"{"site_id":"a.example","type":"pageview","visitor_id":"somebody-7","path":"/\u202e\u2066evil"}"#,
+        r#"{"site_id":"a.example","type":"pageview","visitor_id":"somebody-8","historical":"yes"}"#,
+        r#"{"site_id":"a.example","type":"pageview","visitor_id":"somebody-9","revenue":12.5}"#,
+        r#"{"site_id":"a.example","type":"pageview","visitor_id":"somebody-10","props":{"by":"somebody-10","n":1}}"#,
+        r#"{"site_id":"a.example","type":"pageview","visitor_id":"somebody-11","timestamp":{"$date":1}}"#,
+        r#"{"site_id":"a.example","type":"pageview","visitor_id":"somebody-12","timestamp":{"by":"somebody-12"}}"#,
     ] {
         publish_raw(&deployment, 0, Some("a.example"), record).await;
     }
@@ -128,6 +134,11 @@ async fn inspect_shows_refused_values_and_what_may_be_meant() {
         ["bad_field type", "it has `page_view`: did you mean `pageview`?"],
         ["bad_field timestamp", "it is \"yesterday\""],
         ["a.example pageview /x", "nothing: its site is not registered"],
+        ["bad_field historical", "it is \"yes\""],
+        ["bad_field revenue", "it is 12.5"],
+        ["bad_field props", "it is {\"n\":1}"],
+        ["bad_field timestamp", "it is {\"$date\":1}"],
+        ["a.example pageview /\u{fffd}\u{fffd}evil", "not registered"],
     ] {
         let found = text
             .lines()

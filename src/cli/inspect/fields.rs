@@ -1,36 +1,53 @@
 //! The fields of a record as its producer wrote them, for hints about those that were refused or
-//! passed over. Pure. Shows no value that may say who a visitor was.
+//! passed over. Pure.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::detect::redact::redact;
 use crate::domain::event::EventKind;
 use crate::domain::near_words::nearest;
 use crate::ingest::formats::{FIELDS, repair};
 
-/// Fields whose refused value is shown; the others may hold a visitor's id.
-const SHOWN: [&str; 9] = [
-    "site_id",
-    "type",
-    "name",
-    "path",
-    "timestamp",
-    "source",
-    "scroll_depth",
-    "revenue.amount",
-    "revenue.currency",
-];
 /// Values of `type`.
 const TYPES: &[&str] = EventKind::WORDS;
+/// Names, without case and separators, under which other products send what a required field of the
+/// format says.
+const OTHER_NAMES: [(&str, &[&str]); 4] = [
+    (
+        "site_id",
+        &[
+            "domain",
+            "website",
+            "websiteid",
+            "hostname",
+            "host",
+            "property",
+            "propertyid",
+            "tenantid",
+        ],
+    ),
+    ("type", &["event", "kind", "action"]),
+    ("name", &["event", "goal", "action", "title"]),
+    ("visitor_id", VISITOR_NAMES),
+];
+/// Other names of `visitor_id`, without case and separators.
+const VISITOR_NAMES: &[&str] = &[
+    "userid",
+    "anonymousid",
+    "distinctid",
+    "clientid",
+    "deviceid",
+    "sessionid",
+    "user",
+    "uid",
+    "uuid",
+];
 /// Most characters of a value or a key that are shown.
-const MAX_CHARS: usize = 60;
+pub(super) const MAX_CHARS: usize = 60;
 /// Similarity (Jaro-Winkler, 0 to 1) from which on a word is taken for a misspelt one.
 const MIN_SIMILARITY: f64 = 0.85;
-/// Visitor ids shorter than this are only compared whole: they would be found in everything.
-const MIN_VISITOR_CHARS: usize = 4;
 
 /// A word in a record, and the format's word that is meant by it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -41,43 +58,13 @@ pub(super) struct NearMiss {
 
 /// The top-level fields of a record that is one JSON object.
 #[derive(Debug)]
-pub(super) struct GivenFields(BTreeMap<String, Value>);
+pub(super) struct GivenFields(pub(super) BTreeMap<String, Value>);
 
 impl GivenFields {
     /// Reads a record; `None` if it is no JSON object.
     pub(super) fn read(record: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(record).ok()?;
         repair::parse(text).ok().map(Self)
-    }
-
-    /// A field's value as it is shown: cut, and only if it names nobody.
-    pub(super) fn shown_value(&self, field: &str) -> Option<String> {
-        if !SHOWN.contains(&field) {
-            return None;
-        }
-        let value = match field.split_once('.') {
-            Some((object, key)) => self.0.get(object)?.get(key)?,
-            None => self.0.get(field)?,
-        };
-        let text = scalar(value)?;
-        if self.may_name_visitor(&text) {
-            return None;
-        }
-        match value {
-            Value::String(_) if field == "path" => {
-                let path = text.split(['?', '#']).next().unwrap_or_default();
-                Some(format!("\"{}\"", cut(&redact(path))))
-            }
-            Value::String(_) => Some(format!("\"{}\"", cut(&text))),
-            _ => Some(cut(&text)),
-        }
-    }
-
-    fn may_name_visitor(&self, text: &str) -> bool {
-        // An id may also stand under a key that was misspelt.
-        let ids = self.0.iter().filter(|(key, _)| normal(key).contains("visitor"));
-        ids.filter_map(|(_, value)| scalar(value))
-            .any(|id| id == text || (id.chars().count() >= MIN_VISITOR_CHARS && text.contains(&id)))
     }
 
     /// The key that is meant for `field`, which the record lacks.
@@ -89,14 +76,23 @@ impl GivenFields {
             let is_longer = key.len() > field.len() && key.ends_with(&field);
             strsim::jaro_winkler(&key, &field).max(if is_longer { MIN_SIMILARITY } else { 0.0 })
         };
-        let found = self
+        let similar = self
             .unknown_keys()
             .filter(|key| similarity(key) >= MIN_SIMILARITY)
-            .max_by(|a, b| similarity(a).total_cmp(&similarity(b)))?;
+            .max_by(|a, b| similarity(a).total_cmp(&similarity(b)));
+        let found = similar.or_else(|| self.other_name_of(meant))?;
         Some(NearMiss {
             found: cut(found),
             meant,
         })
+    }
+
+    /// The key that says in other products what `field` says here.
+    fn other_name_of(&self, field: &str) -> Option<&String> {
+        let (_, names) = OTHER_NAMES.iter().find(|(known, _)| *known == field)?;
+        names
+            .iter()
+            .find_map(|name| self.unknown_keys().find(|key| normal(key) == *name))
     }
 
     /// Keys that are no field of the format, and differ from one that the record lacks by case,
@@ -134,14 +130,10 @@ impl GivenFields {
     }
 }
 
-/// A value that is one text, number or flag.
-fn scalar(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        Value::Bool(flag) => Some(flag.to_string()),
-        Value::Null | Value::Array(_) | Value::Object(_) => None,
-    }
+/// True if the value under this key may be a visitor's id, whatever it was meant for.
+pub(super) fn may_hold_visitor(key: &str) -> bool {
+    let key = normal(key);
+    key.contains("visitor") || VISITOR_NAMES.contains(&key.as_str())
 }
 
 /// A word without case and separators, which people write in several ways.
@@ -152,7 +144,7 @@ fn normal(word: &str) -> String {
         .collect()
 }
 
-fn cut(text: &str) -> String {
+pub(super) fn cut(text: &str) -> String {
     match text.char_indices().nth(MAX_CHARS) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
@@ -192,9 +184,24 @@ mod tests {
                 "{field}"
             );
         }
-        assert_eq!(meant(json!({"domain": "x", "url": "y"}), "site_id"), None);
+        assert_eq!(meant(json!({"game": "x", "url": "y"}), "site_id"), None);
         // A field of the format is not meant for another one.
         assert_eq!(meant(json!({"visitor_id": "x"}), "site_id"), None);
+    }
+
+    #[test]
+    fn a_name_of_another_product_is_known() {
+        for (record, field, found) in [
+            (json!({"domain": "x", "url": "y"}), "site_id", "domain"),
+            (json!({"website_id": "x", "host": "y"}), "site_id", "website_id"),
+            (json!({"event": "pageview"}), "type", "event"),
+            (json!({"type": "goal", "goal": "Signup"}), "name", "goal"),
+            (json!({"anonymousId": "x"}), "visitor_id", "anonymousId"),
+            // What is spelt alike comes first.
+            (json!({"domain": "x", "siteId": "y"}), "site_id", "siteId"),
+        ] {
+            assert_eq!(meant(record, field).as_deref(), Some(found), "{field}");
+        }
     }
 
     #[test]
@@ -241,40 +248,5 @@ mod tests {
         assert_eq!(meant("page_view"), Some("pageview"));
         assert_eq!(meant("Goal"), Some("goal"));
         assert_eq!(meant("purchase"), None);
-    }
-
-    #[test]
-    fn a_refused_value_is_shown_cut() {
-        let long = "x".repeat(500);
-        let fields = fields(
-            json!({"timestamp": "yesterday", "name": long, "scroll_depth": 101, "path": "/u/jane@doe.example?q=1", "revenue": {"amount": 5}}),
-        );
-        assert_eq!(fields.shown_value("timestamp").as_deref(), Some("\"yesterday\""));
-        assert_eq!(
-            fields.shown_value("name").map(|text| text.chars().count()),
-            Some(MAX_CHARS + 3)
-        );
-        assert_eq!(fields.shown_value("scroll_depth").as_deref(), Some("101"));
-        assert_eq!(fields.shown_value("path").as_deref(), Some("\"/u/:redacted\""));
-        assert_eq!(fields.shown_value("revenue.amount").as_deref(), Some("5"));
-        assert_eq!(fields.shown_value("source"), None);
-    }
-
-    #[test]
-    fn a_visitors_id_is_never_shown() {
-        let fields = fields(
-            json!({"visitorId": "jane-4711", "visitor_id": 4711, "name": "jane-4711", "timestamp": 4711, "source": "by jane-4711", "props": {"id": "jane-4711"}}),
-        );
-        for field in [
-            "visitor_id",
-            "visitorId",
-            "name",
-            "timestamp",
-            "source",
-            "props",
-            "event_id",
-        ] {
-            assert_eq!(fields.shown_value(field), None, "{field}");
-        }
     }
 }

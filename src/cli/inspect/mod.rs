@@ -5,6 +5,7 @@ mod sample;
 mod fetch;
 mod sites;
 mod fields;
+mod refused_value;
 mod record;
 mod findings;
 mod report;
@@ -25,7 +26,7 @@ use self::sample::Sample;
 use self::sites::IndexedSites;
 use self::text::text_of;
 use self::words::variants;
-use super::output::print;
+use super::output::{print, print_json};
 use super::values::whole;
 use crate::app::{self, ProcessRole};
 use crate::clock;
@@ -85,7 +86,7 @@ pub(super) async fn run(command: SourcesCommand, config: &Config) -> anyhow::Res
         .collect();
     if args.json {
         let sources = sources.iter().map(|source| source.report(known)).collect();
-        print(&serde_json::to_string_pretty(&InspectReport { sources })?)?;
+        print_json(&serde_json::to_string_pretty(&InspectReport { sources })?)?;
     } else {
         let texts: Vec<String> = sources.iter().map(|one| text_of(one, known, args.all)).collect();
         print(texts.join("\n\n").trim_end())?;

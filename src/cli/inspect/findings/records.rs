@@ -1,25 +1,39 @@
 //! Findings about the records themselves.
 
+use std::collections::BTreeMap;
+
 use super::facts::Facts;
 use super::list::FindingList;
-use crate::cli::inspect::record::{KeyKind, UnderstoodEvent};
+use crate::cli::inspect::record::{KeyKind, RejectedRecord, UnderstoodEvent};
 use crate::cli::inspect::words::by_frequency;
 use crate::cli::text::counted;
 
-/// Judges whether the records can be read.
+/// Judges whether the records can be read. The remedy belongs to the most frequent cause.
 pub(super) fn judge_rejects(facts: &Facts<'_>, list: &mut FindingList) {
     let rejected = facts.rejects().count();
-    let causes = facts
-        .rejects()
-        .map(|reject| format!("{}: {}", reject.reason, reject.detail));
-    let Some(most) = by_frequency(causes).into_iter().next() else {
+    let mut causes: BTreeMap<_, Vec<&RejectedRecord>> = BTreeMap::new();
+    for reject in facts.rejects() {
+        causes
+            .entry((reject.reason, reject.field))
+            .or_default()
+            .push(reject);
+    }
+    let Some(most) = causes.values().max_by_key(|rejects| rejects.len()) else {
         return;
     };
+    let details = most
+        .iter()
+        .map(|reject| format!("{}: {}", reject.reason, reject.detail));
+    let detail = by_frequency(details).swap_remove(0);
+    let because = match causes.len() {
+        1 => format!("because of {detail}"),
+        _ => format!("mostly because of {detail} ({} of them)", most.len()),
+    };
     let text = format!(
-        "{rejected} of the {} read cannot be understood, mostly because of {most}",
+        "{rejected} of the {} read cannot be understood, {because}",
         counted(facts.records.len(), "record")
     );
-    let missed = facts.rejects().filter_map(|reject| reject.did_you_mean.as_ref());
+    let missed = most.iter().filter_map(|reject| reject.did_you_mean.as_ref());
     let missed = by_frequency(missed.map(|miss| format!("`{}` instead of `{}`", miss.meant, miss.found)));
     let remedy = match missed.first() {
         Some(miss) => format!("let the producer write {miss}"),

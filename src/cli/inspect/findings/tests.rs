@@ -19,6 +19,16 @@ fn inspected(records: &[serde_json::Value]) -> (Sample, Vec<InspectedRecord>) {
 
 /// Inspects records of these times on a source with this clock.
 fn inspected_by(clock: SourceClock, records: &[(i64, serde_json::Value)]) -> (Sample, Vec<InspectedRecord>) {
+    let records = records.iter().map(|(at_ms, record)| (*at_ms, record.to_string()));
+    inspected_values(clock, &records.collect::<Vec<_>>())
+}
+
+fn inspected_texts(records: &[String]) -> (Sample, Vec<InspectedRecord>) {
+    let records = records.iter().map(|record| (NOW_MS, record.clone()));
+    inspected_values(SourceClock::Live, &records.collect::<Vec<_>>())
+}
+
+fn inspected_values(clock: SourceClock, records: &[(i64, String)]) -> (Sample, Vec<InspectedRecord>) {
     let reader = RecordReader::default();
     let settings = ReadSettings {
         reader: &reader,
@@ -35,7 +45,7 @@ fn inspected_by(clock: SourceClock, records: &[(i64, serde_json::Value)]) -> (Sa
             offset,
             record_ms: Some(*record_ms),
             key: Some(b"a".to_vec()),
-            value: record.to_string().into_bytes(),
+            value: record.clone().into_bytes(),
             headers: Vec::new(),
         });
     let sites = IndexedSites::new(vec![KnownSite {
@@ -60,14 +70,18 @@ fn inspected_by(clock: SourceClock, records: &[(i64, serde_json::Value)]) -> (Sa
 
 fn found(records: &[serde_json::Value]) -> Vec<SourceFinding> {
     let (sample, records) = inspected(records);
+    found_in(&sample, &records)
+}
+
+fn found_in(sample: &Sample, records: &[InspectedRecord]) -> Vec<SourceFinding> {
     find(&Facts {
         topic: "events",
         is_source: false,
         is_keyed: true,
         brokers: "kafka:9092",
         partitions: 1,
-        sample: &sample,
-        records: &records,
+        sample,
+        records,
         sites: Err("not asked"),
         now_ms: NOW_MS,
     })
@@ -87,6 +101,45 @@ fn a_misspelt_field_is_named_with_the_one_that_is_meant() {
     assert_eq!(
         finding.remedy,
         "let the producer write `site_id` instead of `siteId`"
+    );
+}
+
+#[test]
+fn the_remedy_is_that_of_the_most_frequent_cause() {
+    let other = json!({"domain": "a", "type": "pageview", "visitor_id": "v"});
+    let mut records = vec![other; 20];
+    records.push(json!({"site_id": "a", "type": "goal", "event_name": "Signup"}));
+    let finding = finding(&records, "all_rejected");
+    assert_eq!(
+        (finding.text.as_str(), finding.remedy.as_str()),
+        (
+            "21 of the 21 records read cannot be understood, mostly because of missing_field: \
+             `site_id` is required (20 of them)",
+            "let the producer write `site_id` instead of `domain`"
+        )
+    );
+}
+
+#[test]
+fn a_cause_without_a_hint_takes_none_from_another() {
+    let bare = json!({"type": "pageview", "visitor_id": "v"});
+    let misspelt = json!({"site_id": "a", "type": "page_view", "visitor_id": "v"});
+    let finding = finding(&[bare.clone(), bare, misspelt], "all_rejected");
+    assert!(finding.text.contains("`site_id` is required"), "{finding:?}");
+    assert!(!finding.remedy.contains("page_view"), "{finding:?}");
+}
+
+#[test]
+fn faults_of_one_kind_are_one_cause_wherever_they_are() {
+    let mut records = ["{", "{\"a\"", "[1", "x"].map(str::to_owned).to_vec();
+    records.extend(["{\"type\": \"pageview\"}", "{\"type\": \"goal\"}"].map(str::to_owned));
+    let (sample, records) = inspected_texts(&records);
+    let all = found_in(&sample, &records);
+    let rejected = all.iter().find(|finding| finding.code == "all_rejected");
+    let text = &rejected.expect("a finding").text;
+    assert!(
+        text.contains("mostly because of not_json") && text.ends_with("(4 of them)"),
+        "{text}"
     );
 }
 
