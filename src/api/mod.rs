@@ -10,6 +10,7 @@ mod router;
 mod calls;
 mod call;
 mod observe;
+mod answers;
 mod auth;
 mod state;
 mod extract;
@@ -54,6 +55,9 @@ mod reference;
 mod field_errors;
 mod timed;
 
+#[cfg(test)]
+pub(crate) use answers::statuses;
+pub(crate) use answers::usual_answers;
 pub use call::{Access, Call, Method};
 pub use calls::CALLS;
 pub(crate) use observe::{UNMATCHED, method_word};

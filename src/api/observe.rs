@@ -51,7 +51,11 @@ pub(super) async fn observe(State(state): State<ApiState>, request: Request, nex
     span.record("status", status);
     (state.observer)(AnsweredRequest {
         route,
-        method,
+        // Each method that each route lacks would be a series for nothing.
+        method: match status {
+            405 => OTHER,
+            _ => method,
+        },
         status,
         is_read,
         took: clock::monotonic().saturating_duration_since(started),
@@ -60,12 +64,15 @@ pub(super) async fn observe(State(state): State<ApiState>, request: Request, nex
     response
 }
 
-/// The word for a method in metrics, where only the routes' own methods are told apart.
+/// The words for methods in metrics, where only the routes' own methods are told apart.
+pub(crate) const METHOD_WORDS: [&str; 7] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", OTHER];
+/// The word for a method that no route has, or not the one that was asked.
+pub(crate) const OTHER: &str = "OTHER";
+
+/// The word for a method in metrics.
 pub(crate) fn method_word(method: &Method) -> &'static str {
-    ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"]
-        .into_iter()
-        .find(|word| *word == method.as_str())
-        .unwrap_or("OTHER")
+    let known = METHOD_WORDS.into_iter().find(|word| *word == method.as_str());
+    known.unwrap_or(OTHER)
 }
 
 #[cfg(test)]

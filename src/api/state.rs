@@ -47,7 +47,7 @@ pub struct ApiConfig {
 pub struct AnsweredRequest<'a> {
     /// The pattern of the route, never the path: a closed set. `unmatched` if no route matched.
     pub route: &'a str,
-    /// The method in upper case; `OTHER` for one that no route has: a closed set.
+    /// The method in upper case; `OTHER` for one that no route has, or not this one: a closed set.
     pub(crate) method: &'static str,
     pub status: u16,
     /// True if the method only reads.

@@ -87,33 +87,14 @@ fn test_sender(app: &AppContext) -> anyhow::Result<TestSender> {
     })
 }
 
-/// Shows the series of all calls, with the statuses of a success and of what goes wrong most often,
-/// those of the methods that a path does not have, and those of paths that there are not.
+/// Shows the series of the answers that requests usually get.
 fn show_calls_at_zero(metrics: &Metrics) {
-    let show = |route: &str, method: &str, status: u16| {
+    for (route, method, status) in api::usual_answers() {
         metrics
             .http_requests
             .with_label_values(&[route, method, &status.to_string()]);
-    };
-    for call in api::CALLS {
-        for status in [call.success, 401, 404, 422, 429, 500] {
-            show(call.path, call.method.as_str(), status);
-        }
-        for method in METHODS {
-            let has_it = |other: &api::Call| other.path == call.path && other.method.as_str() == method;
-            if !api::CALLS.iter().any(has_it) {
-                show(call.path, method, 405);
-            }
-        }
-    }
-    for method in METHODS {
-        show(api::UNMATCHED, method, 404);
-        show(api::UNMATCHED, method, 405);
     }
 }
-
-/// Methods that clients of an API use.
-const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
 
 /// Settings of the API, and the observer that counts its requests.
 fn api_state(app: &AppContext) -> anyhow::Result<ApiState> {

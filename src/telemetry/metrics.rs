@@ -267,8 +267,8 @@ families! {
     /// Seconds by which this machine's clock is ahead of the clock of Postgres.
     clock_offset: Gauge "clock_offset_seconds"
         => "Beyond half a second either way, look at the time service of the machines.";
-    /// Requests to the API, by route, method and status; and those to paths that neither the API
-    /// nor the pages have, under the route `unmatched`.
+    /// Requests to the API, by route, method and status; a method that the route does not have is
+    /// `OTHER`. Those to paths that neither the API nor the pages have are under `unmatched`.
     http_requests: IntCounterVec "http_requests_total" ["route", "method", "status"]
         => "The error rate of the API.";
     /// Seconds of a request to the API, by class.

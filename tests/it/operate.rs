@@ -162,27 +162,48 @@ async fn unknown_paths_and_refused_methods_are_counted() {
             .find_map(|line| line.strip_prefix(&format!("bellwether_http_requests_total{labels} ")));
         line.map(|count| count.parse::<u64>().unwrap())
     };
+    let all = async || {
+        let text = process.metrics().await.unwrap();
+        let lines = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("bellwether_http_requests_total{"));
+        lines
+            .filter_map(|line| line.split_once("} "))
+            .map(|(labels, _)| labels.to_owned())
+            .collect::<BTreeSet<_>>()
+    };
+    // What is sent, and the method and route that it is counted for.
     let asked = [
-        ("GET", "/api/nothing", "unmatched", 404),
-        ("POST", "/nothing", "unmatched", 404),
-        ("DELETE", "/sites", "unmatched", 405),
-        ("PATCH", "/api/sites", "/api/sites", 405),
+        ("GET", "/api/nothing", "GET", "unmatched", 404),
+        ("HEAD", "/api/nothing", "HEAD", "unmatched", 404),
+        ("TRACE", "/nothing", "OTHER", "unmatched", 404),
+        ("POST", "/nothing", "POST", "unmatched", 404),
+        ("DELETE", "/sites", "DELETE", "unmatched", 405),
+        ("HEAD", "/api/sites", "HEAD", "/api/sites", 401),
+        ("PATCH", "/api/sites", "OTHER", "/api/sites", 405),
+        ("OPTIONS", "/api/sites", "OTHER", "/api/sites", 405),
+        ("GET", "/api/docs", "GET", "/api/docs", 200),
+        ("HEAD", "/api/docs", "HEAD", "/api/docs", 200),
+        ("GET", "/api/docs.css", "GET", "/api/docs.css", 200),
+        ("GET", "/api/openapi.json", "GET", "/api/openapi.json", 200),
+        ("GET", "/api/openapi.json?x=1", "GET", "/api/openapi.json", 422),
+        ("POST", "/api/openapi.json", "OTHER", "/api/openapi.json", 405),
     ];
-    for (method, path, route, status) in asked {
+    for (_, path, method, route, status) in asked {
         eventually(path, TIMEOUT, || async { count(route, method, status).await }).await;
         assert_eq!(count(route, method, status).await, Some(0), "{method} {path}");
     }
-    for (method, path, route, status) in asked {
-        let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
+    let from_the_start = all().await;
+    for (sent, path, method, route, status) in asked {
+        let before = count(route, method, status).await.unwrap();
+        let sent = reqwest::Method::from_bytes(sent.as_bytes()).unwrap();
         let url = format!("{}{path}", process.api);
-        let answer = http().request(method.clone(), url).send().await.unwrap();
-        assert_eq!(answer.status().as_u16(), status, "{method} {path}");
-        assert_eq!(
-            count(route, method.as_str(), status).await,
-            Some(1),
-            "{method} {path}"
-        );
+        let answer = http().request(sent.clone(), url).send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), status, "{sent} {path}");
+        let after = count(route, method, status).await;
+        assert_eq!(after, Some(before + 1), "{sent} {path}");
     }
+    assert_eq!(all().await, from_the_start, "series that came later");
 }
 
 /// The families of an exposition, with the names of their labels as `FAMILIES` has them, and how

@@ -3,6 +3,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use super::*;
+use crate::api;
 use crate::telemetry::words::Group;
 
 /// The families as they are at a start, with a placeholder for each name that the configuration
@@ -20,17 +21,35 @@ fn metrics() -> Metrics {
     })
 }
 
+/// The same, with every value that the labels of the API and of polling may have.
+fn documented() -> Metrics {
+    let metrics = metrics();
+    let requests = &metrics.http_requests;
+    for (route, method, status) in api::usual_answers() {
+        requests.with_label_values(&[route, method, &status.to_string()]);
+    }
+    for status in api::statuses() {
+        requests.with_label_values(&[api::UNMATCHED, "GET", &status.to_string()]);
+    }
+    for group in Group::WORDS {
+        metrics.last_poll.with_label_values(&[group]);
+    }
+    metrics
+}
+
 /// Writes docs/metrics.md from the declarations.
 fn document() -> String {
     let mut text = String::from(
         "# Metrics\n\n\
          Every family of `/metrics` on the admin listener, with its type, its labels and their values, and when to\n\
          look at it. The standard `process_*` families of the Prometheus client are there too. Durations are in\n\
-         seconds. A series whose labels are known at the start exists from then on, at zero.\n\n\
+         seconds. A series whose labels are known at the start exists from then on, at zero; of the answers of the\n\
+         API, those of a success and of what goes wrong most often. A list of values is closed: there are no others.\n\
+         `<source topic>` and the like stand for names of the configuration.\n\n\
          This file is written from the declarations in `src/telemetry/metrics.rs`:\n\
          `UPDATE_DOCS=1 make test ARGS=\"--lib docs_metrics\"` writes it anew.\n",
     );
-    let metrics = metrics();
+    let metrics = documented();
     for group in Group::WORDS {
         // Not at zero from the start; its labels are known all the same.
         metrics.last_poll.with_label_values(&[group]);
@@ -62,6 +81,34 @@ fn document() -> String {
         writeln!(text, "When to look: {look}").expect("text");
     }
     text
+}
+
+#[test]
+fn docs_metrics_lists_the_values_of_every_closed_label() {
+    let text = document();
+    let family = |name: &str| {
+        let (_, rest) = text
+            .split_once(&format!("## `bellwether_{name}`"))
+            .expect("a family");
+        rest.split("## ").next().expect("a text").to_owned()
+    };
+    let requests = family("http_requests_total");
+    for value in [
+        "`/api/docs`",
+        "`/api/sites`",
+        "`unmatched`",
+        "`HEAD`, `OTHER`",
+        "`405`, `408`, `409`",
+    ] {
+        assert!(requests.contains(value), "{value}: {requests}");
+    }
+    assert!(family("last_poll_timestamp_seconds").contains("- `role`: `deliver`, `detect`, `route`"));
+    let open = text.lines().filter(|line| line.ends_with("as they come"));
+    let open: Vec<&str> = open.collect();
+    assert_eq!(
+        open,
+        ["version", "revision", "librdkafka", "hash"].map(|label| format!("- `{label}`: as they come"))
+    );
 }
 
 #[test]
