@@ -67,7 +67,7 @@ kafka_answers() {
 # deploy/kafka/acls.md, and one without any right.
 kafka_users() {
     local user
-    for user in bellwether bellwether-{detect,deliver,admin,inspect,replay,stranger}; do
+    for user in bellwether bellwether-{route,detect,deliver,admin,inspect,dead-letter,replay,stranger}; do
         printf ' user_%s="%s"' "$user" "$user"
     done
 }

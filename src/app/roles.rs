@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::kafka::rights::AclOperation;
 use crate::kafka::topics::{TopicPlan, TopicUser};
 use crate::telemetry::words::ProcessRole;
 
@@ -34,13 +35,26 @@ impl Roles {
             .any(|role| self.has(role))
     }
 
-    /// True if one of the roles reads or writes the topic.
-    pub(crate) fn use_topic(&self, topic: &TopicPlan) -> bool {
-        topic.users.iter().any(|user| match user {
+    /// The topics of a plan that these roles use, each with the rights that they need.
+    pub(crate) fn topics_of(&self, mut plan: Vec<TopicPlan>) -> Vec<TopicPlan> {
+        for topic in &mut plan {
+            topic.needed = self.operations_on(topic);
+        }
+        plan.retain(|topic| !topic.needed.is_empty());
+        plan
+    }
+
+    fn operations_on(&self, topic: &TopicPlan) -> Vec<AclOperation> {
+        let is_ours = |user: &TopicUser| match user {
             TopicUser::Route => self.has(ProcessRole::Route),
             TopicUser::Detect => self.has(ProcessRole::Detect),
             TopicUser::Deliver => self.has(ProcessRole::Deliver),
-        })
+        };
+        let uses = topic.users.iter().filter(|(user, _)| is_ours(user));
+        let mut operations: Vec<AclOperation> = uses.flat_map(|(_, needed)| *needed).copied().collect();
+        operations.sort_unstable();
+        operations.dedup();
+        operations
     }
 
     /// Names of the roles.

@@ -14,6 +14,7 @@ use super::{route, settings};
 use crate::clock;
 use crate::config::Config;
 use crate::kafka::group_check::find_missing_right;
+use crate::kafka::rights::AclOperation;
 use crate::kafka::topics::{TopicPlan, TopicProblem, Topics, plan};
 use crate::record::keyring::Keyring;
 use crate::record::migrate::{self, Schema};
@@ -122,8 +123,8 @@ pub(super) async fn check_topics(
         Topics::new(config, foundation.client_events.clone()).context("starting the Kafka admin client")?;
     let retry_prefix = config.kafka.topic("retry.");
     if !embedded {
-        let mut plan = plan(config, &foundation.schedules.tier_names());
-        plan.retain(|topic| foundation.roles.use_topic(topic));
+        let plan = plan(config, &foundation.schedules.tier_names());
+        let plan = foundation.roles.topics_of(plan);
         let problems = find_problems(&topics, &plan, &retry_prefix).await?;
         // The partitions that all topics have go on; `/readyz` names the others.
         let (partial, fatal): (Vec<_>, Vec<_>) = problems.into_iter().partition(|one| one.is_partial);
@@ -181,7 +182,13 @@ async fn check_groups(foundation: &Foundation) -> anyhow::Result<()> {
         let has_work = role != ProcessRole::Route || config.sources.unkeyed().next().is_some();
         if foundation.roles.has(role) && has_work {
             let (group, topic) = (kafka.topic(role.as_str()), kafka.topic("deliveries"));
-            let missing = find_missing_right(kafka, &foundation.client_events, "Read", &group, &topic);
+            let missing = find_missing_right(
+                kafka,
+                &foundation.client_events,
+                AclOperation::Read,
+                &group,
+                &topic,
+            );
             if let Some(right) = missing.await.context("starting a Kafka client")? {
                 anyhow::bail!(right);
             }

@@ -4,7 +4,7 @@
 //! Each has a task and connections of its own: neither the other's silence nor a busy pool delays a
 //! question.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -15,12 +15,16 @@ use tokio_util::sync::CancellationToken;
 use super::context::AppContext;
 use super::roles::Roles;
 use super::settings::pool_settings;
+use crate::clock;
 use crate::kafka::cluster::{Cluster, TopicLookup};
+use crate::kafka::rights::{MissingRight, NeededRights, in_one_line};
+use crate::kafka::topics::plan;
 use crate::record::pg_monitor::PgMonitor;
 use crate::record::{connect, pool};
 use crate::tasks::Tasks;
 use crate::telemetry::Health;
 use crate::telemetry::connection::ConnectionError;
+use crate::telemetry::throttle::Throttle;
 use crate::telemetry::words::ProcessRole;
 use crate::telemetry::words::ReadyCheck;
 
@@ -41,13 +45,22 @@ pub(super) fn start(app: &AppContext, roles: &Roles, tasks: &mut Tasks) -> anyho
     tasks.spawn_background("postgres-watch", postgres.run(finished.clone()));
     if roles.reads_kafka() {
         let kafka = &app.config.kafka;
+        let cluster = Cluster::impatient(kafka, &app.client_events, ANSWER_TIMEOUT)
+            .context("starting the client that watches Kafka")?;
+        let rights = RightsWatch {
+            cluster: cluster.clone(),
+            needed: needed_rights(app, roles),
+            lacking: Arc::default(),
+            lines: Throttle::new(),
+        };
         let kafka = KafkaWatch {
-            cluster: Cluster::impatient(kafka, &app.client_events, ANSWER_TIMEOUT)
-                .context("starting the client that watches Kafka")?,
+            cluster,
             topics: watched_topics(app, roles),
+            lacking: Arc::clone(&rights.lacking),
             health: Arc::clone(&app.health),
         };
         tasks.spawn_background("kafka-watch", kafka.run(finished.clone()));
+        tasks.spawn_background("rights-watch", rights.run(finished.clone()));
     }
     Ok(())
 }
@@ -65,6 +78,17 @@ fn watched_topics(app: &AppContext, roles: &Roles) -> Vec<String> {
         topics.extend(sources.unkeyed().take(1).map(|_| kafka.topic("events")));
     }
     topics
+}
+
+/// The rights without which these roles cannot do their work. A client only hears that one is
+/// missing, and goes on trying.
+fn needed_rights(app: &AppContext, roles: &Roles) -> Vec<NeededRights> {
+    let plan = roles.topics_of(plan(&app.config, &app.schedules.tier_names()));
+    let needed = plan.into_iter().map(|topic| NeededRights {
+        topic: topic.name,
+        operations: topic.needed,
+    });
+    needed.collect()
 }
 
 struct PostgresWatch {
@@ -104,6 +128,7 @@ struct KafkaWatch {
     cluster: Cluster,
     /// Topics to ask for: a few are cheaper than all.
     topics: Vec<String>,
+    lacking: LackingRights,
     health: Arc<Health>,
 }
 
@@ -133,6 +158,45 @@ impl KafkaWatch {
                 Err(error) => return Err(error.to_string()),
             }
         }
+        let lacking = self.lacking.lock().unwrap_or_else(PoisonError::into_inner);
+        lacking.clone().map_or(Ok(()), Err)
+    }
+}
+
+/// The rights that were missing when the cluster last counted them, in one line.
+type LackingRights = Arc<Mutex<Option<String>>>;
+
+/// Asks for rights, in a task of its own: one broker answers this, and another may be there when it
+/// is not.
+struct RightsWatch {
+    cluster: Cluster,
+    needed: Vec<NeededRights>,
+    lacking: LackingRights,
+    lines: Throttle,
+}
+
+impl RightsWatch {
+    async fn run(mut self, finished: CancellationToken) -> anyhow::Result<()> {
+        let watch = async {
+            loop {
+                // Without an answer the last one stands.
+                if let Ok(missing) = self.cluster.missing_rights(&self.needed, ANSWER_TIMEOUT).await {
+                    self.take_up(&missing);
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+        };
+        finished.run_until_cancelled(watch).await;
         Ok(())
+    }
+
+    fn take_up(&mut self, missing: &[MissingRight]) {
+        let missing = (!missing.is_empty()).then(|| in_one_line(missing));
+        if let Some(missing) = &missing
+            && let Some(suppressed) = self.lines.admit(clock::monotonic())
+        {
+            tracing::error!(suppressed, "{missing}; what needs it goes on once it is granted");
+        }
+        *self.lacking.lock().unwrap_or_else(PoisonError::into_inner) = missing;
     }
 }

@@ -32,7 +32,17 @@ pub(super) async fn run(command: TopicsCommand, config: &Config) -> anyhow::Resu
     let plan = plan(config, &app::schedules(config)?.tier_names());
     match command {
         TopicsCommand::Create => create(&topics, &plan, config).await,
-        TopicsCommand::Check { roles } => check(&topics, plan, &Roles::new(&roles), config).await,
+        // Without roles it is somebody who only looks.
+        TopicsCommand::Check { roles } if roles.is_empty() => check(&topics, plan, config).await,
+        TopicsCommand::Check { roles } => {
+            let roles = Roles::new(&roles);
+            let plan = roles.topics_of(plan);
+            if plan.is_empty() {
+                print(&format!("{roles} uses no topics"))?;
+                return Ok(ExitCode::SUCCESS);
+            }
+            check(&topics, plan, config).await
+        }
     }
 }
 
@@ -59,17 +69,7 @@ async fn create(topics: &Topics, plan: &[TopicPlan], config: &Config) -> anyhow:
     Ok(report(&problems))
 }
 
-async fn check(
-    topics: &Topics,
-    mut plan: Vec<TopicPlan>,
-    roles: &Roles,
-    config: &Config,
-) -> anyhow::Result<ExitCode> {
-    plan.retain(|topic| roles.use_topic(topic));
-    if plan.is_empty() {
-        print(&format!("{roles} uses no topics"))?;
-        return Ok(ExitCode::SUCCESS);
-    }
+async fn check(topics: &Topics, mut plan: Vec<TopicPlan>, config: &Config) -> anyhow::Result<ExitCode> {
     let problems = topics.check(&plan, &config.kafka.topic("retry.")).await?;
     if problems.is_empty() {
         let count = plan.len();

@@ -73,14 +73,15 @@ pub enum BatchItem<'a> {
     Records(i32, &'a [(usize, BatchRecord<'a>)]),
     /// Current end of a partition, which was reached.
     End(TopicPartition, i64),
-    Error(RDKafkaErrorCode),
+    /// Error of a partition, if it is known of which.
+    Error(RDKafkaErrorCode, Option<TopicPartition>),
 }
 
 /// A message of librdkafka's by its kind.
 enum Message<'a> {
     Record(TopicPartition, BatchRecord<'a>),
     End(TopicPartition, i64),
-    Error(RDKafkaErrorCode),
+    Error(RDKafkaErrorCode, Option<TopicPartition>),
 }
 
 impl BatchReader {
@@ -153,7 +154,7 @@ impl BatchReader {
         match read.next().flatten() {
             None => {}
             Some(Message::End(at, offset)) => each(BatchItem::End(at, offset)),
-            Some(Message::Error(code)) => each(BatchItem::Error(code)),
+            Some(Message::Error(code, at)) => each(BatchItem::Error(code, at)),
             Some(Message::Record(at, record)) => {
                 let mut records = Vec::with_capacity(RUN_SIZE);
                 records.push((at.topic, record));
@@ -172,6 +173,25 @@ impl BatchReader {
         1
     }
 
+    /// The partition of a message.
+    ///
+    /// # Safety
+    /// `raw` has a topic.
+    unsafe fn place(&self, raw: &sys::rd_kafka_message_t) -> Option<TopicPartition> {
+        let topic = if self.topics.len() == 1 {
+            0
+        } else {
+            // SAFETY: as the caller promises; the name lives as long as the topic.
+            let name = unsafe { CStr::from_ptr(sys::rd_kafka_topic_name(raw.rkt)) };
+            let name = name.to_bytes();
+            self.topics.iter().position(|topic| topic.as_bytes() == name)?
+        };
+        Some(TopicPartition {
+            topic,
+            partition: raw.partition,
+        })
+    }
+
     /// # Safety
     /// `message` is alive for as long as the result is used.
     unsafe fn interpret<'a>(&self, message: NonNull<sys::rd_kafka_message_t>) -> Option<Message<'a>> {
@@ -180,18 +200,10 @@ impl BatchReader {
         unsafe {
             let raw = message.as_ref();
             if raw.err.is_error() && raw.err != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__PARTITION_EOF {
-                return Some(Message::Error(raw.err.into()));
+                let at = (!raw.rkt.is_null()).then(|| self.place(raw)).flatten();
+                return Some(Message::Error(raw.err.into(), at));
             }
-            let topic = if self.topics.len() == 1 {
-                0
-            } else {
-                let name = CStr::from_ptr(sys::rd_kafka_topic_name(raw.rkt)).to_bytes();
-                self.topics.iter().position(|topic| topic.as_bytes() == name)?
-            };
-            let at = TopicPartition {
-                topic,
-                partition: raw.partition,
-            };
+            let at = self.place(raw)?;
             if raw.err.is_error() {
                 return Some(Message::End(at, raw.offset));
             }

@@ -10,8 +10,8 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::diagnosis::diagnose;
-use super::error_words::{in_words, without_jargon};
-use super::rights::{MissingRight, principal};
+use super::error_words::{code_in_words, in_words, without_jargon};
+use super::rights::{AclOperation, MissingRight, principal};
 use crate::clock;
 use crate::config::KafkaConfig;
 use crate::telemetry::Metrics;
@@ -22,6 +22,8 @@ use crate::telemetry::words::KafkaErrorKind;
 /// Most causes that are kept; a cluster has far fewer.
 const MAX_CAUSES: usize = 1_000;
 
+/// Beginning of librdkafka's words about a topic of a group's that cannot be read, before its name.
+const NOT_AVAILABLE: &str = "Subscribed topic not available: ";
 /// Facility of the lines that tell of a producer waiting for the id by which brokers know its
 /// records apart.
 const PRODUCER_ID: &str = "GETPID";
@@ -39,6 +41,8 @@ pub struct ClientEvents {
     throttles: Arc<Mutex<HashMap<LogCause, Throttle>>>,
     /// Latest failure by host and port, since a broker last answered.
     failures: Arc<Mutex<BTreeMap<(String, u16), ConnectionError>>>,
+    /// True once a broker has answered: the way to speak to them is right.
+    has_answered: Arc<AtomicBool>,
     /// First and last line about a producer that waits for its id.
     producer_id: Arc<Mutex<Option<(Instant, Instant)>>>,
     is_apart: bool,
@@ -63,6 +67,7 @@ impl ClientEvents {
             fatal: Arc::default(),
             throttles: Arc::default(),
             failures: Arc::default(),
+            has_answered: Arc::default(),
             producer_id: Arc::default(),
             is_apart: false,
             principal: "this client".into(),
@@ -78,15 +83,42 @@ impl ClientEvents {
         }
     }
 
+    /// The reason why a topic is not read: the error, or the right whose absence it is.
+    pub(crate) fn why_not_read(&self, topic: &str, code: RDKafkaErrorCode) -> String {
+        match code {
+            RDKafkaErrorCode::TopicAuthorizationFailed => {
+                self.missing_right(AclOperation::Read, "topic", topic).to_string()
+            }
+            _ => code_in_words(code),
+        }
+    }
+
+    fn warn_of_refused(&self, topic: &str, code: Option<RDKafkaErrorCode>) {
+        if let Some(suppressed) = self.admit(code) {
+            let right = self.missing_right(AclOperation::Read, "topic", topic);
+            tracing::warn!(suppressed, "{right}");
+        }
+    }
+
     /// A right that these clients lack.
     pub(crate) fn missing_right(
         &self,
-        operation: &'static str,
+        operation: AclOperation,
+        resource: &'static str,
+        name: &str,
+    ) -> MissingRight {
+        self.missing_rights(vec![operation], resource, name)
+    }
+
+    /// Rights on one resource that these clients lack.
+    pub(crate) fn missing_rights(
+        &self,
+        operations: Vec<AclOperation>,
         resource: &'static str,
         name: &str,
     ) -> MissingRight {
         MissingRight {
-            operation,
+            operations,
             resource,
             name: name.to_owned(),
             principal: self.principal.to_string(),
@@ -150,10 +182,15 @@ impl ClientEvents {
 
     /// Forgets failed connections: a broker has answered.
     pub(crate) fn answered(&self) {
+        self.has_answered.store(true, Ordering::Relaxed);
         lock(&self.failures).clear();
     }
 
-    fn connection_failed(&self, level: RDKafkaLogLevel, error: ConnectionError) {
+    fn connection_failed(&self, level: RDKafkaLogLevel, mut error: ConnectionError) {
+        // A broker that stops closes connections as one does that was spoken to in a wrong way.
+        if self.has_answered.load(Ordering::Relaxed) && error.cause.is_guess_about_protocol() {
+            error.cause = ConnectionCause::Closed;
+        }
         let mut failures = lock(&self.failures);
         if failures.len() < MAX_CAUSES {
             failures.insert((error.host.clone(), error.port), error.clone());
@@ -215,6 +252,17 @@ impl ClientContext for ClientEvents {
             return;
         }
         self.note(code);
+        // Whoever polls the client hears of it too, and knows the topic or the group.
+        if is_refused_right(code) {
+            match reason
+                .strip_prefix(NOT_AVAILABLE)
+                .and_then(|rest| rest.split(": ").next())
+            {
+                Some(topic) => self.warn_of_refused(topic, code),
+                None => tracing::debug!(target: "librdkafka", "{reason}"),
+            }
+            return;
+        }
         let is_connection = diagnose(reason).is_some();
         let (error, reason) = (in_words(&error), without_jargon(reason));
         if kind_of(code) == KafkaErrorKind::Fatal {
@@ -228,6 +276,11 @@ impl ClientContext for ClientEvents {
 fn is_warning(level: RDKafkaLogLevel) -> bool {
     use RDKafkaLogLevel as Level;
     !matches!(level, Level::Notice | Level::Info | Level::Debug)
+}
+
+fn is_refused_right(code: Option<RDKafkaErrorCode>) -> bool {
+    use RDKafkaErrorCode::{GroupAuthorizationFailed, TopicAuthorizationFailed};
+    matches!(code, Some(TopicAuthorizationFailed | GroupAuthorizationFailed))
 }
 
 /// True if the code reports a connection that failed: librdkafka logs each of those with its cause.

@@ -13,10 +13,14 @@ use rdkafka::metadata::{Metadata, MetadataTopic};
 
 use super::client::ClientEvents;
 use super::error_words::in_words;
+use super::rights::{MissingRight, NeededRights};
 use super::settings;
 use crate::clock;
 use crate::config::KafkaConfig;
 use crate::telemetry::connection::{ConnectionCause, ConnectionError, Server};
+
+/// Rights on topics.
+mod topic_rights;
 
 /// Time between two looks at the events of the client: nobody else polls it.
 const EVENTS_EVERY: Duration = Duration::from_millis(50);
@@ -44,11 +48,13 @@ pub(crate) enum TopicLookup {
     NotAllowed,
 }
 
+type Client = Arc<BaseConsumer<ClientEvents>>;
+
 /// A client that asks. It belongs to no group, and as a consumer it never makes a topic by asking
 /// for it.
 #[derive(Clone)]
 pub(crate) struct Cluster {
-    client: Arc<BaseConsumer<ClientEvents>>,
+    client: Client,
     client_events: ClientEvents,
     /// Configured brokers.
     brokers: Vec<(String, u16)>,
@@ -85,7 +91,7 @@ impl Cluster {
     }
 
     fn with(client: &ClientConfig, config: &KafkaConfig, client_events: &ClientEvents) -> KafkaResult<Self> {
-        let client_events = client_events.apart();
+        let client_events = client_events.apart().with_principal(config);
         Ok(Self {
             client: Arc::new(client.create_with_context(client_events.clone())?),
             client_events,
@@ -104,12 +110,12 @@ impl Cluster {
                 .map(|topic| (topic.name().to_owned(), shape(topic)))
                 .collect()
         };
-        self.ask(None, within, read).await
+        self.ask_metadata(None, within, read).await
     }
 
     /// Asks for one topic.
     pub(crate) async fn topic(&self, name: &str, within: Duration) -> Result<TopicLookup, ConnectionError> {
-        self.ask(Some(name.to_owned()), within, |metadata| {
+        self.ask_metadata(Some(name.to_owned()), within, |metadata| {
             let Some(topic) = metadata.topics().first() else {
                 return TopicLookup::Missing;
             };
@@ -122,19 +128,50 @@ impl Cluster {
         .await
     }
 
-    /// Returns an error as soon as it is certain that nobody answers: authentication has failed, or
-    /// every configured broker has for a second.
-    async fn ask<T: Send + 'static>(
+    /// The rights that this client needs and lacks. Topics that are missing, and brokers that do
+    /// not count rights, give none.
+    pub(crate) async fn missing_rights(
+        &self,
+        needed: &[NeededRights],
+        within: Duration,
+    ) -> Result<Vec<MissingRight>, ConnectionError> {
+        if needed.is_empty() {
+            return Ok(Vec::new());
+        }
+        let topics: Vec<String> = needed.iter().map(|one| one.topic.clone()).collect();
+        let answer = self.ask(move |client| {
+            let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+            topic_rights::ask(client, &topics, within)
+        });
+        let missing = needed.iter().zip(answer.await?).filter_map(|(needed, rights)| {
+            let lacking = rights.lacking(&needed.operations);
+            let is_lacking = !lacking.is_empty();
+            is_lacking.then(|| self.client_events.missing_rights(lacking, "topic", &needed.topic))
+        });
+        Ok(missing.collect())
+    }
+
+    async fn ask_metadata<T: Send + 'static>(
         &self,
         topic: Option<String>,
         within: Duration,
         read: impl FnOnce(&Metadata) -> T + Send + 'static,
     ) -> Result<T, ConnectionError> {
-        let client = Arc::clone(&self.client);
-        let mut asked = pin!(tokio::task::spawn_blocking(move || {
+        let fetch = move |client: &Client| {
             let metadata = client.fetch_metadata(topic.as_deref(), within)?;
             Ok(read(&metadata))
-        }));
+        };
+        self.ask(fetch).await
+    }
+
+    /// Returns an error as soon as it is certain that nobody answers: authentication has failed, or
+    /// every configured broker has for a second.
+    async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Client) -> KafkaResult<T> + Send + 'static,
+    ) -> Result<T, ConnectionError> {
+        let client = Arc::clone(&self.client);
+        let mut asked = pin!(tokio::task::spawn_blocking(move || question(&client)));
         let begun = clock::monotonic();
         let mut looks = tokio::time::interval(EVENTS_EVERY);
         loop {

@@ -10,6 +10,7 @@
 )]
 
 use std::cell::Cell;
+use std::ffi::CStr;
 use std::fmt;
 use std::ptr;
 use std::sync::Arc;
@@ -20,7 +21,6 @@ use rdkafka::error::{IsError as _, KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 use rdkafka_sys as sys;
 
-use super::error_words::in_words;
 use super::member::MemberConsumer;
 use super::queue::OwnQueue;
 use super::topic_partition::TopicPartition;
@@ -66,7 +66,8 @@ impl Commits {
             return;
         }
         if let Err(error) = self.ask(topics, commits) {
-            self.note_failure(&error);
+            let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
+            self.note_failure(&FailedCommit { code, topic: None });
         }
     }
 
@@ -106,8 +107,10 @@ impl Commits {
         while self.unanswered.get() > 0 {
             let left = deadline.saturating_duration_since(clock::monotonic());
             if left.is_zero() {
-                let error = KafkaError::ConsumerCommit(RDKafkaErrorCode::OperationTimedOut);
-                return self.note_failure(&error);
+                return self.note_failure(&FailedCommit {
+                    code: RDKafkaErrorCode::OperationTimedOut,
+                    topic: None,
+                });
             }
             self.receive_answer(left);
         }
@@ -133,20 +136,23 @@ impl Commits {
             result
         };
         self.unanswered.set(self.unanswered.get().saturating_sub(1));
-        if let Err(error) = result {
-            self.note_failure(&error);
+        if let Err(failure) = result {
+            self.note_failure(&failure);
         }
         true
     }
 
-    fn note_failure(&self, error: &KafkaError) {
+    fn note_failure(&self, failure: &FailedCommit) {
         let context = self.answers.consumer().context();
         self.failed.set(true);
         context.count_failed_commit();
-        if let Some(suppressed) = context.client_events().admit(error.rdkafka_error_code()) {
+        if let Some(suppressed) = context.client_events().admit(Some(failure.code)) {
             tracing::warn!(
                 group = context.group(),
-                error = in_words(error),
+                error = match &failure.topic {
+                    Some(topic) => context.client_events().why_not_read(topic, failure.code),
+                    None => context.in_words(&KafkaError::ConsumerCommit(failure.code)),
+                },
                 suppressed,
                 "an offset commit failed; the next one covers it"
             );
@@ -164,11 +170,18 @@ impl Commits {
     }
 }
 
+/// Error of a commit, and the topic if it is one partition's.
+#[derive(Debug)]
+struct FailedCommit {
+    code: RDKafkaErrorCode,
+    topic: Option<String>,
+}
+
 /// Error of a commit's answer, or of the first partition in it that has one.
 ///
 /// # Safety
 /// `event` is alive, and answers a commit.
-unsafe fn first_error(event: *mut sys::rd_kafka_event_t) -> KafkaResult<()> {
+unsafe fn first_error(event: *mut sys::rd_kafka_event_t) -> Result<(), FailedCommit> {
     // SAFETY: as the caller promises. The list belongs to the event, and holds as many elements as
     // it says.
     let (whole, parts) = unsafe {
@@ -181,11 +194,23 @@ unsafe fn first_error(event: *mut sys::rd_kafka_event_t) -> KafkaResult<()> {
         };
         (sys::rd_kafka_event_error(event), parts)
     };
-    let mut errors = std::iter::once(whole).chain(parts.iter().map(|one| one.err));
-    match errors.find(|error| error.is_error()) {
-        Some(error) => Err(KafkaError::ConsumerCommit(error.into())),
-        None => Ok(()),
+    // The whole has the error of its parts, if all of them have the same.
+    if let Some(part) = parts.iter().find(|one| one.err.is_error()) {
+        let is_named = !part.topic.is_null();
+        // SAFETY: the name belongs to the list, which the event holds.
+        let name = is_named.then(|| unsafe { CStr::from_ptr(part.topic) });
+        return Err(FailedCommit {
+            code: part.err.into(),
+            topic: name.map(|name| name.to_string_lossy().into_owned()),
+        });
     }
+    if whole.is_error() {
+        return Err(FailedCommit {
+            code: whole.into(),
+            topic: None,
+        });
+    }
+    Ok(())
 }
 
 #[cfg(test)]

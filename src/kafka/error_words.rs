@@ -34,10 +34,16 @@ pub(crate) fn code_in_words(code: RDKafkaErrorCode) -> String {
             "fewer copies of the partition are in sync than min.insync.replicas asks for"
         }
         Code::MessageSizeTooLarge => "the record is larger than the topic's max.message.bytes",
+        Code::Fatal => "the client failed for good",
         Code::PolicyViolation => "a policy of the cluster forbids it",
         _ => return without_jargon(&description(code)),
     };
     words.to_owned()
+}
+
+/// True if the topic may not be read: brokers that do not count rights say it only to a reader.
+pub(crate) fn is_topic_refused(error: &KafkaError) -> bool {
+    error.rdkafka_error_code() == Some(RDKafkaErrorCode::TopicAuthorizationFailed)
 }
 
 /// Says what an error means.
@@ -90,7 +96,67 @@ pub(crate) fn without_jargon(line: &str) -> String {
         Some(rest) => rest.split_once("]: ").map_or(line, |(_, text)| text),
         None => line,
     };
-    text.replace("Local: ", "").replace("Broker: ", "")
+    let text = text.replace("Local: ", "").replace("Broker: ", "");
+    plain_words(&text).unwrap_or(text)
+}
+
+/// Words for the lines that name the inside of librdkafka; each was looked up in its source.
+fn plain_words(text: &str) -> Option<String> {
+    let between = |from: &str, to: &str| {
+        let (_, rest) = text.split_once(from)?;
+        Some(rest.split_once(to)?.0)
+    };
+    if text.starts_with("Consumer group session timed out") {
+        let (after_ms, why) = (between(") after ", " ms")?, between("last error was ", ")")?);
+        let why = if why == "Success" {
+            ""
+        } else {
+            &format!(", its last error was: {why}")
+        };
+        return Some(format!(
+            "the group's coordinator has not answered for {after_ms} ms{why}; this member gives its partitions up and \
+             joins the group again"
+        ));
+    }
+    if text.starts_with("Application maximum poll interval") {
+        let (limit, beyond) = (between("interval (", ")")?, between("exceeded by ", " (")?);
+        return Some(format!(
+            "a thread was busy for {beyond} longer than max.poll.interval.ms ({limit}); it leaves the group and joins \
+             it again"
+        ));
+    }
+    if let Some((broker, counts)) = text.split_once("Timed out ") {
+        let numbers = counts
+            .split(|c: char| !c.is_ascii_digit())
+            .filter(|part| !part.is_empty());
+        let count: u64 = numbers.filter_map(|number| number.parse::<u64>().ok()).sum();
+        let is_about_requests = counts.contains(" in-flight, ");
+        return is_about_requests.then(|| match count {
+            1 => format!("{broker}no answer in time to 1 request"),
+            _ => format!("{broker}no answer in time to {count} requests"),
+        });
+    }
+    if text.starts_with("Offset commit (") {
+        let (count, why) = (
+            between("failed for ", " partition(s)")?,
+            text.split_once("join-state ")?.1,
+        );
+        let why = why.split_once(": ").map_or(why, |(_, why)| why);
+        return Some(format!("offsets of {count} partitions were not committed: {why}"));
+    }
+    if let Some(rest) = text.strip_prefix("Failed to acquire idempotence PID from broker ") {
+        let rest = rest.strip_suffix(": retrying").unwrap_or(rest);
+        return Some(format!(
+            "a producer has no id yet, for which it asked broker {rest}; trying again"
+        ));
+    }
+    if let Some(rest) = text.strip_prefix("Producer terminating with ") {
+        let (count, _) = rest.split_once(" message")?;
+        return Some(format!(
+            "a producer ends, and {count} of its records were not acknowledged"
+        ));
+    }
+    None
 }
 
 /// A text of librdkafka about a value, which may be a password, without the value. A number that

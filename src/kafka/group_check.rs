@@ -10,7 +10,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
 
 use super::client::ClientEvents;
-use super::rights::MissingRight;
+use super::rights::{AclOperation, MissingRight};
 use super::settings;
 use crate::config::KafkaConfig;
 
@@ -24,7 +24,7 @@ const EVENTS_EVERY: Duration = Duration::from_millis(20);
 pub(crate) async fn find_missing_right(
     config: &KafkaConfig,
     client_events: &ClientEvents,
-    operation: &'static str,
+    operation: AclOperation,
     group: &str,
     topic: &str,
 ) -> KafkaResult<Option<MissingRight>> {

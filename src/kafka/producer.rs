@@ -17,6 +17,7 @@ use tokio::sync::oneshot::Receiver;
 use super::backlog::Backlog;
 use super::client::ClientEvents;
 use super::error_words::{code_in_words, in_words};
+use super::rights::AclOperation;
 use super::settings;
 use crate::clock;
 use crate::config::KafkaConfig;
@@ -39,19 +40,23 @@ impl PublishError {
         self.code == RDKafkaErrorCode::MessageSizeTooLarge
     }
 
+    /// The error, or the right whose absence it is.
+    pub(crate) fn in_words(&self, client_events: &ClientEvents) -> String {
+        match self.code {
+            RDKafkaErrorCode::TopicAuthorizationFailed => client_events
+                .missing_right(AclOperation::Write, "topic", &self.topic)
+                .to_string(),
+            _ => self.to_string(),
+        }
+    }
+
     /// Logs that publishing is tried again, at most once a second for each cause: there may be
     /// thousands of records.
     pub(crate) fn log(&self, client_events: &ClientEvents) {
         if let Some(suppressed) = client_events.admit(Some(self.code)) {
-            let error = match self.code {
-                RDKafkaErrorCode::TopicAuthorizationFailed => client_events
-                    .missing_right("Write", "topic", &self.topic)
-                    .to_string(),
-                _ => self.to_string(),
-            };
             tracing::error!(
                 topic = self.topic,
-                error,
+                error = self.in_words(client_events),
                 suppressed,
                 "publishing failed; trying again"
             );

@@ -8,23 +8,23 @@
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-use rdkafka::consumer::Consumer as _;
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka_sys as sys;
 
-use super::member::MemberConsumer;
+use super::member::MemberContext;
 
 /// A queue that is destroyed when it is dropped, and keeps its client alive until then.
-pub(super) struct OwnQueue {
+pub(super) struct OwnQueue<C: ConsumerContext + 'static = MemberContext> {
     queue: NonNull<sys::rd_kafka_queue_t>,
     /// Dropped after the queue, since fields are dropped after `Drop::drop`.
-    consumer: Arc<MemberConsumer>,
+    consumer: Arc<BaseConsumer<C>>,
 }
 
 // SAFETY: librdkafka's queues may be used from any thread.
-unsafe impl Send for OwnQueue {}
+unsafe impl<C: ConsumerContext> Send for OwnQueue<C> {}
 
-impl OwnQueue {
-    pub(super) fn new(consumer: Arc<MemberConsumer>) -> Self {
+impl<C: ConsumerContext> OwnQueue<C> {
+    pub(super) fn new(consumer: Arc<BaseConsumer<C>>) -> Self {
         // SAFETY: the client is alive.
         let queue = unsafe { sys::rd_kafka_queue_new(consumer.client().native_ptr()) };
         let queue = NonNull::new(queue).expect("librdkafka allocates or aborts");
@@ -36,7 +36,7 @@ impl OwnQueue {
         self.queue.as_ptr()
     }
 
-    pub(super) fn consumer(&self) -> &MemberConsumer {
+    pub(super) fn consumer(&self) -> &BaseConsumer<C> {
         &self.consumer
     }
 
@@ -46,7 +46,7 @@ impl OwnQueue {
     }
 }
 
-impl Drop for OwnQueue {
+impl<C: ConsumerContext> Drop for OwnQueue<C> {
     fn drop(&mut self) {
         // SAFETY: made by rd_kafka_queue_new and given back once; the client is still alive.
         unsafe { sys::rd_kafka_queue_destroy(self.queue.as_ptr()) }

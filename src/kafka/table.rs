@@ -94,13 +94,7 @@ pub(crate) fn read(
                 unfinished.remove(&partition);
                 last_read = clock::monotonic();
             }
-            Some(Err(error)) => {
-                let code = error.rdkafka_error_code();
-                if let Some(suppressed) = client_events.admit(code) {
-                    let error = in_words(&error);
-                    tracing::warn!(topic, error, suppressed, "reading a table failed; trying again");
-                }
-            }
+            Some(Err(error)) => report(client_events, topic, &error),
             None => {}
         }
         goes_on(records)?;
@@ -109,6 +103,17 @@ pub(crate) fn read(
         }
     }
     Ok(unfinished)
+}
+
+fn report(client_events: &ClientEvents, topic: &str, error: &KafkaError) {
+    let code = error.rdkafka_error_code();
+    if let Some(suppressed) = client_events.admit(code) {
+        let error = match code {
+            Some(code) => client_events.why_not_read(topic, code),
+            None => in_words(error),
+        };
+        tracing::warn!(topic, error, suppressed, "reading a table failed; trying again");
+    }
 }
 
 #[cfg(test)]

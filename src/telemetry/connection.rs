@@ -13,9 +13,10 @@ pub(crate) enum Server {
 
 /// Failure to connect to a server. Its text holds no credential.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
-#[error("{server} at {host}:{port}: {cause}{}", self.hint())]
+#[error("{server} at {}: {cause}{}", address(.host, *.port), self.hint())]
 pub(crate) struct ConnectionError {
     pub(crate) server: Server,
+    /// Name or address; of Postgres also the folder of its socket.
     pub(crate) host: String,
     pub(crate) port: u16,
     pub(crate) cause: ConnectionCause,
@@ -55,6 +56,14 @@ pub(crate) enum ConnectionCause {
 }
 
 impl ConnectionCause {
+    /// True if it only says which protocol would explain that a connection was closed.
+    pub(crate) fn is_guess_about_protocol(&self) -> bool {
+        matches!(
+            self,
+            Self::TlsExpected | Self::TlsUnsupported | Self::SaslExpected
+        )
+    }
+
     /// The cause of a failed handshake. The library gives this one in debug form.
     pub(crate) fn of_tls(error: &rustls::Error) -> Self {
         Self::Tls(match error {
@@ -107,7 +116,9 @@ impl ConnectionError {
                 Server::Kafka,
                 Cause::TlsExpected | Cause::TlsUnsupported | Cause::SaslExpected | Cause::SaslUnsupported,
             ) => "; check kafka.properties.\"security.protocol\"",
-            (Server::Kafka, Cause::Tls(_)) => "; check kafka.properties.\"ssl.ca.location\"",
+            (Server::Kafka, Cause::Tls(_)) => {
+                "; check kafka.properties.\"ssl.ca.location\" and kafka.brokers"
+            }
             (Server::Kafka, Cause::Authentication(_)) => {
                 "; check the kafka.properties that begin with \"sasl.\""
             }
@@ -117,6 +128,15 @@ impl ConnectionError {
             (_, Cause::WrongProtocol) => "; check the port",
             _ => "",
         }
+    }
+}
+
+/// A server's address in texts: host and port, or the socket in a folder.
+pub(crate) fn address(host: &str, port: u16) -> String {
+    if host.starts_with('/') {
+        format!("socket {host}/.s.PGSQL.{port}")
+    } else {
+        format!("{host}:{port}")
     }
 }
 

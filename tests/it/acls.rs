@@ -13,12 +13,12 @@ use crate::support::app::{Deployment, Process};
 use crate::support::receiver::{Answer, Receiver};
 use crate::support::{eventually, kafka, unique};
 
-const TIMEOUT: Duration = Duration::from_secs(60);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 const DOCUMENT: &str = include_str!("../../deploy/kafka/acls.md");
 
 /// A deployment whose source is the producer's own topic, and whose other topics nobody has made
 /// yet.
-async fn deployment() -> Deployment {
+pub(crate) async fn deployment() -> Deployment {
     let deployment = deployment_without_topics().await;
     let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
         .set("bootstrap.servers", kafka::brokers())
@@ -53,7 +53,7 @@ fn environment(name: &str) -> String {
 }
 
 /// The document's rules for this deployment's names.
-fn documented(deployment: &Deployment) -> Vec<Rule> {
+pub(crate) fn documented(deployment: &Deployment) -> Vec<Rule> {
     rules_of(DOCUMENT, |name| match name.strip_prefix("bellwether.") {
         Some(rest) => deployment.topic(rest),
         None => {
@@ -64,7 +64,7 @@ fn documented(deployment: &Deployment) -> Vec<Rule> {
 }
 
 /// From now on commands and processes are those of `principal`.
-fn become_principal(deployment: &mut Deployment, principal: &str) {
+pub(crate) fn become_principal(deployment: &mut Deployment, principal: &str) {
     for key in ["sasl_username", "sasl_password"] {
         deployment.set(&format!("kafka.properties.{key}"), principal);
     }
@@ -197,9 +197,55 @@ async fn each_role_and_command_works_with_its_documented_rights() {
         out.contains("detectors: group") && !out.contains("lacks the right"),
         "{out}"
     );
-    assert_eq!(kafka::read_all(&deployment.topic("dead-letter")).len(), 1);
+    become_principal(&mut deployment, "bellwether-dead-letter");
+    let (code, out, err) = said(deployment.run(&["dead-letter", "list"]));
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(out.contains("a.example") && out.contains("410"), "{out}");
     nothing_was_refused(&detect);
     nothing_was_refused(&deliver);
+}
+
+#[tokio::test]
+async fn route_works_with_its_documented_rights() {
+    let mut deployment = deployment_without_topics().await;
+    let source = format!(
+        "[{{topic=\"{}\", clock=\"live\", keyed=false}}]",
+        deployment.source
+    );
+    deployment.set("sources", &source);
+    allow(&documented(&deployment)).await;
+    become_principal(&mut deployment, "bellwether-admin");
+    eventually("the topics are made", TIMEOUT, || async {
+        let (code, ..) = said(deployment.run(&["topics", "create"]));
+        (code == 0).then_some(())
+    })
+    .await;
+    become_principal(&mut deployment, "bellwether-route");
+    let (code, _, err) = said(deployment.run(&["topics", "check", "--roles", "route"]));
+    assert_eq!((code, err.as_str()), (0, ""));
+    let route = deployment.serve(&["--roles", "route"]).await;
+    become_principal(&mut deployment, "bellwether-detect");
+    let detect = deployment.serve(&["--roles", "detect"]).await;
+    become_principal(&mut deployment, "bellwether-deliver");
+    let deliver = deployment.serve(&["--roles", "deliver,api"]).await;
+
+    let receiver = deployment.goal_receiver(&deliver, "a.example").await;
+    for process in [&detect, &deliver] {
+        deployment.registry_is_read(process).await;
+    }
+    // Nobody keyed it by its site. A reject is written, too.
+    let goal = json!({"site_id": "a.example", "type": "goal", "name": "Signup"}).to_string();
+    for value in ["no event", &goal] {
+        kafka::publish(&deployment.producer, &deployment.source, "a key", value).await;
+    }
+    receiver.wait_for("hook", 1).await;
+    eventually("the reject is there", TIMEOUT, || async {
+        (kafka::read_all(&deployment.topic("rejected")).len() == 1).then_some(())
+    })
+    .await;
+    for process in [&route, &detect, &deliver] {
+        nothing_was_refused(process);
+    }
 }
 
 #[tokio::test]
@@ -220,12 +266,22 @@ async fn a_missing_right_is_named_with_its_resource_and_principal() {
     let (code, _, err) = said(deployment.run(&["topics", "create"]));
     assert_eq!(code, 1);
     assert!(err.contains(&describe(&deployment.source)), "{err}");
-    let (code, _, err) = said(deployment.run(&["sources", "inspect"]));
-    assert_eq!(code, 1);
-    assert!(err.contains(&describe(&deployment.source)), "{err}");
-    // A start ends at once.
-    let log = deployment.refused(&["--roles", "deliver"]).await;
-    assert!(log.contains(&describe(&deployment.topic("deliveries"))), "{log}");
+    // A start ends at once, and names the rights that its roles need.
+    let started = deployment.refused(&["--roles", "deliver"]).await;
+    let (_, _, checked) = said(deployment.run(&["topics", "check", "--roles", "deliver"]));
+    for said in [started, checked] {
+        for right in [
+            format!("right Read on the topic {}", deployment.topic("deliveries")),
+            format!(
+                "rights Read and Write on the topic {}",
+                deployment.topic("retry.1s")
+            ),
+            format!("right Write on the topic {}", deployment.topic("dead-letter")),
+        ] {
+            let lacks = format!("User:bellwether-stranger lacks the {right}");
+            assert!(said.contains(&lacks), "{said} lacks {right}");
+        }
+    }
 }
 
 #[tokio::test]

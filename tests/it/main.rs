@@ -70,6 +70,7 @@ mod locked_rows;
 mod held_answers;
 mod encrypted;
 mod acls;
+mod acls_lacking;
 mod connections;
 mod readiness;
 mod permits;

@@ -6,9 +6,8 @@ use crate::kafka::topics::plan;
 fn each_role_uses_its_own_topics() {
     let plan = plan(&Config::default(), &["1s".into()]);
     let used = |role| {
-        let roles = Roles::new(&[role]);
-        let topics = plan.iter().filter(|topic| roles.use_topic(topic));
-        topics.map(|topic| topic.name.as_str()).collect::<Vec<_>>()
+        let topics = Roles::new(&[role]).topics_of(plan.clone());
+        topics.into_iter().map(|topic| topic.name).collect::<Vec<_>>()
     };
     assert_eq!(
         used(ProcessRole::Detect),
@@ -28,6 +27,28 @@ fn each_role_uses_its_own_topics() {
         ]
     );
     assert_eq!(used(ProcessRole::Api), [""; 0]);
+}
+
+#[test]
+fn roles_need_the_rights_of_each_on_a_topic() {
+    let plan = plan(&Config::default(), &["1s".into()]);
+    let needed = |roles: &[ProcessRole], name: &str| {
+        let topics = Roles::new(roles).topics_of(plan.clone());
+        let topic = topics.into_iter().find(|topic| topic.name == name);
+        topic.map(|topic| topic.needed).unwrap_or_default()
+    };
+    let (detect, deliver) = (ProcessRole::Detect, ProcessRole::Deliver);
+    let (read, write) = (AclOperation::Read, AclOperation::Write);
+    for (roles, topic, operations) in [
+        (vec![detect], "analytics.events", vec![read]),
+        (vec![detect], "bellwether.deliveries", vec![write]),
+        (vec![deliver], "bellwether.deliveries", vec![read]),
+        (vec![detect, deliver], "bellwether.deliveries", vec![read, write]),
+        (vec![deliver], "bellwether.retry.1s", vec![read, write]),
+        (vec![detect], "bellwether.retry.1s", vec![]),
+    ] {
+        assert_eq!(needed(&roles, topic), operations, "{roles:?} {topic}");
+    }
 }
 
 #[test]

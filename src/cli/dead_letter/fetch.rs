@@ -10,6 +10,8 @@ use rdkafka::{Message as _, Offset, TopicPartitionList};
 
 use crate::clock;
 use crate::config::KafkaConfig;
+use crate::kafka::error_words::is_topic_refused;
+use crate::kafka::rights::MissingRight;
 use crate::kafka::{headers, settings};
 
 /// Time within which a broker has to answer.
@@ -48,7 +50,7 @@ pub(super) fn fetch(config: &KafkaConfig, topic: &str, last: u32) -> anyhow::Res
     let count = found.map_or(0, |one| one.partitions().len());
     anyhow::ensure!(
         count > 0,
-        "there is no topic {topic}, or this user may not see it; `bellwether topics create` makes it"
+        "there is no topic {topic}; `bellwether topics create` makes it"
     );
     let mut list = TopicPartitionList::new();
     let mut unfinished = Vec::new();
@@ -73,6 +75,9 @@ pub(super) fn fetch(config: &KafkaConfig, topic: &str, last: u32) -> anyhow::Res
             }
             Some(Err(KafkaError::PartitionEOF(partition))) => {
                 unfinished.retain(|(one, _)| *one != partition);
+            }
+            Some(Err(error)) if is_topic_refused(&error) => {
+                anyhow::bail!(MissingRight::to_read(topic, config))
             }
             Some(Err(_)) | None => {}
         }

@@ -18,6 +18,7 @@ use crate::dispatch::record::header;
 use crate::domain::id::WebhookId;
 use crate::domain::site::SiteId;
 use crate::domain::time::{from_ms, rfc3339};
+use crate::kafka::rights::NeededRights;
 use crate::telemetry::logs;
 
 #[derive(Debug, Subcommand)]
@@ -73,8 +74,9 @@ struct DeadLetterList<'a> {
 pub(super) async fn run(command: DeadLetterCommand, config: &Config) -> anyhow::Result<ExitCode> {
     let DeadLetterCommand::List(args) = command;
     logs::start(&config.telemetry, "dead-letter", None);
-    app::reach_kafka(config).await?;
-    let (kafka, topic, last) = (config.kafka.clone(), config.kafka.topic("dead-letter"), args.last);
+    let topic = config.kafka.topic("dead-letter");
+    app::reach_kafka(config, &[NeededRights::to_read(&topic)]).await?;
+    let (kafka, last) = (config.kafka.clone(), args.last);
     let fetched = tokio::task::spawn_blocking(move || fetch::fetch(&kafka, &topic, last)).await??;
     let FetchedRecords { mut records, unread } = fetched;
     records.sort_by_key(|record| std::cmp::Reverse((record.at_ms, record.partition, record.offset)));

@@ -16,9 +16,10 @@ use super::sample::{PartitionOffsets, ReaderGroup, Sample, SampledRecord};
 use crate::clock;
 use crate::config::KafkaConfig;
 use crate::kafka::client::ClientEvents;
+use crate::kafka::error_words::{in_words, is_topic_refused};
 use crate::kafka::group_check::find_missing_right;
 use crate::kafka::headers;
-use crate::kafka::rights::{MissingRight, principal};
+use crate::kafka::rights::{AclOperation, MissingRight};
 use crate::kafka::settings;
 use crate::telemetry::metrics::{Labels, Metrics};
 
@@ -82,7 +83,6 @@ pub(super) fn take_sample(
     })?;
     let named = |one: &rdkafka::metadata::MetadataTopic| one.name() == topic && one.error().is_none();
     let Some(found) = metadata.topics().iter().find(|one| named(one)) else {
-        check_allowed(config, &reader, topic)?;
         let others = metadata.topics().iter().map(|one| one.name().to_owned());
         return Ok(Sample {
             others: others.collect(),
@@ -91,7 +91,7 @@ pub(super) fn take_sample(
     };
     let partitions: Vec<i32> = (0..).take(found.partitions().len()).collect();
     let offsets = all_offsets(config, &reader, topic, &partitions)?;
-    let (records, unread) = read(&reader, topic, &offsets, last)?;
+    let (records, unread) = read(config, &reader, topic, &offsets, last)?;
     Ok(Sample {
         group: group(config, topic, &partitions, reader_group),
         offsets,
@@ -99,26 +99,6 @@ pub(super) fn take_sample(
         unread,
         others: Vec::new(),
     })
-}
-
-/// Refuses a topic that this user may not see: it is left out of the list of all, and only when
-/// asked for it by name the brokers say why.
-fn check_allowed(config: &KafkaConfig, reader: &BaseConsumer<LastError>, topic: &str) -> anyhow::Result<()> {
-    let asked = reader.fetch_metadata(Some(topic), TIMEOUT)?;
-    let error = asked
-        .topics()
-        .first()
-        .and_then(|one| one.error())
-        .map(RDKafkaErrorCode::from);
-    if error == Some(RDKafkaErrorCode::TopicAuthorizationFailed) {
-        anyhow::bail!(MissingRight {
-            operation: "Describe",
-            resource: "topic",
-            name: topic.to_owned(),
-            principal: principal(config),
-        });
-    }
-    Ok(())
 }
 
 fn all_offsets(
@@ -181,6 +161,7 @@ fn has_no_leader(error: &KafkaError) -> bool {
 
 /// The records, and the reason why some partitions were not read to their end.
 fn read(
+    config: &KafkaConfig,
     reader: &BaseConsumer<LastError>,
     topic: &str,
     offsets: &[PartitionOffsets],
@@ -200,7 +181,10 @@ fn read(
             Some(Err(KafkaError::PartitionEOF(partition))) => {
                 reading.unfinished.remove(&partition);
             }
-            Some(Err(error)) => reading.why_not = error.to_string(),
+            Some(Err(error)) if is_topic_refused(&error) => {
+                anyhow::bail!(MissingRight::to_read(topic, config))
+            }
+            Some(Err(error)) => reading.why_not = in_words(&error),
             None => {}
         }
     }
@@ -292,7 +276,7 @@ fn ask_group(
 ) -> anyhow::Result<ReaderGroup> {
     let client_events = ClientEvents::new(Arc::new(Metrics::new(&Labels::default()))).with_principal(config);
     // Without it the questions below would be tried until their time is over.
-    let missing = find_missing_right(config, &client_events, "Describe", name, topic);
+    let missing = find_missing_right(config, &client_events, AclOperation::Describe, name, topic);
     if let Some(right) = Handle::current().block_on(missing)? {
         anyhow::bail!(right);
     }

@@ -32,6 +32,7 @@ use crate::app::{self, ProcessRole};
 use crate::clock;
 use crate::config::{Config, Source};
 use crate::ingest::formats::RecordReader;
+use crate::kafka::rights::NeededRights;
 use crate::record::{connect, known, pool};
 use crate::telemetry::logs;
 
@@ -64,9 +65,13 @@ pub(super) struct InspectArgs {
 pub(super) async fn run(command: SourcesCommand, config: &Config) -> anyhow::Result<ExitCode> {
     let SourcesCommand::Inspect(args) = command;
     logs::start(&config.telemetry, "sources", None);
-    app::reach_kafka(config).await?;
+    let wanted = wanted(&args, config);
+    let needed = wanted
+        .iter()
+        .map(|(source, _)| NeededRights::to_read(&source.topic));
+    app::reach_kafka(config, &needed.collect::<Vec<_>>()).await?;
     let mut samples = Vec::new();
-    for (source, is_source) in wanted(&args, config) {
+    for (source, is_source) in wanted {
         let (kafka, topic, last) = (config.kafka.clone(), source.topic.clone(), args.last);
         let reader = if source.is_keyed() {
             ProcessRole::Detect

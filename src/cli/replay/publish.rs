@@ -8,10 +8,12 @@ use anyhow::{bail, ensure};
 use tokio::runtime::Handle;
 
 use super::answers::Answers;
+use crate::app;
 use crate::config::Config;
 use crate::kafka::client::ClientEvents;
-use crate::kafka::producer::Publisher;
 use crate::kafka::producer::outgoing::Outgoing;
+use crate::kafka::producer::{PublishError, Publisher};
+use crate::kafka::rights::NeededRights;
 use crate::kafka::topics::Topics;
 
 /// Time until a full queue is looked at again.
@@ -20,6 +22,7 @@ const FULL_QUEUE_PAUSE: Duration = Duration::from_millis(1);
 /// Publishes events to one topic.
 pub(super) struct EventPublisher {
     publisher: Publisher,
+    client_events: ClientEvents,
     topic: String,
     answers: Arc<Answers>,
 }
@@ -33,6 +36,8 @@ impl EventPublisher {
         answers: Arc<Answers>,
     ) -> anyhow::Result<Self> {
         let brokers = &config.kafka.brokers;
+        let needed = [NeededRights::to_write(topic)];
+        Handle::current().block_on(app::reach_kafka(config, &needed))?;
         let topics = Topics::new(config, client_events.clone())?;
         let existing = Handle::current().block_on(topics.existing())?;
         ensure!(
@@ -40,7 +45,8 @@ impl EventPublisher {
             "there is no topic {topic} on {brokers}; `bellwether topics create` makes the sources of the configuration"
         );
         Ok(Self {
-            publisher: Publisher::new(&config.kafka, client_events)?,
+            publisher: Publisher::new(&config.kafka, client_events.clone())?,
+            client_events,
             topic: topic.to_owned(),
             answers,
         })
@@ -67,7 +73,10 @@ impl EventPublisher {
                 passed_on: &[],
             };
             let answers = Arc::clone(&self.answers);
-            let done = move |result: Result<(), _>| answers.add(result);
+            let client_events = self.client_events.clone();
+            let done = move |result: Result<(), PublishError>| {
+                answers.add(result.map_err(|error| error.in_words(&client_events)));
+            };
             // Counted before: the answer may come first.
             self.answers.hand_over();
             if self.publisher.try_publish(record, done) {

@@ -243,7 +243,7 @@ impl Detector {
                     owned.end_reached(at.topic, offset, now_ms, beginning_of, &mut self.counts);
                 }
             }
-            BatchItem::Error(code) => self.session.report_read_error(code, None),
+            BatchItem::Error(code, at) => self.session.report_read_error(code, at),
         }
     }
 

@@ -177,7 +177,7 @@ impl Router {
                     partition.reach_end(offset);
                 }
             }
-            BatchItem::Error(code) => self.session.report_read_error(code, None),
+            BatchItem::Error(code, at) => self.session.report_read_error(code, at),
         });
         self.flush_counts();
         if has_records {

@@ -92,3 +92,17 @@ fn a_producer_that_waits_for_its_id_is_news_only_if_it_lasts() {
     // After a pause it is another wait.
     assert!(!late(40));
 }
+
+/// As a plain broker that is killed has it logged (issue 10, number 8).
+#[test]
+fn a_broker_that_had_answered_speaks_the_right_protocol() {
+    let closed = "[thrd:a:1/bootstrap]: a:1/bootstrap: Disconnected: connection reset by peer (after 4ms in state APIVERSION_QUERY)";
+    let client_events = client_events();
+    fail(&client_events, closed);
+    let cause = |client_events: &ClientEvents| client_events.failure().map(|failure| failure.cause);
+    assert_eq!(cause(&client_events), Some(ConnectionCause::TlsExpected));
+    // The client that asked for topics, and all others of the process.
+    client_events.apart().answered();
+    fail(&client_events, closed);
+    assert_eq!(cause(&client_events), Some(ConnectionCause::Closed));
+}

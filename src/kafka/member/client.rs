@@ -5,15 +5,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rdkafka::TopicPartitionList;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{ClientConfig, TopicPartitionList};
 
 use crate::kafka::client::ClientEvents;
 use crate::kafka::error_words::in_words;
+use crate::kafka::rights::AclOperation;
 
 /// Consumer type behind a member.
 pub(crate) type MemberConsumer = BaseConsumer<MemberContext>;
@@ -23,7 +24,11 @@ pub(crate) type MemberConsumer = BaseConsumer<MemberContext>;
 pub(crate) struct MemberContext {
     client_events: ClientEvents,
     group: &'static str,
+    /// Name of the group in Kafka.
+    group_id: String,
     events: Mutex<VecDeque<RawEvent>>,
+    /// The right on the group that is missing, until somebody asks for it.
+    refusal: Mutex<Option<String>>,
     closing: AtomicBool,
 }
 
@@ -70,11 +75,13 @@ impl ConsumerContext for MemberContext {
 }
 
 impl MemberContext {
-    pub(super) fn new(group: &'static str, client_events: ClientEvents) -> Self {
+    pub(super) fn new(group: &'static str, config: &ClientConfig, client_events: ClientEvents) -> Self {
         Self {
             client_events,
             group,
+            group_id: config.get("group.id").unwrap_or(group).to_owned(),
             events: Mutex::default(),
+            refusal: Mutex::default(),
             closing: AtomicBool::new(false),
         }
     }
@@ -92,6 +99,18 @@ impl MemberContext {
         !self.lock().is_empty()
     }
 
+    /// The right on the group that was missing since the last call.
+    pub(super) fn take_refusal(&self) -> Option<String> {
+        self.refusal.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn note_refusal(&self, error: &KafkaError) {
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::GroupAuthorizationFailed) {
+            let mut refusal = self.refusal.lock().unwrap_or_else(PoisonError::into_inner);
+            *refusal = Some(self.in_words(error));
+        }
+    }
+
     /// Name of the group in logs and metrics.
     pub(in crate::kafka) fn group(&self) -> &'static str {
         self.group
@@ -104,6 +123,17 @@ impl MemberContext {
     pub(in crate::kafka) fn count_failed_commit(&self) {
         let errors = &self.client_events.metrics().commit_errors;
         errors.with_label_values(&[self.group]).inc();
+    }
+
+    /// An error of the group's, or the right on it whose absence that is.
+    pub(in crate::kafka) fn in_words(&self, error: &KafkaError) -> String {
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::GroupAuthorizationFailed) => self
+                .client_events
+                .missing_right(AclOperation::Read, "group", &self.group_id)
+                .to_string(),
+            _ => in_words(error),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<RawEvent>> {
@@ -119,10 +149,11 @@ pub(super) fn serve(consumer: &MemberConsumer, timeout: Duration) {
             let context = consumer.context();
             let code = error.rdkafka_error_code();
             context.client_events.note(code);
+            context.note_refusal(&error);
             if let Some(suppressed) = context.client_events.admit(code) {
                 tracing::warn!(
                     group = context.group,
-                    error = %error,
+                    error = context.in_words(&error),
                     suppressed,
                     "the consumer reports an error; it recovers by itself"
                 );

@@ -88,7 +88,7 @@ impl GroupMember {
             .map(|settings| SecondReader::new(settings, group, client_events.clone()))
             .transpose()?;
         let consumer: MemberConsumer =
-            config.create_with_context(MemberContext::new(group, client_events))?;
+            config.create_with_context(MemberContext::new(group, config, client_events))?;
         let names: Vec<&str> = topics.iter().map(String::as_str).collect();
         consumer.subscribe(&names)?;
         let consumer = Arc::new(consumer);
@@ -147,6 +147,11 @@ impl GroupMember {
         self.commits.receive_answers();
         serve(&self.consumer, Duration::ZERO);
         self.consumer.context().has_event()
+    }
+
+    /// The right on the group that the member lacks, if that was noticed since the last call.
+    pub(crate) fn take_refusal(&self) -> Option<String> {
+        self.consumer.context().take_refusal()
     }
 
     /// Reports partitions as assigned again in a moment. For partitions that could not be taken

@@ -36,7 +36,7 @@ impl SecondReader {
         group: &'static str,
         client_events: ClientEvents,
     ) -> KafkaResult<Self> {
-        let context = MemberContext::new(group, client_events);
+        let context = MemberContext::new(group, &settings.config, client_events);
         // The only rebalance event that it receives is the last one, when it closes.
         context.close();
         Ok(Self {

@@ -8,7 +8,7 @@ fn a_missing_right_names_operation_resource_and_principal() {
             config.properties.insert((*name).to_owned(), (*value).to_owned());
         }
         let right = MissingRight {
-            operation: "Describe",
+            operations: vec![AclOperation::Describe],
             resource: "topic",
             name: "bellwether.deliveries".to_owned(),
             principal: principal(&config),
@@ -27,4 +27,19 @@ fn a_missing_right_names_operation_resource_and_principal() {
         ("ssl.certificate.location", "/etc/client.pem"),
     ];
     assert!(with(&ssl).starts_with("the principal of the certificate in ssl.certificate.location"));
+}
+
+#[test]
+fn rights_on_several_topics_are_named_in_one_line() {
+    let right = |operations: &[AclOperation], name: &str| MissingRight {
+        operations: operations.to_vec(),
+        resource: "topic",
+        name: name.to_owned(),
+        principal: "User:a".to_owned(),
+    };
+    let (read, write) = (AclOperation::Read, AclOperation::Write);
+    assert_eq!(
+        in_one_line(&[right(&[read, write], "x"), right(&[write], "y")]),
+        "User:a lacks the rights Read and Write on the topic x; User:a lacks the right Write on the topic y"
+    );
 }

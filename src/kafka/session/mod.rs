@@ -151,7 +151,12 @@ impl<K: Eq + Hash, S> Session<K, S> {
     /// Polls the client, which keeps the membership alive, and returns the group's next event, if
     /// there is one.
     pub(crate) fn next_event(&self) -> Option<MemberEvent> {
-        self.member.poll(Duration::ZERO)
+        let event = self.member.poll(Duration::ZERO);
+        // Until it has partitions: the group takes nobody in without that right.
+        if let Some(right) = self.member.take_refusal() {
+            self.health.member_waits(&self.thread, right);
+        }
+        event
     }
 
     /// Reports that the thread has taken its partitions. `count` is the number of different
@@ -232,11 +237,15 @@ impl<K: Eq + Hash, S> Session<K, S> {
     pub(crate) fn report_read_error(&self, code: RDKafkaErrorCode, at: Option<TopicPartition>) {
         self.client_events.note(Some(code));
         if let Some(suppressed) = self.client_events.admit(Some(code)) {
+            let topic = at.map(|at| &**self.member.topic(at.topic));
             tracing::warn!(
                 group = self.member.group(),
-                topic = at.map(|at| &**self.member.topic(at.topic)),
+                topic,
                 partition = at.map(|at| at.partition),
-                error = code_in_words(code),
+                error = match topic {
+                    Some(topic) => self.client_events.why_not_read(topic, code),
+                    None => code_in_words(code),
+                },
                 suppressed,
                 "reading failed; it is tried again"
             );

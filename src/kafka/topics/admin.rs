@@ -16,7 +16,7 @@ use crate::config::{Config, KafkaConfig};
 use crate::kafka::client::ClientEvents;
 use crate::kafka::cluster::{Cluster, TopicLookup, TopicShape};
 use crate::kafka::error_words::code_in_words;
-use crate::kafka::rights::MissingRight;
+use crate::kafka::rights::{AclOperation, MissingRight};
 use crate::kafka::settings;
 
 /// Longest time that the brokers may take to answer.
@@ -82,7 +82,7 @@ impl Topics {
         let mut missing = Vec::new();
         for topic in plan.iter().filter(|topic| !existing.contains_key(&topic.name)) {
             if self.cluster.topic(&topic.name, TIMEOUT).await? == TopicLookup::NotAllowed {
-                anyhow::bail!("{}", self.missing_right("Describe", &topic.name));
+                anyhow::bail!("{}", self.missing_right(AclOperation::Describe, &topic.name));
             }
             missing.push(topic);
         }
@@ -115,7 +115,7 @@ impl Topics {
                         "{name}: the cluster has fewer brokers than kafka.replication_factor = {replication_factor}"
                     ),
                     RDKafkaErrorCode::TopicAuthorizationFailed => {
-                        self.missing_right("Create", &name).to_string()
+                        self.missing_right(AclOperation::Create, &name).to_string()
                     }
                     code => format!("{name}: {}", code_in_words(code)),
                 }),
@@ -158,7 +158,7 @@ impl Topics {
         let mut problems = Vec::new();
         for topic in plan {
             match existing.get(&topic.name) {
-                None => problems.push(self.why_absent(&topic.name).await?),
+                None => problems.push(self.why_absent(topic).await?),
                 Some(found) => self.check_shape(topic, *found, &mut problems),
             }
         }
@@ -182,14 +182,18 @@ impl Topics {
     }
 
     /// The reason for which the cluster does not list a topic.
-    async fn why_absent(&self, topic: &str) -> anyhow::Result<TopicProblem> {
-        let is_hidden = self.cluster.topic(topic, TIMEOUT).await? == TopicLookup::NotAllowed;
+    async fn why_absent(&self, topic: &TopicPlan) -> anyhow::Result<TopicProblem> {
+        let is_hidden = self.cluster.topic(&topic.name, TIMEOUT).await? == TopicLookup::NotAllowed;
         Ok(TopicProblem {
-            topic: topic.to_owned(),
+            topic: topic.name.clone(),
             missing: !is_hidden,
             is_partial: false,
             text: if is_hidden {
-                self.missing_right("Describe", topic).to_string()
+                // Each of the rights that are needed lets it see the topic, too.
+                let needed = topic.needed.clone();
+                self.client_events
+                    .missing_rights(needed, "topic", &topic.name)
+                    .to_string()
             } else {
                 "there is no such topic".to_owned()
             },
@@ -275,13 +279,14 @@ impl Topics {
         let answers = answers.context("reading the settings of topics")?;
         let judged = topics.iter().zip(answers).map(|(topic, answer)| {
             let given = answer.ok().filter(|settings| !settings.entries.is_empty());
-            let settings = given.ok_or_else(|| self.missing_right("DescribeConfigs", &topic.name));
+            let settings =
+                given.ok_or_else(|| self.missing_right(AclOperation::DescribeConfigs, &topic.name));
             (*topic, settings)
         });
         Ok(judged.collect())
     }
 
-    fn missing_right(&self, operation: &'static str, topic: &str) -> MissingRight {
+    fn missing_right(&self, operation: AclOperation, topic: &str) -> MissingRight {
         self.client_events.missing_right(operation, "topic", topic)
     }
 }

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::config::Config;
+use crate::config::{Config, Source};
+use crate::kafka::rights::AclOperation;
 
 const DAY_MS: i64 = 86_400_000;
 /// Bytes of the largest record on the rejected topic: a value of 64 KiB, a key, and headers.
@@ -23,8 +24,10 @@ pub struct TopicPlan {
     pub(crate) takes_any_count: bool,
     /// True for a producer's topic: its settings are given only to one that we make.
     pub(crate) is_source: bool,
-    /// Roles that read or write it.
-    pub(crate) users: &'static [TopicUser],
+    /// Roles that read or write it, with the rights that each needs.
+    pub(crate) users: &'static [TopicUse],
+    /// Rights of the process on it; by default those of one that only looks.
+    pub(crate) needed: Vec<AclOperation>,
     pub(crate) settings: Vec<Setting>,
 }
 
@@ -36,11 +39,21 @@ pub(crate) enum TopicUser {
     Deliver,
 }
 
-const ROUTE: &[TopicUser] = &[TopicUser::Route];
-const ROUTE_AND_DETECT: &[TopicUser] = &[TopicUser::Route, TopicUser::Detect];
-const DETECT: &[TopicUser] = &[TopicUser::Detect];
-const DELIVER: &[TopicUser] = &[TopicUser::Deliver];
-const BOTH: &[TopicUser] = &[TopicUser::Detect, TopicUser::Deliver];
+/// A role and the rights that it needs on a topic, which are those of `deploy/kafka/acls.md`.
+pub(crate) type TopicUse = (TopicUser, &'static [AclOperation]);
+
+const READ: &[AclOperation] = &[AclOperation::Read];
+const WRITE: &[AclOperation] = &[AclOperation::Write];
+const READ_AND_WRITE: &[AclOperation] = &[AclOperation::Read, AclOperation::Write];
+
+const KEYED_SOURCE: &[TopicUse] = &[(TopicUser::Detect, READ)];
+const OTHER_SOURCE: &[TopicUse] = &[(TopicUser::Route, READ)];
+const EVENTS: &[TopicUse] = &[(TopicUser::Route, WRITE), (TopicUser::Detect, READ)];
+const DELIVERIES: &[TopicUse] = &[(TopicUser::Detect, WRITE), (TopicUser::Deliver, READ)];
+const RETRY: &[TopicUse] = &[(TopicUser::Deliver, READ_AND_WRITE)];
+const DEAD_LETTER: &[TopicUse] = &[(TopicUser::Deliver, WRITE)];
+const REJECTED: &[TopicUse] = &[(TopicUser::Route, WRITE), (TopicUser::Detect, WRITE)];
+const DETECTOR_STATE: &[TopicUse] = &[(TopicUser::Detect, READ_AND_WRITE)];
 
 /// Setting of a topic: given to a new topic, and compared with that of an existing one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,6 +107,7 @@ pub fn plan(config: &Config, tiers: &[String]) -> Vec<TopicPlan> {
         takes_any_count: false,
         is_source: false,
         users,
+        needed: vec![AclOperation::Describe],
         settings: vec![
             Setting::new("cleanup.policy", Bound::Exactly, "delete"),
             Setting::new("retention.ms", Bound::AtLeast, retention_days * DAY_MS),
@@ -101,35 +115,27 @@ pub fn plan(config: &Config, tiers: &[String]) -> Vec<TopicPlan> {
             Setting::new("max.message.bytes", Bound::AtLeast, bytes),
         ],
     };
-    let mut plan: Vec<TopicPlan> = config
-        .sources
-        .0
-        .iter()
-        .map(|source| TopicPlan {
-            name: source.topic.clone(),
-            partitions,
-            takes_any_count: !source.is_keyed(),
-            is_source: true,
-            users: if source.is_keyed() { DETECT } else { ROUTE },
-            settings: vec![in_sync.clone()],
-        })
+    let sources = config.sources.0.iter();
+    let mut plan: Vec<TopicPlan> = sources
+        .map(|source| source_plan(source, partitions, &in_sync))
         .collect();
     if config.sources.unkeyed().next().is_some() {
-        plan.push(own("events", ROUTE_AND_DETECT, 7, EVENT_BYTES));
+        plan.push(own("events", EVENTS, 7, EVENT_BYTES));
     }
-    plan.push(own("deliveries", BOTH, 7, RECORD_BYTES));
+    plan.push(own("deliveries", DELIVERIES, 7, RECORD_BYTES));
     for tier in tiers {
         let name = format!("retry.{tier}");
-        plan.push(own(&name, DELIVER, 7, RECORD_BYTES));
+        plan.push(own(&name, RETRY, 7, RECORD_BYTES));
     }
-    plan.push(own("dead-letter", DELIVER, 30, RECORD_BYTES));
-    plan.push(own("rejected", ROUTE_AND_DETECT, 7, REJECTED_BYTES));
+    plan.push(own("dead-letter", DEAD_LETTER, 30, RECORD_BYTES));
+    plan.push(own("rejected", REJECTED, 7, REJECTED_BYTES));
     plan.push(TopicPlan {
         name: config.kafka.topic("detector-state"),
         partitions,
         takes_any_count: false,
         is_source: false,
-        users: DETECT,
+        users: DETECTOR_STATE,
+        needed: vec![AclOperation::Describe],
         settings: vec![
             Setting::new("cleanup.policy", Bound::Exactly, "compact"),
             // A start reads the whole topic, so settings that keep it short may only be stricter.
@@ -141,6 +147,22 @@ pub fn plan(config: &Config, tiers: &[String]) -> Vec<TopicPlan> {
         ],
     });
     plan
+}
+
+fn source_plan(source: &Source, partitions: i32, in_sync: &Setting) -> TopicPlan {
+    TopicPlan {
+        name: source.topic.clone(),
+        partitions,
+        takes_any_count: !source.is_keyed(),
+        is_source: true,
+        users: if source.is_keyed() {
+            KEYED_SOURCE
+        } else {
+            OTHER_SOURCE
+        },
+        needed: vec![AclOperation::Describe],
+        settings: vec![in_sync.clone()],
+    }
 }
 
 #[cfg(test)]

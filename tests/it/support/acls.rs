@@ -28,6 +28,19 @@ impl Rule {
     pub(crate) fn is_on(&self, name: &str) -> bool {
         self.name == name
     }
+
+    /// True if the rule lets this user do so.
+    pub(crate) fn allows(&self, user: &str, operation_name: &str) -> bool {
+        self.principal == format!("User:{user}") && self.operation == operation(operation_name)
+    }
+
+    /// The rule for another operation.
+    pub(crate) fn with(&self, operation_name: &str) -> Self {
+        Self {
+            operation: operation(operation_name),
+            ..self.clone()
+        }
+    }
 }
 
 /// Runs the commands of a document's shell block with a `kafka-acls.sh` that writes its arguments
