@@ -93,6 +93,12 @@ impl<'a> Line<'a> {
                 other => Cause::Unreachable(cut(other)),
             });
         }
+        if text.starts_with("ApiVersionRequest failed: ") {
+            return Some(match text.contains("imed out") {
+                true => Cause::NoAnswer,
+                false => Cause::Closed,
+            });
+        }
         if text.starts_with("Failed to resolve ") {
             return Some(Cause::UnknownHost);
         }
@@ -144,7 +150,12 @@ impl<'a> Line<'a> {
         } else if text.starts_with("Disconnected") || text.contains("wrong version number") {
             ConnectionCause::TlsUnsupported
         } else if text.contains("certificate verify failed") {
-            ConnectionCause::Tls("the broker's certificate could not be verified".to_owned())
+            // OpenSSL knows which of the two it is, and its line does not say it.
+            ConnectionCause::Tls(format!(
+                "the broker's certificate could not be verified: it is of another authority than those of \
+                 ssl.ca.location, or for another host than {}",
+                self.host
+            ))
         } else {
             ConnectionCause::Tls(cut(text))
         }

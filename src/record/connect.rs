@@ -6,7 +6,7 @@ use std::time::Duration;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, PgConnection};
 
-use crate::telemetry::connection::{ConnectionCause, ConnectionError, Server};
+use crate::telemetry::connection::{ConnectionCause, ConnectionError, Server, address};
 
 /// Longest time that a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -41,7 +41,7 @@ pub(crate) async fn ping_within(
 
 /// Name of the server in texts, with its host or socket and its port.
 pub(crate) fn server_name(options: &PgConnectOptions) -> String {
-    format!("Postgres at {}:{}", host(options), options.get_port())
+    format!("Postgres at {}", address(&host(options), options.get_port()))
 }
 
 fn host(options: &PgConnectOptions) -> String {

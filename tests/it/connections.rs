@@ -161,9 +161,29 @@ async fn a_broker_of_an_unknown_authority_is_named() {
     assert_eq!(
         failed_soon(|| deployment.run(&["topics", "check"])),
         format!(
-            "Kafka at {brokers}: TLS failed, the broker's certificate could not be verified; \
-             check kafka.properties.\"ssl.ca.location\""
+            "Kafka at {brokers}: TLS failed, the broker's certificate could not be verified: it is of another \
+             authority than those of ssl.ca.location, or for another host than 127.0.0.1; check \
+             kafka.properties.\"ssl.ca.location\" and kafka.brokers"
         )
+    );
+}
+
+/// OpenSSL's words are those about an unknown authority.
+#[tokio::test]
+async fn a_certificate_for_another_host_is_not_blamed_on_the_ca() {
+    let mut deployment = Deployment::create(&[]).await;
+    encrypt(&mut deployment, "bellwether");
+    // The same listener by a name that its certificate does not have.
+    let brokers = environment("DEV_KAFKA_TLS").replace("127.0.0.1", "127.1");
+    deployment.set("kafka.brokers", &brokers);
+    let said = failed_soon(|| deployment.run(&["topics", "check"]));
+    assert!(
+        said.starts_with(&format!("Kafka at {brokers}: TLS failed")),
+        "{said}"
+    );
+    assert!(
+        said.contains("or for another host than 127.1;") && said.contains("kafka.brokers"),
+        "{said}"
     );
 }
 
@@ -197,6 +217,11 @@ async fn a_postgres_that_cannot_be_used_is_named_with_its_cause() {
         (
             no_database,
             format!("Postgres at {address}: database \"nowhere\" does not exist"),
+        ),
+        (
+            "postgres://user@localhost/x?host=/nosuch".to_owned(),
+            "Postgres at socket /nosuch/.s.PGSQL.5432: not reachable (No such file or directory (os error 2))"
+                .to_owned(),
         ),
     ] {
         deployment.set("postgres.url", &url);

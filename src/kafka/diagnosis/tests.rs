@@ -11,7 +11,8 @@ fn understood(line: &str) -> (String, u16, ConnectionCause) {
 #[test]
 fn every_line_of_a_failed_connection_has_its_cause() {
     use ConnectionCause as Cause;
-    let certificate = "the broker's certificate could not be verified";
+    let certificate = "the broker's certificate could not be verified: it is of another authority than those of \
+                       ssl.ca.location, or for another host than 127.0.0.1";
     for (line, host, port, cause) in [
         (
             "[thrd:127.0.0.1:1/bootstrap]: 127.0.0.1:1/bootstrap: Connect to ipv4#127.0.0.1:1 failed: Connection refused (after 0ms in state CONNECT)",
@@ -152,6 +153,18 @@ fn every_line_of_a_failed_connection_has_its_cause() {
             "127.0.0.1",
             25442,
             Cause::WrongProtocol,
+        ),
+        (
+            "[thrd:127.0.0.1:9092/1]: 127.0.0.1:9092/1: ApiVersionRequest failed: Local: Timed out: probably due to broker version < 0.10 (see api.version.request configuration) (after 10012ms in state APIVERSION_QUERY)",
+            "127.0.0.1",
+            9092,
+            Cause::NoAnswer,
+        ),
+        (
+            "[thrd:127.0.0.1:9092/bootstrap]: 127.0.0.1:9092/bootstrap: ApiVersionRequest failed: Local: Broker transport failure: probably due to broker version < 0.10 (see api.version.request configuration) (after 2ms in state APIVERSION_QUERY)",
+            "127.0.0.1",
+            9092,
+            Cause::Closed,
         ),
     ] {
         assert_eq!(understood(line), (host.to_owned(), port, cause), "{line}");

@@ -51,3 +51,14 @@ fn a_failure_names_host_and_port_and_no_credential() {
         "Postgres at db.example:6543: connection refused, nothing listens there"
     );
 }
+
+#[test]
+fn a_socket_is_named_by_its_path() {
+    let options = PgConnectOptions::new_without_pgpass()
+        .socket("/nosuch")
+        .port(6543);
+    let socket = "Postgres at socket /nosuch/.s.PGSQL.6543";
+    assert_eq!(server_name(&options), socket);
+    let text = failure(&options, ConnectionCause::NoAnswer).to_string();
+    assert_eq!(text, format!("{socket}: no answer"));
+}
