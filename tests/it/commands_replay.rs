@@ -121,9 +121,8 @@ async fn replay_publishes_json_lines_at_the_pace_it_is_told() {
     assert_eq!(names, ["goal 0", "goal 1", "goal 2"]);
 
     let begun = Instant::now();
-    // A topic that is no source here.
-    let topic = Deployment::create(&[]).await.source;
-    let (code, out, _) = said(deployment.run(&["replay", path, "--speed", "0", "--topic", &topic]));
+    let topic = &deployment.source;
+    let (code, out, _) = said(deployment.run(&["replay", path, "--speed", "0", "--topic", topic]));
     assert_eq!(code, 0);
     assert!(out.contains(&format!("3 events to {topic}")), "{out}");
     assert!(begun.elapsed() < Duration::from_secs(30));
@@ -150,10 +149,49 @@ async fn replay_refuses_events_of_the_past_for_a_live_source() {
         assert!(err.contains(part), "{err} lacks {part}");
     }
     assert_eq!(values(&deployment.source), [json!(null); 0]);
-    // A topic that is no source has no clock.
+}
+
+/// Another configuration may call the topic live (issue 10, number 3).
+#[tokio::test]
+async fn replay_to_a_topic_that_is_no_source_needs_now() {
+    let deployment = log_deployment().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = file(&folder, ACCESS_LOG);
     let topic = Deployment::create(&[]).await.source;
-    let (code, _, err) = replay(&deployment, &path, &["--site", "a.example", "--topic", &topic]);
+    let arguments = ["--site", "a.example", "--speed", "0", "--topic", &topic];
+    let (code, out, err) = replay(&deployment, &path, &arguments);
+    assert_eq!((code, out.as_str()), (2, ""), "{err}");
+    for part in [
+        &topic,
+        "is no source of the configuration",
+        &deployment.source,
+        "--now",
+    ] {
+        assert!(err.contains(part), "{err} lacks {part}");
+    }
+    assert_eq!(kafka::read_all(&topic).len(), 0);
+    let (code, out, err) = replay(&deployment, &path, &[arguments.as_slice(), &["--now"]].concat());
     assert_eq!(code, 0, "{err}");
+    assert!(out.contains(&format!("published 1 event to {topic}")), "{out}");
+}
+
+#[tokio::test]
+async fn replay_of_a_file_packed_otherwise_says_what_is_read() {
+    let deployment = log_deployment().await;
+    let folder = tempfile::tempdir().unwrap();
+    for (bytes, kind) in [
+        (b"BZh91AY&SY".as_slice(), "bzip2"),
+        (b"\xfd7zXZ\0\0\x04", "xz"),
+        (b"\x28\xb5\x2f\xfd\x04", "zstd"),
+        (b"PK\x03\x04\x14\0", "zip"),
+    ] {
+        let (code, out, err) = replay(&deployment, &file(&folder, bytes), &["--site", "a.example"]);
+        assert_eq!((code, out.as_str(), err.lines().count()), (1, "", 1), "{err}");
+        assert!(
+            err.contains(&format!("packed with {kind}")) && err.contains("plain text and gzip"),
+            "{err}"
+        );
+    }
 }
 
 #[tokio::test]
@@ -274,7 +312,7 @@ async fn replay_without_a_broker_ends_and_names_it() {
     let (code, _, err) = replay(
         &deployment,
         &path,
-        &["--site", "a.example", "--topic", "not.there"],
+        &["--site", "a.example", "--topic", "not.there", "--now"],
     );
     assert_eq!(code, 1);
     assert!(err.contains("there is no topic not.there"), "{err}");

@@ -21,6 +21,17 @@ const FIRST_LINES: usize = 10;
 /// First bytes of every gzip file (RFC 1952, 2.3.1).
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
+/// First bytes of files that are packed in another way.
+const OTHER_ARCHIVES: [(&[u8], &str); 7] = [
+    (b"BZh", "bzip2"),
+    (b"\xfd7zXZ\0", "xz"),
+    (b"\x28\xb5\x2f\xfd", "zstd"),
+    (b"PK\x03\x04", "zip"),
+    (b"\x04\x22\x4d\x18", "lz4"),
+    (b"7z\xbc\xaf\x27\x1c", "7z"),
+    (b"\x1f\x9d", "compress"),
+];
+
 /// Lines of a file or of stdin.
 pub(super) struct Input {
     name: String,
@@ -61,6 +72,9 @@ impl Input {
             count: Rc::clone(&consumed),
         };
         let start = raw.fill_buf().with_context(|| cannot_be_read(&name))?;
+        if let Some((_, kind)) = OTHER_ARCHIVES.iter().find(|(magic, _)| start.starts_with(magic)) {
+            bail!("{name} is packed with {kind}: `replay` reads plain text and gzip, so unpack it first");
+        }
         let text: Box<dyn Read> = if start.starts_with(&GZIP_MAGIC) {
             Box::new(MultiGzDecoder::new(raw))
         } else {
@@ -232,6 +246,21 @@ mod tests {
                     input.position()
                 );
             }
+        }
+    }
+
+    #[test]
+    fn a_file_packed_otherwise_is_refused_by_its_first_bytes() {
+        for (magic, kind) in OTHER_ARCHIVES {
+            let error = lines_of([magic, b"\n\n"].concat()).expect_err(kind).to_string();
+            assert!(
+                error.contains(&format!("packed with {kind}")) && error.contains("gzip"),
+                "{error}"
+            );
+        }
+        // Letters alone are text.
+        for text in ["BZ\n", "PK\n", "7z\n"] {
+            assert_eq!(lines_of(text.into()).expect("readable"), [text]);
         }
     }
 

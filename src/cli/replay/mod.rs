@@ -56,7 +56,7 @@ pub(super) struct ReplayArgs {
     /// Kind of the file's lines
     #[arg(long, value_enum, default_value_t = FileFormat::Auto, requires_if("access-log", "site"))]
     format: FileFormat,
-    /// The topic to publish to; by default the first source
+    /// The source to publish to, or with --now any other topic; by default the first source
     #[arg(long)]
     topic: Option<String>,
     /// Times faster than the timestamps say; 0 means as fast as possible
@@ -132,7 +132,8 @@ fn replay(
     let is_live = source.is_some_and(|source| source.clock == SourceClock::Live);
     let stale_after = is_live.then_some(config.detect.stale_after);
     let metrics = Arc::new(Metrics::new(&Labels::default()));
-    let publisher = EventPublisher::connect(config, &topic, ClientEvents::new(metrics), answers)?;
+    let client_events = ClientEvents::new(metrics).with_principal(&config.kafka);
+    let publisher = EventPublisher::connect(config, &topic, client_events, answers)?;
     let mut replay = Replay {
         pace: Pace::new(args.speed),
         times: Times::new(args.now, args.speed, stale_after),
@@ -276,6 +277,15 @@ fn target<'c>(args: &ReplayArgs, config: &'c Config) -> anyhow::Result<(String, 
                 source.is_some() || own_name(&config.kafka.topic_prefix, topic).is_none(),
                 "{topic} is one of Bellwether's own topics: `replay` publishes to the topic of a source"
             );
+            // Its clock is unknown: another process may read it as live, as with `--now` it may.
+            if source.is_none() && !args.now {
+                let names: Vec<&str> = sources.iter().map(|source| source.topic.as_str()).collect();
+                return Err(usage(&format!(
+                    "{topic} is no source of the configuration, so nobody knows if it takes events of the past: name \
+                     one of its sources ({}), or publish the events as if they happened now, with --now",
+                    names.join(", ")
+                )));
+            }
             Ok((topic.clone(), source))
         }
         None => {
