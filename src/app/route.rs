@@ -27,7 +27,8 @@ pub(super) async fn start(
     let config = &app.config;
     let sources = unkeyed_sources(config);
     if sources.is_empty() {
-        // Nobody joins a group, so nobody would say that it has, nor would anything keep the process.
+        // Nobody joins a group, so nobody would say that it has, nor would anything keep the
+        // process.
         if !roles.has(ProcessRole::Detect) && !roles.has(ProcessRole::Deliver) {
             tracing::warn!("every source is keyed by site (`keyed`): the role `route` has nothing to do");
             app.health.set(ReadyCheck::Assignment, Ok(()));

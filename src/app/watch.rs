@@ -34,6 +34,9 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time from an answer to the next question.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// The same for rights, which change seldom.
+const RIGHTS_PAUSE: Duration = Duration::from_secs(2);
+
 /// Starts watching the stores that these roles use.
 pub(super) fn start(app: &AppContext, roles: &Roles, tasks: &mut Tasks) -> anyhow::Result<()> {
     let finished = &app.lifecycle.finished;
@@ -183,7 +186,7 @@ impl RightsWatch {
                 if let Ok(missing) = self.cluster.missing_rights(&self.needed, ANSWER_TIMEOUT).await {
                     self.take_up(&missing);
                 }
-                tokio::time::sleep(PAUSE).await;
+                tokio::time::sleep(RIGHTS_PAUSE).await;
             }
         };
         finished.run_until_cancelled(watch).await;

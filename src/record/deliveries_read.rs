@@ -98,34 +98,40 @@ struct ListedRow {
     total_ms: Option<i32>,
 }
 
+/// The delivery of a row: two statements have its columns beside others.
+macro_rules! stored_delivery {
+    ($row:ident) => {
+        StoredDelivery {
+            id: $row.id,
+            notification_id: $row.notification_id,
+            webhook_id: $row.webhook_id,
+            site_id: $row.site_id,
+            event_type: $row.event_type,
+            origin: $row.origin,
+            status: $row.status,
+            attempts: $row.attempts,
+            response_code: $row.response_code,
+            failure_reason: $row.failure_reason,
+            next_retry_at: $row.next_retry_at,
+            parked_until: $row.parked_until,
+            parked_reason: $row.parked_reason,
+            resend_of: $row.resend_of,
+            payload: $row.payload,
+            created_at: $row.created_at,
+            first_attempt_at: $row.first_attempt_at,
+            inserted_at: $row.inserted_at,
+            updated_at: $row.updated_at,
+        }
+    };
+}
+
 impl From<ListedRow> for (StoredDelivery, Option<LastAttempt>) {
     fn from(row: ListedRow) -> Self {
         let last = row.result.map(|result| LastAttempt {
             result,
             total_ms: row.total_ms,
         });
-        let delivery = StoredDelivery {
-            id: row.id,
-            notification_id: row.notification_id,
-            webhook_id: row.webhook_id,
-            site_id: row.site_id,
-            event_type: row.event_type,
-            origin: row.origin,
-            status: row.status,
-            attempts: row.attempts,
-            response_code: row.response_code,
-            failure_reason: row.failure_reason,
-            next_retry_at: row.next_retry_at,
-            parked_until: row.parked_until,
-            parked_reason: row.parked_reason,
-            resend_of: row.resend_of,
-            payload: row.payload,
-            created_at: row.created_at,
-            first_attempt_at: row.first_attempt_at,
-            inserted_at: row.inserted_at,
-            updated_at: row.updated_at,
-        };
-        (delivery, last)
+        (stored_delivery!(row), last)
     }
 }
 
@@ -264,27 +270,7 @@ pub(crate) async fn one(
     .fetch_optional(conn)
     .await?;
     Ok(row.map(|row| {
-        let delivery = StoredDelivery {
-            id: row.id,
-            notification_id: row.notification_id,
-            webhook_id: row.webhook_id,
-            site_id: row.site_id,
-            event_type: row.event_type,
-            origin: row.origin,
-            status: row.status,
-            attempts: row.attempts,
-            response_code: row.response_code,
-            failure_reason: row.failure_reason,
-            next_retry_at: row.next_retry_at,
-            parked_until: row.parked_until,
-            parked_reason: row.parked_reason,
-            resend_of: row.resend_of,
-            payload: row.payload,
-            created_at: row.created_at,
-            first_attempt_at: row.first_attempt_at,
-            inserted_at: row.inserted_at,
-            updated_at: row.updated_at,
-        };
+        let delivery = stored_delivery!(row);
         (delivery, row.log.map_or_else(Vec::new, |Json(log)| log))
     }))
 }
