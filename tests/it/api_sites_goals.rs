@@ -70,12 +70,12 @@ async fn a_site_counts_webhooks_by_state_and_open_episodes(pool: PgPool) {
         let made = api.post(&format!("{SITE}/webhooks"), body).await;
         assert_eq!(made.status, 201, "{}", made.body);
         let id: bellwether::domain::id::WebhookId = text(&made.body["id"]).parse().expect("an id");
-        sqlx::query("insert into webhook_health (webhook_id, state) values ($1, $2)")
+        sqlx::query("update webhook_health set state = $2 where webhook_id = $1")
             .bind(id.uuid())
             .bind(state)
             .execute(&pool)
             .await
-            .expect("inserted");
+            .expect("updated");
         if is_ours {
             sqlx::query("update webhooks set disabled_at = now(), disabled_reason = 'gone' where id = $1")
                 .bind(id.uuid())

@@ -280,8 +280,8 @@ async fn a_change_is_told_of_after_a_crash_and_once() {
     let mut stage = stage(&["--roles", "api"]).await;
     // As a deliverer wrote it that died at once.
     let health = format!(
-        "insert into webhook_health (webhook_id, state, reason, since)
-         select id, 'open', 'timeouts', now() from webhooks where name = '{}'",
+        "update webhook_health set state = 'open', reason = 'timeouts', since = now()
+         where webhook_id in (select id from webhooks where name = '{}')",
         "hook"
     );
     sqlx::query(&health).execute(stage.pool()).await.unwrap();
