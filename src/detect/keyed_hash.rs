@@ -34,13 +34,19 @@ impl EventHasher {
         self.hasher.hash(id)
     }
 
-    /// Hashes an event's texts; `page` is its redacted path, in canonical form.
-    pub(crate) fn hash_event(&self, event: &Event<'_>, page: Option<&str>) -> EventHashes {
+    /// Hashes an event's texts. `page` is its redacted path, in canonical form, and `source` its
+    /// redacted source.
+    pub(crate) fn hash_event(
+        &self,
+        event: &Event<'_>,
+        page: Option<&str>,
+        source: Option<&str>,
+    ) -> EventHashes {
         let hash = |text: &str| self.hasher.hash(text);
         let routed = event.routed.and_then(|routed| routed.visitor_hash);
         EventHashes {
             visitor: routed.or_else(|| event.visitor_id.as_deref().map(hash)),
-            source: event.source.as_deref().map_or(0, |source| !hash(source)),
+            source: source.map_or(0, |source| !hash(source)),
             page: page.map_or(0, hash),
         }
     }

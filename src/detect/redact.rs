@@ -1,4 +1,4 @@
-//! Redaction of paths: segments that look like an e-mail address or a token become `:redacted`,
+//! Redaction of paths and sources: segments that look like an e-mail address or a token become `:redacted`,
 //! because they may name a person or grant access.
 //!
 //! A token is a UUID, a JWT, a run of at least 24 hexadecimal digits, or at least 24 characters
@@ -9,7 +9,7 @@
 
 use std::borrow::Cow;
 
-use memchr::memchr2;
+use memchr::{memchr2, memchr3};
 use percent_encoding::percent_decode_str;
 
 /// Replacement of a segment that was taken out.
@@ -28,6 +28,37 @@ pub(crate) fn redact(path: &str) -> Cow<'_, str> {
         .map(|segment| if is_sensitive(segment) { REDACTED } else { segment })
         .collect();
     Cow::Owned(kept.join("/"))
+}
+
+/// Names a source of visitors. Of a URL that is its host: the path and the query of a referrer tell
+/// what somebody did elsewhere. An e-mail address or a token is taken out.
+pub(crate) fn redact_source(source: &str) -> Cow<'_, str> {
+    let is_name = source.len() < TOKEN_CHARS && memchr3(b'/', b'@', b'%', source.as_bytes()).is_none();
+    if is_name && memchr2(b'?', b'#', source.as_bytes()).is_none() {
+        return Cow::Borrowed(source);
+    }
+    let name = host_of(source).unwrap_or(source);
+    if name.is_empty() || is_sensitive(name) {
+        return Cow::Borrowed(REDACTED);
+    }
+    Cow::Borrowed(name)
+}
+
+/// The host of a URL, also of one without a scheme if more than the host is there.
+fn host_of(text: &str) -> Option<&str> {
+    let (has_scheme, rest) = match text.split_once("://") {
+        Some((_, rest)) => (true, rest),
+        None => (false, text.trim_start_matches("//")),
+    };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let host = rest[..end].rsplit('@').next()?;
+    let host = match host.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => host,
+    };
+    // `Radio/TV` is a name, `t.example/abc` a URL.
+    let is_host = host.contains('.') && !host.contains(' ');
+    (has_scheme || is_host && rest.len() > end).then_some(host)
 }
 
 /// True if no segment needs a closer look, as in most paths: none has a token's length, an at sign

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 
 use super::Engine;
 use crate::detect::keyed_hash::EventHashes;
-use crate::detect::redact::redact;
+use crate::detect::redact::{redact, redact_source};
 use crate::detect::site::canonical_path::canonical;
 use crate::domain::event::Event;
 
@@ -21,6 +21,8 @@ pub struct Lookahead<'e> {
     pub(super) hashes: EventHashes,
     /// The event's path, redacted.
     pub(super) page: Option<Cow<'e, str>>,
+    /// The name of the event's source, redacted.
+    pub(super) source: Option<Cow<'e, str>>,
 }
 
 impl Engine {
@@ -33,10 +35,14 @@ impl Engine {
         let page = event.path.as_deref().map(redact);
         // Spellings of one page have one label, whose name is the first of them.
         let compared = page.as_deref().map(canonical);
+        let source = event.source.as_deref().map(redact_source);
         Lookahead {
             index,
-            hashes: self.hasher.hash_event(event, compared.as_deref()),
+            hashes: self
+                .hasher
+                .hash_event(event, compared.as_deref(), source.as_deref()),
             page,
+            source,
         }
     }
 

@@ -155,7 +155,7 @@ impl Engine {
         }
         let judging = (!rebuilds).then_some(&passing);
         let mut outcome = state.move_to(to, judging, &mut self.resources);
-        self.count_visit(index, event, lookahead, second, segment);
+        self.count_visit(index, lookahead, second, segment);
 
         let (state, visitor) = (&mut self.sites[index], lookahead.hashes.visitor);
         let ids = EventIds::of(event, record.record_ms);
@@ -307,14 +307,7 @@ impl Engine {
     }
 
     /// Counts the event's visitor in the site's window, under the labels of its source and page.
-    fn count_visit(
-        &mut self,
-        index: usize,
-        event: &Event<'_>,
-        lookahead: &Lookahead<'_>,
-        second: u32,
-        segment: Segment,
-    ) {
+    fn count_visit(&mut self, index: usize, lookahead: &Lookahead<'_>, second: u32, segment: Segment) {
         let state = &mut self.sites[index];
         let (labels, counters) = (&mut self.resources.labels, &mut self.counters);
         let hashes = lookahead.hashes;
@@ -322,7 +315,7 @@ impl Engine {
             let visit = Visit {
                 hash,
                 second,
-                source: event.source.as_deref().map_or(NO_LABEL, |name| {
+                source: lookahead.source.as_deref().map_or(NO_LABEL, |name| {
                     let label = state.label(hashes.source, name, labels);
                     counters.evicted_sources += u64::from(label == OTHER);
                     label

@@ -90,3 +90,31 @@ proptest! {
         prop_assert_eq!(redact(&path), &*path);
     }
 }
+
+#[test]
+fn a_source_is_a_name_or_a_host_and_no_path() {
+    for (source, name) in [
+        ("Google", "Google"),
+        ("Hacker News", "Hacker News"),
+        ("Radio/TV", "Radio/TV"),
+        ("news.example.com", "news.example.com"),
+        ("https://user:pw@ref.example/secret/path?x=1", "ref.example"),
+        ("https://ref.example:8443", "ref.example"),
+        ("http://[2001:db8::1]/x", "[2001:db8::1]"),
+        ("//ref.example/a", "ref.example"),
+        ("ref.example/item?id=7", "ref.example"),
+        ("ref.example?utm=x", "ref.example"),
+        ("android-app://com.example.reader/https/x", "com.example.reader"),
+        ("bob@corp.example", REDACTED),
+        ("user:pw@ref.example", REDACTED),
+        ("https://550e8400-e29b-41d4-a716-446655440000.example/", REDACTED),
+        ("aB3dE5gH7jK9mN1pQ3sT5vW7", REDACTED),
+        ("file:///home/jane", REDACTED),
+        (
+            "a newsletter of more than 24 letters",
+            "a newsletter of more than 24 letters",
+        ),
+    ] {
+        assert_eq!(redact_source(source), name, "{source}");
+    }
+}
