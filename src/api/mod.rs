@@ -43,7 +43,7 @@ mod deliveries;
 mod delivery_answer;
 mod query;
 mod body;
-mod strict_json;
+pub(crate) mod strict_json;
 mod validate;
 mod answer;
 /// The parameters in the queries of calls.

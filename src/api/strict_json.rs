@@ -12,13 +12,13 @@ const MAX_REPEATED: usize = 100;
 
 /// A value, with the pointers to keys that are given twice.
 #[derive(Debug)]
-pub(super) struct StrictJson {
-    pub(super) value: Value,
-    pub(super) repeated: Vec<String>,
+pub(crate) struct StrictJson {
+    pub(crate) value: Value,
+    pub(crate) repeated: Vec<String>,
 }
 
 /// Reads a text as one JSON value.
-pub(super) fn read(bytes: &[u8]) -> Result<StrictJson, serde_json::Error> {
+pub(crate) fn read(bytes: &[u8]) -> Result<StrictJson, serde_json::Error> {
     let mut repeated = Vec::new();
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let value = ValueAt {

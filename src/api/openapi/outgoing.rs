@@ -1,4 +1,5 @@
-//! The requests that webhooks get: one entry of `webhooks` for each event type.
+//! The requests that webhooks, and the operator's webhook, get: one entry of `webhooks` for each
+//! event type.
 
 use std::sync::LazyLock;
 
@@ -6,10 +7,13 @@ use serde_json::{Map, Value, json};
 
 use super::schema::reference;
 
-/// The contract of a notification's body, with a sample of each event type.
-static CONTRACT: LazyLock<Value> = LazyLock::new(|| {
-    let text = include_str!("../../../docs/notification.schema.json");
-    serde_json::from_str(text).expect("a test reads the contract")
+/// The contracts of bodies, with a sample of each event type: those of sites, and the operator's.
+static CONTRACTS: LazyLock<[Value; 2]> = LazyLock::new(|| {
+    [
+        include_str!("../../../docs/notification.schema.json"),
+        include_str!("../../../docs/operator-notification.schema.json"),
+    ]
+    .map(|text| serde_json::from_str(text).expect("a test reads the contract"))
 });
 
 /// Headers of every request, with their meaning.
@@ -41,38 +45,59 @@ const HEADERS: [(&str, bool, &str); 9] = [
     ("User-Agent", true, "`Bellwether/` and the version."),
 ];
 
-/// Every event type of the contract, in its order.
-fn events() -> Vec<&'static str> {
-    let words = CONTRACT["properties"]["event"]["enum"].as_array();
-    words.into_iter().flatten().filter_map(Value::as_str).collect()
+/// An event type, with the contract of its body.
+struct OutgoingEvent {
+    contract: &'static Value,
+    name: &'static str,
+}
+
+/// Every event type of the contracts, in their order.
+fn events() -> impl Iterator<Item = OutgoingEvent> {
+    CONTRACTS.iter().flat_map(|contract| {
+        let words = contract["properties"]["event"]["enum"].as_array();
+        let names = words.into_iter().flatten().filter_map(Value::as_str);
+        names.map(move |name| OutgoingEvent { contract, name })
+    })
+}
+
+impl OutgoingEvent {
+    /// What is special about this event type.
+    fn special(&self) -> &'static Value {
+        &self.contract["$defs"][self.name]
+    }
+
+    fn schema_name(&self) -> String {
+        format!("Notification.{}", self.name)
+    }
+
+    fn schema(&self) -> Value {
+        let special = self.special();
+        let mut properties = self.contract["properties"]
+            .as_object()
+            .cloned()
+            .unwrap_or_default();
+        properties.extend(special["properties"].as_object().cloned().unwrap_or_default());
+        json!({
+            "type": "object",
+            "description": special["description"],
+            "required": self.contract["required"],
+            "properties": properties,
+            "examples": [self.sample()],
+        })
+    }
+
+    fn sample(&self) -> Value {
+        let samples = self.contract["examples"].as_array().into_iter().flatten();
+        let mut of_event = samples.filter(|one| one["event"] == self.name);
+        of_event.next().cloned().unwrap_or_default()
+    }
 }
 
 /// The body of each event type, named `Notification.` and the type.
 pub(super) fn schemas() -> Vec<(String, Value)> {
-    let schemas = events().into_iter().map(|event| {
-        let special = &CONTRACT["$defs"][event];
-        let mut properties = CONTRACT["properties"].as_object().cloned().unwrap_or_default();
-        properties.extend(special["properties"].as_object().cloned().unwrap_or_default());
-        let schema = json!({
-            "type": "object",
-            "description": special["description"],
-            "required": CONTRACT["required"],
-            "properties": properties,
-            "examples": [sample(event)],
-        });
-        (schema_name(event), schema)
-    });
-    schemas.collect()
-}
-
-fn schema_name(event: &str) -> String {
-    format!("Notification.{event}")
-}
-
-fn sample(event: &str) -> Value {
-    let samples = CONTRACT["examples"].as_array().into_iter().flatten();
-    let mut of_event = samples.filter(|one| one["event"] == event);
-    of_event.next().cloned().unwrap_or_default()
+    events()
+        .map(|event| (event.schema_name(), event.schema()))
+        .collect()
 }
 
 /// The `webhooks` section.
@@ -84,11 +109,11 @@ pub(super) fn section() -> Map<String, Value> {
                    "schema": {"type": "string"}})
         })
         .collect();
-    let section = events().into_iter().map(|event| {
-        let content = json!({"schema": reference(&schema_name(event)), "example": sample(event)});
+    let section = events().map(|event| {
+        let content = json!({"schema": reference(&event.schema_name()), "example": event.sample()});
         let request = json!({
-            "summary": CONTRACT["$defs"][event]["description"],
-            "operationId": format!("on_{event}"),
+            "summary": event.special()["description"],
+            "operationId": format!("on_{}", event.name),
             "tags": ["Outgoing events"],
             "security": [],
             "parameters": parameters,
@@ -99,7 +124,7 @@ pub(super) fn section() -> Map<String, Value> {
                 "default": {"description": "The attempt failed and is tried again; `Retry-After` is honoured."},
             },
         });
-        (event.to_owned(), json!({"post": request}))
+        (event.name.to_owned(), json!({"post": request}))
     });
     section.collect()
 }

@@ -110,7 +110,8 @@ fn every_problem_is_documented_somewhere() {
 #[test]
 fn every_outgoing_event_has_a_schema_and_a_sample() {
     let webhooks = openapi()["webhooks"].as_object().expect("webhooks");
-    assert_eq!(webhooks.len(), 11);
+    assert_eq!(webhooks.len(), 13);
+    assert!(webhooks.contains_key("source_silent") && webhooks.contains_key("source_rejecting"));
     for event in crate::domain::event::EventType::WORDS {
         assert!(webhooks.contains_key(*event), "{event}");
     }

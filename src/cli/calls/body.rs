@@ -8,6 +8,7 @@ use clap::Args;
 use serde_json::{Map, Value};
 
 use super::origin::FieldOrigins;
+use crate::api::strict_json;
 use crate::cli::exit::UsageError;
 
 /// Largest body read; the API takes no more.
@@ -49,7 +50,7 @@ type OwnField<'a> = (&'a str, &'a str, Option<Value>);
 
 impl CallBody {
     /// The fields that are given.
-    pub(super) fn of<const N: usize>(own: [OwnField<'_>; N]) -> Self {
+    pub(in crate::cli) fn of<const N: usize>(own: [OwnField<'_>; N]) -> Self {
         let mut body = Self::default();
         body.add(own);
         body
@@ -84,7 +85,10 @@ impl BodyArgs {
             body.origins.add_file();
         }
         body.add(own);
-        for (key, value) in &self.fields {
+        for (index, (key, value)) in self.fields.iter().enumerate() {
+            if self.fields[..index].iter().any(|(before, _)| before == key) {
+                return Err(UsageError(format!("--field {key} is given twice")).into());
+            }
             set_field(&mut body.fields, key, value.clone())?;
             body.origins.add_key(key);
         }
@@ -133,7 +137,23 @@ fn read(path: &Path) -> anyhow::Result<Map<String, Value>> {
         path.display(),
         MAX_BODY_BYTES >> 10
     );
-    serde_json::from_str(&text).with_context(|| format!("{} is not a JSON object", path.display()))
+    object(&text).with_context(|| path.display().to_string())
+}
+
+/// Reads a JSON object by the rules of the API.
+fn object(text: &str) -> anyhow::Result<Map<String, Value>> {
+    anyhow::ensure!(
+        !text.starts_with('\u{feff}'),
+        "it begins with a byte order mark: save it as UTF-8 without one"
+    );
+    let read = strict_json::read(text.as_bytes()).context("it is not a JSON object")?;
+    if let Some(key) = read.repeated.first() {
+        anyhow::bail!("{key} is given twice");
+    }
+    match read.value {
+        Value::Object(fields) => Ok(fields),
+        _ => anyhow::bail!("it is not a JSON object"),
+    }
 }
 
 #[cfg(test)]
@@ -141,6 +161,31 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_body_is_read_as_strictly_as_by_the_api() {
+        assert_eq!(object("{\"a\": 1}").expect("an object")["a"], 1);
+        for (text, wanted) in [
+            ("\u{feff}{}", "byte order mark"),
+            ("{\"a\": 1, \"b\": {\"c\": 1, \"c\": 2}}", "c is given twice"),
+            ("[]", "not a JSON object"),
+            ("{", "not a JSON object"),
+        ] {
+            let error = format!("{:#}", object(text).expect_err(text));
+            assert!(error.contains(wanted), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_field_is_given_once() {
+        let field = |key: &str| (key.to_owned(), json!("a"));
+        let args = BodyArgs {
+            body: None,
+            fields: vec![field("name"), field("url"), field("name")],
+        };
+        let error = args.build([]).expect_err("twice");
+        assert_eq!(error.to_string(), "--field name is given twice");
+    }
 
     #[test]
     fn fields_are_json_or_else_text_and_reach_into_objects() {

@@ -45,7 +45,7 @@ pub(in crate::cli) struct ListedDeliveries {
         value_parser = PossibleValuesParser::new(EventType::WORDS)
     )]
     event: Vec<String>,
-    /// Earliest time of the notification, such as 2026-02-25T12:00:00Z
+    /// Earliest time of the notification, or of sending it again, such as 2026-02-25T12:00:00Z
     #[arg(long, value_name = "TIME", value_parser = time)]
     since: Option<String>,
     /// Then print new ones as they come, until Ctrl-C; the list is oldest first
