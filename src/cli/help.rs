@@ -74,7 +74,11 @@ const ENDINGS: &[Ending] = &[
             "bellwether token create --site example.com --role viewer --subject dashboard",
         ],
     ),
-    ("token list", FAILED, &["bellwether token list"]),
+    (
+        "token list",
+        FAILED,
+        &["bellwether token list", "bellwether token list --over-api"],
+    ),
     (
         "token revoke",
         "failed, or there is no such token",

@@ -65,7 +65,7 @@ enum Command {
     /// Ask a running process whether it is alive, or ready
     Health(Configured<health::HealthArgs>),
     /// Manage API tokens
-    Token(ConfiguredGroup<token::TokenCommand>),
+    Token(token::TokenArgs),
     /// Manage encryption keys
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -148,7 +148,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             return inspect::run(sources.command, &sources.config.load_for_kafka()?).await;
         }
         Command::Health(health) => return health::run(health.args, &health.config.load()?).await,
-        Command::Token(token) => token::run(token.command, &token.config.load()?).await?,
+        Command::Token(token) => token::run(token).await?,
         Command::Keys(command) => return keys::run(&command).await,
         Command::Site(group) => calls::site(group.command, &ApiClient::new(&group.api)?).await?,
         Command::Webhook(group) => {

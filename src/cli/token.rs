@@ -1,4 +1,4 @@
-//! `token create|list|revoke`
+//! `token create|list|revoke`, straight in Postgres or over the API.
 
 use anyhow::Context as _;
 use chrono::{DateTime, Utc};
@@ -6,8 +6,11 @@ use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use serde::Serialize;
 use sqlx::{Connection as _, PgConnection};
 
+use super::calls::{self, ApiArgs, ApiClient, CallBody};
+use super::config_args::ConfigArgs;
 use super::output::{check_open, print, print_json};
 use super::text::printable;
+use super::values::time;
 use crate::config::Config;
 use crate::domain::id::TokenId;
 use crate::domain::site::SiteId;
@@ -17,8 +20,22 @@ use crate::record::audit;
 use crate::record::tokens::{self, MAX_SUBJECT_CHARS, NewToken, Role, Scope, TokenRecord};
 use crate::{app, clock};
 
+/// Arguments of `token`.
+#[derive(Debug, Args)]
+pub(super) struct TokenArgs {
+    #[command(subcommand)]
+    command: TokenCommand,
+    /// Ask the API with an admin token, in place of Postgres, which the first token is made in
+    #[arg(long, global = true)]
+    over_api: bool,
+    #[command(flatten)]
+    api: ApiArgs,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
 #[derive(Debug, Subcommand)]
-pub(super) enum TokenCommand {
+enum TokenCommand {
     /// Make a token and print it, once: what is stored is its hash
     Create(CreateArgs),
     /// List the tokens that are not revoked, newest first
@@ -52,6 +69,20 @@ pub(super) struct CreateArgs {
     /// Name in the audit log for everything done with it
     #[arg(long, default_value = "command line", value_parser = subject)]
     subject: String,
+    /// Time from which it is refused, such as 2027-02-25T12:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = expiry)]
+    expires_at: Option<DateTime<Utc>>,
+}
+
+/// Reads the end of a token, by the rule of the API.
+fn expiry(text: &str) -> Result<DateTime<Utc>, String> {
+    let at = time(text)?
+        .parse::<DateTime<Utc>>()
+        .map_err(|error| error.to_string())?;
+    match at > clock::now() {
+        true => Ok(at),
+        false => Err("the time has passed already".to_owned()),
+    }
 }
 
 /// Reads a subject, by the rule of the API.
@@ -71,7 +102,53 @@ enum RoleArg {
     Editor,
 }
 
-pub(super) async fn run(command: TokenCommand, config: &Config) -> anyhow::Result<()> {
+pub(super) async fn run(args: TokenArgs) -> anyhow::Result<()> {
+    if args.over_api {
+        return run_over_api(args.command, &ApiClient::new(&args.api)?).await;
+    }
+    run_in_postgres(args.command, &args.config.load()?).await
+}
+
+async fn run_over_api(command: TokenCommand, api: &ApiClient) -> anyhow::Result<()> {
+    match command {
+        TokenCommand::Create(args) => calls::token::create(api, &args.body()).await,
+        TokenCommand::List(args) => calls::token::list(api, args.json).await,
+        TokenCommand::Revoke { id } => calls::token::revoke(api, id).await,
+    }
+}
+
+impl CreateArgs {
+    /// The body of the call.
+    fn body(&self) -> CallBody {
+        let sites = (!self.admin).then(|| {
+            self.site
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .into()
+        });
+        CallBody::of([
+            ("admin", "--admin", self.admin.then(|| true.into())),
+            ("sites", "--site", sites),
+            ("role", "--role", Some(self.role().as_str().into())),
+            ("subject", "--subject", Some(self.subject.clone().into())),
+            (
+                "expires_at",
+                "--expires-at",
+                self.expires_at.map(|at| rfc3339(at).into()),
+            ),
+        ])
+    }
+
+    fn role(&self) -> Role {
+        match self.role {
+            RoleArg::Viewer => Role::Viewer,
+            RoleArg::Editor => Role::Editor,
+        }
+    }
+}
+
+async fn run_in_postgres(command: TokenCommand, config: &Config) -> anyhow::Result<()> {
     let pool = app::reach_postgres(config).await?;
     let mut connection = pool
         .acquire()
@@ -93,11 +170,8 @@ async fn create(connection: &mut PgConnection, args: &CreateArgs) -> anyhow::Res
     let new = NewToken {
         subject: &args.subject,
         scope: &scope,
-        role: match args.role {
-            RoleArg::Viewer => Role::Viewer,
-            RoleArg::Editor => Role::Editor,
-        },
-        expires_at: None,
+        role: args.role(),
+        expires_at: args.expires_at,
     };
     check_open()?;
     let (id, token) = store(connection, new).await.context("storing the token")?;

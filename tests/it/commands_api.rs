@@ -3,6 +3,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 
+use chrono::{TimeDelta, Utc};
 use serde_json::{Value, json};
 
 use crate::commands::{bellwether, run, said};
@@ -325,6 +326,53 @@ async fn site_list_shows_ids_and_open_episodes() {
     let columns = |line: &str| -> Vec<String> { line.split_whitespace().map(str::to_owned).collect() };
     let lines: Vec<Vec<String>> = out.lines().map(columns).collect();
     assert_eq!(lines[1], ["a.example", "A", "UTC", "-", "0"], "{out}");
+}
+
+#[tokio::test]
+async fn tokens_are_managed_over_the_api_without_postgres() {
+    let deployment = Deployment::create(&[]).await;
+    let process = deployment.serve(&["--roles", "api"]).await;
+    let call = |arguments: &[&str]| {
+        let arguments = [&["token"], arguments, &["--over-api"]].concat();
+        over_api(&deployment, &process, &arguments)
+    };
+    let ends = (Utc::now() + TimeDelta::days(1)).to_rfc3339();
+    let site = [
+        "create",
+        "--site",
+        "a.example",
+        "--role",
+        "viewer",
+        "--subject",
+        "dashboard",
+    ];
+    let (code, out, err) = call(&[&site[..], &["--expires-at", &ends]].concat());
+    assert_eq!(code, 0, "{err}");
+    assert!(out.starts_with("bw_") && out.lines().count() == 1, "{out}");
+    let (_, out, _) = call(&["list", "--json"]);
+    let tokens: Value = serde_json::from_str(&out).unwrap();
+    let made = &tokens["data"][0];
+    assert_eq!(
+        (&made["subject"], &made["sites"], &made["role"], &made["admin"]),
+        (
+            &json!("dashboard"),
+            &json!(["a.example"]),
+            &json!("viewer"),
+            &json!(false)
+        )
+    );
+    assert!(made["expires_at"].is_string(), "{made}");
+    let id = made["id"].as_str().unwrap();
+    let (code, out, err) = call(&["list"]);
+    assert!(
+        code == 0 && out.contains(id) && out.contains("dashboard"),
+        "{out}{err}"
+    );
+    assert_eq!(call(&["revoke", id]), (0, String::new(), String::new()));
+    let (code, _, err) = call(&["revoke", id]);
+    assert!(code == 1 && err.contains("token"), "{err}");
+    let (code, _, err) = call(&["create", "--admin", "--expires-at", "2020-01-01T00:00:00Z"]);
+    assert!(code == 2 && err.contains("passed already"), "{err}");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Commands over the API: sites, webhooks, goals, deliveries and alerts.
+//! Commands over the API: sites, webhooks, goals, deliveries, alerts and tokens.
 //!
 //! In: arguments, and the API of a running service. Out: its answers, as JSON or as a table.
 //! Guaranteed: an answer that is no success ends a command with an error. Not here: any rule about
@@ -19,6 +19,7 @@ mod goal;
 mod delivery;
 mod follow;
 mod alert;
+pub(super) mod token;
 
 pub(super) use alert::{AlertCommand, run as alert};
 
