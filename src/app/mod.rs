@@ -1,4 +1,4 @@
-//! The wiring: the order in which a process starts and stops.
+//! The wiring: the order in which a process starts, and the tasks that it waits for in the end.
 //!
 //! In comes the configuration; out comes a process that runs until it is told to stop or something
 //! fails. Guaranteed: no role starts before schema, keys and topics are as they must be. (Metrics,
@@ -95,8 +95,8 @@ pub(crate) async fn serve_in(mut host: Host, config: Config, roles: Roles) -> an
     }
 }
 
-/// Opens the API's socket, checks Postgres and Kafka, then starts the roles in the order in which
-/// an event passes them.
+/// Opens the API's socket, checks Postgres and Kafka, then starts the roles: detect, deliver,
+/// route, api.
 async fn start_roles(foundation: &Foundation, mut host: Host, tasks: &mut Tasks) -> anyhow::Result<()> {
     let (config, roles) = (&foundation.config, &foundation.roles);
     // Opened before `/readyz` can say that the process is ready, so that the first request finds a

@@ -1,5 +1,6 @@
-//! The work of every few seconds: partitions ahead of time, purging, dropping old history,
-//! switching off webhooks whose circuit stayed open for too long, and gauges that nobody else sets.
+//! The regular work. Every 5 s: dropping old history, switching off webhooks whose circuit stayed
+//! open for too long, and gauges that nobody else sets. Every 10 minutes: partitions ahead of time,
+//! and purging.
 
 use std::sync::Arc;
 use std::time::Duration;

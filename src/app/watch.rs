@@ -1,8 +1,8 @@
-//! Postgres and Kafka watched, so that `/readyz` soon says when one of them is away and when it is
+//! Watches Postgres and Kafka, so that `/readyz` soon says when one of them is away and when it is
 //! back.
 //!
-//! Each has a task and connections of its own: neither the other's silence nor a busy pool delays a
-//! question.
+//! Postgres has a task and a connection of its own, Kafka two tasks and a client: neither the
+//! other's silence nor a busy pool delays a question.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -34,10 +34,10 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time from an answer to the next question.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// The same for rights, which change seldom.
+/// Time from an answer about rights, which change seldom, to the next question.
 const RIGHTS_PAUSE: Duration = Duration::from_secs(2);
 
-/// Starts watching the stores that these roles use.
+/// Starts watching Postgres, and Kafka if these roles read it.
 pub(super) fn start(app: &AppContext, roles: &Roles, tasks: &mut Tasks) -> anyhow::Result<()> {
     let finished = &app.lifecycle.finished;
     let postgres = PostgresWatch {
@@ -68,8 +68,8 @@ pub(super) fn start(app: &AppContext, roles: &Roles, tasks: &mut Tasks) -> anyho
     Ok(())
 }
 
-/// The topic that every process may ask for, and those that these roles read and the producers, or
-/// nobody, may have deleted.
+/// Topics to ask for: `deliveries`, since any answer shows that Kafka is there, even a refusal; and
+/// those from which these roles read events, which somebody else may have deleted.
 fn watched_topics(app: &AppContext, roles: &Roles) -> Vec<String> {
     let (kafka, sources) = (&app.config.kafka, &app.config.sources);
     let mut topics = vec![kafka.topic("deliveries")];
@@ -83,8 +83,8 @@ fn watched_topics(app: &AppContext, roles: &Roles) -> Vec<String> {
     topics
 }
 
-/// The rights without which these roles cannot do their work. A client only hears that one is
-/// missing, and goes on trying.
+/// The rights without which these roles cannot do their work. A client that lacks one goes on
+/// trying instead of failing, so they are asked for here.
 fn needed_rights(app: &AppContext, roles: &Roles) -> Vec<NeededRights> {
     let plan = roles.topics_of(plan(&app.config, &app.schedules.tier_names()));
     let needed = plan.into_iter().map(|topic| NeededRights {
@@ -147,7 +147,8 @@ impl KafkaWatch {
         Ok(())
     }
 
-    /// Asks for each topic, until one cannot be read.
+    /// Asks for each topic until one is missing or there is no answer. If all are there, missing
+    /// rights are the error.
     async fn ask(&self) -> Result<(), String> {
         for topic in &self.topics {
             match self.cluster.topic(topic, ANSWER_TIMEOUT).await {
@@ -166,11 +167,11 @@ impl KafkaWatch {
     }
 }
 
-/// The rights that were missing when the cluster last counted them, in one line.
+/// The missing rights as of the last answer, in one line.
 type LackingRights = Arc<Mutex<Option<String>>>;
 
-/// Asks for rights, in a task of its own: one broker answers this, and another may be there when it
-/// is not.
+/// Asks for rights, in a task of its own: if the one broker that answers this is away, topics can
+/// still be asked for.
 struct RightsWatch {
     cluster: Cluster,
     needed: Vec<NeededRights>,
@@ -193,6 +194,7 @@ impl RightsWatch {
         Ok(())
     }
 
+    /// Logs missing rights, and keeps them for `/readyz`.
     fn take_up(&mut self, missing: &[MissingRight]) {
         let missing = (!missing.is_empty()).then(|| in_one_line(missing));
         if let Some(missing) = &missing

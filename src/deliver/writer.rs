@@ -1,7 +1,7 @@
 //! Writes outcomes to Postgres in batches.
 //!
-//! While Postgres is away the outcomes are kept; the number of requests that may run at a time
-//! bounds them.
+//! While Postgres is away the outcomes are kept: a batch, what is set aside, and in the channel as
+//! many as requests may run.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -24,13 +24,14 @@ use crate::telemetry::words::PostgresOp;
 
 /// Outcomes written in one statement.
 const BATCH: usize = 500;
-/// Outcomes that are written without waiting for more: under load, what is sent is soon recorded.
+/// Outcomes that are enough to write without waiting for more: under load, what is sent is soon
+/// recorded.
 const ENOUGH: usize = 64;
 
 /// Longest wait for more outcomes before a batch that is not full is written.
 ///
-/// Each write is a commit and a wait for the disk: at a thousand outcomes a second this makes one
-/// of what came in eight. Nothing else waits with it: retries are due by when they failed.
+/// Each write is a commit and a wait for the disk, which all outcomes of this time share. A retry
+/// is not later for it: its due time counts from the failure.
 const BATCH_WAIT: Duration = Duration::from_millis(5);
 
 /// Time for which outcomes wait for a row without a line in the log.
@@ -38,11 +39,12 @@ const QUIET_WAIT: Duration = Duration::from_secs(1);
 
 /// Writes outcomes until there are no more senders.
 ///
-/// Outcomes of which another session holds a row are set aside and tried again: nobody else's wait
-/// for it. While something is set aside, each batch is first asked which of its rows are free.
+/// Outcomes of which another session holds a row are set aside and tried again, so that no others
+/// wait for it. While something is set aside, Postgres is first asked which rows of a batch are
+/// free.
 #[derive(Debug)]
 pub(crate) struct Writer {
-    /// Connections whose statements wait for a lock for a moment only.
+    /// Connections whose statements wait for a lock for 100 ms at most.
     pool: PgPool,
     monitor: PgMonitor,
     publisher: Arc<OutcomePublisher>,
@@ -51,12 +53,12 @@ pub(crate) struct Writer {
     throttle: Throttle,
 }
 
-/// WriteAnswer of Postgres to what was to be written.
+/// Answer of Postgres to a write.
 enum WriteAnswer<T> {
     Done(T),
-    /// What was to be written would be refused for ever.
+    /// Postgres would refuse it every time.
     Refused(sqlx::Error),
-    /// Another session holds what is to be changed.
+    /// Another session holds a row that it changes.
     Locked,
 }
 
@@ -68,8 +70,8 @@ struct WritePart {
 }
 
 impl Writer {
-    /// Makes a writer. A statement of the pool's connections ends when it has waited for a lock for
-    /// a moment.
+    /// Makes a writer. A statement of the pool's connections has to end when it has waited for a
+    /// lock for 100 ms.
     pub(crate) fn new(
         pool: PgPool,
         monitor: PgMonitor,
@@ -86,7 +88,7 @@ impl Writer {
         }
     }
 
-    /// Ends when all senders are gone, everything is written, and what follows is published.
+    /// Writes until all senders are gone, everything is written, and what follows is published.
     pub(crate) async fn run(mut self, mut outcomes: mpsc::Receiver<Outcome>) -> anyhow::Result<()> {
         let mut batch = Vec::with_capacity(BATCH);
         while self.receive(&mut outcomes, &mut batch).await {
@@ -225,8 +227,8 @@ impl Writer {
         }
     }
 
-    /// Writes an outcome that Postgres has refused without what the endpoint said; and if that is
-    /// refused too, that its delivery has ended.
+    /// Writes a refused outcome once more, without what the endpoint said. If that is refused too,
+    /// writes only that the delivery has ended.
     async fn write_less(&mut self, mut outcome: Outcome, error: sqlx::Error) {
         let mut row = outcome.row.clone();
         row.strip_answer();
@@ -266,8 +268,8 @@ impl Writer {
         }
     }
 
-    /// Passes written outcomes on to the publisher; `taken` are the rows that took theirs, and
-    /// their status.
+    /// Passes written outcomes on to the publisher. `taken` has the deliveries whose rows took
+    /// theirs, with the status since.
     fn pass_on(&self, batch: Vec<Outcome>, taken: &HashMap<DeliveryId, DeliveryStatus>) {
         for outcome in batch {
             match taken.get(&outcome.row.facts.id) {
@@ -287,7 +289,7 @@ impl Writer {
         self.metrics.outcomes_unwritten_seconds.set(age.as_secs_f64());
     }
 
-    /// Says in the log that outcomes have waited for a row for long.
+    /// Logs outcomes that have waited for a row for more than a second.
     fn show_waiting(&mut self) {
         let now = clock::monotonic();
         let (Some(since), Some(first)) = (self.aside.since(), self.aside.first()) else {

@@ -3,7 +3,7 @@
 //!
 //! The value is the body that will be sent, byte for byte; the key is the webhook's id; all else is
 //! in headers, so that nothing re-encodes the body on its way. Headers unknown to this version are
-//! left alone.
+//! not read, and no retry or dead letter carries them on.
 
 use bytes::Bytes;
 

@@ -128,8 +128,8 @@ impl Cluster {
         .await
     }
 
-    /// The rights that this client needs and lacks. Topics that are missing, and brokers that do
-    /// not count rights, give none.
+    /// The rights that this client needs and lacks. Topics that are missing, and brokers that
+    /// list no rights, give none.
     pub(crate) async fn missing_rights(
         &self,
         needed: &[NeededRights],

@@ -10,6 +10,7 @@ use super::assets::compress;
 use super::session_cookie::CookieSlot;
 use super::state::UiState;
 
+/// Content-Security-Policy (CSP) of every page: only our own files, and no inline script or style.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
                       connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'; \
                       require-trusted-types-for 'script'; trusted-types 'none'";

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 /// Least limit: a database that has just become slow still gets a thousand records a second.
 const LEAST: usize = 96;
 /// Limit with which requests hardly wait for each other; the shortest time is measured with it.
-const PROBE: usize = 48;
+const MEASURING_LIMIT: usize = 48;
 /// Age from which on a request is not young.
 const OLD: Duration = Duration::from_millis(250);
 /// Time over which the limit is adapted.
@@ -20,9 +20,9 @@ const WINDOW: Duration = Duration::from_millis(100);
 /// Records of a window without which nothing is learnt.
 const FEWEST: u32 = 16;
 /// Windows after which the shortest time is measured anew: endpoints and machines change.
-const PROBE_AFTER: u32 = 100;
+const MEASURING_AFTER: u32 = 100;
 /// Windows of that: the first one still has requests from before.
-const PROBE_WINDOWS: u32 = 2;
+const MEASURING_WINDOWS: u32 = 2;
 /// Part of the shortest time that may be added before the limit shrinks, and a constant: short
 /// times vary more.
 const TOLERANCE: f64 = 1.6;
@@ -55,7 +55,7 @@ pub(crate) struct FlowLimit {
     /// Windows since the shortest time was measured.
     windows: u32,
     /// Windows left of measuring it.
-    probing: u32,
+    measuring: u32,
     limit_before: f64,
 }
 
@@ -72,8 +72,8 @@ impl FlowLimit {
             was_reached: false,
             shortest: Duration::MAX,
             // The first measurement comes after a second of waiting deliveries.
-            windows: PROBE_AFTER - 10,
-            probing: 0,
+            windows: MEASURING_AFTER - 10,
+            measuring: 0,
             limit_before: LEAST.min(most) as f64,
         }
     }
@@ -124,9 +124,9 @@ impl FlowLimit {
             return;
         }
         let mean = sum / count;
-        if self.probing > 0 {
-            self.probing -= 1;
-            if self.probing == 0 {
+        if self.measuring > 0 {
+            self.measuring -= 1;
+            if self.measuring == 0 {
                 self.shortest = mean;
                 self.limit = self.limit_before;
             }
@@ -142,10 +142,10 @@ impl FlowLimit {
         let least = LEAST.min(self.most) as f64;
         self.limit = self.limit.clamp(least, self.most as f64);
         self.windows += u32::from(was_reached);
-        if self.windows >= PROBE_AFTER {
+        if self.windows >= MEASURING_AFTER {
             self.windows = 0;
-            self.probing = PROBE_WINDOWS;
-            self.limit_before = std::mem::replace(&mut self.limit, PROBE.min(self.most) as f64);
+            self.measuring = MEASURING_WINDOWS;
+            self.limit_before = std::mem::replace(&mut self.limit, MEASURING_LIMIT.min(self.most) as f64);
         }
     }
 }

@@ -9,13 +9,13 @@ use crate::domain::id::DeliveryId;
 
 /// Time from one try to the next.
 const TRY_EVERY: Duration = Duration::from_millis(100);
-/// Outcomes that may wait here. While it is full, all wait, so that memory has a bound.
+/// Number of outcomes set aside from which on nothing more is received, so that memory has a bound.
 const MOST: usize = 2_000;
 
 /// Outcomes that wait for a row, in parts that are tried apart.
 ///
-/// A part of which Postgres does not say what it waits for is halved from try to try: soon only
-/// the outcome that waits is left.
+/// Each part is halved at every try: where Postgres does not say which row a part waits for, soon
+/// only the outcome that waits is left.
 #[derive(Debug, Default)]
 pub(super) struct SetAside {
     parts: Vec<Vec<Outcome>>,

@@ -1,4 +1,5 @@
-//! Evaluations of a site's triggers, and the notifications and entries that they lead to.
+//! Evaluations of a site's triggers, and the notifications and entries of the history of alerts
+//! that they lead to.
 
 use super::SiteState;
 use super::episode_notice::{EpisodeView, episode_notification, history_entry};
@@ -55,7 +56,8 @@ impl SiteState {
         )
     }
 
-    /// Builds the notifications of an evaluation.
+    /// Carries out an evaluation: its notifications wait in `unconfirmed`, changes of episodes go
+    /// to the history. `record` is source and offset.
     pub(super) fn conclude(&mut self, evaluation: Evaluation, record: Option<(usize, i64)>) -> SiteOutcome {
         let is_stale = |one: &&(EventType, SuppressReason)| one.1 == SuppressReason::Stale;
         let mut outcome = SiteOutcome {

@@ -1,5 +1,5 @@
-//! Rights on topics, as the brokers count them for the one who asks (KIP-430). `rdkafka` does not
-//! wrap the question.
+//! Rights on topics, as the brokers list them for the client that asks (KIP-430); `rdkafka` does
+//! not wrap this request.
 
 #![expect(
     unsafe_code,
@@ -25,10 +25,10 @@ const REPORT_SLACK: Duration = Duration::from_millis(500);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum TopicRights {
     /// This client may not even see it.
-    None,
+    Hidden,
     /// It may do these.
-    Some(Vec<AclOperation>),
-    /// There is no such topic, or the brokers do not count rights.
+    Allowed(Vec<AclOperation>),
+    /// There is no such topic, or the brokers list no rights.
     Unknown,
 }
 
@@ -36,16 +36,16 @@ impl TopicRights {
     /// The operations among `needed` that are not allowed.
     pub(super) fn lacking(&self, needed: &[AclOperation]) -> Vec<AclOperation> {
         let is_lacking = |operation: &&AclOperation| match self {
-            Self::None => true,
-            Self::Some(allowed) => !allowed.contains(operation),
+            Self::Hidden => true,
+            Self::Allowed(allowed) => !allowed.contains(operation),
             Self::Unknown => false,
         };
         needed.iter().filter(is_lacking).copied().collect()
     }
 }
 
-/// Asks for the rights on topics, each named once, and waits for the answer, which is in their
-/// order.
+/// Asks for the rights on `topics`, none named twice, and blocks until the answer, which is in the
+/// same order.
 pub(super) fn ask<C: ConsumerContext + 'static>(
     client: &Arc<BaseConsumer<C>>,
     topics: &[&str],
@@ -56,8 +56,8 @@ pub(super) fn ask<C: ConsumerContext + 'static>(
     let mut names: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
     let queue = OwnQueue::new(Arc::clone(client));
     let timeout_ms = |time: Duration| i32::try_from(time.as_millis()).unwrap_or(i32::MAX);
-    // SAFETY: client, queue and names outlive the calls; librdkafka copies the names, the topics
-    // and the options, and both of these are destroyed once.
+    // SAFETY: client, queue and names outlive the calls; librdkafka copies the names, the
+    // collection and the options; the collection and the options are destroyed once each.
     unsafe {
         let collection = sys::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), names.len());
         let operation = sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS;
@@ -99,7 +99,7 @@ unsafe fn read(event: NonNull<sys::rd_kafka_event_t>, count: usize) -> KafkaResu
         let mut found = 0;
         let descriptions = sys::rd_kafka_DescribeTopics_result_topics(result, &raw mut found);
         for (index, rights) in rights.iter_mut().enumerate().take(found) {
-            // A topic that the broker left out has none.
+            // A topic that the broker left out has no description; its rights stay unknown.
             let description = *descriptions.add(index);
             if !description.is_null() {
                 *rights = rights_of(description);
@@ -121,7 +121,7 @@ unsafe fn rights_of(description: *const sys::rd_kafka_TopicDescription_t) -> Top
         if !error.is_null() {
             let code: RDKafkaErrorCode = sys::rd_kafka_error_code(error).into();
             return match code {
-                RDKafkaErrorCode::TopicAuthorizationFailed => TopicRights::None,
+                RDKafkaErrorCode::TopicAuthorizationFailed => TopicRights::Hidden,
                 _ => TopicRights::Unknown,
             };
         }
@@ -140,7 +140,7 @@ unsafe fn rights_of(description: *const sys::rd_kafka_TopicDescription_t) -> Top
         Acl::RD_KAFKA_ACL_OPERATION_WRITE => Some(AclOperation::Write),
         _ => None,
     });
-    TopicRights::Some(known.collect())
+    TopicRights::Allowed(known.collect())
 }
 
 /// # Safety
@@ -160,9 +160,9 @@ mod tests {
     fn a_topic_lacks_what_the_brokers_do_not_allow() {
         use AclOperation::{Describe, Read, Write};
         for (rights, lacking) in [
-            (TopicRights::None, vec![Read, Write]),
-            (TopicRights::Some(vec![Describe, Write]), vec![Read]),
-            (TopicRights::Some(vec![Read, Write]), vec![]),
+            (TopicRights::Hidden, vec![Read, Write]),
+            (TopicRights::Allowed(vec![Describe, Write]), vec![Read]),
+            (TopicRights::Allowed(vec![Read, Write]), vec![]),
             (TopicRights::Unknown, vec![]),
         ] {
             assert_eq!(rights.lacking(&[Read, Write]), lacking, "{rights:?}");

@@ -9,7 +9,7 @@ use super::{OutcomeRow, write};
 use crate::domain::delivery::DeliveryStatus;
 use crate::domain::id::DeliveryId;
 
-/// Outcomes as they were written.
+/// Result of a write.
 #[derive(Debug, Default)]
 pub(crate) struct Written {
     /// Deliveries whose row took the outcome, with their status.
@@ -18,15 +18,15 @@ pub(crate) struct Written {
     pub(crate) locked: HashSet<DeliveryId>,
 }
 
-/// Writes outcomes as [`write`] does, but those alone of which no row is locked: that of the
-/// delivery, its row of `parked`, and if it is parked or unparked, the health of its webhook, where
-/// what waits is counted.
+/// Writes outcomes as [`write`] does, but only those of which no row is locked: the delivery's row,
+/// its row of `parked`, and, if it is parked or leaves `parked`, the row of its webhook's health,
+/// which counts what waits.
 pub(crate) async fn write_free(
     connection: &mut PgConnection,
     outcomes: &[OutcomeRow],
 ) -> sqlx::Result<Written> {
     let mut tx = connection.begin().await?;
-    let locked = locked(&mut tx, outcomes).await?;
+    let locked = lock_free_rows(&mut tx, outcomes).await?;
     let free: Vec<OutcomeRow> = outcomes
         .iter()
         .filter(|outcome| !locked.contains(&outcome.facts.id))
@@ -41,8 +41,11 @@ pub(crate) async fn write_free(
 }
 
 /// Locks the rows that the outcomes change, as far as they are free, until the transaction ends.
-/// Returns the deliveries that have one that is not.
-async fn locked(connection: &mut PgConnection, outcomes: &[OutcomeRow]) -> sqlx::Result<HashSet<DeliveryId>> {
+/// Returns the deliveries of which one is not free.
+async fn lock_free_rows(
+    connection: &mut PgConnection,
+    outcomes: &[OutcomeRow],
+) -> sqlx::Result<HashSet<DeliveryId>> {
     let ids: Vec<Uuid> = outcomes.iter().map(|one| one.facts.id.uuid()).collect();
     let (Some(lowest), Some(highest)) = (ids.iter().min(), ids.iter().max()) else {
         return Ok(HashSet::new());
