@@ -200,8 +200,6 @@ pub(super) struct ShownSecret {
     pub(super) secret: String,
     pub(super) standard_webhooks_secret: Option<String>,
     pub(super) next: Option<Box<ShownSecret>>,
-    /// Time from which the next secret is the only one.
-    pub(super) from: Option<DateTime<Utc>>,
 }
 
 /// The outcome of a test.

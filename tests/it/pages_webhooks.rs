@@ -353,6 +353,16 @@ async fn secrets_are_rotated_and_shown_on_purpose(pool: PgPool) {
     let shown = visitor.submit(&href, &format!("{href}/secret"), &[]).await;
     assert_eq!(shown.headers["cache-control"], "no-store");
     assert_eq!(shown.text.matches("whsec_").count(), 2);
+    // The end of the overlap, as the page of the webhook tells it.
+    let (_, until) = page
+        .text
+        .split_once("Two secrets are valid until")
+        .expect("an overlap");
+    let (_, until) = until.split_once("<time ").expect("a time");
+    let until = until.split_once("</time>").expect("a time").0;
+    shown.has(&format!(
+        "Both are valid until <time {until}</time>. From then on only this one is."
+    ));
     let finished = visitor
         .submit(&href, &format!("{href}/finish-rotation"), &[])
         .await;

@@ -14,7 +14,7 @@ use crate::ui::model::ShownSecret;
 use crate::ui::posted::Posted;
 use crate::ui::respond::{page, secret_page, see_other};
 use crate::ui::session::PageVisit;
-use crate::ui::times::{Stamp, Zone};
+use crate::ui::times::Stamp;
 use crate::ui::webhook_form::number;
 use crate::ui::webhook_visit::{WebhookIds, WebhookVisit};
 
@@ -35,8 +35,10 @@ pub(super) struct SecretPage {
     href: String,
     secret: String,
     standard: Option<String>,
-    /// The one that takes its place, and when.
-    next: Option<(String, Option<Stamp>)>,
+    /// The one that takes its place.
+    next: Option<String>,
+    /// End of the time in which both are valid.
+    both_until: Option<Stamp>,
     warnings: Vec<String>,
 }
 
@@ -47,12 +49,9 @@ impl SecretPage {
         name: String,
         href: String,
         shown: ShownSecret,
-        zone: &Zone,
+        both_until: Option<Stamp>,
         warnings: Vec<String>,
     ) -> Self {
-        let next = shown
-            .next
-            .map(|next| (next.secret, next.from.map(|from| zone.minute(from))));
         Self {
             l,
             occasion,
@@ -60,7 +59,8 @@ impl SecretPage {
             href,
             secret: shown.secret,
             standard: shown.standard_webhooks_secret,
-            next,
+            next: shown.next.map(|next| next.secret),
+            both_until,
             warnings,
         }
     }
@@ -98,14 +98,15 @@ pub(in crate::ui) async fn show(
 
 /// The page that shows the secret of a webhook that was there before.
 fn shown_page(visit: &PageVisit, found: WebhookVisit, occasion: ShownFor, secret: ShownSecret) -> Response {
+    let until = found.webhook.secret_overlap_until;
+    let both_until = until.map(|until| found.site.zone.minute(until));
     let name = found.webhook.name;
     let title = match occasion {
         ShownFor::Rotated => format!("New secret of {name}"),
         ShownFor::New | ShownFor::Asked => format!("Secret of {name}"),
     };
     let l = visit.site_layout(&found.site, Section::Webhooks, &title);
-    let zone = &found.site.zone;
-    let shown = SecretPage::new(l, occasion, name, found.href, secret, zone, Vec::new());
+    let shown = SecretPage::new(l, occasion, name, found.href, secret, both_until, Vec::new());
     secret_page(&shown)
 }
 

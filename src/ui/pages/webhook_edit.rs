@@ -160,7 +160,7 @@ pub(in crate::ui) async fn create(
             }
             let warnings = created.warnings.into_iter().map(words::warning).collect();
             let l = visit.site_layout(&site, Section::Webhooks, &format!("Secret of {}", created.name));
-            let shown = SecretPage::new(l, ShownFor::New, created.name, href, secret, &site.zone, warnings);
+            let shown = SecretPage::new(l, ShownFor::New, created.name, href, secret, None, warnings);
             Ok(secret_page(&shown))
         })
         .await
