@@ -37,6 +37,11 @@ impl WebhookVisit {
             webhook,
         })
     }
+
+    /// True if nothing is sent to it, by whomever it was switched off.
+    pub(super) fn is_off(&self) -> bool {
+        self.webhook.health.state == "disabled"
+    }
 }
 
 /// End of the paths of a webhook.

@@ -153,10 +153,21 @@ async fn what_was_missed_is_sent_and_can_be_stopped(pool: PgPool) {
             json!({"enabled": false}),
         )
         .await;
-    let off = visitor
-        .submit(&recover, &recover, &[("since", since.as_str()), ("until", "")])
-        .await;
+    let times = [("since", since.as_str()), ("until", "")];
+    let off = visitor.send(&recover, &asked.hidden(), &times).await;
     assert_eq!(off.status, 409);
+    off.has("This webhook is off. The button switches it on and sends what was missed");
+    off.has(&format!("value=\"{since}\""));
+    off.lacks("PATCH");
+    let shown = visitor.get(&recover).await;
+    shown.has("This webhook is off: it is switched on first.");
+    let wrong = [("since", ""), ("until", ""), ("switch_on", "1")];
+    assert_eq!(visitor.submit(&recover, &recover, &wrong).await.status, 422);
+    visitor.get(&href).await.has("<strong>Off.</strong>");
+    let on = [times[0], times[1], ("switch_on", "1")];
+    let begun = visitor.submit(&recover, &recover, &on).await;
+    assert!(begun.location().starts_with(&format!("{href}/recoveries/job_")));
+    visitor.get(&href).await.lacks("<strong>Off.</strong>");
 }
 
 #[sqlx::test]

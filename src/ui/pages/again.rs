@@ -154,6 +154,8 @@ struct RecoverPage {
     /// Deliveries that failed or were cancelled since then, in words.
     missed: String,
     zone: String,
+    /// True if the webhook is off, and is switched on before anything is sent.
+    is_off: bool,
     errors: FormErrors,
 }
 
@@ -210,6 +212,7 @@ async fn recover_page(
         until: until_field,
         missed,
         zone: found.site.zone.label(),
+        is_off: found.is_off(),
         errors,
     })
 }
@@ -245,6 +248,15 @@ pub(in crate::ui) async fn recover(
         let mut errors = FormErrors::default();
         let (since, until) = read_span(&zone, fields.0, fields.1, &mut errors);
         let mut status = StatusCode::UNPROCESSABLE_ENTITY;
+        if errors.is_empty() && found.is_off() {
+            match posted.form.given(SWITCH_ON) {
+                Some(_) => switch_on(&posted, &found).await?,
+                None => {
+                    status = StatusCode::CONFLICT;
+                    errors.add("send".to_owned(), OFF_MEANWHILE.to_owned());
+                }
+            }
+        }
         if errors.is_empty() {
             let mut body = json!({"since": since});
             if let Some(until) = until {
@@ -261,6 +273,18 @@ pub(in crate::ui) async fn recover(
         Ok(page(status, &shown))
     };
     posted.run_once(run).await
+}
+
+/// The field of a form that was shown while the webhook was off.
+const SWITCH_ON: &str = "switch_on";
+const OFF_MEANWHILE: &str = "This webhook is off. The button switches it on and sends what was missed";
+
+/// Switches a webhook on, so that it may be sent what it missed.
+async fn switch_on(posted: &Posted, found: &WebhookVisit) -> Result<(), PageFailure> {
+    let api = &posted.visit.api;
+    let patch = json!({"enabled": true});
+    let reply = api.send(Method::PATCH, &found.api, Some(&patch), None).await?;
+    reply.or_failure().map(drop)
 }
 
 /// Begins a recovery, or tells which fields of the form the API refuses.

@@ -75,7 +75,7 @@ pub(in crate::ui) async fn show(
             .collect(),
         settings: settings_words::settings(&found.webhook, visit.state.config()),
         newest: newest.collect(),
-        is_on: found.webhook.health.state != "disabled",
+        is_on: !found.is_off(),
         is_paused: found.webhook.paused_until.is_some(),
         href: found.href,
     };
@@ -90,7 +90,7 @@ async fn status(visit: &PageVisit, found: &WebhookVisit) -> Result<Option<Status
         .iter()
         .any(|event| event.starts_with("visitor_"));
     // Nothing fires for one that is off.
-    if !has_triggers || found.webhook.health.state == "disabled" {
+    if !has_triggers || found.is_off() {
         return Ok(None);
     }
     visit.api.get(&found.site.path.api("/status")).await.map(Some)
@@ -98,8 +98,8 @@ async fn status(visit: &PageVisit, found: &WebhookVisit) -> Result<Option<Status
 
 /// The number of deliveries that were not sent because we had switched the webhook off.
 async fn unsent(visit: &PageVisit, found: &WebhookVisit) -> Result<Option<String>, PageFailure> {
-    let health = &found.webhook.health;
-    let is_off_by_us = health.state == "disabled" && health.reason.as_deref() != Some("owner");
+    let reason = found.webhook.health.reason.as_deref();
+    let is_off_by_us = found.is_off() && reason != Some("owner");
     if !is_off_by_us {
         return Ok(None);
     }
