@@ -9,10 +9,42 @@ use super::words::event_question;
 pub(super) fn errors(problems: &[FieldProblem], form: &Form, allow_http: bool) -> FormErrors {
     let mut errors = FormErrors::default();
     for problem in problems {
+        if problem.pointer == NAMELESS_HEADER {
+            for row in nameless_headers(form) {
+                let words = format!("Header {} has a value but no name. Enter both", row + 1);
+                errors.add(format!("header_name_{row}"), words);
+            }
+            continue;
+        }
         let (field, words) = place(problem, form, allow_http);
         errors.add(field, words);
     }
     errors
+}
+
+/// The headers that the form names twice: the API would be sent one of them.
+pub(super) fn headers_named_twice(form: &Form) -> FormErrors {
+    let mut errors = FormErrors::default();
+    let name_of = |row: usize| form.given(&format!("header_name_{row}"));
+    for row in 1..HEADER_ROWS {
+        let is_again = |earlier: usize| name_of(earlier).is_some_and(|name| name_of(row) == Some(name));
+        if (0..row).any(is_again) {
+            let words = format!("Header {} has the name of another one", row + 1);
+            errors.add(format!("header_name_{row}"), words);
+        }
+    }
+    errors
+}
+
+/// Pointer to a header whose name is empty.
+const NAMELESS_HEADER: &str = "/headers/";
+
+/// The rows of headers that have a value alone.
+fn nameless_headers(form: &Form) -> impl Iterator<Item = usize> {
+    (0..HEADER_ROWS).filter(|row| {
+        let has = |part: &str| form.given(&format!("header_{part}_{row}")).is_some();
+        has("value") && !has("name")
+    })
 }
 
 fn place(problem: &FieldProblem, form: &Form, allow_http: bool) -> (String, String) {

@@ -373,9 +373,11 @@ fn headers(form: &Form) -> Map<String, Value> {
     let removed = form
         .all("header_remove")
         .map(|name| (name.to_owned(), Value::Null));
+    // One with a value alone is sent as well: its name is what the API refuses.
     let added = (0..HEADER_ROWS).filter_map(|row| {
-        let name = form.given(&format!("header_name_{row}"))?;
-        Some((name.to_owned(), form.text(&format!("header_value_{row}")).into()))
+        let name = form.text(&format!("header_name_{row}"));
+        let value = form.text(&format!("header_value_{row}"));
+        (!name.is_empty() || !value.is_empty()).then(|| (name.to_owned(), value.into()))
     });
     removed.chain(added).collect()
 }

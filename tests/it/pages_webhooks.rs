@@ -131,6 +131,39 @@ async fn errors_stand_at_their_fields_and_keep_the_input(pool: PgPool) {
 }
 
 #[sqlx::test]
+async fn a_header_value_without_a_name_is_refused(pool: PgPool) {
+    let pages = shop(pool).await;
+    let visitor = pages.visitor(&["shop.example"], Role::Editor).await;
+    let mut fields = GOOD.to_vec();
+    fields.extend([
+        ("header_value_0", "Bearer of-mine"),
+        ("header_name_1", "x-fine"),
+        ("header_value_1", "1"),
+        ("header_value_2", "Bearer of-mine"),
+    ]);
+    let refused = add(&visitor, &fields).await;
+    assert_eq!(refused.status, 422);
+    for row in [1, 3] {
+        let field = row - 1;
+        refused.has(&format!(
+            "<a href=\"#header_name_{field}\">Header {row} has a value but no name. Enter both</a>"
+        ));
+    }
+    refused.lacks("of-mine");
+    refused.lacks("#header_name_1\"");
+    assert_eq!(only_webhook(&pages).await, Value::Null);
+    assert_eq!(add(&visitor, &GOOD).await.status, 200);
+    let id = only_webhook(&pages).await["id"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
+    let edit = format!("{SITE}/webhooks/{id}/edit");
+    let fields = [&GOOD[..], &[("header_value_0", "Bearer of-mine")]].concat();
+    let refused = visitor.submit(&edit, &edit, &fields).await;
+    refused.has("<a href=\"#header_name_0\">Header 1 has a value but no name. Enter both</a>");
+}
+
+#[sqlx::test]
 async fn a_masked_address_is_kept_by_an_empty_field(pool: PgPool) {
     let pages = shop(pool).await;
     let visitor = pages.visitor(&["shop.example"], Role::Editor).await;

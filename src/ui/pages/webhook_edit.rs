@@ -138,6 +138,12 @@ pub(in crate::ui) async fn create(
         .run_once(|posted| async move {
             let visit = &posted.visit;
             let site = visit.site(&site_id).await?;
+            let errors = webhook_errors::headers_named_twice(&posted.form);
+            if !errors.is_empty() {
+                let form = WebhookForm::sent(&posted.form, None);
+                let shown = edit_page(visit, &site, form, errors, None).await?;
+                return Ok(page(StatusCode::UNPROCESSABLE_ENTITY, &shown));
+            }
             let body = webhook_form::body(&posted.form, None);
             let path = site.path.api("/webhooks");
             let reply = visit
@@ -175,6 +181,12 @@ pub(in crate::ui) async fn change(
         .run_once(|posted| async move {
             let visit = &posted.visit;
             let found = WebhookVisit::find(visit, &ids).await?;
+            let errors = webhook_errors::headers_named_twice(&posted.form);
+            if !errors.is_empty() {
+                let form = WebhookForm::sent(&posted.form, Some(&found.webhook));
+                let shown = edit_page(visit, &found.site, form, errors, Some(&found.webhook)).await?;
+                return Ok(page(StatusCode::UNPROCESSABLE_ENTITY, &shown));
+            }
             let body = webhook_form::body(&posted.form, Some(&found.webhook));
             let reply = visit
                 .api
