@@ -9,7 +9,7 @@ use futures_util::FutureExt as _;
 use serde_json::{Map, Value, json};
 
 use crate::clock;
-use crate::record::sessions::{self, NewLink};
+use crate::record::portal_links::{self, NewLink};
 use crate::record::tokens::Role;
 
 use super::answer::{self, time};
@@ -63,7 +63,7 @@ async fn create_once(
         role: role.unwrap_or(Role::Editor),
         expires_at,
     };
-    let link = sessions::create_link(&mut tx, link, now).await?;
+    let link = portal_links::create_link(&mut tx, link, now).await?;
     site.write_audit(&mut tx, "portal_link.create", None, Some(body))
         .await?;
     let mut answered = json!({"expires_at": time(expires_at)});

@@ -26,6 +26,7 @@ pub mod registry;
 pub mod follow;
 pub mod tokens;
 pub mod sessions;
+pub mod portal_links;
 pub mod idempotency;
 pub(crate) mod audit;
 pub mod jobs;

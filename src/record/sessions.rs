@@ -1,5 +1,4 @@
-//! Sessions of the pages and the links that open them: rows of `api_tokens` beside the tokens. Each
-//! has a parent and ends with it.
+//! Sessions of the pages: rows of `api_tokens` beside the tokens. Each has a parent and ends with it.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -30,8 +29,7 @@ const PURGE_BATCH: i64 = 5_000;
 /// Least time between two notes of a use.
 const TOUCH_EVERY: TimeDelta = TimeDelta::minutes(1);
 
-const SESSION_PREFIX: &str = "bws_";
-const LINK_PREFIX: &str = "bwl_";
+pub(super) const SESSION_PREFIX: &str = "bws_";
 /// More than the text of a session has.
 const MAX_TEXT_BYTES: usize = 128;
 /// Characters that are stored and shown.
@@ -84,100 +82,6 @@ pub(crate) struct SignedIn {
     pub(crate) is_counted: bool,
 }
 
-/// A link to be made.
-#[derive(Debug, Clone)]
-pub struct NewLink<'a> {
-    /// The token that it is made with; `None` for the command line.
-    pub parent: Option<Uuid>,
-    pub subject: &'a str,
-    pub sites: &'a [String],
-    pub role: Role,
-    pub expires_at: DateTime<Utc>,
-}
-
-/// State of a link.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum LinkState {
-    Open,
-    /// Spent, expired, or revoked with its parent.
-    Over,
-    Unknown,
-}
-
-/// Makes a link and returns its text, which cannot be read again.
-pub async fn create_link(
-    conn: &mut PgConnection,
-    link: NewLink<'_>,
-    now: DateTime<Utc>,
-) -> Result<String, sqlx::Error> {
-    let row = NewRow {
-        kind: TokenKind::PortalLink,
-        parent: link.parent,
-        subject: link.subject,
-        admin: false,
-        sites: link.sites,
-        role: link.role,
-        expires_at: link.expires_at,
-    };
-    insert(conn, LINK_PREFIX, row, now).await
-}
-
-/// Tells if a link can be spent.
-pub(crate) async fn link_state(
-    conn: &mut PgConnection,
-    link: &str,
-    now: DateTime<Utc>,
-) -> Result<LinkState, sqlx::Error> {
-    let open = sqlx::query_scalar!(
-        r#"select link.spent_at is null and link.revoked_at is null and link.expires_at > $2
-              and (parent.id is null or parent.revoked_at is null
-                   and (parent.expires_at is null or parent.expires_at > $2)) as "open!"
-           from api_tokens link left join api_tokens parent on parent.id = link.parent
-           where link.token_hash = $1 and link.kind = 'portal_link'"#,
-        &hash(link),
-        now
-    )
-    .fetch_optional(conn)
-    .await?;
-    Ok(match open {
-        Some(true) => LinkState::Open,
-        Some(false) => LinkState::Over,
-        None => LinkState::Unknown,
-    })
-}
-
-/// Spends a link and opens a session with its rights: the first caller gets the session's text,
-/// every other one `None`. Needs a transaction.
-pub(crate) async fn spend_link(
-    conn: &mut PgConnection,
-    link: &str,
-    now: DateTime<Utc>,
-) -> Result<Option<String>, sqlx::Error> {
-    if link_state(conn, link, now).await? != LinkState::Open {
-        return Ok(None);
-    }
-    let spent = sqlx::query!(
-        "update api_tokens set spent_at = $2
-         where token_hash = $1 and kind = 'portal_link' and spent_at is null
-         returning id, subject, sites, role",
-        &hash(link),
-        now
-    )
-    .fetch_optional(&mut *conn)
-    .await?;
-    let Some(link) = spent else { return Ok(None) };
-    let row = NewRow {
-        kind: TokenKind::Session,
-        parent: Some(link.id),
-        subject: &link.subject,
-        admin: false,
-        sites: &link.sites,
-        role: link.role.parse().unwrap_or(Role::Viewer),
-        expires_at: now + LINK_SESSION,
-    };
-    insert(conn, SESSION_PREFIX, row, now).await.map(Some)
-}
-
 /// Opens a session with the rights of a token and returns its text.
 pub(crate) async fn open(
     conn: &mut PgConnection,
@@ -197,26 +101,33 @@ pub(crate) async fn open(
         role: token.role,
         expires_at: now + TOKEN_SESSION,
     };
-    insert(conn, SESSION_PREFIX, row, now).await
+    let text = new_text(SESSION_PREFIX);
+    insert(conn, &text, row, now).await?;
+    Ok(text)
 }
 
-struct NewRow<'a> {
-    kind: TokenKind,
-    parent: Option<Uuid>,
-    subject: &'a str,
-    admin: bool,
-    sites: &'a [String],
-    role: Role,
-    expires_at: DateTime<Utc>,
+/// A new text that starts with this.
+pub(super) fn new_text(prefix: &str) -> String {
+    format!("{prefix}{}", URL_SAFE_NO_PAD.encode(chance::bytes::<32>()))
 }
 
-async fn insert(
+/// A row to be written.
+pub(super) struct NewRow<'a> {
+    pub(super) kind: TokenKind,
+    pub(super) parent: Option<Uuid>,
+    pub(super) subject: &'a str,
+    pub(super) admin: bool,
+    pub(super) sites: &'a [String],
+    pub(super) role: Role,
+    pub(super) expires_at: DateTime<Utc>,
+}
+
+pub(super) async fn insert(
     conn: &mut PgConnection,
-    prefix: &str,
+    text: &str,
     row: NewRow<'_>,
     now: DateTime<Utc>,
-) -> Result<String, sqlx::Error> {
-    let text = format!("{prefix}{}", URL_SAFE_NO_PAD.encode(chance::bytes::<32>()));
+) -> Result<(), sqlx::Error> {
     let id = TokenId::new_v7(now.timestamp_millis(), chance::bytes());
     sqlx::query!(
         "insert into api_tokens
@@ -225,7 +136,7 @@ async fn insert(
         id.uuid(),
         row.kind.as_str(),
         row.parent,
-        &hash(&text),
+        &hash(text),
         &text[..SHOWN_CHARS],
         row.subject,
         row.admin,
@@ -236,7 +147,7 @@ async fn insert(
     )
     .execute(conn)
     .await?;
-    Ok(text)
+    Ok(())
 }
 
 /// True if the text has the form of a session's.

@@ -38,6 +38,11 @@ impl PreSession {
         (text.len() == TEXT_CHARS).then(|| Self(text.to_owned()))
     }
 
+    /// The text of the cookie: a secret of the browser.
+    pub(super) fn text(&self) -> &str {
+        &self.0
+    }
+
     /// The token of the form.
     pub(super) fn token(&self) -> String {
         form_token(&self.0)

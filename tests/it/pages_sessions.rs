@@ -106,6 +106,58 @@ async fn a_link_is_spent_by_its_button_alone(pool: PgPool) {
 }
 
 #[sqlx::test]
+async fn a_link_opened_twice_at_once_signs_in_both_times(pool: PgPool) {
+    let pages = two_sites(pool).await;
+    let link = pages
+        .link(&["a.example"], Role::Editor, TimeDelta::minutes(5))
+        .await;
+    let path = format!("/p/{link}");
+    let shown = pages.get(None, &path).await;
+    let (browser, token) = (shown.cookie(), shown.value_of("token"));
+    let form = [("token", token.as_str())];
+    // The browser goes away from the answer to the first click, and never has its cookie.
+    let click = async || pages.post(Some(&browser), &path, &form).await;
+    let (first, second) = tokio::join!(click(), click());
+    for opened in [&first, &second] {
+        assert_eq!(opened.location(), "/sites");
+        let page = pages.get(Some(&opened.cookie()), "/sites").await;
+        assert_eq!(page.location(), "/sites/a.example/webhooks");
+    }
+    assert_eq!(
+        pages.enter(&path, &[]).await.status,
+        410,
+        "it is over for any other"
+    );
+    sqlx::query(
+        "update api_tokens set inserted_at = inserted_at - interval '31 seconds' where kind = 'session'",
+    )
+    .execute(&pages.pool)
+    .await
+    .expect("aged");
+    assert_eq!(click().await.status, 410, "it is over after a moment");
+}
+
+#[sqlx::test]
+async fn a_link_opens_nothing_after_signing_out(pool: PgPool) {
+    let pages = two_sites(pool).await;
+    let link = pages
+        .link(&["a.example"], Role::Editor, TimeDelta::minutes(5))
+        .await;
+    let path = format!("/p/{link}");
+    let shown = pages.get(None, &path).await;
+    let form = [("token", &*shown.value_of("token"))];
+    let cookie = pages.post(Some(&shown.cookie()), &path, &form).await.cookie();
+    let (token, once) = pages
+        .get(Some(&cookie), "/sites/a.example/webhooks")
+        .await
+        .hidden();
+    let out = [("token", token.as_str()), ("once", once.as_str())];
+    pages.post(Some(&cookie), "/sign-out", &out).await.location();
+    let again = pages.post(Some(&shown.cookie()), &path, &form).await;
+    assert_eq!(again.status, 410);
+}
+
+#[sqlx::test]
 async fn a_form_without_session_needs_its_cookie_and_token(pool: PgPool) {
     let pages = two_sites(pool).await;
     let (_, secret) = pages.token(&Scope::Admin, Role::Editor).await;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bellwether::api::{self, ApiState};
 use bellwether::clock;
-use bellwether::record::sessions::{self, NewLink};
+use bellwether::record::portal_links::{self, NewLink};
 use bellwether::record::tokens::{self, NewToken, Role, Scope};
 use bellwether::ui::{self, UiConfig, UiState};
 use chrono::TimeDelta;
@@ -109,7 +109,7 @@ impl Pages {
             role,
             expires_at: clock::now() + life,
         };
-        sessions::create_link(&mut conn, new, clock::now())
+        portal_links::create_link(&mut conn, new, clock::now())
             .await
             .expect("a link")
     }

@@ -17,7 +17,7 @@ use crate::config::{Config, Source};
 use crate::domain::event::SourceClock;
 use crate::domain::secret::Secret;
 use crate::kafka::embedded::EmbeddedKafka;
-use crate::record::sessions::{self, NewLink};
+use crate::record::portal_links::{self, NewLink};
 use crate::record::tokens::{self, NewToken, Role, Scope};
 use crate::record::{keyring, known};
 use crate::{chance, clock};
@@ -116,7 +116,7 @@ pub(super) async fn set_up(
         // Until somebody looks at the terminal again.
         expires_at: clock::now() + TimeDelta::days(7),
     };
-    let link = sessions::create_link(&mut connection, link, clock::now())
+    let link = portal_links::create_link(&mut connection, link, clock::now())
         .await
         .context("making a link")?;
     drop(connection);

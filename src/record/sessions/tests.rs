@@ -2,6 +2,7 @@ use sqlx::PgPool;
 
 use super::*;
 use crate::clock;
+use crate::record::portal_links::{NewLink, create_link, spend_link};
 
 fn link(sites: &[String], now: DateTime<Utc>) -> NewLink<'_> {
     NewLink {
@@ -22,7 +23,9 @@ async fn sessions_are_checked_together_as_each_is_by_itself(pool: PgPool) {
         let link = create_link(&mut conn, link(&sites, now), now)
             .await
             .expect("a link");
-        let session = spend_link(&mut conn, &link, now).await.expect("spent");
+        let session = spend_link(&mut conn, &link, "a browser", now)
+            .await
+            .expect("spent");
         texts.push(session.expect("a session"));
     }
     let ended = find(&mut conn, &texts[0], None, now)

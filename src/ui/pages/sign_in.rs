@@ -7,12 +7,14 @@ use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
-use sqlx::Connection as _;
+use sqlx::{Connection as _, PgConnection};
 
 use crate::clock;
-use crate::record::sessions::{self, LinkState};
+use crate::record::portal_links::{self, LinkState};
+use crate::record::sessions;
 use crate::record::tokens;
 use crate::ui::address::{PageQuery, Path};
 use crate::ui::client;
@@ -194,7 +196,7 @@ pub(in crate::ui) async fn portal(
     let link_state = match link.len() <= MAX_TEXT_BYTES {
         true => {
             let mut conn = state.connection_of_stranger().await?;
-            sessions::link_state(&mut conn, &link, clock::now()).await?
+            portal_links::link_state(&mut conn, &link, clock::now()).await?
         }
         false => LinkState::Unknown,
     };
@@ -232,15 +234,14 @@ pub(in crate::ui) async fn open_portal(
     visit: Option<PageVisit>,
     request: Request,
 ) -> Result<Response, PageFailure> {
+    let browser = PreSession::of(request.headers(), &state);
     read_form(&state, request).await?;
     let now = clock::now();
     let mut conn = state.connection_of_stranger().await?;
-    let mut tx = conn.begin().await?;
     let session = match link.len() <= MAX_TEXT_BYTES {
-        true => sessions::spend_link(&mut tx, &link, now).await?,
+        true => session_of_link(&mut conn, &link, &browser, now).await?,
         false => None,
     };
-    tx.commit().await?;
     match session {
         Some(session) => Ok(with_cookie(
             see_other("/sites"),
@@ -249,13 +250,29 @@ pub(in crate::ui) async fn open_portal(
         // The second of two clicks: the first has opened the session.
         None if visit.is_some() => Ok(see_other("/sites")),
         None => {
-            let state = sessions::link_state(&mut conn, &link, now).await?;
+            let state = portal_links::link_state(&mut conn, &link, now).await?;
             let state = match state {
                 LinkState::Open => LinkState::Over,
                 other => other,
             };
             Ok(portal_page(state, String::new()))
         }
+    }
+}
+
+/// The session that a link opens. The second of two clicks gets that of the first.
+async fn session_of_link(
+    conn: &mut PgConnection,
+    link: &str,
+    browser: &PreSession,
+    now: DateTime<Utc>,
+) -> Result<Option<String>, sqlx::Error> {
+    let mut tx = conn.begin().await?;
+    let session = portal_links::spend_link(&mut tx, link, browser.text(), now).await?;
+    tx.commit().await?;
+    match session {
+        Some(session) => Ok(Some(session)),
+        None => portal_links::reopen_link(conn, link, browser.text(), now).await,
     }
 }
 
