@@ -12,7 +12,7 @@ use crate::domain::delivery::DeliveryStatus;
 use crate::domain::event::EventType;
 use crate::domain::words::UnknownWord;
 use crate::record::deliveries_read::{self, LastAttempt};
-use crate::record::delivery_pages::{self, CountUpTo, HistoryQuery};
+use crate::record::delivery_pages::{self, AlsoTried, CountUpTo, HistoryQuery};
 
 use super::answer::{self, Page};
 use super::delivery_answer::DeliveryAnswer;
@@ -30,6 +30,7 @@ pub(super) async fn list(
     ids: PathIds,
     query: Query,
     count: Option<Extension<CountUpTo>>,
+    tried: Option<Extension<AlsoTried>>,
 ) -> Result<Response, Problem> {
     let webhook = ids.webhook()?;
     let mut errors = query.refuse_unknown();
@@ -41,6 +42,7 @@ pub(super) async fn list(
         let count = delivery_pages::count(&mut conn, site.id(), webhook, &query).await?;
         return Ok(answer::ok(&json!({"count": count})));
     }
+    query.also_tried = tried.is_some();
     // The history of a deleted webhook stays readable until retention removes it.
     let (deliveries, next) = delivery_pages::read(&mut conn, site.id(), webhook, &query).await?;
     if deliveries.is_empty() {
@@ -88,6 +90,7 @@ fn read_query(query: &Query, errors: &mut FieldErrors) -> HistoryQuery {
         since_ms: since.map(|since| since.0.timestamp_millis()),
         after: query.after(errors),
         limit: query.limit(errors),
+        also_tried: false,
     }
 }
 

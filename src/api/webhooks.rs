@@ -3,6 +3,7 @@
 use futures_util::FutureExt as _;
 use std::collections::HashMap;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -11,12 +12,15 @@ use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use crate::domain::delivery::DeliveryStatus;
+use crate::domain::health::HealthState;
 use crate::domain::id::WebhookId;
 use crate::domain::secret::Secret;
 use crate::domain::site::SiteId;
 use crate::domain::trigger::NameFilter;
 use crate::domain::webhook::WebhookSettings;
 use crate::domain::words::words;
+use crate::record::delivery_pages::AlsoTried;
 use crate::record::keyring::Keyring;
 use crate::record::webhooks::{self, Changed, CreateError, NewWebhook, WebhookRecord};
 use crate::record::{delivery_pages, goals, secrets, sites};
@@ -145,6 +149,7 @@ pub(super) async fn list(
     State(state): State<ApiState>,
     site: ReadableSite,
     query: Query,
+    tried: Option<Extension<AlsoTried>>,
 ) -> Result<Response, Problem> {
     let mut errors = query.refuse_unknown();
     let included: Vec<Included> = query.many("include", Included::WORDS, &mut errors);
@@ -160,7 +165,7 @@ pub(super) async fn list(
         .map(|webhook| shown(webhook, &state.config.webhooks))
         .collect();
     if included.contains(&Included::Recent) {
-        add_recent(&mut conn, site.id(), &webhooks, &mut answers).await?;
+        add_recent(&mut conn, site.id(), &webhooks, &mut answers, tried.is_some()).await?;
     }
     Ok(answer::ok(&Page::only(answers)))
 }
@@ -182,10 +187,26 @@ async fn add_recent(
     site_id: &SiteId,
     webhooks: &[WebhookRecord],
     answers: &mut [Map<String, Value>],
+    also_tried: bool,
 ) -> Result<(), Problem> {
     let ids: Vec<Uuid> = webhooks.iter().map(|webhook| webhook.id.uuid()).collect();
     let mut recent: HashMap<Uuid, Vec<Value>> = HashMap::new();
-    for (delivery, last) in delivery_pages::newest(conn, site_id, &ids, RECENT_DELIVERIES).await? {
+    let mut found = delivery_pages::newest(conn, site_id, &ids, RECENT_DELIVERIES).await?;
+    if also_tried {
+        let is_told = |id: Uuid| {
+            let mut of = found.iter().filter(|(one, _)| one.webhook_id == id);
+            of.any(|(one, _)| one.attempts > 0 && one.status != DeliveryStatus::Delivered.as_str())
+        };
+        let failing = webhooks
+            .iter()
+            .filter(|one| one.health.state == HealthState::Open);
+        let failing = failing.map(|one| one.id.uuid());
+        let failing: Vec<Uuid> = failing.filter(|id| !is_told(*id)).collect();
+        if !failing.is_empty() {
+            found.extend(delivery_pages::last_tried(conn, &failing).await?);
+        }
+    }
+    for (delivery, last) in found {
         let of = recent.entry(delivery.webhook_id).or_default();
         of.push(json!(DeliveryAnswer::new(delivery, last, None)));
     }

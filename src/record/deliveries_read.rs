@@ -12,6 +12,8 @@ use sqlx::PgConnection;
 use sqlx::types::Json;
 use uuid::Uuid;
 
+use crate::domain::delivery::DeliveryStatus;
+use crate::domain::event::EventType;
 use crate::domain::id::{DeliveryId, WebhookId};
 use crate::domain::site::SiteId;
 
@@ -163,6 +165,69 @@ pub(super) async fn some(
         ids,
         *first,
         *last
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(Into::into).collect())
+}
+
+/// Reads these deliveries, and for each of these webhooks the newest delivery that was tried and did
+/// not arrive, however many that were not tried lie before it. Newest first, each with its last
+/// attempt.
+pub(super) async fn some_and_tried(
+    conn: &mut PgConnection,
+    ids: &[Uuid],
+    webhooks: &[Uuid],
+) -> Result<Vec<(StoredDelivery, Option<LastAttempt>)>, sqlx::Error> {
+    let kinds = EventType::ALL
+        .into_iter()
+        .filter(|event| *event != EventType::Test);
+    let kinds: Vec<String> = kinds.map(|event| event.as_str().to_owned()).collect();
+    // Of what is open, those that were tried are found by the index of the kinds: no number of
+    // those that wait is read.
+    let rows = sqlx::query_as!(
+        ListedRow,
+        r#"select d.id, d.notification_id, d.webhook_id, d.site_id, d.event_type, d.origin, d.status, d.attempts,
+               d.response_code, d.failure_reason, d.next_retry_at, d.parked_until, d.parked_reason, d.resend_of,
+               d.payload, d.created_at, d.first_attempt_at, d.inserted_at, d.updated_at,
+               last.result as "result?", last.total_ms
+           from (
+               select id from unnest($1::uuid[]) shown (id)
+               union
+               select tried.id from unnest($2::uuid[]) asked (webhook_id)
+               cross join lateral (
+                   select id from (
+                       (select id from (
+                            select id, attempts, event_type from deliveries
+                            where deliveries.webhook_id = any(array[asked.webhook_id])
+                              and status in ('failed', 'cancelled')
+                            order by webhook_id, id desc limit $6
+                        ) missed
+                        where attempts > 0 and event_type <> 'test' order by id desc limit 1)
+                       union all
+                       (select open.id from unnest($3::text[]) kind (event_type)
+                        cross join lateral (
+                            select id from deliveries d
+                            where d.webhook_id = asked.webhook_id and d.event_type = kind.event_type
+                              and d.status >= $4 and (d.status, d.id) < ($4, $5::uuid)
+                            order by d.status desc, d.id desc limit 1
+                        ) open
+                        order by open.id desc limit 1)
+                   ) either order by id desc limit 1
+               ) tried
+           ) wanted
+           cross join lateral (select * from deliveries where deliveries.id = wanted.id limit 1) d
+           left join lateral (
+               select result, total_ms from delivery_attempts
+               where delivery_id = wanted.id order by attempt desc limit 1
+           ) last on true
+           order by d.id desc"#,
+        ids,
+        webhooks,
+        &kinds,
+        DeliveryStatus::Retrying.as_str(),
+        Uuid::max(),
+        NEWEST_READ
     )
     .fetch_all(conn)
     .await?;

@@ -29,6 +29,8 @@ pub(crate) struct HistoryQuery {
     /// Only deliveries older than this one.
     pub(crate) after: Option<DeliveryId>,
     pub(crate) limit: u32,
+    /// True to add the newest delivery that was tried and did not arrive, if it lies beyond.
+    pub(crate) also_tried: bool,
 }
 
 /// Reads the newest deliveries of each of these webhooks of a site, tests left out and without
@@ -58,6 +60,7 @@ pub(crate) async fn newest(
         since_ms: None,
         after: None,
         limit,
+        also_tried: false,
     };
     for webhook in deliveries_read::not_read_whole(conn, &short).await? {
         let (rows, _) = read(conn, site_id, WebhookId::from_uuid(webhook), &by_kind).await?;
@@ -93,6 +96,19 @@ pub(crate) async fn count(
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CountUpTo(pub(crate) u32);
 
+/// Asks a list for the newest delivery of a failing webhook that was tried and did not arrive,
+/// beside the newest ones: it tells how the endpoint fails. Pages ask so, like [`CountUpTo`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AlsoTried;
+
+/// Reads for each of these webhooks the newest delivery that was tried and did not arrive.
+pub(crate) async fn last_tried(
+    conn: &mut PgConnection,
+    webhooks: &[Uuid],
+) -> Result<Vec<(StoredDelivery, Option<LastAttempt>)>, sqlx::Error> {
+    deliveries_read::some_and_tried(conn, &[], webhooks).await
+}
+
 /// Reads a page of the history of a webhook that the site has or had, newest first and each with
 /// its last attempt, and the cursor of the next page if there is one.
 ///
@@ -116,7 +132,10 @@ pub(crate) async fn read(
     let limit = query.limit as usize;
     let has_more = ids.len() > limit;
     ids.truncate(limit);
-    let rows = deliveries_read::some(&mut tx, &ids).await?;
+    let rows = match query.also_tried {
+        true => deliveries_read::some_and_tried(&mut tx, &ids, &[webhook.uuid()]).await?,
+        false => deliveries_read::some(&mut tx, &ids).await?,
+    };
     tx.commit().await?;
     let next = ids.last().filter(|_| has_more).copied();
     Ok((rows, next.map(DeliveryId::from_uuid)))

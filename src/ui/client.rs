@@ -14,7 +14,7 @@ use tower::ServiceExt as _;
 use super::failure::PageFailure;
 use super::reply::Reply;
 use super::state::UiState;
-use crate::record::delivery_pages::CountUpTo;
+use crate::record::delivery_pages::{AlsoTried, CountUpTo};
 use crate::record::sessions::{SignedIn, SiteOfPage};
 use crate::record::tokens::TokenRecord;
 
@@ -44,7 +44,17 @@ impl PageApi {
 
     /// Reads something; anything but a success is a failure of the page.
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, PageFailure> {
-        let request = self.request(Method::GET, path, None, None)?;
+        self.read(self.request(Method::GET, path, None, None)?).await
+    }
+
+    /// Reads a list, and with it what tells how a failing webhook fails.
+    pub(super) async fn get_with_tried<T: DeserializeOwned>(&self, path: &str) -> Result<T, PageFailure> {
+        let mut request = self.request(Method::GET, path, None, None)?;
+        request.extensions_mut().insert(AlsoTried);
+        self.read(request).await
+    }
+
+    async fn read<T: DeserializeOwned>(&self, request: Request<Body>) -> Result<T, PageFailure> {
         let (parts, bytes) = answer(&self.state, request).await?;
         if !parts.status.is_success() {
             return Err(PageFailure::of_reply(&to_reply(parts, &bytes)?));

@@ -123,10 +123,31 @@ fn new(facts: &HealthFacts<'_>) -> Option<StateBox> {
         health.state == "new" && health.consecutive_failures == 0 && facts.webhook.paused_until.is_none();
     is_new.then(|| {
         let words = Html::default()
-            .strong("Nothing sent yet.")
+            .strong(format!("Nothing {} {}.", tried_word(facts), since_word(facts)))
             .and(" Send a test to see that it arrives.");
         state("○", "idle", words)
     })
+}
+
+/// What has not happened to deliveries of a webhook that counts as new: those that were tried since
+/// were sent.
+fn tried_word(facts: &HealthFacts<'_>) -> &'static str {
+    let since = facts.webhook.health.since;
+    let is_of_now = |one: &DeliveryView| since.is_none_or(|since| one.created_at >= since);
+    match last_tried(facts, is_of_now) {
+        Some(_) => "has arrived",
+        None => "sent",
+    }
+}
+
+/// The time of which that is said: one that was switched on again has a past.
+fn since_word(facts: &HealthFacts<'_>) -> &'static str {
+    let health = &facts.webhook.health;
+    let is_earlier = |one: &DeliveryView| health.since.is_some_and(|since| one.created_at < since);
+    match health.last_success_at.is_some() || last_tried(facts, is_earlier).is_some() {
+        true => "since it was switched on",
+        false => "yet",
+    }
 }
 
 fn failing(facts: &HealthFacts<'_>) -> Option<StateBox> {
@@ -194,9 +215,11 @@ fn open(facts: &HealthFacts<'_>) -> Option<StateBox> {
     }
     let last = last_tried(facts, |one| one.status != "delivered");
     let code = last.and_then(|last| last.response_code);
-    let lead = match code {
-        Some(code) => format!("Your server has answered HTTP {code}"),
-        None => "Your server has not answered".to_owned(),
+    let lead = match (code, last, health.reason.as_deref()) {
+        (Some(code), ..) => format!("Your server has answered HTTP {code}"),
+        (None, Some(_), _) | (None, None, Some("timeouts")) => "Your server has not answered".to_owned(),
+        // Nothing tells how it failed.
+        (None, None, _) => "Your server has accepted nothing".to_owned(),
     };
     let mut words = Html::default().strong(lead);
     if let Some(since) = health.since {
@@ -263,6 +286,13 @@ fn waiting(facts: &HealthFacts<'_>) -> Option<StateBox> {
             count(rate.into())
         ));
         return Some(state("●", "ok", words));
+    }
+    if health.state == "careful" {
+        let words = match health.waiting {
+            1 => "1 waits for its turn.".to_owned(),
+            many => format!("{} wait for their turn.", count(many)),
+        };
+        return Some(state("○", "idle", Html::default().strong(words)));
     }
     let mut words = Html::default();
     words = match health.since.filter(|_| health.state == "ok") {

@@ -164,6 +164,51 @@ async fn a_header_value_without_a_name_is_refused(pool: PgPool) {
 }
 
 #[sqlx::test]
+async fn states_say_what_is_so_however_much_waits(pool: PgPool) {
+    let pages = shop(pool).await;
+    let visitor = pages.visitor(&["shop.example"], Role::Editor).await;
+    assert_eq!(add(&visitor, &GOOD).await.status, 200);
+    let id = only_webhook(&pages).await["id"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
+    let webhook = id.parse::<WebhookId>().expect("an id").uuid();
+    let mut written = Written {
+        webhook,
+        site: "shop.example",
+        event: "goal_completion",
+        data: json!({"goal_name": "Signup"}),
+        status: "failed",
+        result: Some("5xx"),
+        code: Some(500),
+        parked: None,
+        attempts: 4,
+        response: "",
+        at: Utc::now() - TimeDelta::minutes(30),
+    };
+    written.write(&pages.pool, 1).await;
+    let (list, href) = (format!("{SITE}/webhooks"), format!("{SITE}/webhooks/{id}"));
+    // Switched on again after 410: what was sent before was sent.
+    set_health(&pages.pool, webhook, "disabled", 0, 0, TimeDelta::minutes(5)).await;
+    for path in [&list, &href] {
+        let page = visitor.get(path).await;
+        page.has("Nothing sent since it was switched on.");
+        page.lacks("Nothing sent yet");
+    }
+    (written.status, written.attempts, written.code) = ("pending", 0, None);
+    (written.parked, written.at) = (Some("circuit"), Utc::now());
+    for number in 2..30 {
+        written.write(&pages.pool, number).await;
+    }
+    set_health(&pages.pool, webhook, "open", 3, 28, TimeDelta::minutes(5)).await;
+    for path in [&list, &href] {
+        let page = visitor.get(path).await;
+        page.has("Your server has answered HTTP 500</strong>");
+        page.lacks("has not answered");
+    }
+}
+
+#[sqlx::test]
 async fn a_masked_address_is_kept_by_an_empty_field(pool: PgPool) {
     let pages = shop(pool).await;
     let visitor = pages.visitor(&["shop.example"], Role::Editor).await;

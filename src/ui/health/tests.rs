@@ -186,8 +186,39 @@ fn tests_count_in_no_sentence_about_deliveries() {
     let test = [delivery(
         json!({"event_type": "test", "response_code": 401, "result": "4xx"}),
     )];
-    let open = webhook(json!({"state": "open"}), json!({}));
-    assert!(told(&open, &test, &[])[0].starts_with("▲ Your server has not answered."));
+    for (reason, words) in [
+        ("failures", "▲ Your server has accepted nothing."),
+        ("timeouts", "▲ Your server has not answered."),
+    ] {
+        let open = webhook(json!({"state": "open", "reason": reason}), json!({}));
+        assert!(told(&open, &test, &[])[0].starts_with(words));
+    }
+}
+
+#[test]
+fn one_that_is_switched_on_again_has_a_past() {
+    let since = json!({"state": "new", "since": "2026-11-22T13:02:00Z"});
+    let tried = |at: &str| delivery(json!({"created_at": at, "status": "retrying", "attempts": 1}));
+    let (before, after) = (tried("2026-11-22T12:00:00Z"), tried("2026-11-22T13:04:00Z"));
+    for (newest, words) in [
+        (&[][..], "Nothing sent yet."),
+        (&[before.clone()], "Nothing sent since it was switched on."),
+        (&[after.clone()], "Nothing has arrived yet."),
+        (&[after, before], "Nothing has arrived since it was switched on."),
+    ] {
+        let wanted = format!("○ {words} Send a test to see that it arrives.");
+        assert_eq!(told(&webhook(since.clone(), json!({})), newest, &[]), [wanted]);
+    }
+}
+
+#[test]
+fn nothing_catches_up_that_is_not_answered() {
+    let hung = webhook(json!({"state": "careful", "waiting": 5}), json!({}));
+    let wanted = [
+        "▲ Your server did not answer. We try with one request at a time.",
+        "○ 5 wait for their turn.",
+    ];
+    assert_eq!(told(&hung, &[], &[]), wanted);
 }
 
 #[test]

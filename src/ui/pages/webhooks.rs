@@ -18,6 +18,9 @@ use crate::ui::words;
 /// Time without events after which a site is said to be silent.
 const SILENT_AFTER: TimeDelta = TimeDelta::hours(24);
 
+/// Deliveries whose outcomes are told; one more may tell how a webhook fails.
+const RECENT: usize = 20;
+
 #[derive(Template)]
 #[template(path = "webhooks.html")]
 struct WebhooksPage {
@@ -47,7 +50,8 @@ pub(in crate::ui) async fn list(
     Path(site_id): Path<String>,
 ) -> Result<Response, PageFailure> {
     let site = visit.site(&site_id).await?;
-    let found: Listed<WebhookView> = visit.api.get(&site.path.api("/webhooks?include=recent")).await?;
+    let path = site.path.api("/webhooks?include=recent");
+    let found: Listed<WebhookView> = visit.api.get_with_tried(&path).await?;
     let webhooks = found.data.iter().map(|webhook| line(&site, webhook)).collect();
     let max = visit.state.config().max_per_site as usize;
     let count = found.data.len();
@@ -78,7 +82,7 @@ fn line(site: &SiteVisit, webhook: &WebhookView) -> WebhookLine {
         state: health::line(&facts),
         url: webhook.url.clone(),
         about: about.collect::<Vec<_>>().join(", "),
-        recent: recent(&webhook.recent),
+        recent: recent(&webhook.recent[..webhook.recent.len().min(RECENT)]),
     }
 }
 
