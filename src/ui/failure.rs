@@ -6,7 +6,10 @@ use askama::Template;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
+use super::form::Form;
 use super::layout::Layout;
+use super::lost_form::LostForm;
+use super::paths::sign_in_to;
 use super::reply::Reply;
 use super::respond::page;
 use crate::chance;
@@ -23,6 +26,8 @@ pub(super) struct PageFailure {
     heading: &'static str,
     text: String,
     retry_after: Option<HeaderValue>,
+    /// The form that was not taken.
+    lost: Option<LostForm>,
 }
 
 /// At most one log line a second of each kind, since every request may cause one.
@@ -37,6 +42,11 @@ struct FailureTemplate<'a> {
     text: &'a str,
     request_id: &'a str,
     is_signed_out: bool,
+    /// The page to sign in.
+    sign_in: String,
+    lost: Option<&'a LostForm>,
+    /// True if something was typed into the form.
+    has_typed: bool,
 }
 
 impl Reply {
@@ -56,6 +66,7 @@ impl PageFailure {
             heading,
             text: text.into(),
             retry_after: None,
+            lost: None,
         }
     }
 
@@ -92,8 +103,24 @@ impl PageFailure {
 
     /// A form without a session.
     pub(super) fn signed_out() -> Self {
-        let text = "Your session has ended. Nothing was changed. Sign in and send the form again.";
+        let text = "Your session has ended. Nothing was changed. Sign in, or ask for a new link if you came \
+                    by one, and send the form again from its page.";
         Self::new(StatusCode::UNAUTHORIZED, "Signed out", text)
+    }
+
+    /// Shows what was typed into a form that was sent to `path`.
+    pub(super) fn with_form(mut self, path: &str, form: &Form) -> Self {
+        self.lost = Some(LostForm::new(path, form));
+        self
+    }
+
+    /// Leads to a page on which the visitor can go on.
+    pub(super) fn with_page(mut self, page: String) -> Self {
+        self.lost = Some(LostForm {
+            page,
+            fields: Vec::new(),
+        });
+        self
     }
 
     pub(super) fn too_large() -> Self {
@@ -170,6 +197,9 @@ impl IntoResponse for PageFailure {
             text: &self.text,
             request_id: &request_id,
             is_signed_out: self.status == StatusCode::UNAUTHORIZED,
+            sign_in: sign_in_to(self.lost.as_ref().map_or("/sites", |lost| &lost.page)),
+            has_typed: self.lost.as_ref().is_some_and(|lost| !lost.fields.is_empty()),
+            lost: self.lost.as_ref(),
         };
         let mut response = page(self.status, &shown);
         if let Some(after) = self.retry_after {

@@ -37,6 +37,11 @@ impl Form {
         self.all(name).next().is_some()
     }
 
+    /// Names and values in the order in which they were sent.
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// Every value of a field.
     pub(super) fn all(&self, name: &str) -> impl Iterator<Item = &str> {
         self.0

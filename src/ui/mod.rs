@@ -14,6 +14,7 @@ mod session;
 mod pre_session;
 mod session_cookie;
 mod failure;
+mod lost_form;
 mod client;
 mod reply;
 mod webhook_visit;

@@ -22,6 +22,14 @@ impl SitePath {
     }
 }
 
+/// The sign-in page that leads back to a page.
+pub(super) fn sign_in_to(here: &str) -> String {
+    match here {
+        "/" | "/sites" => "/sign-in".to_owned(),
+        _ => format!("/sign-in?{}", query(&[("next", here)])),
+    }
+}
+
 /// A query of those pairs that have a value.
 pub(super) fn query(pairs: &[(&str, &str)]) -> String {
     let given = pairs.iter().filter(|(_, value)| !value.is_empty());

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::to_bytes;
+use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{FromRequest, Request};
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
@@ -54,18 +54,25 @@ impl FromRequest<UiState> for Posted {
         let (mut parts, body) = request.into_parts();
         let visit =
             <PageVisit as axum::extract::FromRequestParts<UiState>>::from_request_parts(&mut parts, state)
-                .await?;
+                .await;
         let path = original_uri(&parts).path().to_owned();
+        let visit = match visit {
+            Err(refused) if refused.status() == StatusCode::UNAUTHORIZED => {
+                let form = Form::parse(&read_body(body).await?);
+                return Err(PageFailure::signed_out().with_form(&path, &form).into_response());
+            }
+            visit => visit?,
+        };
         if !visit.is_editor() && path != SIGN_OUT {
             return Err(PageFailure::look_only().into_response());
         }
-        let body = to_bytes(body, MAX_FORM_BYTES)
-            .await
-            .map_err(|_| PageFailure::too_large().into_response())?;
+        let body = read_body(body).await?;
         let form = Form::parse(&body);
         let is_once_valid = |once: &str| once.len() == 32 && once.bytes().all(|one| one.is_ascii_hexdigit());
         if !visit.is_own_token(form.text("token")) || !is_once_valid(form.text("once")) {
-            return Err(PageFailure::foreign_form().into_response());
+            return Err(PageFailure::foreign_form()
+                .with_form(&path, &form)
+                .into_response());
         }
         Ok(Self {
             visit,
@@ -74,6 +81,11 @@ impl FromRequest<UiState> for Posted {
             hash: Sha256::digest(&body).into(),
         })
     }
+}
+
+async fn read_body(body: Body) -> Result<Bytes, Response> {
+    let read = to_bytes(body, MAX_FORM_BYTES).await;
+    read.map_err(|_| PageFailure::too_large().into_response())
 }
 
 /// The one form that a viewer may send.
@@ -101,7 +113,9 @@ impl Posted {
             let mut conn = state.connection_of(&self.visit.token).await?;
             match self.claim(&mut conn).await? {
                 Claimed::Ours(claim) => break claim,
-                Claimed::OtherRequest => return Err(PageFailure::foreign_form()),
+                Claimed::OtherRequest => {
+                    return Err(PageFailure::foreign_form().with_form(&self.path, &self.form));
+                }
                 Claimed::Answered(answer) => return Ok(self.replay(answer)),
                 Claimed::InFlight if looks >= LOOKS => return Err(PageFailure::still_at_work()),
                 Claimed::InFlight => {}

@@ -14,7 +14,7 @@ use super::failure::PageFailure;
 use super::layout::{Layout, Section, SiteFrame, once};
 use super::model::SiteView;
 use super::origin::form_token;
-use super::paths::SitePath;
+use super::paths::{SitePath, sign_in_to};
 use super::respond::see_other;
 use super::session_cookie::{CookieSlot, cookie_of, set_cookie};
 use super::state::UiState;
@@ -228,11 +228,10 @@ fn sign_in_path(parts: &Parts) -> String {
     let here = original_uri(parts)
         .path_and_query()
         .map_or("/", |here| here.as_str());
-    if parts.method != Method::GET || here == "/" || here == "/sites" {
-        return "/sign-in".to_owned();
+    match parts.method == Method::GET {
+        true => sign_in_to(here),
+        false => sign_in_to("/sites"),
     }
-    let next: String = form_urlencoded::byte_serialize(here.as_bytes()).collect();
-    format!("/sign-in?next={next}")
 }
 
 fn cookie_name(state: &UiState) -> &'static str {

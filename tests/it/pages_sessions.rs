@@ -158,6 +158,47 @@ async fn a_link_opens_nothing_after_signing_out(pool: PgPool) {
 }
 
 #[sqlx::test]
+async fn a_form_whose_session_ended_shows_what_was_typed(pool: PgPool) {
+    let pages = two_sites(pool).await;
+    let visitor = pages.visitor(&["a.example"], Role::Editor).await;
+    let path = "/sites/a.example/webhooks/new";
+    let hidden = visitor.get(path).await.hidden();
+    let out = visitor.get("/sites/a.example/webhooks").await.hidden();
+    visitor.send("/sign-out", &out, &[]).await.location();
+    let fields = [
+        ("name", "Team <b>"),
+        ("url", "https://hooks.example.com/x"),
+        ("custom_event_names", "one\ntwo"),
+        ("secret", "a-secret-of-mine"),
+        ("header_value_0", "Bearer of-mine"),
+    ];
+    let ended = visitor.send(path, &hidden, &fields).await;
+    assert_eq!(ended.status, 401);
+    ended.has("href=\"/sign-in?next=%2Fsites%2Fa.example%2Fwebhooks%2Fnew\"");
+    // Signed in again, the old form is no form of the new session's.
+    let back = pages.visitor(&["a.example"], Role::Editor).await;
+    let stale = back.send(path, &hidden, &fields).await;
+    assert_eq!(stale.status, 403);
+    stale.has("href=\"/sites/a.example/webhooks/new\"");
+    for page in [&ended, &stale] {
+        for text in ["Team &lt;b&gt;", "https://hooks.example.com/x", "one\ntwo"] {
+            page.has(text);
+        }
+        page.lacks("of-mine");
+        page.lacks(&hidden.0);
+    }
+    // A button that has no page of its own leads to the page that it stands on.
+    let test = "/sites/a.example/webhooks/wh_x/test";
+    let pressed = visitor.send(test, &hidden, &[("event", "visitor_spike")]).await;
+    pressed.has("href=\"/sign-in?next=%2Fsites%2Fa.example%2Fwebhooks%2Fwh_x\"");
+    // A page of another origin is told nothing.
+    let foreign = pages
+        .form(Some(&visitor.cookie), path, &fields)
+        .header("origin", "https://evil.example");
+    Shown::read(foreign).await.lacks("Team");
+}
+
+#[sqlx::test]
 async fn a_form_without_session_needs_its_cookie_and_token(pool: PgPool) {
     let pages = two_sites(pool).await;
     let (_, secret) = pages.token(&Scope::Admin, Role::Editor).await;
