@@ -56,7 +56,15 @@ async fn a_token_signs_in_and_signing_out_ends_the_session(pool: PgPool) {
 async fn sign_in_leads_to_no_foreign_page(pool: PgPool) {
     let pages = two_sites(pool).await;
     let (_, token) = pages.token(&Scope::Admin, Role::Viewer).await;
-    for next in ["//evil.example", "https://evil.example", "/\\evil.example", ""] {
+    for next in [
+        "//evil.example",
+        "https://evil.example",
+        "/\\evil.example",
+        "",
+        "/sign-out",
+        "/api/tokens",
+        "/sitesx",
+    ] {
         let form = [("secret_token", token.as_str()), ("next", next)];
         assert_eq!(pages.enter("/sign-in", &form).await.location(), "/sites");
     }

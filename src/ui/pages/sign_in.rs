@@ -84,10 +84,10 @@ fn sign_in_page(browser: &PreSession, next: &str, error: Option<&'static str>) -
     }
 }
 
-/// `next` if it is a path of this site, else the list of sites.
+/// `next` if it is a page of ours, else the list of sites.
 fn own_path(next: &str) -> String {
-    let is_own = next.starts_with('/')
-        && !next.starts_with("//")
+    let rest = next.strip_prefix("/sites");
+    let is_own = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?']))
         && next.bytes().all(|one| one.is_ascii_graphic() && one != b'\\');
     if is_own {
         next.to_owned()
