@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::body::Body;
 use axum::http::response::Parts;
-use axum::http::{HeaderValue, Method, Request, header};
+use axum::http::{HeaderValue, Method, Request, StatusCode, header};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -57,7 +57,11 @@ impl PageApi {
     async fn read<T: DeserializeOwned>(&self, request: Request<Body>) -> Result<T, PageFailure> {
         let (parts, bytes) = answer(&self.state, request).await?;
         if !parts.status.is_success() {
-            return Err(PageFailure::of_reply(&to_reply(parts, &bytes)?));
+            return Err(match parts.status {
+                // The address of the page holds what the API cannot read.
+                StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => PageFailure::unreadable_query(),
+                _ => PageFailure::of_reply(&to_reply(parts, &bytes)?),
+            });
         }
         // From the text: a payload is shown as it is.
         serde_json::from_slice(&bytes).map_err(|error| PageFailure::internal(&error))

@@ -150,7 +150,7 @@ impl PageFailure {
                 let text = "That was more than we answer at a time. Wait a moment and load the page again.";
                 Self::new(reply.status, "Too many requests", text)
             }
-            status if status.is_client_error() => Self::new(status, "Not possible", reply.detail()),
+            status if status.is_client_error() => Self::new(status, "Not possible", refusal(reply)),
             status => Self::new(status, "Something went wrong", OUR_FAULT),
         };
         failure.retry_after = reply.headers.get(header::RETRY_AFTER).cloned();
@@ -171,6 +171,24 @@ impl PageFailure {
     pub(super) fn status(&self) -> StatusCode {
         self.status
     }
+}
+
+/// The reason of a refusal, in words for people.
+fn refusal(reply: &Reply) -> String {
+    let words = match reply.problem_type() {
+        "not-sendable" => {
+            "Nothing can be sent again here for now: the webhook is off or deleted, or too much waits already."
+        }
+        "recovery-limit" => {
+            "What this webhook missed is being sent as often as we do at a time. Wait until that has ended, or \
+             stop one."
+        }
+        "body-too-large" => "All of this together is too long. Nothing was changed.",
+        "site-is-alias" => "This is another id of a site that is there already.",
+        "invalid-fields" => "Something in this form is not as it must be. Nothing was changed.",
+        _ => return reply.detail().replace('`', ""),
+    };
+    words.to_owned()
 }
 
 impl From<sqlx::Error> for PageFailure {

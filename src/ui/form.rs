@@ -1,5 +1,6 @@
 //! The fields of a form that was sent.
 
+use serde_json::Value;
 use url::form_urlencoded;
 
 /// The fields in the order in which they were sent.
@@ -51,6 +52,19 @@ impl Form {
     }
 }
 
+/// A number if it is one, also with commas as pages write it; else the text, which the API refuses
+/// with its reasons.
+pub(super) fn number(text: &str) -> Value {
+    let mut groups = text.split(',');
+    let is_first = groups.next().is_some_and(|first| (1..=3).contains(&first.len()));
+    let is_grouped = is_first && groups.all(|group| group.len() == 3);
+    let digits = match is_grouped {
+        true => text.replace(',', ""),
+        false => text.to_owned(),
+    };
+    digits.parse::<u64>().map_or_else(|_| text.into(), Into::into)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,5 +78,19 @@ mod tests {
         assert_eq!(form.text("text"), "a\nb");
         assert_eq!(form.given("empty"), None);
         assert!(form.is_ticked("empty") && !form.is_ticked("other"));
+    }
+    #[test]
+    fn numbers_are_read_as_pages_write_them() {
+        for (text, wanted) in [
+            ("1000", Value::from(1_000)),
+            ("1,000", Value::from(1_000)),
+            ("12,345,678", Value::from(12_345_678)),
+            ("1,00", "1,00".into()),
+            ("1000,000", "1000,000".into()),
+            (",000", ",000".into()),
+            ("many", "many".into()),
+        ] {
+            assert_eq!(number(text), wanted, "{text}");
+        }
     }
 }

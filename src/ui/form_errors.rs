@@ -10,6 +10,13 @@ pub(super) struct FieldProblem {
     pub(super) detail: String,
 }
 
+impl FieldProblem {
+    /// The API's reason, without its marks of code.
+    pub(super) fn reason(&self) -> String {
+        self.detail.trim_end_matches('.').replace('`', "")
+    }
+}
+
 /// One objection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct FormError {

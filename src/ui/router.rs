@@ -9,8 +9,8 @@ use tower::ServiceExt as _;
 
 use super::assets;
 use super::pages::{
-    again, alerts, deliveries, delivery, goals, now, secret, settings, sign_in, sites, webhook, webhook_edit,
-    webhooks,
+    again, alerts, deliveries, delivery, goals, now, recover, secret, settings, sign_in, sites, webhook,
+    webhook_edit, webhooks,
 };
 use super::respond::add_headers;
 use super::state::UiState;
@@ -71,8 +71,8 @@ fn of_webhook() -> Router<UiState> {
         .route("/deliveries/{delivery_id}", get(delivery::show))
         .route("/deliveries/{delivery_id}/resend", post(again::resend))
         .route("/test", post(again::test))
-        .route("/recover", get(again::ask_recover).post(again::recover))
-        .route("/recoveries/{job_id}", get(again::progress).post(again::stop))
+        .route("/recover", get(recover::ask_recover).post(recover::recover))
+        .route("/recoveries/{job_id}", get(recover::progress).post(recover::stop))
 }
 
 /// True if a path is the API's and not that of a page.

@@ -49,7 +49,7 @@ fn nameless_headers(form: &Form) -> impl Iterator<Item = usize> {
 
 fn place(problem: &FieldProblem, form: &Form, allow_http: bool) -> (String, String) {
     let parts: Vec<&str> = problem.pointer.split('/').skip(1).collect();
-    let detail = problem.detail.trim_end_matches('.').to_owned();
+    let detail = problem.reason();
     match parts[..] {
         ["url"] => ("url".to_owned(), url_words(problem, form, allow_http)),
         ["events", ..] => {
@@ -69,7 +69,11 @@ fn place(problem: &FieldProblem, form: &Form, allow_http: bool) -> (String, Stri
                 _ => "name",
             };
             let field = format!("header_{part}_{}", row.unwrap_or(0));
-            (field, format!("Header {name}: {detail}"))
+            let words = match problem.code.as_str() {
+                "reserved" => format!("Header {name} is set by us: give yours another name"),
+                _ => format!("Header {name}: {detail}"),
+            };
+            (field, words)
         }
         ["rate_limit_per_second"] => (
             "rate_limit".to_owned(),
@@ -112,6 +116,9 @@ fn trigger_place(problem: &FieldProblem, event: &str, rest: &[&str], detail: &st
     }
 }
 
+/// Start of the API's reason for an address that it refuses.
+const NOT_CALLED: &str = "the address in the URL may not be called";
+
 /// `More visitors` of `More visitors than usual`.
 fn short_question(question: &str) -> &str {
     question.strip_suffix(" than usual").unwrap_or(question)
@@ -132,5 +139,9 @@ fn url_words(problem: &FieldProblem, form: &Form, allow_http: bool) -> String {
             false => "Enter an address that starts with https://".to_owned(),
         };
     }
-    format!("Address: {}", problem.detail.trim_end_matches('.'))
+    // The block of an address and where that is written are not for everybody.
+    match problem.detail.starts_with(NOT_CALLED) {
+        true => "We may not send to this address: it is not one of the public internet".to_owned(),
+        false => format!("Address: {}", problem.reason()),
+    }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::form::Form;
+use super::form::{Form, number};
 use super::model::WebhookView;
 use super::words::event_question;
 use crate::domain::event::EventType;
@@ -105,8 +105,8 @@ pub(super) fn window_words(word: &str) -> &'static str {
 /// Visitors that an event may have as its threshold, in words.
 pub(super) fn threshold_words(word: &str) -> &'static str {
     match word {
-        DROP => "from 1 to 4000",
-        _ => "1 or more",
+        DROP => "from 1 to 4,000",
+        _ => "from 1 to 1,000,000,000",
     }
 }
 
@@ -380,11 +380,6 @@ fn headers(form: &Form) -> Map<String, Value> {
         (!name.is_empty() || !value.is_empty()).then(|| (name.to_owned(), value.into()))
     });
     removed.chain(added).collect()
-}
-
-/// A number if it is one, else the text, which the API refuses with its reasons.
-pub(super) fn number(text: &str) -> Value {
-    text.parse::<u64>().map_or_else(|_| text.into(), Into::into)
 }
 
 fn number_or_null(text: &str) -> Value {

@@ -98,6 +98,13 @@ async fn a_delivery_is_shown_with_its_tries_and_sent_again(pool: PgPool) {
     ] {
         one.has(text);
     }
+    let webhook_path = format!("/api/sites/{SITE}/webhooks/{webhook}");
+    pages.api("PATCH", &webhook_path, json!({"enabled": false})).await;
+    let off = visitor.submit(&href, &format!("{href}/resend"), &[]).await;
+    assert_eq!(off.status, 409);
+    off.has("This webhook is off, so that nothing is sent. Switch it on, and send this again.");
+    off.has(&format!("<a href=\"/sites/{SITE}/webhooks/{webhook}\">"));
+    pages.api("PATCH", &webhook_path, json!({"enabled": true})).await;
     let (hidden, resend) = (one.hidden(), format!("{href}/resend"));
     let again = visitor.send(&resend, &hidden, &[]).await.location().to_owned();
     assert_ne!(again, href);
@@ -161,6 +168,11 @@ async fn what_was_missed_is_sent_and_can_be_stopped(pool: PgPool) {
     off.lacks("PATCH");
     let shown = visitor.get(&recover).await;
     shown.has("This webhook is off: it is switched on first.");
+    let mut reversed = vec![("since", since.as_str()), ("until", "2020-01-01T00:00")];
+    reversed.push(("switch_on", "1"));
+    let reversed = visitor.submit(&recover, &recover, &reversed).await;
+    reversed.has("<a href=\"#since\">The time must lie before the end, and before now</a>");
+    visitor.get(&href).await.has("<strong>Off.</strong>");
     let wrong = [("since", ""), ("until", ""), ("switch_on", "1")];
     assert_eq!(visitor.submit(&recover, &recover, &wrong).await.status, 422);
     visitor.get(&href).await.has("<strong>Off.</strong>");

@@ -13,6 +13,7 @@ use crate::ui::address::Path;
 use crate::ui::escape::field_value;
 use crate::ui::failure::PageFailure;
 use crate::ui::form::Form;
+use crate::ui::form::number;
 use crate::ui::form_errors::FormErrors;
 use crate::ui::layout::{Layout, Section};
 use crate::ui::model::{GoalView, Listed, WebhookView};
@@ -20,7 +21,6 @@ use crate::ui::posted::Posted;
 use crate::ui::reply::Reply;
 use crate::ui::respond::{page, see_other};
 use crate::ui::session::{PageVisit, SiteVisit};
-use crate::ui::webhook_form::number;
 use crate::ui::words;
 
 #[derive(Template)]
@@ -240,7 +240,7 @@ fn errors(reply: &Reply) -> Result<FormErrors, PageFailure> {
             let mut errors = FormErrors::default();
             for problem in reply.fields() {
                 let name = problem.pointer.split('/').nth(1).unwrap_or_default();
-                let detail = problem.detail.trim_end_matches('.');
+                let detail = problem.reason();
                 let (field, words) = match (name, problem.code.as_str()) {
                     ("name", "empty") => ("name", "Enter a name".to_owned()),
                     ("event", "empty") => ("event", "Enter the name of the event".to_owned()),
@@ -248,7 +248,9 @@ fn errors(reply: &Reply) -> Result<FormErrors, PageFailure> {
                     ("scroll_threshold", _) => {
                         ("scroll", "Enter a number of percent from 0 to 100".to_owned())
                     }
-                    ("props", "wrong_type") => ("props", "Write each property as name=value".to_owned()),
+                    ("props", "wrong_type" | "empty") => {
+                        ("props", "Write each property as name=value".to_owned())
+                    }
                     ("event" | "path" | "kind" | "props", _) => (name, format!("{}: {detail}", label(name))),
                     _ => ("name", format!("Name: {detail}")),
                 };

@@ -10,6 +10,7 @@ pub(super) mod secret;
 pub(super) mod deliveries;
 pub(super) mod delivery;
 pub(super) mod again;
+pub(super) mod recover;
 pub(super) mod goals;
 pub(super) mod alerts;
 pub(super) mod settings;

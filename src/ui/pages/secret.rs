@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::ui::address::Path;
 use crate::ui::client::read;
 use crate::ui::failure::PageFailure;
+use crate::ui::form::number;
 use crate::ui::form_errors::FormErrors;
 use crate::ui::layout::{Layout, Section};
 use crate::ui::model::ShownSecret;
@@ -15,7 +16,6 @@ use crate::ui::posted::Posted;
 use crate::ui::respond::{page, secret_page, see_other};
 use crate::ui::session::PageVisit;
 use crate::ui::times::Stamp;
-use crate::ui::webhook_form::number;
 use crate::ui::webhook_visit::{WebhookIds, WebhookVisit};
 
 /// The occasion on which a secret is shown.
@@ -175,7 +175,7 @@ pub(in crate::ui) async fn rotate(
                         "/secret" => "secret",
                         _ => "overlap",
                     };
-                    errors.add(field.to_owned(), problem.detail.trim_end_matches('.').to_owned());
+                    errors.add(field.to_owned(), problem.reason());
                 }
                 return Ok(page(reply.status, &rotate_page(visit, found, errors, is_own)));
             }

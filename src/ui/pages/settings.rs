@@ -134,12 +134,16 @@ fn errors(reply: &Reply) -> Result<FormErrors, PageFailure> {
     }
     let mut errors = FormErrors::default();
     for problem in reply.fields() {
-        let detail = problem.detail.trim_end_matches('.');
+        let detail = problem.reason();
         let field = problem.pointer.split('/').nth(1).unwrap_or_default();
         let (field, words) = match field {
             "time_zone" => (
                 "time_zone",
                 "Enter a time zone such as UTC or Europe/Berlin".to_owned(),
+            ),
+            "aliases" if problem.code == "out_of_scope" => (
+                "aliases",
+                "Other ids: you may add only those of sites that you may see".to_owned(),
             ),
             "aliases" => ("aliases", format!("Other ids: {detail}")),
             _ => ("name", format!("Name: {detail}")),
