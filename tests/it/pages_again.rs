@@ -223,6 +223,8 @@ async fn the_present_is_told_against_what_is_usual(pool: PgPool) {
         utc.has(kept);
     }
     let alerts = visitor.get(&format!("/sites/{SITE}/alerts")).await;
+    alerts.has("<option value=\"visitor_drop\">");
+    alerts.lacks("<option value=\"test\">");
     for text in [
         "up to 512, fires at 300",
         "still on after 4 min",

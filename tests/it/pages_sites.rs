@@ -38,6 +38,9 @@ async fn sites_are_found_by_a_part_of_their_name(pool: PgPool) {
             .count(),
         2
     );
+    let beyond = visitor.get("/sites?after=zzz").await;
+    beyond.has("There are no more sites. <a href=\"/sites\">Show all</a>");
+    beyond.lacks("There is no site yet");
     let found = visitor.get("/sites?q=nUMBER+51").await;
     assert_eq!(found.text.matches("<li><h2>").count(), 1);
     found.has("s51.example");
@@ -71,6 +74,14 @@ async fn goals_are_added_changed_and_deleted(pool: PgPool) {
     assert_eq!(wrong.status, 422);
     wrong.has("<a href=\"#name\">Enter a name</a>");
     wrong.has("<a href=\"#path\">Enter a path, such as /welcome</a>");
+    let unequal = [
+        ("name", "Paid"),
+        ("kind", "event"),
+        ("event", "paid"),
+        ("props", "pro"),
+    ];
+    let wrong = visitor.submit(&new, &new, &unequal).await;
+    wrong.has("<a href=\"#props\">Write each property as name=value</a>");
     let fields = [
         ("name", "Read"),
         ("kind", "scroll"),
@@ -194,6 +205,16 @@ async fn every_refusal_of_an_address_is_a_page(pool: PgPool) {
         ("/sites?q=a&q=b".to_owned(), 400, "cannot be read"),
         (
             format!("{webhook}/deliveries?show=&show=moving"),
+            400,
+            "cannot be read",
+        ),
+        (
+            format!("{webhook}/deliveries?event=junk&after=junk"),
+            400,
+            "cannot be read",
+        ),
+        (
+            "/sites/shop.example/alerts?event=junk&after=junk".to_owned(),
             400,
             "cannot be read",
         ),

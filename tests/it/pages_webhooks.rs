@@ -543,6 +543,9 @@ async fn a_full_site_says_how_to_go_on(pool: PgPool) {
     list.has("1 of 1 used. Delete one to add another.");
     list.lacks("Add a webhook");
     list.has("No events from <bdi>shop.example</bdi> yet. Webhooks have nothing to report.");
+    // No form is filled in for nothing.
+    let new = visitor.get(&format!("{SITE}/webhooks/new")).await;
+    assert_eq!(new.location(), format!("{SITE}/webhooks"));
 }
 
 #[sqlx::test]

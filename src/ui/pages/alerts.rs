@@ -9,6 +9,7 @@ use chrono::{SecondsFormat, TimeDelta};
 use serde::Deserialize;
 
 use super::deliveries::{Choice, event_choices, since_choices, since_hours};
+use crate::domain::event::EventType;
 use crate::ui::address::{PageQuery, Path};
 use crate::ui::failure::PageFailure;
 use crate::ui::layout::{Layout, Section};
@@ -92,7 +93,7 @@ pub(in crate::ui) async fn list(
     };
     let shown = AlertsPage {
         l: visit.site_layout(&site, Section::Alerts, "Alerts"),
-        events: event_choices(&filters.event),
+        events: event_choices(&EventType::WITH_EPISODES, &filters.event),
         sinces: since_choices(since),
         alerts: found
             .data

@@ -84,13 +84,14 @@ pub(super) fn since_choices(chosen: &str) -> Vec<Choice> {
     SINCES.iter().map(choice).collect()
 }
 
-pub(super) fn event_choices(chosen: &str) -> Vec<Choice> {
+/// The event types of `events` to choose from.
+pub(super) fn event_choices(events: &[EventType], chosen: &str) -> Vec<Choice> {
     let any = Choice {
         value: "",
         words: "anything",
         is_chosen: chosen.is_empty(),
     };
-    let others = EventType::ALL.into_iter().map(|event| Choice {
+    let others = events.iter().map(|event| Choice {
         value: event.as_str(),
         words: words::event(event.as_str()),
         is_chosen: event.as_str() == chosen,
@@ -197,7 +198,7 @@ pub(in crate::ui) async fn list(
         l: visit.site_layout(&site, Section::Webhooks, &format!("Deliveries of {name}")),
         name,
         shows: SHOWS.iter().map(choice).collect(),
-        events: event_choices(&filters.event),
+        events: event_choices(&EventType::ALL, &filters.event),
         sinces: since_choices(since),
         nothing: match older {
             Some(_) => format!("{what} among these; older ones may be."),

@@ -24,6 +24,8 @@ struct SitesPage {
     sites: Vec<SiteLine>,
     q: String,
     older: Option<String>,
+    /// True if the list does not begin at its first site.
+    is_later: bool,
 }
 
 /// One site.
@@ -62,7 +64,14 @@ pub(in crate::ui) async fn list(
         .map(|after| format!("/sites?{}", query(&[("q", &q), ("after", &after)])));
     let sites = found.data.iter().map(line).collect();
     let l = visit.layout("Sites");
-    Ok(page(StatusCode::OK, &SitesPage { l, sites, q, older }))
+    let shown = SitesPage {
+        l,
+        sites,
+        q,
+        older,
+        is_later: !wanted.after.is_empty(),
+    };
+    Ok(page(StatusCode::OK, &shown))
 }
 
 /// The state of a webhook in a list of sites.

@@ -53,6 +53,11 @@ pub(in crate::ui) async fn new(
 ) -> Result<Response, PageFailure> {
     visit.check_editor()?;
     let site = visit.site(&site_id).await?;
+    let there: Listed<WebhookView> = visit.api.get(&site.path.api("/webhooks")).await?;
+    if there.data.len() >= visit.state.config().max_per_site as usize {
+        // The list says that no more fit, and what to do.
+        return Ok(see_other(&site.path.page("/webhooks")));
+    }
     let shown = edit_page(&visit, &site, WebhookForm::new(), FormErrors::default(), None).await?;
     Ok(page(StatusCode::OK, &shown))
 }
