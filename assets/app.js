@@ -101,7 +101,8 @@ if (live) {
     if (held || document.hidden) return;
     const headers = { Accept: 'application/json' };
     if (tag) headers['If-None-Match'] = tag;
-    fetch(live.dataset.poll, { headers, redirect: 'error' }).then((answer) => {
+    fetch(live.dataset.poll, { headers, redirect: 'manual' }).then((answer) => {
+      if (answer.type === 'opaqueredirect') { leave(); return null; }
       if (answer.status !== 304 && !answer.ok) throw new Error(answer.status);
       tag = answer.headers.get('ETag') || '';
       failures = 0;
@@ -112,12 +113,22 @@ if (live) {
       if (failures === 3) { state.textContent = 'Connection lost. Trying again.'; say(state.textContent); }
     });
   };
+  // The session has ended: whoever asks is led to the page to sign in.
+  const leave = () => {
+    clearInterval(asking);
+    pause.hidden = true;
+    const link = document.createElement('a');
+    link.href = `/sign-in?next=${encodeURIComponent(location.pathname + location.search)}`;
+    link.textContent = 'Sign in';
+    state.replaceChildren('You are signed out. ', link);
+    say('You are signed out.');
+  };
   pause.addEventListener('click', () => {
     held = !held;
     pause.textContent = held ? 'Go on' : 'Pause';
     state.textContent = held ? 'Paused.' : 'Live.';
     look();
   });
-  setInterval(look, 5000);
+  const asking = setInterval(look, 5000);
 }
 })();

@@ -96,6 +96,14 @@ answer = now('9', 'Normal.');
 await turn();
 expect(await text('#live-state') === 'Live.', 'it does not come back');
 
+answer = { status: 303, headers: { location: '/sign-in' } };
+await turn();
+expect(await text('#live-state') === 'You are signed out. Sign in', 'the end of the session is not shown');
+expect(await text('#said') === 'You are signed out.', 'the end of the session is not said');
+const last = asked;
+await turn();
+expect(asked === last, 'a page without a session asks');
+
 // What is newer than the list is said above it, never put into it.
 const list = await context.newPage();
 await list.clock.install();
