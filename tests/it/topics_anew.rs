@@ -77,12 +77,9 @@ async fn deliveries_made_anew_are_read_from_their_beginning() {
     stage.goal("last").await;
     stage.receiver.wait_for("hook", 10).await;
     all_is_done(&process, "deliver", &topic).await;
-    assert_eq!(
-        stage
-            .count("select count(*) from deliveries where attempts = 1")
-            .await,
-        10
-    );
+    // The lag may be that of before the last goal.
+    let recorded = "select count(*) from deliveries where attempts = 1";
+    stage.count_is(recorded, 10).await;
 }
 
 #[tokio::test]
