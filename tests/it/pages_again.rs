@@ -11,7 +11,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use sqlx::PgPool;
 
-use crate::pages_states::Written;
+use crate::pages_states::{Written, set_health};
 use crate::pages_support::Pages;
 use crate::record_support::keyring;
 use crate::support::eventually;
@@ -60,8 +60,18 @@ async fn what_waits_says_until_when_and_why(pool: PgPool) {
         at: Utc::now(),
     };
     let delivery = written.write(&pages.pool, 2).await;
+    let circuit = Written {
+        parked: Some("circuit"),
+        ..written
+    };
+    let held = circuit.write(&pages.pool, 3).await;
+    set_health(&pages.pool, circuit.webhook, "open", 3, 2, TimeDelta::minutes(1)).await;
     let visitor = pages.visitor(&[SITE], Role::Viewer).await;
     let href = format!("/sites/{SITE}/webhooks/{webhook}/deliveries");
+    visitor
+        .get(&format!("{href}/{held}"))
+        .await
+        .has("your server is failing; we try now and then, next at <time ");
     let one = visitor.get(&format!("{href}/{delivery}")).await;
     one.has("It waits until <time ");
     one.has("</time>: your limit of requests a second is reached.");

@@ -7,13 +7,14 @@ use chrono::TimeDelta;
 use serde::Deserialize;
 
 use super::deliveries::{History, history_of};
+use crate::domain::health::ParkReason;
 use crate::domain::site::escape_segment;
 use crate::ui::address::Path;
 use crate::ui::failure::PageFailure;
 use crate::ui::html::Html;
 use crate::ui::json_text::in_lines;
 use crate::ui::layout::{Layout, Section};
-use crate::ui::model::{AttemptView, DeliveryView};
+use crate::ui::model::{AttemptView, DeliveryView, WebhookView};
 use crate::ui::request_headers::{RequestHeader, request_headers};
 use crate::ui::respond::page;
 use crate::ui::session::PageVisit;
@@ -103,7 +104,7 @@ pub(in crate::ui) async fn show(
         l: visit.site_layout(&site, Section::Webhooks, &what),
         mark: words::delivery_mark(&delivery),
         at: zone.listed(delivery.created_at),
-        words: sentence(&delivery, zone),
+        words: sentence(&delivery, webhook.as_ref(), zone),
         tries: delivery
             .attempt_log
             .iter()
@@ -124,7 +125,7 @@ pub(in crate::ui) async fn show(
 }
 
 /// The state of the delivery in a sentence.
-fn sentence(delivery: &DeliveryView, zone: &Zone) -> Html {
+fn sentence(delivery: &DeliveryView, webhook: Option<&WebhookView>, zone: &Zone) -> Html {
     let last = delivery.attempt_log.last();
     let tries = counted(delivery.attempts, "try").replace("trys", "tries");
     let answer = words::answer(delivery.result.as_deref(), delivery.response_code);
@@ -137,7 +138,13 @@ fn sentence(delivery: &DeliveryView, zone: &Zone) -> Html {
             Some(until) if until > zone.now() => Html::text("It waits until ").time(&zone.minute(until)),
             _ => Html::text("It waits"),
         };
-        return words.and(": ").and(words::waits_for(reason)).and(".");
+        let words = words.and(": ").and(words::waits_for(reason));
+        let probe_at = webhook.and_then(|one| one.health.next_probe_at);
+        let probe_at = probe_at.filter(|at| reason == ParkReason::Circuit.as_str() && *at > zone.now());
+        return match probe_at {
+            Some(at) => words.and(", next at ").time(&zone.minute(at)).and("."),
+            None => words.and("."),
+        };
     }
     match delivery.status.as_str() {
         "delivered" => {
