@@ -19,7 +19,23 @@ pub(super) fn errors(problems: &[FieldProblem], form: &Form, allow_http: bool) -
         let (field, words) = place(problem, form, allow_http);
         errors.add(field, words);
     }
+    ask_again(&mut errors, form);
     errors
+}
+
+/// Asks for what a form that is shown again does not hold: secrets.
+fn ask_again(errors: &mut FormErrors, form: &Form) {
+    if form.text("secret_choice") == "own" && form.given("secret").is_some() {
+        let words = "Enter your secret again: it is not shown";
+        errors.add("secret".to_owned(), words.to_owned());
+    }
+    for row in 0..HEADER_ROWS {
+        let field = format!("header_value_{row}");
+        if form.given(&field).is_some() {
+            let words = format!("Enter the value of header {} again: it is not shown", row + 1);
+            errors.add(field, words);
+        }
+    }
 }
 
 /// The headers that the form names twice: the API would be sent one of them.
@@ -32,6 +48,9 @@ pub(super) fn headers_named_twice(form: &Form) -> FormErrors {
             let words = format!("Header {} has the name of another one", row + 1);
             errors.add(format!("header_name_{row}"), words);
         }
+    }
+    if !errors.is_empty() {
+        ask_again(&mut errors, form);
     }
     errors
 }

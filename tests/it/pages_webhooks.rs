@@ -149,6 +149,7 @@ async fn a_header_value_without_a_name_is_refused(pool: PgPool) {
             "<a href=\"#header_name_{field}\">Header {row} has a value but no name. Enter both</a>"
         ));
     }
+    refused.has("<a href=\"#header_value_0\">Enter the value of header 1 again: it is not shown</a>");
     refused.lacks("of-mine");
     refused.lacks("#header_name_1\"");
     assert_eq!(only_webhook(&pages).await, Value::Null);
