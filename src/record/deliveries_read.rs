@@ -171,9 +171,9 @@ pub(super) async fn some(
     Ok(rows.into_iter().map(Into::into).collect())
 }
 
-/// Reads these deliveries, and for each of these webhooks the newest delivery that was tried and did
-/// not arrive, however many that were not tried lie before it. Newest first, each with its last
-/// attempt.
+/// Reads these deliveries, and for each of these webhooks the newest delivery that was tried and
+/// did not arrive, however many that were not tried lie before it. Newest first, each with its
+/// last attempt.
 pub(super) async fn some_and_tried(
     conn: &mut PgConnection,
     ids: &[Uuid],

@@ -1,4 +1,5 @@
-//! Sessions of the pages: rows of `api_tokens` beside the tokens. Each has a parent and ends with it.
+//! Sessions of the pages: rows of `api_tokens` beside the tokens. Each has a parent and ends with
+//! it.
 
 use std::collections::HashSet;
 use std::sync::Arc;

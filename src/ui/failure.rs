@@ -27,7 +27,7 @@ pub(super) struct PageFailure {
     text: String,
     retry_after: Option<HeaderValue>,
     /// The form that was not taken.
-    lost: Option<LostForm>,
+    lost: Option<Box<LostForm>>,
 }
 
 /// At most one log line a second of each kind, since every request may cause one.
@@ -110,16 +110,14 @@ impl PageFailure {
 
     /// Shows what was typed into a form that was sent to `path`.
     pub(super) fn with_form(mut self, path: &str, form: &Form) -> Self {
-        self.lost = Some(LostForm::new(path, form));
+        self.lost = Some(Box::new(LostForm::new(path, form)));
         self
     }
 
     /// Leads to a page on which the visitor can go on.
     pub(super) fn with_page(mut self, page: String) -> Self {
-        self.lost = Some(LostForm {
-            page,
-            fields: Vec::new(),
-        });
+        let fields = Vec::new();
+        self.lost = Some(Box::new(LostForm { page, fields }));
         self
     }
 
@@ -217,7 +215,7 @@ impl IntoResponse for PageFailure {
             is_signed_out: self.status == StatusCode::UNAUTHORIZED,
             sign_in: sign_in_to(self.lost.as_ref().map_or("/sites", |lost| &lost.page)),
             has_typed: self.lost.as_ref().is_some_and(|lost| !lost.fields.is_empty()),
-            lost: self.lost.as_ref(),
+            lost: self.lost.as_deref(),
         };
         let mut response = page(self.status, &shown);
         if let Some(after) = self.retry_after {

@@ -201,13 +201,16 @@ fn one_that_is_switched_on_again_has_a_past() {
     let tried = |at: &str| delivery(json!({"created_at": at, "status": "retrying", "attempts": 1}));
     let (before, after) = (tried("2026-11-22T12:00:00Z"), tried("2026-11-22T13:04:00Z"));
     for (newest, words) in [
-        (&[][..], "Nothing sent yet."),
-        (&[before.clone()], "Nothing sent since it was switched on."),
-        (&[after.clone()], "Nothing has arrived yet."),
-        (&[after, before], "Nothing has arrived since it was switched on."),
+        (vec![], "Nothing sent yet."),
+        (vec![before.clone()], "Nothing sent since it was switched on."),
+        (vec![after.clone()], "Nothing has arrived yet."),
+        (
+            vec![after, before],
+            "Nothing has arrived since it was switched on.",
+        ),
     ] {
         let wanted = format!("○ {words} Send a test to see that it arrives.");
-        assert_eq!(told(&webhook(since.clone(), json!({})), newest, &[]), [wanted]);
+        assert_eq!(told(&webhook(since.clone(), json!({})), &newest, &[]), [wanted]);
     }
 }
 
