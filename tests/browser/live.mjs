@@ -114,8 +114,10 @@ await list.route('**/deliveries?*newer_than=*', (route) => route.fulfill({ conte
 await list.clock.runFor(10000);
 await new Promise((done) => { setTimeout(done, 150); });
 expect(!(await list.isVisible('#newer')), 'nothing newer is said');
+const top = () => list.evaluate(() => document.querySelector('tbody').getBoundingClientRect().top);
+const stood = await top();
 newer = 3;
 await list.clock.runFor(10000);
 await list.getByText('3 newer.').waitFor({ timeout: 5000 }).catch(() => fault('3 newer are not said'));
-expect(await list.locator('tbody tr').count() === rows, 'the list moves under its reader');
+expect(await list.locator('tbody tr').count() === rows && await top() === stood, 'the list moves under its reader');
 await browser.close();
