@@ -49,7 +49,11 @@ if (test) {
         answer.textContent = result.response || '';
       })
       .catch(() => { tell('The test could not be sent. Load the page again and try once more.', 'bad'); })
-      .finally(() => { delete test.dataset.sent; button.focus(); });
+      .finally(() => {
+        delete test.dataset.sent;
+        // Who has gone elsewhere meanwhile stays there.
+        if (document.activeElement === document.body) button.focus();
+      });
   });
 }
 
