@@ -1,5 +1,5 @@
-//! Redaction of paths and sources: segments that look like an e-mail address or a token become `:redacted`,
-//! because they may name a person or grant access.
+//! Redaction of paths and sources: segments that look like an e-mail address or a token become
+//! `:redacted`, because they may name a person or grant access.
 //!
 //! A token is a UUID, a JWT, a run of at least 24 hexadecimal digits, or at least 24 characters
 //! that mix upper case, lower case and digits. Only the last form is ambiguous, since
