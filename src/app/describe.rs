@@ -3,14 +3,14 @@
 use rdkafka::util::get_rdkafka_version;
 
 use super::roles::Roles;
+use super::settings;
 use crate::config::{Config, Source};
 use crate::dispatch::schedule::Schedules;
 use crate::kafka::producer::PRODUCED;
 use crate::record::postgres_url;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::Labels;
-use crate::telemetry::words::ProcessRole;
-use crate::telemetry::words::{Group, ReadyCheck};
+use crate::telemetry::words::{Group, ProcessRole, ReadyCheck};
 
 /// The label values that depend on the configuration.
 pub(super) fn labels(config: &Config, schedules: &Schedules) -> Labels {
@@ -88,7 +88,7 @@ pub(super) fn describe(config: &Config, roles: &Roles, metrics: &Metrics) {
         .set(i64::from(config.webhooks.max_in_flight));
     metrics
         .postgres_connections_max
-        .set(i64::from(config.postgres.max_connections));
+        .set(i64::from(settings::most_connections(config, roles)));
     let summary = config.summary();
     tracing::info!(
         config_file = summary.file,

@@ -12,6 +12,8 @@ use crate::record::keyring::Keyring;
 use crate::record::pool::{self, ConnectionEpoch, PoolSettings};
 use crate::telemetry::words::ProcessRole;
 
+/// Connections that record outcomes, beside those of the configuration.
+const OUTCOME_CONNECTIONS: u32 = 2;
 /// Longest time that outcomes wait for a row that another session holds before they are put aside.
 const OUTCOME_LOCK_TIMEOUT: Duration = Duration::from_millis(100);
 
@@ -100,11 +102,22 @@ pub(super) fn open_pools(
 /// so that the others' outcomes go on; a connection that does not answer has a second beside it.
 pub(super) fn open_outcome_pool(config: &Config, epoch: &ConnectionEpoch) -> anyhow::Result<PgPool> {
     let settings = PoolSettings {
-        max_connections: 2,
+        max_connections: OUTCOME_CONNECTIONS,
         lock_timeout: OUTCOME_LOCK_TIMEOUT,
         ..pool_settings(config)
     };
     Ok(pool::open(&settings, epoch)?)
+}
+
+/// Most connections of a process's pools.
+pub(super) fn most_connections(config: &Config, roles: &Roles) -> u32 {
+    let (stages, api) = pool_sizes(config.postgres.max_connections, roles);
+    let outcomes = if roles.has(ProcessRole::Deliver) {
+        OUTCOME_CONNECTIONS
+    } else {
+        0
+    };
+    stages + api + outcomes
 }
 
 /// Divides connections between the stages and the API: a quarter for the API where both are there;
@@ -135,6 +148,18 @@ pub(crate) fn pool_settings(config: &Config) -> PoolSettings {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_that_delivers_has_two_more_connections() {
+        use ProcessRole::{Api, Deliver};
+        let config = Config::default();
+        let configured = config.postgres.max_connections;
+        let most = |roles: &[ProcessRole]| most_connections(&config, &Roles::new(roles));
+        assert_eq!(
+            (most(&[Api]), most(&[Deliver]), most(&[])),
+            (configured, configured + 2, configured + 2)
+        );
+    }
 
     #[test]
     fn stages_and_api_have_connections_of_their_own() {

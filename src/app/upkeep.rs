@@ -49,6 +49,7 @@ struct Upkeep {
     metrics: Arc<Metrics>,
     pool: PgPool,
     api_pool: PgPool,
+    outcome_pool: PgPool,
     monitor: PgMonitor,
     keyring: Arc<Keyring>,
     retention_ms: i64,
@@ -60,6 +61,7 @@ pub(super) fn start(app: &AppContext, tasks: &mut Tasks) {
         metrics: Arc::clone(&app.metrics),
         pool: app.pool.clone(),
         api_pool: app.api_pool.clone(),
+        outcome_pool: app.outcome_pool.clone(),
         monitor: app.pg_monitor.clone(),
         keyring: Arc::clone(&app.keyring),
         retention_ms: i64::try_from(app.config.postgres.retention.as_millis()).unwrap_or(i64::MAX),
@@ -89,7 +91,7 @@ impl Upkeep {
     }
 
     fn local_gauges(&self) {
-        let pools = [&self.pool, &self.api_pool];
+        let pools = [&self.pool, &self.api_pool, &self.outcome_pool];
         let size: i64 = pools.iter().map(|pool| i64::from(pool.size())).sum();
         let idle: usize = pools.iter().map(|pool| pool.num_idle()).sum();
         let idle = i64::try_from(idle).unwrap_or(0);

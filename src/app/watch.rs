@@ -25,15 +25,13 @@ use crate::tasks::Tasks;
 use crate::telemetry::Health;
 use crate::telemetry::connection::ConnectionError;
 use crate::telemetry::throttle::Throttle;
-use crate::telemetry::words::ProcessRole;
-use crate::telemetry::words::ReadyCheck;
+use crate::telemetry::words::{ProcessRole, ReadyCheck};
 
 /// Longest time that an answer may take. With the pause it stays well below the five seconds within
 /// which an outage is to be seen.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time from an answer to the next question.
 const PAUSE: Duration = Duration::from_secs(1);
-
 /// Time from an answer about rights, which change seldom, to the next question.
 const RIGHTS_PAUSE: Duration = Duration::from_secs(2);
 
@@ -185,7 +183,7 @@ impl RightsWatch {
             loop {
                 // Without an answer the last one stands.
                 if let Ok(missing) = self.cluster.missing_rights(&self.needed, ANSWER_TIMEOUT).await {
-                    self.take_up(&missing);
+                    self.note(&missing);
                 }
                 tokio::time::sleep(RIGHTS_PAUSE).await;
             }
@@ -195,7 +193,7 @@ impl RightsWatch {
     }
 
     /// Logs missing rights, and keeps them for `/readyz`.
-    fn take_up(&mut self, missing: &[MissingRight]) {
+    fn note(&mut self, missing: &[MissingRight]) {
         let missing = (!missing.is_empty()).then(|| in_one_line(missing));
         if let Some(missing) = &missing
             && let Some(suppressed) = self.lines.admit(clock::monotonic())

@@ -83,7 +83,9 @@ impl ConfigArgs {
 /// A configuration that is wrong is a failure; one that a flag made wrong is a wrong use.
 fn with_exit_code(error: ConfigError) -> anyhow::Error {
     match error {
-        ConfigError::Override(_) | ConfigError::InvalidFlag(_) => UsageError(error.to_string()).into(),
-        ConfigError::File(..) | ConfigError::Invalid(_) => error.into(),
+        ConfigError::Override(_) | ConfigError::Invalid { is_by_flag: true, .. } => {
+            UsageError(error.to_string()).into()
+        }
+        ConfigError::File(..) | ConfigError::Invalid { .. } => error.into(),
     }
 }

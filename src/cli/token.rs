@@ -178,14 +178,8 @@ async fn create(connection: &mut PgConnection, args: &CreateArgs) -> anyhow::Res
     let Err(lost) = print(&token) else {
         return Ok(());
     };
-    // A right that nobody can use, and that somebody may find, is better gone.
-    let lost = match revoke(connection, id).await {
-        Ok(()) => lost.undone(format!("nobody has seen the token {id}, so it was revoked")),
-        Err(error) => lost.leaving(format!(
-            "nobody has seen the token {id}, and revoking it failed ({error:#}): `bellwether token revoke {id}`"
-        )),
-    };
-    Err(lost.into())
+    let revoked = revoke(connection, id).await;
+    Err(calls::token::unseen(lost, id, revoked).into())
 }
 
 /// Tokens read at once.

@@ -31,20 +31,19 @@ pub(crate) enum ConfigError {
     File(PathBuf, std::io::Error),
     #[error("--set {0}: allowed: key=value, such as kafka.partitions=12")]
     Override(String),
-    #[error("the configuration is wrong:\n  {}", .0.join("\n  "))]
-    Invalid(Vec<String>),
-    /// Some of it was given by `--set`.
-    #[error("the configuration is wrong:\n  {}", .0.join("\n  "))]
-    InvalidFlag(Vec<String>),
+    #[error("the configuration is wrong:\n  {}", .lines.join("\n  "))]
+    Invalid {
+        lines: Vec<String>,
+        /// True if `--set` gave some of it.
+        is_by_flag: bool,
+    },
 }
 
 impl ConfigError {
     /// The error of these lines, each of which names the source of its value.
     fn of_lines(lines: Vec<String>) -> Self {
-        match lines.iter().any(|line| line.ends_with(FLAG_PLACE)) {
-            true => Self::InvalidFlag(lines),
-            false => Self::Invalid(lines),
-        }
+        let is_by_flag = lines.iter().any(|line| line.ends_with(FLAG_PLACE));
+        Self::Invalid { lines, is_by_flag }
     }
 }
 
@@ -80,7 +79,7 @@ pub(crate) fn load_judged(
         }
     }
     let given: Dict = figment.extract().map_err(|error| {
-        ConfigError::Invalid(
+        ConfigError::of_lines(
             error
                 .into_iter()
                 .map(|one| explain_text(&one, sources.file.as_deref()))

@@ -9,7 +9,7 @@
 
 use std::borrow::Cow;
 
-use memchr::{memchr2, memchr3};
+use memchr::memchr2;
 use percent_encoding::percent_decode_str;
 
 /// Replacement of a segment that was taken out.
@@ -33,8 +33,7 @@ pub(crate) fn redact(path: &str) -> Cow<'_, str> {
 /// Names a source of visitors. Of a URL that is its host: the path and the query of a referrer tell
 /// what somebody did elsewhere. An e-mail address or a token is taken out.
 pub(crate) fn redact_source(source: &str) -> Cow<'_, str> {
-    let is_name = source.len() < TOKEN_CHARS && memchr3(b'/', b'@', b'%', source.as_bytes()).is_none();
-    if is_name && memchr2(b'?', b'#', source.as_bytes()).is_none() {
+    if source.len() < TOKEN_CHARS && !source.bytes().any(|byte| b"/@%?#".contains(&byte)) {
         return Cow::Borrowed(source);
     }
     let name = host_of(source).unwrap_or(source);

@@ -43,7 +43,8 @@ pub(crate) fn diagnose(line: &str) -> Option<ConnectionError> {
     })
 }
 
-fn without_thread(line: &str) -> &str {
+/// A line without the name of its thread, `[thrd:main]: `.
+pub(super) fn without_thread(line: &str) -> &str {
     match line.strip_prefix("[thrd:") {
         Some(rest) => rest.split_once("]: ").map_or(line, |(_, line)| line),
         None => line,
@@ -102,10 +103,7 @@ impl<'a> Line<'a> {
         if text.starts_with("Failed to resolve ") {
             return Some(Cause::UnknownHost);
         }
-        if text.starts_with("Connection setup timed out")
-            || text.contains("request(s) timed out")
-            || text.starts_with("ApiVersionRequest failed: Local: Timed out")
-        {
+        if text.starts_with("Connection setup timed out") || text.contains("request(s) timed out") {
             return Some(Cause::NoAnswer);
         }
         if let Some(why) = text.strip_prefix("SASL authentication error: ") {

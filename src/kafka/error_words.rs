@@ -5,6 +5,8 @@ use std::error::Error;
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
+use super::diagnosis::without_thread;
+
 /// Says what a code means: `there is no such topic or partition`.
 pub(crate) fn code_in_words(code: RDKafkaErrorCode) -> String {
     use RDKafkaErrorCode as Code;
@@ -89,14 +91,12 @@ pub(crate) fn chain_in_words(
     said
 }
 
-/// A log line of librdkafka without the name of its thread (`[thrd:main]: `) and without the words
+/// A log line of librdkafka without the name of its thread and without the words
 /// that say on which side an error arose.
 pub(crate) fn without_jargon(line: &str) -> String {
-    let text = match line.strip_prefix("[thrd:") {
-        Some(rest) => rest.split_once("]: ").map_or(line, |(_, text)| text),
-        None => line,
-    };
-    let text = text.replace("Local: ", "").replace("Broker: ", "");
+    let text = without_thread(line)
+        .replace("Local: ", "")
+        .replace("Broker: ", "");
     plain_words(&text).unwrap_or(text)
 }
 

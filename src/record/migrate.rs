@@ -36,18 +36,13 @@ pub enum MigrationError {
     #[error("{}", migrate_error_in_words(.0))]
     Migrate(MigrateError),
     #[error("{}", in_words(.0))]
-    Postgres(sqlx::Error),
+    Postgres(#[from] sqlx::Error),
 }
 
+// Not by `#[from]`: its text would be said once more, as that of the cause, in the library's words.
 impl From<MigrateError> for MigrationError {
     fn from(error: MigrateError) -> Self {
         Self::Migrate(error)
-    }
-}
-
-impl From<sqlx::Error> for MigrationError {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Postgres(error)
     }
 }
 

@@ -230,7 +230,7 @@ pub(crate) fn in_words(error: &sqlx::Error) -> String {
     }
 }
 
-/// What to look at after an error of Postgres' with this code.
+/// Advice on an error of Postgres' with this code.
 fn hint(code: Option<&str>) -> &'static str {
     match code {
         Some("42501") => "; the user of postgres.url needs that right",

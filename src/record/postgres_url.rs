@@ -1,5 +1,7 @@
 //! The URL of the database, read so that no part of it is in an error: any may be a password.
 
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::str::FromStr as _;
 
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
@@ -76,6 +78,8 @@ const FILES: &[&str] = &[
 
 /// Beginning of a certificate or a key.
 const PEM: &str = "-----BEGIN ";
+/// Bytes of a file in which that is looked for.
+const MAX_PEM_BYTES: u64 = 4 << 20;
 
 /// Similarity from which on a parameter is taken for a misspelling of another one.
 const NEAR: f64 = 0.8;
@@ -172,7 +176,7 @@ fn check(name: &str, value: &str) -> Result<(), InvalidPostgresUrl> {
         "hostaddr" if value.parse::<std::net::IpAddr>().is_err() => wrong("an IP address"),
         "statement-cache-capacity" if value.parse::<usize>().is_err() => wrong("a whole number"),
         // The text of a certificate or a key may stand there itself.
-        _ if FILES.contains(&name) && !value.starts_with(PEM) => match std::fs::read(value) {
+        _ if FILES.contains(&name) && !value.starts_with(PEM) => match start_of(value) {
             Ok(bytes) if bytes.windows(PEM.len()).any(|part| part == PEM.as_bytes()) => Ok(()),
             Ok(_) => Err(InvalidPostgresUrl::File(
                 name,
@@ -182,6 +186,13 @@ fn check(name: &str, value: &str) -> Result<(), InvalidPostgresUrl> {
         },
         _ => Ok(()),
     }
+}
+
+/// The first bytes of a file, more than a bundle of certificates has.
+fn start_of(path: &str) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MAX_PEM_BYTES).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -79,6 +79,7 @@ mod tests {
         assert_eq!(form.given("empty"), None);
         assert!(form.is_ticked("empty") && !form.is_ticked("other"));
     }
+
     #[test]
     fn numbers_are_read_as_pages_write_them() {
         for (text, wanted) in [

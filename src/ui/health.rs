@@ -129,8 +129,8 @@ fn new(facts: &HealthFacts<'_>) -> Option<StateBox> {
     })
 }
 
-/// What has not happened to deliveries of a webhook that counts as new: those that were tried since
-/// were sent.
+/// The thing that no delivery of a webhook that counts as new has done: if one was tried since, it
+/// was sent, and has not arrived.
 fn tried_word(facts: &HealthFacts<'_>) -> &'static str {
     let since = facts.webhook.health.since;
     let is_of_now = |one: &DeliveryView| since.is_none_or(|since| one.created_at >= since);

@@ -63,6 +63,16 @@ pub(crate) fn documented(deployment: &Deployment) -> Vec<Rule> {
     })
 }
 
+/// Makes the topics, as the admin.
+pub(crate) async fn make_topics(deployment: &mut Deployment) {
+    become_principal(deployment, "bellwether-admin");
+    eventually("the topics are made", TIMEOUT, || async {
+        let (code, ..) = said(deployment.run(&["topics", "create"]));
+        (code == 0).then_some(())
+    })
+    .await;
+}
+
 /// From now on commands and processes are those of `principal`.
 pub(crate) fn become_principal(deployment: &mut Deployment, principal: &str) {
     for key in ["sasl_username", "sasl_password"] {
@@ -214,12 +224,7 @@ async fn route_works_with_its_documented_rights() {
     );
     deployment.set("sources", &source);
     allow(&documented(&deployment)).await;
-    become_principal(&mut deployment, "bellwether-admin");
-    eventually("the topics are made", TIMEOUT, || async {
-        let (code, ..) = said(deployment.run(&["topics", "create"]));
-        (code == 0).then_some(())
-    })
-    .await;
+    make_topics(&mut deployment).await;
     become_principal(&mut deployment, "bellwether-route");
     let (code, _, err) = said(deployment.run(&["topics", "check", "--roles", "route"]));
     assert_eq!((code, err.as_str()), (0, ""));
@@ -291,12 +296,7 @@ async fn a_start_without_the_right_to_its_group_ends_and_names_it() {
     let mut rules = documented(&deployment);
     rules.retain(|rule| !rule.is_on(&group));
     allow(&rules).await;
-    become_principal(&mut deployment, "bellwether-admin");
-    eventually("the topics are made", TIMEOUT, || async {
-        let (code, ..) = said(deployment.run(&["topics", "create"]));
-        (code == 0).then_some(())
-    })
-    .await;
+    make_topics(&mut deployment).await;
     become_principal(&mut deployment, "bellwether-detect");
     let log = deployment.refused(&["--roles", "detect"]).await;
     let right = format!("User:bellwether-detect lacks the right Read on the group {group}");

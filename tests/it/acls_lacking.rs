@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use crate::acls::{TIMEOUT, become_principal, deployment, documented};
+use crate::acls::{TIMEOUT, become_principal, deployment, documented, make_topics};
 use crate::commands::said;
 use crate::support::acls::{Rule, allow};
 use crate::support::app::Deployment;
@@ -21,12 +21,7 @@ const LIMIT: Duration = Duration::from_secs(5);
 async fn deployment_with(rules: impl FnOnce(&Deployment) -> Vec<Rule>) -> Deployment {
     let mut deployment = deployment().await;
     allow(&rules(&deployment)).await;
-    become_principal(&mut deployment, "bellwether-admin");
-    eventually("the topics are made", TIMEOUT, || async {
-        let (code, ..) = said(deployment.run(&["topics", "create"]));
-        (code == 0).then_some(())
-    })
-    .await;
+    make_topics(&mut deployment).await;
     deployment
 }
 

@@ -32,6 +32,13 @@ const GOOD: [(&str, &str); 5] = [
     ("visitor_spike_threshold", "300"),
 ];
 
+/// Adds the webhook [`GOOD`], and returns its id.
+async fn added(pages: &Pages, visitor: &Visitor<'_>) -> String {
+    assert_eq!(add(visitor, &GOOD).await.status, 200);
+    let id = &only_webhook(pages).await["id"];
+    id.as_str().expect("an id").to_owned()
+}
+
 async fn only_webhook(pages: &Pages) -> Value {
     let listed = pages
         .api("GET", "/api/sites/shop.example/webhooks", json!({}))
@@ -153,11 +160,7 @@ async fn a_header_value_without_a_name_is_refused(pool: PgPool) {
     refused.lacks("of-mine");
     refused.lacks("#header_name_1\"");
     assert_eq!(only_webhook(&pages).await, Value::Null);
-    assert_eq!(add(&visitor, &GOOD).await.status, 200);
-    let id = only_webhook(&pages).await["id"]
-        .as_str()
-        .expect("an id")
-        .to_owned();
+    let id = added(&pages, &visitor).await;
     let edit = format!("{SITE}/webhooks/{id}/edit");
     let fields = [&GOOD[..], &[("header_value_0", "Bearer of-mine")]].concat();
     let refused = visitor.submit(&edit, &edit, &fields).await;
@@ -168,11 +171,7 @@ async fn a_header_value_without_a_name_is_refused(pool: PgPool) {
 async fn states_say_what_is_so_however_much_waits(pool: PgPool) {
     let pages = shop(pool).await;
     let visitor = pages.visitor(&["shop.example"], Role::Editor).await;
-    assert_eq!(add(&visitor, &GOOD).await.status, 200);
-    let id = only_webhook(&pages).await["id"]
-        .as_str()
-        .expect("an id")
-        .to_owned();
+    let id = added(&pages, &visitor).await;
     let webhook = id.parse::<WebhookId>().expect("an id").uuid();
     let mut written = Written {
         webhook,
@@ -417,11 +416,7 @@ async fn options_that_the_form_cannot_show_stay(pool: PgPool) {
 async fn secrets_are_rotated_and_shown_on_purpose(pool: PgPool) {
     let pages = shop(pool).await;
     let visitor = pages.visitor(&["shop.example"], Role::Editor).await;
-    assert_eq!(add(&visitor, &GOOD).await.status, 200);
-    let id = only_webhook(&pages).await["id"]
-        .as_str()
-        .expect("an id")
-        .to_owned();
+    let id = added(&pages, &visitor).await;
     let href = format!("{SITE}/webhooks/{id}");
     let rotate = format!("{href}/rotate");
     let rotated = visitor.submit(&rotate, &rotate, &[("overlap", "86400")]).await;
@@ -468,11 +463,7 @@ async fn secrets_are_rotated_and_shown_on_purpose(pool: PgPool) {
 async fn a_webhook_is_paused_switched_off_and_deleted(pool: PgPool) {
     let pages = shop(pool).await;
     let visitor = pages.visitor(&["shop.example"], Role::Editor).await;
-    assert_eq!(add(&visitor, &GOOD).await.status, 200);
-    let id = only_webhook(&pages).await["id"]
-        .as_str()
-        .expect("an id")
-        .to_owned();
+    let id = added(&pages, &visitor).await;
     let href = format!("{SITE}/webhooks/{id}");
     let act = async |action: &str, fields: &[(&str, &str)]| {
         let done = visitor.submit(&href, &format!("{href}/{action}"), fields).await;

@@ -61,7 +61,7 @@ fn events() -> impl Iterator<Item = OutgoingEvent> {
 }
 
 impl OutgoingEvent {
-    /// What is special about this event type.
+    /// The part of the contract that only this event type has.
     fn special(&self) -> &'static Value {
         &self.contract["$defs"][self.name]
     }

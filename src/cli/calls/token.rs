@@ -1,5 +1,7 @@
 //! Tokens over the API: for operators who do not reach Postgres.
 
+use std::fmt::Display;
+
 use reqwest::Method;
 
 use super::body::CallBody;
@@ -7,7 +9,7 @@ use super::client::ApiClient;
 use super::list::{self, PageArgs};
 use super::show::OutputArgs;
 use super::table::Column;
-use crate::cli::output::{check_open, print};
+use crate::cli::output::{StdoutLost, check_open, print};
 use crate::domain::id::TokenId;
 
 const COLUMNS: [Column; 6] = [
@@ -29,13 +31,18 @@ pub(in crate::cli) async fn create(api: &ApiClient, body: &CallBody) -> anyhow::
     let Err(lost) = print(token) else {
         return Ok(());
     };
-    let lost = match api.delete(&["tokens", id]).await {
+    Err(unseen(lost, id, api.delete(&["tokens", id]).await).into())
+}
+
+/// The error of a token that could not be shown. A right that nobody can use, and that somebody may
+/// find, is better gone: `revoked` tells if it is.
+pub(in crate::cli) fn unseen(lost: StdoutLost, id: impl Display, revoked: anyhow::Result<()>) -> StdoutLost {
+    match revoked {
         Ok(()) => lost.undone(format!("nobody has seen the token {id}, so it was revoked")),
         Err(error) => lost.leaving(format!(
             "nobody has seen the token {id}, and revoking it failed ({error:#}): `bellwether token revoke {id}`"
         )),
-    };
-    Err(lost.into())
+    }
 }
 
 /// Prints the tokens, newest first.

@@ -145,9 +145,8 @@ pub(in crate::ui) async fn create(
             let site = visit.site(&site_id).await?;
             let errors = webhook_errors::headers_named_twice(&posted.form);
             if !errors.is_empty() {
-                let form = WebhookForm::sent(&posted.form, None);
-                let shown = edit_page(visit, &site, form, errors, None).await?;
-                return Ok(page(StatusCode::UNPROCESSABLE_ENTITY, &shown));
+                let status = StatusCode::UNPROCESSABLE_ENTITY;
+                return refused(&posted, &site, None, status, errors).await;
             }
             let body = webhook_form::body(&posted.form, None);
             let path = site.path.api("/webhooks");
@@ -157,9 +156,7 @@ pub(in crate::ui) async fn create(
                 .await?;
             if reply.status != StatusCode::CREATED {
                 let errors = refusal(visit, &reply, &posted)?;
-                let form = WebhookForm::sent(&posted.form, None);
-                let shown = edit_page(visit, &site, form, errors, None).await?;
-                return Ok(page(reply.status, &shown));
+                return refused(&posted, &site, None, reply.status, errors).await;
             }
             let created: WebhookView =
                 serde_json::from_value(reply.body.clone()).map_err(|error| PageFailure::internal(&error))?;
@@ -188,9 +185,8 @@ pub(in crate::ui) async fn change(
             let found = WebhookVisit::find(visit, &ids).await?;
             let errors = webhook_errors::headers_named_twice(&posted.form);
             if !errors.is_empty() {
-                let form = WebhookForm::sent(&posted.form, Some(&found.webhook));
-                let shown = edit_page(visit, &found.site, form, errors, Some(&found.webhook)).await?;
-                return Ok(page(StatusCode::UNPROCESSABLE_ENTITY, &shown));
+                let status = StatusCode::UNPROCESSABLE_ENTITY;
+                return refused(&posted, &found.site, Some(&found.webhook), status, errors).await;
             }
             let body = webhook_form::body(&posted.form, Some(&found.webhook));
             let reply = visit
@@ -201,11 +197,22 @@ pub(in crate::ui) async fn change(
                 return Ok(see_other(&found.href));
             }
             let errors = refusal(visit, &reply, &posted)?;
-            let form = WebhookForm::sent(&posted.form, Some(&found.webhook));
-            let shown = edit_page(visit, &found.site, form, errors, Some(&found.webhook)).await?;
-            Ok(page(reply.status, &shown))
+            refused(&posted, &found.site, Some(&found.webhook), reply.status, errors).await
         })
         .await
+}
+
+/// The form as it was sent, with what is wrong with it.
+async fn refused(
+    posted: &Posted,
+    site: &SiteVisit,
+    webhook: Option<&WebhookView>,
+    status: StatusCode,
+    errors: FormErrors,
+) -> Result<Response, PageFailure> {
+    let form = WebhookForm::sent(&posted.form, webhook);
+    let shown = edit_page(&posted.visit, site, form, errors, webhook).await?;
+    Ok(page(status, &shown))
 }
 
 /// The objections of the API that a form can show; anything else is a failure of the page.
