@@ -115,7 +115,7 @@ async fn start_roles(foundation: &Foundation, mut host: Host, tasks: &mut Tasks)
     };
     let registry = registry::start(foundation, &database, tasks).await?;
     let app = AppContext::new(foundation, &database, registry);
-    watch::start(&app, roles, tasks)?;
+    watch::start(&app, roles, &retry_topics, tasks)?;
     upkeep::start(&app, tasks);
     if roles.reads_kafka() {
         let publisher =

@@ -4,6 +4,7 @@
 //! Postgres has a task and a connection of its own, Kafka two tasks and a client: neither the
 //! other's silence nor a busy pool delays a question.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -35,8 +36,14 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Time from an answer about rights, which change seldom, to the next question.
 const RIGHTS_PAUSE: Duration = Duration::from_secs(2);
 
-/// Starts watching Postgres, and Kafka if these roles read it.
-pub(super) fn start(app: &AppContext, roles: &Roles, tasks: &mut Tasks) -> anyhow::Result<()> {
+/// Starts watching Postgres, and Kafka if these roles read it. `retry_topics` are those of the
+/// cluster.
+pub(super) fn start(
+    app: &AppContext,
+    roles: &Roles,
+    retry_topics: &BTreeMap<String, i32>,
+    tasks: &mut Tasks,
+) -> anyhow::Result<()> {
     let finished = &app.lifecycle.finished;
     let postgres = PostgresWatch {
         options: pool::connect_options(&pool_settings(&app.config))?,
@@ -50,7 +57,7 @@ pub(super) fn start(app: &AppContext, roles: &Roles, tasks: &mut Tasks) -> anyho
             .context("starting the client that watches Kafka")?;
         let rights = RightsWatch {
             cluster: cluster.clone(),
-            needed: needed_rights(app, roles),
+            needed: needed_rights(app, roles, retry_topics),
             lacking: Arc::default(),
             lines: Throttle::new(),
         };
@@ -83,13 +90,21 @@ fn watched_topics(app: &AppContext, roles: &Roles) -> Vec<String> {
 
 /// The rights without which these roles cannot do their work. A client that lacks one goes on
 /// trying instead of failing, so they are asked for here.
-fn needed_rights(app: &AppContext, roles: &Roles) -> Vec<NeededRights> {
+fn needed_rights(app: &AppContext, roles: &Roles, retry_topics: &BTreeMap<String, i32>) -> Vec<NeededRights> {
     let plan = roles.topics_of(plan(&app.config, &app.schedules.tier_names()));
-    let needed = plan.into_iter().map(|topic| NeededRights {
+    let planned = plan.into_iter().map(|topic| NeededRights {
         topic: topic.name,
         operations: topic.needed,
     });
-    needed.collect()
+    let mut needed: Vec<NeededRights> = planned.collect();
+    if roles.has(ProcessRole::Deliver) {
+        // A tier that is no longer configured is still emptied, and written to by nobody.
+        let is_planned = |name: &str| needed.iter().any(|one| one.topic == name);
+        let others = retry_topics.keys().filter(|name| !is_planned(name));
+        let others: Vec<NeededRights> = others.map(|name| NeededRights::to_read(name)).collect();
+        needed.extend(others);
+    }
+    needed
 }
 
 struct PostgresWatch {

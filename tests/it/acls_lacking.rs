@@ -157,6 +157,37 @@ async fn deliver_without_read_on_its_retries_is_not_ready() {
 }
 
 #[tokio::test]
+async fn deliver_without_read_on_a_former_tier_is_not_ready() {
+    let mut deployment = deployment().await;
+    let mut rules = documented(&deployment);
+    let on_retries = rules.iter().position(|rule| {
+        rule.allows("bellwether-deliver", "Read") && rule.is_on(&deployment.topic("retry."))
+    });
+    let read = rules.remove(on_retries.unwrap());
+    rules.push(read.with("Describe"));
+    rules.push(read.only_on(&deployment.topic("retry.1s")));
+    allow(&rules).await;
+    deployment.set("webhooks.retry_schedules", "{default=[\"1s\",\"8s\"]}");
+    make_topics(&mut deployment).await;
+    // It is no longer configured, and emptied all the same.
+    deployment.set("webhooks.retry_schedules", "{default=[\"1s\"]}");
+    become_principal(&mut deployment, "bellwether-deliver");
+    let mut process = deployment.spawn(&["--roles", "deliver"]);
+    let lacks = format!(
+        "User:bellwether-deliver lacks the right Read on the topic {}",
+        deployment.topic("retry.8s")
+    );
+    eventually("it is not ready and says why", TIMEOUT, || async {
+        let (status, answer) = process.readyz().await?;
+        let reason = answer["checks"]["kafka"].as_str()?;
+        (status == StatusCode::SERVICE_UNAVAILABLE && reason.contains(&lacks)).then_some(())
+    })
+    .await;
+    allow(&[read]).await;
+    process.ready().await;
+}
+
+#[tokio::test]
 async fn deliver_without_read_on_deliveries_is_not_ready() {
     a_missing_read_is_seen("deliver", "deliveries").await;
 }

@@ -34,6 +34,15 @@ impl Rule {
         self.principal == format!("User:{user}") && self.operation == operation(operation_name)
     }
 
+    /// The rule for one topic alone.
+    pub(crate) fn only_on(&self, name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            pattern: 3,
+            ..self.clone()
+        }
+    }
+
     /// The rule for another operation.
     pub(crate) fn with(&self, operation_name: &str) -> Self {
         Self {
