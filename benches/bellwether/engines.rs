@@ -72,6 +72,7 @@ pub fn engine_config(topic: &str) -> EngineConfig {
         sources: vec![SourceTopic {
             topic: topic.to_owned(),
             clock: SourceClock::Live,
+            is_routed: false,
         }],
         hash_key: [7; 16],
         out_of_order_ms: 10_000,

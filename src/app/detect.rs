@@ -92,6 +92,7 @@ fn source_topics(config: &Config) -> Vec<SourceTopic> {
     let keyed = config.sources.keyed().map(|source| SourceTopic {
         topic: source.topic.clone(),
         clock: source.clock,
+        is_routed: false,
     });
     let mut topics: Vec<SourceTopic> = keyed.collect();
     let mut unkeyed = config.sources.unkeyed().peekable();
@@ -105,6 +106,7 @@ fn source_topics(config: &Config) -> Vec<SourceTopic> {
             } else {
                 SourceClock::Live
             },
+            is_routed: true,
         });
     }
     topics

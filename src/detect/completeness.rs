@@ -27,19 +27,84 @@ pub(crate) enum CompleteFrom {
     Unknown,
 }
 
+/// Completeness of one source.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct SourceCompleteness {
+    /// By the source's own clock.
+    pub(crate) own: CompleteFrom,
+    /// By the clock of the logs that were routed into it, if it is live otherwise.
+    pub(crate) of_logs: CompleteFrom,
+}
+
+impl From<CompleteFrom> for SourceCompleteness {
+    /// Completeness of a source that holds no routed logs. What was missed of one that does may
+    /// have been of a log.
+    fn from(own: CompleteFrom) -> Self {
+        let of_logs = match own {
+            CompleteFrom::Unknown => CompleteFrom::Unknown,
+            _ => CompleteFrom::Ever,
+        };
+        Self { own, of_logs }
+    }
+}
+
+/// Records seen by one clock.
+#[derive(Debug, Clone, Copy)]
+struct SeenRecords {
+    /// Time from which every record has been seen.
+    complete_from: CompleteFrom,
+    /// True from a gap until the next record.
+    has_gap: bool,
+}
+
+impl SeenRecords {
+    fn new(complete_from: CompleteFrom) -> Self {
+        Self {
+            complete_from: match complete_from {
+                CompleteFrom::Unknown => CompleteFrom::Ever,
+                known => known,
+            },
+            has_gap: complete_from == CompleteFrom::Unknown,
+        }
+    }
+
+    fn close_gap(&mut self, at_ms: i64) {
+        if std::mem::take(&mut self.has_gap) {
+            self.complete_from = self.complete_from.max(CompleteFrom::At(at_ms));
+        }
+    }
+
+    fn to_commit(self) -> CompleteFrom {
+        match self.has_gap {
+            true => CompleteFrom::Unknown,
+            false => self.complete_from,
+        }
+    }
+
+    /// The whole second from which every record has been seen, as
+    /// [`Completeness::complete_from`] gives it.
+    fn first_second(self) -> u32 {
+        match self.to_commit() {
+            CompleteFrom::Ever => 0,
+            CompleteFrom::At(ms) => second_from(ms),
+            CompleteFrom::Unknown => u32::MAX,
+        }
+    }
+}
+
 /// Progress in one source's partition.
 #[derive(Debug, Clone, Copy)]
 struct SourceProgress {
-    /// Time from which every record of the source has been seen, by its own clock.
-    complete_from: CompleteFrom,
+    /// By the source's own clock.
+    own: SeenRecords,
+    /// By the clock of logs that were routed into it; not asked for other sources.
+    of_logs: SeenRecords,
     /// Offset committed by the group; records below it only rebuild windows.
     committed: i64,
     /// Offset below which loaded states account for records.
     covered: i64,
     /// Offset after the last record handled, or the partition's end if that lies beyond it.
     next: i64,
-    /// True from a gap until the next record.
-    has_gap: bool,
     /// Oldest answered end that is not reached.
     open_end: Option<ProvenEnd>,
     last_end: Option<ProvenEnd>,
@@ -65,6 +130,8 @@ impl SourceProgress {
 #[derive(Debug, Clone)]
 pub(crate) struct Completeness {
     clocks: Box<[SourceClock]>,
+    /// The source that is live and holds routed logs too.
+    mixed: Option<usize>,
     /// Absent for a source without this partition.
     sources: Box<[Option<SourceProgress>]>,
 }
@@ -75,22 +142,33 @@ impl Completeness {
         let clocks: Box<[SourceClock]> = clocks.into_iter().collect();
         Self {
             sources: vec![None; clocks.len()].into_boxed_slice(),
+            mixed: None,
             clocks,
         }
     }
 
+    /// The same with a source into which events of live sources and of logs are routed.
+    pub(crate) fn with_routed(mut self, source: Option<usize>) -> Self {
+        self.mixed = source.filter(|source| self.clocks[*source] == SourceClock::Live);
+        self
+    }
+
     /// Begins to read a source at `start`, where records below `committed` only rebuild windows,
     /// as complete as the group's commit says.
-    pub(crate) fn begin(&mut self, source: usize, committed: i64, start: i64, complete_from: CompleteFrom) {
+    pub(crate) fn begin(
+        &mut self,
+        source: usize,
+        committed: i64,
+        start: i64,
+        complete_from: impl Into<SourceCompleteness>,
+    ) {
+        let SourceCompleteness { own, of_logs } = complete_from.into();
         self.sources[source] = Some(SourceProgress {
-            complete_from: match complete_from {
-                CompleteFrom::Unknown => CompleteFrom::Ever,
-                known => known,
-            },
+            own: SeenRecords::new(own),
+            of_logs: SeenRecords::new(of_logs),
             committed,
             covered: 0,
             next: start,
-            has_gap: complete_from == CompleteFrom::Unknown,
             open_end: None,
             last_end: None,
             proven_until_ms: None,
@@ -142,16 +220,23 @@ impl Completeness {
     /// Notes that records of a source were missed.
     pub(crate) fn open_gap(&mut self, source: usize) {
         if let Some(progress) = &mut self.sources[source] {
-            progress.has_gap = true;
+            progress.own.has_gap = true;
+            progress.of_logs.has_gap = true;
         }
     }
 
     /// Notes that no record before `at_ms` is still to come of a source that had a gap.
     pub(crate) fn close_gap(&mut self, source: usize, at_ms: i64) {
-        if let Some(progress) = &mut self.sources[source]
-            && std::mem::take(&mut progress.has_gap)
-        {
-            progress.complete_from = progress.complete_from.max(CompleteFrom::At(at_ms));
+        if let Some(progress) = &mut self.sources[source] {
+            progress.own.close_gap(at_ms);
+        }
+    }
+
+    /// Notes that no record of a log before `at_ms`, by the clock of logs, is still to come of a
+    /// source that had a gap and into which logs are routed.
+    pub(crate) fn close_gap_of_logs(&mut self, source: usize, at_ms: i64) {
+        if let Some(progress) = &mut self.sources[source] {
+            progress.of_logs.close_gap(at_ms);
         }
     }
 
@@ -204,16 +289,14 @@ impl Completeness {
         if self.is_rebuilding() {
             return u32::MAX;
         }
-        let sources = self.sources.iter().zip(&self.clocks);
-        let of_clock = sources.filter(|(_, its)| **its == clock);
-        let seconds = of_clock
-            .filter_map(|(progress, _)| progress.as_ref())
-            .map(|progress| match progress.complete_from {
-                _ if progress.has_gap => u32::MAX,
-                CompleteFrom::Ever => 0,
-                CompleteFrom::At(ms) => second_from(ms),
-                CompleteFrom::Unknown => u32::MAX,
-            });
+        let sources = self.sources.iter().zip(&self.clocks).enumerate();
+        let seconds = sources.filter_map(|(source, (progress, its))| {
+            let progress = progress.as_ref()?;
+            match *its == clock {
+                true => Some(progress.own.first_second()),
+                false => (self.mixed == Some(source)).then(|| progress.of_logs.first_second()),
+            }
+        });
         seconds.max().unwrap_or(0)
     }
 
@@ -227,11 +310,18 @@ impl Completeness {
     }
 
     /// Completeness of a source to write beside its commit.
-    pub(crate) fn to_commit(&self, source: usize) -> CompleteFrom {
-        self.sources[source].map_or(CompleteFrom::Ever, |progress| match progress.has_gap {
-            true => CompleteFrom::Unknown,
-            false => progress.complete_from,
-        })
+    pub(crate) fn to_commit(&self, source: usize) -> SourceCompleteness {
+        let Some(progress) = self.sources[source] else {
+            return SourceCompleteness::default();
+        };
+        let own = progress.own.to_commit();
+        match self.mixed == Some(source) {
+            true => SourceCompleteness {
+                own,
+                of_logs: progress.of_logs.to_commit(),
+            },
+            false => own.into(),
+        }
     }
 
     /// Wall instant up to which silent sites may be moved: all records stored before it have been

@@ -46,6 +46,14 @@ impl HourSummary {
     pub(crate) fn learned_median(&self) -> Option<f32> {
         self.median.filter(|_| is_learned(self.covered))
     }
+
+    /// The events that a whole hour would have, if so many came in the minutes that were counted.
+    pub(crate) fn in_whole_hour(&self, events: u64) -> f64 {
+        match self.covered.count_ones() {
+            0 => events as f64,
+            counted => events as f64 * MINUTES as f64 / f64::from(counted),
+        }
+    }
 }
 
 impl Default for SiteHour {

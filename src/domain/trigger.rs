@@ -87,8 +87,9 @@ pub enum ErrorSettings {
     /// So many `error` events, or custom events of a name, within the window.
     ErrorEvents {
         count: u32,
-        /// Name of the custom event that is counted instead of `error` events.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        /// Name of the custom event that is counted instead of `error` events. A condition has its
+        /// type under `event`, and stands beside this in stored states.
+        #[serde(default, rename = "error_event", skip_serializing_if = "Option::is_none")]
         event: Option<String>,
         window_seconds: u32,
     },

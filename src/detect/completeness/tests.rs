@@ -93,10 +93,10 @@ fn a_gap_makes_counts_lower_bounds_for_a_window() {
     let mut completeness = assigned(&[(0, 0)]);
     assert!(completeness.is_exact(LIVE, 100, 300));
     completeness.open_gap(0);
-    assert_eq!(completeness.to_commit(0), CompleteFrom::Unknown);
+    assert_eq!(completeness.to_commit(0).own, CompleteFrom::Unknown);
     assert!(!completeness.is_exact(LIVE, 10_000, 300));
     completeness.close_gap(0, 10_000_001);
-    assert_eq!(completeness.to_commit(0), CompleteFrom::At(10_000_001));
+    assert_eq!(completeness.to_commit(0).own, CompleteFrom::At(10_000_001));
     assert!(!completeness.is_exact(LIVE, 10_300, 300) && completeness.is_exact(LIVE, 10_301, 300));
     completeness.close_gap(0, 20_000_000);
     assert!(completeness.is_exact(LIVE, 10_301, 300), "only a gap is closed");
@@ -109,9 +109,35 @@ fn a_gap_in_a_live_source_says_nothing_of_a_log() {
     completeness.begin(1, 0, 0, CompleteFrom::Ever);
     assert!(!completeness.is_exact(LIVE, 1_790_000_000, 300));
     assert!(completeness.is_exact(SourceClock::Log, 1_767_225_600, 300));
-    assert_eq!(completeness.to_commit(1), CompleteFrom::Ever);
+    assert_eq!(completeness.to_commit(1).own, CompleteFrom::Ever);
     completeness.open_gap(1);
     assert_eq!(completeness.complete_from(SourceClock::Log), u32::MAX);
+}
+
+#[test]
+fn a_gap_among_routed_logs_lasts_until_the_next_log_event() {
+    let log = SourceClock::Log;
+    let routed = || Completeness::new([LIVE, LIVE]).with_routed(Some(1));
+    let mut completeness = routed();
+    completeness.begin(0, 0, 0, CompleteFrom::Ever);
+    completeness.begin(1, 0, 0, CompleteFrom::Ever);
+    assert!(completeness.is_exact(log, 100, 300), "nothing was missed");
+    completeness.open_gap(0);
+    assert!(completeness.is_exact(log, 100, 300), "no log is routed there");
+    completeness.open_gap(1);
+    assert_eq!(completeness.complete_from(log), u32::MAX);
+    // A live event, or the end, says nothing of the time of logs.
+    completeness.reach_end(1, 9, 1_790_000_000_000);
+    assert_eq!(completeness.complete_from(log), u32::MAX);
+    assert_eq!(completeness.to_commit(1).of_logs, CompleteFrom::Unknown);
+    completeness.close_gap_of_logs(1, 10_000_000);
+    assert!(!completeness.is_exact(log, 10_299, 300) && completeness.is_exact(log, 10_300, 300));
+
+    let committed = completeness.to_commit(1);
+    let mut again = routed();
+    again.begin(1, 9, 9, committed);
+    assert_eq!(again.to_commit(1), committed);
+    assert_eq!(again.complete_from(log), 10_000);
 }
 
 #[test]
@@ -119,7 +145,7 @@ fn completeness_survives_in_a_commit() {
     for before in [CompleteFrom::Ever, CompleteFrom::At(7_000), CompleteFrom::Unknown] {
         let mut completeness = Completeness::new([LIVE]);
         completeness.begin(0, 5, 5, before);
-        assert_eq!(completeness.to_commit(0), before);
+        assert_eq!(completeness.to_commit(0), before.into());
     }
 }
 

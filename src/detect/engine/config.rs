@@ -6,7 +6,10 @@ use crate::domain::event::SourceClock;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceTopic {
     pub topic: String,
+    /// The clock of the sites of which nothing was read yet, if it is routed.
     pub clock: SourceClock,
+    /// True for the topic into which `route` writes, whose events bring their own clock.
+    pub is_routed: bool,
 }
 
 /// Bounds on memory. Everything beyond them is counted.

@@ -152,7 +152,8 @@ impl Engine {
             log_clock_ms: None,
             log_record_ms: 0,
             live_floor: 0,
-            completeness: Completeness::new(config.sources.iter().map(|source| source.clock)),
+            completeness: Completeness::new(config.sources.iter().map(|source| source.clock))
+                .with_routed(config.sources.iter().position(|source| source.is_routed)),
             dirty: Vec::new(),
             gone: Vec::new(),
             wants_flush: false,

@@ -281,6 +281,9 @@ impl Engine {
             SourceClock::Live => record.record_ms.min(now_ms),
         };
         self.completeness.close_gap(record.source, seen_ms);
+        if let (SourceClock::Log, Some(clock_ms)) = (clock, self.log_clock_ms) {
+            self.completeness.close_gap_of_logs(record.source, clock_ms);
+        }
         time
     }
 

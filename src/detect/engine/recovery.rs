@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Engine;
 use super::config::SourceTopic;
 use super::event_time::whole_second;
-use crate::detect::completeness::CompleteFrom;
+use crate::detect::completeness::SourceCompleteness;
 use crate::detect::notification::Decision;
 use crate::detect::site::SiteState;
 use crate::detect::site::state_record::{StateError, StateRecord, StoredClock, StoredState, split_key};
@@ -26,7 +26,7 @@ pub(crate) struct Checkpoint {
     /// as long as no log source was read.
     pub(crate) clock_ms: Option<i64>,
     /// For each source, the time from which every record has been seen.
-    pub(crate) complete_from: Vec<CompleteFrom>,
+    pub(crate) complete_from: Vec<SourceCompleteness>,
 }
 
 /// Seconds after the clock until which a record may have been handled before it.

@@ -56,6 +56,26 @@ impl EveryCounters {
         self.list.append(&mut old);
     }
 
+    /// True if no webhook counts anything.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Gives goals that were renamed their new names.
+    pub(crate) fn rename_goals(&mut self, renamed: &BTreeMap<&str, &str>) {
+        let of_goals = self.list.iter_mut();
+        for counter in of_goals.filter(|one| one.event == EventType::GoalCompletion) {
+            let before = std::mem::take(&mut counter.counts);
+            for (name, count) in before {
+                let name = renamed
+                    .get(name.as_str())
+                    .map_or(name.clone(), |&after| after.to_owned());
+                let kept = counter.counts.entry(name).or_default();
+                *kept = (*kept).max(count);
+            }
+        }
+    }
+
     /// Adopts stored counters; [`Self::configure`] must follow.
     pub(crate) fn restore(&mut self, stored: Vec<StoredEvery>) {
         self.list = stored;

@@ -59,7 +59,7 @@ mod storing;
 /// Prefetching for an event.
 mod prefetching;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
@@ -70,7 +70,7 @@ use super::window::SlidingWindow;
 use super::window::latest::LatestVisitors;
 use super::window::segments::{Segment, Segments};
 use crate::domain::event::EventType;
-use crate::domain::id::NotificationId;
+use crate::domain::id::{GoalId, NotificationId};
 use crate::domain::registry::Site;
 use crate::domain::site::SiteId;
 use cap::MinuteCaps;
@@ -216,9 +216,29 @@ impl SiteState {
         self.sync_latest();
         let before = (self.triggers.lasting_stored(now), self.window.kept_from());
         self.window.set_lengths(&window_lengths(&site), segments);
+        let is_renamed = self.follow_names(&site);
         self.site = site;
         self.adopt_settings(now, segments);
-        before != (self.triggers.lasting_stored(now), self.window.kept_from())
+        is_renamed || before != (self.triggers.lasting_stored(now), self.window.kept_from())
+    }
+
+    /// Gives the counts of goals that were renamed their new names; false if none was.
+    fn follow_names(&mut self, site: &Site) -> bool {
+        if self.every.is_empty() {
+            return false;
+        }
+        let names: HashMap<GoalId, &str> = site
+            .goals
+            .iter()
+            .map(|goal| (goal.id, goal.name.as_str()))
+            .collect();
+        let renamed = self.site.goals.iter().filter_map(|goal| {
+            let after = *names.get(&goal.id)?;
+            (goal.name != after).then_some((goal.name.as_str(), after))
+        });
+        let renamed: BTreeMap<&str, &str> = renamed.collect();
+        self.every.rename_goals(&renamed);
+        !renamed.is_empty()
     }
 
     /// Derives everything that follows from the configuration. The latest visitors of triggers that

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::fixtures::*;
+use crate::detect::completeness::CompleteFrom;
 use crate::detect::engine::Engine;
 use crate::detect::engine::config::EngineConfig;
 use crate::detect::engine::record::RecordFacts;
@@ -124,6 +125,28 @@ fn a_live_site_beside_a_log_moves_without_its_events_read_again() {
     let mut again = started(beside_a_log(), &site, &states);
     // 7,201 s after the latest, and ten in which events may still come.
     assert_eq!(wait(&mut again, 100..7_300, &mut states), [7_211]);
+}
+
+#[test]
+fn records_lost_from_a_routed_log_make_no_drop() {
+    let mut config = config(SourceClock::Live);
+    config.sources[0].is_routed = true;
+    let mut fed = started(config, &waiting(1), &[]);
+    let completeness = fed.engine.completeness_mut();
+    completeness.begin(LIVE, 0, 0, CompleteFrom::Ever);
+    let drops_after = |fed: &mut Fed, offset: i64, second: i64| {
+        feed(fed, LIVE, offset, &routed_log("1", START - 86_400 + second));
+        let states = fed.states().into_iter();
+        states.map(|state| state.decisions.len()).sum::<usize>()
+    };
+    for (offset, second) in (0..).zip((0..=1_000).step_by(100)) {
+        assert_eq!(drops_after(&mut fed, offset, second), 0);
+    }
+    // Retention has removed the records in between, perhaps of visitors.
+    fed.engine.completeness_mut().open_gap(LIVE);
+    assert_eq!(drops_after(&mut fed, 50, 5_000), 0);
+    // Nothing is lost of the window that ends then.
+    assert_eq!(drops_after(&mut fed, 51, 5_500), 1);
 }
 
 #[test]

@@ -10,6 +10,7 @@ use crate::detect::engine::record::RecordFacts;
 use crate::detect::notification::Decision;
 use crate::detect::tests::fixtures::*;
 use crate::domain::event::{Event, EventKind, EventType, SourceClock};
+use crate::domain::goal::GoalRule;
 use crate::domain::registry::Site;
 use crate::domain::reject::RejectedOriginal;
 use crate::domain::trigger::{
@@ -311,6 +312,32 @@ fn every_counts_each_name_and_each_id_once() {
         fired.extend(decided.iter().map(|_| id));
     }
     assert_eq!(fired, ["5", "7"]);
+}
+
+#[test]
+fn a_count_to_every_kth_goes_on_when_its_goal_is_renamed() {
+    let goal_event = |id: &str| Event {
+        event_id: Some(id.to_owned().into()),
+        name: Some("signup".into()),
+        ..event("a", EventKind::Custom, 1_000_000)
+    };
+    let named = |name: &str| {
+        let mut triggers = paced(NoticePace::Every(3));
+        triggers.custom_event = None;
+        let mut site = site("a", [triggers]);
+        let rule = GoalRule::Event {
+            event: "signup".to_owned(),
+        };
+        site.goals = vec![Arc::new(goal(1, name, rule))];
+        site
+    };
+    let mut fed = Fed::log([named("Signup")]);
+    assert!(fed.feed(&goal_event("1")).is_empty());
+    assert!(fed.feed(&goal_event("2")).is_empty());
+    fed.configure([changed(&named("Registered"), |_| {})]);
+    let decided = fed.feed(&goal_event("3"));
+    assert_eq!(decided.len(), 1);
+    assert_eq!(json(&decided[0])["data"]["goal_name"], "Registered");
 }
 
 fn errors(conditions: Vec<ErrorSettings>) -> Site {

@@ -181,6 +181,7 @@ pub(crate) fn config(clock: SourceClock) -> EngineConfig {
         sources: vec![SourceTopic {
             topic: "events".to_owned(),
             clock,
+            is_routed: false,
         }],
         hash_key: [3; 16],
         out_of_order_ms: 10_000,

@@ -10,10 +10,35 @@ use crate::detect::engine::Engine;
 use crate::detect::engine::record::RecordFacts;
 use crate::detect::engine::recovery::Checkpoint;
 use crate::detect::notification::Decision;
-use crate::detect::tests::fixtures::{RECORD_MS, config, drop, registry, site, spike, view};
-use crate::domain::event::{EventType, SourceClock};
+use crate::detect::tests::fixtures::{RECORD_MS, config, drop, paced, registry, site, spike, view};
+use crate::domain::event::{Event, EventKind, EventType, SourceClock};
+use crate::domain::registry::Site;
+use crate::domain::trigger::{ErrorSettings, ErrorTrigger, NoticeOptions, NoticePace, Triggers};
 
-/// Records of each source: whole seconds after the first, and visitors.
+/// Each so many events of a name are notified.
+const EVERY: u32 = 5;
+
+/// A site with triggers of every kind whose state outlives the windows.
+fn watched() -> Site {
+    let mut every = paced(NoticePace::Every(EVERY));
+    every.goal_completion = None;
+    let errors = ErrorTrigger {
+        conditions: vec![ErrorSettings::ErrorEvents {
+            count: 2,
+            event: Some("404".to_owned()),
+            window_seconds: 3_600,
+        }],
+        options: NoticeOptions::default(),
+    };
+    let errors = Triggers {
+        error_condition: Some(errors),
+        ..Triggers::default()
+    };
+    site("a", [spike(2, 300), drop(4, 300), drop(4, 4_000), every, errors])
+}
+
+/// Records of each source: whole seconds after the first, and visitors. What visitor 0 does is a
+/// custom event.
 type Logs = [Vec<(i64, u8)>; 2];
 
 /// The contents of Kafka, which outlive a restart.
@@ -41,8 +66,7 @@ impl<'a> Run<'a> {
         let mut second = config.sources[0].clone();
         second.topic = "more events".to_owned();
         config.sources.push(second);
-        let sites = [site("a", [spike(2, 300), drop(4, 300), drop(4, 4_000)])];
-        let mut engine = Engine::new(config, registry(sites));
+        let mut engine = Engine::new(config, registry([watched()]));
         let (mut committed, mut next) = ([0, 0], [0, 0]);
         if let Some(commit) = kafka.commits.last() {
             committed = [0, 1].map(|source| commit.next[source].unwrap_or(0));
@@ -86,8 +110,19 @@ impl<'a> Run<'a> {
         };
         self.now_ms = self.now_ms.max(record.record_ms);
         let visitor = visitor.to_string();
-        let event = view("a", &visitor, RECORD_MS / 1_000 + second);
-        self.engine.handle(&event, &record, self.now_ms, &mut Vec::new());
+        let view = view("a", &visitor, RECORD_MS / 1_000 + second);
+        let event = match visitor.as_str() {
+            "0" => Event {
+                kind: EventKind::Custom,
+                name: Some("404".into()),
+                ..view
+            },
+            _ => view,
+        };
+        let mut ready = Vec::new();
+        self.engine.handle(&event, &record, self.now_ms, &mut ready);
+        ready.extend(self.engine.take_ready());
+        ready.iter().for_each(|decision| kafka.publish(decision));
         for state in self.engine.take_dirty_states() {
             kafka.states.insert(state.key(), state.bytes.clone());
             for decision in &state.decisions {
@@ -141,6 +176,9 @@ proptest! {
         }
         let count = |event| kafka.published.iter().filter(|(one, _)| *one == event).count();
         prop_assert_eq!(count(EventType::VisitorSpike), 1);
+        prop_assert_eq!(count(EventType::ErrorCondition), 1);
+        let named = logs.iter().flatten().filter(|(_, visitor)| *visitor == 0).count();
+        prop_assert_eq!(count(EventType::CustomEvent), named / EVERY as usize);
         prop_assert!(count(EventType::VisitorDrop) <= 2, "{:?}", kafka.published);
     }
 }

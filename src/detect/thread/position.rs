@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::str::FromStr;
 
-use crate::detect::completeness::{CompleteFrom, Completeness};
+use crate::detect::completeness::{CompleteFrom, Completeness, SourceCompleteness};
 use crate::kafka::commits::Commit;
 use crate::kafka::session::commit_metadata::CommitMetadata;
 use crate::kafka::session::lag::ConsumerLag;
@@ -23,21 +23,22 @@ pub(crate) struct Position {
     /// True if the group has no commit here that can be used.
     pub(crate) is_first: bool,
     /// Completeness of what lies before `start`, as far as windows need it.
-    pub(crate) complete_from: CompleteFrom,
+    pub(crate) complete_from: SourceCompleteness,
 }
 
 /// Positions of the sources in one partition number; absent for a source without that partition.
 pub(crate) type Positions = Vec<Option<Position>>;
 
 /// Beginning of the replay that rebuilds the windows as of a commit. Written as `<offset> <clock>
-/// <complete from>`, with `-` for an absent one, and `?` for a completeness that no record has
-/// ended yet. What cannot be read is absent. The first version wrote no third word.
+/// <complete from> <of routed logs>`, with `-` for an absent one, and `?` for a completeness that
+/// no record has ended yet. What cannot be read is absent. The first version wrote no third word,
+/// and the fourth is written only if a routed log lacks records.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct ReplayPoint {
     pub(crate) offset: Option<i64>,
     /// The partition's clock at the commit, in milliseconds since the Unix epoch.
     pub(crate) clock_ms: Option<i64>,
-    pub(crate) complete_from: CompleteFrom,
+    pub(crate) complete_from: SourceCompleteness,
 }
 
 impl FromStr for ReplayPoint {
@@ -48,12 +49,21 @@ impl FromStr for ReplayPoint {
         let first = words.next();
         let offset = first.and_then(|word| word.parse().ok());
         let clock_ms = words.next().and_then(|word| word.parse().ok());
-        let complete_from = match words.next() {
-            Some("?") => CompleteFrom::Unknown,
+        let read = |word: &str| match word {
+            "?" => CompleteFrom::Unknown,
+            word => word.parse().map_or(CompleteFrom::Ever, CompleteFrom::At),
+        };
+        let own = match words.next() {
             // An offset was written, and it is not known which.
             _ if offset.is_none() && first != Some("-") => CompleteFrom::Unknown,
-            Some(word) => word.parse().map_or(CompleteFrom::Ever, CompleteFrom::At),
-            None => CompleteFrom::Ever,
+            word => word.map_or(CompleteFrom::Ever, read),
+        };
+        let complete_from = match words.next() {
+            Some(word) => SourceCompleteness {
+                own,
+                of_logs: read(word),
+            },
+            None => own.into(),
         };
         Ok(Self {
             offset,
@@ -66,12 +76,17 @@ impl FromStr for ReplayPoint {
 impl fmt::Display for ReplayPoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let word = |value: Option<i64>| value.map_or_else(|| "-".to_owned(), |value| value.to_string());
-        let complete_from = match self.complete_from {
+        let from = |complete_from: CompleteFrom| match complete_from {
             CompleteFrom::Ever => word(None),
             CompleteFrom::At(ms) => word(Some(ms)),
             CompleteFrom::Unknown => "?".to_owned(),
         };
-        write!(f, "{} {} {complete_from}", word(self.offset), word(self.clock_ms))
+        let SourceCompleteness { own, of_logs } = self.complete_from;
+        write!(f, "{} {} {}", word(self.offset), word(self.clock_ms), from(own))?;
+        match of_logs == SourceCompleteness::from(own).of_logs {
+            true => Ok(()),
+            false => write!(f, " {}", from(of_logs)),
+        }
     }
 }
 
@@ -204,15 +219,23 @@ mod tests {
             "v1 5f3a 17 1700000000000 1690000000000",
             "v1 5f3a - - -",
             "v1 5f3a 17 - ?",
+            "v1 5f3a 17 - 1690000000000 ?",
+            "v1 5f3a 17 - ? 1650000000000",
+            "v1 5f3a 17 - ? -",
         ];
+        let known = CompleteFrom::At(1_690_000_000_000);
+        let both = |own, of_logs| SourceCompleteness { own, of_logs };
         let points = [
+            (Some(17), Some(1_700_000_000_000), known.into()),
+            (None, None, CompleteFrom::Ever.into()),
+            (Some(17), None, CompleteFrom::Unknown.into()),
+            (Some(17), None, both(known, CompleteFrom::Unknown)),
             (
                 Some(17),
-                Some(1_700_000_000_000),
-                CompleteFrom::At(1_690_000_000_000),
+                None,
+                both(CompleteFrom::Unknown, CompleteFrom::At(1_650_000_000_000)),
             ),
-            (None, None, CompleteFrom::Ever),
-            (Some(17), None, CompleteFrom::Unknown),
+            (Some(17), None, both(CompleteFrom::Unknown, CompleteFrom::Ever)),
         ];
         for (text, (offset, clock_ms, complete_from)) in texts.into_iter().zip(points) {
             let point = ReplayPoint {
@@ -230,7 +253,7 @@ mod tests {
             partly_readable.clock_ms,
             partly_readable.complete_from,
         );
-        assert_eq!(point, (None, Some(12), CompleteFrom::Unknown));
+        assert_eq!(point, (None, Some(12), CompleteFrom::Unknown.into()));
     }
 
     #[test]
@@ -238,7 +261,7 @@ mod tests {
         let point = CommitMetadata::<ReplayPoint>::parse("v1 5f3a 17 1700000000000").addition;
         assert_eq!(point.offset, Some(17));
         assert_eq!(point.clock_ms, Some(1_700_000_000_000));
-        assert_eq!(point.complete_from, CompleteFrom::Ever);
+        assert_eq!(point.complete_from, CompleteFrom::Ever.into());
     }
 
     #[test]
@@ -268,7 +291,7 @@ mod tests {
             start: 10,
             metadata: CommitMetadata::default(),
             is_first: false,
-            complete_from: CompleteFrom::Ever,
+            complete_from: CompleteFrom::Ever.into(),
         });
         completeness.prove_end(0, 12, 1);
         assert_eq!(state.lag(0, &completeness, 5).records, 2);

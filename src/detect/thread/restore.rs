@@ -13,7 +13,7 @@ use super::latest_states::LatestStates;
 use super::partition::OwnedPartition;
 use super::position::{Position, Positions, ReplayPoint};
 use crate::clock;
-use crate::detect::completeness::CompleteFrom;
+use crate::detect::completeness::{CompleteFrom, SourceCompleteness};
 use crate::detect::site::state_record::StateError;
 use crate::domain::event::SourceClock;
 use crate::kafka::client::ClientEvents;
@@ -104,7 +104,7 @@ pub(crate) fn look_up(
         let metadata = CommitMetadata::<ReplayPoint>::parse(&commit.metadata);
         let is_usable = |offset: &i64| !metadata.nonce.is_empty() && *offset <= high;
         let position = if wanted.anew.contains(at) {
-            Some(first_position(low, CompleteFrom::Unknown))
+            Some(first_position(low, CompleteFrom::Unknown.into()))
         } else if let Some(offset) = commit.offset.filter(is_usable) {
             let removed = u64::try_from(low - offset).unwrap_or(0);
             report_removed(metrics, topic, *at, offset, removed);
@@ -196,8 +196,8 @@ impl Lookup {
         }
     }
 
-    /// Places sources without a usable commit: live ones as far back as the longest window, logs at
-    /// their beginning.
+    /// Places sources without a usable commit: live ones as far back as the longest window, logs
+    /// and the topic of `route`, which may hold logs, at their beginning.
     fn start_first(
         &mut self,
         log_ends: &mut LogEnds,
@@ -207,8 +207,11 @@ impl Lookup {
     ) {
         let back_ms = i64::try_from(settings.first_start_back.as_millis()).unwrap_or(i64::MAX);
         let since_ms = clock::now_ms().saturating_sub(back_ms);
-        let is_log = |at: TopicPartition| settings.engine.sources[at.topic].clock == SourceClock::Log;
-        let asked = unusable.iter().map(|one| one.at).filter(|at| !is_log(*at));
+        let is_whole = |at: TopicPartition| {
+            let source = &settings.engine.sources[at.topic];
+            source.is_routed || source.clock == SourceClock::Log
+        };
+        let asked = unusable.iter().map(|one| one.at).filter(|at| !is_whole(*at));
         let asked: Vec<TopicPartition> = asked.collect();
         let starts = log_ends.find(&asked, OffsetSpec::At(since_ms), timeout);
         for one in unusable {
@@ -224,11 +227,11 @@ impl Lookup {
             let complete_from = match start {
                 // Nothing was ever removed.
                 0 if !one.was_committed => CompleteFrom::Ever,
-                _ if is_log(at) => CompleteFrom::Unknown,
+                _ if is_whole(at) => CompleteFrom::Unknown,
                 _ => CompleteFrom::At(since_ms),
             };
             if let Some(positions) = self.positions.get_mut(&at.partition) {
-                positions[at.topic] = Some(first_position(start, complete_from));
+                positions[at.topic] = Some(first_position(start, complete_from.into()));
             }
         }
     }
@@ -240,7 +243,7 @@ fn found(answers: &BTreeMap<TopicPartition, OffsetAnswer>, at: &TopicPartition) 
 }
 
 /// Position where a source begins to be read.
-fn first_position(start: i64, complete_from: CompleteFrom) -> Position {
+fn first_position(start: i64, complete_from: SourceCompleteness) -> Position {
     Position {
         committed: start,
         start,
@@ -261,7 +264,7 @@ fn position_at(offset: i64, metadata: CommitMetadata<ReplayPoint>, low: i64) -> 
         start: replay_from.unwrap_or(committed).clamp(low, committed),
         complete_from: match is_whole {
             true => metadata.addition.complete_from,
-            false => CompleteFrom::Unknown,
+            false => CompleteFrom::Unknown.into(),
         },
         metadata,
         is_first: false,

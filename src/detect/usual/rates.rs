@@ -46,8 +46,8 @@ pub(crate) struct Rates {
 /// The hours of one subject.
 #[derive(Debug, Clone)]
 struct WatchedEvents {
-    /// Events by hour.
-    hours: BTreeMap<u32, u64>,
+    /// Events by hour, as if all its minutes had been counted.
+    hours: BTreeMap<u32, f64>,
     /// Rates by the kind of hour.
     rates: [Option<f32>; KINDS],
 }
@@ -103,7 +103,7 @@ impl Rates {
                     None => summary.events,
                     Some(goal) => summary.goals.get(goal).copied().unwrap_or(0),
                 };
-                subject.hours.insert(*at, events);
+                subject.hours.insert(*at, summary.in_whole_hour(events));
             }
         }
         self.find_out();
@@ -150,18 +150,18 @@ impl WatchedEvents {
     /// Finds out the rates. A goal was not counted before somebody asked for it, so its hours begin
     /// with the first one that has any.
     fn find_out(&mut self, zone: Tz, begins_with_some: bool) {
-        let mut sums = [(0_u64, 0_u32); KINDS];
+        let mut sums = [(0_f64, 0_u32); KINDS];
         let hours = self
             .hours
             .iter()
-            .skip_while(|(_, events)| begins_with_some && **events == 0);
+            .skip_while(|(_, events)| begins_with_some && **events <= 0.0);
         for (at, events) in hours {
             let (sum, count) = &mut sums[kind_of(*at, zone)];
-            *sum = sum.saturating_add(*events);
+            *sum += events;
             *count += 1;
         }
         for (rate, (sum, count)) in self.rates.iter_mut().zip(sums) {
-            *rate = (count >= MIN_HOURS).then(|| (sum as f64 / f64::from(count)) as f32);
+            *rate = (count >= MIN_HOURS).then(|| (sum / f64::from(count)) as f32);
         }
     }
 }

@@ -1,4 +1,8 @@
+use super::trigger::StoredTrigger;
 use super::*;
+use crate::detect::site::condition::{Condition, CountSettings};
+use crate::detect::tests::fixtures::spike_settings;
+use crate::domain::trigger::{DropSettings, ErrorSettings};
 use proptest::prelude::*;
 
 #[test]
@@ -54,5 +58,58 @@ proptest! {
     #[test]
     fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         let _ = StoredState::from_bytes(&bytes);
+    }
+}
+
+#[test]
+fn every_condition_is_read_as_it_was_written() {
+    let name = |text: &str| Some(text.to_owned());
+    let count = CountSettings {
+        name: "404".to_owned(),
+        at_least: 3,
+        within_seconds: 60,
+    };
+    let errors = |event| ErrorSettings::ErrorEvents {
+        count: 3,
+        event,
+        window_seconds: 300,
+    };
+    let conditions = [
+        Condition::VisitorSpike(spike_settings(3, 300)),
+        Condition::VisitorDrop(DropSettings {
+            threshold: 3,
+            window_seconds: 300,
+            require_history: true,
+        }),
+        Condition::Errors(errors(None)),
+        Condition::Errors(errors(name("404"))),
+        Condition::Errors(ErrorSettings::RejectedEvents {
+            count: 3,
+            window_seconds: 300,
+        }),
+        Condition::Errors(ErrorSettings::Silence { goal: None }),
+        Condition::Errors(ErrorSettings::Silence { goal: name("Signup") }),
+        Condition::GoalCompletion(count.clone()),
+        Condition::CustomEvent(count),
+    ];
+    for condition in conditions {
+        let mut state = StoredState::new("a".parse().expect("a site id"), 7, BTreeMap::new());
+        state.triggers = vec![AnyTrigger::Known(StoredTrigger::armed(condition.clone()))];
+        let written = state.to_parts();
+        let read = StoredState::from_bytes(&written[0]).expect("readable");
+        let triggers: Vec<_> = read
+            .triggers
+            .iter()
+            .map(|one| match one {
+                AnyTrigger::Known(known) => Some(&known.condition),
+                AnyTrigger::Foreign { .. } => None,
+            })
+            .collect();
+        assert_eq!(
+            triggers,
+            [Some(&condition)],
+            "{}",
+            String::from_utf8_lossy(&written[0])
+        );
     }
 }

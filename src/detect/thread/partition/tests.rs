@@ -16,7 +16,7 @@ fn owned(engine: Engine) -> OwnedPartition {
         start: 10,
         metadata: CommitMetadata::default(),
         is_first: false,
-        complete_from: CompleteFrom::Ever,
+        complete_from: CompleteFrom::Ever.into(),
     };
     OwnedPartition::new(
         7,
@@ -150,7 +150,7 @@ fn owned_of_two(positions: [(i64, i64); 2]) -> OwnedPartition {
             start,
             metadata: CommitMetadata::default(),
             is_first: false,
-            complete_from: CompleteFrom::Ever,
+            complete_from: CompleteFrom::Ever.into(),
         })
     });
     let mut engine = config(SourceClock::Live);

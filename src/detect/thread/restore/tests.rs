@@ -3,7 +3,7 @@ use super::*;
 /// Completeness and start of a commit of 10, in a partition that begins at `low`.
 fn placed(metadata: &str, low: i64) -> (CompleteFrom, i64) {
     let position = position_at(10, CommitMetadata::parse(metadata), low);
-    (position.complete_from, position.start)
+    (position.complete_from.own, position.start)
 }
 
 #[test]

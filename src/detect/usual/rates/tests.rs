@@ -45,6 +45,20 @@ fn a_rate_is_the_mean_of_three_such_hours_or_more() {
 }
 
 #[test]
+fn an_hour_with_uncounted_minutes_counts_as_a_whole_one() {
+    let known = |minutes: u32| {
+        let mut hours: Vec<_> = (0..3).map(|day| hour(MONDAY + day * 24, 45, Some(3))).collect();
+        for (_, summary) in &mut hours {
+            summary.covered = (1 << minutes) - 1;
+        }
+        let known = rates(&hours);
+        [None, Some("Signup")].map(|goal| rate(&known, goal, MONDAY))
+    };
+    assert_eq!(known(60), [Some(45.0), Some(3.0)]);
+    assert_eq!(known(45), [Some(60.0), Some(4.0)]);
+}
+
+#[test]
 fn hours_before_a_goal_was_counted_say_nothing_of_it() {
     let mut hours: Vec<_> = (0..3).map(|week| hour(MONDAY + week * 168, 5, None)).collect();
     hours.extend((3..7).map(|week| hour(MONDAY + week * 168, 5, Some(u64::from(week % 2) * 4))));
