@@ -42,9 +42,9 @@ pub(super) async fn status(State(state): State<ApiState>, site: ReadableSite) ->
             "triggers": now.triggers,
             "source_silent_since": optional_time(now.source_silent_since),
         }),
-        // No detector has reported yet.
+        // No detector has reported yet. Of a site that had events, nobody knows how many they are.
         None => json!({
-            "current_visitors": 0,
+            "current_visitors": known.last_event_at.is_none().then_some(0),
             "as_of": null,
             "baseline": null,
             "last_event_at": last_event_at,

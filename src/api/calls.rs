@@ -49,8 +49,8 @@ pub const CALLS: [Call; 30] = {
     use Method::{Delete, Get, Patch, Post, Put};
     use Parameter::{After, Event, Events, From, Include, Limit, Part, Since, Statuses, To};
     use ProblemType::{
-        DuplicateGoal, ExternalIdTaken, GoalLimit, NotSendable, RecoveryLimit, SiteIsAlias, TooManyTests,
-        WebhookLimit,
+        DuplicateGoal, ExternalIdTaken, GoalLimit, GoalWatched, NotSendable, RecoveryLimit, SiteIsAlias,
+        TooManyTests, WebhookLimit,
     };
     [
         call(Get, SITES, Scoped, 200, || get(sites::list))
@@ -133,11 +133,13 @@ pub const CALLS: [Call; 30] = {
             .does("Read a goal")
             .answers("Goal"),
         call(Put, GOAL, Editor, 200, || put(goals::replace))
-            .does("Replace a goal")
+            .does("Replace a goal; webhooks that name it follow its new name")
             .takes("GoalSettings")
             .answers("Goal")
             .refuses(&[DuplicateGoal]),
-        call(Delete, GOAL, Editor, 204, || delete(goals::delete)).does("Delete a goal"),
+        call(Delete, GOAL, Editor, 204, || delete(goals::delete))
+            .does("Delete a goal, unless a webhook is told when it is silent")
+            .refuses(&[GoalWatched]),
         call(Get, STATUS, Viewer, 200, || get(activity::status))
             .does("Read the present: current visitors, what is usual, the state of each trigger")
             .answers("SiteStatus"),

@@ -86,7 +86,7 @@ pub(super) async fn get(
     Ok(answer::ok(&to_answer(&goal)))
 }
 
-/// `PUT /api/sites/{site_id}/goals/{goal_id}`: replaces the goal.
+/// `PUT /api/sites/{site_id}/goals/{goal_id}`: replaces the goal, and its name in webhooks.
 pub(super) async fn replace(
     State(state): State<ApiState>,
     site: WritableSite,
@@ -101,9 +101,19 @@ pub(super) async fn replace(
     let mut errors = FieldErrors::default();
     let settings =
         read_settings(&BodyObject::root(&input), &mut errors).ok_or_else(|| Problem::invalid(errors))?;
-    goals::replace(&mut tx, site.id(), id, &settings, clock::now()).await?;
+    let followed = goals::replace(&mut tx, site.id(), id, &settings, clock::now()).await?;
     site.write_audit(&mut tx, "goal.replace", Some(id.to_string()), Some(&body))
         .await?;
+    let triggers = Map::from_iter([("triggers".to_owned(), Value::Null)]);
+    for webhook in followed {
+        site.write_audit(
+            &mut tx,
+            "webhook.update",
+            Some(webhook.to_string()),
+            Some(&triggers),
+        )
+        .await?;
+    }
     let goal = find(&mut tx, site.id(), id).await?;
     tx.commit().await?;
     Ok(answer::ok(&to_answer(&goal)))
@@ -117,9 +127,7 @@ pub(super) async fn delete(
 ) -> Result<Response, Problem> {
     let id = ids.goal()?;
     let mut tx = state.write(&site).await?;
-    if !goals::delete(&mut tx, site.id(), id).await? {
-        return Err(Problem::not_found("goal"));
-    }
+    goals::delete(&mut tx, site.id(), id).await?;
     site.write_audit(&mut tx, "goal.delete", Some(id.to_string()), None)
         .await?;
     tx.commit().await?;
@@ -142,6 +150,15 @@ impl From<GoalError> for Problem {
                 ProblemType::GoalLimit,
                 format!("A site may have at most {} goals.", goals::MAX_PER_SITE),
             ),
+            GoalError::Watched(webhooks) => {
+                let names: Vec<String> = webhooks.iter().map(|name| format!("`{name}`")).collect();
+                let detail = format!(
+                    "Without this goal its silence would be reported for ever, to {}. Change `error_condition` there \
+                     first.",
+                    names.join(" and ")
+                );
+                Self::new(ProblemType::GoalWatched, detail)
+            }
             GoalError::Postgres(error) => error.into(),
         }
     }

@@ -16,6 +16,7 @@ words! {
         WebhookLimit = "webhook-limit",
         GoalLimit = "goal-limit",
         DuplicateGoal = "duplicate-goal",
+        GoalWatched = "goal-watched",
         SiteIsAlias = "site-is-alias",
         ExternalIdTaken = "external-id-taken",
         NotSendable = "not-sendable",
@@ -51,6 +52,7 @@ impl ProblemType {
             Self::WebhookLimit
             | Self::GoalLimit
             | Self::DuplicateGoal
+            | Self::GoalWatched
             | Self::SiteIsAlias
             | Self::ExternalIdTaken
             | Self::NotSendable
@@ -80,6 +82,7 @@ impl ProblemType {
             Self::WebhookLimit => "The site has reached its limit of webhooks",
             Self::GoalLimit => "The site has reached its limit of goals",
             Self::DuplicateGoal => "The site already has a goal with this name",
+            Self::GoalWatched => "A webhook is told when this goal is silent",
             Self::SiteIsAlias => "The site id is an alias of another site",
             Self::ExternalIdTaken => "Another webhook of the site has this external_id",
             Self::NotSendable => "Nothing can be sent again here for now",

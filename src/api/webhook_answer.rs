@@ -165,49 +165,58 @@ pub(super) fn warnings(
 ) -> Vec<Warning> {
     let mut warnings: Vec<Warning> = new_secret.map(short_secret_warning).unwrap_or_default();
     warnings.extend(schedule_warning(settings, rules));
-    let mut warn = |code: WarningCode, pointer: Option<String>, detail: String| {
-        warnings.push(Warning {
-            code,
-            pointer,
-            detail,
-        });
-    };
     let chat_format = settings.url.reveal().host_str().and_then(Format::of_host);
     if let Some(chat_format) = chat_format.filter(|_| settings.format == Format::Json) {
         let detail =
             format!("This host takes messages, not events as JSON. Set `format` to `{chat_format}`.");
-        warn(WarningCode::ChatFormat, Some("/format".to_owned()), detail);
+        warnings.push(Warning {
+            code: WarningCode::ChatFormat,
+            pointer: Some("/format".to_owned()),
+            detail,
+        });
     }
-    let silent_goal = settings.triggers.silent_goal();
-    if let Some(name) = silent_goal.filter(|name| unknown_goals.iter().any(|unknown| unknown == name)) {
+    warnings.extend(goal_warnings(settings, unknown_goals));
+    if is_silent {
+        let detail = "No event of this site arrived in the last 24 hours, so there is nothing to notify of. Check that \
+                      your producer publishes events with this site_id.";
+        warnings.push(Warning {
+            code: WarningCode::NoRecentEvents,
+            pointer: None,
+            detail: detail.to_owned(),
+        });
+    }
+    warnings
+}
+
+/// Warnings about goals that the webhook names and the site does not have.
+pub(super) fn goal_warnings(settings: &WebhookSettings, unknown_goals: &[String]) -> Vec<Warning> {
+    let is_unknown = |name: &str| unknown_goals.iter().any(|unknown| unknown == name);
+    let warning = |pointer: String, detail: String| Warning {
+        code: WarningCode::UnknownGoal,
+        pointer: Some(pointer),
+        detail,
+    };
+    let mut warnings = Vec::new();
+    if let Some(name) = settings.triggers.silent_goal().filter(|name| is_unknown(name)) {
         let pointer = "/triggers/error_condition/silence/goal".to_owned();
         let detail = format!(
             "The site has no goal `{name}` yet, and so its silence is never noticed. A goal of that name that your \
              producer publishes counts all the same."
         );
-        warn(WarningCode::UnknownGoal, Some(pointer), detail);
+        warnings.push(warning(pointer, detail));
     }
     if let Some(NameTrigger {
         names: NameFilter::Only(names),
         ..
     }) = &settings.triggers.goal_completion
     {
-        let unknown = names
-            .iter()
-            .enumerate()
-            .filter(|(_, name)| unknown_goals.contains(name));
-        for (index, name) in unknown {
+        for (index, name) in names.iter().enumerate().filter(|(_, name)| is_unknown(name)) {
             let pointer = format!("/triggers/goal_completion/goals/{index}");
             let detail = format!(
                 "The site has no goal `{name}` yet. A goal of that name that your producer publishes counts all the same."
             );
-            warn(WarningCode::UnknownGoal, Some(pointer), detail);
+            warnings.push(warning(pointer, detail));
         }
-    }
-    if is_silent {
-        let detail = "No event of this site arrived in the last 24 hours, so there is nothing to notify of. Check that \
-                      your producer publishes events with this site_id.";
-        warn(WarningCode::NoRecentEvents, None, detail.to_owned());
     }
     warnings
 }

@@ -39,7 +39,10 @@ use super::query::Query;
 use super::sites::check_registered;
 use super::state::ApiState;
 use super::validate::BodyObject;
-use super::webhook_answer::{insert_secret, is_silent, masked, shown, warnings, with_secret, with_warnings};
+use super::webhook_answer::{
+    goal_warnings, insert_secret, is_silent, masked, schedule_warning, shown, warnings, with_secret,
+    with_warnings,
+};
 use super::webhook_input::{
     MASK, MOVING, READ_ONLY, STANDARD_SECRET, read_secret, read_settings, refuse_other_fields,
     refuse_unknown_nulls, to_body,
@@ -227,7 +230,10 @@ pub(super) async fn get(
 ) -> Result<Response, Problem> {
     let mut conn = state.read().await?;
     let webhook = find(&mut conn, &state.keyring, site.id(), ids.webhook()?).await?;
-    Ok(answer::ok(&shown(&webhook, &state.config.webhooks)))
+    let unknown_goals = unknown_goals(&mut conn, site.id(), &webhook.settings).await?;
+    let mut warnings = schedule_warning(&webhook.settings, &state.config.webhooks);
+    warnings.extend(goal_warnings(&webhook.settings, &unknown_goals));
+    Ok(answer::ok(&with_warnings(masked(&webhook), &warnings)))
 }
 
 /// `PATCH /api/sites/{site_id}/webhooks/{webhook_id}`

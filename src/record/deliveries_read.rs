@@ -8,14 +8,16 @@
 use chrono::{DateTime, Utc};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
-use sqlx::PgConnection;
 use sqlx::types::Json;
+use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
 use crate::domain::delivery::DeliveryStatus;
 use crate::domain::event::EventType;
 use crate::domain::id::{DeliveryId, WebhookId};
 use crate::domain::site::SiteId;
+
+use super::plans::plan_for_values;
 
 /// A delivery as its row has it. Statuses and reasons are text: they were checked when they were
 /// written, and those of a newer version are shown as they are.
@@ -299,16 +301,23 @@ pub(crate) async fn resends(
     conn: &mut PgConnection,
     delivery: &StoredDelivery,
 ) -> Result<Vec<Uuid>, sqlx::Error> {
-    sqlx::query_scalar!(
-        "select id from deliveries
-         where notification_id = $1 and resend_of = $2 and webhook_id = $3 and id > $2
-         order by id limit 250",
+    let mut tx = conn.begin().await?;
+    plan_for_values(&mut tx).await?;
+    // Read apart, so that no other index is an alternative than that of resends.
+    let ids = sqlx::query_scalar!(
+        r#"with found as materialized (
+               select id, resend_of, webhook_id from deliveries
+               where notification_id = $1 and resend_of is not null and id > $2
+           )
+           select id from found where resend_of = $2 and webhook_id = $3 order by id limit 250"#,
         delivery.notification_id,
         delivery.id,
         delivery.webhook_id
     )
-    .fetch_all(conn)
-    .await
+    .fetch_all(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(ids)
 }
 
 /// Reads one delivery of a webhook that the site has or had, with its attempts in order.

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use sqlx::{Connection as _, Executor as _, PgConnection};
+use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
 use crate::domain::delivery::DeliveryStatus;
@@ -16,6 +16,7 @@ use crate::domain::site::SiteId;
 
 use super::deliveries_read::{self, LastAttempt, StoredDelivery};
 use super::partitions::DAY_MS;
+use super::plans::plan_for_values;
 
 /// Selection from the deliveries of a webhook.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,8 +85,7 @@ pub(crate) async fn count(
     let mut tx = conn
         .begin_with("begin isolation level repeatable read read only")
         .await?;
-    tx.execute("set local plan_cache_mode = force_custom_plan")
-        .await?;
+    plan_for_values(&mut tx).await?;
     let ids = find(&mut tx, site_id, webhook, query).await?;
     tx.commit().await?;
     Ok(ids.len())
@@ -125,9 +125,7 @@ pub(crate) async fn read(
     let mut tx = conn
         .begin_with("begin isolation level repeatable read read only")
         .await?;
-    // A generic plan would not know the size of the newest partition.
-    tx.execute("set local plan_cache_mode = force_custom_plan")
-        .await?;
+    plan_for_values(&mut tx).await?;
     let mut ids = find(&mut tx, site_id, webhook, query).await?;
     let limit = query.limit as usize;
     let has_more = ids.len() > limit;

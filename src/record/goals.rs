@@ -6,10 +6,10 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::domain::goal::{Goal, GoalKind, GoalRule, GoalSettings};
-use crate::domain::id::GoalId;
+use crate::domain::id::{GoalId, WebhookId};
 use crate::domain::site::SiteId;
 
-use super::sites;
+use super::{goal_names, sites};
 
 /// Most goals of a site.
 pub(crate) const MAX_PER_SITE: i64 = 1_000;
@@ -34,6 +34,9 @@ pub enum GoalError {
     DuplicateName,
     #[error("a site has at most {MAX_PER_SITE} goals")]
     LimitReached,
+    /// With the names of the webhooks.
+    #[error("webhooks are told when the goal is silent")]
+    Watched(Vec<String>),
     #[error(transparent)]
     Postgres(sqlx::Error),
 }
@@ -87,16 +90,20 @@ pub async fn create(
     Ok(())
 }
 
-/// Replaces a goal's settings.
+/// Replaces a goal's settings. Under another name the webhooks that name it go on with that, and
+/// are returned. Needs a transaction.
 pub(crate) async fn replace(
     conn: &mut PgConnection,
     site_id: &SiteId,
     id: GoalId,
     settings: &GoalSettings,
     now: DateTime<Utc>,
-) -> Result<(), GoalError> {
+) -> Result<Vec<WebhookId>, GoalError> {
+    let before = lock_named(conn, site_id, id)
+        .await?
+        .ok_or(GoalError::NoSuchGoal)?;
     let rule = RuleColumns::from(&settings.rule);
-    let updated = sqlx::query!(
+    sqlx::query!(
         "update goals
          set name = $3, kind = $4, event = $5, path = $6, scroll_threshold = $7, props = $8, updated_at = $9
          where site_id = $1 and id = $2",
@@ -110,25 +117,52 @@ pub(crate) async fn replace(
         props_to_json(&settings.props),
         now
     )
-    .execute(conn)
+    .execute(&mut *conn)
     .await?;
-    if updated.rows_affected() == 0 {
-        Err(GoalError::NoSuchGoal)
-    } else {
-        Ok(())
+    match before == settings.name {
+        true => Ok(Vec::new()),
+        false => Ok(goal_names::follow(conn, site_id, &before, &settings.name, now).await?),
     }
 }
 
-/// Deletes a goal; false if there was none.
-pub async fn delete(conn: &mut PgConnection, site_id: &SiteId, id: GoalId) -> Result<bool, sqlx::Error> {
-    let deleted = sqlx::query!(
+/// Deletes a goal, unless a webhook is told when it is silent: it would be for ever. Webhooks that
+/// only list its name keep that, and hear of goals that a producer publishes under it. Needs a
+/// transaction.
+pub async fn delete(conn: &mut PgConnection, site_id: &SiteId, id: GoalId) -> Result<(), GoalError> {
+    let name = lock_named(conn, site_id, id)
+        .await?
+        .ok_or(GoalError::NoSuchGoal)?;
+    let watchers = goal_names::watchers(conn, site_id, &name).await?;
+    if !watchers.is_empty() {
+        return Err(GoalError::Watched(watchers));
+    }
+    sqlx::query!(
         "delete from goals where site_id = $1 and id = $2",
         site_id.as_str(),
         id.uuid()
     )
     .execute(conn)
     .await?;
-    Ok(deleted.rows_affected() == 1)
+    Ok(())
+}
+
+/// Locks the row of the site, as everybody does who makes a webhook, then that of a goal. Returns
+/// the goal's name; `None` if there is none.
+async fn lock_named(
+    conn: &mut PgConnection,
+    site_id: &SiteId,
+    id: GoalId,
+) -> Result<Option<String>, sqlx::Error> {
+    if !sites::lock(conn, site_id).await? {
+        return Ok(None);
+    }
+    sqlx::query_scalar!(
+        "select name from goals where site_id = $1 and id = $2 for update",
+        site_id.as_str(),
+        id.uuid()
+    )
+    .fetch_optional(conn)
+    .await
 }
 
 /// Reads one goal of a site.

@@ -18,6 +18,7 @@ pub mod rotate;
 pub mod sites;
 pub(crate) mod known;
 pub mod goals;
+pub(crate) mod goal_names;
 mod webhook_row;
 pub mod webhooks;
 pub(crate) mod secrets;
@@ -47,6 +48,7 @@ pub(crate) mod deliveries_read;
 pub(crate) mod delivery_pages;
 pub mod activity;
 pub mod episodes;
+pub(crate) mod plans;
 pub mod site_now;
 
 use crate::domain::attempt::{AttemptResult, Fault};

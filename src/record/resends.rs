@@ -14,6 +14,8 @@ use crate::domain::health::ParkReason;
 use crate::domain::id::{DeliveryId, JobId, NotificationId, WebhookId, uuid_floor};
 use crate::domain::site::SiteId;
 
+use super::plans::plan_for_values;
+
 /// Deliveries that one step of a recovery looks at.
 pub(crate) const STEP: i64 = 500;
 /// Deliveries that one step counts.
@@ -177,12 +179,13 @@ pub(crate) struct MissedDelivery {
 
 /// Reads the next deliveries of a span that failed or were cancelled, in the order of their ids,
 /// after `after`. What was itself sent again, and tests, are not among them: of each notification
-/// there is one.
+/// there is one. Needs a transaction.
 pub(crate) async fn missed(
     conn: &mut PgConnection,
     span: MissedSpan,
     after: Option<Uuid>,
 ) -> Result<Vec<MissedDelivery>, sqlx::Error> {
+    plan_for_values(conn).await?;
     sqlx::query_as!(
         MissedDelivery,
         "select id, notification_id, event_type, payload, created_at from deliveries
@@ -200,12 +203,13 @@ pub(crate) async fn missed(
 }
 
 /// Counts a part of what [`missed`] reads. Returns the count and the id to go on after; none: the
-/// end is reached.
+/// end is reached. Needs a transaction.
 pub(crate) async fn count_missed(
     conn: &mut PgConnection,
     span: MissedSpan,
     after: Option<Uuid>,
 ) -> Result<(i64, Option<Uuid>), sqlx::Error> {
+    plan_for_values(conn).await?;
     let part = sqlx::query!(
         r#"select count(*) filter (where resend_of is null and event_type <> 'test') as "missed!", count(*) as "read!",
                (array_agg(id order by id desc))[1] as last
@@ -227,16 +231,21 @@ pub(crate) async fn count_missed(
 }
 
 /// Lists those of these notifications that a later delivery has brought to the webhook, or is about
-/// to.
+/// to. Needs a transaction.
 pub(crate) async fn sent_since(
     conn: &mut PgConnection,
     webhook: WebhookId,
     notifications: &[Uuid],
 ) -> Result<Vec<Uuid>, sqlx::Error> {
+    plan_for_values(conn).await?;
+    // Read apart, so that no other index is an alternative than that of resends.
     sqlx::query_scalar!(
-        r#"select distinct notification_id as "id!" from deliveries
-           where notification_id = any($1) and resend_of is not null and webhook_id = $2
-             and status in ('pending', 'retrying', 'delivered')"#,
+        r#"with found as materialized (
+               select notification_id, webhook_id, status from deliveries
+               where notification_id = any($1) and resend_of is not null
+           )
+           select distinct notification_id as "id!" from found
+           where webhook_id = $2 and status in ('pending', 'retrying', 'delivered')"#,
         notifications,
         webhook.uuid()
     )
@@ -288,3 +297,6 @@ pub(crate) async fn withdraw(conn: &mut PgConnection, job: JobId) -> Result<(i64
     .await?;
     Ok((cancelled, left))
 }
+
+#[cfg(test)]
+mod tests;

@@ -157,7 +157,8 @@ pub(super) struct AlertView {
 
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Status {
-    pub(super) current_visitors: u64,
+    /// `None` while it is not known.
+    pub(super) current_visitors: Option<u64>,
     pub(super) as_of: Option<DateTime<Utc>>,
     pub(super) baseline: Option<UsualView>,
     pub(super) last_event_at: Option<DateTime<Utc>>,

@@ -272,6 +272,8 @@ async fn every_problem_type_has_its_answer(pool: PgPool) {
     seen.insert("request-timeout".to_owned());
     // Needs two webhooks of a site: `api_webhook_changes` has it.
     seen.insert("external-id-taken".to_owned());
+    // Needs a webhook that watches the goal: `api_goal_names` has it.
+    seen.insert("goal-watched".to_owned());
     // These need an endpoint: `sending_again` has them.
     seen.insert("not-sendable".to_owned());
     seen.insert("too-many-tests".to_owned());

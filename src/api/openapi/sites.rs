@@ -120,7 +120,11 @@ fn status() -> Value {
     let mut schema = answer(vec![
         (
             "current_visitors",
-            about(count(), "Distinct visitors of the last 300 seconds."),
+            about(
+                nullable(count()),
+                "Distinct visitors of the last 300 seconds; 0 before the site's first event, null while no detector \
+                 has reported on a site that had events.",
+            ),
         ),
         (
             "as_of",

@@ -234,6 +234,22 @@ fn the_present_is_handed_over_when_it_changes() {
     assert_eq!(shown[0].as_of.timestamp(), HOUR + 1);
 }
 
+#[test]
+fn a_present_that_stays_the_same_is_confirmed_now_and_then() {
+    let mut fed = Fed::new(SourceClock::Live, [site("a", [spike(9, 300)])]);
+    fed.feed(&view("a", "1", RECORD_MS / 1_000));
+    let mut shown = Vec::new();
+    for second in 1..3_600 {
+        fed.engine.tick(RECORD_MS + second * 1_000, true);
+        let presents = fed.engine.hand_over(false).presents.into_iter();
+        shown.extend(presents.map(|present| present.as_of.timestamp() - RECORD_MS / 1_000));
+    }
+    let gaps: Vec<i64> = shown.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    // Nobody comes or goes, but for the one visitor who leaves.
+    assert!((10..=14).contains(&shown.len()), "{shown:?}");
+    assert!(gaps.iter().all(|gap| *gap <= 370), "{gaps:?}");
+}
+
 /// A pageview of a page by a visitor of its own.
 fn page<'a>(visitor: &'a str, path: &'a str, second: i64) -> Event<'a> {
     Event {

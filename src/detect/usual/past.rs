@@ -1,5 +1,7 @@
 //! The past of one site, gathered as its clock goes on, and the comparison of the present with it.
 
+use chrono::TimeDelta;
+
 use super::HOUR_SECONDS;
 use super::baseline::Usual;
 use super::rates::Rates;
@@ -8,6 +10,10 @@ use crate::domain::activity::{HourSummary, SiteHour};
 use crate::domain::registry::Site;
 use crate::domain::site::SiteId;
 use crate::domain::site_now::{Baseline, SiteNow};
+
+/// Time after which a present that stays the same is handed over again: a row may have been lost
+/// with its server, and shows as of when it holds.
+const CONFIRMED_EVERY: TimeDelta = TimeDelta::minutes(5);
 
 /// Minutes after which the spread of a site is found out anew.
 const SPREAD_MINUTES: u32 = 360;
@@ -134,11 +140,14 @@ impl SiteActivity {
         self.usual.compare(second, current)
     }
 
-    /// True if the present is another one than at the last call, whatever its clock.
+    /// True if the present is another one than it last was true of, or that was a while ago by the
+    /// site's clock.
     pub(crate) fn shows(&mut self, present: &SiteNow) -> bool {
         let is_same = self.shown.as_ref().is_some_and(|shown| {
             let unlike = |one: &SiteNow| (one.current_visitors, one.baseline, one.source_silent_since);
-            unlike(shown) == unlike(present) && shown.triggers == present.triggers
+            unlike(shown) == unlike(present)
+                && shown.triggers == present.triggers
+                && present.as_of - shown.as_of < CONFIRMED_EVERY
         });
         if !is_same {
             self.shown = Some(present.clone());

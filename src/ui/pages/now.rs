@@ -174,7 +174,7 @@ async fn live(visit: &PageVisit, site: &SiteVisit) -> Result<(LiveNow, Status), 
         format!("{} ({name}) {state}{since}", words::event(&trigger.event))
     });
     let now = LiveNow {
-        visitors: count(status.current_visitors),
+        visitors: status.current_visitors.map_or_else(|| "?".to_owned(), count),
         state: state(&status),
         usual: usual(&status, site),
         as_of: status.as_of.map(|at| zone.second(at).text),
@@ -195,6 +195,9 @@ fn state(status: &Status) -> String {
         .collect();
     let fires = fires_at(status).map_or_else(String::new, |at| format!(" A spike begins at {}.", count(at)));
     match (status.as_of, firing.first()) {
+        (None, _) if status.current_visitors.is_none() => {
+            "It is not known yet how many visitors there are.".to_owned()
+        }
         (None, _) => "Nothing has been counted yet.".to_owned(),
         (_, Some(event)) => format!("{event} now.{fires}"),
         (_, None) => format!("Normal.{fires}"),

@@ -57,7 +57,7 @@ pub(in crate::ui) async fn show(
         webhook: &found.webhook,
         newest: &listed.data,
         triggers: status.as_ref().map_or(&[], |status| &status.triggers),
-        visitors: status.as_ref().map(|status| status.current_visitors),
+        visitors: status.as_ref().and_then(|status| status.current_visitors),
         zone: &found.site.zone,
         unsent,
     };

@@ -129,7 +129,7 @@ async fn edit_page(
         schedules: config.retry_schedules.clone(),
         allow_http: config.allow_http,
         is_new: webhook.is_none(),
-        visitors_now: status.as_of.map(|_| count(status.current_visitors)),
+        visitors_now: status.as_of.and(status.current_visitors).map(count),
         is_more_open,
     })
 }

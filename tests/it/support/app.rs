@@ -45,7 +45,11 @@ impl Deployment {
     /// Migrated, with topics of 4 partitions and an admin token. `settings` are keys such as
     /// `webhooks.timeout`.
     pub(crate) async fn create(settings: &[(&str, &str)]) -> Self {
-        let database = Database::create().await;
+        Self::create_in(Database::create().await, settings).await
+    }
+
+    /// The same in an empty database.
+    pub(crate) async fn create_in(database: Database, settings: &[(&str, &str)]) -> Self {
         let prefix = unique("bw");
         let source = format!("{prefix}.source");
         let mut all: BTreeMap<String, String> = BTreeMap::new();

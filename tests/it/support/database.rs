@@ -11,14 +11,19 @@ pub(crate) struct Database {
 }
 
 impl Database {
-    /// An empty one on the test's server.
+    /// An empty one on the server that all tests share.
     pub(crate) async fn create() -> Self {
         let server =
             std::env::var("BELLWETHER_POSTGRES__URL").expect("`make test` starts Postgres and names it");
+        Self::create_on(&server).await
+    }
+
+    /// An empty one on a server.
+    pub(crate) async fn create_on(server: &str) -> Self {
         let name = unique("t");
         let admin = PgPoolOptions::new()
             .max_connections(1)
-            .connect(&server)
+            .connect(server)
             .await
             .unwrap();
         // The name is made of letters and digits.
@@ -26,7 +31,7 @@ impl Database {
             .execute(&admin)
             .await
             .unwrap();
-        let mut url = url::Url::parse(&server).unwrap();
+        let mut url = url::Url::parse(server).unwrap();
         url.set_path(&name);
         let pool = PgPoolOptions::new()
             .max_connections(4)
