@@ -147,6 +147,7 @@ impl Engine {
                     per_site: config.limits.labels_per_site,
                     bytes: config.limits.label_bytes,
                     spent: 0,
+                    forgotten: 0,
                 },
             },
             log_clock_ms: None,

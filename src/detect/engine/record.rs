@@ -300,10 +300,11 @@ impl Engine {
         let site = Arc::clone(self.registry.sites.get(site_id)?);
         let is_live = clock == SourceClock::Live;
         let mut state = SiteState::new(site, is_live, 0, &mut self.resources.segments);
+        if clock == SourceClock::Live {
+            state.begin_with_webhooks();
+        }
         if self.was_rebuilding {
             state.begin_by_replay();
-        } else if clock == SourceClock::Live {
-            state.begin_with_webhooks();
         }
         self.add(state);
         Some(self.sites.len() - 1)
@@ -320,12 +321,12 @@ impl Engine {
                 second,
                 source: lookahead.source.as_deref().map_or(NO_LABEL, |name| {
                     let label = state.label(hashes.source, name, labels);
-                    counters.evicted_sources += u64::from(label == OTHER);
+                    counters.evicted_sources += u64::from(label == OTHER) + labels.take_forgotten();
                     label
                 }),
                 page: lookahead.page.as_deref().map_or(NO_LABEL, |name| {
                     let label = state.label(hashes.page, name, labels);
-                    counters.evicted_pages += u64::from(label == OTHER);
+                    counters.evicted_pages += u64::from(label == OTHER) + labels.take_forgotten();
                     label
                 }),
             };

@@ -155,6 +155,18 @@ impl Engine {
         }
     }
 
+    /// Sums up what lies beyond the bounds of minutes that have not ended, before the partition is
+    /// given back: its next owner does not know of it.
+    pub(crate) fn end_minutes(&mut self, now_ms: i64) {
+        for index in 0..self.sites.len() {
+            if self.sites[index].has_summaries() {
+                let passing = self.passing_without_record(index, now_ms);
+                let outcome = self.sites[index].end_minutes(&passing);
+                self.apply(index, outcome);
+            }
+        }
+    }
+
     /// Lists a state with minor changes to be written, once a minute at most.
     fn save(&mut self, index: usize, now_ms: i64) {
         let state = &mut self.sites[index];

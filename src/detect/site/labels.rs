@@ -4,13 +4,17 @@
 //! on them. Beyond either, a new name becomes `OTHER`, which the engine counts; its only effect is
 //! that the name is missing from top lists. Labels that no visitor has any more are collected when
 //! they outnumber the others, and as soon as a name finds no room: what was seen before keeps
-//! nothing unnamed that is seen now.
+//! nothing unnamed that is seen now. If nearly all are in use, those of so few visitors that no
+//! list would name them make room too.
 
 use crate::detect::table::{Entry, Table};
 use crate::detect::window::visitors::{NO_LABEL, Visitor};
 
 /// The label of a name that found no room.
 pub(crate) const OTHER: u16 = NO_LABEL - 1;
+
+/// Smallest number of visitors of a name in a list: fewer could identify a person.
+pub(super) const MIN_VISITORS: u32 = 3;
 
 /// Longest name kept, in bytes. A longer one is shown cut, but has a label of its own.
 const MAX_NAME_BYTES: usize = 300;
@@ -31,6 +35,15 @@ pub(crate) struct LabelBudget {
     pub(crate) bytes: usize,
     /// Bytes that are spent.
     pub(crate) spent: usize,
+    /// Names of present visitors that were forgotten for want of room, until somebody counts them.
+    pub(crate) forgotten: u64,
+}
+
+impl LabelBudget {
+    /// Names that were forgotten since the last call.
+    pub(crate) fn take_forgotten(&mut self) -> u64 {
+        std::mem::take(&mut self.forgotten)
+    }
 }
 
 /// The labels of one site.
@@ -125,11 +138,35 @@ impl SiteLabels {
         self.names.len()
     }
 
-    /// Removes the labels that none of these visitors has, at the second `now`. The others are
-    /// numbered anew.
+    /// Marks the labels that too few of these visitors have for any list, if nearly all labels are
+    /// in use. None otherwise.
+    pub(crate) fn rare<'a>(
+        &self,
+        visitors: impl Iterator<Item = &'a Visitor>,
+        budget: &LabelBudget,
+    ) -> Vec<bool> {
+        let mut counts = vec![0_u32; self.names.len()];
+        for visitor in visitors {
+            for label in [visitor.source, visitor.page] {
+                if let Some(count) = counts.get_mut(usize::from(label)) {
+                    *count += 1;
+                }
+            }
+        }
+        let used = counts.iter().filter(|count| **count > 0).count();
+        let is_most_of = |part: usize, whole: usize| part * 4 > whole * 3;
+        match is_most_of(used, budget.per_site) || is_most_of(budget.spent, budget.bytes) {
+            true => counts.iter().map(|count| *count < MIN_VISITORS).collect(),
+            false => Vec::new(),
+        }
+    }
+
+    /// Removes the labels that none of these visitors has, and the `rare` ones, at the second
+    /// `now`. The others are numbered anew.
     pub(crate) fn collect<'a>(
         &mut self,
         visitors: impl Iterator<Item = &'a mut Visitor>,
+        rare: &[bool],
         now: u32,
         budget: &mut LabelBudget,
     ) {
@@ -140,6 +177,11 @@ impl SiteLabels {
                 let Some(new) = renumbered.get_mut(usize::from(*label)) else {
                     continue;
                 };
+                if rare.get(usize::from(*label)) == Some(&true) {
+                    *label = OTHER;
+                    budget.forgotten += 1;
+                    continue;
+                }
                 if *new == NO_LABEL {
                     *new = kept.len() as u16;
                     kept.push(std::mem::take(&mut self.names[usize::from(*label)]));

@@ -219,7 +219,9 @@ impl SiteState {
         let is_renamed = self.follow_names(&site);
         self.site = site;
         self.adopt_settings(now, segments);
-        is_renamed || before != (self.triggers.lasting_stored(now), self.window.kept_from())
+        // Read again, events of before the change may count for other webhooks.
+        let has_counted = self.is_unsaved() && !self.every.is_empty();
+        is_renamed || has_counted || before != (self.triggers.lasting_stored(now), self.window.kept_from())
     }
 
     /// Gives the counts of goals that were renamed their new names; false if none was.
@@ -299,7 +301,8 @@ impl SiteState {
         if let Some(label) = self.labels.label(hash, name, live, now, budget) {
             return label;
         }
-        self.labels.collect(self.window.live_mut(), now, budget);
+        let rare = self.labels.rare(self.window.everyone(), budget);
+        self.labels.collect(self.window.live_mut(), &rare, now, budget);
         self.labels.label(hash, name, live, now, budget).unwrap_or(OTHER)
     }
 

@@ -88,13 +88,30 @@ impl SiteState {
             self.advance(at, resources);
             self.triggers.advance(at, self.live, &mut resources.segments);
             self.judge_marked(passing, outcome);
-            let summaries = self.caps.pass(at, &self.site, passing.timer_ms(at));
-            if passing.is_due_fresh(at) {
-                outcome.ready.extend(summaries);
-            } else {
-                let stale = summaries.iter().map(|one| (one.event, SuppressReason::Stale));
-                outcome.withheld.extend(stale);
-            }
+            self.sum_up(at, at, passing, outcome);
+        }
+    }
+
+    /// True if notifications beyond the bound of a minute wait for its end.
+    pub(crate) fn has_summaries(&self) -> bool {
+        self.caps.due().is_some()
+    }
+
+    /// Sums up, now, what lies beyond the bounds of minutes that have not ended.
+    pub(crate) fn end_minutes(&mut self, passing: &Passing) -> SiteOutcome {
+        let mut outcome = SiteOutcome::default();
+        self.sum_up(self.window.now(), u32::MAX, passing, &mut outcome);
+        outcome
+    }
+
+    /// Sums up the minutes that end by `until`, at the instant `at`.
+    fn sum_up(&mut self, at: u32, until: u32, passing: &Passing, outcome: &mut SiteOutcome) {
+        let summaries = self.caps.pass(until, &self.site, passing.timer_ms(at));
+        if passing.is_due_fresh(at) {
+            outcome.ready.extend(summaries);
+        } else {
+            let stale = summaries.iter().map(|one| (one.event, SuppressReason::Stale));
+            outcome.withheld.extend(stale);
         }
     }
 

@@ -1,14 +1,11 @@
 //! The top sources and pages of a spike's payload, found by one scan when a trigger fires.
 
-use super::labels::SiteLabels;
+use super::labels::{MIN_VISITORS, SiteLabels};
 use crate::detect::window::visitors::Visitor;
 use crate::domain::notification::{TopPage, TopSource};
 
 /// Greatest number of entries in a list.
 const MAX_ENTRIES: usize = 3;
-
-/// Smallest number of visitors of an entry: fewer could identify a person.
-const MIN_VISITORS: u32 = 3;
 
 /// The sources with the most visitors, each visitor counted under the latest one.
 pub(crate) fn top_sources<'a>(
@@ -65,6 +62,7 @@ mod tests {
                 per_site: 100,
                 bytes: 1 << 20,
                 spent: 0,
+                forgotten: 0,
             },
         );
         let label = |(name, count): &(&str, usize)| {

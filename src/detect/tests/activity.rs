@@ -297,3 +297,19 @@ fn a_late_page_is_named_while_most_labels_are_in_use() {
     let pages = &json(&decided[0])["data"]["top_pages"];
     assert_eq!(pages, &serde_json::json!([{"path": "/popular", "visitors": 600}]));
 }
+
+#[test]
+fn a_late_page_is_named_where_each_has_a_page_of_its_own() {
+    let mut fed = Fed::log([site("a", [spike(5_900, 300)])]);
+    for n in 0..5_000_i64 {
+        let (visitor, path) = (format!("v{n}"), format!("/page/{n}"));
+        fed.feed(&page(&visitor, &path, HOUR + n / 100));
+    }
+    let mut decided = Vec::new();
+    for n in 0..900_i64 {
+        decided.extend(fed.feed(&page(&format!("late {n}"), "/popular", HOUR + 60)));
+    }
+    let pages = &json(&decided[0])["data"]["top_pages"];
+    assert_eq!(pages, &serde_json::json!([{"path": "/popular", "visitors": 900}]));
+    assert!(fed.engine.take_counters().evicted_pages >= 4_000);
+}

@@ -128,6 +128,45 @@ fn a_live_site_beside_a_log_moves_without_its_events_read_again() {
 }
 
 #[test]
+fn a_restart_ends_no_wait_for_events_before_a_webhook() {
+    let mut site = waiting(2);
+    let mut own = (*site.webhooks[0]).clone();
+    if let Some(drop) = &mut own.triggers.visitor_drop {
+        drop.options.repeat_after_seconds = None;
+    }
+    site.webhooks[0] = Arc::new(own);
+    // Of the time before the webhook was made, the site's events were not looked at, but for these.
+    let read = |fed: &mut Fed, replaying: bool| {
+        for (offset, second) in [(0, -290), (1, -280), (2, -270)] {
+            let facts = RecordFacts {
+                source: LIVE,
+                offset,
+                record_ms: RECORD_MS,
+                replaying,
+            };
+            let visitor = offset.to_string();
+            let event = view("a", &visitor, START + second);
+            fed.engine.handle(&event, &facts, RECORD_MS, &mut Vec::new());
+        }
+    };
+    let begun = |committed: i64| {
+        let mut fed = started(config(SourceClock::Live), &site, &[]);
+        let completeness = fed.engine.completeness_mut();
+        completeness.begin(LIVE, committed, 0, CompleteFrom::Ever);
+        fed
+    };
+    let mut states = Vec::new();
+    let mut fed = begun(0);
+    read(&mut fed, false);
+    let undisturbed = wait(&mut fed, 1..400, &mut states);
+    let mut again = begun(3);
+    read(&mut again, true);
+    let restarted = wait(&mut again, 1..400, &mut states);
+    assert_eq!(restarted, undisturbed);
+    assert_eq!(undisturbed, [310], "once nothing before the webhook counts");
+}
+
+#[test]
 fn records_lost_from_a_routed_log_make_no_drop() {
     let mut config = config(SourceClock::Live);
     config.sources[0].is_routed = true;

@@ -6,7 +6,8 @@ use super::fixtures::*;
 use crate::detect::engine::Engine;
 use crate::detect::engine::record::RecordFacts;
 use crate::domain::episode::EpisodeEntry;
-use crate::domain::event::{EventKind, EventType, RoutedFacts, SourceClock};
+use crate::domain::event::{Event, EventKind, EventType, RoutedFacts, SourceClock};
+use crate::domain::id::WebhookId;
 use crate::domain::registry::Site;
 use crate::domain::trigger::{ErrorSettings, ErrorTrigger, NoticeOptions, NoticePace, Triggers};
 
@@ -322,4 +323,38 @@ fn an_event_of_a_routed_log_leaves_a_loaded_state_as_it_is() {
     fed.offset += 1;
     assert_eq!(fed.feed(&routed("3")), [], "the spike goes on");
     assert_eq!(fed.engine.spikes(), 1);
+}
+
+#[test]
+fn a_webhook_made_in_the_place_of_another_hears_for_itself() {
+    let of = |number: u128, triggers: Triggers| Arc::new(webhook("a", number, triggers));
+    let counting = || {
+        let mut triggers = paced(NoticePace::AtLeast {
+            at_least: 2,
+            within_seconds: 300,
+        });
+        triggers.goal_completion = None;
+        triggers
+    };
+    let mut before = site("a", []);
+    before.webhooks = vec![of(1, spike(2, 300)), of(2, counting())];
+    // Both were deleted, and others made, between two looks at the configuration.
+    let after = changed(&before, |site| {
+        site.webhooks = vec![of(3, spike(2, 300)), of(4, counting())];
+    });
+    let custom = |visitor: &'static str| Event {
+        name: Some("x".into()),
+        visitor_id: Some(visitor.into()),
+        ..event("a", EventKind::Custom, 1_000_000)
+    };
+    let heard = |fed: &mut Fed, visitors: &[&'static str]| {
+        let decided = visitors.iter().flat_map(|visitor| fed.feed(&custom(visitor)));
+        let mut webhooks: Vec<WebhookId> = decided.flat_map(|decision| decision.webhooks).collect();
+        webhooks.sort_unstable();
+        webhooks
+    };
+    let mut fed = Fed::log([before]);
+    assert_eq!(heard(&mut fed, &["1", "2"]), [hook_id(1), hook_id(2)]);
+    fed.configure([after]);
+    assert_eq!(heard(&mut fed, &["3", "4"]), [hook_id(3), hook_id(4)]);
 }

@@ -315,6 +315,49 @@ fn every_counts_each_name_and_each_id_once() {
 }
 
 #[test]
+fn what_lies_beyond_a_bound_is_told_before_a_partition_goes() {
+    let mut fed = Fed::log([customs(NoticePace::Each)]);
+    let mut single = 0;
+    for number in 0..650 {
+        let id = number.to_string();
+        single += fed.feed(&custom_event("x", &id, 1_000, &id)).len();
+    }
+    assert_eq!(single, 600);
+    fed.engine.end_minutes(0);
+    let told = fed.engine.take_ready();
+    assert_eq!(told.len(), 1);
+    assert_eq!(json(&told[0])["data"]["count"], 50);
+    fed.engine.end_minutes(0);
+    assert!(fed.engine.take_ready().is_empty(), "once");
+}
+
+#[test]
+fn a_count_to_every_kth_outlives_switching_off_and_a_restart() {
+    let site = customs(NoticePace::Every(3));
+    let mut fed = Fed::log([site.clone()]);
+    for id in ["1", "2"] {
+        assert!(fed.feed(&custom_event("x", "v", 1_000, id)).is_empty());
+    }
+    // Off and on again: what came before is not counted when it is read again.
+    let again = changed(&site, |site| {
+        let mut own = (*site.webhooks[0]).clone();
+        own.active_since_ms = RECORD_MS + 1;
+        site.webhooks[0] = Arc::new(own);
+    });
+    fed.configure([again.clone()]);
+    let states = fed.states();
+    let mut restarted = Fed::log([again]);
+    for state in states {
+        restarted
+            .engine
+            .load_state("a", state.bytes.as_deref())
+            .expect("readable");
+    }
+    (restarted.offset, restarted.record_ms) = (2, RECORD_MS + 2);
+    assert_eq!(restarted.feed(&custom_event("x", "v", 1_000, "3")).len(), 1);
+}
+
+#[test]
 fn a_count_to_every_kth_goes_on_when_its_goal_is_renamed() {
     let goal_event = |id: &str| Event {
         event_id: Some(id.to_owned().into()),

@@ -296,6 +296,11 @@ impl OwnedPartition {
         }
     }
 
+    /// Sums up what lies beyond the bounds of minutes that have not ended.
+    pub(crate) fn end_minutes(&mut self, now_ms: i64) {
+        self.engine.end_minutes(now_ms);
+    }
+
     /// Publishes the states that changed, with the decisions made with them, and closes the batch.
     pub(crate) fn flush(&mut self, now_ms: i64, outbox: &Outbox, counts: &mut Counts) {
         self.count_withheld(counts);

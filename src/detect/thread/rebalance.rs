@@ -98,6 +98,9 @@ impl GroupThread for Detector {
             return;
         }
         if !lost {
+            for owned in self.owned.iter_mut().flatten() {
+                owned.end_minutes(now_ms);
+            }
             self.flush();
             self.wait_for_acknowledgements();
             let scope = self.session.commit_scope();

@@ -34,9 +34,15 @@ pub(super) fn judge_topic(facts: &Facts<'_>, list: &mut FindingList) {
         && partitions > 0
         && i64::try_from(partitions).unwrap_or(i64::MAX) != i64::from(facts.partitions)
     {
+        let so = match i64::try_from(partitions)
+            .is_ok_and(|partitions| partitions < i64::from(facts.partitions))
+        {
+            true => "`bellwether serve` does not start so",
+            false => "nobody detects the events of those beyond",
+        };
         list.problem(
             "partition_count",
-            format!("{topic} has {partitions} partitions and kafka.partitions is {}: `bellwether serve` does not start so", facts.partitions),
+            format!("{topic} has {partitions} partitions and kafka.partitions is {}: {so}", facts.partitions),
             format!("set kafka.partitions = {partitions} before Bellwether's topics are made, or give the topic {} partitions", facts.partitions),
         );
     }

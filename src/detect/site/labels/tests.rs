@@ -9,6 +9,7 @@ fn budget(per_site: usize, bytes: usize) -> LabelBudget {
         per_site,
         bytes,
         spent: 0,
+        forgotten: 0,
     }
 }
 
@@ -72,7 +73,7 @@ fn unused_labels_are_collected() {
     }
     assert!((30..100).contains(&n), "{n}");
     let last = format!("/{}", n - 1);
-    labels.collect(window.live_mut(), 1_000, &mut budget);
+    labels.collect(window.live_mut(), &[], 1_000, &mut budget);
     assert_eq!(labels.len(), 2);
     let slot = window.within(300).next().expect("one visitor");
     assert_eq!(labels.name(slot.source), Some("/used"));

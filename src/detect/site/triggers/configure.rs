@@ -46,7 +46,10 @@ impl SiteTriggers {
         let lengths = window_lengths(site);
         let length_of = |seconds: u32| lengths.iter().position(|length| *length == seconds);
         for (condition, subscribers) in wanted {
-            let same = old.iter().position(|old| old.condition == condition);
+            let is_same = |old: &Trigger| {
+                old.condition == condition && !old.is_of_others(&subscribers, &site.unreadable)
+            };
+            let same = old.iter().position(is_same);
             let mut trigger = match same.map(|place| old.swap_remove(place)) {
                 Some(mut kept) => {
                     kept.subscribe(subscribers, now);
@@ -122,7 +125,8 @@ impl SiteTriggers {
                 _ => continue,
             };
             let subscribers = count_subscribers(site, event, settings);
-            if subscribers.is_empty() && !trigger.hold_for(&site.unreadable) {
+            let is_left = subscribers.is_empty() && !trigger.hold_for(&site.unreadable);
+            if is_left || trigger.is_of_others(&subscribers, &site.unreadable) {
                 gone.push(trigger);
                 continue;
             }

@@ -80,6 +80,18 @@ pub(crate) struct TriggerInput<'a> {
 }
 
 impl Trigger {
+    /// True if its episode is none of these webhooks', as all that it is of are gone, and none of
+    /// those only cannot be read.
+    pub(super) fn is_of_others(&self, subscribers: &[Subscriber], unreadable: &[WebhookId]) -> bool {
+        let is_there = |one: &Subscriber| {
+            unreadable.contains(&one.webhook) || subscribers.iter().any(|other| other.webhook == one.webhook)
+        };
+        self.state.is_firing()
+            && !self.subscribers.is_empty()
+            && !subscribers.is_empty()
+            && !self.subscribers.iter().any(is_there)
+    }
+
     /// Judges the trigger.
     pub(super) fn judge(&mut self, input: &TriggerInput<'_>, evaluation: &mut Evaluation) {
         let occasion = input.cause.occasion();
