@@ -1,10 +1,11 @@
-//! The note beside each commit by which the next owner of a partition of `deliveries` knows what an
-//! owner that died may have sent.
+//! The note beside each commit by which the next owner of a partition knows what an owner that died
+//! may have sent.
 //!
 //! An owner asks Postgres about what it sends and notes it there first, but for records of a range
 //! that it has announced with a commit. So after a `kill -9` only what was noted, and what lies in
 //! the range, may have been sent. The range goes on a little ahead of reading, for as long as the
-//! owner keeps up; a backlog is asked about, which costs nothing beside the waiting.
+//! owner keeps up; a backlog is asked about, which costs nothing beside the waiting. All that is of
+//! `deliveries`; of a tier, an owner that died may have sent what was due before it was followed.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -27,8 +28,40 @@ pub(super) enum HandOver {
         /// Part of the range is another owner's that died before.
         is_inherited: bool,
     },
+    /// An owner that died before may have sent what was ready before this time, in milliseconds
+    /// since the Unix epoch.
+    Inherited {
+        before_ms: i64,
+        /// The owner has claimed its requests under way; else it, too, may have sent anything.
+        is_claimed: bool,
+    },
     /// The owner has claimed its requests under way, so that the next owner knows of them.
     HandedOver,
+}
+
+impl HandOver {
+    /// True if its owner, who is the reader itself for `is_own`, died without a word about what it
+    /// was at.
+    pub(super) const fn is_of_dead(self, is_own: bool) -> bool {
+        match self {
+            Self::HandedOver | Self::Inherited { is_claimed: true, .. } => false,
+            // For the notes of an owner before this one.
+            Self::Open {
+                is_inherited: true, ..
+            } => true,
+            Self::Open { .. } | Self::Unknown | Self::Inherited { .. } => !is_own,
+        }
+    }
+
+    /// Time before which some owner that died may have sent records, in milliseconds since the Unix
+    /// epoch; none if no owner may have.
+    pub(super) fn suspect_before_ms(self, is_own: bool, now_ms: i64) -> Option<i64> {
+        match self {
+            _ if self.is_of_dead(is_own) => Some(now_ms),
+            Self::Inherited { before_ms, .. } => Some(before_ms),
+            _ => None,
+        }
+    }
 }
 
 impl FromStr for HandOver {
@@ -37,12 +70,20 @@ impl FromStr for HandOver {
     fn from_str(text: &str) -> Result<Self, Infallible> {
         let mut words = text.split(' ');
         let first = words.next();
-        let range = words.next().and_then(|range| range.parse().ok());
+        let second = words.next();
+        let range = second.and_then(|range| range.parse().ok());
         Ok(match (first, range) {
             (Some("handed-over"), _) => Self::HandedOver,
             (Some("open"), Some(range)) => Self::Open {
                 range,
                 is_inherited: words.next() == Some("inherited"),
+            },
+            (Some("inherited"), _) => match second.and_then(|time| time.parse().ok()) {
+                Some(before_ms) => Self::Inherited {
+                    before_ms,
+                    is_claimed: words.next() == Some("claimed"),
+                },
+                None => Self::Unknown,
             },
             _ => Self::Unknown,
         })
@@ -56,6 +97,13 @@ impl fmt::Display for HandOver {
             Self::Open { range, is_inherited } => {
                 let end = if *is_inherited { " inherited" } else { "" };
                 write!(f, "open {range}{end}")
+            }
+            Self::Inherited {
+                before_ms,
+                is_claimed,
+            } => {
+                let end = if *is_claimed { " claimed" } else { "" };
+                write!(f, "inherited {before_ms}{end}")
             }
             Self::HandedOver => f.write_str("handed-over"),
         }
@@ -130,7 +178,7 @@ impl UnaskedSends {
             read_before: from,
             inherited: former.map(|former| match former {
                 HandOver::Open { range, .. } => range,
-                HandOver::Unknown | HandOver::HandedOver => everything,
+                HandOver::Unknown | HandOver::Inherited { .. } | HandOver::HandedOver => everything,
             }),
         }
     }
@@ -186,6 +234,50 @@ impl UnaskedSends {
     /// Notes that all commits so far were answered.
     pub(super) fn acknowledge(&mut self) {
         self.acknowledged = self.own.to;
+    }
+}
+
+/// Records of a tier's partition that an owner that died may have sent, during one assignment.
+#[derive(Debug)]
+pub(super) struct SuspectRecords {
+    before_ms: i64,
+    /// Offset of the first record read that is not one of them; nor are those after it.
+    beyond: Option<i64>,
+}
+
+impl SuspectRecords {
+    /// Begins with the records that were ready before a time, if any were.
+    pub(super) fn new(before_ms: Option<i64>) -> Self {
+        Self {
+            before_ms: before_ms.unwrap_or(i64::MIN),
+            beyond: None,
+        }
+    }
+
+    /// True for a record that was ready to be sent at `ready_ms`.
+    pub(super) const fn contain(&self, ready_ms: i64) -> bool {
+        ready_ms < self.before_ms
+    }
+
+    /// Notes a record that was read, with Kafka's time of it.
+    pub(super) fn note_read(&mut self, offset: i64, record_ms: Option<i64>) {
+        if self.beyond.is_none() && record_ms.is_some_and(|record_ms| !self.contain(record_ms)) {
+            self.beyond = Some(offset);
+        }
+    }
+
+    /// Returns the state to be committed beside `low_water`: while they are not all complete, a
+    /// later owner must know of them, too.
+    pub(super) fn state(&self, low_water: i64, is_claimed: bool) -> HandOver {
+        let are_complete = self.beyond.is_some_and(|beyond| low_water >= beyond);
+        match (self.before_ms > i64::MIN && !are_complete, is_claimed) {
+            (true, _) => HandOver::Inherited {
+                before_ms: self.before_ms,
+                is_claimed,
+            },
+            (false, true) => HandOver::HandedOver,
+            (false, false) => HandOver::Unknown,
+        }
     }
 }
 

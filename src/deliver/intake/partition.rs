@@ -8,7 +8,7 @@ use rdkafka::Message as _;
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::error::{KafkaError, KafkaResult};
 
-use super::hand_over::{HandOver, Suspicion, UnaskedSends};
+use super::hand_over::{HandOver, SuspectRecords, Suspicion, UnaskedSends};
 use super::raw::IntakeRecord;
 use crate::dispatch::offsets::OffsetTracker;
 use crate::kafka::member::{GroupMember, MemberContext};
@@ -73,9 +73,8 @@ pub(super) struct IntakePartition {
     /// Set by librdkafka when the queue may hold something.
     ready: Arc<AtomicBool>,
     pub(super) tracker: OffsetTracker,
-    /// Time before which a predecessor that did not hand over may have sent records, in
-    /// milliseconds since the Unix epoch.
-    pub(super) suspect_before_ms: i64,
+    /// Records that a predecessor that did not hand over may have sent.
+    suspects: SuspectRecords,
     /// Range that may be sent without asking; none for a tier.
     pub(super) unasked: Option<UnaskedSends>,
     pub(super) position: ReadPosition,
@@ -90,7 +89,7 @@ impl IntakePartition {
         mut queue: PartitionQueue<MemberContext>,
         tracker: OffsetTracker,
         position: ReadPosition,
-        suspect_before_ms: i64,
+        suspects: SuspectRecords,
         unasked: Option<UnaskedSends>,
     ) -> Self {
         let ready = Arc::new(AtomicBool::new(true));
@@ -103,7 +102,7 @@ impl IntakePartition {
             queue,
             ready,
             tracker,
-            suspect_before_ms,
+            suspects,
             unasked,
             position,
             is_held: false,
@@ -117,17 +116,16 @@ impl IntakePartition {
 
     /// State to commit beside [`Self::low_water`].
     pub(super) fn state(&self, is_claimed: bool) -> HandOver {
-        match (&self.unasked, is_claimed) {
-            (Some(unasked), _) => unasked.state(self.low_water(), is_claimed),
-            (None, true) => HandOver::HandedOver,
-            (None, false) => HandOver::Unknown,
+        match &self.unasked {
+            Some(unasked) => unasked.state(self.low_water(), is_claimed),
+            None => self.suspects.state(self.low_water(), is_claimed),
         }
     }
 
     /// Tells what an owner that died may have done with a record, which was ready to be sent at
     /// `ready_ms` (milliseconds since the Unix epoch).
     pub(super) fn suspicion(&self, offset: i64, ready_ms: i64) -> Suspicion {
-        if ready_ms >= self.suspect_before_ms {
+        if !self.suspects.contain(ready_ms) {
             return Suspicion::None;
         }
         let unasked = self.unasked.as_ref();
@@ -169,7 +167,9 @@ impl IntakePartition {
             let expected = self.position.next;
             let removed = removed_between(expected, offset, || member.cached_beginning(at));
             report_removed(metrics, topic, at, expected, removed);
-            self.position.advance(offset, message.timestamp().to_millis());
+            let record_ms = message.timestamp().to_millis();
+            self.position.advance(offset, record_ms);
+            self.suspects.note_read(offset, record_ms);
             if offset < expected {
                 tracing::warn!(
                     topic,

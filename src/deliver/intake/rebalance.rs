@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use super::Intake;
-use super::hand_over::{HandOver, UnaskedSends};
+use super::hand_over::{HandOver, SuspectRecords, UnaskedSends};
 use super::partition::{IntakePartition, ReadPosition};
 use super::work::Assignment;
 use crate::clock;
@@ -71,24 +71,18 @@ impl GroupThread for Intake {
             let metadata = CommitMetadata::<HandOver>::parse(&committed.metadata);
             let is_own = metadata.nonce == self.session.nonce();
             let tracker = self.tracker(at, is_own, committed.offset);
-            let is_unclaimed = match metadata.addition {
-                HandOver::HandedOver => false,
-                HandOver::Open {
-                    is_inherited: true, ..
-                } => true,
-                HandOver::Open { .. } | HandOver::Unknown => !is_own,
-            };
-            let is_suspect = committed.offset.is_some() && is_unclaimed;
-            if is_suspect {
+            let left = committed.offset.map(|_| metadata.addition);
+            if left.is_some_and(|left| left.is_of_dead(is_own)) {
                 dead.add(at.partition, &metadata.nonce, &self.nonce);
             }
-            let suspect_before_ms = if is_suspect { now_ms } else { i64::MIN };
+            let suspect_before_ms = left.and_then(|left| left.suspect_before_ms(is_own, now_ms));
             let position = ReadPosition::new(start, now_ms);
             let unasked = self.settings.tier_of_topic[at.topic].is_none().then(|| {
-                let former = is_suspect.then_some(metadata.addition);
+                let former = left.filter(|left| left.is_of_dead(is_own));
                 UnaskedSends::new(ends.get(&at).copied(), former)
             });
-            let partition = IntakePartition::new(queue, tracker, position, suspect_before_ms, unasked);
+            let suspects = SuspectRecords::new(suspect_before_ms);
+            let partition = IntakePartition::new(queue, tracker, position, suspects, unasked);
             self.partitions.insert(at, partition);
         }
         let count = partition_numbers(self.partitions.keys()).len();
