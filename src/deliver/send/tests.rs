@@ -80,7 +80,7 @@ async fn attempt(lookup: Lookup) -> Outcome {
 
 #[tokio::test]
 async fn a_panic_of_our_own_is_an_outcome_and_our_fault() {
-    let outcome = attempt(Arc::new(|_| panic!("a look-up that panics"))).await;
+    let outcome = attempt(Arc::new(|_, _| panic!("a look-up that panics"))).await;
     let row = outcome.row.attempt.expect("an attempt");
     assert_eq!(
         (row.result, row.fault, row.error.as_deref()),
@@ -105,7 +105,7 @@ async fn an_attempt_whose_partition_was_given_back_is_not_made() {
         sender,
         mut ended,
         mut reported,
-    } = sender(Arc::new(|_| panic!("it was made")));
+    } = sender(Arc::new(|_, _| panic!("it was made")));
     let mut source = Source::new();
     let work = sender
         .in_flight
@@ -147,7 +147,7 @@ async fn the_span_of_an_attempt_shows_its_record_and_its_end() {
     let fields = SpanFields::default();
     let subscriber = tracing_subscriber::registry().with(fields.clone());
     let _guard = tracing::subscriber::set_default(subscriber);
-    let outcome = attempt(Arc::new(|_| Box::pin(async { Ok(vec![]) }))).await;
+    let outcome = attempt(Arc::new(|_, _| Box::pin(async { Ok(vec![]) }))).await;
     let row = outcome.row.attempt.expect("an attempt");
     assert_eq!(row.result, AttemptResult::Dns);
     let fields = fields.0.lock().expect("not poisoned");

@@ -74,7 +74,7 @@ fn hang(mut stream: TcpStream) {
 }
 
 fn lookup(answer: impl Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync + 'static) -> Lookup {
-    Arc::new(move |name| {
+    Arc::new(move |name, _| {
         let answer = answer(&name);
         Box::pin(async move { answer })
     })

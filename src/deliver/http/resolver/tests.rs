@@ -13,7 +13,7 @@ fn site(name: &str) -> SiteId {
 
 #[test]
 fn a_mixed_answer_is_used_without_what_is_refused() {
-    let lookup: Lookup = Arc::new(|_| Box::pin(async { Ok(vec![]) }));
+    let lookup: Lookup = Arc::new(|_, _| Box::pin(async { Ok(vec![]) }));
     let resolver = GuardedResolver::new(lookup, Arc::default());
     let mixed = ips(&["10.0.0.1", "8.8.8.8", "::1", "2606:4700::1111"]);
     assert_eq!(resolver.judge(&mixed), Ok(ips(&["8.8.8.8", "2606:4700::1111"])));
@@ -25,7 +25,7 @@ fn a_mixed_answer_is_used_without_what_is_refused() {
 
 #[tokio::test]
 async fn names_that_hang_hold_up_their_own_site_only() {
-    let lookup: Lookup = Arc::new(|name| {
+    let lookup: Lookup = Arc::new(|name, _| {
         Box::pin(async move {
             if name.starts_with("hung") {
                 std::future::pending::<()>().await;

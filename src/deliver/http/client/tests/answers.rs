@@ -298,7 +298,7 @@ async fn no_connection_and_no_name_are_different_results() {
         Some("the host name has no address"),
     );
     let slow = client(ClientOptions {
-        lookup: Arc::new(|_| Box::pin(std::future::pending())),
+        lookup: Arc::new(|_, _| Box::pin(std::future::pending())),
         ..short_deadlines()
     });
     let text = "the host name was not resolved in time";

@@ -1,0 +1,165 @@
+use std::future::pending;
+use std::net::UdpSocket;
+use std::thread;
+
+use hickory_resolver::config::{ConnectionConfig, NameServerConfig};
+
+use super::*;
+
+/// Bound of what must not wait for an answer that never comes; the resolver itself gives up later.
+const TIMEOUT: Duration = Duration::from_secs(3);
+
+fn ips(texts: &[&str]) -> Vec<IpAddr> {
+    let parsed = texts.iter().map(|text| text.parse());
+    parsed.collect::<Result<_, _>>().expect("addresses")
+}
+
+fn name(text: &str) -> Name {
+    Name::from_ascii(text).expect("a name")
+}
+
+/// A resolver with a name server that has the address 8.8.8.8 for every name, and never answers for
+/// the other kind. With `is_silent` it never answers at all.
+#[expect(clippy::disallowed_methods, reason = "a server of a test ends with it")]
+fn dns(hosts: &str, is_silent: bool) -> Dns {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let address = socket.local_addr().expect("an address");
+    thread::spawn(move || {
+        let mut query = [0; 512];
+        while let Ok((length, from)) = socket.recv_from(&mut query) {
+            // Header, name, kind, class; the name ends with an empty label.
+            let name_end = 12
+                + query[12..length]
+                    .iter()
+                    .position(|byte| *byte == 0)
+                    .expect("an end");
+            let question_end = name_end + 5;
+            if is_silent || query[name_end + 2] != 1 {
+                continue;
+            }
+            let mut answer = query[..question_end].to_vec();
+            // An answer without an error, with one question and one record and nothing more.
+            answer[2..12].copy_from_slice(&[0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0]);
+            answer.extend_from_slice(&[0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 8, 8, 8, 8]);
+            let _ = socket.send_to(&answer, from);
+        }
+    });
+    let mut udp = ConnectionConfig::udp();
+    udp.port = address.port();
+    let server = NameServerConfig::new(address.ip(), true, vec![udp]);
+    let servers = ResolverConfig::from_parts(None, vec![], vec![server]);
+    let mut known = Hosts::default();
+    known.read_hosts_conf(hosts.as_bytes()).expect("hosts");
+    Dns::new(servers, ResolverOpts::default(), known).expect("a resolver")
+}
+
+async fn look_up(dns: &Dns, name: &str) -> io::Result<Vec<IpAddr>> {
+    let rules = AddressRules::default();
+    let looking = dns.look_up(name, &rules);
+    tokio::time::timeout(TIMEOUT, looking).await.expect("in time")
+}
+
+#[tokio::test]
+async fn a_name_server_that_answers_for_one_kind_only_is_enough() {
+    let dns = dns("", false);
+    for name in [
+        "fine.example.com",
+        "absolute.example.com.",
+        "my_host.example.com",
+        "_my.example.com",
+        "a--b.example.com",
+        "xn--bcher-kva.example.com",
+    ] {
+        assert_eq!(look_up(&dns, name).await.expect(name), ips(&["8.8.8.8"]));
+    }
+    let long = format!("{}.example.com", "x".repeat(64));
+    let refused = look_up(&dns, &long).await.expect_err("too long");
+    assert_eq!(refused.to_string(), "it is not a valid host name");
+}
+
+#[tokio::test]
+async fn a_name_of_the_hosts_file_needs_no_name_server() {
+    let dns = dns("1.1.1.1 four.test My_Host\n2606:4700::1111 six.test\n", true);
+    for (name, found) in [
+        ("four.test", "1.1.1.1"),
+        ("four.test.", "1.1.1.1"),
+        ("my_host", "1.1.1.1"),
+        ("six.test", "2606:4700::1111"),
+    ] {
+        assert_eq!(look_up(&dns, name).await.expect(name), ips(&[found]));
+    }
+}
+
+#[tokio::test]
+async fn one_kind_is_enough_only_if_it_may_be_called() {
+    let may_call = |ip: &IpAddr| !ip.is_loopback();
+    let found = |texts: &'static [&'static str]| async move { Ok(ips(texts)) };
+    let enough = both(pending(), found(&["127.0.0.1", "8.8.8.8"]), may_call);
+    assert_eq!(enough.await.expect("found"), ips(&["127.0.0.1", "8.8.8.8"]));
+    let enough = both(found(&["2606:4700::1111"]), pending(), may_call);
+    assert_eq!(enough.await.expect("found"), ips(&["2606:4700::1111"]));
+    let refused = both(pending(), found(&["127.0.0.1"]), may_call);
+    let waited = tokio::time::timeout(2 * RESOLUTION_DELAY, refused).await;
+    assert!(waited.is_err(), "the other kind may have one that may be called");
+    let later = async {
+        tokio::task::yield_now().await;
+        Ok(ips(&["::1"]))
+    };
+    let mixed = both(later, found(&["8.8.8.8"]), may_call);
+    assert_eq!(mixed.await.expect("found"), ips(&["8.8.8.8", "::1"]));
+}
+
+#[tokio::test]
+async fn an_unknown_kind_says_more_than_a_missing_one() {
+    let failed = |kind: io::ErrorKind| async move { Err(kind.into()) };
+    for (first, second, told) in [
+        (
+            io::ErrorKind::NotFound,
+            io::ErrorKind::TimedOut,
+            io::ErrorKind::TimedOut,
+        ),
+        (
+            io::ErrorKind::TimedOut,
+            io::ErrorKind::NotFound,
+            io::ErrorKind::TimedOut,
+        ),
+        (
+            io::ErrorKind::NotFound,
+            io::ErrorKind::NotFound,
+            io::ErrorKind::NotFound,
+        ),
+    ] {
+        let error = both(failed(first), failed(second), |_| true).await;
+        assert_eq!(error.expect_err("failed").kind(), told);
+    }
+    let one = both(
+        failed(io::ErrorKind::TimedOut),
+        async { Ok(ips(&["8.8.8.8"])) },
+        |_| true,
+    );
+    assert_eq!(one.await.expect("found"), ips(&["8.8.8.8"]));
+}
+
+#[test]
+fn a_name_that_is_not_absolute_is_looked_for_in_the_search_list() {
+    let dns = Dns {
+        search: vec![name("a.test."), name("b.test.")],
+        ndots: 1,
+        ..Dns::default()
+    };
+    for (given, expected) in [
+        ("hook", &["hook.a.test.", "hook.b.test.", "hook."][..]),
+        (
+            "hook.test",
+            &["hook.test.", "hook.test.a.test.", "hook.test.b.test."],
+        ),
+        ("hook.test.", &["hook.test."]),
+        (
+            "localhost",
+            &["localhost.", "localhost.a.test.", "localhost.b.test."],
+        ),
+    ] {
+        let expected: Vec<Name> = expected.iter().map(|text| name(text)).collect();
+        assert_eq!(dns.candidates(given).expect("a name"), expected);
+    }
+}
