@@ -13,7 +13,7 @@ use super::classify::Failure;
 use super::exchange::{Answer, MAX_RESPONSE_BYTES};
 use super::head::{HeadReader, ResponseHead};
 use super::phases::{PhaseInstants, Stage};
-use super::pool::PlainConnection;
+use super::pool::{PlainConnection, was_closed_idle};
 use crate::clock;
 use crate::deliver::request::WebhookRequest;
 use crate::domain::attempt::AttemptResult;
@@ -93,6 +93,7 @@ async fn read_head(
     buffer: &mut [u8],
     write_error: Option<io::Error>,
 ) -> Result<(ResponseHead, Vec<u8>), Broken> {
+    let sent_at = clock::monotonic();
     let mut reader = HeadReader::default();
     loop {
         let read = match connection.stream.read(buffer).await {
@@ -102,8 +103,8 @@ async fn read_head(
         };
         let read = read.map_err(|error| {
             let failure = Failure::ended_early(write_error.as_ref().or(error.as_ref()));
-            // A connection that the other side closed while it was idle: the request came too late.
-            if connection.is_reused && reader.is_untouched() {
+            let was_idle = was_closed_idle(connection.is_reused, sent_at, clock::monotonic());
+            if was_idle && reader.is_untouched() {
                 Broken::Unprocessed(failure)
             } else {
                 Broken::Failed(failure)

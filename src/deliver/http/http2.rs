@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Instant;
 
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
@@ -17,7 +18,7 @@ use super::exchange::{Answer, MAX_RESPONSE_BYTES};
 use super::head::{BadHead, MAX_HEAD_BYTES, MAX_HEAD_LINES, MAX_INTERIM};
 use super::http1::Broken;
 use super::phases::{PhaseInstants, Stage};
-use super::pool::{NewShared, Origin, Pool, StreamLease};
+use super::pool::{NewShared, Origin, Pool, StreamLease, was_closed_idle};
 use crate::clock;
 use crate::deliver::request::WebhookRequest;
 use crate::domain::attempt::AttemptResult;
@@ -81,6 +82,7 @@ pub(super) async fn exchange(
     instants: &mut PhaseInstants,
     answer: &mut Answer,
 ) -> Result<(), Broken> {
+    let sent_at = clock::monotonic();
     let mut sender = lease.connection.sender.clone();
     let sent = sender.send_request(request, body.is_empty());
     // What the connection does not take was not sent.
@@ -98,7 +100,7 @@ pub(super) async fn exchange(
                 bad.to_string(),
             )));
         }
-        Err(NoResponse::Error(error)) => return Err(broken(lease, &error)),
+        Err(NoResponse::Error(error)) => return Err(broken(lease, &error, sent_at)),
     };
     answer.head_at = Some(clock::monotonic());
     instants.stage = Stage::Body;
@@ -143,22 +145,23 @@ async fn final_response(mut response: ResponseFuture) -> Result<Response<RecvStr
 
 /// Judges an error that came instead of a response.
 ///
-/// A stream above the last one that GOAWAY names, and one that was refused, were surely not
-/// processed (RFC 9113 §6.8, §8.7). A connection that others used before and that ended is like an
-/// idle one of HTTP/1.1 that was closed.
-fn broken(lease: StreamLease, error: &h2::Error) -> Broken {
+/// A stream above the last one that GOAWAY names, whatever its code, and one that was refused, were
+/// surely not processed (RFC 9113 §6.8, §8.7); h2 reports a GOAWAY of the endpoint to no other
+/// streams. A connection that others used before and that ended soon is like an idle one of
+/// HTTP/1.1 that was closed.
+fn broken(lease: StreamLease, error: &h2::Error, sent_at: Instant) -> Broken {
     let failure = failure_of(error);
     let reason = error.reason();
-    let went_away = error.is_go_away() && error.is_remote() && reason == Some(Reason::NO_ERROR);
+    let went_away = error.is_go_away() && error.is_remote();
     let was_refused = error.is_reset() && error.is_remote() && reason == Some(Reason::REFUSED_STREAM);
-    let was_reused = lease.is_reused && error.is_io();
+    let was_idle = error.is_io() && was_closed_idle(lease.is_reused, sent_at, clock::monotonic());
     if error.is_reset() {
         // Only this stream ended; the connection is good.
         lease.settle();
     } else {
         lease.connection.retire();
     }
-    if went_away || was_refused || was_reused {
+    if went_away || was_refused || was_idle {
         Broken::Unprocessed(failure)
     } else {
         Broken::Failed(failure)

@@ -29,6 +29,9 @@ const IDLE_PER_ORIGIN: usize = 64;
 /// Longest time that a connection is kept idle. Many servers (Node) close theirs after 5 s; a
 /// request that is written into a closing one is lost, so our side closes first.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+/// Longest time from a request to the news that its connection was closed while it was idle: a way
+/// there and back, and a busy machine. What ends later may end because of the request.
+const IDLE_CLOSE_NEWS: Duration = Duration::from_millis(500);
 /// Pause between two looks for connections that were idle too long.
 const SWEEP_PAUSE: Duration = Duration::from_secs(1);
 /// Longest silence of a shared connection with requests under way, after which new requests get
@@ -373,6 +376,12 @@ impl Drop for HandleWait<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
     }
+}
+
+/// True if a connection on which a request was sent at `sent_at`, and that ends now, was closed
+/// while it was idle: the request came too late, and was not processed.
+pub(super) fn was_closed_idle(is_reused: bool, sent_at: Instant, now: Instant) -> bool {
+    is_reused && now.saturating_duration_since(sent_at) <= IDLE_CLOSE_NEWS
 }
 
 /// True if an idle connection is still open and has nothing to say: an answer to no request would

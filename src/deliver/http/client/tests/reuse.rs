@@ -29,6 +29,40 @@ async fn a_reset_on_a_reused_connection_is_tried_on_a_fresh_one() {
 }
 
 #[tokio::test]
+async fn a_request_that_was_worked_on_is_not_sent_again() {
+    let requests = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&requests);
+    let (never, waiting) = std::sync::mpsc::channel::<()>();
+    let waiting = Mutex::new(waiting);
+    let address = receiver(move |mut stream| {
+        read_request(&mut stream);
+        let _ = stream.write_all(OK);
+        if read_request(&mut stream).is_some() {
+            counter.fetch_add(1, Ordering::SeqCst);
+            // The work: longer than the news of a close takes.
+            let _ = waiting.lock().map(|one| one.recv_timeout(Duration::from_secs(1)));
+        }
+    });
+    let client = client(options());
+    let request = request(&url_of(address));
+    assert_ended(
+        &client.exchange(&request).await,
+        AttemptResult::Success,
+        Some(200),
+        None,
+    );
+    let text = "the connection ended before a full response";
+    assert_ended(
+        &client.exchange(&request).await,
+        AttemptResult::Reset,
+        None,
+        Some(text),
+    );
+    assert_eq!(requests.load(Ordering::SeqCst), 1);
+    drop(never);
+}
+
+#[tokio::test]
 async fn a_reset_on_a_fresh_connection_is_one_failure_and_one_request() {
     let connections = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&connections);
@@ -109,6 +143,63 @@ async fn a_server_that_goes_away_often_fails_no_request() {
         }
     }
     assert_eq!(answered.load(Ordering::SeqCst), 80);
+}
+
+/// Reads frames of HTTP/2 until a request has ended.
+fn read_http2_request(stream: &mut impl Read) -> Option<()> {
+    const PREFACE_BYTES: usize = 24;
+    stream.read_exact(&mut [0; PREFACE_BYTES]).ok()?;
+    loop {
+        let mut head = [0; 9];
+        stream.read_exact(&mut head).ok()?;
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        io::copy(&mut stream.by_ref().take(length.into()), &mut io::sink()).ok()?;
+        let (is_data_or_headers, ends_stream) = (head[3] <= 1, head[4] & 1 == 1);
+        if is_data_or_headers && ends_stream {
+            return Some(());
+        }
+    }
+}
+
+#[tokio::test]
+async fn only_streams_above_the_last_of_a_goaway_go_again() {
+    use AttemptResult::{Reset, Success};
+    // 2 is INTERNAL_ERROR, 11 is ENHANCE_YOUR_CALM.
+    for (code, last_stream, goaways, result, sends) in [
+        (0, 0, 1, Success, 2),
+        (2, 0, 3, Success, 4),
+        (11, 0, 1, Success, 2),
+        (11, 0, usize::MAX, Reset, MAX_SENDS),
+        (0, 1, 1, Reset, 1),
+        (11, 1, 1, Reset, 1),
+    ] {
+        let requests = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&requests);
+        let (pem, mut config) = issued("receiver.test", false);
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let config = Arc::new(config);
+        let address = receiver(move |stream| {
+            let connection = rustls::ServerConnection::new(Arc::clone(&config)).expect("a connection");
+            let mut stream = rustls::StreamOwned::new(connection, stream);
+            let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+            let _ = stream.write_all(&settings);
+            read_http2_request(&mut stream);
+            if counter.fetch_add(1, Ordering::SeqCst) < goaways {
+                let goaway = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, last_stream, 0, 0, 0, code];
+                let _ = stream.write_all(&goaway);
+                if last_stream > 0 {
+                    return;
+                }
+            } else {
+                let status_200 = [0, 0, 1, 1, 5, 0, 0, 0, 1, 0x88];
+                let _ = stream.write_all(&status_200);
+            }
+            let _ = stream.read_to_end(&mut vec![]);
+        });
+        let exchange = call(Some(pem), address).await;
+        assert_eq!(exchange.result, result, "{code} {last_stream} {exchange:?}");
+        assert_eq!(requests.load(Ordering::SeqCst), sends);
+    }
 }
 
 #[tokio::test]
