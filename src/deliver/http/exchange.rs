@@ -10,8 +10,6 @@ use crate::domain::attempt::{AttemptResult, Fault};
 
 /// Most bytes of a response's body that are read, and that are stored of a failure's.
 pub(super) const MAX_RESPONSE_BYTES: usize = 16 * 1_024;
-/// Longest `Retry-After` kept; an HTTP date has 29 characters.
-const MAX_RETRY_AFTER_BYTES: usize = 64;
 /// Most bytes stored of the body of a success.
 const MAX_SUCCESS_BYTES: usize = 1_024;
 
@@ -76,9 +74,8 @@ pub(super) struct Answer {
 impl Answer {
     pub(super) fn take_head(&mut self, status: u16, retry_after: Option<&str>, date: Option<&str>) {
         self.status = Some(status);
-        self.retry_after = retry_after
-            .filter(|value| value.len() <= MAX_RETRY_AFTER_BYTES)
-            .map(|value| seconds_to(value, date).unwrap_or_else(|| value.to_owned()));
+        self.retry_after =
+            retry_after.map(|value| seconds_to(value, date).unwrap_or_else(|| value.to_owned()));
     }
 
     /// Keeps what fits of a piece of the body.
@@ -151,6 +148,7 @@ mod tests {
                 "Wed, 21 Oct 2015 07:28:30 GMT",
             ),
             ("soon", date, "soon"),
+            (&"1".repeat(4_000), date, &"1".repeat(4_000)),
         ] {
             let mut answer = Answer::default();
             answer.take_head(503, Some(retry_after), date);

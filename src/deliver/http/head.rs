@@ -14,8 +14,9 @@ pub(super) const MAX_HEAD_BYTES: usize = 256 * 1_024;
 pub(super) const MAX_HEAD_LINES: usize = 1_000;
 /// Most interim answers (1xx) before the final one.
 pub(super) const MAX_INTERIM: usize = 16;
-/// Longest value that is kept of a field: a list of transfer codings, or a date.
-const MAX_VALUE_BYTES: usize = 128;
+/// Longest value that is kept of a field: a list of transfer codings, a date, or a number of many
+/// digits.
+const MAX_VALUE_BYTES: usize = 4 * 1_024;
 
 /// Reason why bytes are no head of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -32,6 +32,9 @@ fn untidy_heads_are_read_as_curl_reads_them() {
             "{what}"
         );
     }
+    let digits = "1".repeat(4_000);
+    let long = head(&format!("HTTP/1.1 503 Later\r\nRetry-After: {digits}\r\n\r\n"));
+    assert_eq!(long.retry_after, Some(digits));
     let many: String = (0..150)
         .map(|number| format!("X-{number}: {number}\r\n"))
         .collect();
