@@ -1,7 +1,12 @@
 //! Strikes credentials out of what an endpoint answers, since many echo what they were sent.
 
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use percent_encoding::percent_decode_str;
 use url::Url;
+
+use crate::domain::texts::has_control;
 
 /// Stands where something was struck out.
 pub(super) const MARK: &[u8] = b"[redacted]";
@@ -11,7 +16,13 @@ const MIN_SEGMENT_CHARS: usize = 8;
 /// out of ordinary text.
 const MIN_VALUE_BYTES: usize = 3;
 
-/// The texts that no stored response may hold.
+/// Reads base64 with or without its padding.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// The texts that no stored response may hold, in whatever case.
 #[derive(Default)]
 pub(super) struct Redactions {
     /// The longest first, so that a part does not keep the whole from being found.
@@ -29,7 +40,10 @@ impl Redactions {
             value
                 .split(' ')
                 .filter(|word| word.len() >= MIN_SEGMENT_CHARS)
-                .for_each(|word| texts.add(word));
+                .for_each(|word| {
+                    texts.add(word);
+                    texts.add_decoded(word);
+                });
             if let Some(bare) = value.strip_prefix("whsec_") {
                 texts.add(bare);
             }
@@ -59,7 +73,26 @@ impl Redactions {
         self.add(&percent_decode_str(text).decode_utf8_lossy());
     }
 
-    /// Adds a text, and the forms in which JSON and HTML write it.
+    /// Adds the text that a word is the base64 of, if it is; and user and password apart, as
+    /// "Basic …" holds them (RFC 7617).
+    fn add_decoded(&mut self, word: &str) {
+        let decoded = BASE64
+            .decode(word)
+            .ok()
+            .and_then(|bytes| String::from_utf8(bytes).ok());
+        let Some(text) = decoded.filter(|text| !has_control(text)) else {
+            return;
+        };
+        if let Some((user, password)) = text.split_once(':') {
+            self.add(password);
+            if user.chars().count() >= MIN_SEGMENT_CHARS {
+                self.add(user);
+            }
+        }
+        self.add(&text);
+    }
+
+    /// Adds a text, the forms in which JSON and HTML write it, and the bytes of UTF-16.
     fn add(&mut self, text: &str) {
         if text.len() < MIN_VALUE_BYTES {
             return;
@@ -71,9 +104,12 @@ impl Redactions {
             .replace('<', "&lt;")
             .replace('>', "&gt;")
             .replace('"', "&quot;");
-        for form in [text.to_owned(), json, slashes, html] {
-            if !self.texts.iter().any(|known| known == form.as_bytes()) {
-                self.texts.push(form.into_bytes());
+        let utf16 = |to_bytes: fn(u16) -> [u8; 2]| text.encode_utf16().flat_map(to_bytes).collect();
+        let (little, big): (Vec<u8>, Vec<u8>) = (utf16(u16::to_le_bytes), utf16(u16::to_be_bytes));
+        let forms = [text.to_owned(), json, slashes, html].map(String::into_bytes);
+        for form in forms.into_iter().chain([little, big]) {
+            if !self.texts.iter().any(|known| known.eq_ignore_ascii_case(&form)) {
+                self.texts.push(form);
             }
         }
     }
@@ -83,7 +119,8 @@ impl Redactions {
     pub(super) fn strike(&self, body: &[u8], is_cut: bool) -> Vec<u8> {
         let mut begins_one = [false; 256];
         for text in &self.texts {
-            begins_one[usize::from(text[0])] = true;
+            begins_one[usize::from(text[0].to_ascii_lowercase())] = true;
+            begins_one[usize::from(text[0].to_ascii_uppercase())] = true;
         }
         let mut kept = Vec::with_capacity(body.len());
         let mut at = 0;
@@ -92,14 +129,14 @@ impl Redactions {
             if !begins_one[usize::from(rest[0])] {
                 kept.push(rest[0]);
                 at += 1;
-            } else if let Some(found) = self.texts.iter().find(|text| rest.starts_with(text)) {
+            } else if let Some(found) = self.texts.iter().find(|text| begins_with(rest, text)) {
                 kept.extend_from_slice(MARK);
                 at += found.len();
             } else if is_cut
                 && self
                     .texts
                     .iter()
-                    .any(|text| rest.len() >= MIN_VALUE_BYTES && text.starts_with(rest))
+                    .any(|text| rest.len() >= MIN_VALUE_BYTES && begins_with(text, rest))
             {
                 kept.extend_from_slice(MARK);
                 break;
@@ -110,6 +147,12 @@ impl Redactions {
         }
         kept
     }
+}
+
+/// True if a text begins with another, in whatever case.
+fn begins_with(text: &[u8], beginning: &[u8]) -> bool {
+    text.get(..beginning.len())
+        .is_some_and(|part| part.eq_ignore_ascii_case(beginning))
 }
 
 #[cfg(test)]

@@ -32,6 +32,37 @@ fn what_an_endpoint_echoes_of_its_credentials_is_struck_out() {
 }
 
 #[test]
+fn what_is_echoed_in_another_form_is_struck_out_too() {
+    let url = "https://example.com/services/T00000000/XXXXSECRETPATHXXXX?sig=a%2Bb%2fc";
+    // The second is "user:passw0rd-xyz", the third "sk_live_0123456789:".
+    let secrets = [
+        "Bearer Abc-Def-123",
+        "Basic dXNlcjpwYXNzdzByZC14eXo=",
+        "basic c2tfbGl2ZV8wMTIzNDU2Nzg5Og",
+    ];
+    for (echoed, kept) in [
+        ("/t00000000/xxxxsecretpathxxxx", "/[redacted]/[redacted]"),
+        ("SIG=A%2BB%2FC", "[redacted]"),
+        ("BEARER ABC-DEF-123 or abc-def-123", "[redacted] or [redacted]"),
+        ("user:passw0rd-xyz", "[redacted]"),
+        ("password passw0rd-xyz of user", "password [redacted] of user"),
+        ("no key sk_live_0123456789", "no key [redacted]"),
+    ] {
+        assert_eq!(strike(url, &secrets, echoed), kept);
+    }
+    let url = Url::parse(url).expect("a URL");
+    let redactions = Redactions::new(&url, secrets.into_iter());
+    let echoed: Vec<u16> = "is abc-def-123!".encode_utf16().collect();
+    for (to_bytes, kept) in [
+        (u16::to_le_bytes as fn(u16) -> [u8; 2], "i\0s\0 [redacted]\0!\0"),
+        (u16::to_be_bytes, "\0i\0s\0 [redacted]\0!"),
+    ] {
+        let body: Vec<u8> = echoed.iter().flat_map(|unit| to_bytes(*unit)).collect();
+        assert_eq!(redactions.strike(&body, false), kept.as_bytes());
+    }
+}
+
+#[test]
 fn a_credential_at_the_cut_leaves_no_beginning() {
     let url = Url::parse("https://example.com/0123456789abcdef").expect("a URL");
     let redactions = Redactions::new(&url, ["secret-secret"].into_iter());
@@ -40,5 +71,6 @@ fn a_credential_at_the_cut_leaves_no_beginning() {
     assert_eq!(struck("at /0123456789abc", true), "at /[redacted]");
     assert_eq!(struck("at /0123456789abc", false), "at /0123456789abc");
     assert_eq!(struck("the secret-sec", true), "the [redacted]");
+    assert_eq!(struck("the SECRET-SEC", true), "the [redacted]");
     assert_eq!(struck("the se", true), "the se");
 }
