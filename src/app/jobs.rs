@@ -216,7 +216,7 @@ async fn erase(connection: &mut PgConnection, job: &TakenJob) -> anyhow::Result<
     let now = clock::now();
     let age = now - job.inserted_at;
     if age >= ERASE_UNTIL {
-        jobs::end(connection, job.id, JobStatus::Finished, now).await?;
+        jobs::end_erasure(connection, job.id).await?;
     } else {
         let pause = if age < FIRST_LOOKS {
             FIRST_LOOKS_EVERY
@@ -227,3 +227,6 @@ async fn erase(connection: &mut PgConnection, job: &TakenJob) -> anyhow::Result<
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -290,6 +290,14 @@ pub(crate) async fn begin_erasure(
     Ok(())
 }
 
+/// Deletes an erasure that is done: its row names the site.
+pub(crate) async fn end_erasure(conn: &mut PgConnection, id: JobId) -> Result<(), sqlx::Error> {
+    sqlx::query!("delete from jobs where id = $1 and kind = 'erase'", id.uuid())
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
 /// Takes the running job that has been due longest.
 pub(crate) async fn take(
     conn: &mut PgConnection,
