@@ -58,7 +58,7 @@ pub(super) fn start(
 ) -> anyhow::Result<()> {
     let (work, new_work) = mpsc::channel(WORK_QUEUE);
     let (requeue, requeued) = mpsc::unbounded_channel();
-    let (outcomes, ended) = mpsc::channel(app.config.webhooks.max_in_flight as usize);
+    let (outcomes, ended) = mpsc::channel(max_in_flight(app.config.webhooks.max_in_flight) as usize);
     let (events, reported) = mpsc::unbounded_channel();
     let shared = Shared {
         in_flight: Arc::new(InFlight::new(app.pool.clone(), requeue)),
@@ -180,8 +180,20 @@ fn deliverer(
     };
     Ok(Deliverer::new(
         links,
-        LaneLimits::new(app.config.webhooks.max_in_flight),
+        LaneLimits::new(open_files::max_in_flight(app.config.webhooks.max_in_flight)),
     ))
+}
+
+/// Returns how many requests may be under way at a time, and logs if they are fewer than configured.
+fn max_in_flight(configured: u32) -> u32 {
+    let max_in_flight = open_files::max_in_flight(configured);
+    if max_in_flight < configured {
+        tracing::warn!(
+            max_in_flight,
+            "the limit on open files allows fewer requests at a time than webhooks.max_in_flight"
+        );
+    }
+    max_in_flight
 }
 
 /// The topics that intake threads read.

@@ -2,6 +2,7 @@
 
 use rdkafka::util::get_rdkafka_version;
 
+use super::open_files;
 use super::roles::Roles;
 use super::settings;
 use crate::config::{Config, Source};
@@ -83,9 +84,9 @@ pub(super) fn describe(config: &Config, roles: &Roles, metrics: &Metrics) {
             .with_label_values(&[role.as_str()])
             .set(i64::from(config.kafka.partitions));
     }
-    metrics
-        .in_flight_limit
-        .set(i64::from(config.webhooks.max_in_flight));
+    metrics.in_flight_limit.set(i64::from(open_files::max_in_flight(
+        config.webhooks.max_in_flight,
+    )));
     metrics
         .postgres_connections_max
         .set(i64::from(settings::most_connections(config, roles)));

@@ -23,6 +23,17 @@ pub(super) fn max_connections(limit: u64) -> usize {
     usize::try_from(connections.min(MOST_CONNECTIONS)).unwrap_or(usize::MAX)
 }
 
+/// Computes how many requests may be under way at a time: as many as configured, if there are files
+/// for them all and for their look-ups. So those that hang leave files to the others.
+pub(super) fn max_in_flight(configured: u32) -> u32 {
+    in_flight_of(configured, max_connections(raise_limit()))
+}
+
+fn in_flight_of(configured: u32, connections: usize) -> u32 {
+    let requests = u32::try_from(connections - connections / 4).unwrap_or(u32::MAX);
+    configured.min(requests.max(1))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -37,6 +48,24 @@ mod tests {
             (u64::MAX, 16_384),
         ] {
             assert_eq!(max_connections(limit), connections, "{limit}");
+        }
+    }
+
+    #[test]
+    fn no_more_requests_are_sent_than_there_are_files_for() {
+        for (limit, configured, requests) in [
+            (64, 512, 24),
+            (256, 512, 96),
+            (256, 8, 8),
+            (1_024, 512, 512),
+            (1_024, 65_536, 576),
+            (u64::MAX, 4_096, 4_096),
+        ] {
+            assert_eq!(
+                in_flight_of(configured, max_connections(limit)),
+                requests,
+                "{limit}"
+            );
         }
     }
 }
