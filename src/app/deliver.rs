@@ -184,7 +184,7 @@ fn deliverer(
     ))
 }
 
-/// Returns how many requests may be under way at a time, and logs if they are fewer than configured.
+/// Returns how many requests may be under way at a time. Logs it if they are fewer than configured.
 fn max_in_flight(configured: u32) -> u32 {
     let max_in_flight = open_files::max_in_flight(configured);
     if max_in_flight < configured {
