@@ -11,6 +11,10 @@ const MAX_AGE_MS: i64 = 24 * 3_600 * 1_000;
 /// milliseconds: 400 days. What lies further ahead is rejected, with the reason `bad_field`.
 const MAX_AHEAD_MS: i64 = 400 * 24 * 3_600 * 1_000;
 
+/// Earliest time at which a record may have been written, in milliseconds since the Unix epoch: the
+/// beginning of 2011, when Kafka appeared.
+const EARLIEST_RECORD_MS: i64 = 1_293_840_000_000;
+
 /// An event's time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct EventTime {
@@ -58,6 +62,15 @@ pub(crate) fn historical_time(timestamp_ms: Option<i64>, record_ms: i64, now_ms:
 /// True if an event of `at_ms` is recent enough for a notification, as every event of a log is.
 pub(crate) fn is_fresh(clock: SourceClock, at_ms: i64, now_ms: i64, stale_after_ms: i64) -> bool {
     clock == SourceClock::Log || now_ms.saturating_sub(at_ms) <= stale_after_ms
+}
+
+/// The time at which the webhooks of a record's event must have existed: that of the record, or the
+/// wall clock if a live record's time cannot be true. What such a record withholds is counted so.
+pub(crate) fn time_of_subscribers(clock: SourceClock, record_ms: i64, now_ms: i64) -> i64 {
+    match clock == SourceClock::Live && record_ms < EARLIEST_RECORD_MS {
+        true => now_ms,
+        false => record_ms,
+    }
 }
 
 /// True if a time lies so far after the latest of a log that it must be wrong: it would end the

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use super::Engine;
 use super::config::EngineConfig;
 use super::event_ids::EventIds;
-use super::event_time::{EventTime, event_time, historical_time, is_fresh, whole_second};
+use super::event_time::{
+    EventTime, event_time, historical_time, is_fresh, time_of_subscribers, whole_second,
+};
 use super::lookahead::Lookahead;
 use crate::detect::notification::{Decision, RecordOrigin};
 use crate::detect::site::labels::OTHER;
@@ -60,6 +62,15 @@ struct HandledEvent<'a> {
     /// Time at which it counts, in milliseconds since the Unix epoch.
     time_ms: i64,
     now_ms: i64,
+}
+
+impl HandledEvent<'_> {
+    fn origin<'c>(&self, config: &'c EngineConfig, id_ms: i64) -> RecordOrigin<'c> {
+        RecordOrigin {
+            record_ms: time_of_subscribers(self.clock, self.record.record_ms, self.now_ms),
+            ..self.record.origin(config, self.time_ms, id_ms)
+        }
+    }
 }
 
 impl Engine {
@@ -163,7 +174,7 @@ impl Engine {
         let own_id = event.event_id.as_deref().filter(|_| is_remembered);
         let occurring = Occurring {
             event,
-            origin: record.origin(&self.config, time_ms, ids.ms),
+            origin: handled.origin(&self.config, ids.ms),
             counted: CountedEvent {
                 second,
                 now: state.window.now(),

@@ -3,6 +3,8 @@ use crate::detect::tests::fixtures::*;
 use crate::domain::event::{EventKind, EventResult};
 use crate::domain::registry::Site;
 use crate::domain::trigger::NameFilter;
+use crate::telemetry::words::SuppressReason;
+use std::sync::Arc;
 
 fn spiking(threshold: u32) -> Site {
     site("a", [spike(threshold, 300)])
@@ -147,6 +149,36 @@ fn stale_events_are_counted_and_not_notified() {
     fed.record_ms = RECORD_MS;
     assert!(fed.fires("a", "3", second + 2));
     assert!(!fed.fires("a", "4", second + 2));
+}
+
+#[test]
+fn what_an_impossible_record_time_withholds_is_counted() {
+    let triggers = custom(NameFilter::All);
+    let mut made_today = site("a", [triggers]);
+    let mut webhook = (*made_today.webhooks[0]).clone();
+    webhook.active_since_ms = RECORD_MS - 86_400_000;
+    made_today.webhooks = vec![Arc::new(webhook)];
+    let mut fed = Fed::new(SourceClock::Live, [made_today]);
+    // In seconds; at the Unix epoch; in the year before Kafka appeared.
+    for record_ms in [RECORD_MS / 1_000, 0, 1_293_839_999_999] {
+        fed.record_ms = record_ms;
+        let mut event = event("a", EventKind::Custom, RECORD_MS);
+        event.name = Some("x".into());
+        assert_eq!(fed.feed(&event), []);
+        let withheld = fed.engine.take_withheld();
+        let withheld: Vec<_> = withheld.iter().map(|one| (one.event, one.reason)).collect();
+        assert_eq!(
+            withheld,
+            [(EventType::CustomEvent, SuppressReason::Stale)],
+            "{record_ms}"
+        );
+    }
+    // One of before the webhook is nothing that it misses.
+    fed.record_ms = RECORD_MS - 86_400_001;
+    let mut event = event("a", EventKind::Custom, fed.record_ms);
+    event.name = Some("x".into());
+    assert_eq!(fed.feed(&event), []);
+    assert_eq!(fed.engine.take_withheld(), []);
 }
 
 #[test]
