@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bellwether::clock;
 use bellwether::detect::engine::Engine;
 use bellwether::detect::engine::config::{EngineConfig, Limits, SourceTopic};
 use bellwether::detect::engine::record::RecordFacts;
@@ -10,11 +9,9 @@ use bellwether::domain::event::{Event, SourceClock};
 use bellwether::domain::goal::{Goal, GoalRule};
 use bellwether::domain::id::{GoalId, WebhookId};
 use bellwether::domain::registry::{Registry, Site};
-use bellwether::domain::secret::Secret;
 use bellwether::domain::site::SiteId;
-use bellwether::domain::target::TargetUrl;
 use bellwether::domain::trigger::{DropSettings, NameFilter, SpikeSettings, Triggers};
-use bellwether::domain::webhook::Webhook;
+use bellwether::domain::webhook::Subscription;
 
 use super::events;
 use super::options::Options;
@@ -98,13 +95,8 @@ pub fn registry(sites: u64) -> anyhow::Result<Registry> {
         let id: SiteId = events::site_id(number).parse()?;
         let mut random = [0; 10];
         random[..8].copy_from_slice(&number.to_be_bytes());
-        let webhook = Arc::new(Webhook {
+        let webhook = Arc::new(Subscription {
             id: WebhookId::new_v7(1, random),
-            site_id: id.clone(),
-            url: TargetUrl::from_trusted(&format!("https://hooks.site-{number}.example/bellwether"))?,
-            secret: Secret::parse("a-secret-of-twenty-four-characters")?,
-            next_secret: None,
-            headers: Vec::new(),
             triggers: Triggers {
                 visitor_spike: Some(
                     SpikeSettings {
@@ -127,11 +119,6 @@ pub fn registry(sites: u64) -> anyhow::Result<Registry> {
             enabled: true,
             disabled: false,
             active_since_ms: 0,
-            format: Default::default(),
-            retry_schedule: "default".to_owned(),
-            max_age_seconds: None,
-            limits: Default::default(),
-            updated_at: clock::now(),
         });
         let goals = GOALS.into_iter().zip(0_u8..).map(|(path, place)| {
             random[9] = place;
@@ -146,7 +133,6 @@ pub fn registry(sites: u64) -> anyhow::Result<Registry> {
             })
         });
         let goals: Vec<_> = goals.collect();
-        registry.webhooks.insert_mut(webhook.id, Arc::clone(&webhook));
         let site = Site {
             id: id.clone(),
             name: None,

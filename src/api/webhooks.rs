@@ -355,6 +355,11 @@ pub(super) async fn find(
         Some(Ok(webhook)) => Ok(webhook),
         Some(Err(unreadable)) => {
             tracing::error!(webhook.id = %unreadable.id, error = %unreadable, "a stored webhook cannot be read");
+            // A process that has the key reads it.
+            if unreadable.lacks_key() {
+                let detail = "The process that answers lacks the key of this webhook's settings. Ask again.";
+                return Err(Problem::new(ProblemType::Unavailable, detail).retry_after_seconds(1));
+            }
             Err(Problem::new(
                 ProblemType::Internal,
                 "The stored settings of this webhook cannot be read. Delete the webhook and create it again.",

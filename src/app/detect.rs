@@ -188,9 +188,7 @@ async fn record_activity(
 
 /// The longest window that any trigger counts from every event in it.
 fn longest_window(registry: &Registry) -> Duration {
-    let windows = registry
-        .webhooks
-        .values()
-        .map(|webhook| webhook.triggers.longest_window_seconds());
+    let webhooks = registry.sites.values().flat_map(|site| &site.webhooks);
+    let windows = webhooks.map(|webhook| webhook.triggers.longest_window_seconds());
     Duration::from_secs(windows.max().unwrap_or(0).into())
 }

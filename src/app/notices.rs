@@ -18,7 +18,7 @@ use crate::domain::id::{DeliveryId, NotificationId, NotificationKind};
 use crate::domain::notification::{Notification, NotificationData};
 use crate::domain::registry::{Registry, Site};
 use crate::domain::site::SiteId;
-use crate::domain::webhook::Webhook;
+use crate::domain::webhook::Subscription;
 use crate::kafka::murmur2::partition_of;
 use crate::record::notices::{self, HealthNotice, NoticedWebhook};
 use crate::record::pg_monitor::PgMonitor;
@@ -85,7 +85,8 @@ impl Notices {
             let message = NoticeMessage::new(&notice, webhook, &site_id, site.as_deref());
             let subscribers = site.iter().flat_map(|site| subscribers(site, &notice));
             for subscriber in subscribers {
-                self.queue(&mut tx, &notice, &message, subscriber).await?;
+                self.queue(&mut tx, &notice, &message, &site_id, subscriber)
+                    .await?;
             }
             if self.has_operator {
                 let event = notice.event.as_str();
@@ -107,11 +108,12 @@ impl Notices {
         connection: &mut PgConnection,
         notice: &HealthNotice,
         message: &NoticeMessage,
-        subscriber: &Webhook,
+        site_id: &SiteId,
+        subscriber: &Subscription,
     ) -> sqlx::Result<()> {
         let batch = QueuedBatch {
             webhook: subscriber.id,
-            site_id: subscriber.site_id.as_str(),
+            site_id: site_id.as_str(),
             partition: partition_of(subscriber.id.to_string().as_bytes(), self.partitions),
             origin: Origin::Event,
             reason: ParkReason::Queue,
@@ -133,9 +135,9 @@ impl Notices {
 
 /// The webhooks of the site that hear of the change, in the order of their ids, in which everybody
 /// locks their health. One that Bellwether has disabled is among them: what it misses is recorded.
-fn subscribers<'a>(site: &'a Site, notice: &HealthNotice) -> Vec<&'a Webhook> {
+fn subscribers<'a>(site: &'a Site, notice: &HealthNotice) -> Vec<&'a Subscription> {
     let changed_ms = notice.changed_at.timestamp_millis();
-    let mut found: Vec<&Webhook> = site
+    let mut found: Vec<&Subscription> = site
         .webhooks
         .iter()
         .map(Arc::as_ref)

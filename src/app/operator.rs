@@ -19,7 +19,6 @@ use crate::domain::attempt::AttemptResult;
 use crate::domain::id::{DeliveryId, WebhookId};
 use crate::domain::operator::OperatorEvent;
 use crate::domain::site::SiteId;
-use crate::domain::trigger::Triggers;
 use crate::domain::webhook::{DEFAULT_RETRY_SCHEDULE, Format, SendLimits, Webhook};
 use crate::record::notices::{self, OperatorNotice};
 use crate::record::pg_monitor::PgMonitor;
@@ -88,7 +87,6 @@ fn webhook_of(configured: OperatorWebhook) -> anyhow::Result<Webhook> {
         next_secret: None,
         headers: Vec::new(),
         format: Format::Json,
-        triggers: Triggers::default(),
         enabled: true,
         disabled: false,
         active_since_ms: 0,

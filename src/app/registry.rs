@@ -32,12 +32,28 @@ pub(super) async fn start(
     registry_read_at.store(read_at_ms, Ordering::Relaxed);
     let (publish, registry) = watch::channel(reader.current());
     let (pool, finished) = (database.pool.clone(), foundation.lifecycle.finished.clone());
+    let (known, health) = (registry.clone(), Arc::clone(&foundation.health));
     tasks.spawn_background("registry", async move {
-        let looked = move |begun_ms| registry_read_at.store(begun_ms, Ordering::Release);
+        let looked = move |begun_ms| {
+            registry_read_at.store(begun_ms, Ordering::Release);
+            if let Some(notice) = notice_of_unreadable(&known.borrow()) {
+                health.notice("unreadable webhooks", notice, begun_ms);
+            }
+        };
         follow::follow(pool, reader, publish, looked, finished).await;
         Ok(())
     });
     Ok(registry)
+}
+
+/// The words about webhooks that this process cannot read; `None` if it reads all.
+fn notice_of_unreadable(registry: &Registry) -> Option<String> {
+    let one = registry.unreadable.iter().next()?;
+    Some(format!(
+        "{} webhooks cannot be read here, {one} among them: their notifications wait. Another process writes with a \
+         key that encryption.keys lacks here, or is of a newer version; the log has each with its cause",
+        registry.unreadable.size()
+    ))
 }
 
 /// Says which webhooks follow `default` because their schedule is not configured any more, a line a

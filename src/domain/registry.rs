@@ -10,7 +10,7 @@ use rpds::{HashTrieMapSync, HashTrieSetSync};
 use super::goal::Goal;
 use super::id::WebhookId;
 use super::site::SiteId;
-use super::webhook::Webhook;
+use super::webhook::{Subscription, Webhook};
 
 /// A registered site with everything that decides what its events mean.
 #[derive(Debug, Clone)]
@@ -27,13 +27,22 @@ pub struct Site {
     /// The zone of its hours and days.
     pub time_zone: Tz,
     pub goals: Vec<Arc<Goal>>,
-    /// Webhooks that are not deleted; disabled ones are among them.
-    pub webhooks: Vec<Arc<Webhook>>,
-    /// Webhooks that are stored and cannot be read here.
+    /// Webhooks that are not deleted; disabled ones are among them, and such as this process cannot
+    /// decrypt.
+    pub webhooks: Vec<Arc<Subscription>>,
+    /// Webhooks of which not even the triggers can be read here: they are of a newer version.
     pub unreadable: Vec<WebhookId>,
     /// Grows whenever the site, one of its goals or one of its webhooks changes; what is derived
     /// from a site is rebuilt when it does.
     pub version: u64,
+}
+
+impl Site {
+    /// The ids of its webhooks.
+    pub(crate) fn webhook_ids(&self) -> impl Iterator<Item = WebhookId> + '_ {
+        let readable = self.webhooks.iter().map(|webhook| webhook.id);
+        readable.chain(self.unreadable.iter().copied())
+    }
 }
 
 /// Most changes of which a registry knows the sites.
@@ -44,9 +53,10 @@ const MAX_CHANGES: usize = 1_024;
 #[derive(Debug, Clone, Default)]
 pub struct Registry {
     pub sites: HashTrieMapSync<SiteId, Arc<Site>>,
+    /// Webhooks that this process can send to.
     pub webhooks: HashTrieMapSync<WebhookId, Arc<Webhook>>,
-    /// Webhooks that are stored, and that this process cannot read: a key may be missing here, or
-    /// they may be of a newer version.
+    /// Webhooks that are stored, and to which this process cannot send: a key may be missing here,
+    /// or they may be of a newer version.
     pub unreadable: HashTrieSetSync<WebhookId>,
     /// The highest version given to a change.
     pub version: u64,

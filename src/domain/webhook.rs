@@ -104,7 +104,23 @@ pub struct WebhookSettings {
     pub paused_until: Option<DateTime<Utc>>,
 }
 
-/// A webhook as the stages need it: decrypted, within every limit.
+/// A webhook as detection needs it. Nothing of it is encrypted: whatever keys a replica holds, it
+/// decides for every webhook.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subscription {
+    pub id: WebhookId,
+    pub triggers: Triggers,
+    /// Its owner's switch. Off, it misses nothing: nothing is decided for it.
+    pub enabled: bool,
+    /// Bellwether switched it off for what its endpoint did. What is decided for it meanwhile is
+    /// recorded as cancelled.
+    pub disabled: bool,
+    /// Events whose record is older than this (milliseconds since the Unix epoch) do not reach it:
+    /// its creation or last enabling.
+    pub active_since_ms: i64,
+}
+
+/// A webhook as the deliverer needs it: decrypted, within every limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Webhook {
     pub id: WebhookId,
@@ -117,14 +133,11 @@ pub struct Webhook {
     /// The owner's own headers, each of which passed `deliver::own_headers`; values are hidden.
     pub headers: Vec<(String, Hidden)>,
     pub format: Format,
-    pub triggers: Triggers,
-    /// Its owner's switch. Off, it misses nothing: nothing is decided for it.
+    /// As in its [`Subscription`].
     pub enabled: bool,
-    /// Bellwether switched it off for what its endpoint did. What is decided for it meanwhile is
-    /// recorded as cancelled.
+    /// As in its [`Subscription`].
     pub disabled: bool,
-    /// Events whose record is older than this (milliseconds since the Unix epoch) do not reach it:
-    /// its creation or last enabling.
+    /// As in its [`Subscription`].
     pub active_since_ms: i64,
     /// Name of a schedule in the configuration.
     pub retry_schedule: String,

@@ -14,10 +14,10 @@ use crate::domain::goal::Goal;
 use crate::domain::link_template::LinkTemplate;
 use crate::domain::registry::{Registry, Site};
 use crate::domain::site::SiteId;
-use crate::domain::webhook::Webhook;
+use crate::domain::webhook::{Subscription, Webhook};
 
 use super::keyring::Keyring;
-use super::registry_rows::Rows;
+use super::registry_rows::{Rows, SiteContents};
 
 /// Time after which everything is read again, whatever the change feed has.
 pub const FULL_READ_EVERY_MS: i64 = 15 * 60_000;
@@ -124,33 +124,38 @@ impl RegistryReader {
         let mut next: Option<Registry> = None;
         for site_id in covered {
             let old = self.current.sites.get(&site_id);
-            let new = fresh.remove(&site_id).map(|site| share(site, old));
+            let new = fresh
+                .remove(&site_id)
+                .map(|contents| share(contents, old, &self.current));
             let same = match (old, &new) {
                 // The site was deleted before this process knew it. An engine may hold a state of
                 // it that was loaded, so the change is announced all the same.
                 (None, None) => false,
-                (Some(old), Some(new)) => is_same(old, new),
+                (Some(old), Some(new)) => is_same(old, &new.site) && is_sent_the_same(&self.current, new),
                 _ => false,
             };
             if same {
                 continue;
             }
             let next = next.get_or_insert_with(|| Registry::clone(&self.current));
-            for webhook in old.iter().flat_map(|site| &site.webhooks) {
-                next.webhooks.remove_mut(&webhook.id);
-            }
-            for webhook in old.iter().flat_map(|site| &site.unreadable) {
-                next.unreadable.remove_mut(webhook);
+            for id in old.iter().flat_map(|site| site.webhook_ids()) {
+                next.webhooks.remove_mut(&id);
+                next.unreadable.remove_mut(&id);
             }
             next.sites.remove_mut(&site_id);
             let version = next.note_change(site_id.clone());
-            if let Some(mut site) = new {
+            if let Some(SiteContents {
+                mut site,
+                webhooks,
+                sealed,
+            }) = new
+            {
                 site.version = version;
-                for webhook in &site.unreadable {
-                    next.unreadable.insert_mut(*webhook);
+                for webhook in sealed {
+                    next.unreadable.insert_mut(webhook);
                 }
-                for webhook in &site.webhooks {
-                    next.webhooks.insert_mut(webhook.id, Arc::clone(webhook));
+                for webhook in webhooks {
+                    next.webhooks.insert_mut(webhook.id, webhook);
                 }
                 next.sites.insert_mut(site_id, Arc::new(site));
             }
@@ -201,23 +206,39 @@ async fn read_feed(conn: &mut PgConnection, since_xid: u64) -> Result<Feed, sqlx
     })
 }
 
-/// Takes unchanged goals and webhooks from `old` in the place of their equals.
-fn share(mut new: Site, old: Option<&Arc<Site>>) -> Site {
+/// Takes unchanged goals and webhooks from `old` and from the registry in the place of their equals.
+fn share(mut new: SiteContents, old: Option<&Arc<Site>>, registry: &Registry) -> SiteContents {
     let Some(old) = old else { return new };
     let goals: HashMap<_, &Arc<Goal>> = old.goals.iter().map(|goal| (goal.id, goal)).collect();
-    let webhooks: HashMap<_, &Arc<Webhook>> =
+    let subscriptions: HashMap<_, &Arc<Subscription>> =
         old.webhooks.iter().map(|webhook| (webhook.id, webhook)).collect();
-    for goal in &mut new.goals {
+    for goal in &mut new.site.goals {
         if let Some(same) = goals.get(&goal.id).filter(|old| **old == goal) {
             *goal = Arc::clone(same);
         }
     }
+    for subscription in &mut new.site.webhooks {
+        let same = subscriptions.get(&subscription.id);
+        if let Some(same) = same.filter(|old| **old == subscription) {
+            *subscription = Arc::clone(same);
+        }
+    }
     for webhook in &mut new.webhooks {
-        if let Some(same) = webhooks.get(&webhook.id).filter(|old| **old == webhook) {
+        let same = registry.webhooks.get(&webhook.id);
+        if let Some(same) = same.filter(|old| *old == webhook) {
             *webhook = Arc::clone(same);
         }
     }
     new
+}
+
+/// True if the webhooks of a site are sent to as before, and the same ones cannot be.
+fn is_sent_the_same(registry: &Registry, new: &SiteContents) -> bool {
+    let is_held = |webhook: &Arc<Webhook>| {
+        let held = registry.webhooks.get(&webhook.id);
+        held.is_some_and(|held| Arc::ptr_eq(held, webhook))
+    };
+    new.webhooks.iter().all(is_held) && new.sealed.iter().all(|id| registry.unreadable.contains(id))
 }
 
 fn is_same(old: &Site, new: &Site) -> bool {

@@ -26,6 +26,25 @@ pub(super) struct Rows {
     secrets: Vec<SecretRow>,
 }
 
+/// A site, and its webhooks as the deliverer needs them.
+#[derive(Debug)]
+pub(super) struct SiteContents {
+    pub(super) site: Site,
+    pub(super) webhooks: Vec<Arc<Webhook>>,
+    /// Webhooks that cannot be sent to by this process.
+    pub(super) sealed: Vec<WebhookId>,
+}
+
+impl SiteContents {
+    fn of(site: Site) -> Self {
+        Self {
+            site,
+            webhooks: Vec::new(),
+            sealed: Vec::new(),
+        }
+    }
+}
+
 struct SiteRow {
     site_id: String,
     name: Option<String>,
@@ -76,17 +95,21 @@ impl Rows {
         })
     }
 
-    /// Decrypts and groups by site. A row that cannot be read is logged and left out.
-    pub(super) fn into_sites(self, keyring: &Keyring, links: Option<&LinkTemplate>) -> HashMap<SiteId, Site> {
-        let mut sites: HashMap<SiteId, Site> = self
+    /// Decrypts and groups by site. A row that cannot be read is logged.
+    pub(super) fn into_sites(
+        self,
+        keyring: &Keyring,
+        links: Option<&LinkTemplate>,
+    ) -> HashMap<SiteId, SiteContents> {
+        let mut sites: HashMap<SiteId, SiteContents> = self
             .sites
             .into_iter()
             .filter_map(|row| row.into_site(links))
-            .map(|site| (site.id.clone(), site))
+            .map(|site| (site.id.clone(), SiteContents::of(site)))
             .collect();
         for record in self.goals {
-            if let Some(site) = sites.get_mut(record.site_id.as_str()) {
-                site.goals.push(Arc::new(record.goal));
+            if let Some(contents) = sites.get_mut(record.site_id.as_str()) {
+                contents.site.goals.push(Arc::new(record.goal));
             }
         }
         let mut secrets: Secrets = self
@@ -95,13 +118,17 @@ impl Rows {
             .map(|row| ((row.webhook_id, row.role), row.secret))
             .collect();
         for row in self.webhooks {
-            let Some(site) = sites.get_mut(row.site_id.as_str()) else {
+            let Some(contents) = sites.get_mut(row.site_id.as_str()) else {
                 continue;
             };
             let id = WebhookId::from_uuid(row.id);
-            match open_webhook(row, site.id.clone(), &mut secrets, keyring) {
-                Some(webhook) => site.webhooks.push(Arc::new(webhook)),
-                None => site.unreadable.push(id),
+            match row.subscription() {
+                Ok(subscription) => contents.site.webhooks.push(Arc::new(subscription)),
+                Err(_) => contents.site.unreadable.push(id),
+            }
+            match open_webhook(row, contents.site.id.clone(), &mut secrets, keyring) {
+                Some(webhook) => contents.webhooks.push(Arc::new(webhook)),
+                None => contents.sealed.push(id),
             }
         }
         sites

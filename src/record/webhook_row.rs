@@ -11,7 +11,7 @@ use crate::domain::secret::{Hidden, Secret};
 use crate::domain::site::SiteId;
 use crate::domain::target::TargetUrl;
 use crate::domain::trigger::Triggers;
-use crate::domain::webhook::{SendLimits, Webhook, WebhookSettings};
+use crate::domain::webhook::{SendLimits, Subscription, Webhook, WebhookSettings};
 use crate::domain::words::words;
 
 use super::keyring::{Keyring, OpenError, Place};
@@ -51,7 +51,6 @@ impl WebhookRecord {
             secret,
             next_secret,
             headers: settings.headers,
-            triggers: settings.triggers,
             enabled: settings.enabled,
             disabled: self.disabled.is_some(),
             active_since_ms: self.active_since.timestamp_millis(),
@@ -100,6 +99,13 @@ pub struct UnreadableWebhook {
     pub(crate) cause: Option<OpenError>,
 }
 
+impl UnreadableWebhook {
+    /// True if a key is missing here that another process may have.
+    pub(crate) fn lacks_key(&self) -> bool {
+        matches!(self.cause, Some(OpenError::UnknownKey(_)))
+    }
+}
+
 /// Columns of a webhook that is not deleted.
 pub(super) struct WebhookRow {
     pub(super) id: Uuid,
@@ -135,6 +141,24 @@ pub(super) struct WebhookRow {
 }
 
 impl WebhookRow {
+    /// Reads what detection needs, of which nothing is encrypted.
+    pub(super) fn subscription(&self) -> Result<Subscription, UnreadableWebhook> {
+        Ok(Subscription {
+            id: WebhookId::from_uuid(self.id),
+            triggers: self.open_triggers()?.1,
+            enabled: self.enabled,
+            disabled: self.disabled_at.is_some(),
+            active_since_ms: self.active_since.timestamp_millis(),
+        })
+    }
+
+    fn open_triggers(&self) -> Result<(Vec<EventType>, Triggers), UnreadableWebhook> {
+        let events: Option<Vec<EventType>> = self.events.iter().map(|event| event.parse().ok()).collect();
+        let events = events.ok_or_else(|| self.broken("events"))?;
+        let triggers = Triggers::from_json(&events, &self.triggers);
+        Ok((events, triggers.ok_or_else(|| self.broken("triggers"))?))
+    }
+
     /// Decrypts and reads the row.
     pub(super) fn into_record(self, keyring: &Keyring) -> Result<WebhookRecord, UnreadableWebhook> {
         let url = self.open_url(keyring)?;
@@ -148,9 +172,7 @@ impl WebhookRow {
         let state = state.map_err(|_| broken("health"))?;
         let reason = self.health_reason.as_deref().map(str::parse).transpose();
         let reason = reason.map_err(|_| broken("health"))?;
-        let events: Option<Vec<EventType>> = self.events.iter().map(|event| event.parse().ok()).collect();
-        let events = events.ok_or_else(|| broken("events"))?;
-        let triggers = Triggers::from_json(&events, &self.triggers).ok_or_else(|| broken("triggers"))?;
+        let (events, triggers) = self.open_triggers()?;
         Ok(WebhookRecord {
             id: WebhookId::from_uuid(self.id),
             site_id: self.site_id,

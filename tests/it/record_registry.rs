@@ -210,6 +210,13 @@ async fn one_webhook_that_cannot_be_read_stops_no_other(pool: PgPool) {
         [&good],
         "not {foreign} {moved} {stolen}"
     );
+    // Nothing of what is decided for them is encrypted.
+    let mut decided: Vec<_> = seen.sites.values().flat_map(|site| &site.webhooks).collect();
+    decided.sort_unstable_by_key(|webhook| webhook.id);
+    let mut all = [good, foreign, moved, stolen];
+    all.sort_unstable();
+    assert_eq!(decided.iter().map(|webhook| webhook.id).collect::<Vec<_>>(), all);
+    assert_eq!(seen.unreadable.size(), 3);
     assert_eq!(seen.webhooks[&good].secret.reveal(), "a-secret-nobody-may-read");
     assert_eq!(seen.webhooks[&good].headers[0].1.reveal(), "secret-header");
 }

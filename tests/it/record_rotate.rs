@@ -157,3 +157,44 @@ async fn keys_rotate_replica_by_replica_lets_the_old_key_leave() {
     let (code, out, _) = said(deployment.run(&["keys", "rotate"]));
     assert_eq!((code, out.contains("may leave")), (0, false), "{out}");
 }
+
+#[tokio::test]
+async fn what_a_replica_lacks_the_key_for_is_decided_and_waits() {
+    let mut deployment = Deployment::create(&[]).await;
+    let receiver = Receiver::start().await;
+    let old = deployment.serve(&[]).await;
+    deployment
+        .goal_webhook(&old, "a.example", &receiver.url("old"))
+        .await;
+    // The wrong order: one process writes with the new key, and the one that decides lacks it.
+    deployment.set("encryption.keys", &format!("{NEW},{OLD}"));
+    let writer = deployment.serve(&["--roles", "api"]).await;
+    deployment
+        .goal_webhook(&writer, "a.example", &receiver.url("new"))
+        .await;
+    deployment.registry_is_read(&old).await;
+    eventually("it says so", Duration::from_secs(10), || async {
+        let ready = deployment.get(&old, "/readyz").await;
+        let notices = ready["notices"].to_string();
+        notices.contains("1 webhooks cannot be read here").then_some(())
+    })
+    .await;
+    deployment
+        .publish(json!({"site_id": "a.example", "type": "goal", "name": "Signup"}))
+        .await;
+    receiver.wait_for("old", 1).await;
+    let id: String = sqlx::query_scalar("select id::text from webhooks order by inserted_at desc limit 1")
+        .fetch_one(&deployment.database.pool)
+        .await
+        .unwrap();
+    let path = format!("/api/sites/a.example/webhooks/{id}");
+    let (status, problem) = deployment.call(&old, Method::GET, &path, None).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{problem}");
+    let (status, _) = deployment.call(&writer, Method::GET, &path, None).await;
+    assert_eq!(status, StatusCode::OK);
+
+    let both = deployment.serve(&[]).await;
+    old.kill();
+    receiver.wait_for("new", 1).await;
+    drop(both);
+}

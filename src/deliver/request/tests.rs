@@ -3,7 +3,6 @@ use chrono::{DateTime, Utc};
 use super::*;
 use crate::domain::id::{NotificationKind, WebhookId};
 use crate::domain::secret::Secret;
-use crate::domain::trigger::Triggers;
 
 /// A webhook for tests of this stage.
 pub(crate) fn webhook(url: &str) -> Webhook {
@@ -14,7 +13,6 @@ pub(crate) fn webhook(url: &str) -> Webhook {
         secret: Secret::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").expect("a secret"),
         next_secret: None,
         headers: vec![],
-        triggers: Triggers::default(),
         enabled: true,
         disabled: false,
         active_since_ms: 0,

@@ -287,7 +287,7 @@ fn a_trigger_acts_on_records_from_its_webhooks_creation_on() {
     let late = changed(
         &site("a", [spike(2, 300), spike(2, 300), spike(1, 300)]),
         |site| {
-            let mut one = webhook("a", 1, spike(2, 300));
+            let mut one = webhook(1, spike(2, 300));
             one.active_since_ms = RECORD_MS + 1;
             site.webhooks[0] = Arc::new(one.clone());
             one.id = hook_id(3);
@@ -309,7 +309,7 @@ fn a_trigger_acts_on_records_from_its_webhooks_creation_on() {
 #[test]
 fn a_webhook_that_bellwether_disabled_keeps_its_trigger() {
     let gone = changed(&spiking(1), |site| {
-        let mut one = webhook("a", 1, spike(1, 300));
+        let mut one = webhook(1, spike(1, 300));
         one.disabled = true;
         site.webhooks = vec![Arc::new(one)];
     });
@@ -320,7 +320,7 @@ fn a_webhook_that_bellwether_disabled_keeps_its_trigger() {
 #[test]
 fn a_webhook_that_is_switched_off_asks_for_nothing() {
     let off = changed(&spiking(1), |site| {
-        let mut one = webhook("a", 1, spike(1, 300));
+        let mut one = webhook(1, spike(1, 300));
         one.enabled = false;
         site.webhooks = vec![Arc::new(one)];
     });

@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use chrono::DateTime;
 use uuid::Uuid;
 
 use crate::detect::completeness::CompleteFrom;
@@ -16,12 +15,10 @@ use crate::domain::event::{Event, EventKind, EventResult, SourceClock};
 use crate::domain::goal::{Goal, GoalRule};
 use crate::domain::id::{GoalId, WebhookId};
 use crate::domain::registry::{Registry, Site};
-use crate::domain::secret::Secret;
-use crate::domain::target::TargetUrl;
 use crate::domain::trigger::{
     DropSettings, EpisodeTrigger, NameFilter, NameTrigger, NoticeOptions, NoticePace, SpikeSettings, Triggers,
 };
-use crate::domain::webhook::Webhook;
+use crate::domain::webhook::Subscription;
 
 /// Record time of the tests in milliseconds, on a day of 2026.
 pub(crate) const RECORD_MS: i64 = 1_772_020_800_000;
@@ -96,7 +93,7 @@ pub(crate) fn hook_id(number: u128) -> WebhookId {
 pub(crate) fn site(id: &str, triggers: impl IntoIterator<Item = Triggers>) -> Site {
     let webhooks = (1..)
         .zip(triggers)
-        .map(|(number, triggers)| Arc::new(webhook(id, number, triggers)))
+        .map(|(number, triggers)| Arc::new(webhook(number, triggers)))
         .collect();
     Site {
         id: id.parse().expect("a site id"),
@@ -112,23 +109,13 @@ pub(crate) fn site(id: &str, triggers: impl IntoIterator<Item = Triggers>) -> Si
     }
 }
 
-pub(crate) fn webhook(site_id: &str, number: u128, triggers: Triggers) -> Webhook {
-    Webhook {
+pub(crate) fn webhook(number: u128, triggers: Triggers) -> Subscription {
+    Subscription {
         id: hook_id(number),
-        site_id: site_id.parse().expect("a site id"),
-        url: TargetUrl::from_trusted("https://receiver.example/hook").expect("a URL"),
-        secret: Secret::generate([1; 32]),
-        next_secret: None,
-        headers: Vec::new(),
         triggers,
         enabled: true,
         disabled: false,
         active_since_ms: 0,
-        format: Default::default(),
-        retry_schedule: "default".to_owned(),
-        max_age_seconds: None,
-        limits: Default::default(),
-        updated_at: DateTime::UNIX_EPOCH,
     }
 }
 

@@ -153,7 +153,7 @@ fn goals_and_webhooks_act_on_records_from_their_creation_on() {
         [late, event_goal(2, "Early", "x")],
         [NameFilter::All, NameFilter::All],
     );
-    let mut second = webhook("a", 2, goals(NameFilter::All));
+    let mut second = webhook(2, goals(NameFilter::All));
     second.active_since_ms = RECORD_MS + 1;
     all.webhooks[1] = Arc::new(second);
     let mut fed = Fed::log([all]);
@@ -189,7 +189,7 @@ fn a_custom_event_is_notified_to_subscribers_of_its_name() {
 #[test]
 fn a_webhook_that_bellwether_disabled_is_still_notified() {
     let mut site = with_goals([event_goal(1, "Signup", "x")], [NameFilter::All]);
-    let mut gone = webhook("a", 1, goals(NameFilter::All));
+    let mut gone = webhook(1, goals(NameFilter::All));
     gone.disabled = true;
     site.webhooks = vec![Arc::new(gone)];
     let mut fed = Fed::log([site]);
@@ -199,7 +199,7 @@ fn a_webhook_that_bellwether_disabled_is_still_notified() {
 #[test]
 fn a_webhook_that_is_switched_off_is_not_notified() {
     let mut site = with_goals([event_goal(1, "Signup", "x")], [NameFilter::All]);
-    let mut off = webhook("a", 1, goals(NameFilter::All));
+    let mut off = webhook(1, goals(NameFilter::All));
     off.enabled = false;
     site.webhooks = vec![Arc::new(off)];
     let mut fed = Fed::log([site]);

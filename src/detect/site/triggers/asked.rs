@@ -12,7 +12,7 @@ use crate::detect::site::rules::spike::SpikeRule;
 use crate::domain::event::EventType;
 use crate::domain::registry::Site;
 use crate::domain::trigger::{DEFAULT_WINDOW_SECONDS, ErrorSettings, NameTrigger, NoticeOptions, NoticePace};
-use crate::domain::webhook::Webhook;
+use crate::domain::webhook::Subscription;
 
 /// The window lengths that a site needs, in seconds: first that of current visitors, then those of
 /// its triggers that are short enough for the table of visitors.
@@ -74,7 +74,7 @@ pub(crate) fn count_subscribers(site: &Site, event: EventType, settings: &CountS
 }
 
 /// The trigger of a webhook for single events of a type.
-pub(crate) fn name_trigger(webhook: &Webhook, event: EventType) -> Option<&NameTrigger> {
+pub(crate) fn name_trigger(webhook: &Subscription, event: EventType) -> Option<&NameTrigger> {
     match event {
         EventType::GoalCompletion => webhook.triggers.goal_completion.as_ref(),
         EventType::CustomEvent => webhook.triggers.custom_event.as_ref(),
@@ -82,7 +82,7 @@ pub(crate) fn name_trigger(webhook: &Webhook, event: EventType) -> Option<&NameT
     }
 }
 
-fn subscriber(webhook: &Webhook, options: NoticeOptions) -> Subscriber {
+fn subscriber(webhook: &Subscription, options: NoticeOptions) -> Subscriber {
     Subscriber {
         webhook: webhook.id,
         since_ms: webhook.active_since_ms,

@@ -17,7 +17,7 @@ use crate::domain::event::EventType;
 use crate::domain::id::WebhookId;
 use crate::domain::registry::Site;
 use crate::domain::trigger::{ErrorSettings, NoticePace};
-use crate::domain::webhook::Webhook;
+use crate::domain::webhook::Subscription;
 
 /// A trigger as it was before a change of the configuration.
 #[derive(Debug)]
@@ -367,7 +367,7 @@ fn edited(site: &Site, old: &Trigger) -> BTreeSet<Condition> {
         Condition::CustomEvent(settings) => (EventType::CustomEvent, &settings.name),
         _ => return BTreeSet::new(),
     };
-    let is_subscribed = |webhook: &&Arc<Webhook>| {
+    let is_subscribed = |webhook: &&Arc<Subscription>| {
         let mut subscribers = old.subscribers.iter();
         webhook.enabled && subscribers.any(|one| one.webhook == webhook.id)
     };
