@@ -31,8 +31,7 @@ pub struct Decision {
     /// restart.
     pub(crate) record: Option<(usize, i64)>,
     /// Set if it depends on the site's state, and must be confirmed once its deliveries are
-    /// published: the episode, or the notification's own id for one that counts events and need not
-    /// wait for the state.
+    /// published: the episode, or the notification's own id for each k-th event.
     pub(crate) episode: Option<Uuid>,
 }
 

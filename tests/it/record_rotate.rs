@@ -1,5 +1,7 @@
 //! Re-encryption with another key, in Postgres and with running processes.
 
+use std::time::Duration;
+
 use bellwether::clock;
 use bellwether::record::rotate::{self, SEALED_COLUMNS};
 use bellwether::record::{keys, webhooks};
@@ -10,6 +12,7 @@ use sqlx::{PgConnection, PgPool};
 use crate::commands::said;
 use crate::record_support::{add_webhook, keyring, site};
 use crate::support::app::Deployment;
+use crate::support::eventually;
 use crate::support::receiver::Receiver;
 
 /// Columns of bytes that are no ciphertext.
@@ -169,12 +172,12 @@ async fn what_a_replica_lacks_the_key_for_is_decided_and_waits() {
     // The wrong order: one process writes with the new key, and the one that decides lacks it.
     deployment.set("encryption.keys", &format!("{NEW},{OLD}"));
     let writer = deployment.serve(&["--roles", "api"]).await;
-    deployment
+    let new = deployment
         .goal_webhook(&writer, "a.example", &receiver.url("new"))
         .await;
     deployment.registry_is_read(&old).await;
     eventually("it says so", Duration::from_secs(10), || async {
-        let ready = deployment.get(&old, "/readyz").await;
+        let (_, ready) = old.readyz().await?;
         let notices = ready["notices"].to_string();
         notices.contains("1 webhooks cannot be read here").then_some(())
     })
@@ -183,11 +186,7 @@ async fn what_a_replica_lacks_the_key_for_is_decided_and_waits() {
         .publish(json!({"site_id": "a.example", "type": "goal", "name": "Signup"}))
         .await;
     receiver.wait_for("old", 1).await;
-    let id: String = sqlx::query_scalar("select id::text from webhooks order by inserted_at desc limit 1")
-        .fetch_one(&deployment.database.pool)
-        .await
-        .unwrap();
-    let path = format!("/api/sites/a.example/webhooks/{id}");
+    let path = format!("/api/sites/a.example/webhooks/{}", new.as_str().unwrap());
     let (status, problem) = deployment.call(&old, Method::GET, &path, None).await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{problem}");
     let (status, _) = deployment.call(&writer, Method::GET, &path, None).await;

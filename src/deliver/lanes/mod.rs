@@ -3,8 +3,8 @@
 //!
 //! In: deliveries that may be sent, outcomes, settings, the time. Out: deliveries to start, and
 //! deliveries to park with the reason and the time at which to look again. Guaranteed: while the
-//! process has room and the site has less than half of it, an endpoint that is well and has nothing
-//! in flight starts at once, whatever others do; nothing waits here longer than
+//! process has room and the site less than seven eighths of it, an endpoint that is well and has
+//! nothing in flight starts at once, whatever others do; nothing waits here longer than
 //! `LaneLimits::longest_wait`. Not here: waiting itself, Postgres, HTTP.
 
 /// The ladder an endpoint climbs down when it fails.
@@ -64,7 +64,9 @@ impl LaneLimits {
     }
 
     /// Requests of one site, the first of each endpoint included: one site cannot fill the process.
+    /// It is well above [`Self::careful`], so that a site's endpoints that fail leave room to those
+    /// that are well.
     pub(crate) fn per_site_at_most(&self) -> u32 {
-        (self.in_flight / 2).max(1)
+        self.in_flight.saturating_sub((self.in_flight / 8).max(1)).max(1)
     }
 }

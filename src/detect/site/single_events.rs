@@ -282,16 +282,10 @@ impl SiteState {
             }
             decision.episode = Some(decision.id.uuid());
             outcome.decided += 1;
-            if resources.segments.are_of_one_source() {
-                self.unconfirmed
-                    .push_published(decision.id.uuid(), decision.clone());
-                outcome.ready.push(decision);
-            } else {
-                // Records of several sources may be mixed otherwise when they are read again, and
-                // another event be the k-th: the state that counts this one goes first.
-                outcome.changed = true;
-                self.unconfirmed.push(decision.id.uuid(), decision);
-            }
+            // Records of several sources may be mixed otherwise when they are read again, and another
+            // event be the k-th: the state that counts this one goes first.
+            outcome.changed = true;
+            self.unconfirmed.push(decision.id.uuid(), decision);
         }
     }
 

@@ -63,17 +63,6 @@ impl Unconfirmed {
         });
     }
 
-    /// Adds a notification that is published without waiting for the state. Until it is confirmed,
-    /// a state that is written accounts for the event that led to it, and must know of it.
-    pub(super) fn push_published(&mut self, key: Uuid, decision: Decision) {
-        self.list.push(UnconfirmedDecision {
-            episode: key,
-            decision,
-            is_new: false,
-            is_stored: false,
-        });
-    }
-
     pub(super) fn len(&self) -> usize {
         self.list.len()
     }

@@ -327,7 +327,7 @@ fn an_event_of_a_routed_log_leaves_a_loaded_state_as_it_is() {
 
 #[test]
 fn a_webhook_made_in_the_place_of_another_hears_for_itself() {
-    let of = |number: u128, triggers: Triggers| Arc::new(webhook("a", number, triggers));
+    let of = |number: u128, triggers: Triggers| Arc::new(webhook(number, triggers));
     let counting = || {
         let mut triggers = paced(NoticePace::AtLeast {
             at_least: 2,

@@ -46,11 +46,6 @@ impl Segments {
         }
     }
 
-    /// True if all records come in the order of one log.
-    pub(crate) fn are_of_one_source(&self) -> bool {
-        self.next.len() == 1
-    }
-
     /// Counts a record that is about to be handled; returns its segment.
     pub(crate) fn begin_record(&mut self, source: usize, offset: i64) -> Segment {
         if self.records == RECORDS_PER_SEGMENT {

@@ -288,6 +288,33 @@ fn an_endpoint_that_does_not_answer_gets_one_request_at_a_time() {
 }
 
 #[test]
+fn hung_siblings_do_not_block_an_endpoint_that_is_well() {
+    let mut stepped = Stepped::new(LaneLimits::new(512));
+    for number in 0..440 {
+        stepped.set_up(number, settings(0, number));
+        stepped.arrive(number, QueueKind::First);
+    }
+    assert_eq!(stepped.in_flight.len(), 440);
+    // Of the same site, and of another one.
+    for (number, site) in [(440, 0), (441, 1)] {
+        stepped.set_up(number, settings(site, number));
+        let job = stepped.arrive(number, QueueKind::First);
+        assert!(stepped.started(job), "{number}");
+    }
+    // Once they are known to hang, they have the site's share alone.
+    for (_, job, _) in stepped.in_flight.clone() {
+        stepped.end(job, end(Ending::Unanswered));
+    }
+    for number in 0..440 {
+        stepped.arrive(number, QueueKind::First);
+    }
+    assert_eq!(stepped.scheduler.in_flight(), (32, 0));
+    stepped.set_up(500, settings(0, 500));
+    let job = stepped.arrive(500, QueueKind::First);
+    assert!(stepped.started(job));
+}
+
+#[test]
 fn careful_endpoints_leave_half_of_the_process_to_others() {
     let mut stepped = Stepped::new(LaneLimits::new(64));
     for number in 0..60 {

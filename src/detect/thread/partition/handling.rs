@@ -175,10 +175,7 @@ impl OwnedPartition {
             if self.engine.completeness().is_caught_up() {
                 counts.latency(latency_ms);
             }
-            match decision.episode {
-                Some(_) => outbox.publish_unconfirmed(self.partition, vec![decision], &self.batch),
-                None => outbox.publish_decision(&decision, &self.batch),
-            }
+            outbox.publish_decision(&decision, &self.batch);
         }
     }
 
