@@ -1,5 +1,5 @@
 // Walks through the pages as a new owner does: link, goal, webhook, error, fix, test, rotate, finish, failing endpoint,
-// send again, recover, delete. Once without the script and once by keyboard alone.
+// send again, recover, delete. Once without the script, and once by keyboard alone in the dark on a narrow screen.
 //
 //   node journey.mjs PLAN     PLAN: {links: [link, link], receiver, stage, out, chromium, modules}
 //
@@ -204,7 +204,7 @@ async function journey(name, number, options, byKeyboard) {
 
 try {
   await journey('Plain', 0, { javaScriptEnabled: false }, false);
-  await journey('Keys', 1, {}, true);
+  await journey('Keys', 1, { colorScheme: 'dark', viewport: { width: 320, height: 800 } }, true);
   writeFileSync(join(plan.out, 'secrets.json'), JSON.stringify(secrets));
   writeFileSync(join(plan.out, 'headers.json'), JSON.stringify([...headers].sort()));
 } catch (error) {
@@ -212,3 +212,5 @@ try {
 } finally {
   await browser.close();
 }
+// Connections to the stage would keep the program for minutes.
+process.exit();
