@@ -82,26 +82,56 @@ const live = one('#live');
 if (live) {
   const pause = one('#pause');
   const state = one('#live-state');
+  const time = one('[data-live=as_of]');
   let held = false;
   let failures = 0;
   let tag = '';
   let spoken = one('[data-live=state]').textContent;
+  // The server's clock tells how old the count is: ours may be wrong.
+  let ahead = Date.parse(live.dataset.now) - Date.now();
+  const put = (place, text) => { if (place.textContent !== text) place.textContent = text; };
+  const units = [[172800, 86400, 'days'], [7200, 3600, 'h'], [120, 60, 'min'], [2, 1, 's']];
+  const grow = () => {
+    const age = Math.floor((Date.now() + ahead - Date.parse(time.dateTime)) / 1000);
+    const unit = units.find(([least]) => age >= least);
+    put(one('#age'), unit ? `${Math.floor(age / unit[1])} ${unit[2]} ago` : 'just now');
+    if (held || failures > 2) return;
+    if (one('#as-of').hidden) put(state, 'Waiting for the first count.');
+    else put(state, age > 30 ? 'Nothing newer yet.' : 'Live.');
+  };
+  const add = (parent, tagName, text) => {
+    const child = document.createElement(tagName);
+    if (text !== undefined) child.textContent = text;
+    return parent.appendChild(child);
+  };
   const show = (now) => {
     for (const place of all('[data-live]')) {
       const text = now[place.dataset.live];
-      if (text !== null && text !== undefined) place.textContent = text;
+      if (text !== null && text !== undefined) put(place, text);
     }
-    const time = one('[data-live=as_of]');
-    if (time && now.as_of_utc) time.dateTime = now.as_of_utc;
-    const list = one('#triggers');
-    list.replaceChildren(...now.triggers.map((line) => {
-      const item = document.createElement('li');
-      item.appendChild(document.createElement('bdi')).textContent = line;
-      return item;
-    }));
+    if (now.as_of_utc) time.dateTime = now.as_of_utc;
+    one('#as-of').hidden = !now.as_of;
+    one('#uncounted').hidden = now.rows.length > 0;
+    one('#counted').hidden = !now.rows.length;
+    one('#untold').hidden = now.triggers.length > 0;
+    for (const path of all('.chart path')) path.setAttribute('d', now.paths[path.getAttribute('class')]);
+    all('.chart text').forEach((place, index) => put(place, now.texts[index]));
+    const rows = document.createDocumentFragment();
+    for (const { at, at_utc: utc, fewest, most } of now.rows) {
+      const row = add(rows, 'tr');
+      add(add(row, 'td'), 'time', at).dateTime = utc;
+      add(row, 'td', fewest);
+      add(row, 'td', most);
+    }
+    one('#hours').replaceChildren(rows);
+    const list = document.createDocumentFragment();
+    for (const line of now.triggers) add(add(list, 'li'), 'bdi', line);
+    one('#triggers').replaceChildren(list);
     if (now.state !== spoken) { spoken = now.state; say(now.state); }
   };
   const look = () => {
+    if (pause.hidden) return;
+    grow();
     if (held || document.hidden) return;
     const headers = { Accept: 'application/json' };
     if (tag) headers['If-None-Match'] = tag;
@@ -109,12 +139,16 @@ if (live) {
       if (answer.type === 'opaqueredirect') { leave(); return null; }
       if (answer.status !== 304 && !answer.ok) throw new Error(answer.status);
       tag = answer.headers.get('ETag') || '';
+      const date = Date.parse(answer.headers.get('Date'));
+      if (date) ahead = date - Date.now();
       failures = 0;
-      if (!held) state.textContent = 'Live.';
       return answer.status === 304 ? null : answer.json();
-    }).then((now) => { if (now && !held) show(now); }).catch(() => {
+    }).then((now) => {
+      if (now && !held) show(now);
+      if (!pause.hidden) grow();
+    }).catch(() => {
       failures += 1;
-      if (failures === 3) { state.textContent = 'Connection lost. Trying again.'; say(state.textContent); }
+      if (failures === 3 && !held) { state.textContent = 'Connection lost. Trying again.'; say(state.textContent); }
     });
   };
   // The session has ended: whoever asks is led to the page to sign in.
@@ -129,10 +163,11 @@ if (live) {
   };
   pause.addEventListener('click', () => {
     held = !held;
-    pause.textContent = held ? 'Go on' : 'Pause';
-    state.textContent = held ? 'Paused.' : 'Live.';
+    put(pause, held ? 'Go on' : 'Pause');
+    if (held) put(state, 'Paused.');
     look();
   });
+  document.addEventListener('visibilitychange', look);
   const asking = setInterval(look, 5000);
 }
 })();

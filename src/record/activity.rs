@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::{Connection as _, PgConnection};
 
-use crate::domain::activity::{HourKey, HourSummary, SiteHour};
+use crate::domain::activity::{HourKey, HourSummary, MINUTES, SiteHour};
 use crate::domain::site::SiteId;
 use crate::domain::time::from_ms;
 
@@ -110,6 +110,29 @@ pub async fn read_span(
         Some((at, row.read()?.1))
     });
     Ok(read.collect())
+}
+
+/// Reads the fewest and the most visitors of a site in the minutes that were counted since `since`.
+pub(crate) async fn read_range(
+    conn: &mut PgConnection,
+    site: &SiteId,
+    since: DateTime<Utc>,
+) -> Result<Option<(u32, u32)>, sqlx::Error> {
+    let rows = sqlx::query!(
+        "select minutes, covered from site_activity where site_id = $1 and hour >= $2",
+        site.as_str(),
+        since
+    )
+    .fetch_all(conn)
+    .await?;
+    let hours = rows
+        .iter()
+        .filter_map(|row| SiteHour::unpack(&row.minutes, row.covered.cast_unsigned()));
+    let counted = hours.flat_map(|hour| (0..MINUTES).filter_map(move |minute| hour.minute(minute)));
+    Ok(counted.fold(None, |range, visitors| match range {
+        None => Some((visitors, visitors)),
+        Some((fewest, most)) => Some((visitors.min(fewest), visitors.max(most))),
+    }))
 }
 
 /// Deletes some of the rows that are too old; returns how many.

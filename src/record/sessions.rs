@@ -7,6 +7,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
+use serde::Deserialize;
 use sqlx::PgConnection;
 use sqlx::types::Json;
 use uuid::Uuid;
@@ -25,6 +26,8 @@ pub(crate) const TOKEN_SESSION: TimeDelta = TimeDelta::hours(12);
 pub(crate) const LINK_SESSION: TimeDelta = TimeDelta::hours(4);
 /// Time after its end for which a row is kept.
 const KEEP: TimeDelta = TimeDelta::days(1);
+/// Time for which the history of a deleted webhook is shown.
+const HISTORY: TimeDelta = TimeDelta::days(30);
 /// Most rows that one call of [`purge`] deletes: each is looked up as a parent of others.
 const PURGE_BATCH: i64 = 5_000;
 /// Least time between two notes of a use.
@@ -64,6 +67,16 @@ pub(crate) struct SessionRecord {
 pub(crate) struct SiteOfPage {
     pub(crate) site: SiteRecord,
     pub(crate) now: Option<SiteNowRecord>,
+    /// Webhooks that are there, and those that were deleted lately, newest first.
+    pub(crate) webhooks: Vec<WebhookName>,
+}
+
+/// A webhook that is there, or whose history is.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct WebhookName {
+    pub(crate) id: Uuid,
+    pub(crate) name: String,
+    pub(crate) deleted_at: Option<DateTime<Utc>>,
 }
 
 impl SiteOfPage {
@@ -170,7 +183,12 @@ pub(crate) async fn find(
     let row = sqlx::query!(
         r#"select own.id, own.subject, own.admin, own.sites, own.role, own.prefix, own.inserted_at,
                own.expires_at as "expires_at!", own.last_used_at, parent.kind = 'portal_link' as "is_of_link!",
-               to_jsonb(s) as "site?: Json<SiteRecord>", to_jsonb(n) as "site_now?: Json<SiteNowRecord>"
+               to_jsonb(s) as "site?: Json<SiteRecord>", to_jsonb(n) as "site_now?: Json<SiteNowRecord>",
+               (select jsonb_agg(jsonb_build_object('id', w.id, 'name', w.name, 'deleted_at', w.deleted_at)
+                                 order by w.deleted_at desc, w.id)
+                from webhooks w
+                where w.site_id = s.site_id and (w.deleted_at is null or w.deleted_at > $4))
+                   as "webhooks: Json<Vec<WebhookName>>"
            from api_tokens own
            join api_tokens parent on parent.id = own.parent
            left join api_tokens maker on maker.id = parent.parent
@@ -183,7 +201,8 @@ pub(crate) async fn find(
                   and (maker.expires_at is null or maker.expires_at > $2))"#,
         &hash(session),
         now,
-        site.map(SiteId::as_str)
+        site.map(SiteId::as_str),
+        now - HISTORY
     )
     .fetch_optional(&mut *conn)
     .await?;
@@ -199,10 +218,7 @@ pub(crate) async fn find(
     let token = TokenRecord {
         id: TokenId::from_uuid(row.id),
         subject: row.subject,
-        scope: match row.admin {
-            true => Scope::Admin,
-            false => Scope::Sites(row.sites),
-        },
+        scope: scope_of(row.admin, row.sites),
         role: row.role.parse().unwrap_or(Role::Viewer),
         prefix: row.prefix,
         inserted_at: row.inserted_at,
@@ -213,11 +229,53 @@ pub(crate) async fn find(
         token,
         is_extended: is_due && !row.is_of_link,
         is_of_link: row.is_of_link,
-        site: row.site.map(|Json(site)| {
-            let now = row.site_now.map(|Json(now)| now);
-            Arc::new(SiteOfPage { site, now })
-        }),
+        site: row
+            .site
+            .map(|site| Arc::new(site_of_page(site, row.site_now, row.webhooks))),
     }))
+}
+
+/// Reads a site for those who watch it, whose sessions are checked together by [`still_valid`].
+pub(crate) async fn watched_site(
+    conn: &mut PgConnection,
+    site: &SiteId,
+    now: DateTime<Utc>,
+) -> Result<Option<SiteOfPage>, sqlx::Error> {
+    let row = sqlx::query!(
+        r#"select to_jsonb(s) as "site!: Json<SiteRecord>", to_jsonb(n) as "site_now?: Json<SiteNowRecord>",
+               (select jsonb_agg(jsonb_build_object('id', w.id, 'name', w.name, 'deleted_at', w.deleted_at)
+                                 order by w.deleted_at desc, w.id)
+                from webhooks w
+                where w.site_id = s.site_id and (w.deleted_at is null or w.deleted_at > $2))
+                   as "webhooks: Json<Vec<WebhookName>>"
+           from sites s left join site_now n on n.site_id = s.site_id
+           where s.site_id = $1"#,
+        site.as_str(),
+        now - HISTORY
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| site_of_page(row.site, row.site_now, row.webhooks)))
+}
+
+fn scope_of(is_admin: bool, sites: Vec<String>) -> Scope {
+    match is_admin {
+        true => Scope::Admin,
+        false => Scope::Sites(sites),
+    }
+}
+
+/// Puts together what was read of a site.
+fn site_of_page(
+    Json(site): Json<SiteRecord>,
+    now: Option<Json<SiteNowRecord>>,
+    webhooks: Option<Json<Vec<WebhookName>>>,
+) -> SiteOfPage {
+    SiteOfPage {
+        site,
+        now: now.map(|Json(now)| now),
+        webhooks: webhooks.map_or_else(Vec::new, |Json(webhooks)| webhooks),
+    }
 }
 
 async fn note_use(

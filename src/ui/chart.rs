@@ -1,8 +1,9 @@
-//! The picture of the last hours, as SVG. Colours are the style sheet's.
+//! The picture of the visitors of some hours, as SVG. Colours are the style sheet's.
 
 use std::fmt::Write as _;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
 
 use super::escape::escaped;
 use super::times::{Zone, count};
@@ -32,34 +33,106 @@ pub(super) struct Chart<'a> {
     pub(super) zone: &'a Zone,
 }
 
-impl Chart<'_> {
-    /// The picture. A gap in the data is a gap in the line.
+/// The parts of a picture that change: the script sets them anew without reading HTML.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Drawing {
+    /// Lines and areas by their class; empty where there is nothing to draw.
+    paths: Paths,
+    /// The labels of the axes, in their order.
+    texts: Vec<String>,
+    #[serde(skip)]
+    title: String,
+    pub(super) finding: String,
+}
+
+/// The data of each path, in the order in which they are drawn.
+#[derive(Debug, Clone, Serialize)]
+struct Paths {
+    /// Spans in which an alert was on.
+    a: String,
+    /// The usual number.
+    u: String,
+    /// The threshold.
+    t: String,
+    /// Visitors.
+    v: String,
+}
+
+impl Drawing {
+    /// The picture.
     pub(super) fn svg(&self) -> String {
-        let top = self.top();
         let mut out = format!(
             "<svg class=\"chart\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-labelledby=\"chart-title chart-desc\">\
-             <title id=\"chart-title\">{}</title><desc id=\"chart-desc\">{}</desc>",
+             <title id=\"chart-title\">{}</title><desc id=\"chart-desc\" data-live=\"finding\">{}</desc>",
             escaped(&self.title),
             escaped(&self.finding)
         );
-        for (start, end) in self.alerts {
-            let (left, right) = (self.x(*start), self.x(*end));
+        let places = levels().map(|y| (LEFT - 6.0, y + 4.0, "end"));
+        let places = places.into_iter().chain(hours());
+        for ((x, y, anchor), text) in places.zip(&self.texts) {
             let _ = write!(
                 out,
-                "<rect class=\"a\" x=\"{left:.1}\" y=\"{TOP}\" width=\"{:.1}\" height=\"{:.1}\"/>",
-                (right - left).max(1.0),
-                HEIGHT - TOP - BOTTOM
+                "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{}</text>",
+                escaped(text)
             );
         }
-        self.axes(&mut out, top);
-        if let Some(usual) = self.usual {
-            self.level(&mut out, "u", usual, top);
+        for y in levels() {
+            let _ = write!(
+                out,
+                "<line class=\"x\" x1=\"{LEFT}\" x2=\"{:.1}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>",
+                WIDTH - RIGHT
+            );
         }
-        if let Some(threshold) = self.fires_at.filter(|threshold| *threshold as f64 <= top) {
-            self.level(&mut out, "t", threshold as f64, top);
+        let Paths { a, u, t, v } = &self.paths;
+        for (class, path) in [("a", a), ("u", u), ("t", t), ("v", v)] {
+            let _ = write!(out, "<path class=\"{class}\" d=\"{path}\"/>");
         }
-        let _ = write!(out, "<path class=\"v\" d=\"{}\"/></svg>", self.path(top));
+        out.push_str("</svg>");
         out
+    }
+}
+
+/// The heights of the three lines across the picture, the lowest first.
+fn levels() -> [f64; 3] {
+    [0.0, 0.5, 1.0].map(|part| y(part, 1.0))
+}
+
+/// The places of the four times below the picture.
+fn hours() -> [(f64, f64, &'static str); 4] {
+    [(0.0, "start"), (1.0, "middle"), (2.0, "middle"), (3.0, "end")]
+        .map(|(part, anchor)| (LEFT + (WIDTH - LEFT - RIGHT) * part / 3.0, HEIGHT - 8.0, anchor))
+}
+
+impl Chart<'_> {
+    /// Draws it. A gap in the data is a gap in the line.
+    pub(super) fn draw(self) -> Drawing {
+        let top = self.top();
+        let mut alerts = String::new();
+        for (start, end) in self.alerts {
+            let (left, right) = (self.x(*start), self.x(*end));
+            let width = (right - left).max(1.0);
+            let height = HEIGHT - TOP - BOTTOM;
+            let _ = write!(alerts, "M{left:.1} {TOP}h{width:.1}v{height}h-{width:.1}z");
+        }
+        let level = |value: Option<f64>| match value {
+            Some(value) => format!("M{LEFT} {:.1}H{}", y(value, top), WIDTH - RIGHT),
+            None => String::new(),
+        };
+        let threshold = self.fires_at.map(|threshold| threshold as f64);
+        let paths = Paths {
+            a: alerts,
+            u: level(self.usual),
+            t: level(threshold.filter(|threshold| *threshold <= top)),
+            v: self.path(top),
+        };
+        let numbers = [0.0, 0.5, 1.0].map(|part| count((top * part) as u64));
+        let times = [0, 1, 2, 3].map(|part| self.zone.clock(self.from + (self.to - self.from) * part / 3));
+        Drawing {
+            paths,
+            texts: numbers.into_iter().chain(times).collect(),
+            title: self.title,
+            finding: self.finding,
+        }
     }
 
     /// The number at the upper edge: round, and above everything but a threshold far away.
@@ -73,40 +146,6 @@ impl Chart<'_> {
             0.0
         };
         round_up(most.max(near).max(self.usual.unwrap_or(0.0)).max(4.0))
-    }
-
-    fn axes(&self, out: &mut String, top: f64) {
-        for part in [0.0, 0.5, 1.0] {
-            let (value, y) = (top * part, y(top * part, top));
-            let _ = write!(
-                out,
-                "<line class=\"x\" x1=\"{LEFT}\" x2=\"{:.1}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>\
-                 <text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
-                WIDTH - RIGHT,
-                LEFT - 6.0,
-                y + 4.0,
-                count(value as u64)
-            );
-        }
-        for (part, anchor) in [(0, "start"), (1, "middle"), (2, "middle"), (3, "end")] {
-            let at = self.from + (self.to - self.from) * part / 3;
-            let _ = write!(
-                out,
-                "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\">{}</text>",
-                self.x(at),
-                HEIGHT - 8.0,
-                self.zone.clock(at)
-            );
-        }
-    }
-
-    fn level(&self, out: &mut String, class: &str, value: f64, top: f64) {
-        let y = y(value, top);
-        let _ = write!(
-            out,
-            "<line class=\"{class}\" x1=\"{LEFT}\" x2=\"{:.1}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>",
-            WIDTH - RIGHT
-        );
     }
 
     fn path(&self, top: f64) -> String {
@@ -171,7 +210,7 @@ mod tests {
             finding: "At most 87.".to_owned(),
             zone: &zone,
         };
-        chart.svg()
+        chart.draw().svg()
     }
 
     #[test]
@@ -182,7 +221,7 @@ mod tests {
             (at(2), None),
             (at(3), Some(87)),
         ]);
-        let (_, path) = svg.split_once(" d=\"").expect("a path");
+        let (_, path) = svg.split_once("class=\"v\" d=\"").expect("a path");
         assert_eq!(path.matches('M').count(), 2);
         assert_eq!(path.matches('L').count(), 1);
     }
@@ -190,7 +229,9 @@ mod tests {
     #[test]
     fn title_and_finding_are_texts() {
         let svg = chart(&[]);
-        assert!(svg.contains("&lt;Visitors&gt;</title><desc id=\"chart-desc\">At most 87.</desc>"));
+        assert!(svg.contains(
+            "&lt;Visitors&gt;</title><desc id=\"chart-desc\" data-live=\"finding\">At most 87.</desc>"
+        ));
         assert!(!svg.contains("NaN") && !svg.contains("inf"));
     }
 

@@ -42,6 +42,16 @@ impl PageApi {
         }
     }
 
+    /// The same rights, with a site that was read otherwise.
+    pub(super) fn with_site(&self, site: Option<SiteOfPage>) -> Self {
+        Self::new(self.state.clone(), self.token.clone(), site.map(Arc::new))
+    }
+
+    /// The page's site, if it was read with the session. Whether that may read it, a call tells.
+    pub(super) fn known_site(&self) -> Option<&Arc<SiteOfPage>> {
+        self.site.as_ref()
+    }
+
     /// Reads something; anything but a success is a failure of the page.
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, PageFailure> {
         self.read(self.request(Method::GET, path, None, None)?).await

@@ -10,6 +10,7 @@ use super::form::Form;
 use super::layout::Layout;
 use super::lost_form::LostForm;
 use super::paths::sign_in_to;
+use super::posted::MAX_FORM_BYTES;
 use super::reply::Reply;
 use super::respond::page;
 use crate::chance;
@@ -47,6 +48,8 @@ struct FailureTemplate<'a> {
     lost: Option<&'a LostForm>,
     /// True if something was typed into the form.
     has_typed: bool,
+    /// True if the page of the form shows no more than this one.
+    is_gone: bool,
 }
 
 impl Reply {
@@ -101,6 +104,12 @@ impl PageFailure {
         Self::new(StatusCode::FORBIDDEN, "Not allowed", text)
     }
 
+    /// The page of a webhook that was deleted.
+    pub(super) fn deleted_webhook() -> Self {
+        let text = "This webhook was deleted. The page of its deliveries is still there.";
+        Self::new(StatusCode::NOT_FOUND, "Deleted", text)
+    }
+
     /// A form without a session.
     pub(super) fn signed_out() -> Self {
         let text = "Your session has ended. Nothing was changed. Sign in, or ask for a new link if you came \
@@ -108,9 +117,10 @@ impl PageFailure {
         Self::new(StatusCode::UNAUTHORIZED, "Signed out", text)
     }
 
-    /// Shows what was typed into a form that was sent to `path`.
+    /// Shows what was typed into a form that was sent to `path`, unless it leads elsewhere.
     pub(super) fn with_form(mut self, path: &str, form: &Form) -> Self {
-        self.lost = Some(Box::new(LostForm::new(path, form)));
+        self.lost
+            .get_or_insert_with(|| Box::new(LostForm::new(path, form)));
         self
     }
 
@@ -122,8 +132,23 @@ impl PageFailure {
     }
 
     pub(super) fn too_large() -> Self {
-        let text = "The form is too large. Nothing was changed.";
+        let text = format!(
+            "The form is too large: we take {} KiB at most. Nothing was changed.",
+            MAX_FORM_BYTES / 1024
+        );
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "Too large", text)
+    }
+
+    /// An address that is longer than any of ours.
+    pub(super) fn long_address() -> Self {
+        let text = "This address is too long for us to read. If you searched for something, use fewer words.";
+        Self::new(StatusCode::URI_TOO_LONG, "Too long", text)
+    }
+
+    /// A form that broke off.
+    pub(super) fn broken_form() -> Self {
+        let text = "The form did not arrive in one piece. Nothing was changed. Send it again.";
+        Self::new(StatusCode::BAD_REQUEST, "Not all arrived", text)
     }
 
     /// A fault of our own, logged here.
@@ -207,6 +232,7 @@ impl IntoResponse for PageFailure {
             status = self.status.as_u16(),
             "a page was refused"
         );
+        let has_typed = self.lost.as_ref().is_some_and(|lost| !lost.fields.is_empty());
         let shown = FailureTemplate {
             l: Layout::bare(self.heading),
             heading: self.heading,
@@ -214,7 +240,8 @@ impl IntoResponse for PageFailure {
             request_id: &request_id,
             is_signed_out: self.status == StatusCode::UNAUTHORIZED,
             sign_in: sign_in_to(self.lost.as_ref().map_or("/sites", |lost| &lost.page)),
-            has_typed: self.lost.as_ref().is_some_and(|lost| !lost.fields.is_empty()),
+            has_typed,
+            is_gone: has_typed && self.status == StatusCode::NOT_FOUND,
             lost: self.lost.as_deref(),
         };
         let mut response = page(self.status, &shown);

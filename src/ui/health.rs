@@ -2,12 +2,17 @@
 
 use chrono::TimeDelta;
 
+use held::{off, open, paused};
+
 use super::html::Html;
+use super::missed::MissedCount;
 use super::model::{DeliveryView, TriggerView, WebhookView};
 use super::times::{Zone, ago, count, counted, span_words, took};
 use super::words;
-use crate::domain::health::{MAX_WAITING, OPEN_TOO_LONG_MS};
+use crate::domain::health::MAX_WAITING;
 use crate::domain::trigger::spike_rearm_level;
+
+mod held;
 
 /// Something that an editor can do about a state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,9 +42,10 @@ pub(super) struct HealthFacts<'a> {
     /// Visitors of the site now, if they were counted.
     pub(super) visitors: Option<u64>,
     pub(super) zone: &'a Zone,
-    /// Deliveries not sent because the webhook was off; `None` if there are none, and a plus for
-    /// more than were counted.
-    pub(super) unsent: Option<String>,
+    /// The deliveries that it missed, if we have switched it off.
+    pub(super) missed: Option<MissedCount>,
+    /// True if tests are among the newest deliveries.
+    pub(super) knows_tests: bool,
 }
 
 fn state(shape: &'static str, class: &'static str, words: Html) -> StateBox {
@@ -122,22 +128,35 @@ fn new(facts: &HealthFacts<'_>) -> Option<StateBox> {
     let is_new =
         health.state == "new" && health.consecutive_failures == 0 && facts.webhook.paused_until.is_none();
     is_new.then(|| {
-        let words = Html::default()
-            .strong(format!("Nothing {} {}.", tried_word(facts), since_word(facts)))
-            .and(" Send a test to see that it arrives.");
+        let since = since_word(facts);
+        let is_of_now = |one: &DeliveryView| health.since.is_none_or(|since| one.created_at >= since);
+        let words = Html::default();
+        // If one was tried, it was sent, and has not arrived.
+        if last_tried(facts, is_of_now).is_some() {
+            let words = words.strong(format!("Nothing has arrived {since}."));
+            return state("○", "idle", words.and(" Send a test to see that it arrives."));
+        }
+        let mut tests = facts.newest.iter().filter(|one| !is_real(one));
+        let words = match tests.find(|one| is_of_now(one)) {
+            Some(test) => {
+                words
+                    .strong(format!("Nothing but tests sent {since}."))
+                    .and(match test.status.as_str() {
+                        "delivered" => " The last one arrived.",
+                        "pending" | "retrying" => " The last one is on its way.",
+                        _ => " The last one did not arrive.",
+                    })
+            }
+            None if facts.knows_tests => words
+                .strong(format!("Nothing sent {since}."))
+                .and(" Send a test to see that it arrives."),
+            // The list leaves tests out.
+            None => words
+                .strong(format!("No event sent {since}."))
+                .and(" Send a test to see that it arrives."),
+        };
         state("○", "idle", words)
     })
-}
-
-/// The thing that no delivery of a webhook that counts as new has done: if one was tried since, it
-/// was sent, and has not arrived.
-fn tried_word(facts: &HealthFacts<'_>) -> &'static str {
-    let since = facts.webhook.health.since;
-    let is_of_now = |one: &DeliveryView| since.is_none_or(|since| one.created_at >= since);
-    match last_tried(facts, is_of_now) {
-        Some(_) => "has arrived",
-        None => "sent",
-    }
 }
 
 /// The time of which that is said: one that was switched on again has a past.
@@ -194,73 +213,6 @@ fn careful(facts: &HealthFacts<'_>) -> Option<StateBox> {
     ))
 }
 
-fn paused(facts: &HealthFacts<'_>) -> Option<StateBox> {
-    let until = facts.webhook.paused_until?;
-    let words = Html::default()
-        .strong("Paused until ")
-        .strong_time(&facts.zone.minute(until))
-        .and(".");
-    let words = match facts.webhook.health.waiting {
-        0 => words.and(" What comes until then goes out afterwards."),
-        1 => words.and(" 1 waits and goes out then."),
-        waiting => words.and(format!(" {} wait and go out then.", count(waiting))),
-    };
-    Some(state("○", "idle", words).with(Remedy::Resume))
-}
-
-fn open(facts: &HealthFacts<'_>) -> Option<StateBox> {
-    let health = &facts.webhook.health;
-    if health.state != "open" {
-        return None;
-    }
-    let last = last_tried(facts, |one| one.status != "delivered");
-    let code = last.and_then(|last| last.response_code);
-    let lead = match (code, last, health.reason.as_deref()) {
-        (Some(code), ..) => format!("Your server has answered HTTP {code}"),
-        (None, Some(_), _) | (None, None, Some("timeouts")) => "Your server has not answered".to_owned(),
-        // Nothing tells how it failed.
-        (None, None, _) => "Your server has accepted nothing".to_owned(),
-    };
-    let mut words = Html::default().strong(lead);
-    if let Some(since) = health.since {
-        words = words.strong(" since ").strong_time(&facts.zone.minute(since));
-    }
-    if let (None, Some(last)) = (code, last) {
-        let cause = words::answer(last.result.as_deref(), None);
-        words = match (cause, last.latency_ms) {
-            (Some(cause), Some(ms)) if last.result.as_deref() == Some("timeout") => {
-                words.and(format!(" ({cause} in {})", took(ms)))
-            }
-            (Some(cause), _) => words.and(format!(" ({cause})")),
-            (None, _) => words,
-        };
-    }
-    words = words.and(". ");
-    if let Some(at) = health.next_probe_at {
-        words = match at > facts.zone.now() {
-            true => words.and("Next try at ").time(&facts.zone.minute(at)).and(". "),
-            false => words.and("The next try is due now. "),
-        };
-    }
-    words = match health.waiting {
-        0 => words.and("What comes meanwhile waits and goes out oldest first. "),
-        waiting => words.and(format!(
-            "{} wait{} and go{} out oldest first once it answers. ",
-            counted(waiting, "notification"),
-            if waiting == 1 { "s" } else { "" },
-            if waiting == 1 { "es" } else { "" },
-        )),
-    };
-    if let Some(since) = health.since {
-        let off_at = since + TimeDelta::milliseconds(OPEN_TOO_LONG_MS);
-        words = words
-            .and("On ")
-            .time(&facts.zone.minute(off_at))
-            .and(" we switch this webhook off; you can still send what waited.");
-    }
-    Some(state("▲", "bad", words))
-}
-
 /// Deliveries that wait for their turn: they drain, or the owner's limit holds them.
 fn waiting(facts: &HealthFacts<'_>) -> Option<StateBox> {
     let (webhook, health) = (facts.webhook, &facts.webhook.health);
@@ -312,31 +264,6 @@ fn waiting(facts: &HealthFacts<'_>) -> Option<StateBox> {
         None => words.and("."),
     };
     Some(state("●", "ok", words))
-}
-
-fn off(facts: &HealthFacts<'_>) -> StateBox {
-    let health = &facts.webhook.health;
-    let reason = health.reason.as_deref();
-    if !matches!(reason, Some("gone" | "open_too_long")) {
-        let words = Html::default()
-            .strong("Off.")
-            .and(" Nothing is sent and nothing is kept for later.");
-        return state("–", "idle", words).with(Remedy::Enable);
-    }
-    let mut words = Html::default().strong("Switched off");
-    if let Some(since) = health.since {
-        words = words.strong(" on ").strong_time(&facts.zone.dated(since));
-    }
-    words = words.strong(match reason {
-        Some("gone") => ": your server answered 410 Gone.",
-        _ => ": your server had accepted nothing for five days.",
-    });
-    if let Some(unsent) = &facts.unsent {
-        words = words.and(format!(" {unsent} not sent."));
-    }
-    state("■", "bad", words)
-        .with(Remedy::Enable)
-        .with(Remedy::Recover)
 }
 
 fn overlap(facts: &HealthFacts<'_>) -> Option<StateBox> {

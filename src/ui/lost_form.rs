@@ -1,21 +1,22 @@
 //! A form that could not be taken: what was typed into it, and the page that it stands on.
 
+use super::button::Button;
 use super::escape::field_value;
 use super::form::Form;
 
-/// Ends of addresses that take a button and show nothing.
-const BUTTONS: [&str; 8] = [
-    "/test",
-    "/secret",
-    "/enable",
-    "/disable",
-    "/pause",
-    "/resume",
-    "/finish-rotation",
-    "/resend",
-];
 /// Starts of the names of fields that are not shown: those of every form, and secrets.
-const NOT_SHOWN: [&str; 6] = ["token", "once", "tz", "switch_on", "secret", "header_value"];
+const NOT_SHOWN: [&str; 7] = [
+    "token",
+    "once",
+    "seen",
+    "tz",
+    "switch_on",
+    "secret",
+    "header_value",
+];
+
+/// Length from which on a value has a field of several lines.
+const LONG_BYTES: usize = 200;
 
 /// Such a form. It is not sent again by itself: it belongs to a session that has ended, or to
 /// something else.
@@ -38,7 +39,7 @@ pub(super) struct LostField {
 impl LostForm {
     /// The form that was sent to `path`.
     pub(super) fn new(path: &str, form: &Form) -> Self {
-        let of_button = BUTTONS.iter().find_map(|end| path.strip_suffix(end));
+        let of_button = Button::page_of(path);
         let page = of_button.unwrap_or(path);
         let is_page = page.starts_with("/sites/");
         let fields = form.pairs().filter(|(name, value)| {
@@ -65,7 +66,7 @@ impl LostField {
         Self {
             label: first.into_iter().chain(letters).collect(),
             value: field_value(value),
-            is_long: value.contains('\n'),
+            is_long: value.contains('\n') || value.len() > LONG_BYTES,
         }
     }
 }

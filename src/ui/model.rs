@@ -1,6 +1,6 @@
 //! Answers of the API, as pages read them.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -60,6 +60,7 @@ pub(super) struct WebhookView {
     pub(super) health: HealthView,
     #[serde(default)]
     pub(super) warnings: Vec<Warned>,
+    pub(super) inserted_at: Option<DateTime<Utc>>,
     /// The newest deliveries, if they were asked for.
     #[serde(default)]
     pub(super) recent: Vec<DeliveryView>,
@@ -166,6 +167,31 @@ pub(super) struct Status {
     pub(super) triggers: Vec<TriggerView>,
     #[serde(default)]
     pub(super) source_silent_since: Option<DateTime<Utc>>,
+}
+
+/// Age up to which a count is the present: sites are written every ten seconds, and pages ask every
+/// five.
+const FRESH: TimeDelta = TimeDelta::seconds(30);
+
+/// True for a count of this age that may be called live.
+pub(super) fn is_fresh(age: TimeDelta) -> bool {
+    age <= FRESH
+}
+
+impl Status {
+    /// Visitors at `as_of`; `None` if nobody has counted them.
+    pub(super) fn visitors(&self) -> Option<u64> {
+        self.as_of.and(self.current_visitors)
+    }
+
+    /// The lowest number of visitors at which a spike fires.
+    pub(super) fn fires_at(&self) -> Option<u64> {
+        let spikes = self
+            .triggers
+            .iter()
+            .filter(|trigger| trigger.event == "visitor_spike");
+        spikes.filter_map(|trigger| trigger.threshold).min()
+    }
 }
 
 /// The usual number of visitors at this hour.

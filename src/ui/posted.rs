@@ -3,12 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Request};
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use bytes::BytesMut;
+use futures_util::StreamExt as _;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
+use tokio::sync::OwnedMutexGuard;
 
 use super::failure::PageFailure;
 use super::form::Form;
@@ -23,6 +26,10 @@ use crate::{chance, clock};
 
 /// Most bytes of a form: a body of the API's size with every byte escaped, and more.
 pub(super) const MAX_FORM_BYTES: usize = 256 * 1024;
+/// Most bytes of a form that is too large of which the input is shown again.
+const MAX_KEPT_BYTES: usize = 1024 * 1024;
+/// Most bytes that are read of it.
+const MAX_READ_BYTES: usize = 16 * 1024 * 1024;
 /// Time between two looks at the first of two same forms.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Looks until a second form is told to come back.
@@ -58,7 +65,7 @@ impl FromRequest<UiState> for Posted {
         let path = original_uri(&parts).path().to_owned();
         let visit = match visit {
             Err(refused) if refused.status() == StatusCode::UNAUTHORIZED => {
-                let form = Form::parse(&read_body(body).await?);
+                let form = Form::parse(&read_form(body, &path).await?);
                 return Err(PageFailure::signed_out().with_form(&path, &form).into_response());
             }
             visit => visit?,
@@ -66,7 +73,7 @@ impl FromRequest<UiState> for Posted {
         if !visit.is_editor() && path != SIGN_OUT {
             return Err(PageFailure::look_only().into_response());
         }
-        let body = read_body(body).await?;
+        let body = read_form(body, &path).await?;
         let form = Form::parse(&body);
         let is_once_valid = |once: &str| once.len() == 32 && once.bytes().all(|one| one.is_ascii_hexdigit());
         if !visit.is_own_token(form.text("token")) || !is_once_valid(form.text("once")) {
@@ -83,9 +90,29 @@ impl FromRequest<UiState> for Posted {
     }
 }
 
-async fn read_body(body: Body) -> Result<Bytes, Response> {
-    let read = to_bytes(body, MAX_FORM_BYTES).await;
-    read.map_err(|_| PageFailure::too_large().into_response())
+/// Reads the form that was sent to `path`. One that is too large is read as far as its input can be
+/// shown again, and then to its end: a browser that cannot send it all shows no answer.
+async fn read_form(body: Body, path: &str) -> Result<Bytes, Response> {
+    let mut chunks = body.into_data_stream();
+    let (mut kept, mut read) = (BytesMut::new(), 0_usize);
+    while let Some(chunk) = chunks.next().await {
+        let Ok(chunk) = chunk else {
+            return Err(PageFailure::broken_form().into_response());
+        };
+        read = read.saturating_add(chunk.len());
+        let room = MAX_KEPT_BYTES.saturating_sub(kept.len());
+        kept.extend_from_slice(&chunk[..chunk.len().min(room)]);
+        if read > MAX_READ_BYTES {
+            break;
+        }
+    }
+    match read > MAX_FORM_BYTES {
+        true => {
+            let form = Form::parse(&kept);
+            Err(PageFailure::too_large().with_form(path, &form).into_response())
+        }
+        false => Ok(kept.freeze()),
+    }
 }
 
 /// The one form that a viewer may send.
@@ -125,6 +152,7 @@ impl Posted {
             tokio::time::sleep(LOOK_EVERY).await;
         };
         let posted = Arc::new(self);
+        let shown = Arc::clone(&posted);
         let work = run(Arc::clone(&posted));
         let task = state.tasks().spawn(async move {
             let result = tokio::time::timeout(LONGEST_WORK, work).await;
@@ -133,8 +161,14 @@ impl Posted {
             posted.settle(&claim, answer).await;
             result
         });
-        task.await
-            .unwrap_or_else(|error| Err(PageFailure::internal(&error)))
+        let result = task.await;
+        let result = result.unwrap_or_else(|error| Err(PageFailure::internal(&error)));
+        result.map_err(|failure| failure.with_form(&shown.path, &shown.form))
+    }
+
+    /// Waits until no other form that was sent to the same address is being worked on here.
+    pub(super) async fn turn(&self) -> OwnedMutexGuard<()> {
+        self.visit.state.turns().take(&self.path).await
     }
 
     /// Calls the API under the number of the form, and waits while the same form is being worked

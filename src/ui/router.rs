@@ -4,10 +4,11 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware;
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use tower::ServiceExt as _;
 
 use super::assets;
+use super::button::Button;
 use super::pages::{
     again, alerts, deliveries, delivery, goals, now, recover, secret, settings, sign_in, sites, webhook,
     webhook_edit, webhooks,
@@ -56,23 +57,33 @@ fn of_site() -> Router<UiState> {
 
 /// The pages of one webhook.
 fn of_webhook() -> Router<UiState> {
-    Router::new()
+    let pages = Router::new()
         .route("/", get(webhook::show))
-        .route("/enable", post(webhook::enable))
-        .route("/disable", post(webhook::disable))
-        .route("/pause", post(webhook::pause))
-        .route("/resume", post(webhook::resume))
-        .route("/finish-rotation", post(webhook::finish_rotation))
         .route("/edit", get(webhook_edit::edit).post(webhook_edit::change))
-        .route("/secret", post(secret::show))
         .route("/rotate", get(secret::ask_rotate).post(secret::rotate))
         .route("/delete", get(secret::ask_delete).post(secret::delete))
         .route("/deliveries", get(deliveries::list))
         .route("/deliveries/{delivery_id}", get(delivery::show))
-        .route("/deliveries/{delivery_id}/resend", post(again::resend))
-        .route("/test", post(again::test))
         .route("/recover", get(recover::ask_recover).post(recover::recover))
-        .route("/recoveries/{job_id}", get(recover::progress).post(recover::stop))
+        .route("/recoveries/{job_id}", get(recover::progress).post(recover::stop));
+    Button::ALL.into_iter().fold(pages, |pages, button| {
+        let (page, pressed) = of_button(button);
+        pages.route(&button.action(page), pressed)
+    })
+}
+
+/// The page on which a button stands, and what it does.
+fn of_button(button: Button) -> (&'static str, MethodRouter<UiState>) {
+    match button {
+        Button::Enable => ("", post(webhook::enable)),
+        Button::Disable => ("", post(webhook::disable)),
+        Button::Pause => ("", post(webhook::pause)),
+        Button::Resume => ("", post(webhook::resume)),
+        Button::FinishRotation => ("", post(webhook::finish_rotation)),
+        Button::Secret => ("", post(secret::show)),
+        Button::Test => ("", post(again::test)),
+        Button::Resend => ("/deliveries/{delivery_id}", post(again::resend)),
+    }
 }
 
 /// True if a path is the API's and not that of a page.

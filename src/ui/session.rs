@@ -1,12 +1,14 @@
 //! The visitor of a page: the session in a cookie.
 
+use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, OptionalFromRequestParts, OriginalUri, RawPathParams};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, Uri};
 use axum::response::{IntoResponse as _, Response};
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use url::form_urlencoded;
 
 use super::client::PageApi;
@@ -20,8 +22,9 @@ use super::session_cookie::{CookieSlot, cookie_of, set_cookie};
 use super::state::UiState;
 use super::times::Zone;
 use crate::clock;
+use crate::domain::id::WebhookId;
 use crate::domain::site::SiteId;
-use crate::record::sessions::{LINK_SESSION, TOKEN_SESSION};
+use crate::record::sessions::{LINK_SESSION, SiteOfPage, TOKEN_SESSION};
 use crate::record::tokens::{Role, Scope, TokenRecord};
 
 const SECURE_COOKIE: &str = "__Host-bw";
@@ -52,6 +55,28 @@ pub(super) struct SiteVisit {
     pub(super) site: SiteView,
     pub(super) path: SitePath,
     pub(super) zone: Zone,
+    /// The site as it was read with the session of a page that shows something.
+    known: Option<Arc<SiteOfPage>>,
+}
+
+impl SiteVisit {
+    /// The names of its webhooks by their ids, of those that were deleted lately, too.
+    pub(super) fn webhook_names(&self) -> HashMap<String, &str> {
+        let known = self.known.iter().flat_map(|known| &known.webhooks);
+        known
+            .map(|one| (WebhookId::from_uuid(one.id).to_string(), one.name.as_str()))
+            .collect()
+    }
+
+    /// Ids and names of webhooks that were deleted lately, with the time of that, newest first.
+    pub(super) fn deleted_webhooks(&self) -> Vec<(String, &str, DateTime<Utc>)> {
+        let known = self.known.iter().flat_map(|known| &known.webhooks);
+        let deleted = known.filter_map(|one| {
+            let id = WebhookId::from_uuid(one.id).to_string();
+            Some((id, one.name.as_str(), one.deleted_at?))
+        });
+        deleted.collect()
+    }
 }
 
 impl PageVisit {
@@ -80,7 +105,31 @@ impl PageVisit {
             true => Zone::switched(clock::now()),
             false => Zone::new(&site.time_zone, clock::now()),
         };
-        Ok(SiteVisit { site, path, zone })
+        let known = self.api.known_site();
+        let known = known.filter(|known| known.site.site_id == site.site_id);
+        Ok(SiteVisit {
+            known: known.cloned(),
+            site,
+            path,
+            zone,
+        })
+    }
+
+    /// The same visit with the site that its page watches: found together with other watchers, the
+    /// session brought none.
+    pub(super) async fn watching(&self, site_id: &str) -> Result<Self, PageFailure> {
+        let known = match site_id.parse() {
+            Ok(id) => self.state.watched_site(&self.token, &id).await?,
+            Err(_) => None,
+        };
+        Ok(Self {
+            state: self.state.clone(),
+            token: self.token.clone(),
+            api: self.api.with_site(known),
+            form_token: self.form_token.clone(),
+            here: self.here.clone(),
+            is_utc: self.is_utc,
+        })
     }
 
     /// The frame of a page that belongs to no site.
@@ -98,7 +147,7 @@ impl PageVisit {
 
     /// The frame of a page of a site.
     pub(super) fn site_layout(&self, visit: &SiteVisit, section: Section, title: &str) -> Layout {
-        let SiteVisit { site, path, zone } = visit;
+        let SiteVisit { site, path, zone, .. } = visit;
         let frame = SiteFrame::new(site, path, zone, section, &self.here);
         Layout {
             title: format!("{title} – {}", site.title()),

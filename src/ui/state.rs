@@ -4,18 +4,21 @@ use std::fmt;
 use std::sync::Arc;
 
 use axum::Router;
+use chrono::{DateTime, Utc};
 use sqlx::pool::PoolConnection;
 use sqlx::{PgPool, Postgres};
 use tokio_util::task::TaskTracker;
 
 use super::config::UiConfig;
 use super::live_cache::LiveCache;
+use super::turns::Turns;
 use super::watchers::Watchers;
 use crate::clock;
 use crate::domain::site::SiteId;
+use crate::record::activity;
 use crate::record::keyring::Keyring;
 use crate::record::pool_shares::{PoolShares, SharePermit, WithinShare};
-use crate::record::sessions::{self, SessionRecord};
+use crate::record::sessions::{self, SessionRecord, SiteOfPage};
 use crate::record::tokens::{self, TokenHash, TokenRecord};
 
 /// A connection within a share.
@@ -33,6 +36,7 @@ struct PagesShared {
     config: UiConfig,
     live: LiveCache,
     watchers: Watchers,
+    turns: Turns,
     shares: PoolShares,
     /// Forms that are carried out, which go on when their browsers go away.
     tasks: TaskTracker,
@@ -56,6 +60,7 @@ impl UiState {
             config,
             live: LiveCache::default(),
             watchers: Watchers::default(),
+            turns: Turns::default(),
         }))
     }
 
@@ -111,6 +116,28 @@ impl UiState {
         Ok(found)
     }
 
+    /// Reads a site for somebody who watches it. The API decides if they may.
+    pub(super) async fn watched_site(
+        &self,
+        caller: &TokenRecord,
+        site: &SiteId,
+    ) -> sqlx::Result<Option<SiteOfPage>> {
+        let mut conn = self.connection_of(caller).await?;
+        sessions::watched_site(&mut conn, site, clock::now()).await
+    }
+
+    /// The fewest and the most visitors of a site since a time. Only of one that the API has shown
+    /// to the caller.
+    pub(super) async fn visitors_range(
+        &self,
+        caller: &TokenRecord,
+        site: &SiteId,
+        since: DateTime<Utc>,
+    ) -> sqlx::Result<Option<(u32, u32)>> {
+        let mut conn = self.connection_of(caller).await?;
+        activity::read_range(&mut conn, site, since).await
+    }
+
     /// A connection within the permit. One whose turn did not come is as good as none.
     async fn connection(&self, permit: Option<SharePermit>) -> sqlx::Result<SharedConnection> {
         let permit = permit.ok_or(sqlx::Error::PoolTimedOut)?;
@@ -131,6 +158,10 @@ impl UiState {
 
     pub(super) fn config(&self) -> &UiConfig {
         &self.0.config
+    }
+
+    pub(super) fn turns(&self) -> &Turns {
+        &self.0.turns
     }
 
     pub(super) fn live(&self) -> &LiveCache {

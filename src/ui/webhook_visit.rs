@@ -48,3 +48,8 @@ impl WebhookVisit {
 pub(super) fn webhook_end(webhook_id: &str) -> String {
     format!("/webhooks/{}", escape_segment(webhook_id))
 }
+
+/// Address of the whole history of the webhook at `href`.
+pub(super) fn history_href(href: &str) -> String {
+    format!("{href}/deliveries?since=30d")
+}

@@ -14,21 +14,41 @@ const browser = await chromium.launch({ executablePath: plan.chromium, args: ['-
 const context = await browser.newContext();
 await context.addCookies([{ name: 'bw', value: plan.cookies.editor, domain: new URL(plan.base).hostname, path: '/' }]);
 const tab = await context.newPage();
-await tab.clock.install();
+await tab.clock.install({ time: Date.now() });
 
 let asked = 0;
 let answer = { status: 200 };
-const now = (visitors, state) => ({
-  status: 200,
-  contentType: 'application/json',
-  body: JSON.stringify({ visitors, state, usual: 'Usual: 80.', as_of: '14:03:07', as_of_utc: '2026-11-22T13:03:07Z', triggers: ['Spike (<b>Team</b>) armed'], last_event: 'Last event 14:03:06.' }),
-});
+// The clock of the page is stepped, and so is the time of the count: `old` seconds before.
+let stepped = Date.now();
+const now = (visitors, state, old = 3) => {
+  const asOf = new Date(stepped - old * 1000);
+  const body = {
+    visitors,
+    state,
+    usual: 'Usual: 80.',
+    as_of: asOf.toISOString().slice(11, 19),
+    as_of_utc: asOf.toISOString(),
+    triggers: ['Spike (<b>Team</b>) armed'],
+    last_event: 'Last event 14:03:06.',
+    paths: { a: 'M70 20h9v206h-9z', u: 'M64 99H712', t: '', v: `M64 99L90 ${visitors}` },
+    texts: ['0', '500', '1,000', '11:03', '12:03', '13:03', '14:03'],
+    finding: `At most ${visitors} visitors at once, <b>1</b> alert.`,
+    rows: [
+      { at: '13:45', at_utc: '2026-11-22T12:45:00Z', fewest: '80', most: '<i>90</i>' },
+      { at: '14:00', at_utc: '2026-11-22T13:00:00Z', fewest: '87', most: visitors },
+    ],
+    usual_key: 'usual now: 80',
+    fires_key: '',
+  };
+  return { status: 200, contentType: 'application/json', body: JSON.stringify(body) };
+};
 await tab.route(`${plan.base}${plan.path}/now`, (route) => {
   asked += 1;
   return answer ? route.fulfill(answer) : route.abort();
 });
 await tab.goto(plan.base + plan.path);
 const turn = async () => {
+  stepped = await tab.evaluate(() => Date.now()) + 5000;
   await tab.clock.runFor(5000);
   await new Promise((done) => { setTimeout(done, 150); });
 };
@@ -39,10 +59,36 @@ answer = now('88', 'Normal.');
 await turn();
 expect(await text('[data-live=visitors]') === '88', 'the number does not follow');
 expect(await text('#triggers') === 'Spike (<b>Team</b>) armed', 'a trigger is not shown as text');
+// The picture and its table follow, too.
+const drawn = () => tab.getAttribute('.chart .v', 'd');
+expect(await drawn() === 'M64 99L90 88', 'the chart does not follow');
+expect(await tab.getAttribute('.chart .t', 'd') === '', 'a line that is gone is drawn');
+expect((await tab.locator('.chart text').allTextContents()).join(' ') === '0 500 1,000 11:03 12:03 13:03 14:03', 'the axes do not follow');
+expect(await text('#chart-desc') === 'At most 88 visitors at once, <b>1</b> alert.', 'the finding does not follow');
+expect((await tab.locator('#hours tr').last().locator('td').allTextContents()).join(' ') === '14:00 87 88', 'the table does not follow');
+expect(await text('#hours tr:first-child td:last-child') === '<i>90</i>', 'a figure is not shown as text');
+expect(await tab.isVisible('[data-live=usual_key]') && !(await tab.isVisible('.key.t')), 'the keys do not follow');
 await tab.evaluate(() => { document.querySelector('#said').textContent = ''; });
 answer = now('90', 'Normal.');
 await turn();
 expect(await text('#said') === '', 'a number is said');
+
+// How old it is, is always said; what is old is not called live.
+const age = () => text('#age');
+const seconds = async () => Number((await age()).match(/^([0-9]+) s ago$/)?.[1]);
+const isLive = async () => await text('#live-state') === 'Live.';
+expect(await isLive() && await seconds() > 3, `not live at once: ${await age()}`);
+answer = { status: 304 };
+for (let round = 0; round < 3; round += 1) await turn();
+expect(await seconds() >= 20 && await isLive() === (await seconds() <= 30), `the age stands still: ${await age()}`);
+for (let round = 0; round < 4; round += 1) await turn();
+expect(await text('#live-state') === 'Nothing newer yet.' && await seconds() >= 40, `still live: ${await age()}`);
+answer = now('90', 'Normal.', 250);
+await turn();
+expect(await text('#live-state') === 'Nothing newer yet.' && await age() === '4 min ago', `what is old is called live: ${await age()}`);
+answer = now('90', 'Normal.');
+await turn();
+expect(await isLive(), 'what is new is not called live');
 answer = now('512', 'Spike now.');
 await turn();
 expect(await text('#said') === 'Spike now.', 'a change of state is not said');
@@ -56,6 +102,7 @@ answer = now('7', 'Normal.');
 await turn();
 expect(asked === before && await text('[data-live=visitors]') === '512', 'Pause does not hold');
 expect(await text('#pause') === 'Go on' && await text('#live-state') === 'Paused.', 'Pause is not shown');
+expect(await age() !== 'just now', 'a pause stops the age');
 await tab.click('#pause');
 await turn();
 expect(await text('[data-live=visitors]') === '7', 'it does not go on');
@@ -92,9 +139,10 @@ answer = null;
 for (let round = 0; round < 3; round += 1) await turn();
 expect(await text('#live-state') === 'Connection lost. Trying again.', 'a lost connection is not shown');
 expect(await text('#said') === 'Connection lost. Trying again.', 'a lost connection is not said');
+expect(await seconds() > 10, 'a lost connection does not say how old it is');
 answer = now('9', 'Normal.');
 await turn();
-expect(await text('#live-state') === 'Live.', 'it does not come back');
+expect(await isLive(), 'it does not come back');
 
 answer = { status: 303, headers: { location: '/sign-in' } };
 await turn();

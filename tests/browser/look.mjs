@@ -1,9 +1,9 @@
-// Opens each page of a plan in Chromium, in every look, and reports what is wrong with it.
+// Opens each page of a plan in Chromium, in every look, and reports what is wrong with it; LOOK_PAGES=now,edit only those.
 //
 //   node look.mjs PLAN
 //
-// PLAN is a JSON file: {base, cookies: {name: value}, out, chromium, pages: [{name, path, as?, signed_out?, press?}]}.
-// `press` names the button whose answer is the page. One line of JSON a fault goes to standard output; screenshots and the HTML go to `out`.
+// PLAN is a JSON file: {base, cookies: {name: value}, out, chromium, pages: [{name, path, as?, signed_out?, press?, spoil?}]}.
+// `press` names the button whose answer is the page, `spoil` a hidden field that is wrong then. One line of JSON a fault goes to standard output; screenshots and the HTML go to `out`.
 import { readFileSync, writeFileSync, mkdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
@@ -32,6 +32,8 @@ async function visit(page, { look, colorScheme, forcedColors, width }, heights) 
     await context.addCookies([{ name: 'bw', value: plan.cookies[page.as || 'editor'], domain: hostname, path: '/' }]);
   }
   const tab = await context.newPage();
+  // Other tests take the machine, too.
+  tab.setDefaultTimeout(120000);
   const requests = [];
   tab.on('console', (message) => {
     const expected = page.status && message.text().includes(`status of ${page.status}`);
@@ -46,6 +48,7 @@ async function visit(page, { look, colorScheme, forcedColors, width }, heights) 
   let answer = await tab.goto(plan.base + page.path, { waitUntil: 'load' });
   if (page.press) {
     const button = tab.getByRole('button', { name: page.press, exact: true }).first();
+    if (page.spoil) await tab.evaluate((name) => { document.querySelector(`[name=${name}]`).value = '0'; }, page.spoil);
     [answer] = await Promise.all([tab.waitForNavigation(), button.click()]);
     requests.splice(0, requests.length - 1);
   }
@@ -66,6 +69,7 @@ async function visit(page, { look, colorScheme, forcedColors, width }, heights) 
     }
     return { sideways: document.documentElement.scrollWidth - innerWidth, height: document.documentElement.scrollHeight, thin };
   });
+  for (const text of await tab.evaluate(smallTargets)) fault(page.name, look, `a small target: ${text}`);
   if (shape.sideways > 0) fault(page.name, look, `scrolls sideways by ${shape.sideways} px`);
   if (width === 320) {
     for (const text of shape.thin) fault(page.name, look, `under 64 px wide: ${text}`);
@@ -76,6 +80,23 @@ async function visit(page, { look, colorScheme, forcedColors, width }, heights) 
   if (look === 'light') await onPaper(page, tab);
   if (width === 320) await widelySpaced(page, look, tab);
   await context.close();
+}
+
+// What can be pressed is 44 px high, and 24 px in lists, tables and sentences; a box is as high as its label. Whatever
+// is narrow is at least 24 px wide.
+function smallTargets() {
+  const small = [];
+  for (const one of document.querySelectorAll('a[href], button, input:not([type=hidden]), select, textarea, summary')) {
+    if (!one.getClientRects().length || getComputedStyle(one).visibility !== 'visible' || one.matches('.skip')) continue;
+    const box = one.matches('[type=checkbox], [type=radio]') ? one.closest('.tick') || one : one;
+    const { width, height } = box.getBoundingClientRect();
+    const around = one.parentElement.textContent.trim().length - one.textContent.trim().length;
+    const isWithin = one.tagName === 'A' && !one.closest('nav') && (one.closest('li, dl, table') || around > 1) && !one.closest('.actions');
+    if (height < (isWithin ? 24 : 44) - 0.1 || width < 24) {
+      small.push(`${one.tagName} "${(one.textContent || one.name).trim().slice(0, 40)}" ${Math.round(width)} × ${Math.round(height * 10) / 10}`);
+    }
+  }
+  return small;
 }
 
 // At most 12 KB of HTML come over the wire.
@@ -106,7 +127,8 @@ async function onPaper(page, tab) {
 }
 
 const heights = {};
-const rest = [...plan.pages];
+const named = (process.env.LOOK_PAGES || '').split(',').filter(Boolean);
+const rest = plan.pages.filter((page) => !named.length || named.includes(page.name));
 // Some pages at a time: most of the time goes by waiting for the browser.
 await Promise.all([1, 2, 3].map(async () => {
   for (let page = rest.shift(); page; page = rest.shift()) {

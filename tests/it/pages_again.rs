@@ -113,7 +113,9 @@ async fn a_delivery_is_shown_with_its_tries_and_sent_again(pool: PgPool) {
     let off = visitor.submit(&href, &format!("{href}/resend"), &[]).await;
     assert_eq!(off.status, 409);
     off.has("This webhook is off, so that nothing is sent. Switch it on, and send this again.");
-    off.has(&format!("<a href=\"/sites/{SITE}/webhooks/{webhook}\">"));
+    off.has(&format!(
+        "<a class=\"go\" href=\"/sites/{SITE}/webhooks/{webhook}\">"
+    ));
     pages.api("PATCH", &webhook_path, json!({"enabled": true})).await;
     let (hidden, resend) = (one.hidden(), format!("{href}/resend"));
     let again = visitor.send(&resend, &hidden, &[]).await.location().to_owned();
@@ -213,7 +215,7 @@ async fn the_present_is_told_against_what_is_usual(pool: PgPool) {
         ":00: 80.",
         "Spike (Team) firing since ",
         "<svg class=\"chart\" ",
-        "At most 99 visitors at once, 2 alerts. A spike begins at 300.",
+        "At most 512 visitors at once, 2 alerts. A spike begins at 300.",
     ] {
         now.has(text);
     }

@@ -187,6 +187,17 @@ async fn every_page(pages: &Pages) -> Vec<Value> {
     let mut add = |name: &str, path: String| shown.push(json!({"name": name, "path": path}));
     let pool = &pages.pool;
     let minutes = TimeDelta::minutes;
+    let (id, uuid) = webhook(pages, "Gone <b>for good</b>").await;
+    for (kind, delivery) in deliveries(pool, uuid).await {
+        let path = format!("{site}/webhooks/{id}/deliveries/{delivery}");
+        if kind == "failed" {
+            add("delivery-deleted", path);
+        }
+    }
+    let api = format!("/api/sites/{SITE}/webhooks/{id}");
+    pages.api("DELETE", &api, json!({})).await;
+    add("deliveries-deleted", format!("{site}/webhooks/{id}/deliveries"));
+    let deleted = format!("{site}/webhooks/{id}");
     let states = [
         ("working", "ok", 0, 0),
         ("new", "new", 0, 0),
@@ -290,6 +301,15 @@ async fn every_page(pages: &Pages) -> Vec<Value> {
         .as_str()
         .expect("a path")
         .to_owned();
+    shown.push(json!({"name": "webhook-deleted", "path": deleted, "status": 404}));
+    for (name, path) in [
+        ("edit-changed", format!("{working}/edit")),
+        ("goal-changed", format!("{site}/goals/{goal}/edit")),
+        ("settings-changed", format!("{site}/settings")),
+    ] {
+        let page = json!({"name": name, "path": path, "press": "Save", "spoil": "seen", "status": 409});
+        shown.push(page);
+    }
     for (name, path, press, status) in [
         ("secret", working.clone(), "Show the secret", 200),
         (

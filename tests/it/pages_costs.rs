@@ -272,7 +272,7 @@ async fn deliveries_are_counted_by_one_statement(pool: PgPool) {
     visitor.get("/sites").await;
     for (cancelled, words) in [
         (1_500, "More than 1,000"),
-        (1_000, "1,000 not sent"),
+        (1_000, "1,000 were not delivered since"),
         (0, "410 Gone"),
     ] {
         let some = "update deliveries set status = case when id in

@@ -203,6 +203,7 @@ async fn every_refusal_of_an_address_is_a_page(pool: PgPool) {
         ("/sites/%ff/webhooks".to_owned(), 404, "There is no such page"),
         ("/sites/shop.example/".to_owned(), 404, "There is no such page"),
         ("/sites?q=a&q=b".to_owned(), 400, "cannot be read"),
+        (format!("/sites?q={}", "a".repeat(60_000)), 414, "use fewer words"),
         (
             format!("{webhook}/deliveries?show=&show=moving"),
             400,

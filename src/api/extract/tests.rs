@@ -74,6 +74,7 @@ fn of_page(site_id: &str) -> Arc<SiteOfPage> {
             updated_at: DateTime::UNIX_EPOCH,
         },
         now: None,
+        webhooks: Vec::new(),
     })
 }
 

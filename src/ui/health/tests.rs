@@ -46,7 +46,11 @@ fn told(webhook: &WebhookView, newest: &[DeliveryView], triggers: &[TriggerView]
         triggers,
         visitors: Some(512),
         zone: &zone,
-        unsent: Some("12".to_owned()),
+        missed: Some(MissedCount::exactly(
+            12,
+            "2026-11-22T12:58:00Z".parse().expect("a time"),
+        )),
+        knows_tests: true,
     };
     let plain = |one: StateBox| {
         let mut text = String::new();
@@ -130,7 +134,8 @@ fn each_state_has_the_words_of_the_design() {
             json!({"state": "disabled", "reason": "gone", "since": "2026-11-20T07:15:00Z"}),
             json!({}),
             &none,
-            "■ Switched off on 20 Nov, 08:15: your server answered 410 Gone. 12 not sent.",
+            "■ Switched off on 20 Nov, 08:15: your server answered 410 Gone. 12 were not delivered since \
+             13:58.",
         ),
         (
             json!({"state": "disabled", "reason": "owner", "since": at}),
@@ -242,6 +247,42 @@ fn several_states_keep_their_order() {
             "▲ Your server did not answer",
             "○ Paused until 23 Nov, 09",
             "○ Two secrets are valid until 23 Nov, 10"
+        ]
+    );
+}
+
+#[test]
+fn a_pause_and_a_failing_server_agree_on_what_is_next() {
+    let since = "2026-11-22T13:02:00Z";
+    let open = |probe: &str, until: &str| {
+        let health = json!({"state": "open", "since": since, "next_probe_at": probe, "waiting": 41});
+        told(&webhook(health, json!({"paused_until": until})), &[], &[])
+    };
+    let lead = "▲ Your server has accepted nothing since 14:02.";
+    let off = "On 27 Nov, 14:02 we switch this webhook off";
+    let then = "41 notifications wait and go out oldest first once it answers.";
+    let end = "; you can still send what waited.";
+    // Nothing is tried before the pause ends.
+    assert_eq!(
+        open("2026-11-22T13:17:00Z", "2026-11-23T08:00:00Z"),
+        [
+            "○ Paused until 23 Nov, 09:00. Nothing is tried until then.".to_owned(),
+            format!("{lead} Next try when the pause ends (23 Nov, 09:00). {then} {off}{end}"),
+        ]
+    );
+    assert_eq!(
+        open("2026-11-22T13:17:00Z", "2026-11-22T13:10:00Z"),
+        [
+            "○ Paused until 14:10. Nothing is tried until then.".to_owned(),
+            format!("{lead} Next try at 14:17. {then} {off}{end}"),
+        ]
+    );
+    // Nor after it, if it is switched off in the middle of it.
+    assert_eq!(
+        open("2026-11-22T13:17:00Z", "2026-11-29T08:00:00Z"),
+        [
+            "○ Paused until 29 Nov, 09:00. Nothing is tried until then.".to_owned(),
+            format!("{lead} 41 notifications wait. {off}, before its pause ends{end}"),
         ]
     );
 }

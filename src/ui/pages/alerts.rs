@@ -77,11 +77,8 @@ pub(in crate::ui) async fn list(
     let path = format!("{}?{}", site.path.api("/alerts"), query(&asked));
     let found: Listed<AlertView> = visit.api.get(&path).await?;
     let webhooks: Listed<WebhookView> = visit.api.get(&site.path.api("/webhooks")).await?;
-    let names: HashMap<&str, &str> = webhooks
-        .data
-        .iter()
-        .map(|webhook| (webhook.id.as_str(), webhook.name.as_str()))
-        .collect();
+    let names = site.webhook_names();
+    let offered = offered(&webhooks.data, &found.data, &filters.event);
     let action = site.path.page("/alerts");
     let link = |since: &str, after: &str| {
         let asked = [
@@ -93,7 +90,7 @@ pub(in crate::ui) async fn list(
     };
     let shown = AlertsPage {
         l: visit.site_layout(&site, Section::Alerts, "Alerts"),
-        events: event_choices(&EventType::WITH_EPISODES, &filters.event),
+        events: event_choices(&offered, &filters.event),
         sinces: since_choices(since),
         alerts: found
             .data
@@ -110,7 +107,26 @@ pub(in crate::ui) async fn list(
     Ok(page(StatusCode::OK, &shown))
 }
 
-fn line(alert: &AlertView, names: &HashMap<&str, &str>, zone: &Zone) -> AlertLine {
+/// The event types to choose from: those of which the site can have alerts, or has some here. Of
+/// single events only those that are counted lead to any.
+fn offered(webhooks: &[WebhookView], alerts: &[AlertView], chosen: &str) -> Vec<EventType> {
+    let is_counted = |webhook: &WebhookView, event: &str| {
+        let options = webhook.triggers.get(event);
+        options.is_some_and(|options| options.get("at_least").is_some())
+    };
+    let can_be = |event: &EventType| match event {
+        EventType::GoalCompletion | EventType::CustomEvent => {
+            let word = event.as_str();
+            word == chosen
+                || webhooks.iter().any(|webhook| is_counted(webhook, word))
+                || alerts.iter().any(|alert| alert.event == word)
+        }
+        _ => true,
+    };
+    EventType::WITH_EPISODES.into_iter().filter(can_be).collect()
+}
+
+fn line(alert: &AlertView, names: &HashMap<String, &str>, zone: &Zone) -> AlertLine {
     let heard: Vec<&str> = alert
         .webhook_ids
         .iter()

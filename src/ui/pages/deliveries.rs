@@ -28,6 +28,9 @@ struct DeliveriesPage {
     l: Layout,
     name: String,
     href: String,
+    /// The webhook's page, or if that is gone, the list.
+    back: String,
+    is_deleted: bool,
     shows: Vec<Choice>,
     events: Vec<Choice>,
     sinces: Vec<Choice>,
@@ -167,14 +170,13 @@ pub(in crate::ui) async fn list(
     if wants_json(&headers) {
         return newer(&visit, &ids, &filters).await;
     }
-    let deleted_too = history_of(&visit, &ids).await?;
     let History {
         site,
         api,
         href,
         name,
-        ..
-    } = deleted_too;
+        webhook,
+    } = history_of(&visit, &ids).await?;
     let zone = site.zone;
     let query = filters.api_query(&zone, &filters.after, 50);
     let found: Listed<DeliveryView> = visit.api.get(&format!("{api}/deliveries?{query}")).await?;
@@ -196,6 +198,11 @@ pub(in crate::ui) async fn list(
     let what = filters.nothing();
     let shown = DeliveriesPage {
         l: visit.site_layout(&site, Section::Webhooks, &format!("Deliveries of {name}")),
+        back: site.zone.link(match webhook {
+            Some(_) => href.clone(),
+            None => site.path.page("/webhooks"),
+        }),
+        is_deleted: webhook.is_none(),
         name,
         shows: SHOWS.iter().map(choice).collect(),
         events: event_choices(&EventType::ALL, &filters.event),
@@ -253,11 +260,13 @@ pub(super) async fn history_of(visit: &PageVisit, ids: &WebhookIds) -> Result<Hi
         Err(failure) if failure.status() == StatusCode::NOT_FOUND => {
             let site = visit.site(&ids.site_id).await?;
             let end = webhook_end(&ids.webhook_id);
+            let names = site.webhook_names();
+            let name = names.get(&ids.webhook_id).copied();
             Ok(History {
                 api: site.path.api(&end),
                 href: site.path.page(&end),
+                name: name.unwrap_or("a deleted webhook").to_owned(),
                 site,
-                name: "a deleted webhook".to_owned(),
                 webhook: None,
             })
         }

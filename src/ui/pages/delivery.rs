@@ -10,6 +10,7 @@ use super::deliveries::{History, history_of};
 use crate::domain::health::ParkReason;
 use crate::domain::site::escape_segment;
 use crate::ui::address::Path;
+use crate::ui::button::Button;
 use crate::ui::failure::PageFailure;
 use crate::ui::html::Html;
 use crate::ui::json_text::in_lines;
@@ -41,6 +42,7 @@ struct DeliveryPage {
     /// The headers of the last request.
     headers: Vec<RequestHeader>,
     webhook_href: String,
+    is_deleted: bool,
     /// Address of the form that sends it again, if it can be.
     resend: Option<String>,
     name: String,
@@ -117,7 +119,8 @@ pub(in crate::ui) async fn show(
         id: delivery.id,
         notification_id: delivery.notification_id,
         what,
-        resend: can_resend.then(|| format!("{href}{end}/resend")),
+        resend: can_resend.then(|| Button::Resend.action(&format!("{href}{end}"))),
+        is_deleted: webhook.is_none(),
         webhook_href: href,
         name,
     };
@@ -139,6 +142,8 @@ fn sentence(delivery: &DeliveryView, webhook: Option<&WebhookView>, zone: &Zone)
             _ => Html::text("It waits"),
         };
         let words = words.and(": ").and(words::waits_for(reason));
+        // None comes while it is paused.
+        let webhook = webhook.filter(|one| one.paused_until.is_none());
         let probe_at = webhook.and_then(|one| one.health.next_probe_at);
         let probe_at = probe_at.filter(|at| reason == ParkReason::Circuit.as_str() && *at > zone.now());
         return match probe_at {

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::domain::site::escape_segment;
 use crate::ui::address::Path;
+use crate::ui::edited::{Edited, changed_meanwhile};
 use crate::ui::escape::field_value;
 use crate::ui::failure::PageFailure;
 use crate::ui::form::{Form, number};
@@ -20,6 +21,7 @@ use crate::ui::posted::Posted;
 use crate::ui::reply::Reply;
 use crate::ui::respond::{page, see_other};
 use crate::ui::session::{PageVisit, SiteVisit};
+use crate::ui::settings_words::SettingWords;
 use crate::ui::words;
 
 #[derive(Template)]
@@ -44,6 +46,7 @@ struct GoalPage {
     action: String,
     cancel: String,
     fields: GoalInputs,
+    edited: Edited,
     errors: FormErrors,
 }
 
@@ -146,10 +149,7 @@ pub(in crate::ui) async fn edit(visit: PageVisit, Path(ids): Path<GoalIds>) -> R
     visit.check_editor()?;
     let found = GoalVisit::find(&visit, &ids).await?;
     let goal = &found.goal;
-    let props = goal
-        .props
-        .iter()
-        .map(|(name, value)| format!("{name}={}", value.as_str().unwrap_or_default()));
+    let props = goal.props.iter().map(|(name, value)| prop(name, value));
     let fields = GoalInputs {
         name: goal.name.clone(),
         kind: goal.kind.clone(),
@@ -177,6 +177,11 @@ fn goal_page(
             format!("{base}/{}/edit", goal.id),
         ),
     };
+    let edited = match goal {
+        None => Edited::default(),
+        Some(goal) if errors.of("now").is_some() => edited(goal).showing(goal_now(goal)),
+        Some(goal) => edited(goal),
+    };
     GoalPage {
         l: visit
             .site_layout(site, Section::Goals, &heading)
@@ -185,8 +190,32 @@ fn goal_page(
         action,
         cancel: base,
         fields,
+        edited,
         errors,
     }
+}
+
+fn edited(goal: &GoalView) -> Edited {
+    Edited::of(&(
+        (&goal.name, &goal.kind, &goal.event, &goal.path),
+        (goal.scroll_threshold, &goal.props),
+    ))
+}
+
+fn goal_now(goal: &GoalView) -> Vec<SettingWords> {
+    let props = goal.props.iter().map(|(name, value)| prop(name, value));
+    let words = [
+        ("Name", goal.name.clone()),
+        ("Reached by", words::goal_rule(goal)),
+        ("Properties", props.collect::<Vec<_>>().join(", ")),
+    ];
+    let given = words.into_iter().filter(|(_, value)| !value.is_empty());
+    given.map(|(name, value)| SettingWords { name, value }).collect()
+}
+
+/// A property as the form has it.
+fn prop(name: &str, value: &Value) -> String {
+    format!("{name}={}", value.as_str().unwrap_or_default())
 }
 
 fn sent(form: &Form) -> GoalInputs {
@@ -298,15 +327,24 @@ pub(in crate::ui) async fn create(
 pub(in crate::ui) async fn change(Path(ids): Path<GoalIds>, posted: Posted) -> Result<Response, PageFailure> {
     let run = |posted: Arc<Posted>| async move {
         let visit = &posted.visit;
+        let _turn = posted.turn().await;
         let found = GoalVisit::find(visit, &ids).await?;
+        let refused = |status, errors| {
+            let fields = sent(&posted.form);
+            page(
+                status,
+                &goal_page(visit, &found.site, Some(&found.goal), fields, errors),
+            )
+        };
+        if edited(&found.goal).is_another(&posted.form) {
+            return Ok(refused(StatusCode::CONFLICT, changed_meanwhile("this goal")));
+        }
         let body = body(&posted.form);
         let reply = visit.api.send(Method::PUT, &found.api, Some(&body), None).await?;
         if reply.status.is_success() {
             return Ok(see_other(&found.base));
         }
-        let errors = errors(&reply)?;
-        let shown = goal_page(visit, &found.site, Some(&found.goal), sent(&posted.form), errors);
-        Ok(page(reply.status, &shown))
+        Ok(refused(reply.status, errors(&reply)?))
     };
     posted.run_once(run).await
 }

@@ -1,6 +1,5 @@
-//! The present of a site: visitors against what is usual, the chart of the last hours, triggers.
-
-use std::collections::HashMap;
+//! The present of a site: visitors against what is usual, the last hours, triggers. All of it is
+//! polled.
 
 use askama::Template;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -11,19 +10,15 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::ui::address::Path;
-use crate::ui::chart::Chart;
 use crate::ui::failure::PageFailure;
+use crate::ui::last_hours::LastHours;
 use crate::ui::layout::{Layout, Section};
-use crate::ui::model::{Activity, AlertView, Listed, Status, WebhookView};
+use crate::ui::model::{Status, is_fresh};
 use crate::ui::respond::page;
 use crate::ui::session::{PageVisit, SiteVisit};
-use crate::ui::times::{Stamp, count};
+use crate::ui::times::{ago, count};
 use crate::ui::words;
 
-/// Span of the chart.
-const SPAN: TimeDelta = TimeDelta::hours(3);
-/// Minutes between two rows of the table.
-const TABLE_STEP: usize = 15;
 /// Days until everything about a week is known: three of each hour.
 const DAYS_TO_LEARN: i64 = 21;
 /// Age of the newest event from which a site is said to be quiet.
@@ -35,12 +30,11 @@ struct NowPage {
     l: Layout,
     now: LiveNow,
     poll: String,
-    as_of: Option<Stamp>,
-    chart: String,
-    /// Empty if nothing was counted.
-    rows: Vec<(Stamp, String)>,
-    usual: Option<String>,
-    fires_at: Option<String>,
+    /// Our time in UTC, by which the script knows how old the count is, whatever its own clock.
+    our_time: String,
+    /// The age of the count in words.
+    age: String,
+    is_fresh: bool,
 }
 
 /// The part of the page that the script keeps up to date.
@@ -55,6 +49,8 @@ struct LiveNow {
     as_of_utc: Option<String>,
     triggers: Vec<String>,
     last_event: String,
+    #[serde(flatten)]
+    hours: LastHours,
 }
 
 /// `GET /sites/{site_id}`
@@ -63,102 +59,22 @@ pub(in crate::ui) async fn show(
     Path(site_id): Path<String>,
 ) -> Result<Response, PageFailure> {
     let site = visit.site(&site_id).await?;
-    let (now, status) = live(&visit, &site).await?;
-    // The site's own clock: that of a log that is read again is not ours.
-    let to = status.as_of.unwrap_or(site.zone.now());
-    let from = to - SPAN;
-    let rfc = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
-    let path = format!("{}?from={}&to={}", site.path.api("/activity"), rfc(from), rfc(to));
-    let activity: Activity = visit.api.get(&path).await?;
-    let path = format!(
-        "{}?since={}",
-        site.path.api("/alerts"),
-        rfc(from - TimeDelta::days(7))
-    );
-    let alerts: Listed<AlertView> = visit.api.get(&path).await?;
-    let points: Vec<_> = activity
-        .data
-        .iter()
-        .map(|sample| (sample.at, sample.visitors))
-        .collect();
-    let spans: Vec<_> = alerts
-        .data
-        .iter()
-        .map(|alert| (alert.started_at, alert.ended_at.unwrap_or(to)))
-        .filter(|(_, end)| *end >= from)
-        .collect();
-    let fires_at = fires_at(&status);
-    let usual = status.baseline.as_ref().map(|usual| usual.expected);
-    let most = points.iter().filter_map(|(_, visitors)| *visitors).max();
-    let chart = Chart {
-        from,
-        to,
-        points: &points,
-        usual,
-        fires_at,
-        alerts: &spans,
-        title: "Visitors of the last 3 hours".to_owned(),
-        finding: finding(most, spans.len(), fires_at),
-        zone: &site.zone,
-    };
-    let rows = match most {
-        Some(_) => table_rows(&site, &points),
-        None => Vec::new(),
-    };
+    let (now, as_of) = live(&visit, &site).await?;
+    let our_time = site.zone.now();
     let shown = NowPage {
         l: visit.site_layout(&site, Section::Now, "Now"),
         poll: site.zone.link(site.path.page("/now")),
-        as_of: status.as_of.map(|at| site.zone.second(at)),
-        chart: chart.svg(),
-        rows,
-        usual: usual.map(|usual| count(usual.round() as u64)),
-        fires_at: fires_at.map(count),
+        our_time: our_time.to_rfc3339_opts(SecondsFormat::Millis, true),
+        age: as_of.map_or_else(String::new, |at| ago(our_time - at)),
+        is_fresh: as_of.is_some_and(|at| is_fresh(our_time - at)),
         now,
     };
     Ok(page(StatusCode::OK, &shown))
 }
 
-/// The points of the chart as rows of a table, one of several.
-fn table_rows(site: &SiteVisit, points: &[(DateTime<Utc>, Option<u64>)]) -> Vec<(Stamp, String)> {
-    let shown = points.iter().step_by(TABLE_STEP);
-    shown
-        .map(|(at, visitors)| {
-            let visitors = visitors.map_or_else(|| "no data".to_owned(), count);
-            (site.zone.minute(*at), visitors)
-        })
-        .collect()
-}
-
-fn finding(most: Option<u64>, alerts: usize, fires_at: Option<u64>) -> String {
-    let Some(most) = most else {
-        return "Nothing was counted in these hours.".to_owned();
-    };
-    let alerts = match alerts {
-        0 => "no alert".to_owned(),
-        1 => "1 alert".to_owned(),
-        many => format!("{many} alerts"),
-    };
-    let fires = fires_at.map_or_else(String::new, |at| format!(" A spike begins at {}.", count(at)));
-    format!("At most {} visitors at once, {alerts}.{fires}", count(most))
-}
-
-/// The lowest number of visitors at which a spike fires.
-fn fires_at(status: &Status) -> Option<u64> {
-    let spikes = status
-        .triggers
-        .iter()
-        .filter(|trigger| trigger.event == "visitor_spike");
-    spikes.filter_map(|trigger| trigger.threshold).min()
-}
-
-async fn live(visit: &PageVisit, site: &SiteVisit) -> Result<(LiveNow, Status), PageFailure> {
+async fn live(visit: &PageVisit, site: &SiteVisit) -> Result<(LiveNow, Option<DateTime<Utc>>), PageFailure> {
     let status: Status = visit.api.get(&site.path.api("/status")).await?;
-    let webhooks: Listed<WebhookView> = visit.api.get(&site.path.api("/webhooks")).await?;
-    let names: HashMap<&str, &str> = webhooks
-        .data
-        .iter()
-        .map(|webhook| (webhook.id.as_str(), webhook.name.as_str()))
-        .collect();
+    let names = site.webhook_names();
     let zone = &site.zone;
     let triggers = status.triggers.iter().map(|trigger| {
         let name = names
@@ -174,15 +90,16 @@ async fn live(visit: &PageVisit, site: &SiteVisit) -> Result<(LiveNow, Status), 
         format!("{} ({name}) {state}{since}", words::event(&trigger.event))
     });
     let now = LiveNow {
-        visitors: status.current_visitors.map_or_else(|| "?".to_owned(), count),
+        visitors: status.visitors().map_or_else(|| "–".to_owned(), count),
         state: state(&status),
         usual: usual(&status, site),
         as_of: status.as_of.map(|at| zone.second(at).text),
         as_of_utc: status.as_of.map(|at| zone.second(at).utc),
         triggers: triggers.collect(),
         last_event: last_event(&status, site),
+        hours: LastHours::read(visit, site, &status).await?,
     };
-    Ok((now, status))
+    Ok((now, status.as_of))
 }
 
 /// The state of the site in a sentence.
@@ -193,7 +110,9 @@ fn state(status: &Status) -> String {
         .filter(|trigger| trigger.state == "firing")
         .map(|trigger| words::event(&trigger.event))
         .collect();
-    let fires = fires_at(status).map_or_else(String::new, |at| format!(" A spike begins at {}.", count(at)));
+    let fires = status
+        .fires_at()
+        .map_or_else(String::new, |at| format!(" A spike begins at {}.", count(at)));
     match (status.as_of, firing.first()) {
         (None, _) if status.current_visitors.is_none() => {
             "It is not known yet how many visitors there are.".to_owned()
@@ -240,6 +159,7 @@ pub(in crate::ui) async fn poll(
     headers: HeaderMap,
 ) -> Result<Response, PageFailure> {
     let read = async {
+        let visit = visit.watching(&site_id).await?;
         let site = visit.site(&site_id).await?;
         let (now, _) = live(&visit, &site).await?;
         let text = serde_json::to_vec(&now).map_err(|error| PageFailure::internal(&error))?;

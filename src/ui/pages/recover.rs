@@ -5,17 +5,17 @@ use std::sync::Arc;
 use askama::Template;
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::domain::site::escape_segment;
 use crate::ui::address::Path;
 use crate::ui::client::read;
-use crate::ui::counted_up_to::CountedUpTo;
 use crate::ui::failure::PageFailure;
 use crate::ui::form_errors::FormErrors;
 use crate::ui::layout::{Layout, Section};
+use crate::ui::missed::MissedCount;
 use crate::ui::model::RecoveryView;
 use crate::ui::posted::Posted;
 use crate::ui::respond::{page, see_other};
@@ -23,7 +23,7 @@ use crate::ui::session::PageVisit;
 use crate::ui::times::{Stamp, Zone, count};
 use crate::ui::webhook_visit::{WebhookIds, WebhookVisit};
 
-/// Start of a recovery if nothing tells a better one.
+/// Span of which is told what was missed if a form gives no time.
 const DEFAULT_SPAN: TimeDelta = TimeDelta::hours(24);
 
 #[derive(Template)]
@@ -49,47 +49,30 @@ pub(in crate::ui) async fn ask_recover(
 ) -> Result<Response, PageFailure> {
     visit.check_editor()?;
     let found = WebhookVisit::find(&visit, &ids).await?;
-    let zone = found.site.zone;
-    let health = &found.webhook.health;
-    let earliest = zone.now() - DEFAULT_SPAN;
-    // One that never worked has missed everything since it was made, or a day at least.
-    let begun = health.since.map_or(earliest, |since| since.min(earliest));
-    let since = health.last_success_at.unwrap_or(begun);
-    let fields = (zone.field(since), String::new());
-    let shown = recover_page(&visit, &found, since, fields, FormErrors::default()).await?;
+    let missed = MissedCount::read(&visit, &found).await?;
+    let fields = (found.site.zone.field(missed.since), String::new());
+    let shown = recover_page(&visit, &found, missed, fields, FormErrors::default());
     Ok(page(StatusCode::OK, &shown))
 }
 
 const HOW_IT_GOES: &str =
     "is sent once more, beside what is new; what arrived since, or is on its way, is passed over.";
 
-async fn recover_page(
+fn recover_page(
     visit: &PageVisit,
     found: &WebhookVisit,
-    since: DateTime<Utc>,
+    missed: MissedCount,
     (since_field, until_field): (String, String),
     errors: FormErrors,
-) -> Result<RecoverPage, PageFailure> {
-    let from = since.to_rfc3339_opts(SecondsFormat::Secs, true);
-    let missed = CountedUpTo::read(visit, &found.api, &format!("status=undelivered&since={from}")).await?;
-    let unsent = match found.is_off() && !missed.is_none() {
-        true => CountedUpTo::read(visit, &found.api, &format!("status=cancelled&since={from}")).await?,
-        false => CountedUpTo::Exactly(0),
-    };
-    let unsent = match unsent.is_none() {
-        true => String::new(),
-        false => format!(", {} of them not sent", unsent.words().to_lowercase()),
-    };
+) -> RecoverPage {
+    let words = missed.words();
     let missed = match (missed.is_none(), missed.is_one()) {
-        (true, _) => "Nothing was missed since then.".to_owned(),
-        (_, true) => format!("1 was not delivered since then. It {HOW_IT_GOES}"),
-        _ => format!(
-            "{} were not delivered since then{unsent}. Each {HOW_IT_GOES}",
-            missed.words()
-        ),
+        (true, _) => format!("{words} then."),
+        (_, true) => format!("{words} then. It {HOW_IT_GOES}"),
+        _ => format!("{words} then. Each {HOW_IT_GOES}"),
     };
     let name = found.webhook.name.clone();
-    Ok(RecoverPage {
+    RecoverPage {
         l: visit
             .site_layout(
                 &found.site,
@@ -105,7 +88,7 @@ async fn recover_page(
         zone: found.site.zone.label(),
         is_off: found.is_off(),
         errors,
-    })
+    }
 }
 
 /// Reads the two times of the form; the second one may be left out.
@@ -165,7 +148,8 @@ pub(in crate::ui) async fn recover(
         }
         let since = since.unwrap_or(zone.now() - DEFAULT_SPAN);
         let fields = (fields.0.to_owned(), fields.1.to_owned());
-        let shown = recover_page(&posted.visit, &found, since, fields, errors).await?;
+        let missed = MissedCount::since(&posted.visit, &found, since).await?;
+        let shown = recover_page(&posted.visit, &found, missed, fields, errors);
         Ok(page(status, &shown))
     };
     posted.run_once(run).await

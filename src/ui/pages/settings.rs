@@ -8,6 +8,7 @@ use axum::response::Response;
 use serde_json::json;
 
 use crate::ui::address::Path;
+use crate::ui::edited::{Edited, changed_meanwhile};
 use crate::ui::escape::field_value;
 use crate::ui::failure::PageFailure;
 use crate::ui::form::Form;
@@ -18,6 +19,7 @@ use crate::ui::posted::Posted;
 use crate::ui::reply::Reply;
 use crate::ui::respond::{page, see_other};
 use crate::ui::session::{PageVisit, SiteVisit};
+use crate::ui::settings_words::SettingWords;
 
 #[derive(Template)]
 #[template(path = "settings.html")]
@@ -26,6 +28,7 @@ struct SettingsPage {
     action: String,
     site_id: String,
     fields: SiteFields,
+    edited: Edited,
     errors: FormErrors,
 }
 
@@ -87,6 +90,10 @@ fn settings_page(
     fields: SiteFields,
     errors: FormErrors,
 ) -> SettingsPage {
+    let edited = match errors.of("now") {
+        Some(_) => edited(&site.site).showing(settings_now(&site.site)),
+        None => edited(&site.site),
+    };
     SettingsPage {
         l: visit
             .site_layout(site, Section::Settings, "Settings")
@@ -94,8 +101,24 @@ fn settings_page(
         action: site.path.page("/settings"),
         site_id: site.site.site_id.clone(),
         fields,
+        edited,
         errors,
     }
+}
+
+fn edited(site: &SiteView) -> Edited {
+    Edited::of(&(&site.name, &site.time_zone, &site.aliases, site.include_paths))
+}
+
+fn settings_now(site: &SiteView) -> Vec<SettingWords> {
+    let paths = if site.include_paths { "yes" } else { "no" };
+    let words = [
+        ("Name", site.name.clone().unwrap_or_default()),
+        ("Time zone", site.time_zone.clone()),
+        ("Other ids", site.aliases.join(", ")),
+        ("Paths in notifications", paths.to_owned()),
+    ];
+    words.map(|(name, value)| SettingWords { name, value }).into()
 }
 
 /// `POST /sites/{site_id}/settings`
@@ -105,8 +128,14 @@ pub(in crate::ui) async fn save(
 ) -> Result<Response, PageFailure> {
     let run = |posted: Arc<Posted>| async move {
         let visit = &posted.visit;
+        let _turn = posted.turn().await;
         let site = visit.site(&site_id).await?;
         let form = &posted.form;
+        if edited(&site.site).is_another(form) {
+            let errors = changed_meanwhile("these settings");
+            let shown = settings_page(visit, &site, sent(form), errors);
+            return Ok(page(StatusCode::CONFLICT, &shown));
+        }
         let aliases = form.raw("aliases").lines().map(str::trim);
         let aliases: Vec<&str> = aliases.filter(|alias| !alias.is_empty()).collect();
         let body = json!({

@@ -8,17 +8,18 @@ use serde_json::{Value, json};
 
 use crate::clock;
 use crate::ui::address::Path;
-use crate::ui::counted_up_to::CountedUpTo;
+use crate::ui::button::Button;
 use crate::ui::delivery_line::{self, DeliveryLine};
 use crate::ui::failure::PageFailure;
 use crate::ui::health::{self, HealthFacts, Remedy, StateBox};
 use crate::ui::layout::{Layout, Section};
+use crate::ui::missed::MissedCount;
 use crate::ui::model::{DeliveryView, Listed, Status};
 use crate::ui::posted::Posted;
 use crate::ui::respond::{page, see_other};
 use crate::ui::session::PageVisit;
 use crate::ui::settings_words::{self, SettingWords};
-use crate::ui::webhook_visit::{WebhookIds, WebhookVisit};
+use crate::ui::webhook_visit::{WebhookIds, WebhookVisit, history_href, webhook_end};
 use crate::ui::words;
 
 /// Deliveries that are shown.
@@ -45,21 +46,25 @@ pub(in crate::ui) async fn show(
     visit: PageVisit,
     Path(ids): Path<WebhookIds>,
 ) -> Result<Response, PageFailure> {
-    let found = WebhookVisit::find(&visit, &ids).await?;
+    let found = match WebhookVisit::find(&visit, &ids).await {
+        Err(failure) => return Err(or_history(&visit, &ids, failure).await),
+        found => found?,
+    };
     let path = format!("{}/deliveries?limit={NEWEST}", found.api);
     let listed: Listed<DeliveryView> = match found.webhook.health.state == "open" {
         true => visit.api.get_with_tried(&path).await?,
         false => visit.api.get(&path).await?,
     };
     let status = status(&visit, &found).await?;
-    let unsent = unsent(&visit, &found).await?;
+    let missed = missed(&visit, &found).await?;
     let facts = HealthFacts {
         webhook: &found.webhook,
         newest: &listed.data,
         triggers: status.as_ref().map_or(&[], |status| &status.triggers),
-        visitors: status.as_ref().and_then(|status| status.current_visitors),
+        visitors: status.as_ref().and_then(Status::visitors),
         zone: &found.site.zone,
-        unsent,
+        missed,
+        knows_tests: true,
     };
     let newest = listed.data.iter().take(NEWEST);
     let newest = newest.map(|one| delivery_line::line(one, &found.site.zone, &found.href));
@@ -83,6 +88,20 @@ pub(in crate::ui) async fn show(
     Ok(page(StatusCode::OK, &shown))
 }
 
+/// Leads from the address of a deleted webhook to its history.
+async fn or_history(visit: &PageVisit, ids: &WebhookIds, failure: PageFailure) -> PageFailure {
+    if failure.status() != StatusCode::NOT_FOUND {
+        return failure;
+    }
+    match visit.site(&ids.site_id).await {
+        Ok(site) if site.webhook_names().contains_key(&ids.webhook_id) => {
+            let href = site.path.page(&webhook_end(&ids.webhook_id));
+            PageFailure::deleted_webhook().with_page(history_href(&href))
+        }
+        _ => failure,
+    }
+}
+
 /// The present of the site, if any of the webhook's events depends on it.
 async fn status(visit: &PageVisit, found: &WebhookVisit) -> Result<Option<Status>, PageFailure> {
     let has_triggers = found
@@ -97,15 +116,14 @@ async fn status(visit: &PageVisit, found: &WebhookVisit) -> Result<Option<Status
     visit.api.get(&found.site.path.api("/status")).await.map(Some)
 }
 
-/// The number of deliveries that were not sent because we had switched the webhook off.
-async fn unsent(visit: &PageVisit, found: &WebhookVisit) -> Result<Option<String>, PageFailure> {
+/// The number of deliveries that one missed which we have switched off.
+async fn missed(visit: &PageVisit, found: &WebhookVisit) -> Result<Option<MissedCount>, PageFailure> {
     let reason = found.webhook.health.reason.as_deref();
     let is_off_by_us = found.is_off() && reason != Some("owner");
-    if !is_off_by_us {
-        return Ok(None);
+    match is_off_by_us {
+        true => MissedCount::read(visit, found).await.map(Some),
+        false => Ok(None),
     }
-    let unsent = CountedUpTo::read(visit, &found.api, "status=cancelled").await?;
-    Ok((!unsent.is_none()).then(|| unsent.words()))
 }
 
 impl WebhookPage {
@@ -115,13 +133,13 @@ impl WebhookPage {
 
     /// Words and address of a remedy that is a form of its own.
     fn form_of(&self, remedy: &Remedy) -> Option<(&'static str, String)> {
-        let (words, end) = match remedy {
-            Remedy::Resume => ("Go on now", "resume"),
-            Remedy::Enable => ("Switch on", "enable"),
-            Remedy::FinishRotation => ("End the old one now", "finish-rotation"),
+        let (words, button) = match remedy {
+            Remedy::Resume => ("Go on now", Button::Resume),
+            Remedy::Enable => ("Switch on", Button::Enable),
+            Remedy::FinishRotation => ("End the old one now", Button::FinishRotation),
             Remedy::Recover => return None,
         };
-        Some((words, format!("{}/{end}", self.href)))
+        Some((words, button.action(&self.href)))
     }
 }
 

@@ -8,15 +8,17 @@ use super::secret::{SecretPage, ShownFor};
 use crate::domain::webhook::Format;
 use crate::ui::address::Path;
 use crate::ui::client::read;
+use crate::ui::edited::{Edited, changed_meanwhile};
 use crate::ui::escape::field_value;
 use crate::ui::failure::PageFailure;
 use crate::ui::form_errors::FormErrors;
 use crate::ui::layout::{Layout, Section};
-use crate::ui::model::{GoalView, Listed, ShownSecret, Status, WebhookView};
+use crate::ui::model::{GoalView, Listed, ShownSecret, WebhookView};
 use crate::ui::posted::Posted;
 use crate::ui::respond::{page, secret_page, see_other};
 use crate::ui::session::{PageVisit, SiteVisit};
-use crate::ui::times::count;
+use crate::ui::settings_words::{self, SettingWords};
+use crate::ui::visitor_levels::VisitorLevels;
 use crate::ui::webhook_errors;
 use crate::ui::webhook_form::{self, Options, WebhookForm};
 use crate::ui::webhook_visit::{WebhookIds, WebhookVisit};
@@ -30,12 +32,13 @@ struct EditPage {
     action: String,
     cancel: String,
     form: WebhookForm,
+    edited: Edited,
     errors: FormErrors,
     formats: Vec<&'static str>,
     schedules: Vec<String>,
     allow_http: bool,
     is_new: bool,
-    visitors_now: Option<String>,
+    levels: VisitorLevels,
     /// True if one of the rarer fields has a problem.
     is_more_open: bool,
 }
@@ -81,6 +84,29 @@ pub(in crate::ui) async fn edit(
     Ok(page(StatusCode::OK, &shown))
 }
 
+/// The state of a webhook as its form shows it: no pause and no health is part of that.
+fn edited(webhook: &WebhookView) -> Edited {
+    Edited::of(&(
+        (&webhook.name, &webhook.url, &webhook.format, &webhook.headers),
+        (&webhook.events, &webhook.triggers),
+        (
+            webhook.failure_threshold,
+            webhook.rate_limit_per_second,
+            webhook.max_concurrency,
+        ),
+        (&webhook.retry_schedule, webhook.max_age_seconds),
+    ))
+}
+
+fn settings_now(visit: &PageVisit, webhook: &WebhookView) -> Vec<SettingWords> {
+    let own = [("Name", &webhook.name), ("Address", &webhook.url)].map(|(name, value)| SettingWords {
+        name,
+        value: value.clone(),
+    });
+    let others = settings_words::settings(webhook, visit.state.config());
+    own.into_iter().chain(others).collect()
+}
+
 async fn edit_page(
     visit: &PageVisit,
     site: &SiteVisit,
@@ -88,9 +114,14 @@ async fn edit_page(
     errors: FormErrors,
     webhook: Option<&WebhookView>,
 ) -> Result<EditPage, PageFailure> {
+    let edited = match webhook {
+        None => Edited::default(),
+        Some(webhook) if errors.of("now").is_some() => edited(webhook).showing(settings_now(visit, webhook)),
+        Some(webhook) => edited(webhook),
+    };
     let goals: Listed<GoalView> = visit.api.get(&site.path.api("/goals")).await?;
     form.offer_goals(goals.data.into_iter().map(|goal| goal.name).collect());
-    let status: Status = visit.api.get(&site.path.api("/status")).await?;
+    let levels = VisitorLevels::read(visit, site).await?;
     let config = visit.state.config();
     let (heading, action, cancel) = match webhook {
         None => (
@@ -124,12 +155,13 @@ async fn edit_page(
         action,
         cancel,
         form,
+        edited,
         errors,
         formats: Format::WORDS.to_vec(),
         schedules: config.retry_schedules.clone(),
         allow_http: config.allow_http,
         is_new: webhook.is_none(),
-        visitors_now: status.as_of.and(status.current_visitors).map(count),
+        levels,
         is_more_open,
     })
 }
@@ -182,7 +214,13 @@ pub(in crate::ui) async fn change(
     posted
         .run_once(|posted| async move {
             let visit = &posted.visit;
+            let _turn = posted.turn().await;
             let found = WebhookVisit::find(visit, &ids).await?;
+            if edited(&found.webhook).is_another(&posted.form) {
+                let errors = changed_meanwhile("this webhook");
+                let status = StatusCode::CONFLICT;
+                return refused(&posted, &found.site, Some(&found.webhook), status, errors).await;
+            }
             let errors = webhook_errors::headers_named_twice(&posted.form);
             if !errors.is_empty() {
                 let status = StatusCode::UNPROCESSABLE_ENTITY;

@@ -13,6 +13,8 @@ use crate::ui::layout::{Layout, Section};
 use crate::ui::model::{DeliveryView, Listed, WebhookView};
 use crate::ui::respond::page;
 use crate::ui::session::{PageVisit, SiteVisit};
+use crate::ui::times::Stamp;
+use crate::ui::webhook_visit::{history_href, webhook_end};
 use crate::ui::words;
 
 /// Time without events after which a site is said to be silent.
@@ -31,6 +33,14 @@ struct WebhooksPage {
     is_full: bool,
     /// Said if no event came for a day.
     silence: Option<Html>,
+    deleted: Vec<DeletedLine>,
+}
+
+/// One that was deleted lately.
+struct DeletedLine {
+    name: String,
+    at: Stamp,
+    history: String,
 }
 
 /// One webhook.
@@ -62,8 +72,20 @@ pub(in crate::ui) async fn list(
         used: format!("{count} of {max} used"),
         is_full: count >= max,
         silence: silence(&site),
+        deleted: deleted(&site),
     };
     Ok(page(StatusCode::OK, &shown))
+}
+
+fn deleted(site: &SiteVisit) -> Vec<DeletedLine> {
+    let deleted = site.deleted_webhooks().into_iter();
+    deleted
+        .map(|(id, name, at)| DeletedLine {
+            name: name.to_owned(),
+            at: site.zone.dated(at),
+            history: site.zone.link(history_href(&site.path.page(&webhook_end(&id)))),
+        })
+        .collect()
 }
 
 fn line(site: &SiteVisit, webhook: &WebhookView) -> WebhookLine {
@@ -73,7 +95,8 @@ fn line(site: &SiteVisit, webhook: &WebhookView) -> WebhookLine {
         triggers: &[],
         visitors: None,
         zone: &site.zone,
-        unsent: None,
+        missed: None,
+        knows_tests: false,
     };
     let about = webhook.events.iter().map(|event| words::events(event));
     WebhookLine {
