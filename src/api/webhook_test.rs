@@ -101,7 +101,7 @@ async fn prepare(
     let event = read_event(&BodyObject::root(body), &stored.settings.events)?;
     let secrets = secrets::read(conn, &state.keyring, id).await?;
     let next = secrets.next.map(|next| next.secret);
-    let webhook = stored.into_webhook(site.id().clone(), secrets.current, next);
+    let webhook = stored.into_webhook(site.id().clone(), true, secrets.current, next);
     Ok((webhook, event))
 }
 

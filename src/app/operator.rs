@@ -87,6 +87,7 @@ fn webhook_of(configured: OperatorWebhook) -> anyhow::Result<Webhook> {
         next_secret: None,
         headers: Vec::new(),
         format: Format::Json,
+        include_paths: true,
         enabled: true,
         disabled: false,
         active_since_ms: 0,

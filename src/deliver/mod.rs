@@ -31,6 +31,8 @@ pub(crate) mod single_send;
 pub(crate) mod request;
 /// The body in the form that the endpoint takes.
 pub(crate) mod formats;
+/// Paths taken out of what was decided before their site wanted none named.
+mod paths;
 /// The two kinds of signature.
 pub(crate) mod signature;
 /// The HTTP edge.

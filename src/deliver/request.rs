@@ -6,6 +6,7 @@ use std::fmt;
 use bytes::Bytes;
 
 use super::formats;
+use super::paths::without_paths;
 use super::signature;
 use crate::dispatch::record::DeliveryRecord;
 use crate::domain::id::{DeliveryId, NotificationId};
@@ -78,12 +79,16 @@ pub(crate) struct WebhookRequest {
 }
 
 impl WebhookRequest {
-    /// Builds and signs the request of an attempt for `webhook` as it is now, so that an edited URL
-    /// or a rotated secret holds for everything still queued.
+    /// Builds and signs the request of an attempt for `webhook` as it is now, so that an edited
+    /// URL, a rotated secret or a site's wish for privacy holds for everything still queued.
     pub(crate) fn build(webhook: &Webhook, facts: &AttemptFacts) -> Self {
         let id = facts.notification_id.to_string();
         let timestamp = facts.now_ms.div_euclid(1_000);
-        let rendered = formats::render(webhook.format, &facts.body);
+        let canonical = match webhook.include_paths {
+            true => facts.body.clone(),
+            false => without_paths(&facts.body),
+        };
+        let rendered = formats::render(webhook.format, &canonical);
         let body = rendered.body.as_ref();
 
         let mut headers = Vec::with_capacity(10 + webhook.headers.len());

@@ -69,12 +69,21 @@ pub(crate) enum NotificationData<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         goal: Option<&'a str>,
         count: u32,
+        /// The count that is too many; none for a silence.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        threshold: Option<u32>,
         /// Of a silence, the seconds without an event.
         window_seconds: u32,
         /// Events expected meanwhile, to a tenth.
         #[serde(skip_serializing_if = "Option::is_none")]
         expected: Option<f64>,
         detail: String,
+        /// The beginning of the alert.
+        #[serde(serialize_with = "rfc3339_seconds")]
+        started_at: DateTime<Utc>,
+        /// Of a silence, the time of the last event, or completion of the goal, before it.
+        #[serde(skip_serializing_if = "Option::is_none", serialize_with = "optional_rfc3339")]
+        last_event_at: Option<DateTime<Utc>>,
         #[serde(skip_serializing_if = "Option::is_none")]
         reminder: Option<u32>,
         #[serde(skip_serializing_if = "Option::is_none")]

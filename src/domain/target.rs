@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use url::{Host, ParseError, Position, Url};
 
 use super::address::{AddressRules, Refusal, Verdict};
+use super::hidden::is_unseen;
 
 /// Longest URL, in characters, as its owner wrote it.
 pub(crate) const MAX_URL_CHARS: usize = 500;
@@ -63,7 +64,8 @@ impl TargetUrl {
         if chars > MAX_URL_CHARS {
             return Err(InvalidTarget::TooLong(chars));
         }
-        if text.chars().any(is_blank_or_invisible) {
+        // The parser would drop some of these from a host and encode the others.
+        if text.chars().any(is_unseen) {
             return Err(InvalidTarget::Blank);
         }
         let (scheme, rest) = text.split_once(':').ok_or(InvalidTarget::NotAUrl)?;
@@ -133,17 +135,6 @@ impl fmt::Debug for TargetUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.masked())
     }
-}
-
-/// True if a reader does not see the character. The parser would drop some of these from a host and
-/// encode the others, which often come along when a URL is copied.
-fn is_blank_or_invisible(one: char) -> bool {
-    one.is_control()
-        || one.is_whitespace()
-        || matches!(one,
-            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
-            | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}'
-            | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// Checks what follows the scheme's colon, before the parser repairs it.

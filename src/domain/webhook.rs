@@ -133,6 +133,8 @@ pub struct Webhook {
     /// The owner's own headers, each of which passed `deliver::own_headers`; values are hidden.
     pub headers: Vec<(String, Hidden)>,
     pub format: Format,
+    /// The present wish of its site: true if requests may name paths of pages.
+    pub include_paths: bool,
     /// As in its [`Subscription`].
     pub enabled: bool,
     /// As in its [`Subscription`].

@@ -126,7 +126,7 @@ impl Rows {
                 Ok(subscription) => contents.site.webhooks.push(Arc::new(subscription)),
                 Err(_) => contents.site.unreadable.push(id),
             }
-            match open_webhook(row, contents.site.id.clone(), &mut secrets, keyring) {
+            match open_webhook(row, &contents.site, &mut secrets, keyring) {
                 Some(webhook) => contents.webhooks.push(Arc::new(webhook)),
                 None => contents.sealed.push(id),
             }
@@ -164,12 +164,7 @@ impl SiteRow {
 }
 
 /// Decrypts a webhook with its secrets; `None` if a part cannot be read, which is logged.
-fn open_webhook(
-    row: WebhookRow,
-    site_id: SiteId,
-    secrets: &mut Secrets,
-    keyring: &Keyring,
-) -> Option<Webhook> {
+fn open_webhook(row: WebhookRow, site: &Site, secrets: &mut Secrets, keyring: &Keyring) -> Option<Webhook> {
     let record = match row.into_record(keyring) {
         Ok(record) => record,
         Err(unreadable) => {
@@ -183,7 +178,9 @@ fn open_webhook(
     };
     let (current, next) = (secret(SecretRole::Current), secret(SecretRole::Next));
     match (current, next.transpose()) {
-        (Some(Ok(current)), Ok(next)) => Some(record.into_webhook(site_id, current, next)),
+        (Some(Ok(current)), Ok(next)) => {
+            Some(record.into_webhook(site.id.clone(), site.include_paths, current, next))
+        }
         (None, _) => {
             tracing::error!(webhook.id = %record.id, "a stored webhook has no secret");
             None

@@ -40,6 +40,7 @@ impl WebhookRecord {
     pub(crate) fn into_webhook(
         self,
         site_id: SiteId,
+        include_paths: bool,
         secret: Secret,
         next_secret: Option<Secret>,
     ) -> Webhook {
@@ -55,6 +56,7 @@ impl WebhookRecord {
             disabled: self.disabled.is_some(),
             active_since_ms: self.active_since.timestamp_millis(),
             format: settings.format,
+            include_paths,
             retry_schedule: settings.retry_schedule,
             max_age_seconds: settings.max_age_seconds,
             limits: SendLimits {

@@ -112,11 +112,10 @@ async fn what_did_not_change_is_shared_and_keeps_its_version(pool: PgPool) {
 #[sqlx::test]
 async fn every_setting_of_a_site_reaches_its_readers(pool: PgPool) {
     let mut conn = pool.acquire().await.expect("connection");
-    sites::register(&mut conn, &site("a.example"), clock::now())
-        .await
-        .expect("registered");
+    let webhook = add_webhook(&mut conn, &keyring(&[("a", 1)]), "a.example", "one").await;
     let mut reader = reader();
     reader.look(&mut conn, NOON_MS).await.expect("looked");
+    assert!(reader.current().webhooks[&webhook].include_paths);
     for change in [
         "include_paths = false",
         "name = 'A'",
@@ -134,6 +133,8 @@ async fn every_setting_of_a_site_reaches_its_readers(pool: PgPool) {
     let current = reader.current();
     let site = &current.sites["a.example"];
     assert_eq!((site.include_paths, site.name.as_deref()), (false, Some("A")));
+    // What is queued for a webhook is sent by its own settings.
+    assert!(!current.webhooks[&webhook].include_paths);
 }
 
 #[sqlx::test]

@@ -36,8 +36,13 @@ async fn rejects_of_an_unkeyed_source_notify_their_site() {
     );
     let data = &body["data"];
     assert_eq!(
-        (&data["kind"], &data["count"], &data["window_seconds"]),
-        (&json!("rejected_events"), &json!(3), &json!(300))
+        (
+            &data["kind"],
+            &data["count"],
+            &data["threshold"],
+            &data["window_seconds"]
+        ),
+        (&json!("rejected_events"), &json!(3), &json!(3), &json!(300))
     );
     // Each is kept once: the note for the detector is no reject of its own.
     eventually("all four are kept", TIMEOUT, || async {

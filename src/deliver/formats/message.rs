@@ -144,18 +144,22 @@ fn headline(event: &str, site: &str, data: &Data<'_>) -> (String, Mood) {
             .map_or(String::new(), |count| format!(": {count} visitors"))
     };
     let goes_on = if data.is_true("reminder") { " goes on" } else { "" };
+    let times = || {
+        data.number("count")
+            .map_or(String::new(), |count| format!(" {count} times"))
+    };
     let webhook = || data.text("name").unwrap_or("a webhook");
     match event {
         "goal_completion" => {
             let goal = data.text("goal_name").unwrap_or("a goal");
-            let times = data
-                .number("count")
-                .map_or(String::new(), |count| format!(" {count} times"));
-            (format!("Goal “{goal}” completed{times} on {site}"), Mood::Good)
+            (
+                format!("Goal “{goal}” completed{} on {site}", times()),
+                Mood::Good,
+            )
         }
         "custom_event" => {
             let name = data.text("name").unwrap_or("An event");
-            (format!("“{name}” on {site}"), Mood::Neutral)
+            (format!("“{name}”{} on {site}", times()), Mood::Neutral)
         }
         "visitor_spike" => (
             format!("Visitor spike on {site}{goes_on}{}", visitors()),
@@ -167,18 +171,7 @@ fn headline(event: &str, site: &str, data: &Data<'_>) -> (String, Mood) {
         ),
         "visitor_spike_resolved" => (format!("The visitor spike on {site} is over"), Mood::Good),
         "visitor_drop_resolved" => (format!("The visitor drop on {site} is over"), Mood::Good),
-        "error_condition" => {
-            let text = match data.text("kind") {
-                Some("silence") => match data.text("goal") {
-                    Some(goal) => format!("Goal “{goal}” has gone silent on {site}"),
-                    None => format!("No events from {site}"),
-                },
-                Some("rejected_events") => format!("Events of {site} are rejected"),
-                Some("error_events") => format!("Errors on {site}"),
-                _ => format!("Something is wrong on {site}"),
-            };
-            (text, Mood::Alert)
-        }
+        "error_condition" => (error_headline(site, data), Mood::Alert),
         "test" => (format!("Test message from Bellwether for {site}"), Mood::Neutral),
         "webhook_failing" => (
             format!("Webhook “{}” of {site} is failing", webhook()),
@@ -196,20 +189,35 @@ fn headline(event: &str, site: &str, data: &Data<'_>) -> (String, Mood) {
     }
 }
 
+fn error_headline(site: &str, data: &Data<'_>) -> String {
+    let lasts = data.is_true("reminder");
+    let still = if lasts { "still " } else { "" };
+    match data.text("kind") {
+        Some("silence") => match data.text("goal") {
+            Some(goal) if lasts => format!("Goal “{goal}” is still silent on {site}"),
+            Some(goal) => format!("Goal “{goal}” has gone silent on {site}"),
+            None if lasts => format!("Still no events from {site}"),
+            None => format!("No events from {site}"),
+        },
+        Some("rejected_events") => format!("Events of {site} are {still}rejected"),
+        Some("error_events") if lasts => format!("Errors on {site} go on"),
+        Some("error_events") => format!("Errors on {site}"),
+        _ => format!("Something is {still}wrong on {site}"),
+    }
+}
+
 fn describe(event: &str, data: &Data<'_>, facts: &mut Vec<Fact>) {
     if event == "goal_completion" || event == "custom_event" {
         let visitors = data.number("visitor_count").filter(|count| count != "1");
         add_some(facts, "Visitors", visitors);
     } else if let Some(now) = data.number("current_visitors") {
-        let window = data.0.get("window_seconds").and_then(Value::as_u64);
-        let within = window.map_or(String::new(), |seconds| format!(" within {}", duration(seconds)));
-        add(facts, "Now", format!("{now} visitors{within}"));
+        add(facts, "Now", format!("{now} visitors{}", within(data)));
+    } else if event == "error_condition" {
+        let count = data
+            .number("count")
+            .map(|count| format!("{count}{}", within(data)));
+        add_some(facts, "Count", count);
     }
-    add_some(
-        facts,
-        "Count",
-        data.number("count").filter(|_| event == "error_condition"),
-    );
     add_some(facts, "Threshold", data.number("threshold"));
     add_some(facts, "Usual", usual(data));
     add_some(facts, "Peak", data.number("peak"));
@@ -219,15 +227,35 @@ fn describe(event: &str, data: &Data<'_>, facts: &mut Vec<Fact>) {
     add_some(facts, "Top sources", top(data, "top_sources", "source"));
     add_some(facts, "Top pages", top(data, "top_pages", "path"));
     add_some(facts, "Detail", data.text("detail").map(str::to_owned));
-    add_some(facts, "Reason", data.text("reason").map(str::to_owned));
+    add_some(
+        facts,
+        "Reason",
+        data.text("reason").map(|reason| reason.replace('_', " ")),
+    );
+    let cause = data.text("suspected_cause").map(|cause| match cause {
+        "source_silent" => "the tracking delivers nothing for any site".to_owned(),
+        other => other.replace('_', " "),
+    });
+    add_some(facts, "Likely cause", cause);
     add_some(
         facts,
         "Waiting",
         data.number("waiting").map(|count| format!("{count} deliveries")),
     );
+    add_some(facts, "Last event", data.text("last_event_at").map(readable));
     let since = data.text("started_at").or_else(|| data.text("since"));
-    add_some(facts, "Since", since.map(readable));
+    let label = match event {
+        "webhook_recovered" => "Failing since",
+        _ => "Since",
+    };
+    add_some(facts, label, since.map(readable));
     add_some(facts, "Ended", data.text("ended_at").map(readable));
+}
+
+/// The time within which was counted, after a figure.
+fn within(data: &Data<'_>) -> String {
+    let window = data.0.get("window_seconds").and_then(Value::as_u64);
+    window.map_or(String::new(), |seconds| format!(" within {}", duration(seconds)))
 }
 
 fn add(facts: &mut Vec<Fact>, label: &'static str, value: String) {

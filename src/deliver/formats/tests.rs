@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::domain::hidden::is_hidden;
 
 /// Texts that would mention, link, format or end something at one of the services.
 const HOSTILE: &str = "<!channel> <@U1> @everyone @here <at>Bob</at> *b* _i_ `c` [x](https://evil.example) <https://evil.example|y> || > # & \" \\ \n\u{202e}";
@@ -86,18 +87,51 @@ fn samples() -> Vec<(&'static str, Value, &'static [&'static str])> {
         ),
         (
             "error_condition",
-            json!({"kind": "silence", "count": 0, "window_seconds": 900, "expected": 31.5, "detail": "no event for 15 minutes"}),
-            &["No events", "31.5", "no event for 15 minutes"],
+            json!({"kind": "silence", "count": 0, "window_seconds": 900, "expected": 31.5, "detail": "no event for 15 minutes",
+                   "started_at": "2026-02-25T11:58:00Z", "last_event_at": "2026-02-25T11:43:00Z"}),
+            &[
+                "No events",
+                "0 within 15 minutes",
+                "31.5",
+                "no event for 15 minutes",
+                "2026-02-25 11:58:00 UTC",
+                "2026-02-25 11:43:00 UTC",
+            ],
         ),
         (
             "error_condition",
-            json!({"kind": "rejected_events", "count": 12, "window_seconds": 300, "detail": "missing field"}),
-            &["rejected", "12", "missing field"],
+            json!({"kind": "rejected_events", "count": 12, "threshold": 10, "window_seconds": 300, "detail": "missing field",
+                   "started_at": "2026-02-25T11:58:00Z", "reminder": 1}),
+            &[
+                "still rejected",
+                "12 within 5 minutes",
+                "Threshold",
+                "10",
+                "missing field",
+                "2026-02-25 11:58:00 UTC",
+            ],
         ),
         (
             "error_condition",
-            json!({"kind": "error_events", "count": 9, "window_seconds": 300, "detail": "errors"}),
-            &["Errors on Example", "9"],
+            json!({"kind": "error_events", "count": 91, "threshold": 73, "window_seconds": 60, "detail": "errors",
+                   "started_at": "2026-02-25T11:58:00Z"}),
+            &[
+                "Errors on Example",
+                "91 within 1 minute",
+                "Threshold",
+                "73",
+                "2026-02-25 11:58:00 UTC",
+            ],
+        ),
+        (
+            "visitor_drop",
+            with(visitors(), json!({"suspected_cause": "source_silent"})),
+            &["Likely cause", "delivers nothing"],
+        ),
+        (
+            "custom_event",
+            json!({"name": "Outbound", "visitor_count": 30, "count": 37}),
+            &["Outbound", "37 times"],
         ),
         (
             "test",
@@ -118,12 +152,12 @@ fn samples() -> Vec<(&'static str, Value, &'static [&'static str])> {
         (
             "webhook_recovered",
             json!({"name": "Prod", "since": "2026-02-25T11:00:00Z"}),
-            &["works again"],
+            &["works again", "Failing since", "2026-02-25 11:00:00 UTC"],
         ),
         (
             "webhook_disabled",
-            json!({"name": "Prod", "reason": "gone"}),
-            &["switched off", "gone"],
+            json!({"name": "Prod", "reason": "open_too_long"}),
+            &["switched off", "open too long"],
         ),
         ("something_new", json!({}), &["something new on Example"]),
     ]
@@ -317,5 +351,34 @@ fn json_is_the_canonical_body_and_so_is_what_cannot_be_read() {
         for format in CHATS {
             rendered(format, &junk);
         }
+    }
+}
+
+#[test]
+fn joiners_of_words_and_of_emoji_stay_in_messages() {
+    let texts_of_others = [
+        "\u{1f468}\u{200d}\u{1f469}\u{200d}\u{1f467}",
+        "\u{1f3f3}\u{fe0f}\u{200d}\u{1f308}",
+        "می\u{200c}خواهم",
+        "क्\u{200d}ष",
+    ];
+    for text in texts_of_others {
+        let data = json!({"goal_name": text, "visitor_count": 1, "path": "/x"});
+        let body = canonical("goal_completion", data);
+        for format in CHATS {
+            let message = texts(&rendered(format, &body));
+            assert!(message.contains(text), "{format} {text}: {message}");
+        }
+    }
+}
+
+#[test]
+fn nothing_hidden_is_left_in_any_message() {
+    let hidden: String = ('\0'..=char::MAX).filter(|one| is_hidden(*one)).collect();
+    let data = json!({"goal_name": format!("a{hidden}b"), "visitor_count": 1, "path": format!("/{hidden}")});
+    let body = canonical("goal_completion", data);
+    for format in CHATS {
+        let message = texts(&rendered(format, &body));
+        assert!(!message.contains(|one| is_hidden(one) && one != '\n'), "{format}");
     }
 }

@@ -1,5 +1,7 @@
 //! Texts shortened and escaped.
 
+use crate::domain::hidden::is_hidden;
+
 /// Escapes `text` with `escape`, and cuts it so that at most `limit` characters come out: never
 /// within an escape, and with `…` where something is missing.
 pub(super) fn escaped(text: &str, limit: usize, escape: impl Fn(char, &mut String)) -> String {
@@ -25,11 +27,9 @@ pub(super) fn escaped(text: &str, limit: usize, escape: impl Fn(char, &mut Strin
     out
 }
 
-/// Writes a character, with a blank for what would break a line or hide text: control characters
-/// and those that turn the direction of writing.
+/// Writes a character, with a blank for what would break a line or hide text.
 pub(super) fn plain(one: char, out: &mut String) {
-    let is_hidden = matches!(one, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
-    out.push(if one.is_control() || is_hidden { ' ' } else { one });
+    out.push(if is_hidden(one) { ' ' } else { one });
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@ use chrono::{DateTime, Utc};
 use super::*;
 use crate::domain::id::{NotificationKind, WebhookId};
 use crate::domain::secret::Secret;
+use crate::domain::webhook::Format;
 
 /// A webhook for tests of this stage.
 pub(crate) fn webhook(url: &str) -> Webhook {
@@ -17,6 +18,7 @@ pub(crate) fn webhook(url: &str) -> Webhook {
         disabled: false,
         active_since_ms: 0,
         format: Default::default(),
+        include_paths: true,
         retry_schedule: "default".to_owned(),
         max_age_seconds: None,
         limits: Default::default(),
@@ -112,4 +114,25 @@ fn debug_output_shows_no_path_no_value_and_no_body() {
         assert!(!shown.contains(hidden), "{hidden}: {shown}");
     }
     assert!(shown.contains("X-Key") && shown.contains("example.com"));
+}
+
+#[test]
+fn a_sites_wish_for_no_paths_holds_for_what_is_queued() {
+    let body = r#"{"id":"evt_1","event":"goal_completion","site_id":"s","timestamp":"2026-02-25T12:00:00Z","data":{"goal_name":"Paid","visitor_count":1,"path":"/secret-page"}}"#;
+    for format in Format::ALL {
+        let mut webhook = webhook("https://example.com/");
+        webhook.format = format;
+        for include_paths in [true, false] {
+            webhook.include_paths = include_paths;
+            let request = WebhookRequest::build(&webhook, &facts(body));
+            let sent = String::from_utf8(request.body.to_vec())
+                .expect("text")
+                .replace('\\', "");
+            assert_eq!(sent.contains("secret-page"), include_paths, "{format}: {sent}");
+            assert!(sent.contains("Paid"), "{format}: {sent}");
+            let signed = signature::plain(&webhook.secret, &request.body);
+            let signature = request.headers.iter().find(|(name, _)| name == SIGNATURE);
+            assert_eq!(signature.map(|(_, value)| value.reveal()), Some(signed.as_str()));
+        }
+    }
 }

@@ -189,13 +189,20 @@ fn error_data<'a>(errors: &'a ErrorSettings, notice: &EpisodeNotice) -> Notifica
             (goal.as_deref(), seconds, detail)
         }
     };
+    let time = |second: u32| from_ms(i64::from(second) * 1_000);
+    let silent = notice.silent_seconds;
     NotificationData::ErrorCondition {
         kind: errors.kind(),
         goal,
         count: notice.count,
+        threshold: errors.count(),
         window_seconds,
         expected: notice.expected.map(to_tenth),
         detail,
+        started_at: time(notice.episode.started_at),
+        last_event_at: silent
+            .and_then(|seconds| notice.at.checked_sub(seconds))
+            .map(time),
         reminder: reminder(notice.news),
         suspected_cause: suspected_cause(notice),
     }

@@ -412,8 +412,8 @@ fn error_events_fire_at_their_number() {
     assert_eq!(*second, 1_062);
     assert_eq!(
         *data,
-        serde_json::json!({"kind": "error_events", "count": 3, "window_seconds": 60,
-                           "detail": "3 error events within 60 s"})
+        serde_json::json!({"kind": "error_events", "count": 3, "threshold": 3, "window_seconds": 60,
+                           "detail": "3 error events within 60 s", "started_at": "1970-01-01T00:17:42Z"})
     );
     let mut fed = Fed::log([errors(vec![of(Some("404"))])]);
     let decided = |fed: &mut Fed, name: &'static str, id: &'static str| {
@@ -586,8 +586,9 @@ fn rejected_records_of_a_site_fire_at_their_number() {
     assert_eq!(fired.len(), 1);
     assert_eq!(
         json(&fired[0])["data"],
-        serde_json::json!({"kind": "rejected_events", "count": 3, "window_seconds": 60,
-                           "detail": "3 records of the site could not be read within 60 s"})
+        serde_json::json!({"kind": "rejected_events", "count": 3, "threshold": 3, "window_seconds": 60,
+                           "detail": "3 records of the site could not be read within 60 s",
+                           "started_at": "2026-02-25T12:01:01Z"})
     );
     assert_eq!(reject(&mut fed, "a", 100), [], "it lasts until there is none");
     wait(&mut fed, 170);

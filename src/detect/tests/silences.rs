@@ -85,7 +85,8 @@ fn a_site_that_falls_silent_is_told_at_the_exact_instant() {
     assert_eq!(
         json(decision)["data"],
         serde_json::json!({"kind": "silence", "count": 0, "window_seconds": 1_380, "expected": 13.8,
-                           "detail": "no event for 1380 s, in which 13.8 were expected"})
+                           "detail": "no event for 1380 s, in which 13.8 were expected",
+                           "started_at": "2026-02-25T12:23:00Z", "last_event_at": "2026-02-25T12:00:00Z"})
     );
     assert_eq!(json(decision)["timestamp"], "2026-02-25T12:23:00Z");
     assert_eq!(wait(&mut fed, 9_000), [], "once an episode");
