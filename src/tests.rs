@@ -2,7 +2,9 @@
 //! files, and pure modules neither wait nor reach outside.
 
 mod contracts;
+mod limits;
 mod log_lines;
+mod source_events;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -9,7 +9,7 @@ use crate::domain::event::{EventKind, EventType};
 use crate::domain::health::{HealthReason, HealthState, ParkReason};
 use crate::ingest::formats::{FIELDS, RecordReader};
 
-fn document(name: &str) -> Value {
+pub(super) fn document(name: &str) -> Value {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(name);
     let text = std::fs::read_to_string(&path).expect("a readable document");
     serde_json::from_str(&text).expect("JSON")
