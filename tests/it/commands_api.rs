@@ -622,6 +622,8 @@ async fn listen_forward_posts_new_deliveries_signed_again() {
     for name in ["webhook-id", "x-webhook-delivery", "x-webhook-event"] {
         assert_eq!(forwarded[0].header(name), sent[0].header(name), "{name}");
     }
+    let agent = concat!("Bellwether/", env!("CARGO_PKG_VERSION"));
+    assert_eq!(forwarded[0].header("user-agent"), agent);
     assert_ne!(
         forwarded[0].header("x-webhook-signature"),
         sent[0].header("x-webhook-signature")

@@ -25,6 +25,13 @@ pub(in crate::cli) struct BodyArgs {
     fields: Vec<(String, Value)>,
 }
 
+impl BodyArgs {
+    /// True if a field, or a file of them, is given.
+    pub(in crate::cli) fn is_given(&self) -> bool {
+        self.body.is_some() || !self.fields.is_empty()
+    }
+}
+
 fn field(text: &str) -> Result<(String, Value), String> {
     let (key, value) = text.split_once('=').ok_or("allowed: KEY=VALUE")?;
     if key.is_empty() || key.split('.').any(str::is_empty) {

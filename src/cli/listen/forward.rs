@@ -2,11 +2,9 @@
 //! server on this machine.
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use reqwest::Client;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use url::Url;
@@ -14,23 +12,26 @@ use url::Url;
 use super::options::{ForwardArgs, ListenOptions};
 use crate::app::{Lifecycle, SecondSignal};
 use crate::cli::calls::{ApiClient, DeliveryFollower, LOOK_EVERY, SiteArgs};
-use crate::cli::local_http;
 use crate::cli::output::{note, print_json, wants_colours, write};
-use crate::cli::text::{paint, printable};
+use crate::cli::text::paint;
 use crate::clock;
-use crate::deliver::{request, signature};
-use crate::domain::id::WebhookId;
+use crate::deliver::http::client::{ClientOptions, WebhookClient};
+use crate::deliver::request::{AttemptFacts, WebhookRequest};
+use crate::domain::address::AddressRules;
+use crate::domain::attempt::AttemptResult;
+use crate::domain::event::EventType;
+use crate::domain::id::{DeliveryId, NotificationId, WebhookId};
 use crate::domain::secret::Secret;
+use crate::domain::site::SiteId;
+use crate::domain::target::TargetUrl;
 use crate::domain::time::{from_ms, rfc3339};
-
-/// Time within which the server has to answer, as for an endpoint.
-const TIMEOUT: Duration = Duration::from_secs(30);
+use crate::domain::trigger::Triggers;
+use crate::domain::webhook::{DEFAULT_RETRY_SCHEDULE, Format, SendLimits, Webhook};
 
 /// Forwards one webhook's deliveries.
 struct Forwarder {
-    http: Client,
-    to: Url,
-    secret: Secret,
+    http: WebhookClient,
+    webhook: Webhook,
     json: bool,
     colours: bool,
 }
@@ -38,9 +39,9 @@ struct Forwarder {
 /// A delivery in a list of the API.
 #[derive(Deserialize)]
 struct Forwarded {
-    id: String,
-    notification_id: String,
-    event_type: String,
+    id: DeliveryId,
+    notification_id: NotificationId,
+    event_type: EventType,
     /// Null if it is kept no more.
     payload: Option<Box<RawValue>>,
 }
@@ -49,8 +50,8 @@ struct Forwarded {
 #[derive(Serialize)]
 struct ForwardLine<'a> {
     forwarded_at_ms: i64,
-    delivery_id: &'a str,
-    notification_id: &'a str,
+    delivery_id: DeliveryId,
+    notification_id: NotificationId,
     event: &'a str,
     status: Option<u16>,
     error: Option<String>,
@@ -68,10 +69,10 @@ pub(super) async fn run(options: &ListenOptions, args: &ForwardArgs) -> anyhow::
         Some(secret) => secret.clone(),
         None => read_secret(&api, &site, webhook).await?,
     };
+    let format = read_format(&api, &site, webhook).await?;
     let forwarder = Forwarder {
-        http: local_http::client()?,
-        to: to.clone(),
-        secret,
+        http: client()?,
+        webhook: forwarded_webhook(&site.site, webhook, to, secret, format)?,
         json: options.json,
         colours: wants_colours(),
     };
@@ -88,6 +89,14 @@ pub(super) async fn run(options: &ListenOptions, args: &ForwardArgs) -> anyhow::
         () = stop.cancelled() => {}
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Reads the format of the webhook's requests.
+async fn read_format(api: &ApiClient, site: &SiteArgs, webhook: WebhookId) -> anyhow::Result<Format> {
+    let path = ["sites", site.site.as_str(), "webhooks", &webhook.to_string()];
+    let answer = api.get(&path, &[]).await.context("reading the webhook")?.json()?;
+    let format = answer["format"].as_str().context("the answer has no format")?;
+    Ok(format.parse()?)
 }
 
 /// Reads the secret that the webhook is signed with.
@@ -132,23 +141,30 @@ impl Forwarder {
 
     /// Posts one delivery, and returns a line about it.
     async fn forward(&self, delivery: &Forwarded, body: Bytes) -> anyhow::Result<String> {
-        let now_ms = clock::now_ms();
-        let mut post = self.http.post(self.to.clone()).timeout(TIMEOUT);
-        for (name, value) in self.headers(delivery, &body, now_ms.div_euclid(1_000)) {
-            post = post.header(name, value);
-        }
-        let sent = post.body(body).send().await;
-        let latency_ms = clock::now_ms() - now_ms;
-        let (status, error) = match sent {
-            Ok(response) => (Some(response.status().as_u16()), None),
-            Err(error) => (None, Some(failure(&error, &self.to))),
+        let facts = AttemptFacts {
+            delivery_id: delivery.id,
+            notification_id: delivery.notification_id,
+            event: delivery.event_type.as_str(),
+            attempt: 1,
+            now_ms: clock::now_ms(),
+            body,
+        };
+        let now_ms = facts.now_ms;
+        let exchange = self
+            .http
+            .exchange(&WebhookRequest::build(&self.webhook, &facts))
+            .await;
+        let latency_ms = exchange.ended_at_ms - exchange.started_at_ms;
+        let (status, error) = match exchange.status {
+            Some(status) => (Some(status), None),
+            None => (None, Some(self.failure(exchange.result, exchange.error))),
         };
         if self.json {
             return Ok(serde_json::to_string(&ForwardLine {
                 forwarded_at_ms: now_ms,
-                delivery_id: &delivery.id,
-                notification_id: &delivery.notification_id,
-                event: &delivery.event_type,
+                delivery_id: delivery.id,
+                notification_id: delivery.notification_id,
+                event: delivery.event_type.as_str(),
                 status,
                 error,
                 latency_ms,
@@ -167,38 +183,67 @@ impl Forwarder {
         Ok(format!(
             "{} {} {} -> {}, {latency_ms} ms",
             paint(self.colours, "2", &at),
-            paint(self.colours, "1", &printable(&delivery.event_type)),
-            printable(&delivery.id),
+            paint(self.colours, "1", delivery.event_type.as_str()),
+            delivery.id,
             paint(self.colours, colour, &outcome),
         ))
     }
 
-    /// The headers of a first attempt that is made at `now`, in seconds since the Unix epoch.
-    fn headers(&self, delivery: &Forwarded, body: &[u8], now: i64) -> [(&'static str, String); 8] {
-        let id = &delivery.notification_id;
-        [
-            ("Content-Type", "application/json".to_owned()),
-            (request::SIGNATURE, signature::plain(&self.secret, body)),
-            (request::STANDARD_ID, id.clone()),
-            (request::STANDARD_TIMESTAMP, now.to_string()),
-            (
-                request::STANDARD_SIGNATURE,
-                signature::standard(&self.secret, id, now, body),
-            ),
-            (request::EVENT, delivery.event_type.clone()),
-            (request::DELIVERY, delivery.id.clone()),
-            (request::ATTEMPT, "1".to_owned()),
-        ]
+    fn failure(&self, result: AttemptResult, error: Option<String>) -> String {
+        let to = self.webhook.url.reveal();
+        match result {
+            AttemptResult::Timeout => format!("no answer within {} s", self.http.timeout().as_secs()),
+            AttemptResult::Connect => {
+                let port = to.port_or_known_default().unwrap_or_default();
+                format!("nothing listens on {}:{port}", to.host_str().unwrap_or_default())
+            }
+            _ => error.unwrap_or_else(|| "the answer broke off".to_owned()),
+        }
     }
 }
 
-fn failure(error: &reqwest::Error, to: &Url) -> String {
-    if error.is_timeout() {
-        format!("no answer within {} s", TIMEOUT.as_secs())
-    } else if error.is_connect() {
-        let port = to.port_or_known_default().unwrap_or_default();
-        format!("nothing listens on {}:{port}", to.host_str().unwrap_or_default())
-    } else {
-        "the answer broke off".to_owned()
-    }
+/// A client that goes to any address: the developer names it.
+fn client() -> anyhow::Result<WebhookClient> {
+    let any = ["0.0.0.0/0", "::/0"]
+        .map(str::parse)
+        .into_iter()
+        .collect::<Result<_, _>>()?;
+    let options = ClientOptions {
+        rules: AddressRules {
+            allow: any,
+            deny: Vec::new(),
+        },
+        allow_http: true,
+        ..ClientOptions::default()
+    };
+    WebhookClient::new(options).context("setting up the HTTP client")
+}
+
+/// The webhook as it stands, but with the developer's server for its endpoint.
+fn forwarded_webhook(
+    site: &SiteId,
+    id: WebhookId,
+    to: &Url,
+    secret: Secret,
+    format: Format,
+) -> anyhow::Result<Webhook> {
+    Ok(Webhook {
+        id,
+        site_id: site.clone(),
+        url: TargetUrl::from_trusted(to.as_str())?,
+        secret,
+        next_secret: None,
+        include_paths: true,
+        // Their values are masked in answers.
+        headers: Vec::new(),
+        format,
+        triggers: Triggers::default(),
+        enabled: true,
+        disabled: false,
+        active_since_ms: 0,
+        retry_schedule: DEFAULT_RETRY_SCHEDULE.to_owned(),
+        max_age_seconds: None,
+        limits: SendLimits::default(),
+        updated_at: clock::now(),
+    })
 }

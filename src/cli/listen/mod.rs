@@ -51,6 +51,7 @@ struct Listener {
 /// stderr.
 pub(super) async fn run(mut options: ListenOptions) -> anyhow::Result<ExitCode> {
     check_open()?;
+    options.check()?;
     if options.forward.forward.is_some() {
         return forward::run(&options, &options.forward).await;
     }

@@ -7,6 +7,7 @@ use axum::http::HeaderValue;
 use url::Url;
 
 use crate::cli::calls::{ApiArgs, BodyArgs};
+use crate::cli::exit::UsageError;
 use crate::cli::values::{duration, secret, whole};
 use crate::domain::id::WebhookId;
 use crate::domain::secret::Secret;
@@ -62,7 +63,8 @@ pub(in crate::cli) struct TemporaryArgs {
         long,
         value_name = "TYPES",
         value_delimiter = ',',
-        default_value = "goal_completion"
+        default_value = "goal_completion",
+        requires = "site"
     )]
     pub(super) events: Vec<String>,
     /// URL at which the service reaches this receiver; by default the address it listens on
@@ -76,11 +78,34 @@ pub(in crate::cli) struct TemporaryArgs {
 #[derive(Debug, Clone, clap::Args)]
 pub(in crate::cli) struct ForwardArgs {
     /// Listen on no port: post new deliveries of --webhook to this server, signed again
-    #[arg(long, value_name = "URL", requires_all = ["site", "webhook"], value_parser = plain_url)]
+    #[arg(
+        long,
+        value_name = "URL",
+        requires_all = ["site", "webhook"],
+        conflicts_with_all = [
+            "host", "port", "fail", "fail_first", "status", "retry_after", "delay", "events", "public_url",
+        ],
+        value_parser = plain_url
+    )]
     pub(super) forward: Option<Url>,
     /// Webhook whose deliveries are forwarded
     #[arg(long, value_name = "WEBHOOK_ID", requires = "forward")]
     pub(super) webhook: Option<WebhookId>,
+}
+
+impl ListenOptions {
+    /// Refuses arguments that would do nothing, as far as the parser cannot tell.
+    pub(super) fn check(&self) -> Result<(), UsageError> {
+        let makes_webhook = self.temporary.site.is_some() && self.forward.forward.is_none();
+        let refused = if self.temporary.fields.is_given() && !makes_webhook {
+            "--body and --field are fields of the webhook that --site makes; with --forward, or without --site, there is none"
+        } else if self.forward.forward.is_some() && self.secrets.len() > 1 {
+            "--forward signs with one --secret"
+        } else {
+            return Ok(());
+        };
+        Err(UsageError(refused.to_owned()))
+    }
 }
 
 /// Reads the URL of a server on this machine.

@@ -243,3 +243,40 @@ async fn the_clients_own_requests_verify_and_are_answered() {
             .starts_with("requests 1, deliveries 1, repeated 0, wrong signatures 0, unsigned 0")
     );
 }
+
+#[test]
+fn arguments_that_would_do_nothing_are_refused() {
+    let forward = "--forward http://127.0.0.1:1/ --site s --webhook wh_00000000000000000000000007";
+    let refused = |words: &str| {
+        let words: Vec<&str> = words.split_whitespace().collect();
+        options(&words).map_or(true, |options| options.check().is_err())
+    };
+    for alone in [
+        "--events visitor_spike",
+        "--field name=x",
+        "--body x.json",
+        "--public-url http://x.example/",
+        "--webhook wh_00000000000000000000000007",
+    ] {
+        assert!(refused(alone), "{alone}");
+    }
+    for beside in [
+        "--events visitor_spike",
+        "--field name=x",
+        "--body x.json",
+        "--public-url http://x.example/",
+        "--host 127.0.0.1",
+        "--port 9000",
+        "--fail 1",
+        "--fail-first 1",
+        "--status 200",
+        "--retry-after 1",
+        "--delay 0s",
+        "--secret a-secret-of-mine --secret another-secret",
+    ] {
+        assert!(refused(&format!("{forward} {beside}")), "{beside}");
+    }
+    for taken in ["", "--site s --events visitor_spike --field name=x", forward] {
+        assert!(!refused(taken), "{taken}");
+    }
+}
