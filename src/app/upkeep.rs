@@ -15,7 +15,9 @@ use crate::domain::webhook::DisableReason;
 use crate::record::keyring::Keyring;
 use crate::record::pg_monitor::{PgMonitor, in_words};
 use crate::record::retention::{self, RetentionStep};
-use crate::record::{activity, health, idempotency, jobs, keys, migrate, partitions, registry, sessions};
+use crate::record::{
+    activity, audit, health, idempotency, jobs, keys, migrate, partitions, registry, sessions,
+};
 use crate::tasks::Tasks;
 use crate::telemetry::Metrics;
 use crate::telemetry::words::{ConnectionState, HistoryTable, PostgresOp};
@@ -33,15 +35,17 @@ enum Purged {
     Jobs,
     Activity,
     Sessions,
+    Audit,
 }
 
 impl Purged {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Changes,
         Self::Keys,
         Self::Jobs,
         Self::Activity,
         Self::Sessions,
+        Self::Audit,
     ];
 }
 
@@ -53,6 +57,7 @@ struct Upkeep {
     monitor: PgMonitor,
     keyring: Arc<Keyring>,
     retention_ms: i64,
+    audit_retention: TimeDelta,
 }
 
 /// Starts the upkeep. A failure is logged and tried again; none of it stops the process.
@@ -65,6 +70,7 @@ pub(super) fn start(app: &AppContext, tasks: &mut Tasks) {
         monitor: app.pg_monitor.clone(),
         keyring: Arc::clone(&app.keyring),
         retention_ms: i64::try_from(app.config.postgres.retention.as_millis()).unwrap_or(i64::MAX),
+        audit_retention: TimeDelta::from_std(app.config.postgres.audit_retention).unwrap_or(TimeDelta::MAX),
     };
     let finished = app.lifecycle.finished.clone();
     tasks.spawn_background("upkeep", async move {
@@ -166,6 +172,7 @@ impl Upkeep {
                 Purged::Jobs => jobs::purge(connection, now - TimeDelta::days(30)).await,
                 Purged::Activity => activity::purge(connection, now).await,
                 Purged::Sessions => sessions::purge(connection, now).await,
+                Purged::Audit => audit::purge(connection, now - self.audit_retention).await,
             }
         });
         purged.await

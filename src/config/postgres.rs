@@ -24,12 +24,16 @@ pub struct PostgresConfig {
     /// Time for which deliveries and their attempts are kept.
     #[serde(deserialize_with = "duration::deserialize")]
     pub(crate) retention: Duration,
+    /// Time for which the entries of the audit log are kept.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub(crate) audit_retention: Duration,
 }
 
 /// Port of a server whose URL names none.
 const DEFAULT_PORT: u16 = 5432;
 /// A day longer than the topics' seven: what Kafka may still hand out is still known.
 const MIN_RETENTION: Duration = Duration::from_secs(8 * 86_400);
+const MIN_AUDIT_RETENTION: Duration = Duration::from_secs(30 * 86_400);
 const MAX_RETENTION: Duration = Duration::from_secs(3_660 * 86_400);
 
 impl Default for PostgresConfig {
@@ -40,6 +44,7 @@ impl Default for PostgresConfig {
             max_connections: 16,
             statement_timeout: Duration::from_secs(10),
             retention: Duration::from_secs(30 * 86_400),
+            audit_retention: Duration::from_secs(400 * 86_400),
         }
     }
 }
@@ -53,6 +58,7 @@ impl fmt::Debug for PostgresConfig {
             .field("max_connections", &self.max_connections)
             .field("statement_timeout", &self.statement_timeout)
             .field("retention", &self.retention)
+            .field("audit_retention", &self.audit_retention)
             .finish()
     }
 }
@@ -78,6 +84,12 @@ impl PostgresConfig {
             "postgres.retention",
             HIDDEN,
             "allowed: 8d, which is a day longer than the topics keep records, to 3660d",
+        );
+        problems.check(
+            (MIN_AUDIT_RETENTION..=MAX_RETENTION).contains(&self.audit_retention),
+            "postgres.audit_retention",
+            HIDDEN,
+            "allowed: 30d to 3660d",
         );
     }
 

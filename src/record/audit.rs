@@ -40,3 +40,22 @@ pub(crate) async fn write(
     .await?;
     Ok(())
 }
+
+/// Most rows that one call of [`purge`] looks at.
+const PURGE_BATCH: i64 = 5_000;
+
+/// Deletes some of the entries from before `before`, the oldest first; returns how many. Call it
+/// every few minutes, until none is left.
+pub async fn purge(conn: &mut PgConnection, before: DateTime<Utc>) -> Result<u64, sqlx::Error> {
+    // Ids grow with time, so the oldest are found without an index of times.
+    let purged = sqlx::query!(
+        "delete from audit_log where id = any(array(
+             select id from (select id, at from audit_log order by id limit $2) oldest where at < $1
+         ))",
+        before,
+        PURGE_BATCH
+    )
+    .execute(conn)
+    .await?;
+    Ok(purged.rows_affected())
+}

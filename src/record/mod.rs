@@ -29,7 +29,7 @@ pub mod tokens;
 pub mod sessions;
 pub mod portal_links;
 pub mod idempotency;
-pub(crate) mod audit;
+pub mod audit;
 pub mod jobs;
 pub(crate) mod erasure;
 pub mod outcomes;

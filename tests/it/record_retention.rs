@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use bellwether::clock;
 use bellwether::domain::id::uuid_floor;
+use bellwether::record::audit;
 use bellwether::record::partitions::ensure_partitions;
 use bellwether::record::retention::{self, RetentionStep};
 use sqlx::{PgConnection, PgPool};
@@ -152,4 +154,28 @@ async fn a_day_stays_while_deliveries_of_it_are_paused(pool: PgPool) {
         .expect("aged");
     assert_eq!(drop_all(&mut conn).await, 1);
     assert_eq!(count(&mut conn, "deliveries").await, 2);
+}
+
+#[sqlx::test]
+async fn the_audit_log_loses_what_is_older_than_asked(pool: PgPool) {
+    let mut conn = pool.acquire().await.expect("connection");
+    // Two batches of old entries, and some that are kept.
+    sqlx::query(
+        "insert into audit_log (at, subject, action)
+         select now() - make_interval(days => case when n <= 7000 then 401 else 399 end), 'ops', 'site.put'
+         from generate_series(1, 7010) n",
+    )
+    .execute(&mut *conn)
+    .await
+    .expect("inserted");
+    let before = clock::now() - chrono::TimeDelta::days(400);
+    let mut batches = Vec::new();
+    loop {
+        match audit::purge(&mut conn, before).await.expect("purged") {
+            0 => break,
+            purged => batches.push(purged),
+        }
+    }
+    assert_eq!(batches, [5_000, 2_000]);
+    assert_eq!(count(&mut conn, "audit_log").await, 10);
 }
