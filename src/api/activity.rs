@@ -12,8 +12,9 @@ use crate::record::{activity, site_now};
 use super::answer::{self, optional_time, time};
 use super::extract::ReadableSite;
 use super::field_errors::FieldCode;
+use super::parameter::Parameter;
 use super::problem::Problem;
-use super::query::{Instant, Query};
+use super::query::Query;
 use super::sites::check_registered;
 use super::state::ApiState;
 
@@ -86,12 +87,11 @@ struct AskedHours {
 
 impl AskedHours {
     fn read(query: &Query, now: DateTime<Utc>) -> Result<Self, Problem> {
-        let mut errors = query.refuse_unknown();
-        let from: Option<Instant> = query.one("from", Instant::ALLOWED, &mut errors);
-        let to: Option<Instant> = query.one("to", Instant::ALLOWED, &mut errors);
-        let to = to.map_or(now, |to| to.0);
+        let mut errors = query.check_names();
+        let from = query.time(Parameter::From, &mut errors);
+        let to = query.time(Parameter::To, &mut errors).unwrap_or(now);
         let from = match from {
-            Some(from) => from.0,
+            Some(from) => from,
             None => to.checked_sub_signed(DEFAULT_SPAN).unwrap_or(to),
         };
         let length = to - from;
@@ -147,7 +147,6 @@ fn truncate(at: DateTime<Utc>, step: TimeDelta) -> DateTime<Utc> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::parameter::Parameter;
 
     fn at(text: &str) -> DateTime<Utc> {
         text.parse().expect("a time")

@@ -15,8 +15,9 @@ use crate::record::episodes::{self, EpisodeCursor};
 
 use super::answer::{self, Page, optional_time, time};
 use super::extract::ReadableSite;
+use super::parameter::Parameter;
 use super::problem::Problem;
-use super::query::{Instant, Query};
+use super::query::Query;
 use super::sites::check_registered;
 use super::state::ApiState;
 
@@ -26,17 +27,16 @@ pub(super) async fn list(
     site: ReadableSite,
     query: Query,
 ) -> Result<Response, Problem> {
-    let mut errors = query.refuse_unknown();
-    let events = format!("one of {}", EventType::WORDS.join(", "));
-    let event: Option<EventType> = query.one("event", &events, &mut errors);
-    let since: Option<Instant> = query.one("since", Instant::ALLOWED, &mut errors);
+    let mut errors = query.check_names();
+    let events: Vec<EventType> = query.many(Parameter::AlertEvents, &mut errors);
+    let since = query.time(Parameter::Since, &mut errors);
     let after: Option<Cursor> = query.after(&mut errors);
     let limit = query.limit(&mut errors);
     Problem::check(errors)?;
     let mut conn = state.read().await?;
-    let (since, after) = (since.map(|at| at.0), after.map(|cursor| cursor.0));
+    let after = after.map(|cursor| cursor.0);
     let rows = i64::from(limit) + 1;
-    let found = episodes::list(&mut conn, site.id(), event, since, after, rows).await?;
+    let found = episodes::list(&mut conn, site.id(), &events, since, after, rows).await?;
     if found.is_empty() {
         check_registered(&mut conn, &site).await?;
     }

@@ -47,7 +47,7 @@ const fn call(
 pub const CALLS: [Call; 30] = {
     use Access::{Admin, Editor, Scoped, Viewer};
     use Method::{Delete, Get, Patch, Post, Put};
-    use Parameter::{After, Event, Events, From, Include, Limit, Part, Since, Statuses, To};
+    use Parameter::{After, AlertEvents, Events, From, Include, Limit, Part, Since, Statuses, To};
     use ProblemType::{
         DuplicateGoal, ExternalIdTaken, GoalLimit, GoalWatched, NotSendable, RecoveryLimit, SiteIsAlias,
         TooManyTests, WebhookLimit,
@@ -145,7 +145,7 @@ pub const CALLS: [Call; 30] = {
             .answers("SiteStatus"),
         call(Get, ALERTS, Viewer, 200, || get(alerts::list))
             .does("List the alerts of a site, newest first, suppressed ones too")
-            .asks(&[Event, Since, Limit, After])
+            .asks(&[AlertEvents, Since, Limit, After])
             .answers("Alerts"),
         call(Get, ACTIVITY, Viewer, 200, || get(activity::read))
             .does("Read the visitors over time, by the minute or by the hour")

@@ -18,8 +18,9 @@ use super::answer::{self, Page};
 use super::delivery_answer::DeliveryAnswer;
 use super::extract::{PathIds, ReadableSite};
 use super::field_errors::FieldErrors;
+use super::parameter::{Parameter, UNDELIVERED};
 use super::problem::Problem;
-use super::query::{Instant, Query};
+use super::query::Query;
 use super::state::ApiState;
 use super::webhooks::check_existed;
 
@@ -33,7 +34,7 @@ pub(super) async fn list(
     tried: Option<Extension<AlsoTried>>,
 ) -> Result<Response, Problem> {
     let webhook = ids.webhook()?;
-    let mut errors = query.refuse_unknown();
+    let mut errors = query.check_names();
     let mut query = read_query(&query, &mut errors);
     Problem::check(errors)?;
     let mut conn = state.read().await?;
@@ -80,14 +81,14 @@ pub(super) async fn get(
 }
 
 fn read_query(query: &Query, errors: &mut FieldErrors) -> HistoryQuery {
-    let since: Option<Instant> = query.one("since", Instant::ALLOWED, errors);
+    let since = query.time(Parameter::Since, errors);
     HistoryQuery {
         statuses: read_statuses(query, errors),
         events: query
-            .many("event", EventType::WORDS, errors)
+            .many::<EventType>(Parameter::Events, errors)
             .into_iter()
             .collect(),
-        since_ms: since.map(|since| since.0.timestamp_millis()),
+        since_ms: since.map(|since| since.timestamp_millis()),
         after: query.after(errors),
         limit: query.limit(errors),
         also_tried: false,
@@ -96,12 +97,7 @@ fn read_query(query: &Query, errors: &mut FieldErrors) -> HistoryQuery {
 
 /// Reads the statuses; `undelivered` stands for those that end without success.
 fn read_statuses(query: &Query, errors: &mut FieldErrors) -> BTreeSet<DeliveryStatus> {
-    let words: Vec<&str> = DeliveryStatus::WORDS
-        .iter()
-        .copied()
-        .chain([UNDELIVERED])
-        .collect();
-    let read: Vec<StatusWord> = query.many("status", &words, errors);
+    let read: Vec<StatusWord> = query.many(Parameter::Statuses, errors);
     let mut statuses = BTreeSet::new();
     for word in read {
         match word {
@@ -111,9 +107,6 @@ fn read_statuses(query: &Query, errors: &mut FieldErrors) -> BTreeSet<DeliverySt
     }
     statuses
 }
-
-/// Both statuses of a delivery that never arrived.
-pub(super) const UNDELIVERED: &str = "undelivered";
 
 #[derive(PartialEq)]
 enum StatusWord {

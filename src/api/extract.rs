@@ -155,17 +155,27 @@ impl<S: Send + Sync> FromRequestParts<S> for AdminEditor {
 /// Proof that the caller may change something. A transaction that writes asks for one.
 pub(super) trait MayWrite {
     fn caller(&self) -> &Caller;
+    /// The site that the change belongs to; `None` for tokens.
+    fn changed_site(&self) -> Option<&SiteId>;
 }
 
 impl MayWrite for WritableSite {
     fn caller(&self) -> &Caller {
         &self.caller
     }
+
+    fn changed_site(&self) -> Option<&SiteId> {
+        Some(&self.id)
+    }
 }
 
 impl MayWrite for AdminEditor {
     fn caller(&self) -> &Caller {
         &self.0
+    }
+
+    fn changed_site(&self) -> Option<&SiteId> {
+        None
     }
 }
 

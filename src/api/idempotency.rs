@@ -19,6 +19,7 @@ use super::connection_share::with_own_share;
 use super::extract::MayWrite;
 use super::problem::Problem;
 use super::problem_type::ProblemType;
+use super::sites;
 use super::state::ApiState;
 
 /// Log lines about keys that could not be released.
@@ -141,7 +142,13 @@ impl IdempotencyKey {
         let claimed = idempotency::claim(&mut conn, &state.keyring, key, &hash, holder, clock::now()).await?;
         match claimed {
             Claimed::Ours(claim) => Ok(Admission::Execute(Execution(Some(claim)))),
-            Claimed::Answered(answer) => Ok(Admission::Replay(replay(answer))),
+            Claimed::Answered(answer) => {
+                // Keys of a deleted site are erased by a job, a moment later than the site is gone.
+                if let Some(site_id) = proof.changed_site() {
+                    sites::find(&mut conn, site_id).await?;
+                }
+                Ok(Admission::Replay(replay(answer)))
+            }
             Claimed::InFlight => Err(in_flight()),
             Claimed::OtherRequest => Err(Problem::new(
                 ProblemType::IdempotencyKeyReused,

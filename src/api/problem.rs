@@ -94,6 +94,18 @@ impl Problem {
         self
     }
 
+    /// The problem document.
+    pub(super) fn body(&self) -> Vec<u8> {
+        let body = ProblemBody {
+            r#type: self.problem_type.urn(),
+            title: self.problem_type.title(),
+            status: self.problem_type.status().as_u16(),
+            detail: &self.detail,
+            errors: &self.errors,
+        };
+        serde_json::to_vec(&body).expect("plain data with string keys always becomes JSON")
+    }
+
     pub(super) fn is_not_found(&self) -> bool {
         self.problem_type == ProblemType::NotFound
     }
@@ -116,16 +128,7 @@ struct ProblemBody<'a> {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let status = self.problem_type.status();
-        let body = ProblemBody {
-            r#type: self.problem_type.urn(),
-            title: self.problem_type.title(),
-            status: status.as_u16(),
-            detail: &self.detail,
-            errors: &self.errors,
-        };
-        let body = serde_json::to_vec(&body).expect("plain data with string keys always becomes JSON");
-        let mut response = (status, body).into_response();
+        let mut response = (self.problem_type.status(), self.body()).into_response();
         let headers = response.headers_mut();
         headers.insert(
             header::CONTENT_TYPE,

@@ -7,6 +7,7 @@ use crate::domain::words::words;
 words! {
     /// The type of a problem, on which programs may rely: `urn:bellwether:error:` and the word.
     pub enum ProblemType {
+        MalformedRequest = "malformed-request",
         MalformedJson = "malformed-json",
         InvalidIdempotencyKey = "invalid-idempotency-key",
         Unauthenticated = "unauthenticated",
@@ -24,12 +25,14 @@ words! {
         IdempotencyKeyInFlight = "idempotency-key-in-flight",
         RequestTimeout = "request-timeout",
         BodyTooLarge = "body-too-large",
+        UriTooLong = "uri-too-long",
         UnsupportedMediaType = "unsupported-media-type",
         InvalidFields = "invalid-fields",
         IdempotencyKeyReused = "idempotency-key-reused",
         RateLimited = "rate-limited",
         TooManyFailedLogins = "too-many-failed-logins",
         TooManyTests = "too-many-tests",
+        HeadersTooLarge = "headers-too-large",
         Internal = "internal",
         Unavailable = "unavailable",
     }
@@ -44,7 +47,9 @@ impl ProblemType {
     /// The status of the answer.
     pub(super) const fn status(self) -> StatusCode {
         match self {
-            Self::MalformedJson | Self::InvalidIdempotencyKey => StatusCode::BAD_REQUEST,
+            Self::MalformedRequest | Self::MalformedJson | Self::InvalidIdempotencyKey => {
+                StatusCode::BAD_REQUEST
+            }
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
@@ -60,6 +65,8 @@ impl ProblemType {
             | Self::IdempotencyKeyInFlight => StatusCode::CONFLICT,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UriTooLong => StatusCode::URI_TOO_LONG,
+            Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::InvalidFields | Self::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
             Self::RateLimited | Self::TooManyFailedLogins | Self::TooManyTests => {
@@ -73,6 +80,7 @@ impl ProblemType {
     /// One line for people, the same for every problem of this type.
     pub(super) const fn title(self) -> &'static str {
         match self {
+            Self::MalformedRequest => "The request is not HTTP/1.1 as it should be",
             Self::MalformedJson => "The request body is not valid JSON",
             Self::InvalidIdempotencyKey => "The Idempotency-Key header is not valid",
             Self::Unauthenticated => "The request needs a valid token",
@@ -90,6 +98,8 @@ impl ProblemType {
             Self::IdempotencyKeyInFlight => "A request with this Idempotency-Key is still in progress",
             Self::RequestTimeout => "The request body took too long to arrive",
             Self::BodyTooLarge => "The request body is too large",
+            Self::UriTooLong => "The URL is too long",
+            Self::HeadersTooLarge => "The headers of the request are too large",
             Self::UnsupportedMediaType => "The content type of the request body is not supported",
             Self::InvalidFields => "Some fields are not valid",
             Self::IdempotencyKeyReused => "The Idempotency-Key was already used for another request",

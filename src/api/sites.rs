@@ -1,7 +1,5 @@
 //! The calls that register, change and read sites.
 
-use std::str::FromStr;
-
 use axum::extract::State;
 use axum::response::Response;
 use serde_json::{Map, Value};
@@ -94,8 +92,8 @@ pub(super) async fn list(
     caller: Caller,
     query: Query,
 ) -> Result<Response, Problem> {
-    let mut errors = query.refuse_unknown();
-    let part: Option<SearchText> = query.one("q", "a part of an id or name", &mut errors);
+    let mut errors = query.check_names();
+    let part = query.part(&mut errors);
     let limit = query.limit(&mut errors);
     let after: Option<SiteId> = query.after(&mut errors);
     Problem::check(errors)?;
@@ -105,7 +103,7 @@ pub(super) async fn list(
     let found = sites::list(
         &mut conn,
         caller.sites(),
-        part.as_ref().map(|part| part.0.as_str()),
+        part.as_deref(),
         after,
         i64::from(limit) + 1,
     )
@@ -115,20 +113,6 @@ pub(super) async fn list(
     let counted = sites::counted(&mut conn, &found, clock::now()).await?;
     let data: Vec<Value> = counted.iter().map(site_answer::shown).collect();
     Ok(answer::ok(&Page { data, next }))
-}
-
-/// A part of an id or name. Neither has control characters, and Postgres takes no NUL.
-struct SearchText(String);
-
-impl FromStr for SearchText {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        match text.chars().any(char::is_control) {
-            true => Err(()),
-            false => Ok(Self(text.to_owned())),
-        }
-    }
 }
 
 pub(super) async fn find(conn: &mut PgConnection, site_id: &SiteId) -> Result<SiteRecord, Problem> {

@@ -25,7 +25,7 @@ const PATH: &str = "/api/tokens";
 
 /// `GET /api/tokens?limit=&after=`: tokens that are not revoked, newest first.
 pub(super) async fn list(State(state): State<ApiState>, _: Admin, query: Query) -> Result<Response, Problem> {
-    let mut errors = query.refuse_unknown();
+    let mut errors = query.check_names();
     let (limit, after) = (query.limit(&mut errors), query.after::<TokenId>(&mut errors));
     Problem::check(errors)?;
     let mut conn = state.read().await?;

@@ -172,9 +172,7 @@ impl<'a> BodyObject<'a> {
             Value::String(text) => text,
             other => return wrong_type(&self.pointer_to(name), other, allowed, errors),
         };
-        let read = DateTime::parse_from_rfc3339(text).ok().map(|at| at.to_utc());
-        // An offset leads beyond the years that RFC 3339 can write, and answers could not show it.
-        let read = read.filter(|at| (0..=9_999).contains(&at.year()));
+        let read = read_time(text);
         if read.is_none() {
             let detail = format!("The value must be {allowed}, not `{}`.", echo(text));
             errors.add(self.pointer_to(name), FieldCode::Invalid, detail);
@@ -234,6 +232,13 @@ impl<'a> BodyObject<'a> {
         }
         Some(texts)
     }
+}
+
+/// Reads an RFC 3339 time. An offset may lead beyond the years that RFC 3339 can write, which
+/// answers could not show: it is none then.
+pub(super) fn read_time(text: &str) -> Option<DateTime<Utc>> {
+    let read = DateTime::parse_from_rfc3339(text).ok().map(|at| at.to_utc());
+    read.filter(|at| (0..=9_999).contains(&at.year()))
 }
 
 /// Reads `value` as an object.

@@ -19,7 +19,6 @@ use crate::domain::secret::Secret;
 use crate::domain::site::SiteId;
 use crate::domain::trigger::NameFilter;
 use crate::domain::webhook::WebhookSettings;
-use crate::domain::words::words;
 use crate::record::delivery_pages::AlsoTried;
 use crate::record::keyring::Keyring;
 use crate::record::webhooks::{self, Changed, CreateError, NewWebhook, WebhookRecord};
@@ -33,6 +32,7 @@ use super::extract::{PathIds, ReadableSite, RegistrableSite, WritableSite};
 use super::field_errors::{FieldCode, FieldErrors};
 use super::idempotency::{Execution, IdempotencyKey};
 use super::merge;
+use super::parameter::{Included, Parameter};
 use super::problem::Problem;
 use super::problem_type::ProblemType;
 use super::query::Query;
@@ -154,8 +154,8 @@ pub(super) async fn list(
     query: Query,
     tried: Option<Extension<AlsoTried>>,
 ) -> Result<Response, Problem> {
-    let mut errors = query.refuse_unknown();
-    let included: Vec<Included> = query.many("include", Included::WORDS, &mut errors);
+    let mut errors = query.check_names();
+    let included: Vec<Included> = query.many(Parameter::Include, &mut errors);
     Problem::check(errors)?;
     let mut conn = state.read().await?;
     // The limit of webhooks a site may have keeps them on one page.
@@ -171,14 +171,6 @@ pub(super) async fn list(
         add_recent(&mut conn, site.id(), &webhooks, &mut answers, tried.is_some()).await?;
     }
     Ok(answer::ok(&Page::only(answers)))
-}
-
-words! {
-    /// An addition to the list of webhooks, by the name of its field.
-    pub(super) enum Included {
-        /// The newest deliveries of each, without tests and payloads.
-        Recent = "recent",
-    }
 }
 
 /// Most deliveries that are added to a webhook.

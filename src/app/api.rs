@@ -41,7 +41,7 @@ pub(super) fn start(
             stop.cancelled().await;
             tokio::time::sleep(close_delay).await;
         };
-        let served = axum::serve(listener, service).with_graceful_shutdown(until);
+        let served = axum::serve(api::answering(listener), service).with_graceful_shutdown(until);
         tokio::select! {
             result = served.into_future() => Ok(result?),
             // Someone sends a request byte by byte, or does not read the answer.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::hidden::is_unseen;
 use super::texts::has_control;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -25,7 +26,9 @@ pub enum InvalidSecret {
     KeyLength(usize),
     #[error("a secret has no control characters")]
     ControlCharacter,
-    #[error("a secret has no blanks at its ends: they are easily lost when it is copied")]
+    #[error(
+        "a secret has no blanks and no invisible characters at its ends: they are easily lost when it is copied"
+    )]
     BlankEnd,
 }
 
@@ -45,7 +48,7 @@ impl Secret {
             if has_control(text) {
                 return Err(InvalidSecret::ControlCharacter);
             }
-            if text.trim() != text {
+            if text.starts_with(is_unseen) || text.ends_with(is_unseen) {
                 return Err(InvalidSecret::BlankEnd);
             }
         }
@@ -137,6 +140,12 @@ mod tests {
             (" twelve-chars", false),
             ("twelve-chars ", false),
             ("\u{a0}twelve-chars", false),
+            ("\u{200b}twelve-chars", false),
+            ("twelve-chars\u{feff}", false),
+            ("twelve-chars\u{200d}", false),
+            ("\u{2060}twelve-chars", false),
+            ("\u{3164}twelve-chars", false),
+            ("twelve\u{200b}chars", true),
             ("twelve chars", true),
             ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", true),
             ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaS", false),

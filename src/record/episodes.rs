@@ -86,28 +86,29 @@ const DROP: &str = "visitor_drop";
 /// Place in the list of a site's episodes: the beginning and the id of the last one shown.
 pub type EpisodeCursor = (DateTime<Utc>, Uuid);
 
-/// Reads the episodes of a site, newest first: at most `limit`, of one type, begun since, and after
-/// the cursor, where given.
+/// Reads the episodes of a site, newest first: at most `limit`, of these types (none: of all),
+/// begun since, and after the cursor, where given.
 pub async fn list(
     conn: &mut PgConnection,
     site: &SiteId,
-    event: Option<EventType>,
+    events: &[EventType],
     since: Option<DateTime<Utc>>,
     after: Option<EpisodeCursor>,
     limit: i64,
 ) -> Result<Vec<EpisodeEntry>, sqlx::Error> {
     let (after_at, after_id) = after.unzip();
+    let events: Vec<&str> = events.iter().map(|event| event.as_str()).collect();
     let rows = sqlx::query_as!(
         EpisodeRow,
         "select id, site_id, event_type, trigger, webhook_ids, started_at, ended_at, peak, threshold, expected, score,
                 notification_id
          from episodes
-         where site_id = $1 and ($2::text is null or event_type = $2) and ($3::timestamptz is null or started_at >= $3)
+         where site_id = $1 and (cardinality($2::text[]) = 0 or event_type = any($2)) and ($3::timestamptz is null or started_at >= $3)
            and ($4::timestamptz is null or (started_at, id) < ($4, $5::uuid))
            and exists (select from sites where sites.site_id = $1)
          order by started_at desc, id desc limit $6",
         site.as_str(),
-        event.map(EventType::as_str),
+        &events as &[&str],
         since,
         after_at,
         after_id,

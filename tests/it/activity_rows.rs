@@ -171,7 +171,7 @@ fn episode(site_id: &str, minute: i64) -> EpisodeEntry {
 }
 
 async fn list(conn: &mut PgConnection, id: &str) -> Vec<EpisodeEntry> {
-    episodes::list(conn, &site(id), None, None, None, 50)
+    episodes::list(conn, &site(id), &[], None, None, 50)
         .await
         .expect("listed")
 }
@@ -218,22 +218,22 @@ async fn episodes_are_listed_newest_first_by_cursor(pool: PgPool) {
     episodes::write(&mut conn, &all, clock::now())
         .await
         .expect("written");
-    let first = episodes::list(&mut conn, &site("s"), None, None, None, 3)
+    let first = episodes::list(&mut conn, &site("s"), &[], None, None, 3)
         .await
         .expect("listed");
     assert_eq!(first, [all[4].clone(), all[3].clone(), all[2].clone()]);
     let after = Some((all[2].started_at, all[2].id));
-    let second = episodes::list(&mut conn, &site("s"), None, None, after, 3)
+    let second = episodes::list(&mut conn, &site("s"), &[], None, after, 3)
         .await
         .expect("listed");
     assert_eq!(second, [all[1].clone(), all[0].clone()]);
     let since = Some(all[3].started_at);
-    let spikes = Some(EventType::VisitorSpike);
+    let spikes = &[EventType::VisitorSpike, EventType::VisitorDrop];
     let recent = episodes::list(&mut conn, &site("s"), spikes, since, None, 9)
         .await
         .expect("listed");
     assert_eq!(recent.len(), 2);
-    let goals = Some(EventType::GoalCompletion);
+    let goals = &[EventType::GoalCompletion];
     assert!(
         episodes::list(&mut conn, &site("s"), goals, None, None, 9)
             .await

@@ -279,6 +279,43 @@ async fn a_claim_that_was_taken_over_stores_no_answer(pool: PgPool) {
 }
 
 #[sqlx::test]
+async fn no_answer_is_repeated_after_its_site_is_deleted(pool: PgPool) {
+    let api = Api::start(pool.clone()).await;
+    let webhook = post(&api, &api.token, WEBHOOKS, "key-1", &body()).await;
+    let goal = json!({"name": "Paid", "kind": "event", "event": "paid"});
+    assert_eq!(post(&api, &api.token, GOALS, "key-2", &goal).await.status, 201);
+    let secret = format!(
+        "{WEBHOOKS}/{}/rotate-secret",
+        webhook.body["id"].as_str().expect("an id")
+    );
+    assert_eq!(
+        post(&api, &api.token, &secret, "key-3", &json!({})).await.status,
+        200
+    );
+    let links = "/api/sites/example.com/portal-links";
+    assert_eq!(
+        post(&api, &api.token, links, "key-4", &json!({})).await.status,
+        201
+    );
+    // No job runs here: the keys are still stored.
+    assert_eq!(
+        api.send("DELETE", "/api/sites/example.com", None).await.status,
+        204
+    );
+    assert_eq!(count(&pool, KEY_COUNT).await, 4);
+    for (path, key, body) in [
+        (WEBHOOKS, "key-1", &body()),
+        (GOALS, "key-2", &goal),
+        (&secret, "key-3", &json!({})),
+        (links, "key-4", &json!({})),
+    ] {
+        let answer = post(&api, &api.token, path, key, body).await;
+        assert_eq!(answer.status, 404, "{path}: {}", answer.body);
+    }
+    assert_eq!(count(&pool, "select count(*) from sites").await, 0);
+}
+
+#[sqlx::test]
 async fn answers_older_than_a_day_are_purged(pool: PgPool) {
     let api = Api::start(pool.clone()).await;
     for (key, hours) in [("old", 25), ("young", 23)] {

@@ -163,3 +163,91 @@ async fn a_deleted_site_is_gone_at_once_for_everybody(pool: PgPool) {
             .expect("read");
     assert_eq!(logged, 1);
 }
+
+/// Sends bytes and reads everything until the connection ends.
+async fn exchange(api: &Api, request: &[u8]) -> String {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let address = api.base.strip_prefix("http://").expect("a URL");
+    let mut stream = tokio::net::TcpStream::connect(address).await.expect("connected");
+    let mut received = Vec::new();
+    let (mut reading, mut writing) = stream.split();
+    // The server may close before it has read everything.
+    let (_, _) = tokio::join!(writing.write_all(request), reading.read_to_end(&mut received));
+    String::from_utf8(received).expect("text")
+}
+
+#[sqlx::test]
+async fn what_the_parser_refuses_has_the_form_of_every_error(pool: PgPool) {
+    let api = Api::start(pool).await;
+    let long = format!(
+        "GET /api/sites?q={} HTTP/1.1\r\nHost: a\r\n\r\n",
+        "a".repeat(70_000)
+    );
+    let many: String = (0..200).map(|n| format!("X-{n}: a\r\n")).collect();
+    let many = format!("GET /api/sites HTTP/1.1\r\nHost: a\r\n{many}\r\n");
+    let large = format!(
+        "GET /api/sites HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n",
+        "a".repeat(600_000)
+    );
+    for (request, status, word) in [
+        (long.as_str(), "414", "uri-too-long"),
+        (&many, "431", "headers-too-large"),
+        (&large, "431", "headers-too-large"),
+        (
+            "GET /api/sites HTTP/1.1\r\nHost: a\r\nbad header\r\n\r\n",
+            "400",
+            "malformed-request",
+        ),
+        (
+            "GET /api/sites HTTP/9.9\r\nHost: a\r\n\r\n",
+            "400",
+            "malformed-request",
+        ),
+        (
+            "G{T /api/sites HTTP/1.1\r\nHost: a\r\n\r\n",
+            "400",
+            "malformed-request",
+        ),
+        (
+            "POST /api/tokens HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n",
+            "400",
+            "malformed-request",
+        ),
+    ] {
+        let answer = exchange(&api, request.as_bytes()).await;
+        let (head, body) = answer.split_once("\r\n\r\n").expect(&answer);
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
+        assert!(head.contains("content-type: application/problem+json"), "{head}");
+        let body: serde_json::Value = serde_json::from_str(body).expect("JSON");
+        assert_eq!(body["type"], format!("urn:bellwether:error:{word}"), "{body}");
+        assert_eq!(body["status"].to_string(), status);
+    }
+}
+
+#[sqlx::test]
+async fn the_list_of_sites_goes_on_behind_any_site_id(pool: PgPool) {
+    let api = Api::start(pool).await;
+    for id in ["a", "c", "e"] {
+        let put = api
+            .send("PUT", &format!("/api/sites/{id}"), Some(json!({})))
+            .await;
+        assert_eq!(put.status, 201);
+    }
+    let listed = async |after: &str| {
+        let page = api.get(&format!("/api/sites?after={after}")).await.body;
+        let sites = page["data"].as_array().expect("a list");
+        sites
+            .iter()
+            .map(|site| text(&site["site_id"]).to_owned())
+            .collect::<String>()
+    };
+    assert_eq!(listed("a").await, "ce");
+    assert_eq!(listed("b").await, "ce", "there is none of this id");
+    assert_eq!(api.send("DELETE", "/api/sites/c", None).await.status, 204);
+    assert_eq!(listed("c").await, "e", "it is gone");
+    assert_eq!(listed("e").await, "");
+    for bad in ["%00", "..", &"a".repeat(256)] {
+        let refused = api.get(&format!("/api/sites?after={bad}")).await;
+        assert_eq!(refused.errors(), [("/after", "invalid")], "{bad}");
+    }
+}

@@ -5,13 +5,8 @@ use serde_json::{Map, Value, json};
 use super::schema::{about, id, integer, time, word};
 use super::sites::site_id;
 use crate::api::call::{Access, Call, Method};
-use crate::api::deliveries::UNDELIVERED;
 use crate::api::idempotency::MAX_KEY_BYTES;
-use crate::api::parameter::Parameter;
-use crate::api::query::{DEFAULT_LIMIT, MAX_LIMIT};
-use crate::api::webhooks::Included;
-use crate::domain::delivery::DeliveryStatus;
-use crate::domain::event::EventType;
+use crate::api::parameter::{DEFAULT_LIMIT, MAX_LIMIT, Parameter};
 
 /// A sentence about the tokens that a call takes.
 pub(super) fn rights(access: Access) -> &'static str {
@@ -59,58 +54,45 @@ pub(super) fn of_request(call: &Call) -> Vec<Value> {
 }
 
 fn in_query(parameter: Parameter) -> Value {
-    let statuses: Vec<&str> = DeliveryStatus::WORDS
-        .iter()
-        .copied()
-        .chain([UNDELIVERED])
-        .collect();
-    let (schema, description) = match parameter {
-        Parameter::Limit => {
-            let mut limit = integer(1..=MAX_LIMIT);
-            limit["default"] = json!(DEFAULT_LIMIT);
-            (limit, "Entries on a page.")
+    let description = match parameter {
+        Parameter::Limit => "Entries on a page.",
+        Parameter::After => "The `next` of the page before.",
+        Parameter::Part => "A part of the id or the name.",
+        Parameter::Since => "The earliest time.",
+        Parameter::From => "The beginning; by default 24 hours before the end.",
+        Parameter::To => "The end; by default the present. At most 400 days after the beginning.",
+        Parameter::AlertEvents | Parameter::Events => "One or more event types.",
+        Parameter::Include => {
+            "`recent` adds to each webhook its newest deliveries but tests, without payloads."
         }
-        Parameter::After => (
-            json!({"type": "string", "format": "cursor"}),
-            "The `next` of the page before.",
-        ),
-        Parameter::Part => (
-            json!({"type": "string", "pattern": r"^[^\x00-\x1f\x7f-\x9f]*$"}),
-            "A part of the id or the name.",
-        ),
-        Parameter::Since => (time(), "The earliest time."),
-        Parameter::From => (time(), "The beginning; by default 24 hours before the end."),
-        Parameter::To => (
-            time(),
-            "The end; by default the present. At most 400 days after the beginning.",
-        ),
-        Parameter::Event => (word(EventType::WORDS), "One event type."),
-        Parameter::Events => (words(EventType::WORDS), "One or more event types."),
-        Parameter::Include => (
-            words(Included::WORDS),
-            "`recent` adds to each webhook its newest deliveries but tests, without payloads.",
-        ),
-        Parameter::Statuses => (
-            words(&statuses),
-            "One or more statuses; `undelivered` is `failed` and `cancelled`.",
-        ),
+        Parameter::Statuses => "One or more statuses; `undelivered` is `failed` and `cancelled`.",
     };
+    let words = parameter.words();
     // A parameter without a value, as a form sends it for "any", counts as absent.
-    let schema = json!({"anyOf": [schema, {"type": "string", "maxLength": 0}]});
+    let schema = match &words {
+        Some(words) => json!({"type": ["array", "string"], "items": word(words), "maxLength": 0}),
+        None => json!({"anyOf": [of_one_value(parameter), {"type": "string", "maxLength": 0}]}),
+    };
     let mut all = json!({"name": parameter.name(), "in": "query", "required": false, "description": description,
                          "schema": schema});
-    if matches!(
-        parameter,
-        Parameter::Events | Parameter::Statuses | Parameter::Include
-    ) {
+    if words.is_some() {
         all["style"] = json!("form");
         all["explode"] = json!(false);
     }
     all
 }
 
-fn words(words: &[&str]) -> Value {
-    json!({"type": "array", "items": word(words), "minItems": 1})
+fn of_one_value(parameter: Parameter) -> Value {
+    match parameter {
+        Parameter::Limit => {
+            let mut limit = integer(1..=MAX_LIMIT);
+            limit["default"] = json!(DEFAULT_LIMIT);
+            limit
+        }
+        Parameter::After => json!({"type": "string", "format": "cursor"}),
+        Parameter::Since | Parameter::From | Parameter::To => time(),
+        _ => json!({"type": "string", "pattern": r"^[^\x00-\x1f\x7f-\x9f]*$"}),
+    }
 }
 
 /// The headers of answers, by their names.

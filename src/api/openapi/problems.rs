@@ -10,9 +10,9 @@ use crate::api::problem_type::ProblemType;
 /// The problems that a call may answer with.
 pub(super) fn problems_of(call: &Call) -> Vec<ProblemType> {
     use ProblemType::{
-        BodyTooLarge, Forbidden, IdempotencyKeyInFlight, IdempotencyKeyReused, Internal, InvalidFields,
-        InvalidIdempotencyKey, MalformedJson, NotFound, RateLimited, RequestTimeout, TooManyFailedLogins,
-        Unauthenticated, Unavailable, UnsupportedMediaType,
+        BodyTooLarge, Forbidden, HeadersTooLarge, IdempotencyKeyInFlight, IdempotencyKeyReused, Internal,
+        InvalidFields, InvalidIdempotencyKey, MalformedJson, MalformedRequest, NotFound, RateLimited,
+        RequestTimeout, TooManyFailedLogins, Unauthenticated, Unavailable, UnsupportedMediaType, UriTooLong,
     };
     let mut all = vec![
         Unauthenticated,
@@ -20,6 +20,10 @@ pub(super) fn problems_of(call: &Call) -> Vec<ProblemType> {
         TooManyFailedLogins,
         Internal,
         Unavailable,
+        // What the HTTP parser cannot read.
+        MalformedRequest,
+        UriTooLong,
+        HeadersTooLarge,
         // Also a call without parameters refuses those that it is given.
         InvalidFields,
     ];

@@ -15,6 +15,7 @@ use crate::api::webhook_input::{
 };
 use crate::domain::event::EventType;
 use crate::domain::health::{HealthReason, HealthState};
+use crate::domain::hidden::is_unseen;
 use crate::domain::own_headers::{MAX_NAME_BYTES, MAX_OWN_HEADERS, MAX_VALUE_BYTES, reserved_pattern};
 use crate::domain::target::MAX_URL_CHARS;
 use crate::domain::webhook::{
@@ -161,11 +162,34 @@ fn own_headers() -> Value {
     about(schema, "Added to every request; the values are secrets.")
 }
 
-/// 12 to 64 characters without blanks at the ends, or `whsec_` and strict base64 of 24 to 64 bytes.
+/// The characters that nobody sees, as the inside of a character class of a regular expression.
+fn unseen_class() -> String {
+    let mut class = String::new();
+    let mut all = ('\0'..=char::MAX).filter(|one| is_unseen(*one)).peekable();
+    while let Some(first) = all.next() {
+        let mut last = first;
+        while let Some(next) = all.next_if(|next| u32::from(*next) == u32::from(last) + 1) {
+            last = next;
+        }
+        for one in [first, '-', last] {
+            match one {
+                '-' => class.push('-'),
+                // `\u` has four digits; what lies beyond them stands for itself.
+                one if u32::from(one) <= 0xffff => class.push_str(&format!("\\u{:04x}", u32::from(one))),
+                one => class.push(one),
+            }
+        }
+    }
+    class
+}
+
+/// 12 to 64 characters with something to see at the ends, or `whsec_` and strict base64 of 24 to 64
+/// bytes.
 fn secret() -> Value {
+    let unseen = unseen_class();
     let plain = json!({
         "minLength": 12, "maxLength": 64, "not": {"pattern": "^whsec_"},
-        "pattern": r"^[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f]$",
+        "pattern": format!(r"^[^{unseen}][^\x00-\x1f\x7f-\x9f]*[^{unseen}]$"),
     });
     let (any, two_of_six, four_of_six) = ("[A-Za-z0-9+/]", "[AQgw]", "[AEIMQUYcgkosw048]");
     let (one_byte, two_bytes) = (

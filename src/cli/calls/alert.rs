@@ -21,9 +21,9 @@ pub(in crate::cli) enum AlertCommand {
 pub(in crate::cli) struct ListedAlerts {
     #[command(flatten)]
     site: SiteArgs,
-    /// Event type
-    #[arg(long, value_name = "TYPE", value_parser = PossibleValuesParser::new(EventType::WORDS))]
-    event: Option<String>,
+    /// Event types, with commas between them
+    #[arg(long, value_name = "TYPES", value_delimiter = ',', value_parser = events())]
+    event: Vec<String>,
     /// Earliest time, such as 2026-02-25T12:00:00Z
     #[arg(long, value_name = "TIME", value_parser = time)]
     since: Option<String>,
@@ -31,6 +31,11 @@ pub(in crate::cli) struct ListedAlerts {
     page: PageArgs,
     #[command(flatten)]
     output: OutputArgs,
+}
+
+/// The event types that an alert may have.
+fn events() -> PossibleValuesParser {
+    PossibleValuesParser::new(EventType::WITH_EPISODES.map(EventType::as_str))
 }
 
 const COLUMNS: [Column; 7] = [
@@ -46,7 +51,8 @@ const COLUMNS: [Column; 7] = [
 /// Runs the command.
 pub(in crate::cli) async fn run(command: AlertCommand, api: &ApiClient) -> anyhow::Result<()> {
     let AlertCommand::List(args) = command;
-    let query = [("event", args.event), ("since", args.since)];
+    let events = (!args.event.is_empty()).then(|| args.event.join(","));
+    let query = [("event", events), ("since", args.since)];
     let query: Vec<_> = query
         .into_iter()
         .filter_map(|(name, text)| Some((name, text?)))

@@ -25,7 +25,6 @@ use crate::domain::secret::Secret;
 use crate::domain::site::SiteId;
 use crate::domain::target::TargetUrl;
 use crate::domain::time::{from_ms, rfc3339};
-use crate::domain::trigger::Triggers;
 use crate::domain::webhook::{DEFAULT_RETRY_SCHEDULE, Format, SendLimits, Webhook};
 
 /// Forwards one webhook's deliveries.
@@ -237,7 +236,6 @@ fn forwarded_webhook(
         // Their values are masked in answers.
         headers: Vec::new(),
         format,
-        triggers: Triggers::default(),
         enabled: true,
         disabled: false,
         active_since_ms: 0,
