@@ -163,7 +163,7 @@ fn times() -> impl Strategy<Value = Value> {
 
 /// True for the times that the description of the schema names as beyond it.
 fn is_beyond_the_schema(text: &str) -> bool {
-    let offset = &text[text.len().min(10)..];
+    let offset = text.get(10..).unwrap_or_default();
     let is_utc = !offset.contains(['+', '-']) || ["+00:00", "-00:00"].iter().any(|utc| offset.contains(utc));
     let is_border = ["1969-12-31", "1970-01-01", "9999-12-31"]
         .iter()
