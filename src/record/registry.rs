@@ -206,7 +206,7 @@ async fn read_feed(conn: &mut PgConnection, since_xid: u64) -> Result<Feed, sqlx
     })
 }
 
-/// Takes unchanged goals and webhooks from `old` and from the registry in the place of their equals.
+/// Takes unchanged goals and webhooks from `old` and the registry in the place of their equals.
 fn share(mut new: SiteContents, old: Option<&Arc<Site>>, registry: &Registry) -> SiteContents {
     let Some(old) = old else { return new };
     let goals: HashMap<_, &Arc<Goal>> = old.goals.iter().map(|goal| (goal.id, goal)).collect();

@@ -282,8 +282,8 @@ impl SiteState {
             }
             decision.episode = Some(decision.id.uuid());
             outcome.decided += 1;
-            // Records of several sources may be mixed otherwise when they are read again, and another
-            // event be the k-th: the state that counts this one goes first.
+            // Records of several sources may be mixed otherwise when they are read again, and
+            // another event be the k-th: the state that counts this one goes first.
             outcome.changed = true;
             self.unconfirmed.push(decision.id.uuid(), decision);
         }

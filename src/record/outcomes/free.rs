@@ -18,9 +18,9 @@ pub(crate) struct Written {
     pub(crate) locked: HashSet<DeliveryId>,
 }
 
-/// Writes outcomes as [`write()`] does, but only those of which no row is locked: the delivery's row,
-/// its row of `parked`, and, if it is parked or leaves `parked`, the row of its webhook's health,
-/// which counts what waits.
+/// Writes outcomes as [`write()`] does, but only those of which no row is locked: the delivery's
+/// row, its row of `parked`, and, if it is parked or leaves `parked`, the row of its webhook's
+/// health, which counts what waits.
 pub(crate) async fn write_free(
     connection: &mut PgConnection,
     outcomes: &[OutcomeRow],
