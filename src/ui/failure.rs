@@ -6,11 +6,10 @@ use askama::Template;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use super::form::Form;
+use super::form::{Form, MAX_FORM_BYTES};
 use super::layout::Layout;
 use super::lost_form::LostForm;
 use super::paths::sign_in_to;
-use super::posted::MAX_FORM_BYTES;
 use super::reply::Reply;
 use super::respond::page;
 use crate::chance;

@@ -3,6 +3,9 @@
 use serde_json::Value;
 use url::form_urlencoded;
 
+/// Most bytes of a form: a body of the API's size with every byte escaped, and more.
+pub(super) const MAX_FORM_BYTES: usize = 256 * 1024;
+
 /// The fields in the order in which they were sent.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Form(Vec<(String, String)>);

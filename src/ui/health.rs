@@ -2,67 +2,20 @@
 
 use chrono::TimeDelta;
 
+pub(super) use facts::{HealthFacts, Remedy, StateBox};
+use facts::{is_real, last_tried, state};
 use held::{off, open, paused};
 
 use super::html::Html;
-use super::missed::MissedCount;
-use super::model::{DeliveryView, TriggerView, WebhookView};
-use super::times::{Zone, ago, count, counted, span_words, took};
+use super::model::{DeliveryView, TriggerView};
+use super::times::{ago, count, counted, span_words, took};
 use super::words;
 use crate::domain::health::MAX_WAITING;
 use crate::domain::trigger::spike_rearm_level;
 
+/// The facts, and a state as it is shown.
+mod facts;
 mod held;
-
-/// Something that an editor can do about a state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Remedy {
-    Resume,
-    Enable,
-    Recover,
-    FinishRotation,
-}
-
-/// One state, of which a webhook may have several.
-#[derive(Debug)]
-pub(super) struct StateBox {
-    pub(super) shape: &'static str,
-    pub(super) class: &'static str,
-    pub(super) words: Html,
-    pub(super) remedies: Vec<Remedy>,
-}
-
-/// The facts from which states are told.
-#[derive(Debug)]
-pub(super) struct HealthFacts<'a> {
-    pub(super) webhook: &'a WebhookView,
-    /// The newest deliveries, newest first.
-    pub(super) newest: &'a [DeliveryView],
-    pub(super) triggers: &'a [TriggerView],
-    /// Visitors of the site now, if they were counted.
-    pub(super) visitors: Option<u64>,
-    pub(super) zone: &'a Zone,
-    /// The deliveries that it missed, if we have switched it off.
-    pub(super) missed: Option<MissedCount>,
-    /// True if tests are among the newest deliveries.
-    pub(super) knows_tests: bool,
-}
-
-fn state(shape: &'static str, class: &'static str, words: Html) -> StateBox {
-    StateBox {
-        shape,
-        class,
-        words,
-        remedies: Vec::new(),
-    }
-}
-
-impl StateBox {
-    fn with(mut self, remedy: Remedy) -> Self {
-        self.remedies.push(remedy);
-        self
-    }
-}
 
 /// The states of a webhook in the order in which they are shown.
 pub(super) fn states(facts: &HealthFacts<'_>) -> Vec<StateBox> {
@@ -92,19 +45,6 @@ pub(super) fn states(facts: &HealthFacts<'_>) -> Vec<StateBox> {
 /// The one line of a list: the first state, without the rest.
 pub(super) fn line(facts: &HealthFacts<'_>) -> StateBox {
     states(facts).swap_remove(0)
-}
-
-fn is_real(delivery: &&DeliveryView) -> bool {
-    delivery.event_type != "test"
-}
-
-/// The last delivery with a try of this outcome.
-fn last_tried<'a>(
-    facts: &HealthFacts<'a>,
-    is_wanted: impl Fn(&DeliveryView) -> bool,
-) -> Option<&'a DeliveryView> {
-    let tried = facts.newest.iter().filter(is_real).filter(|one| one.attempts > 0);
-    tried.into_iter().find(|one| is_wanted(one))
 }
 
 fn working(facts: &HealthFacts<'_>) -> StateBox {

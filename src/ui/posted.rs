@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::OwnedMutexGuard;
 
 use super::failure::PageFailure;
-use super::form::Form;
+use super::form::{Form, MAX_FORM_BYTES};
 use super::origin;
 use super::reply::Reply;
 use super::respond::{page, see_other};
@@ -24,8 +24,6 @@ use super::state::UiState;
 use crate::record::idempotency::{self, Claimed, KeyClaim, ScopedKey, StoredAnswer};
 use crate::{chance, clock};
 
-/// Most bytes of a form: a body of the API's size with every byte escaped, and more.
-pub(super) const MAX_FORM_BYTES: usize = 256 * 1024;
 /// Most bytes of a form that is too large of which the input is shown again.
 const MAX_KEPT_BYTES: usize = 1024 * 1024;
 /// Most bytes that are read of it.

@@ -2,12 +2,11 @@
 
 use askama::Template;
 use axum::extract::{Request, State};
-use axum::http::{HeaderName, HeaderValue, StatusCode, Uri, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
 use super::assets::compress;
-use super::failure::PageFailure;
 use super::session_cookie::CookieSlot;
 use super::state::UiState;
 
@@ -32,9 +31,6 @@ const HEADERS: [(HeaderName, &str); 6] = [
         "camera=(), geolocation=(), microphone=(), payment=()",
     ),
 ];
-
-/// Longest address of a page with its query.
-const MAX_ADDRESS_BYTES: usize = 16 * 1024;
 
 /// A page of this template.
 pub(super) fn page(status: StatusCode, template: &impl Template) -> Response {
@@ -80,10 +76,7 @@ pub(super) async fn add_headers(State(state): State<UiState>, mut request: Reque
         .is_some_and(|value| value.contains("gzip"));
     let cookie = CookieSlot::default();
     request.extensions_mut().insert(cookie.clone());
-    let mut response = match is_too_long(request.uri()) {
-        true => PageFailure::long_address().into_response(),
-        false => next.run(request).await,
-    };
+    let mut response = next.run(request).await;
     if takes_gzip {
         response = compressed(response).await;
     }
@@ -105,13 +98,6 @@ pub(super) async fn add_headers(State(state): State<UiState>, mut request: Reque
         .entry(header::CACHE_CONTROL)
         .or_insert(HeaderValue::from_static("private, no-cache"));
     response
-}
-
-/// True for an address that is longer than any of ours. Of one that is longer than 64 KiB the HTTP
-/// server itself says so, without a page.
-fn is_too_long(address: &Uri) -> bool {
-    let query = address.query().map_or(0, str::len);
-    address.path().len() + query > MAX_ADDRESS_BYTES
 }
 
 /// A page compressed, unless it holds a secret: its length would tell of it.

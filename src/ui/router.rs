@@ -9,6 +9,7 @@ use tower::ServiceExt as _;
 
 use super::assets;
 use super::button::Button;
+use super::long_address::refuse_long_addresses;
 use super::pages::{
     again, alerts, deliveries, delivery, goals, now, recover, secret, settings, sign_in, sites, webhook,
     webhook_edit, webhooks,
@@ -29,6 +30,7 @@ pub fn router(state: UiState) -> Router {
         .route("/assets/{name}", get(assets::get))
         .fallback(sign_in::not_found)
         .method_not_allowed_fallback(sign_in::wrong_method)
+        .layer(middleware::from_fn(refuse_long_addresses))
         .layer(middleware::from_fn_with_state(state.clone(), add_headers))
         // Outside of that layer: the API has headers of its own.
         .layer(middleware::from_fn_with_state(state.clone(), to_api))

@@ -1,8 +1,10 @@
 //! A webhook as its pages find it.
 
+use chrono::{DateTime, DurationRound as _, SecondsFormat, TimeDelta, Utc};
 use serde::Deserialize;
 
 use super::failure::PageFailure;
+use super::missed::{MOST_MISSED, MissedCount};
 use super::model::WebhookView;
 use super::session::{PageVisit, SiteVisit};
 use crate::domain::site::escape_segment;
@@ -36,6 +38,29 @@ impl WebhookVisit {
             site,
             webhook,
         })
+    }
+
+    /// Counts what was missed since the webhook worked last; if it never did, since it was made, or
+    /// a day at least.
+    pub(super) async fn missed(&self, visit: &PageVisit) -> Result<MissedCount, PageFailure> {
+        let (webhook, day_ago) = (&self.webhook, self.site.zone.now() - TimeDelta::days(1));
+        let made = webhook.inserted_at.map_or(day_ago, |made| made.min(day_ago));
+        let since = webhook.health.last_success_at.unwrap_or(made);
+        // As the field of a form shows it: what is counted is what is sent.
+        let since = since.duration_trunc(TimeDelta::minutes(1)).unwrap_or(since);
+        self.missed_since(visit, since).await
+    }
+
+    /// Counts what was missed since a time.
+    pub(super) async fn missed_since(
+        &self,
+        visit: &PageVisit,
+        since: DateTime<Utc>,
+    ) -> Result<MissedCount, PageFailure> {
+        let from = since.to_rfc3339_opts(SecondsFormat::Secs, true);
+        let path = format!("{}/deliveries?status=undelivered&since={from}", self.api);
+        let number = visit.api.count(&path, MOST_MISSED).await?;
+        Ok(MissedCount { since, number })
     }
 
     /// True if nothing is sent to it, by whomever it was switched off.

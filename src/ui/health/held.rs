@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 
-use super::{HealthFacts, Remedy, StateBox, last_tried, state};
+use super::facts::{HealthFacts, Remedy, StateBox, last_tried, state};
 use crate::domain::health::OPEN_TOO_LONG_MS;
 use crate::ui::html::Html;
 use crate::ui::times::{count, counted, took};

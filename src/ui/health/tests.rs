@@ -1,6 +1,9 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::ui::missed::MissedCount;
+use crate::ui::model::WebhookView;
+use crate::ui::times::Zone;
 
 fn zone() -> Zone {
     Zone::new("Europe/Berlin", "2026-11-22T13:05:00Z".parse().expect("a time"))
@@ -46,10 +49,10 @@ fn told(webhook: &WebhookView, newest: &[DeliveryView], triggers: &[TriggerView]
         triggers,
         visitors: Some(512),
         zone: &zone,
-        missed: Some(MissedCount::exactly(
-            12,
-            "2026-11-22T12:58:00Z".parse().expect("a time"),
-        )),
+        missed: Some(MissedCount {
+            since: "2026-11-22T12:58:00Z".parse().expect("a time"),
+            number: 12,
+        }),
         knows_tests: true,
     };
     let plain = |one: StateBox| {

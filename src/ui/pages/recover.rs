@@ -49,7 +49,7 @@ pub(in crate::ui) async fn ask_recover(
 ) -> Result<Response, PageFailure> {
     visit.check_editor()?;
     let found = WebhookVisit::find(&visit, &ids).await?;
-    let missed = MissedCount::read(&visit, &found).await?;
+    let missed = found.missed(&visit).await?;
     let fields = (found.site.zone.field(missed.since), String::new());
     let shown = recover_page(&visit, &found, missed, fields, FormErrors::default());
     Ok(page(StatusCode::OK, &shown))
@@ -148,7 +148,7 @@ pub(in crate::ui) async fn recover(
         }
         let since = since.unwrap_or(zone.now() - DEFAULT_SPAN);
         let fields = (fields.0.to_owned(), fields.1.to_owned());
-        let missed = MissedCount::since(&posted.visit, &found, since).await?;
+        let missed = found.missed_since(&posted.visit, since).await?;
         let shown = recover_page(&posted.visit, &found, missed, fields, errors);
         Ok(page(status, &shown))
     };

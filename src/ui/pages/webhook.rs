@@ -121,7 +121,7 @@ async fn missed(visit: &PageVisit, found: &WebhookVisit) -> Result<Option<Missed
     let reason = found.webhook.health.reason.as_deref();
     let is_off_by_us = found.is_off() && reason != Some("owner");
     match is_off_by_us {
-        true => MissedCount::read(visit, found).await.map(Some),
+        true => found.missed(visit).await.map(Some),
         false => Ok(None),
     }
 }
