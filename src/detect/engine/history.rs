@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::Engine;
+use super::{Engine, MAX_EPISODES};
+use crate::detect::site::SiteState;
 use crate::detect::site::passing::PassingClock;
 use crate::detect::usual::past::HistoryAnswer;
 use crate::domain::activity::{HourKey, SiteHour};
@@ -58,6 +59,14 @@ impl Engine {
             }
         }
         handed_over
+    }
+
+    /// Hands over the episodes going on: whoever began one may have ended before its row was
+    /// written. A row that is there stays.
+    pub(super) fn keep_running_episodes(&mut self) {
+        let room = MAX_EPISODES.saturating_sub(self.episodes.len());
+        let running = self.sites.iter().flat_map(SiteState::running_episodes);
+        self.episodes.extend(running.take(room));
     }
 
     /// Returns the sites of which it is not known what was learned before, each once, with the hour

@@ -225,6 +225,7 @@ impl Engine {
             self.was_rebuilding = false;
             self.loaded_parts = HashMap::new();
             self.schedule_all();
+            self.keep_running_episodes();
         }
     }
 

@@ -10,6 +10,7 @@ use super::triggers::SiteTriggers;
 use super::triggers::evaluation::{EpisodeChange, Evaluation};
 use super::triggers::trigger::{Cause, TriggerInput};
 use crate::detect::notification::RecordOrigin;
+use crate::domain::episode::EpisodeEntry;
 use crate::domain::event::EventType;
 use crate::telemetry::words::SuppressReason;
 
@@ -85,6 +86,12 @@ impl SiteState {
             }
         }
         outcome
+    }
+
+    /// The episodes going on, for the history of alerts.
+    pub(crate) fn running_episodes(&self) -> impl Iterator<Item = EpisodeEntry> + '_ {
+        let running = self.triggers.running();
+        running.map(|change| history_entry(&self.site, change, None))
     }
 
     /// Adds changes of episodes to the history of alerts.

@@ -128,6 +128,11 @@ impl SiteTriggers {
         }
     }
 
+    /// The episodes going on.
+    pub(crate) fn running(&self) -> impl Iterator<Item = EpisodeChange> + '_ {
+        self.all().filter_map(Trigger::running)
+    }
+
     /// The next look without an event, as far as it can be told now.
     pub(crate) fn next_look(&self, reading: SiteReading<'_>) -> NextLook {
         let mut next = NextLook::default();

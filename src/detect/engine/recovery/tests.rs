@@ -1,6 +1,7 @@
 //! The handover between engines, rule by rule.
 
 use super::*;
+use crate::detect::completeness::CompleteFrom;
 use crate::detect::engine::config::EngineConfig;
 use crate::detect::engine::record::RecordFacts;
 use crate::detect::tests::fixtures::*;
@@ -98,6 +99,29 @@ fn an_episode_under_way_is_not_decided_again_after_a_restart() {
     assert_eq!(out, []);
     assert_eq!(engine.take_dirty_states(), []);
     assert_eq!(engine.spikes(), 1);
+}
+
+#[test]
+fn the_row_of_an_episode_under_way_is_written_after_a_restart() {
+    let (mut fed, state) = fired(2);
+    let [before] = &fed.engine.hand_over(false).episodes[..] else {
+        panic!("one episode")
+    };
+    let mut engine = loaded(&state, [spiking(2)]);
+    engine.completeness_mut().begin(0, 2, 0, CompleteFrom::Ever);
+    let mut out = Vec::new();
+    for offset in 0..2 {
+        let visitor = offset.to_string();
+        engine.handle(&view("a", &visitor, 1_000), &facts(offset, true), 0, &mut out);
+    }
+    assert_eq!(engine.hand_over(false).episodes, [], "windows are not rebuilt");
+    engine.handle(&view("a", "9", 1_001), &facts(2, false), 0, &mut out);
+    let [after] = &engine.hand_over(false).episodes[..] else {
+        panic!("one episode")
+    };
+    assert!(before.notification.is_some());
+    assert_eq!(after, before);
+    assert_eq!(engine.hand_over(false).episodes, []);
 }
 
 #[test]

@@ -150,12 +150,25 @@ impl Trigger {
             _ => None,
         };
         EpisodeChange {
+            ended_at,
+            expected,
+            ..self.entry(episode)
+        }
+    }
+
+    fn entry(&self, episode: Episode) -> EpisodeChange {
+        EpisodeChange {
             condition: self.condition.clone(),
             episode,
             webhooks: self.subscribers.iter().map(|one| one.webhook).collect(),
-            ended_at,
-            expected,
+            ended_at: None,
+            expected: None,
         }
+    }
+
+    /// The episode going on, as far as its state tells of it.
+    pub(super) fn running(&self) -> Option<EpisodeChange> {
+        self.state.episode().map(|episode| self.entry(*episode))
     }
 
     /// Decides who is notified of the episode's beginning.
