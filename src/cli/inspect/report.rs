@@ -177,7 +177,7 @@ impl InspectedSource {
             group: GroupReport {
                 name: &group.name,
                 members: group.members,
-                lag: group.lag(&self.sample.offsets),
+                lag: self.sample.lag(),
             },
             findings: &self.findings,
         }

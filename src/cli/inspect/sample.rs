@@ -17,6 +17,24 @@ pub(super) struct Sample {
     pub(super) others: Vec<String>,
 }
 
+impl Sample {
+    /// Records that the group has not read, of partitions with a commit. The markers that end a
+    /// transaction have offsets and are no records: where records were read to the end, the last
+    /// one counts.
+    pub(super) fn lag(&self) -> i64 {
+        let committed = self.group.committed.iter();
+        let partitions = (0_i32..).zip(committed.zip(&self.offsets));
+        partitions
+            .filter_map(|(partition, (committed, offsets))| {
+                let of_partition = self.records.iter().filter(|record| record.partition == partition);
+                let last = of_partition.map(|record| record.offset + 1).max();
+                let end = last.filter(|_| self.unread.is_none());
+                Some((end.unwrap_or(offsets.stable_end) - (*committed)?).max(0))
+            })
+            .sum()
+    }
+}
+
 /// The offsets between which a partition holds records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct PartitionOffsets {
@@ -57,15 +75,4 @@ pub(super) struct ReaderGroup {
     pub(super) committed: Vec<Option<i64>>,
     /// The reason why it could not be looked at.
     pub(super) unknown: Option<String>,
-}
-
-impl ReaderGroup {
-    /// Records that are not yet read, of partitions with a commit.
-    pub(super) fn lag(&self, offsets: &[PartitionOffsets]) -> i64 {
-        self.committed
-            .iter()
-            .zip(offsets)
-            .filter_map(|(committed, offsets)| Some((offsets.stable_end - (*committed)?).max(0)))
-            .sum()
-    }
 }

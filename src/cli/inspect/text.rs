@@ -206,7 +206,7 @@ fn write_group(source: &InspectedSource, out: &mut String) {
         .members
         .map_or_else(|| "members unknown".to_owned(), |count| counted(count, "member"));
     let progress = if group.committed.iter().any(Option::is_some) {
-        format!("{} behind", counted(group.lag(&source.sample.offsets), "record"))
+        format!("{} behind", counted(source.sample.lag(), "record"))
     } else {
         "nothing committed yet".to_owned()
     };

@@ -259,3 +259,26 @@ fn a_historical_event_keeps_its_own_time() {
     let expected = [(NOW_MS - 300 * DAY_MS, false), (NOW_MS, false), (NOW_MS, true)];
     assert_eq!(times.collect::<Vec<_>>(), expected);
 }
+
+#[test]
+fn the_marker_that_ends_a_transaction_is_no_record_behind() {
+    let event = json!({"site_id": "a", "type": "pageview", "visitor_id": "v"});
+    let (mut sample, _) = inspected(&[event.clone(), event]);
+    let last = sample.offsets[0].stable_end - 2;
+    sample.records = vec![SampledRecord {
+        partition: 0,
+        offset: last,
+        record_ms: None,
+        key: None,
+        value: Vec::new(),
+        headers: Vec::new(),
+    }];
+    sample.group.committed = vec![Some(last + 1)];
+    assert_eq!(sample.lag(), 0);
+    sample.group.committed = vec![Some(last)];
+    assert_eq!(sample.lag(), 1);
+    // Nobody knows what lies beyond what was read.
+    sample.group.committed = vec![Some(last + 1)];
+    sample.unread = Some("the broker is away".to_owned());
+    assert_eq!(sample.lag(), 1);
+}

@@ -84,7 +84,7 @@ pub(super) fn judge_readers(facts: &Facts<'_>, list: &mut FindingList) {
         );
         return;
     }
-    let lag = group.lag(&facts.sample.offsets);
+    let lag = facts.sample.lag();
     let role = facts.reader();
     let has_commit = group.committed.iter().any(Option::is_some);
     match group.members {
