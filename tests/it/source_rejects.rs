@@ -59,6 +59,43 @@ async fn rejects_of_an_unkeyed_source_notify_their_site() {
 }
 
 #[tokio::test]
+async fn a_reject_of_a_keyed_source_is_that_of_its_key() {
+    let deployment = Deployment::create(&[("kafka.partitions", "1")]).await;
+    let process = deployment.serve(&[]).await;
+    let receiver = Receiver::start().await;
+    let webhook = json!({"name": "errors", "url": receiver.url("hook"), "events": ["error_condition"],
+                         "triggers": {"error_condition": {"rejected_events": 3}}});
+    deployment.create_webhook(&process, SITE, webhook).await;
+    deployment.registry_is_read(&process).await;
+    let publish = async |key: &str| {
+        // The site can be read, and the visitor is missing.
+        let event = json!({"site_id": SITE, "type": "pageview", "path": "/"}).to_string();
+        kafka::publish(&deployment.producer, &deployment.source, key, event).await;
+    };
+    let lag = format!(
+        "bellwether_consumer_lag_records{{group=\"detect\",topic=\"{}\"}}",
+        deployment.source
+    );
+    let rejected = format!(
+        "bellwether_events_total{{result=\"rejected\",source=\"{}\"}}",
+        deployment.source
+    );
+    for _ in 0..3 {
+        publish("nobody.example").await;
+    }
+    process.metric_is(&rejected, 3.0).await;
+    process.metric_is(&lag, 0.0).await;
+    publish(SITE).await;
+    publish(SITE).await;
+    process.metric_is(&rejected, 5.0).await;
+    process.metric_is(&lag, 0.0).await;
+    let episodes = "bellwether_episodes{event=\"error_condition\"}";
+    assert_eq!(process.metric(episodes).await, 0.0);
+    publish(SITE).await;
+    receiver.wait_for("hook", 1).await;
+}
+
+#[tokio::test]
 async fn an_event_400_days_ahead_of_a_log_is_rejected() {
     let sources = "[{topic=\"{source}\", clock=\"log\"}]";
     let deployment = Deployment::create(&[("sources", sources)]).await;
