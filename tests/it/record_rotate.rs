@@ -186,7 +186,7 @@ async fn what_a_replica_lacks_the_key_for_is_decided_and_waits() {
         .publish(json!({"site_id": "a.example", "type": "goal", "name": "Signup"}))
         .await;
     receiver.wait_for("old", 1).await;
-    let path = format!("/api/sites/a.example/webhooks/{}", new.as_str().unwrap());
+    let path = format!("/api/sites/a.example/webhooks/{}", new["id"].as_str().unwrap());
     let (status, problem) = deployment.call(&old, Method::GET, &path, None).await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{problem}");
     let (status, _) = deployment.call(&writer, Method::GET, &path, None).await;
