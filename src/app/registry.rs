@@ -33,10 +33,13 @@ pub(super) async fn start(
     let (publish, registry) = watch::channel(reader.current());
     let (pool, finished) = (database.pool.clone(), foundation.lifecycle.finished.clone());
     let (known, health) = (registry.clone(), Arc::clone(&foundation.health));
+    let metrics = Arc::clone(&foundation.metrics);
     tasks.spawn_background("registry", async move {
         let looked = move |begun_ms| {
             registry_read_at.store(begun_ms, Ordering::Release);
-            if let Some(notice) = notice_of_unreadable(&known.borrow()) {
+            let registry = known.borrow();
+            metrics.webhooks_unreadable.set(registry.unreadable.size() as i64);
+            if let Some(notice) = notice_of_unreadable(&registry) {
                 health.notice("unreadable webhooks", notice, begun_ms);
             }
         };
@@ -50,8 +53,8 @@ pub(super) async fn start(
 fn notice_of_unreadable(registry: &Registry) -> Option<String> {
     let one = registry.unreadable.iter().next()?;
     Some(format!(
-        "{} webhooks cannot be read here, {one} among them: their notifications wait. Another process writes with a \
-         key that encryption.keys lacks here, or is of a newer version; the log has each with its cause",
+        "webhooks that cannot be read here: {}, {one} among them. Their notifications wait. Another process writes \
+         with a key that encryption.keys lacks here, or is of a newer version; the log has each with its cause",
         registry.unreadable.size()
     ))
 }

@@ -264,6 +264,9 @@ families! {
     /// Age in seconds of the configuration of sites and webhooks that is in force.
     config_age: Gauge "config_age_seconds"
         => "Above 30, changes by owners are not in force on this replica.";
+    /// Webhooks that this process cannot decrypt or does not understand.
+    webhooks_unreadable: IntGauge "webhooks_unreadable"
+        => "Above zero, their notifications wait: another process writes with a key that `encryption.keys` lacks here, or is newer; the log names each.";
     /// Seconds by which this machine's clock is ahead of the clock of Postgres.
     clock_offset: Gauge "clock_offset_seconds"
         => "Beyond half a second either way, look at the time service of the machines.";

@@ -146,7 +146,7 @@ const FAMILIES: &str = "
     postgres_partition_horizon_seconds postgres_retention_lag_seconds{table} parked{reason}
     parked_oldest_seconds endpoints{state} rejects_dropped_total partitions_incomplete partitions_unrestored
     proven_end_age_seconds
-    config_age_seconds clock_offset_seconds http_requests_total{method,route,status}
+    config_age_seconds webhooks_unreadable clock_offset_seconds http_requests_total{method,route,status}
     http_request_seconds{class} auth_failures_total rate_limited_total{kind} log_events_total{level} ready{check}
     roles{role} memory_limit_bytes build_info{librdkafka,revision,version} config_info{hash}";
 

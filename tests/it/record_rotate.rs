@@ -179,9 +179,12 @@ async fn what_a_replica_lacks_the_key_for_is_decided_and_waits() {
     eventually("it says so", Duration::from_secs(10), || async {
         let (_, ready) = old.readyz().await?;
         let notices = ready["notices"].to_string();
-        notices.contains("1 webhooks cannot be read here").then_some(())
+        notices
+            .contains("webhooks that cannot be read here: 1,")
+            .then_some(())
     })
     .await;
+    old.metric_is("bellwether_webhooks_unreadable", 1.0).await;
     deployment
         .publish(json!({"site_id": "a.example", "type": "goal", "name": "Signup"}))
         .await;
