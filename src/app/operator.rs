@@ -19,7 +19,7 @@ use crate::domain::attempt::AttemptResult;
 use crate::domain::id::{DeliveryId, WebhookId};
 use crate::domain::operator::OperatorEvent;
 use crate::domain::site::SiteId;
-use crate::domain::webhook::{DEFAULT_RETRY_SCHEDULE, Format, SendLimits, Webhook};
+use crate::domain::webhook::{Format, Webhook};
 use crate::record::notices::{self, OperatorNotice};
 use crate::record::pg_monitor::PgMonitor;
 use crate::tasks::Tasks;
@@ -79,23 +79,14 @@ pub(super) fn start(app: &AppContext, tasks: &mut Tasks) -> anyhow::Result<()> {
 fn webhook_of(configured: OperatorWebhook) -> anyhow::Result<Webhook> {
     // Names are looked up for a site; it shares with a site of this id at worst.
     let site_id: SiteId = "operator".parse()?;
-    Ok(Webhook {
-        id: WebhookId::from_uuid(uuid::Uuid::nil()),
+    let id = WebhookId::from_uuid(uuid::Uuid::nil());
+    Ok(Webhook::without_row(
+        id,
         site_id,
-        url: configured.url,
-        secret: configured.secret,
-        next_secret: None,
-        headers: Vec::new(),
-        format: Format::Json,
-        include_paths: true,
-        enabled: true,
-        disabled: false,
-        active_since_ms: 0,
-        retry_schedule: DEFAULT_RETRY_SCHEDULE.to_owned(),
-        max_age_seconds: None,
-        limits: SendLimits::default(),
-        updated_at: DateTime::UNIX_EPOCH,
-    })
+        configured.url,
+        configured.secret,
+        Format::Json,
+    ))
 }
 
 impl OperatorSender {

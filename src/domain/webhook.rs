@@ -173,6 +173,34 @@ impl Default for SendLimits {
 }
 
 impl Webhook {
+    /// Makes a webhook of which there is no row: without headers of its own, and with every limit
+    /// as it is unless set.
+    pub(crate) fn without_row(
+        id: WebhookId,
+        site_id: SiteId,
+        url: TargetUrl,
+        secret: Secret,
+        format: Format,
+    ) -> Self {
+        Self {
+            id,
+            site_id,
+            url,
+            secret,
+            next_secret: None,
+            headers: Vec::new(),
+            format,
+            include_paths: true,
+            enabled: true,
+            disabled: false,
+            active_since_ms: 0,
+            retry_schedule: DEFAULT_RETRY_SCHEDULE.to_owned(),
+            max_age_seconds: None,
+            limits: SendLimits::default(),
+            updated_at: DateTime::UNIX_EPOCH,
+        }
+    }
+
     /// Oldest age, in seconds, at which a notification of this type is still sent: 6 h for spikes
     /// and drops, else no limit.
     pub(crate) fn max_age_seconds(&self, event: EventType) -> Option<u32> {

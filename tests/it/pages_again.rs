@@ -21,12 +21,9 @@ const SITE: &str = "shop.example";
 /// A site with a webhook and a delivery of it that failed, both by their ids.
 async fn missed(pages: &Pages) -> (String, String) {
     let body = json!({"name": "Team", "url": "https://hooks.example.com/x", "events": ["goal_completion"]});
-    let made = pages
-        .api("POST", &format!("/api/sites/{SITE}/webhooks"), body)
-        .await;
-    let id = made["id"].as_str().expect("an id").to_owned();
+    let (id, webhook) = pages.add_webhook(SITE, body).await;
     let written = Written {
-        webhook: id.parse::<WebhookId>().expect("an id").uuid(),
+        webhook,
         site: SITE,
         event: "goal_completion",
         data: json!({"goal_name": "Signup", "z": 1, "a": 2}),

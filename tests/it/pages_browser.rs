@@ -9,7 +9,6 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bellwether::domain::id::WebhookId;
 use bellwether::record::tokens::Role;
 use chrono::{TimeDelta, Utc};
 use serde_json::{Value, json};
@@ -106,12 +105,7 @@ const SITE: &str = "shop.example";
 async fn webhook(pages: &Pages, name: &str) -> (String, Uuid) {
     let body = json!({"name": name, "url": "https://hooks.example.com/in/abcd9f2c",
         "events": ["goal_completion", "visitor_spike"], "triggers": {"visitor_spike": {"threshold": 300}}});
-    let made = pages
-        .api("POST", &format!("/api/sites/{SITE}/webhooks"), body)
-        .await;
-    let id = made["id"].as_str().expect("an id").to_owned();
-    let uuid = id.parse::<WebhookId>().expect("an id").uuid();
-    (id, uuid)
+    pages.add_webhook(SITE, body).await
 }
 
 /// Deliveries of every kind for a webhook; the ids of one of each.

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::Once;
 
-use bellwether::domain::id::{DeliveryId, WebhookId};
+use bellwether::domain::id::DeliveryId;
 use bellwether::record::tokens::Role;
 use chrono::{TimeDelta, Utc};
 use reqwest::header::{ACCEPT_ENCODING, COOKIE};
@@ -118,12 +118,7 @@ async fn fill(pool: &PgPool, webhook: Uuid, delivered: i64, waiting: i64) {
 async fn webhook(pages: &Pages) -> (String, Uuid) {
     let body = json!({"name": "Production", "url": "https://hooks.example.com/in/abcd9f2c",
         "events": ["goal_completion", "visitor_spike"], "triggers": {"visitor_spike": {"threshold": 300}}});
-    let made = pages
-        .api("POST", &format!("/api/sites/{SITE}/webhooks"), body)
-        .await;
-    let id = made["id"].as_str().expect("an id").to_owned();
-    let uuid = id.parse::<WebhookId>().expect("an id").uuid();
-    (id, uuid)
+    pages.add_webhook(SITE, body).await
 }
 
 /// The newest of the webhook's deliveries, which has arrived with one try.

@@ -15,12 +15,7 @@ const SITE: &str = "shop.example";
 async fn webhook(pages: &Pages, name: &str) -> (String, Uuid) {
     let body = json!({"name": name, "url": "https://hooks.example.com/x", "events": ["visitor_spike"],
         "triggers": {"visitor_spike": {"threshold": 300}}});
-    let made = pages
-        .api("POST", &format!("/api/sites/{SITE}/webhooks"), body)
-        .await;
-    let id = made["id"].as_str().expect("an id").to_owned();
-    let uuid = id.parse::<WebhookId>().expect("an id").uuid();
-    (id, uuid)
+    pages.add_webhook(SITE, body).await
 }
 
 fn written(webhook: Uuid, status: &'static str, minutes_ago: i64) -> Written<'static> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bellwether::api::{self, ApiState};
 use bellwether::clock;
+use bellwether::domain::id::WebhookId;
 use bellwether::record::portal_links::{self, NewLink};
 use bellwether::record::tokens::{self, NewToken, Role, Scope};
 use bellwether::ui::{self, UiConfig, UiState};
@@ -14,6 +15,7 @@ use serde_json::Value;
 use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use uuid::Uuid;
 
 use crate::api_support::config;
 use crate::record_support::keyring;
@@ -129,6 +131,15 @@ impl Pages {
         let text = response.text().await.expect("a text");
         assert!(status.is_success(), "{status} {text}");
         serde_json::from_str(&text).unwrap_or_default()
+    }
+
+    /// Adds a webhook to a site by the API; returns its id as the API writes it, and as its rows do.
+    pub(crate) async fn add_webhook(&self, site: &str, body: Value) -> (String, Uuid) {
+        let path = format!("/api/sites/{site}/webhooks");
+        let made = self.api("POST", &path, body).await;
+        let id = made["id"].as_str().expect("an id").to_owned();
+        let uuid = id.parse::<WebhookId>().expect("an id").uuid();
+        (id, uuid)
     }
 
     pub(crate) async fn get(&self, cookie: Option<&str>, path: &str) -> Shown {

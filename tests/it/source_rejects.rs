@@ -6,12 +6,20 @@ use std::time::Duration;
 use rdkafka::producer::FutureRecord;
 use serde_json::json;
 
-use crate::support::app::Deployment;
+use crate::support::app::{Deployment, Process};
 use crate::support::receiver::Receiver;
 use crate::support::{eventually, kafka};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 const SITE: &str = "a.example";
+
+/// Adds a webhook that is told of three rejected records.
+async fn watch_rejects(deployment: &Deployment, process: &Process, receiver: &Receiver) {
+    let webhook = json!({"name": "errors", "url": receiver.url("hook"), "events": ["error_condition"],
+                         "triggers": {"error_condition": {"rejected_events": 3}}});
+    deployment.create_webhook(process, SITE, webhook).await;
+    deployment.registry_is_read(process).await;
+}
 
 #[tokio::test]
 async fn rejects_of_an_unkeyed_source_notify_their_site() {
@@ -19,10 +27,7 @@ async fn rejects_of_an_unkeyed_source_notify_their_site() {
     let deployment = Deployment::create(&[("sources", sources)]).await;
     let process = deployment.serve(&[]).await;
     let receiver = Receiver::start().await;
-    let webhook = json!({"name": "errors", "url": receiver.url("hook"), "events": ["error_condition"],
-                         "triggers": {"error_condition": {"rejected_events": 3}}});
-    deployment.create_webhook(&process, SITE, webhook).await;
-    deployment.registry_is_read(&process).await;
+    watch_rejects(&deployment, &process, &receiver).await;
     for n in 0..4 {
         // The site can be read, the visitor is missing, and the key is nobody's.
         let event = json!({"site_id": SITE, "type": "pageview", "path": format!("/{n}")}).to_string();
@@ -63,10 +68,7 @@ async fn a_reject_of_a_keyed_source_is_that_of_its_key() {
     let deployment = Deployment::create(&[("kafka.partitions", "1")]).await;
     let process = deployment.serve(&[]).await;
     let receiver = Receiver::start().await;
-    let webhook = json!({"name": "errors", "url": receiver.url("hook"), "events": ["error_condition"],
-                         "triggers": {"error_condition": {"rejected_events": 3}}});
-    deployment.create_webhook(&process, SITE, webhook).await;
-    deployment.registry_is_read(&process).await;
+    watch_rejects(&deployment, &process, &receiver).await;
     let publish = async |key: &str| {
         // The site can be read, and the visitor is missing.
         let event = json!({"site_id": SITE, "type": "pageview", "path": "/"}).to_string();

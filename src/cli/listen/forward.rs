@@ -25,7 +25,7 @@ use crate::domain::secret::Secret;
 use crate::domain::site::SiteId;
 use crate::domain::target::TargetUrl;
 use crate::domain::time::{from_ms, rfc3339};
-use crate::domain::webhook::{DEFAULT_RETRY_SCHEDULE, Format, SendLimits, Webhook};
+use crate::domain::webhook::{Format, Webhook};
 
 /// Forwards one webhook's deliveries.
 struct Forwarder {
@@ -226,22 +226,7 @@ fn forwarded_webhook(
     secret: Secret,
     format: Format,
 ) -> anyhow::Result<Webhook> {
-    Ok(Webhook {
-        id,
-        site_id: site.clone(),
-        url: TargetUrl::from_trusted(to.as_str())?,
-        secret,
-        next_secret: None,
-        include_paths: true,
-        // Their values are masked in answers.
-        headers: Vec::new(),
-        format,
-        enabled: true,
-        disabled: false,
-        active_since_ms: 0,
-        retry_schedule: DEFAULT_RETRY_SCHEDULE.to_owned(),
-        max_age_seconds: None,
-        limits: SendLimits::default(),
-        updated_at: clock::now(),
-    })
+    // Values of its own headers are masked in answers.
+    let url = TargetUrl::from_trusted(to.as_str())?;
+    Ok(Webhook::without_row(id, site.clone(), url, secret, format))
 }

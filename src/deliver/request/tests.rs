@@ -1,5 +1,3 @@
-use chrono::{DateTime, Utc};
-
 use super::*;
 use crate::domain::id::{NotificationKind, WebhookId};
 use crate::domain::secret::Secret;
@@ -7,23 +5,14 @@ use crate::domain::webhook::Format;
 
 /// A webhook for tests of this stage.
 pub(crate) fn webhook(url: &str) -> Webhook {
-    Webhook {
-        id: WebhookId::new_v7(1, [1; 10]),
-        site_id: "example.com".parse().expect("a site id"),
-        url: TargetUrl::from_trusted(url).expect("a URL"),
-        secret: Secret::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").expect("a secret"),
-        next_secret: None,
-        headers: vec![],
-        enabled: true,
-        disabled: false,
-        active_since_ms: 0,
-        format: Default::default(),
-        include_paths: true,
-        retry_schedule: "default".to_owned(),
-        max_age_seconds: None,
-        limits: Default::default(),
-        updated_at: DateTime::<Utc>::UNIX_EPOCH,
-    }
+    let secret = Secret::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").expect("a secret");
+    Webhook::without_row(
+        WebhookId::new_v7(1, [1; 10]),
+        "example.com".parse().expect("a site id"),
+        TargetUrl::from_trusted(url).expect("a URL"),
+        secret,
+        Format::Json,
+    )
 }
 
 /// The facts of a first attempt for tests of this stage.

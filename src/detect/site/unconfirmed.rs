@@ -21,8 +21,6 @@ pub(crate) struct Unconfirmed {
 struct UnconfirmedDecision {
     episode: Uuid,
     decision: Decision,
-    /// Not yet handed out together with the state.
-    is_new: bool,
     /// Part of a state that was handed out to be written.
     is_stored: bool,
 }
@@ -43,7 +41,6 @@ impl Unconfirmed {
             UnconfirmedDecision {
                 episode,
                 decision,
-                is_new: false,
                 is_stored: true,
             }
         });
@@ -58,7 +55,6 @@ impl Unconfirmed {
         self.list.push(UnconfirmedDecision {
             episode,
             decision,
-            is_new: true,
             is_stored: false,
         });
     }
@@ -75,10 +71,9 @@ impl Unconfirmed {
     pub(super) fn store(&mut self) -> (Vec<Box<RawValue>>, Vec<Decision>) {
         let mut new = Vec::new();
         let stored = self.list.iter_mut().map(|entry| {
-            if std::mem::take(&mut entry.is_new) {
+            if !std::mem::replace(&mut entry.is_stored, true) {
                 new.push(entry.decision.clone());
             }
-            entry.is_stored = true;
             StoredDecision::new(entry.episode, &entry.decision).to_raw()
         });
         let stored = stored.chain(self.foreign.iter().cloned()).collect();

@@ -227,8 +227,8 @@ impl OwnedPartition {
     ) {
         let key = record.key().and_then(|key| std::str::from_utf8(key).ok());
         let by_key = key.filter(|key| self.engine.is_registered(key));
-        // The key tells whose record it is, but for what `route` could give none. A site that another
-        // partition holds has no state here.
+        // The key tells whose record it is, but for what `route` could give none. A site that
+        // another partition holds has no state here.
         let readable = original.and(reject.site_id.as_deref());
         let site_id = by_key.or(readable);
         self.engine.handle_reject(site_id, facts, original, now_ms);
