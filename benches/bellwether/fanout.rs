@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::json;
 
@@ -15,6 +15,8 @@ use super::{events, kafka};
 
 /// Webhooks of a site.
 pub const WEBHOOKS: u32 = 1_000;
+/// Notifications before the first that counts: Kafka's JVM compiles its code.
+const WARM_UP_ROUNDS: u32 = 60;
 /// Visitors that make a spike.
 const THRESHOLD: u64 = 5;
 
@@ -80,6 +82,10 @@ async fn rounds(options: &Options) -> anyhow::Result<(Vec<Round>, Vec<Round>)> {
     // each host, since making the webhooks takes longer than one is kept; a spike finds them open.
     for site in 0..=options.runs as u64 {
         register(&deployment, &process, &receiver, site).await?;
+        let warm_up = if site == 0 { WARM_UP_ROUNDS } else { 0 };
+        for _ in 0..warm_up {
+            measure(&deployment, &process, &counted, site, Subject::Goal).await?;
+        }
         let goal = measure(&deployment, &process, &counted, site, Subject::Goal).await?;
         let spike = measure(&deployment, &process, &counted, site, Subject::Spike).await?;
         eprintln!(
@@ -128,7 +134,7 @@ pub async fn measure(
     site: u64,
     subject: Subject,
 ) -> anyhow::Result<Round> {
-    let producer = kafka::Producer::new(Duration::ZERO)?;
+    let producer = kafka::Producer::connected(&deployment.source)?;
     let key = events::site_id(site);
     let mut values = Vec::new();
     match subject {

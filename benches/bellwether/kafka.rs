@@ -106,6 +106,16 @@ impl Producer {
         Ok(Self(producer))
     }
 
+    /// Makes a producer that gathers nothing, and connects it: an ingestion's is connected when an
+    /// event comes. What it publishes for that is of no registered site.
+    pub fn connected(topic: &str) -> anyhow::Result<Self> {
+        let producer = Self::new(Duration::ZERO)?;
+        let event = r#"{"site_id":"nobody.example","type":"error"}"#;
+        producer.send(topic, b"nobody.example", event.as_bytes(), None)?;
+        producer.flush()?;
+        Ok(producer)
+    }
+
     /// Queues a record; waits while the queue is full.
     pub fn send(
         &self,

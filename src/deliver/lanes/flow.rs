@@ -5,6 +5,9 @@
 //! long as that time stays near the shortest that was seen, and shrinks when it does not: then more
 //! requests only wait for each other. Requests that are not recorded soon do not count: they wait
 //! for a slow endpoint, and fewer others would make nothing quicker.
+//!
+//! After a rest there is no such limit for a moment: a notification for a thousand webhooks is sent
+//! as fast as it can be, and recorded while it is.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -15,6 +18,13 @@ const LEAST: usize = 96;
 const MEASURING_LIMIT: usize = 48;
 /// Age from which on a request is not young.
 const OLD: Duration = Duration::from_millis(250);
+/// Young requests below which the deliverer rests.
+const RESTING: usize = 16;
+/// Rest after which a burst may begin. While deliveries wait there is none: one that is written in
+/// batches has few young requests for a moment after each.
+const REST: Duration = Duration::from_millis(250);
+/// Time for which a burst is not limited.
+const BURST: Duration = Duration::from_millis(100);
 /// Time over which the limit is adapted.
 const WINDOW: Duration = Duration::from_millis(100);
 /// Records of a window without which nothing is learnt.
@@ -47,6 +57,10 @@ pub(crate) struct FlowLimit {
     young: BTreeMap<RequestNumber, Instant>,
     next: u64,
     window_ends: Instant,
+    /// When a request last began beside too many young ones for a rest.
+    busy_at: Option<Instant>,
+    /// When the limit holds again after a rest.
+    burst_ends: Instant,
     /// Sum and count of the times in this window.
     times: (Duration, u32),
     was_reached: bool,
@@ -68,6 +82,8 @@ impl FlowLimit {
             young: BTreeMap::new(),
             next: 0,
             window_ends: now + WINDOW,
+            busy_at: None,
+            burst_ends: now,
             times: (Duration::ZERO, 0),
             was_reached: false,
             shortest: Duration::MAX,
@@ -83,6 +99,9 @@ impl FlowLimit {
         let number = RequestNumber(self.next);
         self.next += 1;
         self.young.insert(number, now);
+        if self.young.len() >= RESTING {
+            self.busy_at = Some(now);
+        }
         number
     }
 
@@ -105,9 +124,27 @@ impl FlowLimit {
             self.adapt();
             self.window_ends = now + WINDOW;
         }
-        let room = (self.limit as usize).saturating_sub(self.young.len());
+        let limit = match self.is_burst(now) {
+            true => self.most,
+            false => self.limit as usize,
+        };
+        let room = limit.saturating_sub(self.young.len());
         self.was_reached |= room == 0;
         room
+    }
+
+    /// True in the first moment after a rest. While the shortest time is measured, requests are not
+    /// to wait for each other.
+    fn is_burst(&mut self, now: Instant) -> bool {
+        if self.young.len() >= RESTING {
+            self.busy_at = Some(now);
+        } else if self
+            .busy_at
+            .is_none_or(|at| now.saturating_duration_since(at) >= REST)
+        {
+            self.burst_ends = now + BURST;
+        }
+        self.measuring == 0 && now < self.burst_ends
     }
 
     /// When there is room again at the latest, if there is none now.
@@ -189,6 +226,44 @@ mod tests {
         let (limit, rate) = run(45, Duration::from_millis(5), 10_000);
         assert!(limit <= 130, "{limit}");
         assert!(rate >= 8_900, "{rate}");
+    }
+
+    #[test]
+    fn a_burst_after_a_rest_has_no_other_limit() {
+        let start = clock::monotonic();
+        let mut flow = FlowLimit::new(512, start);
+        let at = |ms: u64| start + Duration::from_millis(ms);
+        let burst: Vec<_> = (0..flow.room(start)).map(|_| flow.started(start)).collect();
+        assert_eq!(burst.len(), 512);
+        for number in &burst[..400] {
+            flow.recorded(*number, at(50));
+        }
+        assert_eq!(flow.room(at(60)), 400, "the burst goes on");
+        assert_eq!(flow.room(at(110)), 0, "112 are young");
+        for number in &burst[400..] {
+            flow.recorded(*number, at(120));
+        }
+        assert_eq!(flow.room(at(120)), LEAST, "no rest yet");
+        assert_eq!(flow.room(at(360)), 512, "a rest");
+    }
+
+    #[test]
+    fn a_drain_that_is_recorded_in_batches_is_no_rest() {
+        let start = clock::monotonic();
+        let mut flow = FlowLimit::new(512, start);
+        let mut most = 0;
+        for batch in 0..500 {
+            let now = start + Duration::from_millis(batch * 8);
+            let numbers: Vec<_> = (0..flow.room(now)).map(|_| flow.started(now)).collect();
+            if batch > 13 {
+                most = most.max(numbers.len());
+            }
+            let recorded = now + Duration::from_millis(7);
+            for number in numbers {
+                flow.recorded(number, recorded);
+            }
+        }
+        assert!(most < 200, "{most}");
     }
 
     #[test]
