@@ -1,9 +1,11 @@
 //! The name of this process, if the configuration gives it one: no other process may have it.
 //!
 //! Kafka gives the partitions of a name to the process that took it last, and ends the one before.
-//! Two processes of one name would end each other in turns, so the second is refused here.
+//! Two processes of one name would end each other in turns, so the second is refused here. A process
+//! says each second that it is there: the name of one that is silent for as long as Kafka waits for a
+//! member is free, also where Postgres still takes its connection for open.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use sqlx::PgConnection;
@@ -21,6 +23,13 @@ const RETRY_EVERY: Duration = Duration::from_millis(200);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause between two looks at the connection that holds the name.
 const PING_EVERY: Duration = Duration::from_secs(1);
+/// Silence after which whoever holds the name is dead: as long as Kafka waits for a member. Postgres
+/// itself notices only after hours that a machine is gone.
+const DEAD_AFTER: Duration = Duration::from_secs(6);
+/// Silence up to which it is alive.
+const ALIVE_FOR: Duration = Duration::from_secs(3);
+/// Longest wait to find out which of both it is.
+const DOUBT_TIMEOUT: Duration = Duration::from_secs(12);
 
 /// Claims `kafka.instance_id` for this process, and keeps it.
 pub(super) async fn claim(foundation: &Foundation, tasks: &mut Tasks) -> anyhow::Result<()> {
@@ -33,17 +42,17 @@ pub(super) async fn claim(foundation: &Foundation, tasks: &mut Tasks) -> anyhow:
         lock: kafka.topic(&id),
         id,
     };
-    let deadline = clock::monotonic() + PREDECESSOR_TIMEOUT;
-    let connection = loop {
-        match name.take().await? {
-            Some(connection) => break connection,
-            None if clock::monotonic() > deadline => return Err(name.taken()),
-            None => tokio::time::sleep(RETRY_EVERY).await,
+    let begun = clock::monotonic();
+    let held = loop {
+        match name.take(None).await? {
+            Answer::Taken(held) => break held,
+            Answer::Others { is_alive } => name.refuse(begun, PREDECESSOR_TIMEOUT, is_alive)?,
         }
+        tokio::time::sleep(RETRY_EVERY).await;
     };
     let finished = foundation.lifecycle.finished.clone();
     tasks.spawn_background("instance", async move {
-        let kept = finished.run_until_cancelled(name.keep(connection)).await;
+        let kept = finished.run_until_cancelled(name.keep(held)).await;
         kept.unwrap_or(Ok(()))
     });
     Ok(())
@@ -56,39 +65,89 @@ struct InstanceName {
     lock: String,
 }
 
+/// The connection that holds the name, and its session.
+struct HeldName {
+    connection: PgConnection,
+    session: i32,
+}
+
+/// The answer to an attempt to take the name.
+enum Answer {
+    Taken(HeldName),
+    /// A session of somebody else has it; perhaps one that has been ended just now.
+    Others {
+        is_alive: bool,
+    },
+}
+
 impl InstanceName {
-    /// Claims the name, on a connection of its own; none if another process has it.
-    async fn take(&self) -> anyhow::Result<Option<PgConnection>> {
+    /// Claims the name, on a connection of its own. Ends the session that has it if that is `own`,
+    /// of an earlier connection, or that of a process which is dead.
+    async fn take(&self, own: Option<i32>) -> anyhow::Result<Answer> {
         let mut connection = connect::connect_within(&self.options, ANSWER_TIMEOUT).await?;
-        let is_taken = instance::try_lock(&mut connection, &self.lock)
-            .await
+        let asked = self.ask(&mut connection, own);
+        let asked = tokio::time::timeout(ANSWER_TIMEOUT, asked).await;
+        let other = asked
+            .context("Postgres does not answer")
+            .and_then(|answer| Ok(answer?))
             .context("taking kafka.instance_id")?;
-        Ok(is_taken.then_some(connection))
+        match other {
+            Ok(session) => Ok(Answer::Taken(HeldName { connection, session })),
+            Err(is_alive) => Ok(Answer::Others { is_alive }),
+        }
     }
 
-    /// Keeps the name. Fails when another process has taken it while Postgres was away.
-    async fn keep(self, mut connection: PgConnection) -> anyhow::Result<()> {
+    /// Returns the session that has taken the name, or says if whoever has it is alive.
+    async fn ask(&self, connection: &mut PgConnection, own: Option<i32>) -> sqlx::Result<Result<i32, bool>> {
+        if instance::try_lock(connection, &self.lock).await? {
+            return Ok(Ok(instance::session_of(connection).await?));
+        }
+        let Some(holder) = instance::holder(connection, &self.lock).await? else {
+            return Ok(Err(false));
+        };
+        let silent = holder.silent.unwrap_or_default();
+        if own == Some(holder.pid) || silent >= DEAD_AFTER {
+            tracing::warn!(
+                instance_id = self.id,
+                session = holder.pid,
+                silent_seconds = silent.as_secs(),
+                "the process's name is taken from a session of Postgres whose process is gone"
+            );
+            instance::end_session(connection, holder.pid).await?;
+        }
+        Ok(Err(own != Some(holder.pid) && silent < ALIVE_FOR))
+    }
+
+    /// Keeps the name. Fails when another process has taken it meanwhile.
+    async fn keep(self, mut held: HeldName) -> anyhow::Result<()> {
+        let mut lost_at = None;
         loop {
             tokio::time::sleep(PING_EVERY).await;
-            if connect::ping_within(&mut connection, &self.options, ANSWER_TIMEOUT)
-                .await
-                .is_ok()
-            {
+            let ping = connect::ping_within(&mut held.connection, &self.options, ANSWER_TIMEOUT);
+            if ping.await.is_ok() {
+                lost_at = None;
                 continue;
             }
-            match self.take().await {
-                Ok(Some(again)) => connection = again,
-                Ok(None) => return Err(self.taken()),
+            let since = *lost_at.get_or_insert_with(clock::monotonic);
+            match self.take(Some(held.session)).await {
+                Ok(Answer::Taken(again)) => held = again,
+                Ok(Answer::Others { is_alive }) => self.refuse(since, DEAD_AFTER, is_alive)?,
                 // Postgres is away: nobody else can take the name.
                 Err(error) => tracing::debug!(error = %error, "the process's name is not held for now"),
             }
         }
     }
 
-    fn taken(&self) -> anyhow::Error {
-        anyhow::anyhow!(
+    /// Fails when somebody else has had the name for too long `since`: for `patience` if that
+    /// process is alive.
+    fn refuse(&self, since: Instant, patience: Duration, is_alive: bool) -> anyhow::Result<()> {
+        let waited = clock::monotonic().duration_since(since);
+        let is_over = waited > DOUBT_TIMEOUT || (is_alive && waited > patience);
+        anyhow::ensure!(
+            !is_over,
             "kafka.instance_id: another process runs under the name \"{}\"; give each process a name of its own",
             self.id
-        )
+        );
+        Ok(())
     }
 }

@@ -68,6 +68,7 @@ mod hostile_limits;
 mod nginx;
 mod lanes_isolation;
 mod lanes_health;
+mod instance_names;
 mod lanes_crash;
 mod lanes_cost;
 mod unrecordable;
