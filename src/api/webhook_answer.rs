@@ -49,6 +49,11 @@ pub(super) fn masked(webhook: &WebhookRecord) -> Map<String, Value> {
         .collect();
     let events: Vec<&str> = settings.events.iter().map(|event| event.as_str()).collect();
     let (state, reason, since) = health(webhook);
+    // Of a webhook that is off nothing is tried.
+    let next_probe_at = webhook
+        .health
+        .next_probe_at
+        .filter(|_| state == HealthState::Open);
     let answer = json!({
         "id": webhook.id,
         "site_id": webhook.site_id,
@@ -72,7 +77,7 @@ pub(super) fn masked(webhook: &WebhookRecord) -> Map<String, Value> {
             "state": state,
             "reason": reason,
             "since": optional_time(since),
-            "next_probe_at": optional_time(webhook.health.next_probe_at),
+            "next_probe_at": optional_time(next_probe_at),
             "waiting": webhook.health.waiting,
             "last_success_at": optional_time(webhook.health.last_success_at),
             "consecutive_failures": webhook.health.consecutive_failures,

@@ -1,9 +1,9 @@
 //! The name of this process, if the configuration gives it one: no other process may have it.
 //!
 //! Kafka gives the partitions of a name to the process that took it last, and ends the one before.
-//! Two processes of one name would end each other in turns, so the second is refused here. A process
-//! says each second that it is there: the name of one that is silent for as long as Kafka waits for a
-//! member is free, also where Postgres still takes its connection for open.
+//! Two processes of one name would end each other in turns, so the second is refused here. A
+//! process says each second that it is there: the name of one that is silent for as long as Kafka
+//! waits for a member is free, also where Postgres still takes its connection for open.
 
 use std::time::{Duration, Instant};
 
@@ -23,8 +23,8 @@ const RETRY_EVERY: Duration = Duration::from_millis(200);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause between two looks at the connection that holds the name.
 const PING_EVERY: Duration = Duration::from_secs(1);
-/// Silence after which whoever holds the name is dead: as long as Kafka waits for a member. Postgres
-/// itself notices only after hours that a machine is gone.
+/// Silence after which whoever holds the name is dead: as long as Kafka waits for a member.
+/// Postgres itself notices only after hours that a machine is gone.
 const DEAD_AFTER: Duration = Duration::from_secs(6);
 /// Silence up to which it is alive.
 const ALIVE_FOR: Duration = Duration::from_secs(3);
@@ -45,8 +45,8 @@ pub(super) async fn claim(foundation: &Foundation, tasks: &mut Tasks) -> anyhow:
     let begun = clock::monotonic();
     let held = loop {
         match name.take(None).await? {
-            Answer::Taken(held) => break held,
-            Answer::Others { is_alive } => name.refuse(begun, PREDECESSOR_TIMEOUT, is_alive)?,
+            NameAnswer::Taken(held) => break held,
+            NameAnswer::Others { is_alive } => name.refuse(begun, PREDECESSOR_TIMEOUT, is_alive)?,
         }
         tokio::time::sleep(RETRY_EVERY).await;
     };
@@ -72,7 +72,7 @@ struct HeldName {
 }
 
 /// The answer to an attempt to take the name.
-enum Answer {
+enum NameAnswer {
     Taken(HeldName),
     /// A session of somebody else has it; perhaps one that has been ended just now.
     Others {
@@ -83,7 +83,7 @@ enum Answer {
 impl InstanceName {
     /// Claims the name, on a connection of its own. Ends the session that has it if that is `own`,
     /// of an earlier connection, or that of a process which is dead.
-    async fn take(&self, own: Option<i32>) -> anyhow::Result<Answer> {
+    async fn take(&self, own: Option<i32>) -> anyhow::Result<NameAnswer> {
         let mut connection = connect::connect_within(&self.options, ANSWER_TIMEOUT).await?;
         let asked = self.ask(&mut connection, own);
         let asked = tokio::time::timeout(ANSWER_TIMEOUT, asked).await;
@@ -92,8 +92,8 @@ impl InstanceName {
             .and_then(|answer| Ok(answer?))
             .context("taking kafka.instance_id")?;
         match other {
-            Ok(session) => Ok(Answer::Taken(HeldName { connection, session })),
-            Err(is_alive) => Ok(Answer::Others { is_alive }),
+            Ok(session) => Ok(NameAnswer::Taken(HeldName { connection, session })),
+            Err(is_alive) => Ok(NameAnswer::Others { is_alive }),
         }
     }
 
@@ -130,8 +130,8 @@ impl InstanceName {
             }
             let since = *lost_at.get_or_insert_with(clock::monotonic);
             match self.take(Some(held.session)).await {
-                Ok(Answer::Taken(again)) => held = again,
-                Ok(Answer::Others { is_alive }) => self.refuse(since, DEAD_AFTER, is_alive)?,
+                Ok(NameAnswer::Taken(again)) => held = again,
+                Ok(NameAnswer::Others { is_alive }) => self.refuse(since, DEAD_AFTER, is_alive)?,
                 // Postgres is away: nobody else can take the name.
                 Err(error) => tracing::debug!(error = %error, "the process's name is not held for now"),
             }

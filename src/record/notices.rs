@@ -29,7 +29,7 @@ pub(crate) struct HealthNotice {
 pub(crate) struct NoticedWebhook {
     pub(crate) site_id: String,
     pub(crate) name: String,
-    /// Deliveries that wait for it.
+    /// Deliveries that wait for it, or waited when it was disabled.
     pub(crate) waiting: i64,
 }
 
@@ -44,10 +44,11 @@ pub(crate) async fn take(conn: &mut PgConnection) -> Result<Option<HealthNotice>
                  -- A newer version's notice is left to it.
                  select id from health_notices where event_type = any($1) order by id limit 1 for update skip locked
              )
-             returning webhook_id, event_type, reason, since, changed_at
+             returning webhook_id, event_type, reason, since, changed_at, waiting
          )
          select t.webhook_id as "webhook_id!", t.event_type as "event_type!", t.reason, t.since as "since!",
-             t.changed_at as "changed_at!", w.site_id as "site_id?", w.name as "name?", h.waiting as "waiting?"
+             t.changed_at as "changed_at!", w.site_id as "site_id?", w.name as "name?",
+             coalesce(t.waiting, h.waiting) as waiting
          from taken t left join webhooks w on w.id = t.webhook_id
          left join webhook_health h on h.webhook_id = t.webhook_id"#,
         &known

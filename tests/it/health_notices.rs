@@ -192,6 +192,7 @@ async fn a_disabled_webhook_is_told_of_but_not_its_owners_switch() {
 
     // The owner's wish is kept, whatever Bellwether did before.
     let off = stage.patch(json!({"enabled": false})).await;
+    assert_eq!(off["health"]["next_probe_at"], Value::Null);
     assert_eq!(
         (&off["enabled"], &off["health"]["state"]),
         (&json!(false), &json!("disabled"))
@@ -211,6 +212,29 @@ async fn a_disabled_webhook_is_told_of_but_not_its_owners_switch() {
         1,
         "the owner's switch is no news"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disabled_webhook_is_told_of_with_what_waited() {
+    let stage = stage(&[]).await;
+    stage.receiver.answer("hook", |_| Answer::status(500));
+    stage.goal("fails").await;
+    stage.state_is("open").await;
+    stage.notice(1, "webhook_failing").await;
+    stage.goal("waits").await;
+    eventually("it waits", TIMEOUT, || async {
+        let webhook = stage.call(Method::GET, None).await;
+        (webhook["health"]["waiting"] == 1).then_some(())
+    })
+    .await;
+    sqlx::query("update webhook_health set since = now() - interval '5 days' where state = 'open'")
+        .execute(stage.pool())
+        .await
+        .unwrap();
+    let disabled = stage.state_is("disabled").await;
+    assert_eq!(disabled["health"]["next_probe_at"], Value::Null, "{disabled}");
+    let notice = stage.notice(2, "webhook_disabled").await;
+    assert_eq!(notice["data"]["waiting"], 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -51,6 +51,29 @@ async fn a_request_arrives_as_it_was_built_and_asks_for_nothing_else() {
     }
 }
 
+#[test]
+fn an_own_accept_goes_out_alone() {
+    for (name, value) in [
+        ("accept", "application/vnd.x+json"),
+        ("X-Own", "application/vnd.x+json"),
+    ] {
+        let mut hook = webhook("https://receiver.test/hook");
+        hook.headers = vec![(name.to_owned(), Hidden::new(value))];
+        let request = WebhookRequest::build(&hook, &facts("{}"));
+        let expected = if name == "accept" { value } else { "*/*" };
+        let bytes = http1::request_bytes(&request).expect("a request");
+        let head = String::from_utf8_lossy(&bytes).to_ascii_lowercase();
+        let lines: Vec<_> = head
+            .lines()
+            .filter_map(|line| line.strip_prefix("accept: "))
+            .collect();
+        assert_eq!(lines, [expected]);
+        let made = http2::http_request(&request).expect("a request");
+        let values: Vec<_> = made.headers().get_all("accept").iter().collect();
+        assert_eq!(values, [expected]);
+    }
+}
+
 #[tokio::test]
 async fn a_receiver_that_never_answers_ends_at_the_deadline() {
     let exchange = exchange(short_deadlines(), answering(b"", hang)).await;
