@@ -74,7 +74,8 @@ pub(super) fn start(
 }
 
 /// Topics to ask for: `deliveries`, since any answer shows that Kafka is there, even a refusal; and
-/// those from which these roles read events, which somebody else may have deleted.
+/// those from which these roles read events, or to which they write what they have decided, which
+/// somebody else may have deleted.
 fn watched_topics(app: &AppContext, roles: &Roles) -> Vec<String> {
     let (kafka, sources) = (&app.config.kafka, &app.config.sources);
     let mut topics = vec![kafka.topic("deliveries")];
@@ -82,6 +83,7 @@ fn watched_topics(app: &AppContext, roles: &Roles) -> Vec<String> {
         topics.extend(sources.unkeyed().map(|source| source.topic.clone()));
     }
     if roles.has(ProcessRole::Detect) {
+        topics.push(kafka.topic("detector-state"));
         topics.extend(sources.keyed().map(|source| source.topic.clone()));
         topics.extend(sources.unkeyed().take(1).map(|_| kafka.topic("events")));
     }

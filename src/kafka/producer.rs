@@ -64,7 +64,10 @@ impl PublishError {
     }
 }
 
-type DoneCallback = Box<dyn FnOnce(Result<(), PublishError>) + Send + Sync>;
+/// The brokers' answer to a record: the offset that it got.
+pub(crate) type PublishAnswer = Result<i64, PublishError>;
+
+type DoneCallback = Box<dyn FnOnce(PublishAnswer) + Send + Sync>;
 
 /// Data of a record between its hand-over and its acknowledgement.
 struct Receipt {
@@ -94,13 +97,13 @@ impl ProducerContext for PublisherContext {
         let metrics = self.0.metrics();
         metrics.produce_queue_bytes.sub(receipt.bytes);
         let outcome = match result {
-            Ok(_) => {
+            Ok(message) => {
                 metrics.produce.with_label_values(&[receipt.label]).observe(
                     clock::monotonic()
                         .duration_since(receipt.handed_over)
                         .as_secs_f64(),
                 );
-                Ok(())
+                Ok(rdkafka::Message::offset(message))
             }
             Err((error, message)) => {
                 metrics.produce_errors.with_label_values(&[receipt.label]).inc();
@@ -166,7 +169,7 @@ impl Publisher {
     pub(crate) fn try_publish(
         &self,
         record: Outgoing<'_>,
-        done: impl FnOnce(Result<(), PublishError>) + Send + Sync + 'static,
+        done: impl FnOnce(PublishAnswer) + Send + Sync + 'static,
     ) -> bool {
         self.offer(&record, self.receipt(&record, done)).is_ok()
     }
@@ -176,7 +179,7 @@ impl Publisher {
     pub(crate) fn publish_when_room(
         &self,
         record: Outgoing<'_>,
-        done: impl FnOnce(Result<(), PublishError>) + Send + Sync + 'static,
+        done: impl FnOnce(PublishAnswer) + Send + Sync + 'static,
     ) {
         let mut receipt = self.receipt(&record, done);
         while let Err(back) = self.offer(&record, receipt) {
@@ -188,7 +191,7 @@ impl Publisher {
     fn receipt(
         &self,
         record: &Outgoing<'_>,
-        done: impl FnOnce(Result<(), PublishError>) + Send + Sync + 'static,
+        done: impl FnOnce(PublishAnswer) + Send + Sync + 'static,
     ) -> Box<Receipt> {
         Box::new(Receipt {
             label: self.label(record.topic),
@@ -246,7 +249,7 @@ impl Publisher {
 
     /// Hands a record over as soon as the queue has room. Records keep the order of the calls that
     /// return. The answer to the receiver is the brokers'.
-    pub(crate) async fn hand_over(&self, record: Outgoing<'_>) -> Receiver<Result<(), PublishError>> {
+    pub(crate) async fn hand_over(&self, record: Outgoing<'_>) -> Receiver<PublishAnswer> {
         loop {
             let (done, answer) = tokio::sync::oneshot::channel();
             if self.try_publish(record, move |result| drop(done.send(result))) {
@@ -258,9 +261,13 @@ impl Publisher {
 
     /// Publishes a record and waits for its acknowledgement, however long that takes, because the
     /// caller relies on it. Refusals (no such topic, no permission) are logged and tried again.
-    pub(crate) async fn publish(&self, record: Outgoing<'_>) {
-        while let Err(error) = self.publish_if_it_fits(record).await {
-            error.log(&self.client_events);
+    /// Returns the record's offset.
+    pub(crate) async fn publish(&self, record: Outgoing<'_>) -> i64 {
+        loop {
+            match self.publish_if_it_fits(record).await {
+                Ok(offset) => return offset,
+                Err(error) => error.log(&self.client_events),
+            }
             tokio::time::sleep(REFUSED_PAUSE).await;
         }
     }
@@ -270,12 +277,12 @@ impl Publisher {
     ///
     /// A broker measures whole batches, and refuses a small record because of its neighbours. So a
     /// record is too large only if it is so in a batch of its own.
-    pub(crate) async fn publish_if_it_fits(&self, record: Outgoing<'_>) -> Result<(), PublishError> {
+    pub(crate) async fn publish_if_it_fits(&self, record: Outgoing<'_>) -> PublishAnswer {
         let mut unbatched = None;
         loop {
             let publisher = unbatched.as_ref().unwrap_or(self);
             match publisher.hand_over(record).await.await {
-                Ok(Ok(())) => return Ok(()),
+                Ok(Ok(offset)) => return Ok(offset),
                 Ok(Err(error)) if error.is_too_large() => {
                     if unbatched.is_some() {
                         return Err(error);

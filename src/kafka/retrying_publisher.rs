@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 
 use super::producer::outgoing::OwnedRecord;
-use super::producer::{PublishError, Publisher};
+use super::producer::{PublishAnswer, Publisher};
 
 /// Publisher of a consumer thread, which blocks the thread while the client's queue is full. Cheap
 /// to clone.
@@ -26,8 +26,9 @@ impl RetryingPublisher {
     /// for its topic: somebody has to raise the limit. `done` may run on the client's thread.
     pub(crate) fn publish(&self, record: OwnedRecord, done: impl FnOnce() + Send + Sync + 'static) {
         let publisher = self.publisher.clone();
-        let keep_trying =
-            |record: Arc<OwnedRecord>| async move { publisher.publish(record.as_outgoing()).await };
+        let keep_trying = |record: Arc<OwnedRecord>| async move {
+            publisher.publish(record.as_outgoing()).await;
+        };
         self.publish_or_else(record, done, keep_trying);
     }
 
@@ -44,8 +45,8 @@ impl RetryingPublisher {
         let portion = self.publisher.backlog().add(1, record.as_outgoing().bytes());
         let record = Arc::new(record);
         let (refused, this) = (Arc::clone(&record), self.clone());
-        let on_answer = move |result: Result<(), PublishError>| match result {
-            Ok(()) => {
+        let on_answer = move |answer: PublishAnswer| match answer {
+            Ok(_) => {
                 done();
                 drop(portion);
             }

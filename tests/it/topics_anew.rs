@@ -4,28 +4,33 @@
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
+use rdkafka::Message as _;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::producer::FutureRecord;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::detect_completeness::create_topic;
 use crate::support::app::{Deployment, Process};
 use crate::support::eventually;
-use crate::support::goal_stage::GoalStage;
+use crate::support::goal_stage::{GoalStage, SITE};
 use crate::support::kafka;
 use crate::support::receiver::{Answer, Receiver};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 async fn make_anew(topic: &str) {
+    delete(topic).await;
+    create_topic(topic, 4).await;
+}
+
+async fn delete(topic: &str) {
     let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
         .set("bootstrap.servers", kafka::brokers())
         .create()
         .unwrap();
     let deleted = admin.delete_topics(&[topic], &AdminOptions::new()).await.unwrap();
     assert!(deleted.iter().all(Result::is_ok), "{deleted:?}");
-    create_topic(topic, 4).await;
 }
 
 /// Waits for the warning that names topic, partition and both offsets.
@@ -135,4 +140,117 @@ async fn an_unkeyed_source_made_anew_is_read_from_its_beginning() {
     receiver.wait_for("hook", 9).await;
     is_told(&process, &deployment.source).await;
     all_is_done(&process, "route", &deployment.source).await;
+}
+
+/// Publishes events of visitors of their own.
+async fn visit(stage: &GoalStage, names: std::ops::Range<u32>) {
+    for n in names {
+        let event = json!({"site_id": SITE, "type": "pageview", "visitor_id": format!("v{n}"), "path": "/"});
+        stage.deployment.publish(event).await;
+    }
+}
+
+/// A stage with a spike under way that was reported, and whose state is stored without anything
+/// left to confirm.
+async fn firing() -> (GoalStage, String) {
+    let stage = GoalStage::start(&SHORT_SESSION, json!({})).await;
+    let url = stage.receiver.url("spike");
+    let spike = json!({"name": "spike", "url": url, "events": ["visitor_spike"],
+                       "triggers": {"visitor_spike": {"threshold": 3}}});
+    stage.deployment.create_webhook(&stage.process, SITE, spike).await;
+    stage.deployment.registry_is_read(&stage.process).await;
+    visit(&stage, 0..3).await;
+    stage.receiver.wait_for("spike", 1).await;
+    let topic = stage.deployment.topic("detector-state");
+    eventually("the state is stored", TIMEOUT, || async { latest_state(&topic) }).await;
+    (stage, topic)
+}
+
+/// The latest state on the topic, if it has an episode and nothing to confirm.
+fn latest_state(topic: &str) -> Option<Value> {
+    let latest = kafka::read_all(topic).pop()?;
+    let state: Value = serde_json::from_slice(latest.payload()?).ok()?;
+    let is_settled = state["unconfirmed"] == json!([]) && state["triggers"][0]["episode"].is_object();
+    is_settled.then_some(state)
+}
+
+/// Stops the process as planned, starts another, and counts the spikes that were reported once it
+/// has handled another visitor.
+async fn spikes_after_a_restart(mut stage: GoalStage) -> usize {
+    all_is_done(&stage.process, "detect", &stage.deployment.source).await;
+    stage.process.terminate();
+    assert!(stage.process.ended(TIMEOUT).await.success());
+    let process = stage.deployment.serve(&[]).await;
+    visit(&stage, 3..4).await;
+    stage.goal("after").await;
+    stage.receiver.wait_for("hook", 1).await;
+    all_is_done(&process, "detect", &stage.deployment.source).await;
+    process
+        .metric_is("bellwether_episodes{event=\"visitor_spike\"}", 1.0)
+        .await;
+    stage.receiver.received("spike").len()
+}
+
+#[tokio::test]
+async fn states_made_anew_are_written_again() {
+    let (stage, topic) = firing().await;
+    delete(&topic).await;
+    create_like_ours(&stage.deployment).await;
+    is_told(&stage.process, &topic).await;
+    eventually("the state is stored again", TIMEOUT, || async {
+        latest_state(&topic)
+    })
+    .await;
+    assert_eq!(spikes_after_a_restart(stage).await, 1);
+}
+
+#[tokio::test]
+async fn states_made_anew_and_written_before_a_look_are_noticed() {
+    let (stage, topic) = firing().await;
+    delete(&topic).await;
+    // Written as soon as the topic is back: as many as there were before, and more.
+    for n in 0..30 {
+        let site = format!("s{n}.example");
+        let url = stage.receiver.url("other");
+        let errors = json!({"name": "errors", "url": url, "events": ["error_condition"],
+                            "triggers": {"error_condition": {"error_events": 1}}});
+        stage
+            .deployment
+            .create_webhook(&stage.process, &site, errors)
+            .await;
+    }
+    stage.deployment.registry_is_read(&stage.process).await;
+    for n in 0..30 {
+        let error = json!({"site_id": format!("s{n}.example"), "type": "error"});
+        stage.deployment.publish(error).await;
+    }
+    create_like_ours(&stage.deployment).await;
+    stage.receiver.wait_for("other", 30).await;
+    is_told(&stage.process, &topic).await;
+    all_is_done(&stage.process, "deliver", &stage.deployment.topic("deliveries")).await;
+    assert_eq!(spikes_after_a_restart(stage).await, 1);
+}
+
+#[tokio::test]
+async fn a_missing_topic_of_states_is_named_on_readyz() {
+    let (stage, topic) = firing().await;
+    delete(&topic).await;
+    let is_named = || async {
+        let (status, answer) = stage.process.readyz().await?;
+        let text = answer["checks"]["kafka"].to_string();
+        (status != 200 && text.contains(&topic) && text.contains("topics create")).then_some(())
+    };
+    eventually("the topic is named", TIMEOUT, is_named).await;
+    create_like_ours(&stage.deployment).await;
+    let is_ready = || async { (stage.process.readyz().await?.0 == 200).then_some(()) };
+    eventually("it is ready", TIMEOUT, is_ready).await;
+}
+
+/// Makes the missing topics, once the one that was deleted is gone.
+async fn create_like_ours(deployment: &Deployment) {
+    eventually("the topic is made", TIMEOUT, || async {
+        let created = deployment.run(&["topics", "create"]);
+        created.status.success().then_some(())
+    })
+    .await;
 }

@@ -12,7 +12,7 @@ use crate::app;
 use crate::config::Config;
 use crate::kafka::client::ClientEvents;
 use crate::kafka::producer::outgoing::Outgoing;
-use crate::kafka::producer::{PublishError, Publisher};
+use crate::kafka::producer::{PublishAnswer, Publisher};
 use crate::kafka::rights::NeededRights;
 use crate::kafka::topics::Topics;
 
@@ -74,8 +74,8 @@ impl EventPublisher {
             };
             let answers = Arc::clone(&self.answers);
             let client_events = self.client_events.clone();
-            let done = move |result: Result<(), PublishError>| {
-                answers.add(result.map_err(|error| error.in_words(&client_events)));
+            let done = move |result: PublishAnswer| {
+                answers.add(result.map(drop).map_err(|error| error.in_words(&client_events)));
             };
             // Counted before: the answer may come first.
             self.answers.hand_over();

@@ -99,8 +99,9 @@ pub struct Engine {
     completeness: Completeness,
     /// Sites whose state is to be written.
     dirty: Vec<SiteId>,
-    /// Records that remove the state of sites that are gone.
-    gone: Vec<StateRecord>,
+    /// Records to be written for sites without a state here: tombstones, and states that wait for
+    /// their sites.
+    others: Vec<StateRecord>,
     /// Set when a site has as many unconfirmed decisions as it should.
     wants_flush: bool,
     counters: Counters,
@@ -156,7 +157,7 @@ impl Engine {
             completeness: Completeness::new(config.sources.iter().map(|source| source.clock))
                 .with_routed(config.sources.iter().position(|source| source.is_routed)),
             dirty: Vec::new(),
-            gone: Vec::new(),
+            others: Vec::new(),
             wants_flush: false,
             counters: Counters::new(sources),
             loaded_parts: HashMap::new(),

@@ -89,7 +89,7 @@ impl Engine {
         if let Some(index) = self.find(site_id) {
             self.remove(index);
         }
-        self.gone.retain(|gone| gone.site_id.as_str() != site_id);
+        self.others.retain(|gone| gone.site_id.as_str() != site_id);
     }
 
     /// True if the state that was loaded of a site before covers more.
@@ -233,6 +233,27 @@ impl Engine {
         }
     }
 
+    /// Lists all stored states to be written again, also those of sites that are not known yet.
+    /// Returns their number.
+    pub(crate) fn rewrite_states(&mut self) -> usize {
+        let stored = (0..self.sites.len()).filter(|index| self.sites[*index].is_stored());
+        let stored: Vec<usize> = stored.collect();
+        for index in &stored {
+            self.mark_dirty(*index);
+        }
+        for (key, bytes) in &self.unclaimed {
+            let (site_id, part) = split_key(key);
+            let Ok(site_id) = site_id.parse() else { continue };
+            self.others.push(StateRecord {
+                site_id,
+                part,
+                bytes: Some(bytes.clone()),
+                decisions: Vec::new(),
+            });
+        }
+        stored.len() + self.unclaimed.len()
+    }
+
     /// Forgets that loaded states account for a source's records, where they do beyond its end:
     /// those were of an earlier topic of the same name.
     pub(crate) fn forget_covered_beyond(&mut self, source: usize, end: i64) {
@@ -254,7 +275,7 @@ impl Engine {
             let state = &mut self.sites[index];
             let covered = state.covered.as_mut().and_then(|covered| covered.get_mut(source));
             if covered.is_some_and(|last| std::mem::replace(last, -1) >= 0) {
-                self.gone.extend(state.tombstones());
+                self.others.extend(state.tombstones());
                 self.mark_dirty(index);
             }
         }
@@ -273,7 +294,7 @@ impl Engine {
     /// acknowledged.
     pub(crate) fn take_dirty_states(&mut self) -> Vec<StateRecord> {
         self.wants_flush = false;
-        let mut records: Vec<_> = self.gone.drain(..).collect();
+        let mut records: Vec<_> = self.others.drain(..).collect();
         for site_id in std::mem::take(&mut self.dirty) {
             let Some(index) = self.find(site_id.as_str()) else {
                 continue;

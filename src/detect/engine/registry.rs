@@ -40,7 +40,7 @@ impl Engine {
         let site = registry.sites.get(site_id);
         match (self.find(site_id.as_str()), site) {
             (Some(index), None) => {
-                self.gone.extend(self.sites[index].tombstones());
+                self.others.extend(self.sites[index].tombstones());
                 self.remove(index);
             }
             (Some(index), Some(site)) if site.version != self.sites[index].site.version => {
@@ -67,7 +67,7 @@ impl Engine {
             .filter(|key| split_key(key).0 == site_id.as_str());
         for key in keys.cloned().collect::<Vec<_>>() {
             self.unclaimed.remove(&key);
-            self.gone
+            self.others
                 .push(StateRecord::tombstone(site_id.clone(), split_key(&key).1));
         }
     }

@@ -158,6 +158,11 @@ impl SiteState {
         records
     }
 
+    /// True if the topic has a state of the site.
+    pub(crate) fn is_stored(&self) -> bool {
+        self.stored_parts > 0
+    }
+
     /// Records that remove the state from the topic.
     pub(crate) fn tombstones(&self) -> impl Iterator<Item = StateRecord> + '_ {
         (0..self.stored_parts).map(|part| StateRecord::tombstone(self.id.clone(), part))

@@ -53,6 +53,8 @@ mod rebalance;
 mod unrestored;
 /// Choice among the records of the state topic.
 mod latest_states;
+/// The end of a partition of the state topic.
+pub(crate) mod state_log;
 /// Restoring of assigned partitions.
 pub(crate) mod restore;
 /// Publishing in the right order.

@@ -10,6 +10,7 @@ use std::sync::mpsc::Sender;
 use tokio::sync::oneshot;
 
 use super::open_batches::Unacknowledged;
+use super::state_log::PendingState;
 use crate::detect::notification::Decision;
 use crate::detect::site::state_record::StateRecord;
 use crate::dispatch::record::DeliveryRecord;
@@ -20,7 +21,7 @@ use crate::ingest::reject_publisher::RejectPublisher;
 use crate::ingest::reject_record::RejectRecord;
 use crate::kafka::backlog::Portion;
 use crate::kafka::producer::outgoing::OwnedRecord;
-use crate::kafka::producer::{PublishError, Publisher};
+use crate::kafka::producer::{PublishAnswer, Publisher};
 use crate::kafka::retrying_publisher::RetryingPublisher;
 
 /// Topics that a detector writes to.
@@ -70,8 +71,14 @@ impl Outbox {
     }
 
     /// Publishes a site's state, and after its acknowledgement the deliveries of the decisions made
-    /// with it.
-    pub(crate) fn publish_state(&self, partition: i32, state: StateRecord, batch: &Unacknowledged) {
+    /// with it. `pending` learns its offset.
+    pub(crate) fn publish_state(
+        &self,
+        partition: i32,
+        state: StateRecord,
+        batch: &Unacknowledged,
+        pending: PendingState,
+    ) {
         batch.add();
         let record = OwnedRecord {
             topic: Arc::clone(&self.topics.detector_state),
@@ -85,9 +92,11 @@ impl Outbox {
         let (outbox, batch) = (self.clone(), batch.clone());
         self.records.runtime.spawn(async move {
             let _until_done = portion;
-            if !matches!(acknowledged.await, Ok(Ok(()))) {
-                outbox.publisher().publish(record.as_outgoing()).await;
-            }
+            let offset = match acknowledged.await {
+                Ok(Ok(offset)) => offset,
+                _ => outbox.publisher().publish(record.as_outgoing()).await,
+            };
+            pending.acknowledge(offset);
             outbox.publish_episodes(partition, state.decisions).await;
             batch.remove();
         });
@@ -138,7 +147,7 @@ impl Outbox {
         }
         for (decision, answers) in decisions.into_iter().zip(handed_over) {
             for (answer, record) in answers {
-                if !matches!(answer.await, Ok(Ok(()))) {
+                if !matches!(answer.await, Ok(Ok(_))) {
                     self.publisher().publish(record.as_outgoing()).await;
                 }
             }
@@ -154,7 +163,7 @@ impl Outbox {
     }
 
     /// Hands a record over; records keep the order of the calls.
-    fn hand_over(&self, record: &OwnedRecord) -> oneshot::Receiver<Result<(), PublishError>> {
+    fn hand_over(&self, record: &OwnedRecord) -> oneshot::Receiver<PublishAnswer> {
         let (done, acknowledged) = oneshot::channel();
         let done = move |result| drop(done.send(result));
         self.publisher().publish_when_room(record.as_outgoing(), done);

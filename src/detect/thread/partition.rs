@@ -7,6 +7,7 @@ use super::counts::Counts;
 use super::open_batches::{OpenBatches, Unacknowledged};
 use super::outbox::Outbox;
 use super::position::{EndQuestion, Positions, SourceState, missed};
+use super::state_log::StateLog;
 use crate::detect::completeness::Completeness;
 use crate::detect::engine::Engine;
 use crate::detect::engine::recovery::Checkpoint;
@@ -25,7 +26,7 @@ const MAX_OPEN_BATCHES: usize = 1_024;
 
 /// Answers in a row after which an end before what was read is believed: a partition's new leader
 /// may know less for a moment.
-const SHORT_ENDS: u32 = 3;
+pub(super) const SHORT_ENDS: u32 = 3;
 
 /// A partition number with everything that belongs to it.
 #[derive(Debug)]
@@ -37,6 +38,7 @@ pub(crate) struct OwnedPartition {
     /// Readers of the sources' records.
     readers: Arc<[RecordReader]>,
     sources: Vec<Option<SourceState>>,
+    pub(crate) state_log: StateLog,
     /// Records of the batch that is being read.
     batch: Unacknowledged,
     open_batches: OpenBatches<Checkpoint>,
@@ -71,6 +73,7 @@ impl OwnedPartition {
         positions: Positions,
         partition_count: i32,
         readers: Arc<[RecordReader]>,
+        state_log: StateLog,
     ) -> Self {
         for (source, position) in positions.iter().enumerate() {
             let Some(position) = position else { continue };
@@ -89,6 +92,7 @@ impl OwnedPartition {
             partition_count,
             readers,
             sources,
+            state_log,
             batch: Unacknowledged::default(),
             open_batches: OpenBatches::default(),
             has_read: false,
@@ -177,8 +181,8 @@ impl OwnedPartition {
         }
     }
 
-    /// Notes that the ends of all sources are asked for. A question that is still open is not asked
-    /// again.
+    /// Notes that the ends of all sources and of the states are asked for. A question that is still
+    /// open is not asked again.
     pub(crate) fn note_questions(&mut self, asked_ms: i64) {
         for source in 0..self.sources.len() {
             let next = self.completeness().next(source);
@@ -186,6 +190,7 @@ impl OwnedPartition {
                 state.asked.get_or_insert(EndQuestion { asked_ms, next });
             }
         }
+        self.state_log.note_question(asked_ms);
     }
 
     /// Notes that the question for a source's end has failed.
@@ -318,7 +323,7 @@ impl OwnedPartition {
                     counts.latency(now_ms - decision.created_at_ms);
                 }
             }
-            outbox.publish_state(self.partition, state, &self.batch);
+            outbox.publish_state(self.partition, state, &self.batch, self.state_log.begin());
         }
         // A checkpoint belongs to the record before it. One taken after the clock has moved on
         // without a record would give a replay that begins too late.

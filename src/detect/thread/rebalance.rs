@@ -13,6 +13,7 @@ use anyhow::Context as _;
 use super::partition::OwnedPartition;
 use super::position::Positions;
 use super::restore::{Restored, Wanted};
+use super::state_log::StateLog;
 use super::unrestored::Unrestored;
 use super::{Detector, restore};
 use crate::clock;
@@ -209,7 +210,8 @@ impl Detector {
                     restored.push(Restored::Retained(owned));
                 }
                 None => {
-                    let owned = self.new_partition(partition, positions, Arc::clone(&registry));
+                    let state_log = StateLog::new(lookup.state_ends.get(&partition).copied().unwrap_or(0));
+                    let owned = self.new_partition(partition, positions, Arc::clone(&registry), state_log);
                     restored.push(Restored::New(owned));
                 }
             }
@@ -240,7 +242,13 @@ impl Detector {
     }
 
     /// A partition without any state, from these positions on.
-    fn new_partition(&self, partition: i32, positions: Positions, registry: Arc<Registry>) -> OwnedPartition {
+    fn new_partition(
+        &self,
+        partition: i32,
+        positions: Positions,
+        registry: Arc<Registry>,
+        state_log: StateLog,
+    ) -> OwnedPartition {
         let partition_count = self.settings.kafka.partitions;
         let config = EngineConfig {
             partition,
@@ -249,7 +257,7 @@ impl Detector {
         };
         let engine = Engine::new(config, registry);
         let readers = Arc::clone(&self.settings.readers);
-        OwnedPartition::new(partition, engine, positions, partition_count, readers)
+        OwnedPartition::new(partition, engine, positions, partition_count, readers, state_log)
     }
 
     fn note_unrestored(&mut self, partition: i32, reason: String) {
@@ -294,6 +302,26 @@ impl Detector {
             self.unrestored.insert(partition, unrestored);
         }
         self.retry_unrestored();
+    }
+
+    /// Writes all states of the partitions again whose earlier records are gone: whoever restores
+    /// them would decide again what they have decided.
+    pub(super) fn write_lost_states(&mut self) {
+        for owned in self.owned.iter_mut().flatten() {
+            let Some(lost) = owned.state_log.take_lost() else {
+                continue;
+            };
+            let states = owned.engine.rewrite_states();
+            tracing::warn!(
+                topic = &*self.outbox.topics.detector_state,
+                partition = owned.partition,
+                expected = lost.expected,
+                found = lost.found,
+                states,
+                "offsets went back, as when a topic is made anew; the states of all sites of the partition are \
+                 written again"
+            );
+        }
     }
 
     /// Adds the counters of an engine that is given up.

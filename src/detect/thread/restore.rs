@@ -54,6 +54,8 @@ pub(crate) struct Lookup {
     pub(crate) made_anew: BTreeSet<TopicPartition>,
     /// First offsets of the state topic's partitions.
     pub(crate) state_beginnings: BTreeMap<i32, i64>,
+    /// Ends of the state topic's partitions, before its records are read.
+    pub(crate) state_ends: BTreeMap<i32, i64>,
     pub(crate) unrestorable: Unrestorable,
 }
 
@@ -82,7 +84,7 @@ pub(crate) fn look_up(
         .context("reading the committed offsets of the detect group")?;
     let all = with_states(list, state_topic);
     let beginnings = log_ends.find(&all, OffsetSpec::Beginning, wanted.timeout);
-    let ends = log_ends.find(list, OffsetSpec::End, wanted.timeout);
+    let ends = log_ends.find(&all, OffsetSpec::End, wanted.timeout);
     let mut lookup = Lookup {
         made_anew: wanted.anew.clone(),
         ..Lookup::default()
@@ -123,13 +125,14 @@ pub(crate) fn look_up(
         positions.or_insert_with(|| vec![None; state_topic])[at.topic] = position;
     }
     lookup.start_first(log_ends, &unusable, wanted.timeout, settings);
-    lookup.state_beginnings = beginnings_of(&beginnings, state_topic);
+    lookup.state_beginnings = of_topic(&beginnings, state_topic);
+    lookup.state_ends = of_topic(&ends, state_topic);
     lookup.remove_unrestorable();
     Ok(lookup)
 }
 
-/// First offsets of a topic's partitions, as far as they are known.
-fn beginnings_of(answers: &BTreeMap<TopicPartition, OffsetAnswer>, topic: usize) -> BTreeMap<i32, i64> {
+/// Offsets of a topic's partitions, as far as they are known.
+fn of_topic(answers: &BTreeMap<TopicPartition, OffsetAnswer>, topic: usize) -> BTreeMap<i32, i64> {
     let of_topic = answers.iter().filter(|(at, _)| at.topic == topic);
     let known = of_topic.filter_map(|(at, answer)| Some((at.partition, (*answer).ok()??)));
     known.collect()

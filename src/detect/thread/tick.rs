@@ -18,10 +18,16 @@ impl Detector {
             owned.tick(now_ms);
             owned.note_questions(now_ms);
         }
-        let partitions = self.owned.iter().flatten().flat_map(|owned| owned.partitions());
+        let topic = self.state_topic();
+        let partitions = self.owned.iter().flatten().flat_map(|owned| {
+            let partition = owned.partition;
+            let states = TopicPartition { topic, partition };
+            owned.partitions().chain([states])
+        });
         let partitions: Vec<TopicPartition> = partitions.collect();
         self.log_ends.ask(partitions, now_ms);
         self.retry_unrestored();
+        self.write_lost_states();
         self.flush();
         self.hand_over_history(false);
         self.report_engine_counters();
@@ -54,11 +60,22 @@ impl Detector {
         }
     }
 
+    /// Number of the state topic, which follows those of the sources.
+    fn state_topic(&self) -> usize {
+        self.settings.engine.sources.len()
+    }
+
     /// Hands the ends that brokers have answered to the partitions.
     pub(super) fn receive_ends(&mut self) {
+        let state_topic = self.state_topic();
         for answer in self.log_ends.receive() {
             let at = answer.at;
             match (answer.end, owned_mut(&mut self.owned, at.partition)) {
+                (Ok(end), Some(owned)) if at.topic == state_topic => {
+                    owned.state_log.prove_end(end, answer.asked_ms);
+                }
+                // `/readyz` names the topic if it is missing.
+                (Err(_), Some(owned)) if at.topic == state_topic => owned.state_log.forget_question(),
                 (Ok(end), Some(owned)) => owned.prove_end(at.topic, end, answer.asked_ms),
                 (Err(code), Some(owned)) => {
                     owned.forget_question(at.topic);

@@ -24,6 +24,7 @@ fn owned(engine: Engine) -> OwnedPartition {
         vec![Some(position)],
         48,
         Arc::new([RecordReader::default()]),
+        StateLog::new(0),
     )
 }
 
@@ -157,7 +158,7 @@ fn owned_of_two(positions: [(i64, i64); 2]) -> OwnedPartition {
     engine.sources.push(engine.sources[0].clone());
     let engine = Engine::new(engine, registry([]));
     let readers = Arc::new([RecordReader::default(), RecordReader::default()]);
-    OwnedPartition::new(7, engine, positions.to_vec(), 48, readers)
+    OwnedPartition::new(7, engine, positions.to_vec(), 48, readers, StateLog::new(0))
 }
 
 #[test]

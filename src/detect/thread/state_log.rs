@@ -1,0 +1,195 @@
+//! The end of a partition of the state topic, by which it is noticed that the topic was made anew.
+//!
+//! Guaranteed: what is written after a loss is never taken for what was lost. An acknowledgement
+//! with an offset from before the known end tells of it at once, a question for the end within
+//! seconds.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use super::partition::SHORT_ENDS;
+use super::position::EndQuestion;
+
+/// Stands for no offset.
+const NONE: i64 = -1;
+
+/// Knowledge of an owner about its partition of the state topic.
+#[derive(Debug)]
+pub(crate) struct StateLog {
+    offsets: Arc<Offsets>,
+    /// The question for the end that is not answered yet.
+    asked: Option<EndQuestion>,
+    /// Answers in a row with an end before the one that was known when it was asked for.
+    short_ends: u32,
+    lost: Option<LostStates>,
+}
+
+/// States that are gone, as when the topic is deleted and created.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LostStates {
+    /// Least end that was expected.
+    pub(crate) expected: i64,
+    /// Offset that was found.
+    pub(crate) found: i64,
+}
+
+#[derive(Debug)]
+struct Offsets {
+    /// Offset after the last one that is known.
+    next: AtomicI64,
+    /// Offset before that which a record got, or [`NONE`].
+    back: AtomicI64,
+    /// The end that was known when that record was handed over.
+    before_back: AtomicI64,
+}
+
+/// A state on its way to the brokers.
+#[derive(Debug)]
+pub(crate) struct PendingState {
+    offsets: Arc<Offsets>,
+    /// The end that was known when it was handed over.
+    next: i64,
+}
+
+impl PendingState {
+    /// Notes the offset that the state got.
+    pub(crate) fn acknowledge(self, offset: i64) {
+        if offset < 0 {
+            // A broker had it already, and does not say where.
+            return;
+        }
+        if offset < self.next {
+            self.offsets.before_back.store(self.next, Ordering::Relaxed);
+            self.offsets.back.store(offset, Ordering::Release);
+        }
+        self.offsets.next.fetch_max(offset + 1, Ordering::Relaxed);
+    }
+}
+
+impl StateLog {
+    /// The log with a known end.
+    pub(crate) fn new(end: i64) -> Self {
+        Self {
+            offsets: Arc::new(Offsets {
+                next: AtomicI64::new(end),
+                back: AtomicI64::new(NONE),
+                before_back: AtomicI64::new(NONE),
+            }),
+            asked: None,
+            short_ends: 0,
+            lost: None,
+        }
+    }
+
+    /// Begins to write a state.
+    pub(crate) fn begin(&self) -> PendingState {
+        PendingState {
+            offsets: Arc::clone(&self.offsets),
+            next: self.offsets.next.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Notes that the end is asked for. A question that is still open is not asked again.
+    pub(crate) fn note_question(&mut self, asked_ms: i64) {
+        let next = self.offsets.next.load(Ordering::Relaxed);
+        self.asked.get_or_insert(EndQuestion { asked_ms, next });
+    }
+
+    /// Notes that the question has failed.
+    pub(crate) fn forget_question(&mut self) {
+        self.asked = None;
+    }
+
+    /// Notes the end as it was answered to a request of `asked_ms`. A shorter one is believed when
+    /// it stays: a new leader may know less for a moment.
+    pub(crate) fn prove_end(&mut self, end: i64, asked_ms: i64) {
+        let asked = self.asked.take();
+        let Some(question) = asked.filter(|question| question.asked_ms == asked_ms) else {
+            return;
+        };
+        if end >= question.next {
+            self.short_ends = 0;
+            self.offsets.next.fetch_max(end, Ordering::Relaxed);
+            return;
+        }
+        self.short_ends += 1;
+        if self.short_ends >= SHORT_ENDS {
+            self.lost = Some(LostStates {
+                expected: question.next,
+                found: end,
+            });
+        }
+    }
+
+    /// Returns a loss once. What was handed over before it tells nothing of what comes.
+    pub(crate) fn take_lost(&mut self) -> Option<LostStates> {
+        let back = self.offsets.back.load(Ordering::Acquire);
+        let by_record = (back != NONE).then(|| LostStates {
+            expected: self.offsets.before_back.load(Ordering::Relaxed),
+            found: back,
+        });
+        let lost = by_record.or(self.lost)?;
+        *self = Self::new(lost.found);
+        Some(lost)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOST: Option<LostStates> = Some(LostStates {
+        expected: 12,
+        found: 3,
+    });
+
+    #[test]
+    fn an_offset_before_the_known_end_is_a_loss() {
+        let mut log = StateLog::new(10);
+        let (first, second) = (log.begin(), log.begin());
+        // Acknowledgements may be noted in another order.
+        second.acknowledge(11);
+        first.acknowledge(10);
+        assert_eq!(log.take_lost(), None);
+        let late = log.begin();
+        log.begin().acknowledge(3);
+        assert_eq!(log.take_lost(), LOST);
+        late.acknowledge(12);
+        log.begin().acknowledge(4);
+        assert_eq!(log.take_lost(), None, "told once");
+    }
+
+    #[test]
+    fn a_shorter_end_that_stays_is_a_loss() {
+        let mut log = StateLog::new(12);
+        let ask = |log: &mut StateLog, end| {
+            log.note_question(1);
+            log.prove_end(end, 1);
+            log.take_lost()
+        };
+        for (end, lost) in [(3, None), (3, None), (12, None), (3, None), (3, None), (3, LOST)] {
+            assert_eq!(ask(&mut log, end), lost, "{end}");
+        }
+        for end in [3, 4, 4] {
+            assert_eq!(ask(&mut log, end), None, "{end}");
+        }
+    }
+
+    #[test]
+    fn an_answer_from_before_a_write_tells_no_loss() {
+        let mut log = StateLog::new(12);
+        for offset in 12..16 {
+            log.note_question(offset);
+            log.begin().acknowledge(offset);
+            log.prove_end(offset, offset);
+            assert_eq!(log.take_lost(), None);
+        }
+    }
+
+    #[test]
+    fn a_repeated_record_without_an_offset_tells_nothing() {
+        let mut log = StateLog::new(12);
+        log.begin().acknowledge(-1);
+        assert_eq!(log.take_lost(), None);
+    }
+}
