@@ -20,6 +20,7 @@ mod start_checks;
 mod instance;
 mod registry;
 mod watch;
+mod partition_counts;
 mod upkeep;
 mod route;
 mod detect;

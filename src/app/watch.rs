@@ -14,6 +14,7 @@ use sqlx::postgres::PgConnectOptions;
 use tokio_util::sync::CancellationToken;
 
 use super::context::AppContext;
+use super::partition_counts::PartitionCounts;
 use super::roles::Roles;
 use super::settings::pool_settings;
 use crate::clock;
@@ -64,6 +65,7 @@ pub(super) fn start(
         let kafka = KafkaWatch {
             cluster,
             topics: watched_topics(app, roles),
+            partitions: PartitionCounts::of(app, roles),
             lacking: Arc::clone(&rights.lacking),
             health: Arc::clone(&app.health),
         };
@@ -146,15 +148,18 @@ struct KafkaWatch {
     cluster: Cluster,
     /// Topics to ask for: a few are cheaper than all.
     topics: Vec<String>,
+    partitions: PartitionCounts,
     lacking: LackingRights,
     health: Arc<Health>,
 }
 
 impl KafkaWatch {
-    async fn run(self, finished: CancellationToken) -> anyhow::Result<()> {
+    async fn run(mut self, finished: CancellationToken) -> anyhow::Result<()> {
         let watch = async {
             loop {
-                self.health.set(ReadyCheck::Kafka, self.ask().await);
+                let answer = self.ask().await;
+                self.health.set(ReadyCheck::Kafka, answer);
+                self.partitions.report(&self.health, clock::now_ms());
                 tokio::time::sleep(PAUSE).await;
             }
         };
@@ -164,7 +169,7 @@ impl KafkaWatch {
 
     /// Asks for each topic until one is missing or there is no answer. If all are there, missing
     /// rights are the error.
-    async fn ask(&self) -> Result<(), String> {
+    async fn ask(&mut self) -> Result<(), String> {
         for topic in &self.topics {
             match self.cluster.topic(topic, ANSWER_TIMEOUT).await {
                 Ok(TopicLookup::Missing) => {
@@ -172,8 +177,9 @@ impl KafkaWatch {
                         "there is no such topic as {topic} any more; `bellwether topics create` makes it"
                     ));
                 }
+                Ok(TopicLookup::Found(shape)) => self.partitions.note(topic, shape.partitions),
                 // What may not be described may still be read.
-                Ok(TopicLookup::Found(_) | TopicLookup::NotAllowed) => {}
+                Ok(TopicLookup::NotAllowed) => {}
                 Err(error) => return Err(error.to_string()),
             }
         }

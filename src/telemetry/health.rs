@@ -80,6 +80,11 @@ impl Health {
         }
     }
 
+    /// Takes a notice back: it is no longer so.
+    pub(crate) fn end_notice(&self, key: &str) {
+        lock(&self.notices).remove(key);
+    }
+
     /// A heartbeat that a thread of this name must beat.
     pub(crate) fn heartbeat(&self, thread: &str, now_ms: i64) -> Arc<AtomicI64> {
         Arc::clone(
@@ -262,6 +267,9 @@ mod tests {
         health.notice("one", "again".into(), 500_000);
         assert_eq!(health.readiness(600_999).notices, ["again", "second"]);
         assert_eq!(health.readiness(601_000).notices, ["again"]);
+        assert!(health.readiness(1_100_000).notices.is_empty());
+        health.notice("one", "once more".into(), 1_100_000);
+        health.end_notice("one");
         assert!(health.readiness(1_100_000).notices.is_empty());
     }
 }

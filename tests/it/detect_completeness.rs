@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::support::app::{Deployment, Process};
 use crate::support::faults::{Dice, Wire};
 use crate::support::receiver::Receiver;
-use crate::support::{eventually, kafka};
+use crate::support::{eventually, kafka, within};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 const SITE: &str = "spike.example";
@@ -346,10 +346,14 @@ async fn a_source_with_more_partitions_stops_no_other() {
         .goal_webhook(&process, SITE, &receiver.url("goal"))
         .await;
     deployment.registry_is_read(&process).await;
-    admin()
-        .create_partitions(&[NewPartitions::new(&more, 8)], &AdminOptions::new())
-        .await
-        .unwrap();
+    add_partitions(&more, 8).await;
+    eventually("partitions that come while it runs are told", TIMEOUT, || async {
+        let (_, answer) = process.readyz().await?;
+        let text = format!("the partitions 4 to 7 of {more} are not detected");
+        let is_told = |told: String| told.contains(&text) && told.contains("same number of partitions");
+        (is_told(answer["notices"].to_string()) && is_told(process.log_text())).then_some(())
+    })
+    .await;
     process.terminate();
     assert!(process.ended(TIMEOUT).await.success());
     let process = deployment.spawn(&[]);
@@ -369,12 +373,34 @@ async fn a_source_with_more_partitions_stops_no_other() {
         receiver.wait_for("goal", before + 1).await;
     }
     process.metric_is("bellwether_partitions_unrestored", 4.0).await;
-    eventually("readyz names a partition and the remedy", TIMEOUT, || async {
+    let waits_for_itself =
+        |n: i32| format!("partition {n} waits: partition {n} of the sources has no partition");
+    eventually("readyz names each partition and the remedy", TIMEOUT, || async {
         let (_, answer) = process.readyz().await?;
         let notices = answer["notices"].to_string();
-        (notices.contains("partition 5 waits") && notices.contains("same number of partitions")).then_some(())
+        let is_named = (4..8).all(|n| notices.contains(&waits_for_itself(n)));
+        (is_named && notices.contains("same number of partitions")).then_some(())
     })
     .await;
+    // They are tried again after 1 s and 2 s: none of them for the reason of another.
+    let of_another = within(Duration::from_secs(4), || async {
+        let log = process.log_text();
+        let mut lines = log.lines().filter(|line| line.contains("a partition waits"));
+        let is_of_another = |line: &&str| {
+            (4..8).any(|n| {
+                line.contains(&format!("\"partition\":{n}"))
+                    && !line.contains(&format!("partition {n} of the sources"))
+            })
+        };
+        lines.find(is_of_another).map(str::to_owned)
+    });
+    assert_eq!(of_another.await, None);
+}
+
+async fn add_partitions(topic: &str, count: usize) {
+    let more = NewPartitions::new(topic, count);
+    let answer = admin().create_partitions(&[more], &AdminOptions::new()).await;
+    assert!(answer.unwrap().iter().all(Result::is_ok));
 }
 
 #[tokio::test]
@@ -421,6 +447,11 @@ async fn a_newer_state_holds_up_only_its_partition() {
         .await;
     receiver.wait_for(&sites[1], 1).await;
     process.metric_is("bellwether_partitions_unrestored", 0.0).await;
+    eventually("readyz names it no more", TIMEOUT, || async {
+        let (_, answer) = process.readyz().await?;
+        (!answer["notices"].to_string().contains("waits")).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

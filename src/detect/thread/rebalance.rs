@@ -33,17 +33,21 @@ struct Patience {
     lookup: Duration,
     /// For the next stored state.
     stall: Duration,
+    /// True if it fails where no partition can be restored, so that the process is not ready.
+    needs_one: bool,
 }
 
 /// Patience when partitions are assigned.
 const PATIENT: Patience = Patience {
     lookup: Duration::from_secs(3),
     stall: Duration::from_secs(5),
+    needs_one: true,
 };
 /// Patience while other partitions are read, which wait meanwhile.
 const BRIEF: Patience = Patience {
     lookup: Duration::from_millis(300),
     stall: Duration::from_secs(2),
+    needs_one: false,
 };
 /// Time between two log lines about a long restoring.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
@@ -193,6 +197,7 @@ impl Detector {
             list: &list,
             anew: &anew,
             timeout: patience.lookup,
+            needs_one: patience.needs_one,
         };
         let mut lookup = restore::look_up(
             self.session.member(),

@@ -67,6 +67,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) anew: &'a BTreeSet<TopicPartition>,
     /// Longest wait for a partition's leader.
     pub(crate) timeout: Duration,
+    /// True if it fails where none of them can be restored.
+    pub(crate) needs_one: bool,
 }
 
 /// Finds the position in each source. The state topic's index follows those of the sources.
@@ -92,7 +94,7 @@ pub(crate) fn look_up(
     for (at, answer) in beginnings.iter().chain(&ends) {
         lookup.note_answer(*at, answer, settings);
     }
-    lookup.check_any_restorable(list)?;
+    lookup.check_restorable(wanted)?;
     let mut unusable = Vec::new();
     for (at, commit) in list.iter().zip(committed) {
         let (Some(low), Some(high)) = (found(&beginnings, at), found(&ends, at)) else {
@@ -182,11 +184,13 @@ impl Lookup {
         }
     }
 
-    /// Fails if no partition of the list can be restored.
-    fn check_any_restorable(&self, list: &[TopicPartition]) -> anyhow::Result<()> {
+    /// Fails if no partition can be restored and one must be.
+    fn check_restorable(&self, wanted: &Wanted<'_>) -> anyhow::Result<()> {
         let is_unrestorable = |at: &TopicPartition| self.unrestorable.contains_key(&at.partition);
         match self.unrestorable.values().next() {
-            Some(reason) if list.iter().all(is_unrestorable) => anyhow::bail!("{reason}"),
+            Some(reason) if wanted.needs_one && wanted.list.iter().all(is_unrestorable) => {
+                anyhow::bail!("{reason}")
+            }
             _ => Ok(()),
         }
     }

@@ -5,6 +5,9 @@ use crate::clock;
 use crate::kafka::error_words::code_in_words;
 use crate::kafka::topic_partition::TopicPartition;
 
+/// Most partitions of a thread that wait and are named one by one on `/readyz`.
+const MAX_NAMED: usize = 6;
+
 impl Detector {
     /// Advances silent sites, asks for ends and shows gauges, once a second.
     pub(super) fn tick(&mut self) {
@@ -53,10 +56,27 @@ impl Detector {
                     .notice(&format!("newer {topic}/{partition}"), text, now_ms);
             }
         }
-        for (partition, unrestored) in &self.unrestored {
-            let text = format!("partition {partition} waits: {}", unrestored.reason);
-            let key = format!("unrestored {partition}");
-            self.links.health.notice(&key, text, now_ms);
+        self.name_unrestored(now_ms);
+    }
+
+    /// Says on `/readyz` which partitions wait, each with its own reason: a few, and how many more.
+    fn name_unrestored(&self, now_ms: i64) {
+        let thread = &self.settings.name;
+        let named = self.unrestored.iter().filter(|(_, one)| !one.reason.is_empty());
+        let mut texts: Vec<String> = named
+            .map(|(partition, one)| format!("partition {partition} waits: {}", one.reason))
+            .collect();
+        let more = texts.len().saturating_sub(MAX_NAMED);
+        if more > 0 {
+            texts.truncate(MAX_NAMED);
+            texts.push(format!("{more} more partitions wait; the log names them"));
+        }
+        for place in 0..=MAX_NAMED {
+            let key = format!("unrestored {thread} {place}");
+            match texts.get(place) {
+                Some(text) => self.links.health.notice(&key, text.clone(), now_ms),
+                None => self.links.health.end_notice(&key),
+            }
         }
     }
 
