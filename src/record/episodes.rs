@@ -5,7 +5,7 @@ use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::domain::episode::EpisodeEntry;
+use crate::domain::episode::{EpisodeEntry, SettledSite};
 use crate::domain::event::EventType;
 use crate::domain::id::{NotificationId, WebhookId};
 use crate::domain::site::SiteId;
@@ -74,6 +74,39 @@ pub async fn write(
         &column!(|one| one.notification.map(NotificationId::uuid)) as &[Option<Uuid>],
         now,
         DROP,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Ends the open rows of sites that belong to no episode that goes on: whoever knew of their end
+/// could not write it. Rows that an owner does not know yet stay.
+///
+/// Rows are locked in the order of their ids.
+pub async fn end_others(
+    conn: &mut PgConnection,
+    settled: &[SettledSite],
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    let sites: Vec<String> = settled.iter().map(|one| one.site_id.to_string()).collect();
+    let ended_by: Vec<DateTime<Utc>> = settled.iter().map(|one| one.ended_by).collect();
+    let known_from: Vec<DateTime<Utc>> = settled.iter().map(|one| one.known_from).collect();
+    let known: Vec<Uuid> = settled.iter().flat_map(|one| one.known.iter().copied()).collect();
+    sqlx::query!(
+        "with others as (
+             select e.id, n.ended_by
+             from unnest($1::text[], $2::timestamptz[], $3::timestamptz[]) as n (site_id, ended_by, known_from)
+             join episodes e on e.site_id = n.site_id and e.ended_at is null
+             where e.started_at < n.known_from and not e.id = any($4::uuid[])
+             order by e.id for update of e)
+         update episodes as e set ended_at = greatest(e.started_at, others.ended_by), updated_at = $5
+         from others where e.id = others.id and e.ended_at is null",
+        &sites,
+        &ended_by,
+        &known_from,
+        &known,
+        now,
     )
     .execute(conn)
     .await?;

@@ -92,7 +92,7 @@ families! {
         => "How many alerts are going on now.";
     /// Entries that found no room in a bounded map of the detector.
     evictions: IntCounterVec "evictions_total" ["map"]
-        => "Above zero, a site is beyond a bound and its counts or top lists are incomplete.";
+        => "Above zero, a site is beyond a bound and its counts or top lists are incomplete; of `history` rows are lost, of `episode_rows` a crash would lose some.";
     /// Notifications decided, by event type.
     notifications: IntCounterVec "notifications_total" ["event"]
         => "How much is decided; compare with `deliveries_total`.";

@@ -31,6 +31,8 @@ words! {
         Names = "names",
         /// Rows that wait for Postgres.
         History = "history",
+        /// Rows of episodes that a site's state keeps until they are in Postgres.
+        EpisodeRows = "episode_rows",
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bellwether::clock;
 use bellwether::domain::activity::{HourKey, SiteHour};
-use bellwether::domain::episode::EpisodeEntry;
+use bellwether::domain::episode::{EpisodeEntry, SettledSite};
 use bellwether::domain::event::EventType;
 use bellwether::domain::id::{NotificationId, NotificationKind, WebhookId, uuid_floor};
 use bellwether::domain::site_now::{Baseline, BaselineStatus, SiteNow, TriggerNow, TriggerPhase};
@@ -208,6 +208,43 @@ async fn an_episode_is_one_row_however_often_it_is_written(pool: PgPool) {
         assert_eq!(suppressed, wanted.notification.is_none());
     }
     assert_eq!(count_open(&mut conn).await, 0);
+}
+
+#[sqlx::test]
+async fn open_rows_that_no_owner_knows_are_ended(pool: PgPool) {
+    let mut conn = pool.acquire().await.expect("connection");
+    register(&mut conn, "s").await;
+    register(&mut conn, "other").await;
+    let at = |minute: i64| from_ms(NOON_MS + minute * 60_000);
+    let mut all: Vec<_> = (0..5).map(|minute| episode("s", minute)).collect();
+    all[0].ended_at = Some(at(1));
+    all.push(episode("other", 10));
+    episodes::write(&mut conn, &all, clock::now())
+        .await
+        .expect("written");
+    let settled = SettledSite {
+        site_id: site("s"),
+        ended_by: at(2),
+        known_from: at(4),
+        known: vec![all[1].id],
+    };
+    episodes::end_others(&mut conn, &[settled], clock::now())
+        .await
+        .expect("ended");
+    let ends: Vec<_> = list(&mut conn, "s")
+        .await
+        .into_iter()
+        .map(|one| one.ended_at)
+        .collect();
+    let wanted = [
+        None,        // may be unknown
+        Some(at(3)), // never before its beginning
+        Some(at(2)),
+        None, // goes on
+        Some(at(1)),
+    ];
+    assert_eq!(ends, wanted);
+    assert_eq!(list(&mut conn, "other").await[0].ended_at, None);
 }
 
 #[sqlx::test]

@@ -19,6 +19,7 @@ mod record_retention;
 mod record_rotate;
 mod activity_rows;
 mod activity_live;
+mod alert_rows;
 mod api_support;
 mod api_contract;
 mod api_contract_audit;

@@ -1,6 +1,8 @@
 //! Settings of an engine.
 
 use crate::domain::event::SourceClock;
+use crate::domain::site::SiteId;
+use crate::kafka::murmur2;
 
 /// A source topic of the engine's partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,4 +53,12 @@ pub struct EngineConfig {
     /// Age in milliseconds from which a live event is no longer notified.
     pub stale_after_ms: i64,
     pub limits: Limits,
+}
+
+impl EngineConfig {
+    /// True if the records of a site belong into this partition, if they are keyed by site.
+    pub(super) fn is_keyed_here(&self, site_id: &SiteId) -> bool {
+        let key = site_id.as_str().as_bytes();
+        self.partition_count > 0 && murmur2::partition_of(key, self.partition_count) == self.partition
+    }
 }

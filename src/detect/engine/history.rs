@@ -7,7 +7,7 @@ use crate::detect::site::SiteState;
 use crate::detect::site::passing::PassingClock;
 use crate::detect::usual::past::HistoryAnswer;
 use crate::domain::activity::{HourKey, SiteHour};
-use crate::domain::episode::EpisodeEntry;
+use crate::domain::episode::{EpisodeEntry, SavedEpisode, SettledSite};
 use crate::domain::registry::Site;
 use crate::domain::site::SiteId;
 use crate::domain::site_now::SiteNow;
@@ -24,6 +24,8 @@ pub(crate) struct HandedOver {
     pub(crate) hours: Vec<(HourKey, SiteHour)>,
     pub(crate) presents: Vec<SiteNow>,
     pub(crate) episodes: Vec<EpisodeEntry>,
+    /// Sites of which all episodes are known, each once.
+    pub(crate) settled: Vec<SettledSite>,
 }
 
 impl Engine {
@@ -52,6 +54,10 @@ impl Engine {
             for (hour, row) in state.hand_over_hours(is_last) {
                 handed_over.hours.push(((state.id.clone(), hour), row));
             }
+            if !is_rebuilding {
+                handed_over.settled.extend(self.settle_rows(index));
+            }
+            let state = &mut self.sites[index];
             if (is_turn || is_last) && !is_rebuilding {
                 handed_over
                     .presents
@@ -61,12 +67,43 @@ impl Engine {
         handed_over
     }
 
-    /// Hands over the episodes going on: whoever began one may have ended before its row was
-    /// written. A row that is there stays.
-    pub(super) fn keep_running_episodes(&mut self) {
+    /// Returns once that all episodes of a site are known. Not if another partition may hold it as
+    /// well, because its records are not keyed by site.
+    fn settle_rows(&mut self, index: usize) -> Option<SettledSite> {
+        let state = &mut self.sites[index];
+        if state.rows.is_settled() || state.is_behind(&self.resources.segments) {
+            return None;
+        }
+        let settled = state.settle_rows();
+        settled.filter(|site| self.config.is_keyed_here(&site.site_id))
+    }
+
+    /// Asks for the open rows of a site again, as nobody took the question.
+    pub(crate) fn settle_again(&mut self, site_id: &SiteId) {
+        if let Some(index) = self.find(site_id.as_str()) {
+            self.sites[index].rows.unsettle();
+        }
+    }
+
+    /// Hands over rows of episodes with the next ones.
+    pub(crate) fn hand_over_later(&mut self, rows: Vec<EpisodeEntry>) {
         let room = MAX_EPISODES.saturating_sub(self.episodes.len());
+        self.counters.evicted_history += rows.len().saturating_sub(room) as u64;
+        self.episodes.extend(rows.into_iter().take(room));
+    }
+
+    /// Hands over the episodes going on: an earlier build kept no row until it was written. A row
+    /// that is there stays.
+    pub(super) fn keep_running_episodes(&mut self) {
         let running = self.sites.iter().flat_map(SiteState::running_episodes);
-        self.episodes.extend(running.take(room));
+        self.hand_over_later(running.collect());
+    }
+
+    /// Notes that a row of an episode is written.
+    pub(crate) fn note_saved(&mut self, saved: &SavedEpisode) {
+        if let Some(index) = self.find(saved.site_id.as_str()) {
+            self.sites[index].rows.confirm(saved);
+        }
     }
 
     /// Returns the sites of which it is not known what was learned before, each once, with the hour

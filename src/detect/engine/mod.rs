@@ -319,9 +319,10 @@ impl Engine {
             reason,
         });
         self.withheld.extend(withheld);
-        let room = MAX_EPISODES.saturating_sub(self.episodes.len());
-        self.counters.evicted_history += outcome.episodes.len().saturating_sub(room) as u64;
-        self.episodes.extend(outcome.episodes.into_iter().take(room));
+        for episode in &outcome.episodes {
+            self.counters.evicted_rows += self.sites[index].rows.put(episode);
+        }
+        self.hand_over_later(outcome.episodes);
         if outcome.changed {
             self.mark_dirty(index);
         }

@@ -167,6 +167,8 @@ impl Engine {
                 self.sites.len() - 1
             }
         };
+        let unsaved = self.sites[index].rows.iter().cloned().collect();
+        self.hand_over_later(unsaved);
         let ended = self.sites[index].take_ended();
         self.apply(index, ended);
     }

@@ -9,7 +9,6 @@ use crate::domain::event::SourceClock;
 use crate::domain::registry::{Registry, Site};
 use crate::domain::site::SiteId;
 use crate::domain::trigger::ErrorSettings;
-use crate::kafka::murmur2;
 
 impl Engine {
     /// Adopts the current registry: changed sites are judged by their new settings; deleted ones
@@ -104,9 +103,7 @@ impl Engine {
         });
         is_wanted
             && sources.iter().any(|source| source.clock == SourceClock::Live)
-            && self.config.partition_count > 0
-            && murmur2::partition_of(site.id.as_str().as_bytes(), self.config.partition_count)
-                == self.config.partition
+            && self.config.is_keyed_here(&site.id)
     }
 }
 

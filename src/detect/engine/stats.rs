@@ -42,6 +42,9 @@ pub(crate) struct Counters {
     pub(crate) evicted_names: u64,
     /// Changes of episodes that found no room on their way to Postgres.
     pub(crate) evicted_history: u64,
+    /// Rows of episodes that found no room in their site's state before they were known to be in
+    /// Postgres.
+    pub(crate) evicted_rows: u64,
     /// For each source topic, live events whose own time was more than a day older than their
     /// record.
     pub(crate) clock_skew: Vec<u64>,

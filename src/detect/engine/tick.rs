@@ -170,7 +170,7 @@ impl Engine {
     /// Lists a state with minor changes to be written, once a minute at most.
     fn save(&mut self, index: usize, now_ms: i64) {
         let state = &mut self.sites[index];
-        if !state.is_unsaved() {
+        if !state.is_unsaved() && !state.rows.is_outdated() {
             return;
         }
         if state.saved_at_ms == 0 {

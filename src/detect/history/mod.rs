@@ -1,9 +1,10 @@
 //! Rows that detector threads leave for Postgres, and what they ask to know from it.
 //!
 //! In: hours of activity, episodes and the present of sites, merged while they wait. Out: rows in
-//! batches, and what was learned of a site before. Guaranteed: a thread never waits here, memory is
-//! bounded, and what finds no room is counted. Not guaranteed: that the last minute of a process
-//! that is killed is written.
+//! batches, what was learned of a site before, and which rows of episodes are written. Guaranteed:
+//! a thread never waits here, memory is bounded, and what finds no room is counted or given back.
+//! Not guaranteed: that the last minute of activity of a process that is killed is written. (Rows
+//! of episodes are: the sites' states have them until then.)
 
 /// The task that writes and reads.
 pub(crate) mod writer;
@@ -18,7 +19,7 @@ use uuid::Uuid;
 
 use super::usual::past::HistoryAnswer;
 use crate::domain::activity::{HourKey, SiteHour};
-use crate::domain::episode::EpisodeEntry;
+use crate::domain::episode::{EpisodeEntry, SavedEpisode, SettledSite};
 use crate::domain::site::SiteId;
 use crate::domain::site_now::SiteNow;
 use crate::telemetry::Metrics;
@@ -51,6 +52,31 @@ pub(crate) struct HistoryQuestion {
     pub(crate) answer_to: Sender<HistoryAnswer>,
 }
 
+/// The partition that a row came from, and the way back to its thread.
+#[derive(Debug, Clone)]
+pub(crate) struct RowOrigin {
+    pub(crate) partition: i32,
+    pub(crate) report_to: Sender<SavedRow>,
+}
+
+/// A row of an episode that is written, or that Postgres will never take.
+#[derive(Debug)]
+pub(crate) struct SavedRow {
+    pub(crate) partition: i32,
+    pub(crate) episode: SavedEpisode,
+}
+
+impl RowOrigin {
+    fn report(&self, row: &EpisodeEntry) {
+        let saved = SavedRow {
+            partition: self.partition,
+            episode: SavedEpisode::of(row),
+        };
+        // The thread may be gone: whoever has its partition now writes the row again.
+        drop(self.report_to.send(saved));
+    }
+}
+
 /// Rows on their way to Postgres.
 #[derive(Debug)]
 pub struct HistoryQueue {
@@ -63,7 +89,8 @@ pub struct HistoryQueue {
 struct Waiting {
     hours: BTreeMap<HourKey, SiteHour>,
     presents: HashMap<SiteId, SiteNow>,
-    episodes: BTreeMap<Uuid, EpisodeEntry>,
+    episodes: BTreeMap<Uuid, (EpisodeEntry, RowOrigin)>,
+    settled: Vec<SettledSite>,
     questions: Vec<HistoryQuestion>,
 }
 
@@ -74,6 +101,9 @@ struct HistoryBatch {
     presents: Vec<SiteNow>,
     /// Each once.
     episodes: Vec<EpisodeEntry>,
+    /// Of each episode.
+    origins: Vec<RowOrigin>,
+    settled: Vec<SettledSite>,
     questions: Vec<HistoryQuestion>,
 }
 
@@ -126,26 +156,41 @@ impl HistoryQueue {
     }
 
     /// Adds changes of episodes. One that waits already takes its end, its notification and its
-    /// peak.
-    pub(crate) fn add_episodes(&self, episodes: Vec<EpisodeEntry>) {
+    /// peak. Returns those that found no room, to be handed over again.
+    pub(crate) fn add_episodes(&self, episodes: Vec<EpisodeEntry>, origin: &RowOrigin) -> Vec<EpisodeEntry> {
         if episodes.is_empty() {
-            return;
+            return episodes;
         }
         let mut waiting = self.lock();
-        let mut refused = 0;
+        let mut refused = Vec::new();
         for later in episodes {
-            if let Some(known) = waiting.episodes.get_mut(&later.id) {
-                known.peak = later.peak;
-                known.ended_at = known.ended_at.or(later.ended_at);
-                known.notification = known.notification.or(later.notification);
+            if let Some((known, known_origin)) = waiting.episodes.get_mut(&later.id) {
+                known.take_later(&later);
+                *known_origin = origin.clone();
             } else if waiting.episodes.len() < MAX_EPISODES {
-                waiting.episodes.insert(later.id, later);
+                waiting.episodes.insert(later.id, (later, origin.clone()));
             } else {
-                refused += 1;
+                refused.push(later);
             }
         }
         drop(waiting);
-        self.report(refused);
+        self.report(0);
+        refused
+    }
+
+    /// Lets the open rows of sites be ended that belong to nobody. Returns the sites that found no
+    /// room.
+    pub(crate) fn settle(&self, mut settled: Vec<SettledSite>) -> Vec<SettledSite> {
+        if settled.is_empty() {
+            return settled;
+        }
+        let mut waiting = self.lock();
+        let room = MAX_QUESTIONS - waiting.settled.len();
+        let rest = settled.split_off(room.min(settled.len()));
+        waiting.settled.extend(settled);
+        drop(waiting);
+        self.report(0);
+        rest
     }
 
     /// Asks for what was learned of sites. Returns the sites that found no room, to be asked for
@@ -186,10 +231,13 @@ impl HistoryQueue {
             .filter_map(|site| waiting.presents.remove(site))
             .collect();
         while batch.episodes.len() < BATCH
-            && let Some((_, episode)) = waiting.episodes.pop_first()
+            && let Some((_, (episode, origin))) = waiting.episodes.pop_first()
         {
             batch.episodes.push(episode);
+            batch.origins.push(origin);
         }
+        let count = BATCH.min(waiting.settled.len());
+        batch.settled = waiting.settled.drain(..count).collect();
         if waiting.hours.is_empty() {
             // Later than the rows that a thread left before it asked.
             let count = QUESTIONS_BATCH.min(waiting.questions.len());
@@ -208,6 +256,7 @@ impl HistoryBatch {
         self.hours.is_empty()
             && self.presents.is_empty()
             && self.episodes.is_empty()
+            && self.settled.is_empty()
             && self.questions.is_empty()
     }
 

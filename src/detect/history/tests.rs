@@ -1,4 +1,6 @@
 use super::*;
+use crate::domain::event::EventType;
+use crate::domain::time::from_ms;
 use crate::telemetry::metrics::Labels;
 
 fn queue() -> HistoryQueue {
@@ -65,4 +67,38 @@ fn a_batch_is_bounded_and_questions_come_after_rows() {
     let batch = queue.take();
     assert_eq!((batch.hours.len(), batch.questions.len()), (1, QUESTIONS_BATCH));
     assert_eq!(queue.take().questions.len(), 1);
+}
+
+fn episode(number: usize) -> EpisodeEntry {
+    EpisodeEntry {
+        id: Uuid::from_u128(number as u128),
+        site_id: "s".parse().expect("a site id"),
+        event: EventType::VisitorSpike,
+        trigger: serde_json::Value::Null,
+        webhooks: Vec::new(),
+        started_at: from_ms(0),
+        ended_at: None,
+        peak: 1,
+        threshold: None,
+        expected: None,
+        score: None,
+        notification: None,
+    }
+}
+
+#[test]
+fn beyond_the_bound_rows_of_episodes_are_given_back() {
+    let queue = queue();
+    let (report_to, _saved) = std::sync::mpsc::channel();
+    let origin = RowOrigin {
+        partition: 3,
+        report_to,
+    };
+    let rows = |numbers: std::ops::Range<usize>| numbers.map(episode).collect::<Vec<_>>();
+    assert!(queue.add_episodes(rows(0..MAX_EPISODES), &origin).is_empty());
+    let refused = queue.add_episodes(rows(MAX_EPISODES - 2..MAX_EPISODES + 2), &origin);
+    assert_eq!(refused, rows(MAX_EPISODES..MAX_EPISODES + 2));
+    assert_eq!(queue.metrics.evictions.with_label_values(&["history"]).get(), 0);
+    let batch = queue.take();
+    assert_eq!((batch.episodes.len(), batch.origins.len()), (BATCH, BATCH));
 }

@@ -85,6 +85,16 @@ impl HistoryWriter {
                 episodes::write(&mut connection, &batch.episodes, now).await
             });
             log_refusal(written.await, "episodes");
+            for (row, origin) in batch.episodes.iter().zip(&batch.origins) {
+                origin.report(row);
+            }
+        }
+        if !batch.settled.is_empty() {
+            let ended = self.monitor.until_answered(PostgresOp::Activity, || async {
+                let mut connection = self.pool.acquire().await?;
+                episodes::end_others(&mut connection, &batch.settled, now).await
+            });
+            log_refusal(ended.await, "episodes");
         }
         if !batch.questions.is_empty() {
             self.answer(batch).await;

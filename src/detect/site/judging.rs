@@ -10,7 +10,7 @@ use super::triggers::SiteTriggers;
 use super::triggers::evaluation::{EpisodeChange, Evaluation};
 use super::triggers::trigger::{Cause, TriggerInput};
 use crate::detect::notification::RecordOrigin;
-use crate::domain::episode::EpisodeEntry;
+use crate::domain::episode::{EpisodeEntry, SettledSite};
 use crate::domain::event::EventType;
 use crate::telemetry::words::SuppressReason;
 
@@ -92,6 +92,20 @@ impl SiteState {
     pub(crate) fn running_episodes(&self) -> impl Iterator<Item = EpisodeEntry> + '_ {
         let running = self.triggers.running();
         running.map(|change| history_entry(&self.site, change, None))
+    }
+
+    /// Returns that the site's episodes are known, for its open rows of others to be ended. Not
+    /// before its clock is known, and not if something of its triggers is known to a newer version
+    /// only.
+    pub(crate) fn settle_rows(&mut self) -> Option<SettledSite> {
+        let now = self.window.now();
+        if now == 0 {
+            return None;
+        }
+        let running = self.running_episodes().map(|episode| episode.id).collect();
+        let settled = self.rows.settle(&self.id, now, running);
+        let is_known = self.foreign.is_empty() && !self.triggers.has_foreign();
+        is_known.then_some(settled)
     }
 
     /// Adds changes of episodes to the history of alerts.

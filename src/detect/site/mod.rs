@@ -36,6 +36,8 @@ mod sampling;
 pub(crate) mod top;
 /// Notifications of episodes that are not confirmed.
 pub(crate) mod unconfirmed;
+/// Rows of episodes that are not known to be saved.
+pub(crate) mod episode_rows;
 /// The records of a site's state on the state topic.
 pub(crate) mod state_record;
 /// Facts about the passing of time.
@@ -74,6 +76,7 @@ use crate::domain::id::{GoalId, NotificationId};
 use crate::domain::registry::Site;
 use crate::domain::site::SiteId;
 use cap::MinuteCaps;
+use episode_rows::EpisodeRows;
 use every::EveryCounters;
 use goals::GoalIndex;
 use labels::{LabelBudget, OTHER, SiteLabels};
@@ -162,6 +165,7 @@ pub(crate) struct SiteState {
     /// Fields of the stored state that only a newer version knows.
     foreign: BTreeMap<String, Box<RawValue>>,
     pub(crate) activity: Box<SiteActivity>,
+    pub(crate) rows: Box<EpisodeRows>,
 }
 
 impl SiteState {
@@ -203,6 +207,7 @@ impl SiteState {
             caps: MinuteCaps::default(),
             recent_ids: RecentIds::default(),
             foreign: BTreeMap::new(),
+            rows: Box::default(),
             site,
         };
         state.adopt_settings(now, segments);

@@ -9,15 +9,18 @@
 //!                          "notice":{"decided":{"at_ms":1772020791240,"at":1772020791}}},
 //!               "subscribers":[{"webhook":"wh_…","notified":true,"reminders":0}]}],
 //!  "unconfirmed":[{"episode":"…","notification":"evt_…","event":"visitor_spike",
-//!                  "webhooks":["wh_…"],"created_at_ms":1772020791240,"body":{…}}]}
+//!                  "webhooks":["wh_…"],"created_at_ms":1772020791240,"body":{…}}],
+//!  "rows":[{"id":"…","event":"visitor_spike","trigger":{…},"webhooks":["wh_…"],
+//!           "started_at":1772020791,"peak":512,"threshold":500,"notification":"evt_…"}]}
 //! ```
 //!
-//! A trigger of which nothing is stored is armed. A record in which nothing fires still matters for
-//! its `covered`: up to there nothing is decided again. What only a newer version knows is kept as
-//! it is and written again.
+//! A trigger of which nothing is stored is armed. A record without one still matters for its
+//! `covered`: up to there nothing is decided again. What only a newer version knows is passed on.
 
 /// One trigger.
 pub(crate) mod trigger;
+/// One row of the history of alerts.
+pub(crate) mod row;
 
 use std::collections::BTreeMap;
 
@@ -119,6 +122,8 @@ pub(crate) struct StoredState {
     pub(crate) triggers: Vec<AnyTrigger>,
     /// Each a [`StoredDecision`], if this build knows it.
     pub(crate) unconfirmed: Vec<Box<RawValue>>,
+    /// Unsaved rows of episodes, each a [`row::StoredRow`], if this build knows it.
+    pub(crate) rows: Vec<Box<RawValue>>,
     /// Fields that only a newer version knows.
     pub(crate) foreign: BTreeMap<String, Box<RawValue>>,
 }
@@ -172,12 +177,13 @@ impl StoredState {
             every: Vec::new(),
             triggers: Vec::new(),
             unconfirmed: Vec::new(),
+            rows: Vec::new(),
             foreign: BTreeMap::new(),
         }
     }
 
-    /// Writes the state as one record, or as several if it is large: triggers and notifications are
-    /// spread over them.
+    /// Writes the state as one record, or as several if it is large: triggers, notifications
+    /// and rows are spread over them.
     pub(crate) fn to_parts(&self) -> Vec<Vec<u8>> {
         let mut parts = vec![Part::default()];
         let triggers = self.triggers.iter().map(AnyTrigger::write);
@@ -191,6 +197,9 @@ impl StoredState {
                 .unconfirmed
                 .push(value);
         }
+        for value in self.rows.iter().cloned() {
+            Part::with_room(&mut parts, value.get().len()).rows.push(value);
+        }
         let count = parts.len();
         let mut written = Vec::with_capacity(count);
         for (number, part) in parts.into_iter().enumerate() {
@@ -202,6 +211,9 @@ impl StoredState {
                 ("triggers", raw(&part.triggers)),
                 ("unconfirmed", raw(&part.unconfirmed)),
             ]);
+            if !part.rows.is_empty() {
+                map.insert("rows", raw(&part.rows));
+            }
             if count > 1 {
                 map.insert("parts", raw(&count));
             }
@@ -256,6 +268,7 @@ impl StoredState {
         let triggers: Vec<Box<RawValue>> = take(&mut map, "triggers")?;
         state.triggers = triggers.into_iter().map(AnyTrigger::read).collect();
         state.parts = take_optional(&mut map, "parts")?.unwrap_or(1);
+        state.rows = take_optional(&mut map, "rows")?.unwrap_or_default();
         state.first_event = take_optional(&mut map, "first_event")?;
         state.window_seconds = take_optional(&mut map, "window_seconds")?;
         state.kept_from = take_optional(&mut map, "kept_from")?;
@@ -283,6 +296,7 @@ impl StoredState {
         }
         self.triggers.extend(part.triggers);
         self.unconfirmed.extend(part.unconfirmed);
+        self.rows.extend(part.rows);
     }
 
     /// True if it holds something that only a newer version knows.
@@ -302,6 +316,7 @@ struct Part {
     bytes: usize,
     triggers: Vec<Box<RawValue>>,
     unconfirmed: Vec<Box<RawValue>>,
+    rows: Vec<Box<RawValue>>,
 }
 
 impl Part {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::episode_rows::EpisodeRows;
 use super::state_record::{StateRecord, StoredClock, StoredState};
 use super::triggers::SiteTriggers;
 use super::triggers::lacking::NOT_KNOWN;
@@ -43,6 +44,7 @@ impl SiteState {
         }
         state.lacks_visitors = state.window.kept_from() == NOT_KNOWN || state.triggers.lack_latest();
         state.unconfirmed = Unconfirmed::restore(stored.unconfirmed, &state.id);
+        *state.rows = EpisodeRows::restore(stored.rows, &state.id, stored.clock);
         for (source, last) in covered.iter().enumerate() {
             if *last >= 0 {
                 state.note_source(source);
@@ -83,8 +85,10 @@ impl SiteState {
         self.release(resources);
         let (stored_parts, dirty) = (self.stored_parts, self.dirty);
         let unconfirmed = std::mem::take(&mut self.unconfirmed);
+        let rows = std::mem::take(&mut self.rows);
         *self = Self::new(Arc::clone(&self.site), false, 0, &mut resources.segments);
-        (self.stored_parts, self.dirty, self.unconfirmed) = (stored_parts, dirty, unconfirmed);
+        (self.stored_parts, self.dirty) = (stored_parts, dirty);
+        (self.unconfirmed, self.rows) = (unconfirmed, rows);
     }
 
     /// Notes that events were missed until now: nothing that is known of visitors and of the latest
@@ -135,6 +139,7 @@ impl SiteState {
         stored.foreign.clone_from(&self.foreign);
         let (unconfirmed, new) = self.unconfirmed.store();
         stored.unconfirmed = unconfirmed;
+        stored.rows = self.rows.store();
         self.dirty = false;
         if let Some(unsaved) = self.unsaved.take() {
             segments.release(unsaved);

@@ -133,6 +133,11 @@ impl SiteTriggers {
         self.all().filter_map(Trigger::running)
     }
 
+    /// True if something of them is known to a newer version only.
+    pub(crate) fn has_foreign(&self) -> bool {
+        !self.foreign.is_empty() || self.all().any(Trigger::is_passed_on)
+    }
+
     /// The next look without an event, as far as it can be told now.
     pub(crate) fn next_look(&self, reading: SiteReading<'_>) -> NextLook {
         let mut next = NextLook::default();

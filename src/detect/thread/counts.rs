@@ -241,6 +241,7 @@ impl Counts {
             (BoundedMap::Pages, counters.evicted_pages),
             (BoundedMap::Names, counters.evicted_names),
             (BoundedMap::History, counters.evicted_history),
+            (BoundedMap::EpisodeRows, counters.evicted_rows),
         ] {
             self.metrics
                 .evictions
@@ -301,6 +302,7 @@ mod tests {
             evicted_pages: 3,
             evicted_names: 4,
             evicted_history: 5,
+            evicted_rows: 6,
             clock_skew: vec![4, 5],
         };
         counts.add_engine_counters(counters.clone());

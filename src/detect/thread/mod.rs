@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::engine::config::EngineConfig;
-use super::history::HistoryQueue;
+use super::history::{HistoryQueue, SavedRow};
 use super::source_silence::SourceSilence;
 use super::usual::past::HistoryAnswer;
 use crate::clock;
@@ -119,6 +119,9 @@ struct Detector {
     answers: Receiver<HistoryAnswer>,
     /// For the questions, whose answers come back by it.
     answer_to: Sender<HistoryAnswer>,
+    saved_rows: Receiver<SavedRow>,
+    /// For the rows of episodes, which are reported by it once they are written.
+    report_to: Sender<SavedRow>,
     /// By partition number.
     owned: Vec<Option<Box<OwnedPartition>>>,
     /// Assigned partition numbers that cannot be restored for now.
@@ -140,6 +143,7 @@ struct Detector {
 pub fn run(member: GroupMember, settings: DetectSettings, links: DetectLinks) -> anyhow::Result<()> {
     let (sender, confirmed) = channel();
     let (answer_to, answers) = channel();
+    let (report_to, saved_rows) = channel();
     let kafka = &settings.kafka;
     let (publisher, runtime) = (links.publisher.clone(), links.runtime.clone());
     let outbox = Outbox {
@@ -163,6 +167,8 @@ pub fn run(member: GroupMember, settings: DetectSettings, links: DetectLinks) ->
         confirmed,
         answers,
         answer_to,
+        saved_rows,
+        report_to,
         owned: Vec::new(),
         silences: settings
             .engine

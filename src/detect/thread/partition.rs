@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::counts::Counts;
 use super::open_batches::{OpenBatches, Unacknowledged};
 use super::outbox::Outbox;
-use super::position::{EndQuestion, Positions, SourceState, missed};
+use super::position::{EndQuestion, Positions, SHORT_ENDS, SourceState, missed};
 use super::state_log::StateLog;
 use crate::detect::completeness::Completeness;
 use crate::detect::engine::Engine;
@@ -23,10 +23,6 @@ mod committing;
 /// Most batches that wait for acknowledgements. Batches beyond the bound are joined into one, so
 /// memory stays bounded even when one record is never acknowledged.
 const MAX_OPEN_BATCHES: usize = 1_024;
-
-/// Answers in a row after which an end before what was read is believed: a partition's new leader
-/// may know less for a moment.
-pub(super) const SHORT_ENDS: u32 = 3;
 
 /// A partition number with everything that belongs to it.
 #[derive(Debug)]

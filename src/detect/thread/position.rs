@@ -11,6 +11,10 @@ use crate::kafka::session::lag::ConsumerLag;
 use crate::kafka::session::removed::removed_between;
 use crate::kafka::topic_partition::TopicPartition;
 
+/// Answers in a row after which an end before what was known is believed: a partition's new leader
+/// may know less for a moment.
+pub(super) const SHORT_ENDS: u32 = 3;
+
 /// Position in a partition of a source when it is assigned.
 #[derive(Debug, Clone)]
 pub(crate) struct Position {

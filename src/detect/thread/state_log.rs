@@ -7,8 +7,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use super::partition::SHORT_ENDS;
-use super::position::EndQuestion;
+use super::position::{EndQuestion, SHORT_ENDS};
 
 /// Stands for no offset.
 const NONE: i64 = -1;

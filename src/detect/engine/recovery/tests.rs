@@ -5,6 +5,7 @@ use crate::detect::completeness::CompleteFrom;
 use crate::detect::engine::config::EngineConfig;
 use crate::detect::engine::record::RecordFacts;
 use crate::detect::tests::fixtures::*;
+use crate::domain::episode::SavedEpisode;
 use crate::domain::event::SourceClock;
 use crate::domain::registry::Site;
 
@@ -103,25 +104,105 @@ fn an_episode_under_way_is_not_decided_again_after_a_restart() {
 
 #[test]
 fn the_row_of_an_episode_under_way_is_written_after_a_restart() {
-    let (mut fed, state) = fired(2);
+    let (mut fed, mut state) = fired(2);
     let [before] = &fed.engine.hand_over(false).episodes[..] else {
         panic!("one episode")
     };
+    // As an earlier build wrote it.
+    let mut fields: serde_json::Value =
+        serde_json::from_slice(state.bytes.as_deref().expect("bytes")).expect("JSON");
+    let removed = fields.as_object_mut().expect("an object").remove("rows");
+    assert!(removed.is_some());
+    state.bytes = Some(fields.to_string().into_bytes());
     let mut engine = loaded(&state, [spiking(2)]);
-    engine.completeness_mut().begin(0, 2, 0, CompleteFrom::Ever);
-    let mut out = Vec::new();
-    for offset in 0..2 {
-        let visitor = offset.to_string();
-        engine.handle(&view("a", &visitor, 1_000), &facts(offset, true), 0, &mut out);
-    }
+    replay(&mut engine);
     assert_eq!(engine.hand_over(false).episodes, [], "windows are not rebuilt");
-    engine.handle(&view("a", "9", 1_001), &facts(2, false), 0, &mut out);
+    engine.handle(&view("a", "9", 1_001), &facts(2, false), 0, &mut Vec::new());
     let [after] = &engine.hand_over(false).episodes[..] else {
         panic!("one episode")
     };
     assert!(before.notification.is_some());
     assert_eq!(after, before);
     assert_eq!(engine.hand_over(false).episodes, []);
+}
+
+/// Reads the records again that a state of [`fired`] with two visitors covers.
+fn replay(engine: &mut Engine) {
+    engine.completeness_mut().begin(0, 2, 0, CompleteFrom::Ever);
+    for offset in 0..2 {
+        let visitor = offset.to_string();
+        engine.handle(
+            &view("a", &visitor, 1_000),
+            &facts(offset, true),
+            0,
+            &mut Vec::new(),
+        );
+    }
+}
+
+#[test]
+fn a_row_stays_in_the_state_until_it_is_written() {
+    let (mut fed, firing) = fired(2);
+    let begun = fed.engine.hand_over(false).episodes;
+    assert_eq!(loaded(&firing, [spiking(2)]).hand_over(false).episodes, begun);
+    fed.feed(&view("a", "1", 2_000));
+    let armed = stored(&mut fed);
+    let ended = fed.engine.hand_over(false).episodes;
+    assert!(ended[0].ended_at.is_some());
+    let mut again = loaded(&armed, [spiking(2)]);
+    assert_eq!(again.hand_over(false).episodes, ended, "its owner was killed");
+    // Its beginning is written, and then its end.
+    fed.engine.note_saved(&SavedEpisode::of(&begun[0]));
+    assert_eq!(
+        loaded(&stored(&mut fed), [spiking(2)]).hand_over(false).episodes,
+        ended
+    );
+    fed.engine.note_saved(&SavedEpisode::of(&ended[0]));
+    fed.engine.tick(RECORD_MS, false);
+    fed.engine.tick(RECORD_MS + 60_000, false);
+    let [saved] = &fed.engine.take_dirty_states()[..] else {
+        panic!("written again, within a minute")
+    };
+    assert_eq!(loaded(saved, [spiking(2)]).hand_over(false).episodes, []);
+    fed.engine.tick(RECORD_MS + 180_000, false);
+    assert_eq!(fed.engine.take_dirty_states(), []);
+}
+
+/// The state of the site as it is now.
+fn stored(fed: &mut Fed) -> StateRecord {
+    fed.engine.take_dirty_states();
+    fed.engine.rewrite_states();
+    fed.engine.take_dirty_states().remove(0)
+}
+
+#[test]
+fn the_episodes_of_a_site_are_known_once_it_is_rebuilt() {
+    let (_, state) = fired(2);
+    for (partition, is_ours) in [(0, true), (1, false)] {
+        let config = EngineConfig {
+            partition,
+            partition_count: 1,
+            ..log_config()
+        };
+        let mut engine = Engine::new(config, registry([spiking(2)]));
+        engine.load_state("a", state.bytes.as_deref()).expect("readable");
+        replay(&mut engine);
+        assert_eq!(engine.hand_over(false).settled, []);
+        engine.handle(&view("a", "9", 1_050), &facts(2, false), 0, &mut Vec::new());
+        let settled = engine.hand_over(false).settled;
+        let told: Vec<_> = settled
+            .iter()
+            .map(|one| {
+                let seconds = (one.ended_by.timestamp(), one.known_from.timestamp());
+                (seconds, one.known.is_empty())
+            })
+            .collect();
+        // By then it was stored, and an episode goes on.
+        assert_eq!(told, vec![((1_000, 1_050), false); usize::from(is_ours)]);
+        assert_eq!(engine.hand_over(false).settled, [], "once");
+        engine.settle_again(&"a".parse().expect("a site id"));
+        assert_eq!(engine.hand_over(false).settled.len(), usize::from(is_ours));
+    }
 }
 
 #[test]
