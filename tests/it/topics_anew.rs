@@ -232,6 +232,26 @@ async fn states_made_anew_and_written_before_a_look_are_noticed() {
 }
 
 #[tokio::test]
+async fn states_made_anew_while_nothing_runs_are_told() {
+    let (mut stage, topic) = firing().await;
+    all_is_done(&stage.process, "detect", &stage.deployment.source).await;
+    stage.process.terminate();
+    assert!(stage.process.ended(TIMEOUT).await.success());
+    delete(&topic).await;
+    create_like_ours(&stage.deployment).await;
+    let mut process = stage.deployment.serve(&[]).await;
+    is_told(&process, &topic).await;
+    // Once, and not at the next start.
+    visit(&stage, 3..4).await;
+    stage.receiver.wait_for("spike", 2).await;
+    all_is_done(&process, "detect", &stage.deployment.source).await;
+    process.terminate();
+    assert!(process.ended(TIMEOUT).await.success());
+    let process = stage.deployment.serve(&[]).await;
+    assert!(!process.log_text().contains("offsets went back"));
+}
+
+#[tokio::test]
 async fn a_missing_topic_of_states_is_named_on_readyz() {
     let (stage, topic) = firing().await;
     delete(&topic).await;

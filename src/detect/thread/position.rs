@@ -34,15 +34,17 @@ pub(crate) struct Position {
 pub(crate) type Positions = Vec<Option<Position>>;
 
 /// Beginning of the replay that rebuilds the windows as of a commit. Written as `<offset> <clock>
-/// <complete from> <of routed logs>`, with `-` for an absent one, and `?` for a completeness that
-/// no record has ended yet. What cannot be read is absent. The first version wrote no third word,
-/// and the fourth is written only if a routed log lacks records.
+/// <complete from> <of routed logs> <end of the states>`, with `-` for an absent one, and `?` for a
+/// completeness that no record has ended yet. What cannot be read is absent. The first version
+/// wrote no third word; the fourth and the fifth are written where they say something new.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct ReplayPoint {
     pub(crate) offset: Option<i64>,
     /// The partition's clock at the commit, in milliseconds since the Unix epoch.
     pub(crate) clock_ms: Option<i64>,
     pub(crate) complete_from: SourceCompleteness,
+    /// The end of the partition of the state topic, as far as it was known at the commit.
+    pub(crate) state_end: Option<i64>,
 }
 
 impl FromStr for ReplayPoint {
@@ -73,6 +75,7 @@ impl FromStr for ReplayPoint {
             offset,
             clock_ms,
             complete_from,
+            state_end: words.next().and_then(|word| word.parse().ok()),
         })
     }
 }
@@ -87,9 +90,10 @@ impl fmt::Display for ReplayPoint {
         };
         let SourceCompleteness { own, of_logs } = self.complete_from;
         write!(f, "{} {} {}", word(self.offset), word(self.clock_ms), from(own))?;
-        match of_logs == SourceCompleteness::from(own).of_logs {
-            true => Ok(()),
-            false => write!(f, " {}", from(of_logs)),
+        match self.state_end {
+            Some(end) => write!(f, " {} {end}", from(of_logs)),
+            None if of_logs == SourceCompleteness::from(own).of_logs => Ok(()),
+            None => write!(f, " {}", from(of_logs)),
         }
     }
 }
@@ -246,6 +250,7 @@ mod tests {
                 offset,
                 clock_ms,
                 complete_from,
+                state_end: None,
             };
             let metadata = CommitMetadata::new("5f3a", point);
             assert_eq!(metadata.to_string(), text);
@@ -258,6 +263,25 @@ mod tests {
             partly_readable.complete_from,
         );
         assert_eq!(point, (None, Some(12), CompleteFrom::Unknown.into()));
+    }
+
+    #[test]
+    fn a_commit_says_where_the_states_end() {
+        for (text, own) in [
+            ("v1 5f3a 17 - - - 40", CompleteFrom::Ever),
+            ("v1 5f3a 17 - 9 - 40", CompleteFrom::At(9)),
+            ("v1 5f3a 17 - ? ? 40", CompleteFrom::Unknown),
+        ] {
+            let point = ReplayPoint {
+                offset: Some(17),
+                clock_ms: None,
+                complete_from: own.into(),
+                state_end: Some(40),
+            };
+            let metadata = CommitMetadata::new("5f3a", point);
+            assert_eq!(metadata.to_string(), text);
+            assert_eq!(CommitMetadata::parse(text), metadata);
+        }
     }
 
     #[test]

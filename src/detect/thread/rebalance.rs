@@ -215,8 +215,8 @@ impl Detector {
                     restored.push(Restored::Retained(owned));
                 }
                 None => {
-                    let state_log = StateLog::new(lookup.state_ends.get(&partition).copied().unwrap_or(0));
-                    let owned = self.new_partition(partition, positions, Arc::clone(&registry), state_log);
+                    let state_end = lookup.state_ends.get(&partition).copied().unwrap_or(0);
+                    let owned = self.new_partition(partition, positions, Arc::clone(&registry), state_end);
                     restored.push(Restored::New(owned));
                 }
             }
@@ -252,8 +252,10 @@ impl Detector {
         partition: i32,
         positions: Positions,
         registry: Arc<Registry>,
-        state_log: StateLog,
+        state_end: i64,
     ) -> OwnedPartition {
+        let state_topic = &self.outbox.topics.detector_state;
+        restore::report_lost_states(state_topic, partition, &positions, state_end);
         let partition_count = self.settings.kafka.partitions;
         let config = EngineConfig {
             partition,
@@ -262,6 +264,7 @@ impl Detector {
         };
         let engine = Engine::new(config, registry);
         let readers = Arc::clone(&self.settings.readers);
+        let state_log = StateLog::new(state_end);
         OwnedPartition::new(partition, engine, positions, partition_count, readers, state_log)
     }
 

@@ -24,6 +24,7 @@ use crate::kafka::session::removed::report_removed;
 use crate::kafka::table;
 use crate::kafka::topic_partition::{TopicPartition, partition_numbers};
 use crate::telemetry::Metrics;
+pub(crate) use reports::report_lost_states;
 use reports::{report_unreadable, report_unusable, unanswered};
 
 /// Words for what is found.

@@ -80,17 +80,22 @@ impl StateLog {
         }
     }
 
+    /// The end, as far as it is known.
+    pub(crate) fn end(&self) -> i64 {
+        self.offsets.next.load(Ordering::Relaxed)
+    }
+
     /// Begins to write a state.
     pub(crate) fn begin(&self) -> PendingState {
         PendingState {
             offsets: Arc::clone(&self.offsets),
-            next: self.offsets.next.load(Ordering::Relaxed),
+            next: self.end(),
         }
     }
 
     /// Notes that the end is asked for. A question that is still open is not asked again.
     pub(crate) fn note_question(&mut self, asked_ms: i64) {
-        let next = self.offsets.next.load(Ordering::Relaxed);
+        let next = self.end();
         self.asked.get_or_insert(EndQuestion { asked_ms, next });
     }
 

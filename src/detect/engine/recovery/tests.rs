@@ -186,8 +186,9 @@ fn the_episodes_of_a_site_are_known_once_it_is_rebuilt() {
         };
         let mut engine = Engine::new(config, registry([spiking(2)]));
         engine.load_state("a", state.bytes.as_deref()).expect("readable");
-        replay(&mut engine);
+        engine.completeness_mut().begin(0, 2, 0, CompleteFrom::Ever);
         assert_eq!(engine.hand_over(false).settled, []);
+        replay(&mut engine);
         engine.handle(&view("a", "9", 1_050), &facts(2, false), 0, &mut Vec::new());
         let settled = engine.hand_over(false).settled;
         let told: Vec<_> = settled

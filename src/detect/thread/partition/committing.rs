@@ -25,6 +25,7 @@ impl OwnedPartition {
     /// Commits of the beginnings that were chosen for a group that has never committed. They are
     /// written before anything is read, so that the next owner does not choose other ones.
     pub(crate) fn first_commits(&mut self, nonce: &str) -> Vec<Commit> {
+        let state_end = Some(self.state_log.end());
         let mut commits = Vec::new();
         for topic in 0..self.sources.len() {
             let at = self.at(topic);
@@ -35,6 +36,7 @@ impl OwnedPartition {
                     offset: Some(source.position.start),
                     clock_ms: None,
                     complete_from: source.position.complete_from,
+                    state_end,
                 };
                 let metadata = CommitMetadata::new(nonce, replay_point);
                 source.set_commit(source.position.committed, &metadata);
@@ -45,6 +47,7 @@ impl OwnedPartition {
     }
 
     fn set_commits(&mut self, checkpoint: &Checkpoint, nonce: &str) {
+        let state_end = Some(self.state_log.end());
         for (topic, source) in self.sources.iter_mut().enumerate() {
             let Some(source) = source else { continue };
             let before = &source.position;
@@ -58,6 +61,7 @@ impl OwnedPartition {
                 offset: replay_offset,
                 clock_ms: checkpoint.clock_ms,
                 complete_from: checkpoint.complete_from[topic],
+                state_end,
             };
             source.set_commit(offset, &CommitMetadata::new(nonce, replay_point));
         }

@@ -5,6 +5,7 @@ use std::fmt;
 use rdkafka::error::RDKafkaErrorCode;
 
 use crate::detect::thread::DetectSettings;
+use crate::detect::thread::position::Positions;
 use crate::kafka::client::ClientEvents;
 use crate::kafka::error_words::code_in_words;
 use crate::kafka::log_ends::OffsetAnswer;
@@ -54,6 +55,23 @@ pub(super) fn report_unusable(topic: &str, partition: i32, offset: Option<i64>, 
              window"
         ),
         None => {}
+    }
+}
+
+/// Logs that the states end before where they ended at the last commit: nobody was there to write
+/// them again.
+pub(crate) fn report_lost_states(topic: &str, partition: i32, positions: &Positions, found: i64) {
+    let known = positions.iter().flatten();
+    let known = known.filter_map(|position| position.metadata.addition.state_end);
+    if let Some(expected) = known.max().filter(|expected| *expected > found) {
+        tracing::warn!(
+            topic,
+            partition,
+            expected,
+            found,
+            "offsets went back, as when a topic is made anew, while nobody was there to write the states again; an \
+             episode under way may be notified again"
+        );
     }
 }
 
