@@ -37,6 +37,9 @@ impl Stage {
             // Short, because the group waits so long for a member that was killed.
             ("kafka.properties.session.timeout.ms", "1500"),
             ("kafka.properties.heartbeat.interval.ms", "300"),
+            // Short, because a stop waits so long for what Postgres does not take.
+            ("webhooks.timeout", "2s"),
+            ("shutdown.grace", "12s"),
         ])
         .await;
         deployment.set("postgres.url", &wire.url(&deployment.database.url));
