@@ -17,7 +17,9 @@ use chrono_tz::Tz;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
+use super::usual::baseline::KEPT_HOURS;
 use super::usual::past::HistoryAnswer;
+use super::usual::rates::KEPT_FOR_RATES;
 use crate::domain::activity::{HourKey, SiteHour};
 use crate::domain::episode::{EpisodeEntry, SavedEpisode, SettledSite};
 use crate::domain::site::SiteId;
@@ -74,6 +76,18 @@ impl RowOrigin {
         };
         // The thread may be gone: whoever has its partition now writes the row again.
         drop(self.report_to.send(saved));
+    }
+}
+
+impl HistoryQuestion {
+    /// The first hour that the answer is found out from.
+    fn first_hour(&self) -> u32 {
+        let kept = if self.wants_rates {
+            KEPT_FOR_RATES
+        } else {
+            KEPT_HOURS
+        };
+        self.hour.saturating_sub(kept)
     }
 }
 

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{HistoryBatch, HistoryQuestion, HistoryQueue};
 use crate::clock;
-use crate::detect::usual::baseline::{KEPT_HOURS, Usual};
+use crate::detect::usual::baseline::Usual;
 use crate::detect::usual::past::{HistoryAnswer, LearnedPast};
 use crate::domain::activity::HourSummary;
 use crate::domain::time::from_ms;
@@ -103,8 +103,8 @@ impl HistoryWriter {
 
     async fn answer(&self, batch: HistoryBatch) {
         let sites = batch.sites();
-        let hours = batch.questions.iter().map(|question| question.hour);
-        let first = hours.min().unwrap_or_default().saturating_sub(KEPT_HOURS);
+        let first = batch.questions.iter().map(HistoryQuestion::first_hour).min();
+        let first = first.unwrap_or_default();
         let since = from_hour(first);
         let read = self.monitor.until_done(PostgresOp::Activity, || async {
             let mut connection = self.pool.acquire().await?;

@@ -97,7 +97,8 @@ impl SiteState {
         self.activity.shows(&present).then_some(present)
     }
 
-    /// Adds the sample of the minute that ends. Returns true if an hour was learned.
+    /// Adds the sample of the minute that ends. Returns true if something was learned by which
+    /// silences are judged.
     fn take_sample(&mut self) -> bool {
         let minute = minute_of(self.next_sample - 1);
         self.next_sample = end_of(minute + 1);

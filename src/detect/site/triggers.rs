@@ -302,8 +302,7 @@ impl SiteTriggers {
             if let Rule::Silence(rule) = &mut trigger.rule
                 && rule.goal.as_deref() == goal
             {
-                is_sooner |= rule.last.is_none() || trigger.state.is_firing();
-                rule.note(second);
+                is_sooner |= rule.note(second) || trigger.state.is_firing();
             }
         }
         is_sooner

@@ -30,10 +30,16 @@ fn silent(goal: Option<&str>) -> Site {
 
 /// Answers that every hour of the last three weeks had so many events, and completions of a goal.
 fn answer(engine: &mut Engine, events: u64, signups: u64) -> bool {
+    answer_with(engine, 504, |_| (events, signups))
+}
+
+/// Answers what each of the last hours had.
+fn answer_with(engine: &mut Engine, hours: u32, had: impl Fn(u32) -> (u64, u64)) -> bool {
     let mut wants_rates = false;
     for (site, hour, wants) in engine.take_unknown_sites() {
         wants_rates |= wants;
-        let counted = (1..=504).map(|ago| {
+        let counted = (1..=hours).map(|ago| {
+            let (events, signups) = had(hour - ago);
             let summary = HourSummary {
                 events,
                 goals: [("Signup".into(), signups)].into(),
@@ -251,4 +257,45 @@ fn a_second_copy_is_no_event_that_ends_a_silence() {
         assert_eq!(decided.len(), 1, "{goal:?}");
         assert_eq!(decided[0].0, 1_390, "13.8 events at 36 an hour take 1,380 s");
     }
+}
+
+#[test]
+fn hours_of_a_silence_do_not_put_it_off() {
+    // On a site of six days; 13.8 events at 6 an hour take 8,280 s, over two ends of hours.
+    let mut fed = watching(silent(None));
+    feed(&mut fed, &view("a", "1", START + 1_800));
+    assert!(answer_with(&mut fed.engine, 144, |_| (6, 0)));
+    assert_eq!(wait(&mut fed, 1_800 + 8_280), []);
+    let decided = wait(&mut fed, 1_800 + 8_290);
+    assert_eq!(decided.len(), 1);
+    assert_eq!(decided[0].0, 1_800 + 8_290);
+    let data = json(&decided[0].1)["data"].clone();
+    assert_eq!(
+        (&data["window_seconds"], &data["expected"]),
+        (&8_280.into(), &13.8.into())
+    );
+}
+
+#[test]
+fn a_silence_is_told_at_the_same_instant_after_a_restart() {
+    let mut fed = watching(silent(None));
+    feed(&mut fed, &view("a", "1", START + 1_800));
+    answer_with(&mut fed.engine, 144, |_| (6, 0));
+    let mut states = fed.states();
+    for second in 1_801..7_300 {
+        fed.engine.tick((START + second) * 1_000, true);
+        states.extend(fed.engine.take_dirty_states());
+    }
+    let mut again = watching(silent(None));
+    let bytes = states.last().expect("written once a minute").bytes.as_deref();
+    again.engine.load_state("a", bytes).expect("readable");
+    again.now_ms = (START + 7_300) * 1_000;
+    wait(&mut again, 7_301);
+    // The hour of the last event and the silent one after it are among those that were kept.
+    let first = START as u32 / 3_600;
+    let had = |hour| if hour < first { (6, 0) } else { (0, 0) };
+    answer_with(&mut again.engine, 146, had);
+    let decided = wait(&mut again, 12_000);
+    assert_eq!(decided.len(), 1);
+    assert_eq!(decided[0].0, 1_800 + 8_290);
 }

@@ -155,8 +155,8 @@ impl SiteActivity {
         !is_same
     }
 
-    /// Adds the sample of a minute, and the events since the one before. Returns true if an hour
-    /// was learned.
+    /// Adds the sample of a minute, and the events since the one before. Returns true if something
+    /// was learned by which silences are judged.
     pub(crate) fn take(&mut self, minute: u32, visitors: u32, events: u32) -> bool {
         let Some(samples) = &mut self.samples else {
             return false;
@@ -164,7 +164,8 @@ impl SiteActivity {
         samples.take(minute, Some(visitors), events);
         let hour = minute * 60 / HOUR_SECONDS;
         // Sites do so at different minutes, so that none waits for many.
-        if minute % SPREAD_MINUTES == self.phase {
+        let refreshes = minute % SPREAD_MINUTES == self.phase;
+        if refreshes {
             self.rates.set_spread(self.usual.refresh_spread(hour));
         }
         if let Some(mean) = samples.mean()
@@ -173,7 +174,7 @@ impl SiteActivity {
             samples.note_z(z);
         }
         let ended = samples.end(minute);
-        self.learn(ended)
+        self.learn(ended) || refreshes
     }
 
     /// Learns an hour. Returns false if there is none.

@@ -1,8 +1,9 @@
 //! Events that are usual in an hour: of a site, and of its goals.
 //!
-//! A mean, not a median: of events that come a few times a day the median hour has none.
+//! A mean, not a median: of events that come a few times a day the median hour has none. It is that
+//! of the hours before a silence began: what then does not come makes it no smaller.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use chrono_tz::Tz;
@@ -14,14 +15,20 @@ use crate::domain::activity::HourSummary;
 /// Hours of one kind from which a rate is known.
 const MIN_HOURS: u32 = 3;
 
+/// Longest silence that is looked for, in hours: by then the rate is not worth the name.
+pub(crate) const MAX_SILENT_HOURS: u32 = 14 * 24;
+
+/// Hours that are kept: those before the longest silence.
+pub(crate) const KEPT_FOR_RATES: u32 = KEPT_HOURS + MAX_SILENT_HOURS;
+
 /// Kinds of hours: the hours of a weekday, and those of a day at the weekend.
 const KINDS: usize = 48;
 
 /// Rates of a site's events.
 pub(crate) trait ExpectedRate: fmt::Debug {
-    /// The rate in the hour of `second`, of the site's events or of a goal's; `None` if it is not
-    /// known.
-    fn in_hour_of(&self, goal: Option<&str>, second: u32) -> Option<HourlyRate>;
+    /// The rate in the hour of `second`, of the site's events or of a goal's, as it was known in
+    /// the hour of `began`, the beginning of a silence; `None` if it was not known.
+    fn in_hour_of(&self, goal: Option<&str>, began: u32, second: u32) -> Option<HourlyRate>;
 }
 
 /// A rate in one hour.
@@ -46,10 +53,20 @@ pub(crate) struct Rates {
 /// The hours of one subject.
 #[derive(Debug, Clone)]
 struct WatchedEvents {
-    /// Events by hour, as if all its minutes had been counted.
-    hours: BTreeMap<u32, f64>,
-    /// Rates by the kind of hour.
-    rates: [Option<f32>; KINDS],
+    /// By the kind of hour, each in the order of time.
+    kinds: Vec<Vec<CountedHour>>,
+    /// Hours with any events, of a goal: it was not counted before somebody asked for it, so its
+    /// hours begin with the first one of these.
+    with_events: Option<BTreeSet<u32>>,
+}
+
+/// An hour that was counted.
+#[derive(Debug, Clone, Copy)]
+struct CountedHour {
+    /// Whole hours since the Unix epoch.
+    at: u32,
+    /// Events, as if all its minutes had been counted.
+    events: f32,
 }
 
 impl Rates {
@@ -70,9 +87,10 @@ impl Rates {
         for subject in subjects {
             let known = old.remove(&subject);
             are_new |= known.is_none() && !self.subjects.contains_key(&subject);
+            let is_goal = subject.is_some();
             self.subjects
                 .entry(subject)
-                .or_insert_with(|| known.unwrap_or_default());
+                .or_insert_with(|| known.unwrap_or_else(|| WatchedEvents::new(is_goal)));
         }
         are_new
     }
@@ -84,9 +102,15 @@ impl Rates {
 
     /// Adopts another time zone.
     pub(crate) fn set_zone(&mut self, zone: Tz) {
-        if zone != self.zone {
-            self.zone = zone;
-            self.find_out();
+        if zone == self.zone {
+            return;
+        }
+        self.zone = zone;
+        for subject in self.subjects.values_mut() {
+            let hours = std::mem::replace(&mut subject.kinds, vec![Vec::new(); KINDS]);
+            for hour in hours.into_iter().flatten() {
+                subject.put(hour, kind_of(hour.at, zone));
+            }
         }
     }
 
@@ -98,71 +122,78 @@ impl Rates {
     /// Learns hours of which enough was covered; those that are known are replaced.
     pub(crate) fn learn<'a>(&mut self, hours: impl Iterator<Item = &'a (u32, HourSummary)>) {
         for (at, summary) in hours {
+            let kind = kind_of(*at, self.zone);
             for (goal, subject) in &mut self.subjects {
                 let events = match goal {
                     None => summary.events,
                     Some(goal) => summary.goals.get(goal).copied().unwrap_or(0),
                 };
-                subject.hours.insert(*at, summary.in_whole_hour(events));
+                let hour = CountedHour {
+                    at: *at,
+                    events: summary.in_whole_hour(events) as f32,
+                };
+                subject.put(hour, kind);
             }
-        }
-        self.find_out();
-    }
-
-    fn find_out(&mut self) {
-        for (goal, subject) in &mut self.subjects {
-            subject.forget_old();
-            subject.find_out(self.zone, goal.is_some());
         }
     }
 }
 
 impl ExpectedRate for Rates {
-    fn in_hour_of(&self, goal: Option<&str>, second: u32) -> Option<HourlyRate> {
+    fn in_hour_of(&self, goal: Option<&str>, began: u32, second: u32) -> Option<HourlyRate> {
         let subject = self.subjects.get(&goal.map(Into::into))?;
         let hour = second / HOUR_SECONDS;
-        let events = subject.rates[kind_of(hour, self.zone)]?;
         Some(HourlyRate {
-            events: f64::from(events),
+            events: subject.mean(kind_of(hour, self.zone), began / HOUR_SECONDS)?,
             spread: self.spread,
             until: (hour + 1).saturating_mul(HOUR_SECONDS),
         })
     }
 }
 
-impl Default for WatchedEvents {
-    fn default() -> Self {
-        Self {
-            hours: BTreeMap::new(),
-            rates: [None; KINDS],
-        }
-    }
-}
-
 impl WatchedEvents {
-    fn forget_old(&mut self) {
-        if let Some((last, _)) = self.hours.last_key_value() {
-            let oldest = last.saturating_sub(KEPT_HOURS);
-            self.hours = self.hours.split_off(&oldest);
+    fn new(is_goal: bool) -> Self {
+        Self {
+            kinds: vec![Vec::new(); KINDS],
+            with_events: is_goal.then(BTreeSet::new),
         }
     }
 
-    /// Finds out the rates. A goal was not counted before somebody asked for it, so its hours begin
-    /// with the first one that has any.
-    fn find_out(&mut self, zone: Tz, begins_with_some: bool) {
-        let mut sums = [(0_f64, 0_u32); KINDS];
-        let hours = self
-            .hours
-            .iter()
-            .skip_while(|(_, events)| begins_with_some && **events <= 0.0);
-        for (at, events) in hours {
-            let (sum, count) = &mut sums[kind_of(*at, zone)];
-            *sum += events;
-            *count += 1;
+    /// Puts an hour of a kind in its place, and forgets those of its kind that are too old.
+    fn put(&mut self, hour: CountedHour, kind: usize) {
+        let hours = &mut self.kinds[kind];
+        match hours.binary_search_by_key(&hour.at, |one| one.at) {
+            Ok(index) => hours[index] = hour,
+            Err(index) => hours.insert(index, hour),
         }
-        for (rate, (sum, count)) in self.rates.iter_mut().zip(sums) {
-            *rate = (count >= MIN_HOURS).then(|| (sum / f64::from(count)) as f32);
+        let last = hours.last().map_or(hour.at, |last| last.at);
+        let oldest = last.saturating_sub(KEPT_FOR_RATES);
+        hours.drain(..hours.partition_point(|one| one.at < oldest));
+        let Some(with_events) = &mut self.with_events else {
+            return;
+        };
+        if hour.events > 0.0 {
+            with_events.insert(hour.at);
+        } else {
+            with_events.remove(&hour.at);
         }
+        while with_events.first().is_some_and(|first| *first < oldest) {
+            with_events.pop_first();
+        }
+    }
+
+    /// The mean over the hours of a kind in the 28 days before an hour; `None` if they are too few.
+    fn mean(&self, kind: usize, before: u32) -> Option<f64> {
+        let mut from = before.saturating_sub(KEPT_HOURS);
+        if let Some(with_events) = &self.with_events {
+            from = *with_events.range(from..before).next()?;
+        }
+        let hours = self.kinds[kind].iter();
+        let (mut sum, mut count) = (0.0, 0_u32);
+        for hour in hours.filter(|hour| (from..before).contains(&hour.at)) {
+            sum += f64::from(hour.events);
+            count += 1;
+        }
+        (count >= MIN_HOURS).then(|| sum / f64::from(count))
     }
 }
 

@@ -6,6 +6,8 @@
 //! square of its spread.
 
 use super::reading::{Level, SiteReading};
+use crate::detect::usual::HOUR_SECONDS;
+use crate::detect::usual::rates::MAX_SILENT_HOURS;
 
 /// Expected events without one, for a spread of 1, at which there is a silence.
 const SILENT_EVENTS: f64 = 13.8;
@@ -13,8 +15,6 @@ const SILENT_EVENTS: f64 = 13.8;
 const MIN_SECONDS: u32 = 600;
 /// Seconds after the first event at which the trigger arms again.
 const CALM_SECONDS: u32 = 300;
-/// Longest silence that is looked for, in hours: by then the rate is not worth the name.
-const MAX_HOURS: u32 = 14 * 24;
 
 /// Events by which a sum over hours may fall short of what it stands for.
 const ROUNDING: f64 = 1e-9;
@@ -30,9 +30,13 @@ pub(crate) struct SilenceRule {
 }
 
 impl SilenceRule {
-    /// Notes an event.
-    pub(crate) fn note(&mut self, second: u32) {
-        self.last = self.last.max(Some(second));
+    /// Notes an event. Returns true if there may be a silence sooner by it: rates are those known
+    /// in the hour of the last event.
+    pub(crate) fn note(&mut self, second: u32) -> bool {
+        let hour = |at: Option<u32>| at.map(|second| second / HOUR_SECONDS);
+        let before = self.last;
+        self.last = before.max(Some(second));
+        hour(before) != hour(self.last)
     }
 
     /// Begins to watch at a second, unless it did or events came. Returns true if it did not.
@@ -54,10 +58,11 @@ impl SilenceRule {
     /// Events expected since the last one until now; `None` if no rate is known.
     pub(crate) fn expected(&self, reading: SiteReading<'_>) -> Option<f64> {
         let goal = self.goal.as_deref();
-        let (mut from, now) = (self.silent_from(reading)?, reading.now());
+        let (began, now) = (self.silent_from(reading)?, reading.now());
+        let mut from = began;
         let mut expected = 0.0;
         while from < now {
-            let rate = reading.rates.in_hour_of(goal, from)?;
+            let rate = reading.rates.in_hour_of(goal, began, from)?;
             let until = rate.until.clamp(from + 1, now);
             expected += rate.events * f64::from(until - from) / 3_600.0;
             from = until;
@@ -67,7 +72,9 @@ impl SilenceRule {
 
     /// True if a rate is known at present.
     pub(super) fn knows_enough(&self, reading: SiteReading<'_>) -> bool {
-        let rate = reading.rates.in_hour_of(self.goal.as_deref(), reading.now());
+        let now = reading.now();
+        let began = self.silent_from(reading).unwrap_or(now);
+        let rate = reading.rates.in_hour_of(self.goal.as_deref(), began, now);
         rate.is_some()
     }
 
@@ -98,8 +105,8 @@ impl SilenceRule {
         let goal = self.goal.as_deref();
         let last = self.silent_from(reading)?;
         let (mut from, mut expected) = (last, 0.0);
-        for _ in 0..MAX_HOURS {
-            let rate = reading.rates.in_hour_of(goal, from)?;
+        for _ in 0..MAX_SILENT_HOURS {
+            let rate = reading.rates.in_hour_of(goal, last, from)?;
             let until = rate.until.max(from + 1);
             let wanted = SILENT_EVENTS * rate.spread.max(1.0).powi(2);
             let in_hour = rate.events * f64::from(until - from) / 3_600.0;

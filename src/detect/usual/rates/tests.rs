@@ -20,8 +20,13 @@ fn rates(hours: &[(u32, HourSummary)]) -> Rates {
     rates
 }
 
+/// A rate as it is known four weeks later.
 fn rate(rates: &Rates, goal: Option<&str>, hour: u32) -> Option<f64> {
-    let found = rates.in_hour_of(goal, hour * 3_600 + 17)?;
+    rate_before(rates, MONDAY + 4 * 168, goal, hour)
+}
+
+fn rate_before(rates: &Rates, began: u32, goal: Option<&str>, hour: u32) -> Option<f64> {
+    let found = rates.in_hour_of(goal, began * 3_600 + 3_599, hour * 3_600 + 17)?;
     assert_eq!(found.until, (hour + 1) * 3_600);
     Some(found.events)
 }
@@ -60,17 +65,54 @@ fn an_hour_with_uncounted_minutes_counts_as_a_whole_one() {
 
 #[test]
 fn hours_before_a_goal_was_counted_say_nothing_of_it() {
-    let mut hours: Vec<_> = (0..3).map(|week| hour(MONDAY + week * 168, 5, None)).collect();
-    hours.extend((3..7).map(|week| hour(MONDAY + week * 168, 5, Some(u64::from(week % 2) * 4))));
+    let mut hours: Vec<_> = (0..3).map(|day| hour(MONDAY + day * 24, 5, None)).collect();
+    hours.extend((7..11).map(|day| hour(MONDAY + day * 24, 5, Some(u64::from(day % 2) * 4))));
     let known = rates(&hours);
     assert_eq!(rate(&known, Some("Signup"), MONDAY), Some(2.0));
     assert_eq!(rate(&known, None, MONDAY), Some(5.0));
 }
 
 #[test]
-fn hours_of_over_28_days_ago_are_forgotten() {
-    let hours: Vec<_> = (0..3).map(|week| hour(MONDAY + week * 360, 5, None)).collect();
-    assert_eq!(rate(&rates(&hours), None, MONDAY), None);
+fn only_the_28_days_before_a_silence_count() {
+    let hours: Vec<_> = (0..3).map(|week| hour(MONDAY + week * 336, 5, None)).collect();
+    let known = rates(&hours);
+    let before = |began: u32| rate_before(&known, began, None, MONDAY);
+    assert_eq!(before(MONDAY + 672), None, "its own hour is not before it");
+    assert_eq!(before(MONDAY + 673), Some(5.0));
+    assert_eq!(before(MONDAY + 674), None);
+}
+
+#[test]
+fn what_does_not_come_makes_no_rate_smaller() {
+    let mut hours: Vec<_> = (0..3).map(|day| hour(MONDAY + day * 24, 6, Some(6))).collect();
+    let mut known = rates(&hours);
+    // From Thursday on nothing comes, for two weeks.
+    let began = MONDAY + 72;
+    let silent = (began..began + MAX_SILENT_HOURS).map(|at| hour(at, 0, None));
+    hours.extend(silent);
+    known.learn(hours.iter());
+    for goal in [None, Some("Signup")] {
+        assert_eq!(rate_before(&known, began, goal, MONDAY + 72), Some(6.0));
+        assert_eq!(rate_before(&known, began, goal, MONDAY + 240), Some(6.0));
+        assert_eq!(
+            rate_before(&known, began, goal, MONDAY + 73),
+            None,
+            "another hour"
+        );
+    }
+}
+
+#[test]
+fn the_28_days_before_a_silence_of_14_are_kept() {
+    let now = MONDAY + 6 * 168;
+    let began = now - MAX_SILENT_HOURS;
+    // Four weeks of ever more events, then none.
+    let of_hour = |at: u32| hour(at, u64::from(began.saturating_sub(at)), None);
+    let all: Vec<_> = (began - KEPT_HOURS..now).map(of_hour).collect();
+    let known = rates(&all);
+    let rate = |rates: &Rates| rate_before(rates, began, None, now - 1);
+    assert!(rate(&known).is_some());
+    assert_eq!(rate(&known), rate(&rates(&all[..KEPT_HOURS as usize])));
 }
 
 #[test]

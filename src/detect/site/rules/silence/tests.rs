@@ -9,7 +9,7 @@ use crate::detect::window::segments::Segments;
 struct Steady(f64, f64);
 
 impl ExpectedRate for Steady {
-    fn in_hour_of(&self, _: Option<&str>, second: u32) -> Option<HourlyRate> {
+    fn in_hour_of(&self, _: Option<&str>, _: u32, second: u32) -> Option<HourlyRate> {
         Some(HourlyRate {
             events: self.0,
             spread: self.1,
@@ -23,7 +23,7 @@ impl ExpectedRate for Steady {
 struct NoRates;
 
 impl ExpectedRate for NoRates {
-    fn in_hour_of(&self, _: Option<&str>, _: u32) -> Option<HourlyRate> {
+    fn in_hour_of(&self, _: Option<&str>, _: u32, _: u32) -> Option<HourlyRate> {
         None
     }
 }
