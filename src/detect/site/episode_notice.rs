@@ -85,7 +85,6 @@ pub(crate) fn history_entry(site: &Site, change: EpisodeChange, baseline: Option
         episode,
         webhooks,
         ended_at,
-        expected,
     } = change;
     let event = condition.event();
     let notification = match (episode.notice, &condition) {
@@ -109,7 +108,7 @@ pub(crate) fn history_entry(site: &Site, change: EpisodeChange, baseline: Option
         ended_at: ended_at.map(time),
         peak: episode.peak,
         threshold: condition.threshold().map(f64::from),
-        expected: usual.or(expected.map(to_tenth)),
+        expected: usual.or(episode.expected.map(to_tenth)),
         score: None,
         notification,
     }
@@ -184,8 +183,7 @@ fn error_data<'a>(errors: &'a ErrorSettings, notice: &EpisodeNotice) -> Notifica
                 None => "event".to_owned(),
                 Some(goal) => format!("completion of `{goal}`"),
             };
-            let expected = notice.expected.unwrap_or(0.0);
-            let detail = format!("no {what} for {seconds} s, in which {expected:.1} were expected");
+            let detail = format!("no {what} for {seconds} s{}", in_words(notice));
             (goal.as_deref(), seconds, detail)
         }
     };
@@ -197,7 +195,7 @@ fn error_data<'a>(errors: &'a ErrorSettings, notice: &EpisodeNotice) -> Notifica
         count: notice.count,
         threshold: errors.count(),
         window_seconds,
-        expected: notice.expected.map(to_tenth),
+        expected: notice.episode.expected.map(to_tenth),
         detail,
         started_at: time(notice.episode.started_at),
         last_event_at: silent
@@ -205,6 +203,16 @@ fn error_data<'a>(errors: &'a ErrorSettings, notice: &EpisodeNotice) -> Notifica
             .map(time),
         reminder: reminder(notice.news),
         suspected_cause: suspected_cause(notice),
+    }
+}
+
+/// Events that were expected during a silence, for the end of a sentence.
+fn in_words(notice: &EpisodeNotice) -> String {
+    match (notice.episode.expected, notice.news) {
+        (Some(expected), EpisodeNews::Begins) => format!(", in which {expected:.1} were expected"),
+        // Since then it has become longer.
+        (Some(expected), _) => format!("; the alert began when {expected:.1} had been expected"),
+        (None, _) => String::new(),
     }
 }
 

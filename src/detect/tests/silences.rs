@@ -16,12 +16,16 @@ use crate::domain::trigger::{ErrorSettings, ErrorTrigger, NoticeOptions, Trigger
 const START: i64 = RECORD_MS / 1_000;
 
 fn silent(goal: Option<&str>) -> Site {
+    silent_with(goal, NoticeOptions::default())
+}
+
+fn silent_with(goal: Option<&str>, options: NoticeOptions) -> Site {
     let triggers = Triggers {
         error_condition: Some(ErrorTrigger {
             conditions: vec![ErrorSettings::Silence {
                 goal: goal.map(str::to_owned),
             }],
-            options: NoticeOptions::default(),
+            options,
         }),
         ..Triggers::default()
     };
@@ -30,22 +34,22 @@ fn silent(goal: Option<&str>) -> Site {
 
 /// Answers that every hour of the last three weeks had so many events, and completions of a goal.
 fn answer(engine: &mut Engine, events: u64, signups: u64) -> bool {
-    answer_with(engine, 504, |_| (events, signups))
+    answer_with(engine, 504, |_| Some((events, signups)))
 }
 
-/// Answers what each of the last hours had.
-fn answer_with(engine: &mut Engine, hours: u32, had: impl Fn(u32) -> (u64, u64)) -> bool {
+/// Answers what each of the last hours had; `None` stands for one that was not counted.
+fn answer_with(engine: &mut Engine, hours: u32, had: impl Fn(u32) -> Option<(u64, u64)>) -> bool {
     let mut wants_rates = false;
     for (site, hour, wants) in engine.take_unknown_sites() {
         wants_rates |= wants;
-        let counted = (1..=hours).map(|ago| {
-            let (events, signups) = had(hour - ago);
+        let counted = (1..=hours).filter_map(|ago| {
+            let (events, signups) = had(hour - ago)?;
             let summary = HourSummary {
                 events,
                 goals: [("Signup".into(), signups)].into(),
                 ..HourSummary::default()
             };
-            (hour - ago, summary)
+            Some((hour - ago, summary))
         });
         engine.adopt_history(HistoryAnswer {
             partition: 7,
@@ -264,7 +268,7 @@ fn hours_of_a_silence_do_not_put_it_off() {
     // On a site of six days; 13.8 events at 6 an hour take 8,280 s, over two ends of hours.
     let mut fed = watching(silent(None));
     feed(&mut fed, &view("a", "1", START + 1_800));
-    assert!(answer_with(&mut fed.engine, 144, |_| (6, 0)));
+    assert!(answer_with(&mut fed.engine, 144, |_| Some((6, 0))));
     assert_eq!(wait(&mut fed, 1_800 + 8_280), []);
     let decided = wait(&mut fed, 1_800 + 8_290);
     assert_eq!(decided.len(), 1);
@@ -280,7 +284,7 @@ fn hours_of_a_silence_do_not_put_it_off() {
 fn a_silence_is_told_at_the_same_instant_after_a_restart() {
     let mut fed = watching(silent(None));
     feed(&mut fed, &view("a", "1", START + 1_800));
-    answer_with(&mut fed.engine, 144, |_| (6, 0));
+    answer_with(&mut fed.engine, 144, |_| Some((6, 0)));
     let mut states = fed.states();
     for second in 1_801..7_300 {
         fed.engine.tick((START + second) * 1_000, true);
@@ -293,9 +297,56 @@ fn a_silence_is_told_at_the_same_instant_after_a_restart() {
     wait(&mut again, 7_301);
     // The hour of the last event and the silent one after it are among those that were kept.
     let first = START as u32 / 3_600;
-    let had = |hour| if hour < first { (6, 0) } else { (0, 0) };
+    let had = |hour| Some(if hour < first { (6, 0) } else { (0, 0) });
     answer_with(&mut again.engine, 146, had);
     let decided = wait(&mut again, 12_000);
     assert_eq!(decided.len(), 1);
     assert_eq!(decided[0].0, 1_800 + 8_290);
+}
+
+#[test]
+fn what_was_expected_is_told_also_where_later_rates_are_not_known() {
+    let mut fed = watching(silent(None));
+    feed(&mut fed, &view("a", "1", START));
+    assert_eq!(wait(&mut fed, 7_300), []);
+    // Two hours later it is learned that 36 an hour come at noon. Of other hours nothing is known.
+    let noon = START as u32 / 3_600;
+    let had = |hour: u32| (hour % 24 == noon % 24).then_some((36, 0));
+    assert!(answer_with(&mut fed.engine, 504, had));
+    let decided = wait(&mut fed, 7_301);
+    assert_eq!(decided.len(), 1);
+    let data = json(&decided[0].1)["data"].clone();
+    assert_eq!(data["expected"], 36.0);
+    assert_eq!(data["detail"], "no event for 7260 s, in which 36.0 were expected");
+}
+
+#[test]
+fn a_reminder_tells_what_was_expected_also_after_a_restart() {
+    let options = NoticeOptions {
+        repeat_after_seconds: Some(600),
+        ..NoticeOptions::default()
+    };
+    let mut fed = watching(silent_with(None, options));
+    feed(&mut fed, &view("a", "1", START));
+    answer(&mut fed.engine, 36, 0);
+    let mut states = Vec::new();
+    for second in 1..1_400 {
+        fed.engine.tick((START + second) * 1_000, true);
+        states.extend(fed.engine.take_dirty_states());
+    }
+    let told: Vec<_> = states.iter().flat_map(|state| &state.decisions).collect();
+    assert_eq!(told.len(), 1);
+    let mut again = watching(silent_with(None, options));
+    let bytes = states.last().expect("it fired").bytes.as_deref();
+    again.engine.load_state("a", bytes).expect("readable");
+    again.now_ms = (START + 1_400) * 1_000;
+    // No rate is known yet.
+    let decided = wait(&mut again, 2_000);
+    let reminder = decided.last().expect("a reminder");
+    let data = json(&reminder.1)["data"].clone();
+    assert_eq!((&data["reminder"], &data["expected"]), (&1.into(), &13.8.into()));
+    assert_eq!(
+        data["detail"],
+        "no event for 1980 s; the alert began when 13.8 had been expected"
+    );
 }

@@ -9,13 +9,15 @@ use uuid::Uuid;
 use super::reading::Level;
 
 /// One continuous breach of a condition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Episode {
     pub(crate) id: Uuid,
     /// Whole second, in the site's time, at which it began.
     pub(crate) started_at: u32,
     /// The most extreme count so far.
     pub(crate) peak: u32,
+    /// Events that were expected during a silence, as it was told.
+    pub(crate) expected: Option<f64>,
     pub(crate) notice: Notice,
     /// True if it goes on under the settings of an edited webhook beside the trigger in which it
     /// began: that one tells the history of its end.
@@ -38,7 +40,7 @@ pub(crate) enum Notice {
 }
 
 /// The state of a trigger.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(crate) enum TriggerState {
     #[default]
     Armed,
@@ -63,7 +65,7 @@ pub(crate) struct Evidence {
 }
 
 /// The effect of an evaluation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Transition {
     /// The state is the same.
     Same,
@@ -118,6 +120,7 @@ impl TriggerState {
                         id: new_id(),
                         started_at: evidence.now,
                         peak: evidence.count,
+                        expected: None,
                         notice: Notice::Withheld,
                         is_shared: false,
                     },

@@ -55,19 +55,22 @@ impl SilenceRule {
         (from < u32::MAX).then_some(from)
     }
 
-    /// Events expected since the last one until now; `None` if no rate is known.
+    /// Events expected since the last one until now, in the hours whose rates are known; `None` if
+    /// there are none.
     pub(crate) fn expected(&self, reading: SiteReading<'_>) -> Option<f64> {
         let goal = self.goal.as_deref();
         let (began, now) = (self.silent_from(reading)?, reading.now());
-        let mut from = began;
-        let mut expected = 0.0;
+        let (mut from, mut expected) = (began, None);
         while from < now {
-            let rate = reading.rates.in_hour_of(goal, began, from)?;
-            let until = rate.until.clamp(from + 1, now);
-            expected += rate.events * f64::from(until - from) / 3_600.0;
+            let next = (from / HOUR_SECONDS + 1).saturating_mul(HOUR_SECONDS);
+            let until = next.clamp(from + 1, now);
+            if let Some(rate) = reading.rates.in_hour_of(goal, began, from) {
+                let in_hour = rate.events * f64::from(until - from) / 3_600.0;
+                expected = Some(expected.unwrap_or(0.0) + in_hour);
+            }
             from = until;
         }
-        Some(expected)
+        expected
     }
 
     /// True if a rate is known at present.

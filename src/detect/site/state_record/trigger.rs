@@ -25,7 +25,7 @@ pub(crate) enum AnyTrigger {
 }
 
 /// A trigger of which there is something to remember.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct StoredTrigger {
     pub(crate) condition: Condition,
@@ -44,12 +44,15 @@ pub(crate) struct StoredTrigger {
 }
 
 /// An episode that is going on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct StoredEpisode {
     pub(crate) id: Uuid,
     pub(crate) started_at: u32,
     pub(crate) peak: u32,
+    /// Events that were expected during a silence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) expected: Option<f64>,
     pub(crate) notice: StoredNotice,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) is_shared: bool,
@@ -176,6 +179,7 @@ impl From<FirstTrigger> for StoredTrigger {
                 id: episode.id,
                 started_at: episode.started_at,
                 peak: first.threshold,
+                expected: None,
                 notice,
                 is_shared: false,
             }),

@@ -106,7 +106,6 @@ impl SiteTriggers {
             episode,
             webhooks: gone.subscribers.iter().map(|one| one.webhook).collect(),
             ended_at: Some(now.max(episode.started_at)),
-            expected: None,
         });
     }
 

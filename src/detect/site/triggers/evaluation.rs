@@ -24,8 +24,6 @@ pub(crate) struct EpisodeNotice {
     /// Whole second at which it fell due.
     pub(crate) at: u32,
     pub(crate) count: u32,
-    /// Events expected during a silence.
-    pub(crate) expected: Option<f64>,
     /// Seconds since the latest event, during a silence.
     pub(crate) silent_seconds: Option<u32>,
     /// Distinct visitors of the events that were counted.
@@ -59,6 +57,4 @@ pub(crate) struct EpisodeChange {
     pub(crate) webhooks: Vec<WebhookId>,
     /// Second at which it ended.
     pub(crate) ended_at: Option<u32>,
-    /// Events expected during a silence.
-    pub(crate) expected: Option<f64>,
 }

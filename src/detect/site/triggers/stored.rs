@@ -113,6 +113,7 @@ fn store_episode(episode: Episode) -> StoredEpisode {
         id: episode.id,
         started_at: episode.started_at,
         peak: episode.peak,
+        expected: episode.expected,
         is_shared: episode.is_shared,
         notice: match episode.notice {
             Notice::Withheld => StoredNotice::Withheld,
@@ -134,6 +135,7 @@ fn from_stored(stored: StoredTrigger, now: u32) -> Trigger {
                 id: episode.id,
                 started_at: episode.started_at,
                 peak: episode.peak,
+                expected: episode.expected,
                 is_shared: episode.is_shared,
                 notice: match episode.notice {
                     StoredNotice::Withheld => Notice::Withheld,

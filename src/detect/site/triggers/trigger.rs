@@ -125,35 +125,30 @@ impl Trigger {
             Transition::Withheld => {
                 let withheld = (self.condition.event(), SuppressReason::Stale);
                 evaluation.withheld.push(withheld);
-                self.add_change(input, evaluation);
+                self.note_expected(reading);
+                self.add_change(evaluation);
             }
             Transition::Fires => {
+                self.note_expected(reading);
                 self.notify_beginning(input, evaluation);
-                self.add_change(input, evaluation);
+                self.add_change(evaluation);
             }
             Transition::Arms(episode) => self.notify_end(episode, input, evaluation),
         }
         evaluation.changed = true;
     }
 
-    /// Adds the episode going on to the history of alerts.
-    fn add_change(&self, input: &TriggerInput<'_>, evaluation: &mut Evaluation) {
-        if let Some(episode) = self.state.episode() {
-            let change = self.change(*episode, None, input);
-            evaluation.episodes.push(change);
+    /// Notes how many events were expected during the silence that is to be told. What was noted
+    /// before stays while no rate is known, after a restart.
+    fn note_expected(&mut self, reading: SiteReading<'_>) {
+        if let (Rule::Silence(rule), Some(episode)) = (&self.rule, self.state.episode_mut()) {
+            episode.expected = rule.expected(reading).or(episode.expected);
         }
     }
 
-    fn change(&self, episode: Episode, ended_at: Option<u32>, input: &TriggerInput<'_>) -> EpisodeChange {
-        let expected = match &self.rule {
-            Rule::Silence(rule) if ended_at.is_none() => rule.expected(input.reading),
-            _ => None,
-        };
-        EpisodeChange {
-            ended_at,
-            expected,
-            ..self.entry(episode)
-        }
+    /// Adds the episode going on to the history of alerts.
+    fn add_change(&self, evaluation: &mut Evaluation) {
+        evaluation.episodes.extend(self.running());
     }
 
     fn entry(&self, episode: Episode) -> EpisodeChange {
@@ -162,7 +157,6 @@ impl Trigger {
             episode,
             webhooks: self.subscribers.iter().map(|one| one.webhook).collect(),
             ended_at: None,
-            expected: None,
         }
     }
 
@@ -209,8 +203,10 @@ impl Trigger {
     fn notify_end(&mut self, mut episode: Episode, input: &TriggerInput<'_>, evaluation: &mut Evaluation) {
         episode.peak = self.rule.peak(episode.peak, self.rule.count(input.reading));
         if !episode.is_shared {
-            let change = self.change(episode, Some(input.reading.now()), input);
-            evaluation.episodes.push(change);
+            evaluation.episodes.push(EpisodeChange {
+                ended_at: Some(input.reading.now()),
+                ..self.entry(episode)
+            });
         }
         let resolved = self.condition.resolved_event();
         let mut webhooks = Vec::new();
@@ -295,16 +291,15 @@ impl Trigger {
         input: &TriggerInput<'_>,
     ) -> EpisodeNotice {
         let reading = input.reading;
-        let (expected, silent_seconds, visitors) = match &self.rule {
+        let (silent_seconds, visitors) = match &self.rule {
             Rule::Silence(rule) => (
-                rule.expected(reading),
                 rule.last
                     .or_else(|| rule.silent_from(reading))
                     .map(|last| reading.now().saturating_sub(last)),
                 0,
             ),
-            Rule::Count(rule) => (None, None, rule.window.visitors()),
-            Rule::Spike(_) | Rule::Drop(_) => (None, None, 0),
+            Rule::Count(rule) => (None, rule.window.visitors()),
+            Rule::Spike(_) | Rule::Drop(_) => (None, 0),
         };
         let is_source_silent = match input.cause {
             Cause::Record(_) => false,
@@ -316,7 +311,6 @@ impl Trigger {
             episode,
             at: reading.now(),
             count: self.rule.count(reading),
-            expected,
             silent_seconds,
             visitors,
             at_ms: input.cause.at_ms(),
