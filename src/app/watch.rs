@@ -4,7 +4,7 @@
 //! Postgres has a task and a connection of its own, Kafka two tasks and a client: neither the
 //! other's silence nor a busy pool delays a question.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use sqlx::postgres::PgConnectOptions;
 use tokio_util::sync::CancellationToken;
 
 use super::context::AppContext;
+use super::missing_topics::MissingTopics;
 use super::partition_counts::PartitionCounts;
 use super::roles::Roles;
 use super::settings::pool_settings;
@@ -62,9 +63,17 @@ pub(super) fn start(
             lacking: Arc::default(),
             lines: Throttle::new(),
         };
+        let watched = watched_topics(app, roles);
+        let missing = MissingTopics {
+            cluster: cluster.clone(),
+            topics: other_topics(app, roles, &watched),
+            health: Arc::clone(&app.health),
+            told: BTreeSet::new(),
+        };
+        tasks.spawn_background("topics-watch", missing.run(finished.clone()));
         let kafka = KafkaWatch {
             cluster,
-            topics: watched_topics(app, roles),
+            topics: watched,
             partitions: PartitionCounts::of(app, roles),
             lacking: Arc::clone(&rights.lacking),
             health: Arc::clone(&app.health),
@@ -90,6 +99,14 @@ fn watched_topics(app: &AppContext, roles: &Roles) -> Vec<String> {
         topics.extend(sources.unkeyed().take(1).map(|_| kafka.topic("events")));
     }
     topics
+}
+
+/// The other topics that these roles use. They are ready while one is missing: what does not need
+/// it goes on.
+fn other_topics(app: &AppContext, roles: &Roles, watched: &[String]) -> Vec<String> {
+    let plan = roles.topics_of(plan(&app.config, &app.schedules.tier_names()));
+    let names = plan.into_iter().map(|topic| topic.name);
+    names.filter(|name| !watched.contains(name)).collect()
 }
 
 /// The rights without which these roles cannot do their work. A client that lacks one goes on

@@ -19,18 +19,18 @@ use crate::support::receiver::{Answer, Receiver};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-async fn make_anew(topic: &str) {
-    delete(topic).await;
-    create_topic(topic, 4).await;
-}
-
-async fn delete(topic: &str) {
+async fn delete(topics: &[&str]) {
     let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
         .set("bootstrap.servers", kafka::brokers())
         .create()
         .unwrap();
-    let deleted = admin.delete_topics(&[topic], &AdminOptions::new()).await.unwrap();
+    let deleted = admin.delete_topics(topics, &AdminOptions::new()).await.unwrap();
     assert!(deleted.iter().all(Result::is_ok), "{deleted:?}");
+}
+
+async fn make_anew(topic: &str) {
+    delete(&[topic]).await;
+    create_topic(topic, 4).await;
 }
 
 /// Waits for the warning that names topic, partition and both offsets.
@@ -194,7 +194,7 @@ async fn spikes_after_a_restart(mut stage: GoalStage) -> usize {
 #[tokio::test]
 async fn states_made_anew_are_written_again() {
     let (stage, topic) = firing().await;
-    delete(&topic).await;
+    delete(&[&topic]).await;
     create_like_ours(&stage.deployment).await;
     is_told(&stage.process, &topic).await;
     eventually("the state is stored again", TIMEOUT, || async {
@@ -207,7 +207,7 @@ async fn states_made_anew_are_written_again() {
 #[tokio::test]
 async fn states_made_anew_and_written_before_a_look_are_noticed() {
     let (stage, topic) = firing().await;
-    delete(&topic).await;
+    delete(&[&topic]).await;
     // Written as soon as the topic is back: as many as there were before, and more.
     for n in 0..30 {
         let site = format!("s{n}.example");
@@ -237,7 +237,7 @@ async fn states_made_anew_while_nothing_runs_are_told() {
     all_is_done(&stage.process, "detect", &stage.deployment.source).await;
     stage.process.terminate();
     assert!(stage.process.ended(TIMEOUT).await.success());
-    delete(&topic).await;
+    delete(&[&topic]).await;
     create_like_ours(&stage.deployment).await;
     let mut process = stage.deployment.serve(&[]).await;
     is_told(&process, &topic).await;
@@ -254,7 +254,7 @@ async fn states_made_anew_while_nothing_runs_are_told() {
 #[tokio::test]
 async fn a_missing_topic_of_states_is_named_on_readyz() {
     let (stage, topic) = firing().await;
-    delete(&topic).await;
+    delete(&[&topic]).await;
     let is_named = || async {
         let (status, answer) = stage.process.readyz().await?;
         let text = answer["checks"]["kafka"].to_string();
@@ -271,6 +271,32 @@ async fn create_like_ours(deployment: &Deployment) {
     eventually("the topic is made", TIMEOUT, || async {
         let created = deployment.run(&["topics", "create"]);
         created.status.success().then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn topics_that_are_gone_are_named_until_they_are_back() {
+    let stage = GoalStage::start(&[], json!({})).await;
+    let gone = ["rejected", "retry.1s", "dead-letter"].map(|name| stage.deployment.topic(name));
+    let names: Vec<&str> = gone.iter().map(String::as_str).collect();
+    let notices = || async {
+        let (status, answer) = stage.process.readyz().await?;
+        assert_eq!(status, 200, "{answer}");
+        Some(answer["notices"].to_string())
+    };
+    delete(&names).await;
+    eventually("readyz names the topics and the remedy", TIMEOUT, || async {
+        let notices = notices().await?;
+        let is_told = |name: &&str| notices.contains(&format!("no such topic as {name} any more"));
+        (names.iter().all(is_told) && notices.contains("`bellwether topics create` makes it")).then_some(())
+    })
+    .await;
+    for name in &names {
+        create_topic(name, 4).await;
+    }
+    eventually("the notices go", TIMEOUT, || async {
+        (!notices().await?.contains("no such topic")).then_some(())
     })
     .await;
 }
