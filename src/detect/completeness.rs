@@ -182,6 +182,11 @@ impl Completeness {
         }
     }
 
+    /// True if loaded states account for records of a source.
+    pub(crate) fn is_covered(&self, source: usize) -> bool {
+        self.sources[source].is_some_and(|progress| progress.covered > 0)
+    }
+
     /// Forgets what loaded states account for: they are of an earlier topic of the same name.
     pub(crate) fn forget_covered(&mut self) {
         for progress in self.sources.iter_mut().flatten() {

@@ -300,3 +300,34 @@ async fn topics_that_are_gone_are_named_until_they_are_back() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_source_made_anew_while_stopped_lacks_what_it_held() {
+    let deployment = Deployment::create(&SHORT_SESSION).await;
+    let process = deployment.serve(&[]).await;
+    let receiver = Receiver::start().await;
+    deployment
+        .create_webhook(
+            &process,
+            "a.example",
+            json!({"name": "spike", "url": receiver.url("spike"), "events": ["visitor_spike"],
+                   "triggers": {"visitor_spike": {"threshold": 3, "window_seconds": 3600}}}),
+        )
+        .await;
+    deployment.registry_is_read(&process).await;
+    for n in 0..4 {
+        let visitor = format!("v{n}");
+        let event = json!({"site_id": "a.example", "type": "pageview", "visitor_id": visitor});
+        deployment.publish(event).await;
+    }
+    receiver.wait_for("spike", 1).await;
+    all_is_done(&process, "detect", &deployment.source).await;
+    process.metric_is("bellwether_partitions_incomplete", 0.0).await;
+    process.kill();
+    make_anew(&deployment.source).await;
+    let process = deployment.serve(&[]).await;
+    // The visitors of the last hour are not known any more, and so the spike goes on.
+    process.metric_is("bellwether_partitions_incomplete", 1.0).await;
+    let told = |line: &str| line.contains("\"warn\"") && line.contains("as when a topic is made anew");
+    assert!(process.log_text().lines().any(told));
+}

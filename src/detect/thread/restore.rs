@@ -24,9 +24,12 @@ use crate::kafka::session::removed::report_removed;
 use crate::kafka::table;
 use crate::kafka::topic_partition::{TopicPartition, partition_numbers};
 use crate::telemetry::Metrics;
+use covered::settle_covered;
 pub(crate) use reports::report_lost_states;
 use reports::{report_unreadable, report_unusable, unanswered};
 
+/// Offsets that stored states account for.
+mod covered;
 /// Words for what is found.
 mod reports;
 
@@ -53,6 +56,8 @@ pub(crate) struct Lookup {
     /// Partitions of the sources that were made anew: nothing that was known of their offsets
     /// holds.
     pub(crate) made_anew: BTreeSet<TopicPartition>,
+    /// Partitions of the sources without a commit.
+    uncommitted: BTreeSet<TopicPartition>,
     /// First offsets of the state topic's partitions.
     pub(crate) state_beginnings: BTreeMap<i32, i64>,
     /// Ends of the state topic's partitions, before its records are read.
@@ -224,6 +229,9 @@ impl Lookup {
         let starts = log_ends.find(&asked, OffsetSpec::At(since_ms), timeout);
         for one in unusable {
             let at = one.at;
+            if !one.was_committed {
+                self.uncommitted.insert(at);
+            }
             let start = match starts.get(&at) {
                 None => one.low,
                 Some(Ok(start)) => start.unwrap_or(one.high).clamp(one.low, one.high.max(one.low)),
@@ -235,7 +243,7 @@ impl Lookup {
             let complete_from = match start {
                 // Nothing was ever removed.
                 0 if !one.was_committed => CompleteFrom::Ever,
-                _ if is_whole(at) => CompleteFrom::Unknown,
+                _ if is_whole(at) || self.made_anew.contains(&at) => CompleteFrom::Unknown,
                 _ => CompleteFrom::At(since_ms),
             };
             if let Some(positions) = self.positions.get_mut(&at.partition) {
@@ -327,8 +335,11 @@ pub(crate) fn load_states(
         if lookup.unrestorable.contains_key(&owned.partition) {
             continue;
         }
-        if let Err(reason) = build(owned, states, &topic, lookup, client_events) {
-            lookup.unrestorable.insert(owned.partition, reason);
+        match build(owned, states, &topic, client_events) {
+            Ok(()) => settle_covered(owned, lookup, settings),
+            Err(reason) => {
+                lookup.unrestorable.insert(owned.partition, reason);
+            }
         }
     }
     restored.retain(|one| match one {
@@ -354,7 +365,6 @@ fn build(
     owned: &mut OwnedPartition,
     states: LatestStates,
     topic: &str,
-    lookup: &Lookup,
     client_events: &ClientEvents,
 ) -> Result<(), String> {
     let partition = owned.partition;
@@ -377,13 +387,6 @@ fn build(
                 ));
             }
             Err(error) => report_unreadable(client_events, topic, partition, offset, &error),
-        }
-    }
-    let ends = lookup.ends.iter().filter(|(at, _)| at.partition == partition);
-    for (at, end) in ends {
-        match lookup.made_anew.contains(at) {
-            true => owned.engine.forget_covered(at.topic),
-            false => owned.engine.forget_covered_beyond(at.topic, *end),
         }
     }
     Ok(())

@@ -29,13 +29,14 @@ impl OwnedPartition {
         let mut commits = Vec::new();
         for topic in 0..self.sources.len() {
             let at = self.at(topic);
+            let complete_from = self.engine.completeness().to_commit(topic);
             if let Some(source) = &mut self.sources[topic]
                 && std::mem::take(&mut source.position.is_first)
             {
                 let replay_point = ReplayPoint {
                     offset: Some(source.position.start),
                     clock_ms: None,
-                    complete_from: source.position.complete_from,
+                    complete_from,
                     state_end,
                 };
                 let metadata = CommitMetadata::new(nonce, replay_point);

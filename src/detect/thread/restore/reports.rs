@@ -75,6 +75,16 @@ pub(crate) fn report_lost_states(topic: &str, partition: i32, positions: &Positi
     }
 }
 
+/// Logs that the group has no commit of a source of which stored states account for records.
+pub(super) fn report_lost_commit(topic: &str, partition: i32) {
+    tracing::warn!(
+        topic,
+        partition,
+        "the committed offset is gone and stored states account for records, as when a topic is made anew; drops \
+         and the ends of spikes wait until their windows hold only what is read from now on"
+    );
+}
+
 /// Counts and logs a record of the state topic that cannot be used. It stays on the topic: a copy
 /// elsewhere would be made again at each assignment.
 pub(super) fn report_unreadable(
