@@ -43,6 +43,7 @@ impl Engine {
                 self.remove(index);
             }
             (Some(index), Some(site)) if site.version != self.sites[index].site.version => {
+                self.bring_to_present(index);
                 let state = &mut self.sites[index];
                 let is_changed = state.configure(Arc::clone(site), &mut self.resources.segments);
                 let ended = state.take_ended();
@@ -55,6 +56,17 @@ impl Engine {
             (None, Some(site)) if self.is_wanted_silent(site) => self.add_silent(site),
             (None, None) => self.bury_unclaimed(site_id),
             _ => {}
+        }
+    }
+
+    /// Moves a site that time changes nothing of, and whose clock therefore may stand still for up
+    /// to a minute, to where it is: new settings are not judged at a past instant.
+    fn bring_to_present(&mut self, index: usize) {
+        let state = &self.sites[index];
+        let floor = self.moves_on_to(state.clock(), usize::from(state.source));
+        if !self.was_rebuilding && floor > state.window.now() && state.is_idle(floor) {
+            // Nothing falls due on the way.
+            self.sites[index].move_to(floor, None, &mut self.resources);
         }
     }
 

@@ -358,3 +358,27 @@ fn a_webhook_made_in_the_place_of_another_hears_for_itself() {
     fed.configure([after]);
     assert_eq!(heard(&mut fed, &["3", "4"]), [hook_id(3), hook_id(4)]);
 }
+
+#[test]
+fn an_edited_drop_is_judged_by_the_count_of_now() {
+    let mut fed = Fed::new(SourceClock::Live, [site("a", [drop(10, 3_601)])]);
+    let visit = |fed: &mut Fed, visitors: std::ops::Range<u32>, second: i64| {
+        (fed.now_ms, fed.record_ms) = ((START + second) * 1_000, (START + second) * 1_000);
+        for visitor in visitors {
+            fed.feed(&view("a", &visitor.to_string(), START + second));
+        }
+    };
+    visit(&mut fed, 0..13, 0);
+    visit(&mut fed, 20..21, 988);
+    visit(&mut fed, 30..35, 2_000);
+    let ticks = |fed: &mut Fed, seconds: std::ops::RangeInclusive<i64>| -> Vec<_> {
+        let told = seconds.flat_map(|second| fed.tick((START + second) * 1_000));
+        told.map(|one| one.event).collect()
+    };
+    assert_eq!(ticks(&mut fed, 2_001..=4_610), [EventType::VisitorDrop]);
+    // In the middle of a minute five of six are left: not so many that a drop below five is over.
+    edit(&mut fed, site("a", [drop(5, 3_601)]));
+    let ended = history(&mut fed).into_iter().any(|one| one.ended_at.is_some());
+    assert!(!ended, "the episode goes on");
+    assert_eq!(ticks(&mut fed, 4_611..=5_700), [], "and is told once");
+}
