@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
+use rdkafka::Message as _;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
@@ -488,4 +489,20 @@ async fn a_reject_that_its_topic_never_takes_holds_up_nothing() {
     })
     .await;
     assert_eq!(kafka::header(&reject, "bw-truncated"), Some("70000"));
+}
+
+#[tokio::test]
+async fn a_first_start_lacks_the_records_that_were_removed() {
+    let deployment = Deployment::create(&[]).await;
+    let api = deployment.serve(&["--roles", "api"]).await;
+    // The site of a drop that waits for no history is counted before its first event.
+    let hook = json!({"name": "drop", "url": "https://hook.example/", "events": ["visitor_drop"],
+                      "triggers": {"visitor_drop": {"threshold": 2, "window_seconds": 3600, "require_history": false}}});
+    deployment.create_webhook(&api, SITE, hook).await;
+    api.kill();
+    visit(&deployment, &deployment.source, 0..3).await;
+    let partition = kafka::read_all(&deployment.source)[0].partition();
+    kafka::delete_before(&deployment.source, partition, 3).await;
+    let process = deployment.serve(&[]).await;
+    process.metric_is("bellwether_partitions_incomplete", 1.0).await;
 }

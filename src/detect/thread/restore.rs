@@ -240,10 +240,12 @@ impl Lookup {
                     continue;
                 }
             };
+            let was_cut = start <= one.low && one.low > 0;
             let complete_from = match start {
                 // Nothing was ever removed.
                 0 if !one.was_committed => CompleteFrom::Ever,
-                _ if is_whole(at) || self.made_anew.contains(&at) => CompleteFrom::Unknown,
+                // What was removed may have been of any time.
+                _ if was_cut || is_whole(at) || self.made_anew.contains(&at) => CompleteFrom::Unknown,
                 _ => CompleteFrom::At(since_ms),
             };
             if let Some(positions) = self.positions.get_mut(&at.partition) {
