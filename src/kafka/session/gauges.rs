@@ -48,7 +48,6 @@ impl<K: Eq + Hash, S> Session<K, S> {
 
     /// Shows of how many partition numbers this thread owns the partitions.
     pub(super) fn show_partitions(&self, count: usize) {
-        self.health.set_partitions(&self.thread, count);
         let gauge = self
             .metrics()
             .consumer_partitions

@@ -47,6 +47,9 @@ const LAST_COMMIT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Longest wait of a thread, before it gives partitions back, until the brokers acknowledge what it
 /// published for them.
 pub(crate) const ACKNOWLEDGE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Time without an assignment after which a member that gave its partitions back counts as not
+/// joined. With a tick it stays below the five seconds within which an outage is to be seen.
+const JOIN_TIMEOUT: Duration = Duration::from_secs(3);
 /// Time between two looks of a thread at its gauges and at what is late.
 const TICK_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -76,6 +79,8 @@ pub(crate) struct Session<K, S> {
     failed_assignments: Throttle,
     /// When partitions were last revoked, until the next record comes.
     revoked_at: Option<Instant>,
+    /// When partitions were last revoked, until the group assigns any, or none.
+    joining_since: Option<Instant>,
     last_commit: Instant,
     last_tick: Instant,
 }
@@ -105,6 +110,7 @@ impl<K: Eq + Hash, S> Session<K, S> {
                 .with_label_values(&[member.group()]),
             failed_assignments: Throttle::default(),
             revoked_at: None,
+            joining_since: None,
             last_commit: now,
             last_tick: now,
             client_events,
@@ -150,8 +156,11 @@ impl<K: Eq + Hash, S> Session<K, S> {
 
     /// Polls the client, which keeps the membership alive, and returns the group's next event, if
     /// there is one.
-    pub(crate) fn next_event(&self) -> Option<MemberEvent> {
+    pub(crate) fn next_event(&mut self) -> Option<MemberEvent> {
         let event = self.member.poll(Duration::ZERO);
+        if matches!(event, Some(MemberEvent::Assigned(_))) {
+            self.joining_since = None;
+        }
         // Until it has partitions: the group takes nobody in without that right.
         if let Some(right) = self.member.take_refusal() {
             self.health.member_waits(&self.thread, right);
@@ -169,6 +178,7 @@ impl<K: Eq + Hash, S> Session<K, S> {
             duration_ms = took.as_millis() as u64,
             "partitions assigned"
         );
+        self.health.set_partitions(&self.thread, count);
         self.show_partitions(count);
     }
 
@@ -200,11 +210,20 @@ impl<K: Eq + Hash, S> Session<K, S> {
         );
     }
 
-    /// Answers a revocation, after the thread has let go of its partitions.
+    /// Answers a revocation, after the thread has let go of its partitions. A member that has lost
+    /// them is no longer in the group; otherwise it soon is again, so `/readyz` says nothing yet.
     pub(crate) fn answer_revocation(&mut self, lost: bool) -> anyhow::Result<()> {
         self.count_rebalance(if lost { Rebalance::Lost } else { Rebalance::Revoked });
-        self.revoked_at = Some(clock::monotonic());
-        let group = self.member.group();
+        let (now, group) = (clock::monotonic(), self.member.group());
+        self.revoked_at = Some(now);
+        self.joining_since.get_or_insert(now);
+        if lost {
+            let reason = format!(
+                "its membership of the {group} group was lost; it reads nothing until it has joined again and \
+                 taken its partitions"
+            );
+            self.health.member_waits(&self.thread, reason);
+        }
         self.member
             .unassign()
             .with_context(|| format!("giving partitions of the {group} group back"))
@@ -223,12 +242,13 @@ impl<K: Eq + Hash, S> Session<K, S> {
     }
 
     /// True once a second, when the thread's gauges are due. Drops the states that nobody has taken
-    /// back.
+    /// back, and reports a member that has been joining for long.
     pub(crate) fn due_tick(&mut self, now: Instant) -> bool {
         let is_due = now.duration_since(self.last_tick) >= TICK_INTERVAL;
         if is_due {
             self.last_tick = now;
             self.retained.drop_expired(now);
+            self.report_long_joining(now);
         }
         is_due
     }
@@ -302,6 +322,18 @@ impl<K: Eq + Hash, S> Session<K, S> {
         self.member.leave();
     }
 
+    fn report_long_joining(&self, now: Instant) {
+        let is_long = |since| now.saturating_duration_since(since) >= JOIN_TIMEOUT;
+        if self.joining_since.is_some_and(is_long) {
+            let reason = format!(
+                "it gave its partitions back and was assigned none since: the coordinator of the {} group does not \
+                 answer, or waits for another member",
+                self.member.group()
+            );
+            self.health.member_waits(&self.thread, reason);
+        }
+    }
+
     fn metrics(&self) -> &Metrics {
         self.client_events.metrics()
     }
@@ -313,3 +345,6 @@ impl<K: Eq + Hash, S> Session<K, S> {
             .inc();
     }
 }
+
+#[cfg(test)]
+mod tests;
