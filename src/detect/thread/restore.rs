@@ -58,6 +58,8 @@ pub(crate) struct Lookup {
     pub(crate) made_anew: BTreeSet<TopicPartition>,
     /// Partitions of the sources without a commit.
     uncommitted: BTreeSet<TopicPartition>,
+    /// Number of the state topic's partitions, if a broker has told it.
+    state_partitions: Option<i32>,
     /// First offsets of the state topic's partitions.
     pub(crate) state_beginnings: BTreeMap<i32, i64>,
     /// Ends of the state topic's partitions, before its records are read.
@@ -95,6 +97,7 @@ pub(crate) fn look_up(
     let ends = log_ends.find(&all, OffsetSpec::End, wanted.timeout);
     let mut lookup = Lookup {
         made_anew: wanted.anew.clone(),
+        state_partitions: reports::state_partitions(member, &beginnings, wanted, settings),
         ..Lookup::default()
     };
     for (at, answer) in beginnings.iter().chain(&ends) {
@@ -204,7 +207,8 @@ impl Lookup {
     /// Notes a partition whose offsets are not known.
     fn note_answer(&mut self, at: TopicPartition, answer: &OffsetAnswer, settings: &DetectSettings) {
         if !matches!(answer, Ok(Some(_))) {
-            let reason = || unanswered(at, answer, settings);
+            let count = self.state_partitions;
+            let reason = || unanswered(at, answer, settings, count);
             self.unrestorable.entry(at.partition).or_insert_with(reason);
         }
     }

@@ -52,6 +52,15 @@ impl GroupMember {
             .collect()
     }
 
+    /// Number of a topic's partitions, asked of a broker. `None` if none has told it in time.
+    pub(crate) fn partition_count(&self, topic: &str, timeout: Duration) -> Option<i32> {
+        let metadata = self.consumer.fetch_metadata(Some(topic), timeout).ok()?;
+        let found = metadata.topics().iter().find(|one| one.name() == topic)?;
+        // A broker that has not caught up may know the topic without its partitions.
+        let count = i32::try_from(found.partitions().len()).ok();
+        count.filter(|count| *count > 0 && found.error().is_none())
+    }
+
     /// First and next offset of a partition, asked of its broker.
     #[expect(
         clippy::disallowed_methods,

@@ -1,39 +1,67 @@
 //! Words for what is found when partitions are restored.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use rdkafka::error::RDKafkaErrorCode;
 
+use super::Wanted;
 use crate::detect::thread::DetectSettings;
 use crate::detect::thread::position::Positions;
 use crate::kafka::client::ClientEvents;
 use crate::kafka::error_words::code_in_words;
 use crate::kafka::log_ends::OffsetAnswer;
+use crate::kafka::member::GroupMember;
 use crate::kafka::topic_partition::TopicPartition;
 
-/// Explains why a partition's offsets are not known.
-pub(super) fn unanswered(at: TopicPartition, answer: &OffsetAnswer, settings: &DetectSettings) -> String {
+/// Asks a broker for the number of the state topic's partitions, if the client misses one of them.
+pub(super) fn state_partitions(
+    member: &GroupMember,
+    beginnings: &BTreeMap<TopicPartition, OffsetAnswer>,
+    wanted: &Wanted<'_>,
+    settings: &DetectSettings,
+) -> Option<i32> {
+    use RDKafkaErrorCode::{UnknownPartition, UnknownTopicOrPartition};
+    let mut states = beginnings
+        .iter()
+        .filter(|(at, _)| at.topic == settings.engine.sources.len());
+    let is_missed =
+        states.any(|(_, answer)| matches!(answer, Err(UnknownPartition | UnknownTopicOrPartition)));
+    let topic = settings.kafka.topic("detector-state");
+    is_missed
+        .then(|| member.partition_count(&topic, wanted.timeout))
+        .flatten()
+}
+
+/// Explains why the offsets of a partition are not known. A client that does not know a partition
+/// has perhaps only not heard of it yet, as when a broker has failed: only the number of the state
+/// topic's partitions, told by a broker, makes it certain that one is missing.
+pub(super) fn unanswered(
+    at: TopicPartition,
+    answer: &OffsetAnswer,
+    settings: &DetectSettings,
+    state_partitions: Option<i32>,
+) -> String {
+    use RDKafkaErrorCode::{OffsetNotAvailable, UnknownPartition, UnknownTopic, UnknownTopicOrPartition};
     let partition = at.partition;
     let state_topic = settings.kafka.topic("detector-state");
     let source = settings.engine.sources.get(at.topic);
-    let error = match answer {
-        Ok(_) => RDKafkaErrorCode::OffsetNotAvailable,
-        Err(error) => *error,
-    };
-    match (source, error) {
-        (None, RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownPartition) => format!(
+    if source.is_none() && state_partitions.is_some_and(|count| partition >= count) {
+        return format!(
             "partition {partition} of the sources has no partition in {state_topic}, so its events are not \
              detected: give all sources and the topics of `bellwether topics create` the same number of \
              partitions"
-        ),
-        (source, error) => {
-            let topic = source.map_or(state_topic.as_str(), |source| source.topic.as_str());
-            format!(
-                "{topic}/{partition}: its offsets cannot be looked up ({}); trying again",
-                code_in_words(error)
-            )
-        }
+        );
     }
+    let topic = source.map_or(state_topic.as_str(), |source| source.topic.as_str());
+    let why = match answer {
+        Err(UnknownPartition | UnknownTopic | UnknownTopicOrPartition) => {
+            "no broker has told of it yet".to_owned()
+        }
+        Err(error) => code_in_words(*error),
+        Ok(_) => code_in_words(OffsetNotAvailable),
+    };
+    format!("{topic}/{partition}: its offsets cannot be looked up ({why}); trying again")
 }
 
 /// Logs that a commit cannot be used.
