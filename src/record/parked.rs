@@ -202,28 +202,52 @@ pub(crate) async fn remove(connection: &mut PgConnection, ids: &[DeliveryId]) ->
 /// Cancels a batch of what waits for a webhook that is off or deleted. Returns how many deliveries
 /// of each event type were cancelled, and if more rows may be left to cancel. Rows of failed
 /// deliveries stay.
+///
+/// If the webhook is on by now, nothing is cancelled: what the caller knows of it may be a second
+/// old, and rows come between two batches. A row whose delivery somebody else holds is left to the
+/// next batch, since whoever holds it may be about to wait for the row.
 pub(crate) async fn cancel_batch(
     connection: &mut PgConnection,
     webhook: WebhookId,
     reason: FailureReason,
 ) -> sqlx::Result<(Vec<(EventType, i64)>, bool)> {
     let rows = sqlx::query!(
+        // The lists of ids make Postgres look each row up; between them, other days' partitions are
+        // not read.
         r#"with batch as (
              select delivery_id from parked
              where webhook_id = $1 and (claimed_until is null or claimed_until <= now())
+               and not exists (
+                   select from webhooks where id = $1 and enabled and disabled_at is null and deleted_at is null
+               )
                -- Its dead letter may be missing: the deliverer goes on with it.
                and not exists (select from deliveries d where d.id = parked.delivery_id and d.status = 'failed')
              order by due_at, delivery_id limit $3 for update skip locked
+         ), free as (
+             select id from deliveries
+             where id = any(array(select delivery_id from batch)) and status <> 'failed'
+               and id between (select delivery_id from batch order by 1 limit 1)
+                   and (select delivery_id from batch order by 1 desc limit 1)
+             order by id for no key update skip locked
          ), cancelled as (
              update deliveries set status = 'cancelled', failure_reason = $2, next_retry_at = null,
                  parked_until = null, parked_reason = null, updated_at = now()
-             from (select delivery_id from batch order by delivery_id) b
-             where deliveries.id = b.delivery_id and status in ('pending', 'retrying')
-             returning id, event_type
+             from free
+             where deliveries.id = free.id and status in ('pending', 'retrying')
+               and deliveries.id = any(array(select id from free))
+               and deliveries.id between (select id from free order by 1 limit 1)
+                   and (select id from free order by 1 desc limit 1)
+             returning deliveries.id, event_type
          ), removed as (
-             delete from parked where delivery_id = any(array(select delivery_id from batch)) returning delivery_id
+             delete from parked where delivery_id = any(array(
+                 select id from free
+                 union all
+                 select delivery_id from batch
+                 where not exists (select from deliveries d where d.id = batch.delivery_id)
+             )) returning delivery_id
          )
-         select c.event_type as "event_type?", count(*) as "rows!" from removed r left join cancelled c on c.id = r.delivery_id
+         select c.event_type as "event_type?", count(*) as "rows!", (select count(*) from batch) as "batch!"
+         from removed r left join cancelled c on c.id = r.delivery_id
          group by c.event_type"#,
         webhook.uuid(),
         reason.as_str(),
@@ -231,14 +255,14 @@ pub(crate) async fn cancel_batch(
     )
     .fetch_all(connection)
     .await?;
-    let removed: i64 = rows.iter().map(|row| row.rows).sum();
+    let has_more = rows.iter().any(|row| row.batch >= CANCEL_BATCH);
     let mut cancelled = Vec::new();
     for row in rows {
         if let Some(event) = row.event_type {
             cancelled.push((word(&event)?, row.rows));
         }
     }
-    Ok((cancelled, removed >= CANCEL_BATCH))
+    Ok((cancelled, has_more))
 }
 
 /// Counts rows by reason, and finds when the oldest was parked. Reads every row of these

@@ -42,15 +42,22 @@ pub(crate) async fn mark_paused(
                and (reason in ('queue', 'rate', 'circuit', 'paused') or reason = 'far_due' and due_at < $2)
                and (claimed_until is null or claimed_until <= now()) and not has_ended
              order by delivery_id for no key update skip locked
-         ), shown as (
-             update deliveries set
-                 parked_reason = 'paused', parked_until = greatest(locked.due_at, $2), updated_at = now()
-             from locked
-             where deliveries.id = locked.delivery_id and status in ('pending', 'retrying')
-               and id = any(array(select delivery_id from locked))
+         ), free as (
+             -- Whoever holds a delivery may be about to wait for its row: it is not shown as paused.
+             select id from deliveries
+             where id = any(array(select delivery_id from locked))
                -- Of other days' partitions nothing is read.
                and id between (select delivery_id from locked order by 1 limit 1)
                    and (select delivery_id from locked order by 1 desc limit 1)
+             order by id for no key update skip locked
+         ), shown as (
+             update deliveries set
+                 parked_reason = 'paused', parked_until = greatest(locked.due_at, $2), updated_at = now()
+             from locked join free on free.id = locked.delivery_id
+             where deliveries.id = locked.delivery_id and status in ('pending', 'retrying')
+               and deliveries.id = any(array(select id from free))
+               and deliveries.id between (select id from free order by 1 limit 1)
+                   and (select id from free order by 1 desc limit 1)
                -- The pause may have been made longer or shorter.
                and (parked_reason, parked_until) is distinct from ('paused', greatest(locked.due_at, $2))
          ), marked as (

@@ -264,7 +264,8 @@ pub(crate) async fn waiting(conn: &mut PgConnection, webhook: WebhookId) -> Resu
     Ok(waiting.unwrap_or(0))
 }
 
-/// Cancels a batch of what a recovery has queued and nobody works on. Returns how many deliveries
+/// Cancels a batch of what a recovery has queued and nobody works on. A row whose delivery somebody
+/// holds is left to the next batch. Returns how many deliveries
 /// were cancelled, and how many rows are left.
 pub(crate) async fn withdraw(conn: &mut PgConnection, job: JobId) -> Result<(i64, i64), sqlx::Error> {
     let cancelled = sqlx::query_scalar!(
@@ -274,14 +275,28 @@ pub(crate) async fn withdraw(conn: &mut PgConnection, job: JobId) -> Result<(i64
                -- Its dead letter may be missing: the deliverer goes on with it.
                and not exists (select from deliveries d where d.id = parked.delivery_id and d.status = 'failed')
              order by delivery_id limit $2 for update skip locked
+         ), free as (
+             select id from deliveries
+             where id = any(array(select delivery_id from batch)) and status <> 'failed'
+               and id between (select delivery_id from batch order by 1 limit 1)
+                   and (select delivery_id from batch order by 1 desc limit 1)
+             order by id for no key update skip locked
          ), cancelled as (
              update deliveries set status = 'cancelled', failure_reason = 'withdrawn', next_retry_at = null,
                  parked_until = null, parked_reason = null, updated_at = now()
-             from (select delivery_id from batch order by delivery_id) b
-             where deliveries.id = b.delivery_id and status in ('pending', 'retrying')
-             returning id
+             from free
+             where deliveries.id = free.id and status in ('pending', 'retrying')
+               and deliveries.id = any(array(select id from free))
+               and deliveries.id between (select id from free order by 1 limit 1)
+                   and (select id from free order by 1 desc limit 1)
+             returning deliveries.id
          ), removed as (
-             delete from parked where delivery_id = any(array(select delivery_id from batch))
+             delete from parked where delivery_id = any(array(
+                 select id from free
+                 union all
+                 select delivery_id from batch
+                 where not exists (select from deliveries d where d.id = batch.delivery_id)
+             ))
          )
          select count(*) as "cancelled!" from cancelled"#,
         job.uuid(),
