@@ -497,7 +497,7 @@ async fn a_first_start_lacks_the_records_that_were_removed() {
     let api = deployment.serve(&["--roles", "api"]).await;
     // The site of a drop that waits for no history is counted before its first event.
     let hook = json!({"name": "drop", "url": "https://hook.example/", "events": ["visitor_drop"],
-                      "triggers": {"visitor_drop": {"threshold": 2, "window_seconds": 3600, "require_history": false}}});
+                      "triggers": {"visitor_drop": {"threshold": 2, "window_seconds": 300, "require_history": false}}});
     deployment.create_webhook(&api, SITE, hook).await;
     api.kill();
     visit(&deployment, &deployment.source, 0..3).await;

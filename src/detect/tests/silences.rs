@@ -305,7 +305,7 @@ fn a_silence_is_told_at_the_same_instant_after_a_restart() {
 }
 
 #[test]
-fn what_was_expected_is_told_also_where_later_rates_are_not_known() {
+fn what_was_expected_is_told_where_later_rates_are_unknown() {
     let mut fed = watching(silent(None));
     feed(&mut fed, &view("a", "1", START));
     assert_eq!(wait(&mut fed, 7_300), []);

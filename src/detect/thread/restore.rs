@@ -3,7 +3,7 @@
 //! Guaranteed: partitions are independent. One that cannot be restored is named with its reason and
 //! spoils no other.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use super::DetectSettings;
 use super::latest_states::LatestStates;
 use super::partition::OwnedPartition;
-use super::position::{Position, Positions, ReplayPoint};
+use super::position::{Position, ReplayPoint};
 use crate::clock;
 use crate::detect::completeness::{CompleteFrom, SourceCompleteness};
 use crate::detect::site::state_record::StateError;
@@ -25,11 +25,14 @@ use crate::kafka::table;
 use crate::kafka::topic_partition::{TopicPartition, partition_numbers};
 use crate::telemetry::Metrics;
 use covered::settle_covered;
+pub(crate) use lookup::{Lookup, Wanted};
 pub(crate) use reports::report_lost_states;
 use reports::{report_unreadable, report_unusable, unanswered};
 
 /// Offsets that stored states account for.
 mod covered;
+/// What is looked up, and what is found.
+mod lookup;
 /// Words for what is found.
 mod reports;
 
@@ -41,42 +44,6 @@ pub(crate) enum Restored {
     /// Retained since it was given back.
     Retained(OwnedPartition),
     New(OwnedPartition),
-}
-
-/// Reasons why partition numbers cannot be restored for now.
-pub(crate) type Unrestorable = BTreeMap<i32, String>;
-
-/// The brokers' knowledge of partitions that are to be restored.
-#[derive(Debug, Default)]
-pub(crate) struct Lookup {
-    /// Positions in the sources by partition number.
-    pub(crate) positions: BTreeMap<i32, Positions>,
-    /// Ends of the sources' partitions.
-    pub(crate) ends: BTreeMap<TopicPartition, i64>,
-    /// Partitions of the sources that were made anew: nothing that was known of their offsets
-    /// holds.
-    pub(crate) made_anew: BTreeSet<TopicPartition>,
-    /// Partitions of the sources without a commit.
-    uncommitted: BTreeSet<TopicPartition>,
-    /// Number of the state topic's partitions, if a broker has told it.
-    state_partitions: Option<i32>,
-    /// First offsets of the state topic's partitions.
-    pub(crate) state_beginnings: BTreeMap<i32, i64>,
-    /// Ends of the state topic's partitions, before its records are read.
-    pub(crate) state_ends: BTreeMap<i32, i64>,
-    pub(crate) unrestorable: Unrestorable,
-}
-
-/// Partitions to look up.
-#[derive(Debug)]
-pub(crate) struct Wanted<'a> {
-    pub(crate) list: &'a [TopicPartition],
-    /// Partitions whose offsets went back: they are read from their beginning.
-    pub(crate) anew: &'a BTreeSet<TopicPartition>,
-    /// Longest wait for a partition's leader.
-    pub(crate) timeout: Duration,
-    /// True if it fails where none of them can be restored.
-    pub(crate) needs_one: bool,
 }
 
 /// Finds the position in each source. The state topic's index follows those of the sources.

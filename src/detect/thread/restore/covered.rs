@@ -1,6 +1,6 @@
 //! Offsets that stored states account for, compared with what the brokers know.
 
-use super::Lookup;
+use super::lookup::Lookup;
 use super::reports::report_lost_commit;
 use crate::detect::thread::DetectSettings;
 use crate::detect::thread::partition::OwnedPartition;

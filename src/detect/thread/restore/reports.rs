@@ -5,7 +5,7 @@ use std::fmt;
 
 use rdkafka::error::RDKafkaErrorCode;
 
-use super::Wanted;
+use super::lookup::Wanted;
 use crate::detect::thread::DetectSettings;
 use crate::detect::thread::position::Positions;
 use crate::kafka::client::ClientEvents;
