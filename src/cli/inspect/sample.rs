@@ -29,7 +29,9 @@ impl Sample {
                 let of_partition = self.records.iter().filter(|record| record.partition == partition);
                 let last = of_partition.map(|record| record.offset + 1).max();
                 let end = last.filter(|_| self.unread.is_none());
-                Some((end.unwrap_or(offsets.stable_end) - (*committed)?).max(0))
+                // What was removed is read by nobody.
+                let next = (*committed)?.max(offsets.low);
+                Some((end.unwrap_or(offsets.stable_end) - next).max(0))
             })
             .sum()
     }

@@ -282,3 +282,15 @@ fn the_marker_that_ends_a_transaction_is_no_record_behind() {
     sample.unread = Some("the broker is away".to_owned());
     assert_eq!(sample.lag(), 1);
 }
+
+#[test]
+fn removed_records_are_not_behind() {
+    let event = json!({"site_id": "a", "type": "pageview", "visitor_id": "v"});
+    let (mut sample, _) = inspected(&[event]);
+    sample.records.clear();
+    let end = sample.offsets[0].stable_end;
+    sample.group.committed = vec![Some(end - 1)];
+    assert_eq!(sample.lag(), 1);
+    sample.offsets[0].low = end;
+    assert_eq!(sample.lag(), 0);
+}
