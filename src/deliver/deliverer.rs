@@ -324,7 +324,7 @@ impl Deliverer {
             }
             LaneEvent::Waiting { found, ended } => self.looked(found, ended),
             LaneEvent::Taken { asked, rows } => self.taken(&asked, rows),
-            LaneEvent::Paused(marked) => self.looks.paused(marked),
+            LaneEvent::PausesChanged(done) => self.looks.pauses_changed(done),
             LaneEvent::Cancelled(rows) => self.cancelled(rows),
         }
     }

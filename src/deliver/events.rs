@@ -53,11 +53,21 @@ pub(crate) enum LaneEvent {
         asked: Vec<(WebhookId, i32)>,
         rows: TakenRows,
     },
-    /// The rows of webhooks that are paused, until an instant in milliseconds since the Unix epoch,
-    /// are marked so.
-    Paused(Vec<(WebhookId, i64)>),
+    /// The rows of webhooks whose pauses have begun or ended are changed.
+    PausesChanged(Vec<(WebhookId, PauseChange)>),
     /// A round of cancelling is over. The rows, now claimed, are those that could not be cancelled.
     Cancelled(TakenRows),
+}
+
+/// A change of the rows of a webhook whose pause has begun or ended. Times are milliseconds since
+/// the Unix epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PauseChange {
+    /// They are marked as paused until then.
+    Mark { until_ms: i64 },
+    /// They were paused until `ended_ms`. `until_ms`: the end that the pause had, unless it was
+    /// lifted.
+    End { until_ms: Option<i64>, ended_ms: i64 },
 }
 
 /// A delivery about which Postgres is asked, and what is to be done with it if it may be.

@@ -80,5 +80,68 @@ pub(crate) async fn mark_paused(
     Ok(last.filter(|_| page.read >= PAGE))
 }
 
+/// Reads the page of a webhook's rows after `after`, and ends the pause of what is marked there: it
+/// waits for its circuit, its time or room again, and no more time counts as paused than until
+/// `ended`. Returns where the next page begins; `None`: this was the last one.
+pub(crate) async fn end_pause(
+    connection: &mut PgConnection,
+    webhook: WebhookId,
+    ended: DateTime<Utc>,
+    after: Option<RowPlace>,
+) -> sqlx::Result<Option<RowPlace>> {
+    let page = sqlx::query!(
+        // As above.
+        r#"with page as (
+             select delivery_id, due_at from parked
+             where webhook_id = $1 and (due_at, delivery_id) > (
+                 coalesce($4, '-infinity'::timestamptz), coalesce($5, '00000000-0000-0000-0000-000000000000'::uuid)
+             )
+             order by due_at, delivery_id limit $3
+         ), locked as (
+             select delivery_id, due_at, case
+                 when due_at > now() then 'far_due'
+                 when exists (select from webhook_health where webhook_id = $1 and state = 'open') then 'circuit'
+                 else 'queue' end as waits_for
+             from parked
+             where delivery_id = any(array(select delivery_id from page)) and reason = 'paused'
+               and (claimed_until is null or claimed_until <= now()) and not has_ended
+             order by delivery_id for no key update of parked skip locked
+         ), free as (
+             select id from deliveries
+             where id = any(array(select delivery_id from locked))
+               and id between (select delivery_id from locked order by 1 limit 1)
+                   and (select delivery_id from locked order by 1 desc limit 1)
+             order by id for no key update skip locked
+         ), shown as (
+             update deliveries set
+                 parked_reason = waits_for, parked_until = greatest(locked.due_at, now()), updated_at = now()
+             from locked join free on free.id = locked.delivery_id
+             where deliveries.id = locked.delivery_id and status in ('pending', 'retrying')
+               and deliveries.id = any(array(select id from free))
+               and deliveries.id between (select id from free order by 1 limit 1)
+                   and (select id from free order by 1 desc limit 1)
+         ), ended as (
+             update parked set reason = waits_for, parked_at = now(),
+                 paused_ms = paused_ms + greatest(0, extract(epoch from $2 - parked_at) * 1000)::bigint
+             from locked
+             where parked.delivery_id = locked.delivery_id
+               and parked.delivery_id = any(array(select delivery_id from locked))
+         )
+         select count(*) as "read!", (array_agg(due_at order by due_at desc, delivery_id desc))[1] as due_at,
+             (array_agg(delivery_id order by due_at desc, delivery_id desc))[1] as delivery_id
+         from page"#,
+        webhook.uuid(),
+        ended,
+        PAGE,
+        after.map(|place| place.due_at),
+        after.map(|place| place.delivery_id),
+    )
+    .fetch_one(connection)
+    .await?;
+    let last = page.due_at.zip(page.delivery_id);
+    let last = last.map(|(due_at, delivery_id)| RowPlace { due_at, delivery_id });
+    Ok(last.filter(|_| page.read >= PAGE))
+}
+
 #[cfg(test)]
 mod tests;

@@ -59,13 +59,13 @@ pub async fn drop_expired(conn: &mut PgConnection, before_ms: i64) -> Result<Ret
     delete_stray_rows(conn, before_ms).await
 }
 
-/// True if deliveries of a day wait for the end of a pause. A pause lasts 30 days at most, and what
-/// waits is delivered after it: the day stays until then, and not longer.
+/// True if deliveries of a day wait for the end of a pause, or have waited for it. A pause lasts 30
+/// days at most, and what waits is delivered after it: the day stays until then, and not longer.
 async fn has_paused(conn: &mut PgConnection, day: i64) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar!(
         r#"select exists (
-             select from parked where delivery_id >= $1 and delivery_id < $2 and reason = 'paused'
-                 and parked_at > now() - interval '31 days'
+             select from parked where delivery_id >= $1 and delivery_id < $2
+                 and (reason = 'paused' or paused_ms > 0) and parked_at > now() - interval '31 days'
            ) as "has_paused!""#,
         uuid_floor(day * DAY_MS),
         uuid_floor((day + 1) * DAY_MS)

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
+use crate::deliver::events::PauseChange;
 use crate::domain::health::ParkReason;
 use crate::domain::id::WebhookId;
 
@@ -22,6 +23,12 @@ pub(super) struct Looks {
     pub(super) is_marking: bool,
     /// Ends of the pauses whose waiting rows are marked, in milliseconds since the Unix epoch.
     pub(super) marked: HashMap<WebhookId, i64>,
+    /// Pauses that are over, and of which no row is marked any more, by their ends.
+    pub(super) ended: HashMap<WebhookId, i64>,
+    /// Webhooks some of whose rows are marked.
+    paused: HashSet<WebhookId>,
+    /// Webhooks that got rows that are marked while rows are being changed.
+    late: HashSet<WebhookId>,
     /// Webhooks that got rows for other reasons while rows are being marked.
     unmarked: HashSet<WebhookId>,
 }
@@ -37,6 +44,9 @@ impl Looks {
             is_cancelling: false,
             is_marking: false,
             marked: HashMap::new(),
+            ended: HashMap::new(),
+            paused: HashSet::new(),
+            late: HashSet::new(),
             unmarked: HashSet::new(),
         }
     }
@@ -51,23 +61,64 @@ impl Looks {
         self.look_at = now;
     }
 
-    /// Notes that rows are being marked.
-    pub(super) fn begin_marking(&mut self) {
+    /// Finds what is to be changed of a webhook's rows at `now_ms`. `until_ms`: the end of its
+    /// pause, which may be over.
+    pub(super) fn pause_change(
+        &self,
+        id: WebhookId,
+        until_ms: Option<i64>,
+        now_ms: i64,
+    ) -> Option<PauseChange> {
+        if let Some(until_ms) = until_ms.filter(|until_ms| *until_ms > now_ms) {
+            let is_new = self.marked.get(&id) != Some(&until_ms);
+            return is_new.then_some(PauseChange::Mark { until_ms });
+        }
+        // Another owner may have marked them.
+        let is_unknown = until_ms.is_some() && self.ended.get(&id) != until_ms.as_ref();
+        let ended_ms = until_ms.unwrap_or(now_ms);
+        (is_unknown || self.paused.contains(&id)).then_some(PauseChange::End { until_ms, ended_ms })
+    }
+
+    /// Notes that rows are being changed.
+    pub(super) fn begin_marking(&mut self, changes: &[(WebhookId, PauseChange)]) {
         self.is_marking = true;
         self.unmarked.clear();
+        self.late.clear();
+        let marks = |change: &PauseChange| matches!(change, PauseChange::Mark { .. });
+        let marked = changes.iter().filter(|(_, change)| marks(change));
+        self.paused.extend(marked.map(|(id, _)| *id));
     }
 
-    /// Notes the pauses whose rows are marked.
-    pub(super) fn paused(&mut self, marked: Vec<(WebhookId, i64)>) {
+    /// Notes the changes that are done.
+    pub(super) fn pauses_changed(&mut self, done: Vec<(WebhookId, PauseChange)>) {
         self.is_marking = false;
         let unmarked = std::mem::take(&mut self.unmarked);
-        let marked = marked.into_iter().filter(|(id, _)| !unmarked.contains(id));
-        self.marked.extend(marked);
+        let late = std::mem::take(&mut self.late);
+        for (id, change) in done {
+            match change {
+                PauseChange::Mark { until_ms } => {
+                    if !unmarked.contains(&id) {
+                        self.marked.insert(id, until_ms);
+                    }
+                }
+                PauseChange::End { until_ms, .. } => {
+                    self.marked.remove(&id);
+                    self.ended.extend(until_ms.map(|until_ms| (id, until_ms)));
+                    if !late.contains(&id) {
+                        self.paused.remove(&id);
+                    }
+                }
+            }
+        }
     }
 
-    /// Notes that a row was written: one that is not marked, of a webhook whose rows are.
+    /// Notes that a row was written: marked as paused, or not although the webhook's others are.
     pub(super) fn parked(&mut self, webhook: WebhookId, reason: ParkReason) {
         if reason == ParkReason::Paused {
+            self.paused.insert(webhook);
+            if self.is_marking {
+                self.late.insert(webhook);
+            }
             return;
         }
         self.marked.remove(&webhook);
@@ -109,18 +160,62 @@ mod tests {
         assert!(!looks.may_refill(0, now) && looks.may_refill(0, looks.refill_at));
     }
 
+    const MARK: PauseChange = PauseChange::Mark { until_ms: UNTIL_MS };
+
     #[test]
     fn a_row_that_is_parked_unmarked_has_its_pause_marked_again() {
         let mut looks = Looks::new(clock::monotonic());
-        looks.begin_marking();
+        looks.begin_marking(&[]);
         looks.parked(id(1), ParkReason::Paused);
         looks.parked(id(2), ParkReason::FarDue);
-        looks.paused(vec![(id(1), UNTIL_MS), (id(2), UNTIL_MS), (id(3), UNTIL_MS)]);
+        looks.pauses_changed(vec![(id(1), MARK), (id(2), MARK), (id(3), MARK)]);
         assert!(!looks.marked.contains_key(&id(2)), "it came meanwhile");
         looks.parked(id(3), ParkReason::Circuit);
         assert_eq!(looks.marked, HashMap::from([(id(1), UNTIL_MS)]));
-        looks.begin_marking();
-        looks.paused(vec![(id(2), UNTIL_MS), (id(3), UNTIL_MS)]);
+        looks.begin_marking(&[]);
+        looks.pauses_changed(vec![(id(2), MARK), (id(3), MARK)]);
         assert_eq!(looks.marked.len(), 3);
+    }
+
+    #[test]
+    fn a_pause_that_was_lifted_or_is_over_is_ended_once() {
+        let now_ms = UNTIL_MS - 1_000;
+        for (until_ms, now_ms) in [(None, now_ms), (Some(UNTIL_MS), UNTIL_MS)] {
+            let mut looks = Looks::new(clock::monotonic());
+            assert_eq!(
+                looks.pause_change(id(1), Some(UNTIL_MS), now_ms - 1_000),
+                Some(MARK)
+            );
+            looks.begin_marking(&[(id(1), MARK)]);
+            looks.pauses_changed(vec![(id(1), MARK)]);
+            assert_eq!(looks.pause_change(id(1), Some(UNTIL_MS), now_ms - 1_000), None);
+            let ended_ms = now_ms;
+            let end = PauseChange::End { until_ms, ended_ms };
+            assert_eq!(looks.pause_change(id(1), until_ms, now_ms), Some(end));
+            looks.begin_marking(&[(id(1), end)]);
+            // Decided while the pause lasted.
+            looks.parked(id(1), ParkReason::Paused);
+            looks.pauses_changed(vec![(id(1), end)]);
+            assert_eq!(looks.pause_change(id(1), until_ms, now_ms), Some(end));
+            looks.begin_marking(&[(id(1), end)]);
+            looks.pauses_changed(vec![(id(1), end)]);
+            assert_eq!(looks.pause_change(id(1), until_ms, now_ms), None);
+            let again = now_ms - 1_000;
+            assert_eq!(looks.pause_change(id(1), Some(UNTIL_MS), again), Some(MARK));
+        }
+    }
+
+    #[test]
+    fn rows_that_an_earlier_owner_has_marked_are_ended_too() {
+        let looks = Looks::new(clock::monotonic());
+        assert_eq!(looks.pause_change(id(1), None, UNTIL_MS), None);
+        let end = PauseChange::End {
+            until_ms: Some(UNTIL_MS),
+            ended_ms: UNTIL_MS,
+        };
+        assert_eq!(
+            looks.pause_change(id(1), Some(UNTIL_MS), UNTIL_MS + 5_000),
+            Some(end)
+        );
     }
 }

@@ -192,3 +192,55 @@ async fn four_times_the_rows_cost_four_times_the_reads(pool: PgPool) {
     assert!((4_000..=32_000).contains(&few), "{few}");
     assert!(many <= 5 * few, "{few} for 4,000, {many} for 16,000");
 }
+
+/// Reason of a row and of its delivery, and the milliseconds that it was paused.
+async fn after_pause(conn: &mut PgConnection, id: Uuid) -> (String, String, i64) {
+    sqlx::query_as(
+        "select reason, parked_reason, paused_ms from parked join deliveries on id = delivery_id where id = $1",
+    )
+    .bind(id)
+    .fetch_one(conn)
+    .await
+    .expect("a row")
+}
+
+#[sqlx::test]
+async fn no_time_counts_as_paused_after_the_end_of_a_pause(pool: PgPool) {
+    let mut conn = pool.acquire().await.expect("a connection");
+    let waiting = park(&mut conn, 1, "circuit", -5.0).await;
+    let far_due = park(&mut conn, 2, "far_due", 600.0).await;
+    let resent = park(&mut conn, 3, "resend", -5.0).await;
+    mark(&mut conn, clock::now() + TimeDelta::hours(1)).await;
+    sqlx::query(
+        "update parked set paused_ms = 1000, parked_at = now() - interval '10 s' where delivery_id = $1",
+    )
+    .bind(waiting)
+    .execute(&mut *conn)
+    .await
+    .expect("set");
+    for (state, waits_for) in [("ok", "queue"), ("open", "circuit")] {
+        let mut tx = sqlx::Connection::begin(&mut *conn).await.expect("begun");
+        sqlx::query(
+            "insert into webhook_health (webhook_id, state, since) values ($1, $2, now())
+             on conflict (webhook_id) do update set state = excluded.state",
+        )
+        .bind(webhook().uuid())
+        .bind(state)
+        .execute(&mut *tx)
+        .await
+        .expect("set");
+        let ended = clock::now() - TimeDelta::seconds(4);
+        // Once: what waits for something else is left as it is.
+        for _ in 0..2 {
+            let next = end_pause(&mut tx, webhook(), ended, None).await.expect("ended");
+            assert_eq!(next, None);
+            let (reason, shown, paused_ms) = after_pause(&mut tx, waiting).await;
+            assert_eq!((&*reason, &*shown), (waits_for, waits_for));
+            assert!((6_000..=7_100).contains(&paused_ms), "{paused_ms}");
+        }
+        let (reason, shown, paused_ms) = after_pause(&mut tx, far_due).await;
+        assert_eq!((&*reason, &*shown, paused_ms), ("far_due", "far_due", 0));
+        assert_eq!(after_pause(&mut tx, resent).await.0, "resend");
+        tx.rollback().await.expect("undone");
+    }
+}
