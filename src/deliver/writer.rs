@@ -34,6 +34,9 @@ const ENOUGH: usize = 64;
 /// is not later for it: its due time counts from the failure.
 const BATCH_WAIT: Duration = Duration::from_millis(5);
 
+/// Time between two looks at the age of what is being written.
+const SHOW_EVERY: Duration = Duration::from_secs(1);
+
 /// Time for which outcomes wait for a row without a line in the log.
 const QUIET_WAIT: Duration = Duration::from_secs(1);
 
@@ -104,7 +107,10 @@ impl Writer {
                 asks_first: true,
             });
             let waiting = outcomes.len();
-            self.write(parts.chain(again).collect(), waiting).await;
+            let since = self.aside.since().unwrap_or(now);
+            let metrics = Arc::clone(&self.metrics);
+            let write = self.write(parts.chain(again).collect(), waiting);
+            showing_age(&metrics, since, SHOW_EVERY, write).await;
             self.aside.tried();
             let unwritten = waiting + self.aside.len();
             self.metrics.outcomes_unwritten.set(unwritten as i64);
@@ -152,11 +158,10 @@ impl Writer {
     /// Writes parts, the first one first. A part that Postgres refuses is halved until the outcome
     /// it refuses stands alone. `waiting` more outcomes have come since.
     async fn write(&mut self, mut parts: Vec<WritePart>, waiting: usize) {
-        let since = clock::monotonic();
         parts.reverse();
         while let Some(mut part) = parts.pop() {
             let others = waiting + parts.iter().map(|part| part.outcomes.len()).sum::<usize>();
-            match self.write_part(&part, others, since).await {
+            match self.write_part(&part, others).await {
                 WriteAnswer::Done(written) => {
                     let (locked, free) = part
                         .outcomes
@@ -185,13 +190,12 @@ impl Writer {
         }
     }
 
-    async fn write_part(&self, part: &WritePart, others: usize, since: Instant) -> WriteAnswer<Written> {
+    async fn write_part(&self, part: &WritePart, others: usize) -> WriteAnswer<Written> {
         let rows: Vec<OutcomeRow> = part.outcomes.iter().map(|one| one.row.clone()).collect();
         let rows = &rows;
         self.answer(|| {
             let unwritten = rows.len() + others + self.aside.len();
             self.metrics.outcomes_unwritten.set(unwritten as i64);
-            self.show_oldest(self.aside.since().or(Some(since)));
             async move {
                 let mut connection = self.pool.acquire().await?;
                 if part.asks_first {
@@ -285,8 +289,7 @@ impl Writer {
 
     /// Shows the age of the oldest outcome that is not written.
     fn show_oldest(&self, since: Option<Instant>) {
-        let age = since.map_or(Duration::ZERO, |since| clock::monotonic().duration_since(since));
-        self.metrics.outcomes_unwritten_seconds.set(age.as_secs_f64());
+        show_age(&self.metrics, since.unwrap_or_else(clock::monotonic));
     }
 
     /// Logs outcomes that have waited for a row for more than a second.
@@ -308,7 +311,54 @@ impl Writer {
     }
 }
 
+/// Shows the age of the oldest outcome, which came at `since`, until `write` has ended: a statement
+/// may hang.
+async fn showing_age<T>(
+    metrics: &Metrics,
+    since: Instant,
+    every: Duration,
+    write: impl Future<Output = T>,
+) -> T {
+    let mut write = std::pin::pin!(write);
+    loop {
+        show_age(metrics, since);
+        if let Ok(done) = tokio::time::timeout(every, &mut write).await {
+            return done;
+        }
+    }
+}
+
+fn show_age(metrics: &Metrics, since: Instant) {
+    let age = clock::monotonic().saturating_duration_since(since);
+    metrics.outcomes_unwritten_seconds.set(age.as_secs_f64());
+}
+
 mod split;
 mod set_aside;
 use set_aside::SetAside;
 use split::split_by_delivery;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::metrics::Labels;
+
+    #[tokio::test]
+    async fn the_age_of_what_is_being_written_is_shown() {
+        let metrics = Metrics::new(&Labels::default());
+        let shown = || metrics.outcomes_unwritten_seconds.get();
+        let since = clock::monotonic();
+        let hangs = async {
+            while shown() == 0.0 {
+                tokio::task::yield_now().await;
+            }
+            let first = shown();
+            while shown() == first {
+                tokio::task::yield_now().await;
+            }
+        };
+        showing_age(&metrics, since, Duration::from_millis(5), hangs).await;
+        let age = clock::monotonic().duration_since(since).as_secs_f64();
+        assert!(shown() > 0.0 && shown() <= age, "{} {age}", shown());
+    }
+}
