@@ -21,6 +21,7 @@ mod instance;
 mod registry;
 mod watch;
 mod partition_counts;
+mod publish_watch;
 mod missing_topics;
 mod upkeep;
 mod route;

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::context::AppContext;
 use super::missing_topics::MissingTopics;
 use super::partition_counts::PartitionCounts;
+use super::publish_watch::PublishWatch;
 use super::roles::Roles;
 use super::settings::pool_settings;
 use crate::clock;
@@ -76,6 +77,10 @@ pub(super) fn start(
             topics: watched,
             partitions: PartitionCounts::of(app, roles),
             lacking: Arc::clone(&rights.lacking),
+            published: PublishWatch {
+                client_events: app.client_events.clone(),
+                health: Arc::clone(&app.health),
+            },
             health: Arc::clone(&app.health),
         };
         tasks.spawn_background("kafka-watch", kafka.run(finished.clone()));
@@ -167,6 +172,7 @@ struct KafkaWatch {
     topics: Vec<String>,
     partitions: PartitionCounts,
     lacking: LackingRights,
+    published: PublishWatch,
     health: Arc<Health>,
 }
 
@@ -175,6 +181,8 @@ impl KafkaWatch {
         let watch = async {
             loop {
                 let answer = self.ask().await;
+                let published = self.published.look();
+                let answer = answer.and(published);
                 self.health.set(ReadyCheck::Kafka, answer);
                 self.partitions.report(&self.health, clock::now_ms());
                 tokio::time::sleep(PAUSE).await;

@@ -12,6 +12,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use super::diagnosis::diagnose;
 use super::error_words::{code_in_words, in_words, without_jargon};
 use super::rights::{AclOperation, MissingRight, principal};
+use super::unacknowledged::Unacknowledged;
 use crate::clock;
 use crate::config::KafkaConfig;
 use crate::telemetry::Metrics;
@@ -45,6 +46,7 @@ pub struct ClientEvents {
     has_answered: Arc<AtomicBool>,
     /// First and last line about a producer that waits for its id.
     producer_id: Arc<Mutex<Option<(Instant, Instant)>>>,
+    unacknowledged: Unacknowledged,
     is_apart: bool,
     /// Name of these clients in messages about rights.
     principal: Arc<str>,
@@ -69,6 +71,7 @@ impl ClientEvents {
             failures: Arc::default(),
             has_answered: Arc::default(),
             producer_id: Arc::default(),
+            unacknowledged: Unacknowledged::default(),
             is_apart: false,
             principal: "this client".into(),
         }
@@ -81,6 +84,11 @@ impl ClientEvents {
             principal: principal(config).into(),
             ..self
         }
+    }
+
+    /// The records that these clients have published and no broker has answered.
+    pub(crate) fn unacknowledged(&self) -> &Unacknowledged {
+        &self.unacknowledged
     }
 
     /// The reason why a topic is not read: the error, or the right whose absence it is.

@@ -19,6 +19,7 @@ use super::client::ClientEvents;
 use super::error_words::{code_in_words, in_words};
 use super::rights::AclOperation;
 use super::settings;
+use super::unacknowledged::WaitingRecord;
 use crate::clock;
 use crate::config::KafkaConfig;
 use outgoing::Outgoing;
@@ -74,6 +75,7 @@ struct Receipt {
     /// Name of the topic in metrics.
     label: &'static str,
     handed_over: Instant,
+    waiting: WaitingRecord,
     bytes: i64,
     done: DoneCallback,
 }
@@ -96,6 +98,7 @@ impl ProducerContext for PublisherContext {
     fn delivery(&self, result: &DeliveryResult<'_>, receipt: Box<Receipt>) {
         let metrics = self.0.metrics();
         metrics.produce_queue_bytes.sub(receipt.bytes);
+        receipt.waiting.is_answered(clock::monotonic());
         let outcome = match result {
             Ok(message) => {
                 metrics.produce.with_label_values(&[receipt.label]).observe(
@@ -193,9 +196,11 @@ impl Publisher {
         record: &Outgoing<'_>,
         done: impl FnOnce(PublishAnswer) + Send + Sync + 'static,
     ) -> Box<Receipt> {
+        let (label, now) = (self.label(record.topic), clock::monotonic());
         Box::new(Receipt {
-            label: self.label(record.topic),
-            handed_over: clock::monotonic(),
+            label,
+            handed_over: now,
+            waiting: self.client_events.unacknowledged().begin(label, now),
             bytes: i64::try_from(record.bytes()).unwrap_or(i64::MAX),
             done: Box::new(done),
         })

@@ -170,6 +170,10 @@ families! {
     /// Bytes of records that wait for an acknowledgement.
     produce_queue_bytes: IntGauge "produce_queue_bytes"
         => "Grows while brokers acknowledge slowly; beyond a bound reading stops.";
+    /// Age in seconds of the oldest record that waits for an acknowledgement.
+    produce_oldest_seconds: Gauge "produce_oldest_seconds"
+        => "Above five seconds, a partition has no leader or too few in-sync replicas, or brokers do not \
+            answer; `/readyz` names a topic.";
     /// Records on Bellwether's own topics that could not be read.
     unreadable_records: IntCounterVec "unreadable_records_total" ["topic"]
         => "Above zero, somebody else writes to Bellwether's topics.";

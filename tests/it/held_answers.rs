@@ -177,6 +177,22 @@ async fn a_dead_letter_published_and_not_acknowledged_ends_one_chain() {
 }
 
 #[tokio::test]
+async fn what_no_broker_acknowledges_is_told() {
+    let (stage, process) = Stage::begin("kafka.brokers", 0).await;
+    stage.wire.hold_answers_to("bw-notification-id");
+    stage.goal().await;
+    let reason = eventually("readyz says it", Duration::from_secs(30), || async {
+        let (status, answer) = process.readyz().await?;
+        let reason = answer["checks"]["kafka"].as_str()?.to_owned();
+        (status == 503 && reason.contains("acknowledged")).then_some(reason)
+    })
+    .await;
+    assert!(reason.contains("(topic deliveries)"), "{reason}");
+    let oldest = process.metric("bellwether_produce_oldest_seconds").await;
+    assert!(oldest >= 5.0, "{oldest}");
+}
+
+#[tokio::test]
 async fn a_delivery_published_and_not_acknowledged_is_sent_once() {
     let (mut stage, process) = Stage::begin("kafka.brokers", 0).await;
     stage.wire.hold_answers_to("bw-notification-id");

@@ -136,8 +136,8 @@ const FAMILIES: &str = "
     open_offsets{group} commit_errors_total{group} rebalances_total{event,group} rebalance_pause_seconds{group}
     replay_remaining_records records_missed_total{topic} topic_retention_seconds{topic}
     last_poll_timestamp_seconds{role} threads{role} thread_busy_seconds_total{role} kafka_errors_total{kind}
-    produce_seconds{topic} produce_errors_total{topic} produce_queue_bytes unreadable_records_total{topic}
-    newer_records_held{topic} deliveries_total{event,status} delivery_failures_total{reason}
+    produce_seconds{topic} produce_errors_total{topic} produce_queue_bytes produce_oldest_seconds
+    unreadable_records_total{topic} newer_records_held{topic} deliveries_total{event,status} delivery_failures_total{reason}
     attempts_total{fault,kind,result} attempt_seconds{phase} delivery_start_seconds{waited}
     retry_lateness_seconds{tier} retries_published_total{tier} due_clamped_total possible_repeats_total
     dead_letters_total webhooks_disabled_total{reason} operator_notices_total{outcome} in_flight{endpoint} in_flight_limit queued
