@@ -80,6 +80,7 @@ pub(super) fn start(
             published: PublishWatch {
                 client_events: app.client_events.clone(),
                 health: Arc::clone(&app.health),
+                lines: Throttle::new(),
             },
             health: Arc::clone(&app.health),
         };

@@ -12,7 +12,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use super::diagnosis::diagnose;
 use super::error_words::{code_in_words, in_words, without_jargon};
 use super::rights::{AclOperation, MissingRight, principal};
-use super::unacknowledged::Unacknowledged;
+use super::unanswered::UnansweredRecords;
 use crate::clock;
 use crate::config::KafkaConfig;
 use crate::telemetry::Metrics;
@@ -46,7 +46,7 @@ pub struct ClientEvents {
     has_answered: Arc<AtomicBool>,
     /// First and last line about a producer that waits for its id.
     producer_id: Arc<Mutex<Option<(Instant, Instant)>>>,
-    unacknowledged: Unacknowledged,
+    unanswered: UnansweredRecords,
     is_apart: bool,
     /// Name of these clients in messages about rights.
     principal: Arc<str>,
@@ -71,7 +71,7 @@ impl ClientEvents {
             failures: Arc::default(),
             has_answered: Arc::default(),
             producer_id: Arc::default(),
-            unacknowledged: Unacknowledged::default(),
+            unanswered: UnansweredRecords::default(),
             is_apart: false,
             principal: "this client".into(),
         }
@@ -87,8 +87,8 @@ impl ClientEvents {
     }
 
     /// The records that these clients have published and no broker has answered.
-    pub(crate) fn unacknowledged(&self) -> &Unacknowledged {
-        &self.unacknowledged
+    pub(crate) fn unanswered(&self) -> &UnansweredRecords {
+        &self.unanswered
     }
 
     /// The reason why a topic is not read: the error, or the right whose absence it is.

@@ -23,7 +23,7 @@ mod queue;
 pub(crate) mod log_ends;
 pub(crate) mod headers;
 pub mod producer;
-pub(crate) mod unacknowledged;
+pub(crate) mod unanswered;
 pub(crate) mod retrying_publisher;
 pub(crate) mod backlog;
 pub(crate) mod table;

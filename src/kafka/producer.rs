@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
@@ -19,7 +19,7 @@ use super::client::ClientEvents;
 use super::error_words::{code_in_words, in_words};
 use super::rights::AclOperation;
 use super::settings;
-use super::unacknowledged::WaitingRecord;
+use super::unanswered::UnansweredRecord;
 use crate::clock;
 use crate::config::KafkaConfig;
 use outgoing::Outgoing;
@@ -74,8 +74,7 @@ type DoneCallback = Box<dyn FnOnce(PublishAnswer) + Send + Sync>;
 struct Receipt {
     /// Name of the topic in metrics.
     label: &'static str,
-    handed_over: Instant,
-    waiting: WaitingRecord,
+    unanswered: UnansweredRecord,
     bytes: i64,
     done: DoneCallback,
 }
@@ -98,14 +97,11 @@ impl ProducerContext for PublisherContext {
     fn delivery(&self, result: &DeliveryResult<'_>, receipt: Box<Receipt>) {
         let metrics = self.0.metrics();
         metrics.produce_queue_bytes.sub(receipt.bytes);
-        receipt.waiting.is_answered(clock::monotonic());
+        let took = receipt.unanswered.answer(clock::monotonic());
         let outcome = match result {
             Ok(message) => {
-                metrics.produce.with_label_values(&[receipt.label]).observe(
-                    clock::monotonic()
-                        .duration_since(receipt.handed_over)
-                        .as_secs_f64(),
-                );
+                let produce = metrics.produce.with_label_values(&[receipt.label]);
+                produce.observe(took.as_secs_f64());
                 Ok(rdkafka::Message::offset(message))
             }
             Err((error, message)) => {
@@ -196,11 +192,10 @@ impl Publisher {
         record: &Outgoing<'_>,
         done: impl FnOnce(PublishAnswer) + Send + Sync + 'static,
     ) -> Box<Receipt> {
-        let (label, now) = (self.label(record.topic), clock::monotonic());
+        let label = self.label(record.topic);
         Box::new(Receipt {
             label,
-            handed_over: now,
-            waiting: self.client_events.unacknowledged().begin(label, now),
+            unanswered: self.client_events.unanswered().begin(label, clock::monotonic()),
             bytes: i64::try_from(record.bytes()).unwrap_or(i64::MAX),
             done: Box::new(done),
         })

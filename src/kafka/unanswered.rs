@@ -9,7 +9,7 @@ const TOO_LONG: Duration = Duration::from_secs(5);
 
 /// The records of a process without an answer, in the order in which they were handed over.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Unacknowledged(Arc<Mutex<Records>>);
+pub(crate) struct UnansweredRecords(Arc<Mutex<Records>>);
 
 #[derive(Debug, Default)]
 struct Records {
@@ -21,19 +21,21 @@ struct Records {
 
 /// A record until it is answered; then it is dropped.
 #[derive(Debug)]
-pub(crate) struct WaitingRecord {
-    records: Unacknowledged,
+pub(crate) struct UnansweredRecord {
+    records: UnansweredRecords,
     number: u64,
+    since: Instant,
 }
 
-impl WaitingRecord {
-    /// Notes that a broker has answered.
-    pub(crate) fn is_answered(&self, now: Instant) {
+impl UnansweredRecord {
+    /// Notes that a broker has answered. Returns how long that took.
+    pub(crate) fn answer(&self, now: Instant) -> Duration {
         self.records.lock().last_answer = Some(now);
+        now.saturating_duration_since(self.since)
     }
 }
 
-impl Drop for WaitingRecord {
+impl Drop for UnansweredRecord {
     fn drop(&mut self) {
         self.records.lock().waiting.remove(&self.number);
     }
@@ -48,17 +50,18 @@ pub(crate) struct Stall {
     pub(crate) is_total: bool,
 }
 
-impl Unacknowledged {
+impl UnansweredRecords {
     /// Counts a record that is handed over.
-    pub(crate) fn begin(&self, topic: &'static str, now: Instant) -> WaitingRecord {
+    pub(crate) fn begin(&self, topic: &'static str, now: Instant) -> UnansweredRecord {
         let mut records = self.lock();
         let number = records.next;
         records.next += 1;
         records.waiting.insert(number, (now, topic));
         drop(records);
-        WaitingRecord {
+        UnansweredRecord {
             records: self.clone(),
             number,
+            since: now,
         }
     }
 
@@ -97,7 +100,7 @@ mod tests {
     fn a_record_that_waits_too_long_is_named_until_it_is_answered() {
         let start = clock::monotonic();
         let at = |seconds: u64| start + Duration::from_secs(seconds);
-        let records = Unacknowledged::default();
+        let records = UnansweredRecords::default();
         let first = records.begin("deliveries", start);
         let second = records.begin("retry", at(1));
         assert_eq!((records.stall(at(4)), records.oldest(at(4)).as_secs()), (None, 4));
@@ -109,7 +112,7 @@ mod tests {
             })
         };
         assert_eq!(records.stall(at(5)), stall(5, true));
-        second.is_answered(at(6));
+        assert_eq!(second.answer(at(6)).as_secs(), 5);
         drop(second);
         assert_eq!(records.stall(at(7)), stall(7, false), "others go on");
         drop(first);
