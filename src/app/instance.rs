@@ -46,7 +46,7 @@ pub(super) async fn claim(foundation: &Foundation, tasks: &mut Tasks) -> anyhow:
     let held = loop {
         match name.take(None).await? {
             NameAnswer::Taken(held) => break held,
-            NameAnswer::Others { is_alive } => name.refuse(begun, PREDECESSOR_TIMEOUT, is_alive)?,
+            NameAnswer::Others { is_alive } => name.check_patience(begun, PREDECESSOR_TIMEOUT, is_alive)?,
         }
         tokio::time::sleep(RETRY_EVERY).await;
     };
@@ -84,38 +84,36 @@ impl InstanceName {
     /// Claims the name, on a connection of its own. Ends the session that has it if that is `own`,
     /// of an earlier connection, or that of a process which is dead.
     async fn take(&self, own: Option<i32>) -> anyhow::Result<NameAnswer> {
-        let mut connection = connect::connect_within(&self.options, ANSWER_TIMEOUT).await?;
-        let asked = self.ask(&mut connection, own);
-        let asked = tokio::time::timeout(ANSWER_TIMEOUT, asked).await;
-        let other = asked
-            .context("Postgres does not answer")
+        let connection = connect::connect_within(&self.options, ANSWER_TIMEOUT).await?;
+        let asked = tokio::time::timeout(ANSWER_TIMEOUT, self.ask(connection, own)).await;
+        asked
+            .with_context(|| format!("{}: no answer", connect::server_name(&self.options)))
             .and_then(|answer| Ok(answer?))
-            .context("taking kafka.instance_id")?;
-        match other {
-            Ok(session) => Ok(NameAnswer::Taken(HeldName { connection, session })),
-            Err(is_alive) => Ok(NameAnswer::Others { is_alive }),
-        }
+            .context("taking kafka.instance_id")
     }
 
-    /// Returns the session that has taken the name, or says if whoever has it is alive.
-    async fn ask(&self, connection: &mut PgConnection, own: Option<i32>) -> sqlx::Result<Result<i32, bool>> {
-        if instance::try_lock(connection, &self.lock).await? {
-            return Ok(Ok(instance::session_of(connection).await?));
+    async fn ask(&self, mut connection: PgConnection, own: Option<i32>) -> sqlx::Result<NameAnswer> {
+        if instance::try_lock(&mut connection, &self.lock).await? {
+            let session = instance::session_of(&mut connection).await?;
+            return Ok(NameAnswer::Taken(HeldName { connection, session }));
         }
-        let Some(holder) = instance::holder(connection, &self.lock).await? else {
-            return Ok(Err(false));
+        let Some(holder) = instance::holder(&mut connection, &self.lock).await? else {
+            // It has just ended.
+            return Ok(NameAnswer::Others { is_alive: false });
         };
         let silent = holder.silent.unwrap_or_default();
-        if own == Some(holder.pid) || silent >= DEAD_AFTER {
+        let is_own = own == Some(holder.pid);
+        if is_own || silent >= DEAD_AFTER {
             tracing::warn!(
                 instance_id = self.id,
                 session = holder.pid,
                 silent_seconds = silent.as_secs(),
                 "the process's name is taken from a session of Postgres whose process is gone"
             );
-            instance::end_session(connection, holder.pid).await?;
+            instance::end_session(&mut connection, holder.pid).await?;
         }
-        Ok(Err(own != Some(holder.pid) && silent < ALIVE_FOR))
+        let is_alive = !is_own && silent < ALIVE_FOR;
+        Ok(NameAnswer::Others { is_alive })
     }
 
     /// Keeps the name. Fails when another process has taken it meanwhile.
@@ -131,16 +129,16 @@ impl InstanceName {
             let since = *lost_at.get_or_insert_with(clock::monotonic);
             match self.take(Some(held.session)).await {
                 Ok(NameAnswer::Taken(again)) => held = again,
-                Ok(NameAnswer::Others { is_alive }) => self.refuse(since, DEAD_AFTER, is_alive)?,
+                Ok(NameAnswer::Others { is_alive }) => self.check_patience(since, DEAD_AFTER, is_alive)?,
                 // Postgres is away: nobody else can take the name.
                 Err(error) => tracing::debug!(error = %error, "the process's name is not held for now"),
             }
         }
     }
 
-    /// Fails when somebody else has had the name for too long `since`: for `patience` if that
+    /// Fails if somebody else has had the name for too long `since` then: for `patience` if that
     /// process is alive.
-    fn refuse(&self, since: Instant, patience: Duration, is_alive: bool) -> anyhow::Result<()> {
+    fn check_patience(&self, since: Instant, patience: Duration, is_alive: bool) -> anyhow::Result<()> {
         let waited = clock::monotonic().duration_since(since);
         let is_over = waited > DOUBT_TIMEOUT || (is_alive && waited > patience);
         anyhow::ensure!(

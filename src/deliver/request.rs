@@ -129,6 +129,12 @@ impl WebhookRequest {
     pub(crate) fn own_headers(&self) -> &[(String, Hidden)] {
         &self.headers[self.headers.len() - self.own_headers..]
     }
+
+    /// True if the owner's headers say what is accepted: then nothing is added to that.
+    pub(super) fn has_own_accept(&self) -> bool {
+        let mut own = self.own_headers().iter();
+        own.any(|(name, _)| name.eq_ignore_ascii_case("accept"))
+    }
 }
 
 impl fmt::Debug for WebhookRequest {

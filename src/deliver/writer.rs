@@ -114,7 +114,7 @@ impl Writer {
             self.aside.tried();
             let unwritten = waiting + self.aside.len();
             self.metrics.outcomes_unwritten.set(unwritten as i64);
-            self.show_oldest(self.aside.since());
+            show_age(&self.metrics, self.aside.since().unwrap_or_else(clock::monotonic));
             self.show_waiting();
         }
         self.publisher.finish().await;
@@ -285,11 +285,6 @@ impl Writer {
                 None => self.publisher.superseded(outcome),
             }
         }
-    }
-
-    /// Shows the age of the oldest outcome that is not written.
-    fn show_oldest(&self, since: Option<Instant>) {
-        show_age(&self.metrics, since.unwrap_or_else(clock::monotonic));
     }
 
     /// Logs outcomes that have waited for a row for more than a second.

@@ -15,6 +15,11 @@ pub fn from_ms(ms: i64) -> DateTime<Utc> {
     })
 }
 
+/// The instant of a whole second since the Unix epoch.
+pub(crate) fn from_second(second: u32) -> DateTime<Utc> {
+    from_ms(i64::from(second) * 1_000)
+}
+
 /// RFC 3339 in UTC with milliseconds: the form of times in every answer.
 pub(crate) fn rfc3339(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Millis, true)

@@ -75,9 +75,7 @@ pub(crate) async fn mark_paused(
     )
     .fetch_one(connection)
     .await?;
-    let last = page.due_at.zip(page.delivery_id);
-    let last = last.map(|(due_at, delivery_id)| RowPlace { due_at, delivery_id });
-    Ok(last.filter(|_| page.read >= PAGE))
+    Ok(next_page(page.read, page.due_at, page.delivery_id))
 }
 
 /// Reads the page of a webhook's rows after `after`, and ends the pause of what is marked there: it
@@ -138,9 +136,13 @@ pub(crate) async fn end_pause(
     )
     .fetch_one(connection)
     .await?;
-    let last = page.due_at.zip(page.delivery_id);
-    let last = last.map(|(due_at, delivery_id)| RowPlace { due_at, delivery_id });
-    Ok(last.filter(|_| page.read >= PAGE))
+    Ok(next_page(page.read, page.due_at, page.delivery_id))
+}
+
+/// The place of the last row of a page, if another page follows.
+fn next_page(read: i64, due_at: Option<DateTime<Utc>>, delivery_id: Option<Uuid>) -> Option<RowPlace> {
+    let (due_at, delivery_id) = due_at.zip(delivery_id)?;
+    (read >= PAGE).then_some(RowPlace { due_at, delivery_id })
 }
 
 #[cfg(test)]

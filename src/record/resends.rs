@@ -265,8 +265,8 @@ pub(crate) async fn waiting(conn: &mut PgConnection, webhook: WebhookId) -> Resu
 }
 
 /// Cancels a batch of what a recovery has queued and nobody works on. A row whose delivery somebody
-/// holds is left to the next batch. Returns how many deliveries
-/// were cancelled, and how many rows are left.
+/// holds is left to the next batch. Returns how many deliveries were cancelled, and how many rows
+/// are left.
 pub(crate) async fn withdraw(conn: &mut PgConnection, job: JobId) -> Result<(i64, i64), sqlx::Error> {
     let cancelled = sqlx::query_scalar!(
         r#"with batch as (

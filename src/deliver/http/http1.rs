@@ -58,7 +58,7 @@ pub(super) fn request_bytes(request: &WebhookRequest) -> Option<Vec<u8>> {
             bytes.extend_from_slice(part.as_bytes());
         }
     }
-    if !has_own_accept(request) {
+    if !request.has_own_accept() {
         bytes.extend_from_slice(b"Accept: */*\r\n");
     }
     bytes.extend_from_slice(b"Content-Length: ");
@@ -66,12 +66,6 @@ pub(super) fn request_bytes(request: &WebhookRequest) -> Option<Vec<u8>> {
     bytes.extend_from_slice(b"\r\n\r\n");
     bytes.extend_from_slice(&request.body);
     Some(bytes)
-}
-
-/// True if the webhook's own headers say what it accepts.
-pub(super) fn has_own_accept(request: &WebhookRequest) -> bool {
-    let mut names = request.headers.iter().map(|(name, _)| name);
-    names.any(|name| name.eq_ignore_ascii_case("accept"))
 }
 
 /// Sends a request and reads the answer, bit by bit, since the deadline may fall anywhere. Returns

@@ -16,7 +16,7 @@ use super::classify::Failure;
 use super::dial::Dialed;
 use super::exchange::{Answer, MAX_RESPONSE_BYTES};
 use super::head::{BadHead, MAX_HEAD_BYTES, MAX_HEAD_LINES, MAX_INTERIM};
-use super::http1::{Broken, has_own_accept};
+use super::http1::Broken;
 use super::phases::{PhaseInstants, Stage};
 use super::pool::{NewShared, Origin, Pool, StreamLease, was_closed_idle};
 use crate::clock;
@@ -60,7 +60,7 @@ pub(super) fn http_request(request: &WebhookRequest) -> Option<Request<()>> {
     *made.uri_mut() = request.url.reveal().as_str().parse().ok()?;
     let headers = made.headers_mut();
     *headers = header_map(request)?;
-    if !has_own_accept(request) {
+    if !request.has_own_accept() {
         headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
     }
     headers.insert(CONTENT_LENGTH, HeaderValue::from(request.body.len()));

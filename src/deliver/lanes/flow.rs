@@ -20,8 +20,8 @@ const MEASURING_LIMIT: usize = 48;
 const OLD: Duration = Duration::from_millis(250);
 /// Young requests below which the deliverer rests.
 const RESTING: usize = 16;
-/// Rest after which a burst may begin. While deliveries wait there is none: one that is written in
-/// batches has few young requests for a moment after each.
+/// Rest after which a burst may begin: longer than the moments in which few requests are young
+/// because a batch of outcomes was just written.
 const REST: Duration = Duration::from_millis(250);
 /// Time for which a burst is not limited.
 const BURST: Duration = Duration::from_millis(100);

@@ -194,29 +194,26 @@ impl HistoryQueue {
 
     /// Lets the open rows of sites be ended that belong to nobody. Returns the sites that found no
     /// room.
-    pub(crate) fn settle(&self, mut settled: Vec<SettledSite>) -> Vec<SettledSite> {
-        if settled.is_empty() {
-            return settled;
-        }
-        let mut waiting = self.lock();
-        let room = MAX_QUESTIONS - waiting.settled.len();
-        let rest = settled.split_off(room.min(settled.len()));
-        waiting.settled.extend(settled);
-        drop(waiting);
-        self.report(0);
-        rest
+    pub(crate) fn settle(&self, settled: Vec<SettledSite>) -> Vec<SettledSite> {
+        self.fill(settled, |waiting| &mut waiting.settled)
     }
 
     /// Asks for what was learned of sites. Returns the sites that found no room, to be asked for
     /// again.
-    pub(crate) fn ask(&self, mut questions: Vec<HistoryQuestion>) -> Vec<HistoryQuestion> {
-        if questions.is_empty() {
-            return questions;
+    pub(crate) fn ask(&self, questions: Vec<HistoryQuestion>) -> Vec<HistoryQuestion> {
+        self.fill(questions, |waiting| &mut waiting.questions)
+    }
+
+    /// Adds to a list of what waits, and returns what finds no room there.
+    fn fill<T>(&self, mut items: Vec<T>, list: impl FnOnce(&mut Waiting) -> &mut Vec<T>) -> Vec<T> {
+        if items.is_empty() {
+            return items;
         }
         let mut waiting = self.lock();
-        let room = MAX_QUESTIONS - waiting.questions.len();
-        let rest = questions.split_off(room.min(questions.len()));
-        waiting.questions.extend(questions);
+        let list = list(&mut waiting);
+        let room = MAX_QUESTIONS - list.len();
+        let rest = items.split_off(room.min(items.len()));
+        list.extend(items);
         drop(waiting);
         self.report(0);
         rest

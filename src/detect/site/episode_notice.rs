@@ -15,7 +15,7 @@ use crate::domain::id::{NotificationId, NotificationKind};
 use crate::domain::notification::{NotificationData, SuspectedCause, VisitorsData};
 use crate::domain::registry::Site;
 use crate::domain::site_now::Baseline;
-use crate::domain::time::from_ms;
+use crate::domain::time::from_second;
 use crate::domain::trigger::ErrorSettings;
 
 /// The parts of a site's state that its notifications show.
@@ -97,15 +97,14 @@ pub(crate) fn history_entry(site: &Site, change: EpisodeChange, baseline: Option
     let usual = baseline
         .filter(|_| is_of_visitors)
         .map(|baseline| baseline.expected);
-    let time = |second: u32| from_ms(i64::from(second) * 1_000);
     EpisodeEntry {
         id: episode.id,
         site_id: site.id.clone(),
         event,
         trigger: condition.to_json(),
         webhooks,
-        started_at: time(episode.started_at),
-        ended_at: ended_at.map(time),
+        started_at: from_second(episode.started_at),
+        ended_at: ended_at.map(from_second),
         peak: episode.peak,
         threshold: condition.threshold().map(f64::from),
         expected: usual.or(episode.expected.map(to_tenth)),
@@ -148,9 +147,9 @@ fn visitors_data(
             true => top_pages(visitors(), view.labels),
             false => Vec::new(),
         },
-        started_at: from_ms(i64::from(notice.episode.started_at) * 1_000),
+        started_at: from_second(notice.episode.started_at),
         reminder: reminder(notice.news),
-        ended_at: has_ended.then(|| from_ms(i64::from(notice.at) * 1_000)),
+        ended_at: has_ended.then(|| from_second(notice.at)),
         peak: has_ended.then_some(notice.episode.peak),
         suspected_cause: suspected_cause(notice),
     }
@@ -187,7 +186,6 @@ fn error_data<'a>(errors: &'a ErrorSettings, notice: &EpisodeNotice) -> Notifica
             (goal.as_deref(), seconds, detail)
         }
     };
-    let time = |second: u32| from_ms(i64::from(second) * 1_000);
     let silent = notice.silent_seconds;
     NotificationData::ErrorCondition {
         kind: errors.kind(),
@@ -197,10 +195,10 @@ fn error_data<'a>(errors: &'a ErrorSettings, notice: &EpisodeNotice) -> Notifica
         window_seconds,
         expected: notice.episode.expected.map(to_tenth),
         detail,
-        started_at: time(notice.episode.started_at),
+        started_at: from_second(notice.episode.started_at),
         last_event_at: silent
             .and_then(|seconds| notice.at.checked_sub(seconds))
-            .map(time),
+            .map(from_second),
         reminder: reminder(notice.news),
         suspected_cause: suspected_cause(notice),
     }

@@ -1,14 +1,13 @@
 //! The rows of a site's episodes that are not known to be in Postgres. The site's stored state has
 //! them, so that neither a crash nor a stop beside an unreachable server loses one.
 
-use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::state_record::row::StoredRow;
 use crate::domain::episode::{EpisodeEntry, SavedEpisode, SettledSite};
 use crate::domain::site::SiteId;
-use crate::domain::time::from_ms;
+use crate::domain::time::from_second;
 
 /// Most rows of a site that its state keeps.
 const MAX_ROWS: usize = 64;
@@ -100,8 +99,8 @@ impl EpisodeRows {
         known.extend(self.rows.iter().map(|row| row.id));
         SettledSite {
             site_id: site_id.clone(),
-            ended_by: time(self.loaded_at.unwrap_or(now)),
-            known_from: time(now),
+            ended_by: from_second(self.loaded_at.unwrap_or(now)),
+            known_from: from_second(now),
             known,
         }
     }
@@ -110,10 +109,6 @@ impl EpisodeRows {
     pub(crate) fn unsettle(&mut self) {
         self.is_settled = false;
     }
-}
-
-fn time(second: u32) -> DateTime<Utc> {
-    from_ms(i64::from(second) * 1_000)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use super::{PartitionResources, SiteState};
 use crate::detect::usual::samples::{end_of, minute_of};
 use crate::domain::activity::SiteHour;
 use crate::domain::site_now::{Baseline, SiteNow};
-use crate::domain::time::from_ms;
+use crate::domain::time::{from_ms, from_second};
 use crate::domain::trigger::DEFAULT_WINDOW_SECONDS;
 
 /// Longest time in seconds without an event for which samples are taken: nothing looks back
@@ -89,7 +89,7 @@ impl SiteState {
         let present = SiteNow {
             site_id: self.id.clone(),
             current_visitors: self.window.count(CURRENT),
-            as_of: from_ms(i64::from(self.window.now()) * 1_000),
+            as_of: from_second(self.window.now()),
             baseline: self.baseline(),
             triggers,
             source_silent_since: silent_since_ms.map(from_ms),

@@ -31,7 +31,7 @@ use reports::{report_unreadable, report_unusable, unanswered};
 
 /// Offsets that stored states account for.
 mod covered;
-/// What is looked up, and what is found.
+/// Partitions to look up, and the brokers' answers.
 mod lookup;
 /// Words for what is found.
 mod reports;

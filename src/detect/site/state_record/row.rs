@@ -11,7 +11,7 @@ use crate::domain::episode::EpisodeEntry;
 use crate::domain::event::EventType;
 use crate::domain::id::{NotificationId, WebhookId};
 use crate::domain::site::SiteId;
-use crate::domain::time::from_ms;
+use crate::domain::time::from_second;
 
 /// A row that is not known to be in Postgres. Times are whole seconds since the Unix epoch.
 #[derive(Debug, Serialize, Deserialize)]
@@ -56,15 +56,14 @@ impl StoredRow {
     /// Reads a row of a site; `None` if only a newer version knows it.
     pub(crate) fn read(raw: &RawValue, site_id: &SiteId) -> Option<EpisodeEntry> {
         let row: Self = serde_json::from_str(raw.get()).ok()?;
-        let time = |second: u32| from_ms(i64::from(second) * 1_000);
         Some(EpisodeEntry {
             id: row.id,
             site_id: site_id.clone(),
             event: row.event,
             trigger: row.trigger,
             webhooks: row.webhooks,
-            started_at: time(row.started_at),
-            ended_at: row.ended_at.map(time),
+            started_at: from_second(row.started_at),
+            ended_at: row.ended_at.map(from_second),
             peak: row.peak,
             threshold: row.threshold,
             expected: row.expected,

@@ -13,7 +13,7 @@ use crate::detect::site::rules::machine::{Episode, Evidence, Notice, Transition,
 use crate::detect::site::rules::reading::{Occasion, SiteReading};
 use crate::domain::id::{WebhookId, derive_episode};
 use crate::domain::site_now::TriggerPhase;
-use crate::domain::time::from_ms;
+use crate::domain::time::from_second;
 use crate::telemetry::words::SuppressReason;
 
 /// A condition with its state, shared by every webhook that asks for it.
@@ -354,7 +354,7 @@ impl Trigger {
     pub(super) fn phase(&self, reading: SiteReading<'_>) -> (TriggerPhase, Option<DateTime<Utc>>) {
         match self.state.episode() {
             Some(episode) => {
-                let since = from_ms(i64::from(episode.started_at) * 1_000);
+                let since = from_second(episode.started_at);
                 (TriggerPhase::Firing, Some(since))
             }
             None if self.is_passed_on() || !self.rule.knows_enough(reading) => (TriggerPhase::Waiting, None),
