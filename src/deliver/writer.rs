@@ -32,7 +32,7 @@ const ENOUGH: usize = 64;
 ///
 /// Each write is a commit and a wait for the disk, which all outcomes of this time share. A retry
 /// is not later for it: its due time counts from the failure.
-const BATCH_WAIT: Duration = Duration::from_millis(5);
+const BATCH_WAIT: Duration = Duration::from_millis(10);
 
 /// Time between two looks at the age of what is being written.
 const SHOW_EVERY: Duration = Duration::from_secs(1);
