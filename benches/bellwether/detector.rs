@@ -15,6 +15,7 @@ use bellwether::detect::history::HistoryQueue;
 use bellwether::detect::thread;
 use bellwether::detect::thread::{DetectLinks, DetectSettings};
 use bellwether::ingest::formats::RecordReader;
+use bellwether::ingest::route::progress::RoutedUntil;
 use bellwether::kafka::batch_reader::BatchItem;
 use bellwether::kafka::client::ClientEvents;
 use bellwether::kafka::member::{GroupMember, MemberEvent};
@@ -317,6 +318,7 @@ pub fn detect(options: &Options) -> anyhow::Result<Value> {
     let links = DetectLinks {
         history: Arc::new(history),
         active_sites: heard,
+        routed_until: RoutedUntil::default(),
         publisher: Publisher::new(&kafka, client_events.clone())?,
         registry,
         metrics: Arc::clone(&metrics),

@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use super::context::AppContext;
+use super::route_watch;
 use crate::clock;
 use crate::config::Config;
 use crate::detect::engine::config::{EngineConfig, Limits, SourceTopic};
@@ -20,6 +21,7 @@ use crate::domain::event::SourceClock;
 use crate::domain::registry::Registry;
 use crate::domain::site::SiteId;
 use crate::ingest::formats::RecordReader;
+use crate::ingest::route::progress::RoutedUntil;
 use crate::kafka::member::GroupMember;
 use crate::kafka::producer::Publisher;
 use crate::kafka::settings;
@@ -51,6 +53,7 @@ pub(super) async fn start(app: &AppContext, publisher: &Publisher, tasks: &mut T
         record_activity(app.pool.clone(), app.pg_monitor.clone(), lists),
     );
     let history = start_history(app, tasks);
+    let routed_until = route_watch::start(app, tasks)?;
     let group = config.kafka.topic("detect");
     for number in 0..config.detect.threads {
         let name = format!("detect-{number}");
@@ -66,7 +69,7 @@ pub(super) async fn start(app: &AppContext, publisher: &Publisher, tasks: &mut T
             readers: readers(config),
             first_start_back,
         };
-        let links = links(app, publisher, &history, &heard);
+        let links = links(app, publisher, &history, &heard, &routed_until);
         tasks.spawn_thread(name, move || thread::run(member, settings, links))?;
     }
     Ok(())
@@ -139,6 +142,7 @@ fn links(
     publisher: &Publisher,
     history: &Arc<HistoryQueue>,
     heard: &mpsc::Sender<Vec<SiteId>>,
+    routed_until: &RoutedUntil,
 ) -> DetectLinks {
     DetectLinks {
         publisher: publisher.clone(),
@@ -150,6 +154,7 @@ fn links(
         stop: app.lifecycle.stop.clone(),
         history: Arc::clone(history),
         active_sites: heard.clone(),
+        routed_until: routed_until.clone(),
     }
 }
 

@@ -25,6 +25,7 @@ mod publish_watch;
 mod missing_topics;
 mod upkeep;
 mod route;
+mod route_watch;
 mod detect;
 mod deliver;
 mod pages;

@@ -174,27 +174,33 @@ pub(crate) fn check_retention(config: &Config, topic: &str, seconds: f64) -> any
     Ok(())
 }
 
-/// Refuses to start without the right to join the groups of these roles.
+/// Refuses to start without the right to join the groups of these roles, or to see how far another
+/// has come.
 async fn check_groups(foundation: &Foundation) -> anyhow::Result<()> {
-    let config = &foundation.config;
-    let kafka = &config.kafka;
-    for role in [ProcessRole::Route, ProcessRole::Detect, ProcessRole::Deliver] {
-        let has_work = role != ProcessRole::Route || config.sources.unkeyed().next().is_some();
-        if foundation.roles.has(role) && has_work {
-            let (group, topic) = (kafka.topic(role.as_str()), kafka.topic("deliveries"));
-            let missing = find_missing_right(
-                kafka,
-                &foundation.client_events,
-                AclOperation::Read,
-                &group,
-                &topic,
-            );
-            if let Some(right) = missing.await.context("starting a Kafka client")? {
-                anyhow::bail!(right);
-            }
+    let kafka = &foundation.config.kafka;
+    for (group, operation) in needed_groups(foundation) {
+        let (group, topic) = (kafka.topic(group.as_str()), kafka.topic("deliveries"));
+        let missing = find_missing_right(kafka, &foundation.client_events, operation, &group, &topic);
+        if let Some(right) = missing.await.context("starting a Kafka client")? {
+            anyhow::bail!(right);
         }
     }
     Ok(())
+}
+
+/// The groups that these roles use, by the role whose group it is.
+fn needed_groups(foundation: &Foundation) -> Vec<(ProcessRole, AclOperation)> {
+    let is_routed = foundation.config.sources.unkeyed().next().is_some();
+    let mut needed = Vec::new();
+    for role in [ProcessRole::Route, ProcessRole::Detect, ProcessRole::Deliver] {
+        if foundation.roles.has(role) && (role != ProcessRole::Route || is_routed) {
+            needed.push((role, AclOperation::Read));
+        }
+    }
+    if foundation.roles.has(ProcessRole::Detect) && is_routed {
+        needed.push((ProcessRole::Route, AclOperation::Describe));
+    }
+    needed
 }
 
 /// Checks the topics, and tries again for as long as the cluster may still be starting.

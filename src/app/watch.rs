@@ -96,7 +96,7 @@ pub(super) fn start(
 fn watched_topics(app: &AppContext, roles: &Roles) -> Vec<String> {
     let (kafka, sources) = (&app.config.kafka, &app.config.sources);
     let mut topics = vec![kafka.topic("deliveries")];
-    if roles.has(ProcessRole::Route) {
+    if roles.has(ProcessRole::Route) || roles.has(ProcessRole::Detect) {
         topics.extend(sources.unkeyed().map(|source| source.topic.clone()));
     }
     if roles.has(ProcessRole::Detect) {

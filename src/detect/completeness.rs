@@ -8,11 +8,12 @@ use std::ops::Range;
 
 use crate::domain::event::SourceClock;
 
-/// End of a source's partition, and the wall instant before the broker was asked for it.
+/// End of a source's partition, and the wall instant before which everything stored lies before it:
+/// that before the broker was asked, or none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct ProvenEnd {
     offset: i64,
-    asked_ms: i64,
+    as_of_ms: Option<i64>,
 }
 
 /// Time from which every record of every source has been seen, in milliseconds since the Unix
@@ -120,8 +121,8 @@ impl SourceProgress {
 
     fn check_ends(&mut self) {
         while let Some(end) = self.open_end.filter(|end| self.next >= end.offset) {
-            self.proven_until_ms = self.proven_until_ms.max(Some(end.asked_ms));
-            self.open_end = self.last_end.filter(|last| last.asked_ms > end.asked_ms);
+            self.proven_until_ms = self.proven_until_ms.max(end.as_of_ms);
+            self.open_end = self.last_end.filter(|last| last.as_of_ms > end.as_of_ms);
         }
     }
 }
@@ -245,10 +246,14 @@ impl Completeness {
         }
     }
 
-    /// Notes that a broker, asked after the wall instant `asked_ms`, answered with this end.
-    pub(crate) fn prove_end(&mut self, source: usize, offset: i64, asked_ms: i64) {
+    /// Notes that a broker answered with this end, before which everything lies that was stored
+    /// before the wall instant `as_of_ms`.
+    pub(crate) fn prove_end(&mut self, source: usize, offset: i64, as_of_ms: impl Into<Option<i64>>) {
         if let Some(progress) = &mut self.sources[source] {
-            let end = ProvenEnd { offset, asked_ms };
+            let end = ProvenEnd {
+                offset,
+                as_of_ms: as_of_ms.into(),
+            };
             progress.last_end = Some(end);
             // A later answer with a smaller end, as of a log made anew, proves as much, and is
             // reached.

@@ -4,7 +4,7 @@
 //! Not guaranteed: that the site is registered or the time plausible; `detect` decides that.
 
 /// Sources that are not keyed by site, keyed anew.
-pub(crate) mod route;
+pub mod route;
 /// Records for the rejected topic.
 pub(crate) mod reject_record;
 /// Publishing to the rejected topic.

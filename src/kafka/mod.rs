@@ -21,6 +21,8 @@ pub mod batch_record;
 pub mod topic_partition;
 mod queue;
 pub(crate) mod log_ends;
+/// How far a group has come.
+pub(crate) mod group_progress;
 pub(crate) mod headers;
 pub mod producer;
 pub(crate) mod unanswered;

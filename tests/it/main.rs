@@ -50,6 +50,7 @@ mod pages_sites;
 mod pages_webhooks;
 mod spine;
 mod route;
+mod route_behind;
 mod real_input;
 mod crash;
 mod detect_completeness;

@@ -52,6 +52,21 @@ fn roles_need_the_rights_of_each_on_a_topic() {
 }
 
 #[test]
+fn detectors_ask_for_the_ends_of_what_is_routed() {
+    let mut config = Config::default();
+    for source in &mut config.sources.0 {
+        source.keyed = Some(false);
+    }
+    let plan = plan(&config, &["1s".into()]);
+    let topics = Roles::new(&[ProcessRole::Detect]).topics_of(plan);
+    let source = topics.iter().find(|topic| topic.is_source);
+    assert_eq!(
+        source.map(|source| source.needed.as_slice()),
+        Some([AclOperation::Describe].as_slice())
+    );
+}
+
+#[test]
 fn no_role_named_means_all_of_them() {
     assert_eq!(Roles::new(&[]).to_string(), "route,detect,deliver,api");
     assert_eq!(

@@ -56,6 +56,11 @@ pub struct EngineConfig {
 }
 
 impl EngineConfig {
+    /// Index of the source into which others are routed.
+    pub(crate) fn routed_source(&self) -> Option<usize> {
+        self.sources.iter().position(|source| source.is_routed)
+    }
+
     /// True if the records of a site belong into this partition, if they are keyed by site.
     pub(super) fn is_keyed_here(&self, site_id: &SiteId) -> bool {
         let key = site_id.as_str().as_bytes();

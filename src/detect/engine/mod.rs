@@ -155,7 +155,7 @@ impl Engine {
             log_record_ms: 0,
             live_floor: 0,
             completeness: Completeness::new(config.sources.iter().map(|source| source.clock))
-                .with_routed(config.sources.iter().position(|source| source.is_routed)),
+                .with_routed(config.routed_source()),
             dirty: Vec::new(),
             others: Vec::new(),
             wants_flush: false,
@@ -182,6 +182,11 @@ impl Engine {
     /// Completeness of what was read of the partition.
     pub(crate) fn completeness(&self) -> &Completeness {
         &self.completeness
+    }
+
+    /// Index of the source into which others are routed.
+    pub(crate) fn routed_source(&self) -> Option<usize> {
+        self.config.routed_source()
     }
 
     /// Completeness, to note what becomes known besides records.

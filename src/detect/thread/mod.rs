@@ -24,6 +24,7 @@ use crate::domain::registry::Registry;
 use crate::domain::site::SiteId;
 use crate::ingest::formats::RecordReader;
 use crate::ingest::reject_publisher::RejectPublisher;
+use crate::ingest::route::progress::RoutedUntil;
 use crate::kafka::batch_reader::{Batch, BatchItem, BatchReader};
 use crate::kafka::batch_record::BatchRecord;
 use crate::kafka::client::ClientEvents;
@@ -108,6 +109,8 @@ pub struct DetectLinks {
     pub history: Arc<HistoryQueue>,
     /// Receives the sites that had events, now and then.
     pub active_sites: mpsc::Sender<Vec<SiteId>>,
+    /// The instant up to which the source of routed events proves anything.
+    pub routed_until: RoutedUntil,
 }
 
 struct Detector {

@@ -178,12 +178,22 @@ impl OwnedPartition {
     }
 
     /// Notes that the ends of all sources and of the states are asked for. A question that is still
-    /// open is not asked again.
-    pub(crate) fn note_questions(&mut self, asked_ms: i64) {
+    /// open is not asked again. What was published before `routed_until_ms` to other sources has
+    /// been routed.
+    pub(crate) fn note_questions(&mut self, asked_ms: i64, routed_until_ms: Option<i64>) {
+        let routed = self.engine.routed_source();
         for source in 0..self.sources.len() {
             let next = self.completeness().next(source);
+            let proves_ms = match routed == Some(source) {
+                true => routed_until_ms.map(|until_ms| until_ms.min(asked_ms)),
+                false => Some(asked_ms),
+            };
             if let (Some(state), Some(next)) = (&mut self.sources[source], next) {
-                state.asked.get_or_insert(EndQuestion { asked_ms, next });
+                state.asked.get_or_insert(EndQuestion {
+                    asked_ms,
+                    next,
+                    proves_ms,
+                });
             }
         }
         self.state_log.note_question(asked_ms);
@@ -208,10 +218,15 @@ impl OwnedPartition {
             .asked
             .take()
             .filter(|question| question.asked_ms == asked_ms);
+        let proves_ms = match question {
+            Some(question) => question.proves_ms,
+            None if self.engine.routed_source() == Some(source) => None,
+            None => Some(asked_ms),
+        };
         let is_short = question.is_some_and(|question| end < question.next);
         state.short_ends = if is_short { state.short_ends + 1 } else { 0 };
         if !is_short {
-            self.engine.completeness_mut().prove_end(source, end, asked_ms);
+            self.engine.completeness_mut().prove_end(source, end, proves_ms);
         } else if state.short_ends >= SHORT_ENDS {
             self.is_back(source, end);
         }

@@ -105,6 +105,9 @@ pub(crate) struct EndQuestion {
     pub(crate) asked_ms: i64,
     /// Offset after what had been read by then.
     pub(crate) next: i64,
+    /// Wall instant before which everything stored is proven to lie before that end; `None` if
+    /// nothing is known of what has yet to be routed there.
+    pub(crate) proves_ms: Option<i64>,
 }
 
 /// Knowledge of an owner about a partition of a source, besides how far it was read.

@@ -96,7 +96,11 @@ impl StateLog {
     /// Notes that the end is asked for. A question that is still open is not asked again.
     pub(crate) fn note_question(&mut self, asked_ms: i64) {
         let next = self.end();
-        self.asked.get_or_insert(EndQuestion { asked_ms, next });
+        self.asked.get_or_insert(EndQuestion {
+            asked_ms,
+            next,
+            proves_ms: Some(asked_ms),
+        });
     }
 
     /// Notes that the question has failed.

@@ -17,9 +17,10 @@ impl Detector {
         }
         let now_ms = clock::now_ms();
         self.watch_sources(now_ms);
+        let routed_until_ms = self.links.routed_until.ms();
         for owned in self.owned.iter_mut().flatten() {
             owned.tick(now_ms);
-            owned.note_questions(now_ms);
+            owned.note_questions(now_ms, routed_until_ms);
         }
         let topic = self.state_topic();
         let partitions = self.owned.iter().flatten().flat_map(|owned| {

@@ -10,5 +10,7 @@ pub(crate) mod thread;
 mod partition;
 /// The form of a keyed event.
 pub(crate) mod record;
+/// How far the role has come.
+pub mod progress;
 /// Sites by their aliases.
 pub(crate) mod aliases;

@@ -98,13 +98,17 @@ impl RoutedPartition {
 
     /// The commit that is possible now: of what has moved, or of all.
     pub(super) fn commit(&mut self, nonce: &str, all: bool) -> Option<Commit> {
-        let moved = self.offsets.to_commit();
-        if let Some(position) = moved {
+        let before = self.committed;
+        if let Some(position) = self.offsets.to_commit() {
             self.offsets.committed(position);
             self.committed = position;
         }
+        if self.offsets.open_count() == 0 {
+            // Markers of transactions lie behind the last record.
+            self.committed = self.committed.max(self.next);
+        }
         let is_first = std::mem::take(&mut self.is_first);
-        (moved.is_some() || is_first || all).then(|| Commit {
+        (self.committed != before || is_first || all).then(|| Commit {
             at: self.at,
             offset: self.committed,
             metadata: CommitMetadata::new(nonce, NoAddition).to_string(),

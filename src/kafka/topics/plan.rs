@@ -46,8 +46,11 @@ const READ: &[AclOperation] = &[AclOperation::Read];
 const WRITE: &[AclOperation] = &[AclOperation::Write];
 const READ_AND_WRITE: &[AclOperation] = &[AclOperation::Read, AclOperation::Write];
 
+const DESCRIBE: &[AclOperation] = &[AclOperation::Describe];
+
 const KEYED_SOURCE: &[TopicUse] = &[(TopicUser::Detect, READ)];
-const OTHER_SOURCE: &[TopicUse] = &[(TopicUser::Route, READ)];
+/// Detectors ask for its ends.
+const OTHER_SOURCE: &[TopicUse] = &[(TopicUser::Route, READ), (TopicUser::Detect, DESCRIBE)];
 const EVENTS: &[TopicUse] = &[(TopicUser::Route, WRITE), (TopicUser::Detect, READ)];
 const DELIVERIES: &[TopicUse] = &[(TopicUser::Detect, WRITE), (TopicUser::Deliver, READ)];
 const RETRY: &[TopicUse] = &[(TopicUser::Deliver, READ_AND_WRITE)];

@@ -109,6 +109,28 @@ fn an_offset_that_goes_back_stops_the_partition() {
 }
 
 #[test]
+fn an_end_of_routed_events_proves_no_more_than_was_routed() {
+    let mut settings = config(SourceClock::Live);
+    settings.sources[0].is_routed = true;
+    let mut owned = owned(Engine::new(settings, registry([])));
+    let until = |owned: &OwnedPartition| owned.completeness().proven_until_ms();
+    for (asked_ms, routed_until_ms, proven) in [
+        (RECORD_MS, None, None),
+        (RECORD_MS + 1_000, Some(RECORD_MS - 500), Some(RECORD_MS - 500)),
+        (RECORD_MS + 2_000, Some(RECORD_MS - 500), Some(RECORD_MS - 500)),
+        (
+            RECORD_MS + 3_000,
+            Some(RECORD_MS + 9_000),
+            Some(RECORD_MS + 3_000),
+        ),
+    ] {
+        owned.note_questions(asked_ms, routed_until_ms);
+        owned.prove_end(0, 10, asked_ms);
+        assert_eq!(until(&owned), proven);
+    }
+}
+
+#[test]
 fn a_shorter_end_is_believed_when_it_stays() {
     let mut owned = owned(engine_ahead());
     for (end, is_back) in [
@@ -119,7 +141,7 @@ fn a_shorter_end_is_believed_when_it_stays() {
         (9, false),
         (9, true),
     ] {
-        owned.note_questions(RECORD_MS);
+        owned.note_questions(RECORD_MS, None);
         owned.prove_end(0, end, RECORD_MS);
         assert_eq!(owned.went_back().is_some(), is_back);
     }
@@ -130,15 +152,15 @@ fn what_is_read_while_an_end_is_asked_for_makes_it_no_shorter() {
     let mut owned = owned(engine_ahead());
     for tick in 0..10 {
         let (asked_ms, end) = (RECORD_MS + tick * 1_000, 10 + tick * 20);
-        owned.note_questions(asked_ms);
+        owned.note_questions(asked_ms, None);
         for offset in end..end + 20 {
             owned.engine.skip_record(0, offset);
         }
         owned.prove_end(0, end, asked_ms);
         assert_eq!(owned.went_back(), None);
         // Asked for again, and the answer to the first question is lost.
-        owned.note_questions(asked_ms);
-        owned.note_questions(asked_ms + 500);
+        owned.note_questions(asked_ms, None);
+        owned.note_questions(asked_ms + 500, None);
         owned.forget_question(0);
     }
 }

@@ -39,6 +39,26 @@ fn a_commit_never_passes_a_record_that_is_not_acknowledged() {
 }
 
 #[test]
+fn the_end_behind_the_last_record_is_committed() {
+    let epoch = Epoch(1);
+    let mut partition = RoutedPartition::new(AT, epoch, 10, false);
+    assert!(partition.begin(10, "t"));
+    // The marker of a transaction lies behind it.
+    partition.reach_end(12);
+    assert!(
+        partition.commit("n", false).is_none(),
+        "the record is not acknowledged"
+    );
+    partition.offsets.complete(epoch, 10);
+    assert_eq!(partition.commit("n", false).map(|commit| commit.offset), Some(12));
+    assert!(partition.commit("n", false).is_none());
+    assert!(partition.begin(12, "t"));
+    assert!(partition.commit("n", false).is_none());
+    partition.offsets.complete(epoch, 12);
+    assert_eq!(partition.commit("n", false).map(|commit| commit.offset), Some(13));
+}
+
+#[test]
 fn what_a_topic_made_anew_holds_is_read_and_committed() {
     let mut partition = RoutedPartition::new(AT, Epoch(1), 500, false);
     assert!(partition.begin(500, "t"));
