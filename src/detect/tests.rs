@@ -10,6 +10,7 @@ mod edits;
 mod lacking;
 mod episodes;
 mod extremes;
+mod renames;
 mod silences;
 mod source_silences;
 mod two_sources;

@@ -12,6 +12,7 @@ pub mod event;
 pub mod site;
 pub mod link_template;
 pub mod goal;
+pub(crate) mod goal_renames;
 pub mod trigger;
 pub mod webhook;
 pub(crate) mod notification;

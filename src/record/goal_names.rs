@@ -7,8 +7,8 @@ use sqlx::PgConnection;
 use crate::domain::id::WebhookId;
 use crate::domain::site::SiteId;
 
-/// Gives a goal its new name in every webhook of the site that names it, and returns these
-/// webhooks. Needs a transaction, which holds the row of the site: no webhook is made meanwhile.
+/// Gives a goal its new name in every webhook of the site that names it, and in the hours in which
+/// it was counted. Returns these webhooks. Needs a transaction, which holds the row of the site: no webhook is made meanwhile.
 pub(crate) async fn follow(
     conn: &mut PgConnection,
     site_id: &SiteId,
@@ -51,9 +51,35 @@ pub(crate) async fn follow(
         after,
         now
     )
-    .fetch_all(conn)
+    .fetch_all(&mut *conn)
     .await?;
+    rename_in_hours(conn, site_id, before, after).await?;
     Ok(changed.into_iter().map(WebhookId::from_uuid).collect())
+}
+
+/// Gives a goal its new name in the hours of its site. They are locked in the order in which those
+/// are that write them.
+async fn rename_in_hours(
+    conn: &mut PgConnection,
+    site_id: &SiteId,
+    before: &str,
+    after: &str,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "with counted as (
+             select hour from site_activity where site_id = $1 and goals ? $2 order by hour for no key update
+         )
+         update site_activity
+         set goals = goals - $2 || jsonb_build_object($3::text,
+                 coalesce((goals ->> $3)::numeric, 0) + (goals ->> $2)::numeric)
+         from counted where site_id = $1 and site_activity.hour = counted.hour",
+        site_id.as_str(),
+        before,
+        after
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// Lists the names of the webhooks that are told when a goal of this name is silent.

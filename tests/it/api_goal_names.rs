@@ -61,7 +61,28 @@ async fn webhooks_follow_a_goal_that_is_renamed(pool: PgPool) {
     .await;
     let untouched = [api.get(&all).await.body, api.get(&other).await.body];
 
+    sqlx::query(
+        "insert into site_activity (site_id, hour, minutes, covered, events, goals, updated_at)
+         select 'example.com', date_trunc('hour', now(), 'UTC') - make_interval(hours => ago), '', 0, 9,
+                case ago when 1 then '{\"Signup\": 3, \"Other\": 1}'::jsonb
+                         when 2 then '{\"Signup\": 3, \"Registered\": 4}' else '{\"Other\": 2}' end, now()
+         from generate_series(1, 3) ago",
+    )
+    .execute(&pool)
+    .await
+    .expect("inserted");
+
     rename(&api, &signup, "Registered").await;
+    let hours: Vec<Value> = sqlx::query_scalar("select goals from site_activity order by hour desc")
+        .fetch_all(&pool)
+        .await
+        .expect("read");
+    let renamed = [
+        json!({"Registered": 3, "Other": 1}),
+        json!({"Registered": 7}),
+        json!({"Other": 2}),
+    ];
+    assert_eq!(hours, renamed);
     let wanted = listed(json!(["Trial", "Registered", "Published"]));
     assert_eq!(triggers(&api, &some).await, wanted);
     assert_eq!(

@@ -7,6 +7,7 @@ use hashbrown::HashSet;
 
 use crate::detect::notification::{Decision, body};
 use crate::domain::event::EventType;
+use crate::domain::goal_renames::GoalRenames;
 use crate::domain::id::{GoalId, NotificationId, NotificationKind, WebhookId};
 use crate::domain::notification::NotificationData;
 use crate::domain::registry::Site;
@@ -59,6 +60,21 @@ struct Beyond {
 }
 
 impl MinuteCaps {
+    /// Gives configured goals their new names: the summary of a goal is one, whatever its name was
+    /// in the minute.
+    pub(crate) fn rename_goals(&mut self, renames: &GoalRenames) {
+        for own in self.minutes.values_mut() {
+            for (mut key, beyond) in std::mem::take(&mut own.beyond) {
+                if key.goal.is_some() {
+                    renames.apply(&mut key.name);
+                }
+                let kept = own.beyond.entry(key).or_default();
+                kept.count += beyond.count;
+                kept.visitors.extend(beyond.visitors);
+            }
+        }
+    }
+
     /// Counts a notification at `now`, the site's second. Returns false if it is beyond the bound
     /// and was taken up in a summary.
     pub(crate) fn admit(

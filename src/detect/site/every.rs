@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::state_record::StoredEvery;
 use super::triggers::asked::name_trigger;
 use crate::domain::event::EventType;
+use crate::domain::goal_renames::GoalRenames;
 use crate::domain::id::WebhookId;
 use crate::domain::registry::Site;
 use crate::domain::trigger::NoticePace;
@@ -62,18 +63,24 @@ impl EveryCounters {
     }
 
     /// Gives goals that were renamed their new names.
-    pub(crate) fn rename_goals(&mut self, renamed: &BTreeMap<&str, &str>) {
+    pub(crate) fn rename_goals(&mut self, renames: &GoalRenames) {
         let of_goals = self.list.iter_mut();
         for counter in of_goals.filter(|one| one.event == EventType::GoalCompletion) {
             let before = std::mem::take(&mut counter.counts);
             for (name, count) in before {
-                let name = renamed
-                    .get(name.as_str())
-                    .map_or(name.clone(), |&after| after.to_owned());
-                let kept = counter.counts.entry(name).or_default();
+                let kept = counter.counts.entry(renames.after(&name).to_owned()).or_default();
                 *kept = (*kept).max(count);
             }
         }
+    }
+
+    /// Names of the goals that are counted.
+    pub(crate) fn goal_names(&self) -> impl Iterator<Item = &str> {
+        let of_goals = self
+            .list
+            .iter()
+            .filter(|one| one.event == EventType::GoalCompletion);
+        of_goals.flat_map(|counter| counter.counts.keys().map(String::as_str))
     }
 
     /// Adopts stored counters; [`Self::configure`] must follow.

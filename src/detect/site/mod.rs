@@ -61,7 +61,7 @@ mod storing;
 /// Prefetching for an event.
 mod prefetching;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
@@ -72,7 +72,8 @@ use super::window::SlidingWindow;
 use super::window::latest::LatestVisitors;
 use super::window::segments::{Segment, Segments};
 use crate::domain::event::EventType;
-use crate::domain::id::{GoalId, NotificationId};
+use crate::domain::goal_renames::GoalRenames;
+use crate::domain::id::NotificationId;
 use crate::domain::registry::Site;
 use crate::domain::site::SiteId;
 use cap::MinuteCaps;
@@ -221,7 +222,7 @@ impl SiteState {
         self.sync_latest();
         let before = (self.triggers.lasting_stored(now), self.window.kept_from());
         self.window.set_lengths(&window_lengths(&site), segments);
-        let is_renamed = self.follow_names(&site);
+        let is_renamed = self.follow_names(&site, segments);
         self.site = site;
         self.adopt_settings(now, segments);
         // Read again, events of before the change may count for other webhooks.
@@ -229,23 +230,22 @@ impl SiteState {
         is_renamed || has_counted || before != (self.triggers.lasting_stored(now), self.window.kept_from())
     }
 
-    /// Gives the counts of goals that were renamed their new names; false if none was.
-    fn follow_names(&mut self, site: &Site) -> bool {
-        if self.every.is_empty() {
-            return false;
+    /// Gives goals that were renamed their new names; false if none was.
+    fn follow_names(&mut self, site: &Site, segments: &mut Segments) -> bool {
+        let before = self.site.goals.iter().map(|goal| (goal.name.as_str(), goal.id));
+        let renames = GoalRenames::between(before, site);
+        self.rename_goals(&renames, segments);
+        !renames.is_empty()
+    }
+
+    fn rename_goals(&mut self, renames: &GoalRenames, segments: &mut Segments) {
+        if renames.is_empty() {
+            return;
         }
-        let names: HashMap<GoalId, &str> = site
-            .goals
-            .iter()
-            .map(|goal| (goal.id, goal.name.as_str()))
-            .collect();
-        let renamed = self.site.goals.iter().filter_map(|goal| {
-            let after = *names.get(&goal.id)?;
-            (goal.name != after).then_some((goal.name.as_str(), after))
-        });
-        let renamed: BTreeMap<&str, &str> = renamed.collect();
-        self.every.rename_goals(&renamed);
-        !renamed.is_empty()
+        self.every.rename_goals(renames);
+        self.triggers.rename_goals(renames, self.window.now(), segments);
+        self.activity.rename_goals(renames);
+        self.caps.rename_goals(renames);
     }
 
     /// Derives everything that follows from the configuration. The latest visitors of triggers that

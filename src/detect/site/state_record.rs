@@ -32,7 +32,7 @@ use uuid::Uuid;
 
 use crate::detect::notification::Decision;
 use crate::domain::event::EventType;
-use crate::domain::id::{NotificationId, WebhookId};
+use crate::domain::id::{GoalId, NotificationId, WebhookId};
 use crate::domain::site::SiteId;
 use trigger::{AnyTrigger, FirstTrigger};
 
@@ -119,6 +119,8 @@ pub(crate) struct StoredState {
     /// The latest visitors.
     pub(crate) latest: Option<String>,
     pub(crate) every: Vec<StoredEvery>,
+    /// Configured goals whose names triggers and counters go by, with the names of then.
+    pub(crate) goals: BTreeMap<GoalId, String>,
     pub(crate) triggers: Vec<AnyTrigger>,
     /// Each a [`StoredDecision`], if this build knows it.
     pub(crate) unconfirmed: Vec<Box<RawValue>>,
@@ -175,6 +177,7 @@ impl StoredState {
             kept_from: None,
             latest: None,
             every: Vec::new(),
+            goals: BTreeMap::new(),
             triggers: Vec::new(),
             unconfirmed: Vec::new(),
             rows: Vec::new(),
@@ -237,6 +240,9 @@ impl StoredState {
         if !self.every.is_empty() {
             map.insert("every", raw(&self.every));
         }
+        if !self.goals.is_empty() {
+            map.insert("goals", raw(&self.goals));
+        }
         for (name, value) in &self.foreign {
             map.entry(name).or_insert_with(|| value.clone());
         }
@@ -278,6 +284,7 @@ impl StoredState {
             map.remove("every");
             state.every = every;
         }
+        state.goals = take_optional(&mut map, "goals")?.unwrap_or_default();
         // The same of a clock.
         if let Some(Ok(clock)) = map.get("goes_by").map(|clock| serde_json::from_str(clock.get())) {
             map.remove("goes_by");

@@ -1,6 +1,6 @@
 //! Storing a site's state, and loading it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::episode_rows::EpisodeRows;
@@ -11,6 +11,8 @@ use super::unconfirmed::Unconfirmed;
 use super::{PartitionResources, SiteState};
 use crate::detect::window::latest::LatestVisitors;
 use crate::detect::window::segments::Segments;
+use crate::domain::goal_renames::GoalRenames;
+use crate::domain::id::GoalId;
 use crate::domain::registry::Site;
 use crate::domain::trigger::DEFAULT_WINDOW_SECONDS;
 
@@ -29,6 +31,8 @@ impl SiteState {
         state.is_live_by_default = goes_by == StoredClock::Undecided;
         state.triggers = SiteTriggers::restore(stored.triggers, stored.clock);
         state.every.restore(stored.every);
+        let names = stored.goals.iter().map(|(id, name)| (name.as_str(), *id));
+        state.rename_goals(&GoalRenames::between(names, &site), segments);
         // A trigger that was made since does not know the visitors before it.
         state.adopt_settings(NOT_KNOWN, segments);
         state.first_event = stored.first_event;
@@ -136,6 +140,7 @@ impl SiteState {
             stored.latest = Some(self.latest.to_text());
         }
         stored.every = self.every.stored();
+        stored.goals = self.goals_gone_by();
         stored.foreign.clone_from(&self.foreign);
         let (unconfirmed, new) = self.unconfirmed.store();
         stored.unconfirmed = unconfirmed;
@@ -161,6 +166,20 @@ impl SiteState {
             last.decisions = new;
         }
         records
+    }
+
+    /// The configured goals whose names triggers and counters go by.
+    fn goals_gone_by(&self) -> BTreeMap<GoalId, String> {
+        let names: BTreeSet<&str> = self
+            .triggers
+            .goal_names()
+            .chain(self.every.goal_names())
+            .collect();
+        let goals = self.site.goals.iter();
+        goals
+            .filter(|goal| names.contains(goal.name.as_str()))
+            .map(|goal| (goal.id, goal.name.clone()))
+            .collect()
     }
 
     /// True if the topic has a state of the site.

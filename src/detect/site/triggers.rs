@@ -18,6 +18,8 @@ mod counting;
 pub(super) mod named;
 /// Triggers as they are stored.
 mod stored;
+/// Triggers of renamed goals.
+mod renaming;
 
 use std::collections::BTreeMap;
 

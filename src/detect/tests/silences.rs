@@ -122,6 +122,31 @@ fn a_rate_that_is_learned_late_is_taken_up() {
 }
 
 #[test]
+fn a_goals_silence_goes_on_when_it_is_renamed() {
+    let named = |name: &str| {
+        let mut site = silent(Some(name));
+        let rule = crate::domain::goal::GoalRule::Event {
+            event: "signed up".to_owned(),
+        };
+        site.goals = vec![Arc::new(goal(1, name, rule))];
+        site
+    };
+    let mut fed = Fed::new(SourceClock::Live, [named("Signup")]);
+    let signup = Event {
+        name: Some("signed up".into()),
+        ..event("a", EventKind::Custom, RECORD_MS)
+    };
+    feed(&mut fed, &signup);
+    assert!(answer(&mut fed.engine, 0, 36));
+    assert_eq!(wait(&mut fed, 600), []);
+    fed.configure([changed(&named("Registered"), |_| {})]);
+    assert_eq!(wait(&mut fed, 1_389), []);
+    let decided = wait(&mut fed, 1_390);
+    assert_eq!(decided.len(), 1);
+    assert_eq!(json(&decided[0].1)["data"]["goal"], "Registered");
+}
+
+#[test]
 fn a_goals_silence_is_its_own() {
     let mut with = silent(Some("Signup"));
     let rule = crate::domain::goal::GoalRule::Event {

@@ -7,6 +7,7 @@ use super::baseline::Usual;
 use super::rates::Rates;
 use super::samples::Samples;
 use crate::domain::activity::{HourSummary, SiteHour};
+use crate::domain::goal_renames::GoalRenames;
 use crate::domain::registry::Site;
 use crate::domain::site::SiteId;
 use crate::domain::site_now::{Baseline, SiteNow};
@@ -93,6 +94,14 @@ impl SiteActivity {
     /// Counts an event that completed a goal. False if there is no room for its name.
     pub(crate) fn add_goal(&mut self, name: &str) -> bool {
         self.samples.as_mut().is_none_or(|samples| samples.add_goal(name))
+    }
+
+    /// Gives goals their new names.
+    pub(crate) fn rename_goals(&mut self, renames: &GoalRenames) {
+        self.rates.rename_goals(renames);
+        if let Some(samples) = &mut self.samples {
+            samples.rename_goals(renames);
+        }
     }
 
     /// The hour for which an earlier owner's history is to be asked for; `None` if that was done.

@@ -11,6 +11,7 @@ use chrono_tz::Tz;
 use super::HOUR_SECONDS;
 use super::baseline::{KEPT_HOURS, Slot};
 use crate::domain::activity::HourSummary;
+use crate::domain::goal_renames::GoalRenames;
 
 /// Hours of one kind from which a rate is known.
 const MIN_HOURS: u32 = 3;
@@ -98,6 +99,14 @@ impl Rates {
     /// True if somebody asks for a rate.
     pub(crate) fn are_asked_for(&self) -> bool {
         !self.subjects.is_empty()
+    }
+
+    /// Gives goals their new names, with what is known of them.
+    pub(crate) fn rename_goals(&mut self, renames: &GoalRenames) {
+        let before = std::mem::take(&mut self.subjects).into_iter();
+        self.subjects = before
+            .map(|(goal, events)| (goal.map(|goal| renames.after(&goal).into()), events))
+            .collect();
     }
 
     /// Adopts another time zone.

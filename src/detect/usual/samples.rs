@@ -4,6 +4,7 @@
 //! in it. It is taken as soon as the site's clock has left the minute.
 
 use crate::domain::activity::{HourSummary, SiteHour};
+use crate::domain::goal_renames::GoalRenames;
 
 /// Seconds between two samples.
 const MINUTE_SECONDS: u32 = 60;
@@ -79,6 +80,16 @@ impl Samples {
     pub(crate) fn add_goal(&mut self, name: &str) -> bool {
         self.is_changed = true;
         self.gathered.add_goal(name)
+    }
+
+    /// Gives goals their new names, in what is not handed over yet.
+    pub(crate) fn rename_goals(&mut self, renames: &GoalRenames) {
+        let ended = self.ended.iter_mut().map(|(_, hour)| hour);
+        for hour in ended.chain([&mut self.gathered]) {
+            renames.apply_to_counts(&mut hour.goals);
+        }
+        // What was handed over has the names before.
+        self.is_changed |= !self.gathered.goals.is_empty();
     }
 
     /// The hour that is being gathered, in whole hours since the Unix epoch.

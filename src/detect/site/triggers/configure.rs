@@ -92,7 +92,7 @@ impl SiteTriggers {
 
     /// Lets go of a trigger for which nobody asks any more. Its episode ends, unless it goes on
     /// under other settings.
-    fn end(&mut self, mut gone: Trigger, now: u32, segments: &mut Segments) {
+    pub(super) fn end(&mut self, mut gone: Trigger, now: u32, segments: &mut Segments) {
         gone.forget(segments);
         let Some(episode) = gone.state.episode().copied() else {
             return;
