@@ -11,30 +11,32 @@ use std::task::{Context, Poll, ready};
 use axum::serve::{Listener, ListenerExt as _, TapIo};
 use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 
+use super::bounded::{BoundedListener, BoundedStream};
 use super::problem::Problem;
 use super::problem_type::ProblemType;
 
 /// A listener whose connections answer every request with a body.
-pub type AnsweringListener = TapIo<Connections, fn(&mut AnsweringStream<TcpStream>)>;
+pub type AnsweringListener = TapIo<Connections, fn(&mut AnsweringStream<BoundedStream>)>;
 
-/// Makes the listener. Serve it in place of `listener`.
-pub fn answering(listener: TcpListener) -> AnsweringListener {
+/// Makes the listener, which has at most so many connections at a time. Serve it in place of
+/// `listener`.
+pub fn answering(listener: TcpListener, most: usize) -> AnsweringListener {
     // Only so do connections have the client's address for `into_make_service_with_connect_info`.
-    Connections(listener).tap_io(|_| {})
+    Connections(BoundedListener::new(listener, most)).tap_io(|_| {})
 }
 
 /// The connections of a listener.
 #[derive(Debug)]
-pub struct Connections(TcpListener);
+pub struct Connections(BoundedListener);
 
 impl Listener for Connections {
-    type Io = AnsweringStream<TcpStream>;
+    type Io = AnsweringStream<BoundedStream>;
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Self::Io, SocketAddr) {
-        let (inner, address) = Listener::accept(&mut self.0).await;
+        let (inner, address) = self.0.accept().await;
         let unsent = Bytes::new();
         (AnsweringStream { inner, unsent }, address)
     }

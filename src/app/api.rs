@@ -35,13 +35,15 @@ pub(super) fn start(
     let shares = state.shares();
     let router = pages::router(app, api::router(state), shares);
     let (stop, give_up) = (app.lifecycle.stop.clone(), app.lifecycle.give_up.clone());
+    let most_callers = app.files.of_callers;
     tasks.spawn("api", async move {
         let service = router.into_make_service_with_connect_info::<SocketAddr>();
         let until = async move {
             stop.cancelled().await;
             tokio::time::sleep(close_delay).await;
         };
-        let served = axum::serve(api::answering(listener), service).with_graceful_shutdown(until);
+        let served =
+            axum::serve(api::answering(listener, most_callers), service).with_graceful_shutdown(until);
         tokio::select! {
             result = served.into_future() => Ok(result?),
             // Someone sends a request byte by byte, or does not read the answer.
@@ -54,11 +56,9 @@ pub(super) fn start(
 /// The way of tests to endpoints, with a client of its own: no test takes a connection from
 /// deliveries.
 fn test_sender(app: &AppContext) -> anyhow::Result<TestSender> {
-    let options = deliver::client_options(app)?;
-    let max_connections = (options.max_connections / 16).clamp(8, 256);
     let options = ClientOptions {
-        max_connections,
-        ..options
+        max_connections: app.files.to_tested,
+        ..deliver::client_options(app)?
     };
     let client = WebhookClient::new(options).context("starting the HTTP client of tests")?;
     let timeout = client.timeout();

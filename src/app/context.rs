@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::lifecycle::Lifecycle;
+use super::open_files::FileShares;
 use super::roles::Roles;
 use super::{describe, settings};
 use crate::config::Config;
@@ -30,6 +31,7 @@ pub(super) struct Foundation {
     /// Time at which the registry was last read, in milliseconds since the Unix epoch; 0 before.
     pub(super) registry_read_at: Arc<AtomicI64>,
     pub(super) lifecycle: Lifecycle,
+    pub(super) files: FileShares,
 }
 
 impl Foundation {
@@ -39,17 +41,24 @@ impl Foundation {
         let schedules = Arc::new(settings::schedules(&config)?);
         let metrics = Arc::new(Metrics::new(&describe::labels(&config, &schedules)));
         logs::start(&config.telemetry, &roles.to_string(), Some(Arc::clone(&metrics)));
-        describe::describe(&config, &roles, &metrics);
+        let files = FileShares::of_process(&config, &roles);
+        describe::describe(&config, &roles, &files, &metrics);
+        let health = Health::new(Arc::clone(&metrics), describe::checks(&roles));
+        if let Some(shortage) = files.shortage() {
+            tracing::warn!("{shortage}");
+            health.standing_notice("open files", shortage);
+        }
         let client_events = ClientEvents::new(Arc::clone(&metrics)).with_principal(&config.kafka);
         Ok(Self {
             config: Arc::new(config),
-            health: Arc::new(Health::new(Arc::clone(&metrics), describe::checks(&roles))),
+            health: Arc::new(health),
             client_events,
             roles,
             schedules,
             metrics,
             registry_read_at: Arc::default(),
             lifecycle: Lifecycle::stopped_by(stop),
+            files,
         })
     }
 }
@@ -82,6 +91,7 @@ pub(super) struct AppContext {
     pub(super) registry: watch::Receiver<Arc<Registry>>,
     pub(super) registry_read_at: Arc<AtomicI64>,
     pub(super) lifecycle: Lifecycle,
+    pub(super) files: FileShares,
 }
 
 impl AppContext {
@@ -104,6 +114,7 @@ impl AppContext {
             registry,
             registry_read_at: Arc::clone(&foundation.registry_read_at),
             lifecycle: foundation.lifecycle.clone(),
+            files: foundation.files,
         }
     }
 }

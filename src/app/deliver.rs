@@ -11,7 +11,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::context::AppContext;
-use super::open_files;
 use crate::deliver::deliverer::{Deliverer, DelivererLinks};
 use crate::deliver::events::LaneEvent;
 use crate::deliver::health_book::HealthBook;
@@ -58,7 +57,7 @@ pub(super) fn start(
 ) -> anyhow::Result<()> {
     let (work, new_work) = mpsc::channel(WORK_QUEUE);
     let (requeue, requeued) = mpsc::unbounded_channel();
-    let (outcomes, ended) = mpsc::channel(max_in_flight(app.config.webhooks.max_in_flight) as usize);
+    let (outcomes, ended) = mpsc::channel(app.files.max_in_flight as usize);
     let (events, reported) = mpsc::unbounded_channel();
     let shared = Shared {
         in_flight: Arc::new(InFlight::new(app.pool.clone(), requeue)),
@@ -178,22 +177,7 @@ fn deliverer(
         give_up: app.lifecycle.give_up.clone(),
         timeout: app.config.webhooks.timeout,
     };
-    Ok(Deliverer::new(
-        links,
-        LaneLimits::new(open_files::max_in_flight(app.config.webhooks.max_in_flight)),
-    ))
-}
-
-/// Returns how many requests may be under way at a time. Logs it if they are fewer than configured.
-fn max_in_flight(configured: u32) -> u32 {
-    let max_in_flight = open_files::max_in_flight(configured);
-    if max_in_flight < configured {
-        tracing::warn!(
-            max_in_flight,
-            "the limit on open files allows fewer requests at a time than webhooks.max_in_flight"
-        );
-    }
-    max_in_flight
+    Ok(Deliverer::new(links, LaneLimits::new(app.files.max_in_flight)))
 }
 
 /// The topics that intake threads read.
@@ -307,7 +291,7 @@ pub(super) fn client_options(app: &AppContext) -> anyhow::Result<ClientOptions> 
         connect_timeout: webhooks.connect_timeout,
         extra_roots_pem,
         allow_http: webhooks.allow_http,
-        max_connections: open_files::max_connections(open_files::raise_limit()),
+        max_connections: app.files.to_endpoints,
         ..ClientOptions::default()
     })
 }

@@ -2,7 +2,7 @@
 
 use rdkafka::util::get_rdkafka_version;
 
-use super::open_files;
+use super::open_files::FileShares;
 use super::roles::Roles;
 use super::settings;
 use crate::config::{Config, Source};
@@ -55,7 +55,7 @@ pub(super) fn checks(roles: &Roles) -> &'static [ReadyCheck] {
 }
 
 /// Sets the gauges that describe the process, and logs its start.
-pub(super) fn describe(config: &Config, roles: &Roles, metrics: &Metrics) {
+pub(super) fn describe(config: &Config, roles: &Roles, files: &FileShares, metrics: &Metrics) {
     let librdkafka = get_rdkafka_version().1;
     let revision = option_env!("BELLWETHER_REVISION").unwrap_or("unknown");
     metrics
@@ -84,9 +84,7 @@ pub(super) fn describe(config: &Config, roles: &Roles, metrics: &Metrics) {
             .with_label_values(&[role.as_str()])
             .set(i64::from(config.kafka.partitions));
     }
-    metrics.in_flight_limit.set(i64::from(open_files::max_in_flight(
-        config.webhooks.max_in_flight,
-    )));
+    metrics.in_flight_limit.set(i64::from(files.max_in_flight));
     metrics
         .postgres_connections_max
         .set(i64::from(settings::most_connections(config, roles)));

@@ -31,8 +31,8 @@ pub(crate) struct Readiness {
 pub struct Health {
     metrics: Arc<Metrics>,
     checks: Mutex<BTreeMap<ReadyCheck, Result<(), String>>>,
-    /// By key: what was said last, and when.
-    notices: Mutex<BTreeMap<String, (String, i64)>>,
+    /// By key: what was said last, and when; without a time it holds for as long as the process.
+    notices: Mutex<BTreeMap<String, (String, Option<i64>)>>,
     ticks: Mutex<BTreeMap<String, Arc<AtomicI64>>>,
     /// Of each group member: how many partitions it was last assigned, or why that is still to
     /// come.
@@ -76,8 +76,13 @@ impl Health {
         notices.retain(|_, (_, said_ms)| is_current(*said_ms, now_ms));
         // Bounded: an operator reads a few, not thousands.
         if notices.len() < 20 || notices.contains_key(key) {
-            notices.insert(key.to_owned(), (text, now_ms));
+            notices.insert(key.to_owned(), (text, Some(now_ms)));
         }
+    }
+
+    /// Says something that does not change while the process runs.
+    pub(crate) fn standing_notice(&self, key: &str, text: String) {
+        lock(&self.notices).insert(key.to_owned(), (text, None));
     }
 
     /// Takes a notice back: it is no longer so.
@@ -170,8 +175,8 @@ impl Health {
     }
 }
 
-fn is_current(said_ms: i64, now_ms: i64) -> bool {
-    now_ms - said_ms < NOTICE_MS
+fn is_current(said_ms: Option<i64>, now_ms: i64) -> bool {
+    said_ms.is_none_or(|said_ms| now_ms - said_ms < NOTICE_MS)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -268,6 +273,9 @@ mod tests {
         assert_eq!(health.readiness(600_999).notices, ["again", "second"]);
         assert_eq!(health.readiness(601_000).notices, ["again"]);
         assert!(health.readiness(1_100_000).notices.is_empty());
+        health.standing_notice("stays", "for good".into());
+        assert_eq!(health.readiness(9_900_000).notices, ["for good"]);
+        health.end_notice("stays");
         health.notice("one", "once more".into(), 1_100_000);
         health.end_notice("one");
         assert!(health.readiness(1_100_000).notices.is_empty());

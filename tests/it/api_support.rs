@@ -74,7 +74,7 @@ impl Api {
         let base = format!("http://{}", listener.local_addr().expect("an address"));
         let service = api::router(state).into_make_service_with_connect_info::<SocketAddr>();
         let mut server = JoinSet::new();
-        let listener = api::answering(listener);
+        let listener = api::answering(listener, 1_000);
         server.spawn(async move { axum::serve(listener, service).await.expect("served") });
         let client = reqwest::Client::builder().no_proxy().build().expect("a client");
         let token = token(&pool, &Scope::Admin, Role::Editor).await;
