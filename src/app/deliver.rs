@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::context::AppContext;
+use super::ending;
 use crate::deliver::deliverer::{Deliverer, DelivererLinks};
 use crate::deliver::events::LaneEvent;
 use crate::deliver::health_book::HealthBook;
@@ -75,6 +76,7 @@ pub(super) fn start(
         Arc::clone(&app.metrics),
     );
     listen_for_parked(app, &shared.parked_hint, tasks);
+    ending::start(app, &shared.in_flight, tasks);
     let deliverer = deliverer(app, &shared, outcome_publisher, outcomes)?;
     start_intake(
         app,
@@ -147,7 +149,6 @@ fn deliverer(
     publisher: Arc<OutcomePublisher>,
     outcomes: mpsc::Sender<Outcome>,
 ) -> anyhow::Result<Deliverer> {
-    let tasks = TaskTracker::new();
     let attempts = AttemptSender {
         client: WebhookClient::new(client_options(app)?).context("starting the HTTP client")?,
         schedules: Arc::clone(&app.schedules),
@@ -155,7 +156,7 @@ fn deliverer(
         outcomes: outcomes.clone(),
         events: shared.events.clone(),
         metrics: Arc::clone(&app.metrics),
-        tasks: tasks.clone(),
+        tasks: TaskTracker::new(),
         give_up: app.lifecycle.give_up.clone(),
     };
     let links = DelivererLinks {
@@ -173,7 +174,7 @@ fn deliverer(
         health_book: Arc::clone(&shared.health_book),
         parked_hint: Arc::clone(&shared.parked_hint),
         metrics: Arc::clone(&app.metrics),
-        tasks,
+        tasks: TaskTracker::new(),
         give_up: app.lifecycle.give_up.clone(),
         timeout: app.config.webhooks.timeout,
     };

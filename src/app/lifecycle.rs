@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::telemetry::Health;
 
 /// Time from the end of the grace period until the process ends, whatever is left to write.
-const FINAL_WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const FINAL_WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The three steps of a process's end, in order; each token is cancelled when its step begins.
 #[derive(Debug, Clone, Default)]

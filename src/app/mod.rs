@@ -9,6 +9,7 @@ mod error_words;
 mod roles;
 mod host;
 mod lifecycle;
+mod ending;
 mod settings;
 mod reach;
 mod check;

@@ -58,6 +58,8 @@ mod endpoints;
 
 /// Times and states of looking at `parked`.
 mod looks;
+/// The end: what is under way ends, and nothing begins.
+mod finishing;
 /// Times of the gauges.
 mod gauge_times;
 /// Reads of stored health, one for each assignment.
@@ -89,7 +91,7 @@ pub(crate) struct DelivererLinks {
     /// Somebody has queued rows of `parked`.
     pub(crate) parked_hint: Arc<Notify>,
     pub(crate) metrics: Arc<Metrics>,
-    /// Attempts, republications, look-ups and waiting records.
+    /// Republications, look-ups and waiting records.
     pub(crate) tasks: TaskTracker,
     /// Cancelled at the end of the grace period.
     pub(crate) give_up: CancellationToken,
@@ -197,33 +199,6 @@ impl Deliverer {
         }
         self.finish(events).await;
         Ok(())
-    }
-
-    /// Lets what is under way end. Nothing begins any more: the partitions were given back.
-    async fn finish(mut self, mut events: mpsc::UnboundedReceiver<LaneEvent>) {
-        self.links.tasks.close();
-        let (tasks, give_up) = (self.links.tasks.clone(), self.links.give_up.clone());
-        loop {
-            tokio::select! {
-                // Before the end of the tasks, of which the last may have sent one.
-                biased;
-                Some(event) = events.recv() => match event {
-                    LaneEvent::Ended { webhook, end } => self.ended(webhook, end),
-                    // Claimed too late: the next owner need not wait for the claim's end.
-                    LaneEvent::Taken { rows, .. }
-                    | LaneEvent::Cancelled(rows)
-                    | LaneEvent::Waiting { ended: rows, .. } => {
-                        self.clean_up(rows.given_back(), Vec::new());
-                    }
-                    _ => {}
-                },
-                () = tasks.wait() => break tracing::info!("every request has ended"),
-                () = give_up.cancelled() => break tracing::warn!(
-                    requests = tasks.len(),
-                    "requests that still ran were given up at the end of the grace period"
-                ),
-            }
-        }
     }
 
     /// Does what can be done now. Returns when the next turn is due, at the latest.

@@ -59,23 +59,34 @@ impl HealthBook {
                 () = self.hurry.notified() => false,
                 () = stop.cancelled() => true,
             };
-            while self.write(&pool, &monitor).await {}
             if stopping {
-                return self.finish(&pool, &monitor).await;
+                self.finish(&pool, &monitor).await;
+                return Ok(());
             }
+            while self.write(&pool, &monitor).await {}
         }
     }
 
-    /// Tries again what was locked, for a moment: after it there is no later round.
-    async fn finish(&self, pool: &PgPool, monitor: &PgMonitor) -> anyhow::Result<()> {
-        for _ in 0..LAST_TRIES {
-            if self.lock().is_empty() {
-                break;
+    /// Writes the rest. What was locked is tried again for a moment: there is no later round. While
+    /// Postgres is away nothing is waited for: the next owner finds out itself.
+    async fn finish(&self, pool: &PgPool, monitor: &PgMonitor) {
+        for tries in 0..=LAST_TRIES {
+            let is_there = monitor.is_answering(clock::monotonic());
+            let unwritten = self.lock().len();
+            if unwritten == 0 || !is_there {
+                if unwritten > 0 {
+                    tracing::warn!(
+                        webhooks = unwritten,
+                        "the health of endpoints is not written: Postgres is away"
+                    );
+                }
+                return;
             }
-            tokio::time::sleep(LAST_TRY_WAIT).await;
+            if tries > 0 {
+                tokio::time::sleep(LAST_TRY_WAIT).await;
+            }
             while self.write(pool, monitor).await {}
         }
-        Ok(())
     }
 
     /// Writes the next row of each webhook; false if no more are left, or Postgres did not take

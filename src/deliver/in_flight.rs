@@ -63,6 +63,15 @@ struct InFlightDelivery {
     waiting: Vec<Work>,
 }
 
+/// Deliveries that are sent, or were, and of which something remains to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Unfinished {
+    /// Requests under way.
+    pub(crate) requests: usize,
+    /// Outcomes of requests that are not recorded, or of which what follows is not published.
+    pub(crate) outcomes: usize,
+}
+
 /// The reason for which a record is not worked on now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NotAdmitted {
@@ -134,6 +143,17 @@ impl InFlight {
     pub(crate) fn end_sending(&self, id: DeliveryId) {
         if let Some(one) = self.lock().at_work.get_mut(&id) {
             one.has_ended = true;
+        }
+    }
+
+    /// Counts what was begun and is not complete.
+    pub(crate) fn unfinished(&self) -> Unfinished {
+        let deliveries = self.lock();
+        let begun = || deliveries.at_work.values().filter(|one| one.claim.is_some());
+        let outcomes = begun().filter(|one| one.has_ended).count();
+        Unfinished {
+            requests: begun().count() - outcomes,
+            outcomes,
         }
     }
 

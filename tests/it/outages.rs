@@ -2,7 +2,7 @@
 //! the process goes on by itself.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::StatusCode;
 use serde_json::json;
@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::support::app::{Deployment, Process};
 use crate::support::eventually;
 use crate::support::faults::Wire;
-use crate::support::kafka::Raw;
+use crate::support::kafka::{self, Raw};
 use crate::support::receiver::{Answer, Receiver};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -206,6 +206,63 @@ async fn a_process_that_stops_while_kafka_is_away_ends_in_order() {
         let status = process.ended(TIMEOUT).await;
         assert!(status.success(), "{outage:?}: {status}");
     }
+}
+
+#[tokio::test]
+async fn a_process_that_stops_waits_for_no_look_up_in_vain() {
+    let wire = Wire::to_postgres().await;
+    let mut deployment = Deployment::create(&SHORT).await;
+    deployment.set("postgres.url", &wire.url(&deployment.database.url.clone()));
+    let mut process = deployment.serve(&[]).await;
+    let receiver = deployment.goal_receiver(&process, "hook.example").await;
+    publish_goals(&deployment, "hook.example", 0..1).await;
+    recorded(&deployment, "delivered", 1).await;
+    wire.silence();
+    publish_goals(&deployment, "hook.example", 1..4).await;
+    let topic = deployment.topic("deliveries");
+    eventually("three more are there", TIMEOUT, || async {
+        (kafka::read_all(&topic).len() == 4).then_some(())
+    })
+    .await;
+    process.terminate();
+    let told = Instant::now();
+    let status = process.ended(TIMEOUT).await;
+    let took = told.elapsed();
+    assert!(status.success(), "{status}");
+    assert!(
+        took < Duration::from_secs(11),
+        "{took:?}: no less than the grace period"
+    );
+    assert_eq!(receiver.received("hook").len(), 1);
+}
+
+#[tokio::test]
+async fn a_process_that_stops_waits_for_postgres_and_says_so() {
+    let wire = Wire::to_postgres().await;
+    let mut deployment = Deployment::create(&SHORT).await;
+    deployment.set("postgres.url", &wire.url(&deployment.database.url.clone()));
+    let mut process = deployment.serve(&[]).await;
+    let receiver = Receiver::start().await;
+    receiver.answer("hook", |_| Answer::status(200).after(Duration::from_secs(1)));
+    deployment
+        .goal_webhook(&process, "hook.example", &receiver.url("hook"))
+        .await;
+    deployment.registry_is_read(&process).await;
+    publish_goals(&deployment, "hook.example", 0..1).await;
+    receiver.wait_for("hook", 1).await;
+    wire.cut();
+    process.terminate();
+    eventually("it says what it waits for", TIMEOUT, || async {
+        process
+            .log_text()
+            .contains("PostgreSQL, which is away, to record 1 outcome ")
+            .then_some(())
+    })
+    .await;
+    wire.mend();
+    assert!(process.ended(TIMEOUT).await.success());
+    recorded(&deployment, "delivered", 1).await;
+    assert_eq!(receiver.received("hook").len(), 1);
 }
 
 #[tokio::test]

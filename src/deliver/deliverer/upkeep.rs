@@ -148,14 +148,8 @@ impl Deliverer {
         self.gauges.next = now + GAUGES_EVERY;
         self.gauges.ended_before = std::mem::take(&mut self.gauges.ended);
         self.gauges.round += 1;
+        self.show_in_flight();
         let metrics = &self.links.metrics;
-        let (careful, ok) = self.scheduler.in_flight();
-        for (state, count) in [(HealthState::Careful, careful), (HealthState::Ok, ok)] {
-            metrics
-                .in_flight
-                .with_label_values(&[state.as_str()])
-                .set(i64::from(count));
-        }
         let queued = i64::try_from(self.scheduler.queued() + self.arrivals.len()).unwrap_or(i64::MAX);
         metrics.thread_gauges.sum("deliver", &metrics.queued, queued);
         for (state, count) in self.scheduler.states() {
@@ -171,6 +165,17 @@ impl Deliverer {
         }
         if self.gauges.round.is_multiple_of(FORGET_EVERY) {
             self.scheduler.forget_idle(now_of(now));
+        }
+    }
+
+    /// Shows how many requests are in flight.
+    pub(super) fn show_in_flight(&self) {
+        let (careful, ok) = self.scheduler.in_flight();
+        for (state, count) in [(HealthState::Careful, careful), (HealthState::Ok, ok)] {
+            let in_flight = &self.links.metrics.in_flight;
+            in_flight
+                .with_label_values(&[state.as_str()])
+                .set(i64::from(count));
         }
     }
 
