@@ -293,9 +293,11 @@ impl Deliverer {
                 generation,
                 rows,
                 noted,
+                paused,
             } => {
                 self.maybe_sent.extend(noted);
                 self.take_health(generation, &rows);
+                self.looks.assigned(paused, clock::monotonic());
             }
             LaneEvent::Waiting { found, ended } => self.looked(found, ended),
             LaneEvent::Taken { asked, rows } => self.taken(&asked, rows),

@@ -35,12 +35,13 @@ pub(crate) enum LaneEvent {
     NotParked(WebhookId),
     /// A row of `parked` was removed.
     Unparked(WebhookId),
-    /// Health as other owners have stored it, read for a new assignment, and the sends that dead
-    /// owners had noted.
+    /// Health as other owners have stored it, read for a new assignment, the sends that dead owners
+    /// had noted, and the webhooks some of whose rows are marked as paused.
     HealthRead {
         generation: u64,
         rows: Vec<HealthRow>,
         noted: Vec<DeliveryId>,
+        paused: Vec<WebhookId>,
     },
     /// A look is over: webhooks for which rows wait, `None` after an error, and claimed rows of
     /// deliveries that have ended.

@@ -201,16 +201,16 @@ fn kept_row(work: &Work) -> Option<ParkedRow> {
 }
 
 /// Makes the work of a claimed row, under the assignment of its partition; `None` if the delivery's
-/// own row is gone.
+/// own row is gone. `paused_to_ms`: until when its webhook has been paused at the latest.
 pub(crate) fn work_of(
     row: ClaimedRow,
     assignment: Arc<Assignment>,
     read_at: Instant,
-    now_ms: i64,
+    paused_to_ms: i64,
 ) -> Option<(Work, DeliveryProgress)> {
     let delivery = row.delivery?;
     let pause_ms = match row.reason {
-        ParkReason::Paused => (now_ms - row.parked_at.timestamp_millis()).max(0),
+        ParkReason::Paused => (paused_to_ms - row.parked_at.timestamp_millis()).max(0),
         _ => 0,
     };
     let progress = DeliveryProgress {

@@ -173,6 +173,13 @@ impl Default for SendLimits {
 }
 
 impl Webhook {
+    /// Returns until when it has been paused at the latest, in milliseconds since the Unix epoch:
+    /// now if the pause goes on, the last change of its settings if the pause was lifted.
+    pub(crate) fn paused_to_ms(&self, now_ms: i64) -> i64 {
+        let until_ms = self.limits.paused_until_ms;
+        now_ms.min(until_ms.unwrap_or_else(|| self.updated_at.timestamp_millis()))
+    }
+
     /// Makes a webhook of which there is no row: without headers of its own, and with every limit
     /// as it is unless set.
     pub(crate) fn without_row(

@@ -16,6 +16,21 @@ pub(crate) struct RowPlace {
     delivery_id: Uuid,
 }
 
+/// Lists the webhooks of these partitions some of whose rows are marked as paused. Reads every row
+/// of the partitions: once for each assignment.
+pub(crate) async fn marked_webhooks(
+    connection: &mut PgConnection,
+    partitions: &[i32],
+) -> sqlx::Result<Vec<WebhookId>> {
+    let marked = sqlx::query_scalar!(
+        "select distinct webhook_id from parked where partition = any($1) and reason = 'paused'",
+        partitions
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(marked.into_iter().map(WebhookId::from_uuid).collect())
+}
+
 /// Reads the page of a webhook's rows after `after`, and marks what waits there as paused until
 /// `until`, from now on. Returns where the next page begins; `None`: this was the last one.
 ///

@@ -494,3 +494,51 @@ async fn a_pending_dead_letter_outlives_its_webhooks_end() {
     let cancelled = "select count(*) from deliveries where status = 'cancelled'";
     assert_eq!(stage.count(cancelled).await, 2);
 }
+
+/// Parks three goals for a pause of an hour, and stops the process.
+async fn paused_and_stopped() -> GoalStage {
+    let mut stage = GoalStage::start(&[], json!({"max_age_seconds": 3_600})).await;
+    stage.pause("now() + interval '1 hour'").await;
+    for number in 0..3 {
+        stage.goal(&format!("goal {number}")).await;
+    }
+    let paused = "select count(*) from parked where reason = 'paused'";
+    stage.count_is(paused, 3).await;
+    stage.process.terminate();
+    assert!(stage.process.ended(TIMEOUT).await.success());
+    stage
+}
+
+#[tokio::test]
+async fn a_pause_that_was_lifted_while_nobody_delivered_ends() {
+    let stage = paused_and_stopped().await;
+    for sql in [
+        "update webhooks set paused_until = null, updated_at = now()",
+        "update webhook_health set state = 'open', reason = 'timeouts', since = now(),
+             next_probe_at = now() + interval '1 hour'",
+    ] {
+        sqlx::query(sql).execute(stage.pool()).await.unwrap();
+    }
+    let _next = stage.deployment.serve(&[]).await;
+    let shown = "select count(*) from parked join deliveries d on d.id = delivery_id
+        where reason = 'circuit' and d.parked_reason = 'circuit' and d.parked_until <= now()";
+    stage.count_is(shown, 3).await;
+}
+
+#[tokio::test]
+async fn time_after_a_pause_counts_while_nobody_delivers() {
+    let stage = paused_and_stopped().await;
+    // Paused for an hour, and lifted two hours ago.
+    for sql in [
+        "update parked set parked_at = now() - interval '3 hours'",
+        "update deliveries set created_at = now() - interval '3 hours'",
+        "update webhooks set active_since = now() - interval '4 hours', paused_until = null,
+             updated_at = now() - interval '2 hours'",
+    ] {
+        sqlx::query(sql).execute(stage.pool()).await.unwrap();
+    }
+    let _next = stage.deployment.serve(&[]).await;
+    let expired = "select count(*) from deliveries where status = 'failed' and failure_reason = 'expired'";
+    stage.count_is(expired, 3).await;
+    assert_eq!(stage.receiver.all().len(), 0);
+}

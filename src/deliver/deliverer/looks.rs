@@ -6,6 +6,7 @@ use std::time::Instant;
 use crate::deliver::events::PauseChange;
 use crate::domain::health::ParkReason;
 use crate::domain::id::WebhookId;
+use crate::domain::webhook::Webhook;
 
 /// Outcomes that wait for the writer, from which on no rows are claimed.
 const MOST_UNSENT: usize = 256;
@@ -61,21 +62,23 @@ impl Looks {
         self.look_at = now;
     }
 
-    /// Finds what is to be changed of a webhook's rows at `now_ms`. `until_ms`: the end of its
-    /// pause, which may be over.
-    pub(super) fn pause_change(
-        &self,
-        id: WebhookId,
-        until_ms: Option<i64>,
-        now_ms: i64,
-    ) -> Option<PauseChange> {
+    /// Begins an assignment. Earlier owners have marked rows of the webhooks `paused`.
+    pub(super) fn assigned(&mut self, paused: impl IntoIterator<Item = WebhookId>, now: Instant) {
+        self.marked.clear();
+        self.paused.extend(paused);
+        self.look_now(now);
+    }
+
+    /// Finds what is to be changed of a webhook's rows at `now_ms`.
+    pub(super) fn pause_change(&self, webhook: &Webhook, now_ms: i64) -> Option<PauseChange> {
+        let (id, until_ms) = (webhook.id, webhook.limits.paused_until_ms);
         if let Some(until_ms) = until_ms.filter(|until_ms| *until_ms > now_ms) {
             let is_new = self.marked.get(&id) != Some(&until_ms);
             return is_new.then_some(PauseChange::Mark { until_ms });
         }
         // Another owner may have marked them.
         let is_unknown = until_ms.is_some() && self.ended.get(&id) != until_ms.as_ref();
-        let ended_ms = until_ms.unwrap_or(now_ms);
+        let ended_ms = webhook.paused_to_ms(now_ms);
         (is_unknown || self.paused.contains(&id)).then_some(PauseChange::End { until_ms, ended_ms })
     }
 
@@ -140,6 +143,8 @@ mod tests {
 
     use super::*;
     use crate::clock;
+    use crate::deliver::request;
+    use crate::domain::time::from_ms;
 
     const UNTIL_MS: i64 = 1_790_000_000_000;
 
@@ -158,6 +163,15 @@ mod tests {
         looks.is_taking = false;
         looks.refill_at = now + std::time::Duration::from_millis(20);
         assert!(!looks.may_refill(0, now) && looks.may_refill(0, looks.refill_at));
+    }
+
+    /// A webhook that is paused until then, or whose pause was lifted at `updated_ms`.
+    fn webhook(until_ms: Option<i64>, updated_ms: i64) -> Webhook {
+        let mut webhook = request::tests::webhook("https://receiver.test/hook");
+        webhook.id = id(1);
+        webhook.limits.paused_until_ms = until_ms;
+        webhook.updated_at = from_ms(updated_ms);
+        webhook
     }
 
     const MARK: PauseChange = PauseChange::Mark { until_ms: UNTIL_MS };
@@ -179,43 +193,38 @@ mod tests {
 
     #[test]
     fn a_pause_that_was_lifted_or_is_over_is_ended_once() {
-        let now_ms = UNTIL_MS - 1_000;
-        for (until_ms, now_ms) in [(None, now_ms), (Some(UNTIL_MS), UNTIL_MS)] {
+        let lifted_ms = UNTIL_MS - 1_000;
+        for (until_ms, ended_ms) in [(None, lifted_ms), (Some(UNTIL_MS), UNTIL_MS)] {
             let mut looks = Looks::new(clock::monotonic());
-            assert_eq!(
-                looks.pause_change(id(1), Some(UNTIL_MS), now_ms - 1_000),
-                Some(MARK)
-            );
+            let (paused, over) = (webhook(Some(UNTIL_MS), 0), webhook(until_ms, lifted_ms));
+            let (before_ms, now_ms) = (lifted_ms - 1_000, ended_ms + 5_000);
+            assert_eq!(looks.pause_change(&paused, before_ms), Some(MARK));
             looks.begin_marking(&[(id(1), MARK)]);
             looks.pauses_changed(vec![(id(1), MARK)]);
-            assert_eq!(looks.pause_change(id(1), Some(UNTIL_MS), now_ms - 1_000), None);
-            let ended_ms = now_ms;
+            assert_eq!(looks.pause_change(&paused, before_ms), None);
             let end = PauseChange::End { until_ms, ended_ms };
-            assert_eq!(looks.pause_change(id(1), until_ms, now_ms), Some(end));
+            assert_eq!(looks.pause_change(&over, now_ms), Some(end));
             looks.begin_marking(&[(id(1), end)]);
             // Decided while the pause lasted.
             looks.parked(id(1), ParkReason::Paused);
             looks.pauses_changed(vec![(id(1), end)]);
-            assert_eq!(looks.pause_change(id(1), until_ms, now_ms), Some(end));
+            assert_eq!(looks.pause_change(&over, now_ms), Some(end));
             looks.begin_marking(&[(id(1), end)]);
             looks.pauses_changed(vec![(id(1), end)]);
-            assert_eq!(looks.pause_change(id(1), until_ms, now_ms), None);
-            let again = now_ms - 1_000;
-            assert_eq!(looks.pause_change(id(1), Some(UNTIL_MS), again), Some(MARK));
+            assert_eq!(looks.pause_change(&over, now_ms), None);
+            assert_eq!(looks.pause_change(&paused, before_ms), Some(MARK));
         }
     }
 
     #[test]
     fn rows_that_an_earlier_owner_has_marked_are_ended_too() {
-        let looks = Looks::new(clock::monotonic());
-        assert_eq!(looks.pause_change(id(1), None, UNTIL_MS), None);
-        let end = PauseChange::End {
-            until_ms: Some(UNTIL_MS),
-            ended_ms: UNTIL_MS,
-        };
-        assert_eq!(
-            looks.pause_change(id(1), Some(UNTIL_MS), UNTIL_MS + 5_000),
-            Some(end)
-        );
+        let mut looks = Looks::new(clock::monotonic());
+        let (lifted, over) = (webhook(None, UNTIL_MS - 1_000), webhook(Some(UNTIL_MS), 0));
+        let now_ms = UNTIL_MS + 5_000;
+        let end = |until_ms, ended_ms| Some(PauseChange::End { until_ms, ended_ms });
+        assert_eq!(looks.pause_change(&over, now_ms), end(Some(UNTIL_MS), UNTIL_MS));
+        assert_eq!(looks.pause_change(&lifted, now_ms), None);
+        looks.assigned([id(1)], clock::monotonic());
+        assert_eq!(looks.pause_change(&lifted, now_ms), end(None, UNTIL_MS - 1_000));
     }
 }

@@ -2,6 +2,7 @@
 //! that are off or deleted. One look a second finds the webhooks for which rows wait; between two
 //! looks, rows are claimed as room appears.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sqlx::PgPool;
@@ -10,14 +11,15 @@ use super::{Deliverer, now_of};
 use crate::clock;
 use crate::deliver::decide::WebhookState;
 use crate::deliver::events::LaneEvent;
-use crate::deliver::resume::{Resume, resume};
+use crate::deliver::intake::work::{Assignment, Work};
+use crate::deliver::resume::{DeliveryProgress, Resume, resume};
 use crate::deliver::rows;
 use crate::domain::delivery::{DeliveryStatus, FailureReason};
 use crate::domain::event::EventType;
 use crate::domain::health::WaitingWebhook;
 use crate::domain::id::{DeliveryId, WebhookId};
 use crate::domain::time::from_ms;
-use crate::record::parked::{self, GivenBackRow, TakenRows};
+use crate::record::parked::{self, ClaimedRow, GivenBackRow, TakenRows};
 use crate::record::pg_monitor::PgMonitor;
 use crate::telemetry::Metrics;
 use crate::telemetry::words::PostgresOp;
@@ -190,7 +192,7 @@ impl Deliverer {
             match self.links.owned.assignment(row.partition) {
                 None => given_back.push(row.given_back()),
                 Some(assignment) if assignment.is_revoked() => given_back.push(row.given_back()),
-                Some(assignment) => match rows::work_of(row, assignment, now, now_ms) {
+                Some(assignment) => match self.work_of(row, assignment, now, now_ms) {
                     None => orphans.push(id),
                     Some((work, progress)) => {
                         let decision = resume(work.record.attempt, true, Some(&progress), now_ms);
@@ -213,6 +215,20 @@ impl Deliverer {
             );
         }
         self.clean_up(given_back, orphans);
+    }
+
+    fn work_of(
+        &self,
+        row: ClaimedRow,
+        assignment: Arc<Assignment>,
+        now: Instant,
+        now_ms: i64,
+    ) -> Option<(Work, DeliveryProgress)> {
+        let paused_to_ms = match self.snapshot(row.webhook_id).webhook {
+            WebhookState::There(webhook) => webhook.paused_to_ms(now_ms),
+            WebhookState::Unreadable | WebhookState::Absent => now_ms,
+        };
+        rows::work_of(row, assignment, now, paused_to_ms)
     }
 
     /// Gives rows of other owners back, and removes those whose delivery's history is gone.

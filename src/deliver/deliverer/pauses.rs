@@ -30,8 +30,7 @@ impl Deliverer {
             let WebhookState::There(webhook) = self.snapshot(id).webhook else {
                 return None;
             };
-            let until_ms = webhook.limits.paused_until_ms;
-            Some((id, self.looks.pause_change(id, until_ms, now_ms)?))
+            Some((id, self.looks.pause_change(&webhook, now_ms)?))
         };
         let changes: Vec<_> = waiting.into_iter().filter_map(change).collect();
         if changes.is_empty() {

@@ -13,7 +13,7 @@ use crate::domain::id::WebhookId;
 use crate::domain::time::from_ms;
 use crate::domain::webhook::DisableReason;
 use crate::record::health::{self, HealthRow};
-use crate::record::{parked, send_notes};
+use crate::record::{parked, pauses, send_notes};
 use crate::telemetry::words::PostgresOp;
 use crate::telemetry::words::WaitCause;
 
@@ -39,7 +39,7 @@ impl Deliverer {
         self.drop_revoked();
         let (pool, monitor) = (self.links.pool.clone(), self.links.monitor.clone());
         let (events, give_up) = (self.links.events.clone(), self.links.give_up.clone());
-        let dead = self.links.owned.take_dead();
+        let (dead, numbers) = (self.links.owned.take_dead(), self.links.owned.numbers());
         self.links.tasks.spawn(async move {
             let read = monitor.until_done(PostgresOp::Circuits, || async {
                 let mut connection = pool.acquire().await?;
@@ -51,13 +51,15 @@ impl Deliverer {
                         send_notes::adopt(&mut connection, &dead.nonces).await?
                     }
                 };
-                Ok((health::notable(&mut connection).await?, noted))
+                let paused = pauses::marked_webhooks(&mut connection, &numbers).await?;
+                Ok((health::notable(&mut connection).await?, noted, paused))
             });
-            if let Some((rows, noted)) = give_up.run_until_cancelled(Box::pin(read)).await {
+            if let Some((rows, noted, paused)) = give_up.run_until_cancelled(Box::pin(read)).await {
                 drop(events.send(LaneEvent::HealthRead {
                     generation,
                     rows,
                     noted,
+                    paused,
                 }));
             }
         });
@@ -87,8 +89,6 @@ impl Deliverer {
             }
         }
         self.backlog.clear();
-        self.looks.marked.clear();
-        self.looks.look_now(now);
     }
 
     /// Disables webhooks that are on though their endpoints are known as disabled for a while: the

@@ -91,6 +91,20 @@ async fn a_pause_marks_what_it_holds_back_and_nothing_else(pool: PgPool) {
     assert_eq!(shown, 4);
 }
 
+#[sqlx::test]
+async fn webhooks_with_marked_rows_are_listed_by_partition(pool: PgPool) {
+    let mut conn = pool.acquire().await.expect("a connection");
+    park(&mut conn, 1, "queue", -5.0).await;
+    park(&mut conn, 2, "circuit", -5.0).await;
+    let marked = marked_webhooks(&mut conn, &[0, 1]).await;
+    assert_eq!(marked.expect("read"), []);
+    mark(&mut conn, clock::now() + TimeDelta::hours(1)).await;
+    for (partitions, listed) in [(&[0, 1][..], &[webhook()][..]), (&[1], &[])] {
+        let marked = marked_webhooks(&mut conn, partitions).await;
+        assert_eq!(marked.expect("read"), listed);
+    }
+}
+
 async fn parked_at(conn: &mut PgConnection) -> Vec<DateTime<Utc>> {
     sqlx::query_scalar("select parked_at from parked order by delivery_id")
         .fetch_all(conn)
