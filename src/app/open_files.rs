@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::telemetry::words::ProcessRole;
 
 /// Files of everything but Postgres, endpoints and callers: the clients of Kafka have some twelve
-/// a broker, and there are listeners, tests of webhooks, the operator's webhook, name servers, logs.
+/// a broker, and there are listeners, tests of webhooks, the operator's webhook, name servers.
 const OWN: u64 = 96;
 /// Files that are kept free of connections to endpoints, where half of the limit is as much.
 const RESERVED: u64 = 256;

@@ -221,7 +221,7 @@ families! {
         => "Near `in_flight_limit`, requests wait for others to end.";
     /// Largest number of requests in flight at a time.
     in_flight_limit: IntGauge "in_flight_limit"
-        => "See `in_flight`.";
+        => "Less than `webhooks.max_in_flight`: the process may open too few files; `/readyz` says how many it needs.";
     /// Deliveries that were read and wait for their request.
     queued: IntGauge "queued"
         => "Grows when requests end more slowly than deliveries come.";

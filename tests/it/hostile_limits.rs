@@ -79,3 +79,61 @@ async fn more_origins_than_file_handles_fail_no_delivery() {
     println!("{origins} origins, {rounds} rounds: {attempts:?}");
     assert_eq!(attempts, [("2xx".to_owned(), all)]);
 }
+
+/// Most requests of a process that may open 256 files and is configured as usual.
+const MOST_REQUESTS: f64 = 83.0;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hung_endpoints_and_callers_leave_files_to_others() {
+    let mut deployment = Deployment::create(&[("webhooks.timeout", "5s")]).await;
+    deployment.set_open_files(256);
+    let process = deployment.serve(&[]).await;
+    let shortage = "may open 256 files, and its configuration needs 938: at most 83 requests";
+    let (_, readiness) = process.readyz().await.unwrap();
+    assert!(readiness["notices"].to_string().contains(shortage), "{readiness}");
+    assert!(process.log_text().contains(shortage));
+    assert_eq!(process.metric("bellwether_in_flight_limit").await, MOST_REQUESTS);
+
+    // Each a host and a site of its own, so that only the process's limits hold.
+    let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let mut held = Vec::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            held.push(stream);
+        }
+    });
+    let site = |number: u32| format!("hung-{number}.example");
+    for number in 1..=120 {
+        let url = format!("http://127.0.1.{number}:{port}/hook");
+        deployment.goal_webhook(&process, &site(number), &url).await;
+    }
+    let receiver = deployment.goal_receiver(&process, "healthy.example").await;
+    let address = process.api.strip_prefix("http://").unwrap();
+    let callers = (0..140).map(|_| TcpStream::connect(address));
+    let _callers = futures_util::future::try_join_all(callers).await.unwrap();
+    let goal = |site: String| json!({"site_id": site, "type": "goal", "name": "Signup"});
+    for number in 1..=120 {
+        deployment.publish(goal(site(number))).await;
+    }
+    process
+        .metric_is("bellwether_endpoints{state=\"careful\"}", 120.0)
+        .await;
+    let began = std::time::Instant::now();
+    for _ in 0..20 {
+        deployment.publish(goal("healthy.example".to_owned())).await;
+    }
+    receiver.wait_for("hook", 20).await;
+    let took = began.elapsed();
+    assert!(
+        took < Duration::from_secs(5),
+        "{took:?}: they waited for the hung ones"
+    );
+    let careful = process.metric("bellwether_in_flight{endpoint=\"careful\"}").await;
+    assert!(careful <= MOST_REQUESTS / 2.0, "{careful}");
+    println!("{} files are open", process.open_files());
+    let short = sqlx::query_scalar::<_, i64>(
+        "select count(*) from delivery_attempts where error like '%file handle%'",
+    );
+    assert_eq!(short.fetch_one(&deployment.database.pool).await.unwrap(), 0);
+}

@@ -98,11 +98,12 @@ impl WebhookClient {
     /// Makes a client. Reads the operating system's CA certificates and its settings of the DNS.
     pub(crate) fn new(options: ClientOptions) -> Result<Self, ClientError> {
         let rules = Arc::new(options.rules);
+        let pool = Arc::new(Pool::new(options.max_connections));
         let dialer = Dialer {
-            resolver: GuardedResolver::new(options.lookup, Arc::clone(&rules)),
+            resolver: GuardedResolver::new(options.lookup, Arc::clone(&rules), pool.spare_handles()),
             tls: Arc::new(tls_config(options.extra_roots_pem.as_deref())?),
             connect_timeout: options.connect_timeout,
-            pool: Arc::new(Pool::new(options.max_connections)),
+            pool,
         };
         Ok(Self {
             dialer: Arc::new(dialer),

@@ -13,6 +13,8 @@ mod dial;
 pub(crate) mod resolver;
 /// Idle and shared connections, and the file handles of all.
 mod pool;
+/// Handles for what a request can do without.
+mod spare_handles;
 /// A connection that is read at a bounded rate.
 mod paced;
 /// One exchange over HTTP/1.1.

@@ -21,10 +21,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::paced::LastRead;
+use super::spare_handles::SpareHandles;
 use crate::clock;
 
-/// Idle connections kept of one origin: as many requests as a host may have, so that a burst does
-/// not connect anew each time.
+/// Idle connections kept of one origin: as many as a host may have requests, for a burst.
 const IDLE_PER_ORIGIN: usize = 64;
 /// Longest time that a connection is kept idle. Many servers (Node) close theirs after 5 s; a
 /// request that is written into a closing one is lost, so our side closes first.
@@ -93,6 +93,7 @@ pub(super) enum ReadyConnection {
 /// The connections of a client.
 pub(super) struct Pool {
     handles: Arc<Semaphore>,
+    most: usize,
     waiting: AtomicUsize,
     shelves: Mutex<Shelves>,
     tasks: TaskTracker,
@@ -113,8 +114,10 @@ struct Shelf {
 
 impl Pool {
     pub(super) fn new(max_connections: usize) -> Self {
+        let most = max_connections.max(4);
         Self {
-            handles: Arc::new(Semaphore::new(max_connections.max(4))),
+            handles: Arc::new(Semaphore::new(most)),
+            most,
             waiting: AtomicUsize::new(0),
             shelves: Mutex::default(),
             tasks: TaskTracker::new(),
@@ -142,6 +145,11 @@ impl Pool {
     /// Acquires a handle if there is one.
     pub(super) fn spare_handle(&self) -> Option<Handle> {
         Arc::clone(&self.handles).try_acquire_owned().ok()
+    }
+
+    /// Returns the handles for what a request can do without.
+    pub(super) fn spare_handles(&self) -> SpareHandles {
+        SpareHandles::new(Arc::clone(&self.handles), self.most / 2)
     }
 
     /// Picks a connection that is there.

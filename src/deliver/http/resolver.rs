@@ -19,11 +19,12 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tokio::sync::Semaphore;
 
 use super::classify::Failure;
+use super::spare_handles::SpareHandles;
 use crate::domain::address::{AddressRules, Verdict};
 use crate::domain::attempt::AttemptResult;
 use crate::domain::site::SiteId;
 
-pub(crate) use dns::{Lookup, dns_lookup};
+pub(crate) use dns::{Lookup, LookupLinks, dns_lookup};
 
 /// Names of one site that may be looked up at a time.
 const NAMES_PER_SITE: usize = 16;
@@ -32,15 +33,17 @@ const NAMES_PER_SITE: usize = 16;
 pub(super) struct GuardedResolver {
     pub(super) lookup: Lookup,
     pub(super) rules: Arc<AddressRules>,
+    spare: SpareHandles,
     names: KeyedShares<(SiteId, String)>,
     sites: KeyedShares<SiteId>,
 }
 
 impl GuardedResolver {
-    pub(super) fn new(lookup: Lookup, rules: Arc<AddressRules>) -> Self {
+    pub(super) fn new(lookup: Lookup, rules: Arc<AddressRules>, spare: SpareHandles) -> Self {
         Self {
             lookup,
             rules,
+            spare,
             names: KeyedShares::new(1),
             sites: KeyedShares::new(NAMES_PER_SITE),
         }
@@ -53,7 +56,11 @@ impl GuardedResolver {
         let _name = name_share.acquire().await;
         let site_share = self.sites.of(site);
         let _site = site_share.acquire().await;
-        (self.lookup)(name.to_owned(), Arc::clone(&self.rules)).await
+        let links = LookupLinks {
+            rules: Arc::clone(&self.rules),
+            spare: self.spare.clone(),
+        };
+        (self.lookup)(name.to_owned(), links).await
     }
 
     /// Keeps the addresses that may be called, in the order they came.
@@ -112,6 +119,8 @@ impl<K: Hash + Eq + Clone> KeyedShares<K> {
 }
 
 mod dns;
+/// A bound on the sockets of DNS queries.
+mod sockets;
 
 #[cfg(test)]
 mod tests;

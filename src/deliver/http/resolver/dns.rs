@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use futures_util::future::{BoxFuture, Either, select};
 use hickory_resolver::config::{ResolveHosts, ResolverConfig, ResolverOpts};
-use hickory_resolver::net::{NetError, runtime::TokioRuntimeProvider};
+use hickory_resolver::net::NetError;
 use hickory_resolver::proto::op::Query;
 use hickory_resolver::proto::rr::{Name, RecordType};
-use hickory_resolver::{Hosts, TokioResolver, system_conf};
+use hickory_resolver::{Hosts, Resolver, system_conf};
 
+use super::sockets::{self, CountingRuntime};
+use crate::deliver::http::spare_handles::SpareHandles;
 use crate::domain::address::{AddressRules, Verdict};
 
 /// Longest time for which "there is no such name" is believed: a retry should find a name that
@@ -28,11 +30,18 @@ const RESOLUTION_DELAY: Duration = Duration::from_millis(500);
 /// Both kinds of addresses.
 const KINDS: [RecordType; 2] = [RecordType::AAAA, RecordType::A];
 
-/// A function that looks a name up: the DNS, except in tests. By the rules it knows when it has
-/// found enough.
-pub(crate) type Lookup = Arc<
-    dyn Fn(String, Arc<AddressRules>) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> + Send + Sync + 'static,
->;
+/// A function that looks a name up: the DNS, except in tests.
+pub(crate) type Lookup =
+    Arc<dyn Fn(String, LookupLinks) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> + Send + Sync + 'static>;
+
+/// The client's part in a look-up.
+#[derive(Debug, Clone)]
+pub(crate) struct LookupLinks {
+    /// By them it knows when it has found enough.
+    pub(super) rules: Arc<AddressRules>,
+    /// Handles for more than one socket a query.
+    pub(super) spare: SpareHandles,
+}
 
 /// The system's configuration of the DNS. Without a readable one only `/etc/hosts` is known.
 pub(crate) fn dns_lookup() -> Lookup {
@@ -52,9 +61,9 @@ pub(crate) fn dns_lookup() -> Lookup {
         }
     };
     let dns = Arc::new(dns);
-    Arc::new(move |name, rules| {
+    Arc::new(move |name, links| {
         let dns = Arc::clone(&dns);
-        Box::pin(async move { dns.look_up(&name, &rules).await })
+        Box::pin(async move { dns.look_up(&name, &links).await })
     })
 }
 
@@ -66,7 +75,7 @@ struct Dns {
     search: Vec<Name>,
     /// Dots that a name has at least which is first looked for as it stands.
     ndots: usize,
-    resolver: Option<TokioResolver>,
+    resolver: Option<Resolver<CountingRuntime>>,
 }
 
 impl Dns {
@@ -81,7 +90,7 @@ impl Dns {
         options.use_hosts_file = ResolveHosts::Never;
         let (ndots, search) = (options.ndots, servers.domain.iter().chain(&servers.search));
         let search = search.cloned().collect();
-        let mut builder = TokioResolver::builder_with_config(servers, TokioRuntimeProvider::default());
+        let mut builder = Resolver::builder_with_config(servers, CountingRuntime::default());
         *builder.options_mut() = options;
         Ok(Self {
             hosts,
@@ -93,8 +102,8 @@ impl Dns {
 
     /// Looks up the addresses of a name. Once there is one that may be called, the other kind of
     /// addresses is waited for only briefly.
-    async fn look_up(&self, name: &str, rules: &AddressRules) -> io::Result<Vec<IpAddr>> {
-        let may_call = |ip: &IpAddr| !matches!(rules.check(*ip), Verdict::Refused(_));
+    async fn look_up(&self, name: &str, links: &LookupLinks) -> io::Result<Vec<IpAddr>> {
+        let may_call = |ip: &IpAddr| !matches!(links.rules.check(*ip), Verdict::Refused(_));
         let candidates = self.candidates(name)?;
         if let Some(found) = candidates.iter().find_map(|name| self.in_hosts(name)) {
             return Ok(found);
@@ -103,7 +112,8 @@ impl Dns {
         let resolver = resolver.ok_or_else(|| io::Error::other("there is no name server to ask"))?;
         let mut last = Ok(Vec::new());
         for name in candidates {
-            let [v6, v4] = KINDS.map(|kind| ask(resolver, name.clone(), kind));
+            let [v6, v4] =
+                KINDS.map(|kind| sockets::bounded(links.spare.clone(), ask(resolver, name.clone(), kind)));
             last = both(v6, v4, may_call).await;
             if last.as_ref().is_ok_and(|found| !found.is_empty()) {
                 break;
@@ -147,7 +157,7 @@ impl Dns {
 }
 
 /// Asks the name servers for one kind of addresses.
-async fn ask(resolver: &TokioResolver, name: Name, kind: RecordType) -> io::Result<Vec<IpAddr>> {
+async fn ask(resolver: &Resolver<CountingRuntime>, name: Name, kind: RecordType) -> io::Result<Vec<IpAddr>> {
     let found = resolver.lookup(name, kind).await.map_err(lookup_error)?;
     let records = found.answers().iter();
     Ok(records.filter_map(|record| record.data.ip_addr()).collect())

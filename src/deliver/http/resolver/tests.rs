@@ -1,4 +1,5 @@
 use super::*;
+use crate::deliver::http::pool::Pool;
 
 fn ips(texts: &[&str]) -> Vec<IpAddr> {
     texts
@@ -14,7 +15,7 @@ fn site(name: &str) -> SiteId {
 #[test]
 fn a_mixed_answer_is_used_without_what_is_refused() {
     let lookup: Lookup = Arc::new(|_, _| Box::pin(async { Ok(vec![]) }));
-    let resolver = GuardedResolver::new(lookup, Arc::default());
+    let resolver = GuardedResolver::new(lookup, Arc::default(), Pool::new(64).spare_handles());
     let mixed = ips(&["10.0.0.1", "8.8.8.8", "::1", "2606:4700::1111"]);
     assert_eq!(resolver.judge(&mixed), Ok(ips(&["8.8.8.8", "2606:4700::1111"])));
     let refused = resolver.judge(&ips(&["::1", "10.0.0.1"])).expect_err("refused");
@@ -33,7 +34,7 @@ async fn names_that_hang_hold_up_their_own_site_only() {
             Ok(ips(&["8.8.8.8"]))
         })
     });
-    let resolver = GuardedResolver::new(lookup, Arc::default());
+    let resolver = GuardedResolver::new(lookup, Arc::default(), Pool::new(64).spare_handles());
     let slow = site("slow.example");
     let names: Vec<String> = (0..NAMES_PER_SITE)
         .map(|number| format!("hung-{number}.test"))

@@ -1,10 +1,13 @@
+use std::collections::HashSet;
 use std::future::pending;
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Mutex;
 use std::thread;
 
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig};
 
 use super::*;
+use crate::deliver::http::pool::Pool;
 
 /// Bound of what must not wait for an answer that never comes; the resolver itself gives up later.
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -20,13 +23,21 @@ fn name(text: &str) -> Name {
 
 /// A resolver with a name server that has the address 8.8.8.8 for every name, and never answers for
 /// the other kind. With `is_silent` it never answers at all.
-#[expect(clippy::disallowed_methods, reason = "a server of a test ends with it")]
 fn dns(hosts: &str, is_silent: bool) -> Dns {
+    dns_and_askers(hosts, is_silent).0
+}
+
+/// The same, with the addresses from which the name server was asked.
+#[expect(clippy::disallowed_methods, reason = "a server of a test ends with it")]
+fn dns_and_askers(hosts: &str, is_silent: bool) -> (Dns, Arc<Mutex<HashSet<SocketAddr>>>) {
+    let asked_from = Arc::new(Mutex::new(HashSet::new()));
+    let askers = Arc::clone(&asked_from);
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
     let address = socket.local_addr().expect("an address");
     thread::spawn(move || {
         let mut query = [0; 512];
         while let Ok((length, from)) = socket.recv_from(&mut query) {
+            askers.lock().expect("askers").insert(from);
             // Header, name, kind, class; the name ends with an empty label.
             let name_end = 12
                 + query[12..length]
@@ -50,13 +61,37 @@ fn dns(hosts: &str, is_silent: bool) -> Dns {
     let servers = ResolverConfig::from_parts(None, vec![], vec![server]);
     let mut known = Hosts::default();
     known.read_hosts_conf(hosts.as_bytes()).expect("hosts");
-    Dns::new(servers, ResolverOpts::default(), known).expect("a resolver")
+    let dns = Dns::new(servers, ResolverOpts::default(), known).expect("a resolver");
+    (dns, asked_from)
 }
 
 async fn look_up(dns: &Dns, name: &str) -> io::Result<Vec<IpAddr>> {
-    let rules = AddressRules::default();
-    let looking = dns.look_up(name, &rules);
+    let links = links(&Pool::new(64));
+    let looking = dns.look_up(name, &links);
     tokio::time::timeout(TIMEOUT, looking).await.expect("in time")
+}
+
+fn links(pool: &Pool) -> LookupLinks {
+    LookupLinks {
+        rules: Arc::default(),
+        spare: pool.spare_handles(),
+    }
+}
+
+#[tokio::test]
+async fn a_query_has_one_socket_while_handles_are_scarce() {
+    for (is_scarce, fewest, most) in [(true, 2, 2), (false, 3, 6)] {
+        let (dns, asked_from) = dns_and_askers("", true);
+        let pool = Pool::new(64);
+        let _held = pool.handles(if is_scarce { 33 } else { 1 }).await;
+        // Within a try, in which the question is asked twice more.
+        let links = links(&pool);
+        let looking = dns.look_up("hung.example.com", &links);
+        let ended = tokio::time::timeout(Duration::from_millis(1_700), looking).await;
+        assert!(ended.is_err(), "{ended:?}");
+        let sockets = asked_from.lock().expect("askers").len();
+        assert!((fewest..=most).contains(&sockets), "{is_scarce}: {sockets}");
+    }
 }
 
 #[tokio::test]
