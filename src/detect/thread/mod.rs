@@ -74,6 +74,8 @@ mod tick;
 mod gauges;
 /// The watch over sources.
 mod watch_sources;
+/// Partitions whose ends cannot be learned.
+mod unknown_ends;
 
 /// Longest wait for a record, and so for noticing a rebalance.
 const READ_TIMEOUT: Duration = Duration::from_millis(10);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::counts::Counts;
 use super::open_batches::{OpenBatches, Unacknowledged};
 use super::outbox::Outbox;
-use super::position::{EndQuestion, Positions, SHORT_ENDS, SourceState, missed};
+use super::position::{Positions, SourceState, missed};
 use super::state_log::StateLog;
 use crate::detect::completeness::Completeness;
 use crate::detect::engine::Engine;
@@ -19,6 +19,8 @@ use crate::kafka::topic_partition::TopicPartition;
 mod handling;
 /// Commits, and the lag.
 mod committing;
+/// Questions for ends, and the answers.
+mod ends;
 
 /// Most batches that wait for acknowledgements. Batches beyond the bound are joined into one, so
 /// memory stays bounded even when one record is never acknowledged.
@@ -174,61 +176,6 @@ impl OwnedPartition {
                 source.holds_back = false;
                 source.newer_at = None;
             }
-        }
-    }
-
-    /// Notes that the ends of all sources and of the states are asked for. A question that is still
-    /// open is not asked again. What was published before `routed_until_ms` to other sources has
-    /// been routed.
-    pub(crate) fn note_questions(&mut self, asked_ms: i64, routed_until_ms: Option<i64>) {
-        let routed = self.engine.routed_source();
-        for source in 0..self.sources.len() {
-            let next = self.completeness().next(source);
-            let proves_ms = match routed == Some(source) {
-                true => routed_until_ms.map(|until_ms| until_ms.min(asked_ms)),
-                false => Some(asked_ms),
-            };
-            if let (Some(state), Some(next)) = (&mut self.sources[source], next) {
-                state.asked.get_or_insert(EndQuestion {
-                    asked_ms,
-                    next,
-                    proves_ms,
-                });
-            }
-        }
-        self.state_log.note_question(asked_ms);
-    }
-
-    /// Notes that the question for a source's end has failed.
-    pub(crate) fn forget_question(&mut self, source: usize) {
-        if let Some(state) = self.sources.get_mut(source).and_then(Option::as_mut) {
-            state.asked = None;
-        }
-    }
-
-    /// Notes the end of a source's partition, as it was answered to a request of `asked_ms`.
-    ///
-    /// An end before what had been read by then is short. What was read since says nothing: the
-    /// answer is older.
-    pub(crate) fn prove_end(&mut self, source: usize, end: i64, asked_ms: i64) {
-        let Some(state) = self.sources.get_mut(source).and_then(Option::as_mut) else {
-            return;
-        };
-        let question = state
-            .asked
-            .take()
-            .filter(|question| question.asked_ms == asked_ms);
-        let proves_ms = match question {
-            Some(question) => question.proves_ms,
-            None if self.engine.routed_source() == Some(source) => None,
-            None => Some(asked_ms),
-        };
-        let is_short = question.is_some_and(|question| end < question.next);
-        state.short_ends = if is_short { state.short_ends + 1 } else { 0 };
-        if !is_short {
-            self.engine.completeness_mut().prove_end(source, end, proves_ms);
-        } else if state.short_ends >= SHORT_ENDS {
-            self.is_back(source, end);
         }
     }
 

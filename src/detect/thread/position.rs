@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::str::FromStr;
 
+use super::unknown_ends::UnknownEnd;
 use crate::detect::completeness::{CompleteFrom, Completeness, SourceCompleteness};
 use crate::kafka::commits::Commit;
 use crate::kafka::session::commit_metadata::CommitMetadata;
@@ -124,6 +125,8 @@ pub(crate) struct SourceState {
     pub(crate) newer_at: Option<i64>,
     /// The question for the partition's end that is not answered yet.
     pub(crate) asked: Option<EndQuestion>,
+    /// Set while its end cannot be learned.
+    pub(crate) unknown_end: Option<UnknownEnd>,
     /// Answers in a row with an end before what had been read when it was asked for.
     pub(crate) short_ends: u32,
     /// Offset of the last commit that was sent.
@@ -141,6 +144,7 @@ impl SourceState {
             holds_back: false,
             newer_at: None,
             asked: None,
+            unknown_end: None,
             short_ends: 0,
             sent_offset: position.committed,
             sent_metadata: position.metadata.to_string(),

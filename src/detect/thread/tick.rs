@@ -1,8 +1,8 @@
 //! A thread's work of each second, and the answers to the questions it asks then.
 
+use super::unknown_ends::cause;
 use super::{Detector, owned_mut};
 use crate::clock;
-use crate::kafka::error_words::code_in_words;
 use crate::kafka::topic_partition::TopicPartition;
 
 /// Most partitions of a thread that wait and are named one by one on `/readyz`.
@@ -58,6 +58,7 @@ impl Detector {
             }
         }
         self.name_unrestored(now_ms);
+        self.name_unknown_ends(now_ms);
     }
 
     /// Says on `/readyz` which partitions wait, each with its own reason: a few, and how many more.
@@ -99,13 +100,13 @@ impl Detector {
                 (Err(_), Some(owned)) if at.topic == state_topic => owned.state_log.forget_question(),
                 (Ok(end), Some(owned)) => owned.prove_end(at.topic, end, answer.asked_ms),
                 (Err(code), Some(owned)) => {
-                    owned.forget_question(at.topic);
+                    owned.forget_question(at.topic, code, clock::now_ms());
                     self.links.client_events.note(Some(code));
                     if let Some(suppressed) = self.links.client_events.admit(Some(code)) {
                         tracing::warn!(
                             topic = self.counts.source(at.topic),
                             partition = at.partition,
-                            error = code_in_words(code),
+                            error = cause(code),
                             suppressed,
                             "the end of a partition is not known, and its silent sites wait"
                         );

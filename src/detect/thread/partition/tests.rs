@@ -1,3 +1,5 @@
+use rdkafka::error::RDKafkaErrorCode;
+
 use super::*;
 use crate::detect::completeness::CompleteFrom;
 use crate::detect::engine::record::RecordFacts;
@@ -161,7 +163,7 @@ fn what_is_read_while_an_end_is_asked_for_makes_it_no_shorter() {
         // Asked for again, and the answer to the first question is lost.
         owned.note_questions(asked_ms, None);
         owned.note_questions(asked_ms + 500, None);
-        owned.forget_question(0);
+        owned.forget_question(0, RDKafkaErrorCode::RequestTimedOut, asked_ms);
     }
 }
 

@@ -1,0 +1,96 @@
+//! Partitions whose ends cannot be learned: their silent sites wait, and `/readyz` says so.
+
+use rdkafka::error::RDKafkaErrorCode;
+
+use super::Detector;
+use crate::kafka::error_words::code_in_words;
+
+/// Time for which an end may be unknown without a notice, as while a leader changes.
+const QUIET_MS: i64 = 5_000;
+/// Most partitions of a thread that are named.
+const MAX_NAMED: usize = 6;
+
+/// Failure of the questions for an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct UnknownEnd {
+    /// When the first of them failed, in milliseconds since the Unix epoch.
+    pub(crate) since_ms: i64,
+    pub(crate) code: RDKafkaErrorCode,
+}
+
+impl Detector {
+    /// Names the partitions whose ends have not been known for a while.
+    pub(super) fn name_unknown_ends(&self, now_ms: i64) {
+        let unknown: Vec<(String, UnknownEnd)> = self
+            .owned
+            .iter()
+            .flatten()
+            .flat_map(|owned| owned.unknown_ends())
+            .filter(|(_, unknown)| now_ms - unknown.since_ms >= QUIET_MS)
+            .map(|(at, unknown)| {
+                (
+                    format!("{}/{}", self.counts.source(at.topic), at.partition),
+                    unknown,
+                )
+            })
+            .collect();
+        let key = format!("unknown ends {}", self.settings.name);
+        match in_words(&unknown) {
+            Some(text) => self.links.health.notice(&key, text, now_ms),
+            None => self.links.health.end_notice(&key),
+        }
+    }
+}
+
+fn in_words(unknown: &[(String, UnknownEnd)]) -> Option<String> {
+    let (_, first) = unknown.first()?;
+    let named: Vec<&str> = unknown
+        .iter()
+        .take(MAX_NAMED)
+        .map(|(name, _)| name.as_str())
+        .collect();
+    let more = match unknown.len() - named.len() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    Some(format!(
+        "their ends cannot be learned, so silent sites wait: {}{more} ({})",
+        named.join(", "),
+        cause(first.code)
+    ))
+}
+
+/// Words for why an end is not known. Of a partition without a leader the client says that it does
+/// not exist.
+pub(super) fn cause(code: RDKafkaErrorCode) -> String {
+    match code {
+        RDKafkaErrorCode::UnknownPartition | RDKafkaErrorCode::UnknownTopicOrPartition => {
+            "no broker leads the partition, or it is gone".to_owned()
+        }
+        code => code_in_words(code),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_few_partitions_are_named_and_the_rest_counted() {
+        let unknown: Vec<(String, UnknownEnd)> = (0..8)
+            .map(|partition| {
+                let code = RDKafkaErrorCode::UnknownPartition;
+                (format!("a/{partition}"), UnknownEnd { since_ms: 0, code })
+            })
+            .collect();
+        assert_eq!(in_words(&[]), None);
+        assert_eq!(
+            in_words(&unknown[..1]).as_deref(),
+            Some(
+                "their ends cannot be learned, so silent sites wait: a/0 (no broker leads the partition, or it is gone)"
+            )
+        );
+        let all = in_words(&unknown).expect("words");
+        assert!(all.contains("a/5 and 2 more (no broker"), "{all}");
+    }
+}
