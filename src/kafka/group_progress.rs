@@ -1,4 +1,4 @@
-//! How far a group has come in its topics, asked by a client that is no member of it.
+//! Progress of a group in its topics, asked for by a client that is no member of it.
 
 use std::fmt;
 use std::time::Duration;

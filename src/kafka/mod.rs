@@ -21,7 +21,7 @@ pub mod batch_record;
 pub mod topic_partition;
 mod queue;
 pub(crate) mod log_ends;
-/// How far a group has come.
+/// Progress of a group.
 pub(crate) mod group_progress;
 pub(crate) mod headers;
 pub mod producer;

@@ -8,7 +8,8 @@ use crate::domain::id::WebhookId;
 use crate::domain::site::SiteId;
 
 /// Gives a goal its new name in every webhook of the site that names it, and in the hours in which
-/// it was counted. Returns these webhooks. Needs a transaction, which holds the row of the site: no webhook is made meanwhile.
+/// it was counted. Returns these webhooks. Needs a transaction, which holds the row of the site: no
+/// webhook is made meanwhile.
 pub(crate) async fn follow(
     conn: &mut PgConnection,
     site_id: &SiteId,

@@ -10,7 +10,7 @@ pub(crate) mod thread;
 mod partition;
 /// The form of a keyed event.
 pub(crate) mod record;
-/// How far the role has come.
+/// Progress of the role, for detectors.
 pub mod progress;
 /// Sites by their aliases.
 pub(crate) mod aliases;

@@ -1,5 +1,5 @@
-//! How far the role `route` has come, for detectors: a silence on `bellwether.events` says nothing
-//! while records lie unread in a source that is not keyed by site.
+//! Progress of the role `route`, for detectors: a silence on `bellwether.events` says nothing while
+//! records lie unread in a source that is not keyed by site.
 //!
 //! Guaranteed: every record that a source held before [`RoutedUntil`] is on `bellwether.events`, or
 //! led to nothing. The router commits an offset when what lies before it is acknowledged, so a
@@ -42,7 +42,7 @@ struct WantedEnds {
     ends: BTreeMap<TopicPartition, i64>,
 }
 
-/// What is known of the router's progress.
+/// Progress of the router, by Kafka's answers.
 #[derive(Debug, Default)]
 pub(crate) struct RouteProgress {
     wanted: Option<WantedEnds>,
