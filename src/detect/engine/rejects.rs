@@ -1,7 +1,7 @@
 //! Records that are rejected.
 
 use super::Engine;
-use super::event_time::{is_too_far_ahead, whole_second};
+use super::event_time::{is_too_far_ahead, time_of_subscribers, whole_second};
 use super::record::RecordFacts;
 use crate::detect::site::passing::Passing;
 use crate::detect::site::site_outcome::SiteOutcome;
@@ -104,7 +104,8 @@ impl Engine {
         };
         let origin = record.origin(&self.config, at_ms, record.record_ms);
         let judged = (!rebuilds).then_some((origin, &passing));
-        outcome.add(state.count_reject(counted, judged, &mut self.resources));
+        let record_ms = time_of_subscribers(source, record.record_ms, now_ms);
+        outcome.add(state.count_reject(counted, record_ms, judged, &mut self.resources));
         if !rebuilds && state.next_due == 0 {
             state.schedule(&passing);
         }

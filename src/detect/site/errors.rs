@@ -25,10 +25,10 @@ impl SiteState {
         {
             return SiteOutcome::default();
         }
-        let segments = &mut resources.segments;
+        let (segments, record_ms) = (&mut resources.segments, occurring.origin.record_ms);
         let due = self
             .triggers
-            .add_error(occurring.event, occurring.counted, segments);
+            .add_error(occurring.event, occurring.counted, record_ms, segments);
         if due.is_none() {
             return SiteOutcome::default();
         }
@@ -69,6 +69,7 @@ impl SiteState {
     pub(crate) fn count_reject(
         &mut self,
         counted: CountedEvent,
+        record_ms: i64,
         judged: Option<(RecordOrigin<'_>, &Passing)>,
         resources: &mut PartitionResources,
     ) -> SiteOutcome {
@@ -80,7 +81,9 @@ impl SiteState {
         if let Some((origin, passing)) = judged {
             outcome.add(self.judge_errors(Some(counted.second), origin, passing));
         }
-        let due = self.triggers.add_reject(counted, &mut resources.segments);
+        let due = self
+            .triggers
+            .add_reject(counted, record_ms, &mut resources.segments);
         if due.is_some() {
             self.look_by(due);
             if let Some((origin, passing)) = judged {

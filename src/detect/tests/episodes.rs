@@ -395,6 +395,28 @@ fn errors(conditions: Vec<ErrorSettings>) -> Site {
 }
 
 #[test]
+fn errors_before_an_enabling_count_no_more_when_read_again() {
+    let site = errors(vec![ErrorSettings::ErrorEvents {
+        count: 5,
+        event: None,
+        window_seconds: 3_600,
+    }]);
+    let later = changed(&site, |site| {
+        let mut own = (*site.webhooks[0]).clone();
+        own.active_since_ms = RECORD_MS + 5;
+        site.webhooks[0] = Arc::new(own);
+    });
+    let mut again = Fed::log([later]);
+    let mut error = |record_ms: i64| {
+        again.record_ms = record_ms;
+        again.feed(&event("a", EventKind::Error, 1_000_000)).len()
+    };
+    let before: usize = (0..5).map(|ago| error(RECORD_MS + ago)).sum();
+    let since: usize = (5..9).map(|ago| error(RECORD_MS + ago)).sum();
+    assert_eq!((before, since, error(RECORD_MS + 9)), (0, 0, 1));
+}
+
+#[test]
 fn error_events_fire_at_their_number() {
     let of = |event: Option<&str>| ErrorSettings::ErrorEvents {
         count: 3,

@@ -27,15 +27,19 @@ impl SiteTriggers {
 
     /// Counts an event as an error, where it is one. Returns the next instant at which something
     /// may fall due by it, if it was counted.
+    ///
+    /// An error of `record_ms`, before all webhooks of a trigger, is not its own: it would count only
+    /// where it is read again.
     pub(crate) fn add_error(
         &mut self,
         event: &Event<'_>,
         counted: CountedEvent,
+        record_ms: i64,
         segments: &mut Segments,
     ) -> Option<u32> {
         let mut due = None;
         for trigger in &mut self.list {
-            if trigger.counts_error(event) {
+            if trigger.counts_error(event) && trigger.was_there(record_ms) {
                 due = earlier(due, trigger.add(counted, segments));
             }
         }
@@ -54,12 +58,17 @@ impl SiteTriggers {
         }
     }
 
-    /// Counts a rejected record. Returns the next instant at which something may fall due by it, if
-    /// it was counted.
-    pub(crate) fn add_reject(&mut self, counted: CountedEvent, segments: &mut Segments) -> Option<u32> {
+    /// Counts a rejected record of `record_ms`, as [`Self::add_error`] does an error. Returns the
+    /// next instant at which something may fall due by it, if it was counted.
+    pub(crate) fn add_reject(
+        &mut self,
+        counted: CountedEvent,
+        record_ms: i64,
+        segments: &mut Segments,
+    ) -> Option<u32> {
         let mut due = None;
         for trigger in &mut self.list {
-            if trigger.condition.is_of_rejects() {
+            if trigger.condition.is_of_rejects() && trigger.was_there(record_ms) {
                 due = earlier(due, trigger.add(counted, segments));
             }
         }
@@ -100,6 +109,11 @@ impl Trigger {
             }) => event.kind == EventKind::Custom && event.name.as_deref() == Some(name),
             _ => false,
         }
+    }
+
+    /// True if one of its webhooks was there at a time.
+    fn was_there(&self, record_ms: i64) -> bool {
+        self.subscribers.iter().any(|one| one.since_ms <= record_ms)
     }
 
     /// Counts an event. Returns the instant at which the first of those counted leaves the window:
