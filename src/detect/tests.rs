@@ -11,6 +11,7 @@ mod lacking;
 mod episodes;
 mod extremes;
 mod renames;
+mod peaks;
 mod silences;
 mod source_silences;
 mod two_sources;

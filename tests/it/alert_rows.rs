@@ -101,8 +101,13 @@ impl Stage {
         self.process.ended(TIMEOUT).await;
     }
 
-    /// Waits until the site has one alert, whose end is as it should be, with its notification.
+    /// Waits until the site has one alert of two visitors, whose end is as it should be, with its
+    /// notification.
     async fn one_alert(&self, site: &str, ended_at: Option<i64>) {
+        self.one_alert_of(site, ended_at, 2).await;
+    }
+
+    async fn one_alert_of(&self, site: &str, ended_at: Option<i64>, peak: u32) {
         let path = format!("/api/sites/{site}/alerts");
         let time = |value: &Value| value.as_str().map(|text| text.parse::<DateTime<Utc>>().unwrap());
         let second = |second: i64| from_ms(second * 1_000);
@@ -115,7 +120,7 @@ impl Stage {
             let [alert] = &alerts[..] else { return None };
             let is_right = time(&alert["started_at"]) == Some(second(BEGIN))
                 && time(&alert["ended_at"]) == ended_at.map(second)
-                && alert["peak"] == 2
+                && alert["peak"] == peak
                 && alert["notification_id"].is_string();
             is_right.then_some(())
         })
@@ -135,6 +140,17 @@ async fn a_kill_right_after_an_episodes_end_leaves_no_open_alert() {
     stage.process.signal("KILL");
     stage.start_again().await;
     stage.one_alert(SITES[0], Some(END)).await;
+}
+
+#[tokio::test]
+async fn the_peak_of_an_alert_that_goes_on_is_shown() {
+    let stage = Stage::start().await;
+    stage.spike(SITES[0]).await;
+    stage.one_alert(SITES[0], None).await;
+    for visitor in ["v3", "v4", "v5"] {
+        stage.visit(SITES[0], visitor, BEGIN + 1).await;
+    }
+    stage.one_alert_of(SITES[0], None, 5).await;
 }
 
 #[tokio::test]

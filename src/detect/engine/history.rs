@@ -54,6 +54,9 @@ impl Engine {
             for (hour, row) in state.hand_over_hours(is_last) {
                 handed_over.hours.push(((state.id.clone(), hour), row));
             }
+            if is_last {
+                handed_over.episodes.extend(self.sites[index].take_grown());
+            }
             if !is_rebuilding {
                 handed_over.settled.extend(self.settle_rows(index));
             }

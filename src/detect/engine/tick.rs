@@ -1,7 +1,7 @@
 //! The passing of time without a record.
 
-use super::Engine;
 use super::event_time::whole_second;
+use super::{Engine, MAX_EPISODES};
 use crate::detect::site::passing::{Passing, PassingClock};
 use crate::domain::event::SourceClock;
 
@@ -43,6 +43,7 @@ impl Engine {
             }
             self.move_silent(index, self.moves_on_to(clock, source), now_ms);
             self.save(index, now_ms);
+            self.tell_peaks(index, now_ms);
         }
     }
 
@@ -181,6 +182,24 @@ impl Engine {
         if now_ms - state.saved_at_ms >= SAVE_INTERVAL_MS {
             state.saved_at_ms = now_ms;
             self.mark_dirty(index);
+        }
+    }
+
+    /// Hands over the rows of a site's episodes going on whose peak grew, once a minute at most: it
+    /// may do so with every event. They wait while there is little room, for the rows of episodes
+    /// that begin or end.
+    fn tell_peaks(&mut self, index: usize, now_ms: i64) {
+        let state = &mut self.sites[index];
+        if state.episodes() == 0
+            || now_ms - state.rows.peaks_told_ms < SAVE_INTERVAL_MS
+            || self.episodes.len() >= MAX_EPISODES / 2
+        {
+            return;
+        }
+        let grown = state.take_grown();
+        if !grown.is_empty() {
+            state.rows.peaks_told_ms = now_ms;
+            self.hand_over_later(grown);
         }
     }
 

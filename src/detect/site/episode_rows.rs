@@ -26,6 +26,8 @@ pub(crate) struct EpisodeRows {
     loaded_at: Option<u32>,
     /// True once it was asked for open rows that belong to nobody.
     is_settled: bool,
+    /// When peaks of episodes going on were last told, in milliseconds since the Unix epoch.
+    pub(crate) peaks_told_ms: i64,
 }
 
 impl EpisodeRows {

@@ -94,6 +94,14 @@ impl SiteState {
         running.map(|change| history_entry(&self.site, change, None))
     }
 
+    /// Takes the rows of the episodes going on whose peak grew.
+    pub(crate) fn take_grown(&mut self) -> Vec<EpisodeEntry> {
+        let grown = self.triggers.take_grown().into_iter();
+        grown
+            .map(|change| history_entry(&self.site, change, None))
+            .collect()
+    }
+
     /// Returns that the site's episodes are known, for its open rows of others to be ended. Not
     /// before its clock is known, and not if something of its triggers is known to a newer version
     /// only.

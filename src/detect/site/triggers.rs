@@ -20,6 +20,8 @@ pub(super) mod named;
 mod stored;
 /// Triggers of renamed goals.
 mod renaming;
+/// Peaks of the episodes going on.
+mod peaks;
 
 use std::collections::BTreeMap;
 
@@ -46,6 +48,8 @@ pub(crate) struct SiteTriggers {
     lowest_threshold: u32,
     /// Number of triggers that are firing.
     firing: u32,
+    /// True if the peak of an episode going on changed at an event.
+    has_grown: bool,
     pub(super) needs: TriggerNeeds,
     /// Triggers that count single events, one a name, while there are any to count.
     named: BTreeMap<Condition, Trigger>,
@@ -95,6 +99,7 @@ impl SiteTriggers {
             list: Vec::new(),
             lowest_threshold: u32::MAX,
             firing: 0,
+            has_grown: false,
             needs: TriggerNeeds::default(),
             named: BTreeMap::new(),
             foreign: Vec::new(),
@@ -220,25 +225,10 @@ impl SiteTriggers {
     }
 
     fn settle(&mut self, evaluation: &Evaluation) {
+        self.has_grown |= evaluation.has_grown;
         if evaluation.changed {
             self.count_firing();
         }
-    }
-
-    /// Notes the most extreme counts of the episodes going on. Returns true if one changed.
-    pub(crate) fn note_peaks(&mut self, reading: SiteReading<'_>) -> bool {
-        if self.firing == 0 {
-            return false;
-        }
-        let mut changed = false;
-        for trigger in self.all_mut().filter(|trigger| !trigger.is_passed_on()) {
-            let count = trigger.rule.count(reading);
-            if let Some(episode) = trigger.state.episode_mut() {
-                let peak = trigger.rule.peak(episode.peak, count);
-                changed |= std::mem::replace(&mut episode.peak, peak) != peak;
-            }
-        }
-        changed
     }
 
     /// The state of each webhook's trigger.

@@ -248,6 +248,7 @@ impl Trigger {
             state: TriggerState::Armed,
             subscribers,
             is_due: false,
+            is_peak_untold: false,
             is_held: false,
             foreign: None,
         };

@@ -41,6 +41,8 @@ pub(crate) struct EpisodeNotice {
 pub(crate) struct Evaluation {
     /// The state is to be written.
     pub(crate) changed: bool,
+    /// The peak of an episode that goes on changed.
+    pub(crate) has_grown: bool,
     pub(crate) notices: Vec<EpisodeNotice>,
     /// Notifications decided and not sent.
     pub(crate) withheld: Vec<(EventType, SuppressReason)>,

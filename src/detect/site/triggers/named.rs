@@ -81,6 +81,7 @@ fn named_trigger(site: &Site, event: EventType, condition: &Condition, settings:
         state: TriggerState::Armed,
         subscribers: Vec::new(),
         is_due: false,
+        is_peak_untold: false,
         is_held: false,
         foreign: None,
     };

@@ -159,6 +159,7 @@ fn from_stored(stored: StoredTrigger, now: u32) -> Trigger {
         state,
         subscribers: subscribers.collect(),
         is_due: false,
+        is_peak_untold: false,
         is_held: false,
         foreign: None,
     }

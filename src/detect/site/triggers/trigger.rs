@@ -25,6 +25,8 @@ pub(crate) struct Trigger {
     pub(super) subscribers: Vec<Subscriber>,
     /// Marked to be judged at the next instant.
     pub(super) is_due: bool,
+    /// True if the row of its episode has an earlier peak.
+    pub(super) is_peak_untold: bool,
     /// True if a newer version has stored a condition of its type that is not known here.
     pub(super) is_held: bool,
     /// A state that a newer version wrote: it is passed on as it is, and the trigger is not judged.
@@ -108,9 +110,7 @@ impl Trigger {
         let reading = input.reading;
         let count = self.rule.count(reading);
         let started_at = self.state.episode().map(|episode| episode.started_at);
-        if let Some(episode) = self.state.episode_mut() {
-            episode.peak = self.rule.peak(episode.peak, count);
-        }
+        evaluation.has_grown |= self.note_peak(reading);
         let evidence = Evidence {
             level: self.rule.level(started_at, reading),
             now: reading.now(),
@@ -147,7 +147,8 @@ impl Trigger {
     }
 
     /// Adds the episode going on to the history of alerts.
-    fn add_change(&self, evaluation: &mut Evaluation) {
+    fn add_change(&mut self, evaluation: &mut Evaluation) {
+        self.is_peak_untold = false;
         evaluation.episodes.extend(self.running());
     }
 
@@ -200,8 +201,7 @@ impl Trigger {
     }
 
     /// Notifies those who want to know of the end of an episode whose beginning they know of.
-    fn notify_end(&mut self, mut episode: Episode, input: &TriggerInput<'_>, evaluation: &mut Evaluation) {
-        episode.peak = self.rule.peak(episode.peak, self.rule.count(input.reading));
+    fn notify_end(&mut self, episode: Episode, input: &TriggerInput<'_>, evaluation: &mut Evaluation) {
         if !episode.is_shared {
             evaluation.episodes.push(EpisodeChange {
                 ended_at: Some(input.reading.now()),
