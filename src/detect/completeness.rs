@@ -7,6 +7,10 @@
 use std::ops::Range;
 
 use crate::domain::event::SourceClock;
+use seen::SeenRecords;
+
+/// Records seen by one clock.
+mod seen;
 
 /// End of a source's partition, and the wall instant before which everything stored lies before it:
 /// that before the broker was asked, or none.
@@ -46,50 +50,6 @@ impl From<CompleteFrom> for SourceCompleteness {
             _ => CompleteFrom::Ever,
         };
         Self { own, of_logs }
-    }
-}
-
-/// Records seen by one clock.
-#[derive(Debug, Clone, Copy)]
-struct SeenRecords {
-    /// Time from which every record has been seen.
-    complete_from: CompleteFrom,
-    /// True from a gap until the next record.
-    has_gap: bool,
-}
-
-impl SeenRecords {
-    fn new(complete_from: CompleteFrom) -> Self {
-        Self {
-            complete_from: match complete_from {
-                CompleteFrom::Unknown => CompleteFrom::Ever,
-                known => known,
-            },
-            has_gap: complete_from == CompleteFrom::Unknown,
-        }
-    }
-
-    fn close_gap(&mut self, at_ms: i64) {
-        if std::mem::take(&mut self.has_gap) {
-            self.complete_from = self.complete_from.max(CompleteFrom::At(at_ms));
-        }
-    }
-
-    fn to_commit(self) -> CompleteFrom {
-        match self.has_gap {
-            true => CompleteFrom::Unknown,
-            false => self.complete_from,
-        }
-    }
-
-    /// The whole second from which every record has been seen, as
-    /// [`Completeness::complete_from`] gives it.
-    fn first_second(self) -> u32 {
-        match self.to_commit() {
-            CompleteFrom::Ever => 0,
-            CompleteFrom::At(ms) => second_from(ms),
-            CompleteFrom::Unknown => u32::MAX,
-        }
     }
 }
 
@@ -135,6 +95,8 @@ pub(crate) struct Completeness {
     mixed: Option<usize>,
     /// Absent for a source without this partition.
     sources: Box<[Option<SourceProgress>]>,
+    /// For each source, true if it is missing as a whole: nobody knows what it holds.
+    missing: Box<[bool]>,
 }
 
 impl Completeness {
@@ -143,6 +105,7 @@ impl Completeness {
         let clocks: Box<[SourceClock]> = clocks.into_iter().collect();
         Self {
             sources: vec![None; clocks.len()].into_boxed_slice(),
+            missing: vec![false; clocks.len()].into_boxed_slice(),
             mixed: None,
             clocks,
         }
@@ -174,6 +137,12 @@ impl Completeness {
             last_end: None,
             proven_until_ms: None,
         });
+    }
+
+    /// Sets for each source if it is missing as a whole. Such a one proves no end, and no window is
+    /// known to hold its records.
+    pub(crate) fn set_missing(&mut self, missing: &[bool]) {
+        self.missing = missing.into();
     }
 
     /// Notes that a loaded state accounts for the records of a source up to an offset.
@@ -299,15 +268,22 @@ impl Completeness {
         if self.is_rebuilding() {
             return u32::MAX;
         }
-        let sources = self.sources.iter().zip(&self.clocks).enumerate();
-        let seconds = sources.filter_map(|(source, (progress, its))| {
-            let progress = progress.as_ref()?;
-            match *its == clock {
-                true => Some(progress.own.first_second()),
-                false => (self.mixed == Some(source)).then(|| progress.of_logs.first_second()),
-            }
-        });
+        let seconds = (0..self.clocks.len()).filter_map(|source| self.seen_from(source, clock));
         seconds.max().unwrap_or(0)
+    }
+
+    /// The same of one source; `None` if it holds no records of that clock.
+    fn seen_from(&self, source: usize, clock: SourceClock) -> Option<u32> {
+        let is_own = self.clocks[source] == clock;
+        if !is_own && self.mixed != Some(source) {
+            return None;
+        }
+        if self.missing[source] {
+            return Some(u32::MAX);
+        }
+        let progress = self.sources[source].as_ref()?;
+        let seen = if is_own { progress.own } else { progress.of_logs };
+        Some(seen.first_second())
     }
 
     /// True if the count of `window_seconds` at the second `now` of a clock is exact, and not a
@@ -337,7 +313,7 @@ impl Completeness {
     /// Wall instant up to which silent sites may be moved: all records stored before it have been
     /// handled. `None` while that is not proven for every source.
     pub(crate) fn proven_until_ms(&self) -> Option<i64> {
-        if self.is_rebuilding() {
+        if self.is_rebuilding() || self.missing.contains(&true) {
             return None;
         }
         let sources = self.sources.iter().flatten();
@@ -386,12 +362,6 @@ impl Completeness {
         let sources = self.sources.iter().flatten();
         sources.map(|one| (one.committed - one.next).max(0)).sum()
     }
-}
-
-/// First whole second that lies at or after a time, held between 1 and 2106.
-fn second_from(ms: i64) -> u32 {
-    let second = ms.div_euclid(1_000) + i64::from(ms.rem_euclid(1_000) > 0);
-    u32::try_from(second.clamp(1, i64::from(u32::MAX - 1))).unwrap_or(u32::MAX - 1)
 }
 
 #[cfg(test)]

@@ -139,7 +139,7 @@ families! {
     /// Time since the instant up to which every stored record is proven to have been handled, of
     /// the partition where it lies furthest back.
     proven_end_age: Gauge "proven_end_age_seconds"
-        => "Above a minute, brokers do not say where a partition ends, or it is not read up to there: silent sites are not moved on, and their drops wait.";
+        => "Above a minute, brokers do not say where a partition ends, a source's topic is missing, or it is not read up to there: silent sites are not moved on, and their drops wait.";
     /// Partitions in which some window does not hold all records.
     partitions_incomplete: IntGauge "partitions_incomplete"
         => "After a gap: counts are lower bounds, on which no drop fires and no spike arms again.";

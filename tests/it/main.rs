@@ -56,6 +56,7 @@ mod crash;
 mod detect_completeness;
 mod detect_replicas;
 mod topics_anew;
+mod source_missing;
 mod fleet;
 mod source_rejects;
 mod handover;

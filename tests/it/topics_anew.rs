@@ -19,7 +19,7 @@ use crate::support::receiver::{Answer, Receiver};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-async fn delete(topics: &[&str]) {
+pub(crate) async fn delete(topics: &[&str]) {
     let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
         .set("bootstrap.servers", kafka::brokers())
         .create()

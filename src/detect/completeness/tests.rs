@@ -213,3 +213,20 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_missing_source_proves_no_end_and_no_window() {
+    let mut completeness = Completeness::new([SourceClock::Live, SourceClock::Live, SourceClock::Log]);
+    // The first one is not assigned.
+    completeness.begin(1, 0, 0, CompleteFrom::Ever);
+    completeness.prove_end(1, 0, 5_000);
+    let read = |completeness: &Completeness| {
+        let from = [SourceClock::Live, SourceClock::Log].map(|clock| completeness.complete_from(clock));
+        (completeness.proven_until_ms(), from)
+    };
+    assert_eq!(read(&completeness), (Some(5_000), [0, 0]));
+    completeness.set_missing(&[true, false, false]);
+    assert_eq!(read(&completeness), (None, [u32::MAX, 0]));
+    completeness.set_missing(&[false, false, true]);
+    assert_eq!(read(&completeness), (None, [0, u32::MAX]));
+}

@@ -5,7 +5,7 @@
 //! committed only when every record that its record led to is acknowledged; an episode's state is
 //! acknowledged before its deliveries are published.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
@@ -76,6 +76,8 @@ mod gauges;
 mod watch_sources;
 /// Partitions whose ends cannot be learned.
 mod unknown_ends;
+/// Sources that are missing as a whole.
+mod missing;
 
 /// Longest wait for a record, and so for noticing a rebalance.
 const READ_TIMEOUT: Duration = Duration::from_millis(10);
@@ -131,6 +133,10 @@ struct Detector {
     owned: Vec<Option<Box<OwnedPartition>>>,
     /// Assigned partition numbers that cannot be restored for now.
     unrestored: BTreeMap<i32, Unrestored>,
+    /// Partitions of the sources of which the group has a commit, or had one.
+    seen: BTreeSet<TopicPartition>,
+    /// For each source, true if it was missing as a whole when partitions were last assigned.
+    missing: Vec<bool>,
     log_ends: LogEnds,
     last_replay_line: Instant,
     failed_seeks: Throttle,
@@ -183,6 +189,8 @@ pub fn run(member: GroupMember, settings: DetectSettings, links: DetectLinks) ->
             .collect(),
         silent: vec![false; settings.engine.sources.len()],
         unrestored: BTreeMap::new(),
+        seen: BTreeSet::new(),
+        missing: vec![false; settings.engine.sources.len()],
         log_ends,
         last_replay_line: now,
         failed_seeks: Throttle::default(),

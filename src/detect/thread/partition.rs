@@ -48,8 +48,9 @@ pub(crate) struct OwnedPartition {
     went_back: Option<WentBack>,
     /// True until the client reads it from where it was restored.
     is_elsewhere: bool,
-    /// Wall instant of the first tick.
-    first_tick_ms: Option<i64>,
+    /// Wall instant since which nothing more is proven, unless something is: that of the first
+    /// tick, or the last one that was proven before the partition was given back.
+    unproven_since_ms: Option<i64>,
     /// Decisions of the record being handled.
     decisions: Vec<Decision>,
 }
@@ -97,7 +98,7 @@ impl OwnedPartition {
             batch_end: None,
             went_back: None,
             is_elsewhere: false,
-            first_tick_ms: None,
+            unproven_since_ms: None,
             decisions: Vec::new(),
         }
     }
@@ -297,7 +298,7 @@ impl OwnedPartition {
 
     /// Advances silent sites, as far as it is proven that their records have been read.
     pub(crate) fn tick(&mut self, now_ms: i64) {
-        self.first_tick_ms.get_or_insert(now_ms);
+        self.unproven_since_ms.get_or_insert(now_ms);
         match self.completeness().proven_until_ms() {
             Some(until_ms) => self.engine.tick(until_ms, true),
             None => self.engine.tick(now_ms, false),
@@ -305,9 +306,23 @@ impl OwnedPartition {
     }
 
     /// Wall instant before which every stored record is proven to have been handled; while nothing
-    /// is proven, the instant at which the partition was taken; `None` before the first tick.
+    /// is proven, the last one before, or that at which the partition was taken; `None` before the
+    /// first tick.
     pub(crate) fn proven_until_ms(&self) -> Option<i64> {
-        self.completeness().proven_until_ms().or(self.first_tick_ms)
+        self.completeness().proven_until_ms().or(self.unproven_since_ms)
+    }
+
+    /// Notes up to when everything had been proven to be handled before the partition was given
+    /// back.
+    pub(crate) fn note_proven_before(&mut self, proven_until_ms: Option<i64>) {
+        self.unproven_since_ms = proven_until_ms;
+    }
+
+    /// Sets for each source if it is missing as a whole.
+    pub(crate) fn set_missing(&mut self, missing: &[bool]) {
+        let proven_until_ms = self.proven_until_ms();
+        self.engine.completeness_mut().set_missing(missing);
+        self.unproven_since_ms = proven_until_ms;
     }
 
     /// Partitions of the sources.

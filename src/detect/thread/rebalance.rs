@@ -78,6 +78,7 @@ impl GroupThread for Detector {
                 .list
                 .push(*at);
         }
+        self.find_missing(list)?;
         self.restore(&partition_numbers(list), PATIENT)?;
         self.begin_reading(batch_reader)?;
         self.watch_assigned(list, clock::now_ms());
@@ -196,6 +197,7 @@ impl Detector {
         let wanted = Wanted {
             list: &list,
             anew: &anew,
+            seen: &self.seen,
             timeout: patience.lookup,
             needs_one: patience.needs_one,
         };
@@ -208,18 +210,8 @@ impl Detector {
         )?;
         let mut restored = Vec::new();
         for (partition, positions) in std::mem::take(&mut lookup.positions) {
-            let retained = self.session.retained.remove(&partition);
-            match retained.filter(|owned| owned.can_continue_at(&positions, self.session.nonce())) {
-                Some(mut owned) => {
-                    owned.engine.set_registry(Arc::clone(&registry));
-                    restored.push(Restored::Retained(owned));
-                }
-                None => {
-                    let state_end = lookup.state_ends.get(&partition).copied().unwrap_or(0);
-                    let owned = self.new_partition(partition, positions, Arc::clone(&registry), state_end);
-                    restored.push(Restored::New(owned));
-                }
-            }
+            let state_end = lookup.state_ends.get(&partition).copied().unwrap_or(0);
+            restored.push(self.retained_or_new(partition, positions, &registry, state_end));
         }
         let (session, stop) = (&self.session, &self.links.stop);
         let mut last_line = clock::monotonic();
@@ -244,6 +236,28 @@ impl Detector {
             self.note_unrestored(partition, reason);
         }
         Ok(())
+    }
+
+    /// A partition as it was retained, if it can go on from these positions, or one without any
+    /// state.
+    fn retained_or_new(
+        &mut self,
+        partition: i32,
+        positions: Positions,
+        registry: &Arc<Registry>,
+        state_end: i64,
+    ) -> Restored {
+        match self.session.retained.remove(&partition) {
+            Some(mut owned) if owned.can_continue_at(&positions, self.session.nonce()) => {
+                owned.engine.set_registry(Arc::clone(registry));
+                Restored::Retained(owned)
+            }
+            retained => {
+                let mut owned = self.new_partition(partition, positions, Arc::clone(registry), state_end);
+                owned.note_proven_before(retained.and_then(|owned| owned.proven_until_ms()));
+                Restored::New(owned)
+            }
+        }
     }
 
     /// A partition without any state, from these positions on.
@@ -340,13 +354,15 @@ impl Detector {
     /// Adopts restored partitions.
     fn own(&mut self, restored: Vec<Restored>) -> anyhow::Result<()> {
         for one in restored {
-            let owned = match one {
+            let mut owned = match one {
                 Restored::Retained(owned) => owned,
                 Restored::New(mut owned) => {
                     owned.publish_unconfirmed(&self.outbox);
                     owned
                 }
             };
+            owned.set_missing(&self.missing);
+            self.seen.extend(owned.partitions());
             self.unrestored.remove(&owned.partition);
             let index = usize::try_from(owned.partition).context("a partition's number")?;
             if self.owned.len() <= index {

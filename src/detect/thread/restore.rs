@@ -102,7 +102,7 @@ pub(crate) fn look_up(
         let positions = lookup.positions.entry(at.partition);
         positions.or_insert_with(|| vec![None; state_topic])[at.topic] = position;
     }
-    lookup.start_first(log_ends, &unusable, wanted.timeout, settings);
+    lookup.start_first(log_ends, &unusable, wanted, settings);
     lookup.state_beginnings = of_topic(&beginnings, state_topic);
     lookup.state_ends = of_topic(&ends, state_topic);
     lookup.remove_unrestorable();
@@ -186,7 +186,7 @@ impl Lookup {
         &mut self,
         log_ends: &mut LogEnds,
         unusable: &[Unusable],
-        timeout: Duration,
+        wanted: &Wanted<'_>,
         settings: &DetectSettings,
     ) {
         let back_ms = i64::try_from(settings.first_start_back.as_millis()).unwrap_or(i64::MAX);
@@ -197,11 +197,12 @@ impl Lookup {
         };
         let asked = unusable.iter().map(|one| one.at).filter(|at| !is_whole(*at));
         let asked: Vec<TopicPartition> = asked.collect();
-        let starts = log_ends.find(&asked, OffsetSpec::At(since_ms), timeout);
+        let starts = log_ends.find(&asked, OffsetSpec::At(since_ms), wanted.timeout);
         for one in unusable {
             let at = one.at;
             if !one.was_committed {
                 self.uncommitted.insert(at);
+                self.lost.extend(wanted.seen.get(&at));
             }
             let start = match starts.get(&at) {
                 None => one.low,

@@ -54,11 +54,18 @@ impl GroupMember {
 
     /// Number of a topic's partitions, asked of a broker. `None` if none has told it in time.
     pub(crate) fn partition_count(&self, topic: &str, timeout: Duration) -> Option<i32> {
-        let metadata = self.consumer.fetch_metadata(Some(topic), timeout).ok()?;
-        let found = metadata.topics().iter().find(|one| one.name() == topic)?;
+        self.find_partition_count(topic, timeout).ok().flatten()
+    }
+
+    /// Number of a topic's partitions, asked of a broker. `None` if there is no such topic, or the
+    /// broker shows none of its partitions.
+    pub(crate) fn find_partition_count(&self, topic: &str, timeout: Duration) -> KafkaResult<Option<i32>> {
+        let metadata = self.consumer.fetch_metadata(Some(topic), timeout)?;
+        let found = metadata.topics().iter().find(|one| one.name() == topic);
         // A broker that has not caught up may know the topic without its partitions.
-        let count = i32::try_from(found.partitions().len()).ok();
-        count.filter(|count| *count > 0 && found.error().is_none())
+        let known = found.filter(|one| one.error().is_none());
+        let count = known.and_then(|one| i32::try_from(one.partitions().len()).ok());
+        Ok(count.filter(|count| *count > 0))
     }
 
     /// First and next offset of a partition, asked of its broker.

@@ -81,6 +81,27 @@ fn an_episode_waits_until_its_end_is_proven() {
 }
 
 #[test]
+fn the_proof_of_a_missing_source_grows_old() {
+    let mut owned = owned(engine_ahead());
+    owned.tick(1_000);
+    assert_eq!(owned.proven_until_ms(), Some(1_000), "never proven");
+    owned.prove_end(0, 10, 5_000);
+    owned.tick(6_000);
+    owned.set_missing(&[true]);
+    owned.tick(90_000);
+    assert_eq!(owned.proven_until_ms(), Some(5_000));
+    // The partition comes back after a rebalance, and its state must be loaded anew.
+    let mut again = self::owned(engine_ahead());
+    again.note_proven_before(owned.proven_until_ms());
+    again.set_missing(&[true]);
+    again.tick(95_000);
+    assert_eq!(again.proven_until_ms(), Some(5_000));
+    again.set_missing(&[false]);
+    again.prove_end(0, 10, 96_000);
+    assert_eq!(again.proven_until_ms(), Some(96_000));
+}
+
+#[test]
 fn removed_records_are_counted_and_leave_a_gap() {
     let (mut counts, metrics) = counts();
     let mut owned = owned(engine_ahead());

@@ -21,6 +21,8 @@ pub(crate) struct Lookup {
     pub(crate) made_anew: BTreeSet<TopicPartition>,
     /// Partitions of the sources without a commit.
     pub(super) uncommitted: BTreeSet<TopicPartition>,
+    /// The ones of these that had a commit.
+    pub(super) lost: BTreeSet<TopicPartition>,
     /// Number of the state topic's partitions, if a broker has told it.
     pub(super) state_partitions: Option<i32>,
     /// First offsets of the state topic's partitions.
@@ -36,6 +38,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) list: &'a [TopicPartition],
     /// Partitions whose offsets went back: they are read from their beginning.
     pub(crate) anew: &'a BTreeSet<TopicPartition>,
+    /// Partitions of which the group has a commit, or had one.
+    pub(crate) seen: &'a BTreeSet<TopicPartition>,
     /// Longest wait for a partition's leader.
     pub(crate) timeout: Duration,
     /// True if it fails where none of them can be restored.

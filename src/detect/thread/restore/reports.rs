@@ -103,13 +103,14 @@ pub(crate) fn report_lost_states(topic: &str, partition: i32, positions: &Positi
     }
 }
 
-/// Logs that the group has no commit of a source of which stored states account for records.
+/// Logs that the group has no commit of a source any more: it had one, or stored states account for
+/// records of it.
 pub(super) fn report_lost_commit(topic: &str, partition: i32) {
     tracing::warn!(
         topic,
         partition,
-        "the committed offset is gone and stored states account for records, as when a topic is made anew; drops \
-         and the ends of spikes wait until their windows hold only what is read from now on"
+        "the committed offset is gone, as when a topic is made anew; drops and the ends of spikes wait until their \
+         windows hold only what is read from now on"
     );
 }
 
