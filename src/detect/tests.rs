@@ -12,6 +12,7 @@ mod episodes;
 mod extremes;
 mod renames;
 mod peaks;
+mod handovers;
 mod silences;
 mod source_silences;
 mod two_sources;

@@ -47,6 +47,15 @@ impl HourSummary {
         self.median.filter(|_| is_learned(self.covered))
     }
 
+    /// Takes the greater of two counts of the same events, made at two times.
+    pub(crate) fn take_greater(&mut self, other: &Self) {
+        self.events = self.events.max(other.events);
+        for (name, count) in &other.goals {
+            let most = self.goals.entry(name.clone()).or_default();
+            *most = (*most).max(*count);
+        }
+    }
+
     /// The events that a whole hour would have, if so many came in the minutes that were counted.
     pub(crate) fn in_whole_hour(&self, events: u64) -> f64 {
         match self.covered.count_ones() {

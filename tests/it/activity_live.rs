@@ -139,6 +139,47 @@ async fn an_owner_that_ends_leaves_the_hour_it_is_in() {
 }
 
 #[tokio::test]
+async fn a_stop_beside_an_absent_postgres_loses_no_count() {
+    let wire = Wire::to_postgres().await;
+    let mut deployment = Deployment::create(&[
+        ("sources", "[{topic=\"{source}\", clock=\"log\"}]"),
+        // Short, because a stop waits so long for what Postgres does not take.
+        ("webhooks.timeout", "2s"),
+        ("shutdown.grace", "12s"),
+    ])
+    .await;
+    let (direct, cut) = (
+        deployment.database.url.clone(),
+        wire.url(&deployment.database.url),
+    );
+    deployment.set("postgres.url", &cut);
+    let receiver = Receiver::start().await;
+    let mut process = deployment.serve(&[]).await;
+    spike_webhook(&deployment, &process, &receiver, 500).await;
+    let events = format!(
+        "bellwether_events_total{{result=\"counted\",source=\"{}\"}}",
+        deployment.source
+    );
+    for second in 0..7 {
+        visit(&deployment, "a", HOUR + second).await;
+    }
+    process.metric_is(&events, 7.0).await;
+    wire.cut();
+    process.terminate();
+    process.ended(TIMEOUT).await;
+
+    deployment.set("postgres.url", &direct);
+    let mut process = deployment.serve(&[]).await;
+    for second in 0..5 {
+        visit(&deployment, "b", HOUR + 100 + second).await;
+    }
+    process.metric_is(&events, 5.0).await;
+    process.terminate();
+    process.ended(TIMEOUT).await;
+    kept_hour(&deployment, HOUR, |hour| hour.events == 12).await;
+}
+
+#[tokio::test]
 async fn a_dead_postgres_stops_no_detection_and_its_hours_come_later() {
     let wire = Wire::to_postgres().await;
     let mut deployment = log_deployment().await;

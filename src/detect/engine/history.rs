@@ -70,6 +70,17 @@ impl Engine {
         handed_over
     }
 
+    /// Lists the states to be written that do not have all events of their site's present hour,
+    /// before the partition is given back: its next owner goes on from there, whatever it finds in
+    /// Postgres by then.
+    pub(crate) fn keep_counts(&mut self) {
+        for index in 0..self.sites.len() {
+            if self.sites[index].has_unstored_counts() {
+                self.mark_dirty(index);
+            }
+        }
+    }
+
     /// Returns once that all episodes of a site are known. Not if another partition may hold it as
     /// well, because its records are not keyed by site.
     fn settle_rows(&mut self, index: usize) -> Option<SettledSite> {

@@ -4,7 +4,8 @@
 //! batches, what was learned of a site before, and which rows of episodes are written. Guaranteed:
 //! a thread never waits here, memory is bounded, and what finds no room is counted or given back.
 //! Not guaranteed: that the last minute of activity of a process that is killed is written. (Rows
-//! of episodes are: the sites' states have them until then.)
+//! of episodes are: the sites' states have them until then. And what a partition's owner counted in
+//! the hour that goes on is in the sites' states when it is given back as planned.)
 
 /// The task that writes and reads.
 pub(crate) mod writer;

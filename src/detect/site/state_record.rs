@@ -11,7 +11,8 @@
 //!  "unconfirmed":[{"episode":"…","notification":"evt_…","event":"visitor_spike",
 //!                  "webhooks":["wh_…"],"created_at_ms":1772020791240,"body":{…}}],
 //!  "rows":[{"id":"…","event":"visitor_spike","trigger":{…},"webhooks":["wh_…"],
-//!           "started_at":1772020791,"peak":512,"threshold":500,"notification":"evt_…"}]}
+//!           "started_at":1772020791,"peak":512,"threshold":500,"notification":"evt_…"}],
+//!  "hour":{"at":492228,"events":4120,"goals":{"Signup":3}}}
 //! ```
 //!
 //! A trigger of which nothing is stored is armed. A record without one still matters for its
@@ -21,19 +22,23 @@
 pub(crate) mod trigger;
 /// One row of the history of alerts.
 pub(crate) mod row;
+/// One notification that is not confirmed.
+mod decision;
+/// Counts of an hour.
+pub(crate) mod hour;
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use uuid::Uuid;
 
 use crate::detect::notification::Decision;
 use crate::domain::event::EventType;
-use crate::domain::id::{GoalId, NotificationId, WebhookId};
+use crate::domain::id::{GoalId, WebhookId};
 use crate::domain::site::SiteId;
+pub(crate) use decision::StoredDecision;
+use hour::StoredHour;
 use trigger::{AnyTrigger, FirstTrigger};
 
 /// Version that is written, and the newest that is read.
@@ -126,6 +131,8 @@ pub(crate) struct StoredState {
     pub(crate) unconfirmed: Vec<Box<RawValue>>,
     /// Unsaved rows of episodes, each a [`row::StoredRow`], if this build knows it.
     pub(crate) rows: Vec<Box<RawValue>>,
+    /// Counts of the hour that goes on; absent if there are none.
+    pub(crate) hour: Option<StoredHour>,
     /// Fields that only a newer version knows.
     pub(crate) foreign: BTreeMap<String, Box<RawValue>>,
 }
@@ -152,18 +159,6 @@ pub(crate) struct StoredEvery {
     pub(crate) counts: BTreeMap<String, u32>,
 }
 
-/// A notification of an episode whose deliveries are not known to be published.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct StoredDecision {
-    episode: Uuid,
-    notification: NotificationId,
-    event: EventType,
-    webhooks: Vec<WebhookId>,
-    created_at_ms: i64,
-    /// Kept byte for byte.
-    body: Box<RawValue>,
-}
-
 impl StoredState {
     pub(crate) fn new(site: SiteId, clock: u32, covered: BTreeMap<String, i64>) -> Self {
         Self {
@@ -181,6 +176,7 @@ impl StoredState {
             triggers: Vec::new(),
             unconfirmed: Vec::new(),
             rows: Vec::new(),
+            hour: None,
             foreign: BTreeMap::new(),
         }
     }
@@ -203,6 +199,10 @@ impl StoredState {
         for value in self.rows.iter().cloned() {
             Part::with_room(&mut parts, value.get().len()).rows.push(value);
         }
+        if let Some(hour) = self.hour.as_ref().map(raw) {
+            let bytes = hour.get().len();
+            Part::with_room(&mut parts, bytes).hour = Some(hour);
+        }
         let count = parts.len();
         let mut written = Vec::with_capacity(count);
         for (number, part) in parts.into_iter().enumerate() {
@@ -217,6 +217,7 @@ impl StoredState {
             if !part.rows.is_empty() {
                 map.insert("rows", raw(&part.rows));
             }
+            map.extend(part.hour.map(|hour| ("hour", hour)));
             if count > 1 {
                 map.insert("parts", raw(&count));
             }
@@ -285,7 +286,11 @@ impl StoredState {
             state.every = every;
         }
         state.goals = take_optional(&mut map, "goals")?.unwrap_or_default();
-        // The same of a clock.
+        // The same of an hour, and of a clock.
+        if let Some(Ok(hour)) = map.get("hour").map(|hour| serde_json::from_str(hour.get())) {
+            map.remove("hour");
+            state.hour = Some(hour);
+        }
         if let Some(Ok(clock)) = map.get("goes_by").map(|clock| serde_json::from_str(clock.get())) {
             map.remove("goes_by");
             state.goes_by = Some(clock);
@@ -304,6 +309,7 @@ impl StoredState {
         self.triggers.extend(part.triggers);
         self.unconfirmed.extend(part.unconfirmed);
         self.rows.extend(part.rows);
+        self.hour = self.hour.take().or(part.hour);
     }
 
     /// True if it holds something that only a newer version knows.
@@ -324,6 +330,7 @@ struct Part {
     triggers: Vec<Box<RawValue>>,
     unconfirmed: Vec<Box<RawValue>>,
     rows: Vec<Box<RawValue>>,
+    hour: Option<Box<RawValue>>,
 }
 
 impl Part {
@@ -362,44 +369,6 @@ fn take_optional<T: DeserializeOwned>(
     map.remove(name)
         .map(|value| serde_json::from_str(value.get()))
         .transpose()
-}
-
-impl StoredDecision {
-    pub(crate) fn new(episode: Uuid, decision: &Decision) -> Self {
-        let text = String::from_utf8_lossy(&decision.body).into_owned();
-        Self {
-            episode,
-            notification: decision.id,
-            event: decision.event,
-            webhooks: decision.webhooks.clone(),
-            created_at_ms: decision.created_at_ms,
-            body: RawValue::from_string(text).expect("a body is JSON"),
-        }
-    }
-
-    /// Reads a notification; `None` if only a newer version knows it.
-    pub(crate) fn read(raw: &RawValue) -> Option<Self> {
-        serde_json::from_str(raw.get()).ok()
-    }
-
-    /// Writes it.
-    pub(crate) fn to_raw(&self) -> Box<RawValue> {
-        raw(self)
-    }
-
-    pub(crate) fn into_decision(self, site_id: SiteId) -> (Uuid, Decision) {
-        let decision = Decision {
-            id: self.notification,
-            event: self.event,
-            site_id,
-            body: Bytes::copy_from_slice(self.body.get().as_bytes()),
-            webhooks: self.webhooks,
-            created_at_ms: self.created_at_ms,
-            record: None,
-            episode: Some(self.episode),
-        };
-        (self.episode, decision)
-    }
 }
 
 #[cfg(test)]

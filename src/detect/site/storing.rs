@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::episode_rows::EpisodeRows;
+use super::state_record::hour::StoredHour;
 use super::state_record::{StateRecord, StoredClock, StoredState};
 use super::triggers::SiteTriggers;
 use super::triggers::lacking::NOT_KNOWN;
@@ -60,7 +61,15 @@ impl SiteState {
         state.covered = Some(covered);
         state.stored_parts = stored.parts;
         state.foreign = stored.foreign;
+        if let Some(hour) = stored.hour {
+            state.activity.carry(hour.at, hour.to_summary());
+        }
         state
+    }
+
+    /// True if events were counted in the present hour of which the stored state does not know.
+    pub(crate) fn has_unstored_counts(&self) -> bool {
+        self.activity.has_unstored(self.events)
     }
 
     /// Notes that the site is known only by records that are read again. They cover only the
@@ -132,9 +141,9 @@ impl SiteState {
         });
         stored.triggers = self.triggers.stored(now);
         stored.window_seconds = Some(self.window.longest());
+        stored.kept_from = Some(self.window.kept_from()).filter(|from| *from > 0);
         if self.triggers.needs.timers {
             stored.first_event = self.first_event;
-            stored.kept_from = Some(self.window.kept_from()).filter(|from| *from > 0);
         }
         if self.triggers.needs.latest > 0 {
             stored.latest = Some(self.latest.to_text());
@@ -142,6 +151,9 @@ impl SiteState {
         stored.every = self.every.stored();
         stored.goals = self.goals_gone_by();
         stored.foreign.clone_from(&self.foreign);
+        let counts = self.activity.counts(self.events);
+        self.activity.note_stored(counts.as_ref());
+        stored.hour = counts.map(|(at, counts)| StoredHour::of(at, &counts));
         let (unconfirmed, new) = self.unconfirmed.store();
         stored.unconfirmed = unconfirmed;
         stored.rows = self.rows.store();

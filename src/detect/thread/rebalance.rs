@@ -106,6 +106,7 @@ impl GroupThread for Detector {
         if !lost {
             for owned in self.owned.iter_mut().flatten() {
                 owned.end_minutes(now_ms);
+                owned.engine.keep_counts();
             }
             self.flush();
             self.wait_for_acknowledgements();

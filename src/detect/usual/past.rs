@@ -44,6 +44,10 @@ pub(crate) struct HistoryAnswer {
 pub(crate) struct SiteActivity {
     /// `None` until the site's clock is known.
     samples: Option<Samples>,
+    /// Counts that came with the site's state, until its clock is known, and their hour.
+    carried: Option<(u32, HourSummary)>,
+    /// The hour, and the events in it, of which the site's stored state knows.
+    stored: Option<(u32, u64)>,
     usual: Usual,
     rates: Box<Rates>,
     /// True if hours before now are to be learned, for rates that were not asked for before.
@@ -61,6 +65,8 @@ impl SiteActivity {
     pub(crate) fn new(site: &Site) -> Self {
         Self {
             samples: None,
+            carried: None,
+            stored: None,
             usual: Usual::new(site.time_zone),
             rates: Box::new(Rates::new(site.time_zone)),
             wants_rates: false,
@@ -144,6 +150,39 @@ impl SiteActivity {
         samples.hand_over(is_last)
     }
 
+    /// Goes on from the counts of events that came with the site's stored state.
+    pub(crate) fn carry(&mut self, hour: u32, counts: HourSummary) {
+        self.stored = Some((hour, counts.events));
+        self.carried = Some((hour, counts));
+    }
+
+    /// The hour that goes on, and the counts in it for the site's state, `events` since the last
+    /// sample among them.
+    pub(crate) fn counts(&self, events: u32) -> Option<(u32, HourSummary)> {
+        let Some(samples) = &self.samples else {
+            return self.carried.clone();
+        };
+        let (hour, mut counts) = samples.counts();
+        counts.events = counts.events.saturating_add(u64::from(events));
+        (counts.events > 0).then_some((hour, counts))
+    }
+
+    /// Notes that the site's stored state has these counts.
+    pub(crate) fn note_stored(&mut self, counts: Option<&(u32, HourSummary)>) {
+        self.stored = counts.map(|(hour, counts)| (*hour, counts.events));
+    }
+
+    /// True if the site's stored state has other counts than the present ones, `events` since the
+    /// last sample among them.
+    pub(crate) fn has_unstored(&self, events: u32) -> bool {
+        let Some(samples) = &self.samples else {
+            return false;
+        };
+        let (hour, counted) = samples.counted();
+        let counted = counted.saturating_add(u64::from(events));
+        counted > 0 && self.stored != Some((hour, counted))
+    }
+
     /// Compares the current visitors at a second with what is usual.
     pub(crate) fn compare(&mut self, second: u32, current: u32) -> Option<Baseline> {
         self.usual.compare(second, current)
@@ -198,7 +237,9 @@ impl SiteActivity {
 
     /// Passes over the minutes up to one: their counts may lack visitors. `events` came before.
     pub(crate) fn skip_to(&mut self, minute: u32, events: u32) {
-        let samples = self.samples.get_or_insert_with(|| Samples::new(minute));
+        let samples = self
+            .samples
+            .get_or_insert_with(|| Samples::new(minute).carrying(self.carried.take()));
         samples.add_events(events);
         let ended = samples.skip_to(minute);
         self.learn(ended);

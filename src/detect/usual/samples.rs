@@ -39,6 +39,8 @@ pub(crate) struct Samples {
     latest: Vec<u32>,
     /// The first hour, while the counts of an earlier owner in it are not known.
     first: Option<u32>,
+    /// Counts that the last owner handed over with the site's state, and their hour.
+    carried: Option<(u32, HourSummary)>,
 }
 
 impl Samples {
@@ -52,7 +54,14 @@ impl Samples {
             ended: Vec::new(),
             latest: Vec::with_capacity(MEAN_SAMPLES),
             first: Some(hour),
+            carried: None,
         }
+    }
+
+    /// Goes on from the counts that came with the site's state, of an hour.
+    pub(crate) fn carrying(mut self, carried: Option<(u32, HourSummary)>) -> Self {
+        self.carried = carried;
+        self
     }
 
     /// Adds the sample of a minute, and the events since the one before. Minutes come in their
@@ -130,18 +139,50 @@ impl Samples {
         }
     }
 
-    /// Adds the counts that an earlier owner left in an hour, if that is the first one; `None` if
-    /// it left none.
+    /// Adds the counts that earlier owners left in an hour, if that is the first one; `None` if
+    /// they left none. Those that came with the site's state are of the same events: the greater of
+    /// two counts holds.
     pub(crate) fn set_earlier(&mut self, hour: u32, earlier: Option<&HourSummary>) {
         let Some(first) = self.first.take_if(|first| *first == hour) else {
             return;
         };
-        let Some(earlier) = earlier else { return };
-        if self.hour == first {
-            self.gathered.add_counts(earlier);
-        } else if let Some((_, hour)) = self.ended.iter_mut().find(|(hour, _)| *hour == first) {
-            hour.add_counts(earlier);
+        let mut counts = earlier.cloned().unwrap_or_default();
+        if let Some((_, carried)) = self.carried.take_if(|(at, _)| *at == first) {
+            counts.take_greater(&carried);
         }
+        if self.hour == first {
+            self.gathered.add_counts(&counts);
+            // What came with the state may not be written yet.
+            self.is_changed |= counts.events > earlier.map_or(0, |earlier| earlier.events);
+        } else if let Some((_, hour)) = self.ended.iter_mut().find(|(hour, _)| *hour == first) {
+            hour.add_counts(&counts);
+        }
+    }
+
+    /// The present hour, and the number of events in it, as far as they are known.
+    pub(crate) fn counted(&self) -> (u32, u64) {
+        let carried = self.carried.as_ref().filter(|(at, _)| *at == self.hour);
+        let earlier = carried.map_or(0, |(_, carried)| carried.events);
+        (self.hour, self.gathered.events.saturating_add(earlier))
+    }
+
+    /// Counts of events in the present hour, as far as they are known, for the site's state.
+    pub(crate) fn counts(&self) -> (u32, HourSummary) {
+        let (hour, events) = self.counted();
+        let mut counts = HourSummary {
+            events,
+            goals: self.gathered.goals.clone(),
+            ..HourSummary::default()
+        };
+        if let Some((at, carried)) = &self.carried
+            && *at == self.hour
+        {
+            for (name, count) in &carried.goals {
+                let sum = counts.goals.entry(name.clone()).or_default();
+                *sum = sum.saturating_add(*count);
+            }
+        }
+        (hour, counts)
     }
 
     /// The first hour, as long as the counts of an earlier owner in it are not known.
@@ -152,6 +193,10 @@ impl Samples {
     /// Returns what changed since the last call, as it is to be kept. The first hour waits until
     /// the counts of an earlier owner are known, unless this is the last call.
     pub(crate) fn hand_over(&mut self, is_last: bool) -> Vec<(u32, SiteHour)> {
+        if let (true, Some((at, _))) = (is_last, &self.carried) {
+            // These are all that count. An answer would have what is handed over here.
+            self.set_earlier(*at, None);
+        }
         let waiting = self.first.filter(|_| !is_last);
         let (kept, mut handed_over) = std::mem::take(&mut self.ended)
             .into_iter()
@@ -171,6 +216,11 @@ impl Samples {
         }
         let at = std::mem::replace(&mut self.hour, hour);
         let ended = std::mem::take(&mut self.gathered);
+        if self.first != Some(hour)
+            && let Some((_, carried)) = self.carried.take_if(|(at, _)| *at == hour)
+        {
+            self.gathered.add_counts(&carried);
+        }
         let learned = ended.is_learned().then(|| ended.summary());
         if std::mem::take(&mut self.is_changed) {
             self.ended.push((at, ended));

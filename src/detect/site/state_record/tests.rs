@@ -1,7 +1,11 @@
+use bytes::Bytes;
+use uuid::Uuid;
+
 use super::trigger::StoredTrigger;
 use super::*;
 use crate::detect::site::condition::{Condition, CountSettings};
 use crate::detect::tests::fixtures::spike_settings;
+use crate::domain::id::NotificationId;
 use crate::domain::trigger::{DropSettings, ErrorSettings};
 use proptest::prelude::*;
 
