@@ -33,7 +33,8 @@ impl SiteState {
         state.triggers = SiteTriggers::restore(stored.triggers, stored.clock);
         state.every.restore(stored.every);
         let names = stored.goals.iter().map(|(id, name)| (name.as_str(), *id));
-        state.rename_goals(&GoalRenames::between(names, &site), segments);
+        let renames = GoalRenames::between(names, &site);
+        state.rename_goals(&renames, segments);
         // A trigger that was made since does not know the visitors before it.
         state.adopt_settings(NOT_KNOWN, segments);
         state.first_event = stored.first_event;
@@ -62,7 +63,9 @@ impl SiteState {
         state.stored_parts = stored.parts;
         state.foreign = stored.foreign;
         if let Some(hour) = stored.hour {
-            state.activity.carry(hour.at, hour.to_summary());
+            let mut counts = hour.to_summary();
+            renames.apply_to_counts(&mut counts.goals);
+            state.activity.carry(hour.at, counts);
         }
         state
     }

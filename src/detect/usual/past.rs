@@ -105,6 +105,9 @@ impl SiteActivity {
     /// Gives goals their new names.
     pub(crate) fn rename_goals(&mut self, renames: &GoalRenames) {
         self.rates.rename_goals(renames);
+        if let Some((_, counts)) = &mut self.carried {
+            renames.apply_to_counts(&mut counts.goals);
+        }
         if let Some(samples) = &mut self.samples {
             samples.rename_goals(renames);
         }

@@ -97,6 +97,9 @@ impl Samples {
         for hour in ended.chain([&mut self.gathered]) {
             renames.apply_to_counts(&mut hour.goals);
         }
+        if let Some((_, counts)) = &mut self.carried {
+            renames.apply_to_counts(&mut counts.goals);
+        }
         // What was handed over has the names before.
         self.is_changed |= !self.gathered.goals.is_empty();
     }
