@@ -7,6 +7,7 @@
 use std::ops::Range;
 
 use crate::domain::event::SourceClock;
+pub(crate) use seen::CompleteFrom;
 use seen::SeenRecords;
 
 /// Records seen by one clock.
@@ -18,18 +19,6 @@ mod seen;
 struct ProvenEnd {
     offset: i64,
     as_of_ms: Option<i64>,
-}
-
-/// Time from which every record of every source has been seen, in milliseconds since the Unix
-/// epoch.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum CompleteFrom {
-    /// No record was ever missed.
-    #[default]
-    Ever,
-    At(i64),
-    /// Records were missed, and none has been read since.
-    Unknown,
 }
 
 /// Completeness of one source.

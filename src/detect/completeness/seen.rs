@@ -1,6 +1,16 @@
 //! Records seen by one clock of a source.
 
-use super::CompleteFrom;
+/// Time from which every record of every source has been seen, in milliseconds since the Unix
+/// epoch.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum CompleteFrom {
+    /// No record was ever missed.
+    #[default]
+    Ever,
+    At(i64),
+    /// Records were missed, and none has been read since.
+    Unknown,
+}
 
 /// Records seen by one clock.
 #[derive(Debug, Clone, Copy)]

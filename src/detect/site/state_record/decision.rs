@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::raw;
 use crate::detect::notification::Decision;
 use crate::domain::event::EventType;
 use crate::domain::id::{NotificationId, WebhookId};
@@ -43,7 +42,7 @@ impl StoredDecision {
 
     /// Writes it.
     pub(crate) fn to_raw(&self) -> Box<RawValue> {
-        raw(self)
+        serde_json::value::to_raw_value(self).expect("plain data with string keys always becomes JSON")
     }
 
     pub(crate) fn into_decision(self, site_id: SiteId) -> (Uuid, Decision) {
