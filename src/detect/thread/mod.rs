@@ -42,7 +42,7 @@ use crate::telemetry::{Health, Metrics};
 use counts::Counts;
 use outbox::{Confirmed, Outbox, OutboxTopics};
 use partition::OwnedPartition;
-use suspended::Turns;
+use turns::Turns;
 use unrestored::Unrestored;
 
 /// A partition number that a thread owns.
@@ -81,6 +81,8 @@ mod unknown_ends;
 mod missing;
 /// A guard for threads that were suspended.
 mod suspended;
+/// The turns of a thread.
+mod turns;
 
 /// Longest wait for a record, and so for noticing a rebalance.
 const READ_TIMEOUT: Duration = Duration::from_millis(10);

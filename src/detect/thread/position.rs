@@ -4,7 +4,8 @@ use std::convert::Infallible;
 use std::fmt;
 use std::str::FromStr;
 
-use super::unknown_ends::UnknownEnd;
+use rdkafka::error::RDKafkaErrorCode;
+
 use crate::detect::completeness::{CompleteFrom, Completeness, SourceCompleteness};
 use crate::kafka::commits::Commit;
 use crate::kafka::session::commit_metadata::CommitMetadata;
@@ -109,6 +110,14 @@ pub(crate) struct EndQuestion {
     /// Wall instant before which everything stored is proven to lie before that end; `None` if
     /// nothing is known of what has yet to be routed there.
     pub(crate) proves_ms: Option<i64>,
+}
+
+/// Failure of the questions for an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct UnknownEnd {
+    /// When the first of them failed, in milliseconds since the Unix epoch.
+    pub(crate) since_ms: i64,
+    pub(crate) code: RDKafkaErrorCode,
 }
 
 /// Knowledge of an owner about a partition of a source, besides how far it was read.

@@ -3,20 +3,13 @@
 use rdkafka::error::RDKafkaErrorCode;
 
 use super::Detector;
+use super::position::UnknownEnd;
 use crate::kafka::error_words::code_in_words;
 
 /// Time for which an end may be unknown without a notice, as while a leader changes.
 const QUIET_MS: i64 = 5_000;
 /// Most partitions of a thread that are named.
 const MAX_NAMED: usize = 6;
-
-/// Failure of the questions for an end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct UnknownEnd {
-    /// When the first of them failed, in milliseconds since the Unix epoch.
-    pub(crate) since_ms: i64,
-    pub(crate) code: RDKafkaErrorCode,
-}
 
 impl Detector {
     /// Names the partitions whose ends have not been known for a while.

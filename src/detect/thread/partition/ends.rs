@@ -3,8 +3,7 @@
 use rdkafka::error::RDKafkaErrorCode;
 
 use super::OwnedPartition;
-use crate::detect::thread::position::{EndQuestion, SHORT_ENDS};
-use crate::detect::thread::unknown_ends::UnknownEnd;
+use crate::detect::thread::position::{EndQuestion, SHORT_ENDS, UnknownEnd};
 use crate::kafka::topic_partition::TopicPartition;
 
 impl OwnedPartition {
