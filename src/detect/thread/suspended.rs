@@ -21,7 +21,7 @@ impl Detector {
         } else if self.session.due_commit(now).is_some() {
             let commits = self.commits(CommitScope::All);
             self.session.commit_and_wait(&commits);
-            self.turns.is_unsure = !self.session.are_commits_answered();
+            self.turns.is_unsure = !self.session.is_commit_accepted();
         } else {
             std::thread::park_timeout(READ_TIMEOUT);
         }
