@@ -30,10 +30,6 @@ pub fn measure(role: &str, options: &Options) -> anyhow::Result<Value> {
     let mut command = Command::new("taskset");
     command.arg("-c").arg(options.core.to_string()).arg(this);
     command.arg("--child").arg(role);
-    if role == "memory" {
-        // What is freed goes back to the kernel at once, so that only what is held is measured.
-        command.env("MIMALLOC_PURGE_DELAY", "0");
-    }
     for (name, value) in [
         ("--events", options.events.to_string()),
         ("--sites", options.sites.to_string()),

@@ -20,10 +20,6 @@
     reason = "nobody uses this crate"
 )]
 
-/// The allocator of the service, as in its `main`.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// The command line.
 mod options;
 /// Figures, as a table and as JSON.
