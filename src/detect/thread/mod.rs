@@ -42,7 +42,7 @@ use crate::telemetry::{Health, Metrics};
 use counts::Counts;
 use outbox::{Confirmed, Outbox, OutboxTopics};
 use partition::OwnedPartition;
-use turns::Turns;
+use turns::ThreadTurns;
 use unrestored::Unrestored;
 
 /// A partition number that a thread owns.
@@ -145,7 +145,7 @@ struct Detector {
     /// For each source, true if it was missing as a whole when partitions were last assigned.
     missing: Vec<bool>,
     log_ends: LogEnds,
-    turns: Turns,
+    turns: ThreadTurns,
     last_replay_line: Instant,
     failed_seeks: Throttle,
     counts: Counts,
@@ -200,7 +200,7 @@ pub fn run(member: GroupMember, settings: DetectSettings, links: DetectLinks) ->
         seen: BTreeSet::new(),
         missing: vec![false; settings.engine.sources.len()],
         log_ends,
-        turns: Turns::new(settings.max_gap, now, clock::now_ms()),
+        turns: ThreadTurns::new(settings.max_gap, now, clock::now_ms()),
         last_replay_line: now,
         failed_seeks: Throttle::default(),
         counts: Counts::new(sources, Arc::clone(&links.metrics)),

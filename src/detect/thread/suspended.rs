@@ -9,8 +9,8 @@ use crate::clock;
 use crate::kafka::session::CommitScope;
 
 impl Detector {
-    /// True if the thread may own its partitions no more. Then the group is asked, by a commit: that
-    /// of a member which is none any more is refused, and its partitions are taken from it.
+    /// True if the thread may own its partitions no more. Then the group is asked, by a commit:
+    /// that of a member which is none any more is refused, and its partitions are taken from it.
     pub(super) fn may_be_replaced(&mut self) -> bool {
         let now = clock::monotonic();
         if !self.turns.note(now, clock::now_ms()) {

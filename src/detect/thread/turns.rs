@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 /// Turns of a thread, and whether it may have been suspended between two.
 #[derive(Debug)]
-pub(super) struct Turns {
+pub(super) struct ThreadTurns {
     /// Longest time between two turns in which no other owner can have come in between.
     max_gap: Duration,
     /// Time of the last turn. Both clocks are watched, because either may stand still while a
@@ -14,7 +14,7 @@ pub(super) struct Turns {
     pub(super) is_unsure: bool,
 }
 
-impl Turns {
+impl ThreadTurns {
     pub(super) fn new(max_gap: Duration, now: Instant, now_ms: i64) -> Self {
         Self {
             max_gap,
@@ -48,7 +48,7 @@ mod tests {
     fn a_gap_by_either_clock_makes_unsure_until_told_otherwise() {
         let (begun, second) = (clock::monotonic(), Duration::from_secs(1));
         for (by_one, by_the_other, is_unsure) in [(2, 2, false), (3, 0, true), (0, 3, true), (0, -9, true)] {
-            let mut turns = Turns::new(3 * second, begun, 1_000_000);
+            let mut turns = ThreadTurns::new(3 * second, begun, 1_000_000);
             let now = begun + second * by_one;
             assert_eq!(turns.note(now, 1_000_000 + by_the_other * 1_000), is_unsure);
             assert_eq!(turns.note(now, 1_000_000 + by_the_other * 1_000), is_unsure);

@@ -291,8 +291,8 @@ impl<K: Eq + Hash, S> Session<K, S> {
         self.member.are_commits_answered()
     }
 
-    /// True if the group has accepted a position of the commit that was waited for last, and so still
-    /// holds this thread for a member.
+    /// True if the group has accepted a position of the commit that was waited for last, and so
+    /// still holds this thread for a member.
     pub(crate) fn is_commit_accepted(&self) -> bool {
         self.member.is_commit_accepted()
     }

@@ -28,8 +28,8 @@ impl SiteTriggers {
     /// Counts an event as an error, where it is one. Returns the next instant at which something
     /// may fall due by it, if it was counted.
     ///
-    /// An error of `record_ms`, before all webhooks of a trigger, is not its own: it would count only
-    /// where it is read again.
+    /// An error of `record_ms`, before all webhooks of a trigger, is not its own: it would count
+    /// only where it is read again.
     pub(crate) fn add_error(
         &mut self,
         event: &Event<'_>,
