@@ -311,7 +311,6 @@ pub fn detect(options: &Options) -> anyhow::Result<Value> {
         engine: engine_config(&options.topic),
         readers: Arc::new([RecordReader::default()]),
         first_start_back: Duration::from_secs(3_600),
-        max_gap: Duration::from_secs(3),
     };
     // Nobody reads which sites had events; the detector does not wait for a full queue.
     let (heard, _receiver) = tokio::sync::mpsc::channel(1);

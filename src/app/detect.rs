@@ -55,8 +55,6 @@ pub(super) async fn start(app: &AppContext, publisher: &Publisher, tasks: &mut T
     let history = start_history(app, tasks);
     let routed_until = route_watch::start(app, tasks)?;
     let group = config.kafka.topic("detect");
-    // Nobody else can own the partitions for as long as the session has surely not timed out.
-    let max_gap = settings::session_timeout(&settings::detect_member(&config.kafka, &group)) / 2;
     for number in 0..config.detect.threads {
         let name = format!("detect-{number}");
         let mut member_config = settings::detect_member(&config.kafka, &group);
@@ -70,7 +68,6 @@ pub(super) async fn start(app: &AppContext, publisher: &Publisher, tasks: &mut T
             engine: engine.clone(),
             readers: readers(config),
             first_start_back,
-            max_gap,
         };
         let links = links(app, publisher, &history, &heard, &routed_until);
         tasks.spawn_thread(name, move || thread::run(member, settings, links))?;

@@ -42,7 +42,6 @@ use crate::telemetry::{Health, Metrics};
 use counts::Counts;
 use outbox::{Confirmed, Outbox, OutboxTopics};
 use partition::OwnedPartition;
-use turns::ThreadTurns;
 use unrestored::Unrestored;
 
 /// A partition number that a thread owns.
@@ -79,10 +78,6 @@ mod watch_sources;
 mod unknown_ends;
 /// Sources that are missing as a whole.
 mod missing;
-/// A guard for threads that were suspended.
-mod suspended;
-/// The turns of a thread.
-mod turns;
 
 /// Longest wait for a record, and so for noticing a rebalance.
 const READ_TIMEOUT: Duration = Duration::from_millis(10);
@@ -103,8 +98,6 @@ pub struct DetectSettings {
     /// Time before now at which a source without a commit begins: the longest window in use, or
     /// more.
     pub first_start_back: Duration,
-    /// Longest time without a turn in which no other member can have taken the partitions.
-    pub max_gap: Duration,
 }
 
 /// Connections of a detector thread.
@@ -145,7 +138,6 @@ struct Detector {
     /// For each source, true if it was missing as a whole when partitions were last assigned.
     missing: Vec<bool>,
     log_ends: LogEnds,
-    turns: ThreadTurns,
     last_replay_line: Instant,
     failed_seeks: Throttle,
     counts: Counts,
@@ -200,7 +192,6 @@ pub fn run(member: GroupMember, settings: DetectSettings, links: DetectLinks) ->
         seen: BTreeSet::new(),
         missing: vec![false; settings.engine.sources.len()],
         log_ends,
-        turns: ThreadTurns::new(settings.max_gap, now, clock::now_ms()),
         last_replay_line: now,
         failed_seeks: Throttle::default(),
         counts: Counts::new(sources, Arc::clone(&links.metrics)),
@@ -221,9 +212,6 @@ impl Detector {
         while !self.links.stop.is_cancelled() {
             self.session.begin_turn(clock::now_ms())?;
             self.handle_rebalances(batch_reader)?;
-            if self.may_be_replaced() {
-                continue;
-            }
             self.update_registry();
             self.receive_confirmations();
             self.receive_history();
@@ -235,9 +223,6 @@ impl Detector {
                     busy_since = Some(now);
                     self.handle_batch(batch, now);
                 }
-            }
-            if self.turns.are_unsure() {
-                continue;
             }
             self.receive_ends();
             self.settle();
@@ -263,9 +248,6 @@ impl Detector {
             has_records |= matches!(item, BatchItem::Records(..));
             self.handle_item(item, now_ms);
         });
-        if self.turns.are_unsure() {
-            return self.leave_records();
-        }
         self.flush();
         if has_records {
             self.session.end_pause();
@@ -274,7 +256,6 @@ impl Detector {
 
     fn handle_item(&mut self, item: BatchItem<'_>, now_ms: i64) {
         match item {
-            _ if self.turns.note(clock::monotonic(), clock::now_ms()) => {}
             BatchItem::Records(partition, records) => self.handle_records(partition, records, now_ms),
             BatchItem::End(at, offset) => {
                 let member = self.session.member();

@@ -29,7 +29,6 @@ fn reason(state_partitions: Option<i32>) -> String {
         engine: fixtures::config(SourceClock::Live),
         readers: [].into(),
         first_start_back: Duration::ZERO,
-        max_gap: Duration::from_secs(3),
     };
     let at = TopicPartition {
         topic: settings.engine.sources.len(),
