@@ -1,7 +1,7 @@
 //! Progress of the role `route`, for detectors: a silence on `bellwether.events` says nothing while
 //! records lie unread in a source that is not keyed by site.
 //!
-//! Guaranteed: every record that a source held before [`RoutedUntil`] is on `bellwether.events`, or
+//! Guaranteed: every record that a source held before `RoutedUntil` is on `bellwether.events`, or
 //! led to nothing. The router commits an offset when what lies before it is acknowledged, so a
 //! commit that has come to an end proves this for the instant before that end was asked for.
 
