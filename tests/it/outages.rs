@@ -242,22 +242,28 @@ async fn a_process_that_stops_waits_for_no_look_up_in_vain() {
     assert_eq!(receiver.received("hook").len(), 1);
 }
 
+/// Tells a process to stop while it waits for an answer, with Postgres cut off.
+async fn stopped_amid_a_request(deployment: &Deployment, process: &Process, wire: &Wire) -> Receiver {
+    let receiver = Receiver::start().await;
+    receiver.answer("hook", |_| Answer::status(200).after(Duration::from_secs(1)));
+    deployment
+        .goal_webhook(process, "hook.example", &receiver.url("hook"))
+        .await;
+    deployment.registry_is_read(process).await;
+    publish_goals(deployment, "hook.example", 0..1).await;
+    receiver.wait_for("hook", 1).await;
+    wire.cut();
+    process.terminate();
+    receiver
+}
+
 #[tokio::test]
 async fn a_process_that_stops_waits_for_postgres_and_says_so() {
     let wire = Wire::to_postgres().await;
     let mut deployment = Deployment::create(&SHORT).await;
     deployment.set("postgres.url", &wire.url(&deployment.database.url.clone()));
     let mut process = deployment.serve(&[]).await;
-    let receiver = Receiver::start().await;
-    receiver.answer("hook", |_| Answer::status(200).after(Duration::from_secs(1)));
-    deployment
-        .goal_webhook(&process, "hook.example", &receiver.url("hook"))
-        .await;
-    deployment.registry_is_read(&process).await;
-    publish_goals(&deployment, "hook.example", 0..1).await;
-    receiver.wait_for("hook", 1).await;
-    wire.cut();
-    process.terminate();
+    let receiver = stopped_amid_a_request(&deployment, &process, &wire).await;
     eventually("it says what it waits for", TIMEOUT, || async {
         process
             .log_text()
@@ -278,16 +284,7 @@ async fn what_a_process_could_not_record_is_sent_again_and_flagged() {
     let direct = deployment.database.url.clone();
     deployment.set("postgres.url", &wire.url(&direct));
     let mut process = deployment.serve(&[]).await;
-    let receiver = Receiver::start().await;
-    receiver.answer("hook", |_| Answer::status(200).after(Duration::from_secs(1)));
-    deployment
-        .goal_webhook(&process, "hook.example", &receiver.url("hook"))
-        .await;
-    deployment.registry_is_read(&process).await;
-    publish_goals(&deployment, "hook.example", 0..1).await;
-    receiver.wait_for("hook", 1).await;
-    wire.cut();
-    process.terminate();
+    let receiver = stopped_amid_a_request(&deployment, &process, &wire).await;
     let status = process.ended(TIMEOUT).await;
     assert_eq!(status.code(), Some(1));
     assert!(process.log_text().contains("not everything could be written"));

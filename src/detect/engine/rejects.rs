@@ -84,9 +84,8 @@ impl Engine {
             outcome = state.move_to(second, (!rebuilds).then_some(&passing), &mut self.resources);
         }
         let coordinates = original.and_then(|original| original.coordinates.as_deref());
-        let id = coordinates.map(|text| self.hasher.event_id(text));
-        let is_second_copy = id.is_some_and(|id| {
-            let state = &mut self.sites[index];
+        let is_second_copy = coordinates.is_some_and(|text| {
+            let (id, state) = (self.hasher.event_id(text), &mut self.sites[index]);
             state.is_second_copy(id, segment, &mut self.resources, &mut self.counters.evicted_names)
         });
         if is_second_copy {

@@ -12,7 +12,7 @@
 //!                  "webhooks":["wh_…"],"created_at_ms":1772020791240,"body":{…}}],
 //!  "rows":[{"id":"…","event":"visitor_spike","trigger":{…},"webhooks":["wh_…"],
 //!           "started_at":1772020791,"peak":512,"threshold":500,"notification":"evt_…"}],
-//!  "hour":{"at":492228,"events":4120,"goals":{"Signup":3}}}
+//!  "hour":{"at":492228,"events":4120,"goals":{"Signup":3}},"goals":{"goal_…":"Signup"}}
 //! ```
 //!
 //! A trigger of which nothing is stored is armed. A record without one still matters for its
@@ -280,21 +280,10 @@ impl StoredState {
         state.window_seconds = take_optional(&mut map, "window_seconds")?;
         state.kept_from = take_optional(&mut map, "kept_from")?;
         state.latest = take_optional(&mut map, "latest")?;
-        // Of a type that only a newer version knows, the counters are passed on.
-        if let Some(Ok(every)) = map.get("every").map(|every| serde_json::from_str(every.get())) {
-            map.remove("every");
-            state.every = every;
-        }
-        state.goals = take_optional(&mut map, "goals")?.unwrap_or_default();
-        // The same of an hour, and of a clock.
-        if let Some(Ok(hour)) = map.get("hour").map(|hour| serde_json::from_str(hour.get())) {
-            map.remove("hour");
-            state.hour = Some(hour);
-        }
-        if let Some(Ok(clock)) = map.get("goes_by").map(|clock| serde_json::from_str(clock.get())) {
-            map.remove("goes_by");
-            state.goes_by = Some(clock);
-        }
+        state.every = take_known(&mut map, "every").unwrap_or_default();
+        state.goals = take_known(&mut map, "goals").unwrap_or_default();
+        state.hour = take_known(&mut map, "hour");
+        state.goes_by = take_known(&mut map, "goes_by");
         state.foreign = map;
         Ok(state)
     }
@@ -360,6 +349,14 @@ fn take<T: DeserializeOwned>(
     name: &'static str,
 ) -> Result<T, serde_json::Error> {
     take_optional(map, name)?.ok_or_else(|| serde::de::Error::missing_field(name))
+}
+
+/// Takes a field that is in a form known here. One in a form that only a newer version knows stays,
+/// to be passed on.
+fn take_known<T: DeserializeOwned>(map: &mut BTreeMap<String, Box<RawValue>>, name: &str) -> Option<T> {
+    let value = serde_json::from_str(map.get(name)?.get()).ok()?;
+    map.remove(name);
+    Some(value)
 }
 
 fn take_optional<T: DeserializeOwned>(

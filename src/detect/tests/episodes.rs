@@ -347,12 +347,7 @@ fn a_count_to_every_kth_outlives_switching_off_and_a_restart() {
     fed.configure([again.clone()]);
     let states = fed.states();
     let mut restarted = Fed::log([again]);
-    for state in states {
-        restarted
-            .engine
-            .load_state("a", state.bytes.as_deref())
-            .expect("readable");
-    }
+    restarted.load(&states);
     (restarted.offset, restarted.record_ms) = (2, RECORD_MS + 2);
     assert_eq!(restarted.feed(&custom_event("x", "v", 1_000, "3")).len(), 1);
 }
@@ -667,12 +662,7 @@ fn an_unreadable_webhook_keeps_its_episode() {
     );
     // The same after a restart, with what is stored.
     let mut again = Fed::log([unreadable]);
-    for state in stored {
-        again
-            .engine
-            .load_state("a", state.bytes.as_deref())
-            .expect("a state");
-    }
+    again.load(&stored);
     assert!(again.feed(&view("a", "v1", 4)).is_empty());
     again.configure([readable]);
     assert!(again.feed(&view("a", "v2", 5)).is_empty());

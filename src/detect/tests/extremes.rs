@@ -137,9 +137,7 @@ proptest! {
         }
         fed.tick(LAST_MS);
         let mut again = Fed::new(clock, [site]);
-        for state in fed.states() {
-            again.engine.load_state("a", state.bytes.as_deref()).expect("readable");
-        }
+        again.load(&fed.states());
         again.tick(LAST_MS);
         again.engine.hand_over(true);
     }

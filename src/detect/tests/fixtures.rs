@@ -244,6 +244,14 @@ impl Fed {
         decided.iter().any(|decision| decision.episode.is_some())
     }
 
+    /// Loads the states of an earlier run.
+    pub(crate) fn load(&mut self, states: &[StateRecord]) {
+        for state in states {
+            let loaded = self.engine.load_state(&state.key(), state.bytes.as_deref());
+            loaded.expect("readable");
+        }
+    }
+
     pub(crate) fn states(&mut self) -> Vec<StateRecord> {
         self.engine.take_dirty_states()
     }

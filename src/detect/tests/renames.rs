@@ -91,12 +91,7 @@ fn a_rename_before_or_during_a_restart_notifies_nobody_again() {
         let states = fed.states();
         assert_eq!(states.len(), 1);
         let mut restarted = Fed::log([renamed]);
-        for state in states {
-            restarted
-                .engine
-                .load_state("a", state.bytes.as_deref())
-                .expect("readable");
-        }
+        restarted.load(&states);
         // The events of before are read again, from the beginning, and so count for the window.
         let next = fed.offset;
         assert!(complete(&mut restarted, "1", u32::try_from(next).unwrap()).is_empty());
@@ -110,12 +105,7 @@ fn a_count_to_every_kth_is_known_after_a_rename_while_stopped() {
     assert!(complete(&mut fed, "1", 2).is_empty());
     fed.engine.rewrite_state("a");
     let mut restarted = Fed::log([named(&["Renamed"], NoticePace::Every(3))]);
-    for state in fed.states() {
-        restarted
-            .engine
-            .load_state("a", state.bytes.as_deref())
-            .expect("readable");
-    }
+    restarted.load(&fed.states());
     restarted.offset = fed.offset;
     assert_eq!(complete(&mut restarted, "1", 1).len(), 1);
 }

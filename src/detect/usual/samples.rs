@@ -164,28 +164,28 @@ impl Samples {
 
     /// The present hour, and the number of events in it, as far as they are known.
     pub(crate) fn counted(&self) -> (u32, u64) {
-        let carried = self.carried.as_ref().filter(|(at, _)| *at == self.hour);
-        let earlier = carried.map_or(0, |(_, carried)| carried.events);
+        let earlier = self.carried_now().map_or(0, |carried| carried.events);
         (self.hour, self.gathered.events.saturating_add(earlier))
     }
 
     /// Counts of events in the present hour, as far as they are known, for the site's state.
     pub(crate) fn counts(&self) -> (u32, HourSummary) {
-        let (hour, events) = self.counted();
-        let mut counts = HourSummary {
-            events,
-            goals: self.gathered.goals.clone(),
+        let mut hour = self.gathered.clone();
+        if let Some(carried) = self.carried_now() {
+            hour.add_counts(carried);
+        }
+        let counts = HourSummary {
+            events: hour.events,
+            goals: hour.goals,
             ..HourSummary::default()
         };
-        if let Some((at, carried)) = &self.carried
-            && *at == self.hour
-        {
-            for (name, count) in &carried.goals {
-                let sum = counts.goals.entry(name.clone()).or_default();
-                *sum = sum.saturating_add(*count);
-            }
-        }
-        (hour, counts)
+        (self.hour, counts)
+    }
+
+    /// Counts of the present hour that came with the site's state.
+    fn carried_now(&self) -> Option<&HourSummary> {
+        let carried = self.carried.as_ref().filter(|(at, _)| *at == self.hour);
+        carried.map(|(_, counts)| counts)
     }
 
     /// The first hour, as long as the counts of an earlier owner in it are not known.
