@@ -34,6 +34,8 @@ pub mod domain;
 pub mod clock;
 /// The one place that draws chance.
 pub mod chance;
+/// A listener with a bounded number of connections.
+pub mod bounded_listener;
 /// Prefetching of memory.
 pub mod prefetch;
 

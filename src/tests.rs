@@ -22,7 +22,7 @@ const FLOORS: &[&[&str]] = &[
     &["telemetry"],
     &["config"],
     &["domain"],
-    &["clock", "chance", "tasks", "prefetch"],
+    &["bounded_listener", "clock", "chance", "tasks", "prefetch"],
 ];
 
 /// Modules that decide: functions of state, input, time and chance. A name covers what lies below

@@ -11,8 +11,6 @@ mod calls;
 mod call;
 mod observe;
 mod unread;
-/// A bound on the connections of callers.
-mod bounded;
 mod answers;
 mod auth;
 mod state;
@@ -61,7 +59,6 @@ mod timed;
 #[cfg(test)]
 pub(crate) use answers::statuses;
 pub(crate) use answers::usual_answers;
-pub use bounded::BoundedStream;
 pub use call::{Access, Call, Method};
 pub use calls::CALLS;
 pub(crate) use observe::{UNMATCHED, method_word};

@@ -7,15 +7,20 @@ use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use axum::serve::{Listener, ListenerExt as _, TapIo};
 use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpListener;
 
-use super::bounded::{BoundedListener, BoundedStream};
 use super::problem::Problem;
 use super::problem_type::ProblemType;
+use crate::bounded_listener::{BoundedListener, BoundedStream};
+
+/// Time without a byte after which a connection may be closed for another one: longer than any call
+/// takes, and than proxies (60 s as a rule) keep theirs.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// A listener whose connections answer every request with a body.
 pub type AnsweringListener = TapIo<Connections, fn(&mut AnsweringStream<BoundedStream>)>;
@@ -24,7 +29,7 @@ pub type AnsweringListener = TapIo<Connections, fn(&mut AnsweringStream<BoundedS
 /// `listener`.
 pub fn answering(listener: TcpListener, most: usize) -> AnsweringListener {
     // Only so do connections have the client's address for `into_make_service_with_connect_info`.
-    Connections(BoundedListener::new(listener, most)).tap_io(|_| {})
+    Connections(BoundedListener::new(listener, most, IDLE_TIMEOUT)).tap_io(|_| {})
 }
 
 /// The connections of a listener.

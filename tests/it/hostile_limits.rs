@@ -109,8 +109,11 @@ async fn hung_endpoints_and_callers_leave_files_to_others() {
         deployment.goal_webhook(&process, &site(number), &url).await;
     }
     let receiver = deployment.goal_receiver(&process, "healthy.example").await;
-    let address = process.api.strip_prefix("http://").unwrap();
-    let callers = (0..140).map(|_| TcpStream::connect(address));
+    // They come to the API and to the admin listener, and say nothing.
+    let addresses = [&process.api, &process.admin].map(|url| url.strip_prefix("http://").unwrap());
+    let callers = addresses
+        .iter()
+        .flat_map(|address| (0..140).map(move |_| TcpStream::connect(address)));
     let _callers = futures_util::future::try_join_all(callers).await.unwrap();
     let goal = |site: String| json!({"site_id": site, "type": "goal", "name": "Signup"});
     for number in 1..=120 {

@@ -1,4 +1,5 @@
-//! A bound on the connections of callers: however many there are, files are left for deliveries.
+//! A bound on the connections of a listener: however many callers there are, files are left for
+//! deliveries.
 //!
 //! Whoever comes while all are taken waits in the listener's queue. Meanwhile a connection on which
 //! nothing moves is closed, so that callers who went to sleep lock nobody out.
@@ -18,15 +19,12 @@ use tokio::time::Sleep;
 
 use crate::clock;
 
-/// Time without a byte after which a connection may be closed for another one: longer than any call
-/// takes, and than proxies (60 s as a rule) keep theirs.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
-/// Time between two looks at a connection that waits.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// Looks at a connection that waits, within the time after which it may be closed.
+const LOOKS: u32 = 15;
 
 /// A listener with a bounded number of connections.
 #[derive(Debug)]
-pub(super) struct BoundedListener {
+pub(crate) struct BoundedListener {
     listener: TcpListener,
     permits: Arc<Semaphore>,
     idle_timeout: Duration,
@@ -47,16 +45,23 @@ pub struct BoundedStream {
 }
 
 impl BoundedListener {
-    pub(super) fn new(listener: TcpListener, most: usize) -> Self {
+    /// Allows so many connections at a time. One on which nothing has moved for `idle_timeout` may
+    /// be closed for another one.
+    pub(crate) fn new(listener: TcpListener, most: usize, idle_timeout: Duration) -> Self {
         Self {
             listener,
             permits: Arc::new(Semaphore::new(most.clamp(1, Semaphore::MAX_PERMITS))),
-            idle_timeout: IDLE_TIMEOUT,
-            look_every: LOOK_EVERY,
+            idle_timeout,
+            look_every: idle_timeout / LOOKS,
         }
     }
+}
 
-    pub(super) async fn accept(&mut self) -> (BoundedStream, SocketAddr) {
+impl Listener for BoundedListener {
+    type Io = BoundedStream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (BoundedStream, SocketAddr) {
         let permit = Arc::clone(&self.permits).acquire_owned().await;
         let permit = permit.expect("nobody closes the semaphore");
         let (stream, address) = Listener::accept(&mut self.listener).await;
@@ -72,7 +77,7 @@ impl BoundedListener {
         (stream, address)
     }
 
-    pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
+    fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 }
@@ -154,10 +159,12 @@ mod tests {
 
     use super::*;
 
+    const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+
     async fn listener(most: usize) -> (BoundedListener, SocketAddr) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        (BoundedListener::new(listener, most), address)
+        (BoundedListener::new(listener, most, IDLE_TIMEOUT), address)
     }
 
     #[tokio::test]
