@@ -163,7 +163,8 @@ impl Deliverer {
         let (owned, outcomes) = (Arc::clone(&self.links.owned), self.links.outcomes.clone());
         let parked_hint = Arc::clone(&self.links.parked_hint);
         let mut batch = Vec::with_capacity(BATCH);
-        loop {
+        // Asked, since a channel from which nothing is received for want of room does not tell.
+        while !work.is_closed() {
             let wake = self.turn();
             tokio::select! {
                 Some(event) = events.recv() => {
@@ -188,10 +189,7 @@ impl Deliverer {
                         permit.send(outcome);
                     }
                 }
-                read = work.recv_many(&mut batch, BATCH), if self.has_room() => {
-                    if read == 0 {
-                        break;
-                    }
+                _ = work.recv_many(&mut batch, BATCH), if self.has_room() => {
                     self.arrivals.extend(batch.drain(..));
                 }
                 () = tokio::time::sleep_until(wake.into()) => {}

@@ -225,11 +225,57 @@ async fn a_process_that_stops_waits_for_no_look_up_in_vain() {
     })
     .await;
     publish_goals(&deployment, "hook.example", 1..4).await;
+    four_deliveries_are_there(&deployment).await;
+    ends_before_the_grace_period_is_over(&mut process).await;
+    assert_eq!(receiver.received("hook").len(), 1);
+}
+
+#[tokio::test]
+async fn a_stop_long_after_kafka_went_away_waits_for_nothing() {
+    for outage in [Outage::Refused, Outage::Silent] {
+        let wire = Wire::to_kafka().await;
+        let mut deployment = Deployment::create(&SHORT).await;
+        deployment.set("kafka.brokers", &wire.address());
+        let mut process = deployment.serve(&[]).await;
+        let _receiver = deployment.goal_receiver(&process, "hook.example").await;
+        publish_goals(&deployment, "hook.example", 0..1).await;
+        recorded(&deployment, "delivered", 1).await;
+        outage.begin(&wire);
+        unready(&process, "kafka").await;
+        ends_before_the_grace_period_is_over(&mut process).await;
+    }
+}
+
+#[tokio::test]
+async fn a_stop_long_after_postgres_went_away_waits_for_nothing() {
+    for outage in [Outage::Refused, Outage::Silent] {
+        let wire = Wire::to_postgres().await;
+        let mut deployment = Deployment::create(&SHORT).await;
+        deployment.set("postgres.url", &wire.url(&deployment.database.url.clone()));
+        let mut process = deployment.serve(&[]).await;
+        let receiver = deployment.goal_receiver(&process, "hook.example").await;
+        publish_goals(&deployment, "hook.example", 0..1).await;
+        recorded(&deployment, "delivered", 1).await;
+        outage.begin(&wire);
+        unready(&process, "postgres").await;
+        publish_goals(&deployment, "hook.example", 1..4).await;
+        four_deliveries_are_there(&deployment).await;
+        ends_before_the_grace_period_is_over(&mut process).await;
+        assert_eq!(receiver.received("hook").len(), 1);
+    }
+}
+
+/// Waits until four deliveries are on their topic.
+async fn four_deliveries_are_there(deployment: &Deployment) {
     let topic = deployment.topic("deliveries");
-    eventually("three more are there", TIMEOUT, || async {
+    eventually("four deliveries are there", TIMEOUT, || async {
         (kafka::read_all(&topic).len() == 4).then_some(())
     })
     .await;
+}
+
+/// Tells a process to stop.
+async fn ends_before_the_grace_period_is_over(process: &mut Process) {
     process.terminate();
     let told = Instant::now();
     let status = process.ended(TIMEOUT).await;
@@ -239,7 +285,6 @@ async fn a_process_that_stops_waits_for_no_look_up_in_vain() {
         took < Duration::from_secs(11),
         "{took:?}: no less than the grace period"
     );
-    assert_eq!(receiver.received("hook").len(), 1);
 }
 
 /// Tells a process to stop while it waits for an answer, with Postgres cut off.
