@@ -1,13 +1,15 @@
 //! A bound on the connections of a listener: however many callers there are, files are left for
 //! deliveries.
 //!
-//! Whoever comes while all are taken waits in the listener's queue. Meanwhile a connection on which
-//! nothing moves is closed, so that callers who went to sleep lock nobody out.
+//! Whoever comes while all are taken waits in the listener's queue. Meanwhile a connection gives
+//! way that has waited for its caller for a while: since it was accepted, or since its last request
+//! was answered. Bytes that come or go one by one change nothing, so callers who are asleep, send a
+//! request piece by piece or do not read their answers lock nobody out.
 
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -18,67 +20,137 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Sleep;
 
 use crate::clock;
+use crate::telemetry::throttle::SharedThrottle;
 
-/// Looks at a connection that waits, within the time after which it may be closed.
-const LOOKS: u32 = 15;
+/// Looks at a connection while it may wait for its caller.
+const LOOKS: u32 = 5;
 
 /// A listener with a bounded number of connections.
 #[derive(Debug)]
 pub(crate) struct BoundedListener {
     listener: TcpListener,
-    permits: Arc<Semaphore>,
-    idle_timeout: Duration,
-    look_every: Duration,
+    places: Arc<Places>,
 }
+
+/// The places that the connections of a listener share.
+#[derive(Debug)]
+struct Places {
+    most: usize,
+    permits: Arc<Semaphore>,
+    /// Time for which a connection may wait for its caller while all are taken.
+    patience: Duration,
+    logged: SharedThrottle,
+}
+
+/// A caller's address, and what its connection is doing.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    pub(crate) address: SocketAddr,
+    attention: Arc<Mutex<Attention>>,
+}
+
+/// What a connection is doing.
+#[derive(Debug)]
+struct Attention {
+    /// Requests that are being answered.
+    requests: u32,
+    /// When it was accepted, or the last request was answered.
+    waits_since: Instant,
+}
+
+/// A request that is being answered, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Attended(Peer);
 
 /// A connection that counts until it is dropped.
 #[derive(Debug)]
 pub struct BoundedStream {
     stream: TcpStream,
-    permits: Arc<Semaphore>,
+    peer: Peer,
+    places: Arc<Places>,
     _permit: OwnedSemaphorePermit,
-    /// When a byte last came or went.
-    moved: Instant,
-    idle_timeout: Duration,
-    look_every: Duration,
     next_look: Pin<Box<Sleep>>,
 }
 
 impl BoundedListener {
-    /// Allows so many connections at a time. One on which nothing has moved for `idle_timeout` may
-    /// be closed for another one.
-    pub(crate) fn new(listener: TcpListener, most: usize, idle_timeout: Duration) -> Self {
+    /// Allows so many connections at a time. While all are taken, one that has waited for its
+    /// caller for longer than `patience` gives way.
+    pub(crate) fn new(listener: TcpListener, most: usize, patience: Duration) -> Self {
+        let most = most.clamp(1, Semaphore::MAX_PERMITS);
+        let places = Places {
+            most,
+            permits: Arc::new(Semaphore::new(most)),
+            patience,
+            logged: SharedThrottle::new(),
+        };
         Self {
             listener,
-            permits: Arc::new(Semaphore::new(most.clamp(1, Semaphore::MAX_PERMITS))),
-            idle_timeout,
-            look_every: idle_timeout / LOOKS,
+            places: Arc::new(places),
         }
     }
 }
 
 impl Listener for BoundedListener {
     type Io = BoundedStream;
-    type Addr = SocketAddr;
+    type Addr = Peer;
 
-    async fn accept(&mut self) -> (BoundedStream, SocketAddr) {
-        let permit = Arc::clone(&self.permits).acquire_owned().await;
+    async fn accept(&mut self) -> (BoundedStream, Peer) {
+        let permit = Arc::clone(&self.places.permits).acquire_owned().await;
         let permit = permit.expect("nobody closes the semaphore");
         let (stream, address) = Listener::accept(&mut self.listener).await;
+        let peer = Peer::new(address);
         let stream = BoundedStream {
             stream,
-            permits: Arc::clone(&self.permits),
+            peer: peer.clone(),
+            places: Arc::clone(&self.places),
             _permit: permit,
-            moved: clock::monotonic(),
-            idle_timeout: self.idle_timeout,
-            look_every: self.look_every,
-            next_look: Box::pin(tokio::time::sleep(self.look_every)),
+            next_look: Box::pin(tokio::time::sleep(self.places.patience)),
         };
-        (stream, address)
+        (stream, peer)
     }
 
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
+    fn local_addr(&self) -> io::Result<Peer> {
+        self.listener.local_addr().map(Peer::new)
+    }
+}
+
+impl Peer {
+    fn new(address: SocketAddr) -> Self {
+        let attention = Attention {
+            requests: 0,
+            waits_since: clock::monotonic(),
+        };
+        Self {
+            address,
+            attention: Arc::new(Mutex::new(attention)),
+        }
+    }
+
+    /// Notes that a request is being answered.
+    pub(crate) fn attend(self) -> Attended {
+        self.attention().requests += 1;
+        Attended(self)
+    }
+
+    fn attention(&self) -> MutexGuard<'_, Attention> {
+        self.attention.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Time for which its connection has waited for it.
+    fn keeps_waiting(&self, now: Instant) -> Duration {
+        let attention = self.attention();
+        match attention.requests {
+            0 => now.saturating_duration_since(attention.waits_since),
+            _ => Duration::ZERO,
+        }
+    }
+}
+
+impl Drop for Attended {
+    fn drop(&mut self) {
+        let mut attention = self.0.attention();
+        attention.requests -= 1;
+        attention.waits_since = clock::monotonic();
     }
 }
 
@@ -87,21 +159,40 @@ impl BoundedStream {
     fn poll_gives_way(&mut self, context: &mut Context<'_>) -> bool {
         while self.next_look.as_mut().poll(context).is_ready() {
             let now = clock::monotonic();
-            let is_idle = now.saturating_duration_since(self.moved) >= self.idle_timeout;
-            if is_idle && self.permits.available_permits() == 0 {
+            let patience = self.places.patience;
+            if self.peer.keeps_waiting(now) >= patience && self.places.permits.available_permits() == 0 {
+                self.places.log(self.peer.address);
                 return true;
             }
-            let next_look = tokio::time::Instant::from_std(now + self.look_every);
+            let next_look = tokio::time::Instant::from_std(now + patience / LOOKS);
             self.next_look.as_mut().reset(next_look);
         }
         false
     }
 
-    fn note<T>(&mut self, moved: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if moved.is_ready() {
-            self.moved = clock::monotonic();
+    /// Ends a write for another connection.
+    fn or_gives_way<T>(
+        &mut self,
+        written: Poll<io::Result<T>>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
+        match written.is_pending() && self.poll_gives_way(context) {
+            true => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            false => written,
         }
-        moved
+    }
+}
+
+impl Places {
+    fn log(&self, address: SocketAddr) {
+        if let Some(suppressed) = self.logged.admit() {
+            tracing::warn!(
+                connections = self.most,
+                %address,
+                suppressed,
+                "all connections of callers are taken: one that waits for its caller gives way to another"
+            );
+        }
     }
 }
 
@@ -116,7 +207,7 @@ impl AsyncRead for BoundedStream {
             // As if the caller had closed it.
             return Poll::Ready(Ok(()));
         }
-        self.note(read)
+        read
     }
 }
 
@@ -127,7 +218,7 @@ impl AsyncWrite for BoundedStream {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = pin!(&mut self.stream).poll_write(context, bytes);
-        self.note(written)
+        self.or_gives_way(written, context)
     }
 
     fn poll_write_vectored(
@@ -136,7 +227,7 @@ impl AsyncWrite for BoundedStream {
         buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = pin!(&mut self.stream).poll_write_vectored(context, buffers);
-        self.note(written)
+        self.or_gives_way(written, context)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -155,47 +246,86 @@ impl AsyncWrite for BoundedStream {
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt as _;
-    use tokio::io::AsyncReadExt as _;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
 
-    const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+    const LONG: Duration = Duration::from_secs(75);
+    const SHORT: Duration = Duration::from_millis(10);
 
-    async fn listener(most: usize) -> (BoundedListener, SocketAddr) {
+    async fn listener(most: usize, patience: Duration) -> (BoundedListener, SocketAddr) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        (BoundedListener::new(listener, most, IDLE_TIMEOUT), address)
+        (BoundedListener::new(listener, most, patience), address)
+    }
+
+    async fn accepted(listener: &mut BoundedListener, to: SocketAddr) -> (TcpStream, BoundedStream, Peer) {
+        let client = TcpStream::connect(to).await.expect("connected");
+        let (stream, peer) = listener.accept().await;
+        (client, stream, peer)
+    }
+
+    /// True if a read goes on for longer than any look at the connection takes.
+    async fn is_kept(stream: &mut BoundedStream) -> bool {
+        let mut byte = [0; 1];
+        let read = tokio::time::timeout(20 * SHORT, stream.read(&mut byte));
+        read.await.is_err()
     }
 
     #[tokio::test]
     async fn a_caller_waits_until_another_one_has_gone() {
-        let (mut listener, address) = listener(2).await;
-        let callers = [(); 3].map(|()| TcpStream::connect(address));
-        let _callers = futures_util::future::try_join_all(callers)
-            .await
-            .expect("connected");
-        let (first, _) = listener.accept().await;
-        let (_second, _) = listener.accept().await;
+        let (mut listener, address) = listener(2, LONG).await;
+        let (_client, first, _) = accepted(&mut listener, address).await;
+        let _second = accepted(&mut listener, address).await;
+        let _third = TcpStream::connect(address).await.expect("connected");
         assert!(listener.accept().now_or_never().is_none());
         drop(first);
         listener.accept().await;
     }
 
     #[tokio::test]
-    async fn who_is_silent_gives_way_only_if_all_are_taken() {
-        let (mut listener, address) = listener(2).await;
-        (listener.idle_timeout, listener.look_every) = (Duration::ZERO, Duration::from_millis(1));
-        let _silent = TcpStream::connect(address).await.expect("connected");
-        let (mut stream, _) = listener.accept().await;
+    async fn who_is_waited_for_gives_way_only_if_all_are_taken() {
+        let (mut listener, address) = listener(2, SHORT).await;
+        let (_silent, mut stream, _) = accepted(&mut listener, address).await;
+        assert!(is_kept(&mut stream).await, "there is room for one more");
+        let _other = accepted(&mut listener, address).await;
         let mut byte = [0; 1];
-        let alone = tokio::time::timeout(Duration::from_millis(50), stream.read(&mut byte));
-        assert!(alone.await.is_err(), "there is room for one more");
-        let _other = TcpStream::connect(address).await.expect("connected");
-        let (_other, _) = listener.accept().await;
         assert_eq!(stream.read(&mut byte).await.expect("an end"), 0);
-        // Who spoke just now keeps his place.
-        stream.idle_timeout = IDLE_TIMEOUT;
-        let kept = tokio::time::timeout(Duration::from_millis(50), stream.read(&mut byte));
-        assert!(kept.await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_request_that_is_being_answered_keeps_its_connection() {
+        let (mut listener, address) = listener(1, SHORT).await;
+        let (_client, mut stream, peer) = accepted(&mut listener, address).await;
+        let attended = peer.attend();
+        assert!(is_kept(&mut stream).await);
+        drop(attended);
+        let mut byte = [0; 1];
+        assert_eq!(stream.read(&mut byte).await.expect("an end"), 0);
+    }
+
+    #[tokio::test]
+    async fn bytes_one_by_one_keep_no_connection() {
+        let (mut listener, address) = listener(1, SHORT).await;
+        let (mut dripping, mut stream, _) = accepted(&mut listener, address).await;
+        let drip = async {
+            while dripping.write_all(b"x").await.is_ok() {
+                tokio::time::sleep(SHORT / 10).await;
+            }
+        };
+        let read_all = async { while stream.read(&mut [0; 64]).await.is_ok_and(|count| count > 0) {} };
+        tokio::select! {
+            () = drip => panic!("it was cut off"),
+            () = read_all => {}
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_nobody_reads_keeps_no_connection() {
+        let (mut listener, address) = listener(1, SHORT).await;
+        let (_deaf, mut stream, _) = accepted(&mut listener, address).await;
+        let answer = vec![b'x'; 1 << 26];
+        let error = stream.write_all(&answer).await.expect_err("cut off");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 }

@@ -20,6 +20,8 @@ pub mod ui;
 pub mod config;
 /// Metrics, logs, health and the admin listener.
 pub mod telemetry;
+/// A listener with a bounded number of connections.
+pub mod bounded_listener;
 /// Kafka clients: connection settings, topics, group members, producer.
 pub mod kafka;
 /// The commands of the binary.
@@ -34,8 +36,6 @@ pub mod domain;
 pub mod clock;
 /// The one place that draws chance.
 pub mod chance;
-/// A listener with a bounded number of connections.
-pub mod bounded_listener;
 /// Prefetching of memory.
 pub mod prefetch;
 

@@ -18,11 +18,11 @@ const FLOORS: &[&[&str]] = &[
     &["api", "ui", "detect", "deliver"],
     &["ingest"],
     &["dispatch"],
-    &["record", "kafka"],
+    &["record", "kafka", "bounded_listener"],
     &["telemetry"],
     &["config"],
     &["domain"],
-    &["bounded_listener", "clock", "chance", "tasks", "prefetch"],
+    &["clock", "chance", "tasks", "prefetch"],
 ];
 
 /// Modules that decide: functions of state, input, time and chance. A name covers what lies below

@@ -15,8 +15,10 @@ use super::query::AllowedParameters;
 use super::reference;
 use super::state::ApiState;
 
-/// The API under `/api`. Serve it with `into_make_service_with_connect_info::<SocketAddr>()`:
+/// The API under `/api`. Its requests carry `ConnectInfo<SocketAddr>`, as those of [`service`] do:
 /// without the addresses, all failed logins count for one.
+///
+/// [`service`]: super::service
 pub fn router(state: ApiState) -> Router {
     let mut router = Router::new();
     for call in CALLS {

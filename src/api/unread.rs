@@ -4,11 +4,15 @@
 //! head, and gets the problem that the API has for its status, so that all errors have one form.
 
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use axum::Router;
+use axum::extract::connect_info::IntoMakeServiceWithConnectInfo;
+use axum::extract::{ConnectInfo, Request};
+use axum::middleware::{self, Next};
+use axum::response::Response;
 use axum::serve::{Listener, ListenerExt as _, TapIo};
 use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -16,11 +20,11 @@ use tokio::net::TcpListener;
 
 use super::problem::Problem;
 use super::problem_type::ProblemType;
-use crate::bounded_listener::{BoundedListener, BoundedStream};
+use crate::bounded_listener::{BoundedListener, BoundedStream, Peer};
 
-/// Time without a byte after which a connection may be closed for another one: longer than any call
-/// takes, and than proxies (60 s as a rule) keep theirs.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+/// Time for which a connection waits for its caller while all are taken: enough for a request to
+/// come, and for its answer to go.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A listener whose connections answer every request with a body.
 pub type AnsweringListener = TapIo<Connections, fn(&mut AnsweringStream<BoundedStream>)>;
@@ -28,8 +32,22 @@ pub type AnsweringListener = TapIo<Connections, fn(&mut AnsweringStream<BoundedS
 /// Makes the listener, which has at most so many connections at a time. Serve it in place of
 /// `listener`.
 pub fn answering(listener: TcpListener, most: usize) -> AnsweringListener {
-    // Only so do connections have the client's address for `into_make_service_with_connect_info`.
-    Connections(BoundedListener::new(listener, most, IDLE_TIMEOUT)).tap_io(|_| {})
+    // Only so is the caller known to `service`.
+    Connections(BoundedListener::new(listener, most, PATIENCE)).tap_io(|_| {})
+}
+
+/// Makes the service of the callers of a listener that [`answering`] made.
+pub fn service(router: Router) -> IntoMakeServiceWithConnectInfo<Router, Peer> {
+    router
+        .layer(middleware::from_fn(attend))
+        .into_make_service_with_connect_info()
+}
+
+/// Holds the connection while a request is being answered, and tells the address of its caller.
+async fn attend(ConnectInfo(caller): ConnectInfo<Peer>, mut request: Request, next: Next) -> Response {
+    request.extensions_mut().insert(ConnectInfo(caller.address));
+    let _attended = caller.attend();
+    next.run(request).await
 }
 
 /// The connections of a listener.
@@ -38,15 +56,15 @@ pub struct Connections(BoundedListener);
 
 impl Listener for Connections {
     type Io = AnsweringStream<BoundedStream>;
-    type Addr = SocketAddr;
+    type Addr = Peer;
 
-    async fn accept(&mut self) -> (Self::Io, SocketAddr) {
-        let (inner, address) = self.0.accept().await;
+    async fn accept(&mut self) -> (Self::Io, Peer) {
+        let (inner, caller) = self.0.accept().await;
         let unsent = Bytes::new();
-        (AnsweringStream { inner, unsent }, address)
+        (AnsweringStream { inner, unsent }, caller)
     }
 
-    fn local_addr(&self) -> io::Result<SocketAddr> {
+    fn local_addr(&self) -> io::Result<Peer> {
         self.0.local_addr()
     }
 }

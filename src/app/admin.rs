@@ -14,9 +14,9 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Most connections at a time: probes and scrapes need a few.
 const MOST_CONNECTIONS: usize = 16;
-/// Time without a byte after which a connection may be closed for another one: longer than an
-/// answer takes, and so short that a probe comes through a crowd of silent callers.
-const IDLE_TIMEOUT: Duration = Duration::from_millis(300);
+/// Time for which a connection waits for its caller while all are taken: longer than an answer
+/// takes, and so short that a probe comes through a crowd of silent callers.
+const PATIENCE: Duration = Duration::from_millis(300);
 
 /// Serves metrics and probes on `admin.listen`, or on the socket that the host gave.
 pub(super) async fn start(
@@ -26,7 +26,7 @@ pub(super) async fn start(
 ) -> anyhow::Result<()> {
     let listener = listen("admin.listen", foundation.config.admin.listen, given).await?;
     tracing::info!(address = %listener.local_addr()?, "the admin listener is open");
-    let listener = BoundedListener::new(listener, MOST_CONNECTIONS, IDLE_TIMEOUT);
+    let listener = BoundedListener::new(listener, MOST_CONNECTIONS, PATIENCE);
     let router = admin::router(AdminState {
         registry_read_at: Arc::clone(&foundation.registry_read_at),
         metrics: Arc::clone(&foundation.metrics),

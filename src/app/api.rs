@@ -1,6 +1,5 @@
 //! The api role: the REST API on its listener.
 
-use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +36,7 @@ pub(super) fn start(
     let (stop, give_up) = (app.lifecycle.stop.clone(), app.lifecycle.give_up.clone());
     let most_callers = app.files.of_callers;
     tasks.spawn("api", async move {
-        let service = router.into_make_service_with_connect_info::<SocketAddr>();
+        let service = api::service(router);
         let until = async move {
             stop.cancelled().await;
             tokio::time::sleep(close_delay).await;

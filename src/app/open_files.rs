@@ -7,8 +7,8 @@ use crate::config::Config;
 use crate::telemetry::words::ProcessRole;
 
 /// Files of everything but Postgres, endpoints and callers: the clients of Kafka have some twelve
-/// a broker, and there are listeners with up to 16 connections of the operator's, tests of webhooks,
-/// the operator's webhook, name servers.
+/// a broker, and there are listeners, 16 connections to the admin listener, tests of webhooks, the
+/// operator's webhook, name servers.
 const OWN: u64 = 96;
 /// Files that are kept free of connections to endpoints, where half of the limit is as much.
 const RESERVED: u64 = 256;

@@ -17,8 +17,7 @@ use super::pages::{
 use super::respond::add_headers;
 use super::state::UiState;
 
-/// The pages, and under `/api` the API. Serve it with
-/// `into_make_service_with_connect_info::<SocketAddr>()`.
+/// The pages, and under `/api` the API. Its requests carry `ConnectInfo<SocketAddr>`.
 pub fn router(state: UiState) -> Router {
     Router::new()
         .route("/", get(sign_in::root))

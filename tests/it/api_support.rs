@@ -1,6 +1,5 @@
 //! The API on a port of its own, over the test's database, and a client for it.
 
-use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex};
 
@@ -72,7 +71,7 @@ impl Api {
         let state = ApiState::new(pool.clone(), Arc::new(keyring(&[("a", 1)])), config, observer);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
         let base = format!("http://{}", listener.local_addr().expect("an address"));
-        let service = api::router(state).into_make_service_with_connect_info::<SocketAddr>();
+        let service = api::service(api::router(state));
         let mut server = JoinSet::new();
         let listener = api::answering(listener, 1_000);
         server.spawn(async move { axum::serve(listener, service).await.expect("served") });
