@@ -28,11 +28,17 @@ fn dns(hosts: &str, is_silent: bool) -> Dns {
 }
 
 /// The same, with the addresses from which the name server was asked.
-#[expect(clippy::disallowed_methods, reason = "a server of a test ends with it")]
 fn dns_and_askers(hosts: &str, is_silent: bool) -> (Dns, Arc<Mutex<HashSet<SocketAddr>>>) {
+    let (server, asked_from) = name_server("127.0.0.1:0", is_silent);
+    (dns_of(hosts, [server]), asked_from)
+}
+
+/// A name server, and the addresses from which it was asked.
+#[expect(clippy::disallowed_methods, reason = "a server of a test ends with it")]
+fn name_server(address: &str, is_silent: bool) -> (NameServerConfig, Arc<Mutex<HashSet<SocketAddr>>>) {
     let asked_from = Arc::new(Mutex::new(HashSet::new()));
     let askers = Arc::clone(&asked_from);
-    let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let socket = UdpSocket::bind(address).expect("a socket");
     let address = socket.local_addr().expect("an address");
     thread::spawn(move || {
         let mut query = [0; 512];
@@ -57,12 +63,14 @@ fn dns_and_askers(hosts: &str, is_silent: bool) -> (Dns, Arc<Mutex<HashSet<Socke
     });
     let mut udp = ConnectionConfig::udp();
     udp.port = address.port();
-    let server = NameServerConfig::new(address.ip(), true, vec![udp]);
-    let servers = ResolverConfig::from_parts(None, vec![], vec![server]);
+    (NameServerConfig::new(address.ip(), true, vec![udp]), asked_from)
+}
+
+fn dns_of(hosts: &str, servers: impl IntoIterator<Item = NameServerConfig>) -> Dns {
+    let servers = ResolverConfig::from_parts(None, vec![], servers.into_iter().collect());
     let mut known = Hosts::default();
     known.read_hosts_conf(hosts.as_bytes()).expect("hosts");
-    let dns = Dns::new(servers, ResolverOpts::default(), known).expect("a resolver");
-    (dns, asked_from)
+    Dns::new(servers, ResolverOpts::default(), known).expect("a resolver")
 }
 
 async fn look_up(dns: &Dns, name: &str) -> io::Result<Vec<IpAddr>> {
@@ -91,6 +99,22 @@ async fn a_query_has_one_socket_while_handles_are_scarce() {
         assert!(ended.is_err(), "{ended:?}");
         let sockets = asked_from.lock().expect("askers").len();
         assert!((fewest..=most).contains(&sockets), "{is_scarce}: {sockets}");
+    }
+}
+
+#[tokio::test]
+async fn a_dead_name_server_keeps_no_other_from_being_asked() {
+    for is_silent in [[true, false], [false, true]] {
+        let (first, _) = name_server("127.0.0.1:0", is_silent[0]);
+        let (second, _) = name_server("127.0.0.2:0", is_silent[1]);
+        let dns = dns_of("", [first, second]);
+        let pool = Pool::new(64);
+        let _held = pool.handles(33).await;
+        let links = links(&pool);
+        let looking = dns.look_up("fine.example.com", &links);
+        // A try takes two seconds.
+        let found = tokio::time::timeout(Duration::from_millis(1_500), looking).await;
+        assert_eq!(found.expect("in time").expect("an answer"), ips(&["8.8.8.8"]));
     }
 }
 
