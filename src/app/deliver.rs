@@ -270,6 +270,7 @@ fn start_intake(
             health: Arc::clone(&app.health),
             runtime: Handle::current(),
             stop: app.lifecycle.stop.clone(),
+            give_up: app.lifecycle.give_up.clone(),
         };
         tasks.spawn_thread(name, move || intake::run(member, settings, links))?;
     }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use sqlx::PgPool;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::intake::work::{Assignment, Work};
 use super::rows;
@@ -22,8 +23,10 @@ use crate::domain::time::from_ms;
 use crate::record::outcomes::{self, Claim};
 use crate::record::parked::{self, GivenBackRow};
 
-/// Longest wait for Postgres during a hand-over: the whole group waits meanwhile.
+/// Longest wait for one answer of Postgres during a hand-over.
 const CLAIM_TIMEOUT: Duration = Duration::from_secs(2);
+/// Pause before Postgres is told again.
+const CLAIM_PAUSE: Duration = Duration::from_millis(200);
 /// Time within which an outcome that is not yet written will be, however slow Postgres is.
 const UNWRITTEN_CLAIM_MS: i64 = 5 * 60 * 1_000;
 
@@ -201,44 +204,68 @@ impl InFlight {
     /// Writes the deadlines of the requests of revoked assignments in one statement, before their
     /// partitions are handed over, and gives back the rows of `parked` that were not begun.
     ///
-    /// Called from a thread; waits for Postgres, but not for long. `false`: it failed, and the next
-    /// owner must take what it cannot know for possible repeats.
-    pub(crate) fn claim(&self, runtime: &Handle) -> bool {
-        let (claims, rows) = self.claims(clock::now_ms());
+    /// Called from a thread. Waits for Postgres for at most `patience`, until `end`: what was sent
+    /// could else not be told from what was not. `false`: it failed, and the next owner must take
+    /// what it cannot know for possible repeats.
+    pub(crate) fn claim(&self, runtime: &Handle, patience: Duration, end: &CancellationToken) -> bool {
+        let began = clock::monotonic();
+        let is_over = || end.is_cancelled() || clock::monotonic().saturating_duration_since(began) > patience;
+        let (mut claims, rows) = self.claims(clock::now_ms());
+        let mut written = self.write_claims(runtime, &claims, &rows);
+        while written.is_err() && !claims.is_empty() && !is_over() {
+            runtime.block_on(async {
+                let pause = tokio::time::timeout(CLAIM_PAUSE, end.cancelled());
+                pause.await.unwrap_or_default();
+            });
+            // By now some may be recorded.
+            claims = self.claims(clock::now_ms()).0;
+            written = self.write_claims(runtime, &claims, &rows);
+        }
+        match written {
+            Ok(()) if claims.is_empty() && rows.is_empty() => {}
+            Ok(()) => tracing::info!(
+                attempts = claims.len(),
+                rows = rows.len(),
+                "running attempts were claimed before the hand-over"
+            ),
+            Err(error) if claims.is_empty() => tracing::warn!(
+                rows = rows.len(),
+                error,
+                "giving back rows before the hand-over failed; their claims end by themselves"
+            ),
+            Err(error) => {
+                tracing::error!(
+                    attempts = claims.len(),
+                    error,
+                    "claiming the running attempts failed; the next owner may repeat them"
+                );
+                return false;
+            }
+        }
+        true
+    }
+
+    fn write_claims(&self, runtime: &Handle, claims: &[Claim], rows: &[GivenBackRow]) -> Result<(), String> {
         if claims.is_empty() && rows.is_empty() {
-            return true;
+            return Ok(());
         }
         let write = async {
             let mut connection = self.pool.acquire().await?;
             if !claims.is_empty() {
-                outcomes::claim(&mut connection, &claims).await?;
+                outcomes::claim(&mut connection, claims).await?;
             }
             if !rows.is_empty() {
-                parked::release(&mut connection, &rows).await?;
+                parked::release(&mut connection, rows).await?;
             }
             Ok(())
         };
         // The timeout is made inside: it needs the runtime, which this thread is not part of.
         let written: Result<sqlx::Result<()>, _> =
             runtime.block_on(async { tokio::time::timeout(CLAIM_TIMEOUT, write).await });
-        let error = match written {
-            Ok(Ok(())) => {
-                tracing::info!(
-                    attempts = claims.len(),
-                    rows = rows.len(),
-                    "running attempts were claimed before the hand-over"
-                );
-                return true;
-            }
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => format!("no answer within {CLAIM_TIMEOUT:?}"),
-        };
-        tracing::error!(
-            attempts = claims.len(),
-            error,
-            "claiming the running attempts failed; the next owner may repeat them"
-        );
-        false
+        match written {
+            Ok(written) => written.map_err(|error| error.to_string()),
+            Err(_) => Err(format!("no answer within {CLAIM_TIMEOUT:?}")),
+        }
     }
 
     /// Gives back the rows of `parked` that were not begun, of assignments that were lost: their

@@ -287,19 +287,38 @@ async fn ends_before_the_grace_period_is_over(process: &mut Process) {
     );
 }
 
-/// Tells a process to stop while it waits for an answer, with Postgres cut off.
-async fn stopped_amid_a_request(deployment: &Deployment, process: &Process, wire: &Wire) -> Receiver {
+/// Tells a process to stop while it waits for answers, with Postgres cut off. Each goal is of all
+/// webhooks.
+async fn stopped_amid_requests(
+    deployment: &Deployment,
+    process: &Process,
+    wire: &Wire,
+    webhooks: usize,
+    goals: u32,
+) -> Receiver {
     let receiver = Receiver::start().await;
     receiver.answer("hook", |_| Answer::status(200).after(Duration::from_secs(1)));
-    deployment
-        .goal_webhook(process, "hook.example", &receiver.url("hook"))
-        .await;
+    for _ in 0..webhooks {
+        let url = receiver.url("hook");
+        deployment.goal_webhook(process, "hook.example", &url).await;
+    }
     deployment.registry_is_read(process).await;
-    publish_goals(deployment, "hook.example", 0..1).await;
-    receiver.wait_for("hook", 1).await;
+    publish_goals(deployment, "hook.example", 0..goals).await;
+    receiver.wait_for("hook", webhooks).await;
     wire.cut();
     process.terminate();
     receiver
+}
+
+/// Waits until a process says that it waits for Postgres.
+async fn says_what_it_waits_for(process: &Process) {
+    eventually("it says what it waits for", TIMEOUT, || async {
+        process
+            .log_text()
+            .contains("PostgreSQL, which is away, to record ")
+            .then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -308,18 +327,56 @@ async fn a_process_that_stops_waits_for_postgres_and_says_so() {
     let mut deployment = Deployment::create(&SHORT).await;
     deployment.set("postgres.url", &wire.url(&deployment.database.url.clone()));
     let mut process = deployment.serve(&[]).await;
-    let receiver = stopped_amid_a_request(&deployment, &process, &wire).await;
-    eventually("it says what it waits for", TIMEOUT, || async {
-        process
-            .log_text()
-            .contains("PostgreSQL, which is away, to record 1 outcome ")
-            .then_some(())
-    })
-    .await;
+    let receiver = stopped_amid_requests(&deployment, &process, &wire, 1, 1).await;
+    says_what_it_waits_for(&process).await;
     wire.mend();
     assert!(process.ended(TIMEOUT).await.success());
     recorded(&deployment, "delivered", 1).await;
     assert_eq!(receiver.received("hook").len(), 1);
+}
+
+#[tokio::test]
+async fn what_is_recorded_after_all_makes_nothing_a_possible_repeat() {
+    const GOALS: u32 = 200;
+    let wire = Wire::to_postgres().await;
+    let mut deployment = Deployment::create(&SHORT).await;
+    deployment.set("postgres.url", &wire.url(&deployment.database.url.clone()));
+    let mut process = deployment.serve(&[]).await;
+    let receiver = stopped_amid_requests(&deployment, &process, &wire, 1, GOALS).await;
+    says_what_it_waits_for(&process).await;
+    wire.mend();
+    assert!(process.ended(TIMEOUT).await.success());
+    assert!(
+        receiver.received("hook").len() < GOALS as usize,
+        "some were queued"
+    );
+    let _next = deployment.serve(&[]).await;
+    recorded(&deployment, "delivered", i64::from(GOALS)).await;
+    nothing_was_repeated(&receiver);
+    let flagged =
+        sqlx::query_scalar::<_, i64>("select count(*) from delivery_attempts where possible_repeat");
+    assert_eq!(flagged.fetch_one(&deployment.database.pool).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_stop_amid_an_outage_leaves_nothing_to_be_sent_twice() {
+    // So many that both processes have some.
+    const WEBHOOKS: usize = 30;
+    let wire = Wire::to_postgres().await;
+    let mut deployment = Deployment::create(&SHORT).await;
+    deployment.set("webhooks.max_per_site", "30");
+    deployment.set("postgres.url", &wire.url(&deployment.database.url.clone()));
+    let mut process = deployment.serve(&[]).await;
+    let _other = deployment.serve(&[]).await;
+    process
+        .metric_is("bellwether_consumer_partitions{group=\"deliver\"}", 2.0)
+        .await;
+    let receiver = stopped_amid_requests(&deployment, &process, &wire, WEBHOOKS, 3).await;
+    says_what_it_waits_for(&process).await;
+    wire.mend();
+    assert!(process.ended(TIMEOUT).await.success());
+    recorded(&deployment, "delivered", 3 * WEBHOOKS as i64).await;
+    nothing_was_repeated(&receiver);
 }
 
 #[tokio::test]
@@ -329,7 +386,7 @@ async fn what_a_process_could_not_record_is_sent_again_and_flagged() {
     let direct = deployment.database.url.clone();
     deployment.set("postgres.url", &wire.url(&direct));
     let mut process = deployment.serve(&[]).await;
-    let receiver = stopped_amid_a_request(&deployment, &process, &wire).await;
+    let receiver = stopped_amid_requests(&deployment, &process, &wire, 1, 1).await;
     let status = process.ended(TIMEOUT).await;
     assert_eq!(status.code(), Some(1));
     assert!(process.log_text().contains("not everything could be written"));

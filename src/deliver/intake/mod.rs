@@ -95,6 +95,8 @@ pub(crate) struct IntakeLinks {
     pub(crate) health: Arc<Health>,
     pub(crate) runtime: Handle,
     pub(crate) stop: CancellationToken,
+    /// Cancelled at the end of the grace period.
+    pub(crate) give_up: CancellationToken,
 }
 
 struct Intake {

@@ -30,6 +30,9 @@ use crate::kafka::topic_partition::{TopicPartition, partition_numbers};
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// The same, once one has not answered.
 const FURTHER_TIMEOUT: Duration = Duration::from_millis(300);
+/// Longest wait for Postgres to take note of requests under way, unless the process ends: the whole
+/// group waits meanwhile, and the thread counts as stuck after 45 s.
+const CLAIM_PATIENCE: Duration = Duration::from_secs(15);
 /// Longest time a broker may take to say where a partition ends.
 const END_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -101,7 +104,7 @@ impl GroupThread for Intake {
     fn forget_partitions(&mut self) {}
 
     /// Claims the requests under way, commits what is complete, and forgets what is not begun.
-    /// Never waits for a request.
+    /// Never waits for a request; for Postgres only if something was sent that is not recorded.
     fn give_back_partitions(&mut self, lost: bool) {
         let count = partition_numbers(self.partitions.keys()).len();
         self.assignment.revoke();
@@ -110,7 +113,12 @@ impl GroupThread for Intake {
         if lost {
             self.links.in_flight.give_back_lost(&self.links.runtime);
         } else if !self.partitions.is_empty() {
-            let is_claimed = self.links.in_flight.claim(&self.links.runtime);
+            let patience = match self.links.stop.is_cancelled() {
+                true => Duration::MAX,
+                false => CLAIM_PATIENCE,
+            };
+            let (in_flight, end) = (&self.links.in_flight, &self.links.give_up);
+            let is_claimed = in_flight.claim(&self.links.runtime, patience, end);
             self.receive_completions();
             let commits = self.commits(CommitScope::All, is_claimed);
             self.session.commit_and_wait(&commits);

@@ -194,6 +194,49 @@ async fn cancelling_removes_rows_and_marks_what_is_claimed(pool: PgPool) {
     assert_eq!(take_ended(&mut conn).await, [held.id]);
 }
 
+/// The attempt that arrived, begun at `started_ms`.
+fn arrived_at(delivery: u128, started_ms: i64) -> OutcomeRow {
+    let mut row = delivered(unsent(delivery, 2));
+    row.attempt = Some(AttemptRow {
+        due_at: from_ms(CREATED_MS),
+        started_at: from_ms(started_ms),
+        headers_at: None,
+        ended_at: from_ms(started_ms + 1),
+        status_code: Some(200),
+        result: AttemptResult::Success,
+        fault: Fault::None,
+        error: None,
+        response: None,
+        remote_address: None,
+        url_masked: "https://example.com/".to_owned(),
+        possible_repeat: false,
+        dns_ms: None,
+        connect_ms: None,
+        tls_ms: None,
+        response_ms: None,
+        total_ms: None,
+    });
+    row
+}
+
+#[sqlx::test]
+async fn an_attempt_that_two_owners_have_sent_is_a_possible_repeat(pool: PgPool) {
+    let mut conn = pool.acquire().await.expect("a connection");
+    let flags = "select possible_repeat from delivery_attempts order by delivery_id";
+    // The second one is written twice, as when the answer to the first commit was lost.
+    for rows in [
+        [arrived_at(1, CREATED_MS), arrived_at(2, CREATED_MS)],
+        [arrived_at(1, CREATED_MS + 5), arrived_at(2, CREATED_MS)],
+    ] {
+        write(&mut conn, &rows).await.expect("written");
+    }
+    let flagged: Vec<bool> = sqlx::query_scalar(flags)
+        .fetch_all(&mut *conn)
+        .await
+        .expect("the attempts");
+    assert_eq!(flagged, [true, false]);
+}
+
 #[sqlx::test]
 async fn an_unrecordable_delivery_ends_and_an_end_stays(pool: PgPool) {
     let mut conn = pool.acquire().await.expect("a connection");

@@ -111,5 +111,11 @@ with outcome as (
     from outcome o join taken on taken.id = o.id
     where started_at is not null
     on conflict (delivery_id, attempt) do nothing
+), sent_twice as (
+    -- Another owner has sent the same attempt, and recorded it first.
+    update delivery_attempts as a set possible_repeat = true
+    from outcome o
+    where a.delivery_id = o.id and a.attempt = o.attempts and a.started_at <> o.started_at
+      and not exists (select from taken where taken.id = o.id)
 )
 select id as "id!", status as "status!" from taken

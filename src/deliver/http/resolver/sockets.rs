@@ -18,6 +18,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep};
 
+use crate::clock;
 use crate::deliver::http::spare_handles::SpareHandles;
 
 tokio::task_local! {
@@ -113,7 +114,7 @@ impl Turn {
             if self.own.waiting().iter().any(|server| *server != self.server) {
                 return true;
             }
-            ends.as_mut().reset(Instant::now() + TURN);
+            ends.as_mut().reset(Instant::from_std(clock::monotonic() + TURN));
         }
         false
     }
