@@ -368,10 +368,11 @@ async fn a_mis_keyed_source_is_explained_even_for_unknown_sites() {
     }
     let notice = eventually("the notice is there", TIMEOUT, || async {
         let (_, answer) = process.readyz().await?;
-        Some(answer["notices"].as_array()?.first()?.as_str()?.to_owned())
+        let mut notices = answer["notices"].as_array()?.iter().filter_map(Value::as_str);
+        Some(notices.find(|one| one.contains("murmur2"))?.to_owned())
     })
     .await;
-    for word in [deployment.source.as_str(), "key-", "murmur2", "keyed = false"] {
+    for word in [deployment.source.as_str(), "key-", "keyed = false"] {
         assert!(notice.contains(word), "{notice}");
     }
     let series = format!(

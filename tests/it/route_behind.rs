@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::support::app::{Deployment, Process};
 use crate::support::eventually;
+use crate::support::kafka;
 use crate::support::receiver::Receiver;
 
 const TIMEOUT: Duration = Duration::from_secs(90);
@@ -44,8 +45,19 @@ async fn drop_webhooks(deployment: &Deployment, process: &Process, receiver: &Re
         .unwrap();
 }
 
-#[tokio::test]
-async fn a_drop_waits_for_what_is_not_routed_yet() {
+/// A process with the role `route` and one with all others, and four visitors on each site whom a
+/// window of five minutes holds for 15 seconds more.
+struct Stage {
+    deployment: Deployment,
+    receiver: Receiver,
+    rest: Process,
+    route: Process,
+    begun: DateTime<Utc>,
+    /// The series of the events that were counted.
+    counted: String,
+}
+
+async fn stage() -> Stage {
     let deployment = Deployment::create(&[("sources", "[{topic=\"{source}\", format=\"umami\"}]")]).await;
     let receiver = Receiver::start().await;
     let api = deployment.serve(&["--roles", "api"]).await;
@@ -62,6 +74,43 @@ async fn a_drop_waits_for_what_is_not_routed_yet() {
         deployment.topic("events")
     );
     rest.metric_is(&counted, 8.0).await;
+    Stage {
+        deployment,
+        receiver,
+        rest,
+        route,
+        begun,
+        counted,
+    }
+}
+
+#[tokio::test]
+async fn what_was_removed_before_it_was_routed_holds_up_no_drop() {
+    let mut stage = stage().await;
+    stage.route.terminate();
+    assert!(stage.route.ended(TIMEOUT).await.success());
+    visit(&stage.deployment, BUSY, 4..20, Utc::now()).await;
+    let source = &stage.deployment.source;
+    for partition in 0..4 {
+        kafka::delete_all(source, partition).await;
+    }
+    let route = stage.deployment.serve(&["--roles", "route"]).await;
+    let drop = stage.receiver.wait_for(QUIET, 1).await.remove(0).json();
+    assert_eq!(drop["event"], "visitor_drop", "{drop}");
+    let missed = format!("bellwether_records_missed_total{{topic=\"{source}\"}}");
+    assert_eq!(route.metric(&missed).await, 16.0);
+}
+
+#[tokio::test]
+async fn a_drop_waits_for_what_is_not_routed_yet() {
+    let Stage {
+        deployment,
+        receiver,
+        rest,
+        route,
+        begun,
+        counted,
+    } = stage().await;
     route.kill();
     visit(&deployment, BUSY, 0..6, Utc::now()).await;
 

@@ -46,12 +46,14 @@ pub(super) struct RoutedPartition {
     pub(super) start: i64,
     /// The position of the last commit.
     pub(super) committed: i64,
-    /// True until the beginning of a partition without a usable commit is committed.
+    /// True until the beginning is committed, where it is not the last commit.
     pub(super) is_first: bool,
     /// Next offset to read.
     pub(super) next: i64,
     /// Time of the record read last, in milliseconds since the Unix epoch.
     pub(super) last_record_ms: i64,
+    /// Last stable offset, as a broker answered last: what open transactions hold nobody can read.
+    pub(super) end: Option<i64>,
     /// Set while it is not known where reading begins.
     unplaced: Option<Unplaced>,
 }
@@ -73,6 +75,7 @@ impl RoutedPartition {
             is_first,
             next: start,
             last_record_ms: 0,
+            end: None,
             unplaced: None,
         }
     }
@@ -144,9 +147,9 @@ impl RoutedPartition {
         self.next = self.next.max(offset);
     }
 
-    /// Lag behind the partition's `end`, as far as that is known.
-    pub(super) fn lag(&self, end: Option<i64>, now_ms: i64) -> ConsumerLag {
-        let end = end.unwrap_or(self.next);
+    /// Lag behind the partition's end, as far as that is known.
+    pub(super) fn lag(&self, now_ms: i64) -> ConsumerLag {
+        let end = self.end.unwrap_or(self.next);
         let all_done = self.offsets.open_count() == 0 && self.next >= end;
         let is_behind = self.next < end && self.last_record_ms > 0;
         ConsumerLag {
@@ -208,7 +211,8 @@ pub(super) fn take(
                 let low = ends.map_or(offset, |(low, _)| low);
                 let removed = u64::try_from(low - offset).unwrap_or(0);
                 report_removed(metrics, member.topic(at.topic), *at, offset, removed);
-                RoutedPartition::new(*at, epoch, offset.max(low), false)
+                // What was removed is committed, too: nothing of it is left to be routed.
+                RoutedPartition::new(*at, epoch, offset.max(low), low > offset)
             }
             None => take_first(member, *at, ends, epoch, first(at.topic)),
         };

@@ -29,6 +29,7 @@ use crate::ingest::visitor_hash::VisitorHasher;
 use crate::kafka::batch_reader::{Batch, BatchItem, BatchReader};
 use crate::kafka::batch_record::BatchRecord;
 use crate::kafka::commits::Commit;
+use crate::kafka::log_ends::LogEnds;
 use crate::kafka::member::GroupMember;
 use crate::kafka::producer::Publisher;
 use crate::kafka::retrying_publisher::RetryingPublisher;
@@ -84,6 +85,7 @@ type Done = (TopicPartition, Epoch, i64);
 
 struct Router {
     session: Session<TopicPartition, ()>,
+    log_ends: LogEnds,
     settings: RouteSettings,
     links: RouteLinks,
     events_topic: Arc<str>,
@@ -104,10 +106,12 @@ struct Router {
 pub(crate) fn run(member: GroupMember, settings: RouteSettings, mut links: RouteLinks) -> anyhow::Result<()> {
     let (done, acknowledged) = channel();
     let mut batch_reader = member.batch_reader();
+    let log_ends = member.log_ends(&[]);
     let registry = Arc::clone(&links.registry.borrow_and_update());
     let (publisher, runtime) = (links.publisher.clone(), links.runtime.clone());
     let mut router = Router {
         session: Session::begin(member, &settings.name, Arc::clone(&links.health)),
+        log_ends,
         events_topic: settings.kafka.topic("events").into(),
         hasher: VisitorHasher::new(&settings.hash_key),
         aliases: SiteAliases::of(registry),
@@ -268,12 +272,17 @@ impl Router {
             return;
         }
         let now_ms = clock::now_ms();
-        let member = self.session.member();
+        for answer in self.log_ends.receive() {
+            if let (Ok(end), Some(partition)) = (answer.end, self.partitions.get_mut(&answer.at)) {
+                partition.end = Some(end);
+            }
+        }
+        self.log_ends.ask(self.partitions.keys().copied(), now_ms);
         let mut lags = vec![ConsumerLag::default(); self.settings.sources.len()];
         let mut open = 0;
         for partition in self.partitions.values() {
             open += partition.offsets.open_count();
-            lags[partition.at.topic].add(partition.lag(member.cached_end(partition.at), now_ms));
+            lags[partition.at.topic].add(partition.lag(now_ms));
         }
         self.session.show_last_poll(now_ms);
         self.session.show_open_offsets(open);

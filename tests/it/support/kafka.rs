@@ -182,13 +182,21 @@ fn watermarks(consumer: &BaseConsumer, topic: &str, partition: i32) -> (i64, i64
 
 /// Removes what lies before an offset, as retention does.
 pub(crate) async fn delete_before(topic: &str, partition: i32, offset: i64) {
+    delete_records(topic, partition, Offset::Offset(offset)).await;
+}
+
+/// Removes all records of a partition, as retention does.
+pub(crate) async fn delete_all(topic: &str, partition: i32) {
+    delete_records(topic, partition, Offset::End).await;
+}
+
+async fn delete_records(topic: &str, partition: i32, before: Offset) {
     let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
         .set("bootstrap.servers", brokers())
         .create()
         .unwrap();
     let mut list = TopicPartitionList::new();
-    list.add_partition_offset(topic, partition, Offset::Offset(offset))
-        .unwrap();
+    list.add_partition_offset(topic, partition, before).unwrap();
     admin.delete_records(&list, &AdminOptions::new()).await.unwrap();
 }
 
