@@ -10,12 +10,14 @@ use crate::telemetry::words::ProcessRole;
 /// a broker, and there are listeners, 16 connections to the admin listener, tests of webhooks, the
 /// operator's webhook, name servers.
 const OWN: u64 = 96;
-/// Files that are kept free of connections to endpoints, where half of the limit is as much.
-const RESERVED: u64 = 256;
 /// Least connections of the API's callers.
 const FEWEST_CALLERS: u64 = 32;
 /// Most connections of the API's callers.
 const MOST_CALLERS: u64 = 8_192;
+/// Least connections to endpoints that are tested.
+const FEWEST_TESTED: u64 = 8;
+/// Most connections to endpoints that are tested.
+const MOST_TESTED: u64 = 256;
 /// Least connections to endpoints.
 const FEWEST_CONNECTIONS: u64 = 8;
 /// Most connections to endpoints, if requests need no more, however many files are allowed: each
@@ -52,28 +54,27 @@ impl FileShares {
         Self::divide(raise_limit(), configured, own)
     }
 
-    /// Divides a limit. `own` are the files that neither endpoints nor callers have.
+    /// Divides a limit. `own` are the files that neither endpoints nor callers have. The requests
+    /// that are configured come first; of what is left, callers have half.
     fn divide(limit: u64, configured: u32, own: u64) -> Self {
         let wanted = connections_for(configured);
-        let kept = own + FEWEST_CALLERS;
-        let reserved = RESERVED.min(limit / 2).max(kept);
-        let connections = limit
-            .saturating_sub(reserved)
+        let rest = limit.saturating_sub(own);
+        let of_callers = (rest.saturating_sub(wanted) / 2).clamp(FEWEST_CALLERS, MOST_CALLERS);
+        let to_tested = (of_callers / 4).clamp(FEWEST_TESTED, MOST_TESTED);
+        let connections = rest
+            .saturating_sub(of_callers + to_tested)
             .max(FEWEST_CONNECTIONS)
             .min(wanted.max(MOST_CONNECTIONS));
-        let to_tested = (connections / 16).clamp(8, 256);
         let to_endpoints = if configured == 0 { 0 } else { connections };
-        let of_callers = limit.saturating_sub(own + to_endpoints + to_tested);
         let requests = u32::try_from(connections - connections / 4).unwrap_or(u32::MAX);
-        let half = (2 * wanted).max(wanted + kept);
         Self {
             limit,
-            needed: half.min(wanted + RESERVED.max(kept)),
+            needed: own + wanted + FEWEST_CALLERS + FEWEST_TESTED,
             configured,
             max_in_flight: configured.min(requests),
             to_endpoints: count(to_endpoints),
             to_tested: count(to_tested),
-            of_callers: count(of_callers.clamp(FEWEST_CALLERS, MOST_CALLERS)),
+            of_callers: count(of_callers),
         }
     }
 
@@ -132,8 +133,9 @@ mod tests {
     fn connections_leave_files_for_everything_else() {
         for (limit, endpoints, tested, callers) in [
             (64, 8, 8, 32),
-            (256, 110, 8, 32),
-            (1_024, 768, 48, 94),
+            (256, 102, 8, 32),
+            (1_024, 768, 28, 114),
+            (4_096, 2_076, 256, 1_650),
             (65_536, 16_384, 256, 8_192),
             (u64::MAX, 16_384, 256, 8_192),
         ] {
@@ -150,11 +152,11 @@ mod tests {
     fn no_more_requests_are_sent_than_there_are_files_for() {
         for (limit, configured, requests) in [
             (64, 512, 6),
-            (256, 512, 83),
+            (256, 512, 77),
             (256, 8, 8),
             (1_024, 512, 512),
-            (1_024, 65_536, 576),
-            (65_536, 65_536, 48_960),
+            (1_024, 65_536, 653),
+            (65_536, 65_536, 49_037),
             (u64::MAX, 65_536, 65_536),
             (1_024, 0, 0),
         ] {
@@ -166,7 +168,7 @@ mod tests {
     #[test]
     fn connections_to_postgres_are_no_connections_to_endpoints() {
         let shares = FileShares::divide(1_024, 512, OWN + 800);
-        assert_eq!((shares.to_endpoints, shares.max_in_flight), (96, 72));
+        assert_eq!((shares.to_endpoints, shares.max_in_flight), (88, 66));
     }
 
     #[test]
@@ -175,14 +177,14 @@ mod tests {
         let shortage = shortage.expect("a shortage");
         for part in [
             "open 256 files",
-            "needs 938",
-            "at most 83 requests",
+            "needs 836",
+            "at most 77 requests",
             "max_in_flight = 512",
         ] {
             assert!(shortage.contains(part), "{shortage}");
         }
         let shortage = FileShares::divide(64, 0, OWN_BY_DEFAULT).shortage();
-        assert!(shortage.is_some_and(|text| text.contains("needs 146")));
+        assert!(shortage.is_some_and(|text| text.contains("needs 154")));
     }
 
     proptest! {
@@ -197,6 +199,19 @@ mod tests {
             prop_assert!(less.shortage().is_some());
             let all = enough.to_endpoints + usize::try_from(own).unwrap_or(0);
             prop_assert!(all as u64 + FEWEST_CALLERS <= needed);
+        }
+
+        #[test]
+        fn with_more_files_nobody_has_fewer(
+            limit in 0_u64..100_000, more in 0_u64..10_000, configured in 0_u32..=65_536, own in 60_u64..2_000,
+        ) {
+            let shares = FileShares::divide(limit, configured, own);
+            let larger = FileShares::divide(limit + more, configured, own);
+            prop_assert!(larger.of_callers >= shares.of_callers);
+            prop_assert!(larger.to_tested >= shares.to_tested);
+            prop_assert!(larger.to_endpoints >= shares.to_endpoints);
+            let taken = (shares.of_callers + shares.to_tested + shares.to_endpoints) as u64;
+            prop_assert!(taken + own <= limit.max(own + FEWEST_CALLERS + FEWEST_TESTED + FEWEST_CONNECTIONS));
         }
     }
 }
