@@ -18,6 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Sleep;
+use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::telemetry::throttle::SharedThrottle;
@@ -37,8 +38,10 @@ pub(crate) struct BoundedListener {
 struct Places {
     most: usize,
     permits: Arc<Semaphore>,
-    /// Time for which a connection may wait for its caller while all are taken.
+    /// Time for which a connection may wait for its caller while all are taken, or at the end.
     patience: Duration,
+    /// Cancelled when the listener ends.
+    ends: CancellationToken,
     logged: SharedThrottle,
 }
 
@@ -74,13 +77,19 @@ pub struct BoundedStream {
 
 impl BoundedListener {
     /// Allows so many connections at a time. While all are taken, one that has waited for its
-    /// caller for longer than `patience` gives way.
-    pub(crate) fn new(listener: TcpListener, most: usize, patience: Duration) -> Self {
+    /// caller for longer than `patience` gives way; once `ends` is cancelled, every such one ends.
+    pub(crate) fn new(
+        listener: TcpListener,
+        most: usize,
+        patience: Duration,
+        ends: CancellationToken,
+    ) -> Self {
         let most = most.clamp(1, Semaphore::MAX_PERMITS);
         let places = Places {
             most,
             permits: Arc::new(Semaphore::new(most)),
             patience,
+            ends,
             logged: SharedThrottle::new(),
         };
         Self {
@@ -155,14 +164,19 @@ impl Drop for Attended {
 }
 
 impl BoundedStream {
-    /// True if the connection is to end now, for another one.
+    /// True if the connection is to end now, for another one or with the listener.
     fn poll_gives_way(&mut self, context: &mut Context<'_>) -> bool {
         while self.next_look.as_mut().poll(context).is_ready() {
             let now = clock::monotonic();
             let patience = self.places.patience;
-            if self.peer.keeps_waiting(now) >= patience && self.places.permits.available_permits() == 0 {
-                self.places.log(self.peer.address);
-                return true;
+            if self.peer.keeps_waiting(now) >= patience {
+                if self.places.ends.is_cancelled() {
+                    return true;
+                }
+                if self.places.permits.available_permits() == 0 {
+                    self.places.log(self.peer.address);
+                    return true;
+                }
             }
             let next_look = tokio::time::Instant::from_std(now + patience / LOOKS);
             self.next_look.as_mut().reset(next_look);
@@ -256,7 +270,10 @@ mod tests {
     async fn listener(most: usize, patience: Duration) -> (BoundedListener, SocketAddr) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        (BoundedListener::new(listener, most, patience), address)
+        (
+            BoundedListener::new(listener, most, patience, CancellationToken::new()),
+            address,
+        )
     }
 
     async fn accepted(listener: &mut BoundedListener, to: SocketAddr) -> (TcpStream, BoundedStream, Peer) {
@@ -289,6 +306,16 @@ mod tests {
         let (_silent, mut stream, _) = accepted(&mut listener, address).await;
         assert!(is_kept(&mut stream).await, "there is room for one more");
         let _other = accepted(&mut listener, address).await;
+        let mut byte = [0; 1];
+        assert_eq!(stream.read(&mut byte).await.expect("an end"), 0);
+    }
+
+    #[tokio::test]
+    async fn who_is_waited_for_does_not_hold_up_the_end() {
+        let (mut listener, address) = listener(2, SHORT).await;
+        let (_silent, mut stream, _) = accepted(&mut listener, address).await;
+        assert!(is_kept(&mut stream).await);
+        listener.places.ends.cancel();
         let mut byte = [0; 1];
         assert_eq!(stream.read(&mut byte).await.expect("an end"), 0);
     }

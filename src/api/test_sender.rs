@@ -28,13 +28,18 @@ pub(crate) struct TestRequest {
 /// Makes one attempt, which always ends.
 pub(crate) type SendTest = dyn Fn(TestRequest) -> BoxFuture<'static, AttemptRow> + Send + Sync;
 
-/// Most tests of one site under way in a process: endpoints that hang take no place from those of
-/// others.
+/// Most tests of one site under way in a process, however many connections there are.
 const MOST_OF_SITE: usize = 32;
+/// Sites whose tests may all hang while those of others still find a connection.
+const HUNG_SITES: usize = 4;
 
-/// Numbers of tests under way, by site. Cheap to clone.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct TestShares(Arc<Mutex<HashMap<SiteId, usize>>>);
+/// Numbers of tests under way, by site: endpoints that hang take no place from those of others.
+/// Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct TestShares {
+    most_of_site: usize,
+    numbers: Arc<Mutex<HashMap<SiteId, usize>>>,
+}
 
 /// The place of a test under way, until it is dropped.
 #[derive(Debug)]
@@ -44,11 +49,20 @@ pub(crate) struct TestShare {
 }
 
 impl TestShares {
+    /// Divides so many connections.
+    pub(crate) fn of(connections: usize) -> Self {
+        Self {
+            // A test holds two while it looks a name up.
+            most_of_site: (connections / (2 * HUNG_SITES)).clamp(1, MOST_OF_SITE),
+            numbers: Arc::default(),
+        }
+    }
+
     /// A place for one more test of the site; none while as many are under way as may be.
     pub(crate) fn take(&self, site: &SiteId) -> Option<TestShare> {
         let mut numbers = self.lock();
         let number = numbers.entry(site.clone()).or_default();
-        if *number >= MOST_OF_SITE {
+        if *number >= self.most_of_site {
             return None;
         }
         *number += 1;
@@ -59,7 +73,7 @@ impl TestShares {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<SiteId, usize>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.numbers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -101,16 +115,16 @@ mod tests {
 
     #[test]
     fn a_site_has_its_share_of_tests_and_no_more() {
-        let shares = TestShares::default();
+        let shares = TestShares::of(48);
         let (one, other): (SiteId, SiteId) = ("one".parse().expect("an id"), "other".parse().expect("an id"));
-        let mut taken: Vec<_> = (0..MOST_OF_SITE)
-            .map(|_| shares.take(&one).expect("a place"))
-            .collect();
+        let mut taken: Vec<_> = (0..6).map(|_| shares.take(&one).expect("a place")).collect();
         assert!(shares.take(&one).is_none());
         assert!(shares.take(&other).is_some());
         taken.pop();
         assert!(shares.take(&one).is_some());
         taken.clear();
         assert!(shares.lock().is_empty());
+        let most = [8, 256, 8_192].map(|connections| TestShares::of(connections).most_of_site);
+        assert_eq!(most, [1, MOST_OF_SITE, MOST_OF_SITE]);
     }
 }

@@ -17,6 +17,7 @@ use axum::serve::{Listener, ListenerExt as _, TapIo};
 use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 use super::problem::Problem;
 use super::problem_type::ProblemType;
@@ -30,10 +31,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub type AnsweringListener = TapIo<Connections, fn(&mut AnsweringStream<BoundedStream>)>;
 
 /// Makes the listener, which has at most so many connections at a time. Serve it in place of
-/// `listener`.
-pub fn answering(listener: TcpListener, most: usize) -> AnsweringListener {
+/// `listener`. Once `ends` is cancelled, no connection waits for its caller for long.
+pub fn answering(listener: TcpListener, most: usize, ends: CancellationToken) -> AnsweringListener {
     // Only so is the caller known to `service`.
-    Connections(BoundedListener::new(listener, most, PATIENCE)).tap_io(|_| {})
+    Connections(BoundedListener::new(listener, most, PATIENCE, ends)).tap_io(|_| {})
 }
 
 /// Makes the service of the callers of a listener that [`answering`] made.

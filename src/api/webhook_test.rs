@@ -208,7 +208,7 @@ async fn record(
 fn answer_of(row: &OutcomeRow) -> Value {
     let attempt = row.attempt.as_ref();
     let response = attempt.and_then(|attempt| attempt.response.as_deref());
-    let latency = attempt.map(|attempt| (attempt.ended_at - attempt.started_at).num_milliseconds());
+    let latency = attempt.and_then(|attempt| attempt.total_ms);
     json!({
         "delivery_id": row.facts.id,
         "status": row.status,

@@ -26,7 +26,12 @@ pub(super) async fn start(
 ) -> anyhow::Result<()> {
     let listener = listen("admin.listen", foundation.config.admin.listen, given).await?;
     tracing::info!(address = %listener.local_addr()?, "the admin listener is open");
-    let listener = BoundedListener::new(listener, MOST_CONNECTIONS, PATIENCE);
+    let listener = BoundedListener::new(
+        listener,
+        MOST_CONNECTIONS,
+        PATIENCE,
+        foundation.lifecycle.finished.clone(),
+    );
     let router = admin::router(AdminState {
         registry_read_at: Arc::clone(&foundation.registry_read_at),
         metrics: Arc::clone(&foundation.metrics),

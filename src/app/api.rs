@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use futures_util::FutureExt as _;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::context::AppContext;
@@ -37,12 +38,14 @@ pub(super) fn start(
     let most_callers = app.files.of_callers;
     tasks.spawn("api", async move {
         let service = api::service(router);
+        let ends = CancellationToken::new();
+        let listener = api::answering(listener, most_callers, ends.clone());
         let until = async move {
             stop.cancelled().await;
             tokio::time::sleep(close_delay).await;
+            ends.cancel();
         };
-        let served =
-            axum::serve(api::answering(listener, most_callers), service).with_graceful_shutdown(until);
+        let served = axum::serve(listener, service).with_graceful_shutdown(until);
         tokio::select! {
             result = served.into_future() => Ok(result?),
             // Someone sends a request byte by byte, or does not read the answer.
@@ -82,7 +85,7 @@ fn test_sender(app: &AppContext) -> anyhow::Result<TestSender> {
         links: app.config.sites.link_template(),
         timeout,
         tasks: TaskTracker::new(),
-        shares: TestShares::default(),
+        shares: TestShares::of(app.files.to_tested),
     })
 }
 

@@ -12,6 +12,7 @@ use serde_json::Value;
 use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use crate::api_contract::judge;
 use crate::record_support::keyring;
@@ -73,7 +74,7 @@ impl Api {
         let base = format!("http://{}", listener.local_addr().expect("an address"));
         let service = api::service(api::router(state));
         let mut server = JoinSet::new();
-        let listener = api::answering(listener, 1_000);
+        let listener = api::answering(listener, 1_000, CancellationToken::new());
         server.spawn(async move { axum::serve(listener, service).await.expect("served") });
         let client = reqwest::Client::builder().no_proxy().build().expect("a client");
         let token = token(&pool, &Scope::Admin, Role::Editor).await;

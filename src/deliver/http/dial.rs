@@ -104,8 +104,7 @@ impl Dialer {
         instants: &mut PhaseInstants,
     ) -> Result<Vec<IpAddr>, Failure> {
         loop {
-            instants.stage = Stage::Handle;
-            let _handles = self.pool.handles(LOOKUP_HANDLES).await;
+            let _handles = self.handles(LOOKUP_HANDLES, instants).await;
             instants.look_up_begins(clock::monotonic());
             let found = within(left, self.resolver.resolve(host, site))
                 .await
@@ -119,11 +118,21 @@ impl Dialer {
         }
     }
 
+    /// Waits for handles of the pool.
+    async fn handles(&self, count: u32, instants: &mut PhaseInstants) -> Handle {
+        instants.stage = Stage::Handle;
+        let began = clock::monotonic();
+        let handle = self.pool.handles(count).await;
+        instants.add_wait(clock::monotonic().saturating_duration_since(began));
+        handle
+    }
+
     /// Waits until the system may have a handle again. The deadline of the whole exchange ends it.
     async fn wait_for_handle(&self, instants: &mut PhaseInstants) {
         instants.stage = Stage::Handle;
         self.pool.close_one_idle();
         tokio::time::sleep(HANDLE_PAUSE).await;
+        instants.add_wait(HANDLE_PAUSE);
     }
 
     async fn connect(
@@ -134,8 +143,7 @@ impl Dialer {
     ) -> Result<(TcpStream, Handle), Failure> {
         let only_v4 = addresses.iter().all(SocketAddr::is_ipv4);
         loop {
-            instants.stage = Stage::Handle;
-            let handle = self.pool.handles(1).await;
+            let handle = self.handles(1, instants).await;
             instants.connect_begins(clock::monotonic());
             let connected = within(left, self.first_to_connect(addresses))
                 .await

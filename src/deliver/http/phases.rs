@@ -13,7 +13,7 @@ pub(crate) struct Phases {
     pub(crate) tls: Option<Duration>,
     /// From a connection to the end of the response's head.
     pub(crate) response: Option<Duration>,
-    /// All of it, the body included.
+    /// All of it, the body included, but for the waits for our own file handles.
     pub(crate) total: Option<Duration>,
 }
 
@@ -35,6 +35,8 @@ pub(super) enum Stage {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct PhaseInstants {
     pub(super) stage: Stage,
+    /// Time for which file handles were waited for.
+    waited: Duration,
     look_up_began: Option<Instant>,
     looked_up: Option<Instant>,
     connecting: Option<Instant>,
@@ -43,10 +45,16 @@ pub(super) struct PhaseInstants {
 }
 
 impl PhaseInstants {
+    /// Notes a wait for file handles.
+    pub(super) fn add_wait(&mut self, wait: Duration) {
+        self.waited += wait;
+    }
+
     pub(super) fn look_up_begins(&mut self, now: Instant) {
         *self = Self {
             stage: Stage::Resolving,
             look_up_began: Some(now),
+            waited: self.waited,
             ..Self::default()
         };
     }
@@ -75,6 +83,7 @@ impl PhaseInstants {
     pub(super) fn reused(&mut self) {
         *self = Self {
             stage: Stage::Head,
+            waited: self.waited,
             ..Self::default()
         };
     }
@@ -88,7 +97,7 @@ impl PhaseInstants {
             connect: between(self.connecting, self.tls_began.or(self.connected)),
             tls: between(self.tls_began, self.connected),
             response: between(self.connected.or(Some(began)), head),
-            total: Some(ended.saturating_duration_since(began)),
+            total: Some(ended.saturating_duration_since(began).saturating_sub(self.waited)),
         }
     }
 }
