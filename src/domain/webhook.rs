@@ -146,7 +146,8 @@ pub struct Webhook {
     /// Overrides the event type's own limit on a delivery's age.
     pub max_age_seconds: Option<u32>,
     pub limits: SendLimits,
-    pub updated_at: DateTime<Utc>,
+    /// End of the last pause, if it was lifted.
+    pub pause_lifted_at: DateTime<Utc>,
 }
 
 /// Settings of a webhook that decide how much is sent to it at a time.
@@ -174,10 +175,10 @@ impl Default for SendLimits {
 
 impl Webhook {
     /// Returns until when it has been paused at the latest, in milliseconds since the Unix epoch:
-    /// now if the pause goes on, the last change of its settings if the pause was lifted.
+    /// now if the pause goes on, when the pause was lifted if it was.
     pub(crate) fn paused_to_ms(&self, now_ms: i64) -> i64 {
         let until_ms = self.limits.paused_until_ms;
-        now_ms.min(until_ms.unwrap_or_else(|| self.updated_at.timestamp_millis()))
+        now_ms.min(until_ms.unwrap_or_else(|| self.pause_lifted_at.timestamp_millis()))
     }
 
     /// Makes a webhook of which there is no row: without headers of its own, and with every limit
@@ -204,7 +205,7 @@ impl Webhook {
             retry_schedule: DEFAULT_RETRY_SCHEDULE.to_owned(),
             max_age_seconds: None,
             limits: SendLimits::default(),
-            updated_at: DateTime::UNIX_EPOCH,
+            pause_lifted_at: DateTime::UNIX_EPOCH,
         }
     }
 

@@ -31,6 +31,8 @@ pub struct WebhookRecord {
     pub(crate) active_since: DateTime<Utc>,
     /// End of a rotation's overlap, if one goes on.
     pub(crate) secret_overlap_until: Option<DateTime<Utc>>,
+    /// End of the last pause, if it was lifted; the last edit, if that is not known.
+    pub(crate) pause_lifted_at: DateTime<Utc>,
     pub(crate) inserted_at: DateTime<Utc>,
     pub(crate) updated_at: DateTime<Utc>,
 }
@@ -65,7 +67,7 @@ impl WebhookRecord {
                 failure_threshold: settings.failure_threshold,
                 paused_until_ms: settings.paused_until.map(|at| at.timestamp_millis()),
             },
-            updated_at: self.updated_at,
+            pause_lifted_at: self.pause_lifted_at,
         }
     }
 }
@@ -139,6 +141,7 @@ pub(super) struct WebhookRow {
     pub(super) updated_at: DateTime<Utc>,
     pub(super) external_id: Option<String>,
     pub(super) paused_until: Option<DateTime<Utc>>,
+    pub(super) pause_lifted_at: DateTime<Utc>,
     pub(super) overlap_until: Option<DateTime<Utc>>,
 }
 
@@ -207,6 +210,7 @@ impl WebhookRow {
                 consecutive_failures: self.consecutive_failures.unwrap_or(0),
             },
             active_since: self.active_since,
+            pause_lifted_at: self.pause_lifted_at,
             inserted_at: self.inserted_at,
             updated_at: self.updated_at,
         })

@@ -218,7 +218,11 @@ pub async fn update(
         "update webhooks
          set name = $2, url = $3, headers = $4, format = $5, events = $6, triggers = $7, failure_threshold = $8,
              rate_limit_per_second = $9, max_concurrency = $10, retry_schedule = $11, max_age_seconds = $12,
-             updated_at = $13, external_id = $14, paused_until = $15
+             updated_at = $13, external_id = $14, paused_until = $15,
+             pause_lifted_at = case
+                 when $15::timestamptz is not null then null
+                 when paused_until is not null then least(paused_until, $13)
+                 else pause_lifted_at end
          where id = $1 and deleted_at is null",
         id.uuid(),
         settings.name,
@@ -311,7 +315,7 @@ pub(super) async fn select(
         r#"select id, site_id, name, url, headers, format, events, triggers, enabled,
              coalesce(switched_off_at, w.updated_at) as "switched_off_at!", disabled_at, disabled_reason,
              failure_threshold, rate_limit_per_second, max_concurrency, retry_schedule, max_age_seconds, active_since,
-             external_id, paused_until,
+             external_id, paused_until, coalesce(pause_lifted_at, w.updated_at) as "pause_lifted_at!",
              (select overlap_until from webhook_secrets s where s.webhook_id = w.id and s.role = 'next') as overlap_until,
              h.state as "health_state?", h.reason as health_reason, h.since as "health_since?",
              h.next_probe_at, h.waiting as "waiting?", h.last_success_at,

@@ -330,6 +330,30 @@ async fn a_pause_lies_ahead_and_within_thirty_days(pool: PgPool) {
 }
 
 #[sqlx::test]
+async fn an_edit_after_a_pause_makes_it_no_longer(pool: PgPool) {
+    let api = Api::start(pool.clone()).await;
+    let path = create(&api, body()).await;
+    let lifted_at = async || {
+        let lifted = sqlx::query_scalar("select pause_lifted_at from webhooks").fetch_one(&pool);
+        lifted.await.expect("the webhook")
+    };
+    let hour = bellwether::clock::now() + chrono::TimeDelta::hours(1);
+    let mut lifted: Option<chrono::DateTime<chrono::Utc>> = None;
+    for (change, is_lifted) in [
+        (json!({"paused_until": hour}), false),
+        (json!({"paused_until": null}), true),
+        (json!({"name": "renamed"}), true),
+        (json!({"paused_until": hour}), false),
+    ] {
+        let before = lifted;
+        assert_eq!(api.patch(&path, change).await.status, 200);
+        lifted = lifted_at().await;
+        assert_eq!(lifted.is_some(), is_lifted);
+        assert!(before.is_none() || lifted.is_none() || before == lifted);
+    }
+}
+
+#[sqlx::test]
 async fn an_external_id_is_of_one_webhook_until_it_is_deleted(pool: PgPool) {
     let api = Api::start(pool).await;
     let with_id = || {

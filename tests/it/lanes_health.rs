@@ -533,7 +533,7 @@ async fn time_after_a_pause_counts_while_nobody_delivers() {
         "update parked set parked_at = now() - interval '3 hours'",
         "update deliveries set created_at = now() - interval '3 hours'",
         "update webhooks set active_since = now() - interval '4 hours', paused_until = null,
-             updated_at = now() - interval '2 hours'",
+             pause_lifted_at = now() - interval '2 hours', updated_at = now() - interval '1 minute'",
     ] {
         sqlx::query(sql).execute(stage.pool()).await.unwrap();
     }

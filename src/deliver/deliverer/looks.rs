@@ -165,12 +165,12 @@ mod tests {
         assert!(!looks.may_refill(0, now) && looks.may_refill(0, looks.refill_at));
     }
 
-    /// A webhook that is paused until then, or whose pause was lifted at `updated_ms`.
-    fn webhook(until_ms: Option<i64>, updated_ms: i64) -> Webhook {
+    /// A webhook that is paused until then, or whose pause was lifted at `lifted_ms`.
+    fn webhook(until_ms: Option<i64>, lifted_ms: i64) -> Webhook {
         let mut webhook = request::tests::webhook("https://receiver.test/hook");
         webhook.id = id(1);
         webhook.limits.paused_until_ms = until_ms;
-        webhook.updated_at = from_ms(updated_ms);
+        webhook.pause_lifted_at = from_ms(lifted_ms);
         webhook
     }
 
