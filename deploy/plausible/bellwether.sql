@@ -47,7 +47,10 @@ SETTINGS
     kafka_max_rows_per_message = 1,
     -- 64-bit numbers as texts, whatever the version's default is.
     output_format_json_quote_64bit_integers = 1,
-    date_time_output_format = 'simple';
+    -- In UTC, whatever the server's time zone is.
+    date_time_output_format = 'iso',
+    -- A path may have any bytes, as in /%FF, and JSON may not.
+    output_format_json_validate_utf8 = 1;
 
 -- A site that is too new for the dictionary keeps its number.
 CREATE MATERIALIZED VIEW IF NOT EXISTS bellwether_events TO bellwether_out AS
