@@ -205,6 +205,11 @@ impl HistoryQueue {
         self.fill(questions, |waiting| &mut waiting.questions)
     }
 
+    /// Removes the questions that wait.
+    fn forget_questions(&self) {
+        self.lock().questions.clear();
+    }
+
     /// Adds to a list of what waits, and returns what finds no room there.
     fn fill<T>(&self, mut items: Vec<T>, list: impl FnOnce(&mut Waiting) -> &mut Vec<T>) -> Vec<T> {
         if items.is_empty() {

@@ -19,8 +19,10 @@ use crate::record::{activity, episodes, site_now};
 use crate::telemetry::throttle::SharedThrottle;
 use crate::telemetry::words::PostgresOp;
 
-/// Time for the last rows after all work has ended.
-const LAST_WRITES_TIMEOUT: Duration = Duration::from_secs(3);
+/// Longest wait for a batch after all work has ended.
+const LAST_BATCH_TIMEOUT: Duration = Duration::from_secs(3);
+/// Longest wait for all batches after that.
+const LAST_WRITES_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Writes what waits in the queue, and answers what is asked.
 #[derive(Debug)]
@@ -31,29 +33,34 @@ pub(crate) struct HistoryWriter {
 }
 
 impl HistoryWriter {
-    /// Runs until all work has `finished` and what is left is written, or cannot be for 3 s. While
-    /// Postgres is away the rows wait, and merge.
+    /// Runs until all work has `finished` and what is left is written: as long as batch after batch
+    /// is, for 10 s at most. While Postgres is away the rows wait, and merge.
     pub(crate) async fn run(self, finished: CancellationToken) -> anyhow::Result<()> {
-        let overdue = async {
-            finished.cancelled().await;
-            tokio::time::sleep(LAST_WRITES_TIMEOUT).await;
+        let is_written = tokio::select! {
+            is_written = self.work_until(&finished) => is_written,
+            () = elapsed_since(&finished, LAST_WRITES_TIMEOUT) => false,
         };
-        tokio::select! {
-            () = self.work_until(&finished) => {}
-            () = overdue => {
-                tracing::warn!("the activity of the last minutes could not be written");
-            }
+        if !is_written {
+            tracing::warn!("the activity of the last minutes could not be written");
         }
         Ok(())
     }
 
-    async fn work_until(&self, finished: &CancellationToken) {
+    /// False if a batch could not be written.
+    async fn work_until(&self, finished: &CancellationToken) -> bool {
         loop {
+            if finished.is_cancelled() {
+                // Whoever asked has ended.
+                self.queue.forget_questions();
+            }
             let batch = self.queue.take();
             if !batch.is_empty() {
-                self.work(batch).await;
+                tokio::select! {
+                    () = self.work(batch) => {}
+                    () = elapsed_since(finished, LAST_BATCH_TIMEOUT) => return false,
+                }
             } else if finished.is_cancelled() {
-                return;
+                return true;
             } else {
                 tokio::select! {
                     () = self.queue.filled.notified() => {}
@@ -123,6 +130,12 @@ impl HistoryWriter {
     }
 }
 
+/// Waits until some time has passed with all work finished.
+async fn elapsed_since(finished: &CancellationToken, time: Duration) {
+    finished.cancelled().await;
+    tokio::time::sleep(time).await;
+}
+
 fn answer(question: &HistoryQuestion, known: &[(u32, HourSummary)]) -> HistoryAnswer {
     let mut usual = Usual::new(question.zone);
     let before = || known.iter().filter(|(at, _)| *at != question.hour);
@@ -169,3 +182,6 @@ fn log_refusal(written: sqlx::Result<()>, table: &str) {
 fn from_hour(hour: u32) -> chrono::DateTime<Utc> {
     from_ms(i64::from(hour) * 3_600_000)
 }
+
+#[cfg(test)]
+mod tests;
