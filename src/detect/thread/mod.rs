@@ -54,6 +54,8 @@ mod rebalance;
 mod unrestored;
 /// Choice among the records of the state topic.
 mod latest_states;
+/// Questions for the end of a partition.
+pub(crate) mod end_question;
 /// The end of a partition of the state topic.
 pub(crate) mod state_log;
 /// Restoring of assigned partitions.
@@ -74,8 +76,8 @@ mod tick;
 mod gauges;
 /// The watch over sources.
 mod watch_sources;
-/// Partitions whose ends cannot be learned.
-mod unknown_ends;
+/// Notices on `/readyz`.
+mod notices;
 /// Sources that are missing as a whole.
 mod missing;
 

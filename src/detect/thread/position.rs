@@ -6,16 +6,13 @@ use std::str::FromStr;
 
 use rdkafka::error::RDKafkaErrorCode;
 
+use super::end_question::EndQuestion;
 use crate::detect::completeness::{CompleteFrom, Completeness, SourceCompleteness};
 use crate::kafka::commits::Commit;
 use crate::kafka::session::commit_metadata::CommitMetadata;
 use crate::kafka::session::lag::ConsumerLag;
 use crate::kafka::session::removed::removed_between;
 use crate::kafka::topic_partition::TopicPartition;
-
-/// Answers in a row after which an end before what was known is believed: a partition's new leader
-/// may know less for a moment.
-pub(super) const SHORT_ENDS: u32 = 3;
 
 /// Position in a partition of a source when it is assigned.
 #[derive(Debug, Clone)]
@@ -100,18 +97,6 @@ impl fmt::Display for ReplayPoint {
     }
 }
 
-/// A question for the end of a source's partition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct EndQuestion {
-    /// Milliseconds since the Unix epoch.
-    pub(crate) asked_ms: i64,
-    /// Offset after what had been read by then.
-    pub(crate) next: i64,
-    /// Wall instant before which everything stored is proven to lie before that end; `None` if
-    /// nothing is known of what has yet to be routed there.
-    pub(crate) proves_ms: Option<i64>,
-}
-
 /// Failure of the questions for an end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct UnknownEnd {
@@ -132,12 +117,13 @@ pub(crate) struct SourceState {
     pub(crate) holds_back: bool,
     /// Offset of a record of a newer version, which is held back until this process ends.
     pub(crate) newer_at: Option<i64>,
-    /// The question for the partition's end that is not answered yet.
-    pub(crate) asked: Option<EndQuestion>,
+    /// The question for the partition's end, which what was read cannot lie beyond.
+    pub(crate) end_question: EndQuestion,
+    /// Wall instant before which everything stored is proven to lie before the end that was asked
+    /// for last; `None` if nothing is known of what has yet to be routed there.
+    pub(crate) proves_ms: Option<i64>,
     /// Set while its end cannot be learned.
     pub(crate) unknown_end: Option<UnknownEnd>,
-    /// Answers in a row with an end before what had been read when it was asked for.
-    pub(crate) short_ends: u32,
     /// Offset of the last commit that was sent.
     sent_offset: i64,
     /// Metadata of the last commit that was sent.
@@ -152,9 +138,9 @@ impl SourceState {
             last_record_ms: 0,
             holds_back: false,
             newer_at: None,
-            asked: None,
+            end_question: EndQuestion::default(),
+            proves_ms: None,
             unknown_end: None,
-            short_ends: 0,
             sent_offset: position.committed,
             sent_metadata: position.metadata.to_string(),
             position,

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use super::position::{EndQuestion, SHORT_ENDS};
+use super::end_question::{AnsweredEnd, EndQuestion};
 
 /// Stands for no offset.
 const NONE: i64 = -1;
@@ -16,10 +16,7 @@ const NONE: i64 = -1;
 #[derive(Debug)]
 pub(crate) struct StateLog {
     offsets: Arc<Offsets>,
-    /// The question for the end that is not answered yet.
-    asked: Option<EndQuestion>,
-    /// Answers in a row with an end before the one that was known when it was asked for.
-    short_ends: u32,
+    end_question: EndQuestion,
     lost: Option<LostStates>,
 }
 
@@ -74,8 +71,7 @@ impl StateLog {
                 back: AtomicI64::new(NONE),
                 before_back: AtomicI64::new(NONE),
             }),
-            asked: None,
-            short_ends: 0,
+            end_question: EndQuestion::default(),
             lost: None,
         }
     }
@@ -95,37 +91,25 @@ impl StateLog {
 
     /// Notes that the end is asked for. A question that is still open is not asked again.
     pub(crate) fn note_question(&mut self, asked_ms: i64) {
-        let next = self.end();
-        self.asked.get_or_insert(EndQuestion {
-            asked_ms,
-            next,
-            proves_ms: Some(asked_ms),
-        });
+        let end = self.end();
+        self.end_question.ask(asked_ms, end);
     }
 
     /// Notes that the question has failed.
     pub(crate) fn forget_question(&mut self) {
-        self.asked = None;
+        self.end_question.forget();
     }
 
-    /// Notes the end as it was answered to a request of `asked_ms`. A shorter one is believed when
-    /// it stays: a new leader may know less for a moment.
+    /// Notes the end as it was answered to a request of `asked_ms`.
     pub(crate) fn prove_end(&mut self, end: i64, asked_ms: i64) {
-        let asked = self.asked.take();
-        let Some(question) = asked.filter(|question| question.asked_ms == asked_ms) else {
-            return;
-        };
-        if end >= question.next {
-            self.short_ends = 0;
-            self.offsets.next.fetch_max(end, Ordering::Relaxed);
-            return;
-        }
-        self.short_ends += 1;
-        if self.short_ends >= SHORT_ENDS {
-            self.lost = Some(LostStates {
-                expected: question.next,
-                found: end,
-            });
+        match self.end_question.answer(end, asked_ms) {
+            AnsweredEnd::Whole => {
+                self.offsets.next.fetch_max(end, Ordering::Relaxed);
+            }
+            AnsweredEnd::GoneBack { expected } => {
+                self.lost = Some(LostStates { expected, found: end });
+            }
+            AnsweredEnd::Unasked | AnsweredEnd::Short => {}
         }
     }
 

@@ -1,12 +1,9 @@
 //! A thread's work of each second, and the answers to the questions it asks then.
 
-use super::unknown_ends::cause;
+use super::notices::cause;
 use super::{Detector, owned_mut};
 use crate::clock;
 use crate::kafka::topic_partition::TopicPartition;
-
-/// Most partitions of a thread that wait and are named one by one on `/readyz`.
-const MAX_NAMED: usize = 6;
 
 impl Detector {
     /// Advances silent sites, asks for ends and shows gauges, once a second.
@@ -39,47 +36,7 @@ impl Detector {
         self.show_gauges(now_ms);
         self.report_replay(now);
         self.report_active_sites(now);
-        for (topic, text) in self.counts.take_notices() {
-            self.links.health.notice(topic, text, now_ms);
-        }
-        for (topic, text) in self.counts.take_stale_notices() {
-            let key = format!("{topic} stale");
-            self.links.health.notice(&key, text, now_ms);
-        }
-        for owned in self.owned.iter().flatten() {
-            for (topic, offset) in owned.newer_records() {
-                let (topic, partition) = (self.counts.source(topic), owned.partition);
-                let text = format!(
-                    "{topic}/{partition} waits at offset {offset}, a record of a newer version: finish the upgrade"
-                );
-                self.links
-                    .health
-                    .notice(&format!("newer {topic}/{partition}"), text, now_ms);
-            }
-        }
-        self.name_unrestored(now_ms);
-        self.name_unknown_ends(now_ms);
-    }
-
-    /// Says on `/readyz` which partitions wait, each with its own reason: a few, and how many more.
-    fn name_unrestored(&self, now_ms: i64) {
-        let thread = &self.settings.name;
-        let named = self.unrestored.iter().filter(|(_, one)| !one.reason.is_empty());
-        let mut texts: Vec<String> = named
-            .map(|(partition, one)| format!("partition {partition} waits: {}", one.reason))
-            .collect();
-        let more = texts.len().saturating_sub(MAX_NAMED);
-        if more > 0 {
-            texts.truncate(MAX_NAMED);
-            texts.push(format!("{more} more partitions wait; the log names them"));
-        }
-        for place in 0..=MAX_NAMED {
-            let key = format!("unrestored {thread} {place}");
-            match texts.get(place) {
-                Some(text) => self.links.health.notice(&key, text.clone(), now_ms),
-                None => self.links.health.end_notice(&key),
-            }
-        }
+        self.show_notices(now_ms);
     }
 
     /// Number of the state topic, which follows those of the sources.

@@ -3,7 +3,8 @@
 use rdkafka::error::RDKafkaErrorCode;
 
 use super::OwnedPartition;
-use crate::detect::thread::position::{EndQuestion, SHORT_ENDS, UnknownEnd};
+use crate::detect::thread::end_question::AnsweredEnd;
+use crate::detect::thread::position::UnknownEnd;
 use crate::kafka::topic_partition::TopicPartition;
 
 impl OwnedPartition {
@@ -18,12 +19,10 @@ impl OwnedPartition {
                 true => routed_until_ms.map(|until_ms| until_ms.min(asked_ms)),
                 false => Some(asked_ms),
             };
-            if let (Some(state), Some(next)) = (&mut self.sources[source], next) {
-                state.asked.get_or_insert(EndQuestion {
-                    asked_ms,
-                    next,
-                    proves_ms,
-                });
+            if let (Some(state), Some(next)) = (&mut self.sources[source], next)
+                && state.end_question.ask(asked_ms, next)
+            {
+                state.proves_ms = proves_ms;
             }
         }
         self.state_log.note_question(asked_ms);
@@ -32,7 +31,7 @@ impl OwnedPartition {
     /// Notes that the question for a source's end has failed.
     pub(crate) fn forget_question(&mut self, source: usize, code: RDKafkaErrorCode, now_ms: i64) {
         if let Some(state) = self.sources.get_mut(source).and_then(Option::as_mut) {
-            state.asked = None;
+            state.end_question.forget();
             let since_ms = state.unknown_end.map_or(now_ms, |unknown| unknown.since_ms);
             state.unknown_end = Some(UnknownEnd { since_ms, code });
         }
@@ -52,22 +51,17 @@ impl OwnedPartition {
         let Some(state) = self.sources.get_mut(source).and_then(Option::as_mut) else {
             return;
         };
-        let question = state
-            .asked
-            .take()
-            .filter(|question| question.asked_ms == asked_ms);
         state.unknown_end = None;
-        let proves_ms = match question {
-            Some(question) => question.proves_ms,
-            None if self.engine.routed_source() == Some(source) => None,
-            None => Some(asked_ms),
+        let proves_ms = match state.end_question.answer(end, asked_ms) {
+            AnsweredEnd::Whole => state.proves_ms,
+            AnsweredEnd::Unasked if self.engine.routed_source() == Some(source) => None,
+            AnsweredEnd::Unasked => Some(asked_ms),
+            AnsweredEnd::Short => return,
+            AnsweredEnd::GoneBack { .. } => {
+                self.is_back(source, end);
+                return;
+            }
         };
-        let is_short = question.is_some_and(|question| end < question.next);
-        state.short_ends = if is_short { state.short_ends + 1 } else { 0 };
-        if !is_short {
-            self.engine.completeness_mut().prove_end(source, end, proves_ms);
-        } else if state.short_ends >= SHORT_ENDS {
-            self.is_back(source, end);
-        }
+        self.engine.completeness_mut().prove_end(source, end, proves_ms);
     }
 }
