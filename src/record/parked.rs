@@ -199,59 +199,76 @@ pub(crate) async fn remove(connection: &mut PgConnection, ids: &[DeliveryId]) ->
     Ok(())
 }
 
+/// Statement that cancels a batch of rows and their deliveries: the condition says of which webhook
+/// or recovery (`$1`). It answers how many rows were removed, by the event types of what was
+/// cancelled.
+///
+/// Rows of failed deliveries stay, as a dead letter may be missing: the deliverer goes on with
+/// them. A row that is claimed, or whose delivery somebody holds, is left to the next batch, since
+/// whoever holds it may be about to wait for the row.
+macro_rules! cancel_waiting {
+    ($which:tt, $of:expr, $reason:expr, $most:expr $(,)?) => {
+        sqlx::query!(
+            // The lists of ids make Postgres look each row up; between them, other days'
+            // partitions are not read.
+            "with batch as (
+                 select delivery_id from parked
+                 where (claimed_until is null or claimed_until <= now())
+                   and not exists (select from deliveries d where d.id = parked.delivery_id and d.status = 'failed')
+                   and " + $which + r#"
+                 order by due_at, delivery_id limit $3 for update skip locked
+             ), free as (
+                 select id from deliveries
+                 where id = any(array(select delivery_id from batch)) and status <> 'failed'
+                   and id between (select delivery_id from batch order by 1 limit 1)
+                       and (select delivery_id from batch order by 1 desc limit 1)
+                 order by id for no key update skip locked
+             ), cancelled as (
+                 update deliveries set status = 'cancelled', failure_reason = $2, next_retry_at = null,
+                     parked_until = null, parked_reason = null, updated_at = now()
+                 from free
+                 where deliveries.id = free.id and status in ('pending', 'retrying')
+                   and deliveries.id = any(array(select id from free))
+                   and deliveries.id between (select id from free order by 1 limit 1)
+                       and (select id from free order by 1 desc limit 1)
+                 returning deliveries.id, event_type
+             ), removed as (
+                 delete from parked where delivery_id = any(array(
+                     select id from free
+                     union all
+                     select delivery_id from batch
+                     where not exists (select from deliveries d where d.id = batch.delivery_id)
+                 )) returning delivery_id
+             )
+             select c.event_type as "event_type?", count(*) as "rows!", (select count(*) from batch) as "batch!"
+             from removed r left join cancelled c on c.id = r.delivery_id
+             group by c.event_type"#,
+            $of,
+            $reason,
+            $most,
+        )
+    };
+}
+
+pub(super) use cancel_waiting;
+
 /// Cancels a batch of what waits for a webhook that is off or deleted. Returns how many deliveries
-/// of each event type were cancelled, and if more rows may be left to cancel. Rows of failed
-/// deliveries stay.
+/// of each event type were cancelled, and if more rows may be left to cancel.
 ///
 /// If the webhook is on by now, nothing is cancelled: what the caller knows of it may be a second
-/// old, and rows come between two batches. A row whose delivery somebody else holds is left to the
-/// next batch, since whoever holds it may be about to wait for the row.
+/// old, and rows come between two batches.
 pub(crate) async fn cancel_batch(
     connection: &mut PgConnection,
     webhook: WebhookId,
     reason: FailureReason,
 ) -> sqlx::Result<(Vec<(EventType, i64)>, bool)> {
-    let rows = sqlx::query!(
-        // The lists of ids make Postgres look each row up; between them, other days' partitions are
-        // not read.
-        r#"with batch as (
-             select delivery_id from parked
-             where webhook_id = $1 and (claimed_until is null or claimed_until <= now())
-               and not exists (
-                   select from webhooks where id = $1 and enabled and disabled_at is null and deleted_at is null
-               )
-               -- Its dead letter may be missing: the deliverer goes on with it.
-               and not exists (select from deliveries d where d.id = parked.delivery_id and d.status = 'failed')
-             order by due_at, delivery_id limit $3 for update skip locked
-         ), free as (
-             select id from deliveries
-             where id = any(array(select delivery_id from batch)) and status <> 'failed'
-               and id between (select delivery_id from batch order by 1 limit 1)
-                   and (select delivery_id from batch order by 1 desc limit 1)
-             order by id for no key update skip locked
-         ), cancelled as (
-             update deliveries set status = 'cancelled', failure_reason = $2, next_retry_at = null,
-                 parked_until = null, parked_reason = null, updated_at = now()
-             from free
-             where deliveries.id = free.id and status in ('pending', 'retrying')
-               and deliveries.id = any(array(select id from free))
-               and deliveries.id between (select id from free order by 1 limit 1)
-                   and (select id from free order by 1 desc limit 1)
-             returning deliveries.id, event_type
-         ), removed as (
-             delete from parked where delivery_id = any(array(
-                 select id from free
-                 union all
-                 select delivery_id from batch
-                 where not exists (select from deliveries d where d.id = batch.delivery_id)
-             )) returning delivery_id
-         )
-         select c.event_type as "event_type?", count(*) as "rows!", (select count(*) from batch) as "batch!"
-         from removed r left join cancelled c on c.id = r.delivery_id
-         group by c.event_type"#,
+    let rows = cancel_waiting!(
+        r#"webhook_id = $1 and not exists (
+               select from webhooks where id = $1 and enabled and disabled_at is null and deleted_at is null
+           )"#,
         webhook.uuid(),
         reason.as_str(),
-        CANCEL_BATCH,
+        CANCEL_BATCH
     )
     .fetch_all(connection)
     .await?;

@@ -31,62 +31,74 @@ pub(crate) async fn marked_webhooks(
     Ok(marked.into_iter().map(WebhookId::from_uuid).collect())
 }
 
+/// Statement that reads the page of a webhook's rows (`$1`) after a place, and changes some of
+/// them: `$locked` reads and locks those, with `waits_for` and `waits_until` as their deliveries
+/// are to show it, and `$change` updates them. Both may use an instant, `$2`.
+///
+/// Each row is read once, so that a pause costs what its rows are.
+macro_rules! change_page {
+    ($locked:tt, $change:tt, $webhook:expr, $instant:expr, $after:expr $(,)?) => {
+        sqlx::query!(
+            // The lists of ids make Postgres look each row up, however many others there are.
+            "with page as (
+                 select delivery_id, due_at from parked
+                 where webhook_id = $1 and (due_at, delivery_id) > (
+                     coalesce($4, '-infinity'::timestamptz), coalesce($5, '00000000-0000-0000-0000-000000000000'::uuid)
+                 )
+                 order by due_at, delivery_id limit $3
+             ), locked as (" + $locked + "
+                   and delivery_id = any(array(select delivery_id from page))
+                   and (claimed_until is null or claimed_until <= now()) and not has_ended
+                 order by delivery_id for no key update of parked skip locked
+             ), free as (
+                 -- Whoever holds a delivery may be about to wait for its row: it goes on showing what it did.
+                 select id from deliveries
+                 where id = any(array(select delivery_id from locked))
+                   -- Of other days' partitions nothing is read.
+                   and id between (select delivery_id from locked order by 1 limit 1)
+                       and (select delivery_id from locked order by 1 desc limit 1)
+                 order by id for no key update skip locked
+             ), shown as (
+                 update deliveries set parked_reason = waits_for, parked_until = waits_until, updated_at = now()
+                 from locked join free on free.id = locked.delivery_id
+                 where deliveries.id = locked.delivery_id and status in ('pending', 'retrying')
+                   and deliveries.id = any(array(select id from free))
+                   and deliveries.id between (select id from free order by 1 limit 1)
+                       and (select id from free order by 1 desc limit 1)
+                   and (parked_reason, parked_until) is distinct from (waits_for, waits_until)
+             ), changed as (" + $change + r#")
+             select count(*) as "read!", (array_agg(due_at order by due_at desc, delivery_id desc))[1] as due_at,
+                 (array_agg(delivery_id order by due_at desc, delivery_id desc))[1] as delivery_id
+             from page"#,
+            $webhook.uuid(),
+            $instant,
+            PAGE,
+            $after.map(|place| place.due_at),
+            $after.map(|place| place.delivery_id),
+        )
+    };
+}
+
 /// Reads the page of a webhook's rows after `after`, and marks what waits there as paused until
 /// `until`, from now on. Returns where the next page begins; `None`: this was the last one.
 ///
-/// Each row is read once, so that a pause costs what its rows are. What a person asked for does not
-/// grow too old, and stays as it is; so does what is due after the pause. What is due in it counts
-/// as paused from then on. What somebody works on is left to him.
+/// What a person asked for does not grow too old, and stays as it is; so does what is due after the
+/// pause. What is due in it counts as paused from then on. What somebody works on is left to him.
 pub(crate) async fn mark_paused(
     connection: &mut PgConnection,
     webhook: WebhookId,
     until: DateTime<Utc>,
     after: Option<RowPlace>,
 ) -> sqlx::Result<Option<RowPlace>> {
-    let page = sqlx::query!(
-        // The lists of ids make Postgres look each row up, however many others there are.
-        r#"with page as (
-             select delivery_id, due_at from parked
-             where webhook_id = $1 and (due_at, delivery_id) > (
-                 coalesce($4, '-infinity'::timestamptz), coalesce($5, '00000000-0000-0000-0000-000000000000'::uuid)
-             )
-             order by due_at, delivery_id limit $3
-         ), locked as (
-             select delivery_id, due_at, reason from parked
-             where delivery_id = any(array(select delivery_id from page))
-               and (reason in ('queue', 'rate', 'circuit', 'paused') or reason = 'far_due' and due_at < $2)
-               and (claimed_until is null or claimed_until <= now()) and not has_ended
-             order by delivery_id for no key update skip locked
-         ), free as (
-             -- Whoever holds a delivery may be about to wait for its row: it is not shown as paused.
-             select id from deliveries
-             where id = any(array(select delivery_id from locked))
-               -- Of other days' partitions nothing is read.
-               and id between (select delivery_id from locked order by 1 limit 1)
-                   and (select delivery_id from locked order by 1 desc limit 1)
-             order by id for no key update skip locked
-         ), shown as (
-             update deliveries set
-                 parked_reason = 'paused', parked_until = greatest(locked.due_at, $2), updated_at = now()
-             from locked join free on free.id = locked.delivery_id
-             where deliveries.id = locked.delivery_id and status in ('pending', 'retrying')
-               and deliveries.id = any(array(select id from free))
-               and deliveries.id between (select id from free order by 1 limit 1)
-                   and (select id from free order by 1 desc limit 1)
-               -- The pause may have been made longer or shorter.
-               and (parked_reason, parked_until) is distinct from ('paused', greatest(locked.due_at, $2))
-         ), marked as (
-             update parked set reason = 'paused', parked_at = greatest(now(), due_at)
-             where delivery_id = any(array(select delivery_id from locked where reason <> 'paused'))
-         )
-         select count(*) as "read!", (array_agg(due_at order by due_at desc, delivery_id desc))[1] as due_at,
-             (array_agg(delivery_id order by due_at desc, delivery_id desc))[1] as delivery_id
-         from page"#,
-        webhook.uuid(),
+    // The pause may have been made longer or shorter, so what is marked is shown again.
+    let page = change_page!(
+        "select delivery_id, due_at, reason, 'paused' as waits_for, greatest(due_at, $2) as waits_until from parked
+         where (reason in ('queue', 'rate', 'circuit', 'paused') or reason = 'far_due' and due_at < $2)",
+        "update parked set reason = 'paused', parked_at = greatest(now(), due_at)
+         where delivery_id = any(array(select delivery_id from locked where reason <> 'paused'))",
+        webhook,
         until,
-        PAGE,
-        after.map(|place| place.due_at),
-        after.map(|place| place.delivery_id),
+        after
     )
     .fetch_one(connection)
     .await?;
@@ -102,52 +114,20 @@ pub(crate) async fn end_pause(
     ended: DateTime<Utc>,
     after: Option<RowPlace>,
 ) -> sqlx::Result<Option<RowPlace>> {
-    let page = sqlx::query!(
-        // As above.
-        r#"with page as (
-             select delivery_id, due_at from parked
-             where webhook_id = $1 and (due_at, delivery_id) > (
-                 coalesce($4, '-infinity'::timestamptz), coalesce($5, '00000000-0000-0000-0000-000000000000'::uuid)
-             )
-             order by due_at, delivery_id limit $3
-         ), locked as (
-             select delivery_id, due_at, case
-                 when due_at > now() then 'far_due'
-                 when exists (select from webhook_health where webhook_id = $1 and state = 'open') then 'circuit'
-                 else 'queue' end as waits_for
-             from parked
-             where delivery_id = any(array(select delivery_id from page)) and reason = 'paused'
-               and (claimed_until is null or claimed_until <= now()) and not has_ended
-             order by delivery_id for no key update of parked skip locked
-         ), free as (
-             select id from deliveries
-             where id = any(array(select delivery_id from locked))
-               and id between (select delivery_id from locked order by 1 limit 1)
-                   and (select delivery_id from locked order by 1 desc limit 1)
-             order by id for no key update skip locked
-         ), shown as (
-             update deliveries set
-                 parked_reason = waits_for, parked_until = greatest(locked.due_at, now()), updated_at = now()
-             from locked join free on free.id = locked.delivery_id
-             where deliveries.id = locked.delivery_id and status in ('pending', 'retrying')
-               and deliveries.id = any(array(select id from free))
-               and deliveries.id between (select id from free order by 1 limit 1)
-                   and (select id from free order by 1 desc limit 1)
-         ), ended as (
-             update parked set reason = waits_for, parked_at = now(),
-                 paused_ms = paused_ms + greatest(0, extract(epoch from $2 - parked_at) * 1000)::bigint
-             from locked
-             where parked.delivery_id = locked.delivery_id
-               and parked.delivery_id = any(array(select delivery_id from locked))
-         )
-         select count(*) as "read!", (array_agg(due_at order by due_at desc, delivery_id desc))[1] as due_at,
-             (array_agg(delivery_id order by due_at desc, delivery_id desc))[1] as delivery_id
-         from page"#,
-        webhook.uuid(),
+    let page = change_page!(
+        "select delivery_id, due_at, greatest(due_at, now()) as waits_until, case
+             when due_at > now() then 'far_due'
+             when exists (select from webhook_health where webhook_id = $1 and state = 'open') then 'circuit'
+             else 'queue' end as waits_for
+         from parked where reason = 'paused'",
+        "update parked set reason = waits_for, parked_at = now(),
+             paused_ms = paused_ms + greatest(0, extract(epoch from $2 - parked_at) * 1000)::bigint
+         from locked
+         where parked.delivery_id = locked.delivery_id
+           and parked.delivery_id = any(array(select delivery_id from locked))",
+        webhook,
         ended,
-        PAGE,
-        after.map(|place| place.due_at),
-        after.map(|place| place.delivery_id),
+        after
     )
     .fetch_one(connection)
     .await?;

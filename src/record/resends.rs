@@ -9,11 +9,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::domain::delivery::Origin;
+use crate::domain::delivery::{FailureReason, Origin};
 use crate::domain::health::ParkReason;
 use crate::domain::id::{DeliveryId, JobId, NotificationId, WebhookId, uuid_floor};
 use crate::domain::site::SiteId;
 
+use super::parked::cancel_waiting;
 use super::plans::plan_for_values;
 
 /// Deliveries that one step of a recovery looks at.
@@ -268,42 +269,12 @@ pub(crate) async fn waiting(conn: &mut PgConnection, webhook: WebhookId) -> Resu
 /// holds is left to the next batch. Returns how many deliveries were cancelled, and how many rows
 /// are left.
 pub(crate) async fn withdraw(conn: &mut PgConnection, job: JobId) -> Result<(i64, i64), sqlx::Error> {
-    let cancelled = sqlx::query_scalar!(
-        r#"with batch as (
-             select delivery_id from parked
-             where job_id = $1 and (claimed_until is null or claimed_until <= now())
-               -- Its dead letter may be missing: the deliverer goes on with it.
-               and not exists (select from deliveries d where d.id = parked.delivery_id and d.status = 'failed')
-             order by delivery_id limit $2 for update skip locked
-         ), free as (
-             select id from deliveries
-             where id = any(array(select delivery_id from batch)) and status <> 'failed'
-               and id between (select delivery_id from batch order by 1 limit 1)
-                   and (select delivery_id from batch order by 1 desc limit 1)
-             order by id for no key update skip locked
-         ), cancelled as (
-             update deliveries set status = 'cancelled', failure_reason = 'withdrawn', next_retry_at = null,
-                 parked_until = null, parked_reason = null, updated_at = now()
-             from free
-             where deliveries.id = free.id and status in ('pending', 'retrying')
-               and deliveries.id = any(array(select id from free))
-               and deliveries.id between (select id from free order by 1 limit 1)
-                   and (select id from free order by 1 desc limit 1)
-             returning deliveries.id
-         ), removed as (
-             delete from parked where delivery_id = any(array(
-                 select id from free
-                 union all
-                 select delivery_id from batch
-                 where not exists (select from deliveries d where d.id = batch.delivery_id)
-             ))
-         )
-         select count(*) as "cancelled!" from cancelled"#,
-        job.uuid(),
-        STEP
-    )
-    .fetch_one(&mut *conn)
-    .await?;
+    let reason = FailureReason::Withdrawn.as_str();
+    let rows = cancel_waiting!("job_id = $1", job.uuid(), reason, STEP)
+        .fetch_all(&mut *conn)
+        .await?;
+    let cancelled = rows.iter().filter(|row| row.event_type.is_some());
+    let cancelled = cancelled.map(|row| row.rows).sum();
     let left = sqlx::query_scalar!(
         r#"select count(*) as "left!" from parked where job_id = $1"#,
         job.uuid()
