@@ -75,9 +75,9 @@ families! {
     miskeyed_records: IntCounterVec "miskeyed_records_total" ["source"]
         => "Above zero, a producer does not key its records by site: counts of such sites are split over partitions.";
     /// Source records whose own timestamp was replaced by the record's time because it was more
-    /// than 24 hours older.
+    /// than 24 hours older, or in another unit than milliseconds.
     clock_skew: IntCounterVec "clock_skew_total" ["source"]
-        => "Above zero, a producer sends wrong or very late timestamps.";
+        => "Above zero, a producer sends wrong or very late timestamps: the log names the source and the unit, `bellwether sources inspect` shows events.";
     /// 1 while a source delivers no record though it should; drops and silences wait then.
     source_silent: IntGaugeVec "source_silent" ["source"]
         => "At 1, the producer seems dead: no record of any site, where at least 14 were expected.";

@@ -1,5 +1,6 @@
 //! At most one log line a second for one cause, with the number of those left out.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -50,9 +51,34 @@ impl SharedThrottle {
     }
 }
 
+/// Decisions by topic, for lines that any thread may cause: one about a topic suppresses none about
+/// another. Only for topics of the configuration, which are few.
+#[derive(Debug)]
+pub(crate) struct TopicThrottles(Mutex<BTreeMap<String, Throttle>>);
+
+impl TopicThrottles {
+    pub(crate) const fn new() -> Self {
+        Self(Mutex::new(BTreeMap::new()))
+    }
+
+    /// Like [`Throttle::admit`], at the present time.
+    pub(crate) fn admit(&self, topic: &str) -> Option<u64> {
+        let mut throttles = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let throttle = throttles.entry(topic.to_owned()).or_default();
+        throttle.admit(clock::monotonic())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_about_a_topic_suppresses_none_about_another() {
+        let throttles = TopicThrottles::new();
+        let admitted = ["one", "two", "one"].map(|topic| throttles.admit(topic));
+        assert_eq!(admitted, [Some(0), Some(0), None]);
+    }
 
     #[test]
     fn a_second_line_within_a_second_is_counted_instead() {

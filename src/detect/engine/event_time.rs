@@ -2,6 +2,7 @@
 
 use crate::detect::window::LAST_SECOND;
 use crate::domain::event::SourceClock;
+use crate::domain::words::words;
 
 /// Greatest age of a live event's own time, in milliseconds before its record's: a day. An older
 /// time is replaced by the record's.
@@ -64,6 +65,33 @@ pub(crate) fn is_fresh(clock: SourceClock, at_ms: i64, now_ms: i64, stale_after_
     clock == SourceClock::Log || now_ms.saturating_sub(at_ms) <= stale_after_ms
 }
 
+words! {
+    /// The time that puts an event of a live source too far into the past.
+    pub(crate) enum StaleCause {
+        /// Its own: it was of the past when its record was written.
+        OwnTime = "own_time",
+        /// Its record's: it was of the present then, and is read late.
+        RecordTime = "record_time",
+        /// Its record's, which cannot be true: it is not in milliseconds.
+        RecordUnit = "record_unit",
+    }
+}
+
+/// Finds out what puts an event of a live source at `event_ms`, which is not fresh.
+pub(crate) fn stale_cause(
+    event_ms: i64,
+    record_ms: Option<i64>,
+    now_ms: i64,
+    stale_after_ms: i64,
+) -> StaleCause {
+    let is_too_old = |ms: i64, at_ms: i64| !is_fresh(SourceClock::Live, ms, at_ms, stale_after_ms);
+    match record_ms {
+        Some(ms) if ms < EARLIEST_RECORD_MS => StaleCause::RecordUnit,
+        Some(ms) if is_too_old(ms, now_ms) && !is_too_old(event_ms, ms) => StaleCause::RecordTime,
+        _ => StaleCause::OwnTime,
+    }
+}
+
 /// The time at which the webhooks of a record's event must have existed: that of the record, or the
 /// wall clock if a live record's time cannot be true. What such a record withholds is counted so.
 pub(crate) fn time_of_subscribers(clock: SourceClock, record_ms: i64, now_ms: i64) -> i64 {
@@ -121,6 +149,28 @@ mod tests {
         assert_eq!(time(Log, Some(7), 100 * DAY, 0), (7, false));
         assert_eq!(time(Log, Some(900 * DAY), 100 * DAY, 0), (900 * DAY, false));
         assert_eq!(time(Log, None, 100 * DAY, 0), (100 * DAY, false));
+    }
+
+    #[test]
+    fn the_time_that_makes_an_event_stale_is_the_one_named() {
+        let now = 20_000 * DAY;
+        let minutes_ago = |minutes: i64| now - minutes * 60_000;
+        for (event_ms, record_ms, cause) in [
+            (minutes_ago(20), Some(now), StaleCause::OwnTime),
+            (minutes_ago(20), None, StaleCause::OwnTime),
+            (minutes_ago(60), Some(minutes_ago(20)), StaleCause::OwnTime),
+            (minutes_ago(20), Some(minutes_ago(20)), StaleCause::RecordTime),
+            (minutes_ago(30), Some(minutes_ago(20)), StaleCause::RecordTime),
+            (minutes_ago(18), Some(minutes_ago(10)), StaleCause::OwnTime),
+            (5_000, Some(5_000), StaleCause::RecordUnit),
+            (now / 1_000, Some(now / 1_000), StaleCause::RecordUnit),
+        ] {
+            assert_eq!(
+                stale_cause(event_ms, record_ms, now, 900_000),
+                cause,
+                "{event_ms}"
+            );
+        }
     }
 
     #[test]

@@ -134,6 +134,11 @@ pub struct Engine {
 }
 
 impl Engine {
+    /// Age from which on an event of a live source notifies nobody, in milliseconds.
+    pub(crate) fn stale_after_ms(&self) -> i64 {
+        self.config.stale_after_ms
+    }
+
     /// Makes an engine that has read nothing. States are loaded before the first record.
     pub fn new(config: EngineConfig, registry: Arc<Registry>) -> Self {
         let sources = config.sources.len();

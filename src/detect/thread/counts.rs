@@ -7,6 +7,7 @@ use chrono::SecondsFormat;
 
 use crate::clock;
 use crate::detect::engine::Withheld;
+use crate::detect::engine::event_time::StaleCause;
 use crate::detect::engine::stats::Counters;
 use crate::dispatch::record::Coordinates;
 use crate::domain::event::{Event, EventResult, EventType, WrongTimeUnit};
@@ -25,16 +26,35 @@ pub(crate) struct Counts {
     handled: Vec<[u64; EventResult::ALL.len()]>,
     latencies_ms: Vec<i64>,
     metrics: Arc<Metrics>,
-    rejects: Throttle,
+    /// By source.
+    lines: Vec<SourceLines>,
+    /// Of notifications that are withheld. Sites are too many for one each.
     stale: Throttle,
-    stale_events: Throttle,
+    notices: BTreeMap<usize, String>,
+    stale_notices: BTreeMap<(usize, StaleCause), String>,
+}
+
+/// Throttles of the lines about one source: a line or a notice about another suppresses none.
+#[derive(Debug, Default)]
+struct SourceLines {
+    rejects: Throttle,
+    miskeyed: Throttle,
+    stale_events: BTreeMap<StaleCause, Throttle>,
     missed: Throttle,
     skewed: Throttle,
     wrong_units: Throttle,
-    /// By source, so that a notice about one source does not suppress one about another.
-    miskeyed: Vec<Throttle>,
-    notices: BTreeMap<usize, String>,
-    stale_notices: BTreeMap<usize, String>,
+}
+
+/// An event that lies too far in the past to lead to notifications.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StaleEvent {
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+    pub(crate) cause: StaleCause,
+    /// Its own time, in milliseconds since the Unix epoch.
+    pub(crate) own_ms: Option<i64>,
+    /// That of its record.
+    pub(crate) record_ms: Option<i64>,
 }
 
 impl Counts {
@@ -42,18 +62,13 @@ impl Counts {
     pub(crate) fn new(sources: Vec<String>, metrics: Arc<Metrics>) -> Self {
         Self {
             handled: vec![[0; EventResult::ALL.len()]; sources.len()],
-            miskeyed: sources.iter().map(|_| Throttle::default()).collect(),
+            lines: sources.iter().map(|_| SourceLines::default()).collect(),
             sources,
             latencies_ms: Vec::new(),
             metrics,
-            rejects: Throttle::default(),
             stale: Throttle::default(),
-            stale_events: Throttle::default(),
-            stale_notices: BTreeMap::new(),
-            missed: Throttle::default(),
-            skewed: Throttle::default(),
-            wrong_units: Throttle::default(),
             notices: BTreeMap::new(),
+            stale_notices: BTreeMap::new(),
         }
     }
 
@@ -78,7 +93,7 @@ impl Counts {
             .rejected_records
             .with_label_values(&[topic.as_str(), reject.reason.as_str()])
             .inc();
-        if let Some(suppressed) = self.rejects.admit(clock::monotonic()) {
+        if let Some(suppressed) = self.lines[source].rejects.admit(clock::monotonic()) {
             tracing::warn!(
                 topic,
                 partition = read_from.partition,
@@ -102,7 +117,7 @@ impl Counts {
     ) {
         let topic = &self.sources[source];
         self.metrics.miskeyed_records.with_label_values(&[topic]).inc();
-        if let Some(suppressed) = self.miskeyed[source].admit(clock::monotonic()) {
+        if let Some(suppressed) = self.lines[source].miskeyed.admit(clock::monotonic()) {
             let key = describe_key(key, event);
             let site_id = &event.site_id;
             let text = format!(
@@ -136,17 +151,17 @@ impl Counts {
     }
 
     /// Reports an event that lies too far in the past to lead to notifications.
-    pub(crate) fn stale_event(&mut self, source: usize, partition: i32, offset: i64, record_ms: i64) {
-        if let Some(suppressed) = self.stale_events.admit(clock::monotonic()) {
+    pub(crate) fn stale_event(&mut self, source: usize, event: &StaleEvent) {
+        let throttle = self.lines[source].stale_events.entry(event.cause).or_default();
+        if let Some(suppressed) = throttle.admit(clock::monotonic()) {
             let topic = &self.sources[source];
-            let at = from_ms(record_ms).to_rfc3339_opts(SecondsFormat::Secs, true);
             let text = format!(
-                "{topic} has events too far in the past to be notified (detect.stale_after): the record at partition \
-                 {partition}, offset {offset} has the time {at}. A backlog is read, or the producer does not set the \
-                 records' time to the present in milliseconds"
+                "{topic} has events too far in the past to be notified (detect.stale_after): {}",
+                event.in_words()
             );
+            let (partition, offset) = (event.partition, event.offset);
             tracing::warn!(topic, partition, offset, suppressed, "{text}");
-            self.stale_notices.insert(source, text);
+            self.stale_notices.insert((source, event.cause), text);
         }
     }
 
@@ -154,7 +169,7 @@ impl Counts {
     pub(crate) fn wrong_unit(&mut self, source: usize, partition: i32, offset: i64, unit: WrongTimeUnit) {
         let topic = &self.sources[source];
         self.metrics.clock_skew.with_label_values(&[topic]).inc();
-        if let Some(suppressed) = self.wrong_units.admit(clock::monotonic()) {
+        if let Some(suppressed) = self.lines[source].wrong_units.admit(clock::monotonic()) {
             tracing::warn!(
                 topic,
                 partition,
@@ -173,7 +188,7 @@ impl Counts {
             .records_missed
             .with_label_values(&[topic])
             .inc_by(missed);
-        if let Some(suppressed) = self.missed.admit(clock::monotonic()) {
+        if let Some(suppressed) = self.lines[source].missed.admit(clock::monotonic()) {
             tracing::error!(
                 topic,
                 partition,
@@ -224,12 +239,12 @@ impl Counts {
             .collect()
     }
 
-    /// Notices about sources with events too far in the past.
-    pub(crate) fn take_stale_notices(&mut self) -> Vec<(&str, String)> {
+    /// Notices about sources with events too far in the past, each with its key.
+    pub(crate) fn take_stale_notices(&mut self) -> Vec<(String, String)> {
         let notices = std::mem::take(&mut self.stale_notices);
         notices
             .into_iter()
-            .map(|(source, text)| (&*self.sources[source], text))
+            .map(|((source, cause), text)| (format!("{} stale {cause}", self.sources[source]), text))
             .collect()
     }
 
@@ -248,10 +263,11 @@ impl Counts {
                 .with_label_values(&[map.as_str()])
                 .inc_by(count);
         }
-        for (source, count) in self.sources.iter().zip(counters.clock_skew) {
+        let skewed = self.sources.iter().zip(counters.clock_skew);
+        for ((source, count), lines) in skewed.zip(&mut self.lines) {
             self.metrics.clock_skew.with_label_values(&[source]).inc_by(count);
             if count > 0
-                && let Some(suppressed) = self.skewed.admit(clock::monotonic())
+                && let Some(suppressed) = lines.skewed.admit(clock::monotonic())
             {
                 tracing::warn!(
                     topic = source,
@@ -261,6 +277,36 @@ impl Counts {
                      the records' time; for events of the past set clock = \"log\" on the source"
                 );
             }
+        }
+    }
+}
+
+impl StaleEvent {
+    /// Says which event it is, and what in its times puts it into the past.
+    fn in_words(&self) -> String {
+        let Self {
+            partition, offset, ..
+        } = self;
+        let shown = |ms: Option<i64>| {
+            ms.map_or_else(
+                || "none".to_owned(),
+                |ms| from_ms(ms).to_rfc3339_opts(SecondsFormat::Secs, true),
+            )
+        };
+        let (own, record) = (shown(self.own_ms), shown(self.record_ms));
+        match self.cause {
+            StaleCause::OwnTime => format!(
+                "the event at partition {partition}, offset {offset} has the timestamp {own}, and its record the time \
+                 {record}. The producer sends it late, or its timestamps are not in UTC"
+            ),
+            StaleCause::RecordTime => format!(
+                "the record at partition {partition}, offset {offset} has the time {record}. A backlog is read, or the \
+                 producer sets the records' time, and to the past"
+            ),
+            StaleCause::RecordUnit => format!(
+                "the record at partition {partition}, offset {offset} has the time {record}. The producer does not set \
+                 the records' time in milliseconds"
+            ),
         }
     }
 }
@@ -276,123 +322,4 @@ fn describe_key(key: Option<&[u8]>, event: &Event<'_>) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::detect::tests::fixtures::view;
-    use crate::telemetry::metrics::Labels;
-
-    fn counts() -> Counts {
-        let metrics = Arc::new(Metrics::new(&Labels::default()));
-        Counts::new(vec!["one".to_owned(), "two".to_owned()], metrics)
-    }
-
-    #[test]
-    fn each_result_is_counted_at_its_own_index() {
-        for (index, result) in EventResult::ALL.into_iter().enumerate() {
-            assert_eq!(result as usize, index);
-        }
-    }
-
-    #[test]
-    fn counters_of_an_engine_are_shown_by_source_and_by_map() {
-        let mut counts = counts();
-        let counters = Counters {
-            evicted_visitors: 1,
-            evicted_sources: 2,
-            evicted_pages: 3,
-            evicted_names: 4,
-            evicted_history: 5,
-            evicted_rows: 6,
-            clock_skew: vec![4, 5],
-        };
-        counts.add_engine_counters(counters.clone());
-        counts.add_engine_counters(counters);
-        let metrics = &counts.metrics;
-        let evicted = |map: BoundedMap| metrics.evictions.with_label_values(&[map.as_str()]).get();
-        assert_eq!(
-            [BoundedMap::Visitors, BoundedMap::Sources, BoundedMap::Pages].map(evicted),
-            [2, 4, 6],
-            "each time the counts since the last"
-        );
-        let skew = |source| metrics.clock_skew.with_label_values(&[source]).get();
-        assert_eq!(["one", "two"].map(skew), [8, 10]);
-    }
-
-    #[test]
-    fn a_key_that_is_a_visitors_id_is_not_shown() {
-        let event = view("a", "jane", 1);
-        assert_eq!(
-            describe_key(Some(b"jane"), &event),
-            "the event's visitor_id as key"
-        );
-        assert_eq!(describe_key(Some(b"eu-west"), &event), "key `eu-west`");
-        assert_eq!(describe_key(None, &event), "no key");
-        let long = [b'x'; 1_000];
-        assert!(describe_key(Some(&long), &event).len() < 80);
-    }
-
-    #[test]
-    fn each_mis_keyed_source_has_a_notice() {
-        let mut counts = counts();
-        for source in [0, 1, 0] {
-            counts.miskeyed(source, 3, 17, Some(b"jane"), &view("a", "jane", 1));
-        }
-        let notices = counts.take_notices();
-        assert_eq!(
-            notices.iter().map(|(topic, _)| *topic).collect::<Vec<_>>(),
-            ["one", "two"]
-        );
-        assert!(
-            notices
-                .iter()
-                .all(|(topic, text)| text.starts_with(topic) && !text.contains("jane"))
-        );
-        assert_eq!(counts.take_notices(), []);
-    }
-
-    #[test]
-    fn times_in_another_unit_are_counted_by_source() {
-        let mut counts = counts();
-        for unit in WrongTimeUnit::ALL {
-            counts.wrong_unit(1, 3, 17, unit);
-        }
-        let skew = |source| counts.metrics.clock_skew.with_label_values(&[source]).get();
-        assert_eq!(["one", "two"].map(skew), [0, 3]);
-    }
-
-    #[test]
-    fn events_too_far_in_the_past_make_a_notice_of_their_source() {
-        let mut counts = counts();
-        counts.stale_event(1, 3, 17, 1_764_300);
-        let notices = counts.take_stale_notices();
-        assert_eq!(notices.len(), 1);
-        let (topic, text) = &notices[0];
-        assert!(
-            *topic == "two"
-                && text.contains("partition 3, offset 17")
-                && text.contains("1970-01-01T00:29:24Z")
-        );
-        assert_eq!(counts.take_stale_notices(), []);
-    }
-
-    #[test]
-    fn withheld_notifications_are_counted_by_type_and_reason() {
-        let mut counts = counts();
-        for reason in [
-            SuppressReason::Stale,
-            SuppressReason::Stale,
-            SuppressReason::MinInterval,
-        ] {
-            let withheld = Withheld {
-                site_id: "a".parse().expect("a site id"),
-                event: EventType::VisitorSpike,
-                reason,
-            };
-            counts.withheld(&withheld, 3);
-        }
-        for (reason, count) in [("stale", 2), ("min_interval", 1)] {
-            let labels = ["visitor_spike", reason];
-            assert_eq!(counts.metrics.suppressed.with_label_values(&labels).get(), count);
-        }
-    }
-}
+mod tests;

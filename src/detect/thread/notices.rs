@@ -17,8 +17,7 @@ impl Detector {
         for (topic, text) in self.counts.take_notices() {
             self.links.health.notice(topic, text, now_ms);
         }
-        for (topic, text) in self.counts.take_stale_notices() {
-            let key = format!("{topic} stale");
+        for (key, text) in self.counts.take_stale_notices() {
             self.links.health.notice(&key, text, now_ms);
         }
         self.name_newer_records(now_ms);

@@ -99,7 +99,8 @@ struct Router {
     rejects: RejectPublisher,
     /// By source and result, since the last flush.
     handled: Vec<[u64; EventResult::ALL.len()]>,
-    rejects_logged: Throttle,
+    /// By source.
+    rejects_logged: Vec<Throttle>,
 }
 
 /// Runs a thread until it is to stop.
@@ -126,7 +127,7 @@ pub(crate) fn run(member: GroupMember, settings: RouteSettings, mut links: Route
         ),
         records: RetryingPublisher { publisher, runtime },
         handled: vec![[0; EventResult::ALL.len()]; settings.sources.len()],
-        rejects_logged: Throttle::default(),
+        rejects_logged: settings.sources.iter().map(|_| Throttle::default()).collect(),
         settings,
         links,
     };

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use super::OwnedPartition;
+use crate::detect::engine::event_time::{event_time, stale_cause};
 use crate::detect::engine::lookahead::Lookahead;
 use crate::detect::engine::record::RecordFacts;
-use crate::detect::thread::counts::Counts;
+use crate::detect::thread::counts::{Counts, StaleEvent};
 use crate::detect::thread::outbox::Outbox;
 use crate::dispatch::record::Coordinates;
-use crate::domain::event::{Event, EventResult};
+use crate::domain::event::{Event, EventResult, SourceClock};
 use crate::domain::reject::{NotAnEvent, Reject, RejectReason, RejectedOriginal};
 use crate::domain::time::LAST_MS;
 use crate::ingest::reject_record::reject_record;
@@ -136,8 +137,10 @@ impl OwnedPartition {
         if let (Some(unit), false) = (event.wrong_unit, facts.replaying) {
             counts.wrong_unit(source, self.partition, offset, unit);
         }
-        if handled == EventResult::Stale {
-            counts.stale_event(source, self.partition, offset, facts.record_ms);
+        // A back-dated event says itself that it is of the past.
+        if handled == EventResult::Stale && !event.historical {
+            let stale = self.stale_event(event, offset, record_time, now_ms);
+            counts.stale_event(source, &stale);
         }
         self.count_withheld(counts);
         if !facts.replaying
@@ -146,6 +149,20 @@ impl OwnedPartition {
             counts.miskeyed(source, self.partition, offset, record.key(), event);
         }
         self.publish_decisions(now_ms - facts.record_ms, outbox, counts);
+    }
+
+    /// An event that is not fresh, and the reason why.
+    fn stale_event(&self, event: &Event<'_>, offset: i64, record_ms: Option<i64>, now_ms: i64) -> StaleEvent {
+        let own_ms = event.timestamp_ms;
+        let written_ms = record_ms.or(own_ms).unwrap_or(now_ms);
+        let event_ms = event_time(SourceClock::Live, own_ms, written_ms, now_ms).ms;
+        StaleEvent {
+            partition: self.partition,
+            offset,
+            cause: stale_cause(event_ms, record_ms, now_ms, self.engine.stale_after_ms()),
+            own_ms,
+            record_ms,
+        }
     }
 
     /// The position and the time of a record.

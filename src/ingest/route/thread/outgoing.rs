@@ -93,7 +93,7 @@ impl Router {
             .rejected_records
             .with_label_values(&labels)
             .inc();
-        if let Some(suppressed) = self.rejects_logged.admit(clock::monotonic()) {
+        if let Some(suppressed) = self.rejects_logged[at.topic].admit(clock::monotonic()) {
             log_reject(reject, read_from, suppressed);
         }
         let rejected = reject_record(reject, read_from, record.key(), record.value());
