@@ -227,6 +227,47 @@ async fn inspect_finds_nothing_wrong_where_webhooks_arrive() {
 }
 
 #[tokio::test]
+async fn inspect_names_webhooks_whose_deliveries_are_held_back() {
+    let deployment = Deployment::create(&[]).await;
+    let process = deployment.serve(&[]).await;
+    let until = chrono::Utc::now() + chrono::TimeDelta::days(1);
+    let webhook = json!({"name": "goals", "url": "http://127.0.0.1:8099/hook", "events": ["goal_completion"],
+                         "paused_until": until.to_rfc3339()});
+    let webhook = deployment.create_webhook(&process, "a.example", webhook).await;
+    deployment.registry_is_read(&process).await;
+    deployment
+        .publish(json!({"site_id": "a.example", "type": "goal", "name": "Signup", "visitor_id": "v"}))
+        .await;
+    let said = format!("{} of a.example until", webhook["id"].as_str().unwrap());
+    eventually("its delivery waits", Duration::from_secs(20), || async {
+        let (source, is_well) = inspect(&deployment, &[]);
+        assert_eq!(problems(&source), ["paused"]);
+        assert!(!is_well);
+        let text = source["findings"][0]["text"].as_str().unwrap();
+        assert!(text.contains(&said), "{text}");
+        text.contains("1 delivery waits").then_some(())
+    })
+    .await;
+    assert!(text(&deployment, &[]).contains("verdict: this is why"));
+}
+
+#[tokio::test]
+async fn inspect_says_that_nobody_sends_what_is_decided() {
+    let deployment = Deployment::create(&[]).await;
+    let process = deployment.serve(&["--roles", "api,detect"]).await;
+    deployment
+        .goal_webhook(&process, "a.example", "http://127.0.0.1:8099/hook")
+        .await;
+    deployment.registry_is_read(&process).await;
+    deployment
+        .publish(json!({"site_id": "a.example", "type": "goal", "name": "Signup", "visitor_id": "v"}))
+        .await;
+    let (source, is_well) = inspect(&deployment, &[]);
+    assert_eq!(problems(&source), ["no_deliverer"]);
+    assert!(!is_well);
+}
+
+#[tokio::test]
 async fn inspect_says_that_a_topic_is_missing_or_empty_or_no_source() {
     let deployment = Deployment::create(&[]).await;
     let (source, is_well) = inspect(&deployment, &[]);
@@ -377,7 +418,7 @@ async fn inspect_reads_a_source_as_its_format_and_route_do() {
     }
     assert!(!text.contains("somebody"), "{text}");
     let (source, _) = inspect(&deployment, &[]);
-    assert_eq!(problems(&source), ["never_detected"], "{text}");
+    assert_eq!(problems(&source), ["never_detected", "some_rejected"], "{text}");
     assert_eq!(source["keyed"], false);
 }
 

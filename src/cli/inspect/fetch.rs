@@ -22,13 +22,14 @@ use crate::kafka::headers;
 use crate::kafka::rights::{AclOperation, MissingRight};
 use crate::kafka::settings;
 use crate::telemetry::metrics::{Labels, Metrics};
+use crate::telemetry::words::ProcessRole;
 
 /// Time within which a broker has to answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest time without a record while some are still to come.
 const SILENCE: Duration = Duration::from_secs(10);
-/// Most bytes of records that are kept.
-const MAX_BYTES: usize = 256 << 20;
+/// Bytes that a record and its meaning take beside what its producer wrote.
+const RECORD_BYTES: usize = 2 << 10;
 
 /// Keeps a client's last error for the one who asked: a log of all it tries would bury the answer.
 #[derive(Debug, Default)]
@@ -60,14 +61,21 @@ impl ClientContext for LastError {
 
 impl ConsumerContext for LastError {}
 
-/// Looks at `topic`, reads the last `last` records of each partition, and asks how far the consumer
-/// group `reader_group` is. Blocks.
-pub(super) fn take_sample(
-    config: &KafkaConfig,
-    topic: &str,
-    last: u32,
-    reader_group: &str,
-) -> anyhow::Result<Sample> {
+/// The records to read of a topic.
+#[derive(Debug, Clone)]
+pub(super) struct SampleRequest {
+    pub(super) topic: String,
+    /// The last ones of each partition.
+    pub(super) last: u32,
+    /// Most bytes that they may take.
+    pub(super) max_bytes: usize,
+    /// The role that reads the topic.
+    pub(super) reader: ProcessRole,
+}
+
+/// Looks at a topic, reads its last records, and asks how far those who read it are. Blocks.
+pub(super) fn take_sample(config: &KafkaConfig, request: &SampleRequest) -> anyhow::Result<Sample> {
+    let topic = &*request.topic;
     let reader: BaseConsumer<LastError> =
         settings::reader(config).create_with_context(LastError::default())?;
     let metadata = reader.fetch_metadata(None, TIMEOUT).map_err(|error| {
@@ -90,10 +98,17 @@ pub(super) fn take_sample(
         });
     };
     let partitions: Vec<i32> = (0..).take(found.partitions().len()).collect();
-    let offsets = all_offsets(config, &reader, topic, &partitions)?;
-    let (records, unread) = read(config, &reader, topic, &offsets, last)?;
+    let offsets = all_offsets(config, &reader, request, &partitions)?;
+    let (records, unread) = read(config, &reader, request, &offsets)?;
+    let group = group(config, topic, &partitions, request.reader);
+    // Where nobody reads the topic, that says it all.
+    let followers = match group.members {
+        Some(1..) => followers(config, request.reader),
+        _ => Vec::new(),
+    };
     Ok(Sample {
-        group: group(config, topic, &partitions, reader_group),
+        group,
+        followers,
         offsets,
         records,
         unread,
@@ -104,9 +119,10 @@ pub(super) fn take_sample(
 fn all_offsets(
     config: &KafkaConfig,
     reader: &BaseConsumer<LastError>,
-    topic: &str,
+    request: &SampleRequest,
     partitions: &[i32],
 ) -> anyhow::Result<Vec<PartitionOffsets>> {
+    let topic = &request.topic;
     let mut uncommitted = settings::reader(config);
     uncommitted.set("isolation.level", "read_uncommitted");
     let uncommitted: BaseConsumer<LastError> = uncommitted.create_with_context(LastError::default())?;
@@ -117,6 +133,7 @@ fn all_offsets(
             let (_, end) = ends(&uncommitted, topic, *partition)?;
             Ok(PartitionOffsets {
                 low,
+                read_from: (stable_end - i64::from(request.last)).max(low),
                 stable_end,
                 end: end.max(stable_end),
             })
@@ -163,16 +180,15 @@ fn has_no_leader(error: &KafkaError) -> bool {
 fn read(
     config: &KafkaConfig,
     reader: &BaseConsumer<LastError>,
-    topic: &str,
+    request: &SampleRequest,
     offsets: &[PartitionOffsets],
-    last: u32,
 ) -> anyhow::Result<(Vec<SampledRecord>, Option<String>)> {
+    let topic = &request.topic;
     let mut list = TopicPartitionList::new();
-    let mut reading = Reading::new(offsets);
+    let mut reading = Reading::new(offsets, request.max_bytes);
     for partition in &reading.unfinished {
         let offsets = offsets[usize::try_from(*partition).unwrap_or_default()];
-        let start = (offsets.stable_end - i64::from(last)).max(offsets.low);
-        list.add_partition_offset(topic, *partition, Offset::Offset(start))?;
+        list.add_partition_offset(topic, *partition, Offset::Offset(offsets.read_from))?;
     }
     reader.assign(&list).with_context(|| format!("reading {topic}"))?;
     while reading.goes_on(clock::monotonic()) {
@@ -197,18 +213,20 @@ struct Reading<'a> {
     offsets: &'a [PartitionOffsets],
     records: BTreeMap<(i32, i64), SampledRecord>,
     bytes: usize,
+    max_bytes: usize,
     unfinished: BTreeSet<i32>,
     deadline: Instant,
     why_not: String,
 }
 
 impl<'a> Reading<'a> {
-    fn new(offsets: &'a [PartitionOffsets]) -> Self {
+    fn new(offsets: &'a [PartitionOffsets], max_bytes: usize) -> Self {
         let unfinished = (0..).zip(offsets).filter(|(_, one)| one.stable_end > one.low);
         Self {
             offsets,
             records: BTreeMap::new(),
             bytes: 0,
+            max_bytes,
             unfinished: unfinished.map(|(partition, _)| partition).collect(),
             deadline: clock::monotonic() + SILENCE,
             why_not: format!("they were silent for {} s", SILENCE.as_secs()),
@@ -216,7 +234,7 @@ impl<'a> Reading<'a> {
     }
 
     fn goes_on(&self, now: Instant) -> bool {
-        !self.unfinished.is_empty() && self.bytes <= MAX_BYTES && now < self.deadline
+        !self.unfinished.is_empty() && self.bytes <= self.max_bytes && now < self.deadline
     }
 
     fn take(&mut self, message: &BorrowedMessage<'_>, now: Instant) {
@@ -233,22 +251,21 @@ impl<'a> Reading<'a> {
         if offset >= end {
             return;
         }
-        let value = message.payload().unwrap_or_default().to_vec();
-        self.bytes += value.len();
-        if self.bytes > MAX_BYTES {
-            self.why_not = format!("the records have more than {} MiB", MAX_BYTES >> 20);
-        }
+        let headers = headers::read(message).into_iter();
         let record = SampledRecord {
             partition,
             offset,
             record_ms: message.timestamp().to_millis(),
             key: message.key().map(<[u8]>::to_vec),
-            value,
-            headers: headers::read(message)
-                .into_iter()
+            value: message.payload().unwrap_or_default().to_vec(),
+            headers: headers
                 .map(|(name, value)| (name.to_vec(), value.map(<[u8]>::to_vec)))
                 .collect(),
         };
+        self.bytes += RECORD_BYTES + record.bytes();
+        if self.bytes > self.max_bytes {
+            self.why_not = format!("the records take more than {} MiB", self.max_bytes >> 20);
+        }
         self.records.insert((partition, offset), record);
     }
 
@@ -260,12 +277,25 @@ impl<'a> Reading<'a> {
 }
 
 /// The group that reads the topic, asked as a member would without becoming one.
-fn group(config: &KafkaConfig, topic: &str, partitions: &[i32], name: &str) -> ReaderGroup {
-    ask_group(config, topic, partitions, name).unwrap_or_else(|error| ReaderGroup {
-        name: name.to_owned(),
+fn group(config: &KafkaConfig, topic: &str, partitions: &[i32], role: ProcessRole) -> ReaderGroup {
+    let name = config.topic(role.as_str());
+    ask_group(config, topic, partitions, &name).unwrap_or_else(|error| ReaderGroup {
+        name,
         unknown: Some(format!("{error:#}")),
         ..ReaderGroup::default()
     })
+}
+
+/// The groups of the roles that go on with what the reader of a source leaves to them.
+fn followers(config: &KafkaConfig, reader: ProcessRole) -> Vec<(ProcessRole, ReaderGroup)> {
+    let all = [
+        (ProcessRole::Detect, "events"),
+        (ProcessRole::Deliver, "deliveries"),
+    ];
+    let following = all.into_iter().filter(|(role, _)| *role > reader);
+    following
+        .map(|(role, topic)| (role, group(config, &config.topic(topic), &[0], role)))
+        .collect()
 }
 
 fn ask_group(

@@ -6,6 +6,8 @@ mod fetch;
 mod sites;
 mod fields;
 mod refused_value;
+mod copies;
+mod event_part;
 mod record;
 mod findings;
 mod report;
@@ -19,6 +21,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
+use self::fetch::SampleRequest;
 use self::findings::{Facts, Severity, find};
 use self::record::{ReadSettings, inspect, site_of};
 use self::report::{InspectReport, InspectedSource};
@@ -71,15 +74,20 @@ pub(super) async fn run(command: SourcesCommand, config: &Config) -> anyhow::Res
         .map(|(source, _)| NeededRights::to_read(&source.topic));
     app::reach_kafka(config, &needed.collect::<Vec<_>>()).await?;
     let mut samples = Vec::new();
+    // All samples are held at once.
+    let max_bytes = MAX_BYTES / wanted.len().max(1);
     for (source, is_source) in wanted {
-        let (kafka, topic, last) = (config.kafka.clone(), source.topic.clone(), args.last);
-        let reader = if source.is_keyed() {
-            ProcessRole::Detect
-        } else {
-            ProcessRole::Route
+        let kafka = config.kafka.clone();
+        let request = SampleRequest {
+            topic: source.topic.clone(),
+            last: args.last,
+            max_bytes,
+            reader: match source.is_keyed() {
+                true => ProcessRole::Detect,
+                false => ProcessRole::Route,
+            },
         };
-        let group = kafka.topic(reader.as_str());
-        let sampling = move || fetch::take_sample(&kafka, &topic, last, &group);
+        let sampling = move || fetch::take_sample(&kafka, &request);
         let sample = tokio::task::spawn_blocking(sampling).await??;
         samples.push((source, is_source, sample));
     }
@@ -157,6 +165,8 @@ async fn registered_sites(
     }
 }
 
+/// Most bytes of records that are kept, of all sources together.
+const MAX_BYTES: usize = 256 << 20;
 /// Time within which Postgres has to answer.
 const POSTGRES_TIMEOUT: Duration = Duration::from_secs(5);
 /// `undefined_table`, from PostgreSQL's list of error codes.

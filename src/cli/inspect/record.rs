@@ -5,14 +5,16 @@ use std::hash::{BuildHasher as _, RandomState};
 
 use serde::{Serialize, Serializer};
 
+use super::copies::{RecordPlace, mark_copies};
+use super::event_part::{EventPart, part_of};
 use super::fields::{GivenFields, NearMiss};
 use super::sample::SampledRecord;
-use super::sites::{IndexedSite, IndexedSites};
-use crate::detect::engine::event_time::{EventTime, event_time, is_fresh, is_too_far_ahead};
+use super::sites::IndexedSites;
+use crate::detect::engine::event_time::{
+    EventTime, StaleCause, event_time, is_fresh, is_too_far_ahead, stale_cause, time_of_subscribers,
+};
 use crate::detect::redact::redact;
-use crate::detect::site::goals::GoalIndex;
-use crate::detect::site::matches::{Meaning, matches};
-use crate::domain::event::{Event, EventKind, SourceClock, WrongTimeUnit};
+use crate::domain::event::{Event, EventKind, EventType, SourceClock, WrongTimeUnit};
 use crate::domain::reject::{NotAnEvent, Reject, RejectReason};
 use crate::domain::time::LAST_MS;
 use crate::ingest::formats::RecordReader;
@@ -90,6 +92,12 @@ pub(super) struct UnderstoodEvent {
     pub(super) historical: bool,
     /// Nobody is notified of it: it is too old.
     pub(super) stale: bool,
+    /// The time that makes it too old.
+    pub(super) stale_by: Option<StaleCause>,
+    /// The webhooks or goals that wait for such events are younger than it.
+    pub(super) too_early: bool,
+    /// The event that it is a second copy of, by its id and its own time: both are notified once.
+    pub(super) copy_of: Option<RecordPlace>,
     /// Notifications that its webhooks would be sent.
     pub(super) notifies: usize,
     /// Fields that were passed over since they are misspelt.
@@ -97,6 +105,22 @@ pub(super) struct UnderstoodEvent {
     /// Hash that tells visitors apart, with a key that nobody knows.
     #[serde(skip)]
     pub(super) visitor: Option<u64>,
+    /// Hash of what second copies of it have in common.
+    #[serde(skip)]
+    pub(super) identity: Option<u64>,
+    /// Types and names of the single events that it is, which webhooks may be notified of.
+    #[serde(skip)]
+    pub(super) subjects: Vec<(EventType, String)>,
+    /// The time at which its webhooks must have existed, milliseconds since the Unix epoch.
+    #[serde(skip)]
+    pub(super) subscribers_ms: i64,
+}
+
+impl UnderstoodEvent {
+    /// True if nobody is notified of it, though its site's webhooks wait for such events.
+    pub(super) fn is_withheld(&self) -> bool {
+        self.stale || self.historical || self.too_early || self.copy_of.is_some()
+    }
 }
 
 /// The record's key, compared with its site.
@@ -151,7 +175,9 @@ pub(super) fn inspect(
         let latest_ms = latest_ms.entry(record.partition).or_insert(None);
         inspect_record(record, settings, sites, hasher, latest_ms)
     });
-    inspected.collect()
+    let mut inspected = inspected.collect::<Vec<_>>();
+    mark_copies(&mut inspected);
+    inspected
 }
 
 fn inspect_record(
@@ -245,24 +271,22 @@ fn understood(
     hasher: &RandomState,
 ) -> UnderstoodEvent {
     let ReadSettings { clock, now_ms, .. } = settings;
-    let record_ms = record.record_ms.unwrap_or(now_ms);
     let time = time_of(event, record, clock, now_ms);
-    let stale = !is_fresh(clock, time.ms, now_ms, settings.stale_after_ms);
+    let stale_by = stale_by(event, record, time.ms, settings);
+    let subscribers_ms = time_of_subscribers(clock, record.record_ms.unwrap_or(now_ms), now_ms);
     let known = sites.and_then(|sites| sites.find(&event.site_id));
-    let registration = match (sites, known) {
-        (None, _) => Registration::Unknown,
-        (Some(_), None) => Registration::No,
-        (Some(_), Some((_, false))) => Registration::Yes,
-        (Some(_), Some((known, true))) => Registration::Alias(known.site.site_id.clone()),
+    let registration = match known {
+        None if sites.is_none() => Registration::Unknown,
+        None => Registration::No,
+        Some((_, false)) => Registration::Yes,
+        Some((known, true)) => Registration::Alias(known.site.site_id.clone()),
     };
     // An alias means something only to `route`.
     let known = known.and_then(|(known, is_alias)| (!is_alias || !settings.is_keyed).then_some(known));
-    let (counts_as, notifies) = match &registration {
-        Registration::No => (vec!["nothing: its site is not registered".to_owned()], 0),
-        Registration::Alias(_) if settings.is_keyed => {
-            (vec!["nothing: its site id is an alias".to_owned()], 0)
-        }
-        _ => counts_as(event, known, record_ms, stale),
+    let part = match &registration {
+        Registration::No => EventPart::none("its site is not registered"),
+        Registration::Alias(_) if settings.is_keyed => EventPart::none("its site id is an alias"),
+        _ => part_of(event, known, subscribers_ms, stale_by.is_some()),
     };
     let (site_key, path) = (event.site_id.as_bytes(), event.path.as_deref());
     UnderstoodEvent {
@@ -277,12 +301,15 @@ fn understood(
         },
         in_place: murmur2::partition_of(site_key, settings.partitions) == record.partition,
         registration,
-        counts_as,
+        counts_as: part.counts_as,
         skewed: time.skewed,
         wrong_unit: event.wrong_unit,
         historical: event.historical,
-        stale,
-        notifies,
+        stale: stale_by.is_some(),
+        stale_by,
+        too_early: part.too_early,
+        copy_of: None,
+        notifies: part.notifies,
         near_misses: match settings.reader.is_native() {
             true => GivenFields::read(&record.value).map_or_else(Vec::new, |fields| fields.near_misses()),
             false => Vec::new(),
@@ -291,8 +318,18 @@ fn understood(
             .visitor_id
             .as_deref()
             .map(|visitor| hasher.hash_one((&event.site_id, visitor))),
+        identity: identity_of(event, hasher),
+        subjects: part.subjects,
+        subscribers_ms,
         site_id: event.site_id.clone().into_owned(),
     }
+}
+
+/// Hash of what the second copies of an event have in common. One without an id or a time of its
+/// own has none.
+fn identity_of(event: &Event<'_>, hasher: &RandomState) -> Option<u64> {
+    let known_by = event.event_id.as_deref().zip(event.timestamp_ms)?;
+    Some(hasher.hash_one((&event.site_id, known_by)))
 }
 
 /// Time of an event as the detector takes it.
@@ -310,50 +347,24 @@ fn time_of(event: &Event<'_>, record: &SampledRecord, clock: SourceClock, now_ms
     }
 }
 
-/// Meanings of an event on its site, in words, and the number of notifications that it leads to by
-/// itself.
-fn counts_as(
+/// The time that makes an event too old; `None` if it is not, or is back-dated. One that was of the
+/// present when its record was written is only looked at late.
+fn stale_by(
     event: &Event<'_>,
-    site: Option<&IndexedSite>,
-    record_ms: i64,
-    stale: bool,
-) -> (Vec<String>, usize) {
-    let mut counts_as = Vec::new();
-    let mut notifies = 0;
-    if event.visitor_id.is_some() {
-        counts_as.push("a visitor".to_owned());
+    record: &SampledRecord,
+    event_ms: i64,
+    settings: ReadSettings<'_>,
+) -> Option<StaleCause> {
+    let ReadSettings { clock, now_ms, .. } = settings;
+    let stale_after_ms = settings.stale_after_ms;
+    if event.historical || is_fresh(clock, event_ms, now_ms, stale_after_ms) {
+        return None;
     }
-    let no_goals = GoalIndex::default();
-    let goals = site.map_or(&no_goals, |site| &site.goals);
-    matches(goals, event, record_ms, &mut Vec::new(), |meaning| {
-        counts_as.push(in_words(meaning));
-        if let (Some(site), Some((event, name))) = (site, meaning.subscription()) {
-            let concerned = site.concerned(event, name, record_ms);
-            notifies += concerned.notified;
-            counts_as.extend(concerned.counting);
-        }
-    });
-    if event.kind == EventKind::Error {
-        counts_as.push("an error".to_owned());
-    }
-    if counts_as.is_empty() {
-        counts_as.push("nothing: it has no visitor_id".to_owned());
-    }
-    if event.historical {
-        counts_as.push("but back-dated, which notifies nobody".to_owned());
-        notifies = 0;
-    } else if stale {
-        counts_as.push("but too old to notify of".to_owned());
-        notifies = 0;
-    }
-    (counts_as, notifies)
-}
-
-fn in_words(meaning: Meaning<'_>) -> String {
-    match meaning {
-        Meaning::Goal(goal) => format!("goal \"{}\"", goal.name),
-        Meaning::LaterGoal(goal) => format!("(goal \"{}\", had it been there then)", goal.name),
-        Meaning::PublishedGoal(name) => format!("goal \"{name}\""),
-        Meaning::CustomEvent(name) => format!("custom event \"{name}\""),
+    let came_fresh = record
+        .record_ms
+        .is_some_and(|at_ms| is_fresh(clock, event_ms, at_ms, stale_after_ms));
+    match stale_cause(event_ms, record.record_ms, now_ms, stale_after_ms) {
+        StaleCause::OwnTime if came_fresh => Some(StaleCause::RecordTime),
+        cause => Some(cause),
     }
 }

@@ -51,6 +51,8 @@ impl IndexedSites {
 pub(super) struct ConcernedWebhooks {
     /// Number of those that are notified of it.
     pub(super) notified: usize,
+    /// Number of those that would be, had they been made or switched on before it.
+    pub(super) younger: usize,
     /// Paces of those that only count it, in words.
     pub(super) counting: BTreeSet<String>,
 }
@@ -61,11 +63,13 @@ impl IndexedSite {
     pub(super) fn concerned(&self, event: EventType, name: &str, record_ms: i64) -> ConcernedWebhooks {
         let mut concerned = ConcernedWebhooks::default();
         for webhook in &self.site.webhooks {
-            let is_active = webhook.enabled && webhook.active_since.timestamp_millis() <= record_ms;
-            let Some(trigger) = subscription(&webhook.triggers, event, name).filter(|_| is_active) else {
+            let is_younger = webhook.active_since.timestamp_millis() > record_ms;
+            let Some(trigger) = subscription(&webhook.triggers, event, name).filter(|_| webhook.enabled)
+            else {
                 continue;
             };
             match trigger.pace {
+                _ if is_younger => concerned.younger += 1,
                 NoticePace::Each => concerned.notified += 1,
                 pace => {
                     concerned

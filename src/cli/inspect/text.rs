@@ -216,22 +216,22 @@ fn write_group(source: &InspectedSource, out: &mut String) {
 
 fn write_verdict(source: &InspectedSource, out: &mut String) {
     let problems = source.findings.iter();
-    let withheld = source
-        .events()
-        .filter(|event| event.stale || event.historical)
-        .count();
     match problems.filter(|one| one.severity == Severity::Problem).count() {
-        0 if withheld > 0 => {
-            let _ = writeln!(
-                out,
-                "verdict: nothing here keeps new events from their webhooks; {} of those above notify nobody now",
-                counted(withheld, "event")
-            );
-        }
-        0 => out.push_str(
+        0 if source.findings.is_empty() => out.push_str(
             "verdict: nothing here keeps events from their webhooks. Is one missing all the same, its deliveries say what \
              became of it: GET /api/sites/SITE_ID/webhooks/ID/deliveries\n",
         ),
+        0 => {
+            let withheld = source.events().filter(|event| event.is_withheld()).count();
+            let withheld = match withheld {
+                0 => String::new(),
+                count => format!("; {} of those above notify nobody now", counted(count, "event")),
+            };
+            let _ = writeln!(
+                out,
+                "verdict: nothing is surely wrong{withheld}. What may keep events from their webhooks, the likeliest first"
+            );
+        }
         1 => out.push_str("verdict: this is why\n"),
         count => {
             let _ = writeln!(out, "verdict: {count} causes, the likeliest first");
@@ -250,3 +250,6 @@ fn write_verdict(source: &InspectedSource, out: &mut String) {
         );
     }
 }
+
+#[cfg(test)]
+mod tests;

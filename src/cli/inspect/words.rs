@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 /// Most names in one sentence.
-const NAMES: usize = 5;
+pub(super) const NAMES: usize = 5;
 
 /// Ids that people may mean when they write `id`.
 pub(super) fn variants(id: &str) -> Vec<String> {

@@ -4,6 +4,8 @@ mod facts;
 mod list;
 mod topic;
 mod sites;
+mod webhooks;
+mod waits;
 mod records;
 mod times;
 
@@ -20,13 +22,23 @@ pub(super) fn find(facts: &Facts<'_>) -> Vec<SourceFinding> {
     topic::judge_topic(facts, &mut list);
     if !facts.sample.offsets.is_empty() {
         topic::judge_contents(facts, &mut list);
-        records::judge_rejects(facts, &mut list);
+        let are_mostly_rejected = records::are_mostly_rejected(facts);
+        if are_mostly_rejected {
+            records::judge_rejects(facts, &mut list);
+        }
         sites::judge_registration(facts, &mut list);
         topic::judge_readers(facts, &mut list);
-        sites::judge_webhooks(facts, &mut list);
-        records::judge_fields(facts, &mut list);
+        topic::judge_followers(facts, &mut list);
+        webhooks::judge_switches(facts, &mut list);
+        webhooks::judge_endpoints(facts, &mut list);
         times::judge_clocks(facts, &mut list);
+        records::judge_copies(facts, &mut list);
         records::judge_keys(facts, &mut list);
+        if !are_mostly_rejected {
+            records::judge_rejects(facts, &mut list);
+        }
+        records::judge_fields(facts, &mut list);
+        webhooks::judge_waits(facts, &mut list);
         topic::judge_reading(facts, &mut list);
     }
     if let Err(reason) = facts.sites {

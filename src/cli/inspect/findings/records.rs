@@ -41,10 +41,43 @@ pub(super) fn judge_rejects(facts: &Facts<'_>, list: &mut FindingList) {
                  topic with the reason"
             .to_owned(),
     };
-    if rejected == facts.records.len() {
-        list.problem("all_rejected", text, remedy);
-    } else {
-        list.note("some_rejected", text, remedy);
+    let code = match rejected == facts.records.len() {
+        true => "all_rejected",
+        false => "some_rejected",
+    };
+    list.problem(code, text, remedy);
+}
+
+/// True if at least half of the records cannot be read: then that is likely what one looks for.
+pub(super) fn are_mostly_rejected(facts: &Facts<'_>) -> bool {
+    facts.rejects().count() * 2 >= facts.records.len()
+}
+
+/// Judges whether events are taken for second copies of others.
+pub(super) fn judge_copies(facts: &Facts<'_>, list: &mut FindingList) {
+    let copies = facts.events().filter_map(|(_, event)| event.copy_of);
+    let (wrong, meant): (Vec<_>, Vec<_>) = copies.partition(|copy| copy.of_another_visitor);
+    let events = counted(facts.events().count(), "event");
+    if !wrong.is_empty() {
+        list.problem(
+            "event_id_again",
+            format!(
+                "{} of {events} have the event_id and timestamp of an event of another visitor: they are taken for its \
+                 second copies, and one of all is notified",
+                wrong.len()
+            ),
+            "let the producer give each event an event_id of its own, or none".into(),
+        );
+    }
+    if !meant.is_empty() {
+        list.note(
+            "copies",
+            format!(
+                "{} of {events} are second copies of others, by event_id and timestamp: they are notified once",
+                meant.len()
+            ),
+            "if they are events of their own, let the producer give each an event_id of its own".into(),
+        );
     }
 }
 

@@ -8,7 +8,9 @@ use crate::cli::inspect::sample::{PartitionOffsets, Sample, SampledRecord};
 use crate::cli::inspect::sites::IndexedSites;
 use crate::domain::event::SourceClock;
 use crate::ingest::formats::RecordReader;
-use crate::record::known::KnownSite;
+use crate::record::known::{KnownSite, KnownWebhook};
+
+mod webhooks;
 
 const NOW_MS: i64 = 1_771_970_400_000;
 
@@ -29,6 +31,24 @@ fn inspected_texts(records: &[String]) -> (Sample, Vec<InspectedRecord>) {
 }
 
 fn inspected_values(clock: SourceClock, records: &[(i64, String)]) -> (Sample, Vec<InspectedRecord>) {
+    inspected_with(&site_with(vec![]), clock, records)
+}
+
+/// The site `a`.
+fn site_with(webhooks: Vec<KnownWebhook>) -> IndexedSites {
+    IndexedSites::new(vec![KnownSite {
+        site_id: "a".to_owned(),
+        aliases: vec![],
+        goals: vec![],
+        webhooks,
+    }])
+}
+
+fn inspected_with(
+    sites: &IndexedSites,
+    clock: SourceClock,
+    records: &[(i64, String)],
+) -> (Sample, Vec<InspectedRecord>) {
     let reader = RecordReader::default();
     let settings = ReadSettings {
         reader: &reader,
@@ -48,18 +68,13 @@ fn inspected_values(clock: SourceClock, records: &[(i64, String)]) -> (Sample, V
             value: record.clone().into_bytes(),
             headers: Vec::new(),
         });
-    let sites = IndexedSites::new(vec![KnownSite {
-        site_id: "a".to_owned(),
-        aliases: vec![],
-        goals: vec![],
-        webhooks: vec![],
-    }]);
     let hasher = RandomState::new();
     let sampled: Vec<SampledRecord> = sampled.collect();
-    let records = inspect(&sampled, settings, Some(&sites), &hasher);
+    let records = inspect(&sampled, settings, Some(sites), &hasher);
     let sample = Sample {
         offsets: vec![PartitionOffsets {
             low: 0,
+            read_from: 9,
             stable_end: 9,
             end: 9,
         }],
@@ -187,6 +202,40 @@ fn what_came_too_late_is_said_before_anything_else() {
 }
 
 #[test]
+fn each_cause_of_age_has_its_own_number_and_remedy() {
+    let late = event_at(NOW_MS - 20 * 60_000);
+    let mut historical = event_at(NOW_MS - 7_200_000);
+    historical["historical"] = json!(true);
+    let mut records = vec![(5_000, late.clone()), (NOW_MS, historical)];
+    records.extend(vec![(NOW_MS, late); 4]);
+    records.push((NOW_MS - 3_600_000, event_at(NOW_MS - 3_600_000)));
+    let (sample, records) = inspected_by(SourceClock::Live, &records);
+    let found = found_in(&sample, &records);
+    let of_age: Vec<&SourceFinding> = found.iter().filter(|one| one.code.ends_with("stale")).collect();
+    let [own, unit] = of_age.as_slice() else {
+        panic!("{found:#?}");
+    };
+    assert!(own.text.starts_with("4 of 7 events") && own.text.contains("by their own timestamps"));
+    assert!(own.text.contains("20 min ago"), "{own:?}");
+    assert!(unit.text.starts_with("1 of 7 events") && unit.text.ends_with("1970-01-01T00:00:05Z"));
+    assert!(unit.remedy.contains("in milliseconds"), "{unit:?}");
+    let old = found.iter().find(|one| one.code == "old").expect("a note");
+    assert!(old.text.starts_with("1 of 7 events"), "{old:?}");
+}
+
+#[test]
+fn records_that_cannot_be_read_are_a_problem() {
+    let bad = json!({"site_id": "a", "type": "pageview", "visitor_id": "v", "timestamp": "soon"});
+    for good in [1, 4] {
+        let mut records = vec![event_at(NOW_MS); good];
+        records.extend(vec![bad.clone(); 3]);
+        let finding = finding(&records, "some_rejected");
+        assert_eq!(finding.severity, Severity::Problem);
+        assert!(finding.text.starts_with("3 of the"), "{finding:?}");
+    }
+}
+
+#[test]
 fn the_unit_of_timestamps_is_named() {
     for (number, unit) in [
         (NOW_MS / 1_000, "seconds"),
@@ -281,6 +330,18 @@ fn the_marker_that_ends_a_transaction_is_no_record_behind() {
     sample.group.committed = vec![Some(last + 1)];
     sample.unread = Some("the broker is away".to_owned());
     assert_eq!(sample.lag(), 1);
+}
+
+#[test]
+fn aborted_records_are_not_behind() {
+    let (mut sample, _) = inspected(&[]);
+    sample.group.committed = vec![Some(3)];
+    sample.offsets[0].read_from = 0;
+    assert_eq!(sample.lag(), 0, "no record from 3 to 9");
+    sample.offsets[0].read_from = 5;
+    assert_eq!(sample.lag(), 2, "nobody has looked at 3 and 4");
+    sample.unread = Some("the broker is away".to_owned());
+    assert_eq!(sample.lag(), 6);
 }
 
 #[test]

@@ -1,61 +1,73 @@
 //! Findings about the times of records and events.
 
+use chrono::SecondsFormat;
+
 use super::facts::Facts;
 use super::list::FindingList;
 use crate::cli::inspect::record::UnderstoodEvent;
 use crate::cli::inspect::words::{by_frequency, span};
 use crate::cli::text::counted;
+use crate::detect::engine::event_time::StaleCause;
+use crate::domain::time::from_ms;
 
-/// Age of the last record from which on it is worth a word, and age of an event at which it came
-/// late.
+/// Age of the last record from which on it is worth a word.
 const QUIET_MS: i64 = 15 * 60_000;
-/// Least time of a record that is taken for one in milliseconds: a day of 1973.
-const LEAST_MS: i64 = 100_000_000_000;
 
-/// Judges whether events are too old to notify anybody of.
+/// Judges whether events are too old to notify anybody of, each cause for itself.
 pub(super) fn judge_age(facts: &Facts<'_>, list: &mut FindingList) {
     let events = facts.events().count();
-    let stale: Vec<(Option<i64>, &UnderstoodEvent)> =
-        facts.events().filter(|(_, event)| event.stale).collect();
-    let Some(newest) = stale.iter().map(|(_, event)| event.event_ms).max() else {
-        return;
+    let of = |cause: StaleCause| -> Vec<&UnderstoodEvent> {
+        let events = facts.events().map(|(_, event)| event);
+        events.filter(|event| event.stale_by == Some(cause)).collect()
     };
-    let text = format!(
-        "{} of {} are too old to notify anybody of; the newest of them happened {} ago",
-        stale.len(),
-        counted(events, "event"),
-        span(facts.now_ms - newest)
-    );
-    if stale
-        .iter()
-        .any(|(record_ms, _)| record_ms.is_some_and(|at| at < LEAST_MS))
-    {
-        list.problem(
-            "stale",
-            format!("{text}, because their records have a time in 1970"),
-            "let the producer write the record's timestamp in milliseconds, or leave it to Kafka".into(),
+    let mut late = [StaleCause::OwnTime, StaleCause::RecordUnit].map(|cause| (cause, of(cause)));
+    late.sort_by_key(|(_, events)| std::cmp::Reverse(events.len()));
+    for (cause, stale) in late {
+        let Some(newest_ms) = stale.iter().map(|event| event.event_ms).max() else {
+            continue;
+        };
+        let what = format!(
+            "{} of {} are too old to notify anybody of",
+            stale.len(),
+            counted(events, "event")
         );
-        return;
+        let code = if stale.len() == events {
+            "stale"
+        } else {
+            "some_stale"
+        };
+        if cause == StaleCause::RecordUnit {
+            let at = from_ms(newest_ms).to_rfc3339_opts(SecondsFormat::Secs, true);
+            list.problem(
+                code,
+                format!("{what}, because their records have a time such as {at}"),
+                "let the producer write the record's timestamp in milliseconds, or leave it to Kafka".into(),
+            );
+        } else {
+            let age = span(facts.now_ms - newest_ms);
+            list.problem(
+                code,
+                format!("{what} by their own timestamps; the newest of them happened {age} ago"),
+                "send events at once, with timestamps in UTC, RFC 3339 with a zone or epoch milliseconds; for a replay \
+                 of the past set clock = \"log\" on the source"
+                    .into(),
+            );
+        }
     }
-    let came_late = |(record_ms, event): &(Option<i64>, &UnderstoodEvent)| {
-        record_ms.is_none_or(|at| at - event.event_ms > QUIET_MS)
-    };
-    let remedy = "send timestamps in UTC, RFC 3339 with a zone or epoch milliseconds; for a replay of the past set \
-                  clock = \"log\" on the source";
-    match stale.iter().filter(|one| came_late(one)).count() {
-        // Of old events in a topic that is read now somebody was notified when they came.
-        0 => list.note(
+    let old = of(StaleCause::RecordTime);
+    // Of old events in a topic that is read now somebody was notified when they came.
+    if let Some(newest_ms) = old.iter().map(|event| event.event_ms).max() {
+        list.note(
             "old",
-            text,
+            format!(
+                "{} of {} are too old by now to notify anybody of; the newest of them happened {} ago",
+                old.len(),
+                counted(events, "event"),
+                span(facts.now_ms - newest_ms)
+            ),
             "they were of the present when they came; if nobody read the topic then, nobody was notified"
                 .into(),
-        ),
-        late if late == events => list.problem("stale", text, remedy.into()),
-        late => list.problem(
-            "some_stale",
-            format!("{text}; {late} came so late"),
-            remedy.into(),
-        ),
+        );
     }
 }
 

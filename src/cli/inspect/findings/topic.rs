@@ -4,6 +4,7 @@ use super::facts::Facts;
 use super::list::FindingList;
 use crate::cli::inspect::words::{alike, names};
 use crate::cli::text::counted;
+use crate::telemetry::words::ProcessRole;
 
 /// Judges whether the topic is there and what the configuration says of it.
 pub(super) fn judge_topic(facts: &Facts<'_>, list: &mut FindingList) {
@@ -113,6 +114,26 @@ pub(super) fn judge_readers(facts: &Facts<'_>, list: &mut FindingList) {
                 .into(),
         ),
         _ => {}
+    }
+}
+
+/// Judges whether somebody goes on with what is read.
+pub(super) fn judge_followers(facts: &Facts<'_>, list: &mut FindingList) {
+    for (role, group) in &facts.sample.followers {
+        if facts.is_source && group.members == Some(0) {
+            let code = match role {
+                ProcessRole::Deliver => "no_deliverer",
+                _ => "no_detector",
+            };
+            list.problem(
+                code,
+                format!(
+                    "nobody with the role {role} is running (group {}), so what comes of the records waits",
+                    group.name
+                ),
+                format!("start `bellwether serve`, and see that its role {role} is on"),
+            );
+        }
     }
 }
 

@@ -1,0 +1,54 @@
+//! Second copies of events: those of one site, id, own time and name are notified once. Pure.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use serde::Serialize;
+
+use super::record::{InspectedRecord, Interpretation};
+use crate::domain::event::EventType;
+
+/// The record of an event that another one is a copy of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(super) struct RecordPlace {
+    pub(super) partition: i32,
+    pub(super) offset: i64,
+    /// The two are of different visitors: no copy was meant.
+    pub(super) of_another_visitor: bool,
+}
+
+/// Marks each event that is nothing but what an earlier one of the same id and time is. Records
+/// come in the order of their offsets.
+pub(super) fn mark_copies(records: &mut [InspectedRecord]) {
+    let mut seen: HashMap<(u64, EventType, String), (i32, i64, Option<u64>)> = HashMap::new();
+    for record in records {
+        let Interpretation::Understood(event) = &mut record.meaning else {
+            continue;
+        };
+        let Some(identity) = event.identity else {
+            continue;
+        };
+        let (mut original, mut is_new) = (None, false);
+        for (kind, name) in &event.subjects {
+            match seen.entry((identity, *kind, name.clone())) {
+                Entry::Occupied(known) => original = Some(*known.get()),
+                Entry::Vacant(free) => {
+                    free.insert((record.partition, record.offset, event.visitor));
+                    is_new = true;
+                }
+            }
+        }
+        let Some((partition, offset, visitor)) = original.filter(|_| !is_new) else {
+            continue;
+        };
+        event.counts_as.push(format!(
+            "but by its event_id a second copy of {partition}/{offset}: they are notified once"
+        ));
+        event.notifies = 0;
+        event.copy_of = Some(RecordPlace {
+            partition,
+            offset,
+            of_another_visitor: visitor != event.visitor,
+        });
+    }
+}
