@@ -112,7 +112,7 @@ fn check_path(path: &str, pointer: String, errors: &mut FieldErrors) {
 
 /// The reason why no path of an event has this form, if there is one.
 fn never_matches(pattern: &str) -> Option<&'static str> {
-    if pattern.trim() != pattern {
+    if pattern.trim_matches(' ') != pattern {
         Some("The path has blanks at its ends, which no path of an event has.")
     } else if pattern.contains(['?', '#']) {
         Some("Paths of events have neither a query nor a fragment: leave out everything from `?` or `#` on.")

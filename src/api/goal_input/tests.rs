@@ -64,13 +64,20 @@ fn a_path_that_can_never_match_is_refused() {
         "/a#top",
         "?",
         " /a",
-        "/a\u{a0}",
+        "/a ",
         "https://example.com/a",
         "HTTP://x",
     ] {
         refused(goal(path), &[("/path", "invalid")]);
     }
-    for path in ["/a b", "/**", "*", "/redirect/https://example.com", "://"] {
+    for path in [
+        "/a b",
+        "/a\u{a0}",
+        "/**",
+        "*",
+        "/redirect/https://example.com",
+        "://",
+    ] {
         assert!(read(&goal(path)).is_ok(), "{path}");
     }
 }

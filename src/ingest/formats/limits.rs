@@ -186,15 +186,16 @@ pub(super) fn site_id<'a>(value: Loose<'a>, default: Option<&str>) -> Result<Cow
 }
 
 /// Reads a path without query and fragment, which are cut off before the limit is checked and never
-/// kept. A full URL, with its scheme or without, is cut to its path. Blanks before either are no
-/// part of it.
+/// kept. A full URL, with its scheme or without, is cut to its path. Blanks at the ends are no part
+/// of it.
 pub(super) fn path<'a>(value: Loose<'a>) -> Result<Option<Cow<'a, str>>, InvalidField> {
     const FIELD: &str = "path";
     let Some(path) = text(FIELD, value)? else {
         return Ok(None);
     };
     let end = memchr2(b'?', b'#', path.as_bytes()).unwrap_or(path.len());
-    let blanks = path[..end].len() - path[..end].trim_start_matches(' ').len();
+    let end = path[..end].trim_end_matches(' ').len();
+    let blanks = end - path[..end].trim_start_matches(' ').len();
     let start = blanks + path_start(&path[blanks..end]);
     let path = match path {
         _ if start == end && start > blanks => Cow::Borrowed("/"),

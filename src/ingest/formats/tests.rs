@@ -323,11 +323,15 @@ fn only_jsons_blanks_stand_around_a_record() {
 }
 
 #[test]
-fn blanks_before_a_path_are_cut() {
+fn blanks_at_the_ends_of_a_path_are_cut() {
     for (path, cut) in [
         ("  https://shop.example/a?b", Some("/a")),
         (" https://shop.example", Some("/")),
         (" /a b", Some("/a b")),
+        (" /a  ", Some("/a")),
+        ("/a ?b", Some("/a")),
+        ("https://shop.example ", Some("/")),
+        ("/a\u{a0}", Some("/a\u{a0}")),
         ("  ", None),
         (" ?a", None),
     ] {
