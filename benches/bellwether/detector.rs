@@ -322,6 +322,7 @@ pub fn detect(options: &Options) -> anyhow::Result<Value> {
         publisher: Publisher::new(&kafka, client_events.clone())?,
         registry,
         metrics: Arc::clone(&metrics),
+        lines: Arc::default(),
         health: Arc::new(Health::new(Arc::clone(&metrics), &[])),
         client_events,
         runtime: runtime.handle().clone(),

@@ -16,6 +16,7 @@ use crate::detect::engine::config::{EngineConfig, Limits, SourceTopic};
 use crate::detect::history::HistoryQueue;
 use crate::detect::history::writer::HistoryWriter;
 use crate::detect::thread;
+use crate::detect::thread::counts::SharedLines;
 use crate::detect::thread::{DetectLinks, DetectSettings};
 use crate::domain::event::SourceClock;
 use crate::domain::registry::Registry;
@@ -55,6 +56,7 @@ pub(super) async fn start(app: &AppContext, publisher: &Publisher, tasks: &mut T
     let history = start_history(app, tasks);
     let routed_until = route_watch::start(app, tasks)?;
     let group = config.kafka.topic("detect");
+    let lines = Arc::default();
     for number in 0..config.detect.threads {
         let name = format!("detect-{number}");
         let mut member_config = settings::detect_member(&config.kafka, &group);
@@ -69,7 +71,7 @@ pub(super) async fn start(app: &AppContext, publisher: &Publisher, tasks: &mut T
             readers: readers(config),
             first_start_back,
         };
-        let links = links(app, publisher, &history, &heard, &routed_until);
+        let links = links(app, publisher, &history, &heard, &routed_until, &lines);
         tasks.spawn_thread(name, move || thread::run(member, settings, links))?;
     }
     Ok(())
@@ -143,12 +145,14 @@ fn links(
     history: &Arc<HistoryQueue>,
     heard: &mpsc::Sender<Vec<SiteId>>,
     routed_until: &RoutedUntil,
+    lines: &Arc<SharedLines>,
 ) -> DetectLinks {
     DetectLinks {
         publisher: publisher.clone(),
         registry: app.registry.clone(),
         metrics: app.metrics.clone(),
         health: app.health.clone(),
+        lines: Arc::clone(lines),
         client_events: app.client_events.clone(),
         runtime: Handle::current(),
         stop: app.lifecycle.stop.clone(),

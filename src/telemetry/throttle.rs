@@ -51,20 +51,22 @@ impl SharedThrottle {
     }
 }
 
-/// Decisions by topic, for lines that any thread may cause: one about a topic suppresses none about
-/// another. Only for topics of the configuration, which are few.
+/// Decisions for lines that any thread may cause, by key: a line about one suppresses none about
+/// another. Only for keys that are few, such as the topics of the configuration.
 #[derive(Debug)]
-pub(crate) struct TopicThrottles(Mutex<BTreeMap<String, Throttle>>);
+pub(crate) struct KeyedThrottles<K>(Mutex<BTreeMap<K, Throttle>>);
 
-impl TopicThrottles {
+impl<K: Ord> KeyedThrottles<K> {
     pub(crate) const fn new() -> Self {
         Self(Mutex::new(BTreeMap::new()))
     }
 
-    /// Like [`Throttle::admit`], at the present time.
-    pub(crate) fn admit(&self, topic: &str) -> Option<u64> {
+    /// Like [`Throttle::admit`], at the present time, for the caller's line and so many that it has
+    /// left out before.
+    pub(crate) fn admit(&self, key: K, left_out: u64) -> Option<u64> {
         let mut throttles = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let throttle = throttles.entry(topic.to_owned()).or_default();
+        let throttle = throttles.entry(key).or_default();
+        throttle.suppressed += left_out;
         throttle.admit(clock::monotonic())
     }
 }
@@ -74,10 +76,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_about_a_topic_suppresses_none_about_another() {
-        let throttles = TopicThrottles::new();
-        let admitted = ["one", "two", "one"].map(|topic| throttles.admit(topic));
-        assert_eq!(admitted, [Some(0), Some(0), None]);
+    fn a_line_about_a_key_suppresses_none_about_another() {
+        let throttles = KeyedThrottles::new();
+        let admitted =
+            [("one", 0), ("two", 7), ("one", 3)].map(|(key, left_out)| throttles.admit(key, left_out));
+        assert_eq!(admitted, [Some(0), Some(7), None]);
     }
 
     #[test]

@@ -255,7 +255,8 @@ impl<'a> Reading<'a> {
         let record = SampledRecord {
             partition,
             offset,
-            record_ms: message.timestamp().to_millis(),
+            // The detector takes a negative time for none.
+            record_ms: message.timestamp().to_millis().filter(|ms| *ms >= 0),
             key: message.key().map(<[u8]>::to_vec),
             value: message.payload().unwrap_or_default().to_vec(),
             headers: headers

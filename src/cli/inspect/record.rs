@@ -11,7 +11,8 @@ use super::fields::{GivenFields, NearMiss};
 use super::sample::SampledRecord;
 use super::sites::IndexedSites;
 use crate::detect::engine::event_time::{
-    EventTime, StaleCause, event_time, is_fresh, is_too_far_ahead, stale_cause, time_of_subscribers,
+    EventTime, StaleCause, event_time, is_fresh, is_too_far_ahead, record_time, stale_cause,
+    time_of_subscribers,
 };
 use crate::detect::redact::redact;
 use crate::domain::event::{Event, EventKind, EventType, SourceClock, WrongTimeUnit};
@@ -273,7 +274,8 @@ fn understood(
     let ReadSettings { clock, now_ms, .. } = settings;
     let time = time_of(event, record, clock, now_ms);
     let stale_by = stale_by(event, record, time.ms, settings);
-    let subscribers_ms = time_of_subscribers(clock, record.record_ms.unwrap_or(now_ms), now_ms);
+    let written_ms = record_time(record.record_ms, event.timestamp_ms, now_ms);
+    let subscribers_ms = time_of_subscribers(clock, written_ms, now_ms);
     let known = sites.and_then(|sites| sites.find(&event.site_id));
     let registration = match known {
         None if sites.is_none() => Registration::Unknown,
@@ -289,6 +291,7 @@ fn understood(
         _ => part_of(event, known, subscribers_ms, stale_by.is_some()),
     };
     let (site_key, path) = (event.site_id.as_bytes(), event.path.as_deref());
+    let visitor = event.visitor_id.as_deref();
     UnderstoodEvent {
         kind: event.kind,
         name: event.name.as_deref().map(str::to_owned),
@@ -314,10 +317,7 @@ fn understood(
             true => GivenFields::read(&record.value).map_or_else(Vec::new, |fields| fields.near_misses()),
             false => Vec::new(),
         },
-        visitor: event
-            .visitor_id
-            .as_deref()
-            .map(|visitor| hasher.hash_one((&event.site_id, visitor))),
+        visitor: visitor.map(|visitor| hasher.hash_one((&event.site_id, visitor))),
         identity: identity_of(event, hasher),
         subjects: part.subjects,
         subscribers_ms,

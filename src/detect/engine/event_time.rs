@@ -26,6 +26,12 @@ pub(crate) struct EventTime {
     pub(crate) skewed: bool,
 }
 
+/// Time of a record. One without a time takes that of its event: one that is the same whenever it
+/// is read.
+pub(crate) fn record_time(record_ms: Option<i64>, own_ms: Option<i64>, now_ms: i64) -> i64 {
+    record_ms.unwrap_or_else(|| own_ms.unwrap_or(now_ms).min(now_ms))
+}
+
 /// Decides the time of an event whose record was written at `record_ms`, or has no time, and is
 /// read at `now_ms`.
 pub(crate) fn event_time(

@@ -14,7 +14,7 @@ use crate::domain::event::{Event, EventResult, EventType, WrongTimeUnit};
 use crate::domain::reject::Reject;
 use crate::domain::time::from_ms;
 use crate::telemetry::Metrics;
-use crate::telemetry::throttle::Throttle;
+use crate::telemetry::throttle::{KeyedThrottles, Throttle};
 use crate::telemetry::words::BoundedMap;
 use crate::telemetry::words::SuppressReason;
 
@@ -26,23 +26,41 @@ pub(crate) struct Counts {
     handled: Vec<[u64; EventResult::ALL.len()]>,
     latencies_ms: Vec<i64>,
     metrics: Arc<Metrics>,
-    /// By source.
-    lines: Vec<SourceLines>,
-    /// Of notifications that are withheld. Sites are too many for one each.
-    stale: Throttle,
+    /// This thread's lines. They keep it from asking for those of all threads at every record.
+    own_lines: BTreeMap<CountedLine, Throttle>,
+    lines: Arc<SharedLines>,
     notices: BTreeMap<usize, String>,
     stale_notices: BTreeMap<(usize, StaleCause), String>,
 }
 
-/// Throttles of the lines about one source: a line or a notice about another suppresses none.
-#[derive(Debug, Default)]
-struct SourceLines {
-    rejects: Throttle,
-    miskeyed: Throttle,
-    stale_events: BTreeMap<StaleCause, Throttle>,
-    missed: Throttle,
-    skewed: Throttle,
-    wrong_units: Throttle,
+/// One kind of log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum CountedLine {
+    /// One about a source, by its number: it suppresses none about another.
+    Source(usize, LineCause),
+    /// A notification that is withheld. Sites are too many for one each.
+    StaleNotification,
+}
+
+/// The cause of a line about a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum LineCause {
+    Rejected,
+    Miskeyed,
+    Stale(StaleCause),
+    Missed,
+    Skewed,
+    WrongUnit,
+}
+
+/// Throttles of the lines of all threads of a process, which read the same sources.
+#[derive(Debug)]
+pub struct SharedLines(KeyedThrottles<CountedLine>);
+
+impl Default for SharedLines {
+    fn default() -> Self {
+        Self(KeyedThrottles::new())
+    }
 }
 
 /// An event that lies too far in the past to lead to notifications.
@@ -59,17 +77,25 @@ pub(crate) struct StaleEvent {
 
 impl Counts {
     /// Counters of these source topics, all zero.
-    pub(crate) fn new(sources: Vec<String>, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(sources: Vec<String>, metrics: Arc<Metrics>, lines: Arc<SharedLines>) -> Self {
         Self {
             handled: vec![[0; EventResult::ALL.len()]; sources.len()],
-            lines: sources.iter().map(|_| SourceLines::default()).collect(),
             sources,
             latencies_ms: Vec::new(),
             metrics,
-            stale: Throttle::default(),
+            own_lines: BTreeMap::new(),
+            lines,
             notices: BTreeMap::new(),
             stale_notices: BTreeMap::new(),
         }
+    }
+
+    /// Admits a line once a second, whichever thread it comes from: the number of those that were
+    /// left out before.
+    fn admit(&mut self, line: CountedLine) -> Option<u64> {
+        let own = self.own_lines.entry(line).or_default();
+        let left_out = own.admit(clock::monotonic())?;
+        self.lines.0.admit(line, left_out)
     }
 
     /// Name of a source topic.
@@ -93,7 +119,8 @@ impl Counts {
             .rejected_records
             .with_label_values(&[topic.as_str(), reject.reason.as_str()])
             .inc();
-        if let Some(suppressed) = self.lines[source].rejects.admit(clock::monotonic()) {
+        if let Some(suppressed) = self.admit(CountedLine::Source(source, LineCause::Rejected)) {
+            let topic = &self.sources[source];
             tracing::warn!(
                 topic,
                 partition = read_from.partition,
@@ -117,7 +144,8 @@ impl Counts {
     ) {
         let topic = &self.sources[source];
         self.metrics.miskeyed_records.with_label_values(&[topic]).inc();
-        if let Some(suppressed) = self.lines[source].miskeyed.admit(clock::monotonic()) {
+        if let Some(suppressed) = self.admit(CountedLine::Source(source, LineCause::Miskeyed)) {
+            let topic = &self.sources[source];
             let key = describe_key(key, event);
             let site_id = &event.site_id;
             let text = format!(
@@ -138,7 +166,7 @@ impl Counts {
         let event = withheld.event.as_str();
         let site_id = withheld.site_id.as_str();
         if withheld.reason == SuppressReason::Stale
-            && let Some(suppressed) = self.stale.admit(clock::monotonic())
+            && let Some(suppressed) = self.admit(CountedLine::StaleNotification)
         {
             tracing::warn!(
                 site.id = site_id,
@@ -150,14 +178,19 @@ impl Counts {
         }
     }
 
-    /// Reports an event that lies too far in the past to lead to notifications.
-    pub(crate) fn stale_event(&mut self, source: usize, event: &StaleEvent) {
-        let throttle = self.lines[source].stale_events.entry(event.cause).or_default();
-        if let Some(suppressed) = throttle.admit(clock::monotonic()) {
+    /// Reports an event that lies too far in the past to lead to notifications. `original` is asked
+    /// for the record that it was routed from.
+    pub(crate) fn stale_event(
+        &mut self,
+        source: usize,
+        event: &StaleEvent,
+        original: impl FnOnce() -> Option<String>,
+    ) {
+        if let Some(suppressed) = self.admit(CountedLine::Source(source, LineCause::Stale(event.cause))) {
             let topic = &self.sources[source];
             let text = format!(
                 "{topic} has events too far in the past to be notified (detect.stale_after): {}",
-                event.in_words()
+                event.in_words(original())
             );
             let (partition, offset) = (event.partition, event.offset);
             tracing::warn!(topic, partition, offset, suppressed, "{text}");
@@ -165,16 +198,26 @@ impl Counts {
         }
     }
 
-    /// Counts an event whose time was written in another unit than milliseconds.
-    pub(crate) fn wrong_unit(&mut self, source: usize, partition: i32, offset: i64, unit: WrongTimeUnit) {
+    /// Counts an event whose time was written in another unit than milliseconds. `original` is
+    /// asked for the record that it was routed from.
+    pub(crate) fn wrong_unit(
+        &mut self,
+        source: usize,
+        partition: i32,
+        offset: i64,
+        unit: WrongTimeUnit,
+        original: impl FnOnce() -> Option<String>,
+    ) {
         let topic = &self.sources[source];
         self.metrics.clock_skew.with_label_values(&[topic]).inc();
-        if let Some(suppressed) = self.lines[source].wrong_units.admit(clock::monotonic()) {
+        if let Some(suppressed) = self.admit(CountedLine::Source(source, LineCause::WrongUnit)) {
+            let topic = &self.sources[source];
             tracing::warn!(
                 topic,
                 partition,
                 offset,
                 unit = unit.as_str(),
+                original = original(),
                 suppressed,
                 "an event's timestamp is in another unit than milliseconds, so the event counts at its record's time"
             );
@@ -188,7 +231,8 @@ impl Counts {
             .records_missed
             .with_label_values(&[topic])
             .inc_by(missed);
-        if let Some(suppressed) = self.lines[source].missed.admit(clock::monotonic()) {
+        if let Some(suppressed) = self.admit(CountedLine::Source(source, LineCause::Missed)) {
+            let topic = &self.sources[source];
             tracing::error!(
                 topic,
                 partition,
@@ -263,14 +307,14 @@ impl Counts {
                 .with_label_values(&[map.as_str()])
                 .inc_by(count);
         }
-        let skewed = self.sources.iter().zip(counters.clock_skew);
-        for ((source, count), lines) in skewed.zip(&mut self.lines) {
-            self.metrics.clock_skew.with_label_values(&[source]).inc_by(count);
+        for (source, count) in counters.clock_skew.into_iter().enumerate() {
+            let labels = [self.sources[source].as_str()];
+            self.metrics.clock_skew.with_label_values(&labels).inc_by(count);
             if count > 0
-                && let Some(suppressed) = lines.skewed.admit(clock::monotonic())
+                && let Some(suppressed) = self.admit(CountedLine::Source(source, LineCause::Skewed))
             {
                 tracing::warn!(
-                    topic = source,
+                    topic = self.sources[source],
                     events = count,
                     suppressed,
                     "events are more than a day older than their records by their own timestamps, and count at \
@@ -283,10 +327,9 @@ impl Counts {
 
 impl StaleEvent {
     /// Says which event it is, and what in its times puts it into the past.
-    fn in_words(&self) -> String {
-        let Self {
-            partition, offset, ..
-        } = self;
+    fn in_words(&self, original: Option<String>) -> String {
+        let from = original.map_or_else(String::new, |original| format!(", routed from {original},"));
+        let place = format!("at partition {}, offset {}{from}", self.partition, self.offset);
         let shown = |ms: Option<i64>| {
             ms.map_or_else(
                 || "none".to_owned(),
@@ -296,15 +339,15 @@ impl StaleEvent {
         let (own, record) = (shown(self.own_ms), shown(self.record_ms));
         match self.cause {
             StaleCause::OwnTime => format!(
-                "the event at partition {partition}, offset {offset} has the timestamp {own}, and its record the time \
+                "the event {place} has the timestamp {own}, and its record the time \
                  {record}. The producer sends it late, or its timestamps are not in UTC"
             ),
             StaleCause::RecordTime => format!(
-                "the record at partition {partition}, offset {offset} has the time {record}. A backlog is read, or the \
+                "the record {place} has the time {record}. A backlog is read, or the \
                  producer sets the records' time, and to the past"
             ),
             StaleCause::RecordUnit => format!(
-                "the record at partition {partition}, offset {offset} has the time {record}. The producer does not set \
+                "the record {place} has the time {record}. The producer does not set \
                  the records' time in milliseconds"
             ),
         }

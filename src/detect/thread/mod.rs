@@ -39,7 +39,7 @@ use crate::kafka::session::{CommitScope, Session};
 use crate::kafka::topic_partition::TopicPartition;
 use crate::telemetry::throttle::Throttle;
 use crate::telemetry::{Health, Metrics};
-use counts::Counts;
+use counts::{Counts, SharedLines};
 use outbox::{Confirmed, Outbox, OutboxTopics};
 use partition::OwnedPartition;
 use unrestored::Unrestored;
@@ -109,6 +109,8 @@ pub struct DetectLinks {
     pub registry: watch::Receiver<Arc<Registry>>,
     pub metrics: Arc<Metrics>,
     pub health: Arc<Health>,
+    /// Shared by the threads of a process.
+    pub lines: Arc<SharedLines>,
     pub client_events: ClientEvents,
     pub runtime: Handle,
     pub stop: CancellationToken,
@@ -196,7 +198,7 @@ pub fn run(member: GroupMember, settings: DetectSettings, links: DetectLinks) ->
         log_ends,
         last_replay_line: now,
         failed_seeks: Throttle::default(),
-        counts: Counts::new(sources, Arc::clone(&links.metrics)),
+        counts: Counts::new(sources, Arc::clone(&links.metrics), Arc::clone(&links.lines)),
         confirm_until: now,
         last_activity_report: now,
         settings,

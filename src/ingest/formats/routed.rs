@@ -65,6 +65,11 @@ pub(super) fn read<'a>(text: &'a str, headers: &[HeaderRef<'a>]) -> Result<Event
     Ok(event)
 }
 
+/// Topic, partition and offset of the record that `route` read an event from.
+pub(crate) fn original_of(headers: &[HeaderRef<'_>]) -> Option<String> {
+    RoutedHeaders(headers).coordinates().ok()
+}
+
 /// Reads the time of an original record.
 fn original_ms(text: &str) -> Option<i64> {
     text.parse().ok().filter(|ms| (0..=LAST_MS).contains(ms))

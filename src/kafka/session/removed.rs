@@ -2,10 +2,10 @@
 
 use crate::kafka::topic_partition::TopicPartition;
 use crate::telemetry::Metrics;
-use crate::telemetry::throttle::TopicThrottles;
+use crate::telemetry::throttle::KeyedThrottles;
 
 /// Lines about removed records: retention may overtake every partition, again and again.
-static REMOVED: TopicThrottles = TopicThrottles::new();
+static REMOVED: KeyedThrottles<String> = KeyedThrottles::new();
 
 /// Counts the records that were removed between `next`, the offset that was expected, and `offset`,
 /// which came instead. Only what lies below `beginning`, the partition's first offset, was removed;
@@ -23,7 +23,7 @@ pub(crate) fn removed_between(next: i64, offset: i64, beginning: impl FnOnce() -
 pub(crate) fn report_removed(metrics: &Metrics, topic: &str, at: TopicPartition, offset: i64, removed: u64) {
     if removed > 0 {
         metrics.records_missed.with_label_values(&[topic]).inc_by(removed);
-        if let Some(suppressed) = REMOVED.admit(topic) {
+        if let Some(suppressed) = REMOVED.admit(topic.to_owned(), 0) {
             tracing::error!(
                 topic,
                 partition = at.partition,

@@ -9,8 +9,14 @@ use crate::detect::tests::fixtures::view;
 use crate::telemetry::metrics::Labels;
 
 fn counts() -> Counts {
+    counts_of_thread(&Arc::default())
+}
+
+/// The counts of one of the threads that share their lines.
+fn counts_of_thread(lines: &Arc<SharedLines>) -> Counts {
     let metrics = Arc::new(Metrics::new(&Labels::default()));
-    Counts::new(vec!["one".to_owned(), "two".to_owned()], metrics)
+    let sources = vec!["one".to_owned(), "two".to_owned()];
+    Counts::new(sources, metrics, Arc::clone(lines))
 }
 
 #[derive(Clone, Default)]
@@ -106,7 +112,7 @@ fn each_mis_keyed_source_has_a_notice() {
 fn times_in_another_unit_are_counted_by_source() {
     let mut counts = counts();
     for unit in WrongTimeUnit::ALL {
-        counts.wrong_unit(1, 3, 17, unit);
+        counts.wrong_unit(1, 3, 17, unit, || None);
     }
     let skew = |source| counts.metrics.clock_skew.with_label_values(&[source]).get();
     assert_eq!(["one", "two"].map(skew), [0, 3]);
@@ -148,7 +154,7 @@ fn a_notice_about_stale_events_names_the_time_at_fault() {
         ),
     ] {
         let mut counts = counts();
-        counts.stale_event(1, &event);
+        counts.stale_event(1, &event, || None);
         let notices = counts.take_stale_notices();
         let [(_, text)] = notices.as_slice() else {
             panic!("{notices:?}");
@@ -164,11 +170,31 @@ fn a_notice_about_stale_events_names_the_time_at_fault() {
 }
 
 #[test]
+fn what_is_said_of_a_routed_event_names_its_source() {
+    let mut counts = counts();
+    let original = || Some("umami.events/0/42".to_owned());
+    let lines = logged(|| {
+        counts.stale_event(1, &stale(StaleCause::RecordTime, None, 0), original);
+        counts.wrong_unit(1, 3, 17, WrongTimeUnit::Seconds, original);
+    });
+    assert_eq!(lines.len(), 2, "{lines:#?}");
+    assert!(
+        lines.iter().all(|line| line.contains("umami.events/0/42")),
+        "{lines:#?}"
+    );
+    let (_, notice) = counts.take_stale_notices().remove(0);
+    assert!(
+        notice.contains("partition 3, offset 17, routed from umami.events/0/42, has"),
+        "{notice}"
+    );
+}
+
+#[test]
 fn each_source_and_cause_of_stale_events_has_a_notice() {
     let mut counts = counts();
     for source in [0, 1, 0, 1] {
         for cause in StaleCause::ALL {
-            counts.stale_event(source, &stale(cause, None, 0));
+            counts.stale_event(source, &stale(cause, None, 0), || None);
         }
     }
     let notices = counts.take_stale_notices();
@@ -203,8 +229,8 @@ fn no_line_about_a_source_suppresses_one_about_another() {
             };
             counts.rejected(source, &reject, &read_from);
             counts.miskeyed(source, 3, 17, None, &view("a", "jane", 1));
-            counts.stale_event(source, &stale(StaleCause::OwnTime, None, 0));
-            counts.wrong_unit(source, 3, 17, WrongTimeUnit::Seconds);
+            counts.stale_event(source, &stale(StaleCause::OwnTime, None, 0), || None);
+            counts.wrong_unit(source, 3, 17, WrongTimeUnit::Seconds, || None);
             counts.missed(source, 3, 17, 1);
         }
         counts.add_engine_counters(counters.clone());
@@ -214,6 +240,28 @@ fn no_line_about_a_source_suppresses_one_about_another() {
         let found = lines.iter().filter(|line| line.contains(topic)).count();
         assert_eq!(found, 6, "{topic} in {lines:#?}");
     }
+}
+
+#[test]
+fn threads_log_a_cause_once_a_second_together() {
+    let shared = Arc::default();
+    let mut threads = [(); 8].map(|()| counts_of_thread(&shared));
+    let lines = logged(|| {
+        for counts in &mut threads {
+            for _ in 0..2 {
+                counts.wrong_unit(1, 3, 17, WrongTimeUnit::Seconds, || None);
+                counts.withheld(
+                    &Withheld {
+                        site_id: "a".parse().expect("a site id"),
+                        event: EventType::VisitorSpike,
+                        reason: SuppressReason::Stale,
+                    },
+                    3,
+                );
+            }
+        }
+    });
+    assert_eq!(lines.len(), 2, "{lines:#?}");
 }
 
 #[test]

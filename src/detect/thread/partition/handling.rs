@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::OwnedPartition;
-use crate::detect::engine::event_time::{event_time, stale_cause};
+use crate::detect::engine::event_time;
 use crate::detect::engine::lookahead::Lookahead;
 use crate::detect::engine::record::RecordFacts;
 use crate::detect::thread::counts::{Counts, StaleEvent};
@@ -12,6 +12,7 @@ use crate::dispatch::record::Coordinates;
 use crate::domain::event::{Event, EventResult, SourceClock};
 use crate::domain::reject::{NotAnEvent, Reject, RejectReason, RejectedOriginal};
 use crate::domain::time::LAST_MS;
+use crate::ingest::formats::routed::original_of;
 use crate::ingest::reject_record::reject_record;
 use crate::kafka::batch_record::BatchRecord;
 use crate::kafka::murmur2;
@@ -135,12 +136,12 @@ impl OwnedPartition {
             .handle_ahead(event, lookahead, &facts, now_ms, &mut self.decisions);
         counts.handled(source, handled);
         if let (Some(unit), false) = (event.wrong_unit, facts.replaying) {
-            counts.wrong_unit(source, self.partition, offset, unit);
+            counts.wrong_unit(source, self.partition, offset, unit, || original(event, record));
         }
         // A back-dated event says itself that it is of the past.
         if handled == EventResult::Stale && !event.historical {
             let stale = self.stale_event(event, offset, record_time, now_ms);
-            counts.stale_event(source, &stale);
+            counts.stale_event(source, &stale, || original(event, record));
         }
         self.count_withheld(counts);
         if !facts.replaying
@@ -154,12 +155,12 @@ impl OwnedPartition {
     /// An event that is not fresh, and the reason why.
     fn stale_event(&self, event: &Event<'_>, offset: i64, record_ms: Option<i64>, now_ms: i64) -> StaleEvent {
         let own_ms = event.timestamp_ms;
-        let written_ms = record_ms.or(own_ms).unwrap_or(now_ms);
-        let event_ms = event_time(SourceClock::Live, own_ms, written_ms, now_ms).ms;
+        let written_ms = event_time::record_time(record_ms, own_ms, now_ms);
+        let event_ms = event_time::event_time(SourceClock::Live, own_ms, written_ms, now_ms).ms;
         StaleEvent {
             partition: self.partition,
             offset,
-            cause: stale_cause(event_ms, record_ms, now_ms, self.engine.stale_after_ms()),
+            cause: event_time::stale_cause(event_ms, record_ms, now_ms, self.engine.stale_after_ms()),
             own_ms,
             record_ms,
         }
@@ -178,9 +179,7 @@ impl OwnedPartition {
         RecordFacts {
             source,
             offset,
-            // A record without a time takes the event's: one that is the same whenever the record
-            // is read.
-            record_ms: record_time.unwrap_or_else(|| own_ms.unwrap_or(now_ms).min(now_ms)),
+            record_ms: event_time::record_time(record_time, own_ms, now_ms),
             replaying: self.completeness().is_replayed(source, offset),
         }
     }
@@ -259,6 +258,11 @@ fn rejected_at<T>(event: &Result<T, &NotAnEvent>) -> Option<i64> {
         Err(NotAnEvent::RejectedBefore(_, original)) => original.record_ms,
         _ => None,
     }
+}
+
+/// Topic, partition and offset of the record that an event was routed from, if it was.
+fn original(event: &Event<'_>, record: &BatchRecord<'_>) -> Option<String> {
+    event.routed.and_then(|_| original_of(&record.headers()))
 }
 
 /// Time of a record, or of the one it was routed from, if it has one.

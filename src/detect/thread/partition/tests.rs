@@ -58,7 +58,7 @@ fn engine_ahead() -> Engine {
 fn counts() -> (Counts, Arc<Metrics>) {
     let metrics = Arc::new(Metrics::new(&Labels::default()));
     (
-        Counts::new(vec!["events".to_owned()], Arc::clone(&metrics)),
+        Counts::new(vec!["events".to_owned()], Arc::clone(&metrics), Arc::default()),
         metrics,
     )
 }
