@@ -118,17 +118,24 @@ pub fn plan(config: &Config, tiers: &[String]) -> Vec<TopicPlan> {
             Setting::new("max.message.bytes", Bound::AtLeast, bytes),
         ],
     };
+    // Records that somebody has yet to read may not go because there are many.
+    let read_by_us = |name: &str, users, bytes: i64| {
+        let mut plan = own(name, users, 7, bytes);
+        plan.settings
+            .push(Setting::new("retention.bytes", Bound::Exactly, -1));
+        plan
+    };
     let sources = config.sources.0.iter();
     let mut plan: Vec<TopicPlan> = sources
         .map(|source| source_plan(source, partitions, &in_sync))
         .collect();
     if config.sources.unkeyed().next().is_some() {
-        plan.push(own("events", EVENTS, 7, EVENT_BYTES));
+        plan.push(read_by_us("events", EVENTS, EVENT_BYTES));
     }
-    plan.push(own("deliveries", DELIVERIES, 7, RECORD_BYTES));
+    plan.push(read_by_us("deliveries", DELIVERIES, RECORD_BYTES));
     for tier in tiers {
         let name = format!("retry.{tier}");
-        plan.push(own(&name, RETRY, 7, RECORD_BYTES));
+        plan.push(read_by_us(&name, RETRY, RECORD_BYTES));
     }
     plan.push(own("dead-letter", DEAD_LETTER, 30, RECORD_BYTES));
     plan.push(own("rejected", REJECTED, 7, REJECTED_BYTES));

@@ -20,6 +20,10 @@ fn the_plan_has_every_topic_of_the_design_with_equal_partitions() {
     assert!(plan.iter().all(|topic| topic.partitions == 48));
     let in_sync = Setting::new("min.insync.replicas", Bound::AtLeast, 2);
     assert!(plan.iter().all(|topic| topic.settings.contains(&in_sync)));
+    let any_size = Setting::new("retention.bytes", Bound::Exactly, -1);
+    let kept = plan.iter().filter(|topic| topic.settings.contains(&any_size));
+    let kept: Vec<&str> = kept.map(|topic| topic.name.as_str()).collect();
+    assert_eq!(kept, names[1..5], "what we have yet to read");
 }
 
 #[test]
