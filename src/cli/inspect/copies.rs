@@ -17,10 +17,16 @@ pub(super) struct RecordPlace {
     pub(super) of_another_visitor: bool,
 }
 
+/// Identity, type and name of what is notified once.
+type Subject = (u64, EventType, String);
+
+/// Partition, offset and visitor of the first event of a subject.
+type FirstEvent = (i32, i64, Option<u64>);
+
 /// Marks each event that is nothing but what an earlier one of the same id and time is. Records
 /// come in the order of their offsets.
 pub(super) fn mark_copies(records: &mut [InspectedRecord]) {
-    let mut seen: HashMap<(u64, EventType, String), (i32, i64, Option<u64>)> = HashMap::new();
+    let mut seen: HashMap<Subject, FirstEvent> = HashMap::new();
     for record in records {
         let Interpretation::Understood(event) = &mut record.meaning else {
             continue;
