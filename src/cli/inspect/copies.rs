@@ -3,19 +3,8 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use serde::Serialize;
-
-use super::record::{InspectedRecord, Interpretation};
+use super::record::{InspectedRecord, Interpretation, RecordPlace};
 use crate::domain::event::EventType;
-
-/// The record of an event that another one is a copy of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub(super) struct RecordPlace {
-    pub(super) partition: i32,
-    pub(super) offset: i64,
-    /// The two are of different visitors: no copy was meant.
-    pub(super) of_another_visitor: bool,
-}
 
 /// Identity, type and name of what is notified once.
 type Subject = (u64, EventType, String);

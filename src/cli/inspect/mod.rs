@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
+use self::copies::mark_copies;
 use self::fetch::SampleRequest;
 use self::findings::{Facts, Severity, find};
 use self::record::{ReadSettings, inspect, site_of};
@@ -190,7 +191,8 @@ fn inspected(
         stale_after_ms: i64::try_from(config.detect.stale_after.as_millis()).unwrap_or(i64::MAX),
     };
     let hasher = RandomState::new();
-    let records = inspect(&sample.records, settings, sites.as_ref().ok(), &hasher);
+    let mut records = inspect(&sample.records, settings, sites.as_ref().ok(), &hasher);
+    mark_copies(&mut records);
     let findings = find(&Facts {
         topic: &source.topic,
         is_source,

@@ -5,7 +5,6 @@ use std::hash::{BuildHasher as _, RandomState};
 
 use serde::{Serialize, Serializer};
 
-use super::copies::{RecordPlace, mark_copies};
 use super::event_part::{EventPart, part_of};
 use super::fields::{GivenFields, NearMiss};
 use super::sample::SampledRecord;
@@ -67,6 +66,15 @@ pub(super) struct RejectedRecord {
     /// The refused value, cut; `None` if there is none or it may say who the visitor was.
     pub(super) value: Option<String>,
     pub(super) did_you_mean: Option<NearMiss>,
+}
+
+/// The record of an event that another one is a copy of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(super) struct RecordPlace {
+    pub(super) partition: i32,
+    pub(super) offset: i64,
+    /// The two are of different visitors: no copy was meant.
+    pub(super) of_another_visitor: bool,
 }
 
 /// An event.
@@ -176,9 +184,7 @@ pub(super) fn inspect(
         let latest_ms = latest_ms.entry(record.partition).or_insert(None);
         inspect_record(record, settings, sites, hasher, latest_ms)
     });
-    let mut inspected = inspected.collect::<Vec<_>>();
-    mark_copies(&mut inspected);
-    inspected
+    inspected.collect()
 }
 
 fn inspect_record(

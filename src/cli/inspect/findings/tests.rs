@@ -3,6 +3,7 @@ use std::hash::RandomState;
 use serde_json::json;
 
 use super::*;
+use crate::cli::inspect::copies::mark_copies;
 use crate::cli::inspect::record::{InspectedRecord, Interpretation, ReadSettings, inspect};
 use crate::cli::inspect::sample::{PartitionOffsets, Sample, SampledRecord};
 use crate::cli::inspect::sites::IndexedSites;
@@ -70,7 +71,8 @@ fn inspected_with(
         });
     let hasher = RandomState::new();
     let sampled: Vec<SampledRecord> = sampled.collect();
-    let records = inspect(&sampled, settings, Some(sites), &hasher);
+    let mut records = inspect(&sampled, settings, Some(sites), &hasher);
+    mark_copies(&mut records);
     let sample = Sample {
         offsets: vec![PartitionOffsets {
             low: 0,
