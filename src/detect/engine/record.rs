@@ -382,7 +382,8 @@ fn decide(
         if !is_historical {
             outcome.add(state.judge(occurring.origin, passing));
         }
-        if state.next_due == 0 {
+        // What was overdue before the event may fall due later by it.
+        if state.next_due == 0 || state.is_overdue {
             state.schedule(passing);
         }
     }

@@ -2,13 +2,16 @@
 //! counts by looking at all of them at each instant at which anything may change.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use proptest::prelude::*;
 
 use crate::detect::notification::Decision;
-use crate::detect::tests::fixtures::{Fed, drop_with, json, site, view};
+use crate::detect::tests::fixtures::{Fed, RECORD_MS, drop_with, json, site, view, webhook};
 use crate::domain::event::EventType;
+use crate::domain::registry::Site;
 use crate::domain::trigger::NoticeOptions;
+use crate::domain::webhook::Subscription;
 
 const OUT_OF_ORDER: i64 = 10;
 const FIRST: i64 = 1_000_000;
@@ -141,6 +144,57 @@ fn stream() -> impl Strategy<Value = Vec<(bool, u64, i64, i64)>> {
     // With few visitors, and with so many that the table holds all of the latest.
     let visitor = prop_oneof![0_u64..6, 0_u64..14];
     proptest::collection::vec((is_own, visitor, gap, late), 1..120)
+}
+
+#[test]
+fn a_batch_that_begins_with_a_first_event_loses_no_drop() {
+    let options = NoticeOptions {
+        repeat_after_seconds: Some(600),
+        notify_resolved: true,
+        ..NoticeOptions::default()
+    };
+    let mut triggers = drop_with(2, 300, options);
+    if let Some(drop) = &mut triggers.visitor_drop {
+        drop.condition.require_history = false;
+    }
+    let own = [20, 200, 400, 1_500, 1_700];
+    let mut events: Vec<(i64, &str, &str)> = own
+        .into_iter()
+        .flat_map(|second| ["v", "w", "x"].map(|visitor| (second, "a", visitor)))
+        .collect();
+    events.extend((0..3_000).step_by(7).map(|second| (second, "nobody", "c")));
+    events.sort_unstable();
+    // The webhook is younger than the log: no drop is due before the first event.
+    let webhook = Subscription {
+        active_since_ms: RECORD_MS,
+        ..webhook(1, triggers)
+    };
+    let site = Site {
+        webhooks: vec![Arc::new(webhook)],
+        ..site("a", [])
+    };
+    for batch in [usize::MAX, 3] {
+        let mut fed = Fed::log([site.clone()]);
+        let mut found = Vec::new();
+        for (number, (second, site_id, visitor)) in events.iter().enumerate() {
+            found.extend(fed.feed(&view(site_id, visitor, FIRST + second)));
+            // Not amid the first events, of which the first is below the threshold.
+            if number > 30 && number % batch == 0 {
+                found.extend(fed.tick(0));
+            }
+        }
+        found.extend(fed.tick(0));
+        let at = |one: &Told| (one.0, one.4 - FIRST);
+        let found: Vec<(EventType, i64)> = told(&found).iter().map(at).collect();
+        let expected = [
+            (EventType::VisitorDrop, 701),
+            (EventType::VisitorDrop, 1_301),
+            (EventType::VisitorDropResolved, 1_500),
+            (EventType::VisitorDrop, 2_001),
+            (EventType::VisitorDrop, 2_601),
+        ];
+        assert_eq!(found, expected, "batches of {batch}");
+    }
 }
 
 proptest! {
