@@ -20,6 +20,37 @@ use crate::record::known::KnownWebhook;
 /// Milliseconds of a minute.
 const MINUTE_MS: i64 = 60_000;
 
+/// Events that a webhook is notified of one by one.
+struct DueEvents {
+    count: usize,
+    /// The earliest and the latest, milliseconds since the Unix epoch.
+    first_ms: i64,
+    last_ms: i64,
+}
+
+impl DueEvents {
+    fn at(at_ms: i64) -> Self {
+        Self {
+            count: 0,
+            first_ms: at_ms,
+            last_ms: at_ms,
+        }
+    }
+
+    fn add(&mut self, count: usize, at_ms: i64) {
+        self.count += count;
+        self.first_ms = self.first_ms.min(at_ms);
+        self.last_ms = self.last_ms.max(at_ms);
+    }
+
+    /// True if a minute of such events would have more than a webhook is notified of one by one.
+    fn are_too_dense(&self) -> bool {
+        let span_ms = (self.last_ms - self.first_ms).max(1_000);
+        let count = i64::try_from(self.count).unwrap_or(i64::MAX);
+        self.count * 10 >= MAX_PER_MINUTE && count.saturating_mul(MINUTE_MS) > span_ms * MAX_PER_MINUTE as i64
+    }
+}
+
 /// A registered site of the sample, with its events.
 struct SeenSite<'a> {
     site: &'a IndexedSite,
@@ -41,7 +72,7 @@ impl<'a> SeenSite<'a> {
 
     /// The minutes of the events that the webhook is notified of one by one, or would be if it were
     /// switched on, each with their number.
-    fn due(&self, webhook: &KnownWebhook) -> HashMap<i64, usize> {
+    fn due(&self, webhook: &KnownWebhook) -> HashMap<i64, DueEvents> {
         let active_since_ms = webhook.active_since.timestamp_millis();
         let events = self.events.iter().filter(|event| {
             let is_past = event.stale || event.historical || event.copy_of.is_some();
@@ -56,7 +87,10 @@ impl<'a> SeenSite<'a> {
             });
             let due = due.count();
             if due > 0 {
-                *minutes.entry(event.event_ms.div_euclid(MINUTE_MS)).or_default() += due;
+                let minute = minutes.entry(event.event_ms.div_euclid(MINUTE_MS));
+                minute
+                    .or_insert_with(|| DueEvents::at(event.event_ms))
+                    .add(due, event.event_ms);
             }
         }
         minutes
@@ -124,7 +158,12 @@ pub(super) fn judge_switches(facts: &Facts<'_>, list: &mut FindingList) {
     let off: Vec<String> = partly_on
         .flat_map(|site| {
             let off = site.webhooks().iter().filter(|webhook| !webhook.enabled);
-            let off = off.map(|webhook| (webhook, site.due(webhook).values().sum::<usize>()));
+            let off = off.map(|webhook| {
+                (
+                    webhook,
+                    site.due(webhook).values().map(|due| due.count).sum::<usize>(),
+                )
+            });
             off.filter(|(_, due)| *due > 0)
                 .map(|(webhook, due)| format!("{} of {} ({due} of these)", webhook.id, site.id()))
         })
@@ -241,7 +280,7 @@ pub(super) fn judge_waits(facts: &Facts<'_>, list: &mut FindingList) {
                 .into(),
         );
     }
-    judge_cap(&sites, list);
+    judge_cap(facts, &sites, list);
     let idle = sites.iter().filter(|site| {
         let has_seen = |event: &&UnderstoodEvent| event.notifies > 0 || event.is_withheld();
         site.is_on() && !site.events.iter().any(has_seen)
@@ -278,19 +317,34 @@ pub(super) fn judge_waits(facts: &Facts<'_>, list: &mut FindingList) {
 }
 
 /// Judges whether webhooks are notified of more events than they get one by one.
-fn judge_cap(sites: &[SeenSite<'_>], list: &mut FindingList) {
-    let mut capped = Vec::new();
+fn judge_cap(facts: &Facts<'_>, sites: &[SeenSite<'_>], list: &mut FindingList) {
+    let mut offsets = facts.sample.offsets.iter();
+    let is_cut = offsets.any(|offsets| offsets.read_from > offsets.low);
+    let (mut capped, mut crowded) = (Vec::new(), Vec::new());
     for site in sites {
         for webhook in site.webhooks().iter().filter(|webhook| webhook.enabled) {
             let minutes = site.due(webhook);
-            let beyond: usize = minutes
+            let beyond = minutes
                 .values()
-                .map(|due| due.saturating_sub(MAX_PER_MINUTE))
-                .sum();
+                .map(|due| due.count.saturating_sub(MAX_PER_MINUTE));
+            let (beyond, id) = (beyond.sum::<usize>(), webhook.id);
             if beyond > 0 {
-                capped.push(format!("{} of {} ({beyond})", webhook.id, site.id()));
+                capped.push(format!("{id} of {} ({beyond})", site.id()));
+            } else if is_cut && minutes.values().any(DueEvents::are_too_dense) {
+                crowded.push(format!("{id} of {}", site.id()));
             }
         }
+    }
+    if !crowded.is_empty() {
+        list.note(
+            "may_be_summarised",
+            format!(
+                "webhooks are due so many goals and custom events that some may lie beyond the {MAX_PER_MINUTE} of a \
+                 minute that are notified one by one: {}",
+                names(&crowded)
+            ),
+            "inspect more records: --last".into(),
+        );
     }
     if !capped.is_empty() {
         list.problem(

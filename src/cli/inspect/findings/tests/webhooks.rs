@@ -147,10 +147,31 @@ fn events_of_one_id_are_copies_unless_their_visitors_differ() {
 #[test]
 fn what_lies_beyond_the_bound_of_a_minute_is_said() {
     let found = found_for(vec![webhook(1)], &vec![goal("v"); 600]);
-    assert_eq!(found, []);
+    assert_eq!(codes(&found, Severity::Problem), Vec::<&str>::new());
     let found = found_for(vec![webhook(1)], &vec![goal("v"); 607]);
     assert_eq!(codes(&found, Severity::Problem), ["summarised"]);
     assert!(found[0].text.contains("of a (7)"), "{found:?}");
+}
+
+#[test]
+fn a_part_of_a_crowded_minute_may_be_summarised() {
+    let dense = |count: i64, step_ms: i64| -> Vec<serde_json::Value> {
+        let event = |number: i64| {
+            let mut event = goal("v");
+            event["timestamp"] = json!(NOW_MS - number * step_ms);
+            event
+        };
+        (0..count).map(event).collect()
+    };
+    // The sample of these tests begins at 9, as if nothing before it was read.
+    for (records, codes_wanted) in [
+        (dense(100, 10), vec!["may_be_summarised"]),
+        (dense(59, 10), vec![]),
+        (dense(100, 110), vec![]),
+    ] {
+        let found = found_for(vec![webhook(1)], &records);
+        assert_eq!(codes(&found, Severity::Note), codes_wanted);
+    }
 }
 
 #[test]
