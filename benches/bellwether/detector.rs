@@ -311,6 +311,7 @@ pub fn detect(options: &Options) -> anyhow::Result<Value> {
         engine: engine_config(&options.topic),
         readers: Arc::new([RecordReader::default()]),
         first_start_back: Duration::from_secs(3_600),
+        session_timeout: Duration::from_secs(6),
     };
     // Nobody reads which sites had events; the detector does not wait for a full queue.
     let (heard, _receiver) = tokio::sync::mpsc::channel(1);

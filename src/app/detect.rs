@@ -57,6 +57,7 @@ pub(super) async fn start(app: &AppContext, publisher: &Publisher, tasks: &mut T
     let routed_until = route_watch::start(app, tasks)?;
     let group = config.kafka.topic("detect");
     let lines = Arc::default();
+    let session_timeout = settings::session_timeout(&settings::detect_member(&config.kafka, &group));
     for number in 0..config.detect.threads {
         let name = format!("detect-{number}");
         let mut member_config = settings::detect_member(&config.kafka, &group);
@@ -70,6 +71,7 @@ pub(super) async fn start(app: &AppContext, publisher: &Publisher, tasks: &mut T
             engine: engine.clone(),
             readers: readers(config),
             first_start_back,
+            session_timeout,
         };
         let links = links(app, publisher, &history, &heard, &routed_until, &lines);
         tasks.spawn_thread(name, move || thread::run(member, settings, links))?;

@@ -41,6 +41,8 @@ pub(super) struct Commits {
     unanswered: Cell<u64>,
     /// True if a commit has failed since [`Self::take_failed`] was last called.
     failed: Cell<bool>,
+    /// True if the last answer accepted a position.
+    is_accepted: Cell<bool>,
 }
 
 impl fmt::Debug for Commits {
@@ -57,6 +59,7 @@ impl Commits {
             answers: OwnQueue::new(consumer),
             unanswered: Cell::default(),
             failed: Cell::default(),
+            is_accepted: Cell::default(),
         }
     }
 
@@ -103,6 +106,7 @@ impl Commits {
     /// Waits until all commits are answered, for `timeout` at most: a silent broker must not hold
     /// up the group, or the end of the process.
     pub(super) fn wait(&self, timeout: Duration) {
+        self.is_accepted.set(false);
         let deadline = clock::monotonic() + timeout;
         while self.unanswered.get() > 0 {
             let left = deadline.saturating_duration_since(clock::monotonic());
@@ -131,6 +135,7 @@ impl Commits {
             if event.is_null() {
                 return false;
             }
+            self.is_accepted.set(accepts_any(event));
             let result = first_error(event);
             sys::rd_kafka_event_destroy(event);
             result
@@ -164,6 +169,12 @@ impl Commits {
         self.unanswered.get() == 0 && !self.failed.get()
     }
 
+    /// True if all commits that were waited for last were answered, and a position of the last one
+    /// was accepted: the group does so only for a member.
+    pub(super) fn are_accepted(&self) -> bool {
+        self.unanswered.get() == 0 && self.is_accepted.get()
+    }
+
     /// True if a commit has failed since the last call.
     pub(super) fn take_failed(&self) -> bool {
         self.failed.take()
@@ -182,18 +193,8 @@ struct FailedCommit {
 /// # Safety
 /// `event` is alive, and answers a commit.
 unsafe fn first_error(event: *mut sys::rd_kafka_event_t) -> Result<(), FailedCommit> {
-    // SAFETY: as the caller promises. The list belongs to the event, and holds as many elements as
-    // it says.
-    let (whole, parts) = unsafe {
-        let list = sys::rd_kafka_event_topic_partition_list(event);
-        let parts = match list.as_ref() {
-            Some(list) if !list.elems.is_null() => {
-                std::slice::from_raw_parts(list.elems, usize::try_from(list.cnt).unwrap_or(0))
-            }
-            _ => &[],
-        };
-        (sys::rd_kafka_event_error(event), parts)
-    };
+    // SAFETY: as the caller promises.
+    let (whole, parts) = unsafe { (sys::rd_kafka_event_error(event), parts_of(event)) };
     // The whole has the error of its parts, if all of them have the same.
     if let Some(part) = parts.iter().find(|one| one.err.is_error()) {
         let is_named = !part.topic.is_null();
@@ -211,6 +212,35 @@ unsafe fn first_error(event: *mut sys::rd_kafka_event_t) -> Result<(), FailedCom
         });
     }
     Ok(())
+}
+
+/// True if a commit's answer accepts the position of a partition. One that another refuses, such as
+/// a topic that is deleted, does not tell of the membership.
+///
+/// # Safety
+/// `event` is alive, and answers a commit.
+unsafe fn accepts_any(event: *mut sys::rd_kafka_event_t) -> bool {
+    // SAFETY: as the caller promises.
+    let (whole, parts) = unsafe { (sys::rd_kafka_event_error(event), parts_of(event)) };
+    !whole.is_error() && parts.iter().any(|one| !one.err.is_error())
+}
+
+/// Partitions of a commit's answer.
+///
+/// # Safety
+/// `event` is alive for `'a`, and answers a commit.
+unsafe fn parts_of<'a>(event: *mut sys::rd_kafka_event_t) -> &'a [sys::rd_kafka_topic_partition_t] {
+    // SAFETY: as the caller promises. The list belongs to the event, and holds as many elements as
+    // it says.
+    unsafe {
+        let list = sys::rd_kafka_event_topic_partition_list(event);
+        match list.as_ref() {
+            Some(list) if !list.elems.is_null() => {
+                std::slice::from_raw_parts(list.elems, usize::try_from(list.cnt).unwrap_or(0))
+            }
+            _ => &[],
+        }
+    }
 }
 
 #[cfg(test)]

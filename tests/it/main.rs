@@ -55,6 +55,7 @@ mod real_input;
 mod crash;
 mod detect_completeness;
 mod detect_replicas;
+mod detect_suspended;
 mod topics_anew;
 mod source_missing;
 mod fleet;

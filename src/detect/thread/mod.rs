@@ -42,6 +42,7 @@ use crate::telemetry::{Health, Metrics};
 use counts::{Counts, SharedLines};
 use outbox::{Confirmed, Outbox, OutboxTopics};
 use partition::OwnedPartition;
+use turns::ThreadTurns;
 use unrestored::Unrestored;
 
 /// A partition number that a thread owns.
@@ -80,6 +81,10 @@ mod watch_sources;
 mod notices;
 /// Sources that are missing as a whole.
 mod missing;
+/// A guard for threads that were suspended.
+mod suspended;
+/// The turns of a thread.
+mod turns;
 
 /// Longest wait for a record, and so for noticing a rebalance.
 const READ_TIMEOUT: Duration = Duration::from_millis(10);
@@ -100,6 +105,8 @@ pub struct DetectSettings {
     /// Time before now at which a source without a commit begins: the longest window in use, or
     /// more.
     pub first_start_back: Duration,
+    /// Time without a word of a member after which its group gives its partitions to others.
+    pub session_timeout: Duration,
 }
 
 /// Connections of a detector thread.
@@ -142,6 +149,7 @@ struct Detector {
     /// For each source, true if it was missing as a whole when partitions were last assigned.
     missing: Vec<bool>,
     log_ends: LogEnds,
+    turns: ThreadTurns,
     last_replay_line: Instant,
     failed_seeks: Throttle,
     counts: Counts,
@@ -196,6 +204,7 @@ pub fn run(member: GroupMember, settings: DetectSettings, links: DetectLinks) ->
         seen: BTreeSet::new(),
         missing: vec![false; settings.engine.sources.len()],
         log_ends,
+        turns: ThreadTurns::new(settings.session_timeout, now, clock::now_ms()),
         last_replay_line: now,
         failed_seeks: Throttle::default(),
         counts: Counts::new(sources, Arc::clone(&links.metrics), Arc::clone(&links.lines)),
@@ -216,6 +225,10 @@ impl Detector {
         while !self.links.stop.is_cancelled() {
             self.session.begin_turn(clock::now_ms())?;
             self.handle_rebalances(batch_reader)?;
+            if !self.is_member() {
+                std::thread::park_timeout(READ_TIMEOUT);
+                continue;
+            }
             self.update_registry();
             self.receive_confirmations();
             self.receive_history();
@@ -227,6 +240,9 @@ impl Detector {
                     busy_since = Some(now);
                     self.handle_batch(batch, now);
                 }
+            }
+            if !self.is_member() {
+                continue;
             }
             self.receive_ends();
             self.settle();
@@ -252,7 +268,9 @@ impl Detector {
             has_records |= matches!(item, BatchItem::Records(..));
             self.handle_item(item, now_ms);
         });
-        self.flush();
+        if self.is_member() {
+            self.flush();
+        }
         if has_records {
             self.session.end_pause();
         }
@@ -260,6 +278,7 @@ impl Detector {
 
     fn handle_item(&mut self, item: BatchItem<'_>, now_ms: i64) {
         match item {
+            BatchItem::Records(..) | BatchItem::End(..) if !self.is_member() => self.leave_records(),
             BatchItem::Records(partition, records) => self.handle_records(partition, records, now_ms),
             BatchItem::End(at, offset) => {
                 let member = self.session.member();
@@ -289,6 +308,10 @@ impl Detector {
             if owned.engine.wants_flush() {
                 owned.flush(now_ms, &self.outbox, &mut self.counts);
                 self.wait_for_confirmations(partition);
+                if !self.is_member() {
+                    self.leave_records();
+                    break;
+                }
             }
         }
         self.note_records(partition, all, &before, now_ms);

@@ -103,6 +103,8 @@ impl GroupThread for Detector {
         if count == 0 {
             return;
         }
+        // A rebalance that began before the thread was suspended may be over.
+        let lost = lost || !self.is_member();
         if !lost {
             for owned in self.owned.iter_mut().flatten() {
                 owned.end_minutes(now_ms);

@@ -57,6 +57,7 @@ fn a_commit_is_answered_and_a_refused_one_is_noticed() {
         "the wait ended with the answer, not with its timeout"
     );
     assert!(!member.take_failed_commit());
+    assert!(member.is_commit_accepted());
     let found = member.committed(&[AT], TIMEOUT).unwrap();
     assert_eq!(
         (found[0].offset, found[0].metadata.as_str()),
@@ -78,6 +79,7 @@ fn a_commit_is_answered_and_a_refused_one_is_noticed() {
         member.poll(Duration::from_millis(10));
     }
     assert!(!member.take_failed_commit(), "reported once");
+    assert!(!member.is_commit_accepted());
     member.leave();
 }
 
@@ -88,6 +90,7 @@ fn the_wait_for_a_commit_ends_after_its_timeout() {
     cluster.broker_round_trip_time(1, TIMEOUT * 2).unwrap();
     member.commit_and_wait(&commit_of(7), Duration::from_millis(50));
     assert!(member.take_failed_commit());
+    assert!(!member.is_commit_accepted());
     cluster.broker_round_trip_time(1, Duration::ZERO).unwrap();
     member.leave();
 }

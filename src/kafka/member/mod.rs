@@ -287,6 +287,12 @@ impl GroupMember {
         self.commits.are_answered()
     }
 
+    /// True if the group has accepted a position of the commit that was waited for last, as it does
+    /// only of a member.
+    pub(crate) fn is_commit_accepted(&self) -> bool {
+        self.commits.are_accepted()
+    }
+
     /// True if a commit has failed since the last call.
     pub(crate) fn take_failed_commit(&self) -> bool {
         self.commits.take_failed()

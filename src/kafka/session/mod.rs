@@ -291,6 +291,12 @@ impl<K: Eq + Hash, S> Session<K, S> {
         self.member.are_commits_answered()
     }
 
+    /// True if the group has accepted a position of the commit that was waited for last, and so
+    /// still holds this thread for a member.
+    pub(crate) fn is_commit_accepted(&self) -> bool {
+        self.member.is_commit_accepted()
+    }
+
     /// Positions that the next commit must cover. Clears the note of a failed commit.
     pub(crate) fn commit_scope(&self) -> CommitScope {
         if self.member.take_failed_commit() {

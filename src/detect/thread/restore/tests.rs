@@ -29,6 +29,7 @@ fn reason(state_partitions: Option<i32>) -> String {
         engine: fixtures::config(SourceClock::Live),
         readers: [].into(),
         first_start_back: Duration::ZERO,
+        session_timeout: Duration::from_secs(6),
     };
     let at = TopicPartition {
         topic: settings.engine.sources.len(),
