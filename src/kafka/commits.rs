@@ -41,8 +41,6 @@ pub(super) struct Commits {
     unanswered: Cell<u64>,
     /// True if a commit has failed since [`Self::take_failed`] was last called.
     failed: Cell<bool>,
-    /// True if the last answer accepted a position.
-    is_accepted: Cell<bool>,
 }
 
 impl fmt::Debug for Commits {
@@ -59,7 +57,6 @@ impl Commits {
             answers: OwnQueue::new(consumer),
             unanswered: Cell::default(),
             failed: Cell::default(),
-            is_accepted: Cell::default(),
         }
     }
 
@@ -103,10 +100,32 @@ impl Commits {
         Ok(())
     }
 
+    /// Commits each topic by itself and waits for the answers, for `timeout` at most. Returns true
+    /// if one is taken, as the group does only of a member. The answer to a commit of several topics
+    /// does not tell: librdkafka gives its partitions the error of one, such as one that is deleted.
+    pub(super) fn is_any_taken(&self, topics: &[Arc<str>], commits: &[Commit], timeout: Duration) -> bool {
+        // Answers come in the order of the commits.
+        let mut earlier = self.unanswered.get();
+        for topic in 0..topics.len() {
+            let of_topic = commits.iter().filter(|commit| commit.at.topic == topic);
+            self.commit(topics, &of_topic.cloned().collect::<Vec<_>>());
+        }
+        let mut is_taken = false;
+        self.wait_for_each(timeout, |is_success| {
+            is_taken |= is_success && earlier == 0;
+            earlier = earlier.saturating_sub(1);
+        });
+        is_taken
+    }
+
     /// Waits until all commits are answered, for `timeout` at most: a silent broker must not hold
     /// up the group, or the end of the process.
     pub(super) fn wait(&self, timeout: Duration) {
-        self.is_accepted.set(false);
+        self.wait_for_each(timeout, |_| {});
+    }
+
+    /// Does the same, and hands each answer out: true if the commit is taken.
+    fn wait_for_each(&self, timeout: Duration, mut each: impl FnMut(bool)) {
         let deadline = clock::monotonic() + timeout;
         while self.unanswered.get() > 0 {
             let left = deadline.saturating_duration_since(clock::monotonic());
@@ -116,35 +135,36 @@ impl Commits {
                     topic: None,
                 });
             }
-            self.receive_answer(left);
+            if let Some(is_taken) = self.receive_answer(left) {
+                each(is_taken);
+            }
         }
     }
 
     /// Receives the answers that are there.
     pub(super) fn receive_answers(&self) {
-        while self.unanswered.get() > 0 && self.receive_answer(Duration::ZERO) {}
+        while self.unanswered.get() > 0 && self.receive_answer(Duration::ZERO).is_some() {}
     }
 
-    /// Receives one answer; `false` if none came within `timeout`.
-    fn receive_answer(&self, timeout: Duration) -> bool {
+    /// Receives one answer: true if the commit is taken, `None` if none came within `timeout`.
+    fn receive_answer(&self, timeout: Duration) -> Option<bool> {
         // Rounded up: a wait of less than a millisecond must not become a busy loop.
         let timeout_ms = i32::try_from(timeout.as_micros().div_ceil(1_000)).unwrap_or(i32::MAX);
         // SAFETY: the queue is alive; the event is ours, and is destroyed once, below.
         let result = unsafe {
             let event = sys::rd_kafka_queue_poll(self.answers.as_ptr(), timeout_ms);
             if event.is_null() {
-                return false;
+                return None;
             }
-            self.is_accepted.set(accepts_any(event));
             let result = first_error(event);
             sys::rd_kafka_event_destroy(event);
             result
         };
         self.unanswered.set(self.unanswered.get().saturating_sub(1));
-        if let Err(failure) = result {
-            self.note_failure(&failure);
+        if let Err(failure) = &result {
+            self.note_failure(failure);
         }
-        true
+        Some(result.is_ok())
     }
 
     fn note_failure(&self, failure: &FailedCommit) {
@@ -169,12 +189,6 @@ impl Commits {
         self.unanswered.get() == 0 && !self.failed.get()
     }
 
-    /// True if all commits that were waited for last were answered, and a position of the last one
-    /// was accepted: the group does so only for a member.
-    pub(super) fn are_accepted(&self) -> bool {
-        self.unanswered.get() == 0 && self.is_accepted.get()
-    }
-
     /// True if a commit has failed since the last call.
     pub(super) fn take_failed(&self) -> bool {
         self.failed.take()
@@ -193,8 +207,18 @@ struct FailedCommit {
 /// # Safety
 /// `event` is alive, and answers a commit.
 unsafe fn first_error(event: *mut sys::rd_kafka_event_t) -> Result<(), FailedCommit> {
-    // SAFETY: as the caller promises.
-    let (whole, parts) = unsafe { (sys::rd_kafka_event_error(event), parts_of(event)) };
+    // SAFETY: as the caller promises. The list belongs to the event, and holds as many elements as
+    // it says.
+    let (whole, parts) = unsafe {
+        let list = sys::rd_kafka_event_topic_partition_list(event);
+        let parts = match list.as_ref() {
+            Some(list) if !list.elems.is_null() => {
+                std::slice::from_raw_parts(list.elems, usize::try_from(list.cnt).unwrap_or(0))
+            }
+            _ => &[],
+        };
+        (sys::rd_kafka_event_error(event), parts)
+    };
     // The whole has the error of its parts, if all of them have the same.
     if let Some(part) = parts.iter().find(|one| one.err.is_error()) {
         let is_named = !part.topic.is_null();
@@ -212,35 +236,6 @@ unsafe fn first_error(event: *mut sys::rd_kafka_event_t) -> Result<(), FailedCom
         });
     }
     Ok(())
-}
-
-/// True if a commit's answer accepts the position of a partition. One that another refuses, such as
-/// a topic that is deleted, does not tell of the membership.
-///
-/// # Safety
-/// `event` is alive, and answers a commit.
-unsafe fn accepts_any(event: *mut sys::rd_kafka_event_t) -> bool {
-    // SAFETY: as the caller promises.
-    let (whole, parts) = unsafe { (sys::rd_kafka_event_error(event), parts_of(event)) };
-    !whole.is_error() && parts.iter().any(|one| !one.err.is_error())
-}
-
-/// Partitions of a commit's answer.
-///
-/// # Safety
-/// `event` is alive for `'a`, and answers a commit.
-unsafe fn parts_of<'a>(event: *mut sys::rd_kafka_event_t) -> &'a [sys::rd_kafka_topic_partition_t] {
-    // SAFETY: as the caller promises. The list belongs to the event, and holds as many elements as
-    // it says.
-    unsafe {
-        let list = sys::rd_kafka_event_topic_partition_list(event);
-        match list.as_ref() {
-            Some(list) if !list.elems.is_null() => {
-                std::slice::from_raw_parts(list.elems, usize::try_from(list.cnt).unwrap_or(0))
-            }
-            _ => &[],
-        }
-    }
 }
 
 #[cfg(test)]

@@ -34,8 +34,7 @@ impl Detector {
             return false;
         }
         let commits = self.commits(CommitScope::All);
-        self.session.commit_and_wait(&commits);
-        self.session.is_commit_accepted() && !self.session.member().serve()
+        self.session.is_any_commit_taken(&commits) && !self.session.member().serve()
     }
 
     /// Leaves records that were fetched before the thread was suspended: they are read again once

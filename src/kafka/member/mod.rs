@@ -282,15 +282,16 @@ impl GroupMember {
         self.commits.wait(timeout);
     }
 
+    /// Commits and waits likewise. Returns true if the group takes a commit of any topic, as it does
+    /// only of a member.
+    pub(crate) fn is_any_commit_taken(&self, commits: &[Commit], timeout: Duration) -> bool {
+        self.commits.take_failed();
+        self.commits.is_any_taken(&self.topics, commits, timeout)
+    }
+
     /// True if all commits were answered, and none has failed since [`Self::take_failed_commit`].
     pub(crate) fn are_commits_answered(&self) -> bool {
         self.commits.are_answered()
-    }
-
-    /// True if the group has accepted a position of the commit that was waited for last, as it does
-    /// only of a member.
-    pub(crate) fn is_commit_accepted(&self) -> bool {
-        self.commits.are_accepted()
     }
 
     /// True if a commit has failed since the last call.

@@ -291,12 +291,6 @@ impl<K: Eq + Hash, S> Session<K, S> {
         self.member.are_commits_answered()
     }
 
-    /// True if the group has accepted a position of the commit that was waited for last, and so
-    /// still holds this thread for a member.
-    pub(crate) fn is_commit_accepted(&self) -> bool {
-        self.member.is_commit_accepted()
-    }
-
     /// Positions that the next commit must cover. Clears the note of a failed commit.
     pub(crate) fn commit_scope(&self) -> CommitScope {
         if self.member.take_failed_commit() {
@@ -314,6 +308,12 @@ impl<K: Eq + Hash, S> Session<K, S> {
     /// Commits and waits for the answer, for a second at most.
     pub(crate) fn commit_and_wait(&self, commits: &[Commit]) {
         self.member.commit_and_wait(commits, LAST_COMMIT_TIMEOUT);
+    }
+
+    /// Commits and waits likewise. Returns true if the group has taken a commit, and so still holds
+    /// this thread for a member.
+    pub(crate) fn is_any_commit_taken(&self, commits: &[Commit]) -> bool {
+        self.member.is_any_commit_taken(commits, LAST_COMMIT_TIMEOUT)
     }
 
     /// Removes the thread from the liveness check, because its loop has ended.
