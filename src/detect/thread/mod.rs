@@ -169,6 +169,8 @@ pub fn run(member: GroupMember, settings: DetectSettings, links: DetectLinks) ->
     let (report_to, saved_rows) = channel();
     let kafka = &settings.kafka;
     let (publisher, runtime) = (links.publisher.clone(), links.runtime.clone());
+    let now = clock::monotonic();
+    let turns = ThreadTurns::new(settings.session_timeout, now, clock::now_ms());
     let outbox = Outbox {
         rejects: RejectPublisher::new(publisher.clone(), runtime.clone(), &kafka.topic("rejected")),
         records: RetryingPublisher { publisher, runtime },
@@ -177,12 +179,12 @@ pub fn run(member: GroupMember, settings: DetectSettings, links: DetectLinks) ->
             detector_state: kafka.topic("detector-state").into(),
         },
         confirmed: sender,
+        turns: turns.clone(),
     };
     let state_topic = kafka.topic("detector-state");
     let log_ends = member.log_ends(&[state_topic]);
     let sources = settings.engine.sources.iter();
     let sources = sources.map(|source| source.topic.clone()).collect();
-    let now = clock::monotonic();
     let mut batch_reader = member.batch_reader();
     let mut detector = Detector {
         session: Session::begin(member, &settings.name, Arc::clone(&links.health)),
@@ -204,7 +206,7 @@ pub fn run(member: GroupMember, settings: DetectSettings, links: DetectLinks) ->
         seen: BTreeSet::new(),
         missing: vec![false; settings.engine.sources.len()],
         log_ends,
-        turns: ThreadTurns::new(settings.session_timeout, now, clock::now_ms()),
+        turns,
         last_replay_line: now,
         failed_seeks: Throttle::default(),
         counts: Counts::new(sources, Arc::clone(&links.metrics), Arc::clone(&links.lines)),

@@ -2,15 +2,20 @@
 //!
 //! Guaranteed: a record counts as unacknowledged in its batch until the brokers have acknowledged
 //! it and what follows from it; the deliveries of an episode are published only after its state is
-//! acknowledged. States are handed over in order, so a site's later state is never overtaken.
+//! acknowledged, and only if the partition was not lost in doubt by then: its next owner may have
+//! decided without that state. States are handed over in order, so a site's later state is never
+//! overtaken.
 
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 use super::open_batches::Unacknowledged;
 use super::state_log::PendingState;
+use super::turns::ThreadTurns;
+use crate::clock;
 use crate::detect::notification::Decision;
 use crate::detect::site::state_record::StateRecord;
 use crate::dispatch::record::DeliveryRecord;
@@ -23,6 +28,9 @@ use crate::kafka::backlog::Portion;
 use crate::kafka::producer::outgoing::OwnedRecord;
 use crate::kafka::producer::{PublishAnswer, Publisher};
 use crate::kafka::retrying_publisher::RetryingPublisher;
+
+/// Pause between two looks whether a thread in doubt still owns its partitions.
+const DOUBT_PAUSE: Duration = Duration::from_millis(10);
 
 /// Topics that a detector writes to.
 #[derive(Debug, Clone)]
@@ -46,6 +54,7 @@ pub(crate) struct Outbox {
     pub(crate) rejects: RejectPublisher,
     pub(crate) topics: OutboxTopics,
     pub(crate) confirmed: Sender<Confirmed>,
+    pub(crate) turns: ThreadTurns,
 }
 
 impl Outbox {
@@ -90,6 +99,7 @@ impl Outbox {
         let portion = self.add_to_backlog(&state.decisions, Some(&record));
         let acknowledged = self.hand_over(&record);
         let (outbox, batch) = (self.clone(), batch.clone());
+        let losses = self.turns.losses();
         self.records.runtime.spawn(async move {
             let _until_done = portion;
             let offset = match acknowledged.await {
@@ -97,8 +107,10 @@ impl Outbox {
                 _ => outbox.publisher().publish(record.as_outgoing()).await,
             };
             pending.acknowledge(offset);
-            outbox.publish_episodes(partition, state.decisions).await;
-            batch.remove();
+            if outbox.are_owned(losses).await {
+                outbox.publish_episodes(partition, state.decisions).await;
+                batch.remove();
+            }
         });
     }
 
@@ -120,6 +132,17 @@ impl Outbox {
             outbox.publish_episodes(partition, decisions).await;
             batch.remove();
         });
+    }
+
+    /// True if the partitions that were owned at `losses` still are. Waits while that is in doubt.
+    async fn are_owned(&self, losses: u64) -> bool {
+        loop {
+            let (now, now_ms) = (clock::monotonic(), clock::now_ms());
+            if let Some(are_owned) = self.turns.are_owned(losses, now, now_ms) {
+                return are_owned;
+            }
+            tokio::time::sleep(DOUBT_PAUSE).await;
+        }
     }
 
     /// Adds a state and the deliveries that will follow it to the backlog.

@@ -119,7 +119,9 @@ impl GroupThread for Detector {
         self.hand_over_history(true);
         self.report_engine_counters();
         let now = clock::monotonic();
-        for owned in self.owned.drain(..).flatten() {
+        // What the outbox does not publish then is decided again, by whoever takes the partitions.
+        let are_doubtful = lost && self.turns.lose(now, clock::now_ms());
+        for owned in self.owned.drain(..).flatten().filter(|_| !are_doubtful) {
             self.session.retained.insert(owned.partition, *owned, now);
         }
         self.session.report_given_back(count, lost);

@@ -1,14 +1,23 @@
+use rdkafka::mocking::MockCluster;
 use tokio::runtime::Handle;
 
 use super::*;
 use crate::config::KafkaConfig;
+use crate::detect::thread::state_log::StateLog;
 use crate::kafka::client::ClientEvents;
 use crate::telemetry::Metrics;
 
+/// Bound of each wait, reached only when the test fails.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
 /// An outbox to a broker that does not exist.
 pub(crate) fn outbox() -> Outbox {
+    outbox_to("127.0.0.1:9")
+}
+
+fn outbox_to(brokers: &str) -> Outbox {
     let config = KafkaConfig {
-        brokers: "127.0.0.1:9".to_owned(),
+        brokers: brokers.to_owned(),
         ..KafkaConfig::default()
     };
     let client_events = ClientEvents::new(Arc::new(Metrics::new(&Default::default())));
@@ -22,6 +31,7 @@ pub(crate) fn outbox() -> Outbox {
             detector_state: "detector-state".into(),
         },
         confirmed: std::sync::mpsc::channel().0,
+        turns: ThreadTurns::new(Duration::from_secs(6), clock::monotonic(), clock::now_ms()),
     }
 }
 
@@ -56,4 +66,36 @@ async fn large_records_crowd_before_the_queue_is_full() {
         outbox.publish(record(64 << 10), &batch);
     }
     assert!(outbox.publisher().backlog().is_crowded());
+}
+
+async fn until(claim: &str, is_so: impl Fn() -> bool) {
+    let deadline = clock::monotonic() + TIMEOUT;
+    while !is_so() {
+        assert!(clock::monotonic() < deadline, "{claim}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+#[tokio::test]
+async fn what_follows_a_state_waits_for_a_doubt_to_end() {
+    let cluster = MockCluster::new(1).unwrap();
+    cluster.create_topic("detector-state", 1, 1).unwrap();
+    let outbox = outbox_to(&cluster.bootstrap_servers());
+    for is_lost in [false, true] {
+        let (states, batch) = (StateLog::new(0), Unacknowledged::default());
+        let state = StateRecord::tombstone("a.example".parse().unwrap(), 0);
+        outbox.publish_state(0, state, &batch, states.begin());
+        // As after a suspension.
+        let now = clock::monotonic();
+        assert!(outbox.turns.note(now, clock::now_ms() - 9_000));
+        until("the state is acknowledged", || states.end() > 0).await;
+        assert!(!batch.is_zero() && outbox.publisher().backlog().records() == 1);
+        assert!(outbox.turns.note(now, clock::now_ms()));
+        match is_lost {
+            false => assert!(outbox.turns.confirm(now, clock::now_ms())),
+            true => assert!(outbox.turns.lose(now, clock::now_ms())),
+        }
+        until("its task ends", || outbox.publisher().backlog().records() == 0).await;
+        assert_eq!(batch.is_zero(), !is_lost);
+    }
 }
