@@ -101,8 +101,8 @@ impl Commits {
     }
 
     /// Commits each topic by itself and waits for the answers, for `timeout` at most. Returns true
-    /// if one is taken, as the group does only of a member. The answer to a commit of several topics
-    /// does not tell: librdkafka gives its partitions the error of one, such as one that is deleted.
+    /// if one is taken, as the group does only of a member. The answer to a commit of several
+    /// topics does not tell: librdkafka gives all its partitions the error of one that is deleted.
     pub(super) fn is_any_taken(&self, topics: &[Arc<str>], commits: &[Commit], timeout: Duration) -> bool {
         // Answers come in the order of the commits.
         let mut earlier = self.unanswered.get();

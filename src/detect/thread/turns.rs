@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 /// Turns of a thread, and its doubt whether its partitions are still its own. Clones are of the
 /// same thread.
 #[derive(Debug, Clone)]
-pub(crate) struct ThreadTurns(Arc<Mutex<Turns>>);
+pub(crate) struct ThreadTurns(Arc<Mutex<NotedTurns>>);
 
 #[derive(Debug)]
-struct Turns {
+struct NotedTurns {
     /// Time without a word of a member after which its group gives its partitions to others.
     session: Duration,
     /// Time of the last turn. Both clocks are watched, because either may stand still while a
@@ -24,7 +24,7 @@ struct Turns {
 
 impl ThreadTurns {
     pub(crate) fn new(session: Duration, now: Instant, now_ms: i64) -> Self {
-        Self(Arc::new(Mutex::new(Turns {
+        Self(Arc::new(Mutex::new(NotedTurns {
             session,
             last: now,
             last_ms: now_ms,
@@ -76,12 +76,12 @@ impl ThreadTurns {
         (turns.unsure_since.is_none() && !turns.is_gap(now, now_ms)).then_some(true)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Turns> {
+    fn lock(&self) -> MutexGuard<'_, NotedTurns> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Turns {
+impl NotedTurns {
     fn note(&mut self, now: Instant, now_ms: i64) -> bool {
         let is_over = |since| now.saturating_duration_since(since) >= self.session;
         if self.is_gap(now, now_ms) {

@@ -110,10 +110,10 @@ fn a_commit_that_is_taken_tells_beside_one_that_is_refused() {
 
     // What was taken before is no answer to the question.
     member.commit(&commit_of(8));
-    let unknown = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
+    let refusal = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
     cluster.request_errors(
         RDKafkaApiKey::OffsetCommit,
-        &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR, unknown],
+        &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR, refusal],
     );
     assert!(!member.is_any_commit_taken(&commit_of(9), TIMEOUT));
     member.leave();

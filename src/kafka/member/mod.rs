@@ -282,8 +282,8 @@ impl GroupMember {
         self.commits.wait(timeout);
     }
 
-    /// Commits and waits likewise. Returns true if the group takes a commit of any topic, as it does
-    /// only of a member.
+    /// Commits and waits likewise. Returns true if the group takes a commit of any topic, as it
+    /// does only of a member.
     pub(crate) fn is_any_commit_taken(&self, commits: &[Commit], timeout: Duration) -> bool {
         self.commits.take_failed();
         self.commits.is_any_taken(&self.topics, commits, timeout)
