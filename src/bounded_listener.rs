@@ -30,12 +30,12 @@ const LOOKS: u32 = 5;
 #[derive(Debug)]
 pub(crate) struct BoundedListener {
     listener: TcpListener,
-    places: Arc<Places>,
+    room: Arc<Room>,
 }
 
-/// The places that the connections of a listener share.
+/// The room that the connections of a listener share.
 #[derive(Debug)]
-struct Places {
+struct Room {
     most: usize,
     permits: Arc<Semaphore>,
     /// Time for which a connection may wait for its caller while all are taken, or at the end.
@@ -70,7 +70,7 @@ pub(crate) struct Attended(Peer);
 pub struct BoundedStream {
     stream: TcpStream,
     peer: Peer,
-    places: Arc<Places>,
+    room: Arc<Room>,
     _permit: OwnedSemaphorePermit,
     next_look: Pin<Box<Sleep>>,
 }
@@ -85,7 +85,7 @@ impl BoundedListener {
         ends: CancellationToken,
     ) -> Self {
         let most = most.clamp(1, Semaphore::MAX_PERMITS);
-        let places = Places {
+        let room = Room {
             most,
             permits: Arc::new(Semaphore::new(most)),
             patience,
@@ -94,7 +94,7 @@ impl BoundedListener {
         };
         Self {
             listener,
-            places: Arc::new(places),
+            room: Arc::new(room),
         }
     }
 }
@@ -104,16 +104,16 @@ impl Listener for BoundedListener {
     type Addr = Peer;
 
     async fn accept(&mut self) -> (BoundedStream, Peer) {
-        let permit = Arc::clone(&self.places.permits).acquire_owned().await;
+        let permit = Arc::clone(&self.room.permits).acquire_owned().await;
         let permit = permit.expect("nobody closes the semaphore");
         let (stream, address) = Listener::accept(&mut self.listener).await;
         let peer = Peer::new(address);
         let stream = BoundedStream {
             stream,
             peer: peer.clone(),
-            places: Arc::clone(&self.places),
+            room: Arc::clone(&self.room),
             _permit: permit,
-            next_look: Box::pin(tokio::time::sleep(self.places.patience)),
+            next_look: Box::pin(tokio::time::sleep(self.room.patience)),
         };
         (stream, peer)
     }
@@ -168,13 +168,13 @@ impl BoundedStream {
     fn poll_gives_way(&mut self, context: &mut Context<'_>) -> bool {
         while self.next_look.as_mut().poll(context).is_ready() {
             let now = clock::monotonic();
-            let patience = self.places.patience;
+            let patience = self.room.patience;
             if self.peer.keeps_waiting(now) >= patience {
-                if self.places.ends.is_cancelled() {
+                if self.room.ends.is_cancelled() {
                     return true;
                 }
-                if self.places.permits.available_permits() == 0 {
-                    self.places.log(self.peer.address);
+                if self.room.permits.available_permits() == 0 {
+                    self.room.log(self.peer.address);
                     return true;
                 }
             }
@@ -197,7 +197,7 @@ impl BoundedStream {
     }
 }
 
-impl Places {
+impl Room {
     fn log(&self, address: SocketAddr) {
         if let Some(suppressed) = self.logged.admit() {
             tracing::warn!(
@@ -315,7 +315,7 @@ mod tests {
         let (mut listener, address) = listener(2, SHORT).await;
         let (_silent, mut stream, _) = accepted(&mut listener, address).await;
         assert!(is_kept(&mut stream).await);
-        listener.places.ends.cancel();
+        listener.room.ends.cancel();
         let mut byte = [0; 1];
         assert_eq!(stream.read(&mut byte).await.expect("an end"), 0);
     }

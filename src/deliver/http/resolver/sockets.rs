@@ -2,8 +2,8 @@
 //!
 //! A query that is not answered is asked again from another socket, and another server beside the
 //! first, so that a name whose servers are dead would soon hold a dozen. Each query has a right to
-//! one socket; it gets more only while there are plenty of handles. While there are not, its servers
-//! have it in turn, so that a dead one does not keep the next from being asked.
+//! one socket; it gets more only while there are plenty of handles. While there are not, its
+//! servers have it in turn, so that a dead one does not keep the next from being asked.
 
 use std::future::Future;
 use std::io;
@@ -44,7 +44,7 @@ struct OwnSocket {
 }
 
 /// The use of a query's only socket for a server.
-struct Turn {
+struct SocketTurn {
     own: Arc<OwnSocket>,
     server: SocketAddr,
     ends: Mutex<Pin<Box<Sleep>>>,
@@ -55,7 +55,7 @@ struct WaitingServer<'o>(&'o OwnSocket, SocketAddr);
 
 impl QuerySockets {
     /// Acquires the right to a socket for a server; with a turn if it is the query's own.
-    async fn acquire(&self, server: SocketAddr) -> (Option<OwnedSemaphorePermit>, Option<Turn>) {
+    async fn acquire(&self, server: SocketAddr) -> (Option<OwnedSemaphorePermit>, Option<SocketTurn>) {
         let permits = || Arc::clone(&self.own.permits);
         let permit = match permits().try_acquire_owned() {
             Ok(permit) => Some(permit),
@@ -67,7 +67,7 @@ impl QuerySockets {
                 }
             },
         };
-        let turn = Turn {
+        let turn = SocketTurn {
             own: Arc::clone(&self.own),
             server,
             ends: Mutex::new(Box::pin(tokio::time::sleep(TURN))),
@@ -105,7 +105,7 @@ impl Drop for WaitingServer<'_> {
     }
 }
 
-impl Turn {
+impl SocketTurn {
     /// True if its time is over and another server waits for the socket. Who is asked again waits,
     /// too, and does not count.
     fn poll_ended(&self, context: &mut Context<'_>) -> bool {
@@ -134,7 +134,7 @@ pub(super) struct CountingRuntime(TokioRuntimeProvider);
 pub(super) struct CountedSocket {
     socket: UdpSocket,
     /// Present if the query has no other socket.
-    turn: Option<Turn>,
+    turn: Option<SocketTurn>,
     _permit: Option<OwnedSemaphorePermit>,
 }
 
@@ -189,7 +189,7 @@ impl DnsUdpSocket for CountedSocket {
         buffer: &mut [u8],
     ) -> Poll<io::Result<(usize, SocketAddr)>> {
         let received = DnsUdpSocket::poll_recv_from(&self.socket, context, buffer);
-        let is_over = |turn: &Turn| turn.poll_ended(context);
+        let is_over = |turn: &SocketTurn| turn.poll_ended(context);
         match received.is_pending() && self.turn.as_ref().is_some_and(is_over) {
             // The resolver goes on with the server that waits.
             true => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
