@@ -24,7 +24,7 @@ fn commit_of(offset: i64) -> [Commit; 1] {
     }]
 }
 
-/// A member that holds the only partition of a topic, and has subscribed to one that is missing.
+/// A member that holds the only partition of a topic.
 fn member(cluster: &MockCluster<'_, rdkafka::producer::DefaultProducerContext>) -> GroupMember {
     cluster.create_topic("a", 1, 1).unwrap();
     let config = KafkaConfig {
@@ -33,8 +33,7 @@ fn member(cluster: &MockCluster<'_, rdkafka::producer::DefaultProducerContext>) 
     };
     let client_events = ClientEvents::new(Arc::new(Metrics::new(&Labels::default())));
     let config = settings::detect_member(&config, "g");
-    let topics = ["a".into(), "gone".into()];
-    let member = GroupMember::join(&config, "detect", &topics, None, client_events).unwrap();
+    let member = GroupMember::join(&config, "detect", &["a".into()], None, client_events).unwrap();
     let deadline = clock::monotonic() + TIMEOUT;
     loop {
         assert!(clock::monotonic() < deadline, "no partition was assigned");
@@ -90,31 +89,5 @@ fn the_wait_for_a_commit_ends_after_its_timeout() {
     member.commit_and_wait(&commit_of(7), Duration::from_millis(50));
     assert!(member.take_failed_commit());
     cluster.broker_round_trip_time(1, Duration::ZERO).unwrap();
-    member.leave();
-}
-
-#[test]
-fn a_commit_that_is_taken_tells_beside_one_that_is_refused() {
-    let cluster = MockCluster::new(1).unwrap();
-    let member = member(&cluster);
-    let [taken] = commit_of(7);
-    let mut refused = taken.clone();
-    refused.at.topic = 1;
-    let both = [taken, refused.clone()];
-    assert!(member.is_any_commit_taken(&both, TIMEOUT));
-    assert!(member.take_failed_commit());
-    // Of both in one commit it would not be known.
-    member.commit_and_wait(&both, TIMEOUT);
-    assert!(member.take_failed_commit());
-    assert!(!member.is_any_commit_taken(&[refused], TIMEOUT));
-
-    // What was taken before is no answer to the question.
-    member.commit(&commit_of(8));
-    let refusal = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
-    cluster.request_errors(
-        RDKafkaApiKey::OffsetCommit,
-        &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR, refusal],
-    );
-    assert!(!member.is_any_commit_taken(&commit_of(9), TIMEOUT));
     member.leave();
 }
