@@ -14,7 +14,9 @@ use libfuzzer_sys::fuzz_target;
 /// A reader for each format, once with a site of its own and once without, and one for what `route`
 /// writes.
 static READERS: LazyLock<Vec<RecordReader>> = LazyLock::new(|| {
-    let mapping = SourceMapping::with_pointers("/site", "/visitor", "/type");
+    let mapping: SourceMapping =
+        serde_json::from_str(r#"{"site_id": "/site", "visitor_id": "/visitor", "type": "/type", "name": "/name"}"#)
+            .expect("a mapping");
     let sources = SourceFormat::ALL.into_iter().flat_map(|format| {
         [None, Some("configured".to_owned())].map(|site| Source {
             format,
