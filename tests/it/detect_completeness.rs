@@ -40,6 +40,17 @@ pub(crate) async fn create_topic(name: &str, partitions: i32) {
         made[0].is_ok().then_some(())
     })
     .await;
+    // The controller has made it, and the broker hears of it a moment later.
+    eventually("the broker knows the topic", TIMEOUT, || async {
+        let metadata = admin()
+            .inner()
+            .fetch_metadata(Some(name), Duration::from_secs(5))
+            .ok()?;
+        let known = metadata.topics().first()?.partitions();
+        let have_leaders = known.iter().all(|one| one.leader() >= 0);
+        (known.len() == usize::try_from(partitions).ok()? && have_leaders).then_some(())
+    })
+    .await;
 }
 
 /// A deployment with two live sources, the second called `<source>.more`.
