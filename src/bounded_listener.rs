@@ -13,6 +13,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use axum::Router;
+use axum::extract::connect_info::IntoMakeServiceWithConnectInfo;
+use axum::extract::{ConnectInfo, Request};
+use axum::middleware::{self, Next};
+use axum::response::Response;
 use axum::serve::Listener;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
@@ -45,14 +50,14 @@ struct Room {
     logged: SharedThrottle,
 }
 
-/// A caller's address, and what its connection is doing.
+/// A caller: its address, and the work of its connection.
 #[derive(Debug, Clone)]
 pub struct Peer {
-    pub(crate) address: SocketAddr,
+    address: SocketAddr,
     attention: Arc<Mutex<Attention>>,
 }
 
-/// What a connection is doing.
+/// The work of a connection: answering, or waiting for its caller.
 #[derive(Debug)]
 struct Attention {
     /// Requests that are being answered.
@@ -63,7 +68,7 @@ struct Attention {
 
 /// A request that is being answered, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Attended(Peer);
+struct Attended(Peer);
 
 /// A connection that counts until it is dropped.
 #[derive(Debug)]
@@ -97,6 +102,21 @@ impl BoundedListener {
             room: Arc::new(room),
         }
     }
+}
+
+/// Makes the service of a listener whose addresses are peers. Its requests carry
+/// `ConnectInfo<SocketAddr>`.
+pub fn service(router: Router) -> IntoMakeServiceWithConnectInfo<Router, Peer> {
+    router
+        .layer(middleware::from_fn(attend))
+        .into_make_service_with_connect_info()
+}
+
+/// Holds the connection while a request is being answered, and tells the address of its caller.
+async fn attend(ConnectInfo(caller): ConnectInfo<Peer>, mut request: Request, next: Next) -> Response {
+    request.extensions_mut().insert(ConnectInfo(caller.address));
+    let _attended = caller.attend();
+    next.run(request).await
 }
 
 impl Listener for BoundedListener {
@@ -136,7 +156,7 @@ impl Peer {
     }
 
     /// Notes that a request is being answered.
-    pub(crate) fn attend(self) -> Attended {
+    fn attend(self) -> Attended {
         self.attention().requests += 1;
         Attended(self)
     }

@@ -67,5 +67,5 @@ pub use problem_type::ProblemType;
 pub use router::router;
 pub use state::{AnsweredRequest, ApiConfig, ApiState};
 pub(crate) use test_sender::{TestRequest, TestSender, TestShares};
-pub use unread::{AnsweringListener, AnsweringStream, Connections, answering, service};
+pub use unread::{AnsweringListener, AnsweringStream, Connections, answering};
 pub use webhook_input::WebhookRules;

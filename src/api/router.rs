@@ -18,7 +18,7 @@ use super::state::ApiState;
 /// The API under `/api`. Its requests carry `ConnectInfo<SocketAddr>`, as those of [`service`] do:
 /// without the addresses, all failed logins count for one.
 ///
-/// [`service`]: super::service
+/// [`service`]: crate::bounded_listener::service
 pub fn router(state: ApiState) -> Router {
     let mut router = Router::new();
     for call in CALLS {

@@ -8,11 +8,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use axum::Router;
-use axum::extract::connect_info::IntoMakeServiceWithConnectInfo;
-use axum::extract::{ConnectInfo, Request};
-use axum::middleware::{self, Next};
-use axum::response::Response;
 use axum::serve::{Listener, ListenerExt as _, TapIo};
 use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -33,22 +28,8 @@ pub type AnsweringListener = TapIo<Connections, fn(&mut AnsweringStream<BoundedS
 /// Makes the listener, which has at most so many connections at a time. Serve it in place of
 /// `listener`. Once `ends` is cancelled, no connection waits for its caller for long.
 pub fn answering(listener: TcpListener, most: usize, ends: CancellationToken) -> AnsweringListener {
-    // Only so is the caller known to `service`.
+    // Only so is the caller known to `bounded_listener::service`.
     Connections(BoundedListener::new(listener, most, PATIENCE, ends)).tap_io(|_| {})
-}
-
-/// Makes the service of the callers of a listener that [`answering`] made.
-pub fn service(router: Router) -> IntoMakeServiceWithConnectInfo<Router, Peer> {
-    router
-        .layer(middleware::from_fn(attend))
-        .into_make_service_with_connect_info()
-}
-
-/// Holds the connection while a request is being answered, and tells the address of its caller.
-async fn attend(ConnectInfo(caller): ConnectInfo<Peer>, mut request: Request, next: Next) -> Response {
-    request.extensions_mut().insert(ConnectInfo(caller.address));
-    let _attended = caller.attend();
-    next.run(request).await
 }
 
 /// The connections of a listener.

@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use super::context::AppContext;
 use super::{deliver, pages};
 use crate::api::{self, ApiConfig, ApiState, ProblemType, TestRequest, TestSender, TestShares, WebhookRules};
+use crate::bounded_listener;
 use crate::clock;
 use crate::deliver::http::client::{ClientOptions, WebhookClient};
 use crate::deliver::request::AttemptFacts;
@@ -37,7 +38,7 @@ pub(super) fn start(
     let (stop, give_up) = (app.lifecycle.stop.clone(), app.lifecycle.give_up.clone());
     let most_callers = app.files.of_callers;
     tasks.spawn("api", async move {
-        let service = api::service(router);
+        let service = bounded_listener::service(router);
         let ends = CancellationToken::new();
         let listener = api::answering(listener, most_callers, ends.clone());
         let until = async move {

@@ -24,7 +24,7 @@ use crate::record::outcomes::{self, Claim};
 use crate::record::parked::{self, GivenBackRow};
 
 /// Longest wait for one answer of Postgres during a hand-over.
-const CLAIM_TIMEOUT: Duration = Duration::from_secs(2);
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Pause before Postgres is told again.
 const CLAIM_PAUSE: Duration = Duration::from_millis(200);
 /// Time within which an outcome that is not yet written will be, however slow Postgres is.
@@ -204,23 +204,25 @@ impl InFlight {
     /// Writes the deadlines of the requests of revoked assignments in one statement, before their
     /// partitions are handed over, and gives back the rows of `parked` that were not begun.
     ///
-    /// Called from a thread. Waits for Postgres for at most `patience`, until `end`: what was sent
+    /// Called from a thread. Waits for Postgres for at most `timeout`, until `end`: what was sent
     /// could else not be told from what was not. `false`: it failed, and the next owner must take
     /// what it cannot know for possible repeats.
-    pub(crate) fn claim(&self, runtime: &Handle, patience: Duration, end: &CancellationToken) -> bool {
+    pub(crate) fn claim(&self, runtime: &Handle, timeout: Duration, end: &CancellationToken) -> bool {
         let began = clock::monotonic();
-        let is_over = || end.is_cancelled() || clock::monotonic().saturating_duration_since(began) > patience;
+        let is_over = || end.is_cancelled() || clock::monotonic().saturating_duration_since(began) > timeout;
         let (mut claims, rows) = self.claims(clock::now_ms());
-        let mut written = self.write_claims(runtime, &claims, &rows);
-        while written.is_err() && !claims.is_empty() && !is_over() {
+        let written = loop {
+            let written = self.write_claims(runtime, &claims, &rows);
+            if written.is_ok() || claims.is_empty() || is_over() {
+                break written;
+            }
             runtime.block_on(async {
                 let pause = tokio::time::timeout(CLAIM_PAUSE, end.cancelled());
                 pause.await.unwrap_or_default();
             });
             // By now some may be recorded.
             claims = self.claims(clock::now_ms()).0;
-            written = self.write_claims(runtime, &claims, &rows);
-        }
+        };
         match written {
             Ok(()) if claims.is_empty() && rows.is_empty() => {}
             Ok(()) => tracing::info!(
@@ -261,10 +263,10 @@ impl InFlight {
         };
         // The timeout is made inside: it needs the runtime, which this thread is not part of.
         let written: Result<sqlx::Result<()>, _> =
-            runtime.block_on(async { tokio::time::timeout(CLAIM_TIMEOUT, write).await });
+            runtime.block_on(async { tokio::time::timeout(STATEMENT_TIMEOUT, write).await });
         match written {
             Ok(written) => written.map_err(|error| error.to_string()),
-            Err(_) => Err(format!("no answer within {CLAIM_TIMEOUT:?}")),
+            Err(_) => Err(format!("no answer within {STATEMENT_TIMEOUT:?}")),
         }
     }
 

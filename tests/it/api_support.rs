@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex};
 
 use bellwether::api::{self, AnsweredRequest, ApiConfig, ApiState, WebhookRules};
+use bellwether::bounded_listener;
 use bellwether::clock;
 use bellwether::domain::target::TargetRules;
 use bellwether::record::tokens::{self, NewToken, Role, Scope};
@@ -72,7 +73,7 @@ impl Api {
         let state = ApiState::new(pool.clone(), Arc::new(keyring(&[("a", 1)])), config, observer);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
         let base = format!("http://{}", listener.local_addr().expect("an address"));
-        let service = api::service(api::router(state));
+        let service = bounded_listener::service(api::router(state));
         let mut server = JoinSet::new();
         let listener = api::answering(listener, 1_000, CancellationToken::new());
         server.spawn(async move { axum::serve(listener, service).await.expect("served") });

@@ -187,20 +187,35 @@ const SHORT: [(&str, &str); 3] = [
     ("postgres.statement_timeout", "3s"),
 ];
 
+/// A deployment with short time limits whose processes reach Kafka by a wire.
+async fn behind_kafka(wire: &Wire) -> Deployment {
+    let mut deployment = Deployment::create(&SHORT).await;
+    deployment.set("kafka.brokers", &wire.address());
+    deployment
+}
+
+/// The same with Postgres.
+async fn behind_postgres(wire: &Wire) -> Deployment {
+    let mut deployment = Deployment::create(&SHORT).await;
+    deployment.set("postgres.url", &wire.url(&deployment.database.url.clone()));
+    deployment
+}
+
+/// Makes a webhook, and waits until it has had a goal.
+async fn one_is_delivered(deployment: &Deployment, process: &Process) -> Receiver {
+    let receiver = deployment.goal_receiver(process, "hook.example").await;
+    publish_goals(deployment, "hook.example", 0..1).await;
+    recorded(deployment, "delivered", 1).await;
+    receiver
+}
+
 #[tokio::test]
 async fn a_process_that_stops_while_kafka_is_away_ends_in_order() {
     for outage in [Outage::Refused, Outage::Silent] {
         let wire = Wire::to_kafka().await;
-        let mut deployment = Deployment::create(&SHORT).await;
-        deployment.set("kafka.brokers", &wire.address());
+        let deployment = behind_kafka(&wire).await;
         let mut process = deployment.serve(&[]).await;
-        let receiver = Receiver::start().await;
-        deployment
-            .goal_webhook(&process, "hook.example", &receiver.url("hook"))
-            .await;
-        deployment.registry_is_read(&process).await;
-        publish_goals(&deployment, "hook.example", 0..1).await;
-        recorded(&deployment, "delivered", 1).await;
+        let _receiver = one_is_delivered(&deployment, &process).await;
         outage.begin(&wire);
         process.terminate();
         let status = process.ended(TIMEOUT).await;
@@ -211,12 +226,9 @@ async fn a_process_that_stops_while_kafka_is_away_ends_in_order() {
 #[tokio::test]
 async fn a_process_that_stops_waits_for_no_look_up_in_vain() {
     let wire = Wire::to_postgres().await;
-    let mut deployment = Deployment::create(&SHORT).await;
-    deployment.set("postgres.url", &wire.url(&deployment.database.url.clone()));
+    let deployment = behind_postgres(&wire).await;
     let mut process = deployment.serve(&[]).await;
-    let receiver = deployment.goal_receiver(&process, "hook.example").await;
-    publish_goals(&deployment, "hook.example", 0..1).await;
-    recorded(&deployment, "delivered", 1).await;
+    let receiver = one_is_delivered(&deployment, &process).await;
     wire.silence();
     // What Postgres has just answered is enough to send without a question.
     let silent_since = Instant::now();
@@ -234,12 +246,9 @@ async fn a_process_that_stops_waits_for_no_look_up_in_vain() {
 async fn a_stop_long_after_kafka_went_away_waits_for_nothing() {
     for outage in [Outage::Refused, Outage::Silent] {
         let wire = Wire::to_kafka().await;
-        let mut deployment = Deployment::create(&SHORT).await;
-        deployment.set("kafka.brokers", &wire.address());
+        let deployment = behind_kafka(&wire).await;
         let mut process = deployment.serve(&[]).await;
-        let _receiver = deployment.goal_receiver(&process, "hook.example").await;
-        publish_goals(&deployment, "hook.example", 0..1).await;
-        recorded(&deployment, "delivered", 1).await;
+        let _receiver = one_is_delivered(&deployment, &process).await;
         outage.begin(&wire);
         unready(&process, "kafka").await;
         ends_before_the_grace_period_is_over(&mut process).await;
@@ -250,12 +259,9 @@ async fn a_stop_long_after_kafka_went_away_waits_for_nothing() {
 async fn a_stop_long_after_postgres_went_away_waits_for_nothing() {
     for outage in [Outage::Refused, Outage::Silent] {
         let wire = Wire::to_postgres().await;
-        let mut deployment = Deployment::create(&SHORT).await;
-        deployment.set("postgres.url", &wire.url(&deployment.database.url.clone()));
+        let deployment = behind_postgres(&wire).await;
         let mut process = deployment.serve(&[]).await;
-        let receiver = deployment.goal_receiver(&process, "hook.example").await;
-        publish_goals(&deployment, "hook.example", 0..1).await;
-        recorded(&deployment, "delivered", 1).await;
+        let receiver = one_is_delivered(&deployment, &process).await;
         outage.begin(&wire);
         unready(&process, "postgres").await;
         publish_goals(&deployment, "hook.example", 1..4).await;
@@ -324,8 +330,7 @@ async fn says_what_it_waits_for(process: &Process) {
 #[tokio::test]
 async fn a_process_that_stops_waits_for_postgres_and_says_so() {
     let wire = Wire::to_postgres().await;
-    let mut deployment = Deployment::create(&SHORT).await;
-    deployment.set("postgres.url", &wire.url(&deployment.database.url.clone()));
+    let deployment = behind_postgres(&wire).await;
     let mut process = deployment.serve(&[]).await;
     let receiver = stopped_amid_requests(&deployment, &process, &wire, 1, 1).await;
     says_what_it_waits_for(&process).await;
@@ -339,8 +344,7 @@ async fn a_process_that_stops_waits_for_postgres_and_says_so() {
 async fn what_is_recorded_after_all_makes_nothing_a_possible_repeat() {
     const GOALS: u32 = 200;
     let wire = Wire::to_postgres().await;
-    let mut deployment = Deployment::create(&SHORT).await;
-    deployment.set("postgres.url", &wire.url(&deployment.database.url.clone()));
+    let deployment = behind_postgres(&wire).await;
     let mut process = deployment.serve(&[]).await;
     let receiver = stopped_amid_requests(&deployment, &process, &wire, 1, GOALS).await;
     says_what_it_waits_for(&process).await;
@@ -363,9 +367,8 @@ async fn a_stop_amid_an_outage_leaves_nothing_to_be_sent_twice() {
     // So many that both processes have some.
     const WEBHOOKS: usize = 30;
     let wire = Wire::to_postgres().await;
-    let mut deployment = Deployment::create(&SHORT).await;
+    let mut deployment = behind_postgres(&wire).await;
     deployment.set("webhooks.max_per_site", "30");
-    deployment.set("postgres.url", &wire.url(&deployment.database.url.clone()));
     let mut process = deployment.serve(&[]).await;
     let _other = deployment.serve(&[]).await;
     process

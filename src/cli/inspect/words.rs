@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use chrono::{DateTime, Utc};
+
 /// Most names in one sentence.
 pub(super) const NAMES: usize = 5;
 
@@ -69,6 +71,11 @@ pub(super) fn by_frequency(ids: impl Iterator<Item = String>) -> Vec<String> {
     let mut counted: Vec<(String, usize)> = counts.into_iter().collect();
     counted.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
     counted.into_iter().map(|(id, _)| id).collect()
+}
+
+/// `2026-02-25 11:59:51 UTC`
+pub(super) fn instant(at: DateTime<Utc>) -> String {
+    at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
 /// `3 h`, `12 min`, `5 s`

@@ -32,7 +32,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const FURTHER_TIMEOUT: Duration = Duration::from_millis(300);
 /// Longest wait for Postgres to take note of requests under way, unless the process ends: the whole
 /// group waits meanwhile, and the thread counts as stuck after 45 s.
-const CLAIM_PATIENCE: Duration = Duration::from_secs(15);
+const CLAIM_TIMEOUT: Duration = Duration::from_secs(15);
 /// Longest time a broker may take to say where a partition ends.
 const END_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -113,12 +113,12 @@ impl GroupThread for Intake {
         if lost {
             self.links.in_flight.give_back_lost(&self.links.runtime);
         } else if !self.partitions.is_empty() {
-            let patience = match self.links.stop.is_cancelled() {
+            let timeout = match self.links.stop.is_cancelled() {
                 true => Duration::MAX,
-                false => CLAIM_PATIENCE,
+                false => CLAIM_TIMEOUT,
             };
             let (in_flight, end) = (&self.links.in_flight, &self.links.give_up);
-            let is_claimed = in_flight.claim(&self.links.runtime, patience, end);
+            let is_claimed = in_flight.claim(&self.links.runtime, timeout, end);
             self.receive_completions();
             let commits = self.commits(CommitScope::All, is_claimed);
             self.session.commit_and_wait(&commits);

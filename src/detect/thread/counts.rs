@@ -15,8 +15,7 @@ use crate::domain::reject::Reject;
 use crate::domain::time::from_ms;
 use crate::telemetry::Metrics;
 use crate::telemetry::throttle::{KeyedThrottles, Throttle};
-use crate::telemetry::words::BoundedMap;
-use crate::telemetry::words::SuppressReason;
+use crate::telemetry::words::{BoundedMap, SuppressReason};
 
 /// Counters and throttled log lines of one thread.
 #[derive(Debug)]
@@ -29,8 +28,8 @@ pub(crate) struct Counts {
     /// This thread's lines. They keep it from asking for those of all threads at every record.
     own_lines: BTreeMap<CountedLine, Throttle>,
     lines: Arc<SharedLines>,
-    notices: BTreeMap<usize, String>,
-    stale_notices: BTreeMap<(usize, StaleCause), String>,
+    /// For operators, by key.
+    notices: BTreeMap<String, String>,
 }
 
 /// One kind of log line.
@@ -86,7 +85,6 @@ impl Counts {
             own_lines: BTreeMap::new(),
             lines,
             notices: BTreeMap::new(),
-            stale_notices: BTreeMap::new(),
         }
     }
 
@@ -155,7 +153,7 @@ impl Counts {
                  the source, so that the role `route` keys its records"
             );
             tracing::warn!(topic, partition, offset, suppressed, "{text}");
-            self.notices.insert(source, text);
+            self.notices.insert(topic.clone(), text);
         }
     }
 
@@ -194,7 +192,8 @@ impl Counts {
             );
             let (partition, offset) = (event.partition, event.offset);
             tracing::warn!(topic, partition, offset, suppressed, "{text}");
-            self.stale_notices.insert((source, event.cause), text);
+            self.notices
+                .insert(format!("{topic} stale {}", event.cause), text);
         }
     }
 
@@ -274,22 +273,9 @@ impl Counts {
         }
     }
 
-    /// Notices for operators on `/readyz`, each with the source topic that it is about.
-    pub(crate) fn take_notices(&mut self) -> Vec<(&str, String)> {
-        let notices = std::mem::take(&mut self.notices);
-        notices
-            .into_iter()
-            .map(|(source, text)| (&*self.sources[source], text))
-            .collect()
-    }
-
-    /// Notices about sources with events too far in the past, each with its key.
-    pub(crate) fn take_stale_notices(&mut self) -> Vec<(String, String)> {
-        let notices = std::mem::take(&mut self.stale_notices);
-        notices
-            .into_iter()
-            .map(|((source, cause), text)| (format!("{} stale {cause}", self.sources[source]), text))
-            .collect()
+    /// Takes the notices for operators on `/readyz`, by key.
+    pub(crate) fn take_notices(&mut self) -> BTreeMap<String, String> {
+        std::mem::take(&mut self.notices)
     }
 
     /// Adds an engine's counters to the metrics.

@@ -31,7 +31,7 @@ pub(crate) enum AnsweredEnd {
     Short,
     /// It is before what was known, and stays there.
     GoneBack {
-        /// What was known.
+        /// The end that was known.
         expected: i64,
     },
 }

@@ -1,4 +1,4 @@
-//! What a thread says on `/readyz` of its sources and partitions.
+//! Notices of a thread on `/readyz`, about its sources and partitions.
 
 use rdkafka::error::RDKafkaErrorCode;
 
@@ -12,12 +12,9 @@ const QUIET_MS: i64 = 5_000;
 const MAX_NAMED: usize = 6;
 
 impl Detector {
-    /// Says what is to be known of the sources and of the partitions.
+    /// Shows the notices about sources and partitions.
     pub(super) fn show_notices(&mut self, now_ms: i64) {
-        for (topic, text) in self.counts.take_notices() {
-            self.links.health.notice(topic, text, now_ms);
-        }
-        for (key, text) in self.counts.take_stale_notices() {
+        for (key, text) in self.counts.take_notices() {
             self.links.health.notice(&key, text, now_ms);
         }
         self.name_newer_records(now_ms);

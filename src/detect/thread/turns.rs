@@ -61,7 +61,7 @@ impl ThreadTurns {
         is_unsure
     }
 
-    /// Partitions as they are owned now, for [`Self::are_owned`].
+    /// Marks what is owned now, for [`Self::are_owned`]: the number of losses before.
     pub(super) fn losses(&self) -> u64 {
         self.lock().losses
     }

@@ -21,6 +21,7 @@ pub(super) fn find(facts: &Facts<'_>) -> Vec<SourceFinding> {
     times::judge_age(facts, &mut list);
     topic::judge_topic(facts, &mut list);
     if !facts.sample.offsets.is_empty() {
+        let sites = webhooks::seen_sites(facts);
         topic::judge_contents(facts, &mut list);
         let are_mostly_rejected = records::are_mostly_rejected(facts);
         if are_mostly_rejected {
@@ -29,8 +30,9 @@ pub(super) fn find(facts: &Facts<'_>) -> Vec<SourceFinding> {
         sites::judge_registration(facts, &mut list);
         topic::judge_readers(facts, &mut list);
         topic::judge_followers(facts, &mut list);
-        webhooks::judge_switches(facts, &mut list);
-        webhooks::judge_endpoints(facts, &mut list);
+        webhooks::judge_switches(&sites, &mut list);
+        webhooks::judge_pauses(facts, &sites, &mut list);
+        webhooks::judge_endpoints(facts, &sites, &mut list);
         times::judge_clocks(facts, &mut list);
         records::judge_copies(facts, &mut list);
         records::judge_keys(facts, &mut list);
@@ -38,7 +40,7 @@ pub(super) fn find(facts: &Facts<'_>) -> Vec<SourceFinding> {
             records::judge_rejects(facts, &mut list);
         }
         records::judge_fields(facts, &mut list);
-        webhooks::judge_waits(facts, &mut list);
+        webhooks::judge_waits(facts, &sites, &mut list);
         topic::judge_reading(facts, &mut list);
     }
     if let Err(reason) = facts.sites {

@@ -1,6 +1,6 @@
 //! The events that webhooks wait for, in words.
 
-use crate::cli::inspect::words::{names, span};
+use crate::cli::inspect::words::{instant, names, span};
 use crate::domain::time::from_ms;
 use crate::domain::trigger::{DropSettings, NameFilter, NameTrigger, NoticeOptions, NoticePace};
 use crate::record::known::KnownWebhook;
@@ -52,6 +52,6 @@ fn begins_at(webhook: &KnownWebhook, drop: DropSettings, now_ms: i64) -> String 
     if complete_ms <= now_ms {
         return String::new();
     }
-    let at = from_ms(complete_ms).format("%Y-%m-%d %H:%M:%S UTC");
+    let at = instant(from_ms(complete_ms));
     format!(", from {at} on, when its window is complete")
 }

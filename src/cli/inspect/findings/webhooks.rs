@@ -9,7 +9,7 @@ use super::list::FindingList;
 use super::waits::waits_for;
 use crate::cli::inspect::record::{Registration, UnderstoodEvent};
 use crate::cli::inspect::sites::IndexedSite;
-use crate::cli::inspect::words::{NAMES, are, names};
+use crate::cli::inspect::words::{NAMES, are, instant, names};
 use crate::cli::text::counted;
 use crate::detect::site::cap::MAX_PER_MINUTE;
 use crate::detect::site::matches::subscription;
@@ -52,7 +52,7 @@ impl DueEvents {
 }
 
 /// A registered site of the sample, with its events.
-struct SeenSite<'a> {
+pub(super) struct SeenSite<'a> {
     site: &'a IndexedSite,
     events: Vec<&'a UnderstoodEvent>,
 }
@@ -98,7 +98,7 @@ impl<'a> SeenSite<'a> {
 }
 
 /// The registered sites that events are of, in the order of their ids.
-fn seen_sites<'a>(facts: &Facts<'a>) -> Vec<SeenSite<'a>> {
+pub(super) fn seen_sites<'a>(facts: &Facts<'a>) -> Vec<SeenSite<'a>> {
     let Ok(sites) = facts.sites else {
         return Vec::new();
     };
@@ -120,18 +120,17 @@ fn seen_sites<'a>(facts: &Facts<'a>) -> Vec<SeenSite<'a>> {
     seen.into_values().collect()
 }
 
-/// The webhooks of sites, each with its site's id.
-fn each_webhook<'a>(sites: &[SeenSite<'a>]) -> impl Iterator<Item = (&'a str, &'a KnownWebhook)> {
+/// The webhooks of sites that are switched on, each with its site's id.
+fn webhooks_on<'a>(sites: &[SeenSite<'a>]) -> impl Iterator<Item = (&'a str, &'a KnownWebhook)> {
     let each = |site: &SeenSite<'a>| {
         let id = site.id();
         site.webhooks().iter().map(move |webhook| (id, webhook))
     };
-    sites.iter().flat_map(each)
+    sites.iter().flat_map(each).filter(|(_, webhook)| webhook.enabled)
 }
 
 /// Judges whether the sites have webhooks, and these are switched on and not paused.
-pub(super) fn judge_switches(facts: &Facts<'_>, list: &mut FindingList) {
-    let sites = seen_sites(facts);
+pub(super) fn judge_switches(sites: &[SeenSite<'_>], list: &mut FindingList) {
     let ids = |wanted: &dyn Fn(&SeenSite<'_>) -> bool| -> Vec<String> {
         let wanted = sites.iter().filter(|site| wanted(site));
         wanted.map(|site| site.id().to_owned()).collect()
@@ -169,29 +168,28 @@ pub(super) fn judge_switches(facts: &Facts<'_>, list: &mut FindingList) {
         })
         .collect();
     if !off.is_empty() {
-        let webhooks = if off.len() == 1 { "a webhook" } else { "webhooks" };
+        let (webhooks, are) = match off.len() {
+            1 => ("a webhook", "is"),
+            _ => ("webhooks", "are"),
+        };
         list.problem(
             "webhook_off",
             format!(
-                "{webhooks} that would be notified of such events {}: {}",
-                off_in_words(off.len()),
+                "{webhooks} that would be notified of such events {are} switched off: {}",
                 names(&off)
             ),
             switch_on.into(),
         );
     }
-    judge_pauses(facts, &sites, list);
 }
 
 /// Judges whether webhooks are paused.
-fn judge_pauses(facts: &Facts<'_>, sites: &[SeenSite<'_>], list: &mut FindingList) {
-    let paused: Vec<String> = each_webhook(sites)
-        .filter(|(_, webhook)| webhook.enabled)
+pub(super) fn judge_pauses(facts: &Facts<'_>, sites: &[SeenSite<'_>], list: &mut FindingList) {
+    let paused: Vec<String> = webhooks_on(sites)
         .filter_map(|(site, webhook)| {
-            let until = webhook.paused_until?;
-            let is_paused = until.timestamp_millis() > facts.now_ms;
+            let until = pause(webhook, facts.now_ms)?;
             let (id, waiting) = (webhook.id, waiting(webhook));
-            is_paused.then(|| format!("{id} of {site} until {}{waiting}", shown(until)))
+            Some(format!("{id} of {site} until {}{waiting}", instant(until)))
         })
         .collect();
     if !paused.is_empty() {
@@ -206,28 +204,16 @@ fn judge_pauses(facts: &Facts<'_>, sites: &[SeenSite<'_>], list: &mut FindingLis
     }
 }
 
-fn off_in_words(count: usize) -> &'static str {
-    if count == 1 {
-        "is switched off"
-    } else {
-        "are switched off"
-    }
-}
-
 /// Judges whether the webhooks' endpoints take what they are sent.
-pub(super) fn judge_endpoints(facts: &Facts<'_>, list: &mut FindingList) {
-    let sites = seen_sites(facts);
-    let is_paused = |webhook: &KnownWebhook| {
-        let until = webhook.paused_until;
-        until.is_some_and(|until| until.timestamp_millis() > facts.now_ms)
-    };
+pub(super) fn judge_endpoints(facts: &Facts<'_>, sites: &[SeenSite<'_>], list: &mut FindingList) {
+    let is_paused = |webhook: &KnownWebhook| pause(webhook, facts.now_ms).is_some();
     let (mut open, mut failing, mut delayed) = (Vec::new(), Vec::new(), Vec::new());
-    for (site, webhook) in each_webhook(&sites).filter(|(_, webhook)| webhook.enabled) {
+    for (site, webhook) in webhooks_on(sites) {
         let (id, health) = (webhook.id, &webhook.health);
         if health.state == HealthState::Open {
             let next = health.next_probe_at.filter(|_| !is_paused(webhook));
-            let next = next.map_or_else(String::new, |at| format!(", next try at {}", shown(at)));
-            let since = shown(health.since);
+            let next = next.map_or_else(String::new, |at| format!(", next try at {}", instant(at)));
+            let since = instant(health.since);
             open.push(format!("{id} of {site} since {since}{next}{}", waiting(webhook)));
         } else if health.state == HealthState::Careful || health.consecutive_failures > 0 {
             let failed = counted(health.consecutive_failures, "failure");
@@ -264,8 +250,7 @@ pub(super) fn judge_endpoints(facts: &Facts<'_>, list: &mut FindingList) {
 }
 
 /// Judges whether the sites' webhooks wait for such events.
-pub(super) fn judge_waits(facts: &Facts<'_>, list: &mut FindingList) {
-    let sites = seen_sites(facts);
+pub(super) fn judge_waits(facts: &Facts<'_>, sites: &[SeenSite<'_>], list: &mut FindingList) {
     let events = || sites.iter().flat_map(|site| &site.events);
     let early = events().filter(|event| event.too_early).count();
     if early > 0 {
@@ -280,7 +265,7 @@ pub(super) fn judge_waits(facts: &Facts<'_>, list: &mut FindingList) {
                 .into(),
         );
     }
-    judge_cap(facts, &sites, list);
+    judge_cap(facts, sites, list);
     let idle = sites.iter().filter(|site| {
         let has_seen = |event: &&UnderstoodEvent| event.notifies > 0 || event.is_withheld();
         site.is_on() && !site.events.iter().any(has_seen)
@@ -369,6 +354,9 @@ fn waiting(webhook: &KnownWebhook) -> String {
     }
 }
 
-fn shown(at: DateTime<Utc>) -> String {
-    at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
+/// The end of the pause that goes on, if one does.
+fn pause(webhook: &KnownWebhook, now_ms: i64) -> Option<DateTime<Utc>> {
+    webhook
+        .paused_until
+        .filter(|until| until.timestamp_millis() > now_ms)
 }

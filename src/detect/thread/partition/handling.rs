@@ -140,7 +140,7 @@ impl OwnedPartition {
         }
         // A back-dated event says itself that it is of the past.
         if handled == EventResult::Stale && !event.historical {
-            let stale = self.stale_event(event, offset, record_time, now_ms);
+            let stale = self.stale_event(event, &facts, record_time, now_ms);
             counts.stale_event(source, &stale, || original(event, record));
         }
         self.count_withheld(counts);
@@ -153,13 +153,18 @@ impl OwnedPartition {
     }
 
     /// An event that is not fresh, and the reason why.
-    fn stale_event(&self, event: &Event<'_>, offset: i64, record_ms: Option<i64>, now_ms: i64) -> StaleEvent {
+    fn stale_event(
+        &self,
+        event: &Event<'_>,
+        facts: &RecordFacts,
+        record_ms: Option<i64>,
+        now_ms: i64,
+    ) -> StaleEvent {
         let own_ms = event.timestamp_ms;
-        let written_ms = event_time::record_time(record_ms, own_ms, now_ms);
-        let event_ms = event_time::event_time(SourceClock::Live, own_ms, written_ms, now_ms).ms;
+        let event_ms = event_time::event_time(SourceClock::Live, own_ms, facts.record_ms, now_ms).ms;
         StaleEvent {
             partition: self.partition,
-            offset,
+            offset: facts.offset,
             cause: event_time::stale_cause(event_ms, record_ms, now_ms, self.engine.stale_after_ms()),
             own_ms,
             record_ms,

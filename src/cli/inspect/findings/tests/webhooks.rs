@@ -39,15 +39,20 @@ fn found_for(webhooks: Vec<KnownWebhook>, records: &[serde_json::Value]) -> Vec<
     let records = records.iter().map(|record| (NOW_MS, record.to_string()));
     let sites = site_with(webhooks);
     let (sample, records) = inspected_with(&sites, SourceClock::Live, &records.collect::<Vec<_>>());
+    found_in(&sample, &records, &sites)
+}
+
+/// The findings about a sample of a keyed source.
+fn found_in(sample: &Sample, records: &[InspectedRecord], sites: &IndexedSites) -> Vec<SourceFinding> {
     find(&Facts {
         topic: "events",
         is_source: true,
         is_keyed: true,
         brokers: "kafka:9092",
         partitions: 1,
-        sample: &sample,
-        records: &records,
-        sites: Ok(&sites),
+        sample,
+        records,
+        sites: Ok(sites),
         now_ms: NOW_MS,
     })
 }
@@ -268,17 +273,7 @@ fn a_role_that_nobody_has_is_a_problem() {
     };
     for (members, expected) in [(1, vec![]), (0, vec!["no_deliverer"])] {
         sample.followers = vec![(ProcessRole::Deliver, group(members))];
-        let found = find(&Facts {
-            topic: "events",
-            is_source: true,
-            is_keyed: true,
-            brokers: "kafka:9092",
-            partitions: 1,
-            sample: &sample,
-            records: &records,
-            sites: Ok(&sites),
-            now_ms: NOW_MS,
-        });
+        let found = found_in(&sample, &records, &sites);
         assert_eq!(codes(&found, Severity::Problem), expected);
     }
 }
