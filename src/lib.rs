@@ -38,6 +38,8 @@ pub mod clock;
 pub mod chance;
 /// Prefetching of memory.
 pub mod prefetch;
+/// The end of the process.
+pub(crate) mod last_exit;
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,5 @@
 //! The `bellwether` binary; everything it does is in the library.
 
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
+fn main() {
     bellwether::cli::main()
 }

@@ -22,7 +22,7 @@ const FLOORS: &[&[&str]] = &[
     &["telemetry"],
     &["config"],
     &["domain"],
-    &["clock", "chance", "tasks", "prefetch"],
+    &["clock", "chance", "tasks", "prefetch", "last_exit"],
 ];
 
 /// Modules that decide: functions of state, input, time and chance. A name covers what lies below

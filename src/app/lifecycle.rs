@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use crate::last_exit::end_process;
 use crate::telemetry::Health;
 
 /// Time from the end of the grace period until the process ends, whatever is left to write.
@@ -58,11 +59,7 @@ impl Lifecycle {
                 self.stop.cancel();
             } else if second == SecondSignal::Exits {
                 tracing::warn!(signal = name, "told to stop a second time; ending at once");
-                #[expect(
-                    clippy::disallowed_methods,
-                    reason = "asked for twice: nothing is waited for any more"
-                )]
-                std::process::exit(1);
+                end_process(1);
             }
         }
     }

@@ -22,6 +22,7 @@ mod instance;
 mod registry;
 mod watch;
 mod partition_counts;
+mod brokers_watch;
 mod publish_watch;
 mod missing_topics;
 mod upkeep;

@@ -13,6 +13,7 @@ use sqlx::PgConnection;
 use sqlx::postgres::PgConnectOptions;
 use tokio_util::sync::CancellationToken;
 
+use super::brokers_watch::BrokersWatch;
 use super::context::AppContext;
 use super::missing_topics::MissingTopics;
 use super::partition_counts::PartitionCounts;
@@ -57,7 +58,13 @@ pub(super) fn start(
     if roles.reads_kafka() {
         let kafka = &app.config.kafka;
         let cluster = Cluster::impatient(kafka, &app.client_events, ANSWER_TIMEOUT)
-            .context("starting the client that watches Kafka")?;
+            .context("starting the client that watches Kafka")?
+            .kept(&kafka.topic("deliveries"));
+        let brokers = BrokersWatch {
+            kafka: kafka.clone(),
+            client_events: app.client_events.clone(),
+        };
+        tasks.spawn_background("brokers-watch", brokers.run(finished.clone()));
         let rights = RightsWatch {
             cluster: cluster.clone(),
             needed: needed_rights(app, roles, retry_topics),

@@ -1,15 +1,21 @@
 //! Exit codes: 0 done, 1 failed, 2 used wrongly.
 
-use std::process::ExitCode;
-
 use clap::Command;
 use clap::error::{ContextKind, ContextValue};
 
 use super::output::{StdoutLost, check_open, complain};
 use crate::app::in_words;
 
-/// The code of a command that was used wrongly, as by the parser of the command line.
-const USED_WRONGLY: u8 = 2;
+/// The exit code of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ExitCode(pub(super) u8);
+
+impl ExitCode {
+    pub(super) const SUCCESS: Self = Self(0);
+    pub(super) const FAILURE: Self = Self(1);
+    /// The command was used wrongly, as by the parser of the command line.
+    const USED_WRONGLY: Self = Self(2);
+}
 
 /// Arguments that exclude or need each other in a way that the parser cannot tell.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +38,7 @@ pub(super) fn code_of(result: anyhow::Result<ExitCode>) -> ExitCode {
 /// The exit code of a command that failed.
 pub(super) fn code_of_failure(error: &anyhow::Error) -> ExitCode {
     if error.is::<UsageError>() {
-        ExitCode::from(USED_WRONGLY)
+        ExitCode::USED_WRONGLY
     } else {
         ExitCode::FAILURE
     }
@@ -84,7 +90,7 @@ pub(super) fn with_whole_usage(mut answer: clap::Error, command_line: &mut Comma
 pub(super) fn code_of_parser(answer: &clap::Error) -> ExitCode {
     if answer.use_stderr() {
         drop(answer.print());
-        return ExitCode::from(USED_WRONGLY);
+        return ExitCode::USED_WRONGLY;
     }
     let shown = check_open().and_then(|()| answer.print().map_err(StdoutLost::from));
     code_of(shown.map(|()| ExitCode::SUCCESS).map_err(anyhow::Error::from))

@@ -1,7 +1,6 @@
 //! `health`: asks the admin listener of the process that this configuration describes.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -11,6 +10,7 @@ use reqwest::{Client, StatusCode};
 use super::local_http;
 use super::output::{complain, print_json};
 use super::values::duration;
+use crate::cli::exit::ExitCode;
 use crate::clock;
 use crate::config::Config;
 

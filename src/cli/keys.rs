@@ -1,6 +1,5 @@
 //! `keys generate` and `keys rotate`
 
-use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -10,6 +9,7 @@ use sqlx::PgConnection;
 use super::config_args::ConfigArgs;
 use super::output::{complain, note, print};
 use crate::app;
+use crate::cli::exit::ExitCode;
 use crate::clock;
 use crate::config::Config;
 use crate::record::keyring::{self, Keyring, MAX_KEY_ID_BYTES};

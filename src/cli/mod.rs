@@ -27,13 +27,15 @@ mod demo;
 mod replay;
 mod shell;
 
-use std::process::ExitCode;
 use std::sync::LazyLock;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use calls::{ApiClient, ApiGroup};
 use config_args::{ConfigArgs, Configured, ConfiguredGroup};
+use exit::ExitCode;
+
+use crate::last_exit::end_process;
 
 /// `0.1.0 (3fce506)`: the version, and the revision if whoever built the binary named it.
 static VERSION: LazyLock<String> = LazyLock::new(|| {
@@ -114,7 +116,11 @@ fn with_negative_numbers(command: clap::Command) -> clap::Command {
 }
 
 /// Runs the command on the process's arguments.
-pub fn main() -> ExitCode {
+pub fn main() -> ! {
+    end_process(answer_command_line().0)
+}
+
+fn answer_command_line() -> ExitCode {
     let mut command_line = command_line();
     let parsed = command_line
         .try_get_matches_from_mut(std::env::args_os())

@@ -1,12 +1,10 @@
 //! `serve` and `migrate`
 
-use std::process::ExitCode;
-
 use anyhow::Context as _;
 use clap::Args;
 
 use super::config_args::ConfigArgs;
-use super::exit;
+use super::exit::{self, ExitCode};
 use super::output::print;
 use crate::app::{self, ProcessRole, Roles};
 use crate::clock;

@@ -3,12 +3,11 @@
 
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 
-use super::exit::UsageError;
+use super::exit::{ExitCode, UsageError};
 use super::output::{complain, print, print_json};
 use super::values::{secret, whole};
 use crate::clock;

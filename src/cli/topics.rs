@@ -1,12 +1,12 @@
 //! `topics create` and `topics check`
 
-use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Subcommand;
 
 use super::output::{complain, print};
 use crate::app::{self, ProcessRole, Roles, check_retention};
+use crate::cli::exit::ExitCode;
 use crate::config::Config;
 use crate::kafka::client::ClientEvents;
 use crate::kafka::topics::{TopicPlan, TopicProblem, Topics, plan};

@@ -9,6 +9,7 @@ use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
+use super::brokers::KeptClients;
 use super::diagnosis::diagnose;
 use super::error_words::{code_in_words, in_words, without_jargon};
 use super::rights::{AclOperation, MissingRight, principal};
@@ -47,6 +48,7 @@ pub struct ClientEvents {
     /// First and last line about a producer that waits for its id.
     producer_id: Arc<Mutex<Option<(Instant, Instant)>>>,
     unanswered: UnansweredRecords,
+    kept: KeptClients,
     is_apart: bool,
     /// Name of these clients in messages about rights.
     principal: Arc<str>,
@@ -72,6 +74,7 @@ impl ClientEvents {
             has_answered: Arc::default(),
             producer_id: Arc::default(),
             unanswered: UnansweredRecords::default(),
+            kept: KeptClients::default(),
             is_apart: false,
             principal: "this client".into(),
         }
@@ -89,6 +92,11 @@ impl ClientEvents {
     /// The records that these clients have published and no broker has answered.
     pub(crate) fn unanswered(&self) -> &UnansweredRecords {
         &self.unanswered
+    }
+
+    /// The process's clients that are looked after.
+    pub(crate) fn kept(&self) -> &KeptClients {
+        &self.kept
     }
 
     /// The reason why a topic is not read: the error, or the right whose absence it is.

@@ -11,6 +11,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::metadata::{Metadata, MetadataTopic};
 
+use super::brokers::Keeping;
 use super::client::ClientEvents;
 use super::error_words::in_words;
 use super::rights::{MissingRight, NeededRights};
@@ -54,6 +55,8 @@ type Client = Arc<BaseConsumer<ClientEvents>>;
 /// for it.
 #[derive(Clone)]
 pub(crate) struct Cluster {
+    /// Ends before the client.
+    _keeping: Option<Arc<Keeping>>,
     client: Client,
     client_events: ClientEvents,
     /// Configured brokers.
@@ -93,10 +96,21 @@ impl Cluster {
     fn with(client: &ClientConfig, config: &KafkaConfig, client_events: &ClientEvents) -> KafkaResult<Self> {
         let client_events = client_events.apart().with_principal(config);
         Ok(Self {
+            _keeping: None,
             client: Arc::new(client.create_with_context(client_events.clone())?),
             client_events,
             brokers: addresses(&config.brokers),
         })
+    }
+
+    /// Looks after this client, which asks for `topic`, for as long as it lives.
+    pub(crate) fn kept(self, topic: &str) -> Self {
+        let kept = self.client_events.kept();
+        let keeping = Arc::new(kept.keep_consumer(&self.client, topic));
+        Self {
+            _keeping: Some(keeping),
+            ..self
+        }
     }
 
     /// Asks for all topics that this client may describe.

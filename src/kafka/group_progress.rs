@@ -1,12 +1,14 @@
 //! Progress of a group in its topics, asked for by a client that is no member of it.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::{Offset, TopicPartitionList};
 
+use super::brokers::Keeping;
 use super::client::ClientEvents;
 use super::settings;
 use super::topic_partition::TopicPartition;
@@ -24,7 +26,9 @@ pub(crate) struct PartitionProgress {
 
 /// Client that asks how far a group has come.
 pub(crate) struct GroupProgress {
-    consumer: BaseConsumer<ClientEvents>,
+    /// Ends before the client.
+    _keeping: Keeping,
+    consumer: Arc<BaseConsumer<ClientEvents>>,
     topics: Vec<String>,
 }
 
@@ -46,8 +50,11 @@ impl GroupProgress {
     ) -> KafkaResult<Self> {
         let mut client = settings::client(config);
         client.set("group.id", group);
+        let consumer = Arc::new(client.create_with_context(client_events.apart().with_principal(config))?);
+        let topic = topics.first().map_or("", String::as_str);
         Ok(Self {
-            consumer: client.create_with_context(client_events.apart().with_principal(config))?,
+            _keeping: client_events.kept().keep_consumer(&consumer, topic),
+            consumer,
             topics,
         })
     }

@@ -9,6 +9,7 @@ pub mod topics;
 pub(crate) mod diagnosis;
 pub(crate) mod error_words;
 pub mod client;
+pub(crate) mod brokers;
 pub(crate) mod client_check;
 pub(crate) mod session;
 pub(crate) mod cluster;

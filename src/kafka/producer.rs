@@ -5,122 +5,34 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdkafka::client::ClientContext;
-use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::config::ClientConfig;
+use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{BaseRecord, Producer as _};
 use rdkafka::util::Timeout;
 use tokio::sync::OnceCell;
 use tokio::sync::oneshot::Receiver;
 
 use super::backlog::Backlog;
 use super::client::ClientEvents;
-use super::error_words::{code_in_words, in_words};
-use super::rights::AclOperation;
+use super::error_words::in_words;
 use super::settings;
-use super::unanswered::UnansweredRecord;
 use crate::clock;
 use crate::config::KafkaConfig;
+use native::NativeProducer;
 use outgoing::Outgoing;
+use receipt::{PublishAnswer, PublishError, Receipt};
 
+mod native;
+/// What is known of a record until the brokers have answered, and their answer.
+pub(crate) mod receipt;
 /// Records to publish.
 pub(crate) mod outgoing;
-
-/// A record was not published.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a record for {topic} was not published: {}", code_in_words(*.code))]
-pub(crate) struct PublishError {
-    topic: String,
-    code: RDKafkaErrorCode,
-}
-
-impl PublishError {
-    /// True if the topic will never take the record, since it is larger than its messages may be.
-    pub(crate) fn is_too_large(&self) -> bool {
-        self.code == RDKafkaErrorCode::MessageSizeTooLarge
-    }
-
-    /// The error, or the right whose absence it is.
-    pub(crate) fn in_words(&self, client_events: &ClientEvents) -> String {
-        match self.code {
-            RDKafkaErrorCode::TopicAuthorizationFailed => client_events
-                .missing_right(AclOperation::Write, "topic", &self.topic)
-                .to_string(),
-            _ => self.to_string(),
-        }
-    }
-
-    /// Logs that publishing is tried again, at most once a second for each cause: there may be
-    /// thousands of records.
-    pub(crate) fn log(&self, client_events: &ClientEvents) {
-        if let Some(suppressed) = client_events.admit(Some(self.code)) {
-            tracing::error!(
-                topic = self.topic,
-                error = self.in_words(client_events),
-                suppressed,
-                "publishing failed; trying again"
-            );
-        }
-    }
-}
-
-/// The brokers' answer to a record: the offset that it got.
-pub(crate) type PublishAnswer = Result<i64, PublishError>;
-
-type DoneCallback = Box<dyn FnOnce(PublishAnswer) + Send + Sync>;
-
-/// Data of a record between its hand-over and its acknowledgement.
-struct Receipt {
-    /// Name of the topic in metrics.
-    label: &'static str,
-    unanswered: UnansweredRecord,
-    bytes: i64,
-    done: DoneCallback,
-}
-
-struct PublisherContext(ClientEvents);
-
-impl ClientContext for PublisherContext {
-    fn log(&self, level: RDKafkaLogLevel, fac: &str, log_message: &str) {
-        self.0.log(level, fac, log_message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.0.error(error, reason);
-    }
-}
-
-impl ProducerContext for PublisherContext {
-    type DeliveryOpaque = Box<Receipt>;
-
-    fn delivery(&self, result: &DeliveryResult<'_>, receipt: Box<Receipt>) {
-        let metrics = self.0.metrics();
-        metrics.produce_queue_bytes.sub(receipt.bytes);
-        let took = receipt.unanswered.answer(clock::monotonic());
-        let outcome = match result {
-            Ok(message) => {
-                let produce = metrics.produce.with_label_values(&[receipt.label]);
-                produce.observe(took.as_secs_f64());
-                Ok(rdkafka::Message::offset(message))
-            }
-            Err((error, message)) => {
-                metrics.produce_errors.with_label_values(&[receipt.label]).inc();
-                let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
-                Err(PublishError {
-                    topic: rdkafka::Message::topic(message).to_owned(),
-                    code,
-                })
-            }
-        };
-        (receipt.done)(outcome);
-    }
-}
 
 /// Handle of the producer. Cheap to clone.
 #[derive(Clone)]
 pub struct Publisher {
-    producer: Arc<ThreadedProducer<PublisherContext>>,
+    producer: Arc<NativeProducer>,
     /// Created when it is first needed, which is hardly ever.
     unbatched: Arc<Unbatched>,
     prefix: Arc<str>,
@@ -131,7 +43,7 @@ pub struct Publisher {
 /// A second producer, which sends each record in a batch of its own.
 struct Unbatched {
     config: ClientConfig,
-    producer: OnceCell<Arc<ThreadedProducer<PublisherContext>>>,
+    producer: OnceCell<Arc<NativeProducer>>,
 }
 
 impl fmt::Debug for Publisher {
@@ -149,7 +61,7 @@ impl Publisher {
     /// Creates a producer with connections and a thread of its own.
     pub fn new(config: &KafkaConfig, client_events: ClientEvents) -> rdkafka::error::KafkaResult<Self> {
         let mut settings = settings::producer(config);
-        let producer = settings.create_with_context(PublisherContext(client_events.clone()))?;
+        let producer = NativeProducer::new(&settings, client_events.clone())?;
         settings.set("batch.num.messages", "1");
         Ok(Self {
             producer: Arc::new(producer),
@@ -226,19 +138,18 @@ impl Publisher {
         queued.add(bytes);
         match self.producer.send(out) {
             Ok(()) => Ok(()),
-            Err((error, back)) => {
+            Err((code, receipt)) => {
                 queued.sub(bytes);
-                let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
                 if code == RDKafkaErrorCode::QueueFull {
-                    return Err(back.delivery_opaque);
+                    return Err(receipt);
                 }
                 self.client_events
                     .metrics()
                     .produce_errors
-                    .with_label_values(&[back.delivery_opaque.label])
+                    .with_label_values(&[receipt.label])
                     .inc();
                 self.client_events.note(Some(code));
-                (back.delivery_opaque.done)(Err(PublishError {
+                (receipt.done)(Err(PublishError {
                     topic: record.topic.to_owned(),
                     code,
                 }));
@@ -303,10 +214,7 @@ impl Publisher {
     async fn unbatched(&self) -> Self {
         loop {
             let Unbatched { config, producer } = &*self.unbatched;
-            let create = async || {
-                let context = PublisherContext(self.client_events.clone());
-                config.create_with_context(context).map(Arc::new)
-            };
+            let create = async || NativeProducer::new(config, self.client_events.clone()).map(Arc::new);
             match producer.get_or_try_init(create).await {
                 Ok(producer) => {
                     return Self {
@@ -328,7 +236,7 @@ impl Publisher {
     /// Waits until everything handed over is acknowledged, for `timeout` at most; `false` if it was
     /// not.
     pub(crate) fn flush(&self, timeout: Duration) -> bool {
-        self.producer.flush(Timeout::After(timeout)).is_ok()
+        self.producer.get().flush(Timeout::After(timeout)).is_ok()
     }
 
     /// Records of detector threads that are not acknowledged, including refused ones that wait for
@@ -356,7 +264,7 @@ impl Publisher {
     /// Number of records handed over and not yet acknowledged.
     #[cfg(test)]
     pub(crate) fn unacknowledged(&self) -> i32 {
-        self.producer.in_flight_count()
+        self.producer.get().in_flight_count()
     }
 
     /// Name of a topic in metrics: one of [`PRODUCED`], or `source`.

@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
+use super::producer::Publisher;
 use super::producer::outgoing::OwnedRecord;
-use super::producer::{PublishAnswer, Publisher};
+use super::producer::receipt::PublishAnswer;
 
 /// Publisher of a consumer thread, which blocks the thread while the client's queue is full. Cheap
 /// to clone.

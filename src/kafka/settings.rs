@@ -53,10 +53,12 @@ pub(crate) fn client(config: &KafkaConfig) -> ClientConfig {
     client.set_log_level(RDKafkaLogLevel::Info);
     client
         .set("client.id", "bellwether")
-        // The defaults (10 s, 30 s, 60 s) are too slow to resume within 5 s after a fault.
+        // The defaults (10 s, 30 s, 60 s) are too slow to resume within 5 s after a fault. A group
+        // is joined again over the connections of other requests, so those that fell silent have to
+        // be given up before the session ends.
         .set("reconnect.backoff.max.ms", "1000")
         .set("socket.connection.setup.timeout.ms", "3000")
-        .set("socket.timeout.ms", "10000")
+        .set("socket.timeout.ms", "4000")
         .set("topic.metadata.refresh.interval.ms", "30000")
         .set("socket.keepalive.enable", "true");
     for (key, value) in &config.properties {

@@ -187,6 +187,22 @@ async fn a_certificate_for_another_host_is_not_blamed_on_the_ca() {
     );
 }
 
+/// Threads of librdkafka that still spoke TLS made one in a hundred such processes crash at its end.
+#[tokio::test]
+async fn commands_that_fail_over_tls_end_with_their_code() {
+    let mut deployment = Deployment::create(&[]).await;
+    encrypt(&mut deployment, "bellwether");
+    let brokers = environment("DEV_KAFKA_TLS").replace("127.0.0.1", "127.1");
+    deployment.set("kafka.brokers", &brokers);
+    let run = || deployment.run(&["topics", "check"]).status.code();
+    let codes: Vec<_> = std::thread::scope(|scope| {
+        let runner = || (0..25).map(|_| run()).collect::<Vec<_>>();
+        let runners: Vec<_> = (0..4).map(|_| scope.spawn(runner)).collect();
+        runners.into_iter().flat_map(|one| one.join().unwrap()).collect()
+    });
+    assert_eq!(codes, vec![Some(1); 100]);
+}
+
 /// The server's address, and its URL with another user, password and database.
 fn postgres(deployment: &Deployment, credentials: &str, database: &str) -> (String, String) {
     let url = url::Url::parse(&deployment.database.url).unwrap();

@@ -77,6 +77,7 @@ mod lanes_crash;
 mod lanes_cost;
 mod unrecordable;
 mod locked_rows;
+mod lost_brokers;
 mod held_answers;
 mod encrypted;
 mod acls;

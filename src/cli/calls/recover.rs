@@ -1,6 +1,5 @@
 //! `webhook recover` and `webhook recovery`: sending again what failed in a span of time.
 
-use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -12,6 +11,7 @@ use super::arguments::SiteArgs;
 use super::body::CallBody;
 use super::client::{ApiAnswer, ApiClient};
 use super::show::{OutputArgs, send_and_print};
+use crate::cli::exit::ExitCode;
 use crate::cli::output::{complain, note, progress_target};
 use crate::cli::values::time;
 use crate::clock;

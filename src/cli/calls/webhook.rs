@@ -1,7 +1,5 @@
 //! `webhook list|get|create|update|delete|test|rotate-secret|secret|recover|recovery`
 
-use std::process::ExitCode;
-
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use reqwest::Method;
@@ -14,6 +12,7 @@ use super::list::{self, PageArgs};
 use super::recover::{self, RecoverArgs, RecoveryArgs};
 use super::show::{OutputArgs, send_and_print};
 use super::table::Column;
+use crate::cli::exit::ExitCode;
 use crate::cli::output::{check_open, complain, print};
 use crate::cli::values::{secret, whole};
 use crate::domain::event::EventType;

@@ -3,7 +3,6 @@
 mod fetch;
 
 use std::collections::BTreeMap;
-use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -13,6 +12,7 @@ use super::output::{complain, print, print_json};
 use super::text::printable;
 use super::values::whole;
 use crate::app;
+use crate::cli::exit::ExitCode;
 use crate::config::Config;
 use crate::dispatch::record::header;
 use crate::domain::id::WebhookId;

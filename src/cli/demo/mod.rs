@@ -18,13 +18,12 @@ mod layout;
 mod frame;
 mod screen;
 
-use std::process::ExitCode;
-
 use tokio_util::sync::CancellationToken;
 
 use self::postgres::{PrivatePostgres, Programs};
 use self::screen::Screen;
 use crate::app::{Lifecycle, SecondSignal};
+use crate::cli::exit::ExitCode;
 use crate::tasks::Tasks;
 
 pub(super) use arguments::DemoArgs;

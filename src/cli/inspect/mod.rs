@@ -16,7 +16,6 @@ mod words;
 
 use std::collections::BTreeSet;
 use std::hash::RandomState;
-use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -33,6 +32,7 @@ use self::words::variants;
 use super::output::{print, print_json};
 use super::values::whole;
 use crate::app::{self, ProcessRole};
+use crate::cli::exit::ExitCode;
 use crate::clock;
 use crate::config::{Config, Source};
 use crate::ingest::formats::RecordReader;

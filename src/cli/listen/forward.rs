@@ -1,8 +1,6 @@
 //! `listen --forward`: new deliveries of a webhook, read from the API, signed again and posted to a
 //! server on this machine.
 
-use std::process::ExitCode;
-
 use anyhow::Context as _;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -12,6 +10,7 @@ use url::Url;
 use super::options::{ForwardArgs, ListenOptions};
 use crate::app::{Lifecycle, SecondSignal};
 use crate::cli::calls::{ApiClient, DeliveryFollower, LOOK_EVERY, SiteArgs};
+use crate::cli::exit::ExitCode;
 use crate::cli::output::{note, print_json, wants_colours, write};
 use crate::cli::text::paint;
 use crate::clock;

@@ -12,7 +12,6 @@ mod forward;
 
 use std::io;
 use std::net::SocketAddr;
-use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -30,6 +29,7 @@ use self::receiver::{Incoming, ListenReceiver};
 use self::temporary::TemporaryWebhook;
 use super::output::{StdoutLost, check_open, note, print_json, wants_colours, write};
 use crate::app::{Lifecycle, SecondSignal};
+use crate::cli::exit::ExitCode;
 use crate::clock;
 
 pub(super) use options::ListenOptions;

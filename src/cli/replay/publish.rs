@@ -11,8 +11,9 @@ use super::answers::Answers;
 use crate::app;
 use crate::config::Config;
 use crate::kafka::client::ClientEvents;
+use crate::kafka::producer::Publisher;
 use crate::kafka::producer::outgoing::Outgoing;
-use crate::kafka::producer::{PublishAnswer, Publisher};
+use crate::kafka::producer::receipt::PublishAnswer;
 use crate::kafka::rights::NeededRights;
 use crate::kafka::topics::Topics;
 

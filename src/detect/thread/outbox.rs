@@ -25,8 +25,9 @@ use crate::domain::site::SiteId;
 use crate::ingest::reject_publisher::RejectPublisher;
 use crate::ingest::reject_record::RejectRecord;
 use crate::kafka::backlog::Portion;
+use crate::kafka::producer::Publisher;
 use crate::kafka::producer::outgoing::OwnedRecord;
-use crate::kafka::producer::{PublishAnswer, Publisher};
+use crate::kafka::producer::receipt::PublishAnswer;
 use crate::kafka::retrying_publisher::RetryingPublisher;
 
 /// Pause between two looks whether a thread in doubt still owns its partitions.

@@ -22,6 +22,7 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use super::batch_reader::BatchReader;
+use super::brokers::Keeping;
 use super::client::ClientEvents;
 use super::commits::{Commit, Commits};
 use super::log_ends::LogEnds;
@@ -57,6 +58,8 @@ pub enum MemberEvent {
 
 /// A member of a consumer group.
 pub struct GroupMember {
+    /// Ends before the client.
+    keeping: Keeping,
     consumer: Arc<MemberConsumer>,
     second_reader: Option<SecondReader>,
     topics: Vec<Arc<str>>,
@@ -84,8 +87,9 @@ impl GroupMember {
         client_events: ClientEvents,
     ) -> KafkaResult<Self> {
         // Created before the group hears of this member: if it fails, nobody has to leave.
+        let kept = client_events.kept().clone();
         let second_reader = second_reader
-            .map(|settings| SecondReader::new(settings, group, client_events.clone()))
+            .map(|settings| SecondReader::new(settings, group, topics, client_events.clone()))
             .transpose()?;
         let consumer: MemberConsumer =
             config.create_with_context(MemberContext::new(group, config, client_events))?;
@@ -93,6 +97,7 @@ impl GroupMember {
         consumer.subscribe(&names)?;
         let consumer = Arc::new(consumer);
         Ok(Self {
+            keeping: kept.keep_consumer(&consumer, topics.first().map_or("", String::as_str)),
             commits: Commits::new(Arc::clone(&consumer)),
             consumer,
             second_reader,
@@ -320,8 +325,8 @@ impl GroupMember {
             tracing::debug!(error = %error, "unassigning before leaving");
         }
         let group = self.group();
-        drop(self.commits);
-        let (consumer, second_reader) = (self.consumer, self.second_reader);
+        drop((self.keeping, self.commits));
+        let (consumer, second_reader) = (self.consumer, self.second_reader.map(SecondReader::into_client));
         let (done, left) = std::sync::mpsc::channel();
         // Dropping the last reference closes the consumer: it sends the leave request and waits for
         // an answer, even from a silent broker. A thread that still waits ends with the process.

@@ -10,6 +10,7 @@ use rdkafka::consumer::Consumer as _;
 use rdkafka::error::KafkaResult;
 
 use super::client::{MemberConsumer, MemberContext};
+use crate::kafka::brokers::Keeping;
 use crate::kafka::client::ClientEvents;
 
 /// Longest time a broker may take to answer which brokers lead a topic.
@@ -24,6 +25,8 @@ pub struct SecondReaderSettings {
 
 /// The second client. It belongs to no group.
 pub(super) struct SecondReader {
+    /// Ends before the client.
+    keeping: Keeping,
     pub(super) consumer: Arc<MemberConsumer>,
     pub(super) topics: BTreeSet<usize>,
     /// Set once the client knows the leaders of its topics.
@@ -34,16 +37,27 @@ impl SecondReader {
     pub(super) fn new(
         settings: SecondReaderSettings,
         group: &'static str,
+        names: &[String],
         client_events: ClientEvents,
     ) -> KafkaResult<Self> {
+        let kept = client_events.kept().clone();
         let context = MemberContext::new(group, &settings.config, client_events);
         // The only rebalance event that it receives is the last one, when it closes.
         context.close();
+        let consumer = Arc::new(settings.config.create_with_context(context)?);
+        let topic = settings.topics.first().map_or("", |topic| names[*topic].as_str());
         Ok(Self {
-            consumer: Arc::new(settings.config.create_with_context(context)?),
+            keeping: kept.keep_consumer(&consumer, topic),
+            consumer,
             topics: settings.topics,
             knows_topics: Cell::default(),
         })
+    }
+
+    /// The client alone, to be dropped.
+    pub(super) fn into_client(self) -> Arc<MemberConsumer> {
+        drop(self.keeping);
+        self.consumer
     }
 
     /// Asks which brokers lead the topics. A member learns it when it joins; this client would ask

@@ -59,6 +59,7 @@ pub(crate) struct Wire {
     port: u16,
     state: watch::Sender<State>,
     held_back: HeldBack,
+    hides_brokers: Arc<AtomicBool>,
     /// Ends with the wire.
     _carrying: JoinSet<()>,
 }
@@ -87,11 +88,13 @@ impl Wire {
         let mut carrying = JoinSet::new();
         let held_back = HeldBack::default();
         let held = Arc::clone(&held_back);
+        let hides_brokers = Arc::new(AtomicBool::new(false));
+        let hides = Arc::clone(&hides_brokers);
         carrying.spawn(async move {
             let mut connections = JoinSet::new();
             loop {
                 let near = listener.accept().await.unwrap().0;
-                let moved = is_kafka.then(|| Moved::new(server.port(), port));
+                let moved = is_kafka.then(|| Moved::new(server.port(), port, Arc::clone(&hides)));
                 connections.spawn(carry(near, server, moved, state.clone(), Arc::clone(&held)));
             }
         });
@@ -99,6 +102,7 @@ impl Wire {
             port,
             state: sender,
             held_back,
+            hides_brokers,
             _carrying: carrying,
         }
     }
@@ -121,6 +125,11 @@ impl Wire {
         *self.held_back.lock().unwrap() = Some(text.to_owned());
     }
 
+    /// From now on the cluster's answers name no broker, as those of one that it takes for dead.
+    pub(crate) fn hide_brokers(&self, is_hidden: bool) {
+        self.hides_brokers.store(is_hidden, Ordering::SeqCst);
+    }
+
     pub(crate) fn cut(&self) {
         self.state.send_replace(State::Cut);
     }
@@ -140,14 +149,18 @@ type HeldBack = Arc<Mutex<Option<String>>>;
 
 /// A broker's address in its answers, and the one to put in its place: as long, so no length
 /// changes.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Moved {
     from: [u8; 13],
     to: [u8; 13],
+    hides_brokers: Arc<AtomicBool>,
 }
 
+/// Bytes of an answer before what it says: its length, its number, tags and the time to wait.
+const ANSWER_HEAD: usize = 13;
+
 impl Moved {
-    fn new(from: u16, to: u16) -> Self {
+    fn new(from: u16, to: u16, hides_brokers: Arc<AtomicBool>) -> Self {
         let address = |port: u16| {
             let mut bytes = *b"127.0.0.1\0\0\0\0";
             bytes[9..].copy_from_slice(&u32::from(port).to_be_bytes());
@@ -156,6 +169,22 @@ impl Moved {
         Self {
             from: address(from),
             to: address(to),
+            hides_brokers,
+        }
+    }
+
+    /// Takes the only broker out of a whole answer about the cluster.
+    fn hide_broker(&self, answer: &mut Vec<u8>) {
+        // A list of one: its id, the length of its host's name, host and port, no rack, no tags.
+        let (host, end) = (ANSWER_HEAD + 6, ANSWER_HEAD + 21);
+        let is_one = answer.len() > end
+            && answer[ANSWER_HEAD] == 2
+            && answer[host - 1] == 10
+            && answer[host..host + 13] == self.to;
+        if is_one && self.hides_brokers.load(Ordering::SeqCst) {
+            answer.splice(ANSWER_HEAD..end, [1]);
+            let length = u32::try_from(answer.len() - 4).unwrap();
+            answer[..4].copy_from_slice(&length.to_be_bytes());
         }
     }
 
@@ -244,7 +273,7 @@ async fn answer(
                 .read(&mut buffer)
                 .await
                 .map(|length| buffer[..length].to_vec()),
-            Some(moved) => frame(from, moved).await,
+            Some(ref moved) => frame(from, moved).await,
         };
         let Ok(bytes) = carried else { return };
         if is_held.load(Ordering::SeqCst) {
@@ -257,11 +286,12 @@ async fn answer(
 }
 
 /// Reads a frame of Kafka's, its length included.
-async fn frame(from: &mut (impl AsyncRead + Unpin), moved: Moved) -> std::io::Result<Vec<u8>> {
+async fn frame(from: &mut (impl AsyncRead + Unpin), moved: &Moved) -> std::io::Result<Vec<u8>> {
     let length = from.read_u32().await?;
     let mut bytes = length.to_be_bytes().to_vec();
     bytes.resize(4 + length as usize, 0);
     from.read_exact(&mut bytes[4..]).await?;
     moved.apply(&mut bytes[4..]);
+    moved.hide_broker(&mut bytes);
     Ok(bytes)
 }
