@@ -114,6 +114,13 @@ impl WebhooksConfig {
         }
         for (name, delays) in &self.retry_schedules {
             let key = format!("webhooks.retry_schedules.{name}");
+            // Others could be chosen by no webhook.
+            problems.check(
+                (1..=100).contains(&name.chars().count()),
+                &key,
+                format!("{name:?}"),
+                "allowed: names of 1 to 100 characters",
+            );
             problems.check(
                 (1..=20).contains(&delays.len()),
                 &key,

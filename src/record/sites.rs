@@ -137,35 +137,37 @@ pub(crate) async fn list(
     .await
 }
 
-/// Registers a site with default settings; false if it is registered.
+/// Registers a site with default settings; false if it is registered. Either way nobody deletes it
+/// until the transaction ends.
 pub async fn register(
     conn: &mut PgConnection,
     site_id: &SiteId,
     now: DateTime<Utc>,
 ) -> Result<bool, SiteError> {
-    let known = sqlx::query_scalar!(
-        r#"select exists (select from sites where site_id = $1) as "known!""#,
-        site_id.as_str()
-    )
-    .fetch_one(&mut *conn)
-    .await?;
-    if known {
+    if lock(conn, site_id).await? {
         return Ok(false);
     }
     refuse_alias(conn, site_id).await?;
+    // Nobody else registers it from here on; who has before may have deleted it again.
+    while !insert(conn, site_id, now).await? {
+        if lock(conn, site_id).await? {
+            return Ok(false);
+        }
+    }
+    erasure::finish_before_new_site(conn, site_id.as_str(), now).await?;
+    Ok(true)
+}
+
+async fn insert(conn: &mut PgConnection, site_id: &SiteId, now: DateTime<Utc>) -> Result<bool, sqlx::Error> {
     let inserted = sqlx::query!(
         "insert into sites (site_id, inserted_at, updated_at) values ($1, $2, $2)
          on conflict on constraint sites_pkey do nothing",
         site_id.as_str(),
         now
     )
-    .execute(&mut *conn)
+    .execute(conn)
     .await?;
-    let is_new = inserted.rows_affected() == 1;
-    if is_new {
-        erasure::finish_before_new_site(conn, site_id.as_str(), now).await?;
-    }
-    Ok(is_new)
+    Ok(inserted.rows_affected() == 1)
 }
 
 /// Registers a site, or replaces its settings; true if it is new. Needs a transaction.

@@ -10,6 +10,20 @@ use crate::support::eventually;
 
 const SITE: &str = "/api/sites/example.com";
 
+/// Waits until a statement waits for a lock of another.
+async fn somebody_waits(pool: &PgPool) {
+    eventually("a statement waits", Duration::from_secs(30), || async {
+        sqlx::query_scalar::<_, bool>(
+            "select true from pg_stat_activity
+             where datname = current_database() and wait_event_type = 'Lock'",
+        )
+        .fetch_optional(pool)
+        .await
+        .expect("read")
+    })
+    .await;
+}
+
 #[sqlx::test]
 async fn a_site_that_comes_again_holds_no_other_up(pool: PgPool) {
     let api = Api::start(pool.clone()).await;
@@ -28,16 +42,7 @@ async fn a_site_that_comes_again_holds_no_other_up(pool: PgPool) {
         .await
         .expect("held");
     let other = async {
-        eventually("the past is being removed", Duration::from_secs(30), || async {
-            sqlx::query_scalar::<_, bool>(
-                "select true from pg_stat_activity
-                 where datname = current_database() and wait_event_type = 'Lock'",
-            )
-            .fetch_optional(&pool)
-            .await
-            .expect("read")
-        })
-        .await;
+        somebody_waits(&pool).await;
         let other = api.send("PUT", "/api/sites/other.example", Some(json!({})));
         let other = tokio::time::timeout(Duration::from_secs(10), other).await;
         holder.rollback().await.expect("given back");
@@ -51,4 +56,23 @@ async fn a_site_that_comes_again_holds_no_other_up(pool: PgPool) {
         .await
         .expect("a number");
     assert_eq!(left, 0);
+}
+
+#[sqlx::test]
+async fn a_webhook_of_a_site_that_is_being_deleted_registers_it(pool: PgPool) {
+    let api = Api::start(pool.clone()).await;
+    api.send("PUT", SITE, Some(json!({}))).await;
+    let mut deleting = pool.begin().await.expect("begun");
+    sqlx::query("delete from sites")
+        .execute(&mut *deleting)
+        .await
+        .expect("deleted");
+    let deleted = async {
+        somebody_waits(&pool).await;
+        deleting.commit().await.expect("committed");
+    };
+    let webhook = json!({"url": "https://example.com/hook", "events": ["goal_completion"]});
+    let created = api.send("POST", &format!("{SITE}/webhooks"), Some(webhook));
+    let (created, ()) = tokio::join!(created, deleted);
+    assert_eq!(created.status, 201, "{}", created.body);
 }

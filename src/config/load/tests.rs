@@ -66,6 +66,10 @@ fn a_wrong_value_is_refused_with_name_value_and_allowed_ones() {
             "[webhooks.retry_schedules]\nquick = []",
             vec!["webhooks.retry_schedules.quick", "1 to 20 delays"],
         ),
+        (
+            "[webhooks.retry_schedules]\n\"\" = [\"1s\"]",
+            vec!["webhooks.retry_schedules.", "names of 1 to 100 characters"],
+        ),
     ] {
         let error = from_toml(text).expect_err(text);
         for part in wanted {
