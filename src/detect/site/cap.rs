@@ -28,6 +28,8 @@ const OTHERS: &str = "others";
 #[derive(Debug, Default)]
 pub(crate) struct MinuteCaps {
     minutes: HashMap<WebhookId, WebhookMinute>,
+    /// The creation or last enabling of each webhook, in milliseconds since the Unix epoch.
+    active_since_ms: HashMap<WebhookId, i64>,
     /// Number of minutes that end with a summary.
     exceeded: usize,
 }
@@ -119,10 +121,19 @@ impl MinuteCaps {
         false
     }
 
-    /// Forgets the webhooks that the site does not have any more.
+    /// Forgets the webhooks that the site does not have any more. What came before the last
+    /// enabling of another is in no summary; what it got counts towards the bound still.
     pub(crate) fn configure(&mut self, site: &Site) {
+        let active = site.webhooks.iter().map(|one| (one.id, one.active_since_ms));
+        let before = std::mem::replace(&mut self.active_since_ms, active.collect());
+        for (webhook, own) in &mut self.minutes {
+            if before.get(webhook) != self.active_since_ms.get(webhook) {
+                own.beyond.clear();
+                own.beyond_ids.clear();
+            }
+        }
         self.minutes
-            .retain(|webhook, _| site.webhooks.iter().any(|one| one.id == *webhook));
+            .retain(|webhook, _| self.active_since_ms.contains_key(webhook));
         let exceeded = self.minutes.values().filter(|one| !one.beyond.is_empty());
         self.exceeded = exceeded.count();
     }

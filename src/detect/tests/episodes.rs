@@ -458,6 +458,44 @@ fn goals_and_custom_events_of_a_minute_are_capped() {
 }
 
 #[test]
+fn a_summary_counts_from_its_webhooks_last_enabling_on() {
+    let two = site("a", [custom(NameFilter::All), custom(NameFilter::All)]);
+    let mut fed = Fed::log([two.clone()]);
+    let feed = |fed: &mut Fed, count: usize| {
+        let event = Event {
+            event_id: None,
+            ..custom_event("x", "v", 1_000, "")
+        };
+        let decided = (0..count).flat_map(|_| fed.feed(&event));
+        decided.count()
+    };
+    assert_eq!(feed(&mut fed, 650), 600);
+    let switch = |site: &Site, enabled: bool, at_ms: i64| {
+        changed(site, |site| {
+            let webhook = Arc::make_mut(&mut site.webhooks[0]);
+            (webhook.enabled, webhook.active_since_ms) = (enabled, at_ms);
+        })
+    };
+    let off = switch(&two, false, 0);
+    fed.configure([off.clone()]);
+    feed(&mut fed, 10);
+    fed.record_ms += 1_000;
+    let on = switch(&off, true, fed.record_ms);
+    fed.configure([on.clone()]);
+    // Another edit in between changes nothing.
+    feed(&mut fed, 10);
+    fed.configure([changed(&on, |site| site.name = Some("A".to_owned()))]);
+    feed(&mut fed, 20);
+    let summaries = fed.feed(&view("nobody", "1", 1_030));
+    let mut counts: Vec<_> = summaries
+        .iter()
+        .map(|one| (one.webhooks[0], json(one)["data"]["count"].as_u64()))
+        .collect();
+    counts.sort_unstable();
+    assert_eq!(counts, [(hook_id(1), Some(30)), (hook_id(2), Some(90))]);
+}
+
+#[test]
 fn reminders_over_a_gap_of_a_log_are_bounded() {
     let options = NoticeOptions {
         repeat_after_seconds: Some(60),
