@@ -11,6 +11,7 @@ mod lacking;
 mod episodes;
 mod extremes;
 mod renames;
+mod registrations;
 mod peaks;
 mod handovers;
 mod silences;

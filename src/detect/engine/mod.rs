@@ -33,6 +33,8 @@ mod history;
 pub(crate) mod site_index;
 /// Changes of the registry.
 mod registry;
+/// Sites that are registered while their partition is read.
+mod beginnings;
 /// Instants at which something falls due.
 mod timers;
 /// Sites that wait for records their loaded states account for.
@@ -48,6 +50,7 @@ use std::sync::Arc;
 use super::completeness::Completeness;
 use super::keyed_hash::EventHasher;
 use super::notification::Decision;
+use super::site::beginning::Beginning;
 use super::site::labels::LabelBudget;
 use super::site::site_outcome::SiteOutcome;
 use super::site::state_record::StateRecord;
@@ -94,6 +97,8 @@ pub struct Engine {
     log_clock_ms: Option<i64>,
     /// Time of the record that set it.
     log_record_ms: i64,
+    /// The latest time of a record read from live sources.
+    live_clock_ms: Option<i64>,
     /// The whole second up to which the wall clock has moved silent sites.
     live_floor: u32,
     completeness: Completeness,
@@ -127,6 +132,8 @@ pub struct Engine {
     round: usize,
     /// Loaded states by key, of sites that the registry does not know.
     unclaimed: BTreeMap<String, Vec<u8>>,
+    /// Where sites were registered of which nothing else is known.
+    beginnings: HashMap<SiteId, Box<Beginning>>,
     /// Sites whose states were claimed by the registry after the others were loaded.
     claimed: Vec<SiteId>,
     /// Numbers of goals, kept to spare an allocation for each event.
@@ -158,6 +165,7 @@ impl Engine {
             },
             log_clock_ms: None,
             log_record_ms: 0,
+            live_clock_ms: None,
             live_floor: 0,
             completeness: Completeness::new(config.sources.iter().map(|source| source.clock))
                 .with_routed(config.routed_source()),
@@ -176,6 +184,7 @@ impl Engine {
             episodes: Vec::new(),
             round: 0,
             unclaimed: BTreeMap::new(),
+            beginnings: HashMap::new(),
             claimed: Vec::new(),
             found: Vec::new(),
             config,

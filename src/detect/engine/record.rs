@@ -1,7 +1,6 @@
 //! Handling of one record.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use super::Engine;
 use super::config::EngineConfig;
@@ -110,7 +109,7 @@ impl Engine {
         self.completeness.pass(record.source, record.offset);
         let source = self.clock_of(event.routed, record);
         let time = self.time_of(event, source, record, now_ms);
-        let Some(index) = self.find_or_add(&lookahead, &event.site_id, source) else {
+        let Some(index) = self.find_or_add(&lookahead, &event.site_id, source, record) else {
             self.pass_log_timers_after(source, record);
             return EventResult::Unregistered;
         };
@@ -285,7 +284,11 @@ impl Engine {
                 }
                 self.log_clock_ms.unwrap_or(time.ms)
             }
-            SourceClock::Live => record.record_ms.min(now_ms),
+            SourceClock::Live => {
+                let at_ms = record.record_ms.min(now_ms);
+                self.live_clock_ms = self.live_clock_ms.max(Some(at_ms));
+                at_ms
+            }
         };
         // A live source may hold events of a log that was routed; its gap ends by its own clock.
         let seen_ms = match self.config.sources[record.source].clock {
@@ -299,27 +302,21 @@ impl Engine {
         time
     }
 
-    /// The index of a site's state, which is added for a registered site that has none.
-    fn find_or_add(&mut self, lookahead: &Lookahead<'_>, site_id: &str, clock: SourceClock) -> Option<usize> {
+    /// The index of a site's state, which is added for a registered site that has none; `None` too
+    /// if the record came before the site was registered.
+    fn find_or_add(
+        &mut self,
+        lookahead: &Lookahead<'_>,
+        site_id: &str,
+        clock: SourceClock,
+        record: &RecordFacts,
+    ) -> Option<usize> {
         let likely = lookahead.index.filter(|index| self.is_at(*index, site_id));
-        likely
-            .or_else(|| self.find(site_id))
-            .or_else(|| self.add_registered(site_id, clock))
-    }
-
-    /// Adds the state of a registered site that has none, for a record of a source with a clock.
-    pub(super) fn add_registered(&mut self, site_id: &str, clock: SourceClock) -> Option<usize> {
-        let site = Arc::clone(self.registry.sites.get(site_id)?);
-        let is_live = clock == SourceClock::Live;
-        let mut state = SiteState::new(site, is_live, 0, &mut self.resources.segments);
-        if clock == SourceClock::Live {
-            state.begin_with_webhooks();
+        match likely.or_else(|| self.find(site_id)) {
+            Some(index) if self.sites[index].begins_after(record.source, record.offset) => None,
+            None => self.add_registered(site_id, clock, record),
+            found => found,
         }
-        if self.was_rebuilding {
-            state.begin_by_replay();
-        }
-        self.add(state);
-        Some(self.sites.len() - 1)
     }
 
     /// Counts the event's visitor in the site's window, under the labels of its source and page.

@@ -86,6 +86,7 @@ impl Engine {
             return;
         }
         self.loaded_parts.remove(site_id);
+        self.beginnings.remove(site_id);
         if let Some(index) = self.find(site_id) {
             self.remove(index);
         }
@@ -143,12 +144,18 @@ impl Engine {
         let Some(site) = self.registry.sites.get(stored.site.as_str()).cloned() else {
             return;
         };
+        let beginning = stored.beginning.as_ref().map(|one| self.beginning_of(one));
+        if let (true, Some(beginning)) = (stored.is_only_beginning(), &beginning) {
+            return self.load_beginning(&site.id, beginning.clone());
+        }
+        self.beginnings.remove(&site.id);
         let index = self.find(site.id.as_str());
         if stored.has_foreign() {
             self.foreign_states += 1;
         }
         let (goes_by, segments) = (self.goes_by(&stored), &mut self.resources.segments);
         let mut state = SiteState::load(site, goes_by, stored, covered, segments);
+        state.beginning = beginning;
         let sources = self.config.sources.iter().enumerate();
         let mut of_clock = sources.filter(|(_, source)| source.clock == state.clock());
         if let Some((source, _)) = of_clock.rfind(|(source, _)| state.has_source(*source)) {
@@ -253,7 +260,7 @@ impl Engine {
                 decisions: Vec::new(),
             });
         }
-        stored.len() + self.unclaimed.len()
+        stored.len() + self.unclaimed.len() + self.rewrite_beginnings()
     }
 
     /// Forgets that loaded states account for a source's records, where they do beyond its end:
@@ -267,6 +274,7 @@ impl Engine {
             }
         }
         self.completeness.forget_covered_beyond(source, end);
+        self.forget_beginnings_beyond(source, end);
     }
 
     /// Forgets that loaded states account for a source's records: those were of an earlier topic of
@@ -282,6 +290,7 @@ impl Engine {
             }
         }
         self.completeness.forget_covered_beyond(source, -1);
+        self.forget_beginnings_beyond(source, 0);
     }
 
     /// The decisions that were loaded without a confirmation: they are to be published again, and
@@ -302,11 +311,13 @@ impl Engine {
                 continue;
             };
             let covered = self.covered(&self.sites[index]);
+            let beginning = self.sites[index].beginning.as_ref();
+            let beginning = beginning.map(|beginning| self.stored_beginning(beginning));
             let state = &mut self.sites[index];
             if !state.dirty {
                 continue;
             }
-            records.extend(state.store(covered, &mut self.resources.segments));
+            records.extend(state.store(covered, beginning, &mut self.resources.segments));
         }
         records
     }

@@ -15,17 +15,24 @@ impl Engine {
     /// are removed and tombstones are written for their state.
     pub(crate) fn set_registry(&mut self, registry: Arc<Registry>) {
         let changed = registry.changed_since(self.registry.version);
-        self.registry = registry;
+        let before = std::mem::replace(&mut self.registry, registry);
         self.claim_states();
         match changed {
             Some(changed) => {
                 for site_id in changed {
+                    self.begin_if_new(&before, &site_id);
                     self.adopt(&site_id);
                 }
             }
             None => {
                 let known: Vec<SiteId> = self.sites.iter().map(|state| state.id.clone()).collect();
-                for site_id in known {
+                let begun = self.beginnings.keys().cloned();
+                let registry = Arc::clone(&self.registry);
+                let all: Vec<SiteId> = known.into_iter().chain(begun).collect();
+                for site_id in registry.sites.keys() {
+                    self.begin_if_new(&before, site_id);
+                }
+                for site_id in all {
                     self.adopt(&site_id);
                 }
                 self.add_silent_sites();
@@ -54,7 +61,10 @@ impl Engine {
                 self.schedule(index);
             }
             (None, Some(site)) if self.is_wanted_silent(site) => self.add_silent(site),
-            (None, None) => self.bury_unclaimed(site_id),
+            (None, None) => {
+                self.bury_beginning(site_id);
+                self.bury_unclaimed(site_id);
+            }
             _ => {}
         }
     }
@@ -93,16 +103,16 @@ impl Engine {
         }
     }
 
-    fn add_silent(&mut self, site: &Arc<Site>) {
+    pub(super) fn add_silent(&mut self, site: &Arc<Site>) {
         let mut state = SiteState::new(Arc::clone(site), true, 0, &mut self.resources.segments);
         state.begin_with_webhooks();
         state.is_live_by_default = true;
-        self.add(state);
+        self.add_begun(state);
     }
 
     /// True if something may fire on a site of this partition that never had an event. The events
     /// of logs alone tell the time there, so a live source is needed.
-    fn is_wanted_silent(&self, site: &Site) -> bool {
+    pub(super) fn is_wanted_silent(&self, site: &Site) -> bool {
         let sources = &self.config.sources;
         let is_wanted = site.webhooks.iter().any(|webhook| {
             let (drop, errors) = (&webhook.triggers.visitor_drop, &webhook.triggers.error_condition);

@@ -34,19 +34,26 @@ impl Engine {
         self.completeness.pass(record.source, record.offset);
         let clock = original.and_then(|original| original.clock);
         let source = clock.unwrap_or(self.config.sources[record.source].clock);
-        if let Some(index) = self.counting_rejects(site_id, source) {
+        if let Some(index) = self.counting_rejects(site_id, source, record) {
             self.count_reject(index, record, original, segment, source, now_ms);
         }
     }
 
     /// The index of a registered site that counts rejected records.
-    fn counting_rejects(&mut self, site_id: Option<&str>, source: SourceClock) -> Option<usize> {
+    fn counting_rejects(
+        &mut self,
+        site_id: Option<&str>,
+        source: SourceClock,
+        record: &RecordFacts,
+    ) -> Option<usize> {
         let is_registered = |site_id: &&str| self.registry.sites.contains_key(*site_id);
         let site_id = site_id.filter(is_registered)?;
         let index = self
             .find(site_id)
-            .or_else(|| self.add_registered(site_id, source))?;
-        self.sites[index].counts_rejects().then_some(index)
+            .or_else(|| self.add_registered(site_id, source, record))?;
+        let state = &self.sites[index];
+        let counts = state.counts_rejects() && !state.begins_after(record.source, record.offset);
+        counts.then_some(index)
     }
 
     fn count_reject(

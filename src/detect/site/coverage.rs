@@ -1,6 +1,8 @@
-//! Records that a site's loaded state accounts for.
+//! Records that a site's loaded state accounts for, and those from before its beginning.
 
 use super::SiteState;
+use super::beginning::Beginning;
+use super::triggers::lacking::NOT_KNOWN;
 use crate::detect::completeness::Completeness;
 use crate::detect::window::segments::Segments;
 use crate::domain::event::SourceClock;
@@ -56,5 +58,29 @@ impl SiteState {
             true => u32::MAX,
             false => completeness.complete_from(self.clock()),
         }
+    }
+
+    /// True if a record came before the site was registered.
+    pub(crate) fn begins_after(&self, source: usize, offset: i64) -> bool {
+        let beginning = self.beginning.as_ref();
+        beginning.is_some_and(|beginning| beginning.is_after(source, offset))
+    }
+
+    /// Begins at a position: counts that reach back before it lack visitors. The position is
+    /// stored already, or will be.
+    pub(crate) fn begin_at(&mut self, beginning: Box<Beginning>) {
+        let kept_from = match self.clock() {
+            SourceClock::Log => self.window.kept_from().max(beginning.log_from),
+            // Known from its first webhook on, or sooner.
+            SourceClock::Live => match (self.window.kept_from(), beginning.live_from) {
+                (0, from) => from,
+                (NOT_KNOWN, _) => NOT_KNOWN,
+                (since, 0) => since,
+                (since, from) => since.min(from),
+            },
+        };
+        self.window.set_kept_from(kept_from);
+        self.beginning = Some(beginning);
+        self.stored_parts = self.stored_parts.max(1);
     }
 }

@@ -50,6 +50,8 @@ mod moving;
 pub(crate) mod site_outcome;
 /// Records that a loaded state accounts for.
 mod coverage;
+/// Beginnings of sites that were registered while their partition was read.
+pub(crate) mod beginning;
 /// Notes of events, for the rules that look back further than the windows.
 mod noting;
 /// Errors and rejected records.
@@ -76,6 +78,7 @@ use crate::domain::goal_renames::GoalRenames;
 use crate::domain::id::NotificationId;
 use crate::domain::registry::Site;
 use crate::domain::site::SiteId;
+use beginning::Beginning;
 use cap::MinuteCaps;
 use episode_rows::EpisodeRows;
 use every::EveryCounters;
@@ -153,6 +156,8 @@ pub(crate) struct SiteState {
     /// For each source, the offset up to which episodes were already decided; `None` if no state
     /// was loaded.
     pub(crate) covered: Option<Box<[i64]>>,
+    /// Where the site was registered, if its partition was read before.
+    pub(crate) beginning: Option<Box<Beginning>>,
     /// Sources in which the site had events, a bit each: only their records can be missing.
     sources: u64,
     pub(crate) site: Arc<Site>,
@@ -199,6 +204,7 @@ impl SiteState {
             saved_at_ms: 0,
             stored_parts: 0,
             covered: None,
+            beginning: None,
             latest: LatestVisitors::default(),
             sources: 0,
             goals: Box::default(),

@@ -12,7 +12,8 @@
 //!                  "webhooks":["wh_…"],"created_at_ms":1772020791240,"body":{…}}],
 //!  "rows":[{"id":"…","event":"visitor_spike","trigger":{…},"webhooks":["wh_…"],
 //!           "started_at":1772020791,"peak":512,"threshold":500,"notification":"evt_…"}],
-//!  "hour":{"at":492228,"events":4120,"goals":{"Signup":3}},"goals":{"goal_…":"Signup"}}
+//!  "hour":{"at":492228,"events":4120,"goals":{"Signup":3}},"goals":{"goal_…":"Signup"},
+//!  "beginning":{"offsets":{"analytics.events":4000},"live_from":1771000000,"log_from":0}}
 //! ```
 //!
 //! A trigger of which nothing is stored is armed. A record without one still matters for its
@@ -26,6 +27,8 @@ pub(crate) mod row;
 mod decision;
 /// Counts of an hour.
 pub(crate) mod hour;
+/// The beginning of a site.
+pub(crate) mod beginning;
 
 use std::collections::BTreeMap;
 
@@ -37,6 +40,7 @@ use crate::detect::notification::Decision;
 use crate::domain::event::EventType;
 use crate::domain::id::{GoalId, WebhookId};
 use crate::domain::site::SiteId;
+use beginning::StoredBeginning;
 pub(crate) use decision::StoredDecision;
 use hour::StoredHour;
 use trigger::{AnyTrigger, FirstTrigger};
@@ -133,6 +137,8 @@ pub(crate) struct StoredState {
     pub(crate) rows: Vec<Box<RawValue>>,
     /// Counts of the hour that goes on; absent if there are none.
     pub(crate) hour: Option<StoredHour>,
+    /// Where the site was registered, if its partition was read before.
+    pub(crate) beginning: Option<StoredBeginning>,
     /// Fields that only a newer version knows.
     pub(crate) foreign: BTreeMap<String, Box<RawValue>>,
 }
@@ -177,6 +183,7 @@ impl StoredState {
             unconfirmed: Vec::new(),
             rows: Vec::new(),
             hour: None,
+            beginning: None,
             foreign: BTreeMap::new(),
         }
     }
@@ -231,6 +238,7 @@ impl StoredState {
 
     fn write_head<'a>(&'a self, map: &mut BTreeMap<&'a str, Box<RawValue>>) {
         map.extend(self.goes_by.map(|clock| ("goes_by", raw(&clock))));
+        map.extend(self.beginning.as_ref().map(|one| ("beginning", raw(one))));
         map.extend(self.first_event.map(|second| ("first_event", raw(&second))));
         map.extend(
             self.window_seconds
@@ -284,6 +292,7 @@ impl StoredState {
         state.goals = take_known(&mut map, "goals").unwrap_or_default();
         state.hour = take_known(&mut map, "hour");
         state.goes_by = take_known(&mut map, "goes_by");
+        state.beginning = take_known(&mut map, "beginning");
         state.foreign = map;
         Ok(state)
     }
@@ -299,6 +308,12 @@ impl StoredState {
         self.unconfirmed.extend(part.unconfirmed);
         self.rows.extend(part.rows);
         self.hour = self.hour.take().or(part.hour);
+    }
+
+    /// True if nothing is known of the site but its beginning: every other state says by which
+    /// clock the site goes.
+    pub(crate) fn is_only_beginning(&self) -> bool {
+        self.beginning.is_some() && self.goes_by.is_none()
     }
 
     /// True if it holds something that only a newer version knows.

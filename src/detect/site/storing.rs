@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::episode_rows::EpisodeRows;
+use super::state_record::beginning::StoredBeginning;
 use super::state_record::hour::StoredHour;
 use super::state_record::{StateRecord, StoredClock, StoredState};
 use super::triggers::SiteTriggers;
@@ -100,11 +101,15 @@ impl SiteState {
     pub(crate) fn go_by_log(&mut self, resources: &mut PartitionResources) {
         self.release(resources);
         let (stored_parts, dirty) = (self.stored_parts, self.dirty);
+        let beginning = self.beginning.take();
         let unconfirmed = std::mem::take(&mut self.unconfirmed);
         let rows = std::mem::take(&mut self.rows);
         *self = Self::new(Arc::clone(&self.site), false, 0, &mut resources.segments);
         (self.stored_parts, self.dirty) = (stored_parts, dirty);
         (self.unconfirmed, self.rows) = (unconfirmed, rows);
+        if let Some(beginning) = beginning {
+            self.begin_at(beginning);
+        }
     }
 
     /// Notes that events were missed until now: nothing that is known of visitors and of the latest
@@ -132,6 +137,7 @@ impl SiteState {
     pub(crate) fn store(
         &mut self,
         covered: BTreeMap<String, i64>,
+        beginning: Option<StoredBeginning>,
         segments: &mut Segments,
     ) -> Vec<StateRecord> {
         self.sync_latest();
@@ -142,6 +148,7 @@ impl SiteState {
             (false, true) => StoredClock::Live,
             (false, false) => StoredClock::Log,
         });
+        stored.beginning = beginning;
         stored.triggers = self.triggers.stored(now);
         stored.window_seconds = Some(self.window.longest());
         stored.kept_from = Some(self.window.kept_from()).filter(|from| *from > 0);

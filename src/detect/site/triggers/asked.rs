@@ -94,7 +94,7 @@ fn subscriber(webhook: &Subscription, options: NoticeOptions) -> Subscriber {
 }
 
 /// Makes the rule of a condition that nobody asked for before.
-pub(super) fn new_rule(condition: &Condition, known_since: u32, active_ms: i64) -> Rule {
+pub(super) fn new_rule(condition: &Condition, known_since: u32) -> Rule {
     match condition {
         Condition::VisitorSpike(settings) => Rule::Spike(SpikeRule {
             settings: *settings,
@@ -104,7 +104,7 @@ pub(super) fn new_rule(condition: &Condition, known_since: u32, active_ms: i64) 
             settings: *settings,
             length: None,
             known_since,
-            active_since: u32::try_from(active_ms.div_euclid(1_000)).unwrap_or(0),
+            active_since: 0,
         }),
         Condition::Errors(ErrorSettings::ErrorEvents {
             count,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::asked::{conditions, count_subscribers, name_trigger, new_rule, window_lengths};
 use super::evaluation::EpisodeChange;
-use super::subscriber::Subscriber;
+use super::subscriber::{Subscriber, active_since};
 use super::trigger::Trigger;
 use super::{SiteTriggers, TriggerNeeds};
 use crate::detect::site::condition::{Condition, CountSettings};
@@ -63,10 +63,13 @@ impl SiteTriggers {
                 Rule::Spike(rule) => {
                     rule.length = length_of(rule.settings.window_seconds).unwrap_or_default()
                 }
-                Rule::Drop(rule) if !rule.settings.is_long() => {
-                    rule.length = length_of(rule.settings.window_seconds);
+                Rule::Drop(rule) => {
+                    rule.active_since = active_since(&trigger.subscribers);
+                    if !rule.settings.is_long() {
+                        rule.length = length_of(rule.settings.window_seconds);
+                    }
                 }
-                Rule::Drop(_) | Rule::Count(_) | Rule::Silence(_) => {}
+                Rule::Count(_) | Rule::Silence(_) => {}
             }
             self.list.push(trigger);
         }
@@ -241,9 +244,8 @@ impl Trigger {
         known_since: u32,
         segments: &mut Segments,
     ) -> Self {
-        let active_ms = subscribers.iter().map(|one| one.since_ms).min().unwrap_or(0);
         let mut trigger = Self {
-            rule: new_rule(&condition, known_since, active_ms),
+            rule: new_rule(&condition, known_since),
             condition,
             state: TriggerState::Armed,
             subscribers,

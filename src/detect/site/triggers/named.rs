@@ -77,7 +77,7 @@ impl SiteTriggers {
 fn named_trigger(site: &Site, event: EventType, condition: &Condition, settings: &CountSettings) -> Trigger {
     let mut trigger = Trigger {
         condition: condition.clone(),
-        rule: new_rule(condition, 0, 0),
+        rule: new_rule(condition, 0),
         state: TriggerState::Armed,
         subscribers: Vec::new(),
         is_due: false,

@@ -124,7 +124,7 @@ fn store_episode(episode: Episode) -> StoredEpisode {
 }
 
 fn from_stored(stored: StoredTrigger, now: u32) -> Trigger {
-    let mut rule = new_rule(&stored.condition, stored.known_since.unwrap_or(now), 0);
+    let mut rule = new_rule(&stored.condition, stored.known_since.unwrap_or(now));
     if let Rule::Silence(rule) = &mut rule {
         (rule.last, rule.watched_from) = (stored.last, stored.known_since);
     }

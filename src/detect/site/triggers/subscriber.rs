@@ -45,3 +45,9 @@ impl Subscriber {
         }
     }
 }
+
+/// The second at which the first of these webhooks was made or switched on.
+pub(super) fn active_since(subscribers: &[Subscriber]) -> u32 {
+    let since_ms = subscribers.iter().map(|one| one.since_ms).min();
+    u32::try_from(since_ms.unwrap_or(0).div_euclid(1_000)).unwrap_or(0)
+}
