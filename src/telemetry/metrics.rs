@@ -65,7 +65,9 @@ macro_rules! families {
 }
 
 families! {
-    /// Source records read, by result.
+    /// Source records read, by result. An event of a source that is not keyed by site is read
+    /// twice: `route` counts it under its source, and the detector under the topic `events`, where
+    /// alone it is `stale` or `replayed`. Sums over all sources leave that topic out.
     events: IntCounterVec "events_total" ["source", "result"]
         => "Nothing arrives: `counted` stands still. Much `unregistered` is normal where many sites have no webhook.";
     /// Source records that could not be read, by reason.
@@ -75,7 +77,8 @@ families! {
     miskeyed_records: IntCounterVec "miskeyed_records_total" ["source"]
         => "Above zero, a producer does not key its records by site: counts of such sites are split over partitions.";
     /// Source records whose own timestamp was replaced by the record's time because it was more
-    /// than 24 hours older, or in another unit than milliseconds.
+    /// than 24 hours older, or in another unit than milliseconds. Those of sources that are not
+    /// keyed by site count under the topic `events`.
     clock_skew: IntCounterVec "clock_skew_total" ["source"]
         => "Above zero, a producer sends wrong or very late timestamps: the log names the source and the unit, `bellwether sources inspect` shows events.";
     /// 1 while a source delivers no record though it should; drops and silences wait then.
