@@ -72,7 +72,7 @@ async fn a_webhook_of_a_site_that_is_being_deleted_registers_it(pool: PgPool) {
         deleting.commit().await.expect("committed");
     };
     let webhook = json!({"url": "https://example.com/hook", "events": ["goal_completion"]});
-    let created = api.send("POST", &format!("{SITE}/webhooks"), Some(webhook));
+    let created = api.send("POST", "/api/sites/example.com/webhooks", Some(webhook));
     let (created, ()) = tokio::join!(created, deleted);
     assert_eq!(created.status, 201, "{}", created.body);
 }
