@@ -70,6 +70,11 @@ impl OffsetTracker {
         self.open.insert(offset)
     }
 
+    /// Notes that the partition has no more records before `position` than were read.
+    pub(crate) fn pass_over(&mut self, position: i64) {
+        self.last = self.last.max(Some(position.saturating_sub(1)));
+    }
+
     /// True if `offset` was read and nothing remains to be done for it. A partition that comes back
     /// is read again from its committed offset, and records that were completed beyond that are not
     /// worked on twice.

@@ -12,6 +12,7 @@ impl Intake {
         }
         let now_ms = clock::now_ms();
         self.session.show_last_poll(now_ms);
+        self.pass_over_removed(now_ms);
         let mut open_offsets = 0;
         let mut lags = vec![ConsumerLag::default(); self.settings.topics.len()];
         for (at, partition) in &self.partitions {

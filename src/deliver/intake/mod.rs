@@ -56,6 +56,8 @@ mod raw;
 pub(super) mod dead_letters;
 /// Gauges of a thread.
 mod gauges;
+/// Records that were removed before they were read.
+mod missed;
 
 /// Longest time parked, and so the latest that a rebalance or a missed wake-up is noticed.
 const PARK_TIMEOUT: Duration = Duration::from_millis(10);
@@ -118,6 +120,8 @@ struct Intake {
     /// Held by each unreadable record whose dead letter is not acknowledged.
     unpublished: Arc<()>,
     epochs: u64,
+    /// How many records of each topic were missed when it was last told.
+    missed_told: Vec<u64>,
     unreadable_logged: Throttle,
     clamped_logged: Throttle,
 }
@@ -146,6 +150,7 @@ pub(crate) fn run(member: GroupMember, settings: IntakeSettings, links: IntakeLi
         has_announced: false,
         unpublished: Arc::default(),
         epochs: 0,
+        missed_told: Vec::new(),
         unreadable_logged: Throttle::default(),
         clamped_logged: Throttle::default(),
     };

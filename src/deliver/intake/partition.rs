@@ -13,7 +13,7 @@ use super::raw::IntakeRecord;
 use crate::dispatch::offsets::OffsetTracker;
 use crate::kafka::member::{GroupMember, MemberContext};
 use crate::kafka::session::lag::ConsumerLag;
-use crate::kafka::session::removed::{removed_between, report_removed};
+use crate::kafka::session::removed::{RemovalWatch, removed_between, report_removed};
 use crate::kafka::topic_partition::TopicPartition;
 use crate::telemetry::Metrics;
 
@@ -78,6 +78,7 @@ pub(super) struct IntakePartition {
     /// Range that may be sent without asking; none for a tier.
     pub(super) unasked: Option<UnaskedSends>,
     pub(super) position: ReadPosition,
+    removals: RemovalWatch,
     /// True if a record of a newer version was read: nothing after it is read.
     pub(super) is_held: bool,
 }
@@ -105,6 +106,7 @@ impl IntakePartition {
             suspects,
             unasked,
             position,
+            removals: RemovalWatch::default(),
             is_held: false,
         }
     }
@@ -142,6 +144,18 @@ impl IntakePartition {
         self.ready.swap(false, Ordering::Acquire)
     }
 
+    /// Passes over records that were removed, and behind which none has come yet. Counts and logs
+    /// them.
+    pub(super) fn pass_over_removed(&mut self, at: TopicPartition, member: &GroupMember, metrics: &Metrics) {
+        let next = self.position.next;
+        let removed = self.removals.look(next, member.cached_beginning(at));
+        if removed > 0 {
+            report_removed(metrics, member.topic(at.topic), at, next, removed);
+            self.position.next = next.saturating_add_unsigned(removed);
+            self.tracker.pass_over(self.position.next);
+        }
+    }
+
     /// Reads the records of a turn from the partition `at`. Returns `true` if there may be more at
     /// once.
     pub(super) fn read_turn(
@@ -153,7 +167,9 @@ impl IntakePartition {
     ) -> KafkaResult<bool> {
         let topic = &**member.topic(at.topic);
         for _ in 0..TURN_SIZE {
-            let message = match self.queue.poll(Duration::ZERO) {
+            let polled = self.queue.poll(Duration::ZERO);
+            self.removals.note_read(polled.is_some());
+            let message = match polled {
                 None => return Ok(false),
                 Some(Err(KafkaError::PartitionEOF(_))) => continue,
                 Some(Err(error)) => {

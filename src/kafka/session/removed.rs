@@ -36,9 +36,63 @@ pub(crate) fn report_removed(metrics: &Metrics, topic: &str, at: TopicPartition,
     }
 }
 
+/// Watch for records that are removed before they are read while no other one comes behind them.
+#[derive(Debug, Default)]
+pub(crate) struct RemovalWatch {
+    /// Position at which the last look found something removed.
+    found_at: Option<i64>,
+    /// All that was fetched has been read, as was seen since the last look.
+    is_drained: bool,
+}
+
+impl RemovalWatch {
+    /// Notes an attempt to read, which found nothing or a record.
+    pub(crate) fn note_read(&mut self, has_record: bool) {
+        self.is_drained = !has_record;
+    }
+
+    /// Counts the records from `next`, the offset that is expected, up to the partition's
+    /// `beginning`, once two looks in a row have found the same. One look proves nothing: a record
+    /// that was fetched before its removal may be on its way. They must be some time apart.
+    pub(crate) fn look(&mut self, next: i64, beginning: Option<i64>) -> u64 {
+        let is_drained = std::mem::take(&mut self.is_drained);
+        let beginning = beginning.filter(|_| is_drained).unwrap_or(next);
+        let removed = u64::try_from(beginning - next).unwrap_or(0);
+        let found_before = self.found_at.take();
+        if removed > 0 && found_before != Some(next) {
+            self.found_at = Some(next);
+            return 0;
+        }
+        removed
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn removals_are_found_twice_before_they_count() {
+        let mut watch = RemovalWatch::default();
+        let mut look = |was_empty: Option<bool>, next, beginning| {
+            if let Some(was_empty) = was_empty {
+                watch.note_read(!was_empty);
+            }
+            watch.look(next, beginning)
+        };
+        assert_eq!(look(Some(true), 0, Some(20)), 0);
+        assert_eq!(look(Some(true), 0, Some(20)), 20);
+        // It goes on at the beginning.
+        assert_eq!(look(Some(true), 20, Some(20)), 0);
+        assert_eq!(look(Some(true), 20, Some(25)), 0);
+        assert_eq!(look(Some(false), 22, Some(25)), 0, "a record came");
+        assert_eq!(look(Some(true), 22, Some(25)), 0);
+        assert_eq!(look(None, 22, Some(25)), 0, "nobody has read since");
+        assert_eq!(look(Some(true), 22, Some(25)), 0);
+        assert_eq!(look(Some(true), 22, Some(30)), 8);
+        assert_eq!(look(Some(true), 30, None), 0);
+        assert_eq!(look(Some(true), 30, Some(0)), 0, "made anew");
+    }
 
     #[test]
     fn a_gap_above_the_beginning_is_no_loss() {
