@@ -3,9 +3,11 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
+use chrono::{DateTime, Utc};
 use futures_util::FutureExt as _;
 use serde_json::{Map, Value};
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 use crate::domain::delivery::{DeliveryStatus, Origin};
 use crate::domain::event::EventType;
@@ -62,7 +64,7 @@ async fn retry_once(
     let (asked, _) = found.ok_or_else(|| Problem::not_found("delivery"))?;
     refuse_fields(body)?;
     sendable?;
-    check_delivery(&asked)?;
+    check_delivery(&mut tx, &asked, now).await?;
     if resends::waiting(&mut tx, webhook).await? >= MAX_WAITING {
         let detail = format!("{MAX_WAITING} deliveries of this webhook wait already. Try again later.");
         return Err(not_sendable(detail));
@@ -123,7 +125,12 @@ pub(super) async fn check_webhook(
     }
 }
 
-fn check_delivery(asked: &StoredDelivery) -> Result<(), Problem> {
+/// Refuses a delivery that cannot be sent again. One that is overdue ends here.
+async fn check_delivery(
+    conn: &mut PgConnection,
+    asked: &StoredDelivery,
+    now: DateTime<Utc>,
+) -> Result<(), Problem> {
     if asked.event_type == EventType::Test.as_str() {
         return Err(not_sendable(
             "A test is not sent again. Send a new one with POST …/test.",
@@ -133,17 +140,31 @@ fn check_delivery(asked: &StoredDelivery) -> Result<(), Problem> {
         .status
         .parse()
         .is_ok_and(|status: DeliveryStatus| status.is_finished());
-    if !is_finished {
-        let detail = format!(
+    if !is_finished && !end_overdue(conn, asked, now).await? {
+        let mut detail = format!(
             "The delivery is `{}`: it is not finished, and will be sent anyway.",
             asked.status
         );
+        if asked.parked_reason.is_none() {
+            detail.push_str(" If it is not within an hour of its due time, ask again.");
+        }
         return Err(not_sendable(detail));
     }
     if asked.payload.is_none() {
         return Err(not_sendable("What this delivery said is not stored any more."));
     }
     Ok(())
+}
+
+/// Ends a delivery if it is overdue. Returns false if it is not.
+async fn end_overdue(
+    conn: &mut PgConnection,
+    asked: &StoredDelivery,
+    now: DateTime<Utc>,
+) -> Result<bool, sqlx::Error> {
+    let webhook = WebhookId::from_uuid(asked.webhook_id);
+    let next = Uuid::from_u128(asked.id.as_u128().saturating_add(1));
+    Ok(resends::end_overdue(conn, webhook, asked.id..next, now).await? > 0)
 }
 
 fn not_sendable(detail: impl Into<String>) -> Problem {

@@ -56,10 +56,7 @@ pub(super) async fn go_on(
     let mut counts = RecoveryCounts::default();
     let mut due_at = now;
     if !progress.is_counted {
-        let (missed, last) = resends::count_missed(&mut tx, span, progress.counted_to).await?;
-        counts.total = missed;
-        progress.counted_to = last;
-        progress.is_counted = last.is_none();
+        counts.total = count_some(&mut tx, span, &mut progress).await?;
     } else if !progress.is_queued {
         if resends::waiting(&mut tx, webhook).await? >= MOST_WAITING {
             due_at = now + LOOK_AGAIN;
@@ -74,6 +71,28 @@ pub(super) async fn go_on(
     }
     jobs::advance(&mut tx, job.id, &progress, counts, due_at).await?;
     Ok(tx.commit().await?)
+}
+
+/// Counts a part of what the span has missed. What is overdue comes first: it is cancelled, and so
+/// is missed.
+async fn count_some(
+    connection: &mut PgConnection,
+    span: MissedSpan,
+    progress: &mut RecoveryProgress,
+) -> anyhow::Result<i64> {
+    if progress.counted_to.is_none() {
+        let ended = resends::end_overdue(connection, span.webhook, span.ids(), clock::now()).await?;
+        if ended > 0 {
+            tracing::warn!(webhook.id = %span.webhook, deliveries = ended, "a recovery takes up what is overdue");
+        }
+        if i64::try_from(ended)? >= resends::STEP {
+            return Ok(0);
+        }
+    }
+    let (missed, last) = resends::count_missed(connection, span, progress.counted_to).await?;
+    progress.counted_to = last;
+    progress.is_counted = last.is_none();
+    Ok(missed)
 }
 
 /// Queues the next deliveries of the span, but for those that the webhook got since or will get.

@@ -13,7 +13,7 @@
 //! - On `Resume::Hold` it asks again at that time, or earlier when it likes.
 
 use crate::dispatch::record::NextAttempt;
-use crate::domain::delivery::{DeliveryStatus, FailureReason};
+use crate::domain::delivery::{DeliveryStatus, FailureReason, LATE_AFTER};
 
 /// State of a delivery in Postgres. Times are milliseconds since the Unix epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +33,14 @@ pub(crate) struct DeliveryProgress {
     pub(crate) first_attempt_at_ms: Option<i64>,
     /// The attempt that an owner had running when it gave the partition away.
     pub(crate) claim: Option<ClaimedAttempt>,
+}
+
+impl DeliveryProgress {
+    /// True if its attempt is due for so long that somebody may be about to take it for overdue.
+    pub(crate) fn is_late(&self, now_ms: i64) -> bool {
+        let due_ms = self.next_retry_at_ms.max(self.claim.map(|claim| claim.until_ms));
+        due_ms.is_none_or(|due_ms| now_ms.saturating_sub(due_ms) > LATE_AFTER.num_milliseconds())
+    }
 }
 
 /// A running attempt, written down by the owner that handed its partition over.

@@ -1,6 +1,16 @@
 //! The words of a delivery: one notification for one webhook.
 
+use chrono::TimeDelta;
+
 use super::words::words;
+
+/// Time after its due time from which a delivery that waits nowhere in Postgres may be sent again:
+/// Kafka may have lost its record.
+pub(crate) const OVERDUE_AFTER: TimeDelta = TimeDelta::hours(1);
+/// Time after its due time from which a record is not sent any more, but waits in Postgres first,
+/// so that nobody takes it for overdue meanwhile. The rest of [`OVERDUE_AFTER`] is for what was
+/// begun before, and for clocks that differ.
+pub(crate) const LATE_AFTER: TimeDelta = TimeDelta::minutes(30);
 
 words! {
     /// State of a delivery.
@@ -37,6 +47,8 @@ words! {
         Deleted = "deleted",
         /// The recovery that asked for it was cancelled.
         Withdrawn = "withdrawn",
+        /// It did not come from Kafka within an hour of its due time, and was asked for again.
+        Overdue = "overdue",
         /// Postgres refused what became of it.
         Unrecordable = "unrecordable",
     }

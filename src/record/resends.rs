@@ -5,11 +5,13 @@
 //! notification once, whatever other recoveries of the webhook do, and no matter which process goes
 //! on with it. Each step holds the row of the webhook, so that steps take turns.
 
+use std::ops::Range;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::domain::delivery::{FailureReason, Origin};
+use crate::domain::delivery::{FailureReason, OVERDUE_AFTER, Origin};
 use crate::domain::health::ParkReason;
 use crate::domain::id::{DeliveryId, JobId, NotificationId, WebhookId, uuid_floor};
 use crate::domain::site::SiteId;
@@ -157,6 +159,11 @@ pub(crate) struct MissedSpan {
 }
 
 impl MissedSpan {
+    /// Ids of the span, the end not in it.
+    pub(crate) fn ids(self) -> Range<Uuid> {
+        self.first()..self.end()
+    }
+
     /// The lowest id of the span.
     fn first(self) -> Uuid {
         uuid_floor(self.since.timestamp_millis())
@@ -166,6 +173,40 @@ impl MissedSpan {
     fn end(self) -> Uuid {
         uuid_floor(self.until.timestamp_millis().saturating_add(1))
     }
+}
+
+/// Cancels deliveries with these ids, [`STEP`] at most, that are overdue: not finished, due for
+/// [`OVERDUE_AFTER`], and without a row of `parked`. Should Kafka still have the record of one, it
+/// is not sent any more. Returns how many were cancelled. Needs a transaction.
+pub(crate) async fn end_overdue(
+    conn: &mut PgConnection,
+    webhook: WebhookId,
+    ids: Range<Uuid>,
+    now: DateTime<Utc>,
+) -> Result<u64, sqlx::Error> {
+    plan_for_values(conn).await?;
+    let ended = sqlx::query!(
+        "with overdue as (
+             select id from deliveries
+             where webhook_id = any(array[$1::uuid]) and status in ('pending', 'retrying') and id >= $2 and id < $3
+               and parked_reason is null and greatest(next_retry_at, claimed_until, updated_at) < $4
+               and not exists (select from parked where delivery_id = deliveries.id)
+             order by webhook_id desc, id limit $5 for no key update skip locked
+         )
+         update deliveries
+         set status = 'cancelled', failure_reason = $6, next_retry_at = null, updated_at = now()
+         from overdue where deliveries.id = overdue.id and status in ('pending', 'retrying')
+           and deliveries.id >= $2 and deliveries.id < $3",
+        webhook.uuid(),
+        ids.start,
+        ids.end,
+        now - OVERDUE_AFTER,
+        STEP,
+        FailureReason::Overdue.as_str()
+    )
+    .execute(conn)
+    .await?;
+    Ok(ended.rows_affected())
 }
 
 /// A delivery that its webhook did not get.

@@ -148,7 +148,7 @@ families! {
         => "After a gap: counts are lower bounds, on which no drop fires and no spike arms again.";
     /// Records that Kafka removed before they were read. They are lost.
     records_missed: IntCounterVec "records_missed_total" ["topic"]
-        => "Above zero, records are lost: retention is shorter than the time nobody read.";
+        => "Above zero, records are lost: retention is shorter than the time nobody read. An hour after their due time, `recover` sends the retries among them.";
     /// Retention of the topic in seconds; 0 means unlimited.
     topic_retention: GaugeVec "topic_retention_seconds" ["topic"]
         => "Compare with `consumer_behind_seconds`: at half of it, raise the retention.";

@@ -154,6 +154,7 @@ pub(super) fn given_up(reason: &str) -> &'static str {
         Ok(FailureReason::Disabled) => "the webhook was off",
         Ok(FailureReason::Deleted) => "the webhook was deleted",
         Ok(FailureReason::Withdrawn) => "sending again was stopped",
+        Ok(FailureReason::Overdue) => "its next try did not come in time, so another delivery took its place",
         Ok(FailureReason::Unrecordable) => "what your server answered could not be recorded",
         Err(_) => "it was cancelled",
     }

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use rdkafka::Message as _;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::support::goal_stage::{GoalStage, SITE};
 use crate::support::receiver::Answer;
-use crate::support::{eventually, http};
+use crate::support::{eventually, http, kafka};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 const SECRET: &str = "a-rather-plain-secret-of-mine";
@@ -126,6 +127,7 @@ impl GoalStage {
 const ALL: &str = "2020-01-01T00:00:00Z";
 /// No delay, so that one attempt is all.
 const ONE_RETRY: [(&str, &str); 1] = [("webhooks.retry_schedules", "{default=[\"1s\"]}")];
+const SLOW_RETRY: [(&str, &str); 1] = [("webhooks.retry_schedules", "{default=[\"8s\"]}")];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_test_is_sent_now_signed_and_recorded() {
@@ -594,4 +596,96 @@ async fn a_recovery_goes_on_after_a_kill_within_the_rate() {
     println!("{} repeated by the kill", all - deliveries.len());
     // In flight, or answered and not yet written.
     assert!(all - deliveries.len() <= 200, "{all}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn overdue_deliveries_are_sent_again_and_never_twice() {
+    let mut stage = stage(&SLOW_RETRY, json!({"failure_threshold": 100})).await;
+    stage.receiver.answer("hook", |_| Answer::status(500));
+    for number in 0..6 {
+        stage.goal(&format!("goal {number}")).await;
+    }
+    stage
+        .count_is("select count(*) from deliveries where status = 'retrying'", 6)
+        .await;
+    let waiting = stage.get("/deliveries?status=retrying").await;
+    let one = waiting["data"][0]["id"].as_str().unwrap().to_owned();
+    let retry = format!("/deliveries/{one}/retry");
+    let refused = stage.post(&retry, json!({}), StatusCode::CONFLICT).await;
+    let detail = refused["detail"].as_str().unwrap();
+    assert!(detail.contains("within an hour of its due time"), "{detail}");
+    stage.process.terminate();
+    assert!(stage.process.ended(TIMEOUT).await.success());
+    // Half of the records are lost, the others come late.
+    let (group, tier) = (
+        stage.deployment.topic("deliver"),
+        stage.deployment.topic("retry.8s"),
+    );
+    let records = kafka::read_all(&tier);
+    assert_eq!(records.len(), 6);
+    kafka::delete_before(&tier, records[0].partition(), 3).await;
+    sqlx::query(
+        "update deliveries set next_retry_at = now() - interval '2 h', updated_at = now() - interval '2 h'",
+    )
+    .execute(stage.pool())
+    .await
+    .unwrap();
+    stage.process = stage.deployment.serve(&["--roles", "api"]).await;
+    stage.post(&retry, json!({}), StatusCode::ACCEPTED).await;
+    let job = stage.recover(json!({"since": ALL})).await;
+    stage.job_is(&job, json!({"total": 6})).await;
+    stage
+        .count_is(
+            "select count(*) from parked where reason in ('resend', 'recover')",
+            6,
+        )
+        .await;
+    stage.process.terminate();
+    assert!(stage.process.ended(TIMEOUT).await.success());
+    stage.receiver.answer("hook", |_| Answer::status(200));
+    stage.process = stage.deployment.serve(&[]).await;
+    stage
+        .job_is(&job, json!({"status": "finished", "sent": 5, "skipped": 1}))
+        .await;
+    let missed = format!("bellwether_records_missed_total{{topic=\"{tier}\"}}");
+    stage.process.metric_is(&missed, 3.0).await;
+    eventually("the late records are done", TIMEOUT, || async {
+        (kafka::uncommitted(&group, &tier) == 0).then_some(())
+    })
+    .await;
+    assert_eq!(stage.receiver.received("hook").len(), 12);
+    stage
+        .count_is(
+            "select count(*) from deliveries where failure_reason = 'overdue' and status = 'cancelled'",
+            6,
+        )
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_comes_late_from_kafka_is_sent_by_itself() {
+    let mut stage = stage(&SLOW_RETRY, json!({"failure_threshold": 100})).await;
+    stage.receiver.answer("hook", |_| Answer::status(500));
+    stage.goal("late").await;
+    stage.receiver.wait_for("hook", 1).await;
+    stage
+        .count_is("select count(*) from deliveries where status = 'retrying'", 1)
+        .await;
+    stage.process.terminate();
+    assert!(stage.process.ended(TIMEOUT).await.success());
+    let made_late = sqlx::query(
+        "update deliveries set next_retry_at = now() - interval '2 h', updated_at = now() - interval '2 h'
+         where status = 'retrying'",
+    );
+    assert_eq!(made_late.execute(stage.pool()).await.unwrap().rows_affected(), 1);
+    stage.receiver.answer("hook", |_| Answer::status(200));
+    stage.process = stage.deployment.serve(&[]).await;
+    stage
+        .count_is(
+            "select count(*) from deliveries where status = 'delivered' and attempts = 2",
+            1,
+        )
+        .await;
+    stage.count_is("select count(*) from parked", 0).await;
+    assert_eq!(stage.receiver.received("hook").len(), 2);
 }

@@ -182,12 +182,22 @@ impl Deliverer {
     pub(super) fn answer(&mut self, question: Question, progress: Option<DeliveryProgress>) {
         let Question { mut work, purpose } = question;
         let (attempt, is_row) = (work.record.attempt, work.parked().is_some());
-        let decision = resume(attempt, is_row, progress.as_ref(), clock::now_ms());
+        let now_ms = clock::now_ms();
+        let decision = resume(attempt, is_row, progress.as_ref(), now_ms);
         if let Resume::Send { possible_repeat } = decision {
             let Some((held, purpose)) = self.hold_if_unowned(work, purpose) else {
                 return;
             };
             work = held;
+            // Its row of `parked` is refused if another delivery has taken its place meanwhile.
+            let is_late = !is_row && progress.is_some_and(|known| known.is_late(now_ms));
+            if is_late && !self.backlog.is_full(work.record.webhook_id) {
+                if let Purpose::Send(turn) = purpose {
+                    self.end_turn(&work, turn);
+                }
+                let (reason, until_ms) = (ParkReason::Queue, now_ms);
+                return self.record(*work, Settlement::Park { reason, until_ms });
+            }
             work.needs_look_up = false;
             work.read_at = clock::monotonic();
             let possible_repeat = possible_repeat || work.suspect;

@@ -14,8 +14,8 @@ impl Intake {
             let missed = metrics.records_missed.with_label_values(&[topic]).get();
             if missed > std::mem::replace(told, missed) {
                 let text = format!(
-                    "{missed} records of {topic} were removed by Kafka before they were read; deliveries that waited \
-                     in them are not sent by themselves"
+                    "{missed} records of {topic} were removed by Kafka before they were read; what was to be sent \
+                     again is taken up by `recover` an hour after its due time"
                 );
                 self.links.health.notice(&format!("missed {topic}"), text, now_ms);
             }

@@ -12,6 +12,7 @@ use crate::deliver::lanes::flow::RequestNumber;
 use crate::dispatch::offsets::Epoch;
 use crate::dispatch::record::{Coordinates, DeliveryRecord};
 use crate::dispatch::tier::Tier;
+use crate::domain::delivery::LATE_AFTER;
 use crate::domain::health::ParkReason;
 use crate::kafka::topic_partition::TopicPartition;
 use crate::record::parked::GivenBackRow;
@@ -117,10 +118,18 @@ impl Work {
         ))
     }
 
+    /// True if it is a record that is due for so long that another delivery may have taken its
+    /// place.
+    fn is_late(&self, now_ms: i64) -> bool {
+        let late_ms = now_ms.saturating_sub(self.due_at_ms);
+        self.parked().is_none() && late_ms > LATE_AFTER.num_milliseconds()
+    }
+
     /// True if Postgres has to be asked about it before anything is done.
     pub(crate) fn must_be_looked_up(&self, now: Instant, now_ms: i64) -> bool {
         let assignment = self.assignment();
         self.needs_look_up
+            || self.is_late(now_ms)
             || !assignment.is_unbroken(now, now_ms)
             || now.saturating_duration_since(self.read_at) > assignment.max_gap
     }

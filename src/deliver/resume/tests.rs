@@ -155,3 +155,21 @@ fn a_row_that_another_owner_worked_on_ends_or_goes_on_itself() {
         assert_eq!(row(DeliveryStatus::Delivered, attempts, false), Resume::Complete);
     }
 }
+
+#[test]
+fn what_is_due_for_half_an_hour_is_late() {
+    let late_ms = LATE_AFTER.num_milliseconds();
+    let retrying = |next_retry_at_ms, claimed_until_ms: Option<i64>| DeliveryProgress {
+        next_retry_at_ms,
+        claim: claimed_until_ms.map(|until_ms| ClaimedAttempt { attempt: 2, until_ms }),
+        ..progress(DeliveryStatus::Retrying, 1)
+    };
+    assert!(!retrying(Some(NOW), None).is_late(NOW + late_ms));
+    assert!(retrying(Some(NOW), None).is_late(NOW + late_ms + 1));
+    assert!(!retrying(Some(NOW), Some(NOW + 1)).is_late(NOW + late_ms + 1));
+    assert!(retrying(None, Some(NOW)).is_late(NOW + late_ms + 1));
+    assert!(
+        retrying(None, None).is_late(NOW),
+        "nobody knows since when it is due"
+    );
+}

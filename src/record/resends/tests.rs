@@ -48,6 +48,10 @@ async fn looked_at(conn: &mut PgConnection) -> i64 {
         .expect("read");
     let missed = missed(&mut tx, span, None).await.expect("read");
     let counted = count_missed(&mut tx, span, None).await.expect("read");
+    let ended = end_overdue(&mut tx, span.webhook, span.ids(), clock::now())
+        .await
+        .expect("asked");
+    assert_eq!(ended, 0);
     assert!(resent.is_empty() && sent.is_empty() && missed.is_empty());
     assert_eq!(counted, (0, None));
     let read = rows_read(&mut tx, "^deliveries_").await - before;
@@ -86,4 +90,58 @@ async fn resends_are_found_without_reading_a_busy_neighbours(pool: PgPool) {
         .expect("analyzed");
     let read = looked_at(&mut conn).await;
     assert!(read < 100, "{read} rows were read");
+}
+
+#[sqlx::test]
+async fn only_what_is_overdue_and_in_nobodys_hands_ends(pool: PgPool) {
+    let mut conn = pool.acquire().await.expect("a connection");
+    let webhook = WebhookId::from_uuid(Uuid::from_u128(7));
+    let now = clock::now();
+    // Due so many minutes ago, its claim over so many minutes ago, changed so many minutes ago.
+    for (number, status, due, claimed, changed, parked_reason) in [
+        (1_i64, "retrying", Some(61), None, 61, None),
+        (2, "pending", None, Some(61), 62, None),
+        (3, "retrying", Some(61), Some(300), 61, None),
+        (4, "retrying", Some(59), None, 61, None),
+        (5, "retrying", Some(300), Some(59), 300, None),
+        (6, "retrying", Some(300), None, 59, None),
+        (7, "retrying", Some(300), None, 300, Some("circuit")),
+        (8, "failed", Some(300), None, 300, None),
+    ] {
+        sqlx::query(
+            "insert into deliveries (id, notification_id, webhook_id, site_id, event_type, origin, status, created_at,
+                 next_retry_at, claimed_until, claimed_attempt, parked_until, parked_reason, inserted_at, updated_at)
+             select lpad($1::text, 32, '0')::uuid, gen_random_uuid(), $2, 's', 'visitor_spike', 'event', $3, now(),
+                 $4 - make_interval(mins => $5), $4 - make_interval(mins => $6), $6 / $6,
+                 case when $8::text is not null then now() end, $8, now(), $4 - make_interval(mins => $7)",
+        )
+        .bind(number)
+        .bind(webhook.uuid())
+        .bind(status)
+        .bind(now)
+        .bind(due)
+        .bind(claimed)
+        .bind(changed)
+        .bind(parked_reason)
+        .execute(&mut *conn)
+        .await
+        .expect("inserted");
+    }
+    let mut tx = conn.begin().await.expect("begun");
+    let one = Uuid::from_u128(1)..Uuid::from_u128(2);
+    let ended = end_overdue(&mut tx, webhook, one.clone(), now)
+        .await
+        .expect("done");
+    assert_eq!(ended, 1);
+    assert_eq!(end_overdue(&mut tx, webhook, one, now).await.expect("done"), 0);
+    let all = Uuid::nil()..Uuid::max();
+    assert_eq!(end_overdue(&mut tx, webhook, all, now).await.expect("done"), 2);
+    let ended: Vec<String> = sqlx::query_scalar(
+        "select ltrim(replace(id::text, '-', ''), '0') from deliveries
+         where status = 'cancelled' and failure_reason = 'overdue' and next_retry_at is null order by id",
+    )
+    .fetch_all(&mut *tx)
+    .await
+    .expect("read");
+    assert_eq!(ended, ["1", "2", "3"]);
 }
