@@ -50,7 +50,7 @@ pub(super) async fn reveal(
     let id = ids.webhook()?;
     let mut tx = state.write(&site).await?;
     find(&mut tx, &state.keyring, site.id(), id).await?;
-    let stored = secrets::read(&mut tx, &state.keyring, id).await?;
+    let stored = secrets::read(&mut tx, &state.keyring, id).await?.at(clock::now());
     site.write_audit(&mut tx, "webhook.reveal_secret", Some(id.to_string()), None)
         .await?;
     tx.commit().await?;

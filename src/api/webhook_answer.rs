@@ -71,8 +71,8 @@ pub(super) fn masked(webhook: &WebhookRecord) -> Map<String, Value> {
         "retry_schedule": settings.retry_schedule,
         "max_age_seconds": settings.max_age_seconds,
         "external_id": settings.external_id,
-        "paused_until": optional_time(settings.paused_until.filter(|until| *until > clock::now())),
-        "secret_overlap_until": optional_time(webhook.secret_overlap_until),
+        "paused_until": optional_time(still_to_come(settings.paused_until)),
+        "secret_overlap_until": optional_time(still_to_come(webhook.secret_overlap_until)),
         "health": {
             "state": state,
             "reason": reason,
@@ -89,6 +89,11 @@ pub(super) fn masked(webhook: &WebhookRecord) -> Map<String, Value> {
         Value::Object(map) => map,
         _ => Map::new(),
     }
+}
+
+/// The end of what goes on; `None` once it has passed, whether or not it was tidied away yet.
+fn still_to_come(until: Option<DateTime<Utc>>) -> Option<DateTime<Utc>> {
+    until.filter(|until| *until > clock::now())
 }
 
 /// The webhook as answers show it, with the warning that holds as long as its schedule is missing.

@@ -16,7 +16,7 @@ use crate::domain::id::{DeliveryId, NotificationId, NotificationKind, WebhookId}
 use crate::domain::notification::{Notification, NotificationData};
 use crate::domain::sample;
 use crate::domain::time::from_ms;
-use crate::domain::webhook::Webhook;
+use crate::domain::webhook::{NextSecret, Webhook};
 use crate::record::outcomes::{self, AttemptRow, DeliveryFacts, OutcomeRow};
 use crate::record::{secrets, sites, test_limit};
 use crate::{chance, clock};
@@ -100,7 +100,10 @@ async fn prepare(
     let stored = find(conn, &state.keyring, site.id(), id).await?;
     let event = read_event(&BodyObject::root(body), &stored.settings.events)?;
     let secrets = secrets::read(conn, &state.keyring, id).await?;
-    let next = secrets.next.map(|next| next.secret);
+    let next = secrets.next.map(|next| NextSecret {
+        secret: next.secret,
+        overlap_until: next.until,
+    });
     let webhook = stored.into_webhook(site.id().clone(), true, secrets.current, next);
     Ok((webhook, event))
 }

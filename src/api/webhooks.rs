@@ -245,10 +245,8 @@ pub(super) async fn change(
     let before = find(&mut tx, &state.keyring, site.id(), id).await?;
     let mut answered = masked(&before);
     if patch.contains_key(STANDARD_SECRET) {
-        insert_secret(
-            &mut answered,
-            &secrets::read(&mut tx, &state.keyring, id).await?.current,
-        );
+        let stored = secrets::read(&mut tx, &state.keyring, id).await?;
+        insert_secret(&mut answered, &stored.at(now).current);
     }
     let settings = read_patched(&state, &before, &answered, &patch, now)?;
 

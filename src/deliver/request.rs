@@ -95,9 +95,10 @@ impl WebhookRequest {
         let mut add = |name: &str, value: String| headers.push((name.to_owned(), Hidden::from(value)));
         add("Content-Type", rendered.content_type.to_owned());
         add("User-Agent", USER_AGENT.to_owned());
-        let mut standard = signature::standard(&webhook.secret, &id, timestamp, body);
-        add(SIGNATURE, signature::plain(&webhook.secret, body));
-        if let Some(next) = &webhook.next_secret {
+        let (secret, next) = webhook.signers(facts.now_ms);
+        let mut standard = signature::standard(secret, &id, timestamp, body);
+        add(SIGNATURE, signature::plain(secret, body));
+        if let Some(next) = next {
             add(SIGNATURE_NEXT, signature::plain(next, body));
             standard.push(' ');
             standard.push_str(&signature::standard(next, &id, timestamp, body));
@@ -118,7 +119,7 @@ impl WebhookRequest {
             site_id: webhook.site_id.clone(),
             secrets: [&webhook.secret]
                 .into_iter()
-                .chain(&webhook.next_secret)
+                .chain(webhook.next_secret.as_ref().map(|next| &next.secret))
                 .cloned()
                 .collect(),
             own_headers: webhook.headers.len(),

@@ -120,16 +120,24 @@ pub struct Subscription {
     pub active_since_ms: i64,
 }
 
+/// The new secret of a rotation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NextSecret {
+    pub secret: Secret,
+    /// From then on it signs alone.
+    pub overlap_until: DateTime<Utc>,
+}
+
 /// A webhook as the deliverer needs it: decrypted, within every limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Webhook {
     pub id: WebhookId,
     pub site_id: SiteId,
     pub url: TargetUrl,
-    /// Signs; during a rotation's overlap the old one.
+    /// Signs until a rotation's overlap ends, if there is a next one; see [`Webhook::signers`].
     pub secret: Secret,
-    /// During a rotation's overlap the new one.
-    pub next_secret: Option<Secret>,
+    /// The new one of a rotation. Its overlap may have ended and nobody have tidied the rows yet.
+    pub next_secret: Option<NextSecret>,
     /// The owner's own headers, each of which passed `deliver::own_headers`; values are hidden.
     pub headers: Vec<(String, Hidden)>,
     pub format: Format,
@@ -174,6 +182,18 @@ impl Default for SendLimits {
 }
 
 impl Webhook {
+    /// Returns the secret that signs plainly at `now_ms`, and during a rotation's overlap the new
+    /// one, which signs beside it. To the millisecond, and never later, the old one is out.
+    pub(crate) fn signers(&self, now_ms: i64) -> (&Secret, Option<&Secret>) {
+        match &self.next_secret {
+            None => (&self.secret, None),
+            Some(next) if now_ms < next.overlap_until.timestamp_millis() => {
+                (&self.secret, Some(&next.secret))
+            }
+            Some(next) => (&next.secret, None),
+        }
+    }
+
     /// Returns until when it has been paused at the latest, in milliseconds since the Unix epoch:
     /// now if the pause goes on, when the pause was lifted if it was.
     pub(crate) fn paused_to_ms(&self, now_ms: i64) -> i64 {

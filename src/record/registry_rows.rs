@@ -12,7 +12,7 @@ use crate::domain::link_template::LinkTemplate;
 use crate::domain::registry::Site;
 use crate::domain::secret::Secret;
 use crate::domain::site::SiteId;
-use crate::domain::webhook::Webhook;
+use crate::domain::webhook::{NextSecret, Webhook};
 
 use super::keyring::{Keyring, OpenError};
 use super::webhook_row::{SecretRole, WebhookRow, secret_place, secret_row};
@@ -172,6 +172,7 @@ fn open_webhook(row: WebhookRow, site: &Site, secrets: &mut Secrets, keyring: &K
             return None;
         }
     };
+    let overlap_until = record.secret_overlap_until;
     let mut secret = |role: SecretRole| {
         let sealed = secrets.remove(&(record.id.uuid(), role.to_string()))?;
         Some(open_secret(keyring, record.id, role, &sealed))
@@ -179,6 +180,11 @@ fn open_webhook(row: WebhookRow, site: &Site, secrets: &mut Secrets, keyring: &K
     let (current, next) = (secret(SecretRole::Current), secret(SecretRole::Next));
     match (current, next.transpose()) {
         (Some(Ok(current)), Ok(next)) => {
+            // Both are of one snapshot, in which a next secret has an end.
+            let next = next.zip(overlap_until).map(|(secret, overlap_until)| NextSecret {
+                secret,
+                overlap_until,
+            });
             Some(record.into_webhook(site.id.clone(), site.include_paths, current, next))
         }
         (None, _) => {

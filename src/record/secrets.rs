@@ -18,19 +18,34 @@ use super::webhook_row::{SecretRole, secret_place, secret_row};
 /// Overlaps that are ended in one round.
 const ENDED_AT_ONCE: i64 = 200;
 
-/// The secrets of a webhook.
+/// The secrets of a webhook as they are stored.
 #[derive(Debug, Clone)]
 pub(crate) struct Secrets {
     pub(crate) current: Secret,
-    pub(crate) next: Option<NextSecret>,
+    pub(crate) next: Option<StoredNext>,
 }
 
-/// The new secret of an overlap.
+/// The new secret of an overlap, which may have ended and not been tidied yet.
 #[derive(Debug, Clone)]
-pub(crate) struct NextSecret {
+pub(crate) struct StoredNext {
     pub(crate) secret: Secret,
     /// Time of the rotation.
     pub(crate) from: DateTime<Utc>,
+    /// End of the overlap.
+    pub(crate) until: DateTime<Utc>,
+}
+
+impl Secrets {
+    /// Returns the secrets that are valid at `now`: after the end of an overlap the new one alone.
+    pub(crate) fn at(self, now: DateTime<Utc>) -> Self {
+        match self.next {
+            Some(next) if next.until <= now => Self {
+                current: next.secret,
+                next: None,
+            },
+            _ => self,
+        }
+    }
 }
 
 /// Reason why secrets cannot be read.
@@ -44,14 +59,14 @@ pub(crate) enum SecretError {
     Postgres(#[from] sqlx::Error),
 }
 
-/// Reads the secrets of a webhook.
+/// Reads the secrets of a webhook. Which of them are valid, [`Secrets::at`] says.
 pub(crate) async fn read(
     conn: &mut PgConnection,
     keyring: &Keyring,
     id: WebhookId,
 ) -> Result<Secrets, SecretError> {
     let rows = sqlx::query!(
-        "select role, secret, inserted_at from webhook_secrets where webhook_id = $1",
+        "select role, secret, inserted_at, overlap_until from webhook_secrets where webhook_id = $1",
         id.uuid()
     )
     .fetch_all(conn)
@@ -66,9 +81,11 @@ pub(crate) async fn read(
         match role {
             SecretRole::Current => current = Some(secret),
             SecretRole::Next => {
-                next = Some(NextSecret {
+                next = Some(StoredNext {
                     secret,
                     from: row.inserted_at,
+                    // A constraint of the table: a next secret has an end.
+                    until: row.overlap_until.unwrap_or(row.inserted_at),
                 });
             }
         }
@@ -144,7 +161,7 @@ async fn make_current(
     conn: &mut PgConnection,
     keyring: &Keyring,
     id: WebhookId,
-    next: &NextSecret,
+    next: &StoredNext,
 ) -> Result<(), sqlx::Error> {
     let (role, secret) = (SecretRole::Current, &next.secret);
     put(conn, keyring, id, role, secret, None, next.from).await

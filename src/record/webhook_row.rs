@@ -11,7 +11,7 @@ use crate::domain::secret::{Hidden, Secret};
 use crate::domain::site::SiteId;
 use crate::domain::target::TargetUrl;
 use crate::domain::trigger::Triggers;
-use crate::domain::webhook::{SendLimits, Subscription, Webhook, WebhookSettings};
+use crate::domain::webhook::{NextSecret, SendLimits, Subscription, Webhook, WebhookSettings};
 use crate::domain::words::words;
 
 use super::keyring::{Keyring, OpenError, Place};
@@ -44,7 +44,7 @@ impl WebhookRecord {
         site_id: SiteId,
         include_paths: bool,
         secret: Secret,
-        next_secret: Option<Secret>,
+        next_secret: Option<NextSecret>,
     ) -> Webhook {
         let settings = self.settings;
         Webhook {

@@ -28,6 +28,7 @@ mod api_webhook_changes;
 mod api_access;
 mod api_permissions;
 mod api_secrets;
+mod secret_overlap;
 mod api_strictness;
 mod api_history;
 mod api_sites_goals;

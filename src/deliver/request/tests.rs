@@ -1,7 +1,8 @@
 use super::*;
 use crate::domain::id::{NotificationKind, WebhookId};
 use crate::domain::secret::Secret;
-use crate::domain::webhook::Format;
+use crate::domain::time::from_ms;
+use crate::domain::webhook::{Format, NextSecret};
 
 /// A webhook for tests of this stage.
 pub(crate) fn webhook(url: &str) -> Webhook {
@@ -72,7 +73,8 @@ fn an_attempt_carries_every_header_of_the_contract() {
 fn during_an_overlap_both_secrets_sign_and_plain_keeps_the_old() {
     let mut webhook = webhook("https://example.com/hook");
     let next = Secret::parse("the-new-secret-of-this-hook").expect("a secret");
-    webhook.next_secret = Some(next.clone());
+    let now_ms = facts("{}").now_ms;
+    webhook.next_secret = Some(rotated_to(&next, now_ms + 1));
     let request = WebhookRequest::build(&webhook, &facts("{}"));
     let plain = header(&request, "X-Webhook-Signature").expect("there");
     assert!(signature::verify_plain(&webhook.secret, b"{}", plain));
@@ -92,6 +94,42 @@ fn during_an_overlap_both_secrets_sign_and_plain_keeps_the_old() {
             standard
         ));
     }
+}
+
+fn rotated_to(secret: &Secret, until_ms: i64) -> NextSecret {
+    NextSecret {
+        secret: secret.clone(),
+        overlap_until: from_ms(until_ms),
+    }
+}
+
+#[test]
+fn from_the_end_of_an_overlap_on_the_new_secret_signs_alone() {
+    let next = Secret::parse("the-new-secret-of-this-hook").expect("a secret");
+    let facts = facts("{}");
+    for (until_ms, is_over) in [
+        (facts.now_ms + 1, false),
+        (facts.now_ms, true),
+        (facts.now_ms - 1, true),
+    ] {
+        let mut webhook = webhook("https://example.com/hook");
+        webhook.next_secret = Some(rotated_to(&next, until_ms));
+        let request = WebhookRequest::build(&webhook, &facts);
+        let signer = if is_over { &next } else { &webhook.secret };
+        let plain = header(&request, SIGNATURE).expect("there");
+        assert!(signature::verify_plain(signer, b"{}", plain), "{until_ms}");
+        assert_eq!(header(&request, SIGNATURE_NEXT).is_none(), is_over, "{until_ms}");
+        let standard = header(&request, STANDARD_SIGNATURE).expect("there");
+        assert_eq!(standard.contains(' '), !is_over, "{until_ms}: {standard}");
+        // What an endpoint answers may hold the old one still.
+        assert_eq!(request.secrets, [webhook.secret.clone(), next.clone()]);
+    }
+    // Within the millisecond of the end, too, it is over.
+    let mut webhook = webhook("https://example.com/hook");
+    let mut rotated = rotated_to(&next, facts.now_ms);
+    rotated.overlap_until += chrono::TimeDelta::microseconds(999);
+    webhook.next_secret = Some(rotated);
+    assert_eq!(webhook.signers(facts.now_ms), (&next, None));
 }
 
 #[test]
