@@ -122,6 +122,7 @@ pub(super) fn read_settings(
         rate_limit_per_second: rate_limit.or_else(|| {
             (!body.is_null("rate_limit_per_second")).then(|| format.default_rate_limit_per_second())
         }),
+        rate_limit_is_set: rate_limit.is_some() || body.is_null("rate_limit_per_second"),
         max_concurrency: max_concurrency.unwrap_or(DEFAULT_MAX_CONCURRENCY),
         retry_schedule,
         max_age_seconds,
@@ -203,8 +204,9 @@ pub(super) fn to_body(settings: &WebhookSettings) -> Map<String, Value> {
             .paused_until
             .map(|until| until.to_rfc3339_opts(SecondsFormat::Micros, true)),
     });
-    // The default is the format's, so a new format brings its own.
-    if settings.rate_limit_per_second == Some(settings.format.default_rate_limit_per_second())
+    // The default is the format's, so a new format brings its own. What the owner set stays.
+    if !settings.rate_limit_is_set
+        && settings.rate_limit_per_second == Some(settings.format.default_rate_limit_per_second())
         && let Value::Object(map) = &mut body
     {
         map.remove("rate_limit_per_second");

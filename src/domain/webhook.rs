@@ -93,6 +93,9 @@ pub struct WebhookSettings {
     pub failure_threshold: u32,
     /// `None` means no limit.
     pub rate_limit_per_second: Option<u32>,
+    /// The owner has set the rate, so it stays when the format changes, also if it is the format's
+    /// default. Of what was stored before this was, any other rate counts as set, too.
+    pub rate_limit_is_set: bool,
     pub max_concurrency: u32,
     /// Name of a schedule in the configuration.
     pub retry_schedule: String,

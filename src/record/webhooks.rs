@@ -73,8 +73,8 @@ pub async fn create(
         "with made as (
              insert into webhooks (id, site_id, name, url, headers, format, events, triggers, enabled, failure_threshold,
                  rate_limit_per_second, max_concurrency, retry_schedule, max_age_seconds, external_id, paused_until, active_since,
-                 inserted_at, updated_at, switched_off_at)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $16, $17, $15, $15, $15, $18)
+                 inserted_at, updated_at, switched_off_at, rate_limit_is_set)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $16, $17, $15, $15, $15, $18, $19)
              returning id
          )
          -- Whoever counts or writes later finds a row: two that insert the first one would wait for each other. It is
@@ -97,7 +97,8 @@ pub async fn create(
         now,
         settings.external_id,
         settings.paused_until,
-        (!settings.enabled).then_some(now)
+        (!settings.enabled).then_some(now),
+        settings.rate_limit_is_set
     )
     .execute(&mut *conn)
     .await
@@ -218,7 +219,7 @@ pub async fn update(
         "update webhooks
          set name = $2, url = $3, headers = $4, format = $5, events = $6, triggers = $7, failure_threshold = $8,
              rate_limit_per_second = $9, max_concurrency = $10, retry_schedule = $11, max_age_seconds = $12,
-             updated_at = $13, external_id = $14, paused_until = $15,
+             updated_at = $13, external_id = $14, paused_until = $15, rate_limit_is_set = $16,
              pause_lifted_at = case
                  when $15::timestamptz is not null then null
                  when paused_until is not null then least(paused_until, $13)
@@ -238,7 +239,8 @@ pub async fn update(
         settings.max_age_seconds.map(to_column),
         now,
         settings.external_id,
-        settings.paused_until
+        settings.paused_until,
+        settings.rate_limit_is_set
     )
     .execute(conn)
     .await;
@@ -314,8 +316,8 @@ pub(super) async fn select(
         WebhookRow,
         r#"select id, site_id, name, url, headers, format, events, triggers, enabled,
              coalesce(switched_off_at, w.updated_at) as "switched_off_at!", disabled_at, disabled_reason,
-             failure_threshold, rate_limit_per_second, max_concurrency, retry_schedule, max_age_seconds, active_since,
-             external_id, paused_until, coalesce(pause_lifted_at, w.updated_at) as "pause_lifted_at!",
+             failure_threshold, rate_limit_per_second, rate_limit_is_set, max_concurrency, retry_schedule, max_age_seconds,
+             active_since, external_id, paused_until, coalesce(pause_lifted_at, w.updated_at) as "pause_lifted_at!",
              (select overlap_until from webhook_secrets s where s.webhook_id = w.id and s.role = 'next') as overlap_until,
              h.state as "health_state?", h.reason as health_reason, h.since as "health_since?",
              h.next_probe_at, h.waiting as "waiting?", h.last_success_at,

@@ -270,13 +270,11 @@ pub(super) fn body(form: &Form, before: Option<&WebhookView>) -> Value {
     if !headers.is_empty() {
         put("headers", Value::Object(headers));
     }
-    let format_before = before.map_or("json", |webhook| webhook.format.as_str());
     let rate = form.text("rate_limit");
     let rate_before = before.map_or(Some(50), |webhook| webhook.rate_limit_per_second);
     let is_rate_kept = rate == rate_before.map_or_else(String::new, |rate| rate.to_string());
-    // The default is the format's: what was not touched follows the format.
-    let is_changed = !is_rate_kept || form.text("format") == format_before && !is_new;
-    if form.is_ticked("rate_limit") && is_changed {
+    // The default is the format's, and a rate that is sent is set: what was not touched stays out.
+    if form.is_ticked("rate_limit") && !is_rate_kept {
         put("rate_limit_per_second", number_or_null(rate));
     }
     for (field, name) in [

@@ -30,6 +30,49 @@ async fn a_webhook_says_that_its_retry_schedule_vanished(pool: PgPool) {
 }
 
 #[sqlx::test]
+async fn a_rate_that_was_set_outlives_every_change_of_format(pool: PgPool) {
+    let api = Api::start(pool).await;
+    let format = |format: &str| json!({"format": format});
+    let both = |format: &str, rate: u32| json!({"format": format, "rate_limit_per_second": rate});
+    for (made, patches, rate) in [
+        // While none is set, the rate is the format's.
+        (format("json"), vec![format("slack")], 1),
+        (format("slack"), vec![json!({"name": "n"}), format("json")], 50),
+        // What was set stays, also if it is a format's default.
+        (both("slack", 1), vec![format("json")], 1),
+        (
+            both("teams", 1),
+            vec![json!({"name": "n"}), format("cloudevents")],
+            1,
+        ),
+        (both("json", 50), vec![format("slack"), format("json")], 50),
+        (both("json", 50), vec![format("discord")], 50),
+        (
+            format("json"),
+            vec![
+                json!({"rate_limit_per_second": 1}),
+                format("slack"),
+                format("json"),
+            ],
+            1,
+        ),
+        (both("json", 7), vec![format("slack")], 7),
+    ] {
+        let mut new = body();
+        new.as_object_mut()
+            .expect("an object")
+            .extend(made.as_object().expect("an object").clone());
+        let path = create(&api, new).await;
+        for patch in &patches {
+            let changed = api.patch(&path, patch.clone()).await;
+            assert_eq!(changed.status, 200, "{}", changed.body);
+        }
+        let after = api.get(&path).await.body;
+        assert_eq!(after["rate_limit_per_second"], rate, "{made} {patches:?}");
+    }
+}
+
+#[sqlx::test]
 async fn a_patch_changes_named_fields_and_null_resets_them(pool: PgPool) {
     let api = Api::start(pool).await;
     let path = create(&api, body()).await;

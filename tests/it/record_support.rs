@@ -51,6 +51,7 @@ pub(crate) fn settings(name: &str) -> WebhookSettings {
         enabled: true,
         failure_threshold: 3,
         rate_limit_per_second: Some(50),
+        rate_limit_is_set: false,
         max_concurrency: 8,
         retry_schedule: "default".to_owned(),
         max_age_seconds: None,

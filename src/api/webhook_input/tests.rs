@@ -352,6 +352,9 @@ fn a_chat_format_has_a_rate_of_its_own_while_none_is_set() {
         // A merge patch of the format alone brings the new format's rate; a rate that is set stays.
         assert!(!to_body(&settings).contains_key("rate_limit_per_second"));
         assert_eq!(to_body(&set)["rate_limit_per_second"], 7);
+        // Also one that is what the format would bring.
+        let same = create(&body(json!({"format": format, "rate_limit_per_second": rate}))).expect("valid");
+        assert_eq!(to_body(&same)["rate_limit_per_second"], rate, "{format}");
     }
 }
 
