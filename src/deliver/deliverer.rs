@@ -33,7 +33,7 @@ use super::rows::Outcome;
 use super::send::AttemptSender;
 use crate::clock;
 use crate::domain::health::{HealthReason, HealthState};
-use crate::domain::id::{DeliveryId, WebhookId};
+use crate::domain::id::{DeliveryId, JobId, WebhookId};
 use crate::domain::registry::Registry;
 use crate::domain::webhook::DisableReason;
 use crate::record::pg_monitor::PgMonitor;
@@ -51,6 +51,8 @@ mod acting;
 mod parked_rows;
 /// Rows of `parked` whose webhooks are paused.
 mod pauses;
+/// Rows of `parked` whose recovery was cancelled.
+mod withdrawing;
 /// Health in Postgres, and gauges.
 mod upkeep;
 /// Endpoints as the scheduler knows them.
@@ -119,6 +121,8 @@ pub(crate) struct Deliverer {
     maybe_sent: HashSet<DeliveryId>,
     /// Requests of noted sends that are not recorded.
     noted: BTreeSet<RequestNumber>,
+    /// Recoveries that were cancelled: of their rows none is begun.
+    withdrawn: HashSet<JobId>,
     /// Health that other owners have stored, of endpoints that are not set up yet.
     stored_health: HashMap<WebhookId, EndpointHealth>,
     health_reads: HealthReads,
@@ -143,6 +147,7 @@ impl Deliverer {
             unsent: VecDeque::new(),
             maybe_sent: HashSet::new(),
             noted: BTreeSet::new(),
+            withdrawn: HashSet::new(),
             stored_health: HashMap::new(),
             health_reads: HealthReads::default(),
             was_down: false,

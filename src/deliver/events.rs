@@ -1,12 +1,14 @@
 //! Reports to the deliverer's loop, from the tasks that it has started.
 
+use std::collections::HashSet;
+
 use super::decide::Settlement;
 use super::intake::work::Work;
 use super::lanes::flow::RequestNumber;
 use super::lanes::health::AttemptEnd;
 use super::progress::KnownProgress;
 use crate::domain::health::{ParkReason, WaitingWebhook};
-use crate::domain::id::{DeliveryId, WebhookId};
+use crate::domain::id::{DeliveryId, JobId, WebhookId};
 use crate::record::health::HealthRow;
 use crate::record::parked::TakenRows;
 
@@ -43,12 +45,9 @@ pub(crate) enum LaneEvent {
         noted: Vec<DeliveryId>,
         paused: Vec<WebhookId>,
     },
-    /// A look is over: webhooks for which rows wait, `None` after an error, and claimed rows of
-    /// deliveries that have ended.
-    Waiting {
-        found: Option<Vec<WaitingWebhook>>,
-        ended: TakenRows,
-    },
+    /// A look is over: what it found, `None` after an error, and claimed rows of deliveries that
+    /// have ended.
+    Waiting { found: Option<Looked>, ended: TakenRows },
     /// Rows were claimed, of webhooks for which so many were asked for.
     Taken {
         asked: Vec<(WebhookId, i32)>,
@@ -58,6 +57,15 @@ pub(crate) enum LaneEvent {
     PausesChanged(Vec<(WebhookId, PauseChange)>),
     /// A round of cancelling is over. The rows, now claimed, are those that could not be cancelled.
     Cancelled(TakenRows),
+}
+
+/// What a look at `parked` has found.
+#[derive(Debug)]
+pub(crate) struct Looked {
+    /// Webhooks for which rows wait.
+    pub(crate) waiting: Vec<WaitingWebhook>,
+    /// Recoveries that were cancelled, and rows of which wait.
+    pub(crate) withdrawn: HashSet<JobId>,
 }
 
 /// A change of the rows of a webhook whose pause has begun or ended. Times are milliseconds since

@@ -247,6 +247,7 @@ pub(crate) fn work_of(
             assignment,
             reason: row.reason,
             claimed_until: row.claimed_until,
+            job: row.job,
         },
         partition: row.partition,
         record_ms: row.parked_at.timestamp_millis(),

@@ -82,6 +82,7 @@ impl Source {
             assignment: Arc::clone(&self.assignment),
             reason: ParkReason::Circuit,
             claimed_until: claim_of(delivery),
+            job: None,
         };
         self.work(origin, delivery, attempt)
     }

@@ -14,6 +14,8 @@ use crate::domain::id::{JobId, WebhookId};
 use crate::domain::site::SiteId;
 use crate::domain::words::words;
 
+use super::resends;
+
 /// Time for which a job belongs to the process that took it, unless it goes on.
 const HOLD: TimeDelta = TimeDelta::seconds(30);
 /// Most rows that one call of [`purge`] deletes.
@@ -233,9 +235,24 @@ pub(crate) async fn cancel_recovery(
         serde_json::json!({"recovery": id.uuid()}),
         now
     )
-    .execute(conn)
+    .execute(&mut *conn)
     .await?;
+    // A hint: whoever has rows of it in hand would look within a second anyway.
+    sqlx::query!("select pg_notify($1, '')", resends::CHANNEL)
+        .execute(conn)
+        .await?;
     Ok(true)
+}
+
+/// Lists the recoveries that are being withdrawn: they were cancelled, and rows of theirs wait.
+pub(crate) async fn withdrawn_recoveries(conn: &mut PgConnection) -> Result<Vec<JobId>, sqlx::Error> {
+    let ids = sqlx::query_scalar!(
+        r#"select (progress ->> 'recovery')::uuid as "recovery?" from jobs
+           where status = 'running' and kind = 'withdraw'"#
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(ids.into_iter().flatten().map(JobId::from_uuid).collect())
 }
 
 /// Counts deliveries of a recovery that were cancelled with it.

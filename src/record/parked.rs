@@ -90,11 +90,11 @@ pub(crate) async fn take(
              update parked set claimed_until = now() + make_interval(secs => $4)
              where delivery_id = any(array(select delivery_id from picked))
              returning delivery_id, webhook_id, partition, due_at, reason, attempt, step, paused_ms, parked_at,
-                 claimed_until as held_until
+                 job_id, claimed_until as held_until
          )
          select t.delivery_id as "delivery_id!", t.webhook_id as "webhook_id!", t.partition as "partition!",
              t.due_at as "due_at!", t.reason as "reason!", t.attempt as "attempt!", t.step as "step!",
-             t.paused_ms as "paused_ms!", t.parked_at as "parked_at!", t.held_until as "held_until!",
+             t.paused_ms as "paused_ms!", t.parked_at as "parked_at!", t.held_until as "held_until!", t.job_id as "job_id?",
              p.claimed_until is not null as "was_claimed!",
              d.notification_id as "notification_id?", d.site_id as "site_id?", d.event_type as "event_type?",
              d.origin as "origin?", d.resend_of as "resend_of?", d.status as "status?", d.attempts as "attempts?", d.response_code as "response_code?",
@@ -131,11 +131,11 @@ pub(crate) async fn take_ended(
              update parked set claimed_until = now() + make_interval(secs => $3)
              where delivery_id = any(array(select delivery_id from picked))
              returning delivery_id, webhook_id, partition, due_at, reason, attempt, step, paused_ms, parked_at,
-                 claimed_until as held_until
+                 job_id, claimed_until as held_until
          )
          select t.delivery_id as "delivery_id!", t.webhook_id as "webhook_id!", t.partition as "partition!",
              t.due_at as "due_at!", t.reason as "reason!", t.attempt as "attempt!", t.step as "step!",
-             t.paused_ms as "paused_ms!", t.parked_at as "parked_at!", t.held_until as "held_until!",
+             t.paused_ms as "paused_ms!", t.parked_at as "parked_at!", t.held_until as "held_until!", t.job_id as "job_id?",
              p.claimed_until is not null as "was_claimed!",
              d.notification_id as "notification_id?", d.site_id as "site_id?", d.event_type as "event_type?",
              d.origin as "origin?", d.resend_of as "resend_of?", d.status as "status?", d.attempts as "attempts?", d.response_code as "response_code?",
@@ -174,6 +174,30 @@ pub(crate) async fn release(connection: &mut PgConnection, rows: &[GivenBackRow]
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// Gives claimed rows back that are not to be worked on before `not_before`, as [`release`] does.
+pub(crate) async fn put_off(
+    connection: &mut PgConnection,
+    rows: &[GivenBackRow],
+    not_before: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let ids: Vec<Uuid> = rows.iter().map(|row| row.id.uuid()).collect();
+    let claims: Vec<DateTime<Utc>> = rows.iter().map(|row| row.claimed_until).collect();
+    sqlx::query!(
+        "update parked set due_at = greatest(due_at, $3) from (
+             select parked.delivery_id
+             from unnest($1::uuid[], $2::timestamptz[]) as back (delivery_id, claimed_until)
+             join parked on parked.delivery_id = back.delivery_id and parked.claimed_until = back.claimed_until
+             order by parked.delivery_id for no key update of parked
+         ) as given where parked.delivery_id = given.delivery_id",
+        &ids,
+        &claims,
+        not_before
+    )
+    .execute(&mut *connection)
+    .await?;
+    release(connection, rows).await
 }
 
 /// Ends the claims in partitions whose owner died: what it had claimed may have been sent.

@@ -521,6 +521,59 @@ async fn a_cancelled_recovery_is_taken_up_once_by_a_later_one() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_in_a_queue_of_a_cancelled_recovery_is_not_sent() {
+    let limits = json!({"failure_threshold": 100, "max_concurrency": 1, "rate_limit_per_second": null});
+    let stage = stage(&ONE_RETRY, limits).await;
+    stage.failed(1).await;
+    stage.multiply_failed(99).await;
+    let sent = stage.receiver.received("hook").len();
+    let slow = Duration::from_millis(80);
+    stage
+        .receiver
+        .answer("hook", move |_| Answer::status(200).after(slow));
+    let job = stage.recover(json!({"since": ALL})).await;
+    stage.receiver.wait_for("hook", sent + 2).await;
+    // The process has claimed what waits for the endpoint.
+    let claimed = "select count(*) from parked where job_id is not null and claimed_until > now()";
+    eventually("rows are claimed", TIMEOUT, || async {
+        (stage.count(claimed).await > 50).then_some(())
+    })
+    .await;
+    let path = format!("/recoveries/{job}");
+    let (status, answer) = stage.call(Method::DELETE, &path, None).await;
+    assert_eq!(status, StatusCode::NO_CONTENT, "{answer}");
+    stage.count_is("select count(*) from parked", 0).await;
+    let delivered = "select count(*) from deliveries where origin = 'recover' and status = 'delivered'";
+    let withdrawn =
+        "select count(*) from deliveries where origin = 'recover' and failure_reason = 'withdrawn'";
+    let (delivered, withdrawn) = (stage.count(delivered).await, stage.count(withdrawn).await);
+    // At this pace what is claimed would be sent within seconds.
+    assert_eq!(delivered + withdrawn, 100);
+    assert!(delivered < 45, "{delivered} were sent");
+    stage
+        .job_is(&job, json!({"status": "cancelled", "sent": delivered}))
+        .await;
+    assert_eq!(
+        stage.receiver.received("hook").len() as i64,
+        sent as i64 + delivered
+    );
+
+    stage.receiver.answer("hook", |_| Answer::status(200));
+    let later = stage.recover(json!({"since": ALL})).await;
+    stage
+        .job_is(&later, json!({"status": "finished", "sent": withdrawn}))
+        .await;
+    let mut ids: Vec<String> = stage.receiver.received("hook")[sent..]
+        .iter()
+        .map(|one| one.header("webhook-id").to_owned())
+        .collect();
+    assert_eq!(ids.len(), 100);
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), 100, "each notification once");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_recovery_killed_while_it_queues_makes_nothing_twice() {
     let mut stage = stage(&ONE_RETRY, json!({"failure_threshold": 100})).await;
     stage.failed(1).await;

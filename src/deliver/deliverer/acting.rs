@@ -241,6 +241,10 @@ impl Deliverer {
             Purpose::Send(turn) => turn,
             Purpose::Settle(settlement) => return self.record(*work, settlement),
         };
+        if self.is_withdrawn(&work) {
+            self.end_turn(&work, turn);
+            return self.put_off(vec![*work]);
+        }
         // The webhook may have changed while the delivery waited.
         match self.decide(&work) {
             Action::Queue { webhook } => self.links.attempts.start(work, webhook, possible_repeat, turn),

@@ -10,15 +10,15 @@ use sqlx::PgPool;
 use super::{Deliverer, now_of};
 use crate::clock;
 use crate::deliver::decide::WebhookState;
-use crate::deliver::events::LaneEvent;
+use crate::deliver::events::{LaneEvent, Looked};
 use crate::deliver::intake::work::{Assignment, Work};
 use crate::deliver::resume::{DeliveryProgress, Resume, resume};
 use crate::deliver::rows;
 use crate::domain::delivery::{DeliveryStatus, FailureReason};
 use crate::domain::event::EventType;
-use crate::domain::health::WaitingWebhook;
 use crate::domain::id::{DeliveryId, WebhookId};
 use crate::domain::time::from_ms;
+use crate::record::jobs;
 use crate::record::parked::{self, ClaimedRow, GivenBackRow, TakenRows};
 use crate::record::pg_monitor::PgMonitor;
 use crate::telemetry::Metrics;
@@ -74,7 +74,10 @@ impl Deliverer {
                 let mut connection = pool.acquire().await?;
                 let ended = parked::take_ended(&mut connection, &numbers, MOST_ROWS, claim).await?;
                 // An error ends the claims in their own time.
-                Ok((parked::waiting_webhooks(&mut connection, &numbers).await?, ended))
+                let waiting = parked::waiting_webhooks(&mut connection, &numbers).await?;
+                let withdrawn = jobs::withdrawn_recoveries(&mut connection).await?;
+                let withdrawn = withdrawn.into_iter().collect();
+                Ok((Looked { waiting, withdrawn }, ended))
             });
             if let Some(looked) = give_up.run_until_cancelled(Box::pin(look)).await {
                 let (found, ended) =
@@ -85,7 +88,7 @@ impl Deliverer {
     }
 
     /// Handles what a look has found.
-    pub(super) fn looked(&mut self, found: Option<Vec<WaitingWebhook>>, ended: TakenRows) {
+    pub(super) fn looked(&mut self, found: Option<Looked>, ended: TakenRows) {
         // Neither its endpoint's health nor a pause nor its rate holds back what needs no request.
         self.arrange(ended);
         let now = clock::monotonic();
@@ -96,17 +99,20 @@ impl Deliverer {
             .map_or(Duration::ZERO, |since| now.duration_since(since));
         // A look that takes long comes seldom.
         self.looks.look_at = now + LOOK_EVERY.max(took * 10);
-        let Some(found) = found else { return };
-        for gone in self.backlog.looked(&found) {
+        let Some(Looked { waiting, withdrawn }) = found else {
+            return;
+        };
+        self.withdraw(withdrawn);
+        for gone in self.backlog.looked(&waiting) {
             self.scheduler.note_parked(gone, false);
         }
-        for one in &found {
+        for one in &waiting {
             if let WebhookState::There(webhook) = self.snapshot(one.webhook_id).webhook {
                 self.set_up(&webhook, now_of(now));
                 self.scheduler.note_parked(one.webhook_id, true);
             }
         }
-        self.mark_paused(&found);
+        self.mark_paused(&waiting);
         self.looks.want_refill();
     }
 

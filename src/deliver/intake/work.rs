@@ -14,6 +14,7 @@ use crate::dispatch::record::{Coordinates, DeliveryRecord};
 use crate::dispatch::tier::Tier;
 use crate::domain::delivery::LATE_AFTER;
 use crate::domain::health::ParkReason;
+use crate::domain::id::JobId;
 use crate::kafka::topic_partition::TopicPartition;
 use crate::record::parked::GivenBackRow;
 
@@ -64,6 +65,8 @@ pub(crate) enum WorkOrigin {
         reason: ParkReason,
         /// End of this process' claim, which names it.
         claimed_until: DateTime<Utc>,
+        /// The recovery that queued it.
+        job: Option<JobId>,
     },
 }
 
@@ -97,6 +100,14 @@ impl Work {
         match &self.origin {
             WorkOrigin::Record { .. } => None,
             WorkOrigin::Row { reason, .. } => Some(*reason),
+        }
+    }
+
+    /// Recovery that queued its row in `parked`, if one did.
+    pub(crate) fn recovery(&self) -> Option<JobId> {
+        match &self.origin {
+            WorkOrigin::Record { .. } => None,
+            WorkOrigin::Row { job, .. } => *job,
         }
     }
 

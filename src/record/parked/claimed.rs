@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::domain::delivery::{DeliveryStatus, FailureReason, Origin};
 use crate::domain::event::EventType;
 use crate::domain::health::ParkReason;
-use crate::domain::id::{DeliveryId, WebhookId};
+use crate::domain::id::{DeliveryId, JobId, WebhookId};
 
 /// A claimed row, with the delivery's own row.
 #[derive(Debug, Clone)]
@@ -22,6 +22,8 @@ pub(crate) struct ClaimedRow {
     pub(crate) parked_at: DateTime<Utc>,
     /// End of this owner's claim, which also names it: two claims never end at the same instant.
     pub(crate) claimed_until: DateTime<Utc>,
+    /// The recovery that queued it.
+    pub(crate) job: Option<JobId>,
     /// An earlier claim was never resolved: the attempt may have been made.
     pub(crate) was_claimed: bool,
     /// Absent if the history of that day is gone.
@@ -136,6 +138,7 @@ pub(super) struct TakenRow {
     pub(super) paused_ms: i64,
     pub(super) parked_at: DateTime<Utc>,
     pub(super) held_until: DateTime<Utc>,
+    pub(super) job_id: Option<Uuid>,
     pub(super) was_claimed: bool,
     pub(super) notification_id: Option<Uuid>,
     pub(super) site_id: Option<String>,
@@ -169,6 +172,7 @@ impl TakenRow {
             paused_ms: self.paused_ms,
             parked_at: self.parked_at,
             claimed_until: self.held_until,
+            job: self.job_id.map(JobId::from_uuid),
             was_claimed: self.was_claimed,
         })
     }
