@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -17,6 +17,8 @@ use super::{events, kafka};
 pub const WEBHOOKS: u32 = 1_000;
 /// Notifications before the first that counts: Kafka's JVM compiles its code.
 const WARM_UP_ROUNDS: u32 = 60;
+/// Pause between two notifications.
+const REST: Duration = Duration::from_millis(500);
 /// Visitors that make a spike.
 const THRESHOLD: u64 = 5;
 
@@ -144,6 +146,7 @@ pub async fn measure(
             json!({"site_id": key, "type": "pageview", "visitor_id": visitor, "path": "/n/0"}).to_string()
         })),
     }
+    rest(deployment, process).await?;
     counted.begin(subject);
     let before = deployment.costs(process);
     let begun = Instant::now();
@@ -156,6 +159,21 @@ pub async fn measure(
         last_ms: last.duration_since(begun).as_secs_f64() * 1e3,
         busy_ms: deployment.costs(process).all_since(before).as_secs_f64() * 1e3,
     })
+}
+
+/// Waits until the notification before is recorded, and for as long again as it takes to be at rest:
+/// each is measured by itself.
+async fn rest(deployment: &Deployment, process: &Process) -> anyhow::Result<()> {
+    eventually(process, async || {
+        let left = deployment
+            .metric(process, "bellwether_outcomes_unwritten")
+            .await
+            .ok()?;
+        (left == 0.0).then_some(())
+    })
+    .await?;
+    tokio::time::sleep(REST).await;
+    Ok(())
 }
 
 /// Counts notifications of one kind, up to one for each webhook.
