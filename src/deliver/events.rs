@@ -59,7 +59,7 @@ pub(crate) enum LaneEvent {
     Cancelled(TakenRows),
 }
 
-/// What a look at `parked` has found.
+/// Result of a look at `parked`.
 #[derive(Debug)]
 pub(crate) struct Looked {
     /// Webhooks for which rows wait.

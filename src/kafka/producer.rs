@@ -24,7 +24,7 @@ use outgoing::Outgoing;
 use receipt::{PublishAnswer, PublishError, Receipt};
 
 mod native;
-/// What is known of a record until the brokers have answered, and their answer.
+/// Receipts of records that were handed over, and the brokers' answers to them.
 pub(crate) mod receipt;
 /// Records to publish.
 pub(crate) mod outgoing;

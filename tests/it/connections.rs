@@ -169,13 +169,18 @@ async fn a_broker_of_an_unknown_authority_is_named() {
 }
 
 /// OpenSSL's words are those about an unknown authority.
-#[tokio::test]
-async fn a_certificate_for_another_host_is_not_blamed_on_the_ca() {
+/// A deployment with the encrypted listener by a name that its certificate does not have.
+async fn by_another_name() -> (Deployment, String) {
     let mut deployment = Deployment::create(&[]).await;
     encrypt(&mut deployment, "bellwether");
-    // The same listener by a name that its certificate does not have.
     let brokers = environment("DEV_KAFKA_TLS").replace("127.0.0.1", "127.1");
     deployment.set("kafka.brokers", &brokers);
+    (deployment, brokers)
+}
+
+#[tokio::test]
+async fn a_certificate_for_another_host_is_not_blamed_on_the_ca() {
+    let (deployment, brokers) = by_another_name().await;
     let said = failed_soon(|| deployment.run(&["topics", "check"]));
     assert!(
         said.starts_with(&format!("Kafka at {brokers}: TLS failed")),
@@ -190,10 +195,7 @@ async fn a_certificate_for_another_host_is_not_blamed_on_the_ca() {
 /// Threads of librdkafka that still spoke TLS made one in a hundred such processes crash at its end.
 #[tokio::test]
 async fn commands_that_fail_over_tls_end_with_their_code() {
-    let mut deployment = Deployment::create(&[]).await;
-    encrypt(&mut deployment, "bellwether");
-    let brokers = environment("DEV_KAFKA_TLS").replace("127.0.0.1", "127.1");
-    deployment.set("kafka.brokers", &brokers);
+    let (deployment, _) = by_another_name().await;
     let run = || deployment.run(&["topics", "check"]).status.code();
     let codes: Vec<_> = std::thread::scope(|scope| {
         let runner = || (0..25).map(|_| run()).collect::<Vec<_>>();

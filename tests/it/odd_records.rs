@@ -298,8 +298,8 @@ async fn what_is_too_old_is_failed_unsent_as_expired() {
     assert_eq!(failures, 0);
 }
 
-#[tokio::test]
-async fn what_was_removed_before_it_was_read_is_counted() {
+/// A stage whose process has read one record and was stopped, and the topic with three more.
+async fn stopped_before_three_records() -> (GoalStage, String) {
     let mut stage = GoalStage::start(&[], json!({})).await;
     stage.publish(stage.record()).await;
     stage.receiver.wait_for("hook", 1).await;
@@ -310,6 +310,12 @@ async fn what_was_removed_before_it_was_read_is_counted() {
         stage.publish(stage.record()).await;
     }
     let topic = stage.deployment.topic("deliveries");
+    (stage, topic)
+}
+
+#[tokio::test]
+async fn what_was_removed_before_it_was_read_is_counted() {
+    let (mut stage, topic) = stopped_before_three_records().await;
     kafka::delete_before(&topic, 0, 3).await;
     stage.process = stage.deployment.serve(&[]).await;
     stage.receiver.wait_for("hook", 2).await;
@@ -320,16 +326,7 @@ async fn what_was_removed_before_it_was_read_is_counted() {
 
 #[tokio::test]
 async fn what_was_removed_is_counted_though_nothing_follows() {
-    let mut stage = GoalStage::start(&[], json!({})).await;
-    stage.publish(stage.record()).await;
-    stage.receiver.wait_for("hook", 1).await;
-    stage.all_is_committed().await;
-    stage.process.terminate();
-    assert!(stage.process.ended(TIMEOUT).await.success());
-    for _ in 0..3 {
-        stage.publish(stage.record()).await;
-    }
-    let topic = stage.deployment.topic("deliveries");
+    let (mut stage, topic) = stopped_before_three_records().await;
     kafka::delete_all(&topic, 0).await;
     stage.process = stage.deployment.serve(&[]).await;
     let missed = format!("bellwether_records_missed_total{{topic=\"{topic}\"}}");

@@ -120,7 +120,7 @@ struct Intake {
     /// Held by each unreadable record whose dead letter is not acknowledged.
     unpublished: Arc<()>,
     epochs: u64,
-    /// How many records of each topic were missed when it was last told.
+    /// Number of each topic's missed records when they were last told.
     missed_told: Vec<u64>,
     unreadable_logged: Throttle,
     clamped_logged: Throttle,

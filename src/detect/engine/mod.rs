@@ -132,7 +132,7 @@ pub struct Engine {
     round: usize,
     /// Loaded states by key, of sites that the registry does not know.
     unclaimed: BTreeMap<String, Vec<u8>>,
-    /// Where sites were registered of which nothing else is known.
+    /// Beginnings of sites of which nothing else is known.
     beginnings: HashMap<SiteId, Box<Beginning>>,
     /// Sites whose states were claimed by the registry after the others were loaded.
     claimed: Vec<SiteId>,

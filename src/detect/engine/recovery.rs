@@ -144,10 +144,12 @@ impl Engine {
         let Some(site) = self.registry.sites.get(stored.site.as_str()).cloned() else {
             return;
         };
-        let beginning = stored.beginning.as_ref().map(|one| self.beginning_of(one));
-        if let (true, Some(beginning)) = (stored.is_only_beginning(), &beginning) {
-            return self.load_beginning(&site.id, beginning.clone());
-        }
+        let beginning = match stored.beginning.as_ref().map(|one| self.beginning_of(one)) {
+            Some(beginning) if stored.is_only_beginning() => {
+                return self.load_beginning(&site.id, beginning);
+            }
+            beginning => beginning,
+        };
         self.beginnings.remove(&site.id);
         let index = self.find(site.id.as_str());
         if stored.has_foreign() {

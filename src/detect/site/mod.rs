@@ -156,7 +156,7 @@ pub(crate) struct SiteState {
     /// For each source, the offset up to which episodes were already decided; `None` if no state
     /// was loaded.
     pub(crate) covered: Option<Box<[i64]>>,
-    /// Where the site was registered, if its partition was read before.
+    /// The beginning, if the partition was read before the site was registered.
     pub(crate) beginning: Option<Box<Beginning>>,
     /// Sources in which the site had events, a bit each: only their records can be missing.
     sources: u64,

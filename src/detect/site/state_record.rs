@@ -137,7 +137,7 @@ pub(crate) struct StoredState {
     pub(crate) rows: Vec<Box<RawValue>>,
     /// Counts of the hour that goes on; absent if there are none.
     pub(crate) hour: Option<StoredHour>,
-    /// Where the site was registered, if its partition was read before.
+    /// The beginning, if the partition was read before the site was registered.
     pub(crate) beginning: Option<StoredBeginning>,
     /// Fields that only a newer version knows.
     pub(crate) foreign: BTreeMap<String, Box<RawValue>>,

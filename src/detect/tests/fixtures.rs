@@ -1,6 +1,8 @@
 //! Fixtures of the engine's tests: registered sites, events, and an engine with its position in a
 //! log.
 
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use uuid::Uuid;
@@ -9,6 +11,7 @@ use crate::detect::completeness::CompleteFrom;
 use crate::detect::engine::Engine;
 use crate::detect::engine::config::{EngineConfig, Limits, SourceTopic};
 use crate::detect::engine::record::RecordFacts;
+use crate::detect::engine::recovery::Checkpoint;
 use crate::detect::notification::Decision;
 use crate::detect::site::state_record::StateRecord;
 use crate::domain::event::{Event, EventKind, EventResult, SourceClock};
@@ -259,6 +262,26 @@ impl Fed {
     pub(crate) fn configure(&mut self, sites: impl IntoIterator<Item = Site>) {
         self.engine.set_registry(registry(sites));
     }
+}
+
+/// A new engine that goes on from a commit of source 0 and from stored states, and the offsets of
+/// the records that are to be read again.
+pub(crate) fn resumed(
+    config: EngineConfig,
+    registry: Arc<Registry>,
+    states: &BTreeMap<String, Vec<u8>>,
+    commit: &Checkpoint,
+) -> (Engine, Range<i64>) {
+    let committed = commit.next[0].unwrap_or(0);
+    let from = commit.replay_from[0].unwrap_or(committed);
+    let mut engine = Engine::new(config, registry);
+    for (key, bytes) in states {
+        engine.load_state(key, Some(bytes)).expect("readable");
+    }
+    engine.resume(commit.clock_ms);
+    let completeness = engine.completeness_mut();
+    completeness.begin(0, committed, from, CompleteFrom::Ever);
+    (engine, from..committed)
 }
 
 /// The body of a decision as JSON.

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 
 use super::fixtures::*;
-use crate::detect::completeness::CompleteFrom;
 use crate::detect::engine::Engine;
 use crate::detect::engine::record::RecordFacts;
 use crate::detect::engine::recovery::Checkpoint;
@@ -78,16 +77,10 @@ impl Life {
 
     /// Goes on with a new engine, for which the site has other settings.
     fn restart(&mut self, site: Site) {
-        let committed = self.commit.next[0].unwrap_or(0);
-        let from = self.commit.replay_from[0].unwrap_or(committed);
-        self.engine = Engine::new(config(SourceClock::Log), registry([site]));
-        for (key, bytes) in &self.states {
-            self.engine.load_state(key, Some(bytes)).expect("readable");
-        }
-        self.engine.resume(self.commit.clock_ms);
-        let completeness = self.engine.completeness_mut();
-        completeness.begin(0, committed, from, CompleteFrom::Ever);
-        for offset in from..committed {
+        let config = config(SourceClock::Log);
+        let (engine, again) = resumed(config, registry([site]), &self.states, &self.commit);
+        self.engine = engine;
+        for offset in again {
             assert_eq!(self.read(offset as usize, true), [0; 0]);
         }
     }

@@ -127,16 +127,9 @@ impl Life {
     }
 
     fn restart(&mut self) {
-        let committed = self.commit.next[0].unwrap_or(0);
-        let from = self.commit.replay_from[0].unwrap_or(committed);
-        self.engine = Engine::new(here(self.clock), self.registry());
-        for (key, bytes) in &self.states {
-            self.engine.load_state(key, Some(bytes)).expect("readable");
-        }
-        self.engine.resume(self.commit.clock_ms);
-        let completeness = self.engine.completeness_mut();
-        completeness.begin(0, committed, from, CompleteFrom::Ever);
-        for offset in from..committed {
+        let (engine, again) = resumed(here(self.clock), self.registry(), &self.states, &self.commit);
+        self.engine = engine;
+        for offset in again {
             self.read(offset as usize, true);
         }
         self.tick();

@@ -326,7 +326,7 @@ impl GroupMember {
         }
         let group = self.group();
         drop((self.keeping, self.commits));
-        let (consumer, second_reader) = (self.consumer, self.second_reader.map(SecondReader::into_client));
+        let (consumer, second_reader) = (self.consumer, self.second_reader);
         let (done, left) = std::sync::mpsc::channel();
         // Dropping the last reference closes the consumer: it sends the leave request and waits for
         // an answer, even from a silent broker. A thread that still waits ends with the process.

@@ -26,7 +26,7 @@ pub struct SecondReaderSettings {
 /// The second client. It belongs to no group.
 pub(super) struct SecondReader {
     /// Ends before the client.
-    keeping: Keeping,
+    _keeping: Keeping,
     pub(super) consumer: Arc<MemberConsumer>,
     pub(super) topics: BTreeSet<usize>,
     /// Set once the client knows the leaders of its topics.
@@ -47,17 +47,11 @@ impl SecondReader {
         let consumer = Arc::new(settings.config.create_with_context(context)?);
         let topic = settings.topics.first().map_or("", |topic| names[*topic].as_str());
         Ok(Self {
-            keeping: kept.keep_consumer(&consumer, topic),
+            _keeping: kept.keep_consumer(&consumer, topic),
             consumer,
             topics: settings.topics,
             knows_topics: Cell::default(),
         })
-    }
-
-    /// The client alone, to be dropped.
-    pub(super) fn into_client(self) -> Arc<MemberConsumer> {
-        drop(self.keeping);
-        self.consumer
     }
 
     /// Asks which brokers lead the topics. A member learns it when it joins; this client would ask

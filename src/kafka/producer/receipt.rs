@@ -1,4 +1,4 @@
-//! What is known of a record until the brokers have answered, and their answer.
+//! Receipts of records that were handed over, and the brokers' answers to them.
 
 use rdkafka::error::RDKafkaErrorCode;
 
