@@ -47,6 +47,11 @@ impl Process {
     pub fn api(&self) -> &str {
         &self.api
     }
+
+    /// Its memory in RAM, in bytes: its own, and with what it maps of files.
+    pub fn memory(&self) -> (u64, u64) {
+        machine::memory_of(self.child.id())
+    }
 }
 
 impl Deployment {

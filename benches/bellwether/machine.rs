@@ -56,9 +56,17 @@ pub fn own_cpu() -> Duration {
 
 /// Private memory of this process in RAM, in bytes.
 pub fn own_memory() -> u64 {
-    field("/proc/self/status", "RssAnon")
-        .and_then(|text| text.split(' ').next()?.parse::<u64>().ok())
-        .map_or(0, |kib| kib << 10)
+    memory_of(std::process::id()).0
+}
+
+/// Memory of a process in RAM, in bytes: its own, and with what it maps of files.
+pub fn memory_of(pid: u32) -> (u64, u64) {
+    let bytes = |name: &str| {
+        field(&format!("/proc/{pid}/status"), name)
+            .and_then(|text| text.split(' ').next()?.parse::<u64>().ok())
+            .map_or(0, |kib| kib << 10)
+    };
+    (bytes("RssAnon"), bytes("VmRSS"))
 }
 
 /// Processor time of a process and of its children, also of those that ended.

@@ -70,6 +70,8 @@ mod lateness;
 mod pages;
 /// Part `api`: calls over a long history, beside deliveries.
 mod api;
+/// Part `soak`: memory over an hour.
+mod soak;
 
 use anyhow::Context as _;
 use clap::Parser as _;
@@ -84,7 +86,11 @@ fn main() -> anyhow::Result<()> {
     }
     let mut report = Report::begin();
     for part in Part::ALL {
-        if options.only.is_empty() || options.only.contains(&part) {
+        let is_wanted = match options.only.is_empty() {
+            true => part != Part::Soak,
+            false => options.only.contains(&part),
+        };
+        if is_wanted {
             eprintln!("{}", part.title());
             let figures = run(part, &options).with_context(|| format!("part {}", part.name()))?;
             report.add(part, figures);
@@ -112,5 +118,6 @@ fn run(part: Part, options: &Options) -> anyhow::Result<Vec<report::Figure>> {
         Part::Lateness => lateness::run(options),
         Part::Pages => pages::run(options),
         Part::Api => api::run(options),
+        Part::Soak => soak::run(options),
     }
 }

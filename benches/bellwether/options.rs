@@ -9,7 +9,7 @@ use clap::{Parser, ValueEnum};
 #[derive(Debug, Clone, Parser)]
 #[command(name = "make bench")]
 pub struct Options {
-    /// Only these parts; may be given several times.
+    /// Only these parts; may be given several times. Without it, all but `soak`.
     #[arg(long, value_enum)]
     pub only: Vec<Part>,
     /// Number of runs of each part.
@@ -54,6 +54,9 @@ pub struct Options {
     /// lateness: deliveries whose first attempt fails, 50 a second.
     #[arg(long, default_value_t = 500)]
     pub retries: u64,
+    /// soak: minutes.
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(3..))]
+    pub minutes: u64,
     /// File for the figures.
     #[arg(long, default_value = "target/bench.json")]
     pub json: PathBuf,
@@ -86,10 +89,11 @@ pub enum Part {
     Lateness,
     Pages,
     Api,
+    Soak,
 }
 
 impl Part {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Detector,
         Self::Machinery,
         Self::Memory,
@@ -102,6 +106,7 @@ impl Part {
         Self::Lateness,
         Self::Pages,
         Self::Api,
+        Self::Soak,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -118,6 +123,7 @@ impl Part {
             Self::Lateness => "lateness",
             Self::Pages => "pages",
             Self::Api => "api",
+            Self::Soak => "soak",
         }
     }
 
@@ -135,6 +141,7 @@ impl Part {
             Self::Lateness => "lateness: from when a retry is due to its request, 1 s tier, idle",
             Self::Pages => "pages: 100 a second, 10,000 deliveries, 100,000 that wait",
             Self::Api => "api: calls over a webhook with a long history, beside deliveries",
+            Self::Soak => "soak: memory over an hour with a tenth failing",
         }
     }
 }
