@@ -23,6 +23,7 @@ use crate::record::delivery_pages::AlsoTried;
 use crate::record::keyring::Keyring;
 use crate::record::webhooks::{self, Changed, CreateError, NewWebhook, WebhookRecord};
 use crate::record::{delivery_pages, goals, secrets, sites};
+use crate::telemetry::throttle::SharedThrottle;
 use crate::{chance, clock};
 
 use super::answer::{self, Page};
@@ -47,6 +48,9 @@ use super::webhook_input::{
     MASK, MOVING, READ_ONLY, STANDARD_SECRET, read_secret, read_settings, refuse_other_fields,
     refuse_unknown_nulls, to_body,
 };
+
+/// Bound of the log lines about what cannot be read, which every request may ask for.
+static UNREADABLE: SharedThrottle = SharedThrottle::new();
 
 /// `POST /api/sites/{site_id}/webhooks`
 pub(super) async fn create(
@@ -344,7 +348,11 @@ pub(super) async fn find(
     match webhooks::get(conn, keyring, site_id, id).await? {
         Some(Ok(webhook)) => Ok(webhook),
         Some(Err(unreadable)) => {
-            tracing::error!(webhook.id = %unreadable.id, error = %unreadable, "a stored webhook cannot be read");
+            if let Some(suppressed) = UNREADABLE.admit() {
+                tracing::error!(
+                    webhook.id = %unreadable.id, error = %unreadable, suppressed, "a stored webhook cannot be read"
+                );
+            }
             // A process that has the key reads it.
             if unreadable.lacks_key() {
                 let detail = "The process that answers lacks the key of this webhook's settings. Ask again.";

@@ -9,6 +9,7 @@ use crate::domain::goal::{Goal, GoalKind, GoalRule, GoalSettings};
 use crate::domain::id::{GoalId, WebhookId};
 use crate::domain::site::SiteId;
 
+use super::unreadable_rows::UnreadableRows;
 use super::{goal_names, sites};
 
 /// Most goals of a site.
@@ -217,11 +218,14 @@ async fn select(
     .fetch_all(conn)
     .await?;
     let mut goals = Vec::with_capacity(rows.len());
+    let mut unreadable = UnreadableRows::default();
     for row in rows {
         let id = GoalId::from_uuid(row.id);
         match GoalRecord::try_from(row) {
             Ok(goal) => goals.push(goal),
-            Err(UnreadableGoal(part)) => tracing::error!(goal.id = %id, part, "a stored goal cannot be read"),
+            Err(UnreadableGoal(part)) => {
+                unreadable.note("a stored goal cannot be read", id, format!("its {part}"));
+            }
         }
     }
     Ok(goals)

@@ -20,6 +20,7 @@ pub(crate) mod known;
 pub mod goals;
 pub(crate) mod goal_names;
 mod webhook_row;
+mod unreadable_rows;
 pub mod webhooks;
 pub(crate) mod secrets;
 mod registry_rows;

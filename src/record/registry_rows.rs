@@ -15,6 +15,7 @@ use crate::domain::site::SiteId;
 use crate::domain::webhook::{NextSecret, Webhook};
 
 use super::keyring::{Keyring, OpenError};
+use super::unreadable_rows::{RowName, UnreadableRows};
 use super::webhook_row::{SecretRole, WebhookRow, secret_place, secret_row};
 use super::{goals, webhooks};
 
@@ -95,16 +96,17 @@ impl Rows {
         })
     }
 
-    /// Decrypts and groups by site. A row that cannot be read is logged.
+    /// Decrypts and groups by site. What cannot be read is logged.
     pub(super) fn into_sites(
         self,
         keyring: &Keyring,
         links: Option<&LinkTemplate>,
     ) -> HashMap<SiteId, SiteContents> {
+        let mut unreadable = UnreadableRows::default();
         let mut sites: HashMap<SiteId, SiteContents> = self
             .sites
             .into_iter()
-            .filter_map(|row| row.into_site(links))
+            .filter_map(|row| row.into_site(links, &mut unreadable))
             .map(|site| (site.id.clone(), SiteContents::of(site)))
             .collect();
         for record in self.goals {
@@ -126,7 +128,7 @@ impl Rows {
                 Ok(subscription) => contents.site.webhooks.push(Arc::new(subscription)),
                 Err(_) => contents.site.unreadable.push(id),
             }
-            match open_webhook(row, &contents.site, &mut secrets, keyring) {
+            match open_webhook(row, &contents.site, &mut secrets, keyring, &mut unreadable) {
                 Some(webhook) => contents.webhooks.push(Arc::new(webhook)),
                 None => contents.sealed.push(id),
             }
@@ -140,16 +142,16 @@ type Secrets = HashMap<(Uuid, String), Vec<u8>>;
 
 impl SiteRow {
     /// The site without goals and webhooks; `None` if it cannot be read.
-    fn into_site(self, links: Option<&LinkTemplate>) -> Option<Site> {
+    fn into_site(self, links: Option<&LinkTemplate>, unreadable: &mut UnreadableRows) -> Option<Site> {
         let id = match self.site_id.parse::<SiteId>() {
             Ok(id) => id,
             Err(error) => {
-                tracing::error!(site.id = self.site_id, %error, "a stored site cannot be read");
+                unreadable.note("a stored site cannot be read", RowName::site(self.site_id), error);
                 return None;
             }
         };
         Some(Site {
-            time_zone: zone_of(&self.site_id, &self.time_zone),
+            time_zone: zone_of(&self.site_id, &self.time_zone, unreadable),
             link: links.map(|template| template.link_to(&id)),
             id,
             name: self.name,
@@ -164,14 +166,17 @@ impl SiteRow {
 }
 
 /// Decrypts a webhook with its secrets; `None` if a part cannot be read, which is logged.
-fn open_webhook(row: WebhookRow, site: &Site, secrets: &mut Secrets, keyring: &Keyring) -> Option<Webhook> {
-    let record = match row.into_record(keyring) {
-        Ok(record) => record,
-        Err(unreadable) => {
-            tracing::error!(webhook.id = %unreadable.id, error = %unreadable, "a stored webhook cannot be read");
-            return None;
-        }
-    };
+fn open_webhook(
+    row: WebhookRow,
+    site: &Site,
+    secrets: &mut Secrets,
+    keyring: &Keyring,
+    unreadable: &mut UnreadableRows,
+) -> Option<Webhook> {
+    let record = row
+        .into_record(keyring)
+        .map_err(|webhook| unreadable.note_webhook(&webhook))
+        .ok()?;
     let overlap_until = record.secret_overlap_until;
     let mut secret = |role: SecretRole| {
         let sealed = secrets.remove(&(record.id.uuid(), role.to_string()))?;
@@ -188,24 +193,25 @@ fn open_webhook(row: WebhookRow, site: &Site, secrets: &mut Secrets, keyring: &K
             Some(record.into_webhook(site.id.clone(), site.include_paths, current, next))
         }
         (None, _) => {
-            tracing::error!(webhook.id = %record.id, "a stored webhook has no secret");
+            unreadable.note(
+                "a stored webhook has no secret",
+                record.id,
+                "its secret is missing",
+            );
             None
         }
         (Some(Err(error)), _) | (_, Err(error)) => {
-            tracing::error!(webhook.id = %record.id, %error, "the secret of a stored webhook cannot be read");
+            unreadable.note("the secret of a stored webhook cannot be read", record.id, error);
             None
         }
     }
 }
 
 /// The zone of this name; UTC if this build does not know it.
-fn zone_of(site_id: &str, name: &str) -> Tz {
+fn zone_of(site_id: &str, name: &str, unreadable: &mut UnreadableRows) -> Tz {
     name.parse().unwrap_or_else(|_| {
-        tracing::warn!(
-            site.id = site_id,
-            name,
-            "a stored time zone is unknown; UTC is used"
-        );
+        let site = RowName::site(site_id.to_owned());
+        unreadable.note("a stored time zone is unknown; UTC is used", site, name);
         Tz::UTC
     })
 }

@@ -10,6 +10,7 @@ use crate::domain::site::SiteId;
 use crate::domain::webhook::WebhookSettings;
 
 use super::keyring::Keyring;
+use super::unreadable_rows::UnreadableRows;
 use super::webhook_row::{SecretRole, WebhookRow, seal_columns, secret_place, secret_row};
 use super::{cancelling, health, sites};
 
@@ -334,13 +335,12 @@ pub(super) async fn select(
 
 /// Decrypts rows. One that cannot be read is logged and left out.
 pub(super) fn read_all(rows: Vec<WebhookRow>, keyring: &Keyring) -> Vec<WebhookRecord> {
+    let mut unreadable = UnreadableRows::default();
     rows.into_iter()
-        .filter_map(|row| match row.into_record(keyring) {
-            Ok(record) => Some(record),
-            Err(unreadable) => {
-                tracing::error!(webhook.id = %unreadable.id, error = %unreadable, "a stored webhook cannot be read");
-                None
-            }
+        .filter_map(|row| {
+            row.into_record(keyring)
+                .map_err(|webhook| unreadable.note_webhook(&webhook))
+                .ok()
         })
         .collect()
 }
