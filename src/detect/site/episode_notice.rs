@@ -16,7 +16,7 @@ use crate::domain::notification::{NotificationData, SuspectedCause, VisitorsData
 use crate::domain::registry::Site;
 use crate::domain::site_now::Baseline;
 use crate::domain::time::from_second;
-use crate::domain::trigger::ErrorSettings;
+use crate::domain::trigger::{ErrorSettings, LONGEST_SHORT_WINDOW_SECONDS};
 
 /// The parts of a site's state that its notifications show.
 #[derive(Debug, Clone, Copy)]
@@ -136,7 +136,12 @@ fn visitors_data(
     window_seconds: u32,
 ) -> VisitorsData {
     let has_ended = notice.news == EpisodeNews::Ends;
-    let visitors = || view.window.within(window_seconds);
+    // Pages and sources of a long window are not kept: those of the visitors of now are told.
+    let listed_seconds = match window_seconds > LONGEST_SHORT_WINDOW_SECONDS {
+        true => view.window.first_length(),
+        false => window_seconds,
+    };
+    let visitors = || view.window.within(listed_seconds);
     VisitorsData {
         current_visitors: notice.count,
         threshold,

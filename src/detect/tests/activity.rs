@@ -313,3 +313,41 @@ fn a_late_page_is_named_where_each_has_a_page_of_its_own() {
     assert_eq!(pages, &serde_json::json!([{"path": "/popular", "visitors": 900}]));
     assert!(fed.engine.take_counters().evicted_pages >= 4_000);
 }
+
+#[test]
+fn a_long_drop_names_what_the_visitors_of_now_are_on() {
+    let mut fed = Fed::log([site("a", [drop(15, 7_200)])]);
+    let mut decided = Vec::new();
+    let mut visit = |visitor: &str, path: &str, second: i64| {
+        let seen = Event {
+            source: Some(format!("from {path}").into()),
+            ..page(visitor, path, HOUR + second)
+        };
+        decided.extend(fed.feed(&seen));
+    };
+    for n in 0..4 {
+        visit(&format!("first {n}"), "/b", 1);
+    }
+    for n in 0..10 {
+        visit(&format!("then {n}"), "/landing", 200 + n);
+    }
+    // Labels of those who left are given to other names.
+    for n in 0..170 {
+        visit("stays", &format!("/x/{n}"), 215 + n * 40);
+    }
+    for n in 0..3 {
+        visit(&format!("now {n}"), "/now", 7_030);
+    }
+    visit("stays", "/x", 7_210);
+    let [fired] = &decided[..] else {
+        panic!("{decided:?}");
+    };
+    let data = &json(fired)["data"];
+    assert_eq!(data["current_visitors"], 14);
+    assert_eq!(
+        data["top_pages"],
+        serde_json::json!([{"path": "/now", "visitors": 3}])
+    );
+    let sources = serde_json::json!([{"source": "from /now", "visitors": 3}]);
+    assert_eq!(data["top_sources"], sources);
+}

@@ -260,6 +260,11 @@ impl SlidingWindow {
         self.seconds.visitors_between(start(from), start(self.now))
     }
 
+    /// The first length, in seconds: that of the visitors of now.
+    pub(crate) const fn first_length(&self) -> u32 {
+        self.first.seconds
+    }
+
     /// The instant from which on a length counts fewer than `count`, if no further event comes:
     /// now, if it does already. `None` if it never will.
     pub(crate) fn falls_below(&self, length: usize, count: u32) -> Option<u32> {
@@ -277,9 +282,11 @@ impl SlidingWindow {
         self.live - self.seconds.visitors_between(self.oldest(), oldest)
     }
 
-    /// Everyone within the last `seconds`.
+    /// Everyone within the last `seconds`, and the longest length. Who left that may still be in the
+    /// table, with labels that are others' by now.
     pub(crate) fn within(&self, seconds: u32) -> impl Iterator<Item = &Visitor> {
-        self.visitors.since(self.now.saturating_sub(seconds))
+        self.visitors
+            .since(self.now.saturating_sub(seconds.min(self.longest)))
     }
 
     /// Everyone within the longest length.

@@ -202,7 +202,8 @@ proptest! {
             }
             let held: u32 = site.window.seconds.iter().map(|second| second.visitors).sum();
             prop_assert_eq!(held, site.window.live());
-            prop_assert_eq!(site.window.within(77).count() as u32, site.window.live());
+            // Who left may still be in the table.
+            prop_assert_eq!(site.window.within(u32::MAX).count() as u32, site.window.live());
             prop_assert!(site.window.seconds.iter().is_sorted_by(|a, b| a.at < b.at));
         }
         site.window.clear(&mut site.segments);
