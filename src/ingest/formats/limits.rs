@@ -196,7 +196,11 @@ pub(super) fn path<'a>(value: Loose<'a>) -> Result<Option<Cow<'a, str>>, Invalid
     let end = memchr2(b'?', b'#', path.as_bytes()).unwrap_or(path.len());
     let end = path[..end].trim_end_matches(' ').len();
     let blanks = end - path[..end].trim_start_matches(' ').len();
-    let start = blanks + path_start(&path[blanks..end]);
+    // What is cut is cut once: `route` writes it, and the detector reads it again.
+    let mut start = blanks;
+    while let host @ 1.. = path_start(&path[start..end]) {
+        start += host;
+    }
     let path = match path {
         _ if start == end && start > blanks => Cow::Borrowed("/"),
         Cow::Borrowed(path) => Cow::Borrowed(&path[start..end]),

@@ -315,6 +315,10 @@ fn a_full_url_as_path_is_cut_to_its_path() {
         ("//v1.2/pricing", "//v1.2/pricing"),
         ("//a b.example/pricing", "//a b.example/pricing"),
         ("//", "//"),
+        // `route` writes what it has cut, and that is cut again.
+        ("https://shop.example//other.example/z", "/z"),
+        ("https://shop.example//pricing/z", "//pricing/z"),
+        ("//shop.example//other.example", "//other.example"),
     ] {
         let (plain, escaped) = (
             with("path", json!(path)),
