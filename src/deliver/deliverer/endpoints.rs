@@ -57,8 +57,14 @@ impl Deliverer {
 fn settings_of(webhook: &Webhook) -> EndpointSettings {
     EndpointSettings {
         site_id: webhook.site_id.clone(),
-        host: webhook.url.reveal().host_str().unwrap_or_default().into(),
+        host: host_of(webhook).into(),
         limits: webhook.limits.clone(),
         active_since_ms: webhook.active_since_ms,
     }
+}
+
+/// The host by which endpoints share a limit. A name with the dot at its end is the same name.
+fn host_of(webhook: &Webhook) -> &str {
+    let host = webhook.url.reveal().host_str().unwrap_or_default();
+    host.strip_suffix('.').unwrap_or(host)
 }

@@ -86,6 +86,11 @@ impl Failure {
         Self::new(AttemptResult::Reset, text)
     }
 
+    /// The status had come: it counts as if the body had broken off.
+    pub(super) fn head_broke_off() -> Self {
+        Self::new(AttemptResult::Body, "the response's head broke off")
+    }
+
     pub(super) fn body_broke_off() -> Self {
         Self::new(AttemptResult::Body, "the response's body broke off")
     }

@@ -53,6 +53,18 @@ enum ContentLength {
     Unclear,
 }
 
+impl ContentLength {
+    /// The length after one more number, which may have a plus sign.
+    fn and(self, number: &[u8]) -> Self {
+        let length = digits(number.strip_prefix(b"+").unwrap_or(number));
+        match (self, length) {
+            (Self::None, Some(length)) => Self::Bytes(length),
+            (Self::Bytes(first), Some(length)) if first == length => self,
+            _ => Self::Unclear,
+        }
+    }
+}
+
 /// Rule by which the end of a body is found (RFC 9112 §6.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Framing {
@@ -63,10 +75,15 @@ pub(super) enum Framing {
 }
 
 impl ResponseHead {
+    const fn is_interim(&self) -> bool {
+        matches!(self.status, 100 | 102..=199)
+    }
+
     pub(super) fn framing(&self) -> Framing {
         let coding = self.transfer_encoding.as_deref();
         match (self.status, coding, self.content_length) {
-            (204 | 304, ..) => Framing::Empty,
+            // 101: what follows is another protocol, which nobody asked for.
+            (101 | 204 | 304, ..) => Framing::Empty,
             (_, Some(coding), _) if last_word_is(coding, "chunked") => Framing::Chunked,
             (_, Some(_), _) => Framing::UntilClose,
             (_, None, ContentLength::Bytes(0)) => Framing::Empty,
@@ -89,8 +106,20 @@ impl ResponseHead {
         } else {
             says("keep-alive")
         };
-        // 101: what follows is another protocol, which nobody asked for.
         is_clear && persists && self.status != 101 && self.framing() != Framing::UntilClose
+    }
+
+    /// Adds the codings of one more field. `identity` codes nothing, and gaps in a list are none.
+    fn add_codings(&mut self, list: Option<String>) {
+        let list = list.unwrap_or_default();
+        let codings = list.split(',').map(str::trim);
+        for coding in codings.filter(|one| !one.is_empty() && !one.eq_ignore_ascii_case("identity")) {
+            let codings = self.transfer_encoding.get_or_insert_default();
+            if codings.len() < MAX_VALUE_BYTES {
+                codings.push(',');
+                codings.push_str(coding);
+            }
+        }
     }
 
     fn take(&mut self, name: &[u8], value: &[u8]) {
@@ -98,15 +127,11 @@ impl ResponseHead {
         let text = || Some(String::from_utf8_lossy(value).into_owned());
         match name {
             name if name.eq_ignore_ascii_case(b"content-length") => {
-                self.content_length = match (self.content_length, digits(value)) {
-                    (ContentLength::None, Some(length)) => ContentLength::Bytes(length),
-                    (ContentLength::Bytes(first), Some(length)) if first == length => {
-                        ContentLength::Bytes(length)
-                    }
-                    _ => ContentLength::Unclear,
-                };
+                for one in value.split(|byte| *byte == b',') {
+                    self.content_length = self.content_length.and(one.trim_ascii());
+                }
             }
-            name if name.eq_ignore_ascii_case(b"transfer-encoding") => self.transfer_encoding = text(),
+            name if name.eq_ignore_ascii_case(b"transfer-encoding") => self.add_codings(text()),
             name if name.eq_ignore_ascii_case(b"connection") => self.connection = text(),
             name if name.eq_ignore_ascii_case(b"retry-after") && self.retry_after.is_none() => {
                 self.retry_after = text();
@@ -149,6 +174,19 @@ impl HeadReader {
     /// True if not a byte has come.
     pub(super) fn is_untouched(&self) -> bool {
         self.bytes == 0
+    }
+
+    /// Returns the head of a final answer whose connection ended within it, with the fields that
+    /// came whole; nothing without a status.
+    pub(super) fn cut_off(mut self) -> Option<ResponseHead> {
+        let mut head = match self.head.take() {
+            Some(head) => head,
+            None => status_line(self.line.trim_ascii_end())?,
+        };
+        if let Some((name, value)) = self.field.take() {
+            head.take(&name, &value);
+        }
+        (!head.is_interim()).then_some(head)
     }
 
     /// Reads on. Returns the final head with the number of bytes of `piece` that belong to it, or
@@ -202,7 +240,7 @@ impl HeadReader {
             }
             let head = self.head.take();
             return match head {
-                Some(head) if matches!(head.status, 100 | 102..=199) => {
+                Some(head) if head.is_interim() => {
                     self.interim += 1;
                     if self.interim > MAX_INTERIM {
                         return Err(BadHead::TooManyInterim);
@@ -246,10 +284,11 @@ fn may_be_status_line(line: &[u8]) -> bool {
 
 /// Reads `HTTP/1.1 200 OK`; the reason may be missing, and blanks may be many.
 fn status_line(line: &[u8]) -> Option<ResponseHead> {
-    if line.len() < VERSION.len() + 1 || !may_be_status_line(line) {
+    let line = line.trim_ascii_start();
+    if !may_be_status_line(line) {
         return None;
     }
-    let (minor, rest) = line.trim_ascii_start()[VERSION.len()..].split_first()?;
+    let (minor, rest) = line.get(VERSION.len()..)?.split_first()?;
     let rest = rest
         .strip_prefix(b" ")
         .or_else(|| rest.strip_prefix(b"\t"))?

@@ -87,41 +87,47 @@ pub(super) async fn exchange(
     answer.head_at = Some(clock::monotonic());
     instants.stage = Stage::Body;
     answer.take_head(head.status, head.retry_after.as_deref(), head.date.as_deref());
+    let Some(rest) = rest else {
+        answer.failure = Some(Failure::head_broke_off());
+        return Ok(false);
+    };
     Ok(read_body(connection, &head, rest, &mut buffer, answer).await)
 }
 
-/// Reads the final head, and returns it with what was read beyond it.
+/// Reads the final head, and returns it with what was read beyond it; without that if the
+/// connection ended within the head: the status counts, whatever follows it.
 async fn read_head(
     connection: &mut PlainConnection,
     buffer: &mut [u8],
     write_error: Option<io::Error>,
-) -> Result<(ResponseHead, Vec<u8>), Broken> {
+) -> Result<(ResponseHead, Option<Vec<u8>>), Broken> {
     let sent_at = clock::monotonic();
     let mut reader = HeadReader::default();
     loop {
-        let read = match connection.stream.read(buffer).await {
-            Ok(0) => Err(None),
-            Ok(read) => Ok(read),
-            Err(error) => Err(Some(error)),
+        let error = match connection.stream.read(buffer).await {
+            Ok(0) => None,
+            Ok(read) => {
+                let piece = &buffer[..read];
+                match reader.read(piece) {
+                    Ok(Some((head, used))) => return Ok((head, Some(piece[used..].to_vec()))),
+                    Ok(None) => continue,
+                    Err(bad) => {
+                        let failure = Failure::new(AttemptResult::Protocol, bad.to_string());
+                        return Err(Broken::Failed(failure));
+                    }
+                }
+            }
+            Err(error) => Some(error),
         };
-        let read = read.map_err(|error| {
-            let failure = Failure::ended_early(write_error.as_ref().or(error.as_ref()));
-            let was_idle = was_closed_idle(connection.is_reused, sent_at, clock::monotonic());
-            if was_idle && reader.is_untouched() {
-                Broken::Unprocessed(failure)
-            } else {
-                Broken::Failed(failure)
-            }
-        })?;
-        let piece = &buffer[..read];
-        match reader.read(piece) {
-            Ok(Some((head, used))) => return Ok((head, piece[used..].to_vec())),
-            Ok(None) => {}
-            Err(bad) => {
-                let failure = Failure::new(AttemptResult::Protocol, bad.to_string());
-                return Err(Broken::Failed(failure));
-            }
+        let failure = Failure::ended_early(write_error.as_ref().or(error.as_ref()));
+        let was_idle = was_closed_idle(connection.is_reused, sent_at, clock::monotonic());
+        if was_idle && reader.is_untouched() {
+            return Err(Broken::Unprocessed(failure));
         }
+        return match reader.cut_off() {
+            Some(head) => Ok((head, None)),
+            None => Err(Broken::Failed(failure)),
+        };
     }
 }
 

@@ -17,6 +17,8 @@ mod pool;
 mod spare_handles;
 /// A connection that is read at a bounded rate.
 mod paced;
+/// A connection whose frames are taken at a bounded rate.
+mod metered;
 /// One exchange over HTTP/1.1.
 mod http1;
 /// The head of a response.
@@ -25,6 +27,8 @@ mod head;
 mod body;
 /// One exchange over HTTP/2.
 mod http2;
+/// Escapes read, with where they were written.
+mod unescape;
 /// Credentials struck out of an answer.
 mod strike;
 /// Durations of the parts of an exchange.

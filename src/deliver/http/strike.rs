@@ -1,11 +1,14 @@
 //! Strikes credentials out of what an endpoint answers, since many echo what they were sent.
 
+use std::ops::Range;
+
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use percent_encoding::percent_decode_str;
 use url::Url;
 
+use super::unescape::Unescaped;
 use crate::domain::texts::has_control;
 
 /// Stands where something was struck out.
@@ -15,6 +18,9 @@ const MIN_SEGMENT_CHARS: usize = 8;
 /// Shortest value of the query or of a header that is looked for: a shorter one would take words
 /// out of ordinary text.
 const MIN_VALUE_BYTES: usize = 3;
+
+/// Times that what was sent may be escaped: JSON within a string of JSON.
+const ESCAPED_TIMES: usize = 2;
 
 /// Reads base64 with or without its padding.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -92,60 +98,73 @@ impl Redactions {
         self.add(&text);
     }
 
-    /// Adds a text, the forms in which JSON and HTML write it, and the bytes of UTF-16.
+    /// Adds a text, and the bytes of UTF-16.
     fn add(&mut self, text: &str) {
         if text.len() < MIN_VALUE_BYTES {
             return;
         }
-        let json = text.replace('\\', "\\\\").replace('"', "\\\"");
-        let slashes = json.replace('/', "\\/");
-        let html = text
-            .replace('&', "&amp;")
-            .replace('<', "&lt;")
-            .replace('>', "&gt;")
-            .replace('"', "&quot;");
-        let utf16 = |to_bytes: fn(u16) -> [u8; 2]| text.encode_utf16().flat_map(to_bytes).collect();
-        let (little, big): (Vec<u8>, Vec<u8>) = (utf16(u16::to_le_bytes), utf16(u16::to_be_bytes));
-        let forms = [text.to_owned(), json, slashes, html].map(String::into_bytes);
-        for form in forms.into_iter().chain([little, big]) {
+        let utf16 = |to_bytes: fn(u16) -> [u8; 2]| text.encode_utf16().flat_map(to_bytes).collect::<Vec<u8>>();
+        for form in [text.as_bytes().to_vec(), utf16(u16::to_le_bytes), utf16(u16::to_be_bytes)] {
             if !self.texts.iter().any(|known| known.eq_ignore_ascii_case(&form)) {
                 self.texts.push(form);
             }
         }
     }
 
-    /// Strikes them out of `body`. Of a body that was cut off, a beginning of one at its very end
-    /// goes, too.
+    /// Strikes them out of `body`, as they are and as the escapes of JSON, HTML and URLs write
+    /// them, also twice. Of a body that was cut off, a beginning of one at its very end goes, too.
     pub(super) fn strike(&self, body: &[u8], is_cut: bool) -> Vec<u8> {
+        let mut found = Vec::new();
+        let mut read = Unescaped::plain(body);
+        self.find(&read, is_cut, &mut found);
+        for _ in 0..ESCAPED_TIMES {
+            let Some(once_more) = read.unescape(is_cut) else {
+                break;
+            };
+            read = once_more;
+            self.find(&read, is_cut, &mut found);
+        }
+        found.sort_unstable_by_key(|part| part.start);
+        let mut kept = Vec::with_capacity(body.len());
+        let mut at = 0;
+        for part in found {
+            if part.start >= at {
+                kept.extend_from_slice(&body[at..part.start]);
+                kept.extend_from_slice(MARK);
+            }
+            at = at.max(part.end);
+        }
+        kept.extend_from_slice(&body[at..]);
+        kept
+    }
+
+    /// Finds the parts of the body that read as one of the texts.
+    fn find(&self, read: &Unescaped, is_cut: bool, found: &mut Vec<Range<usize>>) {
         let mut begins_one = [false; 256];
         for text in &self.texts {
             begins_one[usize::from(text[0].to_ascii_lowercase())] = true;
             begins_one[usize::from(text[0].to_ascii_uppercase())] = true;
         }
-        let mut kept = Vec::with_capacity(body.len());
         let mut at = 0;
-        while at < body.len() {
-            let rest = &body[at..];
+        while at < read.bytes.len() {
+            let rest = &read.bytes[at..];
             if !begins_one[usize::from(rest[0])] {
-                kept.push(rest[0]);
                 at += 1;
-            } else if let Some(found) = self.texts.iter().find(|text| begins_with(rest, text)) {
-                kept.extend_from_slice(MARK);
-                at += found.len();
+            } else if let Some(text) = self.texts.iter().find(|text| begins_with(rest, text)) {
+                found.push(read.written(at..at + text.len()));
+                at += text.len();
             } else if is_cut
                 && self
                     .texts
                     .iter()
                     .any(|text| rest.len() >= MIN_VALUE_BYTES && begins_with(text, rest))
             {
-                kept.extend_from_slice(MARK);
-                break;
+                found.push(read.starts[at]..read.end);
+                return;
             } else {
-                kept.push(rest[0]);
                 at += 1;
             }
         }
-        kept
     }
 }
 

@@ -61,6 +61,10 @@ fn what_is_not_http_is_known_without_its_end() {
         "HTTP/1.1 OK\r\n",
         "HTTP/1.1200 OK\r\n",
         "HTTP/1.1 099 OK\r\n",
+        "        \r\n",
+        "         \r\nHTTP/1.1 200 OK\r\n\r\n",
+        "       HTTP\r\n",
+        "\t\t\t\t\t\t\t\t\t\t\t\t\r\n",
         "220 mail ready\r\n",
     ] {
         assert_eq!(read(text.as_bytes()), Err(BadHead::NotHttp), "{text:?}");
@@ -113,12 +117,33 @@ fn the_end_of_a_body_follows_from_the_head() {
         ("Content-Length: 0", Empty, true),
         ("Content-Length: 5\r\nContent-Length: 5", Length(5), true),
         ("Content-Length: 5\r\nContent-Length: 6", UntilClose, false),
-        ("Content-Length: +5", UntilClose, false),
+        ("Content-Length: +5", Length(5), true),
+        ("Content-Length: 5, 5", Length(5), true),
+        ("Content-Length: 5, 6", UntilClose, false),
+        ("Content-Length: ,5", UntilClose, false),
+        ("Content-Length: -5", UntilClose, false),
         ("Content-Length: 99999999999999999999999", UntilClose, false),
         ("", UntilClose, false),
         ("Transfer-Encoding: chunked", Chunked, true),
         ("Transfer-Encoding: gzip, Chunked", Chunked, true),
         ("Transfer-Encoding: gzip", UntilClose, false),
+        ("Transfer-Encoding: chunked,", Chunked, true),
+        ("Transfer-Encoding: chunked, identity", Chunked, true),
+        (
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity",
+            Chunked,
+            true,
+        ),
+        (
+            "Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked",
+            Chunked,
+            true,
+        ),
+        (
+            "Transfer-Encoding: identity\r\nContent-Length: 5",
+            Length(5),
+            true,
+        ),
         ("Transfer-Encoding: chunked\r\nContent-Length: 5", Chunked, false),
         ("Content-Length: 5\r\nConnection: close", Length(5), false),
         ("Content-Length: 5\r\nConnection: Foo, Close", Length(5), false),
@@ -172,5 +197,56 @@ proptest! {
         let mut text = b"HTTP/1.1 200 OK\r\n".to_vec();
         text.extend_from_slice(&fields);
         let _ = read(&text);
+    }
+}
+
+#[test]
+fn a_head_that_is_cut_off_has_its_status_and_whole_fields() {
+    let cut = |text: &str| {
+        let mut reader = HeadReader::default();
+        assert_eq!(reader.read(text.as_bytes()), Ok(None), "{text:?}");
+        reader.cut_off().map(|head| (head.status, head.retry_after))
+    };
+    let seven = || Some("7".to_owned());
+    for (text, wanted) in [
+        ("", None),
+        ("HTTP/1.1 20", None),
+        ("HTTP/1.1 200", Some((200, None))),
+        ("HTTP/1.1 200 OK\r", Some((200, None))),
+        ("HTTP/1.1 200 OK\r\nContent-", Some((200, None))),
+        ("HTTP/1.1 503 Later\r\nRetry-After: 7\r\n", Some((503, seven()))),
+        ("HTTP/1.1 503 Later\r\nRetry-After: 7", Some((503, None))),
+        ("HTTP/1.1 100 Continue\r\n", None),
+        ("HTTP/1.1 100 Continue\r\n\r\n", None),
+        ("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No", Some((204, None))),
+    ] {
+        assert_eq!(cut(text), wanted, "{text:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_the_reader_panic(
+        words in prop::collection::vec(
+            prop::sample::select(vec![
+                "HTTP/1.1", " ", "\t", "200", "\r\n", "\n", ":", "Content-Length", "Transfer-Encoding", ",", "+", "é", "h",
+            ]),
+            0..40,
+        ),
+        step in 1_usize..9,
+    ) {
+        let bytes = words.concat();
+        let mut reader = HeadReader::default();
+        for piece in bytes.as_bytes().chunks(step) {
+            match reader.read(piece) {
+                Ok(None) => {}
+                Ok(Some((head, _))) => {
+                    let _ = (head.framing(), head.keeps_connection());
+                    return Ok(());
+                }
+                Err(_) => return Ok(()),
+            }
+        }
+        let _ = reader.cut_off();
     }
 }

@@ -74,3 +74,43 @@ fn a_credential_at_the_cut_leaves_no_beginning() {
     assert_eq!(struck("the SECRET-SEC", true), "the [redacted]");
     assert_eq!(struck("the se", true), "the se");
 }
+
+#[test]
+fn what_is_echoed_with_escapes_is_struck_out_too() {
+    let url = "https://example.com/café-token-1/plain?sig=a%2Bb";
+    let secrets = ["Bearer a+b<c>d\"e&f'g h/i\\j"];
+    for echoed in [
+        r#"Bearer a+b<c>d"e&f'g h/i\j"#,
+        // JSON as ASP.NET, Go and Rails, PHP and Python write it.
+        r"Bearer a\u002Bb\u003Cc\u003Ed\u0022e\u0026f\u0027g h/i\\j",
+        r#"Bearer a+b\u003cc\u003ed\"e\u0026f'g h/i\\j"#,
+        r#"Bearer a+b<c>d\"e&f'g h\/i\\j"#,
+        // HTML, URLs, and JSON within a string of JSON.
+        r"Bearer a+b&lt;c&gt;d&quot;e&amp;f&#x27;g h/i\j",
+        r"Bearer a+b&#60;c&#62;d&#34;e&#38;f&apos;g h/i\j",
+        "Bearer%20a%2Bb%3Cc%3Ed%22e%26f%27g%20h%2Fi%5Cj",
+        r#"Bearer a+b<c>d\\\"e&f'g h/i\\\\j"#,
+        r"caf\u00e9-token-1",
+        "caf&#233;-token-1",
+        "caf%C3%A9-token-1",
+        "café-token-1",
+    ] {
+        assert_eq!(
+            strike(url, &secrets, &format!("({echoed})")),
+            "([redacted])",
+            "{echoed}"
+        );
+    }
+    for plain in [r"100% \o/ &c. %41 \u0041 &amp;", "caf&#233;"] {
+        assert_eq!(strike(url, &secrets, plain), plain);
+    }
+    let url = Url::parse(url).expect("a URL");
+    let redactions = Redactions::new(&url, secrets.into_iter());
+    for cut in [r"Bearer a\u002Bb\u00", "Bearer a+b&l", "Bearer%20a%2"] {
+        assert_eq!(
+            redactions.strike(format!("is {cut}").as_bytes(), true),
+            b"is [redacted]",
+            "{cut}"
+        );
+    }
+}

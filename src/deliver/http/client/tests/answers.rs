@@ -237,10 +237,37 @@ async fn statuses_decide_and_410_is_final_however_its_body_ends() {
 #[tokio::test]
 async fn an_answer_that_breaks_off_is_classified_by_its_head() {
     let early = "the connection ended before a full response";
+    let cut = "the response's head broke off";
     let broken = "the response's body broke off";
     for (bytes, result, status, error) in [
         (&b""[..], AttemptResult::Reset, None, early),
-        (b"HTTP/1.1 200 OK\r\nContent-", AttemptResult::Reset, None, early),
+        (b"HTTP/1.1 20", AttemptResult::Reset, None, early),
+        (b"HTTP/1.1 200 OK", AttemptResult::Success, Some(200), cut),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-",
+            AttemptResult::Success,
+            Some(200),
+            cut,
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n",
+            AttemptResult::Success,
+            Some(200),
+            cut,
+        ),
+        (
+            b"HTTP/1.1 503 Later\r\nRetry-After: 7\r\n",
+            AttemptResult::ServerError,
+            Some(503),
+            cut,
+        ),
+        (b"HTTP/1.1 410 Gone\r\n", AttemptResult::Gone, Some(410), cut),
+        (
+            b"        \r\n",
+            AttemptResult::Protocol,
+            None,
+            "the endpoint's answer is not HTTP",
+        ),
         (
             b"SSH-2.0-OpenSSH_9.6\r\n",
             AttemptResult::Protocol,

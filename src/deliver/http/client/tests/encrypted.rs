@@ -242,6 +242,55 @@ async fn an_endpoint_that_speaks_http2_gets_it() {
     }
 }
 
+/// A receiver over HTTP/2 that answers nothing and sends PING for a second; and how many of them were
+/// answered.
+fn pinging() -> (Vec<u8>, SocketAddr, Arc<AtomicUsize>) {
+    const PINGS: usize = 400;
+    let (pem, mut config) = issued("receiver.test", false);
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let config = Arc::new(config);
+    let answered = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&answered);
+    let address = receiver(move |stream| {
+        let timeout = Some(Duration::from_millis(10));
+        stream.set_read_timeout(timeout).expect("a socket option");
+        let connection = rustls::ServerConnection::new(Arc::clone(&config)).expect("a connection");
+        let mut stream = rustls::StreamOwned::new(connection, stream);
+        let ping = [0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
+        let mut frames = vec![0, 0, 0, 4, 0, 0, 0, 0, 0];
+        frames.extend(ping.repeat(PINGS));
+        let ping_ack = [0, 0, 8, 6, 1];
+        let mut buffer = vec![0; 64 * 1_024];
+        loop {
+            match stream.write_all(&frames) {
+                Ok(()) => frames = ping.repeat(PINGS),
+                Err(_) => return,
+            }
+            if let Ok(read) = stream.read(&mut buffer) {
+                let acks = buffer[..read]
+                    .windows(ping_ack.len())
+                    .filter(|bytes| *bytes == ping_ack);
+                counter.fetch_add(acks.count(), Ordering::SeqCst);
+            }
+        }
+    });
+    (pem, address, answered)
+}
+
+#[tokio::test]
+async fn frames_of_an_endpoint_get_a_share_of_the_processor() {
+    let (pem, address, answered) = pinging();
+    let began = clock::monotonic();
+    let exchange = call_with(short_deadlines(), Some(pem), address).await;
+    let ms = clock::monotonic().duration_since(began).as_millis();
+    assert_eq!(exchange.result, AttemptResult::Timeout, "{exchange:?}");
+    // The burst, the rate, and what one read may bring beyond them.
+    let most = 2_048 + 8 * ms + 2_048;
+    let answered = answered.load(Ordering::SeqCst);
+    assert!((answered as u128) < most, "{answered} in {ms} ms");
+    assert!(answered > 100, "{answered} in {ms} ms");
+}
+
 #[test]
 fn extra_certificates_must_be_some() {
     let with = |pem: &[u8]| {
