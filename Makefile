@@ -31,7 +31,7 @@ build: ## compile the program with optimisations: target/release/bellwether
 
 # Everything is compiled before the services are started, which would otherwise wait for the compiler.
 test: ## all tests, with a Kafka and a PostgreSQL of their own; ARGS="name" runs some
-	@scripts/install-deps build services browser
+	@scripts/install-deps build services tests browser
 	cargo test --locked --no-run $(ARGS)
 	$(if $(ARGS),,scripts/test-services)
 	scripts/with-services cargo test --locked $(ARGS)
