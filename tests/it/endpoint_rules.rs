@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::support::app::Deployment;
+use crate::support::eventually;
 use crate::support::goal_stage::GoalStage;
 use crate::support::receiver::{Answer, Receiver};
 
@@ -64,4 +65,39 @@ async fn a_stored_http_url_is_not_called_once_http_is_not_allowed() {
     let refused = "bellwether_attempts_total{fault=\"endpoint\",kind=\"first\",result=\"address_refused\"}";
     process.metric_is(refused, 1.0).await;
     assert!(receiver.all().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_proxy_of_the_environment_is_not_used() {
+    let proxy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    proxy.set_nonblocking(true).unwrap();
+    let address = proxy.local_addr().unwrap();
+    let mut deployment = Deployment::create(&[]).await;
+    let names = [
+        "HTTP_PROXY",
+        "http_proxy",
+        "HTTPS_PROXY",
+        "https_proxy",
+        "ALL_PROXY",
+        "all_proxy",
+    ];
+    let exports: Vec<String> = names.map(|name| format!("{name}=http://{address}")).to_vec();
+    let words = format!("unset NO_PROXY no_proxy; export {}; exec", exports.join(" "));
+    deployment.set_launcher(&words);
+    let process = deployment.serve(&[]).await;
+    let receiver = deployment.goal_receiver(&process, "example.com").await;
+    // By TLS too: it fails at an endpoint without, which hears of it.
+    let plain = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    plain.set_nonblocking(true).unwrap();
+    let url = format!("https://{}/hook", plain.local_addr().unwrap());
+    deployment.goal_webhook(&process, "example.com", &url).await;
+    deployment.registry_is_read(&process).await;
+    deployment
+        .publish(json!({"site_id": "example.com", "type": "goal", "name": "Signup"}))
+        .await;
+    receiver.wait_for("hook", 1).await;
+    let patience = std::time::Duration::from_secs(60);
+    eventually("it is called by TLS", patience, || async { plain.accept().ok() }).await;
+    let called = proxy.accept().map(|(_, from)| from);
+    assert!(called.is_err(), "the proxy was called: {called:?}");
 }

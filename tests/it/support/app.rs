@@ -28,8 +28,8 @@ pub(crate) struct Deployment {
     pub(crate) token: String,
     pub(crate) producer: FutureProducer,
     settings: BTreeMap<String, String>,
-    /// Limit on open files of its processes.
-    open_files: Option<u32>,
+    /// Shell by which its processes are started, if not by themselves: words before the program.
+    launcher: Option<String>,
     logs: tempfile::TempDir,
 }
 
@@ -81,7 +81,7 @@ impl Deployment {
             token: String::new(),
             producer,
             settings: all,
-            open_files: None,
+            launcher: None,
             logs,
         };
         for command in [["migrate"].as_slice(), &["topics", "create"]] {
@@ -109,7 +109,12 @@ impl Deployment {
 
     /// Limits the open files of processes that start from now on.
     pub(crate) fn set_open_files(&mut self, limit: u32) {
-        self.open_files = Some(limit);
+        self.set_launcher(&format!("ulimit -n {limit} && exec"));
+    }
+
+    /// Starts processes from now on by these words of the shell, which the program follows.
+    pub(crate) fn set_launcher(&mut self, words: &str) {
+        self.launcher = Some(words.to_owned());
     }
 
     /// Gives the topics another prefix; they are not made.
@@ -126,11 +131,11 @@ impl Deployment {
 
     /// A command with this deployment's settings.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = match self.open_files {
+        let mut command = match &self.launcher {
             None => Command::new(BINARY),
-            Some(limit) => {
+            Some(words) => {
                 let mut shell = Command::new("/bin/sh");
-                shell.args(["-c", &format!("ulimit -n {limit} && exec \"$0\" \"$@\""), BINARY]);
+                shell.args(["-c", &format!("{words} \"$0\" \"$@\""), BINARY]);
                 shell
             }
         };
