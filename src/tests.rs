@@ -48,6 +48,7 @@ const PURE: &[&str] = &[
     "detect::keyed_hash",
     "deliver::lanes",
     "deliver::backlog",
+    "deliver::intake::due",
     "deliver::intake::hand_over",
     "deliver::recent_firsts",
     "deliver::decide",

@@ -278,6 +278,23 @@ mod tests {
     }
 
     #[test]
+    fn a_session_times_out_after_six_seconds_by_default() {
+        for (config, text, timeout) in [
+            (KafkaConfig::default(), "6000", Duration::from_secs(6)),
+            (
+                with(&[("session.timeout.ms", "3000")]),
+                "3000",
+                Duration::from_secs(3),
+            ),
+        ] {
+            for member in [deliver_member(&config, "g", 1), detect_member(&config, "g")] {
+                assert_eq!(member.get("session.timeout.ms"), Some(text));
+                assert_eq!(session_timeout(&member), timeout);
+            }
+        }
+    }
+
+    #[test]
     fn a_fetch_from_tiers_ends_long_before_the_shortest_delay() {
         let wait = |properties: &[(&str, &str)], shortest_ms| {
             let reader = tiers_reader(&with(properties), "g", 1, Duration::from_millis(shortest_ms));

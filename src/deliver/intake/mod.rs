@@ -46,6 +46,8 @@ pub(crate) mod completions;
 mod partition;
 /// The note by which the next owner knows what may have been sent.
 mod hand_over;
+/// Waiting for what is due.
+mod due;
 /// Taking partitions and giving them back.
 mod rebalance;
 /// Commits of a thread.
@@ -59,10 +61,6 @@ mod gauges;
 /// Records that were removed before they were read.
 mod missed;
 
-/// Longest time parked, and so the latest that a rebalance or a missed wake-up is noticed.
-const PARK_TIMEOUT: Duration = Duration::from_millis(10);
-/// Shortest time parked before a record is due: due times are whole milliseconds.
-const SHORTEST_PARK_TIMEOUT: Duration = Duration::from_micros(200);
 /// Time parked before the deliverer's full queue is tried again.
 const FULL_QUEUE_PARK_TIMEOUT: Duration = Duration::from_millis(1);
 /// Most records that are due and wait for the deliverer. Others stay in the heap, which is bounded
@@ -185,10 +183,7 @@ impl Intake {
         if !self.outbox.is_empty() {
             return FULL_QUEUE_PARK_TIMEOUT;
         }
-        self.read_ahead.next_due().map_or(PARK_TIMEOUT, |due_at_ms| {
-            let left_ms = u64::try_from(due_at_ms - clock::now_ms()).unwrap_or(0);
-            Duration::from_millis(left_ms).clamp(SHORTEST_PARK_TIMEOUT, PARK_TIMEOUT)
-        })
+        due::park_timeout(self.read_ahead.next_due(), clock::now_ms())
     }
 
     fn receive_completions(&mut self) {
@@ -309,7 +304,7 @@ impl Intake {
             None => self.is_own_first(&record, now_ms) && !must_be_noted,
             Some(_) => self.links.own_retries.take(record.delivery_id, record.attempt),
         };
-        let is_far_due = tier.is_some_and(|tier| !tier.may_hold(due_at_ms - now_ms));
+        let is_far_due = due::is_far_due(tier, due_at_ms, now_ms);
         let bytes = record.body.len() + RECORD_OVERHEAD_BYTES;
         let work = Work {
             record,
