@@ -22,7 +22,7 @@ proptest! {
 
     #[test]
     fn crashes_overlaps_and_repeats_lose_nothing_and_fork_no_chain(
-        actions in proptest::collection::vec((0..20_u8, 0..2_u8, answers(), 0.0..1.0_f64, 0..8_usize), 0..120),
+        actions in proptest::collection::vec((0..22_u8, 0..2_u8, answers(), 0.0..1.0_f64, 0..8_usize), 0..120),
     ) {
         let mut world = World::new();
         for (kind, owner, answer, chance, pick) in actions {
@@ -40,6 +40,8 @@ proptest! {
                 15..=16 => world.claim_row(owner),
                 // An owner seems dead and is not.
                 17 => world.end_claim(),
+                18 => world.wait_long(),
+                19 => world.end_overdue(),
                 _ => world.now_ms += 500 * (1 + pick as i64),
             }
             world.check();
@@ -107,4 +109,35 @@ fn a_record_that_is_parked_late_ends_no_claim() {
     assert_eq!(owners, [1]);
     world.finish();
     world.check_end();
+}
+
+#[test]
+fn what_is_late_is_parked_before_it_is_sent_or_is_not_sent() {
+    let step = |world: &mut World| world.step(0, AttemptResult::ServerError, 0.5);
+    let failed_once = || {
+        let mut world = World::new();
+        world.take(0, 0);
+        // Ask, send, record, publish, complete.
+        (0..5).for_each(|_| step(&mut world));
+        assert_eq!(world.sent, [1]);
+        // Nobody reads the retry for a minute less than an hour.
+        (0..3).for_each(|_| world.wait_long());
+        world
+    };
+    // Its owner comes first: a row keeps it from being taken for overdue.
+    let mut world = failed_once();
+    world.take(0, 0);
+    (0..2).for_each(|_| step(&mut world));
+    world.now_ms += 300_000;
+    world.end_overdue();
+    world.finish();
+    world.check_end();
+    assert!(world.sent.len() > 1 && !world.is_overdue, "{world:?}");
+    // Somebody asks for it again first.
+    let mut world = failed_once();
+    world.now_ms += 300_000;
+    world.end_overdue();
+    world.finish();
+    world.check_end();
+    assert!(world.sent == [1] && world.is_overdue, "{world:?}");
 }

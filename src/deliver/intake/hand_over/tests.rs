@@ -1,6 +1,9 @@
 use super::*;
 use crate::kafka::session::commit_metadata::CommitMetadata;
 
+/// First attempts that are sent without asking, as a model.
+mod unasked;
+
 fn range(from: i64, to: i64) -> UnaskedRange {
     UnaskedRange { from, to }
 }

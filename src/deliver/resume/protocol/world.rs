@@ -12,6 +12,8 @@ use crate::domain::delivery::{DeliveryStatus, FailureReason};
 mod claims;
 /// Hand-overs, crashes, and the end.
 mod faults;
+/// Retries that nobody reads for an hour.
+mod overdue;
 
 /// Longest time that a request takes, in milliseconds.
 const DEADLINE_MS: i64 = 30_000;
@@ -83,6 +85,10 @@ pub(super) struct World {
     kafka: Vec<ModelRecord>,
     dead_letters: usize,
     postgres: Option<DeliveryProgress>,
+    /// When Postgres was last written to.
+    updated_ms: i64,
+    /// It was taken for overdue, and is sent in another delivery.
+    pub(super) is_overdue: bool,
     row: Option<ModelRow>,
     /// Claims that were made.
     claims: u32,
@@ -107,6 +113,8 @@ impl World {
             }],
             dead_letters: 0,
             postgres: None,
+            updated_ms: 0,
+            is_overdue: false,
             row: None,
             claims: 0,
             recorded: vec![],
@@ -159,10 +167,13 @@ impl World {
                     Resume::Hold { .. } => ModelStep::Ask,
                     // What may not be sent now is parked: a circuit is open, a queue is full.
                     Resume::Send { .. } if chance > 0.8 => ModelStep::Park,
+                    // So that nobody takes it for overdue meanwhile.
+                    Resume::Send { .. } if !is_row && self.is_late() => ModelStep::Park,
                     Resume::Send { .. } => ModelStep::Send,
                 }
             }
             ModelStep::Send => {
+                assert!(!self.is_overdue, "it is sent in two deliveries: {self:?}");
                 self.sent.push(attempt);
                 ModelStep::Write { result: answer }
             }
@@ -215,6 +226,7 @@ impl World {
             });
         }
         let claim = self.postgres.and_then(|progress| progress.claim);
+        self.updated_ms = self.now_ms;
         self.postgres = Some(DeliveryProgress {
             status: match before {
                 0 => DeliveryStatus::Pending,
@@ -293,6 +305,7 @@ impl World {
             Next::Failed { reason } => self.failed(attempt, source, reason),
         };
         self.postgres = Some(progress);
+        self.updated_ms = self.now_ms;
         self.row = row;
         self.recorded.push(attempt);
         step
