@@ -69,6 +69,7 @@ mod operate;
 mod odd_records;
 mod endpoints;
 mod endpoint_rules;
+mod name_servers;
 mod hostile_receivers;
 mod hostile_limits;
 mod nginx;

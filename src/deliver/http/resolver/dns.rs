@@ -85,7 +85,8 @@ impl Dns {
         options.cache_size = CACHED_NAMES;
         // Two tries fit within the time that a connection has.
         options.timeout = Duration::from_secs(2);
-        options.attempts = 2;
+        // Besides the first.
+        options.attempts = 1;
         // They are read here, before any name server is asked.
         options.use_hosts_file = ResolveHosts::Never;
         let (ndots, search) = (options.ndots, servers.domain.iter().chain(&servers.search));

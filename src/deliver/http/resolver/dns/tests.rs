@@ -7,7 +7,11 @@ use std::thread;
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig};
 
 use super::*;
+use crate::deliver::http::client::{ClientOptions, WebhookClient};
 use crate::deliver::http::pool::Pool;
+use crate::deliver::request::WebhookRequest;
+use crate::deliver::request::tests::{facts, webhook};
+use crate::domain::attempt::AttemptResult;
 
 /// Bound of what must not wait for an answer that never comes; the resolver itself gives up later.
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -33,9 +37,18 @@ fn dns_and_askers(hosts: &str, is_silent: bool) -> (Dns, Arc<Mutex<HashSet<Socke
     (dns_of(hosts, [server]), asked_from)
 }
 
-/// A name server, and the addresses from which it was asked.
-#[expect(clippy::disallowed_methods, reason = "a server of a test ends with it")]
 fn name_server(address: &str, is_silent: bool) -> (NameServerConfig, Arc<Mutex<HashSet<SocketAddr>>>) {
+    let kinds: &[u8] = if is_silent { &[] } else { &[1] };
+    name_server_of(address, kinds)
+}
+
+/// A name server that answers for these kinds of addresses, and the addresses from which it was
+/// asked.
+#[expect(clippy::disallowed_methods, reason = "a server of a test ends with it")]
+fn name_server_of(
+    address: &str,
+    kinds: &'static [u8],
+) -> (NameServerConfig, Arc<Mutex<HashSet<SocketAddr>>>) {
     let asked_from = Arc::new(Mutex::new(HashSet::new()));
     let askers = Arc::clone(&asked_from);
     let socket = UdpSocket::bind(address).expect("a socket");
@@ -51,13 +64,19 @@ fn name_server(address: &str, is_silent: bool) -> (NameServerConfig, Arc<Mutex<H
                     .position(|byte| *byte == 0)
                     .expect("an end");
             let question_end = name_end + 5;
-            if is_silent || query[name_end + 2] != 1 {
+            let kind = query[name_end + 2];
+            if !kinds.contains(&kind) {
                 continue;
             }
             let mut answer = query[..question_end].to_vec();
             // An answer without an error, with one question and one record and nothing more.
             answer[2..12].copy_from_slice(&[0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0]);
-            answer.extend_from_slice(&[0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 8, 8, 8, 8]);
+            // Of this kind, for a minute.
+            answer.extend_from_slice(&[0xc0, 12, 0, kind, 0, 1, 0, 0, 0, 60, 0]);
+            match kind {
+                1 => answer.extend_from_slice(&[4, 8, 8, 8, 8]),
+                _ => answer.extend_from_slice(b"\x10\x26\x06\x47\0\0\0\0\0\0\0\0\0\0\0\x11\x11"),
+            }
             let _ = socket.send_to(&answer, from);
         }
     });
@@ -134,6 +153,53 @@ async fn a_name_server_that_answers_for_one_kind_only_is_enough() {
     let long = format!("{}.example.com", "x".repeat(64));
     let refused = look_up(&dns, &long).await.expect_err("too long");
     assert_eq!(refused.to_string(), "it is not a valid host name");
+}
+
+#[tokio::test]
+async fn a_second_look_up_within_the_ttl_asks_nobody() {
+    let (server, asked_from) = name_server_of("127.0.0.1:0", &[1, 28]);
+    let dns = dns_of("", [server]);
+    let asked = || asked_from.lock().expect("askers").len();
+    let found = ips(&["2606:4700::1111", "8.8.8.8"]);
+    let mut first = look_up(&dns, "kept.example.com").await.expect("found");
+    first.sort_by_key(IpAddr::is_ipv4);
+    assert_eq!(first, found);
+    let after_first = asked();
+    assert!(after_first >= 2, "for each kind of addresses");
+    for _ in 0..3 {
+        let mut again = look_up(&dns, "kept.example.com").await.expect("found");
+        again.sort_by_key(IpAddr::is_ipv4);
+        assert_eq!((&again, asked()), (&found, after_first));
+    }
+    look_up(&dns, "other.example.com").await.expect("found");
+    assert!(asked() > after_first, "another name is asked for");
+}
+
+#[tokio::test]
+async fn a_look_up_that_hangs_is_one_failure_at_its_limit() {
+    let dns = Arc::new(dns("", true));
+    let options = ClientOptions {
+        lookup: Arc::new(move |name, links| {
+            let dns = Arc::clone(&dns);
+            Box::pin(async move { dns.look_up(&name, &links).await })
+        }),
+        allow_http: true,
+        ..ClientOptions::default()
+    };
+    let client = WebhookClient::new(options).expect("a client");
+    let request = WebhookRequest::build(&webhook("http://hung.example.com/"), &facts("{}"));
+    let exchange = client.exchange(&request).await;
+    let text = "the host name could not be resolved: the name servers did not answer";
+    assert_eq!(
+        (exchange.result, exchange.error.as_deref()),
+        (AttemptResult::Dns, Some(text))
+    );
+    // Two tries of two seconds, within the five that a connection has.
+    let took = exchange.phases.total.expect("it was measured");
+    assert!(
+        took >= Duration::from_secs(3) && took < Duration::from_secs(5),
+        "{took:?}"
+    );
 }
 
 #[tokio::test]
