@@ -79,6 +79,7 @@ mod instance_names;
 mod lanes_crash;
 mod lanes_cost;
 mod cancelling;
+mod first_schema;
 mod behind;
 mod unrecordable;
 mod locked_rows;

@@ -42,6 +42,7 @@ pub(crate) async fn publish(producer: &FutureProducer, topic: &str, key: &str, v
 }
 
 /// A delivery record as any version of the service, or somebody else, might write it.
+#[derive(Clone)]
 pub(crate) struct Raw {
     pub(crate) topic: String,
     pub(crate) partition: i32,
@@ -80,6 +81,12 @@ impl Raw {
                 .map(|(name, value)| (name.to_owned(), value.into_bytes()))
                 .collect(),
         }
+    }
+
+    /// The value of a header.
+    pub(crate) fn header(&self, name: &str) -> &str {
+        let found = self.headers.iter().find(|(one, _)| one == name);
+        std::str::from_utf8(&found.unwrap().1).unwrap()
     }
 
     /// With another value of a header, or a new one.
