@@ -141,6 +141,7 @@ fn demo_shows_spikes_goals_and_retries_and_leaves_nothing() {
     let arrivals: Vec<&String> = lines.iter().filter(|line| line.contains("attempt ")).collect();
     for words in [
         ["spike", "threshold", "attempt 1"],
+        ["drop", "threshold", "attempt 1"],
         ["goal", "example", "attempt 1"],
         ["signature ok", "attempt 1", "on purpose"],
         ["signature ok", "attempt 2", "200"],

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use reqwest::StatusCode;
 use serde_json::json;
 
 use crate::detect_completeness::{create_topic, two_sources};
@@ -81,10 +82,22 @@ async fn a_source_that_is_gone_makes_no_drop() {
     process.metric_is(INCOMPLETE, 1.0).await;
     let told = |line: &str| line.contains("\"warn\"") && line.contains("the source is missing");
     assert!(process.log_text().lines().any(told));
+    let detail = eventually("it is not ready", TIMEOUT, || async {
+        let (status, answer) = process.readyz().await?;
+        let detail = answer["checks"]["kafka"].as_str()?.to_owned();
+        (status == StatusCode::SERVICE_UNAVAILABLE && detail != "ok").then_some(detail)
+    })
+    .await;
+    let is_named = detail.contains(&deployment.source) && detail.contains("no such topic");
+    assert!(is_named, "{detail}");
 
     let before = assignments(&process);
     create_topic(&deployment.source, 4).await;
     is_assigned_again(&process, before).await;
+    eventually("it is ready again", TIMEOUT, || async {
+        (process.readyz().await?.0 == StatusCode::OK).then_some(())
+    })
+    .await;
     // Silent sites are moved on again, and still nobody knows of the visitors before.
     age_is(&process, |age| age < 3.0).await;
     process.metric_is(DROPS, 0.0).await;

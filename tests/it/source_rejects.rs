@@ -136,3 +136,26 @@ async fn an_event_400_days_ahead_of_a_log_is_rejected() {
     visit("d", "2025-02-04T00:05:00Z").await;
     receiver.wait_for("hook", 2).await;
 }
+
+#[tokio::test]
+async fn a_reject_that_fits_nowhere_is_dropped_and_counted() {
+    let deployment = Deployment::create(&[]).await;
+    let process = deployment.serve(&[]).await;
+    let receiver = deployment.goal_receiver(&process, SITE).await;
+    // Not even a record without key and value is small enough.
+    kafka::set_max_message_bytes(&deployment.topic("rejected"), 1).await;
+    assert_eq!(process.metric("bellwether_rejects_dropped_total").await, 0.0);
+    for _ in 0..3 {
+        kafka::publish(&deployment.producer, &deployment.source, SITE, "no event").await;
+    }
+    process.metric_is("bellwether_rejects_dropped_total", 3.0).await;
+    let goal = json!({"site_id": SITE, "type": "goal", "name": "after"});
+    deployment.publish(goal).await;
+    receiver.wait_for("hook", 1).await;
+    let (group, topic) = (deployment.topic("detect"), &deployment.source);
+    eventually("all is committed", TIMEOUT, || async {
+        (kafka::uncommitted(&group, topic) == 0).then_some(())
+    })
+    .await;
+    assert_eq!(kafka::read_all(&deployment.topic("rejected")).len(), 0);
+}

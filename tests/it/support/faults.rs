@@ -60,6 +60,7 @@ pub(crate) struct Wire {
     state: watch::Sender<State>,
     held_back: HeldBack,
     hides_brokers: Arc<AtomicBool>,
+    leaderless: Leaderless,
     /// Ends with the wire.
     _carrying: JoinSet<()>,
 }
@@ -89,12 +90,14 @@ impl Wire {
         let held_back = HeldBack::default();
         let held = Arc::clone(&held_back);
         let hides_brokers = Arc::new(AtomicBool::new(false));
-        let hides = Arc::clone(&hides_brokers);
+        let leaderless = Leaderless::default();
+        let (hides, lost) = (Arc::clone(&hides_brokers), Arc::clone(&leaderless));
         carrying.spawn(async move {
             let mut connections = JoinSet::new();
             loop {
                 let near = listener.accept().await.unwrap().0;
-                let moved = is_kafka.then(|| Moved::new(server.port(), port, Arc::clone(&hides)));
+                let moved =
+                    is_kafka.then(|| Moved::new(server.port(), port, Arc::clone(&hides), Arc::clone(&lost)));
                 connections.spawn(carry(near, server, moved, state.clone(), Arc::clone(&held)));
             }
         });
@@ -103,6 +106,7 @@ impl Wire {
             state: sender,
             held_back,
             hides_brokers,
+            leaderless,
             _carrying: carrying,
         }
     }
@@ -130,6 +134,12 @@ impl Wire {
         self.hides_brokers.store(is_hidden, Ordering::SeqCst);
     }
 
+    /// From now on the cluster's answers name no leader of a partition, or again that of all.
+    pub(crate) fn take_leader(&self, lost: Option<(&str, i32)>) {
+        let lost = lost.map(|(topic, partition)| (topic.to_owned(), partition));
+        *self.leaderless.lock().unwrap() = lost;
+    }
+
     pub(crate) fn cut(&self) {
         self.state.send_replace(State::Cut);
     }
@@ -147,6 +157,9 @@ impl Wire {
 /// A text in requests, whose answers are held back.
 type HeldBack = Arc<Mutex<Option<String>>>;
 
+/// A topic and a partition of it whose leader is named in no answer.
+type Leaderless = Arc<Mutex<Option<(String, i32)>>>;
+
 /// A broker's address in its answers, and the one to put in its place: as long, so no length
 /// changes.
 #[derive(Clone)]
@@ -154,13 +167,18 @@ struct Moved {
     from: [u8; 13],
     to: [u8; 13],
     hides_brokers: Arc<AtomicBool>,
+    leaderless: Leaderless,
 }
+
+/// Bytes of a partition in an answer about topics: an error, its number, its leader, the leader's
+/// epoch, its replicas, those in sync, those offline, tags.
+const PARTITION: usize = 26;
 
 /// Bytes of an answer before what it says: its length, its number, tags and the time to wait.
 const ANSWER_HEAD: usize = 13;
 
 impl Moved {
-    fn new(from: u16, to: u16, hides_brokers: Arc<AtomicBool>) -> Self {
+    fn new(from: u16, to: u16, hides_brokers: Arc<AtomicBool>, leaderless: Leaderless) -> Self {
         let address = |port: u16| {
             let mut bytes = *b"127.0.0.1\0\0\0\0";
             bytes[9..].copy_from_slice(&u32::from(port).to_be_bytes());
@@ -170,6 +188,7 @@ impl Moved {
             from: address(from),
             to: address(to),
             hides_brokers,
+            leaderless,
         }
     }
 
@@ -185,6 +204,38 @@ impl Moved {
             answer.splice(ANSWER_HEAD..end, [1]);
             let length = u32::try_from(answer.len() - 4).unwrap();
             answer[..4].copy_from_slice(&length.to_be_bytes());
+        }
+    }
+
+    /// Takes the leader of a partition out of an answer about topics.
+    fn hide_leader(&self, answer: &mut [u8]) {
+        let lost = self.leaderless.lock().unwrap().clone();
+        let Some((topic, partition)) = lost else { return };
+        // The length of a name counts from one, as those of lists do.
+        let name = [&[topic.len() as u8 + 1], topic.as_bytes()].concat();
+        let ends = answer.windows(name.len()).enumerate();
+        let ends = ends
+            .filter(|(_, part)| *part == name)
+            .map(|(at, _)| at + name.len());
+        for end in ends.collect::<Vec<_>>() {
+            // The topic's id, and if it is an internal one.
+            let list = end + 17;
+            let count = answer.get(list).copied().unwrap_or(1).saturating_sub(1);
+            let start = list + 1;
+            let Some(partitions) = answer.get_mut(start..start + usize::from(count) * PARTITION) else {
+                continue;
+            };
+            // With one replica that is in sync, and none offline.
+            let mut all = partitions.chunks_exact(PARTITION);
+            if !all.all(|one| (one[14], one[19], one[24], one[25]) == (2, 2, 1, 0)) {
+                continue;
+            }
+            for one in partitions.chunks_exact_mut(PARTITION) {
+                if one[2..6] == partition.to_be_bytes() {
+                    one[..2].copy_from_slice(&5_i16.to_be_bytes());
+                    one[6..10].copy_from_slice(&(-1_i32).to_be_bytes());
+                }
+            }
         }
     }
 
@@ -293,5 +344,6 @@ async fn frame(from: &mut (impl AsyncRead + Unpin), moved: &Moved) -> std::io::R
     from.read_exact(&mut bytes[4..]).await?;
     moved.apply(&mut bytes[4..]);
     moved.hide_broker(&mut bytes);
+    moved.hide_leader(&mut bytes);
     Ok(bytes)
 }
